@@ -1,0 +1,44 @@
+/* What every part of the host code shares: failing with a message, memory, random numbers, time. */
+#ifndef BL_BASE_H
+#define BL_BASE_H
+
+#include "blanch/blanch.h"
+
+#define BL_COUNT(array) ((int)(sizeof(array) / sizeof((array)[0])))
+
+#if defined(__GNUC__)
+#define BL_PRINTF(a, b) __attribute__((format(printf, a, b)))
+#else
+#define BL_PRINTF(a, b)
+#endif
+
+/* Records this thread's message, one line, and returns code, so that `return bl_fail(BLANCH_EINPUT, "...", ...)` reads well. */
+int bl_fail(int code, const char *format, ...) BL_PRINTF(2, 3);
+/* Puts "prefix: " before the message already recorded; returns code. */
+int bl_fail_in(int code, const char *format, ...) BL_PRINTF(2, 3);
+
+/* Zeroed memory, the one door to the allocator; NULL with the message set when there is none. */
+void *bl_calloc(size_t count, size_t size);
+/* Grows an array to hold at least need elements (doubling); *data, *capacity change. 0 or BLANCH_ENOMEM. */
+int bl_grow(void **data, size_t *capacity, size_t need, size_t element);
+char *bl_strdup(const char *text);
+/* malloc'd printf. */
+char *bl_format(const char *format, ...) BL_PRINTF(1, 2);
+
+double bl_now(void);                        // seconds, monotonic
+
+/* Philox4x32-10 (Salmon et al., SC 2011): four words for a key and a counter. Keyed by seed and purpose, counted by
+ * position: the same numbers on every device and for any number of threads. */
+enum bl_purpose { BL_RANDOM_WEIGHTS = 1, BL_RANDOM_SHUFFLE, BL_RANDOM_AUGMENT, BL_RANDOM_DROPOUT, BL_RANDOM_SPLIT, BL_RANDOM_DATA };
+void bl_philox(uint64_t seed, enum bl_purpose purpose, uint64_t position, uint64_t stream, uint32_t out[4]);
+float bl_uniform(uint32_t word);            // [0, 1), 24 bits
+/* Uniform in 0..n-1 without bias worth naming (64-bit multiply-shift). */
+uint32_t bl_below(uint32_t word, uint32_t n);
+/* Fisher-Yates over indices 0..n-1 for (seed, epoch); order has n entries. */
+void bl_shuffle(uint64_t seed, uint64_t epoch, uint32_t *order, uint32_t n);
+
+/* 64-bit FNV-1a, for cache keys. Start from BL_HASH_START. */
+#define BL_HASH_START 0xcbf29ce484222325ull
+uint64_t bl_hash(uint64_t hash, const void *data, size_t size);
+
+#endif

@@ -1,0 +1,21 @@
+/* Matrix products and transforms. Row-major float32. CLBlast computes them, with parameters set for the device
+ * (bl_blas_tune); where the device's own register-tiled kernel (kernels/gemm.cl) is the better choice, it takes over. */
+#ifndef BL_BLAS_H
+#define BL_BLAS_H
+
+#include "cl/cl.h"
+
+struct bl_gemm {
+    bool trans_a, trans_b;
+    bool symmetric;                         // the result is known to be symmetric (m == n): half of it is computed, then mirrored
+    int64_t m, n, k;
+    float alpha, beta;                      // C = alpha op(A) op(B) + beta C
+    struct bl_mem *a, *b, *c;
+    size_t offset_a, offset_b, offset_c;    // elements
+    int64_t lda, ldb, ldc;                  // elements between rows
+    int batch;                              // 0 counts as 1
+    int64_t stride_a, stride_b, stride_c;   // elements between matrices of a batch
+};
+int bl_gemm(struct blanch_device *dev, const struct bl_gemm *gemm);
+
+#endif

@@ -1,0 +1,92 @@
+/* The only door to OpenCL: devices, programs and their cache, memory, launches, time. Nothing outside host/cl and
+ * host/blas includes an OpenCL header. One in-order queue per device, one thread at a time. */
+#ifndef BL_CL_H
+#define BL_CL_H
+
+#include "base/base.h"
+
+/* --- memory --------------------------------------------------------------------------------- */
+
+struct bl_mem;                              // a buffer or a part of one
+
+/* bytes > 0; refused with BLANCH_ELIMIT beyond the device's limits (or --max-alloc). Contents undefined;
+ * with BLANCH_POISON=1 in the environment, filled with NaN. */
+int bl_mem_alloc(struct blanch_device *dev, size_t bytes, struct bl_mem **mem);
+/* A part of parent that shares its memory; offset is a multiple of bl_mem_align(dev). The parent outlives it. */
+int bl_mem_part(struct bl_mem *parent, size_t offset, size_t bytes, struct bl_mem **mem);
+void bl_mem_free(struct bl_mem *mem);       // NULL is fine
+size_t bl_mem_size(const struct bl_mem *mem);
+size_t bl_mem_align(const struct blanch_device *dev);   // bytes, at least 64
+uint64_t bl_mem_used(const struct blanch_device *dev);  // bytes allocated now
+uint64_t bl_mem_peak(const struct blanch_device *dev);
+
+/* Blocking transfers of bytes at a byte offset. */
+int bl_mem_write(struct bl_mem *mem, size_t offset, size_t bytes, const void *host);
+int bl_mem_read(struct bl_mem *mem, size_t offset, size_t bytes, void *host);
+/* In queue order, not waited for. */
+int bl_mem_fill(struct bl_mem *mem, size_t offset, size_t bytes, float value);
+int bl_mem_copy(struct bl_mem *from, size_t from_offset, struct bl_mem *to, size_t to_offset, size_t bytes);
+
+/* --- kernels -------------------------------------------------------------------------------- */
+
+struct bl_kernel;                           // owned by the device
+struct bl_define { const char *name; long value; };     // -D name=value
+
+/* Kernel `function` of kernels/FILE.cl ("batchnorm", "conv/direct") built with the defines. Programs are built once per
+ * file and defines, cached on disk; repeated calls return the same kernel. A failed build returns BLANCH_EDEVICE with
+ * the kernel's name, options and log in the message. */
+int bl_kernel_get(struct blanch_device *dev, const char *file, const char *function, const struct bl_define *defines,
+                  int count, struct bl_kernel **kernel);
+/* Starts building in the background what bl_kernel_get will ask for; optional. */
+const char *bl_kernel_name(const struct bl_kernel *kernel);
+
+enum bl_arg_kind { BL_ARG_MEM, BL_ARG_I32, BL_ARG_I64, BL_ARG_F32, BL_ARG_LOCAL };
+struct bl_arg {
+    enum bl_arg_kind kind;
+    union { struct bl_mem *mem; int32_t i32; int64_t i64; float f32; size_t bytes; };
+};
+#define BL_MEM(m) ((struct bl_arg){BL_ARG_MEM, {.mem = (m)}})
+#define BL_I32(v) ((struct bl_arg){BL_ARG_I32, {.i32 = (int32_t)(v)}})
+#define BL_I64(v) ((struct bl_arg){BL_ARG_I64, {.i64 = (int64_t)(v)}})      // `long` in the kernel
+#define BL_F32(v) ((struct bl_arg){BL_ARG_F32, {.f32 = (float)(v)}})
+#define BL_LOCAL(n) ((struct bl_arg){BL_ARG_LOCAL, {.bytes = (n)}})
+
+/* Work sizes. global: items wanted per dimension (0 counts as 1). local: 0 lets the launcher choose within the limits
+ * of kernel and device; it rounds global up to a multiple, so kernels guard their edges. local = {1, 1, 1} for kernels
+ * of one item a group. */
+struct bl_range { size_t global[3], local[3]; };
+#define BL_ITEMS(...) ((struct bl_range){.global = {__VA_ARGS__}})
+#define BL_GROUPS1(...) ((struct bl_range){.global = {__VA_ARGS__}, .local = {1, 1, 1}})
+
+/* Enqueues; arguments in the kernel's order; a missing or superfluous one is an error. */
+#define bl_launch(kernel, range, ...)                                                      \
+    bl_launch_args((kernel), (range), (const struct bl_arg[]){__VA_ARGS__},                \
+                   (int)(sizeof((struct bl_arg[]){__VA_ARGS__}) / sizeof(struct bl_arg)))
+int bl_launch_args(struct bl_kernel *kernel, struct bl_range range, const struct bl_arg *args, int count);
+int bl_finish(struct blanch_device *dev);
+int bl_flush(struct blanch_device *dev);
+
+/* --- time ----------------------------------------------------------------------------------- */
+
+enum bl_phase {
+    BL_FORWARD, BL_BACKWARD_DATA, BL_BACKWARD_WEIGHTS, BL_COVARIANCE, BL_INVERSE_SQRT, BL_FOLD, BL_WHITEN_BACKWARD, BL_NORM,
+    BL_ACTIVATION, BL_POOL, BL_LOSS, BL_UPDATE, BL_LOAD, BL_WAIT, BL_OTHER, BL_PHASES
+};
+extern const char *const bl_phase_names[BL_PHASES];     // "forward", "backward_data", ...
+
+struct bl_span {                            // one command on the device's timeline
+    int layer;                              // as tagged; -1: none
+    enum bl_phase phase;
+    const char *kernel;
+    uint64_t queued, start, end;            // nanoseconds of the device's clock
+};
+
+/* The tag that following commands carry. Cheap. */
+void bl_tag(struct blanch_device *dev, int layer, enum bl_phase phase);
+/* While on, every command keeps an event. bl_record_take finishes the queue, hands over the spans in order (valid until
+ * the next take) and starts anew. Off at first. */
+void bl_record(struct blanch_device *dev, bool on);
+int bl_record_take(struct blanch_device *dev, const struct bl_span **spans, int *count);
+int64_t bl_launch_count(const struct blanch_device *dev);       // kernels run since the device was opened
+
+#endif

@@ -1,0 +1,35 @@
+/* The ledger: where the time of a training step goes, by layer and phase. Device time comes from the queue's events; host
+ * time that the device did not hide is counted to load, wait or other. */
+#ifndef BL_LEDGER_H
+#define BL_LEDGER_H
+
+#include "graph/graph.h"
+#include <cjson/cJSON.h>
+
+/* Rows 0..nodes-1 are the graph's nodes; row `nodes` is "(step)": what belongs to no layer. */
+struct bl_ledger;
+int bl_ledger_create(struct bl_ledger **ledger, struct bl_graph *graph);
+void bl_ledger_free(struct bl_ledger *ledger);
+
+/* Around every recorded step. begin: the moment before the batch is asked for. loaded: it is there. end: finishes the
+ * queue, takes the spans, books them. A command's time runs from the later of the previous command's end and its own
+ * queueing to its end; where the device sat idle because the host was late, the gap is `wait`. The host's own time before
+ * the first command and after the last is `other`. wall_ms may be NULL. */
+void bl_ledger_begin(struct bl_ledger *ledger);
+void bl_ledger_loaded(struct bl_ledger *ledger);
+int bl_ledger_end(struct bl_ledger *ledger, double *wall_ms);
+
+int bl_ledger_steps(const struct bl_ledger *ledger);
+double bl_ledger_step_ms(const struct bl_ledger *ledger);               // median wall time of the recorded steps
+double bl_ledger_min_ms(const struct bl_ledger *ledger);
+/* Median over the steps, milliseconds. row = nodes: "(step)". */
+double bl_ledger_ms(const struct bl_ledger *ledger, int row, enum bl_phase phase);
+double bl_ledger_covered(const struct bl_ledger *ledger);               // sum of all phases / wall time, mean over steps
+/* layers[{name op phases{PHASE: ms}}], as bench and compare print it; rows without time are left out. */
+cJSON *bl_ledger_layers(const struct bl_ledger *ledger);
+/* ledger.json: steps, wall median, spread (quartiles), layers. */
+cJSON *bl_ledger_json(const struct bl_ledger *ledger);
+/* Chrome trace-event JSON of the last recorded step. */
+int bl_ledger_trace(const struct bl_ledger *ledger, const char *path);
+
+#endif

@@ -1,0 +1,23 @@
+/* A network's definition. To add one: a file here (or a row in its family's), a line in models/list.c, and its table in
+ * tests/reference/architectures. */
+#ifndef BL_MODEL_H
+#define BL_MODEL_H
+
+#include "graph/graph.h"
+
+struct bl_model {
+    const char *name;
+    int classes;                            // default
+    int channels, size;                     // default input
+    int block_fc;                           // ND's block in linear layers
+    struct bl_tensor *(*define)(struct bl_build *b, struct bl_tensor *x, const void *variant);   // returns the logits
+    const void *variant;                    // the family's own table
+    const char *summary;                    // one line
+};
+const struct bl_model *bl_model_find(const char *name);
+extern const struct bl_model *const bl_model_list[];    // NULL-terminated
+
+/* Builds the definition into graph; adds the loss unless inference. Zero classes, channels, size: the model's own. */
+int bl_model_build(struct bl_graph *graph, const struct bl_model *model, const struct blanch_network_options *options);
+
+#endif
