@@ -26,6 +26,9 @@ int bl_options_parse(const struct bl_command *command, const struct bl_option *o
                      int *rest_count, bool *help);
 /* Options shared by train, bench, compare...: model, norm, batch, device, nd's. Appends to a table; see common.c. */
 
+/* The name that a mistyped word most likely meant; NULL: none is near. names ends with NULL. */
+const char *bl_nearest(const char *word, const char *const *names);
+
 int bl_exit_status(int code);               // of an enum blanch_error: DIVERGED, MISMATCH 1; DEVICE 3; INTERRUPTED 130; else 2
 
 /* Progress on standard error: a bar on a terminal, plain lines elsewhere (at most one every few seconds). */

@@ -1,0 +1,122 @@
+/* blanch SUBCOMMAND [options]: finds the subcommand, runs it, turns its result into a message and an exit status. */
+#include "cli.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static const struct bl_command *const commands[] = {
+    NULL,
+};
+
+int bl_exit_status(int code) {
+    if (code >= 0) return code;
+    switch (code) {
+    case BLANCH_EDIVERGED:
+    case BLANCH_EMISMATCH: return 1;
+    case BLANCH_EDEVICE: return 3;
+    case BLANCH_EINTERRUPTED: return 130;
+    default: return 2;
+    }
+}
+
+/* Without this, the first file opened would take the number of a closed standard stream and receive its text. Standard
+ * output gets a descriptor that cannot be written, so that a lost report is noticed. */
+static void open_standard_streams(void) {
+    for (int fd = 0; fd <= 2; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && errno == EBADF && open("/dev/null", fd == 2 ? O_WRONLY : O_RDONLY) < 0) _exit(2);
+}
+
+static bool reader_left(void) {
+    struct pollfd out = {.fd = STDOUT_FILENO, .events = POLLOUT};
+    return poll(&out, 1, 0) == 1 && (out.revents & POLLERR);
+}
+
+/* A report that did not reach its file is a failure. A reader that has seen enough (`| head`) ends the process the way
+ * it ends others, by SIGPIPE. */
+static int close_output(int status) {
+    bool failed = ferror(stdout) != 0;
+    if (fflush(stdout) != 0) failed = true;
+    int cause = errno;
+    if (!failed) return status;
+    if (reader_left()) {
+        signal(SIGPIPE, SIG_DFL);
+        raise(SIGPIPE);
+    }
+    fprintf(stderr, "blanch: standard output could not be written%s%s\n", cause ? ": " : "", cause ? strerror(cause) : "");
+    return status ? status : 2;
+}
+
+static void print_help(FILE *out) {
+    fputs("Blanch trains convolutional networks on any OpenCL device and shows what every layer costs.\n\n"
+          "usage: blanch SUBCOMMAND [options]\n\n", out);
+    for (int i = 0; commands[i]; i++) fprintf(out, "  %-9s %s\n", commands[i]->name, commands[i]->summary);
+    fputs("\n`blanch SUBCOMMAND --help` lists a subcommand's options. The device is chosen by --device or BLANCH_DEVICE:\n"
+          "cpu, gpu, PLATFORM:DEVICE, PLATFORM:DEVICE/CORES, or part of a name; `blanch devices` lists them.\n", out);
+}
+
+static const struct bl_command *find_command(const char *name) {
+    for (int i = 0; commands[i]; i++)
+        if (!strcmp(commands[i]->name, name)) return commands[i];
+    return NULL;
+}
+
+static int unknown_command(const char *name) {
+    const char *names[BL_COUNT(commands)] = {NULL};
+    char known[512] = "";
+    for (int i = 0; commands[i]; i++) {
+        names[i] = commands[i]->name;
+        size_t used = strlen(known);
+        snprintf(known + used, sizeof known - used, "%s%s", i ? ", " : "", names[i]);
+    }
+    const char *near = bl_nearest(name, names);
+    if (near) return bl_fail(BLANCH_EUSAGE, "unknown subcommand '%s', did you mean '%s'? Known: %s", name, near, known);
+    return bl_fail(BLANCH_EUSAGE, "unknown subcommand '%s'; known: %s", name, known);
+}
+
+static int run(int argc, char **argv) {
+    if (argc < 2) {
+        print_help(stderr);
+        return 2;
+    }
+    const char *name = argv[1];
+    if (!strcmp(name, "--help") || !strcmp(name, "-h") || (!strcmp(name, "help") && argc < 3)) {
+        print_help(stdout);
+        return 0;
+    }
+    if (!strcmp(name, "--version")) {
+        printf("blanch %s\n", BLANCH_VERSION);
+        return 0;
+    }
+    if (!strcmp(name, "help")) {
+        const struct bl_command *command = find_command(argv[2]);
+        char *words[] = {argv[2], "--help", NULL};
+        return command ? command->run(2, words) : unknown_command(argv[2]);
+    }
+    const struct bl_command *command = find_command(name);
+    return command ? command->run(argc - 1, argv + 1) : unknown_command(name);
+}
+
+/* The message's later lines (a compiler's log) stay out of the one line that an error is. */
+static void print_error(int code) {
+    const char *message = blanch_error_message();
+    if (!*message) message = blanch_error_text(code);
+    fprintf(stderr, "blanch: %.*s\n", (int)strcspn(message, "\n"), message);
+    const char *more = strchr(message, '\n');
+    if (more && more[1] && getenv("BLANCH_VERBOSE")) fprintf(stderr, "%s\n", more + 1);
+}
+
+int main(int argc, char **argv) {
+    open_standard_streams();
+    signal(SIGPIPE, SIG_IGN); // a training outlives the reader of its progress
+    int code = run(argc, argv);
+    if (code < 0) {
+        fflush(stdout);
+        print_error(code);
+    }
+    return close_output(bl_exit_status(code));
+}

@@ -1,0 +1,218 @@
+/* Options from a table, on getopt_long: conversions, ranges, suggestions, --help. */
+#include "cli.h"
+#include <ctype.h>
+#include <errno.h>
+#include <getopt.h>
+#include <limits.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { FIRST_VALUE = 256, MAX_OPTIONS = 64, MAX_WORD = 32 };
+
+static int smallest(int a, int b, int c) {
+    int least = a < b ? a : b;
+    return least < c ? least : c;
+}
+
+/* Levenshtein's distance, of words up to MAX_WORD. */
+static int distance(const char *a, const char *b) {
+    int n = (int)strlen(b), row[MAX_WORD + 1];
+    if (n > MAX_WORD || strlen(a) > MAX_WORD) return INT_MAX;
+    for (int j = 0; j <= n; j++) row[j] = j;
+    for (int i = 1; a[i - 1]; i++) {
+        int diagonal = row[0];
+        row[0] = i;
+        for (int j = 1; j <= n; j++) {
+            int above = row[j];
+            row[j] = smallest(above + 1, row[j - 1] + 1, diagonal + (a[i - 1] != b[j - 1]));
+            diagonal = above;
+        }
+    }
+    return row[n];
+}
+
+const char *bl_nearest(const char *word, const char *const *names) {
+    const char *best = NULL;
+    int limit = (int)strlen(word) / 3 + 1, least = limit + 1;
+    for (int i = 0; names[i]; i++) {
+        int d = distance(word, names[i]);
+        if (d < least) {
+            least = d;
+            best = names[i];
+        }
+    }
+    return best;
+}
+
+/* --- values --------------------------------------------------------------------------------- */
+
+static const char *number_words(const struct bl_option *option) {
+    switch (option->kind) {
+    case BL_OPT_INT:
+    case BL_OPT_INT64: return "a whole number";
+    case BL_OPT_BYTES: return "a size such as 512M or 4GiB";
+    default: return "a number";
+    }
+}
+
+static int bad_value(const struct bl_option *option, const char *text) {
+    if (option->min == 0 && option->max == 0)
+        return bl_fail(BLANCH_EUSAGE, "--%s takes %s, not '%s'", option->name, number_words(option), text);
+    if (option->max >= 1e15)
+        return bl_fail(BLANCH_EUSAGE, "--%s takes %s of at least %g, not '%s'", option->name, number_words(option),
+                       option->min, text);
+    return bl_fail(BLANCH_EUSAGE, "--%s takes %s from %.10g to %.10g, not '%s'", option->name, number_words(option),
+                   option->min, option->max, text);
+}
+
+static bool in_range(const struct bl_option *option, double value) {
+    if (option->min == 0 && option->max == 0) return true;
+    return value >= option->min && value <= option->max;
+}
+
+static int read_integer(const struct bl_option *option, const char *text) {
+    char *end;
+    errno = 0;
+    long long value = strtoll(text, &end, 10);
+    bool fits = option->kind == BL_OPT_INT64 || (value >= INT_MIN && value <= INT_MAX);
+    if (end == text || *end || errno || isspace((unsigned char)*text) || !fits || !in_range(option, (double)value))
+        return bad_value(option, text);
+    if (option->kind == BL_OPT_INT) *(int *)option->value = (int)value;
+    else *(int64_t *)option->value = value;
+    return 0;
+}
+
+static int read_float(const struct bl_option *option, const char *text) {
+    char *end;
+    double value = strtod(text, &end);
+    if (end == text || *end || isspace((unsigned char)*text) || !isfinite((float)value) || !in_range(option, value))
+        return bad_value(option, text);
+    *(float *)option->value = (float)value;
+    return 0;
+}
+
+/* 4096, 512M, 4G, 4GB, 4GiB: powers of 1024 throughout. */
+static int read_bytes(const struct bl_option *option, const char *text) {
+    static const char letters[] = "KMGT";
+    char *end;
+    double value = strtod(text, &end);
+    if (end == text || !isdigit((unsigned char)*text)) return bad_value(option, text);
+    const char *letter = *end ? strchr(letters, toupper((unsigned char)*end)) : NULL;
+    if (letter) {
+        for (const char *p = letters; p <= letter; p++) value *= 1024;
+        end++;
+        if (*end == 'i') end++;
+    }
+    if (toupper((unsigned char)*end) == 'B') end++;
+    if (*end || !(value < 9e18) || !in_range(option, value)) return bad_value(option, text);
+    *(uint64_t *)option->value = (uint64_t)value;
+    return 0;
+}
+
+static int read_value(const struct bl_option *option, const char *text) {
+    switch (option->kind) {
+    case BL_OPT_FLAG: *(bool *)option->value = true; return 0;
+    case BL_OPT_INT:
+    case BL_OPT_INT64: return read_integer(option, text);
+    case BL_OPT_FLOAT: return read_float(option, text);
+    case BL_OPT_BYTES: return read_bytes(option, text);
+    default: *(const char **)option->value = text; return 0;
+    }
+}
+
+/* --- help ----------------------------------------------------------------------------------- */
+
+static void print_option(const struct bl_option *option) {
+    char left[64];
+    if (option->kind == BL_OPT_FLAG) snprintf(left, sizeof left, "--%s", option->name);
+    else snprintf(left, sizeof left, "--%s %s", option->name, option->argument ? option->argument : "VALUE");
+    printf("  %-24s %s\n", left, option->help);
+}
+
+static void print_help(const struct bl_command *command, const struct bl_option *options) {
+    size_t length = strlen(command->usage);
+    printf("%s%s", command->usage, length && command->usage[length - 1] == '\n' ? "" : "\n");
+    printf("\noptions:\n");
+    for (const struct bl_option *option = options; option && option->name; option++)
+        if (option->help) print_option(option);
+    printf("  %-24s %s\n", "--help", "prints this");
+}
+
+/* --- parsing -------------------------------------------------------------------------------- */
+
+static int unknown_option(const struct bl_command *command, const struct bl_option *options, const char *text) {
+    const char *names[MAX_OPTIONS + 1] = {NULL};
+    for (int i = 0; options && options[i].name; i++) names[i] = options[i].name;
+    char word[MAX_WORD + 1];
+    snprintf(word, sizeof word, "%.*s", (int)strcspn(text + strspn(text, "-"), "="), text + strspn(text, "-"));
+    const char *near = bl_nearest(word, names);
+    if (near)
+        return bl_fail(BLANCH_EUSAGE, "%s has no option '%s', did you mean --%s?", command->name, text, near);
+    return bl_fail(BLANCH_EUSAGE, "%s has no option '%s'; `blanch %s --help` lists them", command->name, text,
+                   command->name);
+}
+
+/* optopt names the option whose value is missing (':') or superfluous ('?'); it is 0 for unknown and ambiguous ones. */
+static int wrong_option(const struct bl_command *command, const struct bl_option *options, int answer, char **argv) {
+    const char *text = argv[optind - 1];
+    if (optopt >= FIRST_VALUE) {
+        const struct bl_option *option = &options[optopt - FIRST_VALUE];
+        if (answer == ':')
+            return bl_fail(BLANCH_EUSAGE, "--%s needs a value%s%s", option->name, option->argument ? ": " : "",
+                           option->argument ? option->argument : "");
+        return bl_fail(BLANCH_EUSAGE, "--%s takes no value, drop it from '%s'", option->name, text);
+    }
+    return unknown_option(command, options, text);
+}
+
+static int fill_table(const struct bl_option *options, struct option *table) {
+    int count = 0;
+    for (; options && options[count].name; count++) {
+        if (count == MAX_OPTIONS) return bl_fail(BLANCH_EUSAGE, "a subcommand has more than %d options", MAX_OPTIONS);
+        table[count] = (struct option){options[count].name,
+                                       options[count].kind == BL_OPT_FLAG ? no_argument : required_argument, NULL,
+                                       FIRST_VALUE + count};
+    }
+    table[count] = (struct option){"help", no_argument, NULL, 'h'};
+    return 0;
+}
+
+static void restart_getopt(void) {
+#ifdef __GLIBC__
+    optind = 0;
+#else
+    optind = 1;
+#endif
+    opterr = 0;
+}
+
+/* '+' stops at each operand, so that other libraries than glibc, which do not reorder, behave the same. */
+int bl_options_parse(const struct bl_command *command, const struct bl_option *options, int argc, char **argv, char **rest,
+                     int *rest_count, bool *help) {
+    struct option table[MAX_OPTIONS + 2] = {0};
+    int count = 0, error = fill_table(options, table);
+    if (help) *help = false;
+    if (error) return error;
+    restart_getopt();
+    for (bool only_operands = false; !only_operands || optind < argc;) {
+        int answer = only_operands ? -1 : getopt_long(argc, argv, "+:h", table, NULL);
+        if (answer == 'h') {
+            print_help(command, options);
+            if (help) *help = true;
+            return 0;
+        }
+        if (answer == -1) {
+            if (!only_operands && optind > 1 && !strcmp(argv[optind - 1], "--")) only_operands = true;
+            if (optind >= argc) break;
+            if (!rest) return bl_fail(BLANCH_EUSAGE, "%s takes no argument '%s'", command->name, argv[optind]);
+            rest[count++] = argv[optind++];
+            continue;
+        }
+        if (answer < FIRST_VALUE) return wrong_option(command, options, answer, argv);
+        if ((error = read_value(&options[answer - FIRST_VALUE], optarg))) return error;
+    }
+    if (rest_count) *rest_count = count;
+    return 0;
+}
