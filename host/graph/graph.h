@@ -46,12 +46,14 @@ uint64_t bl_graph_bytes_at(const struct bl_graph *graph, int batch);
 /* Running. All enqueue and return; n images. */
 int bl_graph_forward(struct bl_graph *graph, int n, bool training);
 int bl_graph_backward(struct bl_graph *graph, int n);                  // from the loss, or from out->grad set by the caller
-struct bl_sgd_args { float lr, momentum, weight_decay; };
+/* The same with the mode of the forward pass stated: in evaluation the statistics are constants. */
+int bl_graph_backward_from(struct bl_graph *graph, int n, bool training);
 int bl_graph_sgd(struct bl_graph *graph, const struct blanch_sgd *sgd);
 /* After a forward pass with a loss node: per image, loss and the rank of the right class (0 is first), read back. */
 int bl_graph_metrics(struct bl_graph *graph, int n, struct blanch_metrics *metrics);
 void bl_graph_touch(struct bl_graph *graph);                           // parameters were changed from outside
-/* First node whose output (or gradient, looked at in backward order) is not finite; NULL: none. Reads everything. */
+/* The first thing, in the order parameters, outputs (run again on the batch that is there), gradients, that is not finite:
+ * its name and what it is ("parameter", "buffer", "output", "gradient"); *node NULL: none. Slow: reads everything. */
 int bl_graph_find_nonfinite(struct bl_graph *graph, int n, const char **node, const char **what);
 
 /* Host transfers in NCHW; n images. */
@@ -69,6 +71,7 @@ struct bl_build {                           // what a model definition is given
     int classes;
     int block, block_fc;                    // the definition's defaults, 64 and 512
     char prefix[128];                       // put before every name: "layer1.0."
+    char name[128];                         // of bl_name
 };
 
 /* The fields left zero mean: stride 1, padding 0, dilation 1, groups 1. */

@@ -1,0 +1,137 @@
+/* The builders that model definitions use. The rule that turns a batch-normalised network into a deconvolved one stands
+ * here: every convolution becomes an ND convolution with a bias, every linear layer an ND linear layer, every batch norm
+ * goes (Ye et al., ICLR 2020). */
+#include "graph/internal.h"
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+/* --- names ------------------------------------------------------------------------------------ */
+
+void bl_scope(struct bl_build *b, const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    vsnprintf(b->prefix, sizeof b->prefix, format, args);
+    va_end(args);
+}
+
+void bl_order(struct bl_build *b, const char *names) { bl_graph_order(b->graph, b->prefix, names); }
+
+const char *bl_name(struct bl_build *b, const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    vsnprintf(b->name, sizeof b->name, format, args);
+    va_end(args);
+    return b->name;
+}
+
+static struct bl_tensor *add(struct bl_build *b, const char *op, const char *name, const void *attrs,
+                             struct bl_tensor *const *inputs, int count) {
+    char full[256];
+    if (name) snprintf(full, sizeof full, "%s%s", b->prefix, name);
+    return bl_graph_add(b->graph, op, name ? full : NULL, attrs, inputs, count);
+}
+
+static struct bl_tensor *add1(struct bl_build *b, const char *op, const char *name, const void *attrs, struct bl_tensor *x) {
+    return add(b, op, name, attrs, &x, 1);
+}
+
+/* --- layers with parameters ------------------------------------------------------------------- */
+
+static int gcd(int a, int b) { return b ? gcd(b, a % b) : a; }
+static int or_else(int value, int otherwise) { return value ? value : otherwise; }
+static float number_or(float value, float otherwise) { return isnan(value) || value == 0.0f ? otherwise : value; }
+
+static struct bl_nd_attrs nd_attrs(const struct bl_build *b, int block, int n_iter, bool freeze) {
+    return (struct bl_nd_attrs){.block = block, .n_iter = n_iter, .freeze_iter = 100,
+                                .freeze = b->nd.freeze ? b->nd.freeze > 0 : freeze, .eps = number_or(b->nd.eps, 1e-5f),
+                                .momentum = number_or(b->nd.momentum, 0.1f)};
+}
+
+static struct bl_conv_attrs conv_attrs(const struct bl_tensor *x, const struct bl_conv_spec *s) {
+    int stride = or_else(s->stride, 1), dilation = or_else(s->dilation, 1);
+    bool square = !s->kernel_w;
+    return (struct bl_conv_attrs){
+        .in_channels = (int)x->c, .out_channels = s->out, .kernel = {s->kernel, square ? s->kernel : s->kernel_w},
+        .stride = {stride, stride}, .padding = {s->padding, square ? s->padding : s->padding_w}, .dilation = {dilation, dilation},
+        .groups = or_else(s->groups, 1), .bias = !s->no_bias};
+}
+
+struct bl_tensor *bl_conv(struct bl_build *b, const char *name, struct bl_tensor *x, struct bl_conv_spec spec) {
+    if (!x) return NULL;
+    struct bl_conv_attrs conv = conv_attrs(x, &spec);
+    if (spec.plain || b->norm != BLANCH_ND) {
+        if (b->norm == BLANCH_NONE) conv.bias = 1;
+        return add1(b, "conv2d", name, &conv, x);
+    }
+    conv.bias = 1;
+    int block = conv.groups > 1 ? conv.in_channels / conv.groups : gcd(or_else(b->nd.block, b->block), conv.in_channels);
+    int n_iter = spec.n_iter ? spec.n_iter : or_else(b->nd.iterations, 5);
+    struct bl_nd_conv_attrs attrs = {conv, nd_attrs(b, block, n_iter, spec.freeze)};
+    int sampling = or_else(b->nd.sampling_stride, 3);
+    for (int i = 0; i < 2; i++) attrs.nd.cov_sampling_stride[i] = sampling * conv.stride[i];
+    return add1(b, "nd_conv2d", name, &attrs, x);
+}
+
+struct bl_tensor *bl_batchnorm_always(struct bl_build *b, const char *name, struct bl_tensor *x) {
+    if (!x) return NULL;
+    struct bl_batchnorm_attrs attrs = {(int)x->c, 1e-5f, 0.1f};
+    return add1(b, "batchnorm2d", name, &attrs, x);
+}
+
+struct bl_tensor *bl_batchnorm(struct bl_build *b, const char *name, struct bl_tensor *x) {
+    return b->norm == BLANCH_BN ? bl_batchnorm_always(b, name, x) : x;
+}
+
+struct bl_tensor *bl_linear_plain(struct bl_build *b, const char *name, struct bl_tensor *x, int out) {
+    if (!x) return NULL;
+    struct bl_linear_attrs attrs = {(int)x->c, out, 1};
+    return add1(b, "linear", name, &attrs, x);
+}
+
+struct bl_tensor *bl_linear(struct bl_build *b, const char *name, struct bl_tensor *x, int out) {
+    if (!x || b->norm != BLANCH_ND) return bl_linear_plain(b, name, x, out);
+    int block = gcd(or_else(b->nd.block_fc, b->block_fc), (int)x->c);
+    struct bl_nd_linear_attrs attrs = {{(int)x->c, out, 1}, nd_attrs(b, block, or_else(b->nd.iterations, 5), false)};
+    attrs.nd.freeze = 0;
+    return add1(b, "nd_linear", name, &attrs, x);
+}
+
+/* --- layers without --------------------------------------------------------------------------- */
+
+struct bl_tensor *bl_relu(struct bl_build *b, struct bl_tensor *x) { return bl_unary(b, "relu", x); }
+struct bl_tensor *bl_unary(struct bl_build *b, const char *op, struct bl_tensor *x) { return add1(b, op, NULL, NULL, x); }
+
+struct bl_tensor *bl_maxpool(struct bl_build *b, struct bl_tensor *x, int kernel, int stride, int padding) {
+    struct bl_pool_attrs attrs = {{kernel, kernel}, {stride, stride}, {padding, padding}};
+    return add1(b, "maxpool2d", NULL, &attrs, x);
+}
+
+struct bl_tensor *bl_avgpool(struct bl_build *b, struct bl_tensor *x, int kernel, int stride, int padding) {
+    struct bl_pool_attrs attrs = {{kernel, kernel}, {stride, stride}, {padding, padding}};
+    return add1(b, "avgpool2d", NULL, &attrs, x);
+}
+
+struct bl_tensor *bl_global_avgpool(struct bl_build *b, struct bl_tensor *x) { return bl_unary(b, "global_avgpool2d", x); }
+struct bl_tensor *bl_flatten(struct bl_build *b, struct bl_tensor *x) { return bl_unary(b, "flatten", x); }
+
+struct bl_tensor *bl_add(struct bl_build *b, struct bl_tensor *x, struct bl_tensor *y) {
+    return add(b, "add", NULL, NULL, (struct bl_tensor *[]){x, y}, 2);
+}
+
+struct bl_tensor *bl_mul(struct bl_build *b, struct bl_tensor *x, struct bl_tensor *y) {
+    return add(b, "mul", NULL, NULL, (struct bl_tensor *[]){x, y}, 2);
+}
+
+struct bl_tensor *bl_cat(struct bl_build *b, struct bl_tensor *const *x, int count) { return add(b, "cat", NULL, NULL, x, count); }
+
+struct bl_tensor *bl_slice(struct bl_build *b, struct bl_tensor *x, int begin, int end) {
+    struct bl_slice_attrs attrs = {begin, end};
+    return add1(b, "slice_channels", NULL, &attrs, x);
+}
+
+struct bl_tensor *bl_dropout(struct bl_build *b, struct bl_tensor *x, float p) {
+    struct bl_dropout_attrs attrs = {p};
+    return add1(b, "dropout", NULL, &attrs, x);
+}

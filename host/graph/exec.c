@@ -1,0 +1,219 @@
+/* Running a graph: initial parameters, forward, backward, update, transfers, the search for what is not finite. */
+#include "graph/internal.h"
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* --- parameters ------------------------------------------------------------------------------- */
+
+int bl_param_write(struct bl_param *param, const float *values) {
+    return bl_mem_write(param->data.mem, 0, 4 * (size_t)param->data.count, values);
+}
+
+int bl_param_read(struct bl_param *param, float *values) {
+    return bl_mem_read(param->data.mem, 0, 4 * (size_t)param->data.count, values);
+}
+
+static double fan_in(const struct bl_node *node) {
+    double product = 1;
+    for (int i = 1; i < node->param[0]->dims; i++) product *= (double)node->param[0]->shape[i];
+    return product;
+}
+
+/* Uniform in +-1/sqrt(fan_in), the bias with its weight's bound. stream counts layers, not parameters, so that a network
+ * with batch norm and the same one with deconvolution start from the same weights. */
+static void fill_uniform(float *values, int64_t count, double bound, uint64_t seed, uint64_t stream) {
+    uint32_t word[4];
+    for (int64_t i = 0; i < count; i++) {
+        if (i % 4 == 0) bl_philox(seed, BL_RANDOM_WEIGHTS, (uint64_t)i / 4, stream, word);
+        values[i] = (float)((2.0 * bl_uniform(word[i % 4]) - 1.0) * bound);
+    }
+}
+
+static void fill_param(float *values, const struct bl_param *p, const struct bl_node *node, uint64_t seed, uint64_t stream) {
+    int64_t count = p->data.count;
+    switch (p->init) {
+    case BL_INIT_FAN_IN: fill_uniform(values, count, 1 / sqrt(fan_in(node)), seed, stream); break;
+    case BL_INIT_EYE: {
+        int64_t n = p->shape[p->dims - 1];
+        for (int64_t i = 0; i < count; i++) values[i] = (i / n) % n == i % n;
+        break;
+    }
+    default:
+        for (int64_t i = 0; i < count; i++) values[i] = p->init == BL_INIT_ONES;
+    }
+}
+
+static int initialise_node(struct bl_node *node, uint64_t seed, uint64_t *layer) {
+    bool drawn = false;
+    for (int i = 0; i < node->params + node->buffers; i++) {
+        struct bl_param *p = i < node->params ? node->param[i] : node->buffer[i - node->params];
+        if (p->counter) continue;
+        float *values = bl_calloc((size_t)p->data.count, sizeof *values);
+        if (!values) return BLANCH_ENOMEM;
+        drawn |= p->init == BL_INIT_FAN_IN;
+        fill_param(values, p, node, seed, 2 * *layer + (uint64_t)(i > 0));
+        int code = bl_param_write(p, values);
+        free(values);
+        if (code) return code;
+    }
+    *layer += drawn;
+    return 0;
+}
+
+int bl_graph_initialise(struct bl_graph *graph, uint64_t seed) {
+    uint64_t layer = 0;
+    int code = 0;
+    graph->seed = seed;
+    for (size_t i = 0; i < graph->node_count && !code; i++) code = initialise_node(graph->nodes[i], seed, &layer);
+    if (code || graph->inference) return code;
+    graph->sgd_vec = blanch_device_info(graph->dev)->kind == BLANCH_CPU ? 16 : 1;
+    return bl_kernel_get(graph->dev, "sgd", "sgd", (struct bl_define[]){{"VEC", graph->sgd_vec}}, 1, &graph->sgd);
+}
+
+/* --- running ---------------------------------------------------------------------------------- */
+
+void bl_graph_touch(struct bl_graph *graph) { graph->version++; }
+void bl_graph_want_input_grads(struct bl_graph *graph) { graph->want_input_grads = true; }
+
+static int run_node(struct bl_graph *graph, struct bl_node *node, const struct bl_run *run, bool backward) {
+    bl_tag(graph->dev, node->index, backward ? node->op->phase_backward : node->op->phase_forward);
+    int code = backward ? node->op->backward(node, run) : node->op->forward(node, run);
+    return code ? bl_fail_in(code, "%s", node->name) : 0;
+}
+
+static struct bl_run run_of(const struct bl_graph *graph, int n, bool training) {
+    return (struct bl_run){n, training, graph->version, graph->seed, graph->step};
+}
+
+int bl_graph_forward(struct bl_graph *graph, int n, bool training) {
+    if (n < 1 || n > graph->batch) return bl_fail(BLANCH_EUSAGE, "%d images for a graph planned for 1 to %d", n, graph->batch);
+    if (training && graph->inference) return bl_fail(BLANCH_EUSAGE, "a network made for inference cannot be trained");
+    if (training) graph->version++, graph->step++;              // running buffers change
+    struct bl_run run = run_of(graph, n, training);
+    int code = 0;
+    for (size_t i = 0; i < graph->node_count && !code; i++) code = run_node(graph, graph->nodes[i], &run, false);
+    bl_tag(graph->dev, -1, BL_OTHER);
+    return code;
+}
+
+int bl_graph_backward_from(struct bl_graph *graph, int n, bool training) {
+    if (graph->inference) return bl_fail(BLANCH_EUSAGE, "a network made for inference has no backward pass");
+    struct bl_run run = run_of(graph, n, training);
+    int code = 0;
+    for (size_t i = graph->node_count; i-- > 0 && !code;) {
+        struct bl_node *node = graph->nodes[i];
+        if (node->op->backward && (node->out->grad || node == graph->loss)) code = run_node(graph, node, &run, true);
+    }
+    bl_tag(graph->dev, -1, BL_OTHER);
+    return code;
+}
+
+int bl_graph_backward(struct bl_graph *graph, int n) { return bl_graph_backward_from(graph, n, true); }
+
+int bl_graph_sgd(struct bl_graph *graph, const struct blanch_sgd *sgd) {
+    bl_tag(graph->dev, -1, BL_UPDATE);
+    bool cpu = blanch_device_info(graph->dev)->kind == BLANCH_CPU;
+    int code = 0;
+    for (size_t i = 0; i < graph->group_count && !code; i++) {
+        struct group *g = &graph->groups[i];
+        int64_t count = (int64_t)(g->bytes / 4);
+        size_t chunk = cpu ? 65536 : (size_t)graph->sgd_vec, items = ((size_t)count + chunk - 1) / chunk;
+        code = bl_launch(graph->sgd, cpu ? BL_GROUPS1(items) : BL_ITEMS(items), BL_MEM(g->data), BL_MEM(g->grad), BL_MEM(g->velocity),
+                         BL_I64(count), BL_I32(chunk), BL_F32(sgd->lr), BL_F32(sgd->momentum), BL_F32(sgd->weight_decay));
+    }
+    bl_tag(graph->dev, -1, BL_OTHER);
+    graph->version++;
+    return code;
+}
+
+int bl_graph_metrics(struct bl_graph *graph, int n, struct blanch_metrics *metrics) {
+    if (!graph->loss) return bl_fail(BLANCH_EUSAGE, "the graph has no loss");
+    if (!graph->metrics && !(graph->metrics = bl_calloc(3 * (size_t)graph->batch, sizeof(float)))) return BLANCH_ENOMEM;
+    int code = bl_mem_read(graph->loss->out->mem, 0, 12 * (size_t)n, graph->metrics);
+    if (code) return code;
+    *metrics = (struct blanch_metrics){.count = n};
+    for (int i = 0; i < n; i++) {
+        metrics->loss += graph->metrics[3 * i] / (double)n;
+        metrics->top1 += graph->metrics[3 * i + 1] < 1;
+        metrics->top5 += graph->metrics[3 * i + 1] < 5;
+    }
+    return 0;
+}
+
+/* --- transfers -------------------------------------------------------------------------------- */
+
+static void reorder(const struct bl_tensor *t, int n, float *nchw, float *nhwc, bool to_device) {
+    int64_t pixels = t->h * t->w;
+    for (int64_t i = 0; i < n; i++)
+        for (int64_t c = 0; c < t->c; c++)
+            for (int64_t p = 0; p < pixels; p++) {
+                float *a = &nchw[(i * t->c + c) * pixels + p], *b = &nhwc[(i * pixels + p) * t->c + c];
+                if (to_device) *b = *a;
+                else *a = *b;
+            }
+}
+
+int bl_tensor_write(struct bl_graph *graph, struct bl_tensor *tensor, int n, const float *nchw) {
+    int64_t count = tensor->count / tensor->n * n;
+    float *copy = bl_calloc((size_t)count, sizeof *copy);
+    if (!copy) return BLANCH_ENOMEM;
+    reorder(tensor, n, (float *)nchw, copy, true);
+    int code = bl_mem_write(tensor->mem, 0, 4 * (size_t)count, copy);
+    free(copy);
+    return code;
+}
+
+int bl_tensor_read(struct bl_graph *graph, struct bl_tensor *tensor, int n, float *nchw) {
+    int64_t count = tensor->count / tensor->n * n;
+    float *copy = bl_calloc((size_t)count, sizeof *copy);
+    if (!copy) return BLANCH_ENOMEM;
+    int code = bl_mem_read(tensor->mem, 0, 4 * (size_t)count, copy);
+    if (!code) reorder(tensor, n, nchw, copy, false);
+    free(copy);
+    return code;
+}
+
+/* --- what is not finite ----------------------------------------------------------------------- */
+
+/* 1: it holds a NaN or an infinity; 0: it does not; negative: the read failed. */
+static int nonfinite(struct bl_tensor *tensor, int64_t count) {
+    uint32_t *bits = bl_calloc((size_t)count, sizeof *bits);
+    if (!bits) return BLANCH_ENOMEM;
+    int found = bl_mem_read(tensor->mem, 0, 4 * (size_t)count, bits);
+    for (int64_t i = 0; i < count && !found; i++) found = (bits[i] & 0x7f800000u) == 0x7f800000u;
+    free(bits);
+    return found;
+}
+
+int bl_graph_find_nonfinite(struct bl_graph *graph, int n, const char **node, const char **what) {
+    *node = NULL, *what = NULL;
+    for (size_t i = 0; i < graph->param_count; i++) {
+        struct bl_param *p = graph->params[i];
+        int found = p->counter ? 0 : nonfinite(&p->data, p->data.count);
+        if (found < 0) return found;
+        if (found) return *node = p->name, *what = p->trainable ? "parameter" : "buffer", 0;
+    }
+    struct bl_run run = run_of(graph, n, !graph->inference);
+    for (size_t i = 0; i < graph->node_count; i++) {
+        struct bl_node *at = graph->nodes[i];
+        int code = run_node(graph, at, &run, false);
+        if (code) return code;
+        int found = nonfinite(at->out, at->out->count / at->out->n * n);
+        if (found < 0) return found;
+        if (found) return *node = at->name, *what = "output", 0;
+    }
+    for (size_t i = graph->node_count; i-- > 0 && !graph->inference;) {
+        struct bl_node *at = graph->nodes[i];
+        if (!at->op->backward || !(at->out->grad || at == graph->loss)) continue;
+        int code = run_node(graph, at, &run, true);
+        if (code) return code;
+        for (int k = 0; k < at->inputs + at->params; k++) {
+            struct bl_tensor *t = k < at->inputs ? at->in[k]->grad : &at->param[k - at->inputs]->grad;
+            int found = t ? nonfinite(t, k < at->inputs ? t->count / t->n * n : t->count) : 0;
+            if (found < 0) return found;
+            if (found) return *node = at->name, *what = "gradient", 0;
+        }
+    }
+    return 0;
+}
