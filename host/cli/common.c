@@ -1,0 +1,168 @@
+/* What several subcommands share. */
+#include "common.h"
+#include "train/train.h"
+#include <math.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
+
+void bl_common_init(struct bl_common *common) {
+    *common = (struct bl_common){.seed = -1, .nd = {.eps = NAN, .momentum = NAN}};
+}
+
+struct group { unsigned group; struct bl_option option; };
+
+void bl_common_options(struct bl_option *table, const struct bl_option *own, struct bl_common *c, unsigned groups) {
+    const struct group shared[] = {
+        {BL_COMMON_NETWORK, {"model", BL_OPT_TEXT, &c->model, 0, 0, "NAME", "the network; `blanch models` lists them"}},
+        {BL_COMMON_NETWORK, {"norm", BL_OPT_TEXT, &c->norm, 0, 0, "bn|nd|none", "batch norm, network deconvolution, neither"}},
+        {BL_COMMON_BATCH, {"batch", BL_OPT_INT, &c->batch, 1, 1 << 20, "N", "images in a step (128)"}},
+        {BL_COMMON_DEVICE, {"device", BL_OPT_TEXT, &c->device, 0, 0, "SPEC", "cpu, gpu, P:D, P:D/CORES or part of a name"}},
+        {BL_COMMON_DEVICE,
+         {"max-alloc", BL_OPT_BYTES, &c->max_alloc, 1, 9e18, "BYTES", "lowers the device's memory limits: 512M, 4G"}},
+        {BL_COMMON_SEED, {"seed", BL_OPT_INT64, &c->seed, 0, 9e18, "N", "of weights, shuffling, augmentation (0)"}},
+        {BL_COMMON_ND, {"block", BL_OPT_INT, &c->nd.block, 1, 4096, "N", "ND: channels whitened together (64)"}},
+        {BL_COMMON_ND, {"nd-iter", BL_OPT_INT, &c->nd.iterations, 1, 64, "N", "ND: iterations of the inverse root (5)"}},
+        {BL_COMMON_ND, {"nd-eps", BL_OPT_FLOAT, &c->nd.eps, 1e-30, 1e3, "X", "ND: added to the covariance (1e-5)"}},
+        {BL_COMMON_ND, {"nd-momentum", BL_OPT_FLOAT, &c->nd.momentum, 1e-30, 1, "X", "ND: of the running buffers (0.1)"}},
+        {BL_COMMON_ND, {"sampling-stride", BL_OPT_INT, &c->nd.sampling_stride, 1, 64, "N", "ND: of the covariance (3)"}},
+        {BL_COMMON_ND, {"block-fc", BL_OPT_INT, &c->nd.block_fc, 1, 4096, "N", "ND: features whitened in linear layers"}},
+        {BL_COMMON_ND, {"freeze", BL_OPT_FLAG, &c->freeze, 0, 0, NULL, "ND: whitening is frozen after 100 steps"}},
+        {BL_COMMON_ND, {"no-freeze", BL_OPT_FLAG, &c->no_freeze, 0, 0, NULL, "ND: nowhere, whatever the network says"}},
+        {BL_COMMON_JSON, {"json", BL_OPT_FLAG, &c->json, 0, 0, NULL, "prints one JSON document"}},
+    };
+    int count = 0;
+    for (; own && own->name && count < BL_MAX_OPTIONS - 1; own++) table[count++] = *own;
+    for (int i = 0; i < BL_COUNT(shared) && count < BL_MAX_OPTIONS - 1; i++)
+        if (shared[i].group & groups) table[count++] = shared[i].option;
+    table[count] = (struct bl_option){0};
+}
+
+int bl_common_nd(const struct bl_common *common, struct blanch_nd_options *nd) {
+    if (common->freeze && common->no_freeze) return bl_fail(BLANCH_EUSAGE, "give --freeze or --no-freeze, not both");
+    *nd = common->nd;
+    nd->freeze = common->freeze ? 1 : common->no_freeze ? -1 : 0;
+    return 0;
+}
+
+int bl_common_network(const struct bl_common *common, struct blanch_network_options *network) {
+    if (!common->model) return bl_fail(BLANCH_EUSAGE, "--model is missing; `blanch models` lists the networks");
+    if (!common->norm) return bl_fail(BLANCH_EUSAGE, "--norm is missing: bn, nd or none");
+    *network = (struct blanch_network_options){
+        .model = common->model,
+        .batch = common->batch ? common->batch : 128,
+        .seed = common->seed < 0 ? 0 : (uint64_t)common->seed,
+    };
+    int error = bl_norm_parse(common->norm, &network->norm);
+    return error ? error : bl_common_nd(common, &network->nd);
+}
+
+/* --- the process ---------------------------------------------------------------------------- */
+
+static void stop(int signal_number) {
+    (void)signal_number;
+    if (bl_train_stop) _exit(130);
+    bl_train_stop = 1;
+}
+
+int bl_catch_signals(void) {
+    struct sigaction action = {.sa_handler = stop, .sa_flags = SA_RESTART};
+    sigemptyset(&action.sa_mask);
+    if (sigaction(SIGINT, &action, NULL) != 0 || sigaction(SIGTERM, &action, NULL) != 0)
+        return bl_fail(BLANCH_EUSAGE, "signals cannot be caught");
+    return 0;
+}
+
+/* Field 22 of /proc/self/stat: the start in clock ticks since the machine was booted. */
+static double started_at(void) {
+    FILE *file = fopen("/proc/self/stat", "r");
+    char text[1024];
+    size_t size = file ? fread(text, 1, sizeof text - 1, file) : 0;
+    if (file) fclose(file);
+    text[size] = 0;
+    const char *field = strrchr(text, ')');
+    for (int i = 2; field && i < 22; i++)
+        if ((field = strchr(field, ' '))) field++;
+    return field && *field ? strtod(field, NULL) / (double)sysconf(_SC_CLK_TCK) : -1;
+}
+
+double bl_process_age(void) {
+    double start = started_at();
+    struct timespec now;
+#ifdef CLOCK_BOOTTIME
+    if (start >= 0 && clock_gettime(CLOCK_BOOTTIME, &now) == 0)
+        return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec - start;
+#endif
+    if (clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now) == 0) return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+    return 0;
+}
+
+uint64_t bl_process_peak_bytes(void) {
+    struct rusage usage;
+    if (getrusage(RUSAGE_SELF, &usage) != 0) return 0;
+#ifdef __APPLE__
+    return (uint64_t)usage.ru_maxrss;
+#else
+    return (uint64_t)usage.ru_maxrss * 1024;
+#endif
+}
+
+/* --- printing ------------------------------------------------------------------------------- */
+
+int bl_print_json(cJSON *json) {
+    char *text = cJSON_Print(json);
+    cJSON_Delete(json);
+    if (!text) return bl_fail(BLANCH_ENOMEM, "out of host memory");
+    puts(text);
+    cJSON_free(text);
+    return 0;
+}
+
+static double row_ms(const struct bl_ledger *ledger, int row) {
+    double sum = 0;
+    for (int phase = 0; phase < BL_PHASES; phase++) sum += bl_ledger_ms(ledger, row, (enum bl_phase)phase);
+    return sum;
+}
+
+static double phase_ms(const struct bl_ledger *ledger, int rows, enum bl_phase phase) {
+    double sum = 0;
+    for (int row = 0; row < rows; row++) sum += bl_ledger_ms(ledger, row, phase);
+    return sum;
+}
+
+static void print_row(const struct bl_ledger *ledger, const char *name, int row, const bool *shown, double total) {
+    printf("%-28.28s %9.3f", name, total);
+    for (int phase = 0; phase < BL_PHASES; phase++) {
+        if (!shown[phase]) continue;
+        double ms = bl_ledger_ms(ledger, row, (enum bl_phase)phase);
+        if (ms > 0) printf(" %9.3f", ms);
+        else printf(" %9s", ".");
+    }
+    putchar('\n');
+}
+
+/* The phases' names are longer than their columns: whiten_backward becomes whiten_ba. */
+void bl_print_layers(const struct bl_ledger *ledger, struct bl_graph *graph) {
+    int nodes = bl_graph_nodes(graph);
+    bool shown[BL_PHASES];
+    printf("%-28s %9s", "layer, milliseconds a step", "all");
+    for (int phase = 0; phase < BL_PHASES; phase++) {
+        shown[phase] = phase_ms(ledger, nodes + 1, (enum bl_phase)phase) > 0;
+        if (shown[phase]) printf(" %9.9s", bl_phase_names[phase]);
+    }
+    putchar('\n');
+    double all = 0;
+    for (int row = 0; row <= nodes; row++) {
+        double total = row_ms(ledger, row);
+        all += total;
+        if (total > 0) print_row(ledger, row < nodes ? bl_graph_node(graph, row)->name : "(step)", row, shown, total);
+    }
+    printf("%-28s %9.3f", "(sum)", all);
+    for (int phase = 0; phase < BL_PHASES; phase++)
+        if (shown[phase]) printf(" %9.3f", phase_ms(ledger, nodes + 1, (enum bl_phase)phase));
+    putchar('\n');
+}

@@ -1,0 +1,38 @@
+/* What several subcommands share: options of the network and the device, signals, printing. */
+#ifndef BL_COMMON_H
+#define BL_COMMON_H
+
+#include "cli.h"
+#include "sched/ledger.h"
+#include <cjson/cJSON.h>
+
+enum { BL_MAX_OPTIONS = 64 };
+enum { BL_COMMON_NETWORK = 1, BL_COMMON_BATCH = 2, BL_COMMON_DEVICE = 4, BL_COMMON_SEED = 8, BL_COMMON_ND = 16, BL_COMMON_JSON = 32 };
+
+struct bl_common {
+    const char *model, *norm, *device;      // NULL: not given
+    int batch;                              // 0: not given
+    uint64_t max_alloc;
+    int64_t seed;                           // -1: not given
+    struct blanch_nd_options nd;
+    bool freeze, no_freeze, json;
+};
+void bl_common_init(struct bl_common *common);
+/* table (BL_MAX_OPTIONS entries): first own, which ends with a NULL name, then the shared options of the groups. */
+void bl_common_options(struct bl_option *table, const struct bl_option *own, struct bl_common *common, unsigned groups);
+/* nd as given, --freeze included. */
+int bl_common_nd(const struct bl_common *common, struct blanch_nd_options *nd);
+/* model (required), norm (required), nd, batch (128 where not given), seed (0). */
+int bl_common_network(const struct bl_common *common, struct blanch_network_options *network);
+
+/* From now on SIGINT and SIGTERM set bl_train_stop; a second one exits at once. */
+int bl_catch_signals(void);
+/* Seconds since the process was started, the time before main() included where the system tells it. */
+double bl_process_age(void);
+uint64_t bl_process_peak_bytes(void);       // largest resident memory so far
+/* Prints and deletes. */
+int bl_print_json(cJSON *json);
+/* A row per layer with the milliseconds of each phase that took any. */
+void bl_print_layers(const struct bl_ledger *ledger, struct bl_graph *graph);
+
+#endif
