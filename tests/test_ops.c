@@ -1,0 +1,300 @@
+/* Every operation, forward against the plain reference (ref.c) and backward against central differences of the reference,
+ * at odd sizes and batch 1. A row is a case; the harness knows no operation but for the loss's labels. */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+#include "graph/graph.h"
+#include "ref.h"
+
+struct row {
+    const char *name, *op;
+    union {
+        struct bl_conv_attrs conv; struct bl_nd_conv_attrs nd_conv; struct bl_linear_attrs linear; struct bl_nd_linear_attrs nd_linear;
+        struct bl_batchnorm_attrs norm; struct bl_pool_attrs pool; struct bl_slice_attrs slice; struct bl_dropout_attrs dropout;
+    } attrs;
+    int shape[4], shape2[4];
+    bool eval;
+    double tolerance;                       // relative to the largest expected value; 0: 1e-4
+};
+
+#define CONV(ci, co, kh, kw, s, p, q, d, g) {ci, co, {kh, kw}, {s, s}, {p, q}, {d, d}, g, 1}
+#define ND(b, it, st) {.block = b, .n_iter = it, .freeze_iter = 100, .cov_sampling_stride = {st, st}, .eps = 1e-3f, .momentum = 0.1f}
+
+static struct row rows[] = {
+    {"conv 3x3", "conv2d", {.conv = CONV(5, 7, 3, 3, 1, 1, 1, 1, 1)}, {2, 5, 9, 11}},
+    {"conv 3x3, batch 1", "conv2d", {.conv = CONV(17, 33, 3, 3, 1, 1, 1, 1, 1)}, {1, 17, 5, 3}},
+    {"conv one channel each way", "conv2d", {.conv = CONV(1, 1, 3, 3, 1, 1, 1, 1, 1)}, {3, 1, 4, 4}},
+    {"conv 3x3 stride 2", "conv2d", {.conv = CONV(6, 16, 3, 3, 2, 1, 1, 1, 1)}, {2, 6, 9, 8}},
+    {"conv 3x3 stride 3 dilation 2", "conv2d", {.conv = CONV(4, 5, 3, 3, 3, 2, 2, 2, 1)}, {2, 4, 11, 13}},
+    {"conv 5x3, no padding", "conv2d", {.conv = CONV(3, 4, 5, 3, 1, 0, 0, 1, 1)}, {2, 3, 7, 6}},
+    {"conv 1x1 stride 2", "conv2d", {.conv = CONV(13, 19, 1, 1, 2, 0, 0, 1, 1)}, {3, 13, 5, 5}},
+    {"conv 7x7 of a 3x2 image", "conv2d", {.conv = CONV(2, 3, 7, 7, 1, 3, 3, 1, 1)}, {2, 2, 3, 2}},
+    {"conv of one pixel", "conv2d", {.conv = CONV(31, 20, 3, 3, 1, 1, 1, 1, 1)}, {5, 31, 1, 1}},
+    {"conv first layer", "conv2d", {.conv = CONV(3, 64, 3, 3, 1, 1, 1, 1, 1)}, {2, 3, 6, 7}},
+    {"conv groups 3", "conv2d", {.conv = CONV(6, 9, 3, 3, 1, 1, 1, 1, 3)}, {2, 6, 5, 6}},
+    {"conv groups 2 stride 2", "conv2d", {.conv = CONV(8, 6, 3, 3, 2, 1, 1, 1, 2)}, {2, 8, 7, 6}},
+    {"conv depthwise", "conv2d", {.conv = CONV(19, 19, 3, 3, 1, 1, 1, 1, 19)}, {2, 19, 6, 5}},
+    {"conv depthwise twice stride 2", "conv2d", {.conv = CONV(5, 10, 5, 5, 2, 2, 2, 1, 5)}, {2, 5, 7, 7}},
+    {"linear", "linear", {.linear = {37, 11, 1}}, {6, 37, 1, 1}},
+    {"linear, batch 1", "linear", {.linear = {5, 3, 1}}, {1, 5, 1, 1}},
+    {"batch norm", "batchnorm2d", {.norm = {13, 1e-5f, 0.1f}}, {3, 13, 5, 7}, .tolerance = 3e-4},
+    {"batch norm, batch 1", "batchnorm2d", {.norm = {16, 1e-5f, 0.1f}}, {1, 16, 3, 3}, .tolerance = 3e-4},
+    {"batch norm in evaluation", "batchnorm2d", {.norm = {6, 1e-5f, 0.1f}}, {2, 6, 3, 5}, .eval = true},
+    {"relu", "relu", {{0}}, {3, 5, 7, 3}},
+    {"relu6", "relu6", {{0}}, {2, 9, 5, 5}},
+    {"sigmoid", "sigmoid", {{0}}, {2, 9, 5, 5}},
+    {"max pool 2x2", "maxpool2d", {.pool = {{2, 2}, {2, 2}, {0, 0}}}, {2, 5, 9, 8}},
+    {"max pool 3x3 stride 2 padded", "maxpool2d", {.pool = {{3, 3}, {2, 2}, {1, 1}}}, {1, 16, 7, 6}},
+    {"average pool 2x2", "avgpool2d", {.pool = {{2, 2}, {2, 2}, {0, 0}}}, {2, 5, 7, 8}},
+    {"average pool 3x2 padded", "avgpool2d", {.pool = {{3, 2}, {2, 1}, {1, 1}}}, {2, 3, 7, 5}},
+    {"global average pool", "global_avgpool2d", {{0}}, {3, 17, 5, 7}},
+    {"add", "add", {{0}}, {2, 9, 5, 7}, {2, 9, 5, 7}},
+    {"mul", "mul", {{0}}, {2, 9, 5, 7}, {2, 9, 5, 7}},
+    {"mul broadcast", "mul", {{0}}, {2, 9, 5, 7}, {2, 9, 1, 1}},
+    {"cat", "cat", {{0}}, {2, 9, 5, 3}, {2, 4, 5, 3}},
+    {"slice", "slice_channels", {.slice = {3, 8}}, {2, 9, 3, 3}},
+    {"slice to the edge", "slice_channels", {.slice = {5, 0}}, {2, 9, 3, 3}},
+    {"flatten", "flatten", {{0}}, {3, 5, 2, 3}},
+    {"dropout in evaluation", "dropout", {.dropout = {0.5f}}, {2, 3, 4, 5}, .eval = true},
+    {"softmax cross-entropy", "softmax_cross_entropy", {{0}}, {5, 11, 1, 1}},
+    {"softmax cross-entropy, batch 1", "softmax_cross_entropy", {{0}}, {1, 100, 1, 1}},
+    {"nd conv one block", "nd_conv2d", {.nd_conv = {CONV(4, 5, 3, 3, 1, 1, 1, 1, 1), ND(4, 5, 1)}}, {2, 4, 6, 5}, .tolerance = 1e-3},
+    {"nd conv interleaved blocks", "nd_conv2d", {.nd_conv = {CONV(6, 4, 3, 3, 1, 1, 1, 1, 1), ND(2, 5, 2)}}, {3, 6, 7, 5}, .tolerance = 1e-3},
+    {"nd conv stride 2", "nd_conv2d", {.nd_conv = {CONV(3, 4, 3, 3, 2, 1, 1, 1, 1), ND(3, 7, 4)}}, {4, 3, 9, 8}, .tolerance = 2e-3},
+    {"nd conv 1x1 sampled", "nd_conv2d", {.nd_conv = {CONV(6, 5, 1, 1, 1, 0, 0, 1, 1), ND(3, 5, 3)}}, {5, 6, 5, 7}, .tolerance = 1e-3},
+    {"nd conv 1x1, batch 1, one iteration", "nd_conv2d", {.nd_conv = {CONV(4, 3, 1, 1, 1, 0, 0, 1, 1), ND(4, 1, 1)}}, {1, 4, 5, 5}, .tolerance = 1e-3},
+    {"nd conv grouped", "nd_conv2d", {.nd_conv = {CONV(6, 4, 3, 3, 1, 1, 1, 1, 2), ND(3, 5, 2)}}, {3, 6, 6, 5}, .tolerance = 1e-3},
+    {"nd conv depthwise", "nd_conv2d", {.nd_conv = {CONV(5, 5, 3, 3, 1, 1, 1, 1, 5), ND(1, 5, 1)}}, {3, 5, 5, 6}, .tolerance = 1e-3},
+    {"nd conv 2x3 dilated", "nd_conv2d", {.nd_conv = {CONV(2, 3, 2, 3, 1, 1, 2, 2, 1), ND(2, 5, 2)}}, {4, 2, 7, 6}, .tolerance = 1e-3},
+    {"nd conv in evaluation", "nd_conv2d", {.nd_conv = {CONV(6, 4, 3, 3, 1, 1, 1, 1, 1), ND(2, 5, 2)}}, {2, 6, 5, 5}, .eval = true},
+    {"nd linear", "nd_linear", {.nd_linear = {{12, 5, 1}, ND(4, 5, 1)}}, {9, 12, 1, 1}, .tolerance = 1e-3},
+    {"nd linear in evaluation", "nd_linear", {.nd_linear = {{12, 5, 1}, ND(12, 5, 1)}}, {7, 12, 1, 1}, .eval = true},
+};
+
+static struct blanch_device *device;
+
+static void check(int code) {
+    if (code) fail_msg("%s", blanch_error_message());
+}
+
+/* --- numbers ---------------------------------------------------------------------------------- */
+
+static double normal(uint64_t seed, uint64_t position) {
+    uint32_t w[4];
+    bl_philox(seed, BL_RANDOM_DATA, position, 0, w);
+    return sqrt(-2 * log(1 - (double)bl_uniform(w[0]))) * cos(2 * M_PI * bl_uniform(w[1]));
+}
+
+static double *random_values(size_t count, uint64_t seed, double scale, double shift) {
+    double *v = malloc(sizeof *v * count);
+    assert_non_null(v);
+    for (size_t i = 0; i < count; i++) v[i] = (float)(normal(seed, i) * scale + shift);
+    return v;
+}
+
+static float *narrow(const double *v, size_t count) {
+    float *f = malloc(sizeof *f * count);
+    assert_non_null(f);
+    for (size_t i = 0; i < count; i++) f[i] = (float)v[i];
+    return f;
+}
+
+static void compare(const char *what, const float *got, const double *want, size_t count, size_t step, double tolerance) {
+    double largest = 1e-30;
+    for (size_t i = 0; i < count; i += step) largest = fmax(largest, fabs(want[i]));
+    for (size_t i = 0; i < count; i += step)
+        if (!(fabs(got[i] - want[i]) <= tolerance * largest))
+            fail_msg("%s[%zu]: got %.7g, expected %.7g (largest %.3g)", what, i, (double)got[i], want[i], largest);
+}
+
+/* --- a case ----------------------------------------------------------------------------------- */
+
+struct test_case {
+    const struct row *row;
+    struct bl_graph *graph;
+    struct bl_node *node;
+    struct bl_tensor *in[2];
+    struct ref_layer layer;
+    struct ref_tensor x[2];
+    int inputs, n;
+    double *grad_y;
+    int32_t *labels;
+    size_t outputs;
+};
+
+static void build(struct test_case *t) {
+    const int *s = t->row->shape, *s2 = t->row->shape2;
+    check(bl_graph_create(&t->graph, device, t->n + 1, false));     // a partial batch: one image fewer than planned
+    bl_graph_want_input_grads(t->graph);
+    t->in[0] = bl_graph_input(t->graph, s[1], s[2], s[3]);
+    struct bl_tensor *in[2] = {t->in[0], NULL};
+    if (t->inputs > 1) in[1] = t->in[1] = bl_graph_input(t->graph, s2[1], s2[2], s2[3]);
+    bool loss = !strcmp(t->row->op, "softmax_cross_entropy");
+    if (loss) in[1] = bl_graph_input_labels(t->graph);
+    bl_graph_add(t->graph, t->row->op, "layer", &t->row->attrs, in, t->inputs + loss);
+    check(bl_graph_finish(t->graph, 1));
+    t->node = bl_graph_node(t->graph, 0);
+}
+
+/* Random inputs, parameters and buffers, the same on both sides. */
+static void fill(struct test_case *t) {
+    t->layer = (struct ref_layer){.op = t->row->op, .attrs = &t->row->attrs, .training = !t->row->eval, .labels = t->labels};
+    for (int k = 0; k < t->inputs; k++) {
+        const int *s = k ? t->row->shape2 : t->row->shape;
+        t->x[k] = (struct ref_tensor){s[0], s[1], s[2], s[3], NULL};
+        t->x[k].v = random_values(ref_count(&t->x[k]), 10 + (uint64_t)k, 1.5, 0.4);
+        float *values = narrow(t->x[k].v, ref_count(&t->x[k]));
+        check(bl_tensor_write(t->graph, t->in[k], t->n, values));
+        free(values);
+    }
+    for (int i = 0; i < t->node->params + t->node->buffers; i++) {
+        bool buffer = i >= t->node->params;
+        struct bl_param *p = buffer ? t->node->buffer[i - t->node->params] : t->node->param[i];
+        if (p->counter) continue;
+        bool square = p->dims > 1 && buffer, variance = strstr(p->name, "running_var");
+        double *v = random_values((size_t)p->data.count, 20 + (uint64_t)i, buffer ? 0.1 : 0.4, 0);
+        int64_t side = square ? p->shape[p->dims - 1] : 1;
+        for (int64_t j = 0; j < p->data.count; j++) {
+            if (square && j / side % side == j % side) v[j] += 1;
+            if (variance) v[j] = (float)(0.5 + fabs(v[j]));
+        }
+        for (int64_t j = 0; square && j < p->data.count; j++) {     // symmetric, as the buffers of D are
+            int64_t base = j - j % (side * side), r = j / side % side, c = j % side;
+            if (c > r) v[base + c * side + r] = v[j];
+        }
+        float *values = narrow(v, (size_t)p->data.count);
+        check(bl_param_write(p, values));
+        free(values);
+        if (buffer) t->layer.buffer[i - t->node->params] = v;
+        else t->layer.param[i] = v;
+    }
+    bl_graph_touch(t->graph);
+}
+
+/* sum(y * grad_y) of the reference; buffers are left as they were. */
+static double objective(struct test_case *t) {
+    struct ref_layer copy = t->layer;
+    struct ref_tensor y;
+    double sum = 0;
+    for (int i = 0; i < t->node->buffers; i++)
+        if (copy.buffer[i]) {
+            size_t bytes = sizeof(double) * (size_t)t->node->buffer[i]->data.count;
+            copy.buffer[i] = memcpy(malloc(bytes), t->layer.buffer[i], bytes);
+        }
+    ref_forward(&copy, t->x, t->inputs, &y);
+    for (size_t i = 0; i < ref_count(&y); i++) sum += y.v[i] * t->grad_y[i];
+    for (int i = 0; i < t->node->buffers; i++) free(copy.buffer[i]);
+    free(y.v);
+    return sum;
+}
+
+static void check_gradient(struct test_case *t, const char *what, double *values, size_t count, const float *got) {
+    double *want = calloc(count, sizeof *want);
+    size_t step = count / 150 + 1;
+    assert_non_null(want);
+    for (size_t i = 0; i < count; i += step) {
+        double keep = values[i], h = 1e-5;
+        values[i] = keep + h;
+        double up = objective(t);
+        values[i] = keep - h;
+        want[i] = (up - objective(t)) / (2 * h);
+        values[i] = keep;
+    }
+    compare(what, got, want, count, step, 2 * (t->row->tolerance > 0 ? t->row->tolerance : 1e-4));
+    free(want);
+}
+
+static void check_backward(struct test_case *t) {
+    for (int k = 0; k < t->inputs; k++) {
+        float *got = calloc(ref_count(&t->x[k]), sizeof *got);
+        check(bl_tensor_read(t->graph, t->in[k]->grad, t->n, got));
+        check_gradient(t, k ? "grad_x2" : "grad_x", t->x[k].v, ref_count(&t->x[k]), got);
+        free(got);
+    }
+    for (int i = 0; i < t->node->params; i++) {
+        struct bl_param *p = t->node->param[i];
+        float *got = calloc((size_t)p->data.count, sizeof *got);
+        check(bl_mem_read(p->grad.mem, 0, 4 * (size_t)p->data.count, got));
+        check_gradient(t, p->name, t->layer.param[i], (size_t)p->data.count, got);
+        free(got);
+    }
+}
+
+static void check_forward(struct test_case *t, const struct ref_tensor *y, double tolerance) {
+    float *got = calloc(3 * ref_count(y), sizeof *got);
+    assert_non_null(got);
+    check(bl_tensor_read(t->graph, t->node->out, t->n, got));
+    if (t->labels)
+        for (int i = 0; i < t->n; i++) got[i] = got[3 * i];
+    compare("y", got, y->v, ref_count(y), 1, tolerance);
+    free(got);
+}
+
+static void check_buffers(struct test_case *t, double tolerance) {
+    for (int i = 0; i < t->node->buffers; i++) {
+        struct bl_param *p = t->node->buffer[i];
+        if (p->counter) continue;
+        float *got = calloc((size_t)p->data.count, sizeof *got);
+        check(bl_param_read(p, got));
+        compare(p->name, got, t->layer.buffer[i], (size_t)p->data.count, 1, tolerance);
+        free(got);
+    }
+}
+
+static void set_grad_y(struct test_case *t, const struct ref_tensor *y) {
+    t->grad_y = random_values(ref_count(y), 30, 1, 0);
+    if (t->labels) {                        // the mean over the images; no gradient comes in
+        for (int i = 0; i < t->n; i++) t->grad_y[i] = 1.0 / t->n;
+        return;
+    }
+    float *values = narrow(t->grad_y, ref_count(y));
+    check(bl_tensor_write(t->graph, t->node->out->grad, t->n, values));
+    free(values);
+}
+
+static void release(struct test_case *t) {
+    bl_graph_free(t->graph);
+    for (int i = 0; i < BL_MAX_PARAMS; i++) free(t->layer.param[i]);
+    for (int i = 0; i < BL_MAX_BUFFERS; i++) free(t->layer.buffer[i]);
+    free(t->x[0].v), free(t->x[1].v), free(t->grad_y), free(t->labels);
+}
+
+static void run_case(void **state) {
+    if (!device) skip();
+    struct test_case t = {.row = *state};
+    double tolerance = t.row->tolerance > 0 ? t.row->tolerance : 1e-4;
+    t.n = t.row->shape[0], t.inputs = t.row->shape2[0] ? 2 : 1;
+    build(&t);
+    if (!strcmp(t.row->op, "softmax_cross_entropy")) {
+        t.labels = calloc((size_t)t.n, sizeof *t.labels);
+        for (int i = 0; i < t.n; i++) t.labels[i] = (i * 7 + 2) % t.row->shape[1];
+        check(bl_mem_write(bl_graph_labels(t.graph)->mem, 0, 4 * (size_t)t.n, t.labels));
+    }
+    fill(&t);
+    struct ref_tensor y;
+    check(bl_graph_forward(t.graph, t.n, !t.row->eval));
+    ref_forward(&t.layer, t.x, t.inputs, &y);
+    check_forward(&t, &y, tolerance);
+    check_buffers(&t, tolerance);
+    set_grad_y(&t, &y);
+    check(bl_graph_backward_from(t.graph, t.n, !t.row->eval));
+    check_backward(&t);
+    free(y.v);
+    release(&t);
+}
+
+int main(int argc, char **argv) {
+    if (blanch_device_open(&device, NULL, 0)) print_message("skipped, no OpenCL device: %s\n", blanch_error_message());
+    else print_message("device: %s\n", blanch_device_info(device)->name);
+    struct CMUnitTest tests[BL_COUNT(rows)];
+    for (int i = 0; i < BL_COUNT(rows); i++) tests[i] = (struct CMUnitTest){rows[i].name, run_case, NULL, NULL, &rows[i]};
+    if (argc > 1) cmocka_set_test_filter(argv[1]);
+    int failed = _cmocka_run_group_tests("operations", tests, BL_COUNT(tests), NULL, NULL);
+    if (device && !bl_launch_count(device)) failed++, print_error("no kernel ran\n");
+    blanch_device_close(device);
+    return failed;
+}
