@@ -74,6 +74,7 @@ int bl_graph_initialise(struct bl_graph *graph, uint64_t seed) {
 /* --- running ---------------------------------------------------------------------------------- */
 
 void bl_graph_touch(struct bl_graph *graph) { graph->version++; }
+void bl_graph_set_step(struct bl_graph *graph, uint64_t step) { graph->step = step; }
 void bl_graph_want_input_grads(struct bl_graph *graph) { graph->want_input_grads = true; }
 
 static int run_node(struct bl_graph *graph, struct bl_node *node, const struct bl_run *run, bool backward) {

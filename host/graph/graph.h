@@ -52,6 +52,8 @@ int bl_graph_sgd(struct bl_graph *graph, const struct blanch_sgd *sgd);
 /* After a forward pass with a loss node: per image, loss and the rank of the right class (0 is first), read back. */
 int bl_graph_metrics(struct bl_graph *graph, int n, struct blanch_metrics *metrics);
 void bl_graph_touch(struct bl_graph *graph);                           // parameters were changed from outside
+/* Training passes made so far; what dropout's randomness is counted by, so a resumed run sets it. */
+void bl_graph_set_step(struct bl_graph *graph, uint64_t step);
 /* The first thing, in the order parameters, outputs (run again on the batch that is there), gradients, that is not finite:
  * its name and what it is ("parameter", "buffer", "output", "gradient"); *node NULL: none. Slow: reads everything. */
 int bl_graph_find_nonfinite(struct bl_graph *graph, int n, const char **node, const char **what);
