@@ -1,0 +1,36 @@
+/* The convolution engine: forward, data gradient and weight gradient behind one interface, used by conv2d, linear and
+ * their deconvolved forms. Several engines stand in one table (conv.c); an engine is one file ending in a const table.
+ *
+ * Weights are given in the layout [O][G][F]: the flat feature j = c*kh*kw + tap of an output channel lies at g*F + f,
+ * where j = f*G + g, F = C/groups*kh*kw/G. G = 1 is OIHW; with groups > 1, G = 1. */
+#ifndef BL_CONV_H
+#define BL_CONV_H
+
+#include "ops/op.h"
+
+struct bl_conv;
+
+void bl_conv_out_size(const struct bl_conv_attrs *attrs, int64_t h, int64_t w, int64_t *out_h, int64_t *out_w);
+
+/* In an operation's setup: checks the attributes against node->in[0] (BLANCH_EINPUT, with the node's name), chooses an
+ * engine and declares its workspaces. Sets neither output nor parameters. interleave: G. */
+int bl_conv_setup(struct bl_node *node, const struct bl_conv_attrs *attrs, int interleave, struct bl_conv **conv);
+void bl_conv_free(struct bl_conv *conv);    // NULL is fine
+int bl_conv_prepare(struct bl_conv *conv);  // in the operation's prepare
+
+/* The weights change: keeps them in the forms that the passes read, until the next call. */
+int bl_conv_pack(struct bl_conv *conv, const struct bl_run *run, struct bl_mem *weight);
+/* bias (O), or NULL. */
+int bl_conv_forward(struct bl_conv *conv, const struct bl_run *run, const struct bl_tensor *x, struct bl_mem *bias,
+                    const struct bl_tensor *y);
+/* accumulate: adds to dx instead of overwriting it. */
+int bl_conv_backward_data(struct bl_conv *conv, const struct bl_run *run, const struct bl_tensor *dy,
+                          const struct bl_tensor *dx, bool accumulate);
+/* Overwrites dweight, in the layout of the weights, and dbias (O), or NULL. */
+int bl_conv_backward_weights(struct bl_conv *conv, const struct bl_run *run, const struct bl_tensor *x,
+                             const struct bl_tensor *dy, struct bl_mem *dweight, struct bl_mem *dbias);
+
+/* Multiply-adds of one image's forward pass. */
+double bl_conv_multiply_adds(const struct bl_conv *conv);
+
+#endif
