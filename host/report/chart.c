@@ -1,0 +1,142 @@
+/* Line charts. The lines are SVG, stretched to the page's width; the figures beside them are text placed in per cent, so
+ * that they keep their size on a phone. */
+#include "html.h"
+#include <math.h>
+#include <stdlib.h>
+
+struct span { double low, high, step; };    // of an axis; step between ticks
+
+static bool usable(const struct bl_series *series) {
+    int points = 0;
+    for (int i = 0; i < series->count; i++) points += isfinite(series->x[i]) && isfinite(series->y[i]);
+    return points > 1;
+}
+
+static double nice_step(double range, int ticks) {
+    if (!(range > 0)) return 1;
+    double raw = range / ticks, power = pow(10, floor(log10(raw))), part = raw / power;
+    return power * (part <= 1 ? 1 : part <= 2 ? 2 : part <= 5 ? 5 : 10);
+}
+
+static int compare_doubles(const void *a, const void *b) {
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* The first losses may be many times the later ones: the axis ends at four medians, and the line leaves it at the top. */
+static double high_of(const struct bl_chart *chart) {
+    double *all = NULL, high = 1;
+    size_t capacity = 0, used = 0;
+    for (int s = 0; s < chart->count; s++)
+        for (int i = 0; i < chart->series[s].count; i++) {
+            void *grown = all;
+            if (!isfinite(chart->series[s].y[i])) continue;
+            if (bl_grow(&grown, &capacity, used + 1, sizeof *all)) goto done;
+            all = grown;
+            all[used++] = chart->series[s].y[i];
+        }
+    if (!used) goto done;
+    qsort(all, used, sizeof *all, compare_doubles);
+    high = fmin(all[used - 1], 4 * all[used / 2]);
+done:
+    free(all);
+    return high > 0 ? high : 1;
+}
+
+static double low_of(const struct bl_chart *chart) {
+    double low = INFINITY;
+    for (int s = 0; s < chart->count; s++)
+        for (int i = 0; i < chart->series[s].count; i++)
+            if (isfinite(chart->series[s].y[i])) low = fmin(low, chart->series[s].y[i]);
+    return low;
+}
+
+static struct span y_axis(const struct bl_chart *chart) {
+    struct span y = {isnan(chart->y_low) ? low_of(chart) : chart->y_low,
+                     isnan(chart->y_high) ? high_of(chart) : chart->y_high, 1};
+    if (!(y.high > y.low)) y.high = y.low + 1;
+    y.step = nice_step(y.high - y.low, 5);
+    y.low = floor(y.low / y.step) * y.step;
+    y.high = ceil(y.high / y.step - 1e-9) * y.step;
+    return y;
+}
+
+static struct span x_axis(const struct bl_chart *chart) {
+    struct span x = {INFINITY, -INFINITY, 1};
+    for (int s = 0; s < chart->count; s++)
+        for (int i = 0; i < chart->series[s].count; i++) {
+            x.low = fmin(x.low, chart->series[s].x[i]);
+            x.high = fmax(x.high, chart->series[s].x[i]);
+        }
+    if (x.low > 0 && x.low < x.high / 4) x.low = 0;
+    if (!(x.high > x.low)) x.high = x.low + 1;
+    x.step = nice_step(x.high - x.low, 5);
+    if (chart->whole_x && x.step < 1) x.step = 1;
+    return x;
+}
+
+static double place(const struct span *axis, double value) { return 100 * (value - axis->low) / (axis->high - axis->low); }
+
+static void draw_lines(struct bl_html *html, const struct bl_chart *chart, const struct span *x, const struct span *y) {
+    for (int t = 0; y->low + t * y->step <= y->high + y->step / 1e6; t++) {
+        double at = 100 - place(y, y->low + t * y->step);
+        bl_html(html, "<line class=\"grid\" x1=\"0\" x2=\"100\" y1=\"%.2f\" y2=\"%.2f\"/>", at, at);
+    }
+    for (int s = 0; s < chart->count; s++) {
+        const struct bl_series *series = &chart->series[s];
+        bool pen_up = true;
+        bl_html(html, "<path class=\"line %s\" d=\"", series->css);
+        for (int i = 0; i < series->count; i++) {
+            if (!isfinite(series->y[i])) {
+                pen_up = true;
+                continue;
+            }
+            bl_html(html, "%c%.2f %.2f", pen_up ? 'M' : 'L', place(x, series->x[i]), 100 - place(y, series->y[i]));
+            pen_up = false;
+        }
+        bl_html(html, "\"/>");
+    }
+}
+
+static void draw_ticks(struct bl_html *html, const struct span *x, const struct span *y) {
+    int digits = y->step < 0.0999 ? 2 : y->step < 0.999 ? 1 : 0;
+    for (int t = 0; y->low + t * y->step <= y->high + y->step / 1e6; t++)
+        bl_html(html, "<span class=\"y\" style=\"bottom:%.2f%%\">%.*f</span>", place(y, y->low + t * y->step), digits,
+                y->low + t * y->step);
+    digits = x->step < 0.0999 ? 2 : x->step < 0.999 ? 1 : 0;
+    for (double at = ceil(x->low / x->step - 1e-9) * x->step; at <= x->high + x->step / 1e6; at += x->step)
+        bl_html(html, "<span class=\"x\" style=\"left:%.2f%%\">%.*f</span>", place(x, at), digits, fabs(at) < x->step / 2 ? 0 : at);
+}
+
+static double last_value(const struct bl_series *series) {
+    for (int i = series->count - 1; i >= 0; i--)
+        if (isfinite(series->y[i])) return series->y[i];
+    return NAN;
+}
+
+static void draw_legend(struct bl_html *html, const struct bl_chart *chart) {
+    bl_html(html, "<ul class=\"legend\">");
+    for (int s = 0; s < chart->count; s++) {
+        double last = last_value(&chart->series[s]);
+        bl_html(html, "<li><svg class=\"key\" viewBox=\"0 0 24 8\"><path class=\"line %s\" d=\"M0 4L24 4\"/></svg>",
+                chart->series[s].css);
+        bl_html_text(html, chart->series[s].label);
+        bl_html(html, " <span class=\"num\">%.*f</span></li>", last < 10 ? 3 : 1, last);
+    }
+    bl_html(html, "</ul>");
+}
+
+void bl_html_chart(struct bl_html *html, const struct bl_chart *chart) {
+    bool any = false;
+    for (int s = 0; s < chart->count; s++) any |= usable(&chart->series[s]);
+    if (!any) return;
+    struct span x = x_axis(chart), y = y_axis(chart);
+    bl_html(html, "<figure class=\"chart\"><figcaption>%s</figcaption>", chart->title);
+    draw_legend(html, chart);
+    bl_html(html, "<div class=\"plot\"><svg viewBox=\"0 0 100 100\" preserveAspectRatio=\"none\" role=\"img\" "
+                  "aria-label=\"%s\">", chart->title);
+    draw_lines(html, chart, &x, &y);
+    bl_html(html, "</svg>");
+    draw_ticks(html, &x, &y);
+    bl_html(html, "</div><p class=\"axis\">%s</p></figure>\n", chart->x_label);
+}

@@ -1,0 +1,110 @@
+/* Text and numbers for a page. */
+#include "html.h"
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void append(struct bl_html *html, const char *text, size_t length) {
+    if (html->error) return;
+    void *data = html->data;
+    html->error = bl_grow(&data, &html->capacity, html->size + length + 1, 1);
+    html->data = data;
+    if (html->error) return;
+    memcpy(html->data + html->size, text, length);
+    html->size += length;
+    html->data[html->size] = 0;
+}
+
+void bl_html(struct bl_html *html, const char *format, ...) {
+    char small[512];
+    va_list arguments, again;
+    va_start(arguments, format);
+    va_copy(again, arguments);
+    int length = vsnprintf(small, sizeof small, format, arguments);
+    if (length < (int)sizeof small) {
+        append(html, small, (size_t)(length > 0 ? length : 0));
+    } else {
+        char *large = bl_calloc((size_t)length + 1, 1);
+        if (!large) html->error = BLANCH_ENOMEM;
+        else vsnprintf(large, (size_t)length + 1, format, again);
+        if (large) append(html, large, (size_t)length);
+        free(large);
+    }
+    va_end(again);
+    va_end(arguments);
+}
+
+void bl_html_text(struct bl_html *html, const char *text) {
+    for (; text && *text; text++) {
+        switch (*text) {
+        case '&': append(html, "&amp;", 5); break;
+        case '<': append(html, "&lt;", 4); break;
+        case '>': append(html, "&gt;", 4); break;
+        case '"': append(html, "&quot;", 6); break;
+        case '\'': append(html, "&#39;", 5); break;
+        default: append(html, text, 1);
+        }
+    }
+}
+
+double bl_json_get(const cJSON *object, const char *key) {
+    const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, key);
+    return cJSON_IsNumber(item) ? item->valuedouble : NAN;
+}
+
+const char *bl_json_text(const cJSON *object, const char *key) {
+    const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, key);
+    return cJSON_IsString(item) ? item->valuestring : "";
+}
+
+static char *ring(void) {
+    static char buffers[16][40];
+    static int next;
+    return buffers[next++ % 16];
+}
+
+static int decimals(double value) {
+    double size = fabs(value);
+    return size >= 99.95 ? 0 : size >= 9.995 ? 1 : 2;
+}
+
+const char *bl_whole(double value) {
+    if (!isfinite(value)) return "–";
+    char digits[32], *out = ring(), *to = out;
+    int length = snprintf(digits, sizeof digits, "%.0f", fabs(value));
+    if (value < 0 && strcmp(digits, "0")) to += sprintf(to, "−");
+    for (int i = 0; i < length; i++) {
+        if (i && (length - i) % 3 == 0) *to++ = ',';
+        *to++ = digits[i];
+    }
+    *to = 0;
+    return out;
+}
+
+const char *bl_ms(double ms) {
+    if (!isfinite(ms)) return "–";
+    if (fabs(ms) >= 999.5) return bl_whole(ms);
+    char *out = ring();
+    snprintf(out, 40, "%.*f", decimals(ms), ms);
+    return out;
+}
+
+const char *bl_signed_ms(double ms) {
+    if (!isfinite(ms)) return "–";
+    char *out = ring();
+    if (fabs(ms) < 0.005) return "0";
+    snprintf(out, 40, "%s%s", ms < 0 ? "−" : "+", bl_ms(fabs(ms)));
+    return out;
+}
+
+const char *bl_percent(double percent) {
+    if (!isfinite(percent)) return "–";
+    char *out = ring();
+    double size = fabs(percent);
+    if (size < 0.05) return "0\u00a0%";
+    const char *sign = percent < 0 ? "−" : "+";
+    snprintf(out, 40, "%s%.*f\u00a0%%", sign, size < 9.95 ? 1 : 0, size);
+    return out;
+}
