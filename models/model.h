@@ -17,7 +17,8 @@ struct bl_model {
 const struct bl_model *bl_model_find(const char *name);
 extern const struct bl_model *const bl_model_list[];    // NULL-terminated
 
-/* Builds the definition into graph; adds the loss unless inference. Zero classes, channels, size: the model's own. */
+/* Builds the definition into graph; adds the loss unless inference. Zero classes, channels, size: the model's own.
+ * bl_graph_finish follows, and returns what failed here. */
 int bl_model_build(struct bl_graph *graph, const struct bl_model *model, const struct blanch_network_options *options);
 
 #endif

@@ -40,6 +40,8 @@ static struct bl_tensor *add1(struct bl_build *b, const char *op, const char *na
 /* --- layers with parameters ------------------------------------------------------------------- */
 
 static int gcd(int a, int b) { return b ? gcd(b, a % b) : a; }
+/* What of wanted divides the channels: all of them where there are no more. */
+static int fitting_block(int wanted, int channels) { return wanted >= channels ? channels : gcd(wanted, channels); }
 static int or_else(int value, int otherwise) { return value ? value : otherwise; }
 static float number_or(float value, float otherwise) { return isnan(value) || value == 0.0f ? otherwise : value; }
 
@@ -66,7 +68,8 @@ struct bl_tensor *bl_conv(struct bl_build *b, const char *name, struct bl_tensor
         return add1(b, "conv2d", name, &conv, x);
     }
     conv.bias = 1;
-    int block = conv.groups > 1 ? conv.in_channels / conv.groups : gcd(or_else(b->nd.block, b->block), conv.in_channels);
+    int wanted = or_else(spec.block, or_else(b->nd.block, b->block));
+    int block = conv.groups > 1 ? conv.in_channels / conv.groups : fitting_block(wanted, conv.in_channels);
     int n_iter = spec.n_iter ? spec.n_iter : or_else(b->nd.iterations, 5);
     struct bl_nd_conv_attrs attrs = {conv, nd_attrs(b, block, n_iter, spec.freeze)};
     int sampling = or_else(b->nd.sampling_stride, 3);
@@ -75,7 +78,7 @@ struct bl_tensor *bl_conv(struct bl_build *b, const char *name, struct bl_tensor
 }
 
 struct bl_tensor *bl_batchnorm_always(struct bl_build *b, const char *name, struct bl_tensor *x) {
-    if (!x) return NULL;
+    if (!x || b->norm == BLANCH_NONE) return x;
     struct bl_batchnorm_attrs attrs = {(int)x->c, 1e-5f, 0.1f};
     return add1(b, "batchnorm2d", name, &attrs, x);
 }
@@ -92,7 +95,7 @@ struct bl_tensor *bl_linear_plain(struct bl_build *b, const char *name, struct b
 
 struct bl_tensor *bl_linear(struct bl_build *b, const char *name, struct bl_tensor *x, int out) {
     if (!x || b->norm != BLANCH_ND) return bl_linear_plain(b, name, x, out);
-    int block = gcd(or_else(b->nd.block_fc, b->block_fc), (int)x->c);
+    int block = fitting_block(or_else(b->nd.block_fc, b->block_fc), (int)x->c);
     struct bl_nd_linear_attrs attrs = {{(int)x->c, out, 1}, nd_attrs(b, block, or_else(b->nd.iterations, 5), false)};
     attrs.nd.freeze = 0;
     return add1(b, "nd_linear", name, &attrs, x);

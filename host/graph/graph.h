@@ -82,11 +82,13 @@ struct bl_conv_spec {
     int kernel_w, padding_w;                // where they differ from the height's
     bool no_bias;                           // of the plain convolution; an ND convolution always has one
     int n_iter;                             // ND's, 0: 5
+    int block;                              // ND's, 0: the default (or --block)
     bool freeze;                            // ND's
     bool plain;                             // stays a plain convolution under ND too
 };
 struct bl_tensor *bl_conv(struct bl_build *b, const char *name, struct bl_tensor *x, struct bl_conv_spec spec);
 struct bl_tensor *bl_batchnorm(struct bl_build *b, const char *name, struct bl_tensor *x);   // gone under ND and none: returns x
+/* Stays under ND too. */
 struct bl_tensor *bl_batchnorm_always(struct bl_build *b, const char *name, struct bl_tensor *x);
 struct bl_tensor *bl_linear(struct bl_build *b, const char *name, struct bl_tensor *x, int out);
 struct bl_tensor *bl_linear_plain(struct bl_build *b, const char *name, struct bl_tensor *x, int out);
