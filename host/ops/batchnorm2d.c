@@ -1,0 +1,138 @@
+/* y = (x - mean) / sqrt(var + eps) * weight + bias per channel: the batch's mean and biased variance in training, the
+ * running ones in evaluation (Ioffe and Szegedy, ICML 2015). The variance is of centred data in two passes over chunks
+ * small enough for the cache, merged after Chan, Golub and LeVeque (1979): memory is read once for both. */
+#include "ops/common.h"
+#include <stdlib.h>
+
+struct state {
+    int vec, tile;                          // rows summed in registers before they join a chunk's sum
+    int64_t chunk;                          // rows (pixels) of a partial sum
+    struct bl_kernel *statistics, *summarise, *recall, *apply, *gradients, *finish, *spread;
+    struct bl_tensor *saved;                // mean, 1/deviation, scale: (3, C)
+    struct bl_tensor *partial, *partial_back;       // (chunks, 2, C)
+    struct bl_tensor *spreading;            // dx = a dy + b (x - mean) + c: (3, C)
+};
+
+enum { CPU_CHUNK_BYTES = 192 * 1024, CPU_TILE = 8, MIN_CHUNK = 32, GPU_ITEMS = 32768 };
+
+static int64_t rows_of(const struct bl_node *node, int n) { return n * node->out->h * node->out->w; }
+static int64_t chunks_of(int64_t rows, int64_t chunk) { return (rows + chunk - 1) / chunk; }
+
+static int setup(struct bl_node *node) {
+    const struct bl_batchnorm_attrs *attrs = node->attrs;
+    int code = bl_check_inputs(node, 1, 1);
+    if (code) return code;
+    const struct bl_tensor *x = node->in[0];
+    if (attrs->channels != x->c)
+        return bl_fail(BLANCH_EINPUT, "%s: made for %d channels, given %lld", node->name, attrs->channels, (long long)x->c);
+    int64_t shape[] = {x->c};
+    bl_node_out(node, x->c, x->h, x->w);
+    bl_node_param(node, "weight", BL_INIT_ONES, 1, shape);
+    bl_node_param(node, "bias", BL_INIT_ZEROS, 1, shape);
+    bl_node_buffer(node, "running_mean", BL_INIT_ZEROS, 1, shape);
+    bl_node_buffer(node, "running_var", BL_INIT_ONES, 1, shape);
+    bl_node_counter(node, "num_batches_tracked", false);
+    struct state *state = node->state = bl_calloc(1, sizeof *state);
+    if (!state) return BLANCH_ENOMEM;
+    int64_t rows = x->n * x->h * x->w;
+    state->vec = bl_vec(node->dev, x->c);
+    state->chunk = bl_on_cpu(node->dev) ? CPU_CHUNK_BYTES / (4 * x->c) : rows * (x->c / state->vec) / GPU_ITEMS;
+    if (state->chunk < MIN_CHUNK) state->chunk = MIN_CHUNK;
+    state->tile = bl_on_cpu(node->dev) ? CPU_TILE : (int)state->chunk;
+    state->saved = bl_node_workspace(node, BL_LIFE_SAVED, 3 * x->c);
+    if (!bl_node_training(node)) return 0;
+    state->partial = bl_node_workspace(node, BL_LIFE_FORWARD, 2 * x->c * chunks_of(rows, state->chunk));
+    state->partial_back = bl_node_workspace(node, BL_LIFE_BACKWARD, 2 * x->c * chunks_of(rows, state->chunk));
+    state->spreading = bl_node_workspace(node, BL_LIFE_BACKWARD, 3 * x->c);
+    return 0;
+}
+
+static int prepare(struct bl_node *node) {
+    struct state *state = node->state;
+    struct { const char *name; struct bl_kernel **kernel; } wanted[] = {
+        {"recall", &state->recall}, {"apply", &state->apply}, {"statistics", &state->statistics}, {"summarise", &state->summarise},
+        {"gradients", &state->gradients}, {"finish", &state->finish}, {"spread", &state->spread},
+    };
+    int count = bl_node_training(node) ? BL_COUNT(wanted) : 2, code = 0;
+    for (int i = 0; i < count && !code; i++)
+        code = bl_kernel_get(node->dev, "batchnorm2d", wanted[i].name, (struct bl_define[]){{"VEC", state->vec}}, 1, wanted[i].kernel);
+    return code;
+}
+
+/* One item for each vector of channels and chunk of rows; on a CPU one item takes all channels of its chunk. */
+static struct bl_range chunk_range(const struct bl_node *node, int64_t chunks) {
+    const struct state *state = node->state;
+    return bl_on_cpu(node->dev) ? BL_GROUPS1(1, (size_t)chunks) : BL_ITEMS((size_t)(node->out->c / state->vec), (size_t)chunks);
+}
+
+static int measure(struct bl_node *node, const struct bl_run *run) {
+    const struct bl_batchnorm_attrs *attrs = node->attrs;
+    struct state *state = node->state;
+    int64_t rows = rows_of(node, run->n), chunks = chunks_of(rows, state->chunk), vectors = node->out->c / state->vec;
+    if (rows == 1)
+        return bl_fail(BLANCH_EINPUT, "expected more than 1 value per channel when training; give a larger batch or larger images");
+    int code = bl_launch(state->statistics, chunk_range(node, chunks), BL_MEM(node->in[0]->mem), BL_MEM(state->partial->mem),
+                         BL_I64(rows), BL_I32(vectors), BL_I64(state->chunk), BL_I32(state->tile));
+    if (code) return code;
+    node->buffer[2]->value++;
+    return bl_launch(state->summarise, bl_share(node->dev, vectors, 8 * state->vec * chunks), BL_MEM(state->partial->mem),
+                     BL_MEM(node->param[0]->data.mem), BL_MEM(node->buffer[0]->data.mem), BL_MEM(node->buffer[1]->data.mem),
+                     BL_MEM(state->saved->mem), BL_I64(rows), BL_I32(vectors), BL_I64(state->chunk), BL_F32(attrs->eps),
+                     BL_F32(attrs->momentum));
+}
+
+static int forward(struct bl_node *node, const struct bl_run *run) {
+    const struct bl_batchnorm_attrs *attrs = node->attrs;
+    struct state *state = node->state;
+    int64_t rows = rows_of(node, run->n), vectors = node->out->c / state->vec;
+    int code = run->training ? measure(node, run)
+                             : bl_launch(state->recall, bl_share(node->dev, vectors, 24 * state->vec), BL_MEM(node->param[0]->data.mem),
+                                         BL_MEM(node->buffer[0]->data.mem), BL_MEM(node->buffer[1]->data.mem),
+                                         BL_MEM(state->saved->mem), BL_I32(vectors), BL_F32(attrs->eps));
+    if (code) return code;
+    return bl_launch(state->apply, bl_share_rows(node->dev, vectors, rows, 8 * node->out->c), BL_MEM(node->in[0]->mem),
+                     BL_MEM(state->saved->mem), BL_MEM(node->param[1]->data.mem), BL_MEM(node->out->mem), BL_I64(rows), BL_I32(vectors));
+}
+
+static int backward(struct bl_node *node, const struct bl_run *run) {
+    struct state *state = node->state;
+    const struct bl_tensor *x = node->in[0];
+    int64_t rows = rows_of(node, run->n), chunks = chunks_of(rows, state->chunk), vectors = x->c / state->vec;
+    struct bl_mem *dy = node->out->grad->mem;
+    int code = bl_launch(state->gradients, chunk_range(node, chunks), BL_MEM(x->mem), BL_MEM(dy), BL_MEM(state->saved->mem),
+                         BL_MEM(state->partial_back->mem), BL_I64(rows), BL_I32(vectors), BL_I64(state->chunk), BL_I32(state->tile));
+    if (code) return code;
+    code = bl_launch(state->finish, bl_share(node->dev, vectors, 8 * state->vec * chunks), BL_MEM(state->partial_back->mem),
+                     BL_MEM(state->saved->mem), BL_MEM(node->param[0]->grad.mem), BL_MEM(node->param[1]->grad.mem),
+                     BL_MEM(state->spreading->mem), BL_I64(rows), BL_I32(vectors), BL_I64(state->chunk), BL_I32(run->training));
+    if (code || !x->grad) return code;
+    return bl_launch(state->spread, bl_share_rows(node->dev, vectors, rows, 12 * x->c), BL_MEM(x->mem), BL_MEM(dy),
+                     BL_MEM(state->saved->mem), BL_MEM(state->spreading->mem), BL_MEM(x->grad->mem), BL_I64(rows), BL_I32(vectors),
+                     BL_I32(node->accumulate[0]));
+}
+
+static void release(struct bl_node *node) {
+    free(node->state);
+    node->state = NULL;
+}
+
+static const struct bl_field fields[] = {
+    {"channels", BL_FIELD_INT, offsetof(struct bl_batchnorm_attrs, channels), false},
+    {"eps", BL_FIELD_FLOAT, offsetof(struct bl_batchnorm_attrs, eps), false},
+    {"momentum", BL_FIELD_FLOAT, offsetof(struct bl_batchnorm_attrs, momentum), false},
+    {NULL},
+};
+
+const struct bl_op bl_op_batchnorm2d = {
+    .name = "batchnorm2d",
+    .attrs_size = sizeof(struct bl_batchnorm_attrs),
+    .fields = fields,
+    .keeps = BL_KEEP_IN0,
+    .phase_forward = BL_NORM,
+    .phase_backward = BL_NORM,
+    .setup = setup,
+    .prepare = prepare,
+    .forward = forward,
+    .backward = backward,
+    .release = release,
+};

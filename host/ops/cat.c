@@ -1,0 +1,54 @@
+/* Concatenation along channels. */
+#include "ops/common.h"
+
+static int setup(struct bl_node *node) {
+    int code = bl_check_inputs(node, 1, BL_MAX_INPUTS);
+    if (code) return code;
+    int64_t channels = 0;
+    for (int i = 0; i < node->inputs; i++) {
+        const struct bl_tensor *x = node->in[i], *first = node->in[0];
+        if (x->h != first->h || x->w != first->w)
+            return bl_fail(BLANCH_EINPUT, "%s: input %d is %lld x %lld where the first is %lld x %lld", node->name, i,
+                           (long long)x->h, (long long)x->w, (long long)first->h, (long long)first->w);
+        channels += x->c;
+    }
+    bl_node_out(node, channels, node->in[0]->h, node->in[0]->w);
+    return 0;
+}
+
+static int prepare(struct bl_node *node) {
+    int code = 0;
+    for (int i = 0; i < node->inputs && !code; i++) code = bl_prepare_channels(node->dev, node->in[i]->c);
+    return code;
+}
+
+static int forward(struct bl_node *node, const struct bl_run *run) {
+    int64_t pixels = run->n * node->out->h * node->out->w, at = 0;
+    int code = 0;
+    for (int i = 0; i < node->inputs && !code; at += node->in[i++]->c)
+        code = bl_copy_channels(node->dev, (struct bl_channels){node->in[i]->mem, node->in[i]->c, 0},
+                                (struct bl_channels){node->out->mem, node->out->c, at}, node->in[i]->c, pixels, false);
+    return code;
+}
+
+static int backward(struct bl_node *node, const struct bl_run *run) {
+    int64_t pixels = run->n * node->out->h * node->out->w, at = 0;
+    int code = 0;
+    for (int i = 0; i < node->inputs && !code; at += node->in[i++]->c) {
+        struct bl_tensor *x = node->in[i];
+        if (!x->grad) continue;
+        code = bl_copy_channels(node->dev, (struct bl_channels){node->out->grad->mem, node->out->c, at},
+                                (struct bl_channels){x->grad->mem, x->c, 0}, x->c, pixels, node->accumulate[i]);
+    }
+    return code;
+}
+
+const struct bl_op bl_op_cat = {
+    .name = "cat",
+    .phase_forward = BL_ACTIVATION,
+    .phase_backward = BL_ACTIVATION,
+    .setup = setup,
+    .prepare = prepare,
+    .forward = forward,
+    .backward = backward,
+};

@@ -1,0 +1,168 @@
+/* What the operations outside conv/ share. */
+#include "ops/common.h"
+#include <stdlib.h>
+
+/* A launch costs about 15 us and a CPU core moves about 10 GB/s: less than this is not worth another item. */
+enum { BYTES_PER_ITEM = 128 * 1024, ITEMS_PER_CORE = 8 };
+
+bool bl_on_cpu(const struct blanch_device *dev) { return !dev || blanch_device_info(dev)->kind == BLANCH_CPU; }
+
+int bl_vec(const struct blanch_device *dev, int64_t count) {
+    int vec = bl_on_cpu(dev) ? 16 : 4;
+    while (count % vec) vec /= 2;
+    return vec;
+}
+
+static size_t cpu_items(const struct blanch_device *dev, int64_t units, int64_t bytes) {
+    int64_t items = (units * bytes + BYTES_PER_ITEM - 1) / BYTES_PER_ITEM;
+    int64_t most = (int64_t)blanch_device_info(dev)->compute_units * ITEMS_PER_CORE;
+    if (items > most) items = most;
+    if (items > units) items = units;
+    return items < 1 ? 1 : (size_t)items;
+}
+
+struct bl_range bl_share(const struct blanch_device *dev, int64_t units, int64_t bytes) {
+    return bl_on_cpu(dev) ? BL_GROUPS1(cpu_items(dev, units, bytes)) : BL_ITEMS((size_t)units);
+}
+
+struct bl_range bl_share_rows(const struct blanch_device *dev, int64_t vectors, int64_t units, int64_t bytes) {
+    return bl_on_cpu(dev) ? BL_GROUPS1(1, cpu_items(dev, units, bytes)) : BL_ITEMS((size_t)vectors, (size_t)units);
+}
+
+struct bl_range bl_share_grid(const struct blanch_device *dev, int64_t vectors, int64_t columns, int64_t units, int64_t bytes) {
+    return bl_on_cpu(dev) ? BL_GROUPS1(1, 1, cpu_items(dev, units, bytes))
+                          : BL_ITEMS((size_t)vectors, (size_t)columns, (size_t)units);
+}
+
+int64_t bl_features(const struct bl_tensor *tensor) { return tensor->c * tensor->h * tensor->w; }
+
+bool bl_same_shape(const struct bl_tensor *a, const struct bl_tensor *b) {
+    return a->c == b->c && a->h == b->h && a->w == b->w;
+}
+
+int bl_check_inputs(const struct bl_node *node, int low, int high) {
+    if (node->inputs >= low && node->inputs <= high) return 0;
+    return bl_fail(BLANCH_EINPUT, "%s: %s takes %s %d input%s, not %d", node->name, node->op->name,
+                   low == high ? "exactly" : "at least", low, low == 1 ? "" : "s", node->inputs);
+}
+
+/* --- plain state ------------------------------------------------------------------------------ */
+
+struct bl_plain_state *bl_plain_state(struct bl_node *node) {
+    if (!node->state) node->state = bl_calloc(1, sizeof(struct bl_plain_state));
+    return node->state;
+}
+
+int bl_plain_prepare(struct bl_node *node, int vec, const char *file, const char *forward, const char *backward) {
+    struct bl_plain_state *state = bl_plain_state(node);
+    if (!state) return BLANCH_ENOMEM;
+    state->vec = vec;
+    struct bl_define defines[] = {{"VEC", vec}};
+    int code = bl_kernel_get(node->dev, file, forward, defines, 1, &state->forward);
+    if (code || !backward || !bl_node_training(node)) return code;
+    return bl_kernel_get(node->dev, file, backward, defines, 1, &state->backward);
+}
+
+void bl_plain_release(struct bl_node *node) {
+    free(node->state);
+    node->state = NULL;
+}
+
+/* --- copies ----------------------------------------------------------------------------------- */
+
+int bl_copy(struct blanch_device *dev, struct bl_mem *from, struct bl_mem *to, int64_t count, int vec, bool add) {
+    struct bl_kernel *kernel;
+    int code = bl_kernel_get(dev, "elementwise", "copy", (struct bl_define[]){{"VEC", vec}}, 1, &kernel);
+    if (code) return code;
+    int64_t vectors = count / vec;
+    return bl_launch(kernel, bl_share(dev, vectors, 8 * vec), BL_MEM(from), BL_MEM(to), BL_I64(vectors), BL_I32(add));
+}
+
+int bl_prepare_channels(struct blanch_device *dev, int64_t channels) {
+    struct bl_kernel *kernel;
+    return bl_kernel_get(dev, "layout", "copy_channels", (struct bl_define[]){{"VEC", bl_vec(dev, channels)}}, 1, &kernel);
+}
+
+int bl_copy_channels(struct blanch_device *dev, struct bl_channels from, struct bl_channels to, int64_t channels,
+                     int64_t pixels, bool add) {
+    int vec = bl_vec(dev, channels);
+    struct bl_kernel *kernel;
+    int code = bl_kernel_get(dev, "layout", "copy_channels", (struct bl_define[]){{"VEC", vec}}, 1, &kernel);
+    if (code) return code;
+    return bl_launch(kernel, bl_share_rows(dev, channels / vec, pixels, 8 * channels), BL_MEM(from.mem), BL_I64(from.stride),
+                     BL_I64(from.offset), BL_MEM(to.mem), BL_I64(to.stride), BL_I64(to.offset), BL_I32(channels / vec),
+                     BL_I64(pixels), BL_I32(add));
+}
+
+int bl_zero_channels(struct blanch_device *dev, struct bl_channels to, int64_t channels, int64_t pixels) {
+    if (!channels) return 0;
+    int vec = bl_vec(dev, channels);
+    struct bl_kernel *kernel;
+    int code = bl_kernel_get(dev, "layout", "zero_channels", (struct bl_define[]){{"VEC", vec}}, 1, &kernel);
+    if (code) return code;
+    return bl_launch(kernel, bl_share_rows(dev, channels / vec, pixels, 4 * channels), BL_MEM(to.mem), BL_I64(to.stride),
+                     BL_I64(to.offset), BL_I32(channels / vec), BL_I64(pixels));
+}
+
+/* --- activations ------------------------------------------------------------------------------ */
+
+int bl_activation_setup(struct bl_node *node) {
+    int code = bl_check_inputs(node, 1, 1);
+    if (!code) bl_node_out(node, node->in[0]->c, node->in[0]->h, node->in[0]->w);
+    return code;
+}
+
+int bl_activation_forward(struct bl_node *node, const struct bl_run *run) {
+    const struct bl_plain_state *state = node->state;
+    int64_t vectors = run->n * bl_features(node->out) / state->vec;
+    return bl_launch(state->forward, bl_share(node->dev, vectors, 8 * state->vec), BL_MEM(node->in[0]->mem),
+                     BL_MEM(node->out->mem), BL_I64(vectors));
+}
+
+int bl_activation_backward(struct bl_node *node, const struct bl_run *run) {
+    const struct bl_plain_state *state = node->state;
+    if (!node->in[0]->grad) return 0;
+    int64_t vectors = run->n * bl_features(node->out) / state->vec;
+    return bl_launch(state->backward, bl_share(node->dev, vectors, 12 * state->vec), BL_MEM(node->out->mem),
+                     BL_MEM(node->out->grad->mem), BL_MEM(node->in[0]->grad->mem), BL_I64(vectors),
+                     BL_I32(node->accumulate[0]));
+}
+
+/* --- pooling ---------------------------------------------------------------------------------- */
+
+const struct bl_field bl_pool_fields[] = {
+    {"kernel", BL_FIELD_INT2, offsetof(struct bl_pool_attrs, kernel), false},
+    {"stride", BL_FIELD_INT2, offsetof(struct bl_pool_attrs, stride), true},
+    {"padding", BL_FIELD_INT2, offsetof(struct bl_pool_attrs, padding), true},
+    {NULL},
+};
+
+int bl_pool_setup(struct bl_node *node, struct bl_pool_attrs *pool) {
+    int64_t size[2] = {node->in[0]->h, node->in[0]->w}, out[2];
+    int code = bl_check_inputs(node, 1, 1);
+    if (code) return code;
+    for (int i = 0; i < 2; i++) {
+        int k = pool->kernel[i], p = pool->padding[i];
+        if (!pool->stride[i]) pool->stride[i] = k;
+        if (k < 1 || k > 255 || pool->stride[i] < 1 || p < 0 || 2 * p > k)
+            return bl_fail(BLANCH_EINPUT, "%s: a window of %d at a step of %d with %d of padding: the window is 1 to 255, the "
+                           "step at least 1, the padding at most half the window", node->name, k, pool->stride[i], p);
+        out[i] = size[i] + 2 * p < k ? 0 : (size[i] + 2 * p - k) / pool->stride[i] + 1;
+    }
+    bl_node_out(node, node->in[0]->c, out[0], out[1]);
+    return 0;
+}
+
+int bl_pool_prepare(struct bl_node *node, const char *file, const struct bl_pool_attrs *pool, int index_bytes) {
+    struct bl_plain_state *state = bl_plain_state(node);
+    if (!state) return BLANCH_ENOMEM;
+    state->vec = bl_vec(node->dev, node->out->c);
+    struct bl_define defines[] = {
+        {"VEC", state->vec}, {"KH", pool->kernel[0]}, {"KW", pool->kernel[1]}, {"SH", pool->stride[0]}, {"SW", pool->stride[1]},
+        {"PH", pool->padding[0]}, {"PW", pool->padding[1]}, {"INDEX_BYTES", index_bytes},
+    };
+    int count = BL_COUNT(defines) - (index_bytes == 0);
+    int code = bl_kernel_get(node->dev, file, "forward", defines, count, &state->forward);
+    if (code || !bl_node_training(node)) return code;
+    return bl_kernel_get(node->dev, file, "backward", defines, count, &state->backward);
+}

@@ -1,0 +1,50 @@
+/* What the operations outside conv/ share: vector widths, sharing work among items, checks, plain copies. */
+#ifndef BL_OPS_COMMON_H
+#define BL_OPS_COMMON_H
+
+#include "ops/op.h"
+
+/* The widest vector worth using on dev that divides count. dev NULL (a graph that only describes): as on a CPU. */
+int bl_vec(const struct blanch_device *dev, int64_t count);
+bool bl_on_cpu(const struct blanch_device *dev);
+
+/* Work sizes for `units` equal pieces that move `bytes` each. On a CPU a few groups of one item that share the units;
+ * elsewhere an item per unit. The kernel divides by get_global_size(), so both run the same source.
+ * rows: units in dimension 1, vectors of channels in 0 (on a CPU one item does them all). grid: the same in 2, 1 and 0. */
+struct bl_range bl_share(const struct blanch_device *dev, int64_t units, int64_t bytes);
+struct bl_range bl_share_rows(const struct blanch_device *dev, int64_t vectors, int64_t units, int64_t bytes);
+struct bl_range bl_share_grid(const struct blanch_device *dev, int64_t vectors, int64_t columns, int64_t units, int64_t bytes);
+
+int64_t bl_features(const struct bl_tensor *tensor);            // c*h*w, the elements of an image
+bool bl_same_shape(const struct bl_tensor *a, const struct bl_tensor *b);       // but for n
+/* BLANCH_EINPUT unless the node has between low and high inputs. */
+int bl_check_inputs(const struct bl_node *node, int low, int high);
+
+/* The state of an operation that needs a kernel for each direction, and a saved workspace perhaps. bl_plain_state returns
+ * the node's, made at the first call; NULL where there is no memory. */
+struct bl_plain_state { struct bl_kernel *forward, *backward; int vec; struct bl_tensor *saved; };
+struct bl_plain_state *bl_plain_state(struct bl_node *node);
+int bl_plain_prepare(struct bl_node *node, int vec, const char *file, const char *forward, const char *backward);
+void bl_plain_release(struct bl_node *node);
+
+/* to = from, or to += from, over count elements; vec divides count. */
+int bl_copy(struct blanch_device *dev, struct bl_mem *from, struct bl_mem *to, int64_t count, int vec, bool add);
+
+/* The channels [offset, offset + channels) of a tensor with `stride` channels in all. */
+struct bl_channels { struct bl_mem *mem; int64_t stride, offset; };
+int bl_copy_channels(struct blanch_device *dev, struct bl_channels from, struct bl_channels to, int64_t channels,
+                     int64_t pixels, bool add);
+int bl_prepare_channels(struct blanch_device *dev, int64_t channels);   // builds what the two need
+int bl_zero_channels(struct blanch_device *dev, struct bl_channels to, int64_t channels, int64_t pixels);
+
+/* Activations: each is a pair of kernels in elementwise.cl, its gradient computed from its output. */
+int bl_activation_setup(struct bl_node *node);
+int bl_activation_forward(struct bl_node *node, const struct bl_run *run);
+int bl_activation_backward(struct bl_node *node, const struct bl_run *run);
+
+/* Pooling windows: fills in a zero stride (the kernel's), checks, declares the output. */
+int bl_pool_setup(struct bl_node *node, struct bl_pool_attrs *pool);
+int bl_pool_prepare(struct bl_node *node, const char *file, const struct bl_pool_attrs *pool, int index_bytes);
+extern const struct bl_field bl_pool_fields[];
+
+#endif

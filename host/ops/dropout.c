@@ -1,0 +1,50 @@
+/* Zeroes each value with probability p while training and scales the others by 1/(1-p); the identity in evaluation. The
+ * mask is Philox's, keyed by seed, step and node and counted by position, so that backward draws it again and none is kept. */
+#include "ops/common.h"
+#include <math.h>
+
+static int setup(struct bl_node *node) {
+    const struct bl_dropout_attrs *attrs = node->attrs;
+    int code = bl_check_inputs(node, 1, 1);
+    if (code) return code;
+    if (!(attrs->p >= 0 && attrs->p < 1)) return bl_fail(BLANCH_EINPUT, "%s: p = %g, not in [0, 1)", node->name, attrs->p);
+    bl_node_out(node, node->in[0]->c, node->in[0]->h, node->in[0]->w);
+    return 0;
+}
+
+static int prepare(struct bl_node *node) { return bl_plain_prepare(node, bl_vec(node->dev, bl_features(node->out)), "dropout", "dropout", NULL); }
+
+static int drop(struct bl_node *node, const struct bl_run *run, struct bl_mem *from, struct bl_mem *to, bool add) {
+    const struct bl_plain_state *state = node->state;
+    const struct bl_dropout_attrs *attrs = node->attrs;
+    int64_t count = run->n * bl_features(node->out);
+    if (!run->training || attrs->p == 0) return bl_copy(node->dev, from, to, count, state->vec, add);
+    uint64_t stream = run->step << 16 | (uint64_t)node->index;
+    return bl_launch(state->forward, bl_share(node->dev, (count + 3) / 4, 256), BL_MEM(from), BL_MEM(to), BL_I64(count),
+                     BL_I64(run->seed), BL_I32(BL_RANDOM_DROPOUT), BL_I64(stream), BL_I32(ceil(attrs->p * 0x1p24)),
+                     BL_F32(1 / (1 - attrs->p)), BL_I32(add));
+}
+
+static int forward(struct bl_node *node, const struct bl_run *run) {
+    return drop(node, run, node->in[0]->mem, node->out->mem, false);
+}
+
+static int backward(struct bl_node *node, const struct bl_run *run) {
+    struct bl_tensor *grad = node->in[0]->grad;
+    return grad ? drop(node, run, node->out->grad->mem, grad->mem, node->accumulate[0]) : 0;
+}
+
+static const struct bl_field fields[] = {{"p", BL_FIELD_FLOAT, offsetof(struct bl_dropout_attrs, p), false}, {NULL}};
+
+const struct bl_op bl_op_dropout = {
+    .name = "dropout",
+    .attrs_size = sizeof(struct bl_dropout_attrs),
+    .fields = fields,
+    .phase_forward = BL_ACTIVATION,
+    .phase_backward = BL_ACTIVATION,
+    .setup = setup,
+    .prepare = prepare,
+    .forward = forward,
+    .backward = backward,
+    .release = bl_plain_release,
+};

@@ -1,0 +1,31 @@
+/* Every operation: one line each. */
+#include "ops/op.h"
+#include <string.h>
+
+#define OPERATIONS(X)        \
+    X(add)                   \
+    X(avgpool2d)             \
+    X(batchnorm2d)           \
+    X(cat)                   \
+    X(dropout)               \
+    X(flatten)               \
+    X(global_avgpool2d)      \
+    X(maxpool2d)             \
+    X(mul)                   \
+    X(relu)                  \
+    X(relu6)                 \
+    X(sigmoid)               \
+    X(slice_channels)        \
+    X(softmax_cross_entropy)
+
+#define DECLARE(name) extern const struct bl_op bl_op_##name;
+OPERATIONS(DECLARE)
+
+#define ENTRY(name) &bl_op_##name,
+const struct bl_op *const bl_op_list[] = {OPERATIONS(ENTRY) NULL};
+
+const struct bl_op *bl_op_find(const char *name) {
+    for (int i = 0; bl_op_list[i]; i++)
+        if (!strcmp(bl_op_list[i]->name, name)) return bl_op_list[i];
+    return NULL;
+}

@@ -1,0 +1,18 @@
+/* y = 1 / (1 + exp(-x)). The gradient needs the output alone. */
+#include "ops/common.h"
+
+static int prepare(struct bl_node *node) {
+    return bl_plain_prepare(node, bl_vec(node->dev, bl_features(node->out)), "elementwise", "sigmoid_forward", "sigmoid_backward");
+}
+
+const struct bl_op bl_op_sigmoid = {
+    .name = "sigmoid",
+    .keeps = BL_KEEP_OUT,
+    .phase_forward = BL_ACTIVATION,
+    .phase_backward = BL_ACTIVATION,
+    .setup = bl_activation_setup,
+    .prepare = prepare,
+    .forward = bl_activation_forward,
+    .backward = bl_activation_backward,
+    .release = bl_plain_release,
+};

@@ -1,0 +1,168 @@
+/* Batch normalisation: y = (x - mean) scale + bias with scale = weight / sqrt(var + eps), per channel.
+ * Layout NHWC: rows are the pixels of all images, C = vectors*VEC channels. Sums go over chunks of rows, merged in order:
+ *   statistics   partial[k] = (mean, sum of (x - mean)^2) of chunk k, two passes over a chunk that stays in the cache
+ *   summarise    merges: mean = sum n_k mean_k / rows, var = sum (M_k + n_k (mean_k - mean)^2) / rows; moves the running buffers
+ *   recall       the same constants from the running buffers
+ *   apply        y
+ *   gradients    partial[k] = (sum dy, sum dy (x - mean)) of chunk k
+ *   finish       dweight = sum dy xhat, dbias = sum dy, and (a, b, c) of the next
+ *   spread       dx = a dy + b (x - mean) + c; in training b and c are what flows through mean and variance, else zero
+ * saved (3, C): mean, 1/sqrt(var + eps), scale. partial (chunks, 2, C). coefficients (3, C).
+ * statistics, gradients: an item takes some vectors (dimension 0) of one chunk (1). apply, spread: of some rows. The others: some
+ * vectors. `tile` rows are summed in registers before the sum is stored. `add` other than 0 adds to what dx holds.
+ *   VEC   channels in a vector, 1 to 16, dividing the channels; required */
+#ifndef VEC
+#error "VEC is missing"
+#endif
+
+#define JOIN_(a, b) a##b
+#define JOIN(a, b) JOIN_(a, b)
+#if VEC == 1
+typedef float vec;
+#define LOAD(p) (*(p))
+#define STORE(v, p) (*(p) = (v))
+#else
+typedef JOIN(float, VEC) vec;
+#define LOAD(p) JOIN(vload, VEC)(0, p)
+#define STORE(v, p) JOIN(vstore, VEC)(v, 0, p)
+#endif
+
+/* This item's share [BEGIN, END) of total units in dimension d. */
+#define BEGIN(d, total) (get_global_id(d) * (((size_t)(total) + get_global_size(d) - 1) / get_global_size(d)))
+#define END(d, total) min(BEGIN(d, total) + ((size_t)(total) + get_global_size(d) - 1) / get_global_size(d), (size_t)(total))
+
+kernel void statistics(global const float *restrict x, global float *restrict partial, long rows, int vectors, long chunk, int tile) {
+    const size_t channels = (size_t)vectors * VEC, first = get_global_id(1) * chunk, v0 = BEGIN(0, vectors), v1 = END(0, vectors);
+    if (first >= (size_t)rows) return;
+    const size_t last = min(first + chunk, (size_t)rows);
+    global float *mean = partial + get_global_id(1) * 2 * channels, *square = mean + channels;
+    for (size_t r = first; r < last; r += tile) {
+        const size_t end = min(r + tile, last);
+        for (size_t v = v0; v < v1; v++) {
+            vec sum = (vec)(0.0f);
+            for (size_t q = r; q < end; q++) sum += LOAD(x + q * channels + v * VEC);
+            if (r != first) sum += LOAD(mean + v * VEC);
+            STORE(end == last ? sum / (float)(last - first) : sum, mean + v * VEC);
+        }
+    }
+    for (size_t r = first; r < last; r += tile) {
+        const size_t end = min(r + tile, last);
+        for (size_t v = v0; v < v1; v++) {
+            const vec centre = LOAD(mean + v * VEC);
+            vec sum = (vec)(0.0f);
+            for (size_t q = r; q < end; q++) {
+                const vec d = LOAD(x + q * channels + v * VEC) - centre;
+                sum = mad(d, d, sum);
+            }
+            if (r != first) sum += LOAD(square + v * VEC);
+            STORE(sum, square + v * VEC);
+        }
+    }
+}
+
+static void constants(global float *saved, size_t channels, size_t at, vec mean, vec var, vec weight, float eps) {
+    const vec inverse = 1.0f / sqrt(var + eps);
+    STORE(mean, saved + at);
+    STORE(inverse, saved + channels + at);
+    STORE(weight * inverse, saved + 2 * channels + at);
+}
+
+kernel void summarise(global const float *partial, global const float *weight, global float *running_mean, global float *running_var,
+                      global float *saved, long rows, int vectors, long chunk, float eps, float momentum) {
+    const size_t channels = (size_t)vectors * VEC, chunks = ((size_t)rows + chunk - 1) / chunk;
+    for (size_t v = BEGIN(0, vectors); v < END(0, vectors); v++) {
+        const size_t at = v * VEC;
+        vec mean = (vec)(0.0f), square = (vec)(0.0f);
+        for (size_t k = 0; k < chunks; k++) {
+            const float share = (float)min((size_t)chunk, (size_t)rows - k * chunk) / (float)rows;
+            mean = mad((vec)(share), LOAD(partial + k * 2 * channels + at), mean);
+        }
+        for (size_t k = 0; k < chunks; k++) {
+            const float n = (float)min((size_t)chunk, (size_t)rows - k * chunk);
+            const vec d = LOAD(partial + k * 2 * channels + at) - mean;
+            square += LOAD(partial + (k * 2 + 1) * channels + at) + n * d * d;
+        }
+        constants(saved, channels, at, mean, square / (float)rows, LOAD(weight + at), eps);
+        const vec old_mean = LOAD(running_mean + at), old_var = LOAD(running_var + at);
+        STORE(old_mean + momentum * (mean - old_mean), running_mean + at);
+        STORE(old_var + momentum * (square / (float)(rows - 1) - old_var), running_var + at);
+    }
+}
+
+kernel void recall(global const float *weight, global const float *running_mean, global const float *running_var,
+                   global float *saved, int vectors, float eps) {
+    const size_t channels = (size_t)vectors * VEC;
+    for (size_t v = BEGIN(0, vectors); v < END(0, vectors); v++) {
+        const size_t at = v * VEC;
+        constants(saved, channels, at, LOAD(running_mean + at), LOAD(running_var + at), LOAD(weight + at), eps);
+    }
+}
+
+kernel void apply(global const float *restrict x, global const float *restrict saved, global const float *restrict bias,
+                  global float *restrict y, long rows, int vectors) {
+    const size_t channels = (size_t)vectors * VEC, end = END(1, rows), v0 = BEGIN(0, vectors), v1 = END(0, vectors);
+    for (size_t r = BEGIN(1, rows); r < end; r++)
+        for (size_t v = v0; v < v1; v++) {
+            const size_t at = r * channels + v * VEC;
+            const vec d = LOAD(x + at) - LOAD(saved + v * VEC);
+            STORE(mad(d, LOAD(saved + 2 * channels + v * VEC), LOAD(bias + v * VEC)), y + at);
+        }
+}
+
+kernel void gradients(global const float *restrict x, global const float *restrict dy, global const float *restrict saved,
+                      global float *restrict partial, long rows, int vectors, long chunk, int tile) {
+    const size_t channels = (size_t)vectors * VEC, first = get_global_id(1) * chunk, v0 = BEGIN(0, vectors), v1 = END(0, vectors);
+    if (first >= (size_t)rows) return;
+    const size_t last = min(first + chunk, (size_t)rows);
+    global float *sums = partial + get_global_id(1) * 2 * channels, *products = sums + channels;
+    for (size_t r = first; r < last; r += tile) {
+        const size_t end = min(r + tile, last);
+        for (size_t v = v0; v < v1; v++) {
+            const vec mean = LOAD(saved + v * VEC);
+            vec sum = (vec)(0.0f), product = (vec)(0.0f);
+            for (size_t q = r; q < end; q++) {
+                const vec g = LOAD(dy + q * channels + v * VEC);
+                sum += g;
+                product = mad(g, LOAD(x + q * channels + v * VEC) - mean, product);
+            }
+            if (r != first) sum += LOAD(sums + v * VEC), product += LOAD(products + v * VEC);
+            STORE(sum, sums + v * VEC);
+            STORE(product, products + v * VEC);
+        }
+    }
+}
+
+kernel void finish(global const float *partial, global const float *saved, global float *dweight, global float *dbias,
+                   global float *coefficients, long rows, int vectors, long chunk, int training) {
+    const size_t channels = (size_t)vectors * VEC, chunks = ((size_t)rows + chunk - 1) / chunk;
+    for (size_t v = BEGIN(0, vectors); v < END(0, vectors); v++) {
+        const size_t at = v * VEC;
+        const vec inverse = LOAD(saved + channels + at), scale = LOAD(saved + 2 * channels + at);
+        vec sum = (vec)(0.0f), product = (vec)(0.0f);
+        for (size_t k = 0; k < chunks; k++) {
+            sum += LOAD(partial + k * 2 * channels + at);
+            product += LOAD(partial + (k * 2 + 1) * channels + at);
+        }
+        product *= inverse;
+        STORE(product, dweight + at);
+        STORE(sum, dbias + at);
+        const float through = training ? -1.0f / (float)rows : 0.0f;
+        STORE(scale, coefficients + at);
+        STORE(through * scale * inverse * product, coefficients + channels + at);
+        STORE(through * scale * sum, coefficients + 2 * channels + at);
+    }
+}
+
+kernel void spread(global const float *restrict x, global const float *restrict dy, global const float *restrict mean,
+                   global const float *restrict coefficients, global float *restrict dx, long rows, int vectors, int add) {
+    const size_t channels = (size_t)vectors * VEC, end = END(1, rows), v0 = BEGIN(0, vectors), v1 = END(0, vectors);
+    for (size_t r = BEGIN(1, rows); r < end; r++)
+        for (size_t v = v0; v < v1; v++) {
+            const size_t at = r * channels + v * VEC;
+            const vec d = LOAD(x + at) - LOAD(mean + v * VEC);
+            vec g = mad(LOAD(coefficients + v * VEC), LOAD(dy + at), LOAD(coefficients + 2 * channels + v * VEC));
+            g = mad(LOAD(coefficients + channels + v * VEC), d, g);
+            if (add) g += LOAD(dx + at);
+            STORE(g, dx + at);
+        }
+}

@@ -1,0 +1,51 @@
+/* Mean over the pixels of an image, layout NHWC.
+ *   forward    y[n][c] = sum over p of x[n][p][c] / pixels, in order of pixels, eight at a time; an item takes some vectors
+ *              of some images
+ *   backward   dx[r][c] = dy[r / pixels][c] / pixels over rows r = n*pixels + p; an item takes some vectors of some rows
+ * `add` other than 0 adds to what dx holds.
+ *   VEC   channels in a vector, 1 to 16, dividing the channels; required */
+#ifndef VEC
+#error "VEC is missing"
+#endif
+
+#define JOIN_(a, b) a##b
+#define JOIN(a, b) JOIN_(a, b)
+#if VEC == 1
+typedef float vec;
+#define LOAD(p) (*(p))
+#define STORE(v, p) (*(p) = (v))
+#else
+typedef JOIN(float, VEC) vec;
+#define LOAD(p) JOIN(vload, VEC)(0, p)
+#define STORE(v, p) JOIN(vstore, VEC)(v, 0, p)
+#endif
+
+/* This item's share [BEGIN, END) of total units in dimension d. */
+#define BEGIN(d, total) (get_global_id(d) * (((size_t)(total) + get_global_size(d) - 1) / get_global_size(d)))
+#define END(d, total) min(BEGIN(d, total) + ((size_t)(total) + get_global_size(d) - 1) / get_global_size(d), (size_t)(total))
+
+kernel void forward(global const float *restrict x, global float *restrict y, int images, int pixels, int vectors) {
+    const size_t end = END(1, images), last = END(0, vectors), channels = (size_t)vectors * VEC;
+    for (size_t n = BEGIN(1, images); n < end; n++)
+        for (size_t p = 0; p < (size_t)pixels; p += 8) {
+            const size_t stop = min(p + 8, (size_t)pixels);
+            for (size_t v = BEGIN(0, vectors); v < last; v++) {
+                global float *to = y + n * channels + v * VEC;
+                vec sum = (vec)(0.0f);
+                for (size_t q = p; q < stop; q++) sum += LOAD(x + (n * pixels + q) * channels + v * VEC);
+                if (p) sum += LOAD(to);
+                STORE(stop == (size_t)pixels ? sum / (float)pixels : sum, to);
+            }
+        }
+}
+
+kernel void backward(global const float *restrict dy, global float *restrict dx, long rows, int pixels, int vectors, int add) {
+    const size_t end = END(1, rows), last = END(0, vectors), channels = (size_t)vectors * VEC;
+    for (size_t r = BEGIN(1, rows); r < end; r++)
+        for (size_t v = BEGIN(0, vectors); v < last; v++) {
+            global float *to = dx + r * channels + v * VEC;
+            vec value = LOAD(dy + r / pixels * channels + v * VEC) / (float)pixels;
+            if (add) value += LOAD(to);
+            STORE(value, to);
+        }
+}

@@ -1,0 +1,75 @@
+/* Copies between layouts, and the search for values that are not finite.
+ * nhwc_to_nchw, nchw_to_nhwc: (N, H, W, C) to (N, C, H, W) and back; an item takes some channels, pixels and images.
+ * copy_channels: to[p][to_offset + c] = from[p][from_offset + c] for a run of channels, where a pixel of either side has
+ *   `stride` channels in all; zero_channels: zeros there. An item takes some vectors of some pixels.
+ * nonfinite: partial[k] counts the values of part k of `parts` whose exponent bits are all ones.
+ * `add` other than 0 adds to what is there.
+ *   VEC   channels in a vector, 1 to 16, dividing the run of channels; required */
+#ifndef VEC
+#error "VEC is missing"
+#endif
+
+#define JOIN_(a, b) a##b
+#define JOIN(a, b) JOIN_(a, b)
+#if VEC == 1
+typedef float vec;
+#define LOAD(p) (*(p))
+#define STORE(v, p) (*(p) = (v))
+#else
+typedef JOIN(float, VEC) vec;
+#define LOAD(p) JOIN(vload, VEC)(0, p)
+#define STORE(v, p) JOIN(vstore, VEC)(v, 0, p)
+#endif
+
+/* This item's share [BEGIN, END) of total units in dimension d. */
+#define BEGIN(d, total) (get_global_id(d) * (((size_t)(total) + get_global_size(d) - 1) / get_global_size(d)))
+#define END(d, total) min(BEGIN(d, total) + ((size_t)(total) + get_global_size(d) - 1) / get_global_size(d), (size_t)(total))
+
+kernel void nhwc_to_nchw(global const float *restrict x, global float *restrict y, int images, int channels, int pixels, int add) {
+    for (size_t n = BEGIN(2, images); n < END(2, images); n++)
+        for (size_t c = BEGIN(0, channels); c < END(0, channels); c++)
+            for (size_t p = BEGIN(1, pixels); p < END(1, pixels); p++) {
+                const size_t to = (n * channels + c) * pixels + p;
+                const float v = x[(n * pixels + p) * channels + c];
+                y[to] = add ? y[to] + v : v;
+            }
+}
+
+kernel void nchw_to_nhwc(global const float *restrict x, global float *restrict y, int images, int channels, int pixels, int add) {
+    for (size_t n = BEGIN(2, images); n < END(2, images); n++)
+        for (size_t p = BEGIN(1, pixels); p < END(1, pixels); p++)
+            for (size_t c = BEGIN(0, channels); c < END(0, channels); c++) {
+                const size_t to = (n * pixels + p) * channels + c;
+                const float v = x[(n * channels + c) * pixels + p];
+                y[to] = add ? y[to] + v : v;
+            }
+}
+
+kernel void copy_channels(global const float *restrict from, long from_stride, long from_offset, global float *restrict to,
+                          long to_stride, long to_offset, int vectors, long pixels, int add) {
+    const size_t end = END(1, pixels), last = END(0, vectors);
+    for (size_t p = BEGIN(1, pixels); p < end; p++) {
+        global const float *source = from + p * from_stride + from_offset;
+        global float *target = to + p * to_stride + to_offset;
+        for (size_t v = BEGIN(0, vectors); v < last; v++) {
+            vec value = LOAD(source + v * VEC);
+            if (add) value += LOAD(target + v * VEC);
+            STORE(value, target + v * VEC);
+        }
+    }
+}
+
+kernel void zero_channels(global float *to, long stride, long offset, int vectors, long pixels) {
+    const size_t end = END(1, pixels), last = END(0, vectors);
+    for (size_t p = BEGIN(1, pixels); p < end; p++)
+        for (size_t v = BEGIN(0, vectors); v < last; v++) STORE((vec)(0.0f), to + p * stride + offset + v * VEC);
+}
+
+kernel void nonfinite(global const float *x, long count, global int *partial, int parts) {
+    const size_t part = get_global_id(0), size = ((size_t)count + parts - 1) / parts;
+    if (part >= (size_t)parts) return;
+    const size_t end = min((part + 1) * size, (size_t)count);
+    int found = 0;
+    for (size_t i = part * size; i < end; i++) found += (as_uint(x[i]) & 0x7f800000u) == 0x7f800000u;
+    partial[part] = found;
+}

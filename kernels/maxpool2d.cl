@@ -1,0 +1,105 @@
+/* y[n][oy][ox][c] = max over the window of x[n][oy*SH - PH + ky][ox*SW - PW + kx][c]; the window's parts outside the image do
+ * not count. The first maximum wins, and a NaN over all. index holds the winner's ky*KW + kx.
+ * backward gathers: dx[n][iy][ix][c] = sum of dy over the windows that cover the pixel and were won by it.
+ * Layout NHWC. An item takes some vectors (dimension 0), columns (1) and rows n*height + y (2) of what it writes.
+ * `add` other than 0 adds to what dx holds.
+ *   VEC       channels in a vector, 1 to 16, dividing the channels; required
+ *   KH, KW    the window; required
+ *   SH, SW    its steps; required
+ *   PH, PW    padding on every side; required
+ *   INDEX_BYTES   of an element of index, 1 or 2; required */
+#ifndef VEC
+#error "VEC is missing"
+#endif
+
+#define JOIN_(a, b) a##b
+#define JOIN(a, b) JOIN_(a, b)
+#if VEC == 1
+typedef float vec;
+#define LOAD(p) (*(p))
+#define STORE(v, p) (*(p) = (v))
+#else
+typedef JOIN(float, VEC) vec;
+#define LOAD(p) JOIN(vload, VEC)(0, p)
+#define STORE(v, p) JOIN(vstore, VEC)(v, 0, p)
+#endif
+#if !defined(KH) || !defined(KW) || !defined(SH) || !defined(SW) || !defined(PH) || !defined(PW)
+#error "KH, KW, SH, SW, PH and PW are all needed"
+#endif
+#if INDEX_BYTES == 1
+typedef uchar index_t;
+#define NARROW convert_uchar
+#elif INDEX_BYTES == 2
+typedef ushort index_t;
+#define NARROW convert_ushort
+#else
+#error "INDEX_BYTES must be 1 or 2"
+#endif
+
+#if VEC == 1
+typedef int ivec;
+#define LOAD_INDEX(p) ((int)*(p))
+#define STORE_INDEX(v, p) (*(p) = (index_t)(v))
+#else
+typedef JOIN(int, VEC) ivec;
+#define LOAD_INDEX(p) JOIN(convert_int, VEC)(JOIN(vload, VEC)(0, p))
+#define STORE_INDEX(v, p) JOIN(vstore, VEC)(JOIN(NARROW, VEC)(v), 0, p)
+#endif
+
+/* This item's share [BEGIN, END) of total units in dimension d. */
+#define BEGIN(d, total) (get_global_id(d) * (((size_t)(total) + get_global_size(d) - 1) / get_global_size(d)))
+#define END(d, total) min(BEGIN(d, total) + ((size_t)(total) + get_global_size(d) - 1) / get_global_size(d), (size_t)(total))
+
+/* The first and last window that cover input position i: those o with o*step - padding <= i < o*step - padding + size. */
+#define FIRST(i, size, step, padding) ((i) + (padding) < (size) ? 0 : ((i) + (padding) - (size)) / (step) + 1)
+#define LAST(i, step, padding, windows) min(((i) + (padding)) / (step), (windows) - 1)
+
+kernel void forward(global const float *restrict x, global float *restrict y, global index_t *restrict index, long rows, int vectors,
+                    int h, int w, int oh, int ow) {
+    const size_t end = END(2, rows), columns = END(1, ow), last = END(0, vectors), channels = (size_t)vectors * VEC;
+    for (size_t r = BEGIN(2, rows); r < end; r++)
+        for (size_t ox = BEGIN(1, ow); ox < columns; ox++) {
+            const int top = (int)(r % oh) * SH - PH, left = (int)ox * SW - PW;
+            const int y0 = max(0, -top), y1 = min(KH, h - top), x0 = max(0, -left), x1 = min(KW, w - left);
+            global const float *corner = x + (long)(r / oh * h + top) * w * channels + (long)left * (long)channels;
+            for (size_t v = BEGIN(0, vectors); v < last; v++) {
+                vec best = (vec)(-INFINITY);
+                ivec winner = (ivec)(y0 * KW + x0);
+                for (int ky = y0; ky < y1; ky++)
+                    for (int kx = x0; kx < x1; kx++) {
+                        const vec value = LOAD(corner + ((long)ky * w + kx) * (long)channels + v * VEC);
+                        const ivec better = (value > best) | (value != value);
+                        best = better ? value : best;
+                        winner = better ? (ivec)(ky * KW + kx) : winner;
+                    }
+                const size_t at = (r * ow + ox) * channels + v * VEC;
+                STORE(best, y + at);
+                STORE_INDEX(winner, index + at);
+            }
+        }
+}
+
+kernel void backward(global const float *restrict dy, global const index_t *restrict index, global float *restrict dx, long rows,
+                     int vectors, int h, int w, int oh, int ow, int add) {
+    const size_t end = END(2, rows), columns = END(1, w), last = END(0, vectors), channels = (size_t)vectors * VEC;
+    for (size_t r = BEGIN(2, rows); r < end; r++) {
+        const int iy = (int)(r % h), oy0 = FIRST(iy, KH, SH, PH), oy1 = LAST(iy, SH, PH, oh);
+        const size_t image = r / h * oh;
+        for (size_t ix = BEGIN(1, w); ix < columns; ix++) {
+            const int ox0 = FIRST((int)ix, KW, SW, PW), ox1 = LAST((int)ix, SW, PW, ow);
+            for (size_t v = BEGIN(0, vectors); v < last; v++) {
+                global float *to = dx + (r * w + ix) * channels + v * VEC;
+                vec sum = (vec)(0.0f);
+                if (add) sum = LOAD(to);
+                for (int oy = oy0; oy <= oy1; oy++)
+                    for (int ox = ox0; ox <= ox1; ox++) {
+                        const size_t at = ((image + oy) * ow + ox) * channels + v * VEC;
+                        const int place = (iy + PH - oy * SH) * KW + (int)ix + PW - ox * SW;
+                        const vec value = LOAD(dy + at);
+                        sum += LOAD_INDEX(index + at) == (ivec)(place) ? value : (vec)(0.0f);
+                    }
+                STORE(sum, to);
+            }
+        }
+    }
+}

@@ -1,0 +1,43 @@
+/* Per image: loss = L - z[label] with L = m + log(sum_j exp(z[j] - m)), m = max z; rank = how many classes lie before the label's:
+ * those whose logit is larger, unordered, or equal with a lower index. logits (N, C), labels int (N), out (N, 3): loss, rank, L.
+ * backward: dz[j] = (exp(z[j] - L) - (j == label)) / N. A label outside the classes gives a NaN loss and rank C.
+ * forward: an item takes some images. backward: an item takes some classes (dimension 0) of some images (1).
+ * `add` other than 0 adds to what dz holds. No -D parameters of its own (VEC is accepted and not used). */
+
+#define BEGIN(d, total) (get_global_id(d) * (((size_t)(total) + get_global_size(d) - 1) / get_global_size(d)))
+#define END(d, total) min(BEGIN(d, total) + ((size_t)(total) + get_global_size(d) - 1) / get_global_size(d), (size_t)(total))
+
+kernel void forward(global const float *logits, global const int *labels, global float *out, int images, int classes) {
+    const size_t end = END(0, images);
+    for (size_t n = BEGIN(0, images); n < end; n++) {
+        global const float *z = logits + n * classes;
+        const int label = labels[n];
+        const bool known = label >= 0 && label < classes;
+        const float right = known ? z[label] : NAN;
+        float largest = z[0], sum = 0.0f;
+        int rank = 0;
+        for (int j = 1; j < classes; j++) largest = fmax(largest, z[j]);
+        for (int j = 0; j < classes; j++) {
+            sum += exp(z[j] - largest);
+            rank += j != label && (!(z[j] <= right) || (z[j] == right && j < label));
+        }
+        const float total = log(sum);
+        out[n * 3] = (largest - right) + total;
+        out[n * 3 + 1] = (float)rank;
+        out[n * 3 + 2] = largest + total;
+    }
+}
+
+kernel void backward(global const float *logits, global const int *labels, global const float *out, global float *dz, int images,
+                     int classes, int add) {
+    const size_t end = END(1, images), last = END(0, classes);
+    for (size_t n = BEGIN(1, images); n < end; n++) {
+        const float total = out[n * 3 + 2];
+        const int label = labels[n];
+        for (size_t j = BEGIN(0, classes); j < last; j++) {
+            const size_t at = n * classes + j;
+            const float g = (exp(logits[at] - total) - ((int)j == label ? 1.0f : 0.0f)) / (float)images;
+            dz[at] = add ? dz[at] + g : g;
+        }
+    }
+}
