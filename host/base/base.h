@@ -30,6 +30,7 @@ double bl_now(void);                        // seconds, monotonic
 /* Philox4x32-10 (Salmon et al., SC 2011): four words for a key and a counter. Keyed by seed and purpose, counted by
  * position: the same numbers on every device and for any number of threads. */
 enum bl_purpose { BL_RANDOM_WEIGHTS = 1, BL_RANDOM_SHUFFLE, BL_RANDOM_AUGMENT, BL_RANDOM_DROPOUT, BL_RANDOM_SPLIT, BL_RANDOM_DATA };
+void bl_philox_raw(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4]);
 void bl_philox(uint64_t seed, enum bl_purpose purpose, uint64_t position, uint64_t stream, uint32_t out[4]);
 float bl_uniform(uint32_t word);            // [0, 1), 24 bits
 /* Uniform in 0..n-1 without bias worth naming (64-bit multiply-shift). */

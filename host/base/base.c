@@ -1,0 +1,118 @@
+/* Failing, memory, time, hashing, random numbers. */
+#include "base/base.h"
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+static _Thread_local char message[4096];
+
+const char *blanch_error_message(void) { return message; }
+
+const char *blanch_error_text(int code) {
+    switch (code) {
+    case 0: return "success";
+#define X(name, number, text) case number: return text;
+    BLANCH_ERRORS(X)
+#undef X
+    default: return "unknown error";
+    }
+}
+
+int bl_fail(int code, const char *format, ...) {
+    char text[sizeof message];              // format may point into message
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    memcpy(message, text, sizeof message);
+    return code;
+}
+
+int bl_fail_in(int code, const char *format, ...) {
+    char text[sizeof message];
+    va_list args;
+    va_start(args, format);
+    int length = vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    if (length >= 0 && (size_t)length < sizeof text) snprintf(text + length, sizeof text - (size_t)length, ": %s", message);
+    memcpy(message, text, sizeof message);
+    return code;
+}
+
+void *bl_calloc(size_t count, size_t size) {
+    void *data = calloc(count ? count : 1, size ? size : 1);
+    if (!data) bl_fail(BLANCH_ENOMEM, "out of host memory for %zu elements of %zu bytes", count, size);
+    return data;
+}
+
+int bl_grow(void **data, size_t *capacity, size_t need, size_t element) {
+    if (need <= *capacity) return 0;
+    size_t larger = *capacity ? *capacity : 8;
+    while (larger < need) larger *= 2;
+    void *moved = realloc(*data, larger * element);
+    if (!moved) return bl_fail(BLANCH_ENOMEM, "out of host memory for %zu elements of %zu bytes", larger, element);
+    *data = moved, *capacity = larger;
+    return 0;
+}
+
+char *bl_strdup(const char *text) { return bl_format("%s", text); }
+
+char *bl_format(const char *format, ...) {
+    va_list args, again;
+    va_start(args, format);
+    va_copy(again, args);
+    int length = vsnprintf(NULL, 0, format, args);
+    char *text = length < 0 ? NULL : bl_calloc((size_t)length + 1, 1);
+    if (text) vsnprintf(text, (size_t)length + 1, format, again);
+    va_end(again);
+    va_end(args);
+    return text;
+}
+
+double bl_now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+uint64_t bl_hash(uint64_t hash, const void *data, size_t size) {
+    const unsigned char *bytes = data;
+    for (size_t i = 0; i < size; i++) hash = (hash ^ bytes[i]) * 0x100000001b3ull;
+    return hash;
+}
+
+/* --- Philox4x32-10 ---------------------------------------------------------------------------- */
+
+void bl_philox_raw(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4]) {
+    uint32_t c0 = counter[0], c1 = counter[1], c2 = counter[2], c3 = counter[3], k0 = key[0], k1 = key[1];
+    for (int round = 0; round < 10; round++) {
+        uint64_t a = 0xD2511F53ull * c0, b = 0xCD9E8D57ull * c2;
+        uint32_t n0 = (uint32_t)(b >> 32) ^ c1 ^ k0, n2 = (uint32_t)(a >> 32) ^ c3 ^ k1;
+        c1 = (uint32_t)b, c3 = (uint32_t)a, c0 = n0, c2 = n2;
+        k0 += 0x9E3779B9u, k1 += 0xBB67AE85u;
+    }
+    out[0] = c0, out[1] = c1, out[2] = c2, out[3] = c3;
+}
+
+/* Counter: position (64 bits), stream (64 bits). Key: seed's two halves, the purpose mixed into the upper one. */
+void bl_philox(uint64_t seed, enum bl_purpose purpose, uint64_t position, uint64_t stream, uint32_t out[4]) {
+    const uint32_t counter[4] = {(uint32_t)position, (uint32_t)(position >> 32), (uint32_t)stream, (uint32_t)(stream >> 32)};
+    const uint32_t key[2] = {(uint32_t)seed, (uint32_t)(seed >> 32) ^ ((uint32_t)purpose * 0x85EBCA6Bu)};
+    bl_philox_raw(counter, key, out);
+}
+
+float bl_uniform(uint32_t word) { return (float)(word >> 8) * 0x1p-24f; }
+uint32_t bl_below(uint32_t word, uint32_t n) { return (uint32_t)((uint64_t)word * n >> 32); }
+
+void bl_shuffle(uint64_t seed, uint64_t epoch, uint32_t *order, uint32_t n) {
+    uint32_t word[4];
+    for (uint32_t i = 0; i < n; i++) order[i] = i;
+    for (uint32_t i = n; i > 1; i--) {
+        bl_philox(seed, BL_RANDOM_SHUFFLE, i, epoch, word);
+        uint32_t j = bl_below(word[0], i), swap = order[i - 1];
+        order[i - 1] = order[j], order[j] = swap;
+    }
+}
