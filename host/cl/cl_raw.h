@@ -1,0 +1,24 @@
+/* The raw OpenCL handles, for host/cl and host/blas alone. */
+#ifndef BL_CL_RAW_H
+#define BL_CL_RAW_H
+
+#include "cl/cl.h"
+#if defined(__APPLE__)
+#include <OpenCL/opencl.h>
+#else
+#include <CL/cl.h>
+#endif
+
+cl_device_id bl_raw_device(const struct blanch_device *dev);
+cl_context bl_raw_context(const struct blanch_device *dev);
+cl_command_queue bl_raw_queue(const struct blanch_device *dev);
+cl_mem bl_raw_mem(const struct bl_mem *mem);
+bool bl_recording(const struct blanch_device *dev);
+/* Takes ownership of the event of a command that a library enqueued; name is a string that stays. */
+int bl_record_event(struct blanch_device *dev, const char *name, cl_event event);
+void bl_count_launch(struct blanch_device *dev);            // a kernel that a library launched
+const char *bl_cl_error_name(cl_int error);
+/* BLANCH_EDEVICE with "WHAT: CL_NAME (number)". */
+int bl_cl_fail(cl_int error, const char *format, ...) BL_PRINTF(2, 3);
+
+#endif

@@ -1,0 +1,271 @@
+/* Devices: listing, choosing, opening. */
+#include "cl/internal.h"
+#include <ctype.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#ifndef CL_PLATFORM_NOT_FOUND_KHR
+#define CL_PLATFORM_NOT_FOUND_KHR (-1001)
+#endif
+
+/* --- errors ----------------------------------------------------------------------------------- */
+
+static const struct { cl_int code; const char *name; } error_names[] = {
+#define N(x) {x, #x}
+    N(CL_DEVICE_NOT_FOUND), N(CL_DEVICE_NOT_AVAILABLE), N(CL_COMPILER_NOT_AVAILABLE), N(CL_MEM_OBJECT_ALLOCATION_FAILURE),
+    N(CL_OUT_OF_RESOURCES), N(CL_OUT_OF_HOST_MEMORY), N(CL_PROFILING_INFO_NOT_AVAILABLE), N(CL_MEM_COPY_OVERLAP),
+    N(CL_BUILD_PROGRAM_FAILURE), N(CL_MAP_FAILURE), N(CL_MISALIGNED_SUB_BUFFER_OFFSET), N(CL_EXEC_STATUS_ERROR_FOR_EVENTS_IN_WAIT_LIST),
+    N(CL_COMPILE_PROGRAM_FAILURE), N(CL_LINKER_NOT_AVAILABLE), N(CL_LINK_PROGRAM_FAILURE), N(CL_DEVICE_PARTITION_FAILED),
+    N(CL_KERNEL_ARG_INFO_NOT_AVAILABLE), N(CL_INVALID_VALUE), N(CL_INVALID_DEVICE_TYPE), N(CL_INVALID_PLATFORM), N(CL_INVALID_DEVICE),
+    N(CL_INVALID_CONTEXT), N(CL_INVALID_QUEUE_PROPERTIES), N(CL_INVALID_COMMAND_QUEUE), N(CL_INVALID_HOST_PTR), N(CL_INVALID_MEM_OBJECT),
+    N(CL_INVALID_BINARY), N(CL_INVALID_BUILD_OPTIONS), N(CL_INVALID_PROGRAM), N(CL_INVALID_PROGRAM_EXECUTABLE), N(CL_INVALID_KERNEL_NAME),
+    N(CL_INVALID_KERNEL_DEFINITION), N(CL_INVALID_KERNEL), N(CL_INVALID_ARG_INDEX), N(CL_INVALID_ARG_VALUE), N(CL_INVALID_ARG_SIZE),
+    N(CL_INVALID_KERNEL_ARGS), N(CL_INVALID_WORK_DIMENSION), N(CL_INVALID_WORK_GROUP_SIZE), N(CL_INVALID_WORK_ITEM_SIZE),
+    N(CL_INVALID_GLOBAL_OFFSET), N(CL_INVALID_EVENT_WAIT_LIST), N(CL_INVALID_EVENT), N(CL_INVALID_OPERATION), N(CL_INVALID_BUFFER_SIZE),
+    N(CL_INVALID_GLOBAL_WORK_SIZE), N(CL_INVALID_PROPERTY), N(CL_PLATFORM_NOT_FOUND_KHR),
+#undef N
+};
+
+const char *bl_cl_error_name(cl_int error) {
+    for (int i = 0; i < BL_COUNT(error_names); i++)
+        if (error_names[i].code == error) return error_names[i].name;
+    return "an OpenCL error";
+}
+
+int bl_cl_fail(cl_int error, const char *format, ...) {
+    char what[1024];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(what, sizeof what, format, args);
+    va_end(args);
+    return bl_fail(BLANCH_EDEVICE, "%s: %s (%d)", what, bl_cl_error_name(error), error);
+}
+
+/* --- listing ---------------------------------------------------------------------------------- */
+
+struct found { cl_platform_id platform; cl_device_id id; struct blanch_device_info info; };
+
+#define NO_PLATFORM "no OpenCL platform is installed: install the driver of your GPU, or PoCL for the CPU (Debian and Ubuntu: apt install pocl-opencl-icd)"
+
+static void text_of(cl_device_id id, cl_device_info what, char *out, size_t size) {
+    char buffer[1024] = "";
+    if (clGetDeviceInfo(id, what, sizeof buffer - 1, buffer, NULL)) buffer[0] = 0;
+    const char *start = buffer;
+    while (isspace((unsigned char)*start)) start++;
+    snprintf(out, size, "%s", start);
+    for (size_t n = strlen(out); n && isspace((unsigned char)out[n - 1]); n--) out[n - 1] = 0;
+}
+
+/* A value that the device does not know reads as zero. */
+static void query(cl_device_id id, cl_device_info what, void *value, size_t size) {
+    memset(value, 0, size);
+    if (clGetDeviceInfo(id, what, size, value, NULL)) memset(value, 0, size);
+}
+#define GET(id, what, value) query((id), (what), &(value), sizeof(value))
+
+static void describe_limits(cl_device_id id, struct blanch_device_info *info) {
+    cl_uint number;
+    cl_ulong bytes;
+    cl_device_local_mem_type local;
+    GET(id, CL_DEVICE_MAX_COMPUTE_UNITS, number), info->compute_units = (int)number;
+    GET(id, CL_DEVICE_MAX_CLOCK_FREQUENCY, number), info->clock_mhz = (int)number;
+    GET(id, CL_DEVICE_MAX_WORK_GROUP_SIZE, info->max_work_group);
+    size_t items[16] = {0};
+    if (clGetDeviceInfo(id, CL_DEVICE_MAX_WORK_ITEM_SIZES, sizeof items, items, NULL)) memset(items, 0, sizeof items);
+    for (int i = 0; i < 3; i++) info->max_work_item[i] = items[i] ? items[i] : 1;
+    GET(id, CL_DEVICE_MAX_MEM_ALLOC_SIZE, bytes), info->max_alloc = bytes;
+    GET(id, CL_DEVICE_GLOBAL_MEM_SIZE, bytes), info->global_memory = bytes;
+    GET(id, CL_DEVICE_LOCAL_MEM_SIZE, bytes), info->local_memory = bytes;
+    GET(id, CL_DEVICE_MAX_CONSTANT_BUFFER_SIZE, bytes), info->constant_memory = bytes;
+    GET(id, CL_DEVICE_MEM_BASE_ADDR_ALIGN, number), info->base_align = number / 8;      // the device answers in bits
+    GET(id, CL_DEVICE_NATIVE_VECTOR_WIDTH_FLOAT, number), info->float_width = number;
+    GET(id, CL_DEVICE_LOCAL_MEM_TYPE, local), info->local_is_real = local == CL_LOCAL;
+    if (!info->max_work_group) info->max_work_group = 1;
+}
+
+static void describe(struct found *f, int platform, int device) {
+    struct blanch_device_info *info = &f->info;
+    cl_device_id id = f->id;
+    cl_device_type type;
+    cl_command_queue_properties queue;
+    cl_uint parts;
+    *info = (struct blanch_device_info){.platform = platform, .device = device};
+    GET(id, CL_DEVICE_TYPE, type);
+    info->kind = type & CL_DEVICE_TYPE_GPU ? BLANCH_GPU : type & CL_DEVICE_TYPE_CPU ? BLANCH_CPU : BLANCH_ACCELERATOR;
+    text_of(id, CL_DEVICE_NAME, info->name, sizeof info->name);
+    text_of(id, CL_DEVICE_VENDOR, info->vendor, sizeof info->vendor);
+    text_of(id, CL_DEVICE_VERSION, info->version, sizeof info->version);
+    text_of(id, CL_DRIVER_VERSION, info->driver, sizeof info->driver);
+    text_of(id, CL_DEVICE_OPENCL_C_VERSION, info->c_version, sizeof info->c_version);
+    if (clGetPlatformInfo(f->platform, CL_PLATFORM_NAME, sizeof info->platform_name - 1, info->platform_name, NULL)) info->platform_name[0] = 0;
+    describe_limits(id, info);
+    char extensions[8192] = "";
+    if (clGetDeviceInfo(id, CL_DEVICE_EXTENSIONS, sizeof extensions - 1, extensions, NULL)) extensions[0] = 0;
+    info->fp16 = strstr(extensions, "cl_khr_fp16"), info->fp64 = strstr(extensions, "cl_khr_fp64");
+    info->subgroups = strstr(extensions, "subgroups");
+    GET(id, CL_DEVICE_QUEUE_PROPERTIES, queue), info->out_of_order = queue & CL_QUEUE_OUT_OF_ORDER_EXEC_MODE_ENABLE;
+    GET(id, CL_DEVICE_PARTITION_MAX_SUB_DEVICES, parts), info->partition = parts > 1;
+}
+
+static void mark_default(struct found *list, int count) {
+    int best = -1;
+    double best_speed = -1;
+    for (int i = 0; i < count; i++) {
+        const struct blanch_device_info *info = &list[i].info;
+        double speed = (double)info->compute_units * (info->clock_mhz ? info->clock_mhz : 1) + (info->kind == BLANCH_GPU ? 1e12 : 0);
+        if (info->kind == BLANCH_ACCELERATOR) speed *= 1e-6;
+        if (speed > best_speed) best_speed = speed, best = i;
+    }
+    if (best >= 0) list[best].info.is_default = true;
+}
+
+static int find_devices(struct found **out, int *count) {
+    cl_platform_id platforms[32];
+    cl_uint platform_count = 0;
+    cl_int error = clGetPlatformIDs(BL_COUNT(platforms), platforms, &platform_count);
+    if (error == CL_PLATFORM_NOT_FOUND_KHR || (!error && !platform_count)) return bl_fail(BLANCH_EDEVICE, NO_PLATFORM);
+    if (error) return bl_cl_fail(error, "listing the OpenCL platforms");
+    size_t capacity = 0, n = 0;
+    struct found *list = NULL;
+    for (cl_uint p = 0; p < platform_count && p < BL_COUNT(platforms); p++) {
+        cl_device_id ids[64];
+        cl_uint devices = 0;
+        if (clGetDeviceIDs(platforms[p], CL_DEVICE_TYPE_ALL, BL_COUNT(ids), ids, &devices)) continue;   // none on this platform
+        for (cl_uint d = 0; d < devices && d < BL_COUNT(ids); d++) {
+            if (bl_grow((void **)&list, &capacity, n + 1, sizeof *list)) return free(list), BLANCH_ENOMEM;
+            list[n] = (struct found){.platform = platforms[p], .id = ids[d]};
+            describe(&list[n++], (int)p, (int)d);
+        }
+    }
+    if (!n) return free(list), bl_fail(BLANCH_EDEVICE, "OpenCL is installed but offers no device; %s", NO_PLATFORM);
+    mark_default(list, (int)n);
+    *out = list, *count = (int)n;
+    return 0;
+}
+
+int blanch_devices_list(struct blanch_device_info **infos, int *count) {
+    struct found *list = NULL;
+    int code = find_devices(&list, count);
+    if (code) return code;
+    if ((*infos = bl_calloc((size_t)*count, sizeof **infos)))
+        for (int i = 0; i < *count; i++) (*infos)[i] = list[i].info;
+    free(list);
+    return *infos ? 0 : BLANCH_ENOMEM;
+}
+
+/* --- choosing --------------------------------------------------------------------------------- */
+
+static bool contains(const char *text, const char *part) {
+    size_t length = strlen(part);
+    for (; *text; text++) {
+        size_t i = 0;
+        while (i < length && text[i] && tolower((unsigned char)text[i]) == tolower((unsigned char)part[i])) i++;
+        if (i == length) return true;
+    }
+    return false;
+}
+
+static int no_such_device(const struct found *list, int count, const char *spec, const char *why) {
+    char names[1024] = "";
+    for (int i = 0; i < count; i++) {
+        size_t used = strlen(names);
+        snprintf(names + used, sizeof names - used, "%s%d:%d %s", i ? ", " : "", list[i].info.platform, list[i].info.device, list[i].info.name);
+    }
+    return bl_fail(BLANCH_EUSAGE, "device '%s': %s; there %s: %s", spec, why, count == 1 ? "is" : "are", names);
+}
+
+/* cores: 0 without /CORES. */
+static int choose(const struct found *list, int count, const char *spec, int *chosen, int *cores) {
+    int platform, device, used = 0, matches = 0;
+    *cores = 0, *chosen = -1;
+    if (sscanf(spec, "%d:%d%n", &platform, &device, &used) == 2 && (!spec[used] || spec[used] == '/')) {
+        int end = 0;
+        if (spec[used] == '/' && (sscanf(spec + used + 1, "%d%n", cores, &end) != 1 || spec[used + 1 + end] || *cores < 1))
+            return bl_fail(BLANCH_EUSAGE, "device '%s': after the slash comes a number of cores, as in 0:0/1", spec);
+        for (int i = 0; i < count; i++)
+            if (list[i].info.platform == platform && list[i].info.device == device) *chosen = i;
+        return *chosen < 0 ? no_such_device(list, count, spec, "there is none at this place") : 0;
+    }
+    bool cpu = !strcmp(spec, "cpu"), gpu = !strcmp(spec, "gpu");
+    for (int i = 0; i < count; i++) {
+        const struct blanch_device_info *info = &list[i].info;
+        bool match = cpu ? info->kind == BLANCH_CPU : gpu ? info->kind == BLANCH_GPU : !*spec ? info->is_default : contains(info->name, spec);
+        if (!match) continue;
+        if (!matches++ || (gpu && info->is_default)) *chosen = i;
+    }
+    if (!matches) return no_such_device(list, count, spec, cpu ? "there is no CPU device" : gpu ? "there is no GPU" : "no device's name contains this");
+    if (matches > 1 && !cpu && !gpu) return no_such_device(list, count, spec, "several devices match; say P:D");
+    return 0;
+}
+
+/* --- opening ---------------------------------------------------------------------------------- */
+
+static int make_sub_device(struct blanch_device *dev, int cores) {
+    if (cores > dev->info.compute_units)
+        return bl_fail(BLANCH_EUSAGE, "device %s has %d compute units, not %d", dev->info.name, dev->info.compute_units, cores);
+    const cl_device_partition_property how[] = {CL_DEVICE_PARTITION_BY_COUNTS, cores, CL_DEVICE_PARTITION_BY_COUNTS_LIST_END, 0};
+    cl_uint count = 0;
+    cl_device_id part = NULL;
+    cl_int error = clCreateSubDevices(dev->id, how, 1, &part, &count);
+    if (error) return bl_cl_fail(error, "device %s cannot be divided into %d compute units", dev->info.name, cores);
+    dev->id = part, dev->sub_device = true;
+    dev->info.compute_units = cores;
+    return 0;
+}
+
+static int open_queue(struct blanch_device *dev) {
+    cl_int error;
+    const cl_context_properties properties[] = {CL_CONTEXT_PLATFORM, (cl_context_properties)dev->platform, 0};
+    dev->context = clCreateContext(properties, 1, &dev->id, NULL, NULL, &error);
+    if (error) return bl_cl_fail(error, "a context on %s", dev->info.name);
+    dev->queue = clCreateCommandQueue(dev->context, dev->id, CL_QUEUE_PROFILING_ENABLE, &error);
+    dev->profiling = !error;
+    if (error) dev->queue = clCreateCommandQueue(dev->context, dev->id, 0, &error);
+    return error ? bl_cl_fail(error, "a command queue on %s", dev->info.name) : 0;
+}
+
+int blanch_device_open(struct blanch_device **device, const char *spec, uint64_t max_alloc) {
+    struct found *list = NULL;
+    int count = 0, chosen, cores;
+    *device = NULL;
+    if (!spec || !*spec) spec = getenv("BLANCH_DEVICE");
+    if (!spec) spec = "";
+    int code = find_devices(&list, &count);
+    if (code) return code;
+    struct blanch_device *dev = bl_calloc(1, sizeof *dev);
+    if (!dev) code = BLANCH_ENOMEM;
+    if (code || (code = choose(list, count, spec, &chosen, &cores))) goto done;
+    dev->info = list[chosen].info, dev->platform = list[chosen].platform, dev->id = list[chosen].id;
+    dev->layer = -1, dev->phase = BL_OTHER;
+    if (max_alloc && max_alloc < dev->info.max_alloc) dev->info.max_alloc = max_alloc;
+    if (max_alloc && max_alloc < dev->info.global_memory) dev->info.global_memory = max_alloc;
+    const char *poison = getenv("BLANCH_POISON");
+    dev->poison = poison && *poison && *poison != '0';
+    if (cores && (code = make_sub_device(dev, cores))) goto done;
+    if ((code = open_queue(dev))) goto done;
+    dev->cache = bl_cache_folder("programs");
+done:
+    free(list);
+    if (code) blanch_device_close(dev);
+    else *device = dev;
+    return code;
+}
+
+void blanch_device_close(struct blanch_device *dev) {
+    if (!dev) return;
+    if (dev->queue) clFinish(dev->queue);
+    for (size_t i = 0; i < dev->record_count; i++) clReleaseEvent(dev->records[i].event);
+    bl_programs_free(dev);
+    if (dev->queue) clReleaseCommandQueue(dev->queue);
+    if (dev->context) clReleaseContext(dev->context);
+    if (dev->sub_device) clReleaseDevice(dev->id);
+    free(dev->records), free(dev->spans), free(dev->cache);
+    free(dev);
+}
+
+const struct blanch_device_info *blanch_device_info(const struct blanch_device *dev) { return &dev->info; }
+cl_device_id bl_raw_device(const struct blanch_device *dev) { return dev->id; }
+cl_context bl_raw_context(const struct blanch_device *dev) { return dev->context; }
+cl_command_queue bl_raw_queue(const struct blanch_device *dev) { return dev->queue; }

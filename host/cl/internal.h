@@ -1,0 +1,33 @@
+/* What the files of cl/ share. */
+#ifndef BL_CL_INTERNAL_H
+#define BL_CL_INTERNAL_H
+
+#include "cl/cl_raw.h"
+
+struct program;
+struct record { cl_event event; const char *name; int layer; enum bl_phase phase; };
+
+struct blanch_device {
+    struct blanch_device_info info;
+    cl_platform_id platform;
+    cl_device_id id;
+    bool sub_device;                        // to be released
+    cl_context context;
+    cl_command_queue queue;
+    bool profiling;
+    struct program *programs;
+    char *cache;                            // folder of compiled programs; NULL: none
+    uint64_t used, peak, max_alloc;         // bytes
+    bool poison;
+    bool recording;
+    int layer; enum bl_phase phase;         // the tag
+    struct record *records; size_t record_count, record_capacity;
+    struct bl_span *spans; size_t span_capacity;
+    int64_t launches;
+    int unflushed;
+};
+
+void bl_programs_free(struct blanch_device *dev);
+char *bl_cache_folder(const char *name);    // $XDG_CACHE_HOME/blanch/NAME, made; NULL: cannot be
+
+#endif

@@ -1,0 +1,111 @@
+/* The launcher, and the record of when commands ran. */
+#include "cl/internal.h"
+#include "cl/program.h"
+#include <stdio.h>
+#include <stdlib.h>
+
+const char *const bl_phase_names[BL_PHASES] = {"forward", "backward_data", "backward_weights", "covariance", "inverse_sqrt", "fold",
+                                               "whiten_backward", "norm", "activation", "pool", "loss", "update", "load", "wait", "other"};
+
+/* --- launching -------------------------------------------------------------------------------- */
+
+static cl_int set_arg(cl_kernel kernel, cl_uint index, const struct bl_arg *arg) {
+    cl_mem mem;
+    switch (arg->kind) {
+    case BL_ARG_MEM: mem = arg->mem ? bl_raw_mem(arg->mem) : NULL; return clSetKernelArg(kernel, index, sizeof mem, &mem);
+    case BL_ARG_I32: return clSetKernelArg(kernel, index, sizeof(cl_int), &arg->i32);
+    case BL_ARG_I64: return clSetKernelArg(kernel, index, sizeof(cl_long), &arg->i64);
+    case BL_ARG_F32: return clSetKernelArg(kernel, index, sizeof(cl_float), &arg->f32);
+    default: return clSetKernelArg(kernel, index, arg->bytes, NULL);
+    }
+}
+
+/* Fills in what the caller left open: a power of two in the first dimension, within all limits, no wider than the work. */
+static void choose_sizes(const struct bl_kernel *k, struct bl_range *range) {
+    const struct blanch_device_info *info = &k->dev->info;
+    for (int i = 0; i < 3; i++)
+        if (!range->global[i]) range->global[i] = 1;
+    if (!range->local[0]) {
+        size_t limit = k->work_group < 64 ? k->work_group : 64, local = 1;
+        if (limit > info->max_work_item[0]) limit = info->max_work_item[0];
+        while (local * 2 <= limit && local < range->global[0]) local *= 2;
+        range->local[0] = local;
+    }
+    for (int i = 0; i < 3; i++) {
+        if (!range->local[i]) range->local[i] = 1;
+        range->global[i] = (range->global[i] + range->local[i] - 1) / range->local[i] * range->local[i];
+    }
+}
+
+int bl_launch_args(struct bl_kernel *k, struct bl_range range, const struct bl_arg *args, int count) {
+    struct blanch_device *dev = k->dev;
+    if (count != k->args) return bl_fail(BLANCH_EDEVICE, "kernel %s takes %d arguments, %d are given", k->name, k->args, count);
+    for (int i = 0; i < count; i++) {
+        cl_int error = set_arg(k->raw, (cl_uint)i, &args[i]);
+        if (error) return bl_cl_fail(error, "kernel %s, argument %d", k->name, i);
+    }
+    choose_sizes(k, &range);
+    if (range.local[0] * range.local[1] * range.local[2] > k->work_group)
+        return bl_fail(BLANCH_EDEVICE, "kernel %s: a work-group of %zu x %zu x %zu, where %s allows %zu items", k->name, range.local[0],
+                       range.local[1], range.local[2], dev->info.name, k->work_group);
+    cl_event event = NULL;
+    cl_int error = clEnqueueNDRangeKernel(dev->queue, k->raw, 3, NULL, range.global, range.local, 0, NULL, dev->recording ? &event : NULL);
+    if (error)
+        return bl_cl_fail(error, "kernel %s of %zu x %zu x %zu items in groups of %zu x %zu x %zu on %s", k->name, range.global[0],
+                          range.global[1], range.global[2], range.local[0], range.local[1], range.local[2], dev->info.name);
+    bl_count_launch(dev);
+    return event ? bl_record_event(dev, k->name, event) : 0;
+}
+
+/* A driver that starts work only when told to would idle, one that collects without bound could be reset. */
+void bl_count_launch(struct blanch_device *dev) {
+    dev->launches++;
+    if (++dev->unflushed >= 32) dev->unflushed = 0, clFlush(dev->queue);
+}
+
+int64_t bl_launch_count(const struct blanch_device *dev) { return dev->launches; }
+
+int bl_finish(struct blanch_device *dev) {
+    cl_int error = clFinish(dev->queue);
+    return error ? bl_cl_fail(error, "waiting for %s", dev->info.name) : 0;
+}
+
+int bl_flush(struct blanch_device *dev) {
+    cl_int error = clFlush(dev->queue);
+    return error ? bl_cl_fail(error, "flushing the queue of %s", dev->info.name) : 0;
+}
+
+/* --- recording -------------------------------------------------------------------------------- */
+
+void bl_tag(struct blanch_device *dev, int layer, enum bl_phase phase) { dev->layer = layer, dev->phase = phase; }
+bool bl_recording(const struct blanch_device *dev) { return dev->recording; }
+void bl_record(struct blanch_device *dev, bool on) { dev->recording = on && dev->profiling; }
+
+int bl_record_event(struct blanch_device *dev, const char *name, cl_event event) {
+    if (bl_grow((void **)&dev->records, &dev->record_capacity, dev->record_count + 1, sizeof *dev->records)) {
+        clReleaseEvent(event);
+        return BLANCH_ENOMEM;
+    }
+    dev->records[dev->record_count++] = (struct record){event, name, dev->layer, dev->phase};
+    return 0;
+}
+
+static uint64_t moment(cl_event event, cl_profiling_info what) {
+    cl_ulong value = 0;
+    return clGetEventProfilingInfo(event, what, sizeof value, &value, NULL) ? 0 : value;
+}
+
+int bl_record_take(struct blanch_device *dev, const struct bl_span **spans, int *count) {
+    int code = bl_finish(dev);
+    if (!code) code = bl_grow((void **)&dev->spans, &dev->span_capacity, dev->record_count + 1, sizeof *dev->spans);
+    for (size_t i = 0; i < dev->record_count; i++) {
+        struct record *r = &dev->records[i];
+        if (!code)
+            dev->spans[i] = (struct bl_span){r->layer, r->phase, r->name, moment(r->event, CL_PROFILING_COMMAND_QUEUED),
+                                             moment(r->event, CL_PROFILING_COMMAND_START), moment(r->event, CL_PROFILING_COMMAND_END)};
+        clReleaseEvent(r->event);
+    }
+    *spans = dev->spans, *count = code ? 0 : (int)dev->record_count;
+    dev->record_count = 0;
+    return code;
+}

@@ -1,0 +1,96 @@
+/* Device memory: buffers, parts of them, transfers. */
+#include "cl/internal.h"
+#include <stdlib.h>
+
+struct bl_mem {
+    struct blanch_device *dev;
+    cl_mem raw;
+    size_t size;
+    bool part;
+};
+
+static int pass(struct blanch_device *dev, cl_int error, cl_event event, const char *what, size_t bytes) {
+    if (error) return bl_cl_fail(error, "%s %zu bytes on %s", what, bytes, dev->info.name);
+    return event ? bl_record_event(dev, what, event) : 0;
+}
+
+int bl_mem_alloc(struct blanch_device *dev, size_t bytes, struct bl_mem **out) {
+    *out = NULL;
+    if (bytes > dev->info.max_alloc)
+        return bl_fail(BLANCH_ELIMIT, "a buffer of %.1f MiB, where %s allows %.1f MiB", (double)bytes / 1048576, dev->info.name,
+                       (double)dev->info.max_alloc / 1048576);
+    if (dev->used + bytes > dev->info.global_memory)
+        return bl_fail(BLANCH_ELIMIT, "%.1f MiB more than the %.1f MiB in use, where %s has %.1f MiB", (double)bytes / 1048576,
+                       (double)dev->used / 1048576, dev->info.name, (double)dev->info.global_memory / 1048576);
+    struct bl_mem *mem = bl_calloc(1, sizeof *mem);
+    if (!mem) return BLANCH_ENOMEM;
+    cl_int error;
+    *mem = (struct bl_mem){.dev = dev, .size = bytes};
+    mem->raw = clCreateBuffer(dev->context, CL_MEM_READ_WRITE, bytes, NULL, &error);
+    if (error) {
+        free(mem);
+        return bl_cl_fail(error, "a buffer of %zu bytes on %s", bytes, dev->info.name);
+    }
+    dev->used += bytes;
+    if (dev->used > dev->peak) dev->peak = dev->used;
+    *out = mem;
+    return dev->poison && bytes % 4 == 0 ? bl_mem_fill(mem, 0, bytes, __builtin_nanf("")) : 0;
+}
+
+int bl_mem_part(struct bl_mem *parent, size_t offset, size_t bytes, struct bl_mem **out) {
+    *out = NULL;
+    struct bl_mem *mem = bl_calloc(1, sizeof *mem);
+    if (!mem) return BLANCH_ENOMEM;
+    cl_buffer_region region = {offset, bytes};
+    cl_int error;
+    *mem = (struct bl_mem){.dev = parent->dev, .size = bytes, .part = true};
+    mem->raw = clCreateSubBuffer(parent->raw, CL_MEM_READ_WRITE, CL_BUFFER_CREATE_TYPE_REGION, &region, &error);
+    if (error) {
+        free(mem);
+        return bl_cl_fail(error, "a part of %zu bytes at %zu of a buffer of %zu", bytes, offset, parent->size);
+    }
+    *out = mem;
+    return 0;
+}
+
+void bl_mem_free(struct bl_mem *mem) {
+    if (!mem) return;
+    clReleaseMemObject(mem->raw);
+    if (!mem->part) mem->dev->used -= mem->size;
+    free(mem);
+}
+
+size_t bl_mem_size(const struct bl_mem *mem) { return mem->size; }
+size_t bl_mem_align(const struct blanch_device *dev) { return dev->info.base_align > 64 ? dev->info.base_align : 64; }
+uint64_t bl_mem_used(const struct blanch_device *dev) { return dev->used; }
+uint64_t bl_mem_peak(const struct blanch_device *dev) { return dev->peak; }
+cl_mem bl_raw_mem(const struct bl_mem *mem) { return mem->raw; }
+
+static cl_event *event_of(struct blanch_device *dev, cl_event *event) {
+    *event = NULL;
+    return dev->recording ? event : NULL;
+}
+
+int bl_mem_write(struct bl_mem *mem, size_t offset, size_t bytes, const void *host) {
+    cl_event event, *want = event_of(mem->dev, &event);
+    cl_int error = clEnqueueWriteBuffer(mem->dev->queue, mem->raw, CL_TRUE, offset, bytes, host, 0, NULL, want);
+    return pass(mem->dev, error, event, "write", bytes);
+}
+
+int bl_mem_read(struct bl_mem *mem, size_t offset, size_t bytes, void *host) {
+    cl_event event, *want = event_of(mem->dev, &event);
+    cl_int error = clEnqueueReadBuffer(mem->dev->queue, mem->raw, CL_TRUE, offset, bytes, host, 0, NULL, want);
+    return pass(mem->dev, error, event, "read", bytes);
+}
+
+int bl_mem_fill(struct bl_mem *mem, size_t offset, size_t bytes, float value) {
+    cl_event event, *want = event_of(mem->dev, &event);
+    cl_int error = clEnqueueFillBuffer(mem->dev->queue, mem->raw, &value, sizeof value, offset, bytes, 0, NULL, want);
+    return pass(mem->dev, error, event, "fill", bytes);
+}
+
+int bl_mem_copy(struct bl_mem *from, size_t from_offset, struct bl_mem *to, size_t to_offset, size_t bytes) {
+    cl_event event, *want = event_of(to->dev, &event);
+    cl_int error = clEnqueueCopyBuffer(to->dev->queue, from->raw, to->raw, from_offset, to_offset, bytes, 0, NULL, want);
+    return pass(to->dev, error, event, "copy", bytes);
+}

@@ -1,0 +1,234 @@
+/* Programs: built from embedded source once per file and defines, kept on disk as binaries. */
+#include "cl/internal.h"
+#include "cl/kernels.h"
+#include "cl/program.h"
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+struct program {
+    struct program *next;
+    char *file, *options;
+    cl_program raw;
+    struct bl_kernel *kernels;
+    char *cache_path;                       // where its binary is still to be saved; NULL: done
+};
+
+/* --- files ------------------------------------------------------------------------------------ */
+
+static bool make_folder(char *path) {
+    for (char *slash = path + 1; *slash; slash++) {
+        if (*slash != '/') continue;
+        *slash = 0;
+        bool failed = mkdir(path, 0777) && errno != EEXIST;
+        *slash = '/';
+        if (failed) return false;
+    }
+    return !mkdir(path, 0777) || errno == EEXIST;
+}
+
+char *bl_cache_folder(const char *name) {
+    const char *base = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
+    char *path = base && *base ? bl_format("%s/blanch/%s", base, name) : home && *home ? bl_format("%s/.cache/blanch/%s", home, name) : NULL;
+    if (path && make_folder(path)) return path;
+    free(path);
+    return NULL;
+}
+
+static char *read_file(const char *path, size_t *size) {
+    FILE *f = fopen(path, "rb");
+    if (!f) return NULL;
+    char *data = NULL;
+    if (!fseek(f, 0, SEEK_END)) {
+        long length = ftell(f);
+        if (length >= 0 && !fseek(f, 0, SEEK_SET) && (data = malloc((size_t)length + 1))) {
+            *size = fread(data, 1, (size_t)length, f);
+            data[*size] = 0;
+        }
+    }
+    fclose(f);
+    return data;
+}
+
+/* Through a temporary file, so that another process never reads half of it. A cache that cannot be written is no error. */
+static void write_file(const char *path, const void *data, size_t size) {
+    char *temporary = bl_format("%s.%ld", path, (long)getpid());
+    FILE *f = temporary ? fopen(temporary, "wb") : NULL;
+    if (f) {
+        bool whole = fwrite(data, 1, size, f) == size;
+        whole = !fclose(f) && whole;
+        if (!whole || rename(temporary, path)) remove(temporary);
+    }
+    free(temporary);
+}
+
+/* --- sources ---------------------------------------------------------------------------------- */
+
+static int source_of(const char *file, char **text, size_t *size) {
+    const char *folder = getenv("BLANCH_KERNELS");
+    if (folder && *folder) {
+        char *path = bl_format("%s/%s.cl", folder, file);
+        if (!path) return BLANCH_ENOMEM;
+        *text = read_file(path, size);
+        int code = *text ? 0 : bl_fail(BLANCH_EINPUT, "BLANCH_KERNELS: %s cannot be read: %s", path, strerror(errno));
+        free(path);
+        return code;
+    }
+    for (const struct bl_kernel_source *s = bl_kernel_sources; s->name; s++) {
+        if (strcmp(s->name, file)) continue;
+        *text = bl_strdup(s->text), *size = s->size;
+        return *text ? 0 : BLANCH_ENOMEM;
+    }
+    return bl_fail(BLANCH_EDEVICE, "no kernel file '%s' is embedded", file);
+}
+
+static char *options_of(const struct bl_define *defines, int count) {
+    char *options = bl_strdup("-cl-std=CL1.2 -cl-mad-enable");
+    for (int i = 0; i < count && options; i++) {
+        char *longer = bl_format("%s -D%s=%ld", options, defines[i].name, defines[i].value);
+        free(options);
+        options = longer;
+    }
+    return options;
+}
+
+static char *cache_path(const struct blanch_device *dev, const char *file, const char *options, const char *text, size_t size) {
+    if (!dev->cache) return NULL;
+    const struct blanch_device_info *info = &dev->info;
+    const char *parts[] = {options, info->name, info->vendor, info->driver, info->version, info->platform_name};
+    uint64_t hash = bl_hash(BL_HASH_START, text, size);
+    for (int i = 0; i < BL_COUNT(parts); i++) hash = bl_hash(hash, parts[i], strlen(parts[i]) + 1);
+    char base[64];
+    snprintf(base, sizeof base, "%s", file);
+    for (char *c = base; *c; c++)
+        if (*c == '/') *c = '-';
+    return bl_format("%s/%s-%016llx.bin", dev->cache, base, (unsigned long long)hash);
+}
+
+/* --- building --------------------------------------------------------------------------------- */
+
+static int build_log(const struct blanch_device *dev, cl_program raw, cl_int error, const char *file, const char *options) {
+    size_t size = 0;
+    char *log = NULL;
+    clGetProgramBuildInfo(raw, dev->id, CL_PROGRAM_BUILD_LOG, 0, NULL, &size);
+    if (size && (log = bl_calloc(size + 1, 1))) clGetProgramBuildInfo(raw, dev->id, CL_PROGRAM_BUILD_LOG, size, log, NULL);
+    int code = bl_cl_fail(error, "building kernels/%s.cl with %s", file, options);
+    if (log) code = bl_fail(code, "%s\n%s", blanch_error_message(), log);
+    free(log);
+    return code;
+}
+
+/* NULL unless the cached binary loads and builds. */
+static cl_program from_binary(const struct blanch_device *dev, const char *path, const char *options) {
+    size_t size = 0;
+    unsigned char *data = path ? (unsigned char *)read_file(path, &size) : NULL;
+    if (!data) return NULL;
+    cl_int status = 0, error = 0;
+    cl_program raw = size ? clCreateProgramWithBinary(dev->context, 1, &dev->id, &size, (const unsigned char **)&data, &status, &error) : NULL;
+    free(data);
+    if (raw && !error && !status && !clBuildProgram(raw, 1, &dev->id, options, NULL, NULL)) return raw;
+    if (raw) clReleaseProgram(raw);
+    return NULL;
+}
+
+static int from_source(const struct blanch_device *dev, const char *file, const char *text, size_t size, const char *options, cl_program *raw) {
+    cl_int error;
+    *raw = clCreateProgramWithSource(dev->context, 1, &text, &size, &error);
+    if (error) return bl_cl_fail(error, "kernels/%s.cl", file);
+    error = clBuildProgram(*raw, 1, &dev->id, options, NULL, NULL);
+    return error ? build_log(dev, *raw, error, file, options) : 0;
+}
+
+static void save_binary(struct program *program) {
+    size_t size = 0;
+    if (clGetProgramInfo(program->raw, CL_PROGRAM_BINARY_SIZES, sizeof size, &size, NULL) || !size) return;
+    unsigned char *data = malloc(size);
+    if (data && !clGetProgramInfo(program->raw, CL_PROGRAM_BINARIES, sizeof data, &data, NULL)) write_file(program->cache_path, data, size);
+    free(data);
+}
+
+static void program_free(struct program *program) {
+    for (struct bl_kernel *k = program->kernels, *next; k; k = next) {
+        next = k->next;
+        if (k->raw) clReleaseKernel(k->raw);
+        free(k->name);
+        free(k);
+    }
+    if (program->raw) clReleaseProgram(program->raw);
+    free(program->file), free(program->options), free(program->cache_path);
+    free(program);
+}
+
+void bl_programs_free(struct blanch_device *dev) {
+    for (struct program *p = dev->programs, *next; p; p = next) next = p->next, program_free(p);
+    dev->programs = NULL;
+}
+
+static int program_build(struct blanch_device *dev, struct program *program) {
+    char *text = NULL;
+    size_t size = 0;
+    int code = source_of(program->file, &text, &size);
+    if (code) return code;
+    program->cache_path = cache_path(dev, program->file, program->options, text, size);
+    if ((program->raw = from_binary(dev, program->cache_path, program->options))) {
+        free(program->cache_path);
+        program->cache_path = NULL;
+    } else code = from_source(dev, program->file, text, size, program->options, &program->raw);
+    free(text);
+    return code;
+}
+
+static int program_get(struct blanch_device *dev, const char *file, const struct bl_define *defines, int count, struct program **out) {
+    char *options = options_of(defines, count);
+    if (!options) return BLANCH_ENOMEM;
+    for (struct program *p = dev->programs; p; p = p->next)
+        if (!strcmp(p->file, file) && !strcmp(p->options, options)) {
+            free(options);
+            *out = p;
+            return 0;
+        }
+    struct program *program = bl_calloc(1, sizeof *program);
+    if (!program) return free(options), BLANCH_ENOMEM;
+    program->options = options, program->file = bl_strdup(file);
+    int code = program->file ? program_build(dev, program) : BLANCH_ENOMEM;
+    if (code) return program_free(program), code;
+    program->next = dev->programs;
+    *out = dev->programs = program;
+    return 0;
+}
+
+static int kernel_new(struct blanch_device *dev, struct program *program, const char *function, struct bl_kernel **out) {
+    struct bl_kernel *k = bl_calloc(1, sizeof *k);
+    if (!k) return BLANCH_ENOMEM;
+    cl_int error;
+    cl_uint args = 0;
+    *k = (struct bl_kernel){.dev = dev, .name = bl_strdup(function)};
+    k->raw = clCreateKernel(program->raw, function, &error);
+    if (!error) error = clGetKernelInfo(k->raw, CL_KERNEL_NUM_ARGS, sizeof args, &args, NULL);
+    if (!error) error = clGetKernelWorkGroupInfo(k->raw, dev->id, CL_KERNEL_WORK_GROUP_SIZE, sizeof k->work_group, &k->work_group, NULL);
+    k->args = (int)args;
+    k->next = program->kernels;
+    *out = program->kernels = k;
+    return error ? bl_cl_fail(error, "kernel %s of kernels/%s.cl", function, program->file) : 0;
+}
+
+int bl_kernel_get(struct blanch_device *dev, const char *file, const char *function, const struct bl_define *defines, int count,
+                  struct bl_kernel **kernel) {
+    struct program *program;
+    int code = program_get(dev, file, defines, count, &program);
+    if (code) return code;
+    for (struct bl_kernel *k = program->kernels; k; k = k->next)
+        if (!strcmp(k->name, function)) return *kernel = k, 0;
+    if ((code = kernel_new(dev, program, function, kernel))) return code;
+    if (program->cache_path) {              // saved only now: some drivers compile when the first kernel is made
+        save_binary(program);
+        free(program->cache_path);
+        program->cache_path = NULL;
+    }
+    return 0;
+}
+
+const char *bl_kernel_name(const struct bl_kernel *kernel) { return kernel->name; }

@@ -1,0 +1,16 @@
+/* Kernels as program.c makes them and launch.c runs them. */
+#ifndef BL_PROGRAM_H
+#define BL_PROGRAM_H
+
+#include "cl/internal.h"
+
+struct bl_kernel {
+    struct bl_kernel *next;                 // of the same program
+    struct blanch_device *dev;
+    char *name;
+    cl_kernel raw;
+    int args;
+    size_t work_group;                      // the most items that a group may have
+};
+
+#endif
