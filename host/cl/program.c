@@ -86,7 +86,7 @@ static int source_of(const char *file, char **text, size_t *size) {
 }
 
 static char *options_of(const struct bl_define *defines, int count) {
-    char *options = bl_strdup("-cl-std=CL1.2 -cl-mad-enable");
+    char *options = bl_strdup("-cl-std=CL1.2 -cl-mad-enable -w");
     for (int i = 0; i < count && options; i++) {
         char *longer = bl_format("%s -D%s=%ld", options, defines[i].name, defines[i].value);
         free(options);
