@@ -35,6 +35,8 @@ int bl_exit_status(int code);               // of an enum blanch_error: DIVERGED
 struct bl_progress;
 struct bl_progress *bl_progress_start(const char *title, int64_t total);
 void bl_progress_step(struct bl_progress *progress, int64_t done, const char *format, ...) BL_PRINTF(3, 4);
+/* A line of its own beside the bar; progress may be NULL. */
+void bl_progress_line(struct bl_progress *progress, const char *format, ...) BL_PRINTF(2, 3);
 void bl_progress_end(struct bl_progress *progress);
 
 extern const struct bl_command bl_command_devices, bl_command_models, bl_command_train, bl_command_eval, bl_command_predict,

@@ -24,7 +24,7 @@ void bl_common_options(struct bl_option *table, const struct bl_option *own, str
         {BL_COMMON_DEVICE, {"device", BL_OPT_TEXT, &c->device, 0, 0, "SPEC", "cpu, gpu, P:D, P:D/CORES or part of a name"}},
         {BL_COMMON_DEVICE,
          {"max-alloc", BL_OPT_BYTES, &c->max_alloc, 1, 9e18, "BYTES", "lowers the device's memory limits: 512M, 4G"}},
-        {BL_COMMON_SEED, {"seed", BL_OPT_INT64, &c->seed, 0, 9e18, "N", "of weights, shuffling, augmentation (0)"}},
+        {BL_COMMON_SEED, {"seed", BL_OPT_INT64, &c->seed, 0, 9007199254740992.0, "N", "of weights, shuffling, augmentation (0)"}},
         {BL_COMMON_ND, {"block", BL_OPT_INT, &c->nd.block, 1, 4096, "N", "ND: channels whitened together (64)"}},
         {BL_COMMON_ND, {"nd-iter", BL_OPT_INT, &c->nd.iterations, 1, 64, "N", "ND: iterations of the inverse root (5)"}},
         {BL_COMMON_ND, {"nd-eps", BL_OPT_FLOAT, &c->nd.eps, 1e-30, 1e3, "X", "ND: added to the covariance (1e-5)"}},

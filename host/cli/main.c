@@ -10,6 +10,10 @@
 #include <unistd.h>
 
 static const struct bl_command *const commands[] = {
+    &bl_command_train,
+    &bl_command_eval,
+    &bl_command_predict,
+    &bl_command_bench,
     NULL,
 };
 

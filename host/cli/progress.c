@@ -84,6 +84,17 @@ void bl_progress_step(struct bl_progress *progress, int64_t done, const char *fo
     if (since >= (progress->terminal ? bar_interval : line_interval) || done >= progress->total) show(progress);
 }
 
+void bl_progress_line(struct bl_progress *progress, const char *format, ...) {
+    bool bar = progress && progress->terminal && progress->shown > 0;
+    va_list arguments;
+    if (bar) fputs("\r\033[K", stderr);
+    va_start(arguments, format);
+    vfprintf(stderr, format, arguments);
+    va_end(arguments);
+    fputc('\n', stderr);
+    if (bar) show(progress);
+}
+
 void bl_progress_end(struct bl_progress *progress) {
     if (!progress) return;
     if (progress->terminal && progress->shown > 0) {

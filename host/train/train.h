@@ -26,6 +26,9 @@ int bl_network_eval(struct blanch_network *net, const struct bl_batch *batch, st
 int bl_network_test(struct blanch_network *net, struct bl_dataset *data, enum bl_split split, const struct bl_view *view,
                     struct blanch_metrics *metrics, double *seconds);
 
+/* sum becomes the metrics of both. */
+void bl_metrics_add(struct blanch_metrics *sum, const struct blanch_metrics *part);
+
 /* --- schedule --------------------------------------------------------------------------------- */
 
 enum bl_schedule_kind { BL_COSINE, BL_MULTISTEP, BL_CONSTANT };
@@ -38,8 +41,15 @@ float bl_schedule_lr(const struct bl_schedule *schedule, int64_t step);
 /* --- checkpoints ------------------------------------------------------------------------------ */
 
 /* DIR/last.safetensors (state dict alone) and DIR/last.state.safetensors (velocities under their parameter's name, private
- * counters, position) carry one step number in their metadata; written to temporary files and renamed, the state first. */
-struct bl_position { int64_t step, epoch; double best_top1; };
+ * counters, position) carry one step number in their metadata. Both are first written in full as *.new beside them, then
+ * renamed, the state first. A load takes the newest pair that agrees among the files and their *.new, so a crash at any
+ * moment leaves one to continue from. */
+struct bl_position {
+    int64_t step, epoch;                    // steps done; the epoch whose line is not yet in the log
+    double best_top1;                       // per cent; negative: none yet
+    struct blanch_metrics train;            // of this epoch's steps so far
+    double train_s;
+};
 int bl_checkpoint_save(struct bl_graph *graph, const char *dir, const struct bl_position *position);
 int bl_checkpoint_load(struct bl_graph *graph, const char *dir, struct bl_position *position);
 int bl_weights_save(struct bl_graph *graph, const char *path, int64_t step);
@@ -48,19 +58,42 @@ int bl_weights_load(struct bl_graph *graph, const char *path);
 
 /* --- the run ---------------------------------------------------------------------------------- */
 
+/* What the loop has to say; text is one line. */
+enum bl_train_event { BL_TRAIN_STARTED, BL_TRAIN_STEP, BL_TRAIN_EPOCH, BL_TRAIN_WARNING, BL_TRAIN_DONE };
+typedef void bl_train_listener(void *context, enum bl_train_event event, int64_t step, int64_t steps, const char *text);
+
+/* NULL, 0, NAN, and BL_SEED_DEFAULT mean "not given": the study's defaults in a new run (lr 0.1 by cosine, momentum 0.9,
+ * weight decay 1e-3, batch 128, one epoch, seed 0), config.json's values in a resumed one. There, a value that is given and
+ * differs is refused, except epochs, steps, device and max_alloc, which replace those of the run. */
+#define BL_SEED_DEFAULT UINT64_MAX
 struct bl_train_options {
-    struct blanch_network_options network;
+    struct blanch_network_options network;  // classes, channels and size come from the data and the model
+    const char *norm;                       // "bn", "nd", "none"; NULL: network.norm (of a new run)
     const char *data, *out, *device, *init;
     bool resume;
-    int epochs; int64_t steps;              // 0: by epochs
+    int epochs; int64_t steps;              // steps 0: by epochs
     struct blanch_sgd sgd;
     const char *schedule;
     const char *augment;                    // NULL: the default
     uint64_t max_alloc;
     int record_every;                       // steps between recorded ones, for ledger.json (0: 20)
-    bool quiet;
+    bl_train_listener *listener;            // NULL: nobody listens
+    void *context;
 };
 int bl_train(const struct bl_train_options *options);
+
+/* A run's config.json, for those who use the run: the settings, the network's shape, the data's view and class names.
+ * Texts belong to json. */
+struct bl_run_config {
+    cJSON *json;
+    struct bl_train_options options;
+    struct bl_view view;
+    int class_names;
+    const cJSON *class_name;                // an array
+};
+int bl_run_read(struct bl_run_config *config, const char *dir);
+void bl_run_release(struct bl_run_config *config);
+
 /* Set by SIGINT and SIGTERM: the loop ends after the current step with a checkpoint and BLANCH_EINTERRUPTED. */
 extern volatile int bl_train_stop;
 

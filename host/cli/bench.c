@@ -1,0 +1,199 @@
+/* blanch bench: the time of a training step on synthetic data. */
+#include "cli/common.h"
+#include "io/files.h"
+#include "train/train.h"
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MAX_RECORDED = 9 };
+
+struct bench {
+    struct bl_common common;
+    int steps, warmup;
+    const char *input;                      // "3x32x32"; NULL: the model's own
+    struct blanch_network_options network;
+    struct blanch_device *dev;
+    struct blanch_network *net;
+    struct bl_ledger *ledger;
+    float *images;                          // (batch, H, W, C)
+    int32_t *labels;
+    double *times;                          // (steps) seconds
+    double startup, recorded;               // seconds; a recorded step's time over a plain one's
+    struct bl_progress *progress;
+};
+
+/* CxS or CxHxW. */
+static int parse_input(struct bench *b) {
+    struct blanch_network_options *n = &b->network;
+    char rest = 0;
+    if (!b->input) return 0;
+    int count = sscanf(b->input, "%dx%dx%d%c", &n->channels, &n->height, &n->width, &rest);
+    if (count == 2 && !strchr(strchr(b->input, 'x') + 1, 'x')) n->width = n->height;
+    else if (count != 3) n->channels = 0;
+    bool right = n->channels >= 1 && n->channels <= 1024 && n->height >= 1 && n->width >= 1 && n->height <= 8192 && n->width <= 8192;
+    return right ? 0 : bl_fail(BLANCH_EUSAGE, "--input takes CHANNELSxSIZE, as in 3x32, not '%s'", b->input);
+}
+
+/* Uniform, with mean 0 and deviation 1. */
+static int make_data(struct bench *b) {
+    const struct blanch_network_options *n = &b->net->options;
+    size_t count = (size_t)n->batch * (size_t)n->channels * (size_t)n->height * (size_t)n->width;
+    uint32_t word[4];
+    b->images = bl_calloc(count, sizeof *b->images);
+    b->labels = bl_calloc((size_t)n->batch, sizeof *b->labels);
+    b->times = bl_calloc((size_t)b->steps, sizeof *b->times);
+    if (!b->images || !b->labels || !b->times) return BLANCH_ENOMEM;
+    for (size_t i = 0; i < count; i++) {
+        if (i % 4 == 0) bl_philox(n->seed, BL_RANDOM_DATA, i / 4, 0, word);
+        b->images[i] = (bl_uniform(word[i % 4]) - 0.5f) * 3.4641016f;
+    }
+    for (int i = 0; i < n->batch; i++) {
+        bl_philox(n->seed, BL_RANDOM_DATA, (uint64_t)i, 1, word);
+        b->labels[i] = (int32_t)bl_below(word[0], (uint32_t)n->classes);
+    }
+    return 0;
+}
+
+static int set_up(struct bench *b) {
+    int code = bl_common_network(&b->common, &b->network);
+    if (code || (code = parse_input(b))) return code;
+    if ((code = blanch_device_open(&b->dev, b->common.device, b->common.max_alloc))) return code;
+    if ((code = blanch_network_create(&b->net, b->dev, &b->network))) return code;
+    if ((code = bl_ledger_create(&b->ledger, b->net->graph))) return code;
+    return make_data(b);
+}
+
+static void tear_down(struct bench *b) {
+    bl_ledger_free(b->ledger);
+    blanch_network_free(b->net);
+    blanch_device_close(b->dev);
+    free(b->images);
+    free(b->labels);
+    free(b->times);
+}
+
+/* The learning rate is tiny: the arithmetic of an update without its consequences. */
+static int one_step(struct bench *b) {
+    const struct bl_batch batch = {.count = b->net->options.batch, .images = b->images, .labels = b->labels};
+    const struct blanch_sgd sgd = {1e-6f, 0.9f, 1e-3f};
+    struct blanch_metrics metrics;
+    int code = bl_train_stop ? bl_fail(BLANCH_EINTERRUPTED, "interrupted") : bl_network_step(b->net, &batch, &sgd, &metrics);
+    return code ? code : bl_finish(b->dev);
+}
+
+static int timed_step(struct bench *b, double *seconds) {
+    double start = bl_now();
+    int code = one_step(b);
+    *seconds = bl_now() - start;
+    return code;
+}
+
+static int recorded_step(struct bench *b, double *ms) {
+    bl_ledger_begin(b->ledger);
+    bl_ledger_loaded(b->ledger);
+    int code = one_step(b);
+    return code ? code : bl_ledger_end(b->ledger, ms);
+}
+
+static int by_value(const void *x, const void *y) {
+    double a = *(const double *)x, b = *(const double *)y;
+    return (a > b) - (a < b);
+}
+
+static double median(double *values, int count) {
+    qsort(values, (size_t)count, sizeof *values, by_value);
+    return count % 2 ? values[count / 2] : 0.5 * (values[count / 2 - 1] + values[count / 2]);
+}
+
+/* Recorded steps alternate with timed ones, so that both see the machine in the same state; what recording costs is the
+ * difference of their medians. */
+static int measure(struct bench *b) {
+    double recorded[MAX_RECORDED];
+    int code = 0, count = 0;
+    int64_t total = b->warmup + b->steps + (b->steps < MAX_RECORDED ? b->steps : MAX_RECORDED), done = 0;
+    b->startup = bl_process_age();
+    for (int i = 0; i < b->warmup && !code; i++) {
+        code = one_step(b);
+        bl_progress_step(b->progress, ++done, "warm-up");
+    }
+    for (int i = 0; i < b->steps && !code; i++) {
+        code = timed_step(b, &b->times[i]);
+        if (!code) bl_progress_step(b->progress, ++done, "%.2f ms", 1e3 * b->times[i]);
+        if (code || count >= MAX_RECORDED) continue;
+        code = recorded_step(b, &recorded[count++]);
+        bl_progress_step(b->progress, ++done, "recorded");
+    }
+    bl_progress_step(b->progress, code ? done : total, NULL);
+    if (!code) b->recorded = 1e-3 * median(recorded, count) / median(b->times, b->steps);
+    return code;
+}
+
+static int report_json(const struct bench *b, double step, double least) {
+    const struct blanch_network_options *n = &b->net->options;
+    cJSON *json = cJSON_CreateObject();
+    cJSON_AddStringToObject(json, "model", n->model);
+    cJSON_AddStringToObject(json, "norm", bl_norm_name(n->norm));
+    cJSON_AddNumberToObject(json, "batch", n->batch);
+    cJSON_AddStringToObject(json, "device", blanch_device_info(b->dev)->name);
+    cJSON_AddNumberToObject(json, "steps", b->steps);
+    cJSON_AddItemToObject(json, "step_ms", bl_json_number(1e3 * step, 6));
+    cJSON_AddItemToObject(json, "min_ms", bl_json_number(1e3 * least, 6));
+    cJSON_AddItemToObject(json, "images_per_s", bl_json_number(n->batch / step, 6));
+    cJSON_AddItemToObject(json, "startup_ms", bl_json_number(1e3 * b->startup, 6));
+    cJSON_AddNumberToObject(json, "device_bytes", (double)bl_mem_peak(b->dev));
+    cJSON_AddNumberToObject(json, "host_bytes", (double)bl_process_peak_bytes());
+    cJSON_AddItemToObject(json, "layers", bl_ledger_layers(b->ledger));
+    return bl_print_json(json);
+}
+
+static int report(struct bench *b) {
+    const struct blanch_network_options *n = &b->net->options;
+    double step = median(b->times, b->steps), least = b->times[0];     // sorted by the median
+    if (b->common.json) return report_json(b, step, least);
+    printf("%s-%s, batch %d of %dx%dx%d, %s\n", n->model, bl_norm_name(n->norm), n->batch, n->channels, n->height, n->width,
+           blanch_device_info(b->dev)->name);
+    printf("step %.2f ms (median of %d; least %.2f), %.1f images/s\n", 1e3 * step, b->steps, 1e3 * least, n->batch / step);
+    printf("first step %.0f ms after the start; device memory %.1f MiB, host memory %.1f MiB\n", 1e3 * b->startup,
+           (double)bl_mem_peak(b->dev) / 1048576, (double)bl_process_peak_bytes() / 1048576);
+    printf("recorded steps: %d, %+.1f %% against timed ones; phases account for %.1f %% of their wall time\n\n",
+           bl_ledger_steps(b->ledger), 100 * (b->recorded - 1), 100 * bl_ledger_covered(b->ledger));
+    bl_print_layers(b->ledger, b->net->graph);
+    return 0;
+}
+
+static int run(int argc, char **argv) {
+    struct bench b = {.steps = 20, .warmup = 3};
+    bool help;
+    bl_common_init(&b.common);
+    const struct bl_option own[] = {
+        {"steps", BL_OPT_INT, &b.steps, 1, 1e6, "K", "timed steps (20)"},
+        {"warmup", BL_OPT_INT, &b.warmup, 0, 1e6, "W", "steps before them (3)"},
+        {"input", BL_OPT_TEXT, &b.input, 0, 0, "CxS", "channels and size of the images (the network's own)"},
+        {0},
+    };
+    struct bl_option options[BL_MAX_OPTIONS];
+    bl_common_options(options, own, &b.common,
+                      BL_COMMON_NETWORK | BL_COMMON_BATCH | BL_COMMON_DEVICE | BL_COMMON_SEED | BL_COMMON_ND | BL_COMMON_JSON);
+    int code = bl_options_parse(&bl_command_bench, options, argc, argv, NULL, NULL, &help);
+    if (code || help) return code;
+    if (!(code = bl_catch_signals()) && !(code = set_up(&b))) {
+        b.progress = bl_progress_start("bench", b.warmup + b.steps + (b.steps < MAX_RECORDED ? b.steps : MAX_RECORDED));
+        code = measure(&b);
+        bl_progress_end(b.progress);
+    }
+    if (!code) code = report(&b);
+    tear_down(&b);
+    return code;
+}
+
+const struct bl_command bl_command_bench = {
+    .name = "bench",
+    .summary = "step time on synthetic data",
+    .usage = "usage: blanch bench --model NAME --norm bn|nd|none [--batch B] [--steps K] [options]\n"
+             "\n"
+             "Times whole training steps, update included, and prints where their time goes by layer and phase. Some steps\n"
+             "between the timed ones are recorded command by command for that.\n",
+    .run = run,
+};

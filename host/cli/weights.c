@@ -1,0 +1,97 @@
+/* A trained network for eval and predict. */
+#include "cli/weights.h"
+#include <math.h>
+#include <string.h>
+#include <stdlib.h>
+
+static int check(const struct bl_weights_options *o) {
+    if (o->run && o->weights) return bl_fail(BLANCH_EUSAGE, "give --run or --weights, not both");
+    if (!o->run && !o->weights) return bl_fail(BLANCH_EUSAGE, "--run DIR or --weights FILE is missing");
+    if (o->run && (o->common.model || o->common.norm))
+        return bl_fail(BLANCH_EUSAGE, "--model and --norm go with --weights: a run knows its own");
+    if (o->best && !o->run) return bl_fail(BLANCH_EUSAGE, "--best goes with --run");
+    if (o->weights && o->needs_data && !o->data) return bl_fail(BLANCH_EUSAGE, "--data is missing");
+    return 0;
+}
+
+static int from_run(struct bl_trained *t, const struct bl_weights_options *o, struct blanch_network_options *network) {
+    int code = bl_run_read(&t->config, o->run);
+    if (code) return bl_fail_in(code, "--run");
+    *network = t->config.options.network;
+    t->view = t->config.view;
+    t->data_spec = o->data ? o->data : t->config.options.data;
+    t->weights = bl_format("%s/%s.safetensors", o->run, o->best ? "best" : "last");
+    if (o->common.batch) network->batch = o->common.batch;
+    return t->weights ? 0 : BLANCH_ENOMEM;
+}
+
+static int from_names(struct bl_trained *t, const struct bl_weights_options *o, struct blanch_network_options *network) {
+    int code = bl_common_network(&o->common, network);
+    t->data_spec = o->data;
+    t->weights = code ? NULL : bl_strdup(o->weights);
+    return code ? code : t->weights ? 0 : BLANCH_ENOMEM;
+}
+
+/* Without data or a run: the normalisation of CIFAR-10 or ImageNet, by the network's input size. */
+static void plain_view(struct bl_view *view, int channels, int size) {
+    bool large = size > 64;
+    *view = (struct bl_view){channels, size, large ? BL_AUGMENT_IMAGENET : BL_AUGMENT_NONE, {0.4914f, 0.4822f, 0.4465f},
+                             {0.2023f, 0.1994f, 0.2010f}};
+    if (large) *view = (struct bl_view){channels, size, BL_AUGMENT_IMAGENET, {0.485f, 0.456f, 0.406f}, {0.229f, 0.224f, 0.225f}};
+}
+
+static int shape_by_data(struct bl_trained *t, struct blanch_network_options *network) {
+    const struct bl_model *model = bl_model_find(network->model);
+    if (!model) return bl_fail(BLANCH_EUSAGE, "unknown model '%s'; `blanch models` lists them", network->model);
+    if (t->config.json) return 0;
+    if (!t->data) {
+        plain_view(&t->view, model->channels, model->size);
+        return 0;
+    }
+    network->classes = bl_dataset_classes(t->data);
+    network->channels = bl_dataset_channels(t->data);
+    bl_view_default(&t->view, t->data, network->channels, model->size);
+    return 0;
+}
+
+static int check_data(const struct bl_trained *t, const struct blanch_network_options *network) {
+    if (!t->config.json || !t->data) return 0;
+    if (bl_dataset_classes(t->data) == network->classes && bl_dataset_channels(t->data) == network->channels) return 0;
+    return bl_fail(BLANCH_EINPUT, "%s has %d classes and %d channels, the run's network %d and %d", t->data_spec,
+                   bl_dataset_classes(t->data), bl_dataset_channels(t->data), network->classes, network->channels);
+}
+
+/* A run that was trained on another device is measured on the one asked for, else on the default. */
+int bl_trained_open(struct bl_trained *t, const struct bl_weights_options *o) {
+    struct blanch_network_options network = {.nd = {.eps = NAN, .momentum = NAN}};
+    *t = (struct bl_trained){0};
+    int code = check(o);
+    if (!code) code = o->run ? from_run(t, o, &network) : from_names(t, o, &network);
+    if (!code && t->data_spec && (o->needs_data || o->data)) code = bl_dataset_open(&t->data, t->data_spec, network.seed);
+    if (!code && !(code = shape_by_data(t, &network))) code = check_data(t, &network);
+    if (code) goto fail;
+    network.inference = true;
+    if (o->batch) network.batch = o->batch;
+    if ((code = blanch_device_open(&t->dev, o->common.device, o->common.max_alloc))) goto fail;
+    if ((code = blanch_network_create(&t->net, t->dev, &network))) goto fail;
+    if ((code = bl_weights_load(t->net->graph, t->weights))) goto fail;
+    return 0;
+fail:
+    bl_trained_close(t);
+    return code;
+}
+
+void bl_trained_close(struct bl_trained *t) {
+    blanch_network_free(t->net);
+    blanch_device_close(t->dev);
+    bl_dataset_close(t->data);
+    bl_run_release(&t->config);
+    free(t->weights);
+    *t = (struct bl_trained){0};
+}
+
+const char *bl_trained_class(const struct bl_trained *t, int label) {
+    const cJSON *item = cJSON_GetArrayItem(t->config.class_name, label);
+    const char *name = t->data ? bl_dataset_class_name(t->data, label) : cJSON_IsString(item) ? item->valuestring : NULL;
+    return name ? name : "";
+}

@@ -1,0 +1,286 @@
+/* The training run: setting up, steps, epochs, checkpoints, and how it ends. */
+#include "train/run.h"
+#include "io/files.h"
+#include <inttypes.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const double checkpoint_seconds = 600;   // at least this often, however long an epoch is
+
+static void tell(const struct run *run, enum bl_train_event event, const char *format, ...) BL_PRINTF(3, 4);
+static void tell(const struct run *run, enum bl_train_event event, const char *format, ...) {
+    char text[400];
+    va_list arguments;
+    if (!run->o.listener) return;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    run->o.listener(run->o.context, event, run->position.step, run->steps, text);
+}
+
+/* --- setting up ----------------------------------------------------------------------------- */
+
+/* What config.json records must open this device again, also where the environment chose it. */
+static int open_device(struct run *run) {
+    const char *chosen = getenv("BLANCH_DEVICE");
+    int code = blanch_device_open(&run->dev, run->o.device, run->o.max_alloc);
+    if (code || run->o.device) return code;
+    const struct blanch_device_info *info = blanch_device_info(run->dev);
+    if (chosen && *chosen) snprintf(run->spec, sizeof run->spec, "%s", chosen);
+    else snprintf(run->spec, sizeof run->spec, "%d:%d", info->platform, info->device);
+    run->o.device = run->spec;
+    return 0;
+}
+
+static int open_data(struct run *run) {
+    struct blanch_network_options *n = &run->o.network;
+    const struct bl_model *model = bl_model_find(n->model);
+    if (!model) return bl_fail(BLANCH_EUSAGE, "unknown model '%s'; `blanch models` lists them", n->model);
+    int code = bl_dataset_open(&run->data, run->o.data, n->seed);
+    if (code) return code;
+    if (!bl_dataset_count(run->data, BL_TRAIN)) return bl_fail(BLANCH_EINPUT, "%s holds no training images", run->o.data);
+    n->classes = bl_dataset_classes(run->data);
+    n->channels = bl_dataset_channels(run->data);
+    n->height = n->width = model->size;
+    if (run->config.json) run->view = run->config.view;
+    else bl_view_default(&run->view, run->data, n->channels, model->size);
+    if (!run->o.augment) run->o.augment = bl_augment_name(run->view.augment);
+    return bl_augment_parse(run->o.augment, &run->view.augment);
+}
+
+static int open_loader(struct run *run) {
+    struct bl_loader_options options = {
+        .split = BL_TRAIN,
+        .view = run->view,
+        .batch = run->o.network.batch,
+        .training = true,
+        .seed = run->o.network.seed,
+        .epoch = (uint64_t)(run->position.step / run->batches),
+        .first = (uint64_t)(run->position.step % run->batches),
+    };
+    return bl_loader_open(&run->loader, run->data, &options);
+}
+
+static void count_steps(struct run *run) {
+    uint32_t images = bl_dataset_count(run->data, BL_TRAIN);
+    run->batches = (images + (uint32_t)run->o.network.batch - 1) / (uint32_t)run->o.network.batch;
+    run->steps = run->o.steps ? run->o.steps : run->o.epochs * run->batches;
+    run->schedule.steps = run->steps;
+    run->schedule.epoch_steps = run->batches;
+}
+
+static int set_up(struct run *run, const struct bl_train_options *given) {
+    int code = bl_run_check_directory(given);
+    if (code || (code = bl_run_settle(run, given)) || (code = open_data(run)) || (code = open_device(run))) return code;
+    count_steps(run);
+    if ((code = blanch_network_create(&run->net, run->dev, &run->o.network))) return code;
+    run->position.best_top1 = -1;
+    if (run->o.resume) {
+        if ((code = bl_checkpoint_load(run->net->graph, run->o.out, &run->position))) return code;
+        run->checkpointed = true;
+    } else if (run->o.init && (code = bl_weights_load(run->net->graph, run->o.init))) return code;
+    if ((code = bl_ledger_create(&run->ledger, run->net->graph)) || (code = open_loader(run))) return code;
+    return bl_run_open_directory(run);
+}
+
+static int tear_down(struct run *run, int code) {
+    if (run->log && fclose(run->log) != 0 && !code) code = bl_fail(BLANCH_EIO, "%s could not be written", run->log_path);
+    bl_loader_close(run->loader);
+    bl_ledger_free(run->ledger);
+    blanch_network_free(run->net);
+    bl_dataset_close(run->data);
+    blanch_device_close(run->dev);
+    bl_run_release(&run->config);
+    free(run->log_path);
+    return code;
+}
+
+/* --- files ---------------------------------------------------------------------------------- */
+
+static int save_checkpoint(struct run *run) {
+    int code = bl_checkpoint_save(run->net->graph, run->o.out, &run->position);
+    run->saved = bl_now();
+    if (!code) run->checkpointed = true;
+    return code;
+}
+
+static int save_best(struct run *run) {
+    char *path = bl_format("%s/best.safetensors", run->o.out);
+    int code = path ? bl_weights_save(run->net->graph, path, run->position.step) : BLANCH_ENOMEM;
+    free(path);
+    return code;
+}
+
+static int save_ledger(struct run *run) {
+    if (!bl_ledger_steps(run->ledger)) return 0;
+    char *ledger = bl_format("%s/ledger.json", run->o.out), *trace = bl_format("%s/trace.json", run->o.out);
+    cJSON *json = bl_ledger_json(run->ledger);
+    int code = ledger && trace ? bl_json_write(ledger, json) : BLANCH_ENOMEM;
+    if (!code) code = bl_ledger_trace(run->ledger, trace);
+    cJSON_Delete(json);
+    free(ledger);
+    free(trace);
+    return code;
+}
+
+static cJSON *log_line(const char *type) {
+    cJSON *line = cJSON_CreateObject();
+    cJSON_AddStringToObject(line, "type", type);
+    return line;
+}
+
+static void add(cJSON *line, const char *key, double value, int digits) {
+    cJSON_AddItemToObject(line, key, bl_json_number(value, digits));
+}
+
+static double per_cent(int part, int count) { return count ? 100.0 * part / count : 0; }
+
+static int log_step(struct run *run, int64_t epoch, double loss, double lr, double images_per_s) {
+    cJSON *line = log_line("step");
+    cJSON_AddNumberToObject(line, "step", (double)run->position.step);
+    cJSON_AddNumberToObject(line, "epoch", (double)epoch);
+    add(line, "loss", loss, 9);
+    add(line, "lr", lr, 9);
+    add(line, "images_per_s", images_per_s, 5);
+    return bl_json_line(run->log, line, run->log_path);
+}
+
+static int log_epoch(struct run *run, const struct blanch_metrics *test, double test_s) {
+    const struct blanch_metrics *train = &run->position.train;
+    cJSON *line = log_line("epoch");
+    cJSON_AddNumberToObject(line, "epoch", (double)(run->position.epoch + 1));
+    add(line, "train_loss", train->loss, 9);
+    add(line, "train_top1", per_cent(train->top1, train->count), 6);
+    add(line, "train_top5", per_cent(train->top5, train->count), 6);
+    if (test->count) {
+        add(line, "test_loss", test->loss, 9);
+        add(line, "test_top1", per_cent(test->top1, test->count), 6);
+        add(line, "test_top5", per_cent(test->top5, test->count), 6);
+    }
+    add(line, "train_s", run->position.train_s, 5);
+    add(line, "test_s", test_s, 5);
+    return bl_json_line(run->log, line, run->log_path);
+}
+
+/* --- a step --------------------------------------------------------------------------------- */
+
+static int diverged(struct run *run, int count) {
+    const char *node = NULL, *what = NULL;
+    char where[200] = "", kept[300] = "no checkpoint was written yet";
+    int code = bl_graph_find_nonfinite(run->net->graph, count, &node, &what);
+    if (code) return code;
+    if (node) snprintf(where, sizeof where, ", first seen in %s (%s)", node, what);
+    if (run->checkpointed) snprintf(kept, sizeof kept, "the last good checkpoint is %s/last.safetensors", run->o.out);
+    return bl_fail(BLANCH_EDIVERGED, "the loss is not finite at step %" PRId64 "%s; %s; try a smaller --lr",
+                   run->position.step + 1, where, kept);
+}
+
+/* Every record_every-th step of this process, and the last one of a shorter run. */
+static bool is_recorded(const struct run *run, int64_t made) {
+    int64_t last = run->position.step - made + 3 > run->steps ? run->steps - (run->position.step - made) - 1 : 2;
+    return made % run->o.record_every == last % run->o.record_every;
+}
+
+static int next_batch(struct run *run, struct bl_batch *batch) {
+    int code = bl_loader_next(run->loader, batch);
+    if (!code && !batch->count) code = bl_fail(BLANCH_EINPUT, "%s: the training images ended early", run->o.data);
+    const char *skipped = code ? NULL : bl_loader_skipped(run->loader);
+    if (skipped) tell(run, BL_TRAIN_WARNING, "%s", skipped);
+    return code;
+}
+
+/* made: steps that this process has done before. */
+static int one_step(struct run *run, int64_t made) {
+    bool recorded = is_recorded(run, made);
+    struct blanch_sgd sgd = run->o.sgd;
+    struct blanch_metrics metrics;
+    struct bl_batch batch;
+    struct bl_position *p = &run->position;
+    double start = bl_now();
+    sgd.lr = bl_schedule_lr(&run->schedule, p->step);
+    if (recorded) bl_ledger_begin(run->ledger);
+    int code = next_batch(run, &batch);
+    if (recorded) bl_ledger_loaded(run->ledger);
+    if (code || (code = bl_network_step(run->net, &batch, &sgd, &metrics))) return code;
+    if (!isfinite(metrics.loss)) return diverged(run, batch.count);
+    if (recorded && (code = bl_ledger_end(run->ledger, NULL))) return code;
+    double took = bl_now() - start;
+    int64_t epoch = p->step++ / run->batches + 1;
+    bl_metrics_add(&p->train, &metrics);
+    p->train_s += took;
+    double rate = batch.count / took;
+    run->rate = run->rate > 0 ? 0.9 * run->rate + 0.1 * rate : rate;
+    tell(run, BL_TRAIN_STEP, "epoch %" PRId64 "  loss %.4f  top-1 %.2f %%  %.0f images/s", epoch, p->train.loss,
+         per_cent(p->train.top1, p->train.count), run->rate);
+    return log_step(run, epoch, metrics.loss, (double)sgd.lr, rate);
+}
+
+/* --- an epoch ------------------------------------------------------------------------------- */
+
+/* At the end of an epoch, or of the run within one: then the epoch stays open, and a longer run continues it. */
+static int finish_epoch(struct run *run) {
+    struct bl_position *p = &run->position;
+    struct blanch_metrics test = {0};
+    double test_s = 0;
+    int code = 0;
+    if (bl_dataset_count(run->data, BL_TEST))
+        code = bl_network_test(run->net, run->data, BL_TEST, &run->view, &test, &test_s);
+    if (code || (code = log_epoch(run, &test, test_s))) return code;
+    double train1 = per_cent(p->train.top1, p->train.count), test1 = per_cent(test.top1, test.count);
+    tell(run, BL_TRAIN_EPOCH, "epoch %" PRId64 ": train loss %.4f, top-1 %.2f %%; test loss %.4f, top-1 %.2f %%, top-5 %.2f %%; %.1f s",
+         p->epoch + 1, p->train.loss, train1, test.loss, test1, per_cent(test.top5, test.count), p->train_s + test_s);
+    double judged = test.count ? test1 : train1;
+    if (judged > p->best_top1) {
+        p->best_top1 = judged;
+        if ((code = save_best(run))) return code;
+    }
+    if (p->step >= (p->epoch + 1) * run->batches) {
+        p->epoch++;
+        p->train = (struct blanch_metrics){0};
+        p->train_s = 0;
+    }
+    if ((code = save_checkpoint(run))) return code;
+    return save_ledger(run);
+}
+
+static int interrupted(struct run *run) {
+    int code = save_checkpoint(run);
+    if (code || (code = save_ledger(run))) return code;
+    return bl_fail(BLANCH_EINTERRUPTED, "interrupted at step %" PRId64 "; `blanch train --resume --out %s` continues",
+                   run->position.step, run->o.out);
+}
+
+static int loop(struct run *run) {
+    struct bl_position *p = &run->position;
+    int64_t made = 0;
+    int code = 0;
+    run->saved = bl_now();
+    while (!code) {
+        bool over = p->step >= run->steps;
+        if (bl_train_stop) return interrupted(run);
+        if (p->train.count && (over || p->step >= (p->epoch + 1) * run->batches)) {
+            code = finish_epoch(run);
+            if (code == BLANCH_EINTERRUPTED) return interrupted(run);
+        } else if (!over) {
+            code = one_step(run, made++);
+            if (!code && bl_now() - run->saved > checkpoint_seconds) code = save_checkpoint(run);
+        }
+        if (over) break;
+    }
+    return code;
+}
+
+int bl_train(const struct bl_train_options *options) {
+    struct run run = {.log = NULL};
+    int code = set_up(&run, options);
+    if (!code) {
+        const struct blanch_device_info *info = blanch_device_info(run.dev);
+        tell(&run, BL_TRAIN_STARTED, "%s (%s), %s-%s, batch %d, %" PRId64 " steps%s", info->name, info->platform_name,
+             run.net->model->name, run.o.norm, run.o.network.batch, run.steps, run.position.step ? ", resumed" : "");
+        code = loop(&run);
+    }
+    if (!code) tell(&run, BL_TRAIN_DONE, "done: %" PRId64 " steps, best top-1 %.2f %%", run.position.step, run.position.best_top1);
+    return tear_down(&run, code);
+}

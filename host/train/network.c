@@ -1,0 +1,233 @@
+/* The public struct blanch_network: a model's graph on a device, fed from the host. */
+#include "train/train.h"
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+volatile int bl_train_stop;
+
+static const char *const norm_names[] = {[BLANCH_BN] = "bn", [BLANCH_ND] = "nd", [BLANCH_NONE] = "none"};
+
+const char *bl_norm_name(enum blanch_norm norm) { return norm_names[norm]; }
+
+int bl_norm_parse(const char *name, enum blanch_norm *norm) {
+    for (int i = 0; i < BL_COUNT(norm_names); i++)
+        if (!strcmp(name, norm_names[i])) {
+            *norm = (enum blanch_norm)i;
+            return 0;
+        }
+    return bl_fail(BLANCH_EUSAGE, "--norm takes bn, nd or none, not '%s'", name);
+}
+
+const char *const *blanch_models_list(void) {
+    enum { MOST = 255 };
+    static const char *names[MOST + 1];     // ends with NULL
+    for (int i = 0; i < MOST && bl_model_list[i]; i++) names[i] = bl_model_list[i]->name;
+    return names;
+}
+
+/* --- creation ------------------------------------------------------------------------------- */
+
+static int resolve(struct blanch_network *net, const struct blanch_network_options *options) {
+    if (!options->model) return bl_fail(BLANCH_EUSAGE, "no model is named; `blanch models` lists them");
+    net->model = bl_model_find(options->model);
+    if (!net->model)
+        return bl_fail(BLANCH_EUSAGE, "unknown model '%s'; `blanch models` lists them", options->model);
+    if (options->batch < 1) return bl_fail(BLANCH_EUSAGE, "a batch of %d images is not possible", options->batch);
+    struct blanch_network_options *o = &net->options;
+    *o = *options;
+    o->model = net->model->name;
+    if (!o->classes) o->classes = net->model->classes;
+    if (!o->channels) o->channels = net->model->channels;
+    if (!o->height) o->height = net->model->size;
+    if (!o->width) o->width = net->model->size;
+    return 0;
+}
+
+static bool fits(const struct blanch_network *net, int batch) {
+    return bl_graph_bytes_at(net->graph, batch) <= blanch_device_info(net->dev)->global_memory;
+}
+
+/* The message already says what did not fit; this adds what would. */
+static int refuse_batch(struct blanch_network *net) {
+    int low = 0, high = net->options.batch;
+    while (high - low > 1) {
+        int middle = low + (high - low) / 2;
+        if (fits(net, middle)) low = middle;
+        else high = middle;
+    }
+    char reason[400];
+    strncpy(reason, blanch_error_message(), sizeof reason - 1);
+    reason[sizeof reason - 1] = 0;
+    if (!low) return bl_fail(BLANCH_ELIMIT, "%s: %s; not even one image fits", net->model->name, reason);
+    return bl_fail(BLANCH_ELIMIT, "%s: %s; the largest batch that fits is %d", net->model->name, reason, low);
+}
+
+int blanch_network_create(struct blanch_network **network, struct blanch_device *device,
+                          const struct blanch_network_options *options) {
+    struct blanch_network *net = bl_calloc(1, sizeof *net);
+    *network = NULL;
+    if (!net) return BLANCH_ENOMEM;
+    net->dev = device;
+    int code = resolve(net, options);
+    if (code) goto fail;
+    const struct blanch_network_options *o = &net->options;
+    if ((code = bl_graph_create(&net->graph, device, o->batch, o->inference))) goto fail;
+    if ((code = bl_model_build(net->graph, net->model, o))) goto fail;
+    code = bl_graph_finish(net->graph, o->seed);
+    if (code == BLANCH_ELIMIT) code = refuse_batch(net);
+    if (code) goto fail;
+    net->host = bl_calloc((size_t)o->batch * (size_t)o->channels * (size_t)o->height * (size_t)o->width, sizeof *net->host);
+    if (!net->host) {
+        code = BLANCH_ENOMEM;
+        goto fail;
+    }
+    *network = net;
+    return 0;
+fail:
+    blanch_network_free(net);
+    return code;
+}
+
+void blanch_network_free(struct blanch_network *network) {
+    if (!network) return;
+    bl_graph_free(network->graph);
+    free(network->host);
+    free(network);
+}
+
+int blanch_network_load(struct blanch_network *network, const char *path) { return bl_weights_load(network->graph, path); }
+int blanch_network_save(struct blanch_network *network, const char *path) { return bl_weights_save(network->graph, path, -1); }
+
+/* --- running -------------------------------------------------------------------------------- */
+
+static int64_t image_floats(const struct blanch_network *net) {
+    return (int64_t)net->options.channels * net->options.height * net->options.width;
+}
+
+static int check_batch(const struct blanch_network *net, const struct bl_batch *batch, bool labelled) {
+    if (batch->count < 1 || batch->count > net->options.batch)
+        return bl_fail(BLANCH_EUSAGE, "%d images are given to a network made for 1 to %d", batch->count, net->options.batch);
+    for (int i = 0; labelled && i < batch->count; i++)
+        if (batch->labels[i] < 0 || batch->labels[i] >= net->options.classes)
+            return bl_fail(BLANCH_EINPUT, "image %d of a batch has label %d, the network has %d classes", i,
+                           (int)batch->labels[i], net->options.classes);
+    return 0;
+}
+
+static int upload(struct blanch_network *net, const struct bl_batch *batch) {
+    struct bl_tensor *labels = bl_graph_labels(net->graph);
+    bl_tag(net->dev, -1, BL_LOAD);
+    int code = bl_mem_write(bl_graph_in(net->graph)->mem, 0,
+                            (size_t)batch->count * (size_t)image_floats(net) * sizeof(float), batch->images);
+    if (!code && labels && batch->labels)
+        code = bl_mem_write(labels->mem, 0, (size_t)batch->count * sizeof(int32_t), batch->labels);
+    return code;
+}
+
+static int read_metrics(struct blanch_network *net, int count, struct blanch_metrics *metrics) {
+    bl_tag(net->dev, -1, BL_LOSS);
+    return bl_graph_metrics(net->graph, count, metrics);
+}
+
+/* A loss that is not finite skips the update, so that the parameters stay what they were before it. */
+int bl_network_step(struct blanch_network *net, const struct bl_batch *batch, const struct blanch_sgd *sgd,
+                    struct blanch_metrics *metrics) {
+    int code = check_batch(net, batch, true);
+    if (code || (code = upload(net, batch))) return code;
+    if ((code = bl_graph_forward(net->graph, batch->count, true))) return code;
+    if ((code = bl_graph_backward(net->graph, batch->count))) return code;
+    if ((code = read_metrics(net, batch->count, metrics))) return code;
+    if (!sgd || !isfinite(metrics->loss)) return 0;
+    return bl_graph_sgd(net->graph, sgd);
+}
+
+/* Cross-entropy and the rank of the right class, of logits on the host. */
+static void add_image(struct blanch_metrics *metrics, const float *logits, int classes, int32_t label) {
+    double largest = logits[0], sum = 0;
+    int before = 0;
+    for (int c = 1; c < classes; c++)
+        if (logits[c] > largest) largest = logits[c];
+    for (int c = 0; c < classes; c++) {
+        sum += exp(logits[c] - largest);
+        before += !(logits[c] <= logits[label]);
+    }
+    metrics->loss += log(sum) + largest - logits[label];
+    metrics->top1 += before < 1;
+    metrics->top5 += before < 5;
+}
+
+/* A network made for inference has no loss: its logits are read. */
+static int eval_logits(struct blanch_network *net, const struct bl_batch *batch, struct blanch_metrics *metrics) {
+    int classes = net->options.classes;
+    float *logits = bl_calloc((size_t)batch->count * (size_t)classes, sizeof *logits);
+    if (!logits) return BLANCH_ENOMEM;
+    int code = bl_tensor_read(net->graph, bl_graph_out(net->graph), batch->count, logits);
+    *metrics = (struct blanch_metrics){.count = batch->count};
+    for (int i = 0; i < batch->count && !code; i++) add_image(metrics, logits + (size_t)i * classes, classes, batch->labels[i]);
+    metrics->loss /= batch->count;
+    free(logits);
+    return code;
+}
+
+int bl_network_eval(struct blanch_network *net, const struct bl_batch *batch, struct blanch_metrics *metrics) {
+    int code = check_batch(net, batch, true);
+    if (code || (code = upload(net, batch))) return code;
+    if ((code = bl_graph_forward(net->graph, batch->count, false))) return code;
+    return bl_graph_labels(net->graph) ? read_metrics(net, batch->count, metrics) : eval_logits(net, batch, metrics);
+}
+
+void bl_metrics_add(struct blanch_metrics *sum, const struct blanch_metrics *part) {
+    int count = sum->count + part->count;
+    if (count) sum->loss = (sum->loss * sum->count + part->loss * part->count) / count;
+    sum->count = count;
+    sum->top1 += part->top1;
+    sum->top5 += part->top5;
+}
+
+int bl_network_test(struct blanch_network *net, struct bl_dataset *data, enum bl_split split, const struct bl_view *view,
+                    struct blanch_metrics *metrics, double *seconds) {
+    struct bl_loader_options options = {.split = split, .view = *view, .batch = net->options.batch, .epochs = 1};
+    struct bl_loader *loader = NULL;
+    struct bl_batch batch;
+    double start = bl_now();
+    *metrics = (struct blanch_metrics){0};
+    int code = bl_loader_open(&loader, data, &options);
+    while (!code && !(code = bl_loader_next(loader, &batch)) && batch.count) {
+        struct blanch_metrics part;
+        if ((code = bl_network_eval(net, &batch, &part))) break;
+        bl_metrics_add(metrics, &part);
+        if (bl_train_stop) code = bl_fail(BLANCH_EINTERRUPTED, "interrupted");
+    }
+    bl_loader_close(loader);
+    if (seconds) *seconds = bl_now() - start;
+    return code;
+}
+
+/* --- the public calls: NCHW ----------------------------------------------------------------- */
+
+static const float *to_nhwc(struct blanch_network *net, const float *images, int count) {
+    int64_t channels = net->options.channels, pixels = (int64_t)net->options.height * net->options.width;
+    if (count > net->options.batch) return images;      // refused by check_batch before it is read
+    float *out = net->host;
+    for (int64_t i = 0; i < count; i++)
+        for (int64_t p = 0; p < pixels; p++)
+            for (int64_t c = 0; c < channels; c++) *out++ = images[(i * channels + c) * pixels + p];
+    return net->host;
+}
+
+int blanch_network_step(struct blanch_network *network, const float *images, const int32_t *labels, int count,
+                        const struct blanch_sgd *sgd, struct blanch_metrics *metrics) {
+    struct bl_batch batch = {.count = count, .images = to_nhwc(network, images, count), .labels = labels};
+    return bl_network_step(network, &batch, sgd, metrics);
+}
+
+int blanch_network_predict(struct blanch_network *network, const float *images, int count, float *logits) {
+    struct bl_batch batch = {.count = count, .images = to_nhwc(network, images, count)};
+    int code = check_batch(network, &batch, false);
+    if (code || (code = upload(network, &batch))) return code;
+    struct bl_tensor *labels = bl_graph_labels(network->graph);     // the loss reads them: any class will do
+    if (labels && (code = bl_mem_fill(labels->mem, 0, (size_t)count * sizeof(int32_t), 0))) return code;
+    if ((code = bl_graph_forward(network->graph, count, false))) return code;
+    return bl_tensor_read(network->graph, bl_graph_out(network->graph), count, logits);
+}

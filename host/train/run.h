@@ -1,0 +1,35 @@
+/* What run.c and loop.c share: a run's settings and its directory. */
+#ifndef BL_RUN_H
+#define BL_RUN_H
+
+#include "train/train.h"
+#include <stdio.h>
+
+struct run {
+    struct bl_train_options o;              // nothing left open
+    struct bl_run_config config;            // of the run that is resumed; owns texts of o
+    struct blanch_device *dev;
+    struct bl_dataset *data;
+    struct bl_view view;
+    struct blanch_network *net;
+    struct bl_ledger *ledger;
+    struct bl_loader *loader;
+    struct bl_schedule schedule;
+    struct bl_position position;
+    int64_t batches, steps;                 // of an epoch; in all
+    FILE *log;
+    char *log_path;
+    char spec[256];                         // of the device, where none was given
+    double rate;                            // images a second, smoothed
+    double saved;                           // bl_now() of the last checkpoint
+    bool checkpointed;                      // the directory holds one
+};
+
+/* Fills run->o from what was given, the run's config.json when it is resumed, and the defaults. */
+int bl_run_settle(struct run *run, const struct bl_train_options *given);
+/* An existing directory with anything in it is refused, unless the run is resumed. Creates nothing. */
+int bl_run_check_directory(const struct bl_train_options *options);
+/* Makes the directory, writes config.json, opens the log without the lines past position. */
+int bl_run_open_directory(struct run *run);
+
+#endif
