@@ -3,8 +3,10 @@
 #include <string.h>
 
 #define MODELS(X)                                                                                                    \
-    X(smallcnn) X(vgg11) X(vgg13) X(vgg16) X(vgg19) X(resnet18) X(resnet34) X(resnet50) X(resnet18d)                 \
-    X(vgg11_imagenet) X(vgg16_imagenet) X(vgg19_imagenet) X(resnet18_imagenet) X(resnet50_imagenet)
+    X(smallcnn) X(vgg11) X(vgg13) X(vgg16) X(vgg19) X(resnet18) X(resnet34) X(resnet50) X(resnet18d) X(preact18)      \
+    X(densenet121) X(resnext29) X(mobilenetv2) X(dpn92) X(pnasneta) X(senet18) X(efficientnetb0)                     \
+    X(vgg11_imagenet) X(vgg16_imagenet) X(vgg19_imagenet) X(resnet18_imagenet) X(resnet50_imagenet)                  \
+    X(densenet121_imagenet) X(mobilenetv2_imagenet)
 
 #define DECLARE(name) extern const struct bl_model bl_model_##name;
 MODELS(DECLARE)

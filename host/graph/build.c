@@ -87,6 +87,10 @@ struct bl_tensor *bl_batchnorm(struct bl_build *b, const char *name, struct bl_t
     return b->norm == BLANCH_BN ? bl_batchnorm_always(b, name, x) : x;
 }
 
+void bl_unused_batchnorm(struct bl_build *b, const char *name, struct bl_tensor *x) {
+    if (b->norm == BLANCH_BN) bl_graph_idle(b->graph, bl_batchnorm_always(b, name, x));
+}
+
 struct bl_tensor *bl_linear_plain(struct bl_build *b, const char *name, struct bl_tensor *x, int out) {
     if (!x) return NULL;
     struct bl_linear_attrs attrs = {(int)x->c, out, 1};

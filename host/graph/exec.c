@@ -93,7 +93,8 @@ int bl_graph_forward(struct bl_graph *graph, int n, bool training) {
     if (training) graph->version++, graph->step++;              // running buffers change
     struct bl_run run = run_of(graph, n, training);
     int code = 0;
-    for (size_t i = 0; i < graph->node_count && !code; i++) code = run_node(graph, graph->nodes[i], &run, false);
+    for (size_t i = 0; i < graph->node_count && !code; i++)
+        if (!graph->nodes[i]->idle) code = run_node(graph, graph->nodes[i], &run, false);
     bl_tag(graph->dev, -1, BL_OTHER);
     return code;
 }
@@ -118,6 +119,7 @@ int bl_graph_sgd(struct bl_graph *graph, const struct blanch_sgd *sgd) {
     int code = 0;
     for (size_t i = 0; i < graph->group_count && !code; i++) {
         struct group *g = &graph->groups[i];
+        if (g->idle) continue;
         int64_t count = (int64_t)(g->bytes / 4);
         size_t chunk = cpu ? 65536 : (size_t)graph->sgd_vec, items = ((size_t)count + chunk - 1) / chunk;
         code = bl_launch(graph->sgd, cpu ? BL_GROUPS1(items) : BL_ITEMS(items), BL_MEM(g->data), BL_MEM(g->grad), BL_MEM(g->velocity),
@@ -198,6 +200,7 @@ int bl_graph_find_nonfinite(struct bl_graph *graph, int n, const char **node, co
     struct bl_run run = run_of(graph, n, !graph->inference);
     for (size_t i = 0; i < graph->node_count; i++) {
         struct bl_node *at = graph->nodes[i];
+        if (at->idle) continue;
         int code = run_node(graph, at, &run, false);
         if (code) return code;
         int found = nonfinite(at->out, at->out->count / at->out->n * n);

@@ -257,6 +257,10 @@ struct bl_param *bl_graph_find_param(const struct bl_graph *graph, const char *n
     return NULL;
 }
 
+void bl_graph_idle(struct bl_graph *graph, struct bl_tensor *out) {
+    if (out) bl_graph_producer(graph, out)->idle = true;
+}
+
 int64_t bl_graph_trainable(const struct bl_graph *graph) {
     int64_t count = 0;
     for (size_t i = 0; i < graph->param_count; i++)
@@ -275,7 +279,7 @@ int bl_graph_finish(struct bl_graph *graph, uint64_t seed) {
     if ((code = bl_graph_allocate(graph)) || (code = bl_graph_initialise(graph, seed))) return code;
     for (size_t i = 0; i < graph->node_count; i++) {
         struct bl_node *node = graph->nodes[i];
-        if (node->op->prepare && (code = node->op->prepare(node))) return bl_fail_in(code, "%s", node->name);
+        if (node->op->prepare && !node->idle && (code = node->op->prepare(node))) return bl_fail_in(code, "%s", node->name);
     }
     graph->finished = true;
     return 0;

@@ -18,6 +18,8 @@ struct bl_tensor *bl_graph_add(struct bl_graph *graph, const char *op, const cha
 /* Fixes the state-dict order: parameters of nodes named PREFIX.NAME come in the order of these calls, names separated by
  * blanks; nodes never declared follow in execution order. */
 void bl_graph_order(struct bl_graph *graph, const char *prefix, const char *names);
+/* The node that gives this output is there for its parameters' names alone: they keep their initial values. */
+void bl_graph_idle(struct bl_graph *graph, struct bl_tensor *out);
 /* Gradients of inputs are wanted too (tests). Before finish. */
 void bl_graph_want_input_grads(struct bl_graph *graph);
 /* Shapes are known: plans memory, allocates, builds programs, initialises parameters from seed. With dev NULL, only
@@ -90,6 +92,8 @@ struct bl_tensor *bl_conv(struct bl_build *b, const char *name, struct bl_tensor
 struct bl_tensor *bl_batchnorm(struct bl_build *b, const char *name, struct bl_tensor *x);   // gone under ND and none: returns x
 /* Stays under ND too. */
 struct bl_tensor *bl_batchnorm_always(struct bl_build *b, const char *name, struct bl_tensor *x);
+/* Parameters of a state dict that the network never uses. */
+void bl_unused_batchnorm(struct bl_build *b, const char *name, struct bl_tensor *x);
 struct bl_tensor *bl_linear(struct bl_build *b, const char *name, struct bl_tensor *x, int out);
 struct bl_tensor *bl_linear_plain(struct bl_build *b, const char *name, struct bl_tensor *x, int out);
 struct bl_tensor *bl_relu(struct bl_build *b, struct bl_tensor *x);

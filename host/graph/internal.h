@@ -37,7 +37,7 @@ struct bl_graph {
     struct bl_node *loss;                   // the last node if its operation computes a loss
     struct arena *arenas;
     size_t arena_count, arena_capacity;
-    struct group { struct bl_mem *data, *grad, *velocity; uint64_t bytes; } *groups;    // trainable parameters, contiguous
+    struct group { struct bl_mem *data, *grad, *velocity; uint64_t bytes; bool idle; } *groups;    // trainable parameters, contiguous
     size_t group_count, group_capacity;
     struct bl_mem *buffers;                 // all buffers
     struct bl_kernel *sgd;

@@ -34,7 +34,7 @@ static int add_gradients(struct bl_graph *graph) {
         struct bl_node *node = graph->nodes[i];
         bool needed = node->params > 0;
         for (int k = 0; k < node->inputs; k++) needed |= wants_grad(graph, node->in[k]);
-        if (!needed || !node->op->backward || node == graph->loss) continue;
+        if (!needed || !node->op->backward || node == graph->loss || node->idle) continue;
         struct bl_tensor *t = node->out;
         if (!(t->grad = bl_graph_tensor(graph, LIFE_GRADIENT, node->index, t->n, t->c, t->h, t->w))) return graph->error;
     }
@@ -53,7 +53,7 @@ static int set_accumulate(struct bl_graph *graph) {
             code = bl_fail(BLANCH_EINPUT, "%s: nothing uses its output", node->name);
         for (int k = 0; k < node->inputs; k++) {
             struct bl_tensor *t = node->in[k];
-            if (!t->grad) continue;
+            if (!t->grad || node->idle) continue;
             node->accumulate[k] = written[t->id];
             written[t->id] = true;
         }
@@ -183,6 +183,8 @@ static int allocate_slots(struct bl_graph *graph) {
     return 0;
 }
 
+static bool idle(const struct bl_graph *graph, size_t param) { return graph->nodes[graph->param_node[param]]->idle; }
+
 /* Trainable parameters lie one after another, with the same offsets in the three arenas of a group, so that one launch
  * updates a group and a few all-reduces would serve. */
 static int allocate_group(struct bl_graph *graph, size_t *next) {
@@ -190,13 +192,13 @@ static int allocate_group(struct bl_graph *graph, size_t *next) {
     size_t first = *next, i;
     for (i = first; i < graph->param_count && graph->params[i]->trainable; i++) {
         uint64_t size = aligned(graph, 4 * (uint64_t)graph->params[i]->data.count);
-        if (bytes && bytes + size > limit_of(graph)) break;
+        if (bytes && (bytes + size > limit_of(graph) || idle(graph, i) != idle(graph, first))) break;
         bytes += size;
     }
     *next = i;
     if (bl_grow((void **)&graph->groups, &graph->group_capacity, graph->group_count + 1, sizeof *graph->groups)) return BLANCH_ENOMEM;
     struct group *group = &graph->groups[graph->group_count++];
-    *group = (struct group){.bytes = bytes};
+    *group = (struct group){.bytes = bytes, .idle = idle(graph, first)};
     struct bl_mem **arena[3] = {&group->data, &group->grad, &group->velocity};
     for (int k = 0; k < (graph->inference ? 1 : 3); k++) {
         int code;
@@ -259,6 +261,7 @@ uint64_t bl_graph_bytes_at(const struct bl_graph *graph, int batch) {
         struct bl_tensor *in[BL_MAX_INPUTS] = {0};
         for (int k = 0; k < node->inputs; k++) in[k] = map[node->in[k]->id];
         map[node->out->id] = bl_graph_add(other, node->op->name, node->name, node->attrs, in, node->inputs);
+        if (node->idle) bl_graph_idle(other, map[node->out->id]);
     }
     free(map);
     if (other->error) goto done;

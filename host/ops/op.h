@@ -49,6 +49,7 @@ struct bl_node {
     int params, buffers;
     struct bl_param *param[BL_MAX_PARAMS], *buffer[BL_MAX_BUFFERS];
     double multiply_adds;                   // of one image's forward pass, set by setup
+    bool idle;                              // there for its parameters' names alone: never run, nothing uses its output
 };
 
 /* How a node is being run. */
