@@ -5,12 +5,23 @@
 
 #include "base/base.h"
 
-/* A dataset that was opened. Small ones hold all pixels as bytes (NHWC); folders hold paths and decode on demand. */
+/* A dataset that was opened. Small images are held as bytes (NHWC): all of IDX and CIFAR files, and folders whose images
+ * are all alike, square, at most 64x64 and 1 GiB in all (decoded on opening, in several threads). Larger images, and
+ * folders of mixed sizes, are decoded on demand in the loader's threads.
+ *
+ * Damaged images. In IDX and CIFAR files anything wrong is an error. In a folder a damaged image (unreadable, not an
+ * image, a JPEG without its end marker, a PNG that is cut off or fails its checksums) is skipped, in training and in
+ * evaluation, and reported once, through bl_loader_skipped: decoded on opening, it leaves the dataset, else the next
+ * image of the same split takes its place. More than a tenth of a split damaged: BLANCH_EINPUT. */
 struct bl_dataset;
 enum bl_split { BL_TRAIN, BL_TEST };
 
 /* SPEC: fashion-mnist[:DIR] mnist:DIR cifar10:DIR cifar100:DIR folder:DIR synthetic:CxHxW:CLASSES. seed splits a folder
- * without a split. Bad input: BLANCH_EINPUT naming the file; unknown spec: BLANCH_EUSAGE naming the known ones. */
+ * without a split. Bad input: BLANCH_EINPUT naming the file; unknown spec: BLANCH_EUSAGE naming the known ones.
+ *
+ * A folder is DIR/train/CLASS/... with DIR/test/CLASS/... or DIR/val/CLASS/..., or DIR/CLASS/... (also DIR/train alone),
+ * of which every tenth image of a seeded shuffle is for testing. Classes are numbered by sorted name; images may lie in
+ * folders below a class; names that begin with a dot and files of other types are passed over. */
 int bl_dataset_open(struct bl_dataset **data, const char *spec, uint64_t seed);
 void bl_dataset_close(struct bl_dataset *data);
 const char *bl_dataset_name(const struct bl_dataset *data);             // "cifar10"
@@ -19,11 +30,14 @@ const char *bl_dataset_class_name(const struct bl_dataset *data, int label);
 uint32_t bl_dataset_count(const struct bl_dataset *data, enum bl_split split);
 int bl_dataset_channels(const struct bl_dataset *data);                 // 1 or 3
 int bl_dataset_size(const struct bl_dataset *data);                     // images are size x size; 0: they vary (folders)
-/* True where all images of a folder are small alike (checked on the first): size is then theirs. */
 
 enum bl_augment { BL_AUGMENT_NONE, BL_AUGMENT_CIFAR, BL_AUGMENT_IMAGENET };
-/* How images become a network's input of size x size: cifar pads by 4 and crops, flips (training); imagenet takes random
- * resized crops and flips (training) or resizes to size*256/224 and crops the centre; none resizes, or zero-pads 28 to 32. */
+/* How images become a network's input of size x size, as torchvision's transforms of these names do:
+ * imagenet: RandomResizedCrop(size), flip in training; Resize(size*256/224), CenterCrop(size) in evaluation.
+ * none: images of another size are resized (shorter side to size, centre cropped), but 28x28 is zero-padded to 32x32.
+ * cifar: as none, then in training padded by 4 zeros, cropped at random, and flipped with probability 1/2.
+ * Zeros are of the 0..255 scale, before normalisation; resizing is bilinear and antialiased, bit for bit as PIL's.
+ * 1-channel images are repeated for a 3-channel network; RGB becomes grey for a 1-channel one by ITU-R 601 luma, as PIL. */
 struct bl_view {
     int channels, size;
     enum bl_augment augment;
@@ -45,7 +59,14 @@ int bl_image_file(const char *path, const struct bl_view *view, float *out);
 /* Prepares batches ahead in its own threads. The order of an epoch is bl_shuffle(seed, epoch) in training, file order
  * otherwise; the last partial batch is kept. The same for any number of threads. */
 struct bl_loader;
-struct bl_batch { int count; const float *images; const int32_t *labels; bool last; uint64_t epoch; uint32_t first; };
+struct bl_batch {
+    int count;
+    const float *images;                    // (count, size, size, channels)
+    const int32_t *labels;                  // (count)
+    bool last;                              // of its epoch
+    uint64_t epoch;
+    uint32_t first;                         // number of the batch in its epoch: options.first = first + 1 goes on after it
+};
 struct bl_loader_options {
     enum bl_split split;
     struct bl_view view;
@@ -53,14 +74,15 @@ struct bl_loader_options {
     bool training;                          // shuffled and augmented
     uint64_t seed;
     uint64_t epoch, first;                  // where to begin: epoch and the number of batches of it to skip
-    int epochs;                             // 0: without end
+    int epochs;                             // the end is before epoch + epochs; 0: without end
 };
 int bl_loader_open(struct bl_loader **loader, struct bl_dataset *data, const struct bl_loader_options *options);
 /* The next batch, valid until the next call or close; waits for it. batch->count 0: the end. A damaged image of a folder
- * is skipped and reported once by bl_loader_skipped (its place is taken by the next image); too many: an error. */
+ * is skipped and reported once by bl_loader_skipped; too many: BLANCH_EINPUT. */
 int bl_loader_next(struct bl_loader *loader, struct bl_batch *batch);
 uint32_t bl_loader_batches(const struct bl_loader *loader);             // of an epoch
-const char *bl_loader_skipped(struct bl_loader *loader);                // a message not yet reported, or NULL
+/* A message not yet reported, or NULL; call until NULL. Valid until the dataset is closed. */
+const char *bl_loader_skipped(struct bl_loader *loader);
 void bl_loader_close(struct bl_loader *loader);
 
 #endif
