@@ -7,9 +7,11 @@
     X(avgpool2d)             \
     X(batchnorm2d)           \
     X(cat)                   \
+    X(conv2d)                \
     X(dropout)               \
     X(flatten)               \
     X(global_avgpool2d)      \
+    X(linear)                \
     X(maxpool2d)             \
     X(mul)                   \
     X(relu)                  \

@@ -1,0 +1,117 @@
+/* The table of the convolution's engines, the choice among them, and what they have in common. */
+#include "ops/conv/engine.h"
+#include <stdlib.h>
+
+/* In order of preference; the last one suits everything. */
+static const struct bl_conv_engine *const engines[] = {&bl_conv_depthwise, &bl_conv_direct};
+
+static const struct bl_conv_engine *choose(const struct bl_conv *conv) {
+    for (int i = 0; i < BL_COUNT(engines) - 1; i++)
+        if (engines[i]->suits(conv)) return engines[i];
+    return engines[BL_COUNT(engines) - 1];
+}
+
+static int64_t out_size(int64_t in, int kernel, int stride, int padding, int dilation) {
+    int64_t room = in + 2 * (int64_t)padding - (int64_t)dilation * (kernel - 1) - 1;
+    return room < 0 ? 0 : room / stride + 1;
+}
+
+void bl_conv_out_size(const struct bl_conv_attrs *a, int64_t h, int64_t w, int64_t *out_h, int64_t *out_w) {
+    *out_h = out_size(h, a->kernel[0], a->stride[0], a->padding[0], a->dilation[0]);
+    *out_w = out_size(w, a->kernel[1], a->stride[1], a->padding[1], a->dilation[1]);
+}
+
+static int check_attrs(const char *name, const struct bl_conv_attrs *a) {
+    for (int i = 0; i < 2; i++)
+        if (a->kernel[i] < 1 || a->stride[i] < 1 || a->dilation[i] < 1 || a->padding[i] < 0)
+            return bl_fail(BLANCH_EINPUT, "%s: kernel %dx%d, stride %dx%d, dilation %dx%d, padding %dx%d: the first three must be at "
+                           "least 1, padding at least 0", name, a->kernel[0], a->kernel[1], a->stride[0], a->stride[1],
+                           a->dilation[0], a->dilation[1], a->padding[0], a->padding[1]);
+    if (a->in_channels < 1 || a->out_channels < 1 || a->groups < 1 || a->in_channels % a->groups || a->out_channels % a->groups)
+        return bl_fail(BLANCH_EINPUT, "%s: groups %d must divide the input channels %d and the output channels %d", name,
+                       a->groups, a->in_channels, a->out_channels);
+    return 0;
+}
+
+/* Kernels count pixels, and a position with its padding and dilation, in 32 bits. */
+static int check_sizes(const struct bl_conv *conv) {
+    const struct bl_conv_attrs *a = &conv->attrs;
+    const struct bl_node *node = conv->node;
+    double largest = 1 << 30, images = bl_node_batch(node);
+    if (conv->out_h < 1 || conv->out_w < 1)
+        return bl_fail(BLANCH_EINPUT, "%s: an input of %lldx%lld is smaller than its kernel of %dx%d, padding %dx%d, dilation %dx%d",
+                       node->name, (long long)conv->h, (long long)conv->w, a->kernel[0], a->kernel[1], a->padding[0], a->padding[1],
+                       a->dilation[0], a->dilation[1]);
+    for (int i = 0; i < 2; i++)
+        if ((double)a->kernel[i] * a->dilation[i] + a->padding[i] + a->stride[i] > largest)
+            return bl_fail(BLANCH_EINPUT, "%s: its kernel, padding or stride is beyond 2^30", node->name);
+    if (images * (double)conv->h * (double)conv->w > largest || images * (double)conv->out_h * (double)conv->out_w > largest)
+        return bl_fail(BLANCH_ELIMIT, "%s: more than 2^30 pixels in a batch of %.0f; use a smaller one", node->name, images);
+    return 0;
+}
+
+static int describe(struct bl_conv *conv, const struct bl_conv_attrs *a, int interleave) {
+    struct bl_node *node = conv->node;
+    const struct bl_tensor *x = node->in[0];
+    if (x->c != a->in_channels)
+        return bl_fail(BLANCH_EINPUT, "%s: takes %d channels, its input has %lld", node->name, a->in_channels, (long long)x->c);
+    conv->attrs = *a, conv->interleave = interleave;
+    conv->h = x->h, conv->w = x->w;
+    bl_conv_out_size(a, x->h, x->w, &conv->out_h, &conv->out_w);
+    conv->group_in = a->in_channels / a->groups, conv->group_out = a->out_channels / a->groups;
+    conv->taps = a->kernel[0] * a->kernel[1];
+    if (interleave < 1 || (a->groups > 1 && interleave > 1) || conv->group_in * conv->taps % interleave)
+        return bl_fail(BLANCH_EINPUT, "%s: %d features of %d groups cannot interleave %d blocks", node->name,
+                       conv->group_in * conv->taps, a->groups, interleave);
+    const struct blanch_device_info *info = node->dev ? blanch_device_info(node->dev) : NULL;
+    conv->cpu = !info || info->kind == BLANCH_CPU;
+    conv->units = info && info->compute_units > 0 ? info->compute_units : 1;
+    return check_sizes(conv);
+}
+
+int bl_conv_setup(struct bl_node *node, const struct bl_conv_attrs *attrs, int interleave, struct bl_conv **out) {
+    int code = check_attrs(node->name, attrs);
+    if (code) return code;
+    struct bl_conv *conv = bl_calloc(1, sizeof *conv);
+    if (!conv) return BLANCH_ENOMEM;
+    conv->node = node;
+    if ((code = describe(conv, attrs, interleave))) goto fail;
+    conv->engine = choose(conv);
+    if ((code = conv->engine->setup(conv))) goto fail;
+    *out = conv;
+    return 0;
+fail:
+    bl_conv_free(conv);
+    return code;
+}
+
+void bl_conv_free(struct bl_conv *conv) {
+    if (!conv) return;
+    free(conv->state);
+    free(conv);
+}
+
+int bl_conv_prepare(struct bl_conv *conv) { return conv->engine->prepare(conv); }
+
+int bl_conv_pack(struct bl_conv *conv, const struct bl_run *run, struct bl_mem *weight) {
+    return conv->engine->pack(conv, run, weight);
+}
+
+int bl_conv_forward(struct bl_conv *conv, const struct bl_run *run, const struct bl_tensor *x, struct bl_mem *bias,
+                    const struct bl_tensor *y) {
+    return conv->engine->forward(conv, run, x, bias, y);
+}
+
+int bl_conv_backward_data(struct bl_conv *conv, const struct bl_run *run, const struct bl_tensor *dy,
+                          const struct bl_tensor *dx, bool accumulate) {
+    return conv->engine->backward_data(conv, run, dy, dx, accumulate);
+}
+
+int bl_conv_backward_weights(struct bl_conv *conv, const struct bl_run *run, const struct bl_tensor *x,
+                             const struct bl_tensor *dy, struct bl_mem *dweight, struct bl_mem *dbias) {
+    return conv->engine->backward_weights(conv, run, x, dy, dweight, dbias);
+}
+
+double bl_conv_multiply_adds(const struct bl_conv *conv) {
+    return (double)conv->out_h * (double)conv->out_w * conv->attrs.out_channels * conv->group_in * conv->taps;
+}

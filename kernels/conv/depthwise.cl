@@ -1,0 +1,196 @@
+/* Depthwise convolution: every output channel o sees one input channel, o / MULTIPLIER.
+ *
+ *   y[n, y, x, o]  = bias[o] + sum over taps of x[n, y*stride - padding + ky*dilation, ..., o / MULTIPLIER] w[o, tap]
+ *   dx[n, y, x, c] = sum over taps, m of dy[n, (y + padding - ky*dilation) / stride, ..., c*MULTIPLIER + m] w[., tap]
+ *   dw[o, tap]     = sum over n, y, x of x[shifted by the tap, o / MULTIPLIER] dy[n, y, x, o]
+ *
+ * Activations are NHWC, weights [O][taps] as PyTorch's (O, 1, kh, kw), packed as [taps][O]. Items take vectors of VEC
+ * neighbouring channels; a row is one (image, y).
+ *
+ *  VEC         channels at once: 1, 2, 4, 8 or 16; divides the channels that the items of a kernel count
+ *  MULTIPLIER  outputs per input channel
+ *  STRIDE_Y    rows between outputs (1)
+ *  STRIDE_X    columns between outputs (1)
+ *  TAPS        kh*kw
+ */
+#if !defined(VEC) || !defined(MULTIPLIER) || !defined(TAPS)
+#error "conv/depthwise.cl needs VEC, MULTIPLIER and TAPS"
+#endif
+#ifndef STRIDE_Y
+#define STRIDE_Y 1
+#endif
+#ifndef STRIDE_X
+#define STRIDE_X 1
+#endif
+
+#define JOIN2(a, b) a##b
+#define JOIN(a, b) JOIN2(a, b)
+#if VEC == 1
+typedef float vec;
+#define LOAD(from) (*(from))
+#define STORE(value, to) (*(to) = (value))
+#else
+typedef JOIN(float, VEC) vec;
+#define LOAD(from) JOIN(vload, VEC)(0, from)
+#define STORE(value, to) JOIN(vstore, VEC)(value, 0, to)
+#endif
+
+#ifdef FP_FAST_FMAF
+#define FMA(a, b, c) fma(a, b, c)
+#else
+#define FMA(a, b, c) mad(a, b, c)
+#endif
+
+/* x[(o + l) / MULTIPLIER] for the VEC outputs from o on. */
+vec load_input(global const float *x, int o)
+{
+#if MULTIPLIER == 1
+    return LOAD(x + o);
+#else
+    float part[VEC];
+    for (int l = 0; l < VEC; l++) part[l] = x[(o + l) / MULTIPLIER];
+    return LOAD(part);
+#endif
+}
+
+/* from[(c + l)*MULTIPLIER + m] for the VEC inputs from c on. */
+vec load_output(global const float *from, int c, int m)
+{
+#if MULTIPLIER == 1
+    return LOAD(from + c);
+#else
+    float part[VEC];
+    for (int l = 0; l < VEC; l++) part[l] = from[(c + l) * MULTIPLIER + m];
+    return LOAD(part);
+#endif
+}
+
+/* weight[O][TAPS] to packed[TAPS][O]; an item takes `span` outputs. */
+kernel void pack(global const float *restrict weight, global float *restrict packed, int channels, int span)
+{
+    const int begin = get_global_id(0) * span, end = min(begin + span, channels);
+    for (int o = begin; o < end; o++)
+        for (int tap = 0; tap < TAPS; tap++) packed[(size_t)tap * channels + o] = weight[(size_t)o * TAPS + tap];
+}
+
+/* An item computes `strip` output rows of `span` vectors of outputs. */
+kernel void forward(global const float *restrict x, global const float *restrict packed, global const float *restrict bias,
+                    global float *restrict y, int rows, int in_h, int in_w, int in_c, int out_h, int out_w, int out_c,
+                    int kernel_h, int kernel_w, int padding_y, int padding_x, int dilation_y, int dilation_x, int span, int strip,
+                    int has_bias)
+{
+    const int o0 = get_global_id(0) * span * VEC, o1 = min(o0 + span * VEC, out_c);
+    const int first = get_global_id(1) * strip, last = min(first + strip, rows);
+    for (int row = first; row < last; row++) {
+        const int n = row / out_h, top = (row - n * out_h) * STRIDE_Y - padding_y;
+        for (int o = o0; o < o1; o += VEC) {
+            const vec start = has_bias ? LOAD(bias + o) : (vec)(0.0f);
+            global float *to = y + (size_t)row * out_w * out_c + o;
+            for (int ox = 0; ox < out_w; ox++, to += out_c) {
+                const int left = ox * STRIDE_X - padding_x;
+                vec sum = start;
+                for (int ky = 0; ky < kernel_h; ky++) {
+                    const int iy = top + ky * dilation_y;
+                    if (iy < 0 || iy >= in_h) continue;
+                    global const float *line = x + ((size_t)n * in_h + iy) * in_w * in_c;
+                    for (int kx = 0; kx < kernel_w; kx++) {
+                        const int ix = left + kx * dilation_x;
+                        if (ix < 0 || ix >= in_w) continue;
+                        const vec w = LOAD(packed + (size_t)(ky * kernel_w + kx) * out_c + o);
+                        sum = FMA(load_input(line + (size_t)ix * in_c, o), w, sum);
+                    }
+                }
+                STORE(sum, to);
+            }
+        }
+    }
+}
+
+/* An item computes `strip` input rows of `span` vectors of inputs. */
+kernel void data(global const float *restrict dy, global const float *restrict packed, global float *restrict dx, int rows,
+                 int in_h, int in_w, int in_c, int out_h, int out_w, int out_c, int kernel_h, int kernel_w, int padding_y,
+                 int padding_x, int dilation_y, int dilation_x, int span, int strip, int accumulate)
+{
+    const int c0 = get_global_id(0) * span * VEC, c1 = min(c0 + span * VEC, in_c);
+    const int first = get_global_id(1) * strip, last = min(first + strip, rows);
+    for (int row = first; row < last; row++) {
+        const int n = row / in_h, top = row - n * in_h + padding_y;
+        for (int c = c0; c < c1; c += VEC) {
+            global float *to = dx + (size_t)row * in_w * in_c + c;
+            for (int ix = 0; ix < in_w; ix++, to += in_c) {
+                vec sum = accumulate ? LOAD(to) : (vec)(0.0f);
+                for (int ky = 0; ky < kernel_h; ky++) {
+                    const int ty = top - ky * dilation_y, oy = ty / STRIDE_Y;
+                    if (ty < 0 || ty % STRIDE_Y != 0 || oy >= out_h) continue;
+                    global const float *line = dy + ((size_t)n * out_h + oy) * out_w * out_c;
+                    for (int kx = 0; kx < kernel_w; kx++) {
+                        const int tx = ix + padding_x - kx * dilation_x, ox = tx / STRIDE_X;
+                        if (tx < 0 || tx % STRIDE_X != 0 || ox >= out_w) continue;
+                        global const float *w = packed + (size_t)(ky * kernel_w + kx) * out_c;
+                        for (int m = 0; m < MULTIPLIER; m++)
+                            sum = FMA(load_output(line + (size_t)ox * out_c, c, m), load_output(w, c, m), sum);
+                    }
+                }
+                STORE(sum, to);
+            }
+        }
+    }
+}
+
+/* The sums over one share of the rows: partial[split][TAPS + 1][O]; the last row is the bias's. An item computes one vector
+ * of outputs and one split. */
+kernel void weights(global const float *restrict x, global const float *restrict dy, global float *restrict partial, int rows,
+                    int in_h, int in_w, int in_c, int out_h, int out_w, int out_c, int kernel_h, int kernel_w, int padding_y,
+                    int padding_x, int dilation_y, int dilation_x, int splits)
+{
+    const int o = get_global_id(0) * VEC, split = get_global_id(1);
+    if (o >= out_c || split >= splits) return;
+    const int share = (rows + splits - 1) / splits;
+    const int begin = (int)min((long)split * share, (long)rows), end = (int)min((long)begin + share, (long)rows);
+    vec sums[TAPS + 1];
+    for (int tap = 0; tap <= TAPS; tap++) sums[tap] = (vec)(0.0f);
+    for (int row = begin; row < end; row++) {
+        const int n = row / out_h, top = (row - n * out_h) * STRIDE_Y - padding_y;
+        global const float *from = dy + (size_t)row * out_w * out_c + o;
+        for (int ox = 0; ox < out_w; ox++) sums[TAPS] += LOAD(from + (size_t)ox * out_c);
+        for (int ky = 0; ky < kernel_h; ky++) {
+            const int iy = top + ky * dilation_y;
+            if (iy < 0 || iy >= in_h) continue;
+            global const float *line = x + ((size_t)n * in_h + iy) * in_w * in_c;
+            for (int kx = 0; kx < kernel_w; kx++) {
+                const int left = kx * dilation_x - padding_x;           // the input column of output column 0
+                const int low = left < 0 ? (STRIDE_X - 1 - left) / STRIDE_X : 0;
+                const int high = left < in_w ? min(out_w, (in_w - 1 - left) / STRIDE_X + 1) : 0;
+                vec even = (vec)(0.0f), odd = (vec)(0.0f);
+                int ox = low;
+                for (; ox + 1 < high; ox += 2) {
+                    global const float *at = line + (size_t)(ox * STRIDE_X + left) * in_c;
+                    even = FMA(load_input(at, o), LOAD(from + (size_t)ox * out_c), even);
+                    odd = FMA(load_input(at + (size_t)STRIDE_X * in_c, o), LOAD(from + (size_t)(ox + 1) * out_c), odd);
+                }
+                if (ox < high)
+                    even = FMA(load_input(line + (size_t)(ox * STRIDE_X + left) * in_c, o), LOAD(from + (size_t)ox * out_c), even);
+                sums[ky * kernel_w + kx] += even + odd;
+            }
+        }
+    }
+    for (int tap = 0; tap <= TAPS; tap++) STORE(sums[tap], partial + ((size_t)split * (TAPS + 1) + tap) * out_c + o);
+}
+
+/* Sums the splits in order and writes dweight[O][TAPS], and dbias where has_bias; an item takes one vector of outputs. */
+kernel void reduce(global const float *restrict partial, global float *restrict dweight, global float *restrict dbias,
+                   int channels, int splits, int has_bias)
+{
+    const int o = get_global_id(0) * VEC;
+    if (o >= channels) return;
+    for (int tap = 0; tap < TAPS + has_bias; tap++) {
+        vec sum = LOAD(partial + (size_t)tap * channels + o);
+        for (int s = 1; s < splits; s++) sum += LOAD(partial + ((size_t)s * (TAPS + 1) + tap) * channels + o);
+        float part[VEC];
+        STORE(sum, part);
+        if (tap == TAPS)
+            for (int l = 0; l < VEC; l++) dbias[o + l] = part[l];
+        else
+            for (int l = 0; l < VEC; l++) dweight[(size_t)(o + l) * TAPS + tap] = part[l];
+    }
+}

@@ -1,0 +1,381 @@
+/* Direct convolution, register-tiled: forward, data gradient, weight gradient, and the packing of weights.
+ *
+ *   y[n, y, x, o]  = bias[o] + sum over taps, c of x[n, y*stride - padding + ky*dilation, ..., c] w[o, c, tap]
+ *   dx[n, y, x, c] = sum over taps, o of dy[...] w[o, c, tap]: the same sum over other positions and packed weights
+ *   dw[o, c, tap]  = sum over n, y, x of x[shifted by the tap, c] dy[n, y, x, o]
+ *
+ * Activations are NHWC. Weights come as [O][G][F] (see host/ops/conv/conv.h) and are packed as
+ * [group][block of TN outputs][tap][input channel][TN], zeros beyond the last output.
+ *
+ * Pixels are walked in blocks of `together` images, within a block position by position and image by image: neighbours in
+ * this order share their position, so that the taps that fall outside the image fall outside for a whole tile, and are
+ * left out. On small maps that is much of the work: 5 of 9 taps of a 3x3 kernel on 2x2 pixels.
+ *
+ *  TM     pixels (channels in the weight gradient) of the register tile, 1..6 (6: with TN 16 it fills AVX2's registers)
+ *  TN     outputs of the register tile: 4, 8 or 16 (16)
+ *  KB     pixels that the weight gradient takes at a time (128)
+ *  PATCH  kh*kw*channels of a group where channels are few: patches of that length are gathered first, and the sum runs
+ *         over them as over the channels of a 1x1 kernel; 0: off (0)
+ */
+#ifndef TM
+#error "conv/direct.cl needs TM"
+#endif
+#ifndef TN
+#define TN 16
+#endif
+#ifndef KB
+#define KB 128
+#endif
+#ifndef PATCH
+#define PATCH 0
+#endif
+
+#define JOIN2(a, b) a##b
+#define JOIN(a, b) JOIN2(a, b)
+#define VEC JOIN(float, TN)
+#define LOAD(from) JOIN(vload, TN)(0, from)
+#define STORE(value, to) JOIN(vstore, TN)(value, 0, to)
+
+#ifdef FP_FAST_FMAF
+#define FMA(a, b, c) fma(a, b, c)
+#else
+#define FMA(a, b, c) mad(a, b, c)
+#endif
+
+/* Accumulators are named variables: as an array they would leave the registers. */
+#if TM == 1
+#define EACH(X) X(0)
+#elif TM == 2
+#define EACH(X) X(0) X(1)
+#elif TM == 3
+#define EACH(X) X(0) X(1) X(2)
+#elif TM == 4
+#define EACH(X) X(0) X(1) X(2) X(3)
+#elif TM == 5
+#define EACH(X) X(0) X(1) X(2) X(3) X(4)
+#elif TM == 6
+#define EACH(X) X(0) X(1) X(2) X(3) X(4) X(5)
+#else
+#error "conv/direct.cl: TM is 1 to 6"
+#endif
+
+#define CLEAR(i) VEC sum##i = (VEC)(0.0f);
+
+/* The first `width` of TN values; zeros beyond. */
+VEC load_some(global const float *from, int width)
+{
+    if (width >= TN) return LOAD(from);
+    float part[TN];
+    for (int l = 0; l < TN; l++) part[l] = l < width ? from[l] : 0.0f;
+    return LOAD(part);
+}
+
+void store_some(VEC value, global float *to, int width, int accumulate)
+{
+    if (width >= TN) {
+        if (accumulate) value += LOAD(to);
+        STORE(value, to);
+        return;
+    }
+    float part[TN];
+    STORE(value, part);
+    for (int l = 0; l < width; l++) to[l] = accumulate ? to[l] + part[l] : part[l];
+}
+
+/* --- packing ---------------------------------------------------------------------------------- */
+
+/* For the forward pass: packed[group][block][tap][c][TN]. An item packs `span` input channels of one block. */
+kernel void pack_forward(global const float *restrict weight, global float *restrict packed, int group_in, int group_out,
+                         int taps, int interleave, int blocks, int span)
+{
+    const int c0 = get_global_id(0) * span, block = get_global_id(1), group = get_global_id(2);
+    const int width = min(TN, group_out - block * TN), c1 = min(c0 + span, group_in);
+    if (c0 >= group_in || block >= blocks) return;
+    const size_t features = (size_t)group_in * taps, length = features / interleave;
+    global const float *from = weight + ((size_t)group * group_out + (size_t)block * TN) * features;
+    global float *to = packed + ((size_t)group * blocks + block) * features * TN;
+    size_t f = (size_t)c0 * taps / interleave;
+    int g = (size_t)c0 * taps % interleave;
+    for (int c = c0; c < c1; c++) {
+        for (int tap = 0; tap < taps; tap++) {
+            global const float *at = from + g * length + f;
+            float part[TN];
+            for (int l = 0; l < TN; l++) part[l] = l < width ? at[l * features] : 0.0f;
+            STORE(LOAD(part), to + ((size_t)tap * group_in + c) * TN);
+            if (++g == interleave) g = 0, f++;
+        }
+    }
+}
+
+/* For the data gradient: packed[group][block of TN input channels][tap][o][TN]. An item packs `span` outputs of a block. */
+kernel void pack_data(global const float *restrict weight, global float *restrict packed, int group_in, int group_out,
+                      int taps, int interleave, int blocks, int span)
+{
+    const int o0 = get_global_id(0) * span, block = get_global_id(1), group = get_global_id(2);
+    const int width = min(TN, group_in - block * TN), o1 = min(o0 + span, group_out);
+    if (o0 >= group_out || block >= blocks) return;
+    const size_t features = (size_t)group_in * taps, length = features / interleave;
+    global float *to = packed + ((size_t)group * blocks + block) * group_out * taps * TN;
+    for (int tap = 0; tap < taps; tap++) {
+        const size_t first = (size_t)block * TN * taps + tap;
+        const int step_f = taps / interleave, step_g = taps % interleave;
+        size_t at[TN], f = first / interleave;
+        int g = first % interleave;
+        for (int l = 0; l < TN; l++) {
+            at[l] = g * length + f;
+            f += step_f, g += step_g;
+            if (g >= interleave) g -= interleave, f++;
+        }
+        for (int o = o0; o < o1; o++) {
+            global const float *from = weight + ((size_t)group * group_out + o) * features;
+            float part[TN];
+            for (int l = 0; l < TN; l++) part[l] = l < width ? from[at[l]] : 0.0f;
+            STORE(LOAD(part), to + ((size_t)tap * group_out + o) * TN);
+        }
+    }
+}
+
+/* --- forward, data gradient ------------------------------------------------------------------- */
+
+#if PATCH
+/* One pixel's patch, zeros outside the image; (y, x) is the input position of the first tap. */
+void gather(global const float *x, float *patch, int n, int y, int x0, int in_h, int in_w, int in_c, int group_c,
+            int kernel_h, int kernel_w, int dilation_y, int dilation_x)
+{
+    const bool inside = x0 >= 0 && x0 + kernel_w <= in_w && in_c == group_c && dilation_x == 1;
+    for (int ky = 0; ky < kernel_h; ky++, y += dilation_y) {
+        global const float *row = x + (size_t)((long)n * in_h + y) * in_w * in_c;
+        const bool valid = y >= 0 && y < in_h;
+        if (valid && inside) {                  // the taps of a kernel row lie in one run
+            for (int i = 0; i < kernel_w * group_c; i++) patch[i] = row[(long)x0 * in_c + i];
+            patch += kernel_w * group_c;
+            continue;
+        }
+        for (int kx = 0, at = x0; kx < kernel_w; kx++, at += dilation_x, patch += group_c)
+            for (int c = 0; c < group_c; c++)
+                patch[c] = valid && at >= 0 && at < in_w ? row[(long)at * in_c + c] : 0.0f;
+    }
+}
+#endif
+
+/* Outputs at (grid position)*out_step + out_first from inputs at (grid position)*in_step + in_first + tap*tap_step; tap
+ * (jy, jx) of taps_y by taps_x has the packed weights of index weight_first + jy*weight_step_y + jx*weight_step_x.
+ * An item computes `strip` tiles of TM pixels by TN outputs. blocks_first: dimension 0 counts the blocks of outputs and
+ * dimension 1 the strips; else the other way round. zeros: at least group_c zeros. */
+kernel void convolve(global const float *restrict x, global const float *restrict packed, global const float *restrict bias,
+                     global float *restrict out, global const float *restrict zeros, int images, int together,
+                     int grid_h, int grid_w, int in_h, int in_w, int in_c, int group_c,
+                     int out_h, int out_w, int out_c, int group_o,
+                     int in_step_y, int in_step_x, int in_first_y, int in_first_x,
+                     int tap_step_y, int tap_step_x, int taps_y, int taps_x,
+                     int weight_first, int weight_step_y, int weight_step_x, int taps,
+                     int out_step_y, int out_step_x, int out_first_y, int out_first_x,
+                     int blocks, int strip, int blocks_first, int accumulate)
+{
+    const int group = get_global_id(2);
+    const int block0 = blocks_first ? get_global_id(0) : get_global_id(1);
+    const long first = (long)(blocks_first ? get_global_id(1) : get_global_id(0)) * strip * TM;
+    const int pixels = images * grid_h * grid_w;
+    if (first >= pixels || block0 >= blocks) return;
+    const int end = (int)min(first + (long)strip * TM, (long)pixels);
+
+    x += (size_t)group * group_c;
+    bias += (size_t)group * group_o;
+    out += (size_t)group * group_o;
+    for (int p = (int)first; p < end; p += TM) {
+#define PLACE(i)                                                                    \
+        int n##i, y##i, x##i;                                                       \
+        {                                                                           \
+            const int q = min(p + i, pixels - 1), many = together * grid_h * grid_w;    \
+            const int set = q / many, r = q - set * many;                           \
+            const int here = min(together, images - set * together), s = r / here;  \
+            n##i = set * together + r - s * here;                                   \
+            y##i = s / grid_w;                                                      \
+            x##i = s - y##i * grid_w;                                               \
+        }                                                                           \
+        global float *to##i = out + (((size_t)n##i * out_h + y##i * out_step_y + out_first_y) * out_w + x##i * out_step_x +  \
+                                     out_first_x) * out_c;                          \
+        y##i = y##i * in_step_y + in_first_y;                                       \
+        x##i = x##i * in_step_x + in_first_x;
+        EACH(PLACE)
+#define FINISH(i) if (p + i < end) store_some(sum##i + more, to##i + block * TN, width, accumulate);
+#if PATCH
+        float patches[TM * PATCH];
+#define GATHER(i)                                                                                                   \
+        gather(x, patches + i * PATCH, n##i, y##i, x##i, in_h, in_w, in_c, group_c, taps_y, taps_x, tap_step_y, tap_step_x);
+        EACH(GATHER)
+        for (int block = 0; block < blocks; block++) {
+            global const float *w = packed + ((size_t)group * blocks + block) * PATCH * TN;
+            EACH(CLEAR)
+#define MULTIPLY(i) sum##i = FMA((VEC)(patches[i * PATCH + k]), line, sum##i);
+            for (int k = 0; k < PATCH; k++) {
+                const VEC line = LOAD(w + k * TN);
+                EACH(MULTIPLY)
+            }
+            const int width = min(TN, group_o - block * TN);
+            const VEC more = load_some(bias + block * TN, width);
+            EACH(FINISH)
+        }
+#else
+#define START(i) const long at##i = (((long)n##i * in_h + y##i) * in_w + x##i) * in_c;
+        EACH(START)
+        const int block = block0;
+        global const float *weights = packed + ((size_t)group * blocks + block) * taps * group_c * TN;
+        EACH(CLEAR)
+        for (int jy = 0, dy = 0; jy < taps_y; jy++, dy += tap_step_y) {
+            for (int jx = 0, dx = 0; jx < taps_x; jx++, dx += tap_step_x) {
+                const long shift = ((long)dy * in_w + dx) * in_c;
+#define INSIDE(i) const bool in##i = (uint)(y##i + dy) < (uint)in_h && (uint)(x##i + dx) < (uint)in_w;
+                EACH(INSIDE)
+#define OR(i) || in##i
+                if (!(false EACH(OR))) continue;
+#define POINT(i) global const float *a##i = in##i ? x + (at##i + shift) : zeros;
+                EACH(POINT)
+                global const float *w = weights +
+                    (size_t)(weight_first + jy * weight_step_y + jx * weight_step_x) * group_c * TN;
+#define MULTIPLY(i) sum##i = FMA((VEC)(a##i[k]), line, sum##i);
+                for (int k = 0; k < group_c; k++, w += TN) {
+                    const VEC line = LOAD(w);
+                    EACH(MULTIPLY)
+                }
+            }
+        }
+        const int width = min(TN, group_o - block * TN);
+        const VEC more = load_some(bias + block * TN, width);
+        EACH(FINISH)
+#endif
+    }
+}
+
+/* --- weight gradient -------------------------------------------------------------------------- */
+
+/* The sums over one share of the pixels: partial[group][block][split][rows + 1][TN], rows = taps*group_c in the order
+ * (tap, c); the last row is the bias's. An item computes one block of outputs and one split, chunk by chunk of at most KB
+ * pixels: packs their dy, lists for each tap the pixels that it finds inside the image, and multiplies tile by tile of TM
+ * channels. TM is at most group_c (PATCH: at most PATCH). */
+kernel void weights(global const float *restrict x, global const float *restrict dy, global float *restrict partial,
+                    int images, int together, int in_h, int in_w, int in_c, int group_c,
+                    int out_h, int out_w, int out_c, int group_o, int kernel_h, int kernel_w, int stride_y, int stride_x,
+                    int padding_y, int padding_x, int dilation_y, int dilation_x, int blocks, int splits)
+{
+    const int block = get_global_id(0), split = get_global_id(1), group = get_global_id(2);
+    if (block >= blocks || split >= splits) return;
+    const int rows = kernel_h * kernel_w * group_c, pixels = images * out_h * out_w;
+    const int share = (pixels + splits - 1) / splits, chunks = (share + KB - 1) / KB, chunk = (share + chunks - 1) / chunks;
+    const int begin = (int)min((long)split * share, (long)pixels), end = min(begin + min(share, pixels - begin), pixels);
+    const int width = min(TN, group_o - block * TN);
+    global float *sums = partial + (((size_t)group * blocks + block) * splits + split) * (rows + 1) * TN;
+    x += (size_t)group * group_c;
+    dy += (size_t)group * group_o + (size_t)block * TN;
+
+    VEC gradient[KB], bias = (VEC)(0.0f);
+    short at[KB];
+#if PATCH
+    float patches[KB * PATCH];
+    const int depth = PATCH;
+#else
+    global const float *row[KB];
+    long start[KB];
+    int py[KB], px[KB];
+    const int depth = group_c;
+#endif
+    if (begin >= end)
+        for (int i = 0; i <= rows; i++) STORE(bias, sums + (size_t)i * TN);
+
+    /* the place of the first pixel, then counted on */
+    const int many = together * out_h * out_w;
+    int first = begin / many * together, here = max(min(together, images - first), 1);
+    const int rest = begin - begin / many * many;
+    int n = rest % here, oy = rest / here / out_w, ox = rest / here % out_w;
+
+    for (int p = begin; p < end; p += chunk) {
+        const int count = min(chunk, end - p);
+        for (int k = 0; k < count; k++) {
+            const int image = first + n, y = oy * stride_y - padding_y, x0 = ox * stride_x - padding_x;
+            gradient[k] = load_some(dy + (((size_t)image * out_h + oy) * out_w + ox) * out_c, width);
+            bias += gradient[k];
+#if PATCH
+            gather(x, patches + k * PATCH, image, y, x0, in_h, in_w, in_c, group_c, kernel_h, kernel_w, dilation_y, dilation_x);
+#else
+            py[k] = y, px[k] = x0;
+            start[k] = (((long)image * in_h + y) * in_w + x0) * in_c;
+#endif
+            if (++n == here) {
+                n = 0;
+                if (++ox == out_w) {
+                    ox = 0;
+                    if (++oy == out_h) oy = 0, first += together, here = max(min(together, images - first), 1);
+                }
+            }
+        }
+#if PATCH
+        {
+            const int valid = count, tap = 0;
+#define ROW(j) (patches + j * PATCH + c)
+#define GRADIENT(j) gradient[j]
+            const float *a;
+#else
+        for (int tap = 0; tap < kernel_h * kernel_w; tap++) {
+            const int ty = tap / kernel_w * dilation_y, tx = tap % kernel_w * dilation_x;
+            const long shift = ((long)ty * in_w + tx) * in_c;
+            int valid = 0;
+            for (int k = 0; k < count; k++) {
+                row[valid] = x + (start[k] + shift);
+                at[valid] = k;
+                valid += (uint)(py[k] + ty) < (uint)in_h & (uint)(px[k] + tx) < (uint)in_w;
+            }
+#define ROW(j) (row[j] + c)
+#define GRADIENT(j) gradient[at[j]]
+            global const float *a;
+#endif
+            for (int c0 = 0; c0 < depth; c0 += TM) {
+                const int c = min(c0, depth - TM);      // the last tile reaches back over what is done
+                EACH(CLEAR)
+                for (int j = 0; j < valid; j++) {
+                    a = ROW(j);
+                    const VEC line = GRADIENT(j);
+#define ADD_PRODUCT(i) sum##i = FMA((VEC)(a[i]), line, sum##i);
+                    EACH(ADD_PRODUCT)
+                }
+                global float *to = sums + ((size_t)tap * depth + c) * TN;
+#define KEEP(i)                                                                     \
+                if (c + i >= c0) {                                                  \
+                    if (p != begin) sum##i += LOAD(to + i * TN);                    \
+                    STORE(sum##i, to + i * TN);                                     \
+                }
+                EACH(KEEP)
+            }
+        }
+    }
+    STORE(bias, sums + (size_t)rows * TN);
+}
+
+/* Sums the splits in order and writes [O][G][F], and dbias where has_bias. An item takes `span` channels of one block. */
+kernel void reduce(global const float *restrict partial, global float *restrict dweight, global float *restrict dbias,
+                   int group_in, int group_out, int taps, int interleave, int blocks, int splits, int span, int has_bias)
+{
+    const int c0 = get_global_id(0) * span, block = get_global_id(1), group = get_global_id(2);
+    const int width = min(TN, group_out - block * TN), c1 = min(c0 + span, group_in);
+    if (c0 >= group_in || block >= blocks) return;
+    const size_t features = (size_t)group_in * taps, length = features / interleave, step = (features + 1) * TN;
+    const size_t o = (size_t)group * group_out + (size_t)block * TN;
+    global const float *from = partial + ((size_t)group * blocks + block) * splits * step;
+    size_t f = (size_t)c0 * taps / interleave;
+    int g = (size_t)c0 * taps % interleave;
+    for (int c = c0; c < c1; c++) {
+        for (int tap = 0; tap < taps; tap++) {
+            global const float *at = from + ((size_t)tap * group_in + c) * TN;
+            VEC sum = LOAD(at);
+            for (int s = 1; s < splits; s++) sum += LOAD(at + s * step);
+            float part[TN];
+            STORE(sum, part);
+            global float *to = dweight + o * features + g * length + f;
+            for (int l = 0; l < width; l++) to[l * features] = part[l];
+            if (++g == interleave) g = 0, f++;
+        }
+    }
+    if (!has_bias || c0 > 0) return;
+    VEC sum = LOAD(from + features * TN);
+    for (int s = 1; s < splits; s++) sum += LOAD(from + s * step + features * TN);
+    store_some(sum, dbias + o, width, 0);
+}
