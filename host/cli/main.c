@@ -13,6 +13,7 @@ static const struct bl_command *const commands[] = {
     &bl_command_train,
     &bl_command_eval,
     &bl_command_predict,
+    &bl_command_compare,
     &bl_command_bench,
     NULL,
 };

@@ -50,7 +50,7 @@ static bool is_layer(const char *op) { return strstr(op, "conv2d") || strstr(op,
 
 static struct row *row_for(struct rows *rows, const cJSON *layer) {
     const char *name = bl_json_text(layer, "name"), *op = bl_json_text(layer, "op");
-    bool alone = is_layer(op) || !*op;
+    bool alone = is_layer(op) || !strcmp(name, "(step)");
     for (int i = 0; !alone && i < rows->count; i++)
         if (!rows->row[i].layer && !strcmp(rows->row[i].name, op)) return &rows->row[i];
     struct row *row = &rows->row[rows->count++];

@@ -1,0 +1,382 @@
+/* blanch compare: trains networks that differ in their normalisation, or in their device, in turn on the same batches, and
+ * reports where the time goes. Taking turns step by step means that a change in the machine's speed meets all of them. */
+#include "compare.h"
+#include "io/files.h"
+#include "report/report.h"
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const int warm_up = 3;               // steps of each network, neither timed nor recorded
+static const double inference_s = 3;        // for all networks together, at least
+static const int inference_least = 5, inference_most = 100;    // rounds
+
+/* --- samples -------------------------------------------------------------------------------- */
+
+int bl_samples_add(struct bl_samples *samples, double value) {
+    void *data = samples->value;
+    int code = bl_grow(&data, &samples->capacity, samples->count + 1, sizeof *samples->value);
+    if (code) return code;
+    samples->value = data;
+    samples->value[samples->count++] = value;
+    return 0;
+}
+
+static int by_value(const void *a, const void *b) {
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+double bl_samples_quantile(const struct bl_samples *samples, double part) {
+    double *sorted = samples->count ? bl_calloc(samples->count, sizeof *sorted) : NULL;
+    if (!sorted) return NAN;
+    memcpy(sorted, samples->value, samples->count * sizeof *sorted);
+    qsort(sorted, samples->count, sizeof *sorted, by_value);
+    double at = part * (double)(samples->count - 1);
+    size_t low = (size_t)at, high = low + 1 < samples->count ? low + 1 : low;
+    double value = sorted[low] + (at - (double)low) * (sorted[high] - sorted[low]);
+    free(sorted);
+    return value;
+}
+
+/* --- opening -------------------------------------------------------------------------------- */
+
+static int open_devices(struct bl_compare *c) {
+    if (!c->device_list) {
+        c->devices = 1;
+        return blanch_device_open(&c->device[0], c->common.device, c->common.max_alloc);
+    }
+    char *list = bl_strdup(c->device_list), *rest = NULL;
+    int code = list ? 0 : BLANCH_ENOMEM;
+    for (char *spec = list ? strtok_r(list, ",", &rest) : NULL; spec && !code; spec = strtok_r(NULL, ",", &rest)) {
+        if (c->devices == BL_COMPARE_DEVICES) {
+            code = bl_fail(BLANCH_EUSAGE, "--devices takes at most %d devices", BL_COMPARE_DEVICES);
+            break;
+        }
+        code = blanch_device_open(&c->device[c->devices], spec, c->common.max_alloc);
+        if (!code) c->devices++;
+    }
+    free(list);
+    if (!code && !c->devices) code = bl_fail(BLANCH_EUSAGE, "--devices names no device; `blanch devices` lists them");
+    return code;
+}
+
+static int parse_norms(const struct bl_compare *c, enum blanch_norm *norms, int *count) {
+    char *list = bl_strdup(c->norm_list), *rest = NULL;
+    int code = list ? 0 : BLANCH_ENOMEM;
+    *count = 0;
+    for (char *name = list ? strtok_r(list, ",", &rest) : NULL; name && !code; name = strtok_r(NULL, ",", &rest)) {
+        if (*count == BL_COMPARE_NORMS) code = bl_fail(BLANCH_EUSAGE, "--norms takes each of bn, nd, none once");
+        else code = bl_norm_parse(name, &norms[(*count)++]);
+        for (int i = 0; !code && i < *count - 1; i++)
+            if (norms[i] == norms[*count - 1]) code = bl_fail(BLANCH_EUSAGE, "--norms names '%s' twice", name);
+    }
+    free(list);
+    if (!code && !*count) code = bl_fail(BLANCH_EUSAGE, "--norms names nothing; it takes bn, nd, none, separated by commas");
+    return code;
+}
+
+static int open_run(struct bl_compare *c, struct blanch_device *dev, enum blanch_norm norm) {
+    struct bl_compare_run *run = &c->run[c->runs++];
+    struct blanch_network_options network = {
+        .model = c->common.model, .norm = norm, .nd = c->nd, .batch = c->common.batch,
+        .classes = bl_dataset_classes(c->data), .channels = c->view.channels, .height = c->view.size, .width = c->view.size,
+        .seed = (uint64_t)c->common.seed,
+    };
+    struct bl_loader_options loader = {
+        .split = BL_TRAIN, .view = c->view, .batch = c->common.batch, .training = true, .seed = (uint64_t)c->common.seed,
+    };
+    run->dev = dev;
+    run->norm = norm;
+    run->epochs = cJSON_CreateArray();
+    if (!run->epochs) return bl_fail(BLANCH_ENOMEM, "out of host memory");
+    int code = blanch_network_create(&run->net, dev, &network);
+    if (!code) code = bl_ledger_create(&run->ledger, run->net->graph);
+    if (!code) code = bl_loader_open(&run->loader, c->data, &loader);
+    return code ? bl_fail_in(code, "%s with %s", c->common.model, bl_norm_name(norm)) : 0;
+}
+
+static int open_runs(struct bl_compare *c) {
+    enum blanch_norm norms[BL_COMPARE_NORMS];
+    int count, code = parse_norms(c, norms, &count);
+    if (!code && c->devices * count > BL_COMPARE_RUNS)
+        code = bl_fail(BLANCH_EUSAGE, "%d networks at once are too many: at most %d", c->devices * count, BL_COMPARE_RUNS);
+    for (int d = 0; d < c->devices && !code; d++)
+        for (int n = 0; n < count && !code; n++) code = open_run(c, c->device[d], norms[n]);
+    return code;
+}
+
+static int open_data(struct bl_compare *c) {
+    const struct bl_model *model = bl_model_find(c->common.model);
+    if (!model) return bl_fail(BLANCH_EUSAGE, "unknown model '%s'; `blanch models` lists them", c->common.model);
+    int code = bl_dataset_open(&c->data, c->data_spec, (uint64_t)c->common.seed);
+    if (code) return code;
+    bl_view_default(&c->view, c->data, bl_dataset_channels(c->data), model->size);
+    return c->augment_text ? bl_augment_parse(c->augment_text, &c->view.augment) : 0;
+}
+
+static int plan_steps(struct bl_compare *c) {
+    uint32_t images = bl_dataset_count(c->data, BL_TRAIN);
+    int64_t batches = ((int64_t)images + c->common.batch - 1) / c->common.batch;
+    if (c->epochs) c->steps = c->epochs * batches;
+    c->schedule = (struct bl_schedule){.lr = c->sgd.lr, .steps = c->steps, .epoch_steps = batches};
+    return bl_schedule_parse(&c->schedule, c->schedule_text);
+}
+
+static int open_folder(struct bl_compare *c) {
+    int code = bl_make_dirs(c->out);
+    char *config = bl_format("%s/config.json", c->out);
+    c->log_path = bl_format("%s/log.jsonl", c->out);
+    if (!code && (!config || !c->log_path)) code = BLANCH_ENOMEM;
+    cJSON *json = code ? NULL : bl_compare_config(c);
+    if (!code) code = bl_json_write(config, json);
+    if (!code && !(c->log = fopen(c->log_path, "w"))) code = bl_fail(BLANCH_EIO, "%s cannot be written", c->log_path);
+    cJSON_Delete(json);
+    free(config);
+    return code;
+}
+
+static void close_run(struct bl_compare_run *run) {
+    bl_loader_close(run->loader);
+    bl_ledger_free(run->ledger);
+    blanch_network_free(run->net);
+    cJSON_Delete(run->epochs);
+    free(run->wall[0].value);
+    free(run->wall[1].value);
+    free(run->loss.value);
+    free(run->seconds.value);
+    free(run->inference.value);
+}
+
+static void close_compare(struct bl_compare *c) {
+    for (int i = 0; i < c->runs; i++) close_run(&c->run[i]);
+    for (int d = 0; d < c->devices; d++) blanch_device_close(c->device[d]);
+    bl_dataset_close(c->data);
+    if (c->log) fclose(c->log);
+    free(c->log_path);
+}
+
+/* --- training ------------------------------------------------------------------------------- */
+
+/* Only a whole batch says what a step costs. */
+static bool timed_step(const struct bl_compare *c, const struct bl_compare_run *run, int64_t step) {
+    int64_t batches = bl_loader_batches(run->loader);
+    bool last = step % batches == batches - 1;
+    bool partial = last && bl_dataset_count(c->data, BL_TRAIN) % (uint32_t)c->common.batch;
+    return !partial && step >= (c->steps >= 3 * warm_up ? warm_up : c->steps / 3);
+}
+
+static int log_step(struct bl_compare *c, const struct bl_compare_run *run, const struct bl_batch *batch, double loss,
+                    float lr, double ms) {
+    cJSON *line = cJSON_CreateObject();
+    cJSON_AddStringToObject(line, "type", "step");
+    cJSON_AddStringToObject(line, "device", blanch_device_info(run->dev)->name);
+    cJSON_AddStringToObject(line, "norm", bl_norm_name(run->norm));
+    cJSON_AddNumberToObject(line, "step", (double)c->done + 1);
+    cJSON_AddNumberToObject(line, "epoch", (double)batch->epoch + 1);
+    cJSON_AddItemToObject(line, "loss", bl_json_number(loss, 6));
+    cJSON_AddItemToObject(line, "lr", bl_json_number((double)lr, 6));
+    cJSON_AddItemToObject(line, "images_per_s", bl_json_number(1e3 * batch->count / ms, 6));
+    return bl_json_line(c->log, line, c->log_path);
+}
+
+static double per_cent(int part, int count) { return count ? 100.0 * part / count : NAN; }
+
+static int end_epoch(struct bl_compare *c, struct bl_compare_run *run, uint64_t epoch) {
+    struct blanch_metrics test, train = run->epoch;
+    double test_s;
+    int code = bl_network_test(run->net, c->data, BL_TEST, &c->view, &test, &test_s);
+    if (code) return code;
+    cJSON *line = cJSON_CreateObject();
+    cJSON_AddNumberToObject(line, "epoch", (double)epoch + 1);
+    cJSON_AddItemToObject(line, "train_loss", bl_json_number(train.loss, 6));
+    cJSON_AddItemToObject(line, "train_top1", bl_json_number(per_cent(train.top1, train.count), 6));
+    cJSON_AddItemToObject(line, "train_top5", bl_json_number(per_cent(train.top5, train.count), 6));
+    cJSON_AddItemToObject(line, "test_loss", bl_json_number(test.loss, 6));
+    cJSON_AddItemToObject(line, "test_top1", bl_json_number(per_cent(test.top1, test.count), 6));
+    cJSON_AddItemToObject(line, "test_top5", bl_json_number(per_cent(test.top5, test.count), 6));
+    cJSON_AddItemToObject(line, "train_s", bl_json_number(run->epoch_s, 6));
+    cJSON_AddItemToObject(line, "test_s", bl_json_number(test_s, 6));
+    cJSON *logged = cJSON_Duplicate(line, true);
+    cJSON_AddItemToArray(run->epochs, line);
+    cJSON_AddStringToObject(logged, "type", "epoch");
+    cJSON_AddStringToObject(logged, "device", blanch_device_info(run->dev)->name);
+    cJSON_AddStringToObject(logged, "norm", bl_norm_name(run->norm));
+    run->epoch = (struct blanch_metrics){0};
+    run->epoch_s = 0;
+    return bl_json_line(c->log, logged, c->log_path);
+}
+
+/* From the moment the batch is asked for until the device is idle. */
+static int timed(struct bl_compare_run *run, bool record, const struct blanch_sgd *sgd, struct bl_batch *batch,
+                 struct blanch_metrics *metrics, double *ms) {
+    double start = bl_now();
+    if (record) bl_ledger_begin(run->ledger);
+    int code = bl_loader_next(run->loader, batch);
+    if (code) return code;
+    if (record) bl_ledger_loaded(run->ledger);
+    if ((code = bl_network_step(run->net, batch, sgd, metrics))) return code;
+    if (record) return bl_ledger_end(run->ledger, ms);
+    code = bl_finish(run->dev);
+    *ms = 1e3 * (bl_now() - start);
+    return code;
+}
+
+static int step_run(struct bl_compare *c, struct bl_compare_run *run, bool record) {
+    bool counts = timed_step(c, run, c->done);
+    struct blanch_sgd sgd = c->sgd;
+    struct bl_batch batch;
+    struct blanch_metrics metrics;
+    double ms;
+    sgd.lr = bl_schedule_lr(&c->schedule, c->done);
+    int code = timed(run, record && counts, &sgd, &batch, &metrics, &ms);
+    if (code) return code;
+    if (!isfinite(metrics.loss))
+        return bl_fail(BLANCH_EDIVERGED, "%s: the loss of step %lld is not finite; try a smaller --lr", bl_norm_name(run->norm),
+                       (long long)c->done + 1);
+    run->total_s += 1e-3 * ms;
+    run->epoch_s += 1e-3 * ms;
+    if (counts && (code = bl_samples_add(&run->wall[record], ms))) return code;
+    if ((code = bl_samples_add(&run->loss, metrics.loss))) return code;
+    if ((code = bl_samples_add(&run->seconds, run->total_s))) return code;
+    bl_metrics_add(&run->epoch, &metrics);
+    if ((code = log_step(c, run, &batch, metrics.loss, sgd.lr, ms))) return code;
+    return c->epochs && batch.last ? end_epoch(c, run, batch.epoch) : 0;
+}
+
+static void show(const struct bl_compare *c, struct bl_progress *progress) {
+    char text[160] = "";
+    for (int i = 0; i < c->runs; i++) {
+        const struct bl_compare_run *run = &c->run[i];
+        size_t used = strlen(text);
+        snprintf(text + used, sizeof text - used, "%s%s loss %.3f", i ? ", " : "", bl_norm_name(run->norm),
+                 run->loss.value[run->loss.count - 1]);
+    }
+    bl_progress_step(progress, c->done, "%s", text);
+}
+
+/* Who goes first rotates, and whether the step is recorded changes once all had their turn at being first. */
+static int train(struct bl_compare *c) {
+    struct bl_progress *progress = bl_progress_start("compare", c->steps);
+    int code = 0;
+    while (!code && c->done < c->steps && !bl_train_stop) {
+        bool record = (c->done / c->runs) % 2 == 0;
+        for (int i = 0; i < c->runs && !code; i++) code = step_run(c, &c->run[(c->done + i) % c->runs], record);
+        if (code) break;
+        c->done++;
+        show(c, progress);
+    }
+    bl_progress_end(progress);
+    return code;
+}
+
+/* --- inference ------------------------------------------------------------------------------ */
+
+static int warm_inference(struct bl_compare *c, const struct bl_batch *batch) {
+    struct blanch_metrics metrics;
+    int code = 0;
+    for (int i = 0; i < 2 * c->runs && !code; i++) code = bl_network_eval(c->run[i / 2].net, batch, &metrics);
+    return code;
+}
+
+static int infer_once(struct bl_compare_run *run, int count) {
+    double start = bl_now();
+    int code = bl_graph_forward(run->net->graph, count, false);
+    if (!code) code = bl_finish(run->dev);
+    return code ? code : bl_samples_add(&run->inference, 1e3 * (bl_now() - start));
+}
+
+/* The batch lies on the device already, and what an evaluation derives from the weights was derived in the warm-up. */
+static int time_inference(struct bl_compare *c) {
+    struct bl_loader_options options = {.split = BL_TRAIN, .view = c->view, .batch = c->common.batch, .epochs = 1};
+    struct bl_loader *loader = NULL;
+    struct bl_batch batch;
+    int code = bl_loader_open(&loader, c->data, &options);
+    if (!code) code = bl_loader_next(loader, &batch);
+    if (!code) code = warm_inference(c, &batch);
+    double end = bl_now() + inference_s;
+    for (int i = 0; i < inference_most && !code && !bl_train_stop && (i < inference_least || bl_now() < end); i++)
+        for (int r = 0; r < c->runs && !code; r++) code = infer_once(&c->run[(i + r) % c->runs], batch.count);
+    bl_loader_close(loader);
+    return code;
+}
+
+/* --- the end -------------------------------------------------------------------------------- */
+
+static int write_results(struct bl_compare *c) {
+    cJSON *document = bl_compare_document(c);
+    const cJSON *documents[] = {document};
+    char *json = bl_format("%s/compare.json", c->out), *page = bl_format("%s/report.html", c->out);
+    int code = document && json && page ? 0 : BLANCH_ENOMEM;
+    if (!code) code = bl_json_write(json, document);
+    if (!code) code = bl_report_write(page, documents, 1);
+    if (!code && !c->common.json) {
+        bl_compare_print(document);
+        printf("\n%s\n", page);
+    }
+    free(json);
+    free(page);
+    if (!code && c->common.json) return bl_print_json(document);
+    cJSON_Delete(document);
+    return code;
+}
+
+static int check_usage(struct bl_compare *c) {
+    if (!c->common.model) return bl_fail(BLANCH_EUSAGE, "--model is missing; `blanch models` lists the networks");
+    if (!c->data_spec) return bl_fail(BLANCH_EUSAGE, "--data is missing: fashion-mnist, cifar10:DIR, synthetic:3x32x32:10, ...");
+    if (!c->out) return bl_fail(BLANCH_EUSAGE, "--out is missing: a folder for the results, which must not exist yet");
+    if (c->steps && c->epochs) return bl_fail(BLANCH_EUSAGE, "give --steps or --epochs, not both");
+    if (c->device_list && c->common.device) return bl_fail(BLANCH_EUSAGE, "give --device or --devices, not both");
+    if (bl_path_exists(c->out)) return bl_fail(BLANCH_EUSAGE, "%s exists already; choose another --out", c->out);
+    if (!c->steps && !c->epochs) c->steps = 50;
+    if (!c->common.batch) c->common.batch = 128;
+    if (c->common.seed < 0) c->common.seed = 0;
+    return bl_common_nd(&c->common, &c->nd);
+}
+
+static int compare(struct bl_compare *c) {
+    int code = check_usage(c);
+    if (code || (code = bl_catch_signals())) return code;
+    if ((code = open_data(c)) || (code = plan_steps(c)) || (code = open_devices(c)) || (code = open_runs(c))) return code;
+    if ((code = open_folder(c)) || (code = train(c))) return code;
+    if (!bl_train_stop) code = time_inference(c);
+    if (!code && c->done > warm_up) code = write_results(c);
+    return code || !bl_train_stop ? code : bl_fail(BLANCH_EINTERRUPTED, "interrupted after step %lld", (long long)c->done);
+}
+
+static int run_compare(int argc, char **argv) {
+    struct bl_compare c = {.norm_list = "bn,nd", .schedule_text = "cosine", .sgd = {0.1f, 0.9f, 1e-3f}};
+    bool help;
+    const struct bl_option own[] = {
+        {"model", BL_OPT_TEXT, &c.common.model, 0, 0, "NAME", "the network; `blanch models` lists them"},
+        {"data", BL_OPT_TEXT, &c.data_spec, 0, 0, "SPEC", "fashion-mnist[:DIR], cifar10:DIR, folder:DIR, synthetic:3x32x32:10"},
+        {"out", BL_OPT_TEXT, &c.out, 0, 0, "DIR", "a new folder for the results"},
+        {"norms", BL_OPT_TEXT, &c.norm_list, 0, 0, "A,B", "of bn, nd, none (bn,nd)"},
+        {"devices", BL_OPT_TEXT, &c.device_list, 0, 0, "A,B", "several devices, each as --device takes it"},
+        {"steps", BL_OPT_INT64, &c.steps, 2, 1e12, "N", "steps of each network (50)"},
+        {"epochs", BL_OPT_INT, &c.epochs, 1, 100000, "N", "whole epochs instead, with test accuracy after each"},
+        {"lr", BL_OPT_FLOAT, &c.sgd.lr, 0, 1e6, "X", "learning rate (0.1)"},
+        {"schedule", BL_OPT_TEXT, &c.schedule_text, 0, 0, "NAME", "cosine, constant, multistep[:E,E...[:GAMMA]] (cosine)"},
+        {"momentum", BL_OPT_FLOAT, &c.sgd.momentum, 0, 1, "X", "of SGD (0.9)"},
+        {"weight-decay", BL_OPT_FLOAT, &c.sgd.weight_decay, 0, 1e6, "X", "on every parameter (1e-3)"},
+        {"augment", BL_OPT_TEXT, &c.augment_text, 0, 0, "NAME", "cifar, imagenet or none (by the data)"},
+        {0}};
+    struct bl_option table[BL_MAX_OPTIONS];
+    bl_common_init(&c.common);
+    bl_common_options(table, own, &c.common,
+                      BL_COMMON_BATCH | BL_COMMON_DEVICE | BL_COMMON_SEED | BL_COMMON_ND | BL_COMMON_JSON);
+    int code = bl_options_parse(&bl_command_compare, table, argc, argv, NULL, NULL, &help);
+    if (!code && !help) code = compare(&c);
+    close_compare(&c);
+    return code;
+}
+
+const struct bl_command bl_command_compare = {
+    .name = "compare",
+    .summary = "trains batch norm and network deconvolution side by side: what each layer costs",
+    .usage = "usage: blanch compare --model NAME --data SPEC --out DIR [options]\n\n"
+             "Trains one network per device and norm, in turn, step by step, on the same batches. Prints what each layer\n"
+             "costs; DIR gets report.html, compare.json, config.json and log.jsonl.\n",
+    .run = run_compare,
+};
