@@ -1,7 +1,8 @@
 /* Batch normalisation: y = (x - mean) scale + bias with scale = weight / sqrt(var + eps), per channel.
  * Layout NHWC: rows are the pixels of all images, C = vectors*VEC channels. Sums go over chunks of rows, merged in order:
- *   statistics   partial[k] = (mean, sum of (x - mean)^2) of chunk k, two passes over a chunk that stays in the cache
- *   summarise    merges: mean = sum n_k mean_k / rows, var = sum (M_k + n_k (mean_k - mean)^2) / rows; moves the running buffers
+ *   statistics   partial[k] = (mean, sum of (x - mean)^2) of chunk k, two passes over a chunk that stays in the cache; the mean is
+ *                summed from the chunk's first row, for channels whose mean is many deviations from zero
+ *   summarise    merges: mean = sum n_k mean_k / rows (from mean_0), var = sum (M_k + n_k (mean_k - mean)^2) / rows; moves the running buffers
  *   recall       the same constants from the running buffers
  *   apply        y
  *   gradients    partial[k] = (sum dy, sum dy (x - mean)) of chunk k
@@ -39,10 +40,11 @@ kernel void statistics(global const float *restrict x, global float *restrict pa
     for (size_t r = first; r < last; r += tile) {
         const size_t end = min(r + tile, last);
         for (size_t v = v0; v < v1; v++) {
+            const vec origin = LOAD(x + first * channels + v * VEC);
             vec sum = (vec)(0.0f);
-            for (size_t q = r; q < end; q++) sum += LOAD(x + q * channels + v * VEC);
+            for (size_t q = r; q < end; q++) sum += LOAD(x + q * channels + v * VEC) - origin;
             if (r != first) sum += LOAD(mean + v * VEC);
-            STORE(end == last ? sum / (float)(last - first) : sum, mean + v * VEC);
+            STORE(end == last ? origin + sum / (float)(last - first) : sum, mean + v * VEC);
         }
     }
     for (size_t r = first; r < last; r += tile) {
@@ -72,11 +74,13 @@ kernel void summarise(global const float *partial, global const float *weight, g
     const size_t channels = (size_t)vectors * VEC, chunks = ((size_t)rows + chunk - 1) / chunk;
     for (size_t v = BEGIN(0, vectors); v < END(0, vectors); v++) {
         const size_t at = v * VEC;
-        vec mean = (vec)(0.0f), square = (vec)(0.0f);
-        for (size_t k = 0; k < chunks; k++) {
+        const vec origin = LOAD(partial + at);
+        vec shift = (vec)(0.0f), square = (vec)(0.0f);
+        for (size_t k = 1; k < chunks; k++) {
             const float share = (float)min((size_t)chunk, (size_t)rows - k * chunk) / (float)rows;
-            mean = mad((vec)(share), LOAD(partial + k * 2 * channels + at), mean);
+            shift = mad((vec)(share), LOAD(partial + k * 2 * channels + at) - origin, shift);
         }
+        const vec mean = origin + shift;
         for (size_t k = 0; k < chunks; k++) {
             const float n = (float)min((size_t)chunk, (size_t)rows - k * chunk);
             const vec d = LOAD(partial + k * 2 * channels + at) - mean;
