@@ -35,7 +35,7 @@ typedef JOIN(float, VEC) vec;
 #define STORE(value, to) JOIN(vstore, VEC)(value, 0, to)
 #endif
 
-#ifdef FP_FAST_FMAF
+#if defined(FP_FAST_FMAF) || defined(__FMA__) || defined(__ARM_FEATURE_FMA)
 #define FMA(a, b, c) fma(a, b, c)
 #else
 #define FMA(a, b, c) mad(a, b, c)

@@ -36,7 +36,7 @@
 #define LOAD(from) JOIN(vload, TN)(0, from)
 #define STORE(value, to) JOIN(vstore, TN)(value, 0, to)
 
-#ifdef FP_FAST_FMAF
+#if defined(FP_FAST_FMAF) || defined(__FMA__) || defined(__ARM_FEATURE_FMA)
 #define FMA(a, b, c) fma(a, b, c)
 #else
 #define FMA(a, b, c) mad(a, b, c)
