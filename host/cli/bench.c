@@ -112,7 +112,7 @@ static double median(double *values, int count) {
 static int measure(struct bench *b) {
     double recorded[MAX_RECORDED];
     int code = 0, count = 0;
-    int64_t total = b->warmup + b->steps + (b->steps < MAX_RECORDED ? b->steps : MAX_RECORDED), done = 0;
+    int64_t done = 0;
     b->startup = bl_process_age();
     for (int i = 0; i < b->warmup && !code; i++) {
         code = one_step(b);
@@ -125,7 +125,6 @@ static int measure(struct bench *b) {
         code = recorded_step(b, &recorded[count++]);
         bl_progress_step(b->progress, ++done, "recorded");
     }
-    bl_progress_step(b->progress, code ? done : total, NULL);
     if (!code) b->recorded = 1e-3 * median(recorded, count) / median(b->times, b->steps);
     return code;
 }

@@ -130,6 +130,8 @@ int bl_ledger_end(struct bl_ledger *ledger, double *wall_ms) {
     double end = bl_now(), offset = 0;
     struct last_step *last = &ledger->last;
     if (code || (code = bl_record_take(ledger->dev, &spans, &count))) goto done;
+    if (wall_ms) *wall_ms = 1e3 * (end - ledger->begin);
+    if (!count) goto done;                  // a device without profiling: nothing to book
     if ((code = keep_spans(last, spans, count)) || (code = clock_offset(ledger, &offset))) goto done;
     last->loaded = ledger->loaded - ledger->begin;
     last->end = end - ledger->begin;
@@ -142,7 +144,6 @@ int bl_ledger_end(struct bl_ledger *ledger, double *wall_ms) {
     step->wall = last->end;
     book_spans(ledger, step);
     ledger->count++;
-    if (wall_ms) *wall_ms = 1e3 * step->wall;
 done:
     bl_record(ledger->dev, false);
     return code;

@@ -137,12 +137,12 @@ static void add(cJSON *line, const char *key, double value, int digits) {
 
 static double per_cent(int part, int count) { return count ? 100.0 * part / count : 0; }
 
-static int log_step(struct run *run, int64_t epoch, double loss, double lr, double images_per_s) {
+static int log_step(struct run *run, int64_t epoch, double loss, float lr, double images_per_s) {
     cJSON *line = log_line("step");
     cJSON_AddNumberToObject(line, "step", (double)run->position.step);
     cJSON_AddNumberToObject(line, "epoch", (double)epoch);
-    add(line, "loss", loss, 9);
-    add(line, "lr", lr, 9);
+    cJSON_AddItemToObject(line, "loss", bl_float_json((float)loss));
+    cJSON_AddItemToObject(line, "lr", bl_float_json(lr));
     add(line, "images_per_s", images_per_s, 5);
     return bl_json_line(run->log, line, run->log_path);
 }
@@ -214,7 +214,7 @@ static int one_step(struct run *run, int64_t made) {
     run->rate = run->rate > 0 ? 0.9 * run->rate + 0.1 * rate : rate;
     tell(run, BL_TRAIN_STEP, "epoch %" PRId64 "  loss %.4f  top-1 %.2f %%  %.0f images/s", epoch, p->train.loss,
          per_cent(p->train.top1, p->train.count), run->rate);
-    return log_step(run, epoch, metrics.loss, (double)sgd.lr, rate);
+    return log_step(run, epoch, metrics.loss, sgd.lr, rate);
 }
 
 /* --- an epoch ------------------------------------------------------------------------------- */

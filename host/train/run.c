@@ -79,11 +79,19 @@ static void copy_setting(struct bl_train_options *to, const struct bl_train_opti
     }
 }
 
+/* The shortest text that reads back as the same float. */
+cJSON *bl_float_json(float value) {
+    char text[32];
+    int digits = 6;
+    while (digits < 9 && snprintf(text, sizeof text, "%.*g", digits, (double)value) > 0 && strtof(text, NULL) != value) digits++;
+    return bl_json_number((double)value, digits);
+}
+
 static cJSON *setting_json(const struct bl_train_options *o, const struct setting *s) {
     switch (s->kind) {
     case TEXT: return cJSON_CreateString(text_of(o, s));
     case INT: return cJSON_CreateNumber(*(const int *)field_of(o, s));
-    case FLOAT: return bl_json_number((double)float_of(o, s), 9);
+    case FLOAT: return bl_float_json(float_of(o, s));
     default: return cJSON_CreateNumber((double)*(const uint64_t *)field_of(o, s));
     }
 }
@@ -243,8 +251,8 @@ static cJSON *view_json(const struct bl_view *view) {
     cJSON_AddNumberToObject(json, "size", view->size);
     cJSON_AddStringToObject(json, "augment", bl_augment_name(view->augment));
     for (int c = 0; c < view->channels; c++) {
-        cJSON_AddItemToArray(mean, bl_json_number((double)view->mean[c], 9));
-        cJSON_AddItemToArray(deviation, bl_json_number((double)view->deviation[c], 9));
+        cJSON_AddItemToArray(mean, bl_float_json(view->mean[c]));
+        cJSON_AddItemToArray(deviation, bl_float_json(view->deviation[c]));
     }
     cJSON_AddItemToObject(json, "mean", mean);
     cJSON_AddItemToObject(json, "deviation", deviation);

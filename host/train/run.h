@@ -32,4 +32,6 @@ int bl_run_check_directory(const struct bl_train_options *options);
 /* Makes the directory, writes config.json, opens the log without the lines past position. */
 int bl_run_open_directory(struct run *run);
 
+cJSON *bl_float_json(float value);
+
 #endif

@@ -1,0 +1,312 @@
+/* Training: schedules, checkpoints, resuming, refusal of files that do not fit. Networks are small, data synthetic. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "io/files.h"
+#include "train/train.h"
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static struct blanch_device *device;
+static char folder[] = "/tmp/blanch-test-XXXXXX";
+
+/* --- schedules ------------------------------------------------------------------------------ */
+
+static float rate(const char *text, int64_t step, int64_t steps, int64_t epoch_steps) {
+    struct bl_schedule schedule = {.lr = 0.1f, .steps = steps, .epoch_steps = epoch_steps};
+    assert_int_equal(bl_schedule_parse(&schedule, text), 0);
+    return bl_schedule_lr(&schedule, step);
+}
+
+static void test_schedules(void **state) {
+    struct bl_schedule schedule = {0};
+    assert_float_equal(rate("cosine", 0, 100, 10), 0.1f, 1e-8f);
+    assert_float_equal(rate("cosine", 50, 100, 10), 0.05f, 1e-8f);
+    assert_float_equal(rate("cosine", 99, 100, 10), 0.05f * (1 + cosf(3.14159265f * 0.99f)), 1e-8f);
+    assert_float_equal(rate("constant", 77, 100, 10), 0.1f, 0);
+    assert_float_equal(rate("multistep", 49, 100, 10), 0.1f, 1e-8f);
+    assert_float_equal(rate("multistep", 50, 100, 10), 0.01f, 1e-8f);
+    assert_float_equal(rate("multistep", 75, 100, 10), 0.001f, 1e-8f);
+    assert_float_equal(rate("multistep:2,4:0.5", 19, 100, 10), 0.1f, 1e-8f);
+    assert_float_equal(rate("multistep:2,4:0.5", 40, 100, 10), 0.025f, 1e-8f);
+    const char *const wrong[] = {"cosinus", "multistep:", "multistep:4,2", "multistep:3:0", "multistep:3:x", "multistep3", ""};
+    for (int i = 0; i < BL_COUNT(wrong); i++) assert_int_equal(bl_schedule_parse(&schedule, wrong[i]), BLANCH_EUSAGE);
+}
+
+/* --- helpers -------------------------------------------------------------------------------- */
+
+static const char *in_folder(const char *name) {
+    static char path[4][200];
+    static int next;
+    next = (next + 1) % 4;
+    snprintf(path[next], sizeof path[next], "%s/%s", folder, name);
+    return path[next];
+}
+
+static struct blanch_network *make_network(enum blanch_norm norm, uint64_t seed, int classes) {
+    struct blanch_network *net = NULL;
+    const struct blanch_network_options options = {
+        .model = "smallcnn", .norm = norm, .nd = {.eps = NAN, .momentum = NAN}, .classes = classes, .batch = 4, .seed = seed};
+    int code = blanch_network_create(&net, device, &options);
+    if (code) print_message("%s\n", blanch_error_message());
+    assert_int_equal(code, 0);
+    return net;
+}
+
+static void make_steps(struct blanch_network *net, int steps) {
+    static float images[4 * 28 * 28];
+    const int32_t labels[4] = {1, 2, 3, 4};
+    struct blanch_metrics metrics;
+    for (int i = 0; i < BL_COUNT(images); i++) images[i] = (float)((i * 37) % 101) / 50 - 1;
+    for (int i = 0; i < steps; i++)
+        assert_int_equal(blanch_network_step(net, images, labels, 4, &(struct blanch_sgd){0.01f, 0.9f, 1e-3f}, &metrics), 0);
+    assert_true(isfinite(metrics.loss));
+}
+
+static void read_param(struct bl_param *param, const struct bl_tensor *tensor, float *out) {
+    if (param->counter) memcpy(out, &param->value, sizeof param->value);
+    else assert_int_equal(bl_mem_read(tensor->mem, 0, (size_t)param->data.count * sizeof *out, out), 0);
+}
+
+static bool same_values(struct blanch_network *a, struct blanch_network *b, bool velocities) {
+    bool same = bl_graph_params(a->graph) == bl_graph_params(b->graph);
+    for (int i = 0; i < bl_graph_params(a->graph) && same; i++) {
+        struct bl_param *p = bl_graph_param(a->graph, i), *q = bl_graph_param(b->graph, i);
+        size_t count = p->counter ? 2 : (size_t)p->data.count;
+        float *x = bl_calloc(count, sizeof *x), *y = bl_calloc(count, sizeof *y);
+        bool velocity = velocities && p->trainable;
+        read_param(p, velocity ? &p->velocity : &p->data, x);
+        read_param(q, velocity ? &q->velocity : &q->data, y);
+        same = !memcmp(x, y, count * sizeof *x);
+        free(x);
+        free(y);
+    }
+    return same;
+}
+
+static bool same_files(const char *a, const char *b) {
+    char *x = NULL, *y = NULL;
+    size_t m = 0, n = 0;
+    assert_int_equal(bl_file_read(a, &x, &m), 0);
+    assert_int_equal(bl_file_read(b, &y, &n), 0);
+    bool same = m == n && !memcmp(x, y, m);
+    free(x);
+    free(y);
+    return same;
+}
+
+/* --- checkpoints ---------------------------------------------------------------------------- */
+
+static void round_trip(enum blanch_norm norm) {
+    const char *dir = in_folder(bl_norm_name(norm));
+    struct blanch_network *a = make_network(norm, 1, 10), *b = make_network(norm, 2, 10);
+    const struct bl_position saved = {3, 1, 41.25, {.loss = 1.0 / 3, .count = 12, .top1 = 5, .top5 = 9}, 0.125};
+    struct bl_position loaded = {0};
+    make_steps(a, 3);
+    assert_int_equal(bl_make_dirs(dir), 0);
+    assert_int_equal(bl_checkpoint_save(a->graph, dir, &saved), 0);
+    assert_false(same_values(a, b, false));
+    assert_int_equal(bl_checkpoint_load(b->graph, dir, &loaded), 0);
+    assert_true(same_values(a, b, false));
+    assert_true(same_values(a, b, true));
+    assert_true(loaded.step == 3 && loaded.epoch == 1 && loaded.train.count == 12 && loaded.train.top5 == 9);
+    assert_true(loaded.best_top1 == 41.25 && loaded.train.loss == 1.0 / 3 && loaded.train_s == 0.125);
+    blanch_network_free(a);
+    blanch_network_free(b);
+}
+
+static void test_round_trip(void **state) {
+    if (!device) skip();
+    round_trip(BLANCH_BN);
+    round_trip(BLANCH_ND);
+}
+
+/* The moments at which a crash can leave the two files apart. */
+static void test_crash_between_renames(void **state) {
+    if (!device) skip();
+    struct blanch_network *net = make_network(BLANCH_BN, 1, 10), *other = make_network(BLANCH_BN, 2, 10);
+    struct bl_position position = {.step = 1}, loaded;
+    char weights[200], state_file[200], fresh[200], old[200];
+    const char *dir = in_folder("crash");
+    snprintf(weights, sizeof weights, "%s/last.safetensors", dir);
+    snprintf(state_file, sizeof state_file, "%s/last.state.safetensors", dir);
+    snprintf(fresh, sizeof fresh, "%s/last.safetensors.new", dir);
+    snprintf(old, sizeof old, "%s/old", dir);
+    assert_int_equal(bl_make_dirs(dir), 0);
+    make_steps(net, 1);
+    assert_int_equal(bl_checkpoint_save(net->graph, dir, &position), 0);
+    assert_int_equal(rename(weights, old), 0);
+    make_steps(net, 1);
+    position.step = 2;
+    assert_int_equal(bl_checkpoint_save(net->graph, dir, &position), 0);
+    assert_int_equal(rename(weights, fresh), 0);            // the state was renamed, the weights were not
+    assert_int_equal(rename(old, weights), 0);
+    assert_int_equal(bl_checkpoint_load(other->graph, dir, &loaded), 0);
+    assert_int_equal(loaded.step, 2);
+    assert_true(same_values(net, other, false));
+    assert_false(bl_path_exists(fresh));                    // the load has finished the rename
+    position.step = 3;
+    assert_int_equal(bl_weights_save(net->graph, weights, 3), 0);
+    assert_int_equal(bl_checkpoint_load(other->graph, dir, &loaded), BLANCH_EINPUT);
+    assert_non_null(strstr(blanch_error_message(), "step 3"));
+    assert_int_equal(unlink(state_file), 0);
+    assert_int_equal(bl_checkpoint_load(other->graph, dir, &loaded), BLANCH_EINPUT);
+    blanch_network_free(net);
+    blanch_network_free(other);
+}
+
+static void refused(struct blanch_network *net, struct blanch_network *untouched, const char *path, const char *word) {
+    assert_int_equal(blanch_network_load(net, path), BLANCH_EINPUT);
+    if (!strstr(blanch_error_message(), word)) print_message("%s\n", blanch_error_message());
+    assert_non_null(strstr(blanch_error_message(), word));
+    assert_true(same_values(net, untouched, false));
+}
+
+static void test_unfit_files(void **state) {
+    if (!device) skip();
+    struct blanch_network *bn = make_network(BLANCH_BN, 1, 10), *same = make_network(BLANCH_BN, 1, 10);
+    struct blanch_network *none = make_network(BLANCH_NONE, 3, 10), *seven = make_network(BLANCH_BN, 3, 7);
+    const char *plain = in_folder("none.safetensors"), *narrow = in_folder("seven.safetensors");
+    assert_int_equal(blanch_network_save(none, plain), 0);
+    assert_int_equal(blanch_network_save(seven, narrow), 0);
+    refused(bn, same, plain, "missing (bn1.weight");
+    refused(bn, same, narrow, "of another shape (fc.weight, fc.bias)");
+    assert_int_equal(blanch_network_save(bn, plain), 0);
+    assert_int_equal(blanch_network_load(none, plain), BLANCH_EINPUT);
+    assert_non_null(strstr(blanch_error_message(), "unexpected"));
+    assert_int_equal(bl_file_write(plain, "not safetensors", 15), 0);
+    refused(bn, same, plain, plain);
+    assert_int_equal(unlink(plain), 0);
+    refused(bn, same, plain, plain);
+    blanch_network_free(bn);
+    blanch_network_free(same);
+    blanch_network_free(none);
+    blanch_network_free(seven);
+}
+
+/* --- runs ----------------------------------------------------------------------------------- */
+
+struct stopper { int64_t at; };
+
+static void stop_at(void *context, enum bl_train_event event, int64_t step, int64_t steps, const char *text) {
+    const struct stopper *stopper = context;
+    if (event == BL_TRAIN_STEP && step == stopper->at) bl_train_stop = 1;
+}
+
+static int train(const char *dir, enum blanch_norm norm, int epochs, bool resume, int64_t stop) {
+    struct stopper stopper = {stop};
+    const struct bl_train_options options = {
+        .network = {.model = resume ? NULL : "smallcnn", .batch = resume ? 0 : 300, .seed = 5, .nd = {.eps = NAN, .momentum = NAN}},
+        .norm = bl_norm_name(norm),
+        .data = "synthetic:1x28x28:10",
+        .out = dir,
+        .augment = "cifar",
+        .resume = resume,
+        .epochs = epochs,
+        .sgd = {0.05f, NAN, NAN},
+        .listener = stop_at,
+        .context = &stopper,
+    };
+    bl_train_stop = 0;
+    int code = bl_train(&options);
+    bl_train_stop = 0;
+    if (code && code != BLANCH_EINTERRUPTED) print_message("%s\n", blanch_error_message());
+    return code;
+}
+
+/* The log without what depends on the machine's speed. */
+static cJSON *comparable_log(const char *dir) {
+    char path[256], *text = NULL;
+    size_t size;
+    cJSON *log = cJSON_CreateArray();
+    snprintf(path, sizeof path, "%s/log.jsonl", dir);
+    assert_int_equal(bl_file_read(path, &text, &size), 0);
+    for (char *line = strtok(text, "\n"); line; line = strtok(NULL, "\n")) {
+        cJSON *json = cJSON_Parse(line);
+        assert_non_null(json);
+        cJSON_DeleteItemFromObject(json, "images_per_s");
+        cJSON_DeleteItemFromObject(json, "train_s");
+        cJSON_DeleteItemFromObject(json, "test_s");
+        cJSON_AddItemToArray(log, json);
+    }
+    free(text);
+    return log;
+}
+
+static void assert_same_runs(const char *a, const char *b) {
+    static const char *const files[] = {"last.safetensors", "best.safetensors"};
+    char x[256], y[256];
+    for (int i = 0; i < BL_COUNT(files); i++) {
+        snprintf(x, sizeof x, "%s/%s", a, files[i]);
+        snprintf(y, sizeof y, "%s/%s", b, files[i]);
+        assert_true(same_files(x, y));
+    }
+    cJSON *left = comparable_log(a), *right = comparable_log(b);
+    assert_true(cJSON_Compare(left, right, true));
+    assert_int_equal(cJSON_GetArraySize(left), 2 * 7 + 2);  // 2048 images by 300: 7 steps
+    cJSON_Delete(left);
+    cJSON_Delete(right);
+}
+
+/* Stopped within an epoch, at its end, and then gone on from, a run ends with the same bits as one left alone. */
+static void resume_equality(enum blanch_norm norm) {
+    char whole[200], parts[200];
+    snprintf(whole, sizeof whole, "%s/whole-%s", folder, bl_norm_name(norm));
+    snprintf(parts, sizeof parts, "%s/parts-%s", folder, bl_norm_name(norm));
+    assert_int_equal(train(whole, norm, 2, false, -1), 0);
+    assert_int_equal(train(parts, norm, 2, false, 3), BLANCH_EINTERRUPTED);
+    assert_int_equal(train(parts, norm, 0, true, 7), BLANCH_EINTERRUPTED);
+    assert_int_equal(train(parts, norm, 0, true, -1), 0);
+    assert_same_runs(whole, parts);
+}
+
+static void test_resume(void **state) {
+    if (!device) skip();
+    resume_equality(BLANCH_BN);
+    resume_equality(BLANCH_ND);
+}
+
+static void test_run_directory(void **state) {
+    if (!device) skip();
+    char dir[200];
+    snprintf(dir, sizeof dir, "%s/whole-bn", folder);
+    assert_int_equal(train(dir, BLANCH_BN, 1, false, -1), BLANCH_EUSAGE);
+    assert_int_equal(train(dir, BLANCH_NONE, 0, true, -1), BLANCH_EUSAGE);  // --norm differs from the run's
+    assert_non_null(strstr(blanch_error_message(), "--norm"));
+    struct bl_run_config config;
+    assert_int_equal(bl_run_read(&config, dir), 0);
+    assert_string_equal(config.options.network.model, "smallcnn");
+    assert_true(config.options.network.classes == 10 && config.view.size == 28 && config.options.sgd.lr == 0.05f);
+    bl_run_release(&config);
+    assert_int_equal(bl_run_read(&config, in_folder("nowhere")), BLANCH_EINPUT);
+}
+
+/* --- the whole ------------------------------------------------------------------------------ */
+
+static int open_all(void **state) {
+    if (!mkdtemp(folder)) return -1;
+    if (blanch_device_open(&device, NULL, 0)) print_message("skipped, no OpenCL device: %s\n", blanch_error_message());
+    return 0;
+}
+
+static int close_all(void **state) {
+    char *command = bl_format("rm -rf %s", folder);
+    int code = command ? system(command) : -1;
+    free(command);
+    blanch_device_close(device);
+    return code;
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_schedules),      cmocka_unit_test(test_round_trip), cmocka_unit_test(test_crash_between_renames),
+        cmocka_unit_test(test_unfit_files),    cmocka_unit_test(test_resume),     cmocka_unit_test(test_run_directory),
+    };
+    return cmocka_run_group_tests(tests, open_all, close_all);
+}
