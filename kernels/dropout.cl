@@ -1,30 +1,52 @@
 /* y[i] = keep(i) ? x[i] scale : 0, over count elements. Word i % 4 of Philox4x32-10 (Salmon et al., SC 2011) at counter
  * (i / 4, stream) decides: kept where its upper 24 bits reach `threshold` = p 2^24. The words are bl_philox's (host/base), whose
- * key is (seed low, seed high ^ purpose 0x85EBCA6B). An item takes some groups of four elements. `add` other than 0 adds to what
+ * key is (seed low, seed high ^ purpose 0x85EBCA6B). An item takes some blocks of 32 elements. `add` other than 0 adds to what
  * y holds. No -D parameters of its own (VEC is accepted and not used). */
 
-static uint4 philox(uint4 c, uint2 key) {
+/* Eight counters at once: word j of counter k comes out as element k of c[j]. */
+static void philox8(uint8 c[4], uint2 key) {
     for (int round = 0; round < 10; round++) {
-        c = (uint4)(mul_hi(0xCD9E8D57u, c.z) ^ c.y ^ key.x, 0xCD9E8D57u * c.z,
-                    mul_hi(0xD2511F53u, c.x) ^ c.w ^ key.y, 0xD2511F53u * c.x);
+        const ulong8 a = convert_ulong8(c[0]) * 0xD2511F53UL, b = convert_ulong8(c[2]) * 0xCD9E8D57UL;
+        c[0] = convert_uint8(b >> 32) ^ c[1] ^ key.x;
+        c[2] = convert_uint8(a >> 32) ^ c[3] ^ key.y;
+        c[1] = convert_uint8(b);
+        c[3] = convert_uint8(a);
         key += (uint2)(0x9E3779B9u, 0xBB67AE85u);
     }
-    return c;
+}
+
+/* The words of eight counters in the order of elements: each counter's four together. */
+static void interleave(const uint8 c[4], uint16 *low, uint16 *high) {
+    uint16 even, odd;
+    even.even = c[0], even.odd = c[2], odd.even = c[1], odd.odd = c[3];
+    low->even = even.lo, low->odd = odd.lo, high->even = even.hi, high->odd = odd.hi;
 }
 
 kernel void dropout(global const float *restrict x, global float *restrict y, long count, ulong seed, uint purpose, ulong stream,
                     uint threshold, float scale, int add) {
     const uint2 key = (uint2)((uint)seed, (uint)(seed >> 32) ^ purpose * 0x85EBCA6Bu);
-    const size_t groups = ((size_t)count + 3) / 4, share = (groups + get_global_size(0) - 1) / get_global_size(0);
-    const size_t end = min((get_global_id(0) + 1) * share, groups);
-    for (size_t group = get_global_id(0) * share; group < end; group++) {
-        const uint4 counter = (uint4)((uint)group, (uint)((ulong)group >> 32), (uint)stream, (uint)(stream >> 32));
-        const uint4 drawn = philox(counter, key) >> 8;
-        const uint word[4] = {drawn.x, drawn.y, drawn.z, drawn.w};
-        const size_t stop = min(group * 4 + 4, (size_t)count);
-        for (size_t i = group * 4; i < stop; i++) {
-            const float value = word[i % 4] >= threshold ? x[i] * scale : 0.0f;
-            y[i] = add ? y[i] + value : value;
+    const size_t blocks = ((size_t)count + 31) / 32, share = (blocks + get_global_size(0) - 1) / get_global_size(0);
+    const size_t end = min((get_global_id(0) + 1) * share, blocks);
+    for (size_t block = get_global_id(0) * share; block < end; block++) {
+        const ulong8 position = (ulong8)(block * 8) + (ulong8)(0, 1, 2, 3, 4, 5, 6, 7);
+        uint8 c[4] = {convert_uint8(position), convert_uint8(position >> 32), (uint8)((uint)stream), (uint8)((uint)(stream >> 32))};
+        uint16 words[2];
+        philox8(c, key);
+        interleave(c, &words[0], &words[1]);
+        for (int half_block = 0; half_block < 2; half_block++) {
+            const float16 factor = (words[half_block] >> 8) >= threshold ? (float16)(scale) : (float16)(0.0f);
+            const size_t at = block * 32 + half_block * 16;
+            if (at + 16 <= (size_t)count) {
+                const float16 value = factor == 0.0f ? (float16)(0.0f) : vload16(0, x + at) * factor;
+                vstore16(add ? vload16(0, y + at) + value : value, 0, y + at);
+                continue;
+            }
+            float factors[16];
+            vstore16(factor, 0, factors);
+            for (size_t i = at; i < (size_t)count; i++) {
+                const float value = factors[i - at] == 0.0f ? 0.0f : x[i] * factors[i - at];
+                y[i] = add ? y[i] + value : value;
+            }
         }
     }
 }

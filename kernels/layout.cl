@@ -1,7 +1,8 @@
 /* Copies between layouts, and the search for values that are not finite.
  * nhwc_to_nchw, nchw_to_nhwc: (N, H, W, C) to (N, C, H, W) and back; an item takes some channels, pixels and images.
  * copy_channels: to[p][to_offset + c] = from[p][from_offset + c] for a run of channels, where a pixel of either side has
- *   `stride` channels in all; zero_channels: zeros there. An item takes some vectors of some pixels.
+ *   `stride` channels in all. An item takes some vectors of some pixels.
+ * pad_channels: to[p] = `before` vectors of zeros, the pixel's channels of from, `after` vectors of zeros. The same.
  * nonfinite: partial[k] counts the values of part k of `parts` whose exponent bits are all ones.
  * `add` other than 0 adds to what is there.
  *   VEC   channels in a vector, 1 to 16, dividing the run of channels; required */
@@ -59,10 +60,17 @@ kernel void copy_channels(global const float *restrict from, long from_stride, l
     }
 }
 
-kernel void zero_channels(global float *to, long stride, long offset, int vectors, long pixels) {
-    const size_t end = END(1, pixels), last = END(0, vectors);
-    for (size_t p = BEGIN(1, pixels); p < end; p++)
-        for (size_t v = BEGIN(0, vectors); v < last; v++) STORE((vec)(0.0f), to + p * stride + offset + v * VEC);
+kernel void pad_channels(global const float *restrict from, global float *restrict to, int before, int vectors, int after, long pixels) {
+    const size_t end = END(1, pixels), all = (size_t)before + vectors + after, last = END(0, all);
+    for (size_t p = BEGIN(1, pixels); p < end; p++) {
+        global const float *source = from + (p * vectors - before) * VEC;
+        global float *target = to + p * all * VEC;
+        for (size_t v = BEGIN(0, all); v < last; v++) {
+            vec value = (vec)(0.0f);
+            if (v >= (size_t)before && v < (size_t)before + vectors) value = LOAD(source + v * VEC);
+            STORE(value, target + v * VEC);
+        }
+    }
 }
 
 kernel void nonfinite(global const float *x, long count, global int *partial, int parts) {

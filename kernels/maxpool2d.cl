@@ -50,6 +50,16 @@ typedef JOIN(int, VEC) ivec;
 #define BEGIN(d, total) (get_global_id(d) * (((size_t)(total) + get_global_size(d) - 1) / get_global_size(d)))
 #define END(d, total) min(BEGIN(d, total) + ((size_t)(total) + get_global_size(d) - 1) / get_global_size(d), (size_t)(total))
 
+/* Looks through rows y0 to y1 and columns x0 to x1 of a window whose first element is at `corner`. */
+#define SEARCH(y0, y1, x0, x1)                                                                                         \
+    for (int ky = y0; ky < y1; ky++)                                                                                   \
+        for (int kx = x0; kx < x1; kx++) {                                                                             \
+            const vec value = LOAD(corner + ((long)ky * w + kx) * (long)channels + v * VEC);                           \
+            const ivec better = (value > best) | (value != value);                                                     \
+            best = better ? value : best;                                                                              \
+            winner = better ? (ivec)(ky * KW + kx) : winner;                                                           \
+        }
+
 /* The first and last window that cover input position i: those o with o*step - padding <= i < o*step - padding + size. */
 #define FIRST(i, size, step, padding) ((i) + (padding) < (size) ? 0 : ((i) + (padding) - (size)) / (step) + 1)
 #define LAST(i, step, padding, windows) min(((i) + (padding)) / (step), (windows) - 1)
@@ -61,17 +71,13 @@ kernel void forward(global const float *restrict x, global float *restrict y, gl
         for (size_t ox = BEGIN(1, ow); ox < columns; ox++) {
             const int top = (int)(r % oh) * SH - PH, left = (int)ox * SW - PW;
             const int y0 = max(0, -top), y1 = min(KH, h - top), x0 = max(0, -left), x1 = min(KW, w - left);
+            const bool whole = y1 - y0 == KH && x1 - x0 == KW;
             global const float *corner = x + (long)(r / oh * h + top) * w * channels + (long)left * (long)channels;
             for (size_t v = BEGIN(0, vectors); v < last; v++) {
                 vec best = (vec)(-INFINITY);
                 ivec winner = (ivec)(y0 * KW + x0);
-                for (int ky = y0; ky < y1; ky++)
-                    for (int kx = x0; kx < x1; kx++) {
-                        const vec value = LOAD(corner + ((long)ky * w + kx) * (long)channels + v * VEC);
-                        const ivec better = (value > best) | (value != value);
-                        best = better ? value : best;
-                        winner = better ? (ivec)(ky * KW + kx) : winner;
-                    }
+                if (whole) SEARCH(0, KH, 0, KW)     /* constant bounds, which compilers unroll */
+                else SEARCH(y0, y1, x0, x1)
                 const size_t at = (r * ow + ox) * channels + v * VEC;
                 STORE(best, y + at);
                 STORE_INDEX(winner, index + at);

@@ -94,16 +94,6 @@ int bl_copy_channels(struct blanch_device *dev, struct bl_channels from, struct 
                      BL_I64(pixels), BL_I32(add));
 }
 
-int bl_zero_channels(struct blanch_device *dev, struct bl_channels to, int64_t channels, int64_t pixels) {
-    if (!channels) return 0;
-    int vec = bl_vec(dev, channels);
-    struct bl_kernel *kernel;
-    int code = bl_kernel_get(dev, "layout", "zero_channels", (struct bl_define[]){{"VEC", vec}}, 1, &kernel);
-    if (code) return code;
-    return bl_launch(kernel, bl_share_rows(dev, channels / vec, pixels, 4 * channels), BL_MEM(to.mem), BL_I64(to.stride),
-                     BL_I64(to.offset), BL_I32(channels / vec), BL_I64(pixels));
-}
-
 /* --- activations ------------------------------------------------------------------------------ */
 
 int bl_activation_setup(struct bl_node *node) {

@@ -34,8 +34,7 @@ int bl_copy(struct blanch_device *dev, struct bl_mem *from, struct bl_mem *to, i
 struct bl_channels { struct bl_mem *mem; int64_t stride, offset; };
 int bl_copy_channels(struct blanch_device *dev, struct bl_channels from, struct bl_channels to, int64_t channels,
                      int64_t pixels, bool add);
-int bl_prepare_channels(struct blanch_device *dev, int64_t channels);   // builds what the two need
-int bl_zero_channels(struct blanch_device *dev, struct bl_channels to, int64_t channels, int64_t pixels);
+int bl_prepare_channels(struct blanch_device *dev, int64_t channels);   // builds its kernel
 
 /* Activations: each is a pair of kernels in elementwise.cl, its gradient computed from its output. */
 int bl_activation_setup(struct bl_node *node);

@@ -18,7 +18,24 @@ static int setup(struct bl_node *node) {
     return 0;
 }
 
-static int prepare(struct bl_node *node) { return bl_prepare_channels(node->dev, node->out->c); }
+/* The widest vector that divides the channels before, within and after the slice. */
+static int pad_vec(const struct bl_node *node) {
+    const struct bl_slice_attrs *attrs = node->attrs;
+    int64_t sizes[] = {attrs->begin, node->out->c, node->in[0]->c - end_of(node)};
+    int vec = 16;
+    for (int i = 0; i < 3; i++)
+        if (sizes[i] && bl_vec(node->dev, sizes[i]) < vec) vec = bl_vec(node->dev, sizes[i]);
+    return vec;
+}
+
+static int prepare(struct bl_node *node) {
+    struct bl_plain_state *state = bl_plain_state(node);
+    if (!state) return BLANCH_ENOMEM;
+    state->vec = pad_vec(node);
+    int code = bl_prepare_channels(node->dev, node->out->c);
+    if (code || !bl_node_training(node)) return code;
+    return bl_kernel_get(node->dev, "layout", "pad_channels", (struct bl_define[]){{"VEC", state->vec}}, 1, &state->backward);
+}
 
 static int forward(struct bl_node *node, const struct bl_run *run) {
     const struct bl_slice_attrs *attrs = node->attrs;
@@ -29,16 +46,16 @@ static int forward(struct bl_node *node, const struct bl_run *run) {
 
 static int backward(struct bl_node *node, const struct bl_run *run) {
     const struct bl_slice_attrs *attrs = node->attrs;
+    const struct bl_plain_state *state = node->state;
     const struct bl_tensor *x = node->in[0], *y = node->out;
     if (!x->grad) return 0;
     int64_t pixels = run->n * y->h * y->w;
-    struct bl_channels to = {x->grad->mem, x->c, attrs->begin};
-    int code = bl_copy_channels(node->dev, (struct bl_channels){y->grad->mem, y->c, 0}, to, y->c, pixels, node->accumulate[0]);
-    if (code || node->accumulate[0]) return code;
-    to.offset = 0;
-    code = bl_zero_channels(node->dev, to, attrs->begin, pixels);
-    to.offset = end_of(node);
-    return code ? code : bl_zero_channels(node->dev, to, x->c - end_of(node), pixels);
+    if (node->accumulate[0])
+        return bl_copy_channels(node->dev, (struct bl_channels){y->grad->mem, y->c, 0},
+                                (struct bl_channels){x->grad->mem, x->c, attrs->begin}, y->c, pixels, true);
+    int before = attrs->begin / state->vec, within = (int)y->c / state->vec, after = (int)(x->c - end_of(node)) / state->vec;
+    return bl_launch(state->backward, bl_share_rows(node->dev, before + within + after, pixels, 4 * (x->c + y->c)),
+                     BL_MEM(y->grad->mem), BL_MEM(x->grad->mem), BL_I32(before), BL_I32(within), BL_I32(after), BL_I64(pixels));
 }
 
 static const struct bl_field fields[] = {
@@ -57,4 +74,5 @@ const struct bl_op bl_op_slice_channels = {
     .prepare = prepare,
     .forward = forward,
     .backward = backward,
+    .release = bl_plain_release,
 };
