@@ -1,0 +1,239 @@
+/* Every network against its table in reference/architectures: names, shapes and order of parameters and buffers, the
+ * trainable count, the graph in execution order with attributes, connections and shapes. Needs no device. */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+#include "cli/attrs.h"
+#include "io/files.h"
+#include "model.h"
+
+enum { MAX_NODES = 600, MAX_LEAVES = 64 };
+
+/* The table's nodes beside the graph's. */
+struct match {
+    const char *what;                       // "vgg16-nd", for messages
+    cJSON *json;
+    struct bl_graph *graph;
+    const char *id[MAX_NODES];              // of the table's nodes
+    const cJSON *row[MAX_NODES];
+    const struct bl_tensor *value[MAX_NODES];       // what the graph has for it
+    int rows;
+};
+
+static const cJSON *get(const cJSON *object, const char *key) { return cJSON_GetObjectItemCaseSensitive(object, key); }
+static const char *text(const cJSON *object, const char *key) {
+    const char *value = cJSON_GetStringValue(get(object, key));
+    return value ? value : "";
+}
+
+static int row_of(const struct match *m, const char *id) {
+    for (int i = 0; i < m->rows; i++)
+        if (!strcmp(m->id[i], id)) return i;
+    fail_msg("%s: the table names no node %s", m->what, id);
+    return -1;
+}
+
+static struct bl_graph *build(const char *name, enum blanch_norm norm, bool inference) {
+    struct blanch_network_options options = {.model = name, .norm = norm, .batch = 2, .inference = inference};
+    const struct bl_model *model = bl_model_find(name);
+    struct bl_graph *graph = NULL;
+    if (!model) fail_msg("no network is called %s", name);
+    if (bl_graph_create(&graph, NULL, 2, inference) || bl_model_build(graph, model, &options) || bl_graph_finish(graph, 1))
+        fail_msg("%s: %s", name, blanch_error_message());
+    return graph;
+}
+
+/* --- parameters ------------------------------------------------------------------------------- */
+
+static void check_params(const struct match *m, const char *key, bool trainable) {
+    const cJSON *list = get(m->json, key), *entry = list->child;
+    for (int i = 0; i < bl_graph_params(m->graph); i++) {
+        const struct bl_param *p = bl_graph_param(m->graph, i);
+        if (p->trainable != trainable || p->private_state) continue;
+        if (!entry) fail_msg("%s: %s is not in the table", m->what, p->name);
+        const char *name = cJSON_GetArrayItem(entry, 0)->valuestring;
+        const cJSON *shape = cJSON_GetArrayItem(entry, 1);
+        if (strcmp(name, p->name)) fail_msg("%s: %s where the table has %s", m->what, p->name, name);
+        if (cJSON_GetArraySize(shape) != p->dims) fail_msg("%s: %s has %d dimensions", m->what, name, p->dims);
+        for (int k = 0; k < p->dims; k++)
+            if (cJSON_GetArrayItem(shape, k)->valuedouble != (double)p->shape[k])
+                fail_msg("%s: %s: size %d is %lld", m->what, name, k, (long long)p->shape[k]);
+        entry = entry->next;
+    }
+    if (entry) fail_msg("%s: %s is missing", m->what, cJSON_GetArrayItem(entry, 0)->valuestring);
+}
+
+/* --- the graph -------------------------------------------------------------------------------- */
+
+static int leaves_of_table(const struct match *m, int row, const struct bl_tensor **leaves) {
+    const cJSON *id;
+    int count = 0;
+    if (strcmp(text(m->row[row], "op"), "cat")) return leaves[0] = m->value[row], 1;
+    cJSON_ArrayForEach(id, get(m->row[row], "inputs")) count += leaves_of_table(m, row_of(m, id->valuestring), leaves + count);
+    return count;
+}
+
+static int leaves_of_graph(const struct match *m, const struct bl_tensor *t, const struct bl_tensor **leaves) {
+    const struct bl_node *node = bl_graph_producer(m->graph, t);
+    int count = 0;
+    if (!node || strcmp(node->op->name, "cat")) return leaves[0] = t, 1;
+    for (int i = 0; i < node->inputs; i++) count += leaves_of_graph(m, node->in[i], leaves + count);
+    return count;
+}
+
+/* Where the table concatenates all that came before, the graph extends the last concatenation: the same channels. */
+static void check_cat(const struct match *m, int row, const struct bl_node *node) {
+    const struct bl_tensor *want[MAX_LEAVES], *got[MAX_LEAVES];
+    int count = leaves_of_table(m, row, want);
+    if (count != leaves_of_graph(m, node->out, got) || memcmp(want, got, sizeof *want * (size_t)count))
+        fail_msg("%s: %s joins other channels than the table's", m->what, node->name);
+}
+
+static void check_inputs(const struct match *m, int row, const struct bl_node *node) {
+    const cJSON *id;
+    int k = 0;
+    if (!strcmp(node->op->name, "cat")) return check_cat(m, row, node);
+    cJSON_ArrayForEach(id, get(m->row[row], "inputs")) {
+        if (k >= node->inputs || node->in[k] != m->value[row_of(m, id->valuestring)])
+            fail_msg("%s: input %d of %s is not the table's", m->what, k, node->name);
+        k++;
+    }
+    assert_int_equal(k, node->inputs);
+}
+
+static void check_attrs(const struct match *m, const cJSON *row, const struct bl_node *node) {
+    char *want = calloc(1, node->op->attrs_size + 1);
+    assert_non_null(want);
+    if (bl_attrs_from_json(node->op, get(row, "attrs"), want)) fail_msg("%s: %s", m->what, blanch_error_message());
+    if (node->op->attrs_size && memcmp(want, node->attrs, node->op->attrs_size)) {
+        cJSON *a = bl_attrs_to_json(node->op, want), *b = bl_attrs_to_json(node->op, node->attrs);
+        char *expected = cJSON_PrintUnformatted(a), *got = cJSON_PrintUnformatted(b);
+        if (strcmp(expected, got)) fail_msg("%s: %s: %s where the table has %s", m->what, node->name, got, expected);
+        cJSON_Delete(a), cJSON_Delete(b);
+        cJSON_free(expected), cJSON_free(got);
+    }
+    free(want);
+}
+
+static void check_shape(const struct match *m, const cJSON *row, const struct bl_node *node) {
+    const cJSON *shape = get(row, "out");
+    int64_t got[] = {node->out->c, node->out->h, node->out->w};
+    for (int i = 0; i < 3; i++) {
+        const cJSON *size = cJSON_GetArrayItem(shape, i);
+        if (got[i] != (size ? (int64_t)size->valuedouble : 1)) fail_msg("%s: the shape of %s", m->what, node->name);
+    }
+}
+
+static void check_graph(struct match *m) {
+    const cJSON *row;
+    int next = 0;
+    cJSON_ArrayForEach(row, get(m->json, "graph")) {
+        const char *op = text(row, "op"), *name = text(row, "name");
+        int at = m->rows++;
+        m->id[at] = text(row, "id"), m->row[at] = row;
+        if (!strcmp(op, "input")) {
+            m->value[at] = bl_graph_in(m->graph);
+            continue;
+        }
+        if (!strcmp(op, "cat") && cJSON_GetArraySize(get(row, "inputs")) == 1) {        // of one tensor: nothing to do
+            m->value[at] = m->value[row_of(m, get(row, "inputs")->child->valuestring)];
+            continue;
+        }
+        while (next < bl_graph_nodes(m->graph) && bl_graph_node(m->graph, next)->idle) next++;
+        if (next >= bl_graph_nodes(m->graph)) fail_msg("%s: %s %s is missing", m->what, op, name);
+        const struct bl_node *node = bl_graph_node(m->graph, next++);
+        m->value[at] = node->out;
+        if (strcmp(node->op->name, op)) fail_msg("%s: %s where the table has %s %s", m->what, node->name, op, name);
+        if (node->params && strcmp(node->name, name)) fail_msg("%s: %s where the table has %s", m->what, node->name, name);
+        check_inputs(m, at, node);
+        check_attrs(m, row, node);
+        check_shape(m, row, node);
+    }
+    assert_int_equal(next, bl_graph_nodes(m->graph));
+}
+
+/* --- tests ------------------------------------------------------------------------------------ */
+
+static void test_network(void **state) {
+    const char *what = *state;
+    const char *norm = strrchr(what, '-') + 1;
+    char path[512], name[64];
+    snprintf(path, sizeof path, "%s/architectures/%s.json", REFERENCE_DIR, what);
+    snprintf(name, sizeof name, "%.*s", (int)(norm - 1 - what), what);
+    struct match *m = calloc(1, sizeof *m);
+    assert_non_null(m);
+    m->what = what;
+    if (bl_json_read(path, &m->json)) fail_msg("%s", blanch_error_message());
+    m->graph = build(name, strcmp(norm, "nd") ? BLANCH_BN : BLANCH_ND, true);
+    check_params(m, "parameters", true);
+    check_params(m, "buffers", false);
+    assert_int_equal(bl_graph_trainable(m->graph), get(m->json, "trainable")->valuedouble);
+    check_graph(m);
+    bl_graph_free(m->graph);
+    cJSON_Delete(m->json);
+    free(m);
+}
+
+/* Without normalisation: no batch norm, no whitening, a bias everywhere; and the loss is there for training. */
+static void test_none(void **state) {
+    for (int i = 0; bl_model_list[i]; i++) {
+        struct bl_graph *graph = build(bl_model_list[i]->name, BLANCH_NONE, false);
+        for (int k = 0; k < bl_graph_nodes(graph); k++) {
+            const struct bl_node *node = bl_graph_node(graph, k);
+            assert_string_not_equal(node->op->name, "batchnorm2d");
+            assert_false(node->buffers);
+            assert_true(node->params == 0 || node->params == 2);
+        }
+        assert_non_null(bl_graph_labels(graph));
+        bl_graph_free(graph);
+    }
+}
+
+/* Options replace the defaults, not a network's exceptions; other classes change the last layer alone. */
+static void test_options(void **state) {
+    struct blanch_network_options options = {.norm = BLANCH_ND, .nd = {.block = 16, .iterations = 3}, .classes = 100, .inference = true};
+    struct bl_graph *graph = NULL;
+    assert_int_equal(bl_graph_create(&graph, NULL, 1, true), 0);
+    assert_int_equal(bl_model_build(graph, bl_model_find("vgg11"), &options), 0);
+    assert_int_equal(bl_graph_finish(graph, 1), 0);
+    const struct bl_nd_conv_attrs *first = bl_graph_node(graph, 0)->attrs, *second = bl_graph_node(graph, 3)->attrs;
+    assert_int_equal(first->nd.block, 3);
+    assert_int_equal(first->nd.n_iter, 15);
+    assert_int_equal(second->nd.block, 16);
+    assert_int_equal(second->nd.n_iter, 3);
+    assert_int_equal(bl_graph_out(graph)->c, 100);
+    bl_graph_free(graph);
+}
+
+/* An image too small for the network is refused with the layer's name. */
+static void test_too_small(void **state) {
+    struct blanch_network_options options = {.height = 8, .width = 8};
+    struct bl_graph *graph = NULL;
+    assert_int_equal(bl_graph_create(&graph, NULL, 1, false), 0);
+    bl_model_build(graph, bl_model_find("vgg16"), &options);
+    assert_int_equal(bl_graph_finish(graph, 1), BLANCH_EINPUT);
+    assert_non_null(strstr(blanch_error_message(), "maxpool2d"));
+    bl_graph_free(graph);
+}
+
+static const char *const networks[] = {
+    "vgg11", "vgg13", "vgg16", "vgg19", "resnet18", "resnet34", "resnet50", "resnet18d", "preact18", "densenet121", "resnext29",
+    "mobilenetv2", "dpn92", "pnasneta", "senet18", "efficientnetb0", "vgg11-imagenet", "vgg16-imagenet", "vgg19-imagenet",
+    "resnet18-imagenet", "resnet50-imagenet", "densenet121-imagenet", "mobilenetv2-imagenet"};
+
+int main(void) {
+    static struct CMUnitTest tests[2 * BL_COUNT(networks) + 3];
+    int count = 0;
+    for (int i = 0; i < 2 * BL_COUNT(networks); i++) {
+        char *what = bl_format("%s-%s", networks[i / 2], i % 2 ? "nd" : "bn");
+        tests[count++] = (struct CMUnitTest){what, test_network, NULL, NULL, what};
+    }
+    tests[count++] = (struct CMUnitTest)cmocka_unit_test(test_none);
+    tests[count++] = (struct CMUnitTest)cmocka_unit_test(test_options);
+    tests[count++] = (struct CMUnitTest)cmocka_unit_test(test_too_small);
+    return _cmocka_run_group_tests("models", tests, (size_t)count, NULL, NULL);
+}
