@@ -15,6 +15,8 @@ struct bl_gemm {
     int64_t lda, ldb, ldc;                  // elements between rows
     int batch;                              // 0 counts as 1
     int64_t stride_a, stride_b, stride_c;   // elements between matrices of a batch
+    struct bl_mem *init;                    // C = alpha op(A) op(B) + beta init, init laid out as C; NULL: C itself
+    size_t offset_init;
 };
 int bl_gemm(struct blanch_device *dev, const struct bl_gemm *gemm);
 

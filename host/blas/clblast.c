@@ -1,0 +1,52 @@
+/* Matrix products through CLBlast. */
+#include "blas/internal.h"
+#include "cl/cl_raw.h"
+#include <clblast_c.h>
+
+/* Elements from a matrix's first to behind its last. */
+static size_t extent(int64_t rows, int64_t columns, int64_t ld, int64_t stride, int64_t batch) {
+    return (size_t)((batch - 1) * stride + (rows - 1) * ld + columns);
+}
+
+static int copy_init(const struct bl_gemm *g, int64_t batch) {
+    if (g->ldc != g->n || (batch > 1 && g->stride_c != g->m * g->n))
+        return bl_fail(BLANCH_EUSAGE, "a matrix product that starts from another matrix needs a dense result");
+    return bl_mem_copy(g->init, 4 * g->offset_init, g->c, 4 * g->offset_c, 4 * extent(g->m, g->n, g->ldc, g->stride_c, batch));
+}
+
+/* CLBlast computes some offsets in 32 bits. */
+static int check_offsets(const struct bl_gemm *g, int64_t batch) {
+    size_t a = g->offset_a + extent(g->trans_a ? g->k : g->m, g->trans_a ? g->m : g->k, g->lda, g->stride_a, batch);
+    size_t b = g->offset_b + extent(g->trans_b ? g->n : g->k, g->trans_b ? g->k : g->n, g->ldb, g->stride_b, batch);
+    size_t c = g->offset_c + extent(g->m, g->n, g->ldc, g->stride_c, batch);
+    if (a <= INT32_MAX && b <= INT32_MAX && c <= INT32_MAX) return 0;
+    return bl_fail(BLANCH_ELIMIT, "a matrix product of %lld x %lld x %lld is too large for CLBlast: use a smaller batch",
+                   (long long)g->m, (long long)g->n, (long long)g->k);
+}
+
+int bl_clblast_gemm(struct blanch_device *dev, const struct bl_gemm *g) {
+    int64_t batch = g->batch > 0 ? g->batch : 1;
+    int code = check_offsets(g, batch);
+    if (!code) code = bl_clblast_tune(dev);
+    if (!code && g->init && g->beta != 0) code = copy_init(g, batch);
+    if (code) return code;
+    CLBlastTranspose ta = g->trans_a ? CLBlastTransposeYes : CLBlastTransposeNo;
+    CLBlastTranspose tb = g->trans_b ? CLBlastTransposeYes : CLBlastTransposeNo;
+    cl_mem a = bl_raw_mem(g->a), b = bl_raw_mem(g->b), c = bl_raw_mem(g->c);
+    cl_command_queue queue = bl_raw_queue(dev);
+    cl_event event = NULL, *want = bl_recording(dev) ? &event : NULL;
+    CLBlastStatusCode status;
+    if (batch == 1)
+        status = CLBlastSgemm(CLBlastLayoutRowMajor, ta, tb, (size_t)g->m, (size_t)g->n, (size_t)g->k, g->alpha, a, g->offset_a,
+                              (size_t)g->lda, b, g->offset_b, (size_t)g->ldb, g->beta, c, g->offset_c, (size_t)g->ldc, &queue, want);
+    else
+        status = CLBlastSgemmStridedBatched(CLBlastLayoutRowMajor, ta, tb, (size_t)g->m, (size_t)g->n, (size_t)g->k, g->alpha, a,
+                                            g->offset_a, (size_t)g->lda, (size_t)g->stride_a, b, g->offset_b, (size_t)g->ldb,
+                                            (size_t)g->stride_b, g->beta, c, g->offset_c, (size_t)g->ldc, (size_t)g->stride_c,
+                                            (size_t)batch, &queue, want);
+    if (status != CLBlastSuccess)
+        return bl_fail(BLANCH_EDEVICE, "CLBlast failed (status %d) on a product of %lld x %lld x %lld", (int)status,
+                       (long long)g->m, (long long)g->n, (long long)g->k);
+    bl_count_launch(dev);
+    return event ? bl_record_event(dev, "clblast_gemm", event) : 0;
+}

@@ -1,0 +1,191 @@
+/* C = alpha op(A) op(B) + beta D, row-major, a batch in the third dimension. D has C's layout and may be C.
+ *
+ * A work-item computes a block of up to `rows` rows by `strips` strips of 16 columns of one matrix of the batch, chunk by
+ * chunk of KC along k: a strip of B is packed into private memory, a transposed A into panels of TM rows; then register
+ * tiles of TM rows by 16 columns are summed along the chunk and added to C. The accumulators are named variables: as an
+ * array they would leave the registers. Written for work-groups of one item.
+ *
+ * SYMMETRIC: C and D are known to be symmetric (m == n). Blocks are square, rows == 16 * strips; dimension 0 counts the
+ * blocks on and above the diagonal, row by row; tiles wholly below the diagonal are left out, and every block is
+ * mirrored at the end if `last` is set (a product may come in several launches, slab after slab of k).
+ *
+ *  TM         rows of the register tile: 4, 6, 8 or 12 (6: with 16 columns it fills 16 registers of 8 floats)
+ *  KC         length of a chunk of k (256)
+ *  MB         most rows of a block where TRANS_A is set: the size of the packed panels (144)
+ *  TRANS_A    1: A is stored k by m, lda between its rows
+ *  TRANS_B    1: B is stored n by k
+ *  SYMMETRIC  1: see above (0)
+ */
+#if !defined(TRANS_A) || !defined(TRANS_B)
+#error "gemm.cl needs TRANS_A and TRANS_B"
+#endif
+#ifndef TM
+#define TM 6
+#endif
+#ifndef KC
+#define KC 256
+#endif
+#ifndef MB
+#define MB 144
+#endif
+#ifndef SYMMETRIC
+#define SYMMETRIC 0
+#endif
+
+#ifdef FP_FAST_FMAF
+#define FMA(a, b, c) fma(a, b, c)
+#else
+#define FMA(a, b, c) mad(a, b, c)
+#endif
+
+#if TM == 4
+#define EACH_ROW(X) X(0) X(1) X(2) X(3)
+#elif TM == 6
+#define EACH_ROW(X) X(0) X(1) X(2) X(3) X(4) X(5)
+#elif TM == 8
+#define EACH_ROW(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7)
+#elif TM == 12
+#define EACH_ROW(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11)
+#else
+#error "gemm.cl: TM is 4, 6, 8 or 12"
+#endif
+
+#define PANELS ((MB + TM - 1) / TM)
+#define PANEL (KC * TM + 16)    // not a multiple of 4096 bytes, so that panels do not fall on the same cache lines
+
+/* Rows k0..k0+kn of op(B), columns col..col+15 (zeros from n on), to packed[kn]. */
+void pack_b(global const float *b, long ldb, int col, int n, int k0, int kn, float16 *packed)
+{
+    const int width = min(16, n - col);
+    if (width == 16) {
+#if TRANS_B
+        global const float *from = b + (size_t)col * ldb + k0;
+        for (int i = 0; i < kn; i++, from++)
+            packed[i] = (float16)(from[0], from[ldb], from[2 * ldb], from[3 * ldb], from[4 * ldb], from[5 * ldb],
+                                  from[6 * ldb], from[7 * ldb], from[8 * ldb], from[9 * ldb], from[10 * ldb],
+                                  from[11 * ldb], from[12 * ldb], from[13 * ldb], from[14 * ldb], from[15 * ldb]);
+#else
+        for (int i = 0; i < kn; i++) packed[i] = vload16(0, b + (size_t)(k0 + i) * ldb + col);
+#endif
+        return;
+    }
+    float *to = (float *)packed;
+    for (int i = 0; i < kn; i++) {
+        for (int j = 0; j < 16; j++) {
+#if TRANS_B
+            to[i * 16 + j] = j < width ? b[(size_t)(col + j) * ldb + k0 + i] : 0.0f;
+#else
+            to[i * 16 + j] = j < width ? b[(size_t)(k0 + i) * ldb + col + j] : 0.0f;
+#endif
+        }
+    }
+}
+
+#if TRANS_A
+/* Rows row0..row1 of op(A), chunk k0..k0+kn, to panels of TM rows: packed[panel][k][TM], PANEL elements apart. */
+void pack_a(global const float *a, long lda, int row0, int row1, int k0, int kn, float *packed)
+{
+    const int whole = (row1 - row0) / TM, rest = (row1 - row0) % TM;
+    global const float *from = a + (size_t)k0 * lda + row0;
+    for (int i = 0; i < kn; i++, from += lda, packed += TM) {
+        for (int p = 0; p < whole; p++) {
+#define COPY(r) packed[p * PANEL + r] = from[p * TM + r];
+            EACH_ROW(COPY)
+        }
+        if (rest > 0)
+            for (int r = 0; r < TM; r++) packed[whole * PANEL + r] = r < rest ? from[whole * TM + r] : 0.0f;
+    }
+}
+#endif
+
+/* C = alpha sum + beta D for one row of a tile. */
+void put(float16 sum, float alpha, float beta, int width, global const float *d, global float *c)
+{
+    sum *= alpha;
+    if (width == 16) {
+        if (beta != 0.0f) sum = FMA((float16)(beta), vload16(0, d), sum);
+        vstore16(sum, 0, c);
+        return;
+    }
+    float part[16];
+    vstore16(sum, 0, part);
+    for (int j = 0; j < width; j++) c[j] = beta != 0.0f ? FMA(beta, d[j], part[j]) : part[j];
+}
+
+#if SYMMETRIC
+/* Copies what lies above the diagonal of a block to its mirror image. */
+void mirror(global float *c, long ldc, int row0, int row1, int col0, int col1)
+{
+    for (int col = col0; col < col1; col++) {
+        const int end = min(row1, col);
+        for (int row = row0; row < end; row++) c[(size_t)col * ldc + row] = c[(size_t)row * ldc + col];
+    }
+}
+#endif
+
+kernel void gemm(global const float *restrict a, global const float *restrict b, global const float *d, global float *c,
+                 int m, int n, int k, long lda, long ldb, long ldc, long offset_a, long offset_b, long offset_d,
+                 long offset_c, long stride_a, long stride_b, long stride_c, int rows, int strips, float alpha, float beta,
+                 int last)
+{
+    const long matrix = get_global_id(2);
+    a += offset_a + matrix * stride_a;
+    b += offset_b + matrix * stride_b;
+    c += offset_c + matrix * stride_c;
+    d += offset_d + matrix * stride_c;
+#if SYMMETRIC
+    const int blocks = (m + rows - 1) / rows;
+    int block_row = 0, block_col = get_global_id(0);
+    while (block_row < blocks && block_col >= blocks - block_row) block_col -= blocks - block_row++;
+    block_col += block_row;
+#else
+    const int block_col = get_global_id(0), block_row = get_global_id(1);
+#endif
+    const int row0 = block_row * rows, row1 = min(row0 + rows, m);
+    const int col0 = block_col * strips * 16, col1 = min(col0 + strips * 16, n);
+    if (row0 >= m || col0 >= n) return;
+
+    float16 packed_b[KC];
+#if TRANS_A
+    float packed_a[PANELS * PANEL];
+#endif
+    for (int k0 = 0; k0 < k; k0 += KC) {
+        const int kn = min(KC, k - k0);
+#if TRANS_A
+        pack_a(a, lda, row0, row1, k0, kn, packed_a);
+#endif
+        for (int col = col0; col < col1; col += 16) {
+            pack_b(b, ldb, col, n, k0, kn, packed_b);
+#if SYMMETRIC
+            const int end = min(row1, col + 16);
+#else
+            const int end = row1;
+#endif
+            for (int row = row0; row < end; row += TM) {
+#define CLEAR(r) float16 sum##r = (float16)(0.0f);
+                EACH_ROW(CLEAR)
+#if TRANS_A
+                const float *panel = packed_a + (row - row0) / TM * PANEL;
+#define MULTIPLY(r) sum##r = FMA((float16)(panel[i * TM + r]), line, sum##r);
+#else
+#define POINT(r) global const float *a##r = a + (size_t)min(row + r, row1 - 1) * lda + k0;
+                EACH_ROW(POINT)
+#define MULTIPLY(r) sum##r = FMA((float16)(a##r[i]), line, sum##r);
+#endif
+                for (int i = 0; i < kn; i++) {
+                    const float16 line = packed_b[i];
+                    EACH_ROW(MULTIPLY)
+                }
+                const int width = min(16, n - col);
+                const size_t at = (size_t)row * ldc + col;
+                global const float *from = k0 == 0 ? d : c;     // later chunks add to what the first has stored
+                const float scale = k0 == 0 ? beta : 1.0f;
+#define PUT(r) if (row + r < row1) put(sum##r, alpha, scale, width, from + at + (size_t)r * ldc, c + at + (size_t)r * ldc);
+                EACH_ROW(PUT)
+            }
+        }
+    }
+#if SYMMETRIC
+    if (last) mirror(c, ldc, row0, row1, col0, col1);
+#endif
+}
