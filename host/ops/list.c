@@ -14,6 +14,8 @@
     X(linear)                \
     X(maxpool2d)             \
     X(mul)                   \
+    X(nd_conv2d)             \
+    X(nd_linear)             \
     X(relu)                  \
     X(relu6)                 \
     X(sigmoid)               \

@@ -1,0 +1,140 @@
+/* Convolution with network deconvolution (Ye et al., ICLR 2020): the input is whitened by folding the whitening into the
+ * weights. weight (O, C/groups, kh, kw), bias (O), running_mean (groups*F), running_deconv (F, F) or (groups, F, F). */
+#include "ops/common.h"
+#include "ops/conv/conv.h"
+#include "ops/nd_fold.h"
+#include <stdlib.h>
+
+struct state {
+    struct bl_conv *conv;
+    struct bl_whitening *whitening;
+    struct bl_fold fold;
+};
+
+static int check(struct bl_node *node) {
+    const struct bl_nd_conv_attrs *a = node->attrs;
+    int code = bl_check_inputs(node, 1, 1);
+    if (code) return code;
+    if (a->conv.groups < 1 || a->conv.in_channels % a->conv.groups)
+        return bl_fail(BLANCH_EINPUT, "%s: %d groups do not divide %d channels", node->name, a->conv.groups, a->conv.in_channels);
+    int channels = a->conv.in_channels / a->conv.groups;
+    if (a->nd.block < 1 || channels % a->nd.block || (a->conv.groups > 1 && a->nd.block != channels))
+        return bl_fail(BLANCH_EINPUT, "%s: the block is %d, must %s %d", node->name, a->nd.block,
+                       a->conv.groups > 1 ? "be the channels of a group," : "divide the channels,", channels);
+    return 0;
+}
+
+static struct bl_samples samples_of(const struct bl_nd_conv_attrs *a) {
+    const struct bl_conv_attrs *c = &a->conv;
+    struct bl_samples s = {
+        .kernel = {c->kernel[0], c->kernel[1]}, .step = {a->nd.cov_sampling_stride[0], a->nd.cov_sampling_stride[1]},
+        .padding = {c->padding[0], c->padding[1]}, .dilation = {c->dilation[0], c->dilation[1]},
+        .block = a->nd.block, .interleave = c->groups > 1 ? 1 : c->in_channels / a->nd.block, .matrices = c->groups,
+    };
+    if (c->kernel[0] * c->kernel[1] == 1) s.flat = s.step[0] * s.step[1];      // pixels of the unpadded input
+    return s;
+}
+
+static int setup(struct bl_node *node) {
+    struct bl_nd_conv_attrs *a = node->attrs;
+    int code = check(node);
+    if (code) return code;
+    if (!a->nd.freeze_iter) a->nd.freeze_iter = 100;
+    struct state *state = node->state = bl_calloc(1, sizeof *state);
+    if (!state) return BLANCH_ENOMEM;
+    struct bl_samples samples = samples_of(a);
+    if ((code = bl_conv_setup(node, &a->conv, samples.interleave, &state->conv))) return code;
+    int64_t out_h, out_w, outputs = a->conv.out_channels;
+    bl_conv_out_size(&a->conv, node->in[0]->h, node->in[0]->w, &out_h, &out_w);
+    bl_node_out(node, outputs, out_h, out_w);
+    int64_t shape[] = {outputs, a->conv.in_channels / a->conv.groups, a->conv.kernel[0], a->conv.kernel[1]};
+    state->fold = (struct bl_fold){
+        .node = node, .outputs = outputs, .interleave = samples.interleave, .matrices = samples.matrices,
+        .permuted = samples.interleave > 1,
+        .weight = bl_node_param(node, "weight", BL_INIT_FAN_IN, 4, shape),
+        .bias = bl_node_param(node, "bias", BL_INIT_FAN_IN, 1, &outputs),
+    };
+    if ((code = bl_whitening_setup(node, &a->nd, &samples, &state->whitening))) return code;
+    state->fold.whitening = state->whitening;
+    bl_fold_setup(&state->fold, BL_LIFE_SAVED);
+    node->multiply_adds = bl_conv_multiply_adds(state->conv);
+    return 0;
+}
+
+static int prepare(struct bl_node *node) {
+    struct state *state = node->state;
+    int code = bl_conv_prepare(state->conv);
+    if (!code) code = bl_whitening_prepare(state->whitening);
+    return code ? code : bl_fold_prepare(&state->fold);
+}
+
+static int forward(struct bl_node *node, const struct bl_run *run) {
+    struct state *state = node->state;
+    int code = bl_whitening_forward(state->whitening, run);
+    if (!code && !bl_fold_is_current(&state->fold, run)) {
+        bl_node_phase(node, BL_FOLD);
+        code = bl_fold_forward(&state->fold, run);
+        if (!code) code = bl_conv_pack(state->conv, run, state->fold.folded->mem);
+    }
+    bl_node_phase(node, BL_FORWARD);
+    return code ? code : bl_conv_forward(state->conv, run, node->in[0], state->fold.shift->mem, node->out);
+}
+
+static int backward(struct bl_node *node, const struct bl_run *run) {
+    struct state *state = node->state;
+    struct bl_fold *fold = &state->fold;
+    bl_node_phase(node, BL_BACKWARD_WEIGHTS);
+    int code = bl_conv_backward_weights(state->conv, run, node->in[0], node->out->grad, fold->gradient->mem, fold->bias->grad.mem);
+    if (code) return code;
+    bl_node_phase(node, BL_FOLD);
+    code = bl_fold_backward(fold, run);
+    if (code || !node->in[0]->grad) return code;
+    bl_node_phase(node, BL_BACKWARD_DATA);
+    code = bl_conv_backward_data(state->conv, run, node->out->grad, node->in[0]->grad, node->accumulate[0]);
+    if (code || !bl_whitening_has_backward(state->whitening)) return code;
+    return bl_whitening_backward(state->whitening, run, fold->dmean->mem, fold->ddeconv->mem);
+}
+
+static void release(struct bl_node *node) {
+    struct state *state = node->state;
+    if (!state) return;
+    bl_conv_free(state->conv);
+    bl_whitening_free(state->whitening);
+    free(state);
+    node->state = NULL;
+}
+
+#define CONV(member) offsetof(struct bl_nd_conv_attrs, conv.member)
+#define ND(member) offsetof(struct bl_nd_conv_attrs, nd.member)
+static const struct bl_field fields[] = {
+    {"in_channels", BL_FIELD_INT, CONV(in_channels)},
+    {"out_channels", BL_FIELD_INT, CONV(out_channels)},
+    {"kernel", BL_FIELD_INT2, CONV(kernel)},
+    {"stride", BL_FIELD_INT2, CONV(stride)},
+    {"padding", BL_FIELD_INT2, CONV(padding)},
+    {"dilation", BL_FIELD_INT2, CONV(dilation)},
+    {"groups", BL_FIELD_INT, CONV(groups)},
+    {"bias", BL_FIELD_BOOL, CONV(bias), true},
+    {"block", BL_FIELD_INT, ND(block)},
+    {"n_iter", BL_FIELD_INT, ND(n_iter)},
+    {"eps", BL_FIELD_FLOAT, ND(eps)},
+    {"momentum", BL_FIELD_FLOAT, ND(momentum)},
+    {"cov_sampling_stride", BL_FIELD_INT2, ND(cov_sampling_stride)},
+    {"freeze", BL_FIELD_BOOL, ND(freeze), true},
+    {"freeze_iter", BL_FIELD_INT, ND(freeze_iter), true},
+    {NULL},
+};
+
+const struct bl_op bl_op_nd_conv2d = {
+    .name = "nd_conv2d",
+    .attrs_size = sizeof(struct bl_nd_conv_attrs),
+    .fields = fields,
+    .keeps = BL_KEEP_IN0,
+    .phase_forward = BL_FORWARD,
+    .phase_backward = BL_BACKWARD_WEIGHTS,
+    .setup = setup,
+    .prepare = prepare,
+    .forward = forward,
+    .backward = backward,
+    .release = release,
+};

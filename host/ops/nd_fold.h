@@ -1,0 +1,32 @@
+/* Folding of whitening into a layer's weights, shared by nd_conv2d and nd_linear: W'_g = W_g D, b' = b - sum_g W'_g m. */
+#ifndef BL_ND_FOLD_H
+#define BL_ND_FOLD_H
+
+#include "ops/whitening.h"
+
+struct bl_fold {
+    struct bl_node *node;
+    struct bl_whitening *whitening;
+    struct bl_param *weight, *bias;
+    int64_t outputs, interleave, matrices;  // (O, G, F) rows of weights, divided among matrices
+    bool permuted;                          // the parameter is (O, F, G)
+    int64_t features;
+    struct bl_tensor *folded;               // W' (O, G, F)
+    struct bl_tensor *shift;                // b' (O)
+    struct bl_tensor *gradient;             // dW', filled in before bl_fold_backward
+    struct bl_tensor *rows, *drows, *dmean, *ddeconv;
+    struct bl_kernel *to_rows, *from_rows, *fold_bias, *subtract_mean, *mean_gradient;
+    uint64_t version;                       // of the weights that an evaluation has folded
+    bool kept;                              // that version is still there
+};
+
+/* In setup, after the fields above `features` are filled in: declares the workspaces. life: that of `folded`. */
+void bl_fold_setup(struct bl_fold *fold, enum bl_life life);
+int bl_fold_prepare(struct bl_fold *fold);
+/* True when an evaluation finds what an earlier one has folded. */
+bool bl_fold_is_current(struct bl_fold *fold, const struct bl_run *run);
+int bl_fold_forward(struct bl_fold *fold, const struct bl_run *run);
+/* From `gradient` and the bias's gradient: the weight's gradient, and dmean and ddeconv where whitening wants them. */
+int bl_fold_backward(struct bl_fold *fold, const struct bl_run *run);
+
+#endif

@@ -1,0 +1,353 @@
+/* Statistics of samples, the truncated iteration D = S^(-1/2) and its gradient, with bl_gemm and two kernel files.
+ * The iteration carries W = ZY: 3(K-1) products forward, of which half a result is computed, 4(K-1) backward. */
+#include "ops/whitening.h"
+#include "blas/blas.h"
+#include "ops/common.h"
+#include <stdlib.h>
+
+enum {
+    SMALL = 160,            // features up to which a covariance is summed in parts, so that every core has a few
+    PARTS = 8,
+    PATCH_CHUNKS = 64,      // sums of patches that make the mean
+};
+
+enum kernel {
+    SUM, GATHER, SCATTER, MEAN, COVARIANCE, NORM, BEGIN, FINISH, BACK_BEGIN, BACK_MIX, BACK_STEP, BACK_DOTS, BACK_NORM,
+    BACK_FINISH, BACK_MEAN, KERNELS
+};
+
+static const char *const kernel_names[KERNELS] = {
+    "sum_samples", "gather_samples", "scatter_samples", "mean", "covariance", "norm", "begin", "finish", "back_begin",
+    "back_mix", "back_step", "back_dots", "back_norm", "back_finish", "back_mean",
+};
+
+struct bl_whitening {
+    struct bl_node *node;
+    struct bl_nd_attrs attrs;
+    struct bl_samples geometry;
+    int down, across;                       // patches of an image, unless flat
+    int taps, splits;
+    int64_t features, size;                 // F, matrices*F*F
+    int64_t row_count;                      // rows that are there for a matrix
+    int vec_block, vec_row;
+    bool constant;
+    struct bl_param *running_mean, *running_deconv, *counter;
+    struct bl_kernel *kernel[KERNELS];
+    struct bl_tensor *rows, *mean, *deconv, *w, *z, *scalars;               // from forward to backward
+    struct bl_tensor *partial, *row_mean, *parts, *product, *squares;       // forward
+    struct bl_tensor *wbar, *zbar, *n, *v, *l, *h, *dots, *dots_w, *drows, *dmean;   // backward; n is Sbar at the end
+};
+
+/* --- setup ------------------------------------------------------------------------------------ */
+
+static int64_t patches_of(const struct bl_whitening *w, int images) {
+    const struct bl_tensor *x = w->node->in[0];
+    if (w->geometry.flat) return (images * x->h * x->w + w->geometry.flat - 1) / w->geometry.flat;
+    return (int64_t)images * w->down * w->across;
+}
+
+static int patches_along(const struct bl_samples *s, int64_t size, int axis) {
+    return (int)((size + 2 * s->padding[axis] - s->dilation[axis] * (s->kernel[axis] - 1) - 1) / s->step[axis]) + 1;
+}
+
+static void declare_buffers(struct bl_whitening *w) {
+    int64_t f = w->features, m = w->geometry.matrices, mean[] = {m * f}, one[] = {f, f}, many[] = {m, f, f};
+    w->running_mean = bl_node_buffer(w->node, "running_mean", BL_INIT_ZEROS, 1, mean);
+    w->running_deconv = bl_node_buffer(w->node, "running_deconv", BL_INIT_EYE, m > 1 ? 3 : 2, m > 1 ? many : one);
+    if (w->attrs.freeze) w->counter = bl_node_counter(w->node, "freeze_counter", true);
+}
+
+static void declare_workspaces(struct bl_whitening *w) {
+    struct bl_node *node = w->node;
+    int64_t vector = w->geometry.matrices * w->features, rows = w->geometry.matrices * w->row_count * w->features;
+    struct { struct bl_tensor **tensor; enum bl_life life; int64_t count; } wanted[] = {
+        {&w->rows, BL_LIFE_SAVED, rows}, {&w->mean, BL_LIFE_SAVED, vector}, {&w->deconv, BL_LIFE_SAVED, w->size},
+        {&w->w, BL_LIFE_SAVED, w->attrs.n_iter * w->size}, {&w->z, BL_LIFE_SAVED, w->attrs.n_iter * w->size},
+        {&w->scalars, BL_LIFE_SAVED, 4 * w->geometry.matrices},
+        {&w->partial, BL_LIFE_FORWARD, PATCH_CHUNKS * vector}, {&w->row_mean, BL_LIFE_FORWARD, vector},
+        {&w->parts, BL_LIFE_FORWARD, w->splits * w->size}, {&w->squares, BL_LIFE_FORWARD, vector},
+        {&w->wbar, BL_LIFE_BACKWARD, w->size}, {&w->zbar, BL_LIFE_BACKWARD, w->size}, {&w->n, BL_LIFE_BACKWARD, w->size},
+        {&w->v, BL_LIFE_BACKWARD, w->size}, {&w->l, BL_LIFE_BACKWARD, w->size}, {&w->h, BL_LIFE_BACKWARD, w->size},
+        {&w->dots, BL_LIFE_BACKWARD, vector}, {&w->dots_w, BL_LIFE_BACKWARD, vector}, {&w->drows, BL_LIFE_BACKWARD, rows}, {&w->dmean, BL_LIFE_BACKWARD, vector},
+    };
+    for (int i = 0; i < BL_COUNT(wanted); i++) *wanted[i].tensor = bl_node_workspace(node, wanted[i].life, wanted[i].count);
+    w->product = w->parts;                  // the parts have been summed when the iteration begins
+}
+
+static int check(const struct bl_node *node, const struct bl_nd_attrs *a, const struct bl_samples *s) {
+    if (a->n_iter < 1) return bl_fail(BLANCH_EINPUT, "%s: n_iter is %d, must be at least 1", node->name, a->n_iter);
+    if (s->block < 1 || (int64_t)s->block * s->interleave * s->matrices != node->in[0]->c)
+        return bl_fail(BLANCH_EINPUT, "%s: a block of %d does not divide %lld channels", node->name, s->block,
+                       (long long)node->in[0]->c / s->matrices);
+    if (!(a->eps >= 0)) return bl_fail(BLANCH_EINPUT, "%s: eps is %g, must not be negative", node->name, (double)a->eps);
+    for (int i = 0; i < 2; i++)
+        if (s->step[i] < 1) return bl_fail(BLANCH_EINPUT, "%s: cov_sampling_stride must be at least 1", node->name);
+    if (a->freeze && a->freeze_iter < 1)
+        return bl_fail(BLANCH_EINPUT, "%s: freeze_iter is %d, must be at least 1", node->name, a->freeze_iter);
+    return 0;
+}
+
+int bl_whitening_setup(struct bl_node *node, const struct bl_nd_attrs *attrs, const struct bl_samples *samples,
+                       struct bl_whitening **whitening) {
+    int code = check(node, attrs, samples);
+    if (code) return code;
+    struct bl_whitening *w = *whitening = bl_calloc(1, sizeof *w);
+    if (!w) return BLANCH_ENOMEM;
+    w->node = node, w->attrs = *attrs, w->geometry = *samples;
+    w->taps = samples->kernel[0] * samples->kernel[1];
+    w->features = (int64_t)samples->block * w->taps;
+    w->size = samples->matrices * w->features * w->features;
+    w->down = samples->flat ? 1 : patches_along(samples, node->in[0]->h, 0);
+    w->across = samples->flat ? 1 : patches_along(samples, node->in[0]->w, 1);
+    if (w->down < 1 || w->across < 1) return bl_fail(BLANCH_EINPUT, "%s: the kernel is larger than its input", node->name);
+    w->splits = samples->matrices == 1 && w->features <= SMALL ? PARTS : 1;
+    w->row_count = patches_of(w, bl_node_batch(node)) * samples->interleave + w->splits;
+    w->vec_block = bl_vec(node->dev, samples->block);
+    w->vec_row = bl_vec(node->dev, w->features);
+    declare_buffers(w);
+    if (bl_node_training(node)) declare_workspaces(w);
+    return 0;
+}
+
+int bl_whitening_prepare(struct bl_whitening *w) {
+    const struct bl_samples *s = &w->geometry;
+    const struct bl_define samples[] = {
+        {"VEC", w->vec_block}, {"STRIDED", s->interleave > 1 && !s->contiguous}, {"TAPS_Y", s->kernel[0]}, {"TAPS_X", s->kernel[1]},
+        {"STEP_Y", s->flat ? 1 : s->step[0]}, {"STEP_X", s->flat ? 1 : s->step[1]}, {"FLAT", s->flat},
+    };
+    const struct bl_define matrix[] = {{"VEC", w->vec_row}};
+    int code = 0;
+    for (int i = 0; i < KERNELS && !code && bl_node_training(w->node); i++)
+        code = i < MEAN ? bl_kernel_get(w->node->dev, "whitening", kernel_names[i], samples, BL_COUNT(samples), &w->kernel[i])
+                        : bl_kernel_get(w->node->dev, "nd_inverse_sqrt", kernel_names[i], matrix, 1, &w->kernel[i]);
+    return code;
+}
+
+void bl_whitening_free(struct bl_whitening *w) { free(w); }
+
+int64_t bl_whitening_features(const struct bl_whitening *w) { return w->features; }
+bool bl_whitening_constant(const struct bl_whitening *w) { return w->constant; }
+bool bl_whitening_has_backward(const struct bl_whitening *w) { return !w->constant && w->node->in[0]->grad; }
+struct bl_mem *bl_whitening_mean(const struct bl_whitening *w) { return w->constant ? w->running_mean->data.mem : w->mean->mem; }
+struct bl_mem *bl_whitening_deconv(const struct bl_whitening *w) {
+    return w->constant ? w->running_deconv->data.mem : w->deconv->mem;
+}
+
+/* --- launching -------------------------------------------------------------------------------- */
+
+/* Rows of a matrix that an item takes: a tile on a CPU, one elsewhere. */
+static int rows_each(const struct bl_whitening *w) {
+    if (!bl_on_cpu(w->node->dev)) return 1;
+    int64_t each = 16384 / w->features;
+    return each < 16 ? 16 : (int)each;
+}
+
+/* Items over all rows; lanes: also over the columns, where an item does not need its whole row. */
+static struct bl_range over_rows(const struct bl_whitening *w, bool lanes) {
+    int64_t rows = w->geometry.matrices * w->features;
+    size_t items = (size_t)((rows + rows_each(w) - 1) / rows_each(w));
+    if (bl_on_cpu(w->node->dev)) return BL_GROUPS1(1, items);
+    return BL_ITEMS(lanes ? (size_t)(w->features / w->vec_row) : 1, items);
+}
+
+/* Channels of a segment, `items` ranges, and segments: on a CPU one item takes as many as fill a cache line. */
+static struct bl_range over_samples(const struct bl_whitening *w, int64_t items, bool share_segments) {
+    const struct bl_samples *s = &w->geometry;
+    int64_t segments = s->matrices > 1 ? s->matrices : s->interleave;
+    if (!bl_on_cpu(w->node->dev))
+        return BL_ITEMS((size_t)(s->block / w->vec_block), (size_t)items, (size_t)(share_segments ? segments : 1));
+    int64_t line = s->block < 16 ? 16 / s->block : 1, groups = s->matrices > 1 ? (segments + line - 1) / line : 1;
+    return BL_GROUPS1(1, (size_t)items, (size_t)groups);
+}
+
+/* How much one item of over_samples takes of `total`, and how many items that makes. */
+static int64_t chunk_of(const struct bl_whitening *w, int64_t total, int64_t most, int64_t *items) {
+    int64_t want = bl_on_cpu(w->node->dev) ? 8 * (int64_t)blanch_device_info(w->node->dev)->compute_units : total;
+    if (want > most) want = most;
+    int64_t chunk = (total + want - 1) / want;
+    *items = (total + chunk - 1) / chunk;
+    return chunk;
+}
+
+#define GEOMETRY(w)                                                                                                    \
+    BL_I32((w)->node->in[0]->c), BL_I32((w)->node->in[0]->h), BL_I32((w)->node->in[0]->w), BL_I32((w)->down),         \
+        BL_I32((w)->across), BL_I32((w)->geometry.padding[0]), BL_I32((w)->geometry.padding[1]),                      \
+        BL_I32((w)->geometry.dilation[0]), BL_I32((w)->geometry.dilation[1]), BL_I32((w)->geometry.block),            \
+        BL_I32((w)->geometry.interleave), BL_I32((w)->geometry.matrices)
+
+/* --- forward ---------------------------------------------------------------------------------- */
+
+static int sample_mean(struct bl_whitening *w, int64_t patches) {
+    int64_t items, chunk = chunk_of(w, patches, PATCH_CHUNKS, &items);
+    int code = bl_launch(w->kernel[SUM], over_samples(w, items, w->geometry.matrices > 1), BL_MEM(w->node->in[0]->mem),
+                         GEOMETRY(w), BL_I32(patches), BL_I32(chunk), BL_MEM(w->partial->mem));
+    if (code) return code;
+    int64_t count = w->geometry.matrices * w->features;
+    int each = bl_on_cpu(w->node->dev) ? 64 : 1;
+    struct bl_range range = bl_on_cpu(w->node->dev) ? BL_GROUPS1(1, (size_t)((count + each - 1) / each)) : BL_ITEMS(1, (size_t)count);
+    return bl_launch(w->kernel[MEAN], range, BL_MEM(w->partial->mem), BL_I32(items), BL_I32(w->geometry.matrices),
+                     BL_I32(w->geometry.block), BL_I32(w->taps), BL_F32(1.0 / (double)(patches * w->geometry.interleave)),
+                     BL_F32(w->attrs.momentum), BL_I32(each), BL_MEM(w->row_mean->mem), BL_MEM(w->mean->mem),
+                     BL_MEM(w->running_mean->data.mem));
+}
+
+/* Centred rows; rows that only fill up the last part are zero. */
+static int gather(struct bl_whitening *w, int64_t patches, int64_t *part) {
+    int64_t items, chunk = chunk_of(w, patches, INT32_MAX, &items), samples = patches * w->geometry.interleave;
+    *part = (samples + w->splits - 1) / w->splits;
+    int64_t fill = *part * w->splits - samples;
+    int code = fill ? bl_mem_fill(w->rows->mem, 4 * (size_t)(samples * w->features), 4 * (size_t)(fill * w->features), 0) : 0;
+    if (code) return code;
+    return bl_launch(w->kernel[GATHER], over_samples(w, items, true), BL_MEM(w->node->in[0]->mem), GEOMETRY(w), BL_I32(patches),
+                     BL_I32(chunk), BL_MEM(w->row_mean->mem), BL_I64(w->row_count), BL_MEM(w->rows->mem));
+}
+
+static int covariance(struct bl_whitening *w, int64_t patches) {
+    int64_t part, f = w->features, samples = patches * w->geometry.interleave;
+    int code = gather(w, patches, &part);
+    if (code) return code;
+    struct bl_gemm product = {
+        .trans_a = true, .symmetric = true, .m = f, .n = f, .k = part, .alpha = (float)(1.0 / (double)samples),
+        .a = w->rows->mem, .b = w->rows->mem, .c = w->parts->mem, .lda = f, .ldb = f, .ldc = f,
+        .batch = w->splits > 1 ? w->splits : w->geometry.matrices, .stride_c = f * f,
+    };
+    product.stride_a = product.stride_b = w->splits > 1 ? part * f : w->row_count * f;
+    code = bl_gemm(w->node->dev, &product);
+    if (code) return code;
+    return bl_launch(w->kernel[COVARIANCE], over_rows(w, false), BL_MEM(w->parts->mem), BL_I32(w->splits),
+                     BL_I32(w->geometry.matrices), BL_I32(w->geometry.block), BL_I32(w->taps), BL_F32(w->attrs.eps),
+                     BL_I32(rows_each(w)), BL_MEM(w->w->mem), BL_MEM(w->squares->mem));
+}
+
+struct operand { struct bl_tensor *tensor; int64_t index; };        // the index-th set of matrices in a workspace
+
+/* C = alpha A B + beta C0, square matrices of all groups. */
+static int multiply(const struct bl_whitening *w, bool symmetric, float alpha, struct operand a, struct operand b, float beta,
+                    struct operand c0, struct operand c) {
+    int64_t f = w->features;
+    struct bl_gemm product = {
+        .symmetric = symmetric, .m = f, .n = f, .k = f, .alpha = alpha, .beta = beta, .lda = f, .ldb = f, .ldc = f,
+        .a = a.tensor->mem, .b = b.tensor->mem, .c = c.tensor->mem, .init = beta != 0 ? c0.tensor->mem : NULL,
+        .offset_a = (size_t)(a.index * w->size), .offset_b = (size_t)(b.index * w->size), .offset_c = (size_t)(c.index * w->size),
+        .offset_init = (size_t)(c0.index * w->size),
+        .batch = w->geometry.matrices, .stride_a = f * f, .stride_b = f * f, .stride_c = f * f,
+    };
+    return bl_gemm(w->node->dev, &product);
+}
+
+/* W_{k+1} = W T^2, T = (3I - W)/2, as M = 3/2 W - 1/2 W W and 3/2 M - 1/2 M W. */
+static int next_w(struct bl_whitening *w, int k) {
+    struct operand now = {w->w, k}, next = {w->w, k + 1}, m = {w->product, 0};
+    int code = multiply(w, true, -0.5f, now, now, 1.5f, now, m);
+    return code ? code : multiply(w, true, -0.5f, m, now, 1.5f, m, next);
+}
+
+/* z holds Z_1 .. Z_K, w holds W_0 .. W_{K-1}. */
+static int inverse_sqrt(struct bl_whitening *w) {
+    int64_t count = w->geometry.matrices * w->features;
+    int last = w->attrs.n_iter - 1, each = rows_each(w);
+    size_t matrices = (size_t)w->geometry.matrices;
+    struct bl_range range = bl_on_cpu(w->node->dev) ? BL_GROUPS1(matrices) : BL_ITEMS(matrices);
+    int code = bl_launch(w->kernel[NORM], range, BL_MEM(w->squares->mem), BL_I32(matrices), BL_I32(w->features), BL_MEM(w->scalars->mem));
+    if (!code) code = bl_launch(w->kernel[BEGIN], over_rows(w, true), BL_MEM(w->w->mem), BL_MEM(w->scalars->mem), BL_I32(count),
+                                BL_I32(w->features), BL_I32(each), BL_MEM(w->z->mem));
+    for (int k = 0; k < last && !code; k++) {
+        code = next_w(w, k);
+        struct operand z = {w->z, k}, next = {w->z, k + 1};
+        if (!code) code = multiply(w, true, -0.5f, (struct operand){w->w, k + 1}, z, 1.5f, z, next);
+    }
+    if (code) return code;
+    return bl_launch(w->kernel[FINISH], over_rows(w, true), BL_MEM(w->z->mem), BL_I64(last * w->size), BL_MEM(w->scalars->mem),
+                     BL_I32(count), BL_I32(w->features), BL_I32(each), BL_F32(w->attrs.momentum), BL_MEM(w->deconv->mem),
+                     BL_MEM(w->running_deconv->data.mem));
+}
+
+/* Reads and moves on the freeze counter, as the published layer does. */
+static bool is_frozen(struct bl_whitening *w) {
+    if (!w->counter) return false;
+    bool frozen = w->counter->value > w->attrs.freeze_iter;
+    w->counter->value = (w->counter->value + 1) % (10 * (int64_t)w->attrs.freeze_iter);
+    return frozen;
+}
+
+int bl_whitening_forward(struct bl_whitening *w, const struct bl_run *run) {
+    w->constant = !run->training || is_frozen(w);
+    if (w->constant) return 0;
+    int64_t patches = patches_of(w, run->n);
+    bl_node_phase(w->node, BL_COVARIANCE);
+    int code = sample_mean(w, patches);
+    if (!code) code = covariance(w, patches);
+    if (code) return code;
+    bl_node_phase(w->node, BL_INVERSE_SQRT);
+    return inverse_sqrt(w);
+}
+
+/* --- backward --------------------------------------------------------------------------------- */
+
+/* From the gradients of Z_{k+1} (zbar) and W_{k+1} (wbar; none for the last k) to those of Z_k and W_k. */
+static int step_back(struct bl_whitening *w, int k) {
+    struct operand now = {w->w, k}, zbar = {w->zbar, 0}, wbar = {w->wbar, 0}, n = {w->n, 0}, v = {w->v, 0}, none = {w->n, 0};
+    struct operand l = {w->l, 0}, h = {w->h, 0};
+    int64_t count = w->geometry.matrices * w->features;
+    int each = rows_each(w), code = 0;
+    bool has_next = k + 1 < w->attrs.n_iter;
+    if (has_next) {
+        code = multiply(w, false, 1, now, wbar, 0, none, n);
+        if (!code) code = bl_launch(w->kernel[BACK_MIX], over_rows(w, true), BL_MEM(w->n->mem), BL_I32(count), BL_I32(w->features),
+                                    BL_I32(each), BL_MEM(w->l->mem));
+        if (!code) code = multiply(w, false, 1, now, l, 0, none, v);
+    }
+    if (k > 0 && !code) code = multiply(w, false, 1, (struct operand){w->z, k - 1}, zbar, 0, none, l);
+    if (k > 0 && !code) code = multiply(w, false, 1, now, zbar, 0, none, h);
+    if (code) return code;
+    return bl_launch(w->kernel[BACK_STEP], over_rows(w, true), BL_MEM(w->n->mem), BL_MEM(w->v->mem), BL_MEM(w->l->mem),
+                     BL_MEM(w->h->mem), BL_I32(has_next), BL_I32(k == 0), BL_I32(count), BL_I32(w->features), BL_I32(each),
+                     BL_MEM(w->zbar->mem), BL_MEM(w->wbar->mem));
+}
+
+/* The gradient of S, in the order of the rows, to w->n. */
+static int inverse_sqrt_backward(struct bl_whitening *w, struct bl_mem *ddeconv) {
+    int64_t count = w->geometry.matrices * w->features;
+    int last = w->attrs.n_iter - 1, each = rows_each(w);
+    size_t matrices = (size_t)w->geometry.matrices;
+    int code = bl_launch(w->kernel[BACK_BEGIN], over_rows(w, false), BL_MEM(ddeconv), BL_MEM(w->z->mem), BL_I64(last * w->size),
+                         BL_MEM(w->scalars->mem), BL_I32(count), BL_I32(w->features), BL_I32(each), BL_MEM(w->zbar->mem),
+                         BL_MEM(w->dots->mem));
+    for (int k = last; k >= 0 && !code; k--) code = step_back(w, k);
+    if (code) return code;
+    code = bl_launch(w->kernel[BACK_DOTS], over_rows(w, false), BL_MEM(w->wbar->mem), BL_MEM(w->w->mem), BL_I32(count),
+                     BL_I32(w->features), BL_I32(each), BL_MEM(w->dots_w->mem));
+    struct bl_range range = bl_on_cpu(w->node->dev) ? BL_GROUPS1(matrices) : BL_ITEMS(matrices);
+    if (!code) code = bl_launch(w->kernel[BACK_NORM], range, BL_MEM(w->dots_w->mem), BL_MEM(w->dots->mem), BL_I32(matrices),
+                                BL_I32(w->features), BL_MEM(w->scalars->mem));
+    if (code) return code;
+    return bl_launch(w->kernel[BACK_FINISH], over_rows(w, false), BL_MEM(w->wbar->mem), BL_MEM(w->w->mem), BL_MEM(w->scalars->mem),
+                     BL_I32(matrices), BL_I32(w->geometry.block), BL_I32(w->taps), BL_I32(each), BL_MEM(w->n->mem));
+}
+
+/* drows = 2/samples X Sbar; the mean's own gradient through the centring vanishes, as the centred rows sum to zero. */
+static int rows_backward(struct bl_whitening *w, struct bl_mem *dmean, int64_t samples) {
+    int64_t f = w->features;
+    struct bl_gemm product = {
+        .m = samples, .n = f, .k = f, .alpha = (float)(2.0 / (double)samples), .a = w->rows->mem, .b = w->n->mem,
+        .c = w->drows->mem, .lda = f, .ldb = f, .ldc = f, .batch = w->geometry.matrices, .stride_a = w->row_count * f,
+        .stride_b = f * f, .stride_c = w->row_count * f,
+    };
+    int code = bl_gemm(w->node->dev, &product);
+    if (code) return code;
+    return bl_launch(w->kernel[BACK_MEAN], over_rows(w, false), BL_MEM(dmean), BL_I32(w->geometry.matrices),
+                     BL_I32(w->geometry.block), BL_I32(w->taps), BL_F32(1.0 / (double)samples), BL_I32(rows_each(w)),
+                     BL_MEM(w->dmean->mem));
+}
+
+int bl_whitening_backward(struct bl_whitening *w, const struct bl_run *run, struct bl_mem *dmean, struct bl_mem *ddeconv) {
+    int64_t patches = patches_of(w, run->n), samples = patches * w->geometry.interleave;
+    const struct bl_tensor *x = w->node->in[0];
+    bl_node_phase(w->node, BL_WHITEN_BACKWARD);
+    int code = inverse_sqrt_backward(w, ddeconv);
+    if (!code) code = rows_backward(w, dmean, samples);
+    if (code) return code;
+    int64_t lines = (int64_t)run->n * x->h, items, chunk = chunk_of(w, lines, INT32_MAX, &items);
+    return bl_launch(w->kernel[SCATTER], over_samples(w, items, true), BL_MEM(w->drows->mem), BL_MEM(w->dmean->mem),
+                     BL_I64(w->row_count), GEOMETRY(w), BL_I32(lines), BL_I32(chunk), BL_MEM(x->grad->mem));
+}

@@ -1,0 +1,39 @@
+/* Whitening of a layer's input, shared by nd_conv2d and nd_linear (Ye et al., Network Deconvolution, ICLR 2020): the mean m
+ * and the truncated inverse root D of the covariance of samples of the input, and the exact gradient of both. */
+#ifndef BL_WHITENING_H
+#define BL_WHITENING_H
+
+#include "ops/op.h"
+
+/* How samples are taken of node->in[0]. A patch gives `interleave` samples of block*kernel[0]*kernel[1] features. */
+struct bl_samples {
+    int kernel[2], step[2], padding[2], dilation[2];
+    int flat;                               // 0: patches; n: every n-th pixel of the batch (kernel 1x1)
+    int block;                              // channels of a sample
+    int interleave;                         // blocks of the channels that share one matrix
+    bool contiguous;                        // block g is channels g*block ...; else channels g, g + interleave, ...
+    int matrices;                           // groups of channels whitened apart, then interleave is 1
+};
+
+struct bl_whitening;
+
+/* In setup: declares the running buffers, the freeze counter and the workspaces. */
+int bl_whitening_setup(struct bl_node *node, const struct bl_nd_attrs *attrs, const struct bl_samples *samples,
+                       struct bl_whitening **whitening);
+int bl_whitening_prepare(struct bl_whitening *whitening);
+void bl_whitening_free(struct bl_whitening *whitening);     // NULL is fine
+
+/* Statistics of this batch, or the running ones: *constant says so. mean (matrices, F), deconv (matrices, F, F). */
+int bl_whitening_forward(struct bl_whitening *whitening, const struct bl_run *run);
+struct bl_mem *bl_whitening_mean(const struct bl_whitening *whitening);
+struct bl_mem *bl_whitening_deconv(const struct bl_whitening *whitening);
+bool bl_whitening_constant(const struct bl_whitening *whitening);
+/* False: backward has nothing to do, its arguments need not be computed. */
+bool bl_whitening_has_backward(const struct bl_whitening *whitening);
+/* Adds to the input's gradient what comes through mean and deconv. Their gradients: (matrices, F), (matrices, F, F). */
+int bl_whitening_backward(struct bl_whitening *whitening, const struct bl_run *run, struct bl_mem *dmean,
+                          struct bl_mem *ddeconv);
+
+int64_t bl_whitening_features(const struct bl_whitening *whitening);    // F
+
+#endif

@@ -1,0 +1,267 @@
+/* What surrounds the matrix products of D = S^(-1/2), truncated Newton-Schulz iteration in the form that carries W = ZY
+ * (W_0 = S/s, s = |S|, T = (3I - W)/2, Z' = TZ, W' = W T^2, D = Z_K/sqrt(s)), and of its exact gradient:
+ *   Z' = (3I - W)Z/2:        Zbar = 3/2 Zbar' - 1/4 (H + H^T), H = W Zbar';   Wbar += -1/4 (L + L^T), L = Z Zbar'
+ *   W' = (9W - 6W^2 + W^3)/4: Wbar += 9/4 Wbar' - 3/2 (N + N^T) + 1/4 (V + V^T), N = W Wbar', V = W (N + N^T/2)
+ *   Sbar = Wbar_0/s - W_0 (<Wbar_0, W_0>/s + <Dbar, Z_K>/(2 s^1.5))
+ *
+ * Matrices: (matrices, F, F), features in the order of the weights: f = taps*i + r. Sample rows have them as r*block + i
+ * (whitening.cl): covariance() and back_finish() go from one order to the other, and mean() gives both.
+ * scalars: (matrices, 4): s, 1/s, 1/sqrt(s), the factor of W_0 in Sbar.
+ *
+ * A work-item takes `each` rows of a matrix (dimension 1, counted over all matrices) and vectors of columns in turn
+ * (dimension 0; one item does a whole row where it is summed).
+ *
+ *  VEC  columns at once: 1, 2, 4, 8, 16; divides F
+ */
+#ifndef VEC
+#error "nd_inverse_sqrt.cl needs VEC"
+#endif
+#define JOIN2(a, b) a##b
+#define JOIN(a, b) JOIN2(a, b)
+#if VEC == 1
+typedef float vec;
+#define LOAD(p) (*(p))
+#define STORE(v, p) (*(p) = (v))
+#define DOWN(p, f) (*(p))
+#define TOTAL(v) (v)
+#else
+typedef JOIN(float, VEC) vec;
+#define LOAD(p) JOIN(vload, VEC)(0, p)
+#define STORE(v, p) JOIN(vstore, VEC)(v, 0, p)
+#endif
+#if VEC == 2
+#define DOWN(p, f) (vec)((p)[0], (p)[f])
+#define TOTAL(v) ((v).s0 + (v).s1)
+#elif VEC == 4
+#define DOWN(p, f) (vec)((p)[0], (p)[f], (p)[2 * f], (p)[3 * f])
+#define TOTAL(v) ((v).s0 + (v).s1 + (v).s2 + (v).s3)
+#elif VEC == 8
+#define DOWN(p, f) (vec)((p)[0], (p)[f], (p)[2 * f], (p)[3 * f], (p)[4 * f], (p)[5 * f], (p)[6 * f], (p)[7 * f])
+#define TOTAL(v) (((v).s0 + (v).s4) + ((v).s1 + (v).s5) + ((v).s2 + (v).s6) + ((v).s3 + (v).s7))
+#elif VEC == 16
+#define DOWN(p, f)                                                                                                   \
+    (vec)((p)[0], (p)[f], (p)[2 * f], (p)[3 * f], (p)[4 * f], (p)[5 * f], (p)[6 * f], (p)[7 * f], (p)[8 * f],        \
+          (p)[9 * f], (p)[10 * f], (p)[11 * f], (p)[12 * f], (p)[13 * f], (p)[14 * f], (p)[15 * f])
+float total16(float16 v)
+{
+    const float8 a = v.lo + v.hi;
+    const float4 b = a.lo + a.hi;
+    return (b.s0 + b.s2) + (b.s1 + b.s3);
+}
+#define TOTAL(v) total16(v)
+#endif
+
+/* This item's rows first..end of all count = matrices*F. */
+#define ROWS(count)                                                  \
+    const int first = get_global_id(1) * each, end = min(first + each, count)
+#define LANES const int lane = get_global_id(0) * VEC, lanes = get_global_size(0) * VEC
+
+/* mean = sums/samples, in the order of the rows and in that of the weights; running += momentum (mean - running).
+ * partial: (chunks, matrices, F). An item takes `each` features. */
+kernel void mean(global const float *partial, int chunks, int matrices, int block, int taps, float scale, float momentum,
+                 int each, global float *row_mean, global float *mean, global float *running)
+{
+    const int features = block * taps, count = matrices * features;
+    ROWS(count);
+    for (int at = first; at < end; at++) {
+        float sum = 0.0f;
+        for (int c = 0; c < chunks; c++) sum += partial[(size_t)c * count + at];
+        sum *= scale;
+        const int matrix = at / features, place = at % features;
+        const int to = matrix * features + place % block * taps + place / block;
+        row_mean[at] = sum;
+        mean[to] = sum;
+        running[to] += momentum * (sum - running[to]);
+    }
+}
+
+/* S = sum of the parts + eps I, and the sum of squares of every row. parts: (splits, matrices, F, F), rows' order. */
+kernel void covariance(global const float *parts, int splits, int matrices, int block, int taps, float eps, int each,
+                       global float *s, global float *squares)
+{
+    const int features = block * taps, count = matrices * features;
+    ROWS(count);
+    for (int row = first; row < end; row++) {
+        const int f = row % features;
+        global float *to = s + (size_t)row * features;
+        global const float *from = parts + ((size_t)(row - f) + f % taps * block + f / taps) * features;
+        for (int r = 0; r < taps; r++) {
+            for (int i = 0; i < block; i++) {
+                float sum = from[r * block + i];
+                for (int c = 1; c < splits; c++) sum += from[(size_t)c * count * features + r * block + i];
+                to[taps * i + r] = sum;
+            }
+        }
+        to[f] += eps;
+        vec square = (vec)(0.0f);
+        for (int j = 0; j < features; j += VEC) square += LOAD(to + j) * LOAD(to + j);
+        squares[row] = TOTAL(square);
+    }
+}
+
+/* s = |S|; an item does a matrix. */
+kernel void norm(global const float *squares, int matrices, int features, global float *scalars)
+{
+    const int matrix = get_global_id(0);
+    if (matrix >= matrices) return;
+    float sum = 0.0f;
+    for (int f = 0; f < features; f++) sum += squares[(size_t)matrix * features + f];
+    const float s = fmax(sqrt(sum), 1e-30f);    // a constant batch without eps stays finite
+    scalars[4 * matrix] = s;
+    scalars[4 * matrix + 1] = 1.0f / s;
+    scalars[4 * matrix + 2] = 1.0f / sqrt(s);
+}
+
+/* W_0 = S/s in place, Z_1 = (3I - W_0)/2. */
+kernel void begin(global float *w, global const float *scalars, int count, int features, int each, global float *z)
+{
+    ROWS(count);
+    LANES;
+    for (int row = first; row < end; row++) {
+        const float scale = scalars[4 * (row / features) + 1];
+        const int f = row % features;
+        for (int j = lane; j < features; j += lanes) {
+            const size_t at = (size_t)row * features + j;
+            const vec value = scale * LOAD(w + at);
+            STORE(value, w + at);
+            STORE(-0.5f * value, z + at);
+            if (f >= j && f < j + VEC) z[at + f - j] += 1.5f;
+        }
+    }
+}
+
+/* D = Z_K/sqrt(s); running += momentum (D - running). */
+kernel void finish(global const float *z, long offset_z, global const float *scalars, int count, int features, int each,
+                   float momentum, global float *d, global float *running)
+{
+    ROWS(count);
+    LANES;
+    for (int row = first; row < end; row++) {
+        const float scale = scalars[4 * (row / features) + 2];
+        for (int j = lane; j < features; j += lanes) {
+            const size_t at = (size_t)row * features + j;
+            const vec value = scale * LOAD(z + offset_z + at), old = LOAD(running + at);
+            STORE(value, d + at);
+            STORE(old + momentum * (value - old), running + at);
+        }
+    }
+}
+
+/* Zbar_K = sym(Dbar)/sqrt(s), and the rows of <Dbar, Z_K>. */
+kernel void back_begin(global const float *ddeconv, global const float *z, long offset_z, global const float *scalars,
+                       int count, int features, int each, global float *zbar, global float *dots)
+{
+    ROWS(count);
+    for (int row = first; row < end; row++) dots[row] = 0.0f;
+    for (int j = 0; j < features; j += VEC) {
+        for (int row = first; row < end; row++) {
+            const int f = row % features;
+            const size_t matrix = (size_t)(row - f) * features, at = (size_t)row * features + j;
+            const vec value = 0.5f * (LOAD(ddeconv + at) + DOWN(ddeconv + matrix + (size_t)j * features + f, features));
+            const vec product = value * LOAD(z + offset_z + at);
+            STORE(value * scalars[4 * (row / features) + 2], zbar + at);
+            dots[row] += TOTAL(product);
+        }
+    }
+}
+
+/* Q = N + N^T/2. */
+kernel void back_mix(global const float *n, int count, int features, int each, global float *q)
+{
+    ROWS(count);
+    LANES;
+    for (int j = lane; j < features; j += lanes) {
+        for (int row = first; row < end; row++) {
+            const int f = row % features;
+            const size_t matrix = (size_t)(row - f) * features, at = (size_t)row * features + j;
+            STORE(LOAD(n + at) + 0.5f * DOWN(n + matrix + (size_t)j * features + f, features), q + at);
+        }
+    }
+}
+
+/* One step back, in place in zbar and wbar. has_next: wbar holds the gradient of the next W (else it is overwritten).
+ * is_first: step 0, where Z is I: L is zbar itself and zbar is not needed any more. */
+kernel void back_step(global const float *n, global const float *v, global const float *l, global const float *h,
+                      int has_next, int is_first, int count, int features, int each, global float *zbar, global float *wbar)
+{
+    ROWS(count);
+    LANES;
+    for (int j = lane; j < features; j += lanes) {
+        for (int row = first; row < end; row++) {
+            const int f = row % features;
+            const size_t at = (size_t)row * features + j, mirrored = (size_t)(row - f + j) * features + f;
+            const vec above = LOAD(zbar + at);
+            vec value = (vec)(0.0f);
+            if (has_next) {
+                value = 2.25f * LOAD(wbar + at) - 1.5f * (LOAD(n + at) + DOWN(n + mirrored, features));
+                value += 0.25f * (LOAD(v + at) + DOWN(v + mirrored, features));
+            }
+            if (is_first) {
+                value -= 0.5f * above;
+            } else {
+                value -= 0.25f * (LOAD(l + at) + DOWN(l + mirrored, features));
+                STORE(1.5f * above - 0.25f * (LOAD(h + at) + DOWN(h + mirrored, features)), zbar + at);
+            }
+            STORE(value, wbar + at);
+        }
+    }
+}
+
+/* The rows of <Wbar_0, W_0>. */
+kernel void back_dots(global const float *wbar, global const float *w, int count, int features, int each,
+                      global float *dots)
+{
+    ROWS(count);
+    for (int row = first; row < end; row++) {
+        const size_t at = (size_t)row * features;
+        vec sum = (vec)(0.0f);
+        for (int j = 0; j < features; j += VEC) sum += LOAD(wbar + at + j) * LOAD(w + at + j);
+        dots[row] = TOTAL(sum);
+    }
+}
+
+/* The factor of W_0; an item does a matrix. */
+kernel void back_norm(global const float *dots_w, global const float *dots_z, int matrices, int features,
+                      global float *scalars)
+{
+    const int matrix = get_global_id(0);
+    if (matrix >= matrices) return;
+    float w = 0.0f, z = 0.0f;
+    for (int f = 0; f < features; f++) {
+        w += dots_w[(size_t)matrix * features + f];
+        z += dots_z[(size_t)matrix * features + f];
+    }
+    const float inverse = scalars[4 * matrix + 1], root = scalars[4 * matrix + 2];
+    scalars[4 * matrix + 3] = inverse * (w + 0.5f * root * z);
+}
+
+/* Sbar in the rows' order. */
+kernel void back_finish(global const float *wbar, global const float *w, global const float *scalars, int matrices,
+                        int block, int taps, int each, global float *sbar)
+{
+    const int features = block * taps, count = matrices * features;
+    ROWS(count);
+    for (int row = first; row < end; row++) {
+        const int f = row % features;
+        const float a = scalars[4 * (row / features) + 1], b = scalars[4 * (row / features) + 3];
+        const size_t at = (size_t)row * features;
+        global float *to = sbar + ((size_t)(row - f) + f % taps * block + f / taps) * features;
+        for (int r = 0; r < taps; r++)
+            for (int i = 0; i < block; i++) {
+                const size_t from = at + taps * i + r;
+                to[r * block + i] = a * wbar[from] - b * w[from];
+            }
+    }
+}
+
+/* The gradient of the mean in the rows' order, shared by the samples. */
+kernel void back_mean(global const float *dmean, int matrices, int block, int taps, float scale, int each,
+                      global float *row_mean)
+{
+    const int features = block * taps, count = matrices * features;
+    ROWS(count);
+    for (int at = first; at < end; at++) {
+        const int matrix = at / features, place = at % features;
+        row_mean[at] = scale * dmean[matrix * features + place % block * taps + place / block];
+    }
+}

@@ -1,0 +1,198 @@
+/* Samples of a layer's input for whitening: their mean, the centred rows, and the way back.
+ *
+ * A patch p gives `interleave` (G) samples of F = TAPS * block features. The rows hold the features tap-major, which
+ * copies runs of channels: position r*block + i of a row is feature f = TAPS*i + r. A segment e is a run of `block`
+ * channels of one pixel:
+ *   one matrix (matrices == 1): with q = e*TAPS + tap, segment e of tap `tap` is position q/G*block of sample q%G;
+ *     its channels are e, e + G, e + 2G ... (STRIDED, blocks interleave: flat feature f*G + g), or e*block ... (else)
+ *   several matrices (groups whitened apart): segment e belongs to matrix e, channels e*block ..., position tap*block.
+ * x, dx: (N, H, W, C). rows, drows: (matrices, row_count, F). Mean and its gradient in the rows' order: (matrices, F).
+ *
+ * A work-item takes vectors of channels of a segment (dimension 0, in turn), a range of patches or image rows (dimension
+ * 1) and a range of segments (dimension 2).
+ *
+ *  VEC             channels read at once: 1, 2, 4, 8, 16; divides block
+ *  STRIDED         1: the channels of a segment lie G apart
+ *  TAPS_Y, TAPS_X  size of a patch
+ *  STEP_Y, STEP_X  distance of patches (1 where FLAT is set)
+ *  FLAT            0: patches; n: every n-th pixel of the batch is a sample, of one tap
+ */
+#if !defined(VEC) || !defined(STRIDED) || !defined(TAPS_Y) || !defined(TAPS_X) || !defined(STEP_Y) || !defined(STEP_X) || \
+    !defined(FLAT)
+#error "whitening.cl needs VEC, STRIDED, TAPS_Y, TAPS_X, STEP_Y, STEP_X and FLAT"
+#endif
+#define TAPS (TAPS_Y * TAPS_X)
+
+#define JOIN2(a, b) a##b
+#define JOIN(a, b) JOIN2(a, b)
+#if VEC == 1
+typedef float vec;
+#define LOAD(p) (*(p))
+#define STORE(v, p) (*(p) = (v))
+#else
+typedef JOIN(float, VEC) vec;
+#define LOAD(p) JOIN(vload, VEC)(0, p)
+#define STORE(v, p) JOIN(vstore, VEC)(v, 0, p)
+#endif
+
+#if STRIDED
+#define SPREAD interleave
+vec take(global const float *p, int step)
+{
+#if VEC == 16
+    return (vec)(p[0], p[step], p[2 * step], p[3 * step], p[4 * step], p[5 * step], p[6 * step], p[7 * step], p[8 * step],
+                 p[9 * step], p[10 * step], p[11 * step], p[12 * step], p[13 * step], p[14 * step], p[15 * step]);
+#elif VEC == 8
+    return (vec)(p[0], p[step], p[2 * step], p[3 * step], p[4 * step], p[5 * step], p[6 * step], p[7 * step]);
+#elif VEC == 4
+    return (vec)(p[0], p[step], p[2 * step], p[3 * step]);
+#elif VEC == 2
+    return (vec)(p[0], p[step]);
+#else
+    return *p;
+#endif
+}
+void add(vec v, global float *p, int step)
+{
+#if VEC == 1
+    *p += v;
+#else
+    float part[VEC];
+    STORE(v, part);
+    for (int i = 0; i < VEC; i++) p[i * step] += part[i];
+#endif
+}
+#define START 1
+#else
+#define SPREAD 1
+#define START block
+#define take(p, step) LOAD(p)
+#define add(v, p, step) STORE(LOAD(p) + (v), p)
+#endif
+
+/* The pixel of tap (ky, kx) of patch p, or -1 in the padding. */
+long find_pixel(int p, int ky, int kx, int height, int width, int down, int across, int pad_y, int pad_x, int dilation_y,
+                int dilation_x)
+{
+#if FLAT
+    return (long)p * FLAT;
+#else
+    const int image = p / (down * across), at = p % (down * across);
+    const int y = at / across * STEP_Y - pad_y + ky * dilation_y, x = at % across * STEP_X - pad_x + kx * dilation_x;
+    return y < 0 || y >= height || x < 0 || x >= width ? -1 : ((long)image * height + y) * width + x;
+#endif
+}
+
+#define GEOMETRY                                                                                                       \
+    int channels, int height, int width, int down, int across, int pad_y, int pad_x, int dilation_y, int dilation_x,  \
+        int block, int interleave, int matrices
+#define PIXEL(p, ky, kx) \
+    find_pixel(p, ky, kx, height, width, down, across, pad_y, pad_x, dilation_y, dilation_x)
+/* What this item does: channels of a segment, and segments first..end. */
+#define SHARE                                                                                                          \
+    const int lane = get_global_id(0) * VEC, lanes = get_global_size(0) * VEC;                                         \
+    const int segments = matrices > 1 ? matrices : interleave;                                                         \
+    const int each = (segments + (int)get_global_size(2) - 1) / (int)get_global_size(2);                               \
+    const int first = get_global_id(2) * each, end = min(first + each, segments);                                      \
+    const long features = (long)TAPS * block
+/* Where segment e of a tap lies in the rows: which sample of the patch, and the position in it. */
+#define PLACE(e, tap)                                                                                                  \
+    const int place = matrices > 1 ? (tap) : (e) * TAPS + (tap);                                                       \
+    const int turn = interleave > 1 ? place / interleave : place, sample = interleave > 1 ? place % interleave : 0
+
+/* partial[c] = sums over patches c*chunk...: (chunks, matrices, F). With one matrix, dimension 2 is 1. */
+kernel void sum_samples(global const float *x, GEOMETRY, int patches, int chunk, global float *partial)
+{
+    SHARE;
+    const int from = get_global_id(1) * chunk, to = min(from + chunk, patches);
+    if (from >= patches) return;
+    partial += (size_t)get_global_id(1) * matrices * features;
+    const int zero_end = matrices > 1 ? end : 1;
+    for (int e = first; e < zero_end; e++)
+        for (int r = 0; r < TAPS; r++)
+            for (int i = lane; i < block; i += lanes) STORE((vec)(0.0f), partial + e * features + r * block + i);
+    for (int p = from; p < to; p++) {
+        for (int tap = 0; tap < TAPS; tap++) {
+            const long pixel = PIXEL(p, tap / TAPS_X, tap % TAPS_X);
+            if (pixel < 0) continue;
+            for (int e = first; e < end; e++) {
+                PLACE(e, tap);
+                global const float *in = x + pixel * channels + e * START;
+                global float *out = partial + (matrices > 1 ? e * features : 0) + turn * block;
+                for (int i = lane; i < block; i += lanes)
+                    STORE(LOAD(out + i) + take(in + i * SPREAD, interleave), out + i);
+            }
+        }
+    }
+}
+
+/* rows = samples - mean; what lies in the padding is 0 - mean. */
+kernel void gather_samples(global const float *x, GEOMETRY, int patches, int chunk, global const float *mean,
+                           long row_count, global float *rows)
+{
+    SHARE;
+    const int from = get_global_id(1) * chunk, to = min(from + chunk, patches);
+    for (int p = from; p < to; p++) {
+        for (int tap = 0; tap < TAPS; tap++) {
+            const long pixel = PIXEL(p, tap / TAPS_X, tap % TAPS_X);
+            for (int e = first; e < end; e++) {
+                PLACE(e, tap);
+                const long matrix = matrices > 1 ? e : 0;
+                global const float *in = x + pixel * channels + e * START;
+                global const float *centre = mean + matrix * features + turn * block;
+                global float *out = rows + (matrix * row_count + (long)p * interleave + sample) * features + turn * block;
+                for (int i = lane; i < block; i += lanes) {
+                    const vec value = pixel < 0 ? (vec)(0.0f) : take(in + i * SPREAD, interleave);
+                    STORE(value - LOAD(centre + i), out + i);
+                }
+            }
+        }
+    }
+}
+
+/* dx += the gradients of the samples that a pixel is in, taps in order; dmean is added to every sample. */
+void add_patch(global const float *drows, global const float *dmean, long row_count, int p, int tap, int block,
+               int interleave, int matrices, int first, int end, int lane, int lanes, global float *dx)
+{
+    const long features = (long)TAPS * block;
+    for (int e = first; e < end; e++) {
+        PLACE(e, tap);
+        const long matrix = matrices > 1 ? e : 0;
+        global const float *in = drows + (matrix * row_count + (long)p * interleave + sample) * features + turn * block;
+        global const float *all = dmean + matrix * features + turn * block;
+        global float *out = dx + e * START;
+        for (int i = lane; i < block; i += lanes) add(LOAD(in + i) + LOAD(all + i), out + i * SPREAD, interleave);
+    }
+}
+
+/* line_count image rows (N*H); `chunk` of them an item. */
+kernel void scatter_samples(global const float *drows, global const float *dmean, long row_count, GEOMETRY, int line_count,
+                            int chunk, global float *dx)
+{
+    SHARE;
+    const int from = get_global_id(1) * chunk, to = min(from + chunk, line_count);
+    for (int line = from; line < to; line++) {
+        global float *out = dx + (long)line * width * channels;
+#if FLAT
+        const long pixel = (long)line * width, skip = (FLAT - pixel % FLAT) % FLAT;
+        for (long x = skip; x < width; x += FLAT)
+            add_patch(drows, dmean, row_count, (pixel + x) / FLAT, 0, block, interleave, matrices, first, end, lane, lanes,
+                      out + x * channels);
+#else
+        const int image = line / height, y = line % height + pad_y;
+        for (int ky = 0; ky < TAPS_Y; ky++) {
+            const int ty = y - ky * dilation_y;
+            if (ty < 0 || ty % STEP_Y != 0 || ty / STEP_Y >= down) continue;
+            const int p = (image * down + ty / STEP_Y) * across;
+            for (int x = 0; x < width; x++) {
+                for (int kx = 0; kx < TAPS_X; kx++) {
+                    const int tx = x + pad_x - kx * dilation_x;
+                    if (tx < 0 || tx % STEP_X != 0 || tx / STEP_X >= across) continue;
+                    add_patch(drows, dmean, row_count, p + tx / STEP_X, ky * TAPS_X + kx, block, interleave, matrices, first,
+                              end, lane, lanes, out + (long)x * channels);
+                }
+            }
+        }
+#endif
+    }
+}
