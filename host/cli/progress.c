@@ -46,15 +46,19 @@ static void time_left(const struct bl_progress *p, char *text, size_t size) {
     else format_time(text, size, elapsed / (double)here * (double)(p->total - p->done));
 }
 
+/* The bar takes what the words leave of the line. */
 static void show_bar(const struct bl_progress *p, const char *left) {
-    enum { CELLS = 24 };
-    char bar[CELLS + 1], line[512];
-    int full = (int)((double)CELLS * (double)p->done / (double)p->total);
-    for (int i = 0; i < CELLS; i++) bar[i] = i < full ? '#' : '.';
-    bar[CELLS] = 0;
-    snprintf(line, sizeof line, "%s [%s] %lld/%lld  %s left  %s", p->title ? p->title : "", bar, (long long)p->done,
-             (long long)p->total, left, p->note);
-    fprintf(stderr, "\r%.*s\033[K", terminal_columns() - 1, line);
+    enum { LEAST = 6, MOST = 30 };
+    char words[400], bar[MOST + 1];
+    snprintf(words, sizeof words, "%lld/%lld  %s left  %s", (long long)p->done, (long long)p->total, left, p->note);
+    int columns = terminal_columns() - 1, title = p->title ? (int)strlen(p->title) : 0;
+    int cells = columns - (int)strlen(words) - title - 4;
+    cells = cells < LEAST ? LEAST : cells > MOST ? MOST : cells;
+    int full = (int)((double)cells * (double)p->done / (double)p->total);
+    for (int i = 0; i < cells; i++) bar[i] = i < full ? '#' : '.';
+    bar[cells] = 0;
+    int room = columns - cells - title - 4;
+    fprintf(stderr, "\r%s [%s] %.*s\033[K", p->title ? p->title : "", bar, room > 0 ? room : 0, words);
     fflush(stderr);
 }
 
@@ -97,10 +101,7 @@ void bl_progress_line(struct bl_progress *progress, const char *format, ...) {
 
 void bl_progress_end(struct bl_progress *progress) {
     if (!progress) return;
-    if (progress->terminal && progress->shown > 0) {
-        show(progress);
-        fputc('\n', stderr);
-    }
+    if (progress->terminal && progress->shown > 0) fputs("\r\033[K", stderr);   // a bar is no result: it goes
     free(progress->title);
     free(progress);
 }

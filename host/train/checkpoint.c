@@ -226,8 +226,11 @@ static void sync_directory(const char *dir) {
 int bl_checkpoint_save(struct bl_graph *graph, const char *dir, const struct bl_position *position) {
     char *path[FILES];
     int code = make_paths(path, dir);
-    if (code || (code = state_save(graph, path[STATE_NEW], position))) goto done;
-    if ((code = bl_weights_save(graph, path[WEIGHTS_NEW], position->step))) goto done;
+    if (code) goto done;
+    if ((code = state_save(graph, path[STATE_NEW], position)) || (code = bl_weights_save(graph, path[WEIGHTS_NEW], position->step))) {
+        unlink(path[STATE_NEW]);            // half a pair is of no use to anyone
+        goto done;
+    }
     sync_directory(dir);
     if ((code = replace(path[STATE_NEW], path[STATE])) || (code = replace(path[WEIGHTS_NEW], path[WEIGHTS]))) goto done;
     sync_directory(dir);
