@@ -18,11 +18,11 @@
 #pragma GCC diagnostic ignored "-Wextra"
 #pragma GCC diagnostic ignored "-Wshadow"
 #pragma GCC diagnostic ignored "-Wmissing-field-initializers"
+#pragma GCC diagnostic ignored "-Wunused-function"
 #define STB_IMAGE_WRITE_IMPLEMENTATION
 #define STB_IMAGE_WRITE_STATIC
 #include <stb_image_write.h>
 #pragma GCC diagnostic pop
-#pragma GCC diagnostic ignored "-Wunused-function"
 
 static char root[] = "/tmp/blanch-datasets-XXXXXX";
 
