@@ -212,7 +212,7 @@ static int one_step(struct run *run, int64_t made) {
     p->train_s += took;
     double rate = batch.count / took;
     run->rate = run->rate > 0 ? 0.9 * run->rate + 0.1 * rate : rate;
-    tell(run, BL_TRAIN_STEP, "epoch %" PRId64 "  loss %.4f  top-1 %.2f %%  %.0f images/s", epoch, p->train.loss,
+    tell(run, BL_TRAIN_STEP, "epoch %" PRId64 ": loss %.3f, top-1 %.1f %%, %.0f images/s", epoch, p->train.loss,
          per_cent(p->train.top1, p->train.count), run->rate);
     return log_step(run, epoch, metrics.loss, sgd.lr, rate);
 }
