@@ -13,7 +13,9 @@
  *
  *  TM     pixels (channels in the weight gradient) of the register tile, 1..6 (6: with TN 16 it fills AVX2's registers)
  *  TN     outputs of the register tile: 4, 8 or 16 (16)
- *  KB     pixels that the weight gradient takes at a time (128)
+ *  KB     pixels that the weight gradient takes at a time (64)
+ *  STRIP  channels that it packs at a time (24)
+ *  BUNCH  most blocks of outputs that one of its items computes (4)
  *  PATCH  kh*kw*channels of a group where channels are few: patches of that length are gathered first, and the sum runs
  *         over them as over the channels of a 1x1 kernel; 0: off (0)
  */
@@ -24,7 +26,13 @@
 #define TN 16
 #endif
 #ifndef KB
-#define KB 128
+#define KB 64
+#endif
+#ifndef STRIP
+#define STRIP 24
+#endif
+#ifndef BUNCH
+#define BUNCH 4
 #endif
 #ifndef PATCH
 #define PATCH 0
@@ -249,53 +257,97 @@ kernel void convolve(global const float *restrict x, global const float *restric
 
 /* --- weight gradient -------------------------------------------------------------------------- */
 
+/* to[block][c][TN] += sum over j < count of panel[j][c] gradient[block][at[j]]; `first`: overwrites. The panel has at least
+ * TM - 1 values beyond its end. */
+void add_products(const float *panel, int pitch, int depth, const VEC *gradient, const short *at, int count, global float *to,
+                  size_t block_step, int blocks, bool first)
+{
+    for (int c = 0; c < depth; c += TM) {
+        for (int b = 0; b < blocks; b++) {
+            EACH(CLEAR)
+            for (int j = 0; j < count; j++) {
+                const float *a = panel + j * pitch + c;
+                const VEC line = gradient[b * KB + at[j]];
+#define ADD_PRODUCT(i) sum##i = FMA((VEC)(a[i]), line, sum##i);
+                EACH(ADD_PRODUCT)
+            }
+            global float *here = to + b * block_step + c * TN;
+#define KEEP(i)                                                                     \
+            if (c + i < depth) {                                                    \
+                if (!first) sum##i += LOAD(here + i * TN);                          \
+                STORE(sum##i, here + i * TN);                                       \
+            }
+            EACH(KEEP)
+        }
+    }
+}
+
+#if !PATCH
+/* Channels c..c+depth of the listed rows, side by side. */
+void pack_panel(global const float *const *row, int count, int c, int depth, float *panel)
+{
+    if (depth == STRIP) {
+        for (int j = 0; j < count; j++)
+            for (int i = 0; i < STRIP; i++) panel[j * STRIP + i] = row[j][c + i];
+        return;
+    }
+    for (int j = 0; j < count; j++)
+        for (int i = 0; i < depth; i++) panel[j * STRIP + i] = row[j][c + i];
+}
+#endif
+
 /* The sums over one share of the pixels: partial[group][block][split][rows + 1][TN], rows = taps*group_c in the order
- * (tap, c); the last row is the bias's. An item computes one block of outputs and one split, chunk by chunk of at most KB
- * pixels: packs their dy, lists for each tap the pixels that it finds inside the image, and multiplies tile by tile of TM
- * channels. TM is at most group_c (PATCH: at most PATCH). */
+ * (tap, c); the last row is the bias's. An item computes `bunch` blocks of outputs, one split, and one of `ranges` ranges of
+ * `span` channels (PATCH: all), chunk by chunk of at most KB pixels: packs their dy, lists for each tap the pixels that it
+ * finds inside the image, packs their x strip by strip, and multiplies in tiles of TM channels by TN outputs. */
 kernel void weights(global const float *restrict x, global const float *restrict dy, global float *restrict partial,
                     int images, int together, int in_h, int in_w, int in_c, int group_c,
                     int out_h, int out_w, int out_c, int group_o, int kernel_h, int kernel_w, int stride_y, int stride_x,
-                    int padding_y, int padding_x, int dilation_y, int dilation_x, int blocks, int splits)
+                    int padding_y, int padding_x, int dilation_y, int dilation_x, int blocks, int bunch, int splits,
+                    int ranges, int span)
 {
-    const int block = get_global_id(0), split = get_global_id(1), group = get_global_id(2);
-    if (block >= blocks || split >= splits) return;
-    const int rows = kernel_h * kernel_w * group_c, pixels = images * out_h * out_w;
+    const int block = get_global_id(0) * bunch, split = get_global_id(1);
+    const int group = get_global_id(2) / ranges, range = get_global_id(2) % ranges;
+    if (block >= blocks || split >= splits || group * group_c >= in_c) return;
+    const int rows = kernel_h * kernel_w * group_c, pixels = images * out_h * out_w, many = min(bunch, blocks - block);
     const int share = (pixels + splits - 1) / splits, chunks = (share + KB - 1) / KB, chunk = (share + chunks - 1) / chunks;
-    const int begin = (int)min((long)split * share, (long)pixels), end = min(begin + min(share, pixels - begin), pixels);
-    const int width = min(TN, group_o - block * TN);
-    global float *sums = partial + (((size_t)group * blocks + block) * splits + split) * (rows + 1) * TN;
+    const int begin = (int)min((long)split * share, (long)pixels), end = begin + min(share, pixels - begin);
+    const size_t block_step = (size_t)splits * (rows + 1) * TN;
+    global float *sums = partial + ((size_t)group * blocks + block) * block_step + (size_t)split * (rows + 1) * TN;
     x += (size_t)group * group_c;
     dy += (size_t)group * group_o + (size_t)block * TN;
 
-    VEC gradient[KB], bias = (VEC)(0.0f);
+    VEC gradient[BUNCH * KB], bias[BUNCH];
     short at[KB];
+    for (int b = 0; b < many; b++) bias[b] = (VEC)(0.0f);
 #if PATCH
-    float patches[KB * PATCH];
-    const int depth = PATCH;
+    float panel[KB * PATCH + TM];
 #else
+    float panel[KB * STRIP + TM];
     global const float *row[KB];
     long start[KB];
     int py[KB], px[KB];
-    const int depth = group_c;
+    const int c_begin = range * span, c_end = min(c_begin + span, group_c);
 #endif
-    if (begin >= end)
-        for (int i = 0; i <= rows; i++) STORE(bias, sums + (size_t)i * TN);
 
     /* the place of the first pixel, then counted on */
-    const int many = together * out_h * out_w;
-    int first = begin / many * together, here = max(min(together, images - first), 1);
-    const int rest = begin - begin / many * many;
+    const int set = together * out_h * out_w;
+    int first = begin / set * together, here = max(min(together, images - first), 1);
+    const int rest = begin % set;
     int n = rest % here, oy = rest / here / out_w, ox = rest / here % out_w;
 
-    for (int p = begin; p < end; p += chunk) {
+    for (int p = begin; p == begin || p < end; p += chunk) {    // once at least: an empty share has zeros
         const int count = min(chunk, end - p);
         for (int k = 0; k < count; k++) {
             const int image = first + n, y = oy * stride_y - padding_y, x0 = ox * stride_x - padding_x;
-            gradient[k] = load_some(dy + (((size_t)image * out_h + oy) * out_w + ox) * out_c, width);
-            bias += gradient[k];
+            global const float *from = dy + (((size_t)image * out_h + oy) * out_w + ox) * out_c;
+            for (int b = 0; b < many; b++) {
+                gradient[b * KB + k] = load_some(from + b * TN, group_o - (block + b) * TN);
+                bias[b] += gradient[b * KB + k];
+            }
 #if PATCH
-            gather(x, patches + k * PATCH, image, y, x0, in_h, in_w, in_c, group_c, kernel_h, kernel_w, dilation_y, dilation_x);
+            at[k] = k;
+            gather(x, panel + k * PATCH, image, y, x0, in_h, in_w, in_c, group_c, kernel_h, kernel_w, dilation_y, dilation_x);
 #else
             py[k] = y, px[k] = x0;
             start[k] = (((long)image * in_h + y) * in_w + x0) * in_c;
@@ -309,11 +361,7 @@ kernel void weights(global const float *restrict x, global const float *restrict
             }
         }
 #if PATCH
-        {
-            const int valid = count, tap = 0;
-#define ROW(j) (patches + j * PATCH + c)
-#define GRADIENT(j) gradient[j]
-            const float *a;
+        add_products(panel, PATCH, PATCH, gradient, at, count, sums, block_step, many, p == begin);
 #else
         for (int tap = 0; tap < kernel_h * kernel_w; tap++) {
             const int ty = tap / kernel_w * dilation_y, tx = tap % kernel_w * dilation_x;
@@ -324,30 +372,18 @@ kernel void weights(global const float *restrict x, global const float *restrict
                 at[valid] = k;
                 valid += (uint)(py[k] + ty) < (uint)in_h & (uint)(px[k] + tx) < (uint)in_w;
             }
-#define ROW(j) (row[j] + c)
-#define GRADIENT(j) gradient[at[j]]
-            global const float *a;
-#endif
-            for (int c0 = 0; c0 < depth; c0 += TM) {
-                const int c = min(c0, depth - TM);      // the last tile reaches back over what is done
-                EACH(CLEAR)
-                for (int j = 0; j < valid; j++) {
-                    a = ROW(j);
-                    const VEC line = GRADIENT(j);
-#define ADD_PRODUCT(i) sum##i = FMA((VEC)(a[i]), line, sum##i);
-                    EACH(ADD_PRODUCT)
-                }
-                global float *to = sums + ((size_t)tap * depth + c) * TN;
-#define KEEP(i)                                                                     \
-                if (c + i >= c0) {                                                  \
-                    if (p != begin) sum##i += LOAD(to + i * TN);                    \
-                    STORE(sum##i, to + i * TN);                                     \
-                }
-                EACH(KEEP)
+            if (valid == 0 && p != begin) continue;
+            for (int c = c_begin; c < c_end; c += STRIP) {
+                const int depth = min(STRIP, c_end - c);
+                pack_panel(row, valid, c, depth, panel);
+                add_products(panel, STRIP, depth, gradient, at, valid, sums + ((size_t)tap * group_c + c) * TN, block_step,
+                             many, p == begin);
             }
         }
+#endif
     }
-    STORE(bias, sums + (size_t)rows * TN);
+    if (range == 0)
+        for (int b = 0; b < many; b++) STORE(bias[b], sums + b * block_step + (size_t)rows * TN);
 }
 
 /* Sums the splits in order and writes [O][G][F], and dbias where has_bias. An item takes `span` channels of one block. */

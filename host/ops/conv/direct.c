@@ -1,15 +1,17 @@
 /* The direct engine (kernels/conv/direct.cl): any convolution, register-tiled, without patches in memory. */
 #include "ops/conv/engine.h"
 
-enum { TILE = 6, WIDTH = 16, CHUNK = 128 };                     // of a CPU: TM, TN, KB
-enum { GPU_TILE = 4, GPU_WIDTH = 4, GPU_CHUNK = 16 };
+/* TM, TN, KB, STRIP, BUNCH of the kernels */
+struct tiling { int tile, width, chunk, strip, bunch; };
+static const struct tiling for_cpu = {6, 16, 64, 24, 4}, for_gpu = {4, 4, 16, 4, 1};
+enum { CACHED_SUMS = 256 << 10, MOST_PARTIAL = 32 << 20 };     // bytes
 enum { FEW_CHANNELS = 8, LONGEST_PATCH = 256 };                 // where patches are gathered first
 
 struct direct {
-    int tile, width, chunk;
+    struct tiling t;
     int patch;                              // length of a patch, 0: none are gathered
     int blocks_out, blocks_in;              // of `width` channels in a group
-    int splits;                             // of the pixels, in the weight gradient
+    int bunch, bunches, span, ranges, splits;       // the shares of an item of the weight gradient: blocks_out, channels, pixels
     struct bl_tensor *packed_forward, *packed_data;             // [group][block][tap][channel][width]
     struct bl_tensor *zeros;                // as many as the larger group has channels
     struct bl_tensor *partial;              // [group][block][split][taps*group_in + 1][width]
@@ -20,32 +22,38 @@ struct direct {
 
 static int64_t clamp(int64_t value, int64_t low, int64_t high) { return value < low ? low : value > high ? high : value; }
 
-/* Enough items to keep the device busy to the end, few enough that the partial sums stay small. */
-static int choose_splits(const struct bl_conv *conv, const struct direct *d) {
-    int64_t pixels = bl_node_batch(conv->node) * conv->out_h * conv->out_w;
-    int64_t items = conv->units * (conv->cpu ? 16 : 256), blocks = (int64_t)d->blocks_out * conv->attrs.groups;
-    int64_t bytes = 4 * blocks * ((int64_t)conv->taps * conv->group_in + 1) * d->width;
-    int64_t most = clamp(((int64_t)32 << 20) / bytes, 1, 4096);
-    return (int)clamp(bl_conv_div_up(items, blocks), 1, clamp(bl_conv_div_up(pixels, d->chunk), 1, most));
+/* An item's sums should stay in its core's cache, and the items be enough to keep the device busy to the end. */
+static void share_weights(const struct bl_conv *conv, struct direct *d) {
+    d->bunches = (int)bl_conv_div_up(d->blocks_out, d->t.bunch);
+    d->bunch = (int)bl_conv_div_up(d->blocks_out, d->bunches);
+    int64_t channel = 4 * (int64_t)d->bunch * d->t.width * conv->taps, room = bl_conv_div_up(CACHED_SUMS, channel);
+    int64_t span = d->patch ? conv->group_in : clamp(room / d->t.strip, 1, 1 << 20) * d->t.strip;
+    d->ranges = (int)bl_conv_div_up(conv->group_in, span);
+    d->span = (int)(bl_conv_div_up(bl_conv_div_up(conv->group_in, d->ranges), d->t.tile) * d->t.tile);
+    int64_t pixels = bl_node_batch(conv->node) * conv->out_h * conv->out_w, groups = conv->attrs.groups;
+    int64_t items = conv->units * (conv->cpu ? 16 : 256), columns = (int64_t)d->bunches * d->ranges * groups;
+    int64_t bytes = 4 * groups * d->blocks_out * ((int64_t)conv->taps * conv->group_in + 1) * d->t.width;
+    int64_t most = clamp(MOST_PARTIAL / bytes, 1, 4096);
+    d->splits = (int)clamp(bl_conv_div_up(items, columns), 1, clamp(bl_conv_div_up(pixels, d->t.chunk), 1, most));
 }
 
 static int setup(struct bl_conv *conv) {
     struct direct *d = conv->state = bl_calloc(1, sizeof *d);
     if (!d) return BLANCH_ENOMEM;
     const int groups = conv->attrs.groups, features = conv->taps * conv->group_in;
-    d->tile = conv->cpu ? TILE : GPU_TILE, d->width = conv->cpu ? WIDTH : GPU_WIDTH, d->chunk = conv->cpu ? CHUNK : GPU_CHUNK;
+    d->t = conv->cpu ? for_cpu : for_gpu;
     if (conv->cpu && conv->taps > 1 && conv->group_in < FEW_CHANNELS && features <= LONGEST_PATCH) d->patch = features;
-    d->blocks_out = (int)bl_conv_div_up(conv->group_out, d->width);
-    d->blocks_in = (int)bl_conv_div_up(conv->group_in, d->width);
-    d->splits = choose_splits(conv, d);
-    int64_t forward = (int64_t)groups * d->blocks_out * features * d->width;
-    int64_t data = (int64_t)groups * d->blocks_in * conv->taps * conv->group_out * d->width;
+    d->blocks_out = (int)bl_conv_div_up(conv->group_out, d->t.width);
+    d->blocks_in = (int)bl_conv_div_up(conv->group_in, d->t.width);
+    share_weights(conv, d);
+    int64_t forward = (int64_t)groups * d->blocks_out * features * d->t.width;
+    int64_t data = (int64_t)groups * d->blocks_in * conv->taps * conv->group_out * d->t.width;
     int64_t zeros = conv->attrs.out_channels > conv->group_in ? conv->attrs.out_channels : conv->group_in;
     if (zeros < conv->attrs.in_channels) zeros = conv->attrs.in_channels;
     if (!(d->packed_forward = bl_node_workspace(conv->node, BL_LIFE_KEPT, forward))) return BLANCH_ENOMEM;
     if (!(d->zeros = bl_node_workspace(conv->node, BL_LIFE_KEPT, zeros))) return BLANCH_ENOMEM;
     if (!bl_node_training(conv->node)) return 0;
-    int64_t partial = (int64_t)groups * d->blocks_out * d->splits * (features + 1) * d->width;
+    int64_t partial = (int64_t)groups * d->blocks_out * d->splits * (features + 1) * d->t.width;
     if (!(d->packed_data = bl_node_workspace(conv->node, BL_LIFE_KEPT, data))) return BLANCH_ENOMEM;
     if (!(d->partial = bl_node_workspace(conv->node, BL_LIFE_BACKWARD, partial))) return BLANCH_ENOMEM;
     return 0;
@@ -53,7 +61,8 @@ static int setup(struct bl_conv *conv) {
 
 static int get(const struct bl_conv *conv, const char *function, int tile, int patch, struct bl_kernel **kernel) {
     const struct direct *d = conv->state;
-    const struct bl_define defines[] = {{"TM", tile}, {"TN", d->width}, {"KB", d->chunk}, {"PATCH", patch}};
+    const struct bl_define defines[] = {{"TM", tile}, {"TN", d->t.width}, {"KB", d->t.chunk},
+                                        {"STRIP", d->t.strip}, {"BUNCH", d->t.bunch}, {"PATCH", patch}};
     return bl_kernel_get(conv->node->dev, "conv/direct", function, defines, BL_COUNT(defines), kernel);
 }
 
@@ -61,13 +70,13 @@ static int prepare(struct bl_conv *conv) {
     struct direct *d = conv->state;
     const int depth = d->patch ? d->patch : conv->group_in;
     int code = bl_mem_fill(d->zeros->mem, 0, 4 * (size_t)d->zeros->count, 0.0f);
-    if (code || (code = get(conv, "pack_forward", d->tile, 0, &d->pack_forward)) ||
-        (code = get(conv, "convolve", d->tile, d->patch, &d->forward)) || !bl_node_training(conv->node))
+    if (code || (code = get(conv, "pack_forward", d->t.tile, 0, &d->pack_forward)) ||
+        (code = get(conv, "convolve", d->t.tile, d->patch, &d->forward)) || !bl_node_training(conv->node))
         return code;
-    if ((code = get(conv, "pack_data", d->tile, 0, &d->pack_data)) || (code = get(conv, "convolve", d->tile, 0, &d->data)) ||
-        (code = get(conv, "weights", (int)clamp(d->tile, 1, depth), d->patch, &d->weights)))
+    if ((code = get(conv, "pack_data", d->t.tile, 0, &d->pack_data)) || (code = get(conv, "convolve", d->t.tile, 0, &d->data)) ||
+        (code = get(conv, "weights", (int)clamp(d->t.tile, 1, depth), d->patch, &d->weights)))
         return code;
-    return get(conv, "reduce", d->tile, 0, &d->reduce);
+    return get(conv, "reduce", d->t.tile, 0, &d->reduce);
 }
 
 /* Items of one, or what the launcher likes. */
@@ -111,16 +120,17 @@ struct pass {
 
 /* The images that are walked together: a tile's at least, so that its taps fall inside or outside together. */
 static int images_together(const struct bl_conv *conv, int64_t pixels) {
+    const struct direct *d = conv->state;
     const struct bl_conv_attrs *a = &conv->attrs;
     if (!a->padding[0] && !a->padding[1] && conv->out_h * a->stride[0] == conv->h) return 1;
-    return conv->cpu ? (pixels >= 1024 ? TILE : 4 * TILE) : 1;
+    return conv->cpu ? (pixels >= 1024 ? d->t.tile : 4 * d->t.tile) : 1;
 }
 
 /* Tiles per item: about 4 million operations, but at least 12 items for a compute unit. */
 static int strip_of(const struct bl_conv *conv, const struct pass *p, int64_t tiles, int64_t columns) {
     const struct direct *d = conv->state;
     if (!conv->cpu) return 1;
-    double work = 2.0 * d->tile * d->width * p->in_c * p->y.taps * p->x_axis.taps * (p->patches ? p->blocks : 1) + 1000;
+    double work = 2.0 * d->t.tile * d->t.width * p->in_c * p->y.taps * p->x_axis.taps * (p->patches ? p->blocks : 1) + 1000;
     return (int)clamp(tiles * columns / (12 * conv->units), 1, clamp((int64_t)(4e6 / work), 1, 1024));
 }
 
@@ -128,9 +138,9 @@ static int convolve(const struct bl_conv *conv, int images, const struct pass *p
     const struct direct *d = conv->state;
     const struct axis *y = &p->y, *x = &p->x_axis;
     const int groups = conv->attrs.groups;
-    int64_t tiles = bl_conv_div_up((int64_t)images * y->grid * x->grid, d->tile);
+    int64_t tiles = bl_conv_div_up((int64_t)images * y->grid * x->grid, d->t.tile);
     int64_t blocks = p->patches ? 1 : p->blocks, strip = strip_of(conv, p, tiles, blocks * groups), strips = bl_conv_div_up(tiles, strip);
-    bool blocks_first = !conv->cpu || (int64_t)p->blocks * d->width * conv->taps * p->in_c * 4 <= 256 << 10;
+    bool blocks_first = !conv->cpu || (int64_t)p->blocks * d->t.width * conv->taps * p->in_c * 4 <= 256 << 10;
     struct bl_range items = blocks_first ? range(conv, blocks, strips, groups) : range(conv, strips, blocks, groups);
     return bl_launch(p->kernel, items, BL_MEM(p->x->mem), BL_MEM(p->packed->mem), BL_MEM(p->bias), BL_MEM(p->out->mem),
                      BL_MEM(d->zeros->mem), BL_I32(images), BL_I32(images_together(conv, (int64_t)y->grid * x->grid)),
@@ -205,13 +215,13 @@ static int backward_weights(struct bl_conv *conv, const struct bl_run *run, cons
     const struct direct *d = conv->state;
     const struct bl_conv_attrs *a = &conv->attrs;
     const int span = conv->cpu ? (int)clamp(512 / conv->taps, 1, 512) : 1;
-    int code = bl_launch(d->weights, range(conv, d->blocks_out, d->splits, a->groups), BL_MEM(x->mem), BL_MEM(dy->mem),
+    int code = bl_launch(d->weights, range(conv, d->bunches, d->splits, (int64_t)a->groups * d->ranges), BL_MEM(x->mem), BL_MEM(dy->mem),
                          BL_MEM(d->partial->mem), BL_I32(run->n), BL_I32(images_together(conv, conv->out_h * conv->out_w)),
                          BL_I32(conv->h), BL_I32(conv->w), BL_I32(a->in_channels), BL_I32(conv->group_in),
                          BL_I32(conv->out_h), BL_I32(conv->out_w), BL_I32(a->out_channels), BL_I32(conv->group_out),
                          BL_I32(a->kernel[0]), BL_I32(a->kernel[1]), BL_I32(a->stride[0]), BL_I32(a->stride[1]),
                          BL_I32(a->padding[0]), BL_I32(a->padding[1]), BL_I32(a->dilation[0]), BL_I32(a->dilation[1]),
-                         BL_I32(d->blocks_out), BL_I32(d->splits));
+                         BL_I32(d->blocks_out), BL_I32(d->bunch), BL_I32(d->splits), BL_I32(d->ranges), BL_I32(d->span));
     if (code) return code;
     return bl_launch(d->reduce, range(conv, bl_conv_div_up(conv->group_in, span), d->blocks_out, a->groups), BL_MEM(d->partial->mem),
                      BL_MEM(dweight), BL_MEM(dbias ? dbias : dweight), BL_I32(conv->group_in), BL_I32(conv->group_out),
