@@ -32,12 +32,12 @@ int bl_fail(int code, const char *format, ...) {
 }
 
 int bl_fail_in(int code, const char *format, ...) {
-    char text[sizeof message];
+    char prefix[1024], text[sizeof message];
     va_list args;
     va_start(args, format);
-    int length = vsnprintf(text, sizeof text, format, args);
+    vsnprintf(prefix, sizeof prefix, format, args);
     va_end(args);
-    if (length >= 0 && (size_t)length < sizeof text) snprintf(text + length, sizeof text - (size_t)length, ": %s", message);
+    snprintf(text, sizeof text, "%s: %.3000s", prefix, message);
     memcpy(message, text, sizeof message);
     return code;
 }
