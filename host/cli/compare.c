@@ -42,11 +42,19 @@ double bl_samples_quantile(const struct bl_samples *samples, double part) {
 
 /* --- opening -------------------------------------------------------------------------------- */
 
+static int open_device(struct bl_compare *c, const char *spec) {
+    int code = blanch_device_open(&c->device[c->devices], spec, c->common.max_alloc);
+    if (code) return code;
+    const char *name = blanch_device_info(c->device[c->devices])->name;
+    bool taken = false;
+    for (int d = 0; d < c->devices; d++) taken |= !strcmp(c->label[d], name);
+    snprintf(c->label[c->devices], sizeof c->label[0], taken ? "%s (%s)" : "%s", name, spec);
+    c->devices++;
+    return 0;
+}
+
 static int open_devices(struct bl_compare *c) {
-    if (!c->device_list) {
-        c->devices = 1;
-        return blanch_device_open(&c->device[0], c->common.device, c->common.max_alloc);
-    }
+    if (!c->device_list) return open_device(c, c->common.device);
     char *list = bl_strdup(c->device_list), *rest = NULL;
     int code = list ? 0 : BLANCH_ENOMEM;
     for (char *spec = list ? strtok_r(list, ",", &rest) : NULL; spec && !code; spec = strtok_r(NULL, ",", &rest)) {
@@ -54,8 +62,7 @@ static int open_devices(struct bl_compare *c) {
             code = bl_fail(BLANCH_EUSAGE, "--devices takes at most %d devices", BL_COMPARE_DEVICES);
             break;
         }
-        code = blanch_device_open(&c->device[c->devices], spec, c->common.max_alloc);
-        if (!code) c->devices++;
+        code = open_device(c, spec);
     }
     free(list);
     if (!code && !c->devices) code = bl_fail(BLANCH_EUSAGE, "--devices names no device; `blanch devices` lists them");
@@ -77,7 +84,7 @@ static int parse_norms(const struct bl_compare *c, enum blanch_norm *norms, int 
     return code;
 }
 
-static int open_run(struct bl_compare *c, struct blanch_device *dev, enum blanch_norm norm) {
+static int open_run(struct bl_compare *c, int device, enum blanch_norm norm) {
     struct bl_compare_run *run = &c->run[c->runs++];
     struct blanch_network_options network = {
         .model = c->common.model, .norm = norm, .nd = c->nd, .batch = c->common.batch,
@@ -87,11 +94,12 @@ static int open_run(struct bl_compare *c, struct blanch_device *dev, enum blanch
     struct bl_loader_options loader = {
         .split = BL_TRAIN, .view = c->view, .batch = c->common.batch, .training = true, .seed = (uint64_t)c->common.seed,
     };
-    run->dev = dev;
+    run->dev = c->device[device];
+    run->device = c->label[device];
     run->norm = norm;
     run->epochs = cJSON_CreateArray();
     if (!run->epochs) return bl_fail(BLANCH_ENOMEM, "out of host memory");
-    int code = blanch_network_create(&run->net, dev, &network);
+    int code = blanch_network_create(&run->net, run->dev, &network);
     if (!code) code = bl_ledger_create(&run->ledger, run->net->graph);
     if (!code) code = bl_loader_open(&run->loader, c->data, &loader);
     return code ? bl_fail_in(code, "%s with %s", c->common.model, bl_norm_name(norm)) : 0;
@@ -103,7 +111,7 @@ static int open_runs(struct bl_compare *c) {
     if (!code && c->devices * count > BL_COMPARE_RUNS)
         code = bl_fail(BLANCH_EUSAGE, "%d networks at once are too many: at most %d", c->devices * count, BL_COMPARE_RUNS);
     for (int d = 0; d < c->devices && !code; d++)
-        for (int n = 0; n < count && !code; n++) code = open_run(c, c->device[d], norms[n]);
+        for (int n = 0; n < count && !code; n++) code = open_run(c, d, norms[n]);
     return code;
 }
 
@@ -171,7 +179,7 @@ static int log_step(struct bl_compare *c, const struct bl_compare_run *run, cons
                     float lr, double ms) {
     cJSON *line = cJSON_CreateObject();
     cJSON_AddStringToObject(line, "type", "step");
-    cJSON_AddStringToObject(line, "device", blanch_device_info(run->dev)->name);
+    cJSON_AddStringToObject(line, "device", run->device);
     cJSON_AddStringToObject(line, "norm", bl_norm_name(run->norm));
     cJSON_AddNumberToObject(line, "step", (double)c->done + 1);
     cJSON_AddNumberToObject(line, "epoch", (double)batch->epoch + 1);
@@ -201,7 +209,7 @@ static int end_epoch(struct bl_compare *c, struct bl_compare_run *run, uint64_t 
     cJSON *logged = cJSON_Duplicate(line, true);
     cJSON_AddItemToArray(run->epochs, line);
     cJSON_AddStringToObject(logged, "type", "epoch");
-    cJSON_AddStringToObject(logged, "device", blanch_device_info(run->dev)->name);
+    cJSON_AddStringToObject(logged, "device", run->device);
     cJSON_AddStringToObject(logged, "norm", bl_norm_name(run->norm));
     run->epoch = (struct blanch_metrics){0};
     run->epoch_s = 0;

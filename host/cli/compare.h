@@ -13,6 +13,7 @@ double bl_samples_quantile(const struct bl_samples *samples, double part);      
 
 struct bl_compare_run {                     // one network on one device
     struct blanch_device *dev;              // owned by the comparison
+    const char *device;                     // its label, also the comparison's
     enum blanch_norm norm;
     struct blanch_network *net;
     struct bl_loader *loader;
@@ -36,6 +37,7 @@ struct bl_compare {
     struct bl_dataset *data;
     struct bl_view view;
     struct blanch_device *device[BL_COMPARE_DEVICES];
+    char label[BL_COMPARE_DEVICES][300];    // the device's name; where two are equal, with its spec
     struct bl_compare_run run[BL_COMPARE_RUNS];
     int devices, runs;
     int64_t done;                           // steps of each run

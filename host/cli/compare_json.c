@@ -14,9 +14,9 @@ static void add_number(cJSON *object, const char *key, double value, int digits)
 
 /* --- what was asked for ----------------------------------------------------------------------- */
 
-static cJSON *device_json(const struct blanch_device_info *info) {
+static cJSON *device_json(const struct blanch_device_info *info, const char *label) {
     cJSON *json = cJSON_CreateObject();
-    cJSON_AddStringToObject(json, "name", info->name);
+    cJSON_AddStringToObject(json, "name", label);
     cJSON_AddStringToObject(json, "kind", info->kind == BLANCH_CPU ? "cpu" : info->kind == BLANCH_GPU ? "gpu" : "accelerator");
     cJSON_AddStringToObject(json, "platform", info->platform_name);
     cJSON_AddStringToObject(json, "vendor", info->vendor);
@@ -49,7 +49,8 @@ static void add_settings(cJSON *json, const struct bl_compare *c) {
     cJSON_AddItemToObject(json, "weight_decay", bl_json_number((double)c->sgd.weight_decay, 6));
     cJSON_AddNumberToObject(json, "seed", (double)c->common.seed);
     cJSON *devices = cJSON_AddArrayToObject(json, "devices");
-    for (int d = 0; d < c->devices; d++) cJSON_AddItemToArray(devices, device_json(blanch_device_info(c->device[d])));
+    for (int d = 0; d < c->devices; d++)
+        cJSON_AddItemToArray(devices, device_json(blanch_device_info(c->device[d]), c->label[d]));
 }
 
 static void add_nd(cJSON *settings, const struct bl_nd_attrs *nd) {
@@ -92,7 +93,7 @@ cJSON *bl_compare_config(const struct bl_compare *c) {
     runs = cJSON_AddArrayToObject(json, "runs");
     for (int r = 0; r < c->runs; r++) {
         cJSON *run = cJSON_CreateObject();
-        cJSON_AddStringToObject(run, "device", blanch_device_info(c->run[r].dev)->name);
+        cJSON_AddStringToObject(run, "device", c->run[r].device);
         cJSON_AddStringToObject(run, "norm", bl_norm_name(c->run[r].norm));
         cJSON_AddItemToObject(run, "settings", settings_of(c->run[r].net));
         cJSON_AddItemToArray(runs, run);
@@ -131,7 +132,7 @@ static cJSON *run_json(const struct bl_compare *c, const struct bl_compare_run *
     cJSON *json = cJSON_CreateObject();
     const struct bl_samples *steps = step_samples(run);
     double ms = bl_samples_quantile(steps, 0.5), inference = bl_samples_quantile(&run->inference, 0.5);
-    cJSON_AddStringToObject(json, "device", blanch_device_info(run->dev)->name);
+    cJSON_AddStringToObject(json, "device", run->device);
     cJSON_AddStringToObject(json, "norm", bl_norm_name(run->norm));
     cJSON_AddItemToObject(json, "settings", settings_of(run->net));
     cJSON_AddNumberToObject(json, "parameters", (double)bl_graph_trainable(run->net->graph));
@@ -274,7 +275,7 @@ static int add_pair(cJSON *pairs, const struct bl_compare_run *bn, const struct 
     if (code || (code = rows_of(&right, nd))) goto done;
     cJSON *pair = cJSON_CreateObject();
     cJSON_AddItemToArray(pairs, pair);
-    cJSON_AddStringToObject(pair, "device", blanch_device_info(bn->dev)->name);
+    cJSON_AddStringToObject(pair, "device", bn->device);
     cJSON_AddItemToObject(pair, "settings", settings_of(nd->net));
     add_number(pair, "bn_step_ms", a, 6);
     add_number(pair, "nd_step_ms", b, 6);

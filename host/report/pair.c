@@ -147,6 +147,7 @@ static void put_bars(struct bl_html *html, const struct rows *rows) {
                     bl_phase_styles[p].css, bl_phase_styles[p].label);
     bl_html(html, "</ul>\n<div class=\"bars\">\n");
     for (int r = 0; r < rows->count; r++) {
+        if (!rows->row[r].layer && fmax(rows->row[r].bn_ms, rows->row[r].nd_ms) < scale / 200) continue;
         bl_html(html, "<div class=\"name\">");
         put_name(html, &rows->row[r]);
         bl_html(html, "</div>");
