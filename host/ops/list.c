@@ -7,6 +7,7 @@
     X(avgpool2d)             \
     X(batchnorm2d)           \
     X(cat)                   \
+    X(channel_deconv)        \
     X(conv2d)                \
     X(dropout)               \
     X(flatten)               \

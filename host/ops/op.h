@@ -118,6 +118,7 @@ struct bl_batchnorm_attrs { int channels; float eps, momentum; };
 struct bl_pool_attrs { int kernel[2], stride[2], padding[2]; };
 struct bl_slice_attrs { int begin, end; };  // end 0: to the edge
 struct bl_dropout_attrs { float p; };
+struct bl_channel_deconv_attrs { int block, n_iter, cov_sampling_stride; float eps, momentum; };
 
 const struct bl_op *bl_op_find(const char *name);   // NULL: unknown
 extern const struct bl_op *const bl_op_list[];      // NULL-terminated

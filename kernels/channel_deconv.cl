@@ -1,0 +1,256 @@
+/* Whitening of activations; host/ops/channel_deconv.c has the order of things.
+ *   y = D (x - mean) for the channels of G blocks of b, channel i*G + j being feature i of block j; D = S^(-1/2), truncated, of
+ *   S = sum of samples x x^T / count + eps I. The other channels: y = (x - m) / sqrt(v + eps), m and v over all their samples.
+ * x, y: NHWC. Rows: (pixels*G, b), row p*G + j. Column j*pixels + p is a sample where `step` divides it. Matrices (b, b).
+ * The iteration: W_0 = S/s, s = |S|; T = (3I - W)/2; Z' = TZ; W' = W T^2; R = I - W. Its gradient, from R' = R^2 (3I + R)/4 and
+ * Z' = (I + R/2) Z:
+ *   Rbar = sym(Z Zbar')/2 + 3/4 (M + M^T) + 1/4 (P + P^T), M = R Rbar', P = R (M + M^T/2); Zbar = Zbar' + sym(R Zbar')/2
+ *   Sbar = -Rbar_0/s + S (<Rbar_0, S>/s^3 - <Dbar, Z_K>/(2 s^2.5))
+ * A work-item takes a run of pixels, samples, images or matrix rows; those that sum a whole matrix or batch are one item.
+ * `add` other than 0 adds to what dx holds. No -D parameters. */
+
+/* This item's share [BEGIN, END) of total units in dimension d. */
+#define SHARE_OF(d, total) (((size_t)(total) + get_global_size(d) - 1) / get_global_size(d))
+#define BEGIN(d, total) (get_global_id(d) * SHARE_OF(d, total))
+#define END(d, total) min(BEGIN(d, total) + SHARE_OF(d, total), (size_t)(total))
+
+/* --- rows --------------------------------------------------------------------------------------- */
+
+kernel void gather(global const float *x, global const float *mean, global float *rows, long pixels, int channels, int groups,
+                   int block, int centred) {
+    for (size_t p = BEGIN(0, pixels); p < END(0, pixels); p++)
+        for (int j = 0; j < groups; j++)
+            for (int i = 0; i < block; i++)
+                rows[(p * groups + j) * block + i] = x[p * channels + i * groups + j] - (centred ? mean[i] : 0.0f);
+}
+
+kernel void scatter(global const float *rows, global float *y, long pixels, int channels, int groups, int block) {
+    for (size_t p = BEGIN(0, pixels); p < END(0, pixels); p++)
+        for (int i = 0; i < block; i++)
+            for (int j = 0; j < groups; j++) y[p * channels + i * groups + j] = rows[(p * groups + j) * block + i];
+}
+
+kernel void sample(global const float *x, global float *samples, long count, int step, long pixels, int channels, int groups, int block) {
+    for (size_t k = BEGIN(0, count); k < END(0, count); k++) {
+        const size_t column = k * step, j = column / pixels, p = column % pixels;
+        for (int i = 0; i < block; i++) samples[k * block + i] = x[p * channels + i * groups + j];
+    }
+}
+
+/* partial[k] = sum of the rows of part k of `parts`. */
+kernel void sums(global const float *rows, global float *partial, long count, int block, int parts) {
+    const size_t each = ((size_t)count + parts - 1) / parts;
+    for (size_t k = BEGIN(1, parts); k < END(1, parts); k++)
+        for (size_t i = BEGIN(0, block); i < END(0, block); i++) {
+            float sum = 0.0f;
+            for (size_t r = k * each; r < min((k + 1) * each, (size_t)count); r++) sum += rows[r * block + i];
+            partial[k * block + i] = sum;
+        }
+}
+
+kernel void mean(global const float *partial, global float *mean, int parts, int block, float scale) {
+    for (size_t i = BEGIN(0, block); i < END(0, block); i++) {
+        float sum = 0.0f;
+        for (int k = 0; k < parts; k++) sum += partial[k * block + i];
+        mean[i] = sum * scale;
+    }
+}
+
+/* --- the iteration ------------------------------------------------------------------------------ */
+
+/* Adds eps to the diagonal of S; scalars[0] = |S|. One item. */
+kernel void norm(global float *s, global float *scalars, int n, float eps) {
+    if (get_global_id(0)) return;
+    float sum = 0.0f;
+    for (int i = 0; i < n; i++) {
+        float row = 0.0f;
+        s[i * n + i] += eps;
+        for (int j = 0; j < n; j++) row += s[i * n + j] * s[i * n + j];
+        sum += row;
+    }
+    scalars[0] = sqrt(sum);
+}
+
+kernel void begin(global const float *s, global const float *scalars, global float *w, global float *r, global float *z, int n) {
+    for (size_t i = BEGIN(0, n); i < END(0, n); i++)
+        for (int j = 0; j < n; j++) {
+            const float one = (int)i == j ? 1.0f : 0.0f, value = s[i * n + j] / scalars[0];
+            w[i * n + j] = value;
+            r[i * n + j] = one - value;
+            z[i * n + j] = 1.5f * one - 0.5f * value;
+        }
+}
+
+kernel void residual(global const float *w, global float *r, int n, int k) {
+    const size_t offset = (size_t)k * n * n;
+    for (size_t i = BEGIN(0, n); i < END(0, n); i++)
+        for (int j = 0; j < n; j++) r[offset + i * n + j] = ((int)i == j ? 1.0f : 0.0f) - w[offset + i * n + j];
+}
+
+kernel void finish(global const float *z, global const float *scalars, global float *deconv, int n, int last) {
+    const size_t offset = (size_t)last * n * n;
+    for (size_t i = BEGIN(0, n); i < END(0, n); i++)
+        for (int j = 0; j < n; j++) deconv[i * n + j] = z[offset + i * n + j] / sqrt(scalars[0]);
+}
+
+/* Averages value in, or copies it the first time. */
+kernel void track(global const float *value, global float *running, long count, float momentum, int first) {
+    for (size_t i = BEGIN(0, count); i < END(0, count); i++)
+        running[i] = first ? value[i] : running[i] + momentum * (value[i] - running[i]);
+}
+
+/* --- the iteration's gradient ------------------------------------------------------------------- */
+
+kernel void back_begin(global const float *ddeconv, global const float *scalars, global float *zbar, int n) {
+    for (size_t i = BEGIN(0, n); i < END(0, n); i++)
+        for (int j = 0; j < n; j++) zbar[i * n + j] = 0.5f * (ddeconv[i * n + j] + ddeconv[j * n + i]) / sqrt(scalars[0]);
+}
+
+kernel void back_mix(global const float *m, global float *mixed, int n) {
+    for (size_t i = BEGIN(0, n); i < END(0, n); i++)
+        for (int j = 0; j < n; j++) mixed[i * n + j] = m[i * n + j] + 0.5f * m[j * n + i];
+}
+
+kernel void back_step(global const float *m, global const float *p, global const float *t, global const float *h, global float *rbar,
+                      global float *zbar, int n, int has_next, int is_first) {
+    for (size_t i = BEGIN(0, n); i < END(0, n); i++)
+        for (int j = 0; j < n; j++) {
+            const size_t at = i * n + j, across = j * (size_t)n + i;
+            float value = is_first ? 0.5f * zbar[at] : 0.25f * (t[at] + t[across]);
+            if (has_next) value += 0.75f * (m[at] + m[across]) + 0.25f * (p[at] + p[across]);
+            rbar[at] = value;
+            if (!is_first) zbar[at] += 0.25f * (h[at] + h[across]);
+        }
+}
+
+/* scalars[1] = <Rbar, S>/s^3 - <Dbar, Z_K>/(2 s^2.5). One item. */
+kernel void back_dots(global const float *rbar, global const float *s, global const float *ddeconv, global const float *z,
+                      global float *scalars, int n, int last) {
+    if (get_global_id(0)) return;
+    const size_t offset = (size_t)last * n * n;
+    float with_s = 0.0f, with_z = 0.0f;
+    for (int i = 0; i < n; i++) {
+        float row_s = 0.0f, row_z = 0.0f;
+        for (int j = 0; j < n; j++) {
+            row_s += rbar[i * n + j] * s[i * n + j];
+            row_z += ddeconv[i * n + j] * z[offset + i * n + j];
+        }
+        with_s += row_s;
+        with_z += row_z;
+    }
+    const float norm = scalars[0];
+    scalars[1] = (with_s / norm - 0.5f * with_z / sqrt(norm)) / norm / norm;
+}
+
+kernel void back_finish(global const float *rbar, global const float *s, global const float *scalars, global float *sbar, int n) {
+    for (size_t i = BEGIN(0, n); i < END(0, n); i++)
+        for (int j = 0; j < n; j++) sbar[i * n + j] = s[i * n + j] * scalars[1] - rbar[i * n + j] / scalars[0];
+}
+
+/* dx = rows, and where the column is a sample also what comes through S and the mean. step 0: nothing comes through. */
+kernel void back_scatter(global const float *rows, global const float *samples, global const float *dmean, global float *dx, long pixels,
+                         int channels, int groups, int block, int step, int add) {
+    for (size_t p = BEGIN(0, pixels); p < END(0, pixels); p++)
+        for (int j = 0; j < groups; j++) {
+            const size_t column = j * (size_t)pixels + p;
+            const bool sampled = step && column % step == 0;
+            for (int i = 0; i < block; i++) {
+                const size_t to = p * channels + i * groups + j;
+                float value = rows[(p * groups + j) * block + i];
+                if (sampled) value += samples[column / step * block + i] + dmean[i];
+                dx[to] = add ? dx[to] + value : value;
+            }
+        }
+}
+
+/* --- the other channels ------------------------------------------------------------------------- */
+
+/* Element q of an image's other channels, counted (c, y, x). */
+#define REST(q) ((n * pixels + (q) % pixels) * (size_t)channels + head + (q) / pixels)
+
+/* partial[n] = mean and sum of squared distances from it of the image's samples. */
+kernel void tail_sums(global const float *x, global float *partial, int images, int pixels, int channels, int head, int step) {
+    const size_t all = (size_t)(channels - head) * pixels, count = (all + step - 1) / step;
+    for (size_t n = BEGIN(0, images); n < END(0, images); n++) {
+        float sum = 0.0f, square = 0.0f;
+        for (size_t q = 0; q < all; q += step) sum += x[REST(q)];
+        const float mean = sum / (float)count;
+        for (size_t q = 0; q < all; q += step) square += (x[REST(q)] - mean) * (x[REST(q)] - mean);
+        partial[n * 2] = mean;
+        partial[n * 2 + 1] = square;
+    }
+}
+
+/* constants = mean, 1/sqrt(var + eps); a single sample has variance 0. One item. */
+kernel void tail_merge(global const float *partial, global float *constants, global float *running_mean, global float *running_var,
+                       int images, int count, float eps, float momentum, int first) {
+    if (get_global_id(0)) return;
+    float mean = 0.0f, square = 0.0f;
+    for (int n = 0; n < images; n++) mean += partial[n * 2];
+    mean /= (float)images;
+    for (int n = 0; n < images; n++) {
+        const float d = partial[n * 2] - mean;
+        square += partial[n * 2 + 1] + (float)count * d * d;
+    }
+    const float total = (float)images * (float)count, var = total > 1.0f ? square / (total - 1.0f) : 0.0f;
+    constants[0] = mean;
+    constants[1] = 1.0f / sqrt(var + eps);
+    running_mean[0] = first ? mean : running_mean[0] + momentum * (mean - running_mean[0]);
+    running_var[0] = first ? var : running_var[0] + momentum * (var - running_var[0]);
+}
+
+kernel void tail_recall(global const float *running_mean, global const float *running_var, global float *constants, float eps) {
+    if (get_global_id(0)) return;
+    constants[0] = running_mean[0];
+    constants[1] = 1.0f / sqrt(running_var[0] + eps);
+}
+
+kernel void tail_apply(global const float *x, global const float *constants, global float *y, long pixels, int channels, int head) {
+    for (size_t p = BEGIN(0, pixels); p < END(0, pixels); p++)
+        for (size_t c = head; c < (size_t)channels; c++) y[p * channels + c] = (x[p * channels + c] - constants[0]) * constants[1];
+}
+
+/* partial[n] = sums of dy and of dy (x - mean) over the image. */
+kernel void tail_back_sums(global const float *x, global const float *dy, global const float *constants, global float *partial, int images,
+                           int pixels, int channels, int head) {
+    for (size_t n = BEGIN(0, images); n < END(0, images); n++) {
+        float sum = 0.0f, product = 0.0f;
+        for (size_t p = n * pixels; p < (n + 1) * pixels; p++) {
+            float pixel_sum = 0.0f, pixel_product = 0.0f;
+            for (size_t c = head; c < (size_t)channels; c++) {
+                pixel_sum += dy[p * channels + c];
+                pixel_product += dy[p * channels + c] * (x[p * channels + c] - constants[0]);
+            }
+            sum += pixel_sum;
+            product += pixel_product;
+        }
+        partial[n * 2] = sum;
+        partial[n * 2 + 1] = product;
+    }
+}
+
+/* For a sample: coefficients[0] comes through the mean, coefficients[1] (x - mean) through the variance. One item. */
+kernel void tail_back_merge(global const float *partial, global const float *constants, global float *coefficients, int images, int count) {
+    if (get_global_id(0)) return;
+    float sum = 0.0f, product = 0.0f;
+    for (int n = 0; n < images; n++) {
+        sum += partial[n * 2];
+        product += partial[n * 2 + 1];
+    }
+    const float total = (float)images * (float)count, inverse = constants[1];
+    coefficients[0] = -sum * inverse / total;
+    coefficients[1] = total > 1.0f ? -product * inverse * inverse * inverse / (total - 1.0f) : 0.0f;
+}
+
+/* step 0: nothing comes through mean and variance. */
+kernel void tail_back(global const float *x, global const float *dy, global const float *constants, global const float *coefficients,
+                      global float *dx, int images, int pixels, int channels, int head, int step, int add) {
+    const size_t all = (size_t)(channels - head) * pixels;
+    for (size_t n = BEGIN(0, images); n < END(0, images); n++)
+        for (size_t q = 0; q < all; q++) {
+            const size_t at = REST(q);
+            float value = dy[at] * constants[1];
+            if (step && q % step == 0) value += coefficients[0] + coefficients[1] * (x[at] - constants[0]);
+            dx[at] = add ? dx[at] + value : value;
+        }
+}
