@@ -14,7 +14,8 @@ struct program {
     char *file, *options;
     cl_program raw;
     struct bl_kernel *kernels;
-    char *cache_path;                       // where its binary is still to be saved; NULL: done
+    char *cache_path;                       // of its binary; NULL: no cache
+    bool cached;                            // built from the cache's binary, so nothing is to be saved
 };
 
 /* --- files ------------------------------------------------------------------------------------ */
@@ -167,16 +168,15 @@ void bl_programs_free(struct blanch_device *dev) {
     dev->programs = NULL;
 }
 
-static int program_build(struct blanch_device *dev, struct program *program) {
+static int program_build(struct blanch_device *dev, struct program *program, bool use_cache) {
     char *text = NULL;
     size_t size = 0;
     int code = source_of(program->file, &text, &size);
     if (code) return code;
-    program->cache_path = cache_path(dev, program->file, program->options, text, size);
-    if ((program->raw = from_binary(dev, program->cache_path, program->options))) {
-        free(program->cache_path);
-        program->cache_path = NULL;
-    } else code = from_source(dev, program->file, text, size, program->options, &program->raw);
+    if (!program->cache_path) program->cache_path = cache_path(dev, program->file, program->options, text, size);
+    program->raw = use_cache ? from_binary(dev, program->cache_path, program->options) : NULL;
+    program->cached = program->raw != NULL;
+    if (!program->raw) code = from_source(dev, program->file, text, size, program->options, &program->raw);
     free(text);
     return code;
 }
@@ -193,26 +193,49 @@ static int program_get(struct blanch_device *dev, const char *file, const struct
     struct program *program = bl_calloc(1, sizeof *program);
     if (!program) return free(options), BLANCH_ENOMEM;
     program->options = options, program->file = bl_strdup(file);
-    int code = program->file ? program_build(dev, program) : BLANCH_ENOMEM;
+    int code = program->file ? program_build(dev, program, true) : BLANCH_ENOMEM;
     if (code) return program_free(program), code;
     program->next = dev->programs;
     *out = dev->programs = program;
     return 0;
 }
 
+/* A binary that loads but lacks the kernel is a damaged cache entry: built anew from source, it replaces the entry. */
+static int create_raw(struct blanch_device *dev, struct program *program, const char *function, cl_kernel *raw) {
+    cl_int error;
+    *raw = clCreateKernel(program->raw, function, &error);
+    if (error && program->cached && !program->kernels) {
+        clReleaseProgram(program->raw);
+        int code = program_build(dev, program, false);
+        if (code) return code;
+        *raw = clCreateKernel(program->raw, function, &error);
+    }
+    if (error) return bl_cl_fail(error, "kernel %s of kernels/%s.cl", function, program->file);
+    if (!program->cached) {                 // saved only now: some drivers compile when the first kernel is made
+        if (program->cache_path) save_binary(program);
+        program->cached = true;
+    }
+    return 0;
+}
+
 static int kernel_new(struct blanch_device *dev, struct program *program, const char *function, struct bl_kernel **out) {
     struct bl_kernel *k = bl_calloc(1, sizeof *k);
     if (!k) return BLANCH_ENOMEM;
-    cl_int error;
     cl_uint args = 0;
     *k = (struct bl_kernel){.dev = dev, .name = bl_strdup(function)};
-    k->raw = clCreateKernel(program->raw, function, &error);
-    if (!error) error = clGetKernelInfo(k->raw, CL_KERNEL_NUM_ARGS, sizeof args, &args, NULL);
-    if (!error) error = clGetKernelWorkGroupInfo(k->raw, dev->id, CL_KERNEL_WORK_GROUP_SIZE, sizeof k->work_group, &k->work_group, NULL);
+    int code = create_raw(dev, program, function, &k->raw);
+    cl_int error = code ? 0 : clGetKernelInfo(k->raw, CL_KERNEL_NUM_ARGS, sizeof args, &args, NULL);
+    if (!code && !error) error = clGetKernelWorkGroupInfo(k->raw, dev->id, CL_KERNEL_WORK_GROUP_SIZE, sizeof k->work_group, &k->work_group, NULL);
     k->args = (int)args;
+    if (!code && error) code = bl_cl_fail(error, "kernel %s of kernels/%s.cl", function, program->file);
+    if (code || !k->name) {
+        if (k->raw) clReleaseKernel(k->raw);
+        free(k->name), free(k);
+        return code ? code : BLANCH_ENOMEM;
+    }
     k->next = program->kernels;
     *out = program->kernels = k;
-    return error ? bl_cl_fail(error, "kernel %s of kernels/%s.cl", function, program->file) : 0;
+    return 0;
 }
 
 int bl_kernel_get(struct blanch_device *dev, const char *file, const char *function, const struct bl_define *defines, int count,
@@ -222,13 +245,7 @@ int bl_kernel_get(struct blanch_device *dev, const char *file, const char *funct
     if (code) return code;
     for (struct bl_kernel *k = program->kernels; k; k = k->next)
         if (!strcmp(k->name, function)) return *kernel = k, 0;
-    if ((code = kernel_new(dev, program, function, kernel))) return code;
-    if (program->cache_path) {              // saved only now: some drivers compile when the first kernel is made
-        save_binary(program);
-        free(program->cache_path);
-        program->cache_path = NULL;
-    }
-    return 0;
+    return kernel_new(dev, program, function, kernel);
 }
 
 const char *bl_kernel_name(const struct bl_kernel *kernel) { return kernel->name; }

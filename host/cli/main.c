@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 static const struct bl_command *const commands[] = {
+    &bl_command_devices,
     &bl_command_models,
     &bl_command_train,
     &bl_command_eval,
