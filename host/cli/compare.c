@@ -243,7 +243,7 @@ static int step_run(struct bl_compare *c, struct bl_compare_run *run, bool recor
     if (!isfinite(metrics.loss))
         return bl_fail(BLANCH_EDIVERGED, "%s: the loss of step %lld is not finite; try a smaller --lr", bl_norm_name(run->norm),
                        (long long)c->done + 1);
-    run->total_s += 1e-3 * ms;
+    if (c->done) run->total_s += 1e-3 * ms;                 // the first step builds kernels, or finds them in the cache
     run->epoch_s += 1e-3 * ms;
     if (counts && (code = bl_samples_add(&run->wall[record], ms))) return code;
     if ((code = bl_samples_add(&run->loss, metrics.loss))) return code;

@@ -111,11 +111,11 @@ static void put_epochs(struct bl_html *html, const cJSON *const *runs, int count
 }
 
 void bl_html_curves(struct bl_html *html, const cJSON *document, const char *device) {
-    const cJSON *runs[MAX_RUNS];
+    const cJSON *runs[MAX_RUNS] = {NULL};
     int count = runs_of(document, device, runs);
     bl_html(html, "<h3>Learning</h3>\n<div class=\"charts\">\n");
     put_loss(html, runs, count, "step", "Training loss over steps", "step");
-    put_loss(html, runs, count, "seconds", "Training loss over time", "seconds of training, each network’s own");
+    put_loss(html, runs, count, "seconds", "Training loss over time", "seconds of its own training after the first step");
     put_accuracy(html, runs, count);
     bl_html(html, "</div>\n");
     put_epochs(html, runs, count);

@@ -240,10 +240,10 @@ static void put_result_card(struct bl_html *html, const cJSON *bn, const cJSON *
         a = bl_json_get(bn, "last_loss");
         b = bl_json_get(nd, "last_loss");
         if (isnan(a) || isnan(b)) return;
-        snprintf(value, sizeof value, "<i class=\"bn\">%.3f</i> <i class=\"to\">and</i> <i class=\"nd\">%.3f</i>", a, b);
+        snprintf(value, sizeof value, "<i class=\"bn\">%.3f</i> <i class=\"to\">/</i> <i class=\"nd\">%.3f</i>", a, b);
         snprintf(detail, sizeof detail, "mean of the last tenth of the steps");
     } else {
-        snprintf(value, sizeof value, "<i class=\"bn\">%.1f</i> <i class=\"to\">and</i> <i class=\"nd\">%.1f</i>&nbsp;%%", a, b);
+        snprintf(value, sizeof value, "<i class=\"bn\">%.1f</i> <i class=\"to\">/</i> <i class=\"nd\">%.1f</i>&nbsp;%%", a, b);
         snprintf(detail, sizeof detail, "after %d epoch%s", epochs, epochs == 1 ? "" : "s");
     }
     put_card(html, label, value, detail);
@@ -259,10 +259,10 @@ static void put_cards(struct bl_html *html, const cJSON *document, const cJSON *
     put_result_card(html, bn, nd);
     a = bl_json_get(bn, "inference_ms");
     b = bl_json_get(nd, "inference_ms");
-    snprintf(value, sizeof value, "<i class=\"bn\">%s</i> <i class=\"to\">and</i> <i class=\"nd\">%s</i>&nbsp;ms", bl_ms(a), bl_ms(b));
+    snprintf(value, sizeof value, "<i class=\"bn\">%s</i> <i class=\"to\">/</i> <i class=\"nd\">%s</i>&nbsp;ms", bl_ms(a), bl_ms(b));
     snprintf(detail, sizeof detail, "ND is folded into the weights: %s", bl_percent(100 * (b / a - 1)));
     if (!isnan(a) && !isnan(b)) put_card(html, "Inference of a batch, BN and ND", value, detail);
-    snprintf(value, sizeof value, "<i class=\"bn\">%s</i> <i class=\"to\">and</i> <i class=\"nd\">%s</i>",
+    snprintf(value, sizeof value, "<i class=\"bn\">%s</i> <i class=\"to\">/</i> <i class=\"nd\">%s</i>",
              bl_whole(bl_json_get(bn, "images_per_s")), bl_whole(bl_json_get(nd, "images_per_s")));
     put_card(html, "Training images a second, BN and ND", value, "median step");
     bl_html(html, "</ul>\n");

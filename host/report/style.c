@@ -54,7 +54,7 @@ const char bl_report_style[] =
     ".bars{grid-template-columns:1.6rem 1fr 3.6rem}.bars .name{grid-row:auto;grid-column:1/-1;max-width:none;font-weight:600}}"
     "@media print{:root{color-scheme:light}main{max-width:none;padding:0}body{font-size:11pt}.scroll{overflow:visible}"
     "h2,h3{break-after:avoid}tr{break-inside:avoid}table{font-size:8pt}th,td{padding:.2rem .35rem}"
-    ".cards li{background:none}}";
+    ".cards{grid-template-columns:repeat(4,1fr)}.cards li{background:none;padding:.5rem .6rem}.cards .value{font-size:1.1rem}}";
 
 const char bl_report_script[] =
     "document.querySelectorAll('table.sort').forEach(function(t){"
