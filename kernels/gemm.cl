@@ -34,8 +34,8 @@
 
 #ifdef FP_FAST_FMAF
 #define FMA(a, b, c) fma(a, b, c)
-#else
-#define FMA(a, b, c) mad(a, b, c)
+#else   // contracted under -cl-mad-enable where that is faster; PoCL's mad() is always a product and a sum
+#define FMA(a, b, c) ((a) * (b) + (c))
 #endif
 
 #if TM == 4
