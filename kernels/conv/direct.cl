@@ -14,7 +14,7 @@
  *  TM     pixels (channels in the weight gradient) of the register tile, 1..6 (6: with TN 16 it fills AVX2's registers)
  *  TN     outputs of the register tile: 4, 8 or 16 (16)
  *  KB     pixels that the weight gradient takes at a time (64)
- *  STRIP  channels that it packs at a time (24)
+ *  STRIP  channels that it packs at a time (48)
  *  BUNCH  most blocks of outputs that one of its items computes (4)
  *  PATCH  kh*kw*channels of a group where channels are few: patches of that length are gathered first, and the sum runs
  *         over them as over the channels of a 1x1 kernel; 0: off (0)
@@ -29,7 +29,7 @@
 #define KB 64
 #endif
 #ifndef STRIP
-#define STRIP 24
+#define STRIP 48
 #endif
 #ifndef BUNCH
 #define BUNCH 4

@@ -3,8 +3,8 @@
 
 /* TM, TN, KB, STRIP, BUNCH of the kernels */
 struct tiling { int tile, width, chunk, strip, bunch; };
-static const struct tiling for_cpu = {6, 16, 64, 24, 4}, for_gpu = {4, 4, 16, 4, 1};
-enum { CACHED_SUMS = 256 << 10, MOST_PARTIAL = 32 << 20 };     // bytes
+static const struct tiling for_cpu = {6, 16, 64, 48, 4}, for_gpu = {4, 4, 16, 4, 1};
+enum { CACHED = 256 << 10, MOST_PARTIAL = 32 << 20 };     // bytes
 enum { FEW_CHANNELS = 8, LONGEST_PATCH = 256 };                 // where patches are gathered first
 
 struct direct {
@@ -26,12 +26,12 @@ static int64_t clamp(int64_t value, int64_t low, int64_t high) { return value < 
 static void share_weights(const struct bl_conv *conv, struct direct *d) {
     d->bunches = (int)bl_conv_div_up(d->blocks_out, d->t.bunch);
     d->bunch = (int)bl_conv_div_up(d->blocks_out, d->bunches);
-    int64_t channel = 4 * (int64_t)d->bunch * d->t.width * conv->taps, room = bl_conv_div_up(CACHED_SUMS, channel);
+    int64_t channel = 4 * (int64_t)d->bunch * d->t.width * conv->taps, room = bl_conv_div_up(CACHED, channel);
     int64_t span = d->patch ? conv->group_in : clamp(room / d->t.strip, 1, 1 << 20) * d->t.strip;
     d->ranges = (int)bl_conv_div_up(conv->group_in, span);
     d->span = (int)(bl_conv_div_up(bl_conv_div_up(conv->group_in, d->ranges), d->t.tile) * d->t.tile);
     int64_t pixels = bl_node_batch(conv->node) * conv->out_h * conv->out_w, groups = conv->attrs.groups;
-    int64_t items = conv->units * (conv->cpu ? 16 : 256), columns = (int64_t)d->bunches * d->ranges * groups;
+    int64_t items = conv->units * (conv->cpu ? 32 : 256), columns = (int64_t)d->bunches * d->ranges * groups;
     int64_t bytes = 4 * groups * d->blocks_out * ((int64_t)conv->taps * conv->group_in + 1) * d->t.width;
     int64_t most = clamp(MOST_PARTIAL / bytes, 1, 4096);
     d->splits = (int)clamp(bl_conv_div_up(items, columns), 1, clamp(bl_conv_div_up(pixels, d->t.chunk), 1, most));
@@ -123,15 +123,24 @@ static int images_together(const struct bl_conv *conv, int64_t pixels) {
     const struct direct *d = conv->state;
     const struct bl_conv_attrs *a = &conv->attrs;
     if (!a->padding[0] && !a->padding[1] && conv->out_h * a->stride[0] == conv->h) return 1;
-    return conv->cpu ? (pixels >= 1024 ? d->t.tile : 4 * d->t.tile) : 1;
+    return conv->cpu ? (pixels >= 1024 ? d->t.tile : 2 * d->t.tile) : 1;
+}
+
+/* Either the weights of all blocks stay in the cache while the pixels pass (blocks vary fastest), or those of one block
+ * do. Without neighbours a short strip of pixels may stay instead. */
+static bool blocks_vary_first(const struct bl_conv *conv, const struct pass *p) {
+    const struct direct *d = conv->state;
+    return !conv->cpu || conv->taps == 1 || (int64_t)p->blocks * d->t.width * conv->taps * p->in_c * 4 <= CACHED;
 }
 
 /* Tiles per item: about 4 million operations, but at least 12 items for a compute unit. */
-static int strip_of(const struct bl_conv *conv, const struct pass *p, int64_t tiles, int64_t columns) {
+static int64_t strip_of(const struct bl_conv *conv, const struct pass *p, int64_t tiles, int64_t columns) {
     const struct direct *d = conv->state;
     if (!conv->cpu) return 1;
     double work = 2.0 * d->t.tile * d->t.width * p->in_c * p->y.taps * p->x_axis.taps * (p->patches ? p->blocks : 1) + 1000;
-    return (int)clamp(tiles * columns / (12 * conv->units), 1, clamp((int64_t)(4e6 / work), 1, 1024));
+    int64_t strip = (int64_t)(4e6 / work), room = CACHED / 2 / (4 * (int64_t)d->t.tile * p->in_c);
+    if (conv->taps == 1 && strip > room) strip = room;
+    return clamp(tiles * columns / (12 * conv->units), 1, clamp(strip, 1, 1024));
 }
 
 static int convolve(const struct bl_conv *conv, int images, const struct pass *p) {
@@ -140,7 +149,7 @@ static int convolve(const struct bl_conv *conv, int images, const struct pass *p
     const int groups = conv->attrs.groups;
     int64_t tiles = bl_conv_div_up((int64_t)images * y->grid * x->grid, d->t.tile);
     int64_t blocks = p->patches ? 1 : p->blocks, strip = strip_of(conv, p, tiles, blocks * groups), strips = bl_conv_div_up(tiles, strip);
-    bool blocks_first = !conv->cpu || (int64_t)p->blocks * d->t.width * conv->taps * p->in_c * 4 <= 256 << 10;
+    bool blocks_first = blocks_vary_first(conv, p);
     struct bl_range items = blocks_first ? range(conv, blocks, strips, groups) : range(conv, strips, blocks, groups);
     return bl_launch(p->kernel, items, BL_MEM(p->x->mem), BL_MEM(p->packed->mem), BL_MEM(p->bias), BL_MEM(p->out->mem),
                      BL_MEM(d->zeros->mem), BL_I32(images), BL_I32(images_together(conv, (int64_t)y->grid * x->grid)),
