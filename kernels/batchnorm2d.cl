@@ -1,4 +1,5 @@
-/* Batch normalisation: y = (x - mean) scale + bias with scale = weight / sqrt(var + eps), per channel.
+/* Batch normalisation: y = x scale + shift, scale = weight / sqrt(var + eps), shift = bias - mean scale, per channel. One rounding
+ * for each element: what is the larger of two stays the larger, which max pooling behind it needs.
  * Layout NHWC: rows are the pixels of all images, C = vectors*VEC channels. Sums go over chunks of rows, merged in order:
  *   statistics   partial[k] = (mean, sum of (x - mean)^2) of chunk k, two passes over a chunk that stays in the cache; the mean is
  *                summed from the chunk's first row, for channels whose mean is many deviations from zero
@@ -8,7 +9,7 @@
  *   gradients    partial[k] = (sum dy, sum dy (x - mean)) of chunk k
  *   finish       dweight = sum dy xhat, dbias = sum dy, and (a, b, c) of the next
  *   spread       dx = a dy + b (x - mean) + c; in training b and c are what flows through mean and variance, else zero
- * saved (3, C): mean, 1/sqrt(var + eps), scale. partial (chunks, 2, C). coefficients (3, C).
+ * saved (4, C): mean, 1/sqrt(var + eps), scale, shift. partial (chunks, 2, C). coefficients (3, C).
  * statistics, gradients: an item takes some vectors (dimension 0) of one chunk (1). apply, spread: of some rows. The others: some
  * vectors. `tile` rows are summed in registers before the sum is stored. `add` other than 0 adds to what dx holds.
  *   VEC   channels in a vector, 1 to 16, dividing the channels; required */
@@ -26,6 +27,13 @@ typedef float vec;
 typedef JOIN(float, VEC) vec;
 #define LOAD(p) JOIN(vload, VEC)(0, p)
 #define STORE(v, p) JOIN(vstore, VEC)(v, 0, p)
+#endif
+
+/* PoCL 3.1 does not define FP_FAST_FMAF; its compiler says that the target has the instruction. */
+#if defined(FP_FAST_FMAF) || defined(__FMA__) || defined(__ARM_FEATURE_FMA)
+#define FMA(a, b, c) fma(a, b, c)
+#else
+#define FMA(a, b, c) mad(a, b, c)
 #endif
 
 /* This item's share [BEGIN, END) of total units in dimension d. */
@@ -54,7 +62,7 @@ kernel void statistics(global const float *restrict x, global float *restrict pa
             vec sum = (vec)(0.0f);
             for (size_t q = r; q < end; q++) {
                 const vec d = LOAD(x + q * channels + v * VEC) - centre;
-                sum = mad(d, d, sum);
+                sum = FMA(d, d, sum);
             }
             if (r != first) sum += LOAD(square + v * VEC);
             STORE(sum, square + v * VEC);
@@ -62,15 +70,16 @@ kernel void statistics(global const float *restrict x, global float *restrict pa
     }
 }
 
-static void constants(global float *saved, size_t channels, size_t at, vec mean, vec var, vec weight, float eps) {
-    const vec inverse = 1.0f / sqrt(var + eps);
+static void constants(global float *saved, size_t channels, size_t at, vec mean, vec var, vec weight, vec bias, float eps) {
+    const vec inverse = 1.0f / sqrt(var + eps), scale = weight * inverse;
     STORE(mean, saved + at);
     STORE(inverse, saved + channels + at);
-    STORE(weight * inverse, saved + 2 * channels + at);
+    STORE(scale, saved + 2 * channels + at);
+    STORE(FMA(-mean, scale, bias), saved + 3 * channels + at);
 }
 
-kernel void summarise(global const float *partial, global const float *weight, global float *running_mean, global float *running_var,
-                      global float *saved, long rows, int vectors, long chunk, float eps, float momentum) {
+kernel void summarise(global const float *partial, global const float *weight, global const float *bias, global float *running_mean,
+                      global float *running_var, global float *saved, long rows, int vectors, long chunk, float eps, float momentum) {
     const size_t channels = (size_t)vectors * VEC, chunks = ((size_t)rows + chunk - 1) / chunk;
     for (size_t v = BEGIN(0, vectors); v < END(0, vectors); v++) {
         const size_t at = v * VEC;
@@ -78,7 +87,7 @@ kernel void summarise(global const float *partial, global const float *weight, g
         vec shift = (vec)(0.0f), square = (vec)(0.0f);
         for (size_t k = 1; k < chunks; k++) {
             const float share = (float)min((size_t)chunk, (size_t)rows - k * chunk) / (float)rows;
-            shift = mad((vec)(share), LOAD(partial + k * 2 * channels + at) - origin, shift);
+            shift = FMA((vec)(share), LOAD(partial + k * 2 * channels + at) - origin, shift);
         }
         const vec mean = origin + shift;
         for (size_t k = 0; k < chunks; k++) {
@@ -86,30 +95,29 @@ kernel void summarise(global const float *partial, global const float *weight, g
             const vec d = LOAD(partial + k * 2 * channels + at) - mean;
             square += LOAD(partial + (k * 2 + 1) * channels + at) + n * d * d;
         }
-        constants(saved, channels, at, mean, square / (float)rows, LOAD(weight + at), eps);
+        constants(saved, channels, at, mean, square / (float)rows, LOAD(weight + at), LOAD(bias + at), eps);
         const vec old_mean = LOAD(running_mean + at), old_var = LOAD(running_var + at);
         STORE(old_mean + momentum * (mean - old_mean), running_mean + at);
         STORE(old_var + momentum * (square / (float)(rows - 1) - old_var), running_var + at);
     }
 }
 
-kernel void recall(global const float *weight, global const float *running_mean, global const float *running_var,
+kernel void recall(global const float *weight, global const float *bias, global const float *running_mean, global const float *running_var,
                    global float *saved, int vectors, float eps) {
     const size_t channels = (size_t)vectors * VEC;
     for (size_t v = BEGIN(0, vectors); v < END(0, vectors); v++) {
         const size_t at = v * VEC;
-        constants(saved, channels, at, LOAD(running_mean + at), LOAD(running_var + at), LOAD(weight + at), eps);
+        constants(saved, channels, at, LOAD(running_mean + at), LOAD(running_var + at), LOAD(weight + at), LOAD(bias + at), eps);
     }
 }
 
-kernel void apply(global const float *restrict x, global const float *restrict saved, global const float *restrict bias,
-                  global float *restrict y, long rows, int vectors) {
+kernel void apply(global const float *restrict x, global const float *restrict saved, global float *restrict y, long rows, int vectors) {
     const size_t channels = (size_t)vectors * VEC, end = END(1, rows), v0 = BEGIN(0, vectors), v1 = END(0, vectors);
+    global const float *scale = saved + 2 * channels, *shift = saved + 3 * channels;
     for (size_t r = BEGIN(1, rows); r < end; r++)
         for (size_t v = v0; v < v1; v++) {
             const size_t at = r * channels + v * VEC;
-            const vec d = LOAD(x + at) - LOAD(saved + v * VEC);
-            STORE(mad(d, LOAD(saved + 2 * channels + v * VEC), LOAD(bias + v * VEC)), y + at);
+            STORE(FMA(LOAD(x + at), LOAD(scale + v * VEC), LOAD(shift + v * VEC)), y + at);
         }
 }
 
@@ -127,7 +135,7 @@ kernel void gradients(global const float *restrict x, global const float *restri
             for (size_t q = r; q < end; q++) {
                 const vec g = LOAD(dy + q * channels + v * VEC);
                 sum += g;
-                product = mad(g, LOAD(x + q * channels + v * VEC) - mean, product);
+                product = FMA(g, LOAD(x + q * channels + v * VEC) - mean, product);
             }
             if (r != first) sum += LOAD(sums + v * VEC), product += LOAD(products + v * VEC);
             STORE(sum, sums + v * VEC);
@@ -164,8 +172,8 @@ kernel void spread(global const float *restrict x, global const float *restrict 
         for (size_t v = v0; v < v1; v++) {
             const size_t at = r * channels + v * VEC;
             const vec d = LOAD(x + at) - LOAD(mean + v * VEC);
-            vec g = mad(LOAD(coefficients + v * VEC), LOAD(dy + at), LOAD(coefficients + 2 * channels + v * VEC));
-            g = mad(LOAD(coefficients + channels + v * VEC), d, g);
+            vec g = FMA(LOAD(coefficients + v * VEC), LOAD(dy + at), LOAD(coefficients + 2 * channels + v * VEC));
+            g = FMA(LOAD(coefficients + channels + v * VEC), d, g);
             if (add) g += LOAD(dx + at);
             STORE(g, dx + at);
         }

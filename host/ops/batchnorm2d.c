@@ -8,7 +8,7 @@ struct state {
     int vec, tile;                          // rows summed in registers before they join a chunk's sum
     int64_t chunk;                          // rows (pixels) of a partial sum
     struct bl_kernel *statistics, *summarise, *recall, *apply, *gradients, *finish, *spread;
-    struct bl_tensor *saved;                // mean, 1/deviation, scale: (3, C)
+    struct bl_tensor *saved;                // mean, 1/deviation, scale, shift: (4, C)
     struct bl_tensor *partial, *partial_back;       // (chunks, 2, C)
     struct bl_tensor *spreading;            // dx = a dy + b (x - mean) + c: (3, C)
 };
@@ -39,7 +39,7 @@ static int setup(struct bl_node *node) {
     state->chunk = bl_on_cpu(node->dev) ? CPU_CHUNK_BYTES / (4 * x->c) : rows * (x->c / state->vec) / GPU_ITEMS;
     if (state->chunk < MIN_CHUNK) state->chunk = MIN_CHUNK;
     state->tile = bl_on_cpu(node->dev) ? CPU_TILE : (int)state->chunk;
-    state->saved = bl_node_workspace(node, BL_LIFE_SAVED, 3 * x->c);
+    state->saved = bl_node_workspace(node, BL_LIFE_SAVED, 4 * x->c);
     if (!bl_node_training(node)) return 0;
     state->partial = bl_node_workspace(node, BL_LIFE_FORWARD, 2 * x->c * chunks_of(rows, state->chunk));
     state->partial_back = bl_node_workspace(node, BL_LIFE_BACKWARD, 2 * x->c * chunks_of(rows, state->chunk));
@@ -76,8 +76,8 @@ static int measure(struct bl_node *node, const struct bl_run *run) {
     if (code) return code;
     node->buffer[2]->value++;
     return bl_launch(state->summarise, bl_share(node->dev, vectors, 8 * state->vec * chunks), BL_MEM(state->partial->mem),
-                     BL_MEM(node->param[0]->data.mem), BL_MEM(node->buffer[0]->data.mem), BL_MEM(node->buffer[1]->data.mem),
-                     BL_MEM(state->saved->mem), BL_I64(rows), BL_I32(vectors), BL_I64(state->chunk), BL_F32(attrs->eps),
+                     BL_MEM(node->param[0]->data.mem), BL_MEM(node->param[1]->data.mem), BL_MEM(node->buffer[0]->data.mem),
+                     BL_MEM(node->buffer[1]->data.mem), BL_MEM(state->saved->mem), BL_I64(rows), BL_I32(vectors), BL_I64(state->chunk), BL_F32(attrs->eps),
                      BL_F32(attrs->momentum));
 }
 
@@ -85,13 +85,14 @@ static int forward(struct bl_node *node, const struct bl_run *run) {
     const struct bl_batchnorm_attrs *attrs = node->attrs;
     struct state *state = node->state;
     int64_t rows = rows_of(node, run->n), vectors = node->out->c / state->vec;
-    int code = run->training ? measure(node, run)
-                             : bl_launch(state->recall, bl_share(node->dev, vectors, 24 * state->vec), BL_MEM(node->param[0]->data.mem),
-                                         BL_MEM(node->buffer[0]->data.mem), BL_MEM(node->buffer[1]->data.mem),
-                                         BL_MEM(state->saved->mem), BL_I32(vectors), BL_F32(attrs->eps));
+    int code;
+    if (run->training) code = measure(node, run);
+    else code = bl_launch(state->recall, bl_share(node->dev, vectors, 32 * state->vec), BL_MEM(node->param[0]->data.mem),
+                          BL_MEM(node->param[1]->data.mem), BL_MEM(node->buffer[0]->data.mem), BL_MEM(node->buffer[1]->data.mem),
+                          BL_MEM(state->saved->mem), BL_I32(vectors), BL_F32(attrs->eps));
     if (code) return code;
     return bl_launch(state->apply, bl_share_rows(node->dev, vectors, rows, 8 * node->out->c), BL_MEM(node->in[0]->mem),
-                     BL_MEM(state->saved->mem), BL_MEM(node->param[1]->data.mem), BL_MEM(node->out->mem), BL_I64(rows), BL_I32(vectors));
+                     BL_MEM(state->saved->mem), BL_MEM(node->out->mem), BL_I64(rows), BL_I32(vectors));
 }
 
 static int backward(struct bl_node *node, const struct bl_run *run) {
