@@ -1,5 +1,5 @@
-/* Batch normalisation: y = x scale + shift, scale = weight / sqrt(var + eps), shift = bias - mean scale, per channel. One rounding
- * for each element: what is the larger of two stays the larger, which max pooling behind it needs.
+/* Batch normalisation: y = x scale + shift, scale = weight / sqrt(var + eps), shift = bias - mean scale, per channel, one multiply-add
+ * for each element, whose other roundings a channel's elements share.
  * Layout NHWC: rows are the pixels of all images, C = vectors*VEC channels. Sums go over chunks of rows, merged in order:
  *   statistics   partial[k] = (mean, sum of (x - mean)^2) of chunk k, two passes over a chunk that stays in the cache; the mean is
  *                summed from the chunk's first row, for channels whose mean is many deviations from zero
@@ -29,8 +29,7 @@ typedef JOIN(float, VEC) vec;
 #define STORE(v, p) JOIN(vstore, VEC)(v, 0, p)
 #endif
 
-/* PoCL 3.1 does not define FP_FAST_FMAF; its compiler says that the target has the instruction. */
-#if defined(FP_FAST_FMAF) || defined(__FMA__) || defined(__ARM_FEATURE_FMA)
+#ifdef FP_FAST_FMAF
 #define FMA(a, b, c) fma(a, b, c)
 #else
 #define FMA(a, b, c) mad(a, b, c)
