@@ -14,7 +14,7 @@
  *  TM     pixels (channels in the weight gradient) of the register tile, 1..6 (6: with TN 16 it fills AVX2's registers)
  *  TN     outputs of the register tile: 4, 8 or 16 (16)
  *  KB     pixels that the weight gradient takes at a time (64)
- *  STRIP  channels that it packs at a time (48)
+ *  STRIP  channels that it packs at a time, a multiple of TM unless no more than TM are there (48)
  *  BUNCH  most blocks of outputs that one of its items computes (4)
  *  PATCH  kh*kw*channels of a group where channels are few: patches of that length are gathered first, and the sum runs
  *         over them as over the channels of a 1x1 kernel; 0: off (0)
@@ -257,8 +257,8 @@ kernel void convolve(global const float *restrict x, global const float *restric
 
 /* --- weight gradient -------------------------------------------------------------------------- */
 
-/* to[block][c][TN] += sum over j < count of panel[j][c] gradient[block][at[j]]; `first`: overwrites. The panel has at least
- * TM - 1 values beyond its end. */
+/* to[block][c][TN] += sum over j < count of panel[j][c] gradient[block][at[j]]; `first`: overwrites. Beyond depth, the
+ * rows of the panel have something up to a multiple of TM. */
 void add_products(const float *panel, int pitch, int depth, const VEC *gradient, const short *at, int count, global float *to,
                   size_t block_step, int blocks, bool first)
 {
@@ -283,7 +283,7 @@ void add_products(const float *panel, int pitch, int depth, const VEC *gradient,
 }
 
 #if !PATCH
-/* Channels c..c+depth of the listed rows, side by side. */
+/* Channels c..c+depth of the listed rows, side by side, then zeros up to a multiple of TM. */
 void pack_panel(global const float *const *row, int count, int c, int depth, float *panel)
 {
     if (depth == STRIP) {
@@ -291,8 +291,9 @@ void pack_panel(global const float *const *row, int count, int c, int depth, flo
             for (int i = 0; i < STRIP; i++) panel[j * STRIP + i] = row[j][c + i];
         return;
     }
+    const int padded = (depth + TM - 1) / TM * TM;
     for (int j = 0; j < count; j++)
-        for (int i = 0; i < depth; i++) panel[j * STRIP + i] = row[j][c + i];
+        for (int i = 0; i < padded; i++) panel[j * STRIP + i] = i < depth ? row[j][c + i] : 0.0f;
 }
 #endif
 
@@ -321,9 +322,12 @@ kernel void weights(global const float *restrict x, global const float *restrict
     short at[KB];
     for (int b = 0; b < many; b++) bias[b] = (VEC)(0.0f);
 #if PATCH
-    float panel[KB * PATCH + TM];
+    const int pitch = (PATCH + TM - 1) / TM * TM;
+    float panel[KB * ((PATCH + TM - 1) / TM * TM)];
+    for (int k = 0; k < KB; k++)
+        for (int i = PATCH; i < pitch; i++) panel[k * pitch + i] = 0.0f;
 #else
-    float panel[KB * STRIP + TM];
+    float panel[KB * STRIP];
     global const float *row[KB];
     long start[KB];
     int py[KB], px[KB];
@@ -347,7 +351,7 @@ kernel void weights(global const float *restrict x, global const float *restrict
             }
 #if PATCH
             at[k] = k;
-            gather(x, panel + k * PATCH, image, y, x0, in_h, in_w, in_c, group_c, kernel_h, kernel_w, dilation_y, dilation_x);
+            gather(x, panel + k * pitch, image, y, x0, in_h, in_w, in_c, group_c, kernel_h, kernel_w, dilation_y, dilation_x);
 #else
             py[k] = y, px[k] = x0;
             start[k] = (((long)image * in_h + y) * in_w + x0) * in_c;
@@ -361,7 +365,7 @@ kernel void weights(global const float *restrict x, global const float *restrict
             }
         }
 #if PATCH
-        add_products(panel, PATCH, PATCH, gradient, at, count, sums, block_step, many, p == begin);
+        add_products(panel, pitch, PATCH, gradient, at, count, sums, block_step, many, p == begin);
 #else
         for (int tap = 0; tap < kernel_h * kernel_w; tap++) {
             const int ty = tap / kernel_w * dilation_y, tx = tap % kernel_w * dilation_x;
