@@ -7,7 +7,7 @@
 #include <string.h>
 #include <time.h>
 
-static _Thread_local char message[4096];
+static _Thread_local char message[32768];  // holds a compiler's whole log
 
 const char *blanch_error_message(void) { return message; }
 
@@ -37,7 +37,7 @@ int bl_fail_in(int code, const char *format, ...) {
     va_start(args, format);
     vsnprintf(prefix, sizeof prefix, format, args);
     va_end(args);
-    snprintf(text, sizeof text, "%s: %.3000s", prefix, message);
+    snprintf(text, sizeof text, "%s: %.*s", prefix, (int)(sizeof message - sizeof prefix - 3), message);
     memcpy(message, text, sizeof message);
     return code;
 }
@@ -51,8 +51,8 @@ void *bl_calloc(size_t count, size_t size) {
 int bl_grow(void **data, size_t *capacity, size_t need, size_t element) {
     if (need <= *capacity) return 0;
     size_t larger = *capacity ? *capacity : 8;
-    while (larger < need) larger *= 2;
-    void *moved = realloc(*data, larger * element);
+    while (larger < need) larger = larger > SIZE_MAX / 2 ? need : larger * 2;
+    void *moved = larger > SIZE_MAX / element ? NULL : realloc(*data, larger * element);
     if (!moved) return bl_fail(BLANCH_ENOMEM, "out of host memory for %zu elements of %zu bytes", larger, element);
     *data = moved, *capacity = larger;
     return 0;
@@ -99,7 +99,8 @@ void bl_philox_raw(const uint32_t counter[4], const uint32_t key[2], uint32_t ou
 
 /* Counter: position (64 bits), stream (64 bits). Key: seed's two halves, the purpose mixed into the upper one. */
 void bl_philox(uint64_t seed, enum bl_purpose purpose, uint64_t position, uint64_t stream, uint32_t out[4]) {
-    const uint32_t counter[4] = {(uint32_t)position, (uint32_t)(position >> 32), (uint32_t)stream, (uint32_t)(stream >> 32)};
+    const uint32_t counter[4] = {(uint32_t)position, (uint32_t)(position >> 32), (uint32_t)stream,
+                                 (uint32_t)(stream >> 32)};
     const uint32_t key[2] = {(uint32_t)seed, (uint32_t)(seed >> 32) ^ ((uint32_t)purpose * 0x85EBCA6Bu)};
     bl_philox_raw(counter, key, out);
 }

@@ -4,15 +4,18 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-const char *const bl_phase_names[BL_PHASES] = {"forward", "backward_data", "backward_weights", "covariance", "inverse_sqrt", "fold",
-                                               "whiten_backward", "norm", "activation", "pool", "loss", "update", "load", "wait", "other"};
+const char *const bl_phase_names[BL_PHASES] = {
+    "forward", "backward_data", "backward_weights", "covariance", "inverse_sqrt", "fold", "whiten_backward", "norm",
+    "activation", "pool", "loss", "update", "load", "wait", "other"};
 
 /* --- launching -------------------------------------------------------------------------------- */
 
 static cl_int set_arg(cl_kernel kernel, cl_uint index, const struct bl_arg *arg) {
     cl_mem mem;
     switch (arg->kind) {
-    case BL_ARG_MEM: mem = arg->mem ? bl_raw_mem(arg->mem) : NULL; return clSetKernelArg(kernel, index, sizeof mem, &mem);
+    case BL_ARG_MEM:
+        mem = arg->mem ? bl_raw_mem(arg->mem) : NULL;
+        return clSetKernelArg(kernel, index, sizeof mem, &mem);
     case BL_ARG_I32: return clSetKernelArg(kernel, index, sizeof(cl_int), &arg->i32);
     case BL_ARG_I64: return clSetKernelArg(kernel, index, sizeof(cl_long), &arg->i64);
     case BL_ARG_F32: return clSetKernelArg(kernel, index, sizeof(cl_float), &arg->f32);
@@ -20,13 +23,15 @@ static cl_int set_arg(cl_kernel kernel, cl_uint index, const struct bl_arg *arg)
     }
 }
 
-/* Fills in what the caller left open: a power of two in the first dimension, within all limits, no wider than the work. */
+/* Fills in what the caller left open: a power of two in the first dimension, within all limits, little wider than the
+ * work. */
 static void choose_sizes(const struct bl_kernel *k, struct bl_range *range) {
     const struct blanch_device_info *info = &k->dev->info;
     for (int i = 0; i < 3; i++)
         if (!range->global[i]) range->global[i] = 1;
     if (!range->local[0]) {
-        size_t limit = k->work_group < 64 ? k->work_group : 64, local = 1;
+        size_t others = (range->local[1] ? range->local[1] : 1) * (range->local[2] ? range->local[2] : 1);
+        size_t limit = k->work_group / others < 64 ? k->work_group / others : 64, local = 1;
         if (limit > info->max_work_item[0]) limit = info->max_work_item[0];
         while (local * 2 <= limit && local < range->global[0]) local *= 2;
         range->local[0] = local;
@@ -37,27 +42,52 @@ static void choose_sizes(const struct bl_kernel *k, struct bl_range *range) {
     }
 }
 
-int bl_launch_args(struct bl_kernel *k, struct bl_range range, const struct bl_arg *args, int count) {
-    struct blanch_device *dev = k->dev;
-    if (count != k->args) return bl_fail(BLANCH_EDEVICE, "kernel %s takes %d arguments, %d are given", k->name, k->args, count);
+/* Some drivers end the process where the argument itself is too large, so the sum is checked before any is set. */
+static int set_args(struct bl_kernel *k, const struct bl_arg *args, int count) {
+    const struct blanch_device_info *info = &k->dev->info;
+    uint64_t local = k->local_memory;
+    if (count != k->args)
+        return bl_fail(BLANCH_EDEVICE, "kernel %s takes %d arguments, %d are given", k->name, k->args, count);
+    for (int i = 0; i < count; i++)
+        if (args[i].kind == BL_ARG_LOCAL) local += args[i].bytes;
+    if (local > info->local_memory)
+        return bl_fail(BLANCH_ELIMIT, "kernel %s: %llu bytes of local memory, where %s has %llu", k->name,
+                       (unsigned long long)local, info->name, (unsigned long long)info->local_memory);
     for (int i = 0; i < count; i++) {
         cl_int error = set_arg(k->raw, (cl_uint)i, &args[i]);
         if (error) return bl_cl_fail(error, "kernel %s, argument %d", k->name, i);
     }
+    return 0;
+}
+
+static int check_sizes(const struct bl_kernel *k, const struct bl_range *range) {
+    const struct blanch_device_info *info = &k->dev->info;
+    const size_t *local = range->local, *most = info->max_work_item;
+    if (local[0] <= most[0] && local[1] <= most[1] && local[2] <= most[2] &&
+        local[0] * local[1] * local[2] <= k->work_group) return 0;
+    return bl_fail(BLANCH_ELIMIT,
+                   "kernel %s: a work-group of %zu x %zu x %zu, where %s allows %zu items, at most %zu x %zu x %zu",
+                   k->name, local[0], local[1], local[2], info->name, k->work_group, most[0], most[1], most[2]);
+}
+
+int bl_launch_args(struct bl_kernel *k, struct bl_range range, const struct bl_arg *args, int count) {
+    struct blanch_device *dev = k->dev;
     choose_sizes(k, &range);
-    if (range.local[0] * range.local[1] * range.local[2] > k->work_group)
-        return bl_fail(BLANCH_EDEVICE, "kernel %s: a work-group of %zu x %zu x %zu, where %s allows %zu items", k->name, range.local[0],
-                       range.local[1], range.local[2], dev->info.name, k->work_group);
+    int code = check_sizes(k, &range);
+    if (code || (code = set_args(k, args, count))) return code;
     cl_event event = NULL;
-    cl_int error = clEnqueueNDRangeKernel(dev->queue, k->raw, 3, NULL, range.global, range.local, 0, NULL, dev->recording ? &event : NULL);
+    const size_t *global = range.global, *local = range.local;
+    cl_int error = clEnqueueNDRangeKernel(dev->queue, k->raw, 3, NULL, global, local, 0, NULL,
+                                          dev->recording ? &event : NULL);
     if (error)
-        return bl_cl_fail(error, "kernel %s of %zu x %zu x %zu items in groups of %zu x %zu x %zu on %s", k->name, range.global[0],
-                          range.global[1], range.global[2], range.local[0], range.local[1], range.local[2], dev->info.name);
+        return bl_cl_fail(error, "kernel %s of %zu x %zu x %zu items in groups of %zu x %zu x %zu on %s", k->name,
+                          global[0], global[1], global[2], local[0], local[1], local[2], dev->info.name);
     bl_count_launch(dev);
     return event ? bl_record_event(dev, k->name, event) : 0;
 }
 
-/* A driver that starts work only when told to would idle, one that collects without bound could be reset. */
+/* A driver that starts work only when told to would idle, one that collects without bound could be reset. What fails
+ * here fails again, and is told, at the next command. */
 void bl_count_launch(struct blanch_device *dev) {
     dev->launches++;
     if (++dev->unflushed >= 32) dev->unflushed = 0, clFlush(dev->queue);
@@ -79,7 +109,7 @@ int bl_flush(struct blanch_device *dev) {
 
 void bl_tag(struct blanch_device *dev, int layer, enum bl_phase phase) { dev->layer = layer, dev->phase = phase; }
 bool bl_recording(const struct blanch_device *dev) { return dev->recording; }
-void bl_record(struct blanch_device *dev, bool on) { dev->recording = on && dev->profiling; }
+void bl_record(struct blanch_device *dev, bool on) { dev->recording = on; }
 
 int bl_record_event(struct blanch_device *dev, const char *name, cl_event event) {
     if (bl_grow((void **)&dev->records, &dev->record_capacity, dev->record_count + 1, sizeof *dev->records)) {
@@ -90,6 +120,7 @@ int bl_record_event(struct blanch_device *dev, const char *name, cl_event event)
     return 0;
 }
 
+/* 0 where the driver keeps no times. */
 static uint64_t moment(cl_event event, cl_profiling_info what) {
     cl_ulong value = 0;
     return clGetEventProfilingInfo(event, what, sizeof value, &value, NULL) ? 0 : value;
@@ -101,8 +132,10 @@ int bl_record_take(struct blanch_device *dev, const struct bl_span **spans, int 
     for (size_t i = 0; i < dev->record_count; i++) {
         struct record *r = &dev->records[i];
         if (!code)
-            dev->spans[i] = (struct bl_span){r->layer, r->phase, r->name, moment(r->event, CL_PROFILING_COMMAND_QUEUED),
-                                             moment(r->event, CL_PROFILING_COMMAND_START), moment(r->event, CL_PROFILING_COMMAND_END)};
+            dev->spans[i] = (struct bl_span){r->layer, r->phase, r->name,
+                                             moment(r->event, CL_PROFILING_COMMAND_QUEUED),
+                                             moment(r->event, CL_PROFILING_COMMAND_START),
+                                             moment(r->event, CL_PROFILING_COMMAND_END)};
         clReleaseEvent(r->event);
     }
     *spans = dev->spans, *count = code ? 0 : (int)dev->record_count;

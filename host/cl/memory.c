@@ -6,7 +6,8 @@ struct bl_mem {
     struct blanch_device *dev;
     cl_mem raw;
     size_t size;
-    bool part;
+    cl_mem root;                            // of a part: the buffer that it lies in, for OpenCL knows no part of a part
+    size_t origin;                          // bytes from the root's start
 };
 
 static int pass(struct blanch_device *dev, cl_int error, cl_event event, const char *what, size_t bytes) {
@@ -14,14 +15,36 @@ static int pass(struct blanch_device *dev, cl_int error, cl_event event, const c
     return event ? bl_record_event(dev, what, event) : 0;
 }
 
+/* Some drivers accept what they cannot give, so the limits are checked here. */
+static int within_limits(const struct blanch_device *dev, size_t bytes) {
+    const struct blanch_device_info *info = &dev->info;
+    if (!bytes) return bl_fail(BLANCH_ELIMIT, "a buffer of no bytes on %s", info->name);
+    if (bytes > info->max_alloc)
+        return bl_fail(BLANCH_ELIMIT, "a buffer of %.1f MiB, where %s allows %.1f MiB", (double)bytes / 1048576,
+                       info->name, (double)info->max_alloc / 1048576);
+    if (dev->used + bytes > info->global_memory)
+        return bl_fail(BLANCH_ELIMIT, "%.1f MiB more than the %.1f MiB in use, where %s has %.1f MiB",
+                       (double)bytes / 1048576, (double)dev->used / 1048576, info->name,
+                       (double)info->global_memory / 1048576);
+    return 0;
+}
+
+static bool no_room(cl_int error) {
+    return error == CL_MEM_OBJECT_ALLOCATION_FAILURE || error == CL_OUT_OF_RESOURCES || error == CL_INVALID_BUFFER_SIZE;
+}
+
+/* NaN in every whole float; a tail shorter than one gets the bytes of one. */
+static int poison(struct bl_mem *mem) {
+    const float nan = __builtin_nanf("");
+    size_t whole = mem->size / sizeof nan * sizeof nan, rest = mem->size - whole;
+    int code = whole ? bl_mem_fill(mem, 0, whole, nan) : 0;
+    return code || !rest ? code : bl_mem_write(mem, whole, rest, &nan);
+}
+
 int bl_mem_alloc(struct blanch_device *dev, size_t bytes, struct bl_mem **out) {
     *out = NULL;
-    if (bytes > dev->info.max_alloc)
-        return bl_fail(BLANCH_ELIMIT, "a buffer of %.1f MiB, where %s allows %.1f MiB", (double)bytes / 1048576, dev->info.name,
-                       (double)dev->info.max_alloc / 1048576);
-    if (dev->used + bytes > dev->info.global_memory)
-        return bl_fail(BLANCH_ELIMIT, "%.1f MiB more than the %.1f MiB in use, where %s has %.1f MiB", (double)bytes / 1048576,
-                       (double)dev->used / 1048576, dev->info.name, (double)dev->info.global_memory / 1048576);
+    int code = within_limits(dev, bytes);
+    if (code) return code;
     struct bl_mem *mem = bl_calloc(1, sizeof *mem);
     if (!mem) return BLANCH_ENOMEM;
     cl_int error;
@@ -29,22 +52,27 @@ int bl_mem_alloc(struct blanch_device *dev, size_t bytes, struct bl_mem **out) {
     mem->raw = clCreateBuffer(dev->context, CL_MEM_READ_WRITE, bytes, NULL, &error);
     if (error) {
         free(mem);
-        return bl_cl_fail(error, "a buffer of %zu bytes on %s", bytes, dev->info.name);
+        code = bl_cl_fail(error, "a buffer of %zu bytes on %s", bytes, dev->info.name);
+        return no_room(error) ? BLANCH_ELIMIT : code;
     }
     dev->used += bytes;
     if (dev->used > dev->peak) dev->peak = dev->used;
+    if (dev->poison && (code = poison(mem))) return bl_mem_free(mem), code;
     *out = mem;
-    return dev->poison && bytes % 4 == 0 ? bl_mem_fill(mem, 0, bytes, __builtin_nanf("")) : 0;
+    return 0;
 }
 
 int bl_mem_part(struct bl_mem *parent, size_t offset, size_t bytes, struct bl_mem **out) {
     *out = NULL;
+    if (!bytes || offset > parent->size || bytes > parent->size - offset)
+        return bl_fail(BLANCH_ELIMIT, "a part of %zu bytes at %zu of a buffer of %zu", bytes, offset, parent->size);
     struct bl_mem *mem = bl_calloc(1, sizeof *mem);
     if (!mem) return BLANCH_ENOMEM;
-    cl_buffer_region region = {offset, bytes};
     cl_int error;
-    *mem = (struct bl_mem){.dev = parent->dev, .size = bytes, .part = true};
-    mem->raw = clCreateSubBuffer(parent->raw, CL_MEM_READ_WRITE, CL_BUFFER_CREATE_TYPE_REGION, &region, &error);
+    *mem = (struct bl_mem){.dev = parent->dev, .size = bytes, .root = parent->root ? parent->root : parent->raw,
+                           .origin = parent->origin + offset};
+    cl_buffer_region region = {mem->origin, bytes};
+    mem->raw = clCreateSubBuffer(mem->root, CL_MEM_READ_WRITE, CL_BUFFER_CREATE_TYPE_REGION, &region, &error);
     if (error) {
         free(mem);
         return bl_cl_fail(error, "a part of %zu bytes at %zu of a buffer of %zu", bytes, offset, parent->size);
@@ -56,7 +84,7 @@ int bl_mem_part(struct bl_mem *parent, size_t offset, size_t bytes, struct bl_me
 void bl_mem_free(struct bl_mem *mem) {
     if (!mem) return;
     clReleaseMemObject(mem->raw);
-    if (!mem->part) mem->dev->used -= mem->size;
+    if (!mem->root) mem->dev->used -= mem->size;
     free(mem);
 }
 
@@ -91,6 +119,7 @@ int bl_mem_fill(struct bl_mem *mem, size_t offset, size_t bytes, float value) {
 
 int bl_mem_copy(struct bl_mem *from, size_t from_offset, struct bl_mem *to, size_t to_offset, size_t bytes) {
     cl_event event, *want = event_of(to->dev, &event);
-    cl_int error = clEnqueueCopyBuffer(to->dev->queue, from->raw, to->raw, from_offset, to_offset, bytes, 0, NULL, want);
+    cl_int error =
+        clEnqueueCopyBuffer(to->dev->queue, from->raw, to->raw, from_offset, to_offset, bytes, 0, NULL, want);
     return pass(to->dev, error, event, "copy", bytes);
 }

@@ -33,37 +33,61 @@ static bool make_folder(char *path) {
 
 char *bl_cache_folder(const char *name) {
     const char *base = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
-    char *path = base && *base ? bl_format("%s/blanch/%s", base, name) : home && *home ? bl_format("%s/.cache/blanch/%s", home, name) : NULL;
+    char *path = NULL;
+    if (base && *base) path = bl_format("%s/blanch/%s", base, name);
+    else if (home && *home) path = bl_format("%s/.cache/blanch/%s", home, name);
     if (path && make_folder(path)) return path;
     free(path);
     return NULL;
 }
 
+/* NULL with errno set where it cannot be read whole. A zero byte follows the text. */
 static char *read_file(const char *path, size_t *size) {
     FILE *f = fopen(path, "rb");
     if (!f) return NULL;
     char *data = NULL;
-    if (!fseek(f, 0, SEEK_END)) {
-        long length = ftell(f);
-        if (length >= 0 && !fseek(f, 0, SEEK_SET) && (data = malloc((size_t)length + 1))) {
-            *size = fread(data, 1, (size_t)length, f);
-            data[*size] = 0;
-        }
+    long length = fseek(f, 0, SEEK_END) ? -1 : ftell(f);
+    if (length >= 0 && !fseek(f, 0, SEEK_SET) && (data = calloc((size_t)length + 1, 1))) {
+        *size = fread(data, 1, (size_t)length, f);
+        if (*size != (size_t)length) free(data), data = NULL;
     }
+    int cause = errno;
     fclose(f);
+    errno = cause;
     return data;
 }
 
-/* Through a temporary file, so that another process never reads half of it. A cache that cannot be written is no error. */
-static void write_file(const char *path, const void *data, size_t size) {
-    char *temporary = bl_format("%s.%ld", path, (long)getpid());
-    FILE *f = temporary ? fopen(temporary, "wb") : NULL;
+/* Drivers end the process on a damaged binary (PoCL asserts), so an entry says how long it is and what it hashes to. */
+struct entry_header { char magic[8]; uint64_t size, hash; };
+#define ENTRY_MAGIC "blanch1"
+
+/* Through a temporary file, so that another process never reads half. A cache that cannot be written is no error. */
+static void write_entry(const char *path, const void *data, size_t size) {
+    const struct entry_header header = {ENTRY_MAGIC, size, bl_hash(BL_HASH_START, data, size)};
+    char *temporary = bl_format("%s.XXXXXX", path);
+    int fd = temporary ? mkstemp(temporary) : -1;
+    FILE *f = fd >= 0 ? fdopen(fd, "wb") : NULL;
     if (f) {
-        bool whole = fwrite(data, 1, size, f) == size;
+        bool whole = fwrite(&header, sizeof header, 1, f) == 1 && fwrite(data, 1, size, f) == size;
         whole = !fclose(f) && whole;
         if (!whole || rename(temporary, path)) remove(temporary);
+    } else if (fd >= 0) {
+        close(fd);
+        remove(temporary);
     }
     free(temporary);
+}
+
+/* The program's bytes within data; NULL where the entry is not whole. */
+static const unsigned char *entry_body(const char *data, size_t size, size_t *body_size) {
+    struct entry_header header;
+    if (size <= sizeof header) return NULL;
+    memcpy(&header, data, sizeof header);
+    const char *body = data + sizeof header;
+    *body_size = size - sizeof header;
+    bool whole = !memcmp(header.magic, ENTRY_MAGIC, sizeof header.magic) && header.size == *body_size &&
+                 header.hash == bl_hash(BL_HASH_START, body, *body_size);
+    return whole ? (const unsigned char *)body : NULL;
 }
 
 /* --- sources ---------------------------------------------------------------------------------- */
@@ -96,10 +120,14 @@ static char *options_of(const struct bl_define *defines, int count) {
     return options;
 }
 
-static char *cache_path(const struct blanch_device *dev, const char *file, const char *options, const char *text, size_t size) {
+static char *cache_path(const struct blanch_device *dev, const char *file, const char *options, const char *text,
+                        size_t size) {
     if (!dev->cache) return NULL;
     const struct blanch_device_info *info = &dev->info;
-    const char *parts[] = {options, info->name, info->vendor, info->driver, info->version, info->platform_name};
+    char platform[256] = "";
+    if (clGetPlatformInfo(dev->platform, CL_PLATFORM_VERSION, sizeof platform - 1, platform, NULL)) platform[0] = 0;
+    const char *parts[] = {options,       info->name,          info->vendor, info->driver,
+                           info->version, info->platform_name, platform};
     uint64_t hash = bl_hash(BL_HASH_START, text, size);
     for (int i = 0; i < BL_COUNT(parts); i++) hash = bl_hash(hash, parts[i], strlen(parts[i]) + 1);
     char base[64];
@@ -111,11 +139,13 @@ static char *cache_path(const struct blanch_device *dev, const char *file, const
 
 /* --- building --------------------------------------------------------------------------------- */
 
-static int build_log(const struct blanch_device *dev, cl_program raw, cl_int error, const char *file, const char *options) {
+static int build_log(const struct blanch_device *dev, cl_program raw, cl_int error, const char *file,
+                     const char *options) {
     size_t size = 0;
     char *log = NULL;
     clGetProgramBuildInfo(raw, dev->id, CL_PROGRAM_BUILD_LOG, 0, NULL, &size);
-    if (size && (log = bl_calloc(size + 1, 1))) clGetProgramBuildInfo(raw, dev->id, CL_PROGRAM_BUILD_LOG, size, log, NULL);
+    if (size && (log = bl_calloc(size + 1, 1)) &&
+        clGetProgramBuildInfo(raw, dev->id, CL_PROGRAM_BUILD_LOG, size, log, NULL)) log[0] = 0;
     int code = bl_cl_fail(error, "building kernels/%s.cl with %s", file, options);
     if (log) code = bl_fail(code, "%s\n%s", blanch_error_message(), log);
     free(log);
@@ -124,18 +154,20 @@ static int build_log(const struct blanch_device *dev, cl_program raw, cl_int err
 
 /* NULL unless the cached binary loads and builds. */
 static cl_program from_binary(const struct blanch_device *dev, const char *path, const char *options) {
-    size_t size = 0;
-    unsigned char *data = path ? (unsigned char *)read_file(path, &size) : NULL;
-    if (!data) return NULL;
+    size_t size = 0, body_size = 0;
+    char *data = path ? read_file(path, &size) : NULL;
+    const unsigned char *body = data ? entry_body(data, size, &body_size) : NULL;
     cl_int status = 0, error = 0;
-    cl_program raw = size ? clCreateProgramWithBinary(dev->context, 1, &dev->id, &size, (const unsigned char **)&data, &status, &error) : NULL;
+    cl_program raw =
+        body ? clCreateProgramWithBinary(dev->context, 1, &dev->id, &body_size, &body, &status, &error) : NULL;
     free(data);
     if (raw && !error && !status && !clBuildProgram(raw, 1, &dev->id, options, NULL, NULL)) return raw;
     if (raw) clReleaseProgram(raw);
     return NULL;
 }
 
-static int from_source(const struct blanch_device *dev, const char *file, const char *text, size_t size, const char *options, cl_program *raw) {
+static int from_source(const struct blanch_device *dev, const char *file, const char *text, size_t size,
+                       const char *options, cl_program *raw) {
     cl_int error;
     *raw = clCreateProgramWithSource(dev->context, 1, &text, &size, &error);
     if (error) return bl_cl_fail(error, "kernels/%s.cl", file);
@@ -147,7 +179,8 @@ static void save_binary(struct program *program) {
     size_t size = 0;
     if (clGetProgramInfo(program->raw, CL_PROGRAM_BINARY_SIZES, sizeof size, &size, NULL) || !size) return;
     unsigned char *data = malloc(size);
-    if (data && !clGetProgramInfo(program->raw, CL_PROGRAM_BINARIES, sizeof data, &data, NULL)) write_file(program->cache_path, data, size);
+    if (data && !clGetProgramInfo(program->raw, CL_PROGRAM_BINARIES, sizeof data, &data, NULL))
+        write_entry(program->cache_path, data, size);
     free(data);
 }
 
@@ -181,7 +214,8 @@ static int program_build(struct blanch_device *dev, struct program *program, boo
     return code;
 }
 
-static int program_get(struct blanch_device *dev, const char *file, const struct bl_define *defines, int count, struct program **out) {
+static int program_get(struct blanch_device *dev, const char *file, const struct bl_define *defines, int count,
+                       struct program **out) {
     char *options = options_of(defines, count);
     if (!options) return BLANCH_ENOMEM;
     for (struct program *p = dev->programs; p; p = p->next)
@@ -200,7 +234,7 @@ static int program_get(struct blanch_device *dev, const char *file, const struct
     return 0;
 }
 
-/* A binary that loads but lacks the kernel is a damaged cache entry: built anew from source, it replaces the entry. */
+/* A binary that loads but lacks the kernel is not what it should be: built anew from source, it replaces the entry. */
 static int create_raw(struct blanch_device *dev, struct program *program, const char *function, cl_kernel *raw) {
     cl_int error;
     *raw = clCreateKernel(program->raw, function, &error);
@@ -218,16 +252,26 @@ static int create_raw(struct blanch_device *dev, struct program *program, const 
     return 0;
 }
 
-static int kernel_new(struct blanch_device *dev, struct program *program, const char *function, struct bl_kernel **out) {
+static cl_int describe(struct bl_kernel *k) {
+    cl_uint args = 0;
+    cl_ulong local = 0;
+    cl_device_id id = k->dev->id;
+    cl_int error = clGetKernelInfo(k->raw, CL_KERNEL_NUM_ARGS, sizeof args, &args, NULL);
+    size_t most = 0;
+    if (!error) error = clGetKernelWorkGroupInfo(k->raw, id, CL_KERNEL_WORK_GROUP_SIZE, sizeof most, &most, NULL);
+    if (clGetKernelWorkGroupInfo(k->raw, id, CL_KERNEL_LOCAL_MEM_SIZE, sizeof local, &local, NULL)) local = 0;
+    k->args = (int)args, k->local_memory = local, k->work_group = most ? most : 1;
+    return error;
+}
+
+static int kernel_new(struct blanch_device *dev, struct program *program, const char *function,
+                      struct bl_kernel **out) {
     struct bl_kernel *k = bl_calloc(1, sizeof *k);
     if (!k) return BLANCH_ENOMEM;
-    cl_uint args = 0;
     *k = (struct bl_kernel){.dev = dev, .name = bl_strdup(function)};
     int code = create_raw(dev, program, function, &k->raw);
-    cl_int error = code ? 0 : clGetKernelInfo(k->raw, CL_KERNEL_NUM_ARGS, sizeof args, &args, NULL);
-    if (!code && !error) error = clGetKernelWorkGroupInfo(k->raw, dev->id, CL_KERNEL_WORK_GROUP_SIZE, sizeof k->work_group, &k->work_group, NULL);
-    k->args = (int)args;
-    if (!code && error) code = bl_cl_fail(error, "kernel %s of kernels/%s.cl", function, program->file);
+    cl_int error = code ? 0 : describe(k);
+    if (error) code = bl_cl_fail(error, "kernel %s of kernels/%s.cl", function, program->file);
     if (code || !k->name) {
         if (k->raw) clReleaseKernel(k->raw);
         free(k->name), free(k);
@@ -238,8 +282,8 @@ static int kernel_new(struct blanch_device *dev, struct program *program, const 
     return 0;
 }
 
-int bl_kernel_get(struct blanch_device *dev, const char *file, const char *function, const struct bl_define *defines, int count,
-                  struct bl_kernel **kernel) {
+int bl_kernel_get(struct blanch_device *dev, const char *file, const char *function, const struct bl_define *defines,
+                  int count, struct bl_kernel **kernel) {
     struct program *program;
     int code = program_get(dev, file, defines, count, &program);
     if (code) return code;
