@@ -101,7 +101,7 @@ struct bl_tensor *bl_linear(struct bl_build *b, const char *name, struct bl_tens
     if (!x || b->norm != BLANCH_ND) return bl_linear_plain(b, name, x, out);
     int block = fitting_block(or_else(b->nd.block_fc, b->block_fc), (int)x->c);
     struct bl_nd_linear_attrs attrs = {{(int)x->c, out, 1}, nd_attrs(b, block, or_else(b->nd.iterations, 5), false)};
-    attrs.nd.freeze = 0;
+    attrs.nd.freeze = attrs.nd.freeze_iter = 0;     // the published linear layer has no such option
     return add1(b, "nd_linear", name, &attrs, x);
 }
 

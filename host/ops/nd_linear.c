@@ -29,7 +29,6 @@ static int setup(struct bl_node *node) {
     struct bl_nd_linear_attrs *a = node->attrs;
     int code = check(node);
     if (code) return code;
-    if (!a->nd.freeze_iter) a->nd.freeze_iter = 100;
     struct state *state = node->state = bl_calloc(1, sizeof *state);
     if (!state) return BLANCH_ENOMEM;
     int64_t outputs = a->linear.out_features, shape[] = {outputs, a->linear.in_features};
@@ -116,8 +115,6 @@ static const struct bl_field fields[] = {
     {"n_iter", BL_FIELD_INT, ND(n_iter)},
     {"eps", BL_FIELD_FLOAT, ND(eps)},
     {"momentum", BL_FIELD_FLOAT, ND(momentum)},
-    {"freeze", BL_FIELD_BOOL, ND(freeze), true},
-    {"freeze_iter", BL_FIELD_INT, ND(freeze_iter), true},
     {NULL},
 };
 
