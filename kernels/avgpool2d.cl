@@ -1,4 +1,5 @@
-/* y[n][oy][ox][c] = sum over the window of x[n][oy*SH - PH + ky][ox*SW - PW + kx][c] / (KH*KW); outside the image x is zero.
+/* y[n][oy][ox][c] = sum over the window of x[n][oy*SH - PH + ky][ox*SW - PW + kx][c] / (KH*KW); outside the image x
+ * is zero.
  * backward gathers: dx[n][iy][ix][c] = sum of dy over the windows that cover the pixel / (KH*KW).
  * Layout NHWC. An item takes some vectors (dimension 0), columns (1) and rows n*height + y (2) of what it writes.
  * `add` other than 0 adds to what dx holds.
@@ -27,13 +28,16 @@ typedef JOIN(float, VEC) vec;
 
 /* This item's share [BEGIN, END) of total units in dimension d. */
 #define BEGIN(d, total) (get_global_id(d) * (((size_t)(total) + get_global_size(d) - 1) / get_global_size(d)))
-#define END(d, total) min(BEGIN(d, total) + ((size_t)(total) + get_global_size(d) - 1) / get_global_size(d), (size_t)(total))
+#define END(d, total) \
+    min(BEGIN(d, total) + ((size_t)(total) + get_global_size(d) - 1) / get_global_size(d), (size_t)(total))
 
-/* The first and last window that cover input position i: those o with o*step - padding <= i < o*step - padding + size. */
+/* The first and last window that cover input position i: those o with o*step - padding <= i < o*step - padding +
+ * size. */
 #define FIRST(i, size, step, padding) ((i) + (padding) < (size) ? 0 : ((i) + (padding) - (size)) / (step) + 1)
-#define LAST(i, step, padding, windows) min(((i) + (padding)) / (step), (windows) - 1)
+#define LAST(i, step, padding, windows) min(((i) + (padding)) / (step), (windows)-1)
 
-kernel void forward(global const float *restrict x, global float *restrict y, long rows, int vectors, int h, int w, int oh, int ow) {
+kernel void forward(global const float *restrict x, global float *restrict y, long rows, int vectors, int h, int w,
+                    int oh, int ow) {
     const size_t end = END(2, rows), columns = END(1, ow), last = END(0, vectors), channels = (size_t)vectors * VEC;
     for (size_t r = BEGIN(2, rows); r < end; r++)
         for (size_t ox = BEGIN(1, ow); ox < columns; ox++) {
@@ -43,14 +47,15 @@ kernel void forward(global const float *restrict x, global float *restrict y, lo
             for (size_t v = BEGIN(0, vectors); v < last; v++) {
                 vec sum = (vec)(0.0f);
                 for (int ky = y0; ky < y1; ky++)
-                    for (int kx = x0; kx < x1; kx++) sum += LOAD(corner + ((long)ky * w + kx) * (long)channels + v * VEC);
+                    for (int kx = x0; kx < x1; kx++)
+                        sum += LOAD(corner + ((long)ky * w + kx) * (long)channels + v * VEC);
                 STORE(sum / (float)(KH * KW), y + (r * ow + ox) * channels + v * VEC);
             }
         }
 }
 
-kernel void backward(global const float *restrict dy, global float *restrict dx, long rows, int vectors, int h, int w, int oh, int ow,
-                     int add) {
+kernel void backward(global const float *restrict dy, global float *restrict dx, long rows, int vectors, int h, int w,
+                     int oh, int ow, int add) {
     const size_t end = END(2, rows), columns = END(1, w), last = END(0, vectors), channels = (size_t)vectors * VEC;
     for (size_t r = BEGIN(2, rows); r < end; r++) {
         const int iy = (int)(r % h), oy0 = FIRST(iy, KH, SH, PH), oy1 = LAST(iy, SH, PH, oh);

@@ -1,17 +1,21 @@
-/* Batch normalisation: y = x scale + shift, scale = weight / sqrt(var + eps), shift = bias - mean scale, per channel, one multiply-add
- * for each element, whose other roundings a channel's elements share.
- * Layout NHWC: rows are the pixels of all images, C = vectors*VEC channels. Sums go over chunks of rows, merged in order:
- *   statistics   partial[k] = (mean, sum of (x - mean)^2) of chunk k, two passes over a chunk that stays in the cache; the mean is
- *                summed from the chunk's first row, for channels whose mean is many deviations from zero
- *   summarise    merges: mean = sum n_k mean_k / rows (from mean_0), var = sum (M_k + n_k (mean_k - mean)^2) / rows; moves the running buffers
+/* Batch normalisation: y = x scale + shift, scale = weight / sqrt(var + eps), shift = bias - mean scale, per channel,
+ * one multiply-add for each element, whose other roundings a channel's elements share.
+ * Layout NHWC: rows are the pixels of all images, C = vectors*VEC channels.
+ * Sums go over chunks of rows, merged in order:
+ *   statistics   partial[k] = (mean, sum of (x - mean)^2) of chunk k, two passes over a chunk that stays in the
+ *                cache; the mean is summed from the chunk's first row, for channels whose mean is many deviations
+ *                from zero
+ *   summarise    merges: mean = sum n_k mean_k / rows (from mean_0), var = sum (M_k + n_k (mean_k - mean)^2) / rows;
+ *                moves the running buffers
  *   recall       the same constants from the running buffers
  *   apply        y
  *   gradients    partial[k] = (sum dy, sum dy (x - mean)) of chunk k
  *   finish       dweight = sum dy xhat, dbias = sum dy, and (a, b, c) of the next
  *   spread       dx = a dy + b (x - mean) + c; in training b and c are what flows through mean and variance, else zero
  * saved (4, C): mean, 1/sqrt(var + eps), scale, shift. partial (chunks, 2, C). coefficients (3, C).
- * statistics, gradients: an item takes some vectors (dimension 0) of one chunk (1). apply, spread: of some rows. The others: some
- * vectors. `tile` rows are summed in registers before the sum is stored. `add` other than 0 adds to what dx holds.
+ * statistics, gradients: an item takes some vectors (dimension 0) of one chunk (1). apply, spread: of some rows. The
+ * others: some vectors. `tile` rows are summed in registers before the sum is stored. `add` other than 0 adds to what
+ * dx holds.
  *   VEC   channels in a vector, 1 to 16, dividing the channels; required */
 #ifndef VEC
 #error "VEC is missing"
@@ -37,10 +41,13 @@ typedef JOIN(float, VEC) vec;
 
 /* This item's share [BEGIN, END) of total units in dimension d. */
 #define BEGIN(d, total) (get_global_id(d) * (((size_t)(total) + get_global_size(d) - 1) / get_global_size(d)))
-#define END(d, total) min(BEGIN(d, total) + ((size_t)(total) + get_global_size(d) - 1) / get_global_size(d), (size_t)(total))
+#define END(d, total) \
+    min(BEGIN(d, total) + ((size_t)(total) + get_global_size(d) - 1) / get_global_size(d), (size_t)(total))
 
-kernel void statistics(global const float *restrict x, global float *restrict partial, long rows, int vectors, long chunk, int tile) {
-    const size_t channels = (size_t)vectors * VEC, first = get_global_id(1) * chunk, v0 = BEGIN(0, vectors), v1 = END(0, vectors);
+kernel void statistics(global const float *restrict x, global float *restrict partial, long rows, int vectors,
+                       long chunk, int tile) {
+    const size_t channels = (size_t)vectors * VEC, first = get_global_id(1) * chunk, v0 = BEGIN(0, vectors),
+                 v1 = END(0, vectors);
     if (first >= (size_t)rows) return;
     const size_t last = min(first + chunk, (size_t)rows);
     global float *mean = partial + get_global_id(1) * 2 * channels, *square = mean + channels;
@@ -69,7 +76,8 @@ kernel void statistics(global const float *restrict x, global float *restrict pa
     }
 }
 
-static void constants(global float *saved, size_t channels, size_t at, vec mean, vec var, vec weight, vec bias, float eps) {
+static void constants(global float *saved, size_t channels, size_t at, vec mean, vec var, vec weight, vec bias,
+                      float eps) {
     const vec inverse = 1.0f / sqrt(var + eps), scale = weight * inverse;
     STORE(mean, saved + at);
     STORE(inverse, saved + channels + at);
@@ -77,8 +85,9 @@ static void constants(global float *saved, size_t channels, size_t at, vec mean,
     STORE(FMA(-mean, scale, bias), saved + 3 * channels + at);
 }
 
-kernel void summarise(global const float *partial, global const float *weight, global const float *bias, global float *running_mean,
-                      global float *running_var, global float *saved, long rows, int vectors, long chunk, float eps, float momentum) {
+kernel void summarise(global const float *partial, global const float *weight, global const float *bias,
+                      global float *running_mean, global float *running_var, global float *saved, long rows,
+                      int vectors, long chunk, float eps, float momentum) {
     const size_t channels = (size_t)vectors * VEC, chunks = ((size_t)rows + chunk - 1) / chunk;
     for (size_t v = BEGIN(0, vectors); v < END(0, vectors); v++) {
         const size_t at = v * VEC;
@@ -101,16 +110,18 @@ kernel void summarise(global const float *partial, global const float *weight, g
     }
 }
 
-kernel void recall(global const float *weight, global const float *bias, global const float *running_mean, global const float *running_var,
-                   global float *saved, int vectors, float eps) {
+kernel void recall(global const float *weight, global const float *bias, global const float *running_mean,
+                   global const float *running_var, global float *saved, int vectors, float eps) {
     const size_t channels = (size_t)vectors * VEC;
     for (size_t v = BEGIN(0, vectors); v < END(0, vectors); v++) {
         const size_t at = v * VEC;
-        constants(saved, channels, at, LOAD(running_mean + at), LOAD(running_var + at), LOAD(weight + at), LOAD(bias + at), eps);
+        constants(saved, channels, at, LOAD(running_mean + at), LOAD(running_var + at), LOAD(weight + at),
+                  LOAD(bias + at), eps);
     }
 }
 
-kernel void apply(global const float *restrict x, global const float *restrict saved, global float *restrict y, long rows, int vectors) {
+kernel void apply(global const float *restrict x, global const float *restrict saved, global float *restrict y,
+                  long rows, int vectors) {
     const size_t channels = (size_t)vectors * VEC, end = END(1, rows), v0 = BEGIN(0, vectors), v1 = END(0, vectors);
     global const float *scale = saved + 2 * channels, *shift = saved + 3 * channels;
     for (size_t r = BEGIN(1, rows); r < end; r++)
@@ -120,9 +131,11 @@ kernel void apply(global const float *restrict x, global const float *restrict s
         }
 }
 
-kernel void gradients(global const float *restrict x, global const float *restrict dy, global const float *restrict saved,
-                      global float *restrict partial, long rows, int vectors, long chunk, int tile) {
-    const size_t channels = (size_t)vectors * VEC, first = get_global_id(1) * chunk, v0 = BEGIN(0, vectors), v1 = END(0, vectors);
+kernel void gradients(global const float *restrict x, global const float *restrict dy,
+                      global const float *restrict saved, global float *restrict partial, long rows, int vectors,
+                      long chunk, int tile) {
+    const size_t channels = (size_t)vectors * VEC, first = get_global_id(1) * chunk, v0 = BEGIN(0, vectors),
+                 v1 = END(0, vectors);
     if (first >= (size_t)rows) return;
     const size_t last = min(first + chunk, (size_t)rows);
     global float *sums = partial + get_global_id(1) * 2 * channels, *products = sums + channels;
@@ -165,7 +178,8 @@ kernel void finish(global const float *partial, global const float *saved, globa
 }
 
 kernel void spread(global const float *restrict x, global const float *restrict dy, global const float *restrict mean,
-                   global const float *restrict coefficients, global float *restrict dx, long rows, int vectors, int add) {
+                   global const float *restrict coefficients, global float *restrict dx, long rows, int vectors,
+                   int add) {
     const size_t channels = (size_t)vectors * VEC, end = END(1, rows), v0 = BEGIN(0, vectors), v1 = END(0, vectors);
     for (size_t r = BEGIN(1, rows); r < end; r++)
         for (size_t v = v0; v < v1; v++) {

@@ -1,13 +1,15 @@
 /* Whitening of activations; host/ops/channel_deconv.c has the order of things.
- *   y = D (x - mean) for the channels of G blocks of b, channel i*G + j being feature i of block j; D = S^(-1/2), truncated, of
- *   S = sum of samples x x^T / count + eps I. The other channels: y = (x - m) / sqrt(v + eps), m and v over all their samples.
- * x, y: NHWC. Rows: (pixels*G, b), row p*G + j. Column j*pixels + p is a sample where `step` divides it. Matrices (b, b).
- * The iteration: W_0 = S/s, s = |S|; T = (3I - W)/2; Z' = TZ; W' = W T^2; R = I - W. Its gradient, from R' = R^2 (3I + R)/4 and
- * Z' = (I + R/2) Z:
- *   Rbar = sym(Z Zbar')/2 + 3/4 (M + M^T) + 1/4 (P + P^T), M = R Rbar', P = R (M + M^T/2); Zbar = Zbar' + sym(R Zbar')/2
+ *   y = D (x - mean) for the channels of G blocks of b, channel i*G + j being feature i of block j; D = S^(-1/2),
+ *   truncated, of S = sum of samples x x^T / count + eps I. The other channels: y = (x - m) / sqrt(v + eps), m and v
+ *   over all their samples.
+ * x, y: NHWC. Rows: (pixels*G, b), row p*G + j. Column j*pixels + p is a sample where `step` divides it.
+ * The iteration, matrices (b, b): W_0 = S/s, s = |S|; T = (3I - W)/2; Z' = TZ; W' = W T^2; R = I - W.
+ * Its gradient, from R' = R^2 (3I + R)/4 and Z' = (I + R/2) Z:
+ *   Rbar = sym(Z Zbar')/2 + 3/4 (M + M^T) + 1/4 (P + P^T), M = R Rbar', P = R (M + M^T/2)
+ *   Zbar = Zbar' + sym(R Zbar')/2
  *   Sbar = -Rbar_0/s + S (<Rbar_0, S>/s^3 - <Dbar, Z_K>/(2 s^2.5))
- * A work-item takes a run of pixels, samples, images or matrix rows; those that sum a whole matrix or batch are one item.
- * `add` other than 0 adds to what dx holds. No -D parameters. */
+ * A work-item takes a run of pixels, samples, images or matrix rows; those that sum a whole matrix or batch are one
+ * item. `add` other than 0 adds to what dx holds. No -D parameters. */
 
 /* This item's share [BEGIN, END) of total units in dimension d. */
 #define SHARE_OF(d, total) (((size_t)(total) + get_global_size(d) - 1) / get_global_size(d))
@@ -16,8 +18,8 @@
 
 /* --- rows --------------------------------------------------------------------------------------- */
 
-kernel void gather(global const float *x, global const float *mean, global float *rows, long pixels, int channels, int groups,
-                   int block, int centred) {
+kernel void gather(global const float *x, global const float *mean, global float *rows, long pixels, int channels,
+                   int groups, int block, int centred) {
     for (size_t p = BEGIN(0, pixels); p < END(0, pixels); p++)
         for (int j = 0; j < groups; j++)
             for (int i = 0; i < block; i++)
@@ -30,7 +32,8 @@ kernel void scatter(global const float *rows, global float *y, long pixels, int 
             for (int j = 0; j < groups; j++) y[p * channels + i * groups + j] = rows[(p * groups + j) * block + i];
 }
 
-kernel void sample(global const float *x, global float *samples, long count, int step, long pixels, int channels, int groups, int block) {
+kernel void sample(global const float *x, global float *samples, long count, int step, long pixels, int channels,
+                   int groups, int block) {
     for (size_t k = BEGIN(0, count); k < END(0, count); k++) {
         const size_t column = k * step, j = column / pixels, p = column % pixels;
         for (int i = 0; i < block; i++) samples[k * block + i] = x[p * channels + i * groups + j];
@@ -71,7 +74,8 @@ kernel void norm(global float *s, global float *scalars, int n, float eps) {
     scalars[0] = sqrt(sum);
 }
 
-kernel void begin(global const float *s, global const float *scalars, global float *w, global float *r, global float *z, int n) {
+kernel void begin(global const float *s, global const float *scalars, global float *w, global float *r, global float *z,
+                  int n) {
     for (size_t i = BEGIN(0, n); i < END(0, n); i++)
         for (int j = 0; j < n; j++) {
             const float one = (int)i == j ? 1.0f : 0.0f, value = s[i * n + j] / scalars[0];
@@ -103,7 +107,8 @@ kernel void track(global const float *value, global float *running, long count, 
 
 kernel void back_begin(global const float *ddeconv, global const float *scalars, global float *zbar, int n) {
     for (size_t i = BEGIN(0, n); i < END(0, n); i++)
-        for (int j = 0; j < n; j++) zbar[i * n + j] = 0.5f * (ddeconv[i * n + j] + ddeconv[j * n + i]) / sqrt(scalars[0]);
+        for (int j = 0; j < n; j++)
+            zbar[i * n + j] = 0.5f * (ddeconv[i * n + j] + ddeconv[j * n + i]) / sqrt(scalars[0]);
 }
 
 kernel void back_mix(global const float *m, global float *mixed, int n) {
@@ -111,8 +116,8 @@ kernel void back_mix(global const float *m, global float *mixed, int n) {
         for (int j = 0; j < n; j++) mixed[i * n + j] = m[i * n + j] + 0.5f * m[j * n + i];
 }
 
-kernel void back_step(global const float *m, global const float *p, global const float *t, global const float *h, global float *rbar,
-                      global float *zbar, int n, int has_next, int is_first) {
+kernel void back_step(global const float *m, global const float *p, global const float *t, global const float *h,
+                      global float *rbar, global float *zbar, int n, int has_next, int is_first) {
     for (size_t i = BEGIN(0, n); i < END(0, n); i++)
         for (int j = 0; j < n; j++) {
             const size_t at = i * n + j, across = j * (size_t)n + i;
@@ -124,8 +129,8 @@ kernel void back_step(global const float *m, global const float *p, global const
 }
 
 /* scalars[1] = <Rbar, S>/s^3 - <Dbar, Z_K>/(2 s^2.5). One item. */
-kernel void back_dots(global const float *rbar, global const float *s, global const float *ddeconv, global const float *z,
-                      global float *scalars, int n, int last) {
+kernel void back_dots(global const float *rbar, global const float *s, global const float *ddeconv,
+                      global const float *z, global float *scalars, int n, int last) {
     if (get_global_id(0)) return;
     const size_t offset = (size_t)last * n * n;
     float with_s = 0.0f, with_z = 0.0f;
@@ -142,14 +147,15 @@ kernel void back_dots(global const float *rbar, global const float *s, global co
     scalars[1] = (with_s / norm - 0.5f * with_z / sqrt(norm)) / norm / norm;
 }
 
-kernel void back_finish(global const float *rbar, global const float *s, global const float *scalars, global float *sbar, int n) {
+kernel void back_finish(global const float *rbar, global const float *s, global const float *scalars,
+                        global float *sbar, int n) {
     for (size_t i = BEGIN(0, n); i < END(0, n); i++)
         for (int j = 0; j < n; j++) sbar[i * n + j] = s[i * n + j] * scalars[1] - rbar[i * n + j] / scalars[0];
 }
 
 /* dx = rows, and where the column is a sample also what comes through S and the mean. step 0: nothing comes through. */
-kernel void back_scatter(global const float *rows, global const float *samples, global const float *dmean, global float *dx, long pixels,
-                         int channels, int groups, int block, int step, int add) {
+kernel void back_scatter(global const float *rows, global const float *samples, global const float *dmean,
+                         global float *dx, long pixels, int channels, int groups, int block, int step, int add) {
     for (size_t p = BEGIN(0, pixels); p < END(0, pixels); p++)
         for (int j = 0; j < groups; j++) {
             const size_t column = j * (size_t)pixels + p;
@@ -169,7 +175,8 @@ kernel void back_scatter(global const float *rows, global const float *samples, 
 #define REST(q) ((n * pixels + (q) % pixels) * (size_t)channels + head + (q) / pixels)
 
 /* partial[n] = mean and sum of squared distances from it of the image's samples. */
-kernel void tail_sums(global const float *x, global float *partial, int images, int pixels, int channels, int head, int step) {
+kernel void tail_sums(global const float *x, global float *partial, int images, int pixels, int channels, int head,
+                      int step) {
     const size_t all = (size_t)(channels - head) * pixels, count = (all + step - 1) / step;
     for (size_t n = BEGIN(0, images); n < END(0, images); n++) {
         float sum = 0.0f, square = 0.0f;
@@ -182,8 +189,8 @@ kernel void tail_sums(global const float *x, global float *partial, int images, 
 }
 
 /* constants = mean, 1/sqrt(var + eps); a single sample has variance 0. One item. */
-kernel void tail_merge(global const float *partial, global float *constants, global float *running_mean, global float *running_var,
-                       int images, int count, float eps, float momentum, int first) {
+kernel void tail_merge(global const float *partial, global float *constants, global float *running_mean,
+                       global float *running_var, int images, int count, float eps, float momentum, int first) {
     if (get_global_id(0)) return;
     float mean = 0.0f, square = 0.0f;
     for (int n = 0; n < images; n++) mean += partial[n * 2];
@@ -199,20 +206,23 @@ kernel void tail_merge(global const float *partial, global float *constants, glo
     running_var[0] = first ? var : running_var[0] + momentum * (var - running_var[0]);
 }
 
-kernel void tail_recall(global const float *running_mean, global const float *running_var, global float *constants, float eps) {
+kernel void tail_recall(global const float *running_mean, global const float *running_var, global float *constants,
+                        float eps) {
     if (get_global_id(0)) return;
     constants[0] = running_mean[0];
     constants[1] = 1.0f / sqrt(running_var[0] + eps);
 }
 
-kernel void tail_apply(global const float *x, global const float *constants, global float *y, long pixels, int channels, int head) {
+kernel void tail_apply(global const float *x, global const float *constants, global float *y, long pixels, int channels,
+                       int head) {
     for (size_t p = BEGIN(0, pixels); p < END(0, pixels); p++)
-        for (size_t c = head; c < (size_t)channels; c++) y[p * channels + c] = (x[p * channels + c] - constants[0]) * constants[1];
+        for (size_t c = head; c < (size_t)channels; c++)
+            y[p * channels + c] = (x[p * channels + c] - constants[0]) * constants[1];
 }
 
 /* partial[n] = sums of dy and of dy (x - mean) over the image. */
-kernel void tail_back_sums(global const float *x, global const float *dy, global const float *constants, global float *partial, int images,
-                           int pixels, int channels, int head) {
+kernel void tail_back_sums(global const float *x, global const float *dy, global const float *constants,
+                           global float *partial, int images, int pixels, int channels, int head) {
     for (size_t n = BEGIN(0, images); n < END(0, images); n++) {
         float sum = 0.0f, product = 0.0f;
         for (size_t p = n * pixels; p < (n + 1) * pixels; p++) {
@@ -230,7 +240,8 @@ kernel void tail_back_sums(global const float *x, global const float *dy, global
 }
 
 /* For a sample: coefficients[0] comes through the mean, coefficients[1] (x - mean) through the variance. One item. */
-kernel void tail_back_merge(global const float *partial, global const float *constants, global float *coefficients, int images, int count) {
+kernel void tail_back_merge(global const float *partial, global const float *constants, global float *coefficients,
+                            int images, int count) {
     if (get_global_id(0)) return;
     float sum = 0.0f, product = 0.0f;
     for (int n = 0; n < images; n++) {
@@ -243,8 +254,9 @@ kernel void tail_back_merge(global const float *partial, global const float *con
 }
 
 /* step 0: nothing comes through mean and variance. */
-kernel void tail_back(global const float *x, global const float *dy, global const float *constants, global const float *coefficients,
-                      global float *dx, int images, int pixels, int channels, int head, int step, int add) {
+kernel void tail_back(global const float *x, global const float *dy, global const float *constants,
+                      global const float *coefficients, global float *dx, int images, int pixels, int channels,
+                      int head, int step, int add) {
     const size_t all = (size_t)(channels - head) * pixels;
     for (size_t n = BEGIN(0, images); n < END(0, images); n++)
         for (size_t q = 0; q < all; q++) {

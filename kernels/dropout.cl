@@ -1,7 +1,7 @@
 /* y[i] = keep(i) ? x[i] scale : 0, over count elements. Word i % 4 of Philox4x32-10 (Salmon et al., SC 2011) at counter
- * (i / 4, stream) decides: kept where its upper 24 bits reach `threshold` = p 2^24. The words are bl_philox's (host/base), whose
- * key is (seed low, seed high ^ purpose 0x85EBCA6B). An item takes some blocks of 32 elements. `add` other than 0 adds to what
- * y holds. No -D parameters of its own (VEC is accepted and not used). */
+ * (i / 4, stream) decides: kept where its upper 24 bits reach `threshold` = p 2^24. The words are bl_philox's
+ * (host/base), whose key is (seed low, seed high ^ purpose 0x85EBCA6B). An item takes some blocks of 32 elements.
+ * `add` other than 0 adds to what y holds. No -D parameters of its own (VEC is accepted and not used). */
 
 /* Eight counters at once: word j of counter k comes out as element k of c[j]. */
 static void philox8(uint8 c[4], uint2 key) {
@@ -22,14 +22,15 @@ static void interleave(const uint8 c[4], uint16 *low, uint16 *high) {
     low->even = even.lo, low->odd = odd.lo, high->even = even.hi, high->odd = odd.hi;
 }
 
-kernel void dropout(global const float *restrict x, global float *restrict y, long count, ulong seed, uint purpose, ulong stream,
-                    uint threshold, float scale, int add) {
+kernel void dropout(global const float *restrict x, global float *restrict y, long count, ulong seed, uint purpose,
+                    ulong stream, uint threshold, float scale, int add) {
     const uint2 key = (uint2)((uint)seed, (uint)(seed >> 32) ^ purpose * 0x85EBCA6Bu);
     const size_t blocks = ((size_t)count + 31) / 32, share = (blocks + get_global_size(0) - 1) / get_global_size(0);
     const size_t end = min((get_global_id(0) + 1) * share, blocks);
     for (size_t block = get_global_id(0) * share; block < end; block++) {
         const ulong8 position = (ulong8)(block * 8) + (ulong8)(0, 1, 2, 3, 4, 5, 6, 7);
-        uint8 c[4] = {convert_uint8(position), convert_uint8(position >> 32), (uint8)((uint)stream), (uint8)((uint)(stream >> 32))};
+        uint8 c[4] = {convert_uint8(position), convert_uint8(position >> 32), (uint8)((uint)stream),
+                      (uint8)((uint)(stream >> 32))};
         uint16 words[2];
         philox8(c, key);
         interleave(c, &words[0], &words[1]);

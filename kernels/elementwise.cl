@@ -4,8 +4,8 @@
  *   sigmoid   y = 1 / (1 + exp(-x))        dx = dy y (1 - y)
  *   add       y = a + b
  *   copy      y = x, or y += x
- * A NaN passes through. total counts vectors. The items share them in contiguous runs: one item may take one vector or all.
- * `add` other than 0 adds to what dx or y holds.
+ * A NaN passes through. total counts vectors. The items share them in contiguous runs: one item may take one vector
+ * or all. `add` other than 0 adds to what dx or y holds.
  *   VEC   floats in a vector, 1 to 16, dividing the elements; required */
 #ifndef VEC
 #error "VEC is missing"

@@ -1,7 +1,8 @@
 /* Mean over the pixels of an image, layout NHWC.
- *   forward    y[n][c] = sum over p of x[n][p][c] / pixels, in order of pixels, eight at a time; an item takes some vectors
- *              of some images
- *   backward   dx[r][c] = dy[r / pixels][c] / pixels over rows r = n*pixels + p; an item takes some vectors of some rows
+ *   forward    y[n][c] = sum over p of x[n][p][c] / pixels, in order of pixels, eight at a time; an item takes some
+ *              vectors of some images
+ *   backward   dx[r][c] = dy[r / pixels][c] / pixels over rows r = n*pixels + p; an item takes some vectors of some
+ *              rows
  * `add` other than 0 adds to what dx holds.
  *   VEC   channels in a vector, 1 to 16, dividing the channels; required */
 #ifndef VEC
@@ -22,7 +23,8 @@ typedef JOIN(float, VEC) vec;
 
 /* This item's share [BEGIN, END) of total units in dimension d. */
 #define BEGIN(d, total) (get_global_id(d) * (((size_t)(total) + get_global_size(d) - 1) / get_global_size(d)))
-#define END(d, total) min(BEGIN(d, total) + ((size_t)(total) + get_global_size(d) - 1) / get_global_size(d), (size_t)(total))
+#define END(d, total) \
+    min(BEGIN(d, total) + ((size_t)(total) + get_global_size(d) - 1) / get_global_size(d), (size_t)(total))
 
 kernel void forward(global const float *restrict x, global float *restrict y, int images, int pixels, int vectors) {
     const size_t end = END(1, images), last = END(0, vectors), channels = (size_t)vectors * VEC;
@@ -39,7 +41,8 @@ kernel void forward(global const float *restrict x, global float *restrict y, in
         }
 }
 
-kernel void backward(global const float *restrict dy, global float *restrict dx, long rows, int pixels, int vectors, int add) {
+kernel void backward(global const float *restrict dy, global float *restrict dx, long rows, int pixels, int vectors,
+                     int add) {
     const size_t end = END(1, rows), last = END(0, vectors), channels = (size_t)vectors * VEC;
     for (size_t r = BEGIN(1, rows); r < end; r++)
         for (size_t v = BEGIN(0, vectors); v < last; v++) {

@@ -1,7 +1,7 @@
 /* Copies between layouts, and the search for values that are not finite.
  * nhwc_to_nchw, nchw_to_nhwc: (N, H, W, C) to (N, C, H, W) and back; an item takes some channels, pixels and images.
- * copy_channels: to[p][to_offset + c] = from[p][from_offset + c] for a run of channels, where a pixel of either side has
- *   `stride` channels in all. An item takes some vectors of some pixels.
+ * copy_channels: to[p][to_offset + c] = from[p][from_offset + c] for a run of channels, where a pixel of either side
+ *   has `stride` channels in all. An item takes some vectors of some pixels.
  * pad_channels: to[p] = `before` vectors of zeros, the pixel's channels of from, `after` vectors of zeros. The same.
  * nonfinite: partial[k] counts the values of part k of `parts` whose exponent bits are all ones.
  * `add` other than 0 adds to what is there.
@@ -24,9 +24,11 @@ typedef JOIN(float, VEC) vec;
 
 /* This item's share [BEGIN, END) of total units in dimension d. */
 #define BEGIN(d, total) (get_global_id(d) * (((size_t)(total) + get_global_size(d) - 1) / get_global_size(d)))
-#define END(d, total) min(BEGIN(d, total) + ((size_t)(total) + get_global_size(d) - 1) / get_global_size(d), (size_t)(total))
+#define END(d, total) \
+    min(BEGIN(d, total) + ((size_t)(total) + get_global_size(d) - 1) / get_global_size(d), (size_t)(total))
 
-kernel void nhwc_to_nchw(global const float *restrict x, global float *restrict y, int images, int channels, int pixels, int add) {
+kernel void nhwc_to_nchw(global const float *restrict x, global float *restrict y, int images, int channels, int pixels,
+                         int add) {
     for (size_t n = BEGIN(2, images); n < END(2, images); n++)
         for (size_t c = BEGIN(0, channels); c < END(0, channels); c++)
             for (size_t p = BEGIN(1, pixels); p < END(1, pixels); p++) {
@@ -36,7 +38,8 @@ kernel void nhwc_to_nchw(global const float *restrict x, global float *restrict 
             }
 }
 
-kernel void nchw_to_nhwc(global const float *restrict x, global float *restrict y, int images, int channels, int pixels, int add) {
+kernel void nchw_to_nhwc(global const float *restrict x, global float *restrict y, int images, int channels, int pixels,
+                         int add) {
     for (size_t n = BEGIN(2, images); n < END(2, images); n++)
         for (size_t p = BEGIN(1, pixels); p < END(1, pixels); p++)
             for (size_t c = BEGIN(0, channels); c < END(0, channels); c++) {
@@ -46,8 +49,9 @@ kernel void nchw_to_nhwc(global const float *restrict x, global float *restrict 
             }
 }
 
-kernel void copy_channels(global const float *restrict from, long from_stride, long from_offset, global float *restrict to,
-                          long to_stride, long to_offset, int vectors, long pixels, int add) {
+kernel void copy_channels(global const float *restrict from, long from_stride, long from_offset,
+                          global float *restrict to, long to_stride, long to_offset, int vectors, long pixels,
+                          int add) {
     const size_t end = END(1, pixels), last = END(0, vectors);
     for (size_t p = BEGIN(1, pixels); p < end; p++) {
         global const float *source = from + p * from_stride + from_offset;
@@ -60,7 +64,8 @@ kernel void copy_channels(global const float *restrict from, long from_stride, l
     }
 }
 
-kernel void pad_channels(global const float *restrict from, global float *restrict to, int before, int vectors, int after, long pixels) {
+kernel void pad_channels(global const float *restrict from, global float *restrict to, int before, int vectors,
+                         int after, long pixels) {
     const size_t end = END(1, pixels), all = (size_t)before + vectors + after, last = END(0, all);
     for (size_t p = BEGIN(1, pixels); p < end; p++) {
         global const float *source = from + (p * vectors - before) * VEC;

@@ -1,5 +1,5 @@
-/* y[n][oy][ox][c] = max over the window of x[n][oy*SH - PH + ky][ox*SW - PW + kx][c]; the window's parts outside the image do
- * not count. The first maximum wins, and a NaN over all. index holds the winner's ky*KW + kx.
+/* y[n][oy][ox][c] = max over the window of x[n][oy*SH - PH + ky][ox*SW - PW + kx][c]; the window's parts outside the
+ * image do not count. The first maximum wins, and a NaN over all. index holds the winner's ky*KW + kx.
  * backward gathers: dx[n][iy][ix][c] = sum of dy over the windows that cover the pixel and were won by it.
  * Layout NHWC. An item takes some vectors (dimension 0), columns (1) and rows n*height + y (2) of what it writes.
  * `add` other than 0 adds to what dx holds.
@@ -48,24 +48,26 @@ typedef JOIN(int, VEC) ivec;
 
 /* This item's share [BEGIN, END) of total units in dimension d. */
 #define BEGIN(d, total) (get_global_id(d) * (((size_t)(total) + get_global_size(d) - 1) / get_global_size(d)))
-#define END(d, total) min(BEGIN(d, total) + ((size_t)(total) + get_global_size(d) - 1) / get_global_size(d), (size_t)(total))
+#define END(d, total) \
+    min(BEGIN(d, total) + ((size_t)(total) + get_global_size(d) - 1) / get_global_size(d), (size_t)(total))
 
 /* Looks through rows y0 to y1 and columns x0 to x1 of a window whose first element is at `corner`. */
-#define SEARCH(y0, y1, x0, x1)                                                                                         \
-    for (int ky = y0; ky < y1; ky++)                                                                                   \
-        for (int kx = x0; kx < x1; kx++) {                                                                             \
-            const vec value = LOAD(corner + ((long)ky * w + kx) * (long)channels + v * VEC);                           \
-            const ivec better = (value > best) | (value != value);                                                     \
-            best = better ? value : best;                                                                              \
-            winner = better ? (ivec)(ky * KW + kx) : winner;                                                           \
+#define SEARCH(y0, y1, x0, x1) \
+    for (int ky = y0; ky < y1; ky++) \
+        for (int kx = x0; kx < x1; kx++) { \
+            const vec value = LOAD(corner + ((long)ky * w + kx) * (long)channels + v * VEC); \
+            const ivec better = (value > best) | (value != value); \
+            best = better ? value : best; \
+            winner = better ? (ivec)(ky * KW + kx) : winner; \
         }
 
-/* The first and last window that cover input position i: those o with o*step - padding <= i < o*step - padding + size. */
+/* The first and last window that cover input position i: those o with o*step - padding <= i < o*step - padding +
+ * size. */
 #define FIRST(i, size, step, padding) ((i) + (padding) < (size) ? 0 : ((i) + (padding) - (size)) / (step) + 1)
-#define LAST(i, step, padding, windows) min(((i) + (padding)) / (step), (windows) - 1)
+#define LAST(i, step, padding, windows) min(((i) + (padding)) / (step), (windows)-1)
 
-kernel void forward(global const float *restrict x, global float *restrict y, global index_t *restrict index, long rows, int vectors,
-                    int h, int w, int oh, int ow) {
+kernel void forward(global const float *restrict x, global float *restrict y, global index_t *restrict index, long rows,
+                    int vectors, int h, int w, int oh, int ow) {
     const size_t end = END(2, rows), columns = END(1, ow), last = END(0, vectors), channels = (size_t)vectors * VEC;
     for (size_t r = BEGIN(2, rows); r < end; r++)
         for (size_t ox = BEGIN(1, ow); ox < columns; ox++) {
@@ -76,8 +78,10 @@ kernel void forward(global const float *restrict x, global float *restrict y, gl
             for (size_t v = BEGIN(0, vectors); v < last; v++) {
                 vec best = (vec)(-INFINITY);
                 ivec winner = (ivec)(y0 * KW + x0);
-                if (whole) SEARCH(0, KH, 0, KW)     /* constant bounds, which compilers unroll */
-                else SEARCH(y0, y1, x0, x1)
+                if (whole)
+                    SEARCH(0, KH, 0, KW) /* constant bounds, which compilers unroll */
+                else
+                    SEARCH(y0, y1, x0, x1)
                 const size_t at = (r * ow + ox) * channels + v * VEC;
                 STORE(best, y + at);
                 STORE_INDEX(winner, index + at);
@@ -85,8 +89,8 @@ kernel void forward(global const float *restrict x, global float *restrict y, gl
         }
 }
 
-kernel void backward(global const float *restrict dy, global const index_t *restrict index, global float *restrict dx, long rows,
-                     int vectors, int h, int w, int oh, int ow, int add) {
+kernel void backward(global const float *restrict dy, global const index_t *restrict index, global float *restrict dx,
+                     long rows, int vectors, int h, int w, int oh, int ow, int add) {
     const size_t end = END(2, rows), columns = END(1, w), last = END(0, vectors), channels = (size_t)vectors * VEC;
     for (size_t r = BEGIN(2, rows); r < end; r++) {
         const int iy = (int)(r % h), oy0 = FIRST(iy, KH, SH, PH), oy1 = LAST(iy, SH, PH, oh);

@@ -1,5 +1,6 @@
-/* Stochastic gradient descent as torch.optim.SGD (dampening 0, not Nesterov): g = grad + weight_decay w; v = momentum v + g;
- * w -= lr v. The velocity starts at 0, so that the first step has v = g. Arrays of count floats; an item takes `chunk` of them.
+/* Stochastic gradient descent as torch.optim.SGD (dampening 0, not Nesterov): g = grad + weight_decay w; v = momentum
+ * v + g; w -= lr v. The velocity starts at 0, so that the first step has v = g. Arrays of count floats; an item takes
+ * `chunk` of them.
  *   VEC   floats in a vector, 1 to 16; required */
 #ifndef VEC
 #error "VEC is missing"
@@ -17,8 +18,8 @@ typedef JOIN(float, VEC) vec;
 #define STORE(v, p) JOIN(vstore, VEC)(v, 0, p)
 #endif
 
-kernel void sgd(global float *restrict w, global const float *restrict grad, global float *restrict velocity, long count, int chunk,
-                float lr, float momentum, float weight_decay) {
+kernel void sgd(global float *restrict w, global const float *restrict grad, global float *restrict velocity,
+                long count, int chunk, float lr, float momentum, float weight_decay) {
     size_t i = get_global_id(0) * chunk;
     const size_t end = min(i + chunk, (size_t)count);
     for (; i + VEC <= end; i += VEC) {

@@ -1,11 +1,13 @@
-/* Per image: loss = L - z[label] with L = m + log(sum_j exp(z[j] - m)), m = max z; rank = how many classes lie before the label's:
- * those whose logit is larger, unordered, or equal with a lower index. logits (N, C), labels int (N), out (N, 3): loss, rank, L.
- * backward: dz[j] = (exp(z[j] - L) - (j == label)) / N. A label outside the classes gives a NaN loss and rank C.
+/* Per image: loss = L - z[label] with L = m + log(sum_j exp(z[j] - m)), m = max z; rank = how many classes lie before
+ * the label's: those whose logit is larger, unordered, or equal with a lower index. logits (N, C), labels int (N),
+ * out (N, 3): loss, rank, L. A label outside the classes gives a NaN loss and rank C.
+ * backward: dz[j] = (exp(z[j] - L) - (j == label)) / N.
  * forward: an item takes some images. backward: an item takes some classes (dimension 0) of some images (1).
  * `add` other than 0 adds to what dz holds. No -D parameters of its own (VEC is accepted and not used). */
 
 #define BEGIN(d, total) (get_global_id(d) * (((size_t)(total) + get_global_size(d) - 1) / get_global_size(d)))
-#define END(d, total) min(BEGIN(d, total) + ((size_t)(total) + get_global_size(d) - 1) / get_global_size(d), (size_t)(total))
+#define END(d, total) \
+    min(BEGIN(d, total) + ((size_t)(total) + get_global_size(d) - 1) / get_global_size(d), (size_t)(total))
 
 kernel void forward(global const float *logits, global const int *labels, global float *out, int images, int classes) {
     const size_t end = END(0, images);
@@ -28,8 +30,8 @@ kernel void forward(global const float *logits, global const int *labels, global
     }
 }
 
-kernel void backward(global const float *logits, global const int *labels, global const float *out, global float *dz, int images,
-                     int classes, int add) {
+kernel void backward(global const float *logits, global const int *labels, global const float *out, global float *dz,
+                     int images, int classes, int add) {
     const size_t end = END(1, images), last = END(0, classes);
     for (size_t n = BEGIN(1, images); n < end; n++) {
         const float total = out[n * 3 + 2];

@@ -6,8 +6,9 @@ static int setup(struct bl_node *node) {
     if (code) return code;
     const struct bl_tensor *a = node->in[0], *b = node->in[1];
     if (!bl_same_shape(a, b))
-        return bl_fail(BLANCH_EINPUT, "%s: cannot add %lld x %lld x %lld and %lld x %lld x %lld", node->name, (long long)a->c,
-                       (long long)a->h, (long long)a->w, (long long)b->c, (long long)b->h, (long long)b->w);
+        return bl_fail(BLANCH_EINPUT, "%s: cannot add %lld x %lld x %lld and %lld x %lld x %lld", node->name,
+                       (long long)a->c, (long long)a->h, (long long)a->w, (long long)b->c, (long long)b->h,
+                       (long long)b->w);
     bl_node_out(node, a->c, a->h, a->w);
     return 0;
 }
@@ -28,8 +29,8 @@ static int backward(struct bl_node *node, const struct bl_run *run) {
     int code = 0;
     for (int i = 0; i < 2 && !code; i++)
         if (node->in[i]->grad)
-            code = bl_copy(node->dev, node->out->grad->mem, node->in[i]->grad->mem, run->n * bl_features(node->out), state->vec,
-                           node->accumulate[i]);
+            code = bl_copy(node->dev, node->out->grad->mem, node->in[i]->grad->mem, run->n * bl_features(node->out),
+                           state->vec, node->accumulate[i]);
     return code;
 }
 

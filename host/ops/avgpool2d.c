@@ -1,15 +1,20 @@
 /* Mean over windows. Padding counts as zeros, in the divisor too; sizes are rounded down. */
 #include "ops/common.h"
 
-static int setup(struct bl_node *node) { return bl_pool_setup(node, node->attrs); }
-static int prepare(struct bl_node *node) { return bl_pool_prepare(node, "avgpool2d", node->attrs, 0); }
+static int setup(struct bl_node *node) {
+    return bl_pool_setup(node, node->attrs);
+}
+static int prepare(struct bl_node *node) {
+    return bl_pool_prepare(node, "avgpool2d", node->attrs, 0);
+}
 
 static int forward(struct bl_node *node, const struct bl_run *run) {
     const struct bl_plain_state *state = node->state;
     const struct bl_tensor *x = node->in[0], *y = node->out;
     int64_t vectors = x->c / state->vec, rows = run->n * y->h;
-    return bl_launch(state->forward, bl_share_grid(node->dev, vectors, y->w, rows, 4 * x->c * x->w * x->h / y->h), BL_MEM(x->mem),
-                     BL_MEM(y->mem), BL_I64(rows), BL_I32(vectors), BL_I32(x->h), BL_I32(x->w), BL_I32(y->h), BL_I32(y->w));
+    return bl_launch(state->forward, bl_share_grid(node->dev, vectors, y->w, rows, 4 * x->c * x->w * x->h / y->h),
+                     BL_MEM(x->mem), BL_MEM(y->mem), BL_I64(rows), BL_I32(vectors), BL_I32(x->h), BL_I32(x->w),
+                     BL_I32(y->h), BL_I32(y->w));
 }
 
 static int backward(struct bl_node *node, const struct bl_run *run) {
@@ -17,9 +22,9 @@ static int backward(struct bl_node *node, const struct bl_run *run) {
     const struct bl_tensor *x = node->in[0], *y = node->out;
     if (!x->grad) return 0;
     int64_t vectors = x->c / state->vec, rows = run->n * x->h;
-    return bl_launch(state->backward, bl_share_grid(node->dev, vectors, x->w, rows, 8 * x->c * x->w), BL_MEM(y->grad->mem),
-                     BL_MEM(x->grad->mem), BL_I64(rows), BL_I32(vectors), BL_I32(x->h), BL_I32(x->w), BL_I32(y->h), BL_I32(y->w),
-                     BL_I32(node->accumulate[0]));
+    return bl_launch(state->backward, bl_share_grid(node->dev, vectors, x->w, rows, 8 * x->c * x->w),
+                     BL_MEM(y->grad->mem), BL_MEM(x->grad->mem), BL_I64(rows), BL_I32(vectors), BL_I32(x->h),
+                     BL_I32(x->w), BL_I32(y->h), BL_I32(y->w), BL_I32(node->accumulate[0]));
 }
 
 const struct bl_op bl_op_avgpool2d = {

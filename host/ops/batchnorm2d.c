@@ -15,8 +15,12 @@ struct state {
 
 enum { CPU_CHUNK_BYTES = 192 * 1024, CPU_TILE = 8, MIN_CHUNK = 32, GPU_ITEMS = 32768 };
 
-static int64_t rows_of(const struct bl_node *node, int n) { return n * node->out->h * node->out->w; }
-static int64_t chunks_of(int64_t rows, int64_t chunk) { return (rows + chunk - 1) / chunk; }
+static int64_t rows_of(const struct bl_node *node, int n) {
+    return n * node->out->h * node->out->w;
+}
+static int64_t chunks_of(int64_t rows, int64_t chunk) {
+    return (rows + chunk - 1) / chunk;
+}
 
 static int setup(struct bl_node *node) {
     const struct bl_batchnorm_attrs *attrs = node->attrs;
@@ -24,7 +28,8 @@ static int setup(struct bl_node *node) {
     if (code) return code;
     const struct bl_tensor *x = node->in[0];
     if (attrs->channels != x->c)
-        return bl_fail(BLANCH_EINPUT, "%s: made for %d channels, given %lld", node->name, attrs->channels, (long long)x->c);
+        return bl_fail(BLANCH_EINPUT, "%s: made for %d channels, given %lld", node->name, attrs->channels,
+                       (long long)x->c);
     int64_t shape[] = {x->c};
     bl_node_out(node, x->c, x->h, x->w);
     bl_node_param(node, "weight", BL_INIT_ONES, 1, shape);
@@ -50,19 +55,22 @@ static int setup(struct bl_node *node) {
 static int prepare(struct bl_node *node) {
     struct state *state = node->state;
     struct { const char *name; struct bl_kernel **kernel; } wanted[] = {
-        {"recall", &state->recall}, {"apply", &state->apply}, {"statistics", &state->statistics}, {"summarise", &state->summarise},
+        {"recall", &state->recall}, {"apply", &state->apply},
+        {"statistics", &state->statistics}, {"summarise", &state->summarise},
         {"gradients", &state->gradients}, {"finish", &state->finish}, {"spread", &state->spread},
     };
     int count = bl_node_training(node) ? BL_COUNT(wanted) : 2, code = 0;
     for (int i = 0; i < count && !code; i++)
-        code = bl_kernel_get(node->dev, "batchnorm2d", wanted[i].name, (struct bl_define[]){{"VEC", state->vec}}, 1, wanted[i].kernel);
+        code = bl_kernel_get(node->dev, "batchnorm2d", wanted[i].name, (struct bl_define[]){{"VEC", state->vec}}, 1,
+                             wanted[i].kernel);
     return code;
 }
 
 /* One item for each vector of channels and chunk of rows; on a CPU one item takes all channels of its chunk. */
 static struct bl_range chunk_range(const struct bl_node *node, int64_t chunks) {
     const struct state *state = node->state;
-    return bl_on_cpu(node->dev) ? BL_GROUPS1(1, (size_t)chunks) : BL_ITEMS((size_t)(node->out->c / state->vec), (size_t)chunks);
+    return bl_on_cpu(node->dev) ? BL_GROUPS1(1, (size_t)chunks)
+                                : BL_ITEMS((size_t)(node->out->c / state->vec), (size_t)chunks);
 }
 
 static int measure(struct bl_node *node, const struct bl_run *run) {
@@ -70,15 +78,17 @@ static int measure(struct bl_node *node, const struct bl_run *run) {
     struct state *state = node->state;
     int64_t rows = rows_of(node, run->n), chunks = chunks_of(rows, state->chunk), vectors = node->out->c / state->vec;
     if (rows == 1)
-        return bl_fail(BLANCH_EINPUT, "expected more than 1 value per channel when training; give a larger batch or larger images");
-    int code = bl_launch(state->statistics, chunk_range(node, chunks), BL_MEM(node->in[0]->mem), BL_MEM(state->partial->mem),
-                         BL_I64(rows), BL_I32(vectors), BL_I64(state->chunk), BL_I32(state->tile));
+        return bl_fail(BLANCH_EINPUT,
+                       "expected more than 1 value per channel when training; give a larger batch or larger images");
+    int code =
+        bl_launch(state->statistics, chunk_range(node, chunks), BL_MEM(node->in[0]->mem), BL_MEM(state->partial->mem),
+                  BL_I64(rows), BL_I32(vectors), BL_I64(state->chunk), BL_I32(state->tile));
     if (code) return code;
     node->buffer[2]->value++;
-    return bl_launch(state->summarise, bl_share(node->dev, vectors, 8 * state->vec * chunks), BL_MEM(state->partial->mem),
-                     BL_MEM(node->param[0]->data.mem), BL_MEM(node->param[1]->data.mem), BL_MEM(node->buffer[0]->data.mem),
-                     BL_MEM(node->buffer[1]->data.mem), BL_MEM(state->saved->mem), BL_I64(rows), BL_I32(vectors), BL_I64(state->chunk), BL_F32(attrs->eps),
-                     BL_F32(attrs->momentum));
+    return bl_launch(state->summarise, bl_share(node->dev, vectors, 8 * state->vec * chunks),
+                     BL_MEM(state->partial->mem), BL_MEM(node->param[0]->data.mem), BL_MEM(node->param[1]->data.mem),
+                     BL_MEM(node->buffer[0]->data.mem), BL_MEM(node->buffer[1]->data.mem), BL_MEM(state->saved->mem),
+                     BL_I64(rows), BL_I32(vectors), BL_I64(state->chunk), BL_F32(attrs->eps), BL_F32(attrs->momentum));
 }
 
 static int forward(struct bl_node *node, const struct bl_run *run) {
@@ -86,10 +96,13 @@ static int forward(struct bl_node *node, const struct bl_run *run) {
     struct state *state = node->state;
     int64_t rows = rows_of(node, run->n), vectors = node->out->c / state->vec;
     int code;
-    if (run->training) code = measure(node, run);
-    else code = bl_launch(state->recall, bl_share(node->dev, vectors, 32 * state->vec), BL_MEM(node->param[0]->data.mem),
-                          BL_MEM(node->param[1]->data.mem), BL_MEM(node->buffer[0]->data.mem), BL_MEM(node->buffer[1]->data.mem),
-                          BL_MEM(state->saved->mem), BL_I32(vectors), BL_F32(attrs->eps));
+    if (run->training)
+        code = measure(node, run);
+    else
+        code = bl_launch(state->recall, bl_share(node->dev, vectors, 32 * state->vec), BL_MEM(node->param[0]->data.mem),
+                         BL_MEM(node->param[1]->data.mem), BL_MEM(node->buffer[0]->data.mem),
+                         BL_MEM(node->buffer[1]->data.mem), BL_MEM(state->saved->mem), BL_I32(vectors),
+                         BL_F32(attrs->eps));
     if (code) return code;
     return bl_launch(state->apply, bl_share_rows(node->dev, vectors, rows, 8 * node->out->c), BL_MEM(node->in[0]->mem),
                      BL_MEM(state->saved->mem), BL_MEM(node->out->mem), BL_I64(rows), BL_I32(vectors));
@@ -100,16 +113,18 @@ static int backward(struct bl_node *node, const struct bl_run *run) {
     const struct bl_tensor *x = node->in[0];
     int64_t rows = rows_of(node, run->n), chunks = chunks_of(rows, state->chunk), vectors = x->c / state->vec;
     struct bl_mem *dy = node->out->grad->mem;
-    int code = bl_launch(state->gradients, chunk_range(node, chunks), BL_MEM(x->mem), BL_MEM(dy), BL_MEM(state->saved->mem),
-                         BL_MEM(state->partial_back->mem), BL_I64(rows), BL_I32(vectors), BL_I64(state->chunk), BL_I32(state->tile));
+    int code = bl_launch(state->gradients, chunk_range(node, chunks), BL_MEM(x->mem), BL_MEM(dy),
+                         BL_MEM(state->saved->mem), BL_MEM(state->partial_back->mem), BL_I64(rows), BL_I32(vectors),
+                         BL_I64(state->chunk), BL_I32(state->tile));
     if (code) return code;
-    code = bl_launch(state->finish, bl_share(node->dev, vectors, 8 * state->vec * chunks), BL_MEM(state->partial_back->mem),
-                     BL_MEM(state->saved->mem), BL_MEM(node->param[0]->grad.mem), BL_MEM(node->param[1]->grad.mem),
-                     BL_MEM(state->spreading->mem), BL_I64(rows), BL_I32(vectors), BL_I64(state->chunk), BL_I32(run->training));
+    code = bl_launch(state->finish, bl_share(node->dev, vectors, 8 * state->vec * chunks),
+                     BL_MEM(state->partial_back->mem), BL_MEM(state->saved->mem), BL_MEM(node->param[0]->grad.mem),
+                     BL_MEM(node->param[1]->grad.mem), BL_MEM(state->spreading->mem), BL_I64(rows), BL_I32(vectors),
+                     BL_I64(state->chunk), BL_I32(run->training));
     if (code || !x->grad) return code;
     return bl_launch(state->spread, bl_share_rows(node->dev, vectors, rows, 12 * x->c), BL_MEM(x->mem), BL_MEM(dy),
-                     BL_MEM(state->saved->mem), BL_MEM(state->spreading->mem), BL_MEM(x->grad->mem), BL_I64(rows), BL_I32(vectors),
-                     BL_I32(node->accumulate[0]));
+                     BL_MEM(state->saved->mem), BL_MEM(state->spreading->mem), BL_MEM(x->grad->mem), BL_I64(rows),
+                     BL_I32(vectors), BL_I32(node->accumulate[0]));
 }
 
 static void release(struct bl_node *node) {

@@ -1,19 +1,21 @@
-/* Whitens activations themselves (Ye et al., ICLR 2020): the leading multiple of `block` channels in blocks that share one
- * matrix, the rest shifted and scaled together. Channel i*G + j is feature i of block j, of G. Published quirks kept: the
- * matrix under the root is the second moment of samples that are not centred; the first batch is copied to the running
- * buffers, later ones are averaged in. Every stride^2-th column is a sample, columns in the order (block, image, y, x). */
+/* Whitens activations themselves (Ye et al., ICLR 2020): the leading multiple of `block` channels in blocks that
+ * share one matrix, the rest shifted and scaled together. Channel i*G + j is feature i of block j, of G. Published
+ * quirks kept: the matrix under the root is the second moment of samples that are not centred; the first batch is
+ * copied to the running buffers, later ones are averaged in. Every stride^2-th column is a sample, columns in the
+ * order (block, image, y, x). */
 #include "blas/blas.h"
 #include "ops/common.h"
 #include <stdlib.h>
 
 enum kernel {
-    GATHER, SCATTER, SAMPLE, SUMS, MEAN, NORM, BEGIN, RESIDUAL, FINISH, TRACK, TAIL_SUMS, TAIL_MERGE, TAIL_RECALL, TAIL_APPLY,
-    BACK_BEGIN, BACK_MIX, BACK_STEP, BACK_DOTS, BACK_FINISH, BACK_SCATTER, TAIL_BACK_SUMS, TAIL_BACK_MERGE, TAIL_BACK, KERNELS
+    GATHER, SCATTER, SAMPLE, SUMS, MEAN, NORM, BEGIN, RESIDUAL, FINISH, TRACK, TAIL_SUMS, TAIL_MERGE, TAIL_RECALL,
+    TAIL_APPLY, BACK_BEGIN, BACK_MIX, BACK_STEP, BACK_DOTS, BACK_FINISH, BACK_SCATTER, TAIL_BACK_SUMS, TAIL_BACK_MERGE,
+    TAIL_BACK, KERNELS
 };
 static const char *const kernel_names[KERNELS] = {
-    "gather", "scatter", "sample", "sums", "mean", "norm", "begin", "residual", "finish", "track", "tail_sums", "tail_merge",
-    "tail_recall", "tail_apply", "back_begin", "back_mix", "back_step", "back_dots", "back_finish", "back_scatter",
-    "tail_back_sums", "tail_back_merge", "tail_back",
+    "gather", "scatter", "sample", "sums", "mean", "norm", "begin", "residual", "finish", "track", "tail_sums",
+    "tail_merge", "tail_recall", "tail_apply", "back_begin", "back_mix", "back_step", "back_dots", "back_finish",
+    "back_scatter", "tail_back_sums", "tail_back_merge", "tail_back",
 };
 enum { RUNNING_MEAN1, RUNNING_DECONV, RUNNING_MEAN2, RUNNING_VAR, BATCHES };
 enum { CHUNKS = 32 };                       // partial sums of rows
@@ -41,13 +43,15 @@ static void declare_workspaces(struct bl_node *node, int iterations) {
     struct { struct bl_tensor **tensor; enum bl_life life; int64_t count; } wanted[] = {
         {&s->tail, BL_LIFE_SAVED, 2}, {&s->columns, BL_LIFE_FORWARD, all}, {&s->white, BL_LIFE_FORWARD, all},
         {&s->mean, BL_LIFE_SAVED, b}, {&s->deconv, BL_LIFE_SAVED, b2}, {&s->moment, BL_LIFE_SAVED, b2},
-        {&s->w, BL_LIFE_FORWARD, iterations * b2}, {&s->r, BL_LIFE_SAVED, iterations * b2}, {&s->z, BL_LIFE_SAVED, iterations * b2},
-        {&s->scalars, BL_LIFE_SAVED, 2}, {&s->samples, BL_LIFE_FORWARD, samples}, {&s->partial, BL_LIFE_FORWARD, CHUNKS * b},
+        {&s->w, BL_LIFE_FORWARD, iterations * b2}, {&s->r, BL_LIFE_SAVED, iterations * b2},
+        {&s->z, BL_LIFE_SAVED, iterations * b2}, {&s->scalars, BL_LIFE_SAVED, 2},
+        {&s->samples, BL_LIFE_FORWARD, samples}, {&s->partial, BL_LIFE_FORWARD, CHUNKS * b},
         {&s->product, BL_LIFE_FORWARD, b2}, {&s->tail_partial, BL_LIFE_FORWARD, 2 * x->n},
-        {&s->back_columns, BL_LIFE_BACKWARD, all}, {&s->dy, BL_LIFE_BACKWARD, all}, {&s->dcolumns, BL_LIFE_BACKWARD, all},
-        {&s->back_samples, BL_LIFE_BACKWARD, samples}, {&s->dsamples, BL_LIFE_BACKWARD, samples},
-        {&s->back_partial, BL_LIFE_BACKWARD, CHUNKS * b}, {&s->dmean, BL_LIFE_BACKWARD, b}, {&s->ddeconv, BL_LIFE_BACKWARD, b2},
-        {&s->zbar, BL_LIFE_BACKWARD, b2}, {&s->rbar, BL_LIFE_BACKWARD, b2}, {&s->m, BL_LIFE_BACKWARD, b2}, {&s->p, BL_LIFE_BACKWARD, b2},
+        {&s->back_columns, BL_LIFE_BACKWARD, all}, {&s->dy, BL_LIFE_BACKWARD, all},
+        {&s->dcolumns, BL_LIFE_BACKWARD, all}, {&s->back_samples, BL_LIFE_BACKWARD, samples},
+        {&s->dsamples, BL_LIFE_BACKWARD, samples}, {&s->back_partial, BL_LIFE_BACKWARD, CHUNKS * b},
+        {&s->dmean, BL_LIFE_BACKWARD, b}, {&s->ddeconv, BL_LIFE_BACKWARD, b2}, {&s->zbar, BL_LIFE_BACKWARD, b2},
+        {&s->rbar, BL_LIFE_BACKWARD, b2}, {&s->m, BL_LIFE_BACKWARD, b2}, {&s->p, BL_LIFE_BACKWARD, b2},
         {&s->t, BL_LIFE_BACKWARD, b2}, {&s->h, BL_LIFE_BACKWARD, b2}, {&s->tail_back, BL_LIFE_BACKWARD, 2},
         {&s->tail_back_partial, BL_LIFE_BACKWARD, 2 * x->n},
     };
@@ -60,7 +64,8 @@ static int setup(struct bl_node *node) {
     int code = bl_check_inputs(node, 1, 1);
     if (code) return code;
     if (a->block < 1 || a->n_iter < 1 || a->cov_sampling_stride < 1 || !(a->eps >= 0))
-        return bl_fail(BLANCH_EINPUT, "%s: block, n_iter and cov_sampling_stride are at least 1, eps is not negative", node->name);
+        return bl_fail(BLANCH_EINPUT, "%s: block, n_iter and cov_sampling_stride are at least 1, eps is not negative",
+                       node->name);
     struct state *s = node->state = bl_calloc(1, sizeof *s);
     if (!s) return BLANCH_ENOMEM;
     const struct bl_tensor *x = node->in[0];
@@ -81,13 +86,16 @@ static int setup(struct bl_node *node) {
 static int prepare(struct bl_node *node) {
     struct state *s = node->state;
     int code = 0;
-    for (int i = 0; i < KERNELS && !code; i++) code = bl_kernel_get(node->dev, "channel_deconv", kernel_names[i], NULL, 0, &s->kernel[i]);
+    for (int i = 0; i < KERNELS && !code; i++)
+        code = bl_kernel_get(node->dev, "channel_deconv", kernel_names[i], NULL, 0, &s->kernel[i]);
     return code;
 }
 
 /* --- whitened channels ------------------------------------------------------------------------ */
 
-static int64_t pixels_of(const struct bl_node *node, int n) { return n * node->out->h * node->out->w; }
+static int64_t pixels_of(const struct bl_node *node, int n) {
+    return n * node->out->h * node->out->w;
+}
 static int64_t samples_of(const struct bl_node *node, int n) {
     const struct state *s = node->state;
     return (pixels_of(node, n) * s->groups + s->step - 1) / s->step;
@@ -101,65 +109,104 @@ static struct bl_range over_rows(const struct bl_node *node) {
 static int gather(struct bl_node *node, int n, struct bl_mem *from, struct bl_mem *mean, struct bl_mem *to) {
     const struct state *s = node->state;
     int64_t pixels = pixels_of(node, n);
-    return bl_launch(s->kernel[GATHER], bl_share(node->dev, pixels, 8 * s->head), BL_MEM(from), BL_MEM(mean ? mean : from), BL_MEM(to),
-                     BL_I64(pixels), BL_I32(node->out->c), BL_I32(s->groups), BL_I32(s->block), BL_I32(mean != NULL));
+    return bl_launch(s->kernel[GATHER], bl_share(node->dev, pixels, 8 * s->head), BL_MEM(from),
+                     BL_MEM(mean ? mean : from), BL_MEM(to), BL_I64(pixels), BL_I32(node->out->c), BL_I32(s->groups),
+                     BL_I32(s->block), BL_I32(mean != NULL));
 }
 
 static int sample(struct bl_node *node, int n, struct bl_mem *to) {
     const struct state *s = node->state;
     int64_t count = samples_of(node, n);
-    return bl_launch(s->kernel[SAMPLE], bl_share(node->dev, count, 8 * s->block), BL_MEM(node->in[0]->mem), BL_MEM(to), BL_I64(count),
-                     BL_I32(s->step), BL_I64(pixels_of(node, n)), BL_I32(node->out->c), BL_I32(s->groups), BL_I32(s->block));
+    return bl_launch(s->kernel[SAMPLE], bl_share(node->dev, count, 8 * s->block), BL_MEM(node->in[0]->mem), BL_MEM(to),
+                     BL_I64(count), BL_I32(s->step), BL_I64(pixels_of(node, n)), BL_I32(node->out->c),
+                     BL_I32(s->groups), BL_I32(s->block));
 }
 
 /* mean = scale times the sum of the rows. */
-static int sum_rows(struct bl_node *node, struct bl_mem *rows, int64_t count, float scale, struct bl_mem *partial, struct bl_mem *mean) {
+static int sum_rows(struct bl_node *node, struct bl_mem *rows, int64_t count, float scale, struct bl_mem *partial,
+                    struct bl_mem *mean) {
     const struct state *s = node->state;
     struct bl_range range = bl_on_cpu(node->dev) ? BL_GROUPS1(1, CHUNKS) : BL_ITEMS((size_t)s->block, CHUNKS);
-    int code = bl_launch(s->kernel[SUMS], range, BL_MEM(rows), BL_MEM(partial), BL_I64(count), BL_I32(s->block), BL_I32(CHUNKS));
+    int code = bl_launch(s->kernel[SUMS], range, BL_MEM(rows), BL_MEM(partial), BL_I64(count), BL_I32(s->block),
+                         BL_I32(CHUNKS));
     if (code) return code;
-    return bl_launch(s->kernel[MEAN], over_rows(node), BL_MEM(partial), BL_MEM(mean), BL_I32(CHUNKS), BL_I32(s->block), BL_F32(scale));
+    return bl_launch(s->kernel[MEAN], over_rows(node), BL_MEM(partial), BL_MEM(mean), BL_I32(CHUNKS), BL_I32(s->block),
+                     BL_F32(scale));
 }
 
 static int track(struct bl_node *node, struct bl_tensor *value, int buffer) {
     const struct bl_channel_deconv_attrs *a = node->attrs;
     const struct state *s = node->state;
     struct bl_tensor *running = &node->buffer[buffer]->data;
-    return bl_launch(s->kernel[TRACK], bl_share(node->dev, running->count, 12), BL_MEM(value->mem), BL_MEM(running->mem),
-                     BL_I64(running->count), BL_F32(a->momentum), BL_I32(node->buffer[BATCHES]->value == 0));
+    return bl_launch(s->kernel[TRACK], bl_share(node->dev, running->count, 12), BL_MEM(value->mem),
+                     BL_MEM(running->mem), BL_I64(running->count), BL_F32(a->momentum),
+                     BL_I32(node->buffer[BATCHES]->value == 0));
 }
 
 struct operand { struct bl_tensor *tensor; int index; };        // the index-th matrix of a workspace
 
-/* C = alpha A B + beta A, square. */
-static int multiply(struct bl_node *node, float alpha, struct operand a, struct operand b, float beta, struct operand init, struct operand c) {
+/* C = alpha A B + beta init, square. */
+static int multiply(struct bl_node *node, float alpha, struct operand a, struct operand b, float beta,
+                    struct operand init, struct operand c) {
     const struct state *s = node->state;
     size_t b2 = (size_t)s->block * (size_t)s->block;
     struct bl_gemm product = {
-        .m = s->block, .n = s->block, .k = s->block, .alpha = alpha, .beta = beta, .lda = s->block, .ldb = s->block, .ldc = s->block,
-        .a = a.tensor->mem, .b = b.tensor->mem, .c = c.tensor->mem, .init = beta != 0 ? init.tensor->mem : NULL,
-        .offset_a = (size_t)a.index * b2, .offset_b = (size_t)b.index * b2, .offset_c = (size_t)c.index * b2,
+        .m = s->block,
+        .n = s->block,
+        .k = s->block,
+        .alpha = alpha,
+        .beta = beta,
+        .lda = s->block,
+        .ldb = s->block,
+        .ldc = s->block,
+        .a = a.tensor->mem,
+        .b = b.tensor->mem,
+        .c = c.tensor->mem,
+        .init = beta != 0 ? init.tensor->mem : NULL,
+        .offset_a = (size_t)a.index * b2,
+        .offset_b = (size_t)b.index * b2,
+        .offset_c = (size_t)c.index * b2,
         .offset_init = (size_t)init.index * b2,
     };
     return bl_gemm(node->dev, &product);
 }
 
 /* C (m, n) = alpha A B, of rows of b values. */
-static int apply_matrix(struct bl_node *node, struct bl_mem *rows, int64_t count, struct bl_mem *matrix, bool transposed, float alpha,
-                        struct bl_mem *to) {
+static int apply_matrix(struct bl_node *node, struct bl_mem *rows, int64_t count, struct bl_mem *matrix,
+                        bool transposed, float alpha, struct bl_mem *to) {
     const struct state *s = node->state;
     struct bl_gemm product = {
-        .trans_b = transposed, .m = count, .n = s->block, .k = s->block, .alpha = alpha, .a = rows, .b = matrix, .c = to,
-        .lda = s->block, .ldb = s->block, .ldc = s->block,
+        .trans_b = transposed,
+        .m = count,
+        .n = s->block,
+        .k = s->block,
+        .alpha = alpha,
+        .a = rows,
+        .b = matrix,
+        .c = to,
+        .lda = s->block,
+        .ldb = s->block,
+        .ldc = s->block,
     };
     return bl_gemm(node->dev, &product);
 }
 
-static int outer(struct bl_node *node, struct bl_mem *left, struct bl_mem *right, int64_t count, float alpha, struct bl_mem *to) {
+static int outer(struct bl_node *node, struct bl_mem *left, struct bl_mem *right, int64_t count, float alpha,
+                 struct bl_mem *to) {
     const struct state *s = node->state;
     struct bl_gemm product = {
-        .trans_a = true, .symmetric = left == right, .m = s->block, .n = s->block, .k = count, .alpha = alpha, .a = left, .b = right,
-        .c = to, .lda = s->block, .ldb = s->block, .ldc = s->block,
+        .trans_a = true,
+        .symmetric = left == right,
+        .m = s->block,
+        .n = s->block,
+        .k = count,
+        .alpha = alpha,
+        .a = left,
+        .b = right,
+        .c = to,
+        .lda = s->block,
+        .ldb = s->block,
+        .ldc = s->block,
     };
     return bl_gemm(node->dev, &product);
 }
@@ -168,20 +215,23 @@ static int outer(struct bl_node *node, struct bl_mem *left, struct bl_mem *right
 static int inverse_sqrt(struct bl_node *node) {
     const struct bl_channel_deconv_attrs *a = node->attrs;
     const struct state *s = node->state;
-    int code = bl_launch(s->kernel[NORM], bl_share(node->dev, 1, 1), BL_MEM(s->moment->mem), BL_MEM(s->scalars->mem), BL_I32(s->block),
-                         BL_F32(a->eps));
-    if (!code) code = bl_launch(s->kernel[BEGIN], over_rows(node), BL_MEM(s->moment->mem), BL_MEM(s->scalars->mem), BL_MEM(s->w->mem),
-                                BL_MEM(s->r->mem), BL_MEM(s->z->mem), BL_I32(s->block));
+    int code = bl_launch(s->kernel[NORM], bl_share(node->dev, 1, 1), BL_MEM(s->moment->mem), BL_MEM(s->scalars->mem),
+                         BL_I32(s->block), BL_F32(a->eps));
+    if (!code)
+        code = bl_launch(s->kernel[BEGIN], over_rows(node), BL_MEM(s->moment->mem), BL_MEM(s->scalars->mem),
+                         BL_MEM(s->w->mem), BL_MEM(s->r->mem), BL_MEM(s->z->mem), BL_I32(s->block));
     for (int k = 0; k + 1 < a->n_iter && !code; k++) {
         struct operand w = {s->w, k}, next = {s->w, k + 1}, m = {s->product, 0}, z = {s->z, k}, next_z = {s->z, k + 1};
         code = multiply(node, -0.5f, w, w, 1.5f, w, m);
         if (!code) code = multiply(node, -0.5f, m, w, 1.5f, m, next);
         if (!code) code = multiply(node, -0.5f, next, z, 1.5f, z, next_z);
-        if (!code) code = bl_launch(s->kernel[RESIDUAL], over_rows(node), BL_MEM(s->w->mem), BL_MEM(s->r->mem), BL_I32(s->block), BL_I32(k + 1));
+        if (!code)
+            code = bl_launch(s->kernel[RESIDUAL], over_rows(node), BL_MEM(s->w->mem), BL_MEM(s->r->mem),
+                             BL_I32(s->block), BL_I32(k + 1));
     }
     if (code) return code;
-    return bl_launch(s->kernel[FINISH], over_rows(node), BL_MEM(s->z->mem), BL_MEM(s->scalars->mem), BL_MEM(s->deconv->mem),
-                     BL_I32(s->block), BL_I32(a->n_iter - 1));
+    return bl_launch(s->kernel[FINISH], over_rows(node), BL_MEM(s->z->mem), BL_MEM(s->scalars->mem),
+                     BL_MEM(s->deconv->mem), BL_I32(s->block), BL_I32(a->n_iter - 1));
 }
 
 static int measure(struct bl_node *node, int n) {
@@ -189,8 +239,10 @@ static int measure(struct bl_node *node, int n) {
     int64_t count = samples_of(node, n);
     bl_node_phase(node, BL_COVARIANCE);
     int code = sample(node, n, s->samples->mem);
-    if (!code) code = sum_rows(node, s->samples->mem, count, (float)(1.0 / (double)count), s->partial->mem, s->mean->mem);
-    if (!code) code = outer(node, s->samples->mem, s->samples->mem, count, (float)(1.0 / (double)count), s->moment->mem);
+    if (!code)
+        code = sum_rows(node, s->samples->mem, count, (float)(1.0 / (double)count), s->partial->mem, s->mean->mem);
+    if (!code)
+        code = outer(node, s->samples->mem, s->samples->mem, count, (float)(1.0 / (double)count), s->moment->mem);
     bl_node_phase(node, BL_INVERSE_SQRT);
     if (!code) code = inverse_sqrt(node);
     if (!code) code = track(node, s->mean, RUNNING_MEAN1);
@@ -213,15 +265,17 @@ static int whiten(struct bl_node *node, const struct bl_run *run) {
     int64_t pixels = pixels_of(node, run->n);
     int code = run->training ? measure(node, run->n) : 0;
     if (!code) code = gather(node, run->n, node->in[0]->mem, mean_of(node, run->training), s->columns->mem);
-    if (!code) code = apply_matrix(node, s->columns->mem, pixels * s->groups, deconv_of(node, run->training), true, 1, s->white->mem);
+    if (!code)
+        code = apply_matrix(node, s->columns->mem, pixels * s->groups, deconv_of(node, run->training), true, 1,
+                            s->white->mem);
     if (code) return code;
-    return bl_launch(s->kernel[SCATTER], bl_share(node->dev, pixels, 8 * s->head), BL_MEM(s->white->mem), BL_MEM(node->out->mem),
-                     BL_I64(pixels), BL_I32(node->out->c), BL_I32(s->groups), BL_I32(s->block));
+    return bl_launch(s->kernel[SCATTER], bl_share(node->dev, pixels, 8 * s->head), BL_MEM(s->white->mem),
+                     BL_MEM(node->out->mem), BL_I64(pixels), BL_I32(node->out->c), BL_I32(s->groups), BL_I32(s->block));
 }
 
 /* --- the rest of the channels ----------------------------------------------------------------- */
 
-static int64_t tail_samples(const struct bl_node *node) {      // of an image
+static int64_t tail_samples(const struct bl_node *node) { // of an image
     const struct state *s = node->state;
     return ((node->out->c - s->head) * node->out->h * node->out->w + s->step - 1) / s->step;
 }
@@ -235,15 +289,18 @@ static int scale_rest(struct bl_node *node, const struct bl_run *run) {
     int64_t pixels = pixels_of(node, run->n);
     int code;
     if (run->training) {
-        code = bl_launch(s->kernel[TAIL_SUMS], bl_share(node->dev, run->n, 4 * bl_features(x)), BL_MEM(x->mem), BL_MEM(s->tail_partial->mem),
-                         BL_I32(run->n), BL_I32(x->h * x->w), BL_I32(x->c), BL_I32(s->head), BL_I32(s->step));
-        if (!code) code = bl_launch(s->kernel[TAIL_MERGE], once, BL_MEM(s->tail_partial->mem), BL_MEM(s->tail->mem), BL_MEM(mean), BL_MEM(var),
-                                    BL_I32(run->n), BL_I32(tail_samples(node)), BL_F32(a->eps), BL_F32(a->momentum),
-                                    BL_I32(node->buffer[BATCHES]->value == 0));
-    } else code = bl_launch(s->kernel[TAIL_RECALL], once, BL_MEM(mean), BL_MEM(var), BL_MEM(s->tail->mem), BL_F32(a->eps));
+        code = bl_launch(s->kernel[TAIL_SUMS], bl_share(node->dev, run->n, 4 * bl_features(x)), BL_MEM(x->mem),
+                         BL_MEM(s->tail_partial->mem), BL_I32(run->n), BL_I32(x->h * x->w), BL_I32(x->c),
+                         BL_I32(s->head), BL_I32(s->step));
+        if (!code)
+            code = bl_launch(s->kernel[TAIL_MERGE], once, BL_MEM(s->tail_partial->mem), BL_MEM(s->tail->mem),
+                             BL_MEM(mean), BL_MEM(var), BL_I32(run->n), BL_I32(tail_samples(node)), BL_F32(a->eps),
+                             BL_F32(a->momentum), BL_I32(node->buffer[BATCHES]->value == 0));
+    } else
+        code = bl_launch(s->kernel[TAIL_RECALL], once, BL_MEM(mean), BL_MEM(var), BL_MEM(s->tail->mem), BL_F32(a->eps));
     if (code) return code;
-    return bl_launch(s->kernel[TAIL_APPLY], bl_share(node->dev, pixels, 8 * (x->c - s->head)), BL_MEM(x->mem), BL_MEM(s->tail->mem),
-                     BL_MEM(node->out->mem), BL_I64(pixels), BL_I32(x->c), BL_I32(s->head));
+    return bl_launch(s->kernel[TAIL_APPLY], bl_share(node->dev, pixels, 8 * (x->c - s->head)), BL_MEM(x->mem),
+                     BL_MEM(s->tail->mem), BL_MEM(node->out->mem), BL_I64(pixels), BL_I32(x->c), BL_I32(s->head));
 }
 
 static int forward(struct bl_node *node, const struct bl_run *run) {
@@ -260,19 +317,23 @@ static int forward(struct bl_node *node, const struct bl_run *run) {
 static int step_back(struct bl_node *node, int k) {
     const struct bl_channel_deconv_attrs *a = node->attrs;
     const struct state *s = node->state;
-    struct operand r = {s->r, k}, zbar = {s->zbar, 0}, rbar = {s->rbar, 0}, m = {s->m, 0}, p = {s->p, 0}, t = {s->t, 0}, h = {s->h, 0};
+    struct operand r = {s->r, k}, zbar = {s->zbar, 0}, rbar = {s->rbar, 0}, m = {s->m, 0}, p = {s->p, 0}, t = {s->t, 0},
+                   h = {s->h, 0};
     bool has_next = k + 1 < a->n_iter;
     int code = 0;
     if (has_next) {
         code = multiply(node, 1, r, rbar, 0, m, m);
-        if (!code) code = bl_launch(s->kernel[BACK_MIX], over_rows(node), BL_MEM(s->m->mem), BL_MEM(s->t->mem), BL_I32(s->block));
+        if (!code)
+            code =
+                bl_launch(s->kernel[BACK_MIX], over_rows(node), BL_MEM(s->m->mem), BL_MEM(s->t->mem), BL_I32(s->block));
         if (!code) code = multiply(node, 1, r, t, 0, p, p);
     }
     if (k > 0 && !code) code = multiply(node, 1, (struct operand){s->z, k - 1}, zbar, 0, t, t);
     if (k > 0 && !code) code = multiply(node, 1, r, zbar, 0, h, h);
     if (code) return code;
-    return bl_launch(s->kernel[BACK_STEP], over_rows(node), BL_MEM(s->m->mem), BL_MEM(s->p->mem), BL_MEM(s->t->mem), BL_MEM(s->h->mem),
-                     BL_MEM(s->rbar->mem), BL_MEM(s->zbar->mem), BL_I32(s->block), BL_I32(has_next), BL_I32(k == 0));
+    return bl_launch(s->kernel[BACK_STEP], over_rows(node), BL_MEM(s->m->mem), BL_MEM(s->p->mem), BL_MEM(s->t->mem),
+                     BL_MEM(s->h->mem), BL_MEM(s->rbar->mem), BL_MEM(s->zbar->mem), BL_I32(s->block), BL_I32(has_next),
+                     BL_I32(k == 0));
 }
 
 /* The moment's gradient to m, then the samples' to dsamples. */
@@ -281,18 +342,24 @@ static int through_statistics(struct bl_node *node, int n) {
     const struct state *s = node->state;
     int64_t rows = pixels_of(node, n) * s->groups, count = samples_of(node, n);
     bl_node_phase(node, BL_WHITEN_BACKWARD);
-    int code = sum_rows(node, s->dcolumns->mem, rows, (float)(-1.0 / (double)count), s->back_partial->mem, s->dmean->mem);
+    int code =
+        sum_rows(node, s->dcolumns->mem, rows, (float)(-1.0 / (double)count), s->back_partial->mem, s->dmean->mem);
     if (!code) code = outer(node, s->dy->mem, s->back_columns->mem, rows, 1, s->ddeconv->mem);
-    if (!code) code = bl_launch(s->kernel[BACK_BEGIN], over_rows(node), BL_MEM(s->ddeconv->mem), BL_MEM(s->scalars->mem),
-                                BL_MEM(s->zbar->mem), BL_I32(s->block));
+    if (!code)
+        code = bl_launch(s->kernel[BACK_BEGIN], over_rows(node), BL_MEM(s->ddeconv->mem), BL_MEM(s->scalars->mem),
+                         BL_MEM(s->zbar->mem), BL_I32(s->block));
     for (int k = a->n_iter - 1; k >= 0 && !code; k--) code = step_back(node, k);
-    if (!code) code = bl_launch(s->kernel[BACK_DOTS], bl_share(node->dev, 1, 1), BL_MEM(s->rbar->mem), BL_MEM(s->moment->mem),
-                                BL_MEM(s->ddeconv->mem), BL_MEM(s->z->mem), BL_MEM(s->scalars->mem), BL_I32(s->block), BL_I32(a->n_iter - 1));
-    if (!code) code = bl_launch(s->kernel[BACK_FINISH], over_rows(node), BL_MEM(s->rbar->mem), BL_MEM(s->moment->mem),
-                                BL_MEM(s->scalars->mem), BL_MEM(s->m->mem), BL_I32(s->block));
+    if (!code)
+        code = bl_launch(s->kernel[BACK_DOTS], bl_share(node->dev, 1, 1), BL_MEM(s->rbar->mem), BL_MEM(s->moment->mem),
+                         BL_MEM(s->ddeconv->mem), BL_MEM(s->z->mem), BL_MEM(s->scalars->mem), BL_I32(s->block),
+                         BL_I32(a->n_iter - 1));
+    if (!code)
+        code = bl_launch(s->kernel[BACK_FINISH], over_rows(node), BL_MEM(s->rbar->mem), BL_MEM(s->moment->mem),
+                         BL_MEM(s->scalars->mem), BL_MEM(s->m->mem), BL_I32(s->block));
     if (!code) code = sample(node, n, s->back_samples->mem);
     if (code) return code;
-    return apply_matrix(node, s->back_samples->mem, count, s->m->mem, false, (float)(2.0 / (double)count), s->dsamples->mem);
+    return apply_matrix(node, s->back_samples->mem, count, s->m->mem, false, (float)(2.0 / (double)count),
+                        s->dsamples->mem);
 }
 
 static int whiten_backward(struct bl_node *node, const struct bl_run *run) {
@@ -300,13 +367,16 @@ static int whiten_backward(struct bl_node *node, const struct bl_run *run) {
     int64_t pixels = pixels_of(node, run->n);
     bool training = run->training;
     int code = gather(node, run->n, node->out->grad->mem, NULL, s->dy->mem);
-    if (!code) code = apply_matrix(node, s->dy->mem, pixels * s->groups, deconv_of(node, training), false, 1, s->dcolumns->mem);
+    if (!code)
+        code =
+            apply_matrix(node, s->dy->mem, pixels * s->groups, deconv_of(node, training), false, 1, s->dcolumns->mem);
     if (!code && training) code = gather(node, run->n, node->in[0]->mem, mean_of(node, training), s->back_columns->mem);
     if (!code && training) code = through_statistics(node, run->n);
     if (code) return code;
-    return bl_launch(s->kernel[BACK_SCATTER], bl_share(node->dev, pixels, 12 * s->head), BL_MEM(s->dcolumns->mem), BL_MEM(s->dsamples->mem),
-                     BL_MEM(s->dmean->mem), BL_MEM(node->in[0]->grad->mem), BL_I64(pixels), BL_I32(node->out->c), BL_I32(s->groups),
-                     BL_I32(s->block), BL_I32(training ? s->step : 0), BL_I32(node->accumulate[0]));
+    return bl_launch(s->kernel[BACK_SCATTER], bl_share(node->dev, pixels, 12 * s->head), BL_MEM(s->dcolumns->mem),
+                     BL_MEM(s->dsamples->mem), BL_MEM(s->dmean->mem), BL_MEM(node->in[0]->grad->mem), BL_I64(pixels),
+                     BL_I32(node->out->c), BL_I32(s->groups), BL_I32(s->block), BL_I32(training ? s->step : 0),
+                     BL_I32(node->accumulate[0]));
 }
 
 static int scale_rest_backward(struct bl_node *node, const struct bl_run *run) {
@@ -315,15 +385,19 @@ static int scale_rest_backward(struct bl_node *node, const struct bl_run *run) {
     struct bl_mem *dy = node->out->grad->mem;
     int code = 0;
     if (run->training) {
-        code = bl_launch(s->kernel[TAIL_BACK_SUMS], bl_share(node->dev, run->n, 8 * bl_features(x)), BL_MEM(x->mem), BL_MEM(dy),
-                         BL_MEM(s->tail->mem), BL_MEM(s->tail_back_partial->mem), BL_I32(run->n), BL_I32(x->h * x->w), BL_I32(x->c), BL_I32(s->head));
-        if (!code) code = bl_launch(s->kernel[TAIL_BACK_MERGE], bl_share(node->dev, 1, 1), BL_MEM(s->tail_back_partial->mem), BL_MEM(s->tail->mem),
-                                    BL_MEM(s->tail_back->mem), BL_I32(run->n), BL_I32(tail_samples(node)));
+        code = bl_launch(s->kernel[TAIL_BACK_SUMS], bl_share(node->dev, run->n, 8 * bl_features(x)), BL_MEM(x->mem),
+                         BL_MEM(dy), BL_MEM(s->tail->mem), BL_MEM(s->tail_back_partial->mem), BL_I32(run->n),
+                         BL_I32(x->h * x->w), BL_I32(x->c), BL_I32(s->head));
+        if (!code)
+            code =
+                bl_launch(s->kernel[TAIL_BACK_MERGE], bl_share(node->dev, 1, 1), BL_MEM(s->tail_back_partial->mem),
+                          BL_MEM(s->tail->mem), BL_MEM(s->tail_back->mem), BL_I32(run->n), BL_I32(tail_samples(node)));
     }
     if (code) return code;
-    return bl_launch(s->kernel[TAIL_BACK], bl_share(node->dev, run->n, 12 * bl_features(x)), BL_MEM(x->mem), BL_MEM(dy), BL_MEM(s->tail->mem),
-                     BL_MEM(s->tail_back->mem), BL_MEM(x->grad->mem), BL_I32(run->n), BL_I32(x->h * x->w), BL_I32(x->c), BL_I32(s->head),
-                     BL_I32(run->training ? s->step : 0), BL_I32(node->accumulate[0]));
+    return bl_launch(s->kernel[TAIL_BACK], bl_share(node->dev, run->n, 12 * bl_features(x)), BL_MEM(x->mem), BL_MEM(dy),
+                     BL_MEM(s->tail->mem), BL_MEM(s->tail_back->mem), BL_MEM(x->grad->mem), BL_I32(run->n),
+                     BL_I32(x->h * x->w), BL_I32(x->c), BL_I32(s->head), BL_I32(run->training ? s->step : 0),
+                     BL_I32(node->accumulate[0]));
 }
 
 static int backward(struct bl_node *node, const struct bl_run *run) {
@@ -338,10 +412,11 @@ static void release(struct bl_node *node) {
     node->state = NULL;
 }
 
-#define FIELD(name, kind) {#name, kind, offsetof(struct bl_channel_deconv_attrs, name), false}
+#define FIELD(name, kind) \
+    { #name, kind, offsetof(struct bl_channel_deconv_attrs, name), false }
 static const struct bl_field fields[] = {
-    FIELD(block, BL_FIELD_INT), FIELD(n_iter, BL_FIELD_INT), FIELD(cov_sampling_stride, BL_FIELD_INT), FIELD(eps, BL_FIELD_FLOAT),
-    FIELD(momentum, BL_FIELD_FLOAT), {NULL},
+    FIELD(block, BL_FIELD_INT), FIELD(n_iter, BL_FIELD_INT),     FIELD(cov_sampling_stride, BL_FIELD_INT),
+    FIELD(eps, BL_FIELD_FLOAT), FIELD(momentum, BL_FIELD_FLOAT), {NULL},
 };
 
 const struct bl_op bl_op_channel_deconv = {

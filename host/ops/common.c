@@ -5,7 +5,9 @@
 /* A launch costs about 15 us and a CPU core moves about 10 GB/s: less than this is not worth another item. */
 enum { BYTES_PER_ITEM = 128 * 1024, ITEMS_PER_CORE = 8 };
 
-bool bl_on_cpu(const struct blanch_device *dev) { return !dev || blanch_device_info(dev)->kind == BLANCH_CPU; }
+bool bl_on_cpu(const struct blanch_device *dev) {
+    return !dev || blanch_device_info(dev)->kind == BLANCH_CPU;
+}
 
 int bl_vec(const struct blanch_device *dev, int64_t count) {
     int vec = bl_on_cpu(dev) ? 16 : 4;
@@ -29,12 +31,15 @@ struct bl_range bl_share_rows(const struct blanch_device *dev, int64_t vectors, 
     return bl_on_cpu(dev) ? BL_GROUPS1(1, cpu_items(dev, units, bytes)) : BL_ITEMS((size_t)vectors, (size_t)units);
 }
 
-struct bl_range bl_share_grid(const struct blanch_device *dev, int64_t vectors, int64_t columns, int64_t units, int64_t bytes) {
+struct bl_range bl_share_grid(const struct blanch_device *dev, int64_t vectors, int64_t columns, int64_t units,
+                              int64_t bytes) {
     return bl_on_cpu(dev) ? BL_GROUPS1(1, 1, cpu_items(dev, units, bytes))
                           : BL_ITEMS((size_t)vectors, (size_t)columns, (size_t)units);
 }
 
-int64_t bl_features(const struct bl_tensor *tensor) { return tensor->c * tensor->h * tensor->w; }
+int64_t bl_features(const struct bl_tensor *tensor) {
+    return tensor->c * tensor->h * tensor->w;
+}
 
 bool bl_same_shape(const struct bl_tensor *a, const struct bl_tensor *b) {
     return a->c == b->c && a->h == b->h && a->w == b->w;
@@ -80,7 +85,8 @@ int bl_copy(struct blanch_device *dev, struct bl_mem *from, struct bl_mem *to, i
 
 int bl_prepare_channels(struct blanch_device *dev, int64_t channels) {
     struct bl_kernel *kernel;
-    return bl_kernel_get(dev, "layout", "copy_channels", (struct bl_define[]){{"VEC", bl_vec(dev, channels)}}, 1, &kernel);
+    return bl_kernel_get(dev, "layout", "copy_channels", (struct bl_define[]){{"VEC", bl_vec(dev, channels)}}, 1,
+                         &kernel);
 }
 
 int bl_copy_channels(struct blanch_device *dev, struct bl_channels from, struct bl_channels to, int64_t channels,
@@ -89,9 +95,9 @@ int bl_copy_channels(struct blanch_device *dev, struct bl_channels from, struct 
     struct bl_kernel *kernel;
     int code = bl_kernel_get(dev, "layout", "copy_channels", (struct bl_define[]){{"VEC", vec}}, 1, &kernel);
     if (code) return code;
-    return bl_launch(kernel, bl_share_rows(dev, channels / vec, pixels, 8 * channels), BL_MEM(from.mem), BL_I64(from.stride),
-                     BL_I64(from.offset), BL_MEM(to.mem), BL_I64(to.stride), BL_I64(to.offset), BL_I32(channels / vec),
-                     BL_I64(pixels), BL_I32(add));
+    return bl_launch(kernel, bl_share_rows(dev, channels / vec, pixels, 8 * channels), BL_MEM(from.mem),
+                     BL_I64(from.stride), BL_I64(from.offset), BL_MEM(to.mem), BL_I64(to.stride), BL_I64(to.offset),
+                     BL_I32(channels / vec), BL_I64(pixels), BL_I32(add));
 }
 
 /* --- activations ------------------------------------------------------------------------------ */
@@ -135,8 +141,10 @@ int bl_pool_setup(struct bl_node *node, struct bl_pool_attrs *pool) {
         int k = pool->kernel[i], p = pool->padding[i];
         if (!pool->stride[i]) pool->stride[i] = k;
         if (k < 1 || k > 255 || pool->stride[i] < 1 || p < 0 || 2 * p > k)
-            return bl_fail(BLANCH_EINPUT, "%s: a window of %d at a step of %d with %d of padding: the window is 1 to 255, the "
-                           "step at least 1, the padding at most half the window", node->name, k, pool->stride[i], p);
+            return bl_fail(BLANCH_EINPUT,
+                           "%s: a window of %d at a step of %d with %d of padding: the window is 1 to 255, the "
+                           "step at least 1, the padding at most half the window",
+                           node->name, k, pool->stride[i], p);
         out[i] = size[i] + 2 * p < k ? 0 : (size[i] + 2 * p - k) / pool->stride[i] + 1;
     }
     bl_node_out(node, node->in[0]->c, out[0], out[1]);
@@ -148,8 +156,8 @@ int bl_pool_prepare(struct bl_node *node, const char *file, const struct bl_pool
     if (!state) return BLANCH_ENOMEM;
     state->vec = bl_vec(node->dev, node->out->c);
     struct bl_define defines[] = {
-        {"VEC", state->vec}, {"KH", pool->kernel[0]}, {"KW", pool->kernel[1]}, {"SH", pool->stride[0]}, {"SW", pool->stride[1]},
-        {"PH", pool->padding[0]}, {"PW", pool->padding[1]}, {"INDEX_BYTES", index_bytes},
+        {"VEC", state->vec},     {"KH", pool->kernel[0]},  {"KW", pool->kernel[1]},  {"SH", pool->stride[0]},
+        {"SW", pool->stride[1]}, {"PH", pool->padding[0]}, {"PW", pool->padding[1]}, {"INDEX_BYTES", index_bytes},
     };
     int count = BL_COUNT(defines) - (index_bytes == 0);
     int code = bl_kernel_get(node->dev, file, "forward", defines, count, &state->forward);

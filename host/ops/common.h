@@ -10,18 +10,20 @@ bool bl_on_cpu(const struct blanch_device *dev);
 
 /* Work sizes for `units` equal pieces that move `bytes` each. On a CPU a few groups of one item that share the units;
  * elsewhere an item per unit. The kernel divides by get_global_size(), so both run the same source.
- * rows: units in dimension 1, vectors of channels in 0 (on a CPU one item does them all). grid: the same in 2, 1 and 0. */
+ * rows: units in dimension 1, vectors of channels in 0 (on a CPU one item does them all). grid: the same in 2, 1 and
+ * 0. */
 struct bl_range bl_share(const struct blanch_device *dev, int64_t units, int64_t bytes);
 struct bl_range bl_share_rows(const struct blanch_device *dev, int64_t vectors, int64_t units, int64_t bytes);
-struct bl_range bl_share_grid(const struct blanch_device *dev, int64_t vectors, int64_t columns, int64_t units, int64_t bytes);
+struct bl_range bl_share_grid(const struct blanch_device *dev, int64_t vectors, int64_t columns, int64_t units,
+                             int64_t bytes);
 
 int64_t bl_features(const struct bl_tensor *tensor);            // c*h*w, the elements of an image
 bool bl_same_shape(const struct bl_tensor *a, const struct bl_tensor *b);       // but for n
 /* BLANCH_EINPUT unless the node has between low and high inputs. */
 int bl_check_inputs(const struct bl_node *node, int low, int high);
 
-/* The state of an operation that needs a kernel for each direction, and a saved workspace perhaps. bl_plain_state returns
- * the node's, made at the first call; NULL where there is no memory. */
+/* The state of an operation that needs a kernel for each direction, and a saved workspace perhaps. bl_plain_state
+ * returns the node's, made at the first call; NULL where there is no memory. */
 struct bl_plain_state { struct bl_kernel *forward, *backward; int vec; struct bl_tensor *saved; };
 struct bl_plain_state *bl_plain_state(struct bl_node *node);
 int bl_plain_prepare(struct bl_node *node, int vec, const char *file, const char *forward, const char *backward);

@@ -1,5 +1,6 @@
 /* Zeroes each value with probability p while training and scales the others by 1/(1-p); the identity in evaluation. The
- * mask is Philox's, keyed by seed, step and node and counted by position, so that backward draws it again and none is kept. */
+ * mask is Philox's, keyed by seed, step and node and counted by position, so that backward draws it again and none is
+ * kept. */
 #include "ops/common.h"
 #include <math.h>
 
@@ -7,12 +8,15 @@ static int setup(struct bl_node *node) {
     const struct bl_dropout_attrs *attrs = node->attrs;
     int code = bl_check_inputs(node, 1, 1);
     if (code) return code;
-    if (!(attrs->p >= 0 && attrs->p < 1)) return bl_fail(BLANCH_EINPUT, "%s: p = %g, not in [0, 1)", node->name, attrs->p);
+    if (!(attrs->p >= 0 && attrs->p < 1))
+        return bl_fail(BLANCH_EINPUT, "%s: p = %g, not in [0, 1)", node->name, attrs->p);
     bl_node_out(node, node->in[0]->c, node->in[0]->h, node->in[0]->w);
     return 0;
 }
 
-static int prepare(struct bl_node *node) { return bl_plain_prepare(node, bl_vec(node->dev, bl_features(node->out)), "dropout", "dropout", NULL); }
+static int prepare(struct bl_node *node) {
+    return bl_plain_prepare(node, bl_vec(node->dev, bl_features(node->out)), "dropout", "dropout", NULL);
+}
 
 static int drop(struct bl_node *node, const struct bl_run *run, struct bl_mem *from, struct bl_mem *to, bool add) {
     const struct bl_plain_state *state = node->state;
@@ -20,9 +24,9 @@ static int drop(struct bl_node *node, const struct bl_run *run, struct bl_mem *f
     int64_t count = run->n * bl_features(node->out);
     if (!run->training || attrs->p == 0) return bl_copy(node->dev, from, to, count, state->vec, add);
     uint64_t stream = run->step << 16 | (uint64_t)node->index;
-    return bl_launch(state->forward, bl_share(node->dev, (count + 31) / 32, 1024), BL_MEM(from), BL_MEM(to), BL_I64(count),
-                     BL_I64(run->seed), BL_I32(BL_RANDOM_DROPOUT), BL_I64(stream), BL_I32(ceil(attrs->p * 0x1p24)),
-                     BL_F32(1 / (1 - attrs->p)), BL_I32(add));
+    return bl_launch(state->forward, bl_share(node->dev, (count + 31) / 32, 1024), BL_MEM(from), BL_MEM(to),
+                     BL_I64(count), BL_I64(run->seed), BL_I32(BL_RANDOM_DROPOUT), BL_I64(stream),
+                     BL_I32(ceil(attrs->p * 0x1p24)), BL_F32(1 / (1 - attrs->p)), BL_I32(add));
 }
 
 static int forward(struct bl_node *node, const struct bl_run *run) {

@@ -7,15 +7,20 @@ static int setup(struct bl_node *node) {
     return code;
 }
 
-static bool is_copy(const struct bl_node *node) { return node->in[0]->c == 1 || node->in[0]->h * node->in[0]->w == 1; }
+static bool is_copy(const struct bl_node *node) {
+    return node->in[0]->c == 1 || node->in[0]->h * node->in[0]->w == 1;
+}
 
-static int prepare(struct bl_node *node) { return bl_plain_prepare(node, 1, "layout", "nhwc_to_nchw", "nchw_to_nhwc"); }
+static int prepare(struct bl_node *node) {
+    return bl_plain_prepare(node, 1, "layout", "nhwc_to_nchw", "nchw_to_nhwc");
+}
 
-static int reorder(struct bl_node *node, int n, struct bl_kernel *kernel, struct bl_mem *from, struct bl_mem *to, bool add) {
+static int reorder(struct bl_node *node, int n, struct bl_kernel *kernel, struct bl_mem *from, struct bl_mem *to,
+                   bool add) {
     const struct bl_tensor *x = node->in[0];
     if (is_copy(node)) return bl_copy(node->dev, from, to, n * bl_features(x), bl_vec(node->dev, bl_features(x)), add);
-    return bl_launch(kernel, bl_share_grid(node->dev, x->c, x->h * x->w, n, 8 * bl_features(x)), BL_MEM(from), BL_MEM(to), BL_I32(n),
-                     BL_I32(x->c), BL_I32(x->h * x->w), BL_I32(add));
+    return bl_launch(kernel, bl_share_grid(node->dev, x->c, x->h * x->w, n, 8 * bl_features(x)), BL_MEM(from),
+                     BL_MEM(to), BL_I32(n), BL_I32(x->c), BL_I32(x->h * x->w), BL_I32(add));
 }
 
 static int forward(struct bl_node *node, const struct bl_run *run) {

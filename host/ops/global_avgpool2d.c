@@ -25,7 +25,8 @@ static int backward(struct bl_node *node, const struct bl_run *run) {
     if (!x->grad) return 0;
     int64_t vectors = x->c / state->vec, rows = run->n * x->h * x->w;
     return bl_launch(state->backward, bl_share_rows(node->dev, vectors, rows, 4 * x->c), BL_MEM(node->out->grad->mem),
-                     BL_MEM(x->grad->mem), BL_I64(rows), BL_I32(x->h * x->w), BL_I32(vectors), BL_I32(node->accumulate[0]));
+                     BL_MEM(x->grad->mem), BL_I64(rows), BL_I32(x->h * x->w), BL_I32(vectors),
+                     BL_I32(node->accumulate[0]));
 }
 
 const struct bl_op bl_op_global_avgpool2d = {

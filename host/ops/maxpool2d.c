@@ -3,7 +3,9 @@
  * keeping the input, and all that backward reads beside the output's gradient. */
 #include "ops/common.h"
 
-static int index_bytes(const struct bl_pool_attrs *pool) { return pool->kernel[0] * pool->kernel[1] <= 256 ? 1 : 2; }
+static int index_bytes(const struct bl_pool_attrs *pool) {
+    return pool->kernel[0] * pool->kernel[1] <= 256 ? 1 : 2;
+}
 
 static int setup(struct bl_node *node) {
     int code = bl_pool_setup(node, node->attrs);
@@ -14,15 +16,17 @@ static int setup(struct bl_node *node) {
     return 0;
 }
 
-static int prepare(struct bl_node *node) { return bl_pool_prepare(node, "maxpool2d", node->attrs, index_bytes(node->attrs)); }
+static int prepare(struct bl_node *node) {
+    return bl_pool_prepare(node, "maxpool2d", node->attrs, index_bytes(node->attrs));
+}
 
 static int forward(struct bl_node *node, const struct bl_run *run) {
     const struct bl_plain_state *state = node->state;
     const struct bl_tensor *x = node->in[0], *y = node->out;
     int64_t vectors = x->c / state->vec, rows = run->n * y->h;
-    return bl_launch(state->forward, bl_share_grid(node->dev, vectors, y->w, rows, 4 * x->c * x->w * x->h / y->h), BL_MEM(x->mem),
-                     BL_MEM(y->mem), BL_MEM(state->saved->mem), BL_I64(rows), BL_I32(vectors), BL_I32(x->h), BL_I32(x->w),
-                     BL_I32(y->h), BL_I32(y->w));
+    return bl_launch(state->forward, bl_share_grid(node->dev, vectors, y->w, rows, 4 * x->c * x->w * x->h / y->h),
+                     BL_MEM(x->mem), BL_MEM(y->mem), BL_MEM(state->saved->mem), BL_I64(rows), BL_I32(vectors),
+                     BL_I32(x->h), BL_I32(x->w), BL_I32(y->h), BL_I32(y->w));
 }
 
 static int backward(struct bl_node *node, const struct bl_run *run) {
@@ -30,9 +34,10 @@ static int backward(struct bl_node *node, const struct bl_run *run) {
     const struct bl_tensor *x = node->in[0], *y = node->out;
     if (!x->grad) return 0;
     int64_t vectors = x->c / state->vec, rows = run->n * x->h;
-    return bl_launch(state->backward, bl_share_grid(node->dev, vectors, x->w, rows, 8 * x->c * x->w), BL_MEM(y->grad->mem),
-                     BL_MEM(state->saved->mem), BL_MEM(x->grad->mem), BL_I64(rows), BL_I32(vectors), BL_I32(x->h), BL_I32(x->w),
-                     BL_I32(y->h), BL_I32(y->w), BL_I32(node->accumulate[0]));
+    return bl_launch(state->backward, bl_share_grid(node->dev, vectors, x->w, rows, 8 * x->c * x->w),
+                     BL_MEM(y->grad->mem), BL_MEM(state->saved->mem), BL_MEM(x->grad->mem), BL_I64(rows),
+                     BL_I32(vectors), BL_I32(x->h), BL_I32(x->w), BL_I32(y->h), BL_I32(y->w),
+                     BL_I32(node->accumulate[0]));
 }
 
 const struct bl_op bl_op_maxpool2d = {

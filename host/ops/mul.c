@@ -2,28 +2,33 @@
 #include "ops/common.h"
 
 /* Which input holds the scales; equal shapes count as images of one pixel each, so that either may. */
-static int scales_of(const struct bl_node *node) { return bl_features(node->in[0]) < bl_features(node->in[1]) ? 0 : 1; }
+static int scales_of(const struct bl_node *node) {
+    return bl_features(node->in[0]) < bl_features(node->in[1]) ? 0 : 1;
+}
 
 static int setup(struct bl_node *node) {
     int code = bl_check_inputs(node, 2, 2);
     if (code) return code;
     const struct bl_tensor *s = node->in[scales_of(node)], *x = node->in[!scales_of(node)];
     if (!bl_same_shape(s, x) && !(s->c == x->c && s->h == 1 && s->w == 1))
-        return bl_fail(BLANCH_EINPUT, "%s: cannot multiply %lld x %lld x %lld by %lld x %lld x %lld", node->name, (long long)x->c,
-                       (long long)x->h, (long long)x->w, (long long)s->c, (long long)s->h, (long long)s->w);
+        return bl_fail(BLANCH_EINPUT, "%s: cannot multiply %lld x %lld x %lld by %lld x %lld x %lld", node->name,
+                       (long long)x->c, (long long)x->h, (long long)x->w, (long long)s->c, (long long)s->h,
+                       (long long)s->w);
     bl_node_out(node, x->c, x->h, x->w);
     return 0;
 }
 
-static int prepare(struct bl_node *node) { return bl_plain_prepare(node, bl_vec(node->dev, node->out->c), "mul", "scale", "reduce"); }
+static int prepare(struct bl_node *node) {
+    return bl_plain_prepare(node, bl_vec(node->dev, node->out->c), "mul", "scale", "reduce");
+}
 
 /* to = x times the scales, or added to it. */
 static int scale(struct bl_node *node, int images, struct bl_mem *x, struct bl_mem *s, struct bl_mem *to, bool add) {
     const struct bl_plain_state *state = node->state;
     int64_t pixels = node->out->h * node->out->w, vectors = node->out->c / state->vec;
     int64_t repeat = bl_same_shape(node->in[0], node->in[1]) ? 1 : pixels;
-    return bl_launch(state->forward, bl_share_rows(node->dev, vectors, images * pixels, 8 * node->out->c), BL_MEM(x), BL_MEM(s),
-                     BL_MEM(to), BL_I64(images * pixels), BL_I32(repeat), BL_I32(vectors), BL_I32(add));
+    return bl_launch(state->forward, bl_share_rows(node->dev, vectors, images * pixels, 8 * node->out->c), BL_MEM(x),
+                     BL_MEM(s), BL_MEM(to), BL_I64(images * pixels), BL_I32(repeat), BL_I32(vectors), BL_I32(add));
 }
 
 static int forward(struct bl_node *node, const struct bl_run *run) {
@@ -40,11 +45,14 @@ static int backward(struct bl_node *node, const struct bl_run *run) {
     for (int i = 0; i < 2 && !code; i++) {
         struct bl_tensor *grad = node->in[i]->grad;
         if (!grad) continue;
-        if (i != side) code = scale(node, run->n, dy, s->mem, grad->mem, node->accumulate[i]);
-        else if (bl_same_shape(s, x)) code = scale(node, run->n, dy, x->mem, grad->mem, node->accumulate[i]);
-        else code = bl_launch(state->backward, bl_share_rows(node->dev, x->c / state->vec, run->n, 8 * bl_features(x)), BL_MEM(x->mem),
-                              BL_MEM(dy), BL_MEM(grad->mem), BL_I32(run->n), BL_I32(x->h * x->w), BL_I32(x->c / state->vec),
-                              BL_I32(node->accumulate[i]));
+        if (i != side)
+            code = scale(node, run->n, dy, s->mem, grad->mem, node->accumulate[i]);
+        else if (bl_same_shape(s, x))
+            code = scale(node, run->n, dy, x->mem, grad->mem, node->accumulate[i]);
+        else
+            code = bl_launch(state->backward, bl_share_rows(node->dev, x->c / state->vec, run->n, 8 * bl_features(x)),
+                             BL_MEM(x->mem), BL_MEM(dy), BL_MEM(grad->mem), BL_I32(run->n), BL_I32(x->h * x->w),
+                             BL_I32(x->c / state->vec), BL_I32(node->accumulate[i]));
     }
     return code;
 }

@@ -2,7 +2,8 @@
 #include "ops/common.h"
 
 static int prepare(struct bl_node *node) {
-    return bl_plain_prepare(node, bl_vec(node->dev, bl_features(node->out)), "elementwise", "relu6_forward", "relu6_backward");
+    return bl_plain_prepare(node, bl_vec(node->dev, bl_features(node->out)), "elementwise", "relu6_forward",
+                            "relu6_backward");
 }
 
 const struct bl_op bl_op_relu6 = {

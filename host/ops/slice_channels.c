@@ -12,8 +12,8 @@ static int setup(struct bl_node *node) {
     if (code) return code;
     const struct bl_tensor *x = node->in[0];
     if (attrs->begin < 0 || attrs->begin >= end_of(node) || end_of(node) > x->c)
-        return bl_fail(BLANCH_EINPUT, "%s: no channels %d to %lld in %lld", node->name, attrs->begin, (long long)end_of(node),
-                       (long long)x->c);
+        return bl_fail(BLANCH_EINPUT, "%s: no channels %d to %lld in %lld", node->name, attrs->begin,
+                       (long long)end_of(node), (long long)x->c);
     bl_node_out(node, end_of(node) - attrs->begin, x->h, x->w);
     return 0;
 }
@@ -34,14 +34,15 @@ static int prepare(struct bl_node *node) {
     state->vec = pad_vec(node);
     int code = bl_prepare_channels(node->dev, node->out->c);
     if (code || !bl_node_training(node)) return code;
-    return bl_kernel_get(node->dev, "layout", "pad_channels", (struct bl_define[]){{"VEC", state->vec}}, 1, &state->backward);
+    return bl_kernel_get(node->dev, "layout", "pad_channels", (struct bl_define[]){{"VEC", state->vec}}, 1,
+                         &state->backward);
 }
 
 static int forward(struct bl_node *node, const struct bl_run *run) {
     const struct bl_slice_attrs *attrs = node->attrs;
     const struct bl_tensor *x = node->in[0], *y = node->out;
-    return bl_copy_channels(node->dev, (struct bl_channels){x->mem, x->c, attrs->begin}, (struct bl_channels){y->mem, y->c, 0}, y->c,
-                            run->n * y->h * y->w, false);
+    return bl_copy_channels(node->dev, (struct bl_channels){x->mem, x->c, attrs->begin},
+                            (struct bl_channels){y->mem, y->c, 0}, y->c, run->n * y->h * y->w, false);
 }
 
 static int backward(struct bl_node *node, const struct bl_run *run) {
@@ -53,9 +54,11 @@ static int backward(struct bl_node *node, const struct bl_run *run) {
     if (node->accumulate[0])
         return bl_copy_channels(node->dev, (struct bl_channels){y->grad->mem, y->c, 0},
                                 (struct bl_channels){x->grad->mem, x->c, attrs->begin}, y->c, pixels, true);
-    int before = attrs->begin / state->vec, within = (int)y->c / state->vec, after = (int)(x->c - end_of(node)) / state->vec;
+    int before = attrs->begin / state->vec, within = (int)y->c / state->vec,
+        after = (int)(x->c - end_of(node)) / state->vec;
     return bl_launch(state->backward, bl_share_rows(node->dev, before + within + after, pixels, 4 * (x->c + y->c)),
-                     BL_MEM(y->grad->mem), BL_MEM(x->grad->mem), BL_I32(before), BL_I32(within), BL_I32(after), BL_I64(pixels));
+                     BL_MEM(y->grad->mem), BL_MEM(x->grad->mem), BL_I32(before), BL_I32(within), BL_I32(after),
+                     BL_I64(pixels));
 }
 
 static const struct bl_field fields[] = {

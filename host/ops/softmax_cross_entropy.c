@@ -1,6 +1,7 @@
-/* loss = log(sum_j exp(z_j)) - z_label per image; the network's loss is the mean over the batch's images. The output holds
- * per image the loss, the rank of the right class (how many logits lie before it, ties in order of class; an unordered
- * comparison counts against it) and log(sum exp), which backward reads. Nothing follows: no gradient comes in. */
+/* loss = log(sum_j exp(z_j)) - z_label per image; the network's loss is the mean over the batch's images. The output
+ * holds per image the loss, the rank of the right class (how many logits lie before it, ties in order of class; an
+ * unordered comparison counts against it) and log(sum exp), which backward reads. Nothing follows: no gradient comes
+ * in. */
 #include "ops/common.h"
 
 static int setup(struct bl_node *node) {
@@ -8,19 +9,21 @@ static int setup(struct bl_node *node) {
     if (code) return code;
     const struct bl_tensor *x = node->in[0];
     if (x->h != 1 || x->w != 1)
-        return bl_fail(BLANCH_EINPUT, "%s: needs logits (classes, 1, 1), not %lld x %lld x %lld: flatten them", node->name,
-                       (long long)x->c, (long long)x->h, (long long)x->w);
+        return bl_fail(BLANCH_EINPUT, "%s: needs logits (classes, 1, 1), not %lld x %lld x %lld: flatten them",
+                       node->name, (long long)x->c, (long long)x->h, (long long)x->w);
     bl_node_out(node, 3, 1, 1);
     return 0;
 }
 
-static int prepare(struct bl_node *node) { return bl_plain_prepare(node, 1, "softmax_cross_entropy", "forward", "backward"); }
+static int prepare(struct bl_node *node) {
+    return bl_plain_prepare(node, 1, "softmax_cross_entropy", "forward", "backward");
+}
 
 static int forward(struct bl_node *node, const struct bl_run *run) {
     const struct bl_plain_state *state = node->state;
     int64_t classes = node->in[0]->c;
-    return bl_launch(state->forward, bl_share(node->dev, run->n, 64 * classes), BL_MEM(node->in[0]->mem), BL_MEM(node->in[1]->mem),
-                     BL_MEM(node->out->mem), BL_I32(run->n), BL_I32(classes));
+    return bl_launch(state->forward, bl_share(node->dev, run->n, 64 * classes), BL_MEM(node->in[0]->mem),
+                     BL_MEM(node->in[1]->mem), BL_MEM(node->out->mem), BL_I32(run->n), BL_I32(classes));
 }
 
 static int backward(struct bl_node *node, const struct bl_run *run) {
