@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #ifndef CL_PLATFORM_NOT_FOUND_KHR
 #define CL_PLATFORM_NOT_FOUND_KHR (-1001)
@@ -14,16 +15,19 @@
 
 static const struct { cl_int code; const char *name; } error_names[] = {
 #define N(x) {x, #x}
-    N(CL_DEVICE_NOT_FOUND), N(CL_DEVICE_NOT_AVAILABLE), N(CL_COMPILER_NOT_AVAILABLE), N(CL_MEM_OBJECT_ALLOCATION_FAILURE),
-    N(CL_OUT_OF_RESOURCES), N(CL_OUT_OF_HOST_MEMORY), N(CL_PROFILING_INFO_NOT_AVAILABLE), N(CL_MEM_COPY_OVERLAP),
-    N(CL_BUILD_PROGRAM_FAILURE), N(CL_MAP_FAILURE), N(CL_MISALIGNED_SUB_BUFFER_OFFSET), N(CL_EXEC_STATUS_ERROR_FOR_EVENTS_IN_WAIT_LIST),
-    N(CL_COMPILE_PROGRAM_FAILURE), N(CL_LINKER_NOT_AVAILABLE), N(CL_LINK_PROGRAM_FAILURE), N(CL_DEVICE_PARTITION_FAILED),
-    N(CL_KERNEL_ARG_INFO_NOT_AVAILABLE), N(CL_INVALID_VALUE), N(CL_INVALID_DEVICE_TYPE), N(CL_INVALID_PLATFORM), N(CL_INVALID_DEVICE),
-    N(CL_INVALID_CONTEXT), N(CL_INVALID_QUEUE_PROPERTIES), N(CL_INVALID_COMMAND_QUEUE), N(CL_INVALID_HOST_PTR), N(CL_INVALID_MEM_OBJECT),
-    N(CL_INVALID_BINARY), N(CL_INVALID_BUILD_OPTIONS), N(CL_INVALID_PROGRAM), N(CL_INVALID_PROGRAM_EXECUTABLE), N(CL_INVALID_KERNEL_NAME),
-    N(CL_INVALID_KERNEL_DEFINITION), N(CL_INVALID_KERNEL), N(CL_INVALID_ARG_INDEX), N(CL_INVALID_ARG_VALUE), N(CL_INVALID_ARG_SIZE),
-    N(CL_INVALID_KERNEL_ARGS), N(CL_INVALID_WORK_DIMENSION), N(CL_INVALID_WORK_GROUP_SIZE), N(CL_INVALID_WORK_ITEM_SIZE),
-    N(CL_INVALID_GLOBAL_OFFSET), N(CL_INVALID_EVENT_WAIT_LIST), N(CL_INVALID_EVENT), N(CL_INVALID_OPERATION), N(CL_INVALID_BUFFER_SIZE),
+    N(CL_DEVICE_NOT_FOUND), N(CL_DEVICE_NOT_AVAILABLE), N(CL_COMPILER_NOT_AVAILABLE),
+    N(CL_MEM_OBJECT_ALLOCATION_FAILURE), N(CL_OUT_OF_RESOURCES), N(CL_OUT_OF_HOST_MEMORY),
+    N(CL_PROFILING_INFO_NOT_AVAILABLE), N(CL_MEM_COPY_OVERLAP), N(CL_BUILD_PROGRAM_FAILURE), N(CL_MAP_FAILURE),
+    N(CL_MISALIGNED_SUB_BUFFER_OFFSET), N(CL_EXEC_STATUS_ERROR_FOR_EVENTS_IN_WAIT_LIST),
+    N(CL_COMPILE_PROGRAM_FAILURE), N(CL_LINKER_NOT_AVAILABLE), N(CL_LINK_PROGRAM_FAILURE),
+    N(CL_DEVICE_PARTITION_FAILED), N(CL_KERNEL_ARG_INFO_NOT_AVAILABLE), N(CL_INVALID_VALUE),
+    N(CL_INVALID_DEVICE_TYPE), N(CL_INVALID_PLATFORM), N(CL_INVALID_DEVICE), N(CL_INVALID_CONTEXT),
+    N(CL_INVALID_QUEUE_PROPERTIES), N(CL_INVALID_COMMAND_QUEUE), N(CL_INVALID_HOST_PTR), N(CL_INVALID_MEM_OBJECT),
+    N(CL_INVALID_BINARY), N(CL_INVALID_BUILD_OPTIONS), N(CL_INVALID_PROGRAM), N(CL_INVALID_PROGRAM_EXECUTABLE),
+    N(CL_INVALID_KERNEL_NAME), N(CL_INVALID_KERNEL_DEFINITION), N(CL_INVALID_KERNEL), N(CL_INVALID_ARG_INDEX),
+    N(CL_INVALID_ARG_VALUE), N(CL_INVALID_ARG_SIZE), N(CL_INVALID_KERNEL_ARGS), N(CL_INVALID_WORK_DIMENSION),
+    N(CL_INVALID_WORK_GROUP_SIZE), N(CL_INVALID_WORK_ITEM_SIZE), N(CL_INVALID_GLOBAL_OFFSET),
+    N(CL_INVALID_EVENT_WAIT_LIST), N(CL_INVALID_EVENT), N(CL_INVALID_OPERATION), N(CL_INVALID_BUFFER_SIZE),
     N(CL_INVALID_GLOBAL_WORK_SIZE), N(CL_INVALID_PROPERTY), N(CL_PLATFORM_NOT_FOUND_KHR),
 #undef N
 };
@@ -45,9 +49,15 @@ int bl_cl_fail(cl_int error, const char *format, ...) {
 
 /* --- listing ---------------------------------------------------------------------------------- */
 
-struct found { cl_platform_id platform; cl_device_id id; struct blanch_device_info info; };
+struct found {
+    cl_platform_id platform;
+    cl_device_id id;
+    bool usable;                            // is there and has a compiler
+    struct blanch_device_info info;
+};
 
-#define NO_PLATFORM "no OpenCL platform is installed: install the driver of your GPU, or PoCL for the CPU (Debian and Ubuntu: apt install pocl-opencl-icd)"
+#define INSTALL                                                                                                        \
+    "install the driver of your GPU, or PoCL for the CPU (Debian and Ubuntu: apt install pocl-opencl-icd)"
 
 static void text_of(cl_device_id id, cl_device_info what, char *out, size_t size) {
     char buffer[1024] = "";
@@ -85,61 +95,87 @@ static void describe_limits(cl_device_id id, struct blanch_device_info *info) {
     if (!info->max_work_group) info->max_work_group = 1;
 }
 
+/* Blanch divides a device by counts of compute units. */
+static bool can_divide(cl_device_id id) {
+    cl_uint parts;
+    cl_device_partition_property how[16] = {0};
+    GET(id, CL_DEVICE_PARTITION_MAX_SUB_DEVICES, parts);
+    if (parts < 2 || clGetDeviceInfo(id, CL_DEVICE_PARTITION_PROPERTIES, sizeof how, how, NULL)) return false;
+    for (int i = 0; i < BL_COUNT(how); i++)
+        if (how[i] == CL_DEVICE_PARTITION_BY_COUNTS) return true;
+    return false;
+}
+
+static void describe_features(cl_device_id id, struct blanch_device_info *info) {
+    cl_command_queue_properties queue;
+    size_t size = 0;
+    GET(id, CL_DEVICE_QUEUE_PROPERTIES, queue), info->out_of_order = queue & CL_QUEUE_OUT_OF_ORDER_EXEC_MODE_ENABLE;
+    info->partition = can_divide(id);
+    if (clGetDeviceInfo(id, CL_DEVICE_EXTENSIONS, 0, NULL, &size)) size = 0;
+    char *extensions = bl_calloc(size + 1, 1);
+    if (extensions && size && !clGetDeviceInfo(id, CL_DEVICE_EXTENSIONS, size, extensions, NULL)) {
+        info->fp16 = strstr(extensions, "cl_khr_fp16"), info->fp64 = strstr(extensions, "cl_khr_fp64");
+        info->subgroups = strstr(extensions, "subgroups");
+    }
+    free(extensions);
+}
+
 static void describe(struct found *f, int platform, int device) {
     struct blanch_device_info *info = &f->info;
     cl_device_id id = f->id;
     cl_device_type type;
-    cl_command_queue_properties queue;
-    cl_uint parts;
+    cl_bool available, compiler;
     *info = (struct blanch_device_info){.platform = platform, .device = device};
     GET(id, CL_DEVICE_TYPE, type);
     info->kind = type & CL_DEVICE_TYPE_GPU ? BLANCH_GPU : type & CL_DEVICE_TYPE_CPU ? BLANCH_CPU : BLANCH_ACCELERATOR;
+    GET(id, CL_DEVICE_AVAILABLE, available), GET(id, CL_DEVICE_COMPILER_AVAILABLE, compiler);
+    f->usable = available && compiler;
     text_of(id, CL_DEVICE_NAME, info->name, sizeof info->name);
     text_of(id, CL_DEVICE_VENDOR, info->vendor, sizeof info->vendor);
     text_of(id, CL_DEVICE_VERSION, info->version, sizeof info->version);
     text_of(id, CL_DRIVER_VERSION, info->driver, sizeof info->driver);
     text_of(id, CL_DEVICE_OPENCL_C_VERSION, info->c_version, sizeof info->c_version);
-    if (clGetPlatformInfo(f->platform, CL_PLATFORM_NAME, sizeof info->platform_name - 1, info->platform_name, NULL)) info->platform_name[0] = 0;
+    char *name = info->platform_name;
+    if (clGetPlatformInfo(f->platform, CL_PLATFORM_NAME, sizeof info->platform_name - 1, name, NULL)) name[0] = 0;
     describe_limits(id, info);
-    char extensions[8192] = "";
-    if (clGetDeviceInfo(id, CL_DEVICE_EXTENSIONS, sizeof extensions - 1, extensions, NULL)) extensions[0] = 0;
-    info->fp16 = strstr(extensions, "cl_khr_fp16"), info->fp64 = strstr(extensions, "cl_khr_fp64");
-    info->subgroups = strstr(extensions, "subgroups");
-    GET(id, CL_DEVICE_QUEUE_PROPERTIES, queue), info->out_of_order = queue & CL_QUEUE_OUT_OF_ORDER_EXEC_MODE_ENABLE;
-    GET(id, CL_DEVICE_PARTITION_MAX_SUB_DEVICES, parts), info->partition = parts > 1;
+    describe_features(id, info);
 }
 
+/* By compute units and clock alone; what cannot be used comes after all others. */
+static double speed(const struct found *f) {
+    double speed = (double)f->info.compute_units * (f->info.clock_mhz ? f->info.clock_mhz : 1);
+    return f->usable ? speed : 1e-9 * speed;
+}
+
+/* The fastest GPU, else the fastest CPU, else what there is. */
 static void mark_default(struct found *list, int count) {
-    int best = -1;
-    double best_speed = -1;
-    for (int i = 0; i < count; i++) {
-        const struct blanch_device_info *info = &list[i].info;
-        double speed = (double)info->compute_units * (info->clock_mhz ? info->clock_mhz : 1) + (info->kind == BLANCH_GPU ? 1e12 : 0);
-        if (info->kind == BLANCH_ACCELERATOR) speed *= 1e-6;
-        if (speed > best_speed) best_speed = speed, best = i;
-    }
-    if (best >= 0) list[best].info.is_default = true;
+    static const double weights[] = {[BLANCH_CPU] = 1, [BLANCH_GPU] = 1e12, [BLANCH_ACCELERATOR] = 1e-6};
+    int best = 0;
+    for (int i = 1; i < count; i++)
+        if (speed(&list[i]) * weights[list[i].info.kind] > speed(&list[best]) * weights[list[best].info.kind]) best = i;
+    list[best].info.is_default = true;
 }
 
 static int find_devices(struct found **out, int *count) {
     cl_platform_id platforms[32];
     cl_uint platform_count = 0;
     cl_int error = clGetPlatformIDs(BL_COUNT(platforms), platforms, &platform_count);
-    if (error == CL_PLATFORM_NOT_FOUND_KHR || (!error && !platform_count)) return bl_fail(BLANCH_EDEVICE, NO_PLATFORM);
+    if (error == CL_PLATFORM_NOT_FOUND_KHR || (!error && !platform_count))
+        return bl_fail(BLANCH_EDEVICE, "no OpenCL platform is installed: " INSTALL);
     if (error) return bl_cl_fail(error, "listing the OpenCL platforms");
     size_t capacity = 0, n = 0;
     struct found *list = NULL;
     for (cl_uint p = 0; p < platform_count && p < BL_COUNT(platforms); p++) {
         cl_device_id ids[64];
         cl_uint devices = 0;
-        if (clGetDeviceIDs(platforms[p], CL_DEVICE_TYPE_ALL, BL_COUNT(ids), ids, &devices)) continue;   // none on this platform
+        if (clGetDeviceIDs(platforms[p], CL_DEVICE_TYPE_ALL, BL_COUNT(ids), ids, &devices)) continue;   // none here
         for (cl_uint d = 0; d < devices && d < BL_COUNT(ids); d++) {
             if (bl_grow((void **)&list, &capacity, n + 1, sizeof *list)) return free(list), BLANCH_ENOMEM;
             list[n] = (struct found){.platform = platforms[p], .id = ids[d]};
             describe(&list[n++], (int)p, (int)d);
         }
     }
-    if (!n) return free(list), bl_fail(BLANCH_EDEVICE, "OpenCL is installed but offers no device; %s", NO_PLATFORM);
+    if (!n) return free(list), bl_fail(BLANCH_EDEVICE, "the OpenCL platforms installed offer no device: " INSTALL);
     mark_default(list, (int)n);
     *out = list, *count = (int)n;
     return 0;
@@ -167,45 +203,71 @@ static bool contains(const char *text, const char *part) {
     return false;
 }
 
-static int no_such_device(const struct found *list, int count, const char *spec, const char *why) {
-    char names[1024] = "";
+/* Fails with the devices to choose from: those marked, or all. */
+static int no_such_device(const struct found *list, int count, const bool *marked, const char *spec, const char *why) {
+    char names[2048] = "";
     for (int i = 0; i < count; i++) {
         size_t used = strlen(names);
-        snprintf(names + used, sizeof names - used, "%s%d:%d %s", i ? ", " : "", list[i].info.platform, list[i].info.device, list[i].info.name);
+        const struct blanch_device_info *info = &list[i].info;
+        if (marked && !marked[i]) continue;
+        snprintf(names + used, sizeof names - used, "%s%d:%d %s", used ? ", " : "", info->platform, info->device,
+                 info->name);
     }
-    return bl_fail(BLANCH_EUSAGE, "device '%s': %s; there %s: %s", spec, why, count == 1 ? "is" : "are", names);
+    return bl_fail(BLANCH_EUSAGE, "device '%s': %s: %s", spec, why, names);
+}
+
+/* P:D or P:D/CORES; *taken tells whether the spec has this form. */
+static int choose_position(const struct found *list, int count, const char *spec, int *chosen, int *cores,
+                           bool *taken) {
+    int platform, device, used = 0, end = 0;
+    *taken = sscanf(spec, "%d:%d%n", &platform, &device, &used) == 2 && (!spec[used] || spec[used] == '/');
+    if (!*taken) return 0;
+    if (spec[used] == '/' && (sscanf(spec + used + 1, "%d%n", cores, &end) != 1 || spec[used + 1 + end] || *cores < 1))
+        return bl_fail(BLANCH_EUSAGE, "device '%s': after the slash comes a number of cores, as in 0:0/1", spec);
+    for (int i = 0; i < count; i++)
+        if (list[i].info.platform == platform && list[i].info.device == device) *chosen = i;
+    return *chosen < 0 ? no_such_device(list, count, NULL, spec, "there is none at this place; there are") : 0;
 }
 
 /* cores: 0 without /CORES. */
 static int choose(const struct found *list, int count, const char *spec, int *chosen, int *cores) {
-    int platform, device, used = 0, matches = 0;
+    bool cpu = !strcasecmp(spec, "cpu"), gpu = !strcasecmp(spec, "gpu"), taken;
+    int matches = 0, whole = 0;
     *cores = 0, *chosen = -1;
-    if (sscanf(spec, "%d:%d%n", &platform, &device, &used) == 2 && (!spec[used] || spec[used] == '/')) {
-        int end = 0;
-        if (spec[used] == '/' && (sscanf(spec + used + 1, "%d%n", cores, &end) != 1 || spec[used + 1 + end] || *cores < 1))
-            return bl_fail(BLANCH_EUSAGE, "device '%s': after the slash comes a number of cores, as in 0:0/1", spec);
-        for (int i = 0; i < count; i++)
-            if (list[i].info.platform == platform && list[i].info.device == device) *chosen = i;
-        return *chosen < 0 ? no_such_device(list, count, spec, "there is none at this place") : 0;
-    }
-    bool cpu = !strcmp(spec, "cpu"), gpu = !strcmp(spec, "gpu");
+    int code = choose_position(list, count, spec, chosen, cores, &taken);
+    if (code || taken) return code;
+    bool *marked = bl_calloc((size_t)count, sizeof *marked);
+    if (!marked) return BLANCH_ENOMEM;
     for (int i = 0; i < count; i++) {
         const struct blanch_device_info *info = &list[i].info;
-        bool match = cpu ? info->kind == BLANCH_CPU : gpu ? info->kind == BLANCH_GPU : !*spec ? info->is_default : contains(info->name, spec);
-        if (!match) continue;
-        if (!matches++ || (gpu && info->is_default)) *chosen = i;
+        marked[i] = cpu    ? info->kind == BLANCH_CPU
+                    : gpu  ? info->kind == BLANCH_GPU
+                    : *spec ? contains(info->name, spec)
+                            : info->is_default;
+        if (marked[i] && (!matches++ || speed(&list[i]) > speed(&list[*chosen]))) *chosen = i;
     }
-    if (!matches) return no_such_device(list, count, spec, cpu ? "there is no CPU device" : gpu ? "there is no GPU" : "no device's name contains this");
-    if (matches > 1 && !cpu && !gpu) return no_such_device(list, count, spec, "several devices match; say P:D");
-    return 0;
+    for (int i = 0; i < count; i++) whole += !strcasecmp(list[i].info.name, spec);
+    for (int i = 0; i < count && whole == 1; i++)                   // a whole name may be part of another
+        if (!strcasecmp(list[i].info.name, spec)) matches = 1, *chosen = i;
+    if (!matches)
+        code = no_such_device(list, count, NULL, spec,
+                              cpu   ? "there is no CPU device; there are"
+                              : gpu ? "there is no GPU; there are"
+                                    : "no device's name contains this; there are");
+    else if (matches > 1 && !cpu && !gpu)
+        code = no_such_device(list, count, marked, spec, "several devices match, say which by its position");
+    free(marked);
+    return code;
 }
 
 /* --- opening ---------------------------------------------------------------------------------- */
 
 static int make_sub_device(struct blanch_device *dev, int cores) {
     if (cores > dev->info.compute_units)
-        return bl_fail(BLANCH_EUSAGE, "device %s has %d compute units, not %d", dev->info.name, dev->info.compute_units, cores);
-    const cl_device_partition_property how[] = {CL_DEVICE_PARTITION_BY_COUNTS, cores, CL_DEVICE_PARTITION_BY_COUNTS_LIST_END, 0};
+        return bl_fail(BLANCH_EUSAGE, "device %s has %d compute units, not %d", dev->info.name,
+                       dev->info.compute_units, cores);
+    const cl_device_partition_property how[] = {CL_DEVICE_PARTITION_BY_COUNTS, cores,
+                                                CL_DEVICE_PARTITION_BY_COUNTS_LIST_END, 0};
     cl_uint count = 0;
     cl_device_id part = NULL;
     cl_int error = clCreateSubDevices(dev->id, how, 1, &part, &count);
