@@ -1,7 +1,7 @@
 /* C = alpha op(A) op(B) + beta D, row-major, a batch in the third dimension. D has C's layout and may be C.
  *
- * A work-item computes a block of up to `rows` rows by `strips` strips of 16 columns of one matrix of the batch, chunk by
- * chunk of KC along k: a strip of B is packed into private memory, a transposed A into panels of TM rows; then register
+ * A work-item computes a block of up to `rows` rows by `strips` strips of 16 columns of one matrix of the batch, by even
+ * chunks of at most KC along k: a strip of B is packed into private memory, a transposed A into panels of TM rows; then register
  * tiles of TM rows by 16 columns are summed along the chunk and added to C. The accumulators are named variables: as an
  * array they would leave the registers. Written for work-groups of one item.
  *
@@ -10,7 +10,7 @@
  * mirrored at the end if `last` is set (a product may come in several launches, slab after slab of k).
  *
  *  TM         rows of the register tile: 4, 6, 8 or 12 (6: with 16 columns it fills 16 registers of 8 floats)
- *  KC         length of a chunk of k (256)
+ *  KC         longest chunk of k (256)
  *  MB         most rows of a block where TRANS_A is set: the size of the packed panels (144)
  *  TRANS_A    1: A is stored k by m, lda between its rows
  *  TRANS_B    1: B is stored n by k
@@ -113,12 +113,14 @@ void put(float16 sum, float alpha, float beta, int width, global const float *d,
 }
 
 #if SYMMETRIC
-/* Copies what lies above the diagonal of a block to its mirror image. */
+/* Copies what lies above the diagonal of a block to its mirror image, few rows at a time so that they stay in the cache. */
 void mirror(global float *c, long ldc, int row0, int row1, int col0, int col1)
 {
-    for (int col = col0; col < col1; col++) {
-        const int end = min(row1, col);
-        for (int row = row0; row < end; row++) c[(size_t)col * ldc + row] = c[(size_t)row * ldc + col];
+    for (int from = row0; from < row1; from += 32) {
+        for (int col = max(col0, from + 1); col < col1; col++) {
+            const int end = min(min(row1, from + 32), col);
+            for (int row = from; row < end; row++) c[(size_t)col * ldc + row] = c[(size_t)row * ldc + col];
+        }
     }
 }
 #endif
@@ -149,8 +151,9 @@ kernel void gemm(global const float *restrict a, global const float *restrict b,
 #if TRANS_A
     float packed_a[PANELS * PANEL];
 #endif
-    for (int k0 = 0; k0 < k; k0 += KC) {
-        const int kn = min(KC, k - k0);
+    const int chunks = (k + KC - 1) / KC, chunk = (k + chunks - 1) / chunks;
+    for (int k0 = 0; k0 < k; k0 += chunk) {
+        const int kn = min(chunk, k - k0);
 #if TRANS_A
         pack_a(a, lda, row0, row1, k0, kn, packed_a);
 #endif

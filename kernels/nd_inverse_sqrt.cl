@@ -57,18 +57,24 @@ float total16(float16 v)
 #define LANES const int lane = get_global_id(0) * VEC, lanes = get_global_size(0) * VEC
 
 /* mean = sums/samples, in the order of the rows and in that of the weights; running += momentum (mean - running).
- * partial: (chunks, matrices, F). An item takes `each` features. */
-kernel void mean(global const float *partial, int chunks, int matrices, int block, int taps, float scale, float momentum,
-                 int each, global float *row_mean, global float *mean, global float *running)
+ * partial: (chunks, taps, C), what each tap met; whitening.cl says which channels a feature is. An item takes `each`
+ * features. */
+kernel void mean(global const float *partial, int chunks, int matrices, int block, int taps, int interleave, int strided,
+                 float scale, float momentum, int each, global float *row_mean, global float *mean, global float *running)
 {
-    const int features = block * taps, count = matrices * features;
+    const int features = block * taps, count = matrices * features, channels = block * interleave * matrices;
     ROWS(count);
     for (int at = first; at < end; at++) {
+        const int matrix = at / features, r = at % features / block, i = at % block;
         float sum = 0.0f;
-        for (int c = 0; c < chunks; c++) sum += partial[(size_t)c * count + at];
+        for (int g = 0; g < interleave; g++) {
+            const int place = r * interleave + g, segment = matrices > 1 ? matrix : place / taps;
+            const int channel = strided ? segment + i * interleave : segment * block + i;
+            global const float *from = partial + place % taps * channels + channel;
+            for (int c = 0; c < chunks; c++) sum += from[(size_t)c * taps * channels];
+        }
         sum *= scale;
-        const int matrix = at / features, place = at % features;
-        const int to = matrix * features + place % block * taps + place / block;
+        const int to = matrix * features + i * taps + r;
         row_mean[at] = sum;
         mean[to] = sum;
         running[to] += momentum * (sum - running[to]);

@@ -1,4 +1,4 @@
-/* Samples of a layer's input for whitening: their mean, the centred rows, and the way back.
+/* Samples of a layer's input for whitening: their sums, the centred rows, and the way back.
  *
  * A patch p gives `interleave` (G) samples of F = TAPS * block features. The rows hold the features tap-major, which
  * copies runs of channels: position r*block + i of a row is feature f = TAPS*i + r. A segment e is a run of `block`
@@ -6,20 +6,22 @@
  *   one matrix (matrices == 1): with q = e*TAPS + tap, segment e of tap `tap` is position q/G*block of sample q%G;
  *     its channels are e, e + G, e + 2G ... (STRIDED, blocks interleave: flat feature f*G + g), or e*block ... (else)
  *   several matrices (groups whitened apart): segment e belongs to matrix e, channels e*block ..., position tap*block.
- * x, dx: (N, H, W, C). rows, drows: (matrices, row_count, F). Mean and its gradient in the rows' order: (matrices, F).
+ * x, dx: (N, H, W, C). rows, drows: (patches, G, matrices, F). Mean and its gradient in the rows' order: (matrices, F).
  *
- * A work-item takes vectors of channels of a segment (dimension 0, in turn), a range of patches or image rows (dimension
- * 1) and a range of segments (dimension 2).
+ * A work-item takes a range of patches or image rows (dimension 1), a range of segments (dimension 2), and vectors of
+ * channels in turn (dimension 0). Where blocks are NARROW, segments are counted in dimension 0 and 2 is not used.
  *
- *  VEC             channels read at once: 1, 2, 4, 8, 16; divides block
+ *  VEC             channels of a segment at once: 1, 2, 4, 8, 16; divides block
+ *  VEC_SUM         channels at once in sums: divides C
  *  STRIDED         1: the channels of a segment lie G apart
+ *  NARROW          0, or the block where it is small and there are several matrices
  *  TAPS_Y, TAPS_X  size of a patch
  *  STEP_Y, STEP_X  distance of patches (1 where FLAT is set)
  *  FLAT            0: patches; n: every n-th pixel of the batch is a sample, of one tap
  */
-#if !defined(VEC) || !defined(STRIDED) || !defined(TAPS_Y) || !defined(TAPS_X) || !defined(STEP_Y) || !defined(STEP_X) || \
-    !defined(FLAT)
-#error "whitening.cl needs VEC, STRIDED, TAPS_Y, TAPS_X, STEP_Y, STEP_X and FLAT"
+#if !defined(VEC) || !defined(VEC_SUM) || !defined(STRIDED) || !defined(NARROW) || !defined(TAPS_Y) || !defined(TAPS_X) || \
+    !defined(STEP_Y) || !defined(STEP_X) || !defined(FLAT)
+#error "whitening.cl needs VEC, VEC_SUM, STRIDED, NARROW, TAPS_Y, TAPS_X, STEP_Y, STEP_X and FLAT"
 #endif
 #define TAPS (TAPS_Y * TAPS_X)
 
@@ -33,6 +35,16 @@ typedef float vec;
 typedef JOIN(float, VEC) vec;
 #define LOAD(p) JOIN(vload, VEC)(0, p)
 #define STORE(v, p) JOIN(vstore, VEC)(v, 0, p)
+#endif
+
+#if VEC_SUM == 1
+typedef float vec_sum;
+#define LOAD_SUM(p) (*(p))
+#define STORE_SUM(v, p) (*(p) = (v))
+#else
+typedef JOIN(float, VEC_SUM) vec_sum;
+#define LOAD_SUM(p) JOIN(vload, VEC_SUM)(0, p)
+#define STORE_SUM(v, p) JOIN(vstore, VEC_SUM)(v, 0, p)
 #endif
 
 #if STRIDED
@@ -88,85 +100,110 @@ long find_pixel(int p, int ky, int kx, int height, int width, int down, int acro
         int block, int interleave, int matrices
 #define PIXEL(p, ky, kx) \
     find_pixel(p, ky, kx, height, width, down, across, pad_y, pad_x, dilation_y, dilation_x)
-/* What this item does: channels of a segment, and segments first..end. */
+/* What this item does: segments first..end, and channels of each. */
+#define SEGMENTS (NARROW ? 0 : 2)
 #define SHARE                                                                                                          \
-    const int lane = get_global_id(0) * VEC, lanes = get_global_size(0) * VEC;                                         \
+    const int lane = NARROW ? 0 : get_global_id(0) * VEC, lanes = NARROW ? VEC : get_global_size(0) * VEC;            \
     const int segments = matrices > 1 ? matrices : interleave;                                                         \
-    const int each = (segments + (int)get_global_size(2) - 1) / (int)get_global_size(2);                               \
-    const int first = get_global_id(2) * each, end = min(first + each, segments);                                      \
-    const long features = (long)TAPS * block
+    const int each = (segments + (int)get_global_size(SEGMENTS) - 1) / (int)get_global_size(SEGMENTS);                 \
+    const int first = get_global_id(SEGMENTS) * each, end = min(first + each, segments);                               \
+    const int features = TAPS * block
 /* Where segment e of a tap lies in the rows: which sample of the patch, and the position in it. */
 #define PLACE(e, tap)                                                                                                  \
     const int place = matrices > 1 ? (tap) : (e) * TAPS + (tap);                                                       \
     const int turn = interleave > 1 ? place / interleave : place, sample = interleave > 1 ? place % interleave : 0
 
-/* partial[c] = sums over patches c*chunk...: (chunks, matrices, F). With one matrix, dimension 2 is 1. */
+/* partial[c] = sums of what each tap meets, over patches c*chunk...: (chunks, TAPS, C). */
 kernel void sum_samples(global const float *x, GEOMETRY, int patches, int chunk, global float *partial)
 {
-    SHARE;
+    const int lane = get_global_id(0) * VEC_SUM, lanes = get_global_size(0) * VEC_SUM;
     const int from = get_global_id(1) * chunk, to = min(from + chunk, patches);
     if (from >= patches) return;
-    partial += (size_t)get_global_id(1) * matrices * features;
-    const int zero_end = matrices > 1 ? end : 1;
-    for (int e = first; e < zero_end; e++)
-        for (int r = 0; r < TAPS; r++)
-            for (int i = lane; i < block; i += lanes) STORE((vec)(0.0f), partial + e * features + r * block + i);
+    partial += (size_t)get_global_id(1) * TAPS * channels;
+    for (int tap = 0; tap < TAPS; tap++)
+        for (int c = lane; c < channels; c += lanes) STORE_SUM((vec_sum)(0.0f), partial + tap * channels + c);
     for (int p = from; p < to; p++) {
         for (int tap = 0; tap < TAPS; tap++) {
             const long pixel = PIXEL(p, tap / TAPS_X, tap % TAPS_X);
             if (pixel < 0) continue;
-            for (int e = first; e < end; e++) {
-                PLACE(e, tap);
-                global const float *in = x + pixel * channels + e * START;
-                global float *out = partial + (matrices > 1 ? e * features : 0) + turn * block;
-                for (int i = lane; i < block; i += lanes)
-                    STORE(LOAD(out + i) + take(in + i * SPREAD, interleave), out + i);
-            }
+            global const float *in = x + pixel * channels;
+            global float *out = partial + tap * channels;
+            for (int c = lane; c < channels; c += lanes) STORE_SUM(LOAD_SUM(out + c) + LOAD_SUM(in + c), out + c);
         }
     }
 }
 
 /* rows = samples - mean; what lies in the padding is 0 - mean. */
 kernel void gather_samples(global const float *x, GEOMETRY, int patches, int chunk, global const float *mean,
-                           long row_count, global float *rows)
+                           global float *rows)
 {
     SHARE;
     const int from = get_global_id(1) * chunk, to = min(from + chunk, patches);
     for (int p = from; p < to; p++) {
+#if NARROW
+        global const float *in[TAPS];
+        bool inside[TAPS];
+        for (int tap = 0; tap < TAPS; tap++) {
+            const long pixel = PIXEL(p, tap / TAPS_X, tap % TAPS_X);
+            inside[tap] = pixel >= 0;
+            in[tap] = x + (pixel < 0 ? 0 : pixel) * channels;
+        }
+        global float *out = rows + (size_t)p * matrices * features;
+        for (int e = first; e < end; e++) {
+            for (int i = 0; i < NARROW; i++) {
+                for (int tap = 0; tap < TAPS; tap++) {
+                    const float value = in[tap][e * NARROW + i];
+                    const int at = (e * TAPS + tap) * NARROW + i;
+                    out[at] = (inside[tap] ? value : 0.0f) - mean[at];
+                }
+            }
+        }
+#else
         for (int tap = 0; tap < TAPS; tap++) {
             const long pixel = PIXEL(p, tap / TAPS_X, tap % TAPS_X);
             for (int e = first; e < end; e++) {
                 PLACE(e, tap);
-                const long matrix = matrices > 1 ? e : 0;
+                const int matrix = matrices > 1 ? e : 0;
                 global const float *in = x + pixel * channels + e * START;
-                global const float *centre = mean + matrix * features + turn * block;
-                global float *out = rows + (matrix * row_count + (long)p * interleave + sample) * features + turn * block;
+                global const float *centre = mean + (size_t)matrix * features + turn * block;
+                global float *out = rows + (((size_t)p * interleave + sample) * matrices + matrix) * features + turn * block;
                 for (int i = lane; i < block; i += lanes) {
                     const vec value = pixel < 0 ? (vec)(0.0f) : take(in + i * SPREAD, interleave);
                     STORE(value - LOAD(centre + i), out + i);
                 }
             }
         }
+#endif
     }
 }
 
 /* dx += the gradients of the samples that a pixel is in, taps in order; dmean is added to every sample. */
-void add_patch(global const float *drows, global const float *dmean, long row_count, int p, int tap, int block,
-               int interleave, int matrices, int first, int end, int lane, int lanes, global float *dx)
+void add_patch(global const float *drows, global const float *dmean, int p, int tap, int block, int interleave, int matrices,
+               int first, int end, int lane, int lanes, global float *dx)
 {
-    const long features = (long)TAPS * block;
+    const int features = TAPS * block;
+#if NARROW
+    global const float *in = drows + (size_t)p * matrices * features;
+    for (int e = first; e < end; e++) {
+        for (int i = 0; i < NARROW; i++) {
+            const int at = (e * TAPS + tap) * NARROW + i;
+            dx[e * NARROW + i] += in[at] + dmean[at];
+        }
+    }
+#else
     for (int e = first; e < end; e++) {
         PLACE(e, tap);
-        const long matrix = matrices > 1 ? e : 0;
-        global const float *in = drows + (matrix * row_count + (long)p * interleave + sample) * features + turn * block;
-        global const float *all = dmean + matrix * features + turn * block;
+        const int matrix = matrices > 1 ? e : 0;
+        global const float *in = drows + (((size_t)p * interleave + sample) * matrices + matrix) * features + turn * block;
+        global const float *all = dmean + (size_t)matrix * features + turn * block;
         global float *out = dx + e * START;
         for (int i = lane; i < block; i += lanes) add(LOAD(in + i) + LOAD(all + i), out + i * SPREAD, interleave);
     }
+#endif
 }
 
 /* line_count image rows (N*H); `chunk` of them an item. */
-kernel void scatter_samples(global const float *drows, global const float *dmean, long row_count, GEOMETRY, int line_count,
+kernel void scatter_samples(global const float *drows, global const float *dmean, GEOMETRY, int line_count,
                             int chunk, global float *dx)
 {
     SHARE;
@@ -176,7 +213,7 @@ kernel void scatter_samples(global const float *drows, global const float *dmean
 #if FLAT
         const long pixel = (long)line * width, skip = (FLAT - pixel % FLAT) % FLAT;
         for (long x = skip; x < width; x += FLAT)
-            add_patch(drows, dmean, row_count, (pixel + x) / FLAT, 0, block, interleave, matrices, first, end, lane, lanes,
+            add_patch(drows, dmean, (pixel + x) / FLAT, 0, block, interleave, matrices, first, end, lane, lanes,
                       out + x * channels);
 #else
         const int image = line / height, y = line % height + pad_y;
@@ -188,7 +225,7 @@ kernel void scatter_samples(global const float *drows, global const float *dmean
                 for (int kx = 0; kx < TAPS_X; kx++) {
                     const int tx = x + pad_x - kx * dilation_x;
                     if (tx < 0 || tx % STEP_X != 0 || tx / STEP_X >= across) continue;
-                    add_patch(drows, dmean, row_count, p + tx / STEP_X, ky * TAPS_X + kx, block, interleave, matrices, first,
+                    add_patch(drows, dmean, p + tx / STEP_X, ky * TAPS_X + kx, block, interleave, matrices, first,
                               end, lane, lanes, out + (long)x * channels);
                 }
             }

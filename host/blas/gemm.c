@@ -5,7 +5,8 @@
 #include <string.h>
 
 enum {
-    CHUNK = 256,            // of k: a strip of 16 columns is 16 KiB, half of a first-level cache
+    CHUNK = 384,            // of k, at most: a strip of 16 columns is 24 KiB
+    CHUNK_PACKED = 256,     // where A is packed too
     BLOCK = 144,            // most rows of a block; measured against 96 and 192 on a Zen 3 core
     SLAB_BYTES = 6 << 20,   // of A and B that a launch reads, when both are long: what stays in the last-level cache
 };
@@ -39,8 +40,8 @@ static struct blocking block_general(int64_t m, int64_t n, int64_t batch, int64_
 static int64_t slab_of(const struct bl_gemm *g, int64_t blocks) {
     int64_t bytes = 4 * (g->m + g->n);
     if (!g->trans_a || blocks == 1 || bytes * g->k <= SLAB_BYTES) return g->k;
-    int64_t slab = SLAB_BYTES / bytes / CHUNK * CHUNK;
-    return slab < CHUNK ? CHUNK : slab;
+    int64_t slab = SLAB_BYTES / bytes / CHUNK_PACKED * CHUNK_PACKED;
+    return slab < CHUNK_PACKED ? CHUNK_PACKED : slab;
 }
 
 static int launch_slab(struct bl_kernel *kernel, const struct bl_gemm *g, const struct blocking *b, int64_t from, int64_t to) {
@@ -61,7 +62,7 @@ static int gemm_own(struct blanch_device *dev, const struct bl_gemm *g) {
     const struct blanch_device_info *info = blanch_device_info(dev);
     int tile = info->float_width >= 16 ? 12 : 6;
     const struct bl_define defines[] = {{"TRANS_A", g->trans_a}, {"TRANS_B", g->trans_b}, {"SYMMETRIC", g->symmetric},
-                                        {"TM", tile}, {"KC", CHUNK}, {"MB", BLOCK}};
+                                        {"TM", tile}, {"KC", g->trans_a ? CHUNK_PACKED : CHUNK}, {"MB", BLOCK}};
     struct bl_kernel *kernel;
     int code = bl_kernel_get(dev, "gemm", "gemm", defines, BL_COUNT(defines), &kernel);
     if (code) return code;

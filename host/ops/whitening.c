@@ -28,8 +28,9 @@ struct bl_whitening {
     int down, across;                       // patches of an image, unless flat
     int taps, splits;
     int64_t features, size;                 // F, matrices*F*F
-    int64_t row_count;                      // rows that are there for a matrix
-    int vec_block, vec_row;
+    int64_t samples;                        // of a matrix, of the planned batch
+    int narrow;                             // 0, or the block where it is too small for vectors
+    int vec_block, vec_row, vec_channels;
     bool constant;
     struct bl_param *running_mean, *running_deconv, *counter;
     struct bl_kernel *kernel[KERNELS];
@@ -59,12 +60,12 @@ static void declare_buffers(struct bl_whitening *w) {
 
 static void declare_workspaces(struct bl_whitening *w) {
     struct bl_node *node = w->node;
-    int64_t vector = w->geometry.matrices * w->features, rows = w->geometry.matrices * w->row_count * w->features;
+    int64_t vector = w->geometry.matrices * w->features, rows = (w->samples * w->geometry.matrices + w->splits) * w->features;
     struct { struct bl_tensor **tensor; enum bl_life life; int64_t count; } wanted[] = {
         {&w->rows, BL_LIFE_SAVED, rows}, {&w->mean, BL_LIFE_SAVED, vector}, {&w->deconv, BL_LIFE_SAVED, w->size},
         {&w->w, BL_LIFE_SAVED, w->attrs.n_iter * w->size}, {&w->z, BL_LIFE_SAVED, w->attrs.n_iter * w->size},
         {&w->scalars, BL_LIFE_SAVED, 4 * w->geometry.matrices},
-        {&w->partial, BL_LIFE_FORWARD, PATCH_CHUNKS * vector}, {&w->row_mean, BL_LIFE_FORWARD, vector},
+        {&w->partial, BL_LIFE_FORWARD, PATCH_CHUNKS * w->taps * node->in[0]->c}, {&w->row_mean, BL_LIFE_FORWARD, vector},
         {&w->parts, BL_LIFE_FORWARD, w->splits * w->size}, {&w->squares, BL_LIFE_FORWARD, vector},
         {&w->wbar, BL_LIFE_BACKWARD, w->size}, {&w->zbar, BL_LIFE_BACKWARD, w->size}, {&w->n, BL_LIFE_BACKWARD, w->size},
         {&w->v, BL_LIFE_BACKWARD, w->size}, {&w->l, BL_LIFE_BACKWARD, w->size}, {&w->h, BL_LIFE_BACKWARD, w->size},
@@ -101,19 +102,23 @@ int bl_whitening_setup(struct bl_node *node, const struct bl_nd_attrs *attrs, co
     w->across = samples->flat ? 1 : patches_along(samples, node->in[0]->w, 1);
     if (w->down < 1 || w->across < 1) return bl_fail(BLANCH_EINPUT, "%s: the kernel is larger than its input", node->name);
     w->splits = samples->matrices == 1 && w->features <= SMALL ? PARTS : 1;
-    w->row_count = patches_of(w, bl_node_batch(node)) * samples->interleave + w->splits;
+    w->samples = patches_of(w, bl_node_batch(node)) * samples->interleave;
+    w->narrow = samples->matrices > 1 && samples->block < 16 ? samples->block : 0;
     w->vec_block = bl_vec(node->dev, samples->block);
+    w->vec_channels = bl_vec(node->dev, node->in[0]->c);
     w->vec_row = bl_vec(node->dev, w->features);
     declare_buffers(w);
     if (bl_node_training(node)) declare_workspaces(w);
     return 0;
 }
 
+static bool is_strided(const struct bl_samples *s) { return s->interleave > 1 && !s->contiguous; }
+
 int bl_whitening_prepare(struct bl_whitening *w) {
     const struct bl_samples *s = &w->geometry;
     const struct bl_define samples[] = {
-        {"VEC", w->vec_block}, {"STRIDED", s->interleave > 1 && !s->contiguous}, {"TAPS_Y", s->kernel[0]}, {"TAPS_X", s->kernel[1]},
-        {"STEP_Y", s->flat ? 1 : s->step[0]}, {"STEP_X", s->flat ? 1 : s->step[1]}, {"FLAT", s->flat},
+        {"VEC", w->vec_block}, {"VEC_SUM", w->vec_channels}, {"STRIDED", is_strided(s)}, {"NARROW", w->narrow},
+        {"TAPS_Y", s->kernel[0]}, {"TAPS_X", s->kernel[1]}, {"STEP_Y", s->flat ? 1 : s->step[0]}, {"STEP_X", s->flat ? 1 : s->step[1]}, {"FLAT", s->flat},
     };
     const struct bl_define matrix[] = {{"VEC", w->vec_row}};
     int code = 0;
@@ -150,14 +155,12 @@ static struct bl_range over_rows(const struct bl_whitening *w, bool lanes) {
     return BL_ITEMS(lanes ? (size_t)(w->features / w->vec_row) : 1, items);
 }
 
-/* Channels of a segment, `items` ranges, and segments: on a CPU one item takes as many as fill a cache line. */
-static struct bl_range over_samples(const struct bl_whitening *w, int64_t items, bool share_segments) {
+/* `items` ranges of patches or image rows; on a CPU one item does whole pixels, elsewhere they are shared out. */
+static struct bl_range over_samples(const struct bl_whitening *w, int64_t items) {
     const struct bl_samples *s = &w->geometry;
-    int64_t segments = s->matrices > 1 ? s->matrices : s->interleave;
-    if (!bl_on_cpu(w->node->dev))
-        return BL_ITEMS((size_t)(s->block / w->vec_block), (size_t)items, (size_t)(share_segments ? segments : 1));
-    int64_t line = s->block < 16 ? 16 / s->block : 1, groups = s->matrices > 1 ? (segments + line - 1) / line : 1;
-    return BL_GROUPS1(1, (size_t)items, (size_t)groups);
+    if (bl_on_cpu(w->node->dev)) return BL_GROUPS1(1, (size_t)items);
+    size_t segments = (size_t)(s->matrices > 1 ? s->matrices : s->interleave);
+    return w->narrow ? BL_ITEMS(segments, (size_t)items) : BL_ITEMS((size_t)(s->block / w->vec_block), (size_t)items, segments);
 }
 
 /* How much one item of over_samples takes of `total`, and how many items that makes. */
@@ -179,14 +182,17 @@ static int64_t chunk_of(const struct bl_whitening *w, int64_t total, int64_t mos
 
 static int sample_mean(struct bl_whitening *w, int64_t patches) {
     int64_t items, chunk = chunk_of(w, patches, PATCH_CHUNKS, &items);
-    int code = bl_launch(w->kernel[SUM], over_samples(w, items, w->geometry.matrices > 1), BL_MEM(w->node->in[0]->mem),
-                         GEOMETRY(w), BL_I32(patches), BL_I32(chunk), BL_MEM(w->partial->mem));
+    size_t vectors = (size_t)(w->node->in[0]->c / w->vec_channels);
+    struct bl_range sums = bl_on_cpu(w->node->dev) ? BL_GROUPS1(1, (size_t)items) : BL_ITEMS(vectors, (size_t)items);
+    int code = bl_launch(w->kernel[SUM], sums, BL_MEM(w->node->in[0]->mem), GEOMETRY(w), BL_I32(patches), BL_I32(chunk),
+                         BL_MEM(w->partial->mem));
     if (code) return code;
     int64_t count = w->geometry.matrices * w->features;
     int each = bl_on_cpu(w->node->dev) ? 64 : 1;
     struct bl_range range = bl_on_cpu(w->node->dev) ? BL_GROUPS1(1, (size_t)((count + each - 1) / each)) : BL_ITEMS(1, (size_t)count);
     return bl_launch(w->kernel[MEAN], range, BL_MEM(w->partial->mem), BL_I32(items), BL_I32(w->geometry.matrices),
-                     BL_I32(w->geometry.block), BL_I32(w->taps), BL_F32(1.0 / (double)(patches * w->geometry.interleave)),
+                     BL_I32(w->geometry.block), BL_I32(w->taps), BL_I32(w->geometry.interleave),
+                     BL_I32(is_strided(&w->geometry)), BL_F32(1.0 / (double)(patches * w->geometry.interleave)),
                      BL_F32(w->attrs.momentum), BL_I32(each), BL_MEM(w->row_mean->mem), BL_MEM(w->mean->mem),
                      BL_MEM(w->running_mean->data.mem));
 }
@@ -198,8 +204,8 @@ static int gather(struct bl_whitening *w, int64_t patches, int64_t *part) {
     int64_t fill = *part * w->splits - samples;
     int code = fill ? bl_mem_fill(w->rows->mem, 4 * (size_t)(samples * w->features), 4 * (size_t)(fill * w->features), 0) : 0;
     if (code) return code;
-    return bl_launch(w->kernel[GATHER], over_samples(w, items, true), BL_MEM(w->node->in[0]->mem), GEOMETRY(w), BL_I32(patches),
-                     BL_I32(chunk), BL_MEM(w->row_mean->mem), BL_I64(w->row_count), BL_MEM(w->rows->mem));
+    return bl_launch(w->kernel[GATHER], over_samples(w, items), BL_MEM(w->node->in[0]->mem), GEOMETRY(w), BL_I32(patches),
+                     BL_I32(chunk), BL_MEM(w->row_mean->mem), BL_MEM(w->rows->mem));
 }
 
 static int covariance(struct bl_whitening *w, int64_t patches) {
@@ -208,10 +214,11 @@ static int covariance(struct bl_whitening *w, int64_t patches) {
     if (code) return code;
     struct bl_gemm product = {
         .trans_a = true, .symmetric = true, .m = f, .n = f, .k = part, .alpha = (float)(1.0 / (double)samples),
-        .a = w->rows->mem, .b = w->rows->mem, .c = w->parts->mem, .lda = f, .ldb = f, .ldc = f,
+        .a = w->rows->mem, .b = w->rows->mem, .c = w->parts->mem, .lda = w->geometry.matrices * f,
+        .ldb = w->geometry.matrices * f, .ldc = f,
         .batch = w->splits > 1 ? w->splits : w->geometry.matrices, .stride_c = f * f,
     };
-    product.stride_a = product.stride_b = w->splits > 1 ? part * f : w->row_count * f;
+    product.stride_a = product.stride_b = w->splits > 1 ? part * f : f;
     code = bl_gemm(w->node->dev, &product);
     if (code) return code;
     return bl_launch(w->kernel[COVARIANCE], over_rows(w, false), BL_MEM(w->parts->mem), BL_I32(w->splits),
@@ -327,11 +334,11 @@ static int inverse_sqrt_backward(struct bl_whitening *w, struct bl_mem *ddeconv)
 
 /* drows = 2/samples X Sbar; the mean's own gradient through the centring vanishes, as the centred rows sum to zero. */
 static int rows_backward(struct bl_whitening *w, struct bl_mem *dmean, int64_t samples) {
-    int64_t f = w->features;
+    int64_t f = w->features, stride = w->geometry.matrices * f;
     struct bl_gemm product = {
         .m = samples, .n = f, .k = f, .alpha = (float)(2.0 / (double)samples), .a = w->rows->mem, .b = w->n->mem,
-        .c = w->drows->mem, .lda = f, .ldb = f, .ldc = f, .batch = w->geometry.matrices, .stride_a = w->row_count * f,
-        .stride_b = f * f, .stride_c = w->row_count * f,
+        .c = w->drows->mem, .lda = stride, .ldb = f, .ldc = stride, .batch = w->geometry.matrices, .stride_a = f,
+        .stride_b = f * f, .stride_c = f,
     };
     int code = bl_gemm(w->node->dev, &product);
     if (code) return code;
@@ -348,6 +355,6 @@ int bl_whitening_backward(struct bl_whitening *w, const struct bl_run *run, stru
     if (!code) code = rows_backward(w, dmean, samples);
     if (code) return code;
     int64_t lines = (int64_t)run->n * x->h, items, chunk = chunk_of(w, lines, INT32_MAX, &items);
-    return bl_launch(w->kernel[SCATTER], over_samples(w, items, true), BL_MEM(w->drows->mem), BL_MEM(w->dmean->mem),
-                     BL_I64(w->row_count), GEOMETRY(w), BL_I32(lines), BL_I32(chunk), BL_MEM(x->grad->mem));
+    return bl_launch(w->kernel[SCATTER], over_samples(w, items), BL_MEM(w->drows->mem), BL_MEM(w->dmean->mem),
+                     GEOMETRY(w), BL_I32(lines), BL_I32(chunk), BL_MEM(x->grad->mem));
 }
