@@ -145,7 +145,7 @@ static void describe_index(const struct bl_check *check, char *text, size_t size
 
 static void print_case(const char *name, const struct bl_check *check, bool passed, const char *message) {
     char place[200];
-    if (message) printf("%-36s failed  %s\n", name, message);
+    if (message) printf("%-36s failed  %.*s\n", name, (int)strcspn(message, "\n"), message);   // less a compiler's log
     else if (passed) printf("%-36s passed  largest error %.3g of its bound (%s)\n", name, check->error, check->tensor);
     else {
         describe_index(check, place, sizeof place);
