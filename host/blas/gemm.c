@@ -8,7 +8,7 @@ enum {
     CHUNK = 384,            // of k, at most: a strip of 16 columns is 24 KiB
     CHUNK_PACKED = 256,     // where A is packed too
     BLOCK = 144,            // most rows of a block; measured against 96 and 192 on a Zen 3 core
-    SLAB_BYTES = 6 << 20,   // of A and B that a launch reads, when both are long: what stays in the last-level cache
+    SLAB_BYTES = 5 << 19,   // of A and B that a launch reads, when both are long: what stays in the caches meanwhile
 };
 
 struct blocking { int rows, strips; int64_t down, across; };
