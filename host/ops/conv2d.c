@@ -4,7 +4,8 @@
 static int setup(struct bl_node *node) {
     const struct bl_conv_attrs *a = node->attrs;
     if (a->groups < 1) return bl_fail(BLANCH_EINPUT, "%s: groups %d: at least 1", node->name, a->groups);
-    return bl_conv_layer_setup(node, a, 4, (int64_t[]){a->out_channels, a->in_channels / a->groups, a->kernel[0], a->kernel[1]});
+    return bl_conv_layer_setup(node, a, 4,
+                               (int64_t[]){a->out_channels, a->in_channels / a->groups, a->kernel[0], a->kernel[1]});
 }
 
 static const struct bl_field fields[] = {

@@ -5,10 +5,15 @@ static int setup(struct bl_node *node) {
     const struct bl_linear_attrs *a = node->attrs;
     const struct bl_tensor *x = node->in[0];
     if (x->c != a->in_features || x->h != 1 || x->w != 1)
-        return bl_fail(BLANCH_EINPUT, "%s: takes %d features, its input is %lld x %lld x %lld; flatten it first", node->name,
-                       a->in_features, (long long)x->c, (long long)x->h, (long long)x->w);
-    const struct bl_conv_attrs conv = {.in_channels = a->in_features, .out_channels = a->out_features, .kernel = {1, 1},
-                                       .stride = {1, 1}, .dilation = {1, 1}, .groups = 1, .bias = a->bias};
+        return bl_fail(BLANCH_EINPUT, "%s: takes %d features, its input is %lld x %lld x %lld; flatten it first",
+                       node->name, a->in_features, (long long)x->c, (long long)x->h, (long long)x->w);
+    const struct bl_conv_attrs conv = {.in_channels = a->in_features,
+                                       .out_channels = a->out_features,
+                                       .kernel = {1, 1},
+                                       .stride = {1, 1},
+                                       .dilation = {1, 1},
+                                       .groups = 1,
+                                       .bias = a->bias};
     return bl_conv_layer_setup(node, &conv, 2, (int64_t[]){a->out_features, a->in_features});
 }
 

@@ -74,10 +74,10 @@ kernel void pack(global const float *restrict weight, global float *restrict pac
 }
 
 /* An item computes `strip` output rows of `span` vectors of outputs. */
-kernel void forward(global const float *restrict x, global const float *restrict packed, global const float *restrict bias,
-                    global float *restrict y, int rows, int in_h, int in_w, int in_c, int out_h, int out_w, int out_c,
-                    int kernel_h, int kernel_w, int padding_y, int padding_x, int dilation_y, int dilation_x, int span, int strip,
-                    int has_bias)
+kernel void forward(global const float *restrict x, global const float *restrict packed,
+                    global const float *restrict bias, global float *restrict y, int rows, int in_h, int in_w, int in_c,
+                    int out_h, int out_w, int out_c, int kernel_h, int kernel_w, int padding_y, int padding_x,
+                    int dilation_y, int dilation_x, int span, int strip, int has_bias)
 {
     const int o0 = get_global_id(0) * span * VEC, o1 = min(o0 + span * VEC, out_c);
     const int first = get_global_id(1) * strip, last = min(first + strip, rows);
@@ -107,9 +107,9 @@ kernel void forward(global const float *restrict x, global const float *restrict
 }
 
 /* An item computes `strip` input rows of `span` vectors of inputs. */
-kernel void data(global const float *restrict dy, global const float *restrict packed, global float *restrict dx, int rows,
-                 int in_h, int in_w, int in_c, int out_h, int out_w, int out_c, int kernel_h, int kernel_w, int padding_y,
-                 int padding_x, int dilation_y, int dilation_x, int span, int strip, int accumulate)
+kernel void data(global const float *restrict dy, global const float *restrict packed, global float *restrict dx,
+                 int rows, int in_h, int in_w, int in_c, int out_h, int out_w, int out_c, int kernel_h, int kernel_w,
+                 int padding_y, int padding_x, int dilation_y, int dilation_x, int span, int strip, int accumulate)
 {
     const int c0 = get_global_id(0) * span * VEC, c1 = min(c0 + span * VEC, in_c);
     const int first = get_global_id(1) * strip, last = min(first + strip, rows);
@@ -137,11 +137,11 @@ kernel void data(global const float *restrict dy, global const float *restrict p
     }
 }
 
-/* The sums over one share of the rows: partial[split][TAPS + 1][O]; the last row is the bias's. An item computes one vector
- * of outputs and one split. */
-kernel void weights(global const float *restrict x, global const float *restrict dy, global float *restrict partial, int rows,
-                    int in_h, int in_w, int in_c, int out_h, int out_w, int out_c, int kernel_h, int kernel_w, int padding_y,
-                    int padding_x, int dilation_y, int dilation_x, int splits)
+/* The sums over one share of the rows: partial[split][TAPS + 1][O]; the last row is the bias's. An item computes one
+ * vector of outputs and one split. */
+kernel void weights(global const float *restrict x, global const float *restrict dy, global float *restrict partial,
+                    int rows, int in_h, int in_w, int in_c, int out_h, int out_w, int out_c, int kernel_h, int kernel_w,
+                    int padding_y, int padding_x, int dilation_y, int dilation_x, int splits)
 {
     const int o = get_global_id(0) * VEC, split = get_global_id(1);
     if (o >= out_c || split >= splits) return;
@@ -168,8 +168,10 @@ kernel void weights(global const float *restrict x, global const float *restrict
                     even = FMA(load_input(at, o), LOAD(from + (size_t)ox * out_c), even);
                     odd = FMA(load_input(at + (size_t)STRIDE_X * in_c, o), LOAD(from + (size_t)(ox + 1) * out_c), odd);
                 }
-                if (ox < high)
-                    even = FMA(load_input(line + (size_t)(ox * STRIDE_X + left) * in_c, o), LOAD(from + (size_t)ox * out_c), even);
+                if (ox < high) {
+                    global const float *at = line + (size_t)(ox * STRIDE_X + left) * in_c;
+                    even = FMA(load_input(at, o), LOAD(from + (size_t)ox * out_c), even);
+                }
                 sums[ky * kernel_w + kx] += even + odd;
             }
         }
@@ -177,7 +179,7 @@ kernel void weights(global const float *restrict x, global const float *restrict
     for (int tap = 0; tap <= TAPS; tap++) STORE(sums[tap], partial + ((size_t)split * (TAPS + 1) + tap) * out_c + o);
 }
 
-/* Sums the splits in order and writes dweight[O][TAPS], and dbias where has_bias; an item takes one vector of outputs. */
+/* Sums the splits in order and writes dweight[O][TAPS], and dbias where has_bias; an item takes a vector of outputs. */
 kernel void reduce(global const float *restrict partial, global float *restrict dweight, global float *restrict dbias,
                    int channels, int splits, int has_bias)
 {

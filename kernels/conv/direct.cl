@@ -7,7 +7,7 @@
  * Activations are NHWC. Weights come as [O][G][F] (see host/ops/conv/conv.h) and are packed as
  * [group][block of TN outputs][tap][input channel][TN], zeros beyond the last output.
  *
- * Pixels are walked in blocks of `together` images, within a block position by position and image by image: neighbours in
+ * Pixels are walked in sets of `together` images, within a set position by position and image by image: neighbours in
  * this order share their position, so that the taps that fall outside the image fall outside for a whole tile, and are
  * left out. On small maps that is much of the work: 5 of 9 taps of a 3x3 kernel on 2x2 pixels.
  *
@@ -90,11 +90,40 @@ void store_some(VEC value, global float *to, int width, int accumulate)
     for (int l = 0; l < width; l++) to[l] = accumulate ? to[l] + part[l] : part[l];
 }
 
+/* A pixel in the order of the walk. */
+struct place { int first, here, n, y, x; };     // the set's first image and their number; image in the set, row, column
+
+struct place place_of(int pixel, int images, int together, int h, int w)
+{
+    struct place at;
+    const int whole = together * h * w, set = pixel / whole, rest = pixel - set * whole;
+    at.first = set * together;
+    at.here = max(min(together, images - at.first), 1);
+    const int position = rest / at.here;
+    at.n = rest - position * at.here;
+    at.y = position / w;
+    at.x = position - at.y * w;
+    return at;
+}
+
+struct place next_place(struct place at, int images, int together, int h, int w)
+{
+    if (++at.n < at.here) return at;
+    at.n = 0;
+    if (++at.x < w) return at;
+    at.x = 0;
+    if (++at.y < h) return at;
+    at.y = 0;
+    at.first += together;
+    at.here = max(min(together, images - at.first), 1);
+    return at;
+}
+
 /* --- packing ---------------------------------------------------------------------------------- */
 
 /* For the forward pass: packed[group][block][tap][c][TN]. An item packs `span` input channels of one block. */
-kernel void pack_forward(global const float *restrict weight, global float *restrict packed, int group_in, int group_out,
-                         int taps, int interleave, int blocks, int span)
+kernel void pack_forward(global const float *restrict weight, global float *restrict packed, int group_in,
+                         int group_out, int taps, int interleave, int blocks, int span)
 {
     const int c0 = get_global_id(0) * span, block = get_global_id(1), group = get_global_id(2);
     const int width = min(TN, group_out - block * TN), c1 = min(c0 + span, group_in);
@@ -115,7 +144,7 @@ kernel void pack_forward(global const float *restrict weight, global float *rest
     }
 }
 
-/* For the data gradient: packed[group][block of TN input channels][tap][o][TN]. An item packs `span` outputs of a block. */
+/* For the data gradient: packed[group][block of TN input channels][tap][o][TN]. An item packs `span` outputs of one. */
 kernel void pack_data(global const float *restrict weight, global float *restrict packed, int group_in, int group_out,
                       int taps, int interleave, int blocks, int span)
 {
@@ -170,9 +199,9 @@ void gather(global const float *x, float *patch, int n, int y, int x0, int in_h,
  * (jy, jx) of taps_y by taps_x has the packed weights of index weight_first + jy*weight_step_y + jx*weight_step_x.
  * An item computes `strip` tiles of TM pixels by TN outputs. blocks_first: dimension 0 counts the blocks of outputs and
  * dimension 1 the strips; else the other way round. zeros: at least group_c zeros. */
-kernel void convolve(global const float *restrict x, global const float *restrict packed, global const float *restrict bias,
-                     global float *restrict out, global const float *restrict zeros, int images, int together,
-                     int grid_h, int grid_w, int in_h, int in_w, int in_c, int group_c,
+kernel void convolve(global const float *restrict x, global const float *restrict packed,
+                     global const float *restrict bias, global float *restrict out, global const float *restrict zeros,
+                     int images, int together, int grid_h, int grid_w, int in_h, int in_w, int in_c, int group_c,
                      int out_h, int out_w, int out_c, int group_o,
                      int in_step_y, int in_step_x, int in_first_y, int in_first_x,
                      int tap_step_y, int tap_step_x, int taps_y, int taps_x,
@@ -191,26 +220,22 @@ kernel void convolve(global const float *restrict x, global const float *restric
     bias += (size_t)group * group_o;
     out += (size_t)group * group_o;
     for (int p = (int)first; p < end; p += TM) {
-#define PLACE(i)                                                                    \
-        int n##i, y##i, x##i;                                                       \
-        {                                                                           \
-            const int q = min(p + i, pixels - 1), many = together * grid_h * grid_w;    \
-            const int set = q / many, r = q - set * many;                           \
-            const int here = min(together, images - set * together), s = r / here;  \
-            n##i = set * together + r - s * here;                                   \
-            y##i = s / grid_w;                                                      \
-            x##i = s - y##i * grid_w;                                               \
-        }                                                                           \
-        global float *to##i = out + (((size_t)n##i * out_h + y##i * out_step_y + out_first_y) * out_w + x##i * out_step_x +  \
-                                     out_first_x) * out_c;                          \
-        y##i = y##i * in_step_y + in_first_y;                                       \
-        x##i = x##i * in_step_x + in_first_x;
+#define PLACE(i)                                                                                    \
+        const struct place g##i = place_of(min(p + i, pixels - 1), images, together, grid_h, grid_w);   \
+        const int n##i = g##i.first + g##i.n;                                                       \
+        const int y##i = g##i.y * in_step_y + in_first_y, x##i = g##i.x * in_step_x + in_first_x;
+#define FINISH(i)                                                                                   \
+        if (p + i < end) {                                                                          \
+            const size_t row = (size_t)n##i * out_h + g##i.y * out_step_y + out_first_y;            \
+            const size_t pixel = row * out_w + g##i.x * out_step_x + out_first_x;                   \
+            store_some(sum##i + more, out + pixel * out_c + block * TN, width, accumulate);         \
+        }
         EACH(PLACE)
-#define FINISH(i) if (p + i < end) store_some(sum##i + more, to##i + block * TN, width, accumulate);
 #if PATCH
         float patches[TM * PATCH];
-#define GATHER(i)                                                                                                   \
-        gather(x, patches + i * PATCH, n##i, y##i, x##i, in_h, in_w, in_c, group_c, taps_y, taps_x, tap_step_y, tap_step_x);
+#define GATHER(i)                                                                                   \
+        gather(x, patches + i * PATCH, n##i, y##i, x##i, in_h, in_w, in_c, group_c, taps_y, taps_x, \
+               tap_step_y, tap_step_x);
         EACH(GATHER)
         for (int block = 0; block < blocks; block++) {
             global const float *w = packed + ((size_t)group * blocks + block) * PATCH * TN;
@@ -239,8 +264,8 @@ kernel void convolve(global const float *restrict x, global const float *restric
                 if (!(false EACH(OR))) continue;
 #define POINT(i) global const float *a##i = in##i ? x + (at##i + shift) : zeros;
                 EACH(POINT)
-                global const float *w = weights +
-                    (size_t)(weight_first + jy * weight_step_y + jx * weight_step_x) * group_c * TN;
+                const int tap = weight_first + jy * weight_step_y + jx * weight_step_x;
+                global const float *w = weights + (size_t)tap * group_c * TN;
 #define MULTIPLY(i) sum##i = FMA((VEC)(a##i[k]), line, sum##i);
                 for (int k = 0; k < group_c; k++, w += TN) {
                     const VEC line = LOAD(w);
@@ -259,8 +284,8 @@ kernel void convolve(global const float *restrict x, global const float *restric
 
 /* to[block][c][TN] += sum over j < count of panel[j][c] gradient[block][at[j]]; `first`: overwrites. Beyond depth, the
  * rows of the panel have something up to a multiple of TM. */
-void add_products(const float *panel, int pitch, int depth, const VEC *gradient, const short *at, int count, global float *to,
-                  size_t block_step, int blocks, bool first)
+void add_products(const float *panel, int pitch, int depth, const VEC *gradient, const short *at, int count,
+                  global float *to, size_t block_step, int blocks, bool first)
 {
     for (int c = 0; c < depth; c += TM) {
         for (int b = 0; b < blocks; b++) {
@@ -283,6 +308,21 @@ void add_products(const float *panel, int pitch, int depth, const VEC *gradient,
 }
 
 #if !PATCH
+/* Of the pixels with their first tap at (py, px), element `start` of x, those that a tap (ty, tx) further finds inside
+ * the image: where their row then is, and which they are. Returns how many. */
+int list_inside(global const float *x, const long *start, const int *py, const int *px, int count, int ty, int tx,
+                int in_h, int in_w, int in_c, global const float **row, short *at)
+{
+    const long shift = ((long)ty * in_w + tx) * in_c;
+    int valid = 0;
+    for (int k = 0; k < count; k++) {
+        row[valid] = x + (start[k] + shift);
+        at[valid] = k;
+        valid += (uint)(py[k] + ty) < (uint)in_h & (uint)(px[k] + tx) < (uint)in_w;
+    }
+    return valid;
+}
+
 /* Channels c..c+depth of the listed rows, side by side, then zeros up to a multiple of TM. */
 void pack_panel(global const float *const *row, int count, int c, int depth, float *panel)
 {
@@ -298,20 +338,21 @@ void pack_panel(global const float *const *row, int count, int c, int depth, flo
 #endif
 
 /* The sums over one share of the pixels: partial[group][block][split][rows + 1][TN], rows = taps*group_c in the order
- * (tap, c); the last row is the bias's. An item computes `bunch` blocks of outputs, one split, and one of `ranges` ranges of
- * `span` channels (PATCH: all), chunk by chunk of at most KB pixels: packs their dy, lists for each tap the pixels that it
- * finds inside the image, packs their x strip by strip, and multiplies in tiles of TM channels by TN outputs. */
+ * (tap, c); the last row is the bias's. An item computes `bunch` blocks of outputs, one split, and one of `ranges`
+ * ranges of `span` channels (PATCH: all), chunk by chunk of at most KB pixels: packs their dy, lists for each tap the
+ * pixels that it finds inside the image, packs their x strip by strip, multiplies in tiles of TM channels by TN outputs. */
 kernel void weights(global const float *restrict x, global const float *restrict dy, global float *restrict partial,
                     int images, int together, int in_h, int in_w, int in_c, int group_c,
-                    int out_h, int out_w, int out_c, int group_o, int kernel_h, int kernel_w, int stride_y, int stride_x,
-                    int padding_y, int padding_x, int dilation_y, int dilation_x, int blocks, int bunch, int splits,
-                    int ranges, int span)
+                    int out_h, int out_w, int out_c, int group_o, int kernel_h, int kernel_w,
+                    int stride_y, int stride_x, int padding_y, int padding_x, int dilation_y, int dilation_x,
+                    int blocks, int bunch, int splits, int ranges, int span)
 {
     const int block = get_global_id(0) * bunch, split = get_global_id(1);
     const int group = get_global_id(2) / ranges, range = get_global_id(2) % ranges;
     if (block >= blocks || split >= splits || group * group_c >= in_c) return;
     const int rows = kernel_h * kernel_w * group_c, pixels = images * out_h * out_w, many = min(bunch, blocks - block);
-    const int share = (pixels + splits - 1) / splits, chunks = (share + KB - 1) / KB, chunk = (share + chunks - 1) / chunks;
+    const int share = (pixels + splits - 1) / splits, chunks = (share + KB - 1) / KB;
+    const int chunk = (share + chunks - 1) / chunks;
     const int begin = (int)min((long)split * share, (long)pixels), end = begin + min(share, pixels - begin);
     const size_t block_step = (size_t)splits * (rows + 1) * TN;
     global float *sums = partial + ((size_t)group * blocks + block) * block_step + (size_t)split * (rows + 1) * TN;
@@ -334,54 +375,37 @@ kernel void weights(global const float *restrict x, global const float *restrict
     const int c_begin = range * span, c_end = min(c_begin + span, group_c);
 #endif
 
-    /* the place of the first pixel, then counted on */
-    const int set = together * out_h * out_w;
-    int first = begin / set * together, here = max(min(together, images - first), 1);
-    const int rest = begin % set;
-    int n = rest % here, oy = rest / here / out_w, ox = rest / here % out_w;
-
-    for (int p = begin; p == begin || p < end; p += chunk) {    // once at least: an empty share has zeros
+    struct place out = place_of(begin, images, together, out_h, out_w);
+    for (int p = begin; p == begin || p < end; p += chunk) {    // at least once: an empty share has zeros
         const int count = min(chunk, end - p);
-        for (int k = 0; k < count; k++) {
-            const int image = first + n, y = oy * stride_y - padding_y, x0 = ox * stride_x - padding_x;
-            global const float *from = dy + (((size_t)image * out_h + oy) * out_w + ox) * out_c;
+        for (int k = 0; k < count; k++, out = next_place(out, images, together, out_h, out_w)) {
+            const int n = out.first + out.n, y = out.y * stride_y - padding_y, x0 = out.x * stride_x - padding_x;
+            global const float *from = dy + (((size_t)n * out_h + out.y) * out_w + out.x) * out_c;
             for (int b = 0; b < many; b++) {
                 gradient[b * KB + k] = load_some(from + b * TN, group_o - (block + b) * TN);
                 bias[b] += gradient[b * KB + k];
             }
 #if PATCH
             at[k] = k;
-            gather(x, panel + k * pitch, image, y, x0, in_h, in_w, in_c, group_c, kernel_h, kernel_w, dilation_y, dilation_x);
+            gather(x, panel + k * pitch, n, y, x0, in_h, in_w, in_c, group_c, kernel_h, kernel_w, dilation_y,
+                   dilation_x);
 #else
             py[k] = y, px[k] = x0;
-            start[k] = (((long)image * in_h + y) * in_w + x0) * in_c;
+            start[k] = (((long)n * in_h + y) * in_w + x0) * in_c;
 #endif
-            if (++n == here) {
-                n = 0;
-                if (++ox == out_w) {
-                    ox = 0;
-                    if (++oy == out_h) oy = 0, first += together, here = max(min(together, images - first), 1);
-                }
-            }
         }
 #if PATCH
         add_products(panel, pitch, PATCH, gradient, at, count, sums, block_step, many, p == begin);
 #else
         for (int tap = 0; tap < kernel_h * kernel_w; tap++) {
-            const int ty = tap / kernel_w * dilation_y, tx = tap % kernel_w * dilation_x;
-            const long shift = ((long)ty * in_w + tx) * in_c;
-            int valid = 0;
-            for (int k = 0; k < count; k++) {
-                row[valid] = x + (start[k] + shift);
-                at[valid] = k;
-                valid += (uint)(py[k] + ty) < (uint)in_h & (uint)(px[k] + tx) < (uint)in_w;
-            }
+            const int valid = list_inside(x, start, py, px, count, tap / kernel_w * dilation_y,
+                                          tap % kernel_w * dilation_x, in_h, in_w, in_c, row, at);
             if (valid == 0 && p != begin) continue;
             for (int c = c_begin; c < c_end; c += STRIP) {
                 const int depth = min(STRIP, c_end - c);
                 pack_panel(row, valid, c, depth, panel);
-                add_products(panel, STRIP, depth, gradient, at, valid, sums + ((size_t)tap * group_c + c) * TN, block_step,
-                             many, p == begin);
+                add_products(panel, STRIP, depth, gradient, at, valid, sums + ((size_t)tap * group_c + c) * TN,
+                             block_step, many, p == begin);
             }
         }
 #endif
@@ -390,9 +414,10 @@ kernel void weights(global const float *restrict x, global const float *restrict
         for (int b = 0; b < many; b++) STORE(bias[b], sums + b * block_step + (size_t)rows * TN);
 }
 
-/* Sums the splits in order and writes [O][G][F], and dbias where has_bias. An item takes `span` channels of one block. */
+/* Sums the splits in order and writes [O][G][F], and dbias where has_bias. An item takes `span` channels of a block. */
 kernel void reduce(global const float *restrict partial, global float *restrict dweight, global float *restrict dbias,
-                   int group_in, int group_out, int taps, int interleave, int blocks, int splits, int span, int has_bias)
+                   int group_in, int group_out, int taps, int interleave, int blocks, int splits, int span,
+                   int has_bias)
 {
     const int c0 = get_global_id(0) * span, block = get_global_id(1), group = get_global_id(2);
     const int width = min(TN, group_out - block * TN), c1 = min(c0 + span, group_in);

@@ -24,12 +24,15 @@ void bl_conv_out_size(const struct bl_conv_attrs *a, int64_t h, int64_t w, int64
 static int check_attrs(const char *name, const struct bl_conv_attrs *a) {
     for (int i = 0; i < 2; i++)
         if (a->kernel[i] < 1 || a->stride[i] < 1 || a->dilation[i] < 1 || a->padding[i] < 0)
-            return bl_fail(BLANCH_EINPUT, "%s: kernel %dx%d, stride %dx%d, dilation %dx%d, padding %dx%d: the first three must be at "
-                           "least 1, padding at least 0", name, a->kernel[0], a->kernel[1], a->stride[0], a->stride[1],
-                           a->dilation[0], a->dilation[1], a->padding[0], a->padding[1]);
-    if (a->in_channels < 1 || a->out_channels < 1 || a->groups < 1 || a->in_channels % a->groups || a->out_channels % a->groups)
-        return bl_fail(BLANCH_EINPUT, "%s: groups %d must divide the input channels %d and the output channels %d", name,
-                       a->groups, a->in_channels, a->out_channels);
+            return bl_fail(BLANCH_EINPUT,
+                           "%s: kernel %dx%d, stride %dx%d, dilation %dx%d, padding %dx%d: the first three must be at "
+                           "least 1, padding at least 0",
+                           name, a->kernel[0], a->kernel[1], a->stride[0], a->stride[1], a->dilation[0], a->dilation[1],
+                           a->padding[0], a->padding[1]);
+    if (a->in_channels < 1 || a->out_channels < 1 || a->groups < 1 || a->in_channels % a->groups ||
+        a->out_channels % a->groups)
+        return bl_fail(BLANCH_EINPUT, "%s: groups %d must divide the input channels %d and the output channels %d",
+                       name, a->groups, a->in_channels, a->out_channels);
     return 0;
 }
 
@@ -39,14 +42,17 @@ static int check_sizes(const struct bl_conv *conv) {
     const struct bl_node *node = conv->node;
     double largest = 1 << 30, images = bl_node_batch(node);
     if (conv->out_h < 1 || conv->out_w < 1)
-        return bl_fail(BLANCH_EINPUT, "%s: an input of %lldx%lld is smaller than its kernel of %dx%d, padding %dx%d, dilation %dx%d",
-                       node->name, (long long)conv->h, (long long)conv->w, a->kernel[0], a->kernel[1], a->padding[0], a->padding[1],
-                       a->dilation[0], a->dilation[1]);
+        return bl_fail(BLANCH_EINPUT,
+                       "%s: an input of %lldx%lld is smaller than its kernel of %dx%d, padding %dx%d, dilation %dx%d",
+                       node->name, (long long)conv->h, (long long)conv->w, a->kernel[0], a->kernel[1], a->padding[0],
+                       a->padding[1], a->dilation[0], a->dilation[1]);
     for (int i = 0; i < 2; i++)
         if ((double)a->kernel[i] * a->dilation[i] + a->padding[i] + a->stride[i] > largest)
             return bl_fail(BLANCH_EINPUT, "%s: its kernel, padding or stride is beyond 2^30", node->name);
-    if (images * (double)conv->h * (double)conv->w > largest || images * (double)conv->out_h * (double)conv->out_w > largest)
-        return bl_fail(BLANCH_ELIMIT, "%s: more than 2^30 pixels in a batch of %.0f; use a smaller one", node->name, images);
+    if (images * (double)conv->h * (double)conv->w > largest ||
+        images * (double)conv->out_h * (double)conv->out_w > largest)
+        return bl_fail(BLANCH_ELIMIT, "%s: more than 2^30 pixels in a batch of %.0f; use a smaller one", node->name,
+                       images);
     return 0;
 }
 
@@ -54,7 +60,8 @@ static int describe(struct bl_conv *conv, const struct bl_conv_attrs *a, int int
     struct bl_node *node = conv->node;
     const struct bl_tensor *x = node->in[0];
     if (x->c != a->in_channels)
-        return bl_fail(BLANCH_EINPUT, "%s: takes %d channels, its input has %lld", node->name, a->in_channels, (long long)x->c);
+        return bl_fail(BLANCH_EINPUT, "%s: takes %d channels, its input has %lld", node->name, a->in_channels,
+                       (long long)x->c);
     conv->attrs = *a, conv->interleave = interleave;
     conv->h = x->h, conv->w = x->w;
     bl_conv_out_size(a, x->h, x->w, &conv->out_h, &conv->out_w);
@@ -91,7 +98,9 @@ void bl_conv_free(struct bl_conv *conv) {
     free(conv);
 }
 
-int bl_conv_prepare(struct bl_conv *conv) { return conv->engine->prepare(conv); }
+int bl_conv_prepare(struct bl_conv *conv) {
+    return conv->engine->prepare(conv);
+}
 
 int bl_conv_pack(struct bl_conv *conv, const struct bl_run *run, struct bl_mem *weight) {
     return conv->engine->pack(conv, run, weight);

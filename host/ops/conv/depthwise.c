@@ -1,13 +1,13 @@
 /* The depthwise engine (kernels/conv/depthwise.cl): one input channel per output channel, vectors of channels. */
 #include "ops/conv/engine.h"
 
-enum { MOST_TAPS = 128 };                   // the weight gradient keeps a sum per tap in private memory
+enum { MOST_TAPS = 128 }; // the weight gradient keeps a sum per tap in private memory
 
 struct depthwise {
-    int vec_out, vec_in;                    // channels at once
-    int splits;                             // of the rows, in the weight gradient
-    struct bl_tensor *packed;               // (taps, out_channels)
-    struct bl_tensor *partial;              // (splits, taps + 1, out_channels)
+    int vec_out, vec_in;       // channels at once
+    int splits;                // of the rows, in the weight gradient
+    struct bl_tensor *packed;  // (taps, out_channels)
+    struct bl_tensor *partial; // (splits, taps + 1, out_channels)
     struct bl_kernel *pack, *forward, *data, *weights, *reduce;
 };
 
@@ -15,7 +15,9 @@ static bool suits(const struct bl_conv *conv) {
     return conv->group_in == 1 && conv->attrs.groups > 1 && conv->taps <= MOST_TAPS;
 }
 
-static int64_t clamp(int64_t value, int64_t low, int64_t high) { return value < low ? low : value > high ? high : value; }
+static int64_t clamp(int64_t value, int64_t low, int64_t high) {
+    return value < low ? low : value > high ? high : value;
+}
 
 static int vector_of(const struct bl_conv *conv, int channels) {
     int vec = conv->cpu ? 16 : 4;
@@ -30,7 +32,8 @@ static int setup(struct bl_conv *conv) {
     d->vec_out = vector_of(conv, channels), d->vec_in = vector_of(conv, conv->attrs.in_channels);
     int64_t items = conv->units * (conv->cpu ? 16 : 256), rows = bl_node_batch(conv->node) * conv->out_h;
     d->splits = (int)clamp(bl_conv_div_up(items, channels / d->vec_out), 1, rows);
-    if (!(d->packed = bl_node_workspace(conv->node, BL_LIFE_KEPT, (int64_t)conv->taps * channels))) return BLANCH_ENOMEM;
+    if (!(d->packed = bl_node_workspace(conv->node, BL_LIFE_KEPT, (int64_t)conv->taps * channels)))
+        return BLANCH_ENOMEM;
     if (!bl_node_training(conv->node)) return 0;
     d->partial = bl_node_workspace(conv->node, BL_LIFE_BACKWARD, (int64_t)d->splits * (conv->taps + 1) * channels);
     return d->partial ? 0 : BLANCH_ENOMEM;
@@ -38,8 +41,11 @@ static int setup(struct bl_conv *conv) {
 
 static int get(const struct bl_conv *conv, const char *function, int vec, struct bl_kernel **kernel) {
     const struct bl_conv_attrs *a = &conv->attrs;
-    const struct bl_define defines[] = {{"VEC", vec}, {"MULTIPLIER", conv->group_out}, {"STRIDE_Y", a->stride[0]},
-                                        {"STRIDE_X", a->stride[1]}, {"TAPS", conv->taps}};
+    const struct bl_define defines[] = {{"VEC", vec},
+                                        {"MULTIPLIER", conv->group_out},
+                                        {"STRIDE_Y", a->stride[0]},
+                                        {"STRIDE_X", a->stride[1]},
+                                        {"TAPS", conv->taps}};
     return bl_kernel_get(conv->node->dev, "conv/depthwise", function, defines, BL_COUNT(defines), kernel);
 }
 
@@ -49,7 +55,8 @@ static int prepare(struct bl_conv *conv) {
     if ((code = get(conv, "pack", d->vec_out, &d->pack)) || (code = get(conv, "forward", d->vec_out, &d->forward)) ||
         !bl_node_training(conv->node))
         return code;
-    if ((code = get(conv, "data", d->vec_in, &d->data)) || (code = get(conv, "weights", d->vec_out, &d->weights))) return code;
+    if ((code = get(conv, "data", d->vec_in, &d->data)) || (code = get(conv, "weights", d->vec_out, &d->weights)))
+        return code;
     return get(conv, "reduce", d->vec_out, &d->reduce);
 }
 
@@ -77,15 +84,16 @@ static int forward(struct bl_conv *conv, const struct bl_run *run, const struct 
     const struct bl_conv_attrs *a = &conv->attrs;
     int64_t rows = run->n * conv->out_h, vectors = a->out_channels / d->vec_out, span = conv->cpu ? vectors : 1;
     int strip = strip_of(conv, rows, vectors * conv->out_w * conv->taps);
-    return bl_launch(d->forward, range(conv, bl_conv_div_up(vectors, span), bl_conv_div_up(rows, strip)), BL_MEM(x->mem),
-                     BL_MEM(d->packed->mem), BL_MEM(bias ? bias : d->packed->mem), BL_MEM(y->mem), BL_I32(rows), BL_I32(conv->h),
-                     BL_I32(conv->w), BL_I32(a->in_channels), BL_I32(conv->out_h), BL_I32(conv->out_w), BL_I32(a->out_channels),
-                     BL_I32(a->kernel[0]), BL_I32(a->kernel[1]), BL_I32(a->padding[0]), BL_I32(a->padding[1]),
-                     BL_I32(a->dilation[0]), BL_I32(a->dilation[1]), BL_I32(span), BL_I32(strip), BL_I32(bias != NULL));
+    return bl_launch(d->forward, range(conv, bl_conv_div_up(vectors, span), bl_conv_div_up(rows, strip)),
+                     BL_MEM(x->mem), BL_MEM(d->packed->mem), BL_MEM(bias ? bias : d->packed->mem), BL_MEM(y->mem),
+                     BL_I32(rows), BL_I32(conv->h), BL_I32(conv->w), BL_I32(a->in_channels), BL_I32(conv->out_h),
+                     BL_I32(conv->out_w), BL_I32(a->out_channels), BL_I32(a->kernel[0]), BL_I32(a->kernel[1]),
+                     BL_I32(a->padding[0]), BL_I32(a->padding[1]), BL_I32(a->dilation[0]), BL_I32(a->dilation[1]),
+                     BL_I32(span), BL_I32(strip), BL_I32(bias != NULL));
 }
 
-static int backward_data(struct bl_conv *conv, const struct bl_run *run, const struct bl_tensor *dy, const struct bl_tensor *dx,
-                         bool accumulate) {
+static int backward_data(struct bl_conv *conv, const struct bl_run *run, const struct bl_tensor *dy,
+                         const struct bl_tensor *dx, bool accumulate) {
     const struct depthwise *d = conv->state;
     const struct bl_conv_attrs *a = &conv->attrs;
     int64_t rows = run->n * conv->h, vectors = a->in_channels / d->vec_in, span = conv->cpu ? vectors : 1;
@@ -97,19 +105,20 @@ static int backward_data(struct bl_conv *conv, const struct bl_run *run, const s
                      BL_I32(a->dilation[0]), BL_I32(a->dilation[1]), BL_I32(span), BL_I32(strip), BL_I32(accumulate));
 }
 
-static int backward_weights(struct bl_conv *conv, const struct bl_run *run, const struct bl_tensor *x, const struct bl_tensor *dy,
-                            struct bl_mem *dweight, struct bl_mem *dbias) {
+static int backward_weights(struct bl_conv *conv, const struct bl_run *run, const struct bl_tensor *x,
+                            const struct bl_tensor *dy, struct bl_mem *dweight, struct bl_mem *dbias) {
     const struct depthwise *d = conv->state;
     const struct bl_conv_attrs *a = &conv->attrs;
     int64_t vectors = a->out_channels / d->vec_out;
-    int code = bl_launch(d->weights, range(conv, vectors, d->splits), BL_MEM(x->mem), BL_MEM(dy->mem), BL_MEM(d->partial->mem),
-                         BL_I32(run->n * conv->out_h), BL_I32(conv->h), BL_I32(conv->w), BL_I32(a->in_channels),
-                         BL_I32(conv->out_h), BL_I32(conv->out_w), BL_I32(a->out_channels), BL_I32(a->kernel[0]),
-                         BL_I32(a->kernel[1]), BL_I32(a->padding[0]), BL_I32(a->padding[1]), BL_I32(a->dilation[0]),
-                         BL_I32(a->dilation[1]), BL_I32(d->splits));
+    int code = bl_launch(d->weights, range(conv, vectors, d->splits), BL_MEM(x->mem), BL_MEM(dy->mem),
+                         BL_MEM(d->partial->mem), BL_I32(run->n * conv->out_h), BL_I32(conv->h), BL_I32(conv->w),
+                         BL_I32(a->in_channels), BL_I32(conv->out_h), BL_I32(conv->out_w), BL_I32(a->out_channels),
+                         BL_I32(a->kernel[0]), BL_I32(a->kernel[1]), BL_I32(a->padding[0]), BL_I32(a->padding[1]),
+                         BL_I32(a->dilation[0]), BL_I32(a->dilation[1]), BL_I32(d->splits));
     if (code) return code;
     return bl_launch(d->reduce, range(conv, vectors, 1), BL_MEM(d->partial->mem), BL_MEM(dweight),
-                     BL_MEM(dbias ? dbias : dweight), BL_I32(a->out_channels), BL_I32(d->splits), BL_I32(dbias != NULL));
+                     BL_MEM(dbias ? dbias : dweight), BL_I32(a->out_channels), BL_I32(d->splits),
+                     BL_I32(dbias != NULL));
 }
 
 const struct bl_conv_engine bl_conv_depthwise = {

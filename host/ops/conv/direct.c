@@ -2,25 +2,30 @@
 #include "ops/conv/engine.h"
 
 /* TM, TN, KB, STRIP, BUNCH of the kernels */
-struct tiling { int tile, width, chunk, strip, bunch; };
+struct tiling {
+    int tile, width, chunk, strip, bunch;
+};
 static const struct tiling for_cpu = {6, 16, 64, 48, 4}, for_gpu = {4, 4, 16, 4, 1};
-enum { CACHED = 256 << 10, MOST_PARTIAL = 32 << 20 };     // bytes
-enum { FEW_CHANNELS = 8, LONGEST_PATCH = 256 };                 // where patches are gathered first
+enum { CACHED = 256 << 10, MOST_PARTIAL = 12 << 20 }; // bytes
+enum { FEW_CHANNELS = 8, LONGEST_PATCH = 256 };       // where patches are gathered first
 
 struct direct {
     struct tiling t;
-    int patch;                              // length of a patch, 0: none are gathered
-    int blocks_out, blocks_in;              // of `width` channels in a group
-    int bunch, bunches, span, ranges, splits;       // the shares of an item of the weight gradient: blocks_out, channels, pixels
-    struct bl_tensor *packed_forward, *packed_data;             // [group][block][tap][channel][width]
-    struct bl_tensor *zeros;                // as many as the larger group has channels
-    struct bl_tensor *partial;              // [group][block][split][taps*group_in + 1][width]
+    int patch;                 // length of a patch, 0: none are gathered
+    int blocks_out, blocks_in; // of `width` channels in a group
+    int bunch, bunches, span, ranges,
+        splits; // the shares of an item of the weight gradient: blocks_out, channels, pixels
+    struct bl_tensor *packed_forward, *packed_data; // [group][block][tap][channel][width]
+    struct bl_tensor *zeros;                        // as many as the larger group has channels
+    struct bl_tensor *partial;                      // [group][block][split][taps*group_in + 1][width]
     struct bl_kernel *pack_forward, *pack_data, *forward, *data, *weights, *reduce;
 };
 
 /* --- sizes ------------------------------------------------------------------------------------ */
 
-static int64_t clamp(int64_t value, int64_t low, int64_t high) { return value < low ? low : value > high ? high : value; }
+static int64_t clamp(int64_t value, int64_t low, int64_t high) {
+    return value < low ? low : value > high ? high : value;
+}
 
 /* An item's sums should stay in its core's cache, and the items be enough to keep the device busy to the end. */
 static void share_weights(const struct bl_conv *conv, struct direct *d) {
@@ -61,7 +66,7 @@ static int setup(struct bl_conv *conv) {
 
 static int get(const struct bl_conv *conv, const char *function, int tile, int patch, struct bl_kernel **kernel) {
     const struct direct *d = conv->state;
-    const struct bl_define defines[] = {{"TM", tile}, {"TN", d->t.width}, {"KB", d->t.chunk},
+    const struct bl_define defines[] = {{"TM", tile},          {"TN", d->t.width},    {"KB", d->t.chunk},
                                         {"STRIP", d->t.strip}, {"BUNCH", d->t.bunch}, {"PATCH", patch}};
     return bl_kernel_get(conv->node->dev, "conv/direct", function, defines, BL_COUNT(defines), kernel);
 }
@@ -73,7 +78,8 @@ static int prepare(struct bl_conv *conv) {
     if (code || (code = get(conv, "pack_forward", d->t.tile, 0, &d->pack_forward)) ||
         (code = get(conv, "convolve", d->t.tile, d->patch, &d->forward)) || !bl_node_training(conv->node))
         return code;
-    if ((code = get(conv, "pack_data", d->t.tile, 0, &d->pack_data)) || (code = get(conv, "convolve", d->t.tile, 0, &d->data)) ||
+    if ((code = get(conv, "pack_data", d->t.tile, 0, &d->pack_data)) ||
+        (code = get(conv, "convolve", d->t.tile, 0, &d->data)) ||
         (code = get(conv, "weights", (int)clamp(d->t.tile, 1, depth), d->patch, &d->weights)))
         return code;
     return get(conv, "reduce", d->t.tile, 0, &d->reduce);
@@ -93,27 +99,30 @@ static int pack(struct bl_conv *conv, const struct bl_run *run, struct bl_mem *w
     (void)run;
     const struct direct *d = conv->state;
     const int span = span_of(conv), groups = conv->attrs.groups;
-    int code = bl_launch(d->pack_forward, range(conv, bl_conv_div_up(conv->group_in, span), d->blocks_out, groups), BL_MEM(weight),
-                         BL_MEM(d->packed_forward->mem), BL_I32(conv->group_in), BL_I32(conv->group_out), BL_I32(conv->taps),
-                         BL_I32(conv->interleave), BL_I32(d->blocks_out), BL_I32(span));
+    int code =
+        bl_launch(d->pack_forward, range(conv, bl_conv_div_up(conv->group_in, span), d->blocks_out, groups),
+                  BL_MEM(weight), BL_MEM(d->packed_forward->mem), BL_I32(conv->group_in), BL_I32(conv->group_out),
+                  BL_I32(conv->taps), BL_I32(conv->interleave), BL_I32(d->blocks_out), BL_I32(span));
     if (code || !d->packed_data || !conv->node->in[0]->grad) return code;
-    return bl_launch(d->pack_data, range(conv, bl_conv_div_up(conv->group_out, span), d->blocks_in, groups), BL_MEM(weight),
-                     BL_MEM(d->packed_data->mem), BL_I32(conv->group_in), BL_I32(conv->group_out), BL_I32(conv->taps),
-                     BL_I32(conv->interleave), BL_I32(d->blocks_in), BL_I32(span));
+    return bl_launch(d->pack_data, range(conv, bl_conv_div_up(conv->group_out, span), d->blocks_in, groups),
+                     BL_MEM(weight), BL_MEM(d->packed_data->mem), BL_I32(conv->group_in), BL_I32(conv->group_out),
+                     BL_I32(conv->taps), BL_I32(conv->interleave), BL_I32(d->blocks_in), BL_I32(span));
 }
 
 /* --- forward, data gradient ------------------------------------------------------------------- */
 
 /* One axis of a pass: outputs at grid*out_step + out_first, inputs at grid*in_step + in_first + tap*tap_step, the taps'
  * weights at weight_first + tap*weight_step. */
-struct axis { int grid, in_step, in_first, tap_step, taps, weight_first, weight_step, out_step, out_first; };
+struct axis {
+    int grid, in_step, in_first, tap_step, taps, weight_first, weight_step, out_step, out_first;
+};
 
 struct pass {
     struct bl_kernel *kernel;
     const struct bl_tensor *x, *out, *packed;
     struct bl_mem *bias;
     int64_t in_h, in_w, out_h, out_w;
-    int in_c, out_c, blocks;                // channels of a group; blocks of outputs
+    int in_c, out_c, blocks; // channels of a group; blocks of outputs
     struct axis y, x_axis;
     bool patches, accumulate;
 };
@@ -137,7 +146,8 @@ static bool blocks_vary_first(const struct bl_conv *conv, const struct pass *p) 
 static int64_t strip_of(const struct bl_conv *conv, const struct pass *p, int64_t tiles, int64_t columns) {
     const struct direct *d = conv->state;
     if (!conv->cpu) return 1;
-    double work = 2.0 * d->t.tile * d->t.width * p->in_c * p->y.taps * p->x_axis.taps * (p->patches ? p->blocks : 1) + 1000;
+    double work =
+        2.0 * d->t.tile * d->t.width * p->in_c * p->y.taps * p->x_axis.taps * (p->patches ? p->blocks : 1) + 1000;
     int64_t strip = (int64_t)(4e6 / work), room = CACHED / 2 / (4 * (int64_t)d->t.tile * p->in_c);
     if (conv->taps == 1 && strip > room) strip = room;
     return clamp(tiles * columns / (12 * conv->units), 1, clamp(strip, 1, 1024));
@@ -148,45 +158,66 @@ static int convolve(const struct bl_conv *conv, int images, const struct pass *p
     const struct axis *y = &p->y, *x = &p->x_axis;
     const int groups = conv->attrs.groups;
     int64_t tiles = bl_conv_div_up((int64_t)images * y->grid * x->grid, d->t.tile);
-    int64_t blocks = p->patches ? 1 : p->blocks, strip = strip_of(conv, p, tiles, blocks * groups), strips = bl_conv_div_up(tiles, strip);
+    int64_t blocks = p->patches ? 1 : p->blocks, strip = strip_of(conv, p, tiles, blocks * groups),
+            strips = bl_conv_div_up(tiles, strip);
     bool blocks_first = blocks_vary_first(conv, p);
     struct bl_range items = blocks_first ? range(conv, blocks, strips, groups) : range(conv, strips, blocks, groups);
-    return bl_launch(p->kernel, items, BL_MEM(p->x->mem), BL_MEM(p->packed->mem), BL_MEM(p->bias), BL_MEM(p->out->mem),
-                     BL_MEM(d->zeros->mem), BL_I32(images), BL_I32(images_together(conv, (int64_t)y->grid * x->grid)),
-                     BL_I32(y->grid), BL_I32(x->grid), BL_I32(p->in_h), BL_I32(p->in_w), BL_I32(p->in_c * groups), BL_I32(p->in_c),
-                     BL_I32(p->out_h), BL_I32(p->out_w), BL_I32(p->out_c * groups), BL_I32(p->out_c),
-                     BL_I32(y->in_step), BL_I32(x->in_step), BL_I32(y->in_first), BL_I32(x->in_first),
-                     BL_I32(y->tap_step), BL_I32(x->tap_step), BL_I32(y->taps), BL_I32(x->taps),
-                     BL_I32(y->weight_first + x->weight_first), BL_I32(y->weight_step), BL_I32(x->weight_step), BL_I32(conv->taps),
-                     BL_I32(y->out_step), BL_I32(x->out_step), BL_I32(y->out_first), BL_I32(x->out_first),
-                     BL_I32(p->blocks), BL_I32(strip), BL_I32(blocks_first), BL_I32(p->accumulate));
+    return bl_launch(
+        p->kernel, items, BL_MEM(p->x->mem), BL_MEM(p->packed->mem), BL_MEM(p->bias), BL_MEM(p->out->mem),
+        BL_MEM(d->zeros->mem), BL_I32(images), BL_I32(images_together(conv, (int64_t)y->grid * x->grid)),
+        BL_I32(y->grid), BL_I32(x->grid), BL_I32(p->in_h), BL_I32(p->in_w), BL_I32(p->in_c * groups), BL_I32(p->in_c),
+        BL_I32(p->out_h), BL_I32(p->out_w), BL_I32(p->out_c * groups), BL_I32(p->out_c), BL_I32(y->in_step),
+        BL_I32(x->in_step), BL_I32(y->in_first), BL_I32(x->in_first), BL_I32(y->tap_step), BL_I32(x->tap_step),
+        BL_I32(y->taps), BL_I32(x->taps), BL_I32(y->weight_first + x->weight_first), BL_I32(y->weight_step),
+        BL_I32(x->weight_step), BL_I32(conv->taps), BL_I32(y->out_step), BL_I32(x->out_step), BL_I32(y->out_first),
+        BL_I32(x->out_first), BL_I32(p->blocks), BL_I32(strip), BL_I32(blocks_first), BL_I32(p->accumulate));
 }
 
 static struct axis forward_axis(const struct bl_conv_attrs *a, int i, int64_t out, int weight_step) {
-    return (struct axis){.grid = (int)out, .in_step = a->stride[i], .in_first = -a->padding[i], .tap_step = a->dilation[i],
-                         .taps = a->kernel[i], .weight_step = weight_step, .out_step = 1};
+    return (struct axis){.grid = (int)out,
+                         .in_step = a->stride[i],
+                         .in_first = -a->padding[i],
+                         .tap_step = a->dilation[i],
+                         .taps = a->kernel[i],
+                         .weight_step = weight_step,
+                         .out_step = 1};
 }
 
 static int forward(struct bl_conv *conv, const struct bl_run *run, const struct bl_tensor *x, struct bl_mem *bias,
                    const struct bl_tensor *y) {
     const struct direct *d = conv->state;
     const struct bl_conv_attrs *a = &conv->attrs;
-    struct pass pass = {.kernel = d->forward, .x = x, .out = y, .packed = d->packed_forward, .bias = bias ? bias : d->zeros->mem,
-                        .in_h = conv->h, .in_w = conv->w, .out_h = conv->out_h, .out_w = conv->out_w, .in_c = conv->group_in,
-                        .out_c = conv->group_out, .blocks = d->blocks_out, .patches = d->patch > 0};
+    struct pass pass = {.kernel = d->forward,
+                        .x = x,
+                        .out = y,
+                        .packed = d->packed_forward,
+                        .bias = bias ? bias : d->zeros->mem,
+                        .in_h = conv->h,
+                        .in_w = conv->w,
+                        .out_h = conv->out_h,
+                        .out_w = conv->out_w,
+                        .in_c = conv->group_in,
+                        .out_c = conv->group_out,
+                        .blocks = d->blocks_out,
+                        .patches = d->patch > 0};
     pass.y = forward_axis(a, 0, conv->out_h, a->kernel[1]);
     pass.x_axis = forward_axis(a, 1, conv->out_w, 1);
     return convolve(conv, run->n, &pass);
 }
 
-static int gcd(int a, int b) { return b ? gcd(b, a % b) : a; }
+static int gcd(int a, int b) {
+    return b ? gcd(b, a % b) : a;
+}
 
-/* The input positions i with (i + padding) mod stride == residue: the taps k with k*dilation mod stride == residue reach
- * them, every (stride/gcd)-th from the first, and find their output at (i + padding - k*dilation) / stride. */
+/* The input positions i with (i + padding) mod stride == residue: the taps k with k*dilation mod stride == residue
+ * reach them, every (stride/gcd)-th from the first, and find their output at (i + padding - k*dilation) / stride. */
 static struct axis residue_axis(const struct bl_conv_attrs *a, int i, int64_t in, int residue, int weight_step) {
     const int stride = a->stride[i], dilation = a->dilation[i], common = gcd(dilation, stride);
-    const int first = ((residue - a->padding[i]) % stride + stride) % stride;      // the first such position
-    struct axis axis = {.in_step = 1, .out_step = stride, .out_first = first, .tap_step = -dilation / common,
+    const int first = ((residue - a->padding[i]) % stride + stride) % stride; // the first such position
+    struct axis axis = {.in_step = 1,
+                        .out_step = stride,
+                        .out_first = first,
+                        .tap_step = -dilation / common,
                         .weight_step = stride / common * weight_step};
     axis.grid = first < in ? (int)((in - first - 1) / stride + 1) : 0;
     int k = 0;
@@ -194,17 +225,27 @@ static struct axis residue_axis(const struct bl_conv_attrs *a, int i, int64_t in
     if (k == a->kernel[i]) return axis;
     axis.taps = (a->kernel[i] - 1 - k) / (stride / common) + 1;
     axis.weight_first = k * weight_step;
-    axis.in_first = (int)((first + a->padding[i] - (int64_t)k * dilation) / stride);    // exact
+    axis.in_first = (int)((first + a->padding[i] - (int64_t)k * dilation) / stride); // exact
     return axis;
 }
 
-static int backward_data(struct bl_conv *conv, const struct bl_run *run, const struct bl_tensor *dy, const struct bl_tensor *dx,
-                         bool accumulate) {
+static int backward_data(struct bl_conv *conv, const struct bl_run *run, const struct bl_tensor *dy,
+                         const struct bl_tensor *dx, bool accumulate) {
     const struct direct *d = conv->state;
     const struct bl_conv_attrs *a = &conv->attrs;
-    struct pass pass = {.kernel = d->data, .x = dy, .out = dx, .packed = d->packed_data, .bias = d->zeros->mem, .in_h = conv->out_h,
-                        .in_w = conv->out_w, .out_h = conv->h, .out_w = conv->w, .in_c = conv->group_out, .out_c = conv->group_in,
-                        .blocks = d->blocks_in, .accumulate = accumulate};
+    struct pass pass = {.kernel = d->data,
+                        .x = dy,
+                        .out = dx,
+                        .packed = d->packed_data,
+                        .bias = d->zeros->mem,
+                        .in_h = conv->out_h,
+                        .in_w = conv->out_w,
+                        .out_h = conv->h,
+                        .out_w = conv->w,
+                        .in_c = conv->group_out,
+                        .out_c = conv->group_in,
+                        .blocks = d->blocks_in,
+                        .accumulate = accumulate};
     for (int ry = 0; ry < a->stride[0]; ry++) {
         for (int rx = 0; rx < a->stride[1]; rx++) {
             pass.y = residue_axis(a, 0, conv->h, ry, a->kernel[1]);
@@ -219,23 +260,24 @@ static int backward_data(struct bl_conv *conv, const struct bl_run *run, const s
 
 /* --- weight gradient -------------------------------------------------------------------------- */
 
-static int backward_weights(struct bl_conv *conv, const struct bl_run *run, const struct bl_tensor *x, const struct bl_tensor *dy,
-                            struct bl_mem *dweight, struct bl_mem *dbias) {
+static int backward_weights(struct bl_conv *conv, const struct bl_run *run, const struct bl_tensor *x,
+                            const struct bl_tensor *dy, struct bl_mem *dweight, struct bl_mem *dbias) {
     const struct direct *d = conv->state;
     const struct bl_conv_attrs *a = &conv->attrs;
     const int span = conv->cpu ? (int)clamp(512 / conv->taps, 1, 512) : 1;
-    int code = bl_launch(d->weights, range(conv, d->bunches, d->splits, (int64_t)a->groups * d->ranges), BL_MEM(x->mem), BL_MEM(dy->mem),
-                         BL_MEM(d->partial->mem), BL_I32(run->n), BL_I32(images_together(conv, conv->out_h * conv->out_w)),
-                         BL_I32(conv->h), BL_I32(conv->w), BL_I32(a->in_channels), BL_I32(conv->group_in),
-                         BL_I32(conv->out_h), BL_I32(conv->out_w), BL_I32(a->out_channels), BL_I32(conv->group_out),
-                         BL_I32(a->kernel[0]), BL_I32(a->kernel[1]), BL_I32(a->stride[0]), BL_I32(a->stride[1]),
-                         BL_I32(a->padding[0]), BL_I32(a->padding[1]), BL_I32(a->dilation[0]), BL_I32(a->dilation[1]),
-                         BL_I32(d->blocks_out), BL_I32(d->bunch), BL_I32(d->splits), BL_I32(d->ranges), BL_I32(d->span));
+    int code = bl_launch(d->weights, range(conv, d->bunches, d->splits, (int64_t)a->groups * d->ranges), BL_MEM(x->mem),
+                         BL_MEM(dy->mem), BL_MEM(d->partial->mem), BL_I32(run->n),
+                         BL_I32(images_together(conv, conv->out_h * conv->out_w)), BL_I32(conv->h), BL_I32(conv->w),
+                         BL_I32(a->in_channels), BL_I32(conv->group_in), BL_I32(conv->out_h), BL_I32(conv->out_w),
+                         BL_I32(a->out_channels), BL_I32(conv->group_out), BL_I32(a->kernel[0]), BL_I32(a->kernel[1]),
+                         BL_I32(a->stride[0]), BL_I32(a->stride[1]), BL_I32(a->padding[0]), BL_I32(a->padding[1]),
+                         BL_I32(a->dilation[0]), BL_I32(a->dilation[1]), BL_I32(d->blocks_out), BL_I32(d->bunch),
+                         BL_I32(d->splits), BL_I32(d->ranges), BL_I32(d->span));
     if (code) return code;
-    return bl_launch(d->reduce, range(conv, bl_conv_div_up(conv->group_in, span), d->blocks_out, a->groups), BL_MEM(d->partial->mem),
-                     BL_MEM(dweight), BL_MEM(dbias ? dbias : dweight), BL_I32(conv->group_in), BL_I32(conv->group_out),
-                     BL_I32(conv->taps), BL_I32(conv->interleave), BL_I32(d->blocks_out), BL_I32(d->splits), BL_I32(span),
-                     BL_I32(dbias != NULL));
+    return bl_launch(d->reduce, range(conv, bl_conv_div_up(conv->group_in, span), d->blocks_out, a->groups),
+                     BL_MEM(d->partial->mem), BL_MEM(dweight), BL_MEM(dbias ? dbias : dweight), BL_I32(conv->group_in),
+                     BL_I32(conv->group_out), BL_I32(conv->taps), BL_I32(conv->interleave), BL_I32(d->blocks_out),
+                     BL_I32(d->splits), BL_I32(span), BL_I32(dbias != NULL));
 }
 
 static bool suits(const struct bl_conv *conv) {

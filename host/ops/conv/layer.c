@@ -4,7 +4,7 @@
 
 struct state {
     struct bl_conv *conv;
-    bool packed;                            // for the weights of `version`
+    bool packed; // for the weights of `version`
     uint64_t version;
 };
 
@@ -34,7 +34,8 @@ int bl_conv_layer_forward(struct bl_node *node, const struct bl_run *run) {
         if (code) return code;
         state->packed = true, state->version = run->weights_version;
     }
-    return bl_conv_forward(state->conv, run, node->in[0], node->params > 1 ? node->param[1]->data.mem : NULL, node->out);
+    return bl_conv_forward(state->conv, run, node->in[0], node->params > 1 ? node->param[1]->data.mem : NULL,
+                           node->out);
 }
 
 int bl_conv_layer_backward(struct bl_node *node, const struct bl_run *run) {
