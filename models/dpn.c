@@ -1,8 +1,10 @@
-/* DPN-92 (Chen et al., NIPS 2017), dual path: part of the channels is added as in a residual network, the rest is appended
- * as in a densely connected one. For 32x32 images. */
+/* DPN-92 (Chen et al., NIPS 2017), dual path: part of the channels is added as in a residual network, the rest is
+ * appended as in a densely connected one. For 32x32 images. */
 #include "model.h"
 
-struct stage { int width, out, blocks, dense; };
+struct stage {
+    int width, out, blocks, dense;
+};
 static const struct stage stages[] = {{96, 256, 3, 16}, {192, 512, 4, 32}, {384, 1024, 20, 24}, {768, 2048, 3, 128}};
 
 static struct bl_tensor *conv(struct bl_build *b, const char *name, struct bl_tensor *x, int out, int stride) {
@@ -23,7 +25,8 @@ static struct bl_tensor *join(struct bl_build *b, struct bl_tensor *x, struct bl
 }
 
 static struct bl_tensor *block(struct bl_build *b, struct bl_tensor *x, const struct stage *s, int stride, bool first) {
-    struct bl_conv_spec grouped = {.out = s->width, .kernel = 3, .stride = stride, .padding = 1, .groups = 32, .no_bias = true};
+    struct bl_conv_spec grouped = {
+        .out = s->width, .kernel = 3, .stride = stride, .padding = 1, .groups = 32, .no_bias = true};
     bl_order(b, "shortcut shortcut.0 shortcut.1 conv1 bn1 conv2 bn2 conv3 bn3");
     struct bl_tensor *y = bl_relu(b, bl_batchnorm(b, "bn1", conv(b, "conv1", x, s->width, 1)));
     y = bl_relu(b, bl_batchnorm(b, "bn2", bl_conv(b, "conv2", y, grouped)));
@@ -45,5 +48,5 @@ static struct bl_tensor *dpn(struct bl_build *b, struct bl_tensor *x, const void
     return bl_linear(b, "linear", bl_flatten(b, bl_avgpool(b, x, 4, 4, 0)), b->classes);
 }
 
-const struct bl_model bl_model_dpn92 = {"dpn92", .classes = 10, .channels = 3, .size = 32, .block_fc = 512, .define = dpn,
-                                        .summary = "DPN-92 for 32x32"};
+const struct bl_model bl_model_dpn92 = {
+    "dpn92", .classes = 10, .channels = 3, .size = 32, .block_fc = 512, .define = dpn, .summary = "DPN-92 for 32x32"};

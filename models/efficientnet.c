@@ -1,9 +1,11 @@
-/* EfficientNet-B0 (Tan and Le, ICML 2019) for 32x32 images, all kernels 3x3, with ReLU. Deconvolution replaces the first
- * convolution and the last layer alone: the blocks keep their batch norms. */
+/* EfficientNet-B0 (Tan and Le, ICML 2019) for 32x32 images, all kernels 3x3, with ReLU. Deconvolution replaces the
+ * first convolution and the last layer alone: the blocks keep their batch norms. */
 #include "model.h"
 
-struct stage { int expansion, out, blocks, stride; };
-static const struct stage stages[] = {{1, 16, 1, 2}, {6, 24, 2, 1}, {6, 40, 2, 2}, {6, 80, 3, 2},
+struct stage {
+    int expansion, out, blocks, stride;
+};
+static const struct stage stages[] = {{1, 16, 1, 2},  {6, 24, 2, 1},  {6, 40, 2, 2}, {6, 80, 3, 2},
                                       {6, 112, 3, 1}, {6, 192, 4, 2}, {6, 320, 1, 2}};
 
 static struct bl_tensor *unit(struct bl_build *b, struct bl_tensor *x, const char *conv, const char *norm,
@@ -27,8 +29,10 @@ static struct bl_tensor *block(struct bl_build *b, struct bl_tensor *x, int expa
     struct bl_tensor *y = bl_relu(b, unit(b, x, "conv1", "bn1", (struct bl_conv_spec){.out = width, .kernel = 1}));
     y = bl_relu(b, unit(b, y, "conv2", "bn2", depthwise));
     y = unit(b, y, "conv3", "bn3", (struct bl_conv_spec){.out = out, .kernel = 1});
-    if (stride != 1) x = y;                 // as published: what passes by is then the block's own output
-    else if (in != out) x = unit(b, x, "shortcut.0", "shortcut.1", (struct bl_conv_spec){.out = out, .kernel = 1});
+    if (stride != 1)
+        x = y; // as published: what passes by is then the block's own output
+    else if (in != out)
+        x = unit(b, x, "shortcut.0", "shortcut.1", (struct bl_conv_spec){.out = out, .kernel = 1});
     return bl_add(b, excite(b, y, out), x);
 }
 
@@ -46,5 +50,10 @@ static struct bl_tensor *efficientnet(struct bl_build *b, struct bl_tensor *x, c
     return bl_linear(b, "linear", bl_flatten(b, x), b->classes);
 }
 
-const struct bl_model bl_model_efficientnetb0 = {"efficientnetb0", .classes = 10, .channels = 3, .size = 32, .block_fc = 512,
-                                                 .define = efficientnet, .summary = "EfficientNet-B0 for 32x32"};
+const struct bl_model bl_model_efficientnetb0 = {"efficientnetb0",
+                                                 .classes = 10,
+                                                 .channels = 3,
+                                                 .size = 32,
+                                                 .block_fc = 512,
+                                                 .define = efficientnet,
+                                                 .summary = "EfficientNet-B0 for 32x32"};

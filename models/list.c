@@ -2,11 +2,33 @@
 #include "model.h"
 #include <string.h>
 
-#define MODELS(X)                                                                                                    \
-    X(smallcnn) X(vgg11) X(vgg13) X(vgg16) X(vgg19) X(resnet18) X(resnet34) X(resnet50) X(resnet18d) X(preact18)      \
-    X(densenet121) X(resnext29) X(mobilenetv2) X(dpn92) X(pnasneta) X(senet18) X(efficientnetb0)                     \
-    X(vgg11_imagenet) X(vgg16_imagenet) X(vgg19_imagenet) X(resnet18_imagenet) X(resnet50_imagenet)                  \
-    X(densenet121_imagenet) X(mobilenetv2_imagenet)
+/* clang-format off */
+#define MODELS(X)             \
+    X(smallcnn)               \
+    X(vgg11)                  \
+    X(vgg13)                  \
+    X(vgg16)                  \
+    X(vgg19)                  \
+    X(resnet18)               \
+    X(resnet34)               \
+    X(resnet50)               \
+    X(resnet18d)              \
+    X(preact18)               \
+    X(densenet121)            \
+    X(resnext29)              \
+    X(mobilenetv2)            \
+    X(dpn92)                  \
+    X(pnasneta)               \
+    X(senet18)                \
+    X(efficientnetb0)         \
+    X(vgg11_imagenet)         \
+    X(vgg16_imagenet)         \
+    X(vgg19_imagenet)         \
+    X(resnet18_imagenet)      \
+    X(resnet50_imagenet)      \
+    X(densenet121_imagenet)   \
+    X(mobilenetv2_imagenet)
+/* clang-format on */
 
 #define DECLARE(name) extern const struct bl_model bl_model_##name;
 MODELS(DECLARE)
@@ -19,15 +41,21 @@ const struct bl_model *bl_model_find(const char *name) {
     return NULL;
 }
 
-static int or_else(int value, int otherwise) { return value ? value : otherwise; }
+static int or_else(int value, int otherwise) {
+    return value ? value : otherwise;
+}
 
 int bl_model_build(struct bl_graph *graph, const struct bl_model *model, const struct blanch_network_options *options) {
-    struct bl_build b = {.graph = graph, .norm = options->norm, .nd = options->nd, .block = 64, .block_fc = model->block_fc,
+    struct bl_build b = {.graph = graph,
+                         .norm = options->norm,
+                         .nd = options->nd,
+                         .block = 64,
+                         .block_fc = model->block_fc,
                          .classes = or_else(options->classes, model->classes)};
-    struct bl_tensor *x = bl_graph_input(graph, or_else(options->channels, model->channels), or_else(options->height, model->size),
-                                         or_else(options->width, model->size));
+    struct bl_tensor *x = bl_graph_input(graph, or_else(options->channels, model->channels),
+                                         or_else(options->height, model->size), or_else(options->width, model->size));
     struct bl_tensor *logits = model->define(&b, x, model->variant);
-    if (options->inference || !logits) return 0;        // what failed is remembered: bl_graph_finish returns it
+    if (options->inference || !logits) return 0; // what failed is remembered: bl_graph_finish returns it
     struct bl_tensor *in[] = {logits, bl_graph_input_labels(graph)};
     bl_graph_add(graph, "softmax_cross_entropy", "loss", NULL, in, 2);
     return 0;

@@ -1,17 +1,21 @@
-/* MobileNetV2 (Sandler et al., CVPR 2018): inverted residuals around depthwise convolutions. The two forms name, stride and
- * connect their layers differently. */
+/* MobileNetV2 (Sandler et al., CVPR 2018): inverted residuals around depthwise convolutions. The two forms name, stride
+ * and connect their layers differently. */
 #include "model.h"
 
-struct stage { int expansion, out, blocks, stride; };
-static const struct stage cifar[] = {{1, 16, 1, 1}, {6, 24, 2, 1}, {6, 32, 3, 2}, {6, 64, 4, 2},
+struct stage {
+    int expansion, out, blocks, stride;
+};
+static const struct stage cifar[] = {{1, 16, 1, 1}, {6, 24, 2, 1},  {6, 32, 3, 2}, {6, 64, 4, 2},
                                      {6, 96, 3, 1}, {6, 160, 3, 2}, {6, 320, 1, 1}};
-static const struct stage imagenet[] = {{1, 16, 1, 1}, {6, 24, 2, 2}, {6, 32, 3, 2}, {6, 64, 4, 2},
+static const struct stage imagenet[] = {{1, 16, 1, 1}, {6, 24, 2, 2},  {6, 32, 3, 2}, {6, 64, 4, 2},
                                         {6, 96, 3, 1}, {6, 160, 3, 2}, {6, 320, 1, 1}};
 
-static struct bl_conv_spec pointwise(int out) { return (struct bl_conv_spec){.out = out, .kernel = 1, .no_bias = true}; }
+static struct bl_conv_spec pointwise(int out) {
+    return (struct bl_conv_spec){.out = out, .kernel = 1, .no_bias = true};
+}
 static struct bl_conv_spec depthwise(int width, int stride) {
-    return (struct bl_conv_spec){.out = width, .kernel = 3, .stride = stride, .padding = 1, .groups = width, .no_bias = true,
-                                 .n_iter = 1};
+    return (struct bl_conv_spec){
+        .out = width, .kernel = 3, .stride = stride, .padding = 1, .groups = width, .no_bias = true, .n_iter = 1};
 }
 
 /* --- CIFAR ------------------------------------------------------------------------------------ */
@@ -69,8 +73,8 @@ static struct bl_tensor *inverted(struct bl_build *b, struct bl_tensor *x, int e
 }
 
 static struct bl_tensor *mobilenet_imagenet(struct bl_build *b, struct bl_tensor *x, const void *variant) {
-    struct bl_conv_spec stem = {.out = 32, .kernel = 3, .stride = 2, .padding = 1, .no_bias = true, .n_iter = 10,
-                                .freeze = true};
+    struct bl_conv_spec stem = {
+        .out = 32, .kernel = 3, .stride = 2, .padding = 1, .no_bias = true, .n_iter = 10, .freeze = true};
     x = unit(b, "features.0", x, stem);
     int number = 1;
     for (const struct stage *s = imagenet; s < imagenet + BL_COUNT(imagenet); s++)
@@ -83,7 +87,13 @@ static struct bl_tensor *mobilenet_imagenet(struct bl_build *b, struct bl_tensor
     return bl_linear(b, "classifier.1", bl_dropout(b, x, 0.2f), b->classes);
 }
 
-const struct bl_model bl_model_mobilenetv2 = {"mobilenetv2", .classes = 10, .channels = 3, .size = 32, .block_fc = 512,
-                                              .define = mobilenet, .summary = "MobileNetV2 for 32x32"};
-const struct bl_model bl_model_mobilenetv2_imagenet = {"mobilenetv2-imagenet", .classes = 1000, .channels = 3, .size = 224,
-                                                       .block_fc = 64, .define = mobilenet_imagenet, .summary = "MobileNetV2"};
+const struct bl_model bl_model_mobilenetv2 = {"mobilenetv2",
+                                              .classes = 10,
+                                              .channels = 3,
+                                              .size = 32,
+                                              .block_fc = 512,
+                                              .define = mobilenet,
+                                              .summary = "MobileNetV2 for 32x32"};
+const struct bl_model bl_model_mobilenetv2_imagenet = {
+    "mobilenetv2-imagenet",       .classes = 1000,         .channels = 3, .size = 224, .block_fc = 64,
+    .define = mobilenet_imagenet, .summary = "MobileNetV2"};

@@ -3,11 +3,13 @@
 
 static struct bl_tensor *cell(struct bl_build *b, struct bl_tensor *x, int out, int stride) {
     if (!x) return NULL;
-    struct bl_conv_spec separable = {.out = out, .kernel = 7, .stride = stride, .padding = 3, .groups = (int)x->c, .no_bias = true};
+    struct bl_conv_spec separable = {
+        .out = out, .kernel = 7, .stride = stride, .padding = 3, .groups = (int)x->c, .no_bias = true};
     struct bl_tensor *y = bl_batchnorm(b, "sep_conv1.bn1", bl_conv(b, "sep_conv1.conv1", x, separable));
     struct bl_tensor *z = bl_maxpool(b, x, 3, stride, 1);
     if (stride == 2)
-        z = bl_batchnorm(b, "bn1", bl_conv(b, "conv1", z, (struct bl_conv_spec){.out = out, .kernel = 1, .no_bias = true}));
+        z = bl_batchnorm(b, "bn1",
+                         bl_conv(b, "conv1", z, (struct bl_conv_spec){.out = out, .kernel = 1, .no_bias = true}));
     return bl_relu(b, bl_add(b, y, z));
 }
 
@@ -31,5 +33,10 @@ static struct bl_tensor *pnasnet(struct bl_build *b, struct bl_tensor *x, const 
     return bl_linear(b, "linear", bl_flatten(b, bl_avgpool(b, x, 8, 8, 0)), b->classes);
 }
 
-const struct bl_model bl_model_pnasneta = {"pnasneta", .classes = 10, .channels = 3, .size = 32, .block_fc = 512,
-                                           .define = pnasnet, .summary = "PNASNet-A for 32x32"};
+const struct bl_model bl_model_pnasneta = {"pnasneta",
+                                           .classes = 10,
+                                           .channels = 3,
+                                           .size = 32,
+                                           .block_fc = 512,
+                                           .define = pnasnet,
+                                           .summary = "PNASNet-A for 32x32"};

@@ -2,9 +2,13 @@
  * CVPR 2018), for 32x32 images. */
 #include "model.h"
 
-struct preact { bool squeeze; int first_iterations; };
+struct preact {
+    bool squeeze;
+    int first_iterations;
+};
 
-static struct bl_tensor *conv(struct bl_build *b, const char *name, struct bl_tensor *x, int out, int kernel, int stride) {
+static struct bl_tensor *conv(struct bl_build *b, const char *name, struct bl_tensor *x, int out, int kernel,
+                              int stride) {
     struct bl_conv_spec spec = {.out = out, .kernel = kernel, .stride = stride, .padding = kernel / 2, .no_bias = true};
     return bl_conv(b, name, x, spec);
 }
@@ -17,7 +21,8 @@ static struct bl_tensor *excite(struct bl_build *b, struct bl_tensor *x, int wid
     return bl_mul(b, x, w);
 }
 
-static struct bl_tensor *block(struct bl_build *b, struct bl_tensor *x, const struct preact *net, int width, int stride) {
+static struct bl_tensor *block(struct bl_build *b, struct bl_tensor *x, const struct preact *net, int width,
+                               int stride) {
     bl_order(b, "bn1 conv1 bn2 conv2 shortcut shortcut.0 fc1 fc2");
     struct bl_tensor *y = bl_relu(b, bl_batchnorm(b, "bn1", x)), *past = x;
     if (stride != 1) past = conv(b, b->norm == BLANCH_ND ? "shortcut" : "shortcut.0", y, width, 1, stride);
@@ -29,11 +34,11 @@ static struct bl_tensor *block(struct bl_build *b, struct bl_tensor *x, const st
 
 static struct bl_tensor *stem(struct bl_build *b, struct bl_tensor *x, const struct preact *net) {
     bl_order(b, "conv1 bn1");
-    struct bl_conv_spec spec = {.out = 64, .kernel = 3, .padding = 1, .no_bias = true, .n_iter = net->first_iterations,
-                                .freeze = true};
+    struct bl_conv_spec spec = {
+        .out = 64, .kernel = 3, .padding = 1, .no_bias = true, .n_iter = net->first_iterations, .freeze = true};
     x = bl_conv(b, "conv1", x, spec);
     if (net->squeeze) return bl_relu(b, bl_batchnorm(b, "bn1", x));
-    bl_unused_batchnorm(b, "bn1", x);       // the published network has it, and never uses it
+    bl_unused_batchnorm(b, "bn1", x); // the published network has it, and never uses it
     return x;
 }
 
@@ -50,7 +55,8 @@ static struct bl_tensor *preact(struct bl_build *b, struct bl_tensor *x, const v
 }
 
 #define CIFAR .classes = 10, .channels = 3, .size = 32, .block_fc = 512, .define = preact
-const struct bl_model bl_model_preact18 = {
-    "preact18", CIFAR, .variant = &(struct preact){.first_iterations = 10}, .summary = "pre-activation ResNet-18 for 32x32"};
-const struct bl_model bl_model_senet18 = {"senet18", CIFAR, .variant = &(struct preact){.squeeze = true, .first_iterations = 15},
+const struct bl_model bl_model_preact18 = {"preact18", CIFAR, .variant = &(struct preact){.first_iterations = 10},
+                                           .summary = "pre-activation ResNet-18 for 32x32"};
+const struct bl_model bl_model_senet18 = {"senet18", CIFAR,
+                                          .variant = &(struct preact){.squeeze = true, .first_iterations = 15},
                                           .summary = "SENet-18 for 32x32"};

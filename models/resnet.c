@@ -5,22 +5,25 @@
 struct resnet {
     int blocks[4];
     bool bottleneck;
-    bool imagenet;                          // the 7x7 stem; under ND its shortcuts keep their batch norm
-    const char *order;                      // of a block's parameters; NULL: as executed
+    bool imagenet;     // the 7x7 stem; under ND its shortcuts keep their batch norm
+    const char *order; // of a block's parameters; NULL: as executed
 };
 
-static struct bl_tensor *conv(struct bl_build *b, const char *name, struct bl_tensor *x, int out, int kernel, int stride) {
+static struct bl_tensor *conv(struct bl_build *b, const char *name, struct bl_tensor *x, int out, int kernel,
+                              int stride) {
     struct bl_conv_spec spec = {.out = out, .kernel = kernel, .stride = stride, .padding = kernel / 2, .no_bias = true};
     return bl_conv(b, name, x, spec);
 }
 
-static struct bl_tensor *shortcut(struct bl_build *b, struct bl_tensor *x, const struct resnet *net, int out, int stride) {
+static struct bl_tensor *shortcut(struct bl_build *b, struct bl_tensor *x, const struct resnet *net, int out,
+                                  int stride) {
     if (stride == 1 && x->c == out) return x;
     if (!net->imagenet) return bl_batchnorm(b, "shortcut.1", conv(b, "shortcut.0", x, out, 1, stride));
     return bl_batchnorm_always(b, "downsample.1", conv(b, "downsample.0", x, out, 1, stride));
 }
 
-static struct bl_tensor *block(struct bl_build *b, struct bl_tensor *x, const struct resnet *net, int width, int stride) {
+static struct bl_tensor *block(struct bl_build *b, struct bl_tensor *x, const struct resnet *net, int width,
+                               int stride) {
     if (!x) return NULL;
     struct bl_tensor *y;
     if (net->order) bl_order(b, net->order);
@@ -38,7 +41,8 @@ static struct bl_tensor *block(struct bl_build *b, struct bl_tensor *x, const st
 static struct bl_tensor *stem(struct bl_build *b, struct bl_tensor *x, const struct resnet *net) {
     if (net->order) bl_order(b, "conv1 bn1");
     if (!net->imagenet) return bl_relu(b, bl_batchnorm(b, "bn1", conv(b, "conv1", x, 64, 3, 1)));
-    struct bl_conv_spec spec = {.out = 64, .kernel = 7, .stride = 2, .padding = 3, .no_bias = true, .n_iter = 15, .freeze = true};
+    struct bl_conv_spec spec = {
+        .out = 64, .kernel = 7, .stride = 2, .padding = 3, .no_bias = true, .n_iter = 15, .freeze = true};
     return bl_maxpool(b, bl_relu(b, bl_batchnorm(b, "bn1", bl_conv(b, "conv1", x, spec))), 3, 2, 1);
 }
 
@@ -59,7 +63,8 @@ static const struct resnet net18 = {{2, 2, 2, 2}, .order = "conv1 conv2 shortcut
 static const struct resnet net34 = {{3, 4, 6, 3}, .order = "conv1 conv2 shortcut.0 shortcut.1 bn1 bn2"};
 static const struct resnet net50 = {
     {3, 4, 6, 3}, .bottleneck = true, .order = "bn1 bn2 bn3 conv1 conv2 conv3 shortcut.0 shortcut.1"};
-static const struct resnet net18d = {{2, 2, 2, 2}, .imagenet = true, .order = "conv1 conv2 downsample.0 downsample.1 bn1 bn2"};
+static const struct resnet net18d = {
+    {2, 2, 2, 2}, .imagenet = true, .order = "conv1 conv2 downsample.0 downsample.1 bn1 bn2"};
 static const struct resnet net18_imagenet = {{2, 2, 2, 2}, .imagenet = true};
 static const struct resnet net50_imagenet = {{3, 4, 6, 3}, .bottleneck = true, .imagenet = true};
 
@@ -68,9 +73,9 @@ static const struct resnet net50_imagenet = {{3, 4, 6, 3}, .bottleneck = true, .
 const struct bl_model bl_model_resnet18 = {"resnet18", CIFAR, .variant = &net18, .summary = "ResNet-18 for 32x32"};
 const struct bl_model bl_model_resnet34 = {"resnet34", CIFAR, .variant = &net34, .summary = "ResNet-34 for 32x32"};
 const struct bl_model bl_model_resnet50 = {"resnet50", CIFAR, .variant = &net50, .summary = "ResNet-50 for 32x32"};
-const struct bl_model bl_model_resnet18d = {
-    "resnet18d", CIFAR, .variant = &net18d, .summary = "ResNet-18 with the ImageNet stem, on 32x32"};
-const struct bl_model bl_model_resnet18_imagenet = {
-    "resnet18-imagenet", IMAGENET, .variant = &net18_imagenet, .summary = "ResNet-18"};
-const struct bl_model bl_model_resnet50_imagenet = {
-    "resnet50-imagenet", IMAGENET, .variant = &net50_imagenet, .summary = "ResNet-50"};
+const struct bl_model bl_model_resnet18d = {"resnet18d", CIFAR, .variant = &net18d,
+                                            .summary = "ResNet-18 with the ImageNet stem, on 32x32"};
+const struct bl_model bl_model_resnet18_imagenet = {"resnet18-imagenet", IMAGENET, .variant = &net18_imagenet,
+                                                    .summary = "ResNet-18"};
+const struct bl_model bl_model_resnet50_imagenet = {"resnet50-imagenet", IMAGENET, .variant = &net50_imagenet,
+                                                    .summary = "ResNet-50"};

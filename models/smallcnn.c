@@ -1,5 +1,5 @@
-/* A small network for 28x28 and 32x32 images: four 3x3 convolutions, quick to train on a CPU. No whitened matrix is wider
- * than 288, so that deconvolution costs little. */
+/* A small network for 28x28 and 32x32 images: four 3x3 convolutions, quick to train on a CPU. No whitened matrix is
+ * wider than 288, so that deconvolution costs little. */
 #include "model.h"
 
 static struct bl_tensor *layer(struct bl_build *b, struct bl_tensor *x, int number, int width) {
@@ -16,5 +16,10 @@ static struct bl_tensor *smallcnn(struct bl_build *b, struct bl_tensor *x, const
     return bl_linear(b, "fc", bl_flatten(b, x), b->classes);
 }
 
-const struct bl_model bl_model_smallcnn = {"smallcnn", .classes = 10, .channels = 1, .size = 28, .block_fc = 512,
-                                           .define = smallcnn, .summary = "four convolutions, for 28x28 and 32x32"};
+const struct bl_model bl_model_smallcnn = {"smallcnn",
+                                           .classes = 10,
+                                           .channels = 1,
+                                           .size = 28,
+                                           .block_fc = 512,
+                                           .define = smallcnn,
+                                           .summary = "four convolutions, for 28x28 and 32x32"};

@@ -1,11 +1,12 @@
-/* VGG (Simonyan and Zisserman, ICLR 2015): 3x3 convolutions, pooling, linear layers. The CIFAR form has one linear layer. */
+/* VGG (Simonyan and Zisserman, ICLR 2015): 3x3 convolutions, pooling, linear layers. The CIFAR form has one linear
+ * layer. */
 #include "model.h"
 
 enum { POOL = -1 };
 struct vgg {
-    const int *widths;                      // ends with 0
+    const int *widths; // ends with 0
     bool imagenet;
-    bool keeps_places;                      // under ND the batch norms' places in the numbering stay, empty
+    bool keeps_places; // under ND the batch norms' places in the numbering stay, empty
 };
 
 static struct bl_tensor *features(struct bl_build *b, struct bl_tensor *x, const struct vgg *vgg) {
@@ -18,7 +19,8 @@ static struct bl_tensor *features(struct bl_build *b, struct bl_tensor *x, const
             continue;
         }
         bool first = place == 0;
-        struct bl_conv_spec conv = {.out = *width, .kernel = 3, .padding = 1, .n_iter = first ? 15 : 0, .freeze = first};
+        struct bl_conv_spec conv = {
+            .out = *width, .kernel = 3, .padding = 1, .n_iter = first ? 15 : 0, .freeze = first};
         x = bl_conv(b, bl_name(b, "features.%d", place), x, conv);
         x = bl_batchnorm(b, bl_name(b, "features.%d", place + 1), x);
         x = bl_relu(b, x);
@@ -38,16 +40,21 @@ static struct bl_tensor *vgg(struct bl_build *b, struct bl_tensor *x, const void
 
 static const int widths11[] = {64, POOL, 128, POOL, 256, 256, POOL, 512, 512, POOL, 512, 512, POOL, 0};
 static const int widths13[] = {64, 64, POOL, 128, 128, POOL, 256, 256, POOL, 512, 512, POOL, 512, 512, POOL, 0};
-static const int widths16[] = {64, 64, POOL, 128, 128, POOL, 256, 256, 256, POOL, 512, 512, 512, POOL, 512, 512, 512, POOL, 0};
-static const int widths19[] = {64,  64,  POOL, 128, 128, POOL, 256,  256, 256, 256, POOL,
-                               512, 512, 512,  512, POOL, 512, 512, 512, 512, POOL, 0};
+static const int widths16[] = {64,  64,  POOL, 128,  128, POOL, 256, 256,  256, POOL,
+                               512, 512, 512,  POOL, 512, 512,  512, POOL, 0};
+static const int widths19[] = {64,  64,  POOL, 128, 128,  POOL, 256, 256, 256, 256,  POOL,
+                               512, 512, 512,  512, POOL, 512,  512, 512, 512, POOL, 0};
 
 #define CIFAR .classes = 10, .channels = 3, .size = 32, .block_fc = 512, .define = vgg
 #define IMAGENET .classes = 1000, .channels = 3, .size = 224, .block_fc = 64, .define = vgg
-const struct bl_model bl_model_vgg11 = {"vgg11", CIFAR, .variant = &(struct vgg){widths11}, .summary = "VGG, 11 layers, for 32x32"};
-const struct bl_model bl_model_vgg13 = {"vgg13", CIFAR, .variant = &(struct vgg){widths13}, .summary = "VGG, 13 layers, for 32x32"};
-const struct bl_model bl_model_vgg16 = {"vgg16", CIFAR, .variant = &(struct vgg){widths16}, .summary = "VGG, 16 layers, for 32x32"};
-const struct bl_model bl_model_vgg19 = {"vgg19", CIFAR, .variant = &(struct vgg){widths19}, .summary = "VGG, 19 layers, for 32x32"};
+const struct bl_model bl_model_vgg11 = {"vgg11", CIFAR, .variant = &(struct vgg){widths11},
+                                        .summary = "VGG, 11 layers, for 32x32"};
+const struct bl_model bl_model_vgg13 = {"vgg13", CIFAR, .variant = &(struct vgg){widths13},
+                                        .summary = "VGG, 13 layers, for 32x32"};
+const struct bl_model bl_model_vgg16 = {"vgg16", CIFAR, .variant = &(struct vgg){widths16},
+                                        .summary = "VGG, 16 layers, for 32x32"};
+const struct bl_model bl_model_vgg19 = {"vgg19", CIFAR, .variant = &(struct vgg){widths19},
+                                        .summary = "VGG, 19 layers, for 32x32"};
 const struct bl_model bl_model_vgg11_imagenet = {
     "vgg11-imagenet", IMAGENET, .variant = &(struct vgg){widths11, .imagenet = true}, .summary = "VGG, 11 layers"};
 const struct bl_model bl_model_vgg16_imagenet = {

@@ -15,16 +15,18 @@ enum { MAX_NODES = 600, MAX_LEAVES = 64 };
 
 /* The table's nodes beside the graph's. */
 struct match {
-    const char *what;                       // "vgg16-nd", for messages
+    const char *what; // "vgg16-nd", for messages
     cJSON *json;
     struct bl_graph *graph;
-    const char *id[MAX_NODES];              // of the table's nodes
+    const char *id[MAX_NODES]; // of the table's nodes
     const cJSON *row[MAX_NODES];
-    const struct bl_tensor *value[MAX_NODES];       // what the graph has for it
+    const struct bl_tensor *value[MAX_NODES]; // what the graph has for it
     int rows;
 };
 
-static const cJSON *get(const cJSON *object, const char *key) { return cJSON_GetObjectItemCaseSensitive(object, key); }
+static const cJSON *get(const cJSON *object, const char *key) {
+    return cJSON_GetObjectItemCaseSensitive(object, key);
+}
 static const char *text(const cJSON *object, const char *key) {
     const char *value = cJSON_GetStringValue(get(object, key));
     return value ? value : "";
@@ -42,7 +44,8 @@ static struct bl_graph *build(const char *name, enum blanch_norm norm, bool infe
     const struct bl_model *model = bl_model_find(name);
     struct bl_graph *graph = NULL;
     if (!model) fail_msg("no network is called %s", name);
-    if (bl_graph_create(&graph, NULL, 2, inference) || bl_model_build(graph, model, &options) || bl_graph_finish(graph, 1))
+    if (bl_graph_create(&graph, NULL, 2, inference) || bl_model_build(graph, model, &options) ||
+        bl_graph_finish(graph, 1))
         fail_msg("%s: %s", name, blanch_error_message());
     return graph;
 }
@@ -73,7 +76,8 @@ static int leaves_of_table(const struct match *m, int row, const struct bl_tenso
     const cJSON *id;
     int count = 0;
     if (strcmp(text(m->row[row], "op"), "cat")) return leaves[0] = m->value[row], 1;
-    cJSON_ArrayForEach(id, get(m->row[row], "inputs")) count += leaves_of_table(m, row_of(m, id->valuestring), leaves + count);
+    cJSON_ArrayForEach(id, get(m->row[row], "inputs")) count +=
+        leaves_of_table(m, row_of(m, id->valuestring), leaves + count);
     return count;
 }
 
@@ -139,7 +143,7 @@ static void check_graph(struct match *m) {
             m->value[at] = bl_graph_in(m->graph);
             continue;
         }
-        if (!strcmp(op, "cat") && cJSON_GetArraySize(get(row, "inputs")) == 1) {        // of one tensor: nothing to do
+        if (!strcmp(op, "cat") && cJSON_GetArraySize(get(row, "inputs")) == 1) { // of one tensor: nothing to do
             m->value[at] = m->value[row_of(m, get(row, "inputs")->child->valuestring)];
             continue;
         }
@@ -148,7 +152,8 @@ static void check_graph(struct match *m) {
         const struct bl_node *node = bl_graph_node(m->graph, next++);
         m->value[at] = node->out;
         if (strcmp(node->op->name, op)) fail_msg("%s: %s where the table has %s %s", m->what, node->name, op, name);
-        if (node->params && strcmp(node->name, name)) fail_msg("%s: %s where the table has %s", m->what, node->name, name);
+        if (node->params && strcmp(node->name, name))
+            fail_msg("%s: %s where the table has %s", m->what, node->name, name);
         check_inputs(m, at, node);
         check_attrs(m, row, node);
         check_shape(m, row, node);
@@ -195,7 +200,8 @@ static void test_none(void **state) {
 
 /* Options replace the defaults, not a network's exceptions; other classes change the last layer alone. */
 static void test_options(void **state) {
-    struct blanch_network_options options = {.norm = BLANCH_ND, .nd = {.block = 16, .iterations = 3}, .classes = 100, .inference = true};
+    struct blanch_network_options options = {
+        .norm = BLANCH_ND, .nd = {.block = 16, .iterations = 3}, .classes = 100, .inference = true};
     struct bl_graph *graph = NULL;
     assert_int_equal(bl_graph_create(&graph, NULL, 1, true), 0);
     assert_int_equal(bl_model_build(graph, bl_model_find("vgg11"), &options), 0);
@@ -220,10 +226,29 @@ static void test_too_small(void **state) {
     bl_graph_free(graph);
 }
 
-static const char *const networks[] = {
-    "vgg11", "vgg13", "vgg16", "vgg19", "resnet18", "resnet34", "resnet50", "resnet18d", "preact18", "densenet121", "resnext29",
-    "mobilenetv2", "dpn92", "pnasneta", "senet18", "efficientnetb0", "vgg11-imagenet", "vgg16-imagenet", "vgg19-imagenet",
-    "resnet18-imagenet", "resnet50-imagenet", "densenet121-imagenet", "mobilenetv2-imagenet"};
+static const char *const networks[] = {"vgg11",
+                                       "vgg13",
+                                       "vgg16",
+                                       "vgg19",
+                                       "resnet18",
+                                       "resnet34",
+                                       "resnet50",
+                                       "resnet18d",
+                                       "preact18",
+                                       "densenet121",
+                                       "resnext29",
+                                       "mobilenetv2",
+                                       "dpn92",
+                                       "pnasneta",
+                                       "senet18",
+                                       "efficientnetb0",
+                                       "vgg11-imagenet",
+                                       "vgg16-imagenet",
+                                       "vgg19-imagenet",
+                                       "resnet18-imagenet",
+                                       "resnet50-imagenet",
+                                       "densenet121-imagenet",
+                                       "mobilenetv2-imagenet"};
 
 int main(void) {
     static struct CMUnitTest tests[2 * BL_COUNT(networks) + 3];

@@ -1,4 +1,5 @@
-/* blanch check: runs conformance files, layers and training traces, on a device and holds the results against theirs. */
+/* blanch check: runs conformance files, layers and training traces, on a device and holds the results against theirs.
+ */
 #include "cli/check.h"
 #include "cli/common.h"
 #include "io/files.h"
@@ -11,8 +12,13 @@
 
 /* --- files ------------------------------------------------------------------------------------ */
 
-struct entry { char *path, *name; };        // name: below the folder that was given, without the ending
-struct files { struct entry *entries; size_t count, capacity; };
+struct entry {
+    char *path, *name;
+}; // name: below the folder that was given, without the ending
+struct files {
+    struct entry *entries;
+    size_t count, capacity;
+};
 static const char ending[] = ".safetensors";
 
 static bool has_ending(const char *name) {
@@ -35,10 +41,12 @@ static int add_file(struct files *files, const char *path, const char *name) {
     return entry->path && entry->name ? 0 : BLANCH_ENOMEM;
 }
 
-static int by_bytes(const struct dirent **a, const struct dirent **b) { return strcmp((*a)->d_name, (*b)->d_name); }
+static int by_bytes(const struct dirent **a, const struct dirent **b) {
+    return strcmp((*a)->d_name, (*b)->d_name);
+}
 
-/* Files that end in .safetensors, folders within folders, in the order of their names. Links to folders are not followed:
- * they may lead back. */
+/* Files that end in .safetensors, folders within folders, in the order of their names. Links to folders are not
+ * followed: they may lead back. */
 static int add_folder(struct files *files, const char *path, const char *below) {
     struct dirent **list = NULL;
     int count = scandir(path, &list, NULL, by_bytes), code = 0;
@@ -47,7 +55,8 @@ static int add_folder(struct files *files, const char *path, const char *below) 
         const char *name = list[i]->d_name;
         char *full = bl_format("%s/%s", path, name), *shown = bl_format("%s%s", below, name);
         struct stat info;
-        if (!full || !shown) code = BLANCH_ENOMEM;
+        if (!full || !shown)
+            code = BLANCH_ENOMEM;
         else if (!code && name[0] != '.' && lstat(full, &info) == 0) {
             if (S_ISDIR(info.st_mode)) {
                 char *deeper = bl_format("%s/", shown);
@@ -68,7 +77,8 @@ static int collect(struct files *files, char **paths, int count) {
         size_t before = files->count;
         if (stat(paths[i], &info) != 0) return bl_fail(BLANCH_EINPUT, "%s: no such file or folder", paths[i]);
         const char *slash = strrchr(paths[i], '/');
-        int code = S_ISDIR(info.st_mode) ? add_folder(files, paths[i], "") : add_file(files, paths[i], slash ? slash + 1 : paths[i]);
+        int code = S_ISDIR(info.st_mode) ? add_folder(files, paths[i], "")
+                                         : add_file(files, paths[i], slash ? slash + 1 : paths[i]);
         if (code) return code;
         if (files->count == before) return bl_fail(BLANCH_EINPUT, "%s: no file here ends in %s", paths[i], ending);
     }
@@ -77,9 +87,24 @@ static int collect(struct files *files, char **paths, int count) {
 
 /* --- a case ----------------------------------------------------------------------------------- */
 
-static const char *const meta_keys[] = {
-    "kind", "op", "attrs", "mode", "tolerance", "pytorch_float32_error", "network", "lr", "momentum", "weight_decay", "batch", "steps",
-    "seed", "tolerance_loss", "tolerance_logits", "tolerance_eval_logits", "tolerance_grad_norm", "tolerance_grad"};
+static const char *const meta_keys[] = {"kind",
+                                        "op",
+                                        "attrs",
+                                        "mode",
+                                        "tolerance",
+                                        "pytorch_float32_error",
+                                        "network",
+                                        "lr",
+                                        "momentum",
+                                        "weight_decay",
+                                        "batch",
+                                        "steps",
+                                        "seed",
+                                        "tolerance_loss",
+                                        "tolerance_logits",
+                                        "tolerance_eval_logits",
+                                        "tolerance_grad_norm",
+                                        "tolerance_grad"};
 
 static const struct bl_st_tensor *result_for(const struct bl_check *check, const struct bl_st_tensor *tensor) {
     for (size_t i = 0; i < check->count; i++)
@@ -145,18 +170,22 @@ static void describe_index(const struct bl_check *check, char *text, size_t size
 
 static void print_case(const char *name, const struct bl_check *check, bool passed, const char *message) {
     char place[200];
-    if (message) printf("%-36s failed  %.*s\n", name, (int)strcspn(message, "\n"), message);   // less a compiler's log
-    else if (passed) printf("%-36s passed  largest error %.3g of its bound (%s)\n", name, check->error, check->tensor);
+    if (message)
+        printf("%-36s failed  %.*s\n", name, (int)strcspn(message, "\n"), message); // less a compiler's log
+    else if (passed)
+        printf("%-36s passed  largest error %.3g of its bound (%s)\n", name, check->error, check->tensor);
     else {
         describe_index(check, place, sizeof place);
-        printf("%-36s failed  largest error %.3g of its bound: %s[%s] is %.9g, expected %.9g\n", name, check->error, check->tensor, place,
-               check->got, check->expected);
+        printf("%-36s failed  largest error %.3g of its bound: %s[%s] is %.9g, expected %.9g\n", name, check->error,
+               check->tensor, place, check->got, check->expected);
     }
     fflush(stdout);
 }
 
 /* JSON knows no infinity: such numbers are null. */
-static cJSON *number_or_null(double value) { return isfinite(value) ? bl_json_number(value, 9) : cJSON_CreateNull(); }
+static cJSON *number_or_null(double value) {
+    return isfinite(value) ? bl_json_number(value, 9) : cJSON_CreateNull();
+}
 
 static cJSON *case_json(const struct entry *entry, const struct bl_check *check, bool passed, const char *message) {
     cJSON *json = cJSON_CreateObject(), *index;
@@ -185,7 +214,7 @@ static cJSON *case_json(const struct entry *entry, const struct bl_check *check,
 struct settings {
     struct bl_common common;
     const char *write;
-    cJSON *json, *cases;                    // NULL: lines of text
+    cJSON *json, *cases; // NULL: lines of text
     int passed, failed;
 };
 
@@ -195,8 +224,10 @@ static int check_file(struct settings *s, struct blanch_device *dev, const struc
     const char *message = code ? blanch_error_message() : NULL;
     if (message && !*message) message = blanch_error_text(code);
     bool passed = !code && check.error <= 1;
-    if (s->cases) cJSON_AddItemToArray(s->cases, case_json(entry, &check, passed, message));
-    else print_case(entry->name, &check, passed, message);
+    if (s->cases)
+        cJSON_AddItemToArray(s->cases, case_json(entry, &check, passed, message));
+    else
+        print_case(entry->name, &check, passed, message);
     *(passed ? &s->passed : &s->failed) += 1;
     int wrong = !code && s->write ? write_case(&check, s->write, entry->name) : 0;
     release_case(&check);
@@ -241,7 +272,8 @@ static int run(int argc, char **argv) {
     int count = 0;
     bl_common_init(&s.common);
     const struct bl_option own[] = {
-        {"write", BL_OPT_TEXT, &s.write, 0, 0, "DIR", "writes each case with this device's results in place of the file's"},
+        {"write", BL_OPT_TEXT, &s.write, 0, 0, "DIR",
+         "writes each case with this device's results in place of the file's"},
         {0},
     };
     struct bl_option options[BL_MAX_OPTIONS];
@@ -249,7 +281,8 @@ static int run(int argc, char **argv) {
     char **paths = bl_calloc((size_t)argc + 1, sizeof *paths);
     if (!paths) return BLANCH_ENOMEM;
     int code = bl_options_parse(&bl_command_check, options, argc, argv, paths, &count, &help);
-    if (!code && !help) code = count ? check_all(&s, paths, count) : bl_fail(BLANCH_EUSAGE, "check needs a file or a folder");
+    if (!code && !help)
+        code = count ? check_all(&s, paths, count) : bl_fail(BLANCH_EUSAGE, "check needs a file or a folder");
     free(paths);
     return code;
 }
@@ -257,11 +290,12 @@ static int run(int argc, char **argv) {
 const struct bl_command bl_command_check = {
     .name = "check",
     .summary = "runs conformance files on a device",
-    .usage = "usage: blanch check PATH... [options]\n"
-             "\n"
-             "Runs conformance cases, single layers and training traces (tests/reference/README.md has the format), from\n"
-             "files or from every .safetensors file of folders. Prints a line per case with its largest error relative to\n"
-             "the case's bound, and exits with 1 where any failed. With --write the results of one device become the cases\n"
-             "that another can be held against.\n",
+    .usage =
+        "usage: blanch check PATH... [options]\n"
+        "\n"
+        "Runs conformance cases, single layers and training traces (tests/reference/README.md has the format), from\n"
+        "files or from every .safetensors file of folders. Prints a line per case with its largest error relative to\n"
+        "the case's bound, and exits with 1 where any failed. With --write the results of one device become the cases\n"
+        "that another can be held against.\n",
     .run = run,
 };

@@ -8,11 +8,11 @@
 struct bl_check {
     struct blanch_device *dev;
     struct bl_safetensors *file;
-    /* What was found: the largest error relative to its bound (at most 1 passes; a NaN counts as infinite), and where. */
+    /* What was found: the largest error relative to its bound (up to 1 passes, a NaN counts as infinite), and where. */
     double error;
     char tensor[160];
     int dims;
-    int64_t shape[8], index;                // index: flat
+    int64_t shape[8], index; // index: flat
     double got, expected;
     /* What the device computed, in place of the file's out.* tensors. */
     struct bl_st_tensor *results;
@@ -20,22 +20,24 @@ struct bl_check {
 };
 
 /* The tensor called PREFIX.NAME (or PREFIX where name is NULL); BLANCH_EINPUT, naming it, where it is missing. */
-int bl_check_find(const struct bl_check *check, const char *prefix, const char *name, const struct bl_st_tensor **tensor);
+int bl_check_find(const struct bl_check *check, const char *prefix, const char *name,
+                  const struct bl_st_tensor **tensor);
 /* The same, read as floats: malloc'd, the caller frees. It must hold count values (0: any). */
 int bl_check_read(const struct bl_check *check, const char *prefix, const char *name, int64_t count, float **values);
 int64_t bl_check_count(const struct bl_st_tensor *tensor);
-double bl_check_largest(const float *values, int64_t count);            // max|values|
+double bl_check_largest(const float *values, int64_t count); // max|values|
 /* A number of the metadata. */
 int bl_check_number(const struct bl_check *check, const char *key, double *value);
 
 /* Holds got against the file's PREFIX.NAME: every value within tolerance times the expected tensor's largest. Takes got
  * over (also on failure). Only a missing or misshapen tensor is an error: a difference is remembered. */
-int bl_check_compare(struct bl_check *check, const char *prefix, const char *name, float *got, int64_t count, double tolerance);
+int bl_check_compare(struct bl_check *check, const char *prefix, const char *name, float *got, int64_t count,
+                     double tolerance);
 /* The same with an absolute bound for each value. */
 int bl_check_compare_each(struct bl_check *check, const char *prefix, const char *name, float *got, int64_t count,
                           const double *bounds);
 
-int bl_check_layer(struct bl_check *check);     // one operation, forward and backward
-int bl_check_trace(struct bl_check *check);     // a few training steps of a network
+int bl_check_layer(struct bl_check *check); // one operation, forward and backward
+int bl_check_trace(struct bl_check *check); // a few training steps of a network
 
 #endif

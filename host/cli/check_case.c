@@ -21,7 +21,8 @@ static void join(char *full, size_t size, const char *prefix, const char *name) 
     snprintf(full, size, name ? "%s%s" : "%s", prefix, name);
 }
 
-int bl_check_find(const struct bl_check *check, const char *prefix, const char *name, const struct bl_st_tensor **tensor) {
+int bl_check_find(const struct bl_check *check, const char *prefix, const char *name,
+                  const struct bl_st_tensor **tensor) {
     char full[256];
     join(full, sizeof full, prefix, name);
     *tensor = bl_st_find(check->file, full);
@@ -35,8 +36,8 @@ int bl_check_read(const struct bl_check *check, const char *prefix, const char *
     if (code) return code;
     int64_t there = bl_check_count(tensor);
     if (there < 1 || (count && there != count))
-        return bl_fail(BLANCH_EINPUT, "the tensor '%s' holds %lld values, where %lld are needed", tensor->name, (long long)there,
-                       (long long)(count ? count : 1));
+        return bl_fail(BLANCH_EINPUT, "the tensor '%s' holds %lld values, where %lld are needed", tensor->name,
+                       (long long)there, (long long)(count ? count : 1));
     if (!(*values = bl_calloc((size_t)there, sizeof **values))) return BLANCH_ENOMEM;
     if ((code = bl_st_floats(tensor, *values, there))) free(*values), *values = NULL;
     return code;
@@ -47,7 +48,8 @@ int bl_check_number(const struct bl_check *check, const char *key, double *value
     char *end = NULL;
     if (!text) return bl_fail(BLANCH_EINPUT, "the metadata has no '%s'", key);
     *value = strtod(text, &end);
-    if (end == text || *end || !isfinite(*value)) return bl_fail(BLANCH_EINPUT, "the metadata's '%s' is no number: %s", key, text);
+    if (end == text || *end || !isfinite(*value))
+        return bl_fail(BLANCH_EINPUT, "the metadata's '%s' is no number: %s", key, text);
     return 0;
 }
 
@@ -62,7 +64,8 @@ static int keep_result(struct bl_check *check, const struct bl_st_tensor *like, 
     return 0;
 }
 
-static void note(struct bl_check *check, const struct bl_st_tensor *tensor, int64_t index, double got, double expected, double error) {
+static void note(struct bl_check *check, const struct bl_st_tensor *tensor, int64_t index, double got, double expected,
+                 double error) {
     if (error <= check->error && check->tensor[0]) return;
     check->error = error, check->index = index, check->got = got, check->expected = expected;
     snprintf(check->tensor, sizeof check->tensor, "%s", tensor->name);
@@ -78,8 +81,8 @@ static double relative(double got, double expected, double bound) {
 }
 
 /* bounds: one for all values, or one for each. */
-static int compare(struct bl_check *check, const char *prefix, const char *name, float *got, int64_t count, double tolerance,
-                   const double *bounds) {
+static int compare(struct bl_check *check, const char *prefix, const char *name, float *got, int64_t count,
+                   double tolerance, const double *bounds) {
     const struct bl_st_tensor *tensor;
     float *expected = NULL;
     int code = bl_check_find(check, prefix, name, &tensor);
@@ -88,13 +91,15 @@ static int compare(struct bl_check *check, const char *prefix, const char *name,
     double bound = bounds ? 0 : tolerance * bl_check_largest(expected, count);
     for (int64_t i = 0; i < count; i++) {
         double error = relative((double)got[i], (double)expected[i], bounds ? bounds[i] : bound);
-        if (error > check->error || !check->tensor[0]) note(check, tensor, i, (double)got[i], (double)expected[i], error);
+        if (error > check->error || !check->tensor[0])
+            note(check, tensor, i, (double)got[i], (double)expected[i], error);
     }
     free(expected);
     return keep_result(check, tensor, got, count);
 }
 
-int bl_check_compare(struct bl_check *check, const char *prefix, const char *name, float *got, int64_t count, double tolerance) {
+int bl_check_compare(struct bl_check *check, const char *prefix, const char *name, float *got, int64_t count,
+                     double tolerance) {
     return compare(check, prefix, name, got, count, tolerance, NULL);
 }
 

@@ -22,7 +22,8 @@ struct layer {
 static int read_mode(struct layer *layer) {
     const char *mode = bl_st_meta(layer->check->file, "mode");
     if (!mode || (strcmp(mode, "train") && strcmp(mode, "eval")))
-        return bl_fail(BLANCH_EINPUT, "the metadata's 'mode' must be train or eval, not '%s'", mode ? mode : "(missing)");
+        return bl_fail(BLANCH_EINPUT, "the metadata's 'mode' must be train or eval, not '%s'",
+                       mode ? mode : "(missing)");
     layer->training = !strcmp(mode, "train");
     return bl_check_number(layer->check, "tolerance", &layer->tolerance);
 }
@@ -42,7 +43,8 @@ static int read_attrs(const struct layer *layer, const struct bl_op **op, void *
 /* (N, C), (N, C, H, W); sizes left out are 1. */
 static int add_input(struct layer *layer, const struct bl_st_tensor *tensor, struct bl_tensor **input) {
     if (tensor->dims < 2 || tensor->dims > 4)
-        return bl_fail(BLANCH_EINPUT, "the tensor '%s' has %d dimensions, where 2 to 4 are needed", tensor->name, tensor->dims);
+        return bl_fail(BLANCH_EINPUT, "the tensor '%s' has %d dimensions, where 2 to 4 are needed", tensor->name,
+                       tensor->dims);
     int64_t h = tensor->dims > 2 ? tensor->shape[2] : 1, w = tensor->dims > 3 ? tensor->shape[3] : 1;
     if (tensor->shape[0] < 1 || tensor->shape[0] > 1 << 20 || (layer->graph && tensor->shape[0] != layer->n))
         return bl_fail(BLANCH_EINPUT, "the tensor '%s' has a batch of %lld", tensor->name, (long long)tensor->shape[0]);
@@ -87,7 +89,9 @@ static int write_tensor(struct layer *layer, const char *name, struct bl_tensor 
     return code;
 }
 
-static const char *short_name(const struct bl_param *param) { return param->name + strlen("layer."); }
+static const char *short_name(const struct bl_param *param) {
+    return param->name + strlen("layer.");
+}
 
 static int write_param(struct layer *layer, struct bl_param *param) {
     float *values;
@@ -122,7 +126,8 @@ static int compare_tensor(struct layer *layer, const char *name, struct bl_tenso
     return bl_check_compare(layer->check, name, NULL, got, tensor->count, layer->tolerance);
 }
 
-static int compare_flat(struct layer *layer, const char *prefix, const struct bl_param *param, const struct bl_tensor *data) {
+static int compare_flat(struct layer *layer, const char *prefix, const struct bl_param *param,
+                        const struct bl_tensor *data) {
     if (param->counter) return 0;
     float *got = bl_calloc((size_t)data->count, sizeof *got);
     int code = got ? bl_mem_read(data->mem, 0, 4 * (size_t)data->count, got) : BLANCH_ENOMEM;
@@ -134,8 +139,10 @@ static int compare_all(struct layer *layer) {
     struct bl_node *node = layer->node;
     int code = compare_tensor(layer, "out.y", node->out);
     for (int i = 0; i < layer->inputs && !code; i++) code = compare_tensor(layer, grad_names[i], node->in[i]->grad);
-    for (int i = 0; i < node->params && !code; i++) code = compare_flat(layer, "out.grad_", node->param[i], &node->param[i]->grad);
-    for (int i = 0; i < node->buffers && !code; i++) code = compare_flat(layer, "out.", node->buffer[i], &node->buffer[i]->data);
+    for (int i = 0; i < node->params && !code; i++)
+        code = compare_flat(layer, "out.grad_", node->param[i], &node->param[i]->grad);
+    for (int i = 0; i < node->buffers && !code; i++)
+        code = compare_flat(layer, "out.", node->buffer[i], &node->buffer[i]->data);
     return code;
 }
 

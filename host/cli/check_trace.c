@@ -12,10 +12,10 @@ struct trace {
     struct bl_graph *graph;
     struct blanch_sgd sgd;
     int steps, n, classes;
-    int64_t image;                          // floats of one
-    float *x;                               // (steps, N, C, H, W)
-    int32_t *y;                             // (steps, N)
-    float *losses;                          // (steps)
+    int64_t image; // floats of one
+    float *x;      // (steps, N, C, H, W)
+    int32_t *y;    // (steps, N)
+    float *losses; // (steps)
 };
 
 /* --- reading ---------------------------------------------------------------------------------- */
@@ -28,8 +28,10 @@ static int read_labels(struct trace *t) {
     if (!code) code = bl_st_int64s(tensor, wide, count);
     for (int64_t i = 0; i < count && !code; i++) {
         if (wide[i] < 0 || wide[i] >= t->classes)
-            code = bl_fail(BLANCH_EINPUT, "data.y: label %lld, where 0 to %d can be", (long long)wide[i], t->classes - 1);
-        else t->y[i] = (int32_t)wide[i];
+            code =
+                bl_fail(BLANCH_EINPUT, "data.y: label %lld, where 0 to %d can be", (long long)wide[i], t->classes - 1);
+        else
+            t->y[i] = (int32_t)wide[i];
     }
     free(wide);
     return code;
@@ -51,10 +53,14 @@ static int read_settings(struct trace *t) {
 static int read_network(const struct trace *t, const struct bl_model **model, enum blanch_norm *norm) {
     const char *network = bl_st_meta(t->check->file, "network"), *dash = network ? strrchr(network, '-') : NULL;
     char name[64];
-    if (!dash) return bl_fail(BLANCH_EINPUT, "the metadata's 'network' must be like vgg16-nd, not '%s'", network ? network : "(missing)");
+    if (!dash)
+        return bl_fail(BLANCH_EINPUT, "the metadata's 'network' must be like vgg16-nd, not '%s'",
+                       network ? network : "(missing)");
     snprintf(name, sizeof name, "%.*s", (int)(dash - network), network);
-    if (!(*model = bl_model_find(name))) return bl_fail(BLANCH_EINPUT, "unknown network '%s'; `blanch models` lists them", name);
-    if (bl_norm_parse(dash + 1, norm)) return bl_fail(BLANCH_EINPUT, "the metadata's 'network': unknown normalisation '%s'", dash + 1);
+    if (!(*model = bl_model_find(name)))
+        return bl_fail(BLANCH_EINPUT, "unknown network '%s'; `blanch models` lists them", name);
+    if (bl_norm_parse(dash + 1, norm))
+        return bl_fail(BLANCH_EINPUT, "the metadata's 'network': unknown normalisation '%s'", dash + 1);
     return 0;
 }
 
@@ -75,10 +81,11 @@ static int build(struct trace *t) {
     t->image = x->shape[2] * x->shape[3] * x->shape[4];
     o.channels = (int)x->shape[2], o.height = (int)x->shape[3], o.width = (int)x->shape[4], o.classes = t->classes;
     if ((code = read_labels(t)) || (code = bl_check_read(t->check, "data.x", NULL, 0, &t->x))) return code;
-    if ((code = bl_graph_create(&t->graph, t->check->dev, t->n, false)) || (code = bl_model_build(t->graph, model, &o))) return code;
+    if ((code = bl_graph_create(&t->graph, t->check->dev, t->n, false)) || (code = bl_model_build(t->graph, model, &o)))
+        return code;
     for (int i = 0; i < bl_graph_nodes(t->graph); i++) {
         struct bl_node *node = bl_graph_node(t->graph, i);
-        if (!strcmp(node->op->name, "dropout")) ((struct bl_dropout_attrs *)node->attrs)->p = 0;        // traces have none
+        if (!strcmp(node->op->name, "dropout")) ((struct bl_dropout_attrs *)node->attrs)->p = 0; // traces have none
     }
     return bl_graph_finish(t->graph, 0);
 }
@@ -102,7 +109,8 @@ static int initialise(struct trace *t) {
     int code = 0;
     for (int at = 0; !code && (param = next_param(t, &at));) {
         float *values;
-        if (!(code = bl_check_read(t->check, "init.", param->name, param->data.count, &values))) code = bl_param_write(param, values);
+        if (!(code = bl_check_read(t->check, "init.", param->name, param->data.count, &values)))
+            code = bl_param_write(param, values);
         free(values);
     }
     bl_graph_touch(t->graph);
@@ -128,7 +136,8 @@ static double norm_of(const float *values, int64_t count) {
 }
 
 /* Takes the gradient over. */
-static int compare_gradient(struct trace *t, const struct bl_param *param, float *grad, double norm_bound, double tolerance) {
+static int compare_gradient(struct trace *t, const struct bl_param *param, float *grad, double norm_bound,
+                            double tolerance) {
     char full[256];
     float *norm = bl_calloc(1, sizeof *norm);
     if (!norm) return free(grad), BLANCH_ENOMEM;
@@ -162,8 +171,10 @@ static int compare_gradients(struct trace *t) {
     for (int at = 0; !code && (param = next_param(t, &at));) {
         float *grad = bl_calloc((size_t)param->grad.count, sizeof *grad);
         code = grad ? bl_mem_read(param->grad.mem, 0, 4 * (size_t)param->grad.count, grad) : BLANCH_ENOMEM;
-        if (code) free(grad);
-        else code = compare_gradient(t, param, grad, norm_tolerance * largest, tolerance);
+        if (code)
+            free(grad);
+        else
+            code = compare_gradient(t, param, grad, norm_tolerance * largest, tolerance);
     }
     return code;
 }
@@ -197,13 +208,16 @@ static int compare_losses(struct trace *t) {
 
 static int load(struct trace *t, int step) {
     int code = bl_tensor_write(t->graph, bl_graph_in(t->graph), t->n, t->x + step * t->n * t->image);
-    return code ? code : bl_mem_write(bl_graph_labels(t->graph)->mem, 0, sizeof *t->y * (size_t)t->n, t->y + (size_t)step * (size_t)t->n);
+    return code ? code
+                : bl_mem_write(bl_graph_labels(t->graph)->mem, 0, sizeof *t->y * (size_t)t->n,
+                               t->y + (size_t)step * (size_t)t->n);
 }
 
 static int train_step(struct trace *t, int step) {
     struct blanch_metrics metrics;
     int code = load(t, step);
-    if (code || (code = bl_graph_forward(t->graph, t->n, true)) || (code = bl_graph_metrics(t->graph, t->n, &metrics))) return code;
+    if (code || (code = bl_graph_forward(t->graph, t->n, true)) || (code = bl_graph_metrics(t->graph, t->n, &metrics)))
+        return code;
     t->losses[step] = (float)metrics.loss;
     if (step == 0 && (code = compare_logits(t, "out.logits", "tolerance_logits"))) return code;
     if ((code = bl_graph_backward(t->graph, t->n))) return code;
@@ -215,7 +229,8 @@ static int run(struct trace *t) {
     int code = initialise(t);
     if (!(t->losses = bl_calloc((size_t)t->steps, sizeof *t->losses))) return BLANCH_ENOMEM;
     for (int step = 0; step < t->steps && !code; step++) code = train_step(t, step);
-    if (code || (code = compare_losses(t)) || (code = load(t, 0)) || (code = bl_graph_forward(t->graph, t->n, false))) return code;
+    if (code || (code = compare_losses(t)) || (code = load(t, 0)) || (code = bl_graph_forward(t->graph, t->n, false)))
+        return code;
     return compare_logits(t, "out.eval_logits", "tolerance_eval_logits");
 }
 

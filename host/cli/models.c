@@ -27,7 +27,8 @@ static int list_json(void) {
         cJSON_AddItemToArray(list, entry);
         cJSON_AddStringToObject(entry, "name", model->name);
         cJSON_AddStringToObject(entry, "summary", model->summary);
-        cJSON_AddItemToObject(entry, "input", cJSON_CreateIntArray((int[]){model->channels, model->size, model->size}, 3));
+        cJSON_AddItemToObject(entry, "input",
+                              cJSON_CreateIntArray((int[]){model->channels, model->size, model->size}, 3));
         cJSON_AddNumberToObject(entry, "classes", model->classes);
         counts = cJSON_AddObjectToObject(entry, "parameters");
         for (enum blanch_norm norm = BLANCH_BN; norm <= BLANCH_NONE; norm++) {
@@ -49,7 +50,8 @@ static int list_text(void) {
         if (code || (code = count_params(model, BLANCH_ND, &nd))) return code;
         char input[64];
         snprintf(input, sizeof input, "%dx%dx%d", model->channels, model->size, model->size);
-        printf("%-22s %-11s %7d %12lld %12lld  %s\n", model->name, input, model->classes, (long long)bn, (long long)nd, model->summary);
+        printf("%-22s %-11s %7d %12lld %12lld  %s\n", model->name, input, model->classes, (long long)bn, (long long)nd,
+               model->summary);
     }
     printf("\n`blanch models NAME` lists a network's layers.\n");
     return 0;
@@ -72,19 +74,23 @@ static double total_multiply_adds(const struct bl_graph *graph) {
 
 static void print_node(const struct bl_node *node) {
     char shape[96], params[32] = ".", work[32] = ".";
-    snprintf(shape, sizeof shape, "%lldx%lldx%lld", (long long)node->out->c, (long long)node->out->h, (long long)node->out->w);
+    snprintf(shape, sizeof shape, "%lldx%lldx%lld", (long long)node->out->c, (long long)node->out->h,
+             (long long)node->out->w);
     if (node->params) snprintf(params, sizeof params, "%lld", (long long)node_params(node));
     if (node->multiply_adds > 0 && !node->idle) snprintf(work, sizeof work, "%.0f", node->multiply_adds);
-    printf("%-40s %-18s %-14s %12s %14s%s\n", node->name, node->op->name, shape, params, work, node->idle ? "  never used" : "");
+    printf("%-40s %-18s %-14s %12s %14s%s\n", node->name, node->op->name, shape, params, work,
+           node->idle ? "  never used" : "");
 }
 
-static int show_text(const struct bl_model *model, const struct blanch_network_options *options, const struct bl_graph *graph) {
+static int show_text(const struct bl_model *model, const struct blanch_network_options *options,
+                     const struct bl_graph *graph) {
     const struct bl_tensor *x = bl_graph_in(graph);
     printf("%s-%s: %s; input %lldx%lldx%lld, %d classes\n\n", model->name, bl_norm_name(options->norm), model->summary,
            (long long)x->c, (long long)x->h, (long long)x->w, (int)bl_graph_out(graph)->c);
     printf("%-40s %-18s %-14s %12s %14s\n", "layer", "operation", "output", "parameters", "multiply-adds");
     for (int i = 0; i < bl_graph_nodes(graph); i++) print_node(bl_graph_node(graph, i));
-    printf("%-40s %-18s %-14s %12lld %14.0f\n", "total", "", "", (long long)bl_graph_trainable(graph), total_multiply_adds(graph));
+    printf("%-40s %-18s %-14s %12lld %14.0f\n", "total", "", "", (long long)bl_graph_trainable(graph),
+           total_multiply_adds(graph));
     printf("\nMultiply-adds are those of one image's forward pass.\n");
     return 0;
 }
@@ -94,17 +100,21 @@ static cJSON *node_json(const struct bl_node *node) {
     cJSON_AddStringToObject(json, "name", node->name);
     cJSON_AddStringToObject(json, "op", node->op->name);
     cJSON *attrs = bl_attrs_to_json(node->op, node->attrs);
-    if (attrs && attrs->child) cJSON_AddItemToObject(json, "attrs", attrs);
-    else cJSON_Delete(attrs);
+    if (attrs && attrs->child)
+        cJSON_AddItemToObject(json, "attrs", attrs);
+    else
+        cJSON_Delete(attrs);
     cJSON *shape = cJSON_AddArrayToObject(json, "out");
     for (int i = 0; i < 3; i++)
-        cJSON_AddItemToArray(shape, cJSON_CreateNumber((double)(int64_t[]){node->out->c, node->out->h, node->out->w}[i]));
+        cJSON_AddItemToArray(shape,
+                             cJSON_CreateNumber((double)(int64_t[]){node->out->c, node->out->h, node->out->w}[i]));
     cJSON_AddNumberToObject(json, "parameters", (double)node_params(node));
     cJSON_AddNumberToObject(json, "multiply_adds", node->idle ? 0 : node->multiply_adds);
     return json;
 }
 
-static int show_json(const struct bl_model *model, const struct blanch_network_options *options, const struct bl_graph *graph) {
+static int show_json(const struct bl_model *model, const struct blanch_network_options *options,
+                     const struct bl_graph *graph) {
     const struct bl_tensor *x = bl_graph_in(graph);
     cJSON *json = cJSON_CreateObject();
     cJSON_AddStringToObject(json, "model", model->name);
@@ -124,7 +134,8 @@ static int show(const char *name, struct blanch_network_options *options, bool a
     struct bl_graph *graph = NULL;
     if (!model) {
         const char *near = bl_nearest(name, blanch_models_list());
-        return near ? bl_fail(BLANCH_EUSAGE, "unknown model '%s', did you mean '%s'? `blanch models` lists them", name, near)
+        return near ? bl_fail(BLANCH_EUSAGE, "unknown model '%s', did you mean '%s'? `blanch models` lists them", name,
+                              near)
                     : bl_fail(BLANCH_EUSAGE, "unknown model '%s'; `blanch models` lists them", name);
     }
     int code = bl_graph_create(&graph, NULL, 1, true);
@@ -142,8 +153,10 @@ static int run(int argc, char **argv) {
     int count = 0, code;
     bl_common_init(&common);
     const struct bl_option own[] = {
-        {"norm", BL_OPT_TEXT, &common.norm, 0, 0, "bn|nd|none", "batch norm (the default), network deconvolution, neither"},
-        {"classes", BL_OPT_INT, &network.classes, 1, 1 << 20, "N", "the number of classes (default: the network's own)"},
+        {"norm", BL_OPT_TEXT, &common.norm, 0, 0, "bn|nd|none",
+         "batch norm (the default), network deconvolution, neither"},
+        {"classes", BL_OPT_INT, &network.classes, 1, 1 << 20, "N",
+         "the number of classes (default: the network's own)"},
         {0},
     };
     struct bl_option options[BL_MAX_OPTIONS];
@@ -152,10 +165,15 @@ static int run(int argc, char **argv) {
     if (!names) return BLANCH_ENOMEM;
     code = bl_options_parse(&bl_command_models, options, argc, argv, names, &count, &help);
     if (code || help) goto done;
-    if ((code = common.norm ? bl_norm_parse(common.norm, &network.norm) : 0) || (code = bl_common_nd(&common, &network.nd))) goto done;
-    if (count > 1) code = bl_fail(BLANCH_EUSAGE, "models takes one network, not also '%s'", names[1]);
-    else if (count) code = show(names[0], &network, common.json);
-    else code = common.json ? list_json() : list_text();
+    if ((code = common.norm ? bl_norm_parse(common.norm, &network.norm) : 0) ||
+        (code = bl_common_nd(&common, &network.nd)))
+        goto done;
+    if (count > 1)
+        code = bl_fail(BLANCH_EUSAGE, "models takes one network, not also '%s'", names[1]);
+    else if (count)
+        code = show(names[0], &network, common.json);
+    else
+        code = common.json ? list_json() : list_text();
 done:
     free(names);
     return code;
@@ -164,10 +182,11 @@ done:
 const struct bl_command bl_command_models = {
     .name = "models",
     .summary = "lists the networks, or one network's layers",
-    .usage = "usage: blanch models [--json]\n"
-             "       blanch models NAME [--norm bn|nd|none] [options]\n"
-             "\n"
-             "Lists the networks; with a name, its layers with their output shapes, parameters, and the multiply-adds of\n"
-             "one image's forward pass.\n",
+    .usage =
+        "usage: blanch models [--json]\n"
+        "       blanch models NAME [--norm bn|nd|none] [options]\n"
+        "\n"
+        "Lists the networks; with a name, its layers with their output shapes, parameters, and the multiply-adds of\n"
+        "one image's forward pass.\n",
     .run = run,
 };
