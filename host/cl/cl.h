@@ -37,8 +37,8 @@ struct bl_define { const char *name; long value; };     // -D name=value
  * the kernel's name, options and log in the message. */
 int bl_kernel_get(struct blanch_device *dev, const char *file, const char *function, const struct bl_define *defines,
                   int count, struct bl_kernel **kernel);
-/* Starts building in the background what bl_kernel_get will ask for; optional. */
 const char *bl_kernel_name(const struct bl_kernel *kernel);
+bool bl_kernel_cached(const struct bl_kernel *kernel);  // its program came from the cache on disk
 
 enum bl_arg_kind { BL_ARG_MEM, BL_ARG_I32, BL_ARG_I64, BL_ARG_F32, BL_ARG_LOCAL };
 struct bl_arg {
@@ -69,8 +69,8 @@ int bl_flush(struct blanch_device *dev);
 /* --- time ----------------------------------------------------------------------------------- */
 
 enum bl_phase {
-    BL_FORWARD, BL_BACKWARD_DATA, BL_BACKWARD_WEIGHTS, BL_COVARIANCE, BL_INVERSE_SQRT, BL_FOLD, BL_WHITEN_BACKWARD, BL_NORM,
-    BL_ACTIVATION, BL_POOL, BL_LOSS, BL_UPDATE, BL_LOAD, BL_WAIT, BL_OTHER, BL_PHASES
+    BL_FORWARD, BL_BACKWARD_DATA, BL_BACKWARD_WEIGHTS, BL_COVARIANCE, BL_INVERSE_SQRT, BL_FOLD, BL_WHITEN_BACKWARD,
+    BL_NORM, BL_ACTIVATION, BL_POOL, BL_LOSS, BL_UPDATE, BL_LOAD, BL_WAIT, BL_OTHER, BL_PHASES
 };
 extern const char *const bl_phase_names[BL_PHASES];     // "forward", "backward_data", ...
 

@@ -156,6 +156,20 @@ static void mark_default(struct found *list, int count) {
     list[best].info.is_default = true;
 }
 
+/* error: the last that a platform gave. A platform whose driver cannot start says no more than "not found". */
+static int no_devices(const cl_platform_id *platforms, cl_uint count, cl_int error) {
+    char names[512] = "";
+    for (cl_uint i = 0; i < count; i++) {
+        char name[128] = "";
+        size_t used = strlen(names);
+        if (clGetPlatformInfo(platforms[i], CL_PLATFORM_NAME, sizeof name - 1, name, NULL)) name[0] = 0;
+        snprintf(names + used, sizeof names - used, "%s%s", used ? ", " : "", *name ? name : "unnamed");
+    }
+    return bl_fail(BLANCH_EDEVICE, "the OpenCL platforms installed (%s) offer no device (%s): " INSTALL
+                   "; PoCL offers none where its cache folder, $POCL_CACHE_DIR or $XDG_CACHE_HOME, is not writable",
+                   names, bl_cl_error_name(error));
+}
+
 static int find_devices(struct found **out, int *count) {
     cl_platform_id platforms[32];
     cl_uint platform_count = 0;
@@ -165,17 +179,20 @@ static int find_devices(struct found **out, int *count) {
     if (error) return bl_cl_fail(error, "listing the OpenCL platforms");
     size_t capacity = 0, n = 0;
     struct found *list = NULL;
-    for (cl_uint p = 0; p < platform_count && p < BL_COUNT(platforms); p++) {
+    cl_int last = CL_DEVICE_NOT_FOUND;
+    if (platform_count > BL_COUNT(platforms)) platform_count = BL_COUNT(platforms);
+    for (cl_uint p = 0; p < platform_count; p++) {
         cl_device_id ids[64];
         cl_uint devices = 0;
-        if (clGetDeviceIDs(platforms[p], CL_DEVICE_TYPE_ALL, BL_COUNT(ids), ids, &devices)) continue;   // none here
+        error = clGetDeviceIDs(platforms[p], CL_DEVICE_TYPE_ALL, BL_COUNT(ids), ids, &devices);
+        if (error) last = error, devices = 0;
         for (cl_uint d = 0; d < devices && d < BL_COUNT(ids); d++) {
             if (bl_grow((void **)&list, &capacity, n + 1, sizeof *list)) return free(list), BLANCH_ENOMEM;
             list[n] = (struct found){.platform = platforms[p], .id = ids[d]};
             describe(&list[n++], (int)p, (int)d);
         }
     }
-    if (!n) return free(list), bl_fail(BLANCH_EDEVICE, "the OpenCL platforms installed offer no device: " INSTALL);
+    if (!n) return free(list), no_devices(platforms, platform_count, last);
     mark_default(list, (int)n);
     *out = list, *count = (int)n;
     return 0;

@@ -15,7 +15,8 @@ struct program {
     cl_program raw;
     struct bl_kernel *kernels;
     char *cache_path;                       // of its binary; NULL: no cache
-    bool cached;                            // built from the cache's binary, so nothing is to be saved
+    bool loaded;                            // built from the cache's binary
+    bool saved;                             // the cache holds it, as far as it can
 };
 
 /* --- files ------------------------------------------------------------------------------------ */
@@ -208,7 +209,7 @@ static int program_build(struct blanch_device *dev, struct program *program, boo
     if (code) return code;
     if (!program->cache_path) program->cache_path = cache_path(dev, program->file, program->options, text, size);
     program->raw = use_cache ? from_binary(dev, program->cache_path, program->options) : NULL;
-    program->cached = program->raw != NULL;
+    program->loaded = program->saved = program->raw != NULL;
     if (!program->raw) code = from_source(dev, program->file, text, size, program->options, &program->raw);
     free(text);
     return code;
@@ -238,16 +239,16 @@ static int program_get(struct blanch_device *dev, const char *file, const struct
 static int create_raw(struct blanch_device *dev, struct program *program, const char *function, cl_kernel *raw) {
     cl_int error;
     *raw = clCreateKernel(program->raw, function, &error);
-    if (error && program->cached && !program->kernels) {
+    if (error && program->loaded && !program->kernels) {
         clReleaseProgram(program->raw);
         int code = program_build(dev, program, false);
         if (code) return code;
         *raw = clCreateKernel(program->raw, function, &error);
     }
     if (error) return bl_cl_fail(error, "kernel %s of kernels/%s.cl", function, program->file);
-    if (!program->cached) {                 // saved only now: some drivers compile when the first kernel is made
+    if (!program->saved) {                 // saved only now: some drivers compile when the first kernel is made
         if (program->cache_path) save_binary(program);
-        program->cached = true;
+        program->saved = true;
     }
     return 0;
 }
@@ -277,6 +278,7 @@ static int kernel_new(struct blanch_device *dev, struct program *program, const 
         free(k->name), free(k);
         return code ? code : BLANCH_ENOMEM;
     }
+    k->cached = program->loaded;
     k->next = program->kernels;
     *out = program->kernels = k;
     return 0;
@@ -293,3 +295,4 @@ int bl_kernel_get(struct blanch_device *dev, const char *file, const char *funct
 }
 
 const char *bl_kernel_name(const struct bl_kernel *kernel) { return kernel->name; }
+bool bl_kernel_cached(const struct bl_kernel *kernel) { return kernel->cached; }

@@ -11,6 +11,7 @@ struct bl_kernel {
     cl_kernel raw;
     int args;
     size_t work_group;                      // the most items that a group may have
+    bool cached;                            // its program came from the cache on disk
     uint64_t local_memory;                  // bytes that it declares itself
 };
 
