@@ -31,6 +31,9 @@ void bl_common_options(struct bl_option *table, const struct bl_option *own, str
         {BL_COMMON_ND, {"nd-momentum", BL_OPT_FLOAT, &c->nd.momentum, 1e-30, 1, "X", "ND: of the running buffers (0.1)"}},
         {BL_COMMON_ND, {"sampling-stride", BL_OPT_INT, &c->nd.sampling_stride, 1, 64, "N", "ND: of the covariance (3)"}},
         {BL_COMMON_ND, {"block-fc", BL_OPT_INT, &c->nd.block_fc, 1, 4096, "N", "ND: features whitened in linear layers"}},
+        {BL_COMMON_ND, {"refresh", BL_OPT_INT, &c->nd.refresh, 1, 1000000, "K", "ND: exact whitening at every K-th step (1)"}},
+        {BL_COMMON_ND, {"whiten-grad", BL_OPT_TEXT, &c->whiten_grad, 0, 0, "exact|constant", "ND: the gradient through the whitening"}},
+        {BL_COMMON_ND, {"channel-deconv", BL_OPT_INT, &c->nd.channel_deconv, 1, 4096, "B", "BN: a ChannelDeconv of block B before the classifier"}},
         {BL_COMMON_ND, {"freeze", BL_OPT_FLAG, &c->freeze, 0, 0, NULL, "ND: whitening is frozen after 100 steps"}},
         {BL_COMMON_ND, {"no-freeze", BL_OPT_FLAG, &c->no_freeze, 0, 0, NULL, "ND: nowhere, whatever the network says"}},
         {BL_COMMON_JSON, {"json", BL_OPT_FLAG, &c->json, 0, 0, NULL, "prints one JSON document"}},
@@ -45,6 +48,9 @@ void bl_common_options(struct bl_option *table, const struct bl_option *own, str
 int bl_common_nd(const struct bl_common *common, struct blanch_nd_options *nd) {
     if (common->freeze && common->no_freeze) return bl_fail(BLANCH_EUSAGE, "give --freeze or --no-freeze, not both");
     *nd = common->nd;
+    if (common->whiten_grad && strcmp(common->whiten_grad, "exact") && strcmp(common->whiten_grad, "constant"))
+        return bl_fail(BLANCH_EUSAGE, "--whiten-grad takes exact or constant, not '%s'", common->whiten_grad);
+    nd->constant_gradient = common->whiten_grad && !strcmp(common->whiten_grad, "constant");
     nd->freeze = common->freeze ? 1 : common->no_freeze ? -1 : 0;
     return 0;
 }

@@ -10,7 +10,7 @@ enum { BL_MAX_OPTIONS = 64 };
 enum { BL_COMMON_NETWORK = 1, BL_COMMON_BATCH = 2, BL_COMMON_DEVICE = 4, BL_COMMON_SEED = 8, BL_COMMON_ND = 16, BL_COMMON_JSON = 32 };
 
 struct bl_common {
-    const char *model, *norm, *device;      // NULL: not given
+    const char *model, *norm, *device, *whiten_grad;    // NULL: not given
     int batch;                              // 0: not given
     uint64_t max_alloc;
     int64_t seed;                           // -1: not given

@@ -48,7 +48,8 @@ static float number_or(float value, float otherwise) { return isnan(value) || va
 static struct bl_nd_attrs nd_attrs(const struct bl_build *b, int block, int n_iter, bool freeze) {
     return (struct bl_nd_attrs){.block = block, .n_iter = n_iter, .freeze_iter = 100,
                                 .freeze = b->nd.freeze ? b->nd.freeze > 0 : freeze, .eps = number_or(b->nd.eps, 1e-5f),
-                                .momentum = number_or(b->nd.momentum, 0.1f)};
+                                .momentum = number_or(b->nd.momentum, 0.1f), .refresh = b->nd.refresh,
+                                .constant_grad = b->nd.constant_gradient};
 }
 
 static struct bl_conv_attrs conv_attrs(const struct bl_tensor *x, const struct bl_conv_spec *s) {
@@ -121,7 +122,17 @@ struct bl_tensor *bl_avgpool(struct bl_build *b, struct bl_tensor *x, int kernel
 }
 
 struct bl_tensor *bl_global_avgpool(struct bl_build *b, struct bl_tensor *x) { return bl_unary(b, "global_avgpool2d", x); }
-struct bl_tensor *bl_flatten(struct bl_build *b, struct bl_tensor *x) { return bl_unary(b, "flatten", x); }
+
+/* What is flattened enters the classifier: here a BN network's features are whitened where --channel-deconv asks for it. */
+struct bl_tensor *bl_flatten(struct bl_build *b, struct bl_tensor *x) {
+    if (b->nd.channel_deconv && b->norm == BLANCH_BN) {
+        struct bl_channel_deconv_attrs attrs = {.block = b->nd.channel_deconv, .n_iter = or_else(b->nd.iterations, 5),
+                                                .cov_sampling_stride = or_else(b->nd.sampling_stride, 3),
+                                                .eps = number_or(b->nd.eps, 1e-2f), .momentum = number_or(b->nd.momentum, 0.1f)};
+        x = add1(b, "channel_deconv", "channel_deconv", &attrs, x);
+    }
+    return bl_unary(b, "flatten", x);
+}
 
 struct bl_tensor *bl_add(struct bl_build *b, struct bl_tensor *x, struct bl_tensor *y) {
     return add(b, "add", NULL, NULL, (struct bl_tensor *[]){x, y}, 2);

@@ -122,6 +122,8 @@ static const struct bl_field fields[] = {
     {"cov_sampling_stride", BL_FIELD_INT2, ND(cov_sampling_stride)},
     {"freeze", BL_FIELD_BOOL, ND(freeze), true},
     {"freeze_iter", BL_FIELD_INT, ND(freeze_iter), true},
+    {"refresh", BL_FIELD_INT, ND(refresh), true},
+    {"constant_grad", BL_FIELD_BOOL, ND(constant_grad), true},
     {NULL},
 };
 

@@ -115,6 +115,8 @@ static const struct bl_field fields[] = {
     {"n_iter", BL_FIELD_INT, ND(n_iter)},
     {"eps", BL_FIELD_FLOAT, ND(eps)},
     {"momentum", BL_FIELD_FLOAT, ND(momentum)},
+    {"refresh", BL_FIELD_INT, ND(refresh), true},
+    {"constant_grad", BL_FIELD_BOOL, ND(constant_grad), true},
     {NULL},
 };
 

@@ -108,6 +108,8 @@ struct bl_conv_attrs {
     int bias;
 };
 struct bl_nd_attrs {                        // common to nd_conv2d and nd_linear
+    int refresh;                            // steps between two exact whitenings; 0 and 1: every step is exact
+    int constant_grad;                      // the gradient stops at mean and D
     int block, n_iter, freeze, freeze_iter, cov_sampling_stride[2];
     float eps, momentum;
 };

@@ -8,17 +8,21 @@
 enum {
     SMALL = 160,            // features up to which a covariance is summed in parts, so that every core has a few
     PARTS = 8,
+    MOST_TAPS = 16,         // of a depthwise layer whose covariances are summed without rows; 7x7 is faster with them
     PATCH_CHUNKS = 64,      // sums of patches that make the mean
+    SQUARE_CHUNKS = 64,     // sums of squares that make the variance between refreshes
+    EXACT_STEPS = 20,       // at the start, whatever the interval of refreshing
 };
 
 enum kernel {
-    SUM, GATHER, SCATTER, MEAN, COVARIANCE, NORM, BEGIN, FINISH, BACK_BEGIN, BACK_MIX, BACK_STEP, BACK_DOTS, BACK_NORM,
-    BACK_FINISH, BACK_MEAN, KERNELS
+    SUM, GATHER, SCATTER, COVARIANCE_DEPTHWISE, SCATTER_DEPTHWISE, MEAN, COVARIANCE, COVARIANCE_LANES, NORM, BEGIN, FINISH,
+    BACK_BEGIN, BACK_MIX, BACK_STEP, BACK_DOTS, BACK_NORM, BACK_FINISH, BACK_MEAN, VARIANCE, SQUARES, FACTOR, RESCALE, BACK_FACTOR, SCALE_ROWS, KERNELS
 };
 
 static const char *const kernel_names[KERNELS] = {
-    "sum_samples", "gather_samples", "scatter_samples", "mean", "covariance", "norm", "begin", "finish", "back_begin",
-    "back_mix", "back_step", "back_dots", "back_norm", "back_finish", "back_mean",
+    "sum_samples", "gather_samples", "scatter_samples", "covariance_depthwise", "scatter_depthwise", "mean", "covariance",
+    "covariance_lanes", "norm", "begin", "finish", "back_begin", "back_mix", "back_step", "back_dots", "back_norm",
+    "back_finish", "back_mean", "variance", "squares", "factor", "rescale", "back_factor", "scale_rows",
 };
 
 struct bl_whitening {
@@ -29,13 +33,16 @@ struct bl_whitening {
     int taps, splits;
     int64_t features, size;                 // F, matrices*F*F
     int64_t samples;                        // of a matrix, of the planned batch
+    bool depthwise;                         // every channel is whitened alone, at every step: no rows are kept
     int narrow;                             // 0, or the block where it is too small for vectors
     int vec_block, vec_row, vec_channels;
-    bool constant;
+    bool constant, stale;                   // of the last forward: running statistics; those between two refreshes
     struct bl_param *running_mean, *running_deconv, *counter;
+    struct bl_param *last_deconv, *last_variance, *refresh_counter;         // where refreshing is less often
     struct bl_kernel *kernel[KERNELS];
     struct bl_tensor *rows, *mean, *deconv, *w, *z, *scalars;               // from forward to backward
     struct bl_tensor *partial, *row_mean, *parts, *product, *squares;       // forward
+    struct bl_tensor *factors, *square_parts;
     struct bl_tensor *wbar, *zbar, *n, *v, *l, *h, *dots, *dots_w, *drows, *dmean;   // backward; n is Sbar at the end
 };
 
@@ -56,22 +63,33 @@ static void declare_buffers(struct bl_whitening *w) {
     w->running_mean = bl_node_buffer(w->node, "running_mean", BL_INIT_ZEROS, 1, mean);
     w->running_deconv = bl_node_buffer(w->node, "running_deconv", BL_INIT_EYE, m > 1 ? 3 : 2, m > 1 ? many : one);
     if (w->attrs.freeze) w->counter = bl_node_counter(w->node, "freeze_counter", true);
+    if (w->attrs.refresh <= 1) return;
+    w->refresh_counter = bl_node_counter(w->node, "refresh_counter", true);
+    w->last_deconv = bl_node_buffer(w->node, "last_deconv", BL_INIT_EYE, m > 1 ? 3 : 2, m > 1 ? many : one);
+    w->last_variance = bl_node_buffer(w->node, "last_variance", BL_INIT_ONES, 1, &m);
+    if (w->last_deconv) w->last_deconv->private_state = true;
+    if (w->last_variance) w->last_variance->private_state = true;
 }
 
 static void declare_workspaces(struct bl_whitening *w) {
     struct bl_node *node = w->node;
     int64_t vector = w->geometry.matrices * w->features, rows = (w->samples * w->geometry.matrices + w->splits) * w->features;
+    if (w->depthwise) rows = 1;
     struct { struct bl_tensor **tensor; enum bl_life life; int64_t count; } wanted[] = {
         {&w->rows, BL_LIFE_SAVED, rows}, {&w->mean, BL_LIFE_SAVED, vector}, {&w->deconv, BL_LIFE_SAVED, w->size},
         {&w->w, BL_LIFE_SAVED, w->attrs.n_iter * w->size}, {&w->z, BL_LIFE_SAVED, w->attrs.n_iter * w->size},
         {&w->scalars, BL_LIFE_SAVED, 4 * w->geometry.matrices},
-        {&w->partial, BL_LIFE_FORWARD, PATCH_CHUNKS * w->taps * node->in[0]->c}, {&w->row_mean, BL_LIFE_FORWARD, vector},
+        {&w->partial, BL_LIFE_FORWARD, PATCH_CHUNKS * w->taps * node->in[0]->c}, {&w->row_mean, BL_LIFE_SAVED, vector},
         {&w->parts, BL_LIFE_FORWARD, w->splits * w->size}, {&w->squares, BL_LIFE_FORWARD, vector},
         {&w->wbar, BL_LIFE_BACKWARD, w->size}, {&w->zbar, BL_LIFE_BACKWARD, w->size}, {&w->n, BL_LIFE_BACKWARD, w->size},
         {&w->v, BL_LIFE_BACKWARD, w->size}, {&w->l, BL_LIFE_BACKWARD, w->size}, {&w->h, BL_LIFE_BACKWARD, w->size},
         {&w->dots, BL_LIFE_BACKWARD, vector}, {&w->dots_w, BL_LIFE_BACKWARD, vector}, {&w->drows, BL_LIFE_BACKWARD, rows}, {&w->dmean, BL_LIFE_BACKWARD, vector},
     };
     for (int i = 0; i < BL_COUNT(wanted); i++) *wanted[i].tensor = bl_node_workspace(node, wanted[i].life, wanted[i].count);
+    if (w->refresh_counter) {
+        w->factors = bl_node_workspace(node, BL_LIFE_SAVED, 2 * w->geometry.matrices);
+        w->square_parts = bl_node_workspace(node, BL_LIFE_FORWARD, SQUARE_CHUNKS * w->geometry.matrices);
+    }
     w->product = w->parts;                  // the parts have been summed when the iteration begins
 }
 
@@ -88,6 +106,14 @@ static int check(const struct bl_node *node, const struct bl_nd_attrs *a, const 
     return 0;
 }
 
+/* Parts of the patches whose sums are formed apart: with vectors of channels, a few for every core. */
+static int depthwise_parts(const struct bl_whitening *w) {
+    if (!bl_on_cpu(w->node->dev)) return PARTS;
+    int64_t vectors = w->node->in[0]->c / bl_vec(w->node->dev, w->node->in[0]->c);
+    int64_t parts = w->node->dev ? 8 * (int64_t)blanch_device_info(w->node->dev)->compute_units / vectors : 1;
+    return parts < 1 ? 1 : parts > PARTS ? PARTS : (int)parts;
+}
+
 int bl_whitening_setup(struct bl_node *node, const struct bl_nd_attrs *attrs, const struct bl_samples *samples,
                        struct bl_whitening **whitening) {
     int code = check(node, attrs, samples);
@@ -101,7 +127,9 @@ int bl_whitening_setup(struct bl_node *node, const struct bl_nd_attrs *attrs, co
     w->down = samples->flat ? 1 : patches_along(samples, node->in[0]->h, 0);
     w->across = samples->flat ? 1 : patches_along(samples, node->in[0]->w, 1);
     if (w->down < 1 || w->across < 1) return bl_fail(BLANCH_EINPUT, "%s: the kernel is larger than its input", node->name);
-    w->splits = samples->matrices == 1 && w->features <= SMALL ? PARTS : 1;
+    w->depthwise = samples->matrices > 1 && samples->block == 1 && !samples->flat && w->taps <= MOST_TAPS &&
+                   attrs->refresh <= 1;
+    w->splits = w->depthwise ? depthwise_parts(w) : samples->matrices == 1 && w->features <= SMALL ? PARTS : 1;
     w->samples = patches_of(w, bl_node_batch(node)) * samples->interleave;
     w->narrow = samples->matrices > 1 && samples->block < 16 ? samples->block : 0;
     w->vec_block = bl_vec(node->dev, samples->block);
@@ -122,9 +150,10 @@ int bl_whitening_prepare(struct bl_whitening *w) {
     };
     const struct bl_define matrix[] = {{"VEC", w->vec_row}};
     int code = 0;
-    for (int i = 0; i < KERNELS && !code && bl_node_training(w->node); i++)
+    int last = w->refresh_counter ? KERNELS : VARIANCE;
+    for (int i = 0; i < last && !code && bl_node_training(w->node); i++)
         code = i < MEAN ? bl_kernel_get(w->node->dev, "whitening", kernel_names[i], samples, BL_COUNT(samples), &w->kernel[i])
-                        : bl_kernel_get(w->node->dev, "nd_inverse_sqrt", kernel_names[i], matrix, 1, &w->kernel[i]);
+                        : bl_kernel_get(w->node->dev, i < VARIANCE ? "nd_inverse_sqrt" : "nd_refresh", kernel_names[i], matrix, 1, &w->kernel[i]);
     return code;
 }
 
@@ -132,7 +161,9 @@ void bl_whitening_free(struct bl_whitening *w) { free(w); }
 
 int64_t bl_whitening_features(const struct bl_whitening *w) { return w->features; }
 bool bl_whitening_constant(const struct bl_whitening *w) { return w->constant; }
-bool bl_whitening_has_backward(const struct bl_whitening *w) { return !w->constant && w->node->in[0]->grad; }
+bool bl_whitening_has_backward(const struct bl_whitening *w) {
+    return !w->constant && !w->attrs.constant_grad && w->node->in[0]->grad;
+}
 struct bl_mem *bl_whitening_mean(const struct bl_whitening *w) { return w->constant ? w->running_mean->data.mem : w->mean->mem; }
 struct bl_mem *bl_whitening_deconv(const struct bl_whitening *w) {
     return w->constant ? w->running_deconv->data.mem : w->deconv->mem;
@@ -153,6 +184,11 @@ static struct bl_range over_rows(const struct bl_whitening *w, bool lanes) {
     size_t items = (size_t)((rows + rows_each(w) - 1) / rows_each(w));
     if (bl_on_cpu(w->node->dev)) return BL_GROUPS1(1, items);
     return BL_ITEMS(lanes ? (size_t)(w->features / w->vec_row) : 1, items);
+}
+
+static struct bl_range over_matrices(const struct bl_whitening *w) {
+    size_t matrices = (size_t)w->geometry.matrices;
+    return bl_on_cpu(w->node->dev) ? BL_GROUPS1(matrices) : BL_ITEMS(matrices);
 }
 
 /* `items` ranges of patches or image rows; on a CPU one item does whole pixels, elsewhere they are shared out. */
@@ -192,7 +228,7 @@ static int sample_mean(struct bl_whitening *w, int64_t patches) {
     struct bl_range range = bl_on_cpu(w->node->dev) ? BL_GROUPS1(1, (size_t)((count + each - 1) / each)) : BL_ITEMS(1, (size_t)count);
     return bl_launch(w->kernel[MEAN], range, BL_MEM(w->partial->mem), BL_I32(items), BL_I32(w->geometry.matrices),
                      BL_I32(w->geometry.block), BL_I32(w->taps), BL_I32(w->geometry.interleave),
-                     BL_I32(is_strided(&w->geometry)), BL_F32(1.0 / (double)(patches * w->geometry.interleave)),
+                     BL_I32(is_strided(&w->geometry)), BL_I32(w->depthwise), BL_F32(1.0 / (double)(patches * w->geometry.interleave)),
                      BL_F32(w->attrs.momentum), BL_I32(each), BL_MEM(w->row_mean->mem), BL_MEM(w->mean->mem),
                      BL_MEM(w->running_mean->data.mem));
 }
@@ -208,7 +244,20 @@ static int gather(struct bl_whitening *w, int64_t patches, int64_t *part) {
                      BL_I32(chunk), BL_MEM(w->row_mean->mem), BL_MEM(w->rows->mem));
 }
 
+static int covariance_depthwise(struct bl_whitening *w, int64_t patches) {
+    int64_t chunk = (patches + w->splits - 1) / w->splits, items = (patches + chunk - 1) / chunk;
+    size_t vectors = (size_t)(w->node->in[0]->c / w->vec_channels);
+    struct bl_range range = bl_on_cpu(w->node->dev) ? BL_GROUPS1(vectors, (size_t)items) : BL_ITEMS(vectors, (size_t)items);
+    int code = bl_launch(w->kernel[COVARIANCE_DEPTHWISE], range, BL_MEM(w->node->in[0]->mem), GEOMETRY(w), BL_I32(patches),
+                         BL_I32(chunk), BL_MEM(w->row_mean->mem), BL_MEM(w->parts->mem));
+    if (code) return code;
+    return bl_launch(w->kernel[COVARIANCE_LANES], over_rows(w, false), BL_MEM(w->parts->mem), BL_I32(items),
+                     BL_I32(w->geometry.matrices), BL_I32(w->features), BL_F32(1.0 / (double)patches), BL_F32(w->attrs.eps),
+                     BL_I32(rows_each(w)), BL_MEM(w->w->mem), BL_MEM(w->squares->mem));
+}
+
 static int covariance(struct bl_whitening *w, int64_t patches) {
+    if (w->depthwise) return covariance_depthwise(w, patches);
     int64_t part, f = w->features, samples = patches * w->geometry.interleave;
     int code = gather(w, patches, &part);
     if (code) return code;
@@ -253,9 +302,7 @@ static int next_w(struct bl_whitening *w, int k) {
 static int inverse_sqrt(struct bl_whitening *w) {
     int64_t count = w->geometry.matrices * w->features;
     int last = w->attrs.n_iter - 1, each = rows_each(w);
-    size_t matrices = (size_t)w->geometry.matrices;
-    struct bl_range range = bl_on_cpu(w->node->dev) ? BL_GROUPS1(matrices) : BL_ITEMS(matrices);
-    int code = bl_launch(w->kernel[NORM], range, BL_MEM(w->squares->mem), BL_I32(matrices), BL_I32(w->features), BL_MEM(w->scalars->mem));
+    int code = bl_launch(w->kernel[NORM], over_matrices(w), BL_MEM(w->squares->mem), BL_I32(w->geometry.matrices), BL_I32(w->features), BL_MEM(w->scalars->mem));
     if (!code) code = bl_launch(w->kernel[BEGIN], over_rows(w, true), BL_MEM(w->w->mem), BL_MEM(w->scalars->mem), BL_I32(count),
                                 BL_I32(w->features), BL_I32(each), BL_MEM(w->z->mem));
     for (int k = 0; k < last && !code; k++) {
@@ -277,16 +324,73 @@ static bool is_frozen(struct bl_whitening *w) {
     return frozen;
 }
 
+/* --- between refreshes ------------------------------------------------------------------------ */
+
+/* Whether this step keeps the last refresh's directions; moves on the counter. */
+static bool is_stale(struct bl_whitening *w) {
+    if (!w->refresh_counter) return false;
+    int64_t step = w->refresh_counter->value++;
+    return step >= EXACT_STEPS && step % w->attrs.refresh != 0;
+}
+
+/* v_r = trace(S)/F, while w holds S. */
+static int keep_variance(struct bl_whitening *w) {
+    return bl_launch(w->kernel[VARIANCE], over_matrices(w), BL_MEM(w->w->mem), BL_I32(w->geometry.matrices), BL_I32(w->features),
+                     BL_MEM(w->last_variance->data.mem));
+}
+
+/* D = D_r sqrt(v_r / v) from the centred rows. */
+static int rescale(struct bl_whitening *w, int64_t patches) {
+    int64_t samples = patches * w->geometry.interleave, part, chunks, chunk = chunk_of(w, samples, SQUARE_CHUNKS, &chunks);
+    int matrices = w->geometry.matrices, each = rows_each(w), code = gather(w, patches, &part);
+    struct bl_range sums = bl_on_cpu(w->node->dev) ? BL_GROUPS1((size_t)matrices, (size_t)chunks) : BL_ITEMS((size_t)matrices, (size_t)chunks);
+    if (!code) code = bl_launch(w->kernel[SQUARES], sums, BL_MEM(w->rows->mem), BL_I32(matrices), BL_I32(w->features), BL_I64(samples),
+                                BL_I64(chunk), BL_I32(chunks), BL_MEM(w->square_parts->mem));
+    if (!code) code = bl_launch(w->kernel[FACTOR], over_matrices(w), BL_MEM(w->square_parts->mem), BL_I32(chunks), BL_I32(matrices),
+                                BL_F32(1.0 / ((double)samples * (double)w->features)), BL_F32(w->attrs.eps),
+                                BL_MEM(w->last_variance->data.mem), BL_MEM(w->factors->mem));
+    if (code) return code;
+    return bl_launch(w->kernel[RESCALE], over_rows(w, true), BL_MEM(w->last_deconv->data.mem), BL_MEM(w->factors->mem),
+                     BL_I32(matrices * w->features), BL_I32(w->features), BL_I32(each), BL_F32(w->attrs.momentum), BL_MEM(w->deconv->mem),
+                     BL_MEM(w->running_deconv->data.mem));
+}
+
+/* What comes through the mean, shared by the samples. */
+static int mean_backward(struct bl_whitening *w, struct bl_mem *dmean, int64_t samples) {
+    return bl_launch(w->kernel[BACK_MEAN], over_rows(w, false), BL_MEM(dmean), BL_I32(w->geometry.matrices),
+                     BL_I32(w->geometry.block), BL_I32(w->taps), BL_I32(w->depthwise), BL_F32(1.0 / (double)samples),
+                     BL_I32(rows_each(w)), BL_MEM(w->dmean->mem));
+}
+
+/* drows from the gradient through v. */
+static int rescale_backward(struct bl_whitening *w, struct bl_mem *dmean, struct bl_mem *ddeconv, int64_t samples) {
+    int64_t count = w->geometry.matrices * w->features, chunks, chunk = chunk_of(w, samples, INT32_MAX, &chunks);
+    int each = rows_each(w);
+    bool cpu = bl_on_cpu(w->node->dev);
+    int code = bl_launch(w->kernel[BACK_DOTS], over_rows(w, false), BL_MEM(ddeconv), BL_MEM(w->deconv->mem), BL_I32(count),
+                         BL_I32(w->features), BL_I32(each), BL_MEM(w->dots_w->mem));
+    if (!code) code = bl_launch(w->kernel[BACK_FACTOR], over_matrices(w), BL_MEM(w->dots_w->mem), BL_I32(w->geometry.matrices),
+                                BL_I32(w->features), BL_F32(1.0 / ((double)samples * (double)w->features)), BL_MEM(w->factors->mem));
+    if (!code) code = bl_launch(w->kernel[SCALE_ROWS], cpu ? BL_GROUPS1(1, (size_t)chunks) : BL_ITEMS((size_t)(w->features / w->vec_row), (size_t)chunks),
+                                BL_MEM(w->rows->mem), BL_MEM(w->factors->mem), BL_I32(w->geometry.matrices), BL_I32(w->features),
+                                BL_I64(samples), BL_I64(chunk), BL_MEM(w->drows->mem));
+    return code ? code : mean_backward(w, dmean, samples);
+}
+
 int bl_whitening_forward(struct bl_whitening *w, const struct bl_run *run) {
     w->constant = !run->training || is_frozen(w);
     if (w->constant) return 0;
     int64_t patches = patches_of(w, run->n);
+    w->stale = is_stale(w);
     bl_node_phase(w->node, BL_COVARIANCE);
     int code = sample_mean(w, patches);
-    if (!code) code = covariance(w, patches);
-    if (code) return code;
+    if (!code) code = w->stale ? rescale(w, patches) : covariance(w, patches);
+    if (code || w->stale) return code;
+    if (w->refresh_counter && (code = keep_variance(w))) return code;
     bl_node_phase(w->node, BL_INVERSE_SQRT);
-    return inverse_sqrt(w);
+    code = inverse_sqrt(w);
+    if (code || !w->refresh_counter) return code;
+    return bl_mem_copy(w->deconv->mem, 0, w->last_deconv->data.mem, 0, 4 * (size_t)w->size);
 }
 
 /* --- backward --------------------------------------------------------------------------------- */
@@ -324,12 +428,12 @@ static int inverse_sqrt_backward(struct bl_whitening *w, struct bl_mem *ddeconv)
     if (code) return code;
     code = bl_launch(w->kernel[BACK_DOTS], over_rows(w, false), BL_MEM(w->wbar->mem), BL_MEM(w->w->mem), BL_I32(count),
                      BL_I32(w->features), BL_I32(each), BL_MEM(w->dots_w->mem));
-    struct bl_range range = bl_on_cpu(w->node->dev) ? BL_GROUPS1(matrices) : BL_ITEMS(matrices);
-    if (!code) code = bl_launch(w->kernel[BACK_NORM], range, BL_MEM(w->dots_w->mem), BL_MEM(w->dots->mem), BL_I32(matrices),
+    if (!code) code = bl_launch(w->kernel[BACK_NORM], over_matrices(w), BL_MEM(w->dots_w->mem), BL_MEM(w->dots->mem), BL_I32(matrices),
                                 BL_I32(w->features), BL_MEM(w->scalars->mem));
     if (code) return code;
     return bl_launch(w->kernel[BACK_FINISH], over_rows(w, false), BL_MEM(w->wbar->mem), BL_MEM(w->w->mem), BL_MEM(w->scalars->mem),
-                     BL_I32(matrices), BL_I32(w->geometry.block), BL_I32(w->taps), BL_I32(each), BL_MEM(w->n->mem));
+                     BL_I32(matrices), BL_I32(w->geometry.block), BL_I32(w->taps), BL_I32(w->depthwise), BL_I32(each),
+                     BL_MEM(w->n->mem));
 }
 
 /* drows = 2/samples X Sbar; the mean's own gradient through the centring vanishes, as the centred rows sum to zero. */
@@ -340,21 +444,24 @@ static int rows_backward(struct bl_whitening *w, struct bl_mem *dmean, int64_t s
         .c = w->drows->mem, .lda = stride, .ldb = f, .ldc = stride, .batch = w->geometry.matrices, .stride_a = f,
         .stride_b = f * f, .stride_c = f,
     };
-    int code = bl_gemm(w->node->dev, &product);
-    if (code) return code;
-    return bl_launch(w->kernel[BACK_MEAN], over_rows(w, false), BL_MEM(dmean), BL_I32(w->geometry.matrices),
-                     BL_I32(w->geometry.block), BL_I32(w->taps), BL_F32(1.0 / (double)samples), BL_I32(rows_each(w)),
-                     BL_MEM(w->dmean->mem));
+    int code = w->depthwise ? 0 : bl_gemm(w->node->dev, &product);
+    return code ? code : mean_backward(w, dmean, samples);
 }
 
 int bl_whitening_backward(struct bl_whitening *w, const struct bl_run *run, struct bl_mem *dmean, struct bl_mem *ddeconv) {
     int64_t patches = patches_of(w, run->n), samples = patches * w->geometry.interleave;
     const struct bl_tensor *x = w->node->in[0];
     bl_node_phase(w->node, BL_WHITEN_BACKWARD);
-    int code = inverse_sqrt_backward(w, ddeconv);
-    if (!code) code = rows_backward(w, dmean, samples);
+    int code = w->stale ? rescale_backward(w, dmean, ddeconv, samples) : inverse_sqrt_backward(w, ddeconv);
+    if (!code && !w->stale) code = rows_backward(w, dmean, samples);
     if (code) return code;
     int64_t lines = (int64_t)run->n * x->h, items, chunk = chunk_of(w, lines, INT32_MAX, &items);
-    return bl_launch(w->kernel[SCATTER], over_samples(w, items), BL_MEM(w->drows->mem), BL_MEM(w->dmean->mem),
-                     GEOMETRY(w), BL_I32(lines), BL_I32(chunk), BL_MEM(x->grad->mem));
+    if (!w->depthwise)
+        return bl_launch(w->kernel[SCATTER], over_samples(w, items), BL_MEM(w->drows->mem), BL_MEM(w->dmean->mem), GEOMETRY(w),
+                         BL_I32(lines), BL_I32(chunk), BL_MEM(x->grad->mem));
+    struct bl_range range = bl_on_cpu(w->node->dev) ? BL_GROUPS1(1, (size_t)items)
+                                                    : BL_ITEMS((size_t)(x->c / w->vec_channels), (size_t)items);
+    return bl_launch(w->kernel[SCATTER_DEPTHWISE], range, BL_MEM(x->mem), BL_MEM(w->row_mean->mem), BL_MEM(w->n->mem),
+                     BL_MEM(w->dmean->mem), GEOMETRY(w), BL_F32(2.0 / (double)samples), BL_I32(lines), BL_I32(chunk),
+                     BL_MEM(x->grad->mem));
 }

@@ -39,6 +39,9 @@ static const struct setting settings[] = {
     {"nd_momentum", FLOAT, false, AT(network.nd.momentum)},
     {"sampling_stride", INT, false, AT(network.nd.sampling_stride)},
     {"block_fc", INT, false, AT(network.nd.block_fc)},
+    {"refresh", INT, false, AT(network.nd.refresh)},
+    {"constant_gradient", INT, false, AT(network.nd.constant_gradient)},
+    {"channel_deconv", INT, false, AT(network.nd.channel_deconv)},
     {"freeze", INT, false, AT(network.nd.freeze)},
 };
 

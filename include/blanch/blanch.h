@@ -80,6 +80,10 @@ struct blanch_nd_options {
     int sampling_stride;                    // of the covariance's samples, 3
     int block_fc;                           // features whitened together in linear layers, 512 (CIFAR) or 64 (ImageNet)
     int freeze;                             // 1: freeze every layer after 100 steps; -1: none; 0: the network's own choice
+    int refresh;                            // the whitening is computed in the first 20 steps and every refresh-th; in between
+                                            // its directions are kept, mean and scale are current (0, 1: at every step)
+    int constant_gradient;                  // 1: the gradient stops at the whitening (for ablation; learns worse)
+    int channel_deconv;                     // of a BN network: block of a ChannelDeconv layer before the classifier; 0: none
     float eps;                              // added to the covariance's diagonal, 1e-5
     float momentum;                         // of the running buffers, 0.1
 };
