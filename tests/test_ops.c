@@ -1,4 +1,4 @@
-/* Every operation, forward against the plain reference (ref.c) and backward against central differences of the reference,
+/* Every operation, forward against the plain reference (host/train) and backward against central differences of the reference,
  * at odd sizes and batch 1. A row is a case; the harness knows no operation but for the loss's labels. */
 #include <math.h>
 #include <setjmp.h>
@@ -8,21 +8,27 @@
 #include <string.h>
 #include <cmocka.h>
 #include "graph/graph.h"
-#include "ref.h"
+#include "train/reference.h"
 
 struct row {
     const char *name, *op;
     union {
         struct bl_conv_attrs conv; struct bl_nd_conv_attrs nd_conv; struct bl_linear_attrs linear; struct bl_nd_linear_attrs nd_linear;
         struct bl_batchnorm_attrs norm; struct bl_pool_attrs pool; struct bl_slice_attrs slice; struct bl_dropout_attrs dropout;
+        struct bl_channel_deconv_attrs channel_deconv;
     } attrs;
     int shape[4], shape2[4];
     bool eval;
     double tolerance;                       // relative to the largest expected value; 0: 1e-4
+    int64_t counter;                        // where the layer's counters stand
 };
 
 #define CONV(ci, co, kh, kw, s, p, q, d, g) {ci, co, {kh, kw}, {s, s}, {p, q}, {d, d}, g, 1}
 #define ND(b, it, st) {.block = b, .n_iter = it, .freeze_iter = 100, .cov_sampling_stride = {st, st}, .eps = 1e-3f, .momentum = 0.1f}
+
+#define FREEZING(b, it, st) {.block = b, .n_iter = it, .freeze = 1, .freeze_iter = 100, .cov_sampling_stride = {st, st}, .eps = 1e-3f, .momentum = 0.1f}
+
+#define REFRESHED(b, it, st) {.refresh = 5, .block = b, .n_iter = it, .freeze_iter = 100, .cov_sampling_stride = {st, st}, .eps = 1e-3f, .momentum = 0.1f}
 
 static struct row rows[] = {
     {"conv 3x3", "conv2d", {.conv = CONV(5, 7, 3, 3, 1, 1, 1, 1, 1)}, {2, 5, 9, 11}},
@@ -60,6 +66,8 @@ static struct row rows[] = {
     {"slice to the edge", "slice_channels", {.slice = {5, 0}}, {2, 9, 3, 3}},
     {"flatten", "flatten", {{0}}, {3, 5, 2, 3}},
     {"dropout in evaluation", "dropout", {.dropout = {0.5f}}, {2, 3, 4, 5}, .eval = true},
+    {"dropout", "dropout", {.dropout = {0.3f}}, {3, 5, 4, 7}},
+    {"dropout of one value", "dropout", {.dropout = {0.5f}}, {1, 1, 1, 1}},
     {"softmax cross-entropy", "softmax_cross_entropy", {{0}}, {5, 11, 1, 1}},
     {"softmax cross-entropy, batch 1", "softmax_cross_entropy", {{0}}, {1, 100, 1, 1}},
     {"nd conv one block", "nd_conv2d", {.nd_conv = {CONV(4, 5, 3, 3, 1, 1, 1, 1, 1), ND(4, 5, 1)}}, {2, 4, 6, 5}, .tolerance = 1e-3},
@@ -72,7 +80,18 @@ static struct row rows[] = {
     {"nd conv 2x3 dilated", "nd_conv2d", {.nd_conv = {CONV(2, 3, 2, 3, 1, 1, 2, 2, 1), ND(2, 5, 2)}}, {4, 2, 7, 6}, .tolerance = 1e-3},
     {"nd conv in evaluation", "nd_conv2d", {.nd_conv = {CONV(6, 4, 3, 3, 1, 1, 1, 1, 1), ND(2, 5, 2)}}, {2, 6, 5, 5}, .eval = true},
     {"nd linear", "nd_linear", {.nd_linear = {{12, 5, 1}, ND(4, 5, 1)}}, {9, 12, 1, 1}, .tolerance = 1e-3},
+    {"nd conv, the last step before it freezes", "nd_conv2d", {.nd_conv = {CONV(4, 5, 3, 3, 1, 1, 1, 1, 1), FREEZING(4, 5, 2)}}, {3, 4, 6, 5}, .tolerance = 1e-3, .counter = 100},
+    {"nd conv frozen", "nd_conv2d", {.nd_conv = {CONV(6, 5, 3, 3, 1, 1, 1, 1, 1), FREEZING(2, 5, 2)}}, {2, 6, 6, 5}, .counter = 101},
+    {"nd conv, frozen for the last time", "nd_conv2d", {.nd_conv = {CONV(4, 5, 1, 1, 1, 0, 0, 1, 1), FREEZING(4, 5, 2)}}, {2, 4, 6, 5}, .counter = 999},
+    {"nd conv between refreshes", "nd_conv2d", {.nd_conv = {CONV(6, 5, 3, 3, 1, 1, 1, 1, 1), REFRESHED(2, 5, 2)}}, {2, 6, 6, 5}, .tolerance = 1e-3, .counter = 21},
+    {"nd conv refreshed", "nd_conv2d", {.nd_conv = {CONV(6, 5, 3, 3, 1, 1, 1, 1, 1), REFRESHED(2, 5, 2)}}, {3, 6, 6, 5}, .tolerance = 1e-3, .counter = 25},
+    {"nd conv depthwise between refreshes", "nd_conv2d", {.nd_conv = {CONV(5, 5, 3, 3, 1, 1, 1, 1, 5), REFRESHED(1, 5, 2)}}, {3, 5, 6, 5}, .tolerance = 1e-3, .counter = 99},
+    {"nd linear between refreshes", "nd_linear", {.nd_linear = {{12, 5, 1}, REFRESHED(4, 5, 1)}}, {9, 12, 1, 1}, .tolerance = 1e-3, .counter = 22},
     {"nd linear in evaluation", "nd_linear", {.nd_linear = {{12, 5, 1}, ND(12, 5, 1)}}, {7, 12, 1, 1}, .eval = true},
+    {"channel deconv", "channel_deconv", {.channel_deconv = {4, 5, 2, 1e-2f, 0.1f}}, {3, 8, 5, 4}, .tolerance = 1e-3, .counter = 1},
+    {"channel deconv with a remainder, first batch", "channel_deconv", {.channel_deconv = {4, 5, 3, 1e-2f, 0.1f}}, {2, 10, 7, 5}, .tolerance = 1e-3},
+    {"channel deconv of features", "channel_deconv", {.channel_deconv = {4, 5, 3, 1e-2f, 0.1f}}, {9, 11, 1, 1}, .tolerance = 1e-3, .counter = 1},
+    {"channel deconv in evaluation", "channel_deconv", {.channel_deconv = {4, 5, 3, 1e-2f, 0.1f}}, {2, 10, 4, 5}, .eval = true, .counter = 1},
 };
 
 static struct blanch_device *device;
@@ -118,8 +137,8 @@ struct test_case {
     struct bl_graph *graph;
     struct bl_node *node;
     struct bl_tensor *in[2];
-    struct ref_layer layer;
-    struct ref_tensor x[2];
+    struct bl_ref_layer layer;
+    struct bl_ref_tensor x[2];
     int inputs, n;
     double *grad_y;
     int32_t *labels;
@@ -142,20 +161,23 @@ static void build(struct test_case *t) {
 
 /* Random inputs, parameters and buffers, the same on both sides. */
 static void fill(struct test_case *t) {
-    t->layer = (struct ref_layer){.op = t->row->op, .attrs = &t->row->attrs, .training = !t->row->eval, .labels = t->labels};
+    t->layer = (struct bl_ref_layer){.op = t->row->op, .attrs = &t->row->attrs, .training = !t->row->eval, .labels = t->labels, .seed = 1, .step = 1};
     for (int k = 0; k < t->inputs; k++) {
         const int *s = k ? t->row->shape2 : t->row->shape;
-        t->x[k] = (struct ref_tensor){s[0], s[1], s[2], s[3], NULL};
-        t->x[k].v = random_values(ref_count(&t->x[k]), 10 + (uint64_t)k, 1.5, 0.4);
-        float *values = narrow(t->x[k].v, ref_count(&t->x[k]));
+        t->x[k] = (struct bl_ref_tensor){s[0], s[1], s[2], s[3], NULL};
+        t->x[k].v = random_values(bl_ref_count(&t->x[k]), 10 + (uint64_t)k, 1.5, 0.4);
+        float *values = narrow(t->x[k].v, bl_ref_count(&t->x[k]));
         check(bl_tensor_write(t->graph, t->in[k], t->n, values));
         free(values);
     }
     for (int i = 0; i < t->node->params + t->node->buffers; i++) {
         bool buffer = i >= t->node->params;
         struct bl_param *p = buffer ? t->node->buffer[i - t->node->params] : t->node->param[i];
-        if (p->counter) continue;
-        bool square = p->dims > 1 && buffer, variance = strstr(p->name, "running_var");
+        if (p->counter) {
+            t->layer.counter[i - t->node->params] = p->value = t->row->counter;
+            continue;
+        }
+        bool square = p->dims > 1 && buffer, variance = strstr(p->name, "_var");
         double *v = random_values((size_t)p->data.count, 20 + (uint64_t)i, buffer ? 0.1 : 0.4, 0);
         int64_t side = square ? p->shape[p->dims - 1] : 1;
         for (int64_t j = 0; j < p->data.count; j++) {
@@ -175,18 +197,19 @@ static void fill(struct test_case *t) {
     bl_graph_touch(t->graph);
 }
 
-/* sum(y * grad_y) of the reference; buffers are left as they were. */
+/* sum(y * grad_y) of the reference at the counters of the case; buffers are left as they were. */
 static double objective(struct test_case *t) {
-    struct ref_layer copy = t->layer;
-    struct ref_tensor y;
+    struct bl_ref_layer copy = t->layer;
+    struct bl_ref_tensor y;
     double sum = 0;
     for (int i = 0; i < t->node->buffers; i++)
         if (copy.buffer[i]) {
             size_t bytes = sizeof(double) * (size_t)t->node->buffer[i]->data.count;
             copy.buffer[i] = memcpy(malloc(bytes), t->layer.buffer[i], bytes);
         }
-    ref_forward(&copy, t->x, t->inputs, &y);
-    for (size_t i = 0; i < ref_count(&y); i++) sum += y.v[i] * t->grad_y[i];
+    for (int i = 0; i < t->node->buffers; i++) copy.counter[i] = t->row->counter;
+    check(bl_ref_forward(&copy, t->x, t->inputs, &y));
+    for (size_t i = 0; i < bl_ref_count(&y); i++) sum += y.v[i] * t->grad_y[i];
     for (int i = 0; i < t->node->buffers; i++) free(copy.buffer[i]);
     free(y.v);
     return sum;
@@ -210,9 +233,9 @@ static void check_gradient(struct test_case *t, const char *what, double *values
 
 static void check_backward(struct test_case *t) {
     for (int k = 0; k < t->inputs; k++) {
-        float *got = calloc(ref_count(&t->x[k]), sizeof *got);
+        float *got = calloc(bl_ref_count(&t->x[k]), sizeof *got);
         check(bl_tensor_read(t->graph, t->in[k]->grad, t->n, got));
-        check_gradient(t, k ? "grad_x2" : "grad_x", t->x[k].v, ref_count(&t->x[k]), got);
+        check_gradient(t, k ? "grad_x2" : "grad_x", t->x[k].v, bl_ref_count(&t->x[k]), got);
         free(got);
     }
     for (int i = 0; i < t->node->params; i++) {
@@ -224,19 +247,21 @@ static void check_backward(struct test_case *t) {
     }
 }
 
-static void check_forward(struct test_case *t, const struct ref_tensor *y, double tolerance) {
-    float *got = calloc(3 * ref_count(y), sizeof *got);
+static void check_forward(struct test_case *t, const struct bl_ref_tensor *y, double tolerance) {
+    float *got = calloc(3 * bl_ref_count(y), sizeof *got);
     assert_non_null(got);
     check(bl_tensor_read(t->graph, t->node->out, t->n, got));
     if (t->labels)
         for (int i = 0; i < t->n; i++) got[i] = got[3 * i];
-    compare("y", got, y->v, ref_count(y), 1, tolerance);
+    compare("y", got, y->v, bl_ref_count(y), 1, tolerance);
     free(got);
 }
 
 static void check_buffers(struct test_case *t, double tolerance) {
     for (int i = 0; i < t->node->buffers; i++) {
         struct bl_param *p = t->node->buffer[i];
+        if (p->counter && p->value != t->layer.counter[i])
+            fail_msg("%s: got %d, expected %d", p->name, (int)p->value, (int)t->layer.counter[i]);
         if (p->counter) continue;
         float *got = calloc((size_t)p->data.count, sizeof *got);
         check(bl_param_read(p, got));
@@ -245,13 +270,13 @@ static void check_buffers(struct test_case *t, double tolerance) {
     }
 }
 
-static void set_grad_y(struct test_case *t, const struct ref_tensor *y) {
-    t->grad_y = random_values(ref_count(y), 30, 1, 0);
+static void set_grad_y(struct test_case *t, const struct bl_ref_tensor *y) {
+    t->grad_y = random_values(bl_ref_count(y), 30, 1, 0);
     if (t->labels) {                        // the mean over the images; no gradient comes in
         for (int i = 0; i < t->n; i++) t->grad_y[i] = 1.0 / t->n;
         return;
     }
-    float *values = narrow(t->grad_y, ref_count(y));
+    float *values = narrow(t->grad_y, bl_ref_count(y));
     check(bl_tensor_write(t->graph, t->node->out->grad, t->n, values));
     free(values);
 }
@@ -275,9 +300,9 @@ static void run_case(void **state) {
         check(bl_mem_write(bl_graph_labels(t.graph)->mem, 0, 4 * (size_t)t.n, t.labels));
     }
     fill(&t);
-    struct ref_tensor y;
+    struct bl_ref_tensor y;
     check(bl_graph_forward(t.graph, t.n, !t.row->eval));
-    ref_forward(&t.layer, t.x, t.inputs, &y);
+    check(bl_ref_forward(&t.layer, t.x, t.inputs, &y));
     check_forward(&t, &y, tolerance);
     check_buffers(&t, tolerance);
     set_grad_y(&t, &y);
