@@ -5,7 +5,8 @@
  *   Sbar = Wbar_0/s - W_0 (<Wbar_0, W_0>/s + <Dbar, Z_K>/(2 s^1.5))
  *
  * Matrices: (matrices, F, F), features in the order of the weights: f = taps*i + r. Sample rows have them as r*block + i
- * (whitening.cl): covariance() and back_finish() go from one order to the other, and mean() gives both.
+ * (whitening.cl): covariance() and back_finish() go from one order to the other, and mean() gives both. Depthwise layers
+ * (`depthwise`, block 1) have the matrices last instead, a channel each.
  * scalars: (matrices, 4): s, 1/s, 1/sqrt(s), the factor of W_0 in Sbar.
  *
  * A work-item takes `each` rows of a matrix (dimension 1, counted over all matrices) and vectors of columns in turn
@@ -60,7 +61,7 @@ float total16(float16 v)
  * partial: (chunks, taps, C), what each tap met; whitening.cl says which channels a feature is. An item takes `each`
  * features. */
 kernel void mean(global const float *partial, int chunks, int matrices, int block, int taps, int interleave, int strided,
-                 float scale, float momentum, int each, global float *row_mean, global float *mean, global float *running)
+                 int depthwise, float scale, float momentum, int each, global float *row_mean, global float *mean, global float *running)
 {
     const int features = block * taps, count = matrices * features, channels = block * interleave * matrices;
     ROWS(count);
@@ -75,7 +76,7 @@ kernel void mean(global const float *partial, int chunks, int matrices, int bloc
         }
         sum *= scale;
         const int to = matrix * features + i * taps + r;
-        row_mean[at] = sum;
+        row_mean[depthwise ? r * matrices + matrix : at] = sum;
         mean[to] = sum;
         running[to] += momentum * (sum - running[to]);
     }
@@ -102,6 +103,27 @@ kernel void covariance(global const float *parts, int splits, int matrices, int 
         vec square = (vec)(0.0f);
         for (int j = 0; j < features; j += VEC) square += LOAD(to + j) * LOAD(to + j);
         squares[row] = TOTAL(square);
+    }
+}
+
+/* The same from sums of products of taps a <= b: (splits, F*(F+1)/2, matrices), of channels whitened alone. */
+kernel void covariance_lanes(global const float *parts, int splits, int matrices, int features, float scale, float eps,
+                             int each, global float *s, global float *squares)
+{
+    const int count = matrices * features, pairs = features * (features + 1) / 2;
+    ROWS(count);
+    for (int row = first; row < end; row++) {
+        const int f = row % features, matrix = row / features;
+        float square = 0.0f;
+        for (int j = 0; j < features; j++) {
+            const int a = min(f, j), pair = a * features - a * (a - 1) / 2 + max(f, j) - a;
+            float sum = 0.0f;
+            for (int c = 0; c < splits; c++) sum += parts[((size_t)c * pairs + pair) * matrices + matrix];
+            sum = scale * sum + (f == j ? eps : 0.0f);
+            s[(size_t)row * features + j] = sum;
+            square += sum * sum;
+        }
+        squares[row] = square;
     }
 }
 
@@ -243,7 +265,7 @@ kernel void back_norm(global const float *dots_w, global const float *dots_z, in
 
 /* Sbar in the rows' order. */
 kernel void back_finish(global const float *wbar, global const float *w, global const float *scalars, int matrices,
-                        int block, int taps, int each, global float *sbar)
+                        int block, int taps, int depthwise, int each, global float *sbar)
 {
     const int features = block * taps, count = matrices * features;
     ROWS(count);
@@ -255,19 +277,22 @@ kernel void back_finish(global const float *wbar, global const float *w, global 
         for (int r = 0; r < taps; r++)
             for (int i = 0; i < block; i++) {
                 const size_t from = at + taps * i + r;
-                to[r * block + i] = a * wbar[from] - b * w[from];
+                const float value = a * wbar[from] - b * w[from];
+                if (depthwise) sbar[((size_t)f * features + r) * matrices + row / features] = value;
+                else to[r * block + i] = value;
             }
     }
 }
 
 /* The gradient of the mean in the rows' order, shared by the samples. */
-kernel void back_mean(global const float *dmean, int matrices, int block, int taps, float scale, int each,
+kernel void back_mean(global const float *dmean, int matrices, int block, int taps, int depthwise, float scale, int each,
                       global float *row_mean)
 {
     const int features = block * taps, count = matrices * features;
     ROWS(count);
     for (int at = first; at < end; at++) {
         const int matrix = at / features, place = at % features;
-        row_mean[at] = scale * dmean[matrix * features + place % block * taps + place / block];
+        const float value = scale * dmean[matrix * features + place % block * taps + place / block];
+        row_mean[depthwise ? place * matrices + matrix : at] = value;
     }
 }

@@ -18,6 +18,9 @@
  *  TAPS_Y, TAPS_X  size of a patch
  *  STEP_Y, STEP_X  distance of patches (1 where FLAT is set)
  *  FLAT            0: patches; n: every n-th pixel of the batch is a sample, of one tap
+ *
+ * Depthwise layers (block 1, a matrix a channel) need no rows: vectors run over channels, and what other layers keep as
+ * (matrices, F) or (matrices, F, F) has the channels last here. Their two kernels take channels in dimension 0.
  */
 #if !defined(VEC) || !defined(VEC_SUM) || !defined(STRIDED) || !defined(NARROW) || !defined(TAPS_Y) || !defined(TAPS_X) || \
     !defined(STEP_Y) || !defined(STEP_X) || !defined(FLAT)
@@ -231,5 +234,67 @@ kernel void scatter_samples(global const float *drows, global const float *dmean
             }
         }
 #endif
+    }
+}
+
+/* partial[c] = sums of products of centred taps a <= b over patches c*chunk...: (chunks, TAPS*(TAPS+1)/2, C), a by a. */
+kernel void covariance_depthwise(global const float *x, GEOMETRY, int patches, int chunk, global const float *mean,
+                                 global float *partial)
+{
+    const int from = get_global_id(1) * chunk, to = min(from + chunk, patches), pairs = TAPS * (TAPS + 1) / 2;
+    if (from >= patches) return;
+    partial += (size_t)get_global_id(1) * pairs * channels;
+    for (int c = get_global_id(0) * VEC_SUM; c < channels; c += get_global_size(0) * VEC_SUM) {
+        for (int pair = 0; pair < pairs; pair++) STORE_SUM((vec_sum)(0.0f), partial + pair * channels + c);
+        for (int p = from; p < to; p += 4) {
+            vec_sum tile[4][TAPS];      // so that a sum is read and written once for four patches
+            for (int i = 0; i < 4; i++) {
+                for (int tap = 0; tap < TAPS; tap++) {
+                    const long pixel = p + i < to ? PIXEL(p + i, tap / TAPS_X, tap % TAPS_X) : -2;
+                    vec_sum value = (vec_sum)(0.0f);
+                    if (pixel >= 0) value = LOAD_SUM(x + pixel * channels + c);
+                    if (pixel >= -1) value -= LOAD_SUM(mean + tap * channels + c);
+                    tile[i][tap] = value;
+                }
+            }
+            global float *out = partial + c;
+            for (int a = 0; a < TAPS; a++) {
+                for (int b = a; b < TAPS; b++, out += channels) {
+                    const vec_sum two = tile[0][a] * tile[0][b] + tile[1][a] * tile[1][b];
+                    STORE_SUM(LOAD_SUM(out) + (two + (tile[2][a] * tile[2][b] + tile[3][a] * tile[3][b])), out);
+                }
+            }
+        }
+    }
+}
+
+/* dx += scale (Sbar of this tap's row) (centred samples of the patch) + dmean, for every patch that a pixel is in. */
+kernel void scatter_depthwise(global const float *x, global const float *mean, global const float *sbar,
+                              global const float *dmean, GEOMETRY, float scale, int line_count, int chunk, global float *dx)
+{
+    const int from = get_global_id(1) * chunk, to = min(from + chunk, line_count);
+    for (int line = from; line < to; line++) {
+        const int image = line / height, y = line % height + pad_y;
+        for (int column = 0; column < width; column++) {
+            for (int tap = 0; tap < TAPS; tap++) {
+                const int ty = y - tap / TAPS_X * dilation_y, tx = column + pad_x - tap % TAPS_X * dilation_x;
+                if (ty < 0 || tx < 0 || ty % STEP_Y != 0 || tx % STEP_X != 0 || ty / STEP_Y >= down || tx / STEP_X >= across)
+                    continue;
+                const int p = (image * down + ty / STEP_Y) * across + tx / STEP_X;
+                long pixels[TAPS];
+                for (int other = 0; other < TAPS; other++) pixels[other] = PIXEL(p, other / TAPS_X, other % TAPS_X);
+                for (int c = get_global_id(0) * VEC_SUM; c < channels; c += get_global_size(0) * VEC_SUM) {
+                    vec_sum sum = (vec_sum)(0.0f);
+                    for (int other = 0; other < TAPS; other++) {
+                        vec_sum value = (vec_sum)(0.0f);
+                        if (pixels[other] >= 0) value = LOAD_SUM(x + pixels[other] * channels + c);
+                        value -= LOAD_SUM(mean + other * channels + c);
+                        sum += LOAD_SUM(sbar + (size_t)(tap * TAPS + other) * channels + c) * value;
+                    }
+                    global float *out = dx + ((long)line * width + column) * channels + c;
+                    STORE_SUM(LOAD_SUM(out) + (scale * sum + LOAD_SUM(dmean + tap * channels + c)), out);
+                }
+            }
+        }
     }
 }
