@@ -34,6 +34,7 @@ static int run(int argc, char **argv) {
         {"weight-decay", BL_OPT_FLOAT, &o.sgd.weight_decay, 0, 1e6, "X", "on every parameter (1e-3)"},
         {"init", BL_OPT_TEXT, &o.init, 0, 0, "FILE", "starts from these weights (safetensors)"},
         {"augment", BL_OPT_TEXT, &o.augment, 0, 0, "NAME", "cifar, imagenet, none (follows the input size)"},
+        {"validate", BL_OPT_INT64, &o.validate, 1, 1e12, "N", "recomputes every N-th step's layers in plain C (slow)"},
         {"quiet", BL_OPT_FLAG, &quiet, 0, 0, NULL, "no progress"},
         {0},
     };
@@ -69,6 +70,12 @@ const struct bl_command bl_command_train = {
              "Trains with SGD. DIR receives config.json, log.jsonl, last.safetensors, best.safetensors (state dicts with\n"
              "PyTorch's names), last.state.safetensors, ledger.json (time by layer and phase) and trace.json. After an\n"
              "interruption (Ctrl-C) --resume goes on with the settings of config.json, as if there had been none; with\n"
-             "more --epochs or --steps it goes on further, along the schedule of the new length.\n",
+             "more --epochs or --steps it goes on further, along the schedule of the new length.\n"
+             "\n"
+             "--validate finds the layer behind results that differ from another device's: the first step and every N-th\n"
+             "after it are first run layer by layer, each layer is recomputed on the host from the inputs that the device\n"
+             "has, and the first that differs or is not finite ends the run with exit status 1 and its name. Outputs are\n"
+             "compared on the first 8 images. Batch norm and deconvolution need the whole batch, in double precision on one\n"
+             "core: seconds to a minute a step at batch 128.\n",
     .run = run,
 };

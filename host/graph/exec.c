@@ -77,35 +77,39 @@ void bl_graph_touch(struct bl_graph *graph) { graph->version++; }
 void bl_graph_set_step(struct bl_graph *graph, uint64_t step) { graph->step = step; }
 void bl_graph_want_input_grads(struct bl_graph *graph) { graph->want_input_grads = true; }
 
-static int run_node(struct bl_graph *graph, struct bl_node *node, const struct bl_run *run, bool backward) {
+int bl_graph_run_node(struct bl_graph *graph, struct bl_node *node, const struct bl_run *run, bool backward) {
     bl_tag(graph->dev, node->index, backward ? node->op->phase_backward : node->op->phase_forward);
     int code = backward ? node->op->backward(node, run) : node->op->forward(node, run);
     return code ? bl_fail_in(code, "%s", node->name) : 0;
 }
 
-static struct bl_run run_of(const struct bl_graph *graph, int n, bool training) {
+struct bl_run bl_graph_run(const struct bl_graph *graph, int n, bool training) {
     return (struct bl_run){n, training, graph->version, graph->seed, graph->step};
+}
+
+bool bl_graph_has_backward(const struct bl_graph *graph, const struct bl_node *node) {
+    return node->op->backward && (node->out->grad || node == graph->loss);
 }
 
 int bl_graph_forward(struct bl_graph *graph, int n, bool training) {
     if (n < 1 || n > graph->batch) return bl_fail(BLANCH_EUSAGE, "%d images for a graph planned for 1 to %d", n, graph->batch);
     if (training && graph->inference) return bl_fail(BLANCH_EUSAGE, "a network made for inference cannot be trained");
     if (training) graph->version++, graph->step++;              // running buffers change
-    struct bl_run run = run_of(graph, n, training);
+    struct bl_run run = bl_graph_run(graph, n, training);
     int code = 0;
     for (size_t i = 0; i < graph->node_count && !code; i++)
-        if (!graph->nodes[i]->idle) code = run_node(graph, graph->nodes[i], &run, false);
+        if (!graph->nodes[i]->idle) code = bl_graph_run_node(graph, graph->nodes[i], &run, false);
     bl_tag(graph->dev, -1, BL_OTHER);
     return code;
 }
 
 int bl_graph_backward_from(struct bl_graph *graph, int n, bool training) {
     if (graph->inference) return bl_fail(BLANCH_EUSAGE, "a network made for inference has no backward pass");
-    struct bl_run run = run_of(graph, n, training);
+    struct bl_run run = bl_graph_run(graph, n, training);
     int code = 0;
     for (size_t i = graph->node_count; i-- > 0 && !code;) {
         struct bl_node *node = graph->nodes[i];
-        if (node->op->backward && (node->out->grad || node == graph->loss)) code = run_node(graph, node, &run, true);
+        if (bl_graph_has_backward(graph, node)) code = bl_graph_run_node(graph, node, &run, true);
     }
     bl_tag(graph->dev, -1, BL_OTHER);
     return code;
@@ -197,11 +201,11 @@ int bl_graph_find_nonfinite(struct bl_graph *graph, int n, const char **node, co
         if (found < 0) return found;
         if (found) return *node = p->name, *what = p->trainable ? "parameter" : "buffer", 0;
     }
-    struct bl_run run = run_of(graph, n, !graph->inference);
+    struct bl_run run = bl_graph_run(graph, n, !graph->inference);
     for (size_t i = 0; i < graph->node_count; i++) {
         struct bl_node *at = graph->nodes[i];
         if (at->idle) continue;
-        int code = run_node(graph, at, &run, false);
+        int code = bl_graph_run_node(graph, at, &run, false);
         if (code) return code;
         int found = nonfinite(at->out, at->out->count / at->out->n * n);
         if (found < 0) return found;
@@ -209,8 +213,8 @@ int bl_graph_find_nonfinite(struct bl_graph *graph, int n, const char **node, co
     }
     for (size_t i = graph->node_count; i-- > 0 && !graph->inference;) {
         struct bl_node *at = graph->nodes[i];
-        if (!at->op->backward || !(at->out->grad || at == graph->loss)) continue;
-        int code = run_node(graph, at, &run, true);
+        if (!bl_graph_has_backward(graph, at)) continue;
+        int code = bl_graph_run_node(graph, at, &run, true);
         if (code) return code;
         for (int k = 0; k < at->inputs + at->params; k++) {
             struct bl_tensor *t = k < at->inputs ? at->in[k]->grad : &at->param[k - at->inputs]->grad;

@@ -59,6 +59,15 @@ void bl_graph_set_step(struct bl_graph *graph, uint64_t step);
 /* The first thing, in the order parameters, outputs (run again on the batch that is there), gradients, that is not finite:
  * its name and what it is ("parameter", "buffer", "output", "gradient"); *node NULL: none. Slow: reads everything. */
 int bl_graph_find_nonfinite(struct bl_graph *graph, int n, const char **node, const char **what);
+/* One training pass over the n images that are there, node by node, forwards then backwards, with a call before and after
+ * each node; the first code other than 0 ends it. Running buffers and counters are put back at the end: the next step
+ * finds everything but the gradients as it was. Slow: a visitor may read whatever it likes. */
+struct bl_visitor {
+    void *context;
+    int (*before)(void *context, struct bl_node *node, const struct bl_run *run, bool backward);
+    int (*after)(void *context, struct bl_node *node, const struct bl_run *run, bool backward);
+};
+int bl_graph_walk(struct bl_graph *graph, int n, const struct bl_visitor *visitor);
 
 /* Host transfers in NCHW; n images. */
 int bl_tensor_write(struct bl_graph *graph, struct bl_tensor *tensor, int n, const float *nchw);

@@ -52,6 +52,9 @@ struct bl_tensor *bl_graph_tensor(struct bl_graph *graph, int life, int node, in
 int bl_graph_sort_params(struct bl_graph *graph);
 int bl_graph_make_plan(struct bl_graph *graph);                // gradients, lifetimes, offsets; allocates nothing
 int bl_graph_allocate(struct bl_graph *graph);
+struct bl_run bl_graph_run(const struct bl_graph *graph, int n, bool training);
+int bl_graph_run_node(struct bl_graph *graph, struct bl_node *node, const struct bl_run *run, bool backward);
+bool bl_graph_has_backward(const struct bl_graph *graph, const struct bl_node *node);
 int bl_graph_initialise(struct bl_graph *graph, uint64_t seed);
 
 #endif

@@ -191,9 +191,18 @@ static int next_batch(struct run *run, struct bl_batch *batch) {
     return code;
 }
 
-/* made: steps that this process has done before. */
+static int validate(struct run *run, const struct bl_batch *batch) {
+    struct bl_validation result;
+    int code = bl_network_validate(run->net, batch, run->position.step + 1, &result);
+    if (code) return code;
+    tell(run, BL_TRAIN_VALIDATED, "step %" PRId64 ": %d layers agree with plain C, largest error %.1e in %s; %.1f s",
+         run->position.step + 1, result.layers, result.largest_error, result.largest_in, result.seconds);
+    return 0;
+}
+
+/* made: steps that this process has done before. A step that is validated is not recorded, and the time is not its own. */
 static int one_step(struct run *run, int64_t made) {
-    bool recorded = is_recorded(run, made);
+    bool validated = run->o.validate && made % run->o.validate == 0, recorded = !validated && is_recorded(run, made);
     struct blanch_sgd sgd = run->o.sgd;
     struct blanch_metrics metrics;
     struct bl_batch batch;
@@ -203,7 +212,13 @@ static int one_step(struct run *run, int64_t made) {
     if (recorded) bl_ledger_begin(run->ledger);
     int code = next_batch(run, &batch);
     if (recorded) bl_ledger_loaded(run->ledger);
-    if (code || (code = bl_network_step(run->net, &batch, &sgd, &metrics))) return code;
+    if (code) return code;
+    if (validated) {
+        code = validate(run, &batch);
+        if (code) return code == BLANCH_EINTERRUPTED ? 0 : code;        // the loop ends in its own way
+        start = bl_now();
+    }
+    if ((code = bl_network_step(run->net, &batch, &sgd, &metrics))) return code;
     if (!isfinite(metrics.loss)) return diverged(run, batch.count);
     if (recorded && (code = bl_ledger_end(run->ledger, NULL))) return code;
     double took = bl_now() - start;
@@ -279,6 +294,7 @@ int bl_train(const struct bl_train_options *options) {
         const struct blanch_device_info *info = blanch_device_info(run.dev);
         tell(&run, BL_TRAIN_STARTED, "%s (%s), %s-%s, batch %d, %" PRId64 " steps%s", info->name, info->platform_name,
              run.net->model->name, run.o.norm, run.o.network.batch, run.steps, run.position.step ? ", resumed" : "");
+        if (run.o.validate) tell(&run, BL_TRAIN_WARNING, "validation recomputes layers in plain C: slow");
         code = loop(&run);
     }
     if (!code) tell(&run, BL_TRAIN_DONE, "done: %" PRId64 " steps, best top-1 %.2f %%", run.position.step, run.position.best_top1);

@@ -125,6 +125,11 @@ static int upload(struct blanch_network *net, const struct bl_batch *batch) {
     return code;
 }
 
+int bl_network_load(struct blanch_network *net, const struct bl_batch *batch) {
+    int code = check_batch(net, batch, true);
+    return code ? code : upload(net, batch);
+}
+
 static int read_metrics(struct blanch_network *net, int count, struct blanch_metrics *metrics) {
     bl_tag(net->dev, -1, BL_LOSS);
     return bl_graph_metrics(net->graph, count, metrics);
@@ -133,9 +138,8 @@ static int read_metrics(struct blanch_network *net, int count, struct blanch_met
 /* A loss that is not finite skips the update, so that the parameters stay what they were before it. */
 int bl_network_step(struct blanch_network *net, const struct bl_batch *batch, const struct blanch_sgd *sgd,
                     struct blanch_metrics *metrics) {
-    int code = check_batch(net, batch, true);
-    if (code || (code = upload(net, batch))) return code;
-    if ((code = bl_graph_forward(net->graph, batch->count, true))) return code;
+    int code = bl_network_load(net, batch);
+    if (code || (code = bl_graph_forward(net->graph, batch->count, true))) return code;
     if ((code = bl_graph_backward(net->graph, batch->count))) return code;
     if ((code = read_metrics(net, batch->count, metrics))) return code;
     if (!sgd || !isfinite(metrics->loss)) return 0;
@@ -171,9 +175,8 @@ static int eval_logits(struct blanch_network *net, const struct bl_batch *batch,
 }
 
 int bl_network_eval(struct blanch_network *net, const struct bl_batch *batch, struct blanch_metrics *metrics) {
-    int code = check_batch(net, batch, true);
-    if (code || (code = upload(net, batch))) return code;
-    if ((code = bl_graph_forward(net->graph, batch->count, false))) return code;
+    int code = bl_network_load(net, batch);
+    if (code || (code = bl_graph_forward(net->graph, batch->count, false))) return code;
     return bl_graph_labels(net->graph) ? read_metrics(net, batch->count, metrics) : eval_logits(net, batch, metrics);
 }
 

@@ -6,16 +6,27 @@
 
 enum { EXACT_STEPS = 20 };                  // at the start, whatever the interval of refreshing
 
-/* c = a b, row by row of b, which the caches and the vector units like. */
+enum { TOGETHER = 8 };                      // rows that are added at once, so that each sum is loaded and stored once for them
+
+/* to[j] += sum over t < rows of factor[t] from[t*n + j], for j < count. */
+static void add_rows(double *to, const double factor[TOGETHER], const double *from, size_t rows, int n, int count) {
+    if (rows == TOGETHER) {
+        const double *a = from, *b = a + n, *c = b + n, *d = c + n, *e = d + n, *f = e + n, *g = f + n, *h = g + n;
+        for (int j = 0; j < count; j++)
+            to[j] += factor[0] * a[j] + factor[1] * b[j] + factor[2] * c[j] + factor[3] * d[j] + factor[4] * e[j] +
+                     factor[5] * f[j] + factor[6] * g[j] + factor[7] * h[j];
+        return;
+    }
+    for (size_t t = 0; t < rows; t++)
+        for (int j = 0; j < count; j++) to[j] += factor[t] * from[t * n + j];
+}
+
+/* c = a b. */
 static void multiply(const double *a, const double *b, double *c, int n) {
     memset(c, 0, sizeof *c * (size_t)n * n);
-    for (int i = 0; i < n; i++)
-        for (int k = 0; k < n; k++) {
-            double factor = a[(size_t)i * n + k];
-            const double *from = b + (size_t)k * n;
-            double *to = c + (size_t)i * n;
-            for (int j = 0; j < n; j++) to[j] += factor * from[j];
-        }
+    for (int k = 0; k < n; k += TOGETHER)
+        for (int i = 0; i < n; i++)
+            add_rows(c + (size_t)i * n, a + (size_t)i * n + k, b + (size_t)k * n, (size_t)(n - k < TOGETHER ? n - k : TOGETHER), n, n);
 }
 
 /* The coupled iteration as the definition writes it. */
@@ -27,12 +38,13 @@ static int inverse_sqrt(const double *s, int n, int iterations, double *d) {
     norm = sqrt(norm);
     for (size_t i = 0; i < size; i++) y[i] = s[i] / norm, z[i] = i / n == i % n;
     for (int k = 0; k < iterations; k++) {
-        multiply(z, y, t, n);
+        if (k) multiply(z, y, t, n);
+        else memcpy(t, y, sizeof *t * size);        // Z is the identity
         for (size_t i = 0; i < size; i++) t[i] = 1.5 * (i / n == i % n) - 0.5 * t[i];
         multiply(y, t, u, n);
         memcpy(y, u, sizeof *u * size);
-        multiply(t, z, u, n);
-        memcpy(z, u, sizeof *u * size);
+        if (k) multiply(t, z, u, n);
+        memcpy(z, k ? u : t, sizeof *u * size);
     }
     for (size_t i = 0; i < size; i++) d[i] = z[i] / sqrt(norm);
     free(y);
@@ -42,12 +54,12 @@ static int inverse_sqrt(const double *s, int n, int iterations, double *d) {
 /* s = rows^T rows / count + eps I, of count rows of f. */
 static void second_moment(const double *rows, size_t count, int f, double eps, double *s) {
     memset(s, 0, sizeof *s * (size_t)f * f);
-    for (size_t r = 0; r < count; r++)
+    for (size_t r = 0; r < count; r += TOGETHER)
         for (int i = 0; i < f; i++) {
-            double factor = rows[r * f + i] / (double)count;
-            const double *from = rows + r * f;
-            double *to = s + (size_t)i * f;
-            for (int j = 0; j <= i; j++) to[j] += factor * from[j];
+            double factor[TOGETHER];
+            size_t together = count - r < TOGETHER ? count - r : TOGETHER;
+            for (size_t t = 0; t < together; t++) factor[t] = rows[(r + t) * f + i] / (double)count;
+            add_rows(s + (size_t)i * f, factor, rows + r * f, together, f, i + 1);
         }
     for (int i = 0; i < f; i++) {
         for (int j = 0; j < i; j++) s[(size_t)j * f + i] = s[(size_t)i * f + j];

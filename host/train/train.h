@@ -21,6 +21,13 @@ int bl_norm_parse(const char *name, enum blanch_norm *norm);            // BLANC
 /* One step on a batch of the loader (NHWC); sgd NULL: no update. Reads the metrics back. */
 int bl_network_step(struct blanch_network *net, const struct bl_batch *batch, const struct blanch_sgd *sgd,
                     struct blanch_metrics *metrics);
+/* Puts a labelled batch on the device, as a step does. */
+int bl_network_load(struct blanch_network *net, const struct bl_batch *batch);
+/* Recomputes the layers of the step that would follow (named `step` in errors) in plain C and compares: outputs and running
+ * buffers by value, gradients for what is not finite. The network stays as it was. BLANCH_EMISMATCH names the first layer
+ * that differs, BLANCH_EDIVERGED the first that is not finite in plain C either. Slow. */
+struct bl_validation { int layers; double largest_error, seconds; char largest_in[128]; };    // error: of the largest value
+int bl_network_validate(struct blanch_network *net, const struct bl_batch *batch, int64_t step, struct bl_validation *result);
 int bl_network_eval(struct blanch_network *net, const struct bl_batch *batch, struct blanch_metrics *metrics);
 /* Whole split, in evaluation mode; metrics sum up. */
 int bl_network_test(struct blanch_network *net, struct bl_dataset *data, enum bl_split split, const struct bl_view *view,
@@ -59,7 +66,7 @@ int bl_weights_load(struct bl_graph *graph, const char *path);
 /* --- the run ---------------------------------------------------------------------------------- */
 
 /* What the loop has to say; text is one line. */
-enum bl_train_event { BL_TRAIN_STARTED, BL_TRAIN_STEP, BL_TRAIN_EPOCH, BL_TRAIN_WARNING, BL_TRAIN_DONE };
+enum bl_train_event { BL_TRAIN_STARTED, BL_TRAIN_STEP, BL_TRAIN_EPOCH, BL_TRAIN_WARNING, BL_TRAIN_VALIDATED, BL_TRAIN_DONE };
 typedef void bl_train_listener(void *context, enum bl_train_event event, int64_t step, int64_t steps, const char *text);
 
 /* NULL, 0, NAN, and BL_SEED_DEFAULT mean "not given": the study's defaults in a new run (lr 0.1 by cosine, momentum 0.9,
@@ -76,6 +83,7 @@ struct bl_train_options {
     const char *schedule;
     const char *augment;                    // NULL: the default
     uint64_t max_alloc;
+    int64_t validate;                       // the first step of this process and every so many are validated first; 0: none
     int record_every;                       // steps between recorded ones, for ledger.json (0: 20)
     bl_train_listener *listener;            // NULL: nobody listens
     void *context;
