@@ -340,7 +340,8 @@ void pack_panel(global const float *const *row, int count, int c, int depth, flo
 /* The sums over one share of the pixels: partial[group][block][split][rows + 1][TN], rows = taps*group_c in the order
  * (tap, c); the last row is the bias's. An item computes `bunch` blocks of outputs, one split, and one of `ranges`
  * ranges of `span` channels (PATCH: all), chunk by chunk of at most KB pixels: packs their dy, lists for each tap the
- * pixels that it finds inside the image, packs their x strip by strip, multiplies in tiles of TM channels by TN outputs. */
+ * pixels that it finds inside the image, packs their x strip by strip, and multiplies in tiles of TM channels by TN
+ * outputs. */
 kernel void weights(global const float *restrict x, global const float *restrict dy, global float *restrict partial,
                     int images, int together, int in_h, int in_w, int in_c, int group_c,
                     int out_h, int out_w, int out_c, int group_o, int kernel_h, int kernel_w,
