@@ -1,0 +1,439 @@
+#!/usr/bin/env python3
+"""The command line end to end, bad input included: tests/cli.py BLANCH. Prints TAP; makes its own small data."""
+import glob
+import gzip
+import json
+import os
+import random
+import resource
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+import zlib
+
+BLANCH = os.path.abspath(sys.argv[1])
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+HOME = tempfile.mkdtemp(prefix='blanch-cli-')
+ENV = dict(os.environ, XDG_CACHE_HOME=os.path.join(HOME, 'cache'))
+
+
+class Failure(Exception):
+    pass
+
+
+class Skip(Exception):
+    pass
+
+
+def check(condition, text):
+    if not condition:
+        raise Failure(text)
+
+
+class Result:
+    def __init__(self, status, out, err):
+        self.status, self.out, self.err = status, out, err
+        lines = [l for l in err.splitlines() if l.startswith('blanch: ')]
+        self.errors, self.error = lines, lines[-1] if lines else ''
+
+
+def blanch(*args, env=None, limit=120, **more):
+    done = subprocess.run([BLANCH, *map(str, args)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=limit,
+                          env=dict(ENV, **(env or {})), **more)
+    return Result(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+def succeeds(*args, **more):
+    r = blanch(*args, **more)
+    check(r.status == 0, '%s: exit status %d: %s' % (' '.join(map(str, args)), r.status, r.err.strip()[-300:]))
+    return r
+
+
+def refuses(status, words, *args, **more):
+    """Exit status, exactly one error line, and every one of the words in it."""
+    r = blanch(*args, **more)
+    check(r.status == status, '%s: exit status %d, not %d: %s' % (' '.join(map(str, args)), r.status, status, r.err.strip()[-300:]))
+    check(len(r.errors) == 1, 'not one error line but %d: %s' % (len(r.errors), r.err.strip()[-300:]))
+    for word in words:
+        check(word in r.error, "'%s' is not in: %s" % (word, r.error))
+    return r
+
+
+def path(*parts):
+    return os.path.join(HOME, *parts)
+
+
+def fresh(name):
+    shutil.rmtree(path(name), ignore_errors=True)
+    return path(name)
+
+
+# --- data ----------------------------------------------------------------------------------------
+
+def write(name, data):
+    os.makedirs(os.path.dirname(path(name)), exist_ok=True)
+    with open(path(name), 'wb') as f:
+        f.write(data)
+    return path(name)
+
+
+def idx_images(count, seed):
+    """28x28 images whose label shows as a bright bar."""
+    rng, labels, pixels = random.Random(seed), [], bytearray()
+    for _ in range(count):
+        label = rng.randrange(10)
+        labels.append(label)
+        for y in range(28):
+            pixels += bytes(200 if 2 * label <= y < 2 * label + 4 else rng.randrange(60) for _ in range(28))
+    return struct.pack('>IIII', 2051, count, 28, 28) + bytes(pixels), struct.pack('>II', 2049, count) + bytes(labels)
+
+
+def make_mnist(folder, train=96, test=32):
+    for part, count, seed in (('train', train, 1), ('t10k', test, 2)):
+        images, labels = idx_images(count, seed)
+        write('%s/%s-images-idx3-ubyte.gz' % (folder, part), gzip.compress(images))
+        write('%s/%s-labels-idx1-ubyte.gz' % (folder, part), gzip.compress(labels))
+    return 'mnist:' + path(folder)
+
+
+def make_cifar(folder, train=40, test=10):
+    rng = random.Random(3)
+    record = lambda: bytes([rng.randrange(10)]) + bytes(rng.randrange(256) for _ in range(3072))
+    for i in range(1, 6):
+        write('%s/data_batch_%d.bin' % (folder, i), b''.join(record() for _ in range(train // 5)))
+    write('%s/test_batch.bin' % folder, b''.join(record() for _ in range(test)))
+    return 'cifar10:' + path(folder)
+
+
+def png(size, seed):
+    rng = random.Random(seed)
+    rows = b''.join(b'\0' + bytes(rng.randrange(256) for _ in range(3 * size)) for _ in range(size))
+    chunk = lambda kind, data: struct.pack('>I', len(data)) + kind + data + struct.pack('>I', zlib.crc32(kind + data))
+    return (b'\x89PNG\r\n\x1a\n' + chunk(b'IHDR', struct.pack('>IIBBBBB', size, size, 8, 2, 0, 0, 0)) +
+            chunk(b'IDAT', zlib.compress(rows)) + chunk(b'IEND', b''))
+
+
+def make_folder(folder, classes=2, count=12):
+    for c in range(classes):
+        for i in range(count):
+            write('%s/class%d/%02d.png' % (folder, c, i), png(32, 100 * c + i))
+    return 'folder:' + path(folder)
+
+
+def tensors(file):
+    with open(file, 'rb') as f:
+        header = json.loads(f.read(struct.unpack('<Q', f.read(8))[0]))
+        header.pop('__metadata__', None)
+        return header, f.read()
+
+
+def lines(file):
+    with open(file) as f:
+        return [json.loads(l) for l in f]
+
+
+TRAIN = ('train', '--model', 'smallcnn', '--batch', 32)
+
+
+def train(data, out, *more, norm='nd', **options):
+    return succeeds(*TRAIN, '--norm', norm, '--data', data, '--out', out, *more, **options)
+
+
+# --- wrong words ---------------------------------------------------------------------------------
+
+def test_help():
+    for name in ('', 'devices', 'models', 'train', 'eval', 'predict', 'compare', 'bench', 'check'):
+        r = succeeds(*([name] if name else []), '--help')
+        check('usage' in r.out, 'no usage in the help of %s' % name)
+
+
+def test_unknown_words():
+    data = make_mnist('m')
+    refuses(2, ['frobnicate'], 'frobnicate')
+    refuses(2, ['--frobnicate'], 'train', '--frobnicate')
+    refuses(2, ['nosuchnet'], 'train', '--model', 'nosuchnet', '--norm', 'bn', '--data', data, '--out', fresh('o'))
+    refuses(2, ['--norm'], *TRAIN, '--norm', 'xn', '--data', data, '--out', fresh('o'))
+    refuses(2, ['nosuchdata'], *TRAIN, '--norm', 'bn', '--data', 'nosuchdata:x', '--out', fresh('o'))
+    refuses(2, ['--batch'], 'train', '--model', 'smallcnn', '--norm', 'bn', '--batch', 0, '--data', data, '--out', fresh('o'))
+    refuses(2, ['--epochs'], *TRAIN, '--norm', 'bn', '--data', data, '--out', fresh('o'), '--epochs', 'many')
+    refuses(2, ['--schedule', 'zigzag'], *TRAIN, '--norm', 'bn', '--data', data, '--out', fresh('o'), '--schedule', 'zigzag')
+    refuses(2, ['--whiten-grad'], *TRAIN, '--norm', 'nd', '--data', data, '--out', fresh('o'), '--whiten-grad', 'half')
+    check(not os.path.exists(path('o')), 'a refused run left a folder')
+
+
+def test_unknown_device():
+    refuses(2, ['nosuchdevice'], 'bench', '--model', 'smallcnn', '--norm', 'bn', '--device', 'nosuchdevice')
+    refuses(2, ['7:0'], 'bench', '--model', 'smallcnn', '--norm', 'bn', '--device', '7:0')
+    refuses(2, ['nosuchdevice'], 'bench', '--model', 'smallcnn', '--norm', 'bn', env={'BLANCH_DEVICE': 'nosuchdevice'})
+
+
+def test_no_platform():
+    r = refuses(3, ['pocl'], 'devices', env={'OCL_ICD_VENDORS': path('none') + '/', 'OCL_ICD_FILENAMES': '', 'OPENCL_VENDOR_PATH': path('none')})
+    check('install' in r.error, 'the line does not say what to install: ' + r.error)
+
+
+# --- bad data ------------------------------------------------------------------------------------
+
+def bad_data(words, spec):
+    refuses(2, words, *TRAIN, '--norm', 'bn', '--data', spec, '--out', fresh('o'))
+    check(not os.path.exists(path('o')), 'a refused run left a folder')
+
+
+def test_missing_folder():
+    for kind in ('mnist', 'cifar10', 'cifar100', 'folder'):
+        bad_data([path('nowhere')], '%s:%s' % (kind, path('nowhere')))
+
+
+def test_damaged_idx():
+    for what, change in (('cut', lambda d: d[:-100]), ('empty', lambda d: b''), ('longer', lambda d: d + b'xx')):
+        spec = make_mnist('bad')
+        name = 'bad/train-images-idx3-ubyte.gz'
+        write(name, gzip.compress(change(gzip.decompress(open(path(name), 'rb').read()))))
+        bad_data(['train-images'], spec)
+    spec = make_mnist('bad')
+    whole = open(path('bad/train-images-idx3-ubyte.gz'), 'rb').read()
+    write('bad/train-images-idx3-ubyte.gz', whole[:len(whole) // 2])
+    bad_data(['train-images'], spec)
+
+
+def test_label_out_of_range():
+    spec = make_cifar('badcifar')
+    write('badcifar/data_batch_2.bin', b'\x0b' + bytes(3072))
+    bad_data(['data_batch_2.bin', '11'], spec)
+
+
+def test_damaged_cifar():
+    for data in (b'', bytes(3072), bytes(3074)):
+        spec = make_cifar('badcifar')
+        write('badcifar/data_batch_3.bin', data)
+        bad_data(['data_batch_3.bin'], spec)
+
+
+def test_damaged_image():
+    """One of many is named and skipped; when too many are damaged the folder is refused."""
+    spec = make_folder('pics')
+    name = 'pics/class1/03.png'
+    write(name, png(32, 5)[:200])
+    r = succeeds('train', '--model', 'smallcnn', '--norm', 'nd', '--batch', 8, '--steps', 1, '--data', spec, '--out', fresh('o'))
+    check('03.png' in r.err, 'the damaged image is not named: ' + r.err[-300:])
+    for i in range(12):
+        write('pics/class0/%02d.png' % i, b'not an image')
+    refuses(2, ['pics'], 'train', '--model', 'smallcnn', '--norm', 'nd', '--batch', 8, '--steps', 1, '--data', spec, '--out', fresh('o'))
+
+
+# --- limits --------------------------------------------------------------------------------------
+
+def test_one_value_per_channel():
+    refuses(2, ['layer4', 'value per channel'], 'bench', '--model', 'resnet18d', '--norm', 'bn', '--batch', 1, '--steps', 1)
+
+
+def test_batch_larger_than_memory():
+    limit = ('--max-alloc', '24M')
+    r = refuses(2, ['largest batch'], 'bench', '--model', 'smallcnn', '--norm', 'nd', '--batch', 4096, '--steps', 1, *limit)
+    largest = int(r.error.split()[-1])
+    check(1 <= largest < 4096, 'the largest batch is said to be %d' % largest)
+    succeeds('bench', '--model', 'smallcnn', '--norm', 'nd', '--batch', largest, '--steps', 1, '--warmup', 1, *limit)
+
+
+def test_existing_run():
+    data, out = make_mnist('m'), fresh('run')
+    train(data, out, '--steps', 2)
+    before = {f: open(f, 'rb').read() for f in glob.glob(out + '/*')}
+    refuses(2, [out, '--resume'], *TRAIN, '--norm', 'nd', '--data', data, '--out', out, '--steps', 2)
+    check(before == {f: open(f, 'rb').read() for f in glob.glob(out + '/*')}, 'the refused run changed a file')
+
+
+def test_full_disk():
+    """Files limited in size stand in for a disk that is full: the former checkpoint survives and still loads."""
+    data, out = make_mnist('m'), fresh('run')
+    train(data, out, '--steps', 3)
+    before = tensors(out + '/last.safetensors')
+
+    def limit():
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (40000, 40000))
+    r = blanch(*TRAIN, '--norm', 'nd', '--data', data, '--out', out, '--resume', '--steps', 6, preexec_fn=limit)
+    check(r.status == 2 and len(r.errors) == 1, 'exit status %d: %s' % (r.status, r.err[-300:]))
+    check(tensors(out + '/last.safetensors') == before, 'the former checkpoint is gone')
+    succeeds('eval', '--run', out, '--data', data)
+
+
+def test_full_standard_output():
+    with open('/dev/full', 'w') as full:
+        done = subprocess.run([BLANCH, 'models'], stdout=full, stderr=subprocess.PIPE, env=ENV)
+    check(done.returncode == 2 and b'standard output' in done.stderr, 'exit status %d: %s' % (done.returncode, done.stderr))
+
+
+def test_diverged():
+    data, out = make_mnist('m'), fresh('run')
+    r = blanch(*TRAIN, '--norm', 'none', '--data', data, '--out', out, '--lr', '1e6', '--epochs', 4, '--schedule', 'constant')
+    check(r.status == 1 and len(r.errors) == 1, 'exit status %d: %s' % (r.status, r.err[-300:]))
+    check('step' in r.error, 'no step is named: ' + r.error)
+
+
+# --- training ------------------------------------------------------------------------------------
+
+def test_run_directory():
+    data, out = make_mnist('m'), fresh('run')
+    train(data, out, '--epochs', 2)
+    log = lines(out + '/log.jsonl')
+    steps, epochs = [l for l in log if l['type'] == 'step'], [l for l in log if l['type'] == 'epoch']
+    check(len(steps) == 6 and len(epochs) == 2, '%d steps and %d epochs are logged' % (len(steps), len(epochs)))
+    check(set(steps[0]) == {'type', 'step', 'epoch', 'loss', 'lr', 'images_per_s'}, 'keys of a step: %s' % sorted(steps[0]))
+    want = {'type', 'epoch', 'train_loss', 'train_top1', 'train_top5', 'test_loss', 'test_top1', 'test_top5', 'train_s', 'test_s'}
+    check(set(epochs[0]) == want, 'keys of an epoch: %s' % sorted(epochs[0]))
+    for name in ('config.json', 'last.safetensors', 'best.safetensors', 'last.state.safetensors', 'ledger.json', 'trace.json'):
+        check(os.path.exists(os.path.join(out, name)), name + ' is missing')
+    check(json.load(open(out + '/trace.json'))['traceEvents'], 'the trace is empty')
+    r = json.loads(succeeds('eval', '--run', out, '--data', data, '--json').out)
+    check(abs(r['top1'] - epochs[-1]['test_top1']) < 1e-3, 'eval says %s, the log %s' % (r['top1'], epochs[-1]['test_top1']))
+
+
+def test_same_seed_same_bits():
+    data = make_mnist('m')
+    for norm in ('bn', 'nd'):
+        for name in ('one', 'two'):
+            train(data, fresh(name), '--steps', 4, norm=norm)
+        check(tensors(path('one/last.safetensors')) == tensors(path('two/last.safetensors')), 'two %s runs of one seed differ' % norm)
+
+
+def test_interrupt_and_resume():
+    """Ctrl-C ends with status 130 and a checkpoint; resumed, the run ends with the bits of one that was never stopped."""
+    data = make_mnist('m')
+    train(data, fresh('whole'), '--epochs', 30)
+    command = [BLANCH, *map(str, TRAIN), '--norm', 'nd', '--data', data, '--out', fresh('parts'), '--epochs', '30']
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=ENV)
+    log = path('parts/log.jsonl')
+    for _ in range(2000):
+        if process.poll() is not None or (os.path.exists(log) and open(log).read().count('\n') >= 5):
+            break
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=120)
+    check(process.returncode == 130, 'exit status %d after SIGINT' % process.returncode)
+    succeeds('train', '--resume', '--out', path('parts'))
+    check(tensors(path('whole/last.safetensors')) == tensors(path('parts/last.safetensors')), 'the resumed run ends with other weights')
+
+
+def test_weights_that_do_not_fit():
+    data, out = make_mnist('m'), fresh('run')
+    train(data, out, '--steps', 1)
+    refuses(2, ['does not fit', 'missing'], 'eval', '--weights', out + '/last.safetensors', '--model', 'smallcnn', '--norm', 'bn', '--data', data)
+    cut = write('cut.safetensors', open(out + '/last.safetensors', 'rb').read()[:-4])
+    refuses(2, ['cut.safetensors'], 'eval', '--weights', cut, '--model', 'smallcnn', '--norm', 'nd', '--data', data)
+
+
+def test_predict():
+    data, out = make_cifar('c'), fresh('run')
+    succeeds('train', '--model', 'vgg11', '--norm', 'nd', '--batch', 16, '--steps', 1, '--data', data, '--out', out)
+    image = write('image.png', png(40, 1))
+    r = succeeds('predict', '--run', out, image)
+    check('image.png' in r.out, 'the image is not named: ' + r.out)
+    refuses(2, ['nothing.png'], 'predict', '--run', out, path('nothing.png'))
+
+
+# --- timing and reports --------------------------------------------------------------------------
+
+def finite(value):
+    if isinstance(value, dict):
+        return all(map(finite, value.values()))
+    if isinstance(value, list):
+        return all(map(finite, value))
+    return value is not None and value == value
+
+
+def test_bench_json():
+    for norm in ('bn', 'nd'):
+        r = json.loads(succeeds('bench', '--model', 'smallcnn', '--norm', norm, '--batch', 64, '--steps', 5, '--json').out)
+        keys = {'model', 'norm', 'batch', 'device', 'steps', 'step_ms', 'min_ms', 'images_per_s', 'startup_ms', 'device_bytes', 'host_bytes', 'layers'}
+        check(keys <= set(r), 'keys that are missing: %s' % sorted(keys - set(r)))
+        check(finite(r), 'not every number is finite')
+        names = {p for l in r['layers'] for p in l['phases']}
+        known = set('forward backward_data backward_weights covariance inverse_sqrt fold whiten_backward norm activation pool loss update load wait other'.split())
+        check(names <= known, 'unknown phases: %s' % sorted(names - known))
+
+
+def test_compare():
+    data, out = make_mnist('m', 256), fresh('compare')
+    r = succeeds('compare', '--model', 'smallcnn', '--batch', 64, '--data', data, '--epochs', 3, '--out', out, '--json')
+    document = json.loads(r.out)
+    check({'model', 'batch', 'runs', 'pairs'} <= set(document), 'keys: %s' % sorted(document))
+    check([run['norm'] for run in document['runs']] == ['bn', 'nd'], 'norms of the runs')
+    pair = document['pairs'][0]
+    check({'device', 'settings', 'bn_step_ms', 'nd_step_ms', 'overhead_pct', 'layers'} <= set(pair), 'keys of a pair: %s' % sorted(pair))
+    check(any(l['name'] == '(step)' for l in pair['layers']), 'no row (step)')
+    for run in document['runs']:
+        check(abs(run['coverage'] - 1) <= 0.03 or abs(run['coverage'] - 100) <= 3, 'phases cover %s of the step' % run['coverage'])
+    page = open(out + '/report.html').read()
+    check('<svg' in page and 'http://' not in page.replace('http://www.w3.org/2000/svg', '') and '<script src' not in page, 'report.html is not self-contained')
+    refuses(2, [out], 'compare', '--model', 'smallcnn', '--data', data, '--steps', 2, '--out', out)
+
+
+# --- programs ------------------------------------------------------------------------------------
+
+def test_damaged_program_cache():
+    command = ('bench', '--model', 'smallcnn', '--norm', 'nd', '--batch', 8, '--steps', 1, '--warmup', 1)
+    succeeds(*command)
+    programs = glob.glob(path('cache/blanch/programs/*'))
+    check(programs, 'no program was cached')
+    for i, name in enumerate(programs):
+        data = open(name, 'rb').read()
+        with open(name, 'wb') as f:
+            f.write((b'', b'garbage', data[:len(data) // 2])[i % 3])
+    r = succeeds(*command)
+    check(not r.errors, r.err[-300:])
+
+
+def test_kernels_from_a_folder():
+    command = ('bench', '--model', 'smallcnn', '--norm', 'bn', '--batch', 8, '--steps', 1, '--warmup', 1)
+    succeeds(*command, env={'BLANCH_KERNELS': os.path.join(ROOT, 'kernels')})
+    os.makedirs(path('empty'), exist_ok=True)
+    refuses(2, ['BLANCH_KERNELS', path('empty')], *command, env={'BLANCH_KERNELS': path('empty')})
+
+
+def test_devices():
+    listed = json.loads(succeeds('devices', '--json').out)
+    check(sum(d['default'] for d in listed) == 1, 'not one default device')
+    succeeds('devices', '--check')
+
+
+def test_sub_device():
+    r = blanch('bench', '--model', 'smallcnn', '--norm', 'nd', '--batch', 8, '--steps', 1, '--warmup', 1, '--device', '0:0/1')
+    if r.status:
+        raise Skip('the device cannot be divided: ' + r.error)
+
+
+# --- all of them ---------------------------------------------------------------------------------
+
+WITHOUT_DEVICE = (test_help, test_no_platform, test_full_standard_output)
+
+
+def main():
+    tests = [(n[5:].replace('_', ' '), f) for n, f in globals().items() if n.startswith('test_')]
+    has_device = blanch('devices').status == 0
+    print('1..%d' % len(tests), flush=True)
+    failed = 0
+    for number, (name, test) in enumerate(tests, 1):
+        outcome, note = 'ok', ''
+        try:
+            if not has_device and test not in WITHOUT_DEVICE:
+                if os.environ.get('CI') == 'true':
+                    raise Failure('there is no OpenCL device')
+                raise Skip('there is no OpenCL device')
+            test()
+        except Skip as reason:
+            note = ' # SKIP %s' % reason
+        except (Failure, OSError, ValueError, KeyError, subprocess.TimeoutExpired) as reason:
+            outcome, failed = 'not ok', failed + 1
+            print('# %s: %s: %s' % (name, type(reason).__name__, str(reason).replace('\n', ' ')))
+        print('%s %d - %s%s' % (outcome, number, name, note), flush=True)
+    shutil.rmtree(HOME, ignore_errors=True)
+    return failed != 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
