@@ -11,7 +11,8 @@ static size_t extent(int64_t rows, int64_t columns, int64_t ld, int64_t stride, 
 static int copy_init(const struct bl_gemm *g, int64_t batch) {
     if (g->ldc != g->n || (batch > 1 && g->stride_c != g->m * g->n))
         return bl_fail(BLANCH_EUSAGE, "a matrix product that starts from another matrix needs a dense result");
-    return bl_mem_copy(g->init, 4 * g->offset_init, g->c, 4 * g->offset_c, 4 * extent(g->m, g->n, g->ldc, g->stride_c, batch));
+    return bl_mem_copy(g->init, 4 * g->offset_init, g->c, 4 * g->offset_c,
+                       4 * extent(g->m, g->n, g->ldc, g->stride_c, batch));
 }
 
 /* CLBlast computes some offsets in 32 bits. */
@@ -20,7 +21,8 @@ static int check_offsets(const struct bl_gemm *g, int64_t batch) {
     size_t b = g->offset_b + extent(g->trans_b ? g->n : g->k, g->trans_b ? g->k : g->n, g->ldb, g->stride_b, batch);
     size_t c = g->offset_c + extent(g->m, g->n, g->ldc, g->stride_c, batch);
     if (a <= INT32_MAX && b <= INT32_MAX && c <= INT32_MAX) return 0;
-    return bl_fail(BLANCH_ELIMIT, "a matrix product of %lld x %lld x %lld is too large for CLBlast: use a smaller batch",
+    return bl_fail(BLANCH_ELIMIT,
+                   "a matrix product of %lld x %lld x %lld is too large for CLBlast: use a smaller batch",
                    (long long)g->m, (long long)g->n, (long long)g->k);
 }
 
@@ -37,13 +39,14 @@ int bl_clblast_gemm(struct blanch_device *dev, const struct bl_gemm *g) {
     cl_event event = NULL, *want = bl_recording(dev) ? &event : NULL;
     CLBlastStatusCode status;
     if (batch == 1)
-        status = CLBlastSgemm(CLBlastLayoutRowMajor, ta, tb, (size_t)g->m, (size_t)g->n, (size_t)g->k, g->alpha, a, g->offset_a,
-                              (size_t)g->lda, b, g->offset_b, (size_t)g->ldb, g->beta, c, g->offset_c, (size_t)g->ldc, &queue, want);
+        status = CLBlastSgemm(CLBlastLayoutRowMajor, ta, tb, (size_t)g->m, (size_t)g->n, (size_t)g->k, g->alpha, a,
+                              g->offset_a, (size_t)g->lda, b, g->offset_b, (size_t)g->ldb, g->beta, c, g->offset_c,
+                              (size_t)g->ldc, &queue, want);
     else
-        status = CLBlastSgemmStridedBatched(CLBlastLayoutRowMajor, ta, tb, (size_t)g->m, (size_t)g->n, (size_t)g->k, g->alpha, a,
-                                            g->offset_a, (size_t)g->lda, (size_t)g->stride_a, b, g->offset_b, (size_t)g->ldb,
-                                            (size_t)g->stride_b, g->beta, c, g->offset_c, (size_t)g->ldc, (size_t)g->stride_c,
-                                            (size_t)batch, &queue, want);
+        status = CLBlastSgemmStridedBatched(CLBlastLayoutRowMajor, ta, tb, (size_t)g->m, (size_t)g->n, (size_t)g->k,
+                                            g->alpha, a, g->offset_a, (size_t)g->lda, (size_t)g->stride_a, b,
+                                            g->offset_b, (size_t)g->ldb, (size_t)g->stride_b, g->beta, c, g->offset_c,
+                                            (size_t)g->ldc, (size_t)g->stride_c, (size_t)batch, &queue, want);
     if (status != CLBlastSuccess)
         return bl_fail(BLANCH_EDEVICE, "CLBlast failed (status %d) on a product of %lld x %lld x %lld", (int)status,
                        (long long)g->m, (long long)g->n, (long long)g->k);

@@ -5,15 +5,20 @@
 #include <string.h>
 
 enum {
-    CHUNK = 384,            // of k, at most: a strip of 16 columns is 24 KiB
-    CHUNK_PACKED = 256,     // where A is packed too
-    BLOCK = 144,            // most rows of a block; measured against 96 and 192 on a Zen 3 core
-    SLAB_BYTES = 5 << 19,   // of A and B that a launch reads, when both are long: what stays in the caches meanwhile
+    CHUNK = 384,          // of k, at most: a strip of 16 columns is 24 KiB
+    CHUNK_PACKED = 256,   // where A is packed too
+    BLOCK = 144,          // most rows of a block; measured against 96 and 192 on a Zen 3 core
+    SLAB_BYTES = 5 << 19, // of A and B that a launch reads, when both are long: what stays in the caches meanwhile
 };
 
-struct blocking { int rows, strips; int64_t down, across; };
+struct blocking {
+    int rows, strips;
+    int64_t down, across;
+};
 
-static int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+static int64_t ceil_div(int64_t a, int64_t b) {
+    return (a + b - 1) / b;
+}
 
 /* Square blocks of a symmetric product, as large as leaves every core a few. */
 static struct blocking block_symmetric(int64_t n, int64_t batch, int64_t want) {
@@ -28,9 +33,12 @@ static struct blocking block_general(int64_t m, int64_t n, int64_t batch, int64_
     int64_t strips = ceil_div(n, 16), down = ceil_div(m, BLOCK), across = ceil_div(strips, BLOCK / 16);
     while (down * across * batch < want) {
         bool can_across = across < strips, can_down = down < ceil_div(m, 2 * tile);
-        if (can_across && (across * 48 <= n || !can_down)) across++;
-        else if (can_down) down++;
-        else break;
+        if (can_across && (across * 48 <= n || !can_down))
+            across++;
+        else if (can_down)
+            down++;
+        else
+            break;
     }
     int64_t wide = ceil_div(strips, across), high = ceil_div(ceil_div(m, down), tile) * tile;
     return (struct blocking){(int)high, (int)wide, ceil_div(m, high), ceil_div(strips, wide)};
@@ -44,30 +52,37 @@ static int64_t slab_of(const struct bl_gemm *g, int64_t blocks) {
     return slab < CHUNK_PACKED ? CHUNK_PACKED : slab;
 }
 
-static int launch_slab(struct bl_kernel *kernel, const struct bl_gemm *g, const struct blocking *b, int64_t from, int64_t to) {
+static int launch_slab(struct bl_kernel *kernel, const struct bl_gemm *g, const struct blocking *b, int64_t from,
+                       int64_t to) {
     bool first = from == 0;
     int64_t at_a = (int64_t)g->offset_a + (g->trans_a ? from * g->lda : from);
     int64_t at_b = (int64_t)g->offset_b + (g->trans_b ? from : from * g->ldb);
     bool init = first && g->init;
     size_t batch = g->batch > 0 ? (size_t)g->batch : 1, blocks = (size_t)b->down, across = (size_t)b->across;
-    struct bl_range range = g->symmetric ? BL_GROUPS1(blocks * (blocks + 1) / 2, 1, batch) : BL_GROUPS1(across, blocks, batch);
-    return bl_launch(kernel, range, BL_MEM(g->a), BL_MEM(g->b), BL_MEM(init ? g->init : g->c), BL_MEM(g->c), BL_I32(g->m),
-                     BL_I32(g->n), BL_I32(to - from), BL_I64(g->lda), BL_I64(g->ldb), BL_I64(g->ldc), BL_I64(at_a), BL_I64(at_b),
-                     BL_I64(init ? g->offset_init : g->offset_c), BL_I64(g->offset_c), BL_I64(g->stride_a), BL_I64(g->stride_b),
-                     BL_I64(g->stride_c), BL_I32(b->rows), BL_I32(b->strips), BL_F32(g->alpha), BL_F32(first ? g->beta : 1),
-                     BL_I32(to == g->k));
+    struct bl_range range =
+        g->symmetric ? BL_GROUPS1(blocks * (blocks + 1) / 2, 1, batch) : BL_GROUPS1(across, blocks, batch);
+    return bl_launch(kernel, range, BL_MEM(g->a), BL_MEM(g->b), BL_MEM(init ? g->init : g->c), BL_MEM(g->c),
+                     BL_I32(g->m), BL_I32(g->n), BL_I32(to - from), BL_I64(g->lda), BL_I64(g->ldb), BL_I64(g->ldc),
+                     BL_I64(at_a), BL_I64(at_b), BL_I64(init ? g->offset_init : g->offset_c), BL_I64(g->offset_c),
+                     BL_I64(g->stride_a), BL_I64(g->stride_b), BL_I64(g->stride_c), BL_I32(b->rows), BL_I32(b->strips),
+                     BL_F32(g->alpha), BL_F32(first ? g->beta : 1), BL_I32(to == g->k));
 }
 
 static int gemm_own(struct blanch_device *dev, const struct bl_gemm *g) {
     const struct blanch_device_info *info = blanch_device_info(dev);
     int tile = info->float_width >= 16 ? 12 : 6;
-    const struct bl_define defines[] = {{"TRANS_A", g->trans_a}, {"TRANS_B", g->trans_b}, {"SYMMETRIC", g->symmetric},
-                                        {"TM", tile}, {"KC", g->trans_a ? CHUNK_PACKED : CHUNK}, {"MB", BLOCK}};
+    const struct bl_define defines[] = {{"TRANS_A", g->trans_a},
+                                        {"TRANS_B", g->trans_b},
+                                        {"SYMMETRIC", g->symmetric},
+                                        {"TM", tile},
+                                        {"KC", g->trans_a ? CHUNK_PACKED : CHUNK},
+                                        {"MB", BLOCK}};
     struct bl_kernel *kernel;
     int code = bl_kernel_get(dev, "gemm", "gemm", defines, BL_COUNT(defines), &kernel);
     if (code) return code;
     int64_t batch = g->batch > 0 ? g->batch : 1, want = 5 * (int64_t)info->compute_units;
-    struct blocking b = g->symmetric ? block_symmetric(g->n, batch, want) : block_general(g->m, g->n, batch, want, tile);
+    struct blocking b =
+        g->symmetric ? block_symmetric(g->n, batch, want) : block_general(g->m, g->n, batch, want, tile);
     int64_t slab = slab_of(g, b.down * b.across);
     for (int64_t from = 0; from < g->k && !code; from += slab)
         code = launch_slab(kernel, g, &b, from, from + slab < g->k ? from + slab : g->k);
@@ -79,7 +94,7 @@ int bl_gemm(struct blanch_device *dev, const struct bl_gemm *gemm) {
         return bl_fail(BLANCH_ELIMIT, "a matrix product of %lld x %lld x %lld is out of range", (long long)gemm->m,
                        (long long)gemm->n, (long long)gemm->k);
     if (gemm->symmetric && gemm->m != gemm->n) return bl_fail(BLANCH_EUSAGE, "a symmetric product is not square");
-    const char *route = getenv("BLANCH_GEMM");      // "own" or "clblast", so that tests reach both everywhere
+    const char *route = getenv("BLANCH_GEMM"); // "own" or "clblast", so that tests reach both everywhere
     bool own = route ? strcmp(route, "own") == 0 : blanch_device_info(dev)->kind == BLANCH_CPU;
     return own ? gemm_own(dev, gemm) : bl_clblast_gemm(dev, gemm);
 }

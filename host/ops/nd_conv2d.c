@@ -1,5 +1,6 @@
-/* Convolution with network deconvolution (Ye et al., ICLR 2020): the input is whitened by folding the whitening into the
- * weights. weight (O, C/groups, kh, kw), bias (O), running_mean (groups*F), running_deconv (F, F) or (groups, F, F). */
+/* Convolution with network deconvolution (Ye et al., ICLR 2020): the input is whitened by folding the whitening into
+ * the weights. weight (O, C/groups, kh, kw), bias (O), running_mean (groups*F), running_deconv (F, F) or (groups, F,
+ * F). */
 #include "ops/common.h"
 #include "ops/conv/conv.h"
 #include "ops/nd_fold.h"
@@ -16,7 +17,8 @@ static int check(struct bl_node *node) {
     int code = bl_check_inputs(node, 1, 1);
     if (code) return code;
     if (a->conv.groups < 1 || a->conv.in_channels % a->conv.groups)
-        return bl_fail(BLANCH_EINPUT, "%s: %d groups do not divide %d channels", node->name, a->conv.groups, a->conv.in_channels);
+        return bl_fail(BLANCH_EINPUT, "%s: %d groups do not divide %d channels", node->name, a->conv.groups,
+                       a->conv.in_channels);
     int channels = a->conv.in_channels / a->conv.groups;
     if (a->nd.block < 1 || channels % a->nd.block || (a->conv.groups > 1 && a->nd.block != channels))
         return bl_fail(BLANCH_EINPUT, "%s: the block is %d, must %s %d", node->name, a->nd.block,
@@ -27,11 +29,15 @@ static int check(struct bl_node *node) {
 static struct bl_samples samples_of(const struct bl_nd_conv_attrs *a) {
     const struct bl_conv_attrs *c = &a->conv;
     struct bl_samples s = {
-        .kernel = {c->kernel[0], c->kernel[1]}, .step = {a->nd.cov_sampling_stride[0], a->nd.cov_sampling_stride[1]},
-        .padding = {c->padding[0], c->padding[1]}, .dilation = {c->dilation[0], c->dilation[1]},
-        .block = a->nd.block, .interleave = c->groups > 1 ? 1 : c->in_channels / a->nd.block, .matrices = c->groups,
+        .kernel = {c->kernel[0], c->kernel[1]},
+        .step = {a->nd.cov_sampling_stride[0], a->nd.cov_sampling_stride[1]},
+        .padding = {c->padding[0], c->padding[1]},
+        .dilation = {c->dilation[0], c->dilation[1]},
+        .block = a->nd.block,
+        .interleave = c->groups > 1 ? 1 : c->in_channels / a->nd.block,
+        .matrices = c->groups,
     };
-    if (c->kernel[0] * c->kernel[1] == 1) s.flat = s.step[0] * s.step[1];      // pixels of the unpadded input
+    if (c->kernel[0] * c->kernel[1] == 1) s.flat = s.step[0] * s.step[1]; // pixels of the unpadded input
     return s;
 }
 
@@ -49,7 +55,10 @@ static int setup(struct bl_node *node) {
     bl_node_out(node, outputs, out_h, out_w);
     int64_t shape[] = {outputs, a->conv.in_channels / a->conv.groups, a->conv.kernel[0], a->conv.kernel[1]};
     state->fold = (struct bl_fold){
-        .node = node, .outputs = outputs, .interleave = samples.interleave, .matrices = samples.matrices,
+        .node = node,
+        .outputs = outputs,
+        .interleave = samples.interleave,
+        .matrices = samples.matrices,
         .permuted = samples.interleave > 1,
         .weight = bl_node_param(node, "weight", BL_INIT_FAN_IN, 4, shape),
         .bias = bl_node_param(node, "bias", BL_INIT_FAN_IN, 1, &outputs),
@@ -84,7 +93,8 @@ static int backward(struct bl_node *node, const struct bl_run *run) {
     struct state *state = node->state;
     struct bl_fold *fold = &state->fold;
     bl_node_phase(node, BL_BACKWARD_WEIGHTS);
-    int code = bl_conv_backward_weights(state->conv, run, node->in[0], node->out->grad, fold->gradient->mem, fold->bias->grad.mem);
+    int code = bl_conv_backward_weights(state->conv, run, node->in[0], node->out->grad, fold->gradient->mem,
+                                        fold->bias->grad.mem);
     if (code) return code;
     bl_node_phase(node, BL_FOLD);
     code = bl_fold_backward(fold, run);

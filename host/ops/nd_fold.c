@@ -3,7 +3,9 @@
 #include "blas/blas.h"
 #include "ops/common.h"
 
-static int64_t weights_of(const struct bl_fold *fold) { return fold->outputs * fold->interleave * fold->features; }
+static int64_t weights_of(const struct bl_fold *fold) {
+    return fold->outputs * fold->interleave * fold->features;
+}
 
 void bl_fold_setup(struct bl_fold *fold, enum bl_life life) {
     struct bl_node *node = fold->node;
@@ -19,9 +21,15 @@ void bl_fold_setup(struct bl_fold *fold, enum bl_life life) {
 }
 
 int bl_fold_prepare(struct bl_fold *fold) {
-    struct { const char *name; struct bl_kernel **kernel; } wanted[] = {
-        {"to_rows", &fold->to_rows}, {"fold_bias", &fold->fold_bias}, {"from_rows", &fold->from_rows},
-        {"subtract_mean", &fold->subtract_mean}, {"mean_gradient", &fold->mean_gradient},
+    struct {
+        const char *name;
+        struct bl_kernel **kernel;
+    } wanted[] = {
+        {"to_rows", &fold->to_rows},
+        {"fold_bias", &fold->fold_bias},
+        {"from_rows", &fold->from_rows},
+        {"subtract_mean", &fold->subtract_mean},
+        {"mean_gradient", &fold->mean_gradient},
     };
     const struct bl_define defines[] = {{"VEC", bl_vec(fold->node->dev, fold->features)}};
     int code = 0;
@@ -53,8 +61,20 @@ static struct bl_mem *rows_of(const struct bl_fold *fold) {
 static int times_deconv(const struct bl_fold *fold, struct bl_mem *a, struct bl_mem *c) {
     int64_t f = fold->features, rows = fold->outputs / fold->matrices * fold->interleave;
     struct bl_gemm product = {
-        .m = rows, .n = f, .k = f, .alpha = 1, .a = a, .b = bl_whitening_deconv(fold->whitening), .c = c, .lda = f, .ldb = f,
-        .ldc = f, .batch = (int)fold->matrices, .stride_a = rows * f, .stride_b = f * f, .stride_c = rows * f,
+        .m = rows,
+        .n = f,
+        .k = f,
+        .alpha = 1,
+        .a = a,
+        .b = bl_whitening_deconv(fold->whitening),
+        .c = c,
+        .lda = f,
+        .ldb = f,
+        .ldc = f,
+        .batch = (int)fold->matrices,
+        .stride_a = rows * f,
+        .stride_b = f * f,
+        .stride_c = rows * f,
     };
     return bl_gemm(fold->node->dev, &product);
 }
@@ -62,34 +82,51 @@ static int times_deconv(const struct bl_fold *fold, struct bl_mem *a, struct bl_
 int bl_fold_forward(struct bl_fold *fold, const struct bl_run *run) {
     int code = 0;
     if (fold->permuted)
-        code = bl_launch(fold->to_rows, over_outputs(fold, true), BL_MEM(fold->weight->data.mem), SIZES(fold), BL_MEM(fold->rows->mem));
+        code = bl_launch(fold->to_rows, over_outputs(fold, true), BL_MEM(fold->weight->data.mem), SIZES(fold),
+                         BL_MEM(fold->rows->mem));
     if (!code) code = times_deconv(fold, rows_of(fold), fold->folded->mem);
     if (code) return code;
     return bl_launch(fold->fold_bias, over_outputs(fold, false), BL_MEM(fold->folded->mem),
-                     BL_MEM(bl_whitening_mean(fold->whitening)), BL_MEM(fold->bias->data.mem), SIZES(fold), BL_I32(fold->matrices),
-                     BL_MEM(fold->shift->mem));
+                     BL_MEM(bl_whitening_mean(fold->whitening)), BL_MEM(fold->bias->data.mem), SIZES(fold),
+                     BL_I32(fold->matrices), BL_MEM(fold->shift->mem));
 }
 
 static int whitening_gradients(struct bl_fold *fold) {
-    int64_t f = fold->features, rows = fold->outputs / fold->matrices * fold->interleave, vectors = f / bl_vec(fold->node->dev, f);
+    int64_t f = fold->features, rows = fold->outputs / fold->matrices * fold->interleave,
+            vectors = f / bl_vec(fold->node->dev, f);
     struct bl_range range = bl_on_cpu(fold->node->dev) ? BL_GROUPS1((size_t)vectors, (size_t)fold->matrices)
                                                        : BL_ITEMS((size_t)vectors, (size_t)fold->matrices);
-    int code = bl_launch(fold->mean_gradient, range, BL_MEM(fold->folded->mem), BL_MEM(fold->bias->grad.mem), SIZES(fold),
-                         BL_I32(fold->matrices), BL_MEM(fold->dmean->mem));
+    int code = bl_launch(fold->mean_gradient, range, BL_MEM(fold->folded->mem), BL_MEM(fold->bias->grad.mem),
+                         SIZES(fold), BL_I32(fold->matrices), BL_MEM(fold->dmean->mem));
     if (code) return code;
     struct bl_gemm product = {
-        .trans_a = true, .m = f, .n = f, .k = rows, .alpha = 1, .a = rows_of(fold), .b = fold->gradient->mem,
-        .c = fold->ddeconv->mem, .lda = f, .ldb = f, .ldc = f, .batch = (int)fold->matrices, .stride_a = rows * f,
-        .stride_b = rows * f, .stride_c = f * f,
+        .trans_a = true,
+        .m = f,
+        .n = f,
+        .k = rows,
+        .alpha = 1,
+        .a = rows_of(fold),
+        .b = fold->gradient->mem,
+        .c = fold->ddeconv->mem,
+        .lda = f,
+        .ldb = f,
+        .ldc = f,
+        .batch = (int)fold->matrices,
+        .stride_a = rows * f,
+        .stride_b = rows * f,
+        .stride_c = f * f,
     };
     return bl_gemm(fold->node->dev, &product);
 }
 
 int bl_fold_backward(struct bl_fold *fold, const struct bl_run *run) {
     int code = bl_launch(fold->subtract_mean, over_outputs(fold, true), BL_MEM(fold->bias->grad.mem),
-                         BL_MEM(bl_whitening_mean(fold->whitening)), SIZES(fold), BL_I32(fold->matrices), BL_MEM(fold->gradient->mem));
+                         BL_MEM(bl_whitening_mean(fold->whitening)), SIZES(fold), BL_I32(fold->matrices),
+                         BL_MEM(fold->gradient->mem));
     if (!code && bl_whitening_has_backward(fold->whitening)) code = whitening_gradients(fold);
-    if (!code) code = times_deconv(fold, fold->gradient->mem, fold->permuted ? fold->drows->mem : fold->weight->grad.mem);
+    if (!code)
+        code = times_deconv(fold, fold->gradient->mem, fold->permuted ? fold->drows->mem : fold->weight->grad.mem);
     if (code || !fold->permuted) return code;
-    return bl_launch(fold->from_rows, over_outputs(fold, true), BL_MEM(fold->drows->mem), SIZES(fold), BL_MEM(fold->weight->grad.mem));
+    return bl_launch(fold->from_rows, over_outputs(fold, true), BL_MEM(fold->drows->mem), SIZES(fold),
+                     BL_MEM(fold->weight->grad.mem));
 }

@@ -17,11 +17,12 @@ static int check(struct bl_node *node) {
     if (code) return code;
     const struct bl_tensor *x = node->in[0];
     if (x->c != a->linear.in_features || x->h != 1 || x->w != 1)
-        return bl_fail(BLANCH_EINPUT, "%s: takes %d features, its input is %lld x %lld x %lld; flatten it first", node->name,
-                       a->linear.in_features, (long long)x->c, (long long)x->h, (long long)x->w);
+        return bl_fail(BLANCH_EINPUT, "%s: takes %d features, its input is %lld x %lld x %lld; flatten it first",
+                       node->name, a->linear.in_features, (long long)x->c, (long long)x->h, (long long)x->w);
     if (a->linear.out_features < 1) return bl_fail(BLANCH_EINPUT, "%s: out_features must be at least 1", node->name);
     if (a->nd.block < 1 || a->linear.in_features % a->nd.block)
-        return bl_fail(BLANCH_EINPUT, "%s: a block of %d does not divide %d features", node->name, a->nd.block, a->linear.in_features);
+        return bl_fail(BLANCH_EINPUT, "%s: a block of %d does not divide %d features", node->name, a->nd.block,
+                       a->linear.in_features);
     return 0;
 }
 
@@ -33,10 +34,19 @@ static int setup(struct bl_node *node) {
     if (!state) return BLANCH_ENOMEM;
     int64_t outputs = a->linear.out_features, shape[] = {outputs, a->linear.in_features};
     bl_node_out(node, outputs, 1, 1);
-    struct bl_samples samples = {.kernel = {1, 1}, .step = {1, 1}, .dilation = {1, 1}, .flat = 1, .block = a->nd.block,
-                                 .interleave = a->linear.in_features / a->nd.block, .contiguous = true, .matrices = 1};
+    struct bl_samples samples = {.kernel = {1, 1},
+                                 .step = {1, 1},
+                                 .dilation = {1, 1},
+                                 .flat = 1,
+                                 .block = a->nd.block,
+                                 .interleave = a->linear.in_features / a->nd.block,
+                                 .contiguous = true,
+                                 .matrices = 1};
     state->fold = (struct bl_fold){
-        .node = node, .outputs = outputs, .interleave = samples.interleave, .matrices = 1,
+        .node = node,
+        .outputs = outputs,
+        .interleave = samples.interleave,
+        .matrices = 1,
         .weight = bl_node_param(node, "weight", BL_INIT_FAN_IN, 2, shape),
         .bias = bl_node_param(node, "bias", BL_INIT_FAN_IN, 1, &outputs),
     };
@@ -66,11 +76,22 @@ static int forward(struct bl_node *node, const struct bl_run *run) {
         code = bl_fold_forward(fold, run);
     }
     bl_node_phase(node, BL_FORWARD);
-    if (!code) code = bl_launch(state->spread_bias, bl_share(node->dev, run->n, 4 * out), BL_MEM(fold->shift->mem), BL_I32(run->n),
-                                BL_I32(out), BL_MEM(node->out->mem));
+    if (!code)
+        code = bl_launch(state->spread_bias, bl_share(node->dev, run->n, 4 * out), BL_MEM(fold->shift->mem),
+                         BL_I32(run->n), BL_I32(out), BL_MEM(node->out->mem));
     if (code) return code;
-    struct bl_gemm product = {.trans_b = true, .m = run->n, .n = out, .k = in, .alpha = 1, .beta = 1, .a = node->in[0]->mem,
-                              .b = fold->folded->mem, .c = node->out->mem, .lda = in, .ldb = in, .ldc = out};
+    struct bl_gemm product = {.trans_b = true,
+                              .m = run->n,
+                              .n = out,
+                              .k = in,
+                              .alpha = 1,
+                              .beta = 1,
+                              .a = node->in[0]->mem,
+                              .b = fold->folded->mem,
+                              .c = node->out->mem,
+                              .lda = in,
+                              .ldb = in,
+                              .ldc = out};
     return bl_gemm(node->dev, &product);
 }
 
@@ -80,18 +101,37 @@ static int backward(struct bl_node *node, const struct bl_run *run) {
     int64_t in = node->in[0]->c, out = node->out->c;
     struct bl_mem *dy = node->out->grad->mem;
     bl_node_phase(node, BL_BACKWARD_WEIGHTS);
-    struct bl_gemm weights = {.trans_a = true, .m = out, .n = in, .k = run->n, .alpha = 1, .a = dy, .b = node->in[0]->mem,
-                              .c = fold->gradient->mem, .lda = out, .ldb = in, .ldc = in};
+    struct bl_gemm weights = {.trans_a = true,
+                              .m = out,
+                              .n = in,
+                              .k = run->n,
+                              .alpha = 1,
+                              .a = dy,
+                              .b = node->in[0]->mem,
+                              .c = fold->gradient->mem,
+                              .lda = out,
+                              .ldb = in,
+                              .ldc = in};
     int code = bl_gemm(node->dev, &weights);
-    if (!code) code = bl_launch(state->sum_rows, bl_share(node->dev, out, 4 * run->n), BL_MEM(dy), BL_I32(run->n), BL_I32(out),
-                                BL_MEM(fold->bias->grad.mem));
+    if (!code)
+        code = bl_launch(state->sum_rows, bl_share(node->dev, out, 4 * run->n), BL_MEM(dy), BL_I32(run->n), BL_I32(out),
+                         BL_MEM(fold->bias->grad.mem));
     if (code) return code;
     bl_node_phase(node, BL_FOLD);
     code = bl_fold_backward(fold, run);
     if (code || !node->in[0]->grad) return code;
     bl_node_phase(node, BL_BACKWARD_DATA);
-    struct bl_gemm data = {.m = run->n, .n = in, .k = out, .alpha = 1, .beta = node->accumulate[0] ? 1 : 0, .a = dy,
-                           .b = fold->folded->mem, .c = node->in[0]->grad->mem, .lda = out, .ldb = in, .ldc = in};
+    struct bl_gemm data = {.m = run->n,
+                           .n = in,
+                           .k = out,
+                           .alpha = 1,
+                           .beta = node->accumulate[0] ? 1 : 0,
+                           .a = dy,
+                           .b = fold->folded->mem,
+                           .c = node->in[0]->grad->mem,
+                           .lda = out,
+                           .ldb = in,
+                           .ldc = in};
     code = bl_gemm(node->dev, &data);
     if (code || !bl_whitening_has_backward(state->whitening)) return code;
     return bl_whitening_backward(state->whitening, run, fold->dmean->mem, fold->ddeconv->mem);

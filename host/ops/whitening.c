@@ -6,44 +6,88 @@
 #include <stdlib.h>
 
 enum {
-    SMALL = 160,            // features up to which a covariance is summed in parts, so that every core has a few
+    SMALL = 160, // features up to which a covariance is summed in parts, so that every core has a few
     PARTS = 8,
-    MOST_TAPS = 16,         // of a depthwise layer whose covariances are summed without rows; 7x7 is faster with them
-    PATCH_CHUNKS = 64,      // sums of patches that make the mean
-    SQUARE_CHUNKS = 64,     // sums of squares that make the variance between refreshes
-    EXACT_STEPS = 20,       // at the start, whatever the interval of refreshing
+    MOST_TAPS = 16,     // of a depthwise layer whose covariances are summed without rows; 7x7 is faster with them
+    PATCH_CHUNKS = 64,  // sums of patches that make the mean
+    SQUARE_CHUNKS = 64, // sums of squares that make the variance between refreshes
+    EXACT_STEPS = 20,   // at the start, whatever the interval of refreshing
 };
 
 enum kernel {
-    SUM, GATHER, SCATTER, COVARIANCE_DEPTHWISE, SCATTER_DEPTHWISE, MEAN, COVARIANCE, COVARIANCE_LANES, NORM, BEGIN, FINISH,
-    BACK_BEGIN, BACK_MIX, BACK_STEP, BACK_DOTS, BACK_NORM, BACK_FINISH, BACK_MEAN, VARIANCE, SQUARES, FACTOR, RESCALE, BACK_FACTOR, SCALE_ROWS, KERNELS
+    SUM,
+    GATHER,
+    SCATTER,
+    COVARIANCE_DEPTHWISE,
+    SCATTER_DEPTHWISE,
+    MEAN,
+    COVARIANCE,
+    COVARIANCE_LANES,
+    NORM,
+    BEGIN,
+    FINISH,
+    BACK_BEGIN,
+    BACK_MIX,
+    BACK_STEP,
+    BACK_DOTS,
+    BACK_NORM,
+    BACK_FINISH,
+    BACK_MEAN,
+    VARIANCE,
+    SQUARES,
+    FACTOR,
+    RESCALE,
+    BACK_FACTOR,
+    SCALE_ROWS,
+    KERNELS
 };
 
 static const char *const kernel_names[KERNELS] = {
-    "sum_samples", "gather_samples", "scatter_samples", "covariance_depthwise", "scatter_depthwise", "mean", "covariance",
-    "covariance_lanes", "norm", "begin", "finish", "back_begin", "back_mix", "back_step", "back_dots", "back_norm",
-    "back_finish", "back_mean", "variance", "squares", "factor", "rescale", "back_factor", "scale_rows",
+    "sum_samples",
+    "gather_samples",
+    "scatter_samples",
+    "covariance_depthwise",
+    "scatter_depthwise",
+    "mean",
+    "covariance",
+    "covariance_lanes",
+    "norm",
+    "begin",
+    "finish",
+    "back_begin",
+    "back_mix",
+    "back_step",
+    "back_dots",
+    "back_norm",
+    "back_finish",
+    "back_mean",
+    "variance",
+    "squares",
+    "factor",
+    "rescale",
+    "back_factor",
+    "scale_rows",
 };
 
 struct bl_whitening {
     struct bl_node *node;
     struct bl_nd_attrs attrs;
     struct bl_samples geometry;
-    int down, across;                       // patches of an image, unless flat
+    int down, across; // patches of an image, unless flat
     int taps, splits;
-    int64_t features, size;                 // F, matrices*F*F
-    int64_t samples;                        // of a matrix, of the planned batch
-    bool depthwise;                         // every channel is whitened alone, at every step: no rows are kept
-    int narrow;                             // 0, or the block where it is too small for vectors
+    int64_t features, size; // F, matrices*F*F
+    int64_t samples;        // of a matrix, of the planned batch
+    bool depthwise;         // every channel is whitened alone, at every step: no rows are kept
+    int narrow;             // 0, or the block where it is too small for vectors
     int vec_block, vec_row, vec_channels;
-    bool constant, stale;                   // of the last forward: running statistics; those between two refreshes
+    bool constant, stale; // of the last forward: running statistics; those between two refreshes
     struct bl_param *running_mean, *running_deconv, *counter;
-    struct bl_param *last_deconv, *last_variance, *refresh_counter;         // where refreshing is less often
+    struct bl_param *last_deconv, *last_variance, *refresh_counter; // where refreshing is less often
     struct bl_kernel *kernel[KERNELS];
-    struct bl_tensor *rows, *mean, *deconv, *w, *z, *scalars;               // from forward to backward
-    struct bl_tensor *partial, *row_mean, *parts, *product, *squares;       // forward
+    struct bl_tensor *rows, *mean, *deconv, *w, *z, *scalars;         // from forward to backward
+    struct bl_tensor *partial, *row_mean, *parts, *product, *squares; // forward
     struct bl_tensor *factors, *square_parts;
-    struct bl_tensor *wbar, *zbar, *n, *v, *l, *h, *dots, *dots_w, *drows, *dmean;   // backward; n is Sbar at the end
+    struct bl_tensor *wbar, *zbar, *n, *v, *l, *h, *dots, *dots_w, *drows, *dmean; // backward; n is Sbar at the end
 };
 
 /* --- setup ------------------------------------------------------------------------------------ */
@@ -73,24 +117,42 @@ static void declare_buffers(struct bl_whitening *w) {
 
 static void declare_workspaces(struct bl_whitening *w) {
     struct bl_node *node = w->node;
-    int64_t vector = w->geometry.matrices * w->features, rows = (w->samples * w->geometry.matrices + w->splits) * w->features;
+    int64_t vector = w->geometry.matrices * w->features,
+            rows = (w->samples * w->geometry.matrices + w->splits) * w->features;
     if (w->depthwise) rows = 1;
-    struct { struct bl_tensor **tensor; enum bl_life life; int64_t count; } wanted[] = {
-        {&w->rows, BL_LIFE_SAVED, rows}, {&w->mean, BL_LIFE_SAVED, vector}, {&w->deconv, BL_LIFE_SAVED, w->size},
-        {&w->w, BL_LIFE_SAVED, w->attrs.n_iter * w->size}, {&w->z, BL_LIFE_SAVED, w->attrs.n_iter * w->size},
+    struct {
+        struct bl_tensor **tensor;
+        enum bl_life life;
+        int64_t count;
+    } wanted[] = {
+        {&w->rows, BL_LIFE_SAVED, rows},
+        {&w->mean, BL_LIFE_SAVED, vector},
+        {&w->deconv, BL_LIFE_SAVED, w->size},
+        {&w->w, BL_LIFE_SAVED, w->attrs.n_iter * w->size},
+        {&w->z, BL_LIFE_SAVED, w->attrs.n_iter * w->size},
         {&w->scalars, BL_LIFE_SAVED, 4 * w->geometry.matrices},
-        {&w->partial, BL_LIFE_FORWARD, PATCH_CHUNKS * w->taps * node->in[0]->c}, {&w->row_mean, BL_LIFE_SAVED, vector},
-        {&w->parts, BL_LIFE_FORWARD, w->splits * w->size}, {&w->squares, BL_LIFE_FORWARD, vector},
-        {&w->wbar, BL_LIFE_BACKWARD, w->size}, {&w->zbar, BL_LIFE_BACKWARD, w->size}, {&w->n, BL_LIFE_BACKWARD, w->size},
-        {&w->v, BL_LIFE_BACKWARD, w->size}, {&w->l, BL_LIFE_BACKWARD, w->size}, {&w->h, BL_LIFE_BACKWARD, w->size},
-        {&w->dots, BL_LIFE_BACKWARD, vector}, {&w->dots_w, BL_LIFE_BACKWARD, vector}, {&w->drows, BL_LIFE_BACKWARD, rows}, {&w->dmean, BL_LIFE_BACKWARD, vector},
+        {&w->partial, BL_LIFE_FORWARD, PATCH_CHUNKS * w->taps * node->in[0]->c},
+        {&w->row_mean, BL_LIFE_SAVED, vector},
+        {&w->parts, BL_LIFE_FORWARD, w->splits * w->size},
+        {&w->squares, BL_LIFE_FORWARD, vector},
+        {&w->wbar, BL_LIFE_BACKWARD, w->size},
+        {&w->zbar, BL_LIFE_BACKWARD, w->size},
+        {&w->n, BL_LIFE_BACKWARD, w->size},
+        {&w->v, BL_LIFE_BACKWARD, w->size},
+        {&w->l, BL_LIFE_BACKWARD, w->size},
+        {&w->h, BL_LIFE_BACKWARD, w->size},
+        {&w->dots, BL_LIFE_BACKWARD, vector},
+        {&w->dots_w, BL_LIFE_BACKWARD, vector},
+        {&w->drows, BL_LIFE_BACKWARD, rows},
+        {&w->dmean, BL_LIFE_BACKWARD, vector},
     };
-    for (int i = 0; i < BL_COUNT(wanted); i++) *wanted[i].tensor = bl_node_workspace(node, wanted[i].life, wanted[i].count);
+    for (int i = 0; i < BL_COUNT(wanted); i++)
+        *wanted[i].tensor = bl_node_workspace(node, wanted[i].life, wanted[i].count);
     if (w->refresh_counter) {
         w->factors = bl_node_workspace(node, BL_LIFE_SAVED, 2 * w->geometry.matrices);
         w->square_parts = bl_node_workspace(node, BL_LIFE_FORWARD, SQUARE_CHUNKS * w->geometry.matrices);
     }
-    w->product = w->parts;                  // the parts have been summed when the iteration begins
+    w->product = w->parts; // the parts have been summed when the iteration begins
 }
 
 static int check(const struct bl_node *node, const struct bl_nd_attrs *a, const struct bl_samples *s) {
@@ -98,7 +160,8 @@ static int check(const struct bl_node *node, const struct bl_nd_attrs *a, const 
     if (s->block < 1 || (int64_t)s->block * s->interleave * s->matrices != node->in[0]->c)
         return bl_fail(BLANCH_EINPUT, "%s: a block of %d does not divide %lld channels", node->name, s->block,
                        (long long)node->in[0]->c / s->matrices);
-    if (!(a->eps >= 0)) return bl_fail(BLANCH_EINPUT, "%s: eps is %g, must not be negative", node->name, (double)a->eps);
+    if (!(a->eps >= 0))
+        return bl_fail(BLANCH_EINPUT, "%s: eps is %g, must not be negative", node->name, (double)a->eps);
     for (int i = 0; i < 2; i++)
         if (s->step[i] < 1) return bl_fail(BLANCH_EINPUT, "%s: cov_sampling_stride must be at least 1", node->name);
     if (a->freeze && a->freeze_iter < 1)
@@ -126,9 +189,10 @@ int bl_whitening_setup(struct bl_node *node, const struct bl_nd_attrs *attrs, co
     w->size = samples->matrices * w->features * w->features;
     w->down = samples->flat ? 1 : patches_along(samples, node->in[0]->h, 0);
     w->across = samples->flat ? 1 : patches_along(samples, node->in[0]->w, 1);
-    if (w->down < 1 || w->across < 1) return bl_fail(BLANCH_EINPUT, "%s: the kernel is larger than its input", node->name);
-    w->depthwise = samples->matrices > 1 && samples->block == 1 && !samples->flat && w->taps <= MOST_TAPS &&
-                   attrs->refresh <= 1;
+    if (w->down < 1 || w->across < 1)
+        return bl_fail(BLANCH_EINPUT, "%s: the kernel is larger than its input", node->name);
+    w->depthwise =
+        samples->matrices > 1 && samples->block == 1 && !samples->flat && w->taps <= MOST_TAPS && attrs->refresh <= 1;
     w->splits = w->depthwise ? depthwise_parts(w) : samples->matrices == 1 && w->features <= SMALL ? PARTS : 1;
     w->samples = patches_of(w, bl_node_batch(node)) * samples->interleave;
     w->narrow = samples->matrices > 1 && samples->block < 16 ? samples->block : 0;
@@ -140,31 +204,50 @@ int bl_whitening_setup(struct bl_node *node, const struct bl_nd_attrs *attrs, co
     return 0;
 }
 
-static bool is_strided(const struct bl_samples *s) { return s->interleave > 1 && !s->contiguous; }
+static bool is_strided(const struct bl_samples *s) {
+    return s->interleave > 1 && !s->contiguous;
+}
 
 int bl_whitening_prepare(struct bl_whitening *w) {
     const struct bl_samples *s = &w->geometry;
     const struct bl_define samples[] = {
-        {"VEC", w->vec_block}, {"VEC_SUM", w->vec_channels}, {"STRIDED", is_strided(s)}, {"NARROW", w->narrow},
-        {"TAPS_Y", s->kernel[0]}, {"TAPS_X", s->kernel[1]}, {"STEP_Y", s->flat ? 1 : s->step[0]}, {"STEP_X", s->flat ? 1 : s->step[1]}, {"FLAT", s->flat},
+        {"VEC", w->vec_block},
+        {"VEC_SUM", w->vec_channels},
+        {"STRIDED", is_strided(s)},
+        {"NARROW", w->narrow},
+        {"TAPS_Y", s->kernel[0]},
+        {"TAPS_X", s->kernel[1]},
+        {"STEP_Y", s->flat ? 1 : s->step[0]},
+        {"STEP_X", s->flat ? 1 : s->step[1]},
+        {"FLAT", s->flat},
     };
     const struct bl_define matrix[] = {{"VEC", w->vec_row}};
     int code = 0;
     int last = w->refresh_counter ? KERNELS : VARIANCE;
     for (int i = 0; i < last && !code && bl_node_training(w->node); i++)
-        code = i < MEAN ? bl_kernel_get(w->node->dev, "whitening", kernel_names[i], samples, BL_COUNT(samples), &w->kernel[i])
-                        : bl_kernel_get(w->node->dev, i < VARIANCE ? "nd_inverse_sqrt" : "nd_refresh", kernel_names[i], matrix, 1, &w->kernel[i]);
+        code = i < MEAN ? bl_kernel_get(w->node->dev, "whitening", kernel_names[i], samples, BL_COUNT(samples),
+                                        &w->kernel[i])
+                        : bl_kernel_get(w->node->dev, i < VARIANCE ? "nd_inverse_sqrt" : "nd_refresh", kernel_names[i],
+                                        matrix, 1, &w->kernel[i]);
     return code;
 }
 
-void bl_whitening_free(struct bl_whitening *w) { free(w); }
+void bl_whitening_free(struct bl_whitening *w) {
+    free(w);
+}
 
-int64_t bl_whitening_features(const struct bl_whitening *w) { return w->features; }
-bool bl_whitening_constant(const struct bl_whitening *w) { return w->constant; }
+int64_t bl_whitening_features(const struct bl_whitening *w) {
+    return w->features;
+}
+bool bl_whitening_constant(const struct bl_whitening *w) {
+    return w->constant;
+}
 bool bl_whitening_has_backward(const struct bl_whitening *w) {
     return !w->constant && !w->attrs.constant_grad && w->node->in[0]->grad;
 }
-struct bl_mem *bl_whitening_mean(const struct bl_whitening *w) { return w->constant ? w->running_mean->data.mem : w->mean->mem; }
+struct bl_mem *bl_whitening_mean(const struct bl_whitening *w) {
+    return w->constant ? w->running_mean->data.mem : w->mean->mem;
+}
 struct bl_mem *bl_whitening_deconv(const struct bl_whitening *w) {
     return w->constant ? w->running_deconv->data.mem : w->deconv->mem;
 }
@@ -196,7 +279,8 @@ static struct bl_range over_samples(const struct bl_whitening *w, int64_t items)
     const struct bl_samples *s = &w->geometry;
     if (bl_on_cpu(w->node->dev)) return BL_GROUPS1(1, (size_t)items);
     size_t segments = (size_t)(s->matrices > 1 ? s->matrices : s->interleave);
-    return w->narrow ? BL_ITEMS(segments, (size_t)items) : BL_ITEMS((size_t)(s->block / w->vec_block), (size_t)items, segments);
+    return w->narrow ? BL_ITEMS(segments, (size_t)items)
+                     : BL_ITEMS((size_t)(s->block / w->vec_block), (size_t)items, segments);
 }
 
 /* How much one item of over_samples takes of `total`, and how many items that makes. */
@@ -209,9 +293,9 @@ static int64_t chunk_of(const struct bl_whitening *w, int64_t total, int64_t mos
 }
 
 #define GEOMETRY(w)                                                                                                    \
-    BL_I32((w)->node->in[0]->c), BL_I32((w)->node->in[0]->h), BL_I32((w)->node->in[0]->w), BL_I32((w)->down),         \
-        BL_I32((w)->across), BL_I32((w)->geometry.padding[0]), BL_I32((w)->geometry.padding[1]),                      \
-        BL_I32((w)->geometry.dilation[0]), BL_I32((w)->geometry.dilation[1]), BL_I32((w)->geometry.block),            \
+    BL_I32((w)->node->in[0]->c), BL_I32((w)->node->in[0]->h), BL_I32((w)->node->in[0]->w), BL_I32((w)->down),          \
+        BL_I32((w)->across), BL_I32((w)->geometry.padding[0]), BL_I32((w)->geometry.padding[1]),                       \
+        BL_I32((w)->geometry.dilation[0]), BL_I32((w)->geometry.dilation[1]), BL_I32((w)->geometry.block),             \
         BL_I32((w)->geometry.interleave), BL_I32((w)->geometry.matrices)
 
 /* --- forward ---------------------------------------------------------------------------------- */
@@ -225,12 +309,13 @@ static int sample_mean(struct bl_whitening *w, int64_t patches) {
     if (code) return code;
     int64_t count = w->geometry.matrices * w->features;
     int each = bl_on_cpu(w->node->dev) ? 64 : 1;
-    struct bl_range range = bl_on_cpu(w->node->dev) ? BL_GROUPS1(1, (size_t)((count + each - 1) / each)) : BL_ITEMS(1, (size_t)count);
+    struct bl_range range =
+        bl_on_cpu(w->node->dev) ? BL_GROUPS1(1, (size_t)((count + each - 1) / each)) : BL_ITEMS(1, (size_t)count);
     return bl_launch(w->kernel[MEAN], range, BL_MEM(w->partial->mem), BL_I32(items), BL_I32(w->geometry.matrices),
                      BL_I32(w->geometry.block), BL_I32(w->taps), BL_I32(w->geometry.interleave),
-                     BL_I32(is_strided(&w->geometry)), BL_I32(w->depthwise), BL_F32(1.0 / (double)(patches * w->geometry.interleave)),
-                     BL_F32(w->attrs.momentum), BL_I32(each), BL_MEM(w->row_mean->mem), BL_MEM(w->mean->mem),
-                     BL_MEM(w->running_mean->data.mem));
+                     BL_I32(is_strided(&w->geometry)), BL_I32(w->depthwise),
+                     BL_F32(1.0 / (double)(patches * w->geometry.interleave)), BL_F32(w->attrs.momentum), BL_I32(each),
+                     BL_MEM(w->row_mean->mem), BL_MEM(w->mean->mem), BL_MEM(w->running_mean->data.mem));
 }
 
 /* Centred rows; rows that only fill up the last part are zero. */
@@ -238,22 +323,24 @@ static int gather(struct bl_whitening *w, int64_t patches, int64_t *part) {
     int64_t items, chunk = chunk_of(w, patches, INT32_MAX, &items), samples = patches * w->geometry.interleave;
     *part = (samples + w->splits - 1) / w->splits;
     int64_t fill = *part * w->splits - samples;
-    int code = fill ? bl_mem_fill(w->rows->mem, 4 * (size_t)(samples * w->features), 4 * (size_t)(fill * w->features), 0) : 0;
+    int code =
+        fill ? bl_mem_fill(w->rows->mem, 4 * (size_t)(samples * w->features), 4 * (size_t)(fill * w->features), 0) : 0;
     if (code) return code;
-    return bl_launch(w->kernel[GATHER], over_samples(w, items), BL_MEM(w->node->in[0]->mem), GEOMETRY(w), BL_I32(patches),
-                     BL_I32(chunk), BL_MEM(w->row_mean->mem), BL_MEM(w->rows->mem));
+    return bl_launch(w->kernel[GATHER], over_samples(w, items), BL_MEM(w->node->in[0]->mem), GEOMETRY(w),
+                     BL_I32(patches), BL_I32(chunk), BL_MEM(w->row_mean->mem), BL_MEM(w->rows->mem));
 }
 
 static int covariance_depthwise(struct bl_whitening *w, int64_t patches) {
     int64_t chunk = (patches + w->splits - 1) / w->splits, items = (patches + chunk - 1) / chunk;
     size_t vectors = (size_t)(w->node->in[0]->c / w->vec_channels);
-    struct bl_range range = bl_on_cpu(w->node->dev) ? BL_GROUPS1(vectors, (size_t)items) : BL_ITEMS(vectors, (size_t)items);
-    int code = bl_launch(w->kernel[COVARIANCE_DEPTHWISE], range, BL_MEM(w->node->in[0]->mem), GEOMETRY(w), BL_I32(patches),
-                         BL_I32(chunk), BL_MEM(w->row_mean->mem), BL_MEM(w->parts->mem));
+    struct bl_range range =
+        bl_on_cpu(w->node->dev) ? BL_GROUPS1(vectors, (size_t)items) : BL_ITEMS(vectors, (size_t)items);
+    int code = bl_launch(w->kernel[COVARIANCE_DEPTHWISE], range, BL_MEM(w->node->in[0]->mem), GEOMETRY(w),
+                         BL_I32(patches), BL_I32(chunk), BL_MEM(w->row_mean->mem), BL_MEM(w->parts->mem));
     if (code) return code;
     return bl_launch(w->kernel[COVARIANCE_LANES], over_rows(w, false), BL_MEM(w->parts->mem), BL_I32(items),
-                     BL_I32(w->geometry.matrices), BL_I32(w->features), BL_F32(1.0 / (double)patches), BL_F32(w->attrs.eps),
-                     BL_I32(rows_each(w)), BL_MEM(w->w->mem), BL_MEM(w->squares->mem));
+                     BL_I32(w->geometry.matrices), BL_I32(w->features), BL_F32(1.0 / (double)patches),
+                     BL_F32(w->attrs.eps), BL_I32(rows_each(w)), BL_MEM(w->w->mem), BL_MEM(w->squares->mem));
 }
 
 static int covariance(struct bl_whitening *w, int64_t patches) {
@@ -262,10 +349,20 @@ static int covariance(struct bl_whitening *w, int64_t patches) {
     int code = gather(w, patches, &part);
     if (code) return code;
     struct bl_gemm product = {
-        .trans_a = true, .symmetric = true, .m = f, .n = f, .k = part, .alpha = (float)(1.0 / (double)samples),
-        .a = w->rows->mem, .b = w->rows->mem, .c = w->parts->mem, .lda = w->geometry.matrices * f,
-        .ldb = w->geometry.matrices * f, .ldc = f,
-        .batch = w->splits > 1 ? w->splits : w->geometry.matrices, .stride_c = f * f,
+        .trans_a = true,
+        .symmetric = true,
+        .m = f,
+        .n = f,
+        .k = part,
+        .alpha = (float)(1.0 / (double)samples),
+        .a = w->rows->mem,
+        .b = w->rows->mem,
+        .c = w->parts->mem,
+        .lda = w->geometry.matrices * f,
+        .ldb = w->geometry.matrices * f,
+        .ldc = f,
+        .batch = w->splits > 1 ? w->splits : w->geometry.matrices,
+        .stride_c = f * f,
     };
     product.stride_a = product.stride_b = w->splits > 1 ? part * f : f;
     code = bl_gemm(w->node->dev, &product);
@@ -275,18 +372,37 @@ static int covariance(struct bl_whitening *w, int64_t patches) {
                      BL_I32(rows_each(w)), BL_MEM(w->w->mem), BL_MEM(w->squares->mem));
 }
 
-struct operand { struct bl_tensor *tensor; int64_t index; };        // the index-th set of matrices in a workspace
+struct operand {
+    struct bl_tensor *tensor;
+    int64_t index;
+}; // the index-th set of matrices in a workspace
 
 /* C = alpha A B + beta C0, square matrices of all groups. */
-static int multiply(const struct bl_whitening *w, bool symmetric, float alpha, struct operand a, struct operand b, float beta,
-                    struct operand c0, struct operand c) {
+static int multiply(const struct bl_whitening *w, bool symmetric, float alpha, struct operand a, struct operand b,
+                    float beta, struct operand c0, struct operand c) {
     int64_t f = w->features;
     struct bl_gemm product = {
-        .symmetric = symmetric, .m = f, .n = f, .k = f, .alpha = alpha, .beta = beta, .lda = f, .ldb = f, .ldc = f,
-        .a = a.tensor->mem, .b = b.tensor->mem, .c = c.tensor->mem, .init = beta != 0 ? c0.tensor->mem : NULL,
-        .offset_a = (size_t)(a.index * w->size), .offset_b = (size_t)(b.index * w->size), .offset_c = (size_t)(c.index * w->size),
+        .symmetric = symmetric,
+        .m = f,
+        .n = f,
+        .k = f,
+        .alpha = alpha,
+        .beta = beta,
+        .lda = f,
+        .ldb = f,
+        .ldc = f,
+        .a = a.tensor->mem,
+        .b = b.tensor->mem,
+        .c = c.tensor->mem,
+        .init = beta != 0 ? c0.tensor->mem : NULL,
+        .offset_a = (size_t)(a.index * w->size),
+        .offset_b = (size_t)(b.index * w->size),
+        .offset_c = (size_t)(c.index * w->size),
         .offset_init = (size_t)(c0.index * w->size),
-        .batch = w->geometry.matrices, .stride_a = f * f, .stride_b = f * f, .stride_c = f * f,
+        .batch = w->geometry.matrices,
+        .stride_a = f * f,
+        .stride_b = f * f,
+        .stride_c = f * f,
     };
     return bl_gemm(w->node->dev, &product);
 }
@@ -302,18 +418,20 @@ static int next_w(struct bl_whitening *w, int k) {
 static int inverse_sqrt(struct bl_whitening *w) {
     int64_t count = w->geometry.matrices * w->features;
     int last = w->attrs.n_iter - 1, each = rows_each(w);
-    int code = bl_launch(w->kernel[NORM], over_matrices(w), BL_MEM(w->squares->mem), BL_I32(w->geometry.matrices), BL_I32(w->features), BL_MEM(w->scalars->mem));
-    if (!code) code = bl_launch(w->kernel[BEGIN], over_rows(w, true), BL_MEM(w->w->mem), BL_MEM(w->scalars->mem), BL_I32(count),
-                                BL_I32(w->features), BL_I32(each), BL_MEM(w->z->mem));
+    int code = bl_launch(w->kernel[NORM], over_matrices(w), BL_MEM(w->squares->mem), BL_I32(w->geometry.matrices),
+                         BL_I32(w->features), BL_MEM(w->scalars->mem));
+    if (!code)
+        code = bl_launch(w->kernel[BEGIN], over_rows(w, true), BL_MEM(w->w->mem), BL_MEM(w->scalars->mem),
+                         BL_I32(count), BL_I32(w->features), BL_I32(each), BL_MEM(w->z->mem));
     for (int k = 0; k < last && !code; k++) {
         code = next_w(w, k);
         struct operand z = {w->z, k}, next = {w->z, k + 1};
         if (!code) code = multiply(w, true, -0.5f, (struct operand){w->w, k + 1}, z, 1.5f, z, next);
     }
     if (code) return code;
-    return bl_launch(w->kernel[FINISH], over_rows(w, true), BL_MEM(w->z->mem), BL_I64(last * w->size), BL_MEM(w->scalars->mem),
-                     BL_I32(count), BL_I32(w->features), BL_I32(each), BL_F32(w->attrs.momentum), BL_MEM(w->deconv->mem),
-                     BL_MEM(w->running_deconv->data.mem));
+    return bl_launch(w->kernel[FINISH], over_rows(w, true), BL_MEM(w->z->mem), BL_I64(last * w->size),
+                     BL_MEM(w->scalars->mem), BL_I32(count), BL_I32(w->features), BL_I32(each),
+                     BL_F32(w->attrs.momentum), BL_MEM(w->deconv->mem), BL_MEM(w->running_deconv->data.mem));
 }
 
 /* Reads and moves on the freeze counter, as the published layer does. */
@@ -335,24 +453,28 @@ static bool is_stale(struct bl_whitening *w) {
 
 /* v_r = trace(S)/F, while w holds S. */
 static int keep_variance(struct bl_whitening *w) {
-    return bl_launch(w->kernel[VARIANCE], over_matrices(w), BL_MEM(w->w->mem), BL_I32(w->geometry.matrices), BL_I32(w->features),
-                     BL_MEM(w->last_variance->data.mem));
+    return bl_launch(w->kernel[VARIANCE], over_matrices(w), BL_MEM(w->w->mem), BL_I32(w->geometry.matrices),
+                     BL_I32(w->features), BL_MEM(w->last_variance->data.mem));
 }
 
 /* D = D_r sqrt(v_r / v) from the centred rows. */
 static int rescale(struct bl_whitening *w, int64_t patches) {
-    int64_t samples = patches * w->geometry.interleave, part, chunks, chunk = chunk_of(w, samples, SQUARE_CHUNKS, &chunks);
+    int64_t samples = patches * w->geometry.interleave, part, chunks,
+            chunk = chunk_of(w, samples, SQUARE_CHUNKS, &chunks);
     int matrices = w->geometry.matrices, each = rows_each(w), code = gather(w, patches, &part);
-    struct bl_range sums = bl_on_cpu(w->node->dev) ? BL_GROUPS1((size_t)matrices, (size_t)chunks) : BL_ITEMS((size_t)matrices, (size_t)chunks);
-    if (!code) code = bl_launch(w->kernel[SQUARES], sums, BL_MEM(w->rows->mem), BL_I32(matrices), BL_I32(w->features), BL_I64(samples),
-                                BL_I64(chunk), BL_I32(chunks), BL_MEM(w->square_parts->mem));
-    if (!code) code = bl_launch(w->kernel[FACTOR], over_matrices(w), BL_MEM(w->square_parts->mem), BL_I32(chunks), BL_I32(matrices),
-                                BL_F32(1.0 / ((double)samples * (double)w->features)), BL_F32(w->attrs.eps),
-                                BL_MEM(w->last_variance->data.mem), BL_MEM(w->factors->mem));
+    struct bl_range sums = bl_on_cpu(w->node->dev) ? BL_GROUPS1((size_t)matrices, (size_t)chunks)
+                                                   : BL_ITEMS((size_t)matrices, (size_t)chunks);
+    if (!code)
+        code = bl_launch(w->kernel[SQUARES], sums, BL_MEM(w->rows->mem), BL_I32(matrices), BL_I32(w->features),
+                         BL_I64(samples), BL_I64(chunk), BL_I32(chunks), BL_MEM(w->square_parts->mem));
+    if (!code)
+        code = bl_launch(w->kernel[FACTOR], over_matrices(w), BL_MEM(w->square_parts->mem), BL_I32(chunks),
+                         BL_I32(matrices), BL_F32(1.0 / ((double)samples * (double)w->features)), BL_F32(w->attrs.eps),
+                         BL_MEM(w->last_variance->data.mem), BL_MEM(w->factors->mem));
     if (code) return code;
     return bl_launch(w->kernel[RESCALE], over_rows(w, true), BL_MEM(w->last_deconv->data.mem), BL_MEM(w->factors->mem),
-                     BL_I32(matrices * w->features), BL_I32(w->features), BL_I32(each), BL_F32(w->attrs.momentum), BL_MEM(w->deconv->mem),
-                     BL_MEM(w->running_deconv->data.mem));
+                     BL_I32(matrices * w->features), BL_I32(w->features), BL_I32(each), BL_F32(w->attrs.momentum),
+                     BL_MEM(w->deconv->mem), BL_MEM(w->running_deconv->data.mem));
 }
 
 /* What comes through the mean, shared by the samples. */
@@ -367,13 +489,18 @@ static int rescale_backward(struct bl_whitening *w, struct bl_mem *dmean, struct
     int64_t count = w->geometry.matrices * w->features, chunks, chunk = chunk_of(w, samples, INT32_MAX, &chunks);
     int each = rows_each(w);
     bool cpu = bl_on_cpu(w->node->dev);
-    int code = bl_launch(w->kernel[BACK_DOTS], over_rows(w, false), BL_MEM(ddeconv), BL_MEM(w->deconv->mem), BL_I32(count),
-                         BL_I32(w->features), BL_I32(each), BL_MEM(w->dots_w->mem));
-    if (!code) code = bl_launch(w->kernel[BACK_FACTOR], over_matrices(w), BL_MEM(w->dots_w->mem), BL_I32(w->geometry.matrices),
-                                BL_I32(w->features), BL_F32(1.0 / ((double)samples * (double)w->features)), BL_MEM(w->factors->mem));
-    if (!code) code = bl_launch(w->kernel[SCALE_ROWS], cpu ? BL_GROUPS1(1, (size_t)chunks) : BL_ITEMS((size_t)(w->features / w->vec_row), (size_t)chunks),
-                                BL_MEM(w->rows->mem), BL_MEM(w->factors->mem), BL_I32(w->geometry.matrices), BL_I32(w->features),
-                                BL_I64(samples), BL_I64(chunk), BL_MEM(w->drows->mem));
+    int code = bl_launch(w->kernel[BACK_DOTS], over_rows(w, false), BL_MEM(ddeconv), BL_MEM(w->deconv->mem),
+                         BL_I32(count), BL_I32(w->features), BL_I32(each), BL_MEM(w->dots_w->mem));
+    if (!code)
+        code = bl_launch(w->kernel[BACK_FACTOR], over_matrices(w), BL_MEM(w->dots_w->mem), BL_I32(w->geometry.matrices),
+                         BL_I32(w->features), BL_F32(1.0 / ((double)samples * (double)w->features)),
+                         BL_MEM(w->factors->mem));
+    if (!code)
+        code = bl_launch(w->kernel[SCALE_ROWS],
+                         cpu ? BL_GROUPS1(1, (size_t)chunks)
+                             : BL_ITEMS((size_t)(w->features / w->vec_row), (size_t)chunks),
+                         BL_MEM(w->rows->mem), BL_MEM(w->factors->mem), BL_I32(w->geometry.matrices),
+                         BL_I32(w->features), BL_I64(samples), BL_I64(chunk), BL_MEM(w->drows->mem));
     return code ? code : mean_backward(w, dmean, samples);
 }
 
@@ -397,23 +524,25 @@ int bl_whitening_forward(struct bl_whitening *w, const struct bl_run *run) {
 
 /* From the gradients of Z_{k+1} (zbar) and W_{k+1} (wbar; none for the last k) to those of Z_k and W_k. */
 static int step_back(struct bl_whitening *w, int k) {
-    struct operand now = {w->w, k}, zbar = {w->zbar, 0}, wbar = {w->wbar, 0}, n = {w->n, 0}, v = {w->v, 0}, none = {w->n, 0};
+    struct operand now = {w->w, k}, zbar = {w->zbar, 0}, wbar = {w->wbar, 0}, n = {w->n, 0}, v = {w->v, 0},
+                   none = {w->n, 0};
     struct operand l = {w->l, 0}, h = {w->h, 0};
     int64_t count = w->geometry.matrices * w->features;
     int each = rows_each(w), code = 0;
     bool has_next = k + 1 < w->attrs.n_iter;
     if (has_next) {
         code = multiply(w, false, 1, now, wbar, 0, none, n);
-        if (!code) code = bl_launch(w->kernel[BACK_MIX], over_rows(w, true), BL_MEM(w->n->mem), BL_I32(count), BL_I32(w->features),
-                                    BL_I32(each), BL_MEM(w->l->mem));
+        if (!code)
+            code = bl_launch(w->kernel[BACK_MIX], over_rows(w, true), BL_MEM(w->n->mem), BL_I32(count),
+                             BL_I32(w->features), BL_I32(each), BL_MEM(w->l->mem));
         if (!code) code = multiply(w, false, 1, now, l, 0, none, v);
     }
     if (k > 0 && !code) code = multiply(w, false, 1, (struct operand){w->z, k - 1}, zbar, 0, none, l);
     if (k > 0 && !code) code = multiply(w, false, 1, now, zbar, 0, none, h);
     if (code) return code;
     return bl_launch(w->kernel[BACK_STEP], over_rows(w, true), BL_MEM(w->n->mem), BL_MEM(w->v->mem), BL_MEM(w->l->mem),
-                     BL_MEM(w->h->mem), BL_I32(has_next), BL_I32(k == 0), BL_I32(count), BL_I32(w->features), BL_I32(each),
-                     BL_MEM(w->zbar->mem), BL_MEM(w->wbar->mem));
+                     BL_MEM(w->h->mem), BL_I32(has_next), BL_I32(k == 0), BL_I32(count), BL_I32(w->features),
+                     BL_I32(each), BL_MEM(w->zbar->mem), BL_MEM(w->wbar->mem));
 }
 
 /* The gradient of S, in the order of the rows, to w->n. */
@@ -421,34 +550,47 @@ static int inverse_sqrt_backward(struct bl_whitening *w, struct bl_mem *ddeconv)
     int64_t count = w->geometry.matrices * w->features;
     int last = w->attrs.n_iter - 1, each = rows_each(w);
     size_t matrices = (size_t)w->geometry.matrices;
-    int code = bl_launch(w->kernel[BACK_BEGIN], over_rows(w, false), BL_MEM(ddeconv), BL_MEM(w->z->mem), BL_I64(last * w->size),
-                         BL_MEM(w->scalars->mem), BL_I32(count), BL_I32(w->features), BL_I32(each), BL_MEM(w->zbar->mem),
-                         BL_MEM(w->dots->mem));
+    int code = bl_launch(w->kernel[BACK_BEGIN], over_rows(w, false), BL_MEM(ddeconv), BL_MEM(w->z->mem),
+                         BL_I64(last * w->size), BL_MEM(w->scalars->mem), BL_I32(count), BL_I32(w->features),
+                         BL_I32(each), BL_MEM(w->zbar->mem), BL_MEM(w->dots->mem));
     for (int k = last; k >= 0 && !code; k--) code = step_back(w, k);
     if (code) return code;
     code = bl_launch(w->kernel[BACK_DOTS], over_rows(w, false), BL_MEM(w->wbar->mem), BL_MEM(w->w->mem), BL_I32(count),
                      BL_I32(w->features), BL_I32(each), BL_MEM(w->dots_w->mem));
-    if (!code) code = bl_launch(w->kernel[BACK_NORM], over_matrices(w), BL_MEM(w->dots_w->mem), BL_MEM(w->dots->mem), BL_I32(matrices),
-                                BL_I32(w->features), BL_MEM(w->scalars->mem));
+    if (!code)
+        code = bl_launch(w->kernel[BACK_NORM], over_matrices(w), BL_MEM(w->dots_w->mem), BL_MEM(w->dots->mem),
+                         BL_I32(matrices), BL_I32(w->features), BL_MEM(w->scalars->mem));
     if (code) return code;
-    return bl_launch(w->kernel[BACK_FINISH], over_rows(w, false), BL_MEM(w->wbar->mem), BL_MEM(w->w->mem), BL_MEM(w->scalars->mem),
-                     BL_I32(matrices), BL_I32(w->geometry.block), BL_I32(w->taps), BL_I32(w->depthwise), BL_I32(each),
-                     BL_MEM(w->n->mem));
+    return bl_launch(w->kernel[BACK_FINISH], over_rows(w, false), BL_MEM(w->wbar->mem), BL_MEM(w->w->mem),
+                     BL_MEM(w->scalars->mem), BL_I32(matrices), BL_I32(w->geometry.block), BL_I32(w->taps),
+                     BL_I32(w->depthwise), BL_I32(each), BL_MEM(w->n->mem));
 }
 
 /* drows = 2/samples X Sbar; the mean's own gradient through the centring vanishes, as the centred rows sum to zero. */
 static int rows_backward(struct bl_whitening *w, struct bl_mem *dmean, int64_t samples) {
     int64_t f = w->features, stride = w->geometry.matrices * f;
     struct bl_gemm product = {
-        .m = samples, .n = f, .k = f, .alpha = (float)(2.0 / (double)samples), .a = w->rows->mem, .b = w->n->mem,
-        .c = w->drows->mem, .lda = stride, .ldb = f, .ldc = stride, .batch = w->geometry.matrices, .stride_a = f,
-        .stride_b = f * f, .stride_c = f,
+        .m = samples,
+        .n = f,
+        .k = f,
+        .alpha = (float)(2.0 / (double)samples),
+        .a = w->rows->mem,
+        .b = w->n->mem,
+        .c = w->drows->mem,
+        .lda = stride,
+        .ldb = f,
+        .ldc = stride,
+        .batch = w->geometry.matrices,
+        .stride_a = f,
+        .stride_b = f * f,
+        .stride_c = f,
     };
     int code = w->depthwise ? 0 : bl_gemm(w->node->dev, &product);
     return code ? code : mean_backward(w, dmean, samples);
 }
 
-int bl_whitening_backward(struct bl_whitening *w, const struct bl_run *run, struct bl_mem *dmean, struct bl_mem *ddeconv) {
+int bl_whitening_backward(struct bl_whitening *w, const struct bl_run *run, struct bl_mem *dmean,
+                          struct bl_mem *ddeconv) {
     int64_t patches = patches_of(w, run->n), samples = patches * w->geometry.interleave;
     const struct bl_tensor *x = w->node->in[0];
     bl_node_phase(w->node, BL_WHITEN_BACKWARD);
@@ -457,8 +599,8 @@ int bl_whitening_backward(struct bl_whitening *w, const struct bl_run *run, stru
     if (code) return code;
     int64_t lines = (int64_t)run->n * x->h, items, chunk = chunk_of(w, lines, INT32_MAX, &items);
     if (!w->depthwise)
-        return bl_launch(w->kernel[SCATTER], over_samples(w, items), BL_MEM(w->drows->mem), BL_MEM(w->dmean->mem), GEOMETRY(w),
-                         BL_I32(lines), BL_I32(chunk), BL_MEM(x->grad->mem));
+        return bl_launch(w->kernel[SCATTER], over_samples(w, items), BL_MEM(w->drows->mem), BL_MEM(w->dmean->mem),
+                         GEOMETRY(w), BL_I32(lines), BL_I32(chunk), BL_MEM(x->grad->mem));
     struct bl_range range = bl_on_cpu(w->node->dev) ? BL_GROUPS1(1, (size_t)items)
                                                     : BL_ITEMS((size_t)(x->c / w->vec_channels), (size_t)items);
     return bl_launch(w->kernel[SCATTER_DEPTHWISE], range, BL_MEM(x->mem), BL_MEM(w->row_mean->mem), BL_MEM(w->n->mem),
