@@ -147,6 +147,13 @@ static int report_json(const struct bench *b, double step, double least) {
     return bl_print_json(json);
 }
 
+static void print_plan(const struct bl_plan *plan) {
+    const double mib = 1048576;
+    printf("memory plan: %d tensors in %.1f MiB, %.1f of them kept from step to step (one allocation each would take %.1f); "
+           "parameters, gradients, momentum %.1f MiB\n", plan->tensors, (double)plan->arena / mib, (double)plan->kept / mib,
+           (double)plan->unshared / mib, (double)plan->parameters / mib);
+}
+
 static int report(struct bench *b) {
     const struct blanch_network_options *n = &b->net->options;
     double step = median(b->times, b->steps), least = b->times[0];     // sorted by the median
@@ -156,6 +163,7 @@ static int report(struct bench *b) {
     printf("step %.2f ms (median of %d; least %.2f), %.1f images/s\n", 1e3 * step, b->steps, 1e3 * least, n->batch / step);
     printf("first step %.0f ms after the start; device memory %.1f MiB, host memory %.1f MiB\n", 1e3 * b->startup,
            (double)bl_mem_peak(b->dev) / 1048576, (double)bl_process_peak_bytes() / 1048576);
+    print_plan(bl_graph_plan(b->net->graph));
     printf("recorded steps: %d, %+.1f %% against timed ones; phases account for %.1f %% of their wall time\n\n",
            bl_ledger_steps(b->ledger), 100 * (b->recorded - 1), 100 * bl_ledger_covered(b->ledger));
     bl_print_layers(b->ledger, b->net->graph);
