@@ -1,9 +1,9 @@
 /* C = alpha op(A) op(B) + beta D, row-major, a batch in the third dimension. D has C's layout and may be C.
  *
- * A work-item computes a block of up to `rows` rows by `strips` strips of 16 columns of one matrix of the batch, by even
- * chunks of at most KC along k: a strip of B is packed into private memory, a transposed A into panels of TM rows; then register
- * tiles of TM rows by 16 columns are summed along the chunk and added to C. The accumulators are named variables: as an
- * array they would leave the registers. Written for work-groups of one item.
+ * A work-item computes a block of up to `rows` rows by `strips` strips of 16 columns of one matrix of the batch, by
+ * even chunks of at most KC along k: a strip of B is packed into private memory, a transposed A into panels of TM
+ * rows; then register tiles of TM rows by 16 columns are summed along the chunk and added to C. The accumulators are
+ * named variables: as an array they would leave the registers. Written for work-groups of one item.
  *
  * SYMMETRIC: C and D are known to be symmetric (m == n). Blocks are square, rows == 16 * strips; dimension 0 counts the
  * blocks on and above the diagonal, row by row; tiles wholly below the diagonal are left out, and every block is
@@ -113,7 +113,7 @@ void put(float16 sum, float alpha, float beta, int width, global const float *d,
 }
 
 #if SYMMETRIC
-/* Copies what lies above the diagonal of a block to its mirror image, few rows at a time so that they stay in the cache. */
+/* Copies what lies above the diagonal of a block to its mirror image, few rows at a time so that they stay cached. */
 void mirror(global float *c, long ldc, int row0, int row1, int col0, int col1)
 {
     for (int from = row0; from < row1; from += 32) {
@@ -127,8 +127,8 @@ void mirror(global float *c, long ldc, int row0, int row1, int col0, int col1)
 
 kernel void gemm(global const float *restrict a, global const float *restrict b, global const float *d, global float *c,
                  int m, int n, int k, long lda, long ldb, long ldc, long offset_a, long offset_b, long offset_d,
-                 long offset_c, long stride_a, long stride_b, long stride_c, int rows, int strips, float alpha, float beta,
-                 int last)
+                 long offset_c, long stride_a, long stride_b, long stride_c, int rows, int strips, float alpha,
+                 float beta, int last)
 {
     const long matrix = get_global_id(2);
     a += offset_a + matrix * stride_a;
@@ -183,7 +183,9 @@ kernel void gemm(global const float *restrict a, global const float *restrict b,
                 const size_t at = (size_t)row * ldc + col;
                 global const float *from = k0 == 0 ? d : c;     // later chunks add to what the first has stored
                 const float scale = k0 == 0 ? beta : 1.0f;
-#define PUT(r) if (row + r < row1) put(sum##r, alpha, scale, width, from + at + (size_t)r * ldc, c + at + (size_t)r * ldc);
+#define PUT(r)                                                                                             \
+    if (row + r < row1)                                                                                    \
+        put(sum##r, alpha, scale, width, from + at + (size_t)r * ldc, c + at + (size_t)r * ldc);
                 EACH_ROW(PUT)
             }
         }

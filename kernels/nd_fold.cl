@@ -1,9 +1,9 @@
 /* Folding of whitening into weights, what is not a matrix product: W'_g = W_g D, b' = b - sum_g W'_g m, and back.
- * Weights in rows: (O, G, F), row o*G + g; as parameters: (O, F, G), flat feature f*G + g. m, dm: (matrices, F); the rows
- * are divided evenly among the matrices.
+ * Weights in rows: (O, G, F), row o*G + g; as parameters: (O, F, G), flat feature f*G + g. m, dm: (matrices, F); the
+ * rows are divided evenly among the matrices.
  *
- * A work-item takes a share of the outputs or rows (dimension 1), and vectors of features in turn (dimension 0; one item
- * does a whole row where it is summed).
+ * A work-item takes a share of the outputs or rows (dimension 1), and vectors of features in turn (dimension 0; one
+ * item does a whole row where it is summed).
  *
  *  VEC  features at once: 1, 2, 4, 8, 16; divides F
  */
@@ -86,8 +86,8 @@ kernel void fold_bias(global const float *folded, global const float *mean, glob
 }
 
 /* dW' -= db (outer product) m. */
-kernel void subtract_mean(global const float *dbias, global const float *mean, int outputs, int interleave, int features,
-                          int matrices, global float *gradient)
+kernel void subtract_mean(global const float *dbias, global const float *mean, int outputs, int interleave,
+                          int features, int matrices, global float *gradient)
 {
     SHARE(outputs);
     LANES;
@@ -102,8 +102,8 @@ kernel void subtract_mean(global const float *dbias, global const float *mean, i
 }
 
 /* dm = -sum over o, g of db[o] W'_g[o]; dimension 1 counts matrices. */
-kernel void mean_gradient(global const float *folded, global const float *dbias, int outputs, int interleave, int features,
-                          int matrices, global float *dmean)
+kernel void mean_gradient(global const float *folded, global const float *dbias, int outputs, int interleave,
+                          int features, int matrices, global float *dmean)
 {
     SHARE(matrices);
     LANES;

@@ -4,9 +4,9 @@
  *   W' = (9W - 6W^2 + W^3)/4: Wbar += 9/4 Wbar' - 3/2 (N + N^T) + 1/4 (V + V^T), N = W Wbar', V = W (N + N^T/2)
  *   Sbar = Wbar_0/s - W_0 (<Wbar_0, W_0>/s + <Dbar, Z_K>/(2 s^1.5))
  *
- * Matrices: (matrices, F, F), features in the order of the weights: f = taps*i + r. Sample rows have them as r*block + i
- * (whitening.cl): covariance() and back_finish() go from one order to the other, and mean() gives both. Depthwise layers
- * (`depthwise`, block 1) have the matrices last instead, a channel each.
+ * Matrices: (matrices, F, F), features in the order of the weights: f = taps*i + r. Sample rows have them as r*block
+ * + i (whitening.cl): covariance() and back_finish() go from one order to the other, and mean() gives both. Depthwise
+ * layers (`depthwise`, block 1) have the matrices last instead, a channel each.
  * scalars: (matrices, 4): s, 1/s, 1/sqrt(s), the factor of W_0 in Sbar.
  *
  * A work-item takes `each` rows of a matrix (dimension 1, counted over all matrices) and vectors of columns in turn
@@ -60,8 +60,9 @@ float total16(float16 v)
 /* mean = sums/samples, in the order of the rows and in that of the weights; running += momentum (mean - running).
  * partial: (chunks, taps, C), what each tap met; whitening.cl says which channels a feature is. An item takes `each`
  * features. */
-kernel void mean(global const float *partial, int chunks, int matrices, int block, int taps, int interleave, int strided,
-                 int depthwise, float scale, float momentum, int each, global float *row_mean, global float *mean, global float *running)
+kernel void mean(global const float *partial, int chunks, int matrices, int block, int taps, int interleave,
+                 int strided, int depthwise, float scale, float momentum, int each, global float *row_mean,
+                 global float *mean, global float *running)
 {
     const int features = block * taps, count = matrices * features, channels = block * interleave * matrices;
     ROWS(count);
@@ -210,7 +211,8 @@ kernel void back_mix(global const float *n, int count, int features, int each, g
 /* One step back, in place in zbar and wbar. has_next: wbar holds the gradient of the next W (else it is overwritten).
  * is_first: step 0, where Z is I: L is zbar itself and zbar is not needed any more. */
 kernel void back_step(global const float *n, global const float *v, global const float *l, global const float *h,
-                      int has_next, int is_first, int count, int features, int each, global float *zbar, global float *wbar)
+                      int has_next, int is_first, int count, int features, int each, global float *zbar,
+                       global float *wbar)
 {
     ROWS(count);
     LANES;
@@ -285,8 +287,8 @@ kernel void back_finish(global const float *wbar, global const float *w, global 
 }
 
 /* The gradient of the mean in the rows' order, shared by the samples. */
-kernel void back_mean(global const float *dmean, int matrices, int block, int taps, int depthwise, float scale, int each,
-                      global float *row_mean)
+kernel void back_mean(global const float *dmean, int matrices, int block, int taps, int depthwise, float scale,
+                      int each, global float *row_mean)
 {
     const int features = block * taps, count = matrices * features;
     ROWS(count);

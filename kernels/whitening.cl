@@ -22,8 +22,8 @@
  * Depthwise layers (block 1, a matrix a channel) need no rows: vectors run over channels, and what other layers keep as
  * (matrices, F) or (matrices, F, F) has the channels last here. Their two kernels take channels in dimension 0.
  */
-#if !defined(VEC) || !defined(VEC_SUM) || !defined(STRIDED) || !defined(NARROW) || !defined(TAPS_Y) || !defined(TAPS_X) || \
-    !defined(STEP_Y) || !defined(STEP_X) || !defined(FLAT)
+#if !defined(VEC) || !defined(VEC_SUM) || !defined(STRIDED) || !defined(NARROW) || !defined(TAPS_Y) || \
+    !defined(TAPS_X) || !defined(STEP_Y) || !defined(STEP_X) || !defined(FLAT)
 #error "whitening.cl needs VEC, VEC_SUM, STRIDED, NARROW, TAPS_Y, TAPS_X, STEP_Y, STEP_X and FLAT"
 #endif
 #define TAPS (TAPS_Y * TAPS_X)
@@ -55,8 +55,9 @@ typedef JOIN(float, VEC_SUM) vec_sum;
 vec take(global const float *p, int step)
 {
 #if VEC == 16
-    return (vec)(p[0], p[step], p[2 * step], p[3 * step], p[4 * step], p[5 * step], p[6 * step], p[7 * step], p[8 * step],
-                 p[9 * step], p[10 * step], p[11 * step], p[12 * step], p[13 * step], p[14 * step], p[15 * step]);
+    return (vec)(p[0], p[step], p[2 * step], p[3 * step], p[4 * step], p[5 * step], p[6 * step], p[7 * step],
+                 p[8 * step], p[9 * step], p[10 * step], p[11 * step], p[12 * step], p[13 * step],
+                 p[14 * step], p[15 * step]);
 #elif VEC == 8
     return (vec)(p[0], p[step], p[2 * step], p[3 * step], p[4 * step], p[5 * step], p[6 * step], p[7 * step]);
 #elif VEC == 4
@@ -86,8 +87,8 @@ void add(vec v, global float *p, int step)
 #endif
 
 /* The pixel of tap (ky, kx) of patch p, or -1 in the padding. */
-long find_pixel(int p, int ky, int kx, int height, int width, int down, int across, int pad_y, int pad_x, int dilation_y,
-                int dilation_x)
+long find_pixel(int p, int ky, int kx, int height, int width, int down, int across, int pad_y, int pad_x,
+                int dilation_y, int dilation_x)
 {
 #if FLAT
     return (long)p * FLAT;
@@ -169,7 +170,8 @@ kernel void gather_samples(global const float *x, GEOMETRY, int patches, int chu
                 const int matrix = matrices > 1 ? e : 0;
                 global const float *in = x + pixel * channels + e * START;
                 global const float *centre = mean + (size_t)matrix * features + turn * block;
-                global float *out = rows + (((size_t)p * interleave + sample) * matrices + matrix) * features + turn * block;
+                global float *out =
+                    rows + (((size_t)p * interleave + sample) * matrices + matrix) * features + turn * block;
                 for (int i = lane; i < block; i += lanes) {
                     const vec value = pixel < 0 ? (vec)(0.0f) : take(in + i * SPREAD, interleave);
                     STORE(value - LOAD(centre + i), out + i);
@@ -181,8 +183,8 @@ kernel void gather_samples(global const float *x, GEOMETRY, int patches, int chu
 }
 
 /* dx += the gradients of the samples that a pixel is in, taps in order; dmean is added to every sample. */
-void add_patch(global const float *drows, global const float *dmean, int p, int tap, int block, int interleave, int matrices,
-               int first, int end, int lane, int lanes, global float *dx)
+void add_patch(global const float *drows, global const float *dmean, int p, int tap, int block, int interleave,
+               int matrices, int first, int end, int lane, int lanes, global float *dx)
 {
     const int features = TAPS * block;
 #if NARROW
@@ -197,7 +199,8 @@ void add_patch(global const float *drows, global const float *dmean, int p, int 
     for (int e = first; e < end; e++) {
         PLACE(e, tap);
         const int matrix = matrices > 1 ? e : 0;
-        global const float *in = drows + (((size_t)p * interleave + sample) * matrices + matrix) * features + turn * block;
+        global const float *in =
+            drows + (((size_t)p * interleave + sample) * matrices + matrix) * features + turn * block;
         global const float *all = dmean + (size_t)matrix * features + turn * block;
         global float *out = dx + e * START;
         for (int i = lane; i < block; i += lanes) add(LOAD(in + i) + LOAD(all + i), out + i * SPREAD, interleave);
@@ -237,7 +240,8 @@ kernel void scatter_samples(global const float *drows, global const float *dmean
     }
 }
 
-/* partial[c] = sums of products of centred taps a <= b over patches c*chunk...: (chunks, TAPS*(TAPS+1)/2, C), a by a. */
+/* partial[c] = sums of products of centred taps a <= b over patches c*chunk...: (chunks, TAPS*(TAPS+1)/2, C), a by a.
+ */
 kernel void covariance_depthwise(global const float *x, GEOMETRY, int patches, int chunk, global const float *mean,
                                  global float *partial)
 {
@@ -270,7 +274,8 @@ kernel void covariance_depthwise(global const float *x, GEOMETRY, int patches, i
 
 /* dx += scale (Sbar of this tap's row) (centred samples of the patch) + dmean, for every patch that a pixel is in. */
 kernel void scatter_depthwise(global const float *x, global const float *mean, global const float *sbar,
-                              global const float *dmean, GEOMETRY, float scale, int line_count, int chunk, global float *dx)
+                              global const float *dmean, GEOMETRY, float scale, int line_count, int chunk,
+                              global float *dx)
 {
     const int from = get_global_id(1) * chunk, to = min(from + chunk, line_count);
     for (int line = from; line < to; line++) {
@@ -278,8 +283,8 @@ kernel void scatter_depthwise(global const float *x, global const float *mean, g
         for (int column = 0; column < width; column++) {
             for (int tap = 0; tap < TAPS; tap++) {
                 const int ty = y - tap / TAPS_X * dilation_y, tx = column + pad_x - tap % TAPS_X * dilation_x;
-                if (ty < 0 || tx < 0 || ty % STEP_Y != 0 || tx % STEP_X != 0 || ty / STEP_Y >= down || tx / STEP_X >= across)
-                    continue;
+                if (ty < 0 || tx < 0 || ty % STEP_Y != 0 || tx % STEP_X != 0) continue;
+                if (ty / STEP_Y >= down || tx / STEP_X >= across) continue;
                 const int p = (image * down + ty / STEP_Y) * across + tx / STEP_X;
                 long pixels[TAPS];
                 for (int other = 0; other < TAPS; other++) pixels[other] = PIXEL(p, other / TAPS_X, other % TAPS_X);

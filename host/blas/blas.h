@@ -1,5 +1,5 @@
 /* Matrix products and transforms. Row-major float32. CLBlast computes them, with parameters set for the device
- * (bl_blas_tune); where the device's own register-tiled kernel (kernels/gemm.cl) is the better choice, it takes over. */
+ * (tune.c); where the device's own register-tiled kernel (kernels/gemm.cl) is the better choice, it takes over. */
 #ifndef BL_BLAS_H
 #define BL_BLAS_H
 
@@ -7,7 +7,7 @@
 
 struct bl_gemm {
     bool trans_a, trans_b;
-    bool symmetric;                         // the result is known to be symmetric (m == n): half of it is computed, then mirrored
+    bool symmetric;                         // the result is known to be (m == n): half of it is computed, then mirrored
     int64_t m, n, k;
     float alpha, beta;                      // C = alpha op(A) op(B) + beta C
     struct bl_mem *a, *b, *c;

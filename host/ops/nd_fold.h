@@ -1,4 +1,5 @@
-/* Folding of whitening into a layer's weights, shared by nd_conv2d and nd_linear: W'_g = W_g D, b' = b - sum_g W'_g m. */
+/* Folding of whitening into a layer's weights, shared by nd_conv2d and nd_linear: W'_g = W_g D,
+ * b' = b - sum_g W'_g m. */
 #ifndef BL_ND_FOLD_H
 #define BL_ND_FOLD_H
 

@@ -14,60 +14,37 @@ enum {
     EXACT_STEPS = 20,   // at the start, whatever the interval of refreshing
 };
 
-enum kernel {
-    SUM,
-    GATHER,
-    SCATTER,
-    COVARIANCE_DEPTHWISE,
-    SCATTER_DEPTHWISE,
-    MEAN,
-    COVARIANCE,
-    COVARIANCE_LANES,
-    NORM,
-    BEGIN,
-    FINISH,
-    BACK_BEGIN,
-    BACK_MIX,
-    BACK_STEP,
-    BACK_DOTS,
-    BACK_NORM,
-    BACK_FINISH,
-    BACK_MEAN,
-    VARIANCE,
-    SQUARES,
-    FACTOR,
-    RESCALE,
-    BACK_FACTOR,
-    SCALE_ROWS,
-    KERNELS
-};
+/* whitening.cl up to SCATTER_DEPTHWISE, nd_inverse_sqrt.cl up to BACK_MEAN, then nd_refresh.cl. */
+#define WHITENING_KERNELS(X)                                                                                           \
+    X(SUM, sum_samples)                                                                                                \
+    X(GATHER, gather_samples)                                                                                          \
+    X(SCATTER, scatter_samples)                                                                                        \
+    X(COVARIANCE_DEPTHWISE, covariance_depthwise)                                                                      \
+    X(SCATTER_DEPTHWISE, scatter_depthwise)                                                                            \
+    X(MEAN, mean)                                                                                                      \
+    X(COVARIANCE, covariance)                                                                                          \
+    X(COVARIANCE_LANES, covariance_lanes)                                                                              \
+    X(NORM, norm)                                                                                                      \
+    X(BEGIN, begin)                                                                                                    \
+    X(FINISH, finish)                                                                                                  \
+    X(BACK_BEGIN, back_begin)                                                                                          \
+    X(BACK_MIX, back_mix)                                                                                              \
+    X(BACK_STEP, back_step)                                                                                            \
+    X(BACK_DOTS, back_dots)                                                                                            \
+    X(BACK_NORM, back_norm)                                                                                            \
+    X(BACK_FINISH, back_finish)                                                                                        \
+    X(BACK_MEAN, back_mean)                                                                                            \
+    X(VARIANCE, variance)                                                                                              \
+    X(SQUARES, squares)                                                                                                \
+    X(FACTOR, factor)                                                                                                  \
+    X(RESCALE, rescale)                                                                                                \
+    X(BACK_FACTOR, back_factor)                                                                                        \
+    X(SCALE_ROWS, scale_rows)
 
-static const char *const kernel_names[KERNELS] = {
-    "sum_samples",
-    "gather_samples",
-    "scatter_samples",
-    "covariance_depthwise",
-    "scatter_depthwise",
-    "mean",
-    "covariance",
-    "covariance_lanes",
-    "norm",
-    "begin",
-    "finish",
-    "back_begin",
-    "back_mix",
-    "back_step",
-    "back_dots",
-    "back_norm",
-    "back_finish",
-    "back_mean",
-    "variance",
-    "squares",
-    "factor",
-    "rescale",
-    "back_factor",
-    "scale_rows",
-};
+#define ID(id, name) id,
+#define NAME(id, name) #name,
+enum kernel { WHITENING_KERNELS(ID) KERNELS };
+static const char *const kernel_names[KERNELS] = {WHITENING_KERNELS(NAME)};
 
 struct bl_whitening {
     struct bl_node *node;

@@ -1,5 +1,5 @@
-/* Whitening of a layer's input, shared by nd_conv2d and nd_linear (Ye et al., Network Deconvolution, ICLR 2020): the mean m
- * and the truncated inverse root D of the covariance of samples of the input, and the exact gradient of both. */
+/* Whitening of a layer's input, shared by nd_conv2d and nd_linear (Ye et al., Network Deconvolution, ICLR 2020): the
+ * mean m and the truncated inverse root D of the covariance of samples of the input, and the exact gradient of both. */
 #ifndef BL_WHITENING_H
 #define BL_WHITENING_H
 
