@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <cmocka.h>
+#include "device.h"
 #include "graph/graph.h"
 
 #define ND(b, it, st) {.block = b, .n_iter = it, .freeze_iter = 100, .cov_sampling_stride = {st, st}, .eps = 1e-5f, .momentum = 0.1f}
@@ -98,14 +99,9 @@ static void run_case(void **state) {
 }
 
 int main(void) {
-    const char *ci = getenv("CI");
-    if (blanch_device_open(&device, NULL, 0)) {
-        print_message("%s, no OpenCL device: %s\n", ci && *ci ? "failed" : "skipped", blanch_error_message());
-        if (ci && *ci) return 1;
-    }
+    int failed = open_test_device(&device);
     struct CMUnitTest tests[BL_COUNT(rows)];
     for (int i = 0; i < BL_COUNT(rows); i++) tests[i] = (struct CMUnitTest){rows[i].name, run_case, NULL, NULL, &rows[i]};
-    int failed = _cmocka_run_group_tests("degenerate inputs", tests, BL_COUNT(tests), NULL, NULL);
-    blanch_device_close(device);
-    return failed;
+    failed += _cmocka_run_group_tests("degenerate inputs", tests, BL_COUNT(tests), NULL, NULL);
+    return failed + close_test_device(device);
 }

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <cmocka.h>
+#include "device.h"
 #include "graph/graph.h"
 #include "train/reference.h"
 
@@ -313,16 +314,10 @@ static void run_case(void **state) {
 }
 
 int main(int argc, char **argv) {
-    const char *ci = getenv("CI");
-    if (blanch_device_open(&device, NULL, 0)) {
-        print_message("%s, no OpenCL device: %s\n", ci && *ci ? "failed" : "skipped", blanch_error_message());
-        if (ci && *ci) return 1;
-    } else print_message("device: %s\n", blanch_device_info(device)->name);
+    int failed = open_test_device(&device);
     struct CMUnitTest tests[BL_COUNT(rows)];
     for (int i = 0; i < BL_COUNT(rows); i++) tests[i] = (struct CMUnitTest){rows[i].name, run_case, NULL, NULL, &rows[i]};
     if (argc > 1) cmocka_set_test_filter(argv[1]);
-    int failed = _cmocka_run_group_tests("operations", tests, BL_COUNT(tests), NULL, NULL);
-    if (device && !bl_launch_count(device)) failed++, print_error("no kernel ran\n");
-    blanch_device_close(device);
-    return failed;
+    failed += _cmocka_run_group_tests("operations", tests, BL_COUNT(tests), NULL, NULL);
+    return failed + close_test_device(device);
 }

@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include "device.h"
 #include "io/files.h"
 #include "train/train.h"
 #include <math.h>
@@ -290,16 +291,13 @@ static void test_run_directory(void **state) {
 /* --- the whole ------------------------------------------------------------------------------ */
 
 static int open_all(void **state) {
-    if (!mkdtemp(folder)) return -1;
-    if (blanch_device_open(&device, NULL, 0)) print_message("skipped, no OpenCL device: %s\n", blanch_error_message());
-    return 0;
+    return mkdtemp(folder) ? 0 : -1;
 }
 
 static int close_all(void **state) {
     char *command = bl_format("rm -rf %s", folder);
     int code = command ? system(command) : -1;
     free(command);
-    blanch_device_close(device);
     return code;
 }
 
@@ -308,5 +306,7 @@ int main(void) {
         cmocka_unit_test(test_schedules),      cmocka_unit_test(test_round_trip), cmocka_unit_test(test_crash_between_renames),
         cmocka_unit_test(test_unfit_files),    cmocka_unit_test(test_resume),     cmocka_unit_test(test_run_directory),
     };
-    return cmocka_run_group_tests(tests, open_all, close_all);
+    int failed = open_test_device(&device);
+    failed += cmocka_run_group_tests(tests, open_all, close_all);
+    return failed + close_test_device(device);
 }
