@@ -76,6 +76,6 @@ const struct bl_command bl_command_train = {
              "after it are first run layer by layer, each layer is recomputed on the host from the inputs that the device\n"
              "has, and the first that differs or is not finite ends the run with exit status 1 and its name. Outputs are\n"
              "compared on the first 8 images. Batch norm and deconvolution need the whole batch, in double precision on one\n"
-             "core: seconds to a minute a step at batch 128.\n",
+             "core, which makes such a step far slower than the others.\n",
     .run = run,
 };
