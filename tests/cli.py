@@ -1,5 +1,7 @@
 #!/usr/bin/env python3
-"""The command line end to end, bad input included: tests/cli.py BLANCH. Prints TAP; makes its own small data."""
+"""The command line end to end, bad input included: tests/cli.py BLANCH [TEST...]. Prints TAP; makes its own small data."""
+import array
+import base64
 import glob
 import gzip
 import json
@@ -53,11 +55,12 @@ def succeeds(*args, **more):
     return r
 
 
-def refuses(status, words, *args, **more):
-    """Exit status, exactly one error line, and every one of the words in it."""
+def refuses(status, words, *args, started=False, **more):
+    """Exit status, exactly one error line, and every one of the words in it. started: progress may come before it."""
     r = blanch(*args, **more)
     check(r.status == status, '%s: exit status %d, not %d: %s' % (' '.join(map(str, args)), r.status, status, r.err.strip()[-300:]))
     check(len(r.errors) == 1, 'not one error line but %d: %s' % (len(r.errors), r.err.strip()[-300:]))
+    check(started or r.err.count('\n') == 1, 'more than one line on standard error: %s' % r.err.strip()[-300:])
     for word in words:
         check(word in r.error, "'%s' is not in: %s" % (word, r.error))
     return r
@@ -115,6 +118,13 @@ def png(size, seed):
     chunk = lambda kind, data: struct.pack('>I', len(data)) + kind + data + struct.pack('>I', zlib.crc32(kind + data))
     return (b'\x89PNG\r\n\x1a\n' + chunk(b'IHDR', struct.pack('>IIBBBBB', size, size, 8, 2, 0, 0, 0)) +
             chunk(b'IDAT', zlib.compress(rows)) + chunk(b'IEND', b''))
+
+
+# 32x32, grey
+JPEG = base64.b64decode(
+    '/9j/4AAQSkZJRgABAQAAAQABAAD/2wBDAFA3PEY8MlBGQUZaVVBfeMiCeG5uePWvuZHI////////////////////////////////'
+    '////////////////////wAALCAAgACABAREA/8QAFwABAQEBAAAAAAAAAAAAAAAAAwAEBf/EABYQAQEBAAAAAAAAAAAAAAAAAAAC'
+    'Ev/aAAgBAQAAPwDLBoPBocyDQeDQHKysrJsrKysv/9k=')
 
 
 def make_folder(folder, classes=2, count=12):
@@ -204,6 +214,11 @@ def test_label_out_of_range():
     spec = make_cifar('badcifar')
     write('badcifar/data_batch_2.bin', b'\x0b' + bytes(3072))
     bad_data(['data_batch_2.bin', '11'], spec)
+    spec = make_mnist('bad')
+    name = 'bad/train-labels-idx1-ubyte.gz'
+    labels = gzip.decompress(open(path(name), 'rb').read())
+    write(name, gzip.compress(labels[:-1] + b'\x0c'))
+    bad_data(['train-labels', '12'], spec)
 
 
 def test_damaged_cifar():
@@ -220,9 +235,15 @@ def test_damaged_image():
     write(name, png(32, 5)[:200])
     r = succeeds('train', '--model', 'smallcnn', '--norm', 'nd', '--batch', 8, '--steps', 1, '--data', spec, '--out', fresh('o'))
     check('03.png' in r.err, 'the damaged image is not named: ' + r.err[-300:])
+    write(name, png(32, 5))
+    write('pics/class1/whole.jpg', JPEG)
+    write('pics/class1/half.jpg', JPEG[:len(JPEG) // 2])
+    r = succeeds('train', '--model', 'smallcnn', '--norm', 'nd', '--batch', 8, '--steps', 1, '--data', spec, '--out', fresh('o'))
+    check('half.jpg' in r.err and 'whole.jpg' not in r.err, 'the JPEG that was cut in half is not named: ' + r.err[-300:])
     for i in range(12):
         write('pics/class0/%02d.png' % i, b'not an image')
-    refuses(2, ['pics'], 'train', '--model', 'smallcnn', '--norm', 'nd', '--batch', 8, '--steps', 1, '--data', spec, '--out', fresh('o'))
+    refuses(2, ['pics'], 'train', '--model', 'smallcnn', '--norm', 'nd', '--batch', 8, '--steps', 1, '--data', spec, '--out', fresh('o'),
+            started=True)
 
 
 # --- limits --------------------------------------------------------------------------------------
@@ -266,6 +287,8 @@ def test_full_standard_output():
     with open('/dev/full', 'w') as full:
         done = subprocess.run([BLANCH, 'models'], stdout=full, stderr=subprocess.PIPE, env=ENV)
     check(done.returncode == 2 and b'standard output' in done.stderr, 'exit status %d: %s' % (done.returncode, done.stderr))
+    done = subprocess.run([BLANCH, 'models'], stderr=subprocess.PIPE, env=ENV, preexec_fn=lambda: os.close(1))
+    check(done.returncode == 2 and done.stderr.count(b'\n') == 1, 'closed: exit status %d: %s' % (done.returncode, done.stderr))
 
 
 def test_diverged():
@@ -273,6 +296,35 @@ def test_diverged():
     r = blanch(*TRAIN, '--norm', 'none', '--data', data, '--out', out, '--lr', '1e6', '--epochs', 4, '--schedule', 'constant')
     check(r.status == 1 and len(r.errors) == 1, 'exit status %d: %s' % (r.status, r.err[-300:]))
     check('step' in r.error, 'no step is named: ' + r.error)
+
+
+def test_diverged_later():
+    """Weights that grow fourfold at every step: the line names step, layer and a checkpoint, and that one is finite."""
+    data, out = make_mnist('m'), fresh('run')
+    r = refuses(1, ['step', 'first seen in', out + '/last.safetensors'], *TRAIN, '--norm', 'none', '--data', data, '--out', out,
+                '--lr', 0.1, '--weight-decay', 50, '--momentum', 0, '--epochs', 40, '--schedule', 'constant', started=True)
+    check('nan' not in r.error, r.error)
+    values = array.array('f', tensors(out + '/last.safetensors')[1])
+    check(all(abs(v) < 3.4e38 for v in values), 'the last good checkpoint is not finite')
+
+
+def test_full_file_system():
+    """A file system with room for one checkpoint and a half: the one that is there survives and loads."""
+    data, out, disk = make_mnist('m'), fresh('run'), path('disk')
+    train(data, out, '--steps', 3)
+    before = {name: tensors('%s/%s.safetensors' % (out, name)) for name in ('last', 'last.state', 'best')}
+    room = sum(os.path.getsize(f) for f in glob.glob(out + '/*')) + os.path.getsize(out + '/last.safetensors') // 2
+    os.makedirs(disk, exist_ok=True)
+    if subprocess.run(['mount', '-t', 'tmpfs', '-o', 'size=%d' % room, 'blanch', disk], stderr=subprocess.DEVNULL).returncode:
+        raise Skip('a file system cannot be mounted')
+    try:
+        shutil.copytree(out, disk + '/run')
+        refuses(2, [disk, 'space'], *TRAIN, '--norm', 'nd', '--data', data, '--out', disk + '/run', '--resume', '--steps', 6, started=True)
+        after = {name: tensors('%s/run/%s.safetensors' % (disk, name)) for name in before}
+        check(after == before, 'the former checkpoint is gone')
+        succeeds('eval', '--run', disk + '/run', '--data', data)
+    finally:
+        subprocess.run(['umount', disk], check=True)
 
 
 # --- training ------------------------------------------------------------------------------------
@@ -350,11 +402,21 @@ def test_bench_json():
     for norm in ('bn', 'nd'):
         r = json.loads(succeeds('bench', '--model', 'smallcnn', '--norm', norm, '--batch', 64, '--steps', 5, '--json').out)
         keys = {'model', 'norm', 'batch', 'device', 'steps', 'step_ms', 'min_ms', 'images_per_s', 'startup_ms', 'device_bytes', 'host_bytes', 'layers'}
-        check(keys <= set(r), 'keys that are missing: %s' % sorted(keys - set(r)))
+        check(keys == set(r), 'keys: %s' % sorted(r))
         check(finite(r), 'not every number is finite')
         names = {p for l in r['layers'] for p in l['phases']}
         known = set('forward backward_data backward_weights covariance inverse_sqrt fold whiten_backward norm activation pool loss update load wait other'.split())
         check(names <= known, 'unknown phases: %s' % sorted(names - known))
+
+
+def test_bench_phases():
+    """Phases add up to the recorded steps, other at most a twentieth."""
+    r = succeeds('bench', '--model', 'smallcnn', '--norm', 'nd', '--batch', 64, '--steps', 10)
+    covered = float(r.out.split('phases account for ')[1].split()[0])
+    check(abs(covered - 100) <= 3, 'phases account for %s %%' % covered)
+    layers = json.loads(succeeds('bench', '--model', 'smallcnn', '--norm', 'nd', '--batch', 64, '--steps', 10, '--json').out)['layers']
+    total = sum(ms for l in layers for ms in l['phases'].values())
+    check(sum(l['phases'].get('other', 0) for l in layers) <= 0.05 * total, 'other is more than a twentieth')
 
 
 def test_compare():
@@ -413,12 +475,15 @@ WITHOUT_DEVICE = (test_help, test_no_platform, test_full_standard_output)
 
 
 def main():
+    wanted = sys.argv[2:]
     tests = [(n[5:].replace('_', ' '), f) for n, f in globals().items() if n.startswith('test_')]
+    tests = [t for t in tests if not wanted or t[0] in wanted]
     has_device = blanch('devices').status == 0
     print('1..%d' % len(tests), flush=True)
     failed = 0
     for number, (name, test) in enumerate(tests, 1):
         outcome, note = 'ok', ''
+        start = time.time()
         try:
             if not has_device and test not in WITHOUT_DEVICE:
                 if os.environ.get('CI'):
@@ -431,6 +496,7 @@ def main():
             outcome, failed = 'not ok', failed + 1
             print('# %s: %s: %s' % (name, type(reason).__name__, str(reason).replace('\n', ' ')))
         print('%s %d - %s%s' % (outcome, number, name, note), flush=True)
+        print('# %.1f s' % (time.time() - start), flush=True)
     shutil.rmtree(HOME, ignore_errors=True)
     return failed != 0
 
