@@ -17,21 +17,7 @@
  * others: some vectors. `tile` rows are summed in registers before the sum is stored. `add` other than 0 adds to what
  * dx holds.
  *   VEC   channels in a vector, 1 to 16, dividing the channels; required */
-#ifndef VEC
-#error "VEC is missing"
-#endif
-
-#define JOIN_(a, b) a##b
-#define JOIN(a, b) JOIN_(a, b)
-#if VEC == 1
-typedef float vec;
-#define LOAD(p) (*(p))
-#define STORE(v, p) (*(p) = (v))
-#else
-typedef JOIN(float, VEC) vec;
-#define LOAD(p) JOIN(vload, VEC)(0, p)
-#define STORE(v, p) JOIN(vstore, VEC)(v, 0, p)
-#endif
+#include "vec.h"
 
 #ifdef FP_FAST_FMAF
 #define FMA(a, b, c) fma(a, b, c)

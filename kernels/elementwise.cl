@@ -7,21 +7,7 @@
  * A NaN passes through. total counts vectors. The items share them in contiguous runs: one item may take one vector
  * or all. `add` other than 0 adds to what dx or y holds.
  *   VEC   floats in a vector, 1 to 16, dividing the elements; required */
-#ifndef VEC
-#error "VEC is missing"
-#endif
-
-#define JOIN_(a, b) a##b
-#define JOIN(a, b) JOIN_(a, b)
-#if VEC == 1
-typedef float vec;
-#define LOAD(p) (*(p))
-#define STORE(v, p) (*(p) = (v))
-#else
-typedef JOIN(float, VEC) vec;
-#define LOAD(p) JOIN(vload, VEC)(0, p)
-#define STORE(v, p) JOIN(vstore, VEC)(v, 0, p)
-#endif
+#include "vec.h"
 
 /* The run of vectors that is this item's. */
 #define BEGIN(total) (get_global_id(0) * (((size_t)(total) + get_global_size(0) - 1) / get_global_size(0)))

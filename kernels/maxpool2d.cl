@@ -8,21 +8,7 @@
  *   SH, SW    its steps; required
  *   PH, PW    padding on every side; required
  *   INDEX_BYTES   of an element of index, 1 or 2; required */
-#ifndef VEC
-#error "VEC is missing"
-#endif
-
-#define JOIN_(a, b) a##b
-#define JOIN(a, b) JOIN_(a, b)
-#if VEC == 1
-typedef float vec;
-#define LOAD(p) (*(p))
-#define STORE(v, p) (*(p) = (v))
-#else
-typedef JOIN(float, VEC) vec;
-#define LOAD(p) JOIN(vload, VEC)(0, p)
-#define STORE(v, p) JOIN(vstore, VEC)(v, 0, p)
-#endif
+#include "vec.h"
 #if !defined(KH) || !defined(KW) || !defined(SH) || !defined(SW) || !defined(PH) || !defined(PW)
 #error "KH, KW, SH, SW, PH and PW are all needed"
 #endif

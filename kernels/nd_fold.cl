@@ -7,20 +7,7 @@
  *
  *  VEC  features at once: 1, 2, 4, 8, 16; divides F
  */
-#ifndef VEC
-#error "nd_fold.cl needs VEC"
-#endif
-#define JOIN2(a, b) a##b
-#define JOIN(a, b) JOIN2(a, b)
-#if VEC == 1
-typedef float vec;
-#define LOAD(p) (*(p))
-#define STORE(v, p) (*(p) = (v))
-#else
-typedef JOIN(float, VEC) vec;
-#define LOAD(p) JOIN(vload, VEC)(0, p)
-#define STORE(v, p) JOIN(vstore, VEC)(v, 0, p)
-#endif
+#include "vec.h"
 #ifdef FP_FAST_FMAF
 #define FMA(a, b, c) fma(a, b, c)
 #else   // contracted under -cl-mad-enable where that is faster; PoCL's mad() is always a product and a sum

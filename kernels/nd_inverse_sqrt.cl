@@ -14,23 +14,11 @@
  *
  *  VEC  columns at once: 1, 2, 4, 8, 16; divides F
  */
-#ifndef VEC
-#error "nd_inverse_sqrt.cl needs VEC"
-#endif
-#define JOIN2(a, b) a##b
-#define JOIN(a, b) JOIN2(a, b)
+#include "vec.h"
 #if VEC == 1
-typedef float vec;
-#define LOAD(p) (*(p))
-#define STORE(v, p) (*(p) = (v))
 #define DOWN(p, f) (*(p))
 #define TOTAL(v) (v)
-#else
-typedef JOIN(float, VEC) vec;
-#define LOAD(p) JOIN(vload, VEC)(0, p)
-#define STORE(v, p) JOIN(vstore, VEC)(v, 0, p)
-#endif
-#if VEC == 2
+#elif VEC == 2
 #define DOWN(p, f) (vec)((p)[0], (p)[f])
 #define TOTAL(v) ((v).s0 + (v).s1)
 #elif VEC == 4

@@ -7,20 +7,7 @@
  *
  *  VEC  columns at once: 1, 2, 4, 8, 16; divides F
  */
-#ifndef VEC
-#error "nd_refresh.cl needs VEC"
-#endif
-#if VEC == 1
-typedef float vec;
-#define LOAD(p) (*(p))
-#define STORE(v, p) (*(p) = (v))
-#else
-#define JOIN2(a, b) a##b
-#define JOIN(a, b) JOIN2(a, b)
-typedef JOIN(float, VEC) vec;
-#define LOAD(p) JOIN(vload, VEC)(0, p)
-#define STORE(v, p) JOIN(vstore, VEC)(v, 0, p)
-#endif
+#include "vec.h"
 
 /* v_r; an item does a matrix. */
 kernel void variance(global const float *s, int matrices, int features, global float *variance)

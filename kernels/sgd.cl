@@ -2,21 +2,7 @@
  * v + g; w -= lr v. The velocity starts at 0, so that the first step has v = g. Arrays of count floats; an item takes
  * `chunk` of them.
  *   VEC   floats in a vector, 1 to 16; required */
-#ifndef VEC
-#error "VEC is missing"
-#endif
-
-#define JOIN_(a, b) a##b
-#define JOIN(a, b) JOIN_(a, b)
-#if VEC == 1
-typedef float vec;
-#define LOAD(p) (*(p))
-#define STORE(v, p) (*(p) = (v))
-#else
-typedef JOIN(float, VEC) vec;
-#define LOAD(p) JOIN(vload, VEC)(0, p)
-#define STORE(v, p) JOIN(vstore, VEC)(v, 0, p)
-#endif
+#include "vec.h"
 
 kernel void sgd(global float *restrict w, global const float *restrict grad, global float *restrict velocity,
                 long count, int chunk, float lr, float momentum, float weight_decay) {

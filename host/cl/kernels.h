@@ -1,4 +1,5 @@
-/* The .cl files embedded at build time (kernels/embed.py). BLANCH_KERNELS=DIR reads DIR/NAME.cl instead. */
+/* The files of kernels/ embedded at build time (kernels/embed.py), named by their paths ("conv/direct.cl", "vec.h").
+ * BLANCH_KERNELS=DIR reads DIR/NAME instead. */
 #ifndef BL_KERNELS_H
 #define BL_KERNELS_H
 

@@ -93,22 +93,44 @@ static const unsigned char *entry_body(const char *data, size_t size, size_t *bo
 
 /* --- sources ---------------------------------------------------------------------------------- */
 
-static int source_of(const char *file, char **text, size_t *size) {
+/* A file of kernels/. */
+static int file_text(const char *name, char **text) {
     const char *folder = getenv("BLANCH_KERNELS");
+    size_t size;
     if (folder && *folder) {
-        char *path = bl_format("%s/%s.cl", folder, file);
+        char *path = bl_format("%s/%s", folder, name);
         if (!path) return BLANCH_ENOMEM;
-        *text = read_file(path, size);
+        *text = read_file(path, &size);
         int code = *text ? 0 : bl_fail(BLANCH_EINPUT, "BLANCH_KERNELS: %s cannot be read: %s", path, strerror(errno));
         free(path);
         return code;
     }
     for (const struct bl_kernel_source *s = bl_kernel_sources; s->name; s++) {
-        if (strcmp(s->name, file)) continue;
-        *text = bl_strdup(s->text), *size = s->size;
+        if (strcmp(s->name, name)) continue;
+        *text = bl_strdup(s->text);
         return *text ? 0 : BLANCH_ENOMEM;
     }
-    return bl_fail(BLANCH_EDEVICE, "no kernel file '%s' is embedded", file);
+    return bl_fail(BLANCH_EDEVICE, "no kernel file '%s' is embedded", name);
+}
+
+/* kernels/FILE.cl with a line `#include "NAME"` replaced by kernels/NAME: drivers find no files, and the cache's key is to
+ * see them. One is enough; an included file includes none. */
+static int source_of(const char *file, char **text, size_t *size) {
+    static const char word[] = "\n#include \"";
+    char *name = bl_format("%s.cl", file), *included = NULL;
+    int code = name ? file_text(name, text) : BLANCH_ENOMEM;
+    char *line = code ? NULL : strstr(*text, word), *end = line ? strchr(line + sizeof word - 1, '"') : NULL;
+    if (end) {
+        *line = *end = 0;
+        code = file_text(line + sizeof word - 1, &included);
+        char *whole = code ? NULL : bl_format("%s\n%s%s", *text, included, end + 1);
+        if (!code && !whole) code = BLANCH_ENOMEM;
+        free(*text);
+        *text = whole;
+    }
+    free(name), free(included);
+    *size = code ? 0 : strlen(*text);
+    return code;
 }
 
 static char *options_of(const struct bl_define *defines, int count) {

@@ -23,17 +23,7 @@
 #define STRIDE_X 1
 #endif
 
-#define JOIN2(a, b) a##b
-#define JOIN(a, b) JOIN2(a, b)
-#if VEC == 1
-typedef float vec;
-#define LOAD(from) (*(from))
-#define STORE(value, to) (*(to) = (value))
-#else
-typedef JOIN(float, VEC) vec;
-#define LOAD(from) JOIN(vload, VEC)(0, from)
-#define STORE(value, to) JOIN(vstore, VEC)(value, 0, to)
-#endif
+#include "vec.h"
 
 #if defined(FP_FAST_FMAF) || defined(__FMA__) || defined(__ARM_FEATURE_FMA)
 #define FMA(a, b, c) fma(a, b, c)
