@@ -49,6 +49,8 @@ struct bl_node {
     int params, buffers;
     struct bl_param *param[BL_MAX_PARAMS], *buffer[BL_MAX_BUFFERS];
     double multiply_adds;                   // of one image's forward pass, set by setup
+    const char *engine[3];                  // of a convolution: forward, data gradient, weight gradient; else NULL
+    struct bl_whitening *whitening;         // of layers that whiten their input: what the scheduler looks at; owned by state
     bool idle;                              // there for its parameters' names alone: never run, nothing uses its output
 };
 
@@ -107,6 +109,7 @@ struct bl_conv_attrs {
     int in_channels, out_channels, kernel[2], stride[2], padding[2], dilation[2], groups;
     int bias;
 };
+enum { BL_REFRESH_SCHEDULED = -1 };         // as bl_whitening_schedule says
 struct bl_nd_attrs {                        // common to nd_conv2d and nd_linear
     int refresh;                            // steps between two exact whitenings; 0 and 1: every step is exact
     int constant_grad;                      // the gradient stops at mean and D

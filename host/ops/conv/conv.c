@@ -1,14 +1,72 @@
 /* The table of the convolution's engines, the choice among them, and what they have in common. */
 #include "ops/conv/engine.h"
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
-/* In order of preference; the last one suits everything. */
 static const struct bl_conv_engine *const engines[] = {&bl_conv_depthwise, &bl_conv_direct};
+const char *const bl_conv_pass_names[BL_CONV_PASSES] = {"forward", "backward_data", "backward_weights"};
 
-static const struct bl_conv_engine *choose(const struct bl_conv *conv) {
-    for (int i = 0; i < BL_COUNT(engines) - 1; i++)
-        if (engines[i]->suits(conv)) return engines[i];
-    return engines[BL_COUNT(engines) - 1];
+static struct {
+    bl_conv_chooser *function;
+    void *context;
+} chooser;
+
+void bl_conv_set_chooser(bl_conv_chooser *function, void *context) {
+    chooser.function = function, chooser.context = context;
+}
+
+const char *bl_conv_engine_name(int index) {
+    return index >= 0 && index < BL_COUNT(engines) ? engines[index]->name : NULL;
+}
+
+static const struct bl_conv_engine *find(const char *name) {
+    for (int i = 0; name && i < BL_COUNT(engines); i++)
+        if (!strcmp(engines[i]->name, name)) return engines[i];
+    return NULL;
+}
+
+bool bl_conv_suits(const struct bl_conv *conv, const char *name, enum bl_conv_pass pass) {
+    const struct bl_conv_engine *engine = find(name);
+    return engine && engine->suits(conv, pass);
+}
+
+/* The engine direct suits everything. */
+static const struct bl_conv_engine *by_rule(const struct bl_conv *conv, enum bl_conv_pass pass) {
+    const struct bl_conv_engine *best = &bl_conv_direct;
+    int most = -1;
+    for (int i = 0; i < BL_COUNT(engines); i++) {
+        if (!engines[i]->suits(conv, pass)) continue;
+        int preference = engines[i]->preference(conv, pass);
+        if (preference > most) most = preference, best = engines[i];
+    }
+    return best;
+}
+
+static int unknown_engine(const char *name) {
+    char known[128] = "";
+    for (int i = 0; i < BL_COUNT(engines); i++) {
+        size_t length = strlen(known);
+        snprintf(known + length, sizeof known - length, "%s%s", i ? ", " : "", engines[i]->name);
+    }
+    return bl_fail(BLANCH_EUSAGE, "BLANCH_CONV=%s: there is no such engine; known are %s", name, known);
+}
+
+static int choose(struct bl_conv *conv) {
+    const char *forced = getenv("BLANCH_CONV");
+    if (forced && !*forced) forced = NULL;
+    if (forced && !find(forced)) return unknown_engine(forced);
+    const struct bl_conv_shape shape = {conv->attrs, conv->interleave, bl_node_batch(conv->node), conv->h, conv->w};
+    for (int p = 0; p < (bl_node_training(conv->node) ? BL_CONV_PASSES : 1); p++) {
+        const enum bl_conv_pass pass = (enum bl_conv_pass)p;
+        const char *name = forced;
+        if (!name && chooser.function && conv->node->dev)
+            name = chooser.function(chooser.context, conv->node->dev, &shape, pass);
+        const struct bl_conv_engine *engine = find(name);
+        conv->engine[p] = engine && engine->suits(conv, pass) ? engine : by_rule(conv, pass);
+        conv->node->engine[p] = conv->engine[p]->name;
+    }
+    return 0;
 }
 
 static int64_t out_size(int64_t in, int kernel, int stride, int padding, int dilation) {
@@ -83,8 +141,9 @@ int bl_conv_setup(struct bl_node *node, const struct bl_conv_attrs *attrs, int i
     if (!conv) return BLANCH_ENOMEM;
     conv->node = node;
     if ((code = describe(conv, attrs, interleave))) goto fail;
-    conv->engine = choose(conv);
-    if ((code = conv->engine->setup(conv))) goto fail;
+    if ((code = choose(conv))) goto fail;
+    for (int p = 0; p < BL_CONV_PASSES && conv->engine[p]; p++)
+        if ((code = conv->engine[p]->setup(conv, (enum bl_conv_pass)p))) goto fail;
     *out = conv;
     return 0;
 fail:
@@ -94,31 +153,36 @@ fail:
 
 void bl_conv_free(struct bl_conv *conv) {
     if (!conv) return;
-    free(conv->state);
+    for (int p = 0; p < BL_CONV_PASSES; p++) free(conv->state[p]);
     free(conv);
 }
 
 int bl_conv_prepare(struct bl_conv *conv) {
-    return conv->engine->prepare(conv);
+    int code = 0;
+    for (int p = 0; p < BL_CONV_PASSES && conv->engine[p] && !code; p++)
+        code = conv->engine[p]->prepare(conv, (enum bl_conv_pass)p);
+    return code;
 }
 
 int bl_conv_pack(struct bl_conv *conv, const struct bl_run *run, struct bl_mem *weight) {
-    return conv->engine->pack(conv, run, weight);
+    int code = conv->engine[BL_CONV_FORWARD]->pack(conv, BL_CONV_FORWARD, run, weight);
+    const struct bl_conv_engine *data = conv->engine[BL_CONV_DATA];
+    return code || !data || !conv->node->in[0]->grad ? code : data->pack(conv, BL_CONV_DATA, run, weight);
 }
 
 int bl_conv_forward(struct bl_conv *conv, const struct bl_run *run, const struct bl_tensor *x, struct bl_mem *bias,
                     const struct bl_tensor *y) {
-    return conv->engine->forward(conv, run, x, bias, y);
+    return conv->engine[BL_CONV_FORWARD]->forward(conv, run, x, bias, y);
 }
 
 int bl_conv_backward_data(struct bl_conv *conv, const struct bl_run *run, const struct bl_tensor *dy,
                           const struct bl_tensor *dx, bool accumulate) {
-    return conv->engine->backward_data(conv, run, dy, dx, accumulate);
+    return conv->engine[BL_CONV_DATA]->backward_data(conv, run, dy, dx, accumulate);
 }
 
 int bl_conv_backward_weights(struct bl_conv *conv, const struct bl_run *run, const struct bl_tensor *x,
                              const struct bl_tensor *dy, struct bl_mem *dweight, struct bl_mem *dbias) {
-    return conv->engine->backward_weights(conv, run, x, dy, dweight, dbias);
+    return conv->engine[BL_CONV_WEIGHTS]->backward_weights(conv, run, x, dy, dweight, dbias);
 }
 
 double bl_conv_multiply_adds(const struct bl_conv *conv) {

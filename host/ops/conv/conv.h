@@ -1,5 +1,6 @@
 /* The convolution engine: forward, data gradient and weight gradient behind one interface, used by conv2d, linear and
  * their deconvolved forms. Several engines stand in one table (conv.c); an engine is one file ending in a const table.
+ * Each of the three passes has an engine of its own.
  *
  * Weights are given in the layout [O][G][F]: the flat feature j = c*kh*kw + tap of an output channel lies at g*F + f,
  * where j = f*G + g, F = C/groups*kh*kw/G. G = 1 is OIHW; with groups > 1, G = 1. */
@@ -12,8 +13,32 @@ struct bl_conv;
 
 void bl_conv_out_size(const struct bl_conv_attrs *attrs, int64_t h, int64_t w, int64_t *out_h, int64_t *out_w);
 
-/* In an operation's setup: checks the attributes against node->in[0] (BLANCH_EINPUT, with the node's name), chooses an
- * engine and declares its workspaces. Sets neither output nor parameters. interleave: G. */
+/* --- engines ---------------------------------------------------------------------------------- */
+
+enum bl_conv_pass { BL_CONV_FORWARD, BL_CONV_DATA, BL_CONV_WEIGHTS, BL_CONV_PASSES };
+extern const char *const bl_conv_pass_names[BL_CONV_PASSES];   // "forward", "backward_data", "backward_weights"
+
+/* What the choice of an engine may depend on. */
+struct bl_conv_shape {
+    struct bl_conv_attrs attrs;
+    int interleave;                         // G
+    int64_t n, h, w;                        // images planned; the input's size
+};
+/* Asked for every pass of every convolution that is set up: the name of the engine that shall compute it, or NULL where
+ * the rule shall choose, as it does where the named one does not suit. It takes precedence over the rule, BLANCH_CONV
+ * over both. For one that has measured. */
+typedef const char *bl_conv_chooser(void *context, struct blanch_device *dev, const struct bl_conv_shape *shape,
+                                    enum bl_conv_pass pass);
+void bl_conv_set_chooser(bl_conv_chooser *chooser, void *context);      // NULL: the rule
+const char *bl_conv_engine_name(int index); // NULL beyond the last
+/* Whether the engine could compute this pass of a convolution that is set up. */
+bool bl_conv_suits(const struct bl_conv *conv, const char *engine, enum bl_conv_pass pass);
+
+/* --- a convolution ---------------------------------------------------------------------------- */
+
+/* In an operation's setup: checks the attributes against node->in[0] (BLANCH_EINPUT, with the node's name), chooses the
+ * engines, names them in node->engine, and declares their workspaces. Sets neither output nor parameters.
+ * interleave: G. */
 int bl_conv_setup(struct bl_node *node, const struct bl_conv_attrs *attrs, int interleave, struct bl_conv **conv);
 void bl_conv_free(struct bl_conv *conv);    // NULL is fine
 int bl_conv_prepare(struct bl_conv *conv);  // in the operation's prepare

@@ -4,19 +4,21 @@
 enum { MOST_TAPS = 128 }; // the weight gradient keeps a sum per tap in private memory
 
 struct depthwise {
-    int vec_out, vec_in;       // channels at once
+    int vec;                   // channels at once
     int splits;                // of the rows, in the weight gradient
     struct bl_tensor *packed;  // (taps, out_channels)
     struct bl_tensor *partial; // (splits, taps + 1, out_channels)
-    struct bl_kernel *pack, *forward, *data, *weights, *reduce;
+    struct bl_kernel *kernel, *other; // of the pass; pack or reduce
 };
 
-static bool suits(const struct bl_conv *conv) {
+static bool suits(const struct bl_conv *conv, enum bl_conv_pass pass) {
+    (void)pass;
     return conv->group_in == 1 && conv->attrs.groups > 1 && conv->taps <= MOST_TAPS;
 }
 
-static int64_t clamp(int64_t value, int64_t low, int64_t high) {
-    return value < low ? low : value > high ? high : value;
+static int preference(const struct bl_conv *conv, enum bl_conv_pass pass) {
+    (void)conv, (void)pass;
+    return 90;
 }
 
 static int vector_of(const struct bl_conv *conv, int channels) {
@@ -25,16 +27,17 @@ static int vector_of(const struct bl_conv *conv, int channels) {
     return vec;
 }
 
-static int setup(struct bl_conv *conv) {
-    struct depthwise *d = conv->state = bl_calloc(1, sizeof *d);
+static int setup(struct bl_conv *conv, enum bl_conv_pass pass) {
+    struct depthwise *d = conv->state[pass] = bl_calloc(1, sizeof *d);
     if (!d) return BLANCH_ENOMEM;
     const int channels = conv->attrs.out_channels;
-    d->vec_out = vector_of(conv, channels), d->vec_in = vector_of(conv, conv->attrs.in_channels);
+    d->vec = vector_of(conv, pass == BL_CONV_DATA ? conv->attrs.in_channels : channels);
+    if (pass != BL_CONV_WEIGHTS) {
+        d->packed = bl_node_workspace(conv->node, BL_LIFE_KEPT, (int64_t)conv->taps * channels);
+        return d->packed ? 0 : BLANCH_ENOMEM;
+    }
     int64_t items = conv->units * (conv->cpu ? 16 : 256), rows = bl_node_batch(conv->node) * conv->out_h;
-    d->splits = (int)clamp(bl_conv_div_up(items, channels / d->vec_out), 1, rows);
-    if (!(d->packed = bl_node_workspace(conv->node, BL_LIFE_KEPT, (int64_t)conv->taps * channels)))
-        return BLANCH_ENOMEM;
-    if (!bl_node_training(conv->node)) return 0;
+    d->splits = (int)bl_conv_clamp(bl_conv_div_up(items, channels / d->vec), 1, rows);
     d->partial = bl_node_workspace(conv->node, BL_LIFE_BACKWARD, (int64_t)d->splits * (conv->taps + 1) * channels);
     return d->partial ? 0 : BLANCH_ENOMEM;
 }
@@ -49,42 +52,34 @@ static int get(const struct bl_conv *conv, const char *function, int vec, struct
     return bl_kernel_get(conv->node->dev, "conv/depthwise", function, defines, BL_COUNT(defines), kernel);
 }
 
-static int prepare(struct bl_conv *conv) {
-    struct depthwise *d = conv->state;
-    int code;
-    if ((code = get(conv, "pack", d->vec_out, &d->pack)) || (code = get(conv, "forward", d->vec_out, &d->forward)) ||
-        !bl_node_training(conv->node))
-        return code;
-    if ((code = get(conv, "data", d->vec_in, &d->data)) || (code = get(conv, "weights", d->vec_out, &d->weights)))
-        return code;
-    return get(conv, "reduce", d->vec_out, &d->reduce);
+static int prepare(struct bl_conv *conv, enum bl_conv_pass pass) {
+    static const char *const names[BL_CONV_PASSES] = {"forward", "data", "weights"};
+    struct depthwise *d = conv->state[pass];
+    int code = get(conv, names[pass], d->vec, &d->kernel);
+    return code ? code : get(conv, pass == BL_CONV_WEIGHTS ? "reduce" : "pack", d->vec, &d->other);
 }
 
-static struct bl_range range(const struct bl_conv *conv, int64_t a, int64_t b) {
-    return conv->cpu ? BL_GROUPS1((size_t)a, (size_t)b) : BL_ITEMS((size_t)a, (size_t)b);
-}
-
-static int pack(struct bl_conv *conv, const struct bl_run *run, struct bl_mem *weight) {
+static int pack(struct bl_conv *conv, enum bl_conv_pass pass, const struct bl_run *run, struct bl_mem *weight) {
     (void)run;
-    const struct depthwise *d = conv->state;
+    const struct depthwise *d = conv->state[pass];
     const int channels = conv->attrs.out_channels, span = conv->cpu ? 256 : 1;
-    return bl_launch(d->pack, range(conv, bl_conv_div_up(channels, span), 1), BL_MEM(weight), BL_MEM(d->packed->mem),
-                     BL_I32(channels), BL_I32(span));
+    return bl_launch(d->other, bl_conv_range(conv, bl_conv_div_up(channels, span), 1, 1), BL_MEM(weight),
+                     BL_MEM(d->packed->mem), BL_I32(channels), BL_I32(span));
 }
 
 /* Rows per item: some 100,000 vector operations, all channels of a row, but enough items. */
 static int strip_of(const struct bl_conv *conv, int64_t rows, int64_t work) {
     if (!conv->cpu) return 1;
-    return (int)clamp(rows / (12 * conv->units), 1, clamp(100000 / work, 1, 1024));
+    return (int)bl_conv_clamp(rows / (12 * conv->units), 1, bl_conv_clamp(100000 / work, 1, 1024));
 }
 
 static int forward(struct bl_conv *conv, const struct bl_run *run, const struct bl_tensor *x, struct bl_mem *bias,
                    const struct bl_tensor *y) {
-    const struct depthwise *d = conv->state;
+    const struct depthwise *d = conv->state[BL_CONV_FORWARD];
     const struct bl_conv_attrs *a = &conv->attrs;
-    int64_t rows = run->n * conv->out_h, vectors = a->out_channels / d->vec_out, span = conv->cpu ? vectors : 1;
+    int64_t rows = run->n * conv->out_h, vectors = a->out_channels / d->vec, span = conv->cpu ? vectors : 1;
     int strip = strip_of(conv, rows, vectors * conv->out_w * conv->taps);
-    return bl_launch(d->forward, range(conv, bl_conv_div_up(vectors, span), bl_conv_div_up(rows, strip)),
+    return bl_launch(d->kernel, bl_conv_range(conv, bl_conv_div_up(vectors, span), bl_conv_div_up(rows, strip), 1),
                      BL_MEM(x->mem), BL_MEM(d->packed->mem), BL_MEM(bias ? bias : d->packed->mem), BL_MEM(y->mem),
                      BL_I32(rows), BL_I32(conv->h), BL_I32(conv->w), BL_I32(a->in_channels), BL_I32(conv->out_h),
                      BL_I32(conv->out_w), BL_I32(a->out_channels), BL_I32(a->kernel[0]), BL_I32(a->kernel[1]),
@@ -94,29 +89,29 @@ static int forward(struct bl_conv *conv, const struct bl_run *run, const struct 
 
 static int backward_data(struct bl_conv *conv, const struct bl_run *run, const struct bl_tensor *dy,
                          const struct bl_tensor *dx, bool accumulate) {
-    const struct depthwise *d = conv->state;
+    const struct depthwise *d = conv->state[BL_CONV_DATA];
     const struct bl_conv_attrs *a = &conv->attrs;
-    int64_t rows = run->n * conv->h, vectors = a->in_channels / d->vec_in, span = conv->cpu ? vectors : 1;
+    int64_t rows = run->n * conv->h, vectors = a->in_channels / d->vec, span = conv->cpu ? vectors : 1;
     int strip = strip_of(conv, rows, vectors * conv->w * conv->taps);
-    return bl_launch(d->data, range(conv, bl_conv_div_up(vectors, span), bl_conv_div_up(rows, strip)), BL_MEM(dy->mem),
-                     BL_MEM(d->packed->mem), BL_MEM(dx->mem), BL_I32(rows), BL_I32(conv->h), BL_I32(conv->w),
-                     BL_I32(a->in_channels), BL_I32(conv->out_h), BL_I32(conv->out_w), BL_I32(a->out_channels),
+    return bl_launch(d->kernel, bl_conv_range(conv, bl_conv_div_up(vectors, span), bl_conv_div_up(rows, strip), 1),
+                     BL_MEM(dy->mem), BL_MEM(d->packed->mem), BL_MEM(dx->mem), BL_I32(rows), BL_I32(conv->h),
+                     BL_I32(conv->w), BL_I32(a->in_channels), BL_I32(conv->out_h), BL_I32(conv->out_w), BL_I32(a->out_channels),
                      BL_I32(a->kernel[0]), BL_I32(a->kernel[1]), BL_I32(a->padding[0]), BL_I32(a->padding[1]),
                      BL_I32(a->dilation[0]), BL_I32(a->dilation[1]), BL_I32(span), BL_I32(strip), BL_I32(accumulate));
 }
 
 static int backward_weights(struct bl_conv *conv, const struct bl_run *run, const struct bl_tensor *x,
                             const struct bl_tensor *dy, struct bl_mem *dweight, struct bl_mem *dbias) {
-    const struct depthwise *d = conv->state;
+    const struct depthwise *d = conv->state[BL_CONV_WEIGHTS];
     const struct bl_conv_attrs *a = &conv->attrs;
-    int64_t vectors = a->out_channels / d->vec_out;
-    int code = bl_launch(d->weights, range(conv, vectors, d->splits), BL_MEM(x->mem), BL_MEM(dy->mem),
+    int64_t vectors = a->out_channels / d->vec;
+    int code = bl_launch(d->kernel, bl_conv_range(conv, vectors, d->splits, 1), BL_MEM(x->mem), BL_MEM(dy->mem),
                          BL_MEM(d->partial->mem), BL_I32(run->n * conv->out_h), BL_I32(conv->h), BL_I32(conv->w),
                          BL_I32(a->in_channels), BL_I32(conv->out_h), BL_I32(conv->out_w), BL_I32(a->out_channels),
                          BL_I32(a->kernel[0]), BL_I32(a->kernel[1]), BL_I32(a->padding[0]), BL_I32(a->padding[1]),
                          BL_I32(a->dilation[0]), BL_I32(a->dilation[1]), BL_I32(d->splits));
     if (code) return code;
-    return bl_launch(d->reduce, range(conv, vectors, 1), BL_MEM(d->partial->mem), BL_MEM(dweight),
+    return bl_launch(d->other, bl_conv_range(conv, vectors, 1, 1), BL_MEM(d->partial->mem), BL_MEM(dweight),
                      BL_MEM(dbias ? dbias : dweight), BL_I32(a->out_channels), BL_I32(d->splits),
                      BL_I32(dbias != NULL));
 }
@@ -124,6 +119,7 @@ static int backward_weights(struct bl_conv *conv, const struct bl_run *run, cons
 const struct bl_conv_engine bl_conv_depthwise = {
     .name = "depthwise",
     .suits = suits,
+    .preference = preference,
     .setup = setup,
     .prepare = prepare,
     .pack = pack,

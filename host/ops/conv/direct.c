@@ -11,102 +11,91 @@ enum { FEW_CHANNELS = 8, LONGEST_PATCH = 256 };       // where patches are gathe
 
 struct direct {
     struct tiling t;
-    int patch;                 // length of a patch, 0: none are gathered
-    int blocks_out, blocks_in; // of `width` channels in a group
-    int bunch, bunches, span, ranges,
-        splits; // the shares of an item of the weight gradient: blocks_out, channels, pixels
-    struct bl_tensor *packed_forward, *packed_data; // [group][block][tap][channel][width]
-    struct bl_tensor *zeros;                        // as many as the larger group has channels
-    struct bl_tensor *partial;                      // [group][block][split][taps*group_in + 1][width]
-    struct bl_kernel *pack_forward, *pack_data, *forward, *data, *weights, *reduce;
+    int patch;                              // length of a patch, 0: none are gathered
+    int blocks;                             // of `width` channels in a group: outputs; of the data gradient, inputs
+    int bunch, bunches, span, ranges, splits;   // shares of an item of the weight gradient: blocks, channels, pixels
+    struct bl_tensor *packed;               // [group][block][tap][channel][width]
+    struct bl_tensor *zeros;                // as many as the larger side has channels
+    struct bl_tensor *partial;              // [group][block][split][taps*group_in + 1][width]
+    struct bl_kernel *kernel, *other;       // of the pass; pack or reduce
 };
 
 /* --- sizes ------------------------------------------------------------------------------------ */
 
-static int64_t clamp(int64_t value, int64_t low, int64_t high) {
-    return value < low ? low : value > high ? high : value;
-}
-
 /* An item's sums should stay in its core's cache, and the items be enough to keep the device busy to the end. */
 static void share_weights(const struct bl_conv *conv, struct direct *d) {
-    d->bunches = (int)bl_conv_div_up(d->blocks_out, d->t.bunch);
-    d->bunch = (int)bl_conv_div_up(d->blocks_out, d->bunches);
+    d->bunches = (int)bl_conv_div_up(d->blocks, d->t.bunch);
+    d->bunch = (int)bl_conv_div_up(d->blocks, d->bunches);
     int64_t channel = 4 * (int64_t)d->bunch * d->t.width * conv->taps, room = bl_conv_div_up(CACHED, channel);
-    int64_t span = d->patch ? conv->group_in : clamp(room / d->t.strip, 1, 1 << 20) * d->t.strip;
+    int64_t span = d->patch ? conv->group_in : bl_conv_clamp(room / d->t.strip, 1, 1 << 20) * d->t.strip;
     d->ranges = (int)bl_conv_div_up(conv->group_in, span);
     d->span = (int)(bl_conv_div_up(bl_conv_div_up(conv->group_in, d->ranges), d->t.tile) * d->t.tile);
     int64_t pixels = bl_node_batch(conv->node) * conv->out_h * conv->out_w, groups = conv->attrs.groups;
     int64_t items = conv->units * (conv->cpu ? 32 : 256), columns = (int64_t)d->bunches * d->ranges * groups;
-    int64_t bytes = 4 * groups * d->blocks_out * ((int64_t)conv->taps * conv->group_in + 1) * d->t.width;
-    int64_t most = clamp(MOST_PARTIAL / bytes, 1, 4096);
-    d->splits = (int)clamp(bl_conv_div_up(items, columns), 1, clamp(bl_conv_div_up(pixels, d->t.chunk), 1, most));
+    int64_t bytes = 4 * groups * d->blocks * ((int64_t)conv->taps * conv->group_in + 1) * d->t.width;
+    int64_t most = bl_conv_clamp(MOST_PARTIAL / bytes, 1, 4096);
+    most = bl_conv_clamp(bl_conv_div_up(pixels, d->t.chunk), 1, most);
+    d->splits = (int)bl_conv_clamp(bl_conv_div_up(items, columns), 1, most);
 }
 
-static int setup(struct bl_conv *conv) {
-    struct direct *d = conv->state = bl_calloc(1, sizeof *d);
+/* What the weight gradient keeps: a set of sums for each share of the pixels. */
+static int64_t partial_count(const struct bl_conv *conv, const struct direct *d) {
+    return (int64_t)conv->attrs.groups * d->blocks * d->splits * (conv->taps * conv->group_in + 1) * d->t.width;
+}
+
+static int setup(struct bl_conv *conv, enum bl_conv_pass pass) {
+    struct direct *d = conv->state[pass] = bl_calloc(1, sizeof *d);
     if (!d) return BLANCH_ENOMEM;
-    const int groups = conv->attrs.groups, features = conv->taps * conv->group_in;
+    const int features = conv->taps * conv->group_in;
+    const bool few = conv->taps > 1 && conv->group_in < FEW_CHANNELS && features <= LONGEST_PATCH;
     d->t = conv->cpu ? for_cpu : for_gpu;
-    if (conv->cpu && conv->taps > 1 && conv->group_in < FEW_CHANNELS && features <= LONGEST_PATCH) d->patch = features;
-    d->blocks_out = (int)bl_conv_div_up(conv->group_out, d->t.width);
-    d->blocks_in = (int)bl_conv_div_up(conv->group_in, d->t.width);
-    share_weights(conv, d);
-    int64_t forward = (int64_t)groups * d->blocks_out * features * d->t.width;
-    int64_t data = (int64_t)groups * d->blocks_in * conv->taps * conv->group_out * d->t.width;
-    int64_t zeros = conv->attrs.out_channels > conv->group_in ? conv->attrs.out_channels : conv->group_in;
-    if (zeros < conv->attrs.in_channels) zeros = conv->attrs.in_channels;
-    if (!(d->packed_forward = bl_node_workspace(conv->node, BL_LIFE_KEPT, forward))) return BLANCH_ENOMEM;
-    if (!(d->zeros = bl_node_workspace(conv->node, BL_LIFE_KEPT, zeros))) return BLANCH_ENOMEM;
-    if (!bl_node_training(conv->node)) return 0;
-    int64_t partial = (int64_t)groups * d->blocks_out * d->splits * (features + 1) * d->t.width;
-    if (!(d->packed_data = bl_node_workspace(conv->node, BL_LIFE_KEPT, data))) return BLANCH_ENOMEM;
-    if (!(d->partial = bl_node_workspace(conv->node, BL_LIFE_BACKWARD, partial))) return BLANCH_ENOMEM;
-    return 0;
+    if (conv->cpu && pass != BL_CONV_DATA && few) d->patch = features;
+    d->blocks = (int)bl_conv_div_up(pass == BL_CONV_DATA ? conv->group_in : conv->group_out, d->t.width);
+    if (pass == BL_CONV_WEIGHTS) {
+        share_weights(conv, d);
+        d->partial = bl_node_workspace(conv->node, BL_LIFE_BACKWARD, partial_count(conv, d));
+        return d->partial ? 0 : BLANCH_ENOMEM;
+    }
+    const int depth = pass == BL_CONV_DATA ? conv->group_out : conv->group_in;
+    int64_t packed = (int64_t)conv->attrs.groups * d->blocks * conv->taps * depth * d->t.width;
+    const int in = conv->attrs.in_channels, out = conv->attrs.out_channels, zeros = in > out ? in : out;
+    if (!(d->packed = bl_node_workspace(conv->node, BL_LIFE_KEPT, packed))) return BLANCH_ENOMEM;
+    return (d->zeros = bl_node_workspace(conv->node, BL_LIFE_KEPT, zeros)) ? 0 : BLANCH_ENOMEM;
 }
 
-static int get(const struct bl_conv *conv, const char *function, int tile, int patch, struct bl_kernel **kernel) {
-    const struct direct *d = conv->state;
+static int get(const struct bl_conv *conv, const struct direct *d, const char *function, int tile, int patch,
+               struct bl_kernel **kernel) {
     const struct bl_define defines[] = {{"TM", tile},          {"TN", d->t.width},    {"KB", d->t.chunk},
                                         {"STRIP", d->t.strip}, {"BUNCH", d->t.bunch}, {"PATCH", patch}};
     return bl_kernel_get(conv->node->dev, "conv/direct", function, defines, BL_COUNT(defines), kernel);
 }
 
-static int prepare(struct bl_conv *conv) {
-    struct direct *d = conv->state;
-    const int depth = d->patch ? d->patch : conv->group_in;
-    int code = bl_mem_fill(d->zeros->mem, 0, 4 * (size_t)d->zeros->count, 0.0f);
-    if (code || (code = get(conv, "pack_forward", d->t.tile, 0, &d->pack_forward)) ||
-        (code = get(conv, "convolve", d->t.tile, d->patch, &d->forward)) || !bl_node_training(conv->node))
+static int prepare(struct bl_conv *conv, enum bl_conv_pass pass) {
+    struct direct *d = conv->state[pass];
+    int code;
+    if (pass == BL_CONV_WEIGHTS) {
+        const int depth = d->patch ? d->patch : conv->group_in, tile = (int)bl_conv_clamp(d->t.tile, 1, depth);
+        code = get(conv, d, "weights", tile, d->patch, &d->kernel);
+        return code ? code : get(conv, d, "reduce", d->t.tile, 0, &d->other);
+    }
+    if ((code = bl_mem_fill(d->zeros->mem, 0, 4 * (size_t)d->zeros->count, 0.0f)) ||
+        (code = get(conv, d, "convolve", d->t.tile, d->patch, &d->kernel)))
         return code;
-    if ((code = get(conv, "pack_data", d->t.tile, 0, &d->pack_data)) ||
-        (code = get(conv, "convolve", d->t.tile, 0, &d->data)) ||
-        (code = get(conv, "weights", (int)clamp(d->t.tile, 1, depth), d->patch, &d->weights)))
-        return code;
-    return get(conv, "reduce", d->t.tile, 0, &d->reduce);
-}
-
-/* Items of one, or what the launcher likes. */
-static struct bl_range range(const struct bl_conv *conv, int64_t a, int64_t b, int64_t c) {
-    return conv->cpu ? BL_GROUPS1((size_t)a, (size_t)b, (size_t)c) : BL_ITEMS((size_t)a, (size_t)b, (size_t)c);
+    return get(conv, d, pass == BL_CONV_DATA ? "pack_data" : "pack_forward", d->t.tile, 0, &d->other);
 }
 
 /* Channels per item so that it moves some 64 KiB. */
 static int span_of(const struct bl_conv *conv) {
-    return conv->cpu ? (int)clamp(1024 / conv->taps, 1, 512) : 1;
+    return conv->cpu ? (int)bl_conv_clamp(1024 / conv->taps, 1, 512) : 1;
 }
 
-static int pack(struct bl_conv *conv, const struct bl_run *run, struct bl_mem *weight) {
+static int pack(struct bl_conv *conv, enum bl_conv_pass pass, const struct bl_run *run, struct bl_mem *weight) {
     (void)run;
-    const struct direct *d = conv->state;
-    const int span = span_of(conv), groups = conv->attrs.groups;
-    int code =
-        bl_launch(d->pack_forward, range(conv, bl_conv_div_up(conv->group_in, span), d->blocks_out, groups),
-                  BL_MEM(weight), BL_MEM(d->packed_forward->mem), BL_I32(conv->group_in), BL_I32(conv->group_out),
-                  BL_I32(conv->taps), BL_I32(conv->interleave), BL_I32(d->blocks_out), BL_I32(span));
-    if (code || !d->packed_data || !conv->node->in[0]->grad) return code;
-    return bl_launch(d->pack_data, range(conv, bl_conv_div_up(conv->group_out, span), d->blocks_in, groups),
-                     BL_MEM(weight), BL_MEM(d->packed_data->mem), BL_I32(conv->group_in), BL_I32(conv->group_out),
-                     BL_I32(conv->taps), BL_I32(conv->interleave), BL_I32(d->blocks_in), BL_I32(span));
+    const struct direct *d = conv->state[pass];
+    const int span = span_of(conv), depth = pass == BL_CONV_DATA ? conv->group_out : conv->group_in;
+    return bl_launch(d->other, bl_conv_range(conv, bl_conv_div_up(depth, span), d->blocks, conv->attrs.groups),
+                     BL_MEM(weight), BL_MEM(d->packed->mem), BL_I32(conv->group_in), BL_I32(conv->group_out),
+                     BL_I32(conv->taps), BL_I32(conv->interleave), BL_I32(d->blocks), BL_I32(span));
 }
 
 /* --- forward, data gradient ------------------------------------------------------------------- */
@@ -118,18 +107,17 @@ struct axis {
 };
 
 struct pass {
-    struct bl_kernel *kernel;
-    const struct bl_tensor *x, *out, *packed;
+    const struct direct *d;
+    const struct bl_tensor *x, *out;
     struct bl_mem *bias;
     int64_t in_h, in_w, out_h, out_w;
-    int in_c, out_c, blocks; // channels of a group; blocks of outputs
+    int in_c, out_c;         // channels of a group
     struct axis y, x_axis;
     bool patches, accumulate;
 };
 
 /* The images that are walked together: a tile's at least, so that its taps fall inside or outside together. */
-static int images_together(const struct bl_conv *conv, int64_t pixels) {
-    const struct direct *d = conv->state;
+static int images_together(const struct bl_conv *conv, const struct direct *d, int64_t pixels) {
     const struct bl_conv_attrs *a = &conv->attrs;
     if (!a->padding[0] && !a->padding[1] && conv->out_h * a->stride[0] == conv->h) return 1;
     return conv->cpu ? (pixels >= 1024 ? d->t.tile : 2 * d->t.tile) : 1;
@@ -138,39 +126,39 @@ static int images_together(const struct bl_conv *conv, int64_t pixels) {
 /* Either the weights of all blocks stay in the cache while the pixels pass (blocks vary fastest), or those of one block
  * do. Without neighbours a short strip of pixels may stay instead. */
 static bool blocks_vary_first(const struct bl_conv *conv, const struct pass *p) {
-    const struct direct *d = conv->state;
-    return !conv->cpu || conv->taps == 1 || (int64_t)p->blocks * d->t.width * conv->taps * p->in_c * 4 <= CACHED;
+    const struct direct *d = p->d;
+    return !conv->cpu || conv->taps == 1 || (int64_t)d->blocks * d->t.width * conv->taps * p->in_c * 4 <= CACHED;
 }
 
 /* Tiles per item: about 4 million operations, but at least 12 items for a compute unit. */
 static int64_t strip_of(const struct bl_conv *conv, const struct pass *p, int64_t tiles, int64_t columns) {
-    const struct direct *d = conv->state;
+    const struct direct *d = p->d;
     if (!conv->cpu) return 1;
     double work =
-        2.0 * d->t.tile * d->t.width * p->in_c * p->y.taps * p->x_axis.taps * (p->patches ? p->blocks : 1) + 1000;
+        2.0 * d->t.tile * d->t.width * p->in_c * p->y.taps * p->x_axis.taps * (p->patches ? d->blocks : 1) + 1000;
     int64_t strip = (int64_t)(4e6 / work), room = CACHED / 2 / (4 * (int64_t)d->t.tile * p->in_c);
     if (conv->taps == 1 && strip > room) strip = room;
-    return clamp(tiles * columns / (12 * conv->units), 1, clamp(strip, 1, 1024));
+    return bl_conv_clamp(tiles * columns / (12 * conv->units), 1, bl_conv_clamp(strip, 1, 1024));
 }
 
 static int convolve(const struct bl_conv *conv, int images, const struct pass *p) {
-    const struct direct *d = conv->state;
+    const struct direct *d = p->d;
     const struct axis *y = &p->y, *x = &p->x_axis;
     const int groups = conv->attrs.groups;
     int64_t tiles = bl_conv_div_up((int64_t)images * y->grid * x->grid, d->t.tile);
-    int64_t blocks = p->patches ? 1 : p->blocks, strip = strip_of(conv, p, tiles, blocks * groups),
+    int64_t blocks = p->patches ? 1 : d->blocks, strip = strip_of(conv, p, tiles, blocks * groups),
             strips = bl_conv_div_up(tiles, strip);
     bool blocks_first = blocks_vary_first(conv, p);
-    struct bl_range items = blocks_first ? range(conv, blocks, strips, groups) : range(conv, strips, blocks, groups);
+    struct bl_range items = bl_conv_range(conv, blocks_first ? blocks : strips, blocks_first ? strips : blocks, groups);
     return bl_launch(
-        p->kernel, items, BL_MEM(p->x->mem), BL_MEM(p->packed->mem), BL_MEM(p->bias), BL_MEM(p->out->mem),
-        BL_MEM(d->zeros->mem), BL_I32(images), BL_I32(images_together(conv, (int64_t)y->grid * x->grid)),
+        d->kernel, items, BL_MEM(p->x->mem), BL_MEM(d->packed->mem), BL_MEM(p->bias), BL_MEM(p->out->mem),
+        BL_MEM(d->zeros->mem), BL_I32(images), BL_I32(images_together(conv, d, (int64_t)y->grid * x->grid)),
         BL_I32(y->grid), BL_I32(x->grid), BL_I32(p->in_h), BL_I32(p->in_w), BL_I32(p->in_c * groups), BL_I32(p->in_c),
         BL_I32(p->out_h), BL_I32(p->out_w), BL_I32(p->out_c * groups), BL_I32(p->out_c), BL_I32(y->in_step),
         BL_I32(x->in_step), BL_I32(y->in_first), BL_I32(x->in_first), BL_I32(y->tap_step), BL_I32(x->tap_step),
         BL_I32(y->taps), BL_I32(x->taps), BL_I32(y->weight_first + x->weight_first), BL_I32(y->weight_step),
         BL_I32(x->weight_step), BL_I32(conv->taps), BL_I32(y->out_step), BL_I32(x->out_step), BL_I32(y->out_first),
-        BL_I32(x->out_first), BL_I32(p->blocks), BL_I32(strip), BL_I32(blocks_first), BL_I32(p->accumulate));
+        BL_I32(x->out_first), BL_I32(d->blocks), BL_I32(strip), BL_I32(blocks_first), BL_I32(p->accumulate));
 }
 
 static struct axis forward_axis(const struct bl_conv_attrs *a, int i, int64_t out, int weight_step) {
@@ -185,12 +173,11 @@ static struct axis forward_axis(const struct bl_conv_attrs *a, int i, int64_t ou
 
 static int forward(struct bl_conv *conv, const struct bl_run *run, const struct bl_tensor *x, struct bl_mem *bias,
                    const struct bl_tensor *y) {
-    const struct direct *d = conv->state;
+    const struct direct *d = conv->state[BL_CONV_FORWARD];
     const struct bl_conv_attrs *a = &conv->attrs;
-    struct pass pass = {.kernel = d->forward,
+    struct pass pass = {.d = d,
                         .x = x,
                         .out = y,
-                        .packed = d->packed_forward,
                         .bias = bias ? bias : d->zeros->mem,
                         .in_h = conv->h,
                         .in_w = conv->w,
@@ -198,7 +185,6 @@ static int forward(struct bl_conv *conv, const struct bl_run *run, const struct 
                         .out_w = conv->out_w,
                         .in_c = conv->group_in,
                         .out_c = conv->group_out,
-                        .blocks = d->blocks_out,
                         .patches = d->patch > 0};
     pass.y = forward_axis(a, 0, conv->out_h, a->kernel[1]);
     pass.x_axis = forward_axis(a, 1, conv->out_w, 1);
@@ -231,12 +217,11 @@ static struct axis residue_axis(const struct bl_conv_attrs *a, int i, int64_t in
 
 static int backward_data(struct bl_conv *conv, const struct bl_run *run, const struct bl_tensor *dy,
                          const struct bl_tensor *dx, bool accumulate) {
-    const struct direct *d = conv->state;
+    const struct direct *d = conv->state[BL_CONV_DATA];
     const struct bl_conv_attrs *a = &conv->attrs;
-    struct pass pass = {.kernel = d->data,
+    struct pass pass = {.d = d,
                         .x = dy,
                         .out = dx,
-                        .packed = d->packed_data,
                         .bias = d->zeros->mem,
                         .in_h = conv->out_h,
                         .in_w = conv->out_w,
@@ -244,7 +229,6 @@ static int backward_data(struct bl_conv *conv, const struct bl_run *run, const s
                         .out_w = conv->w,
                         .in_c = conv->group_out,
                         .out_c = conv->group_in,
-                        .blocks = d->blocks_in,
                         .accumulate = accumulate};
     for (int ry = 0; ry < a->stride[0]; ry++) {
         for (int rx = 0; rx < a->stride[1]; rx++) {
@@ -262,32 +246,38 @@ static int backward_data(struct bl_conv *conv, const struct bl_run *run, const s
 
 static int backward_weights(struct bl_conv *conv, const struct bl_run *run, const struct bl_tensor *x,
                             const struct bl_tensor *dy, struct bl_mem *dweight, struct bl_mem *dbias) {
-    const struct direct *d = conv->state;
+    const struct direct *d = conv->state[BL_CONV_WEIGHTS];
     const struct bl_conv_attrs *a = &conv->attrs;
-    const int span = conv->cpu ? (int)clamp(512 / conv->taps, 1, 512) : 1;
-    int code = bl_launch(d->weights, range(conv, d->bunches, d->splits, (int64_t)a->groups * d->ranges), BL_MEM(x->mem),
-                         BL_MEM(dy->mem), BL_MEM(d->partial->mem), BL_I32(run->n),
-                         BL_I32(images_together(conv, conv->out_h * conv->out_w)), BL_I32(conv->h), BL_I32(conv->w),
+    const int span = conv->cpu ? (int)bl_conv_clamp(512 / conv->taps, 1, 512) : 1;
+    int code = bl_launch(d->kernel, bl_conv_range(conv, d->bunches, d->splits, (int64_t)a->groups * d->ranges),
+                         BL_MEM(x->mem), BL_MEM(dy->mem), BL_MEM(d->partial->mem), BL_I32(run->n),
+                         BL_I32(images_together(conv, d, conv->out_h * conv->out_w)), BL_I32(conv->h), BL_I32(conv->w),
                          BL_I32(a->in_channels), BL_I32(conv->group_in), BL_I32(conv->out_h), BL_I32(conv->out_w),
                          BL_I32(a->out_channels), BL_I32(conv->group_out), BL_I32(a->kernel[0]), BL_I32(a->kernel[1]),
                          BL_I32(a->stride[0]), BL_I32(a->stride[1]), BL_I32(a->padding[0]), BL_I32(a->padding[1]),
-                         BL_I32(a->dilation[0]), BL_I32(a->dilation[1]), BL_I32(d->blocks_out), BL_I32(d->bunch),
+                         BL_I32(a->dilation[0]), BL_I32(a->dilation[1]), BL_I32(d->blocks), BL_I32(d->bunch),
                          BL_I32(d->splits), BL_I32(d->ranges), BL_I32(d->span));
     if (code) return code;
-    return bl_launch(d->reduce, range(conv, bl_conv_div_up(conv->group_in, span), d->blocks_out, a->groups),
+    return bl_launch(d->other, bl_conv_range(conv, bl_conv_div_up(conv->group_in, span), d->blocks, a->groups),
                      BL_MEM(d->partial->mem), BL_MEM(dweight), BL_MEM(dbias ? dbias : dweight), BL_I32(conv->group_in),
-                     BL_I32(conv->group_out), BL_I32(conv->taps), BL_I32(conv->interleave), BL_I32(d->blocks_out),
+                     BL_I32(conv->group_out), BL_I32(conv->taps), BL_I32(conv->interleave), BL_I32(d->blocks),
                      BL_I32(d->splits), BL_I32(span), BL_I32(dbias != NULL));
 }
 
-static bool suits(const struct bl_conv *conv) {
-    (void)conv;
+static bool suits(const struct bl_conv *conv, enum bl_conv_pass pass) {
+    (void)conv, (void)pass;
     return true;
+}
+
+static int preference(const struct bl_conv *conv, enum bl_conv_pass pass) {
+    (void)conv, (void)pass;
+    return 10;
 }
 
 const struct bl_conv_engine bl_conv_direct = {
     .name = "direct",
     .suits = suits,
+    .preference = preference,
     .setup = setup,
     .prepare = prepare,
     .pack = pack,

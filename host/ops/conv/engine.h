@@ -13,17 +13,21 @@ struct bl_conv {
     int group_in, group_out, taps;          // channels of a group; kh * kw
     bool cpu;
     int units;                              // compute units of the device
-    const struct bl_conv_engine *engine;
-    void *state;                            // the engine's, one allocation
+    const struct bl_conv_engine *engine[BL_CONV_PASSES];    // in an inference, of the forward pass alone
+    void *state[BL_CONV_PASSES];            // the engine's for that pass, one allocation
 };
 
-/* The functions are those of conv.h, for one engine. */
+/* An engine computes the passes that it suits, each with a state of its own; those that it never suits have no
+ * function. The functions are those of conv.h, for one pass. */
 struct bl_conv_engine {
     const char *name;
-    bool (*suits)(const struct bl_conv *conv);              // can compute this convolution, all three passes
-    int (*setup)(struct bl_conv *conv);
-    int (*prepare)(struct bl_conv *conv);
-    int (*pack)(struct bl_conv *conv, const struct bl_run *run, struct bl_mem *weight);
+    int variant;                            // engines of the same functions tell themselves apart by it
+    bool (*suits)(const struct bl_conv *conv, enum bl_conv_pass pass);      // can compute it
+    /* By rule of thumb, where it suits: the largest one is chosen, the first of the table among equals. */
+    int (*preference)(const struct bl_conv *conv, enum bl_conv_pass pass);
+    int (*setup)(struct bl_conv *conv, enum bl_conv_pass pass);
+    int (*prepare)(struct bl_conv *conv, enum bl_conv_pass pass);
+    int (*pack)(struct bl_conv *conv, enum bl_conv_pass pass, const struct bl_run *run, struct bl_mem *weight);
     int (*forward)(struct bl_conv *conv, const struct bl_run *run, const struct bl_tensor *x, struct bl_mem *bias,
                    const struct bl_tensor *y);
     int (*backward_data)(struct bl_conv *conv, const struct bl_run *run, const struct bl_tensor *dy,
@@ -34,5 +38,12 @@ struct bl_conv_engine {
 extern const struct bl_conv_engine bl_conv_direct, bl_conv_depthwise;
 
 static inline int64_t bl_conv_div_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
+static inline int64_t bl_conv_clamp(int64_t value, int64_t low, int64_t high) {
+    return value < low ? low : value > high ? high : value;
+}
+/* Items of one, or what the launcher likes. */
+static inline struct bl_range bl_conv_range(const struct bl_conv *conv, int64_t a, int64_t b, int64_t c) {
+    return conv->cpu ? BL_GROUPS1((size_t)a, (size_t)b, (size_t)c) : BL_ITEMS((size_t)a, (size_t)b, (size_t)c);
+}
 
 #endif
