@@ -90,3 +90,25 @@ kernel void scale_rows(global const float *rows, global const float *factors, in
             for (int f = get_global_id(0) * VEC; f < features; f += get_global_size(0) * VEC) STORE(scale * LOAD(rows + at + f), drows + at + f);
         }
 }
+
+/* <D, D_r>, <D, D>, <D_r, D_r> of every row of the matrices, to dots (rows, 3). An item takes `each` rows (dimension 1). */
+kernel void change(global const float *d, global const float *last, int count, int features, int each, global float *dots)
+{
+    const int first = get_global_id(1) * each, end = min(first + each, count);
+    for (int row = first; row < end; row++) {
+        vec both = (vec)(0.0f), now = (vec)(0.0f), before = (vec)(0.0f);
+        for (int j = 0; j < features; j += VEC) {
+            const vec a = LOAD(d + (size_t)row * features + j), b = LOAD(last + (size_t)row * features + j);
+            both += a * b, now += a * a, before += b * b;
+        }
+        float lanes[3 * VEC];
+        STORE(both, lanes);
+        STORE(now, lanes + VEC);
+        STORE(before, lanes + 2 * VEC);
+        for (int k = 0; k < 3; k++) {
+            float sum = 0.0f;
+            for (int i = 0; i < VEC; i++) sum += lanes[k * VEC + i];
+            dots[3 * (size_t)row + k] = sum;
+        }
+    }
+}

@@ -3,6 +3,7 @@
 #include "ops/whitening.h"
 #include "blas/blas.h"
 #include "ops/common.h"
+#include <math.h>
 #include <stdlib.h>
 
 enum {
@@ -39,7 +40,8 @@ enum {
     X(FACTOR, factor)                                                                                                  \
     X(RESCALE, rescale)                                                                                                \
     X(BACK_FACTOR, back_factor)                                                                                        \
-    X(SCALE_ROWS, scale_rows)
+    X(SCALE_ROWS, scale_rows)                                                                                          \
+    X(CHANGE, change)
 
 #define ID(id, name) id,
 #define NAME(id, name) #name,
@@ -64,6 +66,7 @@ struct bl_whitening {
     struct bl_tensor *rows, *mean, *deconv, *w, *z, *scalars;         // from forward to backward
     struct bl_tensor *partial, *row_mean, *parts, *product, *squares; // forward
     struct bl_tensor *factors, *square_parts;
+    struct bl_tensor *change; // of D at the last refresh but the first, where refreshes are scheduled
     struct bl_tensor *wbar, *zbar, *n, *v, *l, *h, *dots, *dots_w, *drows, *dmean; // backward; n is Sbar at the end
 };
 
@@ -84,7 +87,8 @@ static void declare_buffers(struct bl_whitening *w) {
     w->running_mean = bl_node_buffer(w->node, "running_mean", BL_INIT_ZEROS, 1, mean);
     w->running_deconv = bl_node_buffer(w->node, "running_deconv", BL_INIT_EYE, m > 1 ? 3 : 2, m > 1 ? many : one);
     if (w->attrs.freeze) w->counter = bl_node_counter(w->node, "freeze_counter", true);
-    if (w->attrs.refresh <= 1) return;
+    bool scheduled = w->attrs.refresh == BL_REFRESH_SCHEDULED && !w->depthwise;
+    if (w->attrs.refresh <= 1 && !scheduled) return;
     w->refresh_counter = bl_node_counter(w->node, "refresh_counter", true);
     w->last_deconv = bl_node_buffer(w->node, "last_deconv", BL_INIT_EYE, m > 1 ? 3 : 2, m > 1 ? many : one);
     w->last_variance = bl_node_buffer(w->node, "last_variance", BL_INIT_ONES, 1, &m);
@@ -128,6 +132,7 @@ static void declare_workspaces(struct bl_whitening *w) {
     if (w->refresh_counter) {
         w->factors = bl_node_workspace(node, BL_LIFE_SAVED, 2 * w->geometry.matrices);
         w->square_parts = bl_node_workspace(node, BL_LIFE_FORWARD, SQUARE_CHUNKS * w->geometry.matrices);
+        if (w->attrs.refresh == BL_REFRESH_SCHEDULED) w->change = bl_node_workspace(node, BL_LIFE_KEPT, 3 * vector);
     }
     w->product = w->parts; // the parts have been summed when the iteration begins
 }
@@ -160,6 +165,7 @@ int bl_whitening_setup(struct bl_node *node, const struct bl_nd_attrs *attrs, co
     if (code) return code;
     struct bl_whitening *w = *whitening = bl_calloc(1, sizeof *w);
     if (!w) return BLANCH_ENOMEM;
+    node->whitening = w;
     w->node = node, w->attrs = *attrs, w->geometry = *samples;
     w->taps = samples->kernel[0] * samples->kernel[1];
     w->features = (int64_t)samples->block * w->taps;
@@ -227,6 +233,30 @@ struct bl_mem *bl_whitening_mean(const struct bl_whitening *w) {
 }
 struct bl_mem *bl_whitening_deconv(const struct bl_whitening *w) {
     return w->constant ? w->running_deconv->data.mem : w->deconv->mem;
+}
+
+bool bl_whitening_is_scheduled(const struct bl_whitening *w) {
+    return w->change != NULL;
+}
+void bl_whitening_schedule(struct bl_whitening *w, bool exact) {
+    if (exact) w->refresh_counter->value = 0;
+    else if (!w->refresh_counter->value) w->refresh_counter->value = 1;
+}
+
+/* Of the cosine between the two, as the scale is current at every step. Means over the matrices. */
+int bl_whitening_change(const struct bl_whitening *w, double *change) {
+    int64_t rows = w->geometry.matrices * w->features;
+    float *dots = bl_calloc((size_t)rows, 3 * sizeof *dots);
+    int code = dots ? bl_mem_read(w->change->mem, 0, 12 * (size_t)rows, dots) : BLANCH_ENOMEM;
+    *change = 0;
+    for (int64_t m = 0; m < w->geometry.matrices && !code; m++) {
+        double sum[3] = {0};
+        for (int64_t i = 3 * m * w->features; i < 3 * (m + 1) * w->features; i++) sum[i % 3] += (double)dots[i];
+        double norms = sqrt(sum[1] * sum[2]), cosine = norms > 0 ? sum[0] / norms : 1;
+        *change += sqrt(cosine < 1 ? 2 - 2 * cosine : 0) / (double)w->geometry.matrices;
+    }
+    free(dots);
+    return code;
 }
 
 /* --- launching -------------------------------------------------------------------------------- */
@@ -425,6 +455,7 @@ static bool is_frozen(struct bl_whitening *w) {
 static bool is_stale(struct bl_whitening *w) {
     if (!w->refresh_counter) return false;
     int64_t step = w->refresh_counter->value++;
+    if (w->attrs.refresh == BL_REFRESH_SCHEDULED) return step != 0;
     return step >= EXACT_STEPS && step % w->attrs.refresh != 0;
 }
 
@@ -494,6 +525,11 @@ int bl_whitening_forward(struct bl_whitening *w, const struct bl_run *run) {
     bl_node_phase(w->node, BL_INVERSE_SQRT);
     code = inverse_sqrt(w);
     if (code || !w->refresh_counter) return code;
+    if (w->change)
+        code = bl_launch(w->kernel[CHANGE], over_rows(w, false), BL_MEM(w->deconv->mem), BL_MEM(w->last_deconv->data.mem),
+                         BL_I32(w->geometry.matrices * w->features), BL_I32(w->features), BL_I32(rows_each(w)),
+                         BL_MEM(w->change->mem));
+    if (code) return code;
     return bl_mem_copy(w->deconv->mem, 0, w->last_deconv->data.mem, 0, 4 * (size_t)w->size);
 }
 

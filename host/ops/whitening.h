@@ -34,6 +34,14 @@ bool bl_whitening_has_backward(const struct bl_whitening *whitening);
 int bl_whitening_backward(struct bl_whitening *whitening, const struct bl_run *run, struct bl_mem *dmean,
                           struct bl_mem *ddeconv);
 
+/* Where attrs.refresh is BL_REFRESH_SCHEDULED, steps are exact when they are told to be: before a step, `exact` says whether
+ * it computes D anew or keeps the directions of the last one that did. False: this layer is exact at every step (whitening
+ * single channels costs less than remembering it). */
+bool bl_whitening_is_scheduled(const struct bl_whitening *whitening);
+void bl_whitening_schedule(struct bl_whitening *whitening, bool exact);
+/* How far the last exact step turned D from the one before: |D/|D| - D_r/|D_r||, 0 to 2. Waits for the device. */
+int bl_whitening_change(const struct bl_whitening *whitening, double *change);
+
 int64_t bl_whitening_features(const struct bl_whitening *whitening);    // F
 
 #endif

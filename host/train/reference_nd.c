@@ -80,6 +80,11 @@ enum mode { RUNNING, EXACT, STALE };        // the buffers; this batch's; direct
 /* Buffers and counters in the order in which the layers declare them. */
 static int refresh_counter(const struct bl_nd_attrs *nd) { return nd->freeze ? 3 : 2; }
 
+/* Where every step is exact, a layer has no counter and keeps nothing. */
+static bool keeps(const struct bl_ref_layer *l, const struct bl_nd_attrs *nd) {
+    return nd->refresh > 1 || (nd->refresh == BL_REFRESH_SCHEDULED && l->buffer[refresh_counter(nd) + 1]);
+}
+
 /* How this pass whitens; moves the counters on. */
 static enum mode next_mode(struct bl_ref_layer *l, const struct bl_nd_attrs *nd) {
     if (!l->training) return RUNNING;
@@ -88,8 +93,9 @@ static enum mode next_mode(struct bl_ref_layer *l, const struct bl_nd_attrs *nd)
         l->counter[2] = (value + 1) % (10 * iterations);
         if (value > iterations) return RUNNING;
     }
-    if (nd->refresh <= 1) return EXACT;
+    if (!keeps(l, nd)) return EXACT;
     int64_t step = l->counter[refresh_counter(nd)]++;
+    if (nd->refresh == BL_REFRESH_SCHEDULED) return step ? STALE : EXACT;
     return step >= EXACT_STEPS && step % nd->refresh ? STALE : EXACT;
 }
 
@@ -101,7 +107,7 @@ static int exact_deconv(struct bl_ref_layer *l, const struct bl_nd_attrs *nd, co
     second_moment(rows, count, f, (double)nd->eps, s);
     int code = inverse_sqrt(s, f, nd->n_iter, d);
     for (int i = 0; i < f; i++) trace += s[(size_t)i * f + i];
-    if (nd->refresh > 1) {
+    if (keeps(l, nd)) {
         int at = refresh_counter(nd);
         memcpy(l->buffer[at + 1] + group * size, d, sizeof *d * size);
         l->buffer[at + 2][group] = trace / f;
