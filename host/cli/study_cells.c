@@ -1,0 +1,222 @@
+/* The cells of a study's folder: their names, and what their run directories say of them. */
+#include "cli/study.h"
+#include "io/files.h"
+#include <dirent.h>
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+const char *const bl_cell_states[] = {
+    [BL_CELL_NEW] = "new", [BL_CELL_STARTED] = "started", [BL_CELL_DONE] = "done", [BL_CELL_DIVERGED] = "diverged"};
+
+const struct bl_study_fact *bl_study_fact(const char *dataset, const char *network, const char *norm, int epochs) {
+    for (const struct bl_study_fact *f = bl_study_facts; f->dataset; f++)
+        if (!strcmp(f->dataset, dataset) && !strcmp(f->network, network) && !strcmp(f->norm, norm) && f->epochs == epochs) return f;
+    return NULL;
+}
+
+/* --- names ---------------------------------------------------------------------------------- */
+
+void bl_cell_name(const struct bl_cell *cell, char name[128]) {
+    char shortened[32] = "";
+    if (cell->steps) snprintf(shortened, sizeof shortened, "-s%lld", (long long)cell->steps);
+    snprintf(name, 128, "%s-%s-%s-%d%s-a%d", cell->dataset, cell->network, cell->norm, cell->epochs, shortened, cell->attempt);
+}
+
+/* Cuts the last word of name, its parts being joined by '-'. */
+static char *cut_word(char *name) {
+    char *dash = strrchr(name, '-');
+    if (!dash) return NULL;
+    *dash = 0;
+    return dash + 1;
+}
+
+static bool is_cell(struct bl_cell *cell, const char *name) {
+    char text[128], again[128];
+    if (strlen(name) >= sizeof text) return false;
+    strcpy(text, name);
+    *cell = (struct bl_cell){0};
+    char *attempt = cut_word(text), *epochs = cut_word(text);
+    if (!attempt || !epochs || *attempt != 'a') return false;
+    cell->attempt = atoi(attempt + 1);
+    if (*epochs == 's') {
+        cell->steps = atoll(epochs + 1);
+        epochs = cut_word(text);
+    }
+    char *norm = cut_word(text), *network = strchr(text, '-');
+    if (!epochs || !norm || !network) return false;
+    *network++ = 0;
+    cell->epochs = atoi(epochs);
+    snprintf(cell->dataset, sizeof cell->dataset, "%s", text);
+    snprintf(cell->network, sizeof cell->network, "%s", network);
+    snprintf(cell->norm, sizeof cell->norm, "%s", norm);
+    bl_cell_name(cell, again);
+    return !strcmp(again, name);
+}
+
+/* --- reading -------------------------------------------------------------------------------- */
+
+static double number(const cJSON *object, const char *key) {
+    const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, key);
+    return cJSON_IsNumber(item) ? item->valuedouble : NAN;
+}
+
+static void copy_text(const cJSON *object, const char *key, char *to, size_t size) {
+    const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, key);
+    snprintf(to, size, "%s", cJSON_IsString(item) ? item->valuestring : "");
+}
+
+static int read_config(struct bl_cell *cell, const char *path) {
+    cJSON *json = NULL;
+    int code = bl_path_exists(path) ? bl_json_read(path, &json) : 0;
+    copy_text(json, "data", cell->data, sizeof cell->data);
+    copy_text(cJSON_GetObjectItemCaseSensitive(json, "device_info"), "name", cell->device, sizeof cell->device);
+    cJSON_Delete(json);
+    return code;
+}
+
+static void take_epoch(struct bl_cell *cell, const cJSON *line) {
+    int epoch = (int)number(line, "epoch");
+    if (epoch <= cell->epochs_done) return;
+    double train_s = number(line, "train_s"), test_s = number(line, "test_s");
+    cell->epochs_done = epoch;
+    cell->test_top1 = number(line, "test_top1");
+    cell->train_top1 = number(line, "train_top1");
+    cell->train_s += isnan(train_s) ? 0 : train_s;
+    cell->test_s += isnan(test_s) ? 0 : test_s;
+}
+
+/* A line that is cut off by the end of the file, or by a crash, counts for nothing. */
+static int read_log(struct bl_cell *cell, const char *path) {
+    char *text = NULL;
+    size_t size;
+    int64_t step = 0;
+    bool tested = false;
+    int code = bl_path_exists(path) ? bl_file_read(path, &text, &size) : 0;
+    if (code || !text) return code;
+    for (char *line = text, *end; (end = strchr(line, '\n')); line = end + 1) {
+        cJSON *json = cJSON_ParseWithLength(line, (size_t)(end - line));
+        const cJSON *type = cJSON_GetObjectItemCaseSensitive(json, "type");
+        if (cJSON_IsString(type) && !strcmp(type->valuestring, "epoch")) {
+            take_epoch(cell, json);
+            tested = true;
+        } else if (cJSON_IsString(type) && !strcmp(type->valuestring, "step")) {
+            step = (int64_t)number(json, "step");
+            tested = false;
+        }
+        cJSON_Delete(json);
+    }
+    free(text);
+    if (tested && (cell->steps ? step >= cell->steps : cell->epochs_done >= cell->epochs)) cell->state = BL_CELL_DONE;
+    return 0;
+}
+
+static int read_divergence(struct bl_cell *cell, const char *path) {
+    cJSON *json = NULL;
+    int code = bl_path_exists(path) ? bl_json_read(path, &json) : 0;
+    if (!code && json) {
+        cell->state = BL_CELL_DIVERGED;
+        copy_text(json, "message", cell->note, sizeof cell->note);
+    }
+    cJSON_Delete(json);
+    return code;
+}
+
+static char *file_of(const struct bl_cell *cell, const char *dir, const char *file) {
+    char name[128];
+    bl_cell_name(cell, name);
+    return bl_format("%s/%s/%s", dir, name, file);
+}
+
+int bl_cell_read(struct bl_cell *cell, const char *dir) {
+    char *config = file_of(cell, dir, "config.json"), *log = file_of(cell, dir, "log.jsonl");
+    char *diverged = file_of(cell, dir, "diverged.json"), *state = file_of(cell, dir, "last.state.safetensors");
+    char *weights = file_of(cell, dir, "last.safetensors"), *folder = file_of(cell, dir, "");
+    int code = config && log && diverged && state && weights && folder ? 0 : BLANCH_ENOMEM;
+    cell->test_top1 = cell->train_top1 = NAN;
+    cell->train_s = cell->test_s = cell->epochs_done = 0;
+    cell->state = BL_CELL_NEW;
+    if (!code && bl_path_exists(folder)) {
+        cell->state = BL_CELL_STARTED;
+        cell->has_checkpoint = bl_path_exists(config) && bl_path_exists(state) && bl_path_exists(weights);
+        if (!(code = read_config(cell, config)) && !(code = read_log(cell, log))) code = read_divergence(cell, diverged);
+    }
+    char *const paths[] = {config, log, diverged, state, weights, folder};
+    for (int i = 0; i < BL_COUNT(paths); i++) free(paths[i]);
+    return code;
+}
+
+/* --- writing -------------------------------------------------------------------------------- */
+
+int bl_cell_record_divergence(const struct bl_cell *cell, const char *dir, const char *message) {
+    char *folder = file_of(cell, dir, ""), *path = file_of(cell, dir, "diverged.json");
+    cJSON *json = cJSON_CreateObject();
+    cJSON_AddStringToObject(json, "message", message);
+    int code = folder && path && json ? bl_make_dirs(folder) : BLANCH_ENOMEM;
+    if (!code) code = bl_json_write(path, json);
+    cJSON_Delete(json);
+    free(folder);
+    free(path);
+    return code;
+}
+
+int bl_cell_clear(const struct bl_cell *cell, const char *dir) {
+    static const char *const files[] = {"config.json", "config.json.tmp", "log.jsonl", "ledger.json", "trace.json",
+                                        "last.safetensors", "last.safetensors.new", "last.safetensors.new.tmp",
+                                        "last.state.safetensors", "last.state.safetensors.new", "last.state.safetensors.new.tmp"};
+    int code = 0;
+    for (int i = 0; !code && i < BL_COUNT(files); i++) {
+        char *path = file_of(cell, dir, files[i]);
+        if (!path) return BLANCH_ENOMEM;
+        if (unlink(path) != 0 && errno != ENOENT) code = bl_fail(BLANCH_EIO, "%s: %s", path, strerror(errno));
+        free(path);
+    }
+    return code;
+}
+
+/* --- a folder ------------------------------------------------------------------------------- */
+
+static int fact_rank(const struct bl_cell *cell) {
+    int rank = 0;
+    while (bl_study_facts[rank].dataset && (strcmp(bl_study_facts[rank].dataset, cell->dataset) ||
+                                            strcmp(bl_study_facts[rank].network, cell->network))) rank++;
+    return rank;
+}
+
+static int norm_rank(const struct bl_cell *cell) { return cell->norm[0] == 'n' && cell->norm[1] == 'd' ? 2 : cell->norm[0] == 'b'; }
+
+static int sign(int64_t value) { return value < 0 ? -1 : value > 0; }
+
+/* By network as the tables list them, then epochs, norm, attempt. */
+static int compare(const void *left, const void *right) {
+    const struct bl_cell *a = left, *b = right;
+    int order = sign(fact_rank(a) - fact_rank(b));
+    if (!order) order = strcmp(a->network, b->network);
+    if (!order) order = sign(a->epochs - b->epochs);
+    if (!order) order = sign(a->steps - b->steps);
+    if (!order) order = sign(norm_rank(a) - norm_rank(b));
+    return order ? order : sign(a->attempt - b->attempt);
+}
+
+int bl_cells_find(const char *dir, struct bl_cell **cells, int *count) {
+    size_t capacity = 0;
+    int code = 0;
+    DIR *folder = opendir(dir);
+    *cells = NULL;
+    *count = 0;
+    if (!folder) return bl_fail(BLANCH_EINPUT, "--out %s: %s", dir, strerror(errno));
+    for (struct dirent *entry; !code && (entry = readdir(folder));) {
+        struct bl_cell cell;
+        if (!is_cell(&cell, entry->d_name) || (code = bl_cell_read(&cell, dir))) continue;
+        void *grown = *cells;
+        if ((code = bl_grow(&grown, &capacity, (size_t)*count + 1, sizeof cell))) break;
+        *cells = grown;
+        (*cells)[(*count)++] = cell;
+    }
+    closedir(folder);
+    if (*count) qsort(*cells, (size_t)*count, sizeof **cells, compare);
+    return code;
+}
