@@ -38,6 +38,7 @@ int bl_clblast_gemm(struct blanch_device *dev, const struct bl_gemm *g) {
     cl_command_queue queue = bl_raw_queue(dev);
     cl_event event = NULL, *want = bl_recording(dev) ? &event : NULL;
     CLBlastStatusCode status;
+    bl_gemm_work(dev, g, g->k);
     if (batch == 1)
         status = CLBlastSgemm(CLBlastLayoutRowMajor, ta, tb, (size_t)g->m, (size_t)g->n, (size_t)g->k, g->alpha, a,
                               g->offset_a, (size_t)g->lda, b, g->offset_b, (size_t)g->ldb, g->beta, c, g->offset_c,
@@ -51,5 +52,5 @@ int bl_clblast_gemm(struct blanch_device *dev, const struct bl_gemm *g) {
         return bl_fail(BLANCH_EDEVICE, "CLBlast failed (status %d) on a product of %lld x %lld x %lld", (int)status,
                        (long long)g->m, (long long)g->n, (long long)g->k);
     bl_count_launch(dev);
-    return event ? bl_record_event(dev, "clblast_gemm", event) : 0;
+    return event ? bl_record_event(dev, "clblast_gemm", event, 0) : 0;
 }

@@ -52,8 +52,14 @@ static int64_t slab_of(const struct bl_gemm *g, int64_t blocks) {
     return slab < CHUNK_PACKED ? CHUNK_PACKED : slab;
 }
 
-static int launch_slab(struct bl_kernel *kernel, const struct bl_gemm *g, const struct blocking *b, int64_t from,
-                       int64_t to) {
+void bl_gemm_work(struct blanch_device *dev, const struct bl_gemm *g, int64_t k) {
+    double batch = g->batch > 0 ? g->batch : 1, results = (double)g->m * (double)(g->symmetric ? g->n + 1 : 2 * g->n);
+    double read = (double)k * (double)(g->a == g->b && g->symmetric ? g->m : g->m + g->n) + (g->init ? (double)(g->m * g->n) : 0);
+    bl_work(dev, batch * results * (double)k, (uint64_t)(4 * batch * (read + (double)(g->m * g->n))));
+}
+
+static int launch_slab(struct blanch_device *dev, struct bl_kernel *kernel, const struct bl_gemm *g,
+                       const struct blocking *b, int64_t from, int64_t to) {
     bool first = from == 0;
     int64_t at_a = (int64_t)g->offset_a + (g->trans_a ? from * g->lda : from);
     int64_t at_b = (int64_t)g->offset_b + (g->trans_b ? from : from * g->ldb);
@@ -61,6 +67,7 @@ static int launch_slab(struct bl_kernel *kernel, const struct bl_gemm *g, const 
     size_t batch = g->batch > 0 ? (size_t)g->batch : 1, blocks = (size_t)b->down, across = (size_t)b->across;
     struct bl_range range =
         g->symmetric ? BL_GROUPS1(blocks * (blocks + 1) / 2, 1, batch) : BL_GROUPS1(across, blocks, batch);
+    bl_gemm_work(dev, g, to - from);
     return bl_launch(kernel, range, BL_MEM(g->a), BL_MEM(g->b), BL_MEM(init ? g->init : g->c), BL_MEM(g->c),
                      BL_I32(g->m), BL_I32(g->n), BL_I32(to - from), BL_I64(g->lda), BL_I64(g->ldb), BL_I64(g->ldc),
                      BL_I64(at_a), BL_I64(at_b), BL_I64(init ? g->offset_init : g->offset_c), BL_I64(g->offset_c),
@@ -85,7 +92,7 @@ static int gemm_own(struct blanch_device *dev, const struct bl_gemm *g) {
         g->symmetric ? block_symmetric(g->n, batch, want) : block_general(g->m, g->n, batch, want, tile);
     int64_t slab = slab_of(g, b.down * b.across);
     for (int64_t from = 0; from < g->k && !code; from += slab)
-        code = launch_slab(kernel, g, &b, from, from + slab < g->k ? from + slab : g->k);
+        code = launch_slab(dev, kernel, g, &b, from, from + slab < g->k ? from + slab : g->k);
     return code;
 }
 

@@ -4,6 +4,8 @@
 
 #include "blas/blas.h"
 
+/* For the ledger: a command that takes k of the products' depth, without what lies between the matrices' rows. */
+void bl_gemm_work(struct blanch_device *dev, const struct bl_gemm *gemm, int64_t k);
 int bl_clblast_gemm(struct blanch_device *dev, const struct bl_gemm *gemm);
 /* Gives CLBlast this device's parameters, once. */
 int bl_clblast_tune(struct blanch_device *dev);

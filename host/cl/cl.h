@@ -79,14 +79,24 @@ struct bl_span {                            // one command on the device's timel
     enum bl_phase phase;
     const char *kernel;
     uint64_t queued, start, end;            // nanoseconds of the device's clock
+    uint64_t bytes; double operations;      // see bl_work
 };
 
 /* The tag that following commands carry. Cheap. */
 void bl_tag(struct blanch_device *dev, int layer, enum bl_phase phase);
+/* For the record: what the next command computes by the definition of its method (2 operations a multiply-add), whatever
+ * tricks it computes it with, and the bytes it must move. bytes 0: each buffer that it is given counts once, whole, which is
+ * right where an argument is one tensor. Cheap. */
+void bl_work(struct blanch_device *dev, double operations, uint64_t bytes);
+/* The commands in between make up one method of so many operations: those that they state themselves do not count. */
+void bl_work_begin(struct blanch_device *dev, double operations);
+void bl_work_end(struct blanch_device *dev);
 /* While on, every command keeps an event. bl_record_take finishes the queue, hands over the spans in order (valid until
  * the next take) and starts anew. Off at first. */
 void bl_record(struct blanch_device *dev, bool on);
 int bl_record_take(struct blanch_device *dev, const struct bl_span **spans, int *count);
 int64_t bl_launch_count(const struct blanch_device *dev);       // kernels run since the device was opened
+
+char *bl_cache_folder(const char *name);    // malloc'd: $XDG_CACHE_HOME/blanch/NAME, made; NULL: cannot be
 
 #endif

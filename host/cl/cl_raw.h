@@ -15,7 +15,7 @@ cl_command_queue bl_raw_queue(const struct blanch_device *dev);
 cl_mem bl_raw_mem(const struct bl_mem *mem);
 bool bl_recording(const struct blanch_device *dev);
 /* Takes ownership of the event of a command that a library enqueued; name is a string that stays. */
-int bl_record_event(struct blanch_device *dev, const char *name, cl_event event);
+int bl_record_event(struct blanch_device *dev, const char *name, cl_event event, uint64_t bytes);
 void bl_count_launch(struct blanch_device *dev);            // a kernel that a library launched
 const char *bl_cl_error_name(cl_int error);
 /* BLANCH_EDEVICE with "WHAT: CL_NAME (number)". */

@@ -5,7 +5,7 @@
 #include "cl/cl_raw.h"
 
 struct program;
-struct record { cl_event event; const char *name; int layer; enum bl_phase phase; };
+struct record { cl_event event; const char *name; int layer; enum bl_phase phase; uint64_t bytes; double operations; };
 
 struct blanch_device {
     struct blanch_device_info info;
@@ -21,6 +21,8 @@ struct blanch_device {
     bool poison;
     bool recording;
     int layer; enum bl_phase phase;         // the tag
+    uint64_t bytes; double operations;      // of the next command, as bl_work said
+    bool within;                            // between bl_work_begin and bl_work_end
     struct record *records; size_t record_count, record_capacity;
     struct bl_span *spans; size_t span_capacity;
     int64_t launches;
@@ -28,6 +30,5 @@ struct blanch_device {
 };
 
 void bl_programs_free(struct blanch_device *dev);
-char *bl_cache_folder(const char *name);    // $XDG_CACHE_HOME/blanch/NAME, made; NULL: cannot be
 
 #endif

@@ -70,6 +70,20 @@ static int check_sizes(const struct bl_kernel *k, const struct bl_range *range) 
                    k->name, local[0], local[1], local[2], info->name, k->work_group, most[0], most[1], most[2]);
 }
 
+static bool given_before(const struct bl_arg *args, int index) {
+    for (int i = 0; i < index; i++)
+        if (args[i].kind == BL_ARG_MEM && args[i].mem == args[index].mem) return true;
+    return false;
+}
+
+/* Each buffer once. */
+static uint64_t bytes_of(const struct bl_arg *args, int count) {
+    uint64_t bytes = 0;
+    for (int i = 0; i < count; i++)
+        if (args[i].kind == BL_ARG_MEM && args[i].mem && !given_before(args, i)) bytes += bl_mem_size(args[i].mem);
+    return bytes;
+}
+
 int bl_launch_args(struct bl_kernel *k, struct bl_range range, const struct bl_arg *args, int count) {
     struct blanch_device *dev = k->dev;
     choose_sizes(k, &range);
@@ -83,7 +97,7 @@ int bl_launch_args(struct bl_kernel *k, struct bl_range range, const struct bl_a
         return bl_cl_fail(error, "kernel %s of %zu x %zu x %zu items in groups of %zu x %zu x %zu on %s", k->name,
                           global[0], global[1], global[2], local[0], local[1], local[2], dev->info.name);
     bl_count_launch(dev);
-    return event ? bl_record_event(dev, k->name, event) : 0;
+    return event ? bl_record_event(dev, k->name, event, bytes_of(args, count)) : 0;
 }
 
 /* A driver that starts work only when told to would idle, one that collects without bound could be reset. What fails
@@ -111,12 +125,27 @@ void bl_tag(struct blanch_device *dev, int layer, enum bl_phase phase) { dev->la
 bool bl_recording(const struct blanch_device *dev) { return dev->recording; }
 void bl_record(struct blanch_device *dev, bool on) { dev->recording = on; }
 
-int bl_record_event(struct blanch_device *dev, const char *name, cl_event event) {
+void bl_work(struct blanch_device *dev, double operations, uint64_t bytes) {
+    if (!dev->recording) return;
+    if (!dev->within) dev->operations += operations;
+    dev->bytes += bytes;
+}
+
+void bl_work_begin(struct blanch_device *dev, double operations) {
+    bl_work(dev, operations, 0);
+    dev->within = true;
+}
+
+void bl_work_end(struct blanch_device *dev) { dev->within = false; }
+
+int bl_record_event(struct blanch_device *dev, const char *name, cl_event event, uint64_t bytes) {
+    struct record record = {event, name, dev->layer, dev->phase, dev->bytes ? dev->bytes : bytes, dev->operations};
+    dev->bytes = 0, dev->operations = 0;
     if (bl_grow((void **)&dev->records, &dev->record_capacity, dev->record_count + 1, sizeof *dev->records)) {
         clReleaseEvent(event);
         return BLANCH_ENOMEM;
     }
-    dev->records[dev->record_count++] = (struct record){event, name, dev->layer, dev->phase};
+    dev->records[dev->record_count++] = record;
     return 0;
 }
 
@@ -135,7 +164,7 @@ int bl_record_take(struct blanch_device *dev, const struct bl_span **spans, int 
             dev->spans[i] = (struct bl_span){r->layer, r->phase, r->name,
                                              moment(r->event, CL_PROFILING_COMMAND_QUEUED),
                                              moment(r->event, CL_PROFILING_COMMAND_START),
-                                             moment(r->event, CL_PROFILING_COMMAND_END)};
+                                             moment(r->event, CL_PROFILING_COMMAND_END), r->bytes, r->operations};
         clReleaseEvent(r->event);
     }
     *spans = dev->spans, *count = code ? 0 : (int)dev->record_count;
