@@ -102,10 +102,15 @@ static int by_value(const void *x, const void *y) {
     return (a > b) - (a < b);
 }
 
-static double median(double *values, int count) {
+/* By linear interpolation; sorts values. */
+static double quantile(double *values, int count, double part) {
     qsort(values, (size_t)count, sizeof *values, by_value);
-    return count % 2 ? values[count / 2] : 0.5 * (values[count / 2 - 1] + values[count / 2]);
+    double at = part * (count - 1);
+    int low = (int)at, high = low + 1 < count ? low + 1 : low;
+    return values[low] + (at - low) * (values[high] - values[low]);
 }
+
+static double median(double *values, int count) { return quantile(values, count, 0.5); }
 
 /* Recorded steps alternate with timed ones, so that both see the machine in the same state; what recording costs is the
  * difference of their medians. */
@@ -125,6 +130,9 @@ static int measure(struct bench *b) {
         code = recorded_step(b, &recorded[count++]);
         bl_progress_step(b->progress, ++done, "recorded");
     }
+    struct bl_limits limits;
+    if (!code) code = bl_limits_get(b->dev, true, &limits);
+    if (!code) bl_ledger_limits(b->ledger, &limits);
     if (!code) b->recorded = 1e-3 * median(recorded, count) / median(b->times, b->steps);
     return code;
 }
@@ -132,6 +140,7 @@ static int measure(struct bench *b) {
 static int report_json(const struct bench *b, double step, double least) {
     const struct blanch_network_options *n = &b->net->options;
     cJSON *json = cJSON_CreateObject();
+    cJSON_AddStringToObject(json, "kind", "bench");
     cJSON_AddStringToObject(json, "model", n->model);
     cJSON_AddStringToObject(json, "norm", bl_norm_name(n->norm));
     cJSON_AddNumberToObject(json, "batch", n->batch);
@@ -139,10 +148,15 @@ static int report_json(const struct bench *b, double step, double least) {
     cJSON_AddNumberToObject(json, "steps", b->steps);
     cJSON_AddItemToObject(json, "step_ms", bl_json_number(1e3 * step, 6));
     cJSON_AddItemToObject(json, "min_ms", bl_json_number(1e3 * least, 6));
+    cJSON_AddItemToObject(json, "quartile1_ms", bl_json_number(1e3 * quantile(b->times, b->steps, 0.25), 6));
+    cJSON_AddItemToObject(json, "quartile3_ms", bl_json_number(1e3 * quantile(b->times, b->steps, 0.75), 6));
+    cJSON_AddItemToObject(json, "recording_cost", bl_json_number(b->recorded, 4));
+    cJSON_AddItemToObject(json, "coverage", bl_json_number(bl_ledger_covered(b->ledger), 4));
     cJSON_AddItemToObject(json, "images_per_s", bl_json_number(n->batch / step, 6));
     cJSON_AddItemToObject(json, "startup_ms", bl_json_number(1e3 * b->startup, 6));
     cJSON_AddNumberToObject(json, "device_bytes", (double)bl_mem_peak(b->dev));
     cJSON_AddNumberToObject(json, "host_bytes", (double)bl_process_peak_bytes());
+    bl_ledger_add_totals(b->ledger, json);
     cJSON_AddItemToObject(json, "layers", bl_ledger_layers(b->ledger));
     return bl_print_json(json);
 }
@@ -167,6 +181,7 @@ static int report(struct bench *b) {
     printf("recorded steps: %d, %+.1f %% against timed ones; phases account for %.1f %% of their wall time\n\n",
            bl_ledger_steps(b->ledger), 100 * (b->recorded - 1), 100 * bl_ledger_covered(b->ledger));
     bl_print_layers(b->ledger, b->net->graph);
+    bl_print_work(b->ledger);
     return 0;
 }
 

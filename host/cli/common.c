@@ -172,3 +172,18 @@ void bl_print_layers(const struct bl_ledger *ledger, struct bl_graph *graph) {
         if (shown[phase]) printf(" %9.3f", phase_ms(ledger, nodes + 1, (enum bl_phase)phase));
     putchar('\n');
 }
+
+static void print_work_line(const char *name, struct bl_work_done work) {
+    if (!(work.launches > 0)) return;
+    printf("%-20s %9.3f %9.3f %9.3f %9.1f %9.1f %9.3f", name, work.ms, work.device_ms, work.host_ms, work.launches,
+           1e-6 * work.bytes, 1e-9 * work.operations);
+    if (isfinite(work.arithmetic)) printf(" %10.1f %10.1f", 100 * work.arithmetic, 100 * work.bandwidth);
+    putchar('\n');
+}
+
+void bl_print_work(const struct bl_ledger *ledger) {
+    printf("\n%-20s %9s %9s %9s %9s %9s %9s %10s %10s\n", "phase, a step", "ms", "device ms", "host ms", "launches", "MB", "Gop",
+           "% of arith.", "% of bandw.");
+    for (int phase = 0; phase < BL_PHASES; phase++) print_work_line(bl_phase_names[phase], bl_ledger_work(ledger, -1, phase));
+    print_work_line("all", bl_ledger_work(ledger, -1, -1));
+}

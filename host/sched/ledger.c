@@ -1,34 +1,9 @@
 /* Where the time of a step goes. Device time comes from the queue's events, host time from the host's clock; the two meet
  * through one small command that both clocks see, run after every recorded step. */
-#include "sched/ledger.h"
-#include "io/files.h"
-#include <stdio.h>
+#include "sched/ledger_internal.h"
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
-
-enum { MAX_STEPS = 256 };                   // the latest are kept: enough for a median, little memory in long runs
-
-struct ledger_step {
-    double wall, covered;                   // seconds; sum of all phases
-    float *ms;                              // (rows, BL_PHASES)
-};
-struct last_step {                          // for the trace
-    struct bl_span *spans;
-    size_t capacity;
-    int count;
-    double loaded, end;                     // seconds since begin
-    double offset;                          // device seconds at begin
-};
-struct bl_ledger {
-    struct bl_graph *graph;
-    struct blanch_device *dev;
-    struct bl_mem *mark;                    // written to read the device's clock
-    int rows;                               // nodes + 1
-    double begin, loaded;
-    struct ledger_step steps[MAX_STEPS];
-    int64_t count;                          // recorded so far
-    struct last_step last;
-};
 
 int bl_ledger_create(struct bl_ledger **ledger, struct bl_graph *graph) {
     struct bl_ledger *l = bl_calloc(1, sizeof *l);
@@ -37,7 +12,8 @@ int bl_ledger_create(struct bl_ledger **ledger, struct bl_graph *graph) {
     l->graph = graph;
     l->dev = bl_graph_device(graph);
     l->rows = bl_graph_nodes(graph) + 1;
-    int code = bl_mem_alloc(l->dev, 64, &l->mark);
+    l->work = bl_calloc((size_t)l->rows * BL_PHASES, sizeof *l->work);
+    int code = l->work ? bl_mem_alloc(l->dev, 64, &l->mark) : BLANCH_ENOMEM;
     if (code) bl_ledger_free(l);
     else *ledger = l;
     return code;
@@ -47,6 +23,7 @@ void bl_ledger_free(struct bl_ledger *ledger) {
     if (!ledger) return;
     for (int i = 0; i < MAX_STEPS; i++) free(ledger->steps[i].ms);
     free(ledger->last.spans);
+    free(ledger->work);
     bl_mem_free(ledger->mark);
     free(ledger);
 }
@@ -89,30 +66,49 @@ static int keep_spans(struct last_step *last, const struct bl_span *spans, int c
     return 0;
 }
 
-static void book(struct ledger_step *step, int rows, int row, enum bl_phase phase, double time) {
+static int row_of(const struct bl_ledger *ledger, int layer) {
+    return layer < 0 || layer >= ledger->rows ? ledger->rows - 1 : layer;
+}
+
+static struct work_sum *work_at(const struct bl_ledger *ledger, int row, enum bl_phase phase) {
+    return &ledger->work[row * BL_PHASES + (int)phase];
+}
+
+static void book(const struct bl_ledger *ledger, struct ledger_step *step, int row, enum bl_phase phase, double time) {
     if (time <= 0) return;
-    if (row < 0 || row >= rows) row = rows - 1;
     step->ms[row * BL_PHASES + (int)phase] += (float)(1e3 * time);
     step->covered += time;
+    work_at(ledger, row, phase)->time += time;
+}
+
+/* Sums over the steps; the time itself is booked apart. */
+static void count_span(const struct bl_ledger *ledger, const struct bl_span *span, double host) {
+    struct work_sum *work = work_at(ledger, row_of(ledger, span->layer), span->phase);
+    work->device += span->end > span->start ? seconds(span->end - span->start) : 0;
+    work->host += host > 0 ? host : 0;
+    work->launches++;
+    work->bytes += (double)span->bytes;
+    work->operations += span->operations;
 }
 
 /* A command's time runs from the later of the previous command's end and its own queueing to its end; before that the
- * device waited for the host. */
+ * device waited for the host, on behalf of the layer whose command came late. */
 static void book_spans(const struct bl_ledger *ledger, struct ledger_step *step) {
     const struct last_step *last = &ledger->last;
-    int rows = ledger->rows;
     double ready = last->offset + last->loaded;             // when the host turned to the device
     for (int i = 0; i < last->count; i++) {
         const struct bl_span *span = &last->spans[i];
         double queued = seconds(span->queued), end = seconds(span->end);
         double from = queued > ready ? queued : ready;
-        if (i) book(step, rows, rows - 1, BL_WAIT, queued - ready);
-        else book(step, rows, rows - 1, BL_OTHER, queued - ready);
-        book(step, rows, span->layer, span->phase, end - from);
+        int row = row_of(ledger, span->layer);
+        if (i) book(ledger, step, row, BL_WAIT, queued - ready);
+        else book(ledger, step, ledger->rows - 1, BL_OTHER, queued - ready);
+        book(ledger, step, row, span->phase, end - from);
+        count_span(ledger, span, i ? queued - ready : 0);
         if (end > ready) ready = end;
     }
-    book(step, rows, rows - 1, BL_LOAD, last->loaded);
-    book(step, rows, rows - 1, BL_OTHER, last->offset + last->end - ready);
+    book(ledger, step, ledger->rows - 1, BL_LOAD, last->loaded);
+    book(ledger, step, ledger->rows - 1, BL_OTHER, last->offset + last->end - ready);
 }
 
 static struct ledger_step *new_step(struct bl_ledger *ledger) {
@@ -170,22 +166,60 @@ int bl_ledger_steps(const struct bl_ledger *ledger) {
     return ledger->count < MAX_STEPS ? (int)ledger->count : MAX_STEPS;
 }
 
-static double wall_quantile(const struct bl_ledger *ledger, double part) {
+double bl_ledger_wall_quantile(const struct bl_ledger *ledger, double part) {
     double values[MAX_STEPS];
     int count = bl_ledger_steps(ledger);
     for (int i = 0; i < count; i++) values[i] = 1e3 * ledger->steps[i].wall;
     return quantile(values, count, part);
 }
 
-double bl_ledger_step_ms(const struct bl_ledger *ledger) { return wall_quantile(ledger, 0.5); }
-double bl_ledger_min_ms(const struct bl_ledger *ledger) { return wall_quantile(ledger, 0); }
+double bl_ledger_step_ms(const struct bl_ledger *ledger) { return bl_ledger_wall_quantile(ledger, 0.5); }
+double bl_ledger_min_ms(const struct bl_ledger *ledger) { return bl_ledger_wall_quantile(ledger, 0); }
 
+/* What happens in some of the steps only (a refresh of the whitening) counts by its share of them. */
 double bl_ledger_ms(const struct bl_ledger *ledger, int row, enum bl_phase phase) {
     double values[MAX_STEPS];
-    int count = bl_ledger_steps(ledger);
+    int count = bl_ledger_steps(ledger), seen = 0;
     if (row < 0 || row >= ledger->rows) return 0;
-    for (int i = 0; i < count; i++) values[i] = (double)ledger->steps[i].ms[row * BL_PHASES + (int)phase];
-    return quantile(values, count, 0.5);
+    for (int i = 0; i < count; i++) {
+        double ms = (double)ledger->steps[i].ms[row * BL_PHASES + (int)phase];
+        if (ms > 0) values[seen++] = ms;
+    }
+    return count ? quantile(values, seen, 0.5) * seen / count : 0;
+}
+
+double bl_ledger_row_quantile(const struct bl_ledger *ledger, int row, double part) {
+    double values[MAX_STEPS] = {0};
+    int count = bl_ledger_steps(ledger);
+    for (int i = 0; i < count; i++)
+        for (int phase = 0; phase < BL_PHASES; phase++) values[i] += (double)ledger->steps[i].ms[row * BL_PHASES + phase];
+    return quantile(values, count, part);
+}
+
+void bl_ledger_limits(struct bl_ledger *ledger, const struct bl_limits *limits) { ledger->limits = *limits; }
+
+static double fraction(double amount, double time, double limit) { return time > 0 && limit > 0 ? amount / time / limit : NAN; }
+
+struct bl_work_done bl_ledger_work(const struct bl_ledger *ledger, int row, int phase) {
+    struct work_sum sum = {0};
+    double steps = ledger->count ? (double)ledger->count : 1;
+    for (int r = 0; r < ledger->rows; r++)
+        for (int p = 0; p < BL_PHASES; p++) {
+            const struct work_sum *work = work_at(ledger, r, (enum bl_phase)p);
+            if ((row >= 0 && r != row) || (phase >= 0 && p != phase)) continue;
+            sum.time += work->time, sum.device += work->device, sum.host += work->host;
+            sum.launches += work->launches, sum.bytes += work->bytes, sum.operations += work->operations;
+        }
+    return (struct bl_work_done){
+        .ms = 1e3 * sum.time / steps, .device_ms = 1e3 * sum.device / steps, .host_ms = 1e3 * sum.host / steps,
+        .launches = sum.launches / steps, .bytes = sum.bytes / steps, .operations = sum.operations / steps,
+        .arithmetic = fraction(sum.operations, sum.time, ledger->limits.operations),
+        .bandwidth = fraction(sum.bytes, sum.time, ledger->limits.bytes)};
+}
+
+double bl_ledger_last_ms(const struct bl_ledger *ledger, int row, enum bl_phase phase) {
+    if (!ledger->count || row < 0 || row >= ledger->rows) return 0;
+    return (double)ledger->steps[(ledger->count - 1) % MAX_STEPS].ms[row * BL_PHASES + (int)phase];
 }
 
 double bl_ledger_covered(const struct bl_ledger *ledger) {
@@ -193,125 +227,4 @@ double bl_ledger_covered(const struct bl_ledger *ledger) {
     int count = bl_ledger_steps(ledger);
     for (int i = 0; i < count; i++) sum += ledger->steps[i].wall > 0 ? ledger->steps[i].covered / ledger->steps[i].wall : 0;
     return count ? sum / count : 0;
-}
-
-/* --- writing -------------------------------------------------------------------------------- */
-
-static cJSON *row_phases(const struct bl_ledger *ledger, int row) {
-    cJSON *phases = cJSON_CreateObject();
-    for (int phase = 0; phase < BL_PHASES; phase++) {
-        double ms = bl_ledger_ms(ledger, row, (enum bl_phase)phase);
-        if (ms > 0) cJSON_AddItemToObject(phases, bl_phase_names[phase], bl_json_number(ms, 5));
-    }
-    return phases;
-}
-
-static const char *row_name(const struct bl_ledger *ledger, int row) {
-    return row >= 0 && row < ledger->rows - 1 ? bl_graph_node(ledger->graph, row)->name : "(step)";
-}
-
-cJSON *bl_ledger_layers(const struct bl_ledger *ledger) {
-    cJSON *layers = cJSON_CreateArray();
-    for (int row = 0; row < ledger->rows; row++) {
-        cJSON *phases = row_phases(ledger, row);
-        if (!phases || !phases->child) {
-            cJSON_Delete(phases);
-            continue;
-        }
-        cJSON *layer = cJSON_CreateObject();
-        cJSON_AddStringToObject(layer, "name", row_name(ledger, row));
-        cJSON_AddStringToObject(layer, "op", row < ledger->rows - 1 ? bl_graph_node(ledger->graph, row)->op->name : "(step)");
-        cJSON_AddItemToObject(layer, "phases", phases);
-        cJSON_AddItemToArray(layers, layer);
-    }
-    return layers;
-}
-
-cJSON *bl_ledger_json(const struct bl_ledger *ledger) {
-    cJSON *json = cJSON_CreateObject();
-    cJSON_AddNumberToObject(json, "recorded_steps", (double)ledger->count);
-    cJSON_AddNumberToObject(json, "steps", bl_ledger_steps(ledger));
-    cJSON_AddItemToObject(json, "step_ms", bl_json_number(bl_ledger_step_ms(ledger), 6));
-    cJSON_AddItemToObject(json, "min_ms", bl_json_number(bl_ledger_min_ms(ledger), 6));
-    cJSON_AddItemToObject(json, "quartile1_ms", bl_json_number(wall_quantile(ledger, 0.25), 6));
-    cJSON_AddItemToObject(json, "quartile3_ms", bl_json_number(wall_quantile(ledger, 0.75), 6));
-    cJSON_AddItemToObject(json, "covered", bl_json_number(bl_ledger_covered(ledger), 4));
-    cJSON_AddItemToObject(json, "layers", bl_ledger_layers(ledger));
-    return json;
-}
-
-/* --- the trace ------------------------------------------------------------------------------ */
-
-enum { DEVICE_TRACK = 1, HOST_TRACK = 2 };
-
-static void add_name(cJSON *events, const char *what, int track, const char *name) {
-    cJSON *event = cJSON_CreateObject(), *args = cJSON_CreateObject();
-    cJSON_AddStringToObject(event, "ph", "M");
-    cJSON_AddStringToObject(event, "name", what);
-    cJSON_AddNumberToObject(event, "pid", 1);
-    cJSON_AddNumberToObject(event, "tid", track);
-    cJSON_AddStringToObject(args, "name", name);
-    cJSON_AddItemToObject(event, "args", args);
-    cJSON_AddItemToArray(events, event);
-}
-
-/* A complete event; times in seconds since the step's begin. */
-static void add_event(cJSON *events, int track, const char *name, const char *category, double from, double to) {
-    if (to <= from) return;
-    cJSON *event = cJSON_CreateObject();
-    cJSON_AddStringToObject(event, "ph", "X");
-    cJSON_AddStringToObject(event, "name", name ? name : "?");
-    cJSON_AddStringToObject(event, "cat", category);
-    cJSON_AddNumberToObject(event, "pid", 1);
-    cJSON_AddNumberToObject(event, "tid", track);
-    cJSON_AddItemToObject(event, "ts", bl_json_number(1e6 * from, 9));
-    cJSON_AddItemToObject(event, "dur", bl_json_number(1e6 * (to - from), 9));
-    cJSON_AddItemToArray(events, event);
-}
-
-static bool same_layer(const struct bl_span *a, const struct bl_span *b) { return a->layer == b->layer; }
-static bool same_phase(const struct bl_span *a, const struct bl_span *b) { return same_layer(a, b) && a->phase == b->phase; }
-
-/* One slice over each run of commands that are alike; viewers nest slices of one track by their times. */
-static void add_runs(const struct bl_ledger *ledger, cJSON *events, const char *category,
-                     bool (*alike)(const struct bl_span *, const struct bl_span *)) {
-    const struct last_step *last = &ledger->last;
-    for (int i = 0, next; i < last->count; i = next) {
-        const struct bl_span *span = &last->spans[i];
-        for (next = i + 1; next < last->count && alike(span, &last->spans[next]);) next++;
-        const char *name = alike == same_layer ? row_name(ledger, span->layer) : bl_phase_names[span->phase];
-        add_event(events, DEVICE_TRACK, name, category, seconds(span->start) - last->offset,
-                  seconds(last->spans[next - 1].end) - last->offset);
-    }
-}
-
-static void add_host(const struct last_step *last, cJSON *events) {
-    double first = last->loaded, final = last->loaded;
-    if (last->count) {
-        first = seconds(last->spans[0].queued) - last->offset;
-        final = seconds(last->spans[last->count - 1].queued) - last->offset;
-    }
-    add_event(events, HOST_TRACK, "load", "host", 0, last->loaded);
-    add_event(events, HOST_TRACK, "prepare", "host", last->loaded, first);
-    add_event(events, HOST_TRACK, "queue commands", "host", first, final);
-    add_event(events, HOST_TRACK, "wait for the device", "host", final, last->end);
-}
-
-int bl_ledger_trace(const struct bl_ledger *ledger, const char *path) {
-    const struct last_step *last = &ledger->last;
-    cJSON *json = cJSON_CreateObject(), *events = cJSON_CreateArray();
-    cJSON_AddItemToObject(json, "traceEvents", events);
-    cJSON_AddStringToObject(json, "displayTimeUnit", "ms");
-    add_name(events, "process_name", DEVICE_TRACK, "blanch, one training step");
-    add_name(events, "thread_name", DEVICE_TRACK, blanch_device_info(ledger->dev)->name);
-    add_name(events, "thread_name", HOST_TRACK, "host");
-    add_runs(ledger, events, "layer", same_layer);
-    add_runs(ledger, events, "phase", same_phase);
-    for (int i = 0; i < last->count; i++)
-        add_event(events, DEVICE_TRACK, last->spans[i].kernel, "kernel", seconds(last->spans[i].start) - last->offset,
-                  seconds(last->spans[i].end) - last->offset);
-    add_host(last, events);
-    int code = bl_json_write(path, json);
-    cJSON_Delete(json);
-    return code;
 }

@@ -170,19 +170,32 @@ int bl_conv_pack(struct bl_conv *conv, const struct bl_run *run, struct bl_mem *
     return code || !data || !conv->node->in[0]->grad ? code : data->pack(conv, BL_CONV_DATA, run, weight);
 }
 
+/* For the ledger: direct convolution's operations, whatever the engine does instead. */
+static void count_work(const struct bl_conv *conv, const struct bl_run *run) {
+    bl_work_begin(conv->node->dev, 2 * bl_conv_multiply_adds(conv) * run->n);
+}
+
+static int work_counted(const struct bl_conv *conv, int code) {
+    bl_work_end(conv->node->dev);
+    return code;
+}
+
 int bl_conv_forward(struct bl_conv *conv, const struct bl_run *run, const struct bl_tensor *x, struct bl_mem *bias,
                     const struct bl_tensor *y) {
-    return conv->engine[BL_CONV_FORWARD]->forward(conv, run, x, bias, y);
+    count_work(conv, run);
+    return work_counted(conv, conv->engine[BL_CONV_FORWARD]->forward(conv, run, x, bias, y));
 }
 
 int bl_conv_backward_data(struct bl_conv *conv, const struct bl_run *run, const struct bl_tensor *dy,
                           const struct bl_tensor *dx, bool accumulate) {
-    return conv->engine[BL_CONV_DATA]->backward_data(conv, run, dy, dx, accumulate);
+    count_work(conv, run);
+    return work_counted(conv, conv->engine[BL_CONV_DATA]->backward_data(conv, run, dy, dx, accumulate));
 }
 
 int bl_conv_backward_weights(struct bl_conv *conv, const struct bl_run *run, const struct bl_tensor *x,
                              const struct bl_tensor *dy, struct bl_mem *dweight, struct bl_mem *dbias) {
-    return conv->engine[BL_CONV_WEIGHTS]->backward_weights(conv, run, x, dy, dweight, dbias);
+    count_work(conv, run);
+    return work_counted(conv, conv->engine[BL_CONV_WEIGHTS]->backward_weights(conv, run, x, dy, dweight, dbias));
 }
 
 double bl_conv_multiply_adds(const struct bl_conv *conv) {

@@ -1,0 +1,160 @@
+/* Measuring a device's limits and keeping them. */
+#include "sched/limits.h"
+#include "io/files.h"
+#include <stdlib.h>
+#include <string.h>
+
+enum { ROUNDS = 8, CHAINS = 12 };           // CHAINS as in kernels/limits.cl
+static const double least_s = 4e-3;         // of a launch that is timed
+static const size_t buffer_bytes = 64u << 20, first_bytes = 1u << 20;
+
+/* --- measuring ------------------------------------------------------------------------------ */
+
+struct probe {
+    struct blanch_device *dev;
+    struct bl_kernel *kernel, *read;
+    struct bl_mem *x, *y;
+    bool cpu;
+    int vec, items, steps;
+    size_t bytes;
+};
+
+static int launch_arithmetic(struct probe *p) {
+    struct bl_range range = p->cpu ? BL_GROUPS1((size_t)p->items) : BL_ITEMS((size_t)p->items);
+    return bl_launch(p->kernel, range, BL_MEM(p->y), BL_I32(p->items), BL_I32(p->steps));
+}
+
+static int launch_stream(struct probe *p, struct bl_kernel *kernel) {
+    int64_t vectors = (int64_t)(p->bytes / 4) / p->vec, count = (vectors + p->items - 1) / p->items;
+    struct bl_range range = p->cpu ? BL_GROUPS1((size_t)p->items) : BL_ITEMS((size_t)p->items);
+    return bl_launch(kernel, range, BL_MEM(p->x), BL_MEM(p->y), BL_I64(vectors), BL_I32(p->cpu ? count : 1),
+                     BL_I32(p->cpu ? 1 : p->items), BL_I32(count));
+}
+
+static int launch_copy(struct probe *p) { return launch_stream(p, p->kernel); }
+static int launch_read(struct probe *p) { return launch_stream(p, p->read); }
+
+/* Seconds of the shortest of `rounds` launches. */
+static int shortest(struct probe *p, int (*launch)(struct probe *), int rounds, double *seconds) {
+    int code = 0;
+    *seconds = 1e9;
+    for (int i = 0; i < rounds && !code; i++) {
+        double start = bl_now();
+        code = launch(p);
+        if (!code) code = bl_finish(p->dev);
+        double took = bl_now() - start;
+        if (took < *seconds) *seconds = took;
+    }
+    return code;
+}
+
+static int measure_operations(struct probe *p, double *rate) {
+    const struct bl_define define = {"VEC", p->vec};
+    double seconds = 0;
+    int code = bl_kernel_get(p->dev, "limits", "multiply_add", &define, 1, &p->kernel);
+    if (!code) code = bl_mem_alloc(p->dev, 4 * (size_t)p->items, &p->y);
+    if (!code) code = bl_mem_fill(p->y, 0, 4 * (size_t)p->items, 1.0f);
+    p->steps = 16;
+    if (!code) code = shortest(p, launch_arithmetic, 1, &seconds);      // the first may compile
+    for (bool more = true; !code && more; p->steps *= more ? 2 : 1) {
+        code = shortest(p, launch_arithmetic, 1, &seconds);
+        more = seconds < least_s && p->steps < 1 << 26;
+    }
+    if (!code) code = shortest(p, launch_arithmetic, ROUNDS, &seconds);
+    *rate = 2.0 * CHAINS * p->vec * (double)p->steps * p->items / seconds;
+    bl_mem_free(p->y);
+    return code;
+}
+
+/* A first small pass tells whether the large one is to be had in reasonable time (a simulator is a million times slower). */
+static int measure_bytes(struct probe *p, double *rate) {
+    const struct blanch_device_info *info = blanch_device_info(p->dev);
+    const struct bl_define define = {"VEC", p->vec > 4 ? p->vec : 4};
+    size_t most = buffer_bytes;
+    double copy = 1, read = 1;
+    if (most > info->max_alloc / 2) most = info->max_alloc / 2 / 64 * 64;
+    if (most > info->global_memory / 8) most = info->global_memory / 8 / 64 * 64;
+    p->vec = (int)define.value;
+    int code = bl_kernel_get(p->dev, "limits", "stream_copy", &define, 1, &p->kernel);
+    if (!code) code = bl_kernel_get(p->dev, "limits", "stream_read", &define, 1, &p->read);
+    if (!code) code = bl_mem_alloc(p->dev, most, &p->x);
+    if (!code) code = bl_mem_alloc(p->dev, most, &p->y);
+    if (!code) code = bl_mem_fill(p->x, 0, most, 1.0f);
+    p->bytes = most < first_bytes ? most : first_bytes;
+    if (!code) code = shortest(p, launch_copy, 2, &copy);
+    if (copy < 0.05) p->bytes = most;
+    if (!code) code = shortest(p, launch_copy, ROUNDS, &copy);
+    if (!code) code = shortest(p, launch_read, ROUNDS, &read);
+    double by_copy = 2 * (double)p->bytes / copy, by_read = (double)p->bytes / read;
+    *rate = by_copy > by_read ? by_copy : by_read;
+    bl_mem_free(p->x), bl_mem_free(p->y);
+    return code;
+}
+
+static int measure(struct blanch_device *dev, struct bl_limits *limits) {
+    const struct blanch_device_info *info = blanch_device_info(dev);
+    int units = info->compute_units > 0 ? info->compute_units : 1;
+    struct probe p = {.dev = dev, .cpu = info->kind == BLANCH_CPU};
+    p.vec = !p.cpu ? 1 : info->float_width >= 16 ? 16 : 8;
+    p.items = p.cpu ? 4 * units : 2048 * (units < 4096 ? units : 4096);
+    int code = measure_operations(&p, &limits->operations);
+    p.x = p.y = NULL;
+    return code ? code : measure_bytes(&p, &limits->bytes);
+}
+
+/* --- keeping -------------------------------------------------------------------------------- */
+
+static char *path_of(const struct blanch_device_info *info) {
+    const char *const parts[] = {info->platform_name, info->name, info->version, info->driver};
+    uint64_t key = bl_hash(BL_HASH_START, &info->compute_units, sizeof info->compute_units);
+    for (int i = 0; i < BL_COUNT(parts); i++) key = bl_hash(key, parts[i], strlen(parts[i]) + 1);
+    char *folder = bl_cache_folder("limits"), *path = NULL;
+    if (folder) path = bl_format("%s/%016llx.json", folder, (unsigned long long)key);
+    free(folder);
+    return path;
+}
+
+static double number(const cJSON *json, const char *key) {
+    const cJSON *item = cJSON_GetObjectItemCaseSensitive(json, key);
+    return cJSON_IsNumber(item) && item->valuedouble > 0 ? item->valuedouble : 0;
+}
+
+/* Zero where nothing usable is kept: it is measured anew then. */
+static void read_kept(const char *path, struct bl_limits *limits) {
+    cJSON *json = NULL;
+    *limits = (struct bl_limits){0};
+    if (!path || !bl_path_exists(path) || bl_json_read(path, &json)) return;
+    limits->operations = number(json, "operations_per_s");
+    limits->bytes = number(json, "bytes_per_s");
+    cJSON_Delete(json);
+}
+
+/* A cache that cannot be written is no error. */
+static void keep(const char *path, const struct blanch_device_info *info, const struct bl_limits *limits) {
+    cJSON *json = cJSON_CreateObject();
+    cJSON_AddStringToObject(json, "device", info->name);
+    cJSON_AddStringToObject(json, "platform", info->platform_name);
+    cJSON_AddStringToObject(json, "driver", info->driver);
+    cJSON_AddNumberToObject(json, "compute_units", info->compute_units);
+    cJSON_AddItemToObject(json, "operations_per_s", bl_json_number(limits->operations, 5));
+    cJSON_AddItemToObject(json, "bytes_per_s", bl_json_number(limits->bytes, 5));
+    if (path) (void)bl_json_write(path, json);
+    cJSON_Delete(json);
+}
+
+int bl_limits_get(struct blanch_device *dev, bool again, struct bl_limits *limits) {
+    const struct blanch_device_info *info = blanch_device_info(dev);
+    char *path = path_of(info);
+    struct bl_limits now = {0};
+    int code = 0;
+    read_kept(path, limits);
+    bool known = limits->operations > 0 && limits->bytes > 0;
+    if (known && !again) goto done;
+    if ((code = measure(dev, &now))) goto done;
+    if (now.operations > limits->operations) limits->operations = now.operations;
+    if (now.bytes > limits->bytes) limits->bytes = now.bytes;
+    keep(path, info, limits);
+done:
+    free(path);
+    return code;
+}
