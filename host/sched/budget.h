@@ -1,0 +1,64 @@
+/* The overhead budget: which layers compute their whitening anew at a step, so that network deconvolution costs no more
+ * than a given share of a batch-norm step on top of it. Policy alone: times come from whoever measures, decisions go to
+ * whoever trains. All costs are in units of one base step, a step in which no layer is refreshed, so that a machine that
+ * becomes slower as a whole changes nothing. docs/budget.md derives it. */
+#ifndef BL_BUDGET_H
+#define BL_BUDGET_H
+
+#include "base/base.h"
+#include <cjson/cJSON.h>
+
+enum {
+    BL_BUDGET_EXACT = 20,                   // steps at the start that refresh every layer
+    BL_BUDGET_BASE = 3,                     // steps after them that refresh none, to measure the base step
+    BL_BUDGET_LONGEST = 200,                // bound of an interval
+};
+
+struct bl_budget_layer {
+    const char *name;                       // of the caller, outlives the budget
+    double exact, kept;                     // measured: its whitening when refreshed, when not
+    double exact_ms;                        // the former in milliseconds, until a base step is known
+    double drift, noise;                    // measured: how far D turns in a step; the least it was ever seen to turn
+    double cost, interval;                  // planned: of a refresh; steps between two
+    double due;                             // 1: its turn has come
+    int64_t age;                            // steps since its last refresh
+    bool refresh;                           // decided for this step
+};
+struct bl_budget {
+    double share;                           // allowed overhead over the yardstick, 0.2 for 20 %
+    double yardstick;                       // measured: a batch-norm step
+    double planned_yardstick, allowance;    // planned: refreshes that a step may make, the debt not yet deducted
+    double debt, repay;                     // of the first steps and of measuring; what a step pays back
+    double credit;
+    double spent;                           // refreshes and measuring since the start
+    bool planned, least;                    // least: the budget cannot be held, every interval is the longest
+    int64_t step;                           // begun since the start
+    int count;
+    struct bl_budget_layer *layer;
+};
+
+/* "20%" or "20" to 0.2; "none" to -1. Anything else: BLANCH_EUSAGE. */
+int bl_budget_parse(const char *text, double *share);
+int bl_budget_create(struct bl_budget **budget, double share, int layers);
+void bl_budget_free(struct bl_budget *budget);
+
+/* Begins a step: sets refresh of every layer. Depends on what was planned and on nothing measured since. */
+void bl_budget_next(struct bl_budget *budget);
+/* A recorded step: wall time and every layer's whitening, milliseconds. Returns the base step's estimate, ms. */
+double bl_budget_record(struct bl_budget *budget, double wall_ms, const double *layer_ms);
+/* What bl_whitening_change said after a refresh that came `age` steps after the one before. */
+void bl_budget_change(struct bl_budget *budget, int layer, int64_t age, double change);
+/* Batch-norm steps over base steps; steps: how many of them were made to find out, on the budget's account. */
+void bl_budget_measure(struct bl_budget *budget, double yardstick, int steps);
+/* Plans from what has been measured. False, and nothing changed: within a tenth of the plan in force, unless `anyway`. */
+bool bl_budget_plan(struct bl_budget *budget, bool anyway);
+
+double bl_budget_floor(const struct bl_budget *budget);    // the least overhead over the yardstick, a share
+double bl_budget_held(const struct bl_budget *budget);     // overhead so far by the measured costs, measuring included
+/* The plan with the values behind it: "layers" and what a line of log.jsonl says besides. base_ms turns shares into ms. */
+void bl_budget_describe(const struct bl_budget *budget, double base_ms, cJSON *line);
+/* What a resumed run needs, and taking it up again; a text that does not fit is refused with BLANCH_EINPUT. */
+char *bl_budget_save(const struct bl_budget *budget);
+int bl_budget_restore(struct bl_budget *budget, const char *text);
+
+#endif
