@@ -48,6 +48,10 @@ static int open_device(struct bl_compare *c, const char *spec) {
     const char *name = blanch_device_info(c->device[c->devices])->name;
     bool taken = false;
     for (int d = 0; d < c->devices; d++) taken |= !strcmp(c->label[d], name);
+    if ((code = bl_limits_get(c->device[c->devices], true, &c->limits[c->devices]))) {
+        blanch_device_close(c->device[c->devices]);
+        return code;
+    }
     snprintf(c->label[c->devices], sizeof c->label[0], taken ? "%s (%s)" : "%s", name, spec);
     c->devices++;
     return 0;
@@ -84,10 +88,10 @@ static int parse_norms(const struct bl_compare *c, enum blanch_norm *norms, int 
     return code;
 }
 
-static int open_run(struct bl_compare *c, int device, enum blanch_norm norm) {
+static int open_run(struct bl_compare *c, int device, enum blanch_norm norm, const struct bl_compare_setting *setting) {
     struct bl_compare_run *run = &c->run[c->runs++];
     struct blanch_network_options network = {
-        .model = c->common.model, .norm = norm, .nd = c->nd, .batch = c->common.batch,
+        .model = c->common.model, .norm = norm, .nd = setting->nd, .batch = c->common.batch,
         .classes = bl_dataset_classes(c->data), .channels = c->view.channels, .height = c->view.size, .width = c->view.size,
         .seed = (uint64_t)c->common.seed,
     };
@@ -97,10 +101,12 @@ static int open_run(struct bl_compare *c, int device, enum blanch_norm norm) {
     run->dev = c->device[device];
     run->device = c->label[device];
     run->norm = norm;
+    run->setting = setting->label;
     run->epochs = cJSON_CreateArray();
     if (!run->epochs) return bl_fail(BLANCH_ENOMEM, "out of host memory");
     int code = blanch_network_create(&run->net, run->dev, &network);
     if (!code) code = bl_ledger_create(&run->ledger, run->net->graph);
+    if (!code) bl_ledger_limits(run->ledger, &c->limits[device]);
     if (!code) code = bl_loader_open(&run->loader, c->data, &loader);
     return code ? bl_fail_in(code, "%s with %s", c->common.model, bl_norm_name(norm)) : 0;
 }
@@ -108,10 +114,16 @@ static int open_run(struct bl_compare *c, int device, enum blanch_norm norm) {
 static int open_runs(struct bl_compare *c) {
     enum blanch_norm norms[BL_COMPARE_NORMS];
     int count, code = parse_norms(c, norms, &count);
-    if (!code && c->devices * count > BL_COMPARE_RUNS)
-        code = bl_fail(BLANCH_EUSAGE, "%d networks at once are too many: at most %d", c->devices * count, BL_COMPARE_RUNS);
+    int networks = count;
+    for (int n = 0; n < count; n++) networks += norms[n] == BLANCH_ND ? c->settings - 1 : 0;
+    if (!code && c->settings > 1 && networks == count)
+        code = bl_fail(BLANCH_EUSAGE, "--settings are ND's, and --norms has no nd");
+    if (!code && c->devices * networks > BL_COMPARE_RUNS)
+        code = bl_fail(BLANCH_EUSAGE, "%d networks at once are too many: at most %d", c->devices * networks, BL_COMPARE_RUNS);
     for (int d = 0; d < c->devices && !code; d++)
-        for (int n = 0; n < count && !code; n++) code = open_run(c, d, norms[n]);
+        for (int n = 0; n < count && !code; n++)
+            for (int s = 0; s < (norms[n] == BLANCH_ND ? c->settings : 1) && !code; s++)
+                code = open_run(c, d, norms[n], &c->setting[s]);
     return code;
 }
 
@@ -181,6 +193,7 @@ static int log_step(struct bl_compare *c, const struct bl_compare_run *run, cons
     cJSON_AddStringToObject(line, "type", "step");
     cJSON_AddStringToObject(line, "device", run->device);
     cJSON_AddStringToObject(line, "norm", bl_norm_name(run->norm));
+    if (*run->setting) cJSON_AddStringToObject(line, "setting", run->setting);
     cJSON_AddNumberToObject(line, "step", (double)c->done + 1);
     cJSON_AddNumberToObject(line, "epoch", (double)batch->epoch + 1);
     cJSON_AddItemToObject(line, "loss", bl_json_number(loss, 6));
@@ -211,6 +224,7 @@ static int end_epoch(struct bl_compare *c, struct bl_compare_run *run, uint64_t 
     cJSON_AddStringToObject(logged, "type", "epoch");
     cJSON_AddStringToObject(logged, "device", run->device);
     cJSON_AddStringToObject(logged, "norm", bl_norm_name(run->norm));
+    if (*run->setting) cJSON_AddStringToObject(logged, "setting", run->setting);
     run->epoch = (struct blanch_metrics){0};
     run->epoch_s = 0;
     return bl_json_line(c->log, logged, c->log_path);
@@ -340,7 +354,8 @@ static int check_usage(struct bl_compare *c) {
     if (!c->steps && !c->epochs) c->steps = 50;
     if (!c->common.batch) c->common.batch = 128;
     if (c->common.seed < 0) c->common.seed = 0;
-    return bl_common_nd(&c->common, &c->nd);
+    if (c->target > 0 && !c->epochs) return bl_fail(BLANCH_EUSAGE, "--target-top1 needs --epochs: test accuracy is measured after each");
+    return bl_compare_parse_settings(c);
 }
 
 static int compare(struct bl_compare *c) {
@@ -361,6 +376,8 @@ static int run_compare(int argc, char **argv) {
         {"data", BL_OPT_TEXT, &c.data_spec, 0, 0, "SPEC", "fashion-mnist[:DIR], cifar10:DIR, folder:DIR, synthetic:3x32x32:10"},
         {"out", BL_OPT_TEXT, &c.out, 0, 0, "DIR", "a new folder for the results"},
         {"norms", BL_OPT_TEXT, &c.norm_list, 0, 0, "A,B", "of bn, nd, none (bn,nd)"},
+        {"settings", BL_OPT_TEXT, &c.settings_text, 0, 0, "'A; B'", "further ND networks: '--refresh 5; small: --block 32'"},
+        {"target-top1", BL_OPT_FLOAT, &c.target, 1e-3, 100, "P", "time until P % of the test images are right"},
         {"devices", BL_OPT_TEXT, &c.device_list, 0, 0, "A,B", "several devices, each as --device takes it"},
         {"steps", BL_OPT_INT64, &c.steps, 2, 1e12, "N", "steps of each network (50)"},
         {"epochs", BL_OPT_INT, &c.epochs, 1, 100000, "N", "whole epochs instead, with test accuracy after each"},
@@ -384,7 +401,7 @@ const struct bl_command bl_command_compare = {
     .name = "compare",
     .summary = "trains batch norm and network deconvolution side by side: what each layer costs",
     .usage = "usage: blanch compare --model NAME --data SPEC --out DIR [options]\n\n"
-             "Trains one network per device and norm, in turn, step by step, on the same batches. Prints what each layer\n"
+             "Trains one network per device, norm and setting, in turn, step by step, on the same batches. Prints what each layer\n"
              "costs; DIR gets report.html, compare.json, config.json and log.jsonl.\n",
     .run = run_compare,
 };

@@ -5,7 +5,7 @@
 #include "common.h"
 #include "train/train.h"
 
-enum { BL_COMPARE_RUNS = 16, BL_COMPARE_NORMS = 3, BL_COMPARE_DEVICES = 8 };
+enum { BL_COMPARE_RUNS = 32, BL_COMPARE_NORMS = 3, BL_COMPARE_DEVICES = 8, BL_COMPARE_SETTINGS = 8 };
 
 struct bl_samples { double *value; size_t count, capacity; };
 int bl_samples_add(struct bl_samples *samples, double value);
@@ -15,6 +15,7 @@ struct bl_compare_run {                     // one network on one device
     struct blanch_device *dev;              // owned by the comparison
     const char *device;                     // its label, also the comparison's
     enum blanch_norm norm;
+    const char *setting;                    // of ND: its label; "" for the one that the command line itself gives
     struct blanch_network *net;
     struct bl_loader *loader;
     struct bl_ledger *ledger;
@@ -32,7 +33,11 @@ struct bl_compare {
     int64_t steps;                          // in all
     int epochs;                             // 0: by steps
     struct blanch_sgd sgd;
-    struct blanch_nd_options nd;
+    float target;                           // per cent of test accuracy; 0: the highest that every network reached
+    const char *settings_text;
+    struct bl_compare_setting { char label[80]; struct blanch_nd_options nd; } setting[BL_COMPARE_SETTINGS];
+    int settings;
+    struct bl_limits limits[BL_COMPARE_DEVICES];
     struct bl_schedule schedule;
     struct bl_dataset *data;
     struct bl_view view;
@@ -45,6 +50,7 @@ struct bl_compare {
     char *log_path;
 };
 
+int bl_compare_parse_settings(struct bl_compare *compare);      // from settings_text, on top of common's
 cJSON *bl_compare_config(const struct bl_compare *compare);     // everything needed to repeat it
 cJSON *bl_compare_document(const struct bl_compare *compare);   // compare.json
 void bl_compare_print(const cJSON *document);                   // for people

@@ -95,6 +95,7 @@ cJSON *bl_compare_config(const struct bl_compare *c) {
         cJSON *run = cJSON_CreateObject();
         cJSON_AddStringToObject(run, "device", c->run[r].device);
         cJSON_AddStringToObject(run, "norm", bl_norm_name(c->run[r].norm));
+        cJSON_AddStringToObject(run, "setting", c->run[r].setting);
         cJSON_AddItemToObject(run, "settings", settings_of(c->run[r].net));
         cJSON_AddItemToArray(runs, run);
     }
@@ -128,28 +129,68 @@ static cJSON *curve_of(const struct bl_compare_run *run) {
     return curve;
 }
 
+static double at_epoch(const cJSON *epochs, int index, const char *key) {
+    const cJSON *value = cJSON_GetObjectItemCaseSensitive(cJSON_GetArrayItem(epochs, index), key);
+    return cJSON_IsNumber(value) ? value->valuedouble : NAN;
+}
+
+/* The best test accuracy that every network reached; NAN where none was measured. */
+static double common_accuracy(const struct bl_compare *c) {
+    double common = INFINITY;
+    for (int r = 0; r < c->runs; r++) {
+        double best = -INFINITY;
+        for (int e = 0; e < cJSON_GetArraySize(c->run[r].epochs); e++)
+            best = fmax(best, at_epoch(c->run[r].epochs, e, "test_top1"));
+        common = fmin(common, best);
+    }
+    return isfinite(common) ? common : NAN;
+}
+
+/* Seconds of training until the end of the first epoch that reaches it; NAN: none does. */
+static double time_to(const cJSON *epochs, double top1) {
+    double seconds = 0;
+    for (int e = 0; e < cJSON_GetArraySize(epochs); e++) {
+        seconds += at_epoch(epochs, e, "train_s");
+        if (at_epoch(epochs, e, "test_top1") >= top1) return seconds;
+    }
+    return NAN;
+}
+
+/* Beside the median: what some steps alone do (a refresh of the whitening) shows here. */
+static double mean_of(const struct bl_samples *samples) {
+    double sum = 0;
+    for (size_t i = 0; i < samples->count; i++) sum += samples->value[i];
+    return sum / (double)samples->count;
+}
+
 static cJSON *run_json(const struct bl_compare *c, const struct bl_compare_run *run) {
     cJSON *json = cJSON_CreateObject();
     const struct bl_samples *steps = step_samples(run);
     double ms = bl_samples_quantile(steps, 0.5), inference = bl_samples_quantile(&run->inference, 0.5);
     cJSON_AddStringToObject(json, "device", run->device);
     cJSON_AddStringToObject(json, "norm", bl_norm_name(run->norm));
+    cJSON_AddStringToObject(json, "setting", run->setting);
     cJSON_AddItemToObject(json, "settings", settings_of(run->net));
     cJSON_AddNumberToObject(json, "parameters", (double)bl_graph_trainable(run->net->graph));
     add_number(json, "step_ms", ms, 6);
     add_number(json, "step_ms_quartile1", bl_samples_quantile(steps, 0.25), 6);
     add_number(json, "step_ms_quartile3", bl_samples_quantile(steps, 0.75), 6);
+    add_number(json, "mean_ms", mean_of(steps), 6);
     add_number(json, "min_ms", bl_samples_quantile(steps, 0), 6);
     add_number(json, "images_per_s", 1e3 * c->common.batch / ms, 6);
     add_number(json, "inference_ms", inference, 6);
     add_number(json, "inference_images_per_s", 1e3 * c->common.batch / inference, 6);
     add_number(json, "recorded_step_ms", bl_samples_quantile(&run->wall[1], 0.5), 6);
     add_number(json, "recording_cost", bl_samples_quantile(&run->wall[1], 0.5) / bl_samples_quantile(&run->wall[0], 0.5), 4);
+    double target = c->target > 0 ? (double)c->target : common_accuracy(c);
+    add_number(json, "target_top1", target, 6);
+    add_number(json, "target_s", time_to(run->epochs, target), 6);
     if (bl_ledger_steps(run->ledger)) add_number(json, "coverage", bl_ledger_covered(run->ledger), 4);
     cJSON_AddNumberToObject(json, "timed_steps", (double)steps->count);
     cJSON_AddNumberToObject(json, "recorded_steps", (double)run->wall[1].count);
     size_t tenth = run->loss.count / 10 ? run->loss.count / 10 : 1;
     add_number(json, "last_loss", mean_loss(run, run->loss.count - tenth, run->loss.count), 6);
+    bl_ledger_add_totals(run->ledger, json);
     cJSON_AddItemToObject(json, "layers", bl_ledger_layers(run->ledger));
     cJSON_AddItemToObject(json, "epochs", cJSON_Duplicate(run->epochs, true));
     cJSON_AddItemToObject(json, "curve", curve_of(run));
@@ -276,6 +317,7 @@ static int add_pair(cJSON *pairs, const struct bl_compare_run *bn, const struct 
     cJSON *pair = cJSON_CreateObject();
     cJSON_AddItemToArray(pairs, pair);
     cJSON_AddStringToObject(pair, "device", bn->device);
+    cJSON_AddStringToObject(pair, "setting", nd->setting);
     cJSON_AddItemToObject(pair, "settings", settings_of(nd->net));
     add_number(pair, "bn_step_ms", a, 6);
     add_number(pair, "nd_step_ms", b, 6);

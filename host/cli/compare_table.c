@@ -108,15 +108,21 @@ static void print_value(const char *format, double value) {
 static void print_run(const cJSON *run) {
     const cJSON *epochs = cJSON_GetObjectItemCaseSensitive(run, "epochs");
     const cJSON *last = cJSON_GetArrayItem(epochs, cJSON_GetArraySize(epochs) - 1);
-    printf("%-6s", text(run, "norm"));
+    char name[80];
+    snprintf(name, sizeof name, "%s %s", text(run, "norm"), text(run, "setting"));
+    printf("%-24.24s", name);
     print_value("%11.2f", get(run, "step_ms"));
     print_value("%11.0f", get(run, "images_per_s"));
     print_value("%11.2f", get(run, "inference_ms"));
+    const cJSON *work = cJSON_GetObjectItemCaseSensitive(run, "work_all");
+    print_value("%11.1f", 100 * get(work, "arithmetic"));
+    print_value("%11.1f", 100 * get(work, "bandwidth"));
     print_value("%11.1f", 100 * get(run, "coverage"));
     print_value("%+11.1f", 100 * (get(run, "recording_cost") - 1));
     print_value("%11.4f", get(run, "last_loss"));
     print_value("%11.2f", get(last, "train_top1"));
     print_value("%11.2f", get(last, "test_top1"));
+    print_value("%11.1f", get(run, "target_s"));
     putchar('\n');
 }
 
@@ -125,20 +131,41 @@ static void print_device(const cJSON *document, const char *name) {
     printf("\n%s on %s (%.0f compute units, %s, driver %s), batch %.0f\n\n", text(document, "model"), name,
            get(device, "compute_units"), text(device, "platform"), text(device, "driver"), get(document, "batch"));
     cJSON_ArrayForEach(pair, cJSON_GetObjectItemCaseSensitive(document, "pairs"))
-        if (!strcmp(text(pair, "device"), name)) print_pair(pair);
-    printf("\n%-6s%11s%11s%11s%11s%11s%11s%11s%11s\n", "norm", "step ms", "images/s", "infer. ms", "covered %", "recording%",
-           "last loss", "train %", "test %");
+        if (!strcmp(text(pair, "device"), name)) {
+            if (*text(pair, "setting")) printf("\nND, %s\n", text(pair, "setting"));
+            print_pair(pair);
+        }
+    printf("\n%-24s%11s%11s%11s%11s%11s%11s%11s%11s%11s%11s%11s\n", "norm, setting", "step ms", "images/s", "infer. ms", "arithm. %",
+           "bandw. %", "covered %", "recording%", "last loss", "train %", "test %", "target s");
     cJSON_ArrayForEach(run, cJSON_GetObjectItemCaseSensitive(document, "runs"))
         if (!strcmp(text(run, "device"), name)) print_run(run);
     cJSON_ArrayForEach(pair, cJSON_GetObjectItemCaseSensitive(document, "pairs"))
         if (!strcmp(text(pair, "device"), name))
-            printf("\nND costs %+.1f %% per step (%.2f ms beside %.2f ms); inference %+.1f %%.\n", get(pair, "overhead_pct"),
+            printf("\nND%s%s costs %+.1f %% per step (%.2f ms beside %.2f ms); inference %+.1f %%.\n",
+                   *text(pair, "setting") ? ", " : "", text(pair, "setting"), get(pair, "overhead_pct"),
                    get(pair, "nd_step_ms"), get(pair, "bn_step_ms"),
                    100 * (get(pair, "nd_inference_ms") / get(pair, "bn_inference_ms") - 1));
+}
+
+/* Which device trains this fastest, where there are several. */
+static void print_fastest(const cJSON *document) {
+    static const char *const norms[] = {"bn", "nd", "none"};
+    const cJSON *run;
+    if (cJSON_GetArraySize(cJSON_GetObjectItemCaseSensitive(document, "devices")) < 2) return;
+    putchar('\n');
+    for (int n = 0; n < BL_COUNT(norms); n++) {
+        const cJSON *best = NULL;
+        cJSON_ArrayForEach(run, cJSON_GetObjectItemCaseSensitive(document, "runs"))
+            if (!strcmp(text(run, "norm"), norms[n]) && (!best || get(run, "step_ms") < get(best, "step_ms"))) best = run;
+        if (best)
+            printf("Fastest with %s: %s%s%s, %.2f ms a step, %.0f images/s.\n", norms[n], text(best, "device"),
+                   *text(best, "setting") ? ", " : "", text(best, "setting"), get(best, "step_ms"), get(best, "images_per_s"));
+    }
 }
 
 void bl_compare_print(const cJSON *document) {
     const cJSON *device;
     cJSON_ArrayForEach(device, cJSON_GetObjectItemCaseSensitive(document, "devices"))
         print_device(document, text(device, "name"));
+    print_fastest(document);
 }
