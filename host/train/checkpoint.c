@@ -70,7 +70,7 @@ static int state_save(struct bl_graph *graph, const char *path, const struct bl_
     snprintf(text[6], 32, "%d", position->train.top5);
     snprintf(text[7], 32, "%.17g", position->train_s);
     const char *const meta[] = {"step", text[0], "epoch", text[1], "best_top1", text[2], "train_loss", text[3], "train_count", text[4],
-                                "train_top1", text[5], "train_top5", text[6], "train_s", text[7], NULL};
+                                "train_top1", text[5], "train_top5", text[6], "train_s", text[7], position->budget ? "overhead_budget" : NULL, position->budget, NULL};
     int count = bl_graph_params(graph), code = dump_open(&dump, count);
     for (int i = 0; i < count && !code; i++) {
         struct bl_param *param = bl_graph_param(graph, i);
@@ -299,6 +299,11 @@ int bl_checkpoint_load(struct bl_graph *graph, const char *dir, struct bl_positi
     if ((code = take(graph, file[weights], path[weights], in_weights, false))) goto done;
     if ((code = take(graph, file[state], path[state], in_state, true))) goto done;
     read_position(file[state], position);
+    const char *budget = bl_st_meta(file[state], "overhead_budget");
+    if (budget && !(position->budget = bl_strdup(budget))) {
+        code = BLANCH_ENOMEM;
+        goto done;
+    }
     bl_graph_set_step(graph, (uint64_t)position->step);
     if (state == STATE_NEW && (code = replace(path[STATE_NEW], path[STATE]))) goto done;
     if (weights == WEIGHTS_NEW) code = replace(path[WEIGHTS_NEW], path[WEIGHTS]);

@@ -75,31 +75,40 @@ static int set_up(struct run *run, const struct bl_train_options *given) {
     int code = bl_run_check_directory(given);
     if (code || (code = bl_run_settle(run, given)) || (code = open_data(run)) || (code = open_device(run))) return code;
     count_steps(run);
-    if ((code = blanch_network_create(&run->net, run->dev, &run->o.network))) return code;
+    struct blanch_network_options network = run->o.network;
+    if (run->budget >= 0) network.nd.refresh = BL_REFRESH_SCHEDULED;
+    if ((code = blanch_network_create(&run->net, run->dev, &network))) return code;
     run->position.best_top1 = -1;
     if (run->o.resume) {
         if ((code = bl_checkpoint_load(run->net->graph, run->o.out, &run->position))) return code;
         run->checkpointed = true;
     } else if (run->o.init && (code = bl_weights_load(run->net->graph, run->o.init))) return code;
     if ((code = bl_ledger_create(&run->ledger, run->net->graph)) || (code = open_loader(run))) return code;
+    if (run->budget >= 0 && (code = bl_overhead_open(&run->overhead, run->net, run->budget, run->position.budget)))
+        return code;
     return bl_run_open_directory(run);
 }
 
 static int tear_down(struct run *run, int code) {
     if (run->log && fclose(run->log) != 0 && !code) code = bl_fail(BLANCH_EIO, "%s could not be written", run->log_path);
     bl_loader_close(run->loader);
+    bl_overhead_close(run->overhead);
     bl_ledger_free(run->ledger);
     blanch_network_free(run->net);
     bl_dataset_close(run->data);
     blanch_device_close(run->dev);
     bl_run_release(&run->config);
     free(run->log_path);
+    free(run->position.budget);
     return code;
 }
 
 /* --- files ---------------------------------------------------------------------------------- */
 
 static int save_checkpoint(struct run *run) {
+    free(run->position.budget);
+    run->position.budget = run->overhead ? bl_overhead_save(run->overhead) : NULL;
+    if (run->overhead && !run->position.budget) return BLANCH_ENOMEM;
     int code = bl_checkpoint_save(run->net->graph, run->o.out, &run->position);
     run->saved = bl_now();
     if (!code) run->checkpointed = true;
@@ -200,6 +209,21 @@ static int validate(struct run *run, const struct bl_batch *batch) {
     return 0;
 }
 
+/* Measures what the step cost where that is due, a batch-norm step on the same images among it, and logs new decisions. */
+static int account(struct run *run, const struct bl_batch *batch, const struct bl_ledger *ledger, double wall_ms) {
+    cJSON *line = NULL;
+    char text[300];
+    int code = bl_overhead_after(run->overhead, batch, ledger, wall_ms, &line, text, sizeof text);
+    if (!line) return code;
+    cJSON *whole = log_line("budget");
+    cJSON_AddNumberToObject(whole, "step", (double)run->position.step);
+    for (cJSON *item; (item = cJSON_DetachItemFromArray(line, 0));) cJSON_AddItemToObject(whole, item->string, item);
+    cJSON_Delete(line);
+    if (*text) tell(run, BL_TRAIN_WARNING, "%s", text);
+    int logged = bl_json_line(run->log, whole, run->log_path);
+    return code ? code : logged;
+}
+
 /* made: steps that this process has done before. A step that is validated is not recorded, and the time is not its own. */
 static int one_step(struct run *run, int64_t made) {
     bool validated = run->o.validate && made % run->o.validate == 0, recorded = !validated && is_recorded(run, made);
@@ -209,10 +233,13 @@ static int one_step(struct run *run, int64_t made) {
     struct bl_position *p = &run->position;
     double start = bl_now();
     sgd.lr = bl_schedule_lr(&run->schedule, p->step);
-    if (recorded) bl_ledger_begin(run->ledger);
+    struct bl_ledger *ledger = recorded ? run->ledger : NULL, *own = bl_overhead_before(run->overhead);
+    if (!ledger && !validated) ledger = own;
+    if (ledger) bl_ledger_begin(ledger);
     int code = next_batch(run, &batch);
-    if (recorded) bl_ledger_loaded(run->ledger);
+    if (ledger) bl_ledger_loaded(ledger);
     if (code) return code;
+    double loaded = bl_now();
     if (validated) {
         code = validate(run, &batch);
         if (code) return code == BLANCH_EINTERRUPTED ? 0 : code;        // the loop ends in its own way
@@ -220,8 +247,10 @@ static int one_step(struct run *run, int64_t made) {
     }
     if ((code = bl_network_step(run->net, &batch, &sgd, &metrics))) return code;
     if (!isfinite(metrics.loss)) return diverged(run, batch.count);
-    if (recorded && (code = bl_ledger_end(run->ledger, NULL))) return code;
+    double wall_ms = 0;
+    if (ledger && (code = bl_ledger_end(ledger, &wall_ms))) return code;
     double took = bl_now() - start;
+    wall_ms -= 1e3 * (loaded - start);
     int64_t epoch = p->step++ / run->batches + 1;
     bl_metrics_add(&p->train, &metrics);
     p->train_s += took;
@@ -229,7 +258,12 @@ static int one_step(struct run *run, int64_t made) {
     run->rate = run->rate > 0 ? 0.9 * run->rate + 0.1 * rate : rate;
     tell(run, BL_TRAIN_STEP, "epoch %" PRId64 ": loss %.3f, top-1 %.1f %%, %.0f images/s", epoch, p->train.loss,
          per_cent(p->train.top1, p->train.count), run->rate);
-    return log_step(run, epoch, metrics.loss, sgd.lr, rate);
+    code = log_step(run, epoch, metrics.loss, sgd.lr, rate);
+    if (code || !run->overhead) return code;
+    start = bl_now();
+    code = account(run, &batch, ledger, wall_ms);
+    p->train_s += bl_now() - start;
+    return code;
 }
 
 /* --- an epoch ------------------------------------------------------------------------------- */

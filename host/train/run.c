@@ -40,6 +40,7 @@ static const struct setting settings[] = {
     {"sampling_stride", INT, false, AT(network.nd.sampling_stride)},
     {"block_fc", INT, false, AT(network.nd.block_fc)},
     {"refresh", INT, false, AT(network.nd.refresh)},
+    {"overhead_budget", TEXT, false, AT(overhead_budget)},
     {"constant_gradient", INT, false, AT(network.nd.constant_gradient)},
     {"channel_deconv", INT, false, AT(network.nd.channel_deconv)},
     {"freeze", INT, false, AT(network.nd.freeze)},
@@ -210,6 +211,18 @@ static void set_defaults(struct bl_train_options *o) {
     if (!o->record_every) o->record_every = 20;
 }
 
+static int settle_budget(struct run *run) {
+    run->budget = -1;
+    if (!run->o.overhead_budget) return 0;
+    int code = bl_budget_parse(run->o.overhead_budget, &run->budget);
+    if (code || run->budget < 0) return code;
+    if (run->o.network.norm != BLANCH_ND)
+        return bl_fail(BLANCH_EUSAGE, "--overhead-budget bounds network deconvolution: give --norm nd");
+    if (run->o.network.nd.refresh)
+        return bl_fail(BLANCH_EUSAGE, "--overhead-budget chooses when to refresh: leave --refresh out");
+    return 0;
+}
+
 int bl_run_settle(struct run *run, const struct bl_train_options *given) {
     run->o = *given;
     if (!given->out) return bl_fail(BLANCH_EUSAGE, "--out is missing: the run's directory");
@@ -222,7 +235,8 @@ int bl_run_settle(struct run *run, const struct bl_train_options *given) {
     if (run->o.network.seed > (1ull << 53)) return bl_fail(BLANCH_EUSAGE, "--seed goes up to 2^53");
     run->schedule.lr = run->o.sgd.lr;
     if ((code = bl_schedule_parse(&run->schedule, run->o.schedule))) return code;
-    return bl_norm_parse(run->o.norm, &run->o.network.norm);
+    if ((code = bl_norm_parse(run->o.norm, &run->o.network.norm))) return code;
+    return settle_budget(run);
 }
 
 /* --- the directory -------------------------------------------------------------------------- */
@@ -301,7 +315,7 @@ static bool line_is_done(const cJSON *line, const struct bl_position *position) 
     const cJSON *type = cJSON_GetObjectItem(line, "type"), *step = cJSON_GetObjectItem(line, "step");
     const cJSON *epoch = cJSON_GetObjectItem(line, "epoch");
     if (!cJSON_IsString(type)) return false;
-    if (!strcmp(type->valuestring, "step")) return cJSON_IsNumber(step) && step->valuedouble <= (double)position->step;
+    if (strcmp(type->valuestring, "epoch")) return cJSON_IsNumber(step) && step->valuedouble <= (double)position->step;
     return cJSON_IsNumber(epoch) && epoch->valuedouble <= (double)position->epoch;
 }
 

@@ -2,7 +2,7 @@
 #ifndef BL_RUN_H
 #define BL_RUN_H
 
-#include "train/train.h"
+#include "train/overhead.h"
 #include <stdio.h>
 
 struct run {
@@ -13,6 +13,8 @@ struct run {
     struct bl_view view;
     struct blanch_network *net;
     struct bl_ledger *ledger;
+    double budget;                          // allowed overhead, 0.2 for 20 %; negative: none
+    struct bl_overhead *overhead;           // NULL without a budget
     struct bl_loader *loader;
     struct bl_schedule schedule;
     struct bl_position position;

@@ -56,6 +56,7 @@ struct bl_position {
     double best_top1;                       // per cent; negative: none yet
     struct blanch_metrics train;            // of this epoch's steps so far
     double train_s;
+    char *budget;                           // the overhead budget's state (bl_budget_save), or NULL; malloc'd
 };
 int bl_checkpoint_save(struct bl_graph *graph, const char *dir, const struct bl_position *position);
 int bl_checkpoint_load(struct bl_graph *graph, const char *dir, struct bl_position *position);
@@ -84,6 +85,7 @@ struct bl_train_options {
     const char *augment;                    // NULL: the default
     uint64_t max_alloc;
     int64_t validate;                       // the first step of this process and every so many are validated first; 0: none
+    const char *overhead_budget;            // of ND over BN: "20%", "none" (NULL: none)
     int record_every;                       // steps between recorded ones, for ledger.json (0: 20)
     bl_train_listener *listener;            // NULL: nobody listens
     void *context;
