@@ -1,0 +1,145 @@
+/* The overhead budget's policy with given costs, drifts and yardstick; no device, no clock. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "sched/budget.h"
+#include <math.h>
+#include <stdlib.h>
+
+enum { LAYERS = 4 };
+static const double exact_ms[LAYERS] = {12, 22, 42, 12}, kept_ms[LAYERS] = {2, 2, 2, 2};
+static const double drift[LAYERS] = {0.01, 0.01, 0.01, 0.16};
+static const double base_ms = 100;
+
+static double wall(const struct bl_budget *b, double ms[LAYERS]) {
+    double sum = base_ms;
+    for (int i = 0; i < LAYERS; i++) {
+        ms[i] = b->layer[i].refresh ? exact_ms[i] : kept_ms[i];
+        sum += ms[i] - kept_ms[i];
+    }
+    return sum;
+}
+
+/* The first steps as a run makes them, until a plan stands. */
+static struct bl_budget *planned(double share, double yardstick) {
+    struct bl_budget *b;
+    double ms[LAYERS];
+    assert_int_equal(bl_budget_create(&b, share, LAYERS), 0);
+    for (int step = 0; step < BL_BUDGET_EXACT + BL_BUDGET_BASE; step++) {
+        bl_budget_next(b);
+        for (int i = 0; i < LAYERS; i++) assert_int_equal(b->layer[i].refresh, step < BL_BUDGET_EXACT);
+        double all = wall(b, ms), base = bl_budget_record(b, all, ms);
+        if (step >= BL_BUDGET_EXACT) assert_float_equal(base, base_ms, 1e-4);
+    
+    }
+    for (int i = 0; i < LAYERS; i++) b->layer[i].drift = drift[i];
+    bl_budget_measure(b, yardstick, BL_BUDGET_BASE);
+    assert_true(bl_budget_plan(b, false));
+    return b;
+}
+
+static double load(const struct bl_budget *b) {
+    double sum = 0;
+    for (int i = 0; i < LAYERS; i++) sum += b->layer[i].cost / b->layer[i].interval;
+    return sum;
+}
+
+static void test_fits_allowance(void **state) {
+    struct bl_budget *b = planned(0.2, 0.9);
+    assert_float_equal(b->allowance, 1.2 * 0.9 - 1, 1e-6);
+    for (int i = 0; i < LAYERS; i++) assert_float_equal(b->layer[i].cost, (exact_ms[i] - kept_ms[i]) / base_ms, 1e-6);
+    assert_true(load(b) <= b->allowance - b->repay + 1e-9);
+    assert_true(load(b) > 0.99 * (b->allowance - b->repay));
+    assert_false(b->least);
+    /* of the same cost, 16 times the drift: a quarter of the interval; of the same drift, 4 times the cost: twice */
+    assert_float_equal(b->layer[0].interval, 4 * b->layer[3].interval, 1e-3 * b->layer[0].interval);
+    assert_float_equal(b->layer[2].interval, 2 * b->layer[0].interval, 1e-3 * b->layer[2].interval);
+    bl_budget_free(b);
+}
+
+static void test_holds_and_staggers(void **state) {
+    struct bl_budget *b = planned(0.3, 0.9);
+    enum { STEPS = 3000, WINDOW = 20 };
+    double cost = 0, dearest = 40, ms[LAYERS], made[STEPS];
+    int refreshes[LAYERS] = {0};
+    for (int step = 0; step < STEPS; step++) {
+        bl_budget_next(b);
+        cost += made[step] = wall(b, ms) - base_ms;
+        for (int i = 0; i < LAYERS; i++) refreshes[i] += b->layer[i].refresh;
+        if (step % 25 == 0) bl_budget_plan(b, false);
+        double window = 0;                              // even: no few steps take much more than their share
+        for (int i = step - WINDOW + 1; i >= 0 && i <= step; i++) window += made[i];
+        assert_true(window <= WINDOW * b->allowance * base_ms + 2 * dearest);
+    }
+    double overhead = (base_ms + cost / STEPS) / (0.9 * base_ms) - 1;
+    assert_true(overhead <= 0.3 + 1e-3);
+    assert_true(overhead > 0.27);
+    assert_true(refreshes[3] > 2 * refreshes[0]);
+    assert_true(bl_budget_held(b) <= 0.301);
+    bl_budget_free(b);
+}
+
+static void test_infeasible(void **state) {
+    struct bl_budget *b = planned(0.05, 0.9);           // a base step alone is 11 % over
+    assert_true(b->least);
+    int refreshes = 0;
+    for (int i = 0; i < LAYERS; i++) assert_float_equal(b->layer[i].interval, BL_BUDGET_LONGEST, 1e-6);
+    assert_true(bl_budget_floor(b) > 1 / 0.9 - 1);
+    assert_true(bl_budget_floor(b) < 1 / 0.9 - 1 + 0.01);
+    for (int step = 0; step < 2 * BL_BUDGET_LONGEST; step++) {
+        bl_budget_next(b);
+        for (int i = 0; i < LAYERS; i++) refreshes += b->layer[i].refresh;
+    }
+    assert_int_equal(refreshes, 2 * LAYERS);
+    bl_budget_free(b);
+}
+
+static void test_ample(void **state) {
+    struct bl_budget *b = planned(9, 0.9);
+    bl_budget_next(b);
+    for (int i = 0; i < LAYERS; i++) assert_true(b->layer[i].refresh);
+    bl_budget_free(b);
+}
+
+static void test_restores(void **state) {
+    struct bl_budget *a = planned(0.2, 0.9), *b;
+    for (int step = 0; step < 77; step++) bl_budget_next(a);
+    char *text = bl_budget_save(a);
+    assert_int_equal(bl_budget_create(&b, 0.2, LAYERS), 0);
+    assert_int_equal(bl_budget_restore(b, text), 0);
+    for (int step = 0; step < 400; step++) {
+        if (step % 50 == 0) assert_int_equal(bl_budget_plan(a, true), bl_budget_plan(b, true));
+        bl_budget_next(a), bl_budget_next(b);
+        for (int i = 0; i < LAYERS; i++) assert_int_equal(a->layer[i].refresh, b->layer[i].refresh);
+    }
+    bl_budget_free(b);
+    assert_int_equal(bl_budget_create(&b, 0.2, LAYERS + 1), 0);
+    assert_int_equal(bl_budget_restore(b, text), BLANCH_EINPUT);
+    assert_int_equal(bl_budget_restore(b, "[[1,2]]"), BLANCH_EINPUT);
+    free(text);
+    bl_budget_free(a);
+    bl_budget_free(b);
+}
+
+static void test_parses(void **state) {
+    double share;
+    assert_int_equal(bl_budget_parse("20%", &share), 0);
+    assert_float_equal(share, 0.2, 1e-12);
+    assert_int_equal(bl_budget_parse("7.5", &share), 0);
+    assert_float_equal(share, 0.075, 1e-12);
+    assert_int_equal(bl_budget_parse("none", &share), 0);
+    assert_true(share < 0);
+    const char *const wrong[] = {"", "abc", "-5%", "5%%", "%", "nan", "inf", "20 %", " 20%"};
+    for (int i = 0; i < BL_COUNT(wrong); i++) assert_int_equal(bl_budget_parse(wrong[i], &share), BLANCH_EUSAGE);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_fits_allowance), cmocka_unit_test(test_holds_and_staggers), cmocka_unit_test(test_infeasible),
+        cmocka_unit_test(test_ample),          cmocka_unit_test(test_restores),           cmocka_unit_test(test_parses),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
