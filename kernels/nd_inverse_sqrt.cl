@@ -1,8 +1,7 @@
-/* What surrounds the matrix products of D = S^(-1/2), truncated Newton-Schulz iteration in the form that carries W = ZY
- * (W_0 = S/s, s = |S|, T = (3I - W)/2, Z' = TZ, W' = W T^2, D = Z_K/sqrt(s)), and of its exact gradient:
- *   Z' = (3I - W)Z/2:        Zbar = 3/2 Zbar' - 1/4 (H + H^T), H = W Zbar';   Wbar += -1/4 (L + L^T), L = Z Zbar'
- *   W' = (9W - 6W^2 + W^3)/4: Wbar += 9/4 Wbar' - 3/2 (N + N^T) + 1/4 (V + V^T), N = W Wbar', V = W (N + N^T/2)
- *   Sbar = Wbar_0/s - W_0 (<Wbar_0, W_0>/s + <Dbar, Z_K>/(2 s^1.5))
+/* What surrounds the matrix products (nd_product.cl) of D = S^(-1/2), truncated Newton-Schulz iteration in the form that
+ * carries W = ZY (W_0 = S/s, s = |S|, D = Z_K/sqrt(s)), and of its exact gradient, which is the derivative of Z_K by W_0 in
+ * the direction G = sym(Dbar)/sqrt(s), as the derivative of a function of a symmetric matrix is its own adjoint:
+ *   Sbar = dZ_K[G]/s - W_0 (<dZ_K[G], W_0> + <Dbar, D>/2)/s
  *
  * Matrices: (matrices, F, F), features in the order of the weights: f = taps*i + r. Sample rows have them as r*block
  * + i (whitening.cl): covariance() and back_finish() go from one order to the other, and mean() gives both. Depthwise
@@ -129,20 +128,32 @@ kernel void norm(global const float *squares, int matrices, int features, global
     scalars[4 * matrix + 2] = 1.0f / sqrt(s);
 }
 
-/* W_0 = S/s in place, Z_1 = (3I - W_0)/2. */
-kernel void begin(global float *w, global const float *scalars, int count, int features, int each, global float *z)
+/* W_0 = S/s in place. */
+kernel void scale(global float *w, global const float *scalars, int count, int features, int each)
 {
     ROWS(count);
     LANES;
     for (int row = first; row < end; row++) {
         const float scale = scalars[4 * (row / features) + 1];
+        for (int j = lane; j < features; j += lanes) {
+            const size_t at = (size_t)row * features + j;
+            STORE(scale * LOAD(w + at), w + at);
+        }
+    }
+}
+
+/* out = alpha in + gamma I; they may be the same. */
+kernel void affine(global const float *in, long offset_in, float alpha, float gamma, int count, int features, int each,
+                   global float *out, long offset_out)
+{
+    ROWS(count);
+    LANES;
+    for (int row = first; row < end; row++) {
         const int f = row % features;
         for (int j = lane; j < features; j += lanes) {
             const size_t at = (size_t)row * features + j;
-            const vec value = scale * LOAD(w + at);
-            STORE(value, w + at);
-            STORE(-0.5f * value, z + at);
-            if (f >= j && f < j + VEC) z[at + f - j] += 1.5f;
+            STORE(alpha * LOAD(in + offset_in + at), out + offset_out + at);
+            if (f >= j && f < j + VEC) out[offset_out + at + f - j] += gamma;
         }
     }
 }
@@ -164,9 +175,9 @@ kernel void finish(global const float *z, long offset_z, global const float *sca
     }
 }
 
-/* Zbar_K = sym(Dbar)/sqrt(s), and the rows of <Dbar, Z_K>. */
-kernel void back_begin(global const float *ddeconv, global const float *z, long offset_z, global const float *scalars,
-                       int count, int features, int each, global float *zbar, global float *dots)
+/* G = sym(Dbar)/sqrt(s), and the rows of <Dbar, D>. */
+kernel void back_begin(global const float *ddeconv, global const float *d, global const float *scalars, int count,
+                       int features, int each, global float *direction, global float *dots)
 {
     ROWS(count);
     for (int row = first; row < end; row++) dots[row] = 0.0f;
@@ -175,87 +186,43 @@ kernel void back_begin(global const float *ddeconv, global const float *z, long 
             const int f = row % features;
             const size_t matrix = (size_t)(row - f) * features, at = (size_t)row * features + j;
             const vec value = 0.5f * (LOAD(ddeconv + at) + DOWN(ddeconv + matrix + (size_t)j * features + f, features));
-            const vec product = value * LOAD(z + offset_z + at);
-            STORE(value * scalars[4 * (row / features) + 2], zbar + at);
+            const vec product = value * LOAD(d + at);
+            STORE(value * scalars[4 * (row / features) + 2], direction + at);
             dots[row] += TOTAL(product);
         }
     }
 }
 
-/* Q = N + N^T/2. */
-kernel void back_mix(global const float *n, int count, int features, int each, global float *q)
-{
-    ROWS(count);
-    LANES;
-    for (int j = lane; j < features; j += lanes) {
-        for (int row = first; row < end; row++) {
-            const int f = row % features;
-            const size_t matrix = (size_t)(row - f) * features, at = (size_t)row * features + j;
-            STORE(LOAD(n + at) + 0.5f * DOWN(n + matrix + (size_t)j * features + f, features), q + at);
-        }
-    }
-}
-
-/* One step back, in place in zbar and wbar. has_next: wbar holds the gradient of the next W (else it is overwritten).
- * is_first: step 0, where Z is I: L is zbar itself and zbar is not needed any more. */
-kernel void back_step(global const float *n, global const float *v, global const float *l, global const float *h,
-                      int has_next, int is_first, int count, int features, int each, global float *zbar,
-                       global float *wbar)
-{
-    ROWS(count);
-    LANES;
-    for (int j = lane; j < features; j += lanes) {
-        for (int row = first; row < end; row++) {
-            const int f = row % features;
-            const size_t at = (size_t)row * features + j, mirrored = (size_t)(row - f + j) * features + f;
-            const vec above = LOAD(zbar + at);
-            vec value = (vec)(0.0f);
-            if (has_next) {
-                value = 2.25f * LOAD(wbar + at) - 1.5f * (LOAD(n + at) + DOWN(n + mirrored, features));
-                value += 0.25f * (LOAD(v + at) + DOWN(v + mirrored, features));
-            }
-            if (is_first) {
-                value -= 0.5f * above;
-            } else {
-                value -= 0.25f * (LOAD(l + at) + DOWN(l + mirrored, features));
-                STORE(1.5f * above - 0.25f * (LOAD(h + at) + DOWN(h + mirrored, features)), zbar + at);
-            }
-            STORE(value, wbar + at);
-        }
-    }
-}
-
-/* The rows of <Wbar_0, W_0>. */
-kernel void back_dots(global const float *wbar, global const float *w, int count, int features, int each,
+/* The rows of the inner product of two matrices. */
+kernel void back_dots(global const float *a, long offset_a, global const float *b, int count, int features, int each,
                       global float *dots)
 {
     ROWS(count);
     for (int row = first; row < end; row++) {
         const size_t at = (size_t)row * features;
         vec sum = (vec)(0.0f);
-        for (int j = 0; j < features; j += VEC) sum += LOAD(wbar + at + j) * LOAD(w + at + j);
+        for (int j = 0; j < features; j += VEC) sum += LOAD(a + offset_a + at + j) * LOAD(b + at + j);
         dots[row] = TOTAL(sum);
     }
 }
 
 /* The factor of W_0; an item does a matrix. */
-kernel void back_norm(global const float *dots_w, global const float *dots_z, int matrices, int features,
+kernel void back_norm(global const float *dots_w, global const float *dots_d, int matrices, int features,
                       global float *scalars)
 {
     const int matrix = get_global_id(0);
     if (matrix >= matrices) return;
-    float w = 0.0f, z = 0.0f;
+    float w = 0.0f, d = 0.0f;
     for (int f = 0; f < features; f++) {
         w += dots_w[(size_t)matrix * features + f];
-        z += dots_z[(size_t)matrix * features + f];
+        d += dots_d[(size_t)matrix * features + f];
     }
-    const float inverse = scalars[4 * matrix + 1], root = scalars[4 * matrix + 2];
-    scalars[4 * matrix + 3] = inverse * (w + 0.5f * root * z);
+    scalars[4 * matrix + 3] = scalars[4 * matrix + 1] * (w + 0.5f * d);
 }
 
 /* Sbar in the rows' order. */
-kernel void back_finish(global const float *wbar, global const float *w, global const float *scalars, int matrices,
-                        int block, int taps, int depthwise, int each, global float *sbar)
+kernel void back_finish(global const float *wbar, long offset_wbar, global const float *w, global const float *scalars,
+                        int matrices, int block, int taps, int depthwise, int each, global float *sbar)
 {
     const int features = block * taps, count = matrices * features;
     ROWS(count);
@@ -267,7 +234,7 @@ kernel void back_finish(global const float *wbar, global const float *w, global 
         for (int r = 0; r < taps; r++)
             for (int i = 0; i < block; i++) {
                 const size_t from = at + taps * i + r;
-                const float value = a * wbar[from] - b * w[from];
+                const float value = a * wbar[offset_wbar + from] - b * w[from];
                 if (depthwise) sbar[((size_t)f * features + r) * matrices + row / features] = value;
                 else to[r * block + i] = value;
             }

@@ -1,8 +1,9 @@
-/* Statistics of samples, the truncated iteration D = S^(-1/2) and its gradient, with bl_gemm and two kernel files.
- * The iteration carries W = ZY: 3(K-1) products forward, of which half a result is computed, 4(K-1) backward. */
+/* Statistics of samples: mean and covariance, what the gradients of mean and D make of the samples, and what holds
+ * between refreshes. D itself and its gradient are in inverse_sqrt.c. */
 #include "ops/whitening.h"
 #include "blas/blas.h"
 #include "ops/common.h"
+#include "ops/inverse_sqrt.h"
 #include <math.h>
 #include <stdlib.h>
 
@@ -25,15 +26,7 @@ enum {
     X(MEAN, mean)                                                                                                      \
     X(COVARIANCE, covariance)                                                                                          \
     X(COVARIANCE_LANES, covariance_lanes)                                                                              \
-    X(NORM, norm)                                                                                                      \
-    X(BEGIN, begin)                                                                                                    \
-    X(FINISH, finish)                                                                                                  \
-    X(BACK_BEGIN, back_begin)                                                                                          \
-    X(BACK_MIX, back_mix)                                                                                              \
-    X(BACK_STEP, back_step)                                                                                            \
     X(BACK_DOTS, back_dots)                                                                                            \
-    X(BACK_NORM, back_norm)                                                                                            \
-    X(BACK_FINISH, back_finish)                                                                                        \
     X(BACK_MEAN, back_mean)                                                                                            \
     X(VARIANCE, variance)                                                                                              \
     X(SQUARES, squares)                                                                                                \
@@ -63,11 +56,12 @@ struct bl_whitening {
     struct bl_param *running_mean, *running_deconv, *counter;
     struct bl_param *last_deconv, *last_variance, *refresh_counter; // where refreshing is less often
     struct bl_kernel *kernel[KERNELS];
-    struct bl_tensor *rows, *mean, *deconv, *w, *z, *scalars;         // from forward to backward
-    struct bl_tensor *partial, *row_mean, *parts, *product, *squares; // forward
+    struct bl_tensor *rows, *mean, *deconv;                 // from forward to backward
+    struct bl_tensor *partial, *row_mean, *parts, *squares; // forward
     struct bl_tensor *factors, *square_parts;
     struct bl_tensor *change; // of D at the last refresh but the first, where refreshes are scheduled
-    struct bl_tensor *wbar, *zbar, *n, *v, *l, *h, *dots, *dots_w, *drows, *dmean; // backward; n is Sbar at the end
+    struct bl_tensor *sbar, *dots, *drows, *dmean; // backward
+    struct bl_inverse_sqrt root;
 };
 
 /* --- setup ------------------------------------------------------------------------------------ */
@@ -106,25 +100,11 @@ static void declare_workspaces(struct bl_whitening *w) {
         enum bl_life life;
         int64_t count;
     } wanted[] = {
-        {&w->rows, BL_LIFE_SAVED, rows},
-        {&w->mean, BL_LIFE_SAVED, vector},
-        {&w->deconv, BL_LIFE_SAVED, w->size},
-        {&w->w, BL_LIFE_SAVED, w->attrs.n_iter * w->size},
-        {&w->z, BL_LIFE_SAVED, w->attrs.n_iter * w->size},
-        {&w->scalars, BL_LIFE_SAVED, 4 * w->geometry.matrices},
-        {&w->partial, BL_LIFE_FORWARD, PATCH_CHUNKS * w->taps * node->in[0]->c},
-        {&w->row_mean, BL_LIFE_SAVED, vector},
-        {&w->parts, BL_LIFE_FORWARD, w->splits * w->size},
-        {&w->squares, BL_LIFE_FORWARD, vector},
-        {&w->wbar, BL_LIFE_BACKWARD, w->size},
-        {&w->zbar, BL_LIFE_BACKWARD, w->size},
-        {&w->n, BL_LIFE_BACKWARD, w->size},
-        {&w->v, BL_LIFE_BACKWARD, w->size},
-        {&w->l, BL_LIFE_BACKWARD, w->size},
-        {&w->h, BL_LIFE_BACKWARD, w->size},
-        {&w->dots, BL_LIFE_BACKWARD, vector},
-        {&w->dots_w, BL_LIFE_BACKWARD, vector},
-        {&w->drows, BL_LIFE_BACKWARD, rows},
+        {&w->rows, BL_LIFE_SAVED, rows},        {&w->mean, BL_LIFE_SAVED, vector},
+        {&w->deconv, BL_LIFE_SAVED, w->size},   {&w->partial, BL_LIFE_FORWARD, PATCH_CHUNKS * w->taps * node->in[0]->c},
+        {&w->row_mean, BL_LIFE_SAVED, vector},  {&w->parts, BL_LIFE_FORWARD, w->splits * w->size},
+        {&w->squares, BL_LIFE_FORWARD, vector}, {&w->sbar, BL_LIFE_BACKWARD, w->size},
+        {&w->dots, BL_LIFE_BACKWARD, vector},   {&w->drows, BL_LIFE_BACKWARD, rows},
         {&w->dmean, BL_LIFE_BACKWARD, vector},
     };
     for (int i = 0; i < BL_COUNT(wanted); i++)
@@ -134,7 +114,7 @@ static void declare_workspaces(struct bl_whitening *w) {
         w->square_parts = bl_node_workspace(node, BL_LIFE_FORWARD, SQUARE_CHUNKS * w->geometry.matrices);
         if (w->attrs.refresh == BL_REFRESH_SCHEDULED) w->change = bl_node_workspace(node, BL_LIFE_KEPT, 3 * vector);
     }
-    w->product = w->parts; // the parts have been summed when the iteration begins
+    bl_inverse_sqrt_setup(&w->root, node, w->geometry.matrices, w->features, w->attrs.n_iter, w->parts);
 }
 
 static int check(const struct bl_node *node, const struct bl_nd_attrs *a, const struct bl_samples *s) {
@@ -212,7 +192,7 @@ int bl_whitening_prepare(struct bl_whitening *w) {
                                         &w->kernel[i])
                         : bl_kernel_get(w->node->dev, i < VARIANCE ? "nd_inverse_sqrt" : "nd_refresh", kernel_names[i],
                                         matrix, 1, &w->kernel[i]);
-    return code;
+    return code || !bl_node_training(w->node) ? code : bl_inverse_sqrt_prepare(&w->root);
 }
 
 void bl_whitening_free(struct bl_whitening *w) {
@@ -239,8 +219,10 @@ bool bl_whitening_is_scheduled(const struct bl_whitening *w) {
     return w->change != NULL;
 }
 void bl_whitening_schedule(struct bl_whitening *w, bool exact) {
-    if (exact) w->refresh_counter->value = 0;
-    else if (!w->refresh_counter->value) w->refresh_counter->value = 1;
+    if (exact)
+        w->refresh_counter->value = 0;
+    else if (!w->refresh_counter->value)
+        w->refresh_counter->value = 1;
 }
 
 /* Of the cosine between the two, as the scale is current at every step. Means over the matrices. */
@@ -261,24 +243,14 @@ int bl_whitening_change(const struct bl_whitening *w, double *change) {
 
 /* --- launching -------------------------------------------------------------------------------- */
 
-/* Rows of a matrix that an item takes: a tile on a CPU, one elsewhere. */
 static int rows_each(const struct bl_whitening *w) {
-    if (!bl_on_cpu(w->node->dev)) return 1;
-    int64_t each = 16384 / w->features;
-    return each < 16 ? 16 : (int)each;
+    return bl_rows_each(w->node, w->features);
 }
-
-/* Items over all rows; lanes: also over the columns, where an item does not need its whole row. */
 static struct bl_range over_rows(const struct bl_whitening *w, bool lanes) {
-    int64_t rows = w->geometry.matrices * w->features;
-    size_t items = (size_t)((rows + rows_each(w) - 1) / rows_each(w));
-    if (bl_on_cpu(w->node->dev)) return BL_GROUPS1(1, items);
-    return BL_ITEMS(lanes ? (size_t)(w->features / w->vec_row) : 1, items);
+    return bl_over_rows(w->node, w->geometry.matrices, w->features, lanes);
 }
-
 static struct bl_range over_matrices(const struct bl_whitening *w) {
-    size_t matrices = (size_t)w->geometry.matrices;
-    return bl_on_cpu(w->node->dev) ? BL_GROUPS1(matrices) : BL_ITEMS(matrices);
+    return bl_over_matrices(w->node, w->geometry.matrices);
 }
 
 /* `items` ranges of patches or image rows; on a CPU one item does whole pixels, elsewhere they are shared out. */
@@ -347,7 +319,7 @@ static int covariance_depthwise(struct bl_whitening *w, int64_t patches) {
     if (code) return code;
     return bl_launch(w->kernel[COVARIANCE_LANES], over_rows(w, false), BL_MEM(w->parts->mem), BL_I32(items),
                      BL_I32(w->geometry.matrices), BL_I32(w->features), BL_F32(1.0 / (double)patches),
-                     BL_F32(w->attrs.eps), BL_I32(rows_each(w)), BL_MEM(w->w->mem), BL_MEM(w->squares->mem));
+                     BL_F32(w->attrs.eps), BL_I32(rows_each(w)), BL_MEM(w->root.saved->mem), BL_MEM(w->squares->mem));
 }
 
 static int covariance(struct bl_whitening *w, int64_t patches) {
@@ -376,69 +348,7 @@ static int covariance(struct bl_whitening *w, int64_t patches) {
     if (code) return code;
     return bl_launch(w->kernel[COVARIANCE], over_rows(w, false), BL_MEM(w->parts->mem), BL_I32(w->splits),
                      BL_I32(w->geometry.matrices), BL_I32(w->geometry.block), BL_I32(w->taps), BL_F32(w->attrs.eps),
-                     BL_I32(rows_each(w)), BL_MEM(w->w->mem), BL_MEM(w->squares->mem));
-}
-
-struct operand {
-    struct bl_tensor *tensor;
-    int64_t index;
-}; // the index-th set of matrices in a workspace
-
-/* C = alpha A B + beta C0, square matrices of all groups. */
-static int multiply(const struct bl_whitening *w, bool symmetric, float alpha, struct operand a, struct operand b,
-                    float beta, struct operand c0, struct operand c) {
-    int64_t f = w->features;
-    struct bl_gemm product = {
-        .symmetric = symmetric,
-        .m = f,
-        .n = f,
-        .k = f,
-        .alpha = alpha,
-        .beta = beta,
-        .lda = f,
-        .ldb = f,
-        .ldc = f,
-        .a = a.tensor->mem,
-        .b = b.tensor->mem,
-        .c = c.tensor->mem,
-        .init = beta != 0 ? c0.tensor->mem : NULL,
-        .offset_a = (size_t)(a.index * w->size),
-        .offset_b = (size_t)(b.index * w->size),
-        .offset_c = (size_t)(c.index * w->size),
-        .offset_init = (size_t)(c0.index * w->size),
-        .batch = w->geometry.matrices,
-        .stride_a = f * f,
-        .stride_b = f * f,
-        .stride_c = f * f,
-    };
-    return bl_gemm(w->node->dev, &product);
-}
-
-/* W_{k+1} = W T^2, T = (3I - W)/2, as M = 3/2 W - 1/2 W W and 3/2 M - 1/2 M W. */
-static int next_w(struct bl_whitening *w, int k) {
-    struct operand now = {w->w, k}, next = {w->w, k + 1}, m = {w->product, 0};
-    int code = multiply(w, true, -0.5f, now, now, 1.5f, now, m);
-    return code ? code : multiply(w, true, -0.5f, m, now, 1.5f, m, next);
-}
-
-/* z holds Z_1 .. Z_K, w holds W_0 .. W_{K-1}. */
-static int inverse_sqrt(struct bl_whitening *w) {
-    int64_t count = w->geometry.matrices * w->features;
-    int last = w->attrs.n_iter - 1, each = rows_each(w);
-    int code = bl_launch(w->kernel[NORM], over_matrices(w), BL_MEM(w->squares->mem), BL_I32(w->geometry.matrices),
-                         BL_I32(w->features), BL_MEM(w->scalars->mem));
-    if (!code)
-        code = bl_launch(w->kernel[BEGIN], over_rows(w, true), BL_MEM(w->w->mem), BL_MEM(w->scalars->mem),
-                         BL_I32(count), BL_I32(w->features), BL_I32(each), BL_MEM(w->z->mem));
-    for (int k = 0; k < last && !code; k++) {
-        code = next_w(w, k);
-        struct operand z = {w->z, k}, next = {w->z, k + 1};
-        if (!code) code = multiply(w, true, -0.5f, (struct operand){w->w, k + 1}, z, 1.5f, z, next);
-    }
-    if (code) return code;
-    return bl_launch(w->kernel[FINISH], over_rows(w, true), BL_MEM(w->z->mem), BL_I64(last * w->size),
-                     BL_MEM(w->scalars->mem), BL_I32(count), BL_I32(w->features), BL_I32(each),
-                     BL_F32(w->attrs.momentum), BL_MEM(w->deconv->mem), BL_MEM(w->running_deconv->data.mem));
+                     BL_I32(rows_each(w)), BL_MEM(w->root.saved->mem), BL_MEM(w->squares->mem));
 }
 
 /* Reads and moves on the freeze counter, as the published layer does. */
@@ -459,9 +369,9 @@ static bool is_stale(struct bl_whitening *w) {
     return step >= EXACT_STEPS && step % w->attrs.refresh != 0;
 }
 
-/* v_r = trace(S)/F, while w holds S. */
+/* v_r = trace(S)/F, while the iteration has not begun. */
 static int keep_variance(struct bl_whitening *w) {
-    return bl_launch(w->kernel[VARIANCE], over_matrices(w), BL_MEM(w->w->mem), BL_I32(w->geometry.matrices),
+    return bl_launch(w->kernel[VARIANCE], over_matrices(w), BL_MEM(w->root.saved->mem), BL_I32(w->geometry.matrices),
                      BL_I32(w->features), BL_MEM(w->last_variance->data.mem));
 }
 
@@ -497,10 +407,10 @@ static int rescale_backward(struct bl_whitening *w, struct bl_mem *dmean, struct
     int64_t count = w->geometry.matrices * w->features, chunks, chunk = chunk_of(w, samples, INT32_MAX, &chunks);
     int each = rows_each(w);
     bool cpu = bl_on_cpu(w->node->dev);
-    int code = bl_launch(w->kernel[BACK_DOTS], over_rows(w, false), BL_MEM(ddeconv), BL_MEM(w->deconv->mem),
-                         BL_I32(count), BL_I32(w->features), BL_I32(each), BL_MEM(w->dots_w->mem));
+    int code = bl_launch(w->kernel[BACK_DOTS], over_rows(w, false), BL_MEM(ddeconv), BL_I64(0), BL_MEM(w->deconv->mem),
+                         BL_I32(count), BL_I32(w->features), BL_I32(each), BL_MEM(w->dots->mem));
     if (!code)
-        code = bl_launch(w->kernel[BACK_FACTOR], over_matrices(w), BL_MEM(w->dots_w->mem), BL_I32(w->geometry.matrices),
+        code = bl_launch(w->kernel[BACK_FACTOR], over_matrices(w), BL_MEM(w->dots->mem), BL_I32(w->geometry.matrices),
                          BL_I32(w->features), BL_F32(1.0 / ((double)samples * (double)w->features)),
                          BL_MEM(w->factors->mem));
     if (!code)
@@ -523,61 +433,18 @@ int bl_whitening_forward(struct bl_whitening *w, const struct bl_run *run) {
     if (code || w->stale) return code;
     if (w->refresh_counter && (code = keep_variance(w))) return code;
     bl_node_phase(w->node, BL_INVERSE_SQRT);
-    code = inverse_sqrt(w);
+    code = bl_inverse_sqrt_forward(&w->root, w->squares->mem, w->attrs.momentum, w->deconv->mem,
+                                   w->running_deconv->data.mem);
     if (code || !w->refresh_counter) return code;
     if (w->change)
-        code = bl_launch(w->kernel[CHANGE], over_rows(w, false), BL_MEM(w->deconv->mem), BL_MEM(w->last_deconv->data.mem),
-                         BL_I32(w->geometry.matrices * w->features), BL_I32(w->features), BL_I32(rows_each(w)),
-                         BL_MEM(w->change->mem));
+        code = bl_launch(w->kernel[CHANGE], over_rows(w, false), BL_MEM(w->deconv->mem),
+                         BL_MEM(w->last_deconv->data.mem), BL_I32(w->geometry.matrices * w->features),
+                         BL_I32(w->features), BL_I32(rows_each(w)), BL_MEM(w->change->mem));
     if (code) return code;
     return bl_mem_copy(w->deconv->mem, 0, w->last_deconv->data.mem, 0, 4 * (size_t)w->size);
 }
 
 /* --- backward --------------------------------------------------------------------------------- */
-
-/* From the gradients of Z_{k+1} (zbar) and W_{k+1} (wbar; none for the last k) to those of Z_k and W_k. */
-static int step_back(struct bl_whitening *w, int k) {
-    struct operand now = {w->w, k}, zbar = {w->zbar, 0}, wbar = {w->wbar, 0}, n = {w->n, 0}, v = {w->v, 0},
-                   none = {w->n, 0};
-    struct operand l = {w->l, 0}, h = {w->h, 0};
-    int64_t count = w->geometry.matrices * w->features;
-    int each = rows_each(w), code = 0;
-    bool has_next = k + 1 < w->attrs.n_iter;
-    if (has_next) {
-        code = multiply(w, false, 1, now, wbar, 0, none, n);
-        if (!code)
-            code = bl_launch(w->kernel[BACK_MIX], over_rows(w, true), BL_MEM(w->n->mem), BL_I32(count),
-                             BL_I32(w->features), BL_I32(each), BL_MEM(w->l->mem));
-        if (!code) code = multiply(w, false, 1, now, l, 0, none, v);
-    }
-    if (k > 0 && !code) code = multiply(w, false, 1, (struct operand){w->z, k - 1}, zbar, 0, none, l);
-    if (k > 0 && !code) code = multiply(w, false, 1, now, zbar, 0, none, h);
-    if (code) return code;
-    return bl_launch(w->kernel[BACK_STEP], over_rows(w, true), BL_MEM(w->n->mem), BL_MEM(w->v->mem), BL_MEM(w->l->mem),
-                     BL_MEM(w->h->mem), BL_I32(has_next), BL_I32(k == 0), BL_I32(count), BL_I32(w->features),
-                     BL_I32(each), BL_MEM(w->zbar->mem), BL_MEM(w->wbar->mem));
-}
-
-/* The gradient of S, in the order of the rows, to w->n. */
-static int inverse_sqrt_backward(struct bl_whitening *w, struct bl_mem *ddeconv) {
-    int64_t count = w->geometry.matrices * w->features;
-    int last = w->attrs.n_iter - 1, each = rows_each(w);
-    size_t matrices = (size_t)w->geometry.matrices;
-    int code = bl_launch(w->kernel[BACK_BEGIN], over_rows(w, false), BL_MEM(ddeconv), BL_MEM(w->z->mem),
-                         BL_I64(last * w->size), BL_MEM(w->scalars->mem), BL_I32(count), BL_I32(w->features),
-                         BL_I32(each), BL_MEM(w->zbar->mem), BL_MEM(w->dots->mem));
-    for (int k = last; k >= 0 && !code; k--) code = step_back(w, k);
-    if (code) return code;
-    code = bl_launch(w->kernel[BACK_DOTS], over_rows(w, false), BL_MEM(w->wbar->mem), BL_MEM(w->w->mem), BL_I32(count),
-                     BL_I32(w->features), BL_I32(each), BL_MEM(w->dots_w->mem));
-    if (!code)
-        code = bl_launch(w->kernel[BACK_NORM], over_matrices(w), BL_MEM(w->dots_w->mem), BL_MEM(w->dots->mem),
-                         BL_I32(matrices), BL_I32(w->features), BL_MEM(w->scalars->mem));
-    if (code) return code;
-    return bl_launch(w->kernel[BACK_FINISH], over_rows(w, false), BL_MEM(w->wbar->mem), BL_MEM(w->w->mem),
-                     BL_MEM(w->scalars->mem), BL_I32(matrices), BL_I32(w->geometry.block), BL_I32(w->taps),
-                     BL_I32(w->depthwise), BL_I32(each), BL_MEM(w->n->mem));
-}
 
 /* drows = 2/samples X Sbar; the mean's own gradient through the centring vanishes, as the centred rows sum to zero. */
 static int rows_backward(struct bl_whitening *w, struct bl_mem *dmean, int64_t samples) {
@@ -588,7 +455,7 @@ static int rows_backward(struct bl_whitening *w, struct bl_mem *dmean, int64_t s
         .k = f,
         .alpha = (float)(2.0 / (double)samples),
         .a = w->rows->mem,
-        .b = w->n->mem,
+        .b = w->sbar->mem,
         .c = w->drows->mem,
         .lda = stride,
         .ldb = f,
@@ -607,7 +474,9 @@ int bl_whitening_backward(struct bl_whitening *w, const struct bl_run *run, stru
     int64_t patches = patches_of(w, run->n), samples = patches * w->geometry.interleave;
     const struct bl_tensor *x = w->node->in[0];
     bl_node_phase(w->node, BL_WHITEN_BACKWARD);
-    int code = w->stale ? rescale_backward(w, dmean, ddeconv, samples) : inverse_sqrt_backward(w, ddeconv);
+    int code = w->stale
+                   ? rescale_backward(w, dmean, ddeconv, samples)
+                   : bl_inverse_sqrt_backward(&w->root, ddeconv, w->deconv->mem, w->taps, w->depthwise, w->sbar->mem);
     if (!code && !w->stale) code = rows_backward(w, dmean, samples);
     if (code) return code;
     int64_t lines = (int64_t)run->n * x->h, items, chunk = chunk_of(w, lines, INT32_MAX, &items);
@@ -616,7 +485,7 @@ int bl_whitening_backward(struct bl_whitening *w, const struct bl_run *run, stru
                          GEOMETRY(w), BL_I32(lines), BL_I32(chunk), BL_MEM(x->grad->mem));
     struct bl_range range = bl_on_cpu(w->node->dev) ? BL_GROUPS1(1, (size_t)items)
                                                     : BL_ITEMS((size_t)(x->c / w->vec_channels), (size_t)items);
-    return bl_launch(w->kernel[SCATTER_DEPTHWISE], range, BL_MEM(x->mem), BL_MEM(w->row_mean->mem), BL_MEM(w->n->mem),
-                     BL_MEM(w->dmean->mem), GEOMETRY(w), BL_F32(2.0 / (double)samples), BL_I32(lines), BL_I32(chunk),
-                     BL_MEM(x->grad->mem));
+    return bl_launch(w->kernel[SCATTER_DEPTHWISE], range, BL_MEM(x->mem), BL_MEM(w->row_mean->mem),
+                     BL_MEM(w->sbar->mem), BL_MEM(w->dmean->mem), GEOMETRY(w), BL_F32(2.0 / (double)samples),
+                     BL_I32(lines), BL_I32(chunk), BL_MEM(x->grad->mem));
 }

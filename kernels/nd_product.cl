@@ -1,0 +1,152 @@
+/* C = alpha (A B + A2 B2) + beta D + gamma I for symmetric n by n matrices whose result is known to be symmetric: half of
+ * it is computed, then mirrored. A second pair of operands (`pairs` 2) makes the derivative of a product, which is
+ * symmetric only as a whole. Row-major and dense; C may not be an operand of a product, but it may be D.
+ *
+ * A work-item computes a square block on or above the diagonal (dimension 0, row by row; rows == 16 * strips) of `each`
+ * matrices in turn (dimension 1), by even chunks of at most KC along k. As the operands are symmetric, both are read by
+ * rows: TM columns of A are packed into panels, 16 columns of B into a strip; then register tiles of TM rows by 16
+ * columns are summed along the chunk and added to C. The accumulators are named variables: as an array they would leave
+ * the registers. Written for work-groups of one item.
+ *
+ *  TM  rows of the register tile: 6 or 12 (6)
+ *  KC  longest chunk of k (256)
+ *  MB  most rows of a block (144)
+ */
+#ifndef TM
+#define TM 6
+#endif
+#ifndef KC
+#define KC 256
+#endif
+#ifndef MB
+#define MB 144
+#endif
+
+#ifdef FP_FAST_FMAF
+#define FMA(a, b, c) fma(a, b, c)
+#else   // contracted under -cl-mad-enable where that is faster; PoCL's mad() is always a product and a sum
+#define FMA(a, b, c) ((a) * (b) + (c))
+#endif
+
+#if TM == 6
+#define EACH_ROW(X) X(0) X(1) X(2) X(3) X(4) X(5)
+#elif TM == 12
+#define EACH_ROW(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11)
+#else
+#error "nd_product.cl: TM is 6 or 12"
+#endif
+
+#define PANELS ((MB + TM - 1) / TM)
+#define PANEL (KC * TM + 16)    // not a multiple of 4096 bytes, so that panels do not fall on the same cache lines
+
+/* Rows k0..k0+kn of A, columns row0..row1, to panels: packed[panel][k][TM], PANEL elements apart. */
+void pack_panels(global const float *a, int n, int row0, int row1, int k0, int kn, float *packed)
+{
+    const int whole = (row1 - row0) / TM, rest = (row1 - row0) % TM;
+    global const float *from = a + (size_t)k0 * n + row0;
+    for (int i = 0; i < kn; i++, from += n, packed += TM) {
+        for (int p = 0; p < whole; p++) {
+#define COPY(r) packed[p * PANEL + r] = from[p * TM + r];
+            EACH_ROW(COPY)
+        }
+        if (rest > 0)
+            for (int r = 0; r < TM; r++) packed[whole * PANEL + r] = r < rest ? from[whole * TM + r] : 0.0f;
+    }
+}
+
+/* Rows k0..k0+kn of B, columns col..col+15 (zeros from n on). */
+void pack_strip(global const float *b, int n, int col, int k0, int kn, float16 *packed)
+{
+    if (n - col >= 16) {
+        for (int i = 0; i < kn; i++) packed[i] = vload16(0, b + (size_t)(k0 + i) * n + col);
+        return;
+    }
+    float *to = (float *)packed;
+    for (int i = 0; i < kn; i++)
+        for (int j = 0; j < 16; j++) to[i * 16 + j] = j < n - col ? b[(size_t)(k0 + i) * n + col + j] : 0.0f;
+}
+
+/* C = alpha sum + beta D for one row of a tile. */
+void put(float16 sum, float alpha, float beta, int width, global const float *d, global float *c)
+{
+    sum *= alpha;
+    if (width >= 16) {
+        if (beta != 0.0f) sum = FMA((float16)(beta), vload16(0, d), sum);
+        vstore16(sum, 0, c);
+        return;
+    }
+    float part[16];
+    vstore16(sum, 0, part);
+    for (int j = 0; j < width; j++) c[j] = beta != 0.0f ? FMA(beta, d[j], part[j]) : part[j];
+}
+
+/* What one chunk of one pair adds to the tiles of columns col..col+15: C = alpha sum + beta D. */
+void add_strip(const float *panels, const float16 *strip, int kn, int n, int row0, int row1, int col, float alpha,
+               float beta, global const float *d, global float *c)
+{
+    const int end = min(row1, col + 16);    // tiles wholly below the diagonal are left out
+    for (int row = row0; row < end; row += TM) {
+#define CLEAR(r) float16 sum##r = (float16)(0.0f);
+        EACH_ROW(CLEAR)
+        const float *panel = panels + (row - row0) / TM * PANEL;
+#define MULTIPLY(r) sum##r = FMA((float16)(panel[i * TM + r]), line, sum##r);
+        for (int i = 0; i < kn; i++) {
+            const float16 line = strip[i];
+            EACH_ROW(MULTIPLY)
+        }
+        const size_t at = (size_t)row * n + col;
+#define PUT(r) \
+    if (row + r < row1) put(sum##r, alpha, beta, n - col, d + at + (size_t)r * n, c + at + (size_t)r * n);
+        EACH_ROW(PUT)
+    }
+}
+
+/* Copies what lies above the diagonal of a block to its mirror image, few rows at a time so that they stay cached. */
+void mirror(global float *c, int n, int row0, int row1, int col0, int col1)
+{
+    for (int from = row0; from < row1; from += 32) {
+        for (int col = max(col0, from + 1); col < col1; col++) {
+            const int end = min(min(row1, from + 32), col);
+            for (int row = from; row < end; row++) c[(size_t)col * n + row] = c[(size_t)row * n + col];
+        }
+    }
+}
+
+kernel void symmetric_product(global const float *a, global const float *b, global const float *a2,
+                              global const float *b2, global const float *d, global float *c, long offset_a,
+                              long offset_b, long offset_a2, long offset_b2, long offset_d, long offset_c, int pairs,
+                              int n, int matrices, int each, int rows, float alpha, float beta, float gamma)
+{
+    const int blocks = (n + rows - 1) / rows;
+    int block_row = 0, block_col = get_global_id(0);
+    while (block_row < blocks && block_col >= blocks - block_row) block_col -= blocks - block_row++;
+    block_col += block_row;
+    const int row0 = block_row * rows, row1 = min(row0 + rows, n);
+    const int col0 = block_col * rows, col1 = min(col0 + rows, n);
+    if (row0 >= n || col0 >= n) return;
+
+    float16 strip[KC];
+    float panels[PANELS * PANEL];
+    const int chunks = (n + KC - 1) / KC, chunk = (n + chunks - 1) / chunks;
+    const int first = get_global_id(1) * each, last = min(first + each, matrices);
+    for (int matrix = first; matrix < last; matrix++) {
+        const size_t at = (size_t)matrix * n * n;
+        global float *to = c + offset_c + at;
+        for (int pair = 0; pair < pairs; pair++) {
+            global const float *left = (pair ? a2 + offset_a2 : a + offset_a) + at;
+            global const float *right = (pair ? b2 + offset_b2 : b + offset_b) + at;
+            for (int k0 = 0; k0 < n; k0 += chunk) {
+                const bool start = pair == 0 && k0 == 0;    // later chunks add to what the first has stored
+                pack_panels(left, n, row0, row1, k0, min(chunk, n - k0), panels);
+                for (int col = col0; col < col1; col += 16) {
+                    pack_strip(right, n, col, k0, min(chunk, n - k0), strip);
+                    add_strip(panels, strip, min(chunk, n - k0), n, row0, row1, col, alpha, start ? beta : 1.0f,
+                              start ? d + offset_d + at : to, to);
+                }
+            }
+        }
+        if (row0 == col0)
+            for (int row = row0; row < row1; row++) to[(size_t)row * n + row] += gamma;
+        mirror(to, n, row0, row1, col0, col1);
+    }
+}
