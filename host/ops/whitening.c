@@ -219,10 +219,30 @@ bool bl_whitening_is_scheduled(const struct bl_whitening *w) {
     return w->change != NULL;
 }
 void bl_whitening_schedule(struct bl_whitening *w, bool exact) {
+    if (!w->refresh_counter) return;
     if (exact)
         w->refresh_counter->value = 0;
     else if (!w->refresh_counter->value)
         w->refresh_counter->value = 1;
+}
+
+/* The iteration has divided S by its norm. */
+int bl_whitening_read(const struct bl_whitening *w, int matrix, float *s, float *d) {
+    size_t count = (size_t)(w->features * w->features), bytes = 4 * count, offset = (size_t)matrix * bytes;
+    float norm;
+    int code = bl_mem_read(w->root.scalars->mem, 16 * (size_t)matrix, sizeof norm, &norm);
+    if (!code) code = bl_mem_read(w->root.saved->mem, offset, bytes, s);
+    if (!code) code = bl_mem_read(w->deconv->mem, offset, bytes, d);
+    for (size_t i = 0; i < count && !code; i++) s[i] *= norm;
+    return code;
+}
+
+struct bl_whitening_facts bl_whitening_look(const struct bl_whitening *w, int images) {
+    return (struct bl_whitening_facts){.exact = !w->constant && !w->stale,
+                                       .matrices = w->geometry.matrices,
+                                       .features = w->features,
+                                       .samples = patches_of(w, images) * w->geometry.interleave,
+                                       .eps = (double)w->attrs.eps};
 }
 
 /* Of the cosine between the two, as the scale is current at every step. Means over the matrices. */

@@ -39,6 +39,11 @@ int bl_whitening_backward(struct bl_whitening *whitening, const struct bl_run *r
  * single channels costs less than remembering it). */
 bool bl_whitening_is_scheduled(const struct bl_whitening *whitening);
 void bl_whitening_schedule(struct bl_whitening *whitening, bool exact);
+/* Right after a training forward pass of the node: what it did. exact: S and D are of this batch, and of matrix `matrix`
+ * can be read, (F, F) each. Waits for the device. */
+struct bl_whitening_facts { bool exact; int matrices; int64_t features, samples; double eps; };
+struct bl_whitening_facts bl_whitening_look(const struct bl_whitening *whitening, int images);
+int bl_whitening_read(const struct bl_whitening *whitening, int matrix, float *s, float *d);
 /* How far the last exact step turned D from the one before: |D/|D| - D_r/|D_r||, 0 to 2. Waits for the device. */
 int bl_whitening_change(const struct bl_whitening *whitening, double *change);
 
