@@ -35,6 +35,7 @@ static int run(int argc, char **argv) {
         {"init", BL_OPT_TEXT, &o.init, 0, 0, "FILE", "starts from these weights (safetensors)"},
         {"augment", BL_OPT_TEXT, &o.augment, 0, 0, "NAME", "cifar, imagenet, none (follows the input size)"},
         {"validate", BL_OPT_INT64, &o.validate, 1, 1e12, "N", "recomputes every N-th step's layers in plain C (slow)"},
+        {"diagnose", BL_OPT_FLAG, &o.diagnose, 0, 0, NULL, "ND: logs how well every layer whitens, at every 20th step"},
         {"overhead-budget", BL_OPT_TEXT, &o.overhead_budget, 0, 0, "P%", "ND: refreshes the whitening as often as this overhead over BN allows (none)"},
         {"quiet", BL_OPT_FLAG, &quiet, 0, 0, NULL, "no progress"},
         {0},

@@ -15,7 +15,7 @@ struct bl_diagnosis {                       // the worst of a layer's matrices w
     double residual;                        // largest |D S D - I| over 16 columns
     double condition;                       // of S: Lanczos' largest over smallest value, from below
     double eps_share;                       // of the mean variance: eps F / trace(S)
-    double gain;                            // of the smallest direction beside the largest: sqrt of their ratio after over before
+    double gain;                            // how much more D raises the smallest direction than the largest, in amplitude
     int spread_count;                       // of spread: estimates of D S D's eigenvalues, rising; 1 each where it whitens fully
     double spread[BL_SPREAD];
     const char *trouble, *remedy;           // NULL: nothing to remark

@@ -1,5 +1,6 @@
 /* The training run: setting up, steps, epochs, checkpoints, and how it ends. */
 #include "train/run.h"
+#include "sched/diagnose.h"
 #include "io/files.h"
 #include <inttypes.h>
 #include <math.h>
@@ -99,6 +100,7 @@ static int tear_down(struct run *run, int code) {
     blanch_device_close(run->dev);
     bl_run_release(&run->config);
     free(run->log_path);
+    free(run->warned);
     free(run->position.budget);
     return code;
 }
@@ -209,6 +211,31 @@ static int validate(struct run *run, const struct bl_batch *batch) {
     return 0;
 }
 
+/* Every layer's whitening on this batch, before the step on it; a layer is warned of once. */
+static int diagnose(struct run *run, const struct bl_batch *batch) {
+    struct bl_diagnosis *d = NULL;
+    int count = 0, nodes = bl_graph_nodes(run->net->graph);
+    if (!run->warned && !(run->warned = bl_calloc((size_t)nodes + 1, sizeof *run->warned))) return BLANCH_ENOMEM;
+    int code = bl_network_load(run->net, batch);
+    if (!code) code = bl_diagnose(run->net->graph, batch->count, &d, &count);
+    if (code) goto done;
+    for (int i = 0; i < count; i++) {
+        bool *warned = &run->warned[d[i].node->index];
+        if (d[i].trouble && !*warned)
+            tell(run, BL_TRAIN_WARNING, "step %" PRId64 ", %s: %s (%" PRId64 " features, %" PRId64 " samples, condition %.1e, eps %.1e "
+                 "of the variance); try %s", run->position.step + 1, d[i].node->name, d[i].trouble, d[i].features, d[i].samples,
+                 d[i].condition, d[i].eps_share, d[i].remedy);
+        *warned |= d[i].trouble != NULL;
+    }
+    cJSON *line = log_line("diagnose");
+    cJSON_AddNumberToObject(line, "step", (double)(run->position.step + 1));
+    cJSON_AddItemToObject(line, "layers", bl_diagnoses_json(d, count));
+    code = bl_json_line(run->log, line, run->log_path);
+done:
+    free(d);
+    return code;
+}
+
 /* Measures what the step cost where that is due, a batch-norm step on the same images among it, and logs new decisions. */
 static int account(struct run *run, const struct bl_batch *batch, const struct bl_ledger *ledger, double wall_ms) {
     cJSON *line = NULL;
@@ -226,7 +253,8 @@ static int account(struct run *run, const struct bl_batch *batch, const struct b
 
 /* made: steps that this process has done before. A step that is validated is not recorded, and the time is not its own. */
 static int one_step(struct run *run, int64_t made) {
-    bool validated = run->o.validate && made % run->o.validate == 0, recorded = !validated && is_recorded(run, made);
+    bool diagnosed = run->o.diagnose && made % run->o.record_every == 0;
+    bool validated = run->o.validate && made % run->o.validate == 0, recorded = !validated && !diagnosed && is_recorded(run, made);
     struct blanch_sgd sgd = run->o.sgd;
     struct blanch_metrics metrics;
     struct bl_batch batch;
@@ -234,7 +262,7 @@ static int one_step(struct run *run, int64_t made) {
     double start = bl_now();
     sgd.lr = bl_schedule_lr(&run->schedule, p->step);
     struct bl_ledger *ledger = recorded ? run->ledger : NULL, *own = bl_overhead_before(run->overhead);
-    if (!ledger && !validated) ledger = own;
+    if (!ledger && !validated && !diagnosed) ledger = own;
     if (ledger) bl_ledger_begin(ledger);
     int code = next_batch(run, &batch);
     if (ledger) bl_ledger_loaded(ledger);
@@ -243,6 +271,10 @@ static int one_step(struct run *run, int64_t made) {
     if (validated) {
         code = validate(run, &batch);
         if (code) return code == BLANCH_EINTERRUPTED ? 0 : code;        // the loop ends in its own way
+        start = bl_now();
+    }
+    if (diagnosed) {
+        if ((code = diagnose(run, &batch))) return code;
         start = bl_now();
     }
     if ((code = bl_network_step(run->net, &batch, &sgd, &metrics))) return code;

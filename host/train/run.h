@@ -14,6 +14,7 @@ struct run {
     struct blanch_network *net;
     struct bl_ledger *ledger;
     double budget;                          // allowed overhead, 0.2 for 20 %; negative: none
+    bool *warned;                           // by node: --diagnose has spoken of it
     struct bl_overhead *overhead;           // NULL without a budget
     struct bl_loader *loader;
     struct bl_schedule schedule;
