@@ -2,24 +2,19 @@
  * it is computed, then mirrored. A second pair of operands (`pairs` 2) makes the derivative of a product, which is
  * symmetric only as a whole. Row-major and dense; C may not be an operand of a product, but it may be D.
  *
- * A work-item computes a square block on or above the diagonal (dimension 0, row by row; rows == 16 * strips) of `each`
- * matrices in turn (dimension 1), by even chunks of at most KC along k. As the operands are symmetric, both are read by
- * rows: TM columns of A are packed into panels, 16 columns of B into a strip; then register tiles of TM rows by 16
- * columns are summed along the chunk and added to C. The accumulators are named variables: as an array they would leave
- * the registers. Written for work-groups of one item.
+ * A work-item computes a square block on or above the diagonal (dimension 0, row by row) of `each` matrices in turn
+ * (dimension 1), by even chunks of at most KC along k: 16 columns of B are packed into a strip; then register tiles of TM
+ * rows by 16 columns are summed along the chunk and added to C. The accumulators are named variables: as an array they
+ * would leave the registers. Written for work-groups of one item.
  *
  *  TM  rows of the register tile: 6 or 12 (6)
- *  KC  longest chunk of k (256)
- *  MB  most rows of a block (144)
+ *  KC  longest chunk of k, which a strip of B is packed for (384)
  */
 #ifndef TM
 #define TM 6
 #endif
 #ifndef KC
-#define KC 256
-#endif
-#ifndef MB
-#define MB 144
+#define KC 384
 #endif
 
 #ifdef FP_FAST_FMAF
@@ -35,24 +30,6 @@
 #else
 #error "nd_product.cl: TM is 6 or 12"
 #endif
-
-#define PANELS ((MB + TM - 1) / TM)
-#define PANEL (KC * TM + 16)    // not a multiple of 4096 bytes, so that panels do not fall on the same cache lines
-
-/* Rows k0..k0+kn of A, columns row0..row1, to panels: packed[panel][k][TM], PANEL elements apart. */
-void pack_panels(global const float *a, int n, int row0, int row1, int k0, int kn, float *packed)
-{
-    const int whole = (row1 - row0) / TM, rest = (row1 - row0) % TM;
-    global const float *from = a + (size_t)k0 * n + row0;
-    for (int i = 0; i < kn; i++, from += n, packed += TM) {
-        for (int p = 0; p < whole; p++) {
-#define COPY(r) packed[p * PANEL + r] = from[p * TM + r];
-            EACH_ROW(COPY)
-        }
-        if (rest > 0)
-            for (int r = 0; r < TM; r++) packed[whole * PANEL + r] = r < rest ? from[whole * TM + r] : 0.0f;
-    }
-}
 
 /* Rows k0..k0+kn of B, columns col..col+15 (zeros from n on). */
 void pack_strip(global const float *b, int n, int col, int k0, int kn, float16 *packed)
@@ -80,16 +57,17 @@ void put(float16 sum, float alpha, float beta, int width, global const float *d,
     for (int j = 0; j < width; j++) c[j] = beta != 0.0f ? FMA(beta, d[j], part[j]) : part[j];
 }
 
-/* What one chunk of one pair adds to the tiles of columns col..col+15: C = alpha sum + beta D. */
-void add_strip(const float *panels, const float16 *strip, int kn, int n, int row0, int row1, int col, float alpha,
-               float beta, global const float *d, global float *c)
+/* What rows k0..k0+kn of one pair add to the tiles of columns col..col+15: C = alpha sum + beta D. */
+void add_strip(global const float *left, int k0, const float16 *strip, int kn, int n, int row0, int row1, int col,
+               float alpha, float beta, global const float *d, global float *c)
 {
     const int end = min(row1, col + 16);    // tiles wholly below the diagonal are left out
     for (int row = row0; row < end; row += TM) {
 #define CLEAR(r) float16 sum##r = (float16)(0.0f);
         EACH_ROW(CLEAR)
-        const float *panel = panels + (row - row0) / TM * PANEL;
-#define MULTIPLY(r) sum##r = FMA((float16)(panel[i * TM + r]), line, sum##r);
+#define POINT(r) global const float *a##r = left + (size_t)min(row + r, row1 - 1) * n + k0;
+        EACH_ROW(POINT)
+#define MULTIPLY(r) sum##r = FMA((float16)(a##r[i]), line, sum##r);
         for (int i = 0; i < kn; i++) {
             const float16 line = strip[i];
             EACH_ROW(MULTIPLY)
@@ -126,7 +104,6 @@ kernel void symmetric_product(global const float *a, global const float *b, glob
     if (row0 >= n || col0 >= n) return;
 
     float16 strip[KC];
-    float panels[PANELS * PANEL];
     const int chunks = (n + KC - 1) / KC, chunk = (n + chunks - 1) / chunks;
     const int first = get_global_id(1) * each, last = min(first + each, matrices);
     for (int matrix = first; matrix < last; matrix++) {
@@ -137,10 +114,9 @@ kernel void symmetric_product(global const float *a, global const float *b, glob
             global const float *right = (pair ? b2 + offset_b2 : b + offset_b) + at;
             for (int k0 = 0; k0 < n; k0 += chunk) {
                 const bool start = pair == 0 && k0 == 0;    // later chunks add to what the first has stored
-                pack_panels(left, n, row0, row1, k0, min(chunk, n - k0), panels);
                 for (int col = col0; col < col1; col += 16) {
                     pack_strip(right, n, col, k0, min(chunk, n - k0), strip);
-                    add_strip(panels, strip, min(chunk, n - k0), n, row0, row1, col, alpha, start ? beta : 1.0f,
+                    add_strip(left, k0, strip, min(chunk, n - k0), n, row0, row1, col, alpha, start ? beta : 1.0f,
                               start ? d + offset_d + at : to, to);
                 }
             }
