@@ -1,66 +1,7 @@
-/* Datasets: formats on small files made here, damage, augmentation against its definition, the loader's order. */
-#include "dataset.h"
+/* Datasets: formats on small files made here, and damage to them. */
+#include "datasets.h"
 
-#include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
-#include <zlib.h>
-
-#include <cmocka.h>
-
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wall"
-#pragma GCC diagnostic ignored "-Wextra"
-#pragma GCC diagnostic ignored "-Wshadow"
-#pragma GCC diagnostic ignored "-Wmissing-field-initializers"
-#pragma GCC diagnostic ignored "-Wunused-function"
-#define STB_IMAGE_WRITE_IMPLEMENTATION
-#define STB_IMAGE_WRITE_STATIC
-#include <stb_image_write.h>
-#pragma GCC diagnostic pop
-
-static char root[] = "/tmp/blanch-datasets-XXXXXX";
-
-/* --- small files ------------------------------------------------------------------------------ */
-
-/* "DIR/..." below a folder of this test's own; kept in a ring of buffers */
-static const char *in(const char *dir, const char *format, ...)
-{
-    static char buffers[8][512];
-    static int next;
-    char *at = buffers[next++ % 8];
-    int length = snprintf(at, 256, "%s/%s%s", root, dir, *format ? "/" : "");
-    va_list list;
-    va_start(list, format);
-    vsnprintf(at + length, 256, format, list);
-    va_end(list);
-    return at;
-}
-
-static void make_folder(const char *path)
-{
-    char copy[512];
-    snprintf(copy, sizeof copy, "%s", path);
-    for (char *slash = copy + 1; (slash = strchr(slash, '/')); slash++) {
-        *slash = 0;
-        mkdir(copy, 0777);
-        *slash = '/';
-    }
-    mkdir(copy, 0777);
-}
-
-static void write_file(const char *path, const void *data, size_t size)
-{
-    FILE *file = fopen(path, "wb");
-    assert_non_null(file);
-    assert_int_equal(fwrite(data, 1, size, file), size);
-    assert_int_equal(fclose(file), 0);
-}
+/* --- helpers ---------------------------------------------------------------------------------- */
 
 static size_t read_file(const char *path, uint8_t *data, size_t size)
 {
@@ -79,28 +20,6 @@ static void write_gzip(const char *path, const void *data, size_t size)
     assert_int_equal(gzclose(file), Z_OK);
 }
 
-/* A picture that differs everywhere: value of pixel (y, x), channel c, of image i. */
-static uint8_t picture(int i, int y, int x, int c)
-{
-    return (uint8_t)(i * 37 + y * 11 + x * 5 + c * 83 + (x * y) % 7);
-}
-
-static void paint(uint8_t *out, int i, int height, int width, int channels)
-{
-    for (int y = 0; y < height; y++)
-        for (int x = 0; x < width; x++)
-            for (int c = 0; c < channels; c++)
-                *out++ = picture(i, y, x, c);
-}
-
-static void write_png(const char *path, int i, int height, int width)
-{
-    uint8_t *pixels = malloc((size_t)height * width * 3);
-    paint(pixels, i, height, width, 3);
-    assert_true(stbi_write_png(path, width, height, 3, pixels, width * 3));
-    free(pixels);
-}
-
 static void write_jpg(const char *path, int i, int height, int width)
 {
     uint8_t *pixels = malloc((size_t)height * width * 3);
@@ -116,18 +35,6 @@ static void cut_in_half(const char *path)
     assert_int_equal(truncate(path, status.st_size / 2), 0);
 }
 
-/* --- checks ----------------------------------------------------------------------------------- */
-
-static struct bl_dataset *opened(const char *format, const char *dir)
-{
-    struct bl_dataset *data;
-    char spec[512];
-    snprintf(spec, sizeof spec, "%s:%s", format, in(dir, ""));
-    if (bl_dataset_open(&data, spec, 1))
-        fail_msg("%s", blanch_error_message());
-    return data;
-}
-
 static void refused(const char *format, const char *dir, const char *message)
 {
     struct bl_dataset *data;
@@ -140,15 +47,23 @@ static void refused(const char *format, const char *dir, const char *message)
     assert_null(strchr(blanch_error_message(), '\n'));
 }
 
-static struct bl_view raw_view(int channels, int size, enum bl_augment augment)
+static void write_class(const char *dir, const char *name, int count, int size)
 {
-    const float grey = 1 / 255.0f;
-    return (struct bl_view){channels, size, augment, {0}, {grey, grey, grey}};
+    char path[256];
+    snprintf(path, sizeof path, "%s/%s", dir, name);
+    make_folder(in(path, ""));
+    for (int i = 0; i < count; i++)
+        write_png(in(path, "%04d.png", i), i, size, size);
 }
 
-static int byte_of(float value)
+static int take_all(struct bl_loader *loader, int *images)
 {
-    return (int)lrintf(value);
+    struct bl_batch batch;
+    int rc;
+    *images = 0;
+    while (!(rc = bl_loader_next(loader, &batch)) && batch.count)
+        *images += batch.count;
+    return rc;
 }
 
 /* --- specs ------------------------------------------------------------------------------------ */
@@ -270,31 +185,6 @@ static void test_fashion_mnist(void **state)
 }
 
 /* --- CIFAR ------------------------------------------------------------------------------------ */
-
-static void write_cifar(const char *path, int count, int label_bytes, int classes)
-{
-    size_t record = 3072 + (size_t)label_bytes;
-    uint8_t *bytes = calloc((size_t)count, record);
-    for (int i = 0; i < count; i++) {
-        uint8_t *at = bytes + record * (size_t)i;
-        at[label_bytes - 1] = (uint8_t)(i % classes);
-        for (int c = 0; c < 3; c++)
-            for (int y = 0; y < 32; y++)
-                for (int x = 0; x < 32; x++)
-                    at[label_bytes + (c * 32 + y) * 32 + x] = picture(i, y, x, c);
-    }
-    write_file(path, bytes, record * (size_t)count);
-    free(bytes);
-}
-
-static void write_cifar10(const char *dir)
-{
-    make_folder(in(dir, ""));
-    for (int i = 1; i <= 5; i++)
-        write_cifar(in(dir, "data_batch_%d.bin", i), 10, 1, 10);
-    write_cifar(in(dir, "test_batch.bin"), 7, 1, 10);
-}
-
 static void test_cifar(void **state)
 {
     write_cifar10("cifar/cifar-10-batches-bin");
@@ -348,16 +238,6 @@ static void test_cifar_damage(void **state)
 }
 
 /* --- folders ---------------------------------------------------------------------------------- */
-
-static void write_class(const char *dir, const char *name, int count, int size)
-{
-    char path[256];
-    snprintf(path, sizeof path, "%s/%s", dir, name);
-    make_folder(in(path, ""));
-    for (int i = 0; i < count; i++)
-        write_png(in(path, "%04d.png", i), i, size, size);
-}
-
 static void test_folder(void **state)
 {
     write_class("tree/train", "dog", 3, 8);
@@ -405,25 +285,6 @@ static void test_folder_split(void **state)
     make_folder(in("bare", ""));
     refused("folder", "bare", "no class folders");
 }
-
-static struct bl_loader *loader_of(struct bl_dataset *data, struct bl_loader_options options)
-{
-    struct bl_loader *loader;
-    if (bl_loader_open(&loader, data, &options))
-        fail_msg("%s", blanch_error_message());
-    return loader;
-}
-
-static int take_all(struct bl_loader *loader, int *images)
-{
-    struct bl_batch batch;
-    int rc;
-    *images = 0;
-    while (!(rc = bl_loader_next(loader, &batch)) && batch.count)
-        *images += batch.count;
-    return rc;
-}
-
 /* size 8: decoded on opening; 80: on demand */
 static void check_damaged(const char *dir, int size, int left)
 {
@@ -511,202 +372,20 @@ static void test_mixed_sizes(void **state)
     bl_loader_close(loader);
     bl_dataset_close(data);
 }
-
-/* --- augmentation ----------------------------------------------------------------------------- */
-
-static bool placed_so(const float *out, int i, int top, int left, bool flip)
-{
-    for (int y = 0; y < 32; y++)
-        for (int x = 0; x < 32; x++) {
-            int sy = y + top, sx = (flip ? 31 - x : x) + left;
-            bool inside = sy >= 0 && sy < 32 && sx >= 0 && sx < 32;
-            for (int c = 0; c < 3; c++)
-                if (byte_of(out[(y * 32 + x) * 3 + c]) != (inside ? picture(i, sy, sx, c) : 0))
-                    return false;
-        }
-    return true;
-}
-
-/* Every training image is one of the 9 x 9 x 2 crops, and all offsets occur. */
-static void test_cifar_augmentation(void **state)
-{
-    write_cifar10("cifar3");
-    struct bl_dataset *data = opened("cifar10", "cifar3");
-    struct bl_view view = raw_view(3, 32, BL_AUGMENT_CIFAR);
-    static float out[3072];
-    int tops[9] = {0}, lefts[9] = {0}, flips[2] = {0}, found = 0;
-    for (uint64_t epoch = 0; epoch < 4; epoch++)
-        for (uint32_t k = 0; k < 50; k++) {
-            int32_t label;
-            assert_int_equal(bl_dataset_image(data, BL_TRAIN, k, &view, true, 5, epoch, out, &label), 0);
-            for (int i = 0; i < 162; i++)
-                if (placed_so(out, (int)k % 10, i % 9 - 4, i / 9 % 9 - 4, i / 81)) {
-                    tops[i % 9]++, lefts[i / 9 % 9]++, flips[i / 81]++, found++;
-                    break;
-                }
-        }
-    assert_int_equal(found, 200);
-    for (int i = 0; i < 9; i++)
-        assert_true(tops[i] > 5 && lefts[i] > 5);
-    assert_true(flips[0] > 70 && flips[1] > 70);
-    bl_dataset_close(data);
-}
-
-/* A constant stays constant, and a ramp's mean stays its mean, however it is resized. */
-static void test_resizing(void **state)
-{
-    struct bl_view view = raw_view(3, 50, BL_AUGMENT_NONE);
-    static float out[224 * 224 * 3];
-    static uint8_t ramp[200 * 200 * 3];
-    make_folder(in("ramp", ""));
-    for (int i = 0; i < 200 * 200; i++)
-        ramp[3 * i] = 77, ramp[3 * i + 1] = (uint8_t)(i % 200), ramp[3 * i + 2] = (uint8_t)(i / 200);
-    const char *path = in("ramp", "a.png");
-    assert_true(stbi_write_png(path, 200, 200, 3, ramp, 600));
-    assert_int_equal(bl_image_file(path, &view, out), 0);
-    for (int y = 0; y < 50; y++)
-        for (int x = 0; x < 50; x++) {
-            const float *at = out + (y * 50 + x) * 3;
-            assert_int_equal(byte_of(at[0]), 77);
-            assert_true(fabsf(at[1] - (4 * (float)x + 1.5f)) < 1.01f && fabsf(at[2] - (4 * (float)y + 1.5f)) < 1.01f);
-        }
-    view = raw_view(3, 224, BL_AUGMENT_IMAGENET);
-    assert_int_equal(bl_image_file(path, &view, out), 0);
-    const float *middle = out + (112 * 224 + 112) * 3;
-    assert_true(fabsf(middle[1] - 100) < 1.01f && fabsf(middle[2] - 100) < 1.01f);
-}
-
-/* --- the loader ------------------------------------------------------------------------------- */
-
-static void test_loader_order(void **state)
-{
-    struct bl_dataset *data;
-    assert_int_equal(bl_dataset_open(&data, "synthetic:1x8x8:2048", 0), 0);
-    struct bl_loader_options options = {.view = raw_view(1, 8, BL_AUGMENT_NONE), .batch = 100, .training = true, .seed = 3, .epochs = 2};
-    struct bl_loader *loader = loader_of(data, options);
-    assert_int_equal(bl_loader_batches(loader), 21);
-    static int seen[2][2048];
-    static uint32_t order[2048];
-    struct bl_batch batch;
-    int at = 0;
-    while (!bl_loader_next(loader, &batch) && batch.count) {
-        assert_int_equal(batch.count, batch.first == 20 ? 48 : 100);
-        assert_int_equal(batch.last, batch.first == 20);
-        if (batch.first == 0) {
-            at = 0;
-            bl_shuffle(3, batch.epoch, order, 2048);
-        }
-        for (int i = 0; i < batch.count; i++) {
-            assert_int_equal(batch.labels[i], order[at++]);
-            seen[batch.epoch][batch.labels[i]]++;
-        }
-    }
-    assert_int_equal(bl_loader_next(loader, &batch), 0);
-    assert_int_equal(batch.count, 0);
-    bl_loader_close(loader);
-    for (int i = 0; i < 2048; i++)
-        assert_true(seen[0][i] == 1 && seen[1][i] == 1);
-    options.training = false;
-    options.epochs = 1;
-    loader = loader_of(data, options);
-    for (int i = 0; !bl_loader_next(loader, &batch) && batch.count; i++)
-        assert_int_equal(batch.labels[0], i * 100);
-    bl_loader_close(loader);
-    bl_dataset_close(data);
-}
-
-static uint64_t hash_batches(struct bl_dataset *data, struct bl_loader_options options, int count)
-{
-    struct bl_loader *loader = loader_of(data, options);
-    size_t floats = (size_t)options.view.size * options.view.size * options.view.channels;
-    uint64_t hash = BL_HASH_START;
-    struct bl_batch batch;
-    for (int i = 0; i < count; i++) {
-        assert_int_equal(bl_loader_next(loader, &batch), 0);
-        hash = bl_hash(hash, batch.images, floats * (size_t)batch.count * sizeof(float));
-        hash = bl_hash(hash, batch.labels, (size_t)batch.count * sizeof(int32_t));
-    }
-    bl_loader_close(loader);
-    return hash;
-}
-
-/* The same images for any number of threads and batches ahead, in memory and made on demand; and from any start. */
-static void test_loader_threads(void **state)
-{
-    static const char *const specs[] = {"synthetic:3x16x16:10", "synthetic:3x80x80:10"};
-    for (int k = 0; k < 2; k++) {
-        struct bl_dataset *data;
-        assert_int_equal(bl_dataset_open(&data, specs[k], 0), 0);
-        struct bl_loader_options options = {
-            .view = raw_view(3, 16, k ? BL_AUGMENT_IMAGENET : BL_AUGMENT_CIFAR), .batch = 90, .threads = 1, .training = true, .seed = 9};
-        uint64_t one = hash_batches(data, options, 30);
-        options.threads = 5;
-        options.ahead = 1;
-        assert_true(hash_batches(data, options, 30) == one);
-        options.epoch = 1;
-        options.first = 2;
-        uint64_t resumed = hash_batches(data, options, 4);
-        options.epoch = 0;
-        options.first = bl_dataset_count(data, BL_TRAIN) / 90 + 1 + 2;
-        assert_true(hash_batches(data, options, 4) == resumed);
-        options.seed = 10;
-        assert_true(hash_batches(data, options, 4) != resumed);
-        bl_dataset_close(data);
-    }
-}
-
-static void test_loader_edges(void **state)
-{
-    struct bl_dataset *data;
-    assert_int_equal(bl_dataset_open(&data, "synthetic:3x8x8:4", 0), 0);
-    struct bl_loader_options options = {.view = raw_view(3, 8, BL_AUGMENT_NONE), .batch = 5000, .epochs = 1};
-    struct bl_loader *loader = loader_of(data, options);
-    struct bl_batch batch;
-    assert_int_equal(bl_loader_next(loader, &batch), 0);
-    assert_int_equal(batch.count, 2048);
-    assert_true(batch.last);
-    bl_loader_close(loader);
-    options.first = 1;
-    loader = loader_of(data, options);
-    assert_int_equal(bl_loader_next(loader, &batch), 0);
-    assert_int_equal(batch.count, 0);
-    bl_loader_close(loader);
-    options.batch = 0;
-    assert_int_equal(bl_loader_open(&loader, data, &options), BLANCH_EUSAGE);
-    options.batch = 1;
-    options.view.channels = 4;
-    assert_int_equal(bl_loader_open(&loader, data, &options), BLANCH_EUSAGE);
-    options.view.channels = 3;
-    for (int i = 0; i < 20; i++)
-        bl_loader_close(loader_of(data, options));
-    bl_dataset_close(data);
-}
-
-/* --- all -------------------------------------------------------------------------------------- */
-
-static int set_up(void **state)
-{
-    return mkdtemp(root) ? 0 : -1;
-}
-
-static int tear_down(void **state)
-{
-    char command[128];
-    snprintf(command, sizeof command, "rm -rf '%s'", root);
-    return system(command);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_specs),          cmocka_unit_test(test_idx),
-        cmocka_unit_test(test_idx_damage),     cmocka_unit_test(test_fashion_mnist),
-        cmocka_unit_test(test_cifar),          cmocka_unit_test(test_cifar_damage),
-        cmocka_unit_test(test_folder),         cmocka_unit_test(test_folder_split),
-        cmocka_unit_test(test_damaged_images), cmocka_unit_test(test_image_file),
-        cmocka_unit_test(test_mixed_sizes),    cmocka_unit_test(test_cifar_augmentation),
-        cmocka_unit_test(test_resizing),       cmocka_unit_test(test_loader_order),
-        cmocka_unit_test(test_loader_threads), cmocka_unit_test(test_loader_edges),
+        cmocka_unit_test(test_specs),
+        cmocka_unit_test(test_idx),
+        cmocka_unit_test(test_idx_damage),
+        cmocka_unit_test(test_fashion_mnist),
+        cmocka_unit_test(test_cifar),
+        cmocka_unit_test(test_cifar_damage),
+        cmocka_unit_test(test_folder),
+        cmocka_unit_test(test_folder_split),
+        cmocka_unit_test(test_damaged_images),
+        cmocka_unit_test(test_image_file),
+        cmocka_unit_test(test_mixed_sizes),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
