@@ -1,10 +1,11 @@
 #!/usr/bin/python3
 """Training traces made by tests/reference/oracle.py in PyTorch, checked by `blanch check`: first losses, gradients and
-updates of whole networks. traces.py BLANCH [--all | NETWORK...]; prints TAP. --all: every CIFAR and ImageNet network in
-tests/reference/architectures, which takes hours on two cores; without names, those that take a minute or two.
+updates of whole networks. traces.py BLANCH [--keep DIR] [--all | NETWORK...]; prints TAP. Without names: the networks that
+take some seconds each. --all: every CIFAR and ImageNet network in tests/reference/architectures, an hour on two cores. --keep:
+trace files are made in DIR and left there, and one that is there already is not made again.
 
-PyTorch computes the truth in double precision and bounds of at least four times its own float32 error, so that the odd
-activation or maximum that rounding flips is within them."""
+PyTorch computes the truth in double precision, and bounds of at least four times its own float32 error over several runs,
+so that the odd activation or maximum that rounding flips is within them."""
 import glob
 import os
 import subprocess
@@ -12,7 +13,7 @@ import sys
 import tempfile
 
 REFERENCE = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'reference')
-QUICK = ('pnasneta-bn', 'pnasneta-nd', 'vgg11-bn')
+QUICK = tuple(name + norm for name in ('pnasneta', 'vgg11', 'resnet18', 'mobilenetv2', 'senet18') for norm in ('-bn', '-nd'))
 
 
 def run(*command):
@@ -35,31 +36,43 @@ def networks(names):
     return names or QUICK
 
 
-def check(blanch, network, folder):
+def size_of(network, quick):
+    """Images and steps. Two images are the fewest that batch norm can use, and ImageNet's take long."""
+    if quick:
+        return ['--batch', '4', '--steps', '2', '--nudged', '1']
+    return ['--batch', '2', '--steps', '2'] if 'imagenet' in network else ['--batch', '8', '--steps', '3']
+
+
+def check(blanch, network, folder, quick):
     """None, or the lines that say what went wrong."""
     path = os.path.join(folder, network + '.safetensors')
-    batch, steps = ('2', '2') if 'imagenet' in network else ('8', '3')
-    made = run(sys.executable, os.path.join(REFERENCE, 'oracle.py'), 'trace', network, '--out', path, '--batch', batch, '--steps', steps,
-               '--threads', '1')                                 # several would spin where others use the cores
-    if made.returncode:
-        return made.stdout.splitlines()[-3:]
+    if not os.path.exists(path):
+        made = run(sys.executable, os.path.join(REFERENCE, 'oracle.py'), 'trace', network, '--out', path + '.part',
+                   '--threads', '1', *size_of(network, quick))   # several would spin where others use the cores
+        if made.returncode:
+            return made.stdout.splitlines()[-3:]
+        os.rename(path + '.part', path)
     checked = run(blanch, 'check', path)
-    os.remove(path)
     return checked.stdout.splitlines()[-5:] if checked.returncode else None
 
 
 def main():
     if len(sys.argv) < 2:
         sys.exit(__doc__)
-    skip = reason_to_skip(sys.argv[1])
+    blanch, arguments, keep = sys.argv[1], sys.argv[2:], None
+    if arguments[:1] == ['--keep'] and len(arguments) > 1:
+        keep, arguments = arguments[1], arguments[2:]
+    skip = reason_to_skip(blanch)
     if skip:
         print('1..0 # SKIP ' + skip)
         return
-    names = networks(sys.argv[2:])
+    names = networks(arguments)
     print('1..%d' % len(names), flush=True)
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as scratch:
+        if keep:
+            os.makedirs(keep, exist_ok=True)
         for count, network in enumerate(names, 1):
-            wrong = check(sys.argv[1], network, folder)
+            wrong = check(blanch, network, keep or scratch, not arguments)
             print('%s %d - trace of %s' % ('not ok' if wrong else 'ok', count, network), flush=True)
             for line in wrong or []:
                 print('# ' + line, flush=True)
