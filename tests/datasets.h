@@ -78,14 +78,6 @@ static void paint(uint8_t *out, int i, int height, int width, int channels)
                 *out++ = picture(i, y, x, c);
 }
 
-static void write_png(const char *path, int i, int height, int width)
-{
-    uint8_t *pixels = malloc((size_t)height * width * 3);
-    paint(pixels, i, height, width, 3);
-    assert_true(stbi_write_png(path, width, height, 3, pixels, width * 3));
-    free(pixels);
-}
-
 /* --- checks ----------------------------------------------------------------------------------- */
 
 static struct bl_dataset *opened(const char *format, const char *dir)

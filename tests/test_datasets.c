@@ -20,6 +20,14 @@ static void write_gzip(const char *path, const void *data, size_t size)
     assert_int_equal(gzclose(file), Z_OK);
 }
 
+static void write_png(const char *path, int i, int height, int width)
+{
+    uint8_t *pixels = malloc((size_t)height * width * 3);
+    paint(pixels, i, height, width, 3);
+    assert_true(stbi_write_png(path, width, height, 3, pixels, width * 3));
+    free(pixels);
+}
+
 static void write_jpg(const char *path, int i, int height, int width)
 {
     uint8_t *pixels = malloc((size_t)height * width * 3);
