@@ -44,6 +44,19 @@ static int resolve(struct blanch_network *net, const struct blanch_network_optio
     return 0;
 }
 
+/* The variance of one value is zero: batch norm has nothing to learn from it. */
+static int check_variances(const struct blanch_network *net) {
+    for (int i = 0; i < bl_graph_nodes(net->graph) && !net->options.inference; i++) {
+        const struct bl_node *node = bl_graph_node(net->graph, i);
+        if (node->idle || strcmp(node->op->name, "batchnorm2d") || node->out->n * node->out->h * node->out->w > 1) continue;
+        return bl_fail(BLANCH_EUSAGE,
+                       "%s-%s: %s would normalise one value per channel, whose variance is zero; train with a --batch "
+                       "of 2 or more, or larger images",
+                       net->model->name, norm_names[net->options.norm], node->name);
+    }
+    return 0;
+}
+
 static bool fits(const struct blanch_network *net, int batch) {
     return bl_graph_bytes_at(net->graph, batch) <= blanch_device_info(net->dev)->global_memory;
 }
@@ -75,6 +88,7 @@ int blanch_network_create(struct blanch_network **network, struct blanch_device 
     if ((code = bl_graph_create(&net->graph, device, o->batch, o->inference))) goto fail;
     if ((code = bl_model_build(net->graph, net->model, o))) goto fail;
     code = bl_graph_finish(net->graph, o->seed);
+    if (!code) code = check_variances(net);
     if (code == BLANCH_ELIMIT) code = refuse_batch(net);
     if (code) goto fail;
     net->host = bl_calloc((size_t)o->batch * (size_t)o->channels * (size_t)o->height * (size_t)o->width, sizeof *net->host);
