@@ -70,14 +70,6 @@ static uint8_t picture(int i, int y, int x, int c)
     return (uint8_t)(i * 37 + y * 11 + x * 5 + c * 83 + (x * y) % 7);
 }
 
-static void paint(uint8_t *out, int i, int height, int width, int channels)
-{
-    for (int y = 0; y < height; y++)
-        for (int x = 0; x < width; x++)
-            for (int c = 0; c < channels; c++)
-                *out++ = picture(i, y, x, c);
-}
-
 /* --- checks ----------------------------------------------------------------------------------- */
 
 static struct bl_dataset *opened(const char *format, const char *dir)

@@ -20,6 +20,14 @@ static void write_gzip(const char *path, const void *data, size_t size)
     assert_int_equal(gzclose(file), Z_OK);
 }
 
+static void paint(uint8_t *out, int i, int height, int width, int channels)
+{
+    for (int y = 0; y < height; y++)
+        for (int x = 0; x < width; x++)
+            for (int c = 0; c < channels; c++)
+                *out++ = picture(i, y, x, c);
+}
+
 static void write_png(const char *path, int i, int height, int width)
 {
     uint8_t *pixels = malloc((size_t)height * width * 3);
