@@ -242,8 +242,10 @@ def test_damaged_image():
     check('half.jpg' in r.err and 'whole.jpg' not in r.err, 'the JPEG that was cut in half is not named: ' + r.err[-300:])
     for i in range(12):
         write('pics/class0/%02d.png' % i, b'not an image')
-    refuses(2, ['pics'], 'train', '--model', 'smallcnn', '--norm', 'nd', '--batch', 8, '--steps', 1, '--data', spec, '--out', fresh('o'),
+    out = fresh('o')
+    refuses(2, ['pics'], 'train', '--model', 'smallcnn', '--norm', 'nd', '--batch', 8, '--steps', 1, '--data', spec, '--out', out,
             started=True)
+    check(not os.path.exists(out), 'a run that made no step left its directory')
 
 
 # --- limits --------------------------------------------------------------------------------------

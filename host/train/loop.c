@@ -90,7 +90,19 @@ static int set_up(struct run *run, const struct bl_train_options *given) {
     return bl_run_open_directory(run);
 }
 
+/* Data refused before the first step was made leave no directory behind, as when the folder is read; one that has steps
+ * stays, since its log tells what happened. */
+static void discard_unused(const struct run *run, int code) {
+    if (code != BLANCH_EINPUT || !run->log || run->o.resume || run->position.step) return;
+    char *config = bl_format("%s/config.json", run->o.out);
+    if (config) remove(config);
+    remove(run->log_path);
+    remove(run->o.out); // stays where it holds anything else
+    free(config);
+}
+
 static int tear_down(struct run *run, int code) {
+    discard_unused(run, code);
     if (run->log && fclose(run->log) != 0 && !code) code = bl_fail(BLANCH_EIO, "%s could not be written", run->log_path);
     bl_loader_close(run->loader);
     bl_overhead_close(run->overhead);
