@@ -37,6 +37,7 @@ static int run(int argc, char **argv) {
         {"validate", BL_OPT_INT64, &o.validate, 1, 1e12, "N", "recomputes every N-th step's layers in plain C (slow)"},
         {"diagnose", BL_OPT_FLAG, &o.diagnose, 0, 0, NULL, "ND: logs how well every layer whitens, at every 20th step"},
         {"overhead-budget", BL_OPT_TEXT, &o.overhead_budget, 0, 0, "P%", "ND: refreshes the whitening as often as this overhead over BN allows (none)"},
+        {"tensorboard", BL_OPT_TEXT, &o.tensorboard, 0, 0, "DIR", "writes event files for TensorBoard there"},
         {"quiet", BL_OPT_FLAG, &quiet, 0, 0, NULL, "no progress"},
         {0},
     };

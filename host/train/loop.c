@@ -1,6 +1,5 @@
 /* The training run: setting up, steps, epochs, checkpoints, and how it ends. */
 #include "train/run.h"
-#include "sched/diagnose.h"
 #include "io/files.h"
 #include <inttypes.h>
 #include <math.h>
@@ -73,8 +72,10 @@ static void count_steps(struct run *run) {
 }
 
 static int set_up(struct run *run, const struct bl_train_options *given) {
-    int code = bl_run_check_directory(given);
-    if (code || (code = bl_run_settle(run, given)) || (code = open_data(run)) || (code = open_device(run))) return code;
+    int code = given->tensorboard ? bl_tensorboard_check() : 0;
+    if (code || (code = bl_run_check_directory(given)) || (code = bl_run_settle(run, given)) || (code = open_data(run)) ||
+        (code = open_device(run)))
+        return code;
     count_steps(run);
     struct blanch_network_options network = run->o.network;
     if (run->budget >= 0) network.nd.refresh = BL_REFRESH_SCHEDULED;
@@ -87,7 +88,8 @@ static int set_up(struct run *run, const struct bl_train_options *given) {
     if ((code = bl_ledger_create(&run->ledger, run->net->graph)) || (code = open_loader(run))) return code;
     if (run->budget >= 0 && (code = bl_overhead_open(&run->overhead, run->net, run->budget, run->position.budget)))
         return code;
-    return bl_run_open_directory(run);
+    code = bl_run_open_directory(run);
+    return code || !run->o.tensorboard ? code : bl_tensorboard_open(&run->board, run->o.tensorboard);
 }
 
 /* Data refused before the first step was made leave no directory behind, as when the folder is read; one that has steps
@@ -104,6 +106,8 @@ static void discard_unused(const struct run *run, int code) {
 static int tear_down(struct run *run, int code) {
     discard_unused(run, code);
     if (run->log && fclose(run->log) != 0 && !code) code = bl_fail(BLANCH_EIO, "%s could not be written", run->log_path);
+    int closed = bl_tensorboard_close(run->board);
+    if (!code) code = closed;
     bl_loader_close(run->loader);
     bl_overhead_close(run->overhead);
     bl_ledger_free(run->ledger);
@@ -243,6 +247,7 @@ static int diagnose(struct run *run, const struct bl_batch *batch) {
     cJSON_AddNumberToObject(line, "step", (double)(run->position.step + 1));
     cJSON_AddItemToObject(line, "layers", bl_diagnoses_json(d, count));
     code = bl_json_line(run->log, line, run->log_path);
+    if (!code) code = bl_board_diagnoses(run, d, count);
 done:
     free(d);
     return code;
@@ -259,8 +264,8 @@ static int account(struct run *run, const struct bl_batch *batch, const struct b
     for (cJSON *item; (item = cJSON_DetachItemFromArray(line, 0));) cJSON_AddItemToObject(whole, item->string, item);
     cJSON_Delete(line);
     if (*text) tell(run, BL_TRAIN_WARNING, "%s", text);
-    int logged = bl_json_line(run->log, whole, run->log_path);
-    return code ? code : logged;
+    int shown = bl_board_budget(run, whole), logged = bl_json_line(run->log, whole, run->log_path);
+    return code ? code : logged ? logged : shown;
 }
 
 /* made: steps that this process has done before. A step that is validated is not recorded, and the time is not its own. */
@@ -303,6 +308,7 @@ static int one_step(struct run *run, int64_t made) {
     tell(run, BL_TRAIN_STEP, "epoch %" PRId64 ": loss %.3f, top-1 %.1f %%, %.0f images/s", epoch, p->train.loss,
          per_cent(p->train.top1, p->train.count), run->rate);
     code = log_step(run, epoch, metrics.loss, sgd.lr, rate);
+    if (!code) code = bl_board_step(run, &metrics, sgd.lr, rate);
     if (code || !run->overhead) return code;
     start = bl_now();
     code = account(run, &batch, ledger, wall_ms);
@@ -320,7 +326,7 @@ static int finish_epoch(struct run *run) {
     int code = 0;
     if (bl_dataset_count(run->data, BL_TEST))
         code = bl_network_test(run->net, run->data, BL_TEST, &run->view, &test, &test_s);
-    if (code || (code = log_epoch(run, &test, test_s))) return code;
+    if (code || (code = log_epoch(run, &test, test_s)) || (code = bl_board_epoch(run, &test, test_s))) return code;
     double train1 = per_cent(p->train.top1, p->train.count), test1 = per_cent(test.top1, test.count);
     tell(run, BL_TRAIN_EPOCH, "epoch %" PRId64 ": train loss %.4f, top-1 %.2f %%; test loss %.4f, top-1 %.2f %%, top-5 %.2f %%; %.1f s",
          p->epoch + 1, p->train.loss, train1, test.loss, test1, per_cent(test.top5, test.count), p->train_s + test_s);

@@ -3,6 +3,8 @@
 #define BL_RUN_H
 
 #include "train/overhead.h"
+#include "io/tensorboard.h"
+#include "sched/diagnose.h"
 #include <stdio.h>
 
 struct run {
@@ -20,6 +22,7 @@ struct run {
     struct bl_schedule schedule;
     struct bl_position position;
     int64_t batches, steps;                 // of an epoch; in all
+    struct bl_tensorboard *board;           // NULL: no event files are asked for
     FILE *log;
     char *log_path;
     char spec[256];                         // of the device, where none was given
@@ -34,6 +37,12 @@ int bl_run_settle(struct run *run, const struct bl_train_options *given);
 int bl_run_check_directory(const struct bl_train_options *options);
 /* Makes the directory, writes config.json, opens the log without the lines past position. */
 int bl_run_open_directory(struct run *run);
+
+/* Event files for TensorBoard, where they are asked for. The step's metrics are those of its batch. */
+int bl_board_step(const struct run *run, const struct blanch_metrics *batch, float lr, double images_per_s);
+int bl_board_epoch(const struct run *run, const struct blanch_metrics *test, double test_s);
+int bl_board_diagnoses(const struct run *run, const struct bl_diagnosis *diagnoses, int count);
+int bl_board_budget(const struct run *run, const cJSON *line);  // as in log.jsonl
 
 cJSON *bl_float_json(float value);
 

@@ -87,6 +87,7 @@ struct bl_train_options {
     int64_t validate;                       // the first step of this process and every so many are validated first; 0: none
     bool diagnose;                          // looks at every layer's whitening at the first step and every record_every-th
     const char *overhead_budget;            // of ND over BN: "20%", "none" (NULL: none)
+    const char *tensorboard;                // a folder for TensorBoard's event files; NULL: none are written
     int record_every;                       // steps between recorded ones, for ledger.json (0: 20)
     bl_train_listener *listener;            // NULL: nobody listens
     void *context;
