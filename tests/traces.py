@@ -13,7 +13,7 @@ import sys
 import tempfile
 
 REFERENCE = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'reference')
-QUICK = tuple(name + norm for name in ('pnasneta', 'vgg11', 'resnet18', 'mobilenetv2', 'senet18') for norm in ('-bn', '-nd'))
+QUICK = ('pnasneta-bn', 'pnasneta-nd', 'vgg11-bn', 'resnet18-bn', 'mobilenetv2-bn', 'senet18-bn')
 
 
 def run(*command):
@@ -39,7 +39,7 @@ def networks(names):
 def size_of(network, quick):
     """Images and steps. Two images are the fewest that batch norm can use, and ImageNet's take long."""
     if quick:
-        return ['--batch', '4', '--steps', '2', '--nudged', '1']
+        return ['--batch', '4', '--steps', '2']
     return ['--batch', '2', '--steps', '2'] if 'imagenet' in network else ['--batch', '8', '--steps', '3']
 
 
