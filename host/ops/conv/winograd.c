@@ -1,0 +1,101 @@
+/* The Winograd engines (kernels/conv/winograd.cl): 3x3 kernels of stride 1 on CPUs, with fewer multiplications. */
+#include "ops/conv/engine.h"
+
+enum { CHUNK_BYTES = 320 << 10, MOST_TILES = 96, BUNCH = 2, ITEMS_PER_UNIT = 12 };
+
+struct winograd {
+    int blocks, bunch;          // of 16 results; of a round of products
+    int chunk, items;           // tiles at a time; work-items
+    int depth, results, padded; // channels summed over, channels that come out; depth as a multiple of 8
+    struct bl_tensor *packed;   // [(m + 2)^2][block][depth][16]
+    struct bl_tensor *scratch;
+    struct bl_kernel *pack, *convolve;
+};
+
+static bool suits(const struct bl_conv *conv, enum bl_conv_pass pass) {
+    const struct bl_conv_attrs *a = &conv->attrs;
+    return conv->cpu && pass != BL_CONV_WEIGHTS && a->kernel[0] == 3 && a->kernel[1] == 3 && a->stride[0] == 1 &&
+           a->stride[1] == 1 && a->dilation[0] == 1 && a->dilation[1] == 1 && a->groups == 1;
+}
+
+static int tile_of(const struct bl_conv *conv, enum bl_conv_pass pass) {
+    return conv->engine[pass]->variant;
+}
+
+/* Short chunks where there are few tiles, so that every core has some. */
+static int chunk_of(const struct bl_conv *conv, const struct winograd *d, int64_t tiles, int elements) {
+    int64_t chunk = CHUNK_BYTES / (4 * (int64_t)elements * d->padded) / 6 * 6;
+    chunk = bl_conv_clamp(chunk, 24, MOST_TILES);
+    while (chunk > 12 && bl_conv_div_up(tiles, chunk) < 4 * conv->units) chunk -= 6;
+    return (int)chunk;
+}
+
+static int setup(struct bl_conv *conv, enum bl_conv_pass pass) {
+    struct winograd *d = conv->state[pass] = bl_calloc(1, sizeof *d);
+    if (!d) return BLANCH_ENOMEM;
+    const bool data = pass == BL_CONV_DATA;
+    const int m = tile_of(conv, pass), elements = (m + 2) * (m + 2);
+    d->depth = data ? conv->group_out : conv->group_in, d->results = data ? conv->group_in : conv->group_out;
+    d->padded = (int)bl_conv_div_up(d->depth, 8) * 8;
+    d->blocks = (int)bl_conv_div_up(d->results, 16);
+    d->bunch = d->blocks < BUNCH ? d->blocks : BUNCH;
+    int64_t rows = bl_conv_div_up(data ? conv->h : conv->out_h, m), columns = bl_conv_div_up(data ? conv->w : conv->out_w, m);
+    int64_t tiles = bl_node_batch(conv->node) * rows * columns;
+    d->chunk = chunk_of(conv, d, tiles, elements);
+    d->items = (int)bl_conv_clamp(bl_conv_div_up(tiles, d->chunk), 1, ITEMS_PER_UNIT * conv->units);
+    int64_t slice = elements * ((int64_t)d->chunk * (d->padded + 16 * d->bunch) + 32);
+    d->packed = bl_node_workspace(conv->node, BL_LIFE_KEPT, (int64_t)elements * d->blocks * d->depth * 16);
+    d->scratch = bl_node_workspace(conv->node, data ? BL_LIFE_BACKWARD : BL_LIFE_FORWARD, d->items * slice);
+    return d->packed && d->scratch ? 0 : BLANCH_ENOMEM;
+}
+
+static int prepare(struct bl_conv *conv, enum bl_conv_pass pass) {
+    struct winograd *d = conv->state[pass];
+    const struct bl_define defines[] = {{"M", tile_of(conv, pass)}};
+    int code = bl_kernel_get(conv->node->dev, "conv/winograd", "pack", defines, BL_COUNT(defines), &d->pack);
+    return code ? code
+                : bl_kernel_get(conv->node->dev, "conv/winograd", "convolve", defines, BL_COUNT(defines), &d->convolve);
+}
+
+static int pack(struct bl_conv *conv, enum bl_conv_pass pass, const struct bl_run *run, struct bl_mem *weight) {
+    (void)run;
+    const struct winograd *d = conv->state[pass];
+    const int span = 64;
+    return bl_launch(d->pack, bl_conv_range(conv, bl_conv_div_up(d->depth, span), d->blocks, 1), BL_MEM(weight),
+                     BL_MEM(d->packed->mem), BL_I32(conv->group_in), BL_I32(conv->group_out), BL_I32(conv->interleave),
+                     BL_I32(d->blocks), BL_I32(span), BL_I32(pass == BL_CONV_DATA));
+}
+
+static int forward(struct bl_conv *conv, const struct bl_run *run, const struct bl_tensor *x, struct bl_mem *bias,
+                   const struct bl_tensor *y) {
+    const struct winograd *d = conv->state[BL_CONV_FORWARD];
+    return bl_launch(d->convolve, bl_conv_range(conv, d->items, 1, 1), BL_MEM(x->mem), BL_MEM(d->packed->mem),
+                     BL_MEM(bias ? bias : d->packed->mem), BL_MEM(y->mem), BL_MEM(d->scratch->mem), BL_I32(run->n),
+                     BL_I32(conv->h), BL_I32(conv->w), BL_I32(d->depth), BL_I32(d->padded), BL_I32(conv->out_h),
+                     BL_I32(conv->out_w), BL_I32(d->results), BL_I32(-conv->attrs.padding[0]),
+                     BL_I32(-conv->attrs.padding[1]), BL_I32(d->blocks), BL_I32(d->bunch), BL_I32(d->chunk),
+                     BL_I32(d->items), BL_I32(bias != NULL), BL_I32(0));
+}
+
+static int backward_data(struct bl_conv *conv, const struct bl_run *run, const struct bl_tensor *dy,
+                         const struct bl_tensor *dx, bool accumulate) {
+    const struct winograd *d = conv->state[BL_CONV_DATA];
+    return bl_launch(d->convolve, bl_conv_range(conv, d->items, 1, 1), BL_MEM(dy->mem), BL_MEM(d->packed->mem),
+                     BL_MEM(d->packed->mem), BL_MEM(dx->mem), BL_MEM(d->scratch->mem), BL_I32(run->n),
+                     BL_I32(conv->out_h), BL_I32(conv->out_w), BL_I32(d->depth), BL_I32(d->padded), BL_I32(conv->h),
+                     BL_I32(conv->w), BL_I32(d->results), BL_I32(conv->attrs.padding[0] - 2),
+                     BL_I32(conv->attrs.padding[1] - 2), BL_I32(d->blocks), BL_I32(d->bunch), BL_I32(d->chunk),
+                     BL_I32(d->items), BL_I32(0), BL_I32(accumulate));
+}
+
+static int preference(const struct bl_conv *conv, enum bl_conv_pass pass) {
+    (void)conv, (void)pass;
+    return 0;
+}
+
+#define ENGINE(title, m)                                                                                          \
+    {                                                                                                             \
+        .name = title, .variant = m, .suits = suits, .preference = preference, .setup = setup,                    \
+        .prepare = prepare, .pack = pack, .forward = forward, .backward_data = backward_data,                     \
+    }
+const struct bl_conv_engine bl_conv_winograd = ENGINE("winograd", 2), bl_conv_winograd4 = ENGINE("winograd4", 4);
