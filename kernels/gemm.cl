@@ -1,7 +1,7 @@
 /* C = alpha op(A) op(B) + beta D, row-major, a batch in the third dimension. D has C's layout and may be C.
  *
  * A work-item computes a block of up to `rows` rows by `strips` strips of 16 columns of one matrix of the batch, by
- * even chunks of at most KC along k: a strip of B is packed into private memory, a transposed A into panels of TM
+ * even chunks of at most KC along k: B is packed into private memory in strips, A (under PACK_A) in panels of TM
  * rows; then register tiles of TM rows by 16 columns are summed along the chunk and added to C. The accumulators are
  * named variables: as an array they would leave the registers. Written for work-groups of one item.
  *
@@ -11,8 +11,9 @@
  *
  *  TM         rows of the register tile: 4, 6, 8 or 12 (6: with 16 columns it fills 16 registers of 8 floats)
  *  KC         longest chunk of k (256)
- *  MB         most rows of a block where TRANS_A is set: the size of the packed panels (144)
+ *  MB         most rows and columns of a block: the size of panels and strips (144)
  *  TRANS_A    1: A is stored k by m, lda between its rows
+ *  PACK_A     1: A is packed even if it is not transposed: rows that lie a power of two apart share cache lines (TRANS_A)
  *  TRANS_B    1: B is stored n by k
  *  SYMMETRIC  1: see above (0)
  */
@@ -30,6 +31,12 @@
 #endif
 #ifndef SYMMETRIC
 #define SYMMETRIC 0
+#endif
+#ifndef PACK_A
+#define PACK_A TRANS_A
+#endif
+#if TRANS_A && !PACK_A
+#error "gemm.cl: a transposed A is packed"
 #endif
 
 #ifdef FP_FAST_FMAF
@@ -51,25 +58,28 @@
 #endif
 
 #define PANELS ((MB + TM - 1) / TM)
+#define STRIP (KC + 1)
 #define PANEL (KC * TM + 16)    // not a multiple of 4096 bytes, so that panels do not fall on the same cache lines
 
 /* Rows k0..k0+kn of op(B), columns col..col+15 (zeros from n on), to packed[kn]. */
-void pack_b(global const float *b, long ldb, int col, int n, int k0, int kn, float16 *packed)
+void pack_strip(global const float *b, long ldb, int col, int n, int k0, int kn, float16 *packed)
 {
     const int width = min(16, n - col);
-    if (width == 16) {
+    float *to = (float *)packed;
 #if TRANS_B
-        global const float *from = b + (size_t)col * ldb + k0;
-        for (int i = 0; i < kn; i++, from++)
-            packed[i] = (float16)(from[0], from[ldb], from[2 * ldb], from[3 * ldb], from[4 * ldb], from[5 * ldb],
-                                  from[6 * ldb], from[7 * ldb], from[8 * ldb], from[9 * ldb], from[10 * ldb],
-                                  from[11 * ldb], from[12 * ldb], from[13 * ldb], from[14 * ldb], from[15 * ldb]);
-#else
-        for (int i = 0; i < kn; i++) packed[i] = vload16(0, b + (size_t)(k0 + i) * ldb + col);
-#endif
+    if (width == 16) {
+        int i = 0;
+        for (; i + 16 <= kn; i += 16)       // a cache line of each row at a time: rows may lie a power of two apart
+            for (int j = 0; j < 16; j++) {
+                float line[16];
+                vstore16(vload16(0, b + (size_t)(col + j) * ldb + k0 + i), 0, line);
+                for (int l = 0; l < 16; l++) to[(i + l) * 16 + j] = line[l];
+            }
+        for (; i < kn; i++)
+            for (int j = 0; j < 16; j++) to[i * 16 + j] = b[(size_t)(col + j) * ldb + k0 + i];
         return;
     }
-    float *to = (float *)packed;
+#endif
     for (int i = 0; i < kn; i++) {
         for (int j = 0; j < 16; j++) {
 #if TRANS_B
@@ -79,6 +89,20 @@ void pack_b(global const float *b, long ldb, int col, int n, int k0, int kn, flo
 #endif
         }
     }
+}
+
+/* Columns col0..col1 to strips STRIP apart: row by row, so that what is read lies together. */
+void pack_b(global const float *b, long ldb, int col0, int col1, int n, int k0, int kn, float16 *packed)
+{
+#if TRANS_B
+    const int whole = 0;
+#else
+    const int whole = (col1 - col0) / 16;
+    global const float *from = b + (size_t)k0 * ldb + col0;
+    for (int i = 0; i < kn; i++, from += ldb)
+        for (int s = 0; s < whole; s++) packed[s * STRIP + i] = vload16(s, from);
+#endif
+    for (int s = whole; col0 + 16 * s < col1; s++) pack_strip(b, ldb, col0 + 16 * s, n, k0, kn, packed + s * STRIP);
 }
 
 #if TRANS_A
@@ -94,6 +118,19 @@ void pack_a(global const float *a, long lda, int row0, int row1, int k0, int kn,
         }
         if (rest > 0)
             for (int r = 0; r < TM; r++) packed[whole * PANEL + r] = r < rest ? from[whole * TM + r] : 0.0f;
+    }
+}
+#elif PACK_A
+/* The same from rows of A; what lies below the last row repeats it. */
+void pack_a(global const float *a, long lda, int row0, int row1, int k0, int kn, float *packed)
+{
+    for (int row = row0; row < row1; row += TM, packed += PANEL) {
+#define POINT_A(r) global const float *a##r = a + (size_t)min(row + r, row1 - 1) * lda + k0;
+        EACH_ROW(POINT_A)
+        for (int i = 0; i < kn; i++) {
+#define COPY_A(r) packed[i * TM + r] = a##r[i];
+            EACH_ROW(COPY_A)
+        }
     }
 }
 #endif
@@ -147,18 +184,19 @@ kernel void gemm(global const float *restrict a, global const float *restrict b,
     const int col0 = block_col * strips * 16, col1 = min(col0 + strips * 16, n);
     if (row0 >= m || col0 >= n) return;
 
-    float16 packed_b[KC];
-#if TRANS_A
+    float16 packed_b[(MB + 15) / 16 * STRIP];
+#if PACK_A
     float packed_a[PANELS * PANEL];
 #endif
     const int chunks = (k + KC - 1) / KC, chunk = (k + chunks - 1) / chunks;
     for (int k0 = 0; k0 < k; k0 += chunk) {
         const int kn = min(chunk, k - k0);
-#if TRANS_A
+#if PACK_A
         pack_a(a, lda, row0, row1, k0, kn, packed_a);
 #endif
+        pack_b(b, ldb, col0, col1, n, k0, kn, packed_b);
         for (int col = col0; col < col1; col += 16) {
-            pack_b(b, ldb, col, n, k0, kn, packed_b);
+            const float16 *strip = packed_b + (col - col0) / 16 * STRIP;
 #if SYMMETRIC
             const int end = min(row1, col + 16);
 #else
@@ -167,7 +205,7 @@ kernel void gemm(global const float *restrict a, global const float *restrict b,
             for (int row = row0; row < end; row += TM) {
 #define CLEAR(r) float16 sum##r = (float16)(0.0f);
                 EACH_ROW(CLEAR)
-#if TRANS_A
+#if PACK_A
                 const float *panel = packed_a + (row - row0) / TM * PANEL;
 #define MULTIPLY(r) sum##r = FMA((float16)(panel[i * TM + r]), line, sum##r);
 #else
@@ -176,7 +214,7 @@ kernel void gemm(global const float *restrict a, global const float *restrict b,
 #define MULTIPLY(r) sum##r = FMA((float16)(a##r[i]), line, sum##r);
 #endif
                 for (int i = 0; i < kn; i++) {
-                    const float16 line = packed_b[i];
+                    const float16 line = strip[i];
                     EACH_ROW(MULTIPLY)
                 }
                 const int width = min(16, n - col);

@@ -75,14 +75,16 @@ static int launch_slab(struct blanch_device *dev, struct bl_kernel *kernel, cons
                      BL_F32(g->alpha), BL_F32(first ? g->beta : 1), BL_I32(to == g->k));
 }
 
-static int gemm_own(struct blanch_device *dev, const struct bl_gemm *g) {
+static int gemm_own(struct blanch_device *dev, const struct bl_gemm *g, enum bl_gemm_route route) {
     const struct blanch_device_info *info = blanch_device_info(dev);
     int tile = info->float_width >= 16 ? 12 : 6;
+    bool pack = g->trans_a || route == BL_GEMM_PACKED;
     const struct bl_define defines[] = {{"TRANS_A", g->trans_a},
                                         {"TRANS_B", g->trans_b},
                                         {"SYMMETRIC", g->symmetric},
                                         {"TM", tile},
-                                        {"KC", g->trans_a ? CHUNK_PACKED : CHUNK},
+                                        {"KC", pack ? CHUNK_PACKED : CHUNK},
+                                        {"PACK_A", pack},
                                         {"MB", BLOCK}};
     struct bl_kernel *kernel;
     int code = bl_kernel_get(dev, "gemm", "gemm", defines, BL_COUNT(defines), &kernel);
@@ -96,12 +98,32 @@ static int gemm_own(struct blanch_device *dev, const struct bl_gemm *g) {
     return code;
 }
 
+const char *const bl_gemm_route_names[BL_GEMM_ROUTES] = {"rule", "own", "packed", "clblast"};
+
+static struct {
+    bl_gemm_chooser *function;
+    void *context;
+} chooser;
+
+void bl_gemm_set_chooser(bl_gemm_chooser *function, void *context) {
+    chooser.function = function, chooser.context = context;
+}
+
+static enum bl_gemm_route route_of(struct blanch_device *dev, const struct bl_gemm *gemm) {
+    const char *forced = getenv("BLANCH_GEMM"); // a route's name, so that tests reach each everywhere
+    enum bl_gemm_route route = BL_GEMM_RULE;
+    for (int i = 0; forced && i < BL_GEMM_ROUTES; i++)
+        if (!strcmp(forced, bl_gemm_route_names[i])) route = (enum bl_gemm_route)i;
+    if (route == BL_GEMM_RULE && chooser.function) route = chooser.function(chooser.context, dev, gemm);
+    bool by_clblast = route == BL_GEMM_RULE && blanch_device_info(dev)->kind != BLANCH_CPU;
+    return by_clblast ? BL_GEMM_CLBLAST : route;
+}
+
 int bl_gemm(struct blanch_device *dev, const struct bl_gemm *gemm) {
     if (gemm->m < 1 || gemm->n < 1 || gemm->k < 1 || gemm->m > INT_MAX || gemm->n > INT_MAX || gemm->k > INT_MAX)
         return bl_fail(BLANCH_ELIMIT, "a matrix product of %lld x %lld x %lld is out of range", (long long)gemm->m,
                        (long long)gemm->n, (long long)gemm->k);
     if (gemm->symmetric && gemm->m != gemm->n) return bl_fail(BLANCH_EUSAGE, "a symmetric product is not square");
-    const char *route = getenv("BLANCH_GEMM"); // "own" or "clblast", so that tests reach both everywhere
-    bool own = route ? strcmp(route, "own") == 0 : blanch_device_info(dev)->kind == BLANCH_CPU;
-    return own ? gemm_own(dev, gemm) : bl_clblast_gemm(dev, gemm);
+    enum bl_gemm_route route = route_of(dev, gemm);
+    return route == BL_GEMM_CLBLAST ? bl_clblast_gemm(dev, gemm) : gemm_own(dev, gemm, route);
 }
