@@ -158,8 +158,38 @@ def test_divergence_is_kept():
     assert 'diverged' in out and 'not finite at step 7' in out, out
 
 
+def poison(path):
+    """Every float32 of a safetensors file becomes NaN."""
+    with open(path, 'r+b') as f:
+        size = int.from_bytes(f.read(8), 'little')
+        header = json.loads(f.read(size))
+        for name, tensor in header.items():
+            if name != '__metadata__' and tensor['dtype'] == 'F32':
+                begin, end = tensor['data_offsets']
+                f.seek(8 + size + begin)
+                f.write(b'\xff' * (end - begin))
+
+
+def test_the_rest_go_on_after_a_divergence():
+    cell = os.path.join(OUT, 'cifar10-resnet18d-bn-1-s3-a1')
+    shutil.copytree(CELL, cell)
+    with open(cell + '/config.json') as f:
+        config = dict(json.load(f), steps=3)
+    with open(cell + '/config.json', 'w') as f:
+        json.dump(config, f)
+    poison(cell + '/last.safetensors')
+    command = [*DATA, '--networks', 'resnet18d', '--norms', 'bn', '--steps', '3', '--attempts', '2']
+    out, err = study(*command, status=1)
+    with open(cell + '/diverged.json') as f:
+        assert 'not finite at step 3' in json.load(f)['message']
+    assert len(lines(cell[:-1] + '2', 'epoch')) == 1, 'the next cell was not run'
+    assert '1 diverged' in out and 'cell 2 of 2' in err, (out, err)
+    assert '2 of 2 cells are finished already' in study(*command)[1]
+
+
 TESTS = [test_runs_and_resumes_nothing_finished, test_goes_on_after_an_interruption, test_starts_again_without_a_checkpoint,
-         test_refusals, test_one_at_a_time, test_table, test_published_values, test_divergence_is_kept]
+         test_refusals, test_one_at_a_time, test_table, test_published_values, test_divergence_is_kept,
+         test_the_rest_go_on_after_a_divergence]
 failed = 0
 print('1..%d' % len(TESTS))
 for number, test in enumerate(TESTS, 1):
