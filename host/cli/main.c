@@ -19,6 +19,7 @@ static const struct bl_command *const commands[] = {
     &bl_command_bench,
     &bl_command_study,
     &bl_command_check,
+    &bl_command_report,
     NULL,
 };
 

@@ -108,3 +108,45 @@ const char *bl_percent(double percent) {
     snprintf(out, 40, "%s%.*f\u00a0%%", sign, size < 9.95 ? 1 : 0, size);
     return out;
 }
+
+/* --- heads of columns in cells -------------------------------------------------------------------- */
+
+enum { MAX_COLUMNS = 48, MAX_HEAD = 64 };
+
+/* The text of the cell that starts at `from`, without its tags. */
+static const char *cell_text(const char *from, char *text) {
+    size_t used = 0;
+    bool tag = true;                        // within the cell's own
+    const char *at = from;
+    for (; *at && strncmp(at, "</th>", 5); at++) {
+        if (*at == '<') tag = true;
+        else if (*at == '>') tag = false;
+        else if (!tag && used < MAX_HEAD - 1) text[used++] = *at;
+    }
+    while (used && (text[used - 1] & 0xc0) == 0x80 && used == MAX_HEAD - 1) used--;      // no half of a character
+    text[used] = 0;
+    return at;
+}
+
+void bl_html_label_cells(struct bl_html *html) {
+    struct bl_html out = {0};
+    char head[MAX_COLUMNS][MAX_HEAD];
+    int heads = 0, column = 0;
+    const char *at = html->data, *copied = at;
+    if (html->error) return;
+    for (; *at; at++) {
+        if (*at != '<') continue;
+        if (!strncmp(at, "<table", 6)) heads = 0;
+        else if (!strncmp(at, "<tr", 3)) column = 0;
+        else if (!strncmp(at, "<th>", 4) && heads < MAX_COLUMNS) at = cell_text(at, head[heads++]);
+        else if (!strncmp(at, "<td", 3) && column < MAX_COLUMNS) {
+            append(&out, copied, (size_t)(at + 3 - copied));
+            copied = at + 3;
+            if (column < heads) bl_html(&out, " data-h=\"%s\"", head[column]);
+            column++;
+        }
+    }
+    append(&out, copied, (size_t)(at - copied));
+    free(html->data);
+    *html = out;
+}

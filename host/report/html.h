@@ -43,7 +43,17 @@ void bl_html_chart(struct bl_html *html, const struct bl_chart *chart);
 /* The sections about one device of a comparison. */
 void bl_html_pair(struct bl_html *html, const cJSON *document, const cJSON *pair, bool many);
 void bl_html_curves(struct bl_html *html, const cJSON *document, const char *device);
-const cJSON *bl_compare_run(const cJSON *document, const char *device, const char *norm);   // NULL: none
+/* setting NULL: any. NULL: none. */
+const cJSON *bl_compare_run(const cJSON *document, const char *device, const char *norm, const char *setting);
+void bl_run_label(const cJSON *run, char *label, size_t size);          // "ND, --refresh 5"
+/* A row of every run, and which device is fastest. */
+void bl_html_overview(struct bl_html *html, const cJSON *const *documents, int count);
+/* What a step consists of: phases and layers, their work, fractions of the limits; bars where wanted. */
+void bl_html_run(struct bl_html *html, const cJSON *run, bool bars);
+/* All curves of several documents in one picture. */
+void bl_html_joint_curves(struct bl_html *html, const cJSON *const *documents, int count);
+/* Every cell learns its column's head, which a narrow page shows beside it. */
+void bl_html_label_cells(struct bl_html *html);
 const cJSON *bl_last_epoch(const cJSON *run);
 
 #endif

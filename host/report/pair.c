@@ -270,19 +270,25 @@ static void put_cards(struct bl_html *html, const cJSON *document, const cJSON *
 
 void bl_html_pair(struct bl_html *html, const cJSON *document, const cJSON *pair, bool many) {
     const char *device = bl_json_text(pair, "device");
-    const cJSON *bn = bl_compare_run(document, device, "bn"), *nd = bl_compare_run(document, device, "nd");
+    const cJSON *bn = bl_compare_run(document, device, "bn", NULL);
+    const char *setting = bl_json_text(pair, "setting");
+    const cJSON *nd = bl_compare_run(document, device, "nd", setting);
     struct rows rows;
     if ((html->error = html->error ? html->error : read_rows(pair, &rows))) return;
     if (many) {
         bl_html(html, "<h2>");
         bl_html_text(html, device);
+        if (*setting) bl_html(html, ", ND ");
+        bl_html_text(html, setting);
         bl_html(html, "</h2>\n");
     }
     put_cards(html, document, pair, bn, nd);
     put_where(html, &rows, bl_json_get(pair, "nd_step_ms") - bl_json_get(pair, "bn_step_ms"));
-    bl_html_curves(html, document, device);
+    if (!*setting) bl_html_curves(html, document, device);
     put_bars(html, &rows);
     put_layer_table(html, &rows);
     put_phase_table(html, &rows);
+    if (!*setting) bl_html_run(html, bn, false);
+    bl_html_run(html, nd, false);
     free(rows.row);
 }
