@@ -144,7 +144,7 @@ static void put_epochs(struct bl_html *html, const struct named *runs, int count
     bl_html(html, "</tbody></table></div>\n");
 }
 
-static void put_learning(struct bl_html *html, const struct named *runs, int count) {
+static void put_learning(struct bl_html *html, const struct named *runs, int count, bool table) {
     bool any = false;
     for (int i = 0; i < count; i++) any |= cJSON_GetArraySize(cJSON_GetObjectItemCaseSensitive(runs[i].run, "curve")) > 1;
     if (!any) return;
@@ -154,12 +154,20 @@ static void put_learning(struct bl_html *html, const struct named *runs, int cou
     put_accuracy(html, runs, count, false);
     put_accuracy(html, runs, count, true);
     bl_html(html, "</div>\n");
-    put_epochs(html, runs, count);
+    if (table) put_epochs(html, runs, count);
 }
 
 void bl_html_curves(struct bl_html *html, const cJSON *document, const char *device) {
     struct named runs[MAX_RUNS];
-    put_learning(html, runs, runs_of(document, device, runs));
+    put_learning(html, runs, runs_of(document, device, runs), true);
+}
+
+static void name_joint(struct named *runs, int *used, const cJSON *run, const cJSON *document) {
+    char prefix[200];
+    bool several = cJSON_GetArraySize(cJSON_GetObjectItemCaseSensitive(document, "devices")) > 1;
+    snprintf(prefix, sizeof prefix, "%.60s%s%.40s", bl_json_text(document, "source"), several ? ", " : "",
+             several ? bl_json_text(run, "device") : "");
+    name_run(runs, used, run, prefix);
 }
 
 void bl_html_joint_curves(struct bl_html *html, const cJSON *const *documents, int count) {
@@ -169,6 +177,6 @@ void bl_html_joint_curves(struct bl_html *html, const cJSON *const *documents, i
     for (int d = 0; d < count; d++)
         cJSON_ArrayForEach(run, cJSON_GetObjectItemCaseSensitive(documents[d], "runs"))
             if (cJSON_GetArraySize(cJSON_GetObjectItemCaseSensitive(run, "curve")) > 1)
-                name_run(runs, &used, run, bl_json_text(documents[d], "source"));
-    put_learning(html, runs, used);
+                name_joint(runs, &used, run, documents[d]);
+    put_learning(html, runs, used, false);
 }
