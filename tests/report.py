@@ -1,0 +1,276 @@
+#!/usr/bin/env python3
+"""compare over devices and settings, the ledger, traces and pages: tests/report.py BLANCH [TEST...]. Prints TAP. No time is
+asserted, only that what is written agrees with itself."""
+import csv
+import html
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+
+BLANCH = os.path.abspath(sys.argv[1])
+HOME = tempfile.mkdtemp(prefix='blanch-report-')
+SMALL = ['--model', 'smallcnn', '--data', 'synthetic:1x28x28:10', '--batch', '32']
+OCLGRIND = next((p for p in ('/usr/lib/oclgrind/liboclgrind-rt-icd.so', '/usr/lib/x86_64-linux-gnu/oclgrind/liboclgrind-rt-icd.so')
+                 if os.path.exists(p)), None)
+CHROMIUM = shutil.which('chromium') or shutil.which('chromium-browser') or shutil.which('google-chrome')
+
+
+class Skip(Exception):
+    pass
+
+
+def check(condition, text):
+    if not condition:
+        raise AssertionError(text)
+
+
+def path(name):
+    return os.path.join(HOME, name)
+
+
+def blanch(*args, status=0, env=None):
+    done = subprocess.run([BLANCH, *args], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=600, cwd=HOME,
+                          env=dict(os.environ, **(env or {})))
+    check(done.returncode == status, '%s: exit status %d, not %d: %s' % (' '.join(args), done.returncode, status, done.stderr[-300:]))
+    return done
+
+
+def load(name):
+    with open(path(name)) as f:
+        return json.load(f)
+
+
+def made(name, *args):
+    if not os.path.exists(path(name)):
+        blanch(*args)
+    return path(name)
+
+
+def comparison():
+    return made('compare', 'compare', *SMALL, '--devices', 'cpu,0:0/1', '--settings', '--refresh 3; small: --block 16',
+                '--steps', '12', '--out', path('compare'))
+
+
+def training():
+    return made('run', 'train', *SMALL, '--norm', 'nd', '--steps', '20', '--out', path('run'))
+
+
+def bench(norm):
+    name = path('bench-%s.json' % norm)
+    if not os.path.exists(name):
+        done = blanch('bench', '--model', 'smallcnn', '--norm', norm, '--batch', '32', '--steps', '2', '--json')
+        with open(name, 'w') as f:
+            f.write(done.stdout)
+    return name
+
+
+def page():
+    name = path('page.html')
+    if not os.path.exists(name):
+        blanch('report', comparison(), training(), bench('bn'), bench('nd'), '--out', name, '--csv', path('page.csv'))
+    return name
+
+
+def documents():
+    return json.loads(blanch('report', comparison(), training(), bench('bn'), bench('nd'), '--json').stdout)
+
+
+def near(a, b, share=1e-3):
+    return abs(a - b) <= share * max(abs(a), abs(b))
+
+
+def check_layers(layers, limits):
+    for layer in layers:
+        for phase, work in layer['work'].items():
+            check(work['launches'] > 0 and work['bytes'] > 0, '%s, %s: no commands or bytes' % (layer['name'], phase))
+            check(work['host_ms'] >= 0 and work['device_ms'] >= 0, 'a negative time')
+            check(('arithmetic' in work) == bool(limits), 'fractions without limits, or limits without fractions')
+    rows = {l['name']: l for l in layers}
+    return rows
+
+
+# --- tests ---------------------------------------------------------------------------------------
+
+def test_compare_devices_and_settings():
+    document = load(os.path.join(comparison(), 'compare.json'))
+    runs = [(r['device'], r['norm'], r['setting']) for r in document['runs']]
+    check(len(set(runs)) == len(runs) == 8, 'two devices with bn, nd and two settings are 8 runs: %s' % runs)
+    check({r[2] for r in runs} == {'', '--refresh 3', 'small'}, 'settings: %s' % runs)
+    units = {d['name']: d['compute_units'] for d in document['devices']}
+    check(sorted(units.values())[0] == 1 and len(units) == 2, 'the devices are two, one of one core: %s' % units)
+    check(len(document['pairs']) == 6, 'a pair for each nd: %d' % len(document['pairs']))
+    blocks = {r['setting']: r['settings']['block'] for r in document['runs'] if r['norm'] == 'nd'}
+    check(blocks['small'] <= 16 < blocks[''], 'the settings reached the networks: %s' % blocks)
+    for pair in document['pairs']:
+        check(near(pair['overhead_pct'], 100 * (pair['nd_step_ms'] / pair['bn_step_ms'] - 1), 0.02), 'overhead')
+    refreshed = [sum(l['work'].get('inverse_sqrt', {}).get('launches', 0) for l in r['layers'])
+                 for r in document['runs'] if r['norm'] == 'nd']
+    check(min(refreshed) > 0, 'every nd run shows its inverse roots: %s' % refreshed)
+
+
+def test_compare_refuses_settings():
+    for settings, word in (('refresh 3', 'no option'), ('--refresh x', 'refresh'), ('a b --block 4', 'NAME: OPTIONS'),
+                           ('--block 4; --block 4', 'twice')):
+        done = blanch('compare', *SMALL, '--settings', settings, '--out', path('never'), status=2)
+        check(word in done.stderr and done.stderr.count('\n') == 1, done.stderr)
+    done = blanch('compare', *SMALL, '--norms', 'bn', '--settings', '--block 4', '--out', path('never'), status=2)
+    check('no nd' in done.stderr, done.stderr)
+    done = blanch('compare', *SMALL, '--target-top1', '50', '--out', path('never'), status=2)
+    check('--epochs' in done.stderr, done.stderr)
+    check(not os.path.exists(path('never')), 'a refused comparison leaves a folder')
+
+
+def test_time_to_accuracy():
+    blanch('compare', '--model', 'smallcnn', '--data', 'synthetic:1x28x28:10', '--batch', '128', '--epochs', '1', '--target-top1', '1',
+           '--out', path('target'))
+    for run in load('target/compare.json')['runs']:
+        epochs = run['epochs']
+        reached = [e for e in range(len(epochs)) if epochs[e]['test_top1'] >= 1]
+        seconds = sum(e['train_s'] for e in epochs[:reached[0] + 1]) if reached else None
+        check(run.get('target_s') is None if seconds is None else near(run['target_s'], seconds), 'time to the target')
+
+
+def test_ledger():
+    ledger = load(os.path.join(training(), 'ledger.json'))
+    check(abs(ledger['covered'] - 1) < 0.02, 'phases add up to the wall time: %s' % ledger['covered'])
+    check(ledger['limits']['operations_per_s'] > 0 and ledger['limits']['bytes_per_s'] > 0, 'limits')
+    rows = check_layers(ledger['layers'], ledger['limits'])
+    for key in ('launches', 'bytes', 'operations'):
+        total = sum(l['work_all'][key] for l in ledger['layers'] if 'work_all' in l)
+        check(near(total, ledger['work_all'][key]), '%s of the rows add up to the step: %g, %g' % (key, total, ledger['work_all'][key]))
+    conv = rows['conv2']['work']
+    check(near(conv['forward']['operations'], conv['backward_data']['operations']), 'forward and data gradient')
+    check(near(conv['forward']['operations'], conv['backward_weights']['operations']), 'forward and weight gradient')
+    described = json.loads(blanch('models', 'smallcnn', '--norm', 'nd', '--json').stdout)
+    multiply_adds = next(l['multiply_adds'] for l in described['layers'] if l['name'] == 'conv2')
+    check(near(conv['forward']['operations'], 2 * 32 * multiply_adds), 'a convolution of 32 images is 2 operations a multiply-add')
+
+
+def test_trace():
+    trace = load(os.path.join(training(), 'trace.json'))
+    events = trace['traceEvents']
+    names = {e['tid']: e['args']['name'] for e in events if e['ph'] == 'M' and e['name'] == 'thread_name'}
+    check(len(names) == 2 and 'host' in names.values(), 'a track for the queue and one for the host: %s' % names)
+    check({e['ph'] for e in events} == {'M', 'X'}, 'metadata and complete events alone')
+    spans = [e for e in events if e['ph'] == 'X']
+    for e in spans:
+        check(isinstance(e['ts'], (int, float)) and e['dur'] > 0 and e['tid'] in names and e['pid'] == 1, 'event %s' % e)
+    kernels = [e for e in spans if e['cat'] == 'kernel']
+    check(len(kernels) > 50, 'kernels: %d' % len(kernels))
+    check(all(e['args']['bytes'] >= 0 for e in kernels), 'kernels tell their bytes')
+    layers = {e['name'] for e in spans if e['cat'] == 'layer'}
+    check({'conv1', 'fc'} <= layers, 'layers: %s' % layers)
+
+
+def test_report_numbers():
+    rows = re.findall(r'<tr><td.*?</tr>', re.search(r'id="overview".*?</table>', open(page()).read(), re.S).group(0), re.S)
+    runs = [(d, r) for d in documents() for r in d['runs']]
+    check(len(rows) == len(runs), '%d rows for %d runs' % (len(rows), len(runs)))
+    for row, (document, run) in zip(rows, runs):
+        cells = re.findall(r'<td([^>]*)>(.*?)</td>', row, re.S)
+        check(html.unescape(cells[1][1]) == run['device'], 'device')
+        value = float(re.search(r'data-v="([^"]*)"', cells[3][0]).group(1))
+        check(near(value, run['step_ms']), 'step %s, %s' % (value, run['step_ms']))
+        check(near(float(re.search(r'data-v="([^"]*)"', cells[6][0]).group(1)), 100 * run['work_all']['arithmetic'] / 100), 'arithmetic')
+
+
+def test_csv():
+    page()
+    rows = list(csv.DictReader(open(path('page.csv'))))
+    steps = [float(r['ms']) for r in rows if r['layer'] == '(run)']
+    runs = [r for d in documents() for r in d['runs']]
+    check(len(steps) == len(runs) and all(near(a, r['step_ms']) for a, r in zip(steps, runs)), 'step times')
+    phases = sum(len(l['phases']) for r in runs for l in r['layers'])
+    check(len(rows) == phases + len(runs), '%d rows, %d phases' % (len(rows), phases))
+
+
+def test_report_refuses():
+    with open(path('cut.json'), 'w') as f:
+        f.write('{"model": "a", ')
+    with open(path('list.json'), 'w') as f:
+        f.write('[1, 2]')
+    with open(path('odd.json'), 'w') as f:
+        f.write('{"runs": [{"norm": 3}], "devices": []}')
+    os.makedirs(path('empty'), exist_ok=True)
+    os.makedirs(path('half'), exist_ok=True)
+    with open(path('half/config.json'), 'w') as f:
+        f.write('{"model": "smallcnn"}')
+    for name in ('cut.json', 'list.json', 'odd.json', 'empty', 'half', 'absent'):
+        done = blanch('report', path(name), '--out', path('refused.html'), status=2)
+        check(name in done.stderr and done.stderr.count('\n') == 1, done.stderr)
+    check(not os.path.exists(path('refused.html')), 'a page was written')
+
+
+def chromium(*args):
+    if not CHROMIUM:
+        raise Skip('chromium is not installed')
+    return subprocess.run([CHROMIUM, '--headless', '--no-sandbox', '--disable-gpu', '--enable-logging=stderr', '--v=0', *args],
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=120, env=dict(os.environ, HOME=HOME))
+
+
+def test_page_in_a_browser():
+    """No console message; sorting works; nothing is wider than a phone."""
+    probe = ('<script>addEventListener("load",function(){var t=document.getElementById("overview"),b=t.querySelectorAll("th button")[3];'
+             'b.click();var v=Array.from(t.tBodies[0].rows).map(function(r){return +r.cells[3].dataset.v});'
+             'document.body.dataset.sorted=v.every(function(x,i){return !i||v[i-1]>=x});'
+             'document.body.dataset.rows=v.length})</script>')
+    with open(path('probe.html'), 'w') as f:
+        f.write(open(page()).read().replace('</body>', probe + '</body>'))
+    done = chromium('--dump-dom', 'file://' + path('probe.html'))
+    check('CONSOLE' not in done.stderr, [l for l in done.stderr.splitlines() if 'CONSOLE' in l][:2])
+    check('data-sorted="true"' in done.stdout, 'the table is not sorted')
+    check('data-rows="%d"' % sum(len(d['runs']) for d in documents()) in done.stdout, 'rows in the DOM')
+    with open(path('phone.html'), 'w') as f:
+        f.write('<body><iframe style="width:390px;height:800px;border:0" srcdoc="%s"></iframe><script>addEventListener("load",function(){'
+                'var d=document.querySelector("iframe").contentDocument.documentElement;document.body.dataset.width=d.scrollWidth;'
+                'document.body.dataset.wide=Array.from(d.querySelectorAll(".scroll")).filter(function(s){return s.scrollWidth>s.clientWidth+1}).length})</script></body>'
+                % html.escape(open(page()).read()))
+    done = chromium('--dump-dom', 'file://' + path('phone.html'))
+    width = re.search(r'data-width="(\d+)"', done.stdout)
+    check(width and int(width.group(1)) <= 390, 'the page is %s wide on a phone of 390' % (width and width.group(1)))
+    check('data-wide="0"' in done.stdout, 'tables wider than the phone: %s' % re.findall(r'data-wide="\d+"', done.stdout))
+
+
+def test_second_implementation():
+    """PoCL beside oclgrind's simulated device, on a network of two dozen pixels."""
+    if not OCLGRIND or not os.path.exists('/etc/OpenCL/vendors/pocl.icd'):
+        raise Skip('oclgrind and PoCL are not both installed')
+    os.makedirs(path('vendors'), exist_ok=True)
+    shutil.copy('/etc/OpenCL/vendors/pocl.icd', path('vendors/pocl.icd'))
+    with open(path('vendors/oclgrind.icd'), 'w') as f:
+        f.write(OCLGRIND + '\n')
+    env = {'OCL_ICD_VENDORS': path('vendors')}
+    names = [d['name'] for d in json.loads(blanch('devices', '--json', env=env).stdout)]
+    if not any('Oclgrind' in n for n in names):
+        raise Skip('the OpenCL loader does not take a second implementation: %s' % names)
+    blanch(*OCLGRIND_COMPARE, '--out', path('two'), env=env)
+    check(len({r['device'] for r in load('two/compare.json')['runs']}) == 2, 'two devices')
+
+
+OCLGRIND_COMPARE = ['compare', '--model', 'smallcnn', '--data', 'synthetic:1x8x8:10', '--batch', '1', '--devices', 'pthread,Oclgrind',
+                    '--steps', '4', '--norms', 'bn']
+
+
+def main():
+    tests = [(n[5:], f) for n, f in globals().items() if n.startswith('test_') and (not sys.argv[2:] or n[5:] in sys.argv[2:])]
+    print('1..%d' % len(tests))
+    failed = 0
+    for number, (name, test) in enumerate(tests, 1):
+        try:
+            test()
+            print('ok %d - %s' % (number, name))
+        except Skip as reason:
+            print('ok %d - %s # SKIP %s' % (number, name, reason))
+        except Exception as error:
+            failed += 1
+            print('not ok %d - %s\n# %s: %s' % (number, name, type(error).__name__, str(error).replace('\n', ' ')[:500]))
+        sys.stdout.flush()
+    shutil.rmtree(HOME, ignore_errors=True)
+    return failed > 0
+
+
+sys.exit(main())
