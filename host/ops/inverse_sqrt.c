@@ -88,8 +88,14 @@ struct bl_range bl_over_matrices(const struct bl_node *node, int64_t matrices) {
     BL_I32((root)->matrices *(root)->features), BL_I32((root)->features),                                              \
         BL_I32(bl_rows_each((root)->node, (root)->features))
 
+/* For the ledger: the next command touches so many sets of matrices of the stacks that it is given. */
+static void touch(const struct bl_inverse_sqrt *root, double operations, int sets) {
+    bl_work(root->node->dev, operations, 4 * (uint64_t)root->size * (uint64_t)sets);
+}
+
 /* out = alpha in + gamma I. */
 static int affine(const struct bl_inverse_sqrt *root, float alpha, struct operand in, float gamma, struct operand out) {
+    touch(root, 0, 2);
     return bl_launch(root->affine, bl_over_rows(root->node, root->matrices, root->features, true),
                      BL_MEM(in.tensor->mem), AT(root, in), BL_F32(alpha), BL_F32(gamma), SIZES(root),
                      BL_MEM(out.tensor->mem), AT(root, out));
@@ -111,6 +117,9 @@ static int multiply_own(const struct bl_inverse_sqrt *root, const struct product
     int64_t each = n <= 32 ? (root->matrices + want - 1) / want : 1; // a launch of a few items for very small ones
     struct bl_range range = BL_GROUPS1((size_t)(down * (down + 1) / 2), (size_t)((root->matrices + each - 1) / each));
     struct operand a2 = p->a2.tensor ? p->a2 : p->a, b2 = p->a2.tensor ? p->b2 : p->b, d = p->beta != 0 ? p->d : p->c;
+    bool square = p->a.tensor == p->b.tensor && p->a.slot == p->b.slot;
+    double products = p->a2.tensor ? 2 : 1;
+    touch(root, products * (double)root->size * (double)(n + 1), (int)(2 * products) + (p->beta != 0) + 1 - square);
     return bl_launch(root->product, range, BL_MEM(p->a.tensor->mem), BL_MEM(p->b.tensor->mem), BL_MEM(a2.tensor->mem),
                      BL_MEM(b2.tensor->mem), BL_MEM(d.tensor->mem), BL_MEM(p->c.tensor->mem), AT(root, p->a),
                      AT(root, p->b), AT(root, a2), AT(root, b2), AT(root, d), AT(root, p->c),
@@ -189,6 +198,7 @@ int bl_inverse_sqrt_forward(struct bl_inverse_sqrt *root, struct bl_mem *squares
     struct bl_range rows = bl_over_rows(root->node, root->matrices, root->features, true);
     int code = bl_launch(root->norm, bl_over_matrices(root->node, root->matrices), BL_MEM(squares),
                          BL_I32(root->matrices), BL_I32(root->features), BL_MEM(root->scalars->mem));
+    if (!code) touch(root, 0, 1);
     if (!code) code = bl_launch(root->scale, rows, BL_MEM(root->saved->mem), BL_MEM(root->scalars->mem), SIZES(root));
     struct operand z = none;
     for (int pair = 0; pair < pairs_of(root) && !code; pair++) code = forward_pair(root, pair, &z);
@@ -200,6 +210,7 @@ int bl_inverse_sqrt_forward(struct bl_inverse_sqrt *root, struct bl_mem *squares
         z = last;
     }
     if (code) return code;
+    touch(root, 0, 3);
     return bl_launch(root->finish, rows, BL_MEM(z.tensor->mem), AT(root, z), BL_MEM(root->scalars->mem), SIZES(root),
                      BL_F32(momentum), BL_MEM(deconv), BL_MEM(running));
 }
@@ -240,6 +251,7 @@ int bl_inverse_sqrt_backward(struct bl_inverse_sqrt *root, struct bl_mem *ddecon
     struct bl_range rows = bl_over_rows(root->node, root->matrices, root->features, false);
     struct tangent t = {0, 1, 2, 3};
     int pairs = pairs_of(root);
+    touch(root, 0, 3);
     int code = bl_launch(root->back_begin, rows, BL_MEM(ddeconv), BL_MEM(deconv), BL_MEM(root->scalars->mem),
                          SIZES(root), BL_MEM(root->work->mem), BL_MEM(root->dots->mem));
     for (int pair = 0; pair < pairs && !code; pair++) code = backward_pair(root, pair, &t);
@@ -256,6 +268,7 @@ int bl_inverse_sqrt_backward(struct bl_inverse_sqrt *root, struct bl_mem *ddecon
     }
     if (code) return code;
     struct operand wbar = {root->work, t.z};
+    touch(root, 0, 2);
     code = bl_launch(root->back_dots, rows, BL_MEM(root->work->mem), AT(root, wbar), BL_MEM(root->saved->mem),
                      SIZES(root), BL_MEM(root->dots_w->mem));
     if (!code)
@@ -263,6 +276,7 @@ int bl_inverse_sqrt_backward(struct bl_inverse_sqrt *root, struct bl_mem *ddecon
                          BL_MEM(root->dots->mem), BL_I32(root->matrices), BL_I32(root->features),
                          BL_MEM(root->scalars->mem));
     if (code) return code;
+    touch(root, 0, 3);
     return bl_launch(root->back_finish, rows, BL_MEM(root->work->mem), AT(root, wbar), BL_MEM(root->saved->mem),
                      BL_MEM(root->scalars->mem), BL_I32(root->matrices), BL_I32(root->features / taps), BL_I32(taps),
                      BL_I32(depthwise), BL_I32(bl_rows_each(root->node, root->features)), BL_MEM(sbar));

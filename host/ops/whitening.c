@@ -334,6 +334,7 @@ static int covariance_depthwise(struct bl_whitening *w, int64_t patches) {
     size_t vectors = (size_t)(w->node->in[0]->c / w->vec_channels);
     struct bl_range range =
         bl_on_cpu(w->node->dev) ? BL_GROUPS1(vectors, (size_t)items) : BL_ITEMS(vectors, (size_t)items);
+    bl_work(w->node->dev, (double)patches * w->geometry.matrices * (double)w->features * (double)(w->features + 1), 0);
     int code = bl_launch(w->kernel[COVARIANCE_DEPTHWISE], range, BL_MEM(w->node->in[0]->mem), GEOMETRY(w),
                          BL_I32(patches), BL_I32(chunk), BL_MEM(w->row_mean->mem), BL_MEM(w->parts->mem));
     if (code) return code;
@@ -505,6 +506,7 @@ int bl_whitening_backward(struct bl_whitening *w, const struct bl_run *run, stru
                          GEOMETRY(w), BL_I32(lines), BL_I32(chunk), BL_MEM(x->grad->mem));
     struct bl_range range = bl_on_cpu(w->node->dev) ? BL_GROUPS1(1, (size_t)items)
                                                     : BL_ITEMS((size_t)(x->c / w->vec_channels), (size_t)items);
+    bl_work(w->node->dev, 2 * (double)samples * w->geometry.matrices * (double)w->features * (double)w->features, 0);
     return bl_launch(w->kernel[SCATTER_DEPTHWISE], range, BL_MEM(x->mem), BL_MEM(w->row_mean->mem),
                      BL_MEM(w->sbar->mem), BL_MEM(w->dmean->mem), GEOMETRY(w), BL_F32(2.0 / (double)samples),
                      BL_I32(lines), BL_I32(chunk), BL_MEM(x->grad->mem));
