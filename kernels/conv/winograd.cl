@@ -1,9 +1,9 @@
 /* Winograd's convolution for kernels of 3x3, stride 1, dilation 1, one group: forward and data gradient.
  *
- *   Y = A' [ (sum over c of (G w G') . (B' d B)) ] A  (' transposes, . multiplies element by element) for tiles of M x M
+ *   Y = A' [ (sum over c: (G w G') . (B' d B)) ] A  (' transposes, . multiplies element by element) for tiles of M x M
  * outputs Y from patches d of E x E inputs, E = M + 2: E*E products where the direct sum takes 9*M*M, 2.25 (M 2) or
- * 4 (M 4) times as many. The matrices are Toom and Cook's for the points 0, +-P, +-Q and infinity (M 2: 0, +-1, infinity):
- * small points keep the error small; their choice was measured.
+ * 4 (M 4) times as many. The matrices are Toom and Cook's for the points 0, +-1, infinity, with M 4 also +-2, written
+ * for points +-P and +-Q.
  *
  * Activations are NHWC, weights [O][G][F] (see host/ops/conv/conv.h), packed as [E*E][block of 16 outputs][depth][16].
  * A work-item takes chunk after chunk of `chunk` tiles: it transforms their patches into its slice of `scratch`, forms
@@ -45,10 +45,8 @@
         u[3] = g[2 * s];                                                            \
     }
 #else
-#ifndef P
 #define P 1.0f
 #define Q 2.0f
-#endif
 #define PP (P * P)
 #define QQ (Q * Q)
 #define INPUT_LINE(d, s, t)                                                         \
