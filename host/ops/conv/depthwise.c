@@ -98,7 +98,8 @@ static int backward_data(struct bl_conv *conv, const struct bl_run *run, const s
                      BL_I32(conv->w), BL_I32(a->in_channels), BL_I32(conv->out_h), BL_I32(conv->out_w),
                      BL_I32(a->out_channels), BL_I32(a->kernel[0]), BL_I32(a->kernel[1]), BL_I32(a->padding[0]),
                      BL_I32(a->padding[1]), BL_I32(a->dilation[0]), BL_I32(a->dilation[1]), BL_I32(span), BL_I32(strip),
-                     BL_I32(accumulate)); }
+                     BL_I32(accumulate));
+}
 
 static int backward_weights(struct bl_conv *conv, const struct bl_run *run, const struct bl_tensor *x,
                             const struct bl_tensor *dy, struct bl_mem *dweight, struct bl_mem *dbias) {
