@@ -8,21 +8,33 @@
  *   summarise    merges: mean = sum n_k mean_k / rows (from mean_0), var = sum (M_k + n_k (mean_k - mean)^2) / rows;
  *                moves the running buffers
  *   recall       the same constants from the running buffers
- *   apply        y
+ *   apply        y, activated
  *   gradients    partial[k] = (sum dy, sum dy (x - mean)) of chunk k
  *   finish       dweight = sum dy xhat, dbias = sum dy, and (a, b, c) of the next
  *   spread       dx = a dy + b (x - mean) + c; in training b and c are what flows through mean and variance, else zero
  * saved (4, C): mean, 1/sqrt(var + eps), scale, shift. partial (chunks, 2, C). coefficients (3, C).
  * statistics, gradients: an item takes some vectors (dimension 0) of one chunk (1). apply, spread: of some rows. The
- * others: some vectors. `tile` rows are summed in registers before the sum is stored. `add` other than 0 adds to what
+ * others: some vectors. Where an activation is applied, dy is the gradient of the activated values, and what it cut is
+ * seen from y made again. spread may be in place of dy. `tile` rows are summed in registers before the sum is stored. `add` other than 0 adds to what
  * dx holds.
- *   VEC   channels in a vector, 1 to 16, dividing the channels; required */
-#include "vec.h"
+ *   VEC   channels in a vector, 1 to 16, dividing the channels; required
+ *   ACTIVATION   applied to y: 0 none (default), 1 relu, 2 relu6 */
+#include "activation.h"
 
 #ifdef FP_FAST_FMAF
 #define FMA(a, b, c) fma(a, b, c)
 #else
 #define FMA(a, b, c) mad(a, b, c)
+#endif
+
+/* y before its activation: the same in every kernel, so that what is cut forwards is cut backwards. */
+#define AFFINE(x, scale, shift, v) FMA(x, LOAD((scale) + (v) * VEC), LOAD((shift) + (v) * VEC))
+
+/* dy, of the activated values, as the gradient of y. */
+#ifdef ACTIVATED_GRADIENT
+#define CUT(x, dy, scale, shift, v) ACTIVATED_GRADIENT(AFFINE(x, scale, shift, v), dy)
+#else
+#define CUT(x, dy, scale, shift, v) (dy)
 #endif
 
 /* This item's share [BEGIN, END) of total units in dimension d. */
@@ -113,7 +125,7 @@ kernel void apply(global const float *restrict x, global const float *restrict s
     for (size_t r = BEGIN(1, rows); r < end; r++)
         for (size_t v = v0; v < v1; v++) {
             const size_t at = r * channels + v * VEC;
-            STORE(FMA(LOAD(x + at), LOAD(scale + v * VEC), LOAD(shift + v * VEC)), y + at);
+            STORE(ACTIVATE(AFFINE(LOAD(x + at), scale, shift, v)), y + at);
         }
 }
 
@@ -124,6 +136,7 @@ kernel void gradients(global const float *restrict x, global const float *restri
                  v1 = END(0, vectors);
     if (first >= (size_t)rows) return;
     const size_t last = min(first + chunk, (size_t)rows);
+    global const float *scale = saved + 2 * channels, *shift = saved + 3 * channels;
     global float *sums = partial + get_global_id(1) * 2 * channels, *products = sums + channels;
     for (size_t r = first; r < last; r += tile) {
         const size_t end = min(r + tile, last);
@@ -131,9 +144,10 @@ kernel void gradients(global const float *restrict x, global const float *restri
             const vec mean = LOAD(saved + v * VEC);
             vec sum = (vec)(0.0f), product = (vec)(0.0f);
             for (size_t q = r; q < end; q++) {
-                const vec g = LOAD(dy + q * channels + v * VEC);
+                const vec value = LOAD(x + q * channels + v * VEC);
+                const vec g = CUT(value, LOAD(dy + q * channels + v * VEC), scale, shift, v);
                 sum += g;
-                product = FMA(g, LOAD(x + q * channels + v * VEC) - mean, product);
+                product = FMA(g, value - mean, product);
             }
             if (r != first) sum += LOAD(sums + v * VEC), product += LOAD(products + v * VEC);
             STORE(sum, sums + v * VEC);
@@ -163,15 +177,16 @@ kernel void finish(global const float *partial, global const float *saved, globa
     }
 }
 
-kernel void spread(global const float *restrict x, global const float *restrict dy, global const float *restrict mean,
-                   global const float *restrict coefficients, global float *restrict dx, long rows, int vectors,
-                   int add) {
+kernel void spread(global const float *restrict x, global const float *dy, global const float *restrict saved,
+                   global const float *restrict coefficients, global float *dx, long rows, int vectors, int add) {
     const size_t channels = (size_t)vectors * VEC, end = END(1, rows), v0 = BEGIN(0, vectors), v1 = END(0, vectors);
+    global const float *scale = saved + 2 * channels, *shift = saved + 3 * channels;
     for (size_t r = BEGIN(1, rows); r < end; r++)
         for (size_t v = v0; v < v1; v++) {
             const size_t at = r * channels + v * VEC;
-            const vec d = LOAD(x + at) - LOAD(mean + v * VEC);
-            vec g = FMA(LOAD(coefficients + v * VEC), LOAD(dy + at), LOAD(coefficients + 2 * channels + v * VEC));
+            const vec value = LOAD(x + at), d = value - LOAD(saved + v * VEC);
+            vec g = CUT(value, LOAD(dy + at), scale, shift, v);
+            g = FMA(LOAD(coefficients + v * VEC), g, LOAD(coefficients + 2 * channels + v * VEC));
             g = FMA(LOAD(coefficients + channels + v * VEC), d, g);
             if (add) g += LOAD(dx + at);
             STORE(g, dx + at);

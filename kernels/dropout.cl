@@ -22,7 +22,7 @@ static void interleave(const uint8 c[4], uint16 *low, uint16 *high) {
     low->even = even.lo, low->odd = odd.lo, high->even = even.hi, high->odd = odd.hi;
 }
 
-kernel void dropout(global const float *restrict x, global float *restrict y, long count, ulong seed, uint purpose,
+kernel void dropout(global const float *x, global float *y, long count, ulong seed, uint purpose,
                     ulong stream, uint threshold, float scale, int add) {
     const uint2 key = (uint2)((uint)seed, (uint)(seed >> 32) ^ purpose * 0x85EBCA6Bu);
     const size_t blocks = ((size_t)count + 31) / 32, share = (blocks + get_global_size(0) - 1) / get_global_size(0);

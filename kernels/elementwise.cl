@@ -2,37 +2,32 @@
  *   relu      y = max(x, 0)                dx = y > 0 ? dy : 0
  *   relu6     y = min(max(x, 0), 6)        dx = 0 < y < 6 ? dy : 0
  *   sigmoid   y = 1 / (1 + exp(-x))        dx = dy y (1 - y)
- *   add       y = a + b
+ *   add       y = a + b, activated
  *   copy      y = x, or y += x
  * A NaN passes through. total counts vectors. The items share them in contiguous runs: one item may take one vector
  * or all. `add` other than 0 adds to what dx or y holds.
- *   VEC   floats in a vector, 1 to 16, dividing the elements; required */
-#include "vec.h"
+ * Activations, their gradients and add may be in place: no restrict there.
+ *   VEC   floats in a vector, 1 to 16, dividing the elements; required
+ *   ACTIVATION   what add does to its result: 0 nothing (default), 1 relu, 2 relu6 */
+#include "activation.h"
 
 /* The run of vectors that is this item's. */
 #define BEGIN(total) (get_global_id(0) * (((size_t)(total) + get_global_size(0) - 1) / get_global_size(0)))
 #define END(total) min(BEGIN(total) + ((size_t)(total) + get_global_size(0) - 1) / get_global_size(0), (size_t)(total))
 
-/* A comparison that a NaN fails keeps the NaN. */
-#define ZERO ((vec)(0.0f))
-#define SIX ((vec)(6.0f))
-#define RELU(x) ((x) <= ZERO ? ZERO : (x))
-#define RELU6(x) (RELU(x) >= SIX ? SIX : RELU(x))
 #define SIGMOID(x) (1.0f / (1.0f + exp(-(x))))
-#define RELU_GRADIENT(y, dy) ((y) <= ZERO ? ZERO : (dy))
-#define RELU6_GRADIENT(y, dy) ((y) >= SIX ? ZERO : RELU_GRADIENT(y, dy))
 #define SIGMOID_GRADIENT(y, dy) ((dy) * (y) * (1.0f - (y)))
 
-#define ACTIVATION(name, F, G)                                                                                         \
-    kernel void name##_forward(global const float *restrict x, global float *restrict y, long total) {                 \
+#define PAIR(name, F, G)                                                                                               \
+    kernel void name##_forward(global const float *x, global float *y, long total) {                                   \
         const size_t end = END(total);                                                                                 \
         for (size_t i = BEGIN(total); i < end; i++) {                                                                  \
             const vec v = LOAD(x + i * VEC);                                                                           \
             STORE(F(v), y + i * VEC);                                                                                  \
         }                                                                                                              \
     }                                                                                                                  \
-    kernel void name##_backward(global const float *restrict y, global const float *restrict dy,                       \
-                                global float *restrict dx, long total, int add) {                                      \
+    kernel void name##_backward(global const float *restrict y, global const float *dy,                                \
+                                global float *dx, long total, int add) {                                               \
         const size_t end = END(total);                                                                                 \
         for (size_t i = BEGIN(total); i < end; i++) {                                                                  \
             const vec v = LOAD(y + i * VEC), d = LOAD(dy + i * VEC);                                                   \
@@ -42,13 +37,13 @@
         }                                                                                                              \
     }
 
-ACTIVATION(relu, RELU, RELU_GRADIENT)
-ACTIVATION(relu6, RELU6, RELU6_GRADIENT)
-ACTIVATION(sigmoid, SIGMOID, SIGMOID_GRADIENT)
+PAIR(relu, RELU, RELU_GRADIENT)
+PAIR(relu6, RELU6, RELU6_GRADIENT)
+PAIR(sigmoid, SIGMOID, SIGMOID_GRADIENT)
 
-kernel void add(global const float *a, global const float *b, global float *restrict y, long total) {
+kernel void add(global const float *a, global const float *b, global float *y, long total) {
     const size_t end = END(total);
-    for (size_t i = BEGIN(total); i < end; i++) STORE(LOAD(a + i * VEC) + LOAD(b + i * VEC), y + i * VEC);
+    for (size_t i = BEGIN(total); i < end; i++) STORE(ACTIVATE(LOAD(a + i * VEC) + LOAD(b + i * VEC)), y + i * VEC);
 }
 
 kernel void copy(global const float *restrict x, global float *restrict y, long total, int add) {

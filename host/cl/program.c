@@ -113,22 +113,26 @@ static int file_text(const char *name, char **text) {
     return bl_fail(BLANCH_EDEVICE, "no kernel file '%s' is embedded", name);
 }
 
-/* kernels/FILE.cl with a line `#include "NAME"` replaced by kernels/NAME: drivers find no files, and the cache's key is to
- * see them. One is enough; an included file includes none. */
-static int source_of(const char *file, char **text, size_t *size) {
+/* The first line `#include "NAME"` of a text gives way to kernels/NAME. *found: there was one. */
+static int include_one(char **text, bool *found) {
     static const char word[] = "\n#include \"";
-    char *name = bl_format("%s.cl", file), *included = NULL;
+    char *line = strstr(*text, word), *end = line ? strchr(line + sizeof word - 1, '"') : NULL, *included = NULL;
+    if (!(*found = end != NULL)) return 0;
+    *line = *end = 0;
+    int code = file_text(line + sizeof word - 1, &included);
+    char *whole = code ? NULL : bl_format("%s\n%s%s", *text, included, end + 1);
+    if (!code && !whole) code = BLANCH_ENOMEM;
+    free(*text), free(included);
+    *text = whole;
+    return code;
+}
+
+/* kernels/FILE.cl with what it includes: drivers find no files, and the cache's key is to see them. */
+static int source_of(const char *file, char **text, size_t *size) {
+    char *name = bl_format("%s.cl", file);
     int code = name ? file_text(name, text) : BLANCH_ENOMEM;
-    char *line = code ? NULL : strstr(*text, word), *end = line ? strchr(line + sizeof word - 1, '"') : NULL;
-    if (end) {
-        *line = *end = 0;
-        code = file_text(line + sizeof word - 1, &included);
-        char *whole = code ? NULL : bl_format("%s\n%s%s", *text, included, end + 1);
-        if (!code && !whole) code = BLANCH_ENOMEM;
-        free(*text);
-        *text = whole;
-    }
-    free(name), free(included);
+    for (bool found = true; !code && found;) code = include_one(text, &found);
+    free(name);
     *size = code ? 0 : strlen(*text);
     return code;
 }

@@ -87,8 +87,10 @@ struct bl_run bl_graph_run(const struct bl_graph *graph, int n, bool training) {
     return (struct bl_run){n, training, graph->version, graph->seed, graph->step};
 }
 
+bool bl_graph_runs(const struct bl_node *node) { return !node->idle && !node->merged; }
+
 bool bl_graph_has_backward(const struct bl_graph *graph, const struct bl_node *node) {
-    return node->op->backward && (node->out->grad || node == graph->loss);
+    return node->op->backward && !node->merged && (node->out->grad || node == graph->loss);
 }
 
 int bl_graph_forward(struct bl_graph *graph, int n, bool training) {
@@ -98,7 +100,7 @@ int bl_graph_forward(struct bl_graph *graph, int n, bool training) {
     struct bl_run run = bl_graph_run(graph, n, training);
     int code = 0;
     for (size_t i = 0; i < graph->node_count && !code; i++)
-        if (!graph->nodes[i]->idle) code = bl_graph_run_node(graph, graph->nodes[i], &run, false);
+        if (bl_graph_runs(graph->nodes[i])) code = bl_graph_run_node(graph, graph->nodes[i], &run, false);
     bl_tag(graph->dev, -1, BL_OTHER);
     return code;
 }
@@ -204,7 +206,7 @@ int bl_graph_find_nonfinite(struct bl_graph *graph, int n, const char **node, co
     struct bl_run run = bl_graph_run(graph, n, !graph->inference);
     for (size_t i = 0; i < graph->node_count; i++) {
         struct bl_node *at = graph->nodes[i];
-        if (at->idle) continue;
+        if (!bl_graph_runs(at)) continue;
         int code = bl_graph_run_node(graph, at, &run, false);
         if (code) return code;
         int found = nonfinite(at->out, at->out->count / at->out->n * n);

@@ -28,7 +28,7 @@ void bl_graph_free(struct bl_graph *graph) {
         free(graph->params[i]);
     }
     for (size_t i = 0; i < graph->slot_count; i++) {
-        bl_mem_free(graph->slots[i].tensor->mem);
+        if (graph->slots[i].shares == (int)i) bl_mem_free(graph->slots[i].tensor->mem);
         free(graph->slots[i].tensor);
     }
     for (size_t i = 0; i < graph->arena_count; i++) bl_mem_free(graph->arenas[i].mem);
@@ -62,7 +62,8 @@ struct bl_tensor *bl_graph_tensor(struct bl_graph *graph, int life, int node, in
         return NULL;
     }
     *tensor = (struct bl_tensor){.n = n, .c = c, .h = h, .w = w, .count = n * c * h * w, .id = (int)graph->slot_count};
-    graph->slots[graph->slot_count++] = (struct slot){.tensor = tensor, .life = life, .node = node, .arena = -1};
+    graph->slots[graph->slot_count++] =
+        (struct slot){.tensor = tensor, .life = life, .node = node, .arena = -1, .shares = tensor->id};
     return tensor;
 }
 

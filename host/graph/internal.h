@@ -5,12 +5,14 @@
 #include "graph/graph.h"
 
 /* Time runs over one step: node i's forward is moment i, its backward moment 2*count - 1 - i. */
-enum { LIFE_ACTIVATION = BL_LIFE_KEPT + 1, LIFE_GRADIENT, LIFE_INPUT };
+enum { LIFE_ACTIVATION = BL_LIFE_KEPT + 1, LIFE_GRADIENT, LIFE_INPUT, LIFE_NONE };     // NONE: no memory
 struct slot {                               // a tensor of the plan
     struct bl_tensor *tensor;
     int life;                               // enum bl_life, or one of the above
     int node;                               // that declared it; -1: a graph input
     int first, last;                        // moments in which its contents matter
+    int added;                              // LIFE_GRADIENT: the first moment in which something is added to it
+    int shares;                             // the slot whose memory it has; itself: its own
     int arena;
     uint64_t offset, bytes;
 };
@@ -50,10 +52,13 @@ struct bl_graph {
 int bl_graph_stick(struct bl_graph *graph, int code);          // remembers the first error and its message
 struct bl_tensor *bl_graph_tensor(struct bl_graph *graph, int life, int node, int64_t n, int64_t c, int64_t h, int64_t w);
 int bl_graph_sort_params(struct bl_graph *graph);
+void bl_graph_fuse(struct bl_graph *graph);                    // activations into what makes their inputs
+void bl_graph_share(struct bl_graph *graph);                   // lifetimes are known: tensors that can lie in one place
 int bl_graph_make_plan(struct bl_graph *graph);                // gradients, lifetimes, offsets; allocates nothing
 int bl_graph_allocate(struct bl_graph *graph);
 struct bl_run bl_graph_run(const struct bl_graph *graph, int n, bool training);
 int bl_graph_run_node(struct bl_graph *graph, struct bl_node *node, const struct bl_run *run, bool backward);
+bool bl_graph_runs(const struct bl_node *node);
 bool bl_graph_has_backward(const struct bl_graph *graph, const struct bl_node *node);
 int bl_graph_initialise(struct bl_graph *graph, uint64_t seed);
 

@@ -1,6 +1,7 @@
 /* The memory plan: which tensors are alive when, and where in a few arenas they lie. Placed greedily by size, largest
  * first, each at the lowest offset free during its life (Pisarchyk and Lee, arXiv 2001.03288, "greedy by size"). */
 #include "graph/internal.h"
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -34,7 +35,7 @@ static int add_gradients(struct bl_graph *graph) {
         struct bl_node *node = graph->nodes[i];
         bool needed = node->params > 0;
         for (int k = 0; k < node->inputs; k++) needed |= wants_grad(graph, node->in[k]);
-        if (!needed || !node->op->backward || node == graph->loss || node->idle) continue;
+        if (!needed || !node->op->backward || node == graph->loss || !bl_graph_runs(node)) continue;
         struct bl_tensor *t = node->out;
         if (!(t->grad = bl_graph_tensor(graph, LIFE_GRADIENT, node->index, t->n, t->c, t->h, t->w))) return graph->error;
     }
@@ -49,6 +50,7 @@ static int set_accumulate(struct bl_graph *graph) {
     int code = 0;
     for (size_t i = graph->node_count; i-- > 0 && !code;) {
         struct bl_node *node = graph->nodes[i];
+        if (node->merged) continue;
         if (node != graph->loss && node->out->grad && !written[node->out->id])
             code = bl_fail(BLANCH_EINPUT, "%s: nothing uses its output", node->name);
         for (int k = 0; k < node->inputs; k++) {
@@ -74,6 +76,7 @@ static void set_lifetimes(struct bl_graph *graph) {
     for (size_t i = 0; i < graph->slot_count; i++) {
         struct slot *s = &graph->slots[i];
         int forward = s->node, backward = end - 1 - s->node;
+        s->added = INT_MAX;
         switch (s->life) {
         case BL_LIFE_SAVED: s->first = forward, s->last = backward; break;
         case BL_LIFE_BACKWARD: s->first = s->last = backward; break;
@@ -85,13 +88,17 @@ static void set_lifetimes(struct bl_graph *graph) {
     for (int i = 0; i < count; i++) {
         struct bl_node *node = graph->nodes[i];
         int backward = end - 1 - i;
+        if (node->merged) continue;
         bool back = !graph->inference && node->op->backward;
+        unsigned keeps = node->op->keeps | (node->activation ? node->op->activated_keeps : 0);
         for (int k = 0; k < node->inputs; k++) {
             extend(&graph->slots[node->in[k]->id], i);
-            if (back && (node->op->keeps & (BL_KEEP_IN0 << (k > 1 ? 1 : k)))) extend(&graph->slots[node->in[k]->id], backward);
-            if (node->in[k]->grad) extend(&graph->slots[node->in[k]->grad->id], backward);
+            if (back && (keeps & (BL_KEEP_IN0 << (k > 1 ? 1 : k)))) extend(&graph->slots[node->in[k]->id], backward);
+            struct slot *grad = node->in[k]->grad ? &graph->slots[node->in[k]->grad->id] : NULL;
+            if (grad) extend(grad, backward);
+            if (grad && node->accumulate[k] && backward < grad->added) grad->added = backward;
         }
-        if (back && (node->op->keeps & BL_KEEP_OUT)) extend(&graph->slots[node->out->id], backward);
+        if (back && (keeps & BL_KEEP_OUT)) extend(&graph->slots[node->out->id], backward);
     }
     extend(&graph->slots[graph->logits->id], end);
     if (graph->logits->grad) extend(&graph->slots[graph->logits->grad->id], count);
@@ -148,19 +155,25 @@ static uint64_t count_parameters(const struct bl_graph *graph) {
 
 int bl_graph_make_plan(struct bl_graph *graph) {
     int code = 0;
+    bl_graph_fuse(graph);
     if (!graph->inference && ((code = add_gradients(graph)) || (code = set_accumulate(graph)))) return code;
     set_lifetimes(graph);
+    bl_graph_share(graph);
     struct slot **order = bl_calloc(graph->slot_count * 2, sizeof *order);
     if (!order) return BLANCH_ENOMEM;
-    graph->plan = (struct bl_plan){.tensors = (int)graph->slot_count};
+    graph->plan = (struct bl_plan){0};
+    size_t own = 0;
     for (size_t i = 0; i < graph->slot_count; i++) {
-        struct slot *slot = order[i] = &graph->slots[i];
+        struct slot *slot = &graph->slots[i];
+        if (slot->life == LIFE_NONE) continue;
+        graph->plan.tensors++;
+        if (slot->shares == (int)i) order[own++] = slot;
         slot->bytes = aligned(graph, 4 * (uint64_t)slot->tensor->count);
         graph->plan.unshared += slot->bytes;
         if (slot->life == BL_LIFE_KEPT || slot->life == LIFE_INPUT) graph->plan.kept += slot->bytes;
     }
-    qsort(order, graph->slot_count, sizeof *order, larger_first);
-    for (size_t i = 0; i < graph->slot_count && !code; i++)
+    qsort(order, own, sizeof *order, larger_first);
+    for (size_t i = 0; i < own && !code; i++)
         code = place(graph, order[i], order, i, order + graph->slot_count);
     free(order);
     for (size_t i = 0; i < graph->arena_count; i++) graph->plan.arena += graph->arenas[i].bytes;
@@ -178,7 +191,13 @@ static int allocate_slots(struct bl_graph *graph) {
             return bl_fail_in(code, "the plan's arena %d of %d", (int)i + 1, (int)graph->arena_count);
     for (size_t i = 0; i < graph->slot_count; i++) {
         struct slot *s = &graph->slots[i];
+        if (s->life == LIFE_NONE || s->shares != (int)i) continue;
         if ((code = bl_mem_part(graph->arenas[s->arena].mem, s->offset, 4 * (size_t)s->tensor->count, &s->tensor->mem))) return code;
+    }
+    for (size_t i = 0; i < graph->slot_count; i++) {
+        size_t at = i;
+        while (graph->slots[at].shares != (int)at) at = (size_t)graph->slots[at].shares;
+        graph->slots[i].tensor->mem = graph->slots[at].tensor->mem;
     }
     return 0;
 }

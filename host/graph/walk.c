@@ -45,7 +45,7 @@ int bl_graph_walk(struct bl_graph *graph, int n, const struct bl_visitor *visito
     struct bl_run run = bl_graph_run(graph, n, true);
     run.step++;                             // as the step that follows will have it
     for (size_t i = 0; i < graph->node_count && !code; i++)
-        if (!graph->nodes[i]->idle) code = visit(graph, graph->nodes[i], &run, false, visitor);
+        if (bl_graph_runs(graph->nodes[i])) code = visit(graph, graph->nodes[i], &run, false, visitor);
     for (size_t i = graph->node_count; i-- > 0 && !code;)
         if (bl_graph_has_backward(graph, graph->nodes[i])) code = visit(graph, graph->nodes[i], &run, true, visitor);
     bl_tag(graph->dev, -1, BL_OTHER);

@@ -1,4 +1,4 @@
-/* y = a + b, of equal shapes. */
+/* y = a + b, of equal shapes, rectified where a ReLU follows. */
 #include "ops/common.h"
 
 static int setup(struct bl_node *node) {
@@ -14,7 +14,14 @@ static int setup(struct bl_node *node) {
 }
 
 static int prepare(struct bl_node *node) {
-    return bl_plain_prepare(node, bl_vec(node->dev, bl_features(node->out)), "elementwise", "add", NULL);
+    struct bl_plain_state *state = bl_plain_state(node);
+    if (!state) return BLANCH_ENOMEM;
+    static const char *const gradients[] = {[BL_ACT_NONE] = "copy", [BL_ACT_RELU] = "relu_backward"};
+    state->vec = bl_vec(node->dev, bl_features(node->out));
+    struct bl_define defines[] = {{"VEC", state->vec}, {"ACTIVATION", node->activation}};
+    int code = bl_kernel_get(node->dev, "elementwise", "add", defines, 2, &state->forward);
+    if (code || !bl_node_training(node)) return code;
+    return bl_kernel_get(node->dev, "elementwise", gradients[node->activation], defines, 2, &state->backward);
 }
 
 static int forward(struct bl_node *node, const struct bl_run *run) {
@@ -24,18 +31,33 @@ static int forward(struct bl_node *node, const struct bl_run *run) {
                      BL_MEM(node->in[1]->mem), BL_MEM(node->out->mem), BL_I64(vectors));
 }
 
+/* Where a gradient shares the output's memory, nothing is copied, and what the activation cut is cut in place: cutting
+ * twice is as cutting once, so the order of the inputs does not matter. */
 static int backward(struct bl_node *node, const struct bl_run *run) {
     const struct bl_plain_state *state = node->state;
+    struct bl_mem *dy = node->out->grad->mem;
+    int64_t vectors = run->n * bl_features(node->out) / state->vec;
+    struct bl_range range = bl_share(node->dev, vectors, 12 * state->vec);
+    bool in_place = false;
     int code = 0;
-    for (int i = 0; i < 2 && !code; i++)
-        if (node->in[i]->grad)
-            code = bl_copy(node->dev, node->out->grad->mem, node->in[i]->grad->mem, run->n * bl_features(node->out),
-                           state->vec, node->accumulate[i]);
+    for (int i = 0; i < 2 && !code; i++) {
+        if (!node->in[i]->grad) continue;
+        struct bl_mem *dx = node->in[i]->grad->mem;
+        if (dx == dy && (in_place || !node->activation)) continue;
+        in_place |= dx == dy;
+        code = node->activation ? bl_launch(state->backward, range, BL_MEM(node->out->mem), BL_MEM(dy), BL_MEM(dx),
+                                            BL_I64(vectors), BL_I32(node->accumulate[i]))
+                                : bl_launch(state->backward, range, BL_MEM(dy), BL_MEM(dx), BL_I64(vectors),
+                                            BL_I32(node->accumulate[i]));
+    }
     return code;
 }
 
 const struct bl_op bl_op_add = {
     .name = "add",
+    .in_place = BL_IN_PLACE_OUT | BL_IN_PLACE_GRAD,
+    .activates = 1 << BL_ACT_RELU,
+    .activated_keeps = BL_KEEP_OUT,
     .phase_forward = BL_ACTIVATION,
     .phase_backward = BL_ACTIVATION,
     .setup = setup,

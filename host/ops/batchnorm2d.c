@@ -61,7 +61,7 @@ static int prepare(struct bl_node *node) {
     };
     int count = bl_node_training(node) ? BL_COUNT(wanted) : 2, code = 0;
     for (int i = 0; i < count && !code; i++)
-        code = bl_kernel_get(node->dev, "batchnorm2d", wanted[i].name, (struct bl_define[]){{"VEC", state->vec}}, 1,
+        code = bl_kernel_get(node->dev, "batchnorm2d", wanted[i].name, (struct bl_define[]){{"VEC", state->vec}, {"ACTIVATION", node->activation}}, 2,
                              wanted[i].kernel);
     return code;
 }
@@ -144,6 +144,8 @@ const struct bl_op bl_op_batchnorm2d = {
     .attrs_size = sizeof(struct bl_batchnorm_attrs),
     .fields = fields,
     .keeps = BL_KEEP_IN0,
+    .in_place = BL_IN_PLACE_GRAD,
+    .activates = 1 << BL_ACT_RELU | 1 << BL_ACT_RELU6,
     .phase_forward = BL_NORM,
     .phase_backward = BL_NORM,
     .setup = setup,

@@ -10,6 +10,9 @@
 
 enum { BL_MAX_INPUTS = 8, BL_MAX_PARAMS = 4, BL_MAX_BUFFERS = 6 };
 
+/* What an operation can do to its output as it writes it, and to its gradient as it reads it. */
+enum bl_activation { BL_ACT_NONE, BL_ACT_RELU, BL_ACT_RELU6 };
+
 struct bl_graph;
 struct bl_node;
 
@@ -51,6 +54,8 @@ struct bl_node {
     double multiply_adds;                   // of one image's forward pass, set by setup
     const char *engine[3];                  // of a convolution: forward, data gradient, weight gradient; else NULL
     struct bl_whitening *whitening;         // of layers that whiten their input: what the scheduler looks at; owned by state
+    enum bl_activation activation;          // to be applied to out, whose gradient is that of the activated values
+    bool merged;                            // an activation that its input's producer applies: never run
     bool idle;                              // there for its parameters' names alone: never run, nothing uses its output
 };
 
@@ -69,12 +74,19 @@ struct bl_field { const char *name; enum bl_field_kind kind; size_t offset; bool
 /* INT2 takes [a, b] or a single number; a null in an INT stays 0 (slice ends: INT with 0 = to the edge). */
 
 enum { BL_KEEP_IN0 = 1, BL_KEEP_IN1 = 2, BL_KEEP_OUT = 4 };     // what backward reads of the forward pass
+/* Where the plan may let tensors share memory. OUT: out may lie where an input of the same size does. GRAD: gradients of
+ * inputs may lie where that of out does, all of them at once: backward compares the addresses. */
+enum { BL_IN_PLACE_OUT = 1, BL_IN_PLACE_GRAD = 2 };
 
 struct bl_op {
     const char *name;
     size_t attrs_size;
     const struct bl_field *fields;          // ends with a NULL name; NULL: no attributes
     unsigned keeps;                         // BL_KEEP_*
+    unsigned in_place;                      // BL_IN_PLACE_*
+    enum bl_activation activation;          // this operation is that activation and nothing else
+    unsigned activates;                     // 1 << BL_ACT_*: those that it can apply itself
+    unsigned activated_keeps;               // BL_KEEP_*, beside keeps, where it does
     enum bl_phase phase_forward, phase_backward;    // the tag set before each call; bl_node_phase() changes it within
     /* Checks inputs and attributes (BLANCH_EINPUT, with the layer's name), sets out's shape with bl_node_out, declares
      * parameters, buffers and workspaces. */

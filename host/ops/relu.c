@@ -9,6 +9,8 @@ static int prepare(struct bl_node *node) {
 const struct bl_op bl_op_relu = {
     .name = "relu",
     .keeps = BL_KEEP_OUT,
+    .in_place = BL_IN_PLACE_OUT | BL_IN_PLACE_GRAD,
+    .activation = BL_ACT_RELU,
     .phase_forward = BL_ACTIVATION,
     .phase_backward = BL_ACTIVATION,
     .setup = bl_activation_setup,

@@ -177,11 +177,20 @@ static int check_gradients(const struct validator *v, struct bl_node *node, int 
     return code;
 }
 
+/* What the graph had this node do to its output. */
+static void activate(struct bl_ref_tensor *y, enum bl_activation activation) {
+    for (size_t i = 0; i < bl_ref_count(y) && activation; i++) {
+        if (y->v[i] < 0) y->v[i] = 0;
+        if (activation == BL_ACT_RELU6 && y->v[i] > 6) y->v[i] = 6;
+    }
+}
+
 static int after(void *context, struct bl_node *node, const struct bl_run *run, bool backward) {
     struct validator *v = context;
     struct bl_ref_tensor y = {0};
     if (backward) return check_gradients(v, node, run->n);
     int code = bl_ref_forward(&v->layer, v->x, v->inputs, &y);
+    if (!code) activate(&y, node->activation);
     if (!code) code = compare_output(v, node, &y);
     for (int i = 0; i < node->buffers && !code; i++) code = compare_buffer(v, node, i);
     free(y.v);

@@ -1,0 +1,91 @@
+/* What saves passes over memory and memory itself: an activation is applied by the operation that makes its input, and
+ * tensors lie in one place where one ends as the other begins. BLANCH_FUSE=0 in the environment does neither. */
+#include "graph/internal.h"
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+static bool wanted(void) {
+    const char *fuse = getenv("BLANCH_FUSE");
+    return !fuse || strcmp(fuse, "0");
+}
+
+/* --- activations ------------------------------------------------------------------------------ */
+
+static int consumers(const struct bl_graph *graph, const struct bl_tensor *tensor) {
+    int count = 0;
+    for (size_t i = 0; i < graph->node_count; i++)
+        for (int k = 0; k < graph->nodes[i]->inputs; k++) count += graph->nodes[i]->in[k] == tensor;
+    return count;
+}
+
+/* The producer writes what the activation would have: its former output is gone. The activation stays in the list, for
+ * its number and name, from and to the same tensor. */
+static void merge(struct bl_graph *graph, struct bl_node *producer, struct bl_node *activation) {
+    graph->slots[producer->out->id].life = LIFE_NONE;
+    graph->slots[activation->out->id].node = producer->index;
+    producer->out = activation->in[0] = activation->out;
+    producer->activation = activation->op->activation;
+    activation->merged = true;
+}
+
+void bl_graph_fuse(struct bl_graph *graph) {
+    for (size_t i = 0; i < graph->node_count && wanted(); i++) {
+        struct bl_node *node = graph->nodes[i], *producer = bl_graph_producer(graph, node->in[0]);
+        if (!node->op->activation || !producer || node->idle || producer->idle || producer->activation) continue;
+        if (!(producer->op->activates & 1u << node->op->activation) || consumers(graph, node->in[0]) != 1) continue;
+        merge(graph, producer, node);
+    }
+}
+
+/* --- one place for two ------------------------------------------------------------------------ */
+
+static struct slot *root(struct bl_graph *graph, const struct bl_tensor *tensor) {
+    struct slot *slot = &graph->slots[tensor->id];
+    while (slot->shares != slot->tensor->id) slot = &graph->slots[slot->shares];
+    return slot;
+}
+
+static void share(struct slot *with, struct slot *slot) {
+    slot->shares = with->tensor->id;
+    if (slot->last > with->last) with->last = slot->last;
+}
+
+/* The output takes the place of the first input that nothing needs any more. */
+static void share_output(struct bl_graph *graph, const struct bl_node *node) {
+    for (int k = 0; k < node->inputs; k++) {
+        struct slot *in = root(graph, node->in[k]), *out = &graph->slots[node->out->id];
+        if (in->life != LIFE_ACTIVATION || in->tensor->count != node->out->count || in->last != node->index) continue;
+        share(in, out);
+        return;
+    }
+}
+
+/* The inputs' gradients take the place of the output's, which ends here. Two that share it must not disturb each other:
+ * what is added to either later comes after the other's end. */
+static void share_gradients(struct bl_graph *graph, const struct bl_node *node) {
+    struct slot *out = root(graph, node->out->grad);
+    int moment = 2 * (int)graph->node_count - 1 - node->index;
+    if (out->last != moment || (node->out == graph->logits && !graph->loss)) return;    // set by the caller, and kept
+    int last = INT_MIN, added = INT_MAX;
+    for (int k = 0; k < node->inputs; k++) {
+        if (!node->in[k]->grad || node->accumulate[k]) continue;
+        struct slot *in = &graph->slots[node->in[k]->grad->id];
+        if (in->node < 0 || in->tensor->count != out->tensor->count || in->first != moment) continue;
+        if (in->added <= last || added <= in->last || in->added == moment) continue;
+        if (in->last > last) last = in->last;
+        if (in->added < added) added = in->added;
+        share(out, in);
+    }
+}
+
+void bl_graph_share(struct bl_graph *graph) {
+    for (size_t i = 0; i < graph->node_count && wanted(); i++) {
+        const struct bl_node *node = graph->nodes[i];
+        if (bl_graph_runs(node) && node->op->in_place & BL_IN_PLACE_OUT) share_output(graph, node);
+    }
+    for (size_t i = graph->node_count; i-- > 0 && wanted() && !graph->inference;) {
+        const struct bl_node *node = graph->nodes[i];
+        if (bl_graph_has_backward(graph, node) && node->op->in_place & BL_IN_PLACE_GRAD) share_gradients(graph, node);
+    }
+}

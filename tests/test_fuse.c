@@ -1,0 +1,175 @@
+/* A graph whose activations are applied by the operations before them and whose tensors share memory gives what the plain
+ * one gives: outputs, parameter gradients, running buffers, in training and evaluation, on whole and partial batches. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>
+#include <math.h>
+#include <string.h>
+#include "device.h"
+#include "graph/graph.h"
+
+enum { BATCH = 5, CHANNELS = 3, SIDE = 7, CLASSES = 4 };
+
+static struct blanch_device *device;
+
+static void check(int code) {
+    if (code) fail_msg("%s", blanch_error_message());
+}
+
+/* --- networks --------------------------------------------------------------------------------- */
+
+static struct bl_tensor *conv3(struct bl_build *b, const char *name, struct bl_tensor *x, int out) {
+    return bl_conv(b, name, x, (struct bl_conv_spec){.out = out, .kernel = 3, .padding = 1, .no_bias = true});
+}
+
+static struct bl_tensor *residual(struct bl_build *b, struct bl_tensor *x) {
+    x = bl_relu(b, bl_batchnorm(b, "bn0", conv3(b, "conv0", x, 9)));
+    struct bl_tensor *y = bl_unary(b, "relu6", bl_batchnorm(b, "bn1", conv3(b, "conv1", x, 9)));
+    return bl_relu(b, bl_add(b, bl_batchnorm(b, "bn2", conv3(b, "conv2", y, 9)), x));
+}
+
+/* Blocks whose sum is not rectified, one of them with a convolution on its shortcut: gradients pass through unchanged. */
+static struct bl_tensor *linear_residual(struct bl_build *b, struct bl_tensor *x) {
+    x = bl_batchnorm(b, "bn0", conv3(b, "conv0", x, 16));
+    x = bl_add(b, bl_batchnorm(b, "bn1", conv3(b, "conv1", x, 16)), x);
+    x = bl_add(b, bl_batchnorm(b, "bn2", conv3(b, "conv2", x, 16)), bl_batchnorm(b, "bn3", conv3(b, "conv3", x, 16)));
+    return bl_dropout(b, x, 0.3f);
+}
+
+/* A batch norm that is used beside its ReLU too, a ReLU of a sum that is, and a sum of a tensor with itself. */
+static struct bl_tensor *shared(struct bl_build *b, struct bl_tensor *x) {
+    struct bl_tensor *norm = bl_batchnorm(b, "bn0", conv3(b, "conv0", x, 8)), *on = bl_relu(b, norm);
+    struct bl_tensor *sum = bl_add(b, on, norm), *y = bl_relu(b, sum);
+    y = bl_add(b, conv3(b, "conv1", y, 8), sum);
+    return bl_add(b, y, y);
+}
+
+/* Concatenations of what is used again, as in dense networks, a pool after a ReLU, a ReLU twice. */
+static struct bl_tensor *dense(struct bl_build *b, struct bl_tensor *x) {
+    x = bl_relu(b, bl_relu(b, bl_batchnorm(b, "bn0", conv3(b, "conv0", x, 6))));
+    x = bl_maxpool(b, x, 3, 2, 1);
+    struct bl_tensor *y = conv3(b, "conv1", bl_relu(b, bl_batchnorm(b, "bn1", x)), 5);
+    x = bl_cat(b, (struct bl_tensor *[]){y, x}, 2);
+    y = conv3(b, "conv2", bl_relu(b, bl_batchnorm(b, "bn2", x)), 5);
+    return bl_unary(b, "sigmoid", bl_cat(b, (struct bl_tensor *[]){y, x}, 2));
+}
+
+struct row {
+    const char *name;
+    struct bl_tensor *(*define)(struct bl_build *b, struct bl_tensor *x);
+    enum blanch_norm norm;
+    int merged;                             // activations that their producers apply
+};
+static struct row rows[] = {
+    {"residual block", residual, BLANCH_BN, 3},
+    {"residual block, deconvolved", residual, BLANCH_ND, 1},
+    {"residual block, no norm", residual, BLANCH_NONE, 1},
+    {"linear residual blocks", linear_residual, BLANCH_BN, 0},
+    {"linear residual blocks, no norm", linear_residual, BLANCH_NONE, 0},
+    {"outputs used twice", shared, BLANCH_BN, 0},
+    {"outputs used twice, no norm", shared, BLANCH_NONE, 0},
+    {"dense block", dense, BLANCH_BN, 3},
+    {"dense block, deconvolved", dense, BLANCH_ND, 0},
+};
+
+/* --- running ---------------------------------------------------------------------------------- */
+
+static struct bl_graph *build(const struct row *row, bool fuse) {
+    struct bl_graph *graph = NULL;
+    setenv("BLANCH_FUSE", fuse ? "1" : "0", 1);
+    check(bl_graph_create(&graph, device, BATCH, false));
+    struct bl_build b = {.graph = graph, .norm = row->norm, .classes = CLASSES, .block = 64, .block_fc = 512};
+    struct bl_tensor *x = row->define(&b, bl_graph_input(graph, CHANNELS, SIDE, SIDE));
+    x = bl_linear(&b, "classifier", bl_flatten(&b, bl_global_avgpool(&b, x)), CLASSES);
+    struct bl_tensor *inputs[] = {x, bl_graph_input_labels(graph)};
+    bl_graph_add(graph, "softmax_cross_entropy", NULL, NULL, inputs, 2);
+    check(bl_graph_finish(graph, 3));
+    unsetenv("BLANCH_FUSE");
+    return graph;
+}
+
+static int count_merged(struct bl_graph *graph) {
+    int count = 0;
+    for (int i = 0; i < bl_graph_nodes(graph); i++) count += bl_graph_node(graph, i)->merged;
+    return count;
+}
+
+static void load(struct bl_graph *graph, int n) {
+    static float image[BATCH * CHANNELS * SIDE * SIDE];
+    int32_t labels[BATCH];
+    uint32_t word[4];
+    for (int i = 0; i < BL_COUNT(image); i++) {
+        bl_philox(1, BL_RANDOM_WEIGHTS, (uint64_t)i, 9, word);
+        image[i] = (float)(4 * bl_uniform(word[0]) - 2);
+    }
+    for (int i = 0; i < BATCH; i++) labels[i] = i % CLASSES;
+    check(bl_tensor_write(graph, bl_graph_in(graph), n, image));
+    check(bl_mem_write(bl_graph_labels(graph)->mem, 0, sizeof *labels * (size_t)n, labels));
+}
+
+static float *read(struct bl_mem *mem, int64_t count) {
+    float *values = calloc((size_t)count, sizeof *values);
+    assert_non_null(values);
+    check(bl_mem_read(mem, 0, 4 * (size_t)count, values));
+    return values;
+}
+
+static void compare(const char *what, struct bl_mem *a, struct bl_mem *b, int64_t count, double tolerance) {
+    float *x = read(a, count), *y = read(b, count);
+    double largest = 1e-6;
+    for (int64_t i = 0; i < count; i++) largest = fmax(largest, fabs((double)y[i]));
+    for (int64_t i = 0; i < count; i++)
+        if (!(fabs((double)x[i] - (double)y[i]) <= tolerance * largest))
+            fail_msg("%s[%d]: %.9g and %.9g", what, (int)i, (double)x[i], (double)y[i]);
+    free(x), free(y);
+}
+
+static void compare_all(struct bl_graph *a, struct bl_graph *b, int n, bool gradients, double tolerance) {
+    compare("logits", bl_graph_out(a)->mem, bl_graph_out(b)->mem, (int64_t)n * CLASSES, tolerance);
+    for (int i = 0; i < bl_graph_params(a); i++) {
+        struct bl_param *p = bl_graph_param(a, i), *q = bl_graph_param(b, i);
+        if (!p->counter) compare(p->name, p->data.mem, q->data.mem, p->data.count, tolerance);
+        else assert_int_equal(p->value, q->value);
+        if (p->trainable && gradients) compare(p->name, p->grad.mem, q->grad.mem, p->data.count, tolerance);
+    }
+}
+
+static void step(struct bl_graph *graph, int n) {
+    load(graph, n);
+    check(bl_graph_forward(graph, n, true));
+    check(bl_graph_backward(graph, n));
+}
+
+static void run_case(void **state) {
+    const struct row *row = *state;
+    if (!device) skip();
+    struct bl_graph *fused = build(row, true), *again = build(row, true), *plain = build(row, false);
+    assert_int_equal(count_merged(fused), row->merged);
+    assert_int_equal(count_merged(plain), 0);
+    assert_true(bl_graph_plan(fused)->arena <= bl_graph_plan(plain)->arena);
+    assert_true(bl_graph_bytes_at(fused, BATCH) <= bl_graph_plan(plain)->total);
+    const double tolerance = row->norm == BLANCH_ND ? 1e-3 : 2e-5;
+    const struct blanch_sgd sgd = {.lr = 0.05f, .momentum = 0.9f, .weight_decay = 1e-3f};
+    for (int n = BATCH; n >= 1; n -= 2) {
+        step(fused, n), step(again, n), step(plain, n);
+        compare_all(fused, plain, n, true, tolerance);
+        compare_all(fused, again, n, true, 0);
+        check(bl_graph_sgd(fused, &sgd)), check(bl_graph_sgd(again, &sgd)), check(bl_graph_sgd(plain, &sgd));
+    }
+    load(fused, 2), load(plain, 2);
+    check(bl_graph_forward(fused, 2, false)), check(bl_graph_forward(plain, 2, false));
+    compare_all(fused, plain, 2, false, 5 * tolerance);
+    bl_graph_free(fused), bl_graph_free(again), bl_graph_free(plain);
+}
+
+int main(int argc, char **argv) {
+    setenv("BLANCH_POISON", "1", 1);
+    int failed = open_test_device(&device);
+    struct CMUnitTest tests[BL_COUNT(rows)];
+    for (int i = 0; i < BL_COUNT(rows); i++) tests[i] = (struct CMUnitTest){rows[i].name, run_case, NULL, NULL, &rows[i]};
+    if (argc > 1) cmocka_set_test_filter(argv[1]);
+    failed += _cmocka_run_group_tests("fusion", tests, BL_COUNT(tests), NULL, NULL);
+    return failed + close_test_device(device);
+}
