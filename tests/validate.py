@@ -58,10 +58,10 @@ def alter(folder, name, file, old, new):
 
 
 ALTERED = [  # name, norm, file, text, what it becomes, what the error line must say
-    ('relu', 'bn', 'elementwise.cl', '((x) <= ZERO ? ZERO : (x))', '((x) <= (vec)(0.5f) ? ZERO : (x))',
-     r'step 1: \S+ \(relu\): output\[\d+, \d+, \d+, \d+\] is \S+ on the device, \S+ in plain C'),
-    ('the gradient of relu', 'bn', 'elementwise.cl', '((y) <= ZERO ? ZERO : (dy))', '((dy) / ZERO)',
-     r'step 1: \S+ \(relu\): the gradient of its input is not finite'),
+    ('relu', 'bn', 'activation.h', '((x) <= ZERO ? ZERO : (x))', '((x) <= (vec)(0.5f) ? ZERO : (x))',
+     r'step 1: \S+ \(batchnorm2d\): output\[\d+, \d+, \d+, \d+\] is \S+ on the device, \S+ in plain C'),
+    ('the gradient of relu', 'bn', 'activation.h', '((y) <= ZERO ? ZERO : (dy))', '((dy) / ZERO)',
+     r'step 1: \S+ \(batchnorm2d\): the gradient of its input is not finite'),
     ('the inverse root', 'nd', 'nd_inverse_sqrt.cl', '1.5f', '1.4f', r'step 1: \S+ \(nd_\w+\): .* in plain C'),
 ]
 

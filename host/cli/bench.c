@@ -22,6 +22,7 @@ struct bench {
     double *times;                          // (steps) seconds
     double startup, recorded;               // seconds; a recorded step's time over a plain one's
     struct bl_progress *progress;
+    uint64_t device_peak, host_peak;        // bytes
 };
 
 /* CxS or CxHxW. */
@@ -130,6 +131,7 @@ static int measure(struct bench *b) {
         code = recorded_step(b, &recorded[count++]);
         bl_progress_step(b->progress, ++done, "recorded");
     }
+    b->device_peak = bl_mem_peak(b->dev), b->host_peak = bl_process_peak_bytes();    // of steps, not of what follows
     struct bl_limits limits;
     if (!code) code = bl_limits_get(b->dev, true, &limits);
     if (!code) bl_ledger_limits(b->ledger, &limits);
@@ -154,8 +156,9 @@ static int report_json(const struct bench *b, double step, double least) {
     cJSON_AddItemToObject(json, "coverage", bl_json_number(bl_ledger_covered(b->ledger), 4));
     cJSON_AddItemToObject(json, "images_per_s", bl_json_number(n->batch / step, 6));
     cJSON_AddItemToObject(json, "startup_ms", bl_json_number(1e3 * b->startup, 6));
-    cJSON_AddNumberToObject(json, "device_bytes", (double)bl_mem_peak(b->dev));
-    cJSON_AddNumberToObject(json, "host_bytes", (double)bl_process_peak_bytes());
+    cJSON_AddNumberToObject(json, "planned_bytes", (double)bl_graph_plan(b->net->graph)->total);
+    cJSON_AddNumberToObject(json, "device_bytes", (double)b->device_peak);
+    cJSON_AddNumberToObject(json, "host_bytes", (double)b->host_peak);
     bl_ledger_add_totals(b->ledger, json);
     cJSON_AddItemToObject(json, "layers", bl_ledger_layers(b->ledger));
     return bl_print_json(json);
@@ -176,7 +179,7 @@ static int report(struct bench *b) {
            blanch_device_info(b->dev)->name);
     printf("step %.2f ms (median of %d; least %.2f), %.1f images/s\n", 1e3 * step, b->steps, 1e3 * least, n->batch / step);
     printf("first step %.0f ms after the start; device memory %.1f MiB, host memory %.1f MiB\n", 1e3 * b->startup,
-           (double)bl_mem_peak(b->dev) / 1048576, (double)bl_process_peak_bytes() / 1048576);
+           (double)b->device_peak / 1048576, (double)b->host_peak / 1048576);
     print_plan(bl_graph_plan(b->net->graph));
     printf("recorded steps: %d, %+.1f %% against timed ones; phases account for %.1f %% of their wall time\n\n",
            bl_ledger_steps(b->ledger), 100 * (b->recorded - 1), 100 * bl_ledger_covered(b->ledger));
