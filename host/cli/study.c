@@ -15,7 +15,11 @@
 enum { MAX_CHOICES = 32, MAX_CELLS = 4096 };
 
 /* A list of words, "a,b,c", cut apart in place. */
-struct choices { char *text; const char *word[MAX_CHOICES + 1]; int count; };
+struct choices {
+    char *text;
+    const char *word[MAX_CHOICES + 1];
+    int count;
+};
 
 struct study {
     const char *data, *out, *dataset;
@@ -25,10 +29,10 @@ struct study {
     int64_t steps;
     struct bl_common common;
     bool show;
-    struct bl_cell *cells;                  // those asked for
+    struct bl_cell *cells; // those asked for
     int count;
     int lock;
-    int diverged;                           // in this process
+    int diverged; // in this process
 };
 
 /* --- choosing ------------------------------------------------------------------------------- */
@@ -38,7 +42,8 @@ static int split(struct choices *choices, const char *option, const char *text) 
     for (char *word = choices->text, *end; word; word = end) {
         if ((end = strchr(word, ','))) *end++ = 0;
         if (!*word) return bl_fail(BLANCH_EUSAGE, "--%s %s: an entry is empty", option, text);
-        if (choices->count == MAX_CHOICES) return bl_fail(BLANCH_EUSAGE, "--%s takes at most %d entries", option, MAX_CHOICES);
+        if (choices->count == MAX_CHOICES)
+            return bl_fail(BLANCH_EUSAGE, "--%s takes at most %d entries", option, MAX_CHOICES);
         for (int i = 0; i < choices->count; i++)
             if (!strcmp(choices->word[i], word)) return bl_fail(BLANCH_EUSAGE, "--%s names %s twice", option, word);
         choices->word[choices->count++] = word;
@@ -57,7 +62,8 @@ static void published(struct choices *known, const char *dataset, bool norms) {
     *known = (struct choices){0};
     for (const struct bl_study_fact *f = bl_study_facts; f->dataset; f++) {
         const char *word = norms ? f->norm : f->network;
-        if (!strcmp(f->dataset, dataset) && !has(known, word) && known->count < MAX_CHOICES) known->word[known->count++] = word;
+        if (!strcmp(f->dataset, dataset) && !has(known, word) && known->count < MAX_CHOICES)
+            known->word[known->count++] = word;
     }
 }
 
@@ -76,18 +82,22 @@ static int choose(struct choices *chosen, const char *option, const char *text, 
             size_t used = strlen(all);
             snprintf(all + used, sizeof all - used, "%s%s", k ? ", " : "", known.word[k]);
         }
-        code = bl_fail(BLANCH_EUSAGE, "--%s: '%s' is not in the study's table of %s: %s", option, chosen->word[i], s->dataset, all);
+        code = bl_fail(BLANCH_EUSAGE, "--%s: '%s' is not in the study's table of %s: %s", option, chosen->word[i],
+                       s->dataset, all);
     }
     return code;
 }
 
-static bool begins(const char *text, const char *prefix) { return !strncmp(text, prefix, strlen(prefix)); }
+static bool begins(const char *text, const char *prefix) {
+    return !strncmp(text, prefix, strlen(prefix));
+}
 
 /* A folder may hold anything: it is taken for CIFAR-10 unless stated, and the table names it. */
 static int choose_dataset(struct study *s) {
     if (!s->dataset && begins(s->data, "cifar100:")) s->dataset = "cifar100";
     if (!s->dataset && (begins(s->data, "cifar10:") || begins(s->data, "folder:"))) s->dataset = "cifar10";
-    if (!s->dataset) return bl_fail(BLANCH_EUSAGE, "--dataset is missing: as which the data count: cifar10, cifar100 or imagenet");
+    if (!s->dataset)
+        return bl_fail(BLANCH_EUSAGE, "--dataset is missing: as which the data count: cifar10, cifar100 or imagenet");
     if (!bl_study_fact(s->dataset, "vgg16", "bn", 1) && strcmp(s->dataset, "imagenet"))
         return bl_fail(BLANCH_EUSAGE, "--dataset takes cifar10, cifar100 or imagenet, not '%s'", s->dataset);
     return 0;
@@ -102,8 +112,8 @@ static int add_cell(struct study *s, const char *network, const char *norm, int 
     snprintf(cell->norm, sizeof cell->norm, "%s", norm);
     int code = bl_cell_read(cell, s->out);
     if (!code && *cell->data && strcmp(cell->data, s->data))
-        code = bl_fail(BLANCH_EUSAGE, "%s holds cells of %s trained on %s, not %s; give another --out", s->out, s->dataset, cell->data,
-                       s->data);
+        code = bl_fail(BLANCH_EUSAGE, "%s holds cells of %s trained on %s, not %s; give another --out", s->out,
+                       s->dataset, cell->data, s->data);
     return code;
 }
 
@@ -119,7 +129,8 @@ static int plan(struct study *s) {
         char *end;
         long value = strtol(s->epochs.word[e], &end, 10);
         if (*end || value < 1 || value > 1000000)
-            return bl_fail(BLANCH_EUSAGE, "--epochs takes whole numbers from 1, such as 1,20,100, not '%s'", s->epochs.word[e]);
+            return bl_fail(BLANCH_EUSAGE, "--epochs takes whole numbers from 1, such as 1,20,100, not '%s'",
+                           s->epochs.word[e]);
         for (int attempt = 1; attempt <= s->attempts; attempt++)
             for (int n = 0; n < s->networks.count; n++)
                 for (int k = 0; k < s->norms.count; k++)
@@ -130,7 +141,9 @@ static int plan(struct study *s) {
 
 /* --- running -------------------------------------------------------------------------------- */
 
-static bool is_open(const struct bl_cell *cell) { return cell->state < BL_CELL_DONE; }
+static bool is_open(const struct bl_cell *cell) {
+    return cell->state < BL_CELL_DONE;
+}
 
 /* What a cell costs in the reproduction's seconds; an unpublished one counts as many epochs as a published one has. */
 static double weight(const struct bl_cell *cell) {
@@ -147,7 +160,8 @@ static double time_left(const struct study *s) {
     double took = 0, done = 0, open = 0;
     for (int i = 0; i < s->count; i++) {
         const struct bl_cell *cell = &s->cells[i];
-        if (is_open(cell)) open += weight(cell) * (1 - (double)cell->epochs_done / cell->epochs);
+        if (is_open(cell))
+            open += weight(cell) * (1 - (double)cell->epochs_done / cell->epochs);
         else if (cell->state == BL_CELL_DONE) {
             took += cell->train_s + cell->test_s;
             done += weight(cell);
@@ -157,12 +171,18 @@ static double time_left(const struct study *s) {
 }
 
 static void say_time(char *text, size_t size, double seconds) {
-    if (seconds < 0) *text = 0;
-    else if (seconds < 5400) snprintf(text, size, "; about %.0f min left in all", ceil(seconds / 60));
-    else snprintf(text, size, "; about %.1f h left in all", seconds / 3600);
+    if (seconds < 0)
+        *text = 0;
+    else if (seconds < 5400)
+        snprintf(text, size, "; about %.0f min left in all", ceil(seconds / 60));
+    else
+        snprintf(text, size, "; about %.1f h left in all", seconds / 3600);
 }
 
-struct screen { struct bl_progress *progress; const char *title; };
+struct screen {
+    struct bl_progress *progress;
+    const char *title;
+};
 
 static void listen(void *context, enum bl_train_event event, int64_t step, int64_t steps, const char *text) {
     struct screen *screen = context;
@@ -219,7 +239,8 @@ static int run_cell(struct study *s, int index, int number, int open) {
     bl_cell_name(cell, name);
     say_time(left, sizeof left, time_left(s));
     snprintf(title, sizeof title, "cell %d/%d", number, open);
-    bl_progress_line(NULL, "cell %d of %d: %s%s%s", number, open, name, cell->has_checkpoint ? ", continued" : "", left);
+    bl_progress_line(NULL, "cell %d of %d: %s%s%s", number, open, name, cell->has_checkpoint ? ", continued" : "",
+                     left);
     int code = train_cell(s, cell, name, title);
     if (code == BLANCH_EDIVERGED) {
         char *message = bl_strdup(blanch_error_message());
@@ -241,8 +262,10 @@ static int take_lock(struct study *s) {
     if (!code && (s->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666)) < 0)
         code = bl_fail(BLANCH_EIO, "%s: %s", path, strerror(errno));
     if (!code && flock(s->lock, LOCK_EX | LOCK_NB) != 0)
-        code = errno == EWOULDBLOCK ? bl_fail(BLANCH_EUSAGE, "another `blanch study` works on %s; wait for it or give another --out", s->out)
-                                    : bl_fail(BLANCH_EIO, "%s: %s", path, strerror(errno));
+        code = errno == EWOULDBLOCK
+                   ? bl_fail(BLANCH_EUSAGE, "another `blanch study` works on %s; wait for it or give another --out",
+                             s->out)
+                   : bl_fail(BLANCH_EIO, "%s: %s", path, strerror(errno));
     free(path);
     return code;
 }
@@ -263,7 +286,8 @@ static int run_cells(struct study *s) {
 static int print(const struct study *s) {
     struct bl_cell *cells;
     int count, code = bl_cells_find(s->out, &cells, &count);
-    if (!code) code = s->common.json ? bl_print_json(bl_study_json(s->out, cells, count)) : bl_study_print(cells, count);
+    if (!code)
+        code = s->common.json ? bl_print_json(bl_study_json(s->out, cells, count)) : bl_study_print(cells, count);
     free(cells);
     return code;
 }
@@ -280,7 +304,8 @@ static int run(int argc, char **argv) {
         {"norms", BL_OPT_TEXT, &s.norms_text, 0, 0, "A,B", "bn, nd; imagenet also none (all)"},
         {"epochs", BL_OPT_TEXT, &s.epochs_text, 0, 0, "A,B", "published are 1, 20, 100; imagenet 90 (1; 90)"},
         {"attempts", BL_OPT_INT, &s.attempts, 1, 100, "N", "runs of each cell, with the seeds 0 to N-1 (1)"},
-        {"steps", BL_OPT_INT64, &s.steps, 1, 1e12, "N", "shortens cells to N steps, to try the command; compared with nothing"},
+        {"steps", BL_OPT_INT64, &s.steps, 1, 1e12, "N",
+         "shortens cells to N steps, to try the command; compared with nothing"},
         {"show", BL_OPT_FLAG, &s.show, 0, 0, NULL, "prints the table of what is there, runs nothing"},
         {0},
     };
@@ -304,14 +329,15 @@ static int run(int argc, char **argv) {
 const struct bl_command bl_command_study = {
     .name = "study",
     .summary = "repeats cells of the published study, beside its values",
-    .usage = "usage: blanch study --data SPEC --out DIR [options]\n"
-             "       blanch study --show --out DIR [--json]\n"
-             "\n"
-             "Trains the networks of the reproduction of Network Deconvolution (arXiv 2410.01189, Tables 1 and 2) with the\n"
-             "study's settings, and prints their accuracies and training times beside those of the original and of the\n"
-             "reproduction. A cell is a network, a norm, a number of epochs and an attempt; each is a run directory\n"
-             "DIR/DATASET-NETWORK-NORM-EPOCHS-aATTEMPT. After an interruption (Ctrl-C) the same command goes on where it\n"
-             "stopped; a finished cell is never repeated, and one that diverged counts as finished. To run a cell again,\n"
-             "delete its directory. The table shows all cells of DIR, with the data and devices that they ran on.\n",
+    .usage =
+        "usage: blanch study --data SPEC --out DIR [options]\n"
+        "       blanch study --show --out DIR [--json]\n"
+        "\n"
+        "Trains the networks of the reproduction of Network Deconvolution (arXiv 2410.01189, Tables 1 and 2) with the\n"
+        "study's settings, and prints their accuracies and training times beside those of the original and of the\n"
+        "reproduction. A cell is a network, a norm, a number of epochs and an attempt; each is a run directory\n"
+        "DIR/DATASET-NETWORK-NORM-EPOCHS-aATTEMPT. After an interruption (Ctrl-C) the same command goes on where it\n"
+        "stopped; a finished cell is never repeated, and one that diverged counts as finished. To run a cell again,\n"
+        "delete its directory. The table shows all cells of DIR, with the data and devices that they ran on.\n",
     .run = run,
 };

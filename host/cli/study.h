@@ -5,9 +5,14 @@
 #include "cli.h"
 #include <cjson/cJSON.h>
 
-/* One published cell, from tests/reference/study by study_facts.py. Accuracies are test top-1 in per cent; NAN: not stated. */
-struct bl_study_fact { const char *dataset, *network, *norm; int epochs; double original, reproduced, seconds; };
-extern const struct bl_study_fact bl_study_facts[];     // ends with a NULL dataset
+/* One published cell, from tests/reference/study by study_facts.py. Accuracies are test top-1 in per cent; NAN: not
+ * stated. */
+struct bl_study_fact {
+    const char *dataset, *network, *norm;
+    int epochs;
+    double original, reproduced, seconds;
+};
+extern const struct bl_study_fact bl_study_facts[]; // ends with a NULL dataset
 
 const struct bl_study_fact *bl_study_fact(const char *dataset, const char *network, const char *norm, int epochs);
 
@@ -15,15 +20,15 @@ const struct bl_study_fact *bl_study_fact(const char *dataset, const char *netwo
 enum bl_cell_state { BL_CELL_NEW, BL_CELL_STARTED, BL_CELL_DONE, BL_CELL_DIVERGED };
 struct bl_cell {
     char dataset[16], network[32], norm[8];
-    int epochs, attempt;                    // attempts count from 1 and have the seed attempt - 1
-    int64_t steps;                          // 0: a whole cell; else the length to which --steps has shortened it
+    int epochs, attempt; // attempts count from 1 and have the seed attempt - 1
+    int64_t steps;       // 0: a whole cell; else the length to which --steps has shortened it
     enum bl_cell_state state;
     bool has_checkpoint;
     int epochs_done;
-    double test_top1, train_top1;           // of the last epoch; NAN: none yet
-    double train_s, test_s;                 // of all epochs so far
-    char data[256], device[128];            // of its config.json; empty: none yet
-    char note[256];                         // why it diverged
+    double test_top1, train_top1; // of the last epoch; NAN: none yet
+    double train_s, test_s;       // of all epochs so far
+    char data[256], device[128];  // of its config.json; empty: none yet
+    char note[256];               // why it diverged
 };
 extern const char *const bl_cell_states[];
 void bl_cell_name(const struct bl_cell *cell, char name[128]);

@@ -14,7 +14,9 @@ const char *const bl_cell_states[] = {
 
 const struct bl_study_fact *bl_study_fact(const char *dataset, const char *network, const char *norm, int epochs) {
     for (const struct bl_study_fact *f = bl_study_facts; f->dataset; f++)
-        if (!strcmp(f->dataset, dataset) && !strcmp(f->network, network) && !strcmp(f->norm, norm) && f->epochs == epochs) return f;
+        if (!strcmp(f->dataset, dataset) && !strcmp(f->network, network) && !strcmp(f->norm, norm) &&
+            f->epochs == epochs)
+            return f;
     return NULL;
 }
 
@@ -23,7 +25,8 @@ const struct bl_study_fact *bl_study_fact(const char *dataset, const char *netwo
 void bl_cell_name(const struct bl_cell *cell, char name[128]) {
     char shortened[32] = "";
     if (cell->steps) snprintf(shortened, sizeof shortened, "-s%lld", (long long)cell->steps);
-    snprintf(name, 128, "%s-%s-%s-%d%s-a%d", cell->dataset, cell->network, cell->norm, cell->epochs, shortened, cell->attempt);
+    snprintf(name, 128, "%s-%s-%s-%d%s-a%d", cell->dataset, cell->network, cell->norm, cell->epochs, shortened,
+             cell->attempt);
 }
 
 /* Cuts the last word of name, its parts being joined by '-'. */
@@ -142,7 +145,8 @@ int bl_cell_read(struct bl_cell *cell, const char *dir) {
     if (!code && bl_path_exists(folder)) {
         cell->state = BL_CELL_STARTED;
         cell->has_checkpoint = bl_path_exists(config) && bl_path_exists(state) && bl_path_exists(weights);
-        if (!(code = read_config(cell, config)) && !(code = read_log(cell, log))) code = read_divergence(cell, diverged);
+        if (!(code = read_config(cell, config)) && !(code = read_log(cell, log)))
+            code = read_divergence(cell, diverged);
     }
     char *const paths[] = {config, log, diverged, state, weights, folder};
     for (int i = 0; i < BL_COUNT(paths); i++) free(paths[i]);
@@ -164,9 +168,17 @@ int bl_cell_record_divergence(const struct bl_cell *cell, const char *dir, const
 }
 
 int bl_cell_clear(const struct bl_cell *cell, const char *dir) {
-    static const char *const files[] = {"config.json", "config.json.tmp", "log.jsonl", "ledger.json", "trace.json",
-                                        "last.safetensors", "last.safetensors.new", "last.safetensors.new.tmp",
-                                        "last.state.safetensors", "last.state.safetensors.new", "last.state.safetensors.new.tmp"};
+    static const char *const files[] = {"config.json",
+                                        "config.json.tmp",
+                                        "log.jsonl",
+                                        "ledger.json",
+                                        "trace.json",
+                                        "last.safetensors",
+                                        "last.safetensors.new",
+                                        "last.safetensors.new.tmp",
+                                        "last.state.safetensors",
+                                        "last.state.safetensors.new",
+                                        "last.state.safetensors.new.tmp"};
     int code = 0;
     for (int i = 0; !code && i < BL_COUNT(files); i++) {
         char *path = file_of(cell, dir, files[i]);
@@ -181,14 +193,19 @@ int bl_cell_clear(const struct bl_cell *cell, const char *dir) {
 
 static int fact_rank(const struct bl_cell *cell) {
     int rank = 0;
-    while (bl_study_facts[rank].dataset && (strcmp(bl_study_facts[rank].dataset, cell->dataset) ||
-                                            strcmp(bl_study_facts[rank].network, cell->network))) rank++;
+    while (bl_study_facts[rank].dataset &&
+           (strcmp(bl_study_facts[rank].dataset, cell->dataset) || strcmp(bl_study_facts[rank].network, cell->network)))
+        rank++;
     return rank;
 }
 
-static int norm_rank(const struct bl_cell *cell) { return cell->norm[0] == 'n' && cell->norm[1] == 'd' ? 2 : cell->norm[0] == 'b'; }
+static int norm_rank(const struct bl_cell *cell) {
+    return cell->norm[0] == 'n' && cell->norm[1] == 'd' ? 2 : cell->norm[0] == 'b';
+}
 
-static int sign(int64_t value) { return value < 0 ? -1 : value > 0; }
+static int sign(int64_t value) {
+    return value < 0 ? -1 : value > 0;
+}
 
 /* By network as the tables list them, then epochs, norm, attempt. */
 static int compare(const void *left, const void *right) {

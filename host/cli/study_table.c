@@ -7,19 +7,25 @@
 
 /* The attempts at one network, norm and length together. */
 struct row {
-    const struct bl_cell *cell;             // the first
-    const struct bl_study_fact *fact;       // NULL: not published
+    const struct bl_cell *cell;       // the first
+    const struct bl_study_fact *fact; // NULL: not published
     int attempts, done, diverged;
-    double test, least, most, train;        // per cent: mean, and the range of the test accuracy; NAN: nothing is done
-    double seconds;                         // of training, mean
-    bool mixed;                             // attempts on several devices: their times are not compared
+    double test, least, most, train; // per cent: mean, and the range of the test accuracy; NAN: nothing is done
+    double seconds;                  // of training, mean
+    bool mixed;                      // attempts on several devices: their times are not compared
 };
 
-static const double near = 0.10;            // of the published value
+static const double near = 0.10; // of the published value
 
 /* A shortened cell is held against nothing. */
 static struct row make_row(const struct bl_cell *cells, int count) {
-    struct row row = {.cell = cells, .attempts = count, .test = NAN, .train = NAN, .seconds = NAN, .least = INFINITY, .most = -INFINITY};
+    struct row row = {.cell = cells,
+                      .attempts = count,
+                      .test = NAN,
+                      .train = NAN,
+                      .seconds = NAN,
+                      .least = INFINITY,
+                      .most = -INFINITY};
     double test = 0, train = 0, seconds = 0;
     if (!cells->steps) row.fact = bl_study_fact(cells->dataset, cells->network, cells->norm, cells->epochs);
     for (int i = 0; i < count; i++) {
@@ -41,7 +47,8 @@ static struct row make_row(const struct bl_cell *cells, int count) {
 }
 
 static bool same_length(const struct bl_cell *a, const struct bl_cell *b) {
-    return !strcmp(a->dataset, b->dataset) && !strcmp(a->network, b->network) && a->epochs == b->epochs && a->steps == b->steps;
+    return !strcmp(a->dataset, b->dataset) && !strcmp(a->network, b->network) && a->epochs == b->epochs &&
+           a->steps == b->steps;
 }
 
 static int row_length(const struct bl_cell *cells, int count) {
@@ -55,12 +62,17 @@ static const char *mark(double ours, double published) {
     return fabs(ours - published) <= near * published ? "within" : ours > published ? "better" : "worse";
 }
 
-static double original(const struct row *row) { return row->fact ? row->fact->original : NAN; }
-static double reproduced(const struct row *row) { return row->fact ? row->fact->reproduced : NAN; }
+static double original(const struct row *row) {
+    return row->fact ? row->fact->original : NAN;
+}
+static double reproduced(const struct row *row) {
+    return row->fact ? row->fact->reproduced : NAN;
+}
 
 /* ND's extra time over BN's, per cent; NAN where one of them is missing or ran elsewhere. */
 static double overhead(const struct row *bn, const struct row *nd) {
-    if (!bn || strcmp(nd->cell->norm, "nd") || bn->mixed || nd->mixed || strcmp(bn->cell->device, nd->cell->device)) return NAN;
+    if (!bn || strcmp(nd->cell->norm, "nd") || bn->mixed || nd->mixed || strcmp(bn->cell->device, nd->cell->device))
+        return NAN;
     return 100 * (nd->seconds / bn->seconds - 1);
 }
 
@@ -80,16 +92,21 @@ static void print_number(double value, int width, const char *format) {
 
 static void print_length(const struct bl_cell *cell) {
     char text[32];
-    if (cell->steps) snprintf(text, sizeof text, "%lld st", (long long)cell->steps);
-    else snprintf(text, sizeof text, "%d", cell->epochs);
+    if (cell->steps)
+        snprintf(text, sizeof text, "%lld st", (long long)cell->steps);
+    else
+        snprintf(text, sizeof text, "%d", cell->epochs);
     printf(" %7s", text);
 }
 
 /* Where nothing is done: why. */
 static void print_state(const struct row *row) {
-    if (row->diverged == row->attempts) printf("  diverged");
-    else if (!row->done) printf("  not finished: %d of %d epochs", row->cell->epochs_done, row->cell->epochs);
-    else if (row->diverged) printf("  %d diverged", row->diverged);
+    if (row->diverged == row->attempts)
+        printf("  diverged");
+    else if (!row->done)
+        printf("  not finished: %d of %d epochs", row->cell->epochs_done, row->cell->epochs);
+    else if (row->diverged)
+        printf("  %d diverged", row->diverged);
     if (row->done > 1) printf("  %.2f to %.2f", row->least, row->most);
 }
 
@@ -123,41 +140,51 @@ static void print_sources(const struct bl_cell *cells, int count, const char *ti
 }
 
 static void print_notes(const struct bl_cell *cells, int count) {
-    printf("\nTop-1 in per cent after the last epoch; several runs: their mean, and the range of the test accuracy at the end.\n"
-           "within: within ten per cent of the published value; else better or worse. minutes: training without testing.\n"
-           "overhead: ND's training time over BN's, here and in the reproduction (V100; imagenet: A100).\n");
+    printf(
+        "\nTop-1 in per cent after the last epoch; several runs: their mean, and the range of the test accuracy at the "
+        "end.\n"
+        "within: within ten per cent of the published value; else better or worse. minutes: training without testing.\n"
+        "overhead: ND's training time over BN's, here and in the reproduction (V100; imagenet: A100).\n");
     print_sources(cells, count, "data", offsetof(struct bl_cell, data));
     print_sources(cells, count, "device", offsetof(struct bl_cell, device));
     for (int i = 0; i < count; i++) {
         char name[128];
         bl_cell_name(&cells[i], name);
-        if (cells[i].state == BL_CELL_DIVERGED) printf("%s: %s\n", name, cells[i].note);
-        else if (cells[i].steps && cells[i].attempt == 1) printf("%s: shortened by --steps, no cell of the study\n", name);
+        if (cells[i].state == BL_CELL_DIVERGED)
+            printf("%s: %s\n", name, cells[i].note);
+        else if (cells[i].steps && cells[i].attempt == 1)
+            printf("%s: shortened by --steps, no cell of the study\n", name);
     }
 }
 
 int bl_study_print(const struct bl_cell *cells, int count) {
     struct row bn = {0};
-    printf("%-9s %-20s %7s %-4s %4s %7s %7s %-6s %7s %-6s %7s %8s %8s %8s\n", "dataset", "network", "epochs", "norm", "runs", "test",
-           "origin.", "", "reprod.", "", "train", "minutes", "overhead", "reprod.");
+    printf("%-9s %-20s %7s %-4s %4s %7s %7s %-6s %7s %-6s %7s %8s %8s %8s\n", "dataset", "network", "epochs", "norm",
+           "runs", "test", "origin.", "", "reprod.", "", "train", "minutes", "overhead", "reprod.");
     for (int i = 0, length; i < count; i += length) {
         length = row_length(cells + i, count - i);
         struct row row = make_row(cells + i, length);
         print_row(&row, bn.cell && same_length(bn.cell, row.cell) ? &bn : NULL);
         if (!strcmp(row.cell->norm, "bn")) bn = row;
     }
-    if (!count) puts("no cell has been run");
-    else print_notes(cells, count);
+    if (!count)
+        puts("no cell has been run");
+    else
+        print_notes(cells, count);
     return 0;
 }
 
 /* --- for programs --------------------------------------------------------------------------- */
 
-static void add(cJSON *json, const char *key, double value) { cJSON_AddItemToObject(json, key, bl_json_number(value, 6)); }
+static void add(cJSON *json, const char *key, double value) {
+    cJSON_AddItemToObject(json, key, bl_json_number(value, 6));
+}
 
 static void add_mark(cJSON *json, const char *key, const char *text) {
-    if (*text) cJSON_AddStringToObject(json, key, text);
-    else cJSON_AddNullToObject(json, key);
+    if (*text)
+        cJSON_AddStringToObject(json, key, text);
+    else
+        cJSON_AddNullToObject(json, key);
 }
 
 static cJSON *identity(const struct bl_cell *cell) {

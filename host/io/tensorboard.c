@@ -1,5 +1,5 @@
-/* TensorBoard event files: records framed as TFRecord frames them (length, its checksum, the message, its checksum), each
- * message an Event in protobuf's wire format. */
+/* TensorBoard event files: records framed as TFRecord frames them (length, its checksum, the message, its checksum),
+ * each message an Event in protobuf's wire format. */
 #include "io/tensorboard.h"
 #include "io/files.h"
 #include "io/tensorboard.pb-c.h"
@@ -13,15 +13,17 @@
 
 enum { BUCKETS = 30, TRIES = 1000 };
 
-static const double flush_seconds = 5;      // so that a TensorBoard that watches the folder keeps up
+static const double flush_seconds = 5; // so that a TensorBoard that watches the folder keeps up
 
 struct bl_tensorboard {
     FILE *file;
     char *path;
-    double flushed;                         // bl_now()
+    double flushed; // bl_now()
 };
 
-int bl_tensorboard_check(void) { return 0; }
+int bl_tensorboard_check(void) {
+    return 0;
+}
 
 /* --- records -------------------------------------------------------------------------------- */
 
@@ -45,7 +47,9 @@ static void little_endian(uint8_t *to, uint64_t value, int bytes) {
     for (int i = 0; i < bytes; i++) to[i] = (uint8_t)(value >> 8 * i);
 }
 
-static int failed(const struct bl_tensorboard *file) { return bl_fail(BLANCH_EIO, "%s: %s", file->path, strerror(errno)); }
+static int failed(const struct bl_tensorboard *file) {
+    return bl_fail(BLANCH_EIO, "%s: %s", file->path, strerror(errno));
+}
 
 static int flush(struct bl_tensorboard *file) {
     file->flushed = bl_now();
@@ -90,7 +94,8 @@ static int create(struct bl_tensorboard *file, const char *dir) {
     gethostname(host, sizeof host - 1);
     for (int i = 0; i < TRIES; i++) {
         free(file->path);
-        file->path = bl_format("%s/events.out.tfevents.%010lld.%s.%ld.%d", dir, (long long)time(NULL), host, (long)getpid(), i);
+        file->path =
+            bl_format("%s/events.out.tfevents.%010lld.%s.%ld.%d", dir, (long long)time(NULL), host, (long)getpid(), i);
         if (!file->path) return BLANCH_ENOMEM;
         file->file = fopen(file->path, "wbx");
         if (file->file) return 0;
@@ -154,7 +159,8 @@ static void fill_buckets(Tb__Histogram *h, double *limits, double *counts, const
     h->n_bucket = h->n_bucket_limit = width > 0 ? BUCKETS : 1;
     h->bucket = counts;
     h->bucket_limit = limits;
-    for (size_t b = 0; b < h->n_bucket; b++) limits[b] = b + 1 == h->n_bucket ? h->max : h->min + width * (double)(b + 1);
+    for (size_t b = 0; b < h->n_bucket; b++)
+        limits[b] = b + 1 == h->n_bucket ? h->max : h->min + width * (double)(b + 1);
     for (int i = 0; i < count; i++) {
         if (!isfinite(values[i])) continue;
         size_t b = width > 0 ? (size_t)(((double)values[i] - h->min) / width) : 0;
@@ -162,7 +168,8 @@ static void fill_buckets(Tb__Histogram *h, double *limits, double *counts, const
     }
 }
 
-int bl_tensorboard_histogram(struct bl_tensorboard *file, const char *tag, int64_t step, const float *values, int count) {
+int bl_tensorboard_histogram(struct bl_tensorboard *file, const char *tag, int64_t step, const float *values,
+                             int count) {
     double limits[BUCKETS], counts[BUCKETS] = {0};
     Tb__Histogram histogram = TB__HISTOGRAM__INIT;
     Tb__Value value = TB__VALUE__INIT;

@@ -2,9 +2,14 @@
 #include "train/run.h"
 #include <stdlib.h>
 
-static double per_cent(int part, int count) { return count ? 100.0 * part / count : 0; }
+static double per_cent(int part, int count) {
+    return count ? 100.0 * part / count : 0;
+}
 
-struct point { const char *tag; double value; };
+struct point {
+    const char *tag;
+    double value;
+};
 
 static int write(const struct run *run, const struct point *points, int count) {
     int code = 0;
