@@ -133,8 +133,9 @@ static int measure(struct bench *b) {
     }
     b->device_peak = bl_mem_peak(b->dev), b->host_peak = bl_process_peak_bytes();    // of steps, not of what follows
     struct bl_limits limits;
-    if (!code) code = bl_limits_get(b->dev, true, &limits);
-    if (!code) bl_ledger_limits(b->ledger, &limits);
+    int known = code ? code : bl_limits_get(b->dev, true, &limits);
+    if (!known) bl_ledger_limits(b->ledger, &limits);
+    else if (known != BLANCH_ELIMIT) code = known;          // a network that fills the device leaves it without fractions
     if (!code) b->recorded = 1e-3 * median(recorded, count) / median(b->times, b->steps);
     return code;
 }
