@@ -13,13 +13,19 @@ struct state {
     struct bl_tensor *spreading;            // dx = a dy + b (x - mean) + c: (3, C)
 };
 
-enum { CPU_CHUNK_BYTES = 192 * 1024, CPU_TILE = 8, MIN_CHUNK = 32, GPU_ITEMS = 32768 };
+enum { CPU_CHUNK_BYTES = 128 * 1024, CPU_TILE = 8, CPU_TILE_BYTES = 512, MIN_CHUNK = 32, GPU_ITEMS = 32768 };
 
 static int64_t rows_of(const struct bl_node *node, int n) {
     return n * node->out->h * node->out->w;
 }
 static int64_t chunks_of(int64_t rows, int64_t chunk) {
     return (rows + chunk - 1) / chunk;
+}
+
+/* Memory is best read in order: wide rows are summed one by one, narrow ones some at once, for sums in registers. */
+static int cpu_tile(int64_t channels) {
+    int64_t rows = CPU_TILE_BYTES / (4 * channels);
+    return rows < 1 ? 1 : rows > CPU_TILE ? CPU_TILE : (int)rows;
 }
 
 static int setup(struct bl_node *node) {
@@ -43,7 +49,7 @@ static int setup(struct bl_node *node) {
     state->vec = bl_vec(node->dev, x->c);
     state->chunk = bl_on_cpu(node->dev) ? CPU_CHUNK_BYTES / (4 * x->c) : rows * (x->c / state->vec) / GPU_ITEMS;
     if (state->chunk < MIN_CHUNK) state->chunk = MIN_CHUNK;
-    state->tile = bl_on_cpu(node->dev) ? CPU_TILE : (int)state->chunk;
+    state->tile = bl_on_cpu(node->dev) ? cpu_tile(x->c) : (int)state->chunk;
     state->saved = bl_node_workspace(node, BL_LIFE_SAVED, 4 * x->c);
     if (!bl_node_training(node)) return 0;
     state->partial = bl_node_workspace(node, BL_LIFE_FORWARD, 2 * x->c * chunks_of(rows, state->chunk));
