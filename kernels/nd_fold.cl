@@ -72,38 +72,48 @@ kernel void fold_bias(global const float *folded, global const float *mean, glob
     }
 }
 
-/* dW' -= db (outer product) m. */
-kernel void subtract_mean(global const float *dbias, global const float *mean, int outputs, int interleave,
-                          int features, int matrices, global float *gradient)
+/* In one pass over dW' and W', in `parts` shares of a matrix's outputs (dimension 1 counts matrices * parts):
+ *   dW' -= db (outer product) m
+ *   partial: -sum over o, g of db[o] W'_g[o], which is dm, of each share: (parts, matrices, F)
+ *   dots: what <dW', W'> = <dD, D> gathers in each share and lane: (matrices, parts, across) */
+kernel void weight_gradient(global const float *folded, global const float *dbias, global const float *mean,
+                            int outputs, int interleave, int features, int matrices, int parts, int across,
+                            global float *gradient, global float *partial, global float *dots)
 {
-    SHARE(outputs);
+    SHARE(matrices * parts);
     LANES;
-    for (int o = first; o < end; o++) {
-        global const float *m = mean + (size_t)(o / (outputs / matrices)) * features;
-        const float scale = -dbias[o];
-        for (int g = 0; g < interleave; g++) {
-            global float *row = gradient + ((size_t)o * interleave + g) * features;
-            for (int f = lane; f < features; f += lanes) STORE(FMA((vec)(scale), LOAD(m + f), LOAD(row + f)), row + f);
+    const int count = outputs / matrices, share = (count + parts - 1) / parts;
+    for (int unit = first; unit < end; unit++) {
+        const int matrix = unit / parts, from = unit % parts * share, to = min(from + share, count);
+        global const float *m = mean + (size_t)matrix * features;
+        global float *sums = partial + ((size_t)(unit % parts) * matrices + matrix) * features;
+        for (int f = lane; f < features; f += lanes) STORE((vec)(0.0f), sums + f);
+        float dot = 0.0f;
+        for (int o = matrix * count + from; o < matrix * count + to; o++) {
+            const vec scale = (vec)(-dbias[o]);
+            vec both = (vec)(0.0f);
+            for (int g = 0; g < interleave; g++) {
+                const size_t at = ((size_t)o * interleave + g) * features;
+                for (int f = lane; f < features; f += lanes) {
+                    const vec w = LOAD(folded + at + f), dw = FMA(scale, LOAD(m + f), LOAD(gradient + at + f));
+                    STORE(dw, gradient + at + f);
+                    STORE(FMA(scale, w, LOAD(sums + f)), sums + f);
+                    both = FMA(dw, w, both);
+                }
+            }
+            dot += total(both);
         }
+        if (get_global_id(0) < across) dots[(size_t)unit * across + get_global_id(0)] = dot;
     }
 }
 
-/* dm = -sum over o, g of db[o] W'_g[o]; dimension 1 counts matrices. */
-kernel void mean_gradient(global const float *folded, global const float *dbias, int outputs, int interleave,
-                          int features, int matrices, global float *dmean)
+/* dm: the sum of the shares. */
+kernel void sum_parts(global const float *partial, int parts, int count, global float *dmean)
 {
-    SHARE(matrices);
-    LANES;
-    const int share = outputs / matrices;
-    for (int matrix = first; matrix < end; matrix++) {
-        for (int f = lane; f < features; f += lanes) {
-            vec sum = (vec)(0.0f);
-            for (int o = matrix * share; o < (matrix + 1) * share; o++) {
-                vec part = (vec)(0.0f);
-                for (int g = 0; g < interleave; g++) part += LOAD(folded + ((size_t)o * interleave + g) * features + f);
-                sum = FMA((vec)(-dbias[o]), part, sum);
-            }
-            STORE(sum, dmean + (size_t)matrix * features + f);
-        }
+    SHARE(count);
+    for (int f = first; f < end; f++) {
+        float sum = 0.0f;
+        for (int p = 0; p < parts; p++) sum += partial[(size_t)p * count + f];
+        dmean[f] = sum;
     }
 }

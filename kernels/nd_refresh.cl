@@ -1,9 +1,13 @@
-/* Whitening between refreshes (tests/reference/README.md, "Refreshing less often"): D = D_r sqrt(v_r / v), with D_r and
- * v_r = trace(S_r)/F of the last refresh and v = mean((X - m)^2) + eps of this batch, and the gradient through v:
- *   dX = -<dD, D> / (v samples F) (X - m)
+/* Whitening between refreshes (tests/reference/README.md, "Refreshing less often"): D = D_r sqrt(v_r / v), with D_r
+ * and v_r = trace(S_r)/F of the last refresh and v = mean((X - m)^2) + eps of this batch, and the gradient through m
+ * and v. Samples need not be gathered: what a tap of a patch adds to the gradient of its pixel is
+ *   dm/samples + factor (x - m),  factor = -<dD, D> / (v samples F)
+ * which is factor x plus a number of the tap and channel, its slope (square_samples() and scatter_kept() in
+ * whitening.cl).
  *
- * Matrices: (matrices, F, F). rows: centred samples (samples, matrices, F). factors: (matrices, 2): sqrt(v_r/v), v; in the
- * gradient the first becomes the rows' factor. A work-item is described at its kernel.
+ * Matrices: (matrices, F, F). m, dm: (matrices, F), in the order of the weights. By channels: (taps, C), what tap t sees
+ * of channel c. factors: (matrices, 2): sqrt(v_r/v), v; in the gradient the first becomes `factor`. A work-item is
+ * described at its kernel.
  *
  *  VEC  columns at once: 1, 2, 4, 8, 16; divides F
  */
@@ -19,42 +23,58 @@ kernel void variance(global const float *s, int matrices, int features, global f
     variance[matrix] = sum / features;
 }
 
-/* Sums of squares of a matrix's rows first..first+chunk; an item does a chunk (dimension 1) of a matrix (dimension 0). */
-kernel void squares(global const float *rows, int matrices, int features, long samples, long chunk, int chunks, global float *partial)
+/* Where a matrix's mean has what tap `tap` sees of channel c; whitening.cl says which channels a feature is. */
+int feature_of(int tap, int c, int taps, int block, int interleave, int matrices, int strided)
 {
-    const int matrix = get_global_id(0), part = get_global_id(1);
-    if (matrix >= matrices || part >= chunks) return;
-    const long end = min((part + 1) * chunk, samples);
-    float total = 0.0f;
-    for (long r = part * chunk; r < end; r++) {
-        global const float *row = rows + (size_t)(r * matrices + matrix) * features;
-        vec sum = (vec)(0.0f);
-        for (int f = 0; f < features; f += VEC) sum += LOAD(row + f) * LOAD(row + f);
-        float lanes[VEC];
-        STORE(sum, lanes);
-        float line = 0.0f;
-        for (int i = 0; i < VEC; i++) line += lanes[i];
-        total += line;
-    }
-    partial[(size_t)part * matrices + matrix] = total;
+    if (matrices > 1) return c * taps + tap;
+    const int place = (strided ? c % interleave : c / block) * taps + tap;
+    return (strided ? c / interleave : c % block) * taps + place / interleave;
 }
 
-/* factors of this batch; an item does a matrix. */
-kernel void factor(global const float *partial, int chunks, int matrices, float scale, float eps, global const float *variance,
-                   global float *factors)
+/* m by channels; an item does elements first, first + all, ... */
+kernel void spread_mean(global const float *mean, int channels, int taps, int block, int interleave, int matrices,
+                        int strided, global float *spread)
 {
-    const int matrix = get_global_id(0);
+    for (int at = get_global_id(0); at < taps * channels; at += get_global_size(0))
+        spread[at] = mean[feature_of(at / channels, at % channels, taps, block, interleave, matrices, strided)];
+}
+
+/* The slopes by channels, and behind them every channel's factor: (taps + 1, C). scale: 1/samples. */
+kernel void slopes(global const float *dmean, global const float *spread, global const float *factors, int channels,
+                   int taps, int block, int interleave, int matrices, int strided, float scale, global float *slopes)
+{
+    for (int at = get_global_id(0); at < (taps + 1) * channels; at += get_global_size(0)) {
+        const int tap = at / channels, c = at % channels;
+        const float factor = factors[2 * (matrices > 1 ? c / block : 0)];
+        if (tap == taps)
+            slopes[at] = factor;
+        else
+            slopes[at] =
+                scale * dmean[feature_of(tap, c, taps, block, interleave, matrices, strided)] - factor * spread[at];
+    }
+}
+
+/* factors of this batch from sums of squares (chunks, C); an item does a matrix. */
+kernel void factor(global const float *partial, int chunks, int channels, int matrices, float scale, float eps,
+                   global const float *variance, global float *factors)
+{
+    const int matrix = get_global_id(0), share = channels / matrices;
     if (matrix >= matrices) return;
     float sum = 0.0f;
-    for (int c = 0; c < chunks; c++) sum += partial[(size_t)c * matrices + matrix];
+    for (int chunk = 0; chunk < chunks; chunk++) {
+        global const float *from = partial + (size_t)chunk * channels + matrix * share;
+        float part = 0.0f;
+        for (int c = 0; c < share; c++) part += from[c];
+        sum += part;
+    }
     const float v = fmax(sum * scale + eps, 1e-30f);
     factors[2 * matrix] = sqrt(variance[matrix] / v);
     factors[2 * matrix + 1] = v;
 }
 
 /* D = factor D_r; running += momentum (D - running). An item takes `each` rows of the matrices (dimension 1). */
-kernel void rescale(global const float *last, global const float *factors, int count, int features, int each, float momentum,
-                    global float *d, global float *running)
+kernel void rescale(global const float *last, global const float *factors, int count, int features, int each,
+                    float momentum, global float *d, global float *running)
 {
     const int first = get_global_id(1) * each, end = min(first + each, count);
     for (int row = first; row < end; row++) {
@@ -68,31 +88,20 @@ kernel void rescale(global const float *last, global const float *factors, int c
     }
 }
 
-/* The rows' factor, -<dD, D> / (v samples F); dots: (matrices, F), the rows of <dD, D>. An item does a matrix. */
-kernel void back_factor(global const float *dots, int matrices, int features, float scale, global float *factors)
+/* -<dD, D> / (v samples F), the inner product in `count` parts a matrix. An item does a matrix. */
+kernel void back_factor(global const float *dots, int count, int matrices, float scale, global float *factors)
 {
     const int matrix = get_global_id(0);
     if (matrix >= matrices) return;
     float sum = 0.0f;
-    for (int f = 0; f < features; f++) sum += dots[(size_t)matrix * features + f];
+    for (int i = 0; i < count; i++) sum += dots[(size_t)matrix * count + i];
     factors[2 * matrix] = -sum * scale / factors[2 * matrix + 1];
 }
 
-/* drows = factor rows; an item takes a chunk of samples (dimension 1). */
-kernel void scale_rows(global const float *rows, global const float *factors, int matrices, int features, long samples, long chunk,
-                       global float *drows)
-{
-    const long first = get_global_id(1) * chunk, end = min(first + chunk, samples);
-    for (long r = first; r < end; r++)
-        for (int m = 0; m < matrices; m++) {
-            const float scale = factors[2 * m];
-            const size_t at = (size_t)(r * matrices + m) * features;
-            for (int f = get_global_id(0) * VEC; f < features; f += get_global_size(0) * VEC) STORE(scale * LOAD(rows + at + f), drows + at + f);
-        }
-}
-
-/* <D, D_r>, <D, D>, <D_r, D_r> of every row of the matrices, to dots (rows, 3). An item takes `each` rows (dimension 1). */
-kernel void change(global const float *d, global const float *last, int count, int features, int each, global float *dots)
+/* <D, D_r>, <D, D>, <D_r, D_r> of every row of the matrices, to dots (rows, 3). An item takes `each` rows (dimension
+ * 1). */
+kernel void change(global const float *d, global const float *last, int count, int features, int each,
+                   global float *dots)
 {
     const int first = get_global_id(1) * each, end = min(first + each, count);
     for (int row = first; row < end; row++) {

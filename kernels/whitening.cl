@@ -293,3 +293,71 @@ kernel void scatter_depthwise(global const float *x, global const float *mean, g
         }
     }
 }
+
+/* Between refreshes (nd_refresh.cl). partial[c] = sums of (x - mean)^2 over all taps and patches c*chunk...:
+ * (chunks, C). mean: (TAPS, C), of what a tap sees of a channel. Channels in dimension 0. */
+kernel void square_samples(global const float *x, GEOMETRY, int patches, int chunk, global const float *mean,
+                           global float *partial)
+{
+    const int lane = get_global_id(0) * VEC_SUM, lanes = get_global_size(0) * VEC_SUM;
+    const int from = get_global_id(1) * chunk, to = min(from + chunk, patches);
+    if (from >= patches) return;
+    partial += (size_t)get_global_id(1) * channels;
+    for (int c = lane; c < channels; c += lanes) STORE_SUM((vec_sum)(0.0f), partial + c);
+    for (int p = from; p < to; p++) {
+        long pixels[TAPS];
+        for (int tap = 0; tap < TAPS; tap++) pixels[tap] = PIXEL(p, tap / TAPS_X, tap % TAPS_X);
+        for (int c = lane; c < channels; c += lanes) {
+            vec_sum sum = LOAD_SUM(partial + c);
+            for (int tap = 0; tap < TAPS; tap++) {
+                vec_sum value = LOAD_SUM(mean + tap * channels + c);
+                if (pixels[tap] >= 0) value = LOAD_SUM(x + pixels[tap] * channels + c) - value;
+                sum += value * value;
+            }
+            STORE_SUM(sum, partial + c);
+        }
+    }
+}
+
+/* The taps of patches that see a pixel, their number returned. */
+int find_taps(int line, int x, int height, int down, int across, int pad_y, int pad_x, int dilation_y, int dilation_x,
+              int width, int *taps)
+{
+#if FLAT
+    taps[0] = 0;
+    return ((long)line * width + x) % FLAT == 0;
+#else
+    int count = 0;
+    for (int ky = 0; ky < TAPS_Y; ky++) {
+        const int ty = line % height + pad_y - ky * dilation_y;
+        if (ty < 0 || ty % STEP_Y != 0 || ty / STEP_Y >= down) continue;
+        for (int kx = 0; kx < TAPS_X; kx++) {
+            const int tx = x + pad_x - kx * dilation_x;
+            if (tx >= 0 && tx % STEP_X == 0 && tx / STEP_X < across) taps[count++] = ky * TAPS_X + kx;
+        }
+    }
+    return count;
+#endif
+}
+
+/* dx += slope + factor x for every tap that sees a pixel. slopes: (TAPS + 1, C), the factors last. Channels in
+ * dimension 0. */
+kernel void scatter_kept(global const float *x, global const float *slopes, GEOMETRY, int line_count, int chunk,
+                         global float *dx)
+{
+    const int lane = get_global_id(0) * VEC_SUM, lanes = get_global_size(0) * VEC_SUM;
+    const int from = get_global_id(1) * chunk, to = min(from + chunk, line_count);
+    for (int line = from; line < to; line++)
+        for (int column = 0; column < width; column++) {
+            int taps[TAPS];
+            const int count =
+                find_taps(line, column, height, down, across, pad_y, pad_x, dilation_y, dilation_x, width, taps);
+            if (count == 0) continue;
+            const size_t pixel = ((size_t)line * width + column) * channels;
+            for (int c = lane; c < channels; c += lanes) {
+                vec_sum sum = (float)count * LOAD_SUM(slopes + TAPS * channels + c) * LOAD_SUM(x + pixel + c);
+                for (int i = 0; i < count; i++) sum += LOAD_SUM(slopes + taps[i] * channels + c);
+                STORE_SUM(LOAD_SUM(dx + pixel + c) + sum, dx + pixel + c);
+            }
+        }
+}

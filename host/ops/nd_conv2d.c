@@ -97,12 +97,13 @@ static int backward(struct bl_node *node, const struct bl_run *run) {
                                         fold->bias->grad.mem);
     if (code) return code;
     bl_node_phase(node, BL_FOLD);
-    code = bl_fold_backward(fold, run);
+    code = bl_fold_backward(fold);
     if (code || !node->in[0]->grad) return code;
     bl_node_phase(node, BL_BACKWARD_DATA);
     code = bl_conv_backward_data(state->conv, run, node->out->grad, node->in[0]->grad, node->accumulate[0]);
     if (code || !bl_whitening_has_backward(state->whitening)) return code;
-    return bl_whitening_backward(state->whitening, run, fold->dmean->mem, fold->ddeconv->mem);
+    struct bl_deconv_gradient gradient = bl_fold_deconv_gradient(fold);
+    return bl_whitening_backward(state->whitening, run, &gradient);
 }
 
 static void release(struct bl_node *node) {

@@ -1,10 +1,29 @@
-/* Folding: three matrix products a step (W D, dW' D and W^T dW') and what surrounds them. */
+/* Folding: three matrix products a step (W D, dW' D and W^T dW'; the last one only where D is of this batch) and what
+ * surrounds them. */
 #include "ops/nd_fold.h"
 #include "blas/blas.h"
 #include "ops/common.h"
 
+enum { BYTES_PER_PART = 256 * 1024, MOST_PARTS = 64 };
+
 static int64_t weights_of(const struct bl_fold *fold) {
     return fold->outputs * fold->interleave * fold->features;
+}
+
+static int64_t vectors_of(const struct bl_fold *fold) {
+    return fold->features / bl_vec(fold->node->dev, fold->features);
+}
+
+static int64_t parts_of(const struct bl_fold *fold) {
+    int64_t outputs = fold->outputs / fold->matrices, parts = 8 * weights_of(fold) / fold->matrices / BYTES_PER_PART;
+    if (parts > MOST_PARTS) parts = MOST_PARTS;
+    if (parts > outputs) parts = outputs;
+    return parts < 1 ? 1 : parts;
+}
+
+/* Of <dD, D>, of a matrix. */
+static int64_t dots_of(const struct bl_fold *fold) {
+    return fold->parts * (bl_on_cpu(fold->node->dev) ? 1 : vectors_of(fold));
 }
 
 void bl_fold_setup(struct bl_fold *fold, enum bl_life life) {
@@ -16,7 +35,10 @@ void bl_fold_setup(struct bl_fold *fold, enum bl_life life) {
     if (!bl_node_training(node)) return;
     fold->gradient = bl_node_workspace(node, BL_LIFE_BACKWARD, weights_of(fold));
     if (fold->permuted) fold->drows = bl_node_workspace(node, BL_LIFE_BACKWARD, weights_of(fold));
+    fold->parts = parts_of(fold);
+    fold->partial = bl_node_workspace(node, BL_LIFE_BACKWARD, fold->parts * fold->matrices * fold->features);
     fold->dmean = bl_node_workspace(node, BL_LIFE_BACKWARD, fold->matrices * fold->features);
+    fold->dots = bl_node_workspace(node, BL_LIFE_BACKWARD, fold->matrices * dots_of(fold));
     fold->ddeconv = bl_node_workspace(node, BL_LIFE_BACKWARD, fold->matrices * fold->features * fold->features);
 }
 
@@ -25,11 +47,9 @@ int bl_fold_prepare(struct bl_fold *fold) {
         const char *name;
         struct bl_kernel **kernel;
     } wanted[] = {
-        {"to_rows", &fold->to_rows},
-        {"fold_bias", &fold->fold_bias},
-        {"from_rows", &fold->from_rows},
-        {"subtract_mean", &fold->subtract_mean},
-        {"mean_gradient", &fold->mean_gradient},
+        {"to_rows", &fold->to_rows},     {"fold_bias", &fold->fold_bias},
+        {"from_rows", &fold->from_rows}, {"weight_gradient", &fold->weight_gradient},
+        {"sum_parts", &fold->sum_parts},
     };
     const struct bl_define defines[] = {{"VEC", bl_vec(fold->node->dev, fold->features)}};
     int code = 0;
@@ -47,8 +67,8 @@ bool bl_fold_is_current(struct bl_fold *fold, const struct bl_run *run) {
 
 /* Items over outputs; lanes: also over features, where an item does not need its whole row. */
 static struct bl_range over_outputs(const struct bl_fold *fold, bool lanes) {
-    int64_t vectors = fold->features / bl_vec(fold->node->dev, fold->features);
-    return bl_share_rows(fold->node->dev, lanes ? vectors : 1, fold->outputs, 8 * fold->interleave * fold->features);
+    return bl_share_rows(fold->node->dev, lanes ? vectors_of(fold) : 1, fold->outputs,
+                         8 * fold->interleave * fold->features);
 }
 
 #define SIZES(fold) BL_I32((fold)->outputs), BL_I32((fold)->interleave), BL_I32((fold)->features)
@@ -91,14 +111,8 @@ int bl_fold_forward(struct bl_fold *fold, const struct bl_run *run) {
                      BL_I32(fold->matrices), BL_MEM(fold->shift->mem));
 }
 
-static int whitening_gradients(struct bl_fold *fold) {
-    int64_t f = fold->features, rows = fold->outputs / fold->matrices * fold->interleave,
-            vectors = f / bl_vec(fold->node->dev, f);
-    struct bl_range range = bl_on_cpu(fold->node->dev) ? BL_GROUPS1((size_t)vectors, (size_t)fold->matrices)
-                                                       : BL_ITEMS((size_t)vectors, (size_t)fold->matrices);
-    int code = bl_launch(fold->mean_gradient, range, BL_MEM(fold->folded->mem), BL_MEM(fold->bias->grad.mem),
-                         SIZES(fold), BL_I32(fold->matrices), BL_MEM(fold->dmean->mem));
-    if (code) return code;
+static int matrix_gradient(struct bl_fold *fold) {
+    int64_t f = fold->features, rows = fold->outputs / fold->matrices * fold->interleave;
     struct bl_gemm product = {
         .trans_a = true,
         .m = f,
@@ -119,11 +133,30 @@ static int whitening_gradients(struct bl_fold *fold) {
     return bl_gemm(fold->node->dev, &product);
 }
 
-int bl_fold_backward(struct bl_fold *fold, const struct bl_run *run) {
-    int code = bl_launch(fold->subtract_mean, over_outputs(fold, true), BL_MEM(fold->bias->grad.mem),
-                         BL_MEM(bl_whitening_mean(fold->whitening)), SIZES(fold), BL_I32(fold->matrices),
-                         BL_MEM(fold->gradient->mem));
-    if (!code && bl_whitening_has_backward(fold->whitening)) code = whitening_gradients(fold);
+/* dW' without the mean's part, the mean's gradient, and <dD, D>. */
+static int weight_gradient(struct bl_fold *fold) {
+    struct blanch_device *dev = fold->node->dev;
+    int64_t units = fold->matrices * fold->parts, count = fold->matrices * fold->features;
+    int code =
+        bl_launch(fold->weight_gradient, bl_share_rows(dev, vectors_of(fold), units, 12 * weights_of(fold) / units),
+                  BL_MEM(fold->folded->mem), BL_MEM(fold->bias->grad.mem), BL_MEM(bl_whitening_mean(fold->whitening)),
+                  SIZES(fold), BL_I32(fold->matrices), BL_I32(fold->parts), BL_I32(dots_of(fold) / fold->parts),
+                  BL_MEM(fold->gradient->mem), BL_MEM(fold->partial->mem), BL_MEM(fold->dots->mem));
+    if (code || !bl_whitening_has_backward(fold->whitening)) return code;
+    return bl_launch(fold->sum_parts, bl_share_rows(dev, 1, count, 4 * (fold->parts + 1)), BL_MEM(fold->partial->mem),
+                     BL_I32(fold->parts), BL_I32(count), BL_MEM(fold->dmean->mem));
+}
+
+struct bl_deconv_gradient bl_fold_deconv_gradient(const struct bl_fold *fold) {
+    return (struct bl_deconv_gradient){
+        .mean = fold->dmean->mem, .deconv = fold->ddeconv->mem, .scale = fold->dots->mem, .dots = dots_of(fold)};
+}
+
+int bl_fold_backward(struct bl_fold *fold) {
+    const struct bl_whitening *whitening = fold->whitening;
+    int code = weight_gradient(fold);
+    if (!code && bl_whitening_has_backward(whitening) && !bl_whitening_wants_scale(whitening))
+        code = matrix_gradient(fold);
     if (!code)
         code = times_deconv(fold, fold->gradient->mem, fold->permuted ? fold->drows->mem : fold->weight->grad.mem);
     if (code || !fold->permuted) return code;

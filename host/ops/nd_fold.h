@@ -15,8 +15,10 @@ struct bl_fold {
     struct bl_tensor *folded;               // W' (O, G, F)
     struct bl_tensor *shift;                // b' (O)
     struct bl_tensor *gradient;             // dW', filled in before bl_fold_backward
-    struct bl_tensor *rows, *drows, *dmean, *ddeconv;
-    struct bl_kernel *to_rows, *from_rows, *fold_bias, *subtract_mean, *mean_gradient;
+    struct bl_tensor *rows, *drows, *ddeconv;
+    struct bl_tensor *partial, *dmean, *dots;
+    int64_t parts;                          // shares of a matrix's outputs that are summed apart
+    struct bl_kernel *to_rows, *from_rows, *fold_bias, *weight_gradient, *sum_parts;
     uint64_t version;                       // of the weights that an evaluation has folded
     bool kept;                              // that version is still there
 };
@@ -27,7 +29,8 @@ int bl_fold_prepare(struct bl_fold *fold);
 /* True when an evaluation finds what an earlier one has folded. */
 bool bl_fold_is_current(struct bl_fold *fold, const struct bl_run *run);
 int bl_fold_forward(struct bl_fold *fold, const struct bl_run *run);
-/* From `gradient` and the bias's gradient: the weight's gradient, and dmean and ddeconv where whitening wants them. */
-int bl_fold_backward(struct bl_fold *fold, const struct bl_run *run);
+/* From `gradient` and the bias's gradient: the weight's gradient, and what whitening wants. */
+int bl_fold_backward(struct bl_fold *fold);
+struct bl_deconv_gradient bl_fold_deconv_gradient(const struct bl_fold *fold);
 
 #endif

@@ -118,7 +118,7 @@ static int backward(struct bl_node *node, const struct bl_run *run) {
                          BL_MEM(fold->bias->grad.mem));
     if (code) return code;
     bl_node_phase(node, BL_FOLD);
-    code = bl_fold_backward(fold, run);
+    code = bl_fold_backward(fold);
     if (code || !node->in[0]->grad) return code;
     bl_node_phase(node, BL_BACKWARD_DATA);
     struct bl_gemm data = {.m = run->n,
@@ -134,7 +134,8 @@ static int backward(struct bl_node *node, const struct bl_run *run) {
                            .ldc = in};
     code = bl_gemm(node->dev, &data);
     if (code || !bl_whitening_has_backward(state->whitening)) return code;
-    return bl_whitening_backward(state->whitening, run, fold->dmean->mem, fold->ddeconv->mem);
+    struct bl_deconv_gradient gradient = bl_fold_deconv_gradient(fold);
+    return bl_whitening_backward(state->whitening, run, &gradient);
 }
 
 static void release(struct bl_node *node) {

@@ -12,28 +12,29 @@ enum {
     PARTS = 8,
     MOST_TAPS = 16,     // of a depthwise layer whose covariances are summed without rows; 7x7 is faster with them
     PATCH_CHUNKS = 64,  // sums of patches that make the mean
-    SQUARE_CHUNKS = 64, // sums of squares that make the variance between refreshes
+    SQUARE_CHUNKS = 16, // sums of squares that make the variance between refreshes
     EXACT_STEPS = 20,   // at the start, whatever the interval of refreshing
 };
 
-/* whitening.cl up to SCATTER_DEPTHWISE, nd_inverse_sqrt.cl up to BACK_MEAN, then nd_refresh.cl. */
+/* whitening.cl up to SCATTER_KEPT, nd_inverse_sqrt.cl up to BACK_MEAN, then nd_refresh.cl. */
 #define WHITENING_KERNELS(X)                                                                                           \
     X(SUM, sum_samples)                                                                                                \
     X(GATHER, gather_samples)                                                                                          \
     X(SCATTER, scatter_samples)                                                                                        \
     X(COVARIANCE_DEPTHWISE, covariance_depthwise)                                                                      \
     X(SCATTER_DEPTHWISE, scatter_depthwise)                                                                            \
+    X(SQUARES, square_samples)                                                                                         \
+    X(SCATTER_KEPT, scatter_kept)                                                                                      \
     X(MEAN, mean)                                                                                                      \
     X(COVARIANCE, covariance)                                                                                          \
     X(COVARIANCE_LANES, covariance_lanes)                                                                              \
-    X(BACK_DOTS, back_dots)                                                                                            \
     X(BACK_MEAN, back_mean)                                                                                            \
     X(VARIANCE, variance)                                                                                              \
-    X(SQUARES, squares)                                                                                                \
+    X(SPREAD_MEAN, spread_mean)                                                                                        \
+    X(SLOPES, slopes)                                                                                                  \
     X(FACTOR, factor)                                                                                                  \
     X(RESCALE, rescale)                                                                                                \
     X(BACK_FACTOR, back_factor)                                                                                        \
-    X(SCALE_ROWS, scale_rows)                                                                                          \
     X(CHANGE, change)
 
 #define ID(id, name) id,
@@ -58,9 +59,9 @@ struct bl_whitening {
     struct bl_kernel *kernel[KERNELS];
     struct bl_tensor *rows, *mean, *deconv;                 // from forward to backward
     struct bl_tensor *partial, *row_mean, *parts, *squares; // forward
-    struct bl_tensor *factors, *square_parts;
-    struct bl_tensor *change; // of D at the last refresh but the first, where refreshes are scheduled
-    struct bl_tensor *sbar, *dots, *drows, *dmean; // backward
+    struct bl_tensor *factors, *square_parts, *spread, *slopes;
+    struct bl_tensor *change;               // of D at the last refresh but the first, where refreshes are scheduled
+    struct bl_tensor *sbar, *drows, *dmean; // backward
     struct bl_inverse_sqrt root;
 };
 
@@ -104,14 +105,15 @@ static void declare_workspaces(struct bl_whitening *w) {
         {&w->deconv, BL_LIFE_SAVED, w->size},   {&w->partial, BL_LIFE_FORWARD, PATCH_CHUNKS * w->taps * node->in[0]->c},
         {&w->row_mean, BL_LIFE_SAVED, vector},  {&w->parts, BL_LIFE_FORWARD, w->splits * w->size},
         {&w->squares, BL_LIFE_FORWARD, vector}, {&w->sbar, BL_LIFE_BACKWARD, w->size},
-        {&w->dots, BL_LIFE_BACKWARD, vector},   {&w->drows, BL_LIFE_BACKWARD, rows},
-        {&w->dmean, BL_LIFE_BACKWARD, vector},
+        {&w->drows, BL_LIFE_BACKWARD, rows},    {&w->dmean, BL_LIFE_BACKWARD, vector},
     };
     for (int i = 0; i < BL_COUNT(wanted); i++)
         *wanted[i].tensor = bl_node_workspace(node, wanted[i].life, wanted[i].count);
     if (w->refresh_counter) {
         w->factors = bl_node_workspace(node, BL_LIFE_SAVED, 2 * w->geometry.matrices);
-        w->square_parts = bl_node_workspace(node, BL_LIFE_FORWARD, SQUARE_CHUNKS * w->geometry.matrices);
+        w->square_parts = bl_node_workspace(node, BL_LIFE_FORWARD, SQUARE_CHUNKS * node->in[0]->c);
+        w->spread = bl_node_workspace(node, BL_LIFE_SAVED, w->taps * node->in[0]->c);
+        w->slopes = bl_node_workspace(node, BL_LIFE_BACKWARD, (w->taps + 1) * node->in[0]->c);
         if (w->attrs.refresh == BL_REFRESH_SCHEDULED) w->change = bl_node_workspace(node, BL_LIFE_KEPT, 3 * vector);
     }
     bl_inverse_sqrt_setup(&w->root, node, w->geometry.matrices, w->features, w->attrs.n_iter, w->parts);
@@ -204,6 +206,9 @@ int64_t bl_whitening_features(const struct bl_whitening *w) {
 }
 bool bl_whitening_constant(const struct bl_whitening *w) {
     return w->constant;
+}
+bool bl_whitening_wants_scale(const struct bl_whitening *w) {
+    return w->stale;
 }
 bool bl_whitening_has_backward(const struct bl_whitening *w) {
     return !w->constant && !w->attrs.constant_grad && w->node->in[0]->grad;
@@ -396,51 +401,51 @@ static int keep_variance(struct bl_whitening *w) {
                      BL_I32(w->features), BL_MEM(w->last_variance->data.mem));
 }
 
-/* D = D_r sqrt(v_r / v) from the centred rows. */
+static struct bl_range over_channels(const struct bl_whitening *w, int64_t items) {
+    return bl_on_cpu(w->node->dev) ? BL_GROUPS1(1, (size_t)items)
+                                   : BL_ITEMS((size_t)(w->node->in[0]->c / w->vec_channels), (size_t)items);
+}
+
+/* How kernels of nd_refresh.cl find the feature of a tap and channel. */
+#define FEATURES(w)                                                                                                    \
+    BL_I32((w)->node->in[0]->c), BL_I32((w)->taps), BL_I32((w)->geometry.block), BL_I32((w)->geometry.interleave),     \
+        BL_I32((w)->geometry.matrices), BL_I32(is_strided(&(w)->geometry))
+
+/* D = D_r sqrt(v_r / v), v from the pixels. */
 static int rescale(struct bl_whitening *w, int64_t patches) {
-    int64_t samples = patches * w->geometry.interleave, part, chunks,
-            chunk = chunk_of(w, samples, SQUARE_CHUNKS, &chunks);
-    int matrices = w->geometry.matrices, each = rows_each(w), code = gather(w, patches, &part);
-    struct bl_range sums = bl_on_cpu(w->node->dev) ? BL_GROUPS1((size_t)matrices, (size_t)chunks)
-                                                   : BL_ITEMS((size_t)matrices, (size_t)chunks);
+    int64_t samples = patches * w->geometry.interleave, chunks, chunk = chunk_of(w, patches, SQUARE_CHUNKS, &chunks),
+            channels = w->node->in[0]->c;
+    int matrices = w->geometry.matrices, each = rows_each(w);
+    int code = bl_launch(w->kernel[SPREAD_MEAN], bl_share(w->node->dev, w->taps * channels, 8), BL_MEM(w->mean->mem),
+                         FEATURES(w), BL_MEM(w->spread->mem));
     if (!code)
-        code = bl_launch(w->kernel[SQUARES], sums, BL_MEM(w->rows->mem), BL_I32(matrices), BL_I32(w->features),
-                         BL_I64(samples), BL_I64(chunk), BL_I32(chunks), BL_MEM(w->square_parts->mem));
+        code = bl_launch(w->kernel[SQUARES], over_channels(w, chunks), BL_MEM(w->node->in[0]->mem), GEOMETRY(w),
+                         BL_I32(patches), BL_I32(chunk), BL_MEM(w->spread->mem), BL_MEM(w->square_parts->mem));
     if (!code)
         code = bl_launch(w->kernel[FACTOR], over_matrices(w), BL_MEM(w->square_parts->mem), BL_I32(chunks),
-                         BL_I32(matrices), BL_F32(1.0 / ((double)samples * (double)w->features)), BL_F32(w->attrs.eps),
-                         BL_MEM(w->last_variance->data.mem), BL_MEM(w->factors->mem));
+                         BL_I32(channels), BL_I32(matrices), BL_F32(1.0 / ((double)samples * (double)w->features)),
+                         BL_F32(w->attrs.eps), BL_MEM(w->last_variance->data.mem), BL_MEM(w->factors->mem));
     if (code) return code;
     return bl_launch(w->kernel[RESCALE], over_rows(w, true), BL_MEM(w->last_deconv->data.mem), BL_MEM(w->factors->mem),
                      BL_I32(matrices * w->features), BL_I32(w->features), BL_I32(each), BL_F32(w->attrs.momentum),
                      BL_MEM(w->deconv->mem), BL_MEM(w->running_deconv->data.mem));
 }
 
-/* What comes through the mean, shared by the samples. */
-static int mean_backward(struct bl_whitening *w, struct bl_mem *dmean, int64_t samples) {
-    return bl_launch(w->kernel[BACK_MEAN], over_rows(w, false), BL_MEM(dmean), BL_I32(w->geometry.matrices),
-                     BL_I32(w->geometry.block), BL_I32(w->taps), BL_I32(w->depthwise), BL_F32(1.0 / (double)samples),
-                     BL_I32(rows_each(w)), BL_MEM(w->dmean->mem));
-}
-
-/* drows from the gradient through v. */
-static int rescale_backward(struct bl_whitening *w, struct bl_mem *dmean, struct bl_mem *ddeconv, int64_t samples) {
-    int64_t count = w->geometry.matrices * w->features, chunks, chunk = chunk_of(w, samples, INT32_MAX, &chunks);
-    int each = rows_each(w);
-    bool cpu = bl_on_cpu(w->node->dev);
-    int code = bl_launch(w->kernel[BACK_DOTS], over_rows(w, false), BL_MEM(ddeconv), BL_I64(0), BL_MEM(w->deconv->mem),
-                         BL_I32(count), BL_I32(w->features), BL_I32(each), BL_MEM(w->dots->mem));
-    if (!code)
-        code = bl_launch(w->kernel[BACK_FACTOR], over_matrices(w), BL_MEM(w->dots->mem), BL_I32(w->geometry.matrices),
-                         BL_I32(w->features), BL_F32(1.0 / ((double)samples * (double)w->features)),
+/* To the pixels what comes through m and v. */
+static int rescale_backward(struct bl_whitening *w, const struct bl_run *run, const struct bl_deconv_gradient *g) {
+    const struct bl_tensor *x = w->node->in[0];
+    int64_t samples = patches_of(w, run->n) * w->geometry.interleave, lines = (int64_t)run->n * x->h, items,
+            chunk = chunk_of(w, lines, INT32_MAX, &items);
+    int code = bl_launch(w->kernel[BACK_FACTOR], over_matrices(w), BL_MEM(g->scale), BL_I32(g->dots),
+                         BL_I32(w->geometry.matrices), BL_F32(1.0 / ((double)samples * (double)w->features)),
                          BL_MEM(w->factors->mem));
     if (!code)
-        code = bl_launch(w->kernel[SCALE_ROWS],
-                         cpu ? BL_GROUPS1(1, (size_t)chunks)
-                             : BL_ITEMS((size_t)(w->features / w->vec_row), (size_t)chunks),
-                         BL_MEM(w->rows->mem), BL_MEM(w->factors->mem), BL_I32(w->geometry.matrices),
-                         BL_I32(w->features), BL_I64(samples), BL_I64(chunk), BL_MEM(w->drows->mem));
-    return code ? code : mean_backward(w, dmean, samples);
+        code = bl_launch(w->kernel[SLOPES], bl_share(w->node->dev, (w->taps + 1) * x->c, 12), BL_MEM(g->mean),
+                         BL_MEM(w->spread->mem), BL_MEM(w->factors->mem), FEATURES(w), BL_F32(1.0 / (double)samples),
+                         BL_MEM(w->slopes->mem));
+    if (code) return code;
+    return bl_launch(w->kernel[SCATTER_KEPT], over_channels(w, items), BL_MEM(x->mem), BL_MEM(w->slopes->mem),
+                     GEOMETRY(w), BL_I32(lines), BL_I32(chunk), BL_MEM(x->grad->mem));
 }
 
 int bl_whitening_forward(struct bl_whitening *w, const struct bl_run *run) {
@@ -467,6 +472,13 @@ int bl_whitening_forward(struct bl_whitening *w, const struct bl_run *run) {
 
 /* --- backward --------------------------------------------------------------------------------- */
 
+/* What comes through the mean, shared by the samples. */
+static int mean_backward(struct bl_whitening *w, struct bl_mem *dmean, int64_t samples) {
+    return bl_launch(w->kernel[BACK_MEAN], over_rows(w, false), BL_MEM(dmean), BL_I32(w->geometry.matrices),
+                     BL_I32(w->geometry.block), BL_I32(w->taps), BL_I32(w->depthwise), BL_F32(1.0 / (double)samples),
+                     BL_I32(rows_each(w)), BL_MEM(w->dmean->mem));
+}
+
 /* drows = 2/samples X Sbar; the mean's own gradient through the centring vanishes, as the centred rows sum to zero. */
 static int rows_backward(struct bl_whitening *w, struct bl_mem *dmean, int64_t samples) {
     int64_t f = w->features, stride = w->geometry.matrices * f;
@@ -490,15 +502,13 @@ static int rows_backward(struct bl_whitening *w, struct bl_mem *dmean, int64_t s
     return code ? code : mean_backward(w, dmean, samples);
 }
 
-int bl_whitening_backward(struct bl_whitening *w, const struct bl_run *run, struct bl_mem *dmean,
-                          struct bl_mem *ddeconv) {
+int bl_whitening_backward(struct bl_whitening *w, const struct bl_run *run, const struct bl_deconv_gradient *g) {
     int64_t patches = patches_of(w, run->n), samples = patches * w->geometry.interleave;
     const struct bl_tensor *x = w->node->in[0];
     bl_node_phase(w->node, BL_WHITEN_BACKWARD);
-    int code = w->stale
-                   ? rescale_backward(w, dmean, ddeconv, samples)
-                   : bl_inverse_sqrt_backward(&w->root, ddeconv, w->deconv->mem, w->taps, w->depthwise, w->sbar->mem);
-    if (!code && !w->stale) code = rows_backward(w, dmean, samples);
+    if (w->stale) return rescale_backward(w, run, g);
+    int code = bl_inverse_sqrt_backward(&w->root, g->deconv, w->deconv->mem, w->taps, w->depthwise, w->sbar->mem);
+    if (!code) code = rows_backward(w, g->mean, samples);
     if (code) return code;
     int64_t lines = (int64_t)run->n * x->h, items, chunk = chunk_of(w, lines, INT32_MAX, &items);
     if (!w->depthwise)

@@ -30,17 +30,25 @@ struct bl_mem *bl_whitening_deconv(const struct bl_whitening *whitening);
 bool bl_whitening_constant(const struct bl_whitening *whitening);
 /* False: backward has nothing to do, its arguments need not be computed. */
 bool bl_whitening_has_backward(const struct bl_whitening *whitening);
-/* Adds to the input's gradient what comes through mean and deconv. Their gradients: (matrices, F), (matrices, F, F). */
-int bl_whitening_backward(struct bl_whitening *whitening, const struct bl_run *run, struct bl_mem *dmean,
-                          struct bl_mem *ddeconv);
+/* The gradients of mean and deconv. Where only the scale of D is of this batch, between refreshes, <dD, D> stands for
+ * dD: `dots` values for every matrix, to be summed. */
+struct bl_deconv_gradient {
+    struct bl_mem *mean, *deconv;           // (matrices, F), (matrices, F, F)
+    struct bl_mem *scale;                   // (matrices, dots)
+    int64_t dots;
+};
+bool bl_whitening_wants_scale(const struct bl_whitening *whitening);
+/* Adds to the input's gradient what comes through mean and deconv. */
+int bl_whitening_backward(struct bl_whitening *whitening, const struct bl_run *run,
+                          const struct bl_deconv_gradient *gradient);
 
-/* Where attrs.refresh is BL_REFRESH_SCHEDULED, steps are exact when they are told to be: before a step, `exact` says whether
- * it computes D anew or keeps the directions of the last one that did. False: this layer is exact at every step (whitening
- * single channels costs less than remembering it). */
+/* Where attrs.refresh is BL_REFRESH_SCHEDULED, steps are exact when they are told to be: before a step, `exact` says
+ * whether it computes D anew or keeps the directions of the last one that did. False: this layer is exact at every step
+ * (whitening single channels costs less than remembering it). */
 bool bl_whitening_is_scheduled(const struct bl_whitening *whitening);
 void bl_whitening_schedule(struct bl_whitening *whitening, bool exact);
-/* Right after a training forward pass of the node: what it did. exact: S and D are of this batch, and of matrix `matrix`
- * can be read, (F, F) each. Waits for the device. */
+/* Right after a training forward pass of the node: what it did. exact: S and D are of this batch, and of matrix
+ * `matrix` can be read, (F, F) each. Waits for the device. */
 struct bl_whitening_facts { bool exact; int matrices; int64_t features, samples; double eps; };
 struct bl_whitening_facts bl_whitening_look(const struct bl_whitening *whitening, int images);
 int bl_whitening_read(const struct bl_whitening *whitening, int matrix, float *s, float *d);
