@@ -404,7 +404,7 @@ def test_bench_json():
     for norm in ('bn', 'nd'):
         r = json.loads(succeeds('bench', '--model', 'smallcnn', '--norm', norm, '--batch', 64, '--steps', 5, '--json').out)
         keys = {'model', 'norm', 'batch', 'device', 'steps', 'step_ms', 'min_ms', 'images_per_s', 'startup_ms', 'device_bytes', 'host_bytes', 'layers'}
-        check(keys == set(r), 'keys: %s' % sorted(r))
+        check(keys <= set(r), 'keys: %s' % sorted(r))
         check(finite(r), 'not every number is finite')
         names = {p for l in r['layers'] for p in l['phases']}
         known = set('forward backward_data backward_weights covariance inverse_sqrt fold whiten_backward norm activation pool loss update load wait other'.split())
