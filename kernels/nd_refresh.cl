@@ -5,8 +5,8 @@
  * which is factor x plus a number of the tap and channel, its slope (square_samples() and scatter_kept() in
  * whitening.cl).
  *
- * Matrices: (matrices, F, F). m, dm: (matrices, F), in the order of the weights. By channels: (taps, C), what tap t sees
- * of channel c. factors: (matrices, 2): sqrt(v_r/v), v; in the gradient the first becomes `factor`. A work-item is
+ * Matrices: (matrices, F, F). m, dm: (matrices, F), in the order of the weights. By channels: (taps, C), what tap t
+ * sees of channel c. factors: (matrices, 2): sqrt(v_r/v), v; in the gradient the first becomes `factor`. A work-item is
  * described at its kernel.
  *
  *  VEC  columns at once: 1, 2, 4, 8, 16; divides F

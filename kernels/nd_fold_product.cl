@@ -1,0 +1,96 @@
+/* C = A D for weights A, C in rows (rows, n) and an n by n matrix D: W' = W D and dW = dW' D. Row-major; A may be in
+ * parameter order, where TURN rows o*TURN + g interleave: element f of such a row lies at (o*n + f)*TURN + g.
+ *
+ * pack_deconv() lays out D in strips of 16 columns, (ceil(n/16), n, 16), once for all products of a step. In
+ * fold_product() a work-item computes `high` rows (dimension 0) by `wide` strips (dimension 1), by even chunks of at
+ * most KC along n: register tiles of TM rows by 16 columns are summed along the chunk and added to C. The accumulators
+ * are named variables: as an array they would leave the registers. Written for work-groups of one item.
+ *
+ *  TURN  1: A is in rows; G: in parameter order (1)
+ *  TM    rows of the register tile: 6 or 12 (6)
+ *  KC    longest chunk of n (384: a strip's is 24 KiB)
+ */
+#ifndef TURN
+#define TURN 1
+#endif
+#ifndef TM
+#define TM 6
+#endif
+#ifndef KC
+#define KC 384
+#endif
+
+#ifdef FP_FAST_FMAF
+#define FMA(a, b, c) fma(a, b, c)
+#else   // contracted under -cl-mad-enable where that is faster; PoCL's mad() is always a product and a sum
+#define FMA(a, b, c) ((a) * (b) + (c))
+#endif
+
+#if TM == 6
+#define EACH_ROW(X) X(0) X(1) X(2) X(3) X(4) X(5)
+#elif TM == 12
+#define EACH_ROW(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11)
+#else
+#error "nd_fold_product.cl: TM is 6 or 12"
+#endif
+
+/* An item takes a share of D's rows. */
+kernel void pack_deconv(global const float *d, int n, global float *packed)
+{
+    const int each = (n + (int)get_global_size(0) - 1) / (int)get_global_size(0);
+    const int first = get_global_id(0) * each, end = min(first + each, n);
+    for (int k = first; k < end; k++) {
+        global const float *from = d + (size_t)k * n;
+        for (int col = 0; col < n; col += 16) {
+            global float *to = packed + (size_t)col * n + 16 * k;
+            if (n - col >= 16)
+                vstore16(vload16(0, from + col), 0, to);
+            else
+                for (int j = 0; j < 16; j++) to[j] = j < n - col ? from[col + j] : 0.0f;
+        }
+    }
+}
+
+/* C = sum, or C += sum, for one row of a tile. */
+void put(float16 sum, int add, int width, global float *c)
+{
+    if (width >= 16) {
+        if (add) sum += vload16(0, c);
+        vstore16(sum, 0, c);
+        return;
+    }
+    float part[16];
+    vstore16(sum, 0, part);
+    for (int j = 0; j < width; j++) c[j] = add ? c[j] + part[j] : part[j];
+}
+
+kernel void fold_product(global const float *restrict a, global const float *restrict packed, int rows, int n, int high,
+                         int wide, global float *c)
+{
+    const int row0 = get_global_id(0) * high, row1 = min(row0 + high, rows);
+    const int col0 = get_global_id(1) * wide * 16, col1 = min(col0 + wide * 16, n);
+    const int chunks = (n + KC - 1) / KC, chunk = (n + chunks - 1) / chunks;
+    for (int k0 = 0; k0 < n; k0 += chunk) {
+        const int kn = min(chunk, n - k0);
+        for (int col = col0; col < col1; col += 16) {
+            global const float *strip = packed + (size_t)col * n + 16 * k0;
+            for (int row = row0; row < row1; row += TM) {
+#define CLEAR(r) float16 sum##r = (float16)(0.0f);
+                EACH_ROW(CLEAR)
+#define POINT(r)                                  \
+    const uint place##r = min(row + r, row1 - 1); \
+    global const float *a##r = a + ((size_t)(place##r / TURN) * n + k0) * TURN + place##r % TURN;
+                EACH_ROW(POINT)
+#define MULTIPLY(r) sum##r = FMA((float16)(a##r[i * TURN]), line, sum##r);
+                for (int i = 0; i < kn; i++) {
+                    const float16 line = vload16(i, strip);
+                    EACH_ROW(MULTIPLY)
+                }
+                global float *to = c + (size_t)row * n + col;
+#define PUT(r) \
+    if (row + r < row1) put(sum##r, k0 > 0, n - col, to + (size_t)r * n);
+                EACH_ROW(PUT)
+            }
+        }
+    }
+}
