@@ -27,4 +27,13 @@ extern const char *const bl_gemm_route_names[BL_GEMM_ROUTES];
 typedef enum bl_gemm_route bl_gemm_chooser(void *context, struct blanch_device *dev, const struct bl_gemm *gemm);
 void bl_gemm_set_chooser(bl_gemm_chooser *chooser, void *context);      // NULL: the rule
 
+/* CLBlast's parameters of its kernel Xgemm: GEMMK KREG KWG KWI MDIMA MDIMC MWG NDIMB NDIMC NWG SA SB STRM STRN VWM VWN. */
+struct bl_clblast_set { int value[16]; };
+const struct bl_clblast_set *bl_clblast_seed(const struct blanch_device *dev);      // to start from; NULL: what CLBlast ships
+int bl_clblast_set(struct blanch_device *dev, const struct bl_clblast_set *set);    // for this process
+void bl_clblast_text(const struct bl_clblast_set *set, char *text, size_t size);    // "GEMMK=0,KREG=1,..."
+int bl_clblast_parse(struct bl_clblast_set *set, const char *text);
+/* The position-th of a fixed sequence of sets that CLBlast accepts. */
+void bl_clblast_random(struct bl_clblast_set *set, bool cpu, uint64_t position);
+
 #endif

@@ -31,7 +31,7 @@ int bl_clblast_gemm(struct blanch_device *dev, const struct bl_gemm *g) {
     int code = check_offsets(g, batch);
     if (!code) code = bl_clblast_tune(dev);
     if (!code && g->init && g->beta != 0) code = copy_init(g, batch);
-    if (code) return code;
+    if (code || bl_is_dry(dev)) return code;
     CLBlastTranspose ta = g->trans_a ? CLBlastTransposeYes : CLBlastTransposeNo;
     CLBlastTranspose tb = g->trans_b ? CLBlastTransposeYes : CLBlastTransposeNo;
     cl_mem a = bl_raw_mem(g->a), b = bl_raw_mem(g->b), c = bl_raw_mem(g->c);

@@ -1,55 +1,106 @@
-/* CLBlast's parameters by kind of device, where those it ships serve badly. */
+/* CLBlast's parameters for products on a device. CLBlast holds one set per kernel and device for the life of the process,
+ * and brings a database of its own; what is set here replaces that. */
 #include "blas/internal.h"
 #include "cl/cl_raw.h"
 #include <clblast_c.h>
 #include <pthread.h>
+#include <stdio.h>
+#include <string.h>
 
-struct tuning {
-    enum blanch_device_kind kind;
-    const char *kernel;
-    int count;
-    const char *names[16];
-    size_t values[16];
-};
+enum { PARAMETERS = 16 };
+static const char *const names[PARAMETERS] = {"GEMMK", "KREG",  "KWG", "KWI", "MDIMA", "MDIMC", "MWG", "NDIMB",
+                                              "NDIMC", "NWG",   "SA",  "SB",  "STRM",  "STRN",  "VWM", "VWN"};
 
-/* CPUs (PoCL 3.1 on two Zen 3 cores, the best of about 30 sets tried at random, results checked, GFLOP/s of processor
- * time at 1024 x 1024 x 1024): 47 where the set shipped makes 16. CPUs take it only under BLANCH_GEMM=clblast: the
- * kernel of gemm.cl makes 127 there and 172 at 576. */
-static const struct tuning tunings[] = {
-    {BLANCH_CPU,
-     "Xgemm",
-     16,
-     {"GEMMK", "KREG", "KWG", "KWI", "MDIMA", "MDIMC", "MWG", "NDIMB", "NDIMC", "NWG", "SA", "SB", "STRM", "STRN",
-      "VWM", "VWN"},
-     {0, 1, 16, 1, 2, 2, 32, 2, 2, 128, 0, 0, 0, 0, 16, 8}},
-    {BLANCH_CPU, "GemmRoutine", 1, {"XGEMM_MIN_INDIRECT_SIZE"}, {128}}, // XgemmDirect makes 13
-};
+/* CPUs (PoCL 3.1 on two Zen 3 cores, results checked, GFLOP/s of processor time at 1024 x 1024 x 1024): 47 where the set
+ * shipped makes 16. CPUs take it only where CLBlast is asked for: the kernel of gemm.cl makes three times as much. */
+static const struct bl_clblast_set cpu_seed = {{0, 1, 16, 1, 2, 2, 32, 2, 2, 128, 0, 0, 0, 0, 16, 8}};
 
-/* CLBlast keeps one set per device for good, so each device needs it once in the life of the process. */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static cl_device_id tuned[64];
 static int tuned_count;
 
-static int apply(cl_device_id id, const struct tuning *t) {
-    const char *names[16];
-    for (int i = 0; i < t->count; i++) names[i] = t->names[i];
+const struct bl_clblast_set *bl_clblast_seed(const struct blanch_device *dev) {
+    return blanch_device_info(dev)->kind == BLANCH_CPU ? &cpu_seed : NULL;
+}
+
+static int override(cl_device_id id, const char *kernel, int count, const char *const *name, const size_t *value) {
+    const char *list[PARAMETERS];
+    for (int i = 0; i < count; i++) list[i] = name[i];
     CLBlastStatusCode status =
-        CLBlastOverrideParameters(id, t->kernel, CLBlastPrecisionSingle, (size_t)t->count, names, t->values);
+        CLBlastOverrideParameters(id, kernel, CLBlastPrecisionSingle, (size_t)count, list, value);
     return status == CLBlastSuccess
                ? 0
-               : bl_fail(BLANCH_EDEVICE, "CLBlast refuses parameters for %s (status %d)", t->kernel, (int)status);
+               : bl_fail(BLANCH_EDEVICE, "CLBlast refuses parameters for %s (status %d)", kernel, (int)status);
+}
+
+int bl_clblast_set(struct blanch_device *dev, const struct bl_clblast_set *set) {
+    static const char *const routine[] = {"XGEMM_MIN_INDIRECT_SIZE"};
+    static const size_t least[] = {128}; // below, XgemmDirect, for which nothing is set
+    size_t value[PARAMETERS];
+    for (int i = 0; i < PARAMETERS; i++) value[i] = (size_t)set->value[i];
+    cl_device_id id = bl_raw_device(dev);
+    pthread_mutex_lock(&lock);
+    int code = override(id, "Xgemm", PARAMETERS, names, value);
+    if (!code && blanch_device_info(dev)->kind == BLANCH_CPU) code = override(id, "GemmRoutine", 1, routine, least);
+    int at = 0;
+    while (at < tuned_count && tuned[at] != id) at++;
+    if (at == tuned_count && at < BL_COUNT(tuned)) tuned[tuned_count++] = id;
+    pthread_mutex_unlock(&lock);
+    return code;
 }
 
 int bl_clblast_tune(struct blanch_device *dev) {
+    const struct bl_clblast_set *seed = bl_clblast_seed(dev);
     cl_device_id id = bl_raw_device(dev);
-    int code = 0, at = 0;
+    bool known = false;
     pthread_mutex_lock(&lock);
-    while (at < tuned_count && tuned[at] != id) at++;
-    if (at == tuned_count && at < BL_COUNT(tuned)) {
-        tuned[tuned_count++] = id;
-        for (int i = 0; i < BL_COUNT(tunings) && !code; i++)
-            if (tunings[i].kind == blanch_device_info(dev)->kind) code = apply(id, &tunings[i]);
-    }
+    for (int i = 0; i < tuned_count; i++) known = known || tuned[i] == id;
     pthread_mutex_unlock(&lock);
-    return code;
+    return known || !seed ? 0 : bl_clblast_set(dev, seed);
+}
+
+void bl_clblast_text(const struct bl_clblast_set *set, char *text, size_t size) {
+    size_t length = 0;
+    for (int i = 0; i < PARAMETERS && length < size; i++)
+        length += (size_t)snprintf(text + length, size - length, "%s%s=%d", i ? "," : "", names[i], set->value[i]);
+}
+
+int bl_clblast_parse(struct bl_clblast_set *set, const char *text) {
+    for (int i = 0; i < PARAMETERS; i++) {
+        size_t length = strlen(names[i]);
+        int used = 0;
+        if (strncmp(text, names[i], length) || sscanf(text + length, "=%d%n", &set->value[i], &used) != 1)
+            return bl_fail(BLANCH_EINPUT, "CLBlast's parameters '%s' are malformed", text);
+        text += length + (size_t)used;
+        if (*text == ',') text++;
+    }
+    return 0;
+}
+
+/* --- the search space ------------------------------------------------------------------------- */
+
+static int pick(uint32_t word, const int *list, int count) { return list[bl_below(word, (uint32_t)count)]; }
+#define PICK(word, ...) pick((word), (const int[]){__VA_ARGS__}, BL_COUNT(((const int[]){__VA_ARGS__})))
+
+/* What CLBlast's tuner demands of a set, and accumulators that may stay in registers. */
+static bool is_valid(const struct bl_clblast_set *s) {
+    enum { GEMMK, KREG, KWG, KWI, MDIMA, MDIMC, MWG, NDIMB, NDIMC, NWG, SA, SB, STRM, STRN, VWM, VWN };
+    const int *v = s->value, items = v[MDIMC] * v[NDIMC];
+    if (v[KWG] % v[KWI] || v[MWG] % (v[MDIMC] * v[VWM]) || v[NWG] % (v[NDIMC] * v[VWN])) return false;
+    if (v[MWG] % (v[MDIMA] * v[VWM]) || v[NWG] % (v[NDIMB] * v[VWN]) || items % v[MDIMA] || items % v[NDIMB]) return false;
+    if (v[KWG] % (items / v[MDIMA]) || v[KWG] % (items / v[NDIMB])) return false;
+    return v[MWG] / v[MDIMC] * (v[NWG] / v[NDIMC]) <= 256;
+}
+
+void bl_clblast_random(struct bl_clblast_set *set, bool cpu, uint64_t position) {
+    for (uint64_t try = 0;; try++) {
+        uint32_t w[12];
+        for (int i = 0; i < 3; i++) bl_philox(0, BL_RANDOM_DATA, position, 3 * try + (uint64_t)i, w + 4 * i);
+        int mdim = cpu ? PICK(w[0], 1, 2, 4) : PICK(w[0], 8, 16, 32), ndim = cpu ? PICK(w[1], 1, 2, 4) : PICK(w[1], 8, 16, 32);
+        *set = (struct bl_clblast_set){{0, 1, PICK(w[2], 16, 32, 64), PICK(w[3], 1, 2, 4, 8, 16), mdim, mdim,
+                                        PICK(w[4], 8, 16, 32, 64, 128), ndim, ndim, PICK(w[5], 8, 16, 32, 64, 128),
+                                        cpu ? 0 : (int)(w[6] & 1), cpu ? 0 : (int)(w[7] & 1), (int)(w[8] & 1), (int)(w[9] & 1),
+                                        PICK(w[10], 1, 2, 4, 8, 16), PICK(w[11], 1, 2, 4, 8)}};
+        if (is_valid(set)) return;
+    }
 }

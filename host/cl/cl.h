@@ -97,6 +97,17 @@ void bl_record(struct blanch_device *dev, bool on);
 int bl_record_take(struct blanch_device *dev, const struct bl_span **spans, int *count);
 int64_t bl_launch_count(const struct blanch_device *dev);       // kernels run since the device was opened
 
+/* While on, launches, fills, copies and writes are checked but not run: a pass over a network then tells which products it
+ * asks for, and changes nothing. Off at first. */
+void bl_dry(struct blanch_device *dev, bool on);
+bool bl_is_dry(const struct blanch_device *dev);
+
+/* --- caches ----------------------------------------------------------------------------------- */
+
 char *bl_cache_folder(const char *name);    // malloc'd: $XDG_CACHE_HOME/blanch/NAME, made; NULL: cannot be
+/* What tells this device, with its driver and platform, from others. */
+uint64_t bl_device_hash(const struct blanch_device *dev);
+/* Of the text of all kernels, those of BLANCH_KERNELS where it is set. */
+int bl_kernels_hash(uint64_t *hash);
 
 #endif

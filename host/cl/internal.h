@@ -20,6 +20,7 @@ struct blanch_device {
     uint64_t used, peak, max_alloc;         // bytes
     bool poison;
     bool recording;
+    bool dry;                               // see bl_dry
     int layer; enum bl_phase phase;         // the tag
     uint64_t bytes; double operations;      // of the next command, as bl_work said
     bool within;                            // between bl_work_begin and bl_work_end

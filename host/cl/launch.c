@@ -89,6 +89,7 @@ int bl_launch_args(struct bl_kernel *k, struct bl_range range, const struct bl_a
     choose_sizes(k, &range);
     int code = check_sizes(k, &range);
     if (code || (code = set_args(k, args, count))) return code;
+    if (dev->dry) return 0;
     cl_event event = NULL;
     const size_t *global = range.global, *local = range.local;
     cl_int error = clEnqueueNDRangeKernel(dev->queue, k->raw, 3, NULL, global, local, 0, NULL,
@@ -99,6 +100,9 @@ int bl_launch_args(struct bl_kernel *k, struct bl_range range, const struct bl_a
     bl_count_launch(dev);
     return event ? bl_record_event(dev, k->name, event, bytes_of(args, count)) : 0;
 }
+
+void bl_dry(struct blanch_device *dev, bool on) { dev->dry = on; }
+bool bl_is_dry(const struct blanch_device *dev) { return dev->dry; }
 
 /* A driver that starts work only when told to would idle, one that collects without bound could be reset. What fails
  * here fails again, and is told, at the next command. */

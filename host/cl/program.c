@@ -147,6 +147,28 @@ static char *options_of(const struct bl_define *defines, int count) {
     return options;
 }
 
+uint64_t bl_device_hash(const struct blanch_device *dev) {
+    const struct blanch_device_info *info = &dev->info;
+    char platform[256] = "";
+    if (clGetPlatformInfo(dev->platform, CL_PLATFORM_VERSION, sizeof platform - 1, platform, NULL)) platform[0] = 0;
+    const char *parts[] = {info->name, info->vendor, info->driver, info->version, info->platform_name, platform};
+    uint64_t hash = BL_HASH_START;
+    for (int i = 0; i < BL_COUNT(parts); i++) hash = bl_hash(hash, parts[i], strlen(parts[i]) + 1);
+    return bl_hash(hash, &info->compute_units, sizeof info->compute_units);
+}
+
+int bl_kernels_hash(uint64_t *hash) {
+    *hash = BL_HASH_START;
+    for (const struct bl_kernel_source *s = bl_kernel_sources; s->name; s++) {
+        char *text;
+        int code = file_text(s->name, &text);
+        if (code) return code;
+        *hash = bl_hash(*hash, text, strlen(text) + 1);
+        free(text);
+    }
+    return 0;
+}
+
 static char *cache_path(const struct blanch_device *dev, const char *file, const char *options, const char *text,
                         size_t size) {
     if (!dev->cache) return NULL;

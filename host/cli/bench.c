@@ -1,5 +1,6 @@
 /* blanch bench: the time of a training step on synthetic data. */
 #include "cli/common.h"
+#include "cli/tune.h"
 #include "io/files.h"
 #include "train/train.h"
 #include <inttypes.h>
@@ -16,6 +17,7 @@ struct bench {
     struct blanch_network_options network;
     struct blanch_device *dev;
     struct blanch_network *net;
+    struct bl_first_use use;
     struct bl_ledger *ledger;
     float *images;                          // (batch, H, W, C)
     int32_t *labels;
@@ -61,7 +63,9 @@ static int set_up(struct bench *b) {
     int code = bl_common_network(&b->common, &b->network);
     if (code || (code = parse_input(b))) return code;
     if ((code = blanch_device_open(&b->dev, b->common.device, b->common.max_alloc))) return code;
-    if ((code = blanch_network_create(&b->net, b->dev, &b->network))) return code;
+    if ((code = bl_first_use_open(&b->use, b->common.no_tune)) ||
+        (code = bl_first_use_network(&b->use, &b->net, b->dev, &b->network)))
+        return code;
     if ((code = bl_ledger_create(&b->ledger, b->net->graph))) return code;
     return make_data(b);
 }
@@ -69,6 +73,7 @@ static int set_up(struct bench *b) {
 static void tear_down(struct bench *b) {
     bl_ledger_free(b->ledger);
     blanch_network_free(b->net);
+    bl_first_use_close(&b->use);
     blanch_device_close(b->dev);
     free(b->images);
     free(b->labels);
@@ -201,7 +206,8 @@ static int run(int argc, char **argv) {
     };
     struct bl_option options[BL_MAX_OPTIONS];
     bl_common_options(options, own, &b.common,
-                      BL_COMMON_NETWORK | BL_COMMON_BATCH | BL_COMMON_DEVICE | BL_COMMON_SEED | BL_COMMON_ND | BL_COMMON_JSON);
+                      BL_COMMON_NETWORK | BL_COMMON_BATCH | BL_COMMON_DEVICE | BL_COMMON_SEED | BL_COMMON_ND | BL_COMMON_JSON |
+                          BL_COMMON_TUNE);
     int code = bl_options_parse(&bl_command_bench, options, argc, argv, NULL, NULL, &help);
     if (code || help) return code;
     if (!(code = bl_catch_signals()) && !(code = set_up(&b))) {

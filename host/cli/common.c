@@ -36,6 +36,7 @@ void bl_common_options(struct bl_option *table, const struct bl_option *own, str
         {BL_COMMON_ND, {"channel-deconv", BL_OPT_INT, &c->nd.channel_deconv, 1, 4096, "B", "BN: a ChannelDeconv of block B before the classifier"}},
         {BL_COMMON_ND, {"freeze", BL_OPT_FLAG, &c->freeze, 0, 0, NULL, "ND: whitening is frozen after 100 steps"}},
         {BL_COMMON_ND, {"no-freeze", BL_OPT_FLAG, &c->no_freeze, 0, 0, NULL, "ND: nowhere, whatever the network says"}},
+        {BL_COMMON_TUNE, {"no-tune", BL_OPT_FLAG, &c->no_tune, 0, 0, NULL, "engines by rule, nothing is measured"}},
         {BL_COMMON_JSON, {"json", BL_OPT_FLAG, &c->json, 0, 0, NULL, "prints one JSON document"}},
     };
     int count = 0;

@@ -7,7 +7,8 @@
 #include <cjson/cJSON.h>
 
 enum { BL_MAX_OPTIONS = 64 };
-enum { BL_COMMON_NETWORK = 1, BL_COMMON_BATCH = 2, BL_COMMON_DEVICE = 4, BL_COMMON_SEED = 8, BL_COMMON_ND = 16, BL_COMMON_JSON = 32 };
+enum { BL_COMMON_NETWORK = 1, BL_COMMON_BATCH = 2, BL_COMMON_DEVICE = 4, BL_COMMON_SEED = 8, BL_COMMON_ND = 16, BL_COMMON_JSON = 32,
+       BL_COMMON_TUNE = 64 };
 
 struct bl_common {
     const char *model, *norm, *device, *whiten_grad;    // NULL: not given
@@ -15,7 +16,7 @@ struct bl_common {
     uint64_t max_alloc;
     int64_t seed;                           // -1: not given
     struct blanch_nd_options nd;
-    bool freeze, no_freeze, json;
+    bool freeze, no_freeze, json, no_tune;
 };
 void bl_common_init(struct bl_common *common);
 /* table (BL_MAX_OPTIONS entries): first own, which ends with a NULL name, then the shared options of the groups. */

@@ -104,7 +104,7 @@ static int open_run(struct bl_compare *c, int device, enum blanch_norm norm, con
     run->setting = setting->label;
     run->epochs = cJSON_CreateArray();
     if (!run->epochs) return bl_fail(BLANCH_ENOMEM, "out of host memory");
-    int code = blanch_network_create(&run->net, run->dev, &network);
+    int code = bl_first_use_network(&c->use, &run->net, run->dev, &network);
     if (!code) code = bl_ledger_create(&run->ledger, run->net->graph);
     if (!code) bl_ledger_limits(run->ledger, &c->limits[device]);
     if (!code) code = bl_loader_open(&run->loader, c->data, &loader);
@@ -114,6 +114,7 @@ static int open_run(struct bl_compare *c, int device, enum blanch_norm norm, con
 static int open_runs(struct bl_compare *c) {
     enum blanch_norm norms[BL_COMPARE_NORMS];
     int count, code = parse_norms(c, norms, &count);
+    if (!code) code = bl_first_use_open(&c->use, c->common.no_tune);
     int networks = count;
     for (int n = 0; n < count; n++) networks += norms[n] == BLANCH_ND ? c->settings - 1 : 0;
     if (!code && c->settings > 1 && networks == count)
@@ -171,6 +172,7 @@ static void close_run(struct bl_compare_run *run) {
 
 static void close_compare(struct bl_compare *c) {
     for (int i = 0; i < c->runs; i++) close_run(&c->run[i]);
+    bl_first_use_close(&c->use);
     for (int d = 0; d < c->devices; d++) blanch_device_close(c->device[d]);
     bl_dataset_close(c->data);
     if (c->log) fclose(c->log);
@@ -390,7 +392,7 @@ static int run_compare(int argc, char **argv) {
     struct bl_option table[BL_MAX_OPTIONS];
     bl_common_init(&c.common);
     bl_common_options(table, own, &c.common,
-                      BL_COMMON_BATCH | BL_COMMON_DEVICE | BL_COMMON_SEED | BL_COMMON_ND | BL_COMMON_JSON);
+                      BL_COMMON_BATCH | BL_COMMON_DEVICE | BL_COMMON_SEED | BL_COMMON_ND | BL_COMMON_JSON | BL_COMMON_TUNE);
     int code = bl_options_parse(&bl_command_compare, table, argc, argv, NULL, NULL, &help);
     if (!code && !help) code = compare(&c);
     close_compare(&c);

@@ -3,6 +3,7 @@
 #define BL_COMPARE_H
 
 #include "common.h"
+#include "tune.h"
 #include "train/train.h"
 
 enum { BL_COMPARE_RUNS = 32, BL_COMPARE_NORMS = 3, BL_COMPARE_DEVICES = 8, BL_COMPARE_SETTINGS = 8 };
@@ -28,6 +29,7 @@ struct bl_compare_run {                     // one network on one device
 };
 
 struct bl_compare {
+    struct bl_first_use use;
     struct bl_common common;
     const char *norm_list, *device_list, *data_spec, *out, *schedule_text, *augment_text;
     int64_t steps;                          // in all

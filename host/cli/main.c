@@ -17,6 +17,7 @@ static const struct bl_command *const commands[] = {
     &bl_command_predict,
     &bl_command_compare,
     &bl_command_bench,
+    &bl_command_tune,
     &bl_command_study,
     &bl_command_check,
     &bl_command_report,

@@ -1,5 +1,6 @@
 /* blanch train: trains a network on a dataset into a run directory. */
 #include "cli/common.h"
+#include "cli/tune.h"
 #include "train/train.h"
 #include <math.h>
 #include <stdio.h>
@@ -43,7 +44,7 @@ static int run(int argc, char **argv) {
     };
     struct bl_option options[BL_MAX_OPTIONS];
     bl_common_options(options, own, &common,
-                      BL_COMMON_NETWORK | BL_COMMON_BATCH | BL_COMMON_DEVICE | BL_COMMON_SEED | BL_COMMON_ND);
+                      BL_COMMON_NETWORK | BL_COMMON_BATCH | BL_COMMON_DEVICE | BL_COMMON_SEED | BL_COMMON_ND | BL_COMMON_TUNE);
     int code = bl_options_parse(&bl_command_train, options, argc, argv, NULL, NULL, &help);
     if (code || help) return code;
     if (!o.resume && !common.norm) return bl_fail(BLANCH_EUSAGE, "--norm is missing: bn, nd or none");
@@ -54,6 +55,10 @@ static int run(int argc, char **argv) {
     o.norm = common.norm;
     o.device = common.device;
     o.max_alloc = common.max_alloc;
+    struct bl_first_use use = {.quiet = quiet};
+    bool tune;
+    bl_first_use_bounds(&use, common.no_tune, &tune);
+    if (tune) o.tune = &use.bounds;
     struct screen screen = {NULL};
     if (!quiet) {
         o.listener = listen;
@@ -61,6 +66,7 @@ static int run(int argc, char **argv) {
     }
     code = bl_train(&o);
     bl_progress_end(screen.progress);
+    bl_first_use_close(&use);
     return code;
 }
 

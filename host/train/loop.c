@@ -1,5 +1,6 @@
 /* The training run: setting up, steps, epochs, checkpoints, and how it ends. */
 #include "train/run.h"
+#include "train/tune.h"
 #include "io/files.h"
 #include <inttypes.h>
 #include <math.h>
@@ -71,6 +72,19 @@ static void count_steps(struct run *run) {
     run->schedule.epoch_steps = run->batches;
 }
 
+/* A resumed run takes the engines of its record, whatever the cache says by now. */
+static int create_network(struct run *run, const struct blanch_network_options *options) {
+    const struct bl_tune_bounds *bounds = run->o.resume ? NULL : run->o.tune;
+    const cJSON *engines = run->o.resume ? cJSON_GetObjectItem(run->config.json, "engines") : NULL;
+    struct bl_tune_report report = {0};
+    if (!bounds && !engines) return blanch_network_create(&run->net, run->dev, options);
+    int code = bl_tuner_create(&run->tuner);
+    if (!code && engines) code = bl_tuner_restore(run->tuner, engines);
+    if (!code) code = bl_tune_create(run->tuner, &run->net, run->dev, options, bounds, &report);
+    if (report.warning[0]) tell(run, BL_TRAIN_WARNING, "%s", report.warning);
+    return code;
+}
+
 static int set_up(struct run *run, const struct bl_train_options *given) {
     int code = given->tensorboard ? bl_tensorboard_check() : 0;
     if (code || (code = bl_run_check_directory(given)) || (code = bl_run_settle(run, given)) || (code = open_data(run)) ||
@@ -79,7 +93,7 @@ static int set_up(struct run *run, const struct bl_train_options *given) {
     count_steps(run);
     struct blanch_network_options network = run->o.network;
     if (run->budget >= 0) network.nd.refresh = BL_REFRESH_SCHEDULED;
-    if ((code = blanch_network_create(&run->net, run->dev, &network))) return code;
+    if ((code = create_network(run, &network))) return code;
     run->position.best_top1 = -1;
     if (run->o.resume) {
         if ((code = bl_checkpoint_load(run->net->graph, run->o.out, &run->position))) return code;
@@ -112,6 +126,7 @@ static int tear_down(struct run *run, int code) {
     bl_overhead_close(run->overhead);
     bl_ledger_free(run->ledger);
     blanch_network_free(run->net);
+    bl_tuner_free(run->tuner);
     bl_dataset_close(run->data);
     blanch_device_close(run->dev);
     bl_run_release(&run->config);

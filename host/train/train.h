@@ -6,6 +6,7 @@
 #include "model.h"
 #include "dataset.h"
 #include "sched/ledger.h"
+#include "sched/tune.h"
 
 /* The body of the public struct blanch_network. */
 struct blanch_network {
@@ -88,6 +89,7 @@ struct bl_train_options {
     bool diagnose;                          // looks at every layer's whitening at the first step and every record_every-th
     const char *overhead_budget;            // of ND over BN: "20%", "none" (NULL: none)
     const char *tensorboard;                // a folder for TensorBoard's event files; NULL: none are written
+    const struct bl_tune_bounds *tune;      // measures the engines of shapes that the cache does not know; NULL: by rule
     int record_every;                       // steps between recorded ones, for ledger.json (0: 20)
     bl_train_listener *listener;            // NULL: nobody listens
     void *context;

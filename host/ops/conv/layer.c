@@ -53,3 +53,7 @@ void bl_conv_layer_release(struct bl_node *node) {
     if (state) bl_conv_free(state->conv);
     free(state);
 }
+
+struct bl_conv *bl_conv_layer_conv(const struct bl_node *node) {
+    return ((const struct state *)node->state)->conv;
+}

@@ -10,5 +10,7 @@ int bl_conv_layer_prepare(struct bl_node *node);
 int bl_conv_layer_forward(struct bl_node *node, const struct bl_run *run);
 int bl_conv_layer_backward(struct bl_node *node, const struct bl_run *run);
 void bl_conv_layer_release(struct bl_node *node);
+/* The convolution of a node that bl_conv_layer_setup has set up. */
+struct bl_conv *bl_conv_layer_conv(const struct bl_node *node);
 
 #endif

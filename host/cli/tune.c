@@ -1,0 +1,171 @@
+/* blanch tune: measures engines, products and CLBlast's parameters, and keeps the best. */
+#include "cli/tune.h"
+#include "cli/common.h"
+#include "io/files.h"
+#include "sched/tune_cache.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct tune {
+    struct bl_common common;
+    bool show, clblast;
+    int sets;
+    float seconds, candidate;
+    struct blanch_device *dev;
+    struct bl_tuner *tuner;
+    struct bl_tune_report report;
+    struct bl_progress *progress;
+};
+
+static void move(void *context, int done, int total, const char *text) {
+    struct tune *t = context;
+    if (!t->progress) t->progress = bl_progress_start("tune", total);
+    bl_progress_step(t->progress, done, "%s", text);
+}
+
+static struct bl_tune_bounds bounds_of(struct tune *t) {
+    return (struct bl_tune_bounds){.seconds = (double)t->seconds - t->report.seconds, .candidate = (double)t->candidate,
+                                   .stop = &bl_train_stop, .progress = move, .context = t};
+}
+
+/* --- showing ---------------------------------------------------------------------------------- */
+
+static const char *text_of(const cJSON *entry, const char *key) {
+    const cJSON *item = cJSON_GetObjectItem(entry, key);
+    return cJSON_IsString(item) ? item->valuestring : "";
+}
+
+static void print_entry(const cJSON *entry) {
+    const cJSON *trial, *tried = cJSON_GetObjectItem(entry, "tried");
+    printf("%s%s\n    %s %.4g ms", text_of(entry, "shape"),
+           cJSON_IsTrue(cJSON_GetObjectItem(entry, "current")) ? "" : "   [other device, driver, kernels or memory limit]",
+           text_of(entry, "choice"), cJSON_GetObjectItem(entry, "ms")->valuedouble);
+    cJSON_ArrayForEach(trial, tried) {
+        const cJSON *ms = cJSON_GetObjectItem(trial, "ms");
+        const char *name = text_of(trial, "name"), *result = text_of(trial, "result");
+        if (!strcmp(name, text_of(entry, "choice"))) continue;
+        if (!strcmp(result, "right") && cJSON_IsNumber(ms)) printf("; %s %.4g", name, ms->valuedouble);
+        else printf("; %s %s", name, result);
+    }
+    putchar('\n');
+}
+
+static int show(struct tune *t) {
+    struct bl_tune_cache cache;
+    int code = bl_tune_cache_open(&cache, t->dev);
+    if (code) return code;
+    cJSON *list = bl_tune_cache_list(&cache);
+    bl_tune_cache_close(&cache);
+    if (!list) return bl_fail(BLANCH_ENOMEM, "out of host memory");
+    if (t->common.json) {
+        cJSON *json = cJSON_CreateObject();
+        cJSON_AddStringToObject(json, "device", blanch_device_info(t->dev)->name);
+        cJSON_AddItemToObject(json, "entries", list);
+        return bl_print_json(json);
+    }
+    const cJSON *entry;
+    cJSON_ArrayForEach(entry, list) print_entry(entry);
+    printf("%d shapes are known\n", cJSON_GetArraySize(list));
+    cJSON_Delete(list);
+    return 0;
+}
+
+/* --- measuring -------------------------------------------------------------------------------- */
+
+static int tune_norm(struct tune *t, const char *norm) {
+    struct bl_common common = t->common;
+    struct blanch_network_options options;
+    struct blanch_network *net = NULL;
+    common.norm = norm;
+    int code = bl_common_network(&common, &options);
+    const struct bl_tune_bounds bounds = bounds_of(t);
+    if (!code) code = bl_tune_create(t->tuner, &net, t->dev, &options, &bounds, &t->report);
+    blanch_network_free(net);
+    bl_progress_end(t->progress);
+    t->progress = NULL;
+    return code;
+}
+
+static int tune_network(struct tune *t) {
+    if (t->common.norm) return tune_norm(t, t->common.norm);
+    int code = tune_norm(t, "bn");
+    return code ? code : tune_norm(t, "nd");
+}
+
+static int measure(struct tune *t) {
+    int code = bl_tuner_create(&t->tuner);
+    fprintf(stderr, "measuring for at most %.0f s on %s\n", (double)t->seconds, blanch_device_info(t->dev)->name);
+    if (!code && t->clblast) {
+        const struct bl_tune_bounds bounds = bounds_of(t);
+        code = bl_tuner_clblast(t->tuner, t->dev, t->sets, &bounds, &t->report);
+        bl_progress_end(t->progress);
+        t->progress = NULL;
+    }
+    return !code && t->common.model ? tune_network(t) : code;
+}
+
+static int report(const struct tune *t) {
+    const struct bl_tune_report *r = &t->report;
+    if (r->warning[0]) fprintf(stderr, "blanch: %s\n", r->warning);
+    if (!t->common.json) {
+        printf("%d measured in %.1f s, %d known before, %d left", r->measured, r->seconds, r->known, r->left);
+        if (r->wrong || r->failed) printf("; candidates refused: %d with a wrong result, %d that failed", r->wrong, r->failed);
+        puts(r->left ? "; call again to go on" : "");
+        return 0;
+    }
+    cJSON *json = cJSON_CreateObject();
+    cJSON_AddStringToObject(json, "device", blanch_device_info(t->dev)->name);
+    cJSON_AddNumberToObject(json, "measured", r->measured);
+    cJSON_AddNumberToObject(json, "known", r->known);
+    cJSON_AddNumberToObject(json, "left", r->left);
+    cJSON_AddNumberToObject(json, "wrong", r->wrong);
+    cJSON_AddNumberToObject(json, "failed", r->failed);
+    cJSON_AddItemToObject(json, "seconds", bl_json_number(r->seconds, 4));
+    return bl_print_json(json);
+}
+
+static int run(int argc, char **argv) {
+    struct tune t = {.sets = 60, .seconds = 300, .candidate = 2};
+    bool help;
+    bl_common_init(&t.common);
+    const struct bl_option own[] = {
+        {"show", BL_OPT_FLAG, &t.show, 0, 0, NULL, "prints what is known"},
+        {"clblast", BL_OPT_FLAG, &t.clblast, 0, 0, NULL, "searches CLBlast's parameters"},
+        {"sets", BL_OPT_INT, &t.sets, 1, 100000, "N", "of CLBlast's parameters, in all (60)"},
+        {"seconds", BL_OPT_FLOAT, &t.seconds, 0, 1e6, "S", "to measure for, in all (300)"},
+        {"candidate-seconds", BL_OPT_FLOAT, &t.candidate, 1e-3, 1e4, "S", "that one call of a candidate may take (2)"},
+        {0},
+    };
+    struct bl_option options[BL_MAX_OPTIONS];
+    bl_common_options(options, own, &t.common, BL_COMMON_NETWORK | BL_COMMON_BATCH | BL_COMMON_DEVICE | BL_COMMON_ND | BL_COMMON_JSON);
+    int code = bl_options_parse(&bl_command_tune, options, argc, argv, NULL, NULL, &help);
+    if (code || help) return code;
+    if (!t.show && !t.clblast && !t.common.model)
+        return bl_fail(BLANCH_EUSAGE, "nothing to do: give --model NAME, --clblast or --show");
+    if ((code = bl_catch_signals()) || (code = blanch_device_open(&t.dev, t.common.device, t.common.max_alloc))) return code;
+    code = t.show ? show(&t) : measure(&t);
+    if (!t.show && (!code || code == BLANCH_EINTERRUPTED)) {
+        int printed = report(&t);
+        if (!code) code = printed;
+    }
+    bl_progress_end(t.progress);
+    bl_tuner_free(t.tuner);
+    blanch_device_close(t.dev);
+    return code;
+}
+
+const struct bl_command bl_command_tune = {
+    .name = "tune",
+    .summary = "measures algorithms for a device and keeps the best",
+    .usage = "usage: blanch tune --model NAME [--norm bn|nd|none] [--batch B] [options]\n"
+             "       blanch tune --clblast [--sets N]\n"
+             "       blanch tune --show\n"
+             "\n"
+             "Measures, for every convolution and matrix product of a training step of the network (with batch norm and with\n"
+             "deconvolution unless --norm is given), each engine that suits, checks its result, and keeps the fastest right\n"
+             "one in the cache ($XDG_CACHE_HOME/blanch/tune), where later runs find it. Each result is kept as it is found:\n"
+             "interrupted, or out of time, the next call goes on. What is known is not measured again.\n"
+             "--clblast searches the parameters of CLBlast's matrix product.\n",
+    .run = run,
+};

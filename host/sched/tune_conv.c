@@ -1,0 +1,203 @@
+/* Measuring the engines of a convolution's pass, each in a graph of one layer. A result is judged twice: at some positions
+ * against sums in double precision on the host, and whole against the first engine that was right. */
+#include "graph/graph.h"
+#include "ops/conv/engine.h"
+#include "ops/conv/layer.h"
+#include "sched/tune_internal.h"
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { SAMPLES = 48 };
+
+struct data {
+    size_t x, w, y, out;                    // elements; out: of the pass's result
+    float *images, *weights, *gradient, *result, *reference;
+    bool have_reference;
+};
+
+struct trial {
+    struct bl_graph *graph;
+    struct bl_node *node;
+    struct bl_conv *conv;
+    enum bl_conv_pass pass;
+    int n;
+};
+
+/* --- the layer -------------------------------------------------------------------------------- */
+
+static int build(struct trial *t, const struct bl_tune_item *item) {
+    const struct bl_conv_shape *s = &item->conv;
+    t->pass = item->pass, t->n = (int)s->n;
+    int code = bl_graph_create(&t->graph, item->dev, t->n, false);
+    if (code) return code;
+    struct bl_tensor *x = bl_graph_input(t->graph, s->attrs.in_channels, s->h, s->w);
+    bl_graph_want_input_grads(t->graph);
+    bl_graph_add(t->graph, "conv2d", "tuned", &s->attrs, &x, 1);
+    if ((code = bl_graph_finish(t->graph, 0))) return code;
+    t->node = bl_graph_node(t->graph, 0);
+    t->conv = bl_conv_layer_conv(t->node);
+    if (t->node->out->grad && t->node->in[0]->grad) return 0;
+    return bl_fail(BLANCH_EDEVICE, "tuning: a convolution has no gradients");
+}
+
+static int run_pass(void *context, bool small) {
+    struct trial *t = context;
+    struct bl_node *node = t->node;
+    const struct bl_run run = {.n = small ? (t->n + 15) / 16 : t->n, .training = true};
+    const struct bl_conv_engine *engine = t->conv->engine[t->pass];
+    if (t->pass == BL_CONV_WEIGHTS)
+        return engine->backward_weights(t->conv, &run, node->in[0], node->out->grad, node->param[0]->grad.mem, NULL);
+    int code = engine->pack ? engine->pack(t->conv, t->pass, &run, node->param[0]->data.mem) : 0;
+    if (code) return code;
+    if (t->pass == BL_CONV_FORWARD) return engine->forward(t->conv, &run, node->in[0], NULL, node->out);
+    return engine->backward_data(t->conv, &run, node->out->grad, node->in[0]->grad, false);
+}
+
+static struct bl_mem *result_of(const struct trial *t) {
+    if (t->pass == BL_CONV_FORWARD) return t->node->out->mem;
+    return t->pass == BL_CONV_DATA ? t->node->in[0]->grad->mem : t->node->param[0]->grad.mem;
+}
+
+/* --- plain sums ------------------------------------------------------------------------------- */
+
+/* One tap of the image n: where output (oy, ox) finds its input; false outside. */
+static bool input_at(const struct bl_conv_shape *s, int64_t oy, int64_t ox, int tap, int64_t *iy, int64_t *ix) {
+    const struct bl_conv_attrs *a = &s->attrs;
+    *iy = oy * a->stride[0] - a->padding[0] + (int64_t)(tap / a->kernel[1]) * a->dilation[0];
+    *ix = ox * a->stride[1] - a->padding[1] + (int64_t)(tap % a->kernel[1]) * a->dilation[1];
+    return *iy >= 0 && *iy < s->h && *ix >= 0 && *ix < s->w;
+}
+
+struct sizes { int64_t oh, ow; int taps, gi, go; };
+
+static double forward_at(const struct bl_conv_shape *s, const struct sizes *z, const struct data *d, int64_t at) {
+    const int64_t o = at % s->attrs.out_channels, pixel = at / s->attrs.out_channels;
+    const int64_t ox = pixel % z->ow, oy = pixel / z->ow % z->oh, n = pixel / z->ow / z->oh;
+    double sum = 0;
+    for (int tap = 0; tap < z->taps; tap++) {
+        int64_t iy, ix;
+        if (!input_at(s, oy, ox, tap, &iy, &ix)) continue;
+        const float *x = d->images + ((n * s->h + iy) * s->w + ix) * s->attrs.in_channels + o / z->go * z->gi;
+        for (int c = 0; c < z->gi; c++) sum += (double)x[c] * (double)d->weights[(o * z->gi + c) * z->taps + tap];
+    }
+    return sum;
+}
+
+static double data_at(const struct bl_conv_shape *s, const struct sizes *z, const struct data *d, int64_t at) {
+    const struct bl_conv_attrs *a = &s->attrs;
+    const int64_t c = at % a->in_channels, pixel = at / a->in_channels;
+    const int64_t ix = pixel % s->w, iy = pixel / s->w % s->h, n = pixel / s->w / s->h, first = c / z->gi * z->go;
+    double sum = 0;
+    for (int tap = 0; tap < z->taps; tap++) {
+        int64_t y = iy + a->padding[0] - (int64_t)(tap / a->kernel[1]) * a->dilation[0];
+        int64_t x = ix + a->padding[1] - (int64_t)(tap % a->kernel[1]) * a->dilation[1];
+        if (y < 0 || x < 0 || y % a->stride[0] || x % a->stride[1]) continue;
+        y /= a->stride[0], x /= a->stride[1];
+        if (y >= z->oh || x >= z->ow) continue;
+        const float *dy = d->gradient + ((n * z->oh + y) * z->ow + x) * a->out_channels;
+        for (int64_t o = first; o < first + z->go; o++)
+            sum += (double)dy[o] * (double)d->weights[(o * z->gi + c % z->gi) * z->taps + tap];
+    }
+    return sum;
+}
+
+static double weights_at(const struct bl_conv_shape *s, const struct sizes *z, const struct data *d, int64_t at) {
+    const struct bl_conv_attrs *a = &s->attrs;
+    const int tap = (int)(at % z->taps);
+    const int64_t o = at / z->taps / z->gi, c = o / z->go * z->gi + at / z->taps % z->gi;
+    double sum = 0;
+    for (int64_t pixel = 0; pixel < s->n * z->oh * z->ow; pixel++) {
+        int64_t iy, ix, n = pixel / z->ow / z->oh;
+        if (!input_at(s, pixel / z->ow % z->oh, pixel % z->ow, tap, &iy, &ix)) continue;
+        sum += (double)d->gradient[pixel * a->out_channels + o] *
+               (double)d->images[((n * s->h + iy) * s->w + ix) * a->in_channels + c];
+    }
+    return sum;
+}
+
+/* At positions spread over the result, its first and last among them. */
+static bool samples_right(const struct bl_tune_item *item, const struct data *d) {
+    const struct bl_conv_shape *s = &item->conv;
+    const struct bl_conv_attrs *a = &s->attrs;
+    struct sizes z = {.taps = a->kernel[0] * a->kernel[1], .gi = a->in_channels / a->groups, .go = a->out_channels / a->groups};
+    float found[SAMPLES], plain[SAMPLES];
+    bl_conv_out_size(a, s->h, s->w, &z.oh, &z.ow);
+    for (int i = 0; i < SAMPLES; i++) {
+        int64_t at = (int64_t)((double)(d->out - 1) * i / (SAMPLES - 1));
+        found[i] = d->result[at];
+        plain[i] = (float)(item->pass == BL_CONV_FORWARD  ? forward_at(s, &z, d, at)
+                           : item->pass == BL_CONV_DATA   ? data_at(s, &z, d, at)
+                                                          : weights_at(s, &z, d, at));
+    }
+    return bl_tune_close(found, plain, SAMPLES);
+}
+
+/* --- a candidate ------------------------------------------------------------------------------ */
+
+static int write_data(const struct trial *t, const struct data *d) {
+    struct bl_node *node = t->node;
+    int code = bl_mem_write(node->in[0]->mem, 0, 4 * d->x, d->images);
+    if (!code) code = bl_mem_write(node->param[0]->data.mem, 0, 4 * d->w, d->weights);
+    if (!code && t->pass != BL_CONV_FORWARD) code = bl_mem_write(node->out->grad->mem, 0, 4 * d->y, d->gradient);
+    return code ? code : bl_mem_fill(result_of(t), 0, 4 * d->out, NAN);
+}
+
+static int judge(const struct trial *t, const struct bl_tune_item *item, struct data *d, bool *right) {
+    int code = bl_mem_read(result_of(t), 0, 4 * d->out, d->result);
+    if (code) return code;
+    *right = samples_right(item, d) && (!d->have_reference || bl_tune_close(d->result, d->reference, d->out));
+    if (*right && !d->have_reference) {
+        memcpy(d->reference, d->result, 4 * d->out);
+        d->have_reference = true;
+    }
+    return 0;
+}
+
+/* Engines that do not suit the shape are passed over in silence. */
+static int try_engine(struct bl_tuner *tuner, const char *engine, const struct bl_tune_item *item,
+                      const struct bl_tune_bounds *bounds, struct data *d, struct bl_tune_trials *trials) {
+    struct trial t = {0};
+    bool slow = false, right = false;
+    double seconds = 0, best = trials->best < 0 ? 0 : 1e-3 * trials->trial[trials->best].ms;
+    tuner->engine = engine, tuner->pass = item->pass;
+    int code = build(&t, item);
+    tuner->engine = NULL;
+    if (!code && strcmp(t.node->engine[item->pass], engine)) goto done;
+    if (!code) code = write_data(&t, d);
+    if (!code)
+        code = bl_tune_time(item->dev, run_pass, &t, (double)((t.n + 15) / 16) / t.n, bounds->candidate, best, &seconds, &slow);
+    if (!code && !slow) code = judge(&t, item, d, &right);
+    bl_tune_add(trials, engine, code ? "failed" : slow ? "slow" : right ? "right" : "wrong", seconds);
+done:
+    bl_graph_free(t.graph);
+    return code == BLANCH_ENOMEM ? code : 0;
+}
+
+static int make_data(struct data *d, const struct bl_tune_item *item) {
+    const struct bl_conv_shape *s = &item->conv;
+    int64_t oh, ow;
+    bl_conv_out_size(&s->attrs, s->h, s->w, &oh, &ow);
+    d->x = (size_t)(s->n * s->h * s->w * s->attrs.in_channels);
+    d->y = (size_t)(s->n * oh * ow * s->attrs.out_channels);
+    d->w = (size_t)s->attrs.out_channels * (size_t)(s->attrs.in_channels / s->attrs.groups) *
+           (size_t)(s->attrs.kernel[0] * s->attrs.kernel[1]);
+    d->out = item->pass == BL_CONV_FORWARD ? d->y : item->pass == BL_CONV_DATA ? d->x : d->w;
+    d->images = bl_calloc(d->x, 4), d->weights = bl_calloc(d->w, 4), d->gradient = bl_calloc(d->y, 4);
+    d->result = bl_calloc(d->out, 4), d->reference = bl_calloc(d->out, 4);
+    if (!d->images || !d->weights || !d->gradient || !d->result || !d->reference) return BLANCH_ENOMEM;
+    bl_tune_fill(d->images, d->x, 1), bl_tune_fill(d->weights, d->w, 2), bl_tune_fill(d->gradient, d->y, 3);
+    return 0;
+}
+
+int bl_tune_conv(struct bl_tuner *tuner, const struct bl_tune_item *item, const struct bl_tune_bounds *bounds,
+                 struct bl_tune_trials *trials) {
+    struct data d = {0};
+    int code = make_data(&d, item);
+    for (int i = 0; !code && bl_conv_engine_name(i); i++) {
+        if (bounds->stop && *bounds->stop) code = bl_fail(BLANCH_EINTERRUPTED, "interrupted");
+        else code = try_engine(tuner, bl_conv_engine_name(i), item, bounds, &d, trials);
+    }
+    free(d.images), free(d.weights), free(d.gradient), free(d.result), free(d.reference);
+    return code;
+}

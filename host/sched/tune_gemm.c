@@ -1,0 +1,127 @@
+/* Measuring the ways to compute a matrix product. */
+#include "sched/tune_internal.h"
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { SAMPLES = 48 };
+
+struct data {
+    struct bl_gemm product;                 // dense, on the buffers below
+    size_t a, b, c;                         // elements
+    float *host_a, *host_b, *result, *reference;
+    bool have_reference;
+    struct blanch_device *dev;
+};
+
+static int64_t batch_of(const struct bl_gemm *g) { return g->batch > 0 ? g->batch : 1; }
+
+/* A symmetric product is one of a matrix with its own transpose, or of a symmetric matrix with itself. */
+static void fill(struct data *d) {
+    const struct bl_gemm *g = &d->product;
+    bl_tune_fill(d->host_a, d->a, 1);
+    if (!g->symmetric) {
+        bl_tune_fill(d->host_b, d->b, 2);
+        return;
+    }
+    if (g->trans_a == g->trans_b)
+        for (int64_t m = 0; m < batch_of(g); m++)
+            for (int64_t i = 0; i < g->m; i++)
+                for (int64_t j = 0; j < i; j++)
+                    d->host_a[m * g->stride_a + i * g->k + j] = d->host_a[m * g->stride_a + j * g->k + i];
+    memcpy(d->host_b, d->host_a, 4 * d->b);
+}
+
+static int make_data(struct data *d, const struct bl_tune_item *item) {
+    struct bl_gemm *g = &d->product;
+    *g = item->gemm;
+    int64_t batch = batch_of(g);
+    *g = (struct bl_gemm){.trans_a = g->trans_a, .trans_b = g->trans_b, .symmetric = g->symmetric, .m = g->m, .n = g->n,
+                          .k = g->k, .alpha = 1, .batch = g->batch, .lda = g->trans_a ? g->m : g->k,
+                          .ldb = g->trans_b ? g->k : g->n, .ldc = g->n, .stride_a = g->m * g->k, .stride_b = g->k * g->n,
+                          .stride_c = g->m * g->n};
+    d->dev = item->dev;
+    d->a = (size_t)(batch * g->stride_a), d->b = (size_t)(batch * g->stride_b), d->c = (size_t)(batch * g->stride_c);
+    d->host_a = bl_calloc(d->a, 4), d->host_b = bl_calloc(d->b, 4);
+    d->result = bl_calloc(d->c, 4), d->reference = bl_calloc(d->c, 4);
+    if (!d->host_a || !d->host_b || !d->result || !d->reference) return BLANCH_ENOMEM;
+    fill(d);
+    int code = bl_mem_alloc(item->dev, 4 * d->a, &g->a);
+    if (!code) code = bl_mem_alloc(item->dev, 4 * d->b, &g->b);
+    if (!code) code = bl_mem_alloc(item->dev, 4 * d->c, &g->c);
+    if (!code) code = bl_mem_write(g->a, 0, 4 * d->a, d->host_a);
+    return code ? code : bl_mem_write(g->b, 0, 4 * d->b, d->host_b);
+}
+
+static void release(struct data *d) {
+    bl_mem_free(d->product.a), bl_mem_free(d->product.b), bl_mem_free(d->product.c);
+    free(d->host_a), free(d->host_b), free(d->result), free(d->reference);
+}
+
+static double plain(const struct data *d, int64_t at) {
+    const struct bl_gemm *g = &d->product;
+    const int64_t column = at % g->n, row = at / g->n % g->m, matrix = at / g->n / g->m;
+    const float *a = d->host_a + matrix * g->stride_a, *b = d->host_b + matrix * g->stride_b;
+    double sum = 0;
+    for (int64_t k = 0; k < g->k; k++)
+        sum += (double)(g->trans_a ? a[k * g->m + row] : a[row * g->k + k]) *
+               (double)(g->trans_b ? b[column * g->k + k] : b[k * g->n + column]);
+    return sum;
+}
+
+static int judge(struct data *d, bool *right) {
+    float found[SAMPLES], sums[SAMPLES];
+    int code = bl_mem_read(d->product.c, 0, 4 * d->c, d->result);
+    if (code) return code;
+    for (int i = 0; i < SAMPLES; i++) {
+        int64_t at = (int64_t)((double)(d->c - 1) * i / (SAMPLES - 1));
+        found[i] = d->result[at], sums[i] = (float)plain(d, at);
+    }
+    *right = bl_tune_close(found, sums, SAMPLES) && (!d->have_reference || bl_tune_close(d->result, d->reference, d->c));
+    if (*right && !d->have_reference) {
+        memcpy(d->reference, d->result, 4 * d->c);
+        d->have_reference = true;
+    }
+    return 0;
+}
+
+static int multiply(void *context, bool small) {
+    const struct data *d = context;
+    struct bl_gemm part = d->product;
+    if (small) part.k = (part.k + 15) / 16;
+    return bl_gemm(d->dev, &part);
+}
+
+static int try_route(struct bl_tuner *tuner, enum bl_gemm_route route, const struct bl_tune_bounds *bounds, struct data *d,
+                     struct bl_tune_trials *trials) {
+    bool slow = false, right = false;
+    double seconds = 0, best = trials->best < 0 ? 0 : 1e-3 * trials->trial[trials->best].ms;
+    double share = (double)((d->product.k + 15) / 16) / (double)d->product.k;
+    tuner->route = route;
+    int code = bl_mem_fill(d->product.c, 0, 4 * d->c, NAN);
+    if (!code) code = bl_tune_time(d->dev, multiply, d, share, bounds->candidate, best, &seconds, &slow);
+    tuner->route = BL_GEMM_RULE;
+    if (!code && !slow) code = judge(d, &right);
+    bl_tune_add(trials, bl_gemm_route_names[route], code ? "failed" : slow ? "slow" : right ? "right" : "wrong", seconds);
+    return code == BLANCH_ENOMEM ? code : 0;
+}
+
+static bool is_tried(const struct bl_tuner *tuner, const struct bl_tune_item *item, const struct bl_tune_bounds *bounds,
+                     int route) {
+    if (tuner->clblast_alone) return route == BL_GEMM_CLBLAST;
+    if (route == BL_GEMM_PACKED) return !item->gemm.trans_a;    // which packs always
+    return route != BL_GEMM_CLBLAST || !bounds->brief || blanch_device_info(item->dev)->kind != BLANCH_CPU;
+}
+
+int bl_tune_gemm(struct bl_tuner *tuner, const struct bl_tune_item *item, const struct bl_tune_bounds *bounds,
+                 struct bl_tune_trials *trials) {
+    struct data d = {0};
+    int code = make_data(&d, item);
+    for (int i = BL_GEMM_RULE + 1; i < BL_GEMM_ROUTES && !code; i++) {
+        if (bounds->stop && *bounds->stop) code = bl_fail(BLANCH_EINTERRUPTED, "interrupted");
+        else if (is_tried(tuner, item, bounds, i))
+            code = try_route(tuner, (enum bl_gemm_route)i, bounds, &d, trials);
+    }
+    release(&d);
+    return code;
+}
