@@ -154,7 +154,8 @@ uint64_t bl_device_hash(const struct blanch_device *dev) {
     const char *parts[] = {info->name, info->vendor, info->driver, info->version, info->platform_name, platform};
     uint64_t hash = BL_HASH_START;
     for (int i = 0; i < BL_COUNT(parts); i++) hash = bl_hash(hash, parts[i], strlen(parts[i]) + 1);
-    return bl_hash(hash, &info->compute_units, sizeof info->compute_units);
+    const int64_t numbers[] = {info->compute_units, (int64_t)info->kind}; // a sub-device; BLANCH_KIND
+    return bl_hash(hash, numbers, sizeof numbers);
 }
 
 int bl_kernels_hash(uint64_t *hash) {
