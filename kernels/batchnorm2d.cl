@@ -21,11 +21,7 @@
  *   ACTIVATION   applied to y: 0 none (default), 1 relu, 2 relu6 */
 #include "activation.h"
 
-#ifdef FP_FAST_FMAF
-#define FMA(a, b, c) fma(a, b, c)
-#else
-#define FMA(a, b, c) mad(a, b, c)
-#endif
+#include "fma.h"
 
 /* y before its activation: the same in every kernel, so that what is cut forwards is cut backwards. */
 #define AFFINE(x, scale, shift, v) FMA(x, LOAD((scale) + (v) * VEC), LOAD((shift) + (v) * VEC))

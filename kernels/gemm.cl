@@ -39,23 +39,7 @@
 #error "gemm.cl: a transposed A is packed"
 #endif
 
-#ifdef FP_FAST_FMAF
-#define FMA(a, b, c) fma(a, b, c)
-#else   // contracted under -cl-mad-enable where that is faster; PoCL's mad() is always a product and a sum
-#define FMA(a, b, c) ((a) * (b) + (c))
-#endif
-
-#if TM == 4
-#define EACH_ROW(X) X(0) X(1) X(2) X(3)
-#elif TM == 6
-#define EACH_ROW(X) X(0) X(1) X(2) X(3) X(4) X(5)
-#elif TM == 8
-#define EACH_ROW(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7)
-#elif TM == 12
-#define EACH_ROW(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11)
-#else
-#error "gemm.cl: TM is 4, 6, 8 or 12"
-#endif
+#include "tile.h"
 
 #define PANELS ((MB + TM - 1) / TM)
 #define STRIP (KC + 1)

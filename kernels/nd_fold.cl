@@ -8,11 +8,7 @@
  *  VEC  features at once: 1, 2, 4, 8, 16; divides F
  */
 #include "vec.h"
-#ifdef FP_FAST_FMAF
-#define FMA(a, b, c) fma(a, b, c)
-#else   // contracted under -cl-mad-enable where that is faster; PoCL's mad() is always a product and a sum
-#define FMA(a, b, c) ((a) * (b) + (c))
-#endif
+#include "fma.h"
 
 float total(vec v)
 {

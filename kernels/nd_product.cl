@@ -17,19 +17,7 @@
 #define KC 384
 #endif
 
-#ifdef FP_FAST_FMAF
-#define FMA(a, b, c) fma(a, b, c)
-#else   // contracted under -cl-mad-enable where that is faster; PoCL's mad() is always a product and a sum
-#define FMA(a, b, c) ((a) * (b) + (c))
-#endif
-
-#if TM == 6
-#define EACH_ROW(X) X(0) X(1) X(2) X(3) X(4) X(5)
-#elif TM == 12
-#define EACH_ROW(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11)
-#else
-#error "nd_product.cl: TM is 6 or 12"
-#endif
+#include "tile.h"
 
 /* Rows k0..k0+kn of B, columns col..col+15 (zeros from n on). */
 void pack_strip(global const float *b, int n, int col, int k0, int kn, float16 *packed)

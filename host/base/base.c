@@ -78,6 +78,20 @@ double bl_now(void) {
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
+static int by_value(const void *a, const void *b) {
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+double bl_quantile(double *values, int count, double part) {
+    if (count < 1) return 0;
+    qsort(values, (size_t)count, sizeof *values, by_value);
+    double at = part * (count - 1);
+    int low = (int)at;
+    double high = values[low + 1 < count ? low + 1 : low];
+    return values[low] + (at - low) * (high - values[low]);
+}
+
 uint64_t bl_hash(uint64_t hash, const void *data, size_t size) {
     const unsigned char *bytes = data;
     for (size_t i = 0; i < size; i++) hash = (hash ^ bytes[i]) * 0x100000001b3ull;

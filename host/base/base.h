@@ -27,6 +27,9 @@ char *bl_format(const char *format, ...) BL_PRINTF(1, 2);
 
 double bl_now(void);                        // seconds, monotonic
 
+/* The value that a part of them lies below, by linear interpolation; part 0.5: the median. Sorts values; 0 of none. */
+double bl_quantile(double *values, int count, double part);
+
 /* Philox4x32-10 (Salmon et al., SC 2011): four words for a key and a counter. Keyed by seed and purpose, counted by
  * position: the same numbers on every device and for any number of threads. */
 enum bl_purpose { BL_RANDOM_WEIGHTS = 1, BL_RANDOM_SHUFFLE, BL_RANDOM_AUGMENT, BL_RANDOM_DROPOUT, BL_RANDOM_SPLIT, BL_RANDOM_DATA };

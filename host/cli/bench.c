@@ -103,20 +103,7 @@ static int recorded_step(struct bench *b, double *ms) {
     return code ? code : bl_ledger_end(b->ledger, ms);
 }
 
-static int by_value(const void *x, const void *y) {
-    double a = *(const double *)x, b = *(const double *)y;
-    return (a > b) - (a < b);
-}
-
-/* By linear interpolation; sorts values. */
-static double quantile(double *values, int count, double part) {
-    qsort(values, (size_t)count, sizeof *values, by_value);
-    double at = part * (count - 1);
-    int low = (int)at, high = low + 1 < count ? low + 1 : low;
-    return values[low] + (at - low) * (values[high] - values[low]);
-}
-
-static double median(double *values, int count) { return quantile(values, count, 0.5); }
+static double median(double *values, int count) { return bl_quantile(values, count, 0.5); }
 
 /* Recorded steps alternate with timed ones, so that both see the machine in the same state; what recording costs is the
  * difference of their medians. */
@@ -156,8 +143,8 @@ static int report_json(const struct bench *b, double step, double least) {
     cJSON_AddNumberToObject(json, "steps", b->steps);
     cJSON_AddItemToObject(json, "step_ms", bl_json_number(1e3 * step, 6));
     cJSON_AddItemToObject(json, "min_ms", bl_json_number(1e3 * least, 6));
-    cJSON_AddItemToObject(json, "quartile1_ms", bl_json_number(1e3 * quantile(b->times, b->steps, 0.25), 6));
-    cJSON_AddItemToObject(json, "quartile3_ms", bl_json_number(1e3 * quantile(b->times, b->steps, 0.75), 6));
+    cJSON_AddItemToObject(json, "quartile1_ms", bl_json_number(1e3 * bl_quantile(b->times, b->steps, 0.25), 6));
+    cJSON_AddItemToObject(json, "quartile3_ms", bl_json_number(1e3 * bl_quantile(b->times, b->steps, 0.75), 6));
     cJSON_AddItemToObject(json, "recording_cost", bl_json_number(b->recorded, 4));
     cJSON_AddItemToObject(json, "coverage", bl_json_number(bl_ledger_covered(b->ledger), 4));
     cJSON_AddItemToObject(json, "images_per_s", bl_json_number(n->batch / step, 6));

@@ -23,19 +23,11 @@ int bl_samples_add(struct bl_samples *samples, double value) {
     return 0;
 }
 
-static int by_value(const void *a, const void *b) {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 double bl_samples_quantile(const struct bl_samples *samples, double part) {
     double *sorted = samples->count ? bl_calloc(samples->count, sizeof *sorted) : NULL;
     if (!sorted) return NAN;
     memcpy(sorted, samples->value, samples->count * sizeof *sorted);
-    qsort(sorted, samples->count, sizeof *sorted, by_value);
-    double at = part * (double)(samples->count - 1);
-    size_t low = (size_t)at, high = low + 1 < samples->count ? low + 1 : low;
-    double value = sorted[low] + (at - (double)low) * (sorted[high] - sorted[low]);
+    double value = bl_quantile(sorted, (int)samples->count, part);
     free(sorted);
     return value;
 }

@@ -147,21 +147,6 @@ done:
 
 /* --- looking -------------------------------------------------------------------------------- */
 
-static int by_value(const void *a, const void *b) {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-/* part 0.5: the median, by linear interpolation. Sorts values. */
-static double quantile(double *values, int count, double part) {
-    if (count < 1) return 0;
-    qsort(values, (size_t)count, sizeof *values, by_value);
-    double at = part * (count - 1);
-    int low = (int)at;
-    double high = values[low + 1 < count ? low + 1 : low];
-    return values[low] + (at - low) * (high - values[low]);
-}
-
 int bl_ledger_steps(const struct bl_ledger *ledger) {
     return ledger->count < MAX_STEPS ? (int)ledger->count : MAX_STEPS;
 }
@@ -170,7 +155,7 @@ double bl_ledger_wall_quantile(const struct bl_ledger *ledger, double part) {
     double values[MAX_STEPS];
     int count = bl_ledger_steps(ledger);
     for (int i = 0; i < count; i++) values[i] = 1e3 * ledger->steps[i].wall;
-    return quantile(values, count, part);
+    return bl_quantile(values, count, part);
 }
 
 double bl_ledger_step_ms(const struct bl_ledger *ledger) { return bl_ledger_wall_quantile(ledger, 0.5); }
@@ -185,7 +170,7 @@ double bl_ledger_ms(const struct bl_ledger *ledger, int row, enum bl_phase phase
         double ms = (double)ledger->steps[i].ms[row * BL_PHASES + (int)phase];
         if (ms > 0) values[seen++] = ms;
     }
-    return count ? quantile(values, seen, 0.5) * seen / count : 0;
+    return count ? bl_quantile(values, seen, 0.5) * seen / count : 0;
 }
 
 double bl_ledger_row_quantile(const struct bl_ledger *ledger, int row, double part) {
@@ -193,7 +178,7 @@ double bl_ledger_row_quantile(const struct bl_ledger *ledger, int row, double pa
     int count = bl_ledger_steps(ledger);
     for (int i = 0; i < count; i++)
         for (int phase = 0; phase < BL_PHASES; phase++) values[i] += (double)ledger->steps[i].ms[row * BL_PHASES + phase];
-    return quantile(values, count, part);
+    return bl_quantile(values, count, part);
 }
 
 void bl_ledger_limits(struct bl_ledger *ledger, const struct bl_limits *limits) { ledger->limits = *limits; }

@@ -154,11 +154,6 @@ static int yardstick_ms(struct bl_overhead *o, const struct bl_batch *batch, dou
     return code;
 }
 
-static int by_value(const void *a, const void *b) {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 /* A pair of a session; *done: it was the last. Steps that were not recorded, validated ones, make no pair. */
 static int make_pair(struct bl_overhead *o, const struct bl_batch *batch, double base, bool *done) {
     double ms;
@@ -166,8 +161,7 @@ static int make_pair(struct bl_overhead *o, const struct bl_batch *batch, double
     if (!code && base > 0 && !(code = yardstick_ms(o, batch, &ms))) o->ratio[o->pairs++] = ms / base;
     *done = o->pairs && (o->budget->step - 1 - BL_BUDGET_EXACT) % SESSION_EVERY == SESSION - 1;
     if (code || !*done) return code;
-    qsort(o->ratio, (size_t)o->pairs, sizeof *o->ratio, by_value);
-    bl_budget_measure(o->budget, o->ratio[o->pairs / 2], o->pairs);
+    bl_budget_measure(o->budget, bl_quantile(o->ratio, o->pairs, 0.5), o->pairs);
     o->pairs = 0;
     return 0;
 }

@@ -25,11 +25,7 @@
 
 #include "vec.h"
 
-#if defined(FP_FAST_FMAF) || defined(__FMA__) || defined(__ARM_FEATURE_FMA)
-#define FMA(a, b, c) fma(a, b, c)
-#else
-#define FMA(a, b, c) mad(a, b, c)
-#endif
+#include "fma.h"
 
 /* x[(o + l) / MULTIPLIER] for the VEC outputs from o on. */
 vec load_input(global const float *x, int o)

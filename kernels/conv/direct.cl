@@ -44,28 +44,7 @@
 #define LOAD(from) JOIN(vload, TN)(0, from)
 #define STORE(value, to) JOIN(vstore, TN)(value, 0, to)
 
-#if defined(FP_FAST_FMAF) || defined(__FMA__) || defined(__ARM_FEATURE_FMA)
-#define FMA(a, b, c) fma(a, b, c)
-#else
-#define FMA(a, b, c) mad(a, b, c)
-#endif
-
-/* Accumulators are named variables: as an array they would leave the registers. */
-#if TM == 1
-#define EACH(X) X(0)
-#elif TM == 2
-#define EACH(X) X(0) X(1)
-#elif TM == 3
-#define EACH(X) X(0) X(1) X(2)
-#elif TM == 4
-#define EACH(X) X(0) X(1) X(2) X(3)
-#elif TM == 5
-#define EACH(X) X(0) X(1) X(2) X(3) X(4)
-#elif TM == 6
-#define EACH(X) X(0) X(1) X(2) X(3) X(4) X(5)
-#else
-#error "conv/direct.cl: TM is 1 to 6"
-#endif
+#include "tile.h"
 
 #define CLEAR(i) VEC sum##i = (VEC)(0.0f);
 
@@ -230,52 +209,52 @@ kernel void convolve(global const float *restrict x, global const float *restric
             const size_t pixel = row * out_w + g##i.x * out_step_x + out_first_x;                   \
             store_some(sum##i + more, out + pixel * out_c + block * TN, width, accumulate);         \
         }
-        EACH(PLACE)
+        EACH_ROW(PLACE)
 #if PATCH
         float patches[TM * PATCH];
 #define GATHER(i)                                                                                   \
         gather(x, patches + i * PATCH, n##i, y##i, x##i, in_h, in_w, in_c, group_c, taps_y, taps_x, \
                tap_step_y, tap_step_x);
-        EACH(GATHER)
+        EACH_ROW(GATHER)
         for (int block = 0; block < blocks; block++) {
             global const float *w = packed + ((size_t)group * blocks + block) * PATCH * TN;
-            EACH(CLEAR)
+            EACH_ROW(CLEAR)
 #define MULTIPLY(i) sum##i = FMA((VEC)(patches[i * PATCH + k]), line, sum##i);
             for (int k = 0; k < PATCH; k++) {
                 const VEC line = LOAD(w + k * TN);
-                EACH(MULTIPLY)
+                EACH_ROW(MULTIPLY)
             }
             const int width = min(TN, group_o - block * TN);
             const VEC more = load_some(bias + block * TN, width);
-            EACH(FINISH)
+            EACH_ROW(FINISH)
         }
 #else
 #define START(i) const long at##i = (((long)n##i * in_h + y##i) * in_w + x##i) * in_c;
-        EACH(START)
+        EACH_ROW(START)
         const int block = block0;
         global const float *weights = packed + ((size_t)group * blocks + block) * taps * group_c * TN;
-        EACH(CLEAR)
+        EACH_ROW(CLEAR)
         for (int jy = 0, dy = 0; jy < taps_y; jy++, dy += tap_step_y) {
             for (int jx = 0, dx = 0; jx < taps_x; jx++, dx += tap_step_x) {
                 const long shift = ((long)dy * in_w + dx) * in_c;
 #define INSIDE(i) const bool in##i = (uint)(y##i + dy) < (uint)in_h && (uint)(x##i + dx) < (uint)in_w;
-                EACH(INSIDE)
+                EACH_ROW(INSIDE)
 #define OR(i) || in##i
-                if (!(false EACH(OR))) continue;
+                if (!(false EACH_ROW(OR))) continue;
 #define POINT(i) global const float *a##i = in##i ? x + (at##i + shift) : zeros;
-                EACH(POINT)
+                EACH_ROW(POINT)
                 const int tap = weight_first + jy * weight_step_y + jx * weight_step_x;
                 global const float *w = weights + (size_t)tap * group_c * TN;
 #define MULTIPLY(i) sum##i = FMA((VEC)(a##i[k]), line, sum##i);
                 for (int k = 0; k < group_c; k++, w += TN) {
                     const VEC line = LOAD(w);
-                    EACH(MULTIPLY)
+                    EACH_ROW(MULTIPLY)
                 }
             }
         }
         const int width = min(TN, group_o - block * TN);
         const VEC more = load_some(bias + block * TN, width);
-        EACH(FINISH)
+        EACH_ROW(FINISH)
 #endif
     }
 }
@@ -289,12 +268,12 @@ void add_products(const float *panel, int pitch, int depth, const VEC *gradient,
 {
     for (int c = 0; c < depth; c += TM) {
         for (int b = 0; b < blocks; b++) {
-            EACH(CLEAR)
+            EACH_ROW(CLEAR)
             for (int j = 0; j < count; j++) {
                 const float *a = panel + j * pitch + c;
                 const VEC line = gradient[b * KB + at[j]];
 #define ADD_PRODUCT(i) sum##i = FMA((VEC)(a[i]), line, sum##i);
-                EACH(ADD_PRODUCT)
+                EACH_ROW(ADD_PRODUCT)
             }
             global float *here = to + b * block_step + c * TN;
 #define KEEP(i)                                                                     \
@@ -302,7 +281,7 @@ void add_products(const float *panel, int pitch, int depth, const VEC *gradient,
                 if (!first) sum##i += LOAD(here + i * TN);                          \
                 STORE(sum##i, here + i * TN);                                       \
             }
-            EACH(KEEP)
+            EACH_ROW(KEEP)
         }
     }
 }

@@ -19,11 +19,8 @@
 #define VEC 8
 #include "vec.h"
 
-#if defined(FP_FAST_FMAF) || defined(__FMA__) || defined(__ARM_FEATURE_FMA)
-#define FMA(a, b, c) fma(a, b, c)
-#else
-#define FMA(a, b, c) mad(a, b, c)
-#endif
+#define TM 6
+#include "tile.h"
 
 /* --- the transforms of one line --------------------------------------------------------------- */
 
@@ -199,8 +196,6 @@ void transform_output(global const float *restrict from, global const float *res
     }
 }
 
-#define EACH(X) X(0) X(1) X(2) X(3) X(4) X(5)
-
 /* to[t][16] = sum over k < depth of from[t][k] w[k][16] for 6 tiles. */
 void multiply(global const float *restrict from, global const float *restrict w, global float *restrict to, int depth,
               int pitch_from, int pitch_to)
@@ -208,12 +203,12 @@ void multiply(global const float *restrict from, global const float *restrict w,
 #define START(i) float16 sum##i = (float16)(0.0f); global const float *a##i = from + i * pitch_from;
 #define MULTIPLY(i) sum##i = FMA((float16)(a##i[k]), line, sum##i);
 #define KEEP(i) vstore16(sum##i, 0, to + i * pitch_to);
-    EACH(START)
+    EACH_ROW(START)
     for (int k = 0; k < depth; k++, w += 16) {
         const float16 line = vload16(0, w);
-        EACH(MULTIPLY)
+        EACH_ROW(MULTIPLY)
     }
-    EACH(KEEP)
+    EACH_ROW(KEEP)
 }
 
 /* `items` items share the chunks. first_y, first_x: the input position of the patch of output (0, 0). padded: in_c
