@@ -44,6 +44,8 @@ def size_of(network, quick):
         return ['--batch', '4', '--steps', '2']
     if network == 'senet18-nd':             # its squeeze layers need them: docs/exactness.md
         return ['--batch', '64', '--steps', '1']
+    if network == 'vgg16-nd':               # two of ten runs in PyTorch are far off the others: docs/exactness.md
+        return ['--batch', '8', '--steps', '3', '--nudged', '9']
     return ['--batch', '2', '--steps', '2'] if 'imagenet' in network else ['--batch', '8', '--steps', '3']
 
 
