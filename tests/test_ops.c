@@ -9,6 +9,7 @@
 #include <cmocka.h>
 #include "device.h"
 #include "graph/graph.h"
+#include "ops.h"
 #include "train/reference.h"
 
 struct row {
@@ -101,31 +102,7 @@ static struct row rows[] = {
 
 static struct blanch_device *device;
 
-static void check(int code) {
-    if (code) fail_msg("%s", blanch_error_message());
-}
-
 /* --- numbers ---------------------------------------------------------------------------------- */
-
-static double normal(uint64_t seed, uint64_t position) {
-    uint32_t w[4];
-    bl_philox(seed, BL_RANDOM_DATA, position, 0, w);
-    return sqrt(-2 * log(1 - (double)bl_uniform(w[0]))) * cos(2 * M_PI * bl_uniform(w[1]));
-}
-
-static double *random_values(size_t count, uint64_t seed, double scale, double shift) {
-    double *v = malloc(sizeof *v * count);
-    assert_non_null(v);
-    for (size_t i = 0; i < count; i++) v[i] = (float)(normal(seed, i) * scale + shift);
-    return v;
-}
-
-static float *narrow(const double *v, size_t count) {
-    float *f = malloc(sizeof *f * count);
-    assert_non_null(f);
-    for (size_t i = 0; i < count; i++) f[i] = (float)v[i];
-    return f;
-}
 
 static void compare(const char *what, const float *got, const double *want, size_t count, size_t step, double tolerance) {
     double largest = 1e-30;

@@ -1,0 +1,238 @@
+/* Every engine of the convolution, in every pass that it suits, against plain sums in double precision. The engine under test
+ * is forced by name, and node->engine must name it. An engine is a test, a shape a row of the table. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <cmocka.h>
+#include "device.h"
+#include "graph/graph.h"
+#include "ops.h"
+#include "ops/conv/layer.h"
+
+#define CONV(ci, co, kh, kw, s, p, q, d, g) {ci, co, {kh, kw}, {s, s}, {p, q}, {d, d}, g, 1}
+static const struct row {
+    const char *name;
+    struct bl_conv_attrs attrs;
+    int n, h, w;
+} rows[] = {
+    {"3x3", CONV(16, 24, 3, 3, 1, 1, 1, 1, 1), 2, 8, 8},
+    {"3x3 of a rectangle, prime channels", CONV(17, 37, 3, 3, 1, 1, 1, 1, 1), 3, 5, 11},
+    {"3x3, many channels on few pixels", CONV(67, 70, 3, 3, 1, 1, 1, 1, 1), 2, 2, 3},
+    {"3x3, no padding", CONV(16, 16, 3, 3, 1, 0, 0, 1, 1), 2, 7, 5},
+    {"3x3, wide padding", CONV(16, 17, 3, 3, 1, 3, 2, 1, 1), 1, 4, 5},
+    {"3x3 stride 2", CONV(16, 32, 3, 3, 2, 1, 1, 1, 1), 2, 9, 8},
+    {"3x3 stride 3 dilation 2", CONV(19, 16, 3, 3, 3, 2, 2, 2, 1), 2, 11, 13},
+    {"3x3 dilation 2", CONV(16, 16, 3, 3, 1, 2, 2, 2, 1), 2, 7, 9},
+    {"3x3 stride 2 by 1", {16, 18, {3, 3}, {2, 1}, {1, 1}, {1, 1}, 1, 1}, 2, 7, 6},
+    {"1x1", CONV(33, 65, 1, 1, 1, 0, 0, 1, 1), 2, 6, 7},
+    {"1x1 stride 2", CONV(23, 31, 1, 1, 2, 0, 0, 1, 1), 3, 5, 6},
+    {"1x1, padded", CONV(16, 16, 1, 1, 1, 1, 1, 1, 1), 1, 3, 4},
+    {"5x5", CONV(16, 20, 5, 5, 1, 2, 2, 1, 1), 2, 9, 7},
+    {"7x7 stride 2, first layer", CONV(3, 18, 7, 7, 2, 3, 3, 1, 1), 2, 13, 11},
+    {"3x3, first layer", CONV(3, 32, 3, 3, 1, 1, 1, 1, 1), 2, 10, 6},
+    {"1x7", CONV(16, 16, 1, 7, 1, 0, 3, 1, 1), 2, 4, 9},
+    {"2x4, even kernel", CONV(17, 16, 2, 4, 1, 1, 2, 1, 1), 2, 5, 6},
+    {"7x7 of a 3x2 image", CONV(16, 18, 7, 7, 1, 3, 3, 1, 1), 2, 3, 2},
+    {"one pixel", CONV(31, 20, 3, 3, 1, 1, 1, 1, 1), 5, 1, 1},
+    {"one channel each way", CONV(1, 1, 3, 3, 1, 1, 1, 1, 1), 3, 6, 5},
+    {"one value each way", CONV(1, 1, 1, 1, 1, 0, 0, 1, 1), 1, 1, 1},
+    {"batch 1", CONV(32, 32, 3, 3, 1, 1, 1, 1, 1), 1, 12, 10},
+    {"1x1, many pixels and outputs", CONV(18, 68, 1, 1, 1, 0, 0, 1, 1), 5, 15, 16},
+    {"2x1, many pixels, few outputs", CONV(17, 20, 2, 1, 1, 1, 0, 1, 1), 9, 16, 17},
+    {"2x1, many pixels, fewer outputs", CONV(17, 9, 2, 1, 1, 1, 0, 1, 1), 9, 16, 17},
+    {"features", CONV(70, 11, 1, 1, 1, 0, 0, 1, 1), 7, 1, 1},
+    {"groups 2", CONV(34, 36, 3, 3, 1, 1, 1, 1, 2), 2, 6, 5},
+    {"groups 3 stride 2", CONV(6, 9, 3, 3, 2, 1, 1, 1, 3), 2, 7, 6},
+    {"depthwise", CONV(19, 19, 3, 3, 1, 1, 1, 1, 19), 2, 6, 5},
+    {"depthwise twice stride 2", CONV(5, 10, 5, 5, 2, 2, 2, 1, 5), 2, 7, 7},
+};
+
+/* On any other kind of device these suit nothing. */
+static const char *const for_cpus[] = {"winograd", "winograd4"};
+
+/* Largest error, relative to the largest expected value. */
+static double bound_of(const char *engine) { return strcmp(engine, "winograd4") ? 5e-6 : 3e-5; }
+
+static struct blanch_device *device;
+
+/* --- plain sums ------------------------------------------------------------------------------- */
+
+struct sums { double *x, *w, *bias, *dy, *y, *dx, *dw, *dbias; };     // NCHW, OIHW
+
+static double *zeros(size_t count) {
+    double *v = calloc(count, sizeof *v);
+    assert_non_null(v);
+    return v;
+}
+
+/* One image and output channel. */
+static void sum_up(const struct row *r, const struct sums *s, int n, int o, int oh, int ow) {
+    const struct bl_conv_attrs *a = &r->attrs;
+    const int gi = a->in_channels / a->groups, first = o / (a->out_channels / a->groups) * gi;
+    for (int p = 0; p < oh * ow; p++) {
+        const int at = (n * a->out_channels + o) * oh * ow + p;
+        s->y[at] += s->bias[o], s->dbias[o] += s->dy[at];
+        for (int k = 0; k < gi * a->kernel[0] * a->kernel[1]; k++) {
+            const int kx = k % a->kernel[1], ky = k / a->kernel[1] % a->kernel[0], c = k / a->kernel[1] / a->kernel[0];
+            const int iy = p / ow * a->stride[0] - a->padding[0] + ky * a->dilation[0];
+            const int ix = p % ow * a->stride[1] - a->padding[1] + kx * a->dilation[1];
+            if (iy < 0 || iy >= r->h || ix < 0 || ix >= r->w) continue;
+            const int in = ((n * a->in_channels + first + c) * r->h + iy) * r->w + ix;
+            const int weight = o * gi * a->kernel[0] * a->kernel[1] + k;
+            s->y[at] += s->x[in] * s->w[weight];
+            s->dx[in] += s->dy[at] * s->w[weight];
+            s->dw[weight] += s->dy[at] * s->x[in];
+        }
+    }
+}
+
+/* --- a row on the device ---------------------------------------------------------------------- */
+
+struct test_case {
+    const struct row *row;
+    const char *engine;
+    struct bl_graph *graph;
+    struct bl_node *node;
+    size_t in, out, weights;                // elements
+    struct sums sums;
+};
+
+struct tally { int runs[BL_CONV_PASSES]; double worst[BL_CONV_PASSES]; };
+
+static const char *always(void *engine, struct blanch_device *dev, const struct bl_conv_shape *shape,
+                          enum bl_conv_pass pass) {
+    (void)dev, (void)shape, (void)pass;
+    return engine;
+}
+
+/* A partial batch: one image fewer than planned. */
+static void build(struct test_case *t) {
+    const struct bl_conv_attrs *a = &t->row->attrs;
+    check(bl_graph_create(&t->graph, device, t->row->n + 1, false));
+    bl_graph_want_input_grads(t->graph);
+    struct bl_tensor *x = bl_graph_input(t->graph, a->in_channels, t->row->h, t->row->w);
+    bl_conv_set_chooser(always, (void *)t->engine);
+    bl_graph_add(t->graph, "conv2d", "layer", a, &x, 1);
+    bl_conv_set_chooser(NULL, NULL);
+    check(bl_graph_finish(t->graph, 1));
+    t->node = bl_graph_node(t->graph, 0);
+    const size_t n = (size_t)t->row->n;
+    t->in = n * (size_t)(x->c * x->h * x->w);
+    t->out = n * (size_t)(t->node->out->c * t->node->out->h * t->node->out->w);
+    t->weights = (size_t)t->node->param[0]->data.count;
+}
+
+static void fill(struct test_case *t) {
+    const size_t outputs = (size_t)t->row->attrs.out_channels;
+    const int oh = (int)t->node->out->h, ow = (int)t->node->out->w;
+    struct sums *s = &t->sums;
+    *s = (struct sums){.x = random_values(t->in, 1, 1.5, 0.4), .w = random_values(t->weights, 2, 0.4, 0),
+                       .bias = random_values(outputs, 3, 1, 0), .dy = random_values(t->out, 4, 1, 0.1),
+                       .y = zeros(t->out), .dx = zeros(t->in), .dw = zeros(t->weights), .dbias = zeros(outputs)};
+    for (int n = 0; n < t->row->n; n++)
+        for (int o = 0; o < t->row->attrs.out_channels; o++) sum_up(t->row, s, n, o, oh, ow);
+    float *x = narrow(s->x, t->in), *w = narrow(s->w, t->weights), *bias = narrow(s->bias, outputs);
+    float *dy = narrow(s->dy, t->out);
+    check(bl_tensor_write(t->graph, t->node->in[0], t->row->n, x));
+    check(bl_param_write(t->node->param[0], w));
+    check(bl_param_write(t->node->param[1], bias));
+    bl_graph_touch(t->graph);
+    check(bl_graph_forward(t->graph, t->row->n, true));
+    check(bl_tensor_write(t->graph, t->node->out->grad, t->row->n, dy));
+    free(x), free(w), free(bias), free(dy);
+}
+
+static void compare(const struct test_case *t, struct tally *tally, int pass, const char *what, const float *got,
+                    const double *want, size_t count, double scale) {
+    double bound = bound_of(t->engine), largest = 1e-30;
+    for (size_t i = 0; i < count; i++) largest = fmax(largest, fabs(scale * want[i]));
+    for (size_t i = 0; i < count; i++) {
+        const double error = fabs(got[i] - scale * want[i]) / largest;
+        if (!(error <= bound))
+            fail_msg("%s, %s, %s[%zu]: got %.7g, expected %.7g (largest %.3g)", t->engine, t->row->name, what, i,
+                     (double)got[i], scale * want[i], largest);
+        tally->worst[pass] = fmax(tally->worst[pass], error);
+    }
+}
+
+static void compare_tensor(const struct test_case *t, struct tally *tally, int pass, const char *what,
+                           struct bl_tensor *tensor, const double *want, size_t count, double scale) {
+    float *got = calloc(count, sizeof *got);
+    assert_non_null(got);
+    check(bl_tensor_read(t->graph, tensor, t->row->n, got));
+    compare(t, tally, pass, what, got, want, count, scale);
+    free(got);
+}
+
+static void compare_gradient(const struct test_case *t, struct tally *tally, int param, const char *what,
+                             const double *want) {
+    const size_t count = (size_t)t->node->param[param]->data.count;
+    float *got = calloc(count, sizeof *got);
+    assert_non_null(got);
+    check(bl_mem_read(t->node->param[param]->grad.mem, 0, 4 * count, got));
+    compare(t, tally, BL_CONV_WEIGHTS, what, got, want, count, 1);
+    free(got);
+}
+
+static void compare_all(struct test_case *t, struct tally *tally) {
+    struct bl_node *node = t->node;
+    struct bl_conv *conv = bl_conv_layer_conv(node);
+    const struct bl_run run = {.n = t->row->n, .training = true};
+    check(bl_graph_backward(t->graph, t->row->n));
+    compare_tensor(t, tally, BL_CONV_FORWARD, "y", node->out, t->sums.y, t->out, 1);
+    compare_tensor(t, tally, BL_CONV_DATA, "dx", node->in[0]->grad, t->sums.dx, t->in, 1);
+    check(bl_conv_backward_data(conv, &run, node->out->grad, node->in[0]->grad, true));
+    compare_tensor(t, tally, BL_CONV_DATA, "dx + dx", node->in[0]->grad, t->sums.dx, t->in, 2);
+    compare_gradient(t, tally, 0, "dweight", t->sums.dw);
+    compare_gradient(t, tally, 1, "dbias", t->sums.dbias);
+}
+
+static void run_row(const struct row *row, const char *engine, struct tally *tally) {
+    struct test_case t = {.row = row, .engine = engine};
+    bool any = false;
+    build(&t);
+    for (int p = 0; p < BL_CONV_PASSES; p++) {
+        const bool suits = bl_conv_suits(bl_conv_layer_conv(t.node), engine, (enum bl_conv_pass)p);
+        if (suits != !strcmp(t.node->engine[p], engine))
+            fail_msg("%s, %s, %s: it %s, and %s runs", engine, row->name, bl_conv_pass_names[p],
+                     suits ? "suits" : "does not suit", t.node->engine[p]);
+        tally->runs[p] += suits;
+        any = any || suits;
+    }
+    if (any) {
+        fill(&t);
+        compare_all(&t, tally);
+    }
+    bl_graph_free(t.graph);
+    const struct sums *s = &t.sums;
+    free(s->x), free(s->w), free(s->bias), free(s->dy), free(s->y), free(s->dx), free(s->dw), free(s->dbias);
+}
+
+static void run_engine(void **state) {
+    if (!device) skip();
+    const char *engine = *state;
+    struct tally tally = {{0}, {0}};
+    for (int i = 0; i < BL_COUNT(rows); i++) run_row(&rows[i], engine, &tally);
+    int runs = 0;
+    for (int p = 0; p < BL_CONV_PASSES; p++) {
+        print_message("%s, %s: %d of %d shapes, largest error %.2g\n", engine, bl_conv_pass_names[p], tally.runs[p],
+                      (int)BL_COUNT(rows), tally.worst[p]);
+        runs += tally.runs[p];
+    }
+    bool expected = true;
+    for (int i = 0; i < BL_COUNT(for_cpus); i++)
+        if (!strcmp(engine, for_cpus[i])) expected = blanch_device_info(device)->kind == BLANCH_CPU;
+    assert_true(expected == (runs > 0));
+}
+
+int main(int argc, char **argv) {
+    unsetenv("BLANCH_CONV");                // it would go before the engine under test
+    int failed = open_test_device(&device), count = 0;
+    struct CMUnitTest tests[32];
+    for (const char *name; count < BL_COUNT(tests) && (name = bl_conv_engine_name(count)); count++)
+        tests[count] = (struct CMUnitTest){name, run_engine, NULL, NULL, (void *)name};
+    if (argc > 1) cmocka_set_test_filter(argv[1]);
+    failed += _cmocka_run_group_tests("convolution engines", tests, (size_t)count, NULL, NULL);
+    return failed + close_test_device(device);
+}
