@@ -1,4 +1,5 @@
 /* The direct engine (kernels/conv/direct.cl): any convolution, register-tiled, without patches in memory. */
+#include "ops/conv/axis.h"
 #include "ops/conv/engine.h"
 
 /* TM, TN, KB, STRIP, BUNCH of the kernels */
@@ -100,19 +101,13 @@ static int pack(struct bl_conv *conv, enum bl_conv_pass pass, const struct bl_ru
 
 /* --- forward, data gradient ------------------------------------------------------------------- */
 
-/* One axis of a pass: outputs at grid*out_step + out_first, inputs at grid*in_step + in_first + tap*tap_step, the taps'
- * weights at weight_first + tap*weight_step. */
-struct axis {
-    int grid, in_step, in_first, tap_step, taps, weight_first, weight_step, out_step, out_first;
-};
-
 struct pass {
     const struct direct *d;
     const struct bl_tensor *x, *out;
     struct bl_mem *bias;
     int64_t in_h, in_w, out_h, out_w;
     int in_c, out_c;         // channels of a group
-    struct axis y, x_axis;
+    struct bl_conv_axis y, x_axis;
     bool patches, accumulate;
 };
 
@@ -143,7 +138,7 @@ static int64_t strip_of(const struct bl_conv *conv, const struct pass *p, int64_
 
 static int convolve(const struct bl_conv *conv, int images, const struct pass *p) {
     const struct direct *d = p->d;
-    const struct axis *y = &p->y, *x = &p->x_axis;
+    const struct bl_conv_axis *y = &p->y, *x = &p->x_axis;
     const int groups = conv->attrs.groups;
     int64_t tiles = bl_conv_div_up((int64_t)images * y->grid * x->grid, d->t.tile);
     int64_t blocks = p->patches ? 1 : d->blocks, strip = strip_of(conv, p, tiles, blocks * groups),
@@ -161,16 +156,6 @@ static int convolve(const struct bl_conv *conv, int images, const struct pass *p
         BL_I32(x->out_first), BL_I32(d->blocks), BL_I32(strip), BL_I32(blocks_first), BL_I32(p->accumulate));
 }
 
-static struct axis forward_axis(const struct bl_conv_attrs *a, int i, int64_t out, int weight_step) {
-    return (struct axis){.grid = (int)out,
-                         .in_step = a->stride[i],
-                         .in_first = -a->padding[i],
-                         .tap_step = a->dilation[i],
-                         .taps = a->kernel[i],
-                         .weight_step = weight_step,
-                         .out_step = 1};
-}
-
 static int forward(struct bl_conv *conv, const struct bl_run *run, const struct bl_tensor *x, struct bl_mem *bias,
                    const struct bl_tensor *y) {
     const struct direct *d = conv->state[BL_CONV_FORWARD];
@@ -186,33 +171,9 @@ static int forward(struct bl_conv *conv, const struct bl_run *run, const struct 
                         .in_c = conv->group_in,
                         .out_c = conv->group_out,
                         .patches = d->patch > 0};
-    pass.y = forward_axis(a, 0, conv->out_h, a->kernel[1]);
-    pass.x_axis = forward_axis(a, 1, conv->out_w, 1);
+    pass.y = bl_conv_forward_axis(a, 0, conv->out_h, a->kernel[1]);
+    pass.x_axis = bl_conv_forward_axis(a, 1, conv->out_w, 1);
     return convolve(conv, run->n, &pass);
-}
-
-static int gcd(int a, int b) {
-    return b ? gcd(b, a % b) : a;
-}
-
-/* The input positions i with (i + padding) mod stride == residue: the taps k with k*dilation mod stride == residue
- * reach them, every (stride/gcd)-th from the first, and find their output at (i + padding - k*dilation) / stride. */
-static struct axis residue_axis(const struct bl_conv_attrs *a, int i, int64_t in, int residue, int weight_step) {
-    const int stride = a->stride[i], dilation = a->dilation[i], common = gcd(dilation, stride);
-    const int first = ((residue - a->padding[i]) % stride + stride) % stride; // the first such position
-    struct axis axis = {.in_step = 1,
-                        .out_step = stride,
-                        .out_first = first,
-                        .tap_step = -dilation / common,
-                        .weight_step = stride / common * weight_step};
-    axis.grid = first < in ? (int)((in - first - 1) / stride + 1) : 0;
-    int k = 0;
-    while (k < a->kernel[i] && (int64_t)k * dilation % stride != residue) k++;
-    if (k == a->kernel[i]) return axis;
-    axis.taps = (a->kernel[i] - 1 - k) / (stride / common) + 1;
-    axis.weight_first = k * weight_step;
-    axis.in_first = (int)((first + a->padding[i] - (int64_t)k * dilation) / stride); // exact
-    return axis;
 }
 
 static int backward_data(struct bl_conv *conv, const struct bl_run *run, const struct bl_tensor *dy,
@@ -232,8 +193,8 @@ static int backward_data(struct bl_conv *conv, const struct bl_run *run, const s
                         .accumulate = accumulate};
     for (int ry = 0; ry < a->stride[0]; ry++) {
         for (int rx = 0; rx < a->stride[1]; rx++) {
-            pass.y = residue_axis(a, 0, conv->h, ry, a->kernel[1]);
-            pass.x_axis = residue_axis(a, 1, conv->w, rx, 1);
+            pass.y = bl_conv_residue_axis(a, 0, conv->h, ry, a->kernel[1]);
+            pass.x_axis = bl_conv_residue_axis(a, 1, conv->w, rx, 1);
             if (!pass.y.grid || !pass.x_axis.grid || (accumulate && (!pass.y.taps || !pass.x_axis.taps))) continue;
             int code = convolve(conv, run->n, &pass);
             if (code) return code;
