@@ -1,14 +1,16 @@
-/* Winograd's convolution for kernels of 3x3, stride 1, dilation 1, one group: forward and data gradient.
+/* Winograd's convolution for kernels of 3x3, stride 1, dilation 1, one group.
  *
- *   Y = A' [ (sum over c: (G w G') . (B' d B)) ] A  (' transposes, . multiplies element by element) for tiles of M x M
- * outputs Y from patches d of E x E inputs, E = M + 2: E*E products where the direct sum takes 9*M*M, 2.25 (M 2) or
- * 4 (M 4) times as many. The matrices are Toom and Cook's for the points 0, +-1, infinity, with M 4 also +-2, written
- * for points +-P and +-Q.
+ *   Y  = A' [ sum over c: (G w G') . (B' d B) ] A       forward, data gradient
+ *   dw = G' [ sum over tiles: (A dY A') . (B' d B) ] G  weight gradient
+ * (' transposes, . multiplies element by element) for tiles of M x M outputs Y from patches d of E x E inputs,
+ * E = M + 2: E*E products where the direct sum takes 9*M*M, 2.25 (M 2) or 4 (M 4) times as many. The matrices are Toom
+ * and Cook's for the points 0, +-1, infinity, with M 4 also +-2, written for points +-P and +-Q.
  *
  * Activations are NHWC, weights [O][G][F] (see host/ops/conv/conv.h), packed as [E*E][block of 16 outputs][depth][16].
  * A work-item takes chunk after chunk of `chunk` tiles: it transforms their patches into its slice of `scratch`, forms
  * the products for `bunch` blocks of outputs at a time in register tiles of 6 tiles by 16 outputs, and transforms them
- * back. The slice stays in its core's cache. Written for work-groups of one item.
+ * back. The slice stays in its core's cache. Written for work-groups of one item. The transforms' loops are unrolled by
+ * demand: left as loops, their values go through memory, and the transforms take half of the time.
  *
  *  M  outputs of a tile along each axis: 2 or 4
  */
@@ -40,6 +42,19 @@
         u[1] = even + odd;                                                          \
         u[2] = even - odd;                                                          \
         u[3] = g[2 * s];                                                            \
+    }
+/* Transposed: gradients of outputs to elements, elements to gradients of weights. */
+#define GRADIENT_LINE(y, s, t)                                                      \
+    t[0] = y[0];                                                                    \
+    t[1] = y[0] + y[s];                                                             \
+    t[2] = y[0] - y[s];                                                             \
+    t[3] = -y[s];
+#define FINAL_LINE(u, s, g)                                                         \
+    {                                                                               \
+        const float16 even = 0.5f * (u[s] + u[2 * s]), odd = 0.5f * (u[s] - u[2 * s]);  \
+        g[0] = u[0] + even;                                                         \
+        g[1] = odd;                                                                 \
+        g[2] = u[3 * s] + even;                                                     \
     }
 #else
 #define P 1.0f
@@ -77,6 +92,26 @@
         u[3] = even_q + odd_q;                                                      \
         u[4] = even_q - odd_q;                                                      \
         u[5] = g[2 * s];                                                            \
+    }
+#define GRADIENT_LINE(y, s, t)                                                      \
+    {                                                                               \
+        const vec even_p = y[0] + PP * y[2 * s], odd_p = P * (y[s] + PP * y[3 * s]);    \
+        const vec even_q = y[0] + QQ * y[2 * s], odd_q = Q * (y[s] + QQ * y[3 * s]);    \
+        t[0] = y[0];                                                                \
+        t[1] = even_p + odd_p;                                                      \
+        t[2] = even_p - odd_p;                                                      \
+        t[3] = even_q + odd_q;                                                      \
+        t[4] = even_q - odd_q;                                                      \
+        t[5] = y[3 * s];                                                            \
+    }
+#define FINAL_LINE(u, s, g)                                                         \
+    {                                                                               \
+        const float over_p = 1.0f / (2.0f * PP * (PP - QQ)), over_q = 1.0f / (2.0f * QQ * (QQ - PP));  \
+        const float16 even_p = over_p * (u[s] + u[2 * s]), odd_p = over_p * (u[s] - u[2 * s]);      \
+        const float16 even_q = over_q * (u[3 * s] + u[4 * s]), odd_q = over_q * (u[3 * s] - u[4 * s]);  \
+        g[0] = u[0] * (1.0f / (PP * QQ)) + even_p + even_q;                         \
+        g[1] = P * odd_p + Q * odd_q;                                               \
+        g[2] = PP * even_p + QQ * even_q + u[5 * s];                                \
     }
 #endif
 
@@ -139,33 +174,42 @@ kernel void pack(global const float *restrict weight, global float *restrict pac
 
 /* --- forward, data gradient ------------------------------------------------------------------- */
 
-/* The patch whose first pixel is (y0, x0) of image n, all channels: to[element of the patch * pitch + channel]. */
+/* The patch whose first pixel is (y0, x0) of image n, `depth` of in_c channels: to[element of the patch * pitch +
+ * channel]. */
 void transform_input(global const float *restrict x, global float *restrict to, int n, int y0, int x0, int in_h,
-                     int in_w, int in_c, size_t pitch)
+                     int in_w, int in_c, int depth, size_t pitch)
 {
     global const float *from = x + (((long)n * in_h + y0) * in_w + x0) * in_c;
     const bool inside = y0 >= 0 && y0 + E <= in_h && x0 >= 0 && x0 + E <= in_w;
-    for (int c = 0; c < in_c; c += VEC) {
-        const int width = in_c - c;
+    for (int c = 0; c < depth; c += VEC) {
+        const int width = depth - c;
         vec d[E * E], half_way[E * E], t[E];
         if (inside && width >= VEC) {
+#pragma unroll
             for (int i = 0; i < E; i++)
+#pragma unroll
                 for (int j = 0; j < E; j++) d[i * E + j] = LOAD(from + ((size_t)i * in_w + j) * in_c + c);
         } else {
+#pragma unroll
             for (int i = 0; i < E; i++)
+#pragma unroll
                 for (int j = 0; j < E; j++) {
                     const bool valid = (uint)(y0 + i) < (uint)in_h && (uint)(x0 + j) < (uint)in_w;
                     d[i * E + j] = valid ? load_some(from + ((long)i * in_w + j) * in_c + c, width) : (vec)(0.0f);
                 }
         }
+#pragma unroll
         for (int j = 0; j < E; j++) {
             const vec *line = d + j;
             INPUT_LINE(line, E, t)
+#pragma unroll
             for (int i = 0; i < E; i++) half_way[i * E + j] = t[i];
         }
+#pragma unroll
         for (int i = 0; i < E; i++) {
             const vec *line = half_way + i * E;
             INPUT_LINE(line, 1, t)
+#pragma unroll
             for (int j = 0; j < E; j++) STORE(t[j], to + (size_t)(i * E + j) * pitch + c);
         }
     }
@@ -180,16 +224,20 @@ void transform_output(global const float *restrict from, global const float *res
         const int width = out_c - o;
         vec m[E * E], half_way[M * E], y[M];
         const vec more = has_bias ? load_some(bias + o, width) : (vec)(0.0f);
+#pragma unroll
         for (int i = 0; i < E * E; i++) m[i] = LOAD(from + i * pitch + (o - first));
+#pragma unroll
         for (int j = 0; j < E; j++) {
             const vec *line = m + j;
             OUTPUT_LINE(line, E, y)
+#pragma unroll
             for (int i = 0; i < M; i++) half_way[i * E + j] = y[i];
         }
         for (int i = 0; i < M && y0 + i < out_h; i++) {
             const vec *line = half_way + i * E;
             OUTPUT_LINE(line, 1, y)
             global float *to = out + (((size_t)n * out_h + y0 + i) * out_w + x0) * out_c + o;
+#pragma unroll
             for (int j = 0; j < M; j++)
                 if (x0 + j < out_w) store_some(y[j] + more, to + (size_t)j * out_c, width, accumulate);
         }
@@ -231,7 +279,7 @@ kernel void convolve(global const float *restrict x, global const float *restric
             const int tile = (int)begin + t, n = tile / (tiles_y * tiles_x), rest = tile - n * tiles_y * tiles_x;
             const int ty = rest / tiles_x, tx = rest - ty * tiles_x;
             transform_input(x, inputs + (size_t)t * padded, n, ty * M + first_y, tx * M + first_x, in_h, in_w, in_c,
-                            pitch);
+                            in_c, pitch);
         }
         for (int block = 0; block < blocks; block += bunch) {
             const int many = min(bunch, blocks - block);
@@ -248,6 +296,136 @@ kernel void convolve(global const float *restrict x, global const float *restric
                 transform_output(products + (size_t)t * bunch * 16, bias, out, n, ty * M, tx * M, out_h, out_w, out_c,
                                  block * 16, many, product_pitch, has_bias, accumulate);
             }
+        }
+    }
+}
+
+/* --- weight gradient -------------------------------------------------------------------------- */
+
+/* The gradient of the tile whose first output is (y0, x0) of image n, 16 * blocks channels of which `depth` are there:
+ * to[element * pitch + block * step + channel in the block]. Adds the tile's sum to `bias`. */
+void transform_gradient(global const float *restrict dy, global float *restrict to, global float *restrict bias, int n,
+                        int y0, int x0, int out_h, int out_w, int out_c, int depth, int blocks, size_t pitch,
+                        size_t step)
+{
+    global const float *from = dy + (((size_t)n * out_h + y0) * out_w + x0) * out_c;
+    const bool inside = y0 + M <= out_h && x0 + M <= out_w;
+    for (int o = 0; o < 16 * blocks; o += VEC) {
+        const int width = depth - o;
+        vec y[M * M], half_way[E * M], t[E], sum = LOAD(bias + o);
+#pragma unroll
+        for (int i = 0; i < M; i++)
+#pragma unroll
+            for (int j = 0; j < M; j++) {
+                const bool valid = inside || (y0 + i < out_h && x0 + j < out_w);
+                y[i * M + j] = valid ? load_some(from + ((size_t)i * out_w + j) * out_c + o, width) : (vec)(0.0f);
+                sum += y[i * M + j];
+            }
+        STORE(sum, bias + o);
+#pragma unroll
+        for (int j = 0; j < M; j++) {
+            const vec *line = y + j;
+            GRADIENT_LINE(line, M, t)
+#pragma unroll
+            for (int i = 0; i < E; i++) half_way[i * M + j] = t[i];
+        }
+#pragma unroll
+        for (int i = 0; i < E; i++) {
+            const vec *line = half_way + i * M;
+            GRADIENT_LINE(line, 1, t)
+#pragma unroll
+            for (int j = 0; j < E; j++) STORE(t[j], to + (i * E + j) * pitch + o / 16 * step + o % 16);
+        }
+    }
+}
+
+/* to[c][16] += sum over t < count of inputs[t][c] gradients[t][16] for TM channels; `first`: overwrites. */
+void add_products(global const float *restrict inputs, global const float *restrict gradients,
+                  global float *restrict to, int count, int pitch, bool first)
+{
+#define CLEAR(i) float16 sum##i = (float16)(0.0f);
+#define ADD(i) sum##i = FMA((float16)(inputs[i]), line, sum##i);
+#define ADD_TO(i) sum##i += vload16(i, to);
+#define WRITE(i) vstore16(sum##i, i, to);
+    EACH_ROW(CLEAR)
+    for (int t = 0; t < count; t++, inputs += pitch) {
+        const float16 line = vload16(t, gradients);
+        EACH_ROW(ADD)
+    }
+    if (!first) { EACH_ROW(ADD_TO) }
+    EACH_ROW(WRITE)
+}
+
+/* The sums of channels c0..c0+depth and of one block: the gradients of the nine taps, to[tap*in_c + c][16]. */
+void finish_weights(global const float *restrict sums, global float *restrict to, int depth, int in_c, size_t pitch)
+{
+    for (int c = 0; c < depth; c++) {
+        float16 u[E * E], half_way[3 * E], g[3];
+#pragma unroll
+        for (int i = 0; i < E * E; i++) u[i] = vload16(c, sums + i * pitch);
+#pragma unroll
+        for (int j = 0; j < E; j++) {
+            const float16 *line = u + j;
+            FINAL_LINE(line, E, g)
+#pragma unroll
+            for (int i = 0; i < 3; i++) half_way[i * E + j] = g[i];
+        }
+#pragma unroll
+        for (int i = 0; i < 3; i++) {
+            const float16 *line = half_way + i * E;
+            FINAL_LINE(line, 1, g)
+#pragma unroll
+            for (int j = 0; j < 3; j++) vstore16(g[j], (size_t)(i * 3 + j) * in_c + c, to);
+        }
+    }
+}
+
+/* partial[block][split][9*in_c + 1][16], as reduce of conv/direct.cl takes it: rows (tap, c), the last one the bias's.
+ * `items` items share the jobs; a job is one of `ranges` ranges of `span` channels (a multiple of 8), one bunch of
+ * blocks and one split of the tiles, which it takes `chunk` at a time: it transforms their patches and gradients into
+ * its slice of `scratch` and adds the products to the sums there. The slice: inputs[element][tile][pitch],
+ * gradients[element][block][tile][16], sums[element][block][pitch][16], each with 16 floats after an element, and the
+ * bias's sums; pitch: at least span rounded up to a multiple of TM. */
+kernel void weights(global const float *restrict x, global const float *restrict dy, global float *restrict partial,
+                    global float *restrict scratch, int images, int in_h, int in_w, int in_c, int out_h, int out_w,
+                    int out_c, int padding_y, int padding_x, int blocks, int bunch, int ranges, int span, int splits,
+                    int chunk, int pitch, int items)
+{
+    const int tiles_y = (out_h + M - 1) / M, tiles_x = (out_w + M - 1) / M, tiles = images * tiles_y * tiles_x;
+    const int bunches = (blocks + bunch - 1) / bunch, jobs = splits * bunches * ranges, item = get_global_id(0);
+    const int share = (tiles + splits - 1) / splits;
+    const size_t input_pitch = (size_t)chunk * pitch + 16;
+    const size_t step = (size_t)chunk * 16, gradient_pitch = bunch * step + 16;
+    const size_t sum_step = (size_t)pitch * 16, sum_pitch = bunch * sum_step + 16;
+    if (item >= items) return;
+    global float *inputs = scratch + item * (E * E * (input_pitch + gradient_pitch + sum_pitch) + bunch * 16);
+    global float *gradients = inputs + E * E * input_pitch, *sums = gradients + E * E * gradient_pitch;
+    global float *bias = sums + E * E * sum_pitch;
+    for (int job = item; job < jobs; job += items) {
+        const int split = job / (bunches * ranges), block = job / ranges % bunches * bunch, c0 = job % ranges * span;
+        const int many = min(bunch, blocks - block), depth = min(span, in_c - c0);
+        const int begin = (int)min((long)split * share, (long)tiles), end = begin + min(share, tiles - begin);
+        for (int o = 0; o < many * 16; o++) bias[o] = 0.0f;
+        for (int p = begin; p == begin || p < end; p += chunk) {    // at least once: an empty share has zeros
+            const int count = min(chunk, end - p);
+            for (int t = 0; t < count; t++) {
+                const int n = (p + t) / (tiles_y * tiles_x), rest = p + t - n * tiles_y * tiles_x;
+                const int y = rest / tiles_x * M, x0 = rest % tiles_x * M;
+                transform_input(x + c0, inputs + (size_t)t * pitch, n, y - padding_y, x0 - padding_x, in_h, in_w, in_c,
+                                depth, input_pitch);
+                transform_gradient(dy + block * 16, gradients + t * 16, bias, n, y, x0, out_h, out_w, out_c,
+                                   out_c - block * 16, many, gradient_pitch, step);
+            }
+            for (int e = 0; e < E * E; e++)
+                for (int c = 0; c < depth; c += TM)
+                    for (int b = 0; b < many; b++)
+                        add_products(inputs + e * input_pitch + c, gradients + e * gradient_pitch + b * step,
+                                     sums + e * sum_pitch + b * sum_step + c * 16, count, pitch, p == begin);
+        }
+        for (int b = 0; b < many; b++) {
+            global float *to = partial + ((size_t)(block + b) * splits + split) * (9 * (size_t)in_c + 1) * 16;
+            finish_weights(sums + b * sum_step, to + (size_t)c0 * 16, depth, in_c, sum_pitch);
+            if (c0 == 0) vstore16(vload16(b, bias), 9 * (size_t)in_c, to);
         }
     }
 }

@@ -2,6 +2,9 @@
 #include "ops/conv/engine.h"
 
 enum { CHUNK_BYTES = 320 << 10, MOST_TILES = 96, BUNCH = 2, ITEMS_PER_UNIT = 12 };
+/* Of the weight gradient: channels of a job and the tiles that it takes at a time, so that its sums and what is
+ * multiplied stay near the core; jobs and items of a compute unit; bytes. */
+enum { INPUTS = 128, OUTPUTS = 64, WEIGHT_TILES = 24, JOBS_PER_UNIT = 12, WEIGHT_ITEMS = 4, MOST_PARTIAL = 12 << 20 };
 
 struct winograd {
     int blocks, bunch;          // of 16 results; of a round of products
@@ -12,9 +15,19 @@ struct winograd {
     struct bl_kernel *pack, *convolve;
 };
 
+struct gradient {               // of the weights
+    int blocks, bunch, bunches; // of 16 outputs; of a job
+    int span, ranges, pitch;    // channels of a job; of a row in memory
+    int splits, chunk, items;   // shares of the tiles; tiles at a time; work-items
+    struct bl_tensor *partial;  // [block][split][9*in + 1][16]
+    struct bl_tensor *scratch;
+    struct bl_kernel *weights, *reduce;
+};
+
 static bool suits(const struct bl_conv *conv, enum bl_conv_pass pass) {
+    (void)pass;
     const struct bl_conv_attrs *a = &conv->attrs;
-    return conv->cpu && pass != BL_CONV_WEIGHTS && a->kernel[0] == 3 && a->kernel[1] == 3 && a->stride[0] == 1 &&
+    return conv->cpu && a->kernel[0] == 3 && a->kernel[1] == 3 && a->stride[0] == 1 &&
            a->stride[1] == 1 && a->dilation[0] == 1 && a->dilation[1] == 1 && a->groups == 1;
 }
 
@@ -30,7 +43,32 @@ static int chunk_of(const struct bl_conv *conv, const struct winograd *d, int64_
     return (int)chunk;
 }
 
+static int setup_weights(struct bl_conv *conv) {
+    struct gradient *d = conv->state[BL_CONV_WEIGHTS] = bl_calloc(1, sizeof *d);
+    if (!d) return BLANCH_ENOMEM;
+    const int m = tile_of(conv, BL_CONV_WEIGHTS), elements = (m + 2) * (m + 2);
+    const int64_t tiles = bl_node_batch(conv->node) * bl_conv_div_up(conv->out_h, m) * bl_conv_div_up(conv->out_w, m);
+    d->blocks = (int)bl_conv_div_up(conv->group_out, 16);
+    d->bunches = (int)bl_conv_div_up(d->blocks, OUTPUTS / 16);
+    d->bunch = (int)bl_conv_div_up(d->blocks, d->bunches);
+    d->ranges = (int)bl_conv_div_up(conv->group_in, INPUTS);
+    d->span = (int)bl_conv_div_up(bl_conv_div_up(conv->group_in, d->ranges), 8) * 8;
+    d->ranges = (int)bl_conv_div_up(conv->group_in, d->span);
+    d->pitch = (int)bl_conv_div_up(d->span + 6, 16) * 16 + 8;
+    const int64_t jobs = (int64_t)d->bunches * d->ranges, row = 16 * (9 * (int64_t)conv->group_in + 1);
+    const int64_t most = bl_conv_clamp(MOST_PARTIAL / (4 * d->blocks * row), 1, bl_conv_div_up(tiles, WEIGHT_TILES));
+    d->splits = (int)bl_conv_clamp(JOBS_PER_UNIT * conv->units / jobs, 1, most);
+    const int64_t share = bl_conv_div_up(tiles, d->splits);
+    d->chunk = (int)bl_conv_div_up(share, bl_conv_div_up(share, WEIGHT_TILES));
+    d->items = (int)bl_conv_clamp(jobs * d->splits, 1, WEIGHT_ITEMS * conv->units);
+    const int64_t outputs = 16 * (int64_t)d->bunch, slice = d->chunk * (d->pitch + outputs) + d->pitch * outputs + 48;
+    d->partial = bl_node_workspace(conv->node, BL_LIFE_BACKWARD, d->blocks * d->splits * row);
+    d->scratch = bl_node_workspace(conv->node, BL_LIFE_BACKWARD, d->items * (elements * slice + outputs));
+    return d->partial && d->scratch ? 0 : BLANCH_ENOMEM;
+}
+
 static int setup(struct bl_conv *conv, enum bl_conv_pass pass) {
+    if (pass == BL_CONV_WEIGHTS) return setup_weights(conv);
     struct winograd *d = conv->state[pass] = bl_calloc(1, sizeof *d);
     if (!d) return BLANCH_ENOMEM;
     const bool data = pass == BL_CONV_DATA;
@@ -49,7 +87,16 @@ static int setup(struct bl_conv *conv, enum bl_conv_pass pass) {
     return d->packed && d->scratch ? 0 : BLANCH_ENOMEM;
 }
 
+static int prepare_weights(const struct bl_conv *conv) {
+    struct gradient *d = conv->state[BL_CONV_WEIGHTS];
+    const struct bl_define defines[] = {{"M", tile_of(conv, BL_CONV_WEIGHTS)}}, tiling[] = {{"TM", 6}, {"TN", 16}};
+    int code = bl_kernel_get(conv->node->dev, "conv/winograd", "weights", defines, BL_COUNT(defines), &d->weights);
+    return code ? code
+                : bl_kernel_get(conv->node->dev, "conv/direct", "reduce", tiling, BL_COUNT(tiling), &d->reduce);
+}
+
 static int prepare(struct bl_conv *conv, enum bl_conv_pass pass) {
+    if (pass == BL_CONV_WEIGHTS) return prepare_weights(conv);
     struct winograd *d = conv->state[pass];
     const struct bl_define defines[] = {{"M", tile_of(conv, pass)}};
     int code = bl_kernel_get(conv->node->dev, "conv/winograd", "pack", defines, BL_COUNT(defines), &d->pack);
@@ -88,6 +135,23 @@ static int backward_data(struct bl_conv *conv, const struct bl_run *run, const s
                      BL_I32(d->items), BL_I32(0), BL_I32(accumulate));
 }
 
+static int backward_weights(struct bl_conv *conv, const struct bl_run *run, const struct bl_tensor *x,
+                            const struct bl_tensor *dy, struct bl_mem *dweight, struct bl_mem *dbias) {
+    const struct gradient *d = conv->state[BL_CONV_WEIGHTS];
+    const int channels = 56; // that an item of the reduction takes
+    int code = bl_launch(d->weights, bl_conv_range(conv, d->items, 1, 1), BL_MEM(x->mem), BL_MEM(dy->mem),
+                         BL_MEM(d->partial->mem), BL_MEM(d->scratch->mem), BL_I32(run->n), BL_I32(conv->h),
+                         BL_I32(conv->w), BL_I32(conv->group_in), BL_I32(conv->out_h), BL_I32(conv->out_w),
+                         BL_I32(conv->group_out), BL_I32(conv->attrs.padding[0]), BL_I32(conv->attrs.padding[1]),
+                         BL_I32(d->blocks), BL_I32(d->bunch), BL_I32(d->ranges), BL_I32(d->span), BL_I32(d->splits),
+                         BL_I32(d->chunk), BL_I32(d->pitch), BL_I32(d->items));
+    if (code) return code;
+    return bl_launch(d->reduce, bl_conv_range(conv, bl_conv_div_up(conv->group_in, channels), d->blocks, 1),
+                     BL_MEM(d->partial->mem), BL_MEM(dweight), BL_MEM(dbias ? dbias : dweight), BL_I32(conv->group_in),
+                     BL_I32(conv->group_out), BL_I32(9), BL_I32(conv->interleave), BL_I32(d->blocks),
+                     BL_I32(d->splits), BL_I32(channels), BL_I32(dbias != NULL));
+}
+
 /* Below the direct engine's: by rule it is never chosen, because it is the faster one for some shapes alone and the
  * larger tile's error is ten times as large. */
 static int preference(const struct bl_conv *conv, enum bl_conv_pass pass) {
@@ -99,5 +163,6 @@ static int preference(const struct bl_conv *conv, enum bl_conv_pass pass) {
     {                                                                                                             \
         .name = title, .variant = m, .suits = suits, .preference = preference, .setup = setup,                    \
         .prepare = prepare, .pack = pack, .forward = forward, .backward_data = backward_data,                     \
+        .backward_weights = backward_weights,                                                                     \
     }
 const struct bl_conv_engine bl_conv_winograd = ENGINE("winograd", 2), bl_conv_winograd4 = ENGINE("winograd4", 4);
