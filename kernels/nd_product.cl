@@ -5,7 +5,8 @@
  * A work-item computes a square block on or above the diagonal (dimension 0, row by row) of `each` matrices in turn
  * (dimension 1), by even chunks of at most KC along k: 16 columns of B are packed into a strip; then register tiles of TM
  * rows by 16 columns are summed along the chunk and added to C. The accumulators are named variables: as an array they
- * would leave the registers. Written for work-groups of one item.
+ * would leave the registers. While tiles are summed, the lines that the next strip is packed from are fetched, a few for
+ * every tile: they lie a row apart, which no hardware foresees. Written for work-groups of one item.
  *
  *  TM  rows of the register tile: 6 or 12 (6)
  *  KC  longest chunk of k, which a strip of B is packed for (384)
@@ -18,6 +19,13 @@
 #endif
 
 #include "tile.h"
+
+/* Brings the cache line at p nearer; nothing where a compiler for the machine itself is not at work. */
+#if defined(__clang__) && (defined(__x86_64__) || defined(__aarch64__))
+#define FETCH(p) __builtin_prefetch((const void *)(size_t)(p), 0, 2)
+#else
+#define FETCH(p)
+#endif
 
 /* Rows k0..k0+kn of B, columns col..col+15 (zeros from n on). */
 void pack_strip(global const float *b, int n, int col, int k0, int kn, float16 *packed)
@@ -45,12 +53,16 @@ void put(float16 sum, float alpha, float beta, int width, global const float *d,
     for (int j = 0; j < width; j++) c[j] = beta != 0.0f ? FMA(beta, d[j], part[j]) : part[j];
 }
 
-/* What rows k0..k0+kn of one pair add to the tiles of columns col..col+15: C = alpha sum + beta D. */
+/* What rows k0..k0+kn of one pair add to the tiles of columns col..col+15: C = alpha sum + beta D. next: what will be
+ * packed after this strip, as many rows or fewer. */
 void add_strip(global const float *left, int k0, const float16 *strip, int kn, int n, int row0, int row1, int col,
-               float alpha, float beta, global const float *d, global float *c)
+               float alpha, float beta, global const float *d, global float *c, global const float *next)
 {
     const int end = min(row1, col + 16);    // tiles wholly below the diagonal are left out
+    const int share = (kn * TM + end - row0 - 1) / (end - row0);
     for (int row = row0; row < end; row += TM) {
+        for (int i = 0; i < share; i++) FETCH(next + (size_t)i * n);
+        next += (size_t)share * n;
 #define CLEAR(r) float16 sum##r = (float16)(0.0f);
         EACH_ROW(CLEAR)
 #define POINT(r) global const float *a##r = left + (size_t)min(row + r, row1 - 1) * n + k0;
@@ -103,9 +115,12 @@ kernel void symmetric_product(global const float *a, global const float *b, glob
             for (int k0 = 0; k0 < n; k0 += chunk) {
                 const bool start = pair == 0 && k0 == 0;    // later chunks add to what the first has stored
                 for (int col = col0; col < col1; col += 16) {
+                    global const float *next = col + 16 < col1   ? right + (size_t)k0 * n + col + 16
+                                               : k0 + chunk < n ? right + (size_t)(k0 + chunk) * n + col0
+                                                                : b2 + offset_b2 + at + col0;
                     pack_strip(right, n, col, k0, min(chunk, n - k0), strip);
                     add_strip(left, k0, strip, min(chunk, n - k0), n, row0, row1, col, alpha, start ? beta : 1.0f,
-                              start ? d + offset_d + at : to, to);
+                              start ? d + offset_d + at : to, to, next);
                 }
             }
         }
