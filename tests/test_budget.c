@@ -33,7 +33,6 @@ static struct bl_budget *planned(double share, double yardstick) {
         for (int i = 0; i < LAYERS; i++) assert_int_equal(b->layer[i].refresh, step < BL_BUDGET_EXACT);
         double all = wall(b, ms), base = bl_budget_record(b, all, ms);
         if (step >= BL_BUDGET_EXACT) assert_float_equal(base, base_ms, 1e-4);
-    
     }
     for (int i = 0; i < LAYERS; i++) b->layer[i].drift = drift[i];
     bl_budget_measure(b, yardstick, BL_BUDGET_BASE);
@@ -104,6 +103,81 @@ static void test_ample(void **state) {
     bl_budget_free(b);
 }
 
+/* Where batch norm is the dearer of the two, refreshes cost what it leaves. */
+static void test_yardsticks(void **state) {
+    const struct { double share, yardstick, allowance; bool least; } rows[] = {
+        {0, 0.9, -0.1, true}, {0, 1, 0, true}, {0, 1.2, 0.2, false}, {0.1, 1.5, 0.65, false}, {10, 0.05, -0.45, true},
+    };
+    for (int r = 0; r < BL_COUNT(rows); r++) {
+        struct bl_budget *b = planned(rows[r].share, rows[r].yardstick);
+        assert_float_equal(b->allowance, rows[r].allowance, 1e-6);
+        assert_int_equal(b->least, rows[r].least);
+        assert_true(isfinite(bl_budget_floor(b)));
+        if (!b->least) assert_true(load(b) <= b->allowance + 1e-9);
+        bl_budget_free(b);
+    }
+}
+
+/* The machine becomes three times slower as a whole, then as it was: the same is decided as on an even one. */
+static void test_slow_minute(void **state) {
+    struct bl_budget *b = planned(0.2, 0.9), *even = planned(0.2, 0.9);
+    double ms[LAYERS];
+    for (int step = 0; step < 600; step++) {
+        double slower = step >= 100 && step < 300 ? 3 : 1;
+        bl_budget_next(b), bl_budget_next(even);
+        bl_budget_record(even, wall(even, ms), ms);
+        double all = slower * wall(b, ms);
+        for (int i = 0; i < LAYERS; i++) ms[i] *= slower;
+        assert_float_equal(bl_budget_record(b, all, ms), slower * base_ms, 1e-3);
+        if (step % 25 == 0) bl_budget_plan(b, false), bl_budget_plan(even, false);
+        for (int i = 0; i < LAYERS; i++) assert_int_equal(b->layer[i].refresh, even->layer[i].refresh);
+    }
+    bl_budget_free(b);
+    bl_budget_free(even);
+}
+
+/* It does so between a batch-norm step and its partner: the yardstick is thrice itself, once. */
+static void test_slow_moment(void **state) {
+    struct bl_budget *b = planned(0.2, 0.9);
+    bl_budget_measure(b, 3 * 0.9, 0);
+    assert_true(b->yardstick <= 0.9 * 1.21);
+    for (int i = 0; i < 12; i++) bl_budget_measure(b, 0.9, 0);
+    assert_float_equal(b->yardstick, 0.9, 1e-3);
+    for (int i = 0; i < 12; i++) bl_budget_measure(b, 1.8, 0);      // but what lasts is believed in the end
+    assert_float_equal(b->yardstick, 1.8, 0.02);
+    bl_budget_free(b);
+}
+
+static void test_no_numbers(void **state) {
+    const double odd[] = {NAN, INFINITY, -1, 0};
+    for (int k = 0; k < BL_COUNT(odd); k++) {
+        struct bl_budget *b = planned(0.2, 0.9), *same = planned(0.2, 0.9);
+        double ms[LAYERS];
+        bl_budget_next(b), bl_budget_next(same);
+        wall(b, ms);
+        assert_float_equal(bl_budget_record(b, odd[k], ms), 0, 0);
+        bl_budget_measure(b, odd[k], 0);
+        for (int i = 0; i < LAYERS; i++) bl_budget_change(b, i, 5, odd[k]);
+        assert_true(bl_budget_plan(b, true) && bl_budget_plan(same, true));
+        for (int i = 0; i < LAYERS; i++) assert_float_equal(b->layer[i].interval, same->layer[i].interval, 0);
+        bl_budget_free(b);
+        bl_budget_free(same);
+    }
+}
+
+/* Nothing is measured, ever: three steps keep the whitening, one is exact, and so on. */
+static void test_unmeasured(void **state) {
+    struct bl_budget *b;
+    assert_int_equal(bl_budget_create(&b, 0.2, LAYERS), 0);
+    for (int step = 0; step < 100; step++) {
+        bl_budget_next(b);
+        assert_false(bl_budget_plan(b, true));
+        bool exact = step < BL_BUDGET_EXACT || (step - BL_BUDGET_EXACT) % 4 == 3;
+        for (int i = 0; i < LAYERS; i++) assert_int_equal(b->layer[i].refresh, exact);
+    }
+    bl_budget_free(b);
+}
+
 static void test_restores(void **state) {
     struct bl_budget *a = planned(0.2, 0.9), *b;
     for (int step = 0; step < 77; step++) bl_budget_next(a);
@@ -139,7 +213,9 @@ static void test_parses(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_fits_allowance), cmocka_unit_test(test_holds_and_staggers), cmocka_unit_test(test_infeasible),
-        cmocka_unit_test(test_ample),          cmocka_unit_test(test_restores),           cmocka_unit_test(test_parses),
+        cmocka_unit_test(test_ample),          cmocka_unit_test(test_yardsticks),         cmocka_unit_test(test_slow_minute),
+        cmocka_unit_test(test_slow_moment),    cmocka_unit_test(test_no_numbers),         cmocka_unit_test(test_unmeasured),
+        cmocka_unit_test(test_restores),       cmocka_unit_test(test_parses),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

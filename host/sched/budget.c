@@ -10,6 +10,7 @@ enum { PAYBACK = 300 };                     // steps over which a debt is paid b
 static const double smoothing = 0.4;        // weight of the newest measurement
 static const double noticeable = 0.1;       // changes of a plan below this share are not worth a line
 static const double negligible = 1e-6;      // cost of a refresh that is free
+static const double believed = 1.5;         // a factor: what one measurement of the yardstick may differ by
 
 int bl_budget_parse(const char *text, double *share) {
     char *end;
@@ -72,9 +73,16 @@ static void spend_credit(struct bl_budget *b) {
     b->credit = fmax(fmin(b->credit, dearest + b->allowance), -dearest);
 }
 
+/* Without a plan. Where the steps that should have been measured could not be (all of them validated, say), the whitening
+ * must not stay as it is. */
+static bool is_exact(int64_t step) {
+    step -= BL_BUDGET_EXACT;
+    return step < 0 || step % (BL_BUDGET_BASE + 1) == BL_BUDGET_BASE;
+}
+
 void bl_budget_next(struct bl_budget *b) {
     int64_t step = b->step++;
-    for (int i = 0; i < b->count; i++) b->layer[i].refresh = step < BL_BUDGET_EXACT;
+    for (int i = 0; i < b->count; i++) b->layer[i].refresh = !b->planned && is_exact(step);
     if (b->planned) spend_credit(b);
     for (int i = 0; i < b->count; i++) b->layer[i].age = b->layer[i].refresh ? 0 : b->layer[i].age + 1;
 }
@@ -97,7 +105,7 @@ double bl_budget_record(struct bl_budget *b, double wall_ms, const double *layer
     }
     for (int i = 0; i < b->count && !known; i++)
         if (b->layer[i].refresh) smooth(&b->layer[i].exact_ms, layer_ms[i]);
-    if (!known || rest <= 0 || share <= 0) return 0;
+    if (!known || !(rest > 0) || !isfinite(rest) || share <= 0) return 0;
     double base = rest / share;
     for (int i = 0; i < b->count; i++) {
         struct bl_budget_layer *layer = &b->layer[i];
@@ -110,13 +118,16 @@ double bl_budget_record(struct bl_budget *b, double wall_ms, const double *layer
 /* What two batches differ by is no drift: the least change ever seen is taken off, up to nine tenths of the square. */
 void bl_budget_change(struct bl_budget *b, int index, int64_t age, double change) {
     struct bl_budget_layer *layer = &b->layer[index];
-    if (age < 1 || !(change > 0)) return;
+    if (age < 1 || !(change > 0) || !isfinite(change)) return;
     if (!(layer->noise > 0) || change < layer->noise) layer->noise = change;
     double square = change * change, rest = fmax(square - layer->noise * layer->noise, 0.1 * square);
     smooth(&layer->drift, sqrt(rest) / (double)age);
 }
 
+/* A machine may change its speed between the two networks' steps. */
 void bl_budget_measure(struct bl_budget *b, double yardstick, int steps) {
+    if (!(yardstick > 0) || !isfinite(yardstick)) return;
+    if (b->yardstick > 0) yardstick = fmin(fmax(yardstick, b->yardstick / believed), b->yardstick * believed);
     smooth(&b->yardstick, yardstick);
     b->debt += steps * yardstick;
     b->spent += steps * yardstick;

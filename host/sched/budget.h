@@ -10,7 +10,8 @@
 
 enum {
     BL_BUDGET_EXACT = 20,                   // steps at the start that refresh every layer
-    BL_BUDGET_BASE = 3,                     // steps after them that refresh none, to measure the base step
+    BL_BUDGET_BASE = 3,                     // steps after them that refresh none, to measure the base step; then one that
+                                            // refreshes all, and so on until there is a plan
     BL_BUDGET_LONGEST = 200,                // bound of an interval
 };
 
@@ -44,11 +45,12 @@ void bl_budget_free(struct bl_budget *budget);
 
 /* Begins a step: sets refresh of every layer. Depends on what was planned and on nothing measured since. */
 void bl_budget_next(struct bl_budget *budget);
-/* A recorded step: wall time and every layer's whitening, milliseconds. Returns the base step's estimate, ms. */
+/* A recorded step: wall time and every layer's whitening, milliseconds. Returns the base step's estimate, ms, or 0. */
 double bl_budget_record(struct bl_budget *budget, double wall_ms, const double *layer_ms);
 /* What bl_whitening_change said after a refresh that came `age` steps after the one before. */
 void bl_budget_change(struct bl_budget *budget, int layer, int64_t age, double change);
-/* Batch-norm steps over base steps; steps: how many of them were made to find out, on the budget's account. */
+/* Batch-norm steps over base steps; steps: how many of them were made to find out, on the budget's account. Later ones are
+ * believed within a factor of 1.5. */
 void bl_budget_measure(struct bl_budget *budget, double yardstick, int steps);
 /* Plans from what has been measured. False, and nothing changed: within a tenth of the plan in force, unless `anyway`. */
 bool bl_budget_plan(struct bl_budget *budget, bool anyway);
