@@ -94,13 +94,32 @@ static int open_run(struct bl_compare *c, int device, enum blanch_norm norm, con
     run->device = c->label[device];
     run->norm = norm;
     run->setting = setting->label;
+    run->budget = norm == BLANCH_ND ? setting->budget : -1;
+    if (run->budget >= 0) network.nd.refresh = BL_REFRESH_SCHEDULED;
     run->epochs = cJSON_CreateArray();
-    if (!run->epochs) return bl_fail(BLANCH_ENOMEM, "out of host memory");
+    run->decisions = cJSON_CreateArray();
+    if (!run->epochs || !run->decisions) return bl_fail(BLANCH_ENOMEM, "out of host memory");
     int code = bl_first_use_network(&c->use, &run->net, run->dev, &network);
     if (!code) code = bl_ledger_create(&run->ledger, run->net->graph);
     if (!code) bl_ledger_limits(run->ledger, &c->limits[device]);
     if (!code) code = bl_loader_open(&run->loader, c->data, &loader);
     return code ? bl_fail_in(code, "%s with %s", c->common.model, bl_norm_name(norm)) : 0;
+}
+
+/* The comparison's own batch norm is the yardstick where it has one. */
+static int open_budgets(struct bl_compare *c) {
+    int code = 0;
+    for (int r = 0; r < c->runs && !code; r++) {
+        struct bl_compare_run *run = &c->run[r];
+        if (run->budget < 0) continue;
+        for (int b = 0; b < c->runs; b++)
+            if (c->run[b].dev == run->dev && c->run[b].norm == BLANCH_BN) run->yardstick = &c->run[b];
+        code = bl_overhead_open(&run->overhead, run->net, run->budget, !run->yardstick, NULL);
+        if (c->steps <= BL_BUDGET_EXACT + BL_BUDGET_BASE)
+            bl_progress_line(NULL, "blanch: --overhead-budget saves nothing here: the first %d steps are exact, and the next %d measure; "
+                             "give more --steps", BL_BUDGET_EXACT, BL_BUDGET_BASE);
+    }
+    return code;
 }
 
 static int open_runs(struct bl_compare *c) {
@@ -111,13 +130,17 @@ static int open_runs(struct bl_compare *c) {
     for (int n = 0; n < count; n++) networks += norms[n] == BLANCH_ND ? c->settings - 1 : 0;
     if (!code && c->settings > 1 && networks == count)
         code = bl_fail(BLANCH_EUSAGE, "--settings are ND's, and --norms has no nd");
+    bool nd = false;
+    for (int n = 0; n < count; n++) nd |= norms[n] == BLANCH_ND;
+    if (!code && !nd && c->setting[0].budget >= 0)
+        code = bl_fail(BLANCH_EUSAGE, "--overhead-budget bounds network deconvolution, and --norms has no nd");
     if (!code && c->devices * networks > BL_COMPARE_RUNS)
         code = bl_fail(BLANCH_EUSAGE, "%d networks at once are too many: at most %d", c->devices * networks, BL_COMPARE_RUNS);
     for (int d = 0; d < c->devices && !code; d++)
         for (int n = 0; n < count && !code; n++)
             for (int s = 0; s < (norms[n] == BLANCH_ND ? c->settings : 1) && !code; s++)
                 code = open_run(c, d, norms[n], &c->setting[s]);
-    return code;
+    return code ? code : open_budgets(c);
 }
 
 static int open_data(struct bl_compare *c) {
@@ -152,11 +175,14 @@ static int open_folder(struct bl_compare *c) {
 
 static void close_run(struct bl_compare_run *run) {
     bl_loader_close(run->loader);
+    bl_overhead_close(run->overhead);
     bl_ledger_free(run->ledger);
     blanch_network_free(run->net);
     cJSON_Delete(run->epochs);
+    cJSON_Delete(run->decisions);
     free(run->wall[0].value);
     free(run->wall[1].value);
+    free(run->all.value);
     free(run->loss.value);
     free(run->seconds.value);
     free(run->inference.value);
@@ -224,19 +250,46 @@ static int end_epoch(struct bl_compare *c, struct bl_compare_run *run, uint64_t 
     return bl_json_line(c->log, logged, c->log_path);
 }
 
-/* From the moment the batch is asked for until the device is idle. */
-static int timed(struct bl_compare_run *run, bool record, const struct blanch_sgd *sgd, struct bl_batch *batch,
-                 struct blanch_metrics *metrics, double *ms) {
+/* From the moment the batch is asked for until the device is idle; load_ms: until the batch is there. */
+static int timed(struct bl_compare_run *run, struct bl_ledger *ledger, const struct blanch_sgd *sgd, struct bl_batch *batch,
+                 struct blanch_metrics *metrics, double *ms, double *load_ms) {
     double start = bl_now();
-    if (record) bl_ledger_begin(run->ledger);
+    if (ledger) bl_ledger_begin(ledger);
     int code = bl_loader_next(run->loader, batch);
     if (code) return code;
-    if (record) bl_ledger_loaded(run->ledger);
+    if (ledger) bl_ledger_loaded(ledger);
+    *load_ms = 1e3 * (bl_now() - start);
     if ((code = bl_network_step(run->net, batch, sgd, metrics))) return code;
-    if (record) return bl_ledger_end(run->ledger, ms);
+    if (ledger) return bl_ledger_end(ledger, ms);
     code = bl_finish(run->dev);
     *ms = 1e3 * (bl_now() - start);
     return code;
+}
+
+static int log_decision(struct bl_compare *c, struct bl_compare_run *run, cJSON *decision) {
+    cJSON *logged = cJSON_Duplicate(decision, true);
+    cJSON_AddStringToObject(logged, "type", "budget");
+    cJSON_AddStringToObject(logged, "device", run->device);
+    cJSON_AddStringToObject(logged, "norm", bl_norm_name(run->norm));
+    if (*run->setting) cJSON_AddStringToObject(logged, "setting", run->setting);
+    cJSON_AddItemToArray(run->decisions, decision);
+    return bl_json_line(c->log, logged, c->log_path);
+}
+
+/* The budget's part of a step; what it takes is added to ms. */
+static int account(struct bl_compare *c, struct bl_compare_run *run, const struct bl_batch *batch, const struct bl_ledger *ledger,
+                   double load_ms, double *ms) {
+    cJSON *decision = NULL;
+    char warning[300];
+    double start = bl_now();
+    if (run->yardstick && run->yardstick->last_ms > 0) bl_overhead_yardstick(run->overhead, run->yardstick->last_ms);
+    int code = bl_overhead_after(run->overhead, batch, ledger, *ms - load_ms, &decision, warning, sizeof warning);
+    *ms += 1e3 * (bl_now() - start);
+    if (code) return code;
+    if (*warning) bl_progress_line(c->progress, "blanch: %s", warning);
+    if (!decision) return 0;
+    cJSON_AddNumberToObject(decision, "step", (double)c->done + 1);
+    return log_decision(c, run, decision);
 }
 
 static int step_run(struct bl_compare *c, struct bl_compare_run *run, bool record) {
@@ -244,16 +297,22 @@ static int step_run(struct bl_compare *c, struct bl_compare_run *run, bool recor
     struct blanch_sgd sgd = c->sgd;
     struct bl_batch batch;
     struct blanch_metrics metrics;
-    double ms;
+    double ms, load_ms;
     sgd.lr = bl_schedule_lr(&c->schedule, c->done);
-    int code = timed(run, record && counts, &sgd, &batch, &metrics, &ms);
+    struct bl_ledger *ledger = record && counts ? run->ledger : NULL, *own = bl_overhead_before(run->overhead);
+    if (!ledger) ledger = own;
+    int code = timed(run, ledger, &sgd, &batch, &metrics, &ms, &load_ms);
     if (code) return code;
+    if (counts) run->last_ms = ms - load_ms;
     if (!isfinite(metrics.loss))
         return bl_fail(BLANCH_EDIVERGED, "%s: the loss of step %lld is not finite; try a smaller --lr", bl_norm_name(run->norm),
                        (long long)c->done + 1);
+    if (counts && (code = bl_samples_add(&run->wall[record], ms))) return code;
+    if (run->overhead && (code = account(c, run, &batch, ledger, load_ms, &ms))) return code;
+    if (counts && (code = bl_samples_add(&run->all, ms))) return code;
+    if (c->done < BL_BUDGET_EXACT + BL_BUDGET_BASE) run->opening = run->all.count;
     if (c->done) run->total_s += 1e-3 * ms;                 // the first step builds kernels, or finds them in the cache
     run->epoch_s += 1e-3 * ms;
-    if (counts && (code = bl_samples_add(&run->wall[record], ms))) return code;
     if ((code = bl_samples_add(&run->loss, metrics.loss))) return code;
     if ((code = bl_samples_add(&run->seconds, run->total_s))) return code;
     bl_metrics_add(&run->epoch, &metrics);
@@ -261,7 +320,7 @@ static int step_run(struct bl_compare *c, struct bl_compare_run *run, bool recor
     return c->epochs && batch.last ? end_epoch(c, run, batch.epoch) : 0;
 }
 
-static void show(const struct bl_compare *c, struct bl_progress *progress) {
+static void show(const struct bl_compare *c) {
     char text[160] = "";
     for (int i = 0; i < c->runs; i++) {
         const struct bl_compare_run *run = &c->run[i];
@@ -269,21 +328,21 @@ static void show(const struct bl_compare *c, struct bl_progress *progress) {
         snprintf(text + used, sizeof text - used, "%s%s loss %.3f", i ? ", " : "", bl_norm_name(run->norm),
                  run->loss.value[run->loss.count - 1]);
     }
-    bl_progress_step(progress, c->done, "%s", text);
+    bl_progress_step(c->progress, c->done, "%s", text);
 }
 
 /* Who goes first rotates, and whether the step is recorded changes once all had their turn at being first. */
 static int train(struct bl_compare *c) {
-    struct bl_progress *progress = bl_progress_start("compare", c->steps);
+    c->progress = bl_progress_start("compare", c->steps);
     int code = 0;
     while (!code && c->done < c->steps && !bl_train_stop) {
         bool record = (c->done / c->runs) % 2 == 0;
         for (int i = 0; i < c->runs && !code; i++) code = step_run(c, &c->run[(c->done + i) % c->runs], record);
         if (code) break;
         c->done++;
-        show(c, progress);
+        show(c);
     }
-    bl_progress_end(progress);
+    bl_progress_end(c->progress);
     return code;
 }
 
@@ -371,6 +430,7 @@ static int run_compare(int argc, char **argv) {
         {"out", BL_OPT_TEXT, &c.out, 0, 0, "DIR", "a new folder for the results"},
         {"norms", BL_OPT_TEXT, &c.norm_list, 0, 0, "A,B", "of bn, nd, none (bn,nd)"},
         {"settings", BL_OPT_TEXT, &c.settings_text, 0, 0, "'A; B'", "further ND networks: '--refresh 5; small: --block 32'"},
+        {"overhead-budget", BL_OPT_TEXT, &c.budget_text, 0, 0, "P%", "ND: refreshes the whitening as often as this overhead over BN allows (none)"},
         {"target-top1", BL_OPT_FLOAT, &c.target, 1e-3, 100, "P", "time until P % of the test images are right"},
         {"devices", BL_OPT_TEXT, &c.device_list, 0, 0, "A,B", "several devices, each as --device takes it"},
         {"steps", BL_OPT_INT64, &c.steps, 2, 1e12, "N", "steps of each network (50)"},

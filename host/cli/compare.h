@@ -4,7 +4,7 @@
 
 #include "common.h"
 #include "tune.h"
-#include "train/train.h"
+#include "train/overhead.h"
 
 enum { BL_COMPARE_RUNS = 32, BL_COMPARE_NORMS = 3, BL_COMPARE_DEVICES = 8, BL_COMPARE_SETTINGS = 8 };
 
@@ -20,7 +20,14 @@ struct bl_compare_run {                     // one network on one device
     struct blanch_network *net;
     struct bl_loader *loader;
     struct bl_ledger *ledger;
+    double budget;                          // allowed overhead, 0.2 for 20 %; negative: none
+    struct bl_overhead *overhead;           // NULL without a budget
+    const struct bl_compare_run *yardstick; // of the budget: BN on the same device; NULL: the budget has a network of its own
+    cJSON *decisions;                       // the budget's
+    double last_ms;                         // of the last whole step, loading left out
     struct bl_samples wall[2];              // ms of whole steps, without and with recording
+    struct bl_samples all;                  // both, and what a budget takes for itself
+    size_t opening;                         // how many of all belong to the first steps, which a budget does not yet bound
     struct bl_samples loss, seconds;        // of every step; training time until its end
     struct bl_samples inference;            // ms of a forward pass in evaluation mode
     struct blanch_metrics epoch;            // so far
@@ -36,8 +43,8 @@ struct bl_compare {
     int epochs;                             // 0: by steps
     struct blanch_sgd sgd;
     float target;                           // per cent of test accuracy; 0: the highest that every network reached
-    const char *settings_text;
-    struct bl_compare_setting { char label[80]; struct blanch_nd_options nd; } setting[BL_COMPARE_SETTINGS];
+    const char *settings_text, *budget_text;
+    struct bl_compare_setting { char label[80]; struct blanch_nd_options nd; double budget; } setting[BL_COMPARE_SETTINGS];
     int settings;
     struct bl_limits limits[BL_COMPARE_DEVICES];
     struct bl_schedule schedule;
@@ -48,11 +55,12 @@ struct bl_compare {
     struct bl_compare_run run[BL_COMPARE_RUNS];
     int devices, runs;
     int64_t done;                           // steps of each run
+    struct bl_progress *progress;
     void *log;                              // FILE*
     char *log_path;
 };
 
-int bl_compare_parse_settings(struct bl_compare *compare);      // from settings_text, on top of common's
+int bl_compare_parse_settings(struct bl_compare *compare);      // from settings_text, on top of common's and budget_text
 cJSON *bl_compare_config(const struct bl_compare *compare);     // everything needed to repeat it
 cJSON *bl_compare_document(const struct bl_compare *compare);   // compare.json
 void bl_compare_print(const cJSON *document);                   // for people

@@ -60,11 +60,13 @@ static void add_nd(cJSON *settings, const struct bl_nd_attrs *nd) {
     cJSON_AddItemToObject(settings, "momentum", bl_json_number((double)nd->momentum, 4));
     cJSON_AddNumberToObject(settings, "sampling_stride", nd->cov_sampling_stride[0]);
     cJSON_AddBoolToObject(settings, "freeze", nd->freeze != 0);
+    if (nd->refresh > 1) cJSON_AddNumberToObject(settings, "refresh", nd->refresh);
 }
 
 /* Of the ND convolution with the largest block (the first ones are limited by the image's channels), and of the linear
  * layer. */
-static cJSON *settings_of(const struct blanch_network *net) {
+static cJSON *settings_of(const struct bl_compare_run *run) {
+    const struct blanch_network *net = run->net;
     cJSON *settings = cJSON_CreateObject();
     const struct bl_nd_attrs *largest = NULL, *linear = NULL;
     for (int i = 0; i < bl_graph_nodes(net->graph); i++) {
@@ -76,6 +78,7 @@ static cJSON *settings_of(const struct blanch_network *net) {
     }
     if (largest || linear) add_nd(settings, largest ? largest : linear);
     if (linear) cJSON_AddNumberToObject(settings, "block_fc", linear->block);
+    if (run->budget >= 0) cJSON_AddItemToObject(settings, "overhead_budget_pct", bl_json_number(100 * run->budget, 5));
     return settings;
 }
 
@@ -96,7 +99,7 @@ cJSON *bl_compare_config(const struct bl_compare *c) {
         cJSON_AddStringToObject(run, "device", c->run[r].device);
         cJSON_AddStringToObject(run, "norm", bl_norm_name(c->run[r].norm));
         cJSON_AddStringToObject(run, "setting", c->run[r].setting);
-        cJSON_AddItemToObject(run, "settings", settings_of(c->run[r].net));
+        cJSON_AddItemToObject(run, "settings", settings_of(&c->run[r]));
         cJSON_AddItemToArray(runs, run);
     }
     return json;
@@ -156,11 +159,23 @@ static double time_to(const cJSON *epochs, double top1) {
     return NAN;
 }
 
-/* Beside the median: what some steps alone do (a refresh of the whitening) shows here. */
-static double mean_of(const struct bl_samples *samples) {
+/* Beside the median: what some steps alone do (a refresh of the whitening) shows here. NAN where there are no samples. */
+static double mean_of(const struct bl_samples *samples, size_t from) {
     double sum = 0;
-    for (size_t i = 0; i < samples->count; i++) sum += samples->value[i];
-    return sum / (double)samples->count;
+    for (size_t i = from; i < samples->count; i++) sum += samples->value[i];
+    return samples->count > from ? sum / (double)(samples->count - from) : NAN;
+}
+
+static void add_budget(cJSON *json, const struct bl_compare_run *run) {
+    const struct bl_budget *b = bl_overhead_budget(run->overhead);
+    cJSON *budget = cJSON_AddObjectToObject(json, "budget");
+    add_number(budget, "budget_pct", 100 * run->budget, 5);
+    cJSON_AddStringToObject(budget, "yardstick", run->yardstick ? "the comparison's batch norm" : "a network of its own");
+    if (b->planned) {
+        add_number(budget, "held_pct", 100 * bl_budget_held(b), 5);
+        add_number(budget, "least_pct", 100 * bl_budget_floor(b), 5);
+    }
+    cJSON_AddItemToObject(budget, "decisions", cJSON_Duplicate(run->decisions, true));
 }
 
 static cJSON *run_json(const struct bl_compare *c, const struct bl_compare_run *run) {
@@ -170,12 +185,12 @@ static cJSON *run_json(const struct bl_compare *c, const struct bl_compare_run *
     cJSON_AddStringToObject(json, "device", run->device);
     cJSON_AddStringToObject(json, "norm", bl_norm_name(run->norm));
     cJSON_AddStringToObject(json, "setting", run->setting);
-    cJSON_AddItemToObject(json, "settings", settings_of(run->net));
+    cJSON_AddItemToObject(json, "settings", settings_of(run));
     cJSON_AddNumberToObject(json, "parameters", (double)bl_graph_trainable(run->net->graph));
     add_number(json, "step_ms", ms, 6);
     add_number(json, "step_ms_quartile1", bl_samples_quantile(steps, 0.25), 6);
     add_number(json, "step_ms_quartile3", bl_samples_quantile(steps, 0.75), 6);
-    add_number(json, "mean_ms", mean_of(steps), 6);
+    add_number(json, "mean_ms", mean_of(&run->all, 0), 6);
     add_number(json, "min_ms", bl_samples_quantile(steps, 0), 6);
     add_number(json, "images_per_s", 1e3 * c->common.batch / ms, 6);
     add_number(json, "inference_ms", inference, 6);
@@ -190,6 +205,7 @@ static cJSON *run_json(const struct bl_compare *c, const struct bl_compare_run *
     cJSON_AddNumberToObject(json, "recorded_steps", (double)run->wall[1].count);
     size_t tenth = run->loss.count / 10 ? run->loss.count / 10 : 1;
     add_number(json, "last_loss", mean_loss(run, run->loss.count - tenth, run->loss.count), 6);
+    if (run->overhead) add_budget(json, run);
     bl_ledger_add_totals(run->ledger, json);
     cJSON_AddItemToObject(json, "layers", bl_ledger_layers(run->ledger));
     cJSON_AddItemToObject(json, "epochs", cJSON_Duplicate(run->epochs, true));
@@ -318,10 +334,17 @@ static int add_pair(cJSON *pairs, const struct bl_compare_run *bn, const struct 
     cJSON_AddItemToArray(pairs, pair);
     cJSON_AddStringToObject(pair, "device", bn->device);
     cJSON_AddStringToObject(pair, "setting", nd->setting);
-    cJSON_AddItemToObject(pair, "settings", settings_of(nd->net));
+    cJSON_AddItemToObject(pair, "settings", settings_of(nd));
     add_number(pair, "bn_step_ms", a, 6);
     add_number(pair, "nd_step_ms", b, 6);
     add_number(pair, "overhead_pct", 100 * (b / a - 1), 5);
+    add_number(pair, "bn_mean_ms", mean_of(&bn->all, 0), 6);
+    add_number(pair, "nd_mean_ms", mean_of(&nd->all, 0), 6);
+    add_number(pair, "overhead_mean_pct", 100 * (mean_of(&nd->all, 0) / mean_of(&bn->all, 0) - 1), 5);
+    if (nd->overhead) {
+        add_number(pair, "overhead_bound_pct", 100 * (mean_of(&nd->all, nd->opening) / mean_of(&bn->all, bn->opening) - 1), 5);
+        add_number(pair, "bound_steps", (double)(nd->all.count - nd->opening), 8);
+    }
     add_number(pair, "bn_inference_ms", bl_samples_quantile(&bn->inference, 0.5), 6);
     add_number(pair, "nd_inference_ms", bl_samples_quantile(&nd->inference, 0.5), 6);
     code = pair_layers(cJSON_AddArrayToObject(pair, "layers"), &left, &right);

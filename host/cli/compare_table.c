@@ -126,6 +126,23 @@ static void print_run(const cJSON *run) {
     putchar('\n');
 }
 
+/* A median step has no refresh in it, so a budget is judged by means. */
+static void print_budget(const cJSON *document, const cJSON *pair) {
+    const cJSON *run, *budget = NULL;
+    cJSON_ArrayForEach(run, cJSON_GetObjectItemCaseSensitive(document, "runs"))
+        if (!strcmp(text(run, "norm"), "nd") && !strcmp(text(run, "device"), text(pair, "device")) &&
+            !strcmp(text(run, "setting"), text(pair, "setting")))
+            budget = cJSON_GetObjectItemCaseSensitive(run, "budget");
+    if (!budget) return;
+    printf("Budget %g %%: ", get(budget, "budget_pct"));
+    if (isnan(get(budget, "held_pct"))) printf("nothing was decided, the run is too short.\n");
+    else
+        printf("%d decisions; by its own measurements it held %+.1f %%, first steps included, and could do with %+.1f %%. By the clock: %+.1f %% "
+               "in the %.0f steps after the first decision.\n",
+               cJSON_GetArraySize(cJSON_GetObjectItemCaseSensitive(budget, "decisions")), get(budget, "held_pct"),
+               get(budget, "least_pct"), get(pair, "overhead_bound_pct"), get(pair, "bound_steps"));
+}
+
 static void print_device(const cJSON *document, const char *name) {
     const cJSON *device = device_of(document, name), *run, *pair;
     printf("\n%s on %s (%.0f compute units, %s, driver %s), batch %.0f\n\n", text(document, "model"), name,
@@ -140,11 +157,13 @@ static void print_device(const cJSON *document, const char *name) {
     cJSON_ArrayForEach(run, cJSON_GetObjectItemCaseSensitive(document, "runs"))
         if (!strcmp(text(run, "device"), name)) print_run(run);
     cJSON_ArrayForEach(pair, cJSON_GetObjectItemCaseSensitive(document, "pairs"))
-        if (!strcmp(text(pair, "device"), name))
-            printf("\nND%s%s costs %+.1f %% per step (%.2f ms beside %.2f ms); inference %+.1f %%.\n",
+        if (!strcmp(text(pair, "device"), name)) {
+            printf("\nND%s%s costs %+.1f %% per step (%.2f ms beside %.2f ms, medians; by the means of all steps %+.1f %%); inference %+.1f %%.\n",
                    *text(pair, "setting") ? ", " : "", text(pair, "setting"), get(pair, "overhead_pct"),
-                   get(pair, "nd_step_ms"), get(pair, "bn_step_ms"),
+                   get(pair, "nd_step_ms"), get(pair, "bn_step_ms"), get(pair, "overhead_mean_pct"),
                    100 * (get(pair, "nd_inference_ms") / get(pair, "bn_inference_ms") - 1));
+            print_budget(document, pair);
+        }
 }
 
 /* Which device trains this fastest, where there are several. */

@@ -55,5 +55,10 @@ void bl_html_joint_curves(struct bl_html *html, const cJSON *const *documents, i
 /* Every cell learns its column's head, which a narrow page shows beside it. */
 void bl_html_label_cells(struct bl_html *html);
 const cJSON *bl_last_epoch(const cJSON *run);
+/* Its steps differ, some refresh the whitening and some do not: means speak for it, not medians. */
+bool bl_pair_varies(const cJSON *pair);
+double bl_pair_overhead(const cJSON *pair); // per cent over BN
+/* What a run's budget decided; nothing where it has none. */
+void bl_html_budget(struct bl_html *html, const cJSON *pair, const cJSON *run);
 
 #endif

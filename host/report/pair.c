@@ -249,12 +249,19 @@ static void put_result_card(struct bl_html *html, const cJSON *bn, const cJSON *
     put_card(html, label, value, detail);
 }
 
+static double pair_ms(const cJSON *pair, const char *norm) {
+    char key[32];
+    snprintf(key, sizeof key, "%s_%s_ms", norm, bl_pair_varies(pair) ? "mean" : "step");
+    return bl_json_get(pair, key);
+}
+
 static void put_cards(struct bl_html *html, const cJSON *document, const cJSON *pair, const cJSON *bn, const cJSON *nd) {
     char value[200], detail[160];
-    double a = bl_json_get(pair, "bn_step_ms"), b = bl_json_get(pair, "nd_step_ms");
+    double a = pair_ms(pair, "bn"), b = pair_ms(pair, "nd");
     bl_html(html, "<ul class=\"cards\">\n");
-    snprintf(value, sizeof value, "%s", bl_percent(bl_json_get(pair, "overhead_pct")));
-    snprintf(detail, sizeof detail, "ND %s ms, BN %s ms, batch %.0f", bl_ms(b), bl_ms(a), bl_json_get(document, "batch"));
+    snprintf(value, sizeof value, "%s", bl_percent(bl_pair_overhead(pair)));
+    snprintf(detail, sizeof detail, "ND %s ms, BN %s ms, %s, batch %.0f", bl_ms(b), bl_ms(a),
+             bl_pair_varies(pair) ? "means of all steps" : "medians", bl_json_get(document, "batch"));
     put_card(html, "ND’s training step beside BN’s", value, detail);
     put_result_card(html, bn, nd);
     a = bl_json_get(bn, "inference_ms");
@@ -283,7 +290,8 @@ void bl_html_pair(struct bl_html *html, const cJSON *document, const cJSON *pair
         bl_html(html, "</h2>\n");
     }
     put_cards(html, document, pair, bn, nd);
-    put_where(html, &rows, bl_json_get(pair, "nd_step_ms") - bl_json_get(pair, "bn_step_ms"));
+    put_where(html, &rows, pair_ms(pair, "nd") - pair_ms(pair, "bn"));
+    bl_html_budget(html, pair, nd);
     if (!*setting) bl_html_curves(html, document, device);
     put_bars(html, &rows);
     put_layer_table(html, &rows);

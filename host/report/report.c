@@ -25,7 +25,7 @@ static void put_device(struct bl_html *html, const cJSON *device) {
 
 static void put_title(struct bl_html *html, const cJSON *document) {
     const cJSON *pairs = pairs_of(document), *device;
-    double percent = bl_json_get(cJSON_GetArrayItem(pairs, 0), "overhead_pct");
+    double percent = bl_pair_overhead(cJSON_GetArrayItem(pairs, 0));
     bl_html(html, "<p class=\"eyebrow\">Blanch · ");
     bl_html_text(html, bl_json_text(document, "model"));
     bl_html(html, " · ");

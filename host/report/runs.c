@@ -23,7 +23,7 @@ void bl_run_label(const cJSON *run, char *label, size_t size) {
 }
 
 /* The BN step that a run is held against: same network, batch and device, of its own document if it has one. */
-static double bn_step(const cJSON *const *documents, int count, const cJSON *document, const cJSON *run) {
+static double bn_step(const cJSON *const *documents, int count, const cJSON *document, const cJSON *run, const char *key) {
     double found = NAN;
     for (int d = 0; d < count; d++) {
         const cJSON *other;
@@ -31,7 +31,7 @@ static double bn_step(const cJSON *const *documents, int count, const cJSON *doc
             bl_json_get(documents[d], "batch") != bl_json_get(document, "batch")) continue;
         cJSON_ArrayForEach(other, item(documents[d], "runs")) {
             bool suits = !strcmp(bl_json_text(other, "norm"), "bn") && !strcmp(bl_json_text(other, "device"), bl_json_text(run, "device"));
-            if (suits && (isnan(found) || documents[d] == document)) found = bl_json_get(other, "step_ms");
+            if (suits && (isnan(found) || documents[d] == document)) found = bl_json_get(other, key);
         }
     }
     return found;
@@ -45,7 +45,8 @@ static void put_share(struct bl_html *html, double value) {
 
 static void put_overview_row(struct bl_html *html, const cJSON *const *documents, int count, const cJSON *document, const cJSON *run) {
     char label[120], text[32] = "–";
-    double ms = bl_json_get(run, "step_ms"), over = 100 * (ms / bn_step(documents, count, document, run) - 1);
+    double ms = bl_json_get(run, "step_ms"), over = 100 * (ms / bn_step(documents, count, document, run, "step_ms") - 1);
+    double mean = 100 * (bl_json_get(run, "mean_ms") / bn_step(documents, count, document, run, "mean_ms") - 1);
     double top1 = bl_json_get(bl_last_epoch(run), "test_top1"), target = bl_json_get(run, "target_s");
     const cJSON *work = item(run, "work_all");
     bl_run_label(run, label, sizeof label);
@@ -60,6 +61,7 @@ static void put_overview_row(struct bl_html *html, const cJSON *const *documents
     put_cell(html, ms, bl_ms(ms));
     put_cell(html, bl_json_get(run, "images_per_s"), bl_whole(bl_json_get(run, "images_per_s")));
     put_cell(html, over, !strcmp(bl_json_text(run, "norm"), "bn") ? "–" : bl_percent(over));
+    put_cell(html, mean, !strcmp(bl_json_text(run, "norm"), "bn") ? "–" : bl_percent(mean));
     put_share(html, bl_json_get(work, "arithmetic"));
     put_share(html, bl_json_get(work, "bandwidth"));
     if (isfinite(top1)) snprintf(text, sizeof text, "%.2f", top1);
@@ -97,7 +99,7 @@ void bl_html_overview(struct bl_html *html, const cJSON *const *documents, int c
     put_fastest(html, documents, count, "bn");
     put_fastest(html, documents, count, "nd");
     bl_html(html, "<div class=\"scroll\" tabindex=\"0\"><table class=\"sort\" id=\"overview\"><thead><tr><th>network</th><th>device</th>"
-                  "<th>batch</th><th>step ms</th><th>images/s</th><th>beside BN</th><th>%% of arithmetic</th>"
+                  "<th>batch</th><th>step ms</th><th>images/s</th><th>beside BN</th><th>mean beside BN</th><th>%% of arithmetic</th>"
                   "<th>%% of bandwidth</th><th>test %%</th><th>target s</th><th>from</th></tr></thead>\n<tbody>\n");
     for (int d = 0; d < count; d++)
         cJSON_ArrayForEach(run, item(documents[d], "runs")) put_overview_row(html, documents, count, documents[d], run);

@@ -100,7 +100,7 @@ static int set_up(struct run *run, const struct bl_train_options *given) {
         run->checkpointed = true;
     } else if (run->o.init && (code = bl_weights_load(run->net->graph, run->o.init))) return code;
     if ((code = bl_ledger_create(&run->ledger, run->net->graph)) || (code = open_loader(run))) return code;
-    if (run->budget >= 0 && (code = bl_overhead_open(&run->overhead, run->net, run->budget, run->position.budget)))
+    if (run->budget >= 0 && (code = bl_overhead_open(&run->overhead, run->net, run->budget, true, run->position.budget)))
         return code;
     code = bl_run_open_directory(run);
     return code || !run->o.tensorboard ? code : bl_tensorboard_open(&run->board, run->o.tensorboard);
@@ -393,6 +393,9 @@ int bl_train(const struct bl_train_options *options) {
         const struct blanch_device_info *info = blanch_device_info(run.dev);
         tell(&run, BL_TRAIN_STARTED, "%s (%s), %s-%s, batch %d, %" PRId64 " steps%s", info->name, info->platform_name,
              run.net->model->name, run.o.norm, run.o.network.batch, run.steps, run.position.step ? ", resumed" : "");
+        if (run.overhead && run.steps <= BL_BUDGET_EXACT + BL_BUDGET_BASE)
+            tell(&run, BL_TRAIN_WARNING, "--overhead-budget saves nothing here: the first %d steps are exact, and the next %d measure",
+                 BL_BUDGET_EXACT, BL_BUDGET_BASE);
         if (run.o.validate) tell(&run, BL_TRAIN_WARNING, "validation recomputes layers in plain C: slow");
         code = loop(&run);
     }

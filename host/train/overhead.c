@@ -15,7 +15,7 @@ enum {
 };
 
 struct bl_overhead {
-    struct blanch_network *net, *bn;
+    struct blanch_network *net, *bn;        // bn NULL: given_ms is the yardstick
     struct bl_budget *budget;
     struct bl_ledger *ledger;
     struct bl_node **node;                  // of the budget's layers
@@ -23,8 +23,10 @@ struct bl_overhead {
     int64_t *age, *measured;                // before this step's refresh; step at which a refresh was last recorded
     double ratio[SESSION];                  // of this session's pairs
     int pairs;
-    double base_ms;
+    double base_ms, given_ms;
+    bool warm;                              // bn has made a step: its kernels are built
     int64_t recorded;                       // the last recorded step
+    int whole;                              // images of the largest batch so far
 };
 
 /* --- setting up ------------------------------------------------------------------------------- */
@@ -53,15 +55,15 @@ static int make_yardstick(struct bl_overhead *o) {
     options.norm = BLANCH_BN;
     options.nd = (struct blanch_nd_options){.eps = NAN, .momentum = NAN};
     int code = blanch_network_create(&o->bn, o->net->dev, &options);
-    return code ? bl_fail_in(code, "--overhead-budget keeps the network with batch norm beside the trained one") : 0;
+    return code ? bl_fail_in(code, "an overhead budget keeps the network with batch norm beside the trained one") : 0;
 }
 
-int bl_overhead_open(struct bl_overhead **overhead, struct blanch_network *net, double share, const char *state) {
+int bl_overhead_open(struct bl_overhead **overhead, struct blanch_network *net, double share, bool own, const char *state) {
     struct bl_overhead *o = *overhead = bl_calloc(1, sizeof *o);
     if (!o) return BLANCH_ENOMEM;
     o->net = net;
     int code = list_layers(o, share);
-    if (!code) code = make_yardstick(o);
+    if (!code && own) code = make_yardstick(o);
     if (!code) code = bl_ledger_create(&o->ledger, net->graph);
     if (!code && state) code = bl_budget_restore(o->budget, state);
     if (!code && o->budget->planned) o->recorded = o->budget->step;
@@ -81,13 +83,16 @@ void bl_overhead_close(struct bl_overhead *o) {
 }
 
 char *bl_overhead_save(const struct bl_overhead *o) { return bl_budget_save(o->budget); }
+void bl_overhead_yardstick(struct bl_overhead *o, double ms) { o->given_ms = ms; }
+const struct bl_budget *bl_overhead_budget(const struct bl_overhead *o) { return o->budget; }
 
 /* --- before a step ---------------------------------------------------------------------------- */
 
-/* The steps after the exact ones, and later every SESSION_EVERY-th. */
+static int64_t session_step(const struct bl_overhead *o) { return (o->budget->step - 1 - BL_BUDGET_EXACT) % SESSION_EVERY; }
+
+/* The steps after the exact ones until there is a plan, and later every SESSION_EVERY-th. */
 static bool in_session(const struct bl_overhead *o) {
-    int64_t step = o->budget->step - 1 - BL_BUDGET_EXACT;
-    return step >= 0 && step % SESSION_EVERY < SESSION;
+    return o->budget->step > BL_BUDGET_EXACT && (!o->budget->planned || session_step(o) < SESSION);
 }
 
 /* The exact steps without the first, whose kernels are new; sessions; now and then, and where a refresh has long not been
@@ -146,7 +151,11 @@ static int take_changes(struct bl_overhead *o) {
 static int yardstick_ms(struct bl_overhead *o, const struct bl_batch *batch, double *ms) {
     const struct blanch_sgd still = {0, 0.9f, 0};
     struct blanch_metrics metrics;
-    int code = bl_finish(o->net->dev);
+    *ms = o->given_ms;
+    if (!o->bn) return 0;
+    int code = o->warm ? 0 : bl_network_step(o->bn, batch, &still, &metrics);
+    o->warm = true;
+    if (!code) code = bl_finish(o->net->dev);
     double start = bl_now();
     if (!code) code = bl_network_step(o->bn, batch, &still, &metrics);
     if (!code) code = bl_finish(o->net->dev);
@@ -156,12 +165,12 @@ static int yardstick_ms(struct bl_overhead *o, const struct bl_batch *batch, dou
 
 /* A pair of a session; *done: it was the last. Steps that were not recorded, validated ones, make no pair. */
 static int make_pair(struct bl_overhead *o, const struct bl_batch *batch, double base, bool *done) {
-    double ms;
-    int code = o->pairs || o->budget->step > BL_BUDGET_EXACT + SESSION ? 0 : yardstick_ms(o, batch, &ms);   // kernels are new
-    if (!code && base > 0 && !(code = yardstick_ms(o, batch, &ms))) o->ratio[o->pairs++] = ms / base;
-    *done = o->pairs && (o->budget->step - 1 - BL_BUDGET_EXACT) % SESSION_EVERY == SESSION - 1;
+    double ms = 0;
+    int code = base > 0 ? yardstick_ms(o, batch, &ms) : 0;
+    if (!code && ms > 0) o->ratio[o->pairs++] = ms / base;
+    *done = o->pairs == SESSION || (o->pairs && session_step(o) == SESSION - 1);
     if (code || !*done) return code;
-    bl_budget_measure(o->budget, bl_quantile(o->ratio, o->pairs, 0.5), o->pairs);
+    bl_budget_measure(o->budget, bl_quantile(o->ratio, o->pairs, 0.5), o->bn ? o->pairs : 0);
     o->pairs = 0;
     return 0;
 }
@@ -179,10 +188,12 @@ static void describe(struct bl_overhead *o, const char *reason, bool was_least, 
 int bl_overhead_after(struct bl_overhead *o, const struct bl_batch *batch, const struct bl_ledger *ledger, double wall_ms,
                       cJSON **line, char *warning, size_t size) {
     bool measured = false, was_least = o->budget->least, first = !o->budget->planned;
-    double base = ledger && wall_ms > 0 ? take_times(o, ledger, wall_ms) : 0;
+    o->whole = batch->count > o->whole ? batch->count : o->whole;
+    double base = ledger && wall_ms > 0 && batch->count == o->whole ? take_times(o, ledger, wall_ms) : 0;
     int code = take_changes(o);
     *line = NULL, *warning = 0;
-    if (!code && in_session(o)) code = make_pair(o, batch, base, &measured);
+    if (!code && (in_session(o) || !o->bn)) code = make_pair(o, batch, base, &measured);
+    measured &= o->bn || first;             // pairs that cost nothing are made all the time
     if (code || (!measured && o->budget->step % PLAN_EVERY)) return code;
     if (!bl_budget_plan(o->budget, measured)) return 0;
     describe(o, first ? "first measurement" : measured ? "batch norm measured again" : "costs or drifts changed", was_least, line, warning, size);
