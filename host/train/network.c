@@ -1,5 +1,5 @@
 /* The public struct blanch_network: a model's graph on a device, fed from the host. */
-#include "train/train.h"
+#include "train/overhead.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -44,6 +44,19 @@ static int resolve(struct blanch_network *net, const struct blanch_network_optio
     return 0;
 }
 
+/* A budget decides when to refresh. */
+static int resolve_budget(struct blanch_network *net) {
+    struct blanch_nd_options *nd = &net->options.nd;
+    double budget = (double)nd->overhead_budget;
+    if (budget == 0) return 0;
+    if (!(budget > 0 && budget <= 10000))
+        return bl_fail(BLANCH_EUSAGE, "an overhead budget is a percentage from 0 to 10000, not %g", budget);
+    if (net->options.norm != BLANCH_ND) return bl_fail(BLANCH_EUSAGE, "an overhead budget bounds network deconvolution: the norm is another");
+    if (nd->refresh) return bl_fail(BLANCH_EUSAGE, "an overhead budget chooses when to refresh: leave nd.refresh 0");
+    nd->refresh = BL_REFRESH_SCHEDULED;
+    return 0;
+}
+
 /* The variance of one value is zero: batch norm has nothing to learn from it. */
 static int check_variances(const struct blanch_network *net) {
     for (int i = 0; i < bl_graph_nodes(net->graph) && !net->options.inference; i++) {
@@ -83,6 +96,7 @@ int blanch_network_create(struct blanch_network **network, struct blanch_device 
     if (!net) return BLANCH_ENOMEM;
     net->dev = device;
     int code = resolve(net, options);
+    if (!code) code = resolve_budget(net);
     if (code) goto fail;
     const struct blanch_network_options *o = &net->options;
     if ((code = bl_graph_create(&net->graph, device, o->batch, o->inference))) goto fail;
@@ -96,6 +110,9 @@ int blanch_network_create(struct blanch_network **network, struct blanch_device 
         code = BLANCH_ENOMEM;
         goto fail;
     }
+    if (o->nd.overhead_budget > 0 && !o->inference &&
+        (code = bl_overhead_open(&net->overhead, net, (double)o->nd.overhead_budget / 100, true, NULL)))
+        goto fail;
     *network = net;
     return 0;
 fail:
@@ -105,6 +122,7 @@ fail:
 
 void blanch_network_free(struct blanch_network *network) {
     if (!network) return;
+    bl_overhead_close(network->overhead);
     bl_graph_free(network->graph);
     free(network->host);
     free(network);
@@ -233,10 +251,33 @@ static const float *to_nhwc(struct blanch_network *net, const float *images, int
     return net->host;
 }
 
+static int step_within_budget(struct blanch_network *net, const struct bl_batch *batch, const struct blanch_sgd *sgd,
+                              struct blanch_metrics *metrics) {
+    cJSON *decision = NULL;
+    char warning[300];
+    double wall_ms = 0;
+    int code = check_batch(net, batch, true);               // a refused step is none
+    if (code) return code;
+    struct bl_ledger *ledger = bl_overhead_before(net->overhead);
+    if (ledger) bl_ledger_begin(ledger);
+    code = bl_network_step(net, batch, sgd, metrics);
+    int ended = ledger ? bl_ledger_end(ledger, &wall_ms) : 0;
+    if (code || ended) return code ? code : ended;
+    code = bl_overhead_after(net->overhead, batch, ledger, wall_ms, &decision, warning, sizeof warning);
+    cJSON_Delete(decision);
+    return code;
+}
+
 int blanch_network_step(struct blanch_network *network, const float *images, const int32_t *labels, int count,
                         const struct blanch_sgd *sgd, struct blanch_metrics *metrics) {
     struct bl_batch batch = {.count = count, .images = to_nhwc(network, images, count), .labels = labels};
-    return bl_network_step(network, &batch, sgd, metrics);
+    return network->overhead ? step_within_budget(network, &batch, sgd, metrics) : bl_network_step(network, &batch, sgd, metrics);
+}
+
+void blanch_network_overhead(const struct blanch_network *network, double *held, double *least) {
+    const struct bl_budget *b = network->overhead ? bl_overhead_budget(network->overhead) : NULL;
+    if (held) *held = b && b->planned ? 100 * bl_budget_held(b) : NAN;
+    if (least) *least = b && b->planned ? 100 * bl_budget_floor(b) : NAN;
 }
 
 int blanch_network_predict(struct blanch_network *network, const float *images, int count, float *logits) {

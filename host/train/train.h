@@ -15,6 +15,7 @@ struct blanch_network {
     struct blanch_network_options options;  // resolved: nothing zero that has a default
     struct bl_graph *graph;
     float *host;                            // batch, NHWC, for calls that give NCHW
+    struct bl_overhead *overhead;           // holds options.nd.overhead_budget; NULL: none
 };
 const char *bl_norm_name(enum blanch_norm norm);                        // "bn", "nd", "none"
 int bl_norm_parse(const char *name, enum blanch_norm *norm);            // BLANCH_EUSAGE
