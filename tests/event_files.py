@@ -149,6 +149,17 @@ def test_resume():
     assert [s for s, _ in scalars['train/loss']] == [5, 6], scalars['train/loss']
 
 
+def test_budget():
+    board, run = os.path.join(HOME, 'held'), os.path.join(HOME, 'budget')
+    train(*NEW, '--batch', '8', '--out', run, '--steps', '24', '--overhead-budget', '30%', '--tensorboard', board)
+    with open(run + '/log.jsonl') as f:
+        decided = [line for line in map(json.loads, f) if line['type'] == 'budget']
+    _, scalars, _ = read(glob.glob(board + '/events.out.tfevents.*')[0])
+    held = scalars['overhead/held_pct']
+    assert [step for step, _ in held] == [line['step'] for line in decided] == [23], (held, decided)
+    assert near(held[0][1], decided[0]['held_pct']), (held, decided)
+
+
 def test_refused():
     blocked = os.path.join(HOME, 'file')
     open(blocked, 'w').close()
@@ -176,7 +187,7 @@ def main():
     if b'protobuf-c' in done.stderr:
         print('1..0 # SKIP built without protobuf-c')
         return 0
-    tests = [test_scalars, test_histograms, test_resume, test_refused, test_reader]
+    tests = [test_scalars, test_histograms, test_resume, test_budget, test_refused, test_reader]
     failed = 0
     print('1..%d' % len(tests))
     for number, test in enumerate(tests, 1):

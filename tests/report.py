@@ -107,6 +107,7 @@ def test_compare_devices_and_settings():
     check(blocks['small'] <= 16 < blocks[''], 'the settings reached the networks: %s' % blocks)
     for pair in document['pairs']:
         check(near(pair['overhead_pct'], 100 * (pair['nd_step_ms'] / pair['bn_step_ms'] - 1), 0.02), 'overhead')
+    check(all(abs(r['coverage'] - 1) < 0.02 for r in document['runs']), 'phases add up: %s' % [r['coverage'] for r in document['runs']])
     refreshed = [sum(l['work'].get('inverse_sqrt', {}).get('launches', 0) for l in r['layers'])
                  for r in document['runs'] if r['norm'] == 'nd']
     check(min(refreshed) > 0, 'every nd run shows its inverse roots: %s' % refreshed)
@@ -122,6 +123,41 @@ def test_compare_refuses_settings():
     done = blanch('compare', *SMALL, '--target-top1', '50', '--out', path('never'), status=2)
     check('--epochs' in done.stderr, done.stderr)
     check(not os.path.exists(path('never')), 'a refused comparison leaves a folder')
+
+
+def test_compare_with_a_budget():
+    budgeted = ['--model', 'smallcnn', '--data', 'synthetic:1x28x28:10', '--batch', '8']
+    out = made('budget', 'compare', *budgeted, '--steps', '45', '--settings', 'held: --overhead-budget 30%', '--out', path('budget'))
+    document = load('budget/compare.json')
+    exact, held = (next(r for r in document['runs'] if r['norm'] == 'nd' and r['setting'] == s) for s in ('', 'held'))
+    check(held['settings']['overhead_budget_pct'] == 30 and 'overhead_budget_pct' not in exact['settings'], 'the budget is the one setting\'s')
+    decisions = held['budget']['decisions']
+    check(decisions and decisions[0]['step'] == 23 and decisions[0]['bn_ms'] > 0, 'decided at step 23: %s' % decisions)
+    check([l['name'] for l in decisions[0]['layers']] == ['conv1', 'conv2', 'conv3', 'conv4', 'fc'], 'for every layer')
+    check('comparison' in held['budget']['yardstick'] and 'budget' not in exact, 'the yardstick')
+    with open(os.path.join(out, 'log.jsonl')) as f:
+        logged = [l for l in map(json.loads, f) if l['type'] == 'budget']
+    check([l['step'] for l in logged] == [d['step'] for d in decisions] and logged[0]['setting'] == 'held', 'the log has them')
+    pair = next(p for p in document['pairs'] if p['setting'] == 'held')
+    check(near(pair['overhead_mean_pct'], 100 * (held['mean_ms'] / document['runs'][0]['mean_ms'] - 1), 0.02), 'the overhead of means')
+    check(pair['bound_steps'] == 45 - 23 and 'overhead_bound_pct' in pair, 'steps after the decision: %s' % pair['bound_steps'])
+    refreshes = [sum(l['work'].get('inverse_sqrt', {}).get('launches', 0) for l in r['layers']) for r in (exact, held)]
+    check(0 < refreshes[1] < refreshes[0], 'a budget refreshes less: %s' % refreshes)
+    check('The overhead budget of 30' in open(os.path.join(out, 'report.html')).read(), 'the report shows it')
+
+
+def test_compare_budget_alone():
+    """Without batch norm in the comparison the budget makes its own; too short a run is told so."""
+    done = blanch('compare', '--model', 'smallcnn', '--data', 'synthetic:1x28x28:10', '--batch', '8', '--norms', 'nd', '--steps', '23',
+                  '--overhead-budget', '30%', '--out', path('alone'))
+    budget = load('alone/compare.json')['runs'][0]['budget']
+    check('own' in budget['yardstick'] and len(budget['decisions']) == 1, budget)
+    check('saves nothing' in done.stderr, done.stderr)
+    for args, word in ((['--overhead-budget', 'x'], 'percentage'), (['--overhead-budget', '20%', '--refresh', '3'], '--refresh'),
+                       (['--settings', '--overhead-budget 20% --refresh 3'], '--refresh'),
+                       (['--overhead-budget', '20%', '--norms', 'bn'], 'no nd')):
+        done = blanch('compare', *SMALL, *args, '--out', path('never'), status=2)
+        check(word in done.stderr and done.stderr.count('\n') == 1, done.stderr)
 
 
 def test_time_to_accuracy():
@@ -150,6 +186,14 @@ def test_ledger():
     check(near(conv['forward']['operations'], 2 * 32 * multiply_adds), 'a convolution of 32 images is 2 operations a multiply-add')
 
 
+def test_phases_add_up():
+    for model, batch in (('smallcnn', '4'), ('vgg11', '2')):
+        for norm in ('bn', 'nd'):
+            done = blanch('bench', '--model', model, '--norm', norm, '--batch', batch, '--steps', '2', '--json')
+            coverage = json.loads(done.stdout)['coverage']
+            check(abs(coverage - 1) < 0.02, '%s with %s: the phases add up to %s of the step' % (model, norm, coverage))
+
+
 def test_trace():
     trace = load(os.path.join(training(), 'trace.json'))
     events = trace['traceEvents']
@@ -175,7 +219,7 @@ def test_report_numbers():
         check(html.unescape(cells[1][1]) == run['device'], 'device')
         value = float(re.search(r'data-v="([^"]*)"', cells[3][0]).group(1))
         check(near(value, run['step_ms']), 'step %s, %s' % (value, run['step_ms']))
-        check(near(float(re.search(r'data-v="([^"]*)"', cells[6][0]).group(1)), 100 * run['work_all']['arithmetic'] / 100), 'arithmetic')
+        check(near(float(re.search(r'data-v="([^"]*)"', cells[7][0]).group(1)), 100 * run['work_all']['arithmetic'] / 100), 'arithmetic')
 
 
 def test_csv():
