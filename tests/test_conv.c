@@ -1,5 +1,5 @@
-/* Every engine of the convolution, in every pass that it suits, against plain sums in double precision. The engine under test
- * is forced by name, and node->engine must name it. An engine is a test, a shape a row of the table. */
+/* Every engine of the convolution, in every pass that it suits, against plain sums in double precision. The engine under
+ * test is forced by name, and node->engine must name it. An engine is a test, a shape a row of the table. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -34,22 +34,28 @@ static const struct row {
     {"1x7", CONV(16, 16, 1, 7, 1, 0, 3, 1, 1), 2, 4, 9},
     {"2x4, even kernel", CONV(17, 16, 2, 4, 1, 1, 2, 1, 1), 2, 5, 6},
     {"7x7 of a 3x2 image", CONV(16, 18, 7, 7, 1, 3, 3, 1, 1), 2, 3, 2},
+    {"7x7", CONV(9, 11, 7, 7, 1, 3, 3, 1, 1), 3, 10, 13},
+    {"7x7 of more patches than fit", CONV(128, 2, 7, 7, 1, 3, 3, 1, 1), 2, 40, 37},
+    {"1x7, no padding", CONV(8, 5, 1, 7, 1, 0, 0, 1, 1), 1, 3, 12},
+    {"5x6, wide padding", CONV(5, 7, 5, 6, 1, 7, 6, 1, 1), 2, 4, 3},
     {"one pixel", CONV(31, 20, 3, 3, 1, 1, 1, 1, 1), 5, 1, 1},
     {"one channel each way", CONV(1, 1, 3, 3, 1, 1, 1, 1, 1), 3, 6, 5},
     {"one value each way", CONV(1, 1, 1, 1, 1, 0, 0, 1, 1), 1, 1, 1},
     {"batch 1", CONV(32, 32, 3, 3, 1, 1, 1, 1, 1), 1, 12, 10},
-    {"1x1, many pixels and outputs", CONV(18, 68, 1, 1, 1, 0, 0, 1, 1), 5, 15, 16},
+    {"1x1, many pixels and outputs", CONV(36, 68, 1, 1, 1, 0, 0, 1, 1), 5, 15, 16},
     {"2x1, many pixels, few outputs", CONV(17, 20, 2, 1, 1, 1, 0, 1, 1), 9, 16, 17},
-    {"2x1, many pixels, fewer outputs", CONV(17, 9, 2, 1, 1, 1, 0, 1, 1), 9, 16, 17},
     {"features", CONV(70, 11, 1, 1, 1, 0, 0, 1, 1), 7, 1, 1},
     {"groups 2", CONV(34, 36, 3, 3, 1, 1, 1, 1, 2), 2, 6, 5},
+    {"groups of 4", CONV(32, 32, 3, 3, 1, 1, 1, 1, 8), 2, 7, 9},
+    {"groups of 3 to 5, vectors not full", CONV(21, 35, 3, 3, 1, 1, 1, 1, 7), 2, 5, 6},
+    {"groups of 9 to 16, 5x5 stride 2 dilation 2", CONV(18, 32, 5, 5, 2, 4, 3, 2, 2), 2, 11, 8},
     {"groups 3 stride 2", CONV(6, 9, 3, 3, 2, 1, 1, 1, 3), 2, 7, 6},
     {"depthwise", CONV(19, 19, 3, 3, 1, 1, 1, 1, 19), 2, 6, 5},
     {"depthwise twice stride 2", CONV(5, 10, 5, 5, 2, 2, 2, 1, 5), 2, 7, 7},
 };
 
 /* On any other kind of device these suit nothing. */
-static const char *const for_cpus[] = {"winograd", "winograd4"};
+static const char *const for_cpus[] = {"grouped", "winograd", "winograd4"};
 
 /* Largest error, relative to the largest expected value. */
 static double bound_of(const char *engine) { return strcmp(engine, "winograd4") ? 5e-6 : 3e-5; }

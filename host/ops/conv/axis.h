@@ -10,7 +10,8 @@ struct bl_conv_axis {
 };
 
 /* i: 0 the vertical axis, 1 the horizontal one. */
-static inline struct bl_conv_axis bl_conv_forward_axis(const struct bl_conv_attrs *a, int i, int64_t out, int weight_step) {
+static inline struct bl_conv_axis bl_conv_forward_axis(const struct bl_conv_attrs *a, int i, int64_t out,
+                                                       int weight_step) {
     return (struct bl_conv_axis){.grid = (int)out,
                                  .in_step = a->stride[i],
                                  .in_first = -a->padding[i],

@@ -1,0 +1,251 @@
+/* The tiled engine (kernels/conv/tiled.cl): for devices with local memory, which CPUs only imitate. */
+#include "ops/conv/axis.h"
+#include "ops/conv/engine.h"
+
+enum { OUTPUTS = 4 };                       // of an item
+/* COLS, ROWS, TM, KC of the kernels: the first that is full is taken. Wide tiles use what they load more often. */
+struct tiling {
+    int cols, rows, tile, chunk;
+};
+static const struct tiling tilings[] = {{16, 16, 8, 16}, {8, 8, 4, 8}, {4, 4, 4, 8}};
+enum { LOCAL_MEMORY = 16 << 10, MOST_PARTIAL = 12 << 20, GROUPS_PER_UNIT = 2 };
+enum { SHORTEST_SHARE = 256, MOST_SPLITS = 1024 };
+enum { WORTH_TILING = 16 };                 // channels of a group, in and out
+
+struct tiled {
+    struct tiling t;
+    int blocks;                             // of OUTPUTS*cols results in a group
+    int splits;                             // of the weight gradient's pixels
+    struct bl_tensor *packed;               // [class of taps][group][block][k][OUTPUTS*cols]
+    struct bl_tensor *partial;              // [group][split][taps*group_in + 1][blocks*OUTPUTS*cols]
+    struct bl_kernel *kernel, *other;       // of the pass; pack or reduce
+};
+
+static int outs(const struct tiled *d) { return OUTPUTS * d->t.cols; }
+static int deep(const struct tiled *d) { return d->t.tile * d->t.rows; }
+static int64_t tiles_of(const struct tiled *d, int64_t lines) { return bl_conv_div_up(lines, deep(d)); }
+
+/* --- sizes ------------------------------------------------------------------------------------ */
+
+static bool fits(const struct blanch_device_info *info, const struct tiling *t) {
+    return (size_t)(t->cols * t->rows) <= info->max_work_group && (size_t)t->cols <= info->max_work_item[0] &&
+           (size_t)t->rows <= info->max_work_item[1] && info->local_memory >= LOCAL_MEMORY;
+}
+
+static bool suits(const struct bl_conv *conv, enum bl_conv_pass pass) {
+    (void)pass;
+    return conv->node->dev && fits(blanch_device_info(conv->node->dev), &tilings[BL_COUNT(tilings) - 1]);
+}
+
+/* For `lines` rows by `results` outputs in each of `products` products: tiles that are at least half full, and groups
+ * enough to keep the device busy; else the smallest that is not the last, which is for devices that allow no other. */
+static void choose_tile(const struct bl_conv *conv, struct tiled *d, int64_t lines, int results, int64_t products) {
+    for (int i = 0; i < BL_COUNT(tilings); i++) {
+        if (!fits(blanch_device_info(conv->node->dev), &tilings[i])) continue;
+        if (d->blocks && i == BL_COUNT(tilings) - 1) break;
+        d->t = tilings[i];
+        d->blocks = (int)bl_conv_div_up(results, outs(d));
+        if (2 * lines > deep(d) && 2 * results > outs(d) &&
+            tiles_of(d, lines) * d->blocks * products >= GROUPS_PER_UNIT * conv->units) break;
+    }
+}
+
+/* Terms of a sum over a class of taps, with the zeros at its end. */
+static int depth_of(const struct bl_conv *conv, enum bl_conv_pass pass, const struct bl_conv_axis *y,
+                    const struct bl_conv_axis *x) {
+    const struct tiled *d = conv->state[pass];
+    const int channels = pass == BL_CONV_DATA ? conv->group_out : conv->group_in;
+    return (int)bl_conv_div_up((int64_t)y->taps * x->taps * channels, d->t.chunk) * d->t.chunk;
+}
+
+/* A class of taps: all of them in the forward pass, those of a residue in the data gradient. Returns false beyond the
+ * last. */
+static bool class_of(const struct bl_conv *conv, enum bl_conv_pass pass, int index, struct bl_conv_axis *y,
+                     struct bl_conv_axis *x) {
+    const struct bl_conv_attrs *a = &conv->attrs;
+    if (pass == BL_CONV_FORWARD) {
+        *y = bl_conv_forward_axis(a, 0, conv->out_h, a->kernel[1]);
+        *x = bl_conv_forward_axis(a, 1, conv->out_w, 1);
+        return index == 0;
+    }
+    *y = bl_conv_residue_axis(a, 0, conv->h, index / a->stride[1], a->kernel[1]);
+    *x = bl_conv_residue_axis(a, 1, conv->w, index % a->stride[1], 1);
+    return index < a->stride[0] * a->stride[1];
+}
+
+static int64_t class_size(const struct bl_conv *conv, enum bl_conv_pass pass, int depth) {
+    const struct tiled *d = conv->state[pass];
+    return (int64_t)conv->attrs.groups * d->blocks * depth * outs(d);
+}
+
+static int64_t packed_count(const struct bl_conv *conv, enum bl_conv_pass pass) {
+    struct bl_conv_axis y, x;
+    int64_t count = 0;
+    for (int i = 0; class_of(conv, pass, i, &y, &x); i++)
+        count += class_size(conv, pass, depth_of(conv, pass, &y, &x));
+    return count;
+}
+
+static int64_t partial_count(const struct bl_conv *conv, const struct tiled *d) {
+    return (int64_t)conv->attrs.groups * (conv->taps * conv->group_in + 1) * d->blocks * outs(d);
+}
+
+static int setup_weights(struct bl_conv *conv, struct tiled *d) {
+    const int64_t rows = conv->taps * conv->group_in, pixels = bl_node_batch(conv->node) * conv->out_h * conv->out_w;
+    const int64_t most = bl_conv_clamp(bl_conv_div_up(pixels, SHORTEST_SHARE), 1, MOST_SPLITS);
+    choose_tile(conv, d, rows, conv->group_out, conv->attrs.groups * most);
+    const int64_t groups = tiles_of(d, rows) * d->blocks * conv->attrs.groups;
+    const int64_t room = bl_conv_clamp(MOST_PARTIAL / (4 * partial_count(conv, d)), 1, most);
+    d->splits = (int)bl_conv_clamp(bl_conv_div_up(4 * GROUPS_PER_UNIT * conv->units, groups), 1, room);
+    d->partial = bl_node_workspace(conv->node, BL_LIFE_BACKWARD, partial_count(conv, d) * d->splits);
+    return d->partial ? 0 : BLANCH_ENOMEM;
+}
+
+static int setup(struct bl_conv *conv, enum bl_conv_pass pass) {
+    struct tiled *d = conv->state[pass] = bl_calloc(1, sizeof *d);
+    if (!d) return BLANCH_ENOMEM;
+    if (pass == BL_CONV_WEIGHTS) return setup_weights(conv, d);
+    const struct bl_conv_attrs *a = &conv->attrs;
+    const bool data = pass == BL_CONV_DATA;
+    const int64_t h = data ? bl_conv_div_up(conv->h, a->stride[0]) : conv->out_h;
+    const int64_t w = data ? bl_conv_div_up(conv->w, a->stride[1]) : conv->out_w;
+    choose_tile(conv, d, bl_node_batch(conv->node) * h * w, data ? conv->group_in : conv->group_out, a->groups);
+    d->packed = bl_node_workspace(conv->node, BL_LIFE_KEPT, packed_count(conv, pass));
+    return d->packed ? 0 : BLANCH_ENOMEM;
+}
+
+static int prepare(struct bl_conv *conv, enum bl_conv_pass pass) {
+    struct tiled *d = conv->state[pass];
+    const struct tiling *t = &d->t;
+    const struct bl_define defines[] = {{"COLS", t->cols}, {"ROWS", t->rows}, {"TM", t->tile}, {"KC", t->chunk}};
+    const bool weights = pass == BL_CONV_WEIGHTS;
+    int code = bl_kernel_get(conv->node->dev, "conv/tiled", weights ? "weights" : "convolve", defines,
+                             BL_COUNT(defines), &d->kernel);
+    return code ? code
+                : bl_kernel_get(conv->node->dev, "conv/tiled", weights ? "reduce" : "pack", defines, BL_COUNT(defines),
+                                &d->other);
+}
+
+/* Groups of cols by rows items. */
+static struct bl_range tiles_range(const struct bl_conv *conv, const struct tiled *d, int64_t tiles, int splits) {
+    return (struct bl_range){.global = {(size_t)(tiles * d->blocks * d->t.cols), (size_t)splits * (size_t)d->t.rows,
+                                        (size_t)conv->attrs.groups},
+                             .local = {(size_t)d->t.cols, (size_t)d->t.rows, 1}};
+}
+
+/* --- forward, data gradient ------------------------------------------------------------------- */
+
+static int pack(struct bl_conv *conv, enum bl_conv_pass pass, const struct bl_run *run, struct bl_mem *weight) {
+    (void)run;
+    const struct tiled *d = conv->state[pass];
+    struct bl_conv_axis y, x;
+    int64_t first = 0;
+    int code = 0;
+    for (int i = 0; !code && class_of(conv, pass, i, &y, &x); i++) {
+        const int depth = depth_of(conv, pass, &y, &x);
+        if (!depth) continue;
+        const struct bl_range items = BL_ITEMS((size_t)(class_size(conv, pass, depth) / conv->attrs.groups),
+                                               (size_t)conv->attrs.groups);
+        code = bl_launch(d->other, items,
+                         BL_MEM(weight), BL_MEM(d->packed->mem), BL_I64(first), BL_I32(conv->group_in),
+                         BL_I32(conv->group_out), BL_I32(conv->taps), BL_I32(conv->interleave), BL_I32(y.taps),
+                         BL_I32(x.taps), BL_I32(y.weight_first + x.weight_first), BL_I32(y.weight_step),
+                         BL_I32(x.weight_step), BL_I32(depth), BL_I32(d->blocks), BL_I32(pass == BL_CONV_DATA));
+        first += class_size(conv, pass, depth);
+    }
+    return code;
+}
+
+struct pass {
+    enum bl_conv_pass pass;
+    const struct bl_tensor *x, *out;
+    struct bl_mem *bias;
+    int64_t in_h, in_w, out_h, out_w;
+    int in_c, out_c;                        // channels of a group
+    bool accumulate;
+};
+
+static int convolve_class(const struct bl_conv *conv, int images, const struct pass *p, int64_t first,
+                          const struct bl_conv_axis *y, const struct bl_conv_axis *x) {
+    const struct tiled *d = conv->state[p->pass];
+    const int64_t pixels = (int64_t)images * y->grid * x->grid;
+    const int groups = conv->attrs.groups;
+    return bl_launch(d->kernel, tiles_range(conv, d, tiles_of(d, pixels), 1), BL_MEM(p->x->mem),
+                     BL_MEM(d->packed->mem), BL_I64(first), BL_MEM(p->bias ? p->bias : d->packed->mem),
+                     BL_MEM(p->out->mem), BL_I32(pixels), BL_I32(y->grid), BL_I32(x->grid), BL_I32(p->in_h),
+                     BL_I32(p->in_w), BL_I32(p->in_c * groups), BL_I32(p->in_c), BL_I32(p->out_h), BL_I32(p->out_w),
+                     BL_I32(p->out_c * groups), BL_I32(p->out_c), BL_I32(y->in_step), BL_I32(x->in_step),
+                     BL_I32(y->in_first), BL_I32(x->in_first), BL_I32(y->tap_step), BL_I32(x->tap_step),
+                     BL_I32(y->taps), BL_I32(x->taps), BL_I32(depth_of(conv, p->pass, y, x)), BL_I32(y->out_step),
+                     BL_I32(x->out_step), BL_I32(y->out_first), BL_I32(x->out_first), BL_I32(d->blocks),
+                     BL_I32(p->bias != NULL), BL_I32(p->accumulate));
+}
+
+/* Without taps a class of the data gradient is zeros. */
+static int convolve(const struct bl_conv *conv, int images, const struct pass *p) {
+    struct bl_conv_axis y, x;
+    int64_t first = 0;
+    int code = 0;
+    for (int i = 0; !code && class_of(conv, p->pass, i, &y, &x); i++) {
+        const int depth = depth_of(conv, p->pass, &y, &x);
+        if (y.grid && x.grid && (depth || !p->accumulate)) code = convolve_class(conv, images, p, first, &y, &x);
+        first += class_size(conv, p->pass, depth);
+    }
+    return code;
+}
+
+static int forward(struct bl_conv *conv, const struct bl_run *run, const struct bl_tensor *x, struct bl_mem *bias,
+                   const struct bl_tensor *y) {
+    const struct pass pass = {.pass = BL_CONV_FORWARD, .x = x, .out = y, .bias = bias, .in_h = conv->h,
+                              .in_w = conv->w, .out_h = conv->out_h, .out_w = conv->out_w, .in_c = conv->group_in,
+                              .out_c = conv->group_out};
+    return convolve(conv, run->n, &pass);
+}
+
+static int backward_data(struct bl_conv *conv, const struct bl_run *run, const struct bl_tensor *dy,
+                         const struct bl_tensor *dx, bool accumulate) {
+    const struct pass pass = {.pass = BL_CONV_DATA, .x = dy, .out = dx, .in_h = conv->out_h, .in_w = conv->out_w,
+                              .out_h = conv->h, .out_w = conv->w, .in_c = conv->group_out, .out_c = conv->group_in,
+                              .accumulate = accumulate};
+    return convolve(conv, run->n, &pass);
+}
+
+/* --- weight gradient -------------------------------------------------------------------------- */
+
+static int backward_weights(struct bl_conv *conv, const struct bl_run *run, const struct bl_tensor *x,
+                            const struct bl_tensor *dy, struct bl_mem *dweight, struct bl_mem *dbias) {
+    const struct tiled *d = conv->state[BL_CONV_WEIGHTS];
+    const struct bl_conv_attrs *a = &conv->attrs;
+    const int64_t pixels = run->n * conv->out_h * conv->out_w, rows = conv->taps * conv->group_in;
+    const int64_t share = bl_conv_div_up(bl_conv_div_up(pixels, d->splits), d->t.chunk) * d->t.chunk;
+    int code = bl_launch(d->kernel, tiles_range(conv, d, tiles_of(d, rows), d->splits), BL_MEM(x->mem), BL_MEM(dy->mem),
+                         BL_MEM(d->partial->mem), BL_I32(pixels), BL_I32(conv->h), BL_I32(conv->w),
+                         BL_I32(a->in_channels), BL_I32(conv->group_in), BL_I32(conv->out_h), BL_I32(conv->out_w),
+                         BL_I32(a->out_channels), BL_I32(conv->group_out), BL_I32(conv->taps), BL_I32(a->kernel[1]),
+                         BL_I32(a->stride[0]), BL_I32(a->stride[1]), BL_I32(a->padding[0]), BL_I32(a->padding[1]),
+                         BL_I32(a->dilation[0]), BL_I32(a->dilation[1]), BL_I32(d->blocks), BL_I32(d->splits),
+                         BL_I32(share));
+    if (code) return code;
+    return bl_launch(d->other, BL_ITEMS((size_t)((rows + 1) * d->blocks * outs(d)), (size_t)a->groups),
+                     BL_MEM(d->partial->mem), BL_MEM(dweight), BL_MEM(dbias ? dbias : dweight), BL_I32(conv->group_in),
+                     BL_I32(conv->group_out), BL_I32(conv->taps), BL_I32(conv->interleave), BL_I32(d->blocks),
+                     BL_I32(d->splits), BL_I32(dbias != NULL));
+}
+
+/* Above the direct engine's on what is not a CPU, where tiles are full. */
+static int preference(const struct bl_conv *conv, enum bl_conv_pass pass) {
+    (void)pass;
+    return !conv->cpu && conv->group_in >= WORTH_TILING && conv->group_out >= WORTH_TILING ? 20 : 0;
+}
+
+const struct bl_conv_engine bl_conv_tiled = {
+    .name = "tiled",
+    .suits = suits,
+    .preference = preference,
+    .setup = setup,
+    .prepare = prepare,
+    .pack = pack,
+    .forward = forward,
+    .backward_data = backward_data,
+    .backward_weights = backward_weights,
+};
