@@ -1,7 +1,8 @@
-/* C = A D for weights A, C in rows (rows, n) and an n by n matrix D: W' = W D and dW = dW' D. Row-major; A may be in
- * parameter order, where TURN rows o*TURN + g interleave: element f of such a row lies at (o*n + f)*TURN + g.
+/* C = A D for A, C in rows (rows, n) and an n by n matrix D: W' = W D and dW = dW' D for weights, and for samples the
+ * gradient that comes through their covariance. Row-major; weights may be in parameter order, where TURN rows
+ * o*TURN + g interleave: element f of such a row lies at (o*n + f)*TURN + g.
  *
- * pack_deconv() lays out D in strips of 16 columns, (ceil(n/16), n, 16), once for all products of a step. In
+ * pack_deconv() lays out scale D in strips of 16 columns, (ceil(n/16), n, 16), once for all products of a step. In
  * fold_product() a work-item computes `high` rows (dimension 0) by `wide` strips (dimension 1), by even chunks of at
  * most KC along n: register tiles of TM rows by 16 columns are summed along the chunk and added to C. The accumulators
  * are named variables: as an array they would leave the registers. Written for work-groups of one item.
@@ -23,7 +24,7 @@
 #include "tile.h"
 
 /* An item takes a share of D's rows. */
-kernel void pack_deconv(global const float *d, int n, global float *packed)
+kernel void pack_deconv(global const float *d, int n, float scale, global float *packed)
 {
     const int each = (n + (int)get_global_size(0) - 1) / (int)get_global_size(0);
     const int first = get_global_id(0) * each, end = min(first + each, n);
@@ -32,9 +33,9 @@ kernel void pack_deconv(global const float *d, int n, global float *packed)
         for (int col = 0; col < n; col += 16) {
             global float *to = packed + (size_t)col * n + 16 * k;
             if (n - col >= 16)
-                vstore16(vload16(0, from + col), 0, to);
+                vstore16(scale * vload16(0, from + col), 0, to);
             else
-                for (int j = 0; j < 16; j++) to[j] = j < n - col ? from[col + j] : 0.0f;
+                for (int j = 0; j < 16; j++) to[j] = j < n - col ? scale * from[col + j] : 0.0f;
         }
     }
 }

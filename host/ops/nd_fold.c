@@ -7,7 +7,6 @@
 enum {
     BYTES_PER_PART = 256 * 1024,
     MOST_PARTS = 64,
-    HIGH = 48, // rows of weights that an item of the fold's own product takes
 };
 
 static int64_t weights_of(const struct bl_fold *fold) {
@@ -30,13 +29,9 @@ static int64_t dots_of(const struct bl_fold *fold) {
     return fold->parts * (bl_on_cpu(fold->node->dev) ? 1 : vectors_of(fold));
 }
 
-static int64_t strips_of(const struct bl_fold *fold) {
-    return (fold->features + 15) / 16;
-}
-
-/* On CPUs by a kernel of its own: D is packed once a step, and weights are read in their own order. */
+/* Where D is packed once a step, and weights are read in their own order. */
 static bool is_own(const struct bl_fold *fold) {
-    return bl_on_cpu(fold->node->dev) && fold->matrices == 1;
+    return bl_packed_product_serves(fold->node, fold->matrices);
 }
 
 void bl_fold_setup(struct bl_fold *fold, enum bl_life life) {
@@ -45,8 +40,7 @@ void bl_fold_setup(struct bl_fold *fold, enum bl_life life) {
     fold->folded = bl_node_workspace(node, life, weights_of(fold));
     fold->shift = bl_node_workspace(node, BL_LIFE_KEPT, fold->outputs);
     bool own = is_own(fold), training = bl_node_training(node);
-    if (own)
-        fold->packed = bl_node_workspace(node, training ? BL_LIFE_SAVED : life, 16 * strips_of(fold) * fold->features);
+    if (own) bl_packed_product_setup(&fold->by_deconv, node, fold->features, training ? BL_LIFE_SAVED : life);
     if (fold->permuted && (training || !own))
         fold->rows = bl_node_workspace(node, own ? BL_LIFE_BACKWARD : BL_LIFE_SAVED, weights_of(fold));
     if (!training) return;
@@ -73,13 +67,7 @@ int bl_fold_prepare(struct bl_fold *fold) {
     for (int i = 0; i < (bl_node_training(fold->node) ? BL_COUNT(wanted) : 2) && !code; i++)
         code = bl_kernel_get(fold->node->dev, "nd_fold", wanted[i].name, defines, 1, wanted[i].kernel);
     if (code || !is_own(fold)) return code;
-    int tile = blanch_device_info(fold->node->dev)->float_width >= 16 ? 12 : 6;
-    const struct bl_define own[] = {{"TM", tile}, {"TURN", 1}},
-                           first[] = {{"TM", tile}, {"TURN", fold->permuted ? fold->interleave : 1}};
-    code = bl_kernel_get(fold->node->dev, "nd_fold_product", "pack_deconv", own, 2, &fold->pack_deconv);
-    if (!code) code = bl_kernel_get(fold->node->dev, "nd_fold_product", "fold_product", own, 2, &fold->product);
-    return code ? code
-                : bl_kernel_get(fold->node->dev, "nd_fold_product", "fold_product", first, 2, &fold->first_product);
+    return bl_packed_product_prepare(&fold->by_deconv, fold->permuted ? (int)fold->interleave : 1);
 }
 
 bool bl_fold_is_current(struct bl_fold *fold, const struct bl_run *run) {
@@ -101,22 +89,10 @@ static struct bl_mem *rows_of(const struct bl_fold *fold) {
     return fold->permuted ? fold->rows->mem : fold->weight->data.mem;
 }
 
-/* C = A D, all rows by all of D's columns; few rows are shared out by columns too. */
-static int multiply_own(const struct bl_fold *fold, struct bl_kernel *product, struct bl_mem *a, struct bl_mem *c) {
-    int64_t rows = fold->outputs * fold->interleave, f = fold->features, strips = strips_of(fold), high = HIGH,
-            want = 4 * (int64_t)blanch_device_info(fold->node->dev)->compute_units;
-    while (high > 24 && (rows + high - 1) / high < want) high -= 12;
-    int64_t down = (rows + high - 1) / high, wide = strips;
-    while (wide > 2 && down * ((strips + wide - 1) / wide) < want) wide--;
-    bl_work(fold->node->dev, 2 * (double)rows * (double)f * (double)f, (uint64_t)(4 * f * (2 * rows + f)));
-    return bl_launch(product, BL_GROUPS1((size_t)down, (size_t)((strips + wide - 1) / wide)), BL_MEM(a),
-                     BL_MEM(fold->packed->mem), BL_I32(rows), BL_I32(f), BL_I32(high), BL_I32(wide), BL_MEM(c));
-}
-
 /* C = A B for the rows of every matrix, where A and C are rows of weights and B is D. */
 static int times_deconv(const struct bl_fold *fold, struct bl_mem *a, struct bl_mem *c) {
-    if (is_own(fold)) return multiply_own(fold, fold->product, a, c);
     int64_t f = fold->features, rows = fold->outputs / fold->matrices * fold->interleave;
+    if (is_own(fold)) return bl_packed_product_multiply(&fold->by_deconv, false, a, rows, c);
     struct bl_gemm product = {
         .m = rows,
         .n = f,
@@ -148,10 +124,10 @@ static int fold_weight(const struct bl_fold *fold) {
         code = to_rows(fold);
         return code ? code : times_deconv(fold, rows_of(fold), fold->folded->mem);
     }
-    code = bl_launch(fold->pack_deconv, bl_share(fold->node->dev, fold->features, 8 * fold->features),
-                     BL_MEM(bl_whitening_deconv(fold->whitening)), BL_I32(fold->features), BL_MEM(fold->packed->mem));
-    if (code) return code;
-    return multiply_own(fold, fold->first_product, fold->weight->data.mem, fold->folded->mem);
+    code = bl_packed_product_pack(&fold->by_deconv, bl_whitening_deconv(fold->whitening), 1);
+    return code ? code
+                : bl_packed_product_multiply(&fold->by_deconv, true, fold->weight->data.mem,
+                                             fold->outputs * fold->interleave, fold->folded->mem);
 }
 
 int bl_fold_forward(struct bl_fold *fold, const struct bl_run *run) {

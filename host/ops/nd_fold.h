@@ -3,6 +3,7 @@
 #ifndef BL_ND_FOLD_H
 #define BL_ND_FOLD_H
 
+#include "ops/packed_product.h"
 #include "ops/whitening.h"
 
 struct bl_fold {
@@ -16,11 +17,10 @@ struct bl_fold {
     struct bl_tensor *shift;                // b' (O)
     struct bl_tensor *gradient;             // dW', filled in before bl_fold_backward
     struct bl_tensor *rows, *drows, *ddeconv;
-    struct bl_tensor *packed;               // D, where the fold's own kernel multiplies by it
+    struct bl_packed_product by_deconv;     // where it serves
     struct bl_tensor *partial, *dmean, *dots;
     int64_t parts;                          // shares of a matrix's outputs that are summed apart
     struct bl_kernel *to_rows, *from_rows, *fold_bias, *weight_gradient, *sum_parts;
-    struct bl_kernel *pack_deconv, *first_product, *product;
     uint64_t version;                       // of the weights that an evaluation has folded
     bool kept;                              // that version is still there
 };

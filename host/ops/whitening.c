@@ -4,6 +4,7 @@
 #include "blas/blas.h"
 #include "ops/common.h"
 #include "ops/inverse_sqrt.h"
+#include "ops/packed_product.h"
 #include <math.h>
 #include <stdlib.h>
 
@@ -63,6 +64,7 @@ struct bl_whitening {
     struct bl_tensor *change;               // of D at the last refresh but the first, where refreshes are scheduled
     struct bl_tensor *sbar, *drows, *dmean; // backward
     struct bl_inverse_sqrt root;
+    struct bl_packed_product by_sbar; // where it serves
 };
 
 /* --- setup ------------------------------------------------------------------------------------ */
@@ -91,6 +93,10 @@ static void declare_buffers(struct bl_whitening *w) {
     if (w->last_variance) w->last_variance->private_state = true;
 }
 
+static bool multiplies_packed(const struct bl_whitening *w) {
+    return !w->depthwise && bl_packed_product_serves(w->node, w->geometry.matrices);
+}
+
 static void declare_workspaces(struct bl_whitening *w) {
     struct bl_node *node = w->node;
     int64_t vector = w->geometry.matrices * w->features,
@@ -116,6 +122,7 @@ static void declare_workspaces(struct bl_whitening *w) {
         w->slopes = bl_node_workspace(node, BL_LIFE_BACKWARD, (w->taps + 1) * node->in[0]->c);
         if (w->attrs.refresh == BL_REFRESH_SCHEDULED) w->change = bl_node_workspace(node, BL_LIFE_KEPT, 3 * vector);
     }
+    if (multiplies_packed(w)) bl_packed_product_setup(&w->by_sbar, node, w->features, BL_LIFE_BACKWARD);
     bl_inverse_sqrt_setup(&w->root, node, w->geometry.matrices, w->features, w->attrs.n_iter, w->parts);
 }
 
@@ -194,7 +201,8 @@ int bl_whitening_prepare(struct bl_whitening *w) {
                                         &w->kernel[i])
                         : bl_kernel_get(w->node->dev, i < VARIANCE ? "nd_inverse_sqrt" : "nd_refresh", kernel_names[i],
                                         matrix, 1, &w->kernel[i]);
-    return code || !bl_node_training(w->node) ? code : bl_inverse_sqrt_prepare(&w->root);
+    if (!code && bl_node_training(w->node)) code = bl_inverse_sqrt_prepare(&w->root);
+    return code || !w->by_sbar.node ? code : bl_packed_product_prepare(&w->by_sbar, 1);
 }
 
 void bl_whitening_free(struct bl_whitening *w) {
@@ -482,6 +490,11 @@ static int mean_backward(struct bl_whitening *w, struct bl_mem *dmean, int64_t s
 /* drows = 2/samples X Sbar; the mean's own gradient through the centring vanishes, as the centred rows sum to zero. */
 static int rows_backward(struct bl_whitening *w, struct bl_mem *dmean, int64_t samples) {
     int64_t f = w->features, stride = w->geometry.matrices * f;
+    if (w->by_sbar.node) {
+        int code = bl_packed_product_pack(&w->by_sbar, w->sbar->mem, 2.0 / (double)samples);
+        if (!code) code = bl_packed_product_multiply(&w->by_sbar, false, w->rows->mem, samples, w->drows->mem);
+        return code ? code : mean_backward(w, dmean, samples);
+    }
     struct bl_gemm product = {
         .m = samples,
         .n = f,

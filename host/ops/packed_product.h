@@ -1,0 +1,26 @@
+/* C = A D for rows A and one square matrix D that is packed beforehand (kernels/nd_fold_product.cl): weights by D, and
+ * samples by the gradient of their covariance. For CPUs. */
+#ifndef BL_PACKED_PRODUCT_H
+#define BL_PACKED_PRODUCT_H
+
+#include "ops/op.h"
+
+struct bl_packed_product {
+    struct bl_node *node;
+    int64_t n;                                      // rows and columns of D
+    struct bl_tensor *packed;
+    struct bl_kernel *pack, *product, *turned;      // turned: of rows in parameter order
+};
+
+/* Whether products by `matrices` matrices are computed here. */
+bool bl_packed_product_serves(const struct bl_node *node, int64_t matrices);
+/* In setup: declares the packed D. */
+void bl_packed_product_setup(struct bl_packed_product *p, struct bl_node *node, int64_t n, enum bl_life life);
+/* turn: how many rows interleave in parameter order; 1: none. */
+int bl_packed_product_prepare(struct bl_packed_product *p, int turn);
+/* Packs scale D. */
+int bl_packed_product_pack(const struct bl_packed_product *p, struct bl_mem *d, double scale);
+int bl_packed_product_multiply(const struct bl_packed_product *p, bool turned, struct bl_mem *a, int64_t rows,
+                               struct bl_mem *c);
+
+#endif
