@@ -4,8 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const struct bl_conv_engine *const engines[] = {&bl_conv_depthwise, &bl_conv_direct,    &bl_conv_grouped, &bl_conv_tiled,
-                                                       &bl_conv_winograd,  &bl_conv_winograd4, &bl_conv_patches};
+static const struct bl_conv_engine *const engines[] = {&bl_conv_depthwise, &bl_conv_direct,   &bl_conv_grouped,
+                                                       &bl_conv_tiled,     &bl_conv_winograd, &bl_conv_winograd4,
+                                                       &bl_conv_patches};
 const char *const bl_conv_pass_names[BL_CONV_PASSES] = {"forward", "backward_data", "backward_weights"};
 
 static struct {
@@ -30,6 +31,11 @@ static const struct bl_conv_engine *find(const char *name) {
 bool bl_conv_suits(const struct bl_conv *conv, const char *name, enum bl_conv_pass pass) {
     const struct bl_conv_engine *engine = find(name);
     return engine && engine->suits(conv, pass);
+}
+
+bool bl_conv_worth_measuring(const struct bl_conv *conv, const char *name, enum bl_conv_pass pass) {
+    const struct bl_conv_engine *engine = find(name);
+    return engine && engine->suits(conv, pass) && engine->preference(conv, pass) >= 0;
 }
 
 /* The engine direct suits everything. */

@@ -33,6 +33,8 @@ void bl_conv_set_chooser(bl_conv_chooser *chooser, void *context);      // NULL:
 const char *bl_conv_engine_name(int index); // NULL beyond the last
 /* Whether the engine could compute this pass of a convolution that is set up. */
 bool bl_conv_suits(const struct bl_conv *conv, const char *engine, enum bl_conv_pass pass);
+/* Whether it is worth measuring there: it suits, and its preference does not rule it out. */
+bool bl_conv_worth_measuring(const struct bl_conv *conv, const char *engine, enum bl_conv_pass pass);
 
 /* --- a convolution ---------------------------------------------------------------------------- */
 

@@ -23,7 +23,8 @@ struct bl_conv_engine {
     const char *name;
     int variant;                            // engines of the same functions tell themselves apart by it
     bool (*suits)(const struct bl_conv *conv, enum bl_conv_pass pass);      // can compute it
-    /* By rule of thumb, where it suits: the largest one is chosen, the first of the table among equals. */
+    /* By rule of thumb, where it suits: the largest one is chosen, the first of the table among equals.
+     * Negative: neither chosen nor measured, only had by name. */
     int (*preference)(const struct bl_conv *conv, enum bl_conv_pass pass);
     int (*setup)(struct bl_conv *conv, enum bl_conv_pass pass);
     int (*prepare)(struct bl_conv *conv, enum bl_conv_pass pass);

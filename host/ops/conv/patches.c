@@ -6,14 +6,14 @@
 enum { PATCH_BYTES = 32 << 20, ITEM_FLOATS = 65536 };
 
 struct patches {
-    int length;                             // of a group's patch
-    bool direct;                            // a patch is a pixel: the activations themselves are multiplied
-    int pixels;                             // of a slice
-    int vec, splits;                        // channels at once; of the rows in the sum for the bias
-    struct bl_tensor *packed;               // [group][tap][channel][output], or its gradient
-    struct bl_tensor *patches;              // [group][pixel][tap][channel]
-    struct bl_tensor *partial;              // (splits, out_channels)
-    struct bl_kernel *pack, *gather, *spread, *sums;        // gather: gather_back in the data gradient
+    int length;                                      // of a group's patch
+    bool direct;                                     // a patch is a pixel: the activations themselves are multiplied
+    int pixels;                                      // of a slice
+    int vec, splits;                                 // channels at once; of the rows in the sum for the bias
+    struct bl_tensor *packed;                        // [group][tap][channel][output], or its gradient
+    struct bl_tensor *patches;                       // [group][pixel][tap][channel]
+    struct bl_tensor *partial;                       // (splits, out_channels)
+    struct bl_kernel *pack, *gather, *spread, *sums; // gather: gather_back in the data gradient
 };
 
 /* CLBlast counts elements in 32 bits. */
@@ -82,8 +82,7 @@ static int prepare(struct bl_conv *conv, enum bl_conv_pass pass) {
     int code = get(conv, "pack", d->vec, &d->pack);
     if (!code) code = get(conv, pass == BL_CONV_DATA ? "gather_back" : "gather", d->vec, &d->gather);
     if (!code && pass == BL_CONV_FORWARD) code = get(conv, "spread", d->vec, &d->spread);
-    if (!code && pass == BL_CONV_WEIGHTS)
-        code = get(conv, "sums", vector_of(conv, conv->attrs.out_channels), &d->sums);
+    if (!code && pass == BL_CONV_WEIGHTS) code = get(conv, "sums", vector_of(conv, conv->attrs.out_channels), &d->sums);
     return code;
 }
 
@@ -116,30 +115,31 @@ static int count_of(const struct bl_conv *conv, const struct patches *d, int fir
     return count < rest ? count : rest;
 }
 
-static int gather(const struct bl_conv *conv, const struct patches *d, const struct bl_tensor *x, int first, int count) {
+static int gather(const struct bl_conv *conv, const struct patches *d, const struct bl_tensor *x, int first,
+                  int count) {
     const struct bl_conv_attrs *a = &conv->attrs;
     if (d->direct) return 0;
     int64_t vectors = (int64_t)count * d->length / d->vec;
-    return bl_launch(d->gather, bl_conv_range(conv, bl_conv_div_up(vectors, span_of(conv, d)), a->groups, 1), BL_MEM(x->mem),
-                     BL_MEM(d->patches->mem), BL_I32(first), BL_I32(count), BL_I32(conv->h), BL_I32(conv->w),
-                     BL_I32(a->in_channels), BL_I32(conv->group_in), BL_I32(conv->out_h), BL_I32(conv->out_w),
-                     BL_I32(a->kernel[0]), BL_I32(a->kernel[1]), BL_I32(a->padding[0]), BL_I32(a->padding[1]),
-                     BL_I32(a->dilation[0]), BL_I32(a->dilation[1]), BL_I32(span_of(conv, d)));
+    return bl_launch(d->gather, bl_conv_range(conv, bl_conv_div_up(vectors, span_of(conv, d)), a->groups, 1),
+                     BL_MEM(x->mem), BL_MEM(d->patches->mem), BL_I32(first), BL_I32(count), BL_I32(conv->h),
+                     BL_I32(conv->w), BL_I32(a->in_channels), BL_I32(conv->group_in), BL_I32(conv->out_h),
+                     BL_I32(conv->out_w), BL_I32(a->kernel[0]), BL_I32(a->kernel[1]), BL_I32(a->padding[0]),
+                     BL_I32(a->padding[1]), BL_I32(a->dilation[0]), BL_I32(a->dilation[1]), BL_I32(span_of(conv, d)));
 }
 
 /* To the images that the slice touches; what an earlier slice left in the first of them is added to. */
-static int gather_back(const struct bl_conv *conv, const struct patches *d, const struct bl_tensor *dx, int first, int count,
-                       bool accumulate) {
+static int gather_back(const struct bl_conv *conv, const struct patches *d, const struct bl_tensor *dx, int first,
+                       int count, bool accumulate) {
     const struct bl_conv_attrs *a = &conv->attrs;
     const int image = (int)(conv->out_h * conv->out_w), begin = first / image, end = (first + count - 1) / image + 1;
     const int pixels = (int)(conv->h * conv->w), span = span_of(conv, d);
     int64_t vectors = (int64_t)(end - begin) * pixels * (conv->group_in / d->vec);
-    return bl_launch(d->gather, bl_conv_range(conv, bl_conv_div_up(vectors, span), a->groups, 1), BL_MEM(d->patches->mem),
-                     BL_MEM(dx->mem), BL_I32(begin * pixels), BL_I32((end - begin) * pixels), BL_I32(first), BL_I32(count),
-                     BL_I32(conv->h), BL_I32(conv->w), BL_I32(a->in_channels), BL_I32(conv->group_in), BL_I32(conv->out_h),
-                     BL_I32(conv->out_w), BL_I32(a->kernel[0]), BL_I32(a->kernel[1]), BL_I32(a->padding[0]),
-                     BL_I32(a->padding[1]), BL_I32(a->dilation[0]), BL_I32(a->dilation[1]), BL_I32(span),
-                     BL_I32(accumulate || first % image != 0));
+    return bl_launch(d->gather, bl_conv_range(conv, bl_conv_div_up(vectors, span), a->groups, 1),
+                     BL_MEM(d->patches->mem), BL_MEM(dx->mem), BL_I32(begin * pixels), BL_I32((end - begin) * pixels),
+                     BL_I32(first), BL_I32(count), BL_I32(conv->h), BL_I32(conv->w), BL_I32(a->in_channels),
+                     BL_I32(conv->group_in), BL_I32(conv->out_h), BL_I32(conv->out_w), BL_I32(a->kernel[0]),
+                     BL_I32(a->kernel[1]), BL_I32(a->padding[0]), BL_I32(a->padding[1]), BL_I32(a->dilation[0]),
+                     BL_I32(a->dilation[1]), BL_I32(span), BL_I32(accumulate || first % image != 0));
 }
 
 /* One matrix of each group: its rows, how far they lie apart, and the next group's. */
@@ -150,8 +150,8 @@ struct operand {
 };
 
 /* Of a slice: its patches, or where they are the activations themselves, those. */
-static struct operand patches_of(const struct bl_conv *conv, const struct patches *d, const struct bl_tensor *x, int first,
-                                 int count) {
+static struct operand patches_of(const struct bl_conv *conv, const struct patches *d, const struct bl_tensor *x,
+                                 int first, int count) {
     const int64_t in = conv->attrs.in_channels;
     if (d->direct) return (struct operand){x->mem, (size_t)(first * in), in, conv->group_in};
     return (struct operand){d->patches->mem, 0, d->length, (int64_t)count * d->length};
@@ -204,7 +204,8 @@ static int forward(struct bl_conv *conv, const struct bl_run *run, const struct 
     const int pixels = pixels_of(conv, run), out = conv->attrs.out_channels;
     int code = 0;
     if (bias) {
-        const int wide = conv->cpu ? out : 1, span = conv->cpu ? (int)bl_conv_clamp(ITEM_FLOATS / out, 1, ITEM_FLOATS) : 1;
+        const int wide = conv->cpu ? out : 1,
+                  span = conv->cpu ? (int)bl_conv_clamp(ITEM_FLOATS / out, 1, ITEM_FLOATS) : 1;
         code = bl_launch(d->spread, bl_conv_range(conv, bl_conv_div_up(out, wide), bl_conv_div_up(pixels, span), 1),
                          BL_MEM(bias), BL_MEM(y->mem), BL_I32(pixels), BL_I32(out), BL_I32(wide), BL_I32(span));
     }
@@ -225,8 +226,9 @@ static int backward_data(struct bl_conv *conv, const struct bl_run *run, const s
     int code = 0;
     for (int first = 0, count; first < pixels && !code; first += count) {
         count = count_of(conv, d, first, pixels);
-        code = multiply(conv, count, d->length, conv->group_out, outputs_of(conv, dy, first), false, weights_of(conv, d),
-                        true, patches_of(conv, d, dx, first, count), d->direct && accumulate ? 1 : 0);
+        code =
+            multiply(conv, count, d->length, conv->group_out, outputs_of(conv, dy, first), false, weights_of(conv, d),
+                     true, patches_of(conv, d, dx, first, count), d->direct && accumulate ? 1 : 0);
         if (!code && !d->direct) code = gather_back(conv, d, dx, first, count, accumulate);
     }
     return code;

@@ -2,7 +2,7 @@
 #include "ops/conv/axis.h"
 #include "ops/conv/engine.h"
 
-enum { OUTPUTS = 4 };                       // of an item
+enum { OUTPUTS = 4 }; // of an item
 /* COLS, ROWS, TM, KC of the kernels: the first that is full is taken. Wide tiles use what they load more often. */
 struct tiling {
     int cols, rows, tile, chunk;
@@ -10,20 +10,26 @@ struct tiling {
 static const struct tiling tilings[] = {{16, 16, 8, 16}, {8, 8, 4, 8}, {4, 4, 4, 8}};
 enum { LOCAL_MEMORY = 16 << 10, MOST_PARTIAL = 12 << 20, GROUPS_PER_UNIT = 2 };
 enum { SHORTEST_SHARE = 256, MOST_SPLITS = 1024 };
-enum { WORTH_TILING = 16 };                 // channels of a group, in and out
+enum { WORTH_TILING = 16 }; // channels of a group, in and out
 
 struct tiled {
     struct tiling t;
-    int blocks;                             // of OUTPUTS*cols results in a group
-    int splits;                             // of the weight gradient's pixels
-    struct bl_tensor *packed;               // [class of taps][group][block][k][OUTPUTS*cols]
-    struct bl_tensor *partial;              // [group][split][taps*group_in + 1][blocks*OUTPUTS*cols]
-    struct bl_kernel *kernel, *other;       // of the pass; pack or reduce
+    int blocks;                       // of OUTPUTS*cols results in a group
+    int splits;                       // of the weight gradient's pixels
+    struct bl_tensor *packed;         // [class of taps][group][block][k][OUTPUTS*cols]
+    struct bl_tensor *partial;        // [group][split][taps*group_in + 1][blocks*OUTPUTS*cols]
+    struct bl_kernel *kernel, *other; // of the pass; pack or reduce
 };
 
-static int outs(const struct tiled *d) { return OUTPUTS * d->t.cols; }
-static int deep(const struct tiled *d) { return d->t.tile * d->t.rows; }
-static int64_t tiles_of(const struct tiled *d, int64_t lines) { return bl_conv_div_up(lines, deep(d)); }
+static int outs(const struct tiled *d) {
+    return OUTPUTS * d->t.cols;
+}
+static int deep(const struct tiled *d) {
+    return d->t.tile * d->t.rows;
+}
+static int64_t tiles_of(const struct tiled *d, int64_t lines) {
+    return bl_conv_div_up(lines, deep(d));
+}
 
 /* --- sizes ------------------------------------------------------------------------------------ */
 
@@ -46,7 +52,8 @@ static void choose_tile(const struct bl_conv *conv, struct tiled *d, int64_t lin
         d->t = tilings[i];
         d->blocks = (int)bl_conv_div_up(results, outs(d));
         if (2 * lines > deep(d) && 2 * results > outs(d) &&
-            tiles_of(d, lines) * d->blocks * products >= GROUPS_PER_UNIT * conv->units) break;
+            tiles_of(d, lines) * d->blocks * products >= GROUPS_PER_UNIT * conv->units)
+            break;
     }
 }
 
@@ -81,8 +88,7 @@ static int64_t class_size(const struct bl_conv *conv, enum bl_conv_pass pass, in
 static int64_t packed_count(const struct bl_conv *conv, enum bl_conv_pass pass) {
     struct bl_conv_axis y, x;
     int64_t count = 0;
-    for (int i = 0; class_of(conv, pass, i, &y, &x); i++)
-        count += class_size(conv, pass, depth_of(conv, pass, &y, &x));
+    for (int i = 0; class_of(conv, pass, i, &y, &x); i++) count += class_size(conv, pass, depth_of(conv, pass, &y, &x));
     return count;
 }
 
@@ -144,10 +150,9 @@ static int pack(struct bl_conv *conv, enum bl_conv_pass pass, const struct bl_ru
     for (int i = 0; !code && class_of(conv, pass, i, &y, &x); i++) {
         const int depth = depth_of(conv, pass, &y, &x);
         if (!depth) continue;
-        const struct bl_range items = BL_ITEMS((size_t)(class_size(conv, pass, depth) / conv->attrs.groups),
-                                               (size_t)conv->attrs.groups);
-        code = bl_launch(d->other, items,
-                         BL_MEM(weight), BL_MEM(d->packed->mem), BL_I64(first), BL_I32(conv->group_in),
+        const struct bl_range items =
+            BL_ITEMS((size_t)(class_size(conv, pass, depth) / conv->attrs.groups), (size_t)conv->attrs.groups);
+        code = bl_launch(d->other, items, BL_MEM(weight), BL_MEM(d->packed->mem), BL_I64(first), BL_I32(conv->group_in),
                          BL_I32(conv->group_out), BL_I32(conv->taps), BL_I32(conv->interleave), BL_I32(y.taps),
                          BL_I32(x.taps), BL_I32(y.weight_first + x.weight_first), BL_I32(y.weight_step),
                          BL_I32(x.weight_step), BL_I32(depth), BL_I32(d->blocks), BL_I32(pass == BL_CONV_DATA));
@@ -161,7 +166,7 @@ struct pass {
     const struct bl_tensor *x, *out;
     struct bl_mem *bias;
     int64_t in_h, in_w, out_h, out_w;
-    int in_c, out_c;                        // channels of a group
+    int in_c, out_c; // channels of a group
     bool accumulate;
 };
 
@@ -170,15 +175,14 @@ static int convolve_class(const struct bl_conv *conv, int images, const struct p
     const struct tiled *d = conv->state[p->pass];
     const int64_t pixels = (int64_t)images * y->grid * x->grid;
     const int groups = conv->attrs.groups;
-    return bl_launch(d->kernel, tiles_range(conv, d, tiles_of(d, pixels), 1), BL_MEM(p->x->mem),
-                     BL_MEM(d->packed->mem), BL_I64(first), BL_MEM(p->bias ? p->bias : d->packed->mem),
-                     BL_MEM(p->out->mem), BL_I32(pixels), BL_I32(y->grid), BL_I32(x->grid), BL_I32(p->in_h),
-                     BL_I32(p->in_w), BL_I32(p->in_c * groups), BL_I32(p->in_c), BL_I32(p->out_h), BL_I32(p->out_w),
-                     BL_I32(p->out_c * groups), BL_I32(p->out_c), BL_I32(y->in_step), BL_I32(x->in_step),
-                     BL_I32(y->in_first), BL_I32(x->in_first), BL_I32(y->tap_step), BL_I32(x->tap_step),
-                     BL_I32(y->taps), BL_I32(x->taps), BL_I32(depth_of(conv, p->pass, y, x)), BL_I32(y->out_step),
-                     BL_I32(x->out_step), BL_I32(y->out_first), BL_I32(x->out_first), BL_I32(d->blocks),
-                     BL_I32(p->bias != NULL), BL_I32(p->accumulate));
+    return bl_launch(
+        d->kernel, tiles_range(conv, d, tiles_of(d, pixels), 1), BL_MEM(p->x->mem), BL_MEM(d->packed->mem),
+        BL_I64(first), BL_MEM(p->bias ? p->bias : d->packed->mem), BL_MEM(p->out->mem), BL_I32(pixels), BL_I32(y->grid),
+        BL_I32(x->grid), BL_I32(p->in_h), BL_I32(p->in_w), BL_I32(p->in_c * groups), BL_I32(p->in_c), BL_I32(p->out_h),
+        BL_I32(p->out_w), BL_I32(p->out_c * groups), BL_I32(p->out_c), BL_I32(y->in_step), BL_I32(x->in_step),
+        BL_I32(y->in_first), BL_I32(x->in_first), BL_I32(y->tap_step), BL_I32(x->tap_step), BL_I32(y->taps),
+        BL_I32(x->taps), BL_I32(depth_of(conv, p->pass, y, x)), BL_I32(y->out_step), BL_I32(x->out_step),
+        BL_I32(y->out_first), BL_I32(x->out_first), BL_I32(d->blocks), BL_I32(p->bias != NULL), BL_I32(p->accumulate));
 }
 
 /* Without taps a class of the data gradient is zeros. */
@@ -196,16 +200,30 @@ static int convolve(const struct bl_conv *conv, int images, const struct pass *p
 
 static int forward(struct bl_conv *conv, const struct bl_run *run, const struct bl_tensor *x, struct bl_mem *bias,
                    const struct bl_tensor *y) {
-    const struct pass pass = {.pass = BL_CONV_FORWARD, .x = x, .out = y, .bias = bias, .in_h = conv->h,
-                              .in_w = conv->w, .out_h = conv->out_h, .out_w = conv->out_w, .in_c = conv->group_in,
+    const struct pass pass = {.pass = BL_CONV_FORWARD,
+                              .x = x,
+                              .out = y,
+                              .bias = bias,
+                              .in_h = conv->h,
+                              .in_w = conv->w,
+                              .out_h = conv->out_h,
+                              .out_w = conv->out_w,
+                              .in_c = conv->group_in,
                               .out_c = conv->group_out};
     return convolve(conv, run->n, &pass);
 }
 
 static int backward_data(struct bl_conv *conv, const struct bl_run *run, const struct bl_tensor *dy,
                          const struct bl_tensor *dx, bool accumulate) {
-    const struct pass pass = {.pass = BL_CONV_DATA, .x = dy, .out = dx, .in_h = conv->out_h, .in_w = conv->out_w,
-                              .out_h = conv->h, .out_w = conv->w, .in_c = conv->group_out, .out_c = conv->group_in,
+    const struct pass pass = {.pass = BL_CONV_DATA,
+                              .x = dy,
+                              .out = dx,
+                              .in_h = conv->out_h,
+                              .in_w = conv->out_w,
+                              .out_h = conv->h,
+                              .out_w = conv->w,
+                              .in_c = conv->group_out,
+                              .out_c = conv->group_in,
                               .accumulate = accumulate};
     return convolve(conv, run->n, &pass);
 }
@@ -218,13 +236,13 @@ static int backward_weights(struct bl_conv *conv, const struct bl_run *run, cons
     const struct bl_conv_attrs *a = &conv->attrs;
     const int64_t pixels = run->n * conv->out_h * conv->out_w, rows = conv->taps * conv->group_in;
     const int64_t share = bl_conv_div_up(bl_conv_div_up(pixels, d->splits), d->t.chunk) * d->t.chunk;
-    int code = bl_launch(d->kernel, tiles_range(conv, d, tiles_of(d, rows), d->splits), BL_MEM(x->mem), BL_MEM(dy->mem),
-                         BL_MEM(d->partial->mem), BL_I32(pixels), BL_I32(conv->h), BL_I32(conv->w),
-                         BL_I32(a->in_channels), BL_I32(conv->group_in), BL_I32(conv->out_h), BL_I32(conv->out_w),
-                         BL_I32(a->out_channels), BL_I32(conv->group_out), BL_I32(conv->taps), BL_I32(a->kernel[1]),
-                         BL_I32(a->stride[0]), BL_I32(a->stride[1]), BL_I32(a->padding[0]), BL_I32(a->padding[1]),
-                         BL_I32(a->dilation[0]), BL_I32(a->dilation[1]), BL_I32(d->blocks), BL_I32(d->splits),
-                         BL_I32(share));
+    int code =
+        bl_launch(d->kernel, tiles_range(conv, d, tiles_of(d, rows), d->splits), BL_MEM(x->mem), BL_MEM(dy->mem),
+                  BL_MEM(d->partial->mem), BL_I32(pixels), BL_I32(conv->h), BL_I32(conv->w), BL_I32(a->in_channels),
+                  BL_I32(conv->group_in), BL_I32(conv->out_h), BL_I32(conv->out_w), BL_I32(a->out_channels),
+                  BL_I32(conv->group_out), BL_I32(conv->taps), BL_I32(a->kernel[1]), BL_I32(a->stride[0]),
+                  BL_I32(a->stride[1]), BL_I32(a->padding[0]), BL_I32(a->padding[1]), BL_I32(a->dilation[0]),
+                  BL_I32(a->dilation[1]), BL_I32(d->blocks), BL_I32(d->splits), BL_I32(share));
     if (code) return code;
     return bl_launch(d->other, BL_ITEMS((size_t)((rows + 1) * d->blocks * outs(d)), (size_t)a->groups),
                      BL_MEM(d->partial->mem), BL_MEM(dweight), BL_MEM(dbias ? dbias : dweight), BL_I32(conv->group_in),
@@ -232,10 +250,12 @@ static int backward_weights(struct bl_conv *conv, const struct bl_run *run, cons
                      BL_I32(d->splits), BL_I32(dbias != NULL));
 }
 
-/* Above the direct engine's on what is not a CPU, where tiles are full. */
+/* Above the direct engine's on what is not a CPU, where tiles are full. On CPUs it has been slower than every other
+ * one, and its kernels take seconds to build. */
 static int preference(const struct bl_conv *conv, enum bl_conv_pass pass) {
     (void)pass;
-    return !conv->cpu && conv->group_in >= WORTH_TILING && conv->group_out >= WORTH_TILING ? 20 : 0;
+    if (conv->cpu) return -1;
+    return conv->group_in >= WORTH_TILING && conv->group_out >= WORTH_TILING ? 20 : 0;
 }
 
 const struct bl_conv_engine bl_conv_tiled = {
