@@ -30,10 +30,11 @@ void bl_gemm_set_chooser(bl_gemm_chooser *chooser, void *context);      // NULL:
 /* CLBlast's parameters of its kernel Xgemm: GEMMK KREG KWG KWI MDIMA MDIMC MWG NDIMB NDIMC NWG SA SB STRM STRN VWM VWN. */
 struct bl_clblast_set { int value[16]; };
 const struct bl_clblast_set *bl_clblast_seed(const struct blanch_device *dev);      // to start from; NULL: what CLBlast ships
+void bl_clblast_ship(struct blanch_device *dev);             // the shipped set, if nothing was set or computed before
 int bl_clblast_set(struct blanch_device *dev, const struct bl_clblast_set *set);    // for this process
 void bl_clblast_text(const struct bl_clblast_set *set, char *text, size_t size);    // "GEMMK=0,KREG=1,..."
 int bl_clblast_parse(struct bl_clblast_set *set, const char *text);
-/* The position-th of a fixed sequence of sets that CLBlast accepts. */
+/* The position-th of a fixed sequence of sets that CLBlast accepts. cpu: for work-groups that one core goes through. */
 void bl_clblast_random(struct bl_clblast_set *set, bool cpu, uint64_t position);
 
 #endif

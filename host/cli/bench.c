@@ -1,7 +1,8 @@
 /* blanch bench: the time of a training step on synthetic data. */
-#include "cli/common.h"
+#include "cli/bench.h"
 #include "cli/tune.h"
 #include "io/files.h"
+#include "ops/conv/conv.h"
 #include "train/train.h"
 #include <inttypes.h>
 #include <stdio.h>
@@ -14,6 +15,7 @@ struct bench {
     struct bl_common common;
     int steps, warmup;
     const char *input;                      // "3x32x32"; NULL: the model's own
+    const char *gemm;                       // "MxNxK": a product instead of a network
     struct blanch_network_options network;
     struct blanch_device *dev;
     struct blanch_network *net;
@@ -132,6 +134,18 @@ static int measure(struct bench *b) {
     return code;
 }
 
+/* Of every convolution: the engines of its passes, without which operations executed cannot be told from the ledger's. */
+static cJSON *engines_of(struct bl_graph *graph) {
+    cJSON *engines = cJSON_CreateObject();
+    for (int i = 0; i < bl_graph_nodes(graph); i++) {
+        const struct bl_node *node = bl_graph_node(graph, i);
+        cJSON *passes = node->engine[0] ? cJSON_AddObjectToObject(engines, node->name) : NULL;
+        for (int pass = 0; passes && pass < BL_CONV_PASSES; pass++)
+            if (node->engine[pass]) cJSON_AddStringToObject(passes, bl_conv_pass_names[pass], node->engine[pass]);
+    }
+    return engines;
+}
+
 static int report_json(const struct bench *b, double step, double least) {
     const struct blanch_network_options *n = &b->net->options;
     cJSON *json = cJSON_CreateObject();
@@ -153,6 +167,7 @@ static int report_json(const struct bench *b, double step, double least) {
     cJSON_AddNumberToObject(json, "device_bytes", (double)b->device_peak);
     cJSON_AddNumberToObject(json, "host_bytes", (double)b->host_peak);
     bl_ledger_add_totals(b->ledger, json);
+    cJSON_AddItemToObject(json, "engines", engines_of(b->net->graph));
     cJSON_AddItemToObject(json, "layers", bl_ledger_layers(b->ledger));
     return bl_print_json(json);
 }
@@ -189,6 +204,7 @@ static int run(int argc, char **argv) {
         {"steps", BL_OPT_INT, &b.steps, 1, 1e6, "K", "timed steps (20)"},
         {"warmup", BL_OPT_INT, &b.warmup, 0, 1e6, "W", "steps before them (3)"},
         {"input", BL_OPT_TEXT, &b.input, 0, 0, "CxS", "channels and size of the images (the network's own)"},
+        {"gemm", BL_OPT_TEXT, &b.gemm, 0, 0, "MxNxK", "times a matrix product instead of a network"},
         {0},
     };
     struct bl_option options[BL_MAX_OPTIONS];
@@ -197,6 +213,7 @@ static int run(int argc, char **argv) {
                           BL_COMMON_TUNE);
     int code = bl_options_parse(&bl_command_bench, options, argc, argv, NULL, NULL, &help);
     if (code || help) return code;
+    if (b.gemm) return (code = bl_catch_signals()) ? code : bl_bench_product(&b.common, b.gemm, b.steps);
     if (!(code = bl_catch_signals()) && !(code = set_up(&b))) {
         b.progress = bl_progress_start("bench", b.warmup + b.steps + (b.steps < MAX_RECORDED ? b.steps : MAX_RECORDED));
         code = measure(&b);
@@ -211,8 +228,11 @@ const struct bl_command bl_command_bench = {
     .name = "bench",
     .summary = "step time on synthetic data",
     .usage = "usage: blanch bench --model NAME --norm bn|nd|none [--batch B] [--steps K] [options]\n"
+             "       blanch bench --gemm MxNxK [--steps K]\n"
              "\n"
              "Times whole training steps, update included, and prints where their time goes by layer and phase. Some steps\n"
-             "between the timed ones are recorded command by command for that.\n",
+             "between the timed ones are recorded command by command for that.\n"
+             "--gemm times one matrix product by the device's own kernel, by CLBlast with the parameters that it ships, and\n"
+             "with those set for the device; the ways take turns.\n",
     .run = run,
 };

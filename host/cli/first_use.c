@@ -15,11 +15,17 @@ static void show(void *context, int done, int total, const char *text) {
     bl_progress_step(use->progress, done, "%s", text);
 }
 
+static void refused(void *context, const char *line) {
+    struct bl_first_use *use = context;
+    if (!use->quiet) bl_progress_line(use->progress, "%s", line);
+}
+
 void bl_first_use_bounds(struct bl_first_use *use, bool no_tune, bool *wanted) {
     const char *off = getenv("BLANCH_TUNE");
     *wanted = !no_tune && !(off && !strcmp(off, "0"));
     use->bounds = (struct bl_tune_bounds){
-        .seconds = BL_FIRST_USE_SECONDS, .candidate = 1, .brief = true, .stop = &bl_train_stop, .progress = show, .context = use};
+        .seconds = BL_FIRST_USE_SECONDS, .candidate = 1, .brief = true, .stop = &bl_train_stop, .progress = show,
+        .refused = refused, .context = use};
 }
 
 int bl_first_use_open(struct bl_first_use *use, bool no_tune) {

@@ -24,9 +24,14 @@ static void move(void *context, int done, int total, const char *text) {
     bl_progress_step(t->progress, done, "%s", text);
 }
 
+static void refused(void *context, const char *line) {
+    struct tune *t = context;
+    bl_progress_line(t->progress, "%s", line);
+}
+
 static struct bl_tune_bounds bounds_of(struct tune *t) {
     return (struct bl_tune_bounds){.seconds = (double)t->seconds - t->report.seconds, .candidate = (double)t->candidate,
-                                   .stop = &bl_train_stop, .progress = move, .context = t};
+                                   .stop = &bl_train_stop, .progress = move, .refused = refused, .context = t};
 }
 
 /* --- showing ---------------------------------------------------------------------------------- */
@@ -48,7 +53,10 @@ static void print_entry(const cJSON *entry) {
         if (!strcmp(result, "right") && cJSON_IsNumber(ms)) printf("; %s %.4g", name, ms->valuedouble);
         else printf("; %s %s", name, result);
     }
-    putchar('\n');
+    const cJSON *load = cJSON_GetObjectItem(entry, "load");
+    printf("   (%.10s", text_of(entry, "measured"));
+    if (cJSON_IsNumber(load)) printf(", load %.3g", load->valuedouble);
+    puts(")");
 }
 
 static int show(struct tune *t) {

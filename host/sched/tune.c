@@ -102,7 +102,7 @@ static enum bl_gemm_route choose_gemm(void *context, struct blanch_device *dev, 
     if (t->route != BL_GEMM_RULE) return t->route;
     const int64_t numbers[] = {g->m, g->n, g->k, g->trans_a, g->trans_b, g->symmetric, g->batch > 0 ? g->batch : 1};
     struct bl_tune_item *item = find(t, dev, bl_hash(BL_HASH_START, numbers, sizeof numbers));
-    if (!item) {
+    if (!item && !t->trying) {
         const struct bl_tune_item like = gemm_item(dev, g);
         item = note(t, &like);
     }
@@ -154,6 +154,22 @@ int bl_tuner_restore(struct bl_tuner *t, const cJSON *choices) {
     return t->restored ? 0 : bl_fail(BLANCH_ENOMEM, "out of host memory");
 }
 
+int bl_tuner_apply(struct bl_tuner *t, struct blanch_device *dev) {
+    struct bl_tune_cache *cache;
+    return bl_tune_place(t, dev, &cache);
+}
+
+bool bl_tuner_drop_engines(struct bl_tuner *t, const struct blanch_device *dev) {
+    bool any = false;
+    for (size_t i = 0; i < t->items; i++) {
+        struct bl_tune_item *item = t->item[i];
+        if (!item->is_conv || item->dev != dev) continue;
+        any = any || item->state == BL_TUNE_KNOWN;
+        item->state = BL_TUNE_UNDECIDED;
+    }
+    return any;
+}
+
 /* --- measuring -------------------------------------------------------------------------------- */
 
 static cJSON *entry_of(const struct bl_tune_trials *trials) {
@@ -181,7 +197,9 @@ static int measure_item(struct bl_tuner *t, struct bl_tune_item *item, const str
                         struct bl_tune_report *report) {
     struct bl_tune_trials trials = {.best = -1};
     struct bl_tune_cache *cache;
+    t->trying = true;
     int code = item->is_conv ? bl_tune_conv(t, item, bounds, &trials) : bl_tune_gemm(t, item, bounds, &trials);
+    t->trying = false;
     if (code) return code;
     for (int i = 0; i < trials.count; i++) {
         report->wrong += trials.trial[i].result[0] == 'w';

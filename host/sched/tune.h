@@ -17,12 +17,19 @@ cJSON *bl_tuner_choices(const struct bl_tuner *tuner);
  * computes the same bits. choices NULL: none. */
 int bl_tuner_restore(struct bl_tuner *tuner, const cJSON *choices);
 
+/* Gives CLBlast the parameters that a search has found for the device, as the first choice would. */
+int bl_tuner_apply(struct bl_tuner *tuner, struct blanch_device *dev);
+/* The convolutions asked for so far are computed by the rule's engines in this process: the measured ones need too much
+ * memory. false: none of them was measured. */
+bool bl_tuner_drop_engines(struct bl_tuner *tuner, const struct blanch_device *dev);
+
 struct bl_tune_bounds {
     double seconds;                         // in all; no shape is begun after it
     double candidate;                       // seconds that one call of a candidate may take, as its small part projects
     bool brief;                             // leaves out what hardly wins: CLBlast on CPUs, whose kernels take seconds to build
     const volatile int *stop;               // BLANCH_EINTERRUPTED once it is not 0
     void (*progress)(void *context, int done, int total, const char *text);     // may be NULL
+    void (*refused)(void *context, const char *line);       // a candidate is wrong or fails; once each; may be NULL
     void *context;
 };
 struct bl_tune_report {

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 int bl_tune_cache_open(struct bl_tune_cache *cache, const struct blanch_device *dev) {
@@ -62,6 +63,17 @@ cJSON *bl_tune_cache_read(const struct bl_tune_cache *cache, const char *shape) 
     return NULL;
 }
 
+/* What a reader of the entry may want to know. */
+static void add_conditions(cJSON *entry) {
+    char date[40] = "";
+    double load;
+    time_t now = time(NULL);
+    struct tm utc;
+    if (gmtime_r(&now, &utc)) strftime(date, sizeof date, "%Y-%m-%dT%H:%M:%SZ", &utc);
+    cJSON_AddStringToObject(entry, "measured", date);
+    if (getloadavg(&load, 1) == 1) cJSON_AddItemToObject(entry, "load", bl_json_number(load, 3));
+}
+
 static void add_key(const struct bl_tune_cache *cache, const char *shape, cJSON *entry) {
     char text[20];
     cJSON_AddStringToObject(entry, "shape", shape);
@@ -81,6 +93,7 @@ int bl_tune_cache_write(const struct bl_tune_cache *cache, const char *shape, cJ
         return bl_fail(BLANCH_EIO, "the cache folder ($XDG_CACHE_HOME or ~/.cache, blanch/tune) cannot be made");
     }
     add_key(cache, shape, entry);
+    add_conditions(entry);
     char *path = path_of(cache, shape), *own = path ? bl_format("%s.%ld", path, (long)getpid()) : NULL;
     int code = own ? bl_json_write(own, entry) : BLANCH_ENOMEM;
     if (!code && rename(own, path)) {

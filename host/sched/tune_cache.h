@@ -16,7 +16,7 @@ int bl_tune_cache_open(struct bl_tune_cache *cache, const struct blanch_device *
 void bl_tune_cache_close(struct bl_tune_cache *cache);
 /* The entry of a shape, to be deleted; NULL: none, or none that can be used. */
 cJSON *bl_tune_cache_read(const struct bl_tune_cache *cache, const char *shape);
-/* Adds the key to entry and writes it; entry is deleted. BLANCH_EIO where it cannot be written. */
+/* Adds the key, the date and the system's load to entry and writes it; entry is deleted. BLANCH_EIO where it cannot be written. */
 int bl_tune_cache_write(const struct bl_tune_cache *cache, const char *shape, cJSON *entry);
 /* All entries that are whole, an array; each gets "current": it holds for this device, driver, kernels and limit. */
 cJSON *bl_tune_cache_list(const struct bl_tune_cache *cache);

@@ -1,4 +1,4 @@
-/* Searching CLBlast's parameters: the seed or the shipped set, then sets of a fixed sequence, timed on a square product.
+/* Searching CLBlast's parameters: the shipped set, the seed, then sets of a fixed sequence, timed on a square product.
  * The entry says how many sets were tried, so that a search that ended early goes on where it stopped. */
 #include "sched/tune_internal.h"
 #include "io/files.h"
@@ -28,8 +28,13 @@ static void read_search(const struct bl_tune_cache *cache, struct search *s) {
     cJSON_Delete(entry);
 }
 
-static int write_search(const struct bl_tune_cache *cache, const struct search *s) {
+/* Another process may have searched meanwhile: what it found counts too. */
+static int write_search(const struct bl_tune_cache *cache, struct search *s) {
     char text[256];
+    struct search other;
+    read_search(cache, &other);
+    if (other.ms > 0 && other.ms < s->ms) s->best = other.best, s->ms = other.ms;
+    if (other.tried > s->tried) s->tried = other.tried;
     cJSON *entry = cJSON_CreateObject();
     bl_clblast_text(&s->best, text, sizeof text);
     cJSON_AddStringToObject(entry, "choice", text);
@@ -51,24 +56,22 @@ static int measure(struct bl_tuner *tuner, struct blanch_device *dev, const stru
     return code;
 }
 
-static bool set_at(struct blanch_device *dev, int position, struct bl_clblast_set *set) {
+/* First the shipped set, while nothing has replaced it, then the seed where there is one. */
+static int use_set(struct blanch_device *dev, int position, struct bl_clblast_set *set) {
     const struct bl_clblast_set *seed = bl_clblast_seed(dev);
-    if (position == 0 && !seed) return false;
-    if (position == 0) *set = *seed;
+    if (position == 0) return bl_clblast_ship(dev), 0;
+    if (position == 1 && seed) *set = *seed;
     else bl_clblast_random(set, blanch_device_info(dev)->kind == BLANCH_CPU, (uint64_t)position);
-    return true;
+    return bl_clblast_set(dev, set);
 }
 
-/* A seed replaces the shipped set at CLBlast's first call, so the first of all is the seed wherever there is one. */
 static int try_set(struct bl_tuner *tuner, struct blanch_device *dev, const struct bl_tune_bounds *bounds, struct search *s) {
     struct bl_clblast_set set;
     double ms = 0;
-    bool given = set_at(dev, s->tried, &set);
-    int code = given ? bl_clblast_set(dev, &set) : 0;
+    int code = use_set(dev, s->tried, &set);
     if (!code) code = measure(tuner, dev, bounds, &ms);
     if (code == BLANCH_EINTERRUPTED || code == BLANCH_ENOMEM) return code;
-    s->tried++;
-    if (!given) s->shipped = ms;
+    if (s->tried++ == 0) s->shipped = ms;
     else if (ms > 0 && (s->ms <= 0 || ms < s->ms)) s->best = set, s->ms = ms;
     return 0;
 }
@@ -101,6 +104,6 @@ void bl_tune_apply_clblast(struct bl_tuner *tuner, const struct bl_tune_cache *c
     const cJSON *recorded = cJSON_GetObjectItemCaseSensitive(tuner->restored, bl_tune_clblast_shape);
     if (!tuner->frozen) read_search(cache, &s);
     else if (cJSON_IsString(recorded) && !bl_clblast_parse(&s.best, recorded->valuestring)) s.ms = 1;
-    if (s.ms <= 0 || (s.shipped > 0 && s.ms >= s.shipped) || bl_clblast_set(dev, &s.best)) return; // CLBlast's own remain
-    tuner->clblast = s.best, tuner->have_clblast = true;
+    if (s.shipped > 0 && s.ms >= s.shipped) bl_clblast_ship(dev);
+    else if (s.ms > 0 && !bl_clblast_set(dev, &s.best)) tuner->clblast = s.best, tuner->have_clblast = true;
 }

@@ -1,5 +1,5 @@
-/* Measuring the engines of a convolution's pass, each in a graph of one layer. A result is judged twice: at some positions
- * against sums in double precision on the host, and whole against the first engine that was right. */
+/* Measuring the engines of a convolution's pass, each in a graph of one layer. A result is judged twice: at some
+ * positions against sums in double precision on the host, and whole against the first engine that was right. */
 #include "graph/graph.h"
 #include "ops/conv/engine.h"
 #include "ops/conv/layer.h"
@@ -11,7 +11,7 @@
 enum { SAMPLES = 48 };
 
 struct data {
-    size_t x, w, y, out;                    // elements; out: of the pass's result
+    size_t x, w, y, out; // elements; out: of the pass's result
     float *images, *weights, *gradient, *result, *reference;
     bool have_reference;
 };
@@ -69,7 +69,10 @@ static bool input_at(const struct bl_conv_shape *s, int64_t oy, int64_t ox, int 
     return *iy >= 0 && *iy < s->h && *ix >= 0 && *ix < s->w;
 }
 
-struct sizes { int64_t oh, ow; int taps, gi, go; };
+struct sizes {
+    int64_t oh, ow;
+    int taps, gi, go;
+};
 
 static double forward_at(const struct bl_conv_shape *s, const struct sizes *z, const struct data *d, int64_t at) {
     const int64_t o = at % s->attrs.out_channels, pixel = at / s->attrs.out_channels;
@@ -120,15 +123,16 @@ static double weights_at(const struct bl_conv_shape *s, const struct sizes *z, c
 static bool samples_right(const struct bl_tune_item *item, const struct data *d) {
     const struct bl_conv_shape *s = &item->conv;
     const struct bl_conv_attrs *a = &s->attrs;
-    struct sizes z = {.taps = a->kernel[0] * a->kernel[1], .gi = a->in_channels / a->groups, .go = a->out_channels / a->groups};
+    struct sizes z = {
+        .taps = a->kernel[0] * a->kernel[1], .gi = a->in_channels / a->groups, .go = a->out_channels / a->groups};
     float found[SAMPLES], plain[SAMPLES];
     bl_conv_out_size(a, s->h, s->w, &z.oh, &z.ow);
     for (int i = 0; i < SAMPLES; i++) {
         int64_t at = (int64_t)((double)(d->out - 1) * i / (SAMPLES - 1));
         found[i] = d->result[at];
-        plain[i] = (float)(item->pass == BL_CONV_FORWARD  ? forward_at(s, &z, d, at)
-                           : item->pass == BL_CONV_DATA   ? data_at(s, &z, d, at)
-                                                          : weights_at(s, &z, d, at));
+        plain[i] = (float)(item->pass == BL_CONV_FORWARD ? forward_at(s, &z, d, at)
+                           : item->pass == BL_CONV_DATA  ? data_at(s, &z, d, at)
+                                                         : weights_at(s, &z, d, at));
     }
     return bl_tune_close(found, plain, SAMPLES);
 }
@@ -154,21 +158,30 @@ static int judge(const struct trial *t, const struct bl_tune_item *item, struct 
     return 0;
 }
 
-/* Engines that do not suit the shape are passed over in silence. */
+/* One that does not suit the shape is passed over in silence. engine "": the one that the rule chooses. others: which
+ * ones suit besides; NULL: not asked. */
 static int try_engine(struct bl_tuner *tuner, const char *engine, const struct bl_tune_item *item,
-                      const struct bl_tune_bounds *bounds, struct data *d, struct bl_tune_trials *trials) {
+                      const struct bl_tune_bounds *bounds, struct data *d, struct bl_tune_trials *trials,
+                      bool *others) {
     struct trial t = {0};
     bool slow = false, right = false;
     double seconds = 0, best = trials->best < 0 ? 0 : 1e-3 * trials->trial[trials->best].ms;
     tuner->engine = engine, tuner->pass = item->pass;
     int code = build(&t, item);
     tuner->engine = NULL;
-    if (!code && strcmp(t.node->engine[item->pass], engine)) goto done;
+    const char *name = t.node ? t.node->engine[item->pass] : engine;
+    if (!code && *engine && strcmp(name, engine)) goto done;
+    for (int i = 0; others && i < BL_TUNE_TRIALS && bl_conv_engine_name(i); i++)
+        others[i] = code || (strcmp(bl_conv_engine_name(i), name) &&
+                             bl_conv_worth_measuring(t.conv, bl_conv_engine_name(i), item->pass));
+    if (code && !*engine) goto done; // its own turn comes among the others
     if (!code) code = write_data(&t, d);
     if (!code)
-        code = bl_tune_time(item->dev, run_pass, &t, (double)((t.n + 15) / 16) / t.n, bounds->candidate, best, &seconds, &slow);
+        code = bl_tune_time(item->dev, run_pass, &t, (double)((t.n + 15) / 16) / t.n, bounds->candidate, best, &seconds,
+                            &slow);
     if (!code && !slow) code = judge(&t, item, d, &right);
-    bl_tune_add(trials, engine, code ? "failed" : slow ? "slow" : right ? "right" : "wrong", seconds);
+    bl_tune_add(trials, name, code ? "failed" : slow ? "slow" : right ? "right" : "wrong", seconds);
+    if (code || (!slow && !right)) bl_tune_refuse(tuner, bounds, name, item->shape, code);
 done:
     bl_graph_free(t.graph);
     return code == BLANCH_ENOMEM ? code : 0;
@@ -190,13 +203,18 @@ static int make_data(struct data *d, const struct bl_tune_item *item) {
     return 0;
 }
 
+/* The rule's choice is the first, so that most others are soon seen to be slower. */
 int bl_tune_conv(struct bl_tuner *tuner, const struct bl_tune_item *item, const struct bl_tune_bounds *bounds,
                  struct bl_tune_trials *trials) {
     struct data d = {0};
+    bool others[BL_TUNE_TRIALS] = {0};
     int code = make_data(&d, item);
-    for (int i = 0; !code && bl_conv_engine_name(i); i++) {
-        if (bounds->stop && *bounds->stop) code = bl_fail(BLANCH_EINTERRUPTED, "interrupted");
-        else code = try_engine(tuner, bl_conv_engine_name(i), item, bounds, &d, trials);
+    if (!code) code = try_engine(tuner, "", item, bounds, &d, trials, others);
+    for (int i = 0; !code && i < BL_TUNE_TRIALS && bl_conv_engine_name(i); i++) {
+        if (bounds->stop && *bounds->stop)
+            code = bl_fail(BLANCH_EINTERRUPTED, "interrupted");
+        else if (others[i])
+            code = try_engine(tuner, bl_conv_engine_name(i), item, bounds, &d, trials, NULL);
     }
     free(d.images), free(d.weights), free(d.gradient), free(d.result), free(d.reference);
     return code;

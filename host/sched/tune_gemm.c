@@ -93,7 +93,7 @@ static int multiply(void *context, bool small) {
 }
 
 static int try_route(struct bl_tuner *tuner, enum bl_gemm_route route, const struct bl_tune_bounds *bounds, struct data *d,
-                     struct bl_tune_trials *trials) {
+                     const char *shape, struct bl_tune_trials *trials) {
     bool slow = false, right = false;
     double seconds = 0, best = trials->best < 0 ? 0 : 1e-3 * trials->trial[trials->best].ms;
     double share = (double)((d->product.k + 15) / 16) / (double)d->product.k;
@@ -103,6 +103,7 @@ static int try_route(struct bl_tuner *tuner, enum bl_gemm_route route, const str
     tuner->route = BL_GEMM_RULE;
     if (!code && !slow) code = judge(d, &right);
     bl_tune_add(trials, bl_gemm_route_names[route], code ? "failed" : slow ? "slow" : right ? "right" : "wrong", seconds);
+    if (code || (!slow && !right)) bl_tune_refuse(tuner, bounds, bl_gemm_route_names[route], shape, code);
     return code == BLANCH_ENOMEM ? code : 0;
 }
 
@@ -120,7 +121,7 @@ int bl_tune_gemm(struct bl_tuner *tuner, const struct bl_tune_item *item, const 
     for (int i = BL_GEMM_RULE + 1; i < BL_GEMM_ROUTES && !code; i++) {
         if (bounds->stop && *bounds->stop) code = bl_fail(BLANCH_EINTERRUPTED, "interrupted");
         else if (is_tried(tuner, item, bounds, i))
-            code = try_route(tuner, (enum bl_gemm_route)i, bounds, &d, trials);
+            code = try_route(tuner, (enum bl_gemm_route)i, bounds, &d, item->shape, trials);
     }
     release(&d);
     return code;

@@ -7,7 +7,7 @@
 #include "sched/tune.h"
 #include "sched/tune_cache.h"
 
-enum bl_tune_state { BL_TUNE_WANTED, BL_TUNE_KNOWN, BL_TUNE_UNDECIDED };     // the last: no candidate was right
+enum bl_tune_state { BL_TUNE_WANTED, BL_TUNE_KNOWN, BL_TUNE_UNDECIDED };     // the last: by rule
 struct bl_tune_item {
     struct blanch_device *dev;
     uint64_t key;                           // of the numbers of the shape
@@ -38,9 +38,12 @@ struct bl_tuner {
     const char *engine;                     // while one is measured
     enum bl_conv_pass pass;                 // of engine
     enum bl_gemm_route route;               // while one is measured
+    bool trying;                            // an engine: products that it asks for are not the network's
     struct bl_clblast_set clblast;          // in use, where have_clblast
     bool have_clblast;
     bool clblast_alone;                     // no other route is tried
+    struct bl_tune_refusal { const char *name; bool failed; } refusal[2 * BL_TUNE_TRIALS];     // those that were said
+    int refusals;
 };
 
 int bl_tune_conv(struct bl_tuner *tuner, const struct bl_tune_item *item, const struct bl_tune_bounds *bounds,
@@ -52,12 +55,15 @@ void bl_tune_apply_clblast(struct bl_tuner *tuner, const struct bl_tune_cache *c
 extern const char bl_tune_clblast_shape[];
 int bl_tune_place(struct bl_tuner *tuner, struct blanch_device *dev, struct bl_tune_cache **cache);
 
-/* Seconds of the fastest of a few calls, after one of a small part (`share` of the whole): where that one projects far
- * more than the bound, or whole calls take twice `best` (0: none), nothing more is called. *slow: not measured. */
+/* Seconds of the fastest of a few calls, after two of a small part (`share` of the whole): where that projects far more
+ * than the bound or takes longer than `best` (0: none), or whole calls take twice `best`, nothing more is called.
+ * *slow: not measured. */
 typedef int bl_tune_call(void *context, bool small);
 int bl_tune_time(struct blanch_device *dev, bl_tune_call *call, void *context, double share, double bound, double best,
                  double *seconds, bool *slow);
 void bl_tune_add(struct bl_tune_trials *trials, const char *name, const char *result, double seconds);
+/* Says once a process that a candidate is wrong, or fails with a code and the error message that is set. */
+void bl_tune_refuse(struct bl_tuner *tuner, const struct bl_tune_bounds *bounds, const char *name, const char *shape, int code);
 /* Numbers in -1..1 by position. */
 void bl_tune_fill(float *values, size_t count, uint64_t stream);
 /* The largest difference is at most 1e-3 of the largest value: far above rounding, far below an error of computation. */

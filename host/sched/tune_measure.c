@@ -1,6 +1,8 @@
 /* Timing and judging a candidate. */
 #include "sched/tune_internal.h"
 #include <math.h>
+#include <stdio.h>
+#include <string.h>
 
 enum { MOST_CALLS = 5 };
 static const double enough = 0.2;           // seconds of calls for one candidate
@@ -19,12 +21,14 @@ int bl_tune_time(struct blanch_device *dev, bl_tune_call *call, void *context, d
     *slow = true, *seconds = INFINITY;
     int code = timed(dev, call, context, true, &once);      // some drivers compile at the first launch
     if (!code) code = timed(dev, call, context, true, &once);
-    if (code || once > bound || once / share > 4 * bound) return code;
+    if (code || once > bound || once / share > 4 * bound || (best > 0 && once > best)) return code;
+    const bool hopeless = best > 0 && once / share > 4 * best;      // unless most of it is the same for all sizes
     for (int i = 0; i < MOST_CALLS && spent < enough && !code; i++) {
         code = timed(dev, call, context, false, &once);
         spent += once;
         if (once < *seconds) *seconds = once;
-        if (once > bound || (i > 0 && best > 0 && *seconds > 2 * best)) break; // the first may still compile
+        bool may_compile = i == 0 && !hopeless;
+        if (once > bound || (best > 0 && *seconds > 2 * best && !may_compile)) break;
     }
     *slow = *seconds > bound;
     return code;
@@ -36,6 +40,18 @@ void bl_tune_add(struct bl_tune_trials *t, const char *name, const char *result,
     t->trial[t->count] = (struct bl_tune_trial){name, result, 1e3 * seconds};
     if (right && (t->best < 0 || 0.97 * t->trial[t->best].ms > 1e3 * seconds)) t->best = t->count; // among equals the first
     t->count++;
+}
+
+void bl_tune_refuse(struct bl_tuner *t, const struct bl_tune_bounds *bounds, const char *name, const char *shape, int code) {
+    const bool failed = code != 0;
+    for (int i = 0; i < t->refusals; i++)
+        if (t->refusal[i].name == name && t->refusal[i].failed == failed) return;
+    if (t->refusals < BL_COUNT(t->refusal)) t->refusal[t->refusals++] = (struct bl_tune_refusal){name, failed};
+    if (!bounds->refused) return;
+    char line[400];
+    const char *why = failed ? blanch_error_message() : "its result is wrong";
+    snprintf(line, sizeof line, "%s is not taken for %s: %.*s", name, shape, (int)strcspn(why, "\n"), why);
+    bounds->refused(bounds->context, line);
 }
 
 void bl_tune_fill(float *values, size_t count, uint64_t stream) {
