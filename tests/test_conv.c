@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <cmocka.h>
+#include "blas/fft.h"
 #include "device.h"
 #include "graph/graph.h"
 #include "ops.h"
@@ -229,6 +230,7 @@ static void run_engine(void **state) {
     bool expected = true;
     for (int i = 0; i < BL_COUNT(for_cpus); i++)
         if (!strcmp(engine, for_cpus[i])) expected = blanch_device_info(device)->kind == BLANCH_CPU;
+    if (!strcmp(engine, "fft")) expected = bl_fft_available();
     assert_true(expected == (runs > 0));
 }
 

@@ -347,7 +347,9 @@ done:
 void blanch_device_close(struct blanch_device *dev) {
     if (!dev) return;
     if (dev->queue) clFinish(dev->queue);
-    for (size_t i = 0; i < dev->record_count; i++) clReleaseEvent(dev->records[i].event);
+    if (dev->release) dev->release(dev->attached);
+    for (size_t i = 0; i < dev->record_count; i++) bl_record_free(&dev->records[i]);
+    if (dev->since) clReleaseEvent(dev->since);
     bl_programs_free(dev);
     if (dev->queue) clReleaseCommandQueue(dev->queue);
     if (dev->context) clReleaseContext(dev->context);
@@ -357,6 +359,10 @@ void blanch_device_close(struct blanch_device *dev) {
 }
 
 const struct blanch_device_info *blanch_device_info(const struct blanch_device *dev) { return &dev->info; }
+void *bl_raw_attached(const struct blanch_device *dev) { return dev->attached; }
+void bl_raw_attach(struct blanch_device *dev, void *what, void (*release)(void *what)) {
+    dev->attached = what, dev->release = release;
+}
 cl_device_id bl_raw_device(const struct blanch_device *dev) { return dev->id; }
 cl_context bl_raw_context(const struct blanch_device *dev) { return dev->context; }
 cl_command_queue bl_raw_queue(const struct blanch_device *dev) { return dev->queue; }

@@ -5,7 +5,7 @@
 #include "cl/cl_raw.h"
 
 struct program;
-struct record { cl_event event; const char *name; int layer; enum bl_phase phase; uint64_t bytes; double operations; };
+struct record { cl_event event, since; const char *name; int layer; enum bl_phase phase; uint64_t bytes; double operations; };
 
 struct blanch_device {
     struct blanch_device_info info;
@@ -24,12 +24,15 @@ struct blanch_device {
     int layer; enum bl_phase phase;         // the tag
     uint64_t bytes; double operations;      // of the next command, as bl_work said
     bool within;                            // between bl_work_begin and bl_work_end
+    cl_event since;                         // of the next record, see bl_record_since
     struct record *records; size_t record_count, record_capacity;
     struct bl_span *spans; size_t span_capacity;
     int64_t launches;
     int unflushed;
+    void *attached; void (*release)(void *attached);        // see bl_raw_attach
 };
 
+void bl_record_free(struct record *record);
 void bl_programs_free(struct blanch_device *dev);
 
 #endif

@@ -142,11 +142,24 @@ void bl_work_begin(struct blanch_device *dev, double operations) {
 
 void bl_work_end(struct blanch_device *dev) { dev->within = false; }
 
+void bl_record_free(struct record *record) {
+    clReleaseEvent(record->event);
+    if (record->since) clReleaseEvent(record->since);
+}
+
+int bl_record_since(struct blanch_device *dev) {
+    if (!dev->recording) return 0;
+    if (dev->since) clReleaseEvent(dev->since);
+    dev->since = NULL;
+    cl_int error = clEnqueueMarkerWithWaitList(dev->queue, 0, NULL, &dev->since);
+    return error ? bl_cl_fail(error, "a marker on %s", dev->info.name) : 0;
+}
+
 int bl_record_event(struct blanch_device *dev, const char *name, cl_event event, uint64_t bytes) {
-    struct record record = {event, name, dev->layer, dev->phase, dev->bytes ? dev->bytes : bytes, dev->operations};
-    dev->bytes = 0, dev->operations = 0;
+    struct record record = {event, dev->since, name, dev->layer, dev->phase, dev->bytes ? dev->bytes : bytes, dev->operations};
+    dev->bytes = 0, dev->operations = 0, dev->since = NULL;
     if (bl_grow((void **)&dev->records, &dev->record_capacity, dev->record_count + 1, sizeof *dev->records)) {
-        clReleaseEvent(event);
+        bl_record_free(&record);
         return BLANCH_ENOMEM;
     }
     dev->records[dev->record_count++] = record;
@@ -159,6 +172,11 @@ static uint64_t moment(cl_event event, cl_profiling_info what) {
     return clGetEventProfilingInfo(event, what, sizeof value, &value, NULL) ? 0 : value;
 }
 
+static uint64_t began(const struct record *r) {
+    uint64_t since = r->since ? moment(r->since, CL_PROFILING_COMMAND_END) : 0;
+    return since ? since : moment(r->event, CL_PROFILING_COMMAND_START);
+}
+
 int bl_record_take(struct blanch_device *dev, const struct bl_span **spans, int *count) {
     int code = bl_finish(dev);
     if (!code) code = bl_grow((void **)&dev->spans, &dev->span_capacity, dev->record_count + 1, sizeof *dev->spans);
@@ -167,9 +185,9 @@ int bl_record_take(struct blanch_device *dev, const struct bl_span **spans, int 
         if (!code)
             dev->spans[i] = (struct bl_span){r->layer, r->phase, r->name,
                                              moment(r->event, CL_PROFILING_COMMAND_QUEUED),
-                                             moment(r->event, CL_PROFILING_COMMAND_START),
+                                             began(r),
                                              moment(r->event, CL_PROFILING_COMMAND_END), r->bytes, r->operations};
-        clReleaseEvent(r->event);
+        bl_record_free(r);
     }
     *spans = dev->spans, *count = code ? 0 : (int)dev->record_count;
     dev->record_count = 0;

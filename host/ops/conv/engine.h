@@ -36,8 +36,8 @@ struct bl_conv_engine {
     int (*backward_weights)(struct bl_conv *conv, const struct bl_run *run, const struct bl_tensor *x,
                             const struct bl_tensor *dy, struct bl_mem *dweight, struct bl_mem *dbias);
 };
-extern const struct bl_conv_engine bl_conv_direct, bl_conv_depthwise, bl_conv_grouped, bl_conv_patches, bl_conv_tiled,
-    bl_conv_winograd, bl_conv_winograd4;
+extern const struct bl_conv_engine bl_conv_direct, bl_conv_depthwise, bl_conv_fft, bl_conv_grouped, bl_conv_patches,
+    bl_conv_tiled, bl_conv_winograd, bl_conv_winograd4;
 
 static inline int64_t bl_conv_div_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 static inline int64_t bl_conv_clamp(int64_t value, int64_t low, int64_t high) {
