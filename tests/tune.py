@@ -19,6 +19,7 @@ BENCH = ['bench', *SHAPES, '--steps', '1', '--warmup', '1']
 
 def environment(cache, **more):
     kept = {k: v for k, v in os.environ.items() if k != 'BLANCH_TUNE'}
+    kept.setdefault('POCL_CACHE_DIR', os.path.join(HOME, 'pocl'))     # else each cache of ours would have kernels compiled anew
     return {**kept, 'XDG_CACHE_HOME': os.path.join(HOME, cache), **more}
 
 
