@@ -21,17 +21,11 @@ static int preference(const struct bl_conv *conv, enum bl_conv_pass pass) {
     return 90;
 }
 
-static int vector_of(const struct bl_conv *conv, int channels) {
-    int vec = conv->cpu ? 16 : 4;
-    while (channels % vec) vec /= 2;
-    return vec;
-}
-
 static int setup(struct bl_conv *conv, enum bl_conv_pass pass) {
     struct depthwise *d = conv->state[pass] = bl_calloc(1, sizeof *d);
     if (!d) return BLANCH_ENOMEM;
     const int channels = conv->attrs.out_channels;
-    d->vec = vector_of(conv, pass == BL_CONV_DATA ? conv->attrs.in_channels : channels);
+    d->vec = bl_conv_vec(conv, pass == BL_CONV_DATA ? conv->attrs.in_channels : channels);
     if (pass != BL_CONV_WEIGHTS) {
         d->packed = bl_node_workspace(conv->node, BL_LIFE_KEPT, (int64_t)conv->taps * channels);
         return d->packed ? 0 : BLANCH_ENOMEM;

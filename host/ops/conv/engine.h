@@ -43,6 +43,12 @@ static inline int64_t bl_conv_div_up(int64_t a, int64_t b) { return (a + b - 1) 
 static inline int64_t bl_conv_clamp(int64_t value, int64_t low, int64_t high) {
     return value < low ? low : value > high ? high : value;
 }
+/* Channels at once: the widest vector worth using that divides them. */
+static inline int bl_conv_vec(const struct bl_conv *conv, int channels) {
+    int vec = conv->cpu ? 16 : 4;
+    while (channels % vec) vec /= 2;
+    return vec;
+}
 /* Items of one, or what the launcher likes. */
 static inline struct bl_range bl_conv_range(const struct bl_conv *conv, int64_t a, int64_t b, int64_t c) {
     return conv->cpu ? BL_GROUPS1((size_t)a, (size_t)b, (size_t)c) : BL_ITEMS((size_t)a, (size_t)b, (size_t)c);

@@ -43,12 +43,6 @@ static int slice_of(const struct bl_conv *conv, enum bl_conv_pass pass) {
     return (int)(pass == BL_CONV_DATA && room >= image ? room / image * image : room);
 }
 
-static int vector_of(const struct bl_conv *conv, int channels) {
-    int vec = conv->cpu ? 16 : 4;
-    while (channels % vec) vec /= 2;
-    return vec;
-}
-
 static int setup(struct bl_conv *conv, enum bl_conv_pass pass) {
     struct patches *d = conv->state[pass] = bl_calloc(1, sizeof *d);
     if (!d) return BLANCH_ENOMEM;
@@ -57,7 +51,7 @@ static int setup(struct bl_conv *conv, enum bl_conv_pass pass) {
     d->length = conv->taps * conv->group_in;
     d->direct = conv->taps == 1 && a->stride[0] == 1 && a->stride[1] == 1 && !a->padding[0] && !a->padding[1];
     d->pixels = slice_of(conv, pass);
-    d->vec = vector_of(conv, conv->group_in);
+    d->vec = bl_conv_vec(conv, conv->group_in);
     d->packed = bl_node_workspace(conv->node, pass == BL_CONV_WEIGHTS ? BL_LIFE_BACKWARD : BL_LIFE_KEPT,
                                   (int64_t)d->length * a->out_channels);
     if (!d->packed) return BLANCH_ENOMEM;
@@ -82,7 +76,7 @@ static int prepare(struct bl_conv *conv, enum bl_conv_pass pass) {
     int code = get(conv, "pack", d->vec, &d->pack);
     if (!code) code = get(conv, pass == BL_CONV_DATA ? "gather_back" : "gather", d->vec, &d->gather);
     if (!code && pass == BL_CONV_FORWARD) code = get(conv, "spread", d->vec, &d->spread);
-    if (!code && pass == BL_CONV_WEIGHTS) code = get(conv, "sums", vector_of(conv, conv->attrs.out_channels), &d->sums);
+    if (!code && pass == BL_CONV_WEIGHTS) code = get(conv, "sums", bl_conv_vec(conv, conv->attrs.out_channels), &d->sums);
     return code;
 }
 
@@ -239,7 +233,7 @@ static int sum_bias(const struct bl_conv *conv, const struct patches *d, const s
                     struct bl_mem *dbias) {
     const int out = conv->attrs.out_channels, span = (int)bl_conv_div_up(rows, d->splits);
     const int splits = (int)bl_conv_div_up(rows, span);
-    int64_t vectors = out / vector_of(conv, out);
+    int64_t vectors = out / bl_conv_vec(conv, out);
     int code = bl_launch(d->sums, bl_conv_range(conv, vectors, splits, 1), BL_MEM(dy->mem), BL_MEM(d->partial->mem),
                          BL_I32(rows), BL_I32(out), BL_I32(span));
     return code ? code
