@@ -64,6 +64,11 @@ def test_second_process_measures_nothing():
     assert again['measured'] == 0 and again['known'] > 0, str(again)
 
 
+def test_memory_that_the_driver_counts_otherwise():
+    again = tune('a', POCL_MEMORY_LIMIT='2')    # GiB; other drivers ignore it
+    assert again['measured'] == 0 and again['known'] > 0, str(again)
+
+
 def test_show():
     shown = blanch('a', 'tune', '--show')[0]
     assert 'convolution forward' in shown and ' ms' in shown, shown[:300]

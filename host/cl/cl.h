@@ -107,6 +107,9 @@ bool bl_is_dry(const struct blanch_device *dev);
 char *bl_cache_folder(const char *name);    // malloc'd: $XDG_CACHE_HOME/blanch/NAME, made; NULL: cannot be
 /* What tells this device, with its driver and platform, from others. */
 uint64_t bl_device_hash(const struct blanch_device *dev);
+/* Bytes, as blanch_device_open was given it; 0: none. Part of a key, unlike the size of memory that a driver reports, which
+ * may differ from one process to the next. */
+uint64_t bl_memory_limit(const struct blanch_device *dev);
 /* Of the text of all kernels, those of BLANCH_KERNELS where it is set. */
 int bl_kernels_hash(uint64_t *hash);
 

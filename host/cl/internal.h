@@ -17,7 +17,8 @@ struct blanch_device {
     bool profiling;
     struct program *programs;
     char *cache;                            // folder of compiled programs; NULL: none
-    uint64_t used, peak, max_alloc;         // bytes
+    uint64_t used, peak;                    // bytes
+    uint64_t memory_limit;                  // bytes, as blanch_device_open was asked; 0: none
     bool poison;
     bool recording;
     bool dry;                               // see bl_dry

@@ -158,6 +158,8 @@ uint64_t bl_device_hash(const struct blanch_device *dev) {
     return bl_hash(hash, numbers, sizeof numbers);
 }
 
+uint64_t bl_memory_limit(const struct blanch_device *dev) { return dev->memory_limit; }
+
 int bl_kernels_hash(uint64_t *hash) {
     *hash = BL_HASH_START;
     for (const struct bl_kernel_source *s = bl_kernel_sources; s->name; s++) {

@@ -14,7 +14,7 @@ int bl_tune_cache_open(struct bl_tune_cache *cache, const struct blanch_device *
     *cache = (struct bl_tune_cache){.device = bl_strdup(info->name),
                                     .driver = bl_format("%s %s", info->version, info->driver),
                                     .device_hash = bl_device_hash(dev),
-                                    .limit = info->global_memory};
+                                    .limit = bl_memory_limit(dev)};
     if (!cache->device || !cache->driver) return bl_tune_cache_close(cache), BLANCH_ENOMEM;
     cache->folder = bl_cache_folder("tune");
     return bl_kernels_hash(&cache->kernels);

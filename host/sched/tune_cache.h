@@ -10,7 +10,7 @@
 struct bl_tune_cache {
     char *folder;                           // NULL: there is none, nothing is kept
     char *device, *driver;
-    uint64_t device_hash, kernels, limit;   // limit: bytes of memory that Blanch may use, as --max-alloc leaves them
+    uint64_t device_hash, kernels, limit;   // limit: as bl_memory_limit
 };
 int bl_tune_cache_open(struct bl_tune_cache *cache, const struct blanch_device *dev);
 void bl_tune_cache_close(struct bl_tune_cache *cache);
