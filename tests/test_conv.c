@@ -189,7 +189,7 @@ static void compare_all(struct test_case *t, struct tally *tally) {
     check(bl_graph_backward(t->graph, t->row->n));
     compare_tensor(t, tally, BL_CONV_FORWARD, "y", node->out, t->sums.y, t->out, 1);
     compare_tensor(t, tally, BL_CONV_DATA, "dx", node->in[0]->grad, t->sums.dx, t->in, 1);
-    check(bl_conv_backward_data(conv, &run, node->out->grad, node->in[0]->grad, true));
+    check(bl_conv_backward_data(conv, &run, node->param[0]->data.mem, node->out->grad, node->in[0]->grad, true));
     compare_tensor(t, tally, BL_CONV_DATA, "dx + dx", node->in[0]->grad, t->sums.dx, t->in, 2);
     compare_gradient(t, tally, 0, "dweight", t->sums.dw);
     compare_gradient(t, tally, 1, "dbias", t->sums.dbias);

@@ -49,7 +49,7 @@ static int setup(struct bl_node *node) {
     struct state *state = node->state = bl_calloc(1, sizeof *state);
     if (!state) return BLANCH_ENOMEM;
     struct bl_samples samples = samples_of(a);
-    if ((code = bl_conv_setup(node, &a->conv, samples.interleave, &state->conv))) return code;
+    if ((code = bl_conv_setup(node, &a->conv, samples.interleave, BL_LIFE_KEPT, &state->conv))) return code;
     int64_t out_h, out_w, outputs = a->conv.out_channels;
     bl_conv_out_size(&a->conv, node->in[0]->h, node->in[0]->w, &out_h, &out_w);
     bl_node_out(node, outputs, out_h, out_w);
@@ -83,6 +83,7 @@ static int forward(struct bl_node *node, const struct bl_run *run) {
     if (!code && !bl_fold_is_current(&state->fold, run)) {
         bl_node_phase(node, BL_FOLD);
         code = bl_fold_forward(&state->fold, run);
+        bl_node_phase(node, BL_FORWARD);
         if (!code) code = bl_conv_pack(state->conv, run, state->fold.folded->mem);
     }
     bl_node_phase(node, BL_FORWARD);
@@ -100,7 +101,8 @@ static int backward(struct bl_node *node, const struct bl_run *run) {
     code = bl_fold_backward(fold);
     if (code || !node->in[0]->grad) return code;
     bl_node_phase(node, BL_BACKWARD_DATA);
-    code = bl_conv_backward_data(state->conv, run, node->out->grad, node->in[0]->grad, node->accumulate[0]);
+    code = bl_conv_backward_data(state->conv, run, fold->folded->mem, node->out->grad, node->in[0]->grad,
+                                 node->accumulate[0]);
     if (code || !bl_whitening_has_backward(state->whitening)) return code;
     struct bl_deconv_gradient gradient = bl_fold_deconv_gradient(fold);
     return bl_whitening_backward(state->whitening, run, &gradient);

@@ -82,6 +82,7 @@ static int measure_bytes(struct probe *p, double *rate) {
     if (!code) code = bl_mem_alloc(p->dev, most, &p->x);
     if (!code) code = bl_mem_alloc(p->dev, most, &p->y);
     if (!code) code = bl_mem_fill(p->x, 0, most, 1.0f);
+    if (!code) code = bl_mem_fill(p->y, 0, most, 1.0f);     // a page's first use may take longer than all that is timed
     p->bytes = most < first_bytes ? most : first_bytes;
     if (!code) code = shortest(p, launch_copy, 2, &copy);
     if (copy < 0.05) p->bytes = most;

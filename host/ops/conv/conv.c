@@ -141,12 +141,13 @@ static int describe(struct bl_conv *conv, const struct bl_conv_attrs *a, int int
     return check_sizes(conv);
 }
 
-int bl_conv_setup(struct bl_node *node, const struct bl_conv_attrs *attrs, int interleave, struct bl_conv **out) {
+int bl_conv_setup(struct bl_node *node, const struct bl_conv_attrs *attrs, int interleave, enum bl_life packed,
+                  struct bl_conv **out) {
     int code = check_attrs(node->name, attrs);
     if (code) return code;
     struct bl_conv *conv = bl_calloc(1, sizeof *conv);
     if (!conv) return BLANCH_ENOMEM;
-    conv->node = node;
+    conv->node = node, conv->packed = packed;
     if ((code = describe(conv, attrs, interleave))) goto fail;
     if ((code = choose(conv))) goto fail;
     for (int p = 0; p < BL_CONV_PASSES && conv->engine[p]; p++)
@@ -172,9 +173,7 @@ int bl_conv_prepare(struct bl_conv *conv) {
 }
 
 int bl_conv_pack(struct bl_conv *conv, const struct bl_run *run, struct bl_mem *weight) {
-    int code = conv->engine[BL_CONV_FORWARD]->pack(conv, BL_CONV_FORWARD, run, weight);
-    const struct bl_conv_engine *data = conv->engine[BL_CONV_DATA];
-    return code || !data || !conv->node->in[0]->grad ? code : data->pack(conv, BL_CONV_DATA, run, weight);
+    return conv->engine[BL_CONV_FORWARD]->pack(conv, BL_CONV_FORWARD, run, weight);
 }
 
 /* For the ledger: direct convolution's operations, whatever the engine does instead. */
@@ -193,10 +192,13 @@ int bl_conv_forward(struct bl_conv *conv, const struct bl_run *run, const struct
     return work_counted(conv, conv->engine[BL_CONV_FORWARD]->forward(conv, run, x, bias, y));
 }
 
-int bl_conv_backward_data(struct bl_conv *conv, const struct bl_run *run, const struct bl_tensor *dy,
-                          const struct bl_tensor *dx, bool accumulate) {
+int bl_conv_backward_data(struct bl_conv *conv, const struct bl_run *run, struct bl_mem *weight,
+                          const struct bl_tensor *dy, const struct bl_tensor *dx, bool accumulate) {
+    const struct bl_conv_engine *engine = conv->engine[BL_CONV_DATA];
+    int code = engine->pack(conv, BL_CONV_DATA, run, weight);
+    if (code) return code;
     count_work(conv, run);
-    return work_counted(conv, conv->engine[BL_CONV_DATA]->backward_data(conv, run, dy, dx, accumulate));
+    return work_counted(conv, engine->backward_data(conv, run, dy, dx, accumulate));
 }
 
 int bl_conv_backward_weights(struct bl_conv *conv, const struct bl_run *run, const struct bl_tensor *x,

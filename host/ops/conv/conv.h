@@ -40,19 +40,20 @@ bool bl_conv_worth_measuring(const struct bl_conv *conv, const char *engine, enu
 
 /* In an operation's setup: checks the attributes against node->in[0] (BLANCH_EINPUT, with the node's name), chooses the
  * engines, names them in node->engine, and declares their workspaces. Sets neither output nor parameters.
- * interleave: G. */
-int bl_conv_setup(struct bl_node *node, const struct bl_conv_attrs *attrs, int interleave, struct bl_conv **conv);
+ * interleave: G. packed: how long the weights of bl_conv_pack last, BL_LIFE_FORWARD or BL_LIFE_KEPT. */
+int bl_conv_setup(struct bl_node *node, const struct bl_conv_attrs *attrs, int interleave, enum bl_life packed,
+                  struct bl_conv **conv);
 void bl_conv_free(struct bl_conv *conv);    // NULL is fine
 int bl_conv_prepare(struct bl_conv *conv);  // in the operation's prepare
 
-/* The weights change: keeps them in the forms that the passes read, until the next call. */
+/* Brings weights into the form that the forward pass reads. */
 int bl_conv_pack(struct bl_conv *conv, const struct bl_run *run, struct bl_mem *weight);
 /* bias (O), or NULL. */
 int bl_conv_forward(struct bl_conv *conv, const struct bl_run *run, const struct bl_tensor *x, struct bl_mem *bias,
                     const struct bl_tensor *y);
-/* accumulate: adds to dx instead of overwriting it. */
-int bl_conv_backward_data(struct bl_conv *conv, const struct bl_run *run, const struct bl_tensor *dy,
-                          const struct bl_tensor *dx, bool accumulate);
+/* weight: as the forward pass had it. accumulate: adds to dx instead of overwriting it. */
+int bl_conv_backward_data(struct bl_conv *conv, const struct bl_run *run, struct bl_mem *weight,
+                          const struct bl_tensor *dy, const struct bl_tensor *dx, bool accumulate);
 /* Overwrites dweight, in the layout of the weights, and dbias (O), or NULL. */
 int bl_conv_backward_weights(struct bl_conv *conv, const struct bl_run *run, const struct bl_tensor *x,
                              const struct bl_tensor *dy, struct bl_mem *dweight, struct bl_mem *dbias);

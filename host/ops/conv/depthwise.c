@@ -27,7 +27,7 @@ static int setup(struct bl_conv *conv, enum bl_conv_pass pass) {
     const int channels = conv->attrs.out_channels;
     d->vec = bl_conv_vec(conv, pass == BL_CONV_DATA ? conv->attrs.in_channels : channels);
     if (pass != BL_CONV_WEIGHTS) {
-        d->packed = bl_node_workspace(conv->node, BL_LIFE_KEPT, (int64_t)conv->taps * channels);
+        d->packed = bl_node_workspace(conv->node, bl_conv_packed(conv, pass), (int64_t)conv->taps * channels);
         return d->packed ? 0 : BLANCH_ENOMEM;
     }
     int64_t items = conv->units * (conv->cpu ? 16 : 256), rows = bl_node_batch(conv->node) * conv->out_h;

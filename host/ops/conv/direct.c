@@ -60,7 +60,7 @@ static int setup(struct bl_conv *conv, enum bl_conv_pass pass) {
     const int depth = pass == BL_CONV_DATA ? conv->group_out : conv->group_in;
     int64_t packed = (int64_t)conv->attrs.groups * d->blocks * conv->taps * depth * d->t.width;
     const int in = conv->attrs.in_channels, out = conv->attrs.out_channels, zeros = in > out ? in : out;
-    if (!(d->packed = bl_node_workspace(conv->node, BL_LIFE_KEPT, packed))) return BLANCH_ENOMEM;
+    if (!(d->packed = bl_node_workspace(conv->node, bl_conv_packed(conv, pass), packed))) return BLANCH_ENOMEM;
     return (d->zeros = bl_node_workspace(conv->node, BL_LIFE_KEPT, zeros)) ? 0 : BLANCH_ENOMEM;
 }
 

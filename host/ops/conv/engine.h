@@ -13,6 +13,7 @@ struct bl_conv {
     int group_in, group_out, taps;          // channels of a group; kh * kw
     bool cpu;
     int units;                              // compute units of the device
+    enum bl_life packed;                    // of the forward pass's packed weights
     const struct bl_conv_engine *engine[BL_CONV_PASSES];    // in an inference, of the forward pass alone
     void *state[BL_CONV_PASSES];            // the engine's for that pass, one allocation
 };
@@ -42,6 +43,10 @@ extern const struct bl_conv_engine bl_conv_direct, bl_conv_depthwise, bl_conv_ff
 static inline int64_t bl_conv_div_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 static inline int64_t bl_conv_clamp(int64_t value, int64_t low, int64_t high) {
     return value < low ? low : value > high ? high : value;
+}
+/* Where a pass keeps its weights, several times as large as they come. */
+static inline enum bl_life bl_conv_packed(const struct bl_conv *conv, enum bl_conv_pass pass) {
+    return pass == BL_CONV_FORWARD ? conv->packed : BL_LIFE_BACKWARD;
 }
 /* Channels at once: the widest vector worth using that divides them. */
 static inline int bl_conv_vec(const struct bl_conv *conv, int channels) {

@@ -68,8 +68,7 @@ static int setup(struct bl_conv *conv, enum bl_conv_pass pass) {
     d->images = (int)bl_conv_div_up(batch, bl_conv_div_up(batch, most));
     d->x = bl_node_workspace(conv->node, life, d->images * in * plane);
     d->y = bl_node_workspace(conv->node, life, d->images * out * plane);
-    d->weights =
-        bl_node_workspace(conv->node, pass == BL_CONV_WEIGHTS ? BL_LIFE_BACKWARD : BL_LIFE_KEPT, in * out * plane);
+    d->weights = bl_node_workspace(conv->node, bl_conv_packed(conv, pass), in * out * plane);
     return d->x && d->y && d->weights ? 0 : BLANCH_ENOMEM;
 }
 

@@ -71,7 +71,7 @@ static int setup(struct bl_conv *conv, enum bl_conv_pass pass) {
     d->walk = walk_of(conv, pass);
     const int64_t sums = (int64_t)conv->taps * d->walk.in, rows = bl_node_batch(conv->node) * conv->out_h;
     if (pass != BL_CONV_WEIGHTS) {
-        d->packed = bl_node_workspace(conv->node, BL_LIFE_KEPT, d->walk.vectors * sums * LANES);
+        d->packed = bl_node_workspace(conv->node, bl_conv_packed(conv, pass), d->walk.vectors * sums * LANES);
         return d->packed ? 0 : BLANCH_ENOMEM;
     }
     d->splits = (int)bl_conv_clamp(bl_conv_div_up(16 * conv->units, d->walk.vectors), 1, rows);

@@ -4,14 +4,14 @@
 
 struct state {
     struct bl_conv *conv;
-    bool packed; // for the weights of `version`
+    bool packed; // for the weights of `version`, in an inference
     uint64_t version;
 };
 
 int bl_conv_layer_setup(struct bl_node *node, const struct bl_conv_attrs *a, int dims, const int64_t *shape) {
     struct state *state = node->state = bl_calloc(1, sizeof *state);
     if (!state) return BLANCH_ENOMEM;
-    int code = bl_conv_setup(node, a, 1, &state->conv);
+    int code = bl_conv_setup(node, a, 1, bl_node_training(node) ? BL_LIFE_FORWARD : BL_LIFE_KEPT, &state->conv);
     if (code) return code;
     int64_t out_h, out_w;
     bl_conv_out_size(a, node->in[0]->h, node->in[0]->w, &out_h, &out_w);
@@ -29,7 +29,7 @@ int bl_conv_layer_prepare(struct bl_node *node) {
 
 int bl_conv_layer_forward(struct bl_node *node, const struct bl_run *run) {
     struct state *state = node->state;
-    if (run->training || !state->packed || state->version != run->weights_version) {
+    if (bl_node_training(node) || !state->packed || state->version != run->weights_version) {
         int code = bl_conv_pack(state->conv, run, node->param[0]->data.mem);
         if (code) return code;
         state->packed = true, state->version = run->weights_version;
@@ -45,7 +45,8 @@ int bl_conv_layer_backward(struct bl_node *node, const struct bl_run *run) {
                                         node->params > 1 ? node->param[1]->grad.mem : NULL);
     if (code || !node->in[0]->grad) return code;
     bl_node_phase(node, BL_BACKWARD_DATA);
-    return bl_conv_backward_data(state->conv, run, node->out->grad, node->in[0]->grad, node->accumulate[0]);
+    return bl_conv_backward_data(state->conv, run, node->param[0]->data.mem, node->out->grad, node->in[0]->grad,
+                                 node->accumulate[0]);
 }
 
 void bl_conv_layer_release(struct bl_node *node) {

@@ -52,8 +52,7 @@ static int setup(struct bl_conv *conv, enum bl_conv_pass pass) {
     d->direct = conv->taps == 1 && a->stride[0] == 1 && a->stride[1] == 1 && !a->padding[0] && !a->padding[1];
     d->pixels = slice_of(conv, pass);
     d->vec = bl_conv_vec(conv, conv->group_in);
-    d->packed = bl_node_workspace(conv->node, pass == BL_CONV_WEIGHTS ? BL_LIFE_BACKWARD : BL_LIFE_KEPT,
-                                  (int64_t)d->length * a->out_channels);
+    d->packed = bl_node_workspace(conv->node, bl_conv_packed(conv, pass), (int64_t)d->length * a->out_channels);
     if (!d->packed) return BLANCH_ENOMEM;
     if (!d->direct && !(d->patches = bl_node_workspace(conv->node, life, (int64_t)d->pixels * a->groups * d->length)))
         return BLANCH_ENOMEM;

@@ -116,7 +116,7 @@ static int setup(struct bl_conv *conv, enum bl_conv_pass pass) {
     const int64_t h = data ? bl_conv_div_up(conv->h, a->stride[0]) : conv->out_h;
     const int64_t w = data ? bl_conv_div_up(conv->w, a->stride[1]) : conv->out_w;
     choose_tile(conv, d, bl_node_batch(conv->node) * h * w, data ? conv->group_in : conv->group_out, a->groups);
-    d->packed = bl_node_workspace(conv->node, BL_LIFE_KEPT, packed_count(conv, pass));
+    d->packed = bl_node_workspace(conv->node, bl_conv_packed(conv, pass), packed_count(conv, pass));
     return d->packed ? 0 : BLANCH_ENOMEM;
 }
 

@@ -82,7 +82,7 @@ static int setup(struct bl_conv *conv, enum bl_conv_pass pass) {
     d->chunk = chunk_of(conv, d, tiles, elements);
     d->items = (int)bl_conv_clamp(bl_conv_div_up(tiles, d->chunk), 1, ITEMS_PER_UNIT * conv->units);
     int64_t slice = elements * ((int64_t)d->chunk * (d->padded + 16 * d->bunch) + 32);
-    d->packed = bl_node_workspace(conv->node, BL_LIFE_KEPT, (int64_t)elements * d->blocks * d->depth * 16);
+    d->packed = bl_node_workspace(conv->node, bl_conv_packed(conv, pass), (int64_t)elements * d->blocks * d->depth * 16);
     d->scratch = bl_node_workspace(conv->node, data ? BL_LIFE_BACKWARD : BL_LIFE_FORWARD, d->items * slice);
     return d->packed && d->scratch ? 0 : BLANCH_ENOMEM;
 }
