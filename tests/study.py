@@ -20,8 +20,8 @@ CHEAP = [*DATA, '--networks', 'resnet18d', '--norms', 'bn', '--steps', '2']
 CELL = os.path.join(OUT, 'cifar10-resnet18d-bn-1-s2-a1')
 
 
-def study(*args, status=0):
-    done = subprocess.run([BLANCH, 'study', *args], stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=300)
+def study(*args, status=0, env=None):
+    done = subprocess.run([BLANCH, 'study', *args], stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=300, env=env)
     assert done.returncode == status, 'exit status %d: %s' % (done.returncode, done.stderr.decode()[-300:])
     return done.stdout.decode(), done.stderr.decode()
 
@@ -55,6 +55,19 @@ def test_runs_and_resumes_nothing_finished():
         one, two = json.load(one), json.load(two)
     assert (one['seed'], two['seed']) == (0, 1), (one['seed'], two['seed'])
     assert (one['batch'], one['lr'], one['weight_decay'], one['momentum'], one['schedule']) == (128, 0.1, 0.001, 0.9, 'cosine'), one
+
+
+def test_measures_engines_as_train_does():
+    env = {**{k: v for k, v in os.environ.items() if k != 'BLANCH_TUNE'}, 'XDG_CACHE_HOME': os.path.join(HOME, 'cache')}
+    out = os.path.join(HOME, 'tuned')
+    cheap = ['--data', 'synthetic:3x32x32:10', '--dataset', 'cifar10', '--networks', 'resnet18d', '--norms', 'bn', '--steps', '1']
+    said = study(*cheap, '--out', out, env=env)[1]
+    assert 'measuring engines' in said, said
+    with open(os.path.join(out, 'cifar10-resnet18d-bn-1-s1-a1', 'config.json')) as f:
+        assert json.load(f)['engines']
+    said = study(*cheap, '--out', out, '--attempts', '2', '--no-tune', env=env)[1]
+    with open(os.path.join(out, 'cifar10-resnet18d-bn-1-s1-a2', 'config.json')) as f:
+        assert 'engines' not in json.load(f), said
 
 
 def test_goes_on_after_an_interruption():
@@ -187,8 +200,9 @@ def test_the_rest_go_on_after_a_divergence():
     assert '2 of 2 cells are finished already' in study(*command)[1]
 
 
-TESTS = [test_runs_and_resumes_nothing_finished, test_goes_on_after_an_interruption, test_starts_again_without_a_checkpoint,
-         test_refusals, test_one_at_a_time, test_table, test_published_values, test_divergence_is_kept,
+TESTS = [test_runs_and_resumes_nothing_finished, test_measures_engines_as_train_does,
+         test_goes_on_after_an_interruption, test_starts_again_without_a_checkpoint, test_refusals,
+         test_one_at_a_time, test_table, test_published_values, test_divergence_is_kept,
          test_the_rest_go_on_after_a_divergence]
 failed = 0
 print('1..%d' % len(TESTS))
