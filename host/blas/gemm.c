@@ -77,7 +77,7 @@ static int launch_slab(struct blanch_device *dev, struct bl_kernel *kernel, cons
 
 static int gemm_own(struct blanch_device *dev, const struct bl_gemm *g, enum bl_gemm_route route) {
     const struct blanch_device_info *info = blanch_device_info(dev);
-    int tile = info->float_width >= 16 ? 12 : 6;
+    int tile = bl_tile_rows(dev);
     bool pack = g->trans_a || route == BL_GEMM_PACKED;
     const struct bl_define defines[] = {{"TRANS_A", g->trans_a},
                                         {"TRANS_B", g->trans_b},

@@ -102,6 +102,10 @@ int64_t bl_launch_count(const struct blanch_device *dev);       // kernels run s
 void bl_dry(struct blanch_device *dev, bool on);
 bool bl_is_dry(const struct blanch_device *dev);
 
+/* Rows of a register tile of 16 columns that fills a CPU's registers: 12 where they hold 16 floats (32 of them), else 6 (16,
+ * in pairs). dev may be NULL. */
+int bl_tile_rows(const struct blanch_device *dev);
+
 /* --- caches ----------------------------------------------------------------------------------- */
 
 char *bl_cache_folder(const char *name);    // malloc'd: $XDG_CACHE_HOME/blanch/NAME, made; NULL: cannot be

@@ -316,6 +316,8 @@ static int settle_kind(struct blanch_device_info *info) {
     return 0;
 }
 
+int bl_tile_rows(const struct blanch_device *dev) { return dev && dev->info.float_width >= 16 ? 12 : 6; }
+
 int blanch_device_open(struct blanch_device **device, const char *spec, uint64_t max_alloc) {
     struct found *list = NULL;
     int count = 0, chosen, cores;

@@ -57,7 +57,7 @@ int bl_inverse_sqrt_prepare(struct bl_inverse_sqrt *root) {
         {"back_finish", &root->back_finish},
     };
     const struct bl_define vec[] = {{"VEC", root->vec}};
-    const struct bl_define tile[] = {{"TM", blanch_device_info(root->node->dev)->float_width >= 16 ? 12 : 6}};
+    const struct bl_define tile[] = {{"TM", bl_tile_rows(root->node->dev)}};
     int code = bl_kernel_get(root->node->dev, "nd_product", "symmetric_product", tile, BL_COUNT(tile), &root->product);
     for (int i = 0; i < BL_COUNT(wanted) && !code; i++)
         code = bl_kernel_get(root->node->dev, "nd_inverse_sqrt", wanted[i].name, vec, 1, wanted[i].kernel);

@@ -18,7 +18,7 @@ void bl_packed_product_setup(struct bl_packed_product *p, struct bl_node *node, 
 
 int bl_packed_product_prepare(struct bl_packed_product *p, int turn) {
     struct blanch_device *dev = p->node->dev;
-    int tile = blanch_device_info(dev)->float_width >= 16 ? 12 : 6;
+    int tile = bl_tile_rows(dev);
     const struct bl_define plain[] = {{"TM", tile}, {"TURN", 1}}, turned[] = {{"TM", tile}, {"TURN", turn}};
     int code = bl_kernel_get(dev, "nd_fold_product", "pack_deconv", plain, 2, &p->pack);
     if (!code) code = bl_kernel_get(dev, "nd_fold_product", "fold_product", plain, 2, &p->product);

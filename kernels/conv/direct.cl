@@ -11,7 +11,7 @@
  * this order share their position, so that the taps that fall outside the image fall outside for a whole tile, and are
  * left out. On small maps that is much of the work: 5 of 9 taps of a 3x3 kernel on 2x2 pixels.
  *
- *  TM     pixels (channels in the weight gradient) of the register tile, 1..6 (6: with TN 16 it fills AVX2's registers)
+ *  TM     pixels (channels in the weight gradient) of the register tile: 1 to 6, 8, 12 (6 by TN 16 fill AVX2's registers)
  *  TN     outputs of the register tile: 4, 8 or 16 (16)
  *  KB     pixels that the weight gradient takes at a time (64)
  *  STRIP  channels that it packs at a time, a multiple of TM unless no more than TM are there (48)

@@ -8,20 +8,19 @@
  *
  * Activations are NHWC, weights [O][G][F] (see host/ops/conv/conv.h), packed as [E*E][block of 16 outputs][depth][16].
  * A work-item takes chunk after chunk of `chunk` tiles: it transforms their patches into its slice of `scratch`, forms
- * the products for `bunch` blocks of outputs at a time in register tiles of 6 tiles by 16 outputs, and transforms them
+ * the products for `bunch` blocks of outputs at a time in register tiles of TM tiles by 16 outputs, and transforms them
  * back. The slice stays in its core's cache. Written for work-groups of one item. The transforms' loops are unrolled by
  * demand: left as loops, their values go through memory, and the transforms take half of the time.
  *
- *  M  outputs of a tile along each axis: 2 or 4
+ *  M    outputs of a tile along each axis: 2 or 4
+ *  TM   rows of a register tile: 6 or 12
+ *  VEC  values that the transforms take at a time: 8 or 16
  */
 #ifndef M
 #error "conv/winograd.cl needs M"
 #endif
 #define E (M + 2)
-#define VEC 8
 #include "vec.h"
-
-#define TM 6
 #include "tile.h"
 
 /* --- the transforms of one line --------------------------------------------------------------- */
@@ -244,7 +243,7 @@ void transform_output(global const float *restrict from, global const float *res
     }
 }
 
-/* to[t][16] = sum over k < depth of from[t][k] w[k][16] for 6 tiles. */
+/* to[t][16] = sum over k < depth of from[t][k] w[k][16] for TM tiles. */
 void multiply(global const float *restrict from, global const float *restrict w, global float *restrict to, int depth,
               int pitch_from, int pitch_to)
 {
@@ -260,7 +259,7 @@ void multiply(global const float *restrict from, global const float *restrict w,
 }
 
 /* `items` items share the chunks. first_y, first_x: the input position of the patch of output (0, 0). padded: in_c
- * rounded up to a multiple of 8. scratch: of every item, (E*E*(chunk*(padded + 16*bunch) + 32)) floats. */
+ * rounded up to a multiple of VEC. scratch: of every item, (E*E*(chunk*(padded + 16*bunch) + 32)) floats. */
 kernel void convolve(global const float *restrict x, global const float *restrict packed,
                      global const float *restrict bias, global float *restrict out, global float *restrict scratch,
                      int images, int in_h, int in_w, int in_c, int padded, int out_h, int out_w, int out_c,
@@ -286,7 +285,7 @@ kernel void convolve(global const float *restrict x, global const float *restric
             for (int e = 0; e < E * E; e++)
                 for (int b = 0; b < many; b++) {
                     global const float *w = packed + ((size_t)e * blocks + block + b) * in_c * 16;
-                    for (int t = 0; t < count; t += 6)
+                    for (int t = 0; t < count; t += TM)
                         multiply(inputs + e * pitch + (size_t)t * padded, w,
                                  products + e * product_pitch + ((size_t)t * bunch + b) * 16, in_c, padded, bunch * 16);
                 }

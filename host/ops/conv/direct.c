@@ -7,6 +7,8 @@ struct tiling {
     int tile, width, chunk, strip, bunch;
 };
 static const struct tiling for_cpu = {6, 16, 64, 48, 4}, for_gpu = {4, 4, 16, 4, 1};
+/* Rows where registers hold 16 floats; channels are more often multiples of 8. */
+enum { WIDE = 12, WIDE_WEIGHTS = 8 };
 enum { CACHED = 256 << 10, MOST_PARTIAL = 12 << 20 }; // bytes
 enum { FEW_CHANNELS = 8, LONGEST_PATCH = 256 };       // where patches are gathered first
 
@@ -50,6 +52,7 @@ static int setup(struct bl_conv *conv, enum bl_conv_pass pass) {
     const int features = conv->taps * conv->group_in;
     const bool few = conv->taps > 1 && conv->group_in < FEW_CHANNELS && features <= LONGEST_PATCH;
     d->t = conv->cpu ? for_cpu : for_gpu;
+    if (conv->cpu && bl_tile_rows(conv->node->dev) > 6) d->t.tile = pass == BL_CONV_WEIGHTS ? WIDE_WEIGHTS : WIDE;
     if (conv->cpu && pass != BL_CONV_DATA && few) d->patch = features;
     d->blocks = (int)bl_conv_div_up(pass == BL_CONV_DATA ? conv->group_in : conv->group_out, d->t.width);
     if (pass == BL_CONV_WEIGHTS) {
@@ -75,7 +78,7 @@ static int prepare(struct bl_conv *conv, enum bl_conv_pass pass) {
     struct direct *d = conv->state[pass];
     int code;
     if (pass == BL_CONV_WEIGHTS) {
-        const int depth = d->patch ? d->patch : conv->group_in, tile = (int)bl_conv_clamp(d->t.tile, 1, depth);
+        const int depth = d->patch ? d->patch : conv->group_in, tile = depth < d->t.tile ? (int)bl_conv_clamp(depth, 1, 6) : d->t.tile;
         code = get(conv, d, "weights", tile, d->patch, &d->kernel);
         return code ? code : get(conv, d, "reduce", d->t.tile, 0, &d->other);
     }

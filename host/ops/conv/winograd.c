@@ -9,7 +9,7 @@ enum { INPUTS = 128, OUTPUTS = 64, WEIGHT_TILES = 24, JOBS_PER_UNIT = 12, WEIGHT
 struct winograd {
     int blocks, bunch;          // of 16 results; of a round of products
     int chunk, items;           // tiles at a time; work-items
-    int depth, results, padded; // channels summed over, channels that come out; depth as a multiple of 8
+    int depth, results, padded; // channels summed over, channels that come out; depth as a multiple of vec_of
     struct bl_tensor *packed;   // [(m + 2)^2][block][depth][16]
     struct bl_tensor *scratch;
     struct bl_kernel *pack, *convolve;
@@ -35,11 +35,22 @@ static int tile_of(const struct bl_conv *conv, enum bl_conv_pass pass) {
     return conv->engine[pass]->variant;
 }
 
+/* Of a register tile. The weight gradient, which adds to sums in memory, was no faster with more. */
+static int rows_of(const struct bl_conv *conv, enum bl_conv_pass pass) {
+    return pass == BL_CONV_WEIGHTS ? 6 : bl_tile_rows(conv->node->dev);
+}
+
+/* Of the vectors that the transforms work on: what a register holds. */
+static int vec_of(const struct bl_conv *conv, enum bl_conv_pass pass) {
+    return rows_of(conv, pass) > 6 ? 16 : 8;
+}
+
 /* Short chunks where there are few tiles, so that every core has some. */
 static int chunk_of(const struct bl_conv *conv, const struct winograd *d, int64_t tiles, int elements) {
-    int64_t chunk = CHUNK_BYTES / (4 * (int64_t)elements * d->padded) / 6 * 6;
+    const int rows = rows_of(conv, BL_CONV_FORWARD);
+    int64_t chunk = CHUNK_BYTES / (4 * (int64_t)elements * d->padded) / rows * rows;
     chunk = bl_conv_clamp(chunk, 24, MOST_TILES);
-    while (chunk > 12 && bl_conv_div_up(tiles, chunk) < 4 * conv->units) chunk -= 6;
+    while (chunk > 12 && bl_conv_div_up(tiles, chunk) < 4 * conv->units) chunk -= rows;
     return (int)chunk;
 }
 
@@ -54,7 +65,7 @@ static int setup_weights(struct bl_conv *conv) {
     d->ranges = (int)bl_conv_div_up(conv->group_in, INPUTS);
     d->span = (int)bl_conv_div_up(bl_conv_div_up(conv->group_in, d->ranges), 8) * 8;
     d->ranges = (int)bl_conv_div_up(conv->group_in, d->span);
-    d->pitch = (int)bl_conv_div_up(d->span + 6, 16) * 16 + 8;
+    d->pitch = (int)bl_conv_div_up(d->span + rows_of(conv, BL_CONV_WEIGHTS), 16) * 16 + 8;
     const int64_t jobs = (int64_t)d->bunches * d->ranges, row = 16 * (9 * (int64_t)conv->group_in + 1);
     const int64_t most = bl_conv_clamp(MOST_PARTIAL / (4 * d->blocks * row), 1, bl_conv_div_up(tiles, WEIGHT_TILES));
     d->splits = (int)bl_conv_clamp(JOBS_PER_UNIT * conv->units / jobs, 1, most);
@@ -74,7 +85,7 @@ static int setup(struct bl_conv *conv, enum bl_conv_pass pass) {
     const bool data = pass == BL_CONV_DATA;
     const int m = tile_of(conv, pass), elements = (m + 2) * (m + 2);
     d->depth = data ? conv->group_out : conv->group_in, d->results = data ? conv->group_in : conv->group_out;
-    d->padded = (int)bl_conv_div_up(d->depth, 8) * 8;
+    d->padded = (int)bl_conv_div_up(d->depth, vec_of(conv, pass)) * vec_of(conv, pass);
     d->blocks = (int)bl_conv_div_up(d->results, 16);
     d->bunch = d->blocks < BUNCH ? d->blocks : BUNCH;
     const int64_t h = data ? conv->h : conv->out_h, w = data ? conv->w : conv->out_w;
@@ -87,9 +98,11 @@ static int setup(struct bl_conv *conv, enum bl_conv_pass pass) {
     return d->packed && d->scratch ? 0 : BLANCH_ENOMEM;
 }
 
+#define DEFINES(conv, pass) {{"M", tile_of(conv, pass)}, {"TM", rows_of(conv, pass)}, {"VEC", vec_of(conv, pass)}}
+
 static int prepare_weights(const struct bl_conv *conv) {
     struct gradient *d = conv->state[BL_CONV_WEIGHTS];
-    const struct bl_define defines[] = {{"M", tile_of(conv, BL_CONV_WEIGHTS)}}, tiling[] = {{"TM", 6}, {"TN", 16}};
+    const struct bl_define defines[] = DEFINES(conv, BL_CONV_WEIGHTS), tiling[] = {{"TM", 6}, {"TN", 16}};
     int code = bl_kernel_get(conv->node->dev, "conv/winograd", "weights", defines, BL_COUNT(defines), &d->weights);
     return code ? code
                 : bl_kernel_get(conv->node->dev, "conv/direct", "reduce", tiling, BL_COUNT(tiling), &d->reduce);
@@ -98,7 +111,7 @@ static int prepare_weights(const struct bl_conv *conv) {
 static int prepare(struct bl_conv *conv, enum bl_conv_pass pass) {
     if (pass == BL_CONV_WEIGHTS) return prepare_weights(conv);
     struct winograd *d = conv->state[pass];
-    const struct bl_define defines[] = {{"M", tile_of(conv, pass)}};
+    const struct bl_define defines[] = DEFINES(conv, pass);
     int code = bl_kernel_get(conv->node->dev, "conv/winograd", "pack", defines, BL_COUNT(defines), &d->pack);
     return code ? code
                 : bl_kernel_get(conv->node->dev, "conv/winograd", "convolve", defines, BL_COUNT(defines), &d->convolve);
