@@ -9,6 +9,7 @@
 #include <cmocka.h>
 #include "device.h"
 #include "io/safetensors.h"
+#include "ops/whitening.h"
 #include "train/reference.h"
 #include "train/train.h"
 
@@ -351,10 +352,68 @@ static void test_one_sample(void **state) {
     }
 }
 
+/* --- refreshes that a scheduler chooses ------------------------------------------------------- */
+
+static void step(struct layer *l, uint64_t seed, bool exact) {
+    write_random(l, seed);
+    bl_whitening_schedule(l->node->whitening, exact);
+    free(output(l, true));
+    assert_int_equal(bl_whitening_look(l->node->whitening, l->n).exact, exact);
+}
+
+static float *deconv_of(struct layer *l) {
+    const struct bl_whitening_facts facts = bl_whitening_look(l->node->whitening, l->n);
+    const size_t count = (size_t)(facts.features * facts.features);
+    float *all = allocate((size_t)facts.matrices * count), *s = allocate(count);
+    for (int m = 0; m < facts.matrices; m++) check(bl_whitening_read(l->node->whitening, m, s, all + (size_t)m * count));
+    free(s);
+    return all;
+}
+
+/* |a/|a| - b/|b||, the mean over the matrices. */
+static double turn_between(const float *a, const float *b, int matrices, size_t count) {
+    double mean = 0;
+    for (int m = 0; m < matrices; m++, a += count, b += count) {
+        double aa = 0, bb = 0, squares = 0;
+        for (size_t i = 0; i < count; i++) aa += (double)a[i] * a[i], bb += (double)b[i] * b[i];
+        for (size_t i = 0; i < count; i++) squares += pow(a[i] / sqrt(aa) - b[i] / sqrt(bb), 2);
+        mean += sqrt(squares) / matrices;
+    }
+    return mean;
+}
+
+/* A step in between that keeps the directions changes neither what is remembered nor what is found. */
+static void test_change(void **state) {
+    if (!device) skip();
+    struct bl_nd_conv_attrs convs[] = {conv, grouped, pointwise};
+    struct bl_nd_linear_attrs flat = linear;
+    flat.nd.refresh = BL_REFRESH_SCHEDULED;
+    for (int i = 0; i < 4; i++) {
+        struct layer l;
+        if (i < 3) convs[i].nd.refresh = BL_REFRESH_SCHEDULED;
+        make(&l, i < 3 ? "nd_conv2d" : "nd_linear", i < 3 ? (const void *)&convs[i] : &flat, i < 3 ? 3 : 9, i < 3 ? 6 : 12,
+             i < 3 ? 6 : 1, i < 3 ? 5 : 1, false);
+        assert_true(bl_whitening_is_scheduled(l.node->whitening));
+        step(&l, 1, true);
+        float *before = deconv_of(&l);
+        step(&l, 2, false);
+        step(&l, 3, true);
+        float *after = deconv_of(&l);
+        const struct bl_whitening_facts facts = bl_whitening_look(l.node->whitening, l.n);
+        const double want = turn_between(after, before, facts.matrices, (size_t)(facts.features * facts.features));
+        double change;
+        check(bl_whitening_change(l.node->whitening, &change));
+        assert_true(want > 0.05 && fabs(change - want) < 1e-4);
+        free(before), free(after);
+        bl_graph_free(l.graph);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_start),           cmocka_unit_test(test_evaluation),     cmocka_unit_test(test_freeze),
         cmocka_unit_test(test_freeze_is_saved), cmocka_unit_test(test_constant_batch), cmocka_unit_test(test_one_sample),
+        cmocka_unit_test(test_change),
     };
     int failed = open_test_device(&device);
     failed += cmocka_run_group_tests(tests, NULL, NULL);
