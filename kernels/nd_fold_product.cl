@@ -1,19 +1,15 @@
 /* C = A D for A, C in rows (rows, n) and an n by n matrix D: W' = W D and dW = dW' D for weights, and for samples the
- * gradient that comes through their covariance. Row-major; weights may be in parameter order, where TURN rows
- * o*TURN + g interleave: element f of such a row lies at (o*n + f)*TURN + g.
+ * gradient that comes through their covariance. Row-major; weights may be in parameter order, where `turn` rows
+ * o*turn + g interleave: element f of such a row lies at (o*n + f)*turn + g.
  *
  * pack_deconv() lays out scale D in strips of 16 columns, (ceil(n/16), n, 16), once for all products of a step. In
  * fold_product() a work-item computes `high` rows (dimension 0) by `wide` strips (dimension 1), by even chunks of at
  * most KC along n: register tiles of TM rows by 16 columns are summed along the chunk and added to C. The accumulators
  * are named variables: as an array they would leave the registers. Written for work-groups of one item.
  *
- *  TURN  1: A is in rows; G: in parameter order (1)
- *  TM    rows of the register tile: 6 or 12 (6)
- *  KC    longest chunk of n (384: a strip's is 24 KiB)
+ *  TM  rows of the register tile: 6 or 12 (6)
+ *  KC  longest chunk of n (384: a strip's is 24 KiB)
  */
-#ifndef TURN
-#define TURN 1
-#endif
 #ifndef TM
 #define TM 6
 #endif
@@ -53,8 +49,9 @@ void put(float16 sum, int add, int width, global float *c)
     for (int j = 0; j < width; j++) c[j] = add ? c[j] + part[j] : part[j];
 }
 
-kernel void fold_product(global const float *restrict a, global const float *restrict packed, int rows, int n, int high,
-                         int wide, global float *c)
+/* turn: 1 where A is in rows. */
+kernel void fold_product(global const float *restrict a, global const float *restrict packed, int rows, int n, int turn,
+                         int high, int wide, global float *c)
 {
     const int row0 = get_global_id(0) * high, row1 = min(row0 + high, rows);
     const int col0 = get_global_id(1) * wide * 16, col1 = min(col0 + wide * 16, n);
@@ -67,11 +64,11 @@ kernel void fold_product(global const float *restrict a, global const float *res
 #define CLEAR(r) float16 sum##r = (float16)(0.0f);
                 EACH_ROW(CLEAR)
 #define POINT(r)                                  \
-    const uint place##r = min(row + r, row1 - 1); \
-    global const float *a##r = a + ((size_t)(place##r / TURN) * n + k0) * TURN + place##r % TURN;
+    const int place##r = min(row + r, row1 - 1);  \
+    global const float *a##r = a + ((size_t)(place##r / turn) * n + k0) * turn + place##r % turn;
                 EACH_ROW(POINT)
-#define MULTIPLY(r) sum##r = FMA((float16)(a##r[i * TURN]), line, sum##r);
-                for (int i = 0; i < kn; i++) {
+#define MULTIPLY(r) sum##r = FMA((float16)(a##r[at]), line, sum##r);
+                for (int i = 0, at = 0; i < kn; i++, at += turn) {
                     const float16 line = vload16(i, strip);
                     EACH_ROW(MULTIPLY)
                 }

@@ -66,8 +66,7 @@ int bl_fold_prepare(struct bl_fold *fold) {
     int code = 0;
     for (int i = 0; i < (bl_node_training(fold->node) ? BL_COUNT(wanted) : 2) && !code; i++)
         code = bl_kernel_get(fold->node->dev, "nd_fold", wanted[i].name, defines, 1, wanted[i].kernel);
-    if (code || !is_own(fold)) return code;
-    return bl_packed_product_prepare(&fold->by_deconv, fold->permuted ? (int)fold->interleave : 1);
+    return code || !is_own(fold) ? code : bl_packed_product_prepare(&fold->by_deconv);
 }
 
 bool bl_fold_is_current(struct bl_fold *fold, const struct bl_run *run) {
@@ -92,7 +91,7 @@ static struct bl_mem *rows_of(const struct bl_fold *fold) {
 /* C = A B for the rows of every matrix, where A and C are rows of weights and B is D. */
 static int times_deconv(const struct bl_fold *fold, struct bl_mem *a, struct bl_mem *c) {
     int64_t f = fold->features, rows = fold->outputs / fold->matrices * fold->interleave;
-    if (is_own(fold)) return bl_packed_product_multiply(&fold->by_deconv, false, a, rows, c);
+    if (is_own(fold)) return bl_packed_product_multiply(&fold->by_deconv, a, rows, 1, c);
     struct bl_gemm product = {
         .m = rows,
         .n = f,
@@ -126,8 +125,8 @@ static int fold_weight(const struct bl_fold *fold) {
     }
     code = bl_packed_product_pack(&fold->by_deconv, bl_whitening_deconv(fold->whitening), 1);
     return code ? code
-                : bl_packed_product_multiply(&fold->by_deconv, true, fold->weight->data.mem,
-                                             fold->outputs * fold->interleave, fold->folded->mem);
+                : bl_packed_product_multiply(&fold->by_deconv, fold->weight->data.mem, fold->outputs * fold->interleave,
+                                             fold->permuted ? fold->interleave : 1, fold->folded->mem);
 }
 
 int bl_fold_forward(struct bl_fold *fold, const struct bl_run *run) {

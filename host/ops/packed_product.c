@@ -16,13 +16,11 @@ void bl_packed_product_setup(struct bl_packed_product *p, struct bl_node *node, 
     p->packed = bl_node_workspace(node, life, 16 * strips_of(p) * n);
 }
 
-int bl_packed_product_prepare(struct bl_packed_product *p, int turn) {
+int bl_packed_product_prepare(struct bl_packed_product *p) {
     struct blanch_device *dev = p->node->dev;
-    int tile = bl_tile_rows(dev);
-    const struct bl_define plain[] = {{"TM", tile}, {"TURN", 1}}, turned[] = {{"TM", tile}, {"TURN", turn}};
-    int code = bl_kernel_get(dev, "nd_fold_product", "pack_deconv", plain, 2, &p->pack);
-    if (!code) code = bl_kernel_get(dev, "nd_fold_product", "fold_product", plain, 2, &p->product);
-    return code ? code : bl_kernel_get(dev, "nd_fold_product", "fold_product", turned, 2, &p->turned);
+    const struct bl_define defines[] = {{"TM", bl_tile_rows(dev)}};
+    int code = bl_kernel_get(dev, "nd_fold_product", "pack_deconv", defines, 1, &p->pack);
+    return code ? code : bl_kernel_get(dev, "nd_fold_product", "fold_product", defines, 1, &p->product);
 }
 
 int bl_packed_product_pack(const struct bl_packed_product *p, struct bl_mem *d, double scale) {
@@ -31,7 +29,7 @@ int bl_packed_product_pack(const struct bl_packed_product *p, struct bl_mem *d, 
 }
 
 /* All rows by all of D's columns; few rows are shared out by columns too. */
-int bl_packed_product_multiply(const struct bl_packed_product *p, bool turned, struct bl_mem *a, int64_t rows,
+int bl_packed_product_multiply(const struct bl_packed_product *p, struct bl_mem *a, int64_t rows, int64_t turn,
                                struct bl_mem *c) {
     int64_t n = p->n, strips = strips_of(p), high = HIGH,
             want = 4 * (int64_t)blanch_device_info(p->node->dev)->compute_units;
@@ -39,7 +37,6 @@ int bl_packed_product_multiply(const struct bl_packed_product *p, bool turned, s
     int64_t down = (rows + high - 1) / high, wide = strips;
     while (wide > 2 && down * ((strips + wide - 1) / wide) < want) wide--;
     bl_work(p->node->dev, 2 * (double)rows * (double)n * (double)n, (uint64_t)(4 * n * (2 * rows + n)));
-    return bl_launch(turned ? p->turned : p->product,
-                     BL_GROUPS1((size_t)down, (size_t)((strips + wide - 1) / wide)), BL_MEM(a), BL_MEM(p->packed->mem),
-                     BL_I32(rows), BL_I32(n), BL_I32(high), BL_I32(wide), BL_MEM(c));
+    return bl_launch(p->product, BL_GROUPS1((size_t)down, (size_t)((strips + wide - 1) / wide)), BL_MEM(a), BL_MEM(p->packed->mem),
+                     BL_I32(rows), BL_I32(n), BL_I32(turn), BL_I32(high), BL_I32(wide), BL_MEM(c));
 }

@@ -9,18 +9,18 @@ struct bl_packed_product {
     struct bl_node *node;
     int64_t n;                                      // rows and columns of D
     struct bl_tensor *packed;
-    struct bl_kernel *pack, *product, *turned;      // turned: of rows in parameter order
+    struct bl_kernel *pack, *product;
 };
 
 /* Whether products by `matrices` matrices are computed here. */
 bool bl_packed_product_serves(const struct bl_node *node, int64_t matrices);
 /* In setup: declares the packed D. */
 void bl_packed_product_setup(struct bl_packed_product *p, struct bl_node *node, int64_t n, enum bl_life life);
-/* turn: how many rows interleave in parameter order; 1: none. */
-int bl_packed_product_prepare(struct bl_packed_product *p, int turn);
+int bl_packed_product_prepare(struct bl_packed_product *p);
 /* Packs scale D. */
 int bl_packed_product_pack(const struct bl_packed_product *p, struct bl_mem *d, double scale);
-int bl_packed_product_multiply(const struct bl_packed_product *p, bool turned, struct bl_mem *a, int64_t rows,
+/* turn: how many rows of A interleave, in parameter order; 1: none. */
+int bl_packed_product_multiply(const struct bl_packed_product *p, struct bl_mem *a, int64_t rows, int64_t turn,
                                struct bl_mem *c);
 
 #endif

@@ -202,7 +202,7 @@ int bl_whitening_prepare(struct bl_whitening *w) {
                         : bl_kernel_get(w->node->dev, i < VARIANCE ? "nd_inverse_sqrt" : "nd_refresh", kernel_names[i],
                                         matrix, 1, &w->kernel[i]);
     if (!code && bl_node_training(w->node)) code = bl_inverse_sqrt_prepare(&w->root);
-    return code || !w->by_sbar.node ? code : bl_packed_product_prepare(&w->by_sbar, 1);
+    return code || !w->by_sbar.node ? code : bl_packed_product_prepare(&w->by_sbar);
 }
 
 void bl_whitening_free(struct bl_whitening *w) {
@@ -492,7 +492,7 @@ static int rows_backward(struct bl_whitening *w, struct bl_mem *dmean, int64_t s
     int64_t f = w->features, stride = w->geometry.matrices * f;
     if (w->by_sbar.node) {
         int code = bl_packed_product_pack(&w->by_sbar, w->sbar->mem, 2.0 / (double)samples);
-        if (!code) code = bl_packed_product_multiply(&w->by_sbar, false, w->rows->mem, samples, w->drows->mem);
+        if (!code) code = bl_packed_product_multiply(&w->by_sbar, w->rows->mem, samples, 1, w->drows->mem);
         return code ? code : mean_backward(w, dmean, samples);
     }
     struct bl_gemm product = {

@@ -11,6 +11,7 @@
  * this order share their position, so that the taps that fall outside the image fall outside for a whole tile, and are
  * left out. On small maps that is much of the work: 5 of 9 taps of a 3x3 kernel on 2x2 pixels.
  *
+ *  WEIGHTS  1: the kernel of the weight gradient alone; 0: the others
  *  TM     pixels (channels in the weight gradient) of the register tile: 1 to 6, 8, 12 (6 by TN 16 fill AVX2's registers)
  *  TN     outputs of the register tile: 4, 8 or 16 (16)
  *  KB     pixels that the weight gradient takes at a time (64)
@@ -19,8 +20,8 @@
  *  PATCH  kh*kw*channels of a group where channels are few: patches of that length are gathered first, and the sum runs
  *         over them as over the channels of a 1x1 kernel; 0: off (0)
  */
-#ifndef TM
-#error "conv/direct.cl needs TM"
+#if !defined(TM) || !defined(WEIGHTS)
+#error "conv/direct.cl needs TM and WEIGHTS"
 #endif
 #ifndef TN
 #define TN 16
@@ -98,6 +99,28 @@ struct place next_place(struct place at, int images, int together, int h, int w)
     return at;
 }
 
+#if PATCH
+/* One pixel's patch, zeros outside the image; (y, x) is the input position of the first tap. */
+void gather(global const float *x, float *patch, int n, int y, int x0, int in_h, int in_w, int in_c, int group_c,
+            int kernel_h, int kernel_w, int dilation_y, int dilation_x)
+{
+    const bool inside = x0 >= 0 && x0 + kernel_w <= in_w && in_c == group_c && dilation_x == 1;
+    for (int ky = 0; ky < kernel_h; ky++, y += dilation_y) {
+        global const float *row = x + (size_t)((long)n * in_h + y) * in_w * in_c;
+        const bool valid = y >= 0 && y < in_h;
+        if (valid && inside) {                  // the taps of a kernel row lie in one run
+            for (int i = 0; i < kernel_w * group_c; i++) patch[i] = row[(long)x0 * in_c + i];
+            patch += kernel_w * group_c;
+            continue;
+        }
+        for (int kx = 0, at = x0; kx < kernel_w; kx++, at += dilation_x, patch += group_c)
+            for (int c = 0; c < group_c; c++)
+                patch[c] = valid && at >= 0 && at < in_w ? row[(long)at * in_c + c] : 0.0f;
+    }
+}
+#endif
+
+#if !WEIGHTS
 /* --- packing ---------------------------------------------------------------------------------- */
 
 /* For the forward pass: packed[group][block][tap][c][TN]. An item packs `span` input channels of one block. */
@@ -152,27 +175,6 @@ kernel void pack_data(global const float *restrict weight, global float *restric
 }
 
 /* --- forward, data gradient ------------------------------------------------------------------- */
-
-#if PATCH
-/* One pixel's patch, zeros outside the image; (y, x) is the input position of the first tap. */
-void gather(global const float *x, float *patch, int n, int y, int x0, int in_h, int in_w, int in_c, int group_c,
-            int kernel_h, int kernel_w, int dilation_y, int dilation_x)
-{
-    const bool inside = x0 >= 0 && x0 + kernel_w <= in_w && in_c == group_c && dilation_x == 1;
-    for (int ky = 0; ky < kernel_h; ky++, y += dilation_y) {
-        global const float *row = x + (size_t)((long)n * in_h + y) * in_w * in_c;
-        const bool valid = y >= 0 && y < in_h;
-        if (valid && inside) {                  // the taps of a kernel row lie in one run
-            for (int i = 0; i < kernel_w * group_c; i++) patch[i] = row[(long)x0 * in_c + i];
-            patch += kernel_w * group_c;
-            continue;
-        }
-        for (int kx = 0, at = x0; kx < kernel_w; kx++, at += dilation_x, patch += group_c)
-            for (int c = 0; c < group_c; c++)
-                patch[c] = valid && at >= 0 && at < in_w ? row[(long)at * in_c + c] : 0.0f;
-    }
-}
-#endif
 
 /* Outputs at (grid position)*out_step + out_first from inputs at (grid position)*in_step + in_first + tap*tap_step; tap
  * (jy, jx) of taps_y by taps_x has the packed weights of index weight_first + jy*weight_step_y + jx*weight_step_x.
@@ -259,6 +261,7 @@ kernel void convolve(global const float *restrict x, global const float *restric
     }
 }
 
+#else
 /* --- weight gradient -------------------------------------------------------------------------- */
 
 /* to[block][c][TN] += sum over j < count of panel[j][c] gradient[block][at[j]]; `first`: overwrites. Beyond depth, the
@@ -393,34 +396,4 @@ kernel void weights(global const float *restrict x, global const float *restrict
     if (range == 0)
         for (int b = 0; b < many; b++) STORE(bias[b], sums + b * block_step + (size_t)rows * TN);
 }
-
-/* Sums the splits in order and writes [O][G][F], and dbias where has_bias. An item takes `span` channels of a block. */
-kernel void reduce(global const float *restrict partial, global float *restrict dweight, global float *restrict dbias,
-                   int group_in, int group_out, int taps, int interleave, int blocks, int splits, int span,
-                   int has_bias)
-{
-    const int c0 = get_global_id(0) * span, block = get_global_id(1), group = get_global_id(2);
-    const int width = min(TN, group_out - block * TN), c1 = min(c0 + span, group_in);
-    if (c0 >= group_in || block >= blocks) return;
-    const size_t features = (size_t)group_in * taps, length = features / interleave, step = (features + 1) * TN;
-    const size_t o = (size_t)group * group_out + (size_t)block * TN;
-    global const float *from = partial + ((size_t)group * blocks + block) * splits * step;
-    size_t f = (size_t)c0 * taps / interleave;
-    int g = (size_t)c0 * taps % interleave;
-    for (int c = c0; c < c1; c++) {
-        for (int tap = 0; tap < taps; tap++) {
-            global const float *at = from + ((size_t)tap * group_in + c) * TN;
-            VEC sum = LOAD(at);
-            for (int s = 1; s < splits; s++) sum += LOAD(at + s * step);
-            float part[TN];
-            STORE(sum, part);
-            global float *to = dweight + o * features + g * length + f;
-            for (int l = 0; l < width; l++) to[l * features] = part[l];
-            if (++g == interleave) g = 0, f++;
-        }
-    }
-    if (!has_bias || c0 > 0) return;
-    VEC sum = LOAD(from + features * TN);
-    for (int s = 1; s < splits; s++) sum += LOAD(from + s * step + features * TN);
-    store_some(sum, dbias + o, width, 0);
-}
+#endif

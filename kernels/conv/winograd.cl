@@ -379,7 +379,7 @@ void finish_weights(global const float *restrict sums, global float *restrict to
     }
 }
 
-/* partial[block][split][9*in_c + 1][16], as reduce of conv/direct.cl takes it: rows (tap, c), the last one the bias's.
+/* partial[block][split][9*in_c + 1][16], as conv/reduce.cl takes it: rows (tap, c), the last one the bias's.
  * `items` items share the jobs; a job is one of `ranges` ranges of `span` channels (a multiple of 8), one bunch of
  * blocks and one split of the tiles, which it takes `chunk` at a time: it transforms their patches and gradients into
  * its slice of `scratch` and adds the products to the sums there. The slice: inputs[element][tile][pitch],

@@ -1,6 +1,7 @@
 /* The direct engine (kernels/conv/direct.cl): any convolution, register-tiled, without patches in memory. */
 #include "ops/conv/axis.h"
 #include "ops/conv/engine.h"
+#include <string.h>
 
 /* TM, TN, KB, STRIP, BUNCH of the kernels */
 struct tiling {
@@ -69,7 +70,8 @@ static int setup(struct bl_conv *conv, enum bl_conv_pass pass) {
 
 static int get(const struct bl_conv *conv, const struct direct *d, const char *function, int tile, int patch,
                struct bl_kernel **kernel) {
-    const struct bl_define defines[] = {{"TM", tile},          {"TN", d->t.width},    {"KB", d->t.chunk},
+    const struct bl_define defines[] = {{"WEIGHTS", !strcmp(function, "weights")},
+                                        {"TM", tile},          {"TN", d->t.width},    {"KB", d->t.chunk},
                                         {"STRIP", d->t.strip}, {"BUNCH", d->t.bunch}, {"PATCH", patch}};
     return bl_kernel_get(conv->node->dev, "conv/direct", function, defines, BL_COUNT(defines), kernel);
 }
@@ -80,7 +82,7 @@ static int prepare(struct bl_conv *conv, enum bl_conv_pass pass) {
     if (pass == BL_CONV_WEIGHTS) {
         const int depth = d->patch ? d->patch : conv->group_in, tile = depth < d->t.tile ? (int)bl_conv_clamp(depth, 1, 6) : d->t.tile;
         code = get(conv, d, "weights", tile, d->patch, &d->kernel);
-        return code ? code : get(conv, d, "reduce", d->t.tile, 0, &d->other);
+        return code ? code : bl_conv_get_reduce(conv, d->t.width, &d->other);
     }
     if ((code = bl_mem_fill(d->zeros->mem, 0, 4 * (size_t)d->zeros->count, 0.0f)) ||
         (code = get(conv, d, "convolve", d->t.tile, d->patch, &d->kernel)))

@@ -54,6 +54,11 @@ static inline int bl_conv_vec(const struct bl_conv *conv, int channels) {
     while (channels % vec) vec /= 2;
     return vec;
 }
+/* The kernel that sums the shares of a weight gradient, in blocks of `width` outputs. */
+static inline int bl_conv_get_reduce(const struct bl_conv *conv, int width, struct bl_kernel **kernel) {
+    const struct bl_define defines[] = {{"TN", width}};
+    return bl_kernel_get(conv->node->dev, "conv/reduce", "reduce", defines, 1, kernel);
+}
 /* Items of one, or what the launcher likes. */
 static inline struct bl_range bl_conv_range(const struct bl_conv *conv, int64_t a, int64_t b, int64_t c) {
     return conv->cpu ? BL_GROUPS1((size_t)a, (size_t)b, (size_t)c) : BL_ITEMS((size_t)a, (size_t)b, (size_t)c);

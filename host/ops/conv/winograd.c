@@ -102,10 +102,9 @@ static int setup(struct bl_conv *conv, enum bl_conv_pass pass) {
 
 static int prepare_weights(const struct bl_conv *conv) {
     struct gradient *d = conv->state[BL_CONV_WEIGHTS];
-    const struct bl_define defines[] = DEFINES(conv, BL_CONV_WEIGHTS), tiling[] = {{"TM", 6}, {"TN", 16}};
+    const struct bl_define defines[] = DEFINES(conv, BL_CONV_WEIGHTS);
     int code = bl_kernel_get(conv->node->dev, "conv/winograd", "weights", defines, BL_COUNT(defines), &d->weights);
-    return code ? code
-                : bl_kernel_get(conv->node->dev, "conv/direct", "reduce", tiling, BL_COUNT(tiling), &d->reduce);
+    return code ? code : bl_conv_get_reduce(conv, 16, &d->reduce);
 }
 
 static int prepare(struct bl_conv *conv, enum bl_conv_pass pass) {
