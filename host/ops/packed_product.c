@@ -37,6 +37,7 @@ int bl_packed_product_multiply(const struct bl_packed_product *p, struct bl_mem 
     int64_t down = (rows + high - 1) / high, wide = strips;
     while (wide > 2 && down * ((strips + wide - 1) / wide) < want) wide--;
     bl_work(p->node->dev, 2 * (double)rows * (double)n * (double)n, (uint64_t)(4 * n * (2 * rows + n)));
-    return bl_launch(p->product, BL_GROUPS1((size_t)down, (size_t)((strips + wide - 1) / wide)), BL_MEM(a), BL_MEM(p->packed->mem),
-                     BL_I32(rows), BL_I32(n), BL_I32(turn), BL_I32(high), BL_I32(wide), BL_MEM(c));
+    return bl_launch(p->product, BL_GROUPS1((size_t)down, (size_t)((strips + wide - 1) / wide)), BL_MEM(a),
+                     BL_MEM(p->packed->mem), BL_I32(rows), BL_I32(n), BL_I32(turn), BL_I32(high), BL_I32(wide),
+                     BL_MEM(c));
 }

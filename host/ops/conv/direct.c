@@ -15,13 +15,13 @@ enum { FEW_CHANNELS = 8, LONGEST_PATCH = 256 };       // where patches are gathe
 
 struct direct {
     struct tiling t;
-    int patch;                              // length of a patch, 0: none are gathered
-    int blocks;                             // of `width` channels in a group: outputs; of the data gradient, inputs
-    int bunch, bunches, span, ranges, splits;   // shares of an item of the weight gradient: blocks, channels, pixels
-    struct bl_tensor *packed;               // [group][block][tap][channel][width]
-    struct bl_tensor *zeros;                // as many as the larger side has channels
-    struct bl_tensor *partial;              // [group][block][split][taps*group_in + 1][width]
-    struct bl_kernel *kernel, *other;       // of the pass; pack or reduce
+    int patch;                                // length of a patch, 0: none are gathered
+    int blocks;                               // of `width` channels in a group: outputs; of the data gradient, inputs
+    int bunch, bunches, span, ranges, splits; // shares of an item of the weight gradient: blocks, channels, pixels
+    struct bl_tensor *packed;                 // [group][block][tap][channel][width]
+    struct bl_tensor *zeros;                  // as many as the larger side has channels
+    struct bl_tensor *partial;                // [group][block][split][taps*group_in + 1][width]
+    struct bl_kernel *kernel, *other;         // of the pass; pack or reduce
 };
 
 /* --- sizes ------------------------------------------------------------------------------------ */
@@ -71,8 +71,12 @@ static int setup(struct bl_conv *conv, enum bl_conv_pass pass) {
 static int get(const struct bl_conv *conv, const struct direct *d, const char *function, int tile, int patch,
                struct bl_kernel **kernel) {
     const struct bl_define defines[] = {{"WEIGHTS", !strcmp(function, "weights")},
-                                        {"TM", tile},          {"TN", d->t.width},    {"KB", d->t.chunk},
-                                        {"STRIP", d->t.strip}, {"BUNCH", d->t.bunch}, {"PATCH", patch}};
+                                        {"TM", tile},
+                                        {"TN", d->t.width},
+                                        {"KB", d->t.chunk},
+                                        {"STRIP", d->t.strip},
+                                        {"BUNCH", d->t.bunch},
+                                        {"PATCH", patch}};
     return bl_kernel_get(conv->node->dev, "conv/direct", function, defines, BL_COUNT(defines), kernel);
 }
 
@@ -80,7 +84,8 @@ static int prepare(struct bl_conv *conv, enum bl_conv_pass pass) {
     struct direct *d = conv->state[pass];
     int code;
     if (pass == BL_CONV_WEIGHTS) {
-        const int depth = d->patch ? d->patch : conv->group_in, tile = depth < d->t.tile ? (int)bl_conv_clamp(depth, 1, 6) : d->t.tile;
+        const int depth = d->patch ? d->patch : conv->group_in,
+                  tile = depth < d->t.tile ? (int)bl_conv_clamp(depth, 1, 6) : d->t.tile;
         code = get(conv, d, "weights", tile, d->patch, &d->kernel);
         return code ? code : bl_conv_get_reduce(conv, d->t.width, &d->other);
     }
@@ -111,7 +116,7 @@ struct pass {
     const struct bl_tensor *x, *out;
     struct bl_mem *bias;
     int64_t in_h, in_w, out_h, out_w;
-    int in_c, out_c;         // channels of a group
+    int in_c, out_c; // channels of a group
     struct bl_conv_axis y, x_axis;
     bool patches, accumulate;
 };

@@ -27,8 +27,8 @@ struct gradient {               // of the weights
 static bool suits(const struct bl_conv *conv, enum bl_conv_pass pass) {
     (void)pass;
     const struct bl_conv_attrs *a = &conv->attrs;
-    return conv->cpu && a->kernel[0] == 3 && a->kernel[1] == 3 && a->stride[0] == 1 &&
-           a->stride[1] == 1 && a->dilation[0] == 1 && a->dilation[1] == 1 && a->groups == 1;
+    return conv->cpu && a->kernel[0] == 3 && a->kernel[1] == 3 && a->stride[0] == 1 && a->stride[1] == 1 &&
+           a->dilation[0] == 1 && a->dilation[1] == 1 && a->groups == 1;
 }
 
 static int tile_of(const struct bl_conv *conv, enum bl_conv_pass pass) {
@@ -93,12 +93,18 @@ static int setup(struct bl_conv *conv, enum bl_conv_pass pass) {
     d->chunk = chunk_of(conv, d, tiles, elements);
     d->items = (int)bl_conv_clamp(bl_conv_div_up(tiles, d->chunk), 1, ITEMS_PER_UNIT * conv->units);
     int64_t slice = elements * ((int64_t)d->chunk * (d->padded + 16 * d->bunch) + 32);
-    d->packed = bl_node_workspace(conv->node, bl_conv_packed(conv, pass), (int64_t)elements * d->blocks * d->depth * 16);
+    d->packed =
+        bl_node_workspace(conv->node, bl_conv_packed(conv, pass), (int64_t)elements * d->blocks * d->depth * 16);
     d->scratch = bl_node_workspace(conv->node, data ? BL_LIFE_BACKWARD : BL_LIFE_FORWARD, d->items * slice);
     return d->packed && d->scratch ? 0 : BLANCH_ENOMEM;
 }
 
-#define DEFINES(conv, pass) {{"M", tile_of(conv, pass)}, {"TM", rows_of(conv, pass)}, {"VEC", vec_of(conv, pass)}}
+#define DEFINES(conv, pass)                                                                                            \
+    {                                                                                                                  \
+        {"M", tile_of(conv, pass)}, {"TM", rows_of(conv, pass)}, {                                                     \
+            "VEC", vec_of(conv, pass)                                                                                  \
+        }                                                                                                              \
+    }
 
 static int prepare_weights(const struct bl_conv *conv) {
     struct gradient *d = conv->state[BL_CONV_WEIGHTS];
@@ -160,8 +166,8 @@ static int backward_weights(struct bl_conv *conv, const struct bl_run *run, cons
     if (code) return code;
     return bl_launch(d->reduce, bl_conv_range(conv, bl_conv_div_up(conv->group_in, channels), d->blocks, 1),
                      BL_MEM(d->partial->mem), BL_MEM(dweight), BL_MEM(dbias ? dbias : dweight), BL_I32(conv->group_in),
-                     BL_I32(conv->group_out), BL_I32(9), BL_I32(conv->interleave), BL_I32(d->blocks),
-                     BL_I32(d->splits), BL_I32(channels), BL_I32(dbias != NULL));
+                     BL_I32(conv->group_out), BL_I32(9), BL_I32(conv->interleave), BL_I32(d->blocks), BL_I32(d->splits),
+                     BL_I32(channels), BL_I32(dbias != NULL));
 }
 
 /* Below the direct engine's: by rule it is never chosen, because it is the faster one for some shapes alone and the
@@ -171,10 +177,9 @@ static int preference(const struct bl_conv *conv, enum bl_conv_pass pass) {
     return 0;
 }
 
-#define ENGINE(title, m)                                                                                          \
-    {                                                                                                             \
-        .name = title, .variant = m, .suits = suits, .preference = preference, .setup = setup,                    \
-        .prepare = prepare, .pack = pack, .forward = forward, .backward_data = backward_data,                     \
-        .backward_weights = backward_weights,                                                                     \
+#define ENGINE(title, m)                                                                                               \
+    {                                                                                                                  \
+        .name = title, .variant = m, .suits = suits, .preference = preference, .setup = setup, .prepare = prepare,     \
+        .pack = pack, .forward = forward, .backward_data = backward_data, .backward_weights = backward_weights,        \
     }
 const struct bl_conv_engine bl_conv_winograd = ENGINE("winograd", 2), bl_conv_winograd4 = ENGINE("winograd4", 4);
