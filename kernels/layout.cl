@@ -1,9 +1,8 @@
-/* Copies between layouts, and the search for values that are not finite.
+/* Copies between layouts.
  * nhwc_to_nchw, nchw_to_nhwc: (N, H, W, C) to (N, C, H, W) and back; an item takes some channels, pixels and images.
  * copy_channels: to[p][to_offset + c] = from[p][from_offset + c] for a run of channels, where a pixel of either side
  *   has `stride` channels in all. An item takes some vectors of some pixels.
  * pad_channels: to[p] = `before` vectors of zeros, the pixel's channels of from, `after` vectors of zeros. The same.
- * nonfinite: partial[k] counts the values of part k of `parts` whose exponent bits are all ones.
  * `add` other than 0 adds to what is there.
  *   VEC   channels in a vector, 1 to 16, dividing the run of channels; required */
 #include "vec.h"
@@ -62,13 +61,4 @@ kernel void pad_channels(global const float *restrict from, global float *restri
             STORE(value, target + v * VEC);
         }
     }
-}
-
-kernel void nonfinite(global const float *x, long count, global int *partial, int parts) {
-    const size_t part = get_global_id(0), size = ((size_t)count + parts - 1) / parts;
-    if (part >= (size_t)parts) return;
-    const size_t end = min((part + 1) * size, (size_t)count);
-    int found = 0;
-    for (size_t i = part * size; i < end; i++) found += (as_uint(x[i]) & 0x7f800000u) == 0x7f800000u;
-    partial[part] = found;
 }
