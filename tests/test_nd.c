@@ -1,5 +1,6 @@
 /* What is particular to network deconvolution beside its arithmetic (test_ops.c): running buffers, evaluation, freezing,
- * and batches that have no variance. */
+ * batches that have no variance, and refreshes that a scheduler chooses.
+ *   test_nd [TEST] */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -409,13 +410,14 @@ static void test_change(void **state) {
     }
 }
 
-int main(void) {
+int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_start),           cmocka_unit_test(test_evaluation),     cmocka_unit_test(test_freeze),
         cmocka_unit_test(test_freeze_is_saved), cmocka_unit_test(test_constant_batch), cmocka_unit_test(test_one_sample),
         cmocka_unit_test(test_change),
     };
     int failed = open_test_device(&device);
+    if (argc > 1) cmocka_set_test_filter(argv[1]);
     failed += cmocka_run_group_tests(tests, NULL, NULL);
     return failed + close_test_device(device);
 }
