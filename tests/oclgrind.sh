@@ -3,7 +3,8 @@
 #   tests/oclgrind.sh BLANCH [SECONDS] [CASE|PROGRAM...]
 # A CASE is a file of tests/reference/conformance, without names every layer's; a PROGRAM is a path with a slash and perhaps
 # arguments, such as build/tests/test_ops, whose small shapes reach nearly every kernel in a few minutes, or 'build/tests/test_conv
-# winograd 4e6'. One line each; `left out` is what takes longer than SECONDS (120). At the end: which kernel functions ran, and which in kernels/ did not. Exit status 1 where anything failed or was reported.
+# winograd 4e6'. One line each; `left out` is what takes longer than SECONDS (120). At the end: which kernel functions ran, and which
+# in kernels/ did not. Exit status 1 where anything failed or was reported.
 # The simulated device is a GPU to Blanch: BLANCH_KIND=cpu gives it the kernels for CPUs, BLANCH_CONV=NAME an engine.
 # Kernel caches lie in a scratch folder. oclgrind's --uninitialized does not follow sub-buffers; BLANCH_POISON=1, which fills
 # new memory with NaN, takes its place.
@@ -36,7 +37,7 @@ for name in "$@"; do
         echo "$name: clean"; clean=$((clean + 1))
     fi
 done
-grep -rhoE '^kernel void [a-z_0-9]+' "$here/../kernels" | sed 's/.* //' | sort -u > "$scratch/known"
+grep -rhoE '^(__)?kernel void [a-z_0-9]+' "$here/../kernels" | sed 's/.* //' | sort -u > "$scratch/known"
 sort -u "$scratch/ran" > "$scratch/names"
 echo "ran: $(tr '\n' ' ' < "$scratch/names")"
 echo "did not run: $(comm -23 "$scratch/known" "$scratch/names" | tr '\n' ' ')"
