@@ -1,6 +1,6 @@
 /* Folding of whitening into weights, what is not a matrix product: W'_g = W_g D, b' = b - sum_g W'_g m, and back.
  * Weights in rows: (O, G, F), row o*G + g; as parameters: (O, F, G), flat feature f*G + g. m, dm: (matrices, F); the
- * rows are divided evenly among the matrices.
+ * rows are divided evenly among the matrices. Between refreshes: nd_fold.h.
  *
  * A work-item takes a share of the outputs or rows (dimension 1), and vectors of features in turn (dimension 0; one
  * item does a whole row where it is summed).
@@ -68,13 +68,52 @@ kernel void fold_bias(global const float *folded, global const float *mean, glob
     }
 }
 
+/* Between refreshes, W' = c (folded + a U_0 + b M_0), and b'; c is every first one of factors (matrices, 2). */
+kernel void fold_kept(global float *folded, global const float *weight, global const float *velocity, float a, float b,
+                      global const float *factors, global const float *mean, global const float *bias, int outputs,
+                      int interleave, int features, int matrices, global float *out)
+{
+    SHARE(outputs);
+    for (int o = first; o < end; o++) {
+        const int matrix = o / (outputs / matrices);
+        global const float *m = mean + (size_t)matrix * features;
+        const float c = factors[2 * matrix];
+        vec sum = (vec)(0.0f);
+        for (int g = 0; g < interleave; g++) {
+            const size_t at = ((size_t)o * interleave + g) * features;
+            for (int f = 0; f < features; f += VEC) {
+                const vec w = c * (LOAD(folded + at + f) + a * LOAD(weight + at + f) + b * LOAD(velocity + at + f));
+                STORE(w, folded + at + f);
+                sum = FMA(w, LOAD(m + f), sum);
+            }
+        }
+        out[o] = bias[o] - total(sum);
+    }
+}
+
+/* Rows to parameter order, added to a W_0 + b V_0 in that order. */
+kernel void settle(global const float *rows, global const float *weight, global const float *velocity, float a, float b,
+                   int outputs, int interleave, int features, global float *out)
+{
+    SHARE(outputs);
+    for (int o = first; o < end; o++) {
+        const size_t at = (size_t)o * interleave * features;
+        for (int f = get_global_id(0); f < features; f += get_global_size(0))
+            for (int g = 0; g < interleave; g++) {
+                const size_t to = at + (size_t)f * interleave + g;
+                out[to] = rows[at + (size_t)g * features + f] + a * weight[to] + b * velocity[to];
+            }
+    }
+}
+
 /* In one pass over dW' and W', in `parts` shares of a matrix's outputs (dimension 1 counts matrices * parts):
- *   dW' -= db (outer product) m
+ *   dW' -= db (outer product) m, to `out`; where `scaled`, times every first one of factors (matrices, 2)
  *   partial: -sum over o, g of db[o] W'_g[o], which is dm, of each share: (parts, matrices, F)
  *   dots: what <dW', W'> = <dD, D> gathers in each share and lane: (matrices, parts, across) */
 kernel void weight_gradient(global const float *folded, global const float *dbias, global const float *mean,
                             int outputs, int interleave, int features, int matrices, int parts, int across,
-                            global float *gradient, global float *partial, global float *dots)
+                            global const float *gradient, int scaled, global const float *factors, global float *out,
+                            global float *partial, global float *dots)
 {
     SHARE(matrices * parts);
     LANES;
@@ -82,6 +121,7 @@ kernel void weight_gradient(global const float *folded, global const float *dbia
     for (int unit = first; unit < end; unit++) {
         const int matrix = unit / parts, from = unit % parts * share, to = min(from + share, count);
         global const float *m = mean + (size_t)matrix * features;
+        const float by = scaled ? factors[2 * matrix] : 1.0f;
         global float *sums = partial + ((size_t)(unit % parts) * matrices + matrix) * features;
         for (int f = lane; f < features; f += lanes) STORE((vec)(0.0f), sums + f);
         float dot = 0.0f;
@@ -92,7 +132,7 @@ kernel void weight_gradient(global const float *folded, global const float *dbia
                 const size_t at = ((size_t)o * interleave + g) * features;
                 for (int f = lane; f < features; f += lanes) {
                     const vec w = LOAD(folded + at + f), dw = FMA(scale, LOAD(m + f), LOAD(gradient + at + f));
-                    STORE(dw, gradient + at + f);
+                    STORE(by * dw, out + at + f);
                     STORE(FMA(scale, w, LOAD(sums + f)), sums + f);
                     both = FMA(dw, w, both);
                 }

@@ -410,11 +410,74 @@ static void test_change(void **state) {
     }
 }
 
+/* --- updates between refreshes ---------------------------------------------------------------- */
+
+static void update(struct layer *l, uint64_t seed, bool exact, bool to_update) {
+    static const struct blanch_sgd sgd = {.lr = 0.05f, .momentum = 0.9f, .weight_decay = 0.1f};
+    write_random(l, seed);
+    bl_whitening_schedule(l->node->whitening, exact);
+    check(to_update ? bl_graph_forward_to_update(l->graph, l->n) : bl_graph_forward(l->graph, l->n, true));
+    float *dy = allocate(output_count(l));
+    for (size_t i = 0; i < output_count(l); i++) dy[i] = 0.1f * value_at(seed + 100, i);
+    check(bl_tensor_write(l->graph, l->node->out->grad, l->n, dy));
+    check(bl_graph_backward(l->graph, l->n));
+    check(bl_graph_sgd(l->graph, &sgd));
+    free(dy);
+}
+
+static void assert_same(struct layer *a, struct layer *b, const struct bl_tensor *x, const struct bl_tensor *y) {
+    const size_t count = (size_t)x->count;
+    float *got = allocate(count), *want = allocate(count);
+    check(bl_mem_read(x->mem, 0, 4 * count, got));
+    check(bl_mem_read(y->mem, 0, 4 * count, want));
+    assert_true(difference(got, want, count) < 2e-5);
+    free(got), free(want);
+}
+
+/* Where parameters stay in the coordinates of the last refresh and where every update is taken back from them: the same
+ * outputs, input gradients, weights, velocities. */
+static void test_updates(void **state) {
+    if (!device) skip();
+    static const char turns[] = "Ekkk?kkEkEkkkkk!kk";       // exact, kept, evaluated, settled
+    struct bl_nd_conv_attrs convs[] = {conv, grouped, pointwise};
+    struct bl_nd_linear_attrs flat = linear;
+    flat.nd.refresh = BL_REFRESH_SCHEDULED;
+    for (int i = 0; i < 4; i++) {
+        struct layer l[2];
+        if (i < 3) convs[i].nd.refresh = BL_REFRESH_SCHEDULED;
+        for (int k = 0; k < 2; k++)
+            make(&l[k], i < 3 ? "nd_conv2d" : "nd_linear", i < 3 ? (const void *)&convs[i] : &flat, i < 3 ? 3 : 9,
+                 i < 3 ? 6 : 12, i < 3 ? 6 : 1, i < 3 ? 5 : 1, false);
+        for (uint64_t t = 0; turns[t]; t++) {
+            if (turns[t] == '!') {
+                float *before = values_of(l[0].node->param[0]), *plain = values_of(l[1].node->param[0]);
+                assert_true(difference(before, plain, (size_t)l->node->param[0]->data.count) > 0.1);    // they do differ
+                free(before), free(plain);
+                check(bl_graph_settle(l[0].graph));
+            } else if (turns[t] == '?') {
+                write_random(&l[0], t), write_random(&l[1], t);
+                free(output(&l[0], false)), free(output(&l[1], false));
+            } else
+                for (int k = 0; k < 2; k++) update(&l[k], t, turns[t] == 'E', !k);
+            assert_same(&l[0], &l[1], l[0].node->out, l[1].node->out);
+            assert_same(&l[0], &l[1], l[0].in->grad, l[1].in->grad);
+        }
+        check(bl_graph_settle(l[0].graph));
+        for (int p = 0; p < 2; p++) {
+            assert_same(&l[0], &l[1], &l[0].node->param[p]->data, &l[1].node->param[p]->data);
+            assert_same(&l[0], &l[1], &l[0].node->param[p]->velocity, &l[1].node->param[p]->velocity);
+        }
+        for (int b = 0; b < l->node->buffers; b++)
+            if (!l->node->buffer[b]->counter) assert_same(&l[0], &l[1], &l[0].node->buffer[b]->data, &l[1].node->buffer[b]->data);
+        for (int k = 0; k < 2; k++) bl_graph_free(l[k].graph);
+    }
+}
+
 int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_start),           cmocka_unit_test(test_evaluation),     cmocka_unit_test(test_freeze),
         cmocka_unit_test(test_freeze_is_saved), cmocka_unit_test(test_constant_batch), cmocka_unit_test(test_one_sample),
-        cmocka_unit_test(test_change),
+        cmocka_unit_test(test_change),          cmocka_unit_test(test_updates),
     };
     int failed = open_test_device(&device);
     if (argc > 1) cmocka_set_test_filter(argv[1]);

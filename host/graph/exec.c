@@ -93,14 +93,31 @@ bool bl_graph_has_backward(const struct bl_graph *graph, const struct bl_node *n
     return node->op->backward && !node->merged && (node->out->grad || node == graph->loss);
 }
 
-int bl_graph_forward(struct bl_graph *graph, int n, bool training) {
+static int forward(struct bl_graph *graph, int n, bool training, bool update) {
     if (n < 1 || n > graph->batch) return bl_fail(BLANCH_EUSAGE, "%d images for a graph planned for 1 to %d", n, graph->batch);
     if (training && graph->inference) return bl_fail(BLANCH_EUSAGE, "a network made for inference cannot be trained");
     if (training) graph->version++, graph->step++;              // running buffers change
     struct bl_run run = bl_graph_run(graph, n, training);
+    run.update = update;
     int code = 0;
     for (size_t i = 0; i < graph->node_count && !code; i++)
         if (bl_graph_runs(graph->nodes[i])) code = bl_graph_run_node(graph, graph->nodes[i], &run, false);
+    bl_tag(graph->dev, -1, BL_OTHER);
+    return code;
+}
+
+int bl_graph_forward(struct bl_graph *graph, int n, bool training) { return forward(graph, n, training, false); }
+int bl_graph_forward_to_update(struct bl_graph *graph, int n) { return forward(graph, n, true, true); }
+
+int bl_graph_settle(struct bl_graph *graph) {
+    int code = 0;
+    for (size_t i = 0; i < graph->node_count && !code; i++) {
+        struct bl_node *node = graph->nodes[i];
+        if (!node->op->settle || node->idle) continue;
+        bl_tag(graph->dev, node->index, BL_OTHER);
+        code = node->op->settle(node);
+        if (code) code = bl_fail_in(code, "%s", node->name);
+    }
     bl_tag(graph->dev, -1, BL_OTHER);
     return code;
 }
@@ -119,6 +136,15 @@ int bl_graph_backward_from(struct bl_graph *graph, int n, bool training) {
 
 int bl_graph_backward(struct bl_graph *graph, int n) { return bl_graph_backward_from(graph, n, true); }
 
+/* What the kernel does to a weight and its velocity that have no gradient. */
+static void carry(struct bl_param *p, const struct blanch_sgd *sgd) {
+    for (int i = 0; i < 2; i++) {
+        double *w = &p->carry[i], *v = &p->carry[2 + i];
+        *v = (double)sgd->momentum * *v + (double)sgd->weight_decay * *w;
+        *w -= (double)sgd->lr * *v;
+    }
+}
+
 int bl_graph_sgd(struct bl_graph *graph, const struct blanch_sgd *sgd) {
     bl_tag(graph->dev, -1, BL_UPDATE);
     bool cpu = blanch_device_info(graph->dev)->kind == BLANCH_CPU;
@@ -132,6 +158,7 @@ int bl_graph_sgd(struct bl_graph *graph, const struct blanch_sgd *sgd) {
                          BL_I64(count), BL_I32(chunk), BL_F32(sgd->lr), BL_F32(sgd->momentum), BL_F32(sgd->weight_decay));
     }
     bl_tag(graph->dev, -1, BL_OTHER);
+    for (size_t i = 0; i < graph->param_count; i++) carry(graph->params[i], sgd);
     graph->version++;
     return code;
 }
@@ -197,6 +224,8 @@ static int nonfinite(struct bl_tensor *tensor, int64_t count) {
 
 int bl_graph_find_nonfinite(struct bl_graph *graph, int n, const char **node, const char **what) {
     *node = NULL, *what = NULL;
+    int settled = bl_graph_settle(graph);
+    if (settled) return settled;
     for (size_t i = 0; i < graph->param_count; i++) {
         struct bl_param *p = graph->params[i];
         int found = p->counter ? 0 : nonfinite(&p->data, p->data.count);

@@ -47,6 +47,11 @@ uint64_t bl_graph_bytes_at(const struct bl_graph *graph, int batch);
 
 /* Running. All enqueue and return; n images. */
 int bl_graph_forward(struct bl_graph *graph, int n, bool training);
+/* A training pass whose gradients go to bl_graph_sgd alone: parameters, their gradients and velocities may be left in other
+ * coordinates (bl_op.settle), until a pass of another kind or bl_graph_settle. */
+int bl_graph_forward_to_update(struct bl_graph *graph, int n);
+/* Between two steps, before parameters or velocities are read or written from outside. */
+int bl_graph_settle(struct bl_graph *graph);
 int bl_graph_backward(struct bl_graph *graph, int n);                  // from the loss, or from out->grad set by the caller
 /* The same with the mode of the forward pass stated: in evaluation the statistics are constants. */
 int bl_graph_backward_from(struct bl_graph *graph, int n, bool training);

@@ -39,7 +39,8 @@ int bl_graph_walk(struct bl_graph *graph, int n, const struct bl_visitor *visito
     if (n < 1 || n > graph->batch) return bl_fail(BLANCH_EUSAGE, "%d images for a graph planned for 1 to %d", n, graph->batch);
     if (graph->inference) return bl_fail(BLANCH_EUSAGE, "a network made for inference cannot be trained");
     struct kept *kept = bl_calloc(graph->param_count, sizeof *kept);
-    int code = kept ? keep(graph, kept) : BLANCH_ENOMEM;
+    int code = kept ? bl_graph_settle(graph) : BLANCH_ENOMEM;
+    if (!code) code = keep(graph, kept);
     if (code) goto done;
     graph->version++;
     struct bl_run run = bl_graph_run(graph, n, true);

@@ -79,10 +79,11 @@ static int prepare(struct bl_node *node) {
 
 static int forward(struct bl_node *node, const struct bl_run *run) {
     struct state *state = node->state;
-    int code = bl_whitening_forward(state->whitening, run);
+    int code = bl_fold_begin(&state->fold, run);
+    if (!code) code = bl_whitening_forward(state->whitening, run);
     if (!code && !bl_fold_is_current(&state->fold, run)) {
         bl_node_phase(node, BL_FOLD);
-        code = bl_fold_forward(&state->fold, run);
+        code = bl_fold_forward(&state->fold);
         bl_node_phase(node, BL_FORWARD);
         if (!code) code = bl_conv_pack(state->conv, run, state->fold.folded->mem);
     }
@@ -106,6 +107,11 @@ static int backward(struct bl_node *node, const struct bl_run *run) {
     if (code || !bl_whitening_has_backward(state->whitening)) return code;
     struct bl_deconv_gradient gradient = bl_fold_deconv_gradient(fold);
     return bl_whitening_backward(state->whitening, run, &gradient);
+}
+
+static int settle(struct bl_node *node) {
+    struct state *state = node->state;
+    return bl_fold_settle(&state->fold);
 }
 
 static void release(struct bl_node *node) {
@@ -151,5 +157,6 @@ const struct bl_op bl_op_nd_conv2d = {
     .prepare = prepare,
     .forward = forward,
     .backward = backward,
+    .settle = settle,
     .release = release,
 };

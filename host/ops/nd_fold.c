@@ -1,8 +1,8 @@
-/* Folding: three matrix products a step (W D, dW' D and W^T dW'; the last one only where D is of this batch) and what
- * surrounds them. */
+/* Folding: three matrix products a step (W D, dW' D and W^T dW'; between refreshes A P alone) and what surrounds them. */
 #include "ops/nd_fold.h"
 #include "blas/blas.h"
 #include "ops/common.h"
+#include <string.h>
 
 enum {
     BYTES_PER_PART = 256 * 1024,
@@ -51,6 +51,12 @@ void bl_fold_setup(struct bl_fold *fold, enum bl_life life) {
     fold->dmean = bl_node_workspace(node, BL_LIFE_BACKWARD, fold->matrices * fold->features);
     fold->dots = bl_node_workspace(node, BL_LIFE_BACKWARD, fold->matrices * dots_of(fold));
     fold->ddeconv = bl_node_workspace(node, BL_LIFE_BACKWARD, fold->matrices * fold->features * fold->features);
+    if (!bl_whitening_keeps_long(fold->whitening)) return;
+    for (int i = 0; i < 2; i++) {
+        fold->first[i] = bl_node_workspace(node, BL_LIFE_KEPT, weights_of(fold));
+        fold->first_folded[i] = bl_node_workspace(node, BL_LIFE_KEPT, weights_of(fold));
+    }
+    fold->squared = bl_node_workspace(node, BL_LIFE_KEPT, fold->matrices * fold->features * fold->features);
 }
 
 int bl_fold_prepare(struct bl_fold *fold) {
@@ -60,11 +66,13 @@ int bl_fold_prepare(struct bl_fold *fold) {
     } wanted[] = {
         {"to_rows", &fold->to_rows},     {"fold_bias", &fold->fold_bias},
         {"from_rows", &fold->from_rows}, {"weight_gradient", &fold->weight_gradient},
-        {"sum_parts", &fold->sum_parts},
+        {"sum_parts", &fold->sum_parts}, {"fold_kept", &fold->fold_kept},
+        {"settle", &fold->settle},
     };
     const struct bl_define defines[] = {{"VEC", bl_vec(fold->node->dev, fold->features)}};
     int code = 0;
-    for (int i = 0; i < (bl_node_training(fold->node) ? BL_COUNT(wanted) : 2) && !code; i++)
+    int count = fold->squared ? 7 : bl_node_training(fold->node) ? 5 : 2;
+    for (int i = 0; i < count && !code; i++)
         code = bl_kernel_get(fold->node->dev, "nd_fold", wanted[i].name, defines, 1, wanted[i].kernel);
     return code || !is_own(fold) ? code : bl_packed_product_prepare(&fold->by_deconv);
 }
@@ -88,17 +96,19 @@ static struct bl_mem *rows_of(const struct bl_fold *fold) {
     return fold->permuted ? fold->rows->mem : fold->weight->data.mem;
 }
 
-/* C = A B for the rows of every matrix, where A and C are rows of weights and B is D. */
-static int times_deconv(const struct bl_fold *fold, struct bl_mem *a, struct bl_mem *c) {
-    int64_t f = fold->features, rows = fold->outputs / fold->matrices * fold->interleave;
-    if (is_own(fold)) return bl_packed_product_multiply(&fold->by_deconv, a, rows, 1, c);
-    struct bl_gemm product = {
+/* --- products --------------------------------------------------------------------------------- */
+
+/* C = A B for square matrices B, C = B where rows is F; A in rows. */
+static struct bl_gemm product_of(const struct bl_fold *fold, int64_t rows, struct bl_mem *a, struct bl_mem *b,
+                                 struct bl_mem *c) {
+    int64_t f = fold->features;
+    return (struct bl_gemm){
         .m = rows,
         .n = f,
         .k = f,
         .alpha = 1,
         .a = a,
-        .b = bl_whitening_deconv(fold->whitening),
+        .b = b,
         .c = c,
         .lda = f,
         .ldb = f,
@@ -108,37 +118,114 @@ static int times_deconv(const struct bl_fold *fold, struct bl_mem *a, struct bl_
         .stride_b = f * f,
         .stride_c = rows * f,
     };
+}
+
+/* Before times(): what it multiplies by. */
+static int pack(const struct bl_fold *fold, struct bl_mem *matrix) {
+    return is_own(fold) ? bl_packed_product_pack(&fold->by_deconv, matrix, 1) : 0;
+}
+
+/* C = A B for the rows of every matrix, B packed before. */
+static int times(const struct bl_fold *fold, struct bl_mem *a, struct bl_mem *b, struct bl_mem *c) {
+    int64_t rows = fold->outputs / fold->matrices * fold->interleave;
+    if (is_own(fold)) return bl_packed_product_multiply(&fold->by_deconv, a, rows, 1, c);
+    struct bl_gemm product = product_of(fold, rows, a, b, c);
     return bl_gemm(fold->node->dev, &product);
 }
 
-static int to_rows(const struct bl_fold *fold) {
-    return fold->permuted ? bl_launch(fold->to_rows, over_outputs(fold, true), BL_MEM(fold->weight->data.mem),
-                                      SIZES(fold), BL_MEM(fold->rows->mem))
+static int to_rows(const struct bl_fold *fold, struct bl_mem *weight) {
+    return fold->permuted ? bl_launch(fold->to_rows, over_outputs(fold, true), BL_MEM(weight), SIZES(fold),
+                                      BL_MEM(fold->rows->mem))
                           : 0;
 }
 
-static int fold_weight(const struct bl_fold *fold) {
-    int code;
-    if (!is_own(fold)) {
-        code = to_rows(fold);
-        return code ? code : times_deconv(fold, rows_of(fold), fold->folded->mem);
-    }
-    code = bl_packed_product_pack(&fold->by_deconv, bl_whitening_deconv(fold->whitening), 1);
-    return code ? code
-                : bl_packed_product_multiply(&fold->by_deconv, fold->weight->data.mem, fold->outputs * fold->interleave,
-                                             fold->permuted ? fold->interleave : 1, fold->folded->mem);
+/* The same for A in the parameter's order; leaves its rows in `rows` where D is not packed. */
+static int fold_weight(const struct bl_fold *fold, struct bl_mem *weight, struct bl_mem *b, struct bl_mem *c) {
+    if (is_own(fold))
+        return bl_packed_product_multiply(&fold->by_deconv, weight, fold->outputs * fold->interleave,
+                                          fold->permuted ? fold->interleave : 1, c);
+    int code = to_rows(fold, weight);
+    return code ? code : times(fold, fold->permuted ? fold->rows->mem : weight, b, c);
 }
 
-int bl_fold_forward(struct bl_fold *fold, const struct bl_run *run) {
-    int code = fold_weight(fold);
+/* --- updates between refreshes ---------------------------------------------------------------- */
+
+static struct bl_mem *updated(const struct bl_fold *fold, int i) {
+    return i ? fold->weight->velocity.mem : fold->weight->data.mem;
+}
+
+/* W_0, V_0, U_0, M_0, P; A = 0. */
+static int start(struct bl_fold *fold) {
+    struct bl_mem *deconv = bl_whitening_kept(fold->whitening);
+    size_t bytes = 4 * (size_t)weights_of(fold);
+    struct bl_gemm square = product_of(fold, fold->features, deconv, deconv, fold->squared->mem);
+    int code = bl_gemm(fold->node->dev, &square);
+    if (!code) code = pack(fold, deconv);
+    for (int i = 0; i < 2 && !code; i++) {
+        code = bl_mem_copy(updated(fold, i), 0, fold->first[i]->mem, 0, bytes);
+        if (!code) code = fold_weight(fold, fold->first[i]->mem, deconv, fold->first_folded[i]->mem);
+        if (!code) code = bl_mem_fill(updated(fold, i), 0, bytes, 0);
+    }
+    memcpy(fold->weight->carry, (double[4]){1, 0, 0, 1}, sizeof fold->weight->carry);
+    fold->accumulates = !code;
+    return code;
+}
+
+int bl_fold_settle(struct bl_fold *fold) {
+    if (!fold->accumulates) return 0;
+    struct bl_mem *deconv = bl_whitening_kept(fold->whitening);
+    bl_node_phase(fold->node, BL_FOLD);
+    int code = pack(fold, deconv);
+    for (int i = 0; i < 2 && !code; i++) {
+        const double *carry = fold->weight->carry + 2 * i;
+        code = times(fold, updated(fold, i), deconv, fold->folded->mem);
+        int64_t interleave = fold->permuted ? fold->interleave : 1;
+        if (!code)
+            code = bl_launch(fold->settle, over_outputs(fold, true), BL_MEM(fold->folded->mem),
+                             BL_MEM(fold->first[0]->mem), BL_MEM(fold->first[1]->mem), BL_F32(carry[0]),
+                             BL_F32(carry[1]), BL_I32(fold->outputs), BL_I32(interleave),
+                             BL_I32(weights_of(fold) / fold->outputs / interleave), BL_MEM(updated(fold, i)));
+    }
+    fold->accumulates = false;
+    return code;
+}
+
+int bl_fold_begin(struct bl_fold *fold, const struct bl_run *run) {
+    if (!fold->squared || !run->update || !bl_whitening_will_keep(fold->whitening, run)) return bl_fold_settle(fold);
+    if (fold->accumulates) return 0;
+    bl_node_phase(fold->node, BL_FOLD);
+    return start(fold);
+}
+
+/* --- forward ---------------------------------------------------------------------------------- */
+
+static int forward_kept(const struct bl_fold *fold) {
+    const struct bl_whitening *whitening = fold->whitening;
+    int code = pack(fold, fold->squared->mem);
+    if (!code) code = times(fold, fold->weight->data.mem, fold->squared->mem, fold->folded->mem);
+    if (code) return code;
+    return bl_launch(fold->fold_kept, over_outputs(fold, false), BL_MEM(fold->folded->mem),
+                     BL_MEM(fold->first_folded[0]->mem), BL_MEM(fold->first_folded[1]->mem),
+                     BL_F32(fold->weight->carry[0]), BL_F32(fold->weight->carry[1]),
+                     BL_MEM(bl_whitening_factors(whitening)), BL_MEM(bl_whitening_mean(whitening)),
+                     BL_MEM(fold->bias->data.mem), SIZES(fold), BL_I32(fold->matrices), BL_MEM(fold->shift->mem));
+}
+
+int bl_fold_forward(struct bl_fold *fold) {
+    if (fold->accumulates) return forward_kept(fold);
+    struct bl_mem *deconv = bl_whitening_deconv(fold->whitening);
+    int code = pack(fold, deconv);
+    if (!code) code = fold_weight(fold, fold->weight->data.mem, deconv, fold->folded->mem);
     if (code) return code;
     return bl_launch(fold->fold_bias, over_outputs(fold, false), BL_MEM(fold->folded->mem),
                      BL_MEM(bl_whitening_mean(fold->whitening)), BL_MEM(fold->bias->data.mem), SIZES(fold),
                      BL_I32(fold->matrices), BL_MEM(fold->shift->mem));
 }
 
+/* --- backward --------------------------------------------------------------------------------- */
+
 static int matrix_gradient(struct bl_fold *fold) {
-    int code = is_own(fold) ? to_rows(fold) : 0;
+    int code = is_own(fold) ? to_rows(fold, fold->weight->data.mem) : 0;
     if (code) return code;
     int64_t f = fold->features, rows = fold->outputs / fold->matrices * fold->interleave;
     struct bl_gemm product = {
@@ -161,15 +248,20 @@ static int matrix_gradient(struct bl_fold *fold) {
     return bl_gemm(fold->node->dev, &product);
 }
 
-/* dW' without the mean's part, the mean's gradient, and <dD, D>. */
+/* dW' without the mean's part (where A is updated, times c, to the parameter's gradient), the mean's gradient, and
+ * <dD, D>. */
 static int weight_gradient(struct bl_fold *fold) {
     struct blanch_device *dev = fold->node->dev;
     int64_t units = fold->matrices * fold->parts, count = fold->matrices * fold->features;
+    struct bl_mem *factors =
+        fold->accumulates ? bl_whitening_factors(fold->whitening) : bl_whitening_mean(fold->whitening);
     int code =
         bl_launch(fold->weight_gradient, bl_share_rows(dev, vectors_of(fold), units, 12 * weights_of(fold) / units),
                   BL_MEM(fold->folded->mem), BL_MEM(fold->bias->grad.mem), BL_MEM(bl_whitening_mean(fold->whitening)),
                   SIZES(fold), BL_I32(fold->matrices), BL_I32(fold->parts), BL_I32(dots_of(fold) / fold->parts),
-                  BL_MEM(fold->gradient->mem), BL_MEM(fold->partial->mem), BL_MEM(fold->dots->mem));
+                  BL_MEM(fold->gradient->mem), BL_I32(fold->accumulates), BL_MEM(factors),
+                  BL_MEM(fold->accumulates ? fold->weight->grad.mem : fold->gradient->mem), BL_MEM(fold->partial->mem),
+                  BL_MEM(fold->dots->mem));
     if (code || !bl_whitening_has_backward(fold->whitening)) return code;
     return bl_launch(fold->sum_parts, bl_share_rows(dev, 1, count, 4 * (fold->parts + 1)), BL_MEM(fold->partial->mem),
                      BL_I32(fold->parts), BL_I32(count), BL_MEM(fold->dmean->mem));
@@ -183,10 +275,11 @@ struct bl_deconv_gradient bl_fold_deconv_gradient(const struct bl_fold *fold) {
 int bl_fold_backward(struct bl_fold *fold) {
     const struct bl_whitening *whitening = fold->whitening;
     int code = weight_gradient(fold);
-    if (!code && bl_whitening_has_backward(whitening) && !bl_whitening_wants_scale(whitening))
-        code = matrix_gradient(fold);
+    if (code || fold->accumulates) return code;
+    if (bl_whitening_has_backward(whitening) && !bl_whitening_wants_scale(whitening)) code = matrix_gradient(fold);
     if (!code)
-        code = times_deconv(fold, fold->gradient->mem, fold->permuted ? fold->drows->mem : fold->weight->grad.mem);
+        code = times(fold, fold->gradient->mem, bl_whitening_deconv(whitening),
+                     fold->permuted ? fold->drows->mem : fold->weight->grad.mem);
     if (code || !fold->permuted) return code;
     return bl_launch(fold->from_rows, over_outputs(fold, true), BL_MEM(fold->drows->mem), SIZES(fold),
                      BL_MEM(fold->weight->grad.mem));

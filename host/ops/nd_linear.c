@@ -70,10 +70,11 @@ static int forward(struct bl_node *node, const struct bl_run *run) {
     struct state *state = node->state;
     struct bl_fold *fold = &state->fold;
     int64_t in = node->in[0]->c, out = node->out->c;
-    int code = bl_whitening_forward(state->whitening, run);
+    int code = bl_fold_begin(fold, run);
+    if (!code) code = bl_whitening_forward(state->whitening, run);
     if (!code && !bl_fold_is_current(fold, run)) {
         bl_node_phase(node, BL_FOLD);
-        code = bl_fold_forward(fold, run);
+        code = bl_fold_forward(fold);
     }
     bl_node_phase(node, BL_FORWARD);
     if (!code)
@@ -138,6 +139,11 @@ static int backward(struct bl_node *node, const struct bl_run *run) {
     return bl_whitening_backward(state->whitening, run, &gradient);
 }
 
+static int settle(struct bl_node *node) {
+    struct state *state = node->state;
+    return bl_fold_settle(&state->fold);
+}
+
 static void release(struct bl_node *node) {
     struct state *state = node->state;
     if (!state) return;
@@ -172,5 +178,6 @@ const struct bl_op bl_op_nd_linear = {
     .prepare = prepare,
     .forward = forward,
     .backward = backward,
+    .settle = settle,
     .release = release,
 };

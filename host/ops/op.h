@@ -35,6 +35,8 @@ struct bl_param {                           // a parameter, or a buffer
     bool private_state;                     // not in PyTorch's state dict: kept in the second checkpoint file
     int64_t value;
     struct bl_tensor data, grad, velocity;  // device; grad and velocity of trainable ones alone
+    double carry[4];                        // of trainable ones: what updates made of data and velocity (w, v) by themselves, gradients
+                                            // aside, since it was last set to {1, 0, 0, 1}: (carry[0] w + carry[1] v, carry[2] w + carry[3] v)
 };
 
 struct bl_node {
@@ -63,6 +65,7 @@ struct bl_node {
 struct bl_run {
     int n;                                  // images in this batch, at most in[0]->n
     bool training;
+    bool update;                            // an update follows: the operation may prepare for it (settle)
     uint64_t weights_version;               // changes whenever parameters or buffers may have: what an evaluation derives
                                             // from them (packed or folded weights) may be kept while it stays the same
     uint64_t seed, step;                    // of dropout
@@ -97,6 +100,10 @@ struct bl_op {
     /* out->grad is given; writes in[i]->grad (or adds, see accumulate) where that is not NULL and the parameters' grads
      * (overwriting). NULL: no gradient passes. */
     int (*backward)(struct bl_node *node, const struct bl_run *run);
+    /* An operation may leave its parameters, gradients and velocities in coordinates of its own after a pass whose run says
+     * `update`, where an update is linear in them. This puts parameters and velocities back. May use what is the node's in a
+     * forward pass. NULL: they always are as PyTorch has them. */
+    int (*settle)(struct bl_node *node);
     void (*release)(struct bl_node *node);  // frees state; may be NULL
 };
 

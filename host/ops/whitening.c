@@ -15,6 +15,7 @@ enum {
     PATCH_CHUNKS = 64,  // sums of patches that make the mean
     SQUARE_CHUNKS = 16, // sums of squares that make the variance between refreshes
     EXACT_STEPS = 20,   // at the start, whatever the interval of refreshing
+    LONG = 8,           // steps between refreshes
 };
 
 /* whitening.cl up to SCATTER_KEPT, nd_inverse_sqrt.cl up to BACK_MEAN, then nd_refresh.cl. */
@@ -385,22 +386,32 @@ static int covariance(struct bl_whitening *w, int64_t patches) {
                      BL_I32(rows_each(w)), BL_MEM(w->root.saved->mem), BL_MEM(w->squares->mem));
 }
 
-/* Reads and moves on the freeze counter, as the published layer does. */
-static bool is_frozen(struct bl_whitening *w) {
-    if (!w->counter) return false;
-    bool frozen = w->counter->value > w->attrs.freeze_iter;
-    w->counter->value = (w->counter->value + 1) % (10 * (int64_t)w->attrs.freeze_iter);
-    return frozen;
+static bool is_frozen(const struct bl_whitening *w) {
+    return w->counter && w->counter->value > w->attrs.freeze_iter;
+}
+
+/* As the published layer does. */
+static void count_freezing(struct bl_whitening *w) {
+    if (w->counter) w->counter->value = (w->counter->value + 1) % (10 * (int64_t)w->attrs.freeze_iter);
 }
 
 /* --- between refreshes ------------------------------------------------------------------------ */
 
-/* Whether this step keeps the last refresh's directions; moves on the counter. */
-static bool is_stale(struct bl_whitening *w) {
-    if (!w->refresh_counter) return false;
-    int64_t step = w->refresh_counter->value++;
+bool bl_whitening_will_keep(const struct bl_whitening *w, const struct bl_run *run) {
+    if (!run->training || is_frozen(w) || !w->refresh_counter) return false;
+    int64_t step = w->refresh_counter->value;
     if (w->attrs.refresh == BL_REFRESH_SCHEDULED) return step != 0;
     return step >= EXACT_STEPS && step % w->attrs.refresh != 0;
+}
+
+bool bl_whitening_keeps_long(const struct bl_whitening *w) {
+    return w->refresh_counter && (w->attrs.refresh == BL_REFRESH_SCHEDULED || w->attrs.refresh >= LONG);
+}
+struct bl_mem *bl_whitening_kept(const struct bl_whitening *w) {
+    return w->last_deconv->data.mem;
+}
+struct bl_mem *bl_whitening_factors(const struct bl_whitening *w) {
+    return w->factors ? w->factors->mem : NULL;
 }
 
 /* v_r = trace(S)/F, while the iteration has not begun. */
@@ -457,10 +468,12 @@ static int rescale_backward(struct bl_whitening *w, const struct bl_run *run, co
 }
 
 int bl_whitening_forward(struct bl_whitening *w, const struct bl_run *run) {
+    w->stale = bl_whitening_will_keep(w, run);
     w->constant = !run->training || is_frozen(w);
+    if (run->training) count_freezing(w);
     if (w->constant) return 0;
+    if (w->refresh_counter) w->refresh_counter->value++;
     int64_t patches = patches_of(w, run->n);
-    w->stale = is_stale(w);
     bl_node_phase(w->node, BL_COVARIANCE);
     int code = sample_mean(w, patches);
     if (!code) code = w->stale ? rescale(w, patches) : covariance(w, patches);

@@ -28,6 +28,13 @@ int bl_whitening_forward(struct bl_whitening *whitening, const struct bl_run *ru
 struct bl_mem *bl_whitening_mean(const struct bl_whitening *whitening);
 struct bl_mem *bl_whitening_deconv(const struct bl_whitening *whitening);
 bool bl_whitening_constant(const struct bl_whitening *whitening);
+/* Whether the forward pass that comes next keeps the last refresh's directions: D = factor D_r. */
+bool bl_whitening_will_keep(const struct bl_whitening *whitening, const struct bl_run *run);
+/* True where many steps do, one after another. */
+bool bl_whitening_keeps_long(const struct bl_whitening *whitening);
+struct bl_mem *bl_whitening_kept(const struct bl_whitening *whitening);       // D_r, until the next refresh
+/* (matrices, 2), every first one is the factor, from forward to bl_whitening_backward. NULL: it never keeps. */
+struct bl_mem *bl_whitening_factors(const struct bl_whitening *whitening);
 /* False: backward has nothing to do, its arguments need not be computed. */
 bool bl_whitening_has_backward(const struct bl_whitening *whitening);
 /* The gradients of mean and deconv. Where only the scale of D is of this batch, between refreshes, <dD, D> stands for

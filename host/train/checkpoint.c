@@ -49,6 +49,7 @@ int bl_weights_save(struct bl_graph *graph, const char *path, int64_t step) {
     if (step < 0) meta[2] = NULL;
     snprintf(number, sizeof number, "%" PRId64, step);
     int count = bl_graph_params(graph), code = dump_open(&dump, count);
+    if (!code) code = bl_graph_settle(graph);
     for (int i = 0; i < count && !code; i++) {
         struct bl_param *param = bl_graph_param(graph, i);
         if (!param->private_state) code = dump_add(&dump, param, &param->data);
@@ -72,6 +73,7 @@ static int state_save(struct bl_graph *graph, const char *path, const struct bl_
     const char *const meta[] = {"step", text[0], "epoch", text[1], "best_top1", text[2], "train_loss", text[3], "train_count", text[4],
                                 "train_top1", text[5], "train_top5", text[6], "train_s", text[7], position->budget ? "overhead_budget" : NULL, position->budget, NULL};
     int count = bl_graph_params(graph), code = dump_open(&dump, count);
+    if (!code) code = bl_graph_settle(graph);
     for (int i = 0; i < count && !code; i++) {
         struct bl_param *param = bl_graph_param(graph, i);
         if (param->trainable) code = dump_add(&dump, param, &param->velocity);
@@ -174,7 +176,7 @@ static int fits(struct bl_graph *graph, const struct bl_safetensors *file, const
 
 static int take(struct bl_graph *graph, const struct bl_safetensors *file, const char *path, bool (*wanted)(const struct bl_param *),
                 bool velocities) {
-    int code = 0;
+    int code = bl_graph_settle(graph);
     for (int i = 0; i < bl_graph_params(graph) && !code; i++) {
         struct bl_param *param = bl_graph_param(graph, i);
         const struct bl_st_tensor *tensor = wanted(param) ? bl_st_find(file, param->name) : NULL;

@@ -171,7 +171,9 @@ static int read_metrics(struct blanch_network *net, int count, struct blanch_met
 int bl_network_step(struct blanch_network *net, const struct bl_batch *batch, const struct blanch_sgd *sgd,
                     struct blanch_metrics *metrics) {
     int code = bl_network_load(net, batch);
-    if (code || (code = bl_graph_forward(net->graph, batch->count, true))) return code;
+    if (!code)
+        code = sgd ? bl_graph_forward_to_update(net->graph, batch->count) : bl_graph_forward(net->graph, batch->count, true);
+    if (code) return code;
     if ((code = bl_graph_backward(net->graph, batch->count))) return code;
     if ((code = read_metrics(net, batch->count, metrics))) return code;
     if (!sgd || !isfinite(metrics->loss)) return 0;
