@@ -2,7 +2,7 @@
  * and v_r = trace(S_r)/F of the last refresh and v = mean((X - m)^2) + eps of this batch, and the gradient through m
  * and v. Samples need not be gathered: what a tap of a patch adds to the gradient of its pixel is
  *   dm/samples + factor (x - m),  factor = -<dD, D> / (v samples F)
- * which is factor x plus a number of the tap and channel, its slope (square_samples() and scatter_kept() in
+ * (at a refresh, too, whose gradient shall pass through m and v alone), which is factor x plus a number of the tap and channel, its slope (square_samples() and scatter_kept() in
  * whitening.cl).
  *
  * Matrices: (matrices, F, F). m, dm: (matrices, F), in the order of the weights. By channels: (taps, C), what tap t
@@ -13,14 +13,16 @@
  */
 #include "vec.h"
 
-/* v_r; an item does a matrix. */
-kernel void variance(global const float *s, int matrices, int features, global float *variance)
+/* v_r, and factors of D = D_r; an item does a matrix. */
+kernel void variance(global const float *s, int matrices, int features, global float *variance, global float *factors)
 {
     const int matrix = get_global_id(0);
     if (matrix >= matrices) return;
     float sum = 0.0f;
     for (int f = 0; f < features; f++) sum += s[((size_t)matrix * features + f) * features + f];
     variance[matrix] = sum / features;
+    factors[2 * matrix] = 1.0f;
+    factors[2 * matrix + 1] = fmax(sum / features, 1e-30f);
 }
 
 /* Where a matrix's mean has what tap `tap` sees of channel c; whitening.cl says which channels a feature is. */

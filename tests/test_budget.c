@@ -10,14 +10,14 @@
 #include <stdlib.h>
 
 enum { LAYERS = 4 };
-static const double exact_ms[LAYERS] = {12, 22, 42, 12}, kept_ms[LAYERS] = {2, 2, 2, 2};
+static const double exact_ms[LAYERS] = {19, 31, 70, 19}, refreshed_ms[LAYERS] = {12, 22, 42, 12}, kept_ms[LAYERS] = {2, 2, 2, 2};
 static const double drift[LAYERS] = {0.01, 0.01, 0.01, 0.16};
 static const double base_ms = 100;
 
 static double wall(const struct bl_budget *b, double ms[LAYERS]) {
     double sum = base_ms;
     for (int i = 0; i < LAYERS; i++) {
-        ms[i] = b->layer[i].refresh ? exact_ms[i] : kept_ms[i];
+        ms[i] = !b->layer[i].refresh ? kept_ms[i] : b->stage == BL_BUDGET_IS_EXACT ? exact_ms[i] : refreshed_ms[i];
         sum += ms[i] - kept_ms[i];
     }
     return sum;
@@ -28,14 +28,17 @@ static struct bl_budget *planned(double share, double yardstick) {
     struct bl_budget *b;
     double ms[LAYERS];
     assert_int_equal(bl_budget_create(&b, share, LAYERS), 0);
-    for (int step = 0; step < BL_BUDGET_EXACT + BL_BUDGET_BASE; step++) {
+    for (int step = 0; step < BL_BUDGET_OPENING; step++) {
         bl_budget_next(b);
-        for (int i = 0; i < LAYERS; i++) assert_int_equal(b->layer[i].refresh, step < BL_BUDGET_EXACT);
+        assert_false(bl_budget_plan(b, true));
+        assert_int_equal(b->stage == BL_BUDGET_IS_EXACT, step < BL_BUDGET_EXACT);
+        for (int i = 0; i < LAYERS; i++)
+            assert_int_equal(b->layer[i].refresh, step < BL_BUDGET_EXACT || step == BL_BUDGET_OPENING - 1);
+        if (step == BL_BUDGET_OPENING - 2) bl_budget_measure(b, yardstick, BL_BUDGET_BASE);
         double all = wall(b, ms), base = bl_budget_record(b, all, ms);
         if (step >= BL_BUDGET_EXACT) assert_float_equal(base, base_ms, 1e-4);
     }
     for (int i = 0; i < LAYERS; i++) b->layer[i].drift = drift[i];
-    bl_budget_measure(b, yardstick, BL_BUDGET_BASE);
     assert_true(bl_budget_plan(b, false));
     return b;
 }
@@ -49,7 +52,7 @@ static double load(const struct bl_budget *b) {
 static void test_fits_allowance(void **state) {
     struct bl_budget *b = planned(0.2, 0.9);
     assert_float_equal(b->allowance, 1.2 * 0.9 - 1, 1e-6);
-    for (int i = 0; i < LAYERS; i++) assert_float_equal(b->layer[i].cost, (exact_ms[i] - kept_ms[i]) / base_ms, 1e-6);
+    for (int i = 0; i < LAYERS; i++) assert_float_equal(b->layer[i].cost, (refreshed_ms[i] - kept_ms[i]) / base_ms, 1e-6);
     assert_true(load(b) <= b->allowance - b->repay + 1e-9);
     assert_true(load(b) > 0.99 * (b->allowance - b->repay));
     assert_false(b->least);
@@ -165,15 +168,15 @@ static void test_no_numbers(void **state) {
     }
 }
 
-/* Nothing is measured, ever: three steps keep the whitening, one is exact, and so on. */
+/* Nothing is measured, ever: six steps keep the whitening, one refreshes it, and so on. */
 static void test_unmeasured(void **state) {
     struct bl_budget *b;
     assert_int_equal(bl_budget_create(&b, 0.2, LAYERS), 0);
     for (int step = 0; step < 100; step++) {
         bl_budget_next(b);
         assert_false(bl_budget_plan(b, true));
-        bool exact = step < BL_BUDGET_EXACT || (step - BL_BUDGET_EXACT) % 4 == 3;
-        for (int i = 0; i < LAYERS; i++) assert_int_equal(b->layer[i].refresh, exact);
+        bool refresh = step < BL_BUDGET_EXACT || (step - BL_BUDGET_EXACT) % 7 == 6;
+        for (int i = 0; i < LAYERS; i++) assert_int_equal(b->layer[i].refresh, refresh);
     }
     bl_budget_free(b);
 }

@@ -355,11 +355,21 @@ static void test_one_sample(void **state) {
 
 /* --- refreshes that a scheduler chooses ------------------------------------------------------- */
 
-static void step(struct layer *l, uint64_t seed, bool exact) {
+enum { SCHEDULED = 4 };
+static void make_scheduled(struct layer *l, int i) {
+    struct bl_nd_conv_attrs convs[] = {conv, grouped, pointwise};
+    struct bl_nd_linear_attrs flat = linear;
+    flat.nd.refresh = BL_REFRESH_SCHEDULED;
+    if (i < 3) convs[i].nd.refresh = BL_REFRESH_SCHEDULED;
+    make(l, i < 3 ? "nd_conv2d" : "nd_linear", i < 3 ? (const void *)&convs[i] : &flat, i < 3 ? 3 : 9, i < 3 ? 6 : 12,
+         i < 3 ? 6 : 1, i < 3 ? 5 : 1, false);
+}
+
+static void step(struct layer *l, uint64_t seed, enum bl_whitening_step step) {
     write_random(l, seed);
-    bl_whitening_schedule(l->node->whitening, exact);
+    bl_whitening_schedule(l->node->whitening, step);
     free(output(l, true));
-    assert_int_equal(bl_whitening_look(l->node->whitening, l->n).exact, exact);
+    assert_int_equal(bl_whitening_look(l->node->whitening, l->n).exact, step != BL_WHITENING_KEEP);
 }
 
 static float *deconv_of(struct layer *l) {
@@ -386,19 +396,14 @@ static double turn_between(const float *a, const float *b, int matrices, size_t 
 /* A step in between that keeps the directions changes neither what is remembered nor what is found. */
 static void test_change(void **state) {
     if (!device) skip();
-    struct bl_nd_conv_attrs convs[] = {conv, grouped, pointwise};
-    struct bl_nd_linear_attrs flat = linear;
-    flat.nd.refresh = BL_REFRESH_SCHEDULED;
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < SCHEDULED; i++) {
         struct layer l;
-        if (i < 3) convs[i].nd.refresh = BL_REFRESH_SCHEDULED;
-        make(&l, i < 3 ? "nd_conv2d" : "nd_linear", i < 3 ? (const void *)&convs[i] : &flat, i < 3 ? 3 : 9, i < 3 ? 6 : 12,
-             i < 3 ? 6 : 1, i < 3 ? 5 : 1, false);
+        make_scheduled(&l, i);
         assert_true(bl_whitening_is_scheduled(l.node->whitening));
-        step(&l, 1, true);
+        step(&l, 1, BL_WHITENING_EXACT);
         float *before = deconv_of(&l);
-        step(&l, 2, false);
-        step(&l, 3, true);
+        step(&l, 2, BL_WHITENING_KEEP);
+        step(&l, 3, i % 2 ? BL_WHITENING_RENEW : BL_WHITENING_EXACT);
         float *after = deconv_of(&l);
         const struct bl_whitening_facts facts = bl_whitening_look(l.node->whitening, l.n);
         const double want = turn_between(after, before, facts.matrices, (size_t)(facts.features * facts.features));
@@ -412,17 +417,21 @@ static void test_change(void **state) {
 
 /* --- updates between refreshes ---------------------------------------------------------------- */
 
-static void update(struct layer *l, uint64_t seed, bool exact, bool to_update) {
-    static const struct blanch_sgd sgd = {.lr = 0.05f, .momentum = 0.9f, .weight_decay = 0.1f};
-    write_random(l, seed);
-    bl_whitening_schedule(l->node->whitening, exact);
-    check(to_update ? bl_graph_forward_to_update(l->graph, l->n) : bl_graph_forward(l->graph, l->n, true));
+static void backward(struct layer *l, uint64_t seed) {
     float *dy = allocate(output_count(l));
-    for (size_t i = 0; i < output_count(l); i++) dy[i] = 0.1f * value_at(seed + 100, i);
+    for (size_t i = 0; i < output_count(l); i++) dy[i] = 0.1f * value_at(seed, i);
     check(bl_tensor_write(l->graph, l->node->out->grad, l->n, dy));
     check(bl_graph_backward(l->graph, l->n));
-    check(bl_graph_sgd(l->graph, &sgd));
     free(dy);
+}
+
+static void update(struct layer *l, uint64_t seed, enum bl_whitening_step step, bool to_update) {
+    static const struct blanch_sgd sgd = {.lr = 0.05f, .momentum = 0.9f, .weight_decay = 0.1f};
+    write_random(l, seed);
+    bl_whitening_schedule(l->node->whitening, step);
+    check(to_update ? bl_graph_forward_to_update(l->graph, l->n) : bl_graph_forward(l->graph, l->n, true));
+    backward(l, seed + 100);
+    check(bl_graph_sgd(l->graph, &sgd));
 }
 
 static void assert_same(struct layer *a, struct layer *b, const struct bl_tensor *x, const struct bl_tensor *y) {
@@ -434,20 +443,38 @@ static void assert_same(struct layer *a, struct layer *b, const struct bl_tensor
     free(got), free(want);
 }
 
+/* A step that computes D but not its whole gradient has the gradients of one that finds the same D remembered. */
+static void test_renew(void **state) {
+    if (!device) skip();
+    for (int i = 0; i < SCHEDULED; i++) {
+        struct layer renewed, kept;
+        make_scheduled(&renewed, i), make_scheduled(&kept, i);
+        step(&renewed, 1, BL_WHITENING_RENEW);
+        step(&kept, 1, BL_WHITENING_EXACT);
+        step(&kept, 1, BL_WHITENING_KEEP);
+        backward(&renewed, 2), backward(&kept, 2);
+        assert_same(&renewed, &kept, renewed.node->out, kept.node->out);
+        assert_same(&renewed, &kept, renewed.in->grad, kept.in->grad);
+        for (int p = 0; p < 2; p++) assert_same(&renewed, &kept, &renewed.node->param[p]->grad, &kept.node->param[p]->grad);
+        step(&renewed, 1, BL_WHITENING_EXACT);
+        backward(&renewed, 2);
+        float *whole = allocate(input_count(&kept)), *part = allocate(input_count(&kept));
+        check(bl_tensor_read(renewed.graph, renewed.in->grad, renewed.n, whole));
+        check(bl_tensor_read(kept.graph, kept.in->grad, kept.n, part));
+        assert_true(difference(part, whole, input_count(&kept)) > 0.01);
+        free(whole), free(part);
+        bl_graph_free(renewed.graph), bl_graph_free(kept.graph);
+    }
+}
+
 /* Where parameters stay in the coordinates of the last refresh and where every update is taken back from them: the same
  * outputs, input gradients, weights, velocities. */
 static void test_updates(void **state) {
     if (!device) skip();
-    static const char turns[] = "Ekkk?kkEkEkkkkk!kk";       // exact, kept, evaluated, settled
-    struct bl_nd_conv_attrs convs[] = {conv, grouped, pointwise};
-    struct bl_nd_linear_attrs flat = linear;
-    flat.nd.refresh = BL_REFRESH_SCHEDULED;
-    for (int i = 0; i < 4; i++) {
+    static const char turns[] = "EEkkk?kkEEkRkRRkkkkk!kkRE?R";      // exact, kept, renewed, evaluated, settled
+    for (int i = 0; i < SCHEDULED; i++) {
         struct layer l[2];
-        if (i < 3) convs[i].nd.refresh = BL_REFRESH_SCHEDULED;
-        for (int k = 0; k < 2; k++)
-            make(&l[k], i < 3 ? "nd_conv2d" : "nd_linear", i < 3 ? (const void *)&convs[i] : &flat, i < 3 ? 3 : 9,
-                 i < 3 ? 6 : 12, i < 3 ? 6 : 1, i < 3 ? 5 : 1, false);
+        make_scheduled(&l[0], i), make_scheduled(&l[1], i);
         for (uint64_t t = 0; turns[t]; t++) {
             if (turns[t] == '!') {
                 float *before = values_of(l[0].node->param[0]), *plain = values_of(l[1].node->param[0]);
@@ -458,7 +485,8 @@ static void test_updates(void **state) {
                 write_random(&l[0], t), write_random(&l[1], t);
                 free(output(&l[0], false)), free(output(&l[1], false));
             } else
-                for (int k = 0; k < 2; k++) update(&l[k], t, turns[t] == 'E', !k);
+                for (int k = 0; k < 2; k++)
+                    update(&l[k], t, turns[t] == 'E' ? BL_WHITENING_EXACT : turns[t] == 'R' ? BL_WHITENING_RENEW : BL_WHITENING_KEEP, !k);
             assert_same(&l[0], &l[1], l[0].node->out, l[1].node->out);
             assert_same(&l[0], &l[1], l[0].in->grad, l[1].in->grad);
         }
@@ -477,7 +505,7 @@ int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_start),           cmocka_unit_test(test_evaluation),     cmocka_unit_test(test_freeze),
         cmocka_unit_test(test_freeze_is_saved), cmocka_unit_test(test_constant_batch), cmocka_unit_test(test_one_sample),
-        cmocka_unit_test(test_change),          cmocka_unit_test(test_updates),
+        cmocka_unit_test(test_change),          cmocka_unit_test(test_renew),          cmocka_unit_test(test_updates),
     };
     int failed = open_test_device(&device);
     if (argc > 1) cmocka_set_test_filter(argv[1]);

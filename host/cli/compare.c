@@ -115,9 +115,9 @@ static int open_budgets(struct bl_compare *c) {
         for (int b = 0; b < c->runs; b++)
             if (c->run[b].dev == run->dev && c->run[b].norm == BLANCH_BN) run->yardstick = &c->run[b];
         code = bl_overhead_open(&run->overhead, run->net, run->budget, !run->yardstick, NULL);
-        if (c->steps <= BL_BUDGET_EXACT + BL_BUDGET_BASE)
+        if (c->steps <= BL_BUDGET_OPENING)
             bl_progress_line(NULL, "blanch: --overhead-budget saves nothing here: the first %d steps are exact, and the next %d measure; "
-                             "give more --steps", BL_BUDGET_EXACT, BL_BUDGET_BASE);
+                             "give more --steps", BL_BUDGET_EXACT, BL_BUDGET_OPENING - BL_BUDGET_EXACT);
     }
     return code;
 }
@@ -310,7 +310,7 @@ static int step_run(struct bl_compare *c, struct bl_compare_run *run, bool recor
     if (counts && (code = bl_samples_add(&run->wall[record], ms))) return code;
     if (run->overhead && (code = account(c, run, &batch, ledger, load_ms, &ms))) return code;
     if (counts && (code = bl_samples_add(&run->all, ms))) return code;
-    if (c->done < BL_BUDGET_EXACT + BL_BUDGET_BASE) run->opening = run->all.count;
+    if (c->done < BL_BUDGET_OPENING) run->opening = run->all.count;
     if (c->done) run->total_s += 1e-3 * ms;                 // the first step builds kernels, or finds them in the cache
     run->epoch_s += 1e-3 * ms;
     if ((code = bl_samples_add(&run->loss, metrics.loss))) return code;

@@ -92,10 +92,6 @@ static struct bl_range over_outputs(const struct bl_fold *fold, bool lanes) {
 
 #define SIZES(fold) BL_I32((fold)->outputs), BL_I32((fold)->interleave), BL_I32((fold)->features)
 
-static struct bl_mem *rows_of(const struct bl_fold *fold) {
-    return fold->permuted ? fold->rows->mem : fold->weight->data.mem;
-}
-
 /* --- products --------------------------------------------------------------------------------- */
 
 /* C = A B for square matrices B, C = B where rows is F; A in rows. */
@@ -154,9 +150,8 @@ static struct bl_mem *updated(const struct bl_fold *fold, int i) {
     return i ? fold->weight->velocity.mem : fold->weight->data.mem;
 }
 
-/* W_0, V_0, U_0, M_0, P; A = 0. */
-static int start(struct bl_fold *fold) {
-    struct bl_mem *deconv = bl_whitening_kept(fold->whitening);
+/* W_0, V_0, U_0, M_0, P; A = 0. The matrix is D_r. */
+static int start(struct bl_fold *fold, struct bl_mem *deconv) {
     size_t bytes = 4 * (size_t)weights_of(fold);
     struct bl_gemm square = product_of(fold, fold->features, deconv, deconv, fold->squared->mem);
     int code = bl_gemm(fold->node->dev, &square);
@@ -167,7 +162,7 @@ static int start(struct bl_fold *fold) {
         if (!code) code = bl_mem_fill(updated(fold, i), 0, bytes, 0);
     }
     memcpy(fold->weight->carry, (double[4]){1, 0, 0, 1}, sizeof fold->weight->carry);
-    fold->accumulates = !code;
+    fold->accumulates = true;
     return code;
 }
 
@@ -191,10 +186,12 @@ int bl_fold_settle(struct bl_fold *fold) {
 }
 
 int bl_fold_begin(struct bl_fold *fold, const struct bl_run *run) {
-    if (!fold->squared || !run->update || !bl_whitening_will_keep(fold->whitening, run)) return bl_fold_settle(fold);
+    bool may = fold->squared && run->update, keeps = bl_whitening_will_keep(fold->whitening, run);
+    fold->starts = may && !keeps && fold->accumulates && bl_whitening_will_compute(fold->whitening, run);
+    if (!may || !keeps) return bl_fold_settle(fold);
     if (fold->accumulates) return 0;
     bl_node_phase(fold->node, BL_FOLD);
-    return start(fold);
+    return start(fold, bl_whitening_kept(fold->whitening));
 }
 
 /* --- forward ---------------------------------------------------------------------------------- */
@@ -211,11 +208,21 @@ static int forward_kept(const struct bl_fold *fold) {
                      BL_MEM(fold->bias->data.mem), SIZES(fold), BL_I32(fold->matrices), BL_MEM(fold->shift->mem));
 }
 
+/* By D itself; W' is U_0 where updates start from it. */
+static int forward_computed(struct bl_fold *fold) {
+    struct bl_mem *deconv = bl_whitening_deconv(fold->whitening);
+    if (fold->starts) {
+        int code = start(fold, deconv);
+        return code ? code
+                    : bl_mem_copy(fold->first_folded[0]->mem, 0, fold->folded->mem, 0, 4 * (size_t)weights_of(fold));
+    }
+    int code = pack(fold, deconv);
+    return code ? code : fold_weight(fold, fold->weight->data.mem, deconv, fold->folded->mem);
+}
+
 int bl_fold_forward(struct bl_fold *fold) {
     if (fold->accumulates) return forward_kept(fold);
-    struct bl_mem *deconv = bl_whitening_deconv(fold->whitening);
-    int code = pack(fold, deconv);
-    if (!code) code = fold_weight(fold, fold->weight->data.mem, deconv, fold->folded->mem);
+    int code = forward_computed(fold);
     if (code) return code;
     return bl_launch(fold->fold_bias, over_outputs(fold, false), BL_MEM(fold->folded->mem),
                      BL_MEM(bl_whitening_mean(fold->whitening)), BL_MEM(fold->bias->data.mem), SIZES(fold),
@@ -224,8 +231,14 @@ int bl_fold_forward(struct bl_fold *fold) {
 
 /* --- backward --------------------------------------------------------------------------------- */
 
+/* Where dW' without the mean's part goes: it is A's gradient, but for c. */
+static struct bl_mem *gradient_of(const struct bl_fold *fold) {
+    return fold->accumulates ? fold->weight->grad.mem : fold->gradient->mem;
+}
+
 static int matrix_gradient(struct bl_fold *fold) {
-    int code = is_own(fold) ? to_rows(fold, fold->weight->data.mem) : 0;
+    struct bl_mem *weight = fold->accumulates ? fold->first[0]->mem : fold->weight->data.mem;
+    int code = is_own(fold) || fold->accumulates ? to_rows(fold, weight) : 0;
     if (code) return code;
     int64_t f = fold->features, rows = fold->outputs / fold->matrices * fold->interleave;
     struct bl_gemm product = {
@@ -234,8 +247,8 @@ static int matrix_gradient(struct bl_fold *fold) {
         .n = f,
         .k = rows,
         .alpha = 1,
-        .a = rows_of(fold),
-        .b = fold->gradient->mem,
+        .a = fold->permuted ? fold->rows->mem : weight,
+        .b = gradient_of(fold),
         .c = fold->ddeconv->mem,
         .lda = f,
         .ldb = f,
@@ -248,20 +261,17 @@ static int matrix_gradient(struct bl_fold *fold) {
     return bl_gemm(fold->node->dev, &product);
 }
 
-/* dW' without the mean's part (where A is updated, times c, to the parameter's gradient), the mean's gradient, and
- * <dD, D>. */
+/* dW' without the mean's part (times c between refreshes), the mean's gradient, and <dD, D>. */
 static int weight_gradient(struct bl_fold *fold) {
     struct blanch_device *dev = fold->node->dev;
     int64_t units = fold->matrices * fold->parts, count = fold->matrices * fold->features;
-    struct bl_mem *factors =
-        fold->accumulates ? bl_whitening_factors(fold->whitening) : bl_whitening_mean(fold->whitening);
+    struct bl_mem *factors = bl_whitening_factors(fold->whitening), *any = fold->gradient->mem;
     int code =
         bl_launch(fold->weight_gradient, bl_share_rows(dev, vectors_of(fold), units, 12 * weights_of(fold) / units),
                   BL_MEM(fold->folded->mem), BL_MEM(fold->bias->grad.mem), BL_MEM(bl_whitening_mean(fold->whitening)),
                   SIZES(fold), BL_I32(fold->matrices), BL_I32(fold->parts), BL_I32(dots_of(fold) / fold->parts),
-                  BL_MEM(fold->gradient->mem), BL_I32(fold->accumulates), BL_MEM(factors),
-                  BL_MEM(fold->accumulates ? fold->weight->grad.mem : fold->gradient->mem), BL_MEM(fold->partial->mem),
-                  BL_MEM(fold->dots->mem));
+                  BL_MEM(fold->gradient->mem), BL_I32(fold->accumulates), BL_MEM(fold->accumulates ? factors : any),
+                  BL_MEM(gradient_of(fold)), BL_MEM(fold->partial->mem), BL_MEM(fold->dots->mem));
     if (code || !bl_whitening_has_backward(fold->whitening)) return code;
     return bl_launch(fold->sum_parts, bl_share_rows(dev, 1, count, 4 * (fold->parts + 1)), BL_MEM(fold->partial->mem),
                      BL_I32(fold->parts), BL_I32(count), BL_MEM(fold->dmean->mem));
@@ -275,11 +285,11 @@ struct bl_deconv_gradient bl_fold_deconv_gradient(const struct bl_fold *fold) {
 int bl_fold_backward(struct bl_fold *fold) {
     const struct bl_whitening *whitening = fold->whitening;
     int code = weight_gradient(fold);
+    if (!code && bl_whitening_has_backward(whitening) && !bl_whitening_wants_scale(whitening))
+        code = matrix_gradient(fold);
     if (code || fold->accumulates) return code;
-    if (bl_whitening_has_backward(whitening) && !bl_whitening_wants_scale(whitening)) code = matrix_gradient(fold);
-    if (!code)
-        code = times(fold, fold->gradient->mem, bl_whitening_deconv(whitening),
-                     fold->permuted ? fold->drows->mem : fold->weight->grad.mem);
+    code = times(fold, fold->gradient->mem, bl_whitening_deconv(whitening),
+                 fold->permuted ? fold->drows->mem : fold->weight->grad.mem);
     if (code || !fold->permuted) return code;
     return bl_launch(fold->from_rows, over_outputs(fold, true), BL_MEM(fold->drows->mem), SIZES(fold),
                      BL_MEM(fold->weight->grad.mem));

@@ -5,7 +5,8 @@
  * since its start W_0 stays A D_r, if A is what the same updates make of 0 with gradients c dW'. So with P = D_r D_r
  *   W' = c (a U_0 + b M_0 + A P),  U_0 = W_0 D_r,  M_0 = V_0 D_r
  * (V: velocity; a, b: bl_param.carry), and a step takes one product where W D and dW' D are two. While it is so, the
- * parameter's memory holds A and the velocity's the same of V, in rows; settling is W = a W_0 + b V_0 + A D_r. */
+ * parameter's memory holds A and the velocity's the same of V, in rows; settling is W = a W_0 + b V_0 + A D_r. A refresh
+ * settles and starts anew with its own D (c = 1); the gradient of D, where it is wanted, has W_0 for W. */
 #ifndef BL_ND_FOLD_H
 #define BL_ND_FOLD_H
 
@@ -31,7 +32,7 @@ struct bl_fold {
     struct bl_kernel *to_rows, *from_rows, *fold_bias, *fold_kept, *settle, *weight_gradient, *sum_parts;
     uint64_t version;                       // of the weights that an evaluation has folded
     bool kept;                              // that version is still there
-    bool accumulates;                       // the parameter holds A
+    bool accumulates, starts;               // the parameter holds A; starting to, from this step's D
 };
 
 /* In setup, after the fields above `features` are filled in: declares the workspaces. life: that of `folded`. */

@@ -56,6 +56,7 @@ struct bl_whitening {
     int narrow;             // 0, or the block where it is too small for vectors
     int vec_block, vec_row, vec_channels;
     bool constant, stale; // of the last forward: running statistics; those between two refreshes
+    bool through_scale;   // the gradient of D passes through its scale alone
     struct bl_param *running_mean, *running_deconv, *counter;
     struct bl_param *last_deconv, *last_variance, *refresh_counter; // where refreshing is less often
     struct bl_kernel *kernel[KERNELS];
@@ -217,7 +218,7 @@ bool bl_whitening_constant(const struct bl_whitening *w) {
     return w->constant;
 }
 bool bl_whitening_wants_scale(const struct bl_whitening *w) {
-    return w->stale;
+    return w->through_scale;
 }
 bool bl_whitening_has_backward(const struct bl_whitening *w) {
     return !w->constant && !w->attrs.constant_grad && w->node->in[0]->grad;
@@ -232,12 +233,11 @@ struct bl_mem *bl_whitening_deconv(const struct bl_whitening *w) {
 bool bl_whitening_is_scheduled(const struct bl_whitening *w) {
     return w->change != NULL;
 }
-void bl_whitening_schedule(struct bl_whitening *w, bool exact) {
+/* The counter of a scheduled layer: steps since D was computed; 0 and -1 compute it. */
+void bl_whitening_schedule(struct bl_whitening *w, enum bl_whitening_step step) {
     if (!w->refresh_counter) return;
-    if (exact)
-        w->refresh_counter->value = 0;
-    else if (!w->refresh_counter->value)
-        w->refresh_counter->value = 1;
+    int64_t *counter = &w->refresh_counter->value;
+    *counter = step == BL_WHITENING_EXACT ? 0 : step == BL_WHITENING_RENEW ? -1 : *counter < 1 ? 1 : *counter;
 }
 
 /* The iteration has divided S by its norm. */
@@ -400,8 +400,12 @@ static void count_freezing(struct bl_whitening *w) {
 bool bl_whitening_will_keep(const struct bl_whitening *w, const struct bl_run *run) {
     if (!run->training || is_frozen(w) || !w->refresh_counter) return false;
     int64_t step = w->refresh_counter->value;
-    if (w->attrs.refresh == BL_REFRESH_SCHEDULED) return step != 0;
+    if (w->attrs.refresh == BL_REFRESH_SCHEDULED) return step > 0;
     return step >= EXACT_STEPS && step % w->attrs.refresh != 0;
+}
+
+bool bl_whitening_will_compute(const struct bl_whitening *w, const struct bl_run *run) {
+    return run->training && !is_frozen(w) && !bl_whitening_will_keep(w, run);
 }
 
 bool bl_whitening_keeps_long(const struct bl_whitening *w) {
@@ -414,10 +418,10 @@ struct bl_mem *bl_whitening_factors(const struct bl_whitening *w) {
     return w->factors ? w->factors->mem : NULL;
 }
 
-/* v_r = trace(S)/F, while the iteration has not begun. */
+/* v_r = trace(S)/F, while the iteration has not begun; factors that say D = D_r. */
 static int keep_variance(struct bl_whitening *w) {
     return bl_launch(w->kernel[VARIANCE], over_matrices(w), BL_MEM(w->root.saved->mem), BL_I32(w->geometry.matrices),
-                     BL_I32(w->features), BL_MEM(w->last_variance->data.mem));
+                     BL_I32(w->features), BL_MEM(w->last_variance->data.mem), BL_MEM(w->factors->mem));
 }
 
 static struct bl_range over_channels(const struct bl_whitening *w, int64_t items) {
@@ -430,13 +434,17 @@ static struct bl_range over_channels(const struct bl_whitening *w, int64_t items
     BL_I32((w)->node->in[0]->c), BL_I32((w)->taps), BL_I32((w)->geometry.block), BL_I32((w)->geometry.interleave),     \
         BL_I32((w)->geometry.matrices), BL_I32(is_strided(&(w)->geometry))
 
+static int spread_mean(struct bl_whitening *w) {
+    return bl_launch(w->kernel[SPREAD_MEAN], bl_share(w->node->dev, w->taps * w->node->in[0]->c, 8),
+                     BL_MEM(w->mean->mem), FEATURES(w), BL_MEM(w->spread->mem));
+}
+
 /* D = D_r sqrt(v_r / v), v from the pixels. */
 static int rescale(struct bl_whitening *w, int64_t patches) {
     int64_t samples = patches * w->geometry.interleave, chunks, chunk = chunk_of(w, patches, SQUARE_CHUNKS, &chunks),
             channels = w->node->in[0]->c;
     int matrices = w->geometry.matrices, each = rows_each(w);
-    int code = bl_launch(w->kernel[SPREAD_MEAN], bl_share(w->node->dev, w->taps * channels, 8), BL_MEM(w->mean->mem),
-                         FEATURES(w), BL_MEM(w->spread->mem));
+    int code = spread_mean(w);
     if (!code)
         code = bl_launch(w->kernel[SQUARES], over_channels(w, chunks), BL_MEM(w->node->in[0]->mem), GEOMETRY(w),
                          BL_I32(patches), BL_I32(chunk), BL_MEM(w->spread->mem), BL_MEM(w->square_parts->mem));
@@ -472,13 +480,18 @@ int bl_whitening_forward(struct bl_whitening *w, const struct bl_run *run) {
     w->constant = !run->training || is_frozen(w);
     if (run->training) count_freezing(w);
     if (w->constant) return 0;
-    if (w->refresh_counter) w->refresh_counter->value++;
+    w->through_scale = w->stale;
+    if (w->refresh_counter) {
+        w->through_scale |= w->refresh_counter->value < 0;
+        w->refresh_counter->value += w->refresh_counter->value < 0 ? 2 : 1;
+    }
     int64_t patches = patches_of(w, run->n);
     bl_node_phase(w->node, BL_COVARIANCE);
     int code = sample_mean(w, patches);
     if (!code) code = w->stale ? rescale(w, patches) : covariance(w, patches);
     if (code || w->stale) return code;
     if (w->refresh_counter && (code = keep_variance(w))) return code;
+    if (w->through_scale && (code = spread_mean(w))) return code;
     bl_node_phase(w->node, BL_INVERSE_SQRT);
     code = bl_inverse_sqrt_forward(&w->root, w->squares->mem, w->attrs.momentum, w->deconv->mem,
                                    w->running_deconv->data.mem);
@@ -532,7 +545,7 @@ int bl_whitening_backward(struct bl_whitening *w, const struct bl_run *run, cons
     int64_t patches = patches_of(w, run->n), samples = patches * w->geometry.interleave;
     const struct bl_tensor *x = w->node->in[0];
     bl_node_phase(w->node, BL_WHITEN_BACKWARD);
-    if (w->stale) return rescale_backward(w, run, g);
+    if (w->through_scale) return rescale_backward(w, run, g);
     int code = bl_inverse_sqrt_backward(&w->root, g->deconv, w->deconv->mem, w->taps, w->depthwise, w->sbar->mem);
     if (!code) code = rows_backward(w, g->mean, samples);
     if (code) return code;

@@ -30,15 +30,17 @@ struct bl_mem *bl_whitening_deconv(const struct bl_whitening *whitening);
 bool bl_whitening_constant(const struct bl_whitening *whitening);
 /* Whether the forward pass that comes next keeps the last refresh's directions: D = factor D_r. */
 bool bl_whitening_will_keep(const struct bl_whitening *whitening, const struct bl_run *run);
-/* True where many steps do, one after another. */
+/* Whether it computes D of its batch. */
+bool bl_whitening_will_compute(const struct bl_whitening *whitening, const struct bl_run *run);
+/* True where many steps keep them, one after another. */
 bool bl_whitening_keeps_long(const struct bl_whitening *whitening);
 struct bl_mem *bl_whitening_kept(const struct bl_whitening *whitening);       // D_r, until the next refresh
 /* (matrices, 2), every first one is the factor, from forward to bl_whitening_backward. NULL: it never keeps. */
 struct bl_mem *bl_whitening_factors(const struct bl_whitening *whitening);
 /* False: backward has nothing to do, its arguments need not be computed. */
 bool bl_whitening_has_backward(const struct bl_whitening *whitening);
-/* The gradients of mean and deconv. Where only the scale of D is of this batch, between refreshes, <dD, D> stands for
- * dD: `dots` values for every matrix, to be summed. */
+/* The gradients of mean and deconv. Where that of D passes through its scale alone, between refreshes, <dD, D> stands
+ * for dD: `dots` values for every matrix, to be summed. */
 struct bl_deconv_gradient {
     struct bl_mem *mean, *deconv;           // (matrices, F), (matrices, F, F)
     struct bl_mem *scale;                   // (matrices, dots)
@@ -49,17 +51,19 @@ bool bl_whitening_wants_scale(const struct bl_whitening *whitening);
 int bl_whitening_backward(struct bl_whitening *whitening, const struct bl_run *run,
                           const struct bl_deconv_gradient *gradient);
 
-/* Where attrs.refresh is BL_REFRESH_SCHEDULED, steps are exact when they are told to be: before a step, `exact` says
- * whether it computes D anew or keeps the directions of the last one that did. False: this layer is exact at every step
- * (whitening single channels costs less than remembering it). */
+/* Where attrs.refresh is BL_REFRESH_SCHEDULED, every step is told before it begins. EXACT: D is of this batch, and so is
+ * its gradient. RENEW: D is of this batch, but the gradient passes through mean and scale alone, as it does when the
+ * step KEEPs the directions of the last D that was computed; it costs less than half. False: this layer is exact at
+ * every step (whitening single channels costs less than remembering it). */
+enum bl_whitening_step { BL_WHITENING_EXACT, BL_WHITENING_RENEW, BL_WHITENING_KEEP };
 bool bl_whitening_is_scheduled(const struct bl_whitening *whitening);
-void bl_whitening_schedule(struct bl_whitening *whitening, bool exact);
+void bl_whitening_schedule(struct bl_whitening *whitening, enum bl_whitening_step step);
 /* Right after a training forward pass of the node: what it did. exact: S and D are of this batch, and of matrix
  * `matrix` can be read, (F, F) each. Waits for the device. */
 struct bl_whitening_facts { bool exact; int matrices; int64_t features, samples; double eps; };
 struct bl_whitening_facts bl_whitening_look(const struct bl_whitening *whitening, int images);
 int bl_whitening_read(const struct bl_whitening *whitening, int matrix, float *s, float *d);
-/* How far the last exact step turned D from the one before: |D/|D| - D_r/|D_r||, 0 to 2. Waits for the device. */
+/* How far the last step that computed D turned it from the one before: |D/|D| - D_r/|D_r||, 0 to 2. Waits for the device. */
 int bl_whitening_change(const struct bl_whitening *whitening, double *change);
 
 int64_t bl_whitening_features(const struct bl_whitening *whitening);    // F

@@ -73,16 +73,18 @@ static void spend_credit(struct bl_budget *b) {
     b->credit = fmax(fmin(b->credit, dearest + b->allowance), -dearest);
 }
 
-/* Without a plan. Where the steps that should have been measured could not be (all of them validated, say), the whitening
- * must not stay as it is. */
-static bool is_exact(int64_t step) {
-    step -= BL_BUDGET_EXACT;
-    return step < 0 || step % (BL_BUDGET_BASE + 1) == BL_BUDGET_BASE;
+/* Where the steps that should have been measured could not be (all of them validated, say), they come again. */
+static enum bl_budget_stage stage_of(const struct bl_budget *b, int64_t step) {
+    if (b->planned) return BL_BUDGET_IS_PLANNED;
+    if (step < BL_BUDGET_EXACT) return BL_BUDGET_IS_EXACT;
+    step = (step - BL_BUDGET_EXACT) % (BL_BUDGET_OPENING - BL_BUDGET_EXACT);
+    return !step ? BL_BUDGET_WARMS : step <= BL_BUDGET_BASE ? BL_BUDGET_IS_BASE : BL_BUDGET_REFRESHES;
 }
 
 void bl_budget_next(struct bl_budget *b) {
-    int64_t step = b->step++;
-    for (int i = 0; i < b->count; i++) b->layer[i].refresh = !b->planned && is_exact(step);
+    b->stage = stage_of(b, b->step++);
+    bool all = b->stage == BL_BUDGET_IS_EXACT || b->stage == BL_BUDGET_REFRESHES;
+    for (int i = 0; i < b->count; i++) b->layer[i].refresh = all;
     if (b->planned) spend_credit(b);
     for (int i = 0; i < b->count; i++) b->layer[i].age = b->layer[i].refresh ? 0 : b->layer[i].age + 1;
 }
@@ -93,7 +95,7 @@ static void smooth(double *value, double sample) {
     *value = *value > 0 ? *value + smoothing * (sample - *value) : sample;
 }
 
-/* wall = base + sum over refreshed layers of (exact_i - kept_i), with kept_i known as a share of the base step. */
+/* wall = base + sum over refreshed layers of (refreshed_i - kept_i), with kept_i known as a share of the base step. */
 double bl_budget_record(struct bl_budget *b, double wall_ms, const double *layer_ms) {
     double rest = wall_ms, share = 1;
     bool known = true;
@@ -109,7 +111,7 @@ double bl_budget_record(struct bl_budget *b, double wall_ms, const double *layer
     double base = rest / share;
     for (int i = 0; i < b->count; i++) {
         struct bl_budget_layer *layer = &b->layer[i];
-        smooth(layer->refresh ? &layer->exact : &layer->kept, layer_ms[i] / base);
+        smooth(layer->refresh ? &layer->refreshed : &layer->kept, layer_ms[i] / base);
         if (!(layer->exact > 0)) layer->exact = layer->exact_ms / base;
     }
     return base;
@@ -136,7 +138,7 @@ void bl_budget_measure(struct bl_budget *b, double yardstick, int steps) {
 
 /* --- planning --------------------------------------------------------------------------------- */
 
-static double cost_of(const struct bl_budget_layer *layer) { return fmax(layer->exact - layer->kept, 0); }
+static double cost_of(const struct bl_budget_layer *layer) { return fmax(layer->refreshed - layer->kept, 0); }
 
 static double interval_at(const struct bl_budget_layer *layer, double scale, double least_drift) {
     double cost = cost_of(layer);
@@ -175,8 +177,9 @@ static double repay_of(const struct bl_budget *b) { return fmin(fmax(b->debt / P
 /* The exact steps were made before anything was known of their price. */
 static void open_account(struct bl_budget *b) {
     for (int i = 0; i < b->count; i++) {
-        b->spent += BL_BUDGET_EXACT * cost_of(&b->layer[i]);
-        b->debt += BL_BUDGET_EXACT * cost_of(&b->layer[i]);
+        double cost = BL_BUDGET_EXACT * fmax(b->layer[i].exact - b->layer[i].kept, 0) + cost_of(&b->layer[i]);
+        b->spent += cost;
+        b->debt += cost;
         b->layer[i].due = fmod(0.618034 * (i + 1), 1);      // spread over the interval, neighbours apart
     }
     b->debt = fmax(b->debt - (double)b->step * fmax(allowance_of(b), 0), 0);
@@ -184,8 +187,14 @@ static void open_account(struct bl_budget *b) {
 
 static bool differs(double planned, double now) { return fabs(now - planned) > noticeable * fmax(fabs(planned), 1e-6); }
 
+static bool is_measured(const struct bl_budget *b) {
+    bool all = b->yardstick > 0;
+    for (int i = 0; i < b->count; i++) all &= b->layer[i].refreshed > 0;
+    return all;
+}
+
 bool bl_budget_plan(struct bl_budget *b, bool anyway) {
-    if (!(b->yardstick > 0)) return false;
+    if (!is_measured(b)) return false;
     if (!b->planned) open_account(b);
     double least_drift = least_drift_of(b), allowance = allowance_of(b), repay = repay_of(b);
     bool least = load_at(b, 1e12, least_drift) > allowance;
@@ -242,9 +251,9 @@ void bl_budget_describe(const struct bl_budget *b, double base_ms, cJSON *line) 
 }
 
 /* The fields of a layer and of the whole, in this order, as arrays of numbers. */
-enum { LAYER_FIELDS = 8, FIELDS = 9 };
+enum { LAYER_FIELDS = 9, FIELDS = 9 };
 static void layer_fields(struct bl_budget_layer *l, double *field[LAYER_FIELDS - 1]) {
-    double *all[] = {&l->exact, &l->kept, &l->drift, &l->noise, &l->cost, &l->interval, &l->due};
+    double *all[] = {&l->exact, &l->refreshed, &l->kept, &l->drift, &l->noise, &l->cost, &l->interval, &l->due};
     memcpy(field, all, sizeof all);
 }
 static void fields_of(struct bl_budget *b, double *field[FIELDS - 3]) {
@@ -296,7 +305,7 @@ int bl_budget_restore(struct bl_budget *b, const char *text) {
         b->step = (int64_t)numbers[FIELDS - 1];
     }
     for (int i = 0; fits && i < b->count; i++) {
-        fits = read_numbers(cJSON_GetArrayItem(json, i + 1), numbers, LAYER_FIELDS) && numbers[5] >= 1;
+        fits = read_numbers(cJSON_GetArrayItem(json, i + 1), numbers, LAYER_FIELDS) && numbers[6] >= 1;
         layer_fields(&b->layer[i], field);
         for (int k = 0; fits && k < LAYER_FIELDS - 1; k++) *field[k] = numbers[k];
         if (fits) b->layer[i].age = (int64_t)numbers[LAYER_FIELDS - 1];

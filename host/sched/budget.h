@@ -9,16 +9,19 @@
 #include <cjson/cJSON.h>
 
 enum {
-    BL_BUDGET_EXACT = 20,                   // steps at the start that refresh every layer
-    BL_BUDGET_BASE = 3,                     // steps after them that refresh none, to measure the base step; then one that
-                                            // refreshes all, and so on until there is a plan
+    BL_BUDGET_EXACT = 20,                   // steps at the start that are exact in every layer
+    BL_BUDGET_BASE = 5,                     // steps that refresh none, to measure the base step
+    BL_BUDGET_OPENING = BL_BUDGET_EXACT + 1 + BL_BUDGET_BASE + 1,   // before them one whose memory and kernels are new, after
+                                            // them one that refreshes all; these seven again until there is a plan
     BL_BUDGET_LONGEST = 200,                // bound of an interval
 };
+/* What a step is for. Only the first kind takes the whole gradient of the whitening, docs/budget.md. */
+enum bl_budget_stage { BL_BUDGET_IS_EXACT, BL_BUDGET_WARMS, BL_BUDGET_IS_BASE, BL_BUDGET_REFRESHES, BL_BUDGET_IS_PLANNED };
 
 struct bl_budget_layer {
     const char *name;                       // of the caller, outlives the budget
-    double exact, kept;                     // measured: its whitening when refreshed, when not
-    double exact_ms;                        // the former in milliseconds, until a base step is known
+    double exact, refreshed, kept;          // measured: its whitening in an exact step, when refreshed, when not
+    double exact_ms;                        // the first in milliseconds, until a base step is known
     double drift, noise;                    // measured: how far D turns in a step; the least it was ever seen to turn
     double cost, interval;                  // planned: of a refresh; steps between two
     double due;                             // 1: its turn has come
@@ -32,6 +35,7 @@ struct bl_budget {
     double debt, repay;                     // of the first steps and of measuring; what a step pays back
     double credit;
     double spent;                           // refreshes and measuring since the start
+    enum bl_budget_stage stage;             // of the step that was begun
     bool planned, least;                    // least: the budget cannot be held, every interval is the longest
     int64_t step;                           // begun since the start
     int count;
@@ -43,7 +47,7 @@ int bl_budget_parse(const char *text, double *share);
 int bl_budget_create(struct bl_budget **budget, double share, int layers);
 void bl_budget_free(struct bl_budget *budget);
 
-/* Begins a step: sets refresh of every layer. Depends on what was planned and on nothing measured since. */
+/* Begins a step: sets its stage, and refresh of every layer. Depends on what was planned and on nothing measured since. */
 void bl_budget_next(struct bl_budget *budget);
 /* A recorded step: wall time and every layer's whitening, milliseconds. Returns the base step's estimate, ms, or 0. */
 double bl_budget_record(struct bl_budget *budget, double wall_ms, const double *layer_ms);
@@ -52,7 +56,8 @@ void bl_budget_change(struct bl_budget *budget, int layer, int64_t age, double c
 /* Batch-norm steps over base steps; steps: how many of them were made to find out, on the budget's account. Later ones are
  * believed within a factor of 1.5. */
 void bl_budget_measure(struct bl_budget *budget, double yardstick, int steps);
-/* Plans from what has been measured. False, and nothing changed: within a tenth of the plan in force, unless `anyway`. */
+/* Plans from what has been measured. False, and nothing changed: within a tenth of the plan in force, unless `anyway`; or
+ * the first plan lacks a measurement. */
 bool bl_budget_plan(struct bl_budget *budget, bool anyway);
 
 double bl_budget_floor(const struct bl_budget *budget);    // the least overhead over the yardstick, a share

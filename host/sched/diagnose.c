@@ -177,7 +177,7 @@ struct diagnoser { struct bl_diagnosis *diagnosis; int count, left; };
 /* Layers that would keep their directions in this step are whitened exactly for once; the walk puts their counter back. */
 static int before(void *context, struct bl_node *node, const struct bl_run *run, bool backward) {
     if (backward) return STOP;
-    if (node->whitening) bl_whitening_schedule(node->whitening, true);
+    if (node->whitening) bl_whitening_schedule(node->whitening, BL_WHITENING_EXACT);
     return 0;
 }
 

@@ -393,9 +393,9 @@ int bl_train(const struct bl_train_options *options) {
         const struct blanch_device_info *info = blanch_device_info(run.dev);
         tell(&run, BL_TRAIN_STARTED, "%s (%s), %s-%s, batch %d, %" PRId64 " steps%s", info->name, info->platform_name,
              run.net->model->name, run.o.norm, run.o.network.batch, run.steps, run.position.step ? ", resumed" : "");
-        if (run.overhead && run.steps <= BL_BUDGET_EXACT + BL_BUDGET_BASE)
+        if (run.overhead && run.steps <= BL_BUDGET_OPENING)
             tell(&run, BL_TRAIN_WARNING, "--overhead-budget saves nothing here: the first %d steps are exact, and the next %d measure",
-                 BL_BUDGET_EXACT, BL_BUDGET_BASE);
+                 BL_BUDGET_EXACT, BL_BUDGET_OPENING - BL_BUDGET_EXACT);
         if (run.o.validate) tell(&run, BL_TRAIN_WARNING, "validation recomputes layers in plain C: slow");
         code = loop(&run);
     }

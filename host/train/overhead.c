@@ -7,9 +7,11 @@
 
 enum {
     SESSION = 3,                            // pairs of a batch-norm step and one of this network, in a row
+    FIRST_SESSION = BL_BUDGET_BASE,
     SESSION_EVERY = 300,                    // steps between two sessions
     PLAN_EVERY = 25,
     KEPT_EVERY = 25,                        // steps between two recorded ones
+    KEPT_EVERY_GIVEN = 5,                   // where the yardstick costs nothing
     EXACT_EVERY = 100,                      // a layer's refresh is recorded again after so many steps
     CHANGE_FROM = 14,                       // of the exact steps, the last few tell how far D turns
 };
@@ -21,7 +23,7 @@ struct bl_overhead {
     struct bl_node **node;                  // of the budget's layers
     double *ms;                             // of a recorded step, by layer
     int64_t *age, *measured;                // before this step's refresh; step at which a refresh was last recorded
-    double ratio[SESSION];                  // of this session's pairs
+    double ratio[FIRST_SESSION];            // of this session's pairs
     int pairs;
     double base_ms, given_ms;
     bool warm;                              // bn has made a step: its kernels are built
@@ -90,17 +92,20 @@ const struct bl_budget *bl_overhead_budget(const struct bl_overhead *o) { return
 
 static int64_t session_step(const struct bl_overhead *o) { return (o->budget->step - 1 - BL_BUDGET_EXACT) % SESSION_EVERY; }
 
-/* The steps after the exact ones until there is a plan, and later every SESSION_EVERY-th. */
+/* The base steps until there is a plan, and later the first of every SESSION_EVERY. */
 static bool in_session(const struct bl_overhead *o) {
-    return o->budget->step > BL_BUDGET_EXACT && (!o->budget->planned || session_step(o) < SESSION);
+    return o->budget->planned ? session_step(o) < SESSION : o->budget->stage == BL_BUDGET_IS_BASE;
 }
+
+static int pairs_wanted(const struct bl_overhead *o) { return o->budget->planned && o->bn ? SESSION : FIRST_SESSION; }
 
 /* The exact steps without the first, whose kernels are new; sessions; now and then, and where a refresh has long not been
  * recorded. */
 static bool is_wanted(const struct bl_overhead *o) {
     int64_t step = o->budget->step - 1;
-    if (step < BL_BUDGET_EXACT) return step >= 3 && step % 4 == 3;
-    if (in_session(o) || step - o->recorded >= KEPT_EVERY) return true;
+    if (o->budget->stage == BL_BUDGET_IS_EXACT) return step >= 3 && step % 4 == 3;
+    if (!o->budget->planned) return o->budget->stage != BL_BUDGET_WARMS;
+    if (in_session(o) || step - o->recorded >= (o->bn ? KEPT_EVERY : KEPT_EVERY_GIVEN)) return true;
     for (int i = 0; i < o->budget->count; i++)
         if (o->budget->layer[i].refresh && step - o->measured[i] >= EXACT_EVERY) return true;
     return false;
@@ -110,7 +115,8 @@ struct bl_ledger *bl_overhead_before(struct bl_overhead *o) {
     if (!o) return NULL;
     for (int i = 0; i < o->budget->count; i++) o->age[i] = o->budget->layer[i].age + 1;
     bl_budget_next(o->budget);
-    for (int i = 0; i < o->budget->count; i++) bl_whitening_schedule(o->node[i]->whitening, o->budget->layer[i].refresh);
+    const enum bl_whitening_step refresh = o->budget->stage == BL_BUDGET_IS_EXACT ? BL_WHITENING_EXACT : BL_WHITENING_RENEW;
+    for (int i = 0; i < o->budget->count; i++) bl_whitening_schedule(o->node[i]->whitening, o->budget->layer[i].refresh ? refresh : BL_WHITENING_KEEP);
     return is_wanted(o) ? o->ledger : NULL;
 }
 
@@ -168,7 +174,7 @@ static int make_pair(struct bl_overhead *o, const struct bl_batch *batch, double
     double ms = 0;
     int code = base > 0 ? yardstick_ms(o, batch, &ms) : 0;
     if (!code && ms > 0) o->ratio[o->pairs++] = ms / base;
-    *done = o->pairs == SESSION || (o->pairs && session_step(o) == SESSION - 1);
+    *done = o->pairs == pairs_wanted(o) || (o->bn && o->pairs && o->budget->planned && session_step(o) == SESSION - 1);
     if (code || !*done) return code;
     bl_budget_measure(o->budget, bl_quantile(o->ratio, o->pairs, 0.5), o->bn ? o->pairs : 0);
     o->pairs = 0;
@@ -193,8 +199,8 @@ int bl_overhead_after(struct bl_overhead *o, const struct bl_batch *batch, const
     int code = take_changes(o);
     *line = NULL, *warning = 0;
     if (!code && (in_session(o) || !o->bn)) code = make_pair(o, batch, base, &measured);
-    measured &= o->bn || first;             // pairs that cost nothing are made all the time
-    if (code || (!measured && o->budget->step % PLAN_EVERY)) return code;
+    measured &= o->bn != NULL;              // pairs that cost nothing are made all the time
+    if (code || (!first && !measured && o->budget->step % PLAN_EVERY)) return code;
     if (!bl_budget_plan(o->budget, measured)) return 0;
     describe(o, first ? "first measurement" : measured ? "batch norm measured again" : "costs or drifts changed", was_least, line, warning, size);
     return 0;

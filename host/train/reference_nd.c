@@ -94,8 +94,9 @@ static enum mode next_mode(struct bl_ref_layer *l, const struct bl_nd_attrs *nd)
         if (value > iterations) return RUNNING;
     }
     if (!keeps(l, nd)) return EXACT;
-    int64_t step = l->counter[refresh_counter(nd)]++;
-    if (nd->refresh == BL_REFRESH_SCHEDULED) return step ? STALE : EXACT;
+    int64_t *counter = &l->counter[refresh_counter(nd)], step = *counter;
+    *counter += step < 0 ? 2 : 1;
+    if (nd->refresh == BL_REFRESH_SCHEDULED) return step > 0 ? STALE : EXACT;
     return step >= EXACT_STEPS && step % nd->refresh ? STALE : EXACT;
 }
 
