@@ -1,5 +1,6 @@
 /* y[n][oy][ox][c] = max over the window of x[n][oy*SH - PH + ky][ox*SW - PW + kx][c]; the window's parts outside the
- * image do not count. The first maximum wins, and a NaN over all. index holds the winner's ky*KW + kx.
+ * image do not count. The first maximum wins, and a NaN over all. index holds the winner's ky*KW + kx. With ReLU y is that
+ * of the maximum, and index is KH*KW where it is cut.
  * backward gathers: dx[n][iy][ix][c] = sum of dy over the windows that cover the pixel and were won by it.
  * Layout NHWC. An item takes some vectors (dimension 0), columns (1) and rows n*height + y (2) of what it writes.
  * `add` other than 0 adds to what dx holds.
@@ -7,7 +8,8 @@
  *   KH, KW    the window; required
  *   SH, SW    its steps; required
  *   PH, PW    padding on every side; required
- *   INDEX_BYTES   of an element of index, 1 or 2; required */
+ *   INDEX_BYTES   of an element of index, 1 or 2, for 0 to KH*KW; required
+ *   RELU      1: with ReLU; required */
 #include "vec.h"
 #if !defined(KH) || !defined(KW) || !defined(SH) || !defined(SW) || !defined(PH) || !defined(PW)
 #error "KH, KW, SH, SW, PH and PW are all needed"
@@ -68,6 +70,11 @@ kernel void forward(global const float *restrict x, global float *restrict y, gl
                     SEARCH(0, KH, 0, KW) /* constant bounds, which compilers unroll */
                 else
                     SEARCH(y0, y1, x0, x1)
+#if RELU
+                const ivec on = (best > 0.0f) | (best != best);
+                best = on ? best : (vec)(0.0f);
+                winner = on ? winner : (ivec)(KH * KW);
+#endif
                 const size_t at = (r * ow + ox) * channels + v * VEC;
                 STORE(best, y + at);
                 STORE_INDEX(winner, index + at);

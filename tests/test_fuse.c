@@ -60,7 +60,7 @@ struct row {
     const char *name;
     struct bl_tensor *(*define)(struct bl_build *b, struct bl_tensor *x);
     enum blanch_norm norm;
-    int merged;                             // activations that their producers apply
+    int merged;                             // activations that operations before or after them apply
 };
 static struct row rows[] = {
     {"residual block", residual, BLANCH_BN, 3},
@@ -70,8 +70,8 @@ static struct row rows[] = {
     {"linear residual blocks, no norm", linear_residual, BLANCH_NONE, 0},
     {"outputs used twice", shared, BLANCH_BN, 0},
     {"outputs used twice, no norm", shared, BLANCH_NONE, 0},
-    {"dense block", dense, BLANCH_BN, 3},
-    {"dense block, deconvolved", dense, BLANCH_ND, 0},
+    {"dense block", dense, BLANCH_BN, 4},
+    {"dense block, deconvolved", dense, BLANCH_ND, 1},
 };
 
 /* --- running ---------------------------------------------------------------------------------- */

@@ -84,7 +84,7 @@ int bl_graph_run_node(struct bl_graph *graph, struct bl_node *node, const struct
 }
 
 struct bl_run bl_graph_run(const struct bl_graph *graph, int n, bool training) {
-    return (struct bl_run){n, training, graph->version, graph->seed, graph->step};
+    return (struct bl_run){.n = n, .training = training, .weights_version = graph->version, .seed = graph->seed, .step = graph->step};
 }
 
 bool bl_graph_runs(const struct bl_node *node) { return !node->idle && !node->merged; }

@@ -1,5 +1,5 @@
-/* What saves passes over memory and memory itself: an activation is applied by the operation that makes its input, and
- * tensors lie in one place where one ends as the other begins. BLANCH_FUSE=0 in the environment does neither. */
+/* What saves passes over memory and memory itself: an activation is applied by the operation that makes its input or by
+ * the one that uses its output, and tensors lie in one place where one ends as the other begins. BLANCH_FUSE=0 in the environment does neither. */
 #include "graph/internal.h"
 #include <limits.h>
 #include <stdlib.h>
@@ -29,12 +29,30 @@ static void merge(struct bl_graph *graph, struct bl_node *producer, struct bl_no
     activation->merged = true;
 }
 
+static void merge_into_producer(struct bl_graph *graph, struct bl_node *activation) {
+    struct bl_node *producer = bl_graph_producer(graph, activation->in[0]);
+    if (!producer || producer->idle || producer->activation) return;
+    if (!(producer->op->activates & 1u << activation->op->activation) || consumers(graph, activation->in[0]) != 1) return;
+    merge(graph, producer, activation);
+}
+
+/* The only consumer, whose result it commutes with, takes the activation's input and applies it to what it writes. */
+static void merge_into_consumer(struct bl_graph *graph, struct bl_node *consumer) {
+    struct bl_node *activation = bl_graph_producer(graph, consumer->in[0]);
+    if (!activation || !activation->op->activation || activation->merged || activation->idle || consumer->activation) return;
+    if (!(consumer->op->activates_input & 1u << activation->op->activation) || consumers(graph, consumer->in[0]) != 1) return;
+    graph->slots[activation->out->id].life = LIFE_NONE;
+    consumer->in[0] = activation->out = activation->in[0];
+    consumer->activation = activation->op->activation;
+    activation->merged = true;
+}
+
 void bl_graph_fuse(struct bl_graph *graph) {
     for (size_t i = 0; i < graph->node_count && wanted(); i++) {
-        struct bl_node *node = graph->nodes[i], *producer = bl_graph_producer(graph, node->in[0]);
-        if (!node->op->activation || !producer || node->idle || producer->idle || producer->activation) continue;
-        if (!(producer->op->activates & 1u << node->op->activation) || consumers(graph, node->in[0]) != 1) continue;
-        merge(graph, producer, node);
+        struct bl_node *node = graph->nodes[i];
+        if (node->idle) continue;
+        if (node->op->activation) merge_into_producer(graph, node);
+        else if (node->op->activates_input) merge_into_consumer(graph, node);
     }
 }
 

@@ -1,10 +1,11 @@
 /* Maximum over windows. Padding counts as minus infinity, sizes are rounded down, the first of equal values wins, a NaN
  * wins over all, as in PyTorch. The winner's place in its window is kept, in a byte (two for large windows): less than
- * keeping the input, and all that backward reads beside the output's gradient. */
+ * keeping the input, and all that backward reads beside the output's gradient. A ReLU before it is applied to the
+ * maximum: fewer values, and one that it cuts has no winner. */
 #include "ops/common.h"
 
 static int index_bytes(const struct bl_pool_attrs *pool) {
-    return pool->kernel[0] * pool->kernel[1] <= 256 ? 1 : 2;
+    return pool->kernel[0] * pool->kernel[1] < 256 ? 1 : 2;
 }
 
 static int setup(struct bl_node *node) {
@@ -44,6 +45,7 @@ const struct bl_op bl_op_maxpool2d = {
     .name = "maxpool2d",
     .attrs_size = sizeof(struct bl_pool_attrs),
     .fields = bl_pool_fields,
+    .activates_input = 1 << BL_ACT_RELU,
     .phase_forward = BL_POOL,
     .phase_backward = BL_POOL,
     .setup = setup,

@@ -57,7 +57,7 @@ struct bl_node {
     const char *engine[3];                  // of a convolution: forward, data gradient, weight gradient; else NULL
     struct bl_whitening *whitening;         // of layers that whiten their input: what the scheduler looks at; owned by state
     enum bl_activation activation;          // to be applied to out, whose gradient is that of the activated values
-    bool merged;                            // an activation that its input's producer applies: never run
+    bool merged;                            // an activation that the operation before or after it applies: never run
     bool idle;                              // there for its parameters' names alone: never run, nothing uses its output
 };
 
@@ -89,6 +89,7 @@ struct bl_op {
     unsigned in_place;                      // BL_IN_PLACE_*
     enum bl_activation activation;          // this operation is that activation and nothing else
     unsigned activates;                     // 1 << BL_ACT_*: those that it can apply itself
+    unsigned activates_input;               // those of its first input that it may apply to its output instead
     unsigned activated_keeps;               // BL_KEEP_*, beside keeps, where it does
     enum bl_phase phase_forward, phase_backward;    // the tag set before each call; bl_node_phase() changes it within
     /* Checks inputs and attributes (BLANCH_EINPUT, with the layer's name), sets out's shape with bl_node_out, declares
