@@ -116,8 +116,8 @@ static int open_budgets(struct bl_compare *c) {
             if (c->run[b].dev == run->dev && c->run[b].norm == BLANCH_BN) run->yardstick = &c->run[b];
         code = bl_overhead_open(&run->overhead, run->net, run->budget, !run->yardstick, NULL);
         if (c->steps <= BL_BUDGET_OPENING)
-            bl_progress_line(NULL, "blanch: --overhead-budget saves nothing here: the first %d steps are exact, and the next %d measure; "
-                             "give more --steps", BL_BUDGET_EXACT, BL_BUDGET_OPENING - BL_BUDGET_EXACT);
+            bl_progress_line(NULL, "blanch: --overhead-budget saves nothing here: the first %d steps refresh every layer, and the next %d measure; "
+                             "give more --steps", BL_BUDGET_ALL, BL_BUDGET_OPENING - BL_BUDGET_ALL);
     }
     return code;
 }

@@ -11,6 +11,7 @@ static const double smoothing = 0.4;        // weight of the newest measurement
 static const double noticeable = 0.1;       // changes of a plan below this share are not worth a line
 static const double negligible = 1e-6;      // cost of a refresh that is free
 static const double believed = 1.5;         // a factor: what one measurement of the yardstick may differ by
+static const double modest = 0.01;          // share of a batch-norm step that refreshes have whatever the budget
 
 int bl_budget_parse(const char *text, double *share) {
     char *end;
@@ -76,14 +77,14 @@ static void spend_credit(struct bl_budget *b) {
 /* Where the steps that should have been measured could not be (all of them validated, say), they come again. */
 static enum bl_budget_stage stage_of(const struct bl_budget *b, int64_t step) {
     if (b->planned) return BL_BUDGET_IS_PLANNED;
-    if (step < BL_BUDGET_EXACT) return BL_BUDGET_IS_EXACT;
-    step = (step - BL_BUDGET_EXACT) % (BL_BUDGET_OPENING - BL_BUDGET_EXACT);
+    if (step < BL_BUDGET_ALL) return step < BL_BUDGET_EXACT ? BL_BUDGET_IS_EXACT : BL_BUDGET_OPENS;
+    step = (step - BL_BUDGET_ALL) % (BL_BUDGET_OPENING - BL_BUDGET_ALL);
     return !step ? BL_BUDGET_WARMS : step <= BL_BUDGET_BASE ? BL_BUDGET_IS_BASE : BL_BUDGET_REFRESHES;
 }
 
 void bl_budget_next(struct bl_budget *b) {
     b->stage = stage_of(b, b->step++);
-    bool all = b->stage == BL_BUDGET_IS_EXACT || b->stage == BL_BUDGET_REFRESHES;
+    bool all = b->stage == BL_BUDGET_IS_EXACT || b->stage == BL_BUDGET_OPENS || b->stage == BL_BUDGET_REFRESHES;
     for (int i = 0; i < b->count; i++) b->layer[i].refresh = all;
     if (b->planned) spend_credit(b);
     for (int i = 0; i < b->count; i++) b->layer[i].age = b->layer[i].refresh ? 0 : b->layer[i].age + 1;
@@ -105,14 +106,14 @@ double bl_budget_record(struct bl_budget *b, double wall_ms, const double *layer
         share -= b->layer[i].kept;
         known &= b->layer[i].kept > 0;
     }
-    for (int i = 0; i < b->count && !known; i++)
-        if (b->layer[i].refresh) smooth(&b->layer[i].exact_ms, layer_ms[i]);
+    for (int i = 0; i < b->count && b->stage <= BL_BUDGET_OPENS && isfinite(wall_ms); i++)
+        b->layer[i].opening_ms += layer_ms[i], b->layer[i].samples++;
     if (!known || !(rest > 0) || !isfinite(rest) || share <= 0) return 0;
     double base = rest / share;
     for (int i = 0; i < b->count; i++) {
         struct bl_budget_layer *layer = &b->layer[i];
         smooth(layer->refresh ? &layer->refreshed : &layer->kept, layer_ms[i] / base);
-        if (!(layer->exact > 0)) layer->exact = layer->exact_ms / base;
+        if (!(layer->opening > 0) && layer->samples) layer->opening = layer->opening_ms / layer->samples / base;
     }
     return base;
 }
@@ -170,14 +171,22 @@ static double fit_scale(const struct bl_budget *b, double allowance, double leas
     return high;
 }
 
-static double allowance_of(const struct bl_budget *b) { return (1 + b->share) * b->yardstick - 1; }
-/* At most half of the allowance goes into paying back. */
-static double repay_of(const struct bl_budget *b) { return fmin(fmax(b->debt / PAYBACK, 0), fmax(allowance_of(b), 0) / 2); }
+/* What refreshes take where the budget leaves nothing for them: cheap layers that drift much still have theirs. */
+static double least_load(const struct bl_budget *b) {
+    return fmin(fmax(load_at(b, 1e12, least_drift_of(b)), modest * b->yardstick), load_at(b, 1e-9, least_drift_of(b)));
+}
 
-/* The exact steps were made before anything was known of their price. */
+static double allowance_of(const struct bl_budget *b) { return (1 + b->share) * b->yardstick - 1; }
+/* At most half of the allowance goes into paying back, and nothing of what refreshes have in any case. */
+static double repay_of(const struct bl_budget *b) {
+    double allowance = allowance_of(b), most = allowance - fmax(allowance / 2, least_load(b));
+    return fmin(fmax(b->debt / PAYBACK, 0), fmax(most, 0));
+}
+
+/* The opening's steps were made before anything was known of their price. */
 static void open_account(struct bl_budget *b) {
     for (int i = 0; i < b->count; i++) {
-        double cost = BL_BUDGET_EXACT * fmax(b->layer[i].exact - b->layer[i].kept, 0) + cost_of(&b->layer[i]);
+        double cost = BL_BUDGET_ALL * fmax(b->layer[i].opening - b->layer[i].kept, 0) + cost_of(&b->layer[i]);
         b->spent += cost;
         b->debt += cost;
         b->layer[i].due = fmod(0.618034 * (i + 1), 1);      // spread over the interval, neighbours apart
@@ -196,9 +205,9 @@ static bool is_measured(const struct bl_budget *b) {
 bool bl_budget_plan(struct bl_budget *b, bool anyway) {
     if (!is_measured(b)) return false;
     if (!b->planned) open_account(b);
-    double least_drift = least_drift_of(b), allowance = allowance_of(b), repay = repay_of(b);
-    bool least = load_at(b, 1e12, least_drift) > allowance;
-    double scale = least ? 1e12 : fit_scale(b, allowance - repay, least_drift);
+    double least_drift = least_drift_of(b), allowance = allowance_of(b), repay = repay_of(b), load = least_load(b);
+    bool least = allowance < load;
+    double scale = fit_scale(b, least ? load : allowance - repay, least_drift);
     bool changed = anyway || !b->planned || least != b->least || differs(b->allowance + 1, allowance + 1);
     for (int i = 0; i < b->count; i++)
         changed |= differs(b->layer[i].interval, interval_at(&b->layer[i], scale, least_drift));
@@ -216,7 +225,7 @@ bool bl_budget_plan(struct bl_budget *b, bool anyway) {
 }
 
 double bl_budget_floor(const struct bl_budget *b) {
-    return b->yardstick > 0 ? (1 + load_at(b, 1e12, least_drift_of(b))) / b->yardstick - 1 : 0;
+    return b->yardstick > 0 ? (1 + least_load(b)) / b->yardstick - 1 : 0;
 }
 
 double bl_budget_held(const struct bl_budget *b) {
@@ -253,7 +262,7 @@ void bl_budget_describe(const struct bl_budget *b, double base_ms, cJSON *line) 
 /* The fields of a layer and of the whole, in this order, as arrays of numbers. */
 enum { LAYER_FIELDS = 9, FIELDS = 9 };
 static void layer_fields(struct bl_budget_layer *l, double *field[LAYER_FIELDS - 1]) {
-    double *all[] = {&l->exact, &l->refreshed, &l->kept, &l->drift, &l->noise, &l->cost, &l->interval, &l->due};
+    double *all[] = {&l->opening, &l->refreshed, &l->kept, &l->drift, &l->noise, &l->cost, &l->interval, &l->due};
     memcpy(field, all, sizeof all);
 }
 static void fields_of(struct bl_budget *b, double *field[FIELDS - 3]) {

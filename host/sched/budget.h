@@ -9,19 +9,20 @@
 #include <cjson/cJSON.h>
 
 enum {
-    BL_BUDGET_EXACT = 20,                   // steps at the start that are exact in every layer
+    BL_BUDGET_EXACT = 4,                    // steps at the start that are exact in every layer
+    BL_BUDGET_ALL = 20,                     // steps at the start, with those, that refresh every layer
     BL_BUDGET_BASE = 5,                     // steps that refresh none, to measure the base step
-    BL_BUDGET_OPENING = BL_BUDGET_EXACT + 1 + BL_BUDGET_BASE + 1,   // before them one whose memory and kernels are new, after
+    BL_BUDGET_OPENING = BL_BUDGET_ALL + 1 + BL_BUDGET_BASE + 1,     // before them one whose memory and kernels are new, after
                                             // them one that refreshes all; these seven again until there is a plan
     BL_BUDGET_LONGEST = 200,                // bound of an interval
 };
 /* What a step is for. Only the first kind takes the whole gradient of the whitening, docs/budget.md. */
-enum bl_budget_stage { BL_BUDGET_IS_EXACT, BL_BUDGET_WARMS, BL_BUDGET_IS_BASE, BL_BUDGET_REFRESHES, BL_BUDGET_IS_PLANNED };
+enum bl_budget_stage { BL_BUDGET_IS_EXACT, BL_BUDGET_OPENS, BL_BUDGET_WARMS, BL_BUDGET_IS_BASE, BL_BUDGET_REFRESHES, BL_BUDGET_IS_PLANNED };
 
 struct bl_budget_layer {
     const char *name;                       // of the caller, outlives the budget
-    double exact, refreshed, kept;          // measured: its whitening in an exact step, when refreshed, when not
-    double exact_ms;                        // the first in milliseconds, until a base step is known
+    double opening, refreshed, kept;        // measured: its whitening in the opening on average, when refreshed later, when not
+    double opening_ms; int samples;         // sum of the first in milliseconds, until a base step is known
     double drift, noise;                    // measured: how far D turns in a step; the least it was ever seen to turn
     double cost, interval;                  // planned: of a refresh; steps between two
     double due;                             // 1: its turn has come

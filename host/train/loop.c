@@ -394,8 +394,8 @@ int bl_train(const struct bl_train_options *options) {
         tell(&run, BL_TRAIN_STARTED, "%s (%s), %s-%s, batch %d, %" PRId64 " steps%s", info->name, info->platform_name,
              run.net->model->name, run.o.norm, run.o.network.batch, run.steps, run.position.step ? ", resumed" : "");
         if (run.overhead && run.steps <= BL_BUDGET_OPENING)
-            tell(&run, BL_TRAIN_WARNING, "--overhead-budget saves nothing here: the first %d steps are exact, and the next %d measure",
-                 BL_BUDGET_EXACT, BL_BUDGET_OPENING - BL_BUDGET_EXACT);
+            tell(&run, BL_TRAIN_WARNING, "--overhead-budget saves nothing here: the first %d steps refresh every layer, and the next %d measure",
+                 BL_BUDGET_ALL, BL_BUDGET_OPENING - BL_BUDGET_ALL);
         if (run.o.validate) tell(&run, BL_TRAIN_WARNING, "validation recomputes layers in plain C: slow");
         code = loop(&run);
     }

@@ -12,8 +12,9 @@ enum {
     PLAN_EVERY = 25,
     KEPT_EVERY = 25,                        // steps between two recorded ones
     KEPT_EVERY_GIVEN = 5,                   // where the yardstick costs nothing
+    OPENING_EVERY = 4,                      // steps between two recorded ones of the opening
     EXACT_EVERY = 100,                      // a layer's refresh is recorded again after so many steps
-    CHANGE_FROM = 14,                       // of the exact steps, the last few tell how far D turns
+    CHANGE_FROM = 14,                       // of the opening's steps, the last few tell how far D turns
 };
 
 struct bl_overhead {
@@ -90,7 +91,7 @@ const struct bl_budget *bl_overhead_budget(const struct bl_overhead *o) { return
 
 /* --- before a step ---------------------------------------------------------------------------- */
 
-static int64_t session_step(const struct bl_overhead *o) { return (o->budget->step - 1 - BL_BUDGET_EXACT) % SESSION_EVERY; }
+static int64_t session_step(const struct bl_overhead *o) { return (o->budget->step - 1 - BL_BUDGET_ALL) % SESSION_EVERY; }
 
 /* The base steps until there is a plan, and later the first of every SESSION_EVERY. */
 static bool in_session(const struct bl_overhead *o) {
@@ -99,11 +100,11 @@ static bool in_session(const struct bl_overhead *o) {
 
 static int pairs_wanted(const struct bl_overhead *o) { return o->budget->planned && o->bn ? SESSION : FIRST_SESSION; }
 
-/* The exact steps without the first, whose kernels are new; sessions; now and then, and where a refresh has long not been
- * recorded. */
+/* Every fourth step of the opening, not the first, whose kernels are new; sessions; now and then, and where a refresh has
+ * long not been recorded. */
 static bool is_wanted(const struct bl_overhead *o) {
     int64_t step = o->budget->step - 1;
-    if (o->budget->stage == BL_BUDGET_IS_EXACT) return step >= 3 && step % 4 == 3;
+    if (o->budget->stage <= BL_BUDGET_OPENS) return step % OPENING_EVERY == OPENING_EVERY - 1;
     if (!o->budget->planned) return o->budget->stage != BL_BUDGET_WARMS;
     if (in_session(o) || step - o->recorded >= (o->bn ? KEPT_EVERY : KEPT_EVERY_GIVEN)) return true;
     for (int i = 0; i < o->budget->count; i++)
@@ -187,8 +188,8 @@ static void describe(struct bl_overhead *o, const char *reason, bool was_least, 
     cJSON_AddStringToObject(*line, "reason", reason);
     bl_budget_describe(b, o->base_ms, *line);
     if (b->least && !was_least)
-        snprintf(warning, size, "--overhead-budget %.3g%% is less than this network can have here: with a refresh every %d steps the overhead "
-                 "is %.3g %%", 100 * b->share, BL_BUDGET_LONGEST, 100 * bl_budget_floor(b));
+        snprintf(warning, size, "--overhead-budget %.3g%% is less than this network can have here: with few refreshes the overhead is "
+                 "%.3g %%", 100 * b->share, 100 * bl_budget_floor(b));
 }
 
 int bl_overhead_after(struct bl_overhead *o, const struct bl_batch *batch, const struct bl_ledger *ledger, double wall_ms,

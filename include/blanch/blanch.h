@@ -83,7 +83,7 @@ struct blanch_nd_options {
     int refresh;                            // the whitening is computed in the first 20 steps and every refresh-th; in between
                                             // its directions are kept, mean and scale are current (0, 1: at every step)
     float overhead_budget;                  // per cent, up to 10000: what a step may cost more than the same network's with BN, on
-                                            // average; 0: no bound. After 23 steps it decides how often each layer refreshes. A BN
+                                            // average; 0: no bound. After 27 steps it decides how often each layer refreshes. A BN
                                             // network beside this one, which takes its memory, is stepped now and then to compare
     int constant_gradient;                  // 1: the gradient stops at the whitening (for ablation; learns worse)
     int channel_deconv;                     // of a BN network: block of a ChannelDeconv layer before the classifier; 0: none
@@ -122,7 +122,7 @@ struct blanch_metrics { double loss; int count, top1, top5; };   // mean loss; i
 int blanch_network_step(struct blanch_network *network, const float *images, const int32_t *labels, int count,
                         const struct blanch_sgd *sgd, struct blanch_metrics *metrics);
 /* What a network with an overhead budget costs over batch norm since its first step, per cent, by its own measurements, and the
- * least that it could cost (every layer refreshed once in 200 steps). NAN before the first decision and without a budget. A
+ * least that it could cost (with 1 per cent of a BN step for refreshes). NAN before the first decision and without a budget. A
  * network that is loaded from a file begins to measure anew. Either pointer may be NULL. */
 void blanch_network_overhead(const struct blanch_network *network, double *held, double *least);
 /* Evaluation mode: logits (count, classes) are written. */
