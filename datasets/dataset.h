@@ -80,6 +80,9 @@ int bl_loader_open(struct bl_loader **loader, struct bl_dataset *data, const str
 /* The next batch, valid until the next call or close; waits for it. batch->count 0: the end. A damaged image of a folder
  * is skipped and reported once by bl_loader_skipped; too many: BLANCH_EINPUT. */
 int bl_loader_next(struct bl_loader *loader, struct bl_batch *batch);
+/* Waits until all batches ahead are prepared: then the threads rest until the next bl_loader_next, and disturb nothing that
+ * is measured. An error is left to that call. */
+void bl_loader_wait(struct bl_loader *loader);
 uint32_t bl_loader_batches(const struct bl_loader *loader);             // of an epoch
 /* A message not yet reported, or NULL; call until NULL. Valid until the dataset is closed. */
 const char *bl_loader_skipped(struct bl_loader *loader);

@@ -300,6 +300,23 @@ int bl_loader_next(struct bl_loader *loader, struct bl_batch *batch)
     return rc;
 }
 
+/* Locked. */
+static bool is_full(const struct bl_loader *loader)
+{
+    for (uint64_t i = loader->taken; i < loader->begun; i++)
+        if (!loader->slots[i % loader->slot_count].ready)
+            return false;
+    return !may_begin(loader);
+}
+
+void bl_loader_wait(struct bl_loader *loader)
+{
+    pthread_mutex_lock(&loader->lock);
+    while (!loader->rc && !is_full(loader))
+        pthread_cond_wait(&loader->filled, &loader->lock);
+    pthread_mutex_unlock(&loader->lock);
+}
+
 uint32_t bl_loader_batches(const struct bl_loader *loader)
 {
     return loader->batches;

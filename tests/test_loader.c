@@ -104,7 +104,7 @@ static void test_loader_order(void **state)
     bl_dataset_close(data);
 }
 
-static uint64_t hash_batches(struct bl_dataset *data, struct bl_loader_options options, int count)
+static uint64_t hash_batches_waiting(struct bl_dataset *data, struct bl_loader_options options, int count, bool wait)
 {
     struct bl_loader *loader = loader_of(data, options);
     size_t floats = (size_t)options.view.size * options.view.size * options.view.channels;
@@ -112,6 +112,8 @@ static uint64_t hash_batches(struct bl_dataset *data, struct bl_loader_options o
     struct bl_batch batch;
     for (int i = 0; i < count; i++) {
         assert_int_equal(bl_loader_next(loader, &batch), 0);
+        if (wait)
+            bl_loader_wait(loader);
         hash = bl_hash(hash, batch.images, floats * (size_t)batch.count * sizeof(float));
         hash = bl_hash(hash, batch.labels, (size_t)batch.count * sizeof(int32_t));
     }
@@ -119,7 +121,12 @@ static uint64_t hash_batches(struct bl_dataset *data, struct bl_loader_options o
     return hash;
 }
 
-/* The same images for any number of threads and batches ahead, in memory and made on demand; and from any start. */
+static uint64_t hash_batches(struct bl_dataset *data, struct bl_loader_options options, int count)
+{
+    return hash_batches_waiting(data, options, count, false);
+}
+
+/* The same images for any number of threads and batches ahead, whether they are waited for or not, in memory and made on demand; and from any start. */
 static void test_loader_threads(void **state)
 {
     static const char *const specs[] = {"synthetic:3x16x16:10", "synthetic:3x80x80:10"};
@@ -132,6 +139,7 @@ static void test_loader_threads(void **state)
         options.threads = 5;
         options.ahead = 1;
         assert_true(hash_batches(data, options, 30) == one);
+        assert_true(hash_batches_waiting(data, options, 30, true) == one);
         options.epoch = 1;
         options.first = 2;
         uint64_t resumed = hash_batches(data, options, 4);
@@ -157,8 +165,10 @@ static void test_loader_edges(void **state)
     bl_loader_close(loader);
     options.first = 1;
     loader = loader_of(data, options);
+    bl_loader_wait(loader);
     assert_int_equal(bl_loader_next(loader, &batch), 0);
     assert_int_equal(batch.count, 0);
+    bl_loader_wait(loader);
     bl_loader_close(loader);
     options.batch = 0;
     assert_int_equal(bl_loader_open(&loader, data, &options), BLANCH_EUSAGE);

@@ -1,5 +1,6 @@
-/* Minimises sum(drift_i K_i) subject to sum(cost_i / K_i) <= allowance: K_i = x sqrt(cost_i / drift_i), within bounds. A
- * step earns the allowance and refreshes what is most overdue while the credit lasts. */
+/* Refreshes come in waves: one after another in the network's order, within a part of a period, each layer in every 1st,
+ * 2nd, 4th ... wave. Minimises sum(drift_i K_i) subject to sum(cost_i / K_i) <= allowance, K_i = x sqrt(cost_i / drift_i)
+ * within bounds, rounded to powers of 2 of a common period. */
 #include "sched/budget.h"
 #include "io/files.h"
 #include <math.h>
@@ -11,6 +12,8 @@ static const double smoothing = 0.4;        // weight of the newest measurement
 static const double noticeable = 0.1;       // changes of a plan below this share are not worth a line
 static const double negligible = 1e-6;      // cost of a refresh that is free
 static const double believed = 1.5;         // a factor: what one measurement of the yardstick may differ by
+static const double wave_share = 0.4;      // of a period, at most, until a wave has reached the last layer
+static const double negligible_share = 0.02;        // of all costs: a layer below it sets no pace
 static const double modest = 0.01;          // share of a batch-norm step that refreshes have whatever the budget
 
 int bl_budget_parse(const char *text, double *share) {
@@ -31,7 +34,7 @@ int bl_budget_create(struct bl_budget **budget, double share, int layers) {
     b->share = share;
     b->count = layers;
     b->layer = bl_calloc((size_t)layers + 1, sizeof *b->layer);
-    for (int i = 0; b->layer && i < layers; i++) b->layer[i].interval = 1;
+    for (int i = 0; b->layer && i < layers; i++) b->layer[i].every = 1;
     return b->layer ? 0 : BLANCH_ENOMEM;
 }
 
@@ -43,35 +46,33 @@ void bl_budget_free(struct bl_budget *budget) {
 
 /* --- deciding --------------------------------------------------------------------------------- */
 
-static void refresh(struct bl_budget *b, struct bl_budget_layer *layer) {
-    layer->refresh = true;
-    b->credit -= layer->cost;
-    b->spent += layer->cost;
-    layer->due = fmin(fmax(layer->due - 1, 0), 0.5);
+static double interval_of(const struct bl_budget *b, const struct bl_budget_layer *layer) { return b->period * layer->every; }
+
+/* The step of a wave in which it reaches a layer. */
+static int64_t place_of(const struct bl_budget *b, int index) {
+    int64_t steps = (int64_t)(wave_share * b->period + 0.5);
+    if (steps > b->count) steps = b->count;
+    return steps > 0 ? index * steps / b->count : 0;
 }
 
-static struct bl_budget_layer *most_due(struct bl_budget *b) {
-    struct bl_budget_layer *best = NULL;
+/* A surplus is kept up to what all layers take, so that a quiet time does not pay for a busy one. */
+static void move_wave(struct bl_budget *b) {
+    double all = 0;
+    b->phase += 1 / b->period;
+    b->since++;
+    if (b->phase >= 1) b->phase = fmod(b->phase, 1), b->wave++, b->since = 0;
+    if (!b->least) b->debt -= b->allowance;
     for (int i = 0; i < b->count; i++) {
-        struct bl_budget_layer *at = &b->layer[i];
-        if (!at->refresh && at->due >= 1 && (!best || at->due > best->due)) best = at;
+        struct bl_budget_layer *layer = &b->layer[i];
+        all += layer->cost;
+        if (layer->wave == b->wave || b->since < place_of(b, i)) continue;
+        layer->wave = b->wave;
+        layer->refresh = b->wave % layer->every == 0;
+        if (!layer->refresh) continue;
+        b->spent += layer->cost;
+        if (!b->least) b->debt += layer->cost;
     }
-    return best;
-}
-
-/* Credit may fall below nothing by half a refresh, so that on average it is used up; it does not grow beyond what the
- * dearest layer takes. */
-static void spend_credit(struct bl_budget *b) {
-    double repay = fmin(b->repay, b->debt), dearest = 0;
-    struct bl_budget_layer *layer;
-    b->debt -= repay;
-    b->credit += b->allowance - repay;
-    for (int i = 0; i < b->count; i++) {
-        b->layer[i].due += 1 / b->layer[i].interval;
-        dearest = fmax(dearest, b->layer[i].cost);
-    }
-    while ((layer = most_due(b)) && (b->least || b->credit >= layer->cost / 2)) refresh(b, layer);
-    b->credit = fmax(fmin(b->credit, dearest + b->allowance), -dearest);
+    b->debt = fmax(b->debt, -all);
 }
 
 /* Where the steps that should have been measured could not be (all of them validated, say), they come again. */
@@ -86,7 +87,7 @@ void bl_budget_next(struct bl_budget *b) {
     b->stage = stage_of(b, b->step++);
     bool all = b->stage == BL_BUDGET_IS_EXACT || b->stage == BL_BUDGET_OPENS || b->stage == BL_BUDGET_REFRESHES;
     for (int i = 0; i < b->count; i++) b->layer[i].refresh = all;
-    if (b->planned) spend_credit(b);
+    if (b->planned) move_wave(b);
     for (int i = 0; i < b->count; i++) b->layer[i].age = b->layer[i].refresh ? 0 : b->layer[i].age + 1;
 }
 
@@ -134,7 +135,6 @@ void bl_budget_measure(struct bl_budget *b, double yardstick, int steps) {
     smooth(&b->yardstick, yardstick);
     b->debt += steps * yardstick;
     b->spent += steps * yardstick;
-    b->repay = fmax(b->repay, b->debt / PAYBACK);
 }
 
 /* --- planning --------------------------------------------------------------------------------- */
@@ -177,10 +177,11 @@ static double least_load(const struct bl_budget *b) {
 }
 
 static double allowance_of(const struct bl_budget *b) { return (1 + b->share) * b->yardstick - 1; }
-/* At most half of the allowance goes into paying back, and nothing of what refreshes have in any case. */
+/* At most half of the allowance goes into paying back, and nothing of what refreshes have in any case. Negative: a surplus
+ * is spent. */
 static double repay_of(const struct bl_budget *b) {
     double allowance = allowance_of(b), most = allowance - fmax(allowance / 2, least_load(b));
-    return fmin(fmax(b->debt / PAYBACK, 0), fmax(most, 0));
+    return fmin(b->debt / PAYBACK, fmax(most, 0));
 }
 
 /* The opening's steps were made before anything was known of their price. */
@@ -189,9 +190,43 @@ static void open_account(struct bl_budget *b) {
         double cost = BL_BUDGET_ALL * fmax(b->layer[i].opening - b->layer[i].kept, 0) + cost_of(&b->layer[i]);
         b->spent += cost;
         b->debt += cost;
-        b->layer[i].due = fmod(0.618034 * (i + 1), 1);      // spread over the interval, neighbours apart
     }
     b->debt = fmax(b->debt - (double)b->step * fmax(allowance_of(b), 0), 0);
+}
+
+/* The shortest of the intervals that count. */
+static double pace_of(const struct bl_budget *b, double scale, double least_drift) {
+    double sum = 0, shortest = BL_BUDGET_LONGEST;
+    for (int i = 0; i < b->count; i++) sum += cost_of(&b->layer[i]);
+    for (int i = 0; i < b->count; i++)
+        if (cost_of(&b->layer[i]) >= negligible_share * sum)
+            shortest = fmin(shortest, interval_at(&b->layer[i], scale, least_drift));
+    return shortest;
+}
+
+/* The power of 2 next to `ratio`; `now` where it is nearly as near. */
+static int every_of(double ratio, int now) {
+    if (now && fabs(log2(ratio / now)) < 0.75) return now;
+    return 1 << (int)fmin(fmax(log2(ratio) + 0.5, 0), 10);
+}
+
+static double period_of(const struct bl_budget *b, double load) {
+    double sum = 0;
+    for (int i = 0; i < b->count; i++) sum += cost_of(&b->layer[i]) / b->layer[i].next;
+    return fmin(fmax(sum / fmax(load, 1e-9), 1), BL_BUDGET_LONGEST);
+}
+
+/* Sets `next` of every layer; returns the period. */
+static double share_out(const struct bl_budget *b, double load) {
+    double least_drift = least_drift_of(b), scale = fit_scale(b, load, least_drift), pace = pace_of(b, scale, least_drift);
+    for (int i = 0; i < b->count; i++) {
+        struct bl_budget_layer *layer = &b->layer[i];
+        layer->next = every_of(interval_at(layer, scale, least_drift) / pace, b->planned ? layer->every : 0);
+    }
+    double period = period_of(b, load);
+    for (int i = 0; i < b->count; i++)
+        while (b->layer[i].next > 1 && period * b->layer[i].next > BL_BUDGET_LONGEST) b->layer[i].next /= 2;
+    return period_of(b, load);
 }
 
 static bool differs(double planned, double now) { return fabs(now - planned) > noticeable * fmax(fabs(planned), 1e-6); }
@@ -205,20 +240,17 @@ static bool is_measured(const struct bl_budget *b) {
 bool bl_budget_plan(struct bl_budget *b, bool anyway) {
     if (!is_measured(b)) return false;
     if (!b->planned) open_account(b);
-    double least_drift = least_drift_of(b), allowance = allowance_of(b), repay = repay_of(b), load = least_load(b);
+    double allowance = allowance_of(b), repay = repay_of(b), load = least_load(b);
     bool least = allowance < load;
-    double scale = fit_scale(b, least ? load : allowance - repay, least_drift);
-    bool changed = anyway || !b->planned || least != b->least || differs(b->allowance + 1, allowance + 1);
-    for (int i = 0; i < b->count; i++)
-        changed |= differs(b->layer[i].interval, interval_at(&b->layer[i], scale, least_drift));
+    double period = share_out(b, least ? load : allowance - repay);
+    bool changed = anyway || !b->planned || least != b->least || differs(b->allowance + 1, allowance + 1) || differs(b->period, period);
+    for (int i = 0; i < b->count; i++) changed |= b->layer[i].next != b->layer[i].every;
     if (!changed) return false;
-    for (int i = 0; i < b->count; i++) {
-        b->layer[i].interval = interval_at(&b->layer[i], scale, least_drift);
-        b->layer[i].cost = cost_of(&b->layer[i]);
-    }
+    for (int i = 0; i < b->count; i++) b->layer[i].every = b->layer[i].next, b->layer[i].cost = cost_of(&b->layer[i]);
     b->planned_yardstick = b->yardstick;
     b->allowance = allowance;
     b->repay = least ? 0 : repay;
+    b->period = period;
     b->planned = true;
     b->least = least;
     return true;
@@ -252,39 +284,35 @@ void bl_budget_describe(const struct bl_budget *b, double base_ms, cJSON *line) 
     for (int i = 0; i < b->count; i++) {
         cJSON *layer = cJSON_CreateObject();
         cJSON_AddStringToObject(layer, "name", b->layer[i].name ? b->layer[i].name : "");
-        add(layer, "interval", b->layer[i].interval);
+        add(layer, "interval", interval_of(b, &b->layer[i]));
         add(layer, "refresh_ms", b->layer[i].cost * base_ms);
         add(layer, "drift", b->layer[i].drift);
         cJSON_AddItemToArray(layers, layer);
     }
 }
 
-/* The fields of a layer and of the whole, in this order, as arrays of numbers. */
-enum { LAYER_FIELDS = 9, FIELDS = 9 };
-static void layer_fields(struct bl_budget_layer *l, double *field[LAYER_FIELDS - 1]) {
-    double *all[] = {&l->opening, &l->refreshed, &l->kept, &l->drift, &l->noise, &l->cost, &l->interval, &l->due};
-    memcpy(field, all, sizeof all);
-}
-static void fields_of(struct bl_budget *b, double *field[FIELDS - 3]) {
-    double *all[] = {&b->yardstick, &b->planned_yardstick, &b->allowance, &b->debt, &b->repay, &b->credit};
-    memcpy(field, all, sizeof all);
-}
+/* What is kept, as arrays of numbers in this order: of the whole, of a layer. */
+#define WHOLE(X)                                                                                                       \
+    X(double, yardstick) X(double, planned_yardstick) X(double, allowance) X(double, debt) X(double, repay)            \
+    X(double, spent) X(double, period) X(double, phase) X(int64_t, wave) X(int64_t, since) X(int64_t, step)            \
+    X(bool, planned) X(bool, least)
+#define LAYER(X)                                                                                                       \
+    X(double, opening) X(double, refreshed) X(double, kept) X(double, drift) X(double, noise) X(double, cost)          \
+    X(int, every) X(int64_t, wave) X(int64_t, age)
+#define SAVE(type, field) (double)from->field,
+#define COUNT(type, field) +1
+#define RESTORE(type, field) to->field = (type)*at++;
+enum { WHOLE_FIELDS = 0 WHOLE(COUNT), LAYER_FIELDS = 0 LAYER(COUNT) };
 
 char *bl_budget_save(const struct bl_budget *budget) {
-    struct bl_budget *b = (struct bl_budget *)budget;
-    double *field[FIELDS], numbers[FIELDS];
     cJSON *json = cJSON_CreateArray();
-    fields_of(b, field);
-    for (int i = 0; i < FIELDS - 3; i++) numbers[i] = *field[i];
-    numbers[FIELDS - 3] = b->spent;
-    numbers[FIELDS - 2] = b->planned + 2 * b->least;
-    numbers[FIELDS - 1] = (double)b->step;
-    cJSON_AddItemToArray(json, cJSON_CreateDoubleArray(numbers, FIELDS));
-    for (int i = 0; i < b->count; i++) {
-        layer_fields(&b->layer[i], field);
-        for (int k = 0; k < LAYER_FIELDS - 1; k++) numbers[k] = *field[k];
-        numbers[LAYER_FIELDS - 1] = (double)b->layer[i].age;
-        cJSON_AddItemToArray(json, cJSON_CreateDoubleArray(numbers, LAYER_FIELDS));
+    {
+        const struct bl_budget *from = budget;
+        cJSON_AddItemToArray(json, cJSON_CreateDoubleArray((double[]){WHOLE(SAVE)}, WHOLE_FIELDS));
+    }
+    for (int i = 0; i < budget->count; i++) {
+        const struct bl_budget_layer *from = &budget->layer[i];
+        cJSON_AddItemToArray(json, cJSON_CreateDoubleArray((double[]){LAYER(SAVE)}, LAYER_FIELDS));
     }
     char *text = cJSON_PrintUnformatted(json);
     cJSON_Delete(json);
@@ -295,30 +323,30 @@ static bool read_numbers(const cJSON *array, double *numbers, int count) {
     if (cJSON_GetArraySize(array) != count) return false;
     for (int i = 0; i < count; i++) {
         const cJSON *item = cJSON_GetArrayItem(array, i);
-        if (!cJSON_IsNumber(item) || !isfinite(item->valuedouble)) return false;
+        if (!cJSON_IsNumber(item) || !isfinite(item->valuedouble) || fabs(item->valuedouble) > 1e15) return false;
         numbers[i] = item->valuedouble;
     }
     return true;
 }
 
+static bool restore_whole(struct bl_budget *to, const cJSON *array) {
+    double numbers[WHOLE_FIELDS], *at = numbers;
+    if (!read_numbers(array, numbers, WHOLE_FIELDS)) return false;
+    WHOLE(RESTORE)
+    return to->step >= 0 && (!to->planned || to->period >= 1);
+}
+
+static bool restore_layer(struct bl_budget_layer *to, const cJSON *array) {
+    double numbers[LAYER_FIELDS], *at = numbers;
+    if (!read_numbers(array, numbers, LAYER_FIELDS)) return false;
+    LAYER(RESTORE)
+    return to->every >= 1;
+}
+
 int bl_budget_restore(struct bl_budget *b, const char *text) {
-    double *field[FIELDS], numbers[FIELDS];
     cJSON *json = cJSON_Parse(text);
-    bool fits = cJSON_GetArraySize(json) == b->count + 1 && read_numbers(cJSON_GetArrayItem(json, 0), numbers, FIELDS);
-    fields_of(b, field);
-    for (int i = 0; fits && i < FIELDS - 3; i++) *field[i] = numbers[i];
-    if (fits) {
-        b->spent = numbers[FIELDS - 3];
-        b->planned = (int)numbers[FIELDS - 2] & 1;
-        b->least = (int)numbers[FIELDS - 2] & 2;
-        b->step = (int64_t)numbers[FIELDS - 1];
-    }
-    for (int i = 0; fits && i < b->count; i++) {
-        fits = read_numbers(cJSON_GetArrayItem(json, i + 1), numbers, LAYER_FIELDS) && numbers[6] >= 1;
-        layer_fields(&b->layer[i], field);
-        for (int k = 0; fits && k < LAYER_FIELDS - 1; k++) *field[k] = numbers[k];
-        if (fits) b->layer[i].age = (int64_t)numbers[LAYER_FIELDS - 1];
-    }
+    bool fits = cJSON_GetArraySize(json) == b->count + 1 && restore_whole(b, cJSON_GetArrayItem(json, 0));
+    for (int i = 0; fits && i < b->count; i++) fits = restore_layer(&b->layer[i], cJSON_GetArrayItem(json, i + 1));
     cJSON_Delete(json);
     return fits ? 0 : bl_fail(BLANCH_EINPUT, "the overhead budget's state does not fit the network's layers");
 }

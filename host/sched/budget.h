@@ -24,8 +24,9 @@ struct bl_budget_layer {
     double opening, refreshed, kept;        // measured: its whitening in the opening on average, when refreshed later, when not
     double opening_ms; int samples;         // sum of the first in milliseconds, until a base step is known
     double drift, noise;                    // measured: how far D turns in a step; the least it was ever seen to turn
-    double cost, interval;                  // planned: of a refresh; steps between two
-    double due;                             // 1: its turn has come
+    double cost; int every;                 // planned: of a refresh; it takes part in every so many waves, a power of 2
+    int next;                               // `every` of a plan in the making
+    int64_t wave;                           // that has reached it last
     int64_t age;                            // steps since its last refresh
     bool refresh;                           // decided for this step
 };
@@ -33,8 +34,9 @@ struct bl_budget {
     double share;                           // allowed overhead over the yardstick, 0.2 for 20 %
     double yardstick;                       // measured: a batch-norm step
     double planned_yardstick, allowance;    // planned: refreshes that a step may make, the debt not yet deducted
-    double debt, repay;                     // of the first steps and of measuring; what a step pays back
-    double credit;
+    double debt, repay;                     // what was spent beyond the allowance; planned: what a step pays back of it
+    double period;                          // planned: steps between two waves
+    double phase; int64_t wave, since;      // part of a period that has passed; the wave that runs, steps since it began
     double spent;                           // refreshes and measuring since the start
     enum bl_budget_stage stage;             // of the step that was begun
     bool planned, least;                    // least: the budget cannot be held, every interval is the longest

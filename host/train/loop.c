@@ -297,6 +297,7 @@ static int one_step(struct run *run, int64_t made) {
     if (!ledger && !validated && !diagnosed) ledger = own;
     if (ledger) bl_ledger_begin(ledger);
     int code = next_batch(run, &batch);
+    if (!code && bl_overhead_compares(run->overhead)) bl_loader_wait(run->loader);
     if (ledger) bl_ledger_loaded(ledger);
     if (code) return code;
     double loaded = bl_now();

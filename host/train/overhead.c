@@ -121,6 +121,8 @@ struct bl_ledger *bl_overhead_before(struct bl_overhead *o) {
     return is_wanted(o) ? o->ledger : NULL;
 }
 
+bool bl_overhead_compares(const struct bl_overhead *o) { return o && o->bn && in_session(o); }
+
 /* --- after a step ----------------------------------------------------------------------------- */
 
 static double whitening_ms(const struct bl_ledger *ledger, int row) {

@@ -18,6 +18,8 @@ const struct bl_budget *bl_overhead_budget(const struct bl_overhead *overhead);
 /* Before a step asks for its batch: decides its refreshes. The ledger that should record the step, or NULL. overhead may be
  * NULL: nothing. */
 struct bl_ledger *bl_overhead_before(struct bl_overhead *overhead);
+/* Whether the step that was begun is measured beside one with batch norm: nothing else should run then. */
+bool bl_overhead_compares(const struct bl_overhead *overhead);
 /* After a step; ledger: what recorded it, NULL: nothing did. wall_ms: of the recorded step, loading excluded. A batch smaller
  * than those before it is not measured. *line: fields of
  * a line for the log where something was decided, else NULL; warning: a line for the user, or "". */
