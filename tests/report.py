@@ -140,7 +140,7 @@ def test_compare_with_a_budget():
     check([l['step'] for l in logged] == [d['step'] for d in decisions] and logged[0]['setting'] == 'held', 'the log has them')
     pair = next(p for p in document['pairs'] if p['setting'] == 'held')
     check(near(pair['overhead_mean_pct'], 100 * (held['mean_ms'] / document['runs'][0]['mean_ms'] - 1), 0.02), 'the overhead of means')
-    check(pair['bound_steps'] == 45 - 27 and 'overhead_bound_pct' in pair, 'steps after the decision: %s' % pair['bound_steps'])
+    check(pair['bound_steps'] == 45 - 15 and 'overhead_bound_pct' in pair, 'steps after the decision: %s' % pair['bound_steps'])
     refreshes = [sum(l['work'].get('inverse_sqrt', {}).get('launches', 0) for l in r['layers']) for r in (exact, held)]
     check(0 < refreshes[1] < refreshes[0], 'a budget refreshes less: %s' % refreshes)
     check('The overhead budget of 30' in open(os.path.join(out, 'report.html')).read(), 'the report shows it')

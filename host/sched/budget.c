@@ -7,7 +7,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PAYBACK = 300 };                     // steps over which a debt is paid back, where the allowance suffices
+enum {
+    PAYBACK = 300,                          // steps over which a debt is paid back, where the allowance suffices
+    YOUNG = 4,                              // waves come at least every step/YOUNG steps: whitening moves most at the start
+};
 static const double smoothing = 0.4;        // weight of the newest measurement
 static const double noticeable = 0.1;       // changes of a plan below this share are not worth a line
 static const double negligible = 1e-6;      // cost of a refresh that is free
@@ -48,17 +51,21 @@ void bl_budget_free(struct bl_budget *budget) {
 
 static double interval_of(const struct bl_budget *b, const struct bl_budget_layer *layer) { return b->period * layer->every; }
 
+static double period_now(const struct bl_budget *b) { return fmin(b->period, fmax((double)b->step / YOUNG, 1)); }
+
 /* The step of a wave in which it reaches a layer. */
 static int64_t place_of(const struct bl_budget *b, int index) {
-    int64_t steps = (int64_t)(wave_share * b->period + 0.5);
+    int64_t steps = (int64_t)(wave_share * period_now(b) + 0.5);
     if (steps > b->count) steps = b->count;
     return steps > 0 ? index * steps / b->count : 0;
 }
 
-/* A surplus is kept up to what all layers take, so that a quiet time does not pay for a busy one. */
+/* A surplus is kept up to what all layers take, so that a quiet time does not pay for a busy one. The first waves are for
+ * every layer: how much each moves is not known well yet. */
 static void move_wave(struct bl_budget *b) {
     double all = 0;
-    b->phase += 1 / b->period;
+    const bool young = period_now(b) < b->period;
+    b->phase += 1 / period_now(b);
     b->since++;
     if (b->phase >= 1) b->phase = fmod(b->phase, 1), b->wave++, b->since = 0;
     if (!b->least) b->debt -= b->allowance;
@@ -67,7 +74,7 @@ static void move_wave(struct bl_budget *b) {
         all += layer->cost;
         if (layer->wave == b->wave || b->since < place_of(b, i)) continue;
         layer->wave = b->wave;
-        layer->refresh = b->wave % layer->every == 0;
+        layer->refresh = young || b->wave % layer->every == 0;
         if (!layer->refresh) continue;
         b->spent += layer->cost;
         if (!b->least) b->debt += layer->cost;

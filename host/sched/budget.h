@@ -10,7 +10,7 @@
 
 enum {
     BL_BUDGET_EXACT = 4,                    // steps at the start that are exact in every layer
-    BL_BUDGET_ALL = 20,                     // steps at the start, with those, that refresh every layer
+    BL_BUDGET_ALL = 8,                      // steps at the start, with those, that refresh every layer
     BL_BUDGET_BASE = 5,                     // steps that refresh none, to measure the base step
     BL_BUDGET_OPENING = BL_BUDGET_ALL + 1 + BL_BUDGET_BASE + 1,     // before them one whose memory and kernels are new, after
                                             // them one that refreshes all; these seven again until there is a plan
@@ -35,7 +35,7 @@ struct bl_budget {
     double yardstick;                       // measured: a batch-norm step
     double planned_yardstick, allowance;    // planned: refreshes that a step may make, the debt not yet deducted
     double debt, repay;                     // what was spent beyond the allowance; planned: what a step pays back of it
-    double period;                          // planned: steps between two waves
+    double period;                          // planned: steps between two waves, when the run is four times as old
     double phase; int64_t wave, since;      // part of a period that has passed; the wave that runs, steps since it began
     double spent;                           // refreshes and measuring since the start
     enum bl_budget_stage stage;             // of the step that was begun

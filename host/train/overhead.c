@@ -12,9 +12,9 @@ enum {
     PLAN_EVERY = 25,
     KEPT_EVERY = 25,                        // steps between two recorded ones
     KEPT_EVERY_GIVEN = 5,                   // where the yardstick costs nothing
-    OPENING_EVERY = 4,                      // steps between two recorded ones of the opening
+    OPENING_EVERY = 4,                      // steps between two recorded ones of the opening: one exact, one not
     EXACT_EVERY = 100,                      // a layer's refresh is recorded again after so many steps
-    CHANGE_FROM = 14,                       // of the opening's steps, the last few tell how far D turns
+    CHANGE_FROM = BL_BUDGET_EXACT,          // of the opening's steps, the last few tell how far D turns
 };
 
 struct bl_overhead {

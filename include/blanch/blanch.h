@@ -83,7 +83,7 @@ struct blanch_nd_options {
     int refresh;                            // the whitening is computed in the first 20 steps and every refresh-th; in between
                                             // its directions are kept, mean and scale are current (0, 1: at every step)
     float overhead_budget;                  // per cent, up to 10000: what a step may cost more than the same network's with BN, on
-                                            // average; 0: no bound. After 27 steps it decides how often each layer refreshes. A BN
+                                            // average; 0: no bound. After 15 steps it decides how often each layer refreshes. A BN
                                             // network beside this one, which takes its memory, is stepped now and then to compare
     int constant_gradient;                  // 1: the gradient stops at the whitening (for ablation; learns worse)
     int channel_deconv;                     // of a BN network: block of a ChannelDeconv layer before the classifier; 0: none
