@@ -156,7 +156,7 @@ def test_budget():
         decided = [line for line in map(json.loads, f) if line['type'] == 'budget']
     _, scalars, _ = read(glob.glob(board + '/events.out.tfevents.*')[0])
     held = scalars['overhead/held_pct']
-    assert [step for step, _ in held] == [line['step'] for line in decided] == [23], (held, decided)
+    assert [step for step, _ in held] == [line['step'] for line in decided] == [15], (held, decided)
     assert near(held[0][1], decided[0]['held_pct']), (held, decided)
 
 

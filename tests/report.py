@@ -132,7 +132,7 @@ def test_compare_with_a_budget():
     exact, held = (next(r for r in document['runs'] if r['norm'] == 'nd' and r['setting'] == s) for s in ('', 'held'))
     check(held['settings']['overhead_budget_pct'] == 30 and 'overhead_budget_pct' not in exact['settings'], 'the budget is the one setting\'s')
     decisions = held['budget']['decisions']
-    check(decisions and decisions[0]['step'] == 23 and decisions[0]['bn_ms'] > 0, 'decided at step 23: %s' % decisions)
+    check(decisions and decisions[0]['step'] == 15 and decisions[0]['bn_ms'] > 0, 'decided at step 15: %s' % decisions)
     check([l['name'] for l in decisions[0]['layers']] == ['conv1', 'conv2', 'conv3', 'conv4', 'fc'], 'for every layer')
     check('comparison' in held['budget']['yardstick'] and 'budget' not in exact, 'the yardstick')
     with open(os.path.join(out, 'log.jsonl')) as f:
@@ -148,7 +148,7 @@ def test_compare_with_a_budget():
 
 def test_compare_budget_alone():
     """Without batch norm in the comparison the budget makes its own; too short a run is told so."""
-    done = blanch('compare', '--model', 'smallcnn', '--data', 'synthetic:1x28x28:10', '--batch', '8', '--norms', 'nd', '--steps', '23',
+    done = blanch('compare', '--model', 'smallcnn', '--data', 'synthetic:1x28x28:10', '--batch', '8', '--norms', 'nd', '--steps', '15',
                   '--overhead-budget', '30%', '--out', path('alone'))
     budget = load('alone/compare.json')['runs'][0]['budget']
     check('own' in budget['yardstick'] and len(budget['decisions']) == 1, budget)
