@@ -153,6 +153,10 @@ def test_compare_budget_alone():
     budget = load('alone/compare.json')['runs'][0]['budget']
     check('own' in budget['yardstick'] and len(budget['decisions']) == 1, budget)
     check('saves nothing' in done.stderr, done.stderr)
+    blanch('compare', '--model', 'smallcnn', '--data', 'synthetic:1x28x28:10', '--batch', '8', '--steps', '10', '--overhead-budget', '30%',
+           '--out', path('short'))
+    with open(path('short/report.html')) as f:
+        check('ended before anything was decided' in f.read(), 'the page says that the run was too short')
     for args, word in ((['--overhead-budget', 'x'], 'percentage'), (['--overhead-budget', '20%', '--refresh', '3'], '--refresh'),
                        (['--settings', '--overhead-budget 20% --refresh 3'], '--refresh'),
                        (['--overhead-budget', '20%', '--norms', 'bn'], 'no nd')):

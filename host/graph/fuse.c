@@ -1,5 +1,6 @@
 /* What saves passes over memory and memory itself: an activation is applied by the operation that makes its input or by
- * the one that uses its output, and tensors lie in one place where one ends as the other begins. BLANCH_FUSE=0 in the environment does neither. */
+ * the one that uses its output, and tensors lie in one place where one ends as the other begins. BLANCH_FUSE=0 in the
+ * environment does neither. */
 #include "graph/internal.h"
 #include <limits.h>
 #include <stdlib.h>

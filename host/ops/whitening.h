@@ -53,7 +53,7 @@ int bl_whitening_backward(struct bl_whitening *whitening, const struct bl_run *r
 
 /* Where attrs.refresh is BL_REFRESH_SCHEDULED, every step is told before it begins. EXACT: D is of this batch, and so is
  * its gradient. RENEW: D is of this batch, but the gradient passes through mean and scale alone, as it does when the
- * step KEEPs the directions of the last D that was computed; it costs less than half. False: this layer is exact at
+ * step KEEPs the directions of the last D that was computed; it costs about half. False: this layer is exact at
  * every step (whitening single channels costs less than remembering it). */
 enum bl_whitening_step { BL_WHITENING_EXACT, BL_WHITENING_RENEW, BL_WHITENING_KEEP };
 bool bl_whitening_is_scheduled(const struct bl_whitening *whitening);

@@ -64,10 +64,10 @@ void bl_html_budget(struct bl_html *html, const cJSON *pair, const cJSON *run) {
     if (!budget) return;
     bl_html(html, "<h3>The overhead budget of %.4g&nbsp;%%</h3>\n", bl_json_get(budget, "budget_pct"));
     if (!count) {
-        bl_html(html, "<p>The run was too short for it: its first 20 steps are exact, and the next 3 measure.</p>\n");
+        bl_html(html, "<p>The run ended before anything was decided: its first steps refresh every layer, or measure.</p>\n");
         return;
     }
-    bl_html(html, "<p>By the clock, %s over all steps, the exact ones at the start and every refresh included", bl_percent(bl_json_get(pair, "overhead_mean_pct")));
+    bl_html(html, "<p>By the clock, %s over all steps, those before the first decision and every refresh included", bl_percent(bl_json_get(pair, "overhead_mean_pct")));
     if (bl_json_get(pair, "bound_steps") > 0)
         bl_html(html, ", and %s in the %s steps after the first decision", bl_percent(bl_json_get(pair, "overhead_bound_pct")),
                 bl_whole(bl_json_get(pair, "bound_steps")));
