@@ -5,22 +5,22 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LARGE 96                            // networks from this input size on are trained as on ImageNet
-#define PAD 4                               // of cifar
+#define LARGE 96 // networks from this input size on are trained as on ImageNet
+#define PAD 4    // of cifar
 
 static const char *const augment_names[] = {
-    [BL_AUGMENT_NONE] = "none", [BL_AUGMENT_CIFAR] = "cifar", [BL_AUGMENT_IMAGENET] = "imagenet",
+    [BL_AUGMENT_NONE] = "none",
+    [BL_AUGMENT_CIFAR] = "cifar",
+    [BL_AUGMENT_IMAGENET] = "imagenet",
 };
 
 /* --- the view --------------------------------------------------------------------------------- */
 
-const char *bl_augment_name(enum bl_augment augment)
-{
+const char *bl_augment_name(enum bl_augment augment) {
     return augment_names[augment];
 }
 
-int bl_augment_parse(const char *name, enum bl_augment *augment)
-{
+int bl_augment_parse(const char *name, enum bl_augment *augment) {
     for (int i = 0; i < BL_COUNT(augment_names); i++) {
         if (!strcmp(name, augment_names[i])) {
             *augment = (enum bl_augment)i;
@@ -30,15 +30,13 @@ int bl_augment_parse(const char *name, enum bl_augment *augment)
     return bl_fail(BLANCH_EUSAGE, "augmentation '%s' is unknown; known are cifar, imagenet and none", name);
 }
 
-void bl_view_default(struct bl_view *view, const struct bl_dataset *data, int channels, int size)
-{
+void bl_view_default(struct bl_view *view, const struct bl_dataset *data, int channels, int size) {
     static const float imagenet_mean[3] = {0.485f, 0.456f, 0.406f}, imagenet_deviation[3] = {0.229f, 0.224f, 0.225f};
     static const float luma[3] = {0.299f, 0.587f, 0.114f};
     const struct bl_format *format = data->format;
     bool photographs = format == &bl_format_folder && size >= LARGE;
     *view = (struct bl_view){.channels = channels, .size = size, .augment = format->augment};
-    if (size >= LARGE && format->augment != BL_AUGMENT_NONE)
-        view->augment = BL_AUGMENT_IMAGENET;
+    if (size >= LARGE && format->augment != BL_AUGMENT_NONE) view->augment = BL_AUGMENT_IMAGENET;
     memcpy(view->mean, photographs ? imagenet_mean : format->mean, sizeof view->mean);
     memcpy(view->deviation, photographs ? imagenet_deviation : format->deviation, sizeof view->deviation);
     if (channels == 1 && data->channels == 3) {
@@ -52,8 +50,7 @@ void bl_view_default(struct bl_view *view, const struct bl_dataset *data, int ch
     }
 }
 
-int bl_view_check(const struct bl_view *view)
-{
+int bl_view_check(const struct bl_view *view) {
     if (view->channels != 1 && view->channels != 3)
         return bl_fail(BLANCH_EUSAGE, "a network's input has %d channels; images have 1 or 3", view->channels);
     if (view->size < 1 || view->size > 16384)
@@ -64,8 +61,7 @@ int bl_view_check(const struct bl_view *view)
     return 0;
 }
 
-void bl_tables_fill(struct bl_tables *tables, const struct bl_view *view)
-{
+void bl_tables_fill(struct bl_tables *tables, const struct bl_view *view) {
     for (int c = 0; c < 3; c++) {
         int from = c < view->channels ? c : 0;
         for (int i = 0; i < 256; i++)
@@ -76,23 +72,22 @@ void bl_tables_fill(struct bl_tables *tables, const struct bl_view *view)
 /* --- writing out ------------------------------------------------------------------------------ */
 
 /* Output column x shows column x + left of the image, row y row y + top; outside are zeros. flip mirrors the output. */
-struct placing { int left, top; bool flip; };
+struct placing {
+    int left, top;
+    bool flip;
+};
 
-static void write_zeros(const struct bl_tables *tables, int channels, int count, float *out)
-{
+static void write_zeros(const struct bl_tables *tables, int channels, int count, float *out) {
     for (int i = 0; i < count; i++)
-        for (int c = 0; c < channels; c++)
-            *out++ = tables->value[c][0];
+        for (int c = 0; c < channels; c++) *out++ = tables->value[c][0];
 }
 
 /* count pixels, each step floats after the other */
-static void write_pixels(const struct bl_tables *tables, const uint8_t *from, int from_channels, int channels, int count,
-                         ptrdiff_t step, float *out)
-{
+static void write_pixels(const struct bl_tables *tables, const uint8_t *from, int from_channels, int channels,
+                         int count, ptrdiff_t step, float *out) {
     const float *first = tables->value[0], *second = tables->value[1], *third = tables->value[2];
     if (channels == 1) {
-        for (int i = 0; i < count; i++, out += step)
-            *out = first[from[i]];
+        for (int i = 0; i < count; i++, out += step) *out = first[from[i]];
         return;
     }
     int g = from_channels == 3, b = 2 * g;
@@ -104,8 +99,7 @@ static void write_pixels(const struct bl_tables *tables, const uint8_t *from, in
 }
 
 static void write_image(const struct bl_pixels *image, struct placing at, const struct bl_view *view,
-                        const struct bl_tables *tables, float *out)
-{
+                        const struct bl_tables *tables, float *out) {
     int size = view->size, channels = view->channels;
     int begin = at.left < 0 ? -at.left : 0, end = image->width - at.left < size ? image->width - at.left : size;
     int left = at.flip ? size - end : begin, right = at.flip ? begin : size - end;
@@ -126,10 +120,14 @@ static void write_image(const struct bl_pixels *image, struct placing at, const 
 /* --- geometry --------------------------------------------------------------------------------- */
 
 /* Words for one image: counted by its index, block after block. */
-struct draws { uint64_t seed, index, epoch; uint32_t words[4]; int used; uint64_t block; };
+struct draws {
+    uint64_t seed, index, epoch;
+    uint32_t words[4];
+    int used;
+    uint64_t block;
+};
 
-static uint32_t draw(struct draws *draws)
-{
+static uint32_t draw(struct draws *draws) {
     if (draws->used == 4) {
         bl_philox(draws->seed, BL_RANDOM_AUGMENT, draws->index | draws->block++ << 32, draws->epoch, draws->words);
         draws->used = 0;
@@ -138,15 +136,13 @@ static uint32_t draw(struct draws *draws)
 }
 
 static int scale_region(const struct bl_pixels *image, struct bl_window region, int full_width, int full_height,
-                        struct bl_window window, struct bl_pixels *scaled)
-{
+                        struct bl_window window, struct bl_pixels *scaled) {
     size_t stride = (size_t)image->width * image->channels;
-    *scaled = (struct bl_pixels){malloc((size_t)window.width * window.height * image->channels), window.width, window.height,
-                                 image->channels};
-    if (!scaled->data)
-        return bl_fail(BLANCH_ENOMEM, "out of memory for resizing an image");
-    int rc = bl_resize(image->data + (size_t)region.y * stride + (size_t)region.x * image->channels, stride, region.width,
-                       region.height, image->channels, full_width, full_height, window, scaled->data);
+    *scaled = (struct bl_pixels){malloc((size_t)window.width * window.height * image->channels), window.width,
+                                 window.height, image->channels};
+    if (!scaled->data) return bl_fail(BLANCH_ENOMEM, "out of memory for resizing an image");
+    int rc = bl_resize(image->data + (size_t)region.y * stride + (size_t)region.x * image->channels, stride,
+                       region.width, region.height, image->channels, full_width, full_height, window, scaled->data);
     if (rc) {
         free(scaled->data);
         scaled->data = NULL;
@@ -155,8 +151,7 @@ static int scale_region(const struct bl_pixels *image, struct bl_window region, 
 }
 
 /* The shorter side to `shorter`, then the centre; sizes and rounding (to even) as torchvision's. */
-static int scale_and_centre(const struct bl_pixels *image, int shorter, int size, struct bl_pixels *scaled)
-{
+static int scale_and_centre(const struct bl_pixels *image, int shorter, int size, struct bl_pixels *scaled) {
     int width = shorter, height = shorter;
     if (image->width < image->height)
         height = (int)((int64_t)shorter * image->height / image->width);
@@ -168,8 +163,7 @@ static int scale_and_centre(const struct bl_pixels *image, int shorter, int size
 }
 
 /* torchvision's RandomResizedCrop.get_params */
-static struct bl_window random_region(const struct bl_pixels *image, struct draws *draws)
-{
+static struct bl_window random_region(const struct bl_pixels *image, struct draws *draws) {
     double width = image->width, height = image->height, low = log(3.0 / 4), high = log(4.0 / 3);
     for (int i = 0; i < 10; i++) {
         double area = width * height * (0.08 + 0.92 * (double)bl_uniform(draw(draws)));
@@ -191,20 +185,18 @@ static struct bl_window random_region(const struct bl_pixels *image, struct draw
     return (struct bl_window){(image->width - w) / 2, (image->height - h) / 2, w, h};
 }
 
-static int imagenet(const struct bl_pixels *image, const struct bl_view *view, struct draws *draws, struct bl_pixels *scaled,
-                    struct placing *at)
-{
-    if (!draws)
-        return scale_and_centre(image, (int)((int64_t)view->size * 256 / 224), view->size, scaled);
+static int imagenet(const struct bl_pixels *image, const struct bl_view *view, struct draws *draws,
+                    struct bl_pixels *scaled, struct placing *at) {
+    if (!draws) return scale_and_centre(image, (int)((int64_t)view->size * 256 / 224), view->size, scaled);
     struct bl_window region = random_region(image, draws);
     at->flip = bl_uniform(draw(draws)) < 0.5f;
-    return scale_region(image, region, view->size, view->size, (struct bl_window){0, 0, view->size, view->size}, scaled);
+    return scale_region(image, region, view->size, view->size, (struct bl_window){0, 0, view->size, view->size},
+                        scaled);
 }
 
-static int plain(const struct bl_pixels *image, const struct bl_view *view, struct bl_pixels *scaled, struct placing *at)
-{
-    if (image->width == view->size && image->height == view->size)
-        return 0;
+static int plain(const struct bl_pixels *image, const struct bl_view *view, struct bl_pixels *scaled,
+                 struct placing *at) {
+    if (image->width == view->size && image->height == view->size) return 0;
     if (image->width == 28 && image->height == 28 && view->size == 32) {
         at->left = at->top = -2;
         return 0;
@@ -212,20 +204,17 @@ static int plain(const struct bl_pixels *image, const struct bl_view *view, stru
     return scale_and_centre(image, view->size, view->size, scaled);
 }
 
-static void shift_and_flip(struct draws *draws, struct placing *at)
-{
+static void shift_and_flip(struct draws *draws, struct placing *at) {
     at->top += (int)bl_below(draw(draws), 2 * PAD + 1) - PAD;
     at->left += (int)bl_below(draw(draws), 2 * PAD + 1) - PAD;
     at->flip = bl_uniform(draw(draws)) < 0.5f;
 }
 
 /* PIL's convert('L') */
-static int to_grey(const struct bl_pixels *image, struct bl_pixels *grey)
-{
+static int to_grey(const struct bl_pixels *image, struct bl_pixels *grey) {
     size_t count = (size_t)image->width * image->height;
     *grey = (struct bl_pixels){malloc(count), image->width, image->height, 1};
-    if (!grey->data)
-        return bl_fail(BLANCH_ENOMEM, "out of memory for an image");
+    if (!grey->data) return bl_fail(BLANCH_ENOMEM, "out of memory for an image");
     const uint8_t *from = image->data;
     for (size_t i = 0; i < count; i++, from += 3)
         grey->data[i] = (uint8_t)((from[0] * 19595u + from[1] * 38470u + from[2] * 7471u + 0x8000u) >> 16);
@@ -234,8 +223,7 @@ static int to_grey(const struct bl_pixels *image, struct bl_pixels *grey)
 
 /* draws: NULL in evaluation */
 static int render(const struct bl_pixels *image, const struct bl_view *view, const struct bl_tables *tables,
-                  struct draws *draws, float *out)
-{
+                  struct draws *draws, float *out) {
     struct bl_pixels grey = {0}, scaled = {0};
     struct placing at = {0};
     int rc = 0;
@@ -244,11 +232,10 @@ static int render(const struct bl_pixels *image, const struct bl_view *view, con
         image = &grey;
     }
     if (!rc)
-        rc = view->augment == BL_AUGMENT_IMAGENET ? imagenet(image, view, draws, &scaled, &at) : plain(image, view, &scaled, &at);
-    if (!rc && view->augment == BL_AUGMENT_CIFAR && draws)
-        shift_and_flip(draws, &at);
-    if (!rc)
-        write_image(scaled.data ? &scaled : image, at, view, tables, out);
+        rc = view->augment == BL_AUGMENT_IMAGENET ? imagenet(image, view, draws, &scaled, &at)
+                                                  : plain(image, view, &scaled, &at);
+    if (!rc && view->augment == BL_AUGMENT_CIFAR && draws) shift_and_flip(draws, &at);
+    if (!rc) write_image(scaled.data ? &scaled : image, at, view, tables, out);
     free(scaled.data);
     free(grey.data);
     return rc;
@@ -257,30 +244,25 @@ static int render(const struct bl_pixels *image, const struct bl_view *view, con
 /* --- images ----------------------------------------------------------------------------------- */
 
 int bl_dataset_render(const struct bl_dataset *data, enum bl_split split, uint32_t index, const struct bl_view *view,
-                      const struct bl_tables *tables, bool training, uint64_t seed, uint64_t epoch, float *out, int32_t *label)
-{
+                      const struct bl_tables *tables, bool training, uint64_t seed, uint64_t epoch, float *out,
+                      int32_t *label) {
     const struct bl_images *images = &data->split[split];
     struct draws draws = {.seed = seed, .index = index, .epoch = epoch, .used = 4};
     struct bl_pixels image = {NULL, data->size, data->size, data->channels};
-    if (images->pixels)
-        image.data = images->pixels + (size_t)data->size * data->size * data->channels * index;
+    if (images->pixels) image.data = images->pixels + (size_t)data->size * data->size * data->channels * index;
     int rc = images->pixels ? 0 : data->read(data, split, index, &image);
-    if (rc)
-        return rc;
+    if (rc) return rc;
     rc = render(&image, view, tables, training ? &draws : NULL, out);
-    if (!images->pixels)
-        free(image.data);
+    if (!images->pixels) free(image.data);
     *label = images->labels[index];
     return rc;
 }
 
-int bl_dataset_image(struct bl_dataset *data, enum bl_split split, uint32_t index, const struct bl_view *view, bool training,
-                     uint64_t seed, uint64_t epoch, float *out, int32_t *label)
-{
+int bl_dataset_image(struct bl_dataset *data, enum bl_split split, uint32_t index, const struct bl_view *view,
+                     bool training, uint64_t seed, uint64_t epoch, float *out, int32_t *label) {
     struct bl_tables tables;
     int rc = bl_view_check(view);
-    if (rc)
-        return rc;
+    if (rc) return rc;
     if (index >= data->split[split].count)
         return bl_fail(BLANCH_EUSAGE, "%s: image %u does not exist; there are %u", bl_dataset_name(data), index,
                        data->split[split].count);
@@ -288,15 +270,12 @@ int bl_dataset_image(struct bl_dataset *data, enum bl_split split, uint32_t inde
     return bl_dataset_render(data, split, index, view, &tables, training, seed, epoch, out, label);
 }
 
-int bl_image_file(const char *path, const struct bl_view *view, float *out)
-{
+int bl_image_file(const char *path, const struct bl_view *view, float *out) {
     struct bl_tables tables;
     struct bl_pixels image;
     int rc = bl_view_check(view);
-    if (!rc)
-        rc = bl_image_read(path, &image);
-    if (rc)
-        return rc;
+    if (!rc) rc = bl_image_read(path, &image);
+    if (rc) return rc;
     bl_tables_fill(&tables, view);
     rc = render(&image, view, &tables, NULL, out);
     free(image.data);

@@ -1,5 +1,5 @@
-/* CIFAR-10 and CIFAR-100, the binary version: a record is one label byte (CIFAR-100: coarse, then fine), then 32x32 red,
- * green and blue planes. The count of records is the file's size divided by a record's. */
+/* CIFAR-10 and CIFAR-100, the binary version: a record is one label byte (CIFAR-100: coarse, then fine), then 32x32
+ * red, green and blue planes. The count of records is the file's size divided by a record's. */
 #include "internal.h"
 
 #include <stdlib.h>
@@ -8,35 +8,46 @@
 #define SIZE 32
 #define PIXELS (SIZE * SIZE)
 
-static const char *const names10[] = {"airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"};
+static const char *const names10[] = {"airplane", "automobile", "bird",  "cat",  "deer",
+                                      "dog",      "frog",       "horse", "ship", "truck"};
 static const char *const names100[] = {
-    "apple", "aquarium_fish", "baby", "bear", "beaver", "bed", "bee", "beetle", "bicycle", "bottle", "bowl", "boy", "bridge",
-    "bus", "butterfly", "camel", "can", "castle", "caterpillar", "cattle", "chair", "chimpanzee", "clock", "cloud",
-    "cockroach", "couch", "crab", "crocodile", "cup", "dinosaur", "dolphin", "elephant", "flatfish", "forest", "fox", "girl",
-    "hamster", "house", "kangaroo", "keyboard", "lamp", "lawn_mower", "leopard", "lion", "lizard", "lobster", "man",
-    "maple_tree", "motorcycle", "mountain", "mouse", "mushroom", "oak_tree", "orange", "orchid", "otter", "palm_tree", "pear",
-    "pickup_truck", "pine_tree", "plain", "plate", "poppy", "porcupine", "possum", "rabbit", "raccoon", "ray", "road",
-    "rocket", "rose", "sea", "seal", "shark", "shrew", "skunk", "skyscraper", "snail", "snake", "spider", "squirrel",
-    "streetcar", "sunflower", "sweet_pepper", "table", "tank", "telephone", "television", "tiger", "tractor", "train",
-    "trout", "tulip", "turtle", "wardrobe", "whale", "willow_tree", "wolf", "woman", "worm",
+    "apple",      "aquarium_fish", "baby",         "bear",       "beaver",      "bed",         "bee",
+    "beetle",     "bicycle",       "bottle",       "bowl",       "boy",         "bridge",      "bus",
+    "butterfly",  "camel",         "can",          "castle",     "caterpillar", "cattle",      "chair",
+    "chimpanzee", "clock",         "cloud",        "cockroach",  "couch",       "crab",        "crocodile",
+    "cup",        "dinosaur",      "dolphin",      "elephant",   "flatfish",    "forest",      "fox",
+    "girl",       "hamster",       "house",        "kangaroo",   "keyboard",    "lamp",        "lawn_mower",
+    "leopard",    "lion",          "lizard",       "lobster",    "man",         "maple_tree",  "motorcycle",
+    "mountain",   "mouse",         "mushroom",     "oak_tree",   "orange",      "orchid",      "otter",
+    "palm_tree",  "pear",          "pickup_truck", "pine_tree",  "plain",       "plate",       "poppy",
+    "porcupine",  "possum",        "rabbit",       "raccoon",    "ray",         "road",        "rocket",
+    "rose",       "sea",           "seal",         "shark",      "shrew",       "skunk",       "skyscraper",
+    "snail",      "snake",         "spider",       "squirrel",   "streetcar",   "sunflower",   "sweet_pepper",
+    "table",      "tank",          "telephone",    "television", "tiger",       "tractor",     "train",
+    "trout",      "tulip",         "turtle",       "wardrobe",   "whale",       "willow_tree", "wolf",
+    "woman",      "worm",
 };
 
 struct kind {
     int classes, label_bytes;
     const char *const *names;
-    const char *names_file, *inner;         // the folder in the published archive
-    const char *files[6];                   // the test file last
+    const char *names_file, *inner; // the folder in the published archive
+    const char *files[6];           // the test file last
 };
 static const struct kind cifar10 = {
-    10, 1, names10, "batches.meta.txt", "cifar-10-batches-bin",
-    {"data_batch_1.bin", "data_batch_2.bin", "data_batch_3.bin", "data_batch_4.bin", "data_batch_5.bin", "test_batch.bin"},
+    10,
+    1,
+    names10,
+    "batches.meta.txt",
+    "cifar-10-batches-bin",
+    {"data_batch_1.bin", "data_batch_2.bin", "data_batch_3.bin", "data_batch_4.bin", "data_batch_5.bin",
+     "test_batch.bin"},
 };
 static const struct kind cifar100 = {
     100, 2, names100, "fine_label_names.txt", "cifar-100-binary", {"train.bin", "test.bin"},
 };
 
-static void interleave(const uint8_t *planes, uint8_t *out)
-{
+static void interleave(const uint8_t *planes, uint8_t *out) {
     for (int i = 0; i < PIXELS; i++) {
         out[3 * i] = planes[i];
         out[3 * i + 1] = planes[PIXELS + i];
@@ -44,36 +55,35 @@ static void interleave(const uint8_t *planes, uint8_t *out)
     }
 }
 
-static int check_labels(const struct kind *kind, const char *path, uint32_t index, const uint8_t *record)
-{
+static int check_labels(const struct kind *kind, const char *path, uint32_t index, const uint8_t *record) {
     int label = record[kind->label_bytes - 1];
     if (label >= kind->classes)
-        return bl_fail(BLANCH_EINPUT, "%s: image %u has label %d, which is not in 0..%d", path, index, label, kind->classes - 1);
+        return bl_fail(BLANCH_EINPUT, "%s: image %u has label %d, which is not in 0..%d", path, index, label,
+                       kind->classes - 1);
     if (kind->label_bytes == 2 && record[0] >= 20)
-        return bl_fail(BLANCH_EINPUT, "%s: image %u has coarse label %d, which is not in 0..19", path, index, record[0]);
+        return bl_fail(BLANCH_EINPUT, "%s: image %u has coarse label %d, which is not in 0..19", path, index,
+                       record[0]);
     return 0;
 }
 
-static int append(const struct kind *kind, struct bl_images *images, const char *path, const uint8_t *bytes, size_t size)
-{
+static int append(const struct kind *kind, struct bl_images *images, const char *path, const uint8_t *bytes,
+                  size_t size) {
     size_t record = (size_t)kind->label_bytes + 3 * PIXELS;
     if (size % record)
-        return bl_fail(BLANCH_EINPUT, "%s: %zu bytes are not a whole number of %zu-byte records: cut off, or another version",
-                       path, size, record);
+        return bl_fail(BLANCH_EINPUT,
+                       "%s: %zu bytes are not a whole number of %zu-byte records: cut off, or another version", path,
+                       size, record);
     uint32_t count = images->count, added = (uint32_t)(size / record);
     uint8_t *pixels = realloc(images->pixels, ((size_t)count + added) * 3 * PIXELS);
-    if (!pixels)
-        return bl_fail(BLANCH_ENOMEM, "%s: out of memory", path);
+    if (!pixels) return bl_fail(BLANCH_ENOMEM, "%s: out of memory", path);
     images->pixels = pixels;
     int32_t *labels = realloc(images->labels, ((size_t)count + added) * sizeof *labels);
-    if (!labels)
-        return bl_fail(BLANCH_ENOMEM, "%s: out of memory", path);
+    if (!labels) return bl_fail(BLANCH_ENOMEM, "%s: out of memory", path);
     images->labels = labels;
     for (uint32_t i = 0; i < added; i++) {
         const uint8_t *from = bytes + record * i;
         int rc = check_labels(kind, path, i, from);
-        if (rc)
-            return rc;
+        if (rc) return rc;
         labels[count + i] = from[kind->label_bytes - 1];
         interleave(from + kind->label_bytes, pixels + (size_t)(count + i) * 3 * PIXELS);
     }
@@ -81,22 +91,19 @@ static int append(const struct kind *kind, struct bl_images *images, const char 
     return 0;
 }
 
-static int load_file(struct bl_dataset *data, const struct kind *kind, enum bl_split split, const char *name)
-{
+static int load_file(struct bl_dataset *data, const struct kind *kind, enum bl_split split, const char *name) {
     char *path = bl_format("%s/%s", data->folder, name);
     uint8_t *bytes = NULL;
     size_t size;
     int rc = path ? bl_data_read(path, &bytes, &size) : BLANCH_ENOMEM;
-    if (!rc)
-        rc = append(kind, &data->split[split], path, bytes, size);
+    if (!rc) rc = append(kind, &data->split[split], path, bytes, size);
     free(bytes);
     free(path);
     return rc;
 }
 
 /* A name a line; the built-in names where the file is missing or of another length. */
-static int read_names(struct bl_dataset *data, const struct kind *kind)
-{
+static int read_names(struct bl_dataset *data, const struct kind *kind) {
     const char *names[100];
     char *path = bl_format("%s/%s", data->folder, kind->names_file), *text = NULL, *rest;
     uint8_t *bytes = NULL;
@@ -105,8 +112,7 @@ static int read_names(struct bl_dataset *data, const struct kind *kind)
     if (path && bl_data_exists(path) && !bl_data_read(path, &bytes, &size))
         text = bl_format("%.*s", (int)(size < 65536 ? size : 65536), (const char *)bytes);
     for (char *line = text ? strtok_r(text, "\r\n", &rest) : NULL; line; line = strtok_r(NULL, "\r\n", &rest))
-        if (found++ < kind->classes)
-            names[found - 1] = line;
+        if (found++ < kind->classes) names[found - 1] = line;
     int rc = bl_dataset_names(data, found == kind->classes ? names : kind->names);
     free(text);
     free(bytes);
@@ -115,8 +121,7 @@ static int read_names(struct bl_dataset *data, const struct kind *kind)
 }
 
 /* The folder itself, or the archive's folder inside it. */
-static int find_folder(struct bl_dataset *data, const struct kind *kind, const char *folder)
-{
+static int find_folder(struct bl_dataset *data, const struct kind *kind, const char *folder) {
     char *first = bl_format("%s/%s", folder, kind->files[0]), *inner = bl_format("%s/%s", folder, kind->inner);
     char *inner_first = bl_format("%s/%s/%s", folder, kind->inner, kind->files[0]);
     char *python = first ? bl_format("%.*s", (int)(strlen(first) - 4), first) : NULL;
@@ -129,10 +134,10 @@ static int find_folder(struct bl_dataset *data, const struct kind *kind, const c
         data->folder = bl_strdup(folder);
     else
         data->folder = bl_strdup(inner);
-    if (!rc && !data->folder)
-        rc = BLANCH_ENOMEM;
+    if (!rc && !data->folder) rc = BLANCH_ENOMEM;
     if (!rc && !bl_data_exists(first) && bl_data_exists(python))
-        rc = bl_fail(BLANCH_EINPUT, "%s: this is the Python version; the binary version has %s", folder, kind->files[0]);
+        rc =
+            bl_fail(BLANCH_EINPUT, "%s: this is the Python version; the binary version has %s", folder, kind->files[0]);
     free(first);
     free(inner);
     free(inner_first);
@@ -140,14 +145,12 @@ static int find_folder(struct bl_dataset *data, const struct kind *kind, const c
     return rc;
 }
 
-static int open_kind(struct bl_dataset *data, const struct kind *kind, const char *folder)
-{
+static int open_kind(struct bl_dataset *data, const struct kind *kind, const char *folder) {
     data->classes = kind->classes;
     data->channels = 3;
     data->size = SIZE;
     int rc = find_folder(data, kind, folder);
-    if (!rc)
-        rc = read_names(data, kind);
+    if (!rc) rc = read_names(data, kind);
     for (int i = 0; !rc && i < BL_COUNT(kind->files) && kind->files[i]; i++) {
         bool test = i + 1 == BL_COUNT(kind->files) || !kind->files[i + 1];
         rc = load_file(data, kind, test ? BL_TEST : BL_TRAIN, kind->files[i]);
@@ -155,13 +158,11 @@ static int open_kind(struct bl_dataset *data, const struct kind *kind, const cha
     return rc;
 }
 
-static int open_cifar10(struct bl_dataset *data, const char *argument, uint64_t seed)
-{
+static int open_cifar10(struct bl_dataset *data, const char *argument, uint64_t seed) {
     return open_kind(data, &cifar10, argument);
 }
 
-static int open_cifar100(struct bl_dataset *data, const char *argument, uint64_t seed)
-{
+static int open_cifar100(struct bl_dataset *data, const char *argument, uint64_t seed) {
     return open_kind(data, &cifar100, argument);
 }
 

@@ -8,35 +8,30 @@
 #include <sys/stat.h>
 
 static const struct bl_format *const formats[] = {
-    &bl_format_fashion_mnist, &bl_format_mnist, &bl_format_cifar10, &bl_format_cifar100, &bl_format_folder,
-    &bl_format_synthetic,
+    &bl_format_fashion_mnist, &bl_format_mnist,  &bl_format_cifar10,
+    &bl_format_cifar100,      &bl_format_folder, &bl_format_synthetic,
 };
 
-static int unknown_spec(const char *spec)
-{
+static int unknown_spec(const char *spec) {
     char known[512] = "";
     for (int i = 0; i < BL_COUNT(formats); i++)
         snprintf(known + strlen(known), sizeof known - strlen(known), "%s%s", i ? ", " : "", formats[i]->help);
     return bl_fail(BLANCH_EUSAGE, "dataset '%s' is unknown; known are %s", spec, known);
 }
 
-int bl_dataset_open(struct bl_dataset **data, const char *spec, uint64_t seed)
-{
+int bl_dataset_open(struct bl_dataset **data, const char *spec, uint64_t seed) {
     const char *colon = strchr(spec, ':');
     size_t length = colon ? (size_t)(colon - spec) : strlen(spec);
     const char *argument = colon && colon[1] ? colon + 1 : NULL;
     const struct bl_format *format = NULL;
     for (int i = 0; i < BL_COUNT(formats); i++)
-        if (strlen(formats[i]->name) == length && !strncmp(formats[i]->name, spec, length))
-            format = formats[i];
+        if (strlen(formats[i]->name) == length && !strncmp(formats[i]->name, spec, length)) format = formats[i];
     *data = NULL;
-    if (!format)
-        return unknown_spec(spec);
+    if (!format) return unknown_spec(spec);
     if (!argument && !format->optional)
         return bl_fail(BLANCH_EUSAGE, "dataset '%s' is incomplete: it is given as %s", spec, format->help);
     struct bl_dataset *opened = bl_calloc(1, sizeof *opened);
-    if (!opened)
-        return BLANCH_ENOMEM;
+    if (!opened) return BLANCH_ENOMEM;
     opened->format = format;
     pthread_mutex_init(&opened->lock, NULL);
     int rc = format->open(opened, argument, seed);
@@ -48,23 +43,18 @@ int bl_dataset_open(struct bl_dataset **data, const char *spec, uint64_t seed)
     return 0;
 }
 
-void bl_dataset_close(struct bl_dataset *data)
-{
-    if (!data)
-        return;
+void bl_dataset_close(struct bl_dataset *data) {
+    if (!data) return;
     for (int s = 0; s < 2; s++) {
         struct bl_images *images = &data->split[s];
-        for (uint32_t i = 0; images->paths && i < images->count; i++)
-            free(images->paths[i]);
+        for (uint32_t i = 0; images->paths && i < images->count; i++) free(images->paths[i]);
         free(images->paths);
         free(images->labels);
         free(images->pixels);
         free((void *)images->damaged);
     }
-    for (int i = 0; data->class_names && i < data->classes; i++)
-        free(data->class_names[i]);
-    for (size_t i = 0; i < data->message_count; i++)
-        free(data->messages[i]);
+    for (int i = 0; data->class_names && i < data->classes; i++) free(data->class_names[i]);
+    for (size_t i = 0; i < data->message_count; i++) free(data->messages[i]);
     free(data->messages);
     free(data->class_names);
     free(data->folder);
@@ -72,60 +62,48 @@ void bl_dataset_close(struct bl_dataset *data)
     free(data);
 }
 
-const char *bl_dataset_name(const struct bl_dataset *data)
-{
+const char *bl_dataset_name(const struct bl_dataset *data) {
     return data->format->name;
 }
 
-int bl_dataset_classes(const struct bl_dataset *data)
-{
+int bl_dataset_classes(const struct bl_dataset *data) {
     return data->classes;
 }
 
-const char *bl_dataset_class_name(const struct bl_dataset *data, int label)
-{
+const char *bl_dataset_class_name(const struct bl_dataset *data, int label) {
     return label >= 0 && label < data->classes ? data->class_names[label] : "?";
 }
 
-uint32_t bl_dataset_count(const struct bl_dataset *data, enum bl_split split)
-{
+uint32_t bl_dataset_count(const struct bl_dataset *data, enum bl_split split) {
     return data->split[split].count;
 }
 
-int bl_dataset_channels(const struct bl_dataset *data)
-{
+int bl_dataset_channels(const struct bl_dataset *data) {
     return data->channels;
 }
 
-int bl_dataset_size(const struct bl_dataset *data)
-{
+int bl_dataset_size(const struct bl_dataset *data) {
     return data->size;
 }
 
 /* --- for the formats -------------------------------------------------------------------------- */
 
-int bl_dataset_names(struct bl_dataset *data, const char *const *names)
-{
+int bl_dataset_names(struct bl_dataset *data, const char *const *names) {
     data->class_names = bl_calloc((size_t)data->classes, sizeof *data->class_names);
-    if (!data->class_names)
-        return BLANCH_ENOMEM;
+    if (!data->class_names) return BLANCH_ENOMEM;
     for (int i = 0; i < data->classes; i++)
-        if (!(data->class_names[i] = bl_strdup(names[i])))
-            return BLANCH_ENOMEM;
+        if (!(data->class_names[i] = bl_strdup(names[i]))) return BLANCH_ENOMEM;
     return 0;
 }
 
-bool bl_data_exists(const char *path)
-{
+bool bl_data_exists(const char *path) {
     struct stat status;
     return !stat(path, &status);
 }
 
-int bl_data_read(const char *path, uint8_t **bytes, size_t *size)
-{
+int bl_data_read(const char *path, uint8_t **bytes, size_t *size) {
     FILE *file = fopen(path, "rb");
-    if (!file)
-        return bl_fail(BLANCH_EINPUT, "%s: %s", path, strerror(errno));
+    if (!file) return bl_fail(BLANCH_EINPUT, "%s: %s", path, strerror(errno));
     struct stat status;
     int rc = 0;
     *bytes = NULL;
@@ -146,21 +124,20 @@ int bl_data_read(const char *path, uint8_t **bytes, size_t *size)
     return rc;
 }
 
-int bl_dataset_damage(struct bl_dataset *data, enum bl_split split, uint32_t index)
-{
+int bl_dataset_damage(struct bl_dataset *data, enum bl_split split, uint32_t index) {
     struct bl_images *images = &data->split[split];
     char *reason = bl_strdup(blanch_error_message());
-    if (!reason)
-        return BLANCH_ENOMEM;
+    if (!reason) return BLANCH_ENOMEM;
     pthread_mutex_lock(&data->lock);
-    int rc = bl_grow((void **)&data->messages, &data->message_capacity, data->message_count + 1, sizeof *data->messages);
+    int rc =
+        bl_grow((void **)&data->messages, &data->message_capacity, data->message_count + 1, sizeof *data->messages);
     if (!rc && !images->damaged[index]) {
         images->damaged[index] = 1;
         images->damaged_count++;
         data->messages[data->message_count++] = reason;
         if ((uint64_t)images->damaged_count * 10 > images->count)
-            rc = bl_fail(BLANCH_EINPUT, "%s: more than a tenth of the %u %s images are damaged; the last: %s", data->folder,
-                         images->count, split == BL_TRAIN ? "training" : "test", reason);
+            rc = bl_fail(BLANCH_EINPUT, "%s: more than a tenth of the %u %s images are damaged; the last: %s",
+                         data->folder, images->count, split == BL_TRAIN ? "training" : "test", reason);
         reason = NULL;
     }
     pthread_mutex_unlock(&data->lock);

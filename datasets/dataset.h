@@ -1,13 +1,13 @@
-/* Data: one file per format, augmentation, the loader. Knows nothing of networks and devices. Images reach the device as
- * NHWC float32, normalised. */
+/* Data: one file per format, augmentation, the loader. Knows nothing of networks and devices. Images reach the device
+ * as NHWC float32, normalised. */
 #ifndef BL_DATASET_H
 #define BL_DATASET_H
 
 #include "base/base.h"
 
-/* A dataset that was opened. Small images are held as bytes (NHWC): all of IDX and CIFAR files, and folders whose images
- * are all alike, square, at most 64x64 and 1 GiB in all (decoded on opening, in several threads). Larger images, and
- * folders of mixed sizes, are decoded on demand in the loader's threads.
+/* A dataset that was opened. Small images are held as bytes (NHWC): all of IDX and CIFAR files, and folders whose
+ * images are all alike, square, at most 64x64 and 1 GiB in all (decoded on opening, in several threads). Larger images,
+ * and folders of mixed sizes, are decoded on demand in the loader's threads.
  *
  * Damaged images. In IDX and CIFAR files anything wrong is an error. In a folder a damaged image (unreadable, not an
  * image, a JPEG without its end marker, a PNG that is cut off or fails its checksums) is skipped, in training and in
@@ -19,17 +19,17 @@ enum bl_split { BL_TRAIN, BL_TEST };
 /* SPEC: fashion-mnist[:DIR] mnist:DIR cifar10:DIR cifar100:DIR folder:DIR synthetic:CxHxW:CLASSES. seed splits a folder
  * without a split. Bad input: BLANCH_EINPUT naming the file; unknown spec: BLANCH_EUSAGE naming the known ones.
  *
- * A folder is DIR/train/CLASS/... with DIR/test/CLASS/... or DIR/val/CLASS/..., or DIR/CLASS/... (also DIR/train alone),
- * of which every tenth image of a seeded shuffle is for testing. Classes are numbered by sorted name; images may lie in
- * folders below a class; names that begin with a dot and files of other types are passed over. */
+ * A folder is DIR/train/CLASS/... with DIR/test/CLASS/... or DIR/val/CLASS/..., or DIR/CLASS/... (also DIR/train
+ * alone), of which every tenth image of a seeded shuffle is for testing. Classes are numbered by sorted name; images
+ * may lie in folders below a class; names that begin with a dot and files of other types are passed over. */
 int bl_dataset_open(struct bl_dataset **data, const char *spec, uint64_t seed);
 void bl_dataset_close(struct bl_dataset *data);
-const char *bl_dataset_name(const struct bl_dataset *data);             // "cifar10"
+const char *bl_dataset_name(const struct bl_dataset *data); // "cifar10"
 int bl_dataset_classes(const struct bl_dataset *data);
 const char *bl_dataset_class_name(const struct bl_dataset *data, int label);
 uint32_t bl_dataset_count(const struct bl_dataset *data, enum bl_split split);
-int bl_dataset_channels(const struct bl_dataset *data);                 // 1 or 3
-int bl_dataset_size(const struct bl_dataset *data);                     // images are size x size; 0: they vary (folders)
+int bl_dataset_channels(const struct bl_dataset *data); // 1 or 3
+int bl_dataset_size(const struct bl_dataset *data);     // images are size x size; 0: they vary (folders)
 
 enum bl_augment { BL_AUGMENT_NONE, BL_AUGMENT_CIFAR, BL_AUGMENT_IMAGENET };
 /* How images become a network's input of size x size, as torchvision's transforms of these names do:
@@ -37,20 +37,21 @@ enum bl_augment { BL_AUGMENT_NONE, BL_AUGMENT_CIFAR, BL_AUGMENT_IMAGENET };
  * none: images of another size are resized (shorter side to size, centre cropped), but 28x28 is zero-padded to 32x32.
  * cifar: as none, then in training padded by 4 zeros, cropped at random, and flipped with probability 1/2.
  * Zeros are of the 0..255 scale, before normalisation; resizing is bilinear and antialiased, bit for bit as PIL's.
- * 1-channel images are repeated for a 3-channel network; RGB becomes grey for a 1-channel one by ITU-R 601 luma, as PIL. */
+ * 1-channel images are repeated for a 3-channel network; RGB becomes grey for a 1-channel one by ITU-R 601 luma, as
+ * PIL. */
 struct bl_view {
     int channels, size;
     enum bl_augment augment;
-    float mean[3], deviation[3];            // of values scaled to 0..1
+    float mean[3], deviation[3]; // of values scaled to 0..1
 };
 /* The augmentation and normalisation that go with this dataset and input size. */
 void bl_view_default(struct bl_view *view, const struct bl_dataset *data, int channels, int size);
 const char *bl_augment_name(enum bl_augment augment);
-int bl_augment_parse(const char *name, enum bl_augment *augment);       // BLANCH_EUSAGE
+int bl_augment_parse(const char *name, enum bl_augment *augment); // BLANCH_EUSAGE
 
 /* One image: writes view->size^2 * channels floats, NHWC, and its label. epoch and index key the augmentation. */
-int bl_dataset_image(struct bl_dataset *data, enum bl_split split, uint32_t index, const struct bl_view *view, bool training,
-                     uint64_t seed, uint64_t epoch, float *out, int32_t *label);
+int bl_dataset_image(struct bl_dataset *data, enum bl_split split, uint32_t index, const struct bl_view *view,
+                     bool training, uint64_t seed, uint64_t epoch, float *out, int32_t *label);
 /* A single file, for predict; as in evaluation. */
 int bl_image_file(const char *path, const struct bl_view *view, float *out);
 
@@ -61,29 +62,29 @@ int bl_image_file(const char *path, const struct bl_view *view, float *out);
 struct bl_loader;
 struct bl_batch {
     int count;
-    const float *images;                    // (count, size, size, channels)
-    const int32_t *labels;                  // (count)
-    bool last;                              // of its epoch
+    const float *images;   // (count, size, size, channels)
+    const int32_t *labels; // (count)
+    bool last;             // of its epoch
     uint64_t epoch;
-    uint32_t first;                         // number of the batch in its epoch: options.first = first + 1 goes on after it
+    uint32_t first; // number of the batch in its epoch: options.first = first + 1 goes on after it
 };
 struct bl_loader_options {
     enum bl_split split;
     struct bl_view view;
-    int batch, threads, ahead;              // 0: chosen (threads: 1 for small data, else cores - 1 or so; ahead 3)
-    bool training;                          // shuffled and augmented
+    int batch, threads, ahead; // 0: chosen (threads: 1 for small data, else cores - 1 or so; ahead 3)
+    bool training;             // shuffled and augmented
     uint64_t seed;
-    uint64_t epoch, first;                  // where to begin: epoch and the number of batches of it to skip
-    int epochs;                             // the end is before epoch + epochs; 0: without end
+    uint64_t epoch, first; // where to begin: epoch and the number of batches of it to skip
+    int epochs;            // the end is before epoch + epochs; 0: without end
 };
 int bl_loader_open(struct bl_loader **loader, struct bl_dataset *data, const struct bl_loader_options *options);
-/* The next batch, valid until the next call or close; waits for it. batch->count 0: the end. A damaged image of a folder
- * is skipped and reported once by bl_loader_skipped; too many: BLANCH_EINPUT. */
+/* The next batch, valid until the next call or close; waits for it. batch->count 0: the end. A damaged image of a
+ * folder is skipped and reported once by bl_loader_skipped; too many: BLANCH_EINPUT. */
 int bl_loader_next(struct bl_loader *loader, struct bl_batch *batch);
-/* Waits until all batches ahead are prepared: then the threads rest until the next bl_loader_next, and disturb nothing that
- * is measured. An error is left to that call. */
+/* Waits until all batches ahead are prepared: then the threads rest until the next bl_loader_next, and disturb nothing
+ * that is measured. An error is left to that call. */
 void bl_loader_wait(struct bl_loader *loader);
-uint32_t bl_loader_batches(const struct bl_loader *loader);             // of an epoch
+uint32_t bl_loader_batches(const struct bl_loader *loader); // of an epoch
 /* A message not yet reported, or NULL; call until NULL. Valid until the dataset is closed. */
 const char *bl_loader_skipped(struct bl_loader *loader);
 void bl_loader_close(struct bl_loader *loader);

@@ -1,6 +1,6 @@
 /* Decoding a whole dataset of small images on opening. */
 #ifndef _GNU_SOURCE
-#define _GNU_SOURCE                         // sched_getaffinity
+#define _GNU_SOURCE // sched_getaffinity
 #endif
 #include "internal.h"
 
@@ -11,32 +11,29 @@
 #include <string.h>
 #include <unistd.h>
 
-#define CHUNK 64                            // images that a thread takes at a time
+#define CHUNK 64 // images that a thread takes at a time
 #define MAX_THREADS 32
 
 struct decoding {
     struct bl_dataset *data;
     int size;
-    atomic_uint next;                       // images of both splits are numbered through
+    atomic_uint next; // images of both splits are numbered through
     atomic_bool stop, mixed;
     pthread_mutex_t lock;
     int rc;
     char *message;
 };
 
-int bl_cores(void)
-{
+int bl_cores(void) {
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
 #ifdef __linux__
     cpu_set_t set;
-    if (!sched_getaffinity(0, sizeof set, &set))
-        cores = CPU_COUNT(&set);
+    if (!sched_getaffinity(0, sizeof set, &set)) cores = CPU_COUNT(&set);
 #endif
     return cores < 1 ? 1 : (int)cores;
 }
 
-int bl_thread_start(pthread_t *thread, void *(*run)(void *), void *argument)
-{
+int bl_thread_start(pthread_t *thread, void *(*run)(void *), void *argument) {
     sigset_t all, former;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &former);
@@ -45,8 +42,7 @@ int bl_thread_start(pthread_t *thread, void *(*run)(void *), void *argument)
     return error ? bl_fail(BLANCH_ENOMEM, "a thread cannot be started: %s", strerror(error)) : 0;
 }
 
-static void give_up(struct decoding *job, int rc)
-{
+static void give_up(struct decoding *job, int rc) {
     pthread_mutex_lock(&job->lock);
     if (!job->rc) {
         job->rc = rc;
@@ -56,15 +52,12 @@ static void give_up(struct decoding *job, int rc)
     job->stop = true;
 }
 
-static int decode_one(struct decoding *job, enum bl_split split, uint32_t index)
-{
+static int decode_one(struct decoding *job, enum bl_split split, uint32_t index) {
     struct bl_dataset *data = job->data;
     struct bl_pixels pixels;
     int rc = data->read(data, split, index, &pixels);
-    if (rc == BLANCH_EINPUT)
-        return bl_dataset_damage(data, split, index);
-    if (rc)
-        return rc;
+    if (rc == BLANCH_EINPUT) return bl_dataset_damage(data, split, index);
+    if (rc) return rc;
     size_t bytes = (size_t)job->size * job->size * data->channels;
     if (pixels.width == job->size && pixels.height == job->size && pixels.channels == data->channels)
         memcpy(data->split[split].pixels + bytes * index, pixels.data, bytes);
@@ -74,67 +67,56 @@ static int decode_one(struct decoding *job, enum bl_split split, uint32_t index)
     return 0;
 }
 
-static void *decode_chunks(void *argument)
-{
+static void *decode_chunks(void *argument) {
     struct decoding *job = argument;
     const struct bl_images *split = job->data->split;
     uint32_t total = split[BL_TRAIN].count + split[BL_TEST].count;
     for (;;) {
         uint32_t begin = atomic_fetch_add(&job->next, CHUNK);
         for (uint32_t i = begin; i < begin + CHUNK; i++) {
-            if (job->stop || i >= total)
-                return NULL;
+            if (job->stop || i >= total) return NULL;
             bool test = i >= split[BL_TRAIN].count;
             int rc = decode_one(job, test ? BL_TEST : BL_TRAIN, test ? i - split[BL_TRAIN].count : i);
-            if (rc)
-                give_up(job, rc);
+            if (rc) give_up(job, rc);
         }
     }
 }
 
-static void run_threads(struct decoding *job)
-{
+static void run_threads(struct decoding *job) {
     pthread_t threads[MAX_THREADS];
     int started = 0, wanted = bl_cores() - 1;
     while (started < wanted && started < MAX_THREADS && !bl_thread_start(&threads[started], decode_chunks, job))
         started++;
     decode_chunks(job);
-    while (started)
-        pthread_join(threads[--started], NULL);
+    while (started) pthread_join(threads[--started], NULL);
 }
 
 /* What is damaged leaves the dataset. */
-static void remove_damaged(struct bl_images *images, size_t bytes)
-{
+static void remove_damaged(struct bl_images *images, size_t bytes) {
     uint32_t kept = 0;
     for (uint32_t i = 0; i < images->count; i++) {
         if (images->damaged[i]) {
-            if (images->paths)
-                free(images->paths[i]);
+            if (images->paths) free(images->paths[i]);
             continue;
         }
         if (kept != i) {
             memcpy(images->pixels + bytes * kept, images->pixels + bytes * i, bytes);
             images->labels[kept] = images->labels[i];
-            if (images->paths)
-                images->paths[kept] = images->paths[i];
+            if (images->paths) images->paths[kept] = images->paths[i];
         }
         kept++;
     }
     images->count = kept;
     images->damaged_count = 0;
-    for (uint32_t i = 0; i < kept; i++)
-        images->damaged[i] = 0;
+    for (uint32_t i = 0; i < kept; i++) images->damaged[i] = 0;
 }
 
-int bl_dataset_decode(struct bl_dataset *data, int size)
-{
+int bl_dataset_decode(struct bl_dataset *data, int size) {
     struct decoding job = {.data = data, .size = size};
     size_t bytes = (size_t)size * size * data->channels;
     for (int s = 0; s < 2; s++) {
         data->split[s].pixels = malloc(bytes * data->split[s].count + 1);
-        if (!data->split[s].pixels)
-            return bl_fail(BLANCH_ENOMEM, "%s: out of memory for its pixels", data->folder);
+        if (!data->split[s].pixels) return bl_fail(BLANCH_ENOMEM, "%s: out of memory for its pixels", data->folder);
     }
     pthread_mutex_init(&job.lock, NULL);
     run_threads(&job);
@@ -149,7 +131,6 @@ int bl_dataset_decode(struct bl_dataset *data, int size)
             remove_damaged(&data->split[s], bytes);
         }
     }
-    if (!rc)
-        data->size = job.mixed ? 0 : size;
+    if (!rc) data->size = job.mixed ? 0 : size;
     return rc;
 }

@@ -7,33 +7,31 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#define SMALL 64                            // up to this size a side, images are decoded on opening
-#define MOST_BYTES (1ull << 30)             // of pixels held
-#define MAX_DEPTH 8                         // of folders below a class; a link to its own parent ends there
-#define TEST_PART 10                        // one image in so many is for testing where there is no split
+#define SMALL 64                // up to this size a side, images are decoded on opening
+#define MOST_BYTES (1ull << 30) // of pixels held
+#define MAX_DEPTH 8             // of folders below a class; a link to its own parent ends there
+#define TEST_PART 10            // one image in so many is for testing where there is no split
 
-struct names { char **at; size_t count, capacity; };
+struct names {
+    char **at;
+    size_t count, capacity;
+};
 
-static void free_names(struct names *names)
-{
-    for (size_t i = 0; i < names->count; i++)
-        free(names->at[i]);
+static void free_names(struct names *names) {
+    for (size_t i = 0; i < names->count; i++) free(names->at[i]);
     free(names->at);
     *names = (struct names){0};
 }
 
-static int by_name(const void *a, const void *b)
-{
+static int by_name(const void *a, const void *b) {
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
 /* DT_UNKNOWN and links are looked up. */
-static bool entry_is_folder(const char *folder, const struct dirent *entry, bool *regular)
-{
+static bool entry_is_folder(const char *folder, const struct dirent *entry, bool *regular) {
     struct stat status;
     *regular = entry->d_type == DT_REG;
-    if (entry->d_type == DT_DIR || entry->d_type == DT_REG)
-        return entry->d_type == DT_DIR;
+    if (entry->d_type == DT_DIR || entry->d_type == DT_REG) return entry->d_type == DT_DIR;
     char *path = bl_format("%s/%s", folder, entry->d_name);
     bool known = path && !stat(path, &status);
     free(path);
@@ -41,73 +39,62 @@ static bool entry_is_folder(const char *folder, const struct dirent *entry, bool
     return known && S_ISDIR(status.st_mode);
 }
 
-static int add_name(struct names *names, const char *name)
-{
+static int add_name(struct names *names, const char *name) {
     int rc = bl_grow((void **)&names->at, &names->capacity, names->count + 1, sizeof *names->at);
-    if (rc)
-        return rc;
+    if (rc) return rc;
     names->at[names->count] = bl_strdup(name);
     return names->at[names->count] ? (names->count++, 0) : BLANCH_ENOMEM;
 }
 
 /* Sorted names of the folders and of the images in a folder; either may be NULL. */
-static int list(const char *folder, struct names *folders, struct names *images)
-{
+static int list(const char *folder, struct names *folders, struct names *images) {
     DIR *stream = opendir(folder);
-    if (!stream)
-        return bl_fail(BLANCH_EINPUT, "%s: %s", folder, strerror(errno));
+    if (!stream) return bl_fail(BLANCH_EINPUT, "%s: %s", folder, strerror(errno));
     const struct dirent *entry;
     int rc = 0;
     while (!rc && (errno = 0, entry = readdir(stream))) {
         bool regular;
-        if (entry->d_name[0] == '.')
-            continue;
+        if (entry->d_name[0] == '.') continue;
         if (entry_is_folder(folder, entry, &regular))
             rc = folders ? add_name(folders, entry->d_name) : 0;
         else if (images && regular && bl_image_named(entry->d_name))
             rc = add_name(images, entry->d_name);
     }
-    if (!rc && errno)
-        rc = bl_fail(BLANCH_EINPUT, "%s: %s", folder, strerror(errno));
+    if (!rc && errno) rc = bl_fail(BLANCH_EINPUT, "%s: %s", folder, strerror(errno));
     closedir(stream);
-    if (folders && folders->count)
-        qsort(folders->at, folders->count, sizeof *folders->at, by_name);
-    if (images && images->count)
-        qsort(images->at, images->count, sizeof *images->at, by_name);
+    if (folders && folders->count) qsort(folders->at, folders->count, sizeof *folders->at, by_name);
+    if (images && images->count) qsort(images->at, images->count, sizeof *images->at, by_name);
     return rc;
 }
 
 /* --- gathering -------------------------------------------------------------------------------- */
 
-struct gathered { char **paths; int32_t *labels; size_t count, path_capacity, label_capacity; };
+struct gathered {
+    char **paths;
+    int32_t *labels;
+    size_t count, path_capacity, label_capacity;
+};
 
-static void free_gathered(struct gathered *all)
-{
-    for (size_t i = 0; i < all->count; i++)
-        free(all->paths[i]);
+static void free_gathered(struct gathered *all) {
+    for (size_t i = 0; i < all->count; i++) free(all->paths[i]);
     free(all->paths);
     free(all->labels);
     *all = (struct gathered){0};
 }
 
-static int add_image(struct gathered *all, const char *folder, const char *name, int label)
-{
+static int add_image(struct gathered *all, const char *folder, const char *name, int label) {
     int rc = bl_grow((void **)&all->paths, &all->path_capacity, all->count + 1, sizeof *all->paths);
-    if (!rc)
-        rc = bl_grow((void **)&all->labels, &all->label_capacity, all->count + 1, sizeof *all->labels);
-    if (rc)
-        return rc;
+    if (!rc) rc = bl_grow((void **)&all->labels, &all->label_capacity, all->count + 1, sizeof *all->labels);
+    if (rc) return rc;
     all->labels[all->count] = label;
     all->paths[all->count] = bl_format("%s/%s", folder, name);
     return all->paths[all->count] ? (all->count++, 0) : BLANCH_ENOMEM;
 }
 
-static int gather_class(struct gathered *all, const char *folder, int label, int depth)
-{
+static int gather_class(struct gathered *all, const char *folder, int label, int depth) {
     struct names folders = {0}, images = {0};
     int rc = list(folder, depth < MAX_DEPTH ? &folders : NULL, &images);
-    for (size_t i = 0; !rc && i < images.count; i++)
-        rc = add_image(all, folder, images.at[i], label);
+    for (size_t i = 0; !rc && i < images.count; i++) rc = add_image(all, folder, images.at[i], label);
     for (size_t i = 0; !rc && i < folders.count; i++) {
         char *path = bl_format("%s/%s", folder, folders.at[i]);
         rc = path ? gather_class(all, path, label, depth + 1) : BLANCH_ENOMEM;
@@ -118,16 +105,13 @@ static int gather_class(struct gathered *all, const char *folder, int label, int
     return rc;
 }
 
-static int label_of(const struct bl_dataset *data, const char *name)
-{
-    char *const *found =
-        bsearch(&name, data->class_names, (size_t)data->classes, sizeof *data->class_names, by_name);
+static int label_of(const struct bl_dataset *data, const char *name) {
+    char *const *found = bsearch(&name, data->class_names, (size_t)data->classes, sizeof *data->class_names, by_name);
     return found ? (int)(found - data->class_names) : -1;
 }
 
 /* All images of the class folders in root. */
-static int gather(const struct bl_dataset *data, const char *root, struct gathered *all)
-{
+static int gather(const struct bl_dataset *data, const char *root, struct gathered *all) {
     struct names folders = {0};
     int rc = list(root, &folders, NULL);
     for (size_t i = 0; !rc && i < folders.count; i++) {
@@ -145,17 +129,14 @@ static int gather(const struct bl_dataset *data, const char *root, struct gather
         free(path);
     }
     free_names(&folders);
-    if (!rc && all->count > INT32_MAX)
-        rc = bl_fail(BLANCH_EINPUT, "%s: %zu images are too many", root, all->count);
+    if (!rc && all->count > INT32_MAX) rc = bl_fail(BLANCH_EINPUT, "%s: %zu images are too many", root, all->count);
     return rc;
 }
 
-static int read_classes(struct bl_dataset *data, const char *root)
-{
+static int read_classes(struct bl_dataset *data, const char *root) {
     struct names folders = {0};
     int rc = list(root, &folders, NULL);
-    if (!rc && !folders.count)
-        rc = bl_fail(BLANCH_EINPUT, "%s: there are no class folders in it", root);
+    if (!rc && !folders.count) rc = bl_fail(BLANCH_EINPUT, "%s: there are no class folders in it", root);
     if (!rc && folders.count > 1000000)
         rc = bl_fail(BLANCH_EINPUT, "%s: %zu classes are too many", root, folders.count);
     if (rc) {
@@ -169,11 +150,9 @@ static int read_classes(struct bl_dataset *data, const char *root)
 
 /* --- splitting -------------------------------------------------------------------------------- */
 
-static int take(struct gathered *all, struct bl_images *images)
-{
+static int take(struct gathered *all, struct bl_images *images) {
     images->damaged = bl_calloc(all->count, sizeof *images->damaged);
-    if (!images->damaged)
-        return BLANCH_ENOMEM;
+    if (!images->damaged) return BLANCH_ENOMEM;
     images->paths = all->paths;
     images->labels = all->labels;
     images->count = (uint32_t)all->count;
@@ -182,13 +161,10 @@ static int take(struct gathered *all, struct bl_images *images)
 }
 
 /* Every tenth position of a seeded shuffle is marked; both parts keep the order of the names. */
-static int mark_test(uint64_t seed, uint32_t count, bool *test)
-{
+static int mark_test(uint64_t seed, uint32_t count, bool *test) {
     uint32_t *order = bl_calloc(count, sizeof *order);
-    if (!order)
-        return BLANCH_ENOMEM;
-    for (uint32_t i = 0; i < count; i++)
-        order[i] = i;
+    if (!order) return BLANCH_ENOMEM;
+    for (uint32_t i = 0; i < count; i++) order[i] = i;
     for (uint32_t i = count; i > 1; i--) {
         uint32_t words[4];
         bl_philox(seed, BL_RANDOM_SPLIT, i, 0, words);
@@ -196,14 +172,12 @@ static int mark_test(uint64_t seed, uint32_t count, bool *test)
         order[j] = order[i - 1];
         order[i - 1] = other;
     }
-    for (uint32_t i = 0; i < count; i += TEST_PART)
-        test[order[i]] = true;
+    for (uint32_t i = 0; i < count; i += TEST_PART) test[order[i]] = true;
     free(order);
     return 0;
 }
 
-static int split(struct bl_dataset *data, struct gathered *all, uint64_t seed)
-{
+static int split(struct bl_dataset *data, struct gathered *all, uint64_t seed) {
     struct gathered parts[2] = {0};
     if (all->count < 2)
         return bl_fail(BLANCH_EINPUT, "%s: one image cannot be split into training and test images", data->folder);
@@ -212,17 +186,14 @@ static int split(struct bl_dataset *data, struct gathered *all, uint64_t seed)
     for (size_t i = 0; !rc && i < all->count; i++) {
         struct gathered *part = &parts[test[i]];
         rc = bl_grow((void **)&part->paths, &part->path_capacity, part->count + 1, sizeof *part->paths);
-        if (!rc)
-            rc = bl_grow((void **)&part->labels, &part->label_capacity, part->count + 1, sizeof *part->labels);
-        if (rc)
-            break;
+        if (!rc) rc = bl_grow((void **)&part->labels, &part->label_capacity, part->count + 1, sizeof *part->labels);
+        if (rc) break;
         part->labels[part->count] = all->labels[i];
         part->paths[part->count++] = all->paths[i];
         all->paths[i] = NULL;
     }
     for (int s = 0; s < 2; s++) {
-        if (!rc)
-            rc = take(&parts[s], &data->split[s]);
+        if (!rc) rc = take(&parts[s], &data->split[s]);
         free_gathered(&parts[s]);
     }
     free(test);
@@ -232,16 +203,14 @@ static int split(struct bl_dataset *data, struct gathered *all, uint64_t seed)
 /* --- opening ---------------------------------------------------------------------------------- */
 
 /* DIR/test or DIR/val; a test folder without classes (ImageNet's) gives way to val. NULL: neither. */
-static int find_test(const char *folder, char **test)
-{
+static int find_test(const char *folder, char **test) {
     static const char *const candidates[] = {"test", "val"};
     *test = NULL;
     for (int i = 0; i < BL_COUNT(candidates); i++) {
         struct names folders = {0};
         struct stat status;
         char *path = bl_format("%s/%s", folder, candidates[i]);
-        if (!path)
-            return BLANCH_ENOMEM;
+        if (!path) return BLANCH_ENOMEM;
         bool there = !stat(path, &status) && S_ISDIR(status.st_mode);
         int rc = there ? list(path, &folders, NULL) : 0;
         bool classes = folders.count;
@@ -255,44 +224,36 @@ static int find_test(const char *folder, char **test)
     return 0;
 }
 
-static int load(struct bl_dataset *data, const char *train, const char *test, uint64_t seed)
-{
+static int load(struct bl_dataset *data, const char *train, const char *test, uint64_t seed) {
     struct gathered all = {0};
     int rc = read_classes(data, train);
-    if (!rc)
-        rc = gather(data, train, &all);
-    if (!rc)
-        rc = test ? take(&all, &data->split[BL_TRAIN]) : split(data, &all, seed);
+    if (!rc) rc = gather(data, train, &all);
+    if (!rc) rc = test ? take(&all, &data->split[BL_TRAIN]) : split(data, &all, seed);
     free_gathered(&all);
     if (!rc && test) {
         rc = gather(data, test, &all);
-        if (!rc)
-            rc = take(&all, &data->split[BL_TEST]);
+        if (!rc) rc = take(&all, &data->split[BL_TEST]);
         free_gathered(&all);
     }
     return rc;
 }
 
-static int read_path(const struct bl_dataset *data, enum bl_split which, uint32_t index, struct bl_pixels *pixels)
-{
+static int read_path(const struct bl_dataset *data, enum bl_split which, uint32_t index, struct bl_pixels *pixels) {
     return bl_image_read(data->split[which].paths[index], pixels);
 }
 
 /* Small images are held decoded. The first readable one tells. */
-static int decode_small(struct bl_dataset *data)
-{
+static int decode_small(struct bl_dataset *data) {
     const struct bl_images *images = &data->split[BL_TRAIN];
     int width = 0, height = 0, rc = BLANCH_EINPUT;
     for (uint32_t i = 0; rc && i < images->count && i <= images->count / 10; i++)
         rc = bl_image_size(images->paths[i], &width, &height);
     uint64_t count = (uint64_t)images->count + data->split[BL_TEST].count;
-    if (rc || width != height || width > SMALL || count * (uint64_t)width * (uint64_t)height * 3 > MOST_BYTES)
-        return 0;
+    if (rc || width != height || width > SMALL || count * (uint64_t)width * (uint64_t)height * 3 > MOST_BYTES) return 0;
     return bl_dataset_decode(data, width);
 }
 
-static int open_folder(struct bl_dataset *data, const char *folder, uint64_t seed)
-{
+static int open_folder(struct bl_dataset *data, const char *folder, uint64_t seed) {
     data->channels = 3;
     data->read = read_path;
     data->folder = bl_strdup(folder);

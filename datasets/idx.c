@@ -9,8 +9,7 @@
 #define CLASSES 10
 #define MAX_SIZE 4096
 
-static int inflate_all(const char *path, const uint8_t *packed, size_t packed_size, uint8_t **bytes, size_t *size)
-{
+static int inflate_all(const char *path, const uint8_t *packed, size_t packed_size, uint8_t **bytes, size_t *size) {
     z_stream stream = {.next_in = (Bytef *)packed, .avail_in = (uInt)packed_size};
     size_t capacity = packed_size * 4 + 1024;
     uint8_t *out = malloc(capacity);
@@ -36,17 +35,14 @@ static int inflate_all(const char *path, const uint8_t *packed, size_t packed_si
         return 0;
     }
     free(out);
-    if (status == Z_MEM_ERROR)
-        return bl_fail(BLANCH_ENOMEM, "%s: out of memory", path);
+    if (status == Z_MEM_ERROR) return bl_fail(BLANCH_ENOMEM, "%s: out of memory", path);
     return bl_fail(BLANCH_EINPUT, "%s: the gzip file is %s", path, status == Z_BUF_ERROR ? "cut off" : "damaged");
 }
 
-static int read_unpacked(const char *path, uint8_t **bytes, size_t *size)
-{
+static int read_unpacked(const char *path, uint8_t **bytes, size_t *size) {
     uint8_t *raw;
     int rc = bl_data_read(path, &raw, size);
-    if (rc)
-        return rc;
+    if (rc) return rc;
     if (*size < 2 || raw[0] != 0x1f || raw[1] != 0x8b) {
         *bytes = raw;
         return 0;
@@ -57,8 +53,7 @@ static int read_unpacked(const char *path, uint8_t **bytes, size_t *size)
 }
 
 /* The names in use: with a dash as published, with a dot as some copies have it. */
-static int find_file(const char *folder, const char *prefix, const char *what, int dimensions, char **path)
-{
+static int find_file(const char *folder, const char *prefix, const char *what, int dimensions, char **path) {
     static const char *const patterns[] = {"%s/%s-%s-idx%d-ubyte.gz", "%s/%s-%s-idx%d-ubyte", "%s/%s-%s.idx%d-ubyte.gz",
                                            "%s/%s-%s.idx%d-ubyte"};
     for (int i = 0; i < BL_COUNT(patterns); i++) {
@@ -66,33 +61,27 @@ static int find_file(const char *folder, const char *prefix, const char *what, i
 #pragma GCC diagnostic ignored "-Wformat-nonliteral"
         *path = bl_format(patterns[i], folder, prefix, what, dimensions);
 #pragma GCC diagnostic pop
-        if (!*path)
-            return BLANCH_ENOMEM;
-        if (bl_data_exists(*path))
-            return 0;
+        if (!*path) return BLANCH_ENOMEM;
+        if (bl_data_exists(*path)) return 0;
         free(*path);
     }
     *path = NULL;
-    return bl_fail(BLANCH_EINPUT, "%s: there is no %s-%s-idx%d-ubyte or %s-%s-idx%d-ubyte.gz", folder, prefix, what, dimensions,
-                   prefix, what, dimensions);
+    return bl_fail(BLANCH_EINPUT, "%s: there is no %s-%s-idx%d-ubyte or %s-%s-idx%d-ubyte.gz", folder, prefix, what,
+                   dimensions, prefix, what, dimensions);
 }
 
-static uint32_t big_endian(const uint8_t *bytes)
-{
+static uint32_t big_endian(const uint8_t *bytes) {
     return (uint32_t)bytes[0] << 24 | (uint32_t)bytes[1] << 16 | (uint32_t)bytes[2] << 8 | bytes[3];
 }
 
 /* Reads a file of so many dimensions; *bytes is malloc'd and its values begin after the header. */
-static int read_idx(const char *folder, const char *prefix, const char *what, int dimensions, char **path, uint8_t **bytes,
-                    uint32_t dims[3])
-{
+static int read_idx(const char *folder, const char *prefix, const char *what, int dimensions, char **path,
+                    uint8_t **bytes, uint32_t dims[3]) {
     size_t size, header = 4 + 4 * (size_t)dimensions, expected = 1;
     int rc = find_file(folder, prefix, what, dimensions, path);
-    if (rc)
-        return rc;
+    if (rc) return rc;
     rc = read_unpacked(*path, bytes, &size);
-    if (rc)
-        return rc;
+    if (rc) return rc;
     if (size < header || big_endian(*bytes) != 0x800u + (unsigned)dimensions)
         return bl_fail(BLANCH_EINPUT, "%s: not an IDX file of bytes with %d dimension%s", *path, dimensions,
                        dimensions > 1 ? "s" : "");
@@ -102,112 +91,99 @@ static int read_idx(const char *folder, const char *prefix, const char *what, in
         fits = fits && !__builtin_mul_overflow(expected, (size_t)dims[i], &expected);
     }
     if (!fits || size - header != expected)
-        return bl_fail(BLANCH_EINPUT, "%s: has %zu bytes of data where its header announces %zu", *path, size - header, expected);
+        return bl_fail(BLANCH_EINPUT, "%s: has %zu bytes of data where its header announces %zu", *path, size - header,
+                       expected);
     return 0;
 }
 
 static int take_images(struct bl_dataset *data, enum bl_split split, const char *path, const uint8_t *bytes,
-                       const uint32_t dims[3])
-{
+                       const uint32_t dims[3]) {
     struct bl_images *images = &data->split[split];
-    if (!dims[0])
-        return bl_fail(BLANCH_EINPUT, "%s: holds no images", path);
+    if (!dims[0]) return bl_fail(BLANCH_EINPUT, "%s: holds no images", path);
     if (dims[1] != dims[2] || !dims[1] || dims[1] > MAX_SIZE)
-        return bl_fail(BLANCH_EINPUT, "%s: images are %u x %u; square ones up to %d are read", path, dims[1], dims[2], MAX_SIZE);
+        return bl_fail(BLANCH_EINPUT, "%s: images are %u x %u; square ones up to %d are read", path, dims[1], dims[2],
+                       MAX_SIZE);
     if (data->size && data->size != (int)dims[1])
-        return bl_fail(BLANCH_EINPUT, "%s: images are %u x %u, the training images %d x %d", path, dims[1], dims[2], data->size,
-                       data->size);
+        return bl_fail(BLANCH_EINPUT, "%s: images are %u x %u, the training images %d x %d", path, dims[1], dims[2],
+                       data->size, data->size);
     data->size = (int)dims[1];
     size_t size = (size_t)dims[0] * dims[1] * dims[2];
     images->pixels = malloc(size);
-    if (!images->pixels)
-        return bl_fail(BLANCH_ENOMEM, "%s: out of memory", path);
+    if (!images->pixels) return bl_fail(BLANCH_ENOMEM, "%s: out of memory", path);
     memcpy(images->pixels, bytes + 16, size);
     images->count = dims[0];
     return 0;
 }
 
-static int take_labels(struct bl_dataset *data, enum bl_split split, const char *path, const uint8_t *bytes, uint32_t count)
-{
+static int take_labels(struct bl_dataset *data, enum bl_split split, const char *path, const uint8_t *bytes,
+                       uint32_t count) {
     struct bl_images *images = &data->split[split];
     if (count != images->count)
         return bl_fail(BLANCH_EINPUT, "%s: has %u labels for %u images", path, count, images->count);
     images->labels = bl_calloc(count, sizeof *images->labels);
-    if (!images->labels)
-        return BLANCH_ENOMEM;
+    if (!images->labels) return BLANCH_ENOMEM;
     for (uint32_t i = 0; i < count; i++) {
         images->labels[i] = bytes[8 + i];
         if (images->labels[i] >= CLASSES)
-            return bl_fail(BLANCH_EINPUT, "%s: image %u has label %d, which is not in 0..%d", path, i, images->labels[i],
-                           CLASSES - 1);
+            return bl_fail(BLANCH_EINPUT, "%s: image %u has label %d, which is not in 0..%d", path, i,
+                           images->labels[i], CLASSES - 1);
     }
     return 0;
 }
 
-static int load_split(struct bl_dataset *data, enum bl_split split, const char *folder)
-{
+static int load_split(struct bl_dataset *data, enum bl_split split, const char *folder) {
     const char *prefix = split == BL_TRAIN ? "train" : "t10k";
     char *path = NULL;
     uint8_t *bytes = NULL;
     uint32_t dims[3];
     int rc = read_idx(folder, prefix, "images", 3, &path, &bytes, dims);
-    if (!rc)
-        rc = take_images(data, split, path, bytes, dims);
+    if (!rc) rc = take_images(data, split, path, bytes, dims);
     free(path);
     free(bytes);
     path = NULL;
     bytes = NULL;
-    if (!rc)
-        rc = read_idx(folder, prefix, "labels", 1, &path, &bytes, dims);
-    if (!rc)
-        rc = take_labels(data, split, path, bytes, dims[0]);
+    if (!rc) rc = read_idx(folder, prefix, "labels", 1, &path, &bytes, dims);
+    if (!rc) rc = take_labels(data, split, path, bytes, dims[0]);
     free(path);
     free(bytes);
     return rc;
 }
 
-static int open_folder(struct bl_dataset *data, const char *folder, const char *const *names)
-{
-    if (!bl_data_exists(folder))
-        return bl_fail(BLANCH_EINPUT, "%s: there is no such folder", folder);
+static int open_folder(struct bl_dataset *data, const char *folder, const char *const *names) {
+    if (!bl_data_exists(folder)) return bl_fail(BLANCH_EINPUT, "%s: there is no such folder", folder);
     data->classes = CLASSES;
     data->channels = 1;
     data->folder = bl_strdup(folder);
     int rc = data->folder ? bl_dataset_names(data, names) : BLANCH_ENOMEM;
-    if (!rc)
-        rc = load_split(data, BL_TRAIN, folder);
+    if (!rc) rc = load_split(data, BL_TRAIN, folder);
     return rc ? rc : load_split(data, BL_TEST, folder);
 }
 
-static int open_mnist(struct bl_dataset *data, const char *argument, uint64_t seed)
-{
+static int open_mnist(struct bl_dataset *data, const char *argument, uint64_t seed) {
     static const char *const names[] = {"0", "1", "2", "3", "4", "5", "6", "7", "8", "9"};
     return open_folder(data, argument, names);
 }
 
 /* Where Debian's package puts the files, or else the user's own folder. */
-static char *default_folder(void)
-{
+static char *default_folder(void) {
     static const char system_folder[] = "/usr/share/datasets/fashion-mnist";
     const char *xdg = getenv("XDG_DATA_HOME"), *home = getenv("HOME");
-    if (bl_data_exists(system_folder))
-        return bl_strdup(system_folder);
-    if (xdg && *xdg)
-        return bl_format("%s/blanch/fashion-mnist", xdg);
+    if (bl_data_exists(system_folder)) return bl_strdup(system_folder);
+    if (xdg && *xdg) return bl_format("%s/blanch/fashion-mnist", xdg);
     return bl_format("%s/.local/share/blanch/fashion-mnist", home ? home : "");
 }
 
-static int open_fashion(struct bl_dataset *data, const char *argument, uint64_t seed)
-{
-    static const char *const names[] = {"T-shirt/top", "Trouser", "Pullover", "Dress",      "Coat",
-                                        "Sandal",      "Shirt",   "Sneaker",  "Bag",        "Ankle boot"};
+static int open_fashion(struct bl_dataset *data, const char *argument, uint64_t seed) {
+    static const char *const names[] = {"T-shirt/top", "Trouser", "Pullover", "Dress", "Coat",
+                                        "Sandal",      "Shirt",   "Sneaker",  "Bag",   "Ankle boot"};
     char *folder = argument ? bl_strdup(argument) : default_folder();
-    if (!folder)
-        return BLANCH_ENOMEM;
+    if (!folder) return BLANCH_ENOMEM;
     int rc = 0;
     if (!argument && !bl_data_exists(folder))
-        rc = bl_fail(BLANCH_EINPUT, "fashion-mnist is neither in /usr/share/datasets/fashion-mnist nor in %s: install Debian's "
-                                    "dataset-fashion-mnist or give fashion-mnist:DIR", folder);
+        rc = bl_fail(BLANCH_EINPUT,
+                     "fashion-mnist is neither in /usr/share/datasets/fashion-mnist nor in %s: install Debian's "
+                     "dataset-fashion-mnist or give fashion-mnist:DIR",
+                     folder);
     else
         rc = open_folder(data, folder, names);
     free(folder);

@@ -8,27 +8,23 @@
 
 /* stb_image fills what a cut-off JPEG lacks with grey, so the end marker is looked for: segment by segment, because a
  * thumbnail inside a segment has one of its own. */
-static bool jpeg_complete(const uint8_t *bytes, size_t size)
-{
+static bool jpeg_complete(const uint8_t *bytes, size_t size) {
     size_t at = 2;
     while (at + 1 < size) {
-        if (bytes[at] != 0xff) {            // compressed data: go to the next marker
+        if (bytes[at] != 0xff) { // compressed data: go to the next marker
             const uint8_t *next = memchr(bytes + at, 0xff, size - at);
-            if (!next)
-                return false;
+            if (!next) return false;
             at = (size_t)(next - bytes);
             continue;
         }
         uint8_t marker = bytes[at + 1];
-        if (marker == 0xd9)
-            return true;
+        if (marker == 0xd9) return true;
         if (marker == 0xff) {
             at++;
         } else if (marker == 0 || marker == 1 || (marker >= 0xd0 && marker <= 0xd8)) {
             at += 2;
         } else {
-            if (at + 3 >= size)
-                return false;
+            if (at + 3 >= size) return false;
             at += 2 + ((size_t)bytes[at + 2] << 8 | bytes[at + 3]);
         }
     }
@@ -36,42 +32,35 @@ static bool jpeg_complete(const uint8_t *bytes, size_t size)
 }
 
 /* stb_image checks no sums; the critical chunks' are checked here. */
-static const char *png_fault(const uint8_t *bytes, size_t size)
-{
+static const char *png_fault(const uint8_t *bytes, size_t size) {
     for (size_t at = 8; size - at >= 12;) {
         const uint8_t *chunk = bytes + at;
         size_t length = (size_t)chunk[0] << 24 | (size_t)chunk[1] << 16 | (size_t)chunk[2] << 8 | chunk[3];
-        if (length > size - at - 12)
-            return "the PNG is cut off";
+        if (length > size - at - 12) return "the PNG is cut off";
         const uint8_t *sum = chunk + 8 + length;
         uint32_t expected = (uint32_t)sum[0] << 24 | (uint32_t)sum[1] << 16 | (uint32_t)sum[2] << 8 | sum[3];
         bool critical = !(chunk[4] & 0x20);
         if (critical && crc32(0, chunk + 4, (uInt)length + 4) != expected)
             return "the PNG is damaged: a checksum is wrong";
-        if (!memcmp(chunk + 4, "IEND", 4))
-            return NULL;
+        if (!memcmp(chunk + 4, "IEND", 4)) return NULL;
         at += 12 + length;
     }
     return "the PNG is cut off";
 }
 
-static const char *fault(const uint8_t *bytes, size_t size)
-{
+static const char *fault(const uint8_t *bytes, size_t size) {
     static const uint8_t png[8] = {0x89, 'P', 'N', 'G', '\r', '\n', 0x1a, '\n'};
     if (size >= 4 && bytes[0] == 0xff && bytes[1] == 0xd8)
         return jpeg_complete(bytes, size) ? NULL : "the JPEG is cut off";
-    if (size >= 8 && !memcmp(bytes, png, 8))
-        return png_fault(bytes, size);
+    if (size >= 8 && !memcmp(bytes, png, 8)) return png_fault(bytes, size);
     return NULL;
 }
 
-int bl_image_read(const char *path, struct bl_pixels *pixels)
-{
+int bl_image_read(const char *path, struct bl_pixels *pixels) {
     uint8_t *bytes;
     size_t size;
     int rc = bl_data_read(path, &bytes, &size);
-    if (rc)
-        return rc;
+    if (rc) return rc;
     const char *reason = fault(bytes, size);
     *pixels = (struct bl_pixels){.channels = 3};
     if (reason)
@@ -82,26 +71,23 @@ int bl_image_read(const char *path, struct bl_pixels *pixels)
     return rc;
 }
 
-int bl_image_size(const char *path, int *width, int *height)
-{
+int bl_image_size(const char *path, int *width, int *height) {
     uint8_t *bytes;
     size_t size;
     const char *reason;
     int rc = bl_data_read(path, &bytes, &size);
-    if (rc)
-        return rc;
+    if (rc) return rc;
     if (!bl_stb_size(bytes, size, width, height, &reason))
         rc = bl_fail(BLANCH_EINPUT, "%s: not a readable image: %s", path, reason);
     free(bytes);
     return rc;
 }
 
-bool bl_image_named(const char *name)
-{
-    static const char *const endings[] = {".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".gif", ".tga", ".ppm", ".pgm", ".pnm"};
+bool bl_image_named(const char *name) {
+    static const char *const endings[] = {".jpg", ".jpeg", ".jpe", ".png", ".bmp",
+                                          ".gif", ".tga",  ".ppm", ".pgm", ".pnm"};
     const char *dot = strrchr(name, '.');
     for (int i = 0; dot && i < BL_COUNT(endings); i++)
-        if (!strcasecmp(dot, endings[i]))
-            return true;
+        if (!strcasecmp(dot, endings[i])) return true;
     return false;
 }

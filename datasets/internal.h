@@ -5,23 +5,26 @@
 #include "dataset.h"
 #include <pthread.h>
 
-struct bl_pixels { uint8_t *data; int width, height, channels; };       // (height, width, channels); data is malloc'd
+struct bl_pixels {
+    uint8_t *data;
+    int width, height, channels;
+}; // (height, width, channels); data is malloc'd
 
-struct bl_images {                          // a split
+struct bl_images { // a split
     uint32_t count;
-    int32_t *labels;                        // (count)
-    uint8_t *pixels;                        // (count, size, size, channels); NULL: read one by one
-    char **paths;                           // (count) of a folder, else NULL
-    _Atomic uint8_t *damaged;               // (count) where images are read one by one
+    int32_t *labels;          // (count)
+    uint8_t *pixels;          // (count, size, size, channels); NULL: read one by one
+    char **paths;             // (count) of a folder, else NULL
+    _Atomic uint8_t *damaged; // (count) where images are read one by one
     uint32_t damaged_count;
 };
 
 /* A kind of dataset, at the end of its file. */
 struct bl_format {
     const char *name;
-    const char *help;                       // its spec: "mnist:DIR"
-    bool optional;                          // whether what follows the colon may be left out
-    enum bl_augment augment;                // in training, for small inputs
+    const char *help;        // its spec: "mnist:DIR"
+    bool optional;           // whether what follows the colon may be left out
+    enum bl_augment augment; // in training, for small inputs
     float mean[3], deviation[3];
     /* Fills classes, channels, size, class_names, split, and read where pixels stay NULL. argument: after the colon, or
      * NULL. On failure bl_dataset_close releases what was filled. */
@@ -32,36 +35,36 @@ extern const struct bl_format bl_format_fashion_mnist, bl_format_mnist, bl_forma
 
 struct bl_dataset {
     const struct bl_format *format;
-    char *folder;                           // for messages
+    char *folder; // for messages
     int classes, channels, size;
-    char **class_names;                     // (classes)
+    char **class_names; // (classes)
     struct bl_images split[2];
     /* One image, called from several threads. BLANCH_EINPUT: damaged. */
     int (*read)(const struct bl_dataset *data, enum bl_split split, uint32_t index, struct bl_pixels *pixels);
-    pthread_mutex_t lock;                   // of what follows, and of damaged_count
-    char **messages;                        // of damaged images
+    pthread_mutex_t lock; // of what follows, and of damaged_count
+    char **messages;      // of damaged images
     size_t message_count, message_capacity, reported;
 };
 
 /* --- dataset.c */
-int bl_dataset_names(struct bl_dataset *data, const char *const *names);        // copies data->classes names
+int bl_dataset_names(struct bl_dataset *data, const char *const *names); // copies data->classes names
 /* Whether something is there, without a message. */
 bool bl_data_exists(const char *path);
-int bl_data_read(const char *path, uint8_t **bytes, size_t *size);              // malloc'd; BLANCH_EINPUT
+int bl_data_read(const char *path, uint8_t **bytes, size_t *size); // malloc'd; BLANCH_EINPUT
 /* Marks an image as damaged, with the reason as recorded by bl_fail. BLANCH_EINPUT when there are too many. */
 int bl_dataset_damage(struct bl_dataset *data, enum bl_split split, uint32_t index);
 
-/* --- decode.c: reads every image into pixels, in several threads. Leaves the dataset as it is, to be read one by one, where an
- * image is of another size than size x size x channels. */
+/* --- decode.c: reads every image into pixels, in several threads. Leaves the dataset as it is, to be read one by one,
+ * where an image is of another size than size x size x channels. */
 int bl_dataset_decode(struct bl_dataset *data, int size);
-int bl_cores(void);                         // that this process may use
+int bl_cores(void); // that this process may use
 /* pthread_create with all signals blocked: they belong to the main thread. */
 int bl_thread_start(pthread_t *thread, void *(*run)(void *), void *argument);
 
 /* --- image.c */
-int bl_image_read(const char *path, struct bl_pixels *pixels);                  // RGB; BLANCH_EINPUT
-int bl_image_size(const char *path, int *width, int *height);                   // from its header; BLANCH_EINPUT
-bool bl_image_named(const char *name);                                          // by its ending
+int bl_image_read(const char *path, struct bl_pixels *pixels); // RGB; BLANCH_EINPUT
+int bl_image_size(const char *path, int *width, int *height);  // from its header; BLANCH_EINPUT
+bool bl_image_named(const char *name);                         // by its ending
 
 /* --- stb.c: NULL or false with *reason */
 uint8_t *bl_stb_decode(const uint8_t *bytes, size_t size, int *width, int *height, const char **reason);
@@ -69,16 +72,21 @@ bool bl_stb_size(const uint8_t *bytes, size_t size, int *width, int *height, con
 
 /* --- resize.c: scales a width x height region of src (rows stride bytes apart) to full_width x full_height, and writes
  * the window of that, (window.height, window.width, channels). */
-struct bl_window { int x, y, width, height; };
+struct bl_window {
+    int x, y, width, height;
+};
 int bl_resize(const uint8_t *src, size_t stride, int width, int height, int channels, int full_width, int full_height,
               struct bl_window window, uint8_t *out);
 
 /* --- augment.c */
-struct bl_tables { float value[3][256]; };  // a byte of a channel, normalised
+struct bl_tables {
+    float value[3][256];
+}; // a byte of a channel, normalised
 int bl_view_check(const struct bl_view *view);
 void bl_tables_fill(struct bl_tables *tables, const struct bl_view *view);
 /* bl_dataset_image with the tables of its view. */
 int bl_dataset_render(const struct bl_dataset *data, enum bl_split split, uint32_t index, const struct bl_view *view,
-                      const struct bl_tables *tables, bool training, uint64_t seed, uint64_t epoch, float *out, int32_t *label);
+                      const struct bl_tables *tables, bool training, uint64_t seed, uint64_t epoch, float *out,
+                      int32_t *label);
 
 #endif

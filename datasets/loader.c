@@ -1,6 +1,6 @@
-/* The loader: threads fill a ring of batches ahead of their use. A thread takes a run of images of the batch that is being
- * filled, so a batch is ready as soon as all threads together can make it; what an image looks like depends on its index
- * and the epoch alone, so the threads' number and order do not show. */
+/* The loader: threads fill a ring of batches ahead of their use. A thread takes a run of images of the batch that is
+ * being filled, so a batch is ready as soon as all threads together can make it; what an image looks like depends on
+ * its index and the epoch alone, so the threads' number and order do not show. */
 #include "internal.h"
 
 #include <stdlib.h>
@@ -8,16 +8,16 @@
 
 #define MAX_THREADS 16
 #define AHEAD 3
-#define LARGE_BATCH (64ull << 20)           // bytes; of larger ones, one less is kept ahead
-#define HELD_RUN 16                         // images that a thread takes at a time, from memory; from files, 1
+#define LARGE_BATCH (64ull << 20) // bytes; of larger ones, one less is kept ahead
+#define HELD_RUN 16               // images that a thread takes at a time, from memory; from files, 1
 
 struct slot {
-    float *images;                          // (batch, size, size, channels)
+    float *images; // (batch, size, size, channels)
     int32_t *labels;
-    uint32_t *indices;                      // of the images to read
-    uint32_t count, pending;                // images; those not finished
+    uint32_t *indices;       // of the images to read
+    uint32_t count, pending; // images; those not finished
     uint64_t epoch;
-    uint32_t number;                        // of the batch in its epoch
+    uint32_t number; // of the batch in its epoch
     bool ready;
 };
 
@@ -25,21 +25,21 @@ struct bl_loader {
     struct bl_dataset *data;
     struct bl_loader_options options;
     struct bl_tables tables;
-    uint32_t count, batch, batches;         // images and batches of an epoch
+    uint32_t count, batch, batches; // images and batches of an epoch
     size_t image_floats;
     struct slot *slots;
     uint64_t slot_count;
     pthread_t threads[MAX_THREADS];
     int thread_count;
 
-    pthread_mutex_t lock;                   // of all that follows
+    pthread_mutex_t lock; // of all that follows
     pthread_cond_t filled, freed;
-    uint32_t *order;                        // of order_epoch
+    uint32_t *order; // of order_epoch
     uint64_t order_epoch;
     bool order_known;
-    uint64_t total, begun, taken;           // batches: in all, begun to be filled, handed out
-    bool holding;                           // the last one taken is still in use
-    uint32_t next_image;                    // of the batch begun last that no thread has taken
+    uint64_t total, begun, taken; // batches: in all, begun to be filled, handed out
+    bool holding;                 // the last one taken is still in use
+    uint32_t next_image;          // of the batch begun last that no thread has taken
     bool stop;
     int rc;
     char *message;
@@ -48,50 +48,43 @@ struct bl_loader {
 /* --- filling ---------------------------------------------------------------------------------- */
 
 /* Where the damaged image stood comes the next one. */
-static int fill_image(struct bl_loader *loader, uint32_t index, uint64_t epoch, float *out, int32_t *label)
-{
+static int fill_image(struct bl_loader *loader, uint32_t index, uint64_t epoch, float *out, int32_t *label) {
     const struct bl_loader_options *options = &loader->options;
     const struct bl_images *images = &loader->data->split[options->split];
     for (uint32_t k = 0; k < loader->count; k++) {
         uint32_t i = (uint32_t)(((uint64_t)index + k) % loader->count);
-        if (images->damaged && images->damaged[i])
-            continue;
+        if (images->damaged && images->damaged[i]) continue;
         int rc = bl_dataset_render(loader->data, options->split, i, &options->view, &loader->tables, options->training,
                                    options->seed, epoch, out, label);
         if (rc == BLANCH_EINPUT)
             rc = bl_dataset_damage(loader->data, options->split, i);
         else if (!rc)
             return 0;
-        if (rc)
-            return rc;
+        if (rc) return rc;
     }
     return bl_fail(BLANCH_EINPUT, "%s: all images are damaged", loader->data->folder);
 }
 
-static int fill_run(struct bl_loader *loader, struct slot *slot, uint32_t begin, uint32_t end)
-{
+static int fill_run(struct bl_loader *loader, struct slot *slot, uint32_t begin, uint32_t end) {
     int rc = 0;
     for (uint32_t i = begin; !rc && i < end; i++)
-        rc = fill_image(loader, slot->indices[i], slot->epoch, slot->images + loader->image_floats * i, &slot->labels[i]);
+        rc = fill_image(loader, slot->indices[i], slot->epoch, slot->images + loader->image_floats * i,
+                        &slot->labels[i]);
     return rc;
 }
 
-static void set_order(struct bl_loader *loader, uint64_t epoch)
-{
-    if (loader->order_known && (loader->order_epoch == epoch || !loader->options.training))
-        return;
+static void set_order(struct bl_loader *loader, uint64_t epoch) {
+    if (loader->order_known && (loader->order_epoch == epoch || !loader->options.training)) return;
     if (loader->options.training)
         bl_shuffle(loader->options.seed, epoch, loader->order, loader->count);
     else
-        for (uint32_t i = 0; i < loader->count; i++)
-            loader->order[i] = i;
+        for (uint32_t i = 0; i < loader->count; i++) loader->order[i] = i;
     loader->order_epoch = epoch;
     loader->order_known = true;
 }
 
 /* Locked. */
-static void begin_batch(struct bl_loader *loader)
-{
+static void begin_batch(struct bl_loader *loader) {
     struct slot *slot = &loader->slots[loader->begun % loader->slot_count];
     uint64_t position = loader->options.first + loader->begun;
     slot->epoch = loader->options.epoch + position / loader->batches;
@@ -106,21 +99,17 @@ static void begin_batch(struct bl_loader *loader)
 }
 
 /* Locked. A batch may be begun where its slot is neither waiting to be taken nor in use. */
-static bool may_begin(const struct bl_loader *loader)
-{
+static bool may_begin(const struct bl_loader *loader) {
     return loader->begun < loader->total && loader->begun - (loader->taken - loader->holding) < loader->slot_count;
 }
 
 /* Locked. Waits for a run of images to fill; false: nothing is left to do. */
-static bool take_run(struct bl_loader *loader, struct slot **slot, uint32_t *begin, uint32_t *end)
-{
+static bool take_run(struct bl_loader *loader, struct slot **slot, uint32_t *begin, uint32_t *end) {
     uint32_t run = loader->data->split[loader->options.split].pixels ? HELD_RUN : 1;
     for (;;) {
-        if (loader->stop || loader->rc)
-            return false;
+        if (loader->stop || loader->rc) return false;
         *slot = loader->begun ? &loader->slots[(loader->begun - 1) % loader->slot_count] : NULL;
-        if (*slot && loader->next_image < (*slot)->count)
-            break;
+        if (*slot && loader->next_image < (*slot)->count) break;
         if (may_begin(loader))
             begin_batch(loader);
         else if (loader->begun == loader->total)
@@ -134,8 +123,7 @@ static bool take_run(struct bl_loader *loader, struct slot **slot, uint32_t *beg
     return true;
 }
 
-static void *fill(void *argument)
-{
+static void *fill(void *argument) {
     struct bl_loader *loader = argument;
     struct slot *slot;
     uint32_t begin, end;
@@ -150,10 +138,8 @@ static void *fill(void *argument)
             loader->rc = rc;
             loader->message = bl_strdup(blanch_error_message());
         }
-        if (slot->ready || rc)
-            pthread_cond_broadcast(&loader->filled);
-        if (rc)
-            pthread_cond_broadcast(&loader->freed);
+        if (slot->ready || rc) pthread_cond_broadcast(&loader->filled);
+        if (rc) pthread_cond_broadcast(&loader->freed);
     }
     pthread_mutex_unlock(&loader->lock);
     return NULL;
@@ -161,15 +147,13 @@ static void *fill(void *argument)
 
 /* --- opening and closing ---------------------------------------------------------------------- */
 
-static int make_slots(struct bl_loader *loader)
-{
+static int make_slots(struct bl_loader *loader) {
     const struct bl_loader_options *options = &loader->options;
     uint64_t bytes = (uint64_t)loader->batch * loader->image_floats * sizeof(float);
     int ahead = options->ahead > 0 ? options->ahead : bytes > LARGE_BATCH ? AHEAD - 1 : AHEAD;
     loader->slots = bl_calloc((size_t)ahead + 1, sizeof *loader->slots);
     loader->order = bl_calloc(loader->count, sizeof *loader->order);
-    if (!loader->slots || !loader->order)
-        return BLANCH_ENOMEM;
+    if (!loader->slots || !loader->order) return BLANCH_ENOMEM;
     loader->slot_count = (uint64_t)ahead + 1;
     for (uint64_t i = 0; i < loader->slot_count; i++) {
         struct slot *slot = &loader->slots[i];
@@ -177,37 +161,30 @@ static int make_slots(struct bl_loader *loader)
         slot->labels = bl_calloc(loader->batch, sizeof *slot->labels);
         slot->indices = bl_calloc(loader->batch, sizeof *slot->indices);
         if (!slot->images || !slot->labels || !slot->indices)
-            return bl_fail(BLANCH_ENOMEM, "out of host memory for %d batches of %u images ahead; use a smaller batch", ahead + 1,
-                           loader->batch);
+            return bl_fail(BLANCH_ENOMEM, "out of host memory for %d batches of %u images ahead; use a smaller batch",
+                           ahead + 1, loader->batch);
     }
     return 0;
 }
 
-static int start_threads(struct bl_loader *loader)
-{
+static int start_threads(struct bl_loader *loader) {
     int threads = loader->options.threads;
-    if (threads <= 0)
-        threads = loader->data->split[loader->options.split].pixels ? 1 : bl_cores() - 1;
+    if (threads <= 0) threads = loader->data->split[loader->options.split].pixels ? 1 : bl_cores() - 1;
     threads = threads < 1 ? 1 : threads > MAX_THREADS ? MAX_THREADS : threads;
     while (loader->thread_count < threads) {
         int rc = bl_thread_start(&loader->threads[loader->thread_count], fill, loader);
-        if (rc && !loader->thread_count)
-            return rc;
-        if (rc)
-            break;
+        if (rc && !loader->thread_count) return rc;
+        if (rc) break;
         loader->thread_count++;
     }
     return 0;
 }
 
-static int set_up(struct bl_loader *loader)
-{
+static int set_up(struct bl_loader *loader) {
     struct bl_loader_options *options = &loader->options;
     int rc = bl_view_check(&options->view);
-    if (rc)
-        return rc;
-    if (options->batch < 1)
-        return bl_fail(BLANCH_EUSAGE, "a batch of %d images is not above zero", options->batch);
+    if (rc) return rc;
+    if (options->batch < 1) return bl_fail(BLANCH_EUSAGE, "a batch of %d images is not above zero", options->batch);
     loader->count = loader->data->split[options->split].count;
     if (!loader->count)
         return bl_fail(BLANCH_EINPUT, "%s: there are no %s images", loader->data->folder,
@@ -222,12 +199,10 @@ static int set_up(struct bl_loader *loader)
     return rc ? rc : start_threads(loader);
 }
 
-int bl_loader_open(struct bl_loader **loader, struct bl_dataset *data, const struct bl_loader_options *options)
-{
+int bl_loader_open(struct bl_loader **loader, struct bl_dataset *data, const struct bl_loader_options *options) {
     struct bl_loader *opened = bl_calloc(1, sizeof *opened);
     *loader = NULL;
-    if (!opened)
-        return BLANCH_ENOMEM;
+    if (!opened) return BLANCH_ENOMEM;
     opened->data = data;
     opened->options = *options;
     pthread_mutex_init(&opened->lock, NULL);
@@ -241,16 +216,13 @@ int bl_loader_open(struct bl_loader **loader, struct bl_dataset *data, const str
     return rc;
 }
 
-void bl_loader_close(struct bl_loader *loader)
-{
-    if (!loader)
-        return;
+void bl_loader_close(struct bl_loader *loader) {
+    if (!loader) return;
     pthread_mutex_lock(&loader->lock);
     loader->stop = true;
     pthread_cond_broadcast(&loader->freed);
     pthread_mutex_unlock(&loader->lock);
-    while (loader->thread_count)
-        pthread_join(loader->threads[--loader->thread_count], NULL);
+    while (loader->thread_count) pthread_join(loader->threads[--loader->thread_count], NULL);
     for (uint64_t i = 0; i < loader->slot_count; i++) {
         free(loader->slots[i].images);
         free(loader->slots[i].labels);
@@ -268,28 +240,25 @@ void bl_loader_close(struct bl_loader *loader)
 /* --- taking ----------------------------------------------------------------------------------- */
 
 /* Locked. The batch taken last goes back to the threads. */
-static void give_back(struct bl_loader *loader)
-{
-    if (!loader->holding)
-        return;
+static void give_back(struct bl_loader *loader) {
+    if (!loader->holding) return;
     loader->slots[(loader->taken - 1) % loader->slot_count].ready = false;
     loader->holding = false;
     pthread_cond_broadcast(&loader->freed);
 }
 
-int bl_loader_next(struct bl_loader *loader, struct bl_batch *batch)
-{
+int bl_loader_next(struct bl_loader *loader, struct bl_batch *batch) {
     int rc = 0;
     *batch = (struct bl_batch){0};
     pthread_mutex_lock(&loader->lock);
     give_back(loader);
     if (loader->taken < loader->total) {
         struct slot *slot = &loader->slots[loader->taken % loader->slot_count];
-        while (!slot->ready && !loader->rc)
-            pthread_cond_wait(&loader->filled, &loader->lock);
+        while (!slot->ready && !loader->rc) pthread_cond_wait(&loader->filled, &loader->lock);
         if (slot->ready) {
-            *batch = (struct bl_batch){(int)slot->count, slot->images, slot->labels, slot->number + 1 == loader->batches,
-                                       slot->epoch, slot->number};
+            *batch =
+                (struct bl_batch){(int)slot->count, slot->images, slot->labels, slot->number + 1 == loader->batches,
+                                  slot->epoch,      slot->number};
             loader->taken++;
             loader->holding = true;
         } else {
@@ -301,29 +270,23 @@ int bl_loader_next(struct bl_loader *loader, struct bl_batch *batch)
 }
 
 /* Locked. */
-static bool is_full(const struct bl_loader *loader)
-{
+static bool is_full(const struct bl_loader *loader) {
     for (uint64_t i = loader->taken; i < loader->begun; i++)
-        if (!loader->slots[i % loader->slot_count].ready)
-            return false;
+        if (!loader->slots[i % loader->slot_count].ready) return false;
     return !may_begin(loader);
 }
 
-void bl_loader_wait(struct bl_loader *loader)
-{
+void bl_loader_wait(struct bl_loader *loader) {
     pthread_mutex_lock(&loader->lock);
-    while (!loader->rc && !is_full(loader))
-        pthread_cond_wait(&loader->filled, &loader->lock);
+    while (!loader->rc && !is_full(loader)) pthread_cond_wait(&loader->filled, &loader->lock);
     pthread_mutex_unlock(&loader->lock);
 }
 
-uint32_t bl_loader_batches(const struct bl_loader *loader)
-{
+uint32_t bl_loader_batches(const struct bl_loader *loader) {
     return loader->batches;
 }
 
-const char *bl_loader_skipped(struct bl_loader *loader)
-{
+const char *bl_loader_skipped(struct bl_loader *loader) {
     struct bl_dataset *data = loader->data;
     pthread_mutex_lock(&data->lock);
     const char *message = data->reported < data->message_count ? data->messages[data->reported++] : NULL;

@@ -1,26 +1,28 @@
-/* Bilinear resizing with antialiasing: a triangle filter as wide as the scale, columns first, then rows, rounded to bytes
- * in between. Weights and rounding are those of PIL's Image.resize(BILINEAR), bit for bit. */
+/* Bilinear resizing with antialiasing: a triangle filter as wide as the scale, columns first, then rows, rounded to
+ * bytes in between. Weights and rounding are those of PIL's Image.resize(BILINEAR), bit for bit. */
 #include "internal.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define FRACTION_BITS 22                    // of a weight: 32 less 8 for the byte and 2 for the sum's overshoot
+#define FRACTION_BITS 22 // of a weight: 32 less 8 for the byte and 2 for the sum's overshoot
 
 /* Of an axis: output i is the sum of weights[i*most + k] * input[first[i] + k] for k < count[i]. */
-struct filter { int outputs, most; int *first, *count; int32_t *weights; };
+struct filter {
+    int outputs, most;
+    int *first, *count;
+    int32_t *weights;
+};
 
-static void free_filter(struct filter *filter)
-{
+static void free_filter(struct filter *filter) {
     free(filter->first);
     free(filter->count);
     free(filter->weights);
 }
 
 /* The weights of output i. */
-static void fill_weights(struct filter *filter, int i, double center, double width, int in, double *values)
-{
+static void fill_weights(struct filter *filter, int i, double center, double width, int in, double *values) {
     int first = (int)(center - width + 0.5), end = (int)(center + width + 0.5);
     double sum = 0;
     first = first < 0 ? 0 : first;
@@ -37,8 +39,7 @@ static void fill_weights(struct filter *filter, int i, double center, double wid
 }
 
 /* Outputs begin..begin+outputs-1 of scaling in values to out. */
-static int make_filter(struct filter *filter, int in, int out, int begin, int outputs)
-{
+static int make_filter(struct filter *filter, int in, int out, int begin, int outputs) {
     double scale = (double)in / out, width = scale < 1 ? 1 : scale;
     filter->outputs = outputs;
     filter->most = (int)ceil(width) * 2 + 1;
@@ -47,20 +48,17 @@ static int make_filter(struct filter *filter, int in, int out, int begin, int ou
     filter->weights = bl_calloc((size_t)outputs * (size_t)filter->most, sizeof *filter->weights);
     double *values = bl_calloc((size_t)filter->most, sizeof *values);
     bool good = filter->first && filter->count && filter->weights && values;
-    for (int i = 0; good && i < outputs; i++)
-        fill_weights(filter, i, (begin + i + 0.5) * scale, width, in, values);
+    for (int i = 0; good && i < outputs; i++) fill_weights(filter, i, (begin + i + 0.5) * scale, width, in, values);
     free(values);
     return good ? 0 : BLANCH_ENOMEM;
 }
 
-static uint8_t to_byte(int32_t sum)
-{
+static uint8_t to_byte(int32_t sum) {
     sum >>= FRACTION_BITS;
     return (uint8_t)(sum < 0 ? 0 : sum > 255 ? 255 : sum);
 }
 
-static void filter_row(const struct filter *filter, const uint8_t *in, int channels, uint8_t *out)
-{
+static void filter_row(const struct filter *filter, const uint8_t *in, int channels, uint8_t *out) {
     for (int i = 0; i < filter->outputs; i++) {
         const uint8_t *from = in + (size_t)filter->first[i] * channels;
         const int32_t *weights = filter->weights + (size_t)i * filter->most;
@@ -72,44 +70,35 @@ static void filter_row(const struct filter *filter, const uint8_t *in, int chann
                 sums[2] += from[2] * weights[k];
             }
         } else {
-            for (int k = 0; k < filter->count[i]; k++)
-                sums[0] += from[k] * weights[k];
+            for (int k = 0; k < filter->count[i]; k++) sums[0] += from[k] * weights[k];
         }
-        for (int c = 0; c < channels; c++)
-            *out++ = to_byte(sums[c]);
+        for (int c = 0; c < channels; c++) *out++ = to_byte(sums[c]);
     }
 }
 
 /* in: rows from filter->first[0] on. sums: a row of scratch. */
-static void filter_columns(const struct filter *filter, const uint8_t *in, size_t row, int32_t *sums, uint8_t *out)
-{
+static void filter_columns(const struct filter *filter, const uint8_t *in, size_t row, int32_t *sums, uint8_t *out) {
     for (int i = 0; i < filter->outputs; i++, out += row) {
         const uint8_t *from = in + (size_t)(filter->first[i] - filter->first[0]) * row;
         const int32_t *weights = filter->weights + (size_t)i * filter->most;
-        for (size_t x = 0; x < row; x++)
-            sums[x] = 1 << (FRACTION_BITS - 1);
+        for (size_t x = 0; x < row; x++) sums[x] = 1 << (FRACTION_BITS - 1);
         for (int k = 0; k < filter->count[i]; k++, from += row) {
             int32_t weight = weights[k];
-            for (size_t x = 0; x < row; x++)
-                sums[x] += from[x] * weight;
+            for (size_t x = 0; x < row; x++) sums[x] += from[x] * weight;
         }
-        for (size_t x = 0; x < row; x++)
-            out[x] = to_byte(sums[x]);
+        for (size_t x = 0; x < row; x++) out[x] = to_byte(sums[x]);
     }
 }
 
 int bl_resize(const uint8_t *src, size_t stride, int width, int height, int channels, int full_width, int full_height,
-              struct bl_window window, uint8_t *out)
-{
+              struct bl_window window, uint8_t *out) {
     struct filter columns = {0}, rows = {0};
     size_t row = (size_t)window.width * channels;
     uint8_t *between = NULL;
     int32_t *sums = NULL;
     int rc = make_filter(&columns, width, full_width, window.x, window.width);
-    if (!rc)
-        rc = make_filter(&rows, height, full_height, window.y, window.height);
-    if (rc)
-        goto done;
+    if (!rc) rc = make_filter(&rows, height, full_height, window.y, window.height);
+    if (rc) goto done;
     int begin = rows.first[0], last = window.height - 1, end = rows.first[last] + rows.count[last];
     between = malloc(row * (size_t)(end - begin));
     sums = bl_calloc(row, sizeof *sums);

@@ -20,13 +20,12 @@
 #define STBI_MAX_DIMENSIONS 65536
 #include <stb_image.h>
 #pragma GCC diagnostic pop
-#pragma GCC diagnostic ignored "-Wunused-function"      // judged at the end of the file, for stb_image's sake
+#pragma GCC diagnostic ignored "-Wunused-function" // judged at the end of the file, for stb_image's sake
 
 /* What a decoder may be asked to hold: a small file can claim any size. */
 #define MAX_PIXELS (1ll << 28)
 
-bool bl_stb_size(const uint8_t *bytes, size_t size, int *width, int *height, const char **reason)
-{
+bool bl_stb_size(const uint8_t *bytes, size_t size, int *width, int *height, const char **reason) {
     int channels;
     if (size > INT_MAX) {
         *reason = "the file is too large";
@@ -40,13 +39,10 @@ bool bl_stb_size(const uint8_t *bytes, size_t size, int *width, int *height, con
     return false;
 }
 
-uint8_t *bl_stb_decode(const uint8_t *bytes, size_t size, int *width, int *height, const char **reason)
-{
+uint8_t *bl_stb_decode(const uint8_t *bytes, size_t size, int *width, int *height, const char **reason) {
     int channels;
-    if (!bl_stb_size(bytes, size, width, height, reason))
-        return NULL;
+    if (!bl_stb_size(bytes, size, width, height, reason)) return NULL;
     uint8_t *pixels = stbi_load_from_memory(bytes, (int)size, width, height, &channels, 3);
-    if (!pixels)
-        *reason = stbi_failure_reason();
+    if (!pixels) *reason = stbi_failure_reason();
     return pixels;
 }

@@ -1,5 +1,5 @@
-/* Images made of random numbers, for benchmarks and tests: every class has its own smooth pattern of waves, which an image
- * shows shifted, in its own contrast, over a wave that tells nothing and under noise. The same for every seed. */
+/* Images made of random numbers, for benchmarks and tests: every class has its own smooth pattern of waves, which an
+ * image shows shifted, in its own contrast, over a wave that tells nothing and under noise. The same for every seed. */
 #include "internal.h"
 
 #include <math.h>
@@ -10,22 +10,22 @@
 #define TEST_COUNT 512
 #define MAX_SIZE 4096
 #define MAX_CLASSES 100000
-#define WAVES 4                             // three of the class, one of the image
-#define HELD 64                             // up to this size a side, images are made on opening
-#define DATA_SEED 0                         // of the patterns and images
+#define WAVES 4     // three of the class, one of the image
+#define HELD 64     // up to this size a side, images are made on opening
+#define DATA_SEED 0 // of the patterns and images
 #define PI 3.14159265f
 
 /* A wave is amplitude[c] * cos(fy*y + fx*x + phase). */
-struct wave { float fy, fx, phase, amplitude[3]; };
+struct wave {
+    float fy, fx, phase, amplitude[3];
+};
 
-static float between(uint32_t word, float low, float high)
-{
+static float between(uint32_t word, float low, float high) {
     return low + bl_uniform(word) * (high - low);
 }
 
 /* One to three periods over the image. */
-static void make_wave(struct wave *wave, uint64_t position, uint64_t stream, int size, float amplitude)
-{
+static void make_wave(struct wave *wave, uint64_t position, uint64_t stream, int size, float amplitude) {
     uint32_t words[4], colours[4];
     bl_philox(DATA_SEED, BL_RANDOM_DATA, position, stream, words);
     bl_philox(DATA_SEED, BL_RANDOM_DATA, position, stream + 1, colours);
@@ -33,14 +33,13 @@ static void make_wave(struct wave *wave, uint64_t position, uint64_t stream, int
     wave->fy = 2 * PI * periods * sinf(angle) / (float)size;
     wave->fx = 2 * PI * periods * cosf(angle) / (float)size;
     wave->phase = between(words[2], 0, 2 * PI);
-    for (int c = 0; c < 3; c++)
-        wave->amplitude[c] = amplitude * between(colours[c], -1, 1);
+    for (int c = 0; c < 3; c++) wave->amplitude[c] = amplitude * between(colours[c], -1, 1);
 }
 
 /* Adds the wave to sums (size, size, channels); cos(a + b) = cos a cos b - sin a sin b, so rows and columns suffice.
  * row: 2 * size floats of scratch. */
-static void add_wave(const struct wave *wave, float shift_y, float shift_x, int size, int channels, float *sums, float *row)
-{
+static void add_wave(const struct wave *wave, float shift_y, float shift_x, int size, int channels, float *sums,
+                     float *row) {
     for (int x = 0; x < size; x++) {
         float angle = wave->fx * ((float)x + shift_x) + wave->phase;
         row[2 * x] = cosf(angle);
@@ -50,27 +49,23 @@ static void add_wave(const struct wave *wave, float shift_y, float shift_x, int 
         float angle = wave->fy * ((float)y + shift_y), cosine = cosf(angle), sine = sinf(angle);
         for (int x = 0; x < size; x++) {
             float value = cosine * row[2 * x] - sine * row[2 * x + 1];
-            for (int c = 0; c < channels; c++)
-                *sums++ += wave->amplitude[c] * value;
+            for (int c = 0; c < channels; c++) *sums++ += wave->amplitude[c] * value;
         }
     }
 }
 
 /* To bytes, with noise of up to 24 grey levels. */
-static void add_noise(const float *sums, size_t count, uint64_t image, uint8_t *out)
-{
+static void add_noise(const float *sums, size_t count, uint64_t image, uint8_t *out) {
     uint32_t words[4];
     for (size_t i = 0; i < count; i++) {
-        if (i % 16 == 0)
-            bl_philox(DATA_SEED, BL_RANDOM_DATA, i / 16, 1000 + image, words);
+        if (i % 16 == 0) bl_philox(DATA_SEED, BL_RANDOM_DATA, i / 16, 1000 + image, words);
         float noise = (float)(words[i / 4 % 4] >> (i % 4 * 8) & 255) * (48 / 255.0f) - 24;
         float value = 128 + sums[i] + noise;
         out[i] = (uint8_t)(value < 0 ? 0 : value > 255 ? 255 : value);
     }
 }
 
-static int make_image(const struct bl_dataset *data, enum bl_split split, uint32_t index, struct bl_pixels *pixels)
-{
+static int make_image(const struct bl_dataset *data, enum bl_split split, uint32_t index, struct bl_pixels *pixels) {
     int size = data->size;
     size_t count = (size_t)size * size * data->channels;
     uint64_t image = split == BL_TRAIN ? index : (uint64_t)TRAIN_COUNT + index;
@@ -87,8 +82,8 @@ static int make_image(const struct bl_dataset *data, enum bl_split split, uint32
     for (int k = 0; k < WAVES; k++) {
         struct wave wave;
         bool own = k == WAVES - 1;
-        make_wave(&wave, own ? image : (uint64_t)data->split[split].labels[index] * WAVES + (uint64_t)k, own ? 2 : 0, size,
-                  own ? 40 : 50 * contrast);
+        make_wave(&wave, own ? image : (uint64_t)data->split[split].labels[index] * WAVES + (uint64_t)k, own ? 2 : 0,
+                  size, own ? 40 : 50 * contrast);
         add_wave(&wave, between(words[0], -shift, shift), between(words[1], -shift, shift), size, data->channels, sums,
                  sums + count);
     }
@@ -98,8 +93,7 @@ static int make_image(const struct bl_dataset *data, enum bl_split split, uint32
 }
 
 /* "3x32x32:10" */
-static int parse(struct bl_dataset *data, const char *text)
-{
+static int parse(struct bl_dataset *data, const char *text) {
     long values[4];
     static const char separators[4] = {'x', 'x', ':', 0};
     const char *at = text;
@@ -107,7 +101,8 @@ static int parse(struct bl_dataset *data, const char *text)
         char *end = (char *)at;
         values[i] = *at >= '0' && *at <= '9' ? strtol(at, &end, 10) : 0;
         if (end == at || *end != separators[i])
-            return bl_fail(BLANCH_EUSAGE, "synthetic:%s: expected CHANNELSxHEIGHTxWIDTH:CLASSES, as in synthetic:3x32x32:10", text);
+            return bl_fail(BLANCH_EUSAGE,
+                           "synthetic:%s: expected CHANNELSxHEIGHTxWIDTH:CLASSES, as in synthetic:3x32x32:10", text);
         at = end + 1;
     }
     if (values[0] != 1 && values[0] != 3)
@@ -122,29 +117,23 @@ static int parse(struct bl_dataset *data, const char *text)
     return 0;
 }
 
-static int open_synthetic(struct bl_dataset *data, const char *argument, uint64_t seed)
-{
+static int open_synthetic(struct bl_dataset *data, const char *argument, uint64_t seed) {
     int rc = parse(data, argument);
-    if (rc)
-        return rc;
+    if (rc) return rc;
     data->read = make_image;
     data->folder = bl_strdup("synthetic");
     data->class_names = bl_calloc((size_t)data->classes, sizeof *data->class_names);
-    if (!data->folder || !data->class_names)
-        return BLANCH_ENOMEM;
+    if (!data->folder || !data->class_names) return BLANCH_ENOMEM;
     for (int i = 0; i < data->classes; i++)
-        if (!(data->class_names[i] = bl_format("class %d", i)))
-            return BLANCH_ENOMEM;
+        if (!(data->class_names[i] = bl_format("class %d", i))) return BLANCH_ENOMEM;
     for (int s = 0; s < 2; s++) {
         struct bl_images *images = &data->split[s];
         uint32_t count = s == BL_TRAIN ? TRAIN_COUNT : TEST_COUNT;
         images->labels = bl_calloc(count, sizeof *images->labels);
         images->damaged = bl_calloc(count, sizeof *images->damaged);
-        if (!images->labels || !images->damaged)
-            return BLANCH_ENOMEM;
+        if (!images->labels || !images->damaged) return BLANCH_ENOMEM;
         images->count = count;
-        for (uint32_t i = 0; i < count; i++)
-            images->labels[i] = (int32_t)(i % (uint32_t)data->classes);
+        for (uint32_t i = 0; i < count; i++) images->labels[i] = (int32_t)(i % (uint32_t)data->classes);
     }
     return data->size <= HELD ? bl_dataset_decode(data, data->size) : 0;
 }

@@ -14,7 +14,7 @@
 
 /* This item's share [BEGIN, END) of total units in dimension d. */
 #define BEGIN(d, total) (get_global_id(d) * (((size_t)(total) + get_global_size(d) - 1) / get_global_size(d)))
-#define END(d, total) \
+#define END(d, total)                                                                                                  \
     min(BEGIN(d, total) + ((size_t)(total) + get_global_size(d) - 1) / get_global_size(d), (size_t)(total))
 
 /* The first and last window that cover input position i: those o with o*step - padding <= i < o*step - padding +

@@ -15,16 +15,15 @@
  * saved (4, C): mean, 1/sqrt(var + eps), scale, shift. partial (chunks, 2, C). coefficients (3, C).
  * statistics, gradients: an item takes some vectors (dimension 0) of one chunk (1). apply, spread: of some rows. The
  * others: some vectors. Where an activation is applied, dy is the gradient of the activated values, and what it cut is
- * seen from y made again. spread may be in place of dy. `tile` rows are summed in registers before the sum is stored. `add` other than 0 adds to what
- * dx holds.
- *   VEC   channels in a vector, 1 to 16, dividing the channels; required
+ * seen from y made again. spread may be in place of dy. `tile` rows are summed in registers before the sum is stored.
+ * `add` other than 0 adds to what dx holds. VEC   channels in a vector, 1 to 16, dividing the channels; required
  *   ACTIVATION   applied to y: 0 none (default), 1 relu, 2 relu6 */
 #include "activation.h"
 
 #include "fma.h"
 
 /* y before its activation: the same in every kernel, so that what is cut forwards is cut backwards. */
-#define AFFINE(x, scale, shift, v) FMA(x, LOAD((scale) + (v) * VEC), LOAD((shift) + (v) * VEC))
+#define AFFINE(x, scale, shift, v) FMA(x, LOAD((scale) + (v)*VEC), LOAD((shift) + (v)*VEC))
 
 /* dy, of the activated values, as the gradient of y. */
 #ifdef ACTIVATED_GRADIENT
@@ -35,7 +34,7 @@
 
 /* This item's share [BEGIN, END) of total units in dimension d. */
 #define BEGIN(d, total) (get_global_id(d) * (((size_t)(total) + get_global_size(d) - 1) / get_global_size(d)))
-#define END(d, total) \
+#define END(d, total)                                                                                                  \
     min(BEGIN(d, total) + ((size_t)(total) + get_global_size(d) - 1) / get_global_size(d), (size_t)(total))
 
 kernel void statistics(global const float *restrict x, global float *restrict partial, long rows, int vectors,

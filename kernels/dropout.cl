@@ -22,8 +22,8 @@ static void interleave(const uint8 c[4], uint16 *low, uint16 *high) {
     low->even = even.lo, low->odd = odd.lo, high->even = even.hi, high->odd = odd.hi;
 }
 
-kernel void dropout(global const float *x, global float *y, long count, ulong seed, uint purpose,
-                    ulong stream, uint threshold, float scale, int add) {
+kernel void dropout(global const float *x, global float *y, long count, ulong seed, uint purpose, ulong stream,
+                    uint threshold, float scale, int add) {
     const uint2 key = (uint2)((uint)seed, (uint)(seed >> 32) ^ purpose * 0x85EBCA6Bu);
     const size_t blocks = ((size_t)count + 31) / 32, share = (blocks + get_global_size(0) - 1) / get_global_size(0);
     const size_t end = min((get_global_id(0) + 1) * share, blocks);

@@ -26,8 +26,8 @@
             STORE(F(v), y + i * VEC);                                                                                  \
         }                                                                                                              \
     }                                                                                                                  \
-    kernel void name##_backward(global const float *restrict y, global const float *dy,                                \
-                                global float *dx, long total, int add) {                                               \
+    kernel void name##_backward(global const float *restrict y, global const float *dy, global float *dx, long total,  \
+                                int add) {                                                                             \
         const size_t end = END(total);                                                                                 \
         for (size_t i = BEGIN(total); i < end; i++) {                                                                  \
             const vec v = LOAD(y + i * VEC), d = LOAD(dy + i * VEC);                                                   \

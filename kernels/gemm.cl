@@ -13,9 +13,8 @@
  *  KC         longest chunk of k (256)
  *  MB         most rows and columns of a block: the size of panels and strips (144)
  *  TRANS_A    1: A is stored k by m, lda between its rows
- *  PACK_A     1: A is packed even if it is not transposed: rows that lie a power of two apart share cache lines (TRANS_A)
- *  TRANS_B    1: B is stored n by k
- *  SYMMETRIC  1: see above (0)
+ *  PACK_A     1: A is packed even if it is not transposed: rows that lie a power of two apart share cache lines
+ * (TRANS_A) TRANS_B    1: B is stored n by k SYMMETRIC  1: see above (0)
  */
 #if !defined(TRANS_A) || !defined(TRANS_B)
 #error "gemm.cl needs TRANS_A and TRANS_B"
@@ -43,17 +42,16 @@
 
 #define PANELS ((MB + TM - 1) / TM)
 #define STRIP (KC + 1)
-#define PANEL (KC * TM + 16)    // not a multiple of 4096 bytes, so that panels do not fall on the same cache lines
+#define PANEL (KC * TM + 16) // not a multiple of 4096 bytes, so that panels do not fall on the same cache lines
 
 /* Rows k0..k0+kn of op(B), columns col..col+15 (zeros from n on), to packed[kn]. */
-void pack_strip(global const float *b, long ldb, int col, int n, int k0, int kn, float16 *packed)
-{
+void pack_strip(global const float *b, long ldb, int col, int n, int k0, int kn, float16 *packed) {
     const int width = min(16, n - col);
     float *to = (float *)packed;
 #if TRANS_B
     if (width == 16) {
         int i = 0;
-        for (; i + 16 <= kn; i += 16)       // a cache line of each row at a time: rows may lie a power of two apart
+        for (; i + 16 <= kn; i += 16) // a cache line of each row at a time: rows may lie a power of two apart
             for (int j = 0; j < 16; j++) {
                 float line[16];
                 vstore16(vload16(0, b + (size_t)(col + j) * ldb + k0 + i), 0, line);
@@ -76,8 +74,7 @@ void pack_strip(global const float *b, long ldb, int col, int n, int k0, int kn,
 }
 
 /* Columns col0..col1 to strips STRIP apart: row by row, so that what is read lies together. */
-void pack_b(global const float *b, long ldb, int col0, int col1, int n, int k0, int kn, float16 *packed)
-{
+void pack_b(global const float *b, long ldb, int col0, int col1, int n, int k0, int kn, float16 *packed) {
 #if TRANS_B
     const int whole = 0;
 #else
@@ -91,8 +88,7 @@ void pack_b(global const float *b, long ldb, int col0, int col1, int n, int k0, 
 
 #if TRANS_A
 /* Rows row0..row1 of op(A), chunk k0..k0+kn, to panels of TM rows: packed[panel][k][TM], PANEL elements apart. */
-void pack_a(global const float *a, long lda, int row0, int row1, int k0, int kn, float *packed)
-{
+void pack_a(global const float *a, long lda, int row0, int row1, int k0, int kn, float *packed) {
     const int whole = (row1 - row0) / TM, rest = (row1 - row0) % TM;
     global const float *from = a + (size_t)k0 * lda + row0;
     for (int i = 0; i < kn; i++, from += lda, packed += TM) {
@@ -106,8 +102,7 @@ void pack_a(global const float *a, long lda, int row0, int row1, int k0, int kn,
 }
 #elif PACK_A
 /* The same from rows of A; what lies below the last row repeats it. */
-void pack_a(global const float *a, long lda, int row0, int row1, int k0, int kn, float *packed)
-{
+void pack_a(global const float *a, long lda, int row0, int row1, int k0, int kn, float *packed) {
     for (int row = row0; row < row1; row += TM, packed += PANEL) {
 #define POINT_A(r) global const float *a##r = a + (size_t)min(row + r, row1 - 1) * lda + k0;
         EACH_ROW(POINT_A)
@@ -120,8 +115,7 @@ void pack_a(global const float *a, long lda, int row0, int row1, int k0, int kn,
 #endif
 
 /* C = alpha sum + beta D for one row of a tile. */
-void put(float16 sum, float alpha, float beta, int width, global const float *d, global float *c)
-{
+void put(float16 sum, float alpha, float beta, int width, global const float *d, global float *c) {
     sum *= alpha;
     if (width == 16) {
         if (beta != 0.0f) sum = FMA((float16)(beta), vload16(0, d), sum);
@@ -135,8 +129,7 @@ void put(float16 sum, float alpha, float beta, int width, global const float *d,
 
 #if SYMMETRIC
 /* Copies what lies above the diagonal of a block to its mirror image, few rows at a time so that they stay cached. */
-void mirror(global float *c, long ldc, int row0, int row1, int col0, int col1)
-{
+void mirror(global float *c, long ldc, int row0, int row1, int col0, int col1) {
     for (int from = row0; from < row1; from += 32) {
         for (int col = max(col0, from + 1); col < col1; col++) {
             const int end = min(min(row1, from + 32), col);
@@ -149,8 +142,7 @@ void mirror(global float *c, long ldc, int row0, int row1, int col0, int col1)
 kernel void gemm(global const float *restrict a, global const float *restrict b, global const float *d, global float *c,
                  int m, int n, int k, long lda, long ldb, long ldc, long offset_a, long offset_b, long offset_d,
                  long offset_c, long stride_a, long stride_b, long stride_c, int rows, int strips, float alpha,
-                 float beta, int last)
-{
+                 float beta, int last) {
     const long matrix = get_global_id(2);
     a += offset_a + matrix * stride_a;
     b += offset_b + matrix * stride_b;
@@ -203,11 +195,10 @@ kernel void gemm(global const float *restrict a, global const float *restrict b,
                 }
                 const int width = min(16, n - col);
                 const size_t at = (size_t)row * ldc + col;
-                global const float *from = k0 == 0 ? d : c;     // later chunks add to what the first has stored
+                global const float *from = k0 == 0 ? d : c; // later chunks add to what the first has stored
                 const float scale = k0 == 0 ? beta : 1.0f;
-#define PUT(r)                                                                                             \
-    if (row + r < row1)                                                                                    \
-        put(sum##r, alpha, scale, width, from + at + (size_t)r * ldc, c + at + (size_t)r * ldc);
+#define PUT(r)                                                                                                         \
+    if (row + r < row1) put(sum##r, alpha, scale, width, from + at + (size_t)r * ldc, c + at + (size_t)r * ldc);
                 EACH_ROW(PUT)
             }
         }

@@ -2,8 +2,8 @@
  *
  * multiply_add: c <- c * a + b, `steps` times, in CHAINS independent registers; y[i] = their sum.
  *     2 * CHAINS * VEC operations a step and work-item.
- * stream_copy: y = x. stream_read: y[item] = the sum of what the item read. Vectors of VEC floats; work-item i touches the
- *     vectors i * first + k * stride, k = 0 .. count - 1, below n: on a CPU a stretch (stride 1), elsewhere every
+ * stream_copy: y = x. stream_read: y[item] = the sum of what the item read. Vectors of VEC floats; work-item i touches
+ * the vectors i * first + k * stride, k = 0 .. count - 1, below n: on a CPU a stretch (stride 1), elsewhere every
  *     get_global_size(0)-th, so that neighbours read neighbouring addresses.
  *
  * -D VEC     floats of a vector: 1, 4, 8 or 16; 1 by default */
@@ -47,12 +47,14 @@ __kernel void multiply_add(__global float *y, const int n, const int steps) {
     y[i] = SUM(sum) * 1e-30f + 1.0f;
 }
 
-__kernel void stream_copy(__global const real *x, __global real *y, const long n, const int first, const int stride, const int count) {
+__kernel void stream_copy(__global const real *x, __global real *y, const long n, const int first, const int stride,
+                          const int count) {
     size_t at = get_global_id(0) * (size_t)first;
     for (int k = 0; k < count && at < (size_t)n; k++, at += (size_t)stride) y[at] = x[at];
 }
 
-__kernel void stream_read(__global const real *x, __global float *y, const long n, const int first, const int stride, const int count) {
+__kernel void stream_read(__global const real *x, __global float *y, const long n, const int first, const int stride,
+                          const int count) {
     size_t at = get_global_id(0) * (size_t)first;
     real sum = (real)(0.0f);
     for (int k = 0; k < count && at < (size_t)n; k++, at += (size_t)stride) sum += x[at];

@@ -1,15 +1,11 @@
 /* y[n][oy][ox][c] = max over the window of x[n][oy*SH - PH + ky][ox*SW - PW + kx][c]; the window's parts outside the
- * image do not count. The first maximum wins, and a NaN over all. index holds the winner's ky*KW + kx. With ReLU y is that
- * of the maximum, and index is KH*KW where it is cut.
- * backward gathers: dx[n][iy][ix][c] = sum of dy over the windows that cover the pixel and were won by it.
- * Layout NHWC. An item takes some vectors (dimension 0), columns (1) and rows n*height + y (2) of what it writes.
- * `add` other than 0 adds to what dx holds.
- *   VEC       channels in a vector, 1 to 16, dividing the channels; required
- *   KH, KW    the window; required
- *   SH, SW    its steps; required
- *   PH, PW    padding on every side; required
- *   INDEX_BYTES   of an element of index, 1 or 2, for 0 to KH*KW; required
- *   RELU      1: with ReLU; required */
+ * image do not count. The first maximum wins, and a NaN over all. index holds the winner's ky*KW + kx. With ReLU y is
+ * that of the maximum, and index is KH*KW where it is cut. backward gathers: dx[n][iy][ix][c] = sum of dy over the
+ * windows that cover the pixel and were won by it. Layout NHWC. An item takes some vectors (dimension 0), columns (1)
+ * and rows n*height + y (2) of what it writes. `add` other than 0 adds to what dx holds. VEC       channels in a
+ * vector, 1 to 16, dividing the channels; required KH, KW    the window; required SH, SW    its steps; required PH, PW
+ * padding on every side; required INDEX_BYTES   of an element of index, 1 or 2, for 0 to KH*KW; required RELU      1:
+ * with ReLU; required */
 #include "vec.h"
 #if !defined(KH) || !defined(KW) || !defined(SH) || !defined(SW) || !defined(PH) || !defined(PW)
 #error "KH, KW, SH, SW, PH and PW are all needed"
@@ -36,17 +32,17 @@ typedef JOIN(int, VEC) ivec;
 
 /* This item's share [BEGIN, END) of total units in dimension d. */
 #define BEGIN(d, total) (get_global_id(d) * (((size_t)(total) + get_global_size(d) - 1) / get_global_size(d)))
-#define END(d, total) \
+#define END(d, total)                                                                                                  \
     min(BEGIN(d, total) + ((size_t)(total) + get_global_size(d) - 1) / get_global_size(d), (size_t)(total))
 
 /* Looks through rows y0 to y1 and columns x0 to x1 of a window whose first element is at `corner`. */
-#define SEARCH(y0, y1, x0, x1) \
-    for (int ky = y0; ky < y1; ky++) \
-        for (int kx = x0; kx < x1; kx++) { \
-            const vec value = LOAD(corner + ((long)ky * w + kx) * (long)channels + v * VEC); \
-            const ivec better = (value > best) | (value != value); \
-            best = better ? value : best; \
-            winner = better ? (ivec)(ky * KW + kx) : winner; \
+#define SEARCH(y0, y1, x0, x1)                                                                                         \
+    for (int ky = y0; ky < y1; ky++)                                                                                   \
+        for (int kx = x0; kx < x1; kx++) {                                                                             \
+            const vec value = LOAD(corner + ((long)ky * w + kx) * (long)channels + v * VEC);                           \
+            const ivec better = (value > best) | (value != value);                                                     \
+            best = better ? value : best;                                                                              \
+            winner = better ? (ivec)(ky * KW + kx) : winner;                                                           \
         }
 
 /* The first and last window that cover input position i: those o with o*step - padding <= i < o*step - padding +

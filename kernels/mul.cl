@@ -9,7 +9,7 @@
 
 /* This item's share [BEGIN, END) of total units in dimension d. */
 #define BEGIN(d, total) (get_global_id(d) * (((size_t)(total) + get_global_size(d) - 1) / get_global_size(d)))
-#define END(d, total) \
+#define END(d, total)                                                                                                  \
     min(BEGIN(d, total) + ((size_t)(total) + get_global_size(d) - 1) / get_global_size(d), (size_t)(total))
 
 kernel void scale(global const float *x, global const float *s, global float *y, long rows, int repeat, int vectors,

@@ -10,8 +10,7 @@
 #include "vec.h"
 #include "fma.h"
 
-float total(vec v)
-{
+float total(vec v) {
 #if VEC == 1
     return v;
 #else
@@ -23,14 +22,13 @@ float total(vec v)
 }
 
 /* This item's share first..end of count. */
-#define SHARE(count)                                                                     \
-    const int each = ((count) + (int)get_global_size(1) - 1) / (int)get_global_size(1);  \
+#define SHARE(count)                                                                                                   \
+    const int each = ((count) + (int)get_global_size(1) - 1) / (int)get_global_size(1);                                \
     const int first = get_global_id(1) * each, end = min(first + each, count)
 #define LANES const int lane = get_global_id(0) * VEC, lanes = get_global_size(0) * VEC
 
 /* Parameter order to rows. */
-kernel void to_rows(global const float *weight, int outputs, int interleave, int features, global float *rows)
-{
+kernel void to_rows(global const float *weight, int outputs, int interleave, int features, global float *rows) {
     SHARE(outputs);
     for (int o = first; o < end; o++) {
         const size_t at = (size_t)o * interleave * features;
@@ -41,8 +39,7 @@ kernel void to_rows(global const float *weight, int outputs, int interleave, int
 }
 
 /* Rows to parameter order. */
-kernel void from_rows(global const float *rows, int outputs, int interleave, int features, global float *weight)
-{
+kernel void from_rows(global const float *rows, int outputs, int interleave, int features, global float *weight) {
     SHARE(outputs);
     for (int o = first; o < end; o++) {
         const size_t at = (size_t)o * interleave * features;
@@ -54,8 +51,7 @@ kernel void from_rows(global const float *rows, int outputs, int interleave, int
 
 /* b' = b - sum_g W'_g m. */
 kernel void fold_bias(global const float *folded, global const float *mean, global const float *bias, int outputs,
-                      int interleave, int features, int matrices, global float *out)
-{
+                      int interleave, int features, int matrices, global float *out) {
     SHARE(outputs);
     for (int o = first; o < end; o++) {
         global const float *m = mean + (size_t)(o / (outputs / matrices)) * features;
@@ -71,8 +67,7 @@ kernel void fold_bias(global const float *folded, global const float *mean, glob
 /* Between refreshes, W' = c (folded + a U_0 + b M_0), and b'; c is every first one of factors (matrices, 2). */
 kernel void fold_kept(global float *folded, global const float *weight, global const float *velocity, float a, float b,
                       global const float *factors, global const float *mean, global const float *bias, int outputs,
-                      int interleave, int features, int matrices, global float *out)
-{
+                      int interleave, int features, int matrices, global float *out) {
     SHARE(outputs);
     for (int o = first; o < end; o++) {
         const int matrix = o / (outputs / matrices);
@@ -93,8 +88,7 @@ kernel void fold_kept(global float *folded, global const float *weight, global c
 
 /* Rows to parameter order, added to a W_0 + b V_0 in that order. */
 kernel void settle(global const float *rows, global const float *weight, global const float *velocity, float a, float b,
-                   int outputs, int interleave, int features, global float *out)
-{
+                   int outputs, int interleave, int features, global float *out) {
     SHARE(outputs);
     for (int o = first; o < end; o++) {
         const size_t at = (size_t)o * interleave * features;
@@ -113,8 +107,7 @@ kernel void settle(global const float *rows, global const float *weight, global 
 kernel void weight_gradient(global const float *folded, global const float *dbias, global const float *mean,
                             int outputs, int interleave, int features, int matrices, int parts, int across,
                             global const float *gradient, int scaled, global const float *factors, global float *out,
-                            global float *partial, global float *dots)
-{
+                            global float *partial, global float *dots) {
     SHARE(matrices * parts);
     LANES;
     const int count = outputs / matrices, share = (count + parts - 1) / parts;
@@ -144,8 +137,7 @@ kernel void weight_gradient(global const float *folded, global const float *dbia
 }
 
 /* dm: the sum of the shares. */
-kernel void sum_parts(global const float *partial, int parts, int count, global float *dmean)
-{
+kernel void sum_parts(global const float *partial, int parts, int count, global float *dmean) {
     SHARE(count);
     for (int f = first; f < end; f++) {
         float sum = 0.0f;

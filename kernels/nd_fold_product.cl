@@ -20,8 +20,7 @@
 #include "tile.h"
 
 /* An item takes a share of D's rows. */
-kernel void pack_deconv(global const float *d, int n, float scale, global float *packed)
-{
+kernel void pack_deconv(global const float *d, int n, float scale, global float *packed) {
     const int each = (n + (int)get_global_size(0) - 1) / (int)get_global_size(0);
     const int first = get_global_id(0) * each, end = min(first + each, n);
     for (int k = first; k < end; k++) {
@@ -37,8 +36,7 @@ kernel void pack_deconv(global const float *d, int n, float scale, global float 
 }
 
 /* C = sum, or C += sum, for one row of a tile. */
-void put(float16 sum, int add, int width, global float *c)
-{
+void put(float16 sum, int add, int width, global float *c) {
     if (width >= 16) {
         if (add) sum += vload16(0, c);
         vstore16(sum, 0, c);
@@ -51,8 +49,7 @@ void put(float16 sum, int add, int width, global float *c)
 
 /* turn: 1 where A is in rows. */
 kernel void fold_product(global const float *restrict a, global const float *restrict packed, int rows, int n, int turn,
-                         int high, int wide, global float *c)
-{
+                         int high, int wide, global float *c) {
     const int row0 = get_global_id(0) * high, row1 = min(row0 + high, rows);
     const int col0 = get_global_id(1) * wide * 16, col1 = min(col0 + wide * 16, n);
     const int chunks = (n + KC - 1) / KC, chunk = (n + chunks - 1) / chunks;
@@ -63,8 +60,8 @@ kernel void fold_product(global const float *restrict a, global const float *res
             for (int row = row0; row < row1; row += TM) {
 #define CLEAR(r) float16 sum##r = (float16)(0.0f);
                 EACH_ROW(CLEAR)
-#define POINT(r)                                  \
-    const int place##r = min(row + r, row1 - 1);  \
+#define POINT(r)                                                                                                       \
+    const int place##r = min(row + r, row1 - 1);                                                                       \
     global const float *a##r = a + ((size_t)(place##r / turn) * n + k0) * turn + place##r % turn;
                 EACH_ROW(POINT)
 #define MULTIPLY(r) sum##r = FMA((float16)(a##r[at]), line, sum##r);
@@ -73,7 +70,7 @@ kernel void fold_product(global const float *restrict a, global const float *res
                     EACH_ROW(MULTIPLY)
                 }
                 global float *to = c + (size_t)row * n + col;
-#define PUT(r) \
+#define PUT(r)                                                                                                         \
     if (row + r < row1) put(sum##r, k0 > 0, n - col, to + (size_t)r * n);
                 EACH_ROW(PUT)
             }

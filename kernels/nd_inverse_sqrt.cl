@@ -1,7 +1,7 @@
-/* What surrounds the matrix products (nd_product.cl) of D = S^(-1/2), truncated Newton-Schulz iteration in the form that
- * carries W = ZY (W_0 = S/s, s = |S|, D = Z_K/sqrt(s)), and of its exact gradient, which is the derivative of Z_K by W_0 in
- * the direction G = sym(Dbar)/sqrt(s), as the derivative of a function of a symmetric matrix is its own adjoint:
- *   Sbar = dZ_K[G]/s - W_0 (<dZ_K[G], W_0> + <Dbar, D>/2)/s
+/* What surrounds the matrix products (nd_product.cl) of D = S^(-1/2), truncated Newton-Schulz iteration in the form
+ * that carries W = ZY (W_0 = S/s, s = |S|, D = Z_K/sqrt(s)), and of its exact gradient, which is the derivative of Z_K
+ * by W_0 in the direction G = sym(Dbar)/sqrt(s), as the derivative of a function of a symmetric matrix is its own
+ * adjoint: Sbar = dZ_K[G]/s - W_0 (<dZ_K[G], W_0> + <Dbar, D>/2)/s
  *
  * Matrices: (matrices, F, F), features in the order of the weights: f = taps*i + r. Sample rows have them as r*block
  * + i (whitening.cl): covariance() and back_finish() go from one order to the other, and mean() gives both. Depthwise
@@ -27,11 +27,10 @@
 #define DOWN(p, f) (vec)((p)[0], (p)[f], (p)[2 * f], (p)[3 * f], (p)[4 * f], (p)[5 * f], (p)[6 * f], (p)[7 * f])
 #define TOTAL(v) (((v).s0 + (v).s4) + ((v).s1 + (v).s5) + ((v).s2 + (v).s6) + ((v).s3 + (v).s7))
 #elif VEC == 16
-#define DOWN(p, f)                                                                                                   \
-    (vec)((p)[0], (p)[f], (p)[2 * f], (p)[3 * f], (p)[4 * f], (p)[5 * f], (p)[6 * f], (p)[7 * f], (p)[8 * f],        \
+#define DOWN(p, f)                                                                                                     \
+    (vec)((p)[0], (p)[f], (p)[2 * f], (p)[3 * f], (p)[4 * f], (p)[5 * f], (p)[6 * f], (p)[7 * f], (p)[8 * f],          \
           (p)[9 * f], (p)[10 * f], (p)[11 * f], (p)[12 * f], (p)[13 * f], (p)[14 * f], (p)[15 * f])
-float total16(float16 v)
-{
+float total16(float16 v) {
     const float8 a = v.lo + v.hi;
     const float4 b = a.lo + a.hi;
     return (b.s0 + b.s2) + (b.s1 + b.s3);
@@ -40,8 +39,7 @@ float total16(float16 v)
 #endif
 
 /* This item's rows first..end of all count = matrices*F. */
-#define ROWS(count)                                                  \
-    const int first = get_global_id(1) * each, end = min(first + each, count)
+#define ROWS(count) const int first = get_global_id(1) * each, end = min(first + each, count)
 #define LANES const int lane = get_global_id(0) * VEC, lanes = get_global_size(0) * VEC
 
 /* mean = sums/samples, in the order of the rows and in that of the weights; running += momentum (mean - running).
@@ -49,8 +47,7 @@ float total16(float16 v)
  * features. */
 kernel void mean(global const float *partial, int chunks, int matrices, int block, int taps, int interleave,
                  int strided, int depthwise, float scale, float momentum, int each, global float *row_mean,
-                 global float *mean, global float *running)
-{
+                 global float *mean, global float *running) {
     const int features = block * taps, count = matrices * features, channels = block * interleave * matrices;
     ROWS(count);
     for (int at = first; at < end; at++) {
@@ -72,8 +69,7 @@ kernel void mean(global const float *partial, int chunks, int matrices, int bloc
 
 /* S = sum of the parts + eps I, and the sum of squares of every row. parts: (splits, matrices, F, F), rows' order. */
 kernel void covariance(global const float *parts, int splits, int matrices, int block, int taps, float eps, int each,
-                       global float *s, global float *squares)
-{
+                       global float *s, global float *squares) {
     const int features = block * taps, count = matrices * features;
     ROWS(count);
     for (int row = first; row < end; row++) {
@@ -96,8 +92,7 @@ kernel void covariance(global const float *parts, int splits, int matrices, int 
 
 /* The same from sums of products of taps a <= b: (splits, F*(F+1)/2, matrices), of channels whitened alone. */
 kernel void covariance_lanes(global const float *parts, int splits, int matrices, int features, float scale, float eps,
-                             int each, global float *s, global float *squares)
-{
+                             int each, global float *s, global float *squares) {
     const int count = matrices * features, pairs = features * (features + 1) / 2;
     ROWS(count);
     for (int row = first; row < end; row++) {
@@ -116,21 +111,19 @@ kernel void covariance_lanes(global const float *parts, int splits, int matrices
 }
 
 /* s = |S|; an item does a matrix. */
-kernel void norm(global const float *squares, int matrices, int features, global float *scalars)
-{
+kernel void norm(global const float *squares, int matrices, int features, global float *scalars) {
     const int matrix = get_global_id(0);
     if (matrix >= matrices) return;
     float sum = 0.0f;
     for (int f = 0; f < features; f++) sum += squares[(size_t)matrix * features + f];
-    const float s = fmax(sqrt(sum), 1e-30f);    // a constant batch without eps stays finite
+    const float s = fmax(sqrt(sum), 1e-30f); // a constant batch without eps stays finite
     scalars[4 * matrix] = s;
     scalars[4 * matrix + 1] = 1.0f / s;
     scalars[4 * matrix + 2] = 1.0f / sqrt(s);
 }
 
 /* W_0 = S/s in place. */
-kernel void scale(global float *w, global const float *scalars, int count, int features, int each)
-{
+kernel void scale(global float *w, global const float *scalars, int count, int features, int each) {
     ROWS(count);
     LANES;
     for (int row = first; row < end; row++) {
@@ -144,8 +137,7 @@ kernel void scale(global float *w, global const float *scalars, int count, int f
 
 /* out = alpha in + gamma I; they may be the same. */
 kernel void affine(global const float *in, long offset_in, float alpha, float gamma, int count, int features, int each,
-                   global float *out, long offset_out)
-{
+                   global float *out, long offset_out) {
     ROWS(count);
     LANES;
     for (int row = first; row < end; row++) {
@@ -160,8 +152,7 @@ kernel void affine(global const float *in, long offset_in, float alpha, float ga
 
 /* D = Z_K/sqrt(s); running += momentum (D - running). */
 kernel void finish(global const float *z, long offset_z, global const float *scalars, int count, int features, int each,
-                   float momentum, global float *d, global float *running)
-{
+                   float momentum, global float *d, global float *running) {
     ROWS(count);
     LANES;
     for (int row = first; row < end; row++) {
@@ -177,8 +168,7 @@ kernel void finish(global const float *z, long offset_z, global const float *sca
 
 /* G = sym(Dbar)/sqrt(s), and the rows of <Dbar, D>. */
 kernel void back_begin(global const float *ddeconv, global const float *d, global const float *scalars, int count,
-                       int features, int each, global float *direction, global float *dots)
-{
+                       int features, int each, global float *direction, global float *dots) {
     ROWS(count);
     for (int row = first; row < end; row++) dots[row] = 0.0f;
     for (int j = 0; j < features; j += VEC) {
@@ -195,8 +185,7 @@ kernel void back_begin(global const float *ddeconv, global const float *d, globa
 
 /* The rows of the inner product of two matrices. */
 kernel void back_dots(global const float *a, long offset_a, global const float *b, int count, int features, int each,
-                      global float *dots)
-{
+                      global float *dots) {
     ROWS(count);
     for (int row = first; row < end; row++) {
         const size_t at = (size_t)row * features;
@@ -208,8 +197,7 @@ kernel void back_dots(global const float *a, long offset_a, global const float *
 
 /* The factor of W_0; an item does a matrix. */
 kernel void back_norm(global const float *dots_w, global const float *dots_d, int matrices, int features,
-                      global float *scalars)
-{
+                      global float *scalars) {
     const int matrix = get_global_id(0);
     if (matrix >= matrices) return;
     float w = 0.0f, d = 0.0f;
@@ -222,8 +210,7 @@ kernel void back_norm(global const float *dots_w, global const float *dots_d, in
 
 /* Sbar in the rows' order. */
 kernel void back_finish(global const float *wbar, long offset_wbar, global const float *w, global const float *scalars,
-                        int matrices, int block, int taps, int depthwise, int each, global float *sbar)
-{
+                        int matrices, int block, int taps, int depthwise, int each, global float *sbar) {
     const int features = block * taps, count = matrices * features;
     ROWS(count);
     for (int row = first; row < end; row++) {
@@ -235,16 +222,17 @@ kernel void back_finish(global const float *wbar, long offset_wbar, global const
             for (int i = 0; i < block; i++) {
                 const size_t from = at + taps * i + r;
                 const float value = a * wbar[offset_wbar + from] - b * w[from];
-                if (depthwise) sbar[((size_t)f * features + r) * matrices + row / features] = value;
-                else to[r * block + i] = value;
+                if (depthwise)
+                    sbar[((size_t)f * features + r) * matrices + row / features] = value;
+                else
+                    to[r * block + i] = value;
             }
     }
 }
 
 /* The gradient of the mean in the rows' order, shared by the samples. */
 kernel void back_mean(global const float *dmean, int matrices, int block, int taps, int depthwise, float scale,
-                      int each, global float *row_mean)
-{
+                      int each, global float *row_mean) {
     const int features = block * taps, count = matrices * features;
     ROWS(count);
     for (int at = first; at < end; at++) {

@@ -1,12 +1,12 @@
-/* C = alpha (A B + A2 B2) + beta D + gamma I for symmetric n by n matrices whose result is known to be symmetric: half of
- * it is computed, then mirrored. A second pair of operands (`pairs` 2) makes the derivative of a product, which is
+/* C = alpha (A B + A2 B2) + beta D + gamma I for symmetric n by n matrices whose result is known to be symmetric: half
+ * of it is computed, then mirrored. A second pair of operands (`pairs` 2) makes the derivative of a product, which is
  * symmetric only as a whole. Row-major and dense; C may not be an operand of a product, but it may be D.
  *
  * A work-item computes a square block on or above the diagonal (dimension 0, row by row) of `each` matrices in turn
- * (dimension 1), by even chunks of at most KC along k: 16 columns of B are packed into a strip; then register tiles of TM
- * rows by 16 columns are summed along the chunk and added to C. The accumulators are named variables: as an array they
- * would leave the registers. While tiles are summed, the lines that the next strip is packed from are fetched, a few for
- * every tile: they lie a row apart, which no hardware foresees. Written for work-groups of one item.
+ * (dimension 1), by even chunks of at most KC along k: 16 columns of B are packed into a strip; then register tiles of
+ * TM rows by 16 columns are summed along the chunk and added to C. The accumulators are named variables: as an array
+ * they would leave the registers. While tiles are summed, the lines that the next strip is packed from are fetched, a
+ * few for every tile: they lie a row apart, which no hardware foresees. Written for work-groups of one item.
  *
  *  TM  rows of the register tile: 6 or 12 (6)
  *  KC  longest chunk of k, which a strip of B is packed for (384)
@@ -28,8 +28,7 @@
 #endif
 
 /* Rows k0..k0+kn of B, columns col..col+15 (zeros from n on). */
-void pack_strip(global const float *b, int n, int col, int k0, int kn, float16 *packed)
-{
+void pack_strip(global const float *b, int n, int col, int k0, int kn, float16 *packed) {
     if (n - col >= 16) {
         for (int i = 0; i < kn; i++) packed[i] = vload16(0, b + (size_t)(k0 + i) * n + col);
         return;
@@ -40,8 +39,7 @@ void pack_strip(global const float *b, int n, int col, int k0, int kn, float16 *
 }
 
 /* C = alpha sum + beta D for one row of a tile. */
-void put(float16 sum, float alpha, float beta, int width, global const float *d, global float *c)
-{
+void put(float16 sum, float alpha, float beta, int width, global const float *d, global float *c) {
     sum *= alpha;
     if (width >= 16) {
         if (beta != 0.0f) sum = FMA((float16)(beta), vload16(0, d), sum);
@@ -56,9 +54,8 @@ void put(float16 sum, float alpha, float beta, int width, global const float *d,
 /* What rows k0..k0+kn of one pair add to the tiles of columns col..col+15: C = alpha sum + beta D. next: what will be
  * packed after this strip, as many rows or fewer. */
 void add_strip(global const float *left, int k0, const float16 *strip, int kn, int n, int row0, int row1, int col,
-               float alpha, float beta, global const float *d, global float *c, global const float *next)
-{
-    const int end = min(row1, col + 16);    // tiles wholly below the diagonal are left out
+               float alpha, float beta, global const float *d, global float *c, global const float *next) {
+    const int end = min(row1, col + 16); // tiles wholly below the diagonal are left out
     const int share = (kn * TM + end - row0 - 1) / (end - row0);
     for (int row = row0; row < end; row += TM) {
         for (int i = 0; i < share; i++) FETCH(next + (size_t)i * n);
@@ -73,15 +70,14 @@ void add_strip(global const float *left, int k0, const float16 *strip, int kn, i
             EACH_ROW(MULTIPLY)
         }
         const size_t at = (size_t)row * n + col;
-#define PUT(r) \
+#define PUT(r)                                                                                                         \
     if (row + r < row1) put(sum##r, alpha, beta, n - col, d + at + (size_t)r * n, c + at + (size_t)r * n);
         EACH_ROW(PUT)
     }
 }
 
 /* Copies what lies above the diagonal of a block to its mirror image, few rows at a time so that they stay cached. */
-void mirror(global float *c, int n, int row0, int row1, int col0, int col1)
-{
+void mirror(global float *c, int n, int row0, int row1, int col0, int col1) {
     for (int from = row0; from < row1; from += 32) {
         for (int col = max(col0, from + 1); col < col1; col++) {
             const int end = min(min(row1, from + 32), col);
@@ -93,8 +89,7 @@ void mirror(global float *c, int n, int row0, int row1, int col0, int col1)
 kernel void symmetric_product(global const float *a, global const float *b, global const float *a2,
                               global const float *b2, global const float *d, global float *c, long offset_a,
                               long offset_b, long offset_a2, long offset_b2, long offset_d, long offset_c, int pairs,
-                              int n, int matrices, int each, int rows, float alpha, float beta, float gamma)
-{
+                              int n, int matrices, int each, int rows, float alpha, float beta, float gamma) {
     const int blocks = (n + rows - 1) / rows;
     int block_row = 0, block_col = get_global_id(0);
     while (block_row < blocks && block_col >= blocks - block_row) block_col -= blocks - block_row++;
@@ -113,9 +108,9 @@ kernel void symmetric_product(global const float *a, global const float *b, glob
             global const float *left = (pair ? a2 + offset_a2 : a + offset_a) + at;
             global const float *right = (pair ? b2 + offset_b2 : b + offset_b) + at;
             for (int k0 = 0; k0 < n; k0 += chunk) {
-                const bool start = pair == 0 && k0 == 0;    // later chunks add to what the first has stored
+                const bool start = pair == 0 && k0 == 0; // later chunks add to what the first has stored
                 for (int col = col0; col < col1; col += 16) {
-                    global const float *next = col + 16 < col1   ? right + (size_t)k0 * n + col + 16
+                    global const float *next = col + 16 < col1  ? right + (size_t)k0 * n + col + 16
                                                : k0 + chunk < n ? right + (size_t)(k0 + chunk) * n + col0
                                                                 : b2 + offset_b2 + at + col0;
                     pack_strip(right, n, col, k0, min(chunk, n - k0), strip);

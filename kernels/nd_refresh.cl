@@ -2,8 +2,8 @@
  * and v_r = trace(S_r)/F of the last refresh and v = mean((X - m)^2) + eps of this batch, and the gradient through m
  * and v. Samples need not be gathered: what a tap of a patch adds to the gradient of its pixel is
  *   dm/samples + factor (x - m),  factor = -<dD, D> / (v samples F)
- * (at a refresh, too, whose gradient shall pass through m and v alone), which is factor x plus a number of the tap and channel, its slope (square_samples() and scatter_kept() in
- * whitening.cl).
+ * (at a refresh, too, whose gradient shall pass through m and v alone), which is factor x plus a number of the tap and
+ * channel, its slope (square_samples() and scatter_kept() in whitening.cl).
  *
  * Matrices: (matrices, F, F). m, dm: (matrices, F), in the order of the weights. By channels: (taps, C), what tap t
  * sees of channel c. factors: (matrices, 2): sqrt(v_r/v), v; in the gradient the first becomes `factor`. A work-item is
@@ -14,8 +14,7 @@
 #include "vec.h"
 
 /* v_r, and factors of D = D_r; an item does a matrix. */
-kernel void variance(global const float *s, int matrices, int features, global float *variance, global float *factors)
-{
+kernel void variance(global const float *s, int matrices, int features, global float *variance, global float *factors) {
     const int matrix = get_global_id(0);
     if (matrix >= matrices) return;
     float sum = 0.0f;
@@ -26,8 +25,7 @@ kernel void variance(global const float *s, int matrices, int features, global f
 }
 
 /* Where a matrix's mean has what tap `tap` sees of channel c; whitening.cl says which channels a feature is. */
-int feature_of(int tap, int c, int taps, int block, int interleave, int matrices, int strided)
-{
+int feature_of(int tap, int c, int taps, int block, int interleave, int matrices, int strided) {
     if (matrices > 1) return c * taps + tap;
     const int place = (strided ? c % interleave : c / block) * taps + tap;
     return (strided ? c / interleave : c % block) * taps + place / interleave;
@@ -35,16 +33,14 @@ int feature_of(int tap, int c, int taps, int block, int interleave, int matrices
 
 /* m by channels; an item does elements first, first + all, ... */
 kernel void spread_mean(global const float *mean, int channels, int taps, int block, int interleave, int matrices,
-                        int strided, global float *spread)
-{
+                        int strided, global float *spread) {
     for (int at = get_global_id(0); at < taps * channels; at += get_global_size(0))
         spread[at] = mean[feature_of(at / channels, at % channels, taps, block, interleave, matrices, strided)];
 }
 
 /* The slopes by channels, and behind them every channel's factor: (taps + 1, C). scale: 1/samples. */
 kernel void slopes(global const float *dmean, global const float *spread, global const float *factors, int channels,
-                   int taps, int block, int interleave, int matrices, int strided, float scale, global float *slopes)
-{
+                   int taps, int block, int interleave, int matrices, int strided, float scale, global float *slopes) {
     for (int at = get_global_id(0); at < (taps + 1) * channels; at += get_global_size(0)) {
         const int tap = at / channels, c = at % channels;
         const float factor = factors[2 * (matrices > 1 ? c / block : 0)];
@@ -58,8 +54,7 @@ kernel void slopes(global const float *dmean, global const float *spread, global
 
 /* factors of this batch from sums of squares (chunks, C); an item does a matrix. */
 kernel void factor(global const float *partial, int chunks, int channels, int matrices, float scale, float eps,
-                   global const float *variance, global float *factors)
-{
+                   global const float *variance, global float *factors) {
     const int matrix = get_global_id(0), share = channels / matrices;
     if (matrix >= matrices) return;
     float sum = 0.0f;
@@ -76,8 +71,7 @@ kernel void factor(global const float *partial, int chunks, int channels, int ma
 
 /* D = factor D_r; running += momentum (D - running). An item takes `each` rows of the matrices (dimension 1). */
 kernel void rescale(global const float *last, global const float *factors, int count, int features, int each,
-                    float momentum, global float *d, global float *running)
-{
+                    float momentum, global float *d, global float *running) {
     const int first = get_global_id(1) * each, end = min(first + each, count);
     for (int row = first; row < end; row++) {
         const float scale = factors[2 * (row / features)];
@@ -91,8 +85,7 @@ kernel void rescale(global const float *last, global const float *factors, int c
 }
 
 /* -<dD, D> / (v samples F), the inner product in `count` parts a matrix. An item does a matrix. */
-kernel void back_factor(global const float *dots, int count, int matrices, float scale, global float *factors)
-{
+kernel void back_factor(global const float *dots, int count, int matrices, float scale, global float *factors) {
     const int matrix = get_global_id(0);
     if (matrix >= matrices) return;
     float sum = 0.0f;
@@ -103,8 +96,7 @@ kernel void back_factor(global const float *dots, int count, int matrices, float
 /* <D, D_r>, <D, D>, <D_r, D_r> of every row of the matrices, to dots (rows, 3). An item takes `each` rows (dimension
  * 1). */
 kernel void change(global const float *d, global const float *last, int count, int features, int each,
-                   global float *dots)
-{
+                   global float *dots) {
     const int first = get_global_id(1) * each, end = min(first + each, count);
     for (int row = first; row < end; row++) {
         vec both = (vec)(0.0f), now = (vec)(0.0f), before = (vec)(0.0f);

@@ -6,7 +6,7 @@
  * `add` other than 0 adds to what dz holds. No -D parameters of its own (VEC is accepted and not used). */
 
 #define BEGIN(d, total) (get_global_id(d) * (((size_t)(total) + get_global_size(d) - 1) / get_global_size(d)))
-#define END(d, total) \
+#define END(d, total)                                                                                                  \
     min(BEGIN(d, total) + ((size_t)(total) + get_global_size(d) - 1) / get_global_size(d), (size_t)(total))
 
 kernel void forward(global const float *logits, global const int *labels, global float *out, int images, int classes) {

@@ -1,5 +1,5 @@
-/* A register tile of TM rows: EACH_ROW(X) says X(0) to X(TM - 1), so that accumulators are named variables (as an array they
- * would leave the registers).
+/* A register tile of TM rows: EACH_ROW(X) says X(0) to X(TM - 1), so that accumulators are named variables (as an array
+ * they would leave the registers).
  *
  *  TM  rows: 1 to 6, 8 or 12; required
  */

@@ -22,7 +22,7 @@
  * Depthwise layers (block 1, a matrix a channel) need no rows: vectors run over channels, and what other layers keep as
  * (matrices, F) or (matrices, F, F) has the channels last here. Their two kernels take channels in dimension 0.
  */
-#if !defined(VEC) || !defined(VEC_SUM) || !defined(STRIDED) || !defined(NARROW) || !defined(TAPS_Y) || \
+#if !defined(VEC) || !defined(VEC_SUM) || !defined(STRIDED) || !defined(NARROW) || !defined(TAPS_Y) ||                 \
     !defined(TAPS_X) || !defined(STEP_Y) || !defined(STEP_X) || !defined(FLAT)
 #error "whitening.cl needs VEC, VEC_SUM, STRIDED, NARROW, TAPS_Y, TAPS_X, STEP_Y, STEP_X and FLAT"
 #endif
@@ -42,12 +42,11 @@ typedef JOIN(float, VEC_SUM) vec_sum;
 
 #if STRIDED
 #define SPREAD interleave
-vec take(global const float *p, int step)
-{
+vec take(global const float *p, int step) {
 #if VEC == 16
     return (vec)(p[0], p[step], p[2 * step], p[3 * step], p[4 * step], p[5 * step], p[6 * step], p[7 * step],
-                 p[8 * step], p[9 * step], p[10 * step], p[11 * step], p[12 * step], p[13 * step],
-                 p[14 * step], p[15 * step]);
+                 p[8 * step], p[9 * step], p[10 * step], p[11 * step], p[12 * step], p[13 * step], p[14 * step],
+                 p[15 * step]);
 #elif VEC == 8
     return (vec)(p[0], p[step], p[2 * step], p[3 * step], p[4 * step], p[5 * step], p[6 * step], p[7 * step]);
 #elif VEC == 4
@@ -58,8 +57,7 @@ vec take(global const float *p, int step)
     return *p;
 #endif
 }
-void add(vec v, global float *p, int step)
-{
+void add(vec v, global float *p, int step) {
 #if VEC == 1
     *p += v;
 #else
@@ -78,8 +76,7 @@ void add(vec v, global float *p, int step)
 
 /* The pixel of tap (ky, kx) of patch p, or -1 in the padding. */
 long find_pixel(int p, int ky, int kx, int height, int width, int down, int across, int pad_y, int pad_x,
-                int dilation_y, int dilation_x)
-{
+                int dilation_y, int dilation_x) {
 #if FLAT
     return (long)p * FLAT;
 #else
@@ -90,26 +87,24 @@ long find_pixel(int p, int ky, int kx, int height, int width, int down, int acro
 }
 
 #define GEOMETRY                                                                                                       \
-    int channels, int height, int width, int down, int across, int pad_y, int pad_x, int dilation_y, int dilation_x,  \
+    int channels, int height, int width, int down, int across, int pad_y, int pad_x, int dilation_y, int dilation_x,   \
         int block, int interleave, int matrices
-#define PIXEL(p, ky, kx) \
-    find_pixel(p, ky, kx, height, width, down, across, pad_y, pad_x, dilation_y, dilation_x)
+#define PIXEL(p, ky, kx) find_pixel(p, ky, kx, height, width, down, across, pad_y, pad_x, dilation_y, dilation_x)
 /* What this item does: segments first..end, and channels of each. */
 #define SEGMENTS (NARROW ? 0 : 2)
 #define SHARE                                                                                                          \
-    const int lane = NARROW ? 0 : get_global_id(0) * VEC, lanes = NARROW ? VEC : get_global_size(0) * VEC;            \
+    const int lane = NARROW ? 0 : get_global_id(0) * VEC, lanes = NARROW ? VEC : get_global_size(0) * VEC;             \
     const int segments = matrices > 1 ? matrices : interleave;                                                         \
     const int each = (segments + (int)get_global_size(SEGMENTS) - 1) / (int)get_global_size(SEGMENTS);                 \
     const int first = get_global_id(SEGMENTS) * each, end = min(first + each, segments);                               \
     const int features = TAPS * block
 /* Where segment e of a tap lies in the rows: which sample of the patch, and the position in it. */
 #define PLACE(e, tap)                                                                                                  \
-    const int place = matrices > 1 ? (tap) : (e) * TAPS + (tap);                                                       \
+    const int place = matrices > 1 ? (tap) : (e)*TAPS + (tap);                                                         \
     const int turn = interleave > 1 ? place / interleave : place, sample = interleave > 1 ? place % interleave : 0
 
 /* partial[c] = sums of what each tap meets, over patches c*chunk...: (chunks, TAPS, C). */
-kernel void sum_samples(global const float *x, GEOMETRY, int patches, int chunk, global float *partial)
-{
+kernel void sum_samples(global const float *x, GEOMETRY, int patches, int chunk, global float *partial) {
     const int lane = get_global_id(0) * VEC_SUM, lanes = get_global_size(0) * VEC_SUM;
     const int from = get_global_id(1) * chunk, to = min(from + chunk, patches);
     if (from >= patches) return;
@@ -129,8 +124,7 @@ kernel void sum_samples(global const float *x, GEOMETRY, int patches, int chunk,
 
 /* rows = samples - mean; what lies in the padding is 0 - mean. */
 kernel void gather_samples(global const float *x, GEOMETRY, int patches, int chunk, global const float *mean,
-                           global float *rows)
-{
+                           global float *rows) {
     SHARE;
     const int from = get_global_id(1) * chunk, to = min(from + chunk, patches);
     for (int p = from; p < to; p++) {
@@ -174,8 +168,7 @@ kernel void gather_samples(global const float *x, GEOMETRY, int patches, int chu
 
 /* dx += the gradients of the samples that a pixel is in, taps in order; dmean is added to every sample. */
 void add_patch(global const float *drows, global const float *dmean, int p, int tap, int block, int interleave,
-               int matrices, int first, int end, int lane, int lanes, global float *dx)
-{
+               int matrices, int first, int end, int lane, int lanes, global float *dx) {
     const int features = TAPS * block;
 #if NARROW
     global const float *in = drows + (size_t)p * matrices * features;
@@ -199,9 +192,8 @@ void add_patch(global const float *drows, global const float *dmean, int p, int 
 }
 
 /* line_count image rows (N*H); `chunk` of them an item. */
-kernel void scatter_samples(global const float *drows, global const float *dmean, GEOMETRY, int line_count,
-                            int chunk, global float *dx)
-{
+kernel void scatter_samples(global const float *drows, global const float *dmean, GEOMETRY, int line_count, int chunk,
+                            global float *dx) {
     SHARE;
     const int from = get_global_id(1) * chunk, to = min(from + chunk, line_count);
     for (int line = from; line < to; line++) {
@@ -221,8 +213,8 @@ kernel void scatter_samples(global const float *drows, global const float *dmean
                 for (int kx = 0; kx < TAPS_X; kx++) {
                     const int tx = x + pad_x - kx * dilation_x;
                     if (tx < 0 || tx % STEP_X != 0 || tx / STEP_X >= across) continue;
-                    add_patch(drows, dmean, p + tx / STEP_X, ky * TAPS_X + kx, block, interleave, matrices, first,
-                              end, lane, lanes, out + (long)x * channels);
+                    add_patch(drows, dmean, p + tx / STEP_X, ky * TAPS_X + kx, block, interleave, matrices, first, end,
+                              lane, lanes, out + (long)x * channels);
                 }
             }
         }
@@ -233,15 +225,14 @@ kernel void scatter_samples(global const float *drows, global const float *dmean
 /* partial[c] = sums of products of centred taps a <= b over patches c*chunk...: (chunks, TAPS*(TAPS+1)/2, C), a by a.
  */
 kernel void covariance_depthwise(global const float *x, GEOMETRY, int patches, int chunk, global const float *mean,
-                                 global float *partial)
-{
+                                 global float *partial) {
     const int from = get_global_id(1) * chunk, to = min(from + chunk, patches), pairs = TAPS * (TAPS + 1) / 2;
     if (from >= patches) return;
     partial += (size_t)get_global_id(1) * pairs * channels;
     for (int c = get_global_id(0) * VEC_SUM; c < channels; c += get_global_size(0) * VEC_SUM) {
         for (int pair = 0; pair < pairs; pair++) STORE_SUM((vec_sum)(0.0f), partial + pair * channels + c);
         for (int p = from; p < to; p += 4) {
-            vec_sum tile[4][TAPS];      // so that a sum is read and written once for four patches
+            vec_sum tile[4][TAPS]; // so that a sum is read and written once for four patches
             for (int i = 0; i < 4; i++) {
                 for (int tap = 0; tap < TAPS; tap++) {
                     const long pixel = p + i < to ? PIXEL(p + i, tap / TAPS_X, tap % TAPS_X) : -2;
@@ -265,8 +256,7 @@ kernel void covariance_depthwise(global const float *x, GEOMETRY, int patches, i
 /* dx += scale (Sbar of this tap's row) (centred samples of the patch) + dmean, for every patch that a pixel is in. */
 kernel void scatter_depthwise(global const float *x, global const float *mean, global const float *sbar,
                               global const float *dmean, GEOMETRY, float scale, int line_count, int chunk,
-                              global float *dx)
-{
+                              global float *dx) {
     const int from = get_global_id(1) * chunk, to = min(from + chunk, line_count);
     for (int line = from; line < to; line++) {
         const int image = line / height, y = line % height + pad_y;
@@ -297,8 +287,7 @@ kernel void scatter_depthwise(global const float *x, global const float *mean, g
 /* Between refreshes (nd_refresh.cl). partial[c] = sums of (x - mean)^2 over all taps and patches c*chunk...:
  * (chunks, C). mean: (TAPS, C), of what a tap sees of a channel. Channels in dimension 0. */
 kernel void square_samples(global const float *x, GEOMETRY, int patches, int chunk, global const float *mean,
-                           global float *partial)
-{
+                           global float *partial) {
     const int lane = get_global_id(0) * VEC_SUM, lanes = get_global_size(0) * VEC_SUM;
     const int from = get_global_id(1) * chunk, to = min(from + chunk, patches);
     if (from >= patches) return;
@@ -321,8 +310,7 @@ kernel void square_samples(global const float *x, GEOMETRY, int patches, int chu
 
 /* The taps of patches that see a pixel, their number returned. */
 int find_taps(int line, int x, int height, int down, int across, int pad_y, int pad_x, int dilation_y, int dilation_x,
-              int width, int *taps)
-{
+              int width, int *taps) {
 #if FLAT
     taps[0] = 0;
     return ((long)line * width + x) % FLAT == 0;
@@ -343,8 +331,7 @@ int find_taps(int line, int x, int height, int down, int across, int pad_y, int 
 /* dx += slope + factor x for every tap that sees a pixel. slopes: (TAPS + 1, C), the factors last. Channels in
  * dimension 0. */
 kernel void scatter_kept(global const float *x, global const float *slopes, GEOMETRY, int line_count, int chunk,
-                         global float *dx)
-{
+                         global float *dx) {
     const int lane = get_global_id(0) * VEC_SUM, lanes = get_global_size(0) * VEC_SUM;
     const int from = get_global_id(1) * chunk, to = min(from + chunk, line_count);
     for (int line = from; line < to; line++)

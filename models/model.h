@@ -7,15 +7,15 @@
 
 struct bl_model {
     const char *name;
-    int classes;                            // default
-    int channels, size;                     // default input
-    int block_fc;                           // ND's block in linear layers
-    struct bl_tensor *(*define)(struct bl_build *b, struct bl_tensor *x, const void *variant);   // returns the logits
-    const void *variant;                    // the family's own table
-    const char *summary;                    // one line
+    int classes;        // default
+    int channels, size; // default input
+    int block_fc;       // ND's block in linear layers
+    struct bl_tensor *(*define)(struct bl_build *b, struct bl_tensor *x, const void *variant); // returns the logits
+    const void *variant;                                                                       // the family's own table
+    const char *summary;                                                                       // one line
 };
 const struct bl_model *bl_model_find(const char *name);
-extern const struct bl_model *const bl_model_list[];    // NULL-terminated
+extern const struct bl_model *const bl_model_list[]; // NULL-terminated
 
 /* Builds the definition into graph; adds the loss unless inference. Zero classes, channels, size: the model's own.
  * bl_graph_finish follows, and returns what failed here. */

@@ -28,32 +28,42 @@ static int train(struct blanch_network *network) {
     const struct blanch_sgd sgd = {0.05f, 0.9f, 1e-4f};
     struct blanch_metrics first, last;
     for (int step = 0; step < STEPS; step++)
-        if (blanch_network_step(network, images, labels, BATCH, &sgd, step ? &last : &first)) return fail("a training step");
+        if (blanch_network_step(network, images, labels, BATCH, &sgd, step ? &last : &first))
+            return fail("a training step");
     printf("loss %.3f, then %.3f\n", first.loss, last.loss);
     return last.loss < 0.5 * first.loss ? 0 : fail("the loss does not fall");
 }
 
 /* A budget that is met by refreshing less: one is held, what contradicts it is refused. */
 static int bounded(struct blanch_device *device) {
-    struct blanch_network_options options = {
-        .model = "smallcnn", .norm = BLANCH_ND, .nd = {.overhead_budget = 30, .eps = NAN, .momentum = NAN}, .batch = BATCH, .seed = 3};
+    struct blanch_network_options options = {.model = "smallcnn",
+                                             .norm = BLANCH_ND,
+                                             .nd = {.overhead_budget = 30, .eps = NAN, .momentum = NAN},
+                                             .batch = BATCH,
+                                             .seed = 3};
     struct blanch_network *network = NULL;
     double held, least;
     int status = 1;
     if (blanch_network_create(&network, device, &options)) return fail("a network with a budget");
     blanch_network_overhead(network, &held, &least);
-    if (!isnan(held) || !isnan(least)) fail("an overhead before the first step");
+    if (!isnan(held) || !isnan(least))
+        fail("an overhead before the first step");
     else if (!(status = train(network))) {
         blanch_network_overhead(network, &held, &least);
         printf("overhead %.1f %% with the opening, at least %.1f %%\n", held, least);
         if (!isfinite(held) || !(least <= held)) status = fail("no overhead after the first decision");
     }
     blanch_network_free(network);
-    const struct { enum blanch_norm norm; float budget; int refresh; } refused[] = {
-        {BLANCH_BN, 20, 0}, {BLANCH_ND, -1, 0}, {BLANCH_ND, NAN, 0}, {BLANCH_ND, 20, 5}};
+    const struct {
+        enum blanch_norm norm;
+        float budget;
+        int refresh;
+    } refused[] = {{BLANCH_BN, 20, 0}, {BLANCH_ND, -1, 0}, {BLANCH_ND, NAN, 0}, {BLANCH_ND, 20, 5}};
     for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
-        options.norm = refused[i].norm, options.nd.overhead_budget = refused[i].budget, options.nd.refresh = refused[i].refresh;
-        if (blanch_network_create(&network, device, &options) != BLANCH_EUSAGE || network) status = fail("a wrong budget is taken");
+        options.norm = refused[i].norm, options.nd.overhead_budget = refused[i].budget,
+        options.nd.refresh = refused[i].refresh;
+        if (blanch_network_create(&network, device, &options) != BLANCH_EUSAGE || network)
+            status = fail("a wrong budget is taken");
     }
     return status;
 }

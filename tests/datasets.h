@@ -31,8 +31,7 @@ static char root[] = "/tmp/blanch-datasets-XXXXXX";
 /* --- small files ------------------------------------------------------------------------------ */
 
 /* "DIR/..." below a folder of this test's own; kept in a ring of buffers */
-static const char *in(const char *dir, const char *format, ...)
-{
+static const char *in(const char *dir, const char *format, ...) {
     static char buffers[8][512];
     static int next;
     char *at = buffers[next++ % 8];
@@ -44,8 +43,7 @@ static const char *in(const char *dir, const char *format, ...)
     return at;
 }
 
-static void make_folder(const char *path)
-{
+static void make_folder(const char *path) {
     char copy[512];
     snprintf(copy, sizeof copy, "%s", path);
     for (char *slash = copy + 1; (slash = strchr(slash, '/')); slash++) {
@@ -56,8 +54,7 @@ static void make_folder(const char *path)
     mkdir(copy, 0777);
 }
 
-static void write_file(const char *path, const void *data, size_t size)
-{
+static void write_file(const char *path, const void *data, size_t size) {
     FILE *file = fopen(path, "wb");
     assert_non_null(file);
     assert_int_equal(fwrite(data, 1, size, file), size);
@@ -65,36 +62,30 @@ static void write_file(const char *path, const void *data, size_t size)
 }
 
 /* A picture that differs everywhere: value of pixel (y, x), channel c, of image i. */
-static uint8_t picture(int i, int y, int x, int c)
-{
+static uint8_t picture(int i, int y, int x, int c) {
     return (uint8_t)(i * 37 + y * 11 + x * 5 + c * 83 + (x * y) % 7);
 }
 
 /* --- checks ----------------------------------------------------------------------------------- */
 
-static struct bl_dataset *opened(const char *format, const char *dir)
-{
+static struct bl_dataset *opened(const char *format, const char *dir) {
     struct bl_dataset *data;
     char spec[512];
     snprintf(spec, sizeof spec, "%s:%s", format, in(dir, ""));
-    if (bl_dataset_open(&data, spec, 1))
-        fail_msg("%s", blanch_error_message());
+    if (bl_dataset_open(&data, spec, 1)) fail_msg("%s", blanch_error_message());
     return data;
 }
 
-static struct bl_view raw_view(int channels, int size, enum bl_augment augment)
-{
+static struct bl_view raw_view(int channels, int size, enum bl_augment augment) {
     const float grey = 1 / 255.0f;
     return (struct bl_view){channels, size, augment, {0}, {grey, grey, grey}};
 }
 
-static int byte_of(float value)
-{
+static int byte_of(float value) {
     return (int)lrintf(value);
 }
 
-static void write_cifar(const char *path, int count, int label_bytes, int classes)
-{
+static void write_cifar(const char *path, int count, int label_bytes, int classes) {
     size_t record = 3072 + (size_t)label_bytes;
     uint8_t *bytes = calloc((size_t)count, record);
     for (int i = 0; i < count; i++) {
@@ -102,36 +93,29 @@ static void write_cifar(const char *path, int count, int label_bytes, int classe
         at[label_bytes - 1] = (uint8_t)(i % classes);
         for (int c = 0; c < 3; c++)
             for (int y = 0; y < 32; y++)
-                for (int x = 0; x < 32; x++)
-                    at[label_bytes + (c * 32 + y) * 32 + x] = picture(i, y, x, c);
+                for (int x = 0; x < 32; x++) at[label_bytes + (c * 32 + y) * 32 + x] = picture(i, y, x, c);
     }
     write_file(path, bytes, record * (size_t)count);
     free(bytes);
 }
 
-static void write_cifar10(const char *dir)
-{
+static void write_cifar10(const char *dir) {
     make_folder(in(dir, ""));
-    for (int i = 1; i <= 5; i++)
-        write_cifar(in(dir, "data_batch_%d.bin", i), 10, 1, 10);
+    for (int i = 1; i <= 5; i++) write_cifar(in(dir, "data_batch_%d.bin", i), 10, 1, 10);
     write_cifar(in(dir, "test_batch.bin"), 7, 1, 10);
 }
 
-static struct bl_loader *loader_of(struct bl_dataset *data, struct bl_loader_options options)
-{
+static struct bl_loader *loader_of(struct bl_dataset *data, struct bl_loader_options options) {
     struct bl_loader *loader;
-    if (bl_loader_open(&loader, data, &options))
-        fail_msg("%s", blanch_error_message());
+    if (bl_loader_open(&loader, data, &options)) fail_msg("%s", blanch_error_message());
     return loader;
 }
 
-static int set_up(void **state)
-{
+static int set_up(void **state) {
     return mkdtemp(root) ? 0 : -1;
 }
 
-static int tear_down(void **state)
-{
+static int tear_down(void **state) {
     char command[128];
     snprintf(command, sizeof command, "rm -rf '%s'", root);
     return system(command);

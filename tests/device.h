@@ -1,5 +1,5 @@
-/* The device that a test program runs on. Without one its tests skip and say so; where CI is set in the environment they
- * fail, and so does a program in which no kernel ran. */
+/* The device that a test program runs on. Without one its tests skip and say so; where CI is set in the environment
+ * they fail, and so does a program in which no kernel ran. */
 #ifndef DEVICE_H
 #define DEVICE_H
 

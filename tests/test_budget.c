@@ -10,7 +10,8 @@
 #include <stdlib.h>
 
 enum { LAYERS = 4 };
-static const double exact_ms[LAYERS] = {19, 31, 70, 19}, refreshed_ms[LAYERS] = {12, 22, 42, 12}, kept_ms[LAYERS] = {2, 2, 2, 2};
+static const double exact_ms[LAYERS] = {19, 31, 70, 19}, refreshed_ms[LAYERS] = {12, 22, 42, 12},
+                    kept_ms[LAYERS] = {2, 2, 2, 2};
 static const double drift[LAYERS] = {0.01, 0.01, 0.01, 0.16};
 static const double base_ms = 100;
 
@@ -43,7 +44,9 @@ static struct bl_budget *planned(double share, double yardstick) {
     return b;
 }
 
-static double interval(const struct bl_budget *b, int layer) { return b->period * b->layer[layer].every; }
+static double interval(const struct bl_budget *b, int layer) {
+    return b->period * b->layer[layer].every;
+}
 
 static double load(const struct bl_budget *b) {
     double sum = 0;
@@ -54,7 +57,8 @@ static double load(const struct bl_budget *b) {
 static void test_fits_allowance(void **state) {
     struct bl_budget *b = planned(0.2, 0.9);
     assert_float_equal(b->allowance, 1.2 * 0.9 - 1, 1e-6);
-    for (int i = 0; i < LAYERS; i++) assert_float_equal(b->layer[i].cost, (refreshed_ms[i] - kept_ms[i]) / base_ms, 1e-6);
+    for (int i = 0; i < LAYERS; i++)
+        assert_float_equal(b->layer[i].cost, (refreshed_ms[i] - kept_ms[i]) / base_ms, 1e-6);
     assert_true(load(b) <= b->allowance - b->repay + 1e-9);
     assert_true(load(b) > 0.99 * (b->allowance - b->repay));
     assert_false(b->least);
@@ -74,7 +78,7 @@ static void test_holds_and_staggers(void **state) {
         cost += made[step] = wall(b, ms) - base_ms;
         for (int i = 0; i < LAYERS; i++) refreshes[i] += b->layer[i].refresh;
         if (step % 25 == 0) bl_budget_plan(b, false);
-        double window = 0;                              // even: no few steps take much more than their share
+        double window = 0; // even: no few steps take much more than their share
         for (int i = step - WINDOW + 1; i >= 0 && i <= step; i++) window += made[i];
         assert_true(window <= WINDOW * b->allowance * base_ms + 2 * dearest);
     }
@@ -86,8 +90,8 @@ static void test_holds_and_staggers(void **state) {
     bl_budget_free(b);
 }
 
-/* A wave goes through the layers in their order, one a step where there is time, and those of every second wave and fourth
- * wave go along with the others. */
+/* A wave goes through the layers in their order, one a step where there is time, and those of every second wave and
+ * fourth wave go along with the others. */
 static void test_waves(void **state) {
     struct bl_budget *b = planned(0.15, 0.9);
     int64_t reached[LAYERS] = {0};
@@ -99,7 +103,7 @@ static void test_waves(void **state) {
         int now = 0;
         for (int i = 0; i < LAYERS; i++) {
             if (!b->layer[i].refresh) continue;
-            if (reached[i]) assert_true(step - reached[i] <= 0.3 * step || step > young);   // often at the start
+            if (reached[i]) assert_true(step - reached[i] <= 0.3 * step || step > young); // often at the start
             reached[i] = step;
             if (step < young + 2 * b->period) continue;
             now++, waves[i]++;
@@ -108,11 +112,13 @@ static void test_waves(void **state) {
         }
         assert_true(now <= 1);
     }
-    for (int i = 0; i < LAYERS; i++) assert_true(abs(waves[i] * b->layer[i].every - waves[3] * b->layer[3].every) <= b->layer[i].every);
+    for (int i = 0; i < LAYERS; i++)
+        assert_true(abs(waves[i] * b->layer[i].every - waves[3] * b->layer[3].every) <= b->layer[i].every);
     bl_budget_free(b);
 }
 
-/* A base step alone is 11 % over: refreshes have 1 % of a batch-norm step, shared out as ever, and nothing is paid back. */
+/* A base step alone is 11 % over: refreshes have 1 % of a batch-norm step, shared out as ever, and nothing is paid
+ * back. */
 static void test_infeasible(void **state) {
     struct bl_budget *b = planned(0.05, 0.9);
     const double debt = b->debt;
@@ -141,7 +147,10 @@ static void test_ample(void **state) {
 
 /* Where batch norm is the dearer of the two, refreshes cost what it leaves. */
 static void test_yardsticks(void **state) {
-    const struct { double share, yardstick, allowance; bool least; } rows[] = {
+    const struct {
+        double share, yardstick, allowance;
+        bool least;
+    } rows[] = {
         {0, 0.9, -0.1, true}, {0, 1, 0, true}, {0, 1.2, 0.2, false}, {0.1, 1.5, 0.65, false}, {10, 0.05, -0.45, true},
     };
     for (int r = 0; r < BL_COUNT(rows); r++) {
@@ -179,7 +188,7 @@ static void test_slow_moment(void **state) {
     assert_true(b->yardstick <= 0.9 * 1.21);
     for (int i = 0; i < 12; i++) bl_budget_measure(b, 0.9, 0);
     assert_float_equal(b->yardstick, 0.9, 1e-3);
-    for (int i = 0; i < 12; i++) bl_budget_measure(b, 1.8, 0);      // but what lasts is believed in the end
+    for (int i = 0; i < 12; i++) bl_budget_measure(b, 1.8, 0); // but what lasts is believed in the end
     assert_float_equal(b->yardstick, 1.8, 0.02);
     bl_budget_free(b);
 }
@@ -248,10 +257,12 @@ static void test_parses(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_fits_allowance), cmocka_unit_test(test_holds_and_staggers), cmocka_unit_test(test_infeasible),
-        cmocka_unit_test(test_ample),          cmocka_unit_test(test_yardsticks),         cmocka_unit_test(test_slow_minute),
-        cmocka_unit_test(test_slow_moment),    cmocka_unit_test(test_no_numbers),         cmocka_unit_test(test_unmeasured),
-        cmocka_unit_test(test_restores),       cmocka_unit_test(test_parses),            cmocka_unit_test(test_waves),
+        cmocka_unit_test(test_fits_allowance), cmocka_unit_test(test_holds_and_staggers),
+        cmocka_unit_test(test_infeasible),     cmocka_unit_test(test_ample),
+        cmocka_unit_test(test_yardsticks),     cmocka_unit_test(test_slow_minute),
+        cmocka_unit_test(test_slow_moment),    cmocka_unit_test(test_no_numbers),
+        cmocka_unit_test(test_unmeasured),     cmocka_unit_test(test_restores),
+        cmocka_unit_test(test_parses),         cmocka_unit_test(test_waves),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

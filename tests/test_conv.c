@@ -1,5 +1,5 @@
-/* Every engine of the convolution, in every pass that it suits, against plain sums in double precision. The engine under
- * test is forced by name, and node->engine must name it. An engine is a test, a shape a row of the table.
+/* Every engine of the convolution, in every pass that it suits, against plain sums in double precision. The engine
+ * under test is forced by name, and node->engine must name it. An engine is a test, a shape a row of the table.
  *   test_conv [ENGINE [MOST]]    MOST: leaves out shapes of more multiply-adds, for a simulated device */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -12,7 +12,8 @@
 #include "ops.h"
 #include "ops/conv/layer.h"
 
-#define CONV(ci, co, kh, kw, s, p, q, d, g) {ci, co, {kh, kw}, {s, s}, {p, q}, {d, d}, g, 1}
+#define CONV(ci, co, kh, kw, s, p, q, d, g)                                                                            \
+    { ci, co, {kh, kw}, {s, s}, {p, q}, {d, d}, g, 1 }
 static const struct row {
     const char *name;
     struct bl_conv_attrs attrs;
@@ -60,14 +61,18 @@ static const struct row {
 static const char *const for_cpus[] = {"grouped", "winograd", "winograd4"};
 
 /* Largest error, relative to the largest expected value. */
-static double bound_of(const char *engine) { return strcmp(engine, "winograd4") ? 5e-6 : 3e-5; }
+static double bound_of(const char *engine) {
+    return strcmp(engine, "winograd4") ? 5e-6 : 3e-5;
+}
 
 static struct blanch_device *device;
 static double most = 1e30;
 
 /* --- plain sums ------------------------------------------------------------------------------- */
 
-struct sums { double *x, *w, *bias, *dy, *y, *dx, *dw, *dbias; };     // NCHW, OIHW
+struct sums {
+    double *x, *w, *bias, *dy, *y, *dx, *dw, *dbias;
+}; // NCHW, OIHW
 
 static double *zeros(size_t count) {
     double *v = calloc(count, sizeof *v);
@@ -103,11 +108,14 @@ struct test_case {
     const char *engine;
     struct bl_graph *graph;
     struct bl_node *node;
-    size_t in, out, weights;                // elements
+    size_t in, out, weights; // elements
     struct sums sums;
 };
 
-struct tally { int runs[BL_CONV_PASSES]; double worst[BL_CONV_PASSES]; };
+struct tally {
+    int runs[BL_CONV_PASSES];
+    double worst[BL_CONV_PASSES];
+};
 
 static const char *always(void *engine, struct blanch_device *dev, const struct bl_conv_shape *shape,
                           enum bl_conv_pass pass) {
@@ -136,9 +144,14 @@ static void fill(struct test_case *t) {
     const size_t outputs = (size_t)t->row->attrs.out_channels;
     const int oh = (int)t->node->out->h, ow = (int)t->node->out->w;
     struct sums *s = &t->sums;
-    *s = (struct sums){.x = random_values(t->in, 1, 1.5, 0.4), .w = random_values(t->weights, 2, 0.4, 0),
-                       .bias = random_values(outputs, 3, 1, 0), .dy = random_values(t->out, 4, 1, 0.1),
-                       .y = zeros(t->out), .dx = zeros(t->in), .dw = zeros(t->weights), .dbias = zeros(outputs)};
+    *s = (struct sums){.x = random_values(t->in, 1, 1.5, 0.4),
+                       .w = random_values(t->weights, 2, 0.4, 0),
+                       .bias = random_values(outputs, 3, 1, 0),
+                       .dy = random_values(t->out, 4, 1, 0.1),
+                       .y = zeros(t->out),
+                       .dx = zeros(t->in),
+                       .dw = zeros(t->weights),
+                       .dbias = zeros(outputs)};
     for (int n = 0; n < t->row->n; n++)
         for (int o = 0; o < t->row->attrs.out_channels; o++) sum_up(t->row, s, n, o, oh, ow);
     float *x = narrow(s->x, t->in), *w = narrow(s->w, t->weights), *bias = narrow(s->bias, outputs);
@@ -222,7 +235,8 @@ static double multiply_adds(const struct row *row) {
     const struct bl_conv_attrs *a = &row->attrs;
     int64_t h, w;
     bl_conv_out_size(a, row->h, row->w, &h, &w);
-    return (double)row->n * (double)h * (double)w * a->out_channels * (a->in_channels / a->groups) * a->kernel[0] * a->kernel[1];
+    return (double)row->n * (double)h * (double)w * a->out_channels * (a->in_channels / a->groups) * a->kernel[0] *
+           a->kernel[1];
 }
 
 static void run_engine(void **state) {
@@ -245,7 +259,7 @@ static void run_engine(void **state) {
 }
 
 int main(int argc, char **argv) {
-    unsetenv("BLANCH_CONV");                // it would go before the engine under test
+    unsetenv("BLANCH_CONV"); // it would go before the engine under test
     int failed = open_test_device(&device), count = 0;
     struct CMUnitTest tests[32];
     for (const char *name; count < BL_COUNT(tests) && (name = bl_conv_engine_name(count)); count++)

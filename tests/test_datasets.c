@@ -3,8 +3,7 @@
 
 /* --- helpers ---------------------------------------------------------------------------------- */
 
-static size_t read_file(const char *path, uint8_t *data, size_t size)
-{
+static size_t read_file(const char *path, uint8_t *data, size_t size) {
     FILE *file = fopen(path, "rb");
     assert_non_null(file);
     size = fread(data, 1, size, file);
@@ -12,47 +11,40 @@ static size_t read_file(const char *path, uint8_t *data, size_t size)
     return size;
 }
 
-static void write_gzip(const char *path, const void *data, size_t size)
-{
+static void write_gzip(const char *path, const void *data, size_t size) {
     gzFile file = gzopen(path, "wb");
     assert_non_null(file);
     assert_int_equal(gzwrite(file, data, (unsigned)size), size);
     assert_int_equal(gzclose(file), Z_OK);
 }
 
-static void paint(uint8_t *out, int i, int height, int width, int channels)
-{
+static void paint(uint8_t *out, int i, int height, int width, int channels) {
     for (int y = 0; y < height; y++)
         for (int x = 0; x < width; x++)
-            for (int c = 0; c < channels; c++)
-                *out++ = picture(i, y, x, c);
+            for (int c = 0; c < channels; c++) *out++ = picture(i, y, x, c);
 }
 
-static void write_png(const char *path, int i, int height, int width)
-{
+static void write_png(const char *path, int i, int height, int width) {
     uint8_t *pixels = malloc((size_t)height * width * 3);
     paint(pixels, i, height, width, 3);
     assert_true(stbi_write_png(path, width, height, 3, pixels, width * 3));
     free(pixels);
 }
 
-static void write_jpg(const char *path, int i, int height, int width)
-{
+static void write_jpg(const char *path, int i, int height, int width) {
     uint8_t *pixels = malloc((size_t)height * width * 3);
     paint(pixels, i, height, width, 3);
     assert_true(stbi_write_jpg(path, width, height, 3, pixels, 90));
     free(pixels);
 }
 
-static void cut_in_half(const char *path)
-{
+static void cut_in_half(const char *path) {
     struct stat status;
     assert_int_equal(stat(path, &status), 0);
     assert_int_equal(truncate(path, status.st_size / 2), 0);
 }
 
-static void refused(const char *format, const char *dir, const char *message)
-{
+static void refused(const char *format, const char *dir, const char *message) {
     struct bl_dataset *data;
     char spec[512];
     snprintf(spec, sizeof spec, "%s:%s", format, in(dir, ""));
@@ -63,35 +55,36 @@ static void refused(const char *format, const char *dir, const char *message)
     assert_null(strchr(blanch_error_message(), '\n'));
 }
 
-static void write_class(const char *dir, const char *name, int count, int size)
-{
+static void write_class(const char *dir, const char *name, int count, int size) {
     char path[256];
     snprintf(path, sizeof path, "%s/%s", dir, name);
     make_folder(in(path, ""));
-    for (int i = 0; i < count; i++)
-        write_png(in(path, "%04d.png", i), i, size, size);
+    for (int i = 0; i < count; i++) write_png(in(path, "%04d.png", i), i, size, size);
 }
 
-static int take_all(struct bl_loader *loader, int *images)
-{
+static int take_all(struct bl_loader *loader, int *images) {
     struct bl_batch batch;
     int rc;
     *images = 0;
-    while (!(rc = bl_loader_next(loader, &batch)) && batch.count)
-        *images += batch.count;
+    while (!(rc = bl_loader_next(loader, &batch)) && batch.count) *images += batch.count;
     return rc;
 }
 
 /* --- specs ------------------------------------------------------------------------------------ */
 
-static void test_specs(void **state)
-{
-    static const char *const wrong[] = {"cifar", "", "mnist", "cifar10:", "synthetic:3x32:10", "synthetic:2x32x32:10",
-                                        "synthetic:3x32x31:10", "synthetic:3x32x32:0", "synthetic:3x32x32:10:5",
+static void test_specs(void **state) {
+    static const char *const wrong[] = {"cifar",
+                                        "",
+                                        "mnist",
+                                        "cifar10:",
+                                        "synthetic:3x32:10",
+                                        "synthetic:2x32x32:10",
+                                        "synthetic:3x32x31:10",
+                                        "synthetic:3x32x32:0",
+                                        "synthetic:3x32x32:10:5",
                                         "synthetic:3x99999999999999999999x32:1"};
     struct bl_dataset *data;
-    for (int i = 0; i < BL_COUNT(wrong); i++)
-        assert_int_equal(bl_dataset_open(&data, wrong[i], 0), BLANCH_EUSAGE);
+    for (int i = 0; i < BL_COUNT(wrong); i++) assert_int_equal(bl_dataset_open(&data, wrong[i], 0), BLANCH_EUSAGE);
     assert_int_equal(bl_dataset_open(&data, "imagenet:x", 0), BLANCH_EUSAGE);
     assert_non_null(strstr(blanch_error_message(), "cifar10:DIR"));
     refused("mnist", "nowhere", "no such folder");
@@ -107,8 +100,7 @@ static void test_specs(void **state)
 
 #define IDX_IMAGES 5
 
-static void write_idx(const char *dir, const char *prefix, bool gzip)
-{
+static void write_idx(const char *dir, const char *prefix, bool gzip) {
     static uint8_t images[16 + IDX_IMAGES * 784] = {0, 0, 8, 3, 0, 0, 0, IDX_IMAGES, 0, 0, 0, 28, 0, 0, 0, 28};
     uint8_t labels[8 + IDX_IMAGES] = {0, 0, 8, 1, 0, 0, 0, IDX_IMAGES};
     for (int i = 0; i < IDX_IMAGES; i++) {
@@ -121,8 +113,7 @@ static void write_idx(const char *dir, const char *prefix, bool gzip)
     write(in(dir, "%s-labels-idx1-ubyte%s", prefix, gzip ? ".gz" : ""), labels, sizeof labels);
 }
 
-static void test_idx(void **state)
-{
+static void test_idx(void **state) {
     write_idx("idx", "train", true);
     write_idx("idx", "t10k", false);
     struct bl_dataset *data = opened("mnist", "idx");
@@ -150,8 +141,7 @@ static void test_idx(void **state)
     bl_dataset_close(data);
 }
 
-static void test_idx_damage(void **state)
-{
+static void test_idx_damage(void **state) {
     uint8_t labels[8 + IDX_IMAGES] = {0, 0, 8, 1, 0, 0, 0, IDX_IMAGES, 1, 2, 10, 3, 4};
     write_idx("idx2", "train", false);
     refused("mnist", "idx2", "t10k-images-idx3-ubyte");
@@ -180,8 +170,7 @@ static void test_idx_damage(void **state)
     refused("mnist", "idx2", "holds no images");
 }
 
-static void test_fashion_mnist(void **state)
-{
+static void test_fashion_mnist(void **state) {
     if (access("/usr/share/datasets/fashion-mnist/train-images-idx3-ubyte.gz", R_OK)) {
         print_message("skipped: Debian's dataset-fashion-mnist is not installed\n");
         skip();
@@ -201,8 +190,7 @@ static void test_fashion_mnist(void **state)
 }
 
 /* --- CIFAR ------------------------------------------------------------------------------------ */
-static void test_cifar(void **state)
-{
+static void test_cifar(void **state) {
     write_cifar10("cifar/cifar-10-batches-bin");
     struct bl_dataset *data = opened("cifar10", "cifar");
     assert_int_equal(bl_dataset_count(data, BL_TRAIN), 50);
@@ -213,8 +201,7 @@ static void test_cifar(void **state)
     int32_t label;
     assert_int_equal(bl_dataset_image(data, BL_TRAIN, 24, &view, false, 0, 0, out, &label), 0);
     assert_int_equal(label, 4);
-    for (int i = 0; i < 3072; i++)
-        assert_int_equal(byte_of(out[i]), picture(4, i / 96, i / 3 % 32, i % 3));
+    for (int i = 0; i < 3072; i++) assert_int_equal(byte_of(out[i]), picture(4, i / 96, i / 3 % 32, i % 3));
     view = raw_view(1, 32, BL_AUGMENT_NONE);
     assert_int_equal(bl_dataset_image(data, BL_TRAIN, 0, &view, false, 0, 0, out, &label), 0);
     double luma = 0.299 * picture(0, 5, 6, 0) + 0.587 * picture(0, 5, 6, 1) + 0.114 * picture(0, 5, 6, 2);
@@ -232,8 +219,7 @@ static void test_cifar(void **state)
     bl_dataset_close(data);
 }
 
-static void test_cifar_damage(void **state)
-{
+static void test_cifar_damage(void **state) {
     write_cifar10("cifar2");
     write_file(in("cifar2", "batches.meta.txt"), "a\nb\nc\nd\ne\nf\ng\nh\ni\nj\n\n", 21);
     struct bl_dataset *data = opened("cifar10", "cifar2");
@@ -254,8 +240,7 @@ static void test_cifar_damage(void **state)
 }
 
 /* --- folders ---------------------------------------------------------------------------------- */
-static void test_folder(void **state)
-{
+static void test_folder(void **state) {
     write_class("tree/train", "dog", 3, 8);
     write_class("tree/train", "cat/deeper", 2, 8);
     write_class("tree/val", "dog", 1, 8);
@@ -273,8 +258,7 @@ static void test_folder(void **state)
     int32_t label;
     assert_int_equal(bl_dataset_image(data, BL_TRAIN, 3, &view, false, 0, 0, out, &label), 0);
     assert_int_equal(label, 1);
-    for (int i = 0; i < 192; i++)
-        assert_int_equal(byte_of(out[i]), picture(1, i / 24, i / 3 % 8, i % 3));
+    for (int i = 0; i < 192; i++) assert_int_equal(byte_of(out[i]), picture(1, i / 24, i / 3 % 8, i % 3));
     bl_dataset_close(data);
     write_class("tree/val", "emu", 1, 8);
     refused("folder", "tree", "val/emu: the training images have no class");
@@ -282,8 +266,7 @@ static void test_folder(void **state)
     refused("folder", "tree", "train/fox: the class has no images");
 }
 
-static void test_folder_split(void **state)
-{
+static void test_folder_split(void **state) {
     write_class("split", "a", 15, 8);
     write_class("split", "b", 15, 8);
     struct bl_dataset *data = opened("folder", "split");
@@ -302,13 +285,13 @@ static void test_folder_split(void **state)
     refused("folder", "bare", "no class folders");
 }
 /* size 8: decoded on opening; 80: on demand */
-static void check_damaged(const char *dir, int size, int left)
-{
+static void check_damaged(const char *dir, int size, int left) {
     struct bl_dataset *data = opened("folder", dir);
     assert_int_equal(bl_dataset_size(data), size <= 64 ? size : 0);
     assert_int_equal(bl_dataset_count(data, BL_TRAIN), left);
-    struct bl_loader *loader = loader_of(data, (struct bl_loader_options){
-        .view = raw_view(3, size, BL_AUGMENT_NONE), .batch = 7, .threads = 3, .training = true, .epochs = 3});
+    struct bl_loader *loader = loader_of(
+        data, (struct bl_loader_options){
+                  .view = raw_view(3, size, BL_AUGMENT_NONE), .batch = 7, .threads = 3, .training = true, .epochs = 3});
     int images, messages = 0;
     assert_int_equal(take_all(loader, &images), 0);
     assert_int_equal(images, 3 * left);
@@ -319,8 +302,7 @@ static void check_damaged(const char *dir, int size, int left)
     bl_dataset_close(data);
 }
 
-static void test_damaged_images(void **state)
-{
+static void test_damaged_images(void **state) {
     for (int k = 0; k < 2; k++) {
         const char *dir = k ? "damaged80" : "damaged8", *train = k ? "damaged80/train" : "damaged8/train",
                    *test = k ? "damaged80/test" : "damaged8/test";
@@ -337,8 +319,9 @@ static void test_damaged_images(void **state)
             continue;
         }
         struct bl_dataset *data = opened("folder", dir);
-        struct bl_loader *loader = loader_of(data, (struct bl_loader_options){
-            .view = raw_view(3, size, BL_AUGMENT_NONE), .batch = 4, .threads = 2, .training = true});
+        struct bl_loader *loader = loader_of(
+            data, (struct bl_loader_options){
+                      .view = raw_view(3, size, BL_AUGMENT_NONE), .batch = 4, .threads = 2, .training = true});
         int images;
         assert_int_equal(take_all(loader, &images), BLANCH_EINPUT);
         assert_non_null(strstr(blanch_error_message(), "more than a tenth"));
@@ -347,8 +330,7 @@ static void test_damaged_images(void **state)
     }
 }
 
-static void test_image_file(void **state)
-{
+static void test_image_file(void **state) {
     struct bl_view view = raw_view(3, 16, BL_AUGMENT_NONE);
     static float out[16 * 16 * 3];
     static uint8_t bytes[65536];
@@ -374,33 +356,27 @@ static void test_image_file(void **state)
     assert_int_equal(bl_image_file(path, &view, out), 0);
 }
 
-static void test_mixed_sizes(void **state)
-{
+static void test_mixed_sizes(void **state) {
     write_class("mixed", "a", 20, 8);
     write_png(in("mixed/a", "0013.png"), 13, 20, 10);
     struct bl_dataset *data = opened("folder", "mixed");
     assert_int_equal(bl_dataset_size(data), 0);
-    struct bl_loader *loader = loader_of(data, (struct bl_loader_options){
-        .view = raw_view(1, 12, BL_AUGMENT_CIFAR), .batch = 5, .training = true, .epochs = 2});
+    struct bl_loader *loader =
+        loader_of(data, (struct bl_loader_options){
+                            .view = raw_view(1, 12, BL_AUGMENT_CIFAR), .batch = 5, .training = true, .epochs = 2});
     int images;
     assert_int_equal(take_all(loader, &images), 0);
     assert_int_equal(images, 36);
     bl_loader_close(loader);
     bl_dataset_close(data);
 }
-int main(void)
-{
+int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_specs),
-        cmocka_unit_test(test_idx),
-        cmocka_unit_test(test_idx_damage),
-        cmocka_unit_test(test_fashion_mnist),
-        cmocka_unit_test(test_cifar),
-        cmocka_unit_test(test_cifar_damage),
-        cmocka_unit_test(test_folder),
-        cmocka_unit_test(test_folder_split),
-        cmocka_unit_test(test_damaged_images),
-        cmocka_unit_test(test_image_file),
+        cmocka_unit_test(test_specs),          cmocka_unit_test(test_idx),
+        cmocka_unit_test(test_idx_damage),     cmocka_unit_test(test_fashion_mnist),
+        cmocka_unit_test(test_cifar),          cmocka_unit_test(test_cifar_damage),
+        cmocka_unit_test(test_folder),         cmocka_unit_test(test_folder_split),
+        cmocka_unit_test(test_damaged_images), cmocka_unit_test(test_image_file),
         cmocka_unit_test(test_mixed_sizes),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

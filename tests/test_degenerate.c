@@ -1,5 +1,5 @@
-/* Inputs without variance: a constant batch, a dead channel, a single sample. Results are defined: every output, gradient
- * and buffer is finite, in training and in evaluation after it. */
+/* Inputs without variance: a constant batch, a dead channel, a single sample. Results are defined: every output,
+ * gradient and buffer is finite, in training and in evaluation after it. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -10,10 +10,13 @@
 #include "device.h"
 #include "graph/graph.h"
 
-#define ND(b, it, st) {.block = b, .n_iter = it, .freeze_iter = 100, .cov_sampling_stride = {st, st}, .eps = 1e-5f, .momentum = 0.1f}
-#define CONV(ci, co, k, p, g) {ci, co, {k, k}, {1, 1}, {p, p}, {1, 1}, g, 1}
+#define ND(b, it, st)                                                                                                  \
+    { .block = b, .n_iter = it, .freeze_iter = 100, .cov_sampling_stride = {st, st}, .eps = 1e-5f, .momentum = 0.1f }
+#define CONV(ci, co, k, p, g)                                                                                          \
+    { ci, co, {k, k}, {1, 1}, {p, p}, {1, 1}, g, 1 }
 
-static const struct bl_nd_conv_attrs conv3 = {CONV(6, 5, 3, 1, 1), ND(6, 5, 3)}, conv1 = {CONV(6, 5, 1, 0, 1), ND(3, 15, 3)},
+static const struct bl_nd_conv_attrs conv3 = {CONV(6, 5, 3, 1, 1), ND(6, 5, 3)},
+                                     conv1 = {CONV(6, 5, 1, 0, 1), ND(3, 15, 3)},
                                      grouped = {CONV(6, 6, 3, 1, 6), ND(1, 15, 1)};
 static const struct bl_nd_linear_attrs linear = {{6, 5, 1}, ND(6, 15, 1)};
 static const struct bl_batchnorm_attrs norm = {6, 1e-5f, 0.1f};
@@ -50,10 +53,14 @@ static void check(int code) {
 static float value(enum content content, int64_t channel, int64_t i) {
     float wave = sinf(0.7f * (float)i + (float)channel);
     switch (content) {
-    case CONSTANT: return 3;
-    case ZERO: return 0;
-    case DEAD_CHANNEL: return channel == 2 ? 0 : wave;
-    default: return 100 + 0.1f * wave;
+    case CONSTANT:
+        return 3;
+    case ZERO:
+        return 0;
+    case DEAD_CHANNEL:
+        return channel == 2 ? 0 : wave;
+    default:
+        return 100 + 0.1f * wave;
     }
 }
 
@@ -69,9 +76,11 @@ static void check_finite(const char *what, struct bl_mem *mem, int64_t count) {
 static void check_all(struct bl_node *node) {
     check_finite("y", node->out->mem, node->out->count);
     check_finite("grad_x", node->in[0]->grad->mem, node->in[0]->count);
-    for (int i = 0; i < node->params; i++) check_finite(node->param[i]->name, node->param[i]->grad.mem, node->param[i]->data.count);
+    for (int i = 0; i < node->params; i++)
+        check_finite(node->param[i]->name, node->param[i]->grad.mem, node->param[i]->data.count);
     for (int i = 0; i < node->buffers; i++)
-        if (!node->buffer[i]->counter) check_finite(node->buffer[i]->name, node->buffer[i]->data.mem, node->buffer[i]->data.count);
+        if (!node->buffer[i]->counter)
+            check_finite(node->buffer[i]->name, node->buffer[i]->data.mem, node->buffer[i]->data.count);
 }
 
 static void run_case(void **state) {
@@ -80,7 +89,8 @@ static void run_case(void **state) {
     struct bl_graph *graph;
     check(bl_graph_create(&graph, device, row->n, false));
     bl_graph_want_input_grads(graph);
-    struct bl_tensor *x = bl_graph_input(graph, 6, row->h, row->h), *y = bl_graph_add(graph, row->op, "layer", row->attrs, &x, 1);
+    struct bl_tensor *x = bl_graph_input(graph, 6, row->h, row->h),
+                     *y = bl_graph_add(graph, row->op, "layer", row->attrs, &x, 1);
     check(bl_graph_finish(graph, 1));
     int64_t plane = row->h * row->h;
     float *values = malloc(sizeof *values * (size_t)x->count), *ones = malloc(sizeof *ones * (size_t)y->count);
@@ -88,7 +98,7 @@ static void run_case(void **state) {
     for (int64_t i = 0; i < x->count; i++) values[i] = value(row->content, i / plane % 6, i);
     for (int64_t i = 0; i < y->count; i++) ones[i] = 1 + 0.1f * (float)(i % 7);
     check(bl_tensor_write(graph, x, row->n, values));
-    for (int pass = 0; pass < 3; pass++) {              // training twice, then evaluation
+    for (int pass = 0; pass < 3; pass++) { // training twice, then evaluation
         check(bl_graph_forward(graph, row->n, pass < 2));
         check(bl_tensor_write(graph, y->grad, row->n, ones));
         check(bl_graph_backward_from(graph, row->n, pass < 2));
@@ -101,7 +111,8 @@ static void run_case(void **state) {
 int main(void) {
     int failed = open_test_device(&device);
     struct CMUnitTest tests[BL_COUNT(rows)];
-    for (int i = 0; i < BL_COUNT(rows); i++) tests[i] = (struct CMUnitTest){rows[i].name, run_case, NULL, NULL, &rows[i]};
+    for (int i = 0; i < BL_COUNT(rows); i++)
+        tests[i] = (struct CMUnitTest){rows[i].name, run_case, NULL, NULL, &rows[i]};
     failed += _cmocka_run_group_tests("degenerate inputs", tests, BL_COUNT(tests), NULL, NULL);
     return failed + close_test_device(device);
 }

@@ -1,5 +1,6 @@
-/* A graph whose activations are applied by the operations before them and whose tensors share memory gives what the plain
- * one gives: outputs, parameter gradients, running buffers, in training and evaluation, on whole and partial batches. */
+/* A graph whose activations are applied by the operations before them and whose tensors share memory gives what the
+ * plain one gives: outputs, parameter gradients, running buffers, in training and evaluation, on whole and partial
+ * batches. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -30,7 +31,8 @@ static struct bl_tensor *residual(struct bl_build *b, struct bl_tensor *x) {
     return bl_relu(b, bl_add(b, bl_batchnorm(b, "bn2", conv3(b, "conv2", y, 9)), x));
 }
 
-/* Blocks whose sum is not rectified, one of them with a convolution on its shortcut: gradients pass through unchanged. */
+/* Blocks whose sum is not rectified, one of them with a convolution on its shortcut: gradients pass through unchanged.
+ */
 static struct bl_tensor *linear_residual(struct bl_build *b, struct bl_tensor *x) {
     x = bl_batchnorm(b, "bn0", conv3(b, "conv0", x, 16));
     x = bl_add(b, bl_batchnorm(b, "bn1", conv3(b, "conv1", x, 16)), x);
@@ -60,7 +62,7 @@ struct row {
     const char *name;
     struct bl_tensor *(*define)(struct bl_build *b, struct bl_tensor *x);
     enum blanch_norm norm;
-    int merged;                             // activations that operations before or after them apply
+    int merged; // activations that operations before or after them apply
 };
 static struct row rows[] = {
     {"residual block", residual, BLANCH_BN, 3},
@@ -130,8 +132,10 @@ static void compare_all(struct bl_graph *a, struct bl_graph *b, int n, bool grad
     compare("logits", bl_graph_out(a)->mem, bl_graph_out(b)->mem, (int64_t)n * CLASSES, tolerance);
     for (int i = 0; i < bl_graph_params(a); i++) {
         struct bl_param *p = bl_graph_param(a, i), *q = bl_graph_param(b, i);
-        if (!p->counter) compare(p->name, p->data.mem, q->data.mem, p->data.count, tolerance);
-        else assert_int_equal(p->value, q->value);
+        if (!p->counter)
+            compare(p->name, p->data.mem, q->data.mem, p->data.count, tolerance);
+        else
+            assert_int_equal(p->value, q->value);
         if (p->trainable && gradients) compare(p->name, p->grad.mem, q->grad.mem, p->data.count, tolerance);
     }
 }
@@ -168,7 +172,8 @@ int main(int argc, char **argv) {
     setenv("BLANCH_POISON", "1", 1);
     int failed = open_test_device(&device);
     struct CMUnitTest tests[BL_COUNT(rows)];
-    for (int i = 0; i < BL_COUNT(rows); i++) tests[i] = (struct CMUnitTest){rows[i].name, run_case, NULL, NULL, &rows[i]};
+    for (int i = 0; i < BL_COUNT(rows); i++)
+        tests[i] = (struct CMUnitTest){rows[i].name, run_case, NULL, NULL, &rows[i]};
     if (argc > 1) cmocka_set_test_filter(argv[1]);
     failed += _cmocka_run_group_tests("fusion", tests, BL_COUNT(tests), NULL, NULL);
     return failed + close_test_device(device);

@@ -3,22 +3,19 @@
 
 /* --- augmentation ----------------------------------------------------------------------------- */
 
-static bool placed_so(const float *out, int i, int top, int left, bool flip)
-{
+static bool placed_so(const float *out, int i, int top, int left, bool flip) {
     for (int y = 0; y < 32; y++)
         for (int x = 0; x < 32; x++) {
             int sy = y + top, sx = (flip ? 31 - x : x) + left;
             bool inside = sy >= 0 && sy < 32 && sx >= 0 && sx < 32;
             for (int c = 0; c < 3; c++)
-                if (byte_of(out[(y * 32 + x) * 3 + c]) != (inside ? picture(i, sy, sx, c) : 0))
-                    return false;
+                if (byte_of(out[(y * 32 + x) * 3 + c]) != (inside ? picture(i, sy, sx, c) : 0)) return false;
         }
     return true;
 }
 
 /* Every training image is one of the 9 x 9 x 2 crops, and all offsets occur. */
-static void test_cifar_augmentation(void **state)
-{
+static void test_cifar_augmentation(void **state) {
     write_cifar10("cifar3");
     struct bl_dataset *data = opened("cifar10", "cifar3");
     struct bl_view view = raw_view(3, 32, BL_AUGMENT_CIFAR);
@@ -35,15 +32,13 @@ static void test_cifar_augmentation(void **state)
                 }
         }
     assert_int_equal(found, 200);
-    for (int i = 0; i < 9; i++)
-        assert_true(tops[i] > 5 && lefts[i] > 5);
+    for (int i = 0; i < 9; i++) assert_true(tops[i] > 5 && lefts[i] > 5);
     assert_true(flips[0] > 70 && flips[1] > 70);
     bl_dataset_close(data);
 }
 
 /* A constant stays constant, and a ramp's mean stays its mean, however it is resized. */
-static void test_resizing(void **state)
-{
+static void test_resizing(void **state) {
     struct bl_view view = raw_view(3, 50, BL_AUGMENT_NONE);
     static float out[224 * 224 * 3];
     static uint8_t ramp[200 * 200 * 3];
@@ -67,11 +62,11 @@ static void test_resizing(void **state)
 
 /* --- the loader ------------------------------------------------------------------------------- */
 
-static void test_loader_order(void **state)
-{
+static void test_loader_order(void **state) {
     struct bl_dataset *data;
     assert_int_equal(bl_dataset_open(&data, "synthetic:1x8x8:2048", 0), 0);
-    struct bl_loader_options options = {.view = raw_view(1, 8, BL_AUGMENT_NONE), .batch = 100, .training = true, .seed = 3, .epochs = 2};
+    struct bl_loader_options options = {
+        .view = raw_view(1, 8, BL_AUGMENT_NONE), .batch = 100, .training = true, .seed = 3, .epochs = 2};
     struct bl_loader *loader = loader_of(data, options);
     assert_int_equal(bl_loader_batches(loader), 21);
     static int seen[2][2048];
@@ -93,27 +88,23 @@ static void test_loader_order(void **state)
     assert_int_equal(bl_loader_next(loader, &batch), 0);
     assert_int_equal(batch.count, 0);
     bl_loader_close(loader);
-    for (int i = 0; i < 2048; i++)
-        assert_true(seen[0][i] == 1 && seen[1][i] == 1);
+    for (int i = 0; i < 2048; i++) assert_true(seen[0][i] == 1 && seen[1][i] == 1);
     options.training = false;
     options.epochs = 1;
     loader = loader_of(data, options);
-    for (int i = 0; !bl_loader_next(loader, &batch) && batch.count; i++)
-        assert_int_equal(batch.labels[0], i * 100);
+    for (int i = 0; !bl_loader_next(loader, &batch) && batch.count; i++) assert_int_equal(batch.labels[0], i * 100);
     bl_loader_close(loader);
     bl_dataset_close(data);
 }
 
-static uint64_t hash_batches_waiting(struct bl_dataset *data, struct bl_loader_options options, int count, bool wait)
-{
+static uint64_t hash_batches_waiting(struct bl_dataset *data, struct bl_loader_options options, int count, bool wait) {
     struct bl_loader *loader = loader_of(data, options);
     size_t floats = (size_t)options.view.size * options.view.size * options.view.channels;
     uint64_t hash = BL_HASH_START;
     struct bl_batch batch;
     for (int i = 0; i < count; i++) {
         assert_int_equal(bl_loader_next(loader, &batch), 0);
-        if (wait)
-            bl_loader_wait(loader);
+        if (wait) bl_loader_wait(loader);
         hash = bl_hash(hash, batch.images, floats * (size_t)batch.count * sizeof(float));
         hash = bl_hash(hash, batch.labels, (size_t)batch.count * sizeof(int32_t));
     }
@@ -121,20 +112,22 @@ static uint64_t hash_batches_waiting(struct bl_dataset *data, struct bl_loader_o
     return hash;
 }
 
-static uint64_t hash_batches(struct bl_dataset *data, struct bl_loader_options options, int count)
-{
+static uint64_t hash_batches(struct bl_dataset *data, struct bl_loader_options options, int count) {
     return hash_batches_waiting(data, options, count, false);
 }
 
-/* The same images for any number of threads and batches ahead, whether they are waited for or not, in memory and made on demand; and from any start. */
-static void test_loader_threads(void **state)
-{
+/* The same images for any number of threads and batches ahead, whether they are waited for or not, in memory and made
+ * on demand; and from any start. */
+static void test_loader_threads(void **state) {
     static const char *const specs[] = {"synthetic:3x16x16:10", "synthetic:3x80x80:10"};
     for (int k = 0; k < 2; k++) {
         struct bl_dataset *data;
         assert_int_equal(bl_dataset_open(&data, specs[k], 0), 0);
-        struct bl_loader_options options = {
-            .view = raw_view(3, 16, k ? BL_AUGMENT_IMAGENET : BL_AUGMENT_CIFAR), .batch = 90, .threads = 1, .training = true, .seed = 9};
+        struct bl_loader_options options = {.view = raw_view(3, 16, k ? BL_AUGMENT_IMAGENET : BL_AUGMENT_CIFAR),
+                                            .batch = 90,
+                                            .threads = 1,
+                                            .training = true,
+                                            .seed = 9};
         uint64_t one = hash_batches(data, options, 30);
         options.threads = 5;
         options.ahead = 1;
@@ -152,8 +145,7 @@ static void test_loader_threads(void **state)
     }
 }
 
-static void test_loader_edges(void **state)
-{
+static void test_loader_edges(void **state) {
     struct bl_dataset *data;
     assert_int_equal(bl_dataset_open(&data, "synthetic:3x8x8:4", 0), 0);
     struct bl_loader_options options = {.view = raw_view(3, 8, BL_AUGMENT_NONE), .batch = 5000, .epochs = 1};
@@ -176,17 +168,13 @@ static void test_loader_edges(void **state)
     options.view.channels = 4;
     assert_int_equal(bl_loader_open(&loader, data, &options), BLANCH_EUSAGE);
     options.view.channels = 3;
-    for (int i = 0; i < 20; i++)
-        bl_loader_close(loader_of(data, options));
+    for (int i = 0; i < 20; i++) bl_loader_close(loader_of(data, options));
     bl_dataset_close(data);
 }
-int main(void)
-{
+int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_cifar_augmentation),
-        cmocka_unit_test(test_resizing),
-        cmocka_unit_test(test_loader_order),
-        cmocka_unit_test(test_loader_threads),
+        cmocka_unit_test(test_cifar_augmentation), cmocka_unit_test(test_resizing),
+        cmocka_unit_test(test_loader_order),       cmocka_unit_test(test_loader_threads),
         cmocka_unit_test(test_loader_edges),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

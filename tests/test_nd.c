@@ -1,6 +1,5 @@
-/* What is particular to network deconvolution beside its arithmetic (test_ops.c): running buffers, evaluation, freezing,
- * batches that have no variance, and refreshes that a scheduler chooses.
- *   test_nd [TEST] */
+/* What is particular to network deconvolution beside its arithmetic (test_ops.c): running buffers, evaluation,
+ * freezing, batches that have no variance, and refreshes that a scheduler chooses. test_nd [TEST] */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -22,18 +21,32 @@ static void check(int code) {
 
 /* --- layers ----------------------------------------------------------------------------------- */
 
-#define CONV(ci, co, k, p, g) {ci, co, {k, k}, {1, 1}, {p, p}, {1, 1}, g, 1}
-#define ND(b, st) .block = b, .n_iter = 5, .freeze_iter = 100, .cov_sampling_stride = {st, st}, .eps = 1e-5f, .momentum = 0.1f
-static const struct bl_nd_conv_attrs conv = {CONV(6, 5, 3, 1, 1), {ND(3, 2)}}, grouped = {CONV(6, 4, 3, 1, 2), {ND(3, 1)}};
-static const struct bl_nd_conv_attrs depthwise = {CONV(8, 8, 3, 0, 8), {ND(1, 1)}}, valid = {CONV(6, 5, 3, 0, 1), {ND(6, 1)}};
+#define CONV(ci, co, k, p, g)                                                                                          \
+    { ci, co, {k, k}, {1, 1}, {p, p}, {1, 1}, g, 1 }
+#define ND(b, st)                                                                                                      \
+    .block = b, .n_iter = 5, .freeze_iter = 100, .cov_sampling_stride = {st, st}, .eps = 1e-5f, .momentum = 0.1f
+static const struct bl_nd_conv_attrs conv = {CONV(6, 5, 3, 1, 1), {ND(3, 2)}},
+                                     grouped = {CONV(6, 4, 3, 1, 2), {ND(3, 1)}};
+static const struct bl_nd_conv_attrs depthwise = {CONV(8, 8, 3, 0, 8), {ND(1, 1)}},
+                                     valid = {CONV(6, 5, 3, 0, 1), {ND(6, 1)}};
 static const struct bl_nd_conv_attrs pointwise = {CONV(6, 5, 1, 0, 1), {ND(3, 1)}};
 static const struct bl_nd_linear_attrs linear = {{12, 5, 1}, {ND(6, 1)}};
-static const struct { const char *op; const void *attrs; int shape[4]; } layers[] = {
-    {"nd_conv2d", &conv, {3, 6, 6, 5}},       {"nd_conv2d", &grouped, {3, 6, 6, 5}},    {"nd_conv2d", &depthwise, {3, 8, 6, 5}},
-    {"nd_conv2d", &valid, {3, 6, 6, 5}},      {"nd_conv2d", &pointwise, {3, 6, 6, 5}},  {"nd_linear", &linear, {9, 12, 1, 1}},
+static const struct {
+    const char *op;
+    const void *attrs;
+    int shape[4];
+} layers[] = {
+    {"nd_conv2d", &conv, {3, 6, 6, 5}},      {"nd_conv2d", &grouped, {3, 6, 6, 5}},
+    {"nd_conv2d", &depthwise, {3, 8, 6, 5}}, {"nd_conv2d", &valid, {3, 6, 6, 5}},
+    {"nd_conv2d", &pointwise, {3, 6, 6, 5}}, {"nd_linear", &linear, {9, 12, 1, 1}},
 };
 
-struct layer { struct bl_graph *graph; struct bl_node *node; struct bl_tensor *in; int n; };
+struct layer {
+    struct bl_graph *graph;
+    struct bl_node *node;
+    struct bl_tensor *in;
+    int n;
+};
 
 static float value_at(uint64_t seed, size_t i) {
     uint32_t w[4];
@@ -56,8 +69,12 @@ static void make_nth(struct layer *l, int i, bool inference) {
     make(l, layers[i].op, layers[i].attrs, s[0], s[1], s[2], s[3], inference);
 }
 
-static size_t input_count(const struct layer *l) { return (size_t)(l->n * l->in->c * l->in->h * l->in->w); }
-static size_t output_count(const struct layer *l) { return (size_t)(l->n * l->node->out->c * l->node->out->h * l->node->out->w); }
+static size_t input_count(const struct layer *l) {
+    return (size_t)(l->n * l->in->c * l->in->h * l->in->w);
+}
+static size_t output_count(const struct layer *l) {
+    return (size_t)(l->n * l->node->out->c * l->node->out->h * l->node->out->w);
+}
 
 static float *allocate(size_t count) {
     float *values = calloc(count, sizeof *values);
@@ -163,7 +180,8 @@ static void copy_params(struct layer *to, struct layer *from) {
     bl_graph_touch(to->graph);
 }
 
-/* Evaluation folds the running buffers into the weights, changes nothing, and does the same without a gradient's memory. */
+/* Evaluation folds the running buffers into the weights, changes nothing, and does the same without a gradient's
+ * memory. */
 static void test_evaluation(void **state) {
     if (!device) skip();
     for (int i = 0; i < BL_COUNT(layers); i++) {
@@ -176,7 +194,8 @@ static void test_evaluation(void **state) {
         }
         float *mean = values_of(l.node->buffer[0]), *deconv = values_of(l.node->buffer[1]);
         write_random(&l, 9);
-        float *y = output(&l, false), *mean_after = values_of(l.node->buffer[0]), *deconv_after = values_of(l.node->buffer[1]);
+        float *y = output(&l, false), *mean_after = values_of(l.node->buffer[0]),
+              *deconv_after = values_of(l.node->buffer[1]);
         assert_plain(&l, 9, y);
         assert_memory_equal(mean, mean_after, 4 * (size_t)l.node->buffer[0]->data.count);
         assert_memory_equal(deconv, deconv_after, 4 * (size_t)l.node->buffer[1]->data.count);
@@ -193,7 +212,8 @@ static void test_evaluation(void **state) {
 /* --- freezing --------------------------------------------------------------------------------- */
 
 static float *gradients(struct layer *l, bool training, size_t *count) {
-    size_t inputs = input_count(l), weights = (size_t)l->node->param[0]->data.count, biases = (size_t)l->node->param[1]->data.count;
+    size_t inputs = input_count(l), weights = (size_t)l->node->param[0]->data.count,
+           biases = (size_t)l->node->param[1]->data.count;
     float *dy = allocate(output_count(l)), *all = allocate(*count = inputs + weights + biases);
     for (size_t i = 0; i < output_count(l); i++) dy[i] = value_at(77, i);
     check(bl_tensor_write(l->graph, l->node->out->grad, l->n, dy));
@@ -239,7 +259,7 @@ static void freeze_layer(const struct bl_nd_conv_attrs *base) {
         assert_int_equal(memcmp(before, after, 4 * (size_t)deconv->data.count) == 0, frozen);
         assert_int_equal(counter->value, (call + 1) % WRAP);
         if (frozen && call < 6) assert_as_evaluation(&l, (uint64_t)call, y);
-        assert_int_equal(counter->value, (call + 1) % WRAP);        // evaluation does not count
+        assert_int_equal(counter->value, (call + 1) % WRAP); // evaluation does not count
         free(before), free(after), free(y);
     }
     bl_graph_free(l.graph);
@@ -267,7 +287,8 @@ static void test_freeze_is_saved(void **state) {
     assert_non_null(mkdtemp(dir));
     snprintf(weights, sizeof weights, "%s/last.safetensors", dir);
     snprintf(state_file, sizeof state_file, "%s/last.state.safetensors", dir);
-    struct blanch_network_options options = {.model = "smallcnn", .norm = BLANCH_ND, .nd = {.freeze = 1, .eps = NAN, .momentum = NAN}, .batch = 2};
+    struct blanch_network_options options = {
+        .model = "smallcnn", .norm = BLANCH_ND, .nd = {.freeze = 1, .eps = NAN, .momentum = NAN}, .batch = 2};
     struct blanch_network *net = NULL, *other = NULL;
     struct bl_position position = {.step = 3}, loaded;
     struct blanch_metrics metrics;
@@ -276,7 +297,8 @@ static void test_freeze_is_saved(void **state) {
     check(blanch_network_create(&net, device, &options));
     check(blanch_network_create(&other, device, &options));
     for (int i = 0; i < 3; i++)
-        check(blanch_network_step(net, images, (const int32_t[]){1, 2}, 2, &(struct blanch_sgd){1e-3f, 0, 0}, &metrics));
+        check(
+            blanch_network_step(net, images, (const int32_t[]){1, 2}, 2, &(struct blanch_sgd){1e-3f, 0, 0}, &metrics));
     check(bl_checkpoint_save(net->graph, dir, &position));
     assert_true(has_tensor(state_file, "conv1.freeze_counter") && !has_tensor(weights, "conv1.freeze_counter"));
     assert_false(has_tensor(state_file, "fc.freeze_counter"));
@@ -323,7 +345,8 @@ static void test_constant_batch(void **state) {
             bool padded = layers[i].attrs == &conv || layers[i].attrs == &grouped;
             assert_all_finite(&l, y);
             for (size_t j = 0; j < output_count(&l) && !padded; j++)
-                assert_true(fabs((double)(y[j] - bias[(int64_t)j / area % channels])) <= 2e-2 * fabs((double)values[v]) + 1e-6);
+                assert_true(fabs((double)(y[j] - bias[(int64_t)j / area % channels])) <=
+                            2e-2 * fabs((double)values[v]) + 1e-6);
             free(y), free(bias);
             bl_graph_free(l.graph);
         }
@@ -336,8 +359,15 @@ static void test_one_sample(void **state) {
     struct bl_nd_linear_attrs flat = linear;
     three.nd.n_iter = one.nd.n_iter = deep.nd.n_iter = flat.nd.n_iter = 15;
     one.nd.block = 6, flat.nd.block = 12;
-    const struct { const char *op; const void *attrs; int c, side; } single[] = {
-        {"nd_conv2d", &three, 6, 3}, {"nd_conv2d", &one, 6, 1}, {"nd_conv2d", &deep, 8, 3}, {"nd_linear", &flat, 12, 1},
+    const struct {
+        const char *op;
+        const void *attrs;
+        int c, side;
+    } single[] = {
+        {"nd_conv2d", &three, 6, 3},
+        {"nd_conv2d", &one, 6, 1},
+        {"nd_conv2d", &deep, 8, 3},
+        {"nd_linear", &flat, 12, 1},
     };
     for (int i = 0; i < BL_COUNT(single); i++) {
         struct layer l;
@@ -376,7 +406,8 @@ static float *deconv_of(struct layer *l) {
     const struct bl_whitening_facts facts = bl_whitening_look(l->node->whitening, l->n);
     const size_t count = (size_t)(facts.features * facts.features);
     float *all = allocate((size_t)facts.matrices * count), *s = allocate(count);
-    for (int m = 0; m < facts.matrices; m++) check(bl_whitening_read(l->node->whitening, m, s, all + (size_t)m * count));
+    for (int m = 0; m < facts.matrices; m++)
+        check(bl_whitening_read(l->node->whitening, m, s, all + (size_t)m * count));
     free(s);
     return all;
 }
@@ -455,7 +486,8 @@ static void test_renew(void **state) {
         backward(&renewed, 2), backward(&kept, 2);
         assert_same(&renewed, &kept, renewed.node->out, kept.node->out);
         assert_same(&renewed, &kept, renewed.in->grad, kept.in->grad);
-        for (int p = 0; p < 2; p++) assert_same(&renewed, &kept, &renewed.node->param[p]->grad, &kept.node->param[p]->grad);
+        for (int p = 0; p < 2; p++)
+            assert_same(&renewed, &kept, &renewed.node->param[p]->grad, &kept.node->param[p]->grad);
         step(&renewed, 1, BL_WHITENING_EXACT);
         backward(&renewed, 2);
         float *whole = allocate(input_count(&kept)), *part = allocate(input_count(&kept));
@@ -471,14 +503,14 @@ static void test_renew(void **state) {
  * outputs, input gradients, weights, velocities. */
 static void test_updates(void **state) {
     if (!device) skip();
-    static const char turns[] = "EEkkk?kkEEkRkRRkkkkk!kkRE?R";      // exact, kept, renewed, evaluated, settled
+    static const char turns[] = "EEkkk?kkEEkRkRRkkkkk!kkRE?R"; // exact, kept, renewed, evaluated, settled
     for (int i = 0; i < SCHEDULED; i++) {
         struct layer l[2];
         make_scheduled(&l[0], i), make_scheduled(&l[1], i);
         for (uint64_t t = 0; turns[t]; t++) {
             if (turns[t] == '!') {
                 float *before = values_of(l[0].node->param[0]), *plain = values_of(l[1].node->param[0]);
-                assert_true(difference(before, plain, (size_t)l->node->param[0]->data.count) > 0.1);    // they do differ
+                assert_true(difference(before, plain, (size_t)l->node->param[0]->data.count) > 0.1); // they do differ
                 free(before), free(plain);
                 check(bl_graph_settle(l[0].graph));
             } else if (turns[t] == '?') {
@@ -486,7 +518,11 @@ static void test_updates(void **state) {
                 free(output(&l[0], false)), free(output(&l[1], false));
             } else
                 for (int k = 0; k < 2; k++)
-                    update(&l[k], t, turns[t] == 'E' ? BL_WHITENING_EXACT : turns[t] == 'R' ? BL_WHITENING_RENEW : BL_WHITENING_KEEP, !k);
+                    update(&l[k], t,
+                           turns[t] == 'E'   ? BL_WHITENING_EXACT
+                           : turns[t] == 'R' ? BL_WHITENING_RENEW
+                                             : BL_WHITENING_KEEP,
+                           !k);
             assert_same(&l[0], &l[1], l[0].node->out, l[1].node->out);
             assert_same(&l[0], &l[1], l[0].in->grad, l[1].in->grad);
         }
@@ -496,16 +532,19 @@ static void test_updates(void **state) {
             assert_same(&l[0], &l[1], &l[0].node->param[p]->velocity, &l[1].node->param[p]->velocity);
         }
         for (int b = 0; b < l->node->buffers; b++)
-            if (!l->node->buffer[b]->counter) assert_same(&l[0], &l[1], &l[0].node->buffer[b]->data, &l[1].node->buffer[b]->data);
+            if (!l->node->buffer[b]->counter)
+                assert_same(&l[0], &l[1], &l[0].node->buffer[b]->data, &l[1].node->buffer[b]->data);
         for (int k = 0; k < 2; k++) bl_graph_free(l[k].graph);
     }
 }
 
 int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_start),           cmocka_unit_test(test_evaluation),     cmocka_unit_test(test_freeze),
-        cmocka_unit_test(test_freeze_is_saved), cmocka_unit_test(test_constant_batch), cmocka_unit_test(test_one_sample),
-        cmocka_unit_test(test_change),          cmocka_unit_test(test_renew),          cmocka_unit_test(test_updates),
+        cmocka_unit_test(test_start),          cmocka_unit_test(test_evaluation),
+        cmocka_unit_test(test_freeze),         cmocka_unit_test(test_freeze_is_saved),
+        cmocka_unit_test(test_constant_batch), cmocka_unit_test(test_one_sample),
+        cmocka_unit_test(test_change),         cmocka_unit_test(test_renew),
+        cmocka_unit_test(test_updates),
     };
     int failed = open_test_device(&device);
     if (argc > 1) cmocka_set_test_filter(argv[1]);

@@ -1,5 +1,5 @@
-/* Every operation, forward against the plain reference (host/train) and backward against central differences of the reference,
- * at odd sizes and batch 1. A row is a case; the harness knows no operation but for the loss's labels. */
+/* Every operation, forward against the plain reference (host/train) and backward against central differences of the
+ * reference, at odd sizes and batch 1. A row is a case; the harness knows no operation but for the loss's labels. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -15,22 +15,38 @@
 struct row {
     const char *name, *op;
     union {
-        struct bl_conv_attrs conv; struct bl_nd_conv_attrs nd_conv; struct bl_linear_attrs linear; struct bl_nd_linear_attrs nd_linear;
-        struct bl_batchnorm_attrs norm; struct bl_pool_attrs pool; struct bl_slice_attrs slice; struct bl_dropout_attrs dropout;
+        struct bl_conv_attrs conv;
+        struct bl_nd_conv_attrs nd_conv;
+        struct bl_linear_attrs linear;
+        struct bl_nd_linear_attrs nd_linear;
+        struct bl_batchnorm_attrs norm;
+        struct bl_pool_attrs pool;
+        struct bl_slice_attrs slice;
+        struct bl_dropout_attrs dropout;
         struct bl_channel_deconv_attrs channel_deconv;
     } attrs;
     int shape[4], shape2[4];
     bool eval;
-    double tolerance;                       // relative to the largest expected value; 0: 1e-4
-    int64_t counter;                        // where the layer's counters stand
+    double tolerance; // relative to the largest expected value; 0: 1e-4
+    int64_t counter;  // where the layer's counters stand
 };
 
-#define CONV(ci, co, kh, kw, s, p, q, d, g) {ci, co, {kh, kw}, {s, s}, {p, q}, {d, d}, g, 1}
-#define ND(b, it, st) {.block = b, .n_iter = it, .freeze_iter = 100, .cov_sampling_stride = {st, st}, .eps = 1e-3f, .momentum = 0.1f}
+#define CONV(ci, co, kh, kw, s, p, q, d, g)                                                                            \
+    { ci, co, {kh, kw}, {s, s}, {p, q}, {d, d}, g, 1 }
+#define ND(b, it, st)                                                                                                  \
+    { .block = b, .n_iter = it, .freeze_iter = 100, .cov_sampling_stride = {st, st}, .eps = 1e-3f, .momentum = 0.1f }
 
-#define FREEZING(b, it, st) {.block = b, .n_iter = it, .freeze = 1, .freeze_iter = 100, .cov_sampling_stride = {st, st}, .eps = 1e-3f, .momentum = 0.1f}
+#define FREEZING(b, it, st)                                                                                            \
+    {                                                                                                                  \
+        .block = b, .n_iter = it, .freeze = 1, .freeze_iter = 100, .cov_sampling_stride = {st, st}, .eps = 1e-3f,      \
+        .momentum = 0.1f                                                                                               \
+    }
 
-#define REFRESHED(b, it, st) {.refresh = 5, .block = b, .n_iter = it, .freeze_iter = 100, .cov_sampling_stride = {st, st}, .eps = 1e-3f, .momentum = 0.1f}
+#define REFRESHED(b, it, st)                                                                                           \
+    {                                                                                                                  \
+        .refresh = 5, .block = b, .n_iter = it, .freeze_iter = 100, .cov_sampling_stride = {st, st}, .eps = 1e-3f,     \
+        .momentum = 0.1f                                                                                               \
+    }
 
 static struct row rows[] = {
     {"conv 3x3", "conv2d", {.conv = CONV(5, 7, 3, 3, 1, 1, 1, 1, 1)}, {2, 5, 9, 11}},
@@ -72,39 +88,144 @@ static struct row rows[] = {
     {"dropout of one value", "dropout", {.dropout = {0.5f}}, {1, 1, 1, 1}},
     {"softmax cross-entropy", "softmax_cross_entropy", {{0}}, {5, 11, 1, 1}},
     {"softmax cross-entropy, batch 1", "softmax_cross_entropy", {{0}}, {1, 100, 1, 1}},
-    {"nd conv one block", "nd_conv2d", {.nd_conv = {CONV(4, 5, 3, 3, 1, 1, 1, 1, 1), ND(4, 5, 1)}}, {2, 4, 6, 5}, .tolerance = 1e-3},
-    {"nd conv interleaved blocks", "nd_conv2d", {.nd_conv = {CONV(6, 4, 3, 3, 1, 1, 1, 1, 1), ND(2, 5, 2)}}, {3, 6, 7, 5}, .tolerance = 1e-3},
-    {"nd conv stride 2", "nd_conv2d", {.nd_conv = {CONV(3, 4, 3, 3, 2, 1, 1, 1, 1), ND(3, 7, 4)}}, {4, 3, 9, 8}, .tolerance = 2e-3},
-    {"nd conv 1x1 sampled", "nd_conv2d", {.nd_conv = {CONV(6, 5, 1, 1, 1, 0, 0, 1, 1), ND(3, 5, 3)}}, {5, 6, 5, 7}, .tolerance = 1e-3},
-    {"nd conv 1x1, batch 1, one iteration", "nd_conv2d", {.nd_conv = {CONV(4, 3, 1, 1, 1, 0, 0, 1, 1), ND(4, 1, 1)}}, {1, 4, 5, 5}, .tolerance = 1e-3},
-    {"nd conv, two iterations", "nd_conv2d", {.nd_conv = {CONV(4, 5, 3, 3, 1, 1, 1, 1, 1), ND(4, 2, 1)}}, {2, 4, 6, 5}, .tolerance = 1e-3},
-    {"nd conv, three iterations", "nd_conv2d", {.nd_conv = {CONV(4, 5, 3, 3, 1, 1, 1, 1, 1), ND(2, 3, 1)}}, {2, 4, 6, 5}, .tolerance = 1e-3},
-    {"nd conv, four iterations", "nd_conv2d", {.nd_conv = {CONV(4, 5, 3, 3, 1, 1, 1, 1, 1), ND(4, 4, 1)}}, {2, 4, 6, 5}, .tolerance = 1e-3},
-    {"nd conv, six iterations", "nd_conv2d", {.nd_conv = {CONV(4, 5, 3, 3, 1, 1, 1, 1, 1), ND(2, 6, 1)}}, {2, 4, 6, 5}, .tolerance = 1e-3},
-    {"nd conv grouped", "nd_conv2d", {.nd_conv = {CONV(6, 4, 3, 3, 1, 1, 1, 1, 2), ND(3, 5, 2)}}, {3, 6, 6, 5}, .tolerance = 1e-3},
-    {"nd conv depthwise", "nd_conv2d", {.nd_conv = {CONV(5, 5, 3, 3, 1, 1, 1, 1, 5), ND(1, 5, 1)}}, {3, 5, 5, 6}, .tolerance = 1e-3},
-    {"nd conv 2x3 dilated", "nd_conv2d", {.nd_conv = {CONV(2, 3, 2, 3, 1, 1, 2, 2, 1), ND(2, 5, 2)}}, {4, 2, 7, 6}, .tolerance = 1e-3},
-    {"nd conv in evaluation", "nd_conv2d", {.nd_conv = {CONV(6, 4, 3, 3, 1, 1, 1, 1, 1), ND(2, 5, 2)}}, {2, 6, 5, 5}, .eval = true},
+    {"nd conv one block",
+     "nd_conv2d",
+     {.nd_conv = {CONV(4, 5, 3, 3, 1, 1, 1, 1, 1), ND(4, 5, 1)}},
+     {2, 4, 6, 5},
+     .tolerance = 1e-3},
+    {"nd conv interleaved blocks",
+     "nd_conv2d",
+     {.nd_conv = {CONV(6, 4, 3, 3, 1, 1, 1, 1, 1), ND(2, 5, 2)}},
+     {3, 6, 7, 5},
+     .tolerance = 1e-3},
+    {"nd conv stride 2",
+     "nd_conv2d",
+     {.nd_conv = {CONV(3, 4, 3, 3, 2, 1, 1, 1, 1), ND(3, 7, 4)}},
+     {4, 3, 9, 8},
+     .tolerance = 2e-3},
+    {"nd conv 1x1 sampled",
+     "nd_conv2d",
+     {.nd_conv = {CONV(6, 5, 1, 1, 1, 0, 0, 1, 1), ND(3, 5, 3)}},
+     {5, 6, 5, 7},
+     .tolerance = 1e-3},
+    {"nd conv 1x1, batch 1, one iteration",
+     "nd_conv2d",
+     {.nd_conv = {CONV(4, 3, 1, 1, 1, 0, 0, 1, 1), ND(4, 1, 1)}},
+     {1, 4, 5, 5},
+     .tolerance = 1e-3},
+    {"nd conv, two iterations",
+     "nd_conv2d",
+     {.nd_conv = {CONV(4, 5, 3, 3, 1, 1, 1, 1, 1), ND(4, 2, 1)}},
+     {2, 4, 6, 5},
+     .tolerance = 1e-3},
+    {"nd conv, three iterations",
+     "nd_conv2d",
+     {.nd_conv = {CONV(4, 5, 3, 3, 1, 1, 1, 1, 1), ND(2, 3, 1)}},
+     {2, 4, 6, 5},
+     .tolerance = 1e-3},
+    {"nd conv, four iterations",
+     "nd_conv2d",
+     {.nd_conv = {CONV(4, 5, 3, 3, 1, 1, 1, 1, 1), ND(4, 4, 1)}},
+     {2, 4, 6, 5},
+     .tolerance = 1e-3},
+    {"nd conv, six iterations",
+     "nd_conv2d",
+     {.nd_conv = {CONV(4, 5, 3, 3, 1, 1, 1, 1, 1), ND(2, 6, 1)}},
+     {2, 4, 6, 5},
+     .tolerance = 1e-3},
+    {"nd conv grouped",
+     "nd_conv2d",
+     {.nd_conv = {CONV(6, 4, 3, 3, 1, 1, 1, 1, 2), ND(3, 5, 2)}},
+     {3, 6, 6, 5},
+     .tolerance = 1e-3},
+    {"nd conv depthwise",
+     "nd_conv2d",
+     {.nd_conv = {CONV(5, 5, 3, 3, 1, 1, 1, 1, 5), ND(1, 5, 1)}},
+     {3, 5, 5, 6},
+     .tolerance = 1e-3},
+    {"nd conv 2x3 dilated",
+     "nd_conv2d",
+     {.nd_conv = {CONV(2, 3, 2, 3, 1, 1, 2, 2, 1), ND(2, 5, 2)}},
+     {4, 2, 7, 6},
+     .tolerance = 1e-3},
+    {"nd conv in evaluation",
+     "nd_conv2d",
+     {.nd_conv = {CONV(6, 4, 3, 3, 1, 1, 1, 1, 1), ND(2, 5, 2)}},
+     {2, 6, 5, 5},
+     .eval = true},
     {"nd linear", "nd_linear", {.nd_linear = {{12, 5, 1}, ND(4, 5, 1)}}, {9, 12, 1, 1}, .tolerance = 1e-3},
-    {"nd conv, the last step before it freezes", "nd_conv2d", {.nd_conv = {CONV(4, 5, 3, 3, 1, 1, 1, 1, 1), FREEZING(4, 5, 2)}}, {3, 4, 6, 5}, .tolerance = 1e-3, .counter = 100},
-    {"nd conv frozen", "nd_conv2d", {.nd_conv = {CONV(6, 5, 3, 3, 1, 1, 1, 1, 1), FREEZING(2, 5, 2)}}, {2, 6, 6, 5}, .counter = 101},
-    {"nd conv, frozen for the last time", "nd_conv2d", {.nd_conv = {CONV(4, 5, 1, 1, 1, 0, 0, 1, 1), FREEZING(4, 5, 2)}}, {2, 4, 6, 5}, .counter = 999},
-    {"nd conv between refreshes", "nd_conv2d", {.nd_conv = {CONV(6, 5, 3, 3, 1, 1, 1, 1, 1), REFRESHED(2, 5, 2)}}, {2, 6, 6, 5}, .tolerance = 1e-3, .counter = 21},
-    {"nd conv refreshed", "nd_conv2d", {.nd_conv = {CONV(6, 5, 3, 3, 1, 1, 1, 1, 1), REFRESHED(2, 5, 2)}}, {3, 6, 6, 5}, .tolerance = 1e-3, .counter = 25},
-    {"nd conv depthwise between refreshes", "nd_conv2d", {.nd_conv = {CONV(5, 5, 3, 3, 1, 1, 1, 1, 5), REFRESHED(1, 5, 2)}}, {3, 5, 6, 5}, .tolerance = 1e-3, .counter = 99},
-    {"nd linear between refreshes", "nd_linear", {.nd_linear = {{12, 5, 1}, REFRESHED(4, 5, 1)}}, {9, 12, 1, 1}, .tolerance = 1e-3, .counter = 22},
+    {"nd conv, the last step before it freezes",
+     "nd_conv2d",
+     {.nd_conv = {CONV(4, 5, 3, 3, 1, 1, 1, 1, 1), FREEZING(4, 5, 2)}},
+     {3, 4, 6, 5},
+     .tolerance = 1e-3,
+     .counter = 100},
+    {"nd conv frozen",
+     "nd_conv2d",
+     {.nd_conv = {CONV(6, 5, 3, 3, 1, 1, 1, 1, 1), FREEZING(2, 5, 2)}},
+     {2, 6, 6, 5},
+     .counter = 101},
+    {"nd conv, frozen for the last time",
+     "nd_conv2d",
+     {.nd_conv = {CONV(4, 5, 1, 1, 1, 0, 0, 1, 1), FREEZING(4, 5, 2)}},
+     {2, 4, 6, 5},
+     .counter = 999},
+    {"nd conv between refreshes",
+     "nd_conv2d",
+     {.nd_conv = {CONV(6, 5, 3, 3, 1, 1, 1, 1, 1), REFRESHED(2, 5, 2)}},
+     {2, 6, 6, 5},
+     .tolerance = 1e-3,
+     .counter = 21},
+    {"nd conv refreshed",
+     "nd_conv2d",
+     {.nd_conv = {CONV(6, 5, 3, 3, 1, 1, 1, 1, 1), REFRESHED(2, 5, 2)}},
+     {3, 6, 6, 5},
+     .tolerance = 1e-3,
+     .counter = 25},
+    {"nd conv depthwise between refreshes",
+     "nd_conv2d",
+     {.nd_conv = {CONV(5, 5, 3, 3, 1, 1, 1, 1, 5), REFRESHED(1, 5, 2)}},
+     {3, 5, 6, 5},
+     .tolerance = 1e-3,
+     .counter = 99},
+    {"nd linear between refreshes",
+     "nd_linear",
+     {.nd_linear = {{12, 5, 1}, REFRESHED(4, 5, 1)}},
+     {9, 12, 1, 1},
+     .tolerance = 1e-3,
+     .counter = 22},
     {"nd linear in evaluation", "nd_linear", {.nd_linear = {{12, 5, 1}, ND(12, 5, 1)}}, {7, 12, 1, 1}, .eval = true},
-    {"channel deconv", "channel_deconv", {.channel_deconv = {4, 5, 2, 1e-2f, 0.1f}}, {3, 8, 5, 4}, .tolerance = 1e-3, .counter = 1},
-    {"channel deconv with a remainder, first batch", "channel_deconv", {.channel_deconv = {4, 5, 3, 1e-2f, 0.1f}}, {2, 10, 7, 5}, .tolerance = 1e-3},
-    {"channel deconv of features", "channel_deconv", {.channel_deconv = {4, 5, 3, 1e-2f, 0.1f}}, {9, 11, 1, 1}, .tolerance = 1e-3, .counter = 1},
-    {"channel deconv in evaluation", "channel_deconv", {.channel_deconv = {4, 5, 3, 1e-2f, 0.1f}}, {2, 10, 4, 5}, .eval = true, .counter = 1},
+    {"channel deconv",
+     "channel_deconv",
+     {.channel_deconv = {4, 5, 2, 1e-2f, 0.1f}},
+     {3, 8, 5, 4},
+     .tolerance = 1e-3,
+     .counter = 1},
+    {"channel deconv with a remainder, first batch",
+     "channel_deconv",
+     {.channel_deconv = {4, 5, 3, 1e-2f, 0.1f}},
+     {2, 10, 7, 5},
+     .tolerance = 1e-3},
+    {"channel deconv of features",
+     "channel_deconv",
+     {.channel_deconv = {4, 5, 3, 1e-2f, 0.1f}},
+     {9, 11, 1, 1},
+     .tolerance = 1e-3,
+     .counter = 1},
+    {"channel deconv in evaluation",
+     "channel_deconv",
+     {.channel_deconv = {4, 5, 3, 1e-2f, 0.1f}},
+     {2, 10, 4, 5},
+     .eval = true,
+     .counter = 1},
 };
 
 static struct blanch_device *device;
 
 /* --- numbers ---------------------------------------------------------------------------------- */
 
-static void compare(const char *what, const float *got, const double *want, size_t count, size_t step, double tolerance) {
+static void compare(const char *what, const float *got, const double *want, size_t count, size_t step,
+                    double tolerance) {
     double largest = 1e-30;
     for (size_t i = 0; i < count; i += step) largest = fmax(largest, fabs(want[i]));
     for (size_t i = 0; i < count; i += step)
@@ -129,7 +250,7 @@ struct test_case {
 
 static void build(struct test_case *t) {
     const int *s = t->row->shape, *s2 = t->row->shape2;
-    check(bl_graph_create(&t->graph, device, t->n + 1, false));     // a partial batch: one image fewer than planned
+    check(bl_graph_create(&t->graph, device, t->n + 1, false)); // a partial batch: one image fewer than planned
     bl_graph_want_input_grads(t->graph);
     t->in[0] = bl_graph_input(t->graph, s[1], s[2], s[3]);
     struct bl_tensor *in[2] = {t->in[0], NULL};
@@ -143,7 +264,12 @@ static void build(struct test_case *t) {
 
 /* Random inputs, parameters and buffers, the same on both sides. */
 static void fill(struct test_case *t) {
-    t->layer = (struct bl_ref_layer){.op = t->row->op, .attrs = &t->row->attrs, .training = !t->row->eval, .labels = t->labels, .seed = 1, .step = 1};
+    t->layer = (struct bl_ref_layer){.op = t->row->op,
+                                     .attrs = &t->row->attrs,
+                                     .training = !t->row->eval,
+                                     .labels = t->labels,
+                                     .seed = 1,
+                                     .step = 1};
     for (int k = 0; k < t->inputs; k++) {
         const int *s = k ? t->row->shape2 : t->row->shape;
         t->x[k] = (struct bl_ref_tensor){s[0], s[1], s[2], s[3], NULL};
@@ -166,15 +292,17 @@ static void fill(struct test_case *t) {
             if (square && j / side % side == j % side) v[j] += 1;
             if (variance) v[j] = (float)(0.5 + fabs(v[j]));
         }
-        for (int64_t j = 0; square && j < p->data.count; j++) {     // symmetric, as the buffers of D are
+        for (int64_t j = 0; square && j < p->data.count; j++) { // symmetric, as the buffers of D are
             int64_t base = j - j % (side * side), r = j / side % side, c = j % side;
             if (c > r) v[base + c * side + r] = v[j];
         }
         float *values = narrow(v, (size_t)p->data.count);
         check(bl_param_write(p, values));
         free(values);
-        if (buffer) t->layer.buffer[i - t->node->params] = v;
-        else t->layer.param[i] = v;
+        if (buffer)
+            t->layer.buffer[i - t->node->params] = v;
+        else
+            t->layer.param[i] = v;
     }
     bl_graph_touch(t->graph);
 }
@@ -254,7 +382,7 @@ static void check_buffers(struct test_case *t, double tolerance) {
 
 static void set_grad_y(struct test_case *t, const struct bl_ref_tensor *y) {
     t->grad_y = random_values(bl_ref_count(y), 30, 1, 0);
-    if (t->labels) {                        // the mean over the images; no gradient comes in
+    if (t->labels) { // the mean over the images; no gradient comes in
         for (int i = 0; i < t->n; i++) t->grad_y[i] = 1.0 / t->n;
         return;
     }
@@ -297,7 +425,8 @@ static void run_case(void **state) {
 int main(int argc, char **argv) {
     int failed = open_test_device(&device);
     struct CMUnitTest tests[BL_COUNT(rows)];
-    for (int i = 0; i < BL_COUNT(rows); i++) tests[i] = (struct CMUnitTest){rows[i].name, run_case, NULL, NULL, &rows[i]};
+    for (int i = 0; i < BL_COUNT(rows); i++)
+        tests[i] = (struct CMUnitTest){rows[i].name, run_case, NULL, NULL, &rows[i]};
     if (argc > 1) cmocka_set_test_filter(argv[1]);
     failed += _cmocka_run_group_tests("operations", tests, BL_COUNT(tests), NULL, NULL);
     return failed + close_test_device(device);

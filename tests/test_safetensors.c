@@ -1,4 +1,5 @@
-/* Safetensors and files: what is written is read back, every kind of damage is named, a failed write changes nothing. */
+/* Safetensors and files: what is written is read back, every kind of damage is named, a failed write changes nothing.
+ */
 #include "io/files.h"
 #include "io/safetensors.h"
 
@@ -15,22 +16,18 @@
 static char folder[] = "/tmp/blanch-safetensors-XXXXXX";
 static char path[128];
 
-static int set_up(void **state)
-{
-    if (!mkdtemp(folder))
-        return -1;
+static int set_up(void **state) {
+    if (!mkdtemp(folder)) return -1;
     snprintf(path, sizeof path, "%s/file.safetensors", folder);
     return 0;
 }
 
-static int tear_down(void **state)
-{
+static int tear_down(void **state) {
     unlink(path);
     return rmdir(folder);
 }
 
-static void test_round_trip(void **state)
-{
+static void test_round_trip(void **state) {
     const float weights[6] = {1, -2, 3.5f, 0, INFINITY, 1e-30f};
     const int64_t counter[1] = {1ll << 40};
     const uint8_t flags[3] = {0, 1, 255};
@@ -69,8 +66,7 @@ static void test_round_trip(void **state)
     bl_st_close(file);
 }
 
-static void test_half_precision(void **state)
-{
+static void test_half_precision(void **state) {
     const uint16_t half[6] = {0x3c00, 0xc000, 0x0001, 0x7c00, 0x7e00, 0x3555};
     const uint16_t bfloat[3] = {0x3f80, 0xc000, 0x7f80};
     const struct bl_st_tensor tensors[] = {
@@ -87,8 +83,7 @@ static void test_half_precision(void **state)
 
 /* --- damage ----------------------------------------------------------------------------------- */
 
-static void write_raw(const char *header, uint64_t length, size_t data)
-{
+static void write_raw(const char *header, uint64_t length, size_t data) {
     static const char zeros[64];
     FILE *file = fopen(path, "wb");
     assert_non_null(file);
@@ -98,7 +93,11 @@ static void write_raw(const char *header, uint64_t length, size_t data)
     assert_int_equal(fclose(file), 0);
 }
 
-static const struct damage { const char *header; size_t data; const char *message; } damages[] = {
+static const struct damage {
+    const char *header;
+    size_t data;
+    const char *message;
+} damages[] = {
     {"{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]}}", 8, NULL},
     {"{}", 0, NULL},
     {"{}   ", 0, NULL},
@@ -117,9 +116,11 @@ static const struct damage { const char *header; size_t data; const char *messag
     {"{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,1e300]}}", 8, "data_offsets"},
     {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[4,8]}}", 8, "gap"},
     {"{\"a\":{\"dtype\":\"U8\",\"shape\":[4],\"data_offsets\":[0,4]},\"b\":{\"dtype\":\"U8\",\"shape\":[4],"
-     "\"data_offsets\":[2,6]}}", 6, "overlaps"},
+     "\"data_offsets\":[2,6]}}",
+     6, "overlaps"},
     {"{\"a\":{\"dtype\":\"U8\",\"shape\":[4],\"data_offsets\":[0,4]},\"a\":{\"dtype\":\"U8\",\"shape\":[4],"
-     "\"data_offsets\":[4,8]}}", 8, "twice"},
+     "\"data_offsets\":[4,8]}}",
+     8, "twice"},
     {"{\"a\":3}", 0, "no description"},
     {"{\"__metadata__\":{\"k\":3}}", 0, "not a string"},
     {"{\"__metadata__\":3}", 0, "not an object"},
@@ -128,8 +129,7 @@ static const struct damage { const char *header; size_t data; const char *messag
     {"{} x", 0, "not JSON"},
 };
 
-static void test_damage(void **state)
-{
+static void test_damage(void **state) {
     for (int i = 0; i < BL_COUNT(damages); i++) {
         struct bl_safetensors *file;
         write_raw(damages[i].header, strlen(damages[i].header), damages[i].data);
@@ -141,13 +141,11 @@ static void test_damage(void **state)
         }
         assert_null(file);
         assert_non_null(strstr(blanch_error_message(), path));
-        if (!strstr(blanch_error_message(), damages[i].message))
-            fail_msg("case %d: %s", i, blanch_error_message());
+        if (!strstr(blanch_error_message(), damages[i].message)) fail_msg("case %d: %s", i, blanch_error_message());
     }
 }
 
-static void test_bad_length(void **state)
-{
+static void test_bad_length(void **state) {
     struct bl_safetensors *file;
     static const uint64_t lengths[] = {3, 0, UINT64_MAX, 1ull << 62};
     for (int i = 0; i < BL_COUNT(lengths); i++) {
@@ -161,8 +159,7 @@ static void test_bad_length(void **state)
 
 /* --- files ------------------------------------------------------------------------------------ */
 
-static void test_failed_write(void **state)
-{
+static void test_failed_write(void **state) {
     struct bl_replace file;
     char *data, *temporary = bl_format("%s.tmp", path);
     size_t size;
@@ -184,9 +181,9 @@ static void test_failed_write(void **state)
     assert_int_equal(bl_file_write("/nonexistent/file", "x", 1), BLANCH_EIO);
 }
 
-static void test_folders(void **state)
-{
-    char *deep = bl_format("%s/a//b/", folder), *below = bl_format("%s/a/b/file/c", folder), *file = bl_format("%s/a/b/file", folder);
+static void test_folders(void **state) {
+    char *deep = bl_format("%s/a//b/", folder), *below = bl_format("%s/a/b/file/c", folder),
+         *file = bl_format("%s/a/b/file", folder);
     assert_int_equal(bl_make_dirs(deep), 0);
     assert_int_equal(bl_make_dirs(deep), 0);
     assert_int_equal(bl_file_write(file, "", 0), 0);
@@ -200,8 +197,7 @@ static void test_folders(void **state)
     free(file);
 }
 
-static void test_json(void **state)
-{
+static void test_json(void **state) {
     cJSON *json = cJSON_CreateObject(), *read;
     assert_true(cJSON_AddItemToObject(json, "third", bl_json_number(1 / 3.0, 4)));
     assert_true(cJSON_AddItemToObject(json, "nan", bl_json_number(NAN, 4)));
@@ -221,8 +217,7 @@ static void test_json(void **state)
     assert_non_null(strstr(blanch_error_message(), "line 3"));
 }
 
-int main(void)
-{
+int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_round_trip), cmocka_unit_test(test_half_precision), cmocka_unit_test(test_damage),
         cmocka_unit_test(test_bad_length), cmocka_unit_test(test_failed_write),   cmocka_unit_test(test_folders),

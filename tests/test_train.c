@@ -36,7 +36,8 @@ static void test_schedules(void **state) {
     assert_float_equal(rate("multistep", 75, 100, 10), 0.001f, 1e-8f);
     assert_float_equal(rate("multistep:2,4:0.5", 19, 100, 10), 0.1f, 1e-8f);
     assert_float_equal(rate("multistep:2,4:0.5", 40, 100, 10), 0.025f, 1e-8f);
-    const char *const wrong[] = {"cosinus", "multistep:", "multistep:4,2", "multistep:3:0", "multistep:3:x", "multistep3", ""};
+    const char *const wrong[] = {
+        "cosinus", "multistep:", "multistep:4,2", "multistep:3:0", "multistep:3:x", "multistep3", ""};
     for (int i = 0; i < BL_COUNT(wrong); i++) assert_int_equal(bl_schedule_parse(&schedule, wrong[i]), BLANCH_EUSAGE);
 }
 
@@ -52,8 +53,12 @@ static const char *in_folder(const char *name) {
 
 static struct blanch_network *make_network(enum blanch_norm norm, uint64_t seed, int classes) {
     struct blanch_network *net = NULL;
-    const struct blanch_network_options options = {
-        .model = "smallcnn", .norm = norm, .nd = {.eps = NAN, .momentum = NAN}, .classes = classes, .batch = 4, .seed = seed};
+    const struct blanch_network_options options = {.model = "smallcnn",
+                                                   .norm = norm,
+                                                   .nd = {.eps = NAN, .momentum = NAN},
+                                                   .classes = classes,
+                                                   .batch = 4,
+                                                   .seed = seed};
     int code = blanch_network_create(&net, device, &options);
     if (code) print_message("%s\n", blanch_error_message());
     assert_int_equal(code, 0);
@@ -66,13 +71,16 @@ static void make_steps(struct blanch_network *net, int steps) {
     struct blanch_metrics metrics;
     for (int i = 0; i < BL_COUNT(images); i++) images[i] = (float)((i * 37) % 101) / 50 - 1;
     for (int i = 0; i < steps; i++)
-        assert_int_equal(blanch_network_step(net, images, labels, 4, &(struct blanch_sgd){0.01f, 0.9f, 1e-3f}, &metrics), 0);
+        assert_int_equal(
+            blanch_network_step(net, images, labels, 4, &(struct blanch_sgd){0.01f, 0.9f, 1e-3f}, &metrics), 0);
     assert_true(isfinite(metrics.loss));
 }
 
 static void read_param(struct bl_param *param, const struct bl_tensor *tensor, float *out) {
-    if (param->counter) memcpy(out, &param->value, sizeof param->value);
-    else assert_int_equal(bl_mem_read(tensor->mem, 0, (size_t)param->data.count * sizeof *out, out), 0);
+    if (param->counter)
+        memcpy(out, &param->value, sizeof param->value);
+    else
+        assert_int_equal(bl_mem_read(tensor->mem, 0, (size_t)param->data.count * sizeof *out, out), 0);
 }
 
 static bool same_values(struct blanch_network *a, struct blanch_network *b, bool velocities) {
@@ -146,12 +154,12 @@ static void test_crash_between_renames(void **state) {
     make_steps(net, 1);
     position.step = 2;
     assert_int_equal(bl_checkpoint_save(net->graph, dir, &position), 0);
-    assert_int_equal(rename(weights, fresh), 0);            // the state was renamed, the weights were not
+    assert_int_equal(rename(weights, fresh), 0); // the state was renamed, the weights were not
     assert_int_equal(rename(old, weights), 0);
     assert_int_equal(bl_checkpoint_load(other->graph, dir, &loaded), 0);
     assert_int_equal(loaded.step, 2);
     assert_true(same_values(net, other, false));
-    assert_false(bl_path_exists(fresh));                    // the load has finished the rename
+    assert_false(bl_path_exists(fresh)); // the load has finished the rename
     position.step = 3;
     assert_int_equal(bl_weights_save(net->graph, weights, 3), 0);
     assert_int_equal(bl_checkpoint_load(other->graph, dir, &loaded), BLANCH_EINPUT);
@@ -193,7 +201,9 @@ static void test_unfit_files(void **state) {
 
 /* --- runs ----------------------------------------------------------------------------------- */
 
-struct stopper { int64_t at; };
+struct stopper {
+    int64_t at;
+};
 
 static void stop_at(void *context, enum bl_train_event event, int64_t step, int64_t steps, const char *text) {
     const struct stopper *stopper = context;
@@ -203,7 +213,10 @@ static void stop_at(void *context, enum bl_train_event event, int64_t step, int6
 static int train(const char *dir, enum blanch_norm norm, int epochs, bool resume, int64_t stop) {
     struct stopper stopper = {stop};
     const struct bl_train_options options = {
-        .network = {.model = resume ? NULL : "smallcnn", .batch = resume ? 0 : 300, .seed = 5, .nd = {.eps = NAN, .momentum = NAN}},
+        .network = {.model = resume ? NULL : "smallcnn",
+                    .batch = resume ? 0 : 300,
+                    .seed = 5,
+                    .nd = {.eps = NAN, .momentum = NAN}},
         .norm = bl_norm_name(norm),
         .data = "synthetic:1x28x28:10",
         .out = dir,
@@ -250,7 +263,7 @@ static void assert_same_runs(const char *a, const char *b) {
     }
     cJSON *left = comparable_log(a), *right = comparable_log(b);
     assert_true(cJSON_Compare(left, right, true));
-    assert_int_equal(cJSON_GetArraySize(left), 2 * 7 + 2);  // 2048 images by 300: 7 steps
+    assert_int_equal(cJSON_GetArraySize(left), 2 * 7 + 2); // 2048 images by 300: 7 steps
     cJSON_Delete(left);
     cJSON_Delete(right);
 }
@@ -278,7 +291,7 @@ static void test_run_directory(void **state) {
     char dir[200];
     snprintf(dir, sizeof dir, "%s/whole-bn", folder);
     assert_int_equal(train(dir, BLANCH_BN, 1, false, -1), BLANCH_EUSAGE);
-    assert_int_equal(train(dir, BLANCH_NONE, 0, true, -1), BLANCH_EUSAGE);  // --norm differs from the run's
+    assert_int_equal(train(dir, BLANCH_NONE, 0, true, -1), BLANCH_EUSAGE); // --norm differs from the run's
     assert_non_null(strstr(blanch_error_message(), "--norm"));
     struct bl_run_config config;
     assert_int_equal(bl_run_read(&config, dir), 0);
@@ -303,8 +316,12 @@ static int close_all(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_schedules),      cmocka_unit_test(test_round_trip), cmocka_unit_test(test_crash_between_renames),
-        cmocka_unit_test(test_unfit_files),    cmocka_unit_test(test_resume),     cmocka_unit_test(test_run_directory),
+        cmocka_unit_test(test_schedules),
+        cmocka_unit_test(test_round_trip),
+        cmocka_unit_test(test_crash_between_renames),
+        cmocka_unit_test(test_unfit_files),
+        cmocka_unit_test(test_resume),
+        cmocka_unit_test(test_run_directory),
     };
     int failed = open_test_device(&device);
     failed += cmocka_run_group_tests(tests, open_all, close_all);

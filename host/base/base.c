@@ -7,22 +7,28 @@
 #include <string.h>
 #include <time.h>
 
-static _Thread_local char message[32768];  // holds a compiler's whole log
+static _Thread_local char message[32768]; // holds a compiler's whole log
 
-const char *blanch_error_message(void) { return message; }
+const char *blanch_error_message(void) {
+    return message;
+}
 
 const char *blanch_error_text(int code) {
     switch (code) {
-    case 0: return "success";
-#define X(name, number, text) case number: return text;
-    BLANCH_ERRORS(X)
+    case 0:
+        return "success";
+#define X(name, number, text)                                                                                          \
+    case number:                                                                                                       \
+        return text;
+        BLANCH_ERRORS(X)
 #undef X
-    default: return "unknown error";
+    default:
+        return "unknown error";
     }
 }
 
 int bl_fail(int code, const char *format, ...) {
-    char text[sizeof message];              // format may point into message
+    char text[sizeof message]; // format may point into message
     va_list args;
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);
@@ -58,7 +64,9 @@ int bl_grow(void **data, size_t *capacity, size_t need, size_t element) {
     return 0;
 }
 
-char *bl_strdup(const char *text) { return bl_format("%s", text); }
+char *bl_strdup(const char *text) {
+    return bl_format("%s", text);
+}
 
 char *bl_format(const char *format, ...) {
     va_list args, again;
@@ -119,8 +127,12 @@ void bl_philox(uint64_t seed, enum bl_purpose purpose, uint64_t position, uint64
     bl_philox_raw(counter, key, out);
 }
 
-float bl_uniform(uint32_t word) { return (float)(word >> 8) * 0x1p-24f; }
-uint32_t bl_below(uint32_t word, uint32_t n) { return (uint32_t)((uint64_t)word * n >> 32); }
+float bl_uniform(uint32_t word) {
+    return (float)(word >> 8) * 0x1p-24f;
+}
+uint32_t bl_below(uint32_t word, uint32_t n) {
+    return (uint32_t)((uint64_t)word * n >> 32);
+}
 
 void bl_shuffle(uint64_t seed, uint64_t epoch, uint32_t *order, uint32_t n) {
     uint32_t word[4];

@@ -12,7 +12,8 @@
 #define BL_PRINTF(a, b)
 #endif
 
-/* Records this thread's message, one line, and returns code, so that `return bl_fail(BLANCH_EINPUT, "...", ...)` reads well. */
+/* Records this thread's message, one line, and returns code, so that `return bl_fail(BLANCH_EINPUT, "...", ...)` reads
+ * well. */
 int bl_fail(int code, const char *format, ...) BL_PRINTF(2, 3);
 /* Puts "prefix: " before the message already recorded; returns code. */
 int bl_fail_in(int code, const char *format, ...) BL_PRINTF(2, 3);
@@ -25,17 +26,24 @@ char *bl_strdup(const char *text);
 /* malloc'd printf. */
 char *bl_format(const char *format, ...) BL_PRINTF(1, 2);
 
-double bl_now(void);                        // seconds, monotonic
+double bl_now(void); // seconds, monotonic
 
 /* The value that a part of them lies below, by linear interpolation; part 0.5: the median. Sorts values; 0 of none. */
 double bl_quantile(double *values, int count, double part);
 
 /* Philox4x32-10 (Salmon et al., SC 2011): four words for a key and a counter. Keyed by seed and purpose, counted by
  * position: the same numbers on every device and for any number of threads. */
-enum bl_purpose { BL_RANDOM_WEIGHTS = 1, BL_RANDOM_SHUFFLE, BL_RANDOM_AUGMENT, BL_RANDOM_DROPOUT, BL_RANDOM_SPLIT, BL_RANDOM_DATA };
+enum bl_purpose {
+    BL_RANDOM_WEIGHTS = 1,
+    BL_RANDOM_SHUFFLE,
+    BL_RANDOM_AUGMENT,
+    BL_RANDOM_DROPOUT,
+    BL_RANDOM_SPLIT,
+    BL_RANDOM_DATA
+};
 void bl_philox_raw(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4]);
 void bl_philox(uint64_t seed, enum bl_purpose purpose, uint64_t position, uint64_t stream, uint32_t out[4]);
-float bl_uniform(uint32_t word);            // [0, 1), 24 bits
+float bl_uniform(uint32_t word); // [0, 1), 24 bits
 /* Uniform in 0..n-1 without bias worth naming (64-bit multiply-shift). */
 uint32_t bl_below(uint32_t word, uint32_t n);
 /* Fisher-Yates over indices 0..n-1 for (seed, epoch); order has n entries. */

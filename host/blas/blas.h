@@ -7,15 +7,15 @@
 
 struct bl_gemm {
     bool trans_a, trans_b;
-    bool symmetric;                         // the result is known to be (m == n): half of it is computed, then mirrored
+    bool symmetric; // the result is known to be (m == n): half of it is computed, then mirrored
     int64_t m, n, k;
-    float alpha, beta;                      // C = alpha op(A) op(B) + beta C
+    float alpha, beta; // C = alpha op(A) op(B) + beta C
     struct bl_mem *a, *b, *c;
-    size_t offset_a, offset_b, offset_c;    // elements
-    int64_t lda, ldb, ldc;                  // elements between rows
-    int batch;                              // 0 counts as 1
-    int64_t stride_a, stride_b, stride_c;   // elements between matrices of a batch
-    struct bl_mem *init;                    // C = alpha op(A) op(B) + beta init, init laid out as C; NULL: C itself
+    size_t offset_a, offset_b, offset_c;  // elements
+    int64_t lda, ldb, ldc;                // elements between rows
+    int batch;                            // 0 counts as 1
+    int64_t stride_a, stride_b, stride_c; // elements between matrices of a batch
+    struct bl_mem *init;                  // C = alpha op(A) op(B) + beta init, init laid out as C; NULL: C itself
     size_t offset_init;
 };
 int bl_gemm(struct blanch_device *dev, const struct bl_gemm *gemm);
@@ -25,14 +25,18 @@ enum bl_gemm_route { BL_GEMM_RULE, BL_GEMM_OWN, BL_GEMM_PACKED, BL_GEMM_CLBLAST,
 extern const char *const bl_gemm_route_names[BL_GEMM_ROUTES];
 /* Asked for every product, for one that has measured. BLANCH_GEMM takes precedence over it. */
 typedef enum bl_gemm_route bl_gemm_chooser(void *context, struct blanch_device *dev, const struct bl_gemm *gemm);
-void bl_gemm_set_chooser(bl_gemm_chooser *chooser, void *context);      // NULL: the rule
+void bl_gemm_set_chooser(bl_gemm_chooser *chooser, void *context); // NULL: the rule
 
-/* CLBlast's parameters of its kernel Xgemm: GEMMK KREG KWG KWI MDIMA MDIMC MWG NDIMB NDIMC NWG SA SB STRM STRN VWM VWN. */
-struct bl_clblast_set { int value[16]; };
-const struct bl_clblast_set *bl_clblast_seed(const struct blanch_device *dev);      // to start from; NULL: what CLBlast ships
-void bl_clblast_ship(struct blanch_device *dev);             // the shipped set, if nothing was set or computed before
-int bl_clblast_set(struct blanch_device *dev, const struct bl_clblast_set *set);    // for this process
-void bl_clblast_text(const struct bl_clblast_set *set, char *text, size_t size);    // "GEMMK=0,KREG=1,..."
+/* CLBlast's parameters of its kernel Xgemm: GEMMK KREG KWG KWI MDIMA MDIMC MWG NDIMB NDIMC NWG SA SB STRM STRN VWM VWN.
+ */
+struct bl_clblast_set {
+    int value[16];
+};
+const struct bl_clblast_set *
+bl_clblast_seed(const struct blanch_device *dev); // to start from; NULL: what CLBlast ships
+void bl_clblast_ship(struct blanch_device *dev);  // the shipped set, if nothing was set or computed before
+int bl_clblast_set(struct blanch_device *dev, const struct bl_clblast_set *set); // for this process
+void bl_clblast_text(const struct bl_clblast_set *set, char *text, size_t size); // "GEMMK=0,KREG=1,..."
 int bl_clblast_parse(struct bl_clblast_set *set, const char *text);
 /* The position-th of a fixed sequence of sets that CLBlast accepts. cpu: for work-groups that one core goes through. */
 void bl_clblast_random(struct bl_clblast_set *set, bool cpu, uint64_t position);

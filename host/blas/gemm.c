@@ -54,7 +54,8 @@ static int64_t slab_of(const struct bl_gemm *g, int64_t blocks) {
 
 void bl_gemm_work(struct blanch_device *dev, const struct bl_gemm *g, int64_t k) {
     double batch = g->batch > 0 ? g->batch : 1, results = (double)g->m * (double)(g->symmetric ? g->n + 1 : 2 * g->n);
-    double read = (double)k * (double)(g->a == g->b && g->symmetric ? g->m : g->m + g->n) + (g->init ? (double)(g->m * g->n) : 0);
+    double read =
+        (double)k * (double)(g->a == g->b && g->symmetric ? g->m : g->m + g->n) + (g->init ? (double)(g->m * g->n) : 0);
     bl_work(dev, batch * results * (double)k, (uint64_t)(4 * batch * (read + (double)(g->m * g->n))));
 }
 

@@ -1,5 +1,5 @@
-/* CLBlast's parameters for products on a device. CLBlast holds one set per kernel and device for the life of the process,
- * and brings a database of its own; what is set here replaces that. */
+/* CLBlast's parameters for products on a device. CLBlast holds one set per kernel and device for the life of the
+ * process, and brings a database of its own; what is set here replaces that. */
 #include "blas/internal.h"
 #include "cl/cl_raw.h"
 #include <clblast_c.h>
@@ -7,13 +7,13 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { PARAMETERS = 16, UNROLLED = 512 };     // vector operations of an unrolled loop that compiles within seconds
-static const char *const names[PARAMETERS] = {"GEMMK", "KREG",  "KWG", "KWI", "MDIMA", "MDIMC", "MWG", "NDIMB",
-                                              "NDIMC", "NWG",   "SA",  "SB",  "STRM",  "STRN",  "VWM", "VWN"};
+enum { PARAMETERS = 16, UNROLLED = 512 }; // vector operations of an unrolled loop that compiles within seconds
+static const char *const names[PARAMETERS] = {"GEMMK", "KREG", "KWG", "KWI", "MDIMA", "MDIMC", "MWG", "NDIMB",
+                                              "NDIMC", "NWG",  "SA",  "SB",  "STRM",  "STRN",  "VWM", "VWN"};
 
-/* CPUs (PoCL 3.1 on two Zen 3 cores, a busy machine, results checked, GFLOP/s of processor time at 1024 x 1024 x 1024): 40
- * to 44 where the set shipped makes 10 to 14. CPUs take it only where CLBlast is asked for: the kernel of gemm.cl makes
- * three times as much. */
+/* CPUs (PoCL 3.1 on two Zen 3 cores, a busy machine, results checked, GFLOP/s of processor time at 1024 x 1024 x 1024):
+ * 40 to 44 where the set shipped makes 10 to 14. CPUs take it only where CLBlast is asked for: the kernel of gemm.cl
+ * makes three times as much. */
 static const struct bl_clblast_set cpu_seed = {{0, 1, 16, 1, 1, 1, 16, 8, 8, 128, 0, 0, 0, 0, 16, 4}};
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -90,7 +90,9 @@ int bl_clblast_parse(struct bl_clblast_set *set, const char *text) {
 
 /* --- the search space ------------------------------------------------------------------------- */
 
-static int pick(uint32_t word, const int *list, int count) { return list[bl_below(word, (uint32_t)count)]; }
+static int pick(uint32_t word, const int *list, int count) {
+    return list[bl_below(word, (uint32_t)count)];
+}
 #define PICK(word, ...) pick((word), (const int[]){__VA_ARGS__}, BL_COUNT(((const int[]){__VA_ARGS__})))
 
 /* What CLBlast's kernels demand of a set, and accumulators that may stay in registers. */
@@ -100,36 +102,40 @@ static bool is_valid(const struct bl_clblast_set *s) {
     if (v[KWG] % v[KWI] || v[MWG] % (v[MDIMC] * v[VWM]) || v[NWG] % (v[NDIMC] * v[VWN])) return false;
     if (items < 64 && v[MWG] / v[MDIMC] / v[VWM] * (v[NWG] / v[NDIMC]) * v[KWI] > UNROLLED) return false;
     if (v[MWG] / v[MDIMC] * (v[NWG] / v[NDIMC]) > (items < 64 ? 1024 : 256)) return false;
-    if (!v[SA] && !v[SB]) return true;      // the rest is about copies in local memory
-    if (v[MWG] % (v[MDIMA] * v[VWM]) || v[NWG] % (v[NDIMB] * v[VWN]) || items % v[MDIMA] || items % v[NDIMB]) return false;
+    if (!v[SA] && !v[SB]) return true; // the rest is about copies in local memory
+    if (v[MWG] % (v[MDIMA] * v[VWM]) || v[NWG] % (v[NDIMB] * v[VWN]) || items % v[MDIMA] || items % v[NDIMB])
+        return false;
     return v[KWG] % (items / v[MDIMA]) == 0 && v[KWG] % (items / v[NDIMB]) == 0;
 }
 
 static void random_gpu(struct bl_clblast_set *set, const uint32_t *w) {
     int mdim = PICK(w[0], 8, 16, 32), ndim = PICK(w[1], 8, 16, 32);
     *set = (struct bl_clblast_set){{0, 1, PICK(w[2], 16, 32, 64), PICK(w[3], 1, 2, 4, 8, 16), mdim, mdim,
-                                    PICK(w[4], 8, 16, 32, 64, 128), ndim, ndim, PICK(w[5], 8, 16, 32, 64, 128), (int)(w[6] & 1),
-                                    (int)(w[7] & 1), (int)(w[8] & 1), (int)(w[9] & 1), PICK(w[10], 1, 2, 4, 8, 16),
-                                    PICK(w[11], 1, 2, 4, 8)}};
+                                    PICK(w[4], 8, 16, 32, 64, 128), ndim, ndim, PICK(w[5], 8, 16, 32, 64, 128),
+                                    (int)(w[6] & 1), (int)(w[7] & 1), (int)(w[8] & 1), (int)(w[9] & 1),
+                                    PICK(w[10], 1, 2, 4, 8, 16), PICK(w[11], 1, 2, 4, 8)}};
 }
 
 /* No local memory: on a CPU a copy in it is only a copy, and its barriers put the accumulators into memory (3 to 17
- * GFLOP/s where the seed's kind makes 30 to 44). Items of a group beyond the first read what its cache holds. GEMMK stays
- * 0: with 1, CLBlast 1.5.3 reached 55, but wrote past the end of its buffers where MWG and NWG differ, and NaN came out of
- * some products of other shapes where they do not. */
+ * GFLOP/s where the seed's kind makes 30 to 44). Items of a group beyond the first read what its cache holds. GEMMK
+ * stays 0: with 1, CLBlast 1.5.3 reached 55, but wrote past the end of its buffers where MWG and NWG differ, and NaN
+ * came out of some products of other shapes where they do not. */
 static void random_cpu(struct bl_clblast_set *set, const uint32_t *w) {
-    int vwm = PICK(w[0], 8, 16), vwn = PICK(w[1], 1, 2, 4, 8), mdim = PICK(w[2], 1, 2, 4), ndim = PICK(w[3], 1, 2, 4, 8, 16, 32);
-    *set = (struct bl_clblast_set){{0, 1, PICK(w[4], 8, 16, 32), PICK(w[5], 1, 2, 4, 8), mdim, mdim,
-                                    mdim * vwm * PICK(w[6], 1, 2, 4), ndim, ndim, ndim * vwn * PICK(w[7], 1, 2, 4, 8, 16), 0, 0,
-                                    (int)(w[8] & 1), (int)(w[9] & 1), vwm, vwn}};
+    int vwm = PICK(w[0], 8, 16), vwn = PICK(w[1], 1, 2, 4, 8), mdim = PICK(w[2], 1, 2, 4),
+        ndim = PICK(w[3], 1, 2, 4, 8, 16, 32);
+    *set = (struct bl_clblast_set){
+        {0, 1, PICK(w[4], 8, 16, 32), PICK(w[5], 1, 2, 4, 8), mdim, mdim, mdim * vwm * PICK(w[6], 1, 2, 4), ndim, ndim,
+         ndim * vwn * PICK(w[7], 1, 2, 4, 8, 16), 0, 0, (int)(w[8] & 1), (int)(w[9] & 1), vwm, vwn}};
 }
 
 void bl_clblast_random(struct bl_clblast_set *set, bool cpu, uint64_t position) {
     for (uint64_t try = 0;; try++) {
         uint32_t w[12];
         for (int i = 0; i < 3; i++) bl_philox(0, BL_RANDOM_DATA, position, 3 * try + (uint64_t)i, w + 4 * i);
-        if (cpu) random_cpu(set, w);
-        else random_gpu(set, w);
+        if (cpu)
+            random_cpu(set, w);
+        else
+            random_gpu(set, w);
         if (is_valid(set)) return;
     }
 }

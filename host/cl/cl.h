@@ -7,17 +7,17 @@
 
 /* --- memory --------------------------------------------------------------------------------- */
 
-struct bl_mem;                              // a buffer or a part of one
+struct bl_mem; // a buffer or a part of one
 
 /* bytes > 0; refused with BLANCH_ELIMIT beyond the device's limits (or --max-alloc). Contents undefined;
  * with BLANCH_POISON=1 in the environment, filled with NaN. */
 int bl_mem_alloc(struct blanch_device *dev, size_t bytes, struct bl_mem **mem);
 /* A part of parent that shares its memory; offset is a multiple of bl_mem_align(dev). The parent outlives it. */
 int bl_mem_part(struct bl_mem *parent, size_t offset, size_t bytes, struct bl_mem **mem);
-void bl_mem_free(struct bl_mem *mem);       // NULL is fine
+void bl_mem_free(struct bl_mem *mem); // NULL is fine
 size_t bl_mem_size(const struct bl_mem *mem);
-size_t bl_mem_align(const struct blanch_device *dev);   // bytes, at least 64
-uint64_t bl_mem_used(const struct blanch_device *dev);  // bytes allocated now
+size_t bl_mem_align(const struct blanch_device *dev);  // bytes, at least 64
+uint64_t bl_mem_used(const struct blanch_device *dev); // bytes allocated now
 uint64_t bl_mem_peak(const struct blanch_device *dev);
 
 /* Blocking transfers of bytes at a byte offset. */
@@ -29,8 +29,11 @@ int bl_mem_copy(struct bl_mem *from, size_t from_offset, struct bl_mem *to, size
 
 /* --- kernels -------------------------------------------------------------------------------- */
 
-struct bl_kernel;                           // owned by the device
-struct bl_define { const char *name; long value; };     // -D name=value
+struct bl_kernel; // owned by the device
+struct bl_define {
+    const char *name;
+    long value;
+}; // -D name=value
 
 /* Kernel `function` of kernels/FILE.cl ("batchnorm", "conv/direct") built with the defines. Programs are built once per
  * file and defines, cached on disk; repeated calls return the same kernel. A failed build returns BLANCH_EDEVICE with
@@ -38,29 +41,37 @@ struct bl_define { const char *name; long value; };     // -D name=value
 int bl_kernel_get(struct blanch_device *dev, const char *file, const char *function, const struct bl_define *defines,
                   int count, struct bl_kernel **kernel);
 const char *bl_kernel_name(const struct bl_kernel *kernel);
-bool bl_kernel_cached(const struct bl_kernel *kernel);  // its program came from the cache on disk
+bool bl_kernel_cached(const struct bl_kernel *kernel); // its program came from the cache on disk
 
 enum bl_arg_kind { BL_ARG_MEM, BL_ARG_I32, BL_ARG_I64, BL_ARG_F32, BL_ARG_LOCAL };
 struct bl_arg {
     enum bl_arg_kind kind;
-    union { struct bl_mem *mem; int32_t i32; int64_t i64; float f32; size_t bytes; };
+    union {
+        struct bl_mem *mem;
+        int32_t i32;
+        int64_t i64;
+        float f32;
+        size_t bytes;
+    };
 };
 #define BL_MEM(m) ((struct bl_arg){BL_ARG_MEM, {.mem = (m)}})
 #define BL_I32(v) ((struct bl_arg){BL_ARG_I32, {.i32 = (int32_t)(v)}})
-#define BL_I64(v) ((struct bl_arg){BL_ARG_I64, {.i64 = (int64_t)(v)}})      // `long` in the kernel
+#define BL_I64(v) ((struct bl_arg){BL_ARG_I64, {.i64 = (int64_t)(v)}}) // `long` in the kernel
 #define BL_F32(v) ((struct bl_arg){BL_ARG_F32, {.f32 = (float)(v)}})
 #define BL_LOCAL(n) ((struct bl_arg){BL_ARG_LOCAL, {.bytes = (n)}})
 
 /* Work sizes. global: items wanted per dimension (0 counts as 1). local: 0 lets the launcher choose within the limits
  * of kernel and device; it rounds global up to a multiple, so kernels guard their edges. local = {1, 1, 1} for kernels
  * of one item a group. */
-struct bl_range { size_t global[3], local[3]; };
+struct bl_range {
+    size_t global[3], local[3];
+};
 #define BL_ITEMS(...) ((struct bl_range){.global = {__VA_ARGS__}})
 #define BL_GROUPS1(...) ((struct bl_range){.global = {__VA_ARGS__}, .local = {1, 1, 1}})
 
 /* Enqueues; arguments in the kernel's order; a missing or superfluous one is an error. */
-#define bl_launch(kernel, range, ...)                                                      \
-    bl_launch_args((kernel), (range), (const struct bl_arg[]){__VA_ARGS__},                \
+#define bl_launch(kernel, range, ...)                                                                                  \
+    bl_launch_args((kernel), (range), (const struct bl_arg[]){__VA_ARGS__},                                            \
                    (int)(sizeof((struct bl_arg[]){__VA_ARGS__}) / sizeof(struct bl_arg)))
 int bl_launch_args(struct bl_kernel *kernel, struct bl_range range, const struct bl_arg *args, int count);
 int bl_finish(struct blanch_device *dev);
@@ -69,24 +80,39 @@ int bl_flush(struct blanch_device *dev);
 /* --- time ----------------------------------------------------------------------------------- */
 
 enum bl_phase {
-    BL_FORWARD, BL_BACKWARD_DATA, BL_BACKWARD_WEIGHTS, BL_COVARIANCE, BL_INVERSE_SQRT, BL_FOLD, BL_WHITEN_BACKWARD,
-    BL_NORM, BL_ACTIVATION, BL_POOL, BL_LOSS, BL_UPDATE, BL_LOAD, BL_WAIT, BL_OTHER, BL_PHASES
+    BL_FORWARD,
+    BL_BACKWARD_DATA,
+    BL_BACKWARD_WEIGHTS,
+    BL_COVARIANCE,
+    BL_INVERSE_SQRT,
+    BL_FOLD,
+    BL_WHITEN_BACKWARD,
+    BL_NORM,
+    BL_ACTIVATION,
+    BL_POOL,
+    BL_LOSS,
+    BL_UPDATE,
+    BL_LOAD,
+    BL_WAIT,
+    BL_OTHER,
+    BL_PHASES
 };
-extern const char *const bl_phase_names[BL_PHASES];     // "forward", "backward_data", ...
+extern const char *const bl_phase_names[BL_PHASES]; // "forward", "backward_data", ...
 
-struct bl_span {                            // one command on the device's timeline
-    int layer;                              // as tagged; -1: none
+struct bl_span { // one command on the device's timeline
+    int layer;   // as tagged; -1: none
     enum bl_phase phase;
     const char *kernel;
-    uint64_t queued, start, end;            // nanoseconds of the device's clock
-    uint64_t bytes; double operations;      // see bl_work
+    uint64_t queued, start, end; // nanoseconds of the device's clock
+    uint64_t bytes;
+    double operations; // see bl_work
 };
 
 /* The tag that following commands carry. Cheap. */
 void bl_tag(struct blanch_device *dev, int layer, enum bl_phase phase);
-/* For the record: what the next command computes by the definition of its method (2 operations a multiply-add), whatever
- * tricks it computes it with, and the bytes it must move. bytes 0: each buffer that it is given counts once, whole, which is
- * right where an argument is one tensor. Cheap. */
+/* For the record: what the next command computes by the definition of its method (2 operations a multiply-add),
+ * whatever tricks it computes it with, and the bytes it must move. bytes 0: each buffer that it is given counts once,
+ * whole, which is right where an argument is one tensor. Cheap. */
 void bl_work(struct blanch_device *dev, double operations, uint64_t bytes);
 /* The commands in between make up one method of so many operations: those that they state themselves do not count. */
 void bl_work_begin(struct blanch_device *dev, double operations);
@@ -95,24 +121,24 @@ void bl_work_end(struct blanch_device *dev);
  * the next take) and starts anew. Off at first. */
 void bl_record(struct blanch_device *dev, bool on);
 int bl_record_take(struct blanch_device *dev, const struct bl_span **spans, int *count);
-int64_t bl_launch_count(const struct blanch_device *dev);       // kernels run since the device was opened
+int64_t bl_launch_count(const struct blanch_device *dev); // kernels run since the device was opened
 
-/* While on, launches, fills, copies and writes are checked but not run: a pass over a network then tells which products it
- * asks for, and changes nothing. Off at first. */
+/* While on, launches, fills, copies and writes are checked but not run: a pass over a network then tells which products
+ * it asks for, and changes nothing. Off at first. */
 void bl_dry(struct blanch_device *dev, bool on);
 bool bl_is_dry(const struct blanch_device *dev);
 
-/* Rows of a register tile of 16 columns that fills a CPU's registers: 12 where they hold 16 floats (32 of them), else 6 (16,
- * in pairs). dev may be NULL. */
+/* Rows of a register tile of 16 columns that fills a CPU's registers: 12 where they hold 16 floats (32 of them), else 6
+ * (16, in pairs). dev may be NULL. */
 int bl_tile_rows(const struct blanch_device *dev);
 
 /* --- caches ----------------------------------------------------------------------------------- */
 
-char *bl_cache_folder(const char *name);    // malloc'd: $XDG_CACHE_HOME/blanch/NAME, made; NULL: cannot be
+char *bl_cache_folder(const char *name); // malloc'd: $XDG_CACHE_HOME/blanch/NAME, made; NULL: cannot be
 /* What tells this device, with its driver and platform, from others. */
 uint64_t bl_device_hash(const struct blanch_device *dev);
-/* Bytes, as blanch_device_open was given it; 0: none. Part of a key, unlike the size of memory that a driver reports, which
- * may differ from one process to the next. */
+/* Bytes, as blanch_device_open was given it; 0: none. Part of a key, unlike the size of memory that a driver reports,
+ * which may differ from one process to the next. */
 uint64_t bl_memory_limit(const struct blanch_device *dev);
 /* Of the text of all kernels, those of BLANCH_KERNELS where it is set. */
 int bl_kernels_hash(uint64_t *hash);

@@ -21,7 +21,7 @@ int bl_record_since(struct blanch_device *dev);
 /* What blas/ keeps for a device, one thing at most: released when the device is closed. */
 void *bl_raw_attached(const struct blanch_device *dev);
 void bl_raw_attach(struct blanch_device *dev, void *what, void (*release)(void *what));
-void bl_count_launch(struct blanch_device *dev);            // a kernel that a library launched
+void bl_count_launch(struct blanch_device *dev); // a kernel that a library launched
 const char *bl_cl_error_name(cl_int error);
 /* BLANCH_EDEVICE with "WHAT: CL_NAME (number)". */
 int bl_cl_fail(cl_int error, const char *format, ...) BL_PRINTF(2, 3);

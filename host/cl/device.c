@@ -13,22 +13,60 @@
 
 /* --- errors ----------------------------------------------------------------------------------- */
 
-static const struct { cl_int code; const char *name; } error_names[] = {
-#define N(x) {x, #x}
-    N(CL_DEVICE_NOT_FOUND), N(CL_DEVICE_NOT_AVAILABLE), N(CL_COMPILER_NOT_AVAILABLE),
-    N(CL_MEM_OBJECT_ALLOCATION_FAILURE), N(CL_OUT_OF_RESOURCES), N(CL_OUT_OF_HOST_MEMORY),
-    N(CL_PROFILING_INFO_NOT_AVAILABLE), N(CL_MEM_COPY_OVERLAP), N(CL_BUILD_PROGRAM_FAILURE), N(CL_MAP_FAILURE),
-    N(CL_MISALIGNED_SUB_BUFFER_OFFSET), N(CL_EXEC_STATUS_ERROR_FOR_EVENTS_IN_WAIT_LIST),
-    N(CL_COMPILE_PROGRAM_FAILURE), N(CL_LINKER_NOT_AVAILABLE), N(CL_LINK_PROGRAM_FAILURE),
-    N(CL_DEVICE_PARTITION_FAILED), N(CL_KERNEL_ARG_INFO_NOT_AVAILABLE), N(CL_INVALID_VALUE),
-    N(CL_INVALID_DEVICE_TYPE), N(CL_INVALID_PLATFORM), N(CL_INVALID_DEVICE), N(CL_INVALID_CONTEXT),
-    N(CL_INVALID_QUEUE_PROPERTIES), N(CL_INVALID_COMMAND_QUEUE), N(CL_INVALID_HOST_PTR), N(CL_INVALID_MEM_OBJECT),
-    N(CL_INVALID_BINARY), N(CL_INVALID_BUILD_OPTIONS), N(CL_INVALID_PROGRAM), N(CL_INVALID_PROGRAM_EXECUTABLE),
-    N(CL_INVALID_KERNEL_NAME), N(CL_INVALID_KERNEL_DEFINITION), N(CL_INVALID_KERNEL), N(CL_INVALID_ARG_INDEX),
-    N(CL_INVALID_ARG_VALUE), N(CL_INVALID_ARG_SIZE), N(CL_INVALID_KERNEL_ARGS), N(CL_INVALID_WORK_DIMENSION),
-    N(CL_INVALID_WORK_GROUP_SIZE), N(CL_INVALID_WORK_ITEM_SIZE), N(CL_INVALID_GLOBAL_OFFSET),
-    N(CL_INVALID_EVENT_WAIT_LIST), N(CL_INVALID_EVENT), N(CL_INVALID_OPERATION), N(CL_INVALID_BUFFER_SIZE),
-    N(CL_INVALID_GLOBAL_WORK_SIZE), N(CL_INVALID_PROPERTY), N(CL_PLATFORM_NOT_FOUND_KHR),
+static const struct {
+    cl_int code;
+    const char *name;
+} error_names[] = {
+#define N(x)                                                                                                           \
+    { x, #x }
+    N(CL_DEVICE_NOT_FOUND),
+    N(CL_DEVICE_NOT_AVAILABLE),
+    N(CL_COMPILER_NOT_AVAILABLE),
+    N(CL_MEM_OBJECT_ALLOCATION_FAILURE),
+    N(CL_OUT_OF_RESOURCES),
+    N(CL_OUT_OF_HOST_MEMORY),
+    N(CL_PROFILING_INFO_NOT_AVAILABLE),
+    N(CL_MEM_COPY_OVERLAP),
+    N(CL_BUILD_PROGRAM_FAILURE),
+    N(CL_MAP_FAILURE),
+    N(CL_MISALIGNED_SUB_BUFFER_OFFSET),
+    N(CL_EXEC_STATUS_ERROR_FOR_EVENTS_IN_WAIT_LIST),
+    N(CL_COMPILE_PROGRAM_FAILURE),
+    N(CL_LINKER_NOT_AVAILABLE),
+    N(CL_LINK_PROGRAM_FAILURE),
+    N(CL_DEVICE_PARTITION_FAILED),
+    N(CL_KERNEL_ARG_INFO_NOT_AVAILABLE),
+    N(CL_INVALID_VALUE),
+    N(CL_INVALID_DEVICE_TYPE),
+    N(CL_INVALID_PLATFORM),
+    N(CL_INVALID_DEVICE),
+    N(CL_INVALID_CONTEXT),
+    N(CL_INVALID_QUEUE_PROPERTIES),
+    N(CL_INVALID_COMMAND_QUEUE),
+    N(CL_INVALID_HOST_PTR),
+    N(CL_INVALID_MEM_OBJECT),
+    N(CL_INVALID_BINARY),
+    N(CL_INVALID_BUILD_OPTIONS),
+    N(CL_INVALID_PROGRAM),
+    N(CL_INVALID_PROGRAM_EXECUTABLE),
+    N(CL_INVALID_KERNEL_NAME),
+    N(CL_INVALID_KERNEL_DEFINITION),
+    N(CL_INVALID_KERNEL),
+    N(CL_INVALID_ARG_INDEX),
+    N(CL_INVALID_ARG_VALUE),
+    N(CL_INVALID_ARG_SIZE),
+    N(CL_INVALID_KERNEL_ARGS),
+    N(CL_INVALID_WORK_DIMENSION),
+    N(CL_INVALID_WORK_GROUP_SIZE),
+    N(CL_INVALID_WORK_ITEM_SIZE),
+    N(CL_INVALID_GLOBAL_OFFSET),
+    N(CL_INVALID_EVENT_WAIT_LIST),
+    N(CL_INVALID_EVENT),
+    N(CL_INVALID_OPERATION),
+    N(CL_INVALID_BUFFER_SIZE),
+    N(CL_INVALID_GLOBAL_WORK_SIZE),
+    N(CL_INVALID_PROPERTY),
+    N(CL_PLATFORM_NOT_FOUND_KHR),
 #undef N
 };
 
@@ -52,12 +90,11 @@ int bl_cl_fail(cl_int error, const char *format, ...) {
 struct found {
     cl_platform_id platform;
     cl_device_id id;
-    bool usable;                            // is there and has a compiler
+    bool usable; // is there and has a compiler
     struct blanch_device_info info;
 };
 
-#define INSTALL                                                                                                        \
-    "install the driver of your GPU, or PoCL for the CPU (Debian and Ubuntu: apt install pocl-opencl-icd)"
+#define INSTALL "install the driver of your GPU, or PoCL for the CPU (Debian and Ubuntu: apt install pocl-opencl-icd)"
 
 static void text_of(cl_device_id id, cl_device_info what, char *out, size_t size) {
     char buffer[1024] = "";
@@ -89,7 +126,7 @@ static void describe_limits(cl_device_id id, struct blanch_device_info *info) {
     GET(id, CL_DEVICE_GLOBAL_MEM_SIZE, bytes), info->global_memory = bytes;
     GET(id, CL_DEVICE_LOCAL_MEM_SIZE, bytes), info->local_memory = bytes;
     GET(id, CL_DEVICE_MAX_CONSTANT_BUFFER_SIZE, bytes), info->constant_memory = bytes;
-    GET(id, CL_DEVICE_MEM_BASE_ADDR_ALIGN, number), info->base_align = number / 8;      // the device answers in bits
+    GET(id, CL_DEVICE_MEM_BASE_ADDR_ALIGN, number), info->base_align = number / 8; // the device answers in bits
     GET(id, CL_DEVICE_NATIVE_VECTOR_WIDTH_FLOAT, number), info->float_width = number;
     GET(id, CL_DEVICE_LOCAL_MEM_TYPE, local), info->local_is_real = local == CL_LOCAL;
     if (!info->max_work_group) info->max_work_group = 1;
@@ -165,7 +202,8 @@ static int no_devices(const cl_platform_id *platforms, cl_uint count, cl_int err
         if (clGetPlatformInfo(platforms[i], CL_PLATFORM_NAME, sizeof name - 1, name, NULL)) name[0] = 0;
         snprintf(names + used, sizeof names - used, "%s%s", used ? ", " : "", *name ? name : "unnamed");
     }
-    return bl_fail(BLANCH_EDEVICE, "the OpenCL platforms installed (%s) offer no device (%s): " INSTALL
+    return bl_fail(BLANCH_EDEVICE,
+                   "the OpenCL platforms installed (%s) offer no device (%s): " INSTALL
                    "; PoCL offers none where its cache folder, $POCL_CACHE_DIR or $XDG_CACHE_HOME, is not writable",
                    names, bl_cl_error_name(error));
 }
@@ -257,14 +295,14 @@ static int choose(const struct found *list, int count, const char *spec, int *ch
     if (!marked) return BLANCH_ENOMEM;
     for (int i = 0; i < count; i++) {
         const struct blanch_device_info *info = &list[i].info;
-        marked[i] = cpu    ? info->kind == BLANCH_CPU
-                    : gpu  ? info->kind == BLANCH_GPU
+        marked[i] = cpu     ? info->kind == BLANCH_CPU
+                    : gpu   ? info->kind == BLANCH_GPU
                     : *spec ? contains(info->name, spec)
                             : info->is_default;
         if (marked[i] && (!matches++ || speed(&list[i]) > speed(&list[*chosen]))) *chosen = i;
     }
     for (int i = 0; i < count; i++) whole += !strcasecmp(list[i].info.name, spec);
-    for (int i = 0; i < count && whole == 1; i++)                   // a whole name may be part of another
+    for (int i = 0; i < count && whole == 1; i++) // a whole name may be part of another
         if (!strcasecmp(list[i].info.name, spec)) matches = 1, *chosen = i;
     if (!matches)
         code = no_such_device(list, count, NULL, spec,
@@ -281,8 +319,8 @@ static int choose(const struct found *list, int count, const char *spec, int *ch
 
 static int make_sub_device(struct blanch_device *dev, int cores) {
     if (cores > dev->info.compute_units)
-        return bl_fail(BLANCH_EUSAGE, "device %s has %d compute units, not %d", dev->info.name,
-                       dev->info.compute_units, cores);
+        return bl_fail(BLANCH_EUSAGE, "device %s has %d compute units, not %d", dev->info.name, dev->info.compute_units,
+                       cores);
     const cl_device_partition_property how[] = {CL_DEVICE_PARTITION_BY_COUNTS, cores,
                                                 CL_DEVICE_PARTITION_BY_COUNTS_LIST_END, 0};
     cl_uint count = 0;
@@ -305,8 +343,8 @@ static int open_queue(struct blanch_device *dev) {
     return error ? bl_cl_fail(error, "a command queue on %s", dev->info.name) : 0;
 }
 
-/* BLANCH_KIND=cpu or gpu: kernels in that style whatever the device calls itself, for a device that calls itself wrongly
- * and to try on one device what runs on another. The choice of a device is not touched. */
+/* BLANCH_KIND=cpu or gpu: kernels in that style whatever the device calls itself, for a device that calls itself
+ * wrongly and to try on one device what runs on another. The choice of a device is not touched. */
 static int settle_kind(struct blanch_device_info *info) {
     const char *kind = getenv("BLANCH_KIND");
     if (!kind || !*kind) return 0;
@@ -316,7 +354,9 @@ static int settle_kind(struct blanch_device_info *info) {
     return 0;
 }
 
-int bl_tile_rows(const struct blanch_device *dev) { return dev && dev->info.float_width >= 16 ? 12 : 6; }
+int bl_tile_rows(const struct blanch_device *dev) {
+    return dev && dev->info.float_width >= 16 ? 12 : 6;
+}
 
 int blanch_device_open(struct blanch_device **device, const char *spec, uint64_t max_alloc) {
     struct found *list = NULL;
@@ -341,8 +381,10 @@ int blanch_device_open(struct blanch_device **device, const char *spec, uint64_t
     dev->cache = bl_cache_folder("programs");
 done:
     free(list);
-    if (code) blanch_device_close(dev);
-    else *device = dev;
+    if (code)
+        blanch_device_close(dev);
+    else
+        *device = dev;
     return code;
 }
 
@@ -360,11 +402,21 @@ void blanch_device_close(struct blanch_device *dev) {
     free(dev);
 }
 
-const struct blanch_device_info *blanch_device_info(const struct blanch_device *dev) { return &dev->info; }
-void *bl_raw_attached(const struct blanch_device *dev) { return dev->attached; }
+const struct blanch_device_info *blanch_device_info(const struct blanch_device *dev) {
+    return &dev->info;
+}
+void *bl_raw_attached(const struct blanch_device *dev) {
+    return dev->attached;
+}
 void bl_raw_attach(struct blanch_device *dev, void *what, void (*release)(void *what)) {
     dev->attached = what, dev->release = release;
 }
-cl_device_id bl_raw_device(const struct blanch_device *dev) { return dev->id; }
-cl_context bl_raw_context(const struct blanch_device *dev) { return dev->context; }
-cl_command_queue bl_raw_queue(const struct blanch_device *dev) { return dev->queue; }
+cl_device_id bl_raw_device(const struct blanch_device *dev) {
+    return dev->id;
+}
+cl_context bl_raw_context(const struct blanch_device *dev) {
+    return dev->context;
+}
+cl_command_queue bl_raw_queue(const struct blanch_device *dev) {
+    return dev->queue;
+}

@@ -5,32 +5,44 @@
 #include "cl/cl_raw.h"
 
 struct program;
-struct record { cl_event event, since; const char *name; int layer; enum bl_phase phase; uint64_t bytes; double operations; };
+struct record {
+    cl_event event, since;
+    const char *name;
+    int layer;
+    enum bl_phase phase;
+    uint64_t bytes;
+    double operations;
+};
 
 struct blanch_device {
     struct blanch_device_info info;
     cl_platform_id platform;
     cl_device_id id;
-    bool sub_device;                        // to be released
+    bool sub_device; // to be released
     cl_context context;
     cl_command_queue queue;
     bool profiling;
     struct program *programs;
-    char *cache;                            // folder of compiled programs; NULL: none
-    uint64_t used, peak;                    // bytes
-    uint64_t memory_limit;                  // bytes, as blanch_device_open was asked; 0: none
+    char *cache;           // folder of compiled programs; NULL: none
+    uint64_t used, peak;   // bytes
+    uint64_t memory_limit; // bytes, as blanch_device_open was asked; 0: none
     bool poison;
     bool recording;
-    bool dry;                               // see bl_dry
-    int layer; enum bl_phase phase;         // the tag
-    uint64_t bytes; double operations;      // of the next command, as bl_work said
-    bool within;                            // between bl_work_begin and bl_work_end
-    cl_event since;                         // of the next record, see bl_record_since
-    struct record *records; size_t record_count, record_capacity;
-    struct bl_span *spans; size_t span_capacity;
+    bool dry; // see bl_dry
+    int layer;
+    enum bl_phase phase; // the tag
+    uint64_t bytes;
+    double operations; // of the next command, as bl_work said
+    bool within;       // between bl_work_begin and bl_work_end
+    cl_event since;    // of the next record, see bl_record_since
+    struct record *records;
+    size_t record_count, record_capacity;
+    struct bl_span *spans;
+    size_t span_capacity;
     int64_t launches;
     int unflushed;
-    void *attached; void (*release)(void *attached);        // see bl_raw_attach
+    void *attached;
+    void (*release)(void *attached); // see bl_raw_attach
 };
 
 void bl_record_free(struct record *record);

@@ -5,7 +5,10 @@
 
 #include <stddef.h>
 
-struct bl_kernel_source { const char *name, *text; size_t size; };
-extern const struct bl_kernel_source bl_kernel_sources[];      // ends with a NULL name
+struct bl_kernel_source {
+    const char *name, *text;
+    size_t size;
+};
+extern const struct bl_kernel_source bl_kernel_sources[]; // ends with a NULL name
 
 #endif

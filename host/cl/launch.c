@@ -4,9 +4,21 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-const char *const bl_phase_names[BL_PHASES] = {
-    "forward", "backward_data", "backward_weights", "covariance", "inverse_sqrt", "fold", "whiten_backward", "norm",
-    "activation", "pool", "loss", "update", "load", "wait", "other"};
+const char *const bl_phase_names[BL_PHASES] = {"forward",
+                                               "backward_data",
+                                               "backward_weights",
+                                               "covariance",
+                                               "inverse_sqrt",
+                                               "fold",
+                                               "whiten_backward",
+                                               "norm",
+                                               "activation",
+                                               "pool",
+                                               "loss",
+                                               "update",
+                                               "load",
+                                               "wait",
+                                               "other"};
 
 /* --- launching -------------------------------------------------------------------------------- */
 
@@ -16,10 +28,14 @@ static cl_int set_arg(cl_kernel kernel, cl_uint index, const struct bl_arg *arg)
     case BL_ARG_MEM:
         mem = arg->mem ? bl_raw_mem(arg->mem) : NULL;
         return clSetKernelArg(kernel, index, sizeof mem, &mem);
-    case BL_ARG_I32: return clSetKernelArg(kernel, index, sizeof(cl_int), &arg->i32);
-    case BL_ARG_I64: return clSetKernelArg(kernel, index, sizeof(cl_long), &arg->i64);
-    case BL_ARG_F32: return clSetKernelArg(kernel, index, sizeof(cl_float), &arg->f32);
-    default: return clSetKernelArg(kernel, index, arg->bytes, NULL);
+    case BL_ARG_I32:
+        return clSetKernelArg(kernel, index, sizeof(cl_int), &arg->i32);
+    case BL_ARG_I64:
+        return clSetKernelArg(kernel, index, sizeof(cl_long), &arg->i64);
+    case BL_ARG_F32:
+        return clSetKernelArg(kernel, index, sizeof(cl_float), &arg->f32);
+    default:
+        return clSetKernelArg(kernel, index, arg->bytes, NULL);
     }
 }
 
@@ -64,7 +80,8 @@ static int check_sizes(const struct bl_kernel *k, const struct bl_range *range) 
     const struct blanch_device_info *info = &k->dev->info;
     const size_t *local = range->local, *most = info->max_work_item;
     if (local[0] <= most[0] && local[1] <= most[1] && local[2] <= most[2] &&
-        local[0] * local[1] * local[2] <= k->work_group) return 0;
+        local[0] * local[1] * local[2] <= k->work_group)
+        return 0;
     return bl_fail(BLANCH_ELIMIT,
                    "kernel %s: a work-group of %zu x %zu x %zu, where %s allows %zu items, at most %zu x %zu x %zu",
                    k->name, local[0], local[1], local[2], info->name, k->work_group, most[0], most[1], most[2]);
@@ -92,8 +109,8 @@ int bl_launch_args(struct bl_kernel *k, struct bl_range range, const struct bl_a
     if (dev->dry) return 0;
     cl_event event = NULL;
     const size_t *global = range.global, *local = range.local;
-    cl_int error = clEnqueueNDRangeKernel(dev->queue, k->raw, 3, NULL, global, local, 0, NULL,
-                                          dev->recording ? &event : NULL);
+    cl_int error =
+        clEnqueueNDRangeKernel(dev->queue, k->raw, 3, NULL, global, local, 0, NULL, dev->recording ? &event : NULL);
     if (error)
         return bl_cl_fail(error, "kernel %s of %zu x %zu x %zu items in groups of %zu x %zu x %zu on %s", k->name,
                           global[0], global[1], global[2], local[0], local[1], local[2], dev->info.name);
@@ -101,8 +118,12 @@ int bl_launch_args(struct bl_kernel *k, struct bl_range range, const struct bl_a
     return event ? bl_record_event(dev, k->name, event, bytes_of(args, count)) : 0;
 }
 
-void bl_dry(struct blanch_device *dev, bool on) { dev->dry = on; }
-bool bl_is_dry(const struct blanch_device *dev) { return dev->dry; }
+void bl_dry(struct blanch_device *dev, bool on) {
+    dev->dry = on;
+}
+bool bl_is_dry(const struct blanch_device *dev) {
+    return dev->dry;
+}
 
 /* A driver that starts work only when told to would idle, one that collects without bound could be reset. What fails
  * here fails again, and is told, at the next command. */
@@ -111,7 +132,9 @@ void bl_count_launch(struct blanch_device *dev) {
     if (++dev->unflushed >= 32) dev->unflushed = 0, clFlush(dev->queue);
 }
 
-int64_t bl_launch_count(const struct blanch_device *dev) { return dev->launches; }
+int64_t bl_launch_count(const struct blanch_device *dev) {
+    return dev->launches;
+}
 
 int bl_finish(struct blanch_device *dev) {
     cl_int error = clFinish(dev->queue);
@@ -125,9 +148,15 @@ int bl_flush(struct blanch_device *dev) {
 
 /* --- recording -------------------------------------------------------------------------------- */
 
-void bl_tag(struct blanch_device *dev, int layer, enum bl_phase phase) { dev->layer = layer, dev->phase = phase; }
-bool bl_recording(const struct blanch_device *dev) { return dev->recording; }
-void bl_record(struct blanch_device *dev, bool on) { dev->recording = on; }
+void bl_tag(struct blanch_device *dev, int layer, enum bl_phase phase) {
+    dev->layer = layer, dev->phase = phase;
+}
+bool bl_recording(const struct blanch_device *dev) {
+    return dev->recording;
+}
+void bl_record(struct blanch_device *dev, bool on) {
+    dev->recording = on;
+}
 
 void bl_work(struct blanch_device *dev, double operations, uint64_t bytes) {
     if (!dev->recording) return;
@@ -140,7 +169,9 @@ void bl_work_begin(struct blanch_device *dev, double operations) {
     dev->within = true;
 }
 
-void bl_work_end(struct blanch_device *dev) { dev->within = false; }
+void bl_work_end(struct blanch_device *dev) {
+    dev->within = false;
+}
 
 void bl_record_free(struct record *record) {
     clReleaseEvent(record->event);
@@ -156,7 +187,8 @@ int bl_record_since(struct blanch_device *dev) {
 }
 
 int bl_record_event(struct blanch_device *dev, const char *name, cl_event event, uint64_t bytes) {
-    struct record record = {event, dev->since, name, dev->layer, dev->phase, dev->bytes ? dev->bytes : bytes, dev->operations};
+    struct record record = {event,          dev->since, name, dev->layer, dev->phase, dev->bytes ? dev->bytes : bytes,
+                            dev->operations};
     dev->bytes = 0, dev->operations = 0, dev->since = NULL;
     if (bl_grow((void **)&dev->records, &dev->record_capacity, dev->record_count + 1, sizeof *dev->records)) {
         bl_record_free(&record);
@@ -183,10 +215,10 @@ int bl_record_take(struct blanch_device *dev, const struct bl_span **spans, int 
     for (size_t i = 0; i < dev->record_count; i++) {
         struct record *r = &dev->records[i];
         if (!code)
-            dev->spans[i] = (struct bl_span){r->layer, r->phase, r->name,
-                                             moment(r->event, CL_PROFILING_COMMAND_QUEUED),
-                                             began(r),
-                                             moment(r->event, CL_PROFILING_COMMAND_END), r->bytes, r->operations};
+            dev->spans[i] = (struct bl_span){r->layer, r->phase,
+                                             r->name,  moment(r->event, CL_PROFILING_COMMAND_QUEUED),
+                                             began(r), moment(r->event, CL_PROFILING_COMMAND_END),
+                                             r->bytes, r->operations};
         bl_record_free(r);
     }
     *spans = dev->spans, *count = code ? 0 : (int)dev->record_count;

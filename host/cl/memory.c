@@ -6,8 +6,8 @@ struct bl_mem {
     struct blanch_device *dev;
     cl_mem raw;
     size_t size;
-    cl_mem root;                            // of a part: the buffer that it lies in, for OpenCL knows no part of a part
-    size_t origin;                          // bytes from the root's start
+    cl_mem root;   // of a part: the buffer that it lies in, for OpenCL knows no part of a part
+    size_t origin; // bytes from the root's start
 };
 
 static int pass(struct blanch_device *dev, cl_int error, cl_event event, const char *what, size_t bytes) {
@@ -69,7 +69,9 @@ int bl_mem_part(struct bl_mem *parent, size_t offset, size_t bytes, struct bl_me
     struct bl_mem *mem = bl_calloc(1, sizeof *mem);
     if (!mem) return BLANCH_ENOMEM;
     cl_int error;
-    *mem = (struct bl_mem){.dev = parent->dev, .size = bytes, .root = parent->root ? parent->root : parent->raw,
+    *mem = (struct bl_mem){.dev = parent->dev,
+                           .size = bytes,
+                           .root = parent->root ? parent->root : parent->raw,
                            .origin = parent->origin + offset};
     cl_buffer_region region = {mem->origin, bytes};
     mem->raw = clCreateSubBuffer(mem->root, CL_MEM_READ_WRITE, CL_BUFFER_CREATE_TYPE_REGION, &region, &error);
@@ -88,11 +90,21 @@ void bl_mem_free(struct bl_mem *mem) {
     free(mem);
 }
 
-size_t bl_mem_size(const struct bl_mem *mem) { return mem->size; }
-size_t bl_mem_align(const struct blanch_device *dev) { return dev->info.base_align > 64 ? dev->info.base_align : 64; }
-uint64_t bl_mem_used(const struct blanch_device *dev) { return dev->used; }
-uint64_t bl_mem_peak(const struct blanch_device *dev) { return dev->peak; }
-cl_mem bl_raw_mem(const struct bl_mem *mem) { return mem->raw; }
+size_t bl_mem_size(const struct bl_mem *mem) {
+    return mem->size;
+}
+size_t bl_mem_align(const struct blanch_device *dev) {
+    return dev->info.base_align > 64 ? dev->info.base_align : 64;
+}
+uint64_t bl_mem_used(const struct blanch_device *dev) {
+    return dev->used;
+}
+uint64_t bl_mem_peak(const struct blanch_device *dev) {
+    return dev->peak;
+}
+cl_mem bl_raw_mem(const struct bl_mem *mem) {
+    return mem->raw;
+}
 
 static cl_event *event_of(struct blanch_device *dev, cl_event *event) {
     *event = NULL;

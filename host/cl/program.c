@@ -14,9 +14,9 @@ struct program {
     char *file, *options;
     cl_program raw;
     struct bl_kernel *kernels;
-    char *cache_path;                       // of its binary; NULL: no cache
-    bool loaded;                            // built from the cache's binary
-    bool saved;                             // the cache holds it, as far as it can
+    char *cache_path; // of its binary; NULL: no cache
+    bool loaded;      // built from the cache's binary
+    bool saved;       // the cache holds it, as far as it can
 };
 
 /* --- files ------------------------------------------------------------------------------------ */
@@ -35,8 +35,10 @@ static bool make_folder(char *path) {
 char *bl_cache_folder(const char *name) {
     const char *base = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
     char *path = NULL;
-    if (base && *base) path = bl_format("%s/blanch/%s", base, name);
-    else if (home && *home) path = bl_format("%s/.cache/blanch/%s", home, name);
+    if (base && *base)
+        path = bl_format("%s/blanch/%s", base, name);
+    else if (home && *home)
+        path = bl_format("%s/.cache/blanch/%s", home, name);
     if (path && make_folder(path)) return path;
     free(path);
     return NULL;
@@ -59,7 +61,10 @@ static char *read_file(const char *path, size_t *size) {
 }
 
 /* Drivers end the process on a damaged binary (PoCL asserts), so an entry says how long it is and what it hashes to. */
-struct entry_header { char magic[8]; uint64_t size, hash; };
+struct entry_header {
+    char magic[8];
+    uint64_t size, hash;
+};
 #define ENTRY_MAGIC "blanch1"
 
 /* Through a temporary file, so that another process never reads half. A cache that cannot be written is no error. */
@@ -158,7 +163,9 @@ uint64_t bl_device_hash(const struct blanch_device *dev) {
     return bl_hash(hash, numbers, sizeof numbers);
 }
 
-uint64_t bl_memory_limit(const struct blanch_device *dev) { return dev->memory_limit; }
+uint64_t bl_memory_limit(const struct blanch_device *dev) {
+    return dev->memory_limit;
+}
 
 int bl_kernels_hash(uint64_t *hash) {
     *hash = BL_HASH_START;
@@ -197,7 +204,8 @@ static int build_log(const struct blanch_device *dev, cl_program raw, cl_int err
     char *log = NULL;
     clGetProgramBuildInfo(raw, dev->id, CL_PROGRAM_BUILD_LOG, 0, NULL, &size);
     if (size && (log = bl_calloc(size + 1, 1)) &&
-        clGetProgramBuildInfo(raw, dev->id, CL_PROGRAM_BUILD_LOG, size, log, NULL)) log[0] = 0;
+        clGetProgramBuildInfo(raw, dev->id, CL_PROGRAM_BUILD_LOG, size, log, NULL))
+        log[0] = 0;
     int code = bl_cl_fail(error, "building kernels/%s.cl with %s", file, options);
     if (log) code = bl_fail(code, "%s\n%s", blanch_error_message(), log);
     free(log);
@@ -297,7 +305,7 @@ static int create_raw(struct blanch_device *dev, struct program *program, const 
         *raw = clCreateKernel(program->raw, function, &error);
     }
     if (error) return bl_cl_fail(error, "kernel %s of kernels/%s.cl", function, program->file);
-    if (!program->saved) {                 // saved only now: some drivers compile when the first kernel is made
+    if (!program->saved) { // saved only now: some drivers compile when the first kernel is made
         if (program->cache_path) save_binary(program);
         program->saved = true;
     }
@@ -345,5 +353,9 @@ int bl_kernel_get(struct blanch_device *dev, const char *file, const char *funct
     return kernel_new(dev, program, function, kernel);
 }
 
-const char *bl_kernel_name(const struct bl_kernel *kernel) { return kernel->name; }
-bool bl_kernel_cached(const struct bl_kernel *kernel) { return kernel->cached; }
+const char *bl_kernel_name(const struct bl_kernel *kernel) {
+    return kernel->name;
+}
+bool bl_kernel_cached(const struct bl_kernel *kernel) {
+    return kernel->cached;
+}

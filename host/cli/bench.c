@@ -14,19 +14,19 @@ enum { MAX_RECORDED = 9 };
 struct bench {
     struct bl_common common;
     int steps, warmup;
-    const char *input;                      // "3x32x32"; NULL: the model's own
-    const char *gemm;                       // "MxNxK": a product instead of a network
+    const char *input; // "3x32x32"; NULL: the model's own
+    const char *gemm;  // "MxNxK": a product instead of a network
     struct blanch_network_options network;
     struct blanch_device *dev;
     struct blanch_network *net;
     struct bl_first_use use;
     struct bl_ledger *ledger;
-    float *images;                          // (batch, H, W, C)
+    float *images; // (batch, H, W, C)
     int32_t *labels;
-    double *times;                          // (steps) seconds
-    double startup, recorded;               // seconds; a recorded step's time over a plain one's
+    double *times;            // (steps) seconds
+    double startup, recorded; // seconds; a recorded step's time over a plain one's
     struct bl_progress *progress;
-    uint64_t device_peak, host_peak;        // bytes
+    uint64_t device_peak, host_peak; // bytes
 };
 
 /* CxS or CxHxW. */
@@ -35,9 +35,12 @@ static int parse_input(struct bench *b) {
     char rest = 0;
     if (!b->input) return 0;
     int count = sscanf(b->input, "%dx%dx%d%c", &n->channels, &n->height, &n->width, &rest);
-    if (count == 2 && !strchr(strchr(b->input, 'x') + 1, 'x')) n->width = n->height;
-    else if (count != 3) n->channels = 0;
-    bool right = n->channels >= 1 && n->channels <= 1024 && n->height >= 1 && n->width >= 1 && n->height <= 8192 && n->width <= 8192;
+    if (count == 2 && !strchr(strchr(b->input, 'x') + 1, 'x'))
+        n->width = n->height;
+    else if (count != 3)
+        n->channels = 0;
+    bool right = n->channels >= 1 && n->channels <= 1024 && n->height >= 1 && n->width >= 1 && n->height <= 8192 &&
+                 n->width <= 8192;
     return right ? 0 : bl_fail(BLANCH_EUSAGE, "--input takes CHANNELSxSIZE, as in 3x32, not '%s'", b->input);
 }
 
@@ -87,7 +90,8 @@ static int one_step(struct bench *b) {
     const struct bl_batch batch = {.count = b->net->options.batch, .images = b->images, .labels = b->labels};
     const struct blanch_sgd sgd = {1e-6f, 0.9f, 1e-3f};
     struct blanch_metrics metrics;
-    int code = bl_train_stop ? bl_fail(BLANCH_EINTERRUPTED, "interrupted") : bl_network_step(b->net, &batch, &sgd, &metrics);
+    int code =
+        bl_train_stop ? bl_fail(BLANCH_EINTERRUPTED, "interrupted") : bl_network_step(b->net, &batch, &sgd, &metrics);
     return code ? code : bl_finish(b->dev);
 }
 
@@ -105,7 +109,9 @@ static int recorded_step(struct bench *b, double *ms) {
     return code ? code : bl_ledger_end(b->ledger, ms);
 }
 
-static double median(double *values, int count) { return bl_quantile(values, count, 0.5); }
+static double median(double *values, int count) {
+    return bl_quantile(values, count, 0.5);
+}
 
 /* Recorded steps alternate with timed ones, so that both see the machine in the same state; what recording costs is the
  * difference of their medians. */
@@ -125,16 +131,19 @@ static int measure(struct bench *b) {
         code = recorded_step(b, &recorded[count++]);
         bl_progress_step(b->progress, ++done, "recorded");
     }
-    b->device_peak = bl_mem_peak(b->dev), b->host_peak = bl_process_peak_bytes();    // of steps, not of what follows
+    b->device_peak = bl_mem_peak(b->dev), b->host_peak = bl_process_peak_bytes(); // of steps, not of what follows
     struct bl_limits limits;
     int known = code ? code : bl_limits_get(b->dev, true, &limits);
-    if (!known) bl_ledger_limits(b->ledger, &limits);
-    else if (known != BLANCH_ELIMIT) code = known;          // a network that fills the device leaves it without fractions
+    if (!known)
+        bl_ledger_limits(b->ledger, &limits);
+    else if (known != BLANCH_ELIMIT)
+        code = known; // a network that fills the device leaves it without fractions
     if (!code) b->recorded = 1e-3 * median(recorded, count) / median(b->times, b->steps);
     return code;
 }
 
-/* Of every convolution: the engines of its passes, without which operations executed cannot be told from the ledger's. */
+/* Of every convolution: the engines of its passes, without which operations executed cannot be told from the ledger's.
+ */
 static cJSON *engines_of(struct bl_graph *graph) {
     cJSON *engines = cJSON_CreateObject();
     for (int i = 0; i < bl_graph_nodes(graph); i++) {
@@ -174,18 +183,21 @@ static int report_json(const struct bench *b, double step, double least) {
 
 static void print_plan(const struct bl_plan *plan) {
     const double mib = 1048576;
-    printf("memory plan: %d tensors in %.1f MiB, %.1f of them kept from step to step (one allocation each would take %.1f); "
-           "parameters, gradients, momentum %.1f MiB\n", plan->tensors, (double)plan->arena / mib, (double)plan->kept / mib,
-           (double)plan->unshared / mib, (double)plan->parameters / mib);
+    printf("memory plan: %d tensors in %.1f MiB, %.1f of them kept from step to step (one allocation each would take "
+           "%.1f); "
+           "parameters, gradients, momentum %.1f MiB\n",
+           plan->tensors, (double)plan->arena / mib, (double)plan->kept / mib, (double)plan->unshared / mib,
+           (double)plan->parameters / mib);
 }
 
 static int report(struct bench *b) {
     const struct blanch_network_options *n = &b->net->options;
-    double step = median(b->times, b->steps), least = b->times[0];     // sorted by the median
+    double step = median(b->times, b->steps), least = b->times[0]; // sorted by the median
     if (b->common.json) return report_json(b, step, least);
-    printf("%s-%s, batch %d of %dx%dx%d, %s\n", n->model, bl_norm_name(n->norm), n->batch, n->channels, n->height, n->width,
-           blanch_device_info(b->dev)->name);
-    printf("step %.2f ms (median of %d; least %.2f), %.1f images/s\n", 1e3 * step, b->steps, 1e3 * least, n->batch / step);
+    printf("%s-%s, batch %d of %dx%dx%d, %s\n", n->model, bl_norm_name(n->norm), n->batch, n->channels, n->height,
+           n->width, blanch_device_info(b->dev)->name);
+    printf("step %.2f ms (median of %d; least %.2f), %.1f images/s\n", 1e3 * step, b->steps, 1e3 * least,
+           n->batch / step);
     printf("first step %.0f ms after the start; device memory %.1f MiB, host memory %.1f MiB\n", 1e3 * b->startup,
            (double)b->device_peak / 1048576, (double)b->host_peak / 1048576);
     print_plan(bl_graph_plan(b->net->graph));
@@ -209,8 +221,8 @@ static int run(int argc, char **argv) {
     };
     struct bl_option options[BL_MAX_OPTIONS];
     bl_common_options(options, own, &b.common,
-                      BL_COMMON_NETWORK | BL_COMMON_BATCH | BL_COMMON_DEVICE | BL_COMMON_SEED | BL_COMMON_ND | BL_COMMON_JSON |
-                          BL_COMMON_TUNE);
+                      BL_COMMON_NETWORK | BL_COMMON_BATCH | BL_COMMON_DEVICE | BL_COMMON_SEED | BL_COMMON_ND |
+                          BL_COMMON_JSON | BL_COMMON_TUNE);
     int code = bl_options_parse(&bl_command_bench, options, argc, argv, NULL, NULL, &help);
     if (code || help) return code;
     if (b.gemm) return (code = bl_catch_signals()) ? code : bl_bench_product(&b.common, b.gemm, b.steps);
@@ -227,12 +239,14 @@ static int run(int argc, char **argv) {
 const struct bl_command bl_command_bench = {
     .name = "bench",
     .summary = "step time on synthetic data",
-    .usage = "usage: blanch bench --model NAME --norm bn|nd|none [--batch B] [--steps K] [options]\n"
-             "       blanch bench --gemm MxNxK [--steps K]\n"
-             "\n"
-             "Times whole training steps, update included, and prints where their time goes by layer and phase. Some steps\n"
-             "between the timed ones are recorded command by command for that.\n"
-             "--gemm times one matrix product by the device's own kernel, by CLBlast with the parameters that it ships, and\n"
-             "with those set for the device; the ways take turns.\n",
+    .usage =
+        "usage: blanch bench --model NAME --norm bn|nd|none [--batch B] [--steps K] [options]\n"
+        "       blanch bench --gemm MxNxK [--steps K]\n"
+        "\n"
+        "Times whole training steps, update included, and prints where their time goes by layer and phase. Some steps\n"
+        "between the timed ones are recorded command by command for that.\n"
+        "--gemm times one matrix product by the device's own kernel, by CLBlast with the parameters that it ships, "
+        "and\n"
+        "with those set for the device; the ways take turns.\n",
     .run = run,
 };

@@ -1,5 +1,5 @@
-/* blanch bench --gemm: the time of one matrix product, by the device's own kernel and by CLBlast with the parameters that
- * it ships and with those set for the device. */
+/* blanch bench --gemm: the time of one matrix product, by the device's own kernel and by CLBlast with the parameters
+ * that it ships and with those set for the device. */
 #include "blas/blas.h"
 #include "cli/bench.h"
 #include "io/files.h"
@@ -14,8 +14,8 @@
 struct way {
     const char *name;
     enum bl_gemm_route route;
-    double *ms;                             // (calls) wall time
-    double cpu_ms;                          // least processor time of a call over the device's compute units
+    double *ms;    // (calls) wall time
+    double cpu_ms; // least processor time of a call over the device's compute units
     int calls;
 };
 
@@ -23,15 +23,17 @@ struct product {
     struct blanch_device *dev;
     struct bl_gemm gemm;
     int rounds, units;
-    enum bl_gemm_route route;               // of the call that is timed
+    enum bl_gemm_route route; // of the call that is timed
 };
 
 static int parse(struct bl_gemm *g, const char *text) {
     long long m = 0, n = 0, k = 0;
     char rest = 0;
     int count = sscanf(text, "%lldx%lldx%lld%c", &m, &n, &k, &rest);
-    if (count == 1 && !strchr(text, 'x')) n = k = m;
-    else if (count != 3) m = 0;
+    if (count == 1 && !strchr(text, 'x'))
+        n = k = m;
+    else if (count != 3)
+        m = 0;
     if (m < 1 || n < 1 || k < 1 || m > 1 << 20 || n > 1 << 20 || k > 1 << 20)
         return bl_fail(BLANCH_EUSAGE, "--gemm takes MxNxK, as in 1024x1024x1024, not '%s'", text);
     *g = (struct bl_gemm){.m = m, .n = n, .k = k, .alpha = 1, .lda = k, .ldb = n, .ldc = n};
@@ -115,7 +117,7 @@ static int report_json(const struct product *p, const struct way *ways, int coun
     cJSON_AddNumberToObject(json, "k", (double)p->gemm.k);
     cJSON_AddNumberToObject(json, "rounds", p->rounds);
     for (int w = 0; w < count; w++) {
-        double median = bl_quantile(ways[w].ms, ways[w].calls, 0.5);    // sorts
+        double median = bl_quantile(ways[w].ms, ways[w].calls, 0.5); // sorts
         cJSON *way = cJSON_CreateObject();
         cJSON_AddStringToObject(way, "name", ways[w].name);
         cJSON_AddItemToObject(way, "ms", bl_json_number(median, 5));
@@ -145,7 +147,7 @@ static int time_all(struct product *p, struct way *ways, int count) {
     bl_clblast_ship(p->dev);
     int code = time_ways(p, ways, 1);
     if (!code) code = set_parameters(p->dev);
-    bl_gemm_set_chooser(choose, p);         // the tuner's is gone with it
+    bl_gemm_set_chooser(choose, p); // the tuner's is gone with it
     return code ? code : time_ways(p, ways + 1, count - 1);
 }
 

@@ -7,8 +7,8 @@
 /* A subcommand ends in this table; main.c lists them all. */
 struct bl_command {
     const char *name, *summary;
-    const char *usage;                      // the whole --help text
-    int (*run)(int argc, char **argv);      // 0, a negative enum blanch_error, or a positive exit status
+    const char *usage;                 // the whole --help text
+    int (*run)(int argc, char **argv); // 0, a negative enum blanch_error, or a positive exit status
 };
 
 /* One option of a subcommand: long options only, --name VALUE or --name=VALUE; parsed with getopt_long. */
@@ -16,20 +16,20 @@ enum bl_option_kind { BL_OPT_FLAG, BL_OPT_INT, BL_OPT_INT64, BL_OPT_FLOAT, BL_OP
 struct bl_option {
     const char *name;
     enum bl_option_kind kind;
-    void *value;                            // bool, int, int64_t, float, const char *, uint64_t
-    double min, max;                        // of numbers; both 0: any
-    const char *argument, *help;            // help NULL: hidden
+    void *value;                 // bool, int, int64_t, float, const char *, uint64_t
+    double min, max;             // of numbers; both 0: any
+    const char *argument, *help; // help NULL: hidden
 };
-/* Parses; leaves what is not an option in rest (count in *rest_count). --help prints usage and the options and sets *help.
- * A wrong option or value: BLANCH_EUSAGE, the message naming the option and what it takes. */
-int bl_options_parse(const struct bl_command *command, const struct bl_option *options, int argc, char **argv, char **rest,
-                     int *rest_count, bool *help);
+/* Parses; leaves what is not an option in rest (count in *rest_count). --help prints usage and the options and sets
+ * *help. A wrong option or value: BLANCH_EUSAGE, the message naming the option and what it takes. */
+int bl_options_parse(const struct bl_command *command, const struct bl_option *options, int argc, char **argv,
+                     char **rest, int *rest_count, bool *help);
 /* Options shared by train, bench, compare...: model, norm, batch, device, nd's. Appends to a table; see common.c. */
 
 /* The name that a mistyped word most likely meant; NULL: none is near. names ends with NULL. */
 const char *bl_nearest(const char *word, const char *const *names);
 
-int bl_exit_status(int code);               // of an enum blanch_error: DIVERGED, MISMATCH 1; DEVICE 3; INTERRUPTED 130; else 2
+int bl_exit_status(int code); // of an enum blanch_error: DIVERGED, MISMATCH 1; DEVICE 3; INTERRUPTED 130; else 2
 
 /* Progress on standard error: a bar on a terminal, plain lines elsewhere (at most one every few seconds). */
 struct bl_progress;
@@ -39,7 +39,8 @@ void bl_progress_step(struct bl_progress *progress, int64_t done, const char *fo
 void bl_progress_line(struct bl_progress *progress, const char *format, ...) BL_PRINTF(2, 3);
 void bl_progress_end(struct bl_progress *progress);
 
-extern const struct bl_command bl_command_devices, bl_command_models, bl_command_train, bl_command_eval, bl_command_predict,
-    bl_command_compare, bl_command_tune, bl_command_bench, bl_command_study, bl_command_check, bl_command_report;
+extern const struct bl_command bl_command_devices, bl_command_models, bl_command_train, bl_command_eval,
+    bl_command_predict, bl_command_compare, bl_command_tune, bl_command_bench, bl_command_study, bl_command_check,
+    bl_command_report;
 
 #endif

@@ -14,26 +14,41 @@ void bl_common_init(struct bl_common *common) {
     *common = (struct bl_common){.seed = -1, .nd = {.eps = NAN, .momentum = NAN}};
 }
 
-struct group { unsigned group; struct bl_option option; };
+struct group {
+    unsigned group;
+    struct bl_option option;
+};
 
 void bl_common_options(struct bl_option *table, const struct bl_option *own, struct bl_common *c, unsigned groups) {
     const struct group shared[] = {
         {BL_COMMON_NETWORK, {"model", BL_OPT_TEXT, &c->model, 0, 0, "NAME", "the network; `blanch models` lists them"}},
-        {BL_COMMON_NETWORK, {"norm", BL_OPT_TEXT, &c->norm, 0, 0, "bn|nd|none", "batch norm, network deconvolution, neither"}},
+        {BL_COMMON_NETWORK,
+         {"norm", BL_OPT_TEXT, &c->norm, 0, 0, "bn|nd|none", "batch norm, network deconvolution, neither"}},
         {BL_COMMON_BATCH, {"batch", BL_OPT_INT, &c->batch, 1, 1 << 20, "N", "images in a step (128)"}},
-        {BL_COMMON_DEVICE, {"device", BL_OPT_TEXT, &c->device, 0, 0, "SPEC", "cpu, gpu, P:D, P:D/CORES or part of a name"}},
+        {BL_COMMON_DEVICE,
+         {"device", BL_OPT_TEXT, &c->device, 0, 0, "SPEC", "cpu, gpu, P:D, P:D/CORES or part of a name"}},
         {BL_COMMON_DEVICE,
          {"max-alloc", BL_OPT_BYTES, &c->max_alloc, 1, 9e18, "BYTES", "lowers the device's memory limits: 512M, 4G"}},
-        {BL_COMMON_SEED, {"seed", BL_OPT_INT64, &c->seed, 0, 9007199254740992.0, "N", "of weights, shuffling, augmentation (0)"}},
+        {BL_COMMON_SEED,
+         {"seed", BL_OPT_INT64, &c->seed, 0, 9007199254740992.0, "N", "of weights, shuffling, augmentation (0)"}},
         {BL_COMMON_ND, {"block", BL_OPT_INT, &c->nd.block, 1, 4096, "N", "ND: channels whitened together (64)"}},
-        {BL_COMMON_ND, {"nd-iter", BL_OPT_INT, &c->nd.iterations, 1, 64, "N", "ND: iterations of the inverse root (5)"}},
+        {BL_COMMON_ND,
+         {"nd-iter", BL_OPT_INT, &c->nd.iterations, 1, 64, "N", "ND: iterations of the inverse root (5)"}},
         {BL_COMMON_ND, {"nd-eps", BL_OPT_FLOAT, &c->nd.eps, 1e-30, 1e3, "X", "ND: added to the covariance (1e-5)"}},
-        {BL_COMMON_ND, {"nd-momentum", BL_OPT_FLOAT, &c->nd.momentum, 1e-30, 1, "X", "ND: of the running buffers (0.1)"}},
-        {BL_COMMON_ND, {"sampling-stride", BL_OPT_INT, &c->nd.sampling_stride, 1, 64, "N", "ND: of the covariance (3)"}},
-        {BL_COMMON_ND, {"block-fc", BL_OPT_INT, &c->nd.block_fc, 1, 4096, "N", "ND: features whitened in linear layers"}},
-        {BL_COMMON_ND, {"refresh", BL_OPT_INT, &c->nd.refresh, 1, 1000000, "K", "ND: exact whitening at every K-th step (1)"}},
-        {BL_COMMON_ND, {"whiten-grad", BL_OPT_TEXT, &c->whiten_grad, 0, 0, "exact|constant", "ND: the gradient through the whitening"}},
-        {BL_COMMON_ND, {"channel-deconv", BL_OPT_INT, &c->nd.channel_deconv, 1, 4096, "B", "BN: a ChannelDeconv of block B before the classifier"}},
+        {BL_COMMON_ND,
+         {"nd-momentum", BL_OPT_FLOAT, &c->nd.momentum, 1e-30, 1, "X", "ND: of the running buffers (0.1)"}},
+        {BL_COMMON_ND,
+         {"sampling-stride", BL_OPT_INT, &c->nd.sampling_stride, 1, 64, "N", "ND: of the covariance (3)"}},
+        {BL_COMMON_ND,
+         {"block-fc", BL_OPT_INT, &c->nd.block_fc, 1, 4096, "N", "ND: features whitened in linear layers"}},
+        {BL_COMMON_ND,
+         {"refresh", BL_OPT_INT, &c->nd.refresh, 1, 1000000, "K", "ND: exact whitening at every K-th step (1)"}},
+        {BL_COMMON_ND,
+         {"whiten-grad", BL_OPT_TEXT, &c->whiten_grad, 0, 0, "exact|constant",
+          "ND: the gradient through the whitening"}},
+        {BL_COMMON_ND,
+         {"channel-deconv", BL_OPT_INT, &c->nd.channel_deconv, 1, 4096, "B",
+          "BN: a ChannelDeconv of block B before the classifier"}},
         {BL_COMMON_ND, {"freeze", BL_OPT_FLAG, &c->freeze, 0, 0, NULL, "ND: whitening is frozen after 100 steps"}},
         {BL_COMMON_ND, {"no-freeze", BL_OPT_FLAG, &c->no_freeze, 0, 0, NULL, "ND: nowhere, whatever the network says"}},
         {BL_COMMON_TUNE, {"no-tune", BL_OPT_FLAG, &c->no_tune, 0, 0, NULL, "engines by rule, nothing is measured"}},
@@ -146,8 +161,10 @@ static void print_row(const struct bl_ledger *ledger, const char *name, int row,
     for (int phase = 0; phase < BL_PHASES; phase++) {
         if (!shown[phase]) continue;
         double ms = bl_ledger_ms(ledger, row, (enum bl_phase)phase);
-        if (ms > 0) printf(" %9.3f", ms);
-        else printf(" %9s", ".");
+        if (ms > 0)
+            printf(" %9.3f", ms);
+        else
+            printf(" %9s", ".");
     }
     putchar('\n');
 }
@@ -183,8 +200,9 @@ static void print_work_line(const char *name, struct bl_work_done work) {
 }
 
 void bl_print_work(const struct bl_ledger *ledger) {
-    printf("\n%-20s %9s %9s %9s %9s %9s %9s %10s %10s\n", "phase, a step", "ms", "device ms", "host ms", "launches", "MB", "Gop",
-           "% of arith.", "% of bandw.");
-    for (int phase = 0; phase < BL_PHASES; phase++) print_work_line(bl_phase_names[phase], bl_ledger_work(ledger, -1, phase));
+    printf("\n%-20s %9s %9s %9s %9s %9s %9s %10s %10s\n", "phase, a step", "ms", "device ms", "host ms", "launches",
+           "MB", "Gop", "% of arith.", "% of bandw.");
+    for (int phase = 0; phase < BL_PHASES; phase++)
+        print_work_line(bl_phase_names[phase], bl_ledger_work(ledger, -1, phase));
     print_work_line("all", bl_ledger_work(ledger, -1, -1));
 }

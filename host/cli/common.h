@@ -7,14 +7,21 @@
 #include <cjson/cJSON.h>
 
 enum { BL_MAX_OPTIONS = 64 };
-enum { BL_COMMON_NETWORK = 1, BL_COMMON_BATCH = 2, BL_COMMON_DEVICE = 4, BL_COMMON_SEED = 8, BL_COMMON_ND = 16, BL_COMMON_JSON = 32,
-       BL_COMMON_TUNE = 64 };
+enum {
+    BL_COMMON_NETWORK = 1,
+    BL_COMMON_BATCH = 2,
+    BL_COMMON_DEVICE = 4,
+    BL_COMMON_SEED = 8,
+    BL_COMMON_ND = 16,
+    BL_COMMON_JSON = 32,
+    BL_COMMON_TUNE = 64
+};
 
 struct bl_common {
-    const char *model, *norm, *device, *whiten_grad;    // NULL: not given
-    int batch;                              // 0: not given
+    const char *model, *norm, *device, *whiten_grad; // NULL: not given
+    int batch;                                       // 0: not given
     uint64_t max_alloc;
-    int64_t seed;                           // -1: not given
+    int64_t seed; // -1: not given
     struct blanch_nd_options nd;
     bool freeze, no_freeze, json, no_tune;
 };
@@ -30,7 +37,7 @@ int bl_common_network(const struct bl_common *common, struct blanch_network_opti
 int bl_catch_signals(void);
 /* Seconds since the process was started, the time before main() included where the system tells it. */
 double bl_process_age(void);
-uint64_t bl_process_peak_bytes(void);       // largest resident memory so far
+uint64_t bl_process_peak_bytes(void); // largest resident memory so far
 /* Prints and deletes. */
 int bl_print_json(cJSON *json);
 /* A row per layer with the milliseconds of each phase that took any. */

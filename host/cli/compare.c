@@ -1,5 +1,6 @@
-/* blanch compare: trains networks that differ in their normalisation, or in their device, in turn on the same batches, and
- * reports where the time goes. Taking turns step by step means that a change in the machine's speed meets all of them. */
+/* blanch compare: trains networks that differ in their normalisation, or in their device, in turn on the same batches,
+ * and reports where the time goes. Taking turns step by step means that a change in the machine's speed meets all of
+ * them. */
 #include "compare.h"
 #include "io/files.h"
 #include "report/report.h"
@@ -8,9 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const int warm_up = 3;               // steps of each network, neither timed nor recorded
-static const double inference_s = 3;        // for all networks together, at least
-static const int inference_least = 5, inference_most = 100;    // rounds
+static const int warm_up = 3;                               // steps of each network, neither timed nor recorded
+static const double inference_s = 3;                        // for all networks together, at least
+static const int inference_least = 5, inference_most = 100; // rounds
 
 /* --- samples -------------------------------------------------------------------------------- */
 
@@ -70,25 +71,38 @@ static int parse_norms(const struct bl_compare *c, enum blanch_norm *norms, int 
     int code = list ? 0 : BLANCH_ENOMEM;
     *count = 0;
     for (char *name = list ? strtok_r(list, ",", &rest) : NULL; name && !code; name = strtok_r(NULL, ",", &rest)) {
-        if (*count == BL_COMPARE_NORMS) code = bl_fail(BLANCH_EUSAGE, "--norms takes each of bn, nd, none once");
-        else code = bl_norm_parse(name, &norms[(*count)++]);
+        if (*count == BL_COMPARE_NORMS)
+            code = bl_fail(BLANCH_EUSAGE, "--norms takes each of bn, nd, none once");
+        else
+            code = bl_norm_parse(name, &norms[(*count)++]);
         for (int i = 0; !code && i < *count - 1; i++)
             if (norms[i] == norms[*count - 1]) code = bl_fail(BLANCH_EUSAGE, "--norms names '%s' twice", name);
     }
     free(list);
-    if (!code && !*count) code = bl_fail(BLANCH_EUSAGE, "--norms names nothing; it takes bn, nd, none, separated by commas");
+    if (!code && !*count)
+        code = bl_fail(BLANCH_EUSAGE, "--norms names nothing; it takes bn, nd, none, separated by commas");
     return code;
 }
 
 static int open_run(struct bl_compare *c, int device, enum blanch_norm norm, const struct bl_compare_setting *setting) {
     struct bl_compare_run *run = &c->run[c->runs++];
     struct blanch_network_options network = {
-        .model = c->common.model, .norm = norm, .nd = setting->nd, .batch = c->common.batch,
-        .classes = bl_dataset_classes(c->data), .channels = c->view.channels, .height = c->view.size, .width = c->view.size,
+        .model = c->common.model,
+        .norm = norm,
+        .nd = setting->nd,
+        .batch = c->common.batch,
+        .classes = bl_dataset_classes(c->data),
+        .channels = c->view.channels,
+        .height = c->view.size,
+        .width = c->view.size,
         .seed = (uint64_t)c->common.seed,
     };
     struct bl_loader_options loader = {
-        .split = BL_TRAIN, .view = c->view, .batch = c->common.batch, .training = true, .seed = (uint64_t)c->common.seed,
+        .split = BL_TRAIN,
+        .view = c->view,
+        .batch = c->common.batch,
+        .training = true,
+        .seed = (uint64_t)c->common.seed,
     };
     run->dev = c->device[device];
     run->device = c->label[device];
@@ -116,8 +130,11 @@ static int open_budgets(struct bl_compare *c) {
             if (c->run[b].dev == run->dev && c->run[b].norm == BLANCH_BN) run->yardstick = &c->run[b];
         code = bl_overhead_open(&run->overhead, run->net, run->budget, !run->yardstick, NULL);
         if (c->steps <= BL_BUDGET_OPENING)
-            bl_progress_line(NULL, "blanch: --overhead-budget saves nothing here: the first %d steps refresh every layer, and the next %d measure; "
-                             "give more --steps", BL_BUDGET_ALL, BL_BUDGET_OPENING - BL_BUDGET_ALL);
+            bl_progress_line(NULL,
+                             "blanch: --overhead-budget saves nothing here: the first %d steps refresh every layer, "
+                             "and the next %d measure; "
+                             "give more --steps",
+                             BL_BUDGET_ALL, BL_BUDGET_OPENING - BL_BUDGET_ALL);
     }
     return code;
 }
@@ -135,7 +152,8 @@ static int open_runs(struct bl_compare *c) {
     if (!code && !nd && c->setting[0].budget >= 0)
         code = bl_fail(BLANCH_EUSAGE, "--overhead-budget bounds network deconvolution, and --norms has no nd");
     if (!code && c->devices * networks > BL_COMPARE_RUNS)
-        code = bl_fail(BLANCH_EUSAGE, "%d networks at once are too many: at most %d", c->devices * networks, BL_COMPARE_RUNS);
+        code = bl_fail(BLANCH_EUSAGE, "%d networks at once are too many: at most %d", c->devices * networks,
+                       BL_COMPARE_RUNS);
     for (int d = 0; d < c->devices && !code; d++)
         for (int n = 0; n < count && !code; n++)
             for (int s = 0; s < (norms[n] == BLANCH_ND ? c->settings : 1) && !code; s++)
@@ -222,7 +240,9 @@ static int log_step(struct bl_compare *c, const struct bl_compare_run *run, cons
     return bl_json_line(c->log, line, c->log_path);
 }
 
-static double per_cent(int part, int count) { return count ? 100.0 * part / count : NAN; }
+static double per_cent(int part, int count) {
+    return count ? 100.0 * part / count : NAN;
+}
 
 static int end_epoch(struct bl_compare *c, struct bl_compare_run *run, uint64_t epoch) {
     struct blanch_metrics test, train = run->epoch;
@@ -251,8 +271,8 @@ static int end_epoch(struct bl_compare *c, struct bl_compare_run *run, uint64_t 
 }
 
 /* From the moment the batch is asked for until the device is idle; load_ms: until the batch is there. */
-static int timed(struct bl_compare_run *run, struct bl_ledger *ledger, const struct blanch_sgd *sgd, struct bl_batch *batch,
-                 struct blanch_metrics *metrics, double *ms, double *load_ms) {
+static int timed(struct bl_compare_run *run, struct bl_ledger *ledger, const struct blanch_sgd *sgd,
+                 struct bl_batch *batch, struct blanch_metrics *metrics, double *ms, double *load_ms) {
     double start = bl_now();
     if (ledger) bl_ledger_begin(ledger);
     int code = bl_loader_next(run->loader, batch);
@@ -277,8 +297,8 @@ static int log_decision(struct bl_compare *c, struct bl_compare_run *run, cJSON 
 }
 
 /* The budget's part of a step; what it takes is added to ms. */
-static int account(struct bl_compare *c, struct bl_compare_run *run, const struct bl_batch *batch, const struct bl_ledger *ledger,
-                   double load_ms, double *ms) {
+static int account(struct bl_compare *c, struct bl_compare_run *run, const struct bl_batch *batch,
+                   const struct bl_ledger *ledger, double load_ms, double *ms) {
     cJSON *decision = NULL;
     char warning[300];
     double start = bl_now();
@@ -305,13 +325,13 @@ static int step_run(struct bl_compare *c, struct bl_compare_run *run, bool recor
     if (code) return code;
     if (counts) run->last_ms = ms - load_ms;
     if (!isfinite(metrics.loss))
-        return bl_fail(BLANCH_EDIVERGED, "%s: the loss of step %lld is not finite; try a smaller --lr", bl_norm_name(run->norm),
-                       (long long)c->done + 1);
+        return bl_fail(BLANCH_EDIVERGED, "%s: the loss of step %lld is not finite; try a smaller --lr",
+                       bl_norm_name(run->norm), (long long)c->done + 1);
     if (counts && (code = bl_samples_add(&run->wall[record], ms))) return code;
     if (run->overhead && (code = account(c, run, &batch, ledger, load_ms, &ms))) return code;
     if (counts && (code = bl_samples_add(&run->all, ms))) return code;
     if (c->done < BL_BUDGET_OPENING) run->opening = run->all.count;
-    if (c->done) run->total_s += 1e-3 * ms;                 // the first step builds kernels, or finds them in the cache
+    if (c->done) run->total_s += 1e-3 * ms; // the first step builds kernels, or finds them in the cache
     run->epoch_s += 1e-3 * ms;
     if ((code = bl_samples_add(&run->loss, metrics.loss))) return code;
     if ((code = bl_samples_add(&run->seconds, run->total_s))) return code;
@@ -399,7 +419,8 @@ static int write_results(struct bl_compare *c) {
 
 static int check_usage(struct bl_compare *c) {
     if (!c->common.model) return bl_fail(BLANCH_EUSAGE, "--model is missing; `blanch models` lists the networks");
-    if (!c->data_spec) return bl_fail(BLANCH_EUSAGE, "--data is missing: fashion-mnist, cifar10:DIR, synthetic:3x32x32:10, ...");
+    if (!c->data_spec)
+        return bl_fail(BLANCH_EUSAGE, "--data is missing: fashion-mnist, cifar10:DIR, synthetic:3x32x32:10, ...");
     if (!c->out) return bl_fail(BLANCH_EUSAGE, "--out is missing: a folder for the results, which must not exist yet");
     if (c->steps && c->epochs) return bl_fail(BLANCH_EUSAGE, "give --steps or --epochs, not both");
     if (c->device_list && c->common.device) return bl_fail(BLANCH_EUSAGE, "give --device or --devices, not both");
@@ -407,18 +428,21 @@ static int check_usage(struct bl_compare *c) {
     if (!c->steps && !c->epochs) c->steps = 50;
     if (!c->common.batch) c->common.batch = 128;
     if (c->common.seed < 0) c->common.seed = 0;
-    if (c->target > 0 && !c->epochs) return bl_fail(BLANCH_EUSAGE, "--target-top1 needs --epochs: test accuracy is measured after each");
+    if (c->target > 0 && !c->epochs)
+        return bl_fail(BLANCH_EUSAGE, "--target-top1 needs --epochs: test accuracy is measured after each");
     return bl_compare_parse_settings(c);
 }
 
 static int compare(struct bl_compare *c) {
     int code = check_usage(c);
     if (code || (code = bl_catch_signals())) return code;
-    if ((code = open_data(c)) || (code = plan_steps(c)) || (code = open_devices(c)) || (code = open_runs(c))) return code;
+    if ((code = open_data(c)) || (code = plan_steps(c)) || (code = open_devices(c)) || (code = open_runs(c)))
+        return code;
     if ((code = open_folder(c)) || (code = train(c))) return code;
     if (!bl_train_stop) code = time_inference(c);
     if (!code && c->done > warm_up) code = write_results(c);
-    return code || !bl_train_stop ? code : bl_fail(BLANCH_EINTERRUPTED, "interrupted after step %lld", (long long)c->done);
+    return code || !bl_train_stop ? code
+                                  : bl_fail(BLANCH_EINTERRUPTED, "interrupted after step %lld", (long long)c->done);
 }
 
 static int run_compare(int argc, char **argv) {
@@ -426,17 +450,21 @@ static int run_compare(int argc, char **argv) {
     bool help;
     const struct bl_option own[] = {
         {"model", BL_OPT_TEXT, &c.common.model, 0, 0, "NAME", "the network; `blanch models` lists them"},
-        {"data", BL_OPT_TEXT, &c.data_spec, 0, 0, "SPEC", "fashion-mnist[:DIR], cifar10:DIR, folder:DIR, synthetic:3x32x32:10"},
+        {"data", BL_OPT_TEXT, &c.data_spec, 0, 0, "SPEC",
+         "fashion-mnist[:DIR], cifar10:DIR, folder:DIR, synthetic:3x32x32:10"},
         {"out", BL_OPT_TEXT, &c.out, 0, 0, "DIR", "a new folder for the results"},
         {"norms", BL_OPT_TEXT, &c.norm_list, 0, 0, "A,B", "of bn, nd, none (bn,nd)"},
-        {"settings", BL_OPT_TEXT, &c.settings_text, 0, 0, "'A; B'", "further ND networks: '--refresh 5; small: --block 32'"},
-        {"overhead-budget", BL_OPT_TEXT, &c.budget_text, 0, 0, "P%", "ND: refreshes the whitening as often as this overhead over BN allows (none)"},
+        {"settings", BL_OPT_TEXT, &c.settings_text, 0, 0, "'A; B'",
+         "further ND networks: '--refresh 5; small: --block 32'"},
+        {"overhead-budget", BL_OPT_TEXT, &c.budget_text, 0, 0, "P%",
+         "ND: refreshes the whitening as often as this overhead over BN allows (none)"},
         {"target-top1", BL_OPT_FLOAT, &c.target, 1e-3, 100, "P", "time until P % of the test images are right"},
         {"devices", BL_OPT_TEXT, &c.device_list, 0, 0, "A,B", "several devices, each as --device takes it"},
         {"steps", BL_OPT_INT64, &c.steps, 2, 1e12, "N", "steps of each network (50)"},
         {"epochs", BL_OPT_INT, &c.epochs, 1, 100000, "N", "whole epochs instead, with test accuracy after each"},
         {"lr", BL_OPT_FLOAT, &c.sgd.lr, 0, 1e6, "X", "learning rate (0.1)"},
-        {"schedule", BL_OPT_TEXT, &c.schedule_text, 0, 0, "NAME", "cosine, constant, multistep[:E,E...[:GAMMA]] (cosine)"},
+        {"schedule", BL_OPT_TEXT, &c.schedule_text, 0, 0, "NAME",
+         "cosine, constant, multistep[:E,E...[:GAMMA]] (cosine)"},
         {"momentum", BL_OPT_FLOAT, &c.sgd.momentum, 0, 1, "X", "of SGD (0.9)"},
         {"weight-decay", BL_OPT_FLOAT, &c.sgd.weight_decay, 0, 1e6, "X", "on every parameter (1e-3)"},
         {"augment", BL_OPT_TEXT, &c.augment_text, 0, 0, "NAME", "cifar, imagenet or none (by the data)"},
@@ -444,7 +472,8 @@ static int run_compare(int argc, char **argv) {
     struct bl_option table[BL_MAX_OPTIONS];
     bl_common_init(&c.common);
     bl_common_options(table, own, &c.common,
-                      BL_COMMON_BATCH | BL_COMMON_DEVICE | BL_COMMON_SEED | BL_COMMON_ND | BL_COMMON_JSON | BL_COMMON_TUNE);
+                      BL_COMMON_BATCH | BL_COMMON_DEVICE | BL_COMMON_SEED | BL_COMMON_ND | BL_COMMON_JSON |
+                          BL_COMMON_TUNE);
     int code = bl_options_parse(&bl_command_compare, table, argc, argv, NULL, NULL, &help);
     if (!code && !help) code = compare(&c);
     close_compare(&c);
@@ -455,7 +484,8 @@ const struct bl_command bl_command_compare = {
     .name = "compare",
     .summary = "trains batch norm and network deconvolution side by side: what each layer costs",
     .usage = "usage: blanch compare --model NAME --data SPEC --out DIR [options]\n\n"
-             "Trains one network per device, norm and setting, in turn, step by step, on the same batches. Prints what each layer\n"
+             "Trains one network per device, norm and setting, in turn, step by step, on the same batches. Prints what "
+             "each layer\n"
              "costs; DIR gets report.html, compare.json, config.json and log.jsonl.\n",
     .run = run_compare,
 };

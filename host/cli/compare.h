@@ -8,29 +8,33 @@
 
 enum { BL_COMPARE_RUNS = 32, BL_COMPARE_NORMS = 3, BL_COMPARE_DEVICES = 8, BL_COMPARE_SETTINGS = 8 };
 
-struct bl_samples { double *value; size_t count, capacity; };
+struct bl_samples {
+    double *value;
+    size_t count, capacity;
+};
 int bl_samples_add(struct bl_samples *samples, double value);
-double bl_samples_quantile(const struct bl_samples *samples, double part);      // NAN of none
+double bl_samples_quantile(const struct bl_samples *samples, double part); // NAN of none
 
-struct bl_compare_run {                     // one network on one device
-    struct blanch_device *dev;              // owned by the comparison
-    const char *device;                     // its label, also the comparison's
+struct bl_compare_run {        // one network on one device
+    struct blanch_device *dev; // owned by the comparison
+    const char *device;        // its label, also the comparison's
     enum blanch_norm norm;
-    const char *setting;                    // of ND: its label; "" for the one that the command line itself gives
+    const char *setting; // of ND: its label; "" for the one that the command line itself gives
     struct blanch_network *net;
     struct bl_loader *loader;
     struct bl_ledger *ledger;
-    double budget;                          // allowed overhead, 0.2 for 20 %; negative: none
-    struct bl_overhead *overhead;           // NULL without a budget
-    const struct bl_compare_run *yardstick; // of the budget: BN on the same device; NULL: the budget has a network of its own
-    cJSON *decisions;                       // the budget's
-    double last_ms;                         // of the last whole step, loading left out
-    struct bl_samples wall[2];              // ms of whole steps, without and with recording
-    struct bl_samples all;                  // both, and what a budget takes for itself
-    size_t opening;                         // how many of all belong to the first steps, which a budget does not yet bound
-    struct bl_samples loss, seconds;        // of every step; training time until its end
-    struct bl_samples inference;            // ms of a forward pass in evaluation mode
-    struct blanch_metrics epoch;            // so far
+    double budget;                // allowed overhead, 0.2 for 20 %; negative: none
+    struct bl_overhead *overhead; // NULL without a budget
+    const struct bl_compare_run
+        *yardstick;                  // of the budget: BN on the same device; NULL: the budget has a network of its own
+    cJSON *decisions;                // the budget's
+    double last_ms;                  // of the last whole step, loading left out
+    struct bl_samples wall[2];       // ms of whole steps, without and with recording
+    struct bl_samples all;           // both, and what a budget takes for itself
+    size_t opening;                  // how many of all belong to the first steps, which a budget does not yet bound
+    struct bl_samples loss, seconds; // of every step; training time until its end
+    struct bl_samples inference;     // ms of a forward pass in evaluation mode
+    struct blanch_metrics epoch;     // so far
     double epoch_s, total_s;
     cJSON *epochs;
 };
@@ -39,30 +43,34 @@ struct bl_compare {
     struct bl_first_use use;
     struct bl_common common;
     const char *norm_list, *device_list, *data_spec, *out, *schedule_text, *augment_text;
-    int64_t steps;                          // in all
-    int epochs;                             // 0: by steps
+    int64_t steps; // in all
+    int epochs;    // 0: by steps
     struct blanch_sgd sgd;
-    float target;                           // per cent of test accuracy; 0: the highest that every network reached
+    float target; // per cent of test accuracy; 0: the highest that every network reached
     const char *settings_text, *budget_text;
-    struct bl_compare_setting { char label[80]; struct blanch_nd_options nd; double budget; } setting[BL_COMPARE_SETTINGS];
+    struct bl_compare_setting {
+        char label[80];
+        struct blanch_nd_options nd;
+        double budget;
+    } setting[BL_COMPARE_SETTINGS];
     int settings;
     struct bl_limits limits[BL_COMPARE_DEVICES];
     struct bl_schedule schedule;
     struct bl_dataset *data;
     struct bl_view view;
     struct blanch_device *device[BL_COMPARE_DEVICES];
-    char label[BL_COMPARE_DEVICES][300];    // the device's name; where two are equal, with its spec
+    char label[BL_COMPARE_DEVICES][300]; // the device's name; where two are equal, with its spec
     struct bl_compare_run run[BL_COMPARE_RUNS];
     int devices, runs;
-    int64_t done;                           // steps of each run
+    int64_t done; // steps of each run
     struct bl_progress *progress;
-    void *log;                              // FILE*
+    void *log; // FILE*
     char *log_path;
 };
 
-int bl_compare_parse_settings(struct bl_compare *compare);      // from settings_text, on top of common's and budget_text
-cJSON *bl_compare_config(const struct bl_compare *compare);     // everything needed to repeat it
-cJSON *bl_compare_document(const struct bl_compare *compare);   // compare.json
-void bl_compare_print(const cJSON *document);                   // for people
+int bl_compare_parse_settings(struct bl_compare *compare);    // from settings_text, on top of common's and budget_text
+cJSON *bl_compare_config(const struct bl_compare *compare);   // everything needed to repeat it
+cJSON *bl_compare_document(const struct bl_compare *compare); // compare.json
+void bl_compare_print(const cJSON *document);                 // for people
 
 #endif

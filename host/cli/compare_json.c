@@ -17,7 +17,10 @@ static void add_number(cJSON *object, const char *key, double value, int digits)
 static cJSON *device_json(const struct blanch_device_info *info, const char *label) {
     cJSON *json = cJSON_CreateObject();
     cJSON_AddStringToObject(json, "name", label);
-    cJSON_AddStringToObject(json, "kind", info->kind == BLANCH_CPU ? "cpu" : info->kind == BLANCH_GPU ? "gpu" : "accelerator");
+    cJSON_AddStringToObject(json, "kind",
+                            info->kind == BLANCH_CPU   ? "cpu"
+                            : info->kind == BLANCH_GPU ? "gpu"
+                                                       : "accelerator");
     cJSON_AddStringToObject(json, "platform", info->platform_name);
     cJSON_AddStringToObject(json, "vendor", info->vendor);
     cJSON_AddStringToObject(json, "version", info->version);
@@ -159,7 +162,8 @@ static double time_to(const cJSON *epochs, double top1) {
     return NAN;
 }
 
-/* Beside the median: what some steps alone do (a refresh of the whitening) shows here. NAN where there are no samples. */
+/* Beside the median: what some steps alone do (a refresh of the whitening) shows here. NAN where there are no samples.
+ */
 static double mean_of(const struct bl_samples *samples, size_t from) {
     double sum = 0;
     for (size_t i = from; i < samples->count; i++) sum += samples->value[i];
@@ -170,7 +174,8 @@ static void add_budget(cJSON *json, const struct bl_compare_run *run) {
     const struct bl_budget *b = bl_overhead_budget(run->overhead);
     cJSON *budget = cJSON_AddObjectToObject(json, "budget");
     add_number(budget, "budget_pct", 100 * run->budget, 5);
-    cJSON_AddStringToObject(budget, "yardstick", run->yardstick ? "the comparison's batch norm" : "a network of its own");
+    cJSON_AddStringToObject(budget, "yardstick",
+                            run->yardstick ? "the comparison's batch norm" : "a network of its own");
     if (b->planned) {
         add_number(budget, "held_pct", 100 * bl_budget_held(b), 5);
         add_number(budget, "least_pct", 100 * bl_budget_floor(b), 5);
@@ -196,7 +201,8 @@ static cJSON *run_json(const struct bl_compare *c, const struct bl_compare_run *
     add_number(json, "inference_ms", inference, 6);
     add_number(json, "inference_images_per_s", 1e3 * c->common.batch / inference, 6);
     add_number(json, "recorded_step_ms", bl_samples_quantile(&run->wall[1], 0.5), 6);
-    add_number(json, "recording_cost", bl_samples_quantile(&run->wall[1], 0.5) / bl_samples_quantile(&run->wall[0], 0.5), 4);
+    add_number(json, "recording_cost",
+               bl_samples_quantile(&run->wall[1], 0.5) / bl_samples_quantile(&run->wall[0], 0.5), 4);
     double target = c->target > 0 ? (double)c->target : common_accuracy(c);
     add_number(json, "target_top1", target, 6);
     add_number(json, "target_s", time_to(run->epochs, target), 6);
@@ -215,9 +221,9 @@ static cJSON *run_json(const struct bl_compare *c, const struct bl_compare_run *
 
 /* --- pairs: the rows of two networks side by side ----------------------------------------------- */
 
-struct rows {                               // a network's nodes gathered under the layers they count to
+struct rows { // a network's nodes gathered under the layers they count to
     const struct bl_compare_run *run;
-    int nodes, *owner;                      // per node: the node it counts to
+    int nodes, *owner; // per node: the node it counts to
 };
 
 static bool is_layer(const struct bl_node *node) {
@@ -225,7 +231,9 @@ static bool is_layer(const struct bl_node *node) {
     return !strcmp(op, "conv2d") || !strcmp(op, "nd_conv2d") || !strcmp(op, "linear") || !strcmp(op, "nd_linear");
 }
 
-static bool is_activation(const struct bl_node *node) { return node->op->phase_forward == BL_ACTIVATION; }
+static bool is_activation(const struct bl_node *node) {
+    return node->op->phase_forward == BL_ACTIVATION;
+}
 
 static struct bl_node *layer_under(const struct bl_graph *graph, const struct bl_node *node) {
     while (node && is_activation(node)) node = bl_graph_producer(graph, node->in[0]);
@@ -314,9 +322,10 @@ static int partner(const struct rows *from, int index, const struct rows *in) {
 }
 
 static int pair_layers(cJSON *layers, const struct rows *bn, const struct rows *nd) {
-    for (int wanted = 1; wanted >= 0; wanted--) {           // layers first, then the other operations
+    for (int wanted = 1; wanted >= 0; wanted--) { // layers first, then the other operations
         for (int b = 0; b < nd->nodes; b++)
-            if (nd->owner[b] == b && is_layer(node_at(nd, b)) == (bool)wanted) add_row(layers, bn, partner(nd, b, bn), nd, b);
+            if (nd->owner[b] == b && is_layer(node_at(nd, b)) == (bool)wanted)
+                add_row(layers, bn, partner(nd, b, bn), nd, b);
         for (int a = 0; a < bn->nodes; a++)
             if (bn->owner[a] == a && is_layer(node_at(bn, a)) == (bool)wanted && partner(bn, a, nd) < 0)
                 add_row(layers, bn, a, nd, -1);
@@ -342,7 +351,8 @@ static int add_pair(cJSON *pairs, const struct bl_compare_run *bn, const struct 
     add_number(pair, "nd_mean_ms", mean_of(&nd->all, 0), 6);
     add_number(pair, "overhead_mean_pct", 100 * (mean_of(&nd->all, 0) / mean_of(&bn->all, 0) - 1), 5);
     if (nd->overhead) {
-        add_number(pair, "overhead_bound_pct", 100 * (mean_of(&nd->all, nd->opening) / mean_of(&bn->all, bn->opening) - 1), 5);
+        add_number(pair, "overhead_bound_pct",
+                   100 * (mean_of(&nd->all, nd->opening) / mean_of(&bn->all, bn->opening) - 1), 5);
         add_number(pair, "bound_steps", (double)(nd->all.count - nd->opening), 8);
     }
     add_number(pair, "bn_inference_ms", bl_samples_quantile(&bn->inference, 0.5), 6);

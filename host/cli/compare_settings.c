@@ -1,4 +1,5 @@
-/* Several settings of network deconvolution in one comparison: --settings '--refresh 5; small: --block 32; --overhead-budget 20%'. */
+/* Several settings of network deconvolution in one comparison: --settings '--refresh 5; small: --block 32;
+ * --overhead-budget 20%'. */
 #include "compare.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,17 +30,22 @@ static int parse_one(const struct bl_compare *c, char *text, struct bl_compare_s
     const struct bl_option own[] = {{"overhead-budget", BL_OPT_TEXT, &budget, 0, 0, "P%", ""}, {0}};
     bool help = false;
     int count = 1;
-    if (!options) return bl_fail(BLANCH_EUSAGE, "--settings: '%s' holds no option; write it as in '--refresh 5; small: --block 32'", text);
+    if (!options)
+        return bl_fail(BLANCH_EUSAGE,
+                       "--settings: '%s' holds no option; write it as in '--refresh 5; small: --block 32'", text);
     char *colon = options;
     while (colon > text && strchr(": ", colon[-1]) && colon[-1] != ':') colon--;
     if (options != text && (colon == text || colon[-1] != ':'))
         return bl_fail(BLANCH_EUSAGE, "--settings: '%s' is not NAME: OPTIONS", text);
-    if (options == text) snprintf(setting->label, sizeof setting->label, "%s", text);
-    else snprintf(setting->label, sizeof setting->label, "%.*s", (int)(colon - 1 - text), text);
-    for (char *word = strtok_r(options, " ", &rest); word && count < BL_COUNT(words) - 1; word = strtok_r(NULL, " ", &rest))
+    if (options == text)
+        snprintf(setting->label, sizeof setting->label, "%s", text);
+    else
+        snprintf(setting->label, sizeof setting->label, "%.*s", (int)(colon - 1 - text), text);
+    for (char *word = strtok_r(options, " ", &rest); word && count < BL_COUNT(words) - 1;
+         word = strtok_r(NULL, " ", &rest))
         words[count++] = word;
     bl_common_options(table, own, &common, BL_COMMON_ND);
-    common.nd.refresh = 0;                  // it and the budget are one choice, made here or taken whole
+    common.nd.refresh = 0; // it and the budget are one choice, made here or taken whole
     int code = bl_options_parse(&command, table, count, words, NULL, NULL, &help);
     if (!budget && !common.nd.refresh) {
         budget = c->budget_text;
@@ -58,7 +64,8 @@ int bl_compare_parse_settings(struct bl_compare *c) {
         if (!*part) continue;
         if (c->settings == BL_COMPARE_SETTINGS)
             code = bl_fail(BLANCH_EUSAGE, "--settings takes at most %d", BL_COMPARE_SETTINGS - 1);
-        else code = parse_one(c, part, &c->setting[c->settings++]);
+        else
+            code = parse_one(c, part, &c->setting[c->settings++]);
         for (int i = 0; !code && i < c->settings - 1; i++)
             if (!strcmp(c->setting[i].label, c->setting[c->settings - 1].label))
                 code = bl_fail(BLANCH_EUSAGE, "--settings names '%s' twice", part);

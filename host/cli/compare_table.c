@@ -17,7 +17,11 @@ static const char *text(const cJSON *object, const char *key) {
 }
 
 /* What the overhead is split into; the last column takes the phases that the others do not name. */
-static const struct { const char *head; enum bl_phase phases[4]; int count; } columns[COLUMNS] = {
+static const struct {
+    const char *head;
+    enum bl_phase phases[4];
+    int count;
+} columns[COLUMNS] = {
     {"convol.", {BL_FORWARD, BL_BACKWARD_DATA, BL_BACKWARD_WEIGHTS}, 3},
     {"covar.", {BL_COVARIANCE}, 1},
     {"inv.root", {BL_INVERSE_SQRT}, 1},
@@ -27,7 +31,9 @@ static const struct { const char *head; enum bl_phase phases[4]; int count; } co
     {"other", {0}, 0},
 };
 
-struct line { double bn, nd, split[COLUMNS]; };
+struct line {
+    double bn, nd, split[COLUMNS];
+};
 
 static double phase_difference(const cJSON *layer, enum bl_phase phase) {
     double bn = get(cJSON_GetObjectItemCaseSensitive(layer, "bn_phases"), bl_phase_names[phase]);
@@ -51,13 +57,17 @@ static void add_line(struct line *line, const cJSON *layer) {
 static void print_line(const char *name, const struct line *line) {
     printf("%-26.26s %9.2f %9.2f %+9.2f ", name, line->bn, line->nd, line->nd - line->bn);
     for (int k = 0; k < COLUMNS; k++) {
-        if (fabs(line->split[k]) < 0.005) printf(" %8s", ".");
-        else printf(" %+8.2f", line->split[k]);
+        if (fabs(line->split[k]) < 0.005)
+            printf(" %8s", ".");
+        else
+            printf(" %+8.2f", line->split[k]);
     }
     putchar('\n');
 }
 
-static bool is_layer(const char *op) { return strstr(op, "conv2d") || strstr(op, "linear"); }
+static bool is_layer(const char *op) {
+    return strstr(op, "conv2d") || strstr(op, "linear");
+}
 
 /* All operations of one kind in one line: there may be a hundred activations. */
 static void print_kind(const cJSON *layers, const cJSON *first) {
@@ -72,8 +82,10 @@ static void print_kind(const cJSON *layers, const cJSON *first) {
         add_line(&line, layer);
         count++;
     }
-    if (count > 1) snprintf(name, sizeof name, "%s (%d)", op, count);
-    else snprintf(name, sizeof name, "%s", op);
+    if (count > 1)
+        snprintf(name, sizeof name, "%s (%d)", op, count);
+    else
+        snprintf(name, sizeof name, "%s", op);
     print_line(name, &line);
 }
 
@@ -87,22 +99,26 @@ static void print_pair(const cJSON *pair) {
         struct line line = {0};
         add_line(&line, layer);
         add_line(&all, layer);
-        if (is_layer(text(layer, "op"))) print_line(text(layer, "name"), &line);
-        else print_kind(layers, layer);
+        if (is_layer(text(layer, "op")))
+            print_line(text(layer, "name"), &line);
+        else
+            print_kind(layers, layer);
     }
     print_line("all rows", &all);
 }
 
 static const cJSON *device_of(const cJSON *document, const char *name) {
     const cJSON *device;
-    cJSON_ArrayForEach(device, cJSON_GetObjectItemCaseSensitive(document, "devices"))
-        if (!strcmp(text(device, "name"), name)) return device;
+    cJSON_ArrayForEach(device, cJSON_GetObjectItemCaseSensitive(document, "devices")) if (!strcmp(text(device, "name"),
+                                                                                                  name)) return device;
     return NULL;
 }
 
 static void print_value(const char *format, double value) {
-    if (isfinite(value)) printf(format, value);
-    else printf("%11s", "-");
+    if (isfinite(value))
+        printf(format, value);
+    else
+        printf("%11s", "-");
 }
 
 static void print_run(const cJSON *run) {
@@ -129,15 +145,18 @@ static void print_run(const cJSON *run) {
 /* A median step has no refresh in it, so a budget is judged by means. */
 static void print_budget(const cJSON *document, const cJSON *pair) {
     const cJSON *run, *budget = NULL;
-    cJSON_ArrayForEach(run, cJSON_GetObjectItemCaseSensitive(document, "runs"))
-        if (!strcmp(text(run, "norm"), "nd") && !strcmp(text(run, "device"), text(pair, "device")) &&
-            !strcmp(text(run, "setting"), text(pair, "setting")))
-            budget = cJSON_GetObjectItemCaseSensitive(run, "budget");
+    cJSON_ArrayForEach(run, cJSON_GetObjectItemCaseSensitive(
+                                document, "runs")) if (!strcmp(text(run, "norm"), "nd") &&
+                                                       !strcmp(text(run, "device"), text(pair, "device")) &&
+                                                       !strcmp(text(run, "setting"), text(pair, "setting"))) budget =
+        cJSON_GetObjectItemCaseSensitive(run, "budget");
     if (!budget) return;
     printf("Budget %g %%: ", get(budget, "budget_pct"));
-    if (isnan(get(budget, "held_pct"))) printf("nothing was decided, the run is too short.\n");
+    if (isnan(get(budget, "held_pct")))
+        printf("nothing was decided, the run is too short.\n");
     else
-        printf("%d decisions; by its own measurements it held %+.1f %%, first steps included, and could do with %+.1f %%. By the clock: %+.1f %% "
+        printf("%d decisions; by its own measurements it held %+.1f %%, first steps included, and could do with %+.1f "
+               "%%. By the clock: %+.1f %% "
                "in the %.0f steps after the first decision.\n",
                cJSON_GetArraySize(cJSON_GetObjectItemCaseSensitive(budget, "decisions")), get(budget, "held_pct"),
                get(budget, "least_pct"), get(pair, "overhead_bound_pct"), get(pair, "bound_steps"));
@@ -147,23 +166,24 @@ static void print_device(const cJSON *document, const char *name) {
     const cJSON *device = device_of(document, name), *run, *pair;
     printf("\n%s on %s (%.0f compute units, %s, driver %s), batch %.0f\n\n", text(document, "model"), name,
            get(device, "compute_units"), text(device, "platform"), text(device, "driver"), get(document, "batch"));
-    cJSON_ArrayForEach(pair, cJSON_GetObjectItemCaseSensitive(document, "pairs"))
-        if (!strcmp(text(pair, "device"), name)) {
-            if (*text(pair, "setting")) printf("\nND, %s\n", text(pair, "setting"));
-            print_pair(pair);
-        }
-    printf("\n%-24s%11s%11s%11s%11s%11s%11s%11s%11s%11s%11s%11s\n", "norm, setting", "step ms", "images/s", "infer. ms", "arithm. %",
-           "bandw. %", "covered %", "recording%", "last loss", "train %", "test %", "target s");
-    cJSON_ArrayForEach(run, cJSON_GetObjectItemCaseSensitive(document, "runs"))
-        if (!strcmp(text(run, "device"), name)) print_run(run);
-    cJSON_ArrayForEach(pair, cJSON_GetObjectItemCaseSensitive(document, "pairs"))
-        if (!strcmp(text(pair, "device"), name)) {
-            printf("\nND%s%s costs %+.1f %% per step (%.2f ms beside %.2f ms, medians; by the means of all steps %+.1f %%); inference %+.1f %%.\n",
-                   *text(pair, "setting") ? ", " : "", text(pair, "setting"), get(pair, "overhead_pct"),
-                   get(pair, "nd_step_ms"), get(pair, "bn_step_ms"), get(pair, "overhead_mean_pct"),
-                   100 * (get(pair, "nd_inference_ms") / get(pair, "bn_inference_ms") - 1));
-            print_budget(document, pair);
-        }
+    cJSON_ArrayForEach(pair,
+                       cJSON_GetObjectItemCaseSensitive(document, "pairs")) if (!strcmp(text(pair, "device"), name)) {
+        if (*text(pair, "setting")) printf("\nND, %s\n", text(pair, "setting"));
+        print_pair(pair);
+    }
+    printf("\n%-24s%11s%11s%11s%11s%11s%11s%11s%11s%11s%11s%11s\n", "norm, setting", "step ms", "images/s", "infer. ms",
+           "arithm. %", "bandw. %", "covered %", "recording%", "last loss", "train %", "test %", "target s");
+    cJSON_ArrayForEach(run, cJSON_GetObjectItemCaseSensitive(document, "runs")) if (!strcmp(text(run, "device"), name))
+        print_run(run);
+    cJSON_ArrayForEach(pair,
+                       cJSON_GetObjectItemCaseSensitive(document, "pairs")) if (!strcmp(text(pair, "device"), name)) {
+        printf("\nND%s%s costs %+.1f %% per step (%.2f ms beside %.2f ms, medians; by the means of all steps %+.1f "
+               "%%); inference %+.1f %%.\n",
+               *text(pair, "setting") ? ", " : "", text(pair, "setting"), get(pair, "overhead_pct"),
+               get(pair, "nd_step_ms"), get(pair, "bn_step_ms"), get(pair, "overhead_mean_pct"),
+               100 * (get(pair, "nd_inference_ms") / get(pair, "bn_inference_ms") - 1));
+        print_budget(document, pair);
+    }
 }
 
 /* Which device trains this fastest, where there are several. */
@@ -174,11 +194,14 @@ static void print_fastest(const cJSON *document) {
     putchar('\n');
     for (int n = 0; n < BL_COUNT(norms); n++) {
         const cJSON *best = NULL;
-        cJSON_ArrayForEach(run, cJSON_GetObjectItemCaseSensitive(document, "runs"))
-            if (!strcmp(text(run, "norm"), norms[n]) && (!best || get(run, "step_ms") < get(best, "step_ms"))) best = run;
+        cJSON_ArrayForEach(run, cJSON_GetObjectItemCaseSensitive(
+                                    document, "runs")) if (!strcmp(text(run, "norm"), norms[n]) &&
+                                                           (!best || get(run, "step_ms") < get(best, "step_ms"))) best =
+            run;
         if (best)
             printf("Fastest with %s: %s%s%s, %.2f ms a step, %.0f images/s.\n", norms[n], text(best, "device"),
-                   *text(best, "setting") ? ", " : "", text(best, "setting"), get(best, "step_ms"), get(best, "images_per_s"));
+                   *text(best, "setting") ? ", " : "", text(best, "setting"), get(best, "step_ms"),
+                   get(best, "images_per_s"));
     }
 }
 

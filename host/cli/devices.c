@@ -11,7 +11,9 @@ static const char *const kinds[] = {[BLANCH_CPU] = "CPU", [BLANCH_GPU] = "GPU", 
 
 /* --- listing ---------------------------------------------------------------------------------- */
 
-static double mib(uint64_t bytes) { return (double)bytes / 1048576; }
+static double mib(uint64_t bytes) {
+    return (double)bytes / 1048576;
+}
 
 static void print_device(const struct blanch_device_info *d) {
     printf("%d:%d  %s%s\n", d->platform, d->device, d->name, d->is_default ? "  (the default)" : "");
@@ -25,15 +27,28 @@ static void print_device(const struct blanch_device_info *d) {
 static void add_limits(cJSON *json, const struct blanch_device_info *d) {
     cJSON *items = cJSON_AddArrayToObject(json, "max_work_item");
     for (int i = 0; i < 3; i++) cJSON_AddItemToArray(items, cJSON_CreateNumber((double)d->max_work_item[i]));
-    const struct { const char *name; double value; } numbers[] = {
-        {"compute_units", d->compute_units},           {"clock_mhz", d->clock_mhz},
-        {"max_work_group", (double)d->max_work_group}, {"max_alloc", (double)d->max_alloc},
-        {"global_memory", (double)d->global_memory},   {"local_memory", (double)d->local_memory},
-        {"constant_memory", (double)d->constant_memory}, {"base_align", d->base_align},
-        {"float_width", d->float_width}};
-    const struct { const char *name; bool value; } flags[] = {
-        {"local_is_real", d->local_is_real}, {"fp16", d->fp16}, {"fp64", d->fp64}, {"subgroups", d->subgroups},
-        {"out_of_order", d->out_of_order}, {"partition", d->partition}, {"default", d->is_default}};
+    const struct {
+        const char *name;
+        double value;
+    } numbers[] = {{"compute_units", d->compute_units},
+                   {"clock_mhz", d->clock_mhz},
+                   {"max_work_group", (double)d->max_work_group},
+                   {"max_alloc", (double)d->max_alloc},
+                   {"global_memory", (double)d->global_memory},
+                   {"local_memory", (double)d->local_memory},
+                   {"constant_memory", (double)d->constant_memory},
+                   {"base_align", d->base_align},
+                   {"float_width", d->float_width}};
+    const struct {
+        const char *name;
+        bool value;
+    } flags[] = {{"local_is_real", d->local_is_real},
+                 {"fp16", d->fp16},
+                 {"fp64", d->fp64},
+                 {"subgroups", d->subgroups},
+                 {"out_of_order", d->out_of_order},
+                 {"partition", d->partition},
+                 {"default", d->is_default}};
     for (int i = 0; i < BL_COUNT(numbers); i++) cJSON_AddNumberToObject(json, numbers[i].name, numbers[i].value);
     for (int i = 0; i < BL_COUNT(flags); i++) cJSON_AddBoolToObject(json, flags[i].name, flags[i].value);
 }
@@ -43,8 +58,8 @@ static cJSON *device_json(const struct blanch_device_info *d) {
     char spec[32];
     snprintf(spec, sizeof spec, "%d:%d", d->platform, d->device);
     const char *const texts[][2] = {
-        {"device", spec}, {"name", d->name}, {"kind", kinds[d->kind]}, {"platform", d->platform_name},
-        {"vendor", d->vendor}, {"version", d->version}, {"driver", d->driver}, {"c_version", d->c_version}};
+        {"device", spec},      {"name", d->name},       {"kind", kinds[d->kind]}, {"platform", d->platform_name},
+        {"vendor", d->vendor}, {"version", d->version}, {"driver", d->driver},    {"c_version", d->c_version}};
     for (int i = 0; i < BL_COUNT(texts); i++) cJSON_AddStringToObject(json, texts[i][0], texts[i][1]);
     add_limits(json, d);
     return json;
@@ -55,9 +70,9 @@ static cJSON *device_json(const struct blanch_device_info *d) {
 struct doctor {
     struct blanch_device *dev;
     const struct blanch_device_info *info;
-    char value[512];                        // what a probe found
+    char value[512]; // what a probe found
 };
-enum verdict { AVAILABLE, MISSING, FAILED };    // MISSING: Blanch does without
+enum verdict { AVAILABLE, MISSING, FAILED }; // MISSING: Blanch does without
 static const char *const verdicts[] = {"available", "missing", "failed"};
 
 static enum verdict say(struct doctor *d, enum verdict verdict, const char *format, ...) BL_PRINTF(3, 4);
@@ -156,9 +171,8 @@ static int measure_events(struct doctor *d, struct bl_mem *y, double *wall, doub
     const struct bl_span *spans;
     int count = 0, steps = 64, code = bl_kernel_get(d->dev, "probe", "probe_time", NULL, 0, &kernel);
     if (!code) code = bl_mem_fill(y, 0, bl_mem_size(y), 1.0f);
-    if (!code) code = launch_timed(d, kernel, y, steps, wall);      // the first compiles
-    for (*wall = 0; !code && *wall < 0.1 && steps < 1 << 24; steps *= 2)
-        code = launch_timed(d, kernel, y, steps, wall);
+    if (!code) code = launch_timed(d, kernel, y, steps, wall); // the first compiles
+    for (*wall = 0; !code && *wall < 0.1 && steps < 1 << 24; steps *= 2) code = launch_timed(d, kernel, y, steps, wall);
     if (code) return code;
     bl_record(d->dev, true);
     code = launch_timed(d, kernel, y, steps, wall);
@@ -228,8 +242,8 @@ static int try_gemm(struct doctor *d, int n) {
     int code = bl_mem_alloc(d->dev, bytes, &ma);
     if (!code) code = bl_mem_alloc(d->dev, bytes, &mc);
     if (!code) code = bl_mem_write(ma, 0, bytes, a);
-    const struct bl_gemm gemm = {.trans_b = true, .m = n, .n = n, .k = n, .alpha = 1, .a = ma, .b = ma, .c = mc,
-                                 .lda = n, .ldb = n, .ldc = n};
+    const struct bl_gemm gemm = {
+        .trans_b = true, .m = n, .n = n, .k = n, .alpha = 1, .a = ma, .b = ma, .c = mc, .lda = n, .ldb = n, .ldc = n};
     if (!code) code = bl_gemm(d->dev, &gemm);
     if (!code) code = bl_mem_read(mc, 0, bytes, c);
     for (int i = 0; i < n * n && !code; i++) {
@@ -252,8 +266,10 @@ static enum verdict probe_gemm(struct doctor *d) {
 /* A compiler that takes all numbers for finite would let a diverged run go on. */
 static enum verdict probe_finite(struct doctor *d) {
     static const float x[] = {0, 1, -1e30f, 1e-40f, INFINITY, -INFINITY, NAN, 3e38f};
-    static const struct { float scale; int want[BL_COUNT(x)]; } trials[] = {
-        {1, {0, 0, 0, 0, 1, 1, 1, 0}}, {0, {0, 0, 0, 0, 1, 1, 1, 0}}, {1e20f, {0, 0, 1, 0, 1, 1, 1, 1}}};
+    static const struct {
+        float scale;
+        int want[BL_COUNT(x)];
+    } trials[] = {{1, {0, 0, 0, 0, 1, 1, 1, 0}}, {0, {0, 0, 0, 0, 1, 1, 1, 0}}, {1e20f, {0, 0, 1, 0, 1, 1, 1, 1}}};
     int flags[BL_COUNT(x)];
     struct bl_mem *mx = NULL, *mf = NULL;
     struct bl_kernel *kernel;
@@ -310,7 +326,10 @@ static enum verdict probe_subgroups(struct doctor *d) {
     return d->info->subgroups ? say(d, AVAILABLE, "an extension") : say(d, MISSING, "not needed");
 }
 
-static const struct { const char *name; enum verdict (*probe)(struct doctor *); } probes[] = {
+static const struct {
+    const char *name;
+    enum verdict (*probe)(struct doctor *);
+} probes[] = {
     {"OpenCL C 1.2", probe_compile},
     {"work-groups of one item", probe_group_of_one},
     {"parts of buffers", probe_parts},
@@ -328,7 +347,7 @@ static const struct { const char *name; enum verdict (*probe)(struct doctor *); 
 static void report(cJSON *json, const char *name, enum verdict verdict, const char *value) {
     if (!json) {
         printf("     %s: %s%s%s\n", name, verdicts[verdict], verdict == AVAILABLE ? ", " : " - ", value);
-        fflush(stdout);                     // before a driver ends the process
+        fflush(stdout); // before a driver ends the process
         return;
     }
     cJSON *entry = cJSON_CreateObject();
@@ -356,8 +375,10 @@ static int check_device(struct blanch_device *dev, cJSON *json) {
 /* Lists one device; dev, opened, is checked where given. opened: what opening it returned. */
 static int show(const struct blanch_device_info *info, struct blanch_device *dev, int opened, cJSON *json) {
     cJSON *entry = json ? device_json(info) : NULL;
-    if (entry) cJSON_AddItemToArray(json, entry);
-    else print_device(info);
+    if (entry)
+        cJSON_AddItemToArray(json, entry);
+    else
+        print_device(info);
     cJSON *checks = entry && (dev || opened) ? cJSON_AddArrayToObject(entry, "checks") : NULL;
     if (opened) report(checks, "opening", FAILED, blanch_error_message());
     return opened || !dev ? opened : check_device(dev, checks);
@@ -410,8 +431,10 @@ static int run(int argc, char **argv) {
     cJSON *json = json_wanted ? cJSON_CreateArray() : NULL;
     if (json_wanted && !json) return bl_fail(BLANCH_ENOMEM, "out of host memory");
     code = device ? show_one(device, check, json) : show_all(check, json);
-    if (code == BLANCH_EUSAGE) cJSON_Delete(json);
-    else if (json && bl_print_json(json) && !code) code = BLANCH_EIO;
+    if (code == BLANCH_EUSAGE)
+        cJSON_Delete(json);
+    else if (json && bl_print_json(json) && !code)
+        code = BLANCH_EIO;
     return code;
 }
 

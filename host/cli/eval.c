@@ -8,8 +8,8 @@ static int print(const struct bl_trained *t, const char *data, const char *split
                  double seconds, bool as_json) {
     double top1 = 100.0 * m->top1 / m->count, top5 = 100.0 * m->top5 / m->count;
     if (!as_json) {
-        printf("%s-%s, %s on %s (%s): %d images\n", t->net->model->name, bl_norm_name(t->net->options.norm), t->weights, data,
-               split, m->count);
+        printf("%s-%s, %s on %s (%s): %d images\n", t->net->model->name, bl_norm_name(t->net->options.norm), t->weights,
+               data, split, m->count);
         printf("loss %.4f  top-1 %.2f %%  top-5 %.2f %%  %.0f images/s\n", m->loss, top1, top5, m->count / seconds);
         return 0;
     }

@@ -8,7 +8,8 @@ static void show(void *context, int done, int total, const char *text) {
     struct bl_first_use *use = context;
     if (use->quiet) return;
     if (!use->said)
-        fprintf(stderr, "measuring engines for new shapes, for at most %d s; kept for later runs (--no-tune: by rule)\n",
+        fprintf(stderr,
+                "measuring engines for new shapes, for at most %d s; kept for later runs (--no-tune: by rule)\n",
                 BL_FIRST_USE_SECONDS);
     use->said = true;
     if (!use->progress) use->progress = bl_progress_start("tune", total);
@@ -23,9 +24,13 @@ static void refused(void *context, const char *line) {
 void bl_first_use_bounds(struct bl_first_use *use, bool no_tune, bool *wanted) {
     const char *off = getenv("BLANCH_TUNE");
     *wanted = !no_tune && !(off && !strcmp(off, "0"));
-    use->bounds = (struct bl_tune_bounds){
-        .seconds = BL_FIRST_USE_SECONDS, .candidate = 1, .brief = true, .stop = &bl_train_stop, .progress = show,
-        .refused = refused, .context = use};
+    use->bounds = (struct bl_tune_bounds){.seconds = BL_FIRST_USE_SECONDS,
+                                          .candidate = 1,
+                                          .brief = true,
+                                          .stop = &bl_train_stop,
+                                          .progress = show,
+                                          .refused = refused,
+                                          .context = use};
 }
 
 int bl_first_use_open(struct bl_first_use *use, bool no_tune) {

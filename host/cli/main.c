@@ -10,28 +10,23 @@
 #include <unistd.h>
 
 static const struct bl_command *const commands[] = {
-    &bl_command_devices,
-    &bl_command_models,
-    &bl_command_train,
-    &bl_command_eval,
-    &bl_command_predict,
-    &bl_command_compare,
-    &bl_command_bench,
-    &bl_command_tune,
-    &bl_command_study,
-    &bl_command_check,
-    &bl_command_report,
-    NULL,
+    &bl_command_devices, &bl_command_models,  &bl_command_train,  &bl_command_eval,
+    &bl_command_predict, &bl_command_compare, &bl_command_bench,  &bl_command_tune,
+    &bl_command_study,   &bl_command_check,   &bl_command_report, NULL,
 };
 
 int bl_exit_status(int code) {
     if (code >= 0) return code;
     switch (code) {
     case BLANCH_EDIVERGED:
-    case BLANCH_EMISMATCH: return 1;
-    case BLANCH_EDEVICE: return 3;
-    case BLANCH_EINTERRUPTED: return 130;
-    default: return 2;
+    case BLANCH_EMISMATCH:
+        return 1;
+    case BLANCH_EDEVICE:
+        return 3;
+    case BLANCH_EINTERRUPTED:
+        return 130;
+    default:
+        return 2;
     }
 }
 
@@ -58,16 +53,20 @@ static int close_output(int status) {
         signal(SIGPIPE, SIG_DFL);
         raise(SIGPIPE);
     }
-    fprintf(stderr, "blanch: standard output could not be written%s%s\n", cause ? ": " : "", cause ? strerror(cause) : "");
+    fprintf(stderr, "blanch: standard output could not be written%s%s\n", cause ? ": " : "",
+            cause ? strerror(cause) : "");
     return status ? status : 2;
 }
 
 static void print_help(FILE *out) {
     fputs("Blanch trains convolutional networks on any OpenCL device and shows what every layer costs.\n\n"
-          "usage: blanch SUBCOMMAND [options]\n\n", out);
+          "usage: blanch SUBCOMMAND [options]\n\n",
+          out);
     for (int i = 0; commands[i]; i++) fprintf(out, "  %-9s %s\n", commands[i]->name, commands[i]->summary);
-    fputs("\n`blanch SUBCOMMAND --help` lists a subcommand's options. The device is chosen by --device or BLANCH_DEVICE:\n"
-          "cpu, gpu, PLATFORM:DEVICE, PLATFORM:DEVICE/CORES, or part of a name; `blanch devices` lists them.\n", out);
+    fputs("\n`blanch SUBCOMMAND --help` lists a subcommand's options. The device is chosen by --device or "
+          "BLANCH_DEVICE:\n"
+          "cpu, gpu, PLATFORM:DEVICE, PLATFORM:DEVICE/CORES, or part of a name; `blanch devices` lists them.\n",
+          out);
 }
 
 static const struct bl_command *find_command(const char *name) {

@@ -51,9 +51,12 @@ const char *bl_nearest(const char *word, const char *const *names) {
 static const char *number_words(const struct bl_option *option) {
     switch (option->kind) {
     case BL_OPT_INT:
-    case BL_OPT_INT64: return "a whole number";
-    case BL_OPT_BYTES: return "a size such as 512M or 4GiB";
-    default: return "a number";
+    case BL_OPT_INT64:
+        return "a whole number";
+    case BL_OPT_BYTES:
+        return "a size such as 512M or 4GiB";
+    default:
+        return "a number";
     }
 }
 
@@ -79,8 +82,10 @@ static int read_integer(const struct bl_option *option, const char *text) {
     bool fits = option->kind == BL_OPT_INT64 || (value >= INT_MIN && value <= INT_MAX);
     if (end == text || *end || errno || isspace((unsigned char)*text) || !fits || !in_range(option, (double)value))
         return bad_value(option, text);
-    if (option->kind == BL_OPT_INT) *(int *)option->value = (int)value;
-    else *(int64_t *)option->value = value;
+    if (option->kind == BL_OPT_INT)
+        *(int *)option->value = (int)value;
+    else
+        *(int64_t *)option->value = value;
     return 0;
 }
 
@@ -113,12 +118,19 @@ static int read_bytes(const struct bl_option *option, const char *text) {
 
 static int read_value(const struct bl_option *option, const char *text) {
     switch (option->kind) {
-    case BL_OPT_FLAG: *(bool *)option->value = true; return 0;
+    case BL_OPT_FLAG:
+        *(bool *)option->value = true;
+        return 0;
     case BL_OPT_INT:
-    case BL_OPT_INT64: return read_integer(option, text);
-    case BL_OPT_FLOAT: return read_float(option, text);
-    case BL_OPT_BYTES: return read_bytes(option, text);
-    default: *(const char **)option->value = text; return 0;
+    case BL_OPT_INT64:
+        return read_integer(option, text);
+    case BL_OPT_FLOAT:
+        return read_float(option, text);
+    case BL_OPT_BYTES:
+        return read_bytes(option, text);
+    default:
+        *(const char **)option->value = text;
+        return 0;
     }
 }
 
@@ -126,8 +138,10 @@ static int read_value(const struct bl_option *option, const char *text) {
 
 static void print_option(const struct bl_option *option) {
     char left[64];
-    if (option->kind == BL_OPT_FLAG) snprintf(left, sizeof left, "--%s", option->name);
-    else snprintf(left, sizeof left, "--%s %s", option->name, option->argument ? option->argument : "VALUE");
+    if (option->kind == BL_OPT_FLAG)
+        snprintf(left, sizeof left, "--%s", option->name);
+    else
+        snprintf(left, sizeof left, "--%s %s", option->name, option->argument ? option->argument : "VALUE");
     printf("  %-24s %s\n", left, option->help);
 }
 
@@ -148,8 +162,7 @@ static int unknown_option(const struct bl_command *command, const struct bl_opti
     char word[MAX_WORD + 1];
     snprintf(word, sizeof word, "%.*s", (int)strcspn(text + strspn(text, "-"), "="), text + strspn(text, "-"));
     const char *near = bl_nearest(word, names);
-    if (near)
-        return bl_fail(BLANCH_EUSAGE, "%s has no option '%s', did you mean --%s?", command->name, text, near);
+    if (near) return bl_fail(BLANCH_EUSAGE, "%s has no option '%s', did you mean --%s?", command->name, text, near);
     return bl_fail(BLANCH_EUSAGE, "%s has no option '%s'; `blanch %s --help` lists them", command->name, text,
                    command->name);
 }
@@ -171,9 +184,9 @@ static int fill_table(const struct bl_option *options, struct option *table) {
     int count = 0;
     for (; options && options[count].name; count++) {
         if (count == MAX_OPTIONS) return bl_fail(BLANCH_EUSAGE, "a subcommand has more than %d options", MAX_OPTIONS);
-        table[count] = (struct option){options[count].name,
-                                       options[count].kind == BL_OPT_FLAG ? no_argument : required_argument, NULL,
-                                       FIRST_VALUE + count};
+        table[count] =
+            (struct option){options[count].name, options[count].kind == BL_OPT_FLAG ? no_argument : required_argument,
+                            NULL, FIRST_VALUE + count};
     }
     table[count] = (struct option){"help", no_argument, NULL, 'h'};
     return 0;
@@ -189,8 +202,8 @@ static void restart_getopt(void) {
 }
 
 /* '+' stops at each operand, so that other libraries than glibc, which do not reorder, behave the same. */
-int bl_options_parse(const struct bl_command *command, const struct bl_option *options, int argc, char **argv, char **rest,
-                     int *rest_count, bool *help) {
+int bl_options_parse(const struct bl_command *command, const struct bl_option *options, int argc, char **argv,
+                     char **rest, int *rest_count, bool *help) {
     struct option table[MAX_OPTIONS + 2] = {0};
     int count = 0, error = fill_table(options, table);
     if (help) *help = false;

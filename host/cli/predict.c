@@ -27,13 +27,15 @@ static int rank(const float *probability, int classes, int best[BEST]) {
     return count;
 }
 
-static void print_text(const struct bl_trained *t, const char *path, const float *probability, const int *best, int count) {
+static void print_text(const struct bl_trained *t, const char *path, const float *probability, const int *best,
+                       int count) {
     printf("%s\n", path);
     for (int i = 0; i < count; i++)
         printf("  %6.2f %%  %4d  %s\n", 100.0 * (double)probability[best[i]], best[i], bl_trained_class(t, best[i]));
 }
 
-static cJSON *image_json(const struct bl_trained *t, const char *path, const float *probability, const int *best, int count) {
+static cJSON *image_json(const struct bl_trained *t, const char *path, const float *probability, const int *best,
+                         int count) {
     cJSON *json = cJSON_CreateObject(), *classes = cJSON_CreateArray();
     cJSON_AddStringToObject(json, "image", path);
     cJSON_AddItemToObject(json, "classes", classes);
@@ -67,8 +69,10 @@ static int classify(struct bl_trained *t, char **paths, int count, bool as_json)
         if ((code = bl_image_file(paths[i], &t->view, image)) || (code = logits_of(t, image, logits))) break;
         softmax(logits, classes);
         int ranked = rank(logits, classes, best);
-        if (as_json) cJSON_AddItemToArray(all, image_json(t, paths[i], logits, best, ranked));
-        else print_text(t, paths[i], logits, best, ranked);
+        if (as_json)
+            cJSON_AddItemToArray(all, image_json(t, paths[i], logits, best, ranked));
+        else
+            print_text(t, paths[i], logits, best, ranked);
     }
     free(image);
     free(logits);
@@ -96,7 +100,8 @@ static int run(int argc, char **argv) {
         {"run", BL_OPT_TEXT, &o.run, 0, 0, "DIR", "a run: its last weights, settings and class names"},
         {"best", BL_OPT_FLAG, &o.best, 0, 0, NULL, "the run's best weights instead"},
         {"weights", BL_OPT_TEXT, &o.weights, 0, 0, "FILE", "a state dict as safetensors, with --model and --norm"},
-        {"data", BL_OPT_TEXT, &o.data, 0, 0, "SPEC", "the dataset that gives classes and normalisation (with --weights)"},
+        {"data", BL_OPT_TEXT, &o.data, 0, 0, "SPEC",
+         "the dataset that gives classes and normalisation (with --weights)"},
         {0},
     };
     struct bl_option options[BL_MAX_OPTIONS];

@@ -9,13 +9,13 @@
 
 struct bl_progress {
     char *title;
-    int64_t total, first, done;             // first: where this process began (a resumed run does not begin at 0)
-    double started, shown;                  // seconds; shown 0: never
+    int64_t total, first, done; // first: where this process began (a resumed run does not begin at 0)
+    double started, shown;      // seconds; shown 0: never
     bool terminal, begun;
     char note[160];
 };
 
-static const double bar_interval = 0.1, line_interval = 5;     // seconds
+static const double bar_interval = 0.1, line_interval = 5; // seconds
 
 struct bl_progress *bl_progress_start(const char *title, int64_t total) {
     struct bl_progress *progress = bl_calloc(1, sizeof *progress);
@@ -29,8 +29,10 @@ struct bl_progress *bl_progress_start(const char *title, int64_t total) {
 
 static void format_time(char *text, size_t size, double seconds) {
     long s = seconds < 0 ? 0 : (long)(seconds + 0.5);
-    if (s >= 3600) snprintf(text, size, "%ld:%02ld:%02ld", s / 3600, s / 60 % 60, s % 60);
-    else snprintf(text, size, "%ld:%02ld", s / 60, s % 60);
+    if (s >= 3600)
+        snprintf(text, size, "%ld:%02ld:%02ld", s / 3600, s / 60 % 60, s % 60);
+    else
+        snprintf(text, size, "%ld:%02ld", s / 60, s % 60);
 }
 
 static int terminal_columns(void) {
@@ -42,8 +44,10 @@ static int terminal_columns(void) {
 static void time_left(const struct bl_progress *p, char *text, size_t size) {
     double elapsed = bl_now() - p->started;
     int64_t here = p->done - p->first;
-    if (here <= 0) snprintf(text, size, "-");
-    else format_time(text, size, elapsed / (double)here * (double)(p->total - p->done));
+    if (here <= 0)
+        snprintf(text, size, "-");
+    else
+        format_time(text, size, elapsed / (double)here * (double)(p->total - p->done));
 }
 
 /* The bar takes what the words leave of the line. */
@@ -65,9 +69,11 @@ static void show_bar(const struct bl_progress *p, const char *left) {
 static void show(struct bl_progress *p) {
     char left[32];
     time_left(p, left, sizeof left);
-    if (p->terminal) show_bar(p, left);
-    else fprintf(stderr, "%s %lld/%lld, %s left  %s\n", p->title ? p->title : "", (long long)p->done, (long long)p->total, left,
-                 p->note);
+    if (p->terminal)
+        show_bar(p, left);
+    else
+        fprintf(stderr, "%s %lld/%lld, %s left  %s\n", p->title ? p->title : "", (long long)p->done,
+                (long long)p->total, left, p->note);
     p->shown = bl_now();
 }
 
@@ -101,7 +107,7 @@ void bl_progress_line(struct bl_progress *progress, const char *format, ...) {
 
 void bl_progress_end(struct bl_progress *progress) {
     if (!progress) return;
-    if (progress->terminal && progress->shown > 0) fputs("\r\033[K", stderr);   // a bar is no result: it goes
+    if (progress->terminal && progress->shown > 0) fputs("\r\033[K", stderr); // a bar is no result: it goes
     free(progress->title);
     free(progress);
 }

@@ -30,9 +30,12 @@ static int run(int argc, char **argv) {
     int paths = 0, read = 0;
     char **path = bl_calloc((size_t)argc + 1, sizeof *path);
     cJSON **documents = bl_calloc((size_t)argc + 1, sizeof *documents);
-    int code = path && documents ? bl_options_parse(&bl_command_report, options, argc, argv, path, &paths, &help) : BLANCH_ENOMEM;
+    int code = path && documents ? bl_options_parse(&bl_command_report, options, argc, argv, path, &paths, &help)
+                                 : BLANCH_ENOMEM;
     if (code || help) goto done;
-    if (!paths) code = bl_fail(BLANCH_EUSAGE, "report takes run directories, folders of comparisons, or JSON of bench and compare");
+    if (!paths)
+        code = bl_fail(BLANCH_EUSAGE,
+                       "report takes run directories, folders of comparisons, or JSON of bench and compare");
     if (!out && !csv && !as_json) out = "report.html";
     for (; read < paths && !code; read++) code = bl_report_read(path[read], &documents[read]);
     if (!code) code = write_all(out, csv, (const cJSON *const *)documents, paths, as_json);
@@ -48,7 +51,8 @@ const struct bl_command bl_command_report = {
     .name = "report",
     .summary = "one page from runs, benches and comparisons, of several machines too",
     .usage = "usage: blanch report PATH... [--out FILE] [--csv FILE]\n\n"
-             "PATH is a run directory of `train`, a folder or compare.json of `compare`, or the output of `bench --json`. Writes\n"
+             "PATH is a run directory of `train`, a folder or compare.json of `compare`, or the output of `bench "
+             "--json`. Writes\n"
              "report.html, one file that needs nothing else, unless --csv alone is given.\n",
     .run = run,
 };

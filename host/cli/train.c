@@ -5,7 +5,9 @@
 #include <math.h>
 #include <stdio.h>
 
-struct screen { struct bl_progress *progress; };
+struct screen {
+    struct bl_progress *progress;
+};
 
 /* Steps move the bar; everything else is a line of its own. */
 static void listen(void *context, enum bl_train_event event, int64_t step, int64_t steps, const char *text) {
@@ -24,7 +26,8 @@ static int run(int argc, char **argv) {
     bool quiet = false, help;
     bl_common_init(&common);
     const struct bl_option own[] = {
-        {"data", BL_OPT_TEXT, &o.data, 0, 0, "SPEC", "fashion-mnist[:DIR], mnist|cifar10|cifar100|folder:DIR, synthetic:CxHxW:N"},
+        {"data", BL_OPT_TEXT, &o.data, 0, 0, "SPEC",
+         "fashion-mnist[:DIR], mnist|cifar10|cifar100|folder:DIR, synthetic:CxHxW:N"},
         {"out", BL_OPT_TEXT, &o.out, 0, 0, "DIR", "the run's directory, made by the run"},
         {"resume", BL_OPT_FLAG, &o.resume, 0, 0, NULL, "continues the run in --out from its last checkpoint"},
         {"epochs", BL_OPT_INT, &o.epochs, 1, 1e6, "N", "passes over the training images (1)"},
@@ -37,14 +40,16 @@ static int run(int argc, char **argv) {
         {"augment", BL_OPT_TEXT, &o.augment, 0, 0, "NAME", "cifar, imagenet, none (follows the input size)"},
         {"validate", BL_OPT_INT64, &o.validate, 1, 1e12, "N", "recomputes every N-th step's layers in plain C (slow)"},
         {"diagnose", BL_OPT_FLAG, &o.diagnose, 0, 0, NULL, "ND: logs how well every layer whitens, at every 20th step"},
-        {"overhead-budget", BL_OPT_TEXT, &o.overhead_budget, 0, 0, "P%", "ND: refreshes the whitening as often as this overhead over BN allows (none)"},
+        {"overhead-budget", BL_OPT_TEXT, &o.overhead_budget, 0, 0, "P%",
+         "ND: refreshes the whitening as often as this overhead over BN allows (none)"},
         {"tensorboard", BL_OPT_TEXT, &o.tensorboard, 0, 0, "DIR", "writes event files for TensorBoard there"},
         {"quiet", BL_OPT_FLAG, &quiet, 0, 0, NULL, "no progress"},
         {0},
     };
     struct bl_option options[BL_MAX_OPTIONS];
     bl_common_options(options, own, &common,
-                      BL_COMMON_NETWORK | BL_COMMON_BATCH | BL_COMMON_DEVICE | BL_COMMON_SEED | BL_COMMON_ND | BL_COMMON_TUNE);
+                      BL_COMMON_NETWORK | BL_COMMON_BATCH | BL_COMMON_DEVICE | BL_COMMON_SEED | BL_COMMON_ND |
+                          BL_COMMON_TUNE);
     int code = bl_options_parse(&bl_command_train, options, argc, argv, NULL, NULL, &help);
     if (code || help) return code;
     if (!o.resume && !common.norm) return bl_fail(BLANCH_EUSAGE, "--norm is missing: bn, nd or none");
@@ -73,18 +78,20 @@ static int run(int argc, char **argv) {
 const struct bl_command bl_command_train = {
     .name = "train",
     .summary = "trains a network on a dataset",
-    .usage = "usage: blanch train --model NAME --norm bn|nd|none --data SPEC --out DIR [options]\n"
-             "       blanch train --resume --out DIR [--epochs N | --steps N]\n"
-             "\n"
-             "Trains with SGD. DIR receives config.json, log.jsonl, last.safetensors, best.safetensors (state dicts with\n"
-             "PyTorch's names), last.state.safetensors, ledger.json (time by layer and phase) and trace.json. After an\n"
-             "interruption (Ctrl-C) --resume goes on with the settings of config.json, as if there had been none; with\n"
-             "more --epochs or --steps it goes on further, along the schedule of the new length.\n"
-             "\n"
-             "--validate finds the layer behind results that differ from another device's: the first step and every N-th\n"
-             "after it are first run layer by layer, each layer is recomputed on the host from the inputs that the device\n"
-             "has, and the first that differs or is not finite ends the run with exit status 1 and its name. Outputs are\n"
-             "compared on the first 8 images. Batch norm and deconvolution need the whole batch, in double precision on one\n"
-             "core, which makes such a step far slower than the others.\n",
+    .usage =
+        "usage: blanch train --model NAME --norm bn|nd|none --data SPEC --out DIR [options]\n"
+        "       blanch train --resume --out DIR [--epochs N | --steps N]\n"
+        "\n"
+        "Trains with SGD. DIR receives config.json, log.jsonl, last.safetensors, best.safetensors (state dicts with\n"
+        "PyTorch's names), last.state.safetensors, ledger.json (time by layer and phase) and trace.json. After an\n"
+        "interruption (Ctrl-C) --resume goes on with the settings of config.json, as if there had been none; with\n"
+        "more --epochs or --steps it goes on further, along the schedule of the new length.\n"
+        "\n"
+        "--validate finds the layer behind results that differ from another device's: the first step and every N-th\n"
+        "after it are first run layer by layer, each layer is recomputed on the host from the inputs that the device\n"
+        "has, and the first that differs or is not finite ends the run with exit status 1 and its name. Outputs are\n"
+        "compared on the first 8 images. Batch norm and deconvolution need the whole batch, in double precision on "
+        "one\n"
+        "core, which makes such a step far slower than the others.\n",
     .run = run,
 };

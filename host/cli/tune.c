@@ -30,8 +30,12 @@ static void refused(void *context, const char *line) {
 }
 
 static struct bl_tune_bounds bounds_of(struct tune *t) {
-    return (struct bl_tune_bounds){.seconds = (double)t->seconds - t->report.seconds, .candidate = (double)t->candidate,
-                                   .stop = &bl_train_stop, .progress = move, .refused = refused, .context = t};
+    return (struct bl_tune_bounds){.seconds = (double)t->seconds - t->report.seconds,
+                                   .candidate = (double)t->candidate,
+                                   .stop = &bl_train_stop,
+                                   .progress = move,
+                                   .refused = refused,
+                                   .context = t};
 }
 
 /* --- showing ---------------------------------------------------------------------------------- */
@@ -44,14 +48,17 @@ static const char *text_of(const cJSON *entry, const char *key) {
 static void print_entry(const cJSON *entry) {
     const cJSON *trial, *tried = cJSON_GetObjectItem(entry, "tried");
     printf("%s%s\n    %s %.4g ms", text_of(entry, "shape"),
-           cJSON_IsTrue(cJSON_GetObjectItem(entry, "current")) ? "" : "   [other device, driver, kernels or memory limit]",
+           cJSON_IsTrue(cJSON_GetObjectItem(entry, "current")) ? ""
+                                                               : "   [other device, driver, kernels or memory limit]",
            text_of(entry, "choice"), cJSON_GetObjectItem(entry, "ms")->valuedouble);
     cJSON_ArrayForEach(trial, tried) {
         const cJSON *ms = cJSON_GetObjectItem(trial, "ms");
         const char *name = text_of(trial, "name"), *result = text_of(trial, "result");
         if (!strcmp(name, text_of(entry, "choice"))) continue;
-        if (!strcmp(result, "right") && cJSON_IsNumber(ms)) printf("; %s %.4g", name, ms->valuedouble);
-        else printf("; %s %s", name, result);
+        if (!strcmp(result, "right") && cJSON_IsNumber(ms))
+            printf("; %s %.4g", name, ms->valuedouble);
+        else
+            printf("; %s %s", name, result);
     }
     const cJSON *load = cJSON_GetObjectItem(entry, "load");
     printf("   (%.10s", text_of(entry, "measured"));
@@ -118,7 +125,8 @@ static int report(const struct tune *t) {
     if (r->warning[0]) fprintf(stderr, "blanch: %s\n", r->warning);
     if (!t->common.json) {
         printf("%d measured in %.1f s, %d known before, %d left", r->measured, r->seconds, r->known, r->left);
-        if (r->wrong || r->failed) printf("; candidates refused: %d with a wrong result, %d that failed", r->wrong, r->failed);
+        if (r->wrong || r->failed)
+            printf("; candidates refused: %d with a wrong result, %d that failed", r->wrong, r->failed);
         puts(r->left ? "; call again to go on" : "");
         return 0;
     }
@@ -146,12 +154,14 @@ static int run(int argc, char **argv) {
         {0},
     };
     struct bl_option options[BL_MAX_OPTIONS];
-    bl_common_options(options, own, &t.common, BL_COMMON_NETWORK | BL_COMMON_BATCH | BL_COMMON_DEVICE | BL_COMMON_ND | BL_COMMON_JSON);
+    bl_common_options(options, own, &t.common,
+                      BL_COMMON_NETWORK | BL_COMMON_BATCH | BL_COMMON_DEVICE | BL_COMMON_ND | BL_COMMON_JSON);
     int code = bl_options_parse(&bl_command_tune, options, argc, argv, NULL, NULL, &help);
     if (code || help) return code;
     if (!t.show && !t.clblast && !t.common.model)
         return bl_fail(BLANCH_EUSAGE, "nothing to do: give --model NAME, --clblast or --show");
-    if ((code = bl_catch_signals()) || (code = blanch_device_open(&t.dev, t.common.device, t.common.max_alloc))) return code;
+    if ((code = bl_catch_signals()) || (code = blanch_device_open(&t.dev, t.common.device, t.common.max_alloc)))
+        return code;
     code = t.show ? show(&t) : measure(&t);
     if (!t.show && (!code || code == BLANCH_EINTERRUPTED)) {
         int printed = report(&t);
@@ -170,9 +180,12 @@ const struct bl_command bl_command_tune = {
              "       blanch tune --clblast [--sets N]\n"
              "       blanch tune --show\n"
              "\n"
-             "Measures, for every convolution and matrix product of a training step of the network (with batch norm and with\n"
-             "deconvolution unless --norm is given), each engine that suits, checks its result, and keeps the fastest right\n"
-             "one in the cache ($XDG_CACHE_HOME/blanch/tune), where later runs find it. Each result is kept as it is found:\n"
+             "Measures, for every convolution and matrix product of a training step of the network (with batch norm "
+             "and with\n"
+             "deconvolution unless --norm is given), each engine that suits, checks its result, and keeps the fastest "
+             "right\n"
+             "one in the cache ($XDG_CACHE_HOME/blanch/tune), where later runs find it. Each result is kept as it is "
+             "found:\n"
              "interrupted, or out of time, the next call goes on. What is known is not measured again.\n"
              "--clblast searches the parameters of CLBlast's matrix product.\n",
     .run = run,

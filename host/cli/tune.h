@@ -7,7 +7,7 @@
 
 enum { BL_FIRST_USE_SECONDS = 10 };
 struct bl_first_use {
-    struct bl_tuner *tuner;                 // NULL: nothing is measured nor looked up
+    struct bl_tuner *tuner; // NULL: nothing is measured nor looked up
     struct bl_tune_bounds bounds;
     struct bl_tune_report report;
     struct bl_progress *progress;

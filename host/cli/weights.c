@@ -25,7 +25,8 @@ static int from_run(struct bl_trained *t, const struct bl_weights_options *o, st
     return t->weights ? 0 : BLANCH_ENOMEM;
 }
 
-static int from_names(struct bl_trained *t, const struct bl_weights_options *o, struct blanch_network_options *network) {
+static int from_names(struct bl_trained *t, const struct bl_weights_options *o,
+                      struct blanch_network_options *network) {
     int code = bl_common_network(&o->common, network);
     t->data_spec = o->data;
     t->weights = code ? NULL : bl_strdup(o->weights);
@@ -35,9 +36,14 @@ static int from_names(struct bl_trained *t, const struct bl_weights_options *o, 
 /* Without data or a run: the normalisation of CIFAR-10 or ImageNet, by the network's input size. */
 static void plain_view(struct bl_view *view, int channels, int size) {
     bool large = size > 64;
-    *view = (struct bl_view){channels, size, large ? BL_AUGMENT_IMAGENET : BL_AUGMENT_NONE, {0.4914f, 0.4822f, 0.4465f},
+    *view = (struct bl_view){channels,
+                             size,
+                             large ? BL_AUGMENT_IMAGENET : BL_AUGMENT_NONE,
+                             {0.4914f, 0.4822f, 0.4465f},
                              {0.2023f, 0.1994f, 0.2010f}};
-    if (large) *view = (struct bl_view){channels, size, BL_AUGMENT_IMAGENET, {0.485f, 0.456f, 0.406f}, {0.229f, 0.224f, 0.225f}};
+    if (large)
+        *view =
+            (struct bl_view){channels, size, BL_AUGMENT_IMAGENET, {0.485f, 0.456f, 0.406f}, {0.229f, 0.224f, 0.225f}};
 }
 
 static int shape_by_data(struct bl_trained *t, struct blanch_network_options *network) {
@@ -67,7 +73,8 @@ int bl_trained_open(struct bl_trained *t, const struct bl_weights_options *o) {
     *t = (struct bl_trained){0};
     int code = check(o);
     if (!code) code = o->run ? from_run(t, o, &network) : from_names(t, o, &network);
-    if (!code && t->data_spec && (o->needs_data || o->data)) code = bl_dataset_open(&t->data, t->data_spec, network.seed);
+    if (!code && t->data_spec && (o->needs_data || o->data))
+        code = bl_dataset_open(&t->data, t->data_spec, network.seed);
     if (!code && !(code = shape_by_data(t, &network))) code = check_data(t, &network);
     if (code) goto fail;
     network.inference = true;
@@ -92,6 +99,8 @@ void bl_trained_close(struct bl_trained *t) {
 
 const char *bl_trained_class(const struct bl_trained *t, int label) {
     const cJSON *item = cJSON_GetArrayItem(t->config.class_name, label);
-    const char *name = t->data ? bl_dataset_class_name(t->data, label) : cJSON_IsString(item) ? item->valuestring : NULL;
+    const char *name = t->data                ? bl_dataset_class_name(t->data, label)
+                       : cJSON_IsString(item) ? item->valuestring
+                                              : NULL;
     return name ? name : "";
 }

@@ -9,21 +9,21 @@ struct bl_weights_options {
     struct bl_common common;
     const char *run, *weights, *data;
     bool best;
-    bool needs_data;                        // false: only the class names and the normalisation are wanted of it
-    int batch;                              // 0: as given, else 128
+    bool needs_data; // false: only the class names and the normalisation are wanted of it
+    int batch;       // 0: as given, else 128
 };
 struct bl_trained {
     struct blanch_device *dev;
-    struct blanch_network *net;             // made for inference
-    struct bl_dataset *data;                // NULL where none is needed or named
-    struct bl_run_config config;            // of a run; json NULL: none
+    struct blanch_network *net;  // made for inference
+    struct bl_dataset *data;     // NULL where none is needed or named
+    struct bl_run_config config; // of a run; json NULL: none
     struct bl_view view;
     const char *data_spec;
-    char *weights;                          // the file
+    char *weights; // the file
 };
 /* After a failure nothing is left open. */
 int bl_trained_open(struct bl_trained *trained, const struct bl_weights_options *options);
 void bl_trained_close(struct bl_trained *trained);
-const char *bl_trained_class(const struct bl_trained *trained, int label);     // "" where it has no name
+const char *bl_trained_class(const struct bl_trained *trained, int label); // "" where it has no name
 
 #endif

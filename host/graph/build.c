@@ -1,6 +1,6 @@
 /* The builders that model definitions use. The rule that turns a batch-normalised network into a deconvolved one stands
- * here: every convolution becomes an ND convolution with a bias, every linear layer an ND linear layer, every batch norm
- * goes (Ye et al., ICLR 2020). */
+ * here: every convolution becomes an ND convolution with a bias, every linear layer an ND linear layer, every batch
+ * norm goes (Ye et al., ICLR 2020). */
 #include "graph/internal.h"
 #include <math.h>
 #include <stdarg.h>
@@ -16,7 +16,9 @@ void bl_scope(struct bl_build *b, const char *format, ...) {
     va_end(args);
 }
 
-void bl_order(struct bl_build *b, const char *names) { bl_graph_order(b->graph, b->prefix, names); }
+void bl_order(struct bl_build *b, const char *names) {
+    bl_graph_order(b->graph, b->prefix, names);
+}
 
 const char *bl_name(struct bl_build *b, const char *format, ...) {
     va_list args;
@@ -33,32 +35,49 @@ static struct bl_tensor *add(struct bl_build *b, const char *op, const char *nam
     return bl_graph_add(b->graph, op, name ? full : NULL, attrs, inputs, count);
 }
 
-static struct bl_tensor *add1(struct bl_build *b, const char *op, const char *name, const void *attrs, struct bl_tensor *x) {
+static struct bl_tensor *add1(struct bl_build *b, const char *op, const char *name, const void *attrs,
+                              struct bl_tensor *x) {
     return add(b, op, name, attrs, &x, 1);
 }
 
 /* --- layers with parameters ------------------------------------------------------------------- */
 
-static int gcd(int a, int b) { return b ? gcd(b, a % b) : a; }
+static int gcd(int a, int b) {
+    return b ? gcd(b, a % b) : a;
+}
 /* What of wanted divides the channels: all of them where there are no more. */
-static int fitting_block(int wanted, int channels) { return wanted >= channels ? channels : gcd(wanted, channels); }
-static int or_else(int value, int otherwise) { return value ? value : otherwise; }
-static float number_or(float value, float otherwise) { return isnan(value) || value == 0.0f ? otherwise : value; }
+static int fitting_block(int wanted, int channels) {
+    return wanted >= channels ? channels : gcd(wanted, channels);
+}
+static int or_else(int value, int otherwise) {
+    return value ? value : otherwise;
+}
+static float number_or(float value, float otherwise) {
+    return isnan(value) || value == 0.0f ? otherwise : value;
+}
 
 static struct bl_nd_attrs nd_attrs(const struct bl_build *b, int block, int n_iter, bool freeze) {
-    return (struct bl_nd_attrs){.block = block, .n_iter = n_iter, .freeze_iter = 100,
-                                .freeze = b->nd.freeze ? b->nd.freeze > 0 : freeze, .eps = number_or(b->nd.eps, 1e-5f),
-                                .momentum = number_or(b->nd.momentum, 0.1f), .refresh = b->nd.refresh,
+    return (struct bl_nd_attrs){.block = block,
+                                .n_iter = n_iter,
+                                .freeze_iter = 100,
+                                .freeze = b->nd.freeze ? b->nd.freeze > 0 : freeze,
+                                .eps = number_or(b->nd.eps, 1e-5f),
+                                .momentum = number_or(b->nd.momentum, 0.1f),
+                                .refresh = b->nd.refresh,
                                 .constant_grad = b->nd.constant_gradient};
 }
 
 static struct bl_conv_attrs conv_attrs(const struct bl_tensor *x, const struct bl_conv_spec *s) {
     int stride = or_else(s->stride, 1), dilation = or_else(s->dilation, 1);
     bool square = !s->kernel_w;
-    return (struct bl_conv_attrs){
-        .in_channels = (int)x->c, .out_channels = s->out, .kernel = {s->kernel, square ? s->kernel : s->kernel_w},
-        .stride = {stride, stride}, .padding = {s->padding, square ? s->padding : s->padding_w}, .dilation = {dilation, dilation},
-        .groups = or_else(s->groups, 1), .bias = !s->no_bias};
+    return (struct bl_conv_attrs){.in_channels = (int)x->c,
+                                  .out_channels = s->out,
+                                  .kernel = {s->kernel, square ? s->kernel : s->kernel_w},
+                                  .stride = {stride, stride},
+                                  .padding = {s->padding, square ? s->padding : s->padding_w},
+                                  .dilation = {dilation, dilation},
+                                  .groups = or_else(s->groups, 1),
+                                  .bias = !s->no_bias};
 }
 
 struct bl_tensor *bl_conv(struct bl_build *b, const char *name, struct bl_tensor *x, struct bl_conv_spec spec) {
@@ -102,14 +121,18 @@ struct bl_tensor *bl_linear(struct bl_build *b, const char *name, struct bl_tens
     if (!x || b->norm != BLANCH_ND) return bl_linear_plain(b, name, x, out);
     int block = fitting_block(or_else(b->nd.block_fc, b->block_fc), (int)x->c);
     struct bl_nd_linear_attrs attrs = {{(int)x->c, out, 1}, nd_attrs(b, block, or_else(b->nd.iterations, 5), false)};
-    attrs.nd.freeze = attrs.nd.freeze_iter = 0;     // the published linear layer has no such option
+    attrs.nd.freeze = attrs.nd.freeze_iter = 0; // the published linear layer has no such option
     return add1(b, "nd_linear", name, &attrs, x);
 }
 
 /* --- layers without --------------------------------------------------------------------------- */
 
-struct bl_tensor *bl_relu(struct bl_build *b, struct bl_tensor *x) { return bl_unary(b, "relu", x); }
-struct bl_tensor *bl_unary(struct bl_build *b, const char *op, struct bl_tensor *x) { return add1(b, op, NULL, NULL, x); }
+struct bl_tensor *bl_relu(struct bl_build *b, struct bl_tensor *x) {
+    return bl_unary(b, "relu", x);
+}
+struct bl_tensor *bl_unary(struct bl_build *b, const char *op, struct bl_tensor *x) {
+    return add1(b, op, NULL, NULL, x);
+}
 
 struct bl_tensor *bl_maxpool(struct bl_build *b, struct bl_tensor *x, int kernel, int stride, int padding) {
     struct bl_pool_attrs attrs = {{kernel, kernel}, {stride, stride}, {padding, padding}};
@@ -121,14 +144,19 @@ struct bl_tensor *bl_avgpool(struct bl_build *b, struct bl_tensor *x, int kernel
     return add1(b, "avgpool2d", NULL, &attrs, x);
 }
 
-struct bl_tensor *bl_global_avgpool(struct bl_build *b, struct bl_tensor *x) { return bl_unary(b, "global_avgpool2d", x); }
+struct bl_tensor *bl_global_avgpool(struct bl_build *b, struct bl_tensor *x) {
+    return bl_unary(b, "global_avgpool2d", x);
+}
 
-/* What is flattened enters the classifier: here a BN network's features are whitened where --channel-deconv asks for it. */
+/* What is flattened enters the classifier: here a BN network's features are whitened where --channel-deconv asks for
+ * it. */
 struct bl_tensor *bl_flatten(struct bl_build *b, struct bl_tensor *x) {
     if (b->nd.channel_deconv && b->norm == BLANCH_BN) {
-        struct bl_channel_deconv_attrs attrs = {.block = b->nd.channel_deconv, .n_iter = or_else(b->nd.iterations, 5),
+        struct bl_channel_deconv_attrs attrs = {.block = b->nd.channel_deconv,
+                                                .n_iter = or_else(b->nd.iterations, 5),
                                                 .cov_sampling_stride = or_else(b->nd.sampling_stride, 3),
-                                                .eps = number_or(b->nd.eps, 1e-2f), .momentum = number_or(b->nd.momentum, 0.1f)};
+                                                .eps = number_or(b->nd.eps, 1e-2f),
+                                                .momentum = number_or(b->nd.momentum, 0.1f)};
         x = add1(b, "channel_deconv", "channel_deconv", &attrs, x);
     }
     return bl_unary(b, "flatten", x);
@@ -142,7 +170,9 @@ struct bl_tensor *bl_mul(struct bl_build *b, struct bl_tensor *x, struct bl_tens
     return add(b, "mul", NULL, NULL, (struct bl_tensor *[]){x, y}, 2);
 }
 
-struct bl_tensor *bl_cat(struct bl_build *b, struct bl_tensor *const *x, int count) { return add(b, "cat", NULL, NULL, x, count); }
+struct bl_tensor *bl_cat(struct bl_build *b, struct bl_tensor *const *x, int count) {
+    return add(b, "cat", NULL, NULL, x, count);
+}
 
 struct bl_tensor *bl_slice(struct bl_build *b, struct bl_tensor *x, int begin, int end) {
     struct bl_slice_attrs attrs = {begin, end};

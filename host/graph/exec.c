@@ -20,8 +20,8 @@ static double fan_in(const struct bl_node *node) {
     return product;
 }
 
-/* Uniform in +-1/sqrt(fan_in), the bias with its weight's bound. stream counts layers, not parameters, so that a network
- * with batch norm and the same one with deconvolution start from the same weights. */
+/* Uniform in +-1/sqrt(fan_in), the bias with its weight's bound. stream counts layers, not parameters, so that a
+ * network with batch norm and the same one with deconvolution start from the same weights. */
 static void fill_uniform(float *values, int64_t count, double bound, uint64_t seed, uint64_t stream) {
     uint32_t word[4];
     for (int64_t i = 0; i < count; i++) {
@@ -30,10 +30,13 @@ static void fill_uniform(float *values, int64_t count, double bound, uint64_t se
     }
 }
 
-static void fill_param(float *values, const struct bl_param *p, const struct bl_node *node, uint64_t seed, uint64_t stream) {
+static void fill_param(float *values, const struct bl_param *p, const struct bl_node *node, uint64_t seed,
+                       uint64_t stream) {
     int64_t count = p->data.count;
     switch (p->init) {
-    case BL_INIT_FAN_IN: fill_uniform(values, count, 1 / sqrt(fan_in(node)), seed, stream); break;
+    case BL_INIT_FAN_IN:
+        fill_uniform(values, count, 1 / sqrt(fan_in(node)), seed, stream);
+        break;
     case BL_INIT_EYE: {
         int64_t n = p->shape[p->dims - 1];
         for (int64_t i = 0; i < count; i++) values[i] = (i / n) % n == i % n;
@@ -73,9 +76,15 @@ int bl_graph_initialise(struct bl_graph *graph, uint64_t seed) {
 
 /* --- running ---------------------------------------------------------------------------------- */
 
-void bl_graph_touch(struct bl_graph *graph) { graph->version++; }
-void bl_graph_set_step(struct bl_graph *graph, uint64_t step) { graph->step = step; }
-void bl_graph_want_input_grads(struct bl_graph *graph) { graph->want_input_grads = true; }
+void bl_graph_touch(struct bl_graph *graph) {
+    graph->version++;
+}
+void bl_graph_set_step(struct bl_graph *graph, uint64_t step) {
+    graph->step = step;
+}
+void bl_graph_want_input_grads(struct bl_graph *graph) {
+    graph->want_input_grads = true;
+}
 
 int bl_graph_run_node(struct bl_graph *graph, struct bl_node *node, const struct bl_run *run, bool backward) {
     bl_tag(graph->dev, node->index, backward ? node->op->phase_backward : node->op->phase_forward);
@@ -84,19 +93,23 @@ int bl_graph_run_node(struct bl_graph *graph, struct bl_node *node, const struct
 }
 
 struct bl_run bl_graph_run(const struct bl_graph *graph, int n, bool training) {
-    return (struct bl_run){.n = n, .training = training, .weights_version = graph->version, .seed = graph->seed, .step = graph->step};
+    return (struct bl_run){
+        .n = n, .training = training, .weights_version = graph->version, .seed = graph->seed, .step = graph->step};
 }
 
-bool bl_graph_runs(const struct bl_node *node) { return !node->idle && !node->merged; }
+bool bl_graph_runs(const struct bl_node *node) {
+    return !node->idle && !node->merged;
+}
 
 bool bl_graph_has_backward(const struct bl_graph *graph, const struct bl_node *node) {
     return node->op->backward && !node->merged && (node->out->grad || node == graph->loss);
 }
 
 static int forward(struct bl_graph *graph, int n, bool training, bool update) {
-    if (n < 1 || n > graph->batch) return bl_fail(BLANCH_EUSAGE, "%d images for a graph planned for 1 to %d", n, graph->batch);
+    if (n < 1 || n > graph->batch)
+        return bl_fail(BLANCH_EUSAGE, "%d images for a graph planned for 1 to %d", n, graph->batch);
     if (training && graph->inference) return bl_fail(BLANCH_EUSAGE, "a network made for inference cannot be trained");
-    if (training) graph->version++, graph->step++;              // running buffers change
+    if (training) graph->version++, graph->step++; // running buffers change
     struct bl_run run = bl_graph_run(graph, n, training);
     run.update = update;
     int code = 0;
@@ -106,8 +119,12 @@ static int forward(struct bl_graph *graph, int n, bool training, bool update) {
     return code;
 }
 
-int bl_graph_forward(struct bl_graph *graph, int n, bool training) { return forward(graph, n, training, false); }
-int bl_graph_forward_to_update(struct bl_graph *graph, int n) { return forward(graph, n, true, true); }
+int bl_graph_forward(struct bl_graph *graph, int n, bool training) {
+    return forward(graph, n, training, false);
+}
+int bl_graph_forward_to_update(struct bl_graph *graph, int n) {
+    return forward(graph, n, true, true);
+}
 
 int bl_graph_settle(struct bl_graph *graph) {
     int code = 0;
@@ -134,7 +151,9 @@ int bl_graph_backward_from(struct bl_graph *graph, int n, bool training) {
     return code;
 }
 
-int bl_graph_backward(struct bl_graph *graph, int n) { return bl_graph_backward_from(graph, n, true); }
+int bl_graph_backward(struct bl_graph *graph, int n) {
+    return bl_graph_backward_from(graph, n, true);
+}
 
 /* What the kernel does to a weight and its velocity that have no gradient. */
 static void carry(struct bl_param *p, const struct blanch_sgd *sgd) {
@@ -154,8 +173,9 @@ int bl_graph_sgd(struct bl_graph *graph, const struct blanch_sgd *sgd) {
         if (g->idle) continue;
         int64_t count = (int64_t)(g->bytes / 4);
         size_t chunk = cpu ? 65536 : (size_t)graph->sgd_vec, items = ((size_t)count + chunk - 1) / chunk;
-        code = bl_launch(graph->sgd, cpu ? BL_GROUPS1(items) : BL_ITEMS(items), BL_MEM(g->data), BL_MEM(g->grad), BL_MEM(g->velocity),
-                         BL_I64(count), BL_I32(chunk), BL_F32(sgd->lr), BL_F32(sgd->momentum), BL_F32(sgd->weight_decay));
+        code = bl_launch(graph->sgd, cpu ? BL_GROUPS1(items) : BL_ITEMS(items), BL_MEM(g->data), BL_MEM(g->grad),
+                         BL_MEM(g->velocity), BL_I64(count), BL_I32(chunk), BL_F32(sgd->lr), BL_F32(sgd->momentum),
+                         BL_F32(sgd->weight_decay));
     }
     bl_tag(graph->dev, -1, BL_OTHER);
     for (size_t i = 0; i < graph->param_count; i++) carry(graph->params[i], sgd);
@@ -185,8 +205,10 @@ static void reorder(const struct bl_tensor *t, int n, float *nchw, float *nhwc, 
         for (int64_t c = 0; c < t->c; c++)
             for (int64_t p = 0; p < pixels; p++) {
                 float *a = &nchw[(i * t->c + c) * pixels + p], *b = &nhwc[(i * pixels + p) * t->c + c];
-                if (to_device) *b = *a;
-                else *a = *b;
+                if (to_device)
+                    *b = *a;
+                else
+                    *a = *b;
             }
 }
 

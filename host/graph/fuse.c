@@ -33,15 +33,18 @@ static void merge(struct bl_graph *graph, struct bl_node *producer, struct bl_no
 static void merge_into_producer(struct bl_graph *graph, struct bl_node *activation) {
     struct bl_node *producer = bl_graph_producer(graph, activation->in[0]);
     if (!producer || producer->idle || producer->activation) return;
-    if (!(producer->op->activates & 1u << activation->op->activation) || consumers(graph, activation->in[0]) != 1) return;
+    if (!(producer->op->activates & 1u << activation->op->activation) || consumers(graph, activation->in[0]) != 1)
+        return;
     merge(graph, producer, activation);
 }
 
 /* The only consumer, whose result it commutes with, takes the activation's input and applies it to what it writes. */
 static void merge_into_consumer(struct bl_graph *graph, struct bl_node *consumer) {
     struct bl_node *activation = bl_graph_producer(graph, consumer->in[0]);
-    if (!activation || !activation->op->activation || activation->merged || activation->idle || consumer->activation) return;
-    if (!(consumer->op->activates_input & 1u << activation->op->activation) || consumers(graph, consumer->in[0]) != 1) return;
+    if (!activation || !activation->op->activation || activation->merged || activation->idle || consumer->activation)
+        return;
+    if (!(consumer->op->activates_input & 1u << activation->op->activation) || consumers(graph, consumer->in[0]) != 1)
+        return;
     graph->slots[activation->out->id].life = LIFE_NONE;
     consumer->in[0] = activation->out = activation->in[0];
     consumer->activation = activation->op->activation;
@@ -52,8 +55,10 @@ void bl_graph_fuse(struct bl_graph *graph) {
     for (size_t i = 0; i < graph->node_count && wanted(); i++) {
         struct bl_node *node = graph->nodes[i];
         if (node->idle) continue;
-        if (node->op->activation) merge_into_producer(graph, node);
-        else if (node->op->activates_input) merge_into_consumer(graph, node);
+        if (node->op->activation)
+            merge_into_producer(graph, node);
+        else if (node->op->activates_input)
+            merge_into_consumer(graph, node);
     }
 }
 
@@ -85,7 +90,7 @@ static void share_output(struct bl_graph *graph, const struct bl_node *node) {
 static void share_gradients(struct bl_graph *graph, const struct bl_node *node) {
     struct slot *out = root(graph, node->out->grad);
     int moment = 2 * (int)graph->node_count - 1 - node->index;
-    if (out->last != moment || (node->out == graph->logits && !graph->loss)) return;    // set by the caller, and kept
+    if (out->last != moment || (node->out == graph->logits && !graph->loss)) return; // set by the caller, and kept
     int last = INT_MIN, added = INT_MAX;
     for (int k = 0; k < node->inputs; k++) {
         if (!node->in[k]->grad || node->accumulate[k]) continue;

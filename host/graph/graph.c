@@ -54,9 +54,11 @@ int bl_graph_stick(struct bl_graph *graph, int code) {
 
 /* --- tensors ---------------------------------------------------------------------------------- */
 
-struct bl_tensor *bl_graph_tensor(struct bl_graph *graph, int life, int node, int64_t n, int64_t c, int64_t h, int64_t w) {
+struct bl_tensor *bl_graph_tensor(struct bl_graph *graph, int life, int node, int64_t n, int64_t c, int64_t h,
+                                  int64_t w) {
     struct bl_tensor *tensor = bl_calloc(1, sizeof *tensor);
-    if (!tensor || bl_grow((void **)&graph->slots, &graph->slot_capacity, graph->slot_count + 1, sizeof *graph->slots)) {
+    if (!tensor ||
+        bl_grow((void **)&graph->slots, &graph->slot_capacity, graph->slot_count + 1, sizeof *graph->slots)) {
         free(tensor);
         bl_graph_stick(graph, BLANCH_ENOMEM);
         return NULL;
@@ -91,8 +93,10 @@ static struct bl_node *node_new(struct bl_graph *graph, const struct bl_op *op, 
     struct bl_node *node = bl_calloc(1, sizeof *node);
     if (!node) return NULL;
     node->op = op, node->graph = graph, node->dev = graph->dev, node->index = (int)graph->node_count;
-    if (name) snprintf(node->name, sizeof node->name, "%s", name);
-    else snprintf(node->name, sizeof node->name, "%s_%d", op->name, node->index);
+    if (name)
+        snprintf(node->name, sizeof node->name, "%s", name);
+    else
+        snprintf(node->name, sizeof node->name, "%s_%d", op->name, node->index);
     node->inputs = count;
     memcpy(node->in, inputs, sizeof *inputs * (size_t)count);
     if (op->attrs_size) {
@@ -114,7 +118,8 @@ struct bl_tensor *bl_graph_add(struct bl_graph *graph, const char *op_name, cons
         return NULL;
     }
     if (count < 1 || count > BL_MAX_INPUTS) {
-        bl_graph_stick(graph, bl_fail(BLANCH_EINPUT, "%s: %d inputs, where 1 to %d can be", op_name, count, BL_MAX_INPUTS));
+        bl_graph_stick(graph,
+                       bl_fail(BLANCH_EINPUT, "%s: %d inputs, where 1 to %d can be", op_name, count, BL_MAX_INPUTS));
         return NULL;
     }
     for (int i = 0; i < count; i++)
@@ -132,9 +137,11 @@ struct bl_tensor *bl_graph_add(struct bl_graph *graph, const char *op_name, cons
 void bl_node_out(struct bl_node *node, int64_t c, int64_t h, int64_t w) {
     struct bl_graph *graph = node->graph;
     if (c < 1 || h < 1 || w < 1) {
-        bl_graph_stick(graph, bl_fail(BLANCH_EINPUT, "%s: its output would be %lld x %lld x %lld; the input (%lld x %lld x %lld) "
-                                      "is too small for it", node->name, (long long)c, (long long)h, (long long)w,
-                                      (long long)node->in[0]->c, (long long)node->in[0]->h, (long long)node->in[0]->w));
+        bl_graph_stick(graph, bl_fail(BLANCH_EINPUT,
+                                      "%s: its output would be %lld x %lld x %lld; the input (%lld x %lld x %lld) "
+                                      "is too small for it",
+                                      node->name, (long long)c, (long long)h, (long long)w, (long long)node->in[0]->c,
+                                      (long long)node->in[0]->h, (long long)node->in[0]->w));
         return;
     }
     node->out = bl_graph_tensor(graph, LIFE_ACTIVATION, node->index, graph->batch, c, h, w);
@@ -145,22 +152,32 @@ struct bl_tensor *bl_node_workspace(struct bl_node *node, enum bl_life life, int
     return bl_graph_tensor(node->graph, life, node->index, 1, count > 0 ? count : 1, 1, 1);
 }
 
-void bl_node_phase(struct bl_node *node, enum bl_phase phase) { bl_tag(node->dev, node->index, phase); }
-bool bl_node_training(const struct bl_node *node) { return !node->graph->inference; }
-int bl_node_batch(const struct bl_node *node) { return node->graph->batch; }
+void bl_node_phase(struct bl_node *node, enum bl_phase phase) {
+    bl_tag(node->dev, node->index, phase);
+}
+bool bl_node_training(const struct bl_node *node) {
+    return !node->graph->inference;
+}
+int bl_node_batch(const struct bl_node *node) {
+    return node->graph->batch;
+}
 
 /* --- parameters ------------------------------------------------------------------------------- */
 
-static struct bl_param *param_new(struct bl_node *node, const char *name, enum bl_init init, int dims, const int64_t *shape) {
+static struct bl_param *param_new(struct bl_node *node, const char *name, enum bl_init init, int dims,
+                                  const int64_t *shape) {
     struct bl_graph *graph = node->graph;
     struct bl_param *param = bl_calloc(1, sizeof *param);
-    if (!param || bl_grow((void **)&graph->params, &graph->param_capacity, graph->param_count + 1, sizeof *graph->params) ||
-        bl_grow((void **)&graph->param_node, &graph->param_node_capacity, graph->param_count + 1, sizeof *graph->param_node)) {
+    if (!param ||
+        bl_grow((void **)&graph->params, &graph->param_capacity, graph->param_count + 1, sizeof *graph->params) ||
+        bl_grow((void **)&graph->param_node, &graph->param_node_capacity, graph->param_count + 1,
+                sizeof *graph->param_node)) {
         free(param);
         bl_graph_stick(graph, BLANCH_ENOMEM);
         return NULL;
     }
-    snprintf(param->name, sizeof param->name, "%.*s.%s", (int)(sizeof param->name - 2 - strlen(name)), node->name, name);
+    snprintf(param->name, sizeof param->name, "%.*s.%s", (int)(sizeof param->name - 2 - strlen(name)), node->name,
+             name);
     param->init = init, param->dims = dims;
     int64_t count = 1;
     for (int i = 0; i < dims; i++) count *= param->shape[i] = shape[i];
@@ -170,7 +187,8 @@ static struct bl_param *param_new(struct bl_node *node, const char *name, enum b
     return param;
 }
 
-struct bl_param *bl_node_param(struct bl_node *node, const char *name, enum bl_init init, int dims, const int64_t *shape) {
+struct bl_param *bl_node_param(struct bl_node *node, const char *name, enum bl_init init, int dims,
+                               const int64_t *shape) {
     struct bl_param *param = param_new(node, name, init, dims, shape);
     if (!param) return NULL;
     param->trainable = true;
@@ -178,7 +196,8 @@ struct bl_param *bl_node_param(struct bl_node *node, const char *name, enum bl_i
     return node->param[node->params++] = param;
 }
 
-struct bl_param *bl_node_buffer(struct bl_node *node, const char *name, enum bl_init init, int dims, const int64_t *shape) {
+struct bl_param *bl_node_buffer(struct bl_node *node, const char *name, enum bl_init init, int dims,
+                                const int64_t *shape) {
     struct bl_param *param = param_new(node, name, init, dims, shape);
     return param ? node->buffer[node->buffers++] = param : NULL;
 }
@@ -214,7 +233,11 @@ static int64_t declared_rank(const struct bl_graph *graph, const struct bl_node 
     return rank + node->index;
 }
 
-struct key { int64_t kind, rank, declared; struct bl_param *param; int node; };
+struct key {
+    int64_t kind, rank, declared;
+    struct bl_param *param;
+    int node;
+};
 static int compare_keys(const void *a, const void *b) {
     const struct key *x = a, *y = b;
     if (x->kind != y->kind) return x->kind < y->kind ? -1 : 1;
@@ -227,25 +250,45 @@ int bl_graph_sort_params(struct bl_graph *graph) {
     if (!keys) return BLANCH_ENOMEM;
     for (size_t i = 0; i < graph->param_count; i++) {
         struct bl_node *node = graph->nodes[graph->param_node[i]];
-        keys[i] = (struct key){!graph->params[i]->trainable, declared_rank(graph, node), (int64_t)i, graph->params[i], node->index};
+        keys[i] = (struct key){!graph->params[i]->trainable, declared_rank(graph, node), (int64_t)i, graph->params[i],
+                               node->index};
     }
     qsort(keys, graph->param_count, sizeof *keys, compare_keys);
-    for (size_t i = 0; i < graph->param_count; i++) graph->params[i] = keys[i].param, graph->param_node[i] = keys[i].node;
+    for (size_t i = 0; i < graph->param_count; i++)
+        graph->params[i] = keys[i].param, graph->param_node[i] = keys[i].node;
     free(keys);
     return 0;
 }
 
 /* --- looking ---------------------------------------------------------------------------------- */
 
-int bl_graph_nodes(const struct bl_graph *graph) { return (int)graph->node_count; }
-struct bl_node *bl_graph_node(const struct bl_graph *graph, int index) { return graph->nodes[index]; }
-int bl_graph_params(const struct bl_graph *graph) { return (int)graph->param_count; }
-struct bl_param *bl_graph_param(const struct bl_graph *graph, int index) { return graph->params[index]; }
-struct bl_tensor *bl_graph_in(const struct bl_graph *graph) { return graph->input; }
-struct bl_tensor *bl_graph_labels(const struct bl_graph *graph) { return graph->labels; }
-struct bl_tensor *bl_graph_out(const struct bl_graph *graph) { return graph->logits; }
-struct blanch_device *bl_graph_device(const struct bl_graph *graph) { return graph->dev; }
-const struct bl_plan *bl_graph_plan(const struct bl_graph *graph) { return &graph->plan; }
+int bl_graph_nodes(const struct bl_graph *graph) {
+    return (int)graph->node_count;
+}
+struct bl_node *bl_graph_node(const struct bl_graph *graph, int index) {
+    return graph->nodes[index];
+}
+int bl_graph_params(const struct bl_graph *graph) {
+    return (int)graph->param_count;
+}
+struct bl_param *bl_graph_param(const struct bl_graph *graph, int index) {
+    return graph->params[index];
+}
+struct bl_tensor *bl_graph_in(const struct bl_graph *graph) {
+    return graph->input;
+}
+struct bl_tensor *bl_graph_labels(const struct bl_graph *graph) {
+    return graph->labels;
+}
+struct bl_tensor *bl_graph_out(const struct bl_graph *graph) {
+    return graph->logits;
+}
+struct blanch_device *bl_graph_device(const struct bl_graph *graph) {
+    return graph->dev;
+}
+const struct bl_plan *bl_graph_plan(const struct bl_graph *graph) {
+    return &graph->plan;
+}
 
 struct bl_node *bl_graph_producer(const struct bl_graph *graph, const struct bl_tensor *tensor) {
     int node = graph->slots[tensor->id].node;
@@ -280,7 +323,8 @@ int bl_graph_finish(struct bl_graph *graph, uint64_t seed) {
     if ((code = bl_graph_allocate(graph)) || (code = bl_graph_initialise(graph, seed))) return code;
     for (size_t i = 0; i < graph->node_count; i++) {
         struct bl_node *node = graph->nodes[i];
-        if (node->op->prepare && !node->idle && (code = node->op->prepare(node))) return bl_fail_in(code, "%s", node->name);
+        if (node->op->prepare && !node->idle && (code = node->op->prepare(node)))
+            return bl_fail_in(code, "%s", node->name);
     }
     graph->finished = true;
     return 0;

@@ -11,12 +11,12 @@ void bl_graph_free(struct bl_graph *graph); // and everything beneath it
 /* Building. Tensors are named by pointers owned by the graph. A failed add records the error, returns NULL and makes
  * every later add return NULL, so that definitions need no checks: bl_graph_finish returns it. */
 struct bl_tensor *bl_graph_input(struct bl_graph *graph, int64_t c, int64_t h, int64_t w);
-struct bl_tensor *bl_graph_input_labels(struct bl_graph *graph);       // int32 (N)
+struct bl_tensor *bl_graph_input_labels(struct bl_graph *graph); // int32 (N)
 /* name NULL: made from the operation's name. attrs are copied. */
 struct bl_tensor *bl_graph_add(struct bl_graph *graph, const char *op, const char *name, const void *attrs,
                                struct bl_tensor *const *inputs, int count);
-/* Fixes the state-dict order: parameters of nodes named PREFIX.NAME come in the order of these calls, names separated by
- * blanks; nodes never declared follow in execution order. */
+/* Fixes the state-dict order: parameters of nodes named PREFIX.NAME come in the order of these calls, names separated
+ * by blanks; nodes never declared follow in execution order. */
 void bl_graph_order(struct bl_graph *graph, const char *prefix, const char *names);
 /* The node that gives this output is there for its parameters' names alone: they keep their initial values. */
 void bl_graph_idle(struct bl_graph *graph, struct bl_tensor *out);
@@ -30,43 +30,49 @@ int bl_graph_finish(struct bl_graph *graph, uint64_t seed);
 int bl_graph_nodes(const struct bl_graph *graph);
 struct bl_node *bl_graph_node(const struct bl_graph *graph, int index);
 struct bl_node *bl_graph_producer(const struct bl_graph *graph, const struct bl_tensor *tensor);
-int bl_graph_params(const struct bl_graph *graph);                     // parameters, then buffers, in state-dict order each
+int bl_graph_params(const struct bl_graph *graph); // parameters, then buffers, in state-dict order each
 struct bl_param *bl_graph_param(const struct bl_graph *graph, int index);
 struct bl_param *bl_graph_find_param(const struct bl_graph *graph, const char *name);
 int64_t bl_graph_trainable(const struct bl_graph *graph);
-struct bl_tensor *bl_graph_in(const struct bl_graph *graph);           // the first input
+struct bl_tensor *bl_graph_in(const struct bl_graph *graph); // the first input
 struct bl_tensor *bl_graph_labels(const struct bl_graph *graph);
-struct bl_tensor *bl_graph_out(const struct bl_graph *graph);          // the logits: last node's out, or the loss's input
+struct bl_tensor *bl_graph_out(const struct bl_graph *graph); // the logits: last node's out, or the loss's input
 struct blanch_device *bl_graph_device(const struct bl_graph *graph);
 
-/* The memory plan: bytes of the arena, of parameters and optimiser state, and what one allocation per tensor would take. */
-struct bl_plan { uint64_t arena, kept, parameters, unshared; int tensors; uint64_t total; };
+/* The memory plan: bytes of the arena, of parameters and optimiser state, and what one allocation per tensor would
+ * take. */
+struct bl_plan {
+    uint64_t arena, kept, parameters, unshared;
+    int tensors;
+    uint64_t total;
+};
 const struct bl_plan *bl_graph_plan(const struct bl_graph *graph);
 /* Bytes that the plan would take at another batch, without allocating; for "the largest batch that fits". */
 uint64_t bl_graph_bytes_at(const struct bl_graph *graph, int batch);
 
 /* Running. All enqueue and return; n images. */
 int bl_graph_forward(struct bl_graph *graph, int n, bool training);
-/* A training pass whose gradients go to bl_graph_sgd alone: parameters, their gradients and velocities may be left in other
- * coordinates (bl_op.settle), until a pass of another kind or bl_graph_settle. */
+/* A training pass whose gradients go to bl_graph_sgd alone: parameters, their gradients and velocities may be left in
+ * other coordinates (bl_op.settle), until a pass of another kind or bl_graph_settle. */
 int bl_graph_forward_to_update(struct bl_graph *graph, int n);
 /* Between two steps, before parameters or velocities are read or written from outside. */
 int bl_graph_settle(struct bl_graph *graph);
-int bl_graph_backward(struct bl_graph *graph, int n);                  // from the loss, or from out->grad set by the caller
+int bl_graph_backward(struct bl_graph *graph, int n); // from the loss, or from out->grad set by the caller
 /* The same with the mode of the forward pass stated: in evaluation the statistics are constants. */
 int bl_graph_backward_from(struct bl_graph *graph, int n, bool training);
 int bl_graph_sgd(struct bl_graph *graph, const struct blanch_sgd *sgd);
 /* After a forward pass with a loss node: per image, loss and the rank of the right class (0 is first), read back. */
 int bl_graph_metrics(struct bl_graph *graph, int n, struct blanch_metrics *metrics);
-void bl_graph_touch(struct bl_graph *graph);                           // parameters were changed from outside
+void bl_graph_touch(struct bl_graph *graph); // parameters were changed from outside
 /* Training passes made so far; what dropout's randomness is counted by, so a resumed run sets it. */
 void bl_graph_set_step(struct bl_graph *graph, uint64_t step);
-/* The first thing, in the order parameters, outputs (run again on the batch that is there), gradients, that is not finite:
- * its name and what it is ("parameter", "buffer", "output", "gradient"); *node NULL: none. Slow: reads everything. */
+/* The first thing, in the order parameters, outputs (run again on the batch that is there), gradients, that is not
+ * finite: its name and what it is ("parameter", "buffer", "output", "gradient"); *node NULL: none. Slow: reads
+ * everything. */
 int bl_graph_find_nonfinite(struct bl_graph *graph, int n, const char **node, const char **what);
-/* One training pass over the n images that are there, node by node, forwards then backwards, with a call before and after
- * each node; the first code other than 0 ends it. Running buffers and counters are put back at the end: the next step
- * finds everything but the gradients as it was. Slow: a visitor may read whatever it likes. */
+/* One training pass over the n images that are there, node by node, forwards then backwards, with a call before and
+ * after each node; the first code other than 0 ends it. Running buffers and counters are put back at the end: the next
+ * step finds everything but the gradients as it was. Slow: a visitor may read whatever it likes. */
 struct bl_visitor {
     void *context;
     int (*before)(void *context, struct bl_node *node, const struct bl_run *run, bool backward);
@@ -82,28 +88,29 @@ int bl_param_read(struct bl_param *param, float *values);
 
 /* --- builders for definitions: models see only this file -------------------------------------- */
 
-struct bl_build {                           // what a model definition is given
+struct bl_build { // what a model definition is given
     struct bl_graph *graph;
     enum blanch_norm norm;
-    struct blanch_nd_options nd;            // resolved overrides; zero: the definition's own
+    struct blanch_nd_options nd; // resolved overrides; zero: the definition's own
     int classes;
-    int block, block_fc;                    // the definition's defaults, 64 and 512
-    char prefix[128];                       // put before every name: "layer1.0."
-    char name[128];                         // of bl_name
+    int block, block_fc; // the definition's defaults, 64 and 512
+    char prefix[128];    // put before every name: "layer1.0."
+    char name[128];      // of bl_name
 };
 
 /* The fields left zero mean: stride 1, padding 0, dilation 1, groups 1. */
 struct bl_conv_spec {
     int out, kernel, stride, padding, dilation, groups;
-    int kernel_w, padding_w;                // where they differ from the height's
-    bool no_bias;                           // of the plain convolution; an ND convolution always has one
-    int n_iter;                             // ND's, 0: 5
-    int block;                              // ND's, 0: the default (or --block)
-    bool freeze;                            // ND's
-    bool plain;                             // stays a plain convolution under ND too
+    int kernel_w, padding_w; // where they differ from the height's
+    bool no_bias;            // of the plain convolution; an ND convolution always has one
+    int n_iter;              // ND's, 0: 5
+    int block;               // ND's, 0: the default (or --block)
+    bool freeze;             // ND's
+    bool plain;              // stays a plain convolution under ND too
 };
 struct bl_tensor *bl_conv(struct bl_build *b, const char *name, struct bl_tensor *x, struct bl_conv_spec spec);
-struct bl_tensor *bl_batchnorm(struct bl_build *b, const char *name, struct bl_tensor *x);   // gone under ND and none: returns x
+struct bl_tensor *bl_batchnorm(struct bl_build *b, const char *name,
+                               struct bl_tensor *x); // gone under ND and none: returns x
 /* Stays under ND too. */
 struct bl_tensor *bl_batchnorm_always(struct bl_build *b, const char *name, struct bl_tensor *x);
 /* Parameters of a state dict that the network never uses. */
@@ -111,19 +118,19 @@ void bl_unused_batchnorm(struct bl_build *b, const char *name, struct bl_tensor 
 struct bl_tensor *bl_linear(struct bl_build *b, const char *name, struct bl_tensor *x, int out);
 struct bl_tensor *bl_linear_plain(struct bl_build *b, const char *name, struct bl_tensor *x, int out);
 struct bl_tensor *bl_relu(struct bl_build *b, struct bl_tensor *x);
-struct bl_tensor *bl_unary(struct bl_build *b, const char *op, struct bl_tensor *x);         // "relu6", "sigmoid"
+struct bl_tensor *bl_unary(struct bl_build *b, const char *op, struct bl_tensor *x); // "relu6", "sigmoid"
 struct bl_tensor *bl_maxpool(struct bl_build *b, struct bl_tensor *x, int kernel, int stride, int padding);
 struct bl_tensor *bl_avgpool(struct bl_build *b, struct bl_tensor *x, int kernel, int stride, int padding);
 struct bl_tensor *bl_global_avgpool(struct bl_build *b, struct bl_tensor *x);
 struct bl_tensor *bl_add(struct bl_build *b, struct bl_tensor *x, struct bl_tensor *y);
 struct bl_tensor *bl_mul(struct bl_build *b, struct bl_tensor *x, struct bl_tensor *y);
 struct bl_tensor *bl_cat(struct bl_build *b, struct bl_tensor *const *x, int count);
-struct bl_tensor *bl_slice(struct bl_build *b, struct bl_tensor *x, int begin, int end);      // end 0: to the edge
+struct bl_tensor *bl_slice(struct bl_build *b, struct bl_tensor *x, int begin, int end); // end 0: to the edge
 struct bl_tensor *bl_flatten(struct bl_build *b, struct bl_tensor *x);
 struct bl_tensor *bl_dropout(struct bl_build *b, struct bl_tensor *x, float p);
 /* Sets the prefix to the formatted text ("layer1.0."); "" for none. bl_order: bl_graph_order under the prefix. */
 void bl_scope(struct bl_build *b, const char *format, ...) BL_PRINTF(2, 3);
 void bl_order(struct bl_build *b, const char *names);
-const char *bl_name(struct bl_build *b, const char *format, ...) BL_PRINTF(2, 3);  // kept until the next call
+const char *bl_name(struct bl_build *b, const char *format, ...) BL_PRINTF(2, 3); // kept until the next call
 
 #endif

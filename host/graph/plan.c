@@ -37,7 +37,8 @@ static int add_gradients(struct bl_graph *graph) {
         for (int k = 0; k < node->inputs; k++) needed |= wants_grad(graph, node->in[k]);
         if (!needed || !node->op->backward || node == graph->loss || !bl_graph_runs(node)) continue;
         struct bl_tensor *t = node->out;
-        if (!(t->grad = bl_graph_tensor(graph, LIFE_GRADIENT, node->index, t->n, t->c, t->h, t->w))) return graph->error;
+        if (!(t->grad = bl_graph_tensor(graph, LIFE_GRADIENT, node->index, t->n, t->c, t->h, t->w)))
+            return graph->error;
     }
     return 0;
 }
@@ -78,11 +79,22 @@ static void set_lifetimes(struct bl_graph *graph) {
         int forward = s->node, backward = end - 1 - s->node;
         s->added = INT_MAX;
         switch (s->life) {
-        case BL_LIFE_SAVED: s->first = forward, s->last = backward; break;
-        case BL_LIFE_BACKWARD: s->first = s->last = backward; break;
-        case BL_LIFE_FORWARD: case LIFE_ACTIVATION: s->first = s->last = forward; break;
-        case LIFE_GRADIENT: s->first = end, s->last = s->node < 0 ? end : backward; break;
-        default: s->first = 0, s->last = end; break;
+        case BL_LIFE_SAVED:
+            s->first = forward, s->last = backward;
+            break;
+        case BL_LIFE_BACKWARD:
+            s->first = s->last = backward;
+            break;
+        case BL_LIFE_FORWARD:
+        case LIFE_ACTIVATION:
+            s->first = s->last = forward;
+            break;
+        case LIFE_GRADIENT:
+            s->first = end, s->last = s->node < 0 ? end : backward;
+            break;
+        default:
+            s->first = 0, s->last = end;
+            break;
         }
     }
     for (int i = 0; i < count; i++) {
@@ -119,10 +131,12 @@ static int lower_first(const void *a, const void *b) {
 }
 
 /* The lowest offset in this arena that is free during slot's life. */
-static uint64_t free_offset(const struct slot *slot, struct slot *const *placed, size_t count, int arena, struct slot **busy) {
+static uint64_t free_offset(const struct slot *slot, struct slot *const *placed, size_t count, int arena,
+                            struct slot **busy) {
     size_t n = 0;
     for (size_t i = 0; i < count; i++)
-        if (placed[i]->arena == arena && placed[i]->first <= slot->last && slot->first <= placed[i]->last) busy[n++] = placed[i];
+        if (placed[i]->arena == arena && placed[i]->first <= slot->last && slot->first <= placed[i]->last)
+            busy[n++] = placed[i];
     qsort(busy, n, sizeof *busy, lower_first);
     uint64_t offset = 0;
     for (size_t i = 0; i < n && busy[i]->offset < offset + slot->bytes; i++)
@@ -130,10 +144,12 @@ static uint64_t free_offset(const struct slot *slot, struct slot *const *placed,
     return offset;
 }
 
-static int place(struct bl_graph *graph, struct slot *slot, struct slot *const *placed, size_t count, struct slot **busy) {
+static int place(struct bl_graph *graph, struct slot *slot, struct slot *const *placed, size_t count,
+                 struct slot **busy) {
     for (int a = 0;; a++) {
         if ((size_t)a == graph->arena_count) {
-            if (bl_grow((void **)&graph->arenas, &graph->arena_capacity, (size_t)a + 1, sizeof *graph->arenas)) return BLANCH_ENOMEM;
+            if (bl_grow((void **)&graph->arenas, &graph->arena_capacity, (size_t)a + 1, sizeof *graph->arenas))
+                return BLANCH_ENOMEM;
             graph->arenas[graph->arena_count++] = (struct arena){0};
         }
         uint64_t offset = free_offset(slot, placed, count, a, busy);
@@ -148,7 +164,8 @@ static uint64_t count_parameters(const struct bl_graph *graph) {
     uint64_t bytes = 0;
     for (size_t i = 0; i < graph->param_count; i++) {
         const struct bl_param *p = graph->params[i];
-        if (!p->counter) bytes += aligned(graph, 4 * (uint64_t)p->data.count) * (p->trainable && !graph->inference ? 3 : 1);
+        if (!p->counter)
+            bytes += aligned(graph, 4 * (uint64_t)p->data.count) * (p->trainable && !graph->inference ? 3 : 1);
     }
     return bytes;
 }
@@ -173,8 +190,7 @@ int bl_graph_make_plan(struct bl_graph *graph) {
         if (slot->life == BL_LIFE_KEPT || slot->life == LIFE_INPUT) graph->plan.kept += slot->bytes;
     }
     qsort(order, own, sizeof *order, larger_first);
-    for (size_t i = 0; i < own && !code; i++)
-        code = place(graph, order[i], order, i, order + graph->slot_count);
+    for (size_t i = 0; i < own && !code; i++) code = place(graph, order[i], order, i, order + graph->slot_count);
     free(order);
     for (size_t i = 0; i < graph->arena_count; i++) graph->plan.arena += graph->arenas[i].bytes;
     graph->plan.parameters = count_parameters(graph);
@@ -192,7 +208,8 @@ static int allocate_slots(struct bl_graph *graph) {
     for (size_t i = 0; i < graph->slot_count; i++) {
         struct slot *s = &graph->slots[i];
         if (s->life == LIFE_NONE || s->shares != (int)i) continue;
-        if ((code = bl_mem_part(graph->arenas[s->arena].mem, s->offset, 4 * (size_t)s->tensor->count, &s->tensor->mem))) return code;
+        if ((code = bl_mem_part(graph->arenas[s->arena].mem, s->offset, 4 * (size_t)s->tensor->count, &s->tensor->mem)))
+            return code;
     }
     for (size_t i = 0; i < graph->slot_count; i++) {
         size_t at = i;
@@ -202,7 +219,9 @@ static int allocate_slots(struct bl_graph *graph) {
     return 0;
 }
 
-static bool idle(const struct bl_graph *graph, size_t param) { return graph->nodes[graph->param_node[param]]->idle; }
+static bool idle(const struct bl_graph *graph, size_t param) {
+    return graph->nodes[graph->param_node[param]]->idle;
+}
 
 /* Trainable parameters lie one after another, with the same offsets in the three arenas of a group, so that one launch
  * updates a group and a few all-reduces would serve. */
@@ -215,13 +234,15 @@ static int allocate_group(struct bl_graph *graph, size_t *next) {
         bytes += size;
     }
     *next = i;
-    if (bl_grow((void **)&graph->groups, &graph->group_capacity, graph->group_count + 1, sizeof *graph->groups)) return BLANCH_ENOMEM;
+    if (bl_grow((void **)&graph->groups, &graph->group_capacity, graph->group_count + 1, sizeof *graph->groups))
+        return BLANCH_ENOMEM;
     struct group *group = &graph->groups[graph->group_count++];
     *group = (struct group){.bytes = bytes, .idle = idle(graph, first)};
     struct bl_mem **arena[3] = {&group->data, &group->grad, &group->velocity};
     for (int k = 0; k < (graph->inference ? 1 : 3); k++) {
         int code;
-        if ((code = bl_mem_alloc(graph->dev, bytes, arena[k])) || (code = bl_mem_fill(*arena[k], 0, bytes, 0.0f))) return code;
+        if ((code = bl_mem_alloc(graph->dev, bytes, arena[k])) || (code = bl_mem_fill(*arena[k], 0, bytes, 0.0f)))
+            return code;
         uint64_t offset = 0;
         for (size_t p = first; p < i; p++) {
             struct bl_param *param = graph->params[p];
@@ -236,7 +257,8 @@ static int allocate_group(struct bl_graph *graph, size_t *next) {
 static int allocate_buffers(struct bl_graph *graph) {
     uint64_t bytes = 0, offset = 0;
     for (size_t i = 0; i < graph->param_count; i++)
-        if (!graph->params[i]->trainable && !graph->params[i]->counter) bytes += aligned(graph, 4 * (uint64_t)graph->params[i]->data.count);
+        if (!graph->params[i]->trainable && !graph->params[i]->counter)
+            bytes += aligned(graph, 4 * (uint64_t)graph->params[i]->data.count);
     if (!bytes) return 0;
     int code = bl_mem_alloc(graph->dev, bytes, &graph->buffers);
     for (size_t i = 0; i < graph->param_count && !code; i++) {
@@ -255,11 +277,13 @@ int bl_graph_allocate(struct bl_graph *graph) {
                        (double)graph->plan.total / 1048576, (double)info->global_memory / 1048576);
     for (size_t i = 0; i < graph->slot_count; i++)
         if (graph->slots[i].bytes > info->max_alloc)
-            return bl_fail(BLANCH_ELIMIT, "batch %d: a tensor of %s takes %.0f MiB, where the device allows %.0f MiB at once", graph->batch,
-                           graph->slots[i].node < 0 ? "the input" : graph->nodes[graph->slots[i].node]->name,
-                           (double)graph->slots[i].bytes / 1048576, (double)info->max_alloc / 1048576);
+            return bl_fail(
+                BLANCH_ELIMIT, "batch %d: a tensor of %s takes %.0f MiB, where the device allows %.0f MiB at once",
+                graph->batch, graph->slots[i].node < 0 ? "the input" : graph->nodes[graph->slots[i].node]->name,
+                (double)graph->slots[i].bytes / 1048576, (double)info->max_alloc / 1048576);
     int code = allocate_slots(graph);
-    for (size_t next = 0; !code && next < graph->param_count && graph->params[next]->trainable;) code = allocate_group(graph, &next);
+    for (size_t next = 0; !code && next < graph->param_count && graph->params[next]->trainable;)
+        code = allocate_group(graph, &next);
     return code ? code : allocate_buffers(graph);
 }
 

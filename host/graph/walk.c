@@ -2,7 +2,10 @@
 #include "graph/internal.h"
 #include <stdlib.h>
 
-struct kept { float *values; int64_t count; };      // of a buffer; a counter's count alone
+struct kept {
+    float *values;
+    int64_t count;
+}; // of a buffer; a counter's count alone
 
 static int keep(const struct bl_graph *graph, struct kept *kept) {
     for (size_t i = 0; i < graph->param_count; i++) {
@@ -21,8 +24,10 @@ static int put_back(struct bl_graph *graph, const struct kept *kept) {
     int code = 0;
     for (size_t i = 0; i < graph->param_count; i++) {
         struct bl_param *p = graph->params[i];
-        if (p->counter) p->value = kept[i].count;
-        else if (!p->trainable && !code) code = bl_param_write(p, kept[i].values);
+        if (p->counter)
+            p->value = kept[i].count;
+        else if (!p->trainable && !code)
+            code = bl_param_write(p, kept[i].values);
     }
     return code;
 }
@@ -36,7 +41,8 @@ static int visit(struct bl_graph *graph, struct bl_node *node, const struct bl_r
 }
 
 int bl_graph_walk(struct bl_graph *graph, int n, const struct bl_visitor *visitor) {
-    if (n < 1 || n > graph->batch) return bl_fail(BLANCH_EUSAGE, "%d images for a graph planned for 1 to %d", n, graph->batch);
+    if (n < 1 || n > graph->batch)
+        return bl_fail(BLANCH_EUSAGE, "%d images for a graph planned for 1 to %d", n, graph->batch);
     if (graph->inference) return bl_fail(BLANCH_EUSAGE, "a network made for inference cannot be trained");
     struct kept *kept = bl_calloc(graph->param_count, sizeof *kept);
     int code = kept ? bl_graph_settle(graph) : BLANCH_ENOMEM;
@@ -44,7 +50,7 @@ int bl_graph_walk(struct bl_graph *graph, int n, const struct bl_visitor *visito
     if (code) goto done;
     graph->version++;
     struct bl_run run = bl_graph_run(graph, n, true);
-    run.step++;                             // as the step that follows will have it
+    run.step++; // as the step that follows will have it
     for (size_t i = 0; i < graph->node_count && !code; i++)
         if (bl_graph_runs(graph->nodes[i])) code = visit(graph, graph->nodes[i], &run, false, visitor);
     for (size_t i = graph->node_count; i-- > 0 && !code;)

@@ -11,21 +11,17 @@
 
 /* --- reading ---------------------------------------------------------------------------------- */
 
-static int read_all(FILE *file, const char *path, size_t guess, char **data, size_t *size)
-{
+static int read_all(FILE *file, const char *path, size_t guess, char **data, size_t *size) {
     size_t capacity = guess + 1, used = 0;
     char *bytes = malloc(capacity);
     while (bytes) {
         used += fread(bytes + used, 1, capacity - used, file);
-        if (used < capacity)
-            break;
+        if (used < capacity) break;
         char *larger = realloc(bytes, capacity *= 2);
-        if (!larger)
-            free(bytes);
+        if (!larger) free(bytes);
         bytes = larger;
     }
-    if (!bytes)
-        return bl_fail(BLANCH_ENOMEM, "%s: out of memory after %zu bytes", path, used);
+    if (!bytes) return bl_fail(BLANCH_ENOMEM, "%s: out of memory after %zu bytes", path, used);
     if (ferror(file)) {
         free(bytes);
         return bl_fail(BLANCH_EINPUT, "%s: %s", path, strerror(errno));
@@ -36,33 +32,27 @@ static int read_all(FILE *file, const char *path, size_t guess, char **data, siz
     return 0;
 }
 
-int bl_file_read(const char *path, char **data, size_t *size)
-{
+int bl_file_read(const char *path, char **data, size_t *size) {
     FILE *file = fopen(path, "rb");
-    if (!file)
-        return bl_fail(BLANCH_EINPUT, "%s: %s", path, strerror(errno));
+    if (!file) return bl_fail(BLANCH_EINPUT, "%s: %s", path, strerror(errno));
     struct stat status;
     size_t guess = 4096;
-    if (!fstat(fileno(file), &status) && S_ISREG(status.st_mode))
-        guess = (size_t)status.st_size;
+    if (!fstat(fileno(file), &status) && S_ISREG(status.st_mode)) guess = (size_t)status.st_size;
     int rc = read_all(file, path, guess, data, size);
     fclose(file);
     return rc;
 }
 
-bool bl_path_exists(const char *path)
-{
+bool bl_path_exists(const char *path) {
     struct stat status;
     return !stat(path, &status);
 }
 
 /* --- writing ---------------------------------------------------------------------------------- */
 
-int bl_make_dirs(const char *path)
-{
+int bl_make_dirs(const char *path) {
     char *copy = bl_strdup(path);
-    if (!copy)
-        return BLANCH_ENOMEM;
+    if (!copy) return BLANCH_ENOMEM;
     int rc = 0;
     for (char *at = copy; !rc && *at;) {
         at += strspn(at, "/");
@@ -82,8 +72,7 @@ int bl_make_dirs(const char *path)
     return rc;
 }
 
-int bl_replace_open(struct bl_replace *file, const char *path)
-{
+int bl_replace_open(struct bl_replace *file, const char *path) {
     struct stat status;
     bool direct = !stat(path, &status) && !S_ISREG(status.st_mode);
     *file = (struct bl_replace){.path = path, .descriptor = -1};
@@ -91,25 +80,21 @@ int bl_replace_open(struct bl_replace *file, const char *path)
         file->descriptor = open(path, O_WRONLY | O_CLOEXEC);
     } else {
         file->temporary = bl_format("%s.tmp", path);
-        if (!file->temporary)
-            return BLANCH_ENOMEM;
+        if (!file->temporary) return BLANCH_ENOMEM;
         file->descriptor = open(file->temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
     }
-    if (file->descriptor >= 0)
-        return 0;
+    if (file->descriptor >= 0) return 0;
     int rc = bl_fail(BLANCH_EIO, "%s: cannot be written: %s", direct ? path : file->temporary, strerror(errno));
     free(file->temporary);
     file->temporary = NULL;
     return rc;
 }
 
-int bl_replace_write(struct bl_replace *file, const void *data, size_t size)
-{
+int bl_replace_write(struct bl_replace *file, const void *data, size_t size) {
     const char *bytes = data;
     while (size) {
         ssize_t done = write(file->descriptor, bytes, size < (1u << 30) ? size : (1u << 30));
-        if (done < 0 && errno == EINTR)
-            continue;
+        if (done < 0 && errno == EINTR) continue;
         if (done <= 0)
             return bl_fail(BLANCH_EIO, "%s: cannot be written: %s", file->path, strerror(done ? errno : ENOSPC));
         bytes += done;
@@ -119,21 +104,20 @@ int bl_replace_write(struct bl_replace *file, const void *data, size_t size)
 }
 
 /* Makes the rename itself durable; file systems that cannot do that lose nothing but durability. */
-static void sync_folder(const char *path)
-{
+static void sync_folder(const char *path) {
     const char *slash = strrchr(path, '/');
-    char *folder = !slash ? bl_strdup(".") : slash == path ? bl_strdup("/") : bl_format("%.*s", (int)(slash - path), path);
+    char *folder = !slash          ? bl_strdup(".")
+                   : slash == path ? bl_strdup("/")
+                                   : bl_format("%.*s", (int)(slash - path), path);
     int descriptor = folder ? open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
     if (descriptor >= 0) {
-        if (fsync(descriptor))
-            errno = 0;
+        if (fsync(descriptor)) errno = 0;
         close(descriptor);
     }
     free(folder);
 }
 
-int bl_replace_close(struct bl_replace *file, int rc)
-{
+int bl_replace_close(struct bl_replace *file, int rc) {
     if (!rc && file->temporary && fsync(file->descriptor))
         rc = bl_fail(BLANCH_EIO, "%s: cannot be written: %s", file->path, strerror(errno));
     if (close(file->descriptor) && !rc)
@@ -149,8 +133,7 @@ int bl_replace_close(struct bl_replace *file, int rc)
     return rc;
 }
 
-int bl_file_write(const char *path, const void *data, size_t size)
-{
+int bl_file_write(const char *path, const void *data, size_t size) {
     struct bl_replace file;
     int rc = bl_replace_open(&file, path);
     return rc ? rc : bl_replace_close(&file, bl_replace_write(&file, data, size));
@@ -158,48 +141,39 @@ int bl_file_write(const char *path, const void *data, size_t size)
 
 /* --- JSON ------------------------------------------------------------------------------------- */
 
-static int line_of(const char *text, const char *at)
-{
+static int line_of(const char *text, const char *at) {
     int line = 1;
-    for (; text < at; text++)
-        line += *text == '\n';
+    for (; text < at; text++) line += *text == '\n';
     return line;
 }
 
-int bl_json_read(const char *path, cJSON **json)
-{
+int bl_json_read(const char *path, cJSON **json) {
     char *text;
     size_t size;
     int rc = bl_file_read(path, &text, &size);
-    if (rc)
-        return rc;
+    if (rc) return rc;
     const char *end = text;
     *json = cJSON_ParseWithOpts(text, &end, true);
-    if (!*json)
-        rc = bl_fail(BLANCH_EINPUT, "%s: line %d is not JSON", path, line_of(text, end));
+    if (!*json) rc = bl_fail(BLANCH_EINPUT, "%s: line %d is not JSON", path, line_of(text, end));
     free(text);
     return rc;
 }
 
-int bl_json_write(const char *path, const cJSON *json)
-{
+int bl_json_write(const char *path, const cJSON *json) {
     struct bl_replace file;
     char *text = json ? cJSON_Print(json) : NULL;
-    if (!text)
-        return bl_fail(BLANCH_ENOMEM, "%s: out of memory for its JSON", path);
+    if (!text) return bl_fail(BLANCH_ENOMEM, "%s: out of memory for its JSON", path);
     int rc = bl_replace_open(&file, path);
     if (!rc) {
         rc = bl_replace_write(&file, text, strlen(text));
-        if (!rc)
-            rc = bl_replace_write(&file, "\n", 1);
+        if (!rc) rc = bl_replace_write(&file, "\n", 1);
         rc = bl_replace_close(&file, rc);
     }
     cJSON_free(text);
     return rc;
 }
 
-int bl_json_line(void *file, cJSON *json, const char *path)
-{
+int bl_json_line(void *file, cJSON *json, const char *path) {
     char *text = json ? cJSON_PrintUnformatted(json) : NULL;
     int rc = 0;
     if (!text)
@@ -211,11 +185,9 @@ int bl_json_line(void *file, cJSON *json, const char *path)
     return rc;
 }
 
-cJSON *bl_json_number(double value, int digits)
-{
+cJSON *bl_json_number(double value, int digits) {
     char text[64];
-    if (!isfinite(value))
-        return cJSON_CreateNull();
+    if (!isfinite(value)) return cJSON_CreateNull();
     snprintf(text, sizeof text, "%.*g", digits < 1 ? 1 : digits > 17 ? 17 : digits, value);
     return cJSON_CreateNumber(strtod(text, NULL));
 }

@@ -5,11 +5,12 @@
 #include "base/base.h"
 #include <cjson/cJSON.h>
 
-int bl_file_read(const char *path, char **data, size_t *size);          // malloc'd, a NUL after it; BLANCH_EINPUT
-int bl_file_write(const char *path, const void *data, size_t size);     // atomically, through PATH.tmp and rename; BLANCH_EIO
+int bl_file_read(const char *path, char **data, size_t *size); // malloc'd, a NUL after it; BLANCH_EINPUT
+int bl_file_write(const char *path, const void *data,
+                  size_t size); // atomically, through PATH.tmp and rename; BLANCH_EIO
 bool bl_path_exists(const char *path);
-int bl_make_dirs(const char *path);                                     // like mkdir -p; BLANCH_EIO
-int bl_json_read(const char *path, cJSON **json);                       // BLANCH_EINPUT
+int bl_make_dirs(const char *path);               // like mkdir -p; BLANCH_EIO
+int bl_json_read(const char *path, cJSON **json); // BLANCH_EINPUT
 int bl_json_write(const char *path, const cJSON *json);
 /* One line to an open log, flushed; the json is deleted, also on failure. */
 int bl_json_line(void *file /* FILE* */, cJSON *json, const char *path);
@@ -17,11 +18,17 @@ int bl_json_line(void *file /* FILE* */, cJSON *json, const char *path);
 cJSON *bl_json_number(double value, int digits);
 
 /* Writing a file in pieces so that the former one survives any failure: data go to PATH.tmp, which bl_replace_close
- * syncs and renames. What exists and is not a regular file (a device, a pipe) is written directly. path must outlive it. */
-struct bl_replace { const char *path; char *temporary; int descriptor; };
+ * syncs and renames. What exists and is not a regular file (a device, a pipe) is written directly. path must outlive
+ * it. */
+struct bl_replace {
+    const char *path;
+    char *temporary;
+    int descriptor;
+};
 int bl_replace_open(struct bl_replace *file, const char *path);
 int bl_replace_write(struct bl_replace *file, const void *data, size_t size);
-/* Always called after a successful open. rc: how writing went; unless 0, the new file is given up. Returns rc or BLANCH_EIO. */
+/* Always called after a successful open. rc: how writing went; unless 0, the new file is given up. Returns rc or
+ * BLANCH_EIO. */
 int bl_replace_close(struct bl_replace *file, int rc);
 
 #endif

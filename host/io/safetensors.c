@@ -5,28 +5,32 @@
 #include <stdlib.h>
 #include <string.h>
 
-_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "data are copied as they are: the host must be little-endian");
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
+               "data are copied as they are: the host must be little-endian");
 
 struct bl_safetensors {
     char *path, *bytes;
-    cJSON *header;                          // owns the names and the metadata
+    cJSON *header; // owns the names and the metadata
     struct bl_st_tensor *tensors;
-    const struct bl_st_tensor **sorted;     // by name
+    const struct bl_st_tensor **sorted; // by name
     int count;
 };
 
-static const struct { const char *name; size_t size; } dtypes[] = {
-    [BL_DTYPE_F32] = {"F32", 4}, [BL_DTYPE_F64] = {"F64", 8}, [BL_DTYPE_F16] = {"F16", 2}, [BL_DTYPE_BF16] = {"BF16", 2},
-    [BL_DTYPE_I64] = {"I64", 8}, [BL_DTYPE_I32] = {"I32", 4}, [BL_DTYPE_U8] = {"U8", 1},   [BL_DTYPE_I16] = {"I16", 2},
-    [BL_DTYPE_I8] = {"I8", 1},   [BL_DTYPE_BOOL] = {"BOOL", 1}, [BL_DTYPE_U16] = {"U16", 2}, [BL_DTYPE_U32] = {"U32", 4},
+static const struct {
+    const char *name;
+    size_t size;
+} dtypes[] = {
+    [BL_DTYPE_F32] = {"F32", 4},   [BL_DTYPE_F64] = {"F64", 8}, [BL_DTYPE_F16] = {"F16", 2},
+    [BL_DTYPE_BF16] = {"BF16", 2}, [BL_DTYPE_I64] = {"I64", 8}, [BL_DTYPE_I32] = {"I32", 4},
+    [BL_DTYPE_U8] = {"U8", 1},     [BL_DTYPE_I16] = {"I16", 2}, [BL_DTYPE_I8] = {"I8", 1},
+    [BL_DTYPE_BOOL] = {"BOOL", 1}, [BL_DTYPE_U16] = {"U16", 2}, [BL_DTYPE_U32] = {"U32", 4},
     [BL_DTYPE_U64] = {"U64", 8},
 };
 
 /* --- reading ---------------------------------------------------------------------------------- */
 
 /* Whole numbers up to 2^53, what JSON's doubles carry exactly. */
-static bool whole_number(const cJSON *item, uint64_t *value)
-{
+static bool whole_number(const cJSON *item, uint64_t *value) {
     if (!cJSON_IsNumber(item) || !(item->valuedouble >= 0 && item->valuedouble <= 9007199254740992.0) ||
         item->valuedouble != floor(item->valuedouble))
         return false;
@@ -34,8 +38,7 @@ static bool whole_number(const cJSON *item, uint64_t *value)
     return true;
 }
 
-static int read_dtype(const cJSON *entry, struct bl_st_tensor *tensor)
-{
+static int read_dtype(const cJSON *entry, struct bl_st_tensor *tensor) {
     const char *name = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(entry, "dtype"));
     for (int i = 0; name && i < BL_COUNT(dtypes); i++) {
         if (!strcmp(name, dtypes[i].name)) {
@@ -43,22 +46,20 @@ static int read_dtype(const cJSON *entry, struct bl_st_tensor *tensor)
             return 0;
         }
     }
-    return bl_fail(BLANCH_EINPUT, "%s: tensor '%s': unknown dtype '%s'", tensor->path, tensor->name, name ? name : "(none)");
+    return bl_fail(BLANCH_EINPUT, "%s: tensor '%s': unknown dtype '%s'", tensor->path, tensor->name,
+                   name ? name : "(none)");
 }
 
-static int read_shape(const cJSON *entry, struct bl_st_tensor *tensor)
-{
+static int read_shape(const cJSON *entry, struct bl_st_tensor *tensor) {
     const cJSON *shape = cJSON_GetObjectItemCaseSensitive(entry, "shape"), *item;
     uint64_t bytes = dtypes[tensor->dtype].size;
     bool good = cJSON_IsArray(shape);
     cJSON_ArrayForEach(item, shape) {
         uint64_t size;
-        if (!good)
-            break;
+        if (!good) break;
         good = tensor->dims < BL_COUNT(tensor->shape) && whole_number(item, &size) &&
                !__builtin_mul_overflow(bytes, size, &bytes) && bytes <= INT64_MAX;
-        if (good)
-            tensor->shape[tensor->dims++] = (int64_t)size;
+        if (good) tensor->shape[tensor->dims++] = (int64_t)size;
     }
     if (!good)
         return bl_fail(BLANCH_EINPUT, "%s: tensor '%s': the shape is not a list of at most %d sizes", tensor->path,
@@ -67,12 +68,12 @@ static int read_shape(const cJSON *entry, struct bl_st_tensor *tensor)
     return 0;
 }
 
-static int read_offsets(const cJSON *entry, const char *data, size_t data_size, struct bl_st_tensor *tensor)
-{
+static int read_offsets(const cJSON *entry, const char *data, size_t data_size, struct bl_st_tensor *tensor) {
     const cJSON *offsets = cJSON_GetObjectItemCaseSensitive(entry, "data_offsets");
     uint64_t begin, end;
-    if (!cJSON_IsArray(offsets) || cJSON_GetArraySize(offsets) != 2 || !whole_number(cJSON_GetArrayItem(offsets, 0), &begin) ||
-        !whole_number(cJSON_GetArrayItem(offsets, 1), &end) || begin > end)
+    if (!cJSON_IsArray(offsets) || cJSON_GetArraySize(offsets) != 2 ||
+        !whole_number(cJSON_GetArrayItem(offsets, 0), &begin) || !whole_number(cJSON_GetArrayItem(offsets, 1), &end) ||
+        begin > end)
         return bl_fail(BLANCH_EINPUT, "%s: tensor '%s': data_offsets is not [begin, end]", tensor->path, tensor->name);
     if (end > data_size)
         return bl_fail(BLANCH_EINPUT, "%s: tensor '%s' ends at byte %llu of %zu: the file is truncated", tensor->path,
@@ -84,23 +85,20 @@ static int read_offsets(const cJSON *entry, const char *data, size_t data_size, 
     return 0;
 }
 
-static int by_name(const void *a, const void *b)
-{
+static int by_name(const void *a, const void *b) {
     return strcmp((*(const struct bl_st_tensor *const *)a)->name, (*(const struct bl_st_tensor *const *)b)->name);
 }
 
-static int by_place(const void *a, const void *b)
-{
+static int by_place(const void *a, const void *b) {
     const struct bl_st_tensor *x = *(const struct bl_st_tensor *const *)a, *y = *(const struct bl_st_tensor *const *)b;
     const char *p = x->data, *q = y->data;
-    if (p != q)
-        return p < q ? -1 : 1;
+    if (p != q) return p < q ? -1 : 1;
     return (x->bytes > y->bytes) - (x->bytes < y->bytes);
 }
 
-/* The format wants the data filled without gap or overlap: it keeps files from hiding things or lying about their size. */
-static int check_places(struct bl_safetensors *file, const char *data, size_t data_size)
-{
+/* The format wants the data filled without gap or overlap: it keeps files from hiding things or lying about their size.
+ */
+static int check_places(struct bl_safetensors *file, const char *data, size_t data_size) {
     const char *at = data;
     qsort(file->sorted, (size_t)file->count, sizeof *file->sorted, by_place);
     for (int i = 0; i < file->count; i++) {
@@ -111,12 +109,12 @@ static int check_places(struct bl_safetensors *file, const char *data, size_t da
         at += tensor->bytes;
     }
     if (at != data + data_size)
-        return bl_fail(BLANCH_EINPUT, "%s: %zu bytes after the last tensor", file->path, (size_t)(data + data_size - at));
+        return bl_fail(BLANCH_EINPUT, "%s: %zu bytes after the last tensor", file->path,
+                       (size_t)(data + data_size - at));
     return 0;
 }
 
-static int check_names(struct bl_safetensors *file)
-{
+static int check_names(struct bl_safetensors *file) {
     qsort(file->sorted, (size_t)file->count, sizeof *file->sorted, by_name);
     for (int i = 1; i < file->count; i++)
         if (!strcmp(file->sorted[i - 1]->name, file->sorted[i]->name))
@@ -124,56 +122,44 @@ static int check_names(struct bl_safetensors *file)
     return 0;
 }
 
-static int read_tensors(struct bl_safetensors *file, const char *data, size_t data_size)
-{
+static int read_tensors(struct bl_safetensors *file, const char *data, size_t data_size) {
     size_t entries = (size_t)cJSON_GetArraySize(file->header);
     file->tensors = bl_calloc(entries + 1, sizeof *file->tensors);
     file->sorted = bl_calloc(entries + 1, sizeof *file->sorted);
-    if (!file->tensors || !file->sorted)
-        return BLANCH_ENOMEM;
+    if (!file->tensors || !file->sorted) return BLANCH_ENOMEM;
     const cJSON *entry;
     cJSON_ArrayForEach(entry, file->header) {
-        if (!strcmp(entry->string, "__metadata__"))
-            continue;
+        if (!strcmp(entry->string, "__metadata__")) continue;
         struct bl_st_tensor *tensor = &file->tensors[file->count];
         tensor->name = entry->string;
         tensor->path = file->path;
         if (!cJSON_IsObject(entry))
             return bl_fail(BLANCH_EINPUT, "%s: tensor '%s' has no description", file->path, entry->string);
         int rc = read_dtype(entry, tensor);
-        if (!rc)
-            rc = read_shape(entry, tensor);
-        if (!rc)
-            rc = read_offsets(entry, data, data_size, tensor);
-        if (rc)
-            return rc;
+        if (!rc) rc = read_shape(entry, tensor);
+        if (!rc) rc = read_offsets(entry, data, data_size, tensor);
+        if (rc) return rc;
         file->sorted[file->count++] = tensor;
     }
     int rc = check_places(file, data, data_size);
     return rc ? rc : check_names(file);
 }
 
-static int read_metadata(const struct bl_safetensors *file)
-{
+static int read_metadata(const struct bl_safetensors *file) {
     const cJSON *meta = cJSON_GetObjectItemCaseSensitive(file->header, "__metadata__"), *item;
-    if (meta && !cJSON_IsObject(meta))
-        return bl_fail(BLANCH_EINPUT, "%s: __metadata__ is not an object", file->path);
-    cJSON_ArrayForEach(item, meta)
-        if (!cJSON_IsString(item))
-            return bl_fail(BLANCH_EINPUT, "%s: __metadata__ value '%s' is not a string", file->path, item->string);
+    if (meta && !cJSON_IsObject(meta)) return bl_fail(BLANCH_EINPUT, "%s: __metadata__ is not an object", file->path);
+    cJSON_ArrayForEach(item, meta) if (!cJSON_IsString(item)) return bl_fail(
+        BLANCH_EINPUT, "%s: __metadata__ value '%s' is not a string", file->path, item->string);
     return 0;
 }
 
 /* Parses a copy that ends in a NUL: some releases of cJSON read past a buffer that does not. */
-static int parse_header(struct bl_safetensors *file, const char *text, size_t size)
-{
+static int parse_header(struct bl_safetensors *file, const char *text, size_t size) {
     char *copy = malloc(size + 1);
-    if (!copy)
-        return bl_fail(BLANCH_ENOMEM, "%s: out of memory for its header", file->path);
+    if (!copy) return bl_fail(BLANCH_ENOMEM, "%s: out of memory for its header", file->path);
     memcpy(copy, text, size);
     copy[size] = 0;
-    if (copy[0] == '{')
-        file->header = cJSON_ParseWithOpts(copy, NULL, true);
+    if (copy[0] == '{') file->header = cJSON_ParseWithOpts(copy, NULL, true);
     bool nul = strlen(copy) != size;
     free(copy);
     if (!file->header || nul)
@@ -181,30 +167,25 @@ static int parse_header(struct bl_safetensors *file, const char *text, size_t si
     return read_metadata(file);
 }
 
-static int read_file(struct bl_safetensors *file, const char *path)
-{
+static int read_file(struct bl_safetensors *file, const char *path) {
     size_t size;
     file->path = bl_strdup(path);
-    if (!file->path)
-        return BLANCH_ENOMEM;
+    if (!file->path) return BLANCH_ENOMEM;
     int rc = bl_file_read(path, &file->bytes, &size);
-    if (rc)
-        return rc;
-    if (size < 10)
-        return bl_fail(BLANCH_EINPUT, "%s: %zu bytes are too few for a safetensors file", path, size);
+    if (rc) return rc;
+    if (size < 10) return bl_fail(BLANCH_EINPUT, "%s: %zu bytes are too few for a safetensors file", path, size);
     uint64_t length;
     memcpy(&length, file->bytes, 8);
     if (length > size - 8)
-        return bl_fail(BLANCH_EINPUT, "%s: the header's length exceeds the file: truncated, or not a safetensors file", path);
+        return bl_fail(BLANCH_EINPUT, "%s: the header's length exceeds the file: truncated, or not a safetensors file",
+                       path);
     rc = parse_header(file, file->bytes + 8, (size_t)length);
     return rc ? rc : read_tensors(file, file->bytes + 8 + length, size - 8 - (size_t)length);
 }
 
-int bl_st_open(struct bl_safetensors **file, const char *path)
-{
+int bl_st_open(struct bl_safetensors **file, const char *path) {
     *file = bl_calloc(1, sizeof **file);
-    if (!*file)
-        return BLANCH_ENOMEM;
+    if (!*file) return BLANCH_ENOMEM;
     int rc = read_file(*file, path);
     if (rc) {
         bl_st_close(*file);
@@ -213,10 +194,8 @@ int bl_st_open(struct bl_safetensors **file, const char *path)
     return rc;
 }
 
-void bl_st_close(struct bl_safetensors *file)
-{
-    if (!file)
-        return;
+void bl_st_close(struct bl_safetensors *file) {
+    if (!file) return;
     cJSON_Delete(file->header);
     free(file->tensors);
     free(file->sorted);
@@ -225,107 +204,117 @@ void bl_st_close(struct bl_safetensors *file)
     free(file);
 }
 
-int bl_st_count(const struct bl_safetensors *file)
-{
+int bl_st_count(const struct bl_safetensors *file) {
     return file->count;
 }
 
-const struct bl_st_tensor *bl_st_at(const struct bl_safetensors *file, int index)
-{
+const struct bl_st_tensor *bl_st_at(const struct bl_safetensors *file, int index) {
     return &file->tensors[index];
 }
 
-const struct bl_st_tensor *bl_st_find(const struct bl_safetensors *file, const char *name)
-{
+const struct bl_st_tensor *bl_st_find(const struct bl_safetensors *file, const char *name) {
     const struct bl_st_tensor key = {.name = name}, *pointer = &key;
     const struct bl_st_tensor *const *found =
         bsearch(&pointer, file->sorted, (size_t)file->count, sizeof *file->sorted, by_name);
     return found ? *found : NULL;
 }
 
-const char *bl_st_meta(const struct bl_safetensors *file, const char *key)
-{
+const char *bl_st_meta(const struct bl_safetensors *file, const char *key) {
     const cJSON *meta = cJSON_GetObjectItemCaseSensitive(file->header, "__metadata__");
     return cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(meta, key));
 }
 
 /* --- values ----------------------------------------------------------------------------------- */
 
-static float from_half(uint16_t half)
-{
+static float from_half(uint16_t half) {
     int exponent = half >> 10 & 31, mantissa = half & 1023;
-    float value = exponent == 0  ? ldexpf((float)mantissa, -24)
-                : exponent == 31 ? (mantissa ? NAN : INFINITY)
-                                 : ldexpf((float)(mantissa + 1024), exponent - 25);
+    float value = exponent == 0    ? ldexpf((float)mantissa, -24)
+                  : exponent == 31 ? (mantissa ? NAN : INFINITY)
+                                   : ldexpf((float)(mantissa + 1024), exponent - 25);
     return half & 0x8000 ? -value : value;
 }
 
-static float from_bfloat(uint16_t half)
-{
+static float from_bfloat(uint16_t half) {
     uint32_t word = (uint32_t)half << 16;
     float value;
     memcpy(&value, &word, 4);
     return value;
 }
 
-static int check_count(const struct bl_st_tensor *tensor, int64_t count)
-{
+static int check_count(const struct bl_st_tensor *tensor, int64_t count) {
     size_t have = tensor->bytes / dtypes[tensor->dtype].size;
-    if (count >= 0 && have == (uint64_t)count)
-        return 0;
-    return bl_fail(BLANCH_EINPUT, "%s: tensor '%s' has %zu values where %lld are expected", tensor->path ? tensor->path : "-",
-                   tensor->name, have, (long long)count);
+    if (count >= 0 && have == (uint64_t)count) return 0;
+    return bl_fail(BLANCH_EINPUT, "%s: tensor '%s' has %zu values where %lld are expected",
+                   tensor->path ? tensor->path : "-", tensor->name, have, (long long)count);
 }
 
 /* Values may be unaligned, so each is copied out. */
-#define EACH(type, expression)                          \
-    for (int64_t i = 0; i < count; i++) {               \
-        type value;                                     \
-        memcpy(&value, from + (size_t)i * sizeof value, sizeof value);  \
-        out[i] = expression;                            \
-    }                                                   \
+#define EACH(type, expression)                                                                                         \
+    for (int64_t i = 0; i < count; i++) {                                                                              \
+        type value;                                                                                                    \
+        memcpy(&value, from + (size_t)i * sizeof value, sizeof value);                                                 \
+        out[i] = expression;                                                                                           \
+    }                                                                                                                  \
     break
 
-int bl_st_floats(const struct bl_st_tensor *tensor, float *out, int64_t count)
-{
+int bl_st_floats(const struct bl_st_tensor *tensor, float *out, int64_t count) {
     int rc = check_count(tensor, count);
-    if (rc || !count)
-        return rc;
+    if (rc || !count) return rc;
     const char *from = tensor->data;
     switch (tensor->dtype) {
-    case BL_DTYPE_F32: memcpy(out, from, tensor->bytes); break;
-    case BL_DTYPE_F64: EACH(double, (float)value);
-    case BL_DTYPE_F16: EACH(uint16_t, from_half(value));
-    case BL_DTYPE_BF16: EACH(uint16_t, from_bfloat(value));
-    case BL_DTYPE_I64: EACH(int64_t, (float)value);
-    case BL_DTYPE_U64: EACH(uint64_t, (float)value);
-    case BL_DTYPE_I32: EACH(int32_t, (float)value);
-    case BL_DTYPE_U32: EACH(uint32_t, (float)value);
-    case BL_DTYPE_I16: EACH(int16_t, (float)value);
-    case BL_DTYPE_U16: EACH(uint16_t, (float)value);
-    case BL_DTYPE_I8: EACH(int8_t, (float)value);
+    case BL_DTYPE_F32:
+        memcpy(out, from, tensor->bytes);
+        break;
+    case BL_DTYPE_F64:
+        EACH(double, (float)value);
+    case BL_DTYPE_F16:
+        EACH(uint16_t, from_half(value));
+    case BL_DTYPE_BF16:
+        EACH(uint16_t, from_bfloat(value));
+    case BL_DTYPE_I64:
+        EACH(int64_t, (float)value);
+    case BL_DTYPE_U64:
+        EACH(uint64_t, (float)value);
+    case BL_DTYPE_I32:
+        EACH(int32_t, (float)value);
+    case BL_DTYPE_U32:
+        EACH(uint32_t, (float)value);
+    case BL_DTYPE_I16:
+        EACH(int16_t, (float)value);
+    case BL_DTYPE_U16:
+        EACH(uint16_t, (float)value);
+    case BL_DTYPE_I8:
+        EACH(int8_t, (float)value);
     case BL_DTYPE_U8:
-    case BL_DTYPE_BOOL: EACH(uint8_t, (float)value);
+    case BL_DTYPE_BOOL:
+        EACH(uint8_t, (float)value);
     }
     return 0;
 }
 
-int bl_st_int64s(const struct bl_st_tensor *tensor, int64_t *out, int64_t count)
-{
+int bl_st_int64s(const struct bl_st_tensor *tensor, int64_t *out, int64_t count) {
     int rc = check_count(tensor, count);
-    if (rc || !count)
-        return rc;
+    if (rc || !count) return rc;
     const char *from = tensor->data;
     switch (tensor->dtype) {
-    case BL_DTYPE_I64: memcpy(out, from, tensor->bytes); break;
-    case BL_DTYPE_U64: EACH(uint64_t, (int64_t)value);
-    case BL_DTYPE_I32: EACH(int32_t, value);
-    case BL_DTYPE_U32: EACH(uint32_t, value);
-    case BL_DTYPE_I16: EACH(int16_t, value);
-    case BL_DTYPE_U16: EACH(uint16_t, value);
-    case BL_DTYPE_I8: EACH(int8_t, value);
+    case BL_DTYPE_I64:
+        memcpy(out, from, tensor->bytes);
+        break;
+    case BL_DTYPE_U64:
+        EACH(uint64_t, (int64_t)value);
+    case BL_DTYPE_I32:
+        EACH(int32_t, value);
+    case BL_DTYPE_U32:
+        EACH(uint32_t, value);
+    case BL_DTYPE_I16:
+        EACH(int16_t, value);
+    case BL_DTYPE_U16:
+        EACH(uint16_t, value);
+    case BL_DTYPE_I8:
+        EACH(int8_t, value);
     case BL_DTYPE_U8:
-    case BL_DTYPE_BOOL: EACH(uint8_t, value);
+    case BL_DTYPE_BOOL:
+        EACH(uint8_t, value);
     default:
         return bl_fail(BLANCH_EINPUT, "%s: tensor '%s' holds %s where whole numbers are expected",
                        tensor->path ? tensor->path : "-", tensor->name, dtypes[tensor->dtype].name);
@@ -338,19 +327,15 @@ int bl_st_int64s(const struct bl_st_tensor *tensor, int64_t *out, int64_t count)
 /* Element sizes in the order that data are laid out. */
 static const size_t layout[] = {8, 4, 2, 1};
 
-static int check_tensor(const char *path, const struct bl_st_tensor *tensor)
-{
+static int check_tensor(const char *path, const struct bl_st_tensor *tensor) {
     size_t bytes = dtypes[tensor->dtype].size;
-    for (int i = 0; i < tensor->dims; i++)
-        bytes *= (size_t)tensor->shape[i];
-    if (bytes == tensor->bytes)
-        return 0;
-    return bl_fail(BLANCH_EUSAGE, "%s: tensor '%s' is given %zu bytes for a shape of %zu", path, tensor->name, tensor->bytes,
-                   bytes);
+    for (int i = 0; i < tensor->dims; i++) bytes *= (size_t)tensor->shape[i];
+    if (bytes == tensor->bytes) return 0;
+    return bl_fail(BLANCH_EUSAGE, "%s: tensor '%s' is given %zu bytes for a shape of %zu", path, tensor->name,
+                   tensor->bytes, bytes);
 }
 
-static bool add_tensor(cJSON *header, const struct bl_st_tensor *tensor, size_t offset)
-{
+static bool add_tensor(cJSON *header, const struct bl_st_tensor *tensor, size_t offset) {
     cJSON *entry = cJSON_AddObjectToObject(header, tensor->name);
     cJSON *shape, *offsets;
     bool good = entry && cJSON_AddStringToObject(entry, "dtype", dtypes[tensor->dtype].name) &&
@@ -362,45 +347,37 @@ static bool add_tensor(cJSON *header, const struct bl_st_tensor *tensor, size_t 
            cJSON_AddItemToArray(offsets, cJSON_CreateNumber((double)(offset + tensor->bytes)));
 }
 
-static cJSON *make_header(const struct bl_st_tensor *tensors, int count, const size_t *offsets, const char *const *meta)
-{
+static cJSON *make_header(const struct bl_st_tensor *tensors, int count, const size_t *offsets,
+                          const char *const *meta) {
     cJSON *header = cJSON_CreateObject();
     bool good = header;
     cJSON *entries = good && meta ? cJSON_AddObjectToObject(header, "__metadata__") : NULL;
     good = good && (!meta || entries);
-    for (; good && meta && meta[0]; meta += 2)
-        good = cJSON_AddStringToObject(entries, meta[0], meta[1]);
-    for (int i = 0; good && i < count; i++)
-        good = add_tensor(header, &tensors[i], offsets[i]);
-    if (good)
-        return header;
+    for (; good && meta && meta[0]; meta += 2) good = cJSON_AddStringToObject(entries, meta[0], meta[1]);
+    for (int i = 0; good && i < count; i++) good = add_tensor(header, &tensors[i], offsets[i]);
+    if (good) return header;
     cJSON_Delete(header);
     return NULL;
 }
 
-static void place(const struct bl_st_tensor *tensors, int count, size_t *offsets)
-{
+static void place(const struct bl_st_tensor *tensors, int count, size_t *offsets) {
     size_t at = 0;
     for (int k = 0; k < BL_COUNT(layout); k++) {
         for (int i = 0; i < count; i++) {
-            if (dtypes[tensors[i].dtype].size != layout[k])
-                continue;
+            if (dtypes[tensors[i].dtype].size != layout[k]) continue;
             offsets[i] = at;
             at += tensors[i].bytes;
         }
     }
 }
 
-static int write_data(struct bl_replace *file, const struct bl_st_tensor *tensors, int count, const char *header)
-{
+static int write_data(struct bl_replace *file, const struct bl_st_tensor *tensors, int count, const char *header) {
     static const char blanks[8] = "        ";
     size_t size = strlen(header), pad = (8 - size % 8) % 8;
     uint64_t length = size + pad;
     int rc = bl_replace_write(file, &length, sizeof length);
-    if (!rc)
-        rc = bl_replace_write(file, header, size);
-    if (!rc)
-        rc = bl_replace_write(file, blanks, pad);
+    if (!rc) rc = bl_replace_write(file, header, size);
+    if (!rc) rc = bl_replace_write(file, blanks, pad);
     for (int k = 0; k < BL_COUNT(layout); k++)
         for (int i = 0; !rc && i < count; i++)
             if (dtypes[tensors[i].dtype].size == layout[k])
@@ -408,16 +385,12 @@ static int write_data(struct bl_replace *file, const struct bl_st_tensor *tensor
     return rc;
 }
 
-int bl_st_write(const char *path, const struct bl_st_tensor *tensors, int count, const char *const *meta)
-{
+int bl_st_write(const char *path, const struct bl_st_tensor *tensors, int count, const char *const *meta) {
     int rc = 0;
-    for (int i = 0; !rc && i < count; i++)
-        rc = check_tensor(path, &tensors[i]);
-    if (rc)
-        return rc;
+    for (int i = 0; !rc && i < count; i++) rc = check_tensor(path, &tensors[i]);
+    if (rc) return rc;
     size_t *offsets = bl_calloc((size_t)count + 1, sizeof *offsets);
-    if (!offsets)
-        return BLANCH_ENOMEM;
+    if (!offsets) return BLANCH_ENOMEM;
     place(tensors, count, offsets);
     cJSON *header = make_header(tensors, count, offsets, meta);
     char *text = header ? cJSON_PrintUnformatted(header) : NULL;
@@ -426,8 +399,7 @@ int bl_st_write(const char *path, const struct bl_st_tensor *tensors, int count,
         rc = bl_fail(BLANCH_ENOMEM, "%s: out of memory for its header", path);
     else
         rc = bl_replace_open(&file, path);
-    if (!rc)
-        rc = bl_replace_close(&file, write_data(&file, tensors, count, text));
+    if (!rc) rc = bl_replace_close(&file, write_data(&file, tensors, count, text));
     cJSON_free(text);
     cJSON_Delete(header);
     free(offsets);

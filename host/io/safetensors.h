@@ -5,33 +5,45 @@
 #include "base/base.h"
 
 enum bl_dtype {
-    BL_DTYPE_F32, BL_DTYPE_F64, BL_DTYPE_F16, BL_DTYPE_BF16, BL_DTYPE_I64, BL_DTYPE_I32, BL_DTYPE_U8,
-    BL_DTYPE_I16, BL_DTYPE_I8, BL_DTYPE_BOOL, BL_DTYPE_U16, BL_DTYPE_U32, BL_DTYPE_U64
+    BL_DTYPE_F32,
+    BL_DTYPE_F64,
+    BL_DTYPE_F16,
+    BL_DTYPE_BF16,
+    BL_DTYPE_I64,
+    BL_DTYPE_I32,
+    BL_DTYPE_U8,
+    BL_DTYPE_I16,
+    BL_DTYPE_I8,
+    BL_DTYPE_BOOL,
+    BL_DTYPE_U16,
+    BL_DTYPE_U32,
+    BL_DTYPE_U64
 };
 struct bl_st_tensor {
     const char *name;
     enum bl_dtype dtype;
-    int dims; int64_t shape[8];
-    const void *data;                       // of an opened file: in its memory, owned by it; may be unaligned
+    int dims;
+    int64_t shape[8];
+    const void *data; // of an opened file: in its memory, owned by it; may be unaligned
     size_t bytes;
-    const char *path;                       // of an opened file, for messages
+    const char *path; // of an opened file, for messages
 };
 
-struct bl_safetensors;                      // an opened file
+struct bl_safetensors; // an opened file
 /* Reads the whole file. Every offset, shape and dtype is checked, and that the tensors fill the data without gap or
  * overlap, as the format demands; errors name the file and the tensor (BLANCH_EINPUT). */
 int bl_st_open(struct bl_safetensors **file, const char *path);
 void bl_st_close(struct bl_safetensors *file);
 int bl_st_count(const struct bl_safetensors *file);
-const struct bl_st_tensor *bl_st_at(const struct bl_safetensors *file, int index);              // in the header's order
-const struct bl_st_tensor *bl_st_find(const struct bl_safetensors *file, const char *name);     // NULL: none
-const char *bl_st_meta(const struct bl_safetensors *file, const char *key);                     // NULL: none
+const struct bl_st_tensor *bl_st_at(const struct bl_safetensors *file, int index);          // in the header's order
+const struct bl_st_tensor *bl_st_find(const struct bl_safetensors *file, const char *name); // NULL: none
+const char *bl_st_meta(const struct bl_safetensors *file, const char *key);                 // NULL: none
 /* Copies as float (from any dtype) or int64 (from whole-number dtypes); count must match. BLANCH_EINPUT. */
 int bl_st_floats(const struct bl_st_tensor *tensor, float *out, int64_t count);
 int bl_st_int64s(const struct bl_st_tensor *tensor, int64_t *out, int64_t count);
 
-/* Writes PATH.tmp, syncs, renames: an existing file survives any failure (BLANCH_EIO). meta: key, value, ..., NULL; may be
- * NULL. The header keeps the order given; data are laid out by falling element size, so that all are aligned. */
+/* Writes PATH.tmp, syncs, renames: an existing file survives any failure (BLANCH_EIO). meta: key, value, ..., NULL; may
+ * be NULL. The header keeps the order given; data are laid out by falling element size, so that all are aligned. */
 int bl_st_write(const char *path, const struct bl_st_tensor *tensors, int count, const char *const *meta);
 
 #endif

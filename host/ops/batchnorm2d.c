@@ -5,12 +5,12 @@
 #include <stdlib.h>
 
 struct state {
-    int vec, tile;                          // rows summed in registers before they join a chunk's sum
-    int64_t chunk;                          // rows (pixels) of a partial sum
+    int vec, tile; // rows summed in registers before they join a chunk's sum
+    int64_t chunk; // rows (pixels) of a partial sum
     struct bl_kernel *statistics, *summarise, *recall, *apply, *gradients, *finish, *spread;
-    struct bl_tensor *saved;                // mean, 1/deviation, scale, shift: (4, C)
-    struct bl_tensor *partial, *partial_back;       // (chunks, 2, C)
-    struct bl_tensor *spreading;            // dx = a dy + b (x - mean) + c: (3, C)
+    struct bl_tensor *saved;                  // mean, 1/deviation, scale, shift: (4, C)
+    struct bl_tensor *partial, *partial_back; // (chunks, 2, C)
+    struct bl_tensor *spreading;              // dx = a dy + b (x - mean) + c: (3, C)
 };
 
 enum { CPU_CHUNK_BYTES = 128 * 1024, CPU_TILE = 8, CPU_TILE_BYTES = 512, MIN_CHUNK = 32, GPU_ITEMS = 32768 };
@@ -60,14 +60,18 @@ static int setup(struct bl_node *node) {
 
 static int prepare(struct bl_node *node) {
     struct state *state = node->state;
-    struct { const char *name; struct bl_kernel **kernel; } wanted[] = {
-        {"recall", &state->recall}, {"apply", &state->apply},
-        {"statistics", &state->statistics}, {"summarise", &state->summarise},
-        {"gradients", &state->gradients}, {"finish", &state->finish}, {"spread", &state->spread},
+    struct {
+        const char *name;
+        struct bl_kernel **kernel;
+    } wanted[] = {
+        {"recall", &state->recall},       {"apply", &state->apply},         {"statistics", &state->statistics},
+        {"summarise", &state->summarise}, {"gradients", &state->gradients}, {"finish", &state->finish},
+        {"spread", &state->spread},
     };
     int count = bl_node_training(node) ? BL_COUNT(wanted) : 2, code = 0;
     for (int i = 0; i < count && !code; i++)
-        code = bl_kernel_get(node->dev, "batchnorm2d", wanted[i].name, (struct bl_define[]){{"VEC", state->vec}, {"ACTIVATION", node->activation}}, 2,
+        code = bl_kernel_get(node->dev, "batchnorm2d", wanted[i].name,
+                             (struct bl_define[]){{"VEC", state->vec}, {"ACTIVATION", node->activation}}, 2,
                              wanted[i].kernel);
     return code;
 }

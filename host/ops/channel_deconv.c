@@ -8,27 +8,49 @@
 #include <stdlib.h>
 
 enum kernel {
-    GATHER, SCATTER, SAMPLE, SUMS, MEAN, NORM, BEGIN, RESIDUAL, FINISH, TRACK, TAIL_SUMS, TAIL_MERGE, TAIL_RECALL,
-    TAIL_APPLY, BACK_BEGIN, BACK_MIX, BACK_STEP, BACK_DOTS, BACK_FINISH, BACK_SCATTER, TAIL_BACK_SUMS, TAIL_BACK_MERGE,
-    TAIL_BACK, KERNELS
+    GATHER,
+    SCATTER,
+    SAMPLE,
+    SUMS,
+    MEAN,
+    NORM,
+    BEGIN,
+    RESIDUAL,
+    FINISH,
+    TRACK,
+    TAIL_SUMS,
+    TAIL_MERGE,
+    TAIL_RECALL,
+    TAIL_APPLY,
+    BACK_BEGIN,
+    BACK_MIX,
+    BACK_STEP,
+    BACK_DOTS,
+    BACK_FINISH,
+    BACK_SCATTER,
+    TAIL_BACK_SUMS,
+    TAIL_BACK_MERGE,
+    TAIL_BACK,
+    KERNELS
 };
 static const char *const kernel_names[KERNELS] = {
-    "gather", "scatter", "sample", "sums", "mean", "norm", "begin", "residual", "finish", "track", "tail_sums",
-    "tail_merge", "tail_recall", "tail_apply", "back_begin", "back_mix", "back_step", "back_dots", "back_finish",
-    "back_scatter", "tail_back_sums", "tail_back_merge", "tail_back",
+    "gather",          "scatter",   "sample",    "sums",      "mean",        "norm",         "begin",
+    "residual",        "finish",    "track",     "tail_sums", "tail_merge",  "tail_recall",  "tail_apply",
+    "back_begin",      "back_mix",  "back_step", "back_dots", "back_finish", "back_scatter", "tail_back_sums",
+    "tail_back_merge", "tail_back",
 };
 enum { RUNNING_MEAN1, RUNNING_DECONV, RUNNING_MEAN2, RUNNING_VAR, BATCHES };
-enum { CHUNKS = 32 };                       // partial sums of rows
+enum { CHUNKS = 32 }; // partial sums of rows
 
 struct state {
-    int block, groups, step;                // b; G; from one sample to the next
-    int64_t head;                           // channels that are whitened
+    int block, groups, step; // b; G; from one sample to the next
+    int64_t head;            // channels that are whitened
     struct bl_kernel *kernel[KERNELS];
-    struct bl_tensor *mean, *deconv, *moment;       // (b), (b, b), (b, b)
-    struct bl_tensor *w, *r, *z;            // (K, b, b): W_0.., R_0 = I - W_0.., Z_1..
-    struct bl_tensor *scalars;              // the moment's norm, the moment's factor in its gradient
-    struct bl_tensor *tail, *tail_partial;  // mean, 1/deviation; per image
-    struct bl_tensor *columns, *white, *samples, *partial, *product;    // forward
+    struct bl_tensor *mean, *deconv, *moment; // (b), (b, b), (b, b)
+    struct bl_tensor *w, *r, *z;              // (K, b, b): W_0.., R_0 = I - W_0.., Z_1..
+    struct bl_tensor *scalars;                // the moment's norm, the moment's factor in its gradient
+    struct bl_tensor *tail, *tail_partial;    // mean, 1/deviation; per image
+    struct bl_tensor *columns, *white, *samples, *partial, *product; // forward
     struct bl_tensor *back_columns, *dy, *dcolumns, *back_samples, *dsamples, *back_partial, *dmean, *ddeconv;
     struct bl_tensor *zbar, *rbar, *m, *p, *t, *h, *tail_back, *tail_back_partial;
 };
@@ -40,19 +62,40 @@ static void declare_workspaces(struct bl_node *node, int iterations) {
     const struct bl_tensor *x = node->in[0];
     int64_t pixels = x->n * x->h * x->w, b = s->block, b2 = b * b, all = pixels * s->head;
     int64_t samples = (pixels * s->groups + s->step - 1) / s->step * b;
-    struct { struct bl_tensor **tensor; enum bl_life life; int64_t count; } wanted[] = {
-        {&s->tail, BL_LIFE_SAVED, 2}, {&s->columns, BL_LIFE_FORWARD, all}, {&s->white, BL_LIFE_FORWARD, all},
-        {&s->mean, BL_LIFE_SAVED, b}, {&s->deconv, BL_LIFE_SAVED, b2}, {&s->moment, BL_LIFE_SAVED, b2},
-        {&s->w, BL_LIFE_FORWARD, iterations * b2}, {&s->r, BL_LIFE_SAVED, iterations * b2},
-        {&s->z, BL_LIFE_SAVED, iterations * b2}, {&s->scalars, BL_LIFE_SAVED, 2},
-        {&s->samples, BL_LIFE_FORWARD, samples}, {&s->partial, BL_LIFE_FORWARD, CHUNKS * b},
-        {&s->product, BL_LIFE_FORWARD, b2}, {&s->tail_partial, BL_LIFE_FORWARD, 2 * x->n},
-        {&s->back_columns, BL_LIFE_BACKWARD, all}, {&s->dy, BL_LIFE_BACKWARD, all},
-        {&s->dcolumns, BL_LIFE_BACKWARD, all}, {&s->back_samples, BL_LIFE_BACKWARD, samples},
-        {&s->dsamples, BL_LIFE_BACKWARD, samples}, {&s->back_partial, BL_LIFE_BACKWARD, CHUNKS * b},
-        {&s->dmean, BL_LIFE_BACKWARD, b}, {&s->ddeconv, BL_LIFE_BACKWARD, b2}, {&s->zbar, BL_LIFE_BACKWARD, b2},
-        {&s->rbar, BL_LIFE_BACKWARD, b2}, {&s->m, BL_LIFE_BACKWARD, b2}, {&s->p, BL_LIFE_BACKWARD, b2},
-        {&s->t, BL_LIFE_BACKWARD, b2}, {&s->h, BL_LIFE_BACKWARD, b2}, {&s->tail_back, BL_LIFE_BACKWARD, 2},
+    struct {
+        struct bl_tensor **tensor;
+        enum bl_life life;
+        int64_t count;
+    } wanted[] = {
+        {&s->tail, BL_LIFE_SAVED, 2},
+        {&s->columns, BL_LIFE_FORWARD, all},
+        {&s->white, BL_LIFE_FORWARD, all},
+        {&s->mean, BL_LIFE_SAVED, b},
+        {&s->deconv, BL_LIFE_SAVED, b2},
+        {&s->moment, BL_LIFE_SAVED, b2},
+        {&s->w, BL_LIFE_FORWARD, iterations * b2},
+        {&s->r, BL_LIFE_SAVED, iterations * b2},
+        {&s->z, BL_LIFE_SAVED, iterations * b2},
+        {&s->scalars, BL_LIFE_SAVED, 2},
+        {&s->samples, BL_LIFE_FORWARD, samples},
+        {&s->partial, BL_LIFE_FORWARD, CHUNKS * b},
+        {&s->product, BL_LIFE_FORWARD, b2},
+        {&s->tail_partial, BL_LIFE_FORWARD, 2 * x->n},
+        {&s->back_columns, BL_LIFE_BACKWARD, all},
+        {&s->dy, BL_LIFE_BACKWARD, all},
+        {&s->dcolumns, BL_LIFE_BACKWARD, all},
+        {&s->back_samples, BL_LIFE_BACKWARD, samples},
+        {&s->dsamples, BL_LIFE_BACKWARD, samples},
+        {&s->back_partial, BL_LIFE_BACKWARD, CHUNKS * b},
+        {&s->dmean, BL_LIFE_BACKWARD, b},
+        {&s->ddeconv, BL_LIFE_BACKWARD, b2},
+        {&s->zbar, BL_LIFE_BACKWARD, b2},
+        {&s->rbar, BL_LIFE_BACKWARD, b2},
+        {&s->m, BL_LIFE_BACKWARD, b2},
+        {&s->p, BL_LIFE_BACKWARD, b2},
+        {&s->t, BL_LIFE_BACKWARD, b2},
+        {&s->h, BL_LIFE_BACKWARD, b2},
+        {&s->tail_back, BL_LIFE_BACKWARD, 2},
         {&s->tail_back_partial, BL_LIFE_BACKWARD, 2 * x->n},
     };
     int count = bl_node_training(node) ? BL_COUNT(wanted) : 3;
@@ -143,7 +186,10 @@ static int track(struct bl_node *node, struct bl_tensor *value, int buffer) {
                      BL_I32(node->buffer[BATCHES]->value == 0));
 }
 
-struct operand { struct bl_tensor *tensor; int index; };        // the index-th matrix of a workspace
+struct operand {
+    struct bl_tensor *tensor;
+    int index;
+}; // the index-th matrix of a workspace
 
 /* C = alpha A B + beta init, square. */
 static int multiply(struct bl_node *node, float alpha, struct operand a, struct operand b, float beta,
@@ -412,7 +458,7 @@ static void release(struct bl_node *node) {
     node->state = NULL;
 }
 
-#define FIELD(name, kind) \
+#define FIELD(name, kind)                                                                                              \
     { #name, kind, offsetof(struct bl_channel_deconv_attrs, name), false }
 static const struct bl_field fields[] = {
     FIELD(block, BL_FIELD_INT), FIELD(n_iter, BL_FIELD_INT),     FIELD(cov_sampling_stride, BL_FIELD_INT),

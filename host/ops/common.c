@@ -156,9 +156,9 @@ int bl_pool_prepare(struct bl_node *node, const char *file, const struct bl_pool
     if (!state) return BLANCH_ENOMEM;
     state->vec = bl_vec(node->dev, node->out->c);
     struct bl_define defines[] = {
-        {"VEC", state->vec},     {"KH", pool->kernel[0]},  {"KW", pool->kernel[1]},  {"SH", pool->stride[0]},
-        {"SW", pool->stride[1]}, {"PH", pool->padding[0]}, {"PW", pool->padding[1]}, {"INDEX_BYTES", index_bytes},
-        {"RELU", node->activation == BL_ACT_RELU},
+        {"VEC", state->vec},      {"KH", pool->kernel[0]},      {"KW", pool->kernel[1]},
+        {"SH", pool->stride[0]},  {"SW", pool->stride[1]},      {"PH", pool->padding[0]},
+        {"PW", pool->padding[1]}, {"INDEX_BYTES", index_bytes}, {"RELU", node->activation == BL_ACT_RELU},
     };
     int count = BL_COUNT(defines) - (index_bytes == 0 ? 2 : 0);
     int code = bl_kernel_get(node->dev, file, "forward", defines, count, &state->forward);

@@ -15,16 +15,20 @@ bool bl_on_cpu(const struct blanch_device *dev);
 struct bl_range bl_share(const struct blanch_device *dev, int64_t units, int64_t bytes);
 struct bl_range bl_share_rows(const struct blanch_device *dev, int64_t vectors, int64_t units, int64_t bytes);
 struct bl_range bl_share_grid(const struct blanch_device *dev, int64_t vectors, int64_t columns, int64_t units,
-                             int64_t bytes);
+                              int64_t bytes);
 
-int64_t bl_features(const struct bl_tensor *tensor);            // c*h*w, the elements of an image
-bool bl_same_shape(const struct bl_tensor *a, const struct bl_tensor *b);       // but for n
+int64_t bl_features(const struct bl_tensor *tensor);                      // c*h*w, the elements of an image
+bool bl_same_shape(const struct bl_tensor *a, const struct bl_tensor *b); // but for n
 /* BLANCH_EINPUT unless the node has between low and high inputs. */
 int bl_check_inputs(const struct bl_node *node, int low, int high);
 
 /* The state of an operation that needs a kernel for each direction, and a saved workspace perhaps. bl_plain_state
  * returns the node's, made at the first call; NULL where there is no memory. */
-struct bl_plain_state { struct bl_kernel *forward, *backward; int vec; struct bl_tensor *saved; };
+struct bl_plain_state {
+    struct bl_kernel *forward, *backward;
+    int vec;
+    struct bl_tensor *saved;
+};
 struct bl_plain_state *bl_plain_state(struct bl_node *node);
 int bl_plain_prepare(struct bl_node *node, int vec, const char *file, const char *forward, const char *backward);
 void bl_plain_release(struct bl_node *node);
@@ -33,10 +37,13 @@ void bl_plain_release(struct bl_node *node);
 int bl_copy(struct blanch_device *dev, struct bl_mem *from, struct bl_mem *to, int64_t count, int vec, bool add);
 
 /* The channels [offset, offset + channels) of a tensor with `stride` channels in all. */
-struct bl_channels { struct bl_mem *mem; int64_t stride, offset; };
+struct bl_channels {
+    struct bl_mem *mem;
+    int64_t stride, offset;
+};
 int bl_copy_channels(struct blanch_device *dev, struct bl_channels from, struct bl_channels to, int64_t channels,
                      int64_t pixels, bool add);
-int bl_prepare_channels(struct blanch_device *dev, int64_t channels);   // builds its kernel
+int bl_prepare_channels(struct blanch_device *dev, int64_t channels); // builds its kernel
 
 /* Activations: each is a pair of kernels in elementwise.cl, its gradient computed from its output. */
 int bl_activation_setup(struct bl_node *node);

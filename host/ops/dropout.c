@@ -22,8 +22,7 @@ static int drop(struct bl_node *node, const struct bl_run *run, struct bl_mem *f
     const struct bl_plain_state *state = node->state;
     const struct bl_dropout_attrs *attrs = node->attrs;
     int64_t count = run->n * bl_features(node->out);
-    if (!run->training || attrs->p == 0)
-        return from == to ? 0 : bl_copy(node->dev, from, to, count, state->vec, add);
+    if (!run->training || attrs->p == 0) return from == to ? 0 : bl_copy(node->dev, from, to, count, state->vec, add);
     uint64_t stream = run->step << 16 | (uint64_t)node->index;
     return bl_launch(state->forward, bl_share(node->dev, (count + 31) / 32, 1024), BL_MEM(from), BL_MEM(to),
                      BL_I64(count), BL_I64(run->seed), BL_I32(BL_RANDOM_DROPOUT), BL_I64(stream),

@@ -8,15 +8,15 @@
 struct bl_inverse_sqrt {
     struct bl_node *node;
     int matrices, n_iter, vec;
-    int64_t features, size;                 // F, matrices*F*F
-    struct bl_tensor *saved;                // W_0 first: S is put there; then what the gradient reads again
+    int64_t features, size;  // F, matrices*F*F
+    struct bl_tensor *saved; // W_0 first: S is put there; then what the gradient reads again
     struct bl_tensor *last, *work, *scalars, *dots, *dots_w;
     struct bl_kernel *product, *norm, *scale, *affine, *finish, *back_begin, *back_dots, *back_norm, *back_finish;
 };
 
 /* In setup. last: a workspace of the forward pass of at least matrices*F*F that is free when the iteration begins. */
-void bl_inverse_sqrt_setup(struct bl_inverse_sqrt *root, struct bl_node *node, int matrices, int64_t features, int n_iter,
-                           struct bl_tensor *last);
+void bl_inverse_sqrt_setup(struct bl_inverse_sqrt *root, struct bl_node *node, int matrices, int64_t features,
+                           int n_iter, struct bl_tensor *last);
 int bl_inverse_sqrt_prepare(struct bl_inverse_sqrt *root);
 /* From S in `saved` and the sums of squares of its rows: D, and running += momentum (D - running). */
 int bl_inverse_sqrt_forward(struct bl_inverse_sqrt *root, struct bl_mem *squares, float momentum, struct bl_mem *deconv,

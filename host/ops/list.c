@@ -2,25 +2,25 @@
 #include "ops/op.h"
 #include <string.h>
 
-#define OPERATIONS(X)        \
-    X(add)                   \
-    X(avgpool2d)             \
-    X(batchnorm2d)           \
-    X(cat)                   \
-    X(channel_deconv)        \
-    X(conv2d)                \
-    X(dropout)               \
-    X(flatten)               \
-    X(global_avgpool2d)      \
-    X(linear)                \
-    X(maxpool2d)             \
-    X(mul)                   \
-    X(nd_conv2d)             \
-    X(nd_linear)             \
-    X(relu)                  \
-    X(relu6)                 \
-    X(sigmoid)               \
-    X(slice_channels)        \
+#define OPERATIONS(X)                                                                                                  \
+    X(add)                                                                                                             \
+    X(avgpool2d)                                                                                                       \
+    X(batchnorm2d)                                                                                                     \
+    X(cat)                                                                                                             \
+    X(channel_deconv)                                                                                                  \
+    X(conv2d)                                                                                                          \
+    X(dropout)                                                                                                         \
+    X(flatten)                                                                                                         \
+    X(global_avgpool2d)                                                                                                \
+    X(linear)                                                                                                          \
+    X(maxpool2d)                                                                                                       \
+    X(mul)                                                                                                             \
+    X(nd_conv2d)                                                                                                       \
+    X(nd_linear)                                                                                                       \
+    X(relu)                                                                                                            \
+    X(relu6)                                                                                                           \
+    X(sigmoid)                                                                                                         \
+    X(slice_channels)                                                                                                  \
     X(softmax_cross_entropy)
 
 #define DECLARE(name) extern const struct bl_op bl_op_##name;

@@ -1,4 +1,5 @@
-/* Folding: three matrix products a step (W D, dW' D and W^T dW'; between refreshes A P alone) and what surrounds them. */
+/* Folding: three matrix products a step (W D, dW' D and W^T dW'; between refreshes A P alone) and what surrounds them.
+ */
 #include "ops/nd_fold.h"
 #include "blas/blas.h"
 #include "ops/common.h"

@@ -1,12 +1,12 @@
 /* Folding of whitening into a layer's weights, shared by nd_conv2d and nd_linear: W'_g = W_g D,
  * b' = b - sum_g W'_g m.
  *
- * Between refreshes D = c D_r, c of the batch alone, and an update is linear: what gradients dW' = c G D_r add to the weight
- * since its start W_0 stays A D_r, if A is what the same updates make of 0 with gradients c dW'. So with P = D_r D_r
- *   W' = c (a U_0 + b M_0 + A P),  U_0 = W_0 D_r,  M_0 = V_0 D_r
- * (V: velocity; a, b: bl_param.carry), and a step takes one product where W D and dW' D are two. While it is so, the
- * parameter's memory holds A and the velocity's the same of V, in rows; settling is W = a W_0 + b V_0 + A D_r. A refresh
- * settles and starts anew with its own D (c = 1); the gradient of D, where it is wanted, has W_0 for W. */
+ * Between refreshes D = c D_r, c of the batch alone, and an update is linear: what gradients dW' = c G D_r add to the
+ * weight since its start W_0 stays A D_r, if A is what the same updates make of 0 with gradients c dW'. So with P = D_r
+ * D_r W' = c (a U_0 + b M_0 + A P),  U_0 = W_0 D_r,  M_0 = V_0 D_r (V: velocity; a, b: bl_param.carry), and a step
+ * takes one product where W D and dW' D are two. While it is so, the parameter's memory holds A and the velocity's the
+ * same of V, in rows; settling is W = a W_0 + b V_0 + A D_r. A refresh settles and starts anew with its own D (c = 1);
+ * the gradient of D, where it is wanted, has W_0 for W. */
 #ifndef BL_ND_FOLD_H
 #define BL_ND_FOLD_H
 
@@ -17,22 +17,22 @@ struct bl_fold {
     struct bl_node *node;
     struct bl_whitening *whitening;
     struct bl_param *weight, *bias;
-    int64_t outputs, interleave, matrices;  // (O, G, F) rows of weights, divided among matrices
-    bool permuted;                          // the parameter is (O, F, G)
+    int64_t outputs, interleave, matrices; // (O, G, F) rows of weights, divided among matrices
+    bool permuted;                         // the parameter is (O, F, G)
     int64_t features;
-    struct bl_tensor *folded;               // W' (O, G, F)
-    struct bl_tensor *shift;                // b' (O)
-    struct bl_tensor *gradient;             // dW', filled in before bl_fold_backward
+    struct bl_tensor *folded;   // W' (O, G, F)
+    struct bl_tensor *shift;    // b' (O)
+    struct bl_tensor *gradient; // dW', filled in before bl_fold_backward
     struct bl_tensor *rows, *drows, *ddeconv;
-    struct bl_tensor *first[2], *first_folded[2];   // W_0, V_0; U_0, M_0: where bl_whitening_keeps_long
-    struct bl_tensor *squared;              // P
-    struct bl_packed_product by_deconv;     // where it serves
+    struct bl_tensor *first[2], *first_folded[2]; // W_0, V_0; U_0, M_0: where bl_whitening_keeps_long
+    struct bl_tensor *squared;                    // P
+    struct bl_packed_product by_deconv;           // where it serves
     struct bl_tensor *partial, *dmean, *dots;
-    int64_t parts;                          // shares of a matrix's outputs that are summed apart
+    int64_t parts; // shares of a matrix's outputs that are summed apart
     struct bl_kernel *to_rows, *from_rows, *fold_bias, *fold_kept, *settle, *weight_gradient, *sum_parts;
-    uint64_t version;                       // of the weights that an evaluation has folded
-    bool kept;                              // that version is still there
-    bool accumulates, starts;               // the parameter holds A; starting to, from this step's D
+    uint64_t version;         // of the weights that an evaluation has folded
+    bool kept;                // that version is still there
+    bool accumulates, starts; // the parameter holds A; starting to, from this step's D
 };
 
 /* In setup, after the fields above `features` are filled in: declares the workspaces. life: that of `folded`. */

@@ -4,7 +4,9 @@
 #include <math.h>
 #include <stdio.h>
 
-static cJSON *item(const cJSON *object, const char *key) { return cJSON_GetObjectItemCaseSensitive(object, key); }
+static cJSON *item(const cJSON *object, const char *key) {
+    return cJSON_GetObjectItemCaseSensitive(object, key);
+}
 
 bool bl_pair_varies(const cJSON *pair) {
     const cJSON *settings = item(pair, "settings");
@@ -29,11 +31,13 @@ static void put_decision(struct bl_html *html, const cJSON *decision) {
         high = fmax(high, bl_json_get(layer, "interval"));
     }
     snprintf(range, sizeof range, low < high ? "%.1f to %.1f" : "%.1f", isfinite(low) ? low : 1, high);
-    bl_html(html, "<tr><td data-v=\"%.0f\">%.0f</td><td class=\"wide\">", bl_json_get(decision, "step"), bl_json_get(decision, "step"));
+    bl_html(html, "<tr><td data-v=\"%.0f\">%.0f</td><td class=\"wide\">", bl_json_get(decision, "step"),
+            bl_json_get(decision, "step"));
     bl_html_text(html, bl_json_text(decision, "reason"));
     bl_html(html, "</td>");
     static const char *const times[] = {"base_ms", "bn_ms", "allowance_ms"};
-    for (int i = 0; i < BL_COUNT(times); i++) put_number(html, bl_json_get(decision, times[i]), bl_ms(bl_json_get(decision, times[i])));
+    for (int i = 0; i < BL_COUNT(times); i++)
+        put_number(html, bl_json_get(decision, times[i]), bl_ms(bl_json_get(decision, times[i])));
     put_number(html, high, range);
     put_number(html, bl_json_get(decision, "least_pct"), bl_percent(bl_json_get(decision, "least_pct")));
     put_number(html, bl_json_get(decision, "held_pct"), bl_percent(bl_json_get(decision, "held_pct")));
@@ -42,8 +46,10 @@ static void put_decision(struct bl_html *html, const cJSON *decision) {
 
 static void put_layers(struct bl_html *html, const cJSON *decision) {
     const cJSON *layer;
-    bl_html(html, "<details><summary>The last decision by layer</summary>\n<div class=\"scroll\" tabindex=\"0\"><table class=\"sort\"><thead>"
-                  "<tr><th>layer</th><th>steps between refreshes</th><th>a refresh costs, ms</th><th>drift a step</th></tr></thead>\n<tbody>\n");
+    bl_html(html, "<details><summary>The last decision by layer</summary>\n<div class=\"scroll\" tabindex=\"0\"><table "
+                  "class=\"sort\"><thead>"
+                  "<tr><th>layer</th><th>steps between refreshes</th><th>a refresh costs, ms</th><th>drift a "
+                  "step</th></tr></thead>\n<tbody>\n");
     cJSON_ArrayForEach(layer, item(decision, "layers")) {
         char drift[32];
         snprintf(drift, sizeof drift, "%.2g", bl_json_get(layer, "drift"));
@@ -64,17 +70,21 @@ void bl_html_budget(struct bl_html *html, const cJSON *pair, const cJSON *run) {
     if (!budget) return;
     bl_html(html, "<h3>The overhead budget of %.4g&nbsp;%%</h3>\n", bl_json_get(budget, "budget_pct"));
     if (!count) {
-        bl_html(html, "<p>The run ended before anything was decided: its first steps refresh every layer, or measure.</p>\n");
+        bl_html(html,
+                "<p>The run ended before anything was decided: its first steps refresh every layer, or measure.</p>\n");
         return;
     }
-    bl_html(html, "<p>By the clock, %s over all steps, those before the first decision and every refresh included", bl_percent(bl_json_get(pair, "overhead_mean_pct")));
+    bl_html(html, "<p>By the clock, %s over all steps, those before the first decision and every refresh included",
+            bl_percent(bl_json_get(pair, "overhead_mean_pct")));
     if (bl_json_get(pair, "bound_steps") > 0)
-        bl_html(html, ", and %s in the %s steps after the first decision", bl_percent(bl_json_get(pair, "overhead_bound_pct")),
-                bl_whole(bl_json_get(pair, "bound_steps")));
+        bl_html(html, ", and %s in the %s steps after the first decision",
+                bl_percent(bl_json_get(pair, "overhead_bound_pct")), bl_whole(bl_json_get(pair, "bound_steps")));
     bl_html(html, ". The yardstick is ");
     bl_html_text(html, bl_json_text(budget, "yardstick"));
-    bl_html(html, ".</p>\n<div class=\"scroll\" tabindex=\"0\"><table class=\"sort\"><thead><tr><th>step</th><th>reason</th><th>base step ms</th>"
-                  "<th>BN step ms</th><th>for refreshes ms</th><th>steps between refreshes</th><th>least possible</th><th>held so far</th></tr>"
+    bl_html(html, ".</p>\n<div class=\"scroll\" tabindex=\"0\"><table "
+                  "class=\"sort\"><thead><tr><th>step</th><th>reason</th><th>base step ms</th>"
+                  "<th>BN step ms</th><th>for refreshes ms</th><th>steps between refreshes</th><th>least "
+                  "possible</th><th>held so far</th></tr>"
                   "</thead>\n<tbody>\n");
     cJSON_ArrayForEach(decision, decisions) put_decision(html, decision);
     bl_html(html, "</tbody></table></div>\n");

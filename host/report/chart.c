@@ -1,10 +1,12 @@
-/* Line charts. The lines are SVG, stretched to the page's width; the figures beside them are text placed in per cent, so
- * that they keep their size on a phone. */
+/* Line charts. The lines are SVG, stretched to the page's width; the figures beside them are text placed in per cent,
+ * so that they keep their size on a phone. */
 #include "html.h"
 #include <math.h>
 #include <stdlib.h>
 
-struct span { double low, high, step; };    // of an axis; step between ticks
+struct span {
+    double low, high, step;
+}; // of an axis; step between ticks
 
 static bool usable(const struct bl_series *series) {
     int points = 0;
@@ -23,7 +25,8 @@ static int compare_doubles(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
-/* The first losses may be many times the later ones: the axis ends at four medians, and the line leaves it at the top. */
+/* The first losses may be many times the later ones: the axis ends at four medians, and the line leaves it at the top.
+ */
 static double high_of(const struct bl_chart *chart) {
     double *all = NULL, high = 1;
     size_t capacity = 0, used = 0;
@@ -75,7 +78,9 @@ static struct span x_axis(const struct bl_chart *chart) {
     return x;
 }
 
-static double place(const struct span *axis, double value) { return 100 * (value - axis->low) / (axis->high - axis->low); }
+static double place(const struct span *axis, double value) {
+    return 100 * (value - axis->low) / (axis->high - axis->low);
+}
 
 static void draw_lines(struct bl_html *html, const struct bl_chart *chart, const struct span *x, const struct span *y) {
     for (int t = 0; y->low + t * y->step <= y->high + y->step / 1e6; t++) {
@@ -105,7 +110,8 @@ static void draw_ticks(struct bl_html *html, const struct span *x, const struct 
                 y->low + t * y->step);
     digits = x->step < 0.0999 ? 2 : x->step < 0.999 ? 1 : 0;
     for (double at = ceil(x->low / x->step - 1e-9) * x->step; at <= x->high + x->step / 1e6; at += x->step)
-        bl_html(html, "<span class=\"x\" style=\"left:%.2f%%\">%.*f</span>", place(x, at), digits, fabs(at) < x->step / 2 ? 0 : at);
+        bl_html(html, "<span class=\"x\" style=\"left:%.2f%%\">%.*f</span>", place(x, at), digits,
+                fabs(at) < x->step / 2 ? 0 : at);
 }
 
 static double last_value(const struct bl_series *series) {
@@ -133,8 +139,10 @@ void bl_html_chart(struct bl_html *html, const struct bl_chart *chart) {
     struct span x = x_axis(chart), y = y_axis(chart);
     bl_html(html, "<figure class=\"chart\"><figcaption>%s</figcaption>", chart->title);
     draw_legend(html, chart);
-    bl_html(html, "<div class=\"plot\"><svg viewBox=\"0 0 100 100\" preserveAspectRatio=\"none\" role=\"img\" "
-                  "aria-label=\"%s\">", chart->title);
+    bl_html(html,
+            "<div class=\"plot\"><svg viewBox=\"0 0 100 100\" preserveAspectRatio=\"none\" role=\"img\" "
+            "aria-label=\"%s\">",
+            chart->title);
     draw_lines(html, chart, &x, &y);
     bl_html(html, "</svg>");
     draw_ticks(html, &x, &y);

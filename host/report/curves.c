@@ -7,13 +7,18 @@
 
 enum { MAX_RUNS = 10, MAX_LABEL = 160 };
 
-struct named { const cJSON *run; char label[MAX_LABEL], css[24]; };       // a line of the charts
+struct named {
+    const cJSON *run;
+    char label[MAX_LABEL], css[24];
+}; // a line of the charts
 
 const cJSON *bl_compare_run(const cJSON *document, const char *device, const char *norm, const char *setting) {
     const cJSON *run;
-    cJSON_ArrayForEach(run, cJSON_GetObjectItemCaseSensitive(document, "runs"))
-        if (!strcmp(bl_json_text(run, "device"), device) && !strcmp(bl_json_text(run, "norm"), norm) &&
-            (!setting || !strcmp(bl_json_text(run, "setting"), setting))) return run;
+    cJSON_ArrayForEach(
+        run, cJSON_GetObjectItemCaseSensitive(
+                 document, "runs")) if (!strcmp(bl_json_text(run, "device"), device) &&
+                                        !strcmp(bl_json_text(run, "norm"), norm) &&
+                                        (!setting || !strcmp(bl_json_text(run, "setting"), setting))) return run;
     return NULL;
 }
 
@@ -32,16 +37,19 @@ static void name_run(struct named *named, int *count, const cJSON *run, const ch
     bl_run_label(run, label, sizeof label);
     *entry = (struct named){.run = run};
     snprintf(entry->label, sizeof entry->label, "%.100s%s%.50s", prefix, *prefix ? " " : "", label);
-    if (taken) snprintf(entry->css, sizeof entry->css, "k%d", *count % 8);
-    else snprintf(entry->css, sizeof entry->css, "%.8s", bl_json_text(run, "norm"));
+    if (taken)
+        snprintf(entry->css, sizeof entry->css, "k%d", *count % 8);
+    else
+        snprintf(entry->css, sizeof entry->css, "%.8s", bl_json_text(run, "norm"));
     ++*count;
 }
 
 static int runs_of(const cJSON *document, const char *device, struct named *named) {
     const cJSON *run;
     int count = 0;
-    cJSON_ArrayForEach(run, cJSON_GetObjectItemCaseSensitive(document, "runs"))
-        if (!strcmp(bl_json_text(run, "device"), device)) name_run(named, &count, run, "");
+    cJSON_ArrayForEach(
+        run, cJSON_GetObjectItemCaseSensitive(document, "runs")) if (!strcmp(bl_json_text(run, "device"), device))
+        name_run(named, &count, run, "");
     return count;
 }
 
@@ -67,7 +75,8 @@ static void put_loss(struct bl_html *html, const struct named *runs, int count, 
         series[i].css = runs[i].css;
         html->error = read_series(&series[i], runs[i].run, "curve", x, "loss");
     }
-    struct bl_chart chart = {.title = title, .x_label = x_label, .series = series, .count = count, .y_low = 0, .y_high = NAN};
+    struct bl_chart chart = {
+        .title = title, .x_label = x_label, .series = series, .count = count, .y_low = 0, .y_high = NAN};
     if (!html->error) bl_html_chart(html, &chart);
     for (int i = 0; i < count; i++) {
         free(series[i].x);
@@ -100,8 +109,12 @@ static void put_accuracy(struct bl_html *html, const struct named *runs, int cou
         series[i].css = css[i];
     }
     struct bl_chart chart = {.title = over_time ? "Accuracy over time, per cent" : "Accuracy, per cent",
-                             .x_label = over_time ? "seconds of its own training" : "epoch", .series = series,
-                             .count = 2 * count, .y_low = NAN, .y_high = NAN, .whole_x = !over_time};
+                             .x_label = over_time ? "seconds of its own training" : "epoch",
+                             .series = series,
+                             .count = 2 * count,
+                             .y_low = NAN,
+                             .y_high = NAN,
+                             .whole_x = !over_time};
     if (!html->error) bl_html_chart(html, &chart);
     for (int i = 0; i < 2 * count; i++) {
         free(series[i].x);
@@ -115,8 +128,10 @@ static void put_epoch_cells(struct bl_html *html, const struct named *runs, int 
         for (int i = 0; i < count; i++) {
             const cJSON *epoch = cJSON_GetArrayItem(cJSON_GetObjectItemCaseSensitive(runs[i].run, "epochs"), index);
             double value = bl_json_get(epoch, keys[k]);
-            if (isnan(value)) bl_html(html, "<td>–</td>");
-            else bl_html(html, "<td>%.*f</td>", k < 2 ? 2 : 1, value);
+            if (isnan(value))
+                bl_html(html, "<td>–</td>");
+            else
+                bl_html(html, "<td>%.*f</td>", k < 2 ? 2 : 1, value);
         }
 }
 
@@ -146,11 +161,13 @@ static void put_epochs(struct bl_html *html, const struct named *runs, int count
 
 static void put_learning(struct bl_html *html, const struct named *runs, int count, bool table) {
     bool any = false;
-    for (int i = 0; i < count; i++) any |= cJSON_GetArraySize(cJSON_GetObjectItemCaseSensitive(runs[i].run, "curve")) > 1;
+    for (int i = 0; i < count; i++)
+        any |= cJSON_GetArraySize(cJSON_GetObjectItemCaseSensitive(runs[i].run, "curve")) > 1;
     if (!any) return;
     bl_html(html, "<h3>Learning</h3>\n<div class=\"charts\">\n");
     put_loss(html, runs, count, "step", "Training loss over steps", "step");
-    put_loss(html, runs, count, "seconds", "Training loss over time", "seconds of its own training after the first step");
+    put_loss(html, runs, count, "seconds", "Training loss over time",
+             "seconds of its own training after the first step");
     put_accuracy(html, runs, count, false);
     put_accuracy(html, runs, count, true);
     bl_html(html, "</div>\n");
@@ -175,8 +192,9 @@ void bl_html_joint_curves(struct bl_html *html, const cJSON *const *documents, i
     const cJSON *run;
     int used = 0;
     for (int d = 0; d < count; d++)
-        cJSON_ArrayForEach(run, cJSON_GetObjectItemCaseSensitive(documents[d], "runs"))
-            if (cJSON_GetArraySize(cJSON_GetObjectItemCaseSensitive(run, "curve")) > 1)
-                name_joint(runs, &used, run, documents[d]);
+        cJSON_ArrayForEach(
+            run, cJSON_GetObjectItemCaseSensitive(
+                     documents[d], "runs")) if (cJSON_GetArraySize(cJSON_GetObjectItemCaseSensitive(run, "curve")) > 1)
+            name_joint(runs, &used, run, documents[d]);
     put_learning(html, runs, used, false);
 }

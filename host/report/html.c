@@ -27,8 +27,10 @@ void bl_html(struct bl_html *html, const char *format, ...) {
         append(html, small, (size_t)(length > 0 ? length : 0));
     } else {
         char *large = bl_calloc((size_t)length + 1, 1);
-        if (!large) html->error = BLANCH_ENOMEM;
-        else vsnprintf(large, (size_t)length + 1, format, again);
+        if (!large)
+            html->error = BLANCH_ENOMEM;
+        else
+            vsnprintf(large, (size_t)length + 1, format, again);
         if (large) append(html, large, (size_t)length);
         free(large);
     }
@@ -39,12 +41,23 @@ void bl_html(struct bl_html *html, const char *format, ...) {
 void bl_html_text(struct bl_html *html, const char *text) {
     for (; text && *text; text++) {
         switch (*text) {
-        case '&': append(html, "&amp;", 5); break;
-        case '<': append(html, "&lt;", 4); break;
-        case '>': append(html, "&gt;", 4); break;
-        case '"': append(html, "&quot;", 6); break;
-        case '\'': append(html, "&#39;", 5); break;
-        default: append(html, text, 1);
+        case '&':
+            append(html, "&amp;", 5);
+            break;
+        case '<':
+            append(html, "&lt;", 4);
+            break;
+        case '>':
+            append(html, "&gt;", 4);
+            break;
+        case '"':
+            append(html, "&quot;", 6);
+            break;
+        case '\'':
+            append(html, "&#39;", 5);
+            break;
+        default:
+            append(html, text, 1);
         }
     }
 }
@@ -116,14 +129,17 @@ enum { MAX_COLUMNS = 48, MAX_HEAD = 64 };
 /* The text of the cell that starts at `from`, without its tags. */
 static const char *cell_text(const char *from, char *text) {
     size_t used = 0;
-    bool tag = true;                        // within the cell's own
+    bool tag = true; // within the cell's own
     const char *at = from;
     for (; *at && strncmp(at, "</th>", 5); at++) {
-        if (*at == '<') tag = true;
-        else if (*at == '>') tag = false;
-        else if (!tag && used < MAX_HEAD - 1) text[used++] = *at;
+        if (*at == '<')
+            tag = true;
+        else if (*at == '>')
+            tag = false;
+        else if (!tag && used < MAX_HEAD - 1)
+            text[used++] = *at;
     }
-    while (used && (text[used - 1] & 0xc0) == 0x80 && used == MAX_HEAD - 1) used--;      // no half of a character
+    while (used && (text[used - 1] & 0xc0) == 0x80 && used == MAX_HEAD - 1) used--; // no half of a character
     text[used] = 0;
     return at;
 }
@@ -136,9 +152,12 @@ void bl_html_label_cells(struct bl_html *html) {
     if (html->error) return;
     for (; *at; at++) {
         if (*at != '<') continue;
-        if (!strncmp(at, "<table", 6)) heads = 0;
-        else if (!strncmp(at, "<tr", 3)) column = 0;
-        else if (!strncmp(at, "<th>", 4) && heads < MAX_COLUMNS) at = cell_text(at, head[heads++]);
+        if (!strncmp(at, "<table", 6))
+            heads = 0;
+        else if (!strncmp(at, "<tr", 3))
+            column = 0;
+        else if (!strncmp(at, "<th>", 4) && heads < MAX_COLUMNS)
+            at = cell_text(at, head[heads++]);
         else if (!strncmp(at, "<td", 3) && column < MAX_COLUMNS) {
             append(&out, copied, (size_t)(at + 3 - copied));
             copied = at + 3;

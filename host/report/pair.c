@@ -27,13 +27,16 @@ const struct bl_phase_style bl_phase_styles[PHASES + 1] = {
     {NULL, NULL, NULL},
 };
 
-struct row {                                // a layer, or all operations of one kind, or the step
+struct row { // a layer, or all operations of one kind, or the step
     const char *name, *other_name;
-    int count;                              // nodes added up
+    int count; // nodes added up
     bool layer;
     double bn_ms, nd_ms, bn[PHASES], nd[PHASES];
 };
-struct rows { struct row *row; int count; };
+struct rows {
+    struct row *row;
+    int count;
+};
 
 static double add_phases(double *sum, const cJSON *phases) {
     double all = 0;
@@ -46,7 +49,9 @@ static double add_phases(double *sum, const cJSON *phases) {
     return all;
 }
 
-static bool is_layer(const char *op) { return strstr(op, "conv2d") || strstr(op, "linear"); }
+static bool is_layer(const char *op) {
+    return strstr(op, "conv2d") || strstr(op, "linear");
+}
 
 static struct row *row_for(struct rows *rows, const cJSON *layer) {
     const char *name = bl_json_text(layer, "name"), *op = bl_json_text(layer, "op");
@@ -126,7 +131,8 @@ static void put_bar(struct bl_html *html, const char *who, const double *phases,
     for (int p = 0; p < PHASES; p++) {
         double width = 100 * phases[p] / scale;
         if (width < 0.005) continue;
-        bl_html(html, "<rect class=\"%s\" x=\"%.2f%%\" width=\"%.2f%%\" height=\"100%%\"><title>%s: %s ms</title></rect>",
+        bl_html(html,
+                "<rect class=\"%s\" x=\"%.2f%%\" width=\"%.2f%%\" height=\"100%%\"><title>%s: %s ms</title></rect>",
                 bl_phase_styles[p].css, at, width, bl_phase_styles[p].label, bl_ms(phases[p]));
         at += width;
     }
@@ -143,7 +149,8 @@ static void put_bars(struct bl_html *html, const struct rows *rows) {
     bl_html(html, "<h3>Each layer, milliseconds a step</h3>\n<ul class=\"legend\">");
     for (int p = 0; p < PHASES; p++)
         if (sum[p] > 0)
-            bl_html(html, "<li><svg class=\"swatch\"><rect class=\"%s\" width=\"100%%\" height=\"100%%\"/></svg>%s</li>",
+            bl_html(html,
+                    "<li><svg class=\"swatch\"><rect class=\"%s\" width=\"100%%\" height=\"100%%\"/></svg>%s</li>",
                     bl_phase_styles[p].css, bl_phase_styles[p].label);
     bl_html(html, "</ul>\n<div class=\"bars\">\n");
     for (int r = 0; r < rows->count; r++) {
@@ -179,10 +186,13 @@ static void put_layer_cells(struct bl_html *html, const struct row *row) {
 
 static void put_layer_table(struct bl_html *html, const struct rows *rows) {
     struct row all = {.name = "all"};
-    bl_html(html, "<h3>Table of layers</h3>\n<p class=\"soft\">Milliseconds a step; after the overhead, ND minus BN by phase. "
-                  "A batch norm counts to the convolution that it follows, or precedes before activation.</p>\n<div class=\"scroll\" tabindex=\"0\"><table class=\"sort\">"
-                  "<thead><tr><th>layer</th><th>BN</th><th>ND</th>"
-                  "<th>overhead</th><th>%%</th><th>convolution</th>");
+    bl_html(
+        html,
+        "<h3>Table of layers</h3>\n<p class=\"soft\">Milliseconds a step; after the overhead, ND minus BN by phase. "
+        "A batch norm counts to the convolution that it follows, or precedes before activation.</p>\n<div "
+        "class=\"scroll\" tabindex=\"0\"><table class=\"sort\">"
+        "<thead><tr><th>layer</th><th>BN</th><th>ND</th>"
+        "<th>overhead</th><th>%%</th><th>convolution</th>");
     for (int p = COVARIANCE; p <= NORM; p++) bl_html(html, "<th>%s</th>", bl_phase_styles[p].label);
     bl_html(html, "</tr></thead>\n<tbody>\n");
     for (int r = 0; r < rows->count; r++) {
@@ -205,8 +215,10 @@ static void put_layer_table(struct bl_html *html, const struct rows *rows) {
 }
 
 static void put_phase_table(struct bl_html *html, const struct rows *rows) {
-    bl_html(html, "<h3>The step by phase</h3>\n<div class=\"scroll\" tabindex=\"0\"><table class=\"sort\"><thead><tr><th>phase"
-                  "</th><th>BN ms</th><th>ND ms</th><th>difference</th></tr></thead>\n<tbody>\n");
+    bl_html(
+        html,
+        "<h3>The step by phase</h3>\n<div class=\"scroll\" tabindex=\"0\"><table class=\"sort\"><thead><tr><th>phase"
+        "</th><th>BN ms</th><th>ND ms</th><th>difference</th></tr></thead>\n<tbody>\n");
     for (int p = 0; p < PHASES; p++) {
         double bn = 0, nd = 0;
         for (int r = 0; r < rows->count; r++) {
@@ -226,7 +238,8 @@ static void put_phase_table(struct bl_html *html, const struct rows *rows) {
 /* --- the section ---------------------------------------------------------------------------------- */
 
 static void put_card(struct bl_html *html, const char *label, const char *value, const char *detail) {
-    bl_html(html, "<li><span class=\"label\">%s</span><span class=\"value\">%s</span><span class=\"detail\">%s</span></li>\n",
+    bl_html(html,
+            "<li><span class=\"label\">%s</span><span class=\"value\">%s</span><span class=\"detail\">%s</span></li>\n",
             label, value, detail);
 }
 
@@ -243,7 +256,8 @@ static void put_result_card(struct bl_html *html, const cJSON *bn, const cJSON *
         snprintf(value, sizeof value, "<i class=\"bn\">%.3f</i> <i class=\"to\">/</i> <i class=\"nd\">%.3f</i>", a, b);
         snprintf(detail, sizeof detail, "mean of the last tenth of the steps");
     } else {
-        snprintf(value, sizeof value, "<i class=\"bn\">%.1f</i> <i class=\"to\">/</i> <i class=\"nd\">%.1f</i>&nbsp;%%", a, b);
+        snprintf(value, sizeof value, "<i class=\"bn\">%.1f</i> <i class=\"to\">/</i> <i class=\"nd\">%.1f</i>&nbsp;%%",
+                 a, b);
         snprintf(detail, sizeof detail, "after %d epoch%s", epochs, epochs == 1 ? "" : "s");
     }
     put_card(html, label, value, detail);
@@ -255,7 +269,8 @@ static double pair_ms(const cJSON *pair, const char *norm) {
     return bl_json_get(pair, key);
 }
 
-static void put_cards(struct bl_html *html, const cJSON *document, const cJSON *pair, const cJSON *bn, const cJSON *nd) {
+static void put_cards(struct bl_html *html, const cJSON *document, const cJSON *pair, const cJSON *bn,
+                      const cJSON *nd) {
     char value[200], detail[160];
     double a = pair_ms(pair, "bn"), b = pair_ms(pair, "nd");
     bl_html(html, "<ul class=\"cards\">\n");
@@ -266,7 +281,8 @@ static void put_cards(struct bl_html *html, const cJSON *document, const cJSON *
     put_result_card(html, bn, nd);
     a = bl_json_get(bn, "inference_ms");
     b = bl_json_get(nd, "inference_ms");
-    snprintf(value, sizeof value, "<i class=\"bn\">%s</i> <i class=\"to\">/</i> <i class=\"nd\">%s</i>&nbsp;ms", bl_ms(a), bl_ms(b));
+    snprintf(value, sizeof value, "<i class=\"bn\">%s</i> <i class=\"to\">/</i> <i class=\"nd\">%s</i>&nbsp;ms",
+             bl_ms(a), bl_ms(b));
     snprintf(detail, sizeof detail, "ND is folded into the weights: %s", bl_percent(100 * (b / a - 1)));
     if (!isnan(a) && !isnan(b)) put_card(html, "Inference of a batch, BN and ND", value, detail);
     snprintf(value, sizeof value, "<i class=\"bn\">%s</i> <i class=\"to\">/</i> <i class=\"nd\">%s</i>",

@@ -1,5 +1,5 @@
-/* Documents of a report from what stands on the disk: a comparison's folder or compare.json, a run directory, the JSON of a
- * bench. All become the form of a comparison: devices[], runs[], pairs[]. */
+/* Documents of a report from what stands on the disk: a comparison's folder or compare.json, a run directory, the JSON
+ * of a bench. All become the form of a comparison: devices[], runs[], pairs[]. */
 #include "report.h"
 #include "html.h"
 #include "io/files.h"
@@ -10,7 +10,9 @@
 
 enum { CURVE_POINTS = 120 };
 
-static cJSON *item(const cJSON *object, const char *key) { return cJSON_GetObjectItemCaseSensitive(object, key); }
+static cJSON *item(const cJSON *object, const char *key) {
+    return cJSON_GetObjectItemCaseSensitive(object, key);
+}
 
 static void take(cJSON *to, const char *key, const cJSON *from, const char *from_key) {
     const cJSON *value = item(from, from_key);
@@ -37,8 +39,9 @@ static cJSON *one_run(cJSON *document, const char *device, const char *norm) {
 
 static cJSON *from_bench(const cJSON *bench) {
     static const char *const facts[] = {"model", "batch", "steps", NULL};
-    static const char *const results[] = {"step_ms", "min_ms", "images_per_s", "coverage", "recording_cost", "startup_ms",
-                                          "device_bytes", "host_bytes", "limits", "work", "work_all", "layers", NULL};
+    static const char *const results[] = {
+        "step_ms",    "min_ms", "images_per_s", "coverage", "recording_cost", "startup_ms", "device_bytes",
+        "host_bytes", "limits", "work",         "work_all", "layers",         NULL};
     cJSON *document = cJSON_CreateObject();
     cJSON_AddStringToObject(document, "kind", "bench");
     take_all(document, bench, facts);
@@ -52,8 +55,14 @@ static cJSON *from_bench(const cJSON *bench) {
 
 /* --- a run directory -------------------------------------------------------------------------- */
 
-struct point { double step, seconds, loss; };
-struct points { struct point *point; size_t count, capacity; double seconds; };
+struct point {
+    double step, seconds, loss;
+};
+struct points {
+    struct point *point;
+    size_t count, capacity;
+    double seconds;
+};
 
 static int add_point(struct points *points, const cJSON *line, double batch) {
     void *data = points->point;
@@ -61,8 +70,9 @@ static int add_point(struct points *points, const cJSON *line, double batch) {
     if (code) return code;
     double rate = bl_json_get(line, "images_per_s");
     points->point = data;
-    if (rate > 0 && batch > 0 && points->count) points->seconds += batch / rate;    // the first step builds kernels
-    points->point[points->count++] = (struct point){bl_json_get(line, "step"), points->seconds, bl_json_get(line, "loss")};
+    if (rate > 0 && batch > 0 && points->count) points->seconds += batch / rate; // the first step builds kernels
+    points->point[points->count++] =
+        (struct point){bl_json_get(line, "step"), points->seconds, bl_json_get(line, "loss")};
     return 0;
 }
 
@@ -111,7 +121,7 @@ static int read_log(cJSON *run, const char *path, double batch) {
 static int read_ledger(cJSON *run, const char *path, double batch) {
     static const char *const keys[] = {"step_ms", "min_ms", "limits", "work", "work_all", "layers", NULL};
     cJSON *ledger = NULL;
-    if (!bl_path_exists(path)) return 0;    // an early end: no step was recorded
+    if (!bl_path_exists(path)) return 0; // an early end: no step was recorded
     int code = bl_json_read(path, &ledger);
     if (code) return code;
     take_all(run, ledger, keys);
@@ -125,8 +135,8 @@ static int read_ledger(cJSON *run, const char *path, double batch) {
 }
 
 static int from_run(const char *folder, cJSON **document) {
-    static const char *const facts[] = {"blanch", "model", "data", "augment", "batch", "steps", "epochs", "lr", "schedule", "momentum",
-                                        "weight_decay", "seed", NULL};
+    static const char *const facts[] = {"blanch", "model",    "data",     "augment",      "batch", "steps", "epochs",
+                                        "lr",     "schedule", "momentum", "weight_decay", "seed",  NULL};
     char *config_path = bl_format("%s/config.json", folder), *log = bl_format("%s/log.jsonl", folder),
          *ledger = bl_format("%s/ledger.json", folder);
     cJSON *config = NULL;
@@ -155,8 +165,7 @@ done:
 static bool runs_are_whole(const cJSON *document) {
     const cJSON *runs = item(document, "runs"), *run;
     if (!cJSON_IsArray(runs) || !runs->child || !cJSON_IsArray(item(document, "devices"))) return false;
-    cJSON_ArrayForEach(run, runs)
-        if (!*bl_json_text(run, "device") || !*bl_json_text(run, "norm")) return false;
+    cJSON_ArrayForEach(run, runs) if (!*bl_json_text(run, "device") || !*bl_json_text(run, "norm")) return false;
     return true;
 }
 
@@ -171,7 +180,9 @@ static int from_file(const char *path, cJSON **document) {
     if (*bl_json_text(json, "model") && *bl_json_text(json, "norm") && *bl_json_text(json, "device") &&
         bl_json_get(json, "step_ms") > 0 && cJSON_IsArray(item(json, "layers")))
         *document = from_bench(json);
-    else code = bl_fail(BLANCH_EINPUT, "%s is neither what `blanch compare` nor what `blanch bench --json` writes", path);
+    else
+        code =
+            bl_fail(BLANCH_EINPUT, "%s is neither what `blanch compare` nor what `blanch bench --json` writes", path);
     cJSON_Delete(json);
     return code;
 }
@@ -182,10 +193,15 @@ int bl_report_read(const char *path, cJSON **document) {
     if (stat(path, &info)) return bl_fail(BLANCH_EINPUT, "%s: there is no such file or folder", path);
     char *inside = bl_format("%s/compare.json", path), *config = bl_format("%s/config.json", path);
     int code = inside && config ? 0 : BLANCH_ENOMEM;
-    if (!code && !S_ISDIR(info.st_mode)) code = from_file(path, document);
-    else if (!code && bl_path_exists(inside)) code = from_file(inside, document);
-    else if (!code && bl_path_exists(config)) code = from_run(path, document);
-    else if (!code) code = bl_fail(BLANCH_EINPUT, "%s is no run's and no comparison's folder: no config.json, no compare.json", path);
+    if (!code && !S_ISDIR(info.st_mode))
+        code = from_file(path, document);
+    else if (!code && bl_path_exists(inside))
+        code = from_file(inside, document);
+    else if (!code && bl_path_exists(config))
+        code = from_run(path, document);
+    else if (!code)
+        code =
+            bl_fail(BLANCH_EINPUT, "%s is no run's and no comparison's folder: no config.json, no compare.json", path);
     if (!code) cJSON_AddStringToObject(*document, "source", path);
     if (code) cJSON_Delete(*document), *document = NULL;
     free(inside);

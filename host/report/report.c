@@ -7,7 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const cJSON *pairs_of(const cJSON *document) { return cJSON_GetObjectItemCaseSensitive(document, "pairs"); }
+static const cJSON *pairs_of(const cJSON *document) {
+    return cJSON_GetObjectItemCaseSensitive(document, "pairs");
+}
 
 static void put_device(struct bl_html *html, const cJSON *device) {
     double units = bl_json_get(device, "compute_units"), memory = bl_json_get(device, "memory_bytes");
@@ -51,8 +53,10 @@ static void put_title(struct bl_html *html, const cJSON *document) {
 /* Runs that have no partner: one row each. */
 static void put_runs_table(struct bl_html *html, const cJSON *document) {
     const cJSON *run;
-    bl_html(html, "<div class=\"scroll\" tabindex=\"0\"><table><thead><tr><th>device</th><th>norm</th><th>step ms</th>"
-                  "<th>images/s</th><th>inference ms</th><th>coverage %%</th><th>recording costs</th></tr></thead>\n<tbody>\n");
+    bl_html(
+        html,
+        "<div class=\"scroll\" tabindex=\"0\"><table><thead><tr><th>device</th><th>norm</th><th>step ms</th>"
+        "<th>images/s</th><th>inference ms</th><th>coverage %%</th><th>recording costs</th></tr></thead>\n<tbody>\n");
     cJSON_ArrayForEach(run, cJSON_GetObjectItemCaseSensitive(document, "runs")) {
         double coverage = bl_json_get(run, "coverage"), cost = bl_json_get(run, "recording_cost");
         bl_html(html, "<tr><td>");
@@ -63,8 +67,10 @@ static void put_runs_table(struct bl_html *html, const cJSON *document) {
         bl_html_text(html, bl_json_text(run, "setting"));
         bl_html(html, "</td><td>%s</td><td>%s</td><td>%s</td>", bl_ms(bl_json_get(run, "step_ms")),
                 bl_whole(bl_json_get(run, "images_per_s")), bl_ms(bl_json_get(run, "inference_ms")));
-        if (isnan(coverage)) bl_html(html, "<td>–</td>");
-        else bl_html(html, "<td>%.1f</td>", 100 * coverage);
+        if (isnan(coverage))
+            bl_html(html, "<td>–</td>");
+        else
+            bl_html(html, "<td>%.1f</td>", 100 * coverage);
         bl_html(html, "<td>%s</td></tr>\n", bl_percent(100 * (cost - 1)));
     }
     bl_html(html, "</tbody></table></div>\n");
@@ -100,19 +106,34 @@ static void put_settings(struct bl_html *html, const cJSON *pair) {
 }
 
 static void put_method(struct bl_html *html, const cJSON *document) {
-    static const char *const facts[][2] = {
-        {"source", "from"}, {"model", "network"}, {"data", "data"}, {"augment", "augmentation"}, {"batch", "batch"}, {"steps", "steps"},
-        {"epochs", "epochs"}, {"lr", "learning rate"}, {"schedule", "schedule"}, {"momentum", "momentum"},
-        {"weight_decay", "weight decay"}, {"seed", "seed"}, {"date", "date"}, {"blanch", "Blanch"}};
+    static const char *const facts[][2] = {{"source", "from"},
+                                           {"model", "network"},
+                                           {"data", "data"},
+                                           {"augment", "augmentation"},
+                                           {"batch", "batch"},
+                                           {"steps", "steps"},
+                                           {"epochs", "epochs"},
+                                           {"lr", "learning rate"},
+                                           {"schedule", "schedule"},
+                                           {"momentum", "momentum"},
+                                           {"weight_decay", "weight decay"},
+                                           {"seed", "seed"},
+                                           {"date", "date"},
+                                           {"blanch", "Blanch"}};
     if (strcmp(bl_json_text(document, "kind"), "compare"))
-        bl_html(html, "<h2>How it was measured</h2>\n<p>The step time is the median of whole steps. Times of layers and phases "
-                      "come from recorded steps.</p>\n");
-    else bl_html(html, "<h2>How it was measured</h2>\n<p>The networks were trained in one process, in turn, step by step, on the "
-                  "same batches, so that a change in the machine’s speed meets each of them. Step times are medians of whole "
-                  "steps, update included, warm-up excluded. The times of layers and phases are medians of the recorded "
-                  "steps; steps with and without recording took turns, and what recording costs is the ratio of the two "
-                  "medians. Coverage is the sum of all phases over the wall time of the recorded steps. Inference is a "
-                  "forward pass in evaluation mode of a batch that is already on the device.</p>\n");
+        bl_html(
+            html,
+            "<h2>How it was measured</h2>\n<p>The step time is the median of whole steps. Times of layers and phases "
+            "come from recorded steps.</p>\n");
+    else
+        bl_html(
+            html,
+            "<h2>How it was measured</h2>\n<p>The networks were trained in one process, in turn, step by step, on the "
+            "same batches, so that a change in the machine’s speed meets each of them. Step times are medians of whole "
+            "steps, update included, warm-up excluded. The times of layers and phases are medians of the recorded "
+            "steps; steps with and without recording took turns, and what recording costs is the ratio of the two "
+            "medians. Coverage is the sum of all phases over the wall time of the recorded steps. Inference is a "
+            "forward pass in evaluation mode of a batch that is already on the device.</p>\n");
     put_runs_table(html, document);
     bl_html(html, "<dl>\n");
     for (int i = 0; i < BL_COUNT(facts); i++) put_fact(html, document, facts[i][0], facts[i][1]);

@@ -9,13 +9,15 @@
  * the page. BLANCH_EIO, BLANCH_ENOMEM. */
 int bl_report_write(const char *path, const cJSON *const *documents, int count);
 
-/* One PATH of `blanch report` as such a document: a run directory, a comparison's folder or file, a bench's file. Anything
- * else: BLANCH_EINPUT, naming it. */
+/* One PATH of `blanch report` as such a document: a run directory, a comparison's folder or file, a bench's file.
+ * Anything else: BLANCH_EINPUT, naming it. */
 int bl_report_read(const char *path, cJSON **document);
 int bl_report_csv(const char *path, const cJSON *const *documents, int count);
 
 /* Where a report's rows come from: what each phase is called, and the group whose colour it has. */
-struct bl_phase_style { const char *name, *label, *css; };
-extern const struct bl_phase_style bl_phase_styles[];  // ends with a NULL name
+struct bl_phase_style {
+    const char *name, *label, *css;
+};
+extern const struct bl_phase_style bl_phase_styles[]; // ends with a NULL name
 
 #endif

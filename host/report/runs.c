@@ -6,7 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-static cJSON *item(const cJSON *object, const char *key) { return cJSON_GetObjectItemCaseSensitive(object, key); }
+static cJSON *item(const cJSON *object, const char *key) {
+    return cJSON_GetObjectItemCaseSensitive(object, key);
+}
 
 static void put_cell(struct bl_html *html, double value, const char *text) {
     bl_html(html, "<td data-v=\"%.6g\">%s</td>", isfinite(value) ? value : -1, text);
@@ -23,14 +25,17 @@ void bl_run_label(const cJSON *run, char *label, size_t size) {
 }
 
 /* The BN step that a run is held against: same network, batch and device, of its own document if it has one. */
-static double bn_step(const cJSON *const *documents, int count, const cJSON *document, const cJSON *run, const char *key) {
+static double bn_step(const cJSON *const *documents, int count, const cJSON *document, const cJSON *run,
+                      const char *key) {
     double found = NAN;
     for (int d = 0; d < count; d++) {
         const cJSON *other;
         if (strcmp(bl_json_text(documents[d], "model"), bl_json_text(document, "model")) ||
-            bl_json_get(documents[d], "batch") != bl_json_get(document, "batch")) continue;
+            bl_json_get(documents[d], "batch") != bl_json_get(document, "batch"))
+            continue;
         cJSON_ArrayForEach(other, item(documents[d], "runs")) {
-            bool suits = !strcmp(bl_json_text(other, "norm"), "bn") && !strcmp(bl_json_text(other, "device"), bl_json_text(run, "device"));
+            bool suits = !strcmp(bl_json_text(other, "norm"), "bn") &&
+                         !strcmp(bl_json_text(other, "device"), bl_json_text(run, "device"));
             if (suits && (isnan(found) || documents[d] == document)) found = bl_json_get(other, key);
         }
     }
@@ -43,16 +48,19 @@ static void put_share(struct bl_html *html, double value) {
     put_cell(html, value, text);
 }
 
-static void put_overview_row(struct bl_html *html, const cJSON *const *documents, int count, const cJSON *document, const cJSON *run) {
+static void put_overview_row(struct bl_html *html, const cJSON *const *documents, int count, const cJSON *document,
+                             const cJSON *run) {
     char label[120], text[32] = "–";
-    double ms = bl_json_get(run, "step_ms"), over = 100 * (ms / bn_step(documents, count, document, run, "step_ms") - 1);
+    double ms = bl_json_get(run, "step_ms"),
+           over = 100 * (ms / bn_step(documents, count, document, run, "step_ms") - 1);
     double mean = 100 * (bl_json_get(run, "mean_ms") / bn_step(documents, count, document, run, "mean_ms") - 1);
     double top1 = bl_json_get(bl_last_epoch(run), "test_top1"), target = bl_json_get(run, "target_s");
     const cJSON *work = item(run, "work_all");
     bl_run_label(run, label, sizeof label);
     bl_html(html, "<tr><td>");
     bl_html_text(html, bl_json_text(document, "model"));
-    bl_html(html, " <span class=\"%s\">", bl_json_text(run, "norm")[0] == 'n' && bl_json_text(run, "norm")[1] == 'd' ? "nd" : "bn");
+    bl_html(html, " <span class=\"%s\">",
+            bl_json_text(run, "norm")[0] == 'n' && bl_json_text(run, "norm")[1] == 'd' ? "nd" : "bn");
     bl_html_text(html, label);
     bl_html(html, "</span></td><td class=\"wide\">");
     bl_html_text(html, bl_json_text(run, "device"));
@@ -76,8 +84,7 @@ static void put_overview_row(struct bl_html *html, const cJSON *const *documents
 static void put_fastest(struct bl_html *html, const cJSON *const *documents, int count, const char *norm) {
     const cJSON *best = NULL, *run;
     int seen = 0;
-    for (int d = 0; d < count; d++)
-        cJSON_ArrayForEach(run, item(documents[d], "runs")) {
+    for (int d = 0; d < count; d++) cJSON_ArrayForEach(run, item(documents[d], "runs")) {
             if (strcmp(bl_json_text(run, "norm"), norm) || !(bl_json_get(run, "images_per_s") > 0)) continue;
             if (strcmp(bl_json_text(documents[d], "model"), bl_json_text(documents[0], "model"))) return;
             if (!best || bl_json_get(run, "images_per_s") > bl_json_get(best, "images_per_s")) best = run;
@@ -98,15 +105,20 @@ void bl_html_overview(struct bl_html *html, const cJSON *const *documents, int c
     const cJSON *run;
     put_fastest(html, documents, count, "bn");
     put_fastest(html, documents, count, "nd");
-    bl_html(html, "<div class=\"scroll\" tabindex=\"0\"><table class=\"sort\" id=\"overview\"><thead><tr><th>network</th><th>device</th>"
-                  "<th>batch</th><th>step ms</th><th>images/s</th><th>beside BN</th><th>mean beside BN</th><th>%% of arithmetic</th>"
+    bl_html(html, "<div class=\"scroll\" tabindex=\"0\"><table class=\"sort\" "
+                  "id=\"overview\"><thead><tr><th>network</th><th>device</th>"
+                  "<th>batch</th><th>step ms</th><th>images/s</th><th>beside BN</th><th>mean beside BN</th><th>%% of "
+                  "arithmetic</th>"
                   "<th>%% of bandwidth</th><th>test %%</th><th>target s</th><th>from</th></tr></thead>\n<tbody>\n");
     for (int d = 0; d < count; d++)
         cJSON_ArrayForEach(run, item(documents[d], "runs")) put_overview_row(html, documents, count, documents[d], run);
     bl_html(html, "</tbody></table></div>\n");
     const double target = bl_json_get(cJSON_GetArrayItem(item(documents[0], "runs"), 0), "target_top1");
     if (isfinite(target) && count == 1)
-        bl_html(html, "<p class=\"soft\">target s: seconds of training until %.2f&nbsp;%% of the test images are right.</p>\n", target);
+        bl_html(
+            html,
+            "<p class=\"soft\">target s: seconds of training until %.2f&nbsp;%% of the test images are right.</p>\n",
+            target);
 }
 
 /* --- one run ---------------------------------------------------------------------------------- */
@@ -125,16 +137,20 @@ static void put_work_cells(struct bl_html *html, double ms, const cJSON *work) {
 }
 
 static void start_table(struct bl_html *html, const char *first) {
-    bl_html(html, "<div class=\"scroll\" tabindex=\"0\"><table class=\"sort\"><thead><tr><th>%s</th><th>ms</th><th>device ms</th>"
-                  "<th>host ms</th><th>commands</th><th>MB</th><th>Gop</th><th>%% of arithmetic</th><th>%% of bandwidth</th></tr>"
-                  "</thead>\n<tbody>\n", first);
+    bl_html(
+        html,
+        "<div class=\"scroll\" tabindex=\"0\"><table class=\"sort\"><thead><tr><th>%s</th><th>ms</th><th>device ms</th>"
+        "<th>host ms</th><th>commands</th><th>MB</th><th>Gop</th><th>%% of arithmetic</th><th>%% of bandwidth</th></tr>"
+        "</thead>\n<tbody>\n",
+        first);
 }
 
 static double sum_phases(const cJSON *layer, const char *only) {
     const cJSON *phase;
     double sum = 0;
-    cJSON_ArrayForEach(phase, item(layer, "phases"))
-        if (cJSON_IsNumber(phase) && (!only || !strcmp(phase->string, only))) sum += phase->valuedouble;
+    cJSON_ArrayForEach(phase,
+                       item(layer, "phases")) if (cJSON_IsNumber(phase) && (!only || !strcmp(phase->string, only)))
+        sum += phase->valuedouble;
     return sum;
 }
 
@@ -174,7 +190,8 @@ static void put_bar(struct bl_html *html, const cJSON *layer, double scale) {
     for (int p = 0; bl_phase_styles[p].name; p++) {
         double ms = sum_phases(layer, bl_phase_styles[p].name), width = 100 * ms / scale;
         if (width < 0.005) continue;
-        bl_html(html, "<rect class=\"%s\" x=\"%.2f%%\" width=\"%.2f%%\" height=\"100%%\"><title>%s: %s ms</title></rect>",
+        bl_html(html,
+                "<rect class=\"%s\" x=\"%.2f%%\" width=\"%.2f%%\" height=\"100%%\"><title>%s: %s ms</title></rect>",
                 bl_phase_styles[p].css, at, width, bl_phase_styles[p].label, bl_ms(ms));
         at += width;
     }
@@ -191,12 +208,13 @@ static void put_bars(struct bl_html *html, const cJSON *run) {
         double ms = 0;
         cJSON_ArrayForEach(layer, item(run, "layers")) ms += sum_phases(layer, bl_phase_styles[p].name);
         if (ms > 0)
-            bl_html(html, "<li><svg class=\"swatch\"><rect class=\"%s\" width=\"100%%\" height=\"100%%\"/></svg>%s</li>",
+            bl_html(html,
+                    "<li><svg class=\"swatch\"><rect class=\"%s\" width=\"100%%\" height=\"100%%\"/></svg>%s</li>",
                     bl_phase_styles[p].css, bl_phase_styles[p].label);
     }
     bl_html(html, "</ul>\n<div class=\"bars single\">\n");
-    cJSON_ArrayForEach(layer, item(run, "layers"))
-        if (sum_phases(layer, NULL) > scale / 500) put_bar(html, layer, scale);
+    cJSON_ArrayForEach(layer, item(run, "layers")) if (sum_phases(layer, NULL) > scale / 500)
+        put_bar(html, layer, scale);
     bl_html(html, "</div>\n");
 }
 
@@ -209,9 +227,11 @@ void bl_html_run(struct bl_html *html, const cJSON *run, bool bars) {
     bl_html_text(html, label);
     bl_html(html, ", by phase</h3>\n");
     if (bl_json_get(limits, "operations_per_s") > 0)
-        bl_html(html, "<p class=\"soft\">The device’s measured limits: %.0f&nbsp;Gop/s, %.1f&nbsp;GB/s. Bytes count every tensor "
-                      "of a command once, operations what the method asks for.</p>\n",
-                1e-9 * bl_json_get(limits, "operations_per_s"), 1e-9 * bl_json_get(limits, "bytes_per_s"));
+        bl_html(
+            html,
+            "<p class=\"soft\">The device’s measured limits: %.0f&nbsp;Gop/s, %.1f&nbsp;GB/s. Bytes count every tensor "
+            "of a command once, operations what the method asks for.</p>\n",
+            1e-9 * bl_json_get(limits, "operations_per_s"), 1e-9 * bl_json_get(limits, "bytes_per_s"));
     put_phases(html, run);
     bl_html(html, "<details%s><summary>The same by layer</summary>\n", bars ? " open" : "");
     if (bars) put_bars(html, run);

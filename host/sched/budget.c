@@ -1,6 +1,6 @@
-/* Refreshes come in waves: one after another in the network's order, within a part of a period, each layer in every 1st,
- * 2nd, 4th ... wave. Minimises sum(drift_i K_i) subject to sum(cost_i / K_i) <= allowance, K_i = x sqrt(cost_i / drift_i)
- * within bounds, rounded to powers of 2 of a common period. */
+/* Refreshes come in waves: one after another in the network's order, within a part of a period, each layer in every
+ * 1st, 2nd, 4th ... wave. Minimises sum(drift_i K_i) subject to sum(cost_i / K_i) <= allowance, K_i = x sqrt(cost_i /
+ * drift_i) within bounds, rounded to powers of 2 of a common period. */
 #include "sched/budget.h"
 #include "io/files.h"
 #include <math.h>
@@ -8,16 +8,16 @@
 #include <string.h>
 
 enum {
-    PAYBACK = 300,                          // steps over which a debt is paid back, where the allowance suffices
-    YOUNG = 4,                              // waves come at least every step/YOUNG steps: whitening moves most at the start
+    PAYBACK = 300, // steps over which a debt is paid back, where the allowance suffices
+    YOUNG = 4,     // waves come at least every step/YOUNG steps: whitening moves most at the start
 };
-static const double smoothing = 0.4;        // weight of the newest measurement
-static const double noticeable = 0.1;       // changes of a plan below this share are not worth a line
-static const double negligible = 1e-6;      // cost of a refresh that is free
-static const double believed = 1.5;         // a factor: what one measurement of the yardstick may differ by
-static const double wave_share = 0.4;      // of a period, at most, until a wave has reached the last layer
-static const double negligible_share = 0.02;        // of all costs: a layer below it sets no pace
-static const double modest = 0.01;          // share of a batch-norm step that refreshes have whatever the budget
+static const double smoothing = 0.4;         // weight of the newest measurement
+static const double noticeable = 0.1;        // changes of a plan below this share are not worth a line
+static const double negligible = 1e-6;       // cost of a refresh that is free
+static const double believed = 1.5;          // a factor: what one measurement of the yardstick may differ by
+static const double wave_share = 0.4;        // of a period, at most, until a wave has reached the last layer
+static const double negligible_share = 0.02; // of all costs: a layer below it sets no pace
+static const double modest = 0.01;           // share of a batch-norm step that refreshes have whatever the budget
 
 int bl_budget_parse(const char *text, double *share) {
     char *end;
@@ -49,9 +49,13 @@ void bl_budget_free(struct bl_budget *budget) {
 
 /* --- deciding --------------------------------------------------------------------------------- */
 
-static double interval_of(const struct bl_budget *b, const struct bl_budget_layer *layer) { return b->period * layer->every; }
+static double interval_of(const struct bl_budget *b, const struct bl_budget_layer *layer) {
+    return b->period * layer->every;
+}
 
-static double period_now(const struct bl_budget *b) { return fmin(b->period, fmax((double)b->step / YOUNG, 1)); }
+static double period_now(const struct bl_budget *b) {
+    return fmin(b->period, fmax((double)b->step / YOUNG, 1));
+}
 
 /* The step of a wave in which it reaches a layer. */
 static int64_t place_of(const struct bl_budget *b, int index) {
@@ -60,8 +64,8 @@ static int64_t place_of(const struct bl_budget *b, int index) {
     return steps > 0 ? index * steps / b->count : 0;
 }
 
-/* A surplus is kept up to what all layers take, so that a quiet time does not pay for a busy one. The first waves are for
- * every layer: how much each moves is not known well yet. */
+/* A surplus is kept up to what all layers take, so that a quiet time does not pay for a busy one. The first waves are
+ * for every layer: how much each moves is not known well yet. */
 static void move_wave(struct bl_budget *b) {
     double all = 0;
     const bool young = period_now(b) < b->period;
@@ -146,7 +150,9 @@ void bl_budget_measure(struct bl_budget *b, double yardstick, int steps) {
 
 /* --- planning --------------------------------------------------------------------------------- */
 
-static double cost_of(const struct bl_budget_layer *layer) { return fmax(layer->refreshed - layer->kept, 0); }
+static double cost_of(const struct bl_budget_layer *layer) {
+    return fmax(layer->refreshed - layer->kept, 0);
+}
 
 static double interval_at(const struct bl_budget_layer *layer, double scale, double least_drift) {
     double cost = cost_of(layer);
@@ -172,8 +178,10 @@ static double fit_scale(const struct bl_budget *b, double allowance, double leas
     if (load_at(b, low, least_drift) <= allowance) return low;
     for (int i = 0; i < 200; i++) {
         double middle = sqrt(low * high);
-        if (load_at(b, middle, least_drift) > allowance) low = middle;
-        else high = middle;
+        if (load_at(b, middle, least_drift) > allowance)
+            low = middle;
+        else
+            high = middle;
     }
     return high;
 }
@@ -183,9 +191,11 @@ static double least_load(const struct bl_budget *b) {
     return fmin(fmax(load_at(b, 1e12, least_drift_of(b)), modest * b->yardstick), load_at(b, 1e-9, least_drift_of(b)));
 }
 
-static double allowance_of(const struct bl_budget *b) { return (1 + b->share) * b->yardstick - 1; }
-/* At most half of the allowance goes into paying back, and nothing of what refreshes have in any case. Negative: a surplus
- * is spent. */
+static double allowance_of(const struct bl_budget *b) {
+    return (1 + b->share) * b->yardstick - 1;
+}
+/* At most half of the allowance goes into paying back, and nothing of what refreshes have in any case. Negative: a
+ * surplus is spent. */
 static double repay_of(const struct bl_budget *b) {
     double allowance = allowance_of(b), most = allowance - fmax(allowance / 2, least_load(b));
     return fmin(b->debt / PAYBACK, fmax(most, 0));
@@ -225,7 +235,8 @@ static double period_of(const struct bl_budget *b, double load) {
 
 /* Sets `next` of every layer; returns the period. */
 static double share_out(const struct bl_budget *b, double load) {
-    double least_drift = least_drift_of(b), scale = fit_scale(b, load, least_drift), pace = pace_of(b, scale, least_drift);
+    double least_drift = least_drift_of(b), scale = fit_scale(b, load, least_drift),
+           pace = pace_of(b, scale, least_drift);
     for (int i = 0; i < b->count; i++) {
         struct bl_budget_layer *layer = &b->layer[i];
         layer->next = every_of(interval_at(layer, scale, least_drift) / pace, b->planned ? layer->every : 0);
@@ -236,7 +247,9 @@ static double share_out(const struct bl_budget *b, double load) {
     return period_of(b, load);
 }
 
-static bool differs(double planned, double now) { return fabs(now - planned) > noticeable * fmax(fabs(planned), 1e-6); }
+static bool differs(double planned, double now) {
+    return fabs(now - planned) > noticeable * fmax(fabs(planned), 1e-6);
+}
 
 static bool is_measured(const struct bl_budget *b) {
     bool all = b->yardstick > 0;
@@ -250,7 +263,8 @@ bool bl_budget_plan(struct bl_budget *b, bool anyway) {
     double allowance = allowance_of(b), repay = repay_of(b), load = least_load(b);
     bool least = allowance < load;
     double period = share_out(b, least ? load : allowance - repay);
-    bool changed = anyway || !b->planned || least != b->least || differs(b->allowance + 1, allowance + 1) || differs(b->period, period);
+    bool changed = anyway || !b->planned || least != b->least || differs(b->allowance + 1, allowance + 1) ||
+                   differs(b->period, period);
     for (int i = 0; i < b->count; i++) changed |= b->layer[i].next != b->layer[i].every;
     if (!changed) return false;
     for (int i = 0; i < b->count; i++) b->layer[i].every = b->layer[i].next, b->layer[i].cost = cost_of(&b->layer[i]);
@@ -300,12 +314,29 @@ void bl_budget_describe(const struct bl_budget *b, double base_ms, cJSON *line) 
 
 /* What is kept, as arrays of numbers in this order: of the whole, of a layer. */
 #define WHOLE(X)                                                                                                       \
-    X(double, yardstick) X(double, planned_yardstick) X(double, allowance) X(double, debt) X(double, repay)            \
-    X(double, spent) X(double, period) X(double, phase) X(int64_t, wave) X(int64_t, since) X(int64_t, step)            \
-    X(bool, planned) X(bool, least)
+    X(double, yardstick)                                                                                               \
+    X(double, planned_yardstick)                                                                                       \
+    X(double, allowance)                                                                                               \
+    X(double, debt)                                                                                                    \
+    X(double, repay)                                                                                                   \
+    X(double, spent)                                                                                                   \
+    X(double, period)                                                                                                  \
+    X(double, phase)                                                                                                   \
+    X(int64_t, wave)                                                                                                   \
+    X(int64_t, since)                                                                                                  \
+    X(int64_t, step)                                                                                                   \
+    X(bool, planned)                                                                                                   \
+    X(bool, least)
 #define LAYER(X)                                                                                                       \
-    X(double, opening) X(double, refreshed) X(double, kept) X(double, drift) X(double, noise) X(double, cost)          \
-    X(int, every) X(int64_t, wave) X(int64_t, age)
+    X(double, opening)                                                                                                 \
+    X(double, refreshed)                                                                                               \
+    X(double, kept)                                                                                                    \
+    X(double, drift)                                                                                                   \
+    X(double, noise)                                                                                                   \
+    X(double, cost)                                                                                                    \
+    X(int, every)                                                                                                      \
+    X(int64_t, wave)                                                                                                   \
+    X(int64_t, age)
 #define SAVE(type, field) (double)from->field,
 #define COUNT(type, field) +1
 #define RESTORE(type, field) to->field = (type)*at++;

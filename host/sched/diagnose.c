@@ -7,9 +7,13 @@
 #include <string.h>
 
 enum { COLUMNS = 16, MATRICES = 8, STOP = 1 };
-static const double much_eps = 0.5, overshoot = 1.5, ill = 1e6;     // thresholds of a warning
+static const double much_eps = 0.5, overshoot = 1.5, ill = 1e6; // thresholds of a warning
 
-struct matrices { int64_t f; const float *s, *d; double *work; };   // work: (BL_SPREAD + 3, F)
+struct matrices {
+    int64_t f;
+    const float *s, *d;
+    double *work;
+}; // work: (BL_SPREAD + 3, F)
 
 /* --- products --------------------------------------------------------------------------------- */
 
@@ -21,7 +25,9 @@ static void multiply(const float *a, int64_t f, const double *x, double *y) {
     }
 }
 
-static void covariance_times(const struct matrices *m, const double *x, double *y) { multiply(m->s, m->f, x, y); }
+static void covariance_times(const struct matrices *m, const double *x, double *y) {
+    multiply(m->s, m->f, x, y);
+}
 
 static void whitened_times(const struct matrices *m, const double *x, double *y) {
     double *between = m->work + (BL_SPREAD + 2) * m->f;
@@ -52,20 +58,24 @@ static int below(const double *a, const double *b, int count, double x) {
 
 static void tridiagonal_eigenvalues(const double *a, const double *b, int count, double *values) {
     double bound = 0;
-    for (int i = 0; i < count; i++) bound = fmax(bound, fabs(a[i]) + (i ? fabs(b[i - 1]) : 0) + (i + 1 < count ? fabs(b[i]) : 0));
+    for (int i = 0; i < count; i++)
+        bound = fmax(bound, fabs(a[i]) + (i ? fabs(b[i - 1]) : 0) + (i + 1 < count ? fabs(b[i]) : 0));
     for (int k = 0; k < count; k++) {
         double low = -bound, high = bound;
         for (int i = 0; i < 80; i++) {
             double middle = 0.5 * (low + high);
-            if (below(a, b, count, middle) > k) high = middle;
-            else low = middle;
+            if (below(a, b, count, middle) > k)
+                high = middle;
+            else
+                low = middle;
         }
         values[k] = high;
     }
 }
 
 /* Lanczos with full reorthogonalisation from a fixed start; values rise. Returns how many. */
-static int spread_of(const struct matrices *m, void (*times)(const struct matrices *, const double *, double *), double *values) {
+static int spread_of(const struct matrices *m, void (*times)(const struct matrices *, const double *, double *),
+                     double *values) {
     double a[BL_SPREAD], b[BL_SPREAD], *v = m->work;
     int64_t f = m->f;
     int most = f < BL_SPREAD ? (int)f : BL_SPREAD, count = 0;
@@ -124,7 +134,7 @@ static void diagnose_matrix(const struct matrices *m, double eps, struct bl_diag
     for (int64_t i = 0; i < m->f; i++) trace += (double)m->s[i * m->f + i];
     double residual = residual_of(m);
     int count = spread_of(m, covariance_times, values);
-    double smallest = fmax(values[0], 1e-9 * values[count - 1]);     // float32 resolves no more
+    double smallest = fmax(values[0], 1e-9 * values[count - 1]); // float32 resolves no more
     to->condition = fmax(to->condition, smallest > 0 ? values[count - 1] / smallest : 0);
     to->eps_share = fmax(to->eps_share, trace > 0 ? fmin(eps * (double)m->f / trace, 1) : 1);
     if (residual < to->residual) return;
@@ -143,11 +153,15 @@ static bool remark(struct bl_diagnosis *d, bool holds, const char *trouble, cons
 static void judge(struct bl_diagnosis *d, double eps) {
     bool linear = !strcmp(d->node->op->name, "nd_linear");
     double largest = d->spread_count ? d->spread[d->spread_count - 1] : 0;
-    (void)(remark(d, !d->finite, "its covariance or D is not finite", "a larger --nd-eps, a smaller --lr or fewer --nd-iter") ||
-           remark(d, largest > overshoot, "D overshoots, which makes training unstable", "fewer --nd-iter or a larger --nd-eps") ||
+    (void)(remark(d, !d->finite, "its covariance or D is not finite",
+                  "a larger --nd-eps, a smaller --lr or fewer --nd-iter") ||
+           remark(d, largest > overshoot, "D overshoots, which makes training unstable",
+                  "fewer --nd-iter or a larger --nd-eps") ||
            remark(d, d->samples < d->features, "fewer samples than features: eps alone carries some directions",
-                  linear ? "a larger --batch or a smaller --block-fc" : "a larger --batch, a smaller --block or --sampling-stride 1") ||
-           remark(d, d->eps_share > much_eps, "eps is most of the variance, its input is hardly whitened", "a smaller --nd-eps") ||
+                  linear ? "a larger --batch or a smaller --block-fc"
+                         : "a larger --batch, a smaller --block or --sampling-stride 1") ||
+           remark(d, d->eps_share > much_eps, "eps is most of the variance, its input is hardly whitened",
+                  "a smaller --nd-eps") ||
            remark(d, d->condition > ill && d->gain > 0.1 * sqrt(d->condition) && eps > 0,
                   "directions that hold hardly anything are raised to full size: noise is amplified",
                   "a larger --nd-eps, fewer --nd-iter or a smaller --block"));
@@ -172,9 +186,13 @@ static int diagnose_layer(const struct bl_node *node, const struct bl_whitening_
 
 /* --- the network ------------------------------------------------------------------------------ */
 
-struct diagnoser { struct bl_diagnosis *diagnosis; int count, left; };
+struct diagnoser {
+    struct bl_diagnosis *diagnosis;
+    int count, left;
+};
 
-/* Layers that would keep their directions in this step are whitened exactly for once; the walk puts their counter back. */
+/* Layers that would keep their directions in this step are whitened exactly for once; the walk puts their counter back.
+ */
 static int before(void *context, struct bl_node *node, const struct bl_run *run, bool backward) {
     if (backward) return STOP;
     if (node->whitening) bl_whitening_schedule(node->whitening, BL_WHITENING_EXACT);

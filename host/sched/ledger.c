@@ -1,5 +1,5 @@
-/* Where the time of a step goes. Device time comes from the queue's events, host time from the host's clock; the two meet
- * through one small command that both clocks see, run after every recorded step. */
+/* Where the time of a step goes. Device time comes from the queue's events, host time from the host's clock; the two
+ * meet through one small command that both clocks see, run after every recorded step. */
 #include "sched/ledger_internal.h"
 #include <math.h>
 #include <stdlib.h>
@@ -14,8 +14,10 @@ int bl_ledger_create(struct bl_ledger **ledger, struct bl_graph *graph) {
     l->rows = bl_graph_nodes(graph) + 1;
     l->work = bl_calloc((size_t)l->rows * BL_PHASES, sizeof *l->work);
     int code = l->work ? bl_mem_alloc(l->dev, 64, &l->mark) : BLANCH_ENOMEM;
-    if (code) bl_ledger_free(l);
-    else *ledger = l;
+    if (code)
+        bl_ledger_free(l);
+    else
+        *ledger = l;
     return code;
 }
 
@@ -35,12 +37,16 @@ void bl_ledger_begin(struct bl_ledger *ledger) {
     ledger->begin = ledger->loaded = bl_now();
 }
 
-void bl_ledger_loaded(struct bl_ledger *ledger) { ledger->loaded = bl_now(); }
+void bl_ledger_loaded(struct bl_ledger *ledger) {
+    ledger->loaded = bl_now();
+}
 
-static double seconds(uint64_t nanoseconds) { return 1e-9 * (double)nanoseconds; }
+static double seconds(uint64_t nanoseconds) {
+    return 1e-9 * (double)nanoseconds;
+}
 
-/* The device's clock minus the host's: a small transfer is queued between two looks at the host's clock. The best of a few,
- * the one whose two looks are nearest. */
+/* The device's clock minus the host's: a small transfer is queued between two looks at the host's clock. The best of a
+ * few, the one whose two looks are nearest. */
 static int clock_offset(struct bl_ledger *ledger, double *offset) {
     double narrowest = 1e9;
     for (int i = 0; i < 3; i++) {
@@ -95,14 +101,16 @@ static void count_span(const struct bl_ledger *ledger, const struct bl_span *spa
  * device waited for the host, on behalf of the layer whose command came late. */
 static void book_spans(const struct bl_ledger *ledger, struct ledger_step *step) {
     const struct last_step *last = &ledger->last;
-    double ready = last->offset + last->loaded;             // when the host turned to the device
+    double ready = last->offset + last->loaded; // when the host turned to the device
     for (int i = 0; i < last->count; i++) {
         const struct bl_span *span = &last->spans[i];
         double queued = seconds(span->queued), end = seconds(span->end);
         double from = queued > ready ? queued : ready;
         int row = row_of(ledger, span->layer);
-        if (i) book(ledger, step, row, BL_WAIT, queued - ready);
-        else book(ledger, step, ledger->rows - 1, BL_OTHER, queued - ready);
+        if (i)
+            book(ledger, step, row, BL_WAIT, queued - ready);
+        else
+            book(ledger, step, ledger->rows - 1, BL_OTHER, queued - ready);
         book(ledger, step, row, span->phase, end - from);
         count_span(ledger, span, i ? queued - ready : 0);
         if (end > ready) ready = end;
@@ -127,7 +135,7 @@ int bl_ledger_end(struct bl_ledger *ledger, double *wall_ms) {
     struct last_step *last = &ledger->last;
     if (code || (code = bl_record_take(ledger->dev, &spans, &count))) goto done;
     if (wall_ms) *wall_ms = 1e3 * (end - ledger->begin);
-    if (!count) goto done;                  // a device without profiling: nothing to book
+    if (!count) goto done; // a device without profiling: nothing to book
     if ((code = keep_spans(last, spans, count)) || (code = clock_offset(ledger, &offset))) goto done;
     last->loaded = ledger->loaded - ledger->begin;
     last->end = end - ledger->begin;
@@ -158,8 +166,12 @@ double bl_ledger_wall_quantile(const struct bl_ledger *ledger, double part) {
     return bl_quantile(values, count, part);
 }
 
-double bl_ledger_step_ms(const struct bl_ledger *ledger) { return bl_ledger_wall_quantile(ledger, 0.5); }
-double bl_ledger_min_ms(const struct bl_ledger *ledger) { return bl_ledger_wall_quantile(ledger, 0); }
+double bl_ledger_step_ms(const struct bl_ledger *ledger) {
+    return bl_ledger_wall_quantile(ledger, 0.5);
+}
+double bl_ledger_min_ms(const struct bl_ledger *ledger) {
+    return bl_ledger_wall_quantile(ledger, 0);
+}
 
 /* What happens in some of the steps only (a refresh of the whitening) counts by its share of them. */
 double bl_ledger_ms(const struct bl_ledger *ledger, int row, enum bl_phase phase) {
@@ -177,13 +189,18 @@ double bl_ledger_row_quantile(const struct bl_ledger *ledger, int row, double pa
     double values[MAX_STEPS] = {0};
     int count = bl_ledger_steps(ledger);
     for (int i = 0; i < count; i++)
-        for (int phase = 0; phase < BL_PHASES; phase++) values[i] += (double)ledger->steps[i].ms[row * BL_PHASES + phase];
+        for (int phase = 0; phase < BL_PHASES; phase++)
+            values[i] += (double)ledger->steps[i].ms[row * BL_PHASES + phase];
     return bl_quantile(values, count, part);
 }
 
-void bl_ledger_limits(struct bl_ledger *ledger, const struct bl_limits *limits) { ledger->limits = *limits; }
+void bl_ledger_limits(struct bl_ledger *ledger, const struct bl_limits *limits) {
+    ledger->limits = *limits;
+}
 
-static double fraction(double amount, double time, double limit) { return time > 0 && limit > 0 ? amount / time / limit : NAN; }
+static double fraction(double amount, double time, double limit) {
+    return time > 0 && limit > 0 ? amount / time / limit : NAN;
+}
 
 struct bl_work_done bl_ledger_work(const struct bl_ledger *ledger, int row, int phase) {
     struct work_sum sum = {0};
@@ -195,11 +212,14 @@ struct bl_work_done bl_ledger_work(const struct bl_ledger *ledger, int row, int 
             sum.time += work->time, sum.device += work->device, sum.host += work->host;
             sum.launches += work->launches, sum.bytes += work->bytes, sum.operations += work->operations;
         }
-    return (struct bl_work_done){
-        .ms = 1e3 * sum.time / steps, .device_ms = 1e3 * sum.device / steps, .host_ms = 1e3 * sum.host / steps,
-        .launches = sum.launches / steps, .bytes = sum.bytes / steps, .operations = sum.operations / steps,
-        .arithmetic = fraction(sum.operations, sum.time, ledger->limits.operations),
-        .bandwidth = fraction(sum.bytes, sum.time, ledger->limits.bytes)};
+    return (struct bl_work_done){.ms = 1e3 * sum.time / steps,
+                                 .device_ms = 1e3 * sum.device / steps,
+                                 .host_ms = 1e3 * sum.host / steps,
+                                 .launches = sum.launches / steps,
+                                 .bytes = sum.bytes / steps,
+                                 .operations = sum.operations / steps,
+                                 .arithmetic = fraction(sum.operations, sum.time, ledger->limits.operations),
+                                 .bandwidth = fraction(sum.bytes, sum.time, ledger->limits.bytes)};
 }
 
 double bl_ledger_last_ms(const struct bl_ledger *ledger, int row, enum bl_phase phase) {
@@ -210,6 +230,7 @@ double bl_ledger_last_ms(const struct bl_ledger *ledger, int row, enum bl_phase 
 double bl_ledger_covered(const struct bl_ledger *ledger) {
     double sum = 0;
     int count = bl_ledger_steps(ledger);
-    for (int i = 0; i < count; i++) sum += ledger->steps[i].wall > 0 ? ledger->steps[i].covered / ledger->steps[i].wall : 0;
+    for (int i = 0; i < count; i++)
+        sum += ledger->steps[i].wall > 0 ? ledger->steps[i].covered / ledger->steps[i].wall : 0;
     return count ? sum / count : 0;
 }

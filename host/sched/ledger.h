@@ -1,5 +1,5 @@
-/* The ledger: where the time of a training step goes, by layer and phase. Device time comes from the queue's events; host
- * time that the device did not hide is counted to load, wait or other. */
+/* The ledger: where the time of a training step goes, by layer and phase. Device time comes from the queue's events;
+ * host time that the device did not hide is counted to load, wait or other. */
 #ifndef BL_LEDGER_H
 #define BL_LEDGER_H
 
@@ -14,29 +14,33 @@ void bl_ledger_free(struct bl_ledger *ledger);
 
 /* Around every recorded step. begin: the moment before the batch is asked for. loaded: it is there. end: finishes the
  * queue, takes the spans, books them. A command's time runs from the later of the previous command's end and its own
- * queueing to its end; where the device sat idle because the host was late, the gap is `wait` of the layer that was late. The host's own time before
- * the first command and after the last is `other`. wall_ms may be NULL. */
+ * queueing to its end; where the device sat idle because the host was late, the gap is `wait` of the layer that was
+ * late. The host's own time before the first command and after the last is `other`. wall_ms may be NULL. */
 void bl_ledger_begin(struct bl_ledger *ledger);
 void bl_ledger_loaded(struct bl_ledger *ledger);
 int bl_ledger_end(struct bl_ledger *ledger, double *wall_ms);
 
 int bl_ledger_steps(const struct bl_ledger *ledger);
-double bl_ledger_step_ms(const struct bl_ledger *ledger);               // median wall time of the recorded steps
+double bl_ledger_step_ms(const struct bl_ledger *ledger); // median wall time of the recorded steps
 double bl_ledger_min_ms(const struct bl_ledger *ledger);
 /* Median over the steps in which it took time, times their share of all; milliseconds. row = nodes: "(step)". */
 double bl_ledger_ms(const struct bl_ledger *ledger, int row, enum bl_phase phase);
-double bl_ledger_last_ms(const struct bl_ledger *ledger, int row, enum bl_phase phase);     // of the last recorded step
-double bl_ledger_covered(const struct bl_ledger *ledger);               // sum of all phases / wall time, mean over steps
-/* The work of a recorded step on average: a row (-1: all) in a phase (-1: all). ms is what was booked; device_ms runs from
- * the commands' starts to their ends, without the launches; host_ms is the time that the device sat idle before them. bytes
- * and operations as bl_work counts them; arithmetic and bandwidth are their rates over ms as fractions of the limits, NAN
- * where those are unknown. docs/reading.md explains them. */
-struct bl_work_done { double ms, device_ms, host_ms, launches, bytes, operations, arithmetic, bandwidth; };
+double bl_ledger_last_ms(const struct bl_ledger *ledger, int row, enum bl_phase phase); // of the last recorded step
+double bl_ledger_covered(const struct bl_ledger *ledger); // sum of all phases / wall time, mean over steps
+/* The work of a recorded step on average: a row (-1: all) in a phase (-1: all). ms is what was booked; device_ms runs
+ * from the commands' starts to their ends, without the launches; host_ms is the time that the device sat idle before
+ * them. bytes and operations as bl_work counts them; arithmetic and bandwidth are their rates over ms as fractions of
+ * the limits, NAN where those are unknown. docs/reading.md explains them. */
+struct bl_work_done {
+    double ms, device_ms, host_ms, launches, bytes, operations, arithmetic, bandwidth;
+};
 struct bl_work_done bl_ledger_work(const struct bl_ledger *ledger, int row, int phase);
 void bl_ledger_limits(struct bl_ledger *ledger, const struct bl_limits *limits);
-/* limits{}, work{PHASE: {device_ms host_ms launches bytes operations arithmetic bandwidth}} and work_all{} of the step. */
+/* limits{}, work{PHASE: {device_ms host_ms launches bytes operations arithmetic bandwidth}} and work_all{} of the step.
+ */
 void bl_ledger_add_totals(const struct bl_ledger *ledger, cJSON *json);
-/* layers[{name op phases{PHASE: ms} quartile1_ms quartile3_ms work{PHASE: {}} work_all{}}], as bench and compare print it; rows without time are left out. */
+/* layers[{name op phases{PHASE: ms} quartile1_ms quartile3_ms work{PHASE: {}} work_all{}}], as bench and compare print
+ * it; rows without time are left out. */
 cJSON *bl_ledger_layers(const struct bl_ledger *ledger);
 /* ledger.json: steps, wall median, spread (quartiles), totals, layers. Asks for the device's limits first. */
 cJSON *bl_ledger_json(struct bl_ledger *ledger);

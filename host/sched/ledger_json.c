@@ -56,7 +56,8 @@ cJSON *bl_ledger_layers(const struct bl_ledger *ledger) {
         }
         cJSON *layer = cJSON_CreateObject();
         cJSON_AddStringToObject(layer, "name", bl_ledger_row_name(ledger, row));
-        cJSON_AddStringToObject(layer, "op", row < ledger->rows - 1 ? bl_graph_node(ledger->graph, row)->op->name : "(step)");
+        cJSON_AddStringToObject(layer, "op",
+                                row < ledger->rows - 1 ? bl_graph_node(ledger->graph, row)->op->name : "(step)");
         cJSON_AddItemToObject(layer, "phases", phases);
         add_number(layer, "quartile1_ms", bl_ledger_row_quantile(ledger, row, 0.25), 5);
         add_number(layer, "quartile3_ms", bl_ledger_row_quantile(ledger, row, 0.75), 5);
@@ -73,7 +74,8 @@ void bl_ledger_add_totals(const struct bl_ledger *ledger, cJSON *json) {
         add_number(limits, "bytes_per_s", ledger->limits.bytes, 5);
     }
     cJSON *phases = cJSON_AddObjectToObject(json, "work");
-    for (int phase = 0; phase < BL_PHASES; phase++) add_work(phases, bl_phase_names[phase], bl_ledger_work(ledger, -1, phase));
+    for (int phase = 0; phase < BL_PHASES; phase++)
+        add_work(phases, bl_phase_names[phase], bl_ledger_work(ledger, -1, phase));
     add_work(json, "work_all", bl_ledger_work(ledger, -1, -1));
 }
 

@@ -1,9 +1,11 @@
-/* The last recorded step in the Chrome trace-event format, which Perfetto opens: complete events (ph X) with ts and dur in
- * microseconds since the step's begin, one track for the device's queue and one for the host. */
+/* The last recorded step in the Chrome trace-event format, which Perfetto opens: complete events (ph X) with ts and dur
+ * in microseconds since the step's begin, one track for the device's queue and one for the host. */
 #include "sched/ledger_internal.h"
 #include "io/files.h"
 
-static double seconds(uint64_t nanoseconds) { return 1e-9 * (double)nanoseconds; }
+static double seconds(uint64_t nanoseconds) {
+    return 1e-9 * (double)nanoseconds;
+}
 
 enum { DEVICE_TRACK = 1, HOST_TRACK = 2 };
 
@@ -43,8 +45,12 @@ static void add_command(const struct last_step *last, const struct bl_span *span
     if (span->operations > 0) cJSON_AddItemToObject(args, "operations", bl_json_number(span->operations, 8));
 }
 
-static bool same_layer(const struct bl_span *a, const struct bl_span *b) { return a->layer == b->layer; }
-static bool same_phase(const struct bl_span *a, const struct bl_span *b) { return same_layer(a, b) && a->phase == b->phase; }
+static bool same_layer(const struct bl_span *a, const struct bl_span *b) {
+    return a->layer == b->layer;
+}
+static bool same_phase(const struct bl_span *a, const struct bl_span *b) {
+    return same_layer(a, b) && a->phase == b->phase;
+}
 
 /* One slice over each run of commands that are alike; viewers nest slices of one track by their times. */
 static void add_runs(const struct bl_ledger *ledger, cJSON *events, const char *category,

@@ -4,9 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ROUNDS = 8, CHAINS = 12 };           // CHAINS as in kernels/limits.cl
-static const double least_s = 4e-3;         // of a launch that is timed
-static const double most_s = 0.15;           // of all launches of one kind
+enum { ROUNDS = 8, CHAINS = 12 };   // CHAINS as in kernels/limits.cl
+static const double least_s = 4e-3; // of a launch that is timed
+static const double most_s = 0.15;  // of all launches of one kind
 static const size_t buffer_bytes = 64u << 20, first_bytes = 1u << 16;
 
 /* --- measuring ------------------------------------------------------------------------------ */
@@ -32,8 +32,12 @@ static int launch_stream(struct probe *p, struct bl_kernel *kernel) {
                      BL_I32(p->cpu ? 1 : p->items), BL_I32(count));
 }
 
-static int launch_copy(struct probe *p) { return launch_stream(p, p->kernel); }
-static int launch_read(struct probe *p) { return launch_stream(p, p->read); }
+static int launch_copy(struct probe *p) {
+    return launch_stream(p, p->kernel);
+}
+static int launch_read(struct probe *p) {
+    return launch_stream(p, p->read);
+}
 
 /* Seconds of the shortest of `rounds` launches, or of fewer where they are slow. */
 static int shortest(struct probe *p, int (*launch)(struct probe *), int rounds, double *seconds) {
@@ -57,7 +61,7 @@ static int measure_operations(struct probe *p, double *rate) {
     if (!code) code = bl_mem_alloc(p->dev, 4 * (size_t)p->items, &p->y);
     if (!code) code = bl_mem_fill(p->y, 0, 4 * (size_t)p->items, 1.0f);
     p->steps = 1;
-    if (!code) code = shortest(p, launch_arithmetic, 1, &seconds);      // the first may compile
+    if (!code) code = shortest(p, launch_arithmetic, 1, &seconds); // the first may compile
     for (bool more = true; !code && more; p->steps *= more ? 2 : 1) {
         code = shortest(p, launch_arithmetic, 1, &seconds);
         more = seconds < least_s && p->steps < 1 << 26;
@@ -68,7 +72,8 @@ static int measure_operations(struct probe *p, double *rate) {
     return code;
 }
 
-/* A first small pass tells whether the large one is to be had in reasonable time (a simulator is a million times slower). */
+/* A first small pass tells whether the large one is to be had in reasonable time (a simulator is a million times
+ * slower). */
 static int measure_bytes(struct probe *p, double *rate) {
     const struct blanch_device_info *info = blanch_device_info(p->dev);
     const struct bl_define define = {"VEC", p->vec > 4 ? p->vec : 4};
@@ -82,7 +87,7 @@ static int measure_bytes(struct probe *p, double *rate) {
     if (!code) code = bl_mem_alloc(p->dev, most, &p->x);
     if (!code) code = bl_mem_alloc(p->dev, most, &p->y);
     if (!code) code = bl_mem_fill(p->x, 0, most, 1.0f);
-    if (!code) code = bl_mem_fill(p->y, 0, most, 1.0f);     // a page's first use may take longer than all that is timed
+    if (!code) code = bl_mem_fill(p->y, 0, most, 1.0f); // a page's first use may take longer than all that is timed
     p->bytes = most < first_bytes ? most : first_bytes;
     if (!code) code = shortest(p, launch_copy, 2, &copy);
     if (copy < 0.05) p->bytes = most;

@@ -5,8 +5,8 @@
 #include "cl/cl.h"
 
 struct bl_limits {
-    double operations;                      // float32 multiply-adds in registers, 2 operations each, a second
-    double bytes;                           // read or copied between large buffers, a second
+    double operations; // float32 multiply-adds in registers, 2 operations each, a second
+    double bytes;      // read or copied between large buffers, a second
 };
 
 /* The best that was ever measured on this device with this driver (a third of a second, once; then from

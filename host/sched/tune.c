@@ -62,17 +62,18 @@ static struct bl_tune_item *note(struct bl_tuner *t, const struct bl_tune_item *
 /* The bias and the order of the weights' features are beside the point. */
 static struct bl_tune_item conv_item(struct blanch_device *dev, const struct bl_conv_shape *s, enum bl_conv_pass pass) {
     const struct bl_conv_attrs *a = &s->attrs;
-    const int64_t numbers[] = {s->n,         s->h,         s->w,           a->in_channels, a->out_channels, a->kernel[0],
-                               a->kernel[1], a->stride[0], a->stride[1],   a->padding[0],  a->padding[1],   a->dilation[0],
-                               a->dilation[1], a->groups,  (int64_t)pass};
+    const int64_t numbers[] = {s->n,          s->h,           s->w,           a->in_channels, a->out_channels,
+                               a->kernel[0],  a->kernel[1],   a->stride[0],   a->stride[1],   a->padding[0],
+                               a->padding[1], a->dilation[0], a->dilation[1], a->groups,      (int64_t)pass};
     struct bl_tune_item item = {.dev = dev, .is_conv = true, .conv = *s, .pass = pass};
     item.conv.interleave = 1, item.conv.attrs.bias = 0;
     item.key = bl_hash(BL_HASH_START, numbers, sizeof numbers);
-    snprintf(item.shape, sizeof item.shape,
-             "convolution %s %lld x %dx%lldx%lld to %d, kernel %dx%d stride %dx%d padding %dx%d dilation %dx%d groups %d",
-             bl_conv_pass_names[pass], (long long)s->n, a->in_channels, (long long)s->h, (long long)s->w, a->out_channels,
-             a->kernel[0], a->kernel[1], a->stride[0], a->stride[1], a->padding[0], a->padding[1], a->dilation[0],
-             a->dilation[1], a->groups);
+    snprintf(
+        item.shape, sizeof item.shape,
+        "convolution %s %lld x %dx%lldx%lld to %d, kernel %dx%d stride %dx%d padding %dx%d dilation %dx%d groups %d",
+        bl_conv_pass_names[pass], (long long)s->n, a->in_channels, (long long)s->h, (long long)s->w, a->out_channels,
+        a->kernel[0], a->kernel[1], a->stride[0], a->stride[1], a->padding[0], a->padding[1], a->dilation[0],
+        a->dilation[1], a->groups);
     return item;
 }
 
@@ -80,9 +81,9 @@ static struct bl_tune_item gemm_item(struct blanch_device *dev, const struct bl_
     const int64_t numbers[] = {g->m, g->n, g->k, g->trans_a, g->trans_b, g->symmetric, g->batch > 0 ? g->batch : 1};
     struct bl_tune_item item = {.dev = dev, .gemm = *g};
     item.key = bl_hash(BL_HASH_START, numbers, sizeof numbers);
-    snprintf(item.shape, sizeof item.shape, "product %lldx%lldx%lld %c%c%s batch %lld", (long long)g->m, (long long)g->n,
-             (long long)g->k, g->trans_a ? 't' : 'n', g->trans_b ? 't' : 'n', g->symmetric ? " symmetric" : "",
-             (long long)numbers[6]);
+    snprintf(item.shape, sizeof item.shape, "product %lldx%lldx%lld %c%c%s batch %lld", (long long)g->m,
+             (long long)g->n, (long long)g->k, g->trans_a ? 't' : 'n', g->trans_b ? 't' : 'n',
+             g->symmetric ? " symmetric" : "", (long long)numbers[6]);
     return item;
 }
 
@@ -242,8 +243,10 @@ int bl_tuner_measure(struct bl_tuner *t, struct blanch_device *dev, const struct
             item->counted = true;
             continue;
         }
-        if (bounds->stop && *bounds->stop) code = bl_fail(BLANCH_EINTERRUPTED, "interrupted");
-        else if (bl_now() - start >= bounds->seconds) break;
+        if (bounds->stop && *bounds->stop)
+            code = bl_fail(BLANCH_EINTERRUPTED, "interrupted");
+        else if (bl_now() - start >= bounds->seconds)
+            break;
         else if (!(code = measure_item(t, item, bounds, report)) && bounds->progress)
             bounds->progress(bounds->context, ++done, total, item->shape);
     }

@@ -1,7 +1,7 @@
-/* The tuner: which engine computes each pass of each convolution, and how each matrix product is computed, by measurement
- * on the device. While one exists it is asked for every choice: what this process has measured, else what the tuning cache
- * holds, else nothing, and the rule of thumb chooses. What it was asked in vain it notes, and bl_tuner_measure measures.
- * One per process. */
+/* The tuner: which engine computes each pass of each convolution, and how each matrix product is computed, by
+ * measurement on the device. While one exists it is asked for every choice: what this process has measured, else what
+ * the tuning cache holds, else nothing, and the rule of thumb chooses. What it was asked in vain it notes, and
+ * bl_tuner_measure measures. One per process. */
 #ifndef BL_TUNE_H
 #define BL_TUNE_H
 
@@ -24,23 +24,23 @@ int bl_tuner_apply(struct bl_tuner *tuner, struct blanch_device *dev);
 bool bl_tuner_drop_engines(struct bl_tuner *tuner, const struct blanch_device *dev);
 
 struct bl_tune_bounds {
-    double seconds;                         // in all; no shape is begun after it
-    double candidate;                       // seconds that one call of a candidate may take, as its small part projects
-    bool brief;                             // leaves out what hardly wins: CLBlast on CPUs, whose kernels take seconds to build
-    const volatile int *stop;               // BLANCH_EINTERRUPTED once it is not 0
-    void (*progress)(void *context, int done, int total, const char *text);     // may be NULL
-    void (*refused)(void *context, const char *line);       // a candidate is wrong or fails; once each; may be NULL
+    double seconds;           // in all; no shape is begun after it
+    double candidate;         // seconds that one call of a candidate may take, as its small part projects
+    bool brief;               // leaves out what hardly wins: CLBlast on CPUs, whose kernels take seconds to build
+    const volatile int *stop; // BLANCH_EINTERRUPTED once it is not 0
+    void (*progress)(void *context, int done, int total, const char *text); // may be NULL
+    void (*refused)(void *context, const char *line); // a candidate is wrong or fails; once each; may be NULL
     void *context;
 };
 struct bl_tune_report {
-    int known, measured, wrong, failed, left;   // shapes known before, measured now; candidates refused; shapes left
+    int known, measured, wrong, failed, left; // shapes known before, measured now; candidates refused; shapes left
     double seconds;
-    char warning[300];                      // the cache could not be written; else ""
+    char warning[300]; // the cache could not be written; else ""
 };
 /* Measures what was noted for the device. Adds to report. */
 int bl_tuner_measure(struct bl_tuner *tuner, struct blanch_device *dev, const struct bl_tune_bounds *bounds,
                      struct bl_tune_report *report);
-int bl_tuner_wanted(const struct bl_tuner *tuner, const struct blanch_device *dev);     // how many shapes that would be
+int bl_tuner_wanted(const struct bl_tuner *tuner, const struct blanch_device *dev); // how many shapes that would be
 /* Searches CLBlast's parameters for products on the device, from where a former search ended; `tries` sets in all. */
 int bl_tuner_clblast(struct bl_tuner *tuner, struct blanch_device *dev, int tries, const struct bl_tune_bounds *bounds,
                      struct bl_tune_report *report);

@@ -25,7 +25,9 @@ void bl_tune_cache_close(struct bl_tune_cache *cache) {
     *cache = (struct bl_tune_cache){0};
 }
 
-static void hex(char text[20], uint64_t value) { snprintf(text, 20, "%016llx", (unsigned long long)value); }
+static void hex(char text[20], uint64_t value) {
+    snprintf(text, 20, "%016llx", (unsigned long long)value);
+}
 
 static char *path_of(const struct bl_tune_cache *cache, const char *shape) {
     uint64_t hash = bl_hash(BL_HASH_START, shape, strlen(shape) + 1);

@@ -11,8 +11,8 @@ enum { SIZE = 1024 };
 
 struct search {
     struct bl_clblast_set best;
-    double ms;                              // of best; 0: none was right
-    double shipped;                         // of the set that CLBlast ships; 0: not measured
+    double ms;      // of best; 0: none was right
+    double shipped; // of the set that CLBlast ships; 0: not measured
     int tried;
 };
 
@@ -20,7 +20,8 @@ static void read_search(const struct bl_tune_cache *cache, struct search *s) {
     cJSON *entry = bl_tune_cache_read(cache, bl_tune_clblast_shape);
     const cJSON *tried = cJSON_GetObjectItem(entry, "sets"), *shipped = cJSON_GetObjectItem(entry, "shipped_ms");
     *s = (struct search){0};
-    if (entry && cJSON_IsNumber(tried) && !bl_clblast_parse(&s->best, cJSON_GetObjectItem(entry, "choice")->valuestring)) {
+    if (entry && cJSON_IsNumber(tried) &&
+        !bl_clblast_parse(&s->best, cJSON_GetObjectItem(entry, "choice")->valuestring)) {
         s->tried = tried->valueint;
         s->ms = cJSON_GetObjectItem(entry, "ms")->valuedouble;
         s->shipped = cJSON_IsNumber(shipped) ? shipped->valuedouble : 0;
@@ -61,8 +62,10 @@ static int measure(struct bl_tuner *tuner, struct blanch_device *dev, const stru
         struct bl_tune_item item = {.dev = dev, .gemm = products[i]};
         struct bl_tune_trials trials = {.best = -1};
         code = bl_tune_gemm(tuner, &item, bounds, &trials);
-        if (i == 0) *ms = trials.best >= 0 ? trials.trial[trials.best].ms : 0;
-        else if (trials.best < 0) *ms = 0;
+        if (i == 0)
+            *ms = trials.best >= 0 ? trials.trial[trials.best].ms : 0;
+        else if (trials.best < 0)
+            *ms = 0;
         if (!(*ms > 0)) break;
     }
     tuner->clblast_alone = false;
@@ -73,19 +76,24 @@ static int measure(struct bl_tuner *tuner, struct blanch_device *dev, const stru
 static int use_set(struct blanch_device *dev, int position, struct bl_clblast_set *set) {
     const struct bl_clblast_set *seed = bl_clblast_seed(dev);
     if (position == 0) return bl_clblast_ship(dev), 0;
-    if (position == 1 && seed) *set = *seed;
-    else bl_clblast_random(set, blanch_device_info(dev)->kind == BLANCH_CPU, (uint64_t)position);
+    if (position == 1 && seed)
+        *set = *seed;
+    else
+        bl_clblast_random(set, blanch_device_info(dev)->kind == BLANCH_CPU, (uint64_t)position);
     return bl_clblast_set(dev, set);
 }
 
-static int try_set(struct bl_tuner *tuner, struct blanch_device *dev, const struct bl_tune_bounds *bounds, struct search *s) {
+static int try_set(struct bl_tuner *tuner, struct blanch_device *dev, const struct bl_tune_bounds *bounds,
+                   struct search *s) {
     struct bl_clblast_set set;
     double ms = 0;
     int code = use_set(dev, s->tried, &set);
     if (!code) code = measure(tuner, dev, bounds, &ms);
     if (code == BLANCH_EINTERRUPTED || code == BLANCH_ENOMEM) return code;
-    if (s->tried++ == 0) s->shipped = ms;
-    else if (ms > 0 && (s->ms <= 0 || ms < s->ms)) s->best = set, s->ms = ms;
+    if (s->tried++ == 0)
+        s->shipped = ms;
+    else if (ms > 0 && (s->ms <= 0 || ms < s->ms))
+        s->best = set, s->ms = ms;
     return 0;
 }
 
@@ -103,7 +111,8 @@ int bl_tuner_clblast(struct bl_tuner *tuner, struct blanch_device *dev, int trie
         if ((code = try_set(tuner, dev, bounds, &s))) break;
         report->measured++;
         if (s.ms > 0 && write_search(cache, &s) && !report->warning[0])
-            snprintf(report->warning, sizeof report->warning, "what is measured is not kept: %s", blanch_error_message());
+            snprintf(report->warning, sizeof report->warning, "what is measured is not kept: %s",
+                     blanch_error_message());
         snprintf(text, sizeof text, "CLBlast, best %.1f GFLOP/s", s.ms > 0 ? 2e-6 * SIZE * SIZE * SIZE / s.ms : 0);
         if (bounds->progress) bounds->progress(bounds->context, s.tried, tries, text);
     }
@@ -115,8 +124,12 @@ int bl_tuner_clblast(struct bl_tuner *tuner, struct blanch_device *dev, int trie
 void bl_tune_apply_clblast(struct bl_tuner *tuner, const struct bl_tune_cache *cache, struct blanch_device *dev) {
     struct search s = {0};
     const cJSON *recorded = cJSON_GetObjectItemCaseSensitive(tuner->restored, bl_tune_clblast_shape);
-    if (!tuner->frozen) read_search(cache, &s);
-    else if (cJSON_IsString(recorded) && !bl_clblast_parse(&s.best, recorded->valuestring)) s.ms = 1;
-    if (s.shipped > 0 && s.ms >= s.shipped) bl_clblast_ship(dev);
-    else if (s.ms > 0 && !bl_clblast_set(dev, &s.best)) tuner->clblast = s.best, tuner->have_clblast = true;
+    if (!tuner->frozen)
+        read_search(cache, &s);
+    else if (cJSON_IsString(recorded) && !bl_clblast_parse(&s.best, recorded->valuestring))
+        s.ms = 1;
+    if (s.shipped > 0 && s.ms >= s.shipped)
+        bl_clblast_ship(dev);
+    else if (s.ms > 0 && !bl_clblast_set(dev, &s.best))
+        tuner->clblast = s.best, tuner->have_clblast = true;
 }

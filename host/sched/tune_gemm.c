@@ -7,14 +7,16 @@
 enum { SAMPLES = 48 };
 
 struct data {
-    struct bl_gemm product;                 // dense, on the buffers below
-    size_t a, b, c;                         // elements
+    struct bl_gemm product; // dense, on the buffers below
+    size_t a, b, c;         // elements
     float *host_a, *host_b, *result, *reference;
     bool have_reference;
     struct blanch_device *dev;
 };
 
-static int64_t batch_of(const struct bl_gemm *g) { return g->batch > 0 ? g->batch : 1; }
+static int64_t batch_of(const struct bl_gemm *g) {
+    return g->batch > 0 ? g->batch : 1;
+}
 
 /* A symmetric product is one of a matrix with its own transpose, or of a symmetric matrix with itself. */
 static void fill(struct data *d) {
@@ -36,9 +38,19 @@ static int make_data(struct data *d, const struct bl_tune_item *item) {
     struct bl_gemm *g = &d->product;
     *g = item->gemm;
     int64_t batch = batch_of(g);
-    *g = (struct bl_gemm){.trans_a = g->trans_a, .trans_b = g->trans_b, .symmetric = g->symmetric, .m = g->m, .n = g->n,
-                          .k = g->k, .alpha = 1, .batch = g->batch, .lda = g->trans_a ? g->m : g->k,
-                          .ldb = g->trans_b ? g->k : g->n, .ldc = g->n, .stride_a = g->m * g->k, .stride_b = g->k * g->n,
+    *g = (struct bl_gemm){.trans_a = g->trans_a,
+                          .trans_b = g->trans_b,
+                          .symmetric = g->symmetric,
+                          .m = g->m,
+                          .n = g->n,
+                          .k = g->k,
+                          .alpha = 1,
+                          .batch = g->batch,
+                          .lda = g->trans_a ? g->m : g->k,
+                          .ldb = g->trans_b ? g->k : g->n,
+                          .ldc = g->n,
+                          .stride_a = g->m * g->k,
+                          .stride_b = g->k * g->n,
                           .stride_c = g->m * g->n};
     d->dev = item->dev;
     d->a = (size_t)(batch * g->stride_a), d->b = (size_t)(batch * g->stride_b), d->c = (size_t)(batch * g->stride_c);
@@ -77,7 +89,8 @@ static int judge(struct data *d, bool *right) {
         int64_t at = (int64_t)((double)(d->c - 1) * i / (SAMPLES - 1));
         found[i] = d->result[at], sums[i] = (float)plain(d, at);
     }
-    *right = bl_tune_close(found, sums, SAMPLES) && (!d->have_reference || bl_tune_close(d->result, d->reference, d->c));
+    *right =
+        bl_tune_close(found, sums, SAMPLES) && (!d->have_reference || bl_tune_close(d->result, d->reference, d->c));
     if (*right && !d->have_reference) {
         memcpy(d->reference, d->result, 4 * d->c);
         d->have_reference = true;
@@ -92,8 +105,8 @@ static int multiply(void *context, bool small) {
     return bl_gemm(d->dev, &part);
 }
 
-static int try_route(struct bl_tuner *tuner, enum bl_gemm_route route, const struct bl_tune_bounds *bounds, struct data *d,
-                     const char *shape, struct bl_tune_trials *trials) {
+static int try_route(struct bl_tuner *tuner, enum bl_gemm_route route, const struct bl_tune_bounds *bounds,
+                     struct data *d, const char *shape, struct bl_tune_trials *trials) {
     bool slow = false, right = false;
     double seconds = 0, best = trials->best < 0 ? 0 : 1e-3 * trials->trial[trials->best].ms;
     double share = (double)((d->product.k + 15) / 16) / (double)d->product.k;
@@ -102,7 +115,12 @@ static int try_route(struct bl_tuner *tuner, enum bl_gemm_route route, const str
     if (!code) code = bl_tune_time(d->dev, multiply, d, share, bounds->candidate, best, &seconds, &slow);
     tuner->route = BL_GEMM_RULE;
     if (!code && !slow) code = judge(d, &right);
-    bl_tune_add(trials, bl_gemm_route_names[route], code ? "failed" : slow ? "slow" : right ? "right" : "wrong", seconds);
+    bl_tune_add(trials, bl_gemm_route_names[route],
+                code    ? "failed"
+                : slow  ? "slow"
+                : right ? "right"
+                        : "wrong",
+                seconds);
     if (code || (!slow && !right)) bl_tune_refuse(tuner, bounds, bl_gemm_route_names[route], shape, code);
     return code == BLANCH_ENOMEM ? code : 0;
 }
@@ -110,7 +128,7 @@ static int try_route(struct bl_tuner *tuner, enum bl_gemm_route route, const str
 static bool is_tried(const struct bl_tuner *tuner, const struct bl_tune_item *item, const struct bl_tune_bounds *bounds,
                      int route) {
     if (tuner->clblast_alone) return route == BL_GEMM_CLBLAST;
-    if (route == BL_GEMM_PACKED) return !item->gemm.trans_a;    // which packs always
+    if (route == BL_GEMM_PACKED) return !item->gemm.trans_a; // which packs always
     return route != BL_GEMM_CLBLAST || !bounds->brief || blanch_device_info(item->dev)->kind != BLANCH_CPU;
 }
 
@@ -119,7 +137,8 @@ int bl_tune_gemm(struct bl_tuner *tuner, const struct bl_tune_item *item, const 
     struct data d = {0};
     int code = make_data(&d, item);
     for (int i = BL_GEMM_RULE + 1; i < BL_GEMM_ROUTES && !code; i++) {
-        if (bounds->stop && *bounds->stop) code = bl_fail(BLANCH_EINTERRUPTED, "interrupted");
+        if (bounds->stop && *bounds->stop)
+            code = bl_fail(BLANCH_EINTERRUPTED, "interrupted");
         else if (is_tried(tuner, item, bounds, i))
             code = try_route(tuner, (enum bl_gemm_route)i, bounds, &d, item->shape, trials);
     }

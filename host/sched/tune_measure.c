@@ -5,7 +5,7 @@
 #include <string.h>
 
 enum { MOST_CALLS = 5 };
-static const double enough = 0.2;           // seconds of calls for one candidate
+static const double enough = 0.2; // seconds of calls for one candidate
 
 static int timed(struct blanch_device *dev, bl_tune_call *call, void *context, bool small, double *seconds) {
     double start = bl_now();
@@ -19,10 +19,10 @@ int bl_tune_time(struct blanch_device *dev, bl_tune_call *call, void *context, d
                  double *seconds, bool *slow) {
     double once, spent = 0;
     *slow = true, *seconds = INFINITY;
-    int code = timed(dev, call, context, true, &once);      // some drivers compile at the first launch
+    int code = timed(dev, call, context, true, &once); // some drivers compile at the first launch
     if (!code) code = timed(dev, call, context, true, &once);
     if (code || once > bound || once / share > 4 * bound || (best > 0 && once > best)) return code;
-    const bool hopeless = best > 0 && once / share > 4 * best;      // unless most of it is the same for all sizes
+    const bool hopeless = best > 0 && once / share > 4 * best; // unless most of it is the same for all sizes
     for (int i = 0; i < MOST_CALLS && spent < enough && !code; i++) {
         code = timed(dev, call, context, false, &once);
         spent += once;
@@ -38,11 +38,13 @@ void bl_tune_add(struct bl_tune_trials *t, const char *name, const char *result,
     if (t->count >= BL_TUNE_TRIALS) return;
     bool right = result[0] == 'r';
     t->trial[t->count] = (struct bl_tune_trial){name, result, 1e3 * seconds};
-    if (right && (t->best < 0 || 0.97 * t->trial[t->best].ms > 1e3 * seconds)) t->best = t->count; // among equals the first
+    if (right && (t->best < 0 || 0.97 * t->trial[t->best].ms > 1e3 * seconds))
+        t->best = t->count; // among equals the first
     t->count++;
 }
 
-void bl_tune_refuse(struct bl_tuner *t, const struct bl_tune_bounds *bounds, const char *name, const char *shape, int code) {
+void bl_tune_refuse(struct bl_tuner *t, const struct bl_tune_bounds *bounds, const char *name, const char *shape,
+                    int code) {
     const bool failed = code != 0;
     for (int i = 0; i < t->refusals; i++)
         if (t->refusal[i].name == name && t->refusal[i].failed == failed) return;

@@ -12,7 +12,11 @@
 /* --- writing -------------------------------------------------------------------------------- */
 
 /* Tensors to be written, with the host memory they point into. */
-struct dump { struct bl_st_tensor *tensors; void **memory; int count; };
+struct dump {
+    struct bl_st_tensor *tensors;
+    void **memory;
+    int count;
+};
 
 static int dump_open(struct dump *dump, int capacity) {
     dump->count = 0;
@@ -70,14 +74,33 @@ static int state_save(struct bl_graph *graph, const char *path, const struct bl_
     snprintf(text[5], 32, "%d", position->train.top1);
     snprintf(text[6], 32, "%d", position->train.top5);
     snprintf(text[7], 32, "%.17g", position->train_s);
-    const char *const meta[] = {"step", text[0], "epoch", text[1], "best_top1", text[2], "train_loss", text[3], "train_count", text[4],
-                                "train_top1", text[5], "train_top5", text[6], "train_s", text[7], position->budget ? "overhead_budget" : NULL, position->budget, NULL};
+    const char *const meta[] = {"step",
+                                text[0],
+                                "epoch",
+                                text[1],
+                                "best_top1",
+                                text[2],
+                                "train_loss",
+                                text[3],
+                                "train_count",
+                                text[4],
+                                "train_top1",
+                                text[5],
+                                "train_top5",
+                                text[6],
+                                "train_s",
+                                text[7],
+                                position->budget ? "overhead_budget" : NULL,
+                                position->budget,
+                                NULL};
     int count = bl_graph_params(graph), code = dump_open(&dump, count);
     if (!code) code = bl_graph_settle(graph);
     for (int i = 0; i < count && !code; i++) {
         struct bl_param *param = bl_graph_param(graph, i);
-        if (param->trainable) code = dump_add(&dump, param, &param->velocity);
-        else if (param->private_state) code = dump_add(&dump, param, &param->data);
+        if (param->trainable)
+            code = dump_add(&dump, param, &param->velocity);
+        else if (param->private_state)
+            code = dump_add(&dump, param, &param->data);
     }
     if (!code) code = bl_st_write(path, dump.tensors, dump.count, meta);
     dump_close(&dump);
@@ -95,12 +118,18 @@ static bool same_shape(const struct bl_param *param, const struct bl_st_tensor *
 }
 
 /* The first few names of a kind of misfit, and how many there are. */
-struct misfit { const char *what; char names[200]; int count; };
+struct misfit {
+    const char *what;
+    char names[200];
+    int count;
+};
 
 static void misfit_add(struct misfit *misfit, const char *name) {
     size_t used = strlen(misfit->names);
-    if (misfit->count < 3) snprintf(misfit->names + used, sizeof misfit->names - used, "%s%s", used ? ", " : "", name);
-    else if (misfit->count == 3) snprintf(misfit->names + used, sizeof misfit->names - used, ", ...");
+    if (misfit->count < 3)
+        snprintf(misfit->names + used, sizeof misfit->names - used, "%s%s", used ? ", " : "", name);
+    else if (misfit->count == 3)
+        snprintf(misfit->names + used, sizeof misfit->names - used, ", ...");
     misfit->count++;
 }
 
@@ -115,14 +144,20 @@ static int refuse(const char *path, const struct misfit *misfit) {
                      misfit[i].names);
     }
     if (!*text) return 0;
-    return bl_fail(BLANCH_EINPUT, "%s does not fit the network: %s; check the model, the norm and the number of classes", path, text);
+    return bl_fail(BLANCH_EINPUT,
+                   "%s does not fit the network: %s; check the model, the norm and the number of classes", path, text);
 }
 
 /* Which parameters a file of this kind holds: velocity of the trainable ones, data of the rest. */
-static bool in_state(const struct bl_param *param) { return param->trainable || param->private_state; }
-static bool in_weights(const struct bl_param *param) { return !param->private_state; }
+static bool in_state(const struct bl_param *param) {
+    return param->trainable || param->private_state;
+}
+static bool in_weights(const struct bl_param *param) {
+    return !param->private_state;
+}
 
-static const struct bl_param *find_param(struct bl_graph *graph, const char *name, bool (*wanted)(const struct bl_param *)) {
+static const struct bl_param *find_param(struct bl_graph *graph, const char *name,
+                                         bool (*wanted)(const struct bl_param *)) {
     const struct bl_param *param = bl_graph_find_param(graph, name);
     return param && wanted(param) ? param : NULL;
 }
@@ -169,13 +204,14 @@ static int check_types(struct bl_graph *graph, const struct bl_safetensors *file
     return 0;
 }
 
-static int fits(struct bl_graph *graph, const struct bl_safetensors *file, const char *path, bool (*wanted)(const struct bl_param *)) {
+static int fits(struct bl_graph *graph, const struct bl_safetensors *file, const char *path,
+                bool (*wanted)(const struct bl_param *)) {
     int code = check_fit(graph, file, path, wanted);
     return code ? code : check_types(graph, file, path, wanted);
 }
 
-static int take(struct bl_graph *graph, const struct bl_safetensors *file, const char *path, bool (*wanted)(const struct bl_param *),
-                bool velocities) {
+static int take(struct bl_graph *graph, const struct bl_safetensors *file, const char *path,
+                bool (*wanted)(const struct bl_param *), bool velocities) {
     int code = bl_graph_settle(graph);
     for (int i = 0; i < bl_graph_params(graph) && !code; i++) {
         struct bl_param *param = bl_graph_param(graph, i);
@@ -229,8 +265,9 @@ int bl_checkpoint_save(struct bl_graph *graph, const char *dir, const struct bl_
     char *path[FILES];
     int code = make_paths(path, dir);
     if (code) goto done;
-    if ((code = state_save(graph, path[STATE_NEW], position)) || (code = bl_weights_save(graph, path[WEIGHTS_NEW], position->step))) {
-        unlink(path[STATE_NEW]);            // half a pair is of no use to anyone
+    if ((code = state_save(graph, path[STATE_NEW], position)) ||
+        (code = bl_weights_save(graph, path[WEIGHTS_NEW], position->step))) {
+        unlink(path[STATE_NEW]); // half a pair is of no use to anyone
         goto done;
     }
     sync_directory(dir);
@@ -251,7 +288,8 @@ static double meta_double(const struct bl_safetensors *file, const char *key) {
     return text ? strtod(text, NULL) : 0;
 }
 
-/* Opens what is there. The two regular files must be whole; a damaged *.new is what a crash leaves, and is passed over. */
+/* Opens what is there. The two regular files must be whole; a damaged *.new is what a crash leaves, and is passed over.
+ */
 static int open_all(struct bl_safetensors *file[FILES], char *path[FILES]) {
     for (int i = 0; i < FILES; i++) {
         file[i] = NULL;
@@ -276,8 +314,10 @@ static int choose_pair(struct bl_safetensors *file[FILES], const char *dir, int 
     if (!file[WEIGHTS] || !file[STATE])
         return bl_fail(BLANCH_EINPUT, "%s holds no checkpoint to resume from (%s is missing)", dir,
                        file_names[file[WEIGHTS] ? STATE : WEIGHTS]);
-    return bl_fail(BLANCH_EINPUT, "%s: last.safetensors is of step %" PRId64 ", last.state.safetensors of step %" PRId64
-                   "; they must agree", dir, meta_int(file[WEIGHTS], "step"), meta_int(file[STATE], "step"));
+    return bl_fail(BLANCH_EINPUT,
+                   "%s: last.safetensors is of step %" PRId64 ", last.state.safetensors of step %" PRId64
+                   "; they must agree",
+                   dir, meta_int(file[WEIGHTS], "step"), meta_int(file[STATE], "step"));
 }
 
 static void read_position(const struct bl_safetensors *state, struct bl_position *position) {
@@ -285,8 +325,10 @@ static void read_position(const struct bl_safetensors *state, struct bl_position
         .step = meta_int(state, "step"),
         .epoch = meta_int(state, "epoch"),
         .best_top1 = meta_double(state, "best_top1"),
-        .train = {.loss = meta_double(state, "train_loss"), .count = (int)meta_int(state, "train_count"),
-                  .top1 = (int)meta_int(state, "train_top1"), .top5 = (int)meta_int(state, "train_top5")},
+        .train = {.loss = meta_double(state, "train_loss"),
+                  .count = (int)meta_int(state, "train_count"),
+                  .top1 = (int)meta_int(state, "train_top1"),
+                  .top5 = (int)meta_int(state, "train_top5")},
         .train_s = meta_double(state, "train_s"),
     };
 }

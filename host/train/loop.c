@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const double checkpoint_seconds = 600;   // at least this often, however long an epoch is
+static const double checkpoint_seconds = 600; // at least this often, however long an epoch is
 
 static void tell(const struct run *run, enum bl_train_event event, const char *format, ...) BL_PRINTF(3, 4);
 static void tell(const struct run *run, enum bl_train_event event, const char *format, ...) {
@@ -29,8 +29,10 @@ static int open_device(struct run *run) {
     int code = blanch_device_open(&run->dev, run->o.device, run->o.max_alloc);
     if (code || run->o.device) return code;
     const struct blanch_device_info *info = blanch_device_info(run->dev);
-    if (chosen && *chosen) snprintf(run->spec, sizeof run->spec, "%s", chosen);
-    else snprintf(run->spec, sizeof run->spec, "%d:%d", info->platform, info->device);
+    if (chosen && *chosen)
+        snprintf(run->spec, sizeof run->spec, "%s", chosen);
+    else
+        snprintf(run->spec, sizeof run->spec, "%d:%d", info->platform, info->device);
     run->o.device = run->spec;
     return 0;
 }
@@ -41,12 +43,15 @@ static int open_data(struct run *run) {
     if (!model) return bl_fail(BLANCH_EUSAGE, "unknown model '%s'; `blanch models` lists them", n->model);
     int code = bl_dataset_open(&run->data, run->o.data, n->seed);
     if (code) return code;
-    if (!bl_dataset_count(run->data, BL_TRAIN)) return bl_fail(BLANCH_EINPUT, "%s holds no training images", run->o.data);
+    if (!bl_dataset_count(run->data, BL_TRAIN))
+        return bl_fail(BLANCH_EINPUT, "%s holds no training images", run->o.data);
     n->classes = bl_dataset_classes(run->data);
     n->channels = bl_dataset_channels(run->data);
     n->height = n->width = model->size;
-    if (run->config.json) run->view = run->config.view;
-    else bl_view_default(&run->view, run->data, n->channels, model->size);
+    if (run->config.json)
+        run->view = run->config.view;
+    else
+        bl_view_default(&run->view, run->data, n->channels, model->size);
     if (!run->o.augment) run->o.augment = bl_augment_name(run->view.augment);
     return bl_augment_parse(run->o.augment, &run->view.augment);
 }
@@ -87,8 +92,8 @@ static int create_network(struct run *run, const struct blanch_network_options *
 
 static int set_up(struct run *run, const struct bl_train_options *given) {
     int code = given->tensorboard ? bl_tensorboard_check() : 0;
-    if (code || (code = bl_run_check_directory(given)) || (code = bl_run_settle(run, given)) || (code = open_data(run)) ||
-        (code = open_device(run)))
+    if (code || (code = bl_run_check_directory(given)) || (code = bl_run_settle(run, given)) ||
+        (code = open_data(run)) || (code = open_device(run)))
         return code;
     count_steps(run);
     struct blanch_network_options network = run->o.network;
@@ -98,9 +103,11 @@ static int set_up(struct run *run, const struct bl_train_options *given) {
     if (run->o.resume) {
         if ((code = bl_checkpoint_load(run->net->graph, run->o.out, &run->position))) return code;
         run->checkpointed = true;
-    } else if (run->o.init && (code = bl_weights_load(run->net->graph, run->o.init))) return code;
+    } else if (run->o.init && (code = bl_weights_load(run->net->graph, run->o.init)))
+        return code;
     if ((code = bl_ledger_create(&run->ledger, run->net->graph)) || (code = open_loader(run))) return code;
-    if (run->budget >= 0 && (code = bl_overhead_open(&run->overhead, run->net, run->budget, true, run->position.budget)))
+    if (run->budget >= 0 &&
+        (code = bl_overhead_open(&run->overhead, run->net, run->budget, true, run->position.budget)))
         return code;
     code = bl_run_open_directory(run);
     return code || !run->o.tensorboard ? code : bl_tensorboard_open(&run->board, run->o.tensorboard);
@@ -119,7 +126,8 @@ static void discard_unused(const struct run *run, int code) {
 
 static int tear_down(struct run *run, int code) {
     discard_unused(run, code);
-    if (run->log && fclose(run->log) != 0 && !code) code = bl_fail(BLANCH_EIO, "%s could not be written", run->log_path);
+    if (run->log && fclose(run->log) != 0 && !code)
+        code = bl_fail(BLANCH_EIO, "%s could not be written", run->log_path);
     int closed = bl_tensorboard_close(run->board);
     if (!code) code = closed;
     bl_loader_close(run->loader);
@@ -177,7 +185,9 @@ static void add(cJSON *line, const char *key, double value, int digits) {
     cJSON_AddItemToObject(line, key, bl_json_number(value, digits));
 }
 
-static double per_cent(int part, int count) { return count ? 100.0 * part / count : 0; }
+static double per_cent(int part, int count) {
+    return count ? 100.0 * part / count : 0;
+}
 
 static int log_step(struct run *run, int64_t epoch, double loss, float lr, double images_per_s) {
     cJSON *line = log_line("step");
@@ -253,9 +263,11 @@ static int diagnose(struct run *run, const struct bl_batch *batch) {
     for (int i = 0; i < count; i++) {
         bool *warned = &run->warned[d[i].node->index];
         if (d[i].trouble && !*warned)
-            tell(run, BL_TRAIN_WARNING, "step %" PRId64 ", %s: %s (%" PRId64 " features, %" PRId64 " samples, condition %.1e, eps %.1e "
-                 "of the variance); try %s", run->position.step + 1, d[i].node->name, d[i].trouble, d[i].features, d[i].samples,
-                 d[i].condition, d[i].eps_share, d[i].remedy);
+            tell(run, BL_TRAIN_WARNING,
+                 "step %" PRId64 ", %s: %s (%" PRId64 " features, %" PRId64 " samples, condition %.1e, eps %.1e "
+                 "of the variance); try %s",
+                 run->position.step + 1, d[i].node->name, d[i].trouble, d[i].features, d[i].samples, d[i].condition,
+                 d[i].eps_share, d[i].remedy);
         *warned |= d[i].trouble != NULL;
     }
     cJSON *line = log_line("diagnose");
@@ -268,7 +280,8 @@ done:
     return code;
 }
 
-/* Measures what the step cost where that is due, a batch-norm step on the same images among it, and logs new decisions. */
+/* Measures what the step cost where that is due, a batch-norm step on the same images among it, and logs new decisions.
+ */
 static int account(struct run *run, const struct bl_batch *batch, const struct bl_ledger *ledger, double wall_ms) {
     cJSON *line = NULL;
     char text[300];
@@ -283,10 +296,12 @@ static int account(struct run *run, const struct bl_batch *batch, const struct b
     return code ? code : logged ? logged : shown;
 }
 
-/* made: steps that this process has done before. A step that is validated is not recorded, and the time is not its own. */
+/* made: steps that this process has done before. A step that is validated is not recorded, and the time is not its own.
+ */
 static int one_step(struct run *run, int64_t made) {
     bool diagnosed = run->o.diagnose && made % run->o.record_every == 0;
-    bool validated = run->o.validate && made % run->o.validate == 0, recorded = !validated && !diagnosed && is_recorded(run, made);
+    bool validated = run->o.validate && made % run->o.validate == 0,
+         recorded = !validated && !diagnosed && is_recorded(run, made);
     struct blanch_sgd sgd = run->o.sgd;
     struct blanch_metrics metrics;
     struct bl_batch batch;
@@ -303,7 +318,7 @@ static int one_step(struct run *run, int64_t made) {
     double loaded = bl_now();
     if (validated) {
         code = validate(run, &batch);
-        if (code) return code == BLANCH_EINTERRUPTED ? 0 : code;        // the loop ends in its own way
+        if (code) return code == BLANCH_EINTERRUPTED ? 0 : code; // the loop ends in its own way
         start = bl_now();
     }
     if (diagnosed) {
@@ -344,7 +359,8 @@ static int finish_epoch(struct run *run) {
         code = bl_network_test(run->net, run->data, BL_TEST, &run->view, &test, &test_s);
     if (code || (code = log_epoch(run, &test, test_s)) || (code = bl_board_epoch(run, &test, test_s))) return code;
     double train1 = per_cent(p->train.top1, p->train.count), test1 = per_cent(test.top1, test.count);
-    tell(run, BL_TRAIN_EPOCH, "epoch %" PRId64 ": train loss %.4f, top-1 %.2f %%; test loss %.4f, top-1 %.2f %%, top-5 %.2f %%; %.1f s",
+    tell(run, BL_TRAIN_EPOCH,
+         "epoch %" PRId64 ": train loss %.4f, top-1 %.2f %%; test loss %.4f, top-1 %.2f %%, top-5 %.2f %%; %.1f s",
          p->epoch + 1, p->train.loss, train1, test.loss, test1, per_cent(test.top5, test.count), p->train_s + test_s);
     double judged = test.count ? test1 : train1;
     if (judged > p->best_top1) {
@@ -395,11 +411,15 @@ int bl_train(const struct bl_train_options *options) {
         tell(&run, BL_TRAIN_STARTED, "%s (%s), %s-%s, batch %d, %" PRId64 " steps%s", info->name, info->platform_name,
              run.net->model->name, run.o.norm, run.o.network.batch, run.steps, run.position.step ? ", resumed" : "");
         if (run.overhead && run.steps <= BL_BUDGET_OPENING)
-            tell(&run, BL_TRAIN_WARNING, "--overhead-budget saves nothing here: the first %d steps refresh every layer, and the next %d measure",
-                 BL_BUDGET_ALL, BL_BUDGET_OPENING - BL_BUDGET_ALL);
+            tell(
+                &run, BL_TRAIN_WARNING,
+                "--overhead-budget saves nothing here: the first %d steps refresh every layer, and the next %d measure",
+                BL_BUDGET_ALL, BL_BUDGET_OPENING - BL_BUDGET_ALL);
         if (run.o.validate) tell(&run, BL_TRAIN_WARNING, "validation recomputes layers in plain C: slow");
         code = loop(&run);
     }
-    if (!code) tell(&run, BL_TRAIN_DONE, "done: %" PRId64 " steps, best top-1 %.2f %%", run.position.step, run.position.best_top1);
+    if (!code)
+        tell(&run, BL_TRAIN_DONE, "done: %" PRId64 " steps, best top-1 %.2f %%", run.position.step,
+             run.position.best_top1);
     return tear_down(&run, code);
 }

@@ -8,7 +8,9 @@ volatile int bl_train_stop;
 
 static const char *const norm_names[] = {[BLANCH_BN] = "bn", [BLANCH_ND] = "nd", [BLANCH_NONE] = "none"};
 
-const char *bl_norm_name(enum blanch_norm norm) { return norm_names[norm]; }
+const char *bl_norm_name(enum blanch_norm norm) {
+    return norm_names[norm];
+}
 
 int bl_norm_parse(const char *name, enum blanch_norm *norm) {
     for (int i = 0; i < BL_COUNT(norm_names); i++)
@@ -21,7 +23,7 @@ int bl_norm_parse(const char *name, enum blanch_norm *norm) {
 
 const char *const *blanch_models_list(void) {
     enum { MOST = 255 };
-    static const char *names[MOST + 1];     // ends with NULL
+    static const char *names[MOST + 1]; // ends with NULL
     for (int i = 0; i < MOST && bl_model_list[i]; i++) names[i] = bl_model_list[i]->name;
     return names;
 }
@@ -31,8 +33,7 @@ const char *const *blanch_models_list(void) {
 static int resolve(struct blanch_network *net, const struct blanch_network_options *options) {
     if (!options->model) return bl_fail(BLANCH_EUSAGE, "no model is named; `blanch models` lists them");
     net->model = bl_model_find(options->model);
-    if (!net->model)
-        return bl_fail(BLANCH_EUSAGE, "unknown model '%s'; `blanch models` lists them", options->model);
+    if (!net->model) return bl_fail(BLANCH_EUSAGE, "unknown model '%s'; `blanch models` lists them", options->model);
     if (options->batch < 1) return bl_fail(BLANCH_EUSAGE, "a batch of %d images is not possible", options->batch);
     struct blanch_network_options *o = &net->options;
     *o = *options;
@@ -51,7 +52,8 @@ static int resolve_budget(struct blanch_network *net) {
     if (budget == 0) return 0;
     if (!(budget > 0 && budget <= 10000))
         return bl_fail(BLANCH_EUSAGE, "an overhead budget is a percentage from 0 to 10000, not %g", budget);
-    if (net->options.norm != BLANCH_ND) return bl_fail(BLANCH_EUSAGE, "an overhead budget bounds network deconvolution: the norm is another");
+    if (net->options.norm != BLANCH_ND)
+        return bl_fail(BLANCH_EUSAGE, "an overhead budget bounds network deconvolution: the norm is another");
     if (nd->refresh) return bl_fail(BLANCH_EUSAGE, "an overhead budget chooses when to refresh: leave nd.refresh 0");
     nd->refresh = BL_REFRESH_SCHEDULED;
     return 0;
@@ -61,7 +63,8 @@ static int resolve_budget(struct blanch_network *net) {
 static int check_variances(const struct blanch_network *net) {
     for (int i = 0; i < bl_graph_nodes(net->graph) && !net->options.inference; i++) {
         const struct bl_node *node = bl_graph_node(net->graph, i);
-        if (node->idle || strcmp(node->op->name, "batchnorm2d") || node->out->n * node->out->h * node->out->w > 1) continue;
+        if (node->idle || strcmp(node->op->name, "batchnorm2d") || node->out->n * node->out->h * node->out->w > 1)
+            continue;
         return bl_fail(BLANCH_EUSAGE,
                        "%s-%s: %s would normalise one value per channel, whose variance is zero; train with a --batch "
                        "of 2 or more, or larger images",
@@ -79,8 +82,10 @@ static int refuse_batch(struct blanch_network *net) {
     int low = 0, high = net->options.batch;
     while (high - low > 1) {
         int middle = low + (high - low) / 2;
-        if (fits(net, middle)) low = middle;
-        else high = middle;
+        if (fits(net, middle))
+            low = middle;
+        else
+            high = middle;
     }
     char reason[400];
     strncpy(reason, blanch_error_message(), sizeof reason - 1);
@@ -105,7 +110,8 @@ int blanch_network_create(struct blanch_network **network, struct blanch_device 
     if (!code) code = check_variances(net);
     if (code == BLANCH_ELIMIT) code = refuse_batch(net);
     if (code) goto fail;
-    net->host = bl_calloc((size_t)o->batch * (size_t)o->channels * (size_t)o->height * (size_t)o->width, sizeof *net->host);
+    net->host =
+        bl_calloc((size_t)o->batch * (size_t)o->channels * (size_t)o->height * (size_t)o->width, sizeof *net->host);
     if (!net->host) {
         code = BLANCH_ENOMEM;
         goto fail;
@@ -128,8 +134,12 @@ void blanch_network_free(struct blanch_network *network) {
     free(network);
 }
 
-int blanch_network_load(struct blanch_network *network, const char *path) { return bl_weights_load(network->graph, path); }
-int blanch_network_save(struct blanch_network *network, const char *path) { return bl_weights_save(network->graph, path, -1); }
+int blanch_network_load(struct blanch_network *network, const char *path) {
+    return bl_weights_load(network->graph, path);
+}
+int blanch_network_save(struct blanch_network *network, const char *path) {
+    return bl_weights_save(network->graph, path, -1);
+}
 
 /* --- running -------------------------------------------------------------------------------- */
 
@@ -139,7 +149,8 @@ static int64_t image_floats(const struct blanch_network *net) {
 
 static int check_batch(const struct blanch_network *net, const struct bl_batch *batch, bool labelled) {
     if (batch->count < 1 || batch->count > net->options.batch)
-        return bl_fail(BLANCH_EUSAGE, "%d images are given to a network made for 1 to %d", batch->count, net->options.batch);
+        return bl_fail(BLANCH_EUSAGE, "%d images are given to a network made for 1 to %d", batch->count,
+                       net->options.batch);
     for (int i = 0; labelled && i < batch->count; i++)
         if (batch->labels[i] < 0 || batch->labels[i] >= net->options.classes)
             return bl_fail(BLANCH_EINPUT, "image %d of a batch has label %d, the network has %d classes", i,
@@ -172,7 +183,8 @@ int bl_network_step(struct blanch_network *net, const struct bl_batch *batch, co
                     struct blanch_metrics *metrics) {
     int code = bl_network_load(net, batch);
     if (!code)
-        code = sgd ? bl_graph_forward_to_update(net->graph, batch->count) : bl_graph_forward(net->graph, batch->count, true);
+        code = sgd ? bl_graph_forward_to_update(net->graph, batch->count)
+                   : bl_graph_forward(net->graph, batch->count, true);
     if (code) return code;
     if ((code = bl_graph_backward(net->graph, batch->count))) return code;
     if ((code = read_metrics(net, batch->count, metrics))) return code;
@@ -202,7 +214,8 @@ static int eval_logits(struct blanch_network *net, const struct bl_batch *batch,
     if (!logits) return BLANCH_ENOMEM;
     int code = bl_tensor_read(net->graph, bl_graph_out(net->graph), batch->count, logits);
     *metrics = (struct blanch_metrics){.count = batch->count};
-    for (int i = 0; i < batch->count && !code; i++) add_image(metrics, logits + (size_t)i * classes, classes, batch->labels[i]);
+    for (int i = 0; i < batch->count && !code; i++)
+        add_image(metrics, logits + (size_t)i * classes, classes, batch->labels[i]);
     metrics->loss /= batch->count;
     free(logits);
     return code;
@@ -222,8 +235,8 @@ void bl_metrics_add(struct blanch_metrics *sum, const struct blanch_metrics *par
     sum->top5 += part->top5;
 }
 
-int bl_network_test(struct blanch_network *net, struct bl_dataset *data, enum bl_split split, const struct bl_view *view,
-                    struct blanch_metrics *metrics, double *seconds) {
+int bl_network_test(struct blanch_network *net, struct bl_dataset *data, enum bl_split split,
+                    const struct bl_view *view, struct blanch_metrics *metrics, double *seconds) {
     struct bl_loader_options options = {.split = split, .view = *view, .batch = net->options.batch, .epochs = 1};
     struct bl_loader *loader = NULL;
     struct bl_batch batch;
@@ -245,7 +258,7 @@ int bl_network_test(struct blanch_network *net, struct bl_dataset *data, enum bl
 
 static const float *to_nhwc(struct blanch_network *net, const float *images, int count) {
     int64_t channels = net->options.channels, pixels = (int64_t)net->options.height * net->options.width;
-    if (count > net->options.batch) return images;      // refused by check_batch before it is read
+    if (count > net->options.batch) return images; // refused by check_batch before it is read
     float *out = net->host;
     for (int64_t i = 0; i < count; i++)
         for (int64_t p = 0; p < pixels; p++)
@@ -258,7 +271,7 @@ static int step_within_budget(struct blanch_network *net, const struct bl_batch 
     cJSON *decision = NULL;
     char warning[300];
     double wall_ms = 0;
-    int code = check_batch(net, batch, true);               // a refused step is none
+    int code = check_batch(net, batch, true); // a refused step is none
     if (code) return code;
     struct bl_ledger *ledger = bl_overhead_before(net->overhead);
     if (ledger) bl_ledger_begin(ledger);
@@ -273,7 +286,8 @@ static int step_within_budget(struct blanch_network *net, const struct bl_batch 
 int blanch_network_step(struct blanch_network *network, const float *images, const int32_t *labels, int count,
                         const struct blanch_sgd *sgd, struct blanch_metrics *metrics) {
     struct bl_batch batch = {.count = count, .images = to_nhwc(network, images, count), .labels = labels};
-    return network->overhead ? step_within_budget(network, &batch, sgd, metrics) : bl_network_step(network, &batch, sgd, metrics);
+    return network->overhead ? step_within_budget(network, &batch, sgd, metrics)
+                             : bl_network_step(network, &batch, sgd, metrics);
 }
 
 void blanch_network_overhead(const struct blanch_network *network, double *held, double *least) {
@@ -286,7 +300,7 @@ int blanch_network_predict(struct blanch_network *network, const float *images, 
     struct bl_batch batch = {.count = count, .images = to_nhwc(network, images, count)};
     int code = check_batch(network, &batch, false);
     if (code || (code = upload(network, &batch))) return code;
-    struct bl_tensor *labels = bl_graph_labels(network->graph);     // the loss reads them: any class will do
+    struct bl_tensor *labels = bl_graph_labels(network->graph); // the loss reads them: any class will do
     if (labels && (code = bl_mem_fill(labels->mem, 0, (size_t)count * sizeof(int32_t), 0))) return code;
     if ((code = bl_graph_forward(network->graph, count, false))) return code;
     return bl_tensor_read(network->graph, bl_graph_out(network->graph), count, logits);

@@ -6,30 +6,30 @@
 #include <stdlib.h>
 
 enum {
-    SESSION = 3,                            // pairs of a batch-norm step and one of this network, in a row
+    SESSION = 3, // pairs of a batch-norm step and one of this network, in a row
     FIRST_SESSION = BL_BUDGET_BASE,
-    SESSION_EVERY = 300,                    // steps between two sessions
+    SESSION_EVERY = 300, // steps between two sessions
     PLAN_EVERY = 25,
-    KEPT_EVERY = 25,                        // steps between two recorded ones
-    KEPT_EVERY_GIVEN = 5,                   // where the yardstick costs nothing
-    OPENING_EVERY = 4,                      // steps between two recorded ones of the opening: one exact, one not
-    EXACT_EVERY = 100,                      // a layer's refresh is recorded again after so many steps
-    CHANGE_FROM = BL_BUDGET_EXACT,          // of the opening's steps, the last few tell how far D turns
+    KEPT_EVERY = 25,               // steps between two recorded ones
+    KEPT_EVERY_GIVEN = 5,          // where the yardstick costs nothing
+    OPENING_EVERY = 4,             // steps between two recorded ones of the opening: one exact, one not
+    EXACT_EVERY = 100,             // a layer's refresh is recorded again after so many steps
+    CHANGE_FROM = BL_BUDGET_EXACT, // of the opening's steps, the last few tell how far D turns
 };
 
 struct bl_overhead {
-    struct blanch_network *net, *bn;        // bn NULL: given_ms is the yardstick
+    struct blanch_network *net, *bn; // bn NULL: given_ms is the yardstick
     struct bl_budget *budget;
     struct bl_ledger *ledger;
-    struct bl_node **node;                  // of the budget's layers
-    double *ms;                             // of a recorded step, by layer
-    int64_t *age, *measured;                // before this step's refresh; step at which a refresh was last recorded
-    double ratio[FIRST_SESSION];            // of this session's pairs
+    struct bl_node **node;       // of the budget's layers
+    double *ms;                  // of a recorded step, by layer
+    int64_t *age, *measured;     // before this step's refresh; step at which a refresh was last recorded
+    double ratio[FIRST_SESSION]; // of this session's pairs
     int pairs;
     double base_ms, given_ms;
-    bool warm;                              // bn has made a step: its kernels are built
-    int64_t recorded;                       // the last recorded step
-    int whole;                              // images of the largest batch so far
+    bool warm;        // bn has made a step: its kernels are built
+    int64_t recorded; // the last recorded step
+    int whole;        // images of the largest batch so far
 };
 
 /* --- setting up ------------------------------------------------------------------------------- */
@@ -61,7 +61,8 @@ static int make_yardstick(struct bl_overhead *o) {
     return code ? bl_fail_in(code, "an overhead budget keeps the network with batch norm beside the trained one") : 0;
 }
 
-int bl_overhead_open(struct bl_overhead **overhead, struct blanch_network *net, double share, bool own, const char *state) {
+int bl_overhead_open(struct bl_overhead **overhead, struct blanch_network *net, double share, bool own,
+                     const char *state) {
     struct bl_overhead *o = *overhead = bl_calloc(1, sizeof *o);
     if (!o) return BLANCH_ENOMEM;
     o->net = net;
@@ -85,23 +86,33 @@ void bl_overhead_close(struct bl_overhead *o) {
     free(o);
 }
 
-char *bl_overhead_save(const struct bl_overhead *o) { return bl_budget_save(o->budget); }
-void bl_overhead_yardstick(struct bl_overhead *o, double ms) { o->given_ms = ms; }
-const struct bl_budget *bl_overhead_budget(const struct bl_overhead *o) { return o->budget; }
+char *bl_overhead_save(const struct bl_overhead *o) {
+    return bl_budget_save(o->budget);
+}
+void bl_overhead_yardstick(struct bl_overhead *o, double ms) {
+    o->given_ms = ms;
+}
+const struct bl_budget *bl_overhead_budget(const struct bl_overhead *o) {
+    return o->budget;
+}
 
 /* --- before a step ---------------------------------------------------------------------------- */
 
-static int64_t session_step(const struct bl_overhead *o) { return (o->budget->step - 1 - BL_BUDGET_ALL) % SESSION_EVERY; }
+static int64_t session_step(const struct bl_overhead *o) {
+    return (o->budget->step - 1 - BL_BUDGET_ALL) % SESSION_EVERY;
+}
 
 /* The base steps until there is a plan, and later the first of every SESSION_EVERY. */
 static bool in_session(const struct bl_overhead *o) {
     return o->budget->planned ? session_step(o) < SESSION : o->budget->stage == BL_BUDGET_IS_BASE;
 }
 
-static int pairs_wanted(const struct bl_overhead *o) { return o->budget->planned && o->bn ? SESSION : FIRST_SESSION; }
+static int pairs_wanted(const struct bl_overhead *o) {
+    return o->budget->planned && o->bn ? SESSION : FIRST_SESSION;
+}
 
-/* Every fourth step of the opening, not the first, whose kernels are new; sessions; now and then, and where a refresh has
- * long not been recorded. */
+/* Every fourth step of the opening, not the first, whose kernels are new; sessions; now and then, and where a refresh
+ * has long not been recorded. */
 static bool is_wanted(const struct bl_overhead *o) {
     int64_t step = o->budget->step - 1;
     if (o->budget->stage <= BL_BUDGET_OPENS) return step % OPENING_EVERY == OPENING_EVERY - 1;
@@ -116,12 +127,16 @@ struct bl_ledger *bl_overhead_before(struct bl_overhead *o) {
     if (!o) return NULL;
     for (int i = 0; i < o->budget->count; i++) o->age[i] = o->budget->layer[i].age + 1;
     bl_budget_next(o->budget);
-    const enum bl_whitening_step refresh = o->budget->stage == BL_BUDGET_IS_EXACT ? BL_WHITENING_EXACT : BL_WHITENING_RENEW;
-    for (int i = 0; i < o->budget->count; i++) bl_whitening_schedule(o->node[i]->whitening, o->budget->layer[i].refresh ? refresh : BL_WHITENING_KEEP);
+    const enum bl_whitening_step refresh =
+        o->budget->stage == BL_BUDGET_IS_EXACT ? BL_WHITENING_EXACT : BL_WHITENING_RENEW;
+    for (int i = 0; i < o->budget->count; i++)
+        bl_whitening_schedule(o->node[i]->whitening, o->budget->layer[i].refresh ? refresh : BL_WHITENING_KEEP);
     return is_wanted(o) ? o->ledger : NULL;
 }
 
-bool bl_overhead_compares(const struct bl_overhead *o) { return o && o->bn && in_session(o); }
+bool bl_overhead_compares(const struct bl_overhead *o) {
+    return o && o->bn && in_session(o);
+}
 
 /* --- after a step ----------------------------------------------------------------------------- */
 
@@ -184,27 +199,34 @@ static int make_pair(struct bl_overhead *o, const struct bl_batch *batch, double
     return 0;
 }
 
-static void describe(struct bl_overhead *o, const char *reason, bool was_least, cJSON **line, char *warning, size_t size) {
+static void describe(struct bl_overhead *o, const char *reason, bool was_least, cJSON **line, char *warning,
+                     size_t size) {
     const struct bl_budget *b = o->budget;
     *line = cJSON_CreateObject();
     cJSON_AddStringToObject(*line, "reason", reason);
     bl_budget_describe(b, o->base_ms, *line);
     if (b->least && !was_least)
-        snprintf(warning, size, "--overhead-budget %.3g%% is less than this network can have here: with few refreshes the overhead is "
-                 "%.3g %%", 100 * b->share, 100 * bl_budget_floor(b));
+        snprintf(warning, size,
+                 "--overhead-budget %.3g%% is less than this network can have here: with few refreshes the overhead is "
+                 "%.3g %%",
+                 100 * b->share, 100 * bl_budget_floor(b));
 }
 
-int bl_overhead_after(struct bl_overhead *o, const struct bl_batch *batch, const struct bl_ledger *ledger, double wall_ms,
-                      cJSON **line, char *warning, size_t size) {
+int bl_overhead_after(struct bl_overhead *o, const struct bl_batch *batch, const struct bl_ledger *ledger,
+                      double wall_ms, cJSON **line, char *warning, size_t size) {
     bool measured = false, was_least = o->budget->least, first = !o->budget->planned;
     o->whole = batch->count > o->whole ? batch->count : o->whole;
     double base = ledger && wall_ms > 0 && batch->count == o->whole ? take_times(o, ledger, wall_ms) : 0;
     int code = take_changes(o);
     *line = NULL, *warning = 0;
     if (!code && (in_session(o) || !o->bn)) code = make_pair(o, batch, base, &measured);
-    measured &= o->bn != NULL;              // pairs that cost nothing are made all the time
+    measured &= o->bn != NULL; // pairs that cost nothing are made all the time
     if (code || (!first && !measured && o->budget->step % PLAN_EVERY)) return code;
     if (!bl_budget_plan(o->budget, measured)) return 0;
-    describe(o, first ? "first measurement" : measured ? "batch norm measured again" : "costs or drifts changed", was_least, line, warning, size);
+    describe(o,
+             first      ? "first measurement"
+             : measured ? "batch norm measured again"
+                        : "costs or drifts changed",
+             was_least, line, warning, size);
     return 0;
 }

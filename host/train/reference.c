@@ -4,9 +4,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-size_t bl_ref_count(const struct bl_ref_tensor *t) { return (size_t)t->n * t->c * t->h * t->w; }
+size_t bl_ref_count(const struct bl_ref_tensor *t) {
+    return (size_t)t->n * t->c * t->h * t->w;
+}
 
-double *bl_ref_doubles(size_t count) { return bl_calloc(count ? count : 1, sizeof(double)); }
+double *bl_ref_doubles(size_t count) {
+    return bl_calloc(count ? count : 1, sizeof(double));
+}
 
 int bl_ref_new(struct bl_ref_tensor *t, int n, int c, int h, int w) {
     *t = (struct bl_ref_tensor){n, c, h, w, NULL};
@@ -45,7 +49,8 @@ static void conv_tap(const struct bl_conv_attrs *a, int p, int q, double weight,
 int bl_ref_conv(const struct bl_conv_attrs *a, const double *weight, const double *bias, const struct bl_ref_tensor *x,
                 struct bl_ref_tensor *y) {
     int kh = a->kernel[0], kw = a->kernel[1], ci = a->in_channels / a->groups, co = a->out_channels / a->groups;
-    int code = bl_ref_new(y, x->n, a->out_channels, (x->h + 2 * a->padding[0] - a->dilation[0] * (kh - 1) - 1) / a->stride[0] + 1,
+    int code = bl_ref_new(y, x->n, a->out_channels,
+                          (x->h + 2 * a->padding[0] - a->dilation[0] * (kh - 1) - 1) / a->stride[0] + 1,
                           (x->w + 2 * a->padding[1] - a->dilation[1] * (kw - 1) - 1) / a->stride[1] + 1);
     if (code) return code;
     for (int n = 0; n < y->n; n++)
@@ -54,8 +59,8 @@ int bl_ref_conv(const struct bl_conv_attrs *a, const double *weight, const doubl
             for (int i = 0; bias && i < y->h * y->w; i++) plane[i] = bias[o];
             for (int c = 0; c < ci; c++)
                 for (int t = 0; t < kh * kw; t++)
-                    conv_tap(a, t / kw, t % kw, weight[((size_t)o * ci + c) * kh * kw + t], bl_ref_at(x, n, o / co * ci + c, 0, 0),
-                             x, plane, y);
+                    conv_tap(a, t / kw, t % kw, weight[((size_t)o * ci + c) * kh * kw + t],
+                             bl_ref_at(x, n, o / co * ci + c, 0, 0), x, plane, y);
         }
     return 0;
 }
@@ -109,10 +114,12 @@ static int batchnorm(struct bl_ref_layer *l, const struct bl_ref_tensor *x, stru
     return code;
 }
 
-static double pooled(const struct bl_pool_attrs *a, const struct bl_ref_tensor *x, int n, int c, int i, int j, bool max) {
+static double pooled(const struct bl_pool_attrs *a, const struct bl_ref_tensor *x, int n, int c, int i, int j,
+                     bool max) {
     double value = max ? -INFINITY : 0;
     for (int t = 0; t < a->kernel[0] * a->kernel[1]; t++) {
-        int p = i * a->stride[0] - a->padding[0] + t / a->kernel[1], q = j * a->stride[1] - a->padding[1] + t % a->kernel[1];
+        int p = i * a->stride[0] - a->padding[0] + t / a->kernel[1],
+            q = j * a->stride[1] - a->padding[1] + t % a->kernel[1];
         bool inside = p >= 0 && q >= 0 && p < x->h && q < x->w;
         if (max && inside) value = fmax(value, *bl_ref_at(x, n, c, p, q));
         if (!max) value += bl_ref_padded(x, n, c, p, q) / (a->kernel[0] * a->kernel[1]);
@@ -145,7 +152,8 @@ static int cat(const struct bl_ref_tensor *x, int inputs, struct bl_ref_tensor *
     int code = bl_ref_new(y, x->n, channels, x->h, x->w);
     for (int k = 0; k < inputs && !code; first += x[k++].c)
         for (int n = 0; n < x->n; n++)
-            memcpy(bl_ref_at(y, n, first, 0, 0), bl_ref_at(&x[k], n, 0, 0, 0), sizeof(double) * (size_t)x[k].c * x->h * x->w);
+            memcpy(bl_ref_at(y, n, first, 0, 0), bl_ref_at(&x[k], n, 0, 0, 0),
+                   sizeof(double) * (size_t)x[k].c * x->h * x->w);
     return code;
 }
 
@@ -175,7 +183,8 @@ static int dropout(const struct bl_ref_layer *l, const struct bl_ref_tensor *x, 
     uint32_t threshold = (uint32_t)ceil((double)a->p * 0x1p24), word[4];
     int code = bl_ref_new(y, x->n, x->c, x->h, x->w);
     for (size_t i = 0; i < bl_ref_count(x) && !code; i++) {
-        size_t image = i / (plane * channels), channel = i / plane % channels, at = (image * plane + i % plane) * channels + channel;
+        size_t image = i / (plane * channels), channel = i / plane % channels,
+               at = (image * plane + i % plane) * channels + channel;
         bl_philox(l->seed, BL_RANDOM_DROPOUT, at / 4, l->step << 16 | (uint64_t)l->index, word);
         bool kept = !l->training || word[at % 4] >> 8 >= threshold;
         y->v[i] = kept ? x->v[i] / (l->training ? 1 - (double)a->p : 1) : 0;
@@ -194,12 +203,18 @@ static int pointwise_kind(const char *op) {
 
 static double pointwise_value(int kind, double x, double y) {
     switch (kind) {
-    case RELU: return x > 0 ? x : 0;
-    case RELU6: return x < 0 ? 0 : x > 6 ? 6 : x;
-    case SIGMOID: return 1 / (1 + exp(-x));
-    case ADD: return x + y;
-    case MUL: return x * y;
-    default: return x;
+    case RELU:
+        return x > 0 ? x : 0;
+    case RELU6:
+        return x < 0 ? 0 : x > 6 ? 6 : x;
+    case SIGMOID:
+        return 1 / (1 + exp(-x));
+    case ADD:
+        return x + y;
+    case MUL:
+        return x * y;
+    default:
+        return x;
     }
 }
 
@@ -221,7 +236,8 @@ int bl_ref_forward(struct bl_ref_layer *l, const struct bl_ref_tensor *x, int in
     y->v = NULL;
     if (kind) return pointwise(kind, x, inputs, y);
     if (!strcmp(op, "conv2d")) return bl_ref_conv(l->attrs, l->param[0], l->param[1], &first, y);
-    if (!strcmp(op, "linear")) return bl_ref_linear(l->param[0], l->param[1], a->in_features, a->out_features, &first, y);
+    if (!strcmp(op, "linear"))
+        return bl_ref_linear(l->param[0], l->param[1], a->in_features, a->out_features, &first, y);
     if (!strcmp(op, "nd_conv2d")) return bl_ref_nd_conv(l, x, y);
     if (!strcmp(op, "nd_linear")) return bl_ref_nd_linear(l, x, y);
     if (!strcmp(op, "channel_deconv")) return bl_ref_channel_deconv(l, x, y);

@@ -1,12 +1,13 @@
-/* Plain references of network deconvolution (Ye et al., ICLR 2020): convolution, linear layer, whitening of channels. */
+/* Plain references of network deconvolution (Ye et al., ICLR 2020): convolution, linear layer, whitening of channels.
+ */
 #include "train/reference.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { EXACT_STEPS = 20 };                  // at the start, whatever the interval of refreshing
+enum { EXACT_STEPS = 20 }; // at the start, whatever the interval of refreshing
 
-enum { TOGETHER = 8 };                      // rows that are added at once, so that each sum is loaded and stored once for them
+enum { TOGETHER = 8 }; // rows that are added at once, so that each sum is loaded and stored once for them
 
 /* to[j] += sum over t < rows of factor[t] from[t*n + j], for j < count. */
 static void add_rows(double *to, const double factor[TOGETHER], const double *from, size_t rows, int n, int count) {
@@ -26,7 +27,8 @@ static void multiply(const double *a, const double *b, double *c, int n) {
     memset(c, 0, sizeof *c * (size_t)n * n);
     for (int k = 0; k < n; k += TOGETHER)
         for (int i = 0; i < n; i++)
-            add_rows(c + (size_t)i * n, a + (size_t)i * n + k, b + (size_t)k * n, (size_t)(n - k < TOGETHER ? n - k : TOGETHER), n, n);
+            add_rows(c + (size_t)i * n, a + (size_t)i * n + k, b + (size_t)k * n,
+                     (size_t)(n - k < TOGETHER ? n - k : TOGETHER), n, n);
 }
 
 /* The coupled iteration as the definition writes it. */
@@ -38,8 +40,10 @@ static int inverse_sqrt(const double *s, int n, int iterations, double *d) {
     norm = sqrt(norm);
     for (size_t i = 0; i < size; i++) y[i] = s[i] / norm, z[i] = i / n == i % n;
     for (int k = 0; k < iterations; k++) {
-        if (k) multiply(z, y, t, n);
-        else memcpy(t, y, sizeof *t * size);        // Z is the identity
+        if (k)
+            multiply(z, y, t, n);
+        else
+            memcpy(t, y, sizeof *t * size); // Z is the identity
         for (size_t i = 0; i < size; i++) t[i] = 1.5 * (i / n == i % n) - 0.5 * t[i];
         multiply(y, t, u, n);
         memcpy(y, u, sizeof *u * size);
@@ -75,10 +79,12 @@ static void row_mean(const double *rows, size_t count, int f, double *m) {
 
 /* --- mean and D ------------------------------------------------------------------------------- */
 
-enum mode { RUNNING, EXACT, STALE };        // the buffers; this batch's; directions of the last exact step
+enum mode { RUNNING, EXACT, STALE }; // the buffers; this batch's; directions of the last exact step
 
 /* Buffers and counters in the order in which the layers declare them. */
-static int refresh_counter(const struct bl_nd_attrs *nd) { return nd->freeze ? 3 : 2; }
+static int refresh_counter(const struct bl_nd_attrs *nd) {
+    return nd->freeze ? 3 : 2;
+}
 
 /* Where every step is exact, a layer has no counter and keeps nothing. */
 static bool keeps(const struct bl_ref_layer *l, const struct bl_nd_attrs *nd) {
@@ -117,8 +123,8 @@ static int exact_deconv(struct bl_ref_layer *l, const struct bl_nd_attrs *nd, co
     return code;
 }
 
-static void stale_deconv(const struct bl_ref_layer *l, const struct bl_nd_attrs *nd, const double *rows, size_t count, int f,
-                         int group, double *d) {
+static void stale_deconv(const struct bl_ref_layer *l, const struct bl_nd_attrs *nd, const double *rows, size_t count,
+                         int f, int group, double *d) {
     int at = refresh_counter(nd);
     size_t size = (size_t)f * f;
     double v = 0;
@@ -128,8 +134,8 @@ static void stale_deconv(const struct bl_ref_layer *l, const struct bl_nd_attrs 
 }
 
 /* Mean m and D of samples (count, f), which are centred in place; running buffers move unless they are what is used. */
-static int whiten(struct bl_ref_layer *l, const struct bl_nd_attrs *nd, enum mode mode, double *rows, size_t count, int f,
-                  int group, double *m, double *d) {
+static int whiten(struct bl_ref_layer *l, const struct bl_nd_attrs *nd, enum mode mode, double *rows, size_t count,
+                  int f, int group, double *m, double *d) {
     size_t size = (size_t)f * f;
     double *mean_buffer = l->buffer[0] + (size_t)group * f, *d_buffer = l->buffer[1] + group * size;
     int code = 0;
@@ -141,8 +147,10 @@ static int whiten(struct bl_ref_layer *l, const struct bl_nd_attrs *nd, enum mod
     row_mean(rows, count, f, m);
     for (size_t r = 0; r < count; r++)
         for (int j = 0; j < f; j++) rows[r * f + j] -= m[j];
-    if (mode == STALE) stale_deconv(l, nd, rows, count, f, group, d);
-    else code = exact_deconv(l, nd, rows, count, f, group, d);
+    if (mode == STALE)
+        stale_deconv(l, nd, rows, count, f, group, d);
+    else
+        code = exact_deconv(l, nd, rows, count, f, group, d);
     for (int i = 0; i < f; i++) mean_buffer[i] += nd->momentum * (m[i] - mean_buffer[i]);
     for (size_t i = 0; i < size; i++) d_buffer[i] += nd->momentum * (d[i] - d_buffer[i]);
     return code;
@@ -151,7 +159,10 @@ static int whiten(struct bl_ref_layer *l, const struct bl_nd_attrs *nd, enum mod
 /* --- layers ----------------------------------------------------------------------------------- */
 
 /* Patches of an image, or pixels of the batch for 1x1 kernels; where patch r begins. */
-struct sampling { int down, across, step; size_t count; };
+struct sampling {
+    int down, across, step;
+    size_t count;
+};
 
 static struct sampling sampling_of(const struct bl_nd_conv_attrs *a, const struct bl_ref_tensor *x) {
     const struct bl_conv_attrs *c = &a->conv;
@@ -168,26 +179,29 @@ static struct sampling sampling_of(const struct bl_nd_conv_attrs *a, const struc
 }
 
 /* Feature `tap` of channel k of patch r. */
-static double sample(const struct bl_nd_conv_attrs *a, const struct sampling *s, const struct bl_ref_tensor *x, size_t r, int k,
-                     int tap) {
+static double sample(const struct bl_nd_conv_attrs *a, const struct sampling *s, const struct bl_ref_tensor *x,
+                     size_t r, int k, int tap) {
     const struct bl_conv_attrs *c = &a->conv;
     if (!s->down) {
         size_t p = r * (size_t)s->step, plane = (size_t)x->h * x->w;
         return bl_ref_at(x, (int)(p / plane), k, 0, 0)[p % plane];
     }
     int image = (int)(r / ((size_t)s->down * s->across)), i = (int)(r / s->across % s->down), j = (int)(r % s->across);
-    return bl_ref_padded(x, image, k, i * a->nd.cov_sampling_stride[0] - c->padding[0] + tap / c->kernel[1] * c->dilation[0],
+    return bl_ref_padded(x, image, k,
+                         i * a->nd.cov_sampling_stride[0] - c->padding[0] + tap / c->kernel[1] * c->dilation[0],
                          j * a->nd.cov_sampling_stride[1] - c->padding[1] + tap % c->kernel[1] * c->dilation[1]);
 }
 
-/* The samples of channels first.. in blocks that interleave: row (r, b) holds the flat features j*blocks + b of patch r. */
-static double *samples(const struct bl_nd_conv_attrs *a, const struct sampling *s, const struct bl_ref_tensor *x, int first,
-                       int f, int blocks) {
+/* The samples of channels first.. in blocks that interleave: row (r, b) holds the flat features j*blocks + b of patch
+ * r. */
+static double *samples(const struct bl_nd_conv_attrs *a, const struct sampling *s, const struct bl_ref_tensor *x,
+                       int first, int f, int blocks) {
     int taps = a->conv.kernel[0] * a->conv.kernel[1];
     double *rows = bl_ref_doubles(s->count * (size_t)f * blocks), *out = rows;
     for (size_t r = 0; r < s->count && rows; r++)
         for (int b = 0; b < blocks; b++)
-            for (int j = 0; j < f; j++) *out++ = sample(a, s, x, r, first + (j * blocks + b) / taps, (j * blocks + b) % taps);
+            for (int j = 0; j < f; j++)
+                *out++ = sample(a, s, x, r, first + (j * blocks + b) / taps, (j * blocks + b) % taps);
     return rows;
 }
 
@@ -225,13 +239,15 @@ static struct bl_ref_tensor first_images(const struct bl_ref_layer *l, const str
 int bl_ref_nd_conv(struct bl_ref_layer *l, const struct bl_ref_tensor *x, struct bl_ref_tensor *y) {
     const struct bl_nd_conv_attrs *a = l->attrs;
     const struct bl_conv_attrs *c = &a->conv;
-    int groups = c->groups, channels = c->in_channels / groups, taps = c->kernel[0] * c->kernel[1], out = c->out_channels / groups;
+    int groups = c->groups, channels = c->in_channels / groups, taps = c->kernel[0] * c->kernel[1],
+        out = c->out_channels / groups;
     int block = groups > 1 ? channels : a->nd.block, blocks = channels / block, f = block * taps, code = 0;
     size_t weights = (size_t)out * channels * taps;
     enum mode mode = next_mode(l, &a->nd);
     struct sampling s = sampling_of(a, x);
     if (mode == RUNNING) s.count = 0;
-    double *m = bl_ref_doubles((size_t)f), *d = bl_ref_doubles((size_t)f * f), *weight = bl_ref_doubles(weights * groups);
+    double *m = bl_ref_doubles((size_t)f), *d = bl_ref_doubles((size_t)f * f),
+           *weight = bl_ref_doubles(weights * groups);
     double *bias = bl_ref_doubles((size_t)c->out_channels);
     if (!m || !d || !weight || !bias) code = BLANCH_ENOMEM;
     for (int g = 0; g < groups && !code; g++) {
@@ -250,8 +266,10 @@ int bl_ref_nd_conv(struct bl_ref_layer *l, const struct bl_ref_tensor *x, struct
 
 int bl_ref_nd_linear(struct bl_ref_layer *l, const struct bl_ref_tensor *x, struct bl_ref_tensor *y) {
     const struct bl_nd_linear_attrs *a = l->attrs;
-    int in = a->linear.in_features, out = a->linear.out_features, f = a->nd.block, blocks = in / f, code = BLANCH_ENOMEM;
-    double *m = bl_ref_doubles((size_t)f), *d = bl_ref_doubles((size_t)f * f), *weight = bl_ref_doubles((size_t)in * out);
+    int in = a->linear.in_features, out = a->linear.out_features, f = a->nd.block, blocks = in / f,
+        code = BLANCH_ENOMEM;
+    double *m = bl_ref_doubles((size_t)f), *d = bl_ref_doubles((size_t)f * f),
+           *weight = bl_ref_doubles((size_t)in * out);
     double *bias = bl_ref_doubles((size_t)out), *rows = bl_ref_doubles(bl_ref_count(x));
     struct bl_ref_tensor first = first_images(l, x);
     if (!m || !d || !weight || !bias || !rows) goto done;
@@ -280,7 +298,8 @@ static double *column(const struct bl_ref_tensor *x, int blocks, size_t p, int i
     return bl_ref_at(x, (int)(p / plane % (size_t)x->n), i * blocks + (int)(p / (plane * x->n)), 0, 0) + p % plane;
 }
 
-static int head_statistics(struct bl_ref_layer *l, const struct bl_ref_tensor *x, int blocks, size_t step, double *m, double *d) {
+static int head_statistics(struct bl_ref_layer *l, const struct bl_ref_tensor *x, int blocks, size_t step, double *m,
+                           double *d) {
     const struct bl_channel_deconv_attrs *a = l->attrs;
     int b = a->block, code = BLANCH_ENOMEM;
     size_t columns = (size_t)blocks * x->n * x->h * x->w, count = (columns + step - 1) / step, size = (size_t)b * b;
@@ -289,7 +308,7 @@ static int head_statistics(struct bl_ref_layer *l, const struct bl_ref_tensor *x
     for (size_t r = 0; r < count; r++)
         for (int i = 0; i < b; i++) rows[r * b + i] = *column(x, blocks, r * step, i);
     row_mean(rows, count, b, m);
-    second_moment(rows, count, b, (double)a->eps, s);       // of samples that are not centred, as published
+    second_moment(rows, count, b, (double)a->eps, s); // of samples that are not centred, as published
     if ((code = inverse_sqrt(s, b, a->n_iter, d))) goto done;
     track(l, 0, m, (size_t)b);
     track(l, 1, d, size);
@@ -298,13 +317,17 @@ done:
     return code;
 }
 
-static int whiten_head(struct bl_ref_layer *l, const struct bl_ref_tensor *x, int blocks, size_t step, struct bl_ref_tensor *y) {
+static int whiten_head(struct bl_ref_layer *l, const struct bl_ref_tensor *x, int blocks, size_t step,
+                       struct bl_ref_tensor *y) {
     const struct bl_channel_deconv_attrs *a = l->attrs;
     int b = a->block, code = 0;
     double *m = bl_ref_doubles((size_t)b), *d = bl_ref_doubles((size_t)b * b);
-    if (!m || !d) code = BLANCH_ENOMEM;
-    else if (l->training) code = head_statistics(l, x, blocks, step, m, d);
-    else memcpy(m, l->buffer[0], sizeof *m * (size_t)b), memcpy(d, l->buffer[1], sizeof *d * (size_t)b * b);
+    if (!m || !d)
+        code = BLANCH_ENOMEM;
+    else if (l->training)
+        code = head_statistics(l, x, blocks, step, m, d);
+    else
+        memcpy(m, l->buffer[0], sizeof *m * (size_t)b), memcpy(d, l->buffer[1], sizeof *d * (size_t)b * b);
     for (size_t p = 0; p < (size_t)blocks * x->n * x->h * x->w && !code; p++)
         for (int i = 0; i < b; i++) {
             double sum = 0;
@@ -326,7 +349,8 @@ static void tail_moments(const struct bl_ref_tensor *x, int head, size_t step, d
         for (size_t i = 0; i < values; i += step) *var += pow(bl_ref_at(x, n, head, 0, 0)[i] - *mean, 2) / (count - 1);
 }
 
-static void normalise_tail(struct bl_ref_layer *l, const struct bl_ref_tensor *x, int head, size_t step, struct bl_ref_tensor *y) {
+static void normalise_tail(struct bl_ref_layer *l, const struct bl_ref_tensor *x, int head, size_t step,
+                           struct bl_ref_tensor *y) {
     const struct bl_channel_deconv_attrs *a = l->attrs;
     double mean = l->buffer[2][0], var = l->buffer[3][0];
     if (l->training) {

@@ -11,9 +11,9 @@
 
 enum kind { TEXT, INT, INT64, UINT64, SEED, FLOAT };
 struct setting {
-    const char *key;                        // in config.json; the option's name with _ for -
+    const char *key; // in config.json; the option's name with _ for -
     enum kind kind;
-    bool replaces;                          // may differ when a run is resumed
+    bool replaces; // may differ when a run is resumed
     size_t offset;
 };
 #define AT(field) offsetof(struct bl_train_options, field)
@@ -46,40 +46,60 @@ static const struct setting settings[] = {
     {"freeze", INT, false, AT(network.nd.freeze)},
 };
 
-static void *field(struct bl_train_options *options, const struct setting *s) { return (char *)options + s->offset; }
+static void *field(struct bl_train_options *options, const struct setting *s) {
+    return (char *)options + s->offset;
+}
 static const void *field_of(const struct bl_train_options *options, const struct setting *s) {
     return (const char *)options + s->offset;
 }
 static const char *text_of(const struct bl_train_options *o, const struct setting *s) {
     return *(const char *const *)field_of(o, s);
 }
-static float float_of(const struct bl_train_options *o, const struct setting *s) { return *(const float *)field_of(o, s); }
+static float float_of(const struct bl_train_options *o, const struct setting *s) {
+    return *(const float *)field_of(o, s);
+}
 
 static bool is_given(const struct bl_train_options *o, const struct setting *s) {
     switch (s->kind) {
-    case TEXT: return text_of(o, s) != NULL;
-    case INT: return *(const int *)field_of(o, s) != 0;
-    case SEED: return *(const uint64_t *)field_of(o, s) != BL_SEED_DEFAULT;
-    case FLOAT: return !isnan(float_of(o, s));
-    default: return *(const int64_t *)field_of(o, s) != 0;
+    case TEXT:
+        return text_of(o, s) != NULL;
+    case INT:
+        return *(const int *)field_of(o, s) != 0;
+    case SEED:
+        return *(const uint64_t *)field_of(o, s) != BL_SEED_DEFAULT;
+    case FLOAT:
+        return !isnan(float_of(o, s));
+    default:
+        return *(const int64_t *)field_of(o, s) != 0;
     }
 }
 
 static bool is_equal(const struct bl_train_options *a, const struct bl_train_options *b, const struct setting *s) {
     switch (s->kind) {
-    case TEXT: return text_of(b, s) && !strcmp(text_of(a, s), text_of(b, s));
-    case INT: return *(const int *)field_of(a, s) == *(const int *)field_of(b, s);
-    case FLOAT: return float_of(a, s) == float_of(b, s);
-    default: return *(const uint64_t *)field_of(a, s) == *(const uint64_t *)field_of(b, s);
+    case TEXT:
+        return text_of(b, s) && !strcmp(text_of(a, s), text_of(b, s));
+    case INT:
+        return *(const int *)field_of(a, s) == *(const int *)field_of(b, s);
+    case FLOAT:
+        return float_of(a, s) == float_of(b, s);
+    default:
+        return *(const uint64_t *)field_of(a, s) == *(const uint64_t *)field_of(b, s);
     }
 }
 
 static void copy_setting(struct bl_train_options *to, const struct bl_train_options *from, const struct setting *s) {
     switch (s->kind) {
-    case TEXT: *(const char **)field(to, s) = text_of(from, s); break;
-    case INT: *(int *)field(to, s) = *(const int *)field_of(from, s); break;
-    case FLOAT: *(float *)field(to, s) = float_of(from, s); break;
-    default: *(uint64_t *)field(to, s) = *(const uint64_t *)field_of(from, s);
+    case TEXT:
+        *(const char **)field(to, s) = text_of(from, s);
+        break;
+    case INT:
+        *(int *)field(to, s) = *(const int *)field_of(from, s);
+        break;
+    case FLOAT:
+        *(float *)field(to, s) = float_of(from, s);
+        break;
+    default:
+        *(uint64_t *)field(to, s) = *(const uint64_t *)field_of(from, s);
     }
 }
 
@@ -87,16 +107,21 @@ static void copy_setting(struct bl_train_options *to, const struct bl_train_opti
 cJSON *bl_float_json(float value) {
     char text[32];
     int digits = 6;
-    while (digits < 9 && snprintf(text, sizeof text, "%.*g", digits, (double)value) > 0 && strtof(text, NULL) != value) digits++;
+    while (digits < 9 && snprintf(text, sizeof text, "%.*g", digits, (double)value) > 0 && strtof(text, NULL) != value)
+        digits++;
     return bl_json_number((double)value, digits);
 }
 
 static cJSON *setting_json(const struct bl_train_options *o, const struct setting *s) {
     switch (s->kind) {
-    case TEXT: return cJSON_CreateString(text_of(o, s));
-    case INT: return cJSON_CreateNumber(*(const int *)field_of(o, s));
-    case FLOAT: return bl_float_json(float_of(o, s));
-    default: return cJSON_CreateNumber((double)*(const uint64_t *)field_of(o, s));
+    case TEXT:
+        return cJSON_CreateString(text_of(o, s));
+    case INT:
+        return cJSON_CreateNumber(*(const int *)field_of(o, s));
+    case FLOAT:
+        return bl_float_json(float_of(o, s));
+    default:
+        return cJSON_CreateNumber((double)*(const uint64_t *)field_of(o, s));
     }
 }
 
@@ -104,10 +129,17 @@ static int read_setting(struct bl_train_options *o, const struct setting *s, con
     if (s->kind == TEXT ? !cJSON_IsString(item) : !cJSON_IsNumber(item))
         return bl_fail(BLANCH_EINPUT, "%s: \"%s\" is not a %s", path, s->key, s->kind == TEXT ? "text" : "number");
     switch (s->kind) {
-    case TEXT: *(const char **)field(o, s) = item->valuestring; break;
-    case INT: *(int *)field(o, s) = item->valueint; break;
-    case FLOAT: *(float *)field(o, s) = (float)item->valuedouble; break;
-    default: *(uint64_t *)field(o, s) = item->valuedouble > 0 ? (uint64_t)item->valuedouble : 0;
+    case TEXT:
+        *(const char **)field(o, s) = item->valuestring;
+        break;
+    case INT:
+        *(int *)field(o, s) = item->valueint;
+        break;
+    case FLOAT:
+        *(float *)field(o, s) = (float)item->valuedouble;
+        break;
+    default:
+        *(uint64_t *)field(o, s) = item->valuedouble > 0 ? (uint64_t)item->valuedouble : 0;
     }
     return 0;
 }
@@ -166,7 +198,8 @@ int bl_run_read(struct bl_run_config *config, const char *dir) {
     if (!code) {
         config->class_name = cJSON_GetObjectItem(config->json, "class_names");
         config->class_names = cJSON_GetArraySize(config->class_name);
-    } else bl_run_release(config);
+    } else
+        bl_run_release(config);
     free(path);
     return code;
 }
@@ -189,14 +222,16 @@ static int resume_settings(struct run *run, const struct bl_train_options *given
     if (code) return bl_fail_in(code, "--resume");
     for (int i = 0; i < BL_COUNT(settings); i++) {
         const struct setting *s = &settings[i];
-        if (!is_given(given, s)) copy_setting(&run->o, &run->config.options, s);
+        if (!is_given(given, s))
+            copy_setting(&run->o, &run->config.options, s);
         else if (!s->replaces && !is_equal(given, &run->config.options, s)) {
             char name[32];
             option_name(name, s->key);
-            return bl_fail(BLANCH_EUSAGE, "--%s differs from the run's in %s/config.json; leave it out to resume", name, given->out);
+            return bl_fail(BLANCH_EUSAGE, "--%s differs from the run's in %s/config.json; leave it out to resume", name,
+                           given->out);
         }
     }
-    if (given->epochs && !given->steps) run->o.steps = 0;   // by epochs from now on
+    if (given->epochs && !given->steps) run->o.steps = 0; // by epochs from now on
     return 0;
 }
 
@@ -258,7 +293,8 @@ int bl_run_check_directory(const struct bl_train_options *options) {
     if (options->resume) return 0;
     int used = directory_used(options->out);
     if (used > 0)
-        return bl_fail(BLANCH_EUSAGE, "%s exists and is not empty; continue it with --resume or give another --out", options->out);
+        return bl_fail(BLANCH_EUSAGE, "%s exists and is not empty; continue it with --resume or give another --out",
+                       options->out);
     return used;
 }
 
@@ -277,7 +313,8 @@ static cJSON *view_json(const struct bl_view *view) {
 }
 
 static cJSON *device_json(const struct blanch_device_info *info) {
-    static const char *const kinds[] = {[BLANCH_CPU] = "cpu", [BLANCH_GPU] = "gpu", [BLANCH_ACCELERATOR] = "accelerator"};
+    static const char *const kinds[] = {
+        [BLANCH_CPU] = "cpu", [BLANCH_GPU] = "gpu", [BLANCH_ACCELERATOR] = "accelerator"};
     cJSON *json = cJSON_CreateObject();
     cJSON_AddStringToObject(json, "name", info->name);
     cJSON_AddStringToObject(json, "kind", kinds[info->kind]);
@@ -301,7 +338,8 @@ static cJSON *config_json(const struct run *run) {
     cJSON *json = cJSON_CreateObject();
     cJSON_AddStringToObject(json, "blanch", BLANCH_VERSION);
     for (int i = 0; i < BL_COUNT(settings); i++)
-        if (is_given(&run->o, &settings[i])) cJSON_AddItemToObject(json, settings[i].key, setting_json(&run->o, &settings[i]));
+        if (is_given(&run->o, &settings[i]))
+            cJSON_AddItemToObject(json, settings[i].key, setting_json(&run->o, &settings[i]));
     cJSON_AddNumberToObject(json, "classes", run->net->options.classes);
     cJSON_AddItemToObject(json, "view", view_json(&run->view));
     cJSON_AddItemToObject(json, "device_info", device_json(blanch_device_info(run->dev)));

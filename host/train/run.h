@@ -8,28 +8,28 @@
 #include <stdio.h>
 
 struct run {
-    struct bl_train_options o;              // nothing left open
-    struct bl_run_config config;            // of the run that is resumed; owns texts of o
+    struct bl_train_options o;   // nothing left open
+    struct bl_run_config config; // of the run that is resumed; owns texts of o
     struct blanch_device *dev;
     struct bl_dataset *data;
     struct bl_view view;
     struct blanch_network *net;
-    struct bl_tuner *tuner;                 // NULL: engines by rule
+    struct bl_tuner *tuner; // NULL: engines by rule
     struct bl_ledger *ledger;
-    double budget;                          // allowed overhead, 0.2 for 20 %; negative: none
-    bool *warned;                           // by node: --diagnose has spoken of it
-    struct bl_overhead *overhead;           // NULL without a budget
+    double budget;                // allowed overhead, 0.2 for 20 %; negative: none
+    bool *warned;                 // by node: --diagnose has spoken of it
+    struct bl_overhead *overhead; // NULL without a budget
     struct bl_loader *loader;
     struct bl_schedule schedule;
     struct bl_position position;
-    int64_t batches, steps;                 // of an epoch; in all
-    struct bl_tensorboard *board;           // NULL: no event files are asked for
+    int64_t batches, steps;       // of an epoch; in all
+    struct bl_tensorboard *board; // NULL: no event files are asked for
     FILE *log;
     char *log_path;
-    char spec[256];                         // of the device, where none was given
-    double rate;                            // images a second, smoothed
-    double saved;                           // bl_now() of the last checkpoint
-    bool checkpointed;                      // the directory holds one
+    char spec[256];    // of the device, where none was given
+    double rate;       // images a second, smoothed
+    double saved;      // bl_now() of the last checkpoint
+    bool checkpointed; // the directory holds one
 };
 
 /* Fills run->o from what was given, the run's config.json when it is resumed, and the defaults. */
@@ -43,7 +43,7 @@ int bl_run_open_directory(struct run *run);
 int bl_board_step(const struct run *run, const struct blanch_metrics *batch, float lr, double images_per_s);
 int bl_board_epoch(const struct run *run, const struct blanch_metrics *test, double test_s);
 int bl_board_diagnoses(const struct run *run, const struct bl_diagnosis *diagnoses, int count);
-int bl_board_budget(const struct run *run, const cJSON *line);  // as in log.jsonl
+int bl_board_budget(const struct run *run, const cJSON *line); // as in log.jsonl
 
 cJSON *bl_float_json(float value);
 

@@ -7,7 +7,8 @@
 static const double pi = 3.14159265358979323846;
 
 static int bad_schedule(const char *text) {
-    return bl_fail(BLANCH_EUSAGE, "--schedule takes cosine, constant or multistep[:EPOCH,EPOCH...[:GAMMA]], not '%s'", text);
+    return bl_fail(BLANCH_EUSAGE, "--schedule takes cosine, constant or multistep[:EPOCH,EPOCH...[:GAMMA]], not '%s'",
+                   text);
 }
 
 /* ":30,60,80:0.2", each part optional. */
@@ -32,12 +33,15 @@ static int parse_multistep(struct bl_schedule *s, const char *text, const char *
 /* Changes kind, milestones and gamma alone. */
 int bl_schedule_parse(struct bl_schedule *schedule, const char *text) {
     schedule->milestones = 0;
-    if (!strcmp(text, "cosine")) schedule->kind = BL_COSINE;
-    else if (!strcmp(text, "constant")) schedule->kind = BL_CONSTANT;
+    if (!strcmp(text, "cosine"))
+        schedule->kind = BL_COSINE;
+    else if (!strcmp(text, "constant"))
+        schedule->kind = BL_CONSTANT;
     else if (!strncmp(text, "multistep", 9) && (!text[9] || text[9] == ':')) {
         schedule->kind = BL_MULTISTEP;
         return parse_multistep(schedule, text, text + 9);
-    } else return bad_schedule(text);
+    } else
+        return bad_schedule(text);
     return 0;
 }
 
@@ -54,7 +58,9 @@ float bl_schedule_lr(const struct bl_schedule *schedule, int64_t step) {
         double part = schedule->steps > 0 ? (double)step / (double)schedule->steps : 0;
         return (float)(0.5 * (double)schedule->lr * (1 + cos(pi * part)));
     }
-    case BL_MULTISTEP: return (float)(schedule->lr * pow(schedule->gamma, milestones_passed(schedule, step)));
-    default: return schedule->lr;
+    case BL_MULTISTEP:
+        return (float)(schedule->lr * pow(schedule->gamma, milestones_passed(schedule, step)));
+    default:
+        return schedule->lr;
     }
 }

@@ -12,28 +12,33 @@
 struct blanch_network {
     struct blanch_device *dev;
     const struct bl_model *model;
-    struct blanch_network_options options;  // resolved: nothing zero that has a default
+    struct blanch_network_options options; // resolved: nothing zero that has a default
     struct bl_graph *graph;
-    float *host;                            // batch, NHWC, for calls that give NCHW
-    struct bl_overhead *overhead;           // holds options.nd.overhead_budget; NULL: none
+    float *host;                  // batch, NHWC, for calls that give NCHW
+    struct bl_overhead *overhead; // holds options.nd.overhead_budget; NULL: none
 };
-const char *bl_norm_name(enum blanch_norm norm);                        // "bn", "nd", "none"
-int bl_norm_parse(const char *name, enum blanch_norm *norm);            // BLANCH_EUSAGE
+const char *bl_norm_name(enum blanch_norm norm);             // "bn", "nd", "none"
+int bl_norm_parse(const char *name, enum blanch_norm *norm); // BLANCH_EUSAGE
 
 /* One step on a batch of the loader (NHWC); sgd NULL: no update. Reads the metrics back. */
 int bl_network_step(struct blanch_network *net, const struct bl_batch *batch, const struct blanch_sgd *sgd,
                     struct blanch_metrics *metrics);
 /* Puts a labelled batch on the device, as a step does. */
 int bl_network_load(struct blanch_network *net, const struct bl_batch *batch);
-/* Recomputes the layers of the step that would follow (named `step` in errors) in plain C and compares: outputs and running
- * buffers by value, gradients for what is not finite. The network stays as it was. BLANCH_EMISMATCH names the first layer
- * that differs, BLANCH_EDIVERGED the first that is not finite in plain C either. Slow. */
-struct bl_validation { int layers; double largest_error, seconds; char largest_in[128]; };    // error: of the largest value
-int bl_network_validate(struct blanch_network *net, const struct bl_batch *batch, int64_t step, struct bl_validation *result);
+/* Recomputes the layers of the step that would follow (named `step` in errors) in plain C and compares: outputs and
+ * running buffers by value, gradients for what is not finite. The network stays as it was. BLANCH_EMISMATCH names the
+ * first layer that differs, BLANCH_EDIVERGED the first that is not finite in plain C either. Slow. */
+struct bl_validation {
+    int layers;
+    double largest_error, seconds;
+    char largest_in[128];
+}; // error: of the largest value
+int bl_network_validate(struct blanch_network *net, const struct bl_batch *batch, int64_t step,
+                        struct bl_validation *result);
 int bl_network_eval(struct blanch_network *net, const struct bl_batch *batch, struct blanch_metrics *metrics);
 /* Whole split, in evaluation mode; metrics sum up. */
-int bl_network_test(struct blanch_network *net, struct bl_dataset *data, enum bl_split split, const struct bl_view *view,
-                    struct blanch_metrics *metrics, double *seconds);
+int bl_network_test(struct blanch_network *net, struct bl_dataset *data, enum bl_split split,
+                    const struct bl_view *view, struct blanch_metrics *metrics, double *seconds);
 
 /* sum becomes the metrics of both. */
 void bl_metrics_add(struct blanch_metrics *sum, const struct blanch_metrics *part);
@@ -41,24 +46,31 @@ void bl_metrics_add(struct blanch_metrics *sum, const struct blanch_metrics *par
 /* --- schedule --------------------------------------------------------------------------------- */
 
 enum bl_schedule_kind { BL_COSINE, BL_MULTISTEP, BL_CONSTANT };
-/* "cosine" (per step: lr/2 (1 + cos(pi t/T))), "multistep[:E1,E2,...[:GAMMA]]" (epochs; 0.1 at half and three quarters by
- * default), "constant". */
-struct bl_schedule { enum bl_schedule_kind kind; float lr; int64_t steps, epoch_steps; int milestones; int milestone[16]; float gamma; };
+/* "cosine" (per step: lr/2 (1 + cos(pi t/T))), "multistep[:E1,E2,...[:GAMMA]]" (epochs; 0.1 at half and three quarters
+ * by default), "constant". */
+struct bl_schedule {
+    enum bl_schedule_kind kind;
+    float lr;
+    int64_t steps, epoch_steps;
+    int milestones;
+    int milestone[16];
+    float gamma;
+};
 int bl_schedule_parse(struct bl_schedule *schedule, const char *text);
 float bl_schedule_lr(const struct bl_schedule *schedule, int64_t step);
 
 /* --- checkpoints ------------------------------------------------------------------------------ */
 
-/* DIR/last.safetensors (state dict alone) and DIR/last.state.safetensors (velocities under their parameter's name, private
- * counters, position) carry one step number in their metadata. Both are first written in full as *.new beside them, then
- * renamed, the state first. A load takes the newest pair that agrees among the files and their *.new, so a crash at any
- * moment leaves one to continue from. */
+/* DIR/last.safetensors (state dict alone) and DIR/last.state.safetensors (velocities under their parameter's name,
+ * private counters, position) carry one step number in their metadata. Both are first written in full as *.new beside
+ * them, then renamed, the state first. A load takes the newest pair that agrees among the files and their *.new, so a
+ * crash at any moment leaves one to continue from. */
 struct bl_position {
-    int64_t step, epoch;                    // steps done; the epoch whose line is not yet in the log
-    double best_top1;                       // per cent; negative: none yet
-    struct blanch_metrics train;            // of this epoch's steps so far
+    int64_t step, epoch;         // steps done; the epoch whose line is not yet in the log
+    double best_top1;            // per cent; negative: none yet
+    struct blanch_metrics train; // of this epoch's steps so far
     double train_s;
-    char *budget;                           // the overhead budget's state (bl_budget_save), or NULL; malloc'd
+    char *budget; // the overhead budget's state (bl_budget_save), or NULL; malloc'd
 };
 int bl_checkpoint_save(struct bl_graph *graph, const char *dir, const struct bl_position *position);
 int bl_checkpoint_load(struct bl_graph *graph, const char *dir, struct bl_position *position);
@@ -69,30 +81,38 @@ int bl_weights_load(struct bl_graph *graph, const char *path);
 /* --- the run ---------------------------------------------------------------------------------- */
 
 /* What the loop has to say; text is one line. */
-enum bl_train_event { BL_TRAIN_STARTED, BL_TRAIN_STEP, BL_TRAIN_EPOCH, BL_TRAIN_WARNING, BL_TRAIN_VALIDATED, BL_TRAIN_DONE };
+enum bl_train_event {
+    BL_TRAIN_STARTED,
+    BL_TRAIN_STEP,
+    BL_TRAIN_EPOCH,
+    BL_TRAIN_WARNING,
+    BL_TRAIN_VALIDATED,
+    BL_TRAIN_DONE
+};
 typedef void bl_train_listener(void *context, enum bl_train_event event, int64_t step, int64_t steps, const char *text);
 
-/* NULL, 0, NAN, and BL_SEED_DEFAULT mean "not given": the study's defaults in a new run (lr 0.1 by cosine, momentum 0.9,
- * weight decay 1e-3, batch 128, one epoch, seed 0), config.json's values in a resumed one. There, a value that is given and
- * differs is refused, except epochs, steps, device and max_alloc, which replace those of the run. */
+/* NULL, 0, NAN, and BL_SEED_DEFAULT mean "not given": the study's defaults in a new run (lr 0.1 by cosine, momentum
+ * 0.9, weight decay 1e-3, batch 128, one epoch, seed 0), config.json's values in a resumed one. There, a value that is
+ * given and differs is refused, except epochs, steps, device and max_alloc, which replace those of the run. */
 #define BL_SEED_DEFAULT UINT64_MAX
 struct bl_train_options {
-    struct blanch_network_options network;  // classes, channels and size come from the data and the model
-    const char *norm;                       // "bn", "nd", "none"; NULL: network.norm (of a new run)
+    struct blanch_network_options network; // classes, channels and size come from the data and the model
+    const char *norm;                      // "bn", "nd", "none"; NULL: network.norm (of a new run)
     const char *data, *out, *device, *init;
     bool resume;
-    int epochs; int64_t steps;              // steps 0: by epochs
+    int epochs;
+    int64_t steps; // steps 0: by epochs
     struct blanch_sgd sgd;
     const char *schedule;
-    const char *augment;                    // NULL: the default
+    const char *augment; // NULL: the default
     uint64_t max_alloc;
-    int64_t validate;                       // the first step of this process and every so many are validated first; 0: none
-    bool diagnose;                          // looks at every layer's whitening at the first step and every record_every-th
-    const char *overhead_budget;            // of ND over BN: "20%", "none" (NULL: none)
-    const char *tensorboard;                // a folder for TensorBoard's event files; NULL: none are written
-    const struct bl_tune_bounds *tune;      // measures the engines of shapes that the cache does not know; NULL: by rule
-    int record_every;                       // steps between recorded ones, for ledger.json (0: 20)
-    bl_train_listener *listener;            // NULL: nobody listens
+    int64_t validate;                  // the first step of this process and every so many are validated first; 0: none
+    bool diagnose;                     // looks at every layer's whitening at the first step and every record_every-th
+    const char *overhead_budget;       // of ND over BN: "20%", "none" (NULL: none)
+    const char *tensorboard;           // a folder for TensorBoard's event files; NULL: none are written
+    const struct bl_tune_bounds *tune; // measures the engines of shapes that the cache does not know; NULL: by rule
+    int record_every;                  // steps between recorded ones, for ledger.json (0: 20)
+    bl_train_listener *listener;       // NULL: nobody listens
     void *context;
 };
 int bl_train(const struct bl_train_options *options);
@@ -104,7 +124,7 @@ struct bl_run_config {
     struct bl_train_options options;
     struct bl_view view;
     int class_names;
-    const cJSON *class_name;                // an array
+    const cJSON *class_name; // an array
 };
 int bl_run_read(struct bl_run_config *config, const char *dir);
 void bl_run_release(struct bl_run_config *config);

@@ -1,7 +1,7 @@
-/* Validation: a training step's layers recomputed on the host in plain C, each from the inputs that the device has, so that
- * errors do not add up from layer to layer. Layers without statistics of the batch are compared on its first images alone;
- * those with them (batch norm, network deconvolution) need all images for the statistics, which is what takes long: the
- * covariance and the inverse root of a layer of 576 features cost a few seconds of one core. */
+/* Validation: a training step's layers recomputed on the host in plain C, each from the inputs that the device has, so
+ * that errors do not add up from layer to layer. Layers without statistics of the batch are compared on its first
+ * images alone; those with them (batch norm, network deconvolution) need all images for the statistics, which is what
+ * takes long: the covariance and the inverse root of a layer of 576 features cost a few seconds of one core. */
 #include "train/train.h"
 #include "train/reference.h"
 #include <inttypes.h>
@@ -11,9 +11,9 @@
 #include <string.h>
 
 enum { FIRST_IMAGES = 8 };
-static const double tolerance = 1e-3;       // of the largest expected value: float32 with long sums
-static const double whitening_tolerance = 1e-2;     // the inverse root divides by small eigenvalues, of which float32 keeps
-                                                    // few digits
+static const double tolerance = 1e-3;           // of the largest expected value: float32 with long sums
+static const double whitening_tolerance = 1e-2; // the inverse root divides by small eigenvalues, of which float32 keeps
+                                                // few digits
 
 struct validator {
     struct bl_graph *graph;
@@ -82,31 +82,41 @@ static int before(void *context, struct bl_node *node, const struct bl_run *run,
     if (backward) return 0;
     int n = node->buffers || run->n < FIRST_IMAGES ? run->n : FIRST_IMAGES, code = 0;
     forget(v);
-    v->layer = (struct bl_ref_layer){.op = node->op->name, .attrs = node->attrs, .training = run->training, .images = FIRST_IMAGES,
-                                     .seed = run->seed, .step = run->step, .index = node->index};
+    v->layer = (struct bl_ref_layer){.op = node->op->name,
+                                     .attrs = node->attrs,
+                                     .training = run->training,
+                                     .images = FIRST_IMAGES,
+                                     .seed = run->seed,
+                                     .step = run->step,
+                                     .index = node->index};
     for (int i = 0; i < node->inputs && !code; i++)
-        code = node->in[i] == bl_graph_labels(v->graph) ? read_labels(v, node->in[i], n) : read_input(v, node->in[i], n);
+        code =
+            node->in[i] == bl_graph_labels(v->graph) ? read_labels(v, node->in[i], n) : read_input(v, node->in[i], n);
     for (int i = 0; i < node->params && !code; i++) code = read_param(node->param[i], &v->layer.param[i]);
     for (int i = 0; i < node->buffers && !code; i++)
-        if (node->buffer[i]->counter) v->layer.counter[i] = node->buffer[i]->value;
-        else code = read_param(node->buffer[i], &v->layer.buffer[i]);
+        if (node->buffer[i]->counter)
+            v->layer.counter[i] = node->buffer[i]->value;
+        else
+            code = read_param(node->buffer[i], &v->layer.buffer[i]);
     return code;
 }
 
 /* --- comparing -------------------------------------------------------------------------------- */
 
-static int differs(const struct validator *v, const struct bl_node *node, const char *where, double got, double expected) {
+static int differs(const struct validator *v, const struct bl_node *node, const char *where, double got,
+                   double expected) {
     if (!isfinite(expected))
-        return bl_fail(BLANCH_EDIVERGED, "step %" PRId64 ": %s (%s): %s is %g on the device and %g in plain C; try a smaller --lr",
+        return bl_fail(BLANCH_EDIVERGED,
+                       "step %" PRId64 ": %s (%s): %s is %g on the device and %g in plain C; try a smaller --lr",
                        v->step, node->name, node->op->name, where, got, expected);
-    return bl_fail(BLANCH_EMISMATCH, "step %" PRId64 ": %s (%s): %s is %.7g on the device, %.7g in plain C", v->step, node->name,
-                   node->op->name, where, got, expected);
+    return bl_fail(BLANCH_EMISMATCH, "step %" PRId64 ": %s (%s): %s is %.7g on the device, %.7g in plain C", v->step,
+                   node->name, node->op->name, where, got, expected);
 }
 
 /* The first value that is off by more than the tolerance, or count; the largest error goes to the result. Values of the
  * device lie `stride` apart. */
-static size_t first_difference(struct validator *v, const struct bl_node *node, const float *got, const double *expected,
-                               size_t count, size_t stride) {
+static size_t first_difference(struct validator *v, const struct bl_node *node, const float *got,
+                               const double *expected, size_t count, size_t stride) {
     bool whitens = !strncmp(node->op->name, "nd_", 3) || !strcmp(node->op->name, "channel_deconv");
     double bound = whitens ? whitening_tolerance : tolerance, largest = 1e-6;
     for (size_t i = 0; i < count; i++) largest = fmax(largest, fabs(expected[i]));
@@ -128,8 +138,8 @@ static int compare_output(struct validator *v, struct bl_node *node, const struc
     if (!code) {
         size_t at = first_difference(v, node, got, y->v, count, stride), plane = (size_t)y->h * y->w;
         if (at < count) {
-            snprintf(where, sizeof where, "output[%zu, %zu, %zu, %zu]", at / (plane * y->c), at / plane % y->c, at % plane / y->w,
-                     at % y->w);
+            snprintf(where, sizeof where, "output[%zu, %zu, %zu, %zu]", at / (plane * y->c), at / plane % y->c,
+                     at % plane / y->w, at % y->w);
             code = differs(v, node, where, (double)got[at * stride], y->v[at]);
         }
     }
@@ -156,14 +166,15 @@ static int compare_buffer(struct validator *v, struct bl_node *node, int index) 
     return code;
 }
 
-static int check_finite(const struct validator *v, const struct bl_node *node, const char *what, struct bl_tensor *tensor,
-                        int64_t count) {
+static int check_finite(const struct validator *v, const struct bl_node *node, const char *what,
+                        struct bl_tensor *tensor, int64_t count) {
     float *values = bl_calloc((size_t)count, sizeof *values);
     int code = values ? bl_mem_read(tensor->mem, 0, sizeof *values * (size_t)count, values) : BLANCH_ENOMEM;
     for (int64_t i = 0; i < count && !code; i++)
         if (!isfinite(values[i]))
-            code = bl_fail(BLANCH_EMISMATCH, "step %" PRId64 ": %s (%s): the gradient of %s is not finite on the device (%g)",
-                           v->step, node->name, node->op->name, what, (double)values[i]);
+            code = bl_fail(BLANCH_EMISMATCH,
+                           "step %" PRId64 ": %s (%s): the gradient of %s is not finite on the device (%g)", v->step,
+                           node->name, node->op->name, what, (double)values[i]);
     free(values);
     return code;
 }
@@ -171,7 +182,8 @@ static int check_finite(const struct validator *v, const struct bl_node *node, c
 static int check_gradients(const struct validator *v, struct bl_node *node, int n) {
     int code = 0;
     for (int i = 0; i < node->inputs && !code; i++)
-        if (node->in[i]->grad) code = check_finite(v, node, "its input", node->in[i]->grad, node->in[i]->count / node->in[i]->n * n);
+        if (node->in[i]->grad)
+            code = check_finite(v, node, "its input", node->in[i]->grad, node->in[i]->count / node->in[i]->n * n);
     for (int i = 0; i < node->params && !code; i++)
         code = check_finite(v, node, node->param[i]->name, &node->param[i]->grad, node->param[i]->data.count);
     return code;
@@ -198,7 +210,8 @@ static int after(void *context, struct bl_node *node, const struct bl_run *run, 
     return code;
 }
 
-int bl_network_validate(struct blanch_network *net, const struct bl_batch *batch, int64_t step, struct bl_validation *result) {
+int bl_network_validate(struct blanch_network *net, const struct bl_batch *batch, int64_t step,
+                        struct bl_validation *result) {
     struct validator v = {.graph = net->graph, .result = result, .step = step};
     const struct bl_visitor visitor = {&v, before, after};
     double start = bl_now();

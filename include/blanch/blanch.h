@@ -1,9 +1,10 @@
 /* Blanch: training convolutional networks on any OpenCL device.
  *
- * Conventions. A function that can fail returns 0 or a negative enum blanch_error; blanch_error_message() then holds one
- * line that names what failed (per thread, valid until the next failing call there). Objects are created through an out
- * parameter and released by the matching _close or _free, which accept NULL. Everything of one device belongs to one
- * thread at a time. Host tensors are float32, NCHW, weights OIHW, as in PyTorch. The library never prints or exits. */
+ * Conventions. A function that can fail returns 0 or a negative enum blanch_error; blanch_error_message() then holds
+ * one line that names what failed (per thread, valid until the next failing call there). Objects are created through an
+ * out parameter and released by the matching _close or _free, which accept NULL. Everything of one device belongs to
+ * one thread at a time. Host tensors are float32, NCHW, weights OIHW, as in PyTorch. The library never prints or exits.
+ */
 #ifndef BLANCH_H
 #define BLANCH_H
 
@@ -17,15 +18,15 @@ extern "C" {
 
 /* --- errors --------------------------------------------------------------------------------- */
 
-#define BLANCH_ERRORS(X)                                                   \
-    X(NOMEM, -1, "out of host memory")                                     \
-    X(USAGE, -2, "wrong usage, unknown name or option value")              \
-    X(INPUT, -3, "unreadable or malformed input")                          \
-    X(IO, -4, "a file could not be written")                               \
-    X(DEVICE, -5, "the OpenCL device or runtime failed")                   \
-    X(LIMIT, -6, "does not fit the device's memory or limits")             \
-    X(DIVERGED, -7, "a value is not finite")                               \
-    X(MISMATCH, -8, "a check found a difference")                          \
+#define BLANCH_ERRORS(X)                                                                                               \
+    X(NOMEM, -1, "out of host memory")                                                                                 \
+    X(USAGE, -2, "wrong usage, unknown name or option value")                                                          \
+    X(INPUT, -3, "unreadable or malformed input")                                                                      \
+    X(IO, -4, "a file could not be written")                                                                           \
+    X(DEVICE, -5, "the OpenCL device or runtime failed")                                                               \
+    X(LIMIT, -6, "does not fit the device's memory or limits")                                                         \
+    X(DIVERGED, -7, "a value is not finite")                                                                           \
+    X(MISMATCH, -8, "a check found a difference")                                                                      \
     X(INTERRUPTED, -9, "interrupted")
 
 enum blanch_error {
@@ -34,27 +35,27 @@ enum blanch_error {
 #undef BLANCH_X
 };
 
-const char *blanch_error_text(int code);    // the code's general text
-const char *blanch_error_message(void);     // this thread's last failure, one line; "" before any
+const char *blanch_error_text(int code); // the code's general text
+const char *blanch_error_message(void);  // this thread's last failure, one line; "" before any
 
 /* --- devices -------------------------------------------------------------------------------- */
 
 enum blanch_device_kind { BLANCH_CPU, BLANCH_GPU, BLANCH_ACCELERATOR };
 
 struct blanch_device_info {
-    int platform, device;                   // position, as in the spec P:D
+    int platform, device; // position, as in the spec P:D
     enum blanch_device_kind kind;
     char name[256], platform_name[128], vendor[128], version[128], driver[128], c_version[64];
     int compute_units;
     int clock_mhz;
     size_t max_work_group;
     size_t max_work_item[3];
-    uint64_t max_alloc, global_memory, local_memory, constant_memory;   // bytes
-    uint32_t base_align;                    // bytes; origins of sub-buffers are multiples of it
-    uint32_t float_width;                   // native vector width for float, in elements
-    bool local_is_real;                     // dedicated local memory rather than plain RAM
+    uint64_t max_alloc, global_memory, local_memory, constant_memory; // bytes
+    uint32_t base_align;  // bytes; origins of sub-buffers are multiples of it
+    uint32_t float_width; // native vector width for float, in elements
+    bool local_is_real;   // dedicated local memory rather than plain RAM
     bool fp16, fp64, subgroups, out_of_order, partition;
-    bool is_default;                        // the choice when none is asked for
+    bool is_default; // the choice when none is asked for
 };
 
 /* Lists every device of every platform. *infos is malloc'd, the caller frees it. No platform at all: BLANCH_EDEVICE. */
@@ -62,9 +63,10 @@ int blanch_devices_list(struct blanch_device_info **infos, int *count);
 
 struct blanch_device;
 
-/* Opens the device that spec names: "cpu", "gpu", "P:D", "P:D/CORES" (a sub-device), or part of a name (case is ignored);
- * NULL or "": BLANCH_DEVICE from the environment, else the fastest GPU, else the CPU. Never another device than the one
- * asked for. max_alloc, bytes, lowers the device's limits on one buffer and on all memory (0: as reported). */
+/* Opens the device that spec names: "cpu", "gpu", "P:D", "P:D/CORES" (a sub-device), or part of a name (case is
+ * ignored); NULL or "": BLANCH_DEVICE from the environment, else the fastest GPU, else the CPU. Never another device
+ * than the one asked for. max_alloc, bytes, lowers the device's limits on one buffer and on all memory (0: as
+ * reported). */
 int blanch_device_open(struct blanch_device **device, const char *spec, uint64_t max_alloc);
 void blanch_device_close(struct blanch_device *device);
 const struct blanch_device_info *blanch_device_info(const struct blanch_device *device);
@@ -75,55 +77,62 @@ enum blanch_norm { BLANCH_BN, BLANCH_ND, BLANCH_NONE };
 
 /* Network deconvolution (Ye et al., ICLR 2020). Zero, or NAN for eps and momentum, keeps the network's own value. */
 struct blanch_nd_options {
-    int block;                              // channels whitened together, 64
-    int iterations;                         // of the inverse square root, 5
-    int sampling_stride;                    // of the covariance's samples, 3
-    int block_fc;                           // features whitened together in linear layers, 512 (CIFAR) or 64 (ImageNet)
-    int freeze;                             // 1: freeze every layer after 100 steps; -1: none; 0: the network's own choice
-    int refresh;                            // the whitening is computed in the first 20 steps and every refresh-th; in between
-                                            // its directions are kept, mean and scale are current (0, 1: at every step)
-    float overhead_budget;                  // per cent, up to 10000: what a step may cost more than the same network's with BN, on
-                                            // average; 0: no bound. After 15 steps it decides how often each layer refreshes. A BN
-                                            // network beside this one, which takes its memory, is stepped now and then to compare
-    int constant_gradient;                  // 1: the gradient stops at the whitening (for ablation; learns worse)
-    int channel_deconv;                     // of a BN network: block of a ChannelDeconv layer before the classifier; 0: none
-    float eps;                              // added to the covariance's diagonal, 1e-5
-    float momentum;                         // of the running buffers, 0.1
+    int block;             // channels whitened together, 64
+    int iterations;        // of the inverse square root, 5
+    int sampling_stride;   // of the covariance's samples, 3
+    int block_fc;          // features whitened together in linear layers, 512 (CIFAR) or 64 (ImageNet)
+    int freeze;            // 1: freeze every layer after 100 steps; -1: none; 0: the network's own choice
+    int refresh;           // the whitening is computed in the first 20 steps and every refresh-th; in between
+                           // its directions are kept, mean and scale are current (0, 1: at every step)
+    float overhead_budget; // per cent, up to 10000: what a step may cost more than the same network's with BN, on
+                           // average; 0: no bound. After 15 steps it decides how often each layer refreshes. A BN
+                           // network beside this one, which takes its memory, is stepped now and then to compare
+    int constant_gradient; // 1: the gradient stops at the whitening (for ablation; learns worse)
+    int channel_deconv;    // of a BN network: block of a ChannelDeconv layer before the classifier; 0: none
+    float eps;             // added to the covariance's diagonal, 1e-5
+    float momentum;        // of the running buffers, 0.1
 };
 
 struct blanch_network_options {
-    const char *model;                      // "vgg16"; blanch_models_list() has the names
+    const char *model; // "vgg16"; blanch_models_list() has the names
     enum blanch_norm norm;
     struct blanch_nd_options nd;
-    int classes;                            // 0: the network's own count
-    int channels, height, width;            // of the input images; 0: the network's own
-    int batch;                              // the largest batch that will be given
-    bool inference;                         // no gradients are planned: less memory, no training
-    uint64_t seed;                          // of the initial weights and of dropout
+    int classes;                 // 0: the network's own count
+    int channels, height, width; // of the input images; 0: the network's own
+    int batch;                   // the largest batch that will be given
+    bool inference;              // no gradients are planned: less memory, no training
+    uint64_t seed;               // of the initial weights and of dropout
 };
 
 struct blanch_network;
 
-const char *const *blanch_models_list(void);            // NULL-terminated, sorted as documented
-/* BLANCH_EUSAGE: the options contradict each other or are out of range (an overhead budget with another norm than BLANCH_ND, or
- * beside refresh); BLANCH_ELIMIT: the device's memory does not hold it, the message names the largest batch that it holds. */
+const char *const *blanch_models_list(void); // NULL-terminated, sorted as documented
+/* BLANCH_EUSAGE: the options contradict each other or are out of range (an overhead budget with another norm than
+ * BLANCH_ND, or beside refresh); BLANCH_ELIMIT: the device's memory does not hold it, the message names the largest
+ * batch that it holds. */
 int blanch_network_create(struct blanch_network **network, struct blanch_device *device,
                           const struct blanch_network_options *options);
 void blanch_network_free(struct blanch_network *network);
 
-/* Reads or writes the state dict as safetensors with PyTorch's names. A load changes nothing unless the whole file fits. */
+/* Reads or writes the state dict as safetensors with PyTorch's names. A load changes nothing unless the whole file
+ * fits. */
 int blanch_network_load(struct blanch_network *network, const char *path);
 int blanch_network_save(struct blanch_network *network, const char *path);
 
-struct blanch_sgd { float lr, momentum, weight_decay; };
-struct blanch_metrics { double loss; int count, top1, top5; };   // mean loss; images, and how many were right
+struct blanch_sgd {
+    float lr, momentum, weight_decay;
+};
+struct blanch_metrics {
+    double loss;
+    int count, top1, top5;
+}; // mean loss; images, and how many were right
 
 /* One training step: forward, backward, SGD as torch.optim.SGD. images (count, C, H, W) normalised; labels (count). */
 int blanch_network_step(struct blanch_network *network, const float *images, const int32_t *labels, int count,
                         const struct blanch_sgd *sgd, struct blanch_metrics *metrics);
-/* What a network with an overhead budget costs over batch norm since its first step, per cent, by its own measurements, and the
- * least that it could cost (with 1 per cent of a BN step for refreshes). NAN before the first decision and without a budget. A
- * network that is loaded from a file begins to measure anew. Either pointer may be NULL. */
+/* What a network with an overhead budget costs over batch norm since its first step, per cent, by its own measurements,
+ * and the least that it could cost (with 1 per cent of a BN step for refreshes). NAN before the first decision and
+ * without a budget. A network that is loaded from a file begins to measure anew. Either pointer may be NULL. */
 void blanch_network_overhead(const struct blanch_network *network, double *held, double *least);
 /* Evaluation mode: logits (count, classes) are written. */
 int blanch_network_predict(struct blanch_network *network, const float *images, int count, float *logits);

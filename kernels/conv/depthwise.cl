@@ -28,8 +28,7 @@
 #include "fma.h"
 
 /* x[(o + l) / MULTIPLIER] for the VEC outputs from o on. */
-vec load_input(global const float *x, int o)
-{
+vec load_input(global const float *x, int o) {
 #if MULTIPLIER == 1
     return LOAD(x + o);
 #else
@@ -40,8 +39,7 @@ vec load_input(global const float *x, int o)
 }
 
 /* from[(c + l)*MULTIPLIER + m] for the VEC inputs from c on. */
-vec load_output(global const float *from, int c, int m)
-{
+vec load_output(global const float *from, int c, int m) {
 #if MULTIPLIER == 1
     return LOAD(from + c);
 #else
@@ -52,8 +50,7 @@ vec load_output(global const float *from, int c, int m)
 }
 
 /* weight[O][TAPS] to packed[TAPS][O]; an item takes `span` outputs. */
-kernel void pack(global const float *restrict weight, global float *restrict packed, int channels, int span)
-{
+kernel void pack(global const float *restrict weight, global float *restrict packed, int channels, int span) {
     const int begin = get_global_id(0) * span, end = min(begin + span, channels);
     for (int o = begin; o < end; o++)
         for (int tap = 0; tap < TAPS; tap++) packed[(size_t)tap * channels + o] = weight[(size_t)o * TAPS + tap];
@@ -63,8 +60,7 @@ kernel void pack(global const float *restrict weight, global float *restrict pac
 kernel void forward(global const float *restrict x, global const float *restrict packed,
                     global const float *restrict bias, global float *restrict y, int rows, int in_h, int in_w, int in_c,
                     int out_h, int out_w, int out_c, int kernel_h, int kernel_w, int padding_y, int padding_x,
-                    int dilation_y, int dilation_x, int span, int strip, int has_bias)
-{
+                    int dilation_y, int dilation_x, int span, int strip, int has_bias) {
     const int o0 = get_global_id(0) * span * VEC, o1 = min(o0 + span * VEC, out_c);
     const int first = get_global_id(1) * strip, last = min(first + strip, rows);
     for (int row = first; row < last; row++) {
@@ -95,8 +91,7 @@ kernel void forward(global const float *restrict x, global const float *restrict
 /* An item computes `strip` input rows of `span` vectors of inputs. */
 kernel void data(global const float *restrict dy, global const float *restrict packed, global float *restrict dx,
                  int rows, int in_h, int in_w, int in_c, int out_h, int out_w, int out_c, int kernel_h, int kernel_w,
-                 int padding_y, int padding_x, int dilation_y, int dilation_x, int span, int strip, int accumulate)
-{
+                 int padding_y, int padding_x, int dilation_y, int dilation_x, int span, int strip, int accumulate) {
     const int c0 = get_global_id(0) * span * VEC, c1 = min(c0 + span * VEC, in_c);
     const int first = get_global_id(1) * strip, last = min(first + strip, rows);
     for (int row = first; row < last; row++) {
@@ -127,8 +122,7 @@ kernel void data(global const float *restrict dy, global const float *restrict p
  * vector of outputs and one split. */
 kernel void weights(global const float *restrict x, global const float *restrict dy, global float *restrict partial,
                     int rows, int in_h, int in_w, int in_c, int out_h, int out_w, int out_c, int kernel_h, int kernel_w,
-                    int padding_y, int padding_x, int dilation_y, int dilation_x, int splits)
-{
+                    int padding_y, int padding_x, int dilation_y, int dilation_x, int splits) {
     const int o = get_global_id(0) * VEC, split = get_global_id(1);
     if (o >= out_c || split >= splits) return;
     const int share = (rows + splits - 1) / splits;
@@ -144,7 +138,7 @@ kernel void weights(global const float *restrict x, global const float *restrict
             if (iy < 0 || iy >= in_h) continue;
             global const float *line = x + ((size_t)n * in_h + iy) * in_w * in_c;
             for (int kx = 0; kx < kernel_w; kx++) {
-                const int left = kx * dilation_x - padding_x;           // the input column of output column 0
+                const int left = kx * dilation_x - padding_x; // the input column of output column 0
                 const int low = left < 0 ? (STRIDE_X - 1 - left) / STRIDE_X : 0;
                 const int high = left < in_w ? min(out_w, (in_w - 1 - left) / STRIDE_X + 1) : 0;
                 vec even = (vec)(0.0f), odd = (vec)(0.0f);
@@ -167,8 +161,7 @@ kernel void weights(global const float *restrict x, global const float *restrict
 
 /* Sums the splits in order and writes dweight[O][TAPS], and dbias where has_bias; an item takes a vector of outputs. */
 kernel void reduce(global const float *restrict partial, global float *restrict dweight, global float *restrict dbias,
-                   int channels, int splits, int has_bias)
-{
+                   int channels, int splits, int has_bias) {
     const int o = get_global_id(0) * VEC;
     if (o >= channels) return;
     for (int tap = 0; tap < TAPS + has_bias; tap++) {

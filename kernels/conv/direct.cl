@@ -12,13 +12,11 @@
  * left out. On small maps that is much of the work: 5 of 9 taps of a 3x3 kernel on 2x2 pixels.
  *
  *  WEIGHTS  1: the kernel of the weight gradient alone; 0: the others
- *  TM     pixels (channels in the weight gradient) of the register tile: 1 to 6, 8, 12 (6 by TN 16 fill AVX2's registers)
- *  TN     outputs of the register tile: 4, 8 or 16 (16)
- *  KB     pixels that the weight gradient takes at a time (64)
- *  STRIP  channels that it packs at a time, a multiple of TM unless no more than TM are there (48)
- *  BUNCH  most blocks of outputs that one of its items computes (4)
- *  PATCH  kh*kw*channels of a group where channels are few: patches of that length are gathered first, and the sum runs
- *         over them as over the channels of a 1x1 kernel; 0: off (0)
+ *  TM     pixels (channels in the weight gradient) of the register tile: 1 to 6, 8, 12 (6 by TN 16 fill AVX2's
+ * registers) TN     outputs of the register tile: 4, 8 or 16 (16) KB     pixels that the weight gradient takes at a
+ * time (64) STRIP  channels that it packs at a time, a multiple of TM unless no more than TM are there (48) BUNCH  most
+ * blocks of outputs that one of its items computes (4) PATCH  kh*kw*channels of a group where channels are few: patches
+ * of that length are gathered first, and the sum runs over them as over the channels of a 1x1 kernel; 0: off (0)
  */
 #if !defined(TM) || !defined(WEIGHTS)
 #error "conv/direct.cl needs TM and WEIGHTS"
@@ -50,16 +48,14 @@
 #define CLEAR(i) VEC sum##i = (VEC)(0.0f);
 
 /* The first `width` of TN values; zeros beyond. */
-VEC load_some(global const float *from, int width)
-{
+VEC load_some(global const float *from, int width) {
     if (width >= TN) return LOAD(from);
     float part[TN];
     for (int l = 0; l < TN; l++) part[l] = l < width ? from[l] : 0.0f;
     return LOAD(part);
 }
 
-void store_some(VEC value, global float *to, int width, int accumulate)
-{
+void store_some(VEC value, global float *to, int width, int accumulate) {
     if (width >= TN) {
         if (accumulate) value += LOAD(to);
         STORE(value, to);
@@ -71,10 +67,11 @@ void store_some(VEC value, global float *to, int width, int accumulate)
 }
 
 /* A pixel in the order of the walk. */
-struct place { int first, here, n, y, x; };     // the set's first image and their number; image in the set, row, column
+struct place {
+    int first, here, n, y, x;
+}; // the set's first image and their number; image in the set, row, column
 
-struct place place_of(int pixel, int images, int together, int h, int w)
-{
+struct place place_of(int pixel, int images, int together, int h, int w) {
     struct place at;
     const int whole = together * h * w, set = pixel / whole, rest = pixel - set * whole;
     at.first = set * together;
@@ -86,8 +83,7 @@ struct place place_of(int pixel, int images, int together, int h, int w)
     return at;
 }
 
-struct place next_place(struct place at, int images, int together, int h, int w)
-{
+struct place next_place(struct place at, int images, int together, int h, int w) {
     if (++at.n < at.here) return at;
     at.n = 0;
     if (++at.x < w) return at;
@@ -102,13 +98,12 @@ struct place next_place(struct place at, int images, int together, int h, int w)
 #if PATCH
 /* One pixel's patch, zeros outside the image; (y, x) is the input position of the first tap. */
 void gather(global const float *x, float *patch, int n, int y, int x0, int in_h, int in_w, int in_c, int group_c,
-            int kernel_h, int kernel_w, int dilation_y, int dilation_x)
-{
+            int kernel_h, int kernel_w, int dilation_y, int dilation_x) {
     const bool inside = x0 >= 0 && x0 + kernel_w <= in_w && in_c == group_c && dilation_x == 1;
     for (int ky = 0; ky < kernel_h; ky++, y += dilation_y) {
         global const float *row = x + (size_t)((long)n * in_h + y) * in_w * in_c;
         const bool valid = y >= 0 && y < in_h;
-        if (valid && inside) {                  // the taps of a kernel row lie in one run
+        if (valid && inside) { // the taps of a kernel row lie in one run
             for (int i = 0; i < kernel_w * group_c; i++) patch[i] = row[(long)x0 * in_c + i];
             patch += kernel_w * group_c;
             continue;
@@ -125,8 +120,7 @@ void gather(global const float *x, float *patch, int n, int y, int x0, int in_h,
 
 /* For the forward pass: packed[group][block][tap][c][TN]. An item packs `span` input channels of one block. */
 kernel void pack_forward(global const float *restrict weight, global float *restrict packed, int group_in,
-                         int group_out, int taps, int interleave, int blocks, int span)
-{
+                         int group_out, int taps, int interleave, int blocks, int span) {
     const int c0 = get_global_id(0) * span, block = get_global_id(1), group = get_global_id(2);
     const int width = min(TN, group_out - block * TN), c1 = min(c0 + span, group_in);
     if (c0 >= group_in || block >= blocks) return;
@@ -148,8 +142,7 @@ kernel void pack_forward(global const float *restrict weight, global float *rest
 
 /* For the data gradient: packed[group][block of TN input channels][tap][o][TN]. An item packs `span` outputs of one. */
 kernel void pack_data(global const float *restrict weight, global float *restrict packed, int group_in, int group_out,
-                      int taps, int interleave, int blocks, int span)
-{
+                      int taps, int interleave, int blocks, int span) {
     const int o0 = get_global_id(0) * span, block = get_global_id(1), group = get_global_id(2);
     const int width = min(TN, group_in - block * TN), o1 = min(o0 + span, group_out);
     if (o0 >= group_out || block >= blocks) return;
@@ -183,13 +176,10 @@ kernel void pack_data(global const float *restrict weight, global float *restric
 kernel void convolve(global const float *restrict x, global const float *restrict packed,
                      global const float *restrict bias, global float *restrict out, global const float *restrict zeros,
                      int images, int together, int grid_h, int grid_w, int in_h, int in_w, int in_c, int group_c,
-                     int out_h, int out_w, int out_c, int group_o,
-                     int in_step_y, int in_step_x, int in_first_y, int in_first_x,
-                     int tap_step_y, int tap_step_x, int taps_y, int taps_x,
-                     int weight_first, int weight_step_y, int weight_step_x, int taps,
-                     int out_step_y, int out_step_x, int out_first_y, int out_first_x,
-                     int blocks, int strip, int blocks_first, int accumulate)
-{
+                     int out_h, int out_w, int out_c, int group_o, int in_step_y, int in_step_x, int in_first_y,
+                     int in_first_x, int tap_step_y, int tap_step_x, int taps_y, int taps_x, int weight_first,
+                     int weight_step_y, int weight_step_x, int taps, int out_step_y, int out_step_x, int out_first_y,
+                     int out_first_x, int blocks, int strip, int blocks_first, int accumulate) {
     const int group = get_global_id(2);
     const int block0 = blocks_first ? get_global_id(0) : get_global_id(1);
     const long first = (long)(blocks_first ? get_global_id(1) : get_global_id(0)) * strip * TM;
@@ -201,22 +191,21 @@ kernel void convolve(global const float *restrict x, global const float *restric
     bias += (size_t)group * group_o;
     out += (size_t)group * group_o;
     for (int p = (int)first; p < end; p += TM) {
-#define PLACE(i)                                                                                    \
-        const struct place g##i = place_of(min(p + i, pixels - 1), images, together, grid_h, grid_w);   \
-        const int n##i = g##i.first + g##i.n;                                                       \
-        const int y##i = g##i.y * in_step_y + in_first_y, x##i = g##i.x * in_step_x + in_first_x;
-#define FINISH(i)                                                                                   \
-        if (p + i < end) {                                                                          \
-            const size_t row = (size_t)n##i * out_h + g##i.y * out_step_y + out_first_y;            \
-            const size_t pixel = row * out_w + g##i.x * out_step_x + out_first_x;                   \
-            store_some(sum##i + more, out + pixel * out_c + block * TN, width, accumulate);         \
-        }
+#define PLACE(i)                                                                                                       \
+    const struct place g##i = place_of(min(p + i, pixels - 1), images, together, grid_h, grid_w);                      \
+    const int n##i = g##i.first + g##i.n;                                                                              \
+    const int y##i = g##i.y * in_step_y + in_first_y, x##i = g##i.x * in_step_x + in_first_x;
+#define FINISH(i)                                                                                                      \
+    if (p + i < end) {                                                                                                 \
+        const size_t row = (size_t)n##i * out_h + g##i.y * out_step_y + out_first_y;                                   \
+        const size_t pixel = row * out_w + g##i.x * out_step_x + out_first_x;                                          \
+        store_some(sum##i + more, out + pixel * out_c + block * TN, width, accumulate);                                \
+    }
         EACH_ROW(PLACE)
 #if PATCH
         float patches[TM * PATCH];
-#define GATHER(i)                                                                                   \
-        gather(x, patches + i * PATCH, n##i, y##i, x##i, in_h, in_w, in_c, group_c, taps_y, taps_x, \
-               tap_step_y, tap_step_x);
+#define GATHER(i)                                                                                                      \
+    gather(x, patches + i * PATCH, n##i, y##i, x##i, in_h, in_w, in_c, group_c, taps_y, taps_x, tap_step_y, tap_step_x);
         EACH_ROW(GATHER)
         for (int block = 0; block < blocks; block++) {
             global const float *w = packed + ((size_t)group * blocks + block) * PATCH * TN;
@@ -267,8 +256,7 @@ kernel void convolve(global const float *restrict x, global const float *restric
 /* to[block][c][TN] += sum over j < count of panel[j][c] gradient[block][at[j]]; `first`: overwrites. Beyond depth, the
  * rows of the panel have something up to a multiple of TM. */
 void add_products(const float *panel, int pitch, int depth, const VEC *gradient, const short *at, int count,
-                  global float *to, size_t block_step, int blocks, bool first)
-{
+                  global float *to, size_t block_step, int blocks, bool first) {
     for (int c = 0; c < depth; c += TM) {
         for (int b = 0; b < blocks; b++) {
             EACH_ROW(CLEAR)
@@ -279,11 +267,11 @@ void add_products(const float *panel, int pitch, int depth, const VEC *gradient,
                 EACH_ROW(ADD_PRODUCT)
             }
             global float *here = to + b * block_step + c * TN;
-#define KEEP(i)                                                                     \
-            if (c + i < depth) {                                                    \
-                if (!first) sum##i += LOAD(here + i * TN);                          \
-                STORE(sum##i, here + i * TN);                                       \
-            }
+#define KEEP(i)                                                                                                        \
+    if (c + i < depth) {                                                                                               \
+        if (!first) sum##i += LOAD(here + i * TN);                                                                     \
+        STORE(sum##i, here + i * TN);                                                                                  \
+    }
             EACH_ROW(KEEP)
         }
     }
@@ -293,8 +281,7 @@ void add_products(const float *panel, int pitch, int depth, const VEC *gradient,
 /* Of the pixels with their first tap at (py, px), element `start` of x, those that a tap (ty, tx) further finds inside
  * the image: where their row then is, and which they are. Returns how many. */
 int list_inside(global const float *x, const long *start, const int *py, const int *px, int count, int ty, int tx,
-                int in_h, int in_w, int in_c, global const float **row, short *at)
-{
+                int in_h, int in_w, int in_c, global const float **row, short *at) {
     const long shift = ((long)ty * in_w + tx) * in_c;
     int valid = 0;
     for (int k = 0; k < count; k++) {
@@ -306,8 +293,7 @@ int list_inside(global const float *x, const long *start, const int *py, const i
 }
 
 /* Channels c..c+depth of the listed rows, side by side, then zeros up to a multiple of TM. */
-void pack_panel(global const float *const *row, int count, int c, int depth, float *panel)
-{
+void pack_panel(global const float *const *row, int count, int c, int depth, float *panel) {
     if (depth == STRIP) {
         for (int j = 0; j < count; j++)
             for (int i = 0; i < STRIP; i++) panel[j * STRIP + i] = row[j][c + i];
@@ -325,11 +311,10 @@ void pack_panel(global const float *const *row, int count, int c, int depth, flo
  * pixels that it finds inside the image, packs their x strip by strip, and multiplies in tiles of TM channels by TN
  * outputs. */
 kernel void weights(global const float *restrict x, global const float *restrict dy, global float *restrict partial,
-                    int images, int together, int in_h, int in_w, int in_c, int group_c,
-                    int out_h, int out_w, int out_c, int group_o, int kernel_h, int kernel_w,
-                    int stride_y, int stride_x, int padding_y, int padding_x, int dilation_y, int dilation_x,
-                    int blocks, int bunch, int splits, int ranges, int span)
-{
+                    int images, int together, int in_h, int in_w, int in_c, int group_c, int out_h, int out_w,
+                    int out_c, int group_o, int kernel_h, int kernel_w, int stride_y, int stride_x, int padding_y,
+                    int padding_x, int dilation_y, int dilation_x, int blocks, int bunch, int splits, int ranges,
+                    int span) {
     const int block = get_global_id(0) * bunch, split = get_global_id(1);
     const int group = get_global_id(2) / ranges, range = get_global_id(2) % ranges;
     if (block >= blocks || split >= splits || group * group_c >= in_c) return;
@@ -359,7 +344,7 @@ kernel void weights(global const float *restrict x, global const float *restrict
 #endif
 
     struct place out = place_of(begin, images, together, out_h, out_w);
-    for (int p = begin; p == begin || p < end; p += chunk) {    // at least once: an empty share has zeros
+    for (int p = begin; p == begin || p < end; p += chunk) { // at least once: an empty share has zeros
         const int count = min(chunk, end - p);
         for (int k = 0; k < count; k++, out = next_place(out, images, together, out_h, out_w)) {
             const int n = out.first + out.n, y = out.y * stride_y - padding_y, x0 = out.x * stride_x - padding_x;

@@ -7,9 +7,10 @@
  * where capitals are the transforms of planes of h by w values, zero beyond the image (or the taps), and positions are
  * taken modulo h and w: with h at least the image's height + padding, what is read is free of wrapped values.
  *
- * Activations are NHWC, weights [O][G][F] (see host/ops/conv/conv.h). Planes lie as host/blas/fft.h states: [plane][h][pitch]
- * floats, pitch = 2*(w/2 + 1), or as many complex values of half that number; plane n*channels + c of an activation,
- * o*C + c of weights. In the kernels that copy, an item takes `span` planes, `high` rows and `wide` columns.
+ * Activations are NHWC, weights [O][G][F] (see host/ops/conv/conv.h). Planes lie as host/blas/fft.h states:
+ * [plane][h][pitch] floats, pitch = 2*(w/2 + 1), or as many complex values of half that number; plane n*channels + c of
+ * an activation, o*C + c of weights. In the kernels that copy, an item takes `span` planes, `high` rows and `wide`
+ * columns.
  *
  *  VEC  complex values that an item multiplies at once: 1 or 8 (1)
  *  TM   rows of its register tile, 1 to 4; it has two columns (2)
@@ -24,32 +25,32 @@
 #include "vec.h"
 #include "tile.h"
 
-#define EACH_PLACE                                                                                          \
-    const int x0 = get_global_id(0) * wide, y0 = get_global_id(1) * high, p0 = get_global_id(2) * span;     \
-    const int x1 = min(x0 + wide, columns), y1 = min(y0 + high, rows), p1 = min(p0 + span, planes);         \
-    for (int y = y0; y < y1; y++)                                                                           \
-        for (int x = x0; x < x1; x++)                                                                       \
+#define EACH_PLACE                                                                                                     \
+    const int x0 = get_global_id(0) * wide, y0 = get_global_id(1) * high, p0 = get_global_id(2) * span;                \
+    const int x1 = min(x0 + wide, columns), y1 = min(y0 + high, rows), p1 = min(p0 + span, planes);                    \
+    for (int y = y0; y < y1; y++)                                                                                      \
+        for (int x = x0; x < x1; x++)                                                                                  \
             for (int p = p0; p < p1; p++)
 
 /* --- activations ------------------------------------------------------------------------------ */
 
-/* to[plane][y][x] = image[plane / channels, y, x, plane % channels], zero from image `end` on; rows and columns are those
- * of the planes. */
+/* to[plane][y][x] = image[plane / channels, y, x, plane % channels], zero from image `end` on; rows and columns are
+ * those of the planes. */
 kernel void load(global const float *restrict image, global float *restrict to, int planes, int rows, int columns,
-                 int image_h, int image_w, int channels, int first_image, int end, int span, int high, int wide)
-{
+                 int image_h, int image_w, int channels, int first_image, int end, int span, int high, int wide) {
     EACH_PLACE {
         const size_t n = first_image + p / channels, c = p % channels;
         const bool there = n < end && y < image_h && x < image_w;
-        to[((size_t)p * rows + y) * columns + x] = there ? image[((n * image_h + y) * image_w + x) * channels + c] : 0.0f;
+        to[((size_t)p * rows + y) * columns + x] =
+            there ? image[((n * image_h + y) * image_w + x) * channels + c] : 0.0f;
     }
 }
 
-/* image[n, y, x, c] = bias[c] + from[plane][(y + shift_y) mod h][(x + shift_x) mod w]; rows and columns are the image's. */
+/* image[n, y, x, c] = bias[c] + from[plane][(y + shift_y) mod h][(x + shift_x) mod w]; rows and columns are the
+ * image's. */
 kernel void store(global const float *restrict from, global const float *restrict bias, global float *restrict image,
-                  int planes, int rows, int columns, int h, int w, int channels, int shift_y, int shift_x, int first_image,
-                  int has_bias, int accumulate, int span, int high, int wide)
-{
+                  int planes, int rows, int columns, int h, int w, int channels, int shift_y, int shift_x,
+                  int first_image, int has_bias, int accumulate, int span, int high, int wide) {
     const int pitch = w / 2 * 2 + 2;
     EACH_PLACE {
         const int c = p % channels, fy = (y + shift_y) % h, fx = (x + shift_x) % w;
@@ -62,15 +63,14 @@ kernel void store(global const float *restrict from, global const float *restric
 /* --- weights ---------------------------------------------------------------------------------- */
 
 /* Where the tap of plane p = o*C + c lies. */
-size_t weight_at(int p, int tap, int taps, int group_in, int interleave)
-{
+size_t weight_at(int p, int tap, int taps, int group_in, int interleave) {
     const size_t features = (size_t)group_in * taps, j = (size_t)(p % group_in) * taps + tap;
     return p / group_in * features + j % interleave * (features / interleave) + j / interleave;
 }
 
-kernel void load_weights(global const float *restrict weight, global float *restrict to, int planes, int rows, int columns,
-                         int kernel_h, int kernel_w, int group_in, int interleave, int span, int high, int wide)
-{
+kernel void load_weights(global const float *restrict weight, global float *restrict to, int planes, int rows,
+                         int columns, int kernel_h, int kernel_w, int group_in, int interleave, int span, int high,
+                         int wide) {
     EACH_PLACE {
         float value = 0.0f;
         if (y < kernel_h && x < kernel_w)
@@ -80,9 +80,9 @@ kernel void load_weights(global const float *restrict weight, global float *rest
 }
 
 /* rows and columns are the kernel's. */
-kernel void store_weights(global const float *restrict from, global float *restrict weight, int planes, int rows, int columns,
-                          int h, int w, int group_in, int interleave, int shift_y, int shift_x, int span, int high, int wide)
-{
+kernel void store_weights(global const float *restrict from, global float *restrict weight, int planes, int rows,
+                          int columns, int h, int w, int group_in, int interleave, int shift_y, int shift_x, int span,
+                          int high, int wide) {
     const int pitch = w / 2 * 2 + 2;
     EACH_PLACE {
         const int fy = (y + shift_y) % h, fx = (x + shift_x) % w;
@@ -91,10 +91,10 @@ kernel void store_weights(global const float *restrict from, global float *restr
     }
 }
 
-/* dbias[o] = the sum of dy, which is its transform's first value, over the images. spectrum: floats to the next plane. */
+/* dbias[o] = the sum of dy, which is its transform's first value, over the images. spectrum: floats to the next plane.
+ */
 kernel void sum_first(global const float *restrict from, global float *restrict dbias, int images, int outputs,
-                      int spectrum, int accumulate)
-{
+                      int spectrum, int accumulate) {
     const int o = get_global_id(0);
     if (o >= outputs) return;
     float sum = accumulate ? dbias[o] : 0.0f;
@@ -105,8 +105,7 @@ kernel void sum_first(global const float *restrict from, global float *restrict 
 /* --- products --------------------------------------------------------------------------------- */
 
 /* The real and imaginary parts of VEC complex values, of which the first `count` are there. */
-void load_complex(global const float *from, int count, vec *re, vec *im)
-{
+void load_complex(global const float *from, int count, vec *re, vec *im) {
 #if VEC == 1
     *re = from[0], *im = from[1];
 #else
@@ -122,8 +121,7 @@ void load_complex(global const float *from, int count, vec *re, vec *im)
 #endif
 }
 
-void store_complex(vec re, vec im, global float *to, int count, int accumulate)
-{
+void store_complex(vec re, vec im, global float *to, int count, int accumulate) {
 #if VEC == 1
     to[0] = accumulate ? to[0] + re : re;
     to[1] = accumulate ? to[1] + im : im;
@@ -140,12 +138,12 @@ void store_complex(vec re, vec im, global float *to, int count, int accumulate)
 #endif
 }
 
-/* c[i*step_i + j*step_j] (+)= sum over k of a[i*a_i + k*a_k] b[j*b_j + k*b_k], b conjugated where conjugate, at every place
- * of the spectra, which have `spectrum` complex values. An item takes VEC of them, `span_i` values of i and `span_j` of j. */
-kernel void multiply(global const float *restrict a, global const float *restrict b, global float *restrict c, int spectrum,
-                     int is, int js, int ks, int a_i, int a_k, int b_j, int b_k, int step_i, int step_j, int conjugate,
-                     int accumulate, int span_i, int span_j)
-{
+/* c[i*step_i + j*step_j] (+)= sum over k of a[i*a_i + k*a_k] b[j*b_j + k*b_k], b conjugated where conjugate, at every
+ * place of the spectra, which have `spectrum` complex values. An item takes VEC of them, `span_i` values of i and
+ * `span_j` of j. */
+kernel void multiply(global const float *restrict a, global const float *restrict b, global float *restrict c,
+                     int spectrum, int is, int js, int ks, int a_i, int a_k, int b_j, int b_k, int step_i, int step_j,
+                     int conjugate, int accumulate, int span_i, int span_j) {
     const int f = get_global_id(0) * VEC, j0 = get_global_id(1) * span_j, i0 = get_global_id(2) * span_i;
     const int i1 = min(i0 + span_i, is), j1 = min(j0 + span_j, js), count = spectrum - f;
     const float sign = conjugate ? -1.0f : 1.0f;
@@ -155,9 +153,9 @@ kernel void multiply(global const float *restrict a, global const float *restric
     for (int j = j0; j < j1; j += 2) {
         global const float *b0 = b + (size_t)j * b_j * plane, *b1 = b + (size_t)min(j + 1, js - 1) * b_j * plane;
         for (int i = i0; i < i1; i += TM) {
-#define START(r)                                                                                    \
-            global const float *a##r = a + (size_t)min(i + r, is - 1) * a_i * plane;                \
-            vec re##r = (vec)(0.0f), im##r = (vec)(0.0f), sre##r = (vec)(0.0f), sim##r = (vec)(0.0f);
+#define START(r)                                                                                                       \
+    global const float *a##r = a + (size_t)min(i + r, is - 1) * a_i * plane;                                           \
+    vec re##r = (vec)(0.0f), im##r = (vec)(0.0f), sre##r = (vec)(0.0f), sim##r = (vec)(0.0f);
             EACH_ROW(START)
             for (int k = 0; k < ks; k++) {
                 const size_t at_a = (size_t)k * a_k * plane, at_b = (size_t)k * b_k * plane;
@@ -165,21 +163,21 @@ kernel void multiply(global const float *restrict a, global const float *restric
                 load_complex(b0 + at_b, count, &br, &bi);
                 load_complex(b1 + at_b, count, &tr, &ti);
                 bi *= sign, ti *= sign;
-#define MULTIPLY(r)                                                                                 \
-                {                                                                                   \
-                    vec ar, ai;                                                                     \
-                    load_complex(a##r + at_a, count, &ar, &ai);                                     \
-                    re##r = FMA(-ai, bi, FMA(ar, br, re##r)), im##r = FMA(ai, br, FMA(ar, bi, im##r));      \
-                    sre##r = FMA(-ai, ti, FMA(ar, tr, sre##r)), sim##r = FMA(ai, tr, FMA(ar, ti, sim##r));  \
-                }
+#define MULTIPLY(r)                                                                                                    \
+    {                                                                                                                  \
+        vec ar, ai;                                                                                                    \
+        load_complex(a##r + at_a, count, &ar, &ai);                                                                    \
+        re##r = FMA(-ai, bi, FMA(ar, br, re##r)), im##r = FMA(ai, br, FMA(ar, bi, im##r));                             \
+        sre##r = FMA(-ai, ti, FMA(ar, tr, sre##r)), sim##r = FMA(ai, tr, FMA(ar, ti, sim##r));                         \
+    }
                 EACH_ROW(MULTIPLY)
             }
-#define FINISH(r)                                                                                   \
-            if (i + r < is) {                                                                       \
-                global float *to = c + ((size_t)(i + r) * step_i + (size_t)j * step_j) * plane;     \
-                store_complex(re##r, im##r, to, count, accumulate);                                 \
-                if (j + 1 < js) store_complex(sre##r, sim##r, to + (size_t)step_j * plane, count, accumulate);  \
-            }
+#define FINISH(r)                                                                                                      \
+    if (i + r < is) {                                                                                                  \
+        global float *to = c + ((size_t)(i + r) * step_i + (size_t)j * step_j) * plane;                                \
+        store_complex(re##r, im##r, to, count, accumulate);                                                            \
+        if (j + 1 < js) store_complex(sre##r, sim##r, to + (size_t)step_j * plane, count, accumulate);                 \
+    }
             EACH_ROW(FINISH)
         }
     }

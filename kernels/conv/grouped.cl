@@ -39,8 +39,7 @@
 #define VALUE(from) (float16)(*(from))
 #endif
 
-float16 load_some(global const float *from, int width)
-{
+float16 load_some(global const float *from, int width) {
     if (width >= 16) return vload16(0, from);
     float part[16];
     for (int l = 0; l < 16; l++) part[l] = l < width ? from[l] : 0.0f;
@@ -48,8 +47,7 @@ float16 load_some(global const float *from, int width)
 }
 
 /* The first `lanes` of LANES values. */
-void store_lanes(float16 value, global float *to, int lanes, int accumulate)
-{
+void store_lanes(float16 value, global float *to, int lanes, int accumulate) {
     if (lanes < LANES) {
         float part[16];
         vstore16(value, 0, part);
@@ -85,8 +83,7 @@ void store_lanes(float16 value, global float *to, int lanes, int accumulate)
 /* Columns `first` to first + columns of an input row with up - 1 zeros between its pixels, for one vector. row: the
  * vector's first channel of pixel 0, `width` channels before the pixel's end. */
 void copy_row(global const float *restrict row, float *restrict to, int first, int columns, int in_w, int in_c, int up,
-              int width)
-{
+              int width) {
     for (int i = 0; i < columns; i++, to += PIXEL) {
         const int column = first + i, x = up == 1 ? column : column / up;
         const bool valid = column >= 0 && x < in_w && x * up == column;
@@ -98,7 +95,8 @@ void copy_row(global const float *restrict row, float *restrict to, int first, i
 #pragma unroll
         for (int k = 0; k < IN; k++)
             vstore16((float16)(PICK(0), PICK(1), PICK(2), PICK(3), PICK(4), PICK(5), PICK(6), PICK(7), PICK(8), PICK(9),
-                               PICK(10), PICK(11), PICK(12), PICK(13), PICK(14), PICK(15)), k, to);
+                               PICK(10), PICK(11), PICK(12), PICK(13), PICK(14), PICK(15)),
+                     k, to);
 #else
         vstore16(value, 0, to);
 #endif
@@ -106,16 +104,14 @@ void copy_row(global const float *restrict row, float *restrict to, int first, i
 }
 
 /* Whether row y, counted with the zeros between, is one of the input's. */
-bool is_row(int y, int in_h, int up)
-{
+bool is_row(int y, int in_h, int up) {
     return y >= 0 && (up == 1 || y % up == 0) && y / up < in_h;
 }
 
 /* Copies the rows from `next` to the last that a result needs whose first tap is in row `top`, each to its place among
  * `rows`. Returns the row after them. */
 int copy_rows(global const float *restrict x, float *restrict buffer, int next, int top, int first_y, int rows,
-              int in_h, int in_w, int in_c, int up_y, int up_x, int first_x, int columns, int width)
-{
+              int in_h, int in_w, int in_c, int up_y, int up_x, int first_x, int columns, int width) {
     for (next = max(next, top); next < top + rows; next++)
         if (is_row(next, in_h, up_y))
             copy_row(x + (size_t)(next / up_y) * in_w * in_c, buffer + (next - first_y) % rows * columns * PIXEL,
@@ -125,8 +121,7 @@ int copy_rows(global const float *restrict x, float *restrict buffer, int next, 
 
 /* [vector][tap][k][16], zeros in lanes without a result; an item packs a vector. data: results are input channels, the
  * sum runs over outputs, and the kernel is turned around. */
-kernel void pack(global const float *restrict weight, global float *restrict packed, int groups, int data)
-{
+kernel void pack(global const float *restrict weight, global float *restrict packed, int groups, int data) {
     const int vector = get_global_id(0);
     if (vector * GROUPS >= groups) return;
     for (int i = 0; i < TAPS * IN; i++) {
@@ -148,8 +143,7 @@ kernel void convolve(global const float *restrict x, global const float *restric
                      global const float *restrict bias, global float *restrict out, int images, int in_h, int in_w,
                      int in_c, int out_h, int out_w, int out_c, int kernel_h, int kernel_w, int step_y, int dilation_y,
                      int dilation_x, int first_y, int first_x, int up_y, int up_x, int vectors, int share, int strip,
-                     int columns, int has_bias, int accumulate)
-{
+                     int columns, int has_bias, int accumulate) {
     const int vector = get_global_id(0), begin = get_global_id(1) * share, end = min(begin + share, images * out_h);
     const int c0 = vector * GROUPS * IN, o0 = vector * LANES, lanes = min(LANES, out_c - o0);
     const int rows = (kernel_h - 1) * dilation_y + 1;
@@ -183,7 +177,8 @@ kernel void convolve(global const float *restrict x, global const float *restric
                     }
                 }
                 global float *to = out + ((size_t)row * out_w + ox) * out_c + o0;
-#define FINISH(i) if (ox + i < right) store_lanes(sum##i, to + (size_t)i * out_c, lanes, accumulate);
+#define FINISH(i)                                                                                                      \
+    if (ox + i < right) store_lanes(sum##i, to + (size_t)i * out_c, lanes, accumulate);
                 EACH_ROW(FINISH)
             }
         }
@@ -195,8 +190,7 @@ kernel void convolve(global const float *restrict x, global const float *restric
 kernel void weights(global const float *restrict x, global const float *restrict dy, global float *restrict partial,
                     int images, int in_h, int in_w, int in_c, int out_h, int out_w, int out_c, int kernel_h,
                     int kernel_w, int step_y, int dilation_y, int dilation_x, int first_y, int first_x, int vectors,
-                    int splits, int strip, int columns)
-{
+                    int splits, int strip, int columns) {
     const int vector = get_global_id(0), split = get_global_id(1), all = images * out_h;
     const int share = (all + splits - 1) / splits, begin = min(split * share, all), end = min(begin + share, all);
     const int c0 = vector * GROUPS * IN, o0 = vector * LANES, rows = (kernel_h - 1) * dilation_y + 1;
@@ -223,12 +217,13 @@ kernel void weights(global const float *restrict x, global const float *restrict
                 if (!is_row(y, in_h, 1)) continue;
                 const float *line = buffer + (y - first_y) % rows * columns * PIXEL;
                 for (int j = 0; j < across; j += TM) {
-#define PLACE(i)                                                                        \
-                    const int j##i = min(j + i, across - 1);                            \
-                    const float *a##i = line + j##i / IN * dilation_x * PIXEL + j##i % IN * STEP;
+#define PLACE(i)                                                                                                       \
+    const int j##i = min(j + i, across - 1);                                                                           \
+    const float *a##i = line + j##i / IN * dilation_x * PIXEL + j##i % IN * STEP;
 #define CLEAR(i) float16 sum##i = (float16)(0.0f);
 #define ADD(i) sum##i = FMA(VALUE(a##i + p * STRIDE_X * PIXEL), value, sum##i);
-#define KEEP(i) if (j + i < across) sums[ky * across + j + i] += sum##i;
+#define KEEP(i)                                                                                                        \
+    if (j + i < across) sums[ky * across + j + i] += sum##i;
                     EACH_ROW(PLACE)
                     EACH_ROW(CLEAR)
                     for (int p = 0; p < count; p++) {
@@ -246,8 +241,7 @@ kernel void weights(global const float *restrict x, global const float *restrict
 
 /* Sums the splits in order and writes dweight (OIHW), and dbias where has_bias; an item takes a vector. */
 kernel void reduce(global const float *restrict partial, global float *restrict dweight, global float *restrict dbias,
-                   int groups, int splits, int has_bias)
-{
+                   int groups, int splits, int has_bias) {
     const int vector = get_global_id(0), lanes = min(GROUPS, groups - vector * GROUPS) * OUT;
     if (vector * GROUPS >= groups) return;
     const size_t o0 = (size_t)vector * LANES;
@@ -258,7 +252,9 @@ kernel void reduce(global const float *restrict partial, global float *restrict 
         float part[16];
         vstore16(sum, 0, part);
         for (int l = 0; l < lanes; l++)
-            if (i == TAPS * IN) dbias[o0 + l] = part[l];
-            else dweight[((o0 + l) * IN + i % IN) * TAPS + i / IN] = part[l];
+            if (i == TAPS * IN)
+                dbias[o0 + l] = part[l];
+            else
+                dweight[((o0 + l) * IN + i % IN) * TAPS + i / IN] = part[l];
     }
 }

@@ -2,12 +2,12 @@
  *
  *   P[pixel, tap, c]  = x[n, y*stride - padding + ky*dilation, ..., c], zero outside the image
  *   y[pixel, o]       = bias[o] + sum over tap, c of P[pixel, tap, c] w[tap, c, o]
- *   dP[pixel, tap, c] = sum over o of dy[pixel, o] w[tap, c, o];  dx[n, y, x, c] = sum of the dP that were read from there
- *   dw[tap, c, o]     = sum over pixels of P[pixel, tap, c] dy[pixel, o]
+ *   dP[pixel, tap, c] = sum over o of dy[pixel, o] w[tap, c, o];  dx[n, y, x, c] = sum of the dP that were read from
+ * there dw[tap, c, o]     = sum over pixels of P[pixel, tap, c] dy[pixel, o]
  *
- * Activations are NHWC. Patches lie as [group][pixel of the slice][tap][channel of the group], weights come as [O][G][F]
- * (see host/ops/conv/conv.h) and are packed as [group][tap][channel of the group][output of the group]. A slice is a run of
- * output pixels, counted through the batch.
+ * Activations are NHWC. Patches lie as [group][pixel of the slice][tap][channel of the group], weights come as
+ * [O][G][F] (see host/ops/conv/conv.h) and are packed as [group][tap][channel of the group][output of the group]. A
+ * slice is a run of output pixels, counted through the batch.
  *
  *  VEC       channels at once: 1, 2, 4, 8 or 16; divides the channels of a group (in sums: all outputs); required
  *  STRIDE_Y  rows between outputs (1)
@@ -24,8 +24,7 @@
 
 /* weight to packed, or back. An item takes `outputs` outputs of `span` input channels, all taps. */
 kernel void pack(global float *restrict weight, global float *restrict packed, int group_in, int group_out, int taps,
-                 int interleave, int outputs, int span, int back)
-{
+                 int interleave, int outputs, int span, int back) {
     const int o0 = get_global_id(0) * outputs, c0 = get_global_id(1) * span, group = get_global_id(2);
     const int o1 = min(o0 + outputs, group_out), c1 = min(c0 + span, group_in);
     const size_t features = (size_t)group_in * taps, length = features / interleave;
@@ -36,9 +35,12 @@ kernel void pack(global float *restrict weight, global float *restrict packed, i
         int g = (size_t)c0 * taps % interleave;
         for (int c = c0; c < c1; c++) {
             for (int tap = 0; tap < taps; tap++) {
-                global float *here = from + g * length + f, *there = packed + ((size_t)tap * group_in + c) * group_out + o;
-                if (back) *here = *there;
-                else *there = *here;
+                global float *here = from + g * length + f,
+                             *there = packed + ((size_t)tap * group_in + c) * group_out + o;
+                if (back)
+                    *here = *there;
+                else
+                    *there = *here;
                 if (++g == interleave) g = 0, f++;
             }
         }
@@ -47,10 +49,9 @@ kernel void pack(global float *restrict weight, global float *restrict packed, i
 
 /* The patches of `count` output pixels from `first` on. An item writes `span` vectors of a group, counted through
  * [pixel][tap][vector of channels]. */
-kernel void gather(global const float *restrict x, global float *restrict patches, int first, int count, int in_h, int in_w,
-                   int in_c, int group_in, int out_h, int out_w, int kernel_h, int kernel_w, int padding_y, int padding_x,
-                   int dilation_y, int dilation_x, int span)
-{
+kernel void gather(global const float *restrict x, global float *restrict patches, int first, int count, int in_h,
+                   int in_w, int in_c, int group_in, int out_h, int out_w, int kernel_h, int kernel_w, int padding_y,
+                   int padding_x, int dilation_y, int dilation_x, int span) {
     const int group = get_global_id(1), vectors = group_in / VEC, taps = kernel_h * kernel_w;
     const long all = (long)count * taps * vectors, start = (long)get_global_id(0) * span;
     if (start >= all) return;
@@ -64,7 +65,8 @@ kernel void gather(global const float *restrict x, global float *restrict patche
         const int iy = oy * STRIDE_Y - padding_y + ky * dilation_y, ix = ox * STRIDE_X - padding_x + kx * dilation_x;
         const bool inside = (uint)iy < (uint)in_h && (uint)ix < (uint)in_w;
         const int run = (int)min((long)(vectors - v), left);
-        global const float *from = x + (((size_t)n * in_h + (inside ? iy : 0)) * in_w + (inside ? ix : 0)) * in_c + v * VEC;
+        global const float *from =
+            x + (((size_t)n * in_h + (inside ? iy : 0)) * in_w + (inside ? ix : 0)) * in_c + v * VEC;
         for (int i = 0; i < run; i++) STORE(inside ? LOAD(from + i * VEC) : (vec)(0.0f), to + i * VEC);
         to += (size_t)run * VEC, left -= run, v = 0;
         if (++kx < kernel_w) continue;
@@ -77,12 +79,12 @@ kernel void gather(global const float *restrict x, global float *restrict patche
     }
 }
 
-/* dx of `pixels` input pixels, from pixel `origin` of the batch on, as far as the slice's patches contribute, in the order
- * of the taps. An item computes `span` vectors of a group, counted through [pixel][vector of channels]. */
-kernel void gather_back(global const float *restrict patches, global float *restrict dx, int origin, int pixels, int first,
-                        int count, int in_h, int in_w, int in_c, int group_in, int out_h, int out_w, int kernel_h,
-                        int kernel_w, int padding_y, int padding_x, int dilation_y, int dilation_x, int span, int accumulate)
-{
+/* dx of `pixels` input pixels, from pixel `origin` of the batch on, as far as the slice's patches contribute, in the
+ * order of the taps. An item computes `span` vectors of a group, counted through [pixel][vector of channels]. */
+kernel void gather_back(global const float *restrict patches, global float *restrict dx, int origin, int pixels,
+                        int first, int count, int in_h, int in_w, int in_c, int group_in, int out_h, int out_w,
+                        int kernel_h, int kernel_w, int padding_y, int padding_x, int dilation_y, int dilation_x,
+                        int span, int accumulate) {
     const int group = get_global_id(1), vectors = group_in / VEC, taps = kernel_h * kernel_w;
     const long start = (long)get_global_id(0) * span, end = min(start + span, (long)pixels * vectors);
     patches += (size_t)group * count * taps * group_in;
@@ -107,8 +109,8 @@ kernel void gather_back(global const float *restrict patches, global float *rest
 }
 
 /* to[row][channel] = bias[channel]. An item writes `wide` channels of `span` rows. */
-kernel void spread(global const float *restrict bias, global float *restrict to, int rows, int channels, int wide, int span)
-{
+kernel void spread(global const float *restrict bias, global float *restrict to, int rows, int channels, int wide,
+                   int span) {
     const int c0 = get_global_id(0) * wide, c1 = min(c0 + wide, channels);
     const long r0 = (long)get_global_id(1) * span, r1 = min(r0 + span, (long)rows);
     for (long r = r0; r < r1; r++)
@@ -116,8 +118,7 @@ kernel void spread(global const float *restrict bias, global float *restrict to,
 }
 
 /* to[split][channel] = the sum of from[row][channel] over `span` rows, in order. An item sums a vector of channels. */
-kernel void sums(global const float *restrict from, global float *restrict to, int rows, int channels, int span)
-{
+kernel void sums(global const float *restrict from, global float *restrict to, int rows, int channels, int span) {
     const int c = get_global_id(0) * VEC, split = get_global_id(1);
     const long r0 = (long)split * span, r1 = min(r0 + span, (long)rows);
     if (c >= channels || r0 >= rows) return;

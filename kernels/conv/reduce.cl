@@ -13,8 +13,7 @@
 /* Sums the splits in order and writes [O][G][F], and dbias where has_bias. An item takes `span` channels of a block. */
 kernel void reduce(global const float *restrict partial, global float *restrict dweight, global float *restrict dbias,
                    int group_in, int group_out, int taps, int interleave, int blocks, int splits, int span,
-                   int has_bias)
-{
+                   int has_bias) {
     const int c0 = get_global_id(0) * span, block = get_global_id(1), group = get_global_id(2);
     const int width = min(TN, group_out - block * TN), c1 = min(c0 + span, group_in);
     if (c0 >= group_in || block >= blocks) return;

@@ -1,6 +1,6 @@
 /* Convolution as a product of matrices that are never written out, for devices with local memory: a work-group
- * computes a tile of pixels by output channels and keeps a piece of each factor in local memory. Forward, data gradient,
- * weight gradient, and the packing of weights.
+ * computes a tile of pixels by output channels and keeps a piece of each factor in local memory. Forward, data
+ * gradient, weight gradient, and the packing of weights.
  *
  *   y[n, y, x, o]  = bias[o] + sum over k of x[n, y*stride - padding + ky*dilation, ..., c] w[o, c, tap], k = (tap, c)
  *   dx[n, y, x, c] = sum over taps, o of dy[...] w[o, c, tap]: the same sum over other positions and packed weights
@@ -31,9 +31,9 @@
 #include "tile.h"
 
 #define ITEMS (COLS * ROWS)
-#define DEEP (TM * ROWS)            // rows of the tile
-#define OUTS (4 * COLS)             // outputs of the tile
-#define LOADS (KC * DEEP / ITEMS)   // values of the left factor that an item brings to local memory at a time
+#define DEEP (TM * ROWS)          // rows of the tile
+#define OUTS (4 * COLS)           // outputs of the tile
+#define LOADS (KC * DEEP / ITEMS) // values of the left factor that an item brings to local memory at a time
 #define GROUP __attribute__((reqd_work_group_size(COLS, ROWS, 1)))
 
 /* A CPU's compiler would unroll and vectorize the loops over the items of a group for many seconds. */
@@ -54,8 +54,7 @@
  * `first`: where the class starts in packed. An item packs one value. */
 kernel void pack(global const float *restrict weight, global float *restrict packed, long first, int group_in,
                  int group_out, int taps, int interleave, int taps_y, int taps_x, int weight_first, int weight_step_y,
-                 int weight_step_x, int depth, int blocks, int transposed)
-{
+                 int weight_step_x, int depth, int blocks, int transposed) {
     const size_t at = get_global_id(0), matrix = (size_t)depth * blocks * OUTS;
     const int group = get_global_id(1);
     if (at >= matrix) return;
@@ -76,10 +75,11 @@ kernel void pack(global const float *restrict weight, global float *restrict pac
 /* --- forward, data gradient ------------------------------------------------------------------- */
 
 /* Pixel p of a grid of images. */
-struct place { int n, y, x; };
+struct place {
+    int n, y, x;
+};
 
-struct place place_of(int p, int h, int w)
-{
+struct place place_of(int p, int h, int w) {
     struct place at;
     const int row = p / w;
     at.x = p - row * w;
@@ -88,8 +88,7 @@ struct place place_of(int p, int h, int w)
     return at;
 }
 
-void store_some(float4 value, global float *to, int width, int accumulate)
-{
+void store_some(float4 value, global float *to, int width, int accumulate) {
     if (width >= 4) {
         if (accumulate) value += vload4(0, to);
         vstore4(value, 0, to);
@@ -107,9 +106,8 @@ kernel GROUP void convolve(global const float *restrict x, global const float *r
                            int grid_w, int in_h, int in_w, int in_c, int group_c, int out_h, int out_w, int out_c,
                            int group_o, int in_step_y, int in_step_x, int in_first_y, int in_first_x, int tap_step_y,
                            int tap_step_x, int taps_y, int taps_x, int depth, int out_step_y, int out_step_x,
-                           int out_first_y, int out_first_x, int blocks, int has_bias, int accumulate)
-{
-    local float a[KC * (DEEP + 1)], b[KC * OUTS];   // one more than DEEP: writers along k then use different banks
+                           int out_first_y, int out_first_x, int blocks, int has_bias, int accumulate) {
+    local float a[KC * (DEEP + 1)], b[KC * OUTS]; // one more than DEEP: writers along k then use different banks
     const int col = get_local_id(0), row = get_local_id(1), id = row * COLS + col;
     const int block = get_group_id(0) % blocks, tile = get_group_id(0) / blocks, group = get_group_id(2);
     x += (size_t)group * group_c;
@@ -120,8 +118,7 @@ kernel GROUP void convolve(global const float *restrict x, global const float *r
     int c = k % group_c, jx = k / group_c, jy = 0;
     int y[LOADS], x0[LOADS];
     long start[LOADS];
-    LOOP
-    for (int r = 0; r < LOADS; r++) {
+    LOOP for (int r = 0; r < LOADS; r++) {
         const int p = (int)min((long)tile * DEEP + line0 + r * (ITEMS / KC), (long)pixels - 1);
         const struct place at = place_of(p, grid_h, grid_w);
         y[r] = at.y * in_step_y + in_first_y;
@@ -135,16 +132,13 @@ kernel GROUP void convolve(global const float *restrict x, global const float *r
         const bool valid = jy < taps_y;
         const int dy = valid ? jy * tap_step_y : 0, dx = valid ? jx * tap_step_x : 0;
         const long shift = ((long)dy * in_w + dx) * in_c + c;
-        LOOP
-        for (int r = 0; r < LOADS; r++) {
+        LOOP for (int r = 0; r < LOADS; r++) {
             const bool inside = valid && (uint)(y[r] + dy) < (uint)in_h && (uint)(x0[r] + dx) < (uint)in_w;
             a[k * (DEEP + 1) + line0 + r * (ITEMS / KC)] = inside ? x[start[r] + shift] : 0.0f;
         }
-        LOOP
-        for (int i = id; i < KC * OUTS; i += ITEMS) b[i] = packed[i];
+        LOOP for (int i = id; i < KC * OUTS; i += ITEMS) b[i] = packed[i];
         barrier(CLK_LOCAL_MEM_FENCE);
-        LOOP
-        for (int i = 0; i < KC; i++) {
+        LOOP for (int i = 0; i < KC; i++) {
             local const float *left = a + i * (DEEP + 1) + row * TM;
             const float4 line = vload4(col, b + i * OUTS);
             EACH_ROW(MULTIPLY)
@@ -157,8 +151,7 @@ kernel GROUP void convolve(global const float *restrict x, global const float *r
     float more[4];
     for (int l = 0; l < 4; l++) more[l] = has_bias && l < width ? bias[group * group_o + o + l] : 0.0f;
     const float4 sums[TM] = {EACH_ROW(LIST)};
-    LOOP
-    for (int i = 0; i < TM; i++) {
+    LOOP for (int i = 0; i < TM; i++) {
         const long p = (long)tile * DEEP + row * TM + i;
         if (p >= pixels) break;
         const struct place at = place_of((int)p, grid_h, grid_w);
@@ -171,17 +164,16 @@ kernel GROUP void convolve(global const float *restrict x, global const float *r
 /* --- weight gradient -------------------------------------------------------------------------- */
 
 /* The sums over one share of the pixels: partial[group][split][rows + 1][blocks*OUTS], rows = taps*group_c in the order
- * (tap, c); the last row is the bias's. The groups of dimension 0 count the tiles of DEEP rows, and within one the blocks
- * of outputs; those of dimension 1 the splits, of `share` pixels each, a multiple of KC. */
+ * (tap, c); the last row is the bias's. The groups of dimension 0 count the tiles of DEEP rows, and within one the
+ * blocks of outputs; those of dimension 1 the splits, of `share` pixels each, a multiple of KC. */
 kernel GROUP void weights(global const float *restrict x, global const float *restrict dy,
                           global float *restrict partial, int pixels, int in_h, int in_w, int in_c, int group_c,
                           int out_h, int out_w, int out_c, int group_o, int taps, int kernel_w, int stride_y,
                           int stride_x, int padding_y, int padding_x, int dilation_y, int dilation_x, int blocks,
-                          int splits, int share)
-{
+                          int splits, int share) {
     local float a[KC * DEEP], b[KC * OUTS];
-    local int y[2 * KC], x0[2 * KC];                // of the chunk being read, and of the next: the input position of
-    local long start[2 * KC];                       // each pixel's first tap, and its element of x
+    local int y[2 * KC], x0[2 * KC]; // of the chunk being read, and of the next: the input position of
+    local long start[2 * KC];        // each pixel's first tap, and its element of x
     const int col = get_local_id(0), row = get_local_id(1), id = row * COLS + col;
     const int block = get_group_id(0) % blocks, tile = get_group_id(0) / blocks;
     const int split = get_group_id(1), group = get_group_id(2), rows = taps * group_c;
@@ -202,27 +194,24 @@ kernel GROUP void weights(global const float *restrict x, global const float *re
             const int next = p + KC + id, to = (now ^ 1) * KC + id;
             const struct place at = place_of(min(next, pixels - 1), out_h, out_w);
             const int top = at.y * stride_y - padding_y, left = at.x * stride_x - padding_x;
-            y[to] = next < end ? top : in_h;        // every tap is then outside
+            y[to] = next < end ? top : in_h; // every tap is then outside
             x0[to] = left;
             start[to] = (((long)at.n * in_h + top) * in_w + left) * in_c;
         }
         if (p >= begin) {
-            LOOP
-            for (int r = 0; r < LOADS; r++) {
+            LOOP for (int r = 0; r < LOADS; r++) {
                 const int i = id / DEEP + r * (ITEMS / DEEP), from = now * KC + i;
                 const bool inside = j < rows && (uint)(y[from] + ty) < (uint)in_h && (uint)(x0[from] + tx) < (uint)in_w;
                 a[i * DEEP + id % DEEP] = inside ? x[start[from] + shift] : 0.0f;
             }
-            LOOP
-            for (int i = id; i < KC * OUTS; i += ITEMS) {
+            LOOP for (int i = id; i < KC * OUTS; i += ITEMS) {
                 const bool inside = p + i / OUTS < end && block * OUTS + i % OUTS < group_o;
                 b[i] = inside ? dy[(size_t)(p + i / OUTS) * out_c + i % OUTS] : 0.0f;
             }
         }
         barrier(CLK_LOCAL_MEM_FENCE);
         if (p >= begin) {
-            LOOP
-            for (int i = 0; i < KC; i++) {
+            LOOP for (int i = 0; i < KC; i++) {
                 local const float *left = a + i * DEEP + row * TM;
                 const float4 line = vload4(col, b + i * OUTS);
                 EACH_ROW(MULTIPLY)
@@ -236,15 +225,13 @@ kernel GROUP void weights(global const float *restrict x, global const float *re
     global float *to = partial + ((size_t)group * splits + split) * (rows + 1) * width + block * OUTS + 4 * col;
     const int first = tile * DEEP + row * TM;
     const float4 sums[TM] = {EACH_ROW(LIST)};
-    LOOP
-    for (int i = 0; i < TM && first + i < rows; i++) vstore4(sums[i], 0, to + (first + i) * width);
+    LOOP for (int i = 0; i < TM && first + i < rows; i++) vstore4(sums[i], 0, to + (first + i) * width);
     if (first == 0) vstore4(bias, 0, to + rows * width);
 }
 
 /* Sums the splits in order and writes [O][G][F], and dbias where has_bias. An item takes one output of one row. */
 kernel void reduce(global const float *restrict partial, global float *restrict dweight, global float *restrict dbias,
-                   int group_in, int group_out, int taps, int interleave, int blocks, int splits, int has_bias)
-{
+                   int group_in, int group_out, int taps, int interleave, int blocks, int splits, int has_bias) {
     const size_t width = (size_t)blocks * OUTS, features = (size_t)group_in * taps, at = get_global_id(0);
     const size_t group = get_global_id(1), row = at / width, l = at % width, o = group * group_out + l;
     if (row > features || l >= group_out || (row == features && !has_bias)) return;

@@ -26,104 +26,102 @@
 /* --- the transforms of one line --------------------------------------------------------------- */
 
 #if M == 2
-#define INPUT_LINE(d, s, t)                                                         \
-    t[0] = d[0] - d[2 * s];                                                         \
-    t[1] = d[s] + d[2 * s];                                                         \
-    t[2] = d[2 * s] - d[s];                                                         \
+#define INPUT_LINE(d, s, t)                                                                                            \
+    t[0] = d[0] - d[2 * s];                                                                                            \
+    t[1] = d[s] + d[2 * s];                                                                                            \
+    t[2] = d[2 * s] - d[s];                                                                                            \
     t[3] = d[s] - d[3 * s];
-#define OUTPUT_LINE(m, s, y)                                                        \
-    y[0] = m[0] + m[s] + m[2 * s];                                                  \
+#define OUTPUT_LINE(m, s, y)                                                                                           \
+    y[0] = m[0] + m[s] + m[2 * s];                                                                                     \
     y[1] = m[s] - m[2 * s] - m[3 * s];
-#define WEIGHT_LINE(g, s, u, type)                                                  \
-    {                                                                               \
-        const type even = 0.5f * (g[0] + g[2 * s]), odd = 0.5f * g[s];              \
-        u[0] = g[0];                                                                \
-        u[1] = even + odd;                                                          \
-        u[2] = even - odd;                                                          \
-        u[3] = g[2 * s];                                                            \
+#define WEIGHT_LINE(g, s, u, type)                                                                                     \
+    {                                                                                                                  \
+        const type even = 0.5f * (g[0] + g[2 * s]), odd = 0.5f * g[s];                                                 \
+        u[0] = g[0];                                                                                                   \
+        u[1] = even + odd;                                                                                             \
+        u[2] = even - odd;                                                                                             \
+        u[3] = g[2 * s];                                                                                               \
     }
 /* Transposed: gradients of outputs to elements, elements to gradients of weights. */
-#define GRADIENT_LINE(y, s, t)                                                      \
-    t[0] = y[0];                                                                    \
-    t[1] = y[0] + y[s];                                                             \
-    t[2] = y[0] - y[s];                                                             \
+#define GRADIENT_LINE(y, s, t)                                                                                         \
+    t[0] = y[0];                                                                                                       \
+    t[1] = y[0] + y[s];                                                                                                \
+    t[2] = y[0] - y[s];                                                                                                \
     t[3] = -y[s];
-#define FINAL_LINE(u, s, g)                                                         \
-    {                                                                               \
-        const float16 even = 0.5f * (u[s] + u[2 * s]), odd = 0.5f * (u[s] - u[2 * s]);  \
-        g[0] = u[0] + even;                                                         \
-        g[1] = odd;                                                                 \
-        g[2] = u[3 * s] + even;                                                     \
+#define FINAL_LINE(u, s, g)                                                                                            \
+    {                                                                                                                  \
+        const float16 even = 0.5f * (u[s] + u[2 * s]), odd = 0.5f * (u[s] - u[2 * s]);                                 \
+        g[0] = u[0] + even;                                                                                            \
+        g[1] = odd;                                                                                                    \
+        g[2] = u[3 * s] + even;                                                                                        \
     }
 #else
 #define P 1.0f
 #define Q 2.0f
 #define PP (P * P)
 #define QQ (Q * Q)
-#define INPUT_LINE(d, s, t)                                                         \
-    {                                                                               \
-        const vec even_p = d[4 * s] - QQ * d[2 * s], odd_p = P * (d[3 * s] - QQ * d[s]);    \
-        const vec even_q = d[4 * s] - PP * d[2 * s], odd_q = Q * (d[3 * s] - PP * d[s]);    \
-        t[0] = d[4 * s] + (PP * QQ) * d[0] - (PP + QQ) * d[2 * s];                  \
-        t[1] = even_p + odd_p;                                                      \
-        t[2] = even_p - odd_p;                                                      \
-        t[3] = even_q + odd_q;                                                      \
-        t[4] = even_q - odd_q;                                                      \
-        t[5] = d[5 * s] + (PP * QQ) * d[s] - (PP + QQ) * d[3 * s];                  \
+#define INPUT_LINE(d, s, t)                                                                                            \
+    {                                                                                                                  \
+        const vec even_p = d[4 * s] - QQ * d[2 * s], odd_p = P * (d[3 * s] - QQ * d[s]);                               \
+        const vec even_q = d[4 * s] - PP * d[2 * s], odd_q = Q * (d[3 * s] - PP * d[s]);                               \
+        t[0] = d[4 * s] + (PP * QQ) * d[0] - (PP + QQ) * d[2 * s];                                                     \
+        t[1] = even_p + odd_p;                                                                                         \
+        t[2] = even_p - odd_p;                                                                                         \
+        t[3] = even_q + odd_q;                                                                                         \
+        t[4] = even_q - odd_q;                                                                                         \
+        t[5] = d[5 * s] + (PP * QQ) * d[s] - (PP + QQ) * d[3 * s];                                                     \
     }
-#define OUTPUT_LINE(m, s, y)                                                        \
-    {                                                                               \
-        const vec even_p = m[s] + m[2 * s], odd_p = m[s] - m[2 * s];                \
-        const vec even_q = m[3 * s] + m[4 * s], odd_q = m[3 * s] - m[4 * s];        \
-        y[0] = m[0] + even_p + even_q;                                              \
-        y[1] = P * odd_p + Q * odd_q;                                               \
-        y[2] = PP * even_p + QQ * even_q;                                           \
-        y[3] = (P * PP) * odd_p + (Q * QQ) * odd_q + m[5 * s];                      \
+#define OUTPUT_LINE(m, s, y)                                                                                           \
+    {                                                                                                                  \
+        const vec even_p = m[s] + m[2 * s], odd_p = m[s] - m[2 * s];                                                   \
+        const vec even_q = m[3 * s] + m[4 * s], odd_q = m[3 * s] - m[4 * s];                                           \
+        y[0] = m[0] + even_p + even_q;                                                                                 \
+        y[1] = P * odd_p + Q * odd_q;                                                                                  \
+        y[2] = PP * even_p + QQ * even_q;                                                                              \
+        y[3] = (P * PP) * odd_p + (Q * QQ) * odd_q + m[5 * s];                                                         \
     }
-#define WEIGHT_LINE(g, s, u, type)                                                  \
-    {                                                                               \
-        const float over_p = 1.0f / (2.0f * PP * (PP - QQ)), over_q = 1.0f / (2.0f * QQ * (QQ - PP));  \
-        const type even_p = (g[0] + PP * g[2 * s]) * over_p, odd_p = g[s] * (P * over_p);     \
-        const type even_q = (g[0] + QQ * g[2 * s]) * over_q, odd_q = g[s] * (Q * over_q);     \
-        u[0] = g[0] * (1.0f / (PP * QQ));                                           \
-        u[1] = even_p + odd_p;                                                      \
-        u[2] = even_p - odd_p;                                                      \
-        u[3] = even_q + odd_q;                                                      \
-        u[4] = even_q - odd_q;                                                      \
-        u[5] = g[2 * s];                                                            \
+#define WEIGHT_LINE(g, s, u, type)                                                                                     \
+    {                                                                                                                  \
+        const float over_p = 1.0f / (2.0f * PP * (PP - QQ)), over_q = 1.0f / (2.0f * QQ * (QQ - PP));                  \
+        const type even_p = (g[0] + PP * g[2 * s]) * over_p, odd_p = g[s] * (P * over_p);                              \
+        const type even_q = (g[0] + QQ * g[2 * s]) * over_q, odd_q = g[s] * (Q * over_q);                              \
+        u[0] = g[0] * (1.0f / (PP * QQ));                                                                              \
+        u[1] = even_p + odd_p;                                                                                         \
+        u[2] = even_p - odd_p;                                                                                         \
+        u[3] = even_q + odd_q;                                                                                         \
+        u[4] = even_q - odd_q;                                                                                         \
+        u[5] = g[2 * s];                                                                                               \
     }
-#define GRADIENT_LINE(y, s, t)                                                      \
-    {                                                                               \
-        const vec even_p = y[0] + PP * y[2 * s], odd_p = P * (y[s] + PP * y[3 * s]);    \
-        const vec even_q = y[0] + QQ * y[2 * s], odd_q = Q * (y[s] + QQ * y[3 * s]);    \
-        t[0] = y[0];                                                                \
-        t[1] = even_p + odd_p;                                                      \
-        t[2] = even_p - odd_p;                                                      \
-        t[3] = even_q + odd_q;                                                      \
-        t[4] = even_q - odd_q;                                                      \
-        t[5] = y[3 * s];                                                            \
+#define GRADIENT_LINE(y, s, t)                                                                                         \
+    {                                                                                                                  \
+        const vec even_p = y[0] + PP * y[2 * s], odd_p = P * (y[s] + PP * y[3 * s]);                                   \
+        const vec even_q = y[0] + QQ * y[2 * s], odd_q = Q * (y[s] + QQ * y[3 * s]);                                   \
+        t[0] = y[0];                                                                                                   \
+        t[1] = even_p + odd_p;                                                                                         \
+        t[2] = even_p - odd_p;                                                                                         \
+        t[3] = even_q + odd_q;                                                                                         \
+        t[4] = even_q - odd_q;                                                                                         \
+        t[5] = y[3 * s];                                                                                               \
     }
-#define FINAL_LINE(u, s, g)                                                         \
-    {                                                                               \
-        const float over_p = 1.0f / (2.0f * PP * (PP - QQ)), over_q = 1.0f / (2.0f * QQ * (QQ - PP));  \
-        const float16 even_p = over_p * (u[s] + u[2 * s]), odd_p = over_p * (u[s] - u[2 * s]);      \
-        const float16 even_q = over_q * (u[3 * s] + u[4 * s]), odd_q = over_q * (u[3 * s] - u[4 * s]);  \
-        g[0] = u[0] * (1.0f / (PP * QQ)) + even_p + even_q;                         \
-        g[1] = P * odd_p + Q * odd_q;                                               \
-        g[2] = PP * even_p + QQ * even_q + u[5 * s];                                \
+#define FINAL_LINE(u, s, g)                                                                                            \
+    {                                                                                                                  \
+        const float over_p = 1.0f / (2.0f * PP * (PP - QQ)), over_q = 1.0f / (2.0f * QQ * (QQ - PP));                  \
+        const float16 even_p = over_p * (u[s] + u[2 * s]), odd_p = over_p * (u[s] - u[2 * s]);                         \
+        const float16 even_q = over_q * (u[3 * s] + u[4 * s]), odd_q = over_q * (u[3 * s] - u[4 * s]);                 \
+        g[0] = u[0] * (1.0f / (PP * QQ)) + even_p + even_q;                                                            \
+        g[1] = P * odd_p + Q * odd_q;                                                                                  \
+        g[2] = PP * even_p + QQ * even_q + u[5 * s];                                                                   \
     }
 #endif
 
-vec load_some(global const float *from, int width)
-{
+vec load_some(global const float *from, int width) {
     if (width >= VEC) return LOAD(from);
     float part[VEC];
     for (int l = 0; l < VEC; l++) part[l] = l < width ? from[l] : 0.0f;
     return LOAD(part);
 }
 
-void store_some(vec value, global float *to, int width, int accumulate)
-{
+void store_some(vec value, global float *to, int width, int accumulate) {
     if (width >= VEC) {
         if (accumulate) value += LOAD(to);
         STORE(value, to);
@@ -139,8 +137,7 @@ void store_some(vec value, global float *to, int width, int accumulate)
 /* An item packs `span` of the `depth` channels that are summed over, for one block of 16 results. data: the results are
  * input channels, the sum runs over outputs, and the kernel is turned around. */
 kernel void pack(global const float *restrict weight, global float *restrict packed, int group_in, int group_out,
-                 int interleave, int blocks, int span, int data)
-{
+                 int interleave, int blocks, int span, int data) {
     const int depth = data ? group_out : group_in, results = data ? group_in : group_out;
     const int k0 = get_global_id(0) * span, block = get_global_id(1), k1 = min(k0 + span, depth);
     if (k0 >= depth || block >= blocks) return;
@@ -176,8 +173,7 @@ kernel void pack(global const float *restrict weight, global float *restrict pac
 /* The patch whose first pixel is (y0, x0) of image n, `depth` of in_c channels: to[element of the patch * pitch +
  * channel]. */
 void transform_input(global const float *restrict x, global float *restrict to, int n, int y0, int x0, int in_h,
-                     int in_w, int in_c, int depth, size_t pitch)
-{
+                     int in_w, int in_c, int depth, size_t pitch) {
     global const float *from = x + (((long)n * in_h + y0) * in_w + x0) * in_c;
     const bool inside = y0 >= 0 && y0 + E <= in_h && x0 >= 0 && x0 + E <= in_w;
     for (int c = 0; c < depth; c += VEC) {
@@ -217,8 +213,7 @@ void transform_input(global const float *restrict x, global float *restrict to, 
 /* 16 * many results of a tile, from from[element * pitch + result], to the outputs from (y0, x0) on. */
 void transform_output(global const float *restrict from, global const float *restrict bias, global float *restrict out,
                       int n, int y0, int x0, int out_h, int out_w, int out_c, int first, int many, size_t pitch,
-                      int has_bias, int accumulate)
-{
+                      int has_bias, int accumulate) {
     for (int o = first; o < min(first + 16 * many, out_c); o += VEC) {
         const int width = out_c - o;
         vec m[E * E], half_way[M * E], y[M];
@@ -245,9 +240,10 @@ void transform_output(global const float *restrict from, global const float *res
 
 /* to[t][16] = sum over k < depth of from[t][k] w[k][16] for TM tiles. */
 void multiply(global const float *restrict from, global const float *restrict w, global float *restrict to, int depth,
-              int pitch_from, int pitch_to)
-{
-#define START(i) float16 sum##i = (float16)(0.0f); global const float *a##i = from + i * pitch_from;
+              int pitch_from, int pitch_to) {
+#define START(i)                                                                                                       \
+    float16 sum##i = (float16)(0.0f);                                                                                  \
+    global const float *a##i = from + i * pitch_from;
 #define MULTIPLY(i) sum##i = FMA((float16)(a##i[k]), line, sum##i);
 #define KEEP(i) vstore16(sum##i, 0, to + i * pitch_to);
     EACH_ROW(START)
@@ -262,10 +258,8 @@ void multiply(global const float *restrict from, global const float *restrict w,
  * rounded up to a multiple of VEC. scratch: of every item, (E*E*(chunk*(padded + 16*bunch) + 32)) floats. */
 kernel void convolve(global const float *restrict x, global const float *restrict packed,
                      global const float *restrict bias, global float *restrict out, global float *restrict scratch,
-                     int images, int in_h, int in_w, int in_c, int padded, int out_h, int out_w, int out_c,
-                     int first_y, int first_x, int blocks, int bunch, int chunk, int items, int has_bias,
-                     int accumulate)
-{
+                     int images, int in_h, int in_w, int in_c, int padded, int out_h, int out_w, int out_c, int first_y,
+                     int first_x, int blocks, int bunch, int chunk, int items, int has_bias, int accumulate) {
     const int tiles_y = (out_h + M - 1) / M, tiles_x = (out_w + M - 1) / M, tiles = images * tiles_y * tiles_x;
     const size_t pitch = (size_t)chunk * padded + 16, product_pitch = (size_t)chunk * bunch * 16 + 16;
     const int item = get_global_id(0);
@@ -305,8 +299,7 @@ kernel void convolve(global const float *restrict x, global const float *restric
  * to[element * pitch + block * step + channel in the block]. Adds the tile's sum to `bias`. */
 void transform_gradient(global const float *restrict dy, global float *restrict to, global float *restrict bias, int n,
                         int y0, int x0, int out_h, int out_w, int out_c, int depth, int blocks, size_t pitch,
-                        size_t step)
-{
+                        size_t step) {
     global const float *from = dy + (((size_t)n * out_h + y0) * out_w + x0) * out_c;
     const bool inside = y0 + M <= out_h && x0 + M <= out_w;
     for (int o = 0; o < 16 * blocks; o += VEC) {
@@ -340,8 +333,7 @@ void transform_gradient(global const float *restrict dy, global float *restrict 
 
 /* to[c][16] += sum over t < count of inputs[t][c] gradients[t][16] for TM channels; `first`: overwrites. */
 void add_products(global const float *restrict inputs, global const float *restrict gradients,
-                  global float *restrict to, int count, int pitch, bool first)
-{
+                  global float *restrict to, int count, int pitch, bool first) {
 #define CLEAR(i) float16 sum##i = (float16)(0.0f);
 #define ADD(i) sum##i = FMA((float16)(inputs[i]), line, sum##i);
 #define ADD_TO(i) sum##i += vload16(i, to);
@@ -351,13 +343,14 @@ void add_products(global const float *restrict inputs, global const float *restr
         const float16 line = vload16(t, gradients);
         EACH_ROW(ADD)
     }
-    if (!first) { EACH_ROW(ADD_TO) }
+    if (!first) {
+        EACH_ROW(ADD_TO)
+    }
     EACH_ROW(WRITE)
 }
 
 /* The sums of channels c0..c0+depth and of one block: the gradients of the nine taps, to[tap*in_c + c][16]. */
-void finish_weights(global const float *restrict sums, global float *restrict to, int depth, int in_c, size_t pitch)
-{
+void finish_weights(global const float *restrict sums, global float *restrict to, int depth, int in_c, size_t pitch) {
     for (int c = 0; c < depth; c++) {
         float16 u[E * E], half_way[3 * E], g[3];
 #pragma unroll
@@ -388,8 +381,7 @@ void finish_weights(global const float *restrict sums, global float *restrict to
 kernel void weights(global const float *restrict x, global const float *restrict dy, global float *restrict partial,
                     global float *restrict scratch, int images, int in_h, int in_w, int in_c, int out_h, int out_w,
                     int out_c, int padding_y, int padding_x, int blocks, int bunch, int ranges, int span, int splits,
-                    int chunk, int pitch, int items)
-{
+                    int chunk, int pitch, int items) {
     const int tiles_y = (out_h + M - 1) / M, tiles_x = (out_w + M - 1) / M, tiles = images * tiles_y * tiles_x;
     const int bunches = (blocks + bunch - 1) / bunch, jobs = splits * bunches * ranges, item = get_global_id(0);
     const int share = (tiles + splits - 1) / splits;
@@ -405,7 +397,7 @@ kernel void weights(global const float *restrict x, global const float *restrict
         const int many = min(bunch, blocks - block), depth = min(span, in_c - c0);
         const int begin = (int)min((long)split * share, (long)tiles), end = begin + min(share, tiles - begin);
         for (int o = 0; o < many * 16; o++) bias[o] = 0.0f;
-        for (int p = begin; p == begin || p < end; p += chunk) {    // at least once: an empty share has zeros
+        for (int p = begin; p == begin || p < end; p += chunk) { // at least once: an empty share has zeros
             const int count = min(chunk, end - p);
             for (int t = 0; t < count; t++) {
                 const int n = (p + t) / (tiles_y * tiles_x), rest = p + t - n * tiles_y * tiles_x;

@@ -16,21 +16,21 @@ void bl_conv_out_size(const struct bl_conv_attrs *attrs, int64_t h, int64_t w, i
 /* --- engines ---------------------------------------------------------------------------------- */
 
 enum bl_conv_pass { BL_CONV_FORWARD, BL_CONV_DATA, BL_CONV_WEIGHTS, BL_CONV_PASSES };
-extern const char *const bl_conv_pass_names[BL_CONV_PASSES];   // "forward", "backward_data", "backward_weights"
+extern const char *const bl_conv_pass_names[BL_CONV_PASSES]; // "forward", "backward_data", "backward_weights"
 
 /* What the choice of an engine may depend on. */
 struct bl_conv_shape {
     struct bl_conv_attrs attrs;
-    int interleave;                         // G
-    int64_t n, h, w;                        // images planned; the input's size
+    int interleave;  // G
+    int64_t n, h, w; // images planned; the input's size
 };
 /* Asked for every pass of every convolution that is set up: the name of the engine that shall compute it, or NULL where
  * the rule shall choose, as it does where the named one does not suit. It takes precedence over the rule, BLANCH_CONV
  * over both. For one that has measured. */
 typedef const char *bl_conv_chooser(void *context, struct blanch_device *dev, const struct bl_conv_shape *shape,
                                     enum bl_conv_pass pass);
-void bl_conv_set_chooser(bl_conv_chooser *chooser, void *context);      // NULL: the rule
-const char *bl_conv_engine_name(int index); // NULL beyond the last
+void bl_conv_set_chooser(bl_conv_chooser *chooser, void *context); // NULL: the rule
+const char *bl_conv_engine_name(int index);                        // NULL beyond the last
 /* Whether the engine could compute this pass of a convolution that is set up. */
 bool bl_conv_suits(const struct bl_conv *conv, const char *engine, enum bl_conv_pass pass);
 /* Whether it is worth measuring there: it suits, and its preference does not rule it out. */
@@ -43,8 +43,8 @@ bool bl_conv_worth_measuring(const struct bl_conv *conv, const char *engine, enu
  * interleave: G. packed: how long the weights of bl_conv_pack last, BL_LIFE_FORWARD or BL_LIFE_KEPT. */
 int bl_conv_setup(struct bl_node *node, const struct bl_conv_attrs *attrs, int interleave, enum bl_life packed,
                   struct bl_conv **conv);
-void bl_conv_free(struct bl_conv *conv);    // NULL is fine
-int bl_conv_prepare(struct bl_conv *conv);  // in the operation's prepare
+void bl_conv_free(struct bl_conv *conv);   // NULL is fine
+int bl_conv_prepare(struct bl_conv *conv); // in the operation's prepare
 
 /* Brings weights into the form that the forward pass reads. */
 int bl_conv_pack(struct bl_conv *conv, const struct bl_run *run, struct bl_mem *weight);

@@ -4,10 +4,10 @@
 enum { MOST_TAPS = 128 }; // the weight gradient keeps a sum per tap in private memory
 
 struct depthwise {
-    int vec;                   // channels at once
-    int splits;                // of the rows, in the weight gradient
-    struct bl_tensor *packed;  // (taps, out_channels)
-    struct bl_tensor *partial; // (splits, taps + 1, out_channels)
+    int vec;                          // channels at once
+    int splits;                       // of the rows, in the weight gradient
+    struct bl_tensor *packed;         // (taps, out_channels)
+    struct bl_tensor *partial;        // (splits, taps + 1, out_channels)
     struct bl_kernel *kernel, *other; // of the pass; pack or reduce
 };
 

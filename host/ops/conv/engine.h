@@ -8,22 +8,22 @@ struct bl_conv_engine;
 struct bl_conv {
     struct bl_node *node;
     struct bl_conv_attrs attrs;
-    int interleave;                         // G
-    int64_t h, w, out_h, out_w;             // of input and output
-    int group_in, group_out, taps;          // channels of a group; kh * kw
+    int interleave;                // G
+    int64_t h, w, out_h, out_w;    // of input and output
+    int group_in, group_out, taps; // channels of a group; kh * kw
     bool cpu;
-    int units;                              // compute units of the device
-    enum bl_life packed;                    // of the forward pass's packed weights
-    const struct bl_conv_engine *engine[BL_CONV_PASSES];    // in an inference, of the forward pass alone
-    void *state[BL_CONV_PASSES];            // the engine's for that pass, one allocation
+    int units;                                           // compute units of the device
+    enum bl_life packed;                                 // of the forward pass's packed weights
+    const struct bl_conv_engine *engine[BL_CONV_PASSES]; // in an inference, of the forward pass alone
+    void *state[BL_CONV_PASSES];                         // the engine's for that pass, one allocation
 };
 
 /* An engine computes the passes that it suits, each with a state of its own; those that it never suits have no
  * function. The functions are those of conv.h, for one pass. */
 struct bl_conv_engine {
     const char *name;
-    int variant;                            // engines of the same functions tell themselves apart by it
-    bool (*suits)(const struct bl_conv *conv, enum bl_conv_pass pass);      // can compute it
+    int variant; // engines of the same functions tell themselves apart by it
+    bool (*suits)(const struct bl_conv *conv, enum bl_conv_pass pass); // can compute it
     /* By rule of thumb, where it suits: the largest one is chosen, the first of the table among equals.
      * Negative: neither chosen nor measured, only had by name. */
     int (*preference)(const struct bl_conv *conv, enum bl_conv_pass pass);
@@ -40,7 +40,9 @@ struct bl_conv_engine {
 extern const struct bl_conv_engine bl_conv_direct, bl_conv_depthwise, bl_conv_fft, bl_conv_grouped, bl_conv_patches,
     bl_conv_tiled, bl_conv_winograd, bl_conv_winograd4;
 
-static inline int64_t bl_conv_div_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
+static inline int64_t bl_conv_div_up(int64_t a, int64_t b) {
+    return (a + b - 1) / b;
+}
 static inline int64_t bl_conv_clamp(int64_t value, int64_t low, int64_t high) {
     return value < low ? low : value > high ? high : value;
 }

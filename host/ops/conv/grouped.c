@@ -5,20 +5,20 @@ enum { LANES = 16, BUFFER = 8192, MOST_COLUMNS = BUFFER / 4 / LANES, MOST_SUMS =
 
 /* How the rows of a pass are taken; sizes of its input and its results, in (rows, columns). */
 struct walk {
-    int in, out;                // channels of a group: summed over, that come out
+    int in, out; // channels of a group: summed over, that come out
     int64_t from[2], to[2];
-    int stride[2], first[2];    // positions in the input from result to result; of the first tap of the first
-    int up[2];                  // the input's pixels have up - 1 zeros between them
-    int tile, strip, columns;   // of the kernel
+    int stride[2], first[2];  // positions in the input from result to result; of the first tap of the first
+    int up[2];                // the input's pixels have up - 1 zeros between them
+    int tile, strip, columns; // of the kernel
     int vectors;
 };
 
 struct grouped {
     struct walk walk;
-    int splits;                 // of the rows, in the weight gradient
-    struct bl_tensor *packed;   // [vector][tap][in][16]
-    struct bl_tensor *partial;  // [vector][split][taps*in + 1][16]
-    struct bl_kernel *kernel, *other;   // of the pass; pack or reduce
+    int splits;                       // of the rows, in the weight gradient
+    struct bl_tensor *packed;         // [vector][tap][in][16]
+    struct bl_tensor *partial;        // [vector][split][taps*in + 1][16]
+    struct bl_kernel *kernel, *other; // of the pass; pack or reduce
 };
 
 /* Results of a row at a time, as many as fit: 0 where not even a tile does. */
@@ -83,8 +83,8 @@ static int prepare(struct bl_conv *conv, enum bl_conv_pass pass) {
     struct grouped *d = conv->state[pass];
     const struct walk *w = &d->walk;
     const bool weights = pass == BL_CONV_WEIGHTS;
-    const struct bl_define defines[] = {{"IN", w->in},         {"OUT", w->out},       {"STRIDE_X", w->stride[1]},
-                                        {"BUFFER", BUFFER},    {"TAPS", conv->taps},  {"TM", w->tile}};
+    const struct bl_define defines[] = {{"IN", w->in},      {"OUT", w->out},      {"STRIDE_X", w->stride[1]},
+                                        {"BUFFER", BUFFER}, {"TAPS", conv->taps}, {"TM", w->tile}};
     int code = bl_kernel_get(conv->node->dev, "conv/grouped", weights ? "weights" : "convolve", defines,
                              BL_COUNT(defines), &d->kernel);
     return code ? code

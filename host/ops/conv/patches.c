@@ -75,7 +75,8 @@ static int prepare(struct bl_conv *conv, enum bl_conv_pass pass) {
     int code = get(conv, "pack", d->vec, &d->pack);
     if (!code) code = get(conv, pass == BL_CONV_DATA ? "gather_back" : "gather", d->vec, &d->gather);
     if (!code && pass == BL_CONV_FORWARD) code = get(conv, "spread", d->vec, &d->spread);
-    if (!code && pass == BL_CONV_WEIGHTS) code = get(conv, "sums", bl_conv_vec(conv, conv->attrs.out_channels), &d->sums);
+    if (!code && pass == BL_CONV_WEIGHTS)
+        code = get(conv, "sums", bl_conv_vec(conv, conv->attrs.out_channels), &d->sums);
     return code;
 }
 
