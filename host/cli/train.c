@@ -22,7 +22,7 @@ static void listen(void *context, enum bl_train_event event, int64_t step, int64
 
 static int run(int argc, char **argv) {
     struct bl_common common;
-    struct bl_train_options o = {.sgd = {NAN, NAN, NAN}};
+    struct bl_train_options o = {.update = BL_UPDATE_DEFAULT};
     bool quiet = false, help;
     bl_common_init(&common);
     const struct bl_option own[] = {
@@ -32,10 +32,10 @@ static int run(int argc, char **argv) {
         {"resume", BL_OPT_FLAG, &o.resume, 0, 0, NULL, "continues the run in --out from its last checkpoint"},
         {"epochs", BL_OPT_INT, &o.epochs, 1, 1e6, "N", "passes over the training images (1)"},
         {"steps", BL_OPT_INT64, &o.steps, 1, 1e12, "N", "ends after so many steps instead"},
-        {"lr", BL_OPT_FLOAT, &o.sgd.lr, 0, 1e6, "X", "learning rate (0.1)"},
+        {"lr", BL_OPT_FLOAT, &o.update.lr, 0, 1e6, "X", "learning rate (0.1)"},
         {"schedule", BL_OPT_TEXT, &o.schedule, 0, 0, "NAME", "cosine (per step), constant, multistep[:E1,E2[:GAMMA]]"},
-        {"momentum", BL_OPT_FLOAT, &o.sgd.momentum, 0, 1, "X", "of SGD (0.9)"},
-        {"weight-decay", BL_OPT_FLOAT, &o.sgd.weight_decay, 0, 1e6, "X", "on every parameter (1e-3)"},
+        {"momentum", BL_OPT_FLOAT, &o.update.momentum, 0, 1, "X", "of SGD (0.9)"},
+        {"weight-decay", BL_OPT_FLOAT, &o.update.weight_decay, 0, 1e6, "X", "on every parameter (1e-3)"},
         {"init", BL_OPT_TEXT, &o.init, 0, 0, "FILE", "starts from these weights (safetensors)"},
         {"augment", BL_OPT_TEXT, &o.augment, 0, 0, "NAME", "cifar, imagenet, none (follows the input size)"},
         {"validate", BL_OPT_INT64, &o.validate, 1, 1e12, "N", "recomputes every N-th step's layers in plain C (slow)"},

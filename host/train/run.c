@@ -24,10 +24,10 @@ static const struct setting settings[] = {
     {"batch", INT, false, AT(network.batch)},
     {"epochs", INT, true, AT(epochs)},
     {"steps", INT64, true, AT(steps)},
-    {"lr", FLOAT, false, AT(sgd.lr)},
+    {"lr", FLOAT, false, AT(update.lr)},
     {"schedule", TEXT, false, AT(schedule)},
-    {"momentum", FLOAT, false, AT(sgd.momentum)},
-    {"weight_decay", FLOAT, false, AT(sgd.weight_decay)},
+    {"momentum", FLOAT, false, AT(update.momentum)},
+    {"weight_decay", FLOAT, false, AT(update.weight_decay)},
     {"seed", SEED, false, AT(network.seed)},
     {"init", TEXT, false, AT(init)},
     {"augment", TEXT, false, AT(augment)},
@@ -148,7 +148,7 @@ static int read_setting(struct bl_train_options *o, const struct setting *s, con
 
 static const struct bl_train_options nothing_given = {
     .network = {.nd = {.eps = NAN, .momentum = NAN}, .seed = BL_SEED_DEFAULT},
-    .sgd = {NAN, NAN, NAN},
+    .update = BL_UPDATE_DEFAULT,
 };
 
 static void read_three(const cJSON *array, float out[3]) {
@@ -209,7 +209,7 @@ void bl_run_release(struct bl_run_config *config) {
     *config = (struct bl_run_config){0};
 }
 
-/* --- settling ------------------------------------------------------------------------------- */
+/* --- resolving ------------------------------------------------------------------------------- */
 
 static void option_name(char name[32], const char *key) {
     snprintf(name, 32, "%s", key);
@@ -238,15 +238,15 @@ static int resume_settings(struct run *run, const struct bl_train_options *given
 static void set_defaults(struct bl_train_options *o) {
     if (!o->network.batch) o->network.batch = 128;
     if (!o->epochs) o->epochs = 1;
-    if (isnan(o->sgd.lr)) o->sgd.lr = 0.1f;
-    if (isnan(o->sgd.momentum)) o->sgd.momentum = 0.9f;
-    if (isnan(o->sgd.weight_decay)) o->sgd.weight_decay = 1e-3f;
+    if (isnan(o->update.lr)) o->update.lr = 0.1f;
+    if (isnan(o->update.momentum)) o->update.momentum = 0.9f;
+    if (isnan(o->update.weight_decay)) o->update.weight_decay = 1e-3f;
     if (!o->schedule) o->schedule = "cosine";
     if (o->network.seed == BL_SEED_DEFAULT) o->network.seed = 0;
     if (!o->record_every) o->record_every = 20;
 }
 
-static int settle_budget(struct run *run) {
+static int resolve_budget(struct run *run) {
     run->budget = -1;
     if (!run->o.overhead_budget) return 0;
     int code = bl_budget_parse(run->o.overhead_budget, &run->budget);
@@ -258,7 +258,7 @@ static int settle_budget(struct run *run) {
     return 0;
 }
 
-int bl_run_settle(struct run *run, const struct bl_train_options *given) {
+int bl_run_resolve(struct run *run, const struct bl_train_options *given) {
     run->o = *given;
     if (!given->out) return bl_fail(BLANCH_EUSAGE, "--out is missing: the run's directory");
     if (!given->norm && !given->resume) run->o.norm = bl_norm_name(given->network.norm);
@@ -268,10 +268,10 @@ int bl_run_settle(struct run *run, const struct bl_train_options *given) {
     if (!run->o.network.model) return bl_fail(BLANCH_EUSAGE, "--model is missing; `blanch models` lists the networks");
     if (!run->o.data) return bl_fail(BLANCH_EUSAGE, "--data is missing: fashion-mnist, cifar10:DIR, folder:DIR, ...");
     if (run->o.network.seed > (1ull << 53)) return bl_fail(BLANCH_EUSAGE, "--seed goes up to 2^53");
-    run->schedule.lr = run->o.sgd.lr;
+    run->schedule.lr = run->o.update.lr;
     if ((code = bl_schedule_parse(&run->schedule, run->o.schedule))) return code;
     if ((code = bl_norm_parse(run->o.norm, &run->o.network.norm))) return code;
-    return settle_budget(run);
+    return resolve_budget(run);
 }
 
 /* --- the directory -------------------------------------------------------------------------- */
