@@ -96,6 +96,7 @@ static int open_run(struct bl_compare *c, int device, enum blanch_norm norm, con
         .height = c->view.size,
         .width = c->view.size,
         .seed = (uint64_t)c->common.seed,
+        .optimiser = c->common.optimiser,
     };
     run->dev = c->device[device];
     run->device = c->label[device];
@@ -419,7 +420,9 @@ static int check_usage(struct bl_compare *c) {
     if (c->common.seed < 0) c->common.seed = 0;
     if (c->target > 0 && !c->epochs)
         return bl_fail(BLANCH_EUSAGE, "--target-top1 needs --epochs: test accuracy is measured after each");
-    return bl_compare_parse_settings(c);
+    c->update = c->common.update;
+    int code = bl_update_resolve(c->common.optimiser, &c->update);
+    return code ? code : bl_compare_parse_settings(c);
 }
 
 static int compare(struct bl_compare *c) {
@@ -435,7 +438,7 @@ static int compare(struct bl_compare *c) {
 }
 
 static int run_compare(int argc, char **argv) {
-    struct bl_compare c = {.norm_list = "bn,nd", .schedule_text = "cosine", .update = {0.1f, 0.9f, 1e-3f}};
+    struct bl_compare c = {.norm_list = "bn,nd", .schedule_text = "cosine"};
     bool help;
     const struct bl_option own[] = {
         {"model", BL_OPT_TEXT, &c.common.model, 0, 0, "NAME", "the network; `blanch models` lists them"},
@@ -451,18 +454,15 @@ static int run_compare(int argc, char **argv) {
         {"devices", BL_OPT_TEXT, &c.device_list, 0, 0, "A,B", "several devices, each as --device takes it"},
         {"steps", BL_OPT_INT64, &c.steps, 2, 1e12, "N", "steps of each network (50)"},
         {"epochs", BL_OPT_INT, &c.epochs, 1, 100000, "N", "whole epochs instead, with test accuracy after each"},
-        {"lr", BL_OPT_FLOAT, &c.update.lr, 0, 1e6, "X", "learning rate (0.1)"},
         {"schedule", BL_OPT_TEXT, &c.schedule_text, 0, 0, "NAME",
          "cosine, constant, multistep[:E,E...[:GAMMA]] (cosine)"},
-        {"momentum", BL_OPT_FLOAT, &c.update.momentum, 0, 1, "X", "of SGD (0.9)"},
-        {"weight-decay", BL_OPT_FLOAT, &c.update.weight_decay, 0, 1e6, "X", "on every parameter (1e-3)"},
         {"augment", BL_OPT_TEXT, &c.augment_text, 0, 0, "NAME", "cifar, imagenet or none (by the data)"},
         {0}};
     struct bl_option table[BL_MAX_OPTIONS];
     bl_common_init(&c.common);
     bl_common_options(table, own, &c.common,
                       BL_COMMON_BATCH | BL_COMMON_DEVICE | BL_COMMON_SEED | BL_COMMON_ND | BL_COMMON_JSON |
-                          BL_COMMON_TUNE);
+                          BL_COMMON_TUNE | BL_COMMON_OPTIMISER | BL_COMMON_UPDATE);
     int code = bl_options_parse(&bl_command_compare, table, argc, argv, NULL, NULL, &help);
     if (!code && !help) code = compare(&c);
     close_compare(&c);

@@ -1,6 +1,7 @@
 /* The results of a comparison as one JSON document. */
 #include "compare.h"
 #include "io/files.h"
+#include "optim/optim.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,6 +33,24 @@ static cJSON *device_json(const struct blanch_device_info *info, const char *lab
     return json;
 }
 
+/* Without what the optimiser has no use for: 0 by its defaults, and still. */
+static void add_optimiser(cJSON *json, const struct bl_compare *c) {
+    const struct bl_optimiser *optimiser;
+    if (bl_optimiser_find(c->common.optimiser, &optimiser)) return;
+    const struct blanch_update *u = &c->update, *d = &optimiser->defaults;
+    const struct {
+        const char *key;
+        float value, usual;
+    } numbers[] = {{"lr", u->lr, d->lr},          {"momentum", u->momentum, d->momentum},
+                   {"beta1", u->beta1, d->beta1}, {"weight_decay", u->weight_decay, d->weight_decay},
+                   {"beta2", u->beta2, d->beta2}, {"eps", u->eps, d->eps}};
+    cJSON_AddStringToObject(json, "optimiser", optimiser->name);
+    for (int i = 0; i < BL_COUNT(numbers); i++)
+        if (numbers[i].value != 0 || numbers[i].usual != 0)
+            cJSON_AddItemToObject(json, numbers[i].key, bl_json_number((double)numbers[i].value, 6));
+    if (u->nesterov) cJSON_AddTrueToObject(json, "nesterov");
+}
+
 static void add_settings(cJSON *json, const struct bl_compare *c) {
     char date[32] = "";
     time_t now = time(NULL);
@@ -46,10 +65,8 @@ static void add_settings(cJSON *json, const struct bl_compare *c) {
     cJSON_AddStringToObject(json, "augment", bl_augment_name(c->view.augment));
     cJSON_AddNumberToObject(json, "steps", (double)c->steps);
     if (c->epochs) cJSON_AddNumberToObject(json, "epochs", c->epochs);
-    cJSON_AddItemToObject(json, "lr", bl_json_number((double)c->update.lr, 6));
+    add_optimiser(json, c);
     cJSON_AddStringToObject(json, "schedule", c->schedule_text);
-    cJSON_AddItemToObject(json, "momentum", bl_json_number((double)c->update.momentum, 6));
-    cJSON_AddItemToObject(json, "weight_decay", bl_json_number((double)c->update.weight_decay, 6));
     cJSON_AddNumberToObject(json, "seed", (double)c->common.seed);
     cJSON *devices = cJSON_AddArrayToObject(json, "devices");
     for (int d = 0; d < c->devices; d++)
