@@ -177,7 +177,7 @@ static void print_plan(const struct bl_plan *plan) {
     const double mib = 1048576;
     printf("memory plan: %d tensors in %.1f MiB, %.1f of them kept from step to step (one allocation each would take "
            "%.1f); "
-           "parameters, gradients, momentum %.1f MiB\n",
+           "parameters, gradients, optimiser state %.1f MiB\n",
            plan->tensors, (double)plan->arena / mib, (double)plan->kept / mib, (double)plan->unshared / mib,
            (double)plan->parameters / mib);
 }

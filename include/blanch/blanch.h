@@ -134,7 +134,8 @@ struct blanch_metrics {
 }; // mean loss; images, and how many were right
 
 /* One training step: forward, backward, update as torch.optim.SGD or AdamW. images (count, C, H, W) normalised; labels
- * (count). */
+ * (count). A loss that is not finite updates nothing. BLANCH_EUSAGE, and nothing is done: too many images, or a setting
+ * of the update that is out of range or of another optimiser than the network's. */
 int blanch_network_step(struct blanch_network *network, const float *images, const int32_t *labels, int count,
                         const struct blanch_update *update, struct blanch_metrics *metrics);
 /* What a network with an overhead budget costs over batch norm since its first step, per cent, by its own measurements,
