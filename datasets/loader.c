@@ -16,6 +16,7 @@ struct slot {
     int32_t *labels;
     uint32_t *indices;       // of the images to read
     uint32_t count, pending; // images; those not finished
+    uint32_t offset, whole;  // see struct bl_batch
     uint64_t epoch;
     uint32_t number; // of the batch in its epoch
     bool ready;
@@ -25,7 +26,8 @@ struct bl_loader {
     struct bl_dataset *data;
     struct bl_loader_options options;
     struct bl_tables tables;
-    uint32_t count, batch, batches; // images and batches of an epoch
+    uint32_t count, batch, batches;  // images and batches of an epoch
+    uint32_t part_first, part_count; // of a batch
     size_t image_floats;
     struct slot *slots;
     uint64_t slot_count;
@@ -90,10 +92,14 @@ static void begin_batch(struct bl_loader *loader) {
     slot->epoch = loader->options.epoch + position / loader->batches;
     slot->number = (uint32_t)(position % loader->batches);
     uint32_t begin = slot->number * loader->batch, left = loader->count - begin;
-    slot->count = slot->pending = left < loader->batch ? left : loader->batch;
-    slot->ready = false;
+    slot->whole = left < loader->batch ? left : loader->batch;
+    slot->offset = slot->whole < loader->part_first ? slot->whole : loader->part_first;
+    left = slot->whole - slot->offset;
+    slot->count = slot->pending = left < loader->part_count ? left : loader->part_count;
+    slot->ready = !slot->count;
+    if (slot->ready) pthread_cond_broadcast(&loader->filled);
     set_order(loader, slot->epoch);
-    memcpy(slot->indices, loader->order + begin, slot->count * sizeof *slot->indices);
+    memcpy(slot->indices, loader->order + begin + slot->offset, slot->count * sizeof *slot->indices);
     loader->begun++;
     loader->next_image = 0;
 }
@@ -184,12 +190,18 @@ static int set_up(struct bl_loader *loader) {
     struct bl_loader_options *options = &loader->options;
     int rc = bl_view_check(&options->view);
     if (rc) return rc;
+    if (options->part.first < 0 || options->part.count < 0 ||
+        options->part.first > options->batch - options->part.count)
+        return bl_fail(BLANCH_EUSAGE, "%d images from the %dth are no part of a batch of %d", options->part.count,
+                       options->part.first, options->batch);
     if (options->batch < 1) return bl_fail(BLANCH_EUSAGE, "a batch of %d images is not above zero", options->batch);
     loader->count = loader->data->split[options->split].count;
     if (!loader->count)
         return bl_fail(BLANCH_EINPUT, "%s: there are no %s images", loader->data->folder,
                        options->split == BL_TRAIN ? "training" : "test");
     loader->batch = (uint32_t)options->batch < loader->count ? (uint32_t)options->batch : loader->count;
+    loader->part_first = options->part.count ? (uint32_t)options->part.first : 0;
+    loader->part_count = options->part.count ? (uint32_t)options->part.count : loader->batch;
     loader->batches = (loader->count - 1) / loader->batch + 1;
     loader->image_floats = (size_t)options->view.size * options->view.size * options->view.channels;
     uint64_t asked = (uint64_t)(options->epochs > 0 ? options->epochs : 0) * loader->batches;
@@ -256,9 +268,14 @@ int bl_loader_next(struct bl_loader *loader, struct bl_batch *batch) {
         struct slot *slot = &loader->slots[loader->taken % loader->slot_count];
         while (!slot->ready && !loader->rc) pthread_cond_wait(&loader->filled, &loader->lock);
         if (slot->ready) {
-            *batch =
-                (struct bl_batch){(int)slot->count, slot->images, slot->labels, slot->number + 1 == loader->batches,
-                                  slot->epoch,      slot->number};
+            *batch = (struct bl_batch){.count = (int)slot->count,
+                                       .images = slot->images,
+                                       .labels = slot->labels,
+                                       .last = slot->number + 1 == loader->batches,
+                                       .epoch = slot->epoch,
+                                       .offset = (int)slot->offset,
+                                       .whole = (int)slot->whole,
+                                       .first = slot->number};
             loader->taken++;
             loader->holding = true;
         } else {

@@ -63,6 +63,12 @@ const struct bl_plan *bl_graph_plan(const struct bl_graph *graph);
 uint64_t bl_graph_bytes_at(const struct bl_graph *graph, int batch);
 uint64_t bl_graph_bytes_with(const struct bl_graph *graph, int batch, int recompute, int *segments);
 
+/* The graph is that of one rank of several; `all` outlives it. */
+void bl_graph_join(struct bl_graph *graph, const struct bl_collectives *all);
+const struct bl_collectives *bl_graph_collectives(const struct bl_graph *graph); // NULL: one rank
+/* The images given next are `first` and those after it of a batch of `whole` on all ranks. 0, 0: they are all. */
+void bl_graph_place_batch(struct bl_graph *graph, int64_t first, int64_t whole);
+
 /* Dropout drops nothing from now on. */
 void bl_graph_no_dropout(struct bl_graph *graph);
 
