@@ -22,9 +22,14 @@ void bl_graph_recompute(struct bl_graph *graph, int segments);
  * every later add return NULL, so that definitions need no checks: bl_graph_finish returns it. */
 struct bl_tensor *bl_graph_input(struct bl_graph *graph, int64_t c, int64_t h, int64_t w);
 struct bl_tensor *bl_graph_input_labels(struct bl_graph *graph); // int32 (N)
+/* Of any type and shape: labels by pixel are int32 (N, 1, H, W). The first of int32 are the graph's labels. */
+struct bl_tensor *bl_graph_input_as(struct bl_graph *graph, enum bl_type type, int64_t c, int64_t h, int64_t w);
 /* name NULL: made from the operation's name. attrs are copied. */
 struct bl_tensor *bl_graph_add(struct bl_graph *graph, const char *op, const char *name, const void *attrs,
                                struct bl_tensor *const *inputs, int count);
+/* The same by its table, for operations with several outputs, which the node has. NULL: a recorded error. */
+struct bl_node *bl_graph_add_node(struct bl_graph *graph, const struct bl_op *op, const char *name, const void *attrs,
+                                  struct bl_tensor *const *inputs, int count);
 /* Fixes the state-dict order: parameters of nodes named PREFIX.NAME come in the order of these calls, names separated
  * by blanks; nodes never declared follow in execution order. */
 void bl_graph_order(struct bl_graph *graph, const char *prefix, const char *names);
