@@ -7,9 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <cmocka.h>
-#include "device.h"
 #include "graph/graph.h"
-#include "ops.h"
+#include "harness.h"
 #include "train/reference.h"
 
 struct row {
