@@ -139,7 +139,8 @@ def report_work(networks, ours):
               ''.join(' %13.1f' % (100 * s / seconds) for s in shares))
     print('direct: with every convolution as the plain sum over its taps; executed: with the multiplications that\n'
           'Winograd leaves over, transforms and padding apart; % of limits: the time that every layer\'s phase would\n'
-          'take at the arithmetic or the bandwidth limit, whichever is longer, as a share of the step. Measured limits: ' +
+          'take at the arithmetic or the bandwidth limit, whichever is longer, as a share of the step. Measured '
+          'limits: ' +
           ', '.join(sorted({'%.0f GFLOP/s and %.1f GB/s' % (r['limits']['operations_per_s'] / 1e9,
                                                             r['limits']['bytes_per_s'] / 1e9)
                             for runs in ours.values() for r in runs if r.get('limits')}) or ['unknown']))
