@@ -98,6 +98,8 @@ enum bl_phase {
     BL_PHASES
 };
 extern const char *const bl_phase_names[BL_PHASES]; // "forward", "backward_data", ...
+/* Its commands do about an operation or less for a byte, and count none: docs/reading.md. */
+bool bl_phase_moves(enum bl_phase phase);
 
 struct bl_span { // one command on the device's timeline
     int layer;   // as tagged; -1: none
@@ -106,13 +108,16 @@ struct bl_span { // one command on the device's timeline
     uint64_t queued, start, end; // nanoseconds of the device's clock
     uint64_t bytes;
     double operations; // see bl_work
+    bool stated;       // operations, 0 too, were stated
+    bool library;      // a library's: `kernel` stands for one or several kernels of its own
 };
 
 /* The tag that following commands carry. Cheap. */
 void bl_tag(struct blanch_device *dev, int layer, enum bl_phase phase);
 /* For the record: what the next command computes by the definition of its method (2 operations a multiply-add),
  * whatever tricks it computes it with, and the bytes it must move. bytes 0: each buffer that it is given counts once,
- * whole, which is right where an argument is one tensor. Cheap. */
+ * whole, which is right where an argument is one tensor. Commands in a phase that counts no operations (bl_phase_moves)
+ * need not say so; elsewhere one that only moves or sums states 0. Cheap. */
 void bl_work(struct blanch_device *dev, double operations, uint64_t bytes);
 /* The commands in between make up one method of so many operations: those that they state themselves do not count. */
 void bl_work_begin(struct blanch_device *dev, double operations);

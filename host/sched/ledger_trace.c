@@ -20,9 +20,8 @@ static void add_name(cJSON *events, const char *what, int track, const char *nam
     cJSON_AddItemToArray(events, event);
 }
 
-/* A complete event; times in seconds since the step's begin. NULL: it would have no length. */
+/* A complete event; times in seconds since the step's begin. */
 static cJSON *add_event(cJSON *events, int track, const char *name, const char *category, double from, double to) {
-    if (to <= from) return NULL;
     cJSON *event = cJSON_CreateObject();
     cJSON_AddStringToObject(event, "ph", "X");
     cJSON_AddStringToObject(event, "name", name ? name : "?");
@@ -30,19 +29,21 @@ static cJSON *add_event(cJSON *events, int track, const char *name, const char *
     cJSON_AddNumberToObject(event, "pid", 1);
     cJSON_AddNumberToObject(event, "tid", track);
     cJSON_AddItemToObject(event, "ts", bl_json_number(1e6 * from, 9));
-    cJSON_AddItemToObject(event, "dur", bl_json_number(1e6 * (to - from), 9));
+    cJSON_AddItemToObject(event, "dur", bl_json_number(to > from ? 1e6 * (to - from) : 0, 9));
     cJSON_AddItemToArray(events, event);
     return event;
 }
 
-/* A command, with what it has to do. */
-static void add_command(const struct last_step *last, const struct bl_span *span, cJSON *events) {
-    cJSON *event = add_event(events, DEVICE_TRACK, span->kernel, "kernel", seconds(span->start) - last->offset,
-                             seconds(span->end) - last->offset);
-    if (!event) return;
+/* A command with all that the ledger knows of it. Operations that nobody stated are left out. */
+static void add_command(const struct bl_ledger *ledger, const struct bl_span *span, cJSON *events) {
+    const struct last_step *last = &ledger->last;
+    cJSON *event = add_event(events, DEVICE_TRACK, span->kernel, span->library ? "library" : "kernel",
+                             seconds(span->start) - last->offset, seconds(span->end) - last->offset);
     cJSON *args = cJSON_AddObjectToObject(event, "args");
+    cJSON_AddStringToObject(args, "layer", bl_ledger_row_name(ledger, span->layer));
+    cJSON_AddStringToObject(args, "phase", bl_phase_names[span->phase]);
     cJSON_AddNumberToObject(args, "bytes", (double)span->bytes);
-    if (span->operations > 0) cJSON_AddItemToObject(args, "operations", bl_json_number(span->operations, 8));
+    if (span->stated) cJSON_AddItemToObject(args, "operations", bl_json_number(span->operations, 8));
 }
 
 static bool same_layer(const struct bl_span *a, const struct bl_span *b) {
@@ -87,7 +88,7 @@ int bl_ledger_trace(const struct bl_ledger *ledger, const char *path) {
     add_name(events, "thread_name", HOST_TRACK, "host");
     add_runs(ledger, events, "layer", same_layer);
     add_runs(ledger, events, "phase", same_phase);
-    for (int i = 0; i < last->count; i++) add_command(last, &last->spans[i], events);
+    for (int i = 0; i < last->count; i++) add_command(ledger, &last->spans[i], events);
     add_host(last, events);
     int code = bl_json_write(path, json);
     cJSON_Delete(json);
