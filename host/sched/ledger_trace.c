@@ -66,16 +66,20 @@ static void add_runs(const struct bl_ledger *ledger, cJSON *events, const char *
     }
 }
 
+static void add_host_part(cJSON *events, const char *name, double from, double to) {
+    if (to > from) add_event(events, HOST_TRACK, name, "host", from, to);
+}
+
 static void add_host(const struct last_step *last, cJSON *events) {
     double first = last->loaded, final = last->loaded;
     if (last->count) {
         first = seconds(last->spans[0].queued) - last->offset;
         final = seconds(last->spans[last->count - 1].queued) - last->offset;
     }
-    add_event(events, HOST_TRACK, "load", "host", 0, last->loaded);
-    add_event(events, HOST_TRACK, "prepare", "host", last->loaded, first);
-    add_event(events, HOST_TRACK, "queue commands", "host", first, final);
-    add_event(events, HOST_TRACK, "wait for the device", "host", final, last->end);
+    add_host_part(events, "load", 0, last->loaded);
+    add_host_part(events, "prepare", last->loaded, first);
+    add_host_part(events, "queue commands", first, final);
+    add_host_part(events, "wait for the device", final, last->end);
 }
 
 int bl_ledger_trace(const struct bl_ledger *ledger, const char *path) {
