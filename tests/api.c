@@ -25,7 +25,7 @@ static int fail(const char *what) {
 }
 
 static int train(struct blanch_network *network) {
-    const struct blanch_sgd sgd = {0.05f, 0.9f, 1e-4f};
+    const struct blanch_update sgd = {0.05f, 0.9f, 1e-4f};
     struct blanch_metrics first, last;
     for (int step = 0; step < STEPS; step++)
         if (blanch_network_step(network, images, labels, BATCH, &sgd, step ? &last : &first))

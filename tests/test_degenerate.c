@@ -74,7 +74,7 @@ static void check_finite(const char *what, struct bl_mem *mem, int64_t count) {
 }
 
 static void check_all(struct bl_node *node) {
-    check_finite("y", node->out->mem, node->out->count);
+    check_finite("y", node->out[0]->mem, node->out[0]->count);
     check_finite("grad_x", node->in[0]->grad->mem, node->in[0]->count);
     for (int i = 0; i < node->params; i++)
         check_finite(node->param[i]->name, node->param[i]->grad.mem, node->param[i]->data.count);

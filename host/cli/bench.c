@@ -89,7 +89,7 @@ static void tear_down(struct bench *b) {
 /* The learning rate is tiny: the arithmetic of an update without its consequences. */
 static int one_step(struct bench *b) {
     const struct bl_batch batch = {.count = b->net->options.batch, .images = b->images, .labels = b->labels};
-    const struct blanch_sgd sgd = {1e-6f, 0.9f, 1e-3f};
+    const struct blanch_update sgd = {1e-6f, 0.9f, 1e-3f};
     struct blanch_metrics metrics;
     int code =
         bl_train_stop ? bl_fail(BLANCH_EINTERRUPTED, "interrupted") : bl_network_step(b->net, &batch, &sgd, &metrics);

@@ -271,7 +271,7 @@ static int end_epoch(struct bl_compare *c, struct bl_compare_run *run, uint64_t 
 }
 
 /* From the moment the batch is asked for until the device is idle; load_ms: until the batch is there. */
-static int timed(struct bl_compare_run *run, struct bl_ledger *ledger, const struct blanch_sgd *sgd,
+static int timed(struct bl_compare_run *run, struct bl_ledger *ledger, const struct blanch_update *sgd,
                  struct bl_batch *batch, struct blanch_metrics *metrics, double *ms, double *load_ms) {
     double start = bl_now();
     if (ledger) bl_ledger_begin(ledger);
@@ -314,7 +314,7 @@ static int account(struct bl_compare *c, struct bl_compare_run *run, const struc
 
 static int step_run(struct bl_compare *c, struct bl_compare_run *run, bool record) {
     bool counts = timed_step(c, run, c->done);
-    struct blanch_sgd sgd = c->sgd;
+    struct blanch_update sgd = c->sgd;
     struct bl_batch batch;
     struct blanch_metrics metrics;
     double ms, load_ms;

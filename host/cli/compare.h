@@ -45,7 +45,7 @@ struct bl_compare {
     const char *norm_list, *device_list, *data_spec, *out, *schedule_text, *augment_text;
     int64_t steps; // in all
     int epochs;    // 0: by steps
-    struct blanch_sgd sgd;
+    struct blanch_update sgd;
     float target; // per cent of test accuracy; 0: the highest that every network reached
     const char *settings_text, *budget_text;
     struct bl_compare_setting {

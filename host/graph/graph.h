@@ -2,11 +2,15 @@
 #ifndef BL_GRAPH_H
 #define BL_GRAPH_H
 
-#include "ops/op.h"
+#include "graph/optimiser.h"
 
 /* dev may be NULL: a graph that can be described (shapes, parameters) but not run. */
 int bl_graph_create(struct bl_graph **graph, struct blanch_device *dev, int batch, bool inference);
 void bl_graph_free(struct bl_graph *graph); // and everything beneath it
+
+/* Before any node is added: what updates parameters. Without one they have no optimiser state and cannot be updated. */
+void bl_graph_use(struct bl_graph *graph, const struct bl_optimiser *optimiser);
+const struct bl_optimiser *bl_graph_optimiser(const struct bl_graph *graph); // NULL: none
 
 /* Building. Tensors are named by pointers owned by the graph. A failed add records the error, returns NULL and makes
  * every later add return NULL, so that definitions need no checks: bl_graph_finish returns it. */
@@ -50,17 +54,19 @@ const struct bl_plan *bl_graph_plan(const struct bl_graph *graph);
 /* Bytes that the plan would take at another batch, without allocating; for "the largest batch that fits". */
 uint64_t bl_graph_bytes_at(const struct bl_graph *graph, int batch);
 
+/* Dropout drops nothing from now on. */
+void bl_graph_no_dropout(struct bl_graph *graph);
+
 /* Running. All enqueue and return; n images. */
 int bl_graph_forward(struct bl_graph *graph, int n, bool training);
-/* A training pass whose gradients go to bl_graph_sgd alone: parameters, their gradients and velocities may be left in
- * other coordinates (bl_op.settle), until a pass of another kind or bl_graph_settle. */
+/* A training pass whose gradients go to bl_graph_update alone: parameters may have update targets. */
 int bl_graph_forward_to_update(struct bl_graph *graph, int n);
-/* Between two steps, before parameters or velocities are read or written from outside. */
-int bl_graph_settle(struct bl_graph *graph);
+/* Between two steps: no parameter has an update target any more. */
+int bl_graph_end_targets(struct bl_graph *graph);
 int bl_graph_backward(struct bl_graph *graph, int n); // from the loss, or from out->grad set by the caller
 /* The same with the mode of the forward pass stated: in evaluation the statistics are constants. */
 int bl_graph_backward_from(struct bl_graph *graph, int n, bool training);
-int bl_graph_sgd(struct bl_graph *graph, const struct blanch_sgd *sgd);
+int bl_graph_update(struct bl_graph *graph, const struct blanch_update *update);
 /* After a forward pass with a loss node: per image, loss and the rank of the right class (0 is first), read back. */
 int bl_graph_metrics(struct bl_graph *graph, int n, struct blanch_metrics *metrics);
 void bl_graph_touch(struct bl_graph *graph); // parameters were changed from outside
@@ -85,6 +91,9 @@ int bl_tensor_write(struct bl_graph *graph, struct bl_tensor *tensor, int n, con
 int bl_tensor_read(struct bl_graph *graph, struct bl_tensor *tensor, int n, float *nchw);
 int bl_param_write(struct bl_param *param, const float *values);
 int bl_param_read(struct bl_param *param, float *values);
+/* The optimiser's state number `state`. */
+int bl_param_write_state(struct bl_param *param, int state, const float *values);
+int bl_param_read_state(struct bl_param *param, int state, float *values);
 
 /* --- builders for definitions: models see only this file -------------------------------------- */
 

@@ -27,7 +27,7 @@ struct arena {
 struct bl_graph {
     struct blanch_device *dev;
     int batch;
-    bool inference, want_input_grads, finished;
+    bool inference, want_input_grads, no_dropout, finished;
     int error;
     char *message; // of error
     struct bl_node **nodes;
@@ -36,8 +36,6 @@ struct bl_graph {
     size_t slot_count, slot_capacity;
     struct bl_param **params; // as declared, then in state-dict order
     size_t param_count, param_capacity;
-    int *param_node; // parallel to params
-    size_t param_node_capacity;
     struct order *orders;
     size_t order_count, order_capacity;
     struct bl_tensor *input, *labels, *logits;
@@ -45,16 +43,15 @@ struct bl_graph {
     struct arena *arenas;
     size_t arena_count, arena_capacity;
     struct group {
-        struct bl_mem *data, *grad, *velocity;
+        struct bl_mem *data, *grad, *state[BL_MAX_STATES];
         uint64_t bytes;
         bool idle;
     } * groups; // trainable parameters, contiguous
     size_t group_count, group_capacity;
-    struct bl_mem *buffers; // all buffers
-    struct bl_kernel *sgd;
-    int sgd_vec;
+    struct bl_mem *buffers;               // all buffers
+    const struct bl_optimiser *optimiser; // NULL: none
     struct bl_plan plan;
-    uint64_t version, seed, step;
+    uint64_t version, seed, step, updates;
     float *metrics; // host copy of the loss's output
 };
 

@@ -36,7 +36,7 @@ static int add_gradients(struct bl_graph *graph) {
         bool needed = node->params > 0;
         for (int k = 0; k < node->inputs; k++) needed |= wants_grad(graph, node->in[k]);
         if (!needed || !node->op->backward || node == graph->loss || !bl_graph_runs(node)) continue;
-        struct bl_tensor *t = node->out;
+        struct bl_tensor *t = node->out[0];
         if (!(t->grad = bl_graph_tensor(graph, LIFE_GRADIENT, node->index, t->n, t->c, t->h, t->w)))
             return graph->error;
     }
@@ -51,8 +51,8 @@ static int set_accumulate(struct bl_graph *graph) {
     int code = 0;
     for (size_t i = graph->node_count; i-- > 0 && !code;) {
         struct bl_node *node = graph->nodes[i];
-        if (node->merged) continue;
-        if (node != graph->loss && node->out->grad && !written[node->out->id])
+        if (node->fused_into) continue;
+        if (node != graph->loss && node->out[0]->grad && !written[node->out[0]->id])
             code = bl_fail(BLANCH_EINPUT, "%s: nothing uses its output", node->name);
         for (int k = 0; k < node->inputs; k++) {
             struct bl_tensor *t = node->in[k];
@@ -70,6 +70,13 @@ static int set_accumulate(struct bl_graph *graph) {
 static void extend(struct slot *slot, int moment) {
     if (moment < slot->first) slot->first = moment;
     if (moment > slot->last) slot->last = moment;
+}
+
+/* What the backward pass reads of the forward pass. */
+static unsigned reads_of(const struct bl_node *node) {
+    unsigned reads = node->op->reads;
+    for (int i = 0; i < node->fused; i++) reads |= node->fusion[i]->reads;
+    return reads;
 }
 
 static void set_lifetimes(struct bl_graph *graph) {
@@ -100,21 +107,21 @@ static void set_lifetimes(struct bl_graph *graph) {
     for (int i = 0; i < count; i++) {
         struct bl_node *node = graph->nodes[i];
         int backward = end - 1 - i;
-        if (node->merged) continue;
+        if (node->fused_into) continue;
         bool back = !graph->inference && node->op->backward;
-        unsigned keeps = node->op->keeps | (node->activation ? node->op->activated_keeps : 0);
+        unsigned keeps = reads_of(node);
         for (int k = 0; k < node->inputs; k++) {
             extend(&graph->slots[node->in[k]->id], i);
-            if (back && (keeps & (BL_KEEP_IN0 << (k > 1 ? 1 : k)))) extend(&graph->slots[node->in[k]->id], backward);
+            if (back && (keeps & (BL_IN(k)))) extend(&graph->slots[node->in[k]->id], backward);
             struct slot *grad = node->in[k]->grad ? &graph->slots[node->in[k]->grad->id] : NULL;
             if (grad) extend(grad, backward);
             if (grad && node->accumulate[k] && backward < grad->added) grad->added = backward;
         }
-        if (back && (keeps & BL_KEEP_OUT)) extend(&graph->slots[node->out->id], backward);
+        if (back && (keeps & BL_OUT(0))) extend(&graph->slots[node->out[0]->id], backward);
     }
     extend(&graph->slots[graph->logits->id], end);
     if (graph->logits->grad) extend(&graph->slots[graph->logits->grad->id], count);
-    if (graph->loss) extend(&graph->slots[graph->loss->out->id], end);
+    if (graph->loss) extend(&graph->slots[graph->loss->out[0]->id], end);
 }
 
 /* --- offsets ---------------------------------------------------------------------------------- */
@@ -165,7 +172,8 @@ static uint64_t count_parameters(const struct bl_graph *graph) {
     for (size_t i = 0; i < graph->param_count; i++) {
         const struct bl_param *p = graph->params[i];
         if (!p->counter)
-            bytes += aligned(graph, 4 * (uint64_t)p->data.count) * (p->trainable && !graph->inference ? 3 : 1);
+            bytes += aligned(graph, 4 * (uint64_t)p->data.count) *
+                     (p->trainable && !graph->inference ? 2 + (graph->optimiser ? graph->optimiser->states : 0) : 1);
     }
     return bytes;
 }
@@ -220,7 +228,7 @@ static int allocate_slots(struct bl_graph *graph) {
 }
 
 static bool idle(const struct bl_graph *graph, size_t param) {
-    return graph->nodes[graph->param_node[param]]->idle;
+    return graph->params[param]->node->idle;
 }
 
 /* Trainable parameters lie one after another, with the same offsets in the three arenas of a group, so that one launch
@@ -238,16 +246,18 @@ static int allocate_group(struct bl_graph *graph, size_t *next) {
         return BLANCH_ENOMEM;
     struct group *group = &graph->groups[graph->group_count++];
     *group = (struct group){.bytes = bytes, .idle = idle(graph, first)};
-    struct bl_mem **arena[3] = {&group->data, &group->grad, &group->velocity};
-    for (int k = 0; k < (graph->inference ? 1 : 3); k++) {
+    struct bl_mem **arena[2 + BL_MAX_STATES] = {&group->data, &group->grad};
+    for (int k = 0; k < BL_MAX_STATES; k++) arena[2 + k] = &group->state[k];
+    int parts = graph->inference ? 1 : 2 + (graph->optimiser ? graph->optimiser->states : 0);
+    for (int k = 0; k < parts; k++) {
         int code;
         if ((code = bl_mem_alloc(graph->dev, bytes, arena[k])) || (code = bl_mem_fill(*arena[k], 0, bytes, 0.0f)))
             return code;
         uint64_t offset = 0;
         for (size_t p = first; p < i; p++) {
             struct bl_param *param = graph->params[p];
-            struct bl_tensor *part[3] = {&param->data, &param->grad, &param->velocity};
-            if ((code = bl_mem_part(*arena[k], offset, 4 * (size_t)param->data.count, &part[k]->mem))) return code;
+            struct bl_tensor *part = k > 1 ? &param->state[k - 2] : k ? &param->grad : &param->data;
+            if ((code = bl_mem_part(*arena[k], offset, 4 * (size_t)param->data.count, &part->mem))) return code;
             offset += aligned(graph, 4 * (uint64_t)param->data.count);
         }
     }
@@ -303,14 +313,14 @@ uint64_t bl_graph_bytes_at(const struct bl_graph *graph, int batch) {
         const struct bl_node *node = graph->nodes[i];
         struct bl_tensor *in[BL_MAX_INPUTS] = {0};
         for (int k = 0; k < node->inputs; k++) in[k] = map[node->in[k]->id];
-        map[node->out->id] = bl_graph_add(other, node->op->name, node->name, node->attrs, in, node->inputs);
-        if (node->idle) bl_graph_idle(other, map[node->out->id]);
+        map[node->out[0]->id] = bl_graph_add(other, node->op->name, node->name, node->attrs, in, node->inputs);
+        if (node->idle) bl_graph_idle(other, map[node->out[0]->id]);
     }
     free(map);
     if (other->error) goto done;
     struct bl_node *last = other->nodes[other->node_count - 1];
     other->loss = other->labels ? last : NULL;
-    other->logits = other->loss ? last->in[0] : last->out;
+    other->logits = other->loss ? last->in[0] : last->out[0];
     if (bl_graph_make_plan(other)) goto done;
     bytes = other->plan.total;
     for (size_t i = 0; i < other->slot_count; i++)

@@ -45,7 +45,7 @@ int bl_graph_walk(struct bl_graph *graph, int n, const struct bl_visitor *visito
         return bl_fail(BLANCH_EUSAGE, "%d images for a graph planned for 1 to %d", n, graph->batch);
     if (graph->inference) return bl_fail(BLANCH_EUSAGE, "a network made for inference cannot be trained");
     struct kept *kept = bl_calloc(graph->param_count, sizeof *kept);
-    int code = kept ? bl_graph_settle(graph) : BLANCH_ENOMEM;
+    int code = kept ? bl_graph_end_targets(graph) : BLANCH_ENOMEM;
     if (!code) code = keep(graph, kept);
     if (code) goto done;
     graph->version++;

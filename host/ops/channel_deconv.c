@@ -5,6 +5,7 @@
  * order (block, image, y, x). */
 #include "blas/blas.h"
 #include "ops/common.h"
+#include "ops/nd_definition.h"
 #include <stdlib.h>
 
 enum kernel {
@@ -137,7 +138,7 @@ static int prepare(struct bl_node *node) {
 /* --- whitened channels ------------------------------------------------------------------------ */
 
 static int64_t pixels_of(const struct bl_node *node, int n) {
-    return n * node->out->h * node->out->w;
+    return n * node->out[0]->h * node->out[0]->w;
 }
 static int64_t samples_of(const struct bl_node *node, int n) {
     const struct state *s = node->state;
@@ -153,7 +154,7 @@ static int gather(struct bl_node *node, int n, struct bl_mem *from, struct bl_me
     const struct state *s = node->state;
     int64_t pixels = pixels_of(node, n);
     return bl_launch(s->kernel[GATHER], bl_share(node->dev, pixels, 8 * s->head), BL_MEM(from),
-                     BL_MEM(mean ? mean : from), BL_MEM(to), BL_I64(pixels), BL_I32(node->out->c), BL_I32(s->groups),
+                     BL_MEM(mean ? mean : from), BL_MEM(to), BL_I64(pixels), BL_I32(node->out[0]->c), BL_I32(s->groups),
                      BL_I32(s->block), BL_I32(mean != NULL));
 }
 
@@ -162,7 +163,7 @@ static int sample(struct bl_node *node, int n, struct bl_mem *to) {
     int64_t count = samples_of(node, n);
     bl_work(node->dev, 0, 0);
     return bl_launch(s->kernel[SAMPLE], bl_share(node->dev, count, 8 * s->block), BL_MEM(node->in[0]->mem), BL_MEM(to),
-                     BL_I64(count), BL_I32(s->step), BL_I64(pixels_of(node, n)), BL_I32(node->out->c),
+                     BL_I64(count), BL_I32(s->step), BL_I64(pixels_of(node, n)), BL_I32(node->out[0]->c),
                      BL_I32(s->groups), BL_I32(s->block));
 }
 
@@ -324,14 +325,15 @@ static int whiten(struct bl_node *node, const struct bl_run *run) {
                             s->white->mem);
     if (code) return code;
     return bl_launch(s->kernel[SCATTER], bl_share(node->dev, pixels, 8 * s->head), BL_MEM(s->white->mem),
-                     BL_MEM(node->out->mem), BL_I64(pixels), BL_I32(node->out->c), BL_I32(s->groups), BL_I32(s->block));
+                     BL_MEM(node->out[0]->mem), BL_I64(pixels), BL_I32(node->out[0]->c), BL_I32(s->groups),
+                     BL_I32(s->block));
 }
 
 /* --- the rest of the channels ----------------------------------------------------------------- */
 
 static int64_t tail_samples(const struct bl_node *node) { // of an image
     const struct state *s = node->state;
-    return ((node->out->c - s->head) * node->out->h * node->out->w + s->step - 1) / s->step;
+    return ((node->out[0]->c - s->head) * node->out[0]->h * node->out[0]->w + s->step - 1) / s->step;
 }
 
 static int scale_rest(struct bl_node *node, const struct bl_run *run) {
@@ -354,13 +356,13 @@ static int scale_rest(struct bl_node *node, const struct bl_run *run) {
         code = bl_launch(s->kernel[TAIL_RECALL], once, BL_MEM(mean), BL_MEM(var), BL_MEM(s->tail->mem), BL_F32(a->eps));
     if (code) return code;
     return bl_launch(s->kernel[TAIL_APPLY], bl_share(node->dev, pixels, 8 * (x->c - s->head)), BL_MEM(x->mem),
-                     BL_MEM(s->tail->mem), BL_MEM(node->out->mem), BL_I64(pixels), BL_I32(x->c), BL_I32(s->head));
+                     BL_MEM(s->tail->mem), BL_MEM(node->out[0]->mem), BL_I64(pixels), BL_I32(x->c), BL_I32(s->head));
 }
 
 static int forward(struct bl_node *node, const struct bl_run *run) {
     const struct state *s = node->state;
     int code = s->head ? whiten(node, run) : 0;
-    if (!code && s->head < node->out->c) code = scale_rest(node, run);
+    if (!code && s->head < node->out[0]->c) code = scale_rest(node, run);
     if (!code && run->training) node->buffer[BATCHES]->value++;
     return code;
 }
@@ -425,7 +427,7 @@ static int whiten_backward(struct bl_node *node, const struct bl_run *run) {
     const struct state *s = node->state;
     int64_t pixels = pixels_of(node, run->n);
     bool training = run->training;
-    int code = gather(node, run->n, node->out->grad->mem, NULL, s->dy->mem);
+    int code = gather(node, run->n, node->out[0]->grad->mem, NULL, s->dy->mem);
     if (!code)
         code =
             apply_matrix(node, s->dy->mem, pixels * s->groups, deconv_of(node, training), false, 1, s->dcolumns->mem);
@@ -435,14 +437,14 @@ static int whiten_backward(struct bl_node *node, const struct bl_run *run) {
     bl_work(node->dev, 0, 0);
     return bl_launch(s->kernel[BACK_SCATTER], bl_share(node->dev, pixels, 12 * s->head), BL_MEM(s->dcolumns->mem),
                      BL_MEM(s->dsamples->mem), BL_MEM(s->dmean->mem), BL_MEM(node->in[0]->grad->mem), BL_I64(pixels),
-                     BL_I32(node->out->c), BL_I32(s->groups), BL_I32(s->block), BL_I32(training ? s->step : 0),
+                     BL_I32(node->out[0]->c), BL_I32(s->groups), BL_I32(s->block), BL_I32(training ? s->step : 0),
                      BL_I32(node->accumulate[0]));
 }
 
 static int scale_rest_backward(struct bl_node *node, const struct bl_run *run) {
     const struct state *s = node->state;
     const struct bl_tensor *x = node->in[0];
-    struct bl_mem *dy = node->out->grad->mem;
+    struct bl_mem *dy = node->out[0]->grad->mem;
     int code = 0;
     if (run->training) {
         bl_work(node->dev, 0, 0);
@@ -467,7 +469,7 @@ static int backward(struct bl_node *node, const struct bl_run *run) {
     const struct state *s = node->state;
     if (!node->in[0]->grad) return 0;
     int code = s->head ? whiten_backward(node, run) : 0;
-    return code || s->head == node->out->c ? code : scale_rest_backward(node, run);
+    return code || s->head == node->out[0]->c ? code : scale_rest_backward(node, run);
 }
 
 static void release(struct bl_node *node) {
@@ -484,14 +486,17 @@ static const struct bl_field fields[] = {
 
 const struct bl_op bl_op_channel_deconv = {
     .name = "channel_deconv",
+    .role = BL_ROLE_NORMALISATION,
+    .tolerance = 1e-2,
     .attrs_size = sizeof(struct bl_channel_deconv_attrs),
     .fields = fields,
-    .keeps = BL_KEEP_IN0,
+    .reads = BL_IN(0),
     .phase_forward = BL_NORM,
     .phase_backward = BL_NORM,
     .setup = setup,
     .prepare = prepare,
     .forward = forward,
     .backward = backward,
+    .definition = bl_channel_deconv_definition,
     .release = release,
 };

@@ -151,7 +151,7 @@ static bool remark(struct bl_diagnosis *d, bool holds, const char *trouble, cons
 
 /* The first that holds. */
 static void judge(struct bl_diagnosis *d, double eps) {
-    bool linear = !strcmp(d->node->op->name, "nd_linear");
+    bool linear = d->node->param[0]->dims == 2;
     double largest = d->spread_count ? d->spread[d->spread_count - 1] : 0;
     (void)(remark(d, !d->finite, "its covariance or D is not finite",
                   "a larger --nd-eps, a smaller --lr or fewer --nd-iter") ||

@@ -302,7 +302,7 @@ static int one_step(struct run *run, int64_t made) {
     bool diagnosed = run->o.diagnose && made % run->o.record_every == 0;
     bool validated = run->o.validate && made % run->o.validate == 0,
          recorded = !validated && !diagnosed && is_recorded(run, made);
-    struct blanch_sgd sgd = run->o.sgd;
+    struct blanch_update sgd = run->o.sgd;
     struct blanch_metrics metrics;
     struct bl_batch batch;
     struct bl_position *p = &run->position;

@@ -1,5 +1,6 @@
 /* The public struct blanch_network: a model's graph on a device, fed from the host. */
 #include "train/overhead.h"
+#include "optim/optim.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,6 +27,13 @@ const char *const *blanch_models_list(void) {
     static const char *names[MOST + 1]; // ends with NULL
     for (int i = 0; i < MOST && bl_model_list[i]; i++) names[i] = bl_model_list[i]->name;
     return names;
+}
+
+int blanch_update_defaults(const char *optimiser, struct blanch_update *update) {
+    const struct bl_optimiser *found;
+    int code = bl_optimiser_find(optimiser, &found);
+    if (!code) *update = found->defaults;
+    return code;
 }
 
 /* --- creation ------------------------------------------------------------------------------- */
@@ -63,8 +71,7 @@ static int resolve_budget(struct blanch_network *net) {
 static int check_variances(const struct blanch_network *net) {
     for (int i = 0; i < bl_graph_nodes(net->graph) && !net->options.inference; i++) {
         const struct bl_node *node = bl_graph_node(net->graph, i);
-        if (node->idle || strcmp(node->op->name, "batchnorm2d") || node->out->n * node->out->h * node->out->w > 1)
-            continue;
+        if (node->idle || !node->op->normalises || node->out[0]->n * node->out[0]->h * node->out[0]->w > 1) continue;
         return bl_fail(BLANCH_EUSAGE,
                        "%s-%s: %s would normalise one value per channel, whose variance is zero; train with a --batch "
                        "of 2 or more, or larger images",
@@ -105,6 +112,9 @@ int blanch_network_create(struct blanch_network **network, struct blanch_device 
     if (code) goto fail;
     const struct blanch_network_options *o = &net->options;
     if ((code = bl_graph_create(&net->graph, device, o->batch, o->inference))) goto fail;
+    const struct bl_optimiser *optimiser;
+    if ((code = bl_optimiser_find(o->optimiser, &optimiser))) goto fail;
+    bl_graph_use(net->graph, optimiser);
     if ((code = bl_model_build(net->graph, net->model, o))) goto fail;
     code = bl_graph_finish(net->graph, o->seed);
     if (!code) code = check_variances(net);
@@ -179,7 +189,7 @@ static int read_metrics(struct blanch_network *net, int count, struct blanch_met
 }
 
 /* A loss that is not finite skips the update, so that the parameters stay what they were before it. */
-int bl_network_step(struct blanch_network *net, const struct bl_batch *batch, const struct blanch_sgd *sgd,
+int bl_network_step(struct blanch_network *net, const struct bl_batch *batch, const struct blanch_update *sgd,
                     struct blanch_metrics *metrics) {
     int code = bl_network_load(net, batch);
     if (!code)
@@ -189,7 +199,7 @@ int bl_network_step(struct blanch_network *net, const struct bl_batch *batch, co
     if ((code = bl_graph_backward(net->graph, batch->count))) return code;
     if ((code = read_metrics(net, batch->count, metrics))) return code;
     if (!sgd || !isfinite(metrics->loss)) return 0;
-    return bl_graph_sgd(net->graph, sgd);
+    return bl_graph_update(net->graph, sgd);
 }
 
 /* Cross-entropy and the rank of the right class, of logits on the host. */
@@ -266,7 +276,7 @@ static const float *to_nhwc(struct blanch_network *net, const float *images, int
     return net->host;
 }
 
-static int step_within_budget(struct blanch_network *net, const struct bl_batch *batch, const struct blanch_sgd *sgd,
+static int step_within_budget(struct blanch_network *net, const struct bl_batch *batch, const struct blanch_update *sgd,
                               struct blanch_metrics *metrics) {
     cJSON *decision = NULL;
     char warning[300];
@@ -284,7 +294,7 @@ static int step_within_budget(struct blanch_network *net, const struct bl_batch 
 }
 
 int blanch_network_step(struct blanch_network *network, const float *images, const int32_t *labels, int count,
-                        const struct blanch_sgd *sgd, struct blanch_metrics *metrics) {
+                        const struct blanch_update *sgd, struct blanch_metrics *metrics) {
     struct bl_batch batch = {.count = count, .images = to_nhwc(network, images, count), .labels = labels};
     return network->overhead ? step_within_budget(network, &batch, sgd, metrics)
                              : bl_network_step(network, &batch, sgd, metrics);

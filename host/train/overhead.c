@@ -173,7 +173,7 @@ static int take_changes(struct bl_overhead *o) {
 
 /* A batch-norm step on the same images; its learning rate is 0, so that it stays the network that it is. */
 static int yardstick_ms(struct bl_overhead *o, const struct bl_batch *batch, double *ms) {
-    const struct blanch_sgd still = {0, 0.9f, 0};
+    const struct blanch_update still = {0, 0.9f, 0};
     struct blanch_metrics metrics;
     *ms = o->given_ms;
     if (!o->bn) return 0;

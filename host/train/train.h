@@ -21,7 +21,7 @@ const char *bl_norm_name(enum blanch_norm norm);             // "bn", "nd", "non
 int bl_norm_parse(const char *name, enum blanch_norm *norm); // BLANCH_EUSAGE
 
 /* One step on a batch of the loader (NHWC); sgd NULL: no update. Reads the metrics back. */
-int bl_network_step(struct blanch_network *net, const struct bl_batch *batch, const struct blanch_sgd *sgd,
+int bl_network_step(struct blanch_network *net, const struct bl_batch *batch, const struct blanch_update *sgd,
                     struct blanch_metrics *metrics);
 /* Puts a labelled batch on the device, as a step does. */
 int bl_network_load(struct blanch_network *net, const struct bl_batch *batch);
@@ -102,7 +102,7 @@ struct bl_train_options {
     bool resume;
     int epochs;
     int64_t steps; // steps 0: by epochs
-    struct blanch_sgd sgd;
+    struct blanch_update sgd;
     const char *schedule;
     const char *augment; // NULL: the default
     uint64_t max_alloc;
