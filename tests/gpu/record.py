@@ -12,8 +12,8 @@
   record.py launches DIR [--by layer,phase,kernel]
       sizes of a step's launches, lanes in use, and what does not fill the device
 
-DEVICE is a file or the name of one in devices/, without `.txt`. Environment: BLANCH (build/blanch), RECORDER (beside it:
-tests/gpu/recorder.so)."""
+DEVICE is a file or the name of one in devices/, without `.txt`. Environment: BLANCH (build/blanch), RECORDER (beside
+it: tests/gpu/recorder.so)."""
 import argparse
 import collections
 import json
@@ -51,7 +51,7 @@ def environment(devices, folder, recorder):
 
 
 def run(devices, folder, blanch, recorder, arguments, **more):
-    """Blanch on these devices; the log and, of `bench`, trace.json come into the folder, which is emptied of older ones."""
+    """Blanch on these devices; the log and, of `bench`, trace.json come into the folder in place of older ones."""
     folder = os.path.abspath(folder)
     os.makedirs(folder, exist_ok=True)
     trace = os.path.join(folder, 'trace.json')
@@ -97,7 +97,7 @@ class Command:
         return [record for record in self.records if record['op'] == 'launch']
 
     def lacks(self):
-        """What the ledger does not say of it; operations may be 0, but stated. Who is tagged by nobody is (step), other."""
+        """What the ledger does not say of it. Operations may be 0, but stated; what nobody tags is (step), other."""
         missing = [what for what in ('layer', 'phase', 'operations', 'bytes') if getattr(self, what) is None]
         if self.bytes == 0:
             missing.append('bytes')
@@ -199,8 +199,8 @@ def steps(folders):
         waits = count['finish'] + count['wait'] + sum(line.get('blocking', 0) for line in lines)
         rows.append([os.path.basename(os.path.normpath(folder)), count['launch'], alone, count['copy'], count['fill'],
                      count['buffer'], Fixed(made / 1e6), count['write'], count['read'], waits, count['flush']])
-    table(['capture', 'launches', 'of 1 item', 'copies', 'fills', 'buffers', 'MB', 'writes', 'reads', 'waits', 'flushes'],
-          rows)
+    table(['capture', 'launches', 'of 1 item', 'copies', 'fills', 'buffers', 'MB', 'writes', 'reads', 'waits',
+           'flushes'], rows)
 
 
 class Fixed(float):
