@@ -247,7 +247,7 @@ const struct bl_command bl_command_bench = {
         "       blanch bench --gemm MxNxK [--steps K]\n"
         "\n"
         "Times whole training steps, update included, and prints where their time goes by layer and phase. Some steps\n"
-        "between the timed ones are recorded command by command for that.\n"
+        "between the timed ones are recorded command by command for that; --trace FILE writes the last of them.\n"
         "--gemm times one matrix product by the device's own kernel, by CLBlast with the parameters that it ships, "
         "and\n"
         "with those set for the device; the ways take turns.\n",

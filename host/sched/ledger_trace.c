@@ -34,6 +34,11 @@ static cJSON *add_event(cJSON *events, int track, const char *name, const char *
     return event;
 }
 
+/* What a viewer shows around commands; commands themselves are all there, however short. */
+static void add_slice(cJSON *events, int track, const char *name, const char *category, double from, double to) {
+    if (to > from) add_event(events, track, name, category, from, to);
+}
+
 /* A command with all that the ledger knows of it. Operations that nobody stated are left out. */
 static void add_command(const struct bl_ledger *ledger, const struct bl_span *span, cJSON *events) {
     const struct last_step *last = &ledger->last;
@@ -61,13 +66,9 @@ static void add_runs(const struct bl_ledger *ledger, cJSON *events, const char *
         const struct bl_span *span = &last->spans[i];
         for (next = i + 1; next < last->count && alike(span, &last->spans[next]);) next++;
         const char *name = alike == same_layer ? bl_ledger_row_name(ledger, span->layer) : bl_phase_names[span->phase];
-        add_event(events, DEVICE_TRACK, name, category, seconds(span->start) - last->offset,
+        add_slice(events, DEVICE_TRACK, name, category, seconds(span->start) - last->offset,
                   seconds(last->spans[next - 1].end) - last->offset);
     }
-}
-
-static void add_host_part(cJSON *events, const char *name, double from, double to) {
-    if (to > from) add_event(events, HOST_TRACK, name, "host", from, to);
 }
 
 static void add_host(const struct last_step *last, cJSON *events) {
@@ -76,10 +77,10 @@ static void add_host(const struct last_step *last, cJSON *events) {
         first = seconds(last->spans[0].queued) - last->offset;
         final = seconds(last->spans[last->count - 1].queued) - last->offset;
     }
-    add_host_part(events, "load", 0, last->loaded);
-    add_host_part(events, "prepare", last->loaded, first);
-    add_host_part(events, "queue commands", first, final);
-    add_host_part(events, "wait for the device", final, last->end);
+    add_slice(events, HOST_TRACK, "load", "host", 0, last->loaded);
+    add_slice(events, HOST_TRACK, "prepare", "host", last->loaded, first);
+    add_slice(events, HOST_TRACK, "queue commands", "host", first, final);
+    add_slice(events, HOST_TRACK, "wait for the device", "host", final, last->end);
 }
 
 int bl_ledger_trace(const struct bl_ledger *ledger, const char *path) {

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """What Blanch asks of described devices in a training step: launches.py BLANCH RECORDER [TEST...]. Prints TAP. RECORDER
-is the recording device; empty where it could not be built. Everything is exact: nothing is computed and nothing timed."""
+is the recording device; empty where it could not be built. Nothing is computed and nothing timed: all is exact."""
 import copy
 import json
 import os
@@ -133,7 +133,7 @@ def test_a_launch_outside_the_ledger_is_found():
 
 
 def test_small_devices_are_not_asked_too_much():
-    """Of items in a group, local memory, bytes of a buffer: the recorder refuses what is beyond a description. CLBlast's
+    """In items of a group, local memory, bytes of a buffer: the recorder refuses what no such device takes. CLBlast's
     products, which ND takes on GPUs, want groups of 128."""
     for device, most in ('wg1', 1), ('wg64', 64), ('kernel64', 64):
         _, lines, _ = record.checked_step(bench(device, 'smallcnn', 'bn')[0])
