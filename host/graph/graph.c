@@ -39,7 +39,8 @@ void bl_graph_free(struct bl_graph *graph) {
     }
     for (size_t i = 0; i < graph->order_count; i++) free(graph->orders[i].prefix), free(graph->orders[i].names);
     bl_mem_free(graph->buffers);
-    free(graph->nodes), free(graph->slots), free(graph->params), free(graph->orders);
+    free(graph->nodes), free(graph->slots), free(graph->params), free(graph->orders), free(graph->actions),
+        free(graph->when), free(graph->first_slot);
     free(graph->arenas), free(graph->groups), free(graph->message), free(graph->metrics);
     free(graph);
 }
@@ -54,6 +55,9 @@ int bl_graph_stick(struct bl_graph *graph, int code) {
 
 void bl_graph_use(struct bl_graph *graph, const struct bl_optimiser *optimiser) {
     graph->optimiser = optimiser;
+}
+void bl_graph_recompute(struct bl_graph *graph, int segments) {
+    graph->recompute = segments;
 }
 const struct bl_optimiser *bl_graph_optimiser(const struct bl_graph *graph) {
     return graph->optimiser;
@@ -166,12 +170,12 @@ void bl_node_out(struct bl_node *node, int64_t c, int64_t h, int64_t w) {
 }
 
 struct bl_tensor *bl_node_workspace(struct bl_node *node, enum bl_life life, int64_t count) {
-    if (node->graph->inference && life == BL_LIFE_SAVED) life = BL_LIFE_FORWARD;
+    if (node->graph->inference && (life == BL_LIFE_SAVED || life == BL_LIFE_PINNED)) life = BL_LIFE_FORWARD;
     return bl_graph_tensor(node->graph, life, node->index, 1, count > 0 ? count : 1, 1, 1);
 }
 
 void bl_node_phase(struct bl_node *node, enum bl_phase phase) {
-    bl_tag(node->dev, node->index, phase);
+    bl_tag(node->dev, node->index, node->graph->again ? BL_RECOMPUTE : phase);
 }
 bool bl_node_training(const struct bl_node *node) {
     return !node->graph->inference;

@@ -12,6 +12,12 @@ void bl_graph_free(struct bl_graph *graph); // and everything beneath it
 void bl_graph_use(struct bl_graph *graph, const struct bl_optimiser *optimiser);
 const struct bl_optimiser *bl_graph_optimiser(const struct bl_graph *graph); // NULL: none
 
+/* Before finish. segments: the forward pass is cut into so many, of which all but the last keep what crosses a cut
+ * alone and are computed again in the backward pass; 0 and 1: everything is kept; BL_RECOMPUTE_AUTO: as few as fit the
+ * device. Same bits, less memory, up to one more forward pass of time. */
+enum { BL_RECOMPUTE_AUTO = BLANCH_RECOMPUTE_AUTO, BL_MAX_SEGMENTS = 64 };
+void bl_graph_recompute(struct bl_graph *graph, int segments);
+
 /* Building. Tensors are named by pointers owned by the graph. A failed add records the error, returns NULL and makes
  * every later add return NULL, so that definitions need no checks: bl_graph_finish returns it. */
 struct bl_tensor *bl_graph_input(struct bl_graph *graph, int64_t c, int64_t h, int64_t w);
@@ -49,10 +55,13 @@ struct bl_plan {
     uint64_t arena, kept, parameters, unshared;
     int tensors;
     uint64_t total;
+    int segments; // of recomputation; 1: nothing is computed again
 };
 const struct bl_plan *bl_graph_plan(const struct bl_graph *graph);
-/* Bytes that the plan would take at another batch, without allocating; for "the largest batch that fits". */
+/* Bytes that the plan would take at another batch, and with another recomputation (segments: how many it has then; may
+ * be NULL), without allocating; for "the largest batch that fits". */
 uint64_t bl_graph_bytes_at(const struct bl_graph *graph, int batch);
+uint64_t bl_graph_bytes_with(const struct bl_graph *graph, int batch, int recompute, int *segments);
 
 /* Dropout drops nothing from now on. */
 void bl_graph_no_dropout(struct bl_graph *graph);
@@ -76,13 +85,17 @@ void bl_graph_set_step(struct bl_graph *graph, uint64_t step);
  * finite: its name and what it is ("parameter", "buffer", "output", "gradient"); *node NULL: none. Slow: reads
  * everything. */
 int bl_graph_find_nonfinite(struct bl_graph *graph, int n, const char **node, const char **what);
-/* One training pass over the n images that are there, node by node, forwards then backwards, with a call before and
+/* What a node does in a step: AGAIN is a forward pass of what was not kept, just before the backward passes that need
+ * it. */
+enum bl_action_kind { BL_DO_FORWARD, BL_DO_AGAIN, BL_DO_BACKWARD, BL_DO_UPDATE };
+
+/* One training pass over the n images that are there, along the list of its actions, with a call before and
  * after each node; the first code other than 0 ends it. Running buffers and counters are put back at the end: the next
  * step finds everything but the gradients as it was. Slow: a visitor may read whatever it likes. */
 struct bl_visitor {
     void *context;
-    int (*before)(void *context, struct bl_node *node, const struct bl_run *run, bool backward);
-    int (*after)(void *context, struct bl_node *node, const struct bl_run *run, bool backward);
+    int (*before)(void *context, struct bl_node *node, const struct bl_run *run, enum bl_action_kind kind);
+    int (*after)(void *context, struct bl_node *node, const struct bl_run *run, enum bl_action_kind kind);
 };
 int bl_graph_walk(struct bl_graph *graph, int n, const struct bl_visitor *visitor);
 

@@ -52,7 +52,7 @@ static int setup(struct bl_node *node) {
     state->chunk = bl_on_cpu(node->dev) ? CPU_CHUNK_BYTES / (4 * x->c) : rows * (x->c / state->vec) / GPU_ITEMS;
     if (state->chunk < MIN_CHUNK) state->chunk = MIN_CHUNK;
     state->tile = bl_on_cpu(node->dev) ? cpu_tile(x->c) : (int)state->chunk;
-    state->saved = bl_node_workspace(node, BL_LIFE_SAVED, 4 * x->c);
+    state->saved = bl_node_workspace(node, BL_LIFE_PINNED, 4 * x->c);
     if (!bl_node_training(node)) return 0;
     state->partial = bl_node_workspace(node, BL_LIFE_FORWARD, 2 * x->c * chunks_of(rows, state->chunk));
     state->partial_back = bl_node_workspace(node, BL_LIFE_BACKWARD, 2 * x->c * chunks_of(rows, state->chunk));
@@ -108,10 +108,10 @@ static int forward(struct bl_node *node, const struct bl_run *run) {
     const struct bl_batchnorm_attrs *attrs = node->attrs;
     struct state *state = node->state;
     int64_t rows = rows_of(node, run->n), vectors = node->out[0]->c / state->vec;
-    int code;
-    if (run->training)
+    int code = 0;
+    if (run->training && !run->again)
         code = measure(node, run);
-    else
+    else if (!run->training)
         code = bl_launch(state->recall, bl_share(node->dev, vectors, 32 * state->vec), BL_MEM(node->param[0]->data.mem),
                          BL_MEM(node->param[1]->data.mem), BL_MEM(node->buffer[0]->data.mem),
                          BL_MEM(node->buffer[1]->data.mem), BL_MEM(state->saved->mem), BL_I32(vectors),
