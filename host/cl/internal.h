@@ -32,6 +32,7 @@ struct blanch_device {
     bool dry; // see bl_dry
     int layer;
     enum bl_phase phase; // the tag
+    bool counts_none;    // its commands count 0 operations unless they state others
     uint64_t bytes;
     double operations; // of the next command, as bl_work said
     bool stated;       // by bl_work, of the next command

@@ -149,14 +149,20 @@ int bl_flush(struct blanch_device *dev) {
 
 /* --- recording -------------------------------------------------------------------------------- */
 
-bool bl_phase_moves(enum bl_phase phase) {
+static bool counts_none(enum bl_phase phase) {
     return phase == BL_NORM || phase == BL_ACTIVATION || phase == BL_POOL || phase == BL_LOSS || phase == BL_UPDATE ||
            phase == BL_LOAD;
 }
 
 void bl_tag(struct blanch_device *dev, int layer, enum bl_phase phase) {
     dev->layer = layer, dev->phase = phase;
+    dev->counts_none = counts_none(phase);
 }
+
+void bl_tag_again(struct blanch_device *dev) {
+    dev->phase = BL_RECOMPUTE;
+}
+
 bool bl_recording(const struct blanch_device *dev) {
     return dev->recording;
 }
@@ -201,7 +207,7 @@ int bl_record_command(struct blanch_device *dev, const char *name, cl_event even
                             .phase = dev->phase,
                             .bytes = dev->bytes ? dev->bytes : bytes,
                             .operations = dev->operations,
-                            .stated = dev->stated || dev->within || bl_phase_moves(dev->phase),
+                            .stated = dev->stated || dev->within || dev->counts_none,
                             .library = library};
     dev->bytes = 0, dev->operations = 0, dev->stated = false, dev->since = NULL;
     if (bl_grow((void **)&dev->records, &dev->record_capacity, dev->record_count + 1, sizeof *dev->records)) {

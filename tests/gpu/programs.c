@@ -183,6 +183,7 @@ cl_int recorder_clBuildProgram(cl_program program, cl_uint count, const cl_devic
 }
 
 cl_int recorder_clGetProgramInfo(cl_program program, cl_program_info what, size_t size, void *value, size_t *size_ret) {
+    if (what == CL_PROGRAM_CONTEXT) ANSWER(cl_context, program->context);
     if (what == CL_PROGRAM_NUM_DEVICES) ANSWER(cl_uint, 1);
     if (what == CL_PROGRAM_DEVICES) ANSWER(cl_device_id, program->context->device);
     if (what == CL_PROGRAM_BINARY_SIZES) ANSWER(size_t, binary_size(program));
