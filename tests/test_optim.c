@@ -7,7 +7,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include "device.h"
+#include "harness.h"
 #include "io/files.h"
 #include "optim/optim.h"
 #include "train/train.h"

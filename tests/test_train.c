@@ -5,7 +5,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include "device.h"
+#include "harness.h"
 #include "io/files.h"
 #include "train/train.h"
 #include <math.h>
