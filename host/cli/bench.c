@@ -215,8 +215,8 @@ static int run(int argc, char **argv) {
     struct bl_option options[BL_MAX_OPTIONS];
     bl_common_options(options, own, &b.common,
                       BL_COMMON_NETWORK | BL_COMMON_BATCH | BL_COMMON_DEVICE | BL_COMMON_SEED | BL_COMMON_ND |
-                          BL_COMMON_JSON | BL_COMMON_TUNE | BL_COMMON_OPTIMISER);
-    int code = bl_options_parse(&bl_command_bench, options, argc, argv, NULL, NULL, &help);
+                          BL_COMMON_JSON | BL_COMMON_TUNE | BL_COMMON_OPTIMISER | BL_COMMON_RECOMPUTE);
+    int code = bl_options_parse(&bl_command_bench, options, argc, argv, NULL, &help);
     if (code || help) return code;
     if (b.gemm) return (code = bl_catch_signals()) ? code : bl_bench_product(&b.common, b.gemm, b.steps);
     if (!(code = bl_catch_signals()) && !(code = set_up(&b))) {
@@ -224,7 +224,7 @@ static int run(int argc, char **argv) {
         code = measure(&b);
         bl_progress_end(b.progress);
     }
-    if (!code && b.trace) code = bl_ledger_trace(b.ledger, b.trace);
+    if (!code && b.trace) code = bl_ledger_trace(b.session.ledger, b.trace);
     if (!code) code = report(&b);
     tear_down(&b);
     return code;

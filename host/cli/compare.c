@@ -97,6 +97,7 @@ static int open_run(struct bl_compare *c, int device, enum blanch_norm norm, con
         .width = c->view.size,
         .seed = (uint64_t)c->common.seed,
         .optimiser = c->common.optimiser,
+        .recompute = c->recompute,
     };
     run->dev = c->device[device];
     run->device = c->label[device];
@@ -421,7 +422,8 @@ static int check_usage(struct bl_compare *c) {
     if (c->target > 0 && !c->epochs)
         return bl_fail(BLANCH_EUSAGE, "--target-top1 needs --epochs: test accuracy is measured after each");
     c->update = c->common.update;
-    int code = bl_update_resolve(c->common.optimiser, &c->update);
+    int code = bl_common_recompute(&c->common, &c->recompute);
+    if (!code) code = bl_update_resolve(c->common.optimiser, &c->update);
     return code ? code : bl_compare_parse_settings(c);
 }
 
@@ -462,8 +464,8 @@ static int run_compare(int argc, char **argv) {
     bl_common_init(&c.common);
     bl_common_options(table, own, &c.common,
                       BL_COMMON_BATCH | BL_COMMON_DEVICE | BL_COMMON_SEED | BL_COMMON_ND | BL_COMMON_JSON |
-                          BL_COMMON_TUNE | BL_COMMON_OPTIMISER | BL_COMMON_UPDATE);
-    int code = bl_options_parse(&bl_command_compare, table, argc, argv, NULL, NULL, &help);
+                          BL_COMMON_TUNE | BL_COMMON_OPTIMISER | BL_COMMON_UPDATE | BL_COMMON_RECOMPUTE);
+    int code = bl_options_parse(&bl_command_compare, table, argc, argv, NULL, &help);
     if (!code && !help) code = compare(&c);
     close_compare(&c);
     return code;

@@ -317,7 +317,7 @@ static int run(int argc, char **argv) {
     };
     struct bl_option options[BL_MAX_OPTIONS];
     bl_common_options(options, own, &s.common, BL_COMMON_DEVICE | BL_COMMON_TUNE | BL_COMMON_JSON);
-    int code = bl_options_parse(&bl_command_study, options, argc, argv, NULL, NULL, &help);
+    int code = bl_options_parse(&bl_command_study, options, argc, argv, NULL, &help);
     if (code || help) return code;
     if (!s.out) return bl_fail(BLANCH_EUSAGE, "--out is missing: the study's folder");
     if (!s.show && !s.data) return bl_fail(BLANCH_EUSAGE, "--data is missing: cifar10:DIR, cifar100:DIR, folder:DIR");

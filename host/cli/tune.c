@@ -156,7 +156,7 @@ static int run(int argc, char **argv) {
     struct bl_option options[BL_MAX_OPTIONS];
     bl_common_options(options, own, &t.common,
                       BL_COMMON_NETWORK | BL_COMMON_BATCH | BL_COMMON_DEVICE | BL_COMMON_ND | BL_COMMON_JSON);
-    int code = bl_options_parse(&bl_command_tune, options, argc, argv, NULL, NULL, &help);
+    int code = bl_options_parse(&bl_command_tune, options, argc, argv, NULL, &help);
     if (code || help) return code;
     if (!t.show && !t.clblast && !t.common.model)
         return bl_fail(BLANCH_EUSAGE, "nothing to do: give --model NAME, --clblast or --show");

@@ -37,6 +37,7 @@ static const struct setting settings[] = {
     {"seed", SEED, false, AT(network.seed)},
     {"init", TEXT, false, AT(init)},
     {"augment", TEXT, false, AT(augment)},
+    {"recompute", INT, true, AT(network.recompute)},
     {"device", TEXT, true, AT(device)},
     {"max_alloc", UINT64, true, AT(max_alloc)},
     {"block", INT, false, AT(network.nd.block)},
