@@ -20,7 +20,7 @@ size_t bl_mem_align(const struct blanch_device *dev);  // bytes, at least 64
 uint64_t bl_mem_used(const struct blanch_device *dev); // bytes allocated now
 uint64_t bl_mem_peak(const struct blanch_device *dev);
 
-/* Blocking transfers of bytes at a byte offset. */
+/* Blocking transfers of bytes at a byte offset. Here and below, BLANCH_ELIMIT for what reaches beyond the end. */
 int bl_mem_write(struct bl_mem *mem, size_t offset, size_t bytes, const void *host);
 int bl_mem_read(struct bl_mem *mem, size_t offset, size_t bytes, void *host);
 /* In queue order, not waited for. */

@@ -12,6 +12,15 @@ void bl_graph_touch(struct bl_graph *graph) {
 void bl_graph_set_step(struct bl_graph *graph, uint64_t step) {
     graph->step = graph->updates = step;
 }
+void bl_graph_join(struct bl_graph *graph, const struct bl_collectives *all) {
+    graph->all = all;
+}
+const struct bl_collectives *bl_graph_collectives(const struct bl_graph *graph) {
+    return graph->all;
+}
+void bl_graph_place_batch(struct bl_graph *graph, int64_t first, int64_t whole) {
+    graph->first_image = first, graph->whole = whole;
+}
 void bl_graph_no_dropout(struct bl_graph *graph) {
     graph->no_dropout = true;
 }
@@ -25,7 +34,10 @@ struct bl_run bl_graph_run(const struct bl_graph *graph, int n, bool training) {
                            .no_dropout = graph->no_dropout,
                            .weights_version = graph->version,
                            .seed = graph->seed,
-                           .step = graph->step};
+                           .step = graph->step,
+                           .whole = graph->whole ? graph->whole : n,
+                           .first_image = graph->first_image,
+                           .all = graph->all};
 }
 
 int bl_graph_act(struct bl_graph *graph, const struct bl_action *action, const struct bl_run *run) {
@@ -97,7 +109,8 @@ int bl_graph_update(struct bl_graph *graph, const struct blanch_update *update) 
         const struct group *g = &graph->groups[i];
         struct bl_update_span span = {graph->dev, g->data, g->grad, {0}, (int64_t)(g->bytes / sizeof(float))};
         memcpy(span.state, g->state, sizeof span.state);
-        if (!g->idle) code = optimiser->update(&span, update, (int64_t)graph->updates);
+        if (!g->idle) code = bl_sum(graph->all, graph->dev, g->grad, 0, span.count);
+        if (!g->idle && !code) code = optimiser->update(&span, update, (int64_t)graph->updates);
     }
     bl_tag(graph->dev, -1, BL_OTHER);
     for (size_t i = 0; i < graph->param_count; i++) {

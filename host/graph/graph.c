@@ -80,7 +80,7 @@ struct bl_tensor *bl_graph_tensor(struct bl_graph *graph, int life, int node, in
     return tensor;
 }
 
-struct bl_tensor *bl_graph_input(struct bl_graph *graph, int64_t c, int64_t h, int64_t w) {
+struct bl_tensor *bl_graph_input_as(struct bl_graph *graph, enum bl_type type, int64_t c, int64_t h, int64_t w) {
     if (graph->error) return NULL;
     if (c < 1 || h < 1 || w < 1) {
         bl_graph_stick(graph, bl_fail(BLANCH_EINPUT, "an input of %lld x %lld x %lld: every size must be at least 1",
@@ -88,13 +88,18 @@ struct bl_tensor *bl_graph_input(struct bl_graph *graph, int64_t c, int64_t h, i
         return NULL;
     }
     struct bl_tensor *tensor = bl_graph_tensor(graph, LIFE_INPUT, -1, graph->batch, c, h, w);
-    if (tensor && !graph->input) graph->input = tensor;
+    if (!tensor) return NULL;
+    tensor->type = type;
+    struct bl_tensor **first = type == BL_I32 ? &graph->labels : &graph->input;
+    if (!*first) *first = tensor;
     return tensor;
 }
 
+struct bl_tensor *bl_graph_input(struct bl_graph *graph, int64_t c, int64_t h, int64_t w) {
+    return bl_graph_input_as(graph, BL_F32, c, h, w);
+}
 struct bl_tensor *bl_graph_input_labels(struct bl_graph *graph) {
-    if (graph->error) return NULL;
-    return graph->labels = bl_graph_tensor(graph, LIFE_INPUT, -1, graph->batch, 1, 1, 1);
+    return bl_graph_input_as(graph, BL_I32, 1, 1, 1);
 }
 
 /* --- nodes ------------------------------------------------------------------------------------ */
@@ -120,30 +125,31 @@ static struct bl_node *node_new(struct bl_graph *graph, const struct bl_op *op, 
     return node;
 }
 
-struct bl_tensor *bl_graph_add(struct bl_graph *graph, const char *op_name, const char *name, const void *attrs,
-                               struct bl_tensor *const *inputs, int count) {
-    if (graph->error) return NULL;
-    const struct bl_op *op = bl_op_find(op_name);
-    if (!op) {
-        bl_graph_stick(graph, bl_fail(BLANCH_EINPUT, "unknown operation '%s'", op_name));
-        return NULL;
-    }
-    if (count < 0 || count > BL_MAX_INPUTS) {
-        bl_graph_stick(graph,
-                       bl_fail(BLANCH_EINPUT, "%s: %d inputs, where at most %d can be", op_name, count, BL_MAX_INPUTS));
-        return NULL;
-    }
+static int check_inputs(const struct bl_op *op, const char *name, struct bl_tensor *const *inputs, int count) {
+    if (count < 0 || count > BL_MAX_INPUTS)
+        return bl_fail(BLANCH_EINPUT, "%s: %d inputs, where at most %d can be", name, count, BL_MAX_INPUTS);
     for (int i = 0; i < count; i++)
-        if (!inputs[i]) {
-            bl_graph_stick(graph, bl_fail(BLANCH_EINPUT, "%s: input %d is missing", name ? name : op_name, i));
-            return NULL;
-        }
+        if (!inputs[i]) return bl_fail(BLANCH_EINPUT, "%s: input %d is missing", name, i);
+    return 0;
+}
+
+struct bl_node *bl_graph_add_node(struct bl_graph *graph, const struct bl_op *op, const char *name, const void *attrs,
+                                  struct bl_tensor *const *inputs, int count) {
+    if (graph->error || bl_graph_stick(graph, check_inputs(op, name ? name : op->name, inputs, count))) return NULL;
     struct bl_node *node = node_new(graph, op, name, attrs, inputs, count);
     if (!node) return bl_graph_stick(graph, BLANCH_ENOMEM), NULL;
     bl_graph_stick(graph, op->setup(node));
-    if (!graph->error && !node->out[0])
+    if (!graph->error && !node->outputs)
         bl_graph_stick(graph, bl_fail(BLANCH_EINPUT, "%s: no output shape", node->name));
-    return graph->error ? NULL : node->out[0];
+    return graph->error ? NULL : node;
+}
+
+struct bl_tensor *bl_graph_add(struct bl_graph *graph, const char *op_name, const char *name, const void *attrs,
+                               struct bl_tensor *const *inputs, int count) {
+    const struct bl_op *op = bl_op_find(op_name);
+    if (!op && !graph->error) bl_graph_stick(graph, bl_fail(BLANCH_EINPUT, "unknown operation '%s'", op_name));
+    const struct bl_node *node = op ? bl_graph_add_node(graph, op, name, attrs, inputs, count) : NULL;
+    return node ? node->out[0] : NULL;
 }
 
 void bl_node_out_as(struct bl_node *node, enum bl_type type, int64_t c, int64_t h, int64_t w) {

@@ -22,9 +22,14 @@ void bl_graph_recompute(struct bl_graph *graph, int segments);
  * every later add return NULL, so that definitions need no checks: bl_graph_finish returns it. */
 struct bl_tensor *bl_graph_input(struct bl_graph *graph, int64_t c, int64_t h, int64_t w);
 struct bl_tensor *bl_graph_input_labels(struct bl_graph *graph); // int32 (N)
+/* Of any type and shape: labels by pixel are int32 (N, 1, H, W). The first of int32 are the graph's labels. */
+struct bl_tensor *bl_graph_input_as(struct bl_graph *graph, enum bl_type type, int64_t c, int64_t h, int64_t w);
 /* name NULL: made from the operation's name. attrs are copied. */
 struct bl_tensor *bl_graph_add(struct bl_graph *graph, const char *op, const char *name, const void *attrs,
                                struct bl_tensor *const *inputs, int count);
+/* The same by its table, for operations with several outputs, which the node has. NULL: a recorded error. */
+struct bl_node *bl_graph_add_node(struct bl_graph *graph, const struct bl_op *op, const char *name, const void *attrs,
+                                  struct bl_tensor *const *inputs, int count);
 /* Fixes the state-dict order: parameters of nodes named PREFIX.NAME come in the order of these calls, names separated
  * by blanks; nodes never declared follow in execution order. */
 void bl_graph_order(struct bl_graph *graph, const char *prefix, const char *names);
@@ -62,6 +67,12 @@ const struct bl_plan *bl_graph_plan(const struct bl_graph *graph);
  * be NULL), without allocating; for "the largest batch that fits". */
 uint64_t bl_graph_bytes_at(const struct bl_graph *graph, int batch);
 uint64_t bl_graph_bytes_with(const struct bl_graph *graph, int batch, int recompute, int *segments);
+
+/* The graph is that of one rank of several; `all` outlives it. */
+void bl_graph_join(struct bl_graph *graph, const struct bl_collectives *all);
+const struct bl_collectives *bl_graph_collectives(const struct bl_graph *graph); // NULL: one rank
+/* The images given next are `first` and those after it of a batch of `whole` on all ranks. 0, 0: they are all. */
+void bl_graph_place_batch(struct bl_graph *graph, int64_t first, int64_t whole);
 
 /* Dropout drops nothing from now on. */
 void bl_graph_no_dropout(struct bl_graph *graph);

@@ -48,6 +48,8 @@ struct bl_graph {
     size_t param_count, param_capacity;
     struct order *orders;
     size_t order_count, order_capacity;
+    const struct bl_collectives *all; // NULL: one rank
+    int64_t first_image, whole;       // of the batch that is given next
     struct bl_tensor *input, *labels, *logits;
     struct bl_action *actions;          // of a training step
     size_t action_count, forward_count; // the forward pass comes first

@@ -10,7 +10,7 @@
 #define BL_OP_H
 
 #include "base/types.h"
-#include "cl/cl.h"
+#include "graph/collectives.h"
 
 enum {
     BL_MAX_INPUTS = 8,
@@ -107,7 +107,10 @@ struct bl_run {
                               // from them (packed or folded weights) may be kept while it stays the same
     bool no_dropout;
     uint64_t seed, step; // of dropout
-    int64_t first_image; // of this batch in the whole one, where several devices share it
+    /* Where several ranks share a batch: its images on all of them, and the place of this rank's first one. Gradients
+     * of the loss are of the mean over all. */
+    int64_t whole, first_image;
+    const struct bl_collectives *all; // NULL: this rank is alone
 };
 
 /* One attribute of an operation, so that JSON can be read and printed without knowing the operation. */

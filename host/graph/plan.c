@@ -18,7 +18,7 @@ uint64_t bl_graph_aligned(const struct bl_graph *graph, uint64_t bytes) {
 
 static bool wants_grad(const struct bl_graph *graph, const struct bl_tensor *tensor) {
     const struct slot *slot = &graph->slots[tensor->id];
-    if (slot->life == LIFE_INPUT) return graph->want_input_grads && tensor != graph->labels;
+    if (slot->life == LIFE_INPUT) return graph->want_input_grads && tensor->type != BL_I32;
     return tensor->grad != NULL;
 }
 
@@ -33,8 +33,7 @@ static int add_gradients(struct bl_graph *graph) {
     size_t fixed = graph->slot_count;
     for (size_t i = 0; graph->want_input_grads && i < fixed; i++) {
         struct bl_tensor *t = graph->slots[i].tensor;
-        if (graph->slots[i].life == LIFE_INPUT && t != graph->labels && !add_gradient(graph, t, -1))
-            return graph->error;
+        if (graph->slots[i].life == LIFE_INPUT && t->type != BL_I32 && !add_gradient(graph, t, -1)) return graph->error;
     }
     for (size_t i = 0; i < graph->node_count; i++) {
         struct bl_node *node = graph->nodes[i];
@@ -213,14 +212,13 @@ uint64_t bl_graph_bytes_with(const struct bl_graph *graph, int batch, int recomp
     for (size_t i = 0; i < graph->slot_count; i++) {
         const struct bl_tensor *t = graph->slots[i].tensor;
         if (graph->slots[i].life != LIFE_INPUT) continue;
-        map[i] = t == graph->labels ? bl_graph_input_labels(other) : bl_graph_input(other, t->c, t->h, t->w);
+        map[i] = bl_graph_input_as(other, t->type, t->c, t->h, t->w);
     }
     for (size_t i = 0; i < graph->node_count; i++) {
         const struct bl_node *node = graph->nodes[i];
         struct bl_tensor *in[BL_MAX_INPUTS] = {0};
         for (int k = 0; k < node->inputs; k++) in[k] = map[node->in[k]->id];
-        bl_graph_add(other, node->op->name, node->name, node->attrs, in, node->inputs);
-        const struct bl_node *copy = other->error ? NULL : other->nodes[other->node_count - 1];
+        const struct bl_node *copy = bl_graph_add_node(other, node->op, node->name, node->attrs, in, node->inputs);
         for (int k = 0; copy && k < node->outputs; k++) map[node->out[k]->id] = copy->out[k];
         if (node->idle) bl_graph_idle(other, map[node->out[0]->id]);
     }
