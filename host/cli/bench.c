@@ -224,7 +224,7 @@ static int run(int argc, char **argv) {
         code = measure(&b);
         bl_progress_end(b.progress);
     }
-    if (!code && b.trace) code = bl_ledger_trace(b.ledger, b.trace);
+    if (!code && b.trace) code = bl_ledger_trace(b.session.ledger, b.trace);
     if (!code) code = report(&b);
     tear_down(&b);
     return code;
