@@ -7,17 +7,13 @@
 #include <cmocka.h>
 #include <math.h>
 #include <string.h>
-#include "device.h"
+#include "harness.h"
 #include "graph/graph.h"
 #include "ops/common.h"
 #include "optim/optim.h"
 
 enum { BATCH = 3, CHANNELS = 4, SIDE = 3, HALF = CHANNELS / 2, PIXELS = SIDE * SIDE, IMAGE = HALF * PIXELS };
 static struct blanch_device *device;
-
-static void check(int code) {
-    if (code) fail_msg("%s", blanch_error_message());
-}
 
 /* --- the lower and the upper half of the channels ------------------------------------------------ */
 
