@@ -14,6 +14,12 @@ struct record {
     double operations;
 };
 
+struct attachment {
+    const void *key;
+    void *what;
+    void (*release)(void *what);
+};
+
 struct blanch_device {
     struct blanch_device_info info;
     cl_platform_id platform;
@@ -41,8 +47,8 @@ struct blanch_device {
     size_t span_capacity;
     int64_t launches;
     int unflushed;
-    void *attached;
-    void (*release)(void *attached); // see bl_raw_attach
+    struct attachment *attachments; // see bl_attach
+    size_t attachment_count, attachment_capacity;
 };
 
 void bl_record_free(struct record *record);

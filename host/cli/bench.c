@@ -68,8 +68,8 @@ static int set_up(struct bench *b) {
     int code = bl_common_network(&b->common, &b->network);
     if (code || (code = parse_input(b))) return code;
     if ((code = blanch_device_open(&b->dev, b->common.device, b->common.max_alloc))) return code;
-    if ((code = bl_first_use_open(&b->use, b->common.no_tune)) ||
-        (code = bl_first_use_network(&b->use, &b->net, b->dev, &b->network)))
+    bl_first_use_init(&b->use, b->common.no_tune);
+    if ((code = bl_first_use_open(&b->use, b->dev)) || (code = blanch_network_create(&b->net, b->dev, &b->network)))
         return code;
     if ((code = bl_ledger_create(&b->ledger, b->net->graph))) return code;
     return make_data(b);
@@ -78,7 +78,6 @@ static int set_up(struct bench *b) {
 static void tear_down(struct bench *b) {
     bl_ledger_free(b->ledger);
     blanch_network_free(b->net);
-    bl_first_use_close(&b->use);
     blanch_device_close(b->dev);
     free(b->images);
     free(b->labels);

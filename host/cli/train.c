@@ -61,9 +61,8 @@ static int run(int argc, char **argv) {
     o.device = common.device;
     o.max_alloc = common.max_alloc;
     struct bl_first_use use = {.quiet = quiet};
-    bool tune;
-    bl_first_use_bounds(&use, common.no_tune, &tune);
-    if (tune) o.tune = &use.bounds;
+    bl_first_use_init(&use, common.no_tune);
+    if (use.wanted) o.tune = &use.bounds;
     struct screen screen = {NULL};
     if (!quiet) {
         o.listener = listen;
@@ -71,7 +70,6 @@ static int run(int argc, char **argv) {
     }
     code = bl_train(&o);
     bl_progress_end(screen.progress);
-    bl_first_use_close(&use);
     return code;
 }
 

@@ -1,5 +1,6 @@
 /* The public struct blanch_network: a model's graph on a device, fed from the host. */
 #include "train/overhead.h"
+#include "train/tune.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -94,8 +95,8 @@ static int refuse_batch(struct blanch_network *net) {
     return bl_fail(BLANCH_ELIMIT, "%s: %s; the largest batch that fits is %d", net->model->name, reason, low);
 }
 
-int blanch_network_create(struct blanch_network **network, struct blanch_device *device,
-                          const struct blanch_network_options *options) {
+static int create(struct blanch_network **network, struct blanch_device *device,
+                  const struct blanch_network_options *options) {
     struct blanch_network *net = bl_calloc(1, sizeof *net);
     *network = NULL;
     if (!net) return BLANCH_ENOMEM;
@@ -124,6 +125,12 @@ int blanch_network_create(struct blanch_network **network, struct blanch_device 
 fail:
     blanch_network_free(net);
     return code;
+}
+
+int blanch_network_create(struct blanch_network **network, struct blanch_device *device,
+                          const struct blanch_network_options *options) {
+    if (bl_tuner_of(device)) return bl_tune_create(create, network, device, options);
+    return create(network, device, options);
 }
 
 void blanch_network_free(struct blanch_network *network) {

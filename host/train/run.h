@@ -14,7 +14,6 @@ struct run {
     struct bl_dataset *data;
     struct bl_view view;
     struct blanch_network *net;
-    struct bl_tuner *tuner; // NULL: engines by rule
     struct bl_ledger *ledger;
     double budget;                // allowed overhead, 0.2 for 20 %; negative: none
     bool *warned;                 // by node: --diagnose has spoken of it
