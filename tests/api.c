@@ -25,7 +25,7 @@ static int fail(const char *what) {
 }
 
 static int train(struct blanch_network *network) {
-    const struct blanch_sgd sgd = {0.05f, 0.9f, 1e-4f};
+    const struct blanch_update sgd = {0.05f, 0.9f, 1e-4f};
     struct blanch_metrics first, last;
     for (int step = 0; step < STEPS; step++)
         if (blanch_network_step(network, images, labels, BATCH, &sgd, step ? &last : &first))
@@ -50,7 +50,7 @@ static int bounded(struct blanch_device *device) {
         fail("an overhead before the first step");
     else if (!(status = train(network))) {
         blanch_network_overhead(network, &held, &least);
-        printf("overhead %.1f %% with the opening, at least %.1f %%\n", held, least);
+        printf("overhead %.1f %% with the warm-up, at least %.1f %%\n", held, least);
         if (!isfinite(held) || !(least <= held)) status = fail("no overhead after the first decision");
     }
     blanch_network_free(network);

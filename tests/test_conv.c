@@ -7,9 +7,8 @@
 #include <string.h>
 #include <cmocka.h>
 #include "blas/fft.h"
-#include "device.h"
 #include "graph/graph.h"
-#include "ops.h"
+#include "harness.h"
 #include "ops/conv/layer.h"
 
 #define CONV(ci, co, kh, kw, s, p, q, d, g)                                                                            \
@@ -136,13 +135,13 @@ static void build(struct test_case *t) {
     t->node = bl_graph_node(t->graph, 0);
     const size_t n = (size_t)t->row->n;
     t->in = n * (size_t)(x->c * x->h * x->w);
-    t->out = n * (size_t)(t->node->out->c * t->node->out->h * t->node->out->w);
+    t->out = n * (size_t)(t->node->out[0]->c * t->node->out[0]->h * t->node->out[0]->w);
     t->weights = (size_t)t->node->param[0]->data.count;
 }
 
 static void fill(struct test_case *t) {
     const size_t outputs = (size_t)t->row->attrs.out_channels;
-    const int oh = (int)t->node->out->h, ow = (int)t->node->out->w;
+    const int oh = (int)t->node->out[0]->h, ow = (int)t->node->out[0]->w;
     struct sums *s = &t->sums;
     *s = (struct sums){.x = random_values(t->in, 1, 1.5, 0.4),
                        .w = random_values(t->weights, 2, 0.4, 0),
@@ -161,7 +160,7 @@ static void fill(struct test_case *t) {
     check(bl_param_write(t->node->param[1], bias));
     bl_graph_touch(t->graph);
     check(bl_graph_forward(t->graph, t->row->n, true));
-    check(bl_tensor_write(t->graph, t->node->out->grad, t->row->n, dy));
+    check(bl_tensor_write(t->graph, t->node->out[0]->grad, t->row->n, dy));
     free(x), free(w), free(bias), free(dy);
 }
 
@@ -202,9 +201,9 @@ static void compare_all(struct test_case *t, struct tally *tally) {
     struct bl_conv *conv = bl_conv_layer_conv(node);
     const struct bl_run run = {.n = t->row->n, .training = true};
     check(bl_graph_backward(t->graph, t->row->n));
-    compare_tensor(t, tally, BL_CONV_FORWARD, "y", node->out, t->sums.y, t->out, 1);
+    compare_tensor(t, tally, BL_CONV_FORWARD, "y", node->out[0], t->sums.y, t->out, 1);
     compare_tensor(t, tally, BL_CONV_DATA, "dx", node->in[0]->grad, t->sums.dx, t->in, 1);
-    check(bl_conv_backward_data(conv, &run, node->param[0]->data.mem, node->out->grad, node->in[0]->grad, true));
+    check(bl_conv_backward_data(conv, &run, node->param[0]->data.mem, node->out[0]->grad, node->in[0]->grad, true));
     compare_tensor(t, tally, BL_CONV_DATA, "dx + dx", node->in[0]->grad, t->sums.dx, t->in, 2);
     compare_gradient(t, tally, 0, "dweight", t->sums.dw);
     compare_gradient(t, tally, 1, "dbias", t->sums.dbias);

@@ -7,8 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <cmocka.h>
-#include "device.h"
 #include "graph/graph.h"
+#include "harness.h"
 
 #define ND(b, it, st)                                                                                                  \
     { .block = b, .n_iter = it, .freeze_iter = 100, .cov_sampling_stride = {st, st}, .eps = 1e-5f, .momentum = 0.1f }
@@ -46,10 +46,6 @@ static struct row {
 
 static struct blanch_device *device;
 
-static void check(int code) {
-    if (code) fail_msg("%s", blanch_error_message());
-}
-
 static float value(enum content content, int64_t channel, int64_t i) {
     float wave = sinf(0.7f * (float)i + (float)channel);
     switch (content) {
@@ -74,7 +70,7 @@ static void check_finite(const char *what, struct bl_mem *mem, int64_t count) {
 }
 
 static void check_all(struct bl_node *node) {
-    check_finite("y", node->out->mem, node->out->count);
+    check_finite("y", node->out[0]->mem, node->out[0]->count);
     check_finite("grad_x", node->in[0]->grad->mem, node->in[0]->count);
     for (int i = 0; i < node->params; i++)
         check_finite(node->param[i]->name, node->param[i]->grad.mem, node->param[i]->data.count);

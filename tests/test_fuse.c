@@ -8,16 +8,13 @@
 #include <cmocka.h>
 #include <math.h>
 #include <string.h>
-#include "device.h"
 #include "graph/graph.h"
+#include "harness.h"
+#include "optim/optim.h"
 
 enum { BATCH = 5, CHANNELS = 3, SIDE = 7, CLASSES = 4 };
 
 static struct blanch_device *device;
-
-static void check(int code) {
-    if (code) fail_msg("%s", blanch_error_message());
-}
 
 /* --- networks --------------------------------------------------------------------------------- */
 
@@ -82,6 +79,7 @@ static struct bl_graph *build(const struct row *row, bool fuse) {
     struct bl_graph *graph = NULL;
     setenv("BLANCH_FUSE", fuse ? "1" : "0", 1);
     check(bl_graph_create(&graph, device, BATCH, false));
+    bl_graph_use(graph, &bl_optimiser_sgd);
     struct bl_build b = {.graph = graph, .norm = row->norm, .classes = CLASSES, .block = 64, .block_fc = 512};
     struct bl_tensor *x = row->define(&b, bl_graph_input(graph, CHANNELS, SIDE, SIDE));
     x = bl_linear(&b, "classifier", bl_flatten(&b, bl_global_avgpool(&b, x)), CLASSES);
@@ -94,7 +92,7 @@ static struct bl_graph *build(const struct row *row, bool fuse) {
 
 static int count_merged(struct bl_graph *graph) {
     int count = 0;
-    for (int i = 0; i < bl_graph_nodes(graph); i++) count += bl_graph_node(graph, i)->merged;
+    for (int i = 0; i < bl_graph_nodes(graph); i++) count += bl_graph_node(graph, i)->fused_into != NULL;
     return count;
 }
 
@@ -155,12 +153,12 @@ static void run_case(void **state) {
     assert_true(bl_graph_plan(fused)->arena <= bl_graph_plan(plain)->arena);
     assert_true(bl_graph_bytes_at(fused, BATCH) <= bl_graph_plan(plain)->total);
     const double tolerance = row->norm == BLANCH_ND ? 1e-3 : 2e-5;
-    const struct blanch_sgd sgd = {.lr = 0.05f, .momentum = 0.9f, .weight_decay = 1e-3f};
+    const struct blanch_update sgd = {.lr = 0.05f, .momentum = 0.9f, .weight_decay = 1e-3f};
     for (int n = BATCH; n >= 1; n -= 2) {
         step(fused, n), step(again, n), step(plain, n);
         compare_all(fused, plain, n, true, tolerance);
         compare_all(fused, again, n, true, 0);
-        check(bl_graph_sgd(fused, &sgd)), check(bl_graph_sgd(again, &sgd)), check(bl_graph_sgd(plain, &sgd));
+        check(bl_graph_update(fused, &sgd)), check(bl_graph_update(again, &sgd)), check(bl_graph_update(plain, &sgd));
     }
     load(fused, 2), load(plain, 2);
     check(bl_graph_forward(fused, 2, false)), check(bl_graph_forward(plain, 2, false));

@@ -93,7 +93,7 @@ static int leaves_of_graph(const struct match *m, const struct bl_tensor *t, con
 static void check_cat(const struct match *m, int row, const struct bl_node *node) {
     const struct bl_tensor *want[MAX_LEAVES], *got[MAX_LEAVES];
     int count = leaves_of_table(m, row, want);
-    if (count != leaves_of_graph(m, node->out, got) || memcmp(want, got, sizeof *want * (size_t)count))
+    if (count != leaves_of_graph(m, node->out[0], got) || memcmp(want, got, sizeof *want * (size_t)count))
         fail_msg("%s: %s joins other channels than the table's", m->what, node->name);
 }
 
@@ -125,7 +125,7 @@ static void check_attrs(const struct match *m, const cJSON *row, const struct bl
 
 static void check_shape(const struct match *m, const cJSON *row, const struct bl_node *node) {
     const cJSON *shape = get(row, "out");
-    int64_t got[] = {node->out->c, node->out->h, node->out->w};
+    int64_t got[] = {node->out[0]->c, node->out[0]->h, node->out[0]->w};
     for (int i = 0; i < 3; i++) {
         const cJSON *size = cJSON_GetArrayItem(shape, i);
         if (got[i] != (size ? (int64_t)size->valuedouble : 1)) fail_msg("%s: the shape of %s", m->what, node->name);
@@ -150,7 +150,7 @@ static void check_graph(struct match *m) {
         while (next < bl_graph_nodes(m->graph) && bl_graph_node(m->graph, next)->idle) next++;
         if (next >= bl_graph_nodes(m->graph)) fail_msg("%s: %s %s is missing", m->what, op, name);
         const struct bl_node *node = bl_graph_node(m->graph, next++);
-        m->value[at] = node->out;
+        m->value[at] = node->out[0];
         if (strcmp(node->op->name, op)) fail_msg("%s: %s where the table has %s %s", m->what, node->name, op, name);
         if (node->params && strcmp(node->name, name))
             fail_msg("%s: %s where the table has %s", m->what, node->name, name);

@@ -7,10 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <cmocka.h>
-#include "device.h"
 #include "graph/graph.h"
-#include "ops.h"
-#include "train/reference.h"
+#include "graph/reference.h"
+#include "harness.h"
 
 struct row {
     const char *name, *op;
@@ -264,12 +263,8 @@ static void build(struct test_case *t) {
 
 /* Random inputs, parameters and buffers, the same on both sides. */
 static void fill(struct test_case *t) {
-    t->layer = (struct bl_ref_layer){.op = t->row->op,
-                                     .attrs = &t->row->attrs,
-                                     .training = !t->row->eval,
-                                     .labels = t->labels,
-                                     .seed = 1,
-                                     .step = 1};
+    t->layer = (struct bl_ref_layer){
+        .attrs = &t->row->attrs, .training = !t->row->eval, .labels = t->labels, .seed = 1, .step = 1};
     for (int k = 0; k < t->inputs; k++) {
         const int *s = k ? t->row->shape2 : t->row->shape;
         t->x[k] = (struct bl_ref_tensor){s[0], s[1], s[2], s[3], NULL};
@@ -318,7 +313,7 @@ static double objective(struct test_case *t) {
             copy.buffer[i] = memcpy(malloc(bytes), t->layer.buffer[i], bytes);
         }
     for (int i = 0; i < t->node->buffers; i++) copy.counter[i] = t->row->counter;
-    check(bl_ref_forward(&copy, t->x, t->inputs, &y));
+    check(bl_ref_forward(bl_op_find(t->row->op), &copy, t->x, t->inputs, &y));
     for (size_t i = 0; i < bl_ref_count(&y); i++) sum += y.v[i] * t->grad_y[i];
     for (int i = 0; i < t->node->buffers; i++) free(copy.buffer[i]);
     free(y.v);
@@ -360,7 +355,7 @@ static void check_backward(struct test_case *t) {
 static void check_forward(struct test_case *t, const struct bl_ref_tensor *y, double tolerance) {
     float *got = calloc(3 * bl_ref_count(y), sizeof *got);
     assert_non_null(got);
-    check(bl_tensor_read(t->graph, t->node->out, t->n, got));
+    check(bl_tensor_read(t->graph, t->node->out[0], t->n, got));
     if (t->labels)
         for (int i = 0; i < t->n; i++) got[i] = got[3 * i];
     compare("y", got, y->v, bl_ref_count(y), 1, tolerance);
@@ -387,7 +382,7 @@ static void set_grad_y(struct test_case *t, const struct bl_ref_tensor *y) {
         return;
     }
     float *values = narrow(t->grad_y, bl_ref_count(y));
-    check(bl_tensor_write(t->graph, t->node->out->grad, t->n, values));
+    check(bl_tensor_write(t->graph, t->node->out[0]->grad, t->n, values));
     free(values);
 }
 
@@ -412,7 +407,7 @@ static void run_case(void **state) {
     fill(&t);
     struct bl_ref_tensor y;
     check(bl_graph_forward(t.graph, t.n, !t.row->eval));
-    check(bl_ref_forward(&t.layer, t.x, t.inputs, &y));
+    check(bl_ref_forward(bl_op_find(t.row->op), &t.layer, t.x, t.inputs, &y));
     check_forward(&t, &y, tolerance);
     check_buffers(&t, tolerance);
     set_grad_y(&t, &y);

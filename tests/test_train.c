@@ -5,7 +5,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include "device.h"
+#include "harness.h"
 #include "io/files.h"
 #include "train/train.h"
 #include <math.h>
@@ -72,7 +72,7 @@ static void make_steps(struct blanch_network *net, int steps) {
     for (int i = 0; i < BL_COUNT(images); i++) images[i] = (float)((i * 37) % 101) / 50 - 1;
     for (int i = 0; i < steps; i++)
         assert_int_equal(
-            blanch_network_step(net, images, labels, 4, &(struct blanch_sgd){0.01f, 0.9f, 1e-3f}, &metrics), 0);
+            blanch_network_step(net, images, labels, 4, &(struct blanch_update){0.01f, 0.9f, 1e-3f}, &metrics), 0);
     assert_true(isfinite(metrics.loss));
 }
 
@@ -90,8 +90,8 @@ static bool same_values(struct blanch_network *a, struct blanch_network *b, bool
         size_t count = p->counter ? 2 : (size_t)p->data.count;
         float *x = bl_calloc(count, sizeof *x), *y = bl_calloc(count, sizeof *y);
         bool velocity = velocities && p->trainable;
-        read_param(p, velocity ? &p->velocity : &p->data, x);
-        read_param(q, velocity ? &q->velocity : &q->data, y);
+        read_param(p, velocity ? &p->state[0] : &p->data, x);
+        read_param(q, velocity ? &q->state[0] : &q->data, y);
         same = !memcmp(x, y, count * sizeof *x);
         free(x);
         free(y);
@@ -223,7 +223,7 @@ static int train(const char *dir, enum blanch_norm norm, int epochs, bool resume
         .augment = "cifar",
         .resume = resume,
         .epochs = epochs,
-        .sgd = {0.05f, NAN, NAN},
+        .update = {0.05f, NAN, NAN, false, NAN, NAN, NAN},
         .listener = stop_at,
         .context = &stopper,
     };
@@ -296,7 +296,7 @@ static void test_run_directory(void **state) {
     struct bl_run_config config;
     assert_int_equal(bl_run_read(&config, dir), 0);
     assert_string_equal(config.options.network.model, "smallcnn");
-    assert_true(config.options.network.classes == 10 && config.view.size == 28 && config.options.sgd.lr == 0.05f);
+    assert_true(config.options.network.classes == 10 && config.view.size == 28 && config.options.update.lr == 0.05f);
     bl_run_release(&config);
     assert_int_equal(bl_run_read(&config, in_folder("nowhere")), BLANCH_EINPUT);
 }

@@ -5,11 +5,10 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include "device.h"
+#include "harness.h"
 #include "ops/conv/conv.h"
 #include "sched/tune_internal.h"
 #include "train/train.h"
-#include <math.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -88,10 +87,6 @@ static void test_failure_is_handed_on(void **state) {
 }
 
 /* --- devices ---------------------------------------------------------------------------------- */
-
-static void check(int code) {
-    if (code) fail_msg("%s", blanch_error_message());
-}
 
 static struct blanch_network *network_on(struct blanch_device *dev) {
     const struct blanch_network_options options = {.model = "smallcnn", .norm = BLANCH_BN, .batch = 2};
@@ -192,25 +187,12 @@ static void test_library_looks_up(void **state) {
     blanch_device_close(dev);
 }
 
-/* PoCL's compiled kernels stay where they are when the test moves the caches. */
-static void keep_pocl_cache(void) {
-    const char *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
-    char *folder = NULL;
-    if (cache && *cache)
-        folder = bl_format("%s/pocl/kcache", cache);
-    else if (home)
-        folder = bl_format("%s/.cache/pocl/kcache", home);
-    if (folder) setenv("POCL_CACHE_DIR", folder, 0);
-    free(folder);
-}
-
 int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_building_is_no_time),    cmocka_unit_test(test_building_is_bounded),
         cmocka_unit_test(test_slow_is_given_up),       cmocka_unit_test(test_failure_is_handed_on),
         cmocka_unit_test(test_tuner_is_of_its_device), cmocka_unit_test(test_library_looks_up),
     };
-    keep_pocl_cache();
     int failed = open_test_device(&device);
     if (argc > 1) cmocka_set_test_filter(argv[1]);
     failed += cmocka_run_group_tests(tests, NULL, NULL);

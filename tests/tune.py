@@ -10,12 +10,13 @@ import sys
 import tempfile
 import time
 
+import tap
+
 BLANCH = os.path.abspath(sys.argv[1])
 HOME = tempfile.mkdtemp(prefix='blanch-tune-')
 SHAPES = ['--model', 'smallcnn', '--norm', 'bn', '--batch', '2']
 KERNELS = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), 'kernels')
 BENCH = ['bench', *SHAPES, '--steps', '1', '--warmup', '1']
-
 
 CACHE = os.environ.get('XDG_CACHE_HOME') or os.path.expanduser('~/.cache')
 UNBOUNDED = ['--candidate-seconds', '10000', '--build-seconds', '10000']    # a slow machine finds what a fast one does
@@ -34,7 +35,8 @@ def environment(cache, **more):
 
 
 def blanch(cache, *args, status=0, **more):
-    done = subprocess.run([BLANCH, *args], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment(cache, **more), timeout=900)
+    done = subprocess.run([BLANCH, *args], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          env=environment(cache, **more), timeout=900)
     assert done.returncode == status, 'exit status %d: %s' % (done.returncode, done.stderr.decode()[-300:])
     return done.stdout.decode(), done.stderr.decode()
 
@@ -44,7 +46,8 @@ def tune(cache, **more):
 
 
 def start(cache, *args):
-    return subprocess.Popen([BLANCH, 'tune', *args], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment(cache))
+    return subprocess.Popen([BLANCH, 'tune', *args], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                            env=environment(cache))
 
 
 def wait_for(found, run):
@@ -66,7 +69,7 @@ def test_interrupted_and_resumed():
     for path in entries('a'):
         json.load(open(path))
     rest = tune('a')
-    assert kept >= 2 and rest['known'] == kept and rest['measured'] > 0 and not rest['left'], '%d kept: %s' % (kept, rest)
+    assert kept >= 2 and rest['known'] == kept and rest['measured'] > 0 and not rest['left'], (kept, rest)
 
 
 def test_second_process_measures_nothing():
@@ -117,15 +120,17 @@ def kernels_with(name, old, new):
 def results_of(cache, engine, passes='convolution'):
     """What the entries of these passes say of it, and whether one chose it."""
     read = [e for e in (json.load(open(path)) for path in entries(cache)) if e['shape'].startswith(passes)]
-    return {t['result'] for e in read for t in e['tried'] if t['name'] == engine}, any(e['choice'] == engine for e in read)
+    return {t['result'] for e in read for t in e['tried'] if t['name'] == engine}, any(e['choice'] == engine
+                                                                                       for e in read)
 
 
 def test_wrong_candidate():
     damaged = kernels_with('damaged', 'y[0] = m[0] + even_p + even_q;', 'y[0] = m[0] + even_p - even_q;')
     out, said = blanch('wrong', 'tune', *SHAPES, '--json', BLANCH_KERNELS=damaged)
-    done, (results, chosen) = json.loads(out), results_of('wrong', 'winograd4', ('convolution forward', 'convolution backward_data'))
+    done, (results, chosen) = json.loads(out), results_of('wrong', 'winograd4',
+                                                          ('convolution forward', 'convolution backward_data'))
     assert done['wrong'] > 0 and not done['failed'] and not done['left'], out
-    assert 'wrong' in results and 'right' not in results and not chosen, 'winograd4, damaged, was %s, chosen: %s' % (results, chosen)
+    assert 'wrong' in results and 'right' not in results and not chosen, (results, chosen)
     assert said.count('winograd4 is not taken') == 1 and 'its result is wrong' in said, said
     assert 'winograd4 wrong' in blanch('wrong', 'tune', '--show', BLANCH_KERNELS=damaged)[0]
 
@@ -134,7 +139,8 @@ def test_candidate_that_does_not_build():
     broken = kernels_with('broken', '#define E (M + 2)', '#define E (M + 2)\nint int;')
     out, said = blanch('failed', 'tune', *SHAPES, '--json', BLANCH_KERNELS=broken)
     done = json.loads(out)
-    assert done['failed'] > 1 and not done['wrong'] and not done['left'] and done['measured'] == len(entries('failed')), out
+    assert done['failed'] > 1 and not done['wrong'] and not done['left'], out
+    assert done['measured'] == len(entries('failed')), out
     for engine in 'winograd', 'winograd4':
         results, chosen = results_of('failed', engine)
         assert results == {'failed'} and not chosen, '%s, broken, was %s, chosen: %s' % (engine, results, chosen)
@@ -154,7 +160,8 @@ def test_two_at_once():
 
 
 def test_what_does_not_fit_is_not_measured():
-    said = blanch('big', 'train', '--model', 'vgg16', '--norm', 'bn', '--data', 'synthetic:3x32x32:10', '--batch', '128', '--steps', '1',
+    said = blanch('big', 'train', '--model', 'vgg16', '--norm', 'bn', '--data', 'synthetic:3x32x32:10', '--batch',
+                  '128', '--steps', '1',
                   '--max-alloc', '64M', '--out', os.path.join(HOME, 'refused'), status=2)[1]
     assert 'measuring' not in said and not entries('big'), said
     assert 'fits' in said, said
@@ -180,34 +187,39 @@ def search_on(sets):
 
 
 def test_clblast_search_that_finds_nothing():
-    out, said = blanch('a', 'tune', '--clblast', '--sets', '1', '--json', '--candidate-seconds', '1e-6', '--build-seconds', '10000')
+    out, said = blanch('a', 'tune', '--clblast', '--sets', '1', '--json', '--candidate-seconds', '1e-6',
+                       '--build-seconds', '10000')
     done = json.loads(out)
-    assert done['measured'] == 1 and not done['left'] and search()['choice'] == 'none' and search()['sets'] == 1, '%s: %s' % (out, search())
+    assert done['measured'] == 1 and not done['left'], out
+    assert search()['choice'] == 'none' and search()['sets'] == 1, str(search())
     assert [line for line in said.splitlines() if line.startswith('CLBlast: none of the 1 sets')], said
 
 
 def test_candidate_that_is_slow_to_build():
-    out, said = blanch('unbuilt', 'tune', '--clblast', '--sets', '1', '--json', '--candidate-seconds', '10000', '--build-seconds', '1e-6')
+    out, said = blanch('unbuilt', 'tune', '--clblast', '--sets', '1', '--json', '--candidate-seconds', '10000',
+                       '--build-seconds', '1e-6')
     assert json.loads(out)['measured'] == 1 and not json.loads(out)['failed'], out
     assert said.count('clblast is not taken') == 1 and 'building its kernels takes more than' in said, said
 
 
 def test_clblast_search_goes_on():
     """After the shipped set, which the case above has tried, comes the second. Its kernels are built once."""
-    run = subprocess.Popen([BLANCH, 'tune', '--clblast', '--sets', '1000', *UNBOUNDED], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-                           env=environment('a'))
+    run = subprocess.Popen([BLANCH, 'tune', '--clblast', '--sets', '1000', *UNBOUNDED], stdout=subprocess.DEVNULL,
+                           stderr=subprocess.PIPE, env=environment('a'))
     assert b'measuring' in run.stderr.readline()
     run.send_signal(signal.SIGINT)
     run.communicate(timeout=600)
     assert run.returncode == 130, 'exit status %d' % run.returncode
     kept = search()['sets']
     assert kept >= 1, str(search())
-    other = 'GEMMK=0,KREG=1,KWG=16,KWI=1,MDIMA=1,MDIMC=1,MWG=8,NDIMB=8,NDIMC=8,NWG=64,SA=0,SB=0,STRM=0,STRN=0,VWM=8,VWN=1'
+    other = ('GEMMK=0,KREG=1,KWG=16,KWI=1,MDIMA=1,MDIMC=1,MWG=8,NDIMB=8,NDIMC=8,NWG=64,SA=0,SB=0,STRM=0,STRN=0,VWM=8,'
+             'VWN=1')
     search(choice=other, ms=1e9)
     done = search_on(kept)
     assert done['known'] == kept and not done['measured'] and not done['left'], str(done)
     done, found = search_on(kept + 1), search()
-    assert done['known'] == kept and done['measured'] == 1 and not done['left'] and found['sets'] == kept + 1, '%s: %s' % (done, found)
+    assert done['known'] == kept and done['measured'] == 1 and not done['left'], str(done)
+    assert found['sets'] == kept + 1, str(found)
     assert (found['choice'] != other) == (found['ms'] < 1e9), str(found)
     search(choice=other, ms=1e-6, sets=kept)
     search_on(kept + 1)
@@ -221,23 +233,9 @@ def test_run_uses_what_the_search_found():
     assert used['clblast Xgemm f32'] == search()['choice'], str(used)
 
 
-def main():
-    tests = [(n[5:].replace('_', ' '), f) for n, f in globals().items() if n.startswith('test_')]
-    print('1..%d' % len(tests), flush=True)
-    failed = 0
-    for number, (name, test) in enumerate(tests, 1):
-        try:
-            test()
-            print('ok %d - %s' % (number, name), flush=True)
-        except (AssertionError, subprocess.TimeoutExpired, ValueError, KeyError) as e:
-            failed = 1
-            print('# %s: %s: %s' % (name, type(e).__name__, e))
-            print('not ok %d - %s' % (number, name), flush=True)
-    return failed
-
-
-if __name__ == '__main__':
-    if subprocess.run([BLANCH, 'devices'], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode and not os.environ.get('CI'):
-        print('1..0 # SKIP no OpenCL device')
-        sys.exit(0)
-    sys.exit(main())
+tap.need_device(BLANCH)
+try:
+    status = tap.run(tap.functions(globals(), sys.argv[2:]))
+finally:
+    shutil.rmtree(HOME, ignore_errors=True)
+sys.exit(status)

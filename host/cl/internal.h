@@ -12,6 +12,7 @@ struct record {
     enum bl_phase phase;
     uint64_t bytes;
     double operations;
+    bool stated, library;
 };
 
 struct attachment {
@@ -37,8 +38,10 @@ struct blanch_device {
     bool dry; // see bl_dry
     int layer;
     enum bl_phase phase; // the tag
+    bool counts_none;    // its commands count 0 operations unless they state others
     uint64_t bytes;
     double operations; // of the next command, as bl_work said
+    bool stated;       // by bl_work, of the next command
     bool within;       // between bl_work_begin and bl_work_end
     cl_event since;    // of the next record, see bl_record_since
     struct record *records;
@@ -51,6 +54,7 @@ struct blanch_device {
     size_t attachment_count, attachment_capacity;
 };
 
+int bl_record_command(struct blanch_device *dev, const char *name, cl_event event, uint64_t bytes, bool library);
 void bl_record_free(struct record *record);
 void bl_programs_free(struct blanch_device *dev);
 

@@ -2,7 +2,7 @@
 #ifndef BL_ATTRS_H
 #define BL_ATTRS_H
 
-#include "ops/op.h"
+#include "graph/op.h"
 #include <cjson/cJSON.h>
 
 /* Fills attrs (op->attrs_size bytes, zeroed first). Keys that the operation does not know are ignored; a missing one

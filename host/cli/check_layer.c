@@ -111,8 +111,8 @@ static int run_graph(struct layer *layer) {
     bl_graph_touch(layer->graph);
     if (!code) code = bl_graph_forward(layer->graph, layer->n, layer->training);
     if (code) return code;
-    if (!node->out->grad) return bl_fail(BLANCH_EINPUT, "%s: no gradient passes through it", node->op->name);
-    if ((code = write_tensor(layer, "in.grad_y", node->out->grad))) return code;
+    if (!node->out[0]->grad) return bl_fail(BLANCH_EINPUT, "%s: no gradient passes through it", node->op->name);
+    if ((code = write_tensor(layer, "in.grad_y", node->out[0]->grad))) return code;
     return bl_graph_backward_from(layer->graph, layer->n, layer->training);
 }
 
@@ -137,7 +137,7 @@ static int compare_flat(struct layer *layer, const char *prefix, const struct bl
 
 static int compare_all(struct layer *layer) {
     struct bl_node *node = layer->node;
-    int code = compare_tensor(layer, "out.y", node->out);
+    int code = compare_tensor(layer, "out.y", node->out[0]);
     for (int i = 0; i < layer->inputs && !code; i++) code = compare_tensor(layer, grad_names[i], node->in[i]->grad);
     for (int i = 0; i < node->params && !code; i++)
         code = compare_flat(layer, "out.grad_", node->param[i], &node->param[i]->grad);

@@ -1,6 +1,7 @@
 /* A training trace: a few steps of a whole network from given parameters on given images. */
 #include "cli/check.h"
 #include "model.h"
+#include "optim/optim.h"
 #include "train/train.h"
 #include <math.h>
 #include <stdio.h>
@@ -10,7 +11,7 @@
 struct trace {
     struct bl_check *check;
     struct bl_graph *graph;
-    struct blanch_sgd sgd;
+    struct blanch_update sgd;
     int steps, n, classes;
     int64_t image; // floats of one
     float *x;      // (steps, N, C, H, W)
@@ -81,12 +82,10 @@ static int build(struct trace *t) {
     t->image = x->shape[2] * x->shape[3] * x->shape[4];
     o.channels = (int)x->shape[2], o.height = (int)x->shape[3], o.width = (int)x->shape[4], o.classes = t->classes;
     if ((code = read_labels(t)) || (code = bl_check_read(t->check, "data.x", NULL, 0, &t->x))) return code;
-    if ((code = bl_graph_create(&t->graph, t->check->dev, t->n, false)) || (code = bl_model_build(t->graph, model, &o)))
-        return code;
-    for (int i = 0; i < bl_graph_nodes(t->graph); i++) {
-        struct bl_node *node = bl_graph_node(t->graph, i);
-        if (!strcmp(node->op->name, "dropout")) ((struct bl_dropout_attrs *)node->attrs)->p = 0; // traces have none
-    }
+    if ((code = bl_graph_create(&t->graph, t->check->dev, t->n, false))) return code;
+    bl_graph_use(t->graph, &bl_optimiser_sgd);
+    if ((code = bl_model_build(t->graph, model, &o))) return code;
+    bl_graph_no_dropout(t->graph); // traces have none
     return bl_graph_finish(t->graph, 0);
 }
 
@@ -222,7 +221,7 @@ static int train_step(struct trace *t, int step) {
     if (step == 0 && (code = compare_logits(t, "out.logits", "tolerance_logits"))) return code;
     if ((code = bl_graph_backward(t->graph, t->n))) return code;
     if (step == 0 && (code = compare_gradients(t))) return code;
-    return bl_graph_sgd(t->graph, &t->sgd);
+    return bl_graph_update(t->graph, &t->sgd);
 }
 
 static int run(struct trace *t) {

@@ -74,8 +74,8 @@ static double total_multiply_adds(const struct bl_graph *graph) {
 
 static void print_node(const struct bl_node *node) {
     char shape[96], params[32] = ".", work[32] = ".";
-    snprintf(shape, sizeof shape, "%lldx%lldx%lld", (long long)node->out->c, (long long)node->out->h,
-             (long long)node->out->w);
+    snprintf(shape, sizeof shape, "%lldx%lldx%lld", (long long)node->out[0]->c, (long long)node->out[0]->h,
+             (long long)node->out[0]->w);
     if (node->params) snprintf(params, sizeof params, "%lld", (long long)node_params(node));
     if (node->multiply_adds > 0 && !node->idle) snprintf(work, sizeof work, "%.0f", node->multiply_adds);
     printf("%-40s %-18s %-14s %12s %14s%s\n", node->name, node->op->name, shape, params, work,
@@ -106,8 +106,8 @@ static cJSON *node_json(const struct bl_node *node) {
         cJSON_Delete(attrs);
     cJSON *shape = cJSON_AddArrayToObject(json, "out");
     for (int i = 0; i < 3; i++)
-        cJSON_AddItemToArray(shape,
-                             cJSON_CreateNumber((double)(int64_t[]){node->out->c, node->out->h, node->out->w}[i]));
+        cJSON_AddItemToArray(
+            shape, cJSON_CreateNumber((double)(int64_t[]){node->out[0]->c, node->out[0]->h, node->out[0]->w}[i]));
     cJSON_AddNumberToObject(json, "parameters", (double)node_params(node));
     cJSON_AddNumberToObject(json, "multiply_adds", node->idle ? 0 : node->multiply_adds);
     return json;

@@ -4,119 +4,81 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* --- parameters ------------------------------------------------------------------------------- */
-
-int bl_param_write(struct bl_param *param, const float *values) {
-    return bl_mem_write(param->data.mem, 0, 4 * (size_t)param->data.count, values);
-}
-
-int bl_param_read(struct bl_param *param, float *values) {
-    return bl_mem_read(param->data.mem, 0, 4 * (size_t)param->data.count, values);
-}
-
-static double fan_in(const struct bl_node *node) {
-    double product = 1;
-    for (int i = 1; i < node->param[0]->dims; i++) product *= (double)node->param[0]->shape[i];
-    return product;
-}
-
-/* Uniform in +-1/sqrt(fan_in), the bias with its weight's bound. stream counts layers, not parameters, so that a
- * network with batch norm and the same one with deconvolution start from the same weights. */
-static void fill_uniform(float *values, int64_t count, double bound, uint64_t seed, uint64_t stream) {
-    uint32_t word[4];
-    for (int64_t i = 0; i < count; i++) {
-        if (i % 4 == 0) bl_philox(seed, BL_RANDOM_WEIGHTS, (uint64_t)i / 4, stream, word);
-        values[i] = (float)((2.0 * bl_uniform(word[i % 4]) - 1.0) * bound);
-    }
-}
-
-static void fill_param(float *values, const struct bl_param *p, const struct bl_node *node, uint64_t seed,
-                       uint64_t stream) {
-    int64_t count = p->data.count;
-    switch (p->init) {
-    case BL_INIT_FAN_IN:
-        fill_uniform(values, count, 1 / sqrt(fan_in(node)), seed, stream);
-        break;
-    case BL_INIT_EYE: {
-        int64_t n = p->shape[p->dims - 1];
-        for (int64_t i = 0; i < count; i++) values[i] = (i / n) % n == i % n;
-        break;
-    }
-    default:
-        for (int64_t i = 0; i < count; i++) values[i] = p->init == BL_INIT_ONES;
-    }
-}
-
-static int initialise_node(struct bl_node *node, uint64_t seed, uint64_t *layer) {
-    bool drawn = false;
-    for (int i = 0; i < node->params + node->buffers; i++) {
-        struct bl_param *p = i < node->params ? node->param[i] : node->buffer[i - node->params];
-        if (p->counter) continue;
-        float *values = bl_calloc((size_t)p->data.count, sizeof *values);
-        if (!values) return BLANCH_ENOMEM;
-        drawn |= p->init == BL_INIT_FAN_IN;
-        fill_param(values, p, node, seed, 2 * *layer + (uint64_t)(i > 0));
-        int code = bl_param_write(p, values);
-        free(values);
-        if (code) return code;
-    }
-    *layer += drawn;
-    return 0;
-}
-
-int bl_graph_initialise(struct bl_graph *graph, uint64_t seed) {
-    uint64_t layer = 0;
-    int code = 0;
-    graph->seed = seed;
-    for (size_t i = 0; i < graph->node_count && !code; i++) code = initialise_node(graph->nodes[i], seed, &layer);
-    if (code || graph->inference) return code;
-    graph->sgd_vec = blanch_device_info(graph->dev)->kind == BLANCH_CPU ? 16 : 1;
-    return bl_kernel_get(graph->dev, "sgd", "sgd", (struct bl_define[]){{"VEC", graph->sgd_vec}}, 1, &graph->sgd);
-}
-
 /* --- running ---------------------------------------------------------------------------------- */
 
 void bl_graph_touch(struct bl_graph *graph) {
     graph->version++;
 }
 void bl_graph_set_step(struct bl_graph *graph, uint64_t step) {
-    graph->step = step;
+    graph->step = graph->updates = step;
+}
+void bl_graph_join(struct bl_graph *graph, const struct bl_collectives *all) {
+    graph->all = all;
+}
+const struct bl_collectives *bl_graph_collectives(const struct bl_graph *graph) {
+    return graph->all;
+}
+void bl_graph_place_batch(struct bl_graph *graph, int64_t first, int64_t whole) {
+    graph->first_image = first, graph->whole = whole;
+}
+void bl_graph_no_dropout(struct bl_graph *graph) {
+    graph->no_dropout = true;
 }
 void bl_graph_want_input_grads(struct bl_graph *graph) {
     graph->want_input_grads = true;
 }
 
-int bl_graph_run_node(struct bl_graph *graph, struct bl_node *node, const struct bl_run *run, bool backward) {
-    bl_tag(graph->dev, node->index, backward ? node->op->phase_backward : node->op->phase_forward);
-    int code = backward ? node->op->backward(node, run) : node->op->forward(node, run);
+struct bl_run bl_graph_run(const struct bl_graph *graph, int n, bool training) {
+    return (struct bl_run){.n = n,
+                           .training = training,
+                           .no_dropout = graph->no_dropout,
+                           .weights_version = graph->version,
+                           .seed = graph->seed,
+                           .step = graph->step,
+                           .whole = graph->whole ? graph->whole : n,
+                           .first_image = graph->first_image,
+                           .all = graph->all};
+}
+
+int bl_graph_act(struct bl_graph *graph, const struct bl_action *action, const struct bl_run *run) {
+    struct bl_node *node = action->node;
+    if (!node) return 0; // the update, which bl_graph_update makes
+    struct bl_run mine = *run;
+    int code;
+    mine.again = graph->again = action->kind == BL_DO_AGAIN;
+    if (action->kind == BL_DO_BACKWARD) {
+        bl_node_phase(node, node->op->phase_backward);
+        code = node->op->backward(node, &mine);
+    } else {
+        bl_node_phase(node, node->op->phase_forward);
+        code = node->op->forward(node, &mine);
+    }
+    graph->again = false;
     return code ? bl_fail_in(code, "%s", node->name) : 0;
 }
 
-struct bl_run bl_graph_run(const struct bl_graph *graph, int n, bool training) {
-    return (struct bl_run){
-        .n = n, .training = training, .weights_version = graph->version, .seed = graph->seed, .step = graph->step};
+/* Actions from `begin` to `end` of the list. */
+static int act(struct bl_graph *graph, size_t begin, size_t end, const struct bl_run *run) {
+    int code = 0;
+    for (size_t i = begin; i < end && !code; i++) code = bl_graph_act(graph, &graph->actions[i], run);
+    bl_tag(graph->dev, -1, BL_OTHER);
+    return code;
 }
 
-bool bl_graph_runs(const struct bl_node *node) {
-    return !node->idle && !node->merged;
-}
-
-bool bl_graph_has_backward(const struct bl_graph *graph, const struct bl_node *node) {
-    return node->op->backward && !node->merged && (node->out->grad || node == graph->loss);
-}
-
-static int forward(struct bl_graph *graph, int n, bool training, bool update) {
+int bl_graph_check_batch(const struct bl_graph *graph, int n, bool training) {
     if (n < 1 || n > graph->batch)
         return bl_fail(BLANCH_EUSAGE, "%d images for a graph planned for 1 to %d", n, graph->batch);
     if (training && graph->inference) return bl_fail(BLANCH_EUSAGE, "a network made for inference cannot be trained");
+    return 0;
+}
+
+static int forward(struct bl_graph *graph, int n, bool training, bool update) {
+    int code = bl_graph_check_batch(graph, n, training);
+    if (code) return code;
     if (training) graph->version++, graph->step++; // running buffers change
     struct bl_run run = bl_graph_run(graph, n, training);
     run.update = update;
-    int code = 0;
-    for (size_t i = 0; i < graph->node_count && !code; i++)
-        if (bl_graph_runs(graph->nodes[i])) code = bl_graph_run_node(graph, graph->nodes[i], &run, false);
-    bl_tag(graph->dev, -1, BL_OTHER);
-    return code;
+    return act(graph, 0, graph->forward_count, &run);
 }
 
 int bl_graph_forward(struct bl_graph *graph, int n, bool training) {
@@ -126,59 +88,35 @@ int bl_graph_forward_to_update(struct bl_graph *graph, int n) {
     return forward(graph, n, true, true);
 }
 
-int bl_graph_settle(struct bl_graph *graph) {
-    int code = 0;
-    for (size_t i = 0; i < graph->node_count && !code; i++) {
-        struct bl_node *node = graph->nodes[i];
-        if (!node->op->settle || node->idle) continue;
-        bl_tag(graph->dev, node->index, BL_OTHER);
-        code = node->op->settle(node);
-        if (code) code = bl_fail_in(code, "%s", node->name);
-    }
-    bl_tag(graph->dev, -1, BL_OTHER);
-    return code;
-}
-
 int bl_graph_backward_from(struct bl_graph *graph, int n, bool training) {
     if (graph->inference) return bl_fail(BLANCH_EUSAGE, "a network made for inference has no backward pass");
     struct bl_run run = bl_graph_run(graph, n, training);
-    int code = 0;
-    for (size_t i = graph->node_count; i-- > 0 && !code;) {
-        struct bl_node *node = graph->nodes[i];
-        if (bl_graph_has_backward(graph, node)) code = bl_graph_run_node(graph, node, &run, true);
-    }
-    bl_tag(graph->dev, -1, BL_OTHER);
-    return code;
+    return act(graph, graph->forward_count, graph->action_count, &run);
 }
 
 int bl_graph_backward(struct bl_graph *graph, int n) {
     return bl_graph_backward_from(graph, n, true);
 }
 
-/* What the kernel does to a weight and its velocity that have no gradient. */
-static void carry(struct bl_param *p, const struct blanch_sgd *sgd) {
-    for (int i = 0; i < 2; i++) {
-        double *w = &p->carry[i], *v = &p->carry[2 + i];
-        *v = (double)sgd->momentum * *v + (double)sgd->weight_decay * *w;
-        *w -= (double)sgd->lr * *v;
-    }
-}
-
-int bl_graph_sgd(struct bl_graph *graph, const struct blanch_sgd *sgd) {
+int bl_graph_update(struct bl_graph *graph, const struct blanch_update *update) {
+    const struct bl_optimiser *optimiser = graph->optimiser;
+    if (!optimiser || graph->inference)
+        return bl_fail(BLANCH_EUSAGE, "a network made without an optimiser cannot be updated");
     bl_tag(graph->dev, -1, BL_UPDATE);
-    bool cpu = blanch_device_info(graph->dev)->kind == BLANCH_CPU;
     int code = 0;
+    graph->updates++;
     for (size_t i = 0; i < graph->group_count && !code; i++) {
-        struct group *g = &graph->groups[i];
-        if (g->idle) continue;
-        int64_t count = (int64_t)(g->bytes / 4);
-        size_t chunk = cpu ? 65536 : (size_t)graph->sgd_vec, items = ((size_t)count + chunk - 1) / chunk;
-        code = bl_launch(graph->sgd, cpu ? BL_GROUPS1(items) : BL_ITEMS(items), BL_MEM(g->data), BL_MEM(g->grad),
-                         BL_MEM(g->velocity), BL_I64(count), BL_I32(chunk), BL_F32(sgd->lr), BL_F32(sgd->momentum),
-                         BL_F32(sgd->weight_decay));
+        const struct group *g = &graph->groups[i];
+        struct bl_update_span span = {graph->dev, g->data, g->grad, {0}, (int64_t)(g->bytes / sizeof(float))};
+        memcpy(span.state, g->state, sizeof span.state);
+        if (!g->idle) code = bl_sum(graph->all, graph->dev, g->grad, 0, span.count);
+        if (!g->idle && !code) code = optimiser->update(&span, update, (int64_t)graph->updates);
     }
     bl_tag(graph->dev, -1, BL_OTHER);
-    for (size_t i = 0; i < graph->param_count; i++) carry(graph->params[i], sgd);
+    for (size_t i = 0; i < graph->param_count; i++) {
+        const struct bl_update_target *target = graph->params[i]->target;
+        if (target) target->updated(target->context, optimiser, update);
+    }
     graph->version++;
     return code;
 }
@@ -186,7 +124,7 @@ int bl_graph_sgd(struct bl_graph *graph, const struct blanch_sgd *sgd) {
 int bl_graph_metrics(struct bl_graph *graph, int n, struct blanch_metrics *metrics) {
     if (!graph->loss) return bl_fail(BLANCH_EUSAGE, "the graph has no loss");
     if (!graph->metrics && !(graph->metrics = bl_calloc(3 * (size_t)graph->batch, sizeof(float)))) return BLANCH_ENOMEM;
-    int code = bl_mem_read(graph->loss->out->mem, 0, 12 * (size_t)n, graph->metrics);
+    int code = bl_mem_read(graph->loss->out[0]->mem, 0, 12 * (size_t)n, graph->metrics);
     if (code) return code;
     *metrics = (struct blanch_metrics){.count = n};
     for (int i = 0; i < n; i++) {
@@ -244,37 +182,49 @@ static int nonfinite(struct bl_tensor *tensor, int64_t count) {
     return found;
 }
 
-int bl_graph_find_nonfinite(struct bl_graph *graph, int n, const char **node, const char **what) {
-    *node = NULL, *what = NULL;
-    int settled = bl_graph_settle(graph);
-    if (settled) return settled;
-    for (size_t i = 0; i < graph->param_count; i++) {
-        struct bl_param *p = graph->params[i];
-        int found = p->counter ? 0 : nonfinite(&p->data, p->data.count);
-        if (found < 0) return found;
-        if (found) return *node = p->name, *what = p->trainable ? "parameter" : "buffer", 0;
+struct search {
+    struct bl_graph *graph;
+    const char *node, *what;
+};
+
+enum { FOUND = 1 };
+
+static int found(struct search *search, const char *node, const char *what) {
+    search->node = node, search->what = what;
+    return FOUND;
+}
+
+static int look_at(void *context, struct bl_node *node, const struct bl_run *run, enum bl_action_kind kind) {
+    struct search *search = context;
+    for (int i = 0; i < node->outputs && kind != BL_DO_BACKWARD; i++) {
+        struct bl_tensor *y = node->out[i];
+        int is = y->type == BL_F32 ? nonfinite(y, y->count / y->n * run->n) : 0;
+        if (is) return is < 0 ? is : found(search, node->name, "output");
     }
-    struct bl_run run = bl_graph_run(graph, n, !graph->inference);
-    for (size_t i = 0; i < graph->node_count; i++) {
-        struct bl_node *at = graph->nodes[i];
-        if (!bl_graph_runs(at)) continue;
-        int code = bl_graph_run_node(graph, at, &run, false);
-        if (code) return code;
-        int found = nonfinite(at->out, at->out->count / at->out->n * n);
-        if (found < 0) return found;
-        if (found) return *node = at->name, *what = "output", 0;
-    }
-    for (size_t i = graph->node_count; i-- > 0 && !graph->inference;) {
-        struct bl_node *at = graph->nodes[i];
-        if (!bl_graph_has_backward(graph, at)) continue;
-        int code = bl_graph_run_node(graph, at, &run, true);
-        if (code) return code;
-        for (int k = 0; k < at->inputs + at->params; k++) {
-            struct bl_tensor *t = k < at->inputs ? at->in[k]->grad : &at->param[k - at->inputs]->grad;
-            int found = t ? nonfinite(t, k < at->inputs ? t->count / t->n * n : t->count) : 0;
-            if (found < 0) return found;
-            if (found) return *node = at->name, *what = "gradient", 0;
-        }
+    for (int k = 0; k < node->inputs + node->params && kind == BL_DO_BACKWARD; k++) {
+        struct bl_tensor *t = k < node->inputs ? node->in[k]->grad : &node->param[k - node->inputs]->grad;
+        int is = t && t->type == BL_F32 ? nonfinite(t, k < node->inputs ? t->count / t->n * run->n : t->count) : 0;
+        if (is) return is < 0 ? is : found(search, node->name, "gradient");
     }
     return 0;
+}
+
+static int look_at_params(struct search *search) {
+    int code = bl_graph_end_targets(search->graph);
+    for (size_t i = 0; i < search->graph->param_count && !code; i++) {
+        struct bl_param *p = search->graph->params[i];
+        code = p->counter ? 0 : nonfinite(&p->data, p->data.count);
+        if (code > 0) return found(search, p->name, p->trainable ? "parameter" : "buffer");
+    }
+    return code;
+}
+
+int bl_graph_find_nonfinite(struct bl_graph *graph, int n, const char **node, const char **what) {
+    struct search search = {.graph = graph};
+    const struct bl_visitor visitor = {&search, NULL, look_at};
+    struct bl_run run = bl_graph_run(graph, n, !graph->inference);
+    int code = look_at_params(&search);
+    if (!code) code = bl_graph_visit(graph, &run, &visitor);
+    *node = search.node, *what = search.what;
+    return code < 0 ? code : 0;
 }

@@ -20,45 +20,49 @@ static int consumers(const struct bl_graph *graph, const struct bl_tensor *tenso
     return count;
 }
 
-/* The producer writes what the activation would have: its former output is gone. The activation stays in the list, for
- * its number and name, from and to the same tensor. */
-static void merge(struct bl_graph *graph, struct bl_node *producer, struct bl_node *activation) {
-    graph->slots[producer->out->id].life = LIFE_NONE;
-    graph->slots[activation->out->id].node = producer->index;
-    producer->out = activation->in[0] = activation->out;
-    producer->activation = activation->op->activation;
-    activation->merged = true;
+/* How a node can apply a neighbour itself; NULL: it cannot, or applies as many as it can. */
+static const struct bl_fusion *fusion_of(const struct bl_node *node, const struct bl_op *neighbour, bool of_input) {
+    int most = node->op->chain ? node->op->chain : 1;
+    if (node->idle || node->fused_into || node->fused == most) return NULL;
+    for (const struct bl_fusion *f = node->op->fusions; f && f->op; f++)
+        if (f->op == neighbour && f->of_input == of_input) return f;
+    return NULL;
 }
 
-static void merge_into_producer(struct bl_graph *graph, struct bl_node *activation) {
-    struct bl_node *producer = bl_graph_producer(graph, activation->in[0]);
-    if (!producer || producer->idle || producer->activation) return;
-    if (!(producer->op->activates & 1u << activation->op->activation) || consumers(graph, activation->in[0]) != 1)
-        return;
-    merge(graph, producer, activation);
+static void fuse(struct bl_node *node, const struct bl_fusion *fusion, struct bl_node *neighbour) {
+    node->fusion[node->fused++] = fusion;
+    neighbour->fused_into = node;
+}
+
+/* The producer writes what the node would have: its former output is gone. The node stays in the list, for its number
+ * and name, from and to the same tensor. */
+static bool fuse_into_producer(struct bl_graph *graph, struct bl_node *node) {
+    struct bl_node *producer = bl_graph_producer(graph, node->in[0]);
+    const struct bl_fusion *fusion = producer ? fusion_of(producer, node->op, false) : NULL;
+    if (!fusion || producer->outputs > 1 || consumers(graph, node->in[0]) != 1) return false;
+    graph->slots[producer->out[0]->id].life = LIFE_NONE;
+    graph->slots[node->out[0]->id].node = producer->index;
+    producer->out[0] = node->in[0] = node->out[0];
+    fuse(producer, fusion, node);
+    return true;
 }
 
 /* The only consumer, whose result it commutes with, takes the activation's input and applies it to what it writes. */
-static void merge_into_consumer(struct bl_graph *graph, struct bl_node *consumer) {
-    struct bl_node *activation = bl_graph_producer(graph, consumer->in[0]);
-    if (!activation || !activation->op->activation || activation->merged || activation->idle || consumer->activation)
-        return;
-    if (!(consumer->op->activates_input & 1u << activation->op->activation) || consumers(graph, consumer->in[0]) != 1)
-        return;
-    graph->slots[activation->out->id].life = LIFE_NONE;
-    consumer->in[0] = activation->out = activation->in[0];
-    consumer->activation = activation->op->activation;
-    activation->merged = true;
+static void fuse_input(struct bl_graph *graph, struct bl_node *consumer) {
+    struct bl_node *node = bl_graph_producer(graph, consumer->in[0]);
+    if (!node || node->fused_into || node->idle || node->inputs != 1) return;
+    const struct bl_fusion *fusion = fusion_of(consumer, node->op, true);
+    if (!fusion || consumers(graph, consumer->in[0]) != 1) return;
+    graph->slots[node->out[0]->id].life = LIFE_NONE;
+    consumer->in[0] = node->out[0] = node->in[0];
+    fuse(consumer, fusion, node);
 }
 
 void bl_graph_fuse(struct bl_graph *graph) {
     for (size_t i = 0; i < graph->node_count && wanted(); i++) {
         struct bl_node *node = graph->nodes[i];
-        if (node->idle) continue;
-        if (node->op->activation)
-            merge_into_producer(graph, node);
-        else if (node->op->activates_input)
-            merge_into_consumer(graph, node);
+        if (node->idle || node->inputs < 1 || (node->inputs == 1 && fuse_into_producer(graph, node))) continue;
+        fuse_input(graph, node);
     }
 }
 
@@ -70,17 +74,14 @@ static struct slot *root(struct bl_graph *graph, const struct bl_tensor *tensor)
     return slot;
 }
 
-static void share(struct slot *with, struct slot *slot) {
-    slot->shares = with->tensor->id;
-    if (slot->last > with->last) with->last = slot->last;
-}
-
 /* The output takes the place of the first input that nothing needs any more. */
 static void share_output(struct bl_graph *graph, const struct bl_node *node) {
     for (int k = 0; k < node->inputs; k++) {
-        struct slot *in = root(graph, node->in[k]), *out = &graph->slots[node->out->id];
-        if (in->life != LIFE_ACTIVATION || in->tensor->count != node->out->count || in->last != node->index) continue;
-        share(in, out);
+        struct slot *in = root(graph, node->in[k]), *out = &graph->slots[node->out[0]->id];
+        if (in->life != LIFE_ACTIVATION || bl_tensor_bytes(in->tensor) != bl_tensor_bytes(node->out[0])) continue;
+        if (!bl_slot_follows(in, out)) continue;
+        out->shares = in->tensor->id;
+        bl_slot_join(in, out);
         return;
     }
 }
@@ -88,28 +89,35 @@ static void share_output(struct bl_graph *graph, const struct bl_node *node) {
 /* The inputs' gradients take the place of the output's, which ends here. Two that share it must not disturb each other:
  * what is added to either later comes after the other's end. */
 static void share_gradients(struct bl_graph *graph, const struct bl_node *node) {
-    struct slot *out = root(graph, node->out->grad);
-    int moment = 2 * (int)graph->node_count - 1 - node->index;
-    if (out->last != moment || (node->out == graph->logits && !graph->loss)) return; // set by the caller, and kept
-    int last = INT_MIN, added = INT_MAX;
+    struct slot *out = root(graph, node->out[0]->grad);
+    int moment = graph->when[node->index][BL_DO_BACKWARD];
+    if (bl_slot_last(out) != moment || (node->out[0] == graph->logits && !graph->loss))
+        return; // set by the caller, and kept
+    int last = INT_MIN, added = INT_MAX, longest = bl_slot_last(out);
     for (int k = 0; k < node->inputs; k++) {
         if (!node->in[k]->grad || node->accumulate[k]) continue;
         struct slot *in = &graph->slots[node->in[k]->grad->id];
-        if (in->node < 0 || in->tensor->count != out->tensor->count || in->first != moment) continue;
-        if (in->added <= last || added <= in->last || in->added == moment) continue;
-        if (in->last > last) last = in->last;
+        if (in->node < 0 || bl_tensor_bytes(in->tensor) != bl_tensor_bytes(out->tensor) || bl_slot_first(in) != moment)
+            continue;
+        if (in->added <= last || added <= bl_slot_last(in) || in->added == moment) continue;
+        if (bl_slot_last(in) > last) last = bl_slot_last(in);
         if (in->added < added) added = in->added;
-        share(out, in);
+        in->shares = out->tensor->id;
+        if (last > longest) longest = last;
     }
+    out->live[out->intervals - 1].last = longest;
 }
 
 void bl_graph_share(struct bl_graph *graph) {
     for (size_t i = 0; i < graph->node_count && wanted(); i++) {
         const struct bl_node *node = graph->nodes[i];
-        if (bl_graph_runs(node) && node->op->in_place & BL_IN_PLACE_OUT) share_output(graph, node);
+        if (bl_graph_runs(node) && node->outputs == 1 && node->op->in_place & BL_IN_PLACE_OUT)
+            share_output(graph, node);
     }
     for (size_t i = graph->node_count; i-- > 0 && wanted() && !graph->inference;) {
         const struct bl_node *node = graph->nodes[i];
-        if (bl_graph_has_backward(graph, node) && node->op->in_place & BL_IN_PLACE_GRAD) share_gradients(graph, node);
+        if (bl_graph_has_backward(graph, node) && node->outputs == 1 && node->out[0]->grad &&
+            node->op->in_place & BL_IN_PLACE_GRAD)
+            share_gradients(graph, node);
     }
 }

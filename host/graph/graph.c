@@ -24,7 +24,7 @@ void bl_graph_free(struct bl_graph *graph) {
     for (size_t i = 0; i < graph->param_count; i++) {
         bl_mem_free(graph->params[i]->data.mem);
         bl_mem_free(graph->params[i]->grad.mem);
-        bl_mem_free(graph->params[i]->velocity.mem);
+        for (int k = 0; k < BL_MAX_STATES; k++) bl_mem_free(graph->params[i]->state[k].mem);
         free(graph->params[i]);
     }
     for (size_t i = 0; i < graph->slot_count; i++) {
@@ -35,11 +35,12 @@ void bl_graph_free(struct bl_graph *graph) {
     for (size_t i = 0; i < graph->group_count; i++) {
         bl_mem_free(graph->groups[i].data);
         bl_mem_free(graph->groups[i].grad);
-        bl_mem_free(graph->groups[i].velocity);
+        for (int k = 0; k < BL_MAX_STATES; k++) bl_mem_free(graph->groups[i].state[k]);
     }
     for (size_t i = 0; i < graph->order_count; i++) free(graph->orders[i].prefix), free(graph->orders[i].names);
     bl_mem_free(graph->buffers);
-    free(graph->nodes), free(graph->slots), free(graph->params), free(graph->param_node), free(graph->orders);
+    free(graph->nodes), free(graph->slots), free(graph->params), free(graph->orders), free(graph->actions),
+        free(graph->when), free(graph->first_slot);
     free(graph->arenas), free(graph->groups), free(graph->message), free(graph->metrics);
     free(graph);
 }
@@ -50,6 +51,16 @@ int bl_graph_stick(struct bl_graph *graph, int code) {
         graph->message = bl_strdup(blanch_error_message());
     }
     return code;
+}
+
+void bl_graph_use(struct bl_graph *graph, const struct bl_optimiser *optimiser) {
+    graph->optimiser = optimiser;
+}
+void bl_graph_recompute(struct bl_graph *graph, int segments) {
+    graph->recompute = segments;
+}
+const struct bl_optimiser *bl_graph_optimiser(const struct bl_graph *graph) {
+    return graph->optimiser;
 }
 
 /* --- tensors ---------------------------------------------------------------------------------- */
@@ -69,7 +80,7 @@ struct bl_tensor *bl_graph_tensor(struct bl_graph *graph, int life, int node, in
     return tensor;
 }
 
-struct bl_tensor *bl_graph_input(struct bl_graph *graph, int64_t c, int64_t h, int64_t w) {
+struct bl_tensor *bl_graph_input_as(struct bl_graph *graph, enum bl_type type, int64_t c, int64_t h, int64_t w) {
     if (graph->error) return NULL;
     if (c < 1 || h < 1 || w < 1) {
         bl_graph_stick(graph, bl_fail(BLANCH_EINPUT, "an input of %lld x %lld x %lld: every size must be at least 1",
@@ -77,13 +88,18 @@ struct bl_tensor *bl_graph_input(struct bl_graph *graph, int64_t c, int64_t h, i
         return NULL;
     }
     struct bl_tensor *tensor = bl_graph_tensor(graph, LIFE_INPUT, -1, graph->batch, c, h, w);
-    if (tensor && !graph->input) graph->input = tensor;
+    if (!tensor) return NULL;
+    tensor->type = type;
+    struct bl_tensor **first = type == BL_I32 ? &graph->labels : &graph->input;
+    if (!*first) *first = tensor;
     return tensor;
 }
 
+struct bl_tensor *bl_graph_input(struct bl_graph *graph, int64_t c, int64_t h, int64_t w) {
+    return bl_graph_input_as(graph, BL_F32, c, h, w);
+}
 struct bl_tensor *bl_graph_input_labels(struct bl_graph *graph) {
-    if (graph->error) return NULL;
-    return graph->labels = bl_graph_tensor(graph, LIFE_INPUT, -1, graph->batch, 1, 1, 1);
+    return bl_graph_input_as(graph, BL_I32, 1, 1, 1);
 }
 
 /* --- nodes ------------------------------------------------------------------------------------ */
@@ -98,7 +114,7 @@ static struct bl_node *node_new(struct bl_graph *graph, const struct bl_op *op, 
     else
         snprintf(node->name, sizeof node->name, "%s_%d", op->name, node->index);
     node->inputs = count;
-    memcpy(node->in, inputs, sizeof *inputs * (size_t)count);
+    if (count) memcpy(node->in, inputs, sizeof *inputs * (size_t)count);
     if (op->attrs_size) {
         if (!(node->attrs = bl_calloc(1, op->attrs_size))) return free(node), NULL;
         if (attrs) memcpy(node->attrs, attrs, op->attrs_size);
@@ -109,51 +125,64 @@ static struct bl_node *node_new(struct bl_graph *graph, const struct bl_op *op, 
     return node;
 }
 
-struct bl_tensor *bl_graph_add(struct bl_graph *graph, const char *op_name, const char *name, const void *attrs,
-                               struct bl_tensor *const *inputs, int count) {
-    if (graph->error) return NULL;
-    const struct bl_op *op = bl_op_find(op_name);
-    if (!op) {
-        bl_graph_stick(graph, bl_fail(BLANCH_EINPUT, "unknown operation '%s'", op_name));
-        return NULL;
-    }
-    if (count < 1 || count > BL_MAX_INPUTS) {
-        bl_graph_stick(graph,
-                       bl_fail(BLANCH_EINPUT, "%s: %d inputs, where 1 to %d can be", op_name, count, BL_MAX_INPUTS));
-        return NULL;
-    }
+static int check_inputs(const struct bl_op *op, const char *name, struct bl_tensor *const *inputs, int count) {
+    if (count < 0 || count > BL_MAX_INPUTS)
+        return bl_fail(BLANCH_EINPUT, "%s: %d inputs, where at most %d can be", name, count, BL_MAX_INPUTS);
     for (int i = 0; i < count; i++)
-        if (!inputs[i]) {
-            bl_graph_stick(graph, bl_fail(BLANCH_EINPUT, "%s: input %d is missing", name ? name : op_name, i));
-            return NULL;
-        }
+        if (!inputs[i]) return bl_fail(BLANCH_EINPUT, "%s: input %d is missing", name, i);
+    return 0;
+}
+
+struct bl_node *bl_graph_add_node(struct bl_graph *graph, const struct bl_op *op, const char *name, const void *attrs,
+                                  struct bl_tensor *const *inputs, int count) {
+    if (graph->error || bl_graph_stick(graph, check_inputs(op, name ? name : op->name, inputs, count))) return NULL;
     struct bl_node *node = node_new(graph, op, name, attrs, inputs, count);
     if (!node) return bl_graph_stick(graph, BLANCH_ENOMEM), NULL;
     bl_graph_stick(graph, op->setup(node));
-    if (!graph->error && !node->out) bl_graph_stick(graph, bl_fail(BLANCH_EINPUT, "%s: no output shape", node->name));
-    return graph->error ? NULL : node->out;
+    if (!graph->error && !node->outputs)
+        bl_graph_stick(graph, bl_fail(BLANCH_EINPUT, "%s: no output shape", node->name));
+    return graph->error ? NULL : node;
 }
 
-void bl_node_out(struct bl_node *node, int64_t c, int64_t h, int64_t w) {
+struct bl_tensor *bl_graph_add(struct bl_graph *graph, const char *op_name, const char *name, const void *attrs,
+                               struct bl_tensor *const *inputs, int count) {
+    const struct bl_op *op = bl_op_find(op_name);
+    if (!op && !graph->error) bl_graph_stick(graph, bl_fail(BLANCH_EINPUT, "unknown operation '%s'", op_name));
+    const struct bl_node *node = op ? bl_graph_add_node(graph, op, name, attrs, inputs, count) : NULL;
+    return node ? node->out[0] : NULL;
+}
+
+void bl_node_out_as(struct bl_node *node, enum bl_type type, int64_t c, int64_t h, int64_t w) {
     struct bl_graph *graph = node->graph;
+    const struct bl_tensor *x = node->inputs ? node->in[0] : NULL;
+    if (node->outputs == BL_MAX_OUTPUTS) {
+        bl_graph_stick(graph, bl_fail(BLANCH_EINPUT, "%s: more than %d outputs", node->name, BL_MAX_OUTPUTS));
+        return;
+    }
     if (c < 1 || h < 1 || w < 1) {
         bl_graph_stick(graph, bl_fail(BLANCH_EINPUT,
                                       "%s: its output would be %lld x %lld x %lld; the input (%lld x %lld x %lld) "
                                       "is too small for it",
-                                      node->name, (long long)c, (long long)h, (long long)w, (long long)node->in[0]->c,
-                                      (long long)node->in[0]->h, (long long)node->in[0]->w));
+                                      node->name, (long long)c, (long long)h, (long long)w, (long long)(x ? x->c : 0),
+                                      (long long)(x ? x->h : 0), (long long)(x ? x->w : 0)));
         return;
     }
-    node->out = bl_graph_tensor(graph, LIFE_ACTIVATION, node->index, graph->batch, c, h, w);
+    struct bl_tensor *out = bl_graph_tensor(graph, LIFE_ACTIVATION, node->index, graph->batch, c, h, w);
+    if (out) out->type = type, node->out[node->outputs++] = out;
+}
+
+void bl_node_out(struct bl_node *node, int64_t c, int64_t h, int64_t w) {
+    bl_node_out_as(node, BL_F32, c, h, w);
 }
 
 struct bl_tensor *bl_node_workspace(struct bl_node *node, enum bl_life life, int64_t count) {
-    if (node->graph->inference && life == BL_LIFE_SAVED) life = BL_LIFE_FORWARD;
+    if (node->graph->inference && (life == BL_LIFE_SAVED || life == BL_LIFE_PINNED)) life = BL_LIFE_FORWARD;
     return bl_graph_tensor(node->graph, life, node->index, 1, count > 0 ? count : 1, 1, 1);
 }
 
 void bl_node_phase(struct bl_node *node, enum bl_phase phase) {
     bl_tag(node->dev, node->index, phase);
+    if (node->graph->again) bl_tag_again(node->dev);
 }
 bool bl_node_training(const struct bl_node *node) {
     return !node->graph->inference;
@@ -161,103 +190,20 @@ bool bl_node_training(const struct bl_node *node) {
 int bl_node_batch(const struct bl_node *node) {
     return node->graph->batch;
 }
-
-/* --- parameters ------------------------------------------------------------------------------- */
-
-static struct bl_param *param_new(struct bl_node *node, const char *name, enum bl_init init, int dims,
-                                  const int64_t *shape) {
-    struct bl_graph *graph = node->graph;
-    struct bl_param *param = bl_calloc(1, sizeof *param);
-    if (!param ||
-        bl_grow((void **)&graph->params, &graph->param_capacity, graph->param_count + 1, sizeof *graph->params) ||
-        bl_grow((void **)&graph->param_node, &graph->param_node_capacity, graph->param_count + 1,
-                sizeof *graph->param_node)) {
-        free(param);
-        bl_graph_stick(graph, BLANCH_ENOMEM);
-        return NULL;
-    }
-    snprintf(param->name, sizeof param->name, "%.*s.%s", (int)(sizeof param->name - 2 - strlen(name)), node->name,
-             name);
-    param->init = init, param->dims = dims;
-    int64_t count = 1;
-    for (int i = 0; i < dims; i++) count *= param->shape[i] = shape[i];
-    param->data = (struct bl_tensor){.n = 1, .c = count, .h = 1, .w = 1, .count = count, .id = -1};
-    graph->param_node[graph->param_count] = node->index;
-    graph->params[graph->param_count++] = param;
-    return param;
+bool bl_node_updates_linearly(const struct bl_node *node) {
+    return node->graph->optimiser && node->graph->optimiser->decay;
 }
-
-struct bl_param *bl_node_param(struct bl_node *node, const char *name, enum bl_init init, int dims,
-                               const int64_t *shape) {
-    struct bl_param *param = param_new(node, name, init, dims, shape);
-    if (!param) return NULL;
-    param->trainable = true;
-    param->grad = param->velocity = param->data;
-    return node->param[node->params++] = param;
+int bl_node_activation(const struct bl_node *node) {
+    int code = 0;
+    for (int i = 0; i < node->fused; i++)
+        code = node->fusion[i]->op->activation ? node->fusion[i]->op->activation : code;
+    return code;
 }
-
-struct bl_param *bl_node_buffer(struct bl_node *node, const char *name, enum bl_init init, int dims,
-                                const int64_t *shape) {
-    struct bl_param *param = param_new(node, name, init, dims, shape);
-    return param ? node->buffer[node->buffers++] = param : NULL;
+const struct bl_nd_attrs *bl_node_nd(const struct bl_node *node) {
+    return node->op->nd_offset ? (const void *)((const char *)node->attrs + node->op->nd_offset) : NULL;
 }
-
-struct bl_param *bl_node_counter(struct bl_node *node, const char *name, bool private_state) {
-    struct bl_param *param = bl_node_buffer(node, name, BL_INIT_ZEROS, 0, NULL);
-    if (param) param->counter = true, param->private_state = private_state;
-    return param;
-}
-
-void bl_graph_order(struct bl_graph *graph, const char *prefix, const char *names) {
-    if (bl_grow((void **)&graph->orders, &graph->order_capacity, graph->order_count + 1, sizeof *graph->orders)) {
-        bl_graph_stick(graph, BLANCH_ENOMEM);
-        return;
-    }
-    graph->orders[graph->order_count++] = (struct order){bl_strdup(prefix), bl_strdup(names)};
-}
-
-/* Where the node's name stands among the declared ones; those never declared come after all, in execution order. */
-static int64_t declared_rank(const struct bl_graph *graph, const struct bl_node *node) {
-    int64_t rank = 0;
-    for (size_t i = 0; i < graph->order_count; i++) {
-        const struct order *order = &graph->orders[i];
-        size_t skip = strlen(order->prefix);
-        bool here = !strncmp(node->name, order->prefix, skip);
-        for (const char *at = order->names; *at; rank++) {
-            size_t length = strcspn(at, " ");
-            if (here && strlen(node->name + skip) == length && !strncmp(node->name + skip, at, length)) return rank;
-            at += length;
-            at += strspn(at, " ");
-        }
-    }
-    return rank + node->index;
-}
-
-struct key {
-    int64_t kind, rank, declared;
-    struct bl_param *param;
-    int node;
-};
-static int compare_keys(const void *a, const void *b) {
-    const struct key *x = a, *y = b;
-    if (x->kind != y->kind) return x->kind < y->kind ? -1 : 1;
-    if (x->rank != y->rank) return x->rank < y->rank ? -1 : 1;
-    return x->declared < y->declared ? -1 : 1;
-}
-
-int bl_graph_sort_params(struct bl_graph *graph) {
-    struct key *keys = bl_calloc(graph->param_count + 1, sizeof *keys);
-    if (!keys) return BLANCH_ENOMEM;
-    for (size_t i = 0; i < graph->param_count; i++) {
-        struct bl_node *node = graph->nodes[graph->param_node[i]];
-        keys[i] = (struct key){!graph->params[i]->trainable, declared_rank(graph, node), (int64_t)i, graph->params[i],
-                               node->index};
-    }
-    qsort(keys, graph->param_count, sizeof *keys, compare_keys);
-    for (size_t i = 0; i < graph->param_count; i++)
-        graph->params[i] = keys[i].param, graph->param_node[i] = keys[i].node;
-    free(keys);
-    return 0;
+size_t bl_tensor_bytes(const struct bl_tensor *tensor) {
+    return (size_t)tensor->count * bl_type_bytes(tensor->type);
 }
 
 /* --- looking ---------------------------------------------------------------------------------- */
@@ -295,21 +241,8 @@ struct bl_node *bl_graph_producer(const struct bl_graph *graph, const struct bl_
     return node < 0 ? NULL : graph->nodes[node];
 }
 
-struct bl_param *bl_graph_find_param(const struct bl_graph *graph, const char *name) {
-    for (size_t i = 0; i < graph->param_count; i++)
-        if (!strcmp(graph->params[i]->name, name)) return graph->params[i];
-    return NULL;
-}
-
 void bl_graph_idle(struct bl_graph *graph, struct bl_tensor *out) {
     if (out) bl_graph_producer(graph, out)->idle = true;
-}
-
-int64_t bl_graph_trainable(const struct bl_graph *graph) {
-    int64_t count = 0;
-    for (size_t i = 0; i < graph->param_count; i++)
-        if (graph->params[i]->trainable) count += graph->params[i]->data.count;
-    return count;
 }
 
 int bl_graph_finish(struct bl_graph *graph, uint64_t seed) {
@@ -318,7 +251,7 @@ int bl_graph_finish(struct bl_graph *graph, uint64_t seed) {
     if (!graph->node_count) return bl_fail(BLANCH_EINPUT, "the graph has no operation");
     struct bl_node *last = graph->nodes[graph->node_count - 1];
     graph->loss = graph->labels ? last : NULL;
-    graph->logits = graph->loss ? last->in[0] : last->out;
+    graph->logits = graph->loss ? last->in[0] : last->out[0];
     if ((code = bl_graph_sort_params(graph)) || (code = bl_graph_make_plan(graph)) || !graph->dev) return code;
     if ((code = bl_graph_allocate(graph)) || (code = bl_graph_initialise(graph, seed))) return code;
     for (size_t i = 0; i < graph->node_count; i++) {

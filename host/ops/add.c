@@ -1,5 +1,6 @@
 /* y = a + b, of equal shapes, rectified where a ReLU follows. */
 #include "ops/common.h"
+#include "graph/reference.h"
 
 static int setup(struct bl_node *node) {
     int code = bl_check_inputs(node, 2, 2);
@@ -16,53 +17,63 @@ static int setup(struct bl_node *node) {
 static int prepare(struct bl_node *node) {
     struct bl_plain_state *state = bl_plain_state(node);
     if (!state) return BLANCH_ENOMEM;
-    static const char *const gradients[] = {[BL_ACT_NONE] = "copy", [BL_ACT_RELU] = "relu_backward"};
-    state->vec = bl_vec(node->dev, bl_features(node->out));
-    struct bl_define defines[] = {{"VEC", state->vec}, {"ACTIVATION", node->activation}};
+    state->vec = bl_vec(node->dev, bl_features(node->out[0]));
+    struct bl_define defines[] = {{"VEC", state->vec}, {"ACTIVATION", bl_node_activation(node)}};
     int code = bl_kernel_get(node->dev, "elementwise", "add", defines, 2, &state->forward);
     if (code || !bl_node_training(node)) return code;
-    return bl_kernel_get(node->dev, "elementwise", gradients[node->activation], defines, 2, &state->backward);
+    return bl_kernel_get(node->dev, "elementwise", node->fused ? "relu_backward" : "copy", defines, 2,
+                         &state->backward);
 }
 
 static int forward(struct bl_node *node, const struct bl_run *run) {
     const struct bl_plain_state *state = node->state;
-    int64_t vectors = run->n * bl_features(node->out) / state->vec;
+    int64_t vectors = run->n * bl_features(node->out[0]) / state->vec;
     return bl_launch(state->forward, bl_share(node->dev, vectors, 12 * state->vec), BL_MEM(node->in[0]->mem),
-                     BL_MEM(node->in[1]->mem), BL_MEM(node->out->mem), BL_I64(vectors));
+                     BL_MEM(node->in[1]->mem), BL_MEM(node->out[0]->mem), BL_I64(vectors));
 }
 
 /* Where a gradient shares the output's memory, nothing is copied, and what the activation cut is cut in place: cutting
  * twice is as cutting once, so the order of the inputs does not matter. */
 static int backward(struct bl_node *node, const struct bl_run *run) {
     const struct bl_plain_state *state = node->state;
-    struct bl_mem *dy = node->out->grad->mem;
-    int64_t vectors = run->n * bl_features(node->out) / state->vec;
+    struct bl_mem *dy = node->out[0]->grad->mem;
+    int64_t vectors = run->n * bl_features(node->out[0]) / state->vec;
     struct bl_range range = bl_share(node->dev, vectors, 12 * state->vec);
     bool in_place = false;
     int code = 0;
     for (int i = 0; i < 2 && !code; i++) {
         if (!node->in[i]->grad) continue;
         struct bl_mem *dx = node->in[i]->grad->mem;
-        if (dx == dy && (in_place || !node->activation)) continue;
+        if (dx == dy && (in_place || !node->fused)) continue;
         in_place |= dx == dy;
-        code = node->activation ? bl_launch(state->backward, range, BL_MEM(node->out->mem), BL_MEM(dy), BL_MEM(dx),
-                                            BL_I64(vectors), BL_I32(node->accumulate[i]))
-                                : bl_launch(state->backward, range, BL_MEM(dy), BL_MEM(dx), BL_I64(vectors),
-                                            BL_I32(node->accumulate[i]));
+        code = node->fused ? bl_launch(state->backward, range, BL_MEM(node->out[0]->mem), BL_MEM(dy), BL_MEM(dx),
+                                       BL_I64(vectors), BL_I32(node->accumulate[i]))
+                           : bl_launch(state->backward, range, BL_MEM(dy), BL_MEM(dx), BL_I64(vectors),
+                                       BL_I32(node->accumulate[i]));
     }
     return code;
 }
 
+static int definition(struct bl_ref_layer *l, const struct bl_ref_tensor *x, int inputs, struct bl_ref_tensor *y) {
+    int code = bl_ref_new(y, x->n, x->c, x->h, x->w);
+    for (size_t i = 0; i < bl_ref_count(x) && !code; i++) y->v[i] = x[0].v[i] + x[1].v[i];
+    return code;
+}
+
+static const struct bl_fusion fusions[] = {{.op = &bl_op_relu, .reads = BL_OUT(0)}, {NULL}};
+
 const struct bl_op bl_op_add = {
     .name = "add",
+    .role = BL_ROLE_ELEMENTWISE,
+    .tolerance = 1e-3,
     .in_place = BL_IN_PLACE_OUT | BL_IN_PLACE_GRAD,
-    .activates = 1 << BL_ACT_RELU,
-    .activated_keeps = BL_KEEP_OUT,
+    .fusions = fusions,
     .phase_forward = BL_ACTIVATION,
     .phase_backward = BL_ACTIVATION,
     .setup = setup,
     .prepare = prepare,
     .forward = forward,
     .backward = backward,
+    .definition = definition,
     .release = bl_plain_release,
 };

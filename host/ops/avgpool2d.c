@@ -1,5 +1,6 @@
 /* Mean over windows. Padding counts as zeros, in the divisor too; sizes are rounded down. */
 #include "ops/common.h"
+#include "graph/reference.h"
 
 static int setup(struct bl_node *node) {
     return bl_pool_setup(node, node->attrs);
@@ -10,7 +11,7 @@ static int prepare(struct bl_node *node) {
 
 static int forward(struct bl_node *node, const struct bl_run *run) {
     const struct bl_plain_state *state = node->state;
-    const struct bl_tensor *x = node->in[0], *y = node->out;
+    const struct bl_tensor *x = node->in[0], *y = node->out[0];
     int64_t vectors = x->c / state->vec, rows = run->n * y->h;
     return bl_launch(state->forward, bl_share_grid(node->dev, vectors, y->w, rows, 4 * x->c * x->w * x->h / y->h),
                      BL_MEM(x->mem), BL_MEM(y->mem), BL_I64(rows), BL_I32(vectors), BL_I32(x->h), BL_I32(x->w),
@@ -19,7 +20,7 @@ static int forward(struct bl_node *node, const struct bl_run *run) {
 
 static int backward(struct bl_node *node, const struct bl_run *run) {
     const struct bl_plain_state *state = node->state;
-    const struct bl_tensor *x = node->in[0], *y = node->out;
+    const struct bl_tensor *x = node->in[0], *y = node->out[0];
     if (!x->grad) return 0;
     int64_t vectors = x->c / state->vec, rows = run->n * x->h;
     return bl_launch(state->backward, bl_share_grid(node->dev, vectors, x->w, rows, 8 * x->c * x->w),
@@ -27,8 +28,14 @@ static int backward(struct bl_node *node, const struct bl_run *run) {
                      BL_I32(x->w), BL_I32(y->h), BL_I32(y->w), BL_I32(node->accumulate[0]));
 }
 
+static int definition(struct bl_ref_layer *l, const struct bl_ref_tensor *x, int inputs, struct bl_ref_tensor *y) {
+    return bl_pool_definition(l->attrs, x, y, false);
+}
+
 const struct bl_op bl_op_avgpool2d = {
     .name = "avgpool2d",
+    .role = BL_ROLE_POOLING,
+    .tolerance = 1e-3,
     .attrs_size = sizeof(struct bl_pool_attrs),
     .fields = bl_pool_fields,
     .phase_forward = BL_POOL,
@@ -37,5 +44,6 @@ const struct bl_op bl_op_avgpool2d = {
     .prepare = prepare,
     .forward = forward,
     .backward = backward,
+    .definition = definition,
     .release = bl_plain_release,
 };

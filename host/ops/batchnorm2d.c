@@ -2,7 +2,9 @@
  * running ones in evaluation (Ioffe and Szegedy, ICML 2015). The variance is of centred data in two passes over chunks
  * small enough for the cache, merged after Chan, Golub and LeVeque (1979): memory is read once for both. */
 #include "ops/common.h"
+#include "graph/reference.h"
 #include <stdlib.h>
+#include <math.h>
 
 struct state {
     int vec, tile; // rows summed in registers before they join a chunk's sum
@@ -16,7 +18,7 @@ struct state {
 enum { CPU_CHUNK_BYTES = 128 * 1024, CPU_TILE = 8, CPU_TILE_BYTES = 512, MIN_CHUNK = 32, GPU_ITEMS = 32768 };
 
 static int64_t rows_of(const struct bl_node *node, int n) {
-    return n * node->out->h * node->out->w;
+    return n * node->out[0]->h * node->out[0]->w;
 }
 static int64_t chunks_of(int64_t rows, int64_t chunk) {
     return (rows + chunk - 1) / chunk;
@@ -50,7 +52,7 @@ static int setup(struct bl_node *node) {
     state->chunk = bl_on_cpu(node->dev) ? CPU_CHUNK_BYTES / (4 * x->c) : rows * (x->c / state->vec) / GPU_ITEMS;
     if (state->chunk < MIN_CHUNK) state->chunk = MIN_CHUNK;
     state->tile = bl_on_cpu(node->dev) ? cpu_tile(x->c) : (int)state->chunk;
-    state->saved = bl_node_workspace(node, BL_LIFE_SAVED, 4 * x->c);
+    state->saved = bl_node_workspace(node, BL_LIFE_PINNED, 4 * x->c);
     if (!bl_node_training(node)) return 0;
     state->partial = bl_node_workspace(node, BL_LIFE_FORWARD, 2 * x->c * chunks_of(rows, state->chunk));
     state->partial_back = bl_node_workspace(node, BL_LIFE_BACKWARD, 2 * x->c * chunks_of(rows, state->chunk));
@@ -71,7 +73,7 @@ static int prepare(struct bl_node *node) {
     int count = bl_node_training(node) ? BL_COUNT(wanted) : 2, code = 0;
     for (int i = 0; i < count && !code; i++)
         code = bl_kernel_get(node->dev, "batchnorm2d", wanted[i].name,
-                             (struct bl_define[]){{"VEC", state->vec}, {"ACTIVATION", node->activation}}, 2,
+                             (struct bl_define[]){{"VEC", state->vec}, {"ACTIVATION", bl_node_activation(node)}}, 2,
                              wanted[i].kernel);
     return code;
 }
@@ -80,49 +82,54 @@ static int prepare(struct bl_node *node) {
 static struct bl_range chunk_range(const struct bl_node *node, int64_t chunks) {
     const struct state *state = node->state;
     return bl_on_cpu(node->dev) ? BL_GROUPS1(1, (size_t)chunks)
-                                : BL_ITEMS((size_t)(node->out->c / state->vec), (size_t)chunks);
+                                : BL_ITEMS((size_t)(node->out[0]->c / state->vec), (size_t)chunks);
 }
 
 static int measure(struct bl_node *node, const struct bl_run *run) {
     const struct bl_batchnorm_attrs *attrs = node->attrs;
     struct state *state = node->state;
-    int64_t rows = rows_of(node, run->n), chunks = chunks_of(rows, state->chunk), vectors = node->out->c / state->vec;
-    if (rows == 1)
+    int64_t rows = rows_of(node, run->n), chunks = chunks_of(rows, state->chunk),
+            vectors = node->out[0]->c / state->vec;
+    if (rows == 1 && !run->all)
         return bl_fail(BLANCH_EINPUT,
                        "expected more than 1 value per channel when training; give a larger batch or larger images");
     int code =
         bl_launch(state->statistics, chunk_range(node, chunks), BL_MEM(node->in[0]->mem), BL_MEM(state->partial->mem),
                   BL_I64(rows), BL_I32(vectors), BL_I64(state->chunk), BL_I32(state->tile));
+    struct bl_moments moments = {state->partial->mem, rows, state->chunk, node->out[0]->c};
+    if (!code) code = bl_merge(run->all, node->dev, &moments);
     if (code) return code;
     node->buffer[2]->value++;
     return bl_launch(state->summarise, bl_share(node->dev, vectors, 8 * state->vec * chunks),
                      BL_MEM(state->partial->mem), BL_MEM(node->param[0]->data.mem), BL_MEM(node->param[1]->data.mem),
                      BL_MEM(node->buffer[0]->data.mem), BL_MEM(node->buffer[1]->data.mem), BL_MEM(state->saved->mem),
-                     BL_I64(rows), BL_I32(vectors), BL_I64(state->chunk), BL_F32(attrs->eps), BL_F32(attrs->momentum));
+                     BL_I64(moments.rows), BL_I32(vectors), BL_I64(moments.chunk), BL_F32(attrs->eps),
+                     BL_F32(attrs->momentum));
 }
 
 static int forward(struct bl_node *node, const struct bl_run *run) {
     const struct bl_batchnorm_attrs *attrs = node->attrs;
     struct state *state = node->state;
-    int64_t rows = rows_of(node, run->n), vectors = node->out->c / state->vec;
-    int code;
-    if (run->training)
+    int64_t rows = rows_of(node, run->n), vectors = node->out[0]->c / state->vec;
+    int code = 0;
+    if (run->training && !run->again)
         code = measure(node, run);
-    else
+    else if (!run->training)
         code = bl_launch(state->recall, bl_share(node->dev, vectors, 32 * state->vec), BL_MEM(node->param[0]->data.mem),
                          BL_MEM(node->param[1]->data.mem), BL_MEM(node->buffer[0]->data.mem),
                          BL_MEM(node->buffer[1]->data.mem), BL_MEM(state->saved->mem), BL_I32(vectors),
                          BL_F32(attrs->eps));
     if (code) return code;
-    return bl_launch(state->apply, bl_share_rows(node->dev, vectors, rows, 8 * node->out->c), BL_MEM(node->in[0]->mem),
-                     BL_MEM(state->saved->mem), BL_MEM(node->out->mem), BL_I64(rows), BL_I32(vectors));
+    return bl_launch(state->apply, bl_share_rows(node->dev, vectors, rows, 8 * node->out[0]->c),
+                     BL_MEM(node->in[0]->mem), BL_MEM(state->saved->mem), BL_MEM(node->out[0]->mem), BL_I64(rows),
+                     BL_I32(vectors));
 }
 
 static int backward(struct bl_node *node, const struct bl_run *run) {
     struct state *state = node->state;
     const struct bl_tensor *x = node->in[0];
     int64_t rows = rows_of(node, run->n), chunks = chunks_of(rows, state->chunk), vectors = x->c / state->vec;
-    struct bl_mem *dy = node->out->grad->mem;
+    struct bl_mem *dy = node->out[0]->grad->mem;
     int code = bl_launch(state->gradients, chunk_range(node, chunks), BL_MEM(x->mem), BL_MEM(dy),
                          BL_MEM(state->saved->mem), BL_MEM(state->partial_back->mem), BL_I64(rows), BL_I32(vectors),
                          BL_I64(state->chunk), BL_I32(state->tile));
@@ -130,8 +137,9 @@ static int backward(struct bl_node *node, const struct bl_run *run) {
     code = bl_launch(state->finish, bl_share(node->dev, vectors, 8 * state->vec * chunks),
                      BL_MEM(state->partial_back->mem), BL_MEM(state->saved->mem), BL_MEM(node->param[0]->grad.mem),
                      BL_MEM(node->param[1]->grad.mem), BL_MEM(state->spreading->mem), BL_I64(rows), BL_I32(vectors),
-                     BL_I64(state->chunk), BL_I32(run->training));
+                     BL_I64(state->chunk), BL_I64(run->whole * x->h * x->w), BL_I32(run->training));
     if (code || !x->grad) return code;
+    if (run->training && (code = bl_sum(run->all, node->dev, state->spreading->mem, x->c, 2 * x->c))) return code;
     return bl_launch(state->spread, bl_share_rows(node->dev, vectors, rows, 12 * x->c), BL_MEM(x->mem), BL_MEM(dy),
                      BL_MEM(state->saved->mem), BL_MEM(state->spreading->mem), BL_MEM(x->grad->mem), BL_I64(rows),
                      BL_I32(vectors), BL_I32(node->accumulate[0]));
@@ -142,6 +150,39 @@ static void release(struct bl_node *node) {
     node->state = NULL;
 }
 
+static void channel_moments(const struct bl_ref_tensor *x, int c, double *mean, double *var) {
+    int plane = x->h * x->w;
+    double count = (double)x->n * plane;
+    *mean = *var = 0;
+    for (int n = 0; n < x->n; n++)
+        for (int i = 0; i < plane; i++) *mean += bl_ref_at(x, n, c, 0, 0)[i] / count;
+    for (int n = 0; n < x->n; n++)
+        for (int i = 0; i < plane; i++) {
+            double d = bl_ref_at(x, n, c, 0, 0)[i] - *mean;
+            *var += d * d / count;
+        }
+}
+
+static int definition(struct bl_ref_layer *l, const struct bl_ref_tensor *x, int inputs, struct bl_ref_tensor *y) {
+    const struct bl_batchnorm_attrs *a = l->attrs;
+    int plane = x->h * x->w, code = bl_ref_new(y, x->n, x->c, x->h, x->w);
+    double count = (double)x->n * plane;
+    for (int c = 0; c < x->c && !code; c++) {
+        double mean = l->buffer[0][c], var = l->buffer[1][c];
+        if (l->training) {
+            channel_moments(x, c, &mean, &var);
+            l->buffer[0][c] += a->momentum * (mean - l->buffer[0][c]);
+            l->buffer[1][c] += a->momentum * (var * count / (count - 1) - l->buffer[1][c]);
+        }
+        for (int n = 0; n < x->n; n++)
+            for (int i = 0; i < plane; i++)
+                bl_ref_at(y, n, c, 0, 0)[i] =
+                    (bl_ref_at(x, n, c, 0, 0)[i] - mean) / sqrt(var + a->eps) * l->param[0][c] + l->param[1][c];
+    }
+    l->counter[2] += l->training;
+    return code;
+}
+
 static const struct bl_field fields[] = {
     {"channels", BL_FIELD_INT, offsetof(struct bl_batchnorm_attrs, channels), false},
     {"eps", BL_FIELD_FLOAT, offsetof(struct bl_batchnorm_attrs, eps), false},
@@ -149,18 +190,24 @@ static const struct bl_field fields[] = {
     {NULL},
 };
 
+static const struct bl_fusion fusions[] = {{&bl_op_relu}, {&bl_op_relu6}, {NULL}};
+
 const struct bl_op bl_op_batchnorm2d = {
     .name = "batchnorm2d",
+    .role = BL_ROLE_NORMALISATION,
+    .tolerance = 1e-3,
     .attrs_size = sizeof(struct bl_batchnorm_attrs),
     .fields = fields,
-    .keeps = BL_KEEP_IN0,
+    .reads = BL_IN(0),
     .in_place = BL_IN_PLACE_GRAD,
-    .activates = 1 << BL_ACT_RELU | 1 << BL_ACT_RELU6,
+    .fusions = fusions,
+    .normalises = true,
     .phase_forward = BL_NORM,
     .phase_backward = BL_NORM,
     .setup = setup,
     .prepare = prepare,
     .forward = forward,
     .backward = backward,
+    .definition = definition,
     .release = release,
 };

@@ -1,5 +1,7 @@
 /* Concatenation along channels. */
 #include "ops/common.h"
+#include "graph/reference.h"
+#include <string.h>
 
 static int setup(struct bl_node *node) {
     int code = bl_check_inputs(node, 1, BL_MAX_INPUTS);
@@ -23,32 +25,47 @@ static int prepare(struct bl_node *node) {
 }
 
 static int forward(struct bl_node *node, const struct bl_run *run) {
-    int64_t pixels = run->n * node->out->h * node->out->w, at = 0;
+    int64_t pixels = run->n * node->out[0]->h * node->out[0]->w, at = 0;
     int code = 0;
     for (int i = 0; i < node->inputs && !code; at += node->in[i++]->c)
         code = bl_copy_channels(node->dev, (struct bl_channels){node->in[i]->mem, node->in[i]->c, 0},
-                                (struct bl_channels){node->out->mem, node->out->c, at}, node->in[i]->c, pixels, false);
+                                (struct bl_channels){node->out[0]->mem, node->out[0]->c, at}, node->in[i]->c, pixels,
+                                false);
     return code;
 }
 
 static int backward(struct bl_node *node, const struct bl_run *run) {
-    int64_t pixels = run->n * node->out->h * node->out->w, at = 0;
+    int64_t pixels = run->n * node->out[0]->h * node->out[0]->w, at = 0;
     int code = 0;
     for (int i = 0; i < node->inputs && !code; at += node->in[i++]->c) {
         struct bl_tensor *x = node->in[i];
         if (!x->grad) continue;
-        code = bl_copy_channels(node->dev, (struct bl_channels){node->out->grad->mem, node->out->c, at},
+        code = bl_copy_channels(node->dev, (struct bl_channels){node->out[0]->grad->mem, node->out[0]->c, at},
                                 (struct bl_channels){x->grad->mem, x->c, 0}, x->c, pixels, node->accumulate[i]);
     }
     return code;
 }
 
+static int definition(struct bl_ref_layer *l, const struct bl_ref_tensor *x, int inputs, struct bl_ref_tensor *y) {
+    int channels = 0, first = 0;
+    for (int k = 0; k < inputs; k++) channels += x[k].c;
+    int code = bl_ref_new(y, x->n, channels, x->h, x->w);
+    for (int k = 0; k < inputs && !code; first += x[k++].c)
+        for (int n = 0; n < x->n; n++)
+            memcpy(bl_ref_at(y, n, first, 0, 0), bl_ref_at(&x[k], n, 0, 0, 0),
+                   sizeof(double) * (size_t)x[k].c * x->h * x->w);
+    return code;
+}
+
 const struct bl_op bl_op_cat = {
     .name = "cat",
+    .role = BL_ROLE_SHAPE,
+    .tolerance = 1e-3,
     .phase_forward = BL_ACTIVATION,
     .phase_backward = BL_ACTIVATION,
     .setup = setup,
     .prepare = prepare,
     .forward = forward,
     .backward = backward,
+    .definition = definition,
 };

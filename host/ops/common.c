@@ -1,6 +1,8 @@
 /* What the operations outside conv/ share. */
 #include "ops/common.h"
+#include "graph/reference.h"
 #include <stdlib.h>
+#include <math.h>
 
 /* A launch costs about 15 us and a CPU core moves about 10 GB/s: less than this is not worth another item. */
 enum { BYTES_PER_ITEM = 128 * 1024, ITEMS_PER_CORE = 8 };
@@ -110,17 +112,17 @@ int bl_activation_setup(struct bl_node *node) {
 
 int bl_activation_forward(struct bl_node *node, const struct bl_run *run) {
     const struct bl_plain_state *state = node->state;
-    int64_t vectors = run->n * bl_features(node->out) / state->vec;
+    int64_t vectors = run->n * bl_features(node->out[0]) / state->vec;
     return bl_launch(state->forward, bl_share(node->dev, vectors, 8 * state->vec), BL_MEM(node->in[0]->mem),
-                     BL_MEM(node->out->mem), BL_I64(vectors));
+                     BL_MEM(node->out[0]->mem), BL_I64(vectors));
 }
 
 int bl_activation_backward(struct bl_node *node, const struct bl_run *run) {
     const struct bl_plain_state *state = node->state;
     if (!node->in[0]->grad) return 0;
-    int64_t vectors = run->n * bl_features(node->out) / state->vec;
-    return bl_launch(state->backward, bl_share(node->dev, vectors, 12 * state->vec), BL_MEM(node->out->mem),
-                     BL_MEM(node->out->grad->mem), BL_MEM(node->in[0]->grad->mem), BL_I64(vectors),
+    int64_t vectors = run->n * bl_features(node->out[0]) / state->vec;
+    return bl_launch(state->backward, bl_share(node->dev, vectors, 12 * state->vec), BL_MEM(node->out[0]->mem),
+                     BL_MEM(node->out[0]->grad->mem), BL_MEM(node->in[0]->grad->mem), BL_I64(vectors),
                      BL_I32(node->accumulate[0]));
 }
 
@@ -154,14 +156,44 @@ int bl_pool_setup(struct bl_node *node, struct bl_pool_attrs *pool) {
 int bl_pool_prepare(struct bl_node *node, const char *file, const struct bl_pool_attrs *pool, int index_bytes) {
     struct bl_plain_state *state = bl_plain_state(node);
     if (!state) return BLANCH_ENOMEM;
-    state->vec = bl_vec(node->dev, node->out->c);
+    state->vec = bl_vec(node->dev, node->out[0]->c);
     struct bl_define defines[] = {
-        {"VEC", state->vec},      {"KH", pool->kernel[0]},      {"KW", pool->kernel[1]},
-        {"SH", pool->stride[0]},  {"SW", pool->stride[1]},      {"PH", pool->padding[0]},
-        {"PW", pool->padding[1]}, {"INDEX_BYTES", index_bytes}, {"RELU", node->activation == BL_ACT_RELU},
+        {"VEC", state->vec},
+        {"KH", pool->kernel[0]},
+        {"KW", pool->kernel[1]},
+        {"SH", pool->stride[0]},
+        {"SW", pool->stride[1]},
+        {"PH", pool->padding[0]},
+        {"PW", pool->padding[1]},
+        {"INDEX_BYTES", index_bytes},
+        {"RELU", bl_node_activation(node) == bl_op_relu.activation},
     };
     int count = BL_COUNT(defines) - (index_bytes == 0 ? 2 : 0);
     int code = bl_kernel_get(node->dev, file, "forward", defines, count, &state->forward);
     if (code || !bl_node_training(node)) return code;
     return bl_kernel_get(node->dev, file, "backward", defines, count, &state->backward);
+}
+
+static double pooled(const struct bl_pool_attrs *a, const struct bl_ref_tensor *x, int n, int c, int i, int j,
+                     bool max) {
+    double value = max ? -INFINITY : 0;
+    for (int t = 0; t < a->kernel[0] * a->kernel[1]; t++) {
+        int p = i * a->stride[0] - a->padding[0] + t / a->kernel[1],
+            q = j * a->stride[1] - a->padding[1] + t % a->kernel[1];
+        bool inside = p >= 0 && q >= 0 && p < x->h && q < x->w;
+        if (max && inside) value = fmax(value, *bl_ref_at(x, n, c, p, q));
+        if (!max) value += bl_ref_padded(x, n, c, p, q) / (a->kernel[0] * a->kernel[1]);
+    }
+    return value;
+}
+
+int bl_pool_definition(const struct bl_pool_attrs *a, const struct bl_ref_tensor *x, struct bl_ref_tensor *y,
+                       bool max) {
+    int code = bl_ref_new(y, x->n, x->c, (x->h + 2 * a->padding[0] - a->kernel[0]) / a->stride[0] + 1,
+                          (x->w + 2 * a->padding[1] - a->kernel[1]) / a->stride[1] + 1);
+    for (int n = 0; n < y->n && !code; n++)
+        for (int c = 0; c < y->c; c++)
+            for (int i = 0; i < y->h; i++)
+                for (int j = 0; j < y->w; j++) *bl_ref_at(y, n, c, i, j) = pooled(a, x, n, c, i, j, max);
+    return code;
 }

@@ -2,7 +2,7 @@
 #ifndef BL_OPS_COMMON_H
 #define BL_OPS_COMMON_H
 
-#include "ops/op.h"
+#include "graph/op.h"
 
 /* The widest vector worth using on dev that divides count. dev NULL (a graph that only describes): as on a CPU. */
 int bl_vec(const struct blanch_device *dev, int64_t count);
@@ -54,5 +54,12 @@ int bl_activation_backward(struct bl_node *node, const struct bl_run *run);
 int bl_pool_setup(struct bl_node *node, struct bl_pool_attrs *pool);
 int bl_pool_prepare(struct bl_node *node, const char *file, const struct bl_pool_attrs *pool, int index_bytes);
 extern const struct bl_field bl_pool_fields[];
+int bl_pool_definition(const struct bl_pool_attrs *a, const struct bl_ref_tensor *x, struct bl_ref_tensor *y, bool max);
+
+int bl_linear_definition(const double *weight, const double *bias, int in, int out, const struct bl_ref_tensor *x,
+                         struct bl_ref_tensor *y);
+
+/* What other operations apply to what they write. */
+extern const struct bl_op bl_op_relu, bl_op_relu6;
 
 #endif

@@ -1,11 +1,18 @@
 /* Convolution: weight (O, I/groups, kh, kw), bias (O). The engines in ops/conv/ do the work. */
 #include "ops/conv/layer.h"
+#include "graph/reference.h"
 
 static int setup(struct bl_node *node) {
     const struct bl_conv_attrs *a = node->attrs;
     if (a->groups < 1) return bl_fail(BLANCH_EINPUT, "%s: groups %d: at least 1", node->name, a->groups);
     return bl_conv_layer_setup(node, a, 4,
                                (int64_t[]){a->out_channels, a->in_channels / a->groups, a->kernel[0], a->kernel[1]});
+}
+
+static int definition(struct bl_ref_layer *l, const struct bl_ref_tensor *x, int inputs, struct bl_ref_tensor *y) {
+    struct bl_ref_tensor first = *x;
+    first.n = bl_ref_images(l, x);
+    return bl_conv_definition(l->attrs, l->param[0], l->param[1], &first, y);
 }
 
 static const struct bl_field fields[] = {
@@ -22,14 +29,17 @@ static const struct bl_field fields[] = {
 
 const struct bl_op bl_op_conv2d = {
     .name = "conv2d",
+    .role = BL_ROLE_LAYER,
+    .tolerance = 1e-3,
     .attrs_size = sizeof(struct bl_conv_attrs),
     .fields = fields,
-    .keeps = BL_KEEP_IN0,
+    .reads = BL_IN(0),
     .phase_forward = BL_FORWARD,
     .phase_backward = BL_BACKWARD_WEIGHTS,
     .setup = setup,
     .prepare = bl_conv_layer_prepare,
     .forward = bl_conv_layer_forward,
     .backward = bl_conv_layer_backward,
+    .definition = definition,
     .release = bl_conv_layer_release,
 };

@@ -1,5 +1,7 @@
 /* (C, H, W) becomes (C*H*W, 1, 1), numbered as PyTorch's flatten numbers it: (c*H + y)*W + x. */
 #include "ops/common.h"
+#include "graph/reference.h"
+#include <string.h>
 
 static int setup(struct bl_node *node) {
     int code = bl_check_inputs(node, 1, 1);
@@ -18,6 +20,7 @@ static int prepare(struct bl_node *node) {
 static int reorder(struct bl_node *node, int n, struct bl_kernel *kernel, struct bl_mem *from, struct bl_mem *to,
                    bool add) {
     const struct bl_tensor *x = node->in[0];
+    bl_work(node->dev, 0, 0);
     if (is_copy(node)) return bl_copy(node->dev, from, to, n * bl_features(x), bl_vec(node->dev, bl_features(x)), add);
     return bl_launch(kernel, bl_share_grid(node->dev, x->c, x->h * x->w, n, 8 * bl_features(x)), BL_MEM(from),
                      BL_MEM(to), BL_I32(n), BL_I32(x->c), BL_I32(x->h * x->w), BL_I32(add));
@@ -25,22 +28,31 @@ static int reorder(struct bl_node *node, int n, struct bl_kernel *kernel, struct
 
 static int forward(struct bl_node *node, const struct bl_run *run) {
     const struct bl_plain_state *state = node->state;
-    return reorder(node, run->n, state->forward, node->in[0]->mem, node->out->mem, false);
+    return reorder(node, run->n, state->forward, node->in[0]->mem, node->out[0]->mem, false);
 }
 
 static int backward(struct bl_node *node, const struct bl_run *run) {
     const struct bl_plain_state *state = node->state;
     struct bl_tensor *grad = node->in[0]->grad;
-    return grad ? reorder(node, run->n, state->backward, node->out->grad->mem, grad->mem, node->accumulate[0]) : 0;
+    return grad ? reorder(node, run->n, state->backward, node->out[0]->grad->mem, grad->mem, node->accumulate[0]) : 0;
+}
+
+static int definition(struct bl_ref_layer *l, const struct bl_ref_tensor *x, int inputs, struct bl_ref_tensor *y) {
+    int code = bl_ref_new(y, x->n, x->c * x->h * x->w, 1, 1);
+    if (!code) memcpy(y->v, x->v, sizeof *y->v * bl_ref_count(x));
+    return code;
 }
 
 const struct bl_op bl_op_flatten = {
     .name = "flatten",
+    .role = BL_ROLE_SHAPE,
+    .tolerance = 1e-3,
     .phase_forward = BL_OTHER,
     .phase_backward = BL_OTHER,
     .setup = setup,
     .prepare = prepare,
     .forward = forward,
     .backward = backward,
+    .definition = definition,
     .release = bl_plain_release,
 };

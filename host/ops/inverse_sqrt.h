@@ -3,7 +3,7 @@
 #ifndef BL_INVERSE_SQRT_H
 #define BL_INVERSE_SQRT_H
 
-#include "ops/op.h"
+#include "graph/op.h"
 
 struct bl_inverse_sqrt {
     struct bl_node *node;

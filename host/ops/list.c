@@ -1,5 +1,5 @@
 /* Every operation: one line each. */
-#include "ops/op.h"
+#include "graph/op.h"
 #include <string.h>
 
 #define OPERATIONS(X)                                                                                                  \

@@ -3,6 +3,7 @@
  * keeping the input, and all that backward reads beside the output's gradient. A ReLU before it is applied to the
  * maximum: fewer values, and one that it cuts has no winner. */
 #include "ops/common.h"
+#include "graph/reference.h"
 
 static int index_bytes(const struct bl_pool_attrs *pool) {
     return pool->kernel[0] * pool->kernel[1] < 256 ? 1 : 2;
@@ -10,10 +11,10 @@ static int index_bytes(const struct bl_pool_attrs *pool) {
 
 static int setup(struct bl_node *node) {
     int code = bl_pool_setup(node, node->attrs);
-    if (code || !node->out) return code;
+    if (code || !node->out[0]) return code;
     struct bl_plain_state *state = bl_plain_state(node);
     if (!state) return BLANCH_ENOMEM;
-    state->saved = bl_node_workspace(node, BL_LIFE_SAVED, (node->out->count * index_bytes(node->attrs) + 3) / 4);
+    state->saved = bl_node_workspace(node, BL_LIFE_SAVED, (node->out[0]->count * index_bytes(node->attrs) + 3) / 4);
     return 0;
 }
 
@@ -23,7 +24,7 @@ static int prepare(struct bl_node *node) {
 
 static int forward(struct bl_node *node, const struct bl_run *run) {
     const struct bl_plain_state *state = node->state;
-    const struct bl_tensor *x = node->in[0], *y = node->out;
+    const struct bl_tensor *x = node->in[0], *y = node->out[0];
     int64_t vectors = x->c / state->vec, rows = run->n * y->h;
     return bl_launch(state->forward, bl_share_grid(node->dev, vectors, y->w, rows, 4 * x->c * x->w * x->h / y->h),
                      BL_MEM(x->mem), BL_MEM(y->mem), BL_MEM(state->saved->mem), BL_I64(rows), BL_I32(vectors),
@@ -32,7 +33,7 @@ static int forward(struct bl_node *node, const struct bl_run *run) {
 
 static int backward(struct bl_node *node, const struct bl_run *run) {
     const struct bl_plain_state *state = node->state;
-    const struct bl_tensor *x = node->in[0], *y = node->out;
+    const struct bl_tensor *x = node->in[0], *y = node->out[0];
     if (!x->grad) return 0;
     int64_t vectors = x->c / state->vec, rows = run->n * x->h;
     return bl_launch(state->backward, bl_share_grid(node->dev, vectors, x->w, rows, 8 * x->c * x->w),
@@ -41,16 +42,25 @@ static int backward(struct bl_node *node, const struct bl_run *run) {
                      BL_I32(node->accumulate[0]));
 }
 
+static int definition(struct bl_ref_layer *l, const struct bl_ref_tensor *x, int inputs, struct bl_ref_tensor *y) {
+    return bl_pool_definition(l->attrs, x, y, true);
+}
+
+static const struct bl_fusion fusions[] = {{.op = &bl_op_relu, .of_input = true}, {NULL}};
+
 const struct bl_op bl_op_maxpool2d = {
     .name = "maxpool2d",
+    .role = BL_ROLE_POOLING,
+    .tolerance = 1e-3,
     .attrs_size = sizeof(struct bl_pool_attrs),
     .fields = bl_pool_fields,
-    .activates_input = 1 << BL_ACT_RELU,
+    .fusions = fusions,
     .phase_forward = BL_POOL,
     .phase_backward = BL_POOL,
     .setup = setup,
     .prepare = prepare,
     .forward = forward,
     .backward = backward,
+    .definition = definition,
     .release = bl_plain_release,
 };

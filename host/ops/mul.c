@@ -1,5 +1,6 @@
 /* y = a b, of equal shapes, or with one operand (C, 1, 1) that scales whole channels of each image. */
 #include "ops/common.h"
+#include "graph/reference.h"
 
 /* Which input holds the scales; equal shapes count as images of one pixel each, so that either may. */
 static int scales_of(const struct bl_node *node) {
@@ -19,28 +20,28 @@ static int setup(struct bl_node *node) {
 }
 
 static int prepare(struct bl_node *node) {
-    return bl_plain_prepare(node, bl_vec(node->dev, node->out->c), "mul", "scale", "reduce");
+    return bl_plain_prepare(node, bl_vec(node->dev, node->out[0]->c), "mul", "scale", "reduce");
 }
 
 /* to = x times the scales, or added to it. */
 static int scale(struct bl_node *node, int images, struct bl_mem *x, struct bl_mem *s, struct bl_mem *to, bool add) {
     const struct bl_plain_state *state = node->state;
-    int64_t pixels = node->out->h * node->out->w, vectors = node->out->c / state->vec;
+    int64_t pixels = node->out[0]->h * node->out[0]->w, vectors = node->out[0]->c / state->vec;
     int64_t repeat = bl_same_shape(node->in[0], node->in[1]) ? 1 : pixels;
-    return bl_launch(state->forward, bl_share_rows(node->dev, vectors, images * pixels, 8 * node->out->c), BL_MEM(x),
+    return bl_launch(state->forward, bl_share_rows(node->dev, vectors, images * pixels, 8 * node->out[0]->c), BL_MEM(x),
                      BL_MEM(s), BL_MEM(to), BL_I64(images * pixels), BL_I32(repeat), BL_I32(vectors), BL_I32(add));
 }
 
 static int forward(struct bl_node *node, const struct bl_run *run) {
     int s = scales_of(node);
-    return scale(node, run->n, node->in[!s]->mem, node->in[s]->mem, node->out->mem, false);
+    return scale(node, run->n, node->in[!s]->mem, node->in[s]->mem, node->out[0]->mem, false);
 }
 
 static int backward(struct bl_node *node, const struct bl_run *run) {
     const struct bl_plain_state *state = node->state;
     int side = scales_of(node), code = 0;
     struct bl_tensor *s = node->in[side], *x = node->in[!side];
-    struct bl_mem *dy = node->out->grad->mem;
+    struct bl_mem *dy = node->out[0]->grad->mem;
     /* In order of the inputs: where both are one tensor, the second adds to what the first has written. */
     for (int i = 0; i < 2 && !code; i++) {
         struct bl_tensor *grad = node->in[i]->grad;
@@ -57,14 +58,25 @@ static int backward(struct bl_node *node, const struct bl_run *run) {
     return code;
 }
 
+static int definition(struct bl_ref_layer *l, const struct bl_ref_tensor *x, int inputs, struct bl_ref_tensor *y) {
+    const struct bl_ref_tensor *a = bl_ref_count(&x[0]) < bl_ref_count(&x[1]) ? &x[1] : &x[0], *b = a == x ? &x[1] : x;
+    size_t repeat = bl_ref_count(a) / bl_ref_count(b);
+    int code = bl_ref_new(y, a->n, a->c, a->h, a->w);
+    for (size_t i = 0; i < bl_ref_count(a) && !code; i++) y->v[i] = a->v[i] * b->v[i / repeat];
+    return code;
+}
+
 const struct bl_op bl_op_mul = {
     .name = "mul",
-    .keeps = BL_KEEP_IN0 | BL_KEEP_IN1,
+    .role = BL_ROLE_ELEMENTWISE,
+    .tolerance = 1e-3,
+    .reads = BL_IN(0) | BL_IN(1),
     .phase_forward = BL_ACTIVATION,
     .phase_backward = BL_ACTIVATION,
     .setup = setup,
     .prepare = prepare,
     .forward = forward,
     .backward = backward,
+    .definition = definition,
     .release = bl_plain_release,
 };

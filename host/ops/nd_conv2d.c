@@ -4,6 +4,7 @@
 #include "ops/common.h"
 #include "ops/conv/conv.h"
 #include "ops/nd_fold.h"
+#include "ops/nd_definition.h"
 #include <stdlib.h>
 
 struct state {
@@ -88,30 +89,25 @@ static int forward(struct bl_node *node, const struct bl_run *run) {
         if (!code) code = bl_conv_pack(state->conv, run, state->fold.folded->mem);
     }
     bl_node_phase(node, BL_FORWARD);
-    return code ? code : bl_conv_forward(state->conv, run, node->in[0], state->fold.shift->mem, node->out);
+    return code ? code : bl_conv_forward(state->conv, run, node->in[0], state->fold.shift->mem, node->out[0]);
 }
 
 static int backward(struct bl_node *node, const struct bl_run *run) {
     struct state *state = node->state;
     struct bl_fold *fold = &state->fold;
     bl_node_phase(node, BL_BACKWARD_WEIGHTS);
-    int code = bl_conv_backward_weights(state->conv, run, node->in[0], node->out->grad, fold->gradient->mem,
+    int code = bl_conv_backward_weights(state->conv, run, node->in[0], node->out[0]->grad, fold->gradient->mem,
                                         fold->bias->grad.mem);
     if (code) return code;
     bl_node_phase(node, BL_FOLD);
     code = bl_fold_backward(fold);
     if (code || !node->in[0]->grad) return code;
     bl_node_phase(node, BL_BACKWARD_DATA);
-    code = bl_conv_backward_data(state->conv, run, fold->folded->mem, node->out->grad, node->in[0]->grad,
+    code = bl_conv_backward_data(state->conv, run, fold->folded->mem, node->out[0]->grad, node->in[0]->grad,
                                  node->accumulate[0]);
     if (code || !bl_whitening_has_backward(state->whitening)) return code;
     struct bl_deconv_gradient gradient = bl_fold_deconv_gradient(fold);
     return bl_whitening_backward(state->whitening, run, &gradient);
-}
-
-static int settle(struct bl_node *node) {
-    struct state *state = node->state;
-    return bl_fold_settle(&state->fold);
 }
 
 static void release(struct bl_node *node) {
@@ -148,15 +144,18 @@ static const struct bl_field fields[] = {
 
 const struct bl_op bl_op_nd_conv2d = {
     .name = "nd_conv2d",
+    .role = BL_ROLE_LAYER,
+    .tolerance = 1e-2,
     .attrs_size = sizeof(struct bl_nd_conv_attrs),
     .fields = fields,
-    .keeps = BL_KEEP_IN0,
+    .reads = BL_IN(0),
+    .nd_offset = offsetof(struct bl_nd_conv_attrs, nd),
     .phase_forward = BL_FORWARD,
     .phase_backward = BL_BACKWARD_WEIGHTS,
     .setup = setup,
     .prepare = prepare,
     .forward = forward,
     .backward = backward,
-    .settle = settle,
+    .definition = bl_nd_conv_definition,
     .release = release,
 };

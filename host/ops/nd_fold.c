@@ -2,6 +2,7 @@
  */
 #include "ops/nd_fold.h"
 #include "blas/blas.h"
+#include "graph/optimiser.h"
 #include "ops/common.h"
 #include <string.h>
 
@@ -35,6 +36,10 @@ static bool is_own(const struct bl_fold *fold) {
     return bl_packed_product_serves(fold->node, fold->matrices);
 }
 
+static int resolve(void *context, int which, struct bl_mem *to);
+static void decay(void *context, const struct bl_optimiser *optimiser, const struct blanch_update *update);
+static void ended(void *context);
+
 void bl_fold_setup(struct bl_fold *fold, enum bl_life life) {
     struct bl_node *node = fold->node;
     fold->features = bl_whitening_features(fold->whitening);
@@ -52,7 +57,8 @@ void bl_fold_setup(struct bl_fold *fold, enum bl_life life) {
     fold->dmean = bl_node_workspace(node, BL_LIFE_BACKWARD, fold->matrices * fold->features);
     fold->dots = bl_node_workspace(node, BL_LIFE_BACKWARD, fold->matrices * dots_of(fold));
     fold->ddeconv = bl_node_workspace(node, BL_LIFE_BACKWARD, fold->matrices * fold->features * fold->features);
-    if (!bl_whitening_keeps_long(fold->whitening)) return;
+    if (!bl_whitening_keeps_long(fold->whitening) || !bl_node_updates_linearly(node)) return;
+    fold->target = (struct bl_update_target){fold, resolve, decay, ended};
     for (int i = 0; i < 2; i++) {
         fold->first[i] = bl_node_workspace(node, BL_LIFE_KEPT, weights_of(fold));
         fold->first_folded[i] = bl_node_workspace(node, BL_LIFE_KEPT, weights_of(fold));
@@ -68,7 +74,7 @@ int bl_fold_prepare(struct bl_fold *fold) {
         {"to_rows", &fold->to_rows},     {"fold_bias", &fold->fold_bias},
         {"from_rows", &fold->from_rows}, {"weight_gradient", &fold->weight_gradient},
         {"sum_parts", &fold->sum_parts}, {"fold_kept", &fold->fold_kept},
-        {"settle", &fold->settle},
+        {"settle", &fold->resolve},
     };
     const struct bl_define defines[] = {{"VEC", bl_vec(fold->node->dev, fold->features)}};
     int code = 0;
@@ -131,6 +137,7 @@ static int times(const struct bl_fold *fold, struct bl_mem *a, struct bl_mem *b,
 }
 
 static int to_rows(const struct bl_fold *fold, struct bl_mem *weight) {
+    bl_work(fold->node->dev, 0, 0);
     return fold->permuted ? bl_launch(fold->to_rows, over_outputs(fold, true), BL_MEM(weight), SIZES(fold),
                                       BL_MEM(fold->rows->mem))
                           : 0;
@@ -148,7 +155,7 @@ static int fold_weight(const struct bl_fold *fold, struct bl_mem *weight, struct
 /* --- updates between refreshes ---------------------------------------------------------------- */
 
 static struct bl_mem *updated(const struct bl_fold *fold, int i) {
-    return i ? fold->weight->velocity.mem : fold->weight->data.mem;
+    return i ? fold->weight->state[0].mem : fold->weight->data.mem;
 }
 
 /* W_0, V_0, U_0, M_0, P; A = 0. The matrix is D_r. */
@@ -162,34 +169,40 @@ static int start(struct bl_fold *fold, struct bl_mem *deconv) {
         if (!code) code = fold_weight(fold, fold->first[i]->mem, deconv, fold->first_folded[i]->mem);
         if (!code) code = bl_mem_fill(updated(fold, i), 0, bytes, 0);
     }
-    memcpy(fold->weight->carry, (double[4]){1, 0, 0, 1}, sizeof fold->weight->carry);
-    fold->accumulates = true;
+    memcpy(fold->decayed, (double[4]){1, 0, 0, 1}, sizeof fold->decayed);
+    if (!code) bl_param_begin_target(fold->weight, &fold->target), fold->accumulates = true;
     return code;
 }
 
-int bl_fold_settle(struct bl_fold *fold) {
-    if (!fold->accumulates) return 0;
+static int resolve(void *context, int which, struct bl_mem *to) {
+    const struct bl_fold *fold = context;
     struct bl_mem *deconv = bl_whitening_kept(fold->whitening);
+    const double *decayed = fold->decayed + 2 * which;
+    int64_t interleave = fold->permuted ? fold->interleave : 1;
     bl_node_phase(fold->node, BL_FOLD);
     int code = pack(fold, deconv);
-    for (int i = 0; i < 2 && !code; i++) {
-        const double *carry = fold->weight->carry + 2 * i;
-        code = times(fold, updated(fold, i), deconv, fold->folded->mem);
-        int64_t interleave = fold->permuted ? fold->interleave : 1;
-        if (!code)
-            code = bl_launch(fold->settle, over_outputs(fold, true), BL_MEM(fold->folded->mem),
-                             BL_MEM(fold->first[0]->mem), BL_MEM(fold->first[1]->mem), BL_F32(carry[0]),
-                             BL_F32(carry[1]), BL_I32(fold->outputs), BL_I32(interleave),
-                             BL_I32(weights_of(fold) / fold->outputs / interleave), BL_MEM(updated(fold, i)));
-    }
+    if (!code) code = times(fold, updated(fold, which), deconv, fold->folded->mem);
+    if (code) return code;
+    bl_work(fold->node->dev, 0, 0);
+    return bl_launch(fold->resolve, over_outputs(fold, true), BL_MEM(fold->folded->mem), BL_MEM(fold->first[0]->mem),
+                     BL_MEM(fold->first[1]->mem), BL_F32(decayed[0]), BL_F32(decayed[1]), BL_I32(fold->outputs),
+                     BL_I32(interleave), BL_I32(weights_of(fold) / fold->outputs / interleave), BL_MEM(to));
+}
+
+static void decay(void *context, const struct bl_optimiser *optimiser, const struct blanch_update *update) {
+    struct bl_fold *fold = context;
+    for (int i = 0; i < 2; i++) optimiser->decay(update, &fold->decayed[i], &fold->decayed[2 + i]);
+}
+
+static void ended(void *context) {
+    struct bl_fold *fold = context;
     fold->accumulates = false;
-    return code;
 }
 
 int bl_fold_begin(struct bl_fold *fold, const struct bl_run *run) {
     bool may = fold->squared && run->update, keeps = bl_whitening_will_keep(fold->whitening, run);
     fold->starts = may && !keeps && fold->accumulates && bl_whitening_will_compute(fold->whitening, run);
-    if (!may || !keeps) return bl_fold_settle(fold);
+    if (!may || !keeps) return bl_param_end_target(fold->weight);
     if (fold->accumulates) return 0;
     bl_node_phase(fold->node, BL_FOLD);
     return start(fold, bl_whitening_kept(fold->whitening));
@@ -202,11 +215,12 @@ static int forward_kept(const struct bl_fold *fold) {
     int code = pack(fold, fold->squared->mem);
     if (!code) code = times(fold, fold->weight->data.mem, fold->squared->mem, fold->folded->mem);
     if (code) return code;
+    bl_work(fold->node->dev, 0, 0);
     return bl_launch(fold->fold_kept, over_outputs(fold, false), BL_MEM(fold->folded->mem),
-                     BL_MEM(fold->first_folded[0]->mem), BL_MEM(fold->first_folded[1]->mem),
-                     BL_F32(fold->weight->carry[0]), BL_F32(fold->weight->carry[1]),
-                     BL_MEM(bl_whitening_factors(whitening)), BL_MEM(bl_whitening_mean(whitening)),
-                     BL_MEM(fold->bias->data.mem), SIZES(fold), BL_I32(fold->matrices), BL_MEM(fold->shift->mem));
+                     BL_MEM(fold->first_folded[0]->mem), BL_MEM(fold->first_folded[1]->mem), BL_F32(fold->decayed[0]),
+                     BL_F32(fold->decayed[1]), BL_MEM(bl_whitening_factors(whitening)),
+                     BL_MEM(bl_whitening_mean(whitening)), BL_MEM(fold->bias->data.mem), SIZES(fold),
+                     BL_I32(fold->matrices), BL_MEM(fold->shift->mem));
 }
 
 /* By D itself; W' is U_0 where updates start from it. */
@@ -225,6 +239,7 @@ int bl_fold_forward(struct bl_fold *fold) {
     if (fold->accumulates) return forward_kept(fold);
     int code = forward_computed(fold);
     if (code) return code;
+    bl_work(fold->node->dev, 0, 0);
     return bl_launch(fold->fold_bias, over_outputs(fold, false), BL_MEM(fold->folded->mem),
                      BL_MEM(bl_whitening_mean(fold->whitening)), BL_MEM(fold->bias->data.mem), SIZES(fold),
                      BL_I32(fold->matrices), BL_MEM(fold->shift->mem));
@@ -267,6 +282,7 @@ static int weight_gradient(struct bl_fold *fold) {
     struct blanch_device *dev = fold->node->dev;
     int64_t units = fold->matrices * fold->parts, count = fold->matrices * fold->features;
     struct bl_mem *factors = bl_whitening_factors(fold->whitening), *any = fold->gradient->mem;
+    bl_work(fold->node->dev, 0, 0);
     int code =
         bl_launch(fold->weight_gradient, bl_share_rows(dev, vectors_of(fold), units, 12 * weights_of(fold) / units),
                   BL_MEM(fold->folded->mem), BL_MEM(fold->bias->grad.mem), BL_MEM(bl_whitening_mean(fold->whitening)),
@@ -274,6 +290,7 @@ static int weight_gradient(struct bl_fold *fold) {
                   BL_MEM(fold->gradient->mem), BL_I32(fold->accumulates), BL_MEM(fold->accumulates ? factors : any),
                   BL_MEM(gradient_of(fold)), BL_MEM(fold->partial->mem), BL_MEM(fold->dots->mem));
     if (code || !bl_whitening_has_backward(fold->whitening)) return code;
+    bl_work(fold->node->dev, 0, 0);
     return bl_launch(fold->sum_parts, bl_share_rows(dev, 1, count, 4 * (fold->parts + 1)), BL_MEM(fold->partial->mem),
                      BL_I32(fold->parts), BL_I32(count), BL_MEM(fold->dmean->mem));
 }
@@ -292,6 +309,7 @@ int bl_fold_backward(struct bl_fold *fold) {
     code = times(fold, fold->gradient->mem, bl_whitening_deconv(whitening),
                  fold->permuted ? fold->drows->mem : fold->weight->grad.mem);
     if (code || !fold->permuted) return code;
+    bl_work(fold->node->dev, 0, 0);
     return bl_launch(fold->from_rows, over_outputs(fold, true), BL_MEM(fold->drows->mem), SIZES(fold),
                      BL_MEM(fold->weight->grad.mem));
 }

@@ -3,6 +3,7 @@
 #include "blas/blas.h"
 #include "ops/common.h"
 #include "ops/nd_fold.h"
+#include "ops/nd_definition.h"
 #include <stdlib.h>
 
 struct state {
@@ -69,7 +70,7 @@ static int prepare(struct bl_node *node) {
 static int forward(struct bl_node *node, const struct bl_run *run) {
     struct state *state = node->state;
     struct bl_fold *fold = &state->fold;
-    int64_t in = node->in[0]->c, out = node->out->c;
+    int64_t in = node->in[0]->c, out = node->out[0]->c;
     int code = bl_fold_begin(fold, run);
     if (!code) code = bl_whitening_forward(state->whitening, run);
     if (!code && !bl_fold_is_current(fold, run)) {
@@ -77,9 +78,10 @@ static int forward(struct bl_node *node, const struct bl_run *run) {
         code = bl_fold_forward(fold);
     }
     bl_node_phase(node, BL_FORWARD);
+    bl_work(node->dev, 0, 0);
     if (!code)
         code = bl_launch(state->spread_bias, bl_share(node->dev, run->n, 4 * out), BL_MEM(fold->shift->mem),
-                         BL_I32(run->n), BL_I32(out), BL_MEM(node->out->mem));
+                         BL_I32(run->n), BL_I32(out), BL_MEM(node->out[0]->mem));
     if (code) return code;
     struct bl_gemm product = {.trans_b = true,
                               .m = run->n,
@@ -89,7 +91,7 @@ static int forward(struct bl_node *node, const struct bl_run *run) {
                               .beta = 1,
                               .a = node->in[0]->mem,
                               .b = fold->folded->mem,
-                              .c = node->out->mem,
+                              .c = node->out[0]->mem,
                               .lda = in,
                               .ldb = in,
                               .ldc = out};
@@ -99,8 +101,8 @@ static int forward(struct bl_node *node, const struct bl_run *run) {
 static int backward(struct bl_node *node, const struct bl_run *run) {
     struct state *state = node->state;
     struct bl_fold *fold = &state->fold;
-    int64_t in = node->in[0]->c, out = node->out->c;
-    struct bl_mem *dy = node->out->grad->mem;
+    int64_t in = node->in[0]->c, out = node->out[0]->c;
+    struct bl_mem *dy = node->out[0]->grad->mem;
     bl_node_phase(node, BL_BACKWARD_WEIGHTS);
     struct bl_gemm weights = {.trans_a = true,
                               .m = out,
@@ -114,6 +116,7 @@ static int backward(struct bl_node *node, const struct bl_run *run) {
                               .ldb = in,
                               .ldc = in};
     int code = bl_gemm(node->dev, &weights);
+    bl_work(node->dev, 0, 0);
     if (!code)
         code = bl_launch(state->sum_rows, bl_share(node->dev, out, 4 * run->n), BL_MEM(dy), BL_I32(run->n), BL_I32(out),
                          BL_MEM(fold->bias->grad.mem));
@@ -137,11 +140,6 @@ static int backward(struct bl_node *node, const struct bl_run *run) {
     if (code || !bl_whitening_has_backward(state->whitening)) return code;
     struct bl_deconv_gradient gradient = bl_fold_deconv_gradient(fold);
     return bl_whitening_backward(state->whitening, run, &gradient);
-}
-
-static int settle(struct bl_node *node) {
-    struct state *state = node->state;
-    return bl_fold_settle(&state->fold);
 }
 
 static void release(struct bl_node *node) {
@@ -169,15 +167,18 @@ static const struct bl_field fields[] = {
 
 const struct bl_op bl_op_nd_linear = {
     .name = "nd_linear",
+    .role = BL_ROLE_LAYER,
+    .tolerance = 1e-2,
     .attrs_size = sizeof(struct bl_nd_linear_attrs),
     .fields = fields,
-    .keeps = BL_KEEP_IN0,
+    .reads = BL_IN(0),
+    .nd_offset = offsetof(struct bl_nd_linear_attrs, nd),
     .phase_forward = BL_FORWARD,
     .phase_backward = BL_BACKWARD_WEIGHTS,
     .setup = setup,
     .prepare = prepare,
     .forward = forward,
     .backward = backward,
-    .settle = settle,
+    .definition = bl_nd_linear_definition,
     .release = release,
 };

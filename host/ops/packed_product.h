@@ -3,7 +3,7 @@
 #ifndef BL_PACKED_PRODUCT_H
 #define BL_PACKED_PRODUCT_H
 
-#include "ops/op.h"
+#include "graph/op.h"
 
 struct bl_packed_product {
     struct bl_node *node;

@@ -1,14 +1,24 @@
 /* y = 1 / (1 + exp(-x)). The gradient needs the output alone. */
 #include "ops/common.h"
+#include "graph/reference.h"
+#include <math.h>
 
 static int prepare(struct bl_node *node) {
-    return bl_plain_prepare(node, bl_vec(node->dev, bl_features(node->out)), "elementwise", "sigmoid_forward",
+    return bl_plain_prepare(node, bl_vec(node->dev, bl_features(node->out[0])), "elementwise", "sigmoid_forward",
                             "sigmoid_backward");
+}
+
+static int definition(struct bl_ref_layer *l, const struct bl_ref_tensor *x, int inputs, struct bl_ref_tensor *y) {
+    int code = bl_ref_new(y, x->n, x->c, x->h, x->w);
+    for (size_t i = 0; i < bl_ref_count(x) && !code; i++) y->v[i] = 1 / (1 + exp(-x->v[i]));
+    return code;
 }
 
 const struct bl_op bl_op_sigmoid = {
     .name = "sigmoid",
-    .keeps = BL_KEEP_OUT,
+    .role = BL_ROLE_ACTIVATION,
+    .tolerance = 1e-3,
+    .reads = BL_OUT(0),
     .in_place = BL_IN_PLACE_OUT | BL_IN_PLACE_GRAD,
     .phase_forward = BL_ACTIVATION,
     .phase_backward = BL_ACTIVATION,
@@ -16,5 +26,6 @@ const struct bl_op bl_op_sigmoid = {
     .prepare = prepare,
     .forward = bl_activation_forward,
     .backward = bl_activation_backward,
+    .definition = definition,
     .release = bl_plain_release,
 };

@@ -3,6 +3,8 @@
  * unordered comparison counts against it) and log(sum exp), which backward reads. Nothing follows: no gradient comes
  * in. */
 #include "ops/common.h"
+#include "graph/reference.h"
+#include <math.h>
 
 static int setup(struct bl_node *node) {
     int code = bl_check_inputs(node, 2, 2);
@@ -23,7 +25,7 @@ static int forward(struct bl_node *node, const struct bl_run *run) {
     const struct bl_plain_state *state = node->state;
     int64_t classes = node->in[0]->c;
     return bl_launch(state->forward, bl_share(node->dev, run->n, 64 * classes), BL_MEM(node->in[0]->mem),
-                     BL_MEM(node->in[1]->mem), BL_MEM(node->out->mem), BL_I32(run->n), BL_I32(classes));
+                     BL_MEM(node->in[1]->mem), BL_MEM(node->out[0]->mem), BL_I32(run->n), BL_I32(classes));
 }
 
 static int backward(struct bl_node *node, const struct bl_run *run) {
@@ -31,18 +33,33 @@ static int backward(struct bl_node *node, const struct bl_run *run) {
     int64_t classes = node->in[0]->c;
     if (!node->in[0]->grad) return 0;
     return bl_launch(state->backward, bl_share_rows(node->dev, classes, run->n, 64 * classes), BL_MEM(node->in[0]->mem),
-                     BL_MEM(node->in[1]->mem), BL_MEM(node->out->mem), BL_MEM(node->in[0]->grad->mem), BL_I32(run->n),
-                     BL_I32(classes), BL_I32(node->accumulate[0]));
+                     BL_MEM(node->in[1]->mem), BL_MEM(node->out[0]->mem), BL_MEM(node->in[0]->grad->mem),
+                     BL_I32(run->n), BL_I32(run->whole), BL_I32(classes), BL_I32(node->accumulate[0]));
+}
+
+static int definition(struct bl_ref_layer *l, const struct bl_ref_tensor *x, int inputs, struct bl_ref_tensor *y) {
+    int code = bl_ref_new(y, x->n, 1, 1, 1);
+    for (int n = 0; n < x->n && !code; n++) {
+        const double *row = x->v + (size_t)n * x->c;
+        double top = row[0], sum = 0;
+        for (int c = 0; c < x->c; c++) top = fmax(top, row[c]);
+        for (int c = 0; c < x->c; c++) sum += exp(row[c] - top);
+        y->v[n] = top + log(sum) - row[l->labels[n]];
+    }
+    return code;
 }
 
 const struct bl_op bl_op_softmax_cross_entropy = {
     .name = "softmax_cross_entropy",
-    .keeps = BL_KEEP_IN0 | BL_KEEP_IN1 | BL_KEEP_OUT,
+    .role = BL_ROLE_LOSS,
+    .tolerance = 1e-3,
+    .reads = BL_IN(0) | BL_IN(1) | BL_OUT(0),
     .phase_forward = BL_LOSS,
     .phase_backward = BL_LOSS,
     .setup = setup,
     .prepare = prepare,
     .forward = forward,
     .backward = backward,
+    .definition = definition,
     .release = bl_plain_release,
 };

@@ -3,7 +3,7 @@
 #ifndef BL_WHITENING_H
 #define BL_WHITENING_H
 
-#include "ops/op.h"
+#include "graph/op.h"
 
 /* How samples are taken of node->in[0]. A patch gives `interleave` samples of block*kernel[0]*kernel[1] features. */
 struct bl_samples {

@@ -37,7 +37,7 @@ static int build(struct trial *t, struct blanch_device *dev, const struct bl_tun
     if ((code = bl_graph_finish(t->graph, 0))) return code;
     t->node = bl_graph_node(t->graph, 0);
     t->conv = bl_conv_layer_conv(t->node);
-    if (t->node->out->grad && t->node->in[0]->grad) return 0;
+    if (t->node->out[0]->grad && t->node->in[0]->grad) return 0;
     return bl_fail(BLANCH_EDEVICE, "tuning: a convolution has no gradients");
 }
 
@@ -50,11 +50,11 @@ static int enqueue(const struct trial *t, const struct bl_run *run) {
     const struct bl_node *node = t->node;
     const struct bl_conv_engine *engine = t->conv->engine[t->pass];
     if (t->pass == BL_CONV_WEIGHTS)
-        return engine->backward_weights(t->conv, run, node->in[0], node->out->grad, node->param[0]->grad.mem, NULL);
+        return engine->backward_weights(t->conv, run, node->in[0], node->out[0]->grad, node->param[0]->grad.mem, NULL);
     int code = engine->pack ? engine->pack(t->conv, t->pass, run, node->param[0]->data.mem) : 0;
     if (code) return code;
-    if (t->pass == BL_CONV_FORWARD) return engine->forward(t->conv, run, node->in[0], NULL, node->out);
-    return engine->backward_data(t->conv, run, node->out->grad, node->in[0]->grad, false);
+    if (t->pass == BL_CONV_FORWARD) return engine->forward(t->conv, run, node->in[0], NULL, node->out[0]);
+    return engine->backward_data(t->conv, run, node->out[0]->grad, node->in[0]->grad, false);
 }
 
 static int run_pass(void *context, bool small) {
@@ -65,7 +65,7 @@ static int run_pass(void *context, bool small) {
 }
 
 static struct bl_mem *result_of(const struct trial *t) {
-    if (t->pass == BL_CONV_FORWARD) return t->node->out->mem;
+    if (t->pass == BL_CONV_FORWARD) return t->node->out[0]->mem;
     return t->pass == BL_CONV_DATA ? t->node->in[0]->grad->mem : t->node->param[0]->grad.mem;
 }
 
@@ -153,7 +153,7 @@ static int write_data(const struct trial *t, const struct data *d) {
     struct bl_node *node = t->node;
     int code = bl_mem_write(node->in[0]->mem, 0, 4 * d->x, d->images);
     if (!code) code = bl_mem_write(node->param[0]->data.mem, 0, 4 * d->w, d->weights);
-    if (!code && t->pass != BL_CONV_FORWARD) code = bl_mem_write(node->out->grad->mem, 0, 4 * d->y, d->gradient);
+    if (!code && t->pass != BL_CONV_FORWARD) code = bl_mem_write(node->out[0]->grad->mem, 0, 4 * d->y, d->gradient);
     return code ? code : bl_mem_fill(result_of(t), 0, 4 * d->out, NAN);
 }
 

@@ -31,8 +31,8 @@ static void dump_close(struct dump *dump) {
     free(dump->memory);
 }
 
-/* from: the parameter's data or its velocity. */
-static int dump_add(struct dump *dump, const struct bl_param *param, const struct bl_tensor *from) {
+/* state: of the optimiser, or -1 for the value. */
+static int dump_add(struct dump *dump, struct bl_param *param, int state) {
     size_t bytes = param->counter ? sizeof(int64_t) : (size_t)param->data.count * sizeof(float);
     void *host = dump->memory[dump->count] = bl_calloc(1, bytes);
     if (!host) return BLANCH_ENOMEM;
@@ -41,7 +41,7 @@ static int dump_add(struct dump *dump, const struct bl_param *param, const struc
     tensor->dtype = param->counter ? BL_DTYPE_I64 : BL_DTYPE_F32;
     tensor->dims = param->counter ? 0 : param->dims;
     for (int i = 0; i < tensor->dims; i++) tensor->shape[i] = param->shape[i];
-    if (!param->counter) return bl_mem_read(from->mem, 0, bytes, host);
+    if (!param->counter) return state < 0 ? bl_param_read(param, host) : bl_param_read_state(param, state, host);
     memcpy(host, &param->value, bytes);
     return 0;
 }
@@ -53,10 +53,9 @@ int bl_weights_save(struct bl_graph *graph, const char *path, int64_t step) {
     if (step < 0) meta[2] = NULL;
     snprintf(number, sizeof number, "%" PRId64, step);
     int count = bl_graph_params(graph), code = dump_open(&dump, count);
-    if (!code) code = bl_graph_settle(graph);
     for (int i = 0; i < count && !code; i++) {
         struct bl_param *param = bl_graph_param(graph, i);
-        if (!param->private_state) code = dump_add(&dump, param, &param->data);
+        if (!param->private_state) code = dump_add(&dump, param, -1);
     }
     if (!code) code = bl_st_write(path, dump.tensors, dump.count, meta);
     dump_close(&dump);
@@ -94,13 +93,12 @@ static int state_save(struct bl_graph *graph, const char *path, const struct bl_
                                 position->budget,
                                 NULL};
     int count = bl_graph_params(graph), code = dump_open(&dump, count);
-    if (!code) code = bl_graph_settle(graph);
     for (int i = 0; i < count && !code; i++) {
         struct bl_param *param = bl_graph_param(graph, i);
         if (param->trainable)
-            code = dump_add(&dump, param, &param->velocity);
+            code = dump_add(&dump, param, 0);
         else if (param->private_state)
-            code = dump_add(&dump, param, &param->data);
+            code = dump_add(&dump, param, -1);
     }
     if (!code) code = bl_st_write(path, dump.tensors, dump.count, meta);
     dump_close(&dump);
@@ -212,12 +210,12 @@ static int fits(struct bl_graph *graph, const struct bl_safetensors *file, const
 
 static int take(struct bl_graph *graph, const struct bl_safetensors *file, const char *path,
                 bool (*wanted)(const struct bl_param *), bool velocities) {
-    int code = bl_graph_settle(graph);
+    int code = bl_graph_end_targets(graph);
     for (int i = 0; i < bl_graph_params(graph) && !code; i++) {
         struct bl_param *param = bl_graph_param(graph, i);
         const struct bl_st_tensor *tensor = wanted(param) ? bl_st_find(file, param->name) : NULL;
         if (!tensor) continue;
-        code = read_tensor(param, velocities && param->trainable ? &param->velocity : &param->data, tensor);
+        code = read_tensor(param, velocities && param->trainable ? &param->state[0] : &param->data, tensor);
     }
     bl_graph_touch(graph);
     return code ? bl_fail_in(code, "%s", path) : 0;

@@ -3,7 +3,7 @@
  * images alone; those with them (batch norm, network deconvolution) need all images for the statistics, which is what
  * takes long: the covariance and the inverse root of a layer of 576 features cost a few seconds of one core. */
 #include "train/train.h"
-#include "train/reference.h"
+#include "graph/reference.h"
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -11,9 +11,6 @@
 #include <string.h>
 
 enum { FIRST_IMAGES = 8 };
-static const double tolerance = 1e-3;           // of the largest expected value: float32 with long sums
-static const double whitening_tolerance = 1e-2; // the inverse root divides by small eigenvalues, of which float32 keeps
-                                                // few digits
 
 struct validator {
     struct bl_graph *graph;
@@ -76,14 +73,13 @@ static int read_param(struct bl_param *param, double **out) {
 }
 
 /* Before a node runs: its inputs, parameters and buffers, as its forward pass will find them. */
-static int before(void *context, struct bl_node *node, const struct bl_run *run, bool backward) {
+static int before(void *context, struct bl_node *node, const struct bl_run *run, enum bl_action_kind kind) {
     struct validator *v = context;
     if (bl_train_stop) return bl_fail(BLANCH_EINTERRUPTED, "interrupted");
-    if (backward) return 0;
+    if (kind != BL_DO_FORWARD) return 0;
     int n = node->buffers || run->n < FIRST_IMAGES ? run->n : FIRST_IMAGES, code = 0;
     forget(v);
-    v->layer = (struct bl_ref_layer){.op = node->op->name,
-                                     .attrs = node->attrs,
+    v->layer = (struct bl_ref_layer){.attrs = node->attrs,
                                      .training = run->training,
                                      .images = FIRST_IMAGES,
                                      .seed = run->seed,
@@ -117,8 +113,7 @@ static int differs(const struct validator *v, const struct bl_node *node, const 
  * device lie `stride` apart. */
 static size_t first_difference(struct validator *v, const struct bl_node *node, const float *got,
                                const double *expected, size_t count, size_t stride) {
-    bool whitens = !strncmp(node->op->name, "nd_", 3) || !strcmp(node->op->name, "channel_deconv");
-    double bound = whitens ? whitening_tolerance : tolerance, largest = 1e-6;
+    double bound = node->op->tolerance, largest = 1e-6;
     for (size_t i = 0; i < count; i++) largest = fmax(largest, fabs(expected[i]));
     for (size_t i = 0; i < count; i++) {
         double error = fabs((double)got[i * stride] - expected[i]) / largest;
@@ -133,8 +128,8 @@ static size_t first_difference(struct validator *v, const struct bl_node *node, 
 static int compare_output(struct validator *v, struct bl_node *node, const struct bl_ref_tensor *y) {
     float *got = NULL;
     char where[100];
-    size_t count = bl_ref_count(y), stride = (size_t)(node->out->count / node->out->n * y->n) / count;
-    int code = read_tensor(v->graph, node->out, y->n, &got);
+    size_t count = bl_ref_count(y), stride = (size_t)(node->out[0]->count / node->out[0]->n * y->n) / count;
+    int code = read_tensor(v->graph, node->out[0], y->n, &got);
     if (!code) {
         size_t at = first_difference(v, node, got, y->v, count, stride), plane = (size_t)y->h * y->w;
         if (at < count) {
@@ -189,20 +184,25 @@ static int check_gradients(const struct validator *v, struct bl_node *node, int 
     return code;
 }
 
-/* What the graph had this node do to its output. */
-static void activate(struct bl_ref_tensor *y, enum bl_activation activation) {
-    for (size_t i = 0; i < bl_ref_count(y) && activation; i++) {
-        if (y->v[i] < 0) y->v[i] = 0;
-        if (activation == BL_ACT_RELU6 && y->v[i] > 6) y->v[i] = 6;
+/* What the graph had this node apply to its output. */
+static int apply_fused(const struct bl_node *node, struct bl_ref_tensor *y) {
+    int code = 0;
+    for (int i = 0; i < node->fused && !code; i++) {
+        struct bl_ref_layer layer = {0};
+        struct bl_ref_tensor x = *y;
+        code = bl_ref_forward(node->fusion[i]->op, &layer, &x, 1, y);
+        free(x.v);
     }
+    return code;
 }
 
-static int after(void *context, struct bl_node *node, const struct bl_run *run, bool backward) {
+static int after(void *context, struct bl_node *node, const struct bl_run *run, enum bl_action_kind kind) {
     struct validator *v = context;
     struct bl_ref_tensor y = {0};
-    if (backward) return check_gradients(v, node, run->n);
-    int code = bl_ref_forward(&v->layer, v->x, v->inputs, &y);
-    if (!code) activate(&y, node->activation);
+    if (kind == BL_DO_AGAIN) return 0;
+    if (kind == BL_DO_BACKWARD) return check_gradients(v, node, run->n);
+    int code = bl_ref_forward(node->op, &v->layer, v->x, v->inputs, &y);
+    if (!code) code = apply_fused(node, &y);
     if (!code) code = compare_output(v, node, &y);
     for (int i = 0; i < node->buffers && !code; i++) code = compare_buffer(v, node, i);
     free(y.v);

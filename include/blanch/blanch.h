@@ -102,6 +102,8 @@ struct blanch_nd_options {
     float momentum;        // of the running buffers, 0.1
 };
 
+enum { BLANCH_RECOMPUTE_AUTO = -1 };
+
 struct blanch_network_options {
     const char *model; // "vgg16"; blanch_models_list() has the names
     enum blanch_norm norm;
@@ -111,6 +113,9 @@ struct blanch_network_options {
     int batch;                   // the largest batch that will be given
     bool inference;              // no gradients are planned: less memory, no training
     uint64_t seed;               // of the initial weights and of dropout
+    int recompute; // segments in which activations are computed again in the backward pass: less memory, the same
+                   // bits; 0: none; BLANCH_RECOMPUTE_AUTO: as few as fit the device
+    const char *optimiser; // "sgd" (NULL) or "adamw": its state lies beside the parameters
 };
 
 struct blanch_network;
@@ -128,17 +133,23 @@ void blanch_network_free(struct blanch_network *network);
 int blanch_network_load(struct blanch_network *network, const char *path);
 int blanch_network_save(struct blanch_network *network, const char *path);
 
-struct blanch_sgd {
-    float lr, momentum, weight_decay;
+/* What an update is told: the learning rate of its step, and the optimiser's settings (blanch_update_defaults). */
+struct blanch_update {
+    float lr, momentum, weight_decay; // weight decay: of adamw decoupled (Loshchilov and Hutter, ICLR 2019)
+    bool nesterov;                    // of sgd
+    float beta1, beta2, eps;          // of adamw
 };
+/* The defaults of an optimiser ("sgd", "adamw"; NULL: "sgd"). BLANCH_EUSAGE: there is no such optimiser. */
+int blanch_update_defaults(const char *optimiser, struct blanch_update *update);
 struct blanch_metrics {
     double loss;
     int count, top1, top5;
 }; // mean loss; images, and how many were right
 
-/* One training step: forward, backward, SGD as torch.optim.SGD. images (count, C, H, W) normalised; labels (count). */
+/* One training step: forward, backward, update as torch.optim.SGD or AdamW. images (count, C, H, W) normalised; labels
+ * (count). */
 int blanch_network_step(struct blanch_network *network, const float *images, const int32_t *labels, int count,
-                        const struct blanch_sgd *sgd, struct blanch_metrics *metrics);
+                        const struct blanch_update *update, struct blanch_metrics *metrics);
 /* What a network with an overhead budget costs over batch norm since its first step, per cent, by its own measurements,
  * and the least that it could cost (with 1 per cent of a BN step for refreshes). NAN before the first decision and
  * without a budget. A network that is loaded from a file begins to measure anew. Either pointer may be NULL. */

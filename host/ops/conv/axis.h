@@ -3,7 +3,7 @@
 #ifndef BL_CONV_AXIS_H
 #define BL_CONV_AXIS_H
 
-#include "ops/op.h"
+#include "graph/op.h"
 
 struct bl_conv_axis {
     int grid, in_step, in_first, tap_step, taps, weight_first, weight_step, out_step, out_first;

@@ -7,7 +7,7 @@
 #ifndef BL_CONV_H
 #define BL_CONV_H
 
-#include "ops/op.h"
+#include "graph/op.h"
 
 struct bl_conv;
 
@@ -60,6 +60,10 @@ int bl_conv_backward_data(struct bl_conv *conv, const struct bl_run *run, struct
 /* Overwrites dweight, in the layout of the weights, and dbias (O), or NULL. */
 int bl_conv_backward_weights(struct bl_conv *conv, const struct bl_run *run, const struct bl_tensor *x,
                              const struct bl_tensor *dy, struct bl_mem *dweight, struct bl_mem *dbias);
+
+/* The convolution in double precision (graph/reference.h); y->v is allocated. bias may be NULL. */
+int bl_conv_definition(const struct bl_conv_attrs *a, const double *weight, const double *bias,
+                       const struct bl_ref_tensor *x, struct bl_ref_tensor *y);
 
 /* Multiply-adds of one image's forward pass. */
 double bl_conv_multiply_adds(const struct bl_conv *conv);

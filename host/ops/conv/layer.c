@@ -35,17 +35,17 @@ int bl_conv_layer_forward(struct bl_node *node, const struct bl_run *run) {
         state->packed = true, state->version = run->weights_version;
     }
     return bl_conv_forward(state->conv, run, node->in[0], node->params > 1 ? node->param[1]->data.mem : NULL,
-                           node->out);
+                           node->out[0]);
 }
 
 int bl_conv_layer_backward(struct bl_node *node, const struct bl_run *run) {
     struct state *state = node->state;
     bl_node_phase(node, BL_BACKWARD_WEIGHTS);
-    int code = bl_conv_backward_weights(state->conv, run, node->in[0], node->out->grad, node->param[0]->grad.mem,
+    int code = bl_conv_backward_weights(state->conv, run, node->in[0], node->out[0]->grad, node->param[0]->grad.mem,
                                         node->params > 1 ? node->param[1]->grad.mem : NULL);
     if (code || !node->in[0]->grad) return code;
     bl_node_phase(node, BL_BACKWARD_DATA);
-    return bl_conv_backward_data(state->conv, run, node->param[0]->data.mem, node->out->grad, node->in[0]->grad,
+    return bl_conv_backward_data(state->conv, run, node->param[0]->data.mem, node->out[0]->grad, node->in[0]->grad,
                                  node->accumulate[0]);
 }
 

@@ -1,6 +1,8 @@
 /* Plain references of network deconvolution (Ye et al., ICLR 2020): convolution, linear layer, whitening of channels.
  */
-#include "train/reference.h"
+#include "ops/nd_definition.h"
+#include "ops/common.h"
+#include "ops/conv/conv.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -236,7 +238,7 @@ static struct bl_ref_tensor first_images(const struct bl_ref_layer *l, const str
     return first;
 }
 
-int bl_ref_nd_conv(struct bl_ref_layer *l, const struct bl_ref_tensor *x, struct bl_ref_tensor *y) {
+int bl_nd_conv_definition(struct bl_ref_layer *l, const struct bl_ref_tensor *x, int inputs, struct bl_ref_tensor *y) {
     const struct bl_nd_conv_attrs *a = l->attrs;
     const struct bl_conv_attrs *c = &a->conv;
     int groups = c->groups, channels = c->in_channels / groups, taps = c->kernel[0] * c->kernel[1],
@@ -259,12 +261,13 @@ int bl_ref_nd_conv(struct bl_ref_layer *l, const struct bl_ref_tensor *x, struct
                         weight + g * weights, bias + (size_t)g * out);
     }
     struct bl_ref_tensor first = first_images(l, x);
-    if (!code) code = bl_ref_conv(c, weight, bias, &first, y);
+    if (!code) code = bl_conv_definition(c, weight, bias, &first, y);
     free(m), free(d), free(weight), free(bias);
     return code;
 }
 
-int bl_ref_nd_linear(struct bl_ref_layer *l, const struct bl_ref_tensor *x, struct bl_ref_tensor *y) {
+int bl_nd_linear_definition(struct bl_ref_layer *l, const struct bl_ref_tensor *x, int inputs,
+                            struct bl_ref_tensor *y) {
     const struct bl_nd_linear_attrs *a = l->attrs;
     int in = a->linear.in_features, out = a->linear.out_features, f = a->nd.block, blocks = in / f,
         code = BLANCH_ENOMEM;
@@ -276,7 +279,7 @@ int bl_ref_nd_linear(struct bl_ref_layer *l, const struct bl_ref_tensor *x, stru
     memcpy(rows, x->v, sizeof *rows * bl_ref_count(x));
     code = whiten(l, &a->nd, next_mode(l, &a->nd), rows, (size_t)x->n * blocks, f, 0, m, d);
     if (!code) code = fold(l->param[0], l->param[1], m, d, out, f, blocks, false, weight, bias);
-    if (!code) code = bl_ref_linear(weight, bias, in, out, &first, y);
+    if (!code) code = bl_linear_definition(weight, bias, in, out, &first, y);
 done:
     free(m), free(d), free(weight), free(bias), free(rows);
     return code;
@@ -363,7 +366,8 @@ static void normalise_tail(struct bl_ref_layer *l, const struct bl_ref_tensor *x
             bl_ref_at(y, n, head, 0, 0)[i] = (bl_ref_at(x, n, head, 0, 0)[i] - mean) / sqrt(var + (double)a->eps);
 }
 
-int bl_ref_channel_deconv(struct bl_ref_layer *l, const struct bl_ref_tensor *x, struct bl_ref_tensor *y) {
+int bl_channel_deconv_definition(struct bl_ref_layer *l, const struct bl_ref_tensor *x, int inputs,
+                                 struct bl_ref_tensor *y) {
     const struct bl_channel_deconv_attrs *a = l->attrs;
     int blocks = x->c / a->block, head = blocks * a->block, stride = a->cov_sampling_stride;
     size_t step = x->h >= stride && x->w >= stride ? (size_t)stride * stride : 1;

@@ -1,0 +1,256 @@
+/* What a graph demands of an operation: shapes, forward, backward, definition, in one const table at the end of the
+ * operation's file in ops/. To add one: a file there, a .cl file of the same name in kernels/, a line in ops/list.c and
+ * in the two meson.build files, rows in tests/. Nothing else knows it.
+ *
+ * Device layouts. Activations are NHWC ("channels last"), unpadded: element (n, y, x, c) of an (N, C, H, W) tensor is
+ * at
+ * ((n*H + y)*W + x)*C + c. Tokens are (N, C, T, 1). Parameters and buffers are stored as PyTorch lays them out (OIHW).
+ */
+#ifndef BL_OP_H
+#define BL_OP_H
+
+#include "base/types.h"
+#include "graph/collectives.h"
+
+enum {
+    BL_MAX_INPUTS = 8,
+    BL_MAX_OUTPUTS = 4,
+    BL_MAX_PARAMS = 4,
+    BL_MAX_BUFFERS = 8,
+    BL_MAX_FUSED = 4,
+    BL_MAX_STATES = 2
+};
+
+struct bl_graph;
+struct bl_node;
+struct bl_ref_layer;
+struct bl_ref_tensor;
+
+/* A tensor on the device. Activations: (n, c, h, w) with n the planned batch. Others: count alone. */
+struct bl_tensor {
+    int64_t n, c, h, w;
+    int64_t count; // elements
+    enum bl_type type;
+    struct bl_mem *mem;     // given by the plan, before prepare()
+    struct bl_tensor *grad; // of an activation that needs one
+    int id;                 // of the plan
+};
+size_t bl_tensor_bytes(const struct bl_tensor *tensor); // of all its elements
+
+enum bl_init {
+    BL_INIT_ZEROS,
+    BL_INIT_ONES,
+    BL_INIT_EYE,
+    BL_INIT_FAN_IN
+}; // EYE: identities over the last two dimensions
+
+/* Coordinates of its own in which a layer lets a linear optimiser update one of its parameters, so that the layer need
+ * not transform every gradient. While a parameter has one, the memory of its value, gradient and optimiser state is the
+ * layer's to interpret; bl_param_read and bl_param_read_state compute what they would hold otherwise. */
+struct bl_optimiser;
+struct bl_update_target {
+    void *context;
+    /* Computes the value (which 0) or state `which` - 1 of the optimiser into `to`, and changes nothing. Between steps.
+     */
+    int (*resolve)(void *context, int which, struct bl_mem *to);
+    /* An update was made: optimiser->decay says what it does by itself, gradients aside. */
+    void (*updated)(void *context, const struct bl_optimiser *optimiser, const struct blanch_update *update);
+    /* The parameter's memory is about to be given its value and state again: the target is no longer in use. */
+    void (*ended)(void *context);
+};
+
+struct bl_param { // a parameter, or a buffer
+    struct bl_node *node;
+    char name[128]; // state-dict name
+    int dims;
+    int64_t shape[4];
+    enum bl_init init;
+    bool trainable;     // false: a buffer
+    bool counter;       // an int64 scalar kept on the host, in `value`
+    bool private_state; // not in PyTorch's state dict: kept in the second checkpoint file
+    int64_t value;
+    struct bl_tensor data, grad;           // device; grad of trainable ones alone
+    struct bl_tensor state[BL_MAX_STATES]; // of trainable ones: the optimiser's, as many as its table says
+    const struct bl_update_target *target; // NULL: data and state hold what their names say
+};
+
+struct bl_node {
+    const struct bl_op *op;
+    struct bl_graph *graph;
+    struct blanch_device *dev;
+    char name[128]; // state-dict prefix ("layer1.0.conv1"), or one made from the operation's name
+    int index;      // in the order of definition, which is one of execution; the ledger's row
+    void *attrs;    // op->attrs_size bytes, owned by the node
+    void *state;    // the operation's own, freed by op->release
+    int inputs, outputs;
+    struct bl_tensor *in[BL_MAX_INPUTS], *out[BL_MAX_OUTPUTS];
+    bool accumulate[BL_MAX_INPUTS]; // backward adds to in[i]->grad instead of overwriting it
+    int params, buffers;
+    struct bl_param *param[BL_MAX_PARAMS], *buffer[BL_MAX_BUFFERS];
+    double multiply_adds;           // of one image's forward pass, set by setup
+    const char *engine[3];          // of a convolution: forward, data gradient, weight gradient; else NULL
+    struct bl_whitening *whitening; // of layers that whiten their input: what the scheduler looks at; owned by state
+    int fused;                      // neighbours that this node applies to its output, in order
+    const struct bl_fusion *fusion[BL_MAX_FUSED];
+    struct bl_node *fused_into; // the node that applies this one, which then never runs; else NULL
+    bool idle;                  // there for its parameters' names alone: never run, nothing uses its output
+};
+
+/* How a node is being run. */
+struct bl_run {
+    int n; // images in this batch, at most in[0]->n
+    bool training;
+    bool update; // an update follows: gradients are for the optimiser alone
+    bool again;  // of a forward pass: recomputes what this step has computed before and has not kept. Nothing but
+                 // outputs and workspaces changes: running buffers, counters and decisions stay
+    uint64_t weights_version; // changes whenever parameters or buffers may have: what an evaluation derives
+                              // from them (packed or folded weights) may be kept while it stays the same
+    bool no_dropout;
+    uint64_t seed, step; // of dropout
+    /* Where several ranks share a batch: its images on all of them, and the place of this rank's first one. Gradients
+     * of the loss are of the mean over all. */
+    int64_t whole, first_image;
+    const struct bl_collectives *all; // NULL: this rank is alone
+};
+
+/* One attribute of an operation, so that JSON can be read and printed without knowing the operation. */
+enum bl_field_kind { BL_FIELD_INT, BL_FIELD_INT2, BL_FIELD_FLOAT, BL_FIELD_BOOL };
+struct bl_field {
+    const char *name;
+    enum bl_field_kind kind;
+    size_t offset;
+    bool optional;
+};
+/* INT2 takes [a, b] or a single number; a null in an INT stays 0 (slice ends: INT with 0 = to the edge). */
+
+/* What an operation is, for reports, rules and checks. */
+enum bl_role {
+    BL_ROLE_LAYER,         // has weights and is a row of its own in comparisons: convolutions, linear layers
+    BL_ROLE_NORMALISATION, // counts to the layer that it follows, or precedes
+    BL_ROLE_ACTIVATION,    // of one input, element by element
+    BL_ROLE_ELEMENTWISE,   // of several inputs, or random
+    BL_ROLE_POOLING,
+    BL_ROLE_SHAPE, // moves values without computing
+    BL_ROLE_LOSS
+};
+
+/* Which of its inputs and outputs a backward pass reads: a bit each. */
+#define BL_IN(i) (1u << (i))
+#define BL_OUT(i) (1u << (16 + (i)))
+#define BL_ALL_IN 0xffffu
+
+/* Where the plan may let tensors share memory. OUT: out may lie where an input of the same size does. GRAD: gradients
+ * of inputs may lie where that of out does, all of them at once: backward compares the addresses. */
+enum { BL_IN_PLACE_OUT = 1, BL_IN_PLACE_GRAD = 2 };
+
+/* A neighbour whose work an operation can do itself. */
+struct bl_fusion {
+    const struct bl_op *op; // the neighbour: an activation
+    bool of_input;          // it comes before: applied to this operation's output instead, with which it commutes
+    unsigned reads;         // what backward reads besides, where it does
+};
+
+struct bl_op {
+    const char *name;
+    enum bl_role role;
+    double tolerance; // of its checks in float32, as a share of the largest expected value
+    size_t attrs_size;
+    const struct bl_field *fields;               // ends with a NULL name; NULL: no attributes
+    unsigned reads;                              // by backward, of the forward pass: BL_IN and BL_OUT
+    unsigned in_place;                           // BL_IN_PLACE_*
+    int activation;                              // as kernels know it (ACTIVATION in activation.h); 0: none
+    const struct bl_fusion *fusions;             // ends with a NULL op; NULL: none
+    int chain;                                   // how many of them at once, in any order; 0: one
+    bool normalises;                             // by statistics of the batch, so that one value per channel has none
+    size_t nd_offset;                            // of a struct bl_nd_attrs in attrs; 0: it does not whiten its input
+    enum bl_phase phase_forward, phase_backward; // the tag set before each call; bl_node_phase() changes it within
+    /* Checks inputs and attributes (BLANCH_EINPUT, with the layer's name), sets outputs' shapes with bl_node_out,
+     * declares parameters, buffers and workspaces. */
+    int (*setup)(struct bl_node *node);
+    /* Memory is there: get kernels, fill constants. May be NULL. */
+    int (*prepare)(struct bl_node *node);
+    int (*forward)(struct bl_node *node, const struct bl_run *run);
+    /* out[i]->grad is given; writes in[i]->grad (or adds, see accumulate) where that is not NULL and the parameters'
+     * grads (overwriting). NULL: no gradient passes. */
+    int (*backward)(struct bl_node *node, const struct bl_run *run);
+    /* The forward pass in plain double precision, written from the formula and sharing nothing with the kernels: what
+     * tests and `train --validate` compare with. See graph/reference.h. */
+    int (*definition)(struct bl_ref_layer *layer, const struct bl_ref_tensor *x, int inputs, struct bl_ref_tensor *y);
+    void (*release)(struct bl_node *node); // frees state; may be NULL
+};
+
+/* Called by setup. Names are within the node ("weight"). Errors stick and are returned by the graph. */
+void bl_node_out(struct bl_node *node, int64_t c, int64_t h, int64_t w); // the next output, of the graph's type
+void bl_node_out_as(struct bl_node *node, enum bl_type type, int64_t c, int64_t h, int64_t w);
+struct bl_param *bl_node_param(struct bl_node *node, const char *name, enum bl_init init, int dims,
+                               const int64_t *shape);
+struct bl_param *bl_node_buffer(struct bl_node *node, const char *name, enum bl_init init, int dims,
+                                const int64_t *shape);
+struct bl_param *bl_node_counter(struct bl_node *node, const char *name, bool private_state);
+/* From now on, until bl_param_end_target or a write, the parameter's updates go to the target. NULL ends nothing. */
+void bl_param_begin_target(struct bl_param *param, const struct bl_update_target *target);
+int bl_param_end_target(struct bl_param *param); // resolved; without a target nothing happens
+/* Workspaces of count floats. SAVED: from this node's forward to its backward; where the forward pass runs again, from
+ * the second time on. PINNED: from the first. FORWARD, BACKWARD: within that call. KEPT: for good, in evaluation too.
+ * Memory of the first three is shared with other nodes' tensors. In an evaluation SAVED lives as FORWARD does. */
+enum bl_life { BL_LIFE_SAVED, BL_LIFE_PINNED, BL_LIFE_FORWARD, BL_LIFE_BACKWARD, BL_LIFE_KEPT };
+struct bl_tensor *bl_node_workspace(struct bl_node *node, enum bl_life life, int64_t count);
+/* The code of the activation that the node applies to its output (ACTIVATION of kernels); 0: none. */
+int bl_node_activation(const struct bl_node *node);
+/* Changes the phase that following launches of this node count to. */
+void bl_node_phase(struct bl_node *node, enum bl_phase phase);
+/* False where the graph was made for inference: backward will never run. */
+bool bl_node_training(const struct bl_node *node);
+int bl_node_batch(const struct bl_node *node); // the planned batch
+/* Whether the graph's optimiser is linear in gradients, value and state, so that a parameter may have an update target.
+ */
+bool bl_node_updates_linearly(const struct bl_node *node);
+/* A layer's whitening attributes; NULL: it does not whiten. */
+const struct bl_nd_attrs *bl_node_nd(const struct bl_node *node);
+
+/* The attributes of the operations that builders use. */
+struct bl_conv_attrs {
+    int in_channels, out_channels, kernel[2], stride[2], padding[2], dilation[2], groups;
+    int bias;
+};
+enum { BL_REFRESH_SCHEDULED = -1 }; // as bl_whitening_schedule says
+struct bl_nd_attrs {                // common to nd_conv2d and nd_linear
+    int refresh;                    // steps between two exact whitenings; 0 and 1: every step is exact
+    int constant_grad;              // the gradient stops at mean and D
+    int block, n_iter, freeze, freeze_iter, cov_sampling_stride[2];
+    float eps, momentum;
+};
+struct bl_nd_conv_attrs {
+    struct bl_conv_attrs conv;
+    struct bl_nd_attrs nd;
+};
+struct bl_linear_attrs {
+    int in_features, out_features;
+    int bias;
+};
+struct bl_nd_linear_attrs {
+    struct bl_linear_attrs linear;
+    struct bl_nd_attrs nd;
+};
+struct bl_batchnorm_attrs {
+    int channels;
+    float eps, momentum;
+};
+struct bl_pool_attrs {
+    int kernel[2], stride[2], padding[2];
+};
+struct bl_slice_attrs {
+    int begin, end;
+}; // end 0: to the edge
+struct bl_dropout_attrs {
+    float p;
+};
+struct bl_channel_deconv_attrs {
+    int block, n_iter, cov_sampling_stride;
+    float eps, momentum;
+};
+
+const struct bl_op *bl_op_find(const char *name); // NULL: unknown
+extern const struct bl_op *const bl_op_list[];    // NULL-terminated
+
+#endif

@@ -1,0 +1,37 @@
+/* Every optimiser: one line each; and what they share. */
+#include "optim/optim.h"
+#include <stdio.h>
+#include <string.h>
+
+const struct bl_optimiser *const bl_optimiser_list[] = {
+    &bl_optimiser_sgd,
+    &bl_optimiser_adamw,
+    NULL,
+};
+
+int bl_optimiser_find(const char *name, const struct bl_optimiser **optimiser) {
+    char known[128] = "";
+    for (int i = 0; bl_optimiser_list[i]; i++) {
+        size_t length = strlen(known);
+        *optimiser = bl_optimiser_list[i];
+        if (!name || !strcmp(name, (*optimiser)->name)) return 0;
+        snprintf(known + length, sizeof known - length, "%s%s", i ? ", " : "", (*optimiser)->name);
+    }
+    return bl_fail(BLANCH_EUSAGE, "unknown optimiser '%s'; known are %s", name, known);
+}
+
+struct bl_update_shape bl_update_shape(const struct bl_update_span *span) {
+    bool cpu = blanch_device_info(span->dev)->kind == BLANCH_CPU;
+    struct bl_update_shape shape = {.vec = cpu ? 16 : 1, .chunk = cpu ? 65536 : 1};
+    size_t items = (size_t)((span->count + shape.chunk - 1) / shape.chunk);
+    shape.range = cpu ? BL_GROUPS1(items) : BL_ITEMS(items);
+    return shape;
+}
+
+int bl_update_check(const char *name, float value, double low, double high) {
+    if ((double)value >= low && (high <= low || (double)value < high)) return 0;
+    if (high > low)
+        return bl_fail(BLANCH_EUSAGE, "--%s is %g: it must be at least %g and less than %g", name, (double)value, low,
+                       high);
+    return bl_fail(BLANCH_EUSAGE, "--%s is %g: it must be at least %g", name, (double)value, low);
+}
