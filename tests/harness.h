@@ -9,8 +9,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* No program is kept but in PoCL's own cache: asked for a program's binary, PoCL 3.1 first compiles every kernel of it in
- * a general form, which takes longer than all that a test program runs. */
+/* No program is kept but in PoCL's own cache: asked for a program's binary, PoCL 3.1 first compiles every kernel of it
+ * in a general form, which takes longer than all that a test program runs. */
 static inline void keep_no_programs(void) {
     const char *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
     char folder[1024] = "";
