@@ -69,8 +69,8 @@ static int set_up(struct bench *b) {
     int code = bl_common_network(&b->common, &b->network);
     if (code || (code = parse_input(b))) return code;
     if ((code = blanch_device_open(&b->dev, b->common.device, b->common.max_alloc))) return code;
-    if ((code = bl_first_use_open(&b->use, b->common.no_tune)) ||
-        (code = bl_first_use_network(&b->use, &b->net, b->dev, &b->network)))
+    bl_first_use_init(&b->use, b->common.no_tune);
+    if ((code = bl_first_use_open(&b->use, b->dev)) || (code = blanch_network_create(&b->net, b->dev, &b->network)))
         return code;
     const struct bl_session_options session = {.ledger = true, .budget = -1};
     if ((code = bl_session_open(&b->session, b->net, &session))) return code;
@@ -80,7 +80,6 @@ static int set_up(struct bench *b) {
 static void tear_down(struct bench *b) {
     bl_session_close(&b->session);
     blanch_network_free(b->net);
-    bl_first_use_close(&b->use);
     blanch_device_close(b->dev);
     free(b->images);
     free(b->labels);
