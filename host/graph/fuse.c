@@ -83,7 +83,8 @@ static void share(struct slot *with, struct slot *slot) {
 static void share_output(struct bl_graph *graph, const struct bl_node *node) {
     for (int k = 0; k < node->inputs; k++) {
         struct slot *in = root(graph, node->in[k]), *out = &graph->slots[node->out[0]->id];
-        if (in->life != LIFE_ACTIVATION || in->tensor->count != node->out[0]->count || in->last != node->index)
+        if (in->life != LIFE_ACTIVATION || bl_tensor_bytes(in->tensor) != bl_tensor_bytes(node->out[0]) ||
+            in->last != node->index)
             continue;
         share(in, out);
         return;
@@ -100,7 +101,8 @@ static void share_gradients(struct bl_graph *graph, const struct bl_node *node) 
     for (int k = 0; k < node->inputs; k++) {
         if (!node->in[k]->grad || node->accumulate[k]) continue;
         struct slot *in = &graph->slots[node->in[k]->grad->id];
-        if (in->node < 0 || in->tensor->count != out->tensor->count || in->first != moment) continue;
+        if (in->node < 0 || bl_tensor_bytes(in->tensor) != bl_tensor_bytes(out->tensor) || in->first != moment)
+            continue;
         if (in->added <= last || added <= in->last || in->added == moment) continue;
         if (in->last > last) last = in->last;
         if (in->added < added) added = in->added;

@@ -59,6 +59,10 @@ const struct bl_optimiser *bl_graph_optimiser(const struct bl_graph *graph) {
     return graph->optimiser;
 }
 
+void bl_graph_store_as(struct bl_graph *graph, enum bl_type type) {
+    graph->type = type;
+}
+
 /* --- tensors ---------------------------------------------------------------------------------- */
 
 struct bl_tensor *bl_graph_tensor(struct bl_graph *graph, int life, int node, int64_t n, int64_t c, int64_t h,
@@ -84,13 +88,16 @@ struct bl_tensor *bl_graph_input(struct bl_graph *graph, int64_t c, int64_t h, i
         return NULL;
     }
     struct bl_tensor *tensor = bl_graph_tensor(graph, LIFE_INPUT, -1, graph->batch, c, h, w);
+    if (tensor) tensor->type = graph->type;
     if (tensor && !graph->input) graph->input = tensor;
     return tensor;
 }
 
 struct bl_tensor *bl_graph_input_labels(struct bl_graph *graph) {
     if (graph->error) return NULL;
-    return graph->labels = bl_graph_tensor(graph, LIFE_INPUT, -1, graph->batch, 1, 1, 1);
+    graph->labels = bl_graph_tensor(graph, LIFE_INPUT, -1, graph->batch, 1, 1, 1);
+    if (graph->labels) graph->labels->type = BL_I32;
+    return graph->labels;
 }
 
 /* --- nodes ------------------------------------------------------------------------------------ */
@@ -116,6 +123,13 @@ static struct bl_node *node_new(struct bl_graph *graph, const struct bl_op *op, 
     return node;
 }
 
+static int check_type(const struct bl_node *node) {
+    enum bl_type type = node->graph->type;
+    if (type == BL_F32 || node->op->types & BL_TYPE_BIT(type)) return 0;
+    return bl_fail(BLANCH_EUSAGE, "%s (%s): has no %s yet; use %s", node->name, node->op->name,
+                   bl_type_traits[type].name, bl_type_traits[BL_F32].name);
+}
+
 struct bl_tensor *bl_graph_add(struct bl_graph *graph, const char *op_name, const char *name, const void *attrs,
                                struct bl_tensor *const *inputs, int count) {
     if (graph->error) return NULL;
@@ -136,7 +150,8 @@ struct bl_tensor *bl_graph_add(struct bl_graph *graph, const char *op_name, cons
         }
     struct bl_node *node = node_new(graph, op, name, attrs, inputs, count);
     if (!node) return bl_graph_stick(graph, BLANCH_ENOMEM), NULL;
-    bl_graph_stick(graph, op->setup(node));
+    int code = check_type(node);
+    bl_graph_stick(graph, code ? code : op->setup(node));
     if (!graph->error && !node->out[0])
         bl_graph_stick(graph, bl_fail(BLANCH_EINPUT, "%s: no output shape", node->name));
     return graph->error ? NULL : node->out[0];
@@ -162,7 +177,7 @@ void bl_node_out_as(struct bl_node *node, enum bl_type type, int64_t c, int64_t 
 }
 
 void bl_node_out(struct bl_node *node, int64_t c, int64_t h, int64_t w) {
-    bl_node_out_as(node, BL_F32, c, h, w);
+    bl_node_out_as(node, node->graph->type, c, h, w);
 }
 
 struct bl_tensor *bl_node_workspace(struct bl_node *node, enum bl_life life, int64_t count) {
@@ -178,6 +193,9 @@ bool bl_node_training(const struct bl_node *node) {
 }
 int bl_node_batch(const struct bl_node *node) {
     return node->graph->batch;
+}
+enum bl_type bl_node_type(const struct bl_node *node) {
+    return node->graph->type;
 }
 bool bl_node_updates_linearly(const struct bl_node *node) {
     return node->graph->optimiser && node->graph->optimiser->decay;

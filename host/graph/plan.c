@@ -22,13 +22,18 @@ static bool wants_grad(const struct bl_graph *graph, const struct bl_tensor *ten
     return tensor->grad != NULL;
 }
 
+static struct bl_tensor *add_gradient(struct bl_graph *graph, int node, struct bl_tensor *of) {
+    of->grad = bl_graph_tensor(graph, LIFE_GRADIENT, node, of->n, of->c, of->h, of->w);
+    if (of->grad) of->grad->type = of->type;
+    return of->grad;
+}
+
 /* An output has a gradient where parameters, or inputs whose gradient is wanted, lie at or below it. */
 static int add_gradients(struct bl_graph *graph) {
     size_t fixed = graph->slot_count;
     for (size_t i = 0; graph->want_input_grads && i < fixed; i++) {
         struct bl_tensor *t = graph->slots[i].tensor;
-        if (graph->slots[i].life == LIFE_INPUT && t != graph->labels &&
-            !(t->grad = bl_graph_tensor(graph, LIFE_GRADIENT, -1, t->n, t->c, t->h, t->w)))
+        if (graph->slots[i].life == LIFE_INPUT && t != graph->labels && !add_gradient(graph, -1, t))
             return graph->error;
     }
     for (size_t i = 0; i < graph->node_count; i++) {
@@ -36,9 +41,7 @@ static int add_gradients(struct bl_graph *graph) {
         bool needed = node->params > 0;
         for (int k = 0; k < node->inputs; k++) needed |= wants_grad(graph, node->in[k]);
         if (!needed || !node->op->backward || node == graph->loss || !bl_graph_runs(node)) continue;
-        struct bl_tensor *t = node->out[0];
-        if (!(t->grad = bl_graph_tensor(graph, LIFE_GRADIENT, node->index, t->n, t->c, t->h, t->w)))
-            return graph->error;
+        if (!add_gradient(graph, node->index, node->out[0])) return graph->error;
     }
     return 0;
 }
@@ -172,7 +175,7 @@ static uint64_t count_parameters(const struct bl_graph *graph) {
     for (size_t i = 0; i < graph->param_count; i++) {
         const struct bl_param *p = graph->params[i];
         if (!p->counter)
-            bytes += aligned(graph, 4 * (uint64_t)p->data.count) *
+            bytes += aligned(graph, bl_tensor_bytes(&p->data)) *
                      (p->trainable && !graph->inference ? 2 + (graph->optimiser ? graph->optimiser->states : 0) : 1);
     }
     return bytes;
@@ -193,7 +196,7 @@ int bl_graph_make_plan(struct bl_graph *graph) {
         if (slot->life == LIFE_NONE) continue;
         graph->plan.tensors++;
         if (slot->shares == (int)i) order[own++] = slot;
-        slot->bytes = aligned(graph, 4 * (uint64_t)slot->tensor->count);
+        slot->bytes = aligned(graph, bl_tensor_bytes(slot->tensor));
         graph->plan.unshared += slot->bytes;
         if (slot->life == BL_LIFE_KEPT || slot->life == LIFE_INPUT) graph->plan.kept += slot->bytes;
     }
@@ -216,7 +219,7 @@ static int allocate_slots(struct bl_graph *graph) {
     for (size_t i = 0; i < graph->slot_count; i++) {
         struct slot *s = &graph->slots[i];
         if (s->life == LIFE_NONE || s->shares != (int)i) continue;
-        if ((code = bl_mem_part(graph->arenas[s->arena].mem, s->offset, 4 * (size_t)s->tensor->count, &s->tensor->mem)))
+        if ((code = bl_mem_part(graph->arenas[s->arena].mem, s->offset, bl_tensor_bytes(s->tensor), &s->tensor->mem)))
             return code;
     }
     for (size_t i = 0; i < graph->slot_count; i++) {
@@ -237,7 +240,7 @@ static int allocate_group(struct bl_graph *graph, size_t *next) {
     uint64_t bytes = 0;
     size_t first = *next, i;
     for (i = first; i < graph->param_count && graph->params[i]->trainable; i++) {
-        uint64_t size = aligned(graph, 4 * (uint64_t)graph->params[i]->data.count);
+        uint64_t size = aligned(graph, bl_tensor_bytes(&graph->params[i]->data));
         if (bytes && (bytes + size > limit_of(graph) || idle(graph, i) != idle(graph, first))) break;
         bytes += size;
     }
@@ -257,8 +260,8 @@ static int allocate_group(struct bl_graph *graph, size_t *next) {
         for (size_t p = first; p < i; p++) {
             struct bl_param *param = graph->params[p];
             struct bl_tensor *part = k > 1 ? &param->state[k - 2] : k ? &param->grad : &param->data;
-            if ((code = bl_mem_part(*arena[k], offset, 4 * (size_t)param->data.count, &part->mem))) return code;
-            offset += aligned(graph, 4 * (uint64_t)param->data.count);
+            if ((code = bl_mem_part(*arena[k], offset, bl_tensor_bytes(&param->data), &part->mem))) return code;
+            offset += aligned(graph, bl_tensor_bytes(&param->data));
         }
     }
     return 0;
@@ -268,14 +271,14 @@ static int allocate_buffers(struct bl_graph *graph) {
     uint64_t bytes = 0, offset = 0;
     for (size_t i = 0; i < graph->param_count; i++)
         if (!graph->params[i]->trainable && !graph->params[i]->counter)
-            bytes += aligned(graph, 4 * (uint64_t)graph->params[i]->data.count);
+            bytes += aligned(graph, bl_tensor_bytes(&graph->params[i]->data));
     if (!bytes) return 0;
     int code = bl_mem_alloc(graph->dev, bytes, &graph->buffers);
     for (size_t i = 0; i < graph->param_count && !code; i++) {
         struct bl_param *param = graph->params[i];
         if (param->trainable || param->counter) continue;
-        code = bl_mem_part(graph->buffers, offset, 4 * (size_t)param->data.count, &param->data.mem);
-        offset += aligned(graph, 4 * (uint64_t)param->data.count);
+        code = bl_mem_part(graph->buffers, offset, bl_tensor_bytes(&param->data), &param->data.mem);
+        offset += aligned(graph, bl_tensor_bytes(&param->data));
     }
     return code;
 }
@@ -301,7 +304,7 @@ uint64_t bl_graph_bytes_at(const struct bl_graph *graph, int batch) {
     struct bl_graph *other = NULL;
     uint64_t bytes = UINT64_MAX;
     if (bl_graph_create(&other, graph->dev, batch, graph->inference)) goto done;
-    other->want_input_grads = graph->want_input_grads;
+    other->want_input_grads = graph->want_input_grads, other->type = graph->type;
     struct bl_tensor **map = bl_calloc(graph->slot_count, sizeof *map);
     if (!map) goto done;
     for (size_t i = 0; i < graph->slot_count; i++) {
