@@ -92,6 +92,7 @@ enum bl_phase {
     BL_POOL,
     BL_LOSS,
     BL_UPDATE,
+    BL_RECOMPUTE,
     BL_LOAD,
     BL_WAIT,
     BL_OTHER,

@@ -16,6 +16,7 @@ const char *const bl_phase_names[BL_PHASES] = {"forward",
                                                "pool",
                                                "loss",
                                                "update",
+                                               "recompute",
                                                "load",
                                                "wait",
                                                "other"};
