@@ -9,16 +9,12 @@
 #include <math.h>
 #include <pthread.h>
 #include <string.h>
-#include "device.h"
+#include "harness.h"
 #include "graph/graph.h"
 #include "optim/optim.h"
 
 enum { BATCH = 7, FIRST = 3, CHANNELS = 3, SIDE = 7, CLASSES = 5, STEPS = 3, RANKS = 2, MOST = 1 << 16 };
 static struct blanch_device *device;
-
-static void check(int code) {
-    if (code) fail_msg("%s", blanch_error_message());
-}
 
 /* --- ranks that are threads --------------------------------------------------------------------- */
 

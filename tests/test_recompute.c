@@ -6,16 +6,12 @@
 #include <setjmp.h>
 #include <cmocka.h>
 #include <string.h>
-#include "device.h"
+#include "harness.h"
 #include "graph/graph.h"
 #include "optim/optim.h"
 
 enum { BATCH = 3, CHANNELS = 3, SIDE = 9, CLASSES = 5, STEPS = 3 };
 static struct blanch_device *device;
-
-static void check(int code) {
-    if (code) fail_msg("%s", blanch_error_message());
-}
 
 /* --- networks --------------------------------------------------------------------------------- */
 

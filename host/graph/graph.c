@@ -193,7 +193,8 @@ struct bl_tensor *bl_node_workspace(struct bl_node *node, enum bl_life life, int
 }
 
 void bl_node_phase(struct bl_node *node, enum bl_phase phase) {
-    bl_tag(node->dev, node->index, node->graph->again ? BL_RECOMPUTE : phase);
+    bl_tag(node->dev, node->index, phase);
+    if (node->graph->again) bl_tag_again(node->dev);
 }
 bool bl_node_training(const struct bl_node *node) {
     return !node->graph->inference;
