@@ -91,6 +91,7 @@ static const char *choose_conv(void *context, struct blanch_device *dev, const s
                                enum bl_conv_pass pass) {
     struct bl_tuner *t = context;
     if (t->engine) return pass == t->pass ? t->engine : NULL;
+    if (shape->type != BL_F32) return NULL; // what is stored in 16 bits has one engine for each shape
     const struct bl_tune_item like = conv_item(dev, shape, pass);
     struct bl_tune_item *item = find(t, dev, like.key);
     if (!item) item = note(t, &like);
