@@ -5,8 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char element_type[] = "f32"; // of all activations and weights
-
 /* --- what is known ---------------------------------------------------------------------------- */
 
 static void know(struct bl_tune_item *item, const char *choice) {
@@ -62,8 +60,9 @@ static uint64_t key_of(const int64_t *numbers, size_t bytes, const char *type) {
 }
 
 /* The bias and the order of the weights' features are beside the point. */
-static struct bl_tune_item conv_item(const struct bl_conv_shape *s, enum bl_conv_pass pass, const char *type) {
+static struct bl_tune_item conv_item(const struct bl_conv_shape *s, enum bl_conv_pass pass) {
     const struct bl_conv_attrs *a = &s->attrs;
+    const char *type = bl_type_traits[s->type].name;
     const int64_t numbers[] = {s->n,          s->h,           s->w,           a->in_channels, a->out_channels,
                                a->kernel[0],  a->kernel[1],   a->stride[0],   a->stride[1],   a->padding[0],
                                a->padding[1], a->dilation[0], a->dilation[1], a->groups,      (int64_t)pass};
@@ -79,14 +78,16 @@ static struct bl_tune_item conv_item(const struct bl_conv_shape *s, enum bl_conv
     return item;
 }
 
-static uint64_t gemm_key(const struct bl_gemm *g, const char *type) {
+/* Products are of floats. */
+static uint64_t gemm_key(const struct bl_gemm *g) {
     const int64_t batch = g->batch > 0 ? g->batch : 1;
     const int64_t numbers[] = {g->m, g->n, g->k, g->trans_a, g->trans_b, g->symmetric, batch};
-    return key_of(numbers, sizeof numbers, type);
+    return key_of(numbers, sizeof numbers, bl_type_traits[BL_F32].name);
 }
 
-static struct bl_tune_item gemm_item(const struct bl_gemm *g, const char *type) {
-    struct bl_tune_item item = {.gemm = *g, .key = gemm_key(g, type)};
+static struct bl_tune_item gemm_item(const struct bl_gemm *g) {
+    const char *type = bl_type_traits[BL_F32].name;
+    struct bl_tune_item item = {.gemm = *g, .key = gemm_key(g)};
     snprintf(item.shape, sizeof item.shape, "product %s %lldx%lldx%lld %c%c%s batch %d", type, (long long)g->m,
              (long long)g->n, (long long)g->k, g->trans_a ? 't' : 'n', g->trans_b ? 't' : 'n',
              g->symmetric ? " symmetric" : "", g->batch > 0 ? g->batch : 1);
@@ -96,7 +97,8 @@ static struct bl_tune_item gemm_item(const struct bl_gemm *g, const char *type) 
 static const char *choose_conv(void *context, const struct bl_conv_shape *shape, enum bl_conv_pass pass) {
     struct bl_tuner *t = context;
     if (t->engine) return pass == t->pass ? t->engine : NULL;
-    const struct bl_tune_item like = conv_item(shape, pass, element_type);
+    if (shape->type != BL_F32) return NULL; // what is stored in 16 bits has one engine for each shape
+    const struct bl_tune_item like = conv_item(shape, pass);
     struct bl_tune_item *item = find(t, like.key);
     if (!item) item = note(t, &like);
     return item && item->state == BL_TUNE_KNOWN ? item->choice : NULL;
@@ -106,9 +108,9 @@ static const char *choose_conv(void *context, const struct bl_conv_shape *shape,
 static enum bl_gemm_route choose_gemm(void *context, const struct bl_gemm *g) {
     struct bl_tuner *t = context;
     if (t->route != BL_GEMM_RULE) return t->route;
-    struct bl_tune_item *item = find(t, gemm_key(g, element_type));
+    struct bl_tune_item *item = find(t, gemm_key(g));
     if (!item && !t->trying) {
-        const struct bl_tune_item like = gemm_item(g, element_type);
+        const struct bl_tune_item like = gemm_item(g);
         item = note(t, &like);
     }
     for (int i = 0; item && item->state == BL_TUNE_KNOWN && i < BL_GEMM_ROUTES; i++)

@@ -24,6 +24,18 @@ int bl_norm_parse(const char *name, enum blanch_norm *norm) {
     return bl_fail(BLANCH_EUSAGE, "--norm takes bn, nd or none, not '%s'", name);
 }
 
+const char *bl_precision_name(enum blanch_precision precision) {
+    return bl_type_traits[precision].name;
+}
+
+int bl_precision_parse(const char *name, enum blanch_precision *precision) {
+    *precision = BLANCH_FP32;
+    if (!name) return 0;
+    for (int i = BLANCH_FP32; i <= BLANCH_BF16; i++)
+        if (!strcmp(name, bl_type_traits[i].name)) return *precision = (enum blanch_precision)i, 0;
+    return bl_fail(BLANCH_EUSAGE, "--precision takes fp32, fp16 or bf16, not '%s'", name);
+}
+
 const char *const *blanch_models_list(void) {
     enum { MOST = 255 };
     static const char *names[MOST + 1]; // ends with NULL
@@ -59,6 +71,9 @@ static int resolve(struct blanch_network *net, const struct blanch_network_optio
     net->model = bl_model_find(options->model);
     if (!net->model) return bl_fail(BLANCH_EUSAGE, "unknown model '%s'; `blanch models` lists them", options->model);
     if (options->batch < 1) return bl_fail(BLANCH_EUSAGE, "a batch of %d images is not possible", options->batch);
+    if ((unsigned)options->precision > BLANCH_BF16)
+        return bl_fail(BLANCH_EUSAGE, "a precision of %d: there are BLANCH_FP32, BLANCH_FP16 and BLANCH_BF16",
+                       (int)options->precision);
     struct blanch_network_options *o = &net->options;
     *o = *options;
     o->model = net->model->name;
@@ -190,10 +205,6 @@ int blanch_network_save(struct blanch_network *network, const char *path) {
 
 /* --- running -------------------------------------------------------------------------------- */
 
-static int64_t image_floats(const struct blanch_network *net) {
-    return (int64_t)net->options.channels * net->options.height * net->options.width;
-}
-
 static int check_batch(const struct blanch_network *net, const struct bl_batch *batch, bool labelled) {
     if (batch->count < 1 || batch->count > net->options.batch)
         return bl_fail(BLANCH_EUSAGE, "%d images are given to a network made for 1 to %d", batch->count,
@@ -208,10 +219,9 @@ static int check_batch(const struct blanch_network *net, const struct bl_batch *
 static int upload(struct blanch_network *net, const struct bl_batch *batch) {
     struct bl_tensor *labels = bl_graph_labels(net->graph);
     bl_tag(net->dev, -1, BL_LOAD);
-    int code = bl_mem_write(bl_graph_in(net->graph)->mem, 0,
-                            (size_t)batch->count * (size_t)image_floats(net) * sizeof(float), batch->images);
+    int code = bl_tensor_write_nhwc(bl_graph_in(net->graph), batch->count, batch->images);
     if (!code && labels && batch->labels)
-        code = bl_mem_write(labels->mem, 0, (size_t)batch->count * sizeof(int32_t), batch->labels);
+        code = bl_mem_write(labels->mem, 0, (size_t)batch->count * bl_type_bytes(labels->type), batch->labels);
     return code;
 }
 

@@ -18,8 +18,10 @@ struct blanch_network {
     float *host;                // batch, NHWC, for calls that give NCHW
     struct bl_session *session; // of blanch_network_step; NULL: made for inference
 };
-const char *bl_norm_name(enum blanch_norm norm);             // "bn", "nd", "none"
-int bl_norm_parse(const char *name, enum blanch_norm *norm); // BLANCH_EUSAGE
+const char *bl_norm_name(enum blanch_norm norm);                            // "bn", "nd", "none"
+int bl_norm_parse(const char *name, enum blanch_norm *norm);                // BLANCH_EUSAGE
+const char *bl_precision_name(enum blanch_precision precision);             // "fp32", "fp16", "bf16"
+int bl_precision_parse(const char *name, enum blanch_precision *precision); // NULL: fp32. BLANCH_EUSAGE
 
 /* The settings of an update: what is not given, NAN, becomes the optimiser's default (name NULL: "sgd"). Then all are
  * checked: BLANCH_EUSAGE names the option that is out of range. */

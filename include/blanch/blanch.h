@@ -104,6 +104,11 @@ struct blanch_nd_options {
 
 enum { BLANCH_RECOMPUTE_AUTO = -1 };
 
+/* How activations and their gradients are stored on the device. Parameters, statistics, sums, logits that are handed
+ * out and the loss are float32 always, and so is the arithmetic. The gradients of 16 bits are not scaled: BLANCH_FP16
+ * loses those under 6e-8, so it is for inference and for timing steps. */
+enum blanch_precision { BLANCH_FP32, BLANCH_FP16, BLANCH_BF16 };
+
 struct blanch_network_options {
     const char *model; // "vgg16"; blanch_models_list() has the names
     enum blanch_norm norm;
@@ -115,7 +120,8 @@ struct blanch_network_options {
     uint64_t seed;               // of the initial weights and of dropout
     int recompute; // segments in which activations are computed again in the backward pass: less memory, the same
                    // bits; 0: none; BLANCH_RECOMPUTE_AUTO: as few as fit the device
-    const char *optimiser; // "sgd" (NULL) or "adamw": its state lies beside the parameters
+    enum blanch_precision precision; // network deconvolution has BLANCH_FP32 alone (BLANCH_EUSAGE names the layer)
+    const char *optimiser;           // "sgd" (NULL) or "adamw": its state lies beside the parameters
 };
 
 struct blanch_network;

@@ -21,8 +21,9 @@ extern const char *const bl_conv_pass_names[BL_CONV_PASSES]; // "forward", "back
 /* What the choice of an engine may depend on. */
 struct bl_conv_shape {
     struct bl_conv_attrs attrs;
-    int interleave;  // G
-    int64_t n, h, w; // images planned; the input's size
+    int interleave;    // G
+    int64_t n, h, w;   // images planned; the input's size
+    enum bl_type type; // of activations and their gradients
 };
 /* Asked for every pass of every convolution that is set up on a device: the name of the engine that shall compute it,
  * or NULL where the rule shall choose, as it does where the named one does not suit. It takes precedence over the rule,
