@@ -9,7 +9,7 @@
 #include <cmocka.h>
 #include "device.h"
 #include "io/safetensors.h"
-#include "ops/whitening.h"
+#include "ops/nd/whitening.h"
 #include "graph/reference.h"
 #include "optim/optim.h"
 #include "train/train.h"

@@ -1,7 +1,7 @@
 /* Diagnosis from S and D read back, by products of matrices with vectors alone: some 120 F^2 multiply-adds a matrix. */
 #include "sched/diagnose.h"
 #include "io/files.h"
-#include "ops/whitening.h"
+#include "ops/nd/whitening.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>

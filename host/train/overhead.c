@@ -1,6 +1,6 @@
 /* Measurement and decisions of the overhead budget within a run. */
 #include "train/overhead.h"
-#include "ops/whitening.h"
+#include "ops/nd/whitening.h"
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,6 +1,6 @@
 /* Plain references of network deconvolution (Ye et al., ICLR 2020): convolution, linear layer, whitening of channels.
  */
-#include "ops/nd_definition.h"
+#include "ops/nd/definition.h"
 #include "ops/common.h"
 #include "ops/conv/conv.h"
 #include <math.h>

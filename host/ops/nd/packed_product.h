@@ -1,4 +1,4 @@
-/* C = A D for rows A and one square matrix D that is packed beforehand (kernels/nd_fold_product.cl): weights by D, and
+/* C = A D for rows A and one square matrix D that is packed beforehand (kernels/packed_product.cl): weights by D, and
  * samples by the gradient of their covariance. For CPUs. */
 #ifndef BL_PACKED_PRODUCT_H
 #define BL_PACKED_PRODUCT_H

@@ -10,8 +10,8 @@
 #ifndef BL_ND_FOLD_H
 #define BL_ND_FOLD_H
 
-#include "ops/packed_product.h"
-#include "ops/whitening.h"
+#include "ops/nd/packed_product.h"
+#include "ops/nd/whitening.h"
 
 struct bl_fold {
     struct bl_update_target target;

@@ -3,7 +3,7 @@
  * and v. Samples need not be gathered: what a tap of a patch adds to the gradient of its pixel is
  *   dm/samples + factor (x - m),  factor = -<dD, D> / (v samples F)
  * (at a refresh, too, whose gradient shall pass through m and v alone), which is factor x plus a number of the tap and
- * channel, its slope (square_samples() and scatter_kept() in whitening.cl).
+ * channel, its slope (square_samples() and scatter_kept() in statistics.cl).
  *
  * Matrices: (matrices, F, F). m, dm: (matrices, F), in the order of the weights. By channels: (taps, C), what tap t
  * sees of channel c. factors: (matrices, 2): sqrt(v_r/v), v; in the gradient the first becomes `factor`. A work-item is
@@ -24,7 +24,7 @@ kernel void variance(global const float *s, int matrices, int features, global f
     factors[2 * matrix + 1] = fmax(sum / features, 1e-30f);
 }
 
-/* Where a matrix's mean has what tap `tap` sees of channel c; whitening.cl says which channels a feature is. */
+/* Where a matrix's mean has what tap `tap` sees of channel c; statistics.cl says which channels a feature is. */
 int feature_of(int tap, int c, int taps, int block, int interleave, int matrices, int strided) {
     if (matrices > 1) return c * taps + tap;
     const int place = (strided ? c % interleave : c / block) * taps + tap;

@@ -5,7 +5,7 @@
  * order (block, image, y, x). */
 #include "blas/blas.h"
 #include "ops/common.h"
-#include "ops/nd_definition.h"
+#include "ops/nd/definition.h"
 #include <stdlib.h>
 
 enum kernel {
@@ -131,7 +131,7 @@ static int prepare(struct bl_node *node) {
     struct state *s = node->state;
     int code = 0;
     for (int i = 0; i < KERNELS && !code; i++)
-        code = bl_kernel_get(node->dev, "channel_deconv", kernel_names[i], NULL, 0, &s->kernel[i]);
+        code = bl_kernel_get(node->dev, "nd/channel_deconv", kernel_names[i], NULL, 0, &s->kernel[i]);
     return code;
 }
 

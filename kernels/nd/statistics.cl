@@ -24,7 +24,7 @@
  */
 #if !defined(VEC) || !defined(VEC_SUM) || !defined(STRIDED) || !defined(NARROW) || !defined(TAPS_Y) ||                 \
     !defined(TAPS_X) || !defined(STEP_Y) || !defined(STEP_X) || !defined(FLAT)
-#error "whitening.cl needs VEC, VEC_SUM, STRIDED, NARROW, TAPS_Y, TAPS_X, STEP_Y, STEP_X and FLAT"
+#error "nd/statistics.cl needs VEC, VEC_SUM, STRIDED, NARROW, TAPS_Y, TAPS_X, STEP_Y, STEP_X and FLAT"
 #endif
 #define TAPS (TAPS_Y * TAPS_X)
 
@@ -284,7 +284,7 @@ kernel void scatter_depthwise(global const float *x, global const float *mean, g
     }
 }
 
-/* Between refreshes (nd_refresh.cl). partial[c] = sums of (x - mean)^2 over all taps and patches c*chunk...:
+/* Between refreshes (refresh.cl). partial[c] = sums of (x - mean)^2 over all taps and patches c*chunk...:
  * (chunks, C). mean: (TAPS, C), of what a tap sees of a channel. Channels in dimension 0. */
 kernel void square_samples(global const float *x, GEOMETRY, int patches, int chunk, global const float *mean,
                            global float *partial) {

@@ -1,10 +1,10 @@
-/* What surrounds the matrix products (nd_product.cl) of D = S^(-1/2), truncated Newton-Schulz iteration in the form
+/* What surrounds the matrix products (symmetric_product.cl) of D = S^(-1/2), truncated Newton-Schulz iteration in the form
  * that carries W = ZY (W_0 = S/s, s = |S|, D = Z_K/sqrt(s)), and of its exact gradient, which is the derivative of Z_K
  * by W_0 in the direction G = sym(Dbar)/sqrt(s), as the derivative of a function of a symmetric matrix is its own
  * adjoint: Sbar = dZ_K[G]/s - W_0 (<dZ_K[G], W_0> + <Dbar, D>/2)/s
  *
  * Matrices: (matrices, F, F), features in the order of the weights: f = taps*i + r. Sample rows have them as r*block
- * + i (whitening.cl): covariance() and back_finish() go from one order to the other, and mean() gives both. Depthwise
+ * + i (statistics.cl): covariance() and back_finish() go from one order to the other, and mean() gives both. Depthwise
  * layers (`depthwise`, block 1) have the matrices last instead, a channel each.
  * scalars: (matrices, 4): s, 1/s, 1/sqrt(s), the factor of W_0 in Sbar.
  *
@@ -43,7 +43,7 @@ float total16(float16 v) {
 #define LANES const int lane = get_global_id(0) * VEC, lanes = get_global_size(0) * VEC
 
 /* mean = sums/samples, in the order of the rows and in that of the weights; running += momentum (mean - running).
- * partial: (chunks, taps, C), what each tap met; whitening.cl says which channels a feature is. An item takes `each`
+ * partial: (chunks, taps, C), what each tap met; statistics.cl says which channels a feature is. An item takes `each`
  * features. */
 kernel void mean(global const float *partial, int chunks, int matrices, int block, int taps, int interleave,
                  int strided, int depthwise, float scale, float momentum, int each, global float *row_mean,

@@ -1,10 +1,10 @@
 /* Statistics of samples: mean and covariance, what the gradients of mean and D make of the samples, and what holds
- * between refreshes. D itself and its gradient are in inverse_sqrt.c. */
-#include "ops/whitening.h"
+ * between refreshes. D itself and its gradient are in inverse_root.c. */
+#include "ops/nd/whitening.h"
 #include "blas/blas.h"
 #include "ops/common.h"
-#include "ops/inverse_sqrt.h"
-#include "ops/packed_product.h"
+#include "ops/nd/inverse_root.h"
+#include "ops/nd/packed_product.h"
 #include <math.h>
 #include <stdlib.h>
 
@@ -18,7 +18,7 @@ enum {
     LONG = 8,           // steps between refreshes
 };
 
-/* whitening.cl up to SCATTER_KEPT, nd_inverse_sqrt.cl up to BACK_MEAN, then nd_refresh.cl. */
+/* statistics.cl up to SCATTER_KEPT, inverse_root.cl up to BACK_MEAN, then refresh.cl. */
 #define WHITENING_KERNELS(X)                                                                                           \
     X(SUM, sum_samples)                                                                                                \
     X(GATHER, gather_samples)                                                                                          \
@@ -199,9 +199,9 @@ int bl_whitening_prepare(struct bl_whitening *w) {
     int code = 0;
     int last = w->refresh_counter ? KERNELS : VARIANCE;
     for (int i = 0; i < last && !code && bl_node_training(w->node); i++)
-        code = i < MEAN ? bl_kernel_get(w->node->dev, "whitening", kernel_names[i], samples, BL_COUNT(samples),
+        code = i < MEAN ? bl_kernel_get(w->node->dev, "nd/statistics", kernel_names[i], samples, BL_COUNT(samples),
                                         &w->kernel[i])
-                        : bl_kernel_get(w->node->dev, i < VARIANCE ? "nd_inverse_sqrt" : "nd_refresh", kernel_names[i],
+                        : bl_kernel_get(w->node->dev, i < VARIANCE ? "nd/inverse_root" : "nd/refresh", kernel_names[i],
                                         matrix, 1, &w->kernel[i]);
     if (!code && bl_node_training(w->node)) code = bl_inverse_sqrt_prepare(&w->root);
     return code || !w->by_sbar.node ? code : bl_packed_product_prepare(&w->by_sbar);
@@ -429,7 +429,7 @@ static struct bl_range over_channels(const struct bl_whitening *w, int64_t items
                                    : BL_ITEMS((size_t)(w->node->in[0]->c / w->vec_channels), (size_t)items);
 }
 
-/* How kernels of nd_refresh.cl find the feature of a tap and channel. */
+/* How kernels of refresh.cl find the feature of a tap and channel. */
 #define FEATURES(w)                                                                                                    \
     BL_I32((w)->node->in[0]->c), BL_I32((w)->taps), BL_I32((w)->geometry.block), BL_I32((w)->geometry.interleave),     \
         BL_I32((w)->geometry.matrices), BL_I32(is_strided(&(w)->geometry))

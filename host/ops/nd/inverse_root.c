@@ -2,7 +2,7 @@
  *   X = W^2 - 9/2 W + 27/8 I,  Q = T_{k+1} T_k = X^2/16 - 69/128 W + 1575/1024 I
  * Z_{k+2} = Q Z and W_{k+2} = W Q Q. The gradient is the derivative in the direction of D's gradient, as the derivative
  * of a function of a symmetric matrix is its own adjoint. All results are symmetric: half of each is computed. */
-#include "ops/inverse_sqrt.h"
+#include "ops/nd/inverse_root.h"
 #include "blas/blas.h"
 #include "ops/common.h"
 
@@ -58,9 +58,9 @@ int bl_inverse_sqrt_prepare(struct bl_inverse_sqrt *root) {
     };
     const struct bl_define vec[] = {{"VEC", root->vec}};
     const struct bl_define tile[] = {{"TM", bl_tile_rows(root->node->dev)}};
-    int code = bl_kernel_get(root->node->dev, "nd_product", "symmetric_product", tile, BL_COUNT(tile), &root->product);
+    int code = bl_kernel_get(root->node->dev, "nd/symmetric_product", "symmetric_product", tile, BL_COUNT(tile), &root->product);
     for (int i = 0; i < BL_COUNT(wanted) && !code; i++)
-        code = bl_kernel_get(root->node->dev, "nd_inverse_sqrt", wanted[i].name, vec, 1, wanted[i].kernel);
+        code = bl_kernel_get(root->node->dev, "nd/inverse_root", wanted[i].name, vec, 1, wanted[i].kernel);
     return code;
 }
 

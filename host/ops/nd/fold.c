@@ -1,6 +1,6 @@
 /* Folding: three matrix products a step (W D, dW' D and W^T dW'; between refreshes A P alone) and what surrounds them.
  */
-#include "ops/nd_fold.h"
+#include "ops/nd/fold.h"
 #include "blas/blas.h"
 #include "graph/optimiser.h"
 #include "ops/common.h"
@@ -80,7 +80,7 @@ int bl_fold_prepare(struct bl_fold *fold) {
     int code = 0;
     int count = fold->squared ? 7 : bl_node_training(fold->node) ? 5 : 2;
     for (int i = 0; i < count && !code; i++)
-        code = bl_kernel_get(fold->node->dev, "nd_fold", wanted[i].name, defines, 1, wanted[i].kernel);
+        code = bl_kernel_get(fold->node->dev, "nd/fold", wanted[i].name, defines, 1, wanted[i].kernel);
     return code || !is_own(fold) ? code : bl_packed_product_prepare(&fold->by_deconv);
 }
 

@@ -2,8 +2,8 @@
  * running_mean (B), running_deconv (B, B). y = x W'^T + b'. */
 #include "blas/blas.h"
 #include "ops/common.h"
-#include "ops/nd_fold.h"
-#include "ops/nd_definition.h"
+#include "ops/nd/fold.h"
+#include "ops/nd/definition.h"
 #include <stdlib.h>
 
 struct state {
@@ -62,8 +62,8 @@ static int prepare(struct bl_node *node) {
     struct state *state = node->state;
     int code = bl_whitening_prepare(state->whitening);
     if (!code) code = bl_fold_prepare(&state->fold);
-    if (!code) code = bl_kernel_get(node->dev, "nd_linear", "spread_bias", NULL, 0, &state->spread_bias);
-    if (!code) code = bl_kernel_get(node->dev, "nd_linear", "sum_rows", NULL, 0, &state->sum_rows);
+    if (!code) code = bl_kernel_get(node->dev, "nd/linear", "spread_bias", NULL, 0, &state->spread_bias);
+    if (!code) code = bl_kernel_get(node->dev, "nd/linear", "sum_rows", NULL, 0, &state->sum_rows);
     return code;
 }
 

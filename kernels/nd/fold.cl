@@ -1,6 +1,6 @@
 /* Folding of whitening into weights, what is not a matrix product: W'_g = W_g D, b' = b - sum_g W'_g m, and back.
  * Weights in rows: (O, G, F), row o*G + g; as parameters: (O, F, G), flat feature f*G + g. m, dm: (matrices, F); the
- * rows are divided evenly among the matrices. Between refreshes: nd_fold.h.
+ * rows are divided evenly among the matrices. Between refreshes: fold.h.
  *
  * A work-item takes a share of the outputs or rows (dimension 1), and vectors of features in turn (dimension 0; one
  * item does a whole row where it is summed).

@@ -1,4 +1,4 @@
-#include "ops/packed_product.h"
+#include "ops/nd/packed_product.h"
 #include "ops/common.h"
 
 enum { HIGH = 48 }; // rows that an item takes
@@ -19,8 +19,8 @@ void bl_packed_product_setup(struct bl_packed_product *p, struct bl_node *node, 
 int bl_packed_product_prepare(struct bl_packed_product *p) {
     struct blanch_device *dev = p->node->dev;
     const struct bl_define defines[] = {{"TM", bl_tile_rows(dev)}};
-    int code = bl_kernel_get(dev, "nd_fold_product", "pack_deconv", defines, 1, &p->pack);
-    return code ? code : bl_kernel_get(dev, "nd_fold_product", "fold_product", defines, 1, &p->product);
+    int code = bl_kernel_get(dev, "nd/packed_product", "pack_deconv", defines, 1, &p->pack);
+    return code ? code : bl_kernel_get(dev, "nd/packed_product", "fold_product", defines, 1, &p->product);
 }
 
 int bl_packed_product_pack(const struct bl_packed_product *p, struct bl_mem *d, double scale) {

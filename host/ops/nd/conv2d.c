@@ -3,8 +3,8 @@
  * F). */
 #include "ops/common.h"
 #include "ops/conv/conv.h"
-#include "ops/nd_fold.h"
-#include "ops/nd_definition.h"
+#include "ops/nd/fold.h"
+#include "ops/nd/definition.h"
 #include <stdlib.h>
 
 struct state {
