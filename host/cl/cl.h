@@ -79,37 +79,17 @@ int bl_flush(struct blanch_device *dev);
 
 /* --- time ----------------------------------------------------------------------------------- */
 
-enum bl_phase {
-    BL_FORWARD,
-    BL_BACKWARD_DATA,
-    BL_BACKWARD_WEIGHTS,
-    BL_COVARIANCE,
-    BL_INVERSE_SQRT,
-    BL_FOLD,
-    BL_WHITEN_BACKWARD,
-    BL_NORM,
-    BL_ACTIVATION,
-    BL_POOL,
-    BL_LOSS,
-    BL_UPDATE,
-    BL_LOAD,
-    BL_WAIT,
-    BL_OTHER,
-    BL_PHASES
-};
-extern const char *const bl_phase_names[BL_PHASES]; // "forward", "backward_data", ...
-
 struct bl_span { // one command on the device's timeline
     int layer;   // as tagged; -1: none
-    enum bl_phase phase;
+    int phase;   // likewise
     const char *kernel;
     uint64_t queued, start, end; // nanoseconds of the device's clock
     uint64_t bytes;
     double operations; // see bl_work
 };
 
-/* The tag that following commands carry. Cheap. */
-void bl_tag(struct blanch_device *dev, int layer, enum bl_phase phase);
+/* The tag that following commands carry; what the numbers mean is the caller's (graph/phase.h). Cheap. */
+void bl_tag(struct blanch_device *dev, int layer, int phase);
 /* For the record: what the next command computes by the definition of its method (2 operations a multiply-add),
  * whatever tricks it computes it with, and the bytes it must move. bytes 0: each buffer that it is given counts once,
  * whole, which is right where an argument is one tensor. Cheap. */

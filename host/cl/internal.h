@@ -9,7 +9,7 @@ struct record {
     cl_event event, since;
     const char *name;
     int layer;
-    enum bl_phase phase;
+    int phase;
     uint64_t bytes;
     double operations;
 };
@@ -28,9 +28,8 @@ struct blanch_device {
     uint64_t memory_limit; // bytes, as blanch_device_open was asked; 0: none
     bool poison;
     bool recording;
-    bool dry; // see bl_dry
-    int layer;
-    enum bl_phase phase; // the tag
+    bool dry;         // see bl_dry
+    int layer, phase; // the tag
     uint64_t bytes;
     double operations; // of the next command, as bl_work said
     bool within;       // between bl_work_begin and bl_work_end

@@ -4,22 +4,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-const char *const bl_phase_names[BL_PHASES] = {"forward",
-                                               "backward_data",
-                                               "backward_weights",
-                                               "covariance",
-                                               "inverse_sqrt",
-                                               "fold",
-                                               "whiten_backward",
-                                               "norm",
-                                               "activation",
-                                               "pool",
-                                               "loss",
-                                               "update",
-                                               "load",
-                                               "wait",
-                                               "other"};
-
 /* --- launching -------------------------------------------------------------------------------- */
 
 static cl_int set_arg(cl_kernel kernel, cl_uint index, const struct bl_arg *arg) {
@@ -148,7 +132,7 @@ int bl_flush(struct blanch_device *dev) {
 
 /* --- recording -------------------------------------------------------------------------------- */
 
-void bl_tag(struct blanch_device *dev, int layer, enum bl_phase phase) {
+void bl_tag(struct blanch_device *dev, int layer, int phase) {
     dev->layer = layer, dev->phase = phase;
 }
 bool bl_recording(const struct blanch_device *dev) {

@@ -170,7 +170,7 @@ struct bl_tensor *bl_node_workspace(struct bl_node *node, enum bl_life life, int
     return bl_graph_tensor(node->graph, life, node->index, 1, count > 0 ? count : 1, 1, 1);
 }
 
-void bl_node_phase(struct bl_node *node, enum bl_phase phase) {
+void bl_node_phase(struct bl_node *node, int phase) {
     bl_tag(node->dev, node->index, phase);
 }
 bool bl_node_training(const struct bl_node *node) {

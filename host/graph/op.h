@@ -11,6 +11,7 @@
 
 #include "base/types.h"
 #include "cl/cl.h"
+#include "graph/phase.h"
 
 enum {
     BL_MAX_INPUTS = 8,
@@ -152,15 +153,15 @@ struct bl_op {
     enum bl_role role;
     double tolerance; // of its checks in float32, as a share of the largest expected value
     size_t attrs_size;
-    const struct bl_field *fields;               // ends with a NULL name; NULL: no attributes
-    unsigned reads;                              // by backward, of the forward pass: BL_IN and BL_OUT
-    unsigned in_place;                           // BL_IN_PLACE_*
-    int activation;                              // as kernels know it (ACTIVATION in activation.h); 0: none
-    const struct bl_fusion *fusions;             // ends with a NULL op; NULL: none
-    int chain;                                   // how many of them at once, in any order; 0: one
-    bool normalises;                             // by statistics of the batch, so that one value per channel has none
-    size_t nd_offset;                            // of a struct bl_nd_attrs in attrs; 0: it does not whiten its input
-    enum bl_phase phase_forward, phase_backward; // the tag set before each call; bl_node_phase() changes it within
+    const struct bl_field *fields;     // ends with a NULL name; NULL: no attributes
+    unsigned reads;                    // by backward, of the forward pass: BL_IN and BL_OUT
+    unsigned in_place;                 // BL_IN_PLACE_*
+    int activation;                    // as kernels know it (ACTIVATION in activation.h); 0: none
+    const struct bl_fusion *fusions;   // ends with a NULL op; NULL: none
+    int chain;                         // how many of them at once, in any order; 0: one
+    bool normalises;                   // by statistics of the batch, so that one value per channel has none
+    size_t nd_offset;                  // of a struct bl_nd_attrs in attrs; 0: it does not whiten its input
+    int phase_forward, phase_backward; // the tag set before each call; bl_node_phase() changes it within
     /* Checks inputs and attributes (BLANCH_EINPUT, with the layer's name), sets outputs' shapes with bl_node_out,
      * declares parameters, buffers and workspaces. */
     int (*setup)(struct bl_node *node);
@@ -195,7 +196,7 @@ struct bl_tensor *bl_node_workspace(struct bl_node *node, enum bl_life life, int
 /* The code of the activation that the node applies to its output (ACTIVATION of kernels); 0: none. */
 int bl_node_activation(const struct bl_node *node);
 /* Changes the phase that following launches of this node count to. */
-void bl_node_phase(struct bl_node *node, enum bl_phase phase);
+void bl_node_phase(struct bl_node *node, int phase);
 /* False where the graph was made for inference: backward will never run. */
 bool bl_node_training(const struct bl_node *node);
 int bl_node_batch(const struct bl_node *node); // the planned batch

@@ -1,5 +1,6 @@
 /* Measurement and decisions of the overhead budget within a run. */
 #include "train/overhead.h"
+#include "ops/nd/phase.h"
 #include "ops/nd/whitening.h"
 #include <math.h>
 #include <stdio.h>

@@ -6,6 +6,7 @@
 #include "blas/blas.h"
 #include "ops/common.h"
 #include "ops/nd/definition.h"
+#include "ops/nd/phase.h"
 #include <stdlib.h>
 
 enum kernel {

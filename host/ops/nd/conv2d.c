@@ -5,6 +5,7 @@
 #include "ops/conv/conv.h"
 #include "ops/nd/fold.h"
 #include "ops/nd/definition.h"
+#include "ops/nd/phase.h"
 #include <stdlib.h>
 
 struct state {

@@ -4,6 +4,7 @@
 #include "blas/blas.h"
 #include "graph/optimiser.h"
 #include "ops/common.h"
+#include "ops/nd/phase.h"
 #include <string.h>
 
 enum {

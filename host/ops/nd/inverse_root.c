@@ -58,7 +58,8 @@ int bl_inverse_sqrt_prepare(struct bl_inverse_sqrt *root) {
     };
     const struct bl_define vec[] = {{"VEC", root->vec}};
     const struct bl_define tile[] = {{"TM", bl_tile_rows(root->node->dev)}};
-    int code = bl_kernel_get(root->node->dev, "nd/symmetric_product", "symmetric_product", tile, BL_COUNT(tile), &root->product);
+    int code = bl_kernel_get(root->node->dev, "nd/symmetric_product", "symmetric_product", tile, BL_COUNT(tile),
+                             &root->product);
     for (int i = 0; i < BL_COUNT(wanted) && !code; i++)
         code = bl_kernel_get(root->node->dev, "nd/inverse_root", wanted[i].name, vec, 1, wanted[i].kernel);
     return code;

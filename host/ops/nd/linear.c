@@ -4,6 +4,7 @@
 #include "ops/common.h"
 #include "ops/nd/fold.h"
 #include "ops/nd/definition.h"
+#include "ops/nd/phase.h"
 #include <stdlib.h>
 
 struct state {

@@ -3,6 +3,7 @@
 #include "ops/nd/whitening.h"
 #include "blas/blas.h"
 #include "ops/common.h"
+#include "ops/nd/phase.h"
 #include "ops/nd/inverse_root.h"
 #include "ops/nd/packed_product.h"
 #include <math.h>
