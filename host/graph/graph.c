@@ -166,7 +166,7 @@ void bl_node_out(struct bl_node *node, int64_t c, int64_t h, int64_t w) {
 }
 
 struct bl_tensor *bl_node_workspace(struct bl_node *node, enum bl_life life, int64_t count) {
-    if (node->graph->inference && life == BL_LIFE_SAVED) life = BL_LIFE_FORWARD;
+    if (node->graph->inference && (life == BL_LIFE_SAVED || life == BL_LIFE_PINNED)) life = BL_LIFE_FORWARD;
     return bl_graph_tensor(node->graph, life, node->index, 1, count > 0 ? count : 1, 1, 1);
 }
 

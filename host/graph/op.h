@@ -56,8 +56,13 @@ struct bl_update_target {
     int (*resolve)(void *context, int which, struct bl_mem *to);
     /* An update was made: optimiser->decay says what it does by itself, gradients aside. */
     void (*updated)(void *context, const struct bl_optimiser *optimiser, const struct blanch_update *update);
-    /* The parameter's memory is about to be given its value and state again: the target is no longer in use. */
-    void (*ended)(void *context);
+    /* What a checkpoint needs beside the parameter's memory to go on: where the value and the states began, of the
+     * parameter's shape, and numbers. */
+    struct bl_tensor *first[1 + BL_MAX_STATES];
+    double *numbers;
+    int number_count;
+    /* Memory, `first` and `numbers` are as they were when they were saved: computes the rest anew. */
+    int (*resume)(void *context);
 };
 
 struct bl_param { // a parameter, or a buffer
@@ -70,9 +75,10 @@ struct bl_param { // a parameter, or a buffer
     bool counter;       // an int64 scalar kept on the host, in `value`
     bool private_state; // not in PyTorch's state dict: kept in the second checkpoint file
     int64_t value;
-    struct bl_tensor data, grad;           // device; grad of trainable ones alone
-    struct bl_tensor state[BL_MAX_STATES]; // of trainable ones: the optimiser's, as many as its table says
-    const struct bl_update_target *target; // NULL: data and state hold what their names say
+    struct bl_tensor data, grad;            // device; grad of trainable ones alone
+    struct bl_tensor state[BL_MAX_STATES];  // of trainable ones: the optimiser's, as many as its table says
+    const struct bl_update_target *offered; // a target that may run; NULL: none
+    const struct bl_update_target *target;  // the one that runs; NULL: data and state hold what their names say
 };
 
 struct bl_node {
@@ -185,13 +191,16 @@ struct bl_param *bl_node_param(struct bl_node *node, const char *name, enum bl_i
 struct bl_param *bl_node_buffer(struct bl_node *node, const char *name, enum bl_init init, int dims,
                                 const int64_t *shape);
 struct bl_param *bl_node_counter(struct bl_node *node, const char *name, bool private_state);
+/* In setup: a target that a layer may begin. */
+void bl_param_offer_target(struct bl_param *param, const struct bl_update_target *target);
 /* From now on, until bl_param_end_target or a write, the parameter's updates go to the target. NULL ends nothing. */
 void bl_param_begin_target(struct bl_param *param, const struct bl_update_target *target);
 int bl_param_end_target(struct bl_param *param); // resolved; without a target nothing happens
-/* Workspaces of count floats. SAVED: from this node's forward to its backward. FORWARD, BACKWARD: within that call.
- * KEPT: for good, in evaluation too. Memory of the first three is shared with other nodes' tensors. In an evaluation
- * SAVED lives as FORWARD does. */
-enum bl_life { BL_LIFE_SAVED, BL_LIFE_FORWARD, BL_LIFE_BACKWARD, BL_LIFE_KEPT };
+/* Workspaces of count floats. SAVED: from this node's forward to its backward; where a forward pass is recomputed, from
+ * the last one. PINNED: from the first one, so that recomputation finds what it has left. FORWARD, BACKWARD: within
+ * that call. KEPT: for good, in evaluation too. Memory of all others is shared with other nodes' tensors. In an
+ * evaluation SAVED and PINNED live as FORWARD does. */
+enum bl_life { BL_LIFE_SAVED, BL_LIFE_PINNED, BL_LIFE_FORWARD, BL_LIFE_BACKWARD, BL_LIFE_KEPT };
 struct bl_tensor *bl_node_workspace(struct bl_node *node, enum bl_life life, int64_t count);
 /* The code of the activation that the node applies to its output (ACTIVATION of kernels); 0: none. */
 int bl_node_activation(const struct bl_node *node);
@@ -211,7 +220,7 @@ struct bl_conv_attrs {
     int in_channels, out_channels, kernel[2], stride[2], padding[2], dilation[2], groups;
     int bias;
 };
-enum { BL_REFRESH_SCHEDULED = -1 }; // as bl_whitening_schedule says
+enum { BL_REFRESH_SCHEDULED = -1 }; // as bl_whitening_order says
 struct bl_nd_attrs {                // common to nd_conv2d and nd_linear
     int refresh;                    // steps between two exact whitenings; 0 and 1: every step is exact
     int constant_grad;              // the gradient stops at mean and D

@@ -117,6 +117,10 @@ int64_t bl_graph_trainable(const struct bl_graph *graph) {
 
 /* --- update targets --------------------------------------------------------------------------- */
 
+void bl_param_offer_target(struct bl_param *param, const struct bl_update_target *target) {
+    if (param) param->offered = target;
+}
+
 void bl_param_begin_target(struct bl_param *param, const struct bl_update_target *target) {
     param->target = target;
 }
@@ -144,7 +148,6 @@ int bl_param_end_target(struct bl_param *param) {
     if (!code) code = bl_finish(param->node->dev); // before the memory goes
     for (int i = 0; i < parts; i++) bl_mem_free(mem[i]);
     if (code) return code;
-    param->target->ended(param->target->context);
     param->target = NULL;
     return 0;
 }

@@ -87,6 +87,7 @@ static void set_lifetimes(struct bl_graph *graph) {
         s->added = INT_MAX;
         switch (s->life) {
         case BL_LIFE_SAVED:
+        case BL_LIFE_PINNED:
             s->first = forward, s->last = backward;
             break;
         case BL_LIFE_BACKWARD:

@@ -1,7 +1,7 @@
 /* Measurement and decisions of the overhead budget within a run. */
 #include "train/overhead.h"
 #include "ops/nd/phase.h"
-#include "ops/nd/whitening.h"
+#include "ops/nd/schedule.h"
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -36,7 +36,7 @@ struct bl_overhead {
 /* --- setting up ------------------------------------------------------------------------------- */
 
 static bool is_scheduled(const struct bl_node *node) {
-    return node->whitening && bl_whitening_is_scheduled(node->whitening);
+    return node->whitening && bl_whitening_look(node->whitening, 0).scheduled;
 }
 
 static int list_layers(struct bl_overhead *o, double share) {
@@ -128,10 +128,9 @@ struct bl_ledger *bl_overhead_before(struct bl_overhead *o) {
     if (!o) return NULL;
     for (int i = 0; i < o->budget->count; i++) o->age[i] = o->budget->layer[i].age + 1;
     bl_budget_next(o->budget);
-    const enum bl_whitening_step refresh =
-        o->budget->stage == BL_BUDGET_IS_EXACT ? BL_WHITENING_EXACT : BL_WHITENING_RENEW;
+    const enum bl_nd_action refresh = o->budget->stage == BL_BUDGET_IS_EXACT ? BL_ND_EXACT : BL_ND_RENEW;
     for (int i = 0; i < o->budget->count; i++)
-        bl_whitening_schedule(o->node[i]->whitening, o->budget->layer[i].refresh ? refresh : BL_WHITENING_KEEP);
+        bl_whitening_order(o->node[i]->whitening, o->budget->layer[i].refresh ? refresh : BL_ND_REUSE);
     return is_wanted(o) ? o->ledger : NULL;
 }
 

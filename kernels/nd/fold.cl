@@ -65,9 +65,9 @@ kernel void fold_bias(global const float *folded, global const float *mean, glob
 }
 
 /* Between refreshes, W' = c (folded + a U_0 + b M_0), and b'; c is every first one of factors (matrices, 2). */
-kernel void fold_kept(global float *folded, global const float *weight, global const float *velocity, float a, float b,
-                      global const float *factors, global const float *mean, global const float *bias, int outputs,
-                      int interleave, int features, int matrices, global float *out) {
+kernel void fold_target(global float *folded, global const float *weight, global const float *velocity, float a,
+                        float b, global const float *factors, global const float *mean, global const float *bias,
+                        int outputs, int interleave, int features, int matrices, global float *out) {
     SHARE(outputs);
     for (int o = first; o < end; o++) {
         const int matrix = o / (outputs / matrices);
@@ -87,8 +87,8 @@ kernel void fold_kept(global float *folded, global const float *weight, global c
 }
 
 /* Rows to parameter order, added to a W_0 + b V_0 in that order. */
-kernel void settle(global const float *rows, global const float *weight, global const float *velocity, float a, float b,
-                   int outputs, int interleave, int features, global float *out) {
+kernel void resolve(global const float *rows, global const float *weight, global const float *velocity, float a,
+                    float b, int outputs, int interleave, int features, global float *out) {
     SHARE(outputs);
     for (int o = first; o < end; o++) {
         const size_t at = (size_t)o * interleave * features;

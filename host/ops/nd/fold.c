@@ -37,15 +37,13 @@ static bool is_own(const struct bl_fold *fold) {
     return bl_packed_product_serves(fold->node, fold->matrices);
 }
 
-static int resolve(void *context, int which, struct bl_mem *to);
-static void decay(void *context, const struct bl_optimiser *optimiser, const struct blanch_update *update);
-static void ended(void *context);
+static void setup_target(struct bl_fold *fold, const struct bl_param *reused);
 
 void bl_fold_setup(struct bl_fold *fold, enum bl_life life) {
     struct bl_node *node = fold->node;
     fold->features = bl_whitening_features(fold->whitening);
     fold->folded = bl_node_workspace(node, life, weights_of(fold));
-    fold->shift = bl_node_workspace(node, BL_LIFE_KEPT, fold->outputs);
+    fold->folded_bias = bl_node_workspace(node, BL_LIFE_KEPT, fold->outputs);
     bool own = is_own(fold), training = bl_node_training(node);
     if (own) bl_packed_product_setup(&fold->by_deconv, node, fold->features, training ? BL_LIFE_SAVED : life);
     if (fold->permuted && (training || !own))
@@ -58,13 +56,8 @@ void bl_fold_setup(struct bl_fold *fold, enum bl_life life) {
     fold->dmean = bl_node_workspace(node, BL_LIFE_BACKWARD, fold->matrices * fold->features);
     fold->dots = bl_node_workspace(node, BL_LIFE_BACKWARD, fold->matrices * dots_of(fold));
     fold->ddeconv = bl_node_workspace(node, BL_LIFE_BACKWARD, fold->matrices * fold->features * fold->features);
-    if (!bl_whitening_keeps_long(fold->whitening) || !bl_node_updates_linearly(node)) return;
-    fold->target = (struct bl_update_target){fold, resolve, decay, ended};
-    for (int i = 0; i < 2; i++) {
-        fold->first[i] = bl_node_workspace(node, BL_LIFE_KEPT, weights_of(fold));
-        fold->first_folded[i] = bl_node_workspace(node, BL_LIFE_KEPT, weights_of(fold));
-    }
-    fold->squared = bl_node_workspace(node, BL_LIFE_KEPT, fold->matrices * fold->features * fold->features);
+    const struct bl_param *reused = bl_whitening_long_reused(fold->whitening);
+    if (reused && bl_node_updates_linearly(node)) setup_target(fold, reused);
 }
 
 int bl_fold_prepare(struct bl_fold *fold) {
@@ -74,22 +67,15 @@ int bl_fold_prepare(struct bl_fold *fold) {
     } wanted[] = {
         {"to_rows", &fold->to_rows},     {"fold_bias", &fold->fold_bias},
         {"from_rows", &fold->from_rows}, {"weight_gradient", &fold->weight_gradient},
-        {"sum_parts", &fold->sum_parts}, {"fold_kept", &fold->fold_kept},
-        {"settle", &fold->resolve},
+        {"sum_parts", &fold->sum_parts}, {"fold_target", &fold->fold_target},
+        {"resolve", &fold->resolve},
     };
     const struct bl_define defines[] = {{"VEC", bl_vec(fold->node->dev, fold->features)}};
     int code = 0;
-    int count = fold->squared ? 7 : bl_node_training(fold->node) ? 5 : 2;
+    int count = fold->target.possible ? 7 : bl_node_training(fold->node) ? 5 : 2;
     for (int i = 0; i < count && !code; i++)
         code = bl_kernel_get(fold->node->dev, "nd/fold", wanted[i].name, defines, 1, wanted[i].kernel);
     return code || !is_own(fold) ? code : bl_packed_product_prepare(&fold->by_deconv);
-}
-
-bool bl_fold_is_current(struct bl_fold *fold, const struct bl_run *run) {
-    bool current = !run->training && fold->kept && fold->version == run->weights_version;
-    fold->kept = !run->training;
-    fold->version = run->weights_version;
-    return current;
 }
 
 /* Items over outputs; lanes: also over features, where an item does not need its whole row. */
@@ -152,106 +138,193 @@ static int fold_weight(const struct bl_fold *fold, struct bl_mem *weight, struct
     return code ? code : times(fold, fold->permuted ? fold->rows->mem : weight, b, c);
 }
 
-/* --- updates between refreshes ---------------------------------------------------------------- */
+/* --- the update target ------------------------------------------------------------------------ */
 
-static struct bl_mem *updated(const struct bl_fold *fold, int i) {
-    return i ? fold->weight->state[0].mem : fold->weight->data.mem;
+static struct bl_mem *updated(const struct bl_fold *fold, int which) {
+    return which ? fold->weight->state[0].mem : fold->weight->data.mem;
 }
 
-/* W_0, V_0, U_0, M_0, P; A = 0. The matrix is D_r. */
-static int start(struct bl_fold *fold, struct bl_mem *deconv) {
-    size_t bytes = 4 * (size_t)weights_of(fold);
-    struct bl_gemm square = product_of(fold, fold->features, deconv, deconv, fold->squared->mem);
+static bool is_running(const struct bl_fold *fold) {
+    return fold->weight->target != NULL;
+}
+
+/* U_0, M_0 and P of W_0, V_0 and D_r. */
+static int derive(struct bl_fold *fold) {
+    struct bl_mem *deconv = fold->target.deconv->data.mem;
+    struct bl_gemm square = product_of(fold, fold->features, deconv, deconv, fold->target.square->mem);
     int code = bl_gemm(fold->node->dev, &square);
     if (!code) code = pack(fold, deconv);
-    for (int i = 0; i < 2 && !code; i++) {
-        code = bl_mem_copy(updated(fold, i), 0, fold->first[i]->mem, 0, bytes);
-        if (!code) code = fold_weight(fold, fold->first[i]->mem, deconv, fold->first_folded[i]->mem);
-        if (!code) code = bl_mem_fill(updated(fold, i), 0, bytes, 0);
-    }
-    memcpy(fold->decayed, (double[4]){1, 0, 0, 1}, sizeof fold->decayed);
-    if (!code) bl_param_begin_target(fold->weight, &fold->target), fold->accumulates = true;
+    for (int i = 0; i < 2 && !code; i++)
+        code = fold_weight(fold, fold->target.first[i]->mem, deconv, fold->target.folded[i]->mem);
     return code;
 }
 
+/* With this step's D_r, from the value and state that the parameter has; A = 0. */
+static int start(struct bl_fold *fold) {
+    size_t bytes = sizeof(float) * (size_t)weights_of(fold);
+    int code = 0;
+    for (int i = 0; i < 2 && !code; i++) {
+        code = bl_mem_copy(updated(fold, i), 0, fold->target.first[i]->mem, 0, bytes);
+        if (!code) code = bl_mem_fill(updated(fold, i), 0, bytes, 0);
+    }
+    memcpy(fold->target.decayed, (double[4]){1, 0, 0, 1}, sizeof fold->target.decayed);
+    if (!code) code = derive(fold);
+    if (!code) bl_param_begin_target(fold->weight, &fold->target.target);
+    return code;
+}
+
+/* What an evaluation has folded is overwritten. */
 static int resolve(void *context, int which, struct bl_mem *to) {
-    const struct bl_fold *fold = context;
-    struct bl_mem *deconv = bl_whitening_kept(fold->whitening);
-    const double *decayed = fold->decayed + 2 * which;
+    struct bl_fold *fold = context;
+    const double *decayed = fold->target.decayed + 2 * which;
     int64_t interleave = fold->permuted ? fold->interleave : 1;
+    struct bl_mem *deconv = fold->target.deconv->data.mem;
+    fold->version = 0;
     bl_node_phase(fold->node, BL_FOLD);
     int code = pack(fold, deconv);
     if (!code) code = times(fold, updated(fold, which), deconv, fold->folded->mem);
     if (code) return code;
-    return bl_launch(fold->resolve, over_outputs(fold, true), BL_MEM(fold->folded->mem), BL_MEM(fold->first[0]->mem),
-                     BL_MEM(fold->first[1]->mem), BL_F32(decayed[0]), BL_F32(decayed[1]), BL_I32(fold->outputs),
-                     BL_I32(interleave), BL_I32(weights_of(fold) / fold->outputs / interleave), BL_MEM(to));
+    return bl_launch(fold->resolve, over_outputs(fold, true), BL_MEM(fold->folded->mem),
+                     BL_MEM(fold->target.first[0]->mem), BL_MEM(fold->target.first[1]->mem), BL_F32(decayed[0]),
+                     BL_F32(decayed[1]), BL_I32(fold->outputs), BL_I32(interleave),
+                     BL_I32(weights_of(fold) / fold->outputs / interleave), BL_MEM(to));
 }
 
 static void decay(void *context, const struct bl_optimiser *optimiser, const struct blanch_update *update) {
-    struct bl_fold *fold = context;
-    for (int i = 0; i < 2; i++) optimiser->decay(update, &fold->decayed[i], &fold->decayed[2 + i]);
+    double *decayed = ((struct bl_fold *)context)->target.decayed;
+    for (int i = 0; i < 2; i++) optimiser->decay(update, &decayed[i], &decayed[2 + i]);
 }
 
-static void ended(void *context) {
+static int resume(void *context) {
     struct bl_fold *fold = context;
-    fold->accumulates = false;
-}
-
-int bl_fold_begin(struct bl_fold *fold, const struct bl_run *run) {
-    bool may = fold->squared && run->update, keeps = bl_whitening_will_keep(fold->whitening, run);
-    fold->starts = may && !keeps && fold->accumulates && bl_whitening_will_compute(fold->whitening, run);
-    if (!may || !keeps) return bl_param_end_target(fold->weight);
-    if (fold->accumulates) return 0;
     bl_node_phase(fold->node, BL_FOLD);
-    return start(fold, bl_whitening_kept(fold->whitening));
+    return derive(fold);
+}
+
+static void setup_target(struct bl_fold *fold, const struct bl_param *reused) {
+    struct bl_node *node = fold->node;
+    fold->target.possible = true;
+    fold->target.deconv = reused;
+    for (int i = 0; i < 2; i++) {
+        fold->target.first[i] = bl_node_workspace(node, BL_LIFE_KEPT, weights_of(fold));
+        fold->target.folded[i] = bl_node_workspace(node, BL_LIFE_KEPT, weights_of(fold));
+    }
+    fold->target.square = bl_node_workspace(node, BL_LIFE_KEPT, fold->matrices * fold->features * fold->features);
+    fold->target.resolved = bl_node_workspace(node, BL_LIFE_FORWARD, weights_of(fold));
+    fold->target.target = (struct bl_update_target){
+        .context = fold,
+        .resolve = resolve,
+        .updated = decay,
+        .resume = resume,
+        .first = {fold->target.first[0], fold->target.first[1]},
+        .numbers = fold->target.decayed,
+        .number_count = BL_COUNT(fold->target.decayed),
+    };
+    bl_param_offer_target(fold->weight, &fold->target.target);
+}
+
+/* --- deciding a step -------------------------------------------------------------------------- */
+
+/* Where the step's weights lie. A target ends where it cannot go on: at a refresh, which starts anew, while D is
+ * constant, and where the gradients are not for an update alone. */
+static int choose_weights(struct bl_fold *fold, const struct bl_run *run, struct bl_nd_step *step) {
+    bool running = is_running(fold), reused = step->action == BL_ND_REUSE;
+    step->weights = BL_ND_OF_PARAMETER;
+    if (!run->training) {
+        if (running) step->weights = BL_ND_RESOLVED;
+        return 0;
+    }
+    bool usable = fold->target.possible && run->update && step->action != BL_ND_CONSTANT && (reused || running);
+    if (usable) step->weights = BL_ND_OF_TARGET, step->starts = !reused || !running;
+    return running && (!usable || step->starts) ? bl_param_end_target(fold->weight) : 0;
+}
+
+static int decide(struct bl_fold *fold, const struct bl_run *run) {
+    struct bl_nd_step step = {.action = bl_whitening_action(fold->whitening, run)};
+    int code = choose_weights(fold, run, &step);
+    if (code) return code;
+    bl_whitening_begin(fold->whitening, run, &step);
+    fold->step = step;
+    return 0;
 }
 
 /* --- forward ---------------------------------------------------------------------------------- */
 
-static int forward_kept(const struct bl_fold *fold) {
-    const struct bl_whitening *whitening = fold->whitening;
-    int code = pack(fold, fold->squared->mem);
-    if (!code) code = times(fold, fold->weight->data.mem, fold->squared->mem, fold->folded->mem);
-    if (code) return code;
-    return bl_launch(fold->fold_kept, over_outputs(fold, false), BL_MEM(fold->folded->mem),
-                     BL_MEM(fold->first_folded[0]->mem), BL_MEM(fold->first_folded[1]->mem), BL_F32(fold->decayed[0]),
-                     BL_F32(fold->decayed[1]), BL_MEM(bl_whitening_factors(whitening)),
-                     BL_MEM(bl_whitening_mean(whitening)), BL_MEM(fold->bias->data.mem), SIZES(fold),
-                     BL_I32(fold->matrices), BL_MEM(fold->shift->mem));
+static int fold_bias(const struct bl_fold *fold) {
+    return bl_launch(fold->fold_bias, over_outputs(fold, false), BL_MEM(fold->folded->mem), BL_MEM(fold->step.mean),
+                     BL_MEM(fold->bias->data.mem), SIZES(fold), BL_I32(fold->matrices), BL_MEM(fold->folded_bias->mem));
 }
 
-/* By D itself; W' is U_0 where updates start from it. */
-static int forward_computed(struct bl_fold *fold) {
-    struct bl_mem *deconv = bl_whitening_deconv(fold->whitening);
-    if (fold->starts) {
-        int code = start(fold, deconv);
-        return code ? code
-                    : bl_mem_copy(fold->first_folded[0]->mem, 0, fold->folded->mem, 0, 4 * (size_t)weights_of(fold));
+/* W' and b' from A. */
+static int fold_target(const struct bl_fold *fold) {
+    int code = pack(fold, fold->target.square->mem);
+    if (!code) code = times(fold, fold->weight->data.mem, fold->target.square->mem, fold->folded->mem);
+    if (code) return code;
+    return bl_launch(fold->fold_target, over_outputs(fold, false), BL_MEM(fold->folded->mem),
+                     BL_MEM(fold->target.folded[0]->mem), BL_MEM(fold->target.folded[1]->mem),
+                     BL_F32(fold->target.decayed[0]), BL_F32(fold->target.decayed[1]), BL_MEM(fold->step.factors),
+                     BL_MEM(fold->step.mean), BL_MEM(fold->bias->data.mem), SIZES(fold), BL_I32(fold->matrices),
+                     BL_MEM(fold->folded_bias->mem));
+}
+
+/* W' of a target that starts from a D of its own batch is U_0. */
+static int fold_start(const struct bl_fold *fold) {
+    int code =
+        bl_mem_copy(fold->target.folded[0]->mem, 0, fold->folded->mem, 0, sizeof(float) * (size_t)weights_of(fold));
+    return code ? code : fold_bias(fold);
+}
+
+static int fold_parameter(const struct bl_fold *fold) {
+    struct bl_mem *weight = fold->weight->data.mem, *deconv = fold->step.deconv;
+    int code = 0;
+    if (fold->step.weights == BL_ND_RESOLVED) {
+        weight = fold->target.resolved->mem;
+        code = fold->target.target.resolve(fold->target.target.context, 0, weight);
     }
-    int code = pack(fold, deconv);
-    return code ? code : fold_weight(fold, fold->weight->data.mem, deconv, fold->folded->mem);
+    if (!code) code = pack(fold, deconv);
+    if (!code) code = fold_weight(fold, weight, deconv, fold->folded->mem);
+    return code ? code : fold_bias(fold);
 }
 
-int bl_fold_forward(struct bl_fold *fold) {
-    if (fold->accumulates) return forward_kept(fold);
-    int code = forward_computed(fold);
-    if (code) return code;
-    return bl_launch(fold->fold_bias, over_outputs(fold, false), BL_MEM(fold->folded->mem),
-                     BL_MEM(bl_whitening_mean(fold->whitening)), BL_MEM(fold->bias->data.mem), SIZES(fold),
-                     BL_I32(fold->matrices), BL_MEM(fold->shift->mem));
+static int fold_step(struct bl_fold *fold, const struct bl_run *run) {
+    const struct bl_nd_step *step = &fold->step;
+    int code = bl_whitening_forward(fold->whitening, run, step);
+    bl_node_phase(fold->node, BL_FOLD);
+    if (!code && step->starts && !run->again) code = start(fold);
+    if (code || step->weights != BL_ND_OF_TARGET) return code ? code : fold_parameter(fold);
+    return step->action == BL_ND_REUSE ? fold_target(fold) : fold_start(fold);
+}
+
+int bl_fold_forward(struct bl_fold *fold, const struct bl_run *run, bool *changed) {
+    *changed = run->training || fold->version != run->weights_version;
+    if (!*changed) return 0;
+    int code = run->again ? 0 : decide(fold, run);
+    if (!code) code = fold_step(fold, run);
+    fold->version = code || run->training ? 0 : run->weights_version;
+    return code;
 }
 
 /* --- backward --------------------------------------------------------------------------------- */
 
+static bool is_of_target(const struct bl_fold *fold) {
+    return fold->step.weights == BL_ND_OF_TARGET;
+}
+
 /* Where dW' without the mean's part goes: it is A's gradient, but for c. */
 static struct bl_mem *gradient_of(const struct bl_fold *fold) {
-    return fold->accumulates ? fold->weight->grad.mem : fold->gradient->mem;
+    return is_of_target(fold) ? fold->weight->grad.mem : fold->gradient->mem;
+}
+
+/* W in rows, as the gradient of D reads it. */
+static int weight_rows(const struct bl_fold *fold, struct bl_mem **rows) {
+    struct bl_mem *weight = is_of_target(fold) ? fold->target.first[0]->mem : fold->weight->data.mem;
+    *rows = fold->permuted ? fold->rows->mem : weight;
+    return is_own(fold) || is_of_target(fold) ? to_rows(fold, weight) : 0; // else the forward pass has left them
 }
 
 static int matrix_gradient(struct bl_fold *fold) {
-    struct bl_mem *weight = fold->accumulates ? fold->first[0]->mem : fold->weight->data.mem;
-    int code = is_own(fold) || fold->accumulates ? to_rows(fold, weight) : 0;
+    struct bl_mem *weight;
+    int code = weight_rows(fold, &weight);
     if (code) return code;
     int64_t f = fold->features, rows = fold->outputs / fold->matrices * fold->interleave;
     struct bl_gemm product = {
@@ -260,7 +333,7 @@ static int matrix_gradient(struct bl_fold *fold) {
         .n = f,
         .k = rows,
         .alpha = 1,
-        .a = fold->permuted ? fold->rows->mem : weight,
+        .a = weight,
         .b = gradient_of(fold),
         .c = fold->ddeconv->mem,
         .lda = f,
@@ -274,36 +347,35 @@ static int matrix_gradient(struct bl_fold *fold) {
     return bl_gemm(fold->node->dev, &product);
 }
 
-/* dW' without the mean's part (times c between refreshes), the mean's gradient, and <dD, D>. */
+/* dW' without the mean's part (times c for a target), the mean's gradient, and <dD, D>. */
 static int weight_gradient(struct bl_fold *fold) {
     struct blanch_device *dev = fold->node->dev;
+    const struct bl_nd_step *step = &fold->step;
     int64_t units = fold->matrices * fold->parts, count = fold->matrices * fold->features;
-    struct bl_mem *factors = bl_whitening_factors(fold->whitening), *any = fold->gradient->mem;
-    int code =
-        bl_launch(fold->weight_gradient, bl_share_rows(dev, vectors_of(fold), units, 12 * weights_of(fold) / units),
-                  BL_MEM(fold->folded->mem), BL_MEM(fold->bias->grad.mem), BL_MEM(bl_whitening_mean(fold->whitening)),
-                  SIZES(fold), BL_I32(fold->matrices), BL_I32(fold->parts), BL_I32(dots_of(fold) / fold->parts),
-                  BL_MEM(fold->gradient->mem), BL_I32(fold->accumulates), BL_MEM(fold->accumulates ? factors : any),
-                  BL_MEM(gradient_of(fold)), BL_MEM(fold->partial->mem), BL_MEM(fold->dots->mem));
-    if (code || !bl_whitening_has_backward(fold->whitening)) return code;
+    int code = bl_launch(
+        fold->weight_gradient, bl_share_rows(dev, vectors_of(fold), units, 12 * weights_of(fold) / units),
+        BL_MEM(fold->folded->mem), BL_MEM(fold->bias->grad.mem), BL_MEM(step->mean), SIZES(fold),
+        BL_I32(fold->matrices), BL_I32(fold->parts), BL_I32(dots_of(fold) / fold->parts), BL_MEM(fold->gradient->mem),
+        BL_I32(is_of_target(fold)), BL_MEM(is_of_target(fold) ? step->factors : step->mean), BL_MEM(gradient_of(fold)),
+        BL_MEM(fold->partial->mem), BL_MEM(fold->dots->mem));
+    if (code || !step->backward) return code;
     return bl_launch(fold->sum_parts, bl_share_rows(dev, 1, count, 4 * (fold->parts + 1)), BL_MEM(fold->partial->mem),
                      BL_I32(fold->parts), BL_I32(count), BL_MEM(fold->dmean->mem));
 }
 
-struct bl_deconv_gradient bl_fold_deconv_gradient(const struct bl_fold *fold) {
-    return (struct bl_deconv_gradient){
-        .mean = fold->dmean->mem, .deconv = fold->ddeconv->mem, .scale = fold->dots->mem, .dots = dots_of(fold)};
-}
-
 int bl_fold_backward(struct bl_fold *fold) {
-    const struct bl_whitening *whitening = fold->whitening;
+    const struct bl_nd_step *step = &fold->step;
     int code = weight_gradient(fold);
-    if (!code && bl_whitening_has_backward(whitening) && !bl_whitening_wants_scale(whitening))
-        code = matrix_gradient(fold);
-    if (code || fold->accumulates) return code;
-    code = times(fold, fold->gradient->mem, bl_whitening_deconv(whitening),
-                 fold->permuted ? fold->drows->mem : fold->weight->grad.mem);
+    if (!code && step->backward && step->action == BL_ND_EXACT) code = matrix_gradient(fold);
+    if (code || is_of_target(fold)) return code;
+    code = times(fold, fold->gradient->mem, step->deconv, fold->permuted ? fold->drows->mem : fold->weight->grad.mem);
     if (code || !fold->permuted) return code;
     return bl_launch(fold->from_rows, over_outputs(fold, true), BL_MEM(fold->drows->mem), SIZES(fold),
                      BL_MEM(fold->weight->grad.mem));
+}
+
+int bl_fold_backward_input(struct bl_fold *fold, const struct bl_run *run) {
+    const struct bl_deconv_gradient gradient = {
+        .mean = fold->dmean->mem, .deconv = fold->ddeconv->mem, .scale = fold->dots->mem, .dots = dots_of(fold)};
+    return fold->step.backward ? bl_whitening_backward(fold->whitening, run, &fold->step, &gradient) : 0;
 }
