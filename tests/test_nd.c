@@ -523,7 +523,7 @@ static void test_updates(void **state) {
                 for (int k = 0; k < 2; k++)
                     update(&l[k], t, turns[t] == 'E' ? BL_ND_EXACT : turns[t] == 'R' ? BL_ND_RENEW : BL_ND_REUSE, !k);
             assert_same(&l[0], &l[1], l[0].node->out[0], l[1].node->out[0]);
-            assert_same(&l[0], &l[1], l[0].in->grad, l[1].in->grad);
+            if (turns[t] != '?') assert_same(&l[0], &l[1], l[0].in->grad, l[1].in->grad); // not there in evaluation
         }
         check(bl_graph_end_targets(l[0].graph));
         for (int p = 0; p < 2; p++) {

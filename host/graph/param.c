@@ -125,6 +125,14 @@ void bl_param_begin_target(struct bl_param *param, const struct bl_update_target
     param->target = target;
 }
 
+int bl_param_resume_target(struct bl_param *param) {
+    int code = param->offered->resume(param->offered->context);
+    bl_tag(param->node->dev, -1, BL_OTHER);
+    if (code) return bl_fail_in(code, "%s", param->name);
+    param->target = param->offered;
+    return 0;
+}
+
 /* What the parameter's memory (0) or that of state `which` - 1 would hold without the target, in memory of its own. */
 static int resolve(struct bl_param *param, int which, struct bl_mem **mem) {
     struct bl_node *node = param->node;

@@ -42,7 +42,7 @@ typedef JOIN(float, VEC_SUM) vec_sum;
 #endif
 
 #if STRIDED
-#define CHANNEL_STEP interleave
+#define CHANNEL_STEP g.interleave
 vec take(global const float *p, int step) {
 #if VEC == 16
     return (vec)(p[0], p[step], p[2 * step], p[3 * step], p[4 * step], p[5 * step], p[6 * step], p[7 * step],
