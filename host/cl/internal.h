@@ -12,6 +12,7 @@ struct record {
     int phase;
     uint64_t bytes;
     double operations;
+    bool stated, library;
 };
 
 struct blanch_device {
@@ -28,10 +29,12 @@ struct blanch_device {
     uint64_t memory_limit; // bytes, as blanch_device_open was asked; 0: none
     bool poison;
     bool recording;
-    bool dry;         // see bl_dry
-    int layer, phase; // the tag
+    bool dry; // see bl_dry
+    int layer, phase;
+    bool light; // the tag
     uint64_t bytes;
     double operations; // of the next command, as bl_work said
+    bool stated;       // by bl_work, of the next command
     bool within;       // between bl_work_begin and bl_work_end
     cl_event since;    // of the next record, see bl_record_since
     struct record *records;
@@ -44,6 +47,7 @@ struct blanch_device {
     void (*release)(void *attached); // see bl_raw_attach
 };
 
+int bl_record_command(struct blanch_device *dev, const char *name, cl_event event, uint64_t bytes, bool library);
 void bl_record_free(struct record *record);
 void bl_programs_free(struct blanch_device *dev);
 

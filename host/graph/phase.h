@@ -4,6 +4,8 @@
 #ifndef BL_PHASE_H
 #define BL_PHASE_H
 
+#include "cl/cl.h"
+
 enum {
     BL_FORWARD,
     BL_BACKWARD_DATA,
@@ -14,6 +16,7 @@ enum {
     BL_POOL,
     BL_LOSS,
     BL_UPDATE,
+    BL_RECOMPUTE,
     BL_LOAD,
     BL_WAIT,
     BL_OTHER,
@@ -21,5 +24,10 @@ enum {
 };
 /* "forward", "backward_data", ...; NULL where no operation has taken a place. Defined in ops/list.c. */
 extern const char *const bl_phase_names[BL_PHASES];
+
+/* The layer (a node's index; -1: none) and the phase that following commands count to. In the phases norm, activation,
+ * pool, loss, update and load they compute little for what they move and count 0 operations unsaid (docs/reading.md);
+ * elsewhere each says so with bl_work. Cheap. */
+void bl_tag(struct blanch_device *dev, int layer, int phase);
 
 #endif

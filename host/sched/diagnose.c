@@ -193,14 +193,14 @@ struct diagnoser {
 };
 
 /* Layers that would reuse D in this step are whitened exactly for once. */
-static int before(void *context, struct bl_node *node, const struct bl_run *run, bool backward) {
+static int before(void *context, struct bl_node *node, const struct bl_run *run, enum bl_action_kind kind) {
     struct diagnoser *d = context;
-    if (backward) return STOP;
+    if (kind != BL_DO_FORWARD) return STOP;
     if (node->whitening) d->order = bl_whitening_order(node->whitening, BL_ND_EXACT);
     return 0;
 }
 
-static int after(void *context, struct bl_node *node, const struct bl_run *run, bool backward) {
+static int after(void *context, struct bl_node *node, const struct bl_run *run, enum bl_action_kind kind) {
     struct diagnoser *d = context;
     if (!node->whitening) return 0;
     bl_whitening_order(node->whitening, d->order);

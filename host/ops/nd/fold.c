@@ -124,8 +124,8 @@ static int times(const struct bl_fold *fold, struct bl_mem *a, struct bl_mem *b,
 }
 
 static int to_rows(const struct bl_fold *fold, struct bl_mem *weight) {
-    return fold->permuted ? bl_launch(fold->to_rows, over_outputs(fold, true), BL_MEM(weight), SIZES(fold),
-                                      BL_MEM(fold->rows->mem))
+    return fold->permuted ? bl_launch_light(fold->node->dev, fold->to_rows, over_outputs(fold, true), BL_MEM(weight),
+                                            SIZES(fold), BL_MEM(fold->rows->mem))
                           : 0;
 }
 
@@ -184,10 +184,10 @@ static int resolve(void *context, int which, struct bl_mem *to) {
     int code = pack(fold, deconv);
     if (!code) code = times(fold, updated(fold, which), deconv, fold->folded->mem);
     if (code) return code;
-    return bl_launch(fold->resolve, over_outputs(fold, true), BL_MEM(fold->folded->mem),
-                     BL_MEM(fold->target.first[0]->mem), BL_MEM(fold->target.first[1]->mem), BL_F32(decayed[0]),
-                     BL_F32(decayed[1]), BL_I32(fold->outputs), BL_I32(interleave),
-                     BL_I32(weights_of(fold) / fold->outputs / interleave), BL_MEM(to));
+    return bl_launch_light(fold->node->dev, fold->resolve, over_outputs(fold, true), BL_MEM(fold->folded->mem),
+                           BL_MEM(fold->target.first[0]->mem), BL_MEM(fold->target.first[1]->mem), BL_F32(decayed[0]),
+                           BL_F32(decayed[1]), BL_I32(fold->outputs), BL_I32(interleave),
+                           BL_I32(weights_of(fold) / fold->outputs / interleave), BL_MEM(to));
 }
 
 static void decay(void *context, const struct bl_optimiser *optimiser, const struct blanch_update *update) {
@@ -251,8 +251,9 @@ static int decide(struct bl_fold *fold, const struct bl_run *run) {
 /* --- forward ---------------------------------------------------------------------------------- */
 
 static int fold_bias(const struct bl_fold *fold) {
-    return bl_launch(fold->fold_bias, over_outputs(fold, false), BL_MEM(fold->folded->mem), BL_MEM(fold->step.mean),
-                     BL_MEM(fold->bias->data.mem), SIZES(fold), BL_I32(fold->matrices), BL_MEM(fold->folded_bias->mem));
+    return bl_launch_light(fold->node->dev, fold->fold_bias, over_outputs(fold, false), BL_MEM(fold->folded->mem),
+                           BL_MEM(fold->step.mean), BL_MEM(fold->bias->data.mem), SIZES(fold), BL_I32(fold->matrices),
+                           BL_MEM(fold->folded_bias->mem));
 }
 
 /* W' and b' from A. */
@@ -260,11 +261,11 @@ static int fold_target(const struct bl_fold *fold) {
     int code = pack(fold, fold->target.square->mem);
     if (!code) code = times(fold, fold->weight->data.mem, fold->target.square->mem, fold->folded->mem);
     if (code) return code;
-    return bl_launch(fold->fold_target, over_outputs(fold, false), BL_MEM(fold->folded->mem),
-                     BL_MEM(fold->target.folded[0]->mem), BL_MEM(fold->target.folded[1]->mem),
-                     BL_F32(fold->target.decayed[0]), BL_F32(fold->target.decayed[1]), BL_MEM(fold->step.factors),
-                     BL_MEM(fold->step.mean), BL_MEM(fold->bias->data.mem), SIZES(fold), BL_I32(fold->matrices),
-                     BL_MEM(fold->folded_bias->mem));
+    return bl_launch_light(fold->node->dev, fold->fold_target, over_outputs(fold, false), BL_MEM(fold->folded->mem),
+                           BL_MEM(fold->target.folded[0]->mem), BL_MEM(fold->target.folded[1]->mem),
+                           BL_F32(fold->target.decayed[0]), BL_F32(fold->target.decayed[1]), BL_MEM(fold->step.factors),
+                           BL_MEM(fold->step.mean), BL_MEM(fold->bias->data.mem), SIZES(fold), BL_I32(fold->matrices),
+                           BL_MEM(fold->folded_bias->mem));
 }
 
 /* W' of a target that starts from a D of its own batch is U_0. */
@@ -352,15 +353,16 @@ static int weight_gradient(struct bl_fold *fold) {
     struct blanch_device *dev = fold->node->dev;
     const struct bl_nd_step *step = &fold->step;
     int64_t units = fold->matrices * fold->parts, count = fold->matrices * fold->features;
-    int code = bl_launch(
-        fold->weight_gradient, bl_share_rows(dev, vectors_of(fold), units, 12 * weights_of(fold) / units),
-        BL_MEM(fold->folded->mem), BL_MEM(fold->bias->grad.mem), BL_MEM(step->mean), SIZES(fold),
-        BL_I32(fold->matrices), BL_I32(fold->parts), BL_I32(dots_of(fold) / fold->parts), BL_MEM(fold->gradient->mem),
-        BL_I32(is_of_target(fold)), BL_MEM(is_of_target(fold) ? step->factors : step->mean), BL_MEM(gradient_of(fold)),
-        BL_MEM(fold->partial->mem), BL_MEM(fold->dots->mem));
+    int code = bl_launch_light(fold->node->dev, fold->weight_gradient,
+                               bl_share_rows(dev, vectors_of(fold), units, 12 * weights_of(fold) / units),
+                               BL_MEM(fold->folded->mem), BL_MEM(fold->bias->grad.mem), BL_MEM(step->mean), SIZES(fold),
+                               BL_I32(fold->matrices), BL_I32(fold->parts), BL_I32(dots_of(fold) / fold->parts),
+                               BL_MEM(fold->gradient->mem), BL_I32(is_of_target(fold)),
+                               BL_MEM(is_of_target(fold) ? step->factors : step->mean), BL_MEM(gradient_of(fold)),
+                               BL_MEM(fold->partial->mem), BL_MEM(fold->dots->mem));
     if (code || !step->backward) return code;
-    return bl_launch(fold->sum_parts, bl_share_rows(dev, 1, count, 4 * (fold->parts + 1)), BL_MEM(fold->partial->mem),
-                     BL_I32(fold->parts), BL_I32(count), BL_MEM(fold->dmean->mem));
+    return bl_launch_light(fold->node->dev, fold->sum_parts, bl_share_rows(dev, 1, count, 4 * (fold->parts + 1)),
+                           BL_MEM(fold->partial->mem), BL_I32(fold->parts), BL_I32(count), BL_MEM(fold->dmean->mem));
 }
 
 int bl_fold_backward(struct bl_fold *fold) {
@@ -370,8 +372,8 @@ int bl_fold_backward(struct bl_fold *fold) {
     if (code || is_of_target(fold)) return code;
     code = times(fold, fold->gradient->mem, step->deconv, fold->permuted ? fold->drows->mem : fold->weight->grad.mem);
     if (code || !fold->permuted) return code;
-    return bl_launch(fold->from_rows, over_outputs(fold, true), BL_MEM(fold->drows->mem), SIZES(fold),
-                     BL_MEM(fold->weight->grad.mem));
+    return bl_launch_light(fold->node->dev, fold->from_rows, over_outputs(fold, true), BL_MEM(fold->drows->mem),
+                           SIZES(fold), BL_MEM(fold->weight->grad.mem));
 }
 
 int bl_fold_backward_input(struct bl_fold *fold, const struct bl_run *run) {

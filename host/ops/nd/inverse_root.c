@@ -144,8 +144,9 @@ int bl_inverse_root_iterate_again(struct bl_inverse_root *root) {
 }
 
 int bl_inverse_root_iterate(struct bl_inverse_root *root, struct bl_mem *squares) {
-    int code = bl_launch(root->norm, bl_over_matrices(root->node, root->matrices), BL_MEM(squares),
-                         BL_I32(root->matrices), BL_I32(root->features), BL_MEM(root->scalars->mem));
+    int code =
+        bl_launch_light(root->node->dev, root->norm, bl_over_matrices(root->node, root->matrices), BL_MEM(squares),
+                        BL_I32(root->matrices), BL_I32(root->features), BL_MEM(root->scalars->mem));
     if (code) return code;
     touch(root, 1);
     code = bl_launch(root->scale, over_rows(root, true), BL_MEM(root->s->mem), BL_MEM(root->scalars->mem), SIZES(root));
@@ -221,9 +222,9 @@ int bl_inverse_root_backward(struct bl_inverse_root *root, struct bl_mem *ddecon
     touch(root, 2);
     code = bl_launch(root->back_dots, rows, BL_MEM(t.z), BL_MEM(root->s->mem), SIZES(root), BL_MEM(root->dots_w->mem));
     if (!code)
-        code = bl_launch(root->back_norm, bl_over_matrices(root->node, root->matrices), BL_MEM(root->dots_w->mem),
-                         BL_MEM(root->dots->mem), BL_I32(root->matrices), BL_I32(root->features),
-                         BL_MEM(root->scalars->mem));
+        code = bl_launch_light(root->node->dev, root->back_norm, bl_over_matrices(root->node, root->matrices),
+                               BL_MEM(root->dots_w->mem), BL_MEM(root->dots->mem), BL_I32(root->matrices),
+                               BL_I32(root->features), BL_MEM(root->scalars->mem));
     if (code) return code;
     touch(root, 3);
     return bl_launch(root->back_finish, rows, BL_MEM(t.z), BL_MEM(root->s->mem), BL_MEM(root->scalars->mem),

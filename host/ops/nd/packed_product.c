@@ -24,8 +24,8 @@ int bl_packed_product_prepare(struct bl_packed_product *p) {
 }
 
 int bl_packed_product_pack(const struct bl_packed_product *p, struct bl_mem *d, double scale) {
-    return bl_launch(p->pack, bl_share(p->node->dev, p->n, 8 * p->n), BL_MEM(d), BL_I32(p->n), BL_F32(scale),
-                     BL_MEM(p->packed->mem));
+    return bl_launch_light(p->node->dev, p->pack, bl_share(p->node->dev, p->n, 8 * p->n), BL_MEM(d), BL_I32(p->n),
+                           BL_F32(scale), BL_MEM(p->packed->mem));
 }
 
 /* All rows by all of D's columns; few rows are shared out by columns too. */

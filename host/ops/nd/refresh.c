@@ -92,23 +92,25 @@ static struct bl_range over_matrices(const struct bl_refresh *r) {
 
 static int broadcast_mean(struct bl_refresh *r) {
     const struct bl_statistics *s = r->statistics;
-    return bl_launch(r->kernel[BROADCAST_MEAN], bl_share(r->node->dev, s->taps * r->node->in[0]->c, 8),
-                     BL_MEM(s->mean->mem), FEATURES(s), BL_MEM(r->mean->mem));
+    return bl_launch_light(r->node->dev, r->kernel[BROADCAST_MEAN],
+                           bl_share(r->node->dev, s->taps * r->node->in[0]->c, 8), BL_MEM(s->mean->mem), FEATURES(s),
+                           BL_MEM(r->mean->mem));
 }
 
 int bl_refresh_begin(struct bl_refresh *r, enum bl_nd_action action, struct bl_mem *covariance) {
     const struct bl_statistics *s = r->statistics;
-    int code = bl_launch(r->kernel[VARIANCE], over_matrices(r), BL_MEM(covariance), BL_I32(s->samples.matrices),
-                         BL_I32(s->features), BL_MEM(r->variance->data.mem), BL_MEM(r->factors->mem));
+    int code = bl_launch_light(r->node->dev, r->kernel[VARIANCE], over_matrices(r), BL_MEM(covariance),
+                               BL_I32(s->samples.matrices), BL_I32(s->features), BL_MEM(r->variance->data.mem),
+                               BL_MEM(r->factors->mem));
     return code || action == BL_ND_EXACT ? code : broadcast_mean(r);
 }
 
 int bl_refresh_compare(struct bl_refresh *r, struct bl_mem *z, struct bl_mem *scalars) {
     const struct bl_statistics *s = r->statistics;
     if (!r->change) return 0;
-    return bl_launch(r->kernel[CHANGE], over_rows(r, false), BL_MEM(z), BL_MEM(scalars), BL_MEM(r->deconv->data.mem),
-                     BL_I32(s->samples.matrices * s->features), BL_I32(s->features),
-                     BL_I32(bl_rows_each(r->node, s->features)), BL_MEM(r->change->mem));
+    return bl_launch_light(r->node->dev, r->kernel[CHANGE], over_rows(r, false), BL_MEM(z), BL_MEM(scalars),
+                           BL_MEM(r->deconv->data.mem), BL_I32(s->samples.matrices * s->features), BL_I32(s->features),
+                           BL_I32(bl_rows_each(r->node, s->features)), BL_MEM(r->change->mem));
 }
 
 /* Of the cosine between the two, as the scale is current at every step. Means over the matrices. */
@@ -136,28 +138,29 @@ int bl_refresh_factor(struct bl_refresh *r, int images) {
     if (!code) code = bl_statistics_squares(s, images, r->mean->mem, r->sums->mem, &chunks);
     if (code) return code;
     double values = (double)bl_statistics_count(s, images) * (double)s->features;
-    return bl_launch(r->kernel[FACTOR], over_matrices(r), BL_MEM(r->sums->mem), BL_I32(chunks),
-                     BL_I32(r->node->in[0]->c), BL_I32(s->samples.matrices), BL_F32(1.0 / values),
-                     BL_F32(r->attrs->eps), BL_MEM(r->variance->data.mem), BL_MEM(r->factors->mem));
+    return bl_launch_light(r->node->dev, r->kernel[FACTOR], over_matrices(r), BL_MEM(r->sums->mem), BL_I32(chunks),
+                           BL_I32(r->node->in[0]->c), BL_I32(s->samples.matrices), BL_F32(1.0 / values),
+                           BL_F32(r->attrs->eps), BL_MEM(r->variance->data.mem), BL_MEM(r->factors->mem));
 }
 
 int bl_refresh_rescale(struct bl_refresh *r, bool whole, struct bl_mem *deconv, struct bl_mem *running) {
     const struct bl_statistics *s = r->statistics;
-    return bl_launch(r->kernel[RESCALE], over_rows(r, true), BL_MEM(r->deconv->data.mem), BL_MEM(r->factors->mem),
-                     BL_I32(s->samples.matrices * s->features), BL_I32(s->features),
-                     BL_I32(bl_rows_each(r->node, s->features)), BL_F32(r->attrs->momentum), BL_I32(whole),
-                     BL_MEM(deconv), BL_MEM(running));
+    return bl_launch_light(r->node->dev, r->kernel[RESCALE], over_rows(r, true), BL_MEM(r->deconv->data.mem),
+                           BL_MEM(r->factors->mem), BL_I32(s->samples.matrices * s->features), BL_I32(s->features),
+                           BL_I32(bl_rows_each(r->node, s->features)), BL_F32(r->attrs->momentum), BL_I32(whole),
+                           BL_MEM(deconv), BL_MEM(running));
 }
 
 int bl_refresh_backward(struct bl_refresh *r, int images, const struct bl_deconv_gradient *g) {
     struct bl_statistics *s = r->statistics;
     double samples = (double)bl_statistics_count(s, images);
-    int code =
-        bl_launch(r->kernel[BACK_FACTOR], over_matrices(r), BL_MEM(g->scale), BL_I32(g->dots),
-                  BL_I32(s->samples.matrices), BL_F32(1.0 / (samples * (double)s->features)), BL_MEM(r->factors->mem));
+    int code = bl_launch_light(r->node->dev, r->kernel[BACK_FACTOR], over_matrices(r), BL_MEM(g->scale),
+                               BL_I32(g->dots), BL_I32(s->samples.matrices),
+                               BL_F32(1.0 / (samples * (double)s->features)), BL_MEM(r->factors->mem));
     if (!code)
-        code = bl_launch(r->kernel[SLOPES], bl_share(r->node->dev, (s->taps + 1) * r->node->in[0]->c, 12),
-                         BL_MEM(g->mean), BL_MEM(r->mean->mem), BL_MEM(r->factors->mem), FEATURES(s),
-                         BL_F32(1.0 / samples), BL_MEM(r->slopes->mem));
+        code = bl_launch_light(r->node->dev, r->kernel[SLOPES],
+                               bl_share(r->node->dev, (s->taps + 1) * r->node->in[0]->c, 12), BL_MEM(g->mean),
+                               BL_MEM(r->mean->mem), BL_MEM(r->factors->mem), FEATURES(s), BL_F32(1.0 / samples),
+                               BL_MEM(r->slopes->mem));
     return code ? code : bl_statistics_scatter(s, images, r->slopes->mem);
 }

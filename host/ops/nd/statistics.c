@@ -166,16 +166,16 @@ static int64_t chunk_of(const struct bl_statistics *s, int64_t total, int64_t mo
 
 int bl_statistics_mean(struct bl_statistics *s, int images, float momentum, struct bl_mem *running) {
     int64_t patches = patches_of(s, images), items, chunk = chunk_of(s, patches, PATCH_CHUNKS, &items);
-    int code = bl_launch(s->kernel[SUM], over_channels(s, items), INPUT(s), GEOMETRY(s), BL_I32(patches), BL_I32(chunk),
-                         BL_MEM(s->partial->mem));
+    int code = bl_launch_light(s->node->dev, s->kernel[SUM], over_channels(s, items), INPUT(s), GEOMETRY(s),
+                               BL_I32(patches), BL_I32(chunk), BL_MEM(s->partial->mem));
     if (code) return code;
     int64_t count = s->samples.matrices * s->features;
     int each = bl_on_cpu(s->node->dev) ? 64 : 1;
     struct bl_range range =
         bl_on_cpu(s->node->dev) ? BL_GROUPS1(1, (size_t)((count + each - 1) / each)) : BL_ITEMS(1, (size_t)count);
-    return bl_launch(s->kernel[MEAN], range, BL_MEM(s->partial->mem), BL_I32(items), GEOMETRY(s),
-                     BL_F32(1.0 / (double)bl_statistics_count(s, images)), BL_F32(momentum), BL_I32(each),
-                     BL_MEM(s->row_mean->mem), BL_MEM(s->mean->mem), BL_MEM(running));
+    return bl_launch_light(s->node->dev, s->kernel[MEAN], range, BL_MEM(s->partial->mem), BL_I32(items), GEOMETRY(s),
+                           BL_F32(1.0 / (double)bl_statistics_count(s, images)), BL_F32(momentum), BL_I32(each),
+                           BL_MEM(s->row_mean->mem), BL_MEM(s->mean->mem), BL_MEM(running));
 }
 
 /* Samples of a part; those beyond the last are zero. */
@@ -190,8 +190,8 @@ int bl_statistics_gather(struct bl_statistics *s, int images) {
     int code =
         fill ? bl_mem_fill(s->rows->mem, 4 * (size_t)(samples * s->features), 4 * (size_t)(fill * s->features), 0) : 0;
     if (code) return code;
-    return bl_launch(s->kernel[GATHER], over_samples(s, items), INPUT(s), GEOMETRY(s), BL_I32(patches), BL_I32(chunk),
-                     BL_MEM(s->row_mean->mem), BL_MEM(s->rows->mem));
+    return bl_launch_light(s->node->dev, s->kernel[GATHER], over_samples(s, items), INPUT(s), GEOMETRY(s),
+                           BL_I32(patches), BL_I32(chunk), BL_MEM(s->row_mean->mem), BL_MEM(s->rows->mem));
 }
 
 static int covariance_depthwise(struct bl_statistics *s, int images, float eps, struct bl_mem *covariance) {
@@ -204,9 +204,9 @@ static int covariance_depthwise(struct bl_statistics *s, int images, float eps, 
     int code = bl_launch(s->kernel[COVARIANCE_DEPTHWISE], range, INPUT(s), GEOMETRY(s), BL_I32(patches), BL_I32(chunk),
                          BL_MEM(s->row_mean->mem), BL_MEM(s->parts->mem));
     if (code) return code;
-    return bl_launch(s->kernel[COVARIANCE_LANES], over_rows(s), BL_MEM(s->parts->mem), BL_I32(items), GEOMETRY(s),
-                     BL_F32(1.0 / (double)patches), BL_F32(eps), BL_I32(rows_each(s)), BL_MEM(covariance),
-                     BL_MEM(s->squares->mem));
+    return bl_launch_light(s->node->dev, s->kernel[COVARIANCE_LANES], over_rows(s), BL_MEM(s->parts->mem),
+                           BL_I32(items), GEOMETRY(s), BL_F32(1.0 / (double)patches), BL_F32(eps), BL_I32(rows_each(s)),
+                           BL_MEM(covariance), BL_MEM(s->squares->mem));
 }
 
 int bl_statistics_covariance(struct bl_statistics *s, int images, float eps, struct bl_mem *covariance) {
@@ -233,15 +233,15 @@ int bl_statistics_covariance(struct bl_statistics *s, int images, float eps, str
     product.stride_a = product.stride_b = s->splits > 1 ? part * f : f;
     code = bl_gemm(s->node->dev, &product);
     if (code) return code;
-    return bl_launch(s->kernel[COVARIANCE], over_rows(s), BL_MEM(s->parts->mem), BL_I32(s->splits), GEOMETRY(s),
-                     BL_F32(eps), BL_I32(rows_each(s)), BL_MEM(covariance), BL_MEM(s->squares->mem));
+    return bl_launch_light(s->node->dev, s->kernel[COVARIANCE], over_rows(s), BL_MEM(s->parts->mem), BL_I32(s->splits),
+                           GEOMETRY(s), BL_F32(eps), BL_I32(rows_each(s)), BL_MEM(covariance), BL_MEM(s->squares->mem));
 }
 
 int bl_statistics_squares(struct bl_statistics *s, int images, struct bl_mem *mean, struct bl_mem *sums,
                           int64_t *chunks) {
     int64_t patches = patches_of(s, images), chunk = chunk_of(s, patches, BL_SQUARE_CHUNKS, chunks);
-    return bl_launch(s->kernel[SQUARES], over_channels(s, *chunks), INPUT(s), GEOMETRY(s), BL_I32(patches),
-                     BL_I32(chunk), BL_MEM(mean), BL_MEM(sums));
+    return bl_launch_light(s->node->dev, s->kernel[SQUARES], over_channels(s, *chunks), INPUT(s), GEOMETRY(s),
+                           BL_I32(patches), BL_I32(chunk), BL_MEM(mean), BL_MEM(sums));
 }
 
 /* --- backward --------------------------------------------------------------------------------- */
@@ -278,12 +278,12 @@ int bl_statistics_backward(struct bl_statistics *s, int images, struct bl_mem *d
             chunk = chunk_of(s, lines, INT32_MAX, &items);
     int code = rows_backward(s, samples);
     if (!code)
-        code = bl_launch(s->kernel[BACK_MEAN], over_rows(s), BL_MEM(dmean), GEOMETRY(s), BL_F32(1.0 / (double)samples),
-                         BL_I32(rows_each(s)), BL_MEM(s->dmean->mem));
+        code = bl_launch_light(s->node->dev, s->kernel[BACK_MEAN], over_rows(s), BL_MEM(dmean), GEOMETRY(s),
+                               BL_F32(1.0 / (double)samples), BL_I32(rows_each(s)), BL_MEM(s->dmean->mem));
     if (code) return code;
     if (!s->depthwise)
-        return bl_launch(s->kernel[SCATTER], over_samples(s, items), BL_MEM(s->drows->mem), BL_MEM(s->dmean->mem),
-                         GEOMETRY(s), BL_I32(lines), BL_I32(chunk), BL_MEM(x->grad->mem));
+        return bl_launch_light(s->node->dev, s->kernel[SCATTER], over_samples(s, items), BL_MEM(s->drows->mem),
+                               BL_MEM(s->dmean->mem), GEOMETRY(s), BL_I32(lines), BL_I32(chunk), BL_MEM(x->grad->mem));
     bl_work(s->node->dev, 2 * (double)samples * s->samples.matrices * (double)s->features * (double)s->features, 0);
     return bl_launch(s->kernel[SCATTER_DEPTHWISE], over_channels(s, items), INPUT(s), BL_MEM(s->row_mean->mem),
                      BL_MEM(s->sbar->mem), BL_MEM(s->dmean->mem), GEOMETRY(s), BL_F32(2.0 / (double)samples),
@@ -293,6 +293,6 @@ int bl_statistics_backward(struct bl_statistics *s, int images, struct bl_mem *d
 int bl_statistics_scatter(struct bl_statistics *s, int images, struct bl_mem *slopes) {
     const struct bl_tensor *x = s->node->in[0];
     int64_t lines = (int64_t)images * x->h, items, chunk = chunk_of(s, lines, INT32_MAX, &items);
-    return bl_launch(s->kernel[SCATTER_REUSED], over_channels(s, items), INPUT(s), BL_MEM(slopes), GEOMETRY(s),
-                     BL_I32(lines), BL_I32(chunk), BL_MEM(x->grad->mem));
+    return bl_launch_light(s->node->dev, s->kernel[SCATTER_REUSED], over_channels(s, items), INPUT(s), BL_MEM(slopes),
+                           GEOMETRY(s), BL_I32(lines), BL_I32(chunk), BL_MEM(x->grad->mem));
 }
