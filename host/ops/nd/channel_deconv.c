@@ -69,16 +69,16 @@ static void declare_workspaces(struct bl_node *node, int iterations) {
         enum bl_life life;
         int64_t count;
     } wanted[] = {
-        {&s->tail, BL_LIFE_SAVED, 2},
+        {&s->tail, BL_LIFE_PINNED, 2},
         {&s->columns, BL_LIFE_FORWARD, all},
         {&s->white, BL_LIFE_FORWARD, all},
-        {&s->mean, BL_LIFE_SAVED, b},
-        {&s->deconv, BL_LIFE_SAVED, b2},
-        {&s->moment, BL_LIFE_SAVED, b2},
+        {&s->mean, BL_LIFE_PINNED, b},
+        {&s->deconv, BL_LIFE_PINNED, b2},
+        {&s->moment, BL_LIFE_PINNED, b2},
         {&s->w, BL_LIFE_FORWARD, iterations * b2},
         {&s->r, BL_LIFE_SAVED, iterations * b2},
         {&s->z, BL_LIFE_SAVED, iterations * b2},
-        {&s->scalars, BL_LIFE_SAVED, 2},
+        {&s->scalars, BL_LIFE_PINNED, 2},
         {&s->samples, BL_LIFE_FORWARD, samples},
         {&s->partial, BL_LIFE_FORWARD, CHUNKS * b},
         {&s->product, BL_LIFE_FORWARD, b2},
@@ -259,16 +259,13 @@ static int outer(struct bl_node *node, struct bl_mem *left, struct bl_mem *right
     return bl_gemm(node->dev, &product);
 }
 
-/* deconv from the moment. T = (3I - W)/2, Z' = TZ, W' = W T^2 = 3/2 M - 1/2 M W with M = 3/2 W - 1/2 W W. */
-static int inverse_sqrt(struct bl_node *node) {
+/* Z_K from the moment and its norm. T = (3I - W)/2, Z' = TZ, W' = W T^2 = 3/2 M - 1/2 M W, M = 3/2 W - 1/2 W W. */
+static int iterate(struct bl_node *node) {
     const struct bl_channel_deconv_attrs *a = node->attrs;
     const struct state *s = node->state;
-    int code = bl_launch_light(node->dev, s->kernel[NORM], bl_share(node->dev, 1, 1), BL_MEM(s->moment->mem),
-                               BL_MEM(s->scalars->mem), BL_I32(s->block), BL_F32(a->eps));
-    if (!code)
-        code = bl_launch_light(node->dev, s->kernel[BEGIN], over_rows(node), BL_MEM(s->moment->mem),
-                               BL_MEM(s->scalars->mem), BL_MEM(s->w->mem), BL_MEM(s->r->mem), BL_MEM(s->z->mem),
-                               BL_I32(s->block));
+    int code =
+        bl_launch_light(node->dev, s->kernel[BEGIN], over_rows(node), BL_MEM(s->moment->mem), BL_MEM(s->scalars->mem),
+                        BL_MEM(s->w->mem), BL_MEM(s->r->mem), BL_MEM(s->z->mem), BL_I32(s->block));
     for (int k = 0; k + 1 < a->n_iter && !code; k++) {
         struct operand w = {s->w, k}, next = {s->w, k + 1}, m = {s->product, 0}, z = {s->z, k}, next_z = {s->z, k + 1};
         code = multiply(node, -0.5f, w, w, 1.5f, w, m);
@@ -278,14 +275,25 @@ static int inverse_sqrt(struct bl_node *node) {
             code = bl_launch_light(node->dev, s->kernel[RESIDUAL], over_rows(node), BL_MEM(s->w->mem),
                                    BL_MEM(s->r->mem), BL_I32(s->block), BL_I32(k + 1));
     }
+    return code;
+}
+
+static int inverse_sqrt(struct bl_node *node) {
+    const struct bl_channel_deconv_attrs *a = node->attrs;
+    const struct state *s = node->state;
+    int code = bl_launch_light(node->dev, s->kernel[NORM], bl_share(node->dev, 1, 1), BL_MEM(s->moment->mem),
+                               BL_MEM(s->scalars->mem), BL_I32(s->block), BL_F32(a->eps));
+    if (!code) code = iterate(node);
     if (code) return code;
     return bl_launch_light(node->dev, s->kernel[FINISH], over_rows(node), BL_MEM(s->z->mem), BL_MEM(s->scalars->mem),
                            BL_MEM(s->deconv->mem), BL_I32(s->block), BL_I32(a->n_iter - 1));
 }
 
-static int measure(struct bl_node *node, int n) {
+/* again: mean, moment and D are there, the iterates that the gradient reads are not. */
+static int measure(struct bl_node *node, int n, bool again) {
     const struct state *s = node->state;
     int64_t count = samples_of(node, n);
+    if (again) return iterate(node);
     bl_node_phase(node, BL_COVARIANCE);
     int code = sample(node, n, s->samples->mem);
     if (!code)
@@ -312,7 +320,7 @@ static struct bl_mem *deconv_of(const struct bl_node *node, bool training) {
 static int whiten(struct bl_node *node, const struct bl_run *run) {
     const struct state *s = node->state;
     int64_t pixels = pixels_of(node, run->n);
-    int code = run->training ? measure(node, run->n) : 0;
+    int code = run->training ? measure(node, run->n, run->again) : 0;
     if (!code) code = gather(node, run->n, node->in[0]->mem, mean_of(node, run->training), s->columns->mem);
     if (!code)
         code = apply_matrix(node, s->columns->mem, pixels * s->groups, deconv_of(node, run->training), true, 1,
@@ -337,8 +345,8 @@ static int scale_rest(struct bl_node *node, const struct bl_run *run) {
     struct bl_range once = bl_share(node->dev, 1, 1);
     struct bl_mem *mean = node->buffer[RUNNING_MEAN2]->data.mem, *var = node->buffer[RUNNING_VAR]->data.mem;
     int64_t pixels = pixels_of(node, run->n);
-    int code;
-    if (run->training) {
+    int code = 0;
+    if (run->training && !run->again) {
         code = bl_launch(s->kernel[TAIL_SUMS], bl_share(node->dev, run->n, 4 * bl_features(x)), BL_MEM(x->mem),
                          BL_MEM(s->tail_partial->mem), BL_I32(run->n), BL_I32(x->h * x->w), BL_I32(x->c),
                          BL_I32(s->head), BL_I32(s->step));
@@ -346,7 +354,7 @@ static int scale_rest(struct bl_node *node, const struct bl_run *run) {
             code = bl_launch(s->kernel[TAIL_MERGE], once, BL_MEM(s->tail_partial->mem), BL_MEM(s->tail->mem),
                              BL_MEM(mean), BL_MEM(var), BL_I32(run->n), BL_I32(tail_samples(node)), BL_F32(a->eps),
                              BL_F32(a->momentum), BL_I32(node->buffer[BATCHES]->value == 0));
-    } else
+    } else if (!run->training)
         code = bl_launch(s->kernel[TAIL_RECALL], once, BL_MEM(mean), BL_MEM(var), BL_MEM(s->tail->mem), BL_F32(a->eps));
     if (code) return code;
     return bl_launch(s->kernel[TAIL_APPLY], bl_share(node->dev, pixels, 8 * (x->c - s->head)), BL_MEM(x->mem),
@@ -357,7 +365,7 @@ static int forward(struct bl_node *node, const struct bl_run *run) {
     const struct state *s = node->state;
     int code = s->head ? whiten(node, run) : 0;
     if (!code && s->head < node->out[0]->c) code = scale_rest(node, run);
-    if (!code && run->training) node->buffer[BATCHES]->value++;
+    if (!code && run->training && !run->again) node->buffer[BATCHES]->value++;
     return code;
 }
 
