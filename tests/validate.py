@@ -69,7 +69,7 @@ ALTERED = [  # name, norm, file, text, what it becomes, what the error line must
      r'step 1: \S+ \(batchnorm2d\): output\[\d+, \d+, \d+, \d+\] is \S+ on the device, \S+ in plain C'),
     ('the gradient of relu', 'bn', 'activation.h', '((y) <= ZERO ? ZERO : (dy))', '((dy) / ZERO)',
      r'step 1: \S+ \(\w+\): the gradient of its input is not finite'),
-    ('the inverse root', 'nd', 'nd_inverse_sqrt.cl', '1.0f / sqrt(s)', '1.1f / sqrt(s)',
+    ('the inverse root', 'nd', 'nd/inverse_root.cl', '1.0f / sqrt(s)', '1.1f / sqrt(s)',
      r'step 1: \S+ \(nd_\w+\): .* in plain C'),
 ]
 
@@ -80,8 +80,8 @@ def cases(folder):
         yield ('kernels as they are agree, ' + norm, result,
                result.returncode == 0 and len(re.findall(r'step \d: \d+ layers agree', result.stdout)) == 2)
     for name, norm, file, old, new, message in ALTERED:
-        result = train(folder, norm, 'altered-' + file + str(len(old)), alter(folder, name.replace(' ', '-'), file, old,
-                                                                              new))
+        result = train(folder, norm, 'altered-' + file.replace('/', '-') + str(len(old)),
+                       alter(folder, name.replace(' ', '-'), file, old, new))
         yield (name + ' altered is named', result, result.returncode == 1 and re.search(message, result.stdout))
 
 
