@@ -215,11 +215,12 @@ def test_trace():
     check({e['ph'] for e in events} == {'M', 'X'}, 'metadata and complete events alone')
     spans = [e for e in events if e['ph'] == 'X']
     for e in spans:
-        check(isinstance(e['ts'], (int, float)) and e['dur'] > 0 and e['tid'] in names and e['pid'] == 1,
+        check(isinstance(e['ts'], (int, float)) and e['dur'] >= 0 and e['tid'] in names and e['pid'] == 1,
               'event %s' % e)
     kernels = [e for e in spans if e['cat'] == 'kernel']
     check(len(kernels) > 50, 'kernels: %d' % len(kernels))
-    check(all(e['args']['bytes'] >= 0 for e in kernels), 'kernels tell their bytes')
+    told = all(e['args']['bytes'] > 0 and {'layer', 'phase', 'operations'} <= e['args'].keys() for e in kernels)
+    check(told, 'kernels tell their layer, phase, bytes and operations')
     layers = {e['name'] for e in spans if e['cat'] == 'layer'}
     check({'conv1', 'fc'} <= layers, 'layers: %s' % layers)
 

@@ -12,7 +12,8 @@ struct bl_mem {
 
 static int pass(struct blanch_device *dev, cl_int error, cl_event event, const char *what, size_t bytes) {
     if (error) return bl_cl_fail(error, "%s %zu bytes on %s", what, bytes, dev->info.name);
-    return event ? bl_record_event(dev, what, event, bytes) : 0;
+    bl_work(dev, 0, 0);
+    return event ? bl_record_command(dev, what, event, bytes, false) : 0;
 }
 
 /* Some drivers accept what they cannot give, so the limits are checked here. */

@@ -16,6 +16,7 @@ struct bench {
     int steps, warmup;
     const char *input; // "3x32x32"; NULL: the model's own
     const char *gemm;  // "MxNxK": a product instead of a network
+    const char *trace; // file for the last recorded step; NULL: none
     struct blanch_network_options network;
     struct blanch_device *dev;
     struct blanch_network *net;
@@ -216,6 +217,7 @@ static int run(int argc, char **argv) {
         {"steps", BL_OPT_INT, &b.steps, 1, 1e6, "K", "timed steps (20)"},
         {"warmup", BL_OPT_INT, &b.warmup, 0, 1e6, "W", "steps before them (3)"},
         {"input", BL_OPT_TEXT, &b.input, 0, 0, "CxS", "channels and size of the images (the network's own)"},
+        {"trace", BL_OPT_TEXT, &b.trace, 0, 0, "FILE", "the last recorded step, command by command, for Perfetto"},
         {"gemm", BL_OPT_TEXT, &b.gemm, 0, 0, "MxNxK", "times a matrix product instead of a network"},
         {0},
     };
@@ -231,6 +233,7 @@ static int run(int argc, char **argv) {
         code = measure(&b);
         bl_progress_end(b.progress);
     }
+    if (!code && b.trace) code = bl_ledger_trace(b.ledger, b.trace);
     if (!code) code = report(&b);
     tear_down(&b);
     return code;
@@ -244,7 +247,7 @@ const struct bl_command bl_command_bench = {
         "       blanch bench --gemm MxNxK [--steps K]\n"
         "\n"
         "Times whole training steps, update included, and prints where their time goes by layer and phase. Some steps\n"
-        "between the timed ones are recorded command by command for that.\n"
+        "between the timed ones are recorded command by command for that; --trace FILE writes the last of them.\n"
         "--gemm times one matrix product by the device's own kernel, by CLBlast with the parameters that it ships, "
         "and\n"
         "with those set for the device; the ways take turns.\n",

@@ -2,6 +2,7 @@
 #include "train/overhead.h"
 #include "optim/optim.h"
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -97,8 +98,15 @@ static int refuse_batch(struct blanch_network *net) {
     char reason[400];
     strncpy(reason, blanch_error_message(), sizeof reason - 1);
     reason[sizeof reason - 1] = 0;
-    if (!low) return bl_fail(BLANCH_ELIMIT, "%s: %s; not even one image fits", net->model->name, reason);
-    return bl_fail(BLANCH_ELIMIT, "%s: %s; the largest batch that fits is %d", net->model->name, reason, low);
+    char remedy[80] = "";
+    int segments = 0;
+    if (!net->options.inference && net->options.recompute != BLANCH_RECOMPUTE_AUTO) {
+        uint64_t bytes = bl_graph_bytes_with(net->graph, net->options.batch, BL_RECOMPUTE_AUTO, &segments);
+        if (bytes <= blanch_device_info(net->dev)->global_memory)
+            snprintf(remedy, sizeof remedy, "; with --recompute %d batch %d fits", segments, net->options.batch);
+    }
+    if (!low) return bl_fail(BLANCH_ELIMIT, "%s: %s; not even one image fits%s", net->model->name, reason, remedy);
+    return bl_fail(BLANCH_ELIMIT, "%s: %s; the largest batch that fits is %d%s", net->model->name, reason, low, remedy);
 }
 
 int blanch_network_create(struct blanch_network **network, struct blanch_device *device,
@@ -115,6 +123,7 @@ int blanch_network_create(struct blanch_network **network, struct blanch_device 
     const struct bl_optimiser *optimiser;
     if ((code = bl_optimiser_find(o->optimiser, &optimiser))) goto fail;
     bl_graph_use(net->graph, optimiser);
+    bl_graph_recompute(net->graph, o->recompute);
     if ((code = bl_model_build(net->graph, net->model, o))) goto fail;
     code = bl_graph_finish(net->graph, o->seed);
     if (!code) code = check_variances(net);
