@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""The table of docs/measurements/networks.md: every network with its parameters, multiply-adds per image and both norms' step times.
+"""The table of docs/measurements/networks.md: every network with its parameters, multiply-adds per image and step times
+of both norms.
 
   tests/networks.py BLANCH [--batch 32] [--imagenet-batch 4] [--steps 5] [--device SPEC]
                     [--write docs/measurements/networks.md]
