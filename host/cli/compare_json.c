@@ -1,6 +1,7 @@
 /* The results of a comparison as one JSON document. */
 #include "compare.h"
 #include "io/files.h"
+#include "optim/optim.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,6 +33,24 @@ static cJSON *device_json(const struct blanch_device_info *info, const char *lab
     return json;
 }
 
+/* Without what the optimiser has no use for: 0 by its defaults, and still. */
+static void add_optimiser(cJSON *json, const struct bl_compare *c) {
+    const struct bl_optimiser *optimiser;
+    if (bl_optimiser_find(c->common.optimiser, &optimiser)) return;
+    const struct blanch_update *u = &c->update, *d = &optimiser->defaults;
+    const struct {
+        const char *key;
+        float value, usual;
+    } numbers[] = {{"lr", u->lr, d->lr},          {"momentum", u->momentum, d->momentum},
+                   {"beta1", u->beta1, d->beta1}, {"weight_decay", u->weight_decay, d->weight_decay},
+                   {"beta2", u->beta2, d->beta2}, {"eps", u->eps, d->eps}};
+    cJSON_AddStringToObject(json, "optimiser", optimiser->name);
+    for (int i = 0; i < BL_COUNT(numbers); i++)
+        if (numbers[i].value != 0 || numbers[i].usual != 0)
+            cJSON_AddItemToObject(json, numbers[i].key, bl_json_number((double)numbers[i].value, 6));
+    if (u->nesterov) cJSON_AddTrueToObject(json, "nesterov");
+}
+
 static void add_settings(cJSON *json, const struct bl_compare *c) {
     char date[32] = "";
     time_t now = time(NULL);
@@ -46,10 +65,8 @@ static void add_settings(cJSON *json, const struct bl_compare *c) {
     cJSON_AddStringToObject(json, "augment", bl_augment_name(c->view.augment));
     cJSON_AddNumberToObject(json, "steps", (double)c->steps);
     if (c->epochs) cJSON_AddNumberToObject(json, "epochs", c->epochs);
-    cJSON_AddItemToObject(json, "lr", bl_json_number((double)c->sgd.lr, 6));
+    add_optimiser(json, c);
     cJSON_AddStringToObject(json, "schedule", c->schedule_text);
-    cJSON_AddItemToObject(json, "momentum", bl_json_number((double)c->sgd.momentum, 6));
-    cJSON_AddItemToObject(json, "weight_decay", bl_json_number((double)c->sgd.weight_decay, 6));
     cJSON_AddNumberToObject(json, "seed", (double)c->common.seed);
     cJSON *devices = cJSON_AddArrayToObject(json, "devices");
     for (int d = 0; d < c->devices; d++)
@@ -171,11 +188,11 @@ static double mean_of(const struct bl_samples *samples, size_t from) {
 }
 
 static void add_budget(cJSON *json, const struct bl_compare_run *run) {
-    const struct bl_budget *b = bl_overhead_budget(run->overhead);
+    const struct bl_budget *b = bl_overhead_budget(run->session.overhead);
     cJSON *budget = cJSON_AddObjectToObject(json, "budget");
     add_number(budget, "budget_pct", 100 * run->budget, 5);
     cJSON_AddStringToObject(budget, "yardstick",
-                            run->yardstick ? "the comparison's batch norm" : "a network of its own");
+                            run->baseline ? "the comparison's batch norm" : "a network of its own");
     if (b->planned) {
         add_number(budget, "held_pct", 100 * bl_budget_held(b), 5);
         add_number(budget, "least_pct", 100 * bl_budget_floor(b), 5);
@@ -206,14 +223,14 @@ static cJSON *run_json(const struct bl_compare *c, const struct bl_compare_run *
     double target = c->target > 0 ? (double)c->target : common_accuracy(c);
     add_number(json, "target_top1", target, 6);
     add_number(json, "target_s", time_to(run->epochs, target), 6);
-    if (bl_ledger_steps(run->ledger)) add_number(json, "coverage", bl_ledger_covered(run->ledger), 4);
+    if (bl_ledger_steps(run->session.ledger)) add_number(json, "coverage", bl_ledger_covered(run->session.ledger), 4);
     cJSON_AddNumberToObject(json, "timed_steps", (double)steps->count);
     cJSON_AddNumberToObject(json, "recorded_steps", (double)run->wall[1].count);
     size_t tenth = run->loss.count / 10 ? run->loss.count / 10 : 1;
     add_number(json, "last_loss", mean_loss(run, run->loss.count - tenth, run->loss.count), 6);
-    if (run->overhead) add_budget(json, run);
-    bl_ledger_add_totals(run->ledger, json);
-    cJSON_AddItemToObject(json, "layers", bl_ledger_layers(run->ledger));
+    if (run->session.overhead) add_budget(json, run);
+    bl_ledger_add_totals(run->session.ledger, json);
+    cJSON_AddItemToObject(json, "layers", bl_ledger_layers(run->session.ledger));
     cJSON_AddItemToObject(json, "epochs", cJSON_Duplicate(run->epochs, true));
     cJSON_AddItemToObject(json, "curve", curve_of(run));
     return json;
@@ -271,7 +288,7 @@ static double gather(const struct rows *rows, int owner, double *phases) {
     memset(phases, 0, BL_PHASES * sizeof *phases);
     for (int i = 0; owner >= 0 && i <= rows->nodes; i++) {
         if (rows->owner[i] != owner) continue;
-        for (int p = 0; p < BL_PHASES; p++) phases[p] += bl_ledger_ms(rows->run->ledger, i, (enum bl_phase)p);
+        for (int p = 0; p < BL_PHASES; p++) phases[p] += bl_ledger_ms(rows->run->session.ledger, i, (enum bl_phase)p);
     }
     for (int p = 0; p < BL_PHASES; p++) sum += phases[p];
     return sum;
@@ -350,10 +367,10 @@ static int add_pair(cJSON *pairs, const struct bl_compare_run *bn, const struct 
     add_number(pair, "bn_mean_ms", mean_of(&bn->all, 0), 6);
     add_number(pair, "nd_mean_ms", mean_of(&nd->all, 0), 6);
     add_number(pair, "overhead_mean_pct", 100 * (mean_of(&nd->all, 0) / mean_of(&bn->all, 0) - 1), 5);
-    if (nd->overhead) {
+    if (nd->session.overhead) {
         add_number(pair, "overhead_bound_pct",
-                   100 * (mean_of(&nd->all, nd->opening) / mean_of(&bn->all, bn->opening) - 1), 5);
-        add_number(pair, "bound_steps", (double)(nd->all.count - nd->opening), 8);
+                   100 * (mean_of(&nd->all, nd->warmup) / mean_of(&bn->all, bn->warmup) - 1), 5);
+        add_number(pair, "bound_steps", (double)(nd->all.count - nd->warmup), 8);
     }
     add_number(pair, "bn_inference_ms", bl_samples_quantile(&bn->inference, 0.5), 6);
     add_number(pair, "nd_inference_ms", bl_samples_quantile(&nd->inference, 0.5), 6);

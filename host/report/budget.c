@@ -79,7 +79,7 @@ void bl_html_budget(struct bl_html *html, const cJSON *pair, const cJSON *run) {
     if (bl_json_get(pair, "bound_steps") > 0)
         bl_html(html, ", and %s in the %s steps after the first decision",
                 bl_percent(bl_json_get(pair, "overhead_bound_pct")), bl_whole(bl_json_get(pair, "bound_steps")));
-    bl_html(html, ". The yardstick is ");
+    bl_html(html, ". The baseline is ");
     bl_html_text(html, bl_json_text(budget, "yardstick"));
     bl_html(html, ".</p>\n<div class=\"scroll\" tabindex=\"0\"><table "
                   "class=\"sort\"><thead><tr><th>step</th><th>reason</th><th>base step ms</th>"
