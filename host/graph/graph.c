@@ -65,8 +65,7 @@ const struct bl_optimiser *bl_graph_optimiser(const struct bl_graph *graph) {
 
 /* --- tensors ---------------------------------------------------------------------------------- */
 
-struct bl_tensor *bl_graph_tensor(struct bl_graph *graph, int life, int node, int64_t n, int64_t c, int64_t h,
-                                  int64_t w) {
+struct bl_tensor *bl_graph_tensor(struct bl_graph *graph, int life, int node, const struct bl_tensor *like) {
     struct bl_tensor *tensor = bl_calloc(1, sizeof *tensor);
     if (!tensor ||
         bl_grow((void **)&graph->slots, &graph->slot_capacity, graph->slot_count + 1, sizeof *graph->slots)) {
@@ -74,7 +73,9 @@ struct bl_tensor *bl_graph_tensor(struct bl_graph *graph, int life, int node, in
         bl_graph_stick(graph, BLANCH_ENOMEM);
         return NULL;
     }
-    *tensor = (struct bl_tensor){.n = n, .c = c, .h = h, .w = w, .count = n * c * h * w, .id = (int)graph->slot_count};
+    *tensor = (struct bl_tensor){.n = like->n, .c = like->c, .h = like->h, .w = like->w, .type = like->type};
+    tensor->count = tensor->n * tensor->c * tensor->h * tensor->w;
+    tensor->id = (int)graph->slot_count;
     graph->slots[graph->slot_count++] =
         (struct slot){.tensor = tensor, .life = life, .node = node, .arena = -1, .shares = tensor->id};
     return tensor;
@@ -87,9 +88,9 @@ struct bl_tensor *bl_graph_input_as(struct bl_graph *graph, enum bl_type type, i
                                       (long long)c, (long long)h, (long long)w));
         return NULL;
     }
-    struct bl_tensor *tensor = bl_graph_tensor(graph, LIFE_INPUT, -1, graph->batch, c, h, w);
+    const struct bl_tensor shape = {.n = graph->batch, .c = c, .h = h, .w = w, .type = type};
+    struct bl_tensor *tensor = bl_graph_tensor(graph, LIFE_INPUT, -1, &shape);
     if (!tensor) return NULL;
-    tensor->type = type;
     struct bl_tensor **first = type == BL_I32 ? &graph->labels : &graph->input;
     if (!*first) *first = tensor;
     return tensor;
@@ -167,8 +168,9 @@ void bl_node_out_as(struct bl_node *node, enum bl_type type, int64_t c, int64_t 
                                       (long long)(x ? x->h : 0), (long long)(x ? x->w : 0)));
         return;
     }
-    struct bl_tensor *out = bl_graph_tensor(graph, LIFE_ACTIVATION, node->index, graph->batch, c, h, w);
-    if (out) out->type = type, node->out[node->outputs++] = out;
+    const struct bl_tensor shape = {.n = graph->batch, .c = c, .h = h, .w = w, .type = type};
+    struct bl_tensor *out = bl_graph_tensor(graph, LIFE_ACTIVATION, node->index, &shape);
+    if (out) node->out[node->outputs++] = out;
 }
 
 void bl_node_out(struct bl_node *node, int64_t c, int64_t h, int64_t w) {
@@ -177,7 +179,8 @@ void bl_node_out(struct bl_node *node, int64_t c, int64_t h, int64_t w) {
 
 struct bl_tensor *bl_node_workspace(struct bl_node *node, enum bl_life life, int64_t count) {
     if (node->graph->inference && (life == BL_LIFE_SAVED || life == BL_LIFE_PINNED)) life = BL_LIFE_FORWARD;
-    return bl_graph_tensor(node->graph, life, node->index, 1, count > 0 ? count : 1, 1, 1);
+    const struct bl_tensor shape = {.n = 1, .c = count > 0 ? count : 1, .h = 1, .w = 1};
+    return bl_graph_tensor(node->graph, life, node->index, &shape);
 }
 
 void bl_node_phase(struct bl_node *node, enum bl_phase phase) {

@@ -23,8 +23,7 @@ static bool wants_grad(const struct bl_graph *graph, const struct bl_tensor *ten
 }
 
 static bool add_gradient(struct bl_graph *graph, struct bl_tensor *tensor, int node) {
-    tensor->grad = bl_graph_tensor(graph, LIFE_GRADIENT, node, tensor->n, tensor->c, tensor->h, tensor->w);
-    if (tensor->grad) tensor->grad->type = tensor->type;
+    tensor->grad = bl_graph_tensor(graph, LIFE_GRADIENT, node, tensor);
     return tensor->grad != NULL;
 }
 

@@ -174,15 +174,15 @@ int bl_pool_prepare(struct bl_node *node, const char *file, const struct bl_pool
     return bl_kernel_get(node->dev, file, "backward", defines, count, &state->backward);
 }
 
-static double pooled(const struct bl_pool_attrs *a, const struct bl_ref_tensor *x, int n, int c, int i, int j,
-                     bool max) {
+/* A window of a plane. */
+static double pooled(const struct bl_pool_attrs *a, struct bl_ref_tensor x, int i, int j, bool max) {
+    int top = i * a->stride[0] - a->padding[0], left = j * a->stride[1] - a->padding[1];
     double value = max ? -INFINITY : 0;
     for (int t = 0; t < a->kernel[0] * a->kernel[1]; t++) {
-        int p = i * a->stride[0] - a->padding[0] + t / a->kernel[1],
-            q = j * a->stride[1] - a->padding[1] + t % a->kernel[1];
-        bool inside = p >= 0 && q >= 0 && p < x->h && q < x->w;
-        if (max && inside) value = fmax(value, *bl_ref_at(x, n, c, p, q));
-        if (!max) value += bl_ref_padded(x, n, c, p, q) / (a->kernel[0] * a->kernel[1]);
+        int p = top + t / a->kernel[1], q = left + t % a->kernel[1];
+        if (p < 0 || q < 0 || p >= x.h || q >= x.w) continue;
+        double v = x.v[p * x.w + q];
+        value = max ? fmax(value, v) : value + v / (a->kernel[0] * a->kernel[1]);
     }
     return value;
 }
@@ -192,8 +192,9 @@ int bl_pool_definition(const struct bl_pool_attrs *a, const struct bl_ref_tensor
     int code = bl_ref_new(y, x->n, x->c, (x->h + 2 * a->padding[0] - a->kernel[0]) / a->stride[0] + 1,
                           (x->w + 2 * a->padding[1] - a->kernel[1]) / a->stride[1] + 1);
     for (int n = 0; n < y->n && !code; n++)
-        for (int c = 0; c < y->c; c++)
-            for (int i = 0; i < y->h; i++)
-                for (int j = 0; j < y->w; j++) *bl_ref_at(y, n, c, i, j) = pooled(a, x, n, c, i, j, max);
+        for (int c = 0; c < y->c; c++) {
+            const struct bl_ref_tensor from = bl_ref_plane(x, n, c), to = bl_ref_plane(y, n, c);
+            for (int i = 0; i < y->h * y->w; i++) to.v[i] = pooled(a, from, i / y->w, i % y->w, max);
+        }
     return code;
 }
