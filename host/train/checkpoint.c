@@ -38,7 +38,7 @@ static int dump_add(struct dump *dump, struct bl_param *param, int state) {
     if (!host) return BLANCH_ENOMEM;
     struct bl_st_tensor *tensor = &dump->tensors[dump->count++];
     *tensor = (struct bl_st_tensor){.name = param->name, .data = host, .bytes = bytes};
-    tensor->dtype = param->counter ? BL_DTYPE_I64 : BL_DTYPE_F32;
+    tensor->dtype = param->counter ? BL_I64 : BL_F32;
     tensor->dims = param->counter ? 0 : param->dims;
     for (int i = 0; i < tensor->dims; i++) tensor->shape[i] = param->shape[i];
     if (!param->counter) return state < 0 ? bl_param_read(param, host) : bl_param_read_state(param, state, host);
@@ -195,8 +195,8 @@ static int check_types(struct bl_graph *graph, const struct bl_safetensors *file
         const struct bl_param *param = bl_graph_param(graph, i);
         const struct bl_st_tensor *tensor = wanted(param) ? bl_st_find(file, param->name) : NULL;
         if (!tensor) continue;
-        bool integer = tensor->dtype == BL_DTYPE_I64 || tensor->dtype == BL_DTYPE_I32;
-        if (param->counter ? !integer : tensor->dtype == BL_DTYPE_U8)
+        bool integer = tensor->dtype == BL_I64 || tensor->dtype == BL_I32;
+        if (param->counter ? !integer : tensor->dtype == BL_U8)
             return bl_fail(BLANCH_EINPUT, "%s: tensor %s has a type that does not fit", path, param->name);
     }
     return 0;
