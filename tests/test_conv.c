@@ -118,9 +118,8 @@ struct tally {
     double worst[BL_CONV_PASSES];
 };
 
-static const char *always(void *engine, struct blanch_device *dev, const struct bl_conv_shape *shape,
-                          enum bl_conv_pass pass) {
-    (void)dev, (void)shape, (void)pass;
+static const char *always(void *engine, const struct bl_conv_shape *shape, enum bl_conv_pass pass) {
+    (void)shape, (void)pass;
     return engine;
 }
 
@@ -131,9 +130,10 @@ static void build(struct test_case *t) {
     bl_graph_store_as(t->graph, t->type);
     bl_graph_want_input_grads(t->graph);
     struct bl_tensor *x = bl_graph_input(t->graph, a->in_channels, t->row->h, t->row->w);
-    bl_conv_set_chooser(always, (void *)t->engine);
+    struct bl_conv_chooser chooser = {always, (void *)t->engine};
+    check(bl_conv_choose_by(device, &chooser));
     bl_graph_add(t->graph, "conv2d", "layer", a, &x, 1);
-    bl_conv_set_chooser(NULL, NULL);
+    check(bl_conv_choose_by(device, NULL));
     check(bl_graph_finish(t->graph, 1));
     t->node = bl_graph_node(t->graph, 0);
     const size_t n = (size_t)t->row->n;

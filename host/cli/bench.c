@@ -71,8 +71,8 @@ static int set_up(struct bench *b) {
     if (code || (code = parse_input(b)) || (code = bl_precision_parse(b->precision, &b->network.precision)))
         return code;
     if ((code = blanch_device_open(&b->dev, b->common.device, b->common.max_alloc))) return code;
-    if ((code = bl_first_use_open(&b->use, b->common.no_tune)) ||
-        (code = bl_first_use_network(&b->use, &b->net, b->dev, &b->network)))
+    bl_first_use_init(&b->use, b->common.no_tune);
+    if ((code = bl_first_use_open(&b->use, b->dev)) || (code = blanch_network_create(&b->net, b->dev, &b->network)))
         return code;
     const struct bl_session_options session = {.ledger = true, .budget = -1};
     if ((code = bl_session_open(&b->session, b->net, &session))) return code;
@@ -82,7 +82,6 @@ static int set_up(struct bench *b) {
 static void tear_down(struct bench *b) {
     bl_session_close(&b->session);
     blanch_network_free(b->net);
-    bl_first_use_close(&b->use);
     blanch_device_close(b->dev);
     free(b->images);
     free(b->labels);
@@ -181,7 +180,7 @@ static void print_plan(const struct bl_plan *plan) {
     const double mib = 1048576;
     printf("memory plan: %d tensors in %.1f MiB, %.1f of them kept from step to step (one allocation each would take "
            "%.1f); "
-           "parameters, gradients, momentum %.1f MiB\n",
+           "parameters, gradients, optimiser state %.1f MiB\n",
            plan->tensors, (double)plan->arena / mib, (double)plan->kept / mib, (double)plan->unshared / mib,
            (double)plan->parameters / mib);
 }
@@ -219,8 +218,8 @@ static int run(int argc, char **argv) {
     struct bl_option options[BL_MAX_OPTIONS];
     bl_common_options(options, own, &b.common,
                       BL_COMMON_NETWORK | BL_COMMON_BATCH | BL_COMMON_DEVICE | BL_COMMON_SEED | BL_COMMON_ND |
-                          BL_COMMON_JSON | BL_COMMON_TUNE | BL_COMMON_OPTIMISER);
-    int code = bl_options_parse(&bl_command_bench, options, argc, argv, NULL, NULL, &help);
+                          BL_COMMON_JSON | BL_COMMON_TUNE | BL_COMMON_OPTIMISER | BL_COMMON_RECOMPUTE);
+    int code = bl_options_parse(&bl_command_bench, options, argc, argv, NULL, &help);
     if (code || help) return code;
     if (b.gemm) return (code = bl_catch_signals()) ? code : bl_bench_product(&b.common, b.gemm, b.steps);
     if (!(code = bl_catch_signals()) && !(code = set_up(&b))) {

@@ -103,12 +103,8 @@ static int run(int argc, char **argv) {
     };
     struct bl_option options[BL_MAX_OPTIONS];
     bl_common_options(options, own, &o.common, BL_COMMON_NETWORK | BL_COMMON_DEVICE | BL_COMMON_ND | BL_COMMON_JSON);
-    char **paths = bl_calloc((size_t)argc + 1, sizeof *paths);
-    if (!paths) return BLANCH_ENOMEM;
-    int code = bl_options_parse(&bl_command_predict, options, argc, argv, paths, &count, &help);
-    if (!code && !help) code = predict(&o, paths, count);
-    free(paths);
-    return code;
+    int code = bl_options_parse(&bl_command_predict, options, argc, argv, &count, &help);
+    return code || help ? code : predict(&o, argv + 1, count);
 }
 
 const struct bl_command bl_command_predict = {

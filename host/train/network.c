@@ -1,5 +1,6 @@
 /* The public struct blanch_network: a model's graph on a device, fed from the host. */
 #include "train/session.h"
+#include "train/tune.h"
 #include "optim/optim.h"
 #include <math.h>
 #include <stdio.h>
@@ -163,8 +164,8 @@ static int open_session(struct blanch_network *net) {
     return net->session ? bl_session_open(net->session, net, &options) : BLANCH_ENOMEM;
 }
 
-int blanch_network_create(struct blanch_network **network, struct blanch_device *device,
-                          const struct blanch_network_options *options) {
+static int create(struct blanch_network **network, struct blanch_device *device,
+                  const struct blanch_network_options *options) {
     struct blanch_network *net = bl_calloc(1, sizeof *net);
     *network = NULL;
     if (!net) return BLANCH_ENOMEM;
@@ -178,6 +179,12 @@ int blanch_network_create(struct blanch_network **network, struct blanch_device 
     else
         *network = net;
     return code;
+}
+
+int blanch_network_create(struct blanch_network **network, struct blanch_device *device,
+                          const struct blanch_network_options *options) {
+    if (bl_tuner_of(device)) return bl_tune_create(create, network, device, options);
+    return create(network, device, options);
 }
 
 void blanch_network_free(struct blanch_network *network) {

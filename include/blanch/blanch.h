@@ -71,6 +71,15 @@ int blanch_device_open(struct blanch_device **device, const char *spec, uint64_t
 void blanch_device_close(struct blanch_device *device);
 const struct blanch_device_info *blanch_device_info(const struct blanch_device *device);
 
+/* Engines by measurement. From now on every convolution and matrix product of the networks created on this device is
+ * computed by the fastest engine whose results are right: the tuning cache ($XDG_CACHE_HOME/blanch/tune) says which,
+ * and blanch_network_create measures what it does not know, for at most `seconds` for all networks of the device (a
+ * shape that has begun is finished; 0: nothing is measured), and keeps it there. What is left goes by rule, as
+ * everything does without this call. A further call allows `seconds` anew. Results differ within rounding from one
+ * engine to another. BLANCH_EUSAGE: seconds are negative or not a number. A cache that cannot be read or written is no
+ * error. */
+int blanch_device_tune(struct blanch_device *device, double seconds);
+
 /* --- networks ------------------------------------------------------------------------------- */
 
 enum blanch_norm { BLANCH_BN, BLANCH_ND, BLANCH_NONE };
@@ -144,7 +153,8 @@ struct blanch_metrics {
 }; // mean loss; images, and how many were right
 
 /* One training step: forward, backward, update as torch.optim.SGD or AdamW. images (count, C, H, W) normalised; labels
- * (count). */
+ * (count). A loss that is not finite updates nothing. BLANCH_EUSAGE, and nothing is done: too many images, or a setting
+ * of the update that is out of range or of another optimiser than the network's. */
 int blanch_network_step(struct blanch_network *network, const float *images, const int32_t *labels, int count,
                         const struct blanch_update *update, struct blanch_metrics *metrics);
 /* What a network with an overhead budget costs over batch norm since its first step, per cent, by its own measurements,

@@ -9,13 +9,12 @@ static const struct bl_conv_engine *const engines[] = {&bl_conv_depthwise, &bl_c
                                                        &bl_conv_patches,   &bl_conv_fft};
 const char *const bl_conv_pass_names[BL_CONV_PASSES] = {"forward", "backward_data", "backward_weights"};
 
-static struct {
-    bl_conv_chooser *function;
-    void *context;
-} chooser;
+static char chooser_key; // its address is the key
 
-void bl_conv_set_chooser(bl_conv_chooser *function, void *context) {
-    chooser.function = function, chooser.context = context;
+int bl_conv_choose_by(struct blanch_device *dev, struct bl_conv_chooser *chooser) {
+    if (chooser) return bl_attach(dev, &chooser_key, chooser, NULL);
+    bl_detach(dev, &chooser_key);
+    return 0;
 }
 
 const char *bl_conv_engine_name(int index) {
@@ -68,11 +67,10 @@ static int choose(struct bl_conv *conv) {
     if (forced && !find(forced)) return unknown_engine(forced);
     const struct bl_conv_shape shape = {conv->attrs, conv->interleave, bl_node_batch(conv->node),
                                         conv->h,     conv->w,          conv->type};
+    const struct bl_conv_chooser *chooser = conv->node->dev ? bl_attached(conv->node->dev, &chooser_key) : NULL;
     for (int p = 0; p < (bl_node_training(conv->node) ? BL_CONV_PASSES : 1); p++) {
         const enum bl_conv_pass pass = (enum bl_conv_pass)p;
-        const char *name = forced;
-        if (!name && chooser.function && conv->node->dev)
-            name = chooser.function(chooser.context, conv->node->dev, &shape, pass);
+        const char *name = forced ? forced : chooser ? chooser->engine(chooser->context, &shape, pass) : NULL;
         const struct bl_conv_engine *engine = find(name);
         conv->engine[p] = suits(engine, conv, pass) ? engine : by_rule(conv, pass);
         conv->node->engine[p] = conv->engine[p]->name;
