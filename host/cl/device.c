@@ -370,7 +370,7 @@ int blanch_device_open(struct blanch_device **device, const char *spec, uint64_t
     if (!dev) code = BLANCH_ENOMEM;
     if (code || (code = choose(list, count, spec, &chosen, &cores))) goto done;
     dev->info = list[chosen].info, dev->platform = list[chosen].platform, dev->id = list[chosen].id;
-    dev->layer = -1, dev->phase = BL_OTHER, dev->memory_limit = max_alloc;
+    dev->layer = -1, dev->memory_limit = max_alloc;
     if (max_alloc && max_alloc < dev->info.max_alloc) dev->info.max_alloc = max_alloc;
     if (max_alloc && max_alloc < dev->info.global_memory) dev->info.global_memory = max_alloc;
     if ((code = settle_kind(&dev->info))) goto done;

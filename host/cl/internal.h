@@ -9,7 +9,7 @@ struct record {
     cl_event event, since;
     const char *name;
     int layer;
-    enum bl_phase phase;
+    int phase;
     uint64_t bytes;
     double operations;
     bool stated, library;
@@ -36,9 +36,8 @@ struct blanch_device {
     bool poison;
     bool recording;
     bool dry; // see bl_dry
-    int layer;
-    enum bl_phase phase; // the tag
-    bool counts_none;    // its commands count 0 operations unless they state others
+    int layer, phase;
+    bool light; // the tag
     uint64_t bytes;
     double operations; // of the next command, as bl_work said
     bool stated;       // by bl_work, of the next command

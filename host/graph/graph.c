@@ -195,9 +195,17 @@ struct bl_tensor *bl_node_workspace(struct bl_node *node, enum bl_life life, int
     return bl_graph_tensor(node->graph, life, node->index, &shape);
 }
 
-void bl_node_phase(struct bl_node *node, enum bl_phase phase) {
-    bl_tag(node->dev, node->index, phase);
-    if (node->graph->again) bl_tag_again(node->dev);
+static bool is_light(int phase) {
+    return phase == BL_NORM || phase == BL_ACTIVATION || phase == BL_POOL || phase == BL_LOSS || phase == BL_UPDATE ||
+           phase == BL_LOAD;
+}
+
+void bl_tag(struct blanch_device *dev, int layer, int phase) {
+    bl_tag_as(dev, layer, phase, is_light(phase));
+}
+
+void bl_node_phase(struct bl_node *node, int phase) {
+    bl_tag_as(node->dev, node->index, node->graph->again ? BL_RECOMPUTE : phase, is_light(phase));
 }
 bool bl_node_training(const struct bl_node *node) {
     return !node->graph->inference;

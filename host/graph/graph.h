@@ -119,6 +119,9 @@ int bl_tensor_write(struct bl_graph *graph, struct bl_tensor *tensor, int n, con
 int bl_tensor_read(struct bl_graph *graph, struct bl_tensor *tensor, int n, float *nchw);
 int bl_param_write(struct bl_param *param, const float *values);
 int bl_param_read(struct bl_param *param, float *values);
+/* A checkpoint has put back the memory of a parameter whose offered target ran, and what the target wants to have: it
+ * goes on. */
+int bl_param_resume_target(struct bl_param *param);
 /* The optimiser's state number `state`. */
 int bl_param_write_state(struct bl_param *param, int state, const float *values);
 int bl_param_read_state(struct bl_param *param, int state, float *values);

@@ -8,6 +8,9 @@
 int bl_vec(const struct blanch_device *dev, int64_t count);
 bool bl_on_cpu(const struct blanch_device *dev);
 
+/* bl_launch of what computes little for what it moves: states 0 operations. */
+#define bl_launch_light(dev, ...) (bl_work((dev), 0, 0), bl_launch(__VA_ARGS__))
+
 /* Work sizes for `units` equal pieces that move `bytes` each. On a CPU a few groups of one item that share the units;
  * elsewhere an item per unit. The kernel divides by get_global_size(), so both run the same source.
  * rows: units in dimension 1, vectors of channels in 0 (on a CPU one item does them all). grid: the same in 2, 1 and
