@@ -51,28 +51,36 @@ static const char *in_folder(const char *name) {
     return path[next];
 }
 
-static struct blanch_network *make_network(enum blanch_norm norm, uint64_t seed, int classes) {
+static struct blanch_network *make_network_as(enum blanch_norm norm, uint64_t seed, int classes,
+                                              enum blanch_precision precision) {
     struct blanch_network *net = NULL;
     const struct blanch_network_options options = {.model = "smallcnn",
                                                    .norm = norm,
                                                    .nd = {.eps = NAN, .momentum = NAN},
                                                    .classes = classes,
                                                    .batch = 4,
-                                                   .seed = seed};
+                                                   .seed = seed,
+                                                   .precision = precision};
     int code = blanch_network_create(&net, device, &options);
     if (code) print_message("%s\n", blanch_error_message());
     assert_int_equal(code, 0);
     return net;
 }
 
-static void make_steps(struct blanch_network *net, int steps) {
+static struct blanch_network *make_network(enum blanch_norm norm, uint64_t seed, int classes) {
+    return make_network_as(norm, seed, classes, BLANCH_FP32);
+}
+
+/* Returns the last loss. */
+static double make_steps(struct blanch_network *net, int steps) {
     static float images[4 * 28 * 28];
     const int32_t labels[4] = {1, 2, 3, 4};
-    struct blanch_metrics metrics;
+    struct blanch_metrics metrics = {0};
     for (int i = 0; i < BL_COUNT(images); i++) images[i] = (float)((i * 37) % 101) / 50 - 1;
     for (int i = 0; i < steps; i++)
         assert_int_equal(
             blanch_network_step(net, images, labels, 4, &(struct blanch_update){0.01f, 0.9f, 1e-3f}, &metrics), 0);
+    return metrics.loss;
     assert_true(isfinite(metrics.loss));
 }
 
@@ -323,6 +331,38 @@ static void test_run_directory(void **state) {
     assert_int_equal(bl_run_read(&config, in_folder("nowhere")), BLANCH_EINPUT);
 }
 
+/* --- activations in 16 bits ------------------------------------------------------------------- */
+
+static void test_precisions(void **state) {
+    if (!device) skip();
+    double loss[3], start[3];
+    uint64_t bytes[3];
+    for (int p = BLANCH_FP32; p <= BLANCH_BF16; p++) {
+        struct blanch_network *net = make_network_as(BLANCH_BN, 1, 10, (enum blanch_precision)p);
+        start[p] = make_steps(net, 1), loss[p] = make_steps(net, 9);
+        bytes[p] = bl_graph_plan(net->graph)->arena;
+        blanch_network_free(net);
+    }
+    assert_true(loss[0] < 0.7 * start[0]);
+    for (int p = BLANCH_FP16; p <= BLANCH_BF16; p++) {
+        if (!(fabs(start[p] - start[0]) < 0.01 * start[0] && fabs(loss[p] - loss[0]) < 0.1 * loss[0]))
+            fail_msg("%s: losses %g and %g, %g and %g in fp32", bl_precision_name((enum blanch_precision)p), start[p],
+                     loss[p], start[0], loss[0]);
+        assert_true(bytes[p] < 0.8 * (double)bytes[0]);
+    }
+}
+
+static void test_no_half(void **state) {
+    if (!device) skip();
+    struct blanch_network *net = NULL;
+    const struct blanch_network_options options = {
+        .model = "smallcnn", .norm = BLANCH_ND, .batch = 4, .precision = BLANCH_FP16};
+    assert_int_equal(blanch_network_create(&net, device, &options), BLANCH_EUSAGE);
+    assert_null(net);
+    assert_non_null(strstr(blanch_error_message(), "conv1 (nd_conv2d)"));
+    assert_non_null(strstr(blanch_error_message(), "fp16"));
+}
+
 /* --- the whole ------------------------------------------------------------------------------ */
 
 static int open_all(void **state) {
@@ -345,6 +385,8 @@ int main(void) {
         cmocka_unit_test(test_resume),
         cmocka_unit_test(test_run_of_before),
         cmocka_unit_test(test_run_directory),
+        cmocka_unit_test(test_precisions),
+        cmocka_unit_test(test_no_half),
     };
     int failed = open_test_device(&device);
     failed += cmocka_run_group_tests(tests, open_all, close_all);

@@ -44,12 +44,12 @@ static int parse(struct bl_gemm *g, const char *text) {
 static int make_matrix(struct blanch_device *dev, size_t count, uint64_t stream, struct bl_mem **mem) {
     float *values = bl_calloc(count, sizeof *values);
     uint32_t word[4];
-    int code = values ? bl_mem_alloc(dev, 4 * count, mem) : BLANCH_ENOMEM;
+    int code = values ? bl_mem_alloc(dev, sizeof(float) * count, mem) : BLANCH_ENOMEM;
     for (size_t i = 0; i < count && !code; i++) {
         if (i % 4 == 0) bl_philox(0, BL_RANDOM_DATA, i / 4, stream, word);
         values[i] = bl_uniform(word[i % 4]) - 0.5f;
     }
-    if (!code) code = bl_mem_write(*mem, 0, 4 * count, values);
+    if (!code) code = bl_mem_write(*mem, 0, sizeof(float) * count, values);
     free(values);
     return code;
 }
@@ -160,7 +160,7 @@ int bl_bench_product(const struct bl_common *common, const char *shape, int roun
     if (!code) code = blanch_device_open(&p.dev, common->device, common->max_alloc);
     if (!code) code = make_matrix(p.dev, (size_t)(g->m * g->k), 0, &g->a);
     if (!code) code = make_matrix(p.dev, (size_t)(g->k * g->n), 1, &g->b);
-    if (!code) code = bl_mem_alloc(p.dev, 4 * (size_t)(g->m * g->n), &g->c);
+    if (!code) code = bl_mem_alloc(p.dev, sizeof(float) * (size_t)(g->m * g->n), &g->c);
     if (!code) {
         p.units = blanch_device_info(p.dev)->compute_units;
         struct bl_gemm_chooser chooser = {choose, &p};

@@ -147,14 +147,14 @@ static int64_t samples_of(const struct bl_node *node, int n) {
 }
 static struct bl_range over_rows(const struct bl_node *node) {
     const struct state *s = node->state;
-    return bl_share(node->dev, s->block, 16 * s->block);
+    return bl_share(node->dev, s->block, 4 * BL_FLOAT_BYTES * s->block);
 }
 
 /* rows (pixels*G, b) of a tensor, less the mean where one is given; and back. */
 static int gather(struct bl_node *node, int n, struct bl_mem *from, struct bl_mem *mean, struct bl_mem *to) {
     const struct state *s = node->state;
     int64_t pixels = pixels_of(node, n);
-    return bl_launch(s->kernel[GATHER], bl_share(node->dev, pixels, 8 * s->head), BL_MEM(from),
+    return bl_launch(s->kernel[GATHER], bl_share(node->dev, pixels, 2 * BL_FLOAT_BYTES * s->head), BL_MEM(from),
                      BL_MEM(mean ? mean : from), BL_MEM(to), BL_I64(pixels), BL_I32(node->out[0]->c), BL_I32(s->groups),
                      BL_I32(s->block), BL_I32(mean != NULL));
 }
@@ -162,7 +162,7 @@ static int gather(struct bl_node *node, int n, struct bl_mem *from, struct bl_me
 static int sample(struct bl_node *node, int n, struct bl_mem *to) {
     const struct state *s = node->state;
     int64_t count = samples_of(node, n);
-    return bl_launch_light(node->dev, s->kernel[SAMPLE], bl_share(node->dev, count, 8 * s->block),
+    return bl_launch_light(node->dev, s->kernel[SAMPLE], bl_share(node->dev, count, 2 * BL_FLOAT_BYTES * s->block),
                            BL_MEM(node->in[0]->mem), BL_MEM(to), BL_I64(count), BL_I32(s->step),
                            BL_I64(pixels_of(node, n)), BL_I32(node->out[0]->c), BL_I32(s->groups), BL_I32(s->block));
 }
@@ -326,9 +326,9 @@ static int whiten(struct bl_node *node, const struct bl_run *run) {
         code = apply_matrix(node, s->columns->mem, pixels * s->groups, deconv_of(node, run->training), true, 1,
                             s->white->mem);
     if (code) return code;
-    return bl_launch(s->kernel[SCATTER], bl_share(node->dev, pixels, 8 * s->head), BL_MEM(s->white->mem),
-                     BL_MEM(node->out[0]->mem), BL_I64(pixels), BL_I32(node->out[0]->c), BL_I32(s->groups),
-                     BL_I32(s->block));
+    return bl_launch(s->kernel[SCATTER], bl_share(node->dev, pixels, 2 * BL_FLOAT_BYTES * s->head),
+                     BL_MEM(s->white->mem), BL_MEM(node->out[0]->mem), BL_I64(pixels), BL_I32(node->out[0]->c),
+                     BL_I32(s->groups), BL_I32(s->block));
 }
 
 /* --- the rest of the channels ----------------------------------------------------------------- */
@@ -347,9 +347,9 @@ static int scale_rest(struct bl_node *node, const struct bl_run *run) {
     int64_t pixels = pixels_of(node, run->n);
     int code = 0;
     if (run->training && !run->again) {
-        code = bl_launch(s->kernel[TAIL_SUMS], bl_share(node->dev, run->n, 4 * bl_features(x)), BL_MEM(x->mem),
-                         BL_MEM(s->tail_partial->mem), BL_I32(run->n), BL_I32(x->h * x->w), BL_I32(x->c),
-                         BL_I32(s->head), BL_I32(s->step));
+        code = bl_launch(s->kernel[TAIL_SUMS], bl_share(node->dev, run->n, BL_FLOAT_BYTES * bl_features(x)),
+                         BL_MEM(x->mem), BL_MEM(s->tail_partial->mem), BL_I32(run->n), BL_I32(x->h * x->w),
+                         BL_I32(x->c), BL_I32(s->head), BL_I32(s->step));
         if (!code)
             code = bl_launch(s->kernel[TAIL_MERGE], once, BL_MEM(s->tail_partial->mem), BL_MEM(s->tail->mem),
                              BL_MEM(mean), BL_MEM(var), BL_I32(run->n), BL_I32(tail_samples(node)), BL_F32(a->eps),
@@ -357,8 +357,9 @@ static int scale_rest(struct bl_node *node, const struct bl_run *run) {
     } else if (!run->training)
         code = bl_launch(s->kernel[TAIL_RECALL], once, BL_MEM(mean), BL_MEM(var), BL_MEM(s->tail->mem), BL_F32(a->eps));
     if (code) return code;
-    return bl_launch(s->kernel[TAIL_APPLY], bl_share(node->dev, pixels, 8 * (x->c - s->head)), BL_MEM(x->mem),
-                     BL_MEM(s->tail->mem), BL_MEM(node->out[0]->mem), BL_I64(pixels), BL_I32(x->c), BL_I32(s->head));
+    return bl_launch(s->kernel[TAIL_APPLY], bl_share(node->dev, pixels, 2 * BL_FLOAT_BYTES * (x->c - s->head)),
+                     BL_MEM(x->mem), BL_MEM(s->tail->mem), BL_MEM(node->out[0]->mem), BL_I64(pixels), BL_I32(x->c),
+                     BL_I32(s->head));
 }
 
 static int forward(struct bl_node *node, const struct bl_run *run) {
@@ -431,10 +432,11 @@ static int whiten_backward(struct bl_node *node, const struct bl_run *run) {
     if (!code && training) code = gather(node, run->n, node->in[0]->mem, mean_of(node, training), s->back_columns->mem);
     if (!code && training) code = through_statistics(node, run->n);
     if (code) return code;
-    return bl_launch_light(node->dev, s->kernel[BACK_SCATTER], bl_share(node->dev, pixels, 12 * s->head),
-                           BL_MEM(s->dcolumns->mem), BL_MEM(s->dsamples->mem), BL_MEM(s->dmean->mem),
-                           BL_MEM(node->in[0]->grad->mem), BL_I64(pixels), BL_I32(node->out[0]->c), BL_I32(s->groups),
-                           BL_I32(s->block), BL_I32(training ? s->step : 0), BL_I32(node->accumulate[0]));
+    return bl_launch_light(node->dev, s->kernel[BACK_SCATTER],
+                           bl_share(node->dev, pixels, 3 * BL_FLOAT_BYTES * s->head), BL_MEM(s->dcolumns->mem),
+                           BL_MEM(s->dsamples->mem), BL_MEM(s->dmean->mem), BL_MEM(node->in[0]->grad->mem),
+                           BL_I64(pixels), BL_I32(node->out[0]->c), BL_I32(s->groups), BL_I32(s->block),
+                           BL_I32(training ? s->step : 0), BL_I32(node->accumulate[0]));
 }
 
 static int scale_rest_backward(struct bl_node *node, const struct bl_run *run) {
@@ -443,19 +445,21 @@ static int scale_rest_backward(struct bl_node *node, const struct bl_run *run) {
     struct bl_mem *dy = node->out[0]->grad->mem;
     int code = 0;
     if (run->training) {
-        code = bl_launch_light(node->dev, s->kernel[TAIL_BACK_SUMS], bl_share(node->dev, run->n, 8 * bl_features(x)),
-                               BL_MEM(x->mem), BL_MEM(dy), BL_MEM(s->tail->mem), BL_MEM(s->tail_back_partial->mem),
-                               BL_I32(run->n), BL_I32(x->h * x->w), BL_I32(x->c), BL_I32(s->head));
+        code = bl_launch_light(node->dev, s->kernel[TAIL_BACK_SUMS],
+                               bl_share(node->dev, run->n, 2 * BL_FLOAT_BYTES * bl_features(x)), BL_MEM(x->mem),
+                               BL_MEM(dy), BL_MEM(s->tail->mem), BL_MEM(s->tail_back_partial->mem), BL_I32(run->n),
+                               BL_I32(x->h * x->w), BL_I32(x->c), BL_I32(s->head));
         if (!code)
             code = bl_launch_light(node->dev, s->kernel[TAIL_BACK_MERGE], bl_share(node->dev, 1, 1),
                                    BL_MEM(s->tail_back_partial->mem), BL_MEM(s->tail->mem), BL_MEM(s->tail_back->mem),
                                    BL_I32(run->n), BL_I32(tail_samples(node)));
     }
     if (code) return code;
-    return bl_launch_light(node->dev, s->kernel[TAIL_BACK], bl_share(node->dev, run->n, 12 * bl_features(x)),
-                           BL_MEM(x->mem), BL_MEM(dy), BL_MEM(s->tail->mem), BL_MEM(s->tail_back->mem),
-                           BL_MEM(x->grad->mem), BL_I32(run->n), BL_I32(x->h * x->w), BL_I32(x->c), BL_I32(s->head),
-                           BL_I32(run->training ? s->step : 0), BL_I32(node->accumulate[0]));
+    return bl_launch_light(node->dev, s->kernel[TAIL_BACK],
+                           bl_share(node->dev, run->n, 3 * BL_FLOAT_BYTES * bl_features(x)), BL_MEM(x->mem), BL_MEM(dy),
+                           BL_MEM(s->tail->mem), BL_MEM(s->tail_back->mem), BL_MEM(x->grad->mem), BL_I32(run->n),
+                           BL_I32(x->h * x->w), BL_I32(x->c), BL_I32(s->head), BL_I32(run->training ? s->step : 0),
+                           BL_I32(node->accumulate[0]));
 }
 
 static int backward(struct bl_node *node, const struct bl_run *run) {
