@@ -353,6 +353,7 @@ static void stop_at(void *context, enum bl_train_event event, int64_t step, int6
     if (event == BL_TRAIN_STEP && step == stopper->at) bl_train_stop = 1;
 }
 
+<<<<<<< HEAD
 static int train_as(struct bl_train_options options, int64_t stop) {
     struct stopper stopper = {stop};
     options.data = "synthetic:1x28x28:10";
@@ -363,6 +364,26 @@ static int train_as(struct bl_train_options options, int64_t stop) {
     options.listener = stop_at;
     options.context = &stopper;
     if (!options.resume) options.network.model = "smallcnn";
+=======
+static int train(const char *dir, const char *optimiser, enum blanch_norm norm, int epochs, bool resume, int64_t stop) {
+    struct stopper stopper = {stop};
+    const struct bl_train_options options = {
+        .network = {.model = resume ? NULL : "smallcnn",
+                    .batch = resume ? 0 : 300,
+                    .seed = 5,
+                    .optimiser = optimiser,
+                    .nd = {.eps = NAN, .momentum = NAN}},
+        .norm = bl_norm_name(norm),
+        .data = "synthetic:1x28x28:10",
+        .out = dir,
+        .augment = "cifar",
+        .resume = resume,
+        .epochs = epochs,
+        .update = {optimiser ? 0.002f : 0.05f, NAN, NAN, false, NAN, NAN, NAN},
+        .listener = stop_at,
+        .context = &stopper,
+    };
+>>>>>>> main
     bl_train_stop = 0;
     int code = bl_train(&options);
     bl_train_stop = 0;
@@ -411,8 +432,9 @@ static void assert_same_runs(const char *a, const char *b, int lines) {
 }
 
 /* Stopped within an epoch, at its end, and then gone on from, a run ends with the same bits as one left alone. */
-static void resume_equality(enum blanch_norm norm) {
+static void resume_equality(const char *optimiser, enum blanch_norm norm) {
     char whole[200], parts[200];
+<<<<<<< HEAD
     snprintf(whole, sizeof whole, "%s/whole-%s", folder, bl_norm_name(norm));
     snprintf(parts, sizeof parts, "%s/parts-%s", folder, bl_norm_name(norm));
     assert_int_equal(train(whole, norm, 2, false, -1), 0);
@@ -457,25 +479,55 @@ static void test_resume_between_refreshes(void **state) {
     }
     assert_same_tensors(x[0], x[1]);
     assert_same_runs(in_folder("whole-refresh"), in_folder("parts-refresh"), 28 + 2);
+=======
+    snprintf(whole, sizeof whole, "%s/whole-%s%s", folder, bl_norm_name(norm), optimiser ? optimiser : "");
+    snprintf(parts, sizeof parts, "%s/parts-%s%s", folder, bl_norm_name(norm), optimiser ? optimiser : "");
+    assert_int_equal(train(whole, optimiser, norm, 2, false, -1), 0);
+    assert_int_equal(train(parts, optimiser, norm, 2, false, 3), BLANCH_EINTERRUPTED);
+    assert_int_equal(train(parts, optimiser, norm, 0, true, 7), BLANCH_EINTERRUPTED);
+    assert_int_equal(train(parts, optimiser, norm, 0, true, -1), 0);
+    assert_same_runs(whole, parts);
+>>>>>>> main
 }
 
 static void test_resume(void **state) {
     if (!device) skip();
-    resume_equality(BLANCH_BN);
-    resume_equality(BLANCH_ND);
+    resume_equality(NULL, BLANCH_BN);
+    resume_equality(NULL, BLANCH_ND);
+}
+
+/* A run of before there was a choice goes on. */
+static void test_run_of_before(void **state) {
+    if (!device) skip();
+    char dir[200], path[256];
+    cJSON *config = NULL;
+    snprintf(dir, sizeof dir, "%s/parts-bn", folder);
+    snprintf(path, sizeof path, "%s/config.json", dir);
+    assert_int_equal(bl_json_read(path, &config), 0);
+    assert_string_equal(cJSON_GetObjectItem(config, "optimiser")->valuestring, "sgd");
+    assert_null(cJSON_GetObjectItem(config, "beta1"));
+    cJSON_DeleteItemFromObject(config, "optimiser");
+    assert_int_equal(bl_json_write(path, config), 0);
+    cJSON_Delete(config);
+    assert_int_equal(train(dir, "sgd", BLANCH_BN, 3, true, 15), BLANCH_EUSAGE); // its --lr is another
+    assert_non_null(strstr(blanch_error_message(), "--lr"));
+    assert_int_equal(train(dir, NULL, BLANCH_BN, 3, true, 15), BLANCH_EINTERRUPTED);
 }
 
 static void test_run_directory(void **state) {
     if (!device) skip();
     char dir[200];
     snprintf(dir, sizeof dir, "%s/whole-bn", folder);
-    assert_int_equal(train(dir, BLANCH_BN, 1, false, -1), BLANCH_EUSAGE);
-    assert_int_equal(train(dir, BLANCH_NONE, 0, true, -1), BLANCH_EUSAGE); // --norm differs from the run's
+    assert_int_equal(train(dir, NULL, BLANCH_BN, 1, false, -1), BLANCH_EUSAGE);
+    assert_int_equal(train(dir, NULL, BLANCH_NONE, 0, true, -1), BLANCH_EUSAGE); // --norm differs from the run's
     assert_non_null(strstr(blanch_error_message(), "--norm"));
+    assert_int_equal(train(dir, "adamw", BLANCH_BN, 0, true, -1), BLANCH_EUSAGE);
+    assert_non_null(strstr(blanch_error_message(), "--optimiser"));
     struct bl_run_config config;
     assert_int_equal(bl_run_read(&config, dir), 0);
     assert_string_equal(config.options.network.model, "smallcnn");
     assert_true(config.options.network.classes == 10 && config.view.size == 28 && config.options.update.lr == 0.05f);
+    assert_string_equal(config.options.network.optimiser, "sgd");
     bl_run_release(&config);
     assert_int_equal(bl_run_read(&config, in_folder("nowhere")), BLANCH_EINPUT);
 }
@@ -502,7 +554,11 @@ int main(void) {
         cmocka_unit_test(test_targets),
         cmocka_unit_test(test_former_state),
         cmocka_unit_test(test_resume),
+<<<<<<< HEAD
         cmocka_unit_test(test_resume_between_refreshes),
+=======
+        cmocka_unit_test(test_run_of_before),
+>>>>>>> main
         cmocka_unit_test(test_run_directory),
     };
     int failed = open_test_device(&device);

@@ -116,6 +116,15 @@ bool bl_is_dry(const struct blanch_device *dev);
  * (16, in pairs). dev may be NULL. */
 int bl_tile_rows(const struct blanch_device *dev);
 
+/* --- attachments ------------------------------------------------------------------------------ */
+
+/* What a layer above keeps for a device, under a key of its own: the address of something static. NULL: nothing. */
+void *bl_attached(const struct blanch_device *dev, const void *key);
+/* Replaces what the key has, without releasing it. release is called when the device is closed, the last attached
+ * first; it may be NULL. */
+int bl_attach(struct blanch_device *dev, const void *key, void *what, void (*release)(void *what));
+void bl_detach(struct blanch_device *dev, const void *key); // releases nothing
+
 /* --- caches ----------------------------------------------------------------------------------- */
 
 char *bl_cache_folder(const char *name); // malloc'd: $XDG_CACHE_HOME/blanch/NAME, made; NULL: cannot be

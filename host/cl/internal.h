@@ -15,6 +15,12 @@ struct record {
     bool stated, library;
 };
 
+struct attachment {
+    const void *key;
+    void *what;
+    void (*release)(void *what);
+};
+
 struct blanch_device {
     struct blanch_device_info info;
     cl_platform_id platform;
@@ -43,8 +49,8 @@ struct blanch_device {
     size_t span_capacity;
     int64_t launches;
     int unflushed;
-    void *attached;
-    void (*release)(void *attached); // see bl_raw_attach
+    struct attachment *attachments; // see bl_attach
+    size_t attachment_count, attachment_capacity;
 };
 
 int bl_record_command(struct blanch_device *dev, const char *name, cl_event event, uint64_t bytes, bool library);

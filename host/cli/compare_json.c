@@ -65,6 +65,7 @@ static void add_settings(cJSON *json, const struct bl_compare *c) {
     cJSON_AddStringToObject(json, "augment", bl_augment_name(c->view.augment));
     cJSON_AddNumberToObject(json, "steps", (double)c->steps);
     if (c->epochs) cJSON_AddNumberToObject(json, "epochs", c->epochs);
+    if (c->recompute) cJSON_AddNumberToObject(json, "recompute", c->recompute);
     add_optimiser(json, c);
     cJSON_AddStringToObject(json, "schedule", c->schedule_text);
     cJSON_AddNumberToObject(json, "seed", (double)c->common.seed);

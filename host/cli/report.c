@@ -28,22 +28,19 @@ static int run(int argc, char **argv) {
         {"json", BL_OPT_FLAG, &as_json, 0, 0, NULL, "prints what was read as one JSON document"},
         {0}};
     int paths = 0, read = 0;
-    char **path = bl_calloc((size_t)argc + 1, sizeof *path);
-    cJSON **documents = bl_calloc((size_t)argc + 1, sizeof *documents);
-    int code = path && documents ? bl_options_parse(&bl_command_report, options, argc, argv, path, &paths, &help)
-                                 : BLANCH_ENOMEM;
-    if (code || help) goto done;
+    int code = bl_options_parse(&bl_command_report, options, argc, argv, &paths, &help);
+    if (code || help) return code;
+    cJSON **documents = bl_calloc((size_t)paths + 1, sizeof *documents);
+    if (!documents) return BLANCH_ENOMEM;
     if (!paths)
         code = bl_fail(BLANCH_EUSAGE,
                        "report takes run directories, folders of comparisons, or JSON of bench and compare");
     if (!out && !csv && !as_json) out = "report.html";
-    for (; read < paths && !code; read++) code = bl_report_read(path[read], &documents[read]);
+    for (; read < paths && !code; read++) code = bl_report_read(argv[1 + read], &documents[read]);
     if (!code) code = write_all(out, csv, (const cJSON *const *)documents, paths, as_json);
     if (!code && as_json) code = print_documents((const cJSON *const *)documents, paths);
-done:
-    for (int i = 0; documents && i < read; i++) cJSON_Delete(documents[i]);
+    for (int i = 0; i < read; i++) cJSON_Delete(documents[i]);
     free(documents);
-    free(path);
     return code;
 }
 

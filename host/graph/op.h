@@ -161,6 +161,7 @@ struct bl_op {
     const char *name;
     enum bl_role role;
     double tolerance; // of its checks in float32, as a share of the largest expected value
+    unsigned types;   // in which it takes and gives activations, a BL_TYPE_BIT each; 0: float32 alone
     size_t attrs_size;
     const struct bl_field *fields;     // ends with a NULL name; NULL: no attributes
     unsigned reads;                    // by backward, of the forward pass: BL_IN and BL_OUT
@@ -210,7 +211,8 @@ int bl_node_activation(const struct bl_node *node);
 void bl_node_phase(struct bl_node *node, int phase);
 /* False where the graph was made for inference: backward will never run. */
 bool bl_node_training(const struct bl_node *node);
-int bl_node_batch(const struct bl_node *node); // the planned batch
+int bl_node_batch(const struct bl_node *node);         // the planned batch
+enum bl_type bl_node_type(const struct bl_node *node); // in which activations and their gradients are stored
 /* Whether the graph's optimiser is linear in gradients, value and state, so that a parameter may have an update target.
  */
 bool bl_node_updates_linearly(const struct bl_node *node);

@@ -36,6 +36,7 @@ int bl_ref_new(struct bl_ref_tensor *t, int n, int c, int h, int w); // zeros
 double *bl_ref_doubles(size_t count);
 double *bl_ref_at(const struct bl_ref_tensor *t, int n, int c, int y, int x);
 double bl_ref_padded(const struct bl_ref_tensor *t, int n, int c, int y, int x); // 0 outside
+struct bl_ref_tensor bl_ref_plane(const struct bl_ref_tensor *t, int n, int c);  // one channel of one image, in place
 int bl_ref_images(const struct bl_ref_layer *l, const struct bl_ref_tensor *x);  // whose outputs are wanted
 
 #endif

@@ -96,8 +96,8 @@ static bool is_counter(const struct item *item) {
     return item->source == VALUE && item->param->counter;
 }
 
-static enum bl_dtype dtype_of(const struct item *item) {
-    return is_counter(item) ? BL_DTYPE_I64 : item->source == NUMBERS ? BL_DTYPE_F64 : BL_DTYPE_F32;
+static enum bl_type dtype_of(const struct item *item) {
+    return is_counter(item) ? BL_I64 : item->source == NUMBERS ? BL_F64 : BL_F32;
 }
 
 /* Dimensions; their number returned. */
@@ -144,7 +144,7 @@ static int write_items(const struct items *items, const char *path, const char *
     for (int i = 0; i < items->count && !code; i++) {
         const struct item *item = &items->item[i];
         struct bl_st_tensor *tensor = &tensors[i];
-        size_t bytes = (size_t)count_of(item) * (dtype_of(item) == BL_DTYPE_F32 ? sizeof(float) : sizeof(int64_t));
+        size_t bytes = (size_t)count_of(item) * bl_type_bytes(dtype_of(item));
         *tensor = (struct bl_st_tensor){.name = item->name, .dtype = dtype_of(item), .bytes = bytes};
         tensor->dims = shape_of(item, tensor->shape);
         tensor->data = memory[i] = bl_calloc(1, bytes);
@@ -270,10 +270,8 @@ static int check_types(const struct items *items, const struct bl_safetensors *f
         const struct item *item = &items->item[i];
         const struct bl_st_tensor *tensor = find_tensor(file, item);
         if (!tensor) continue;
-        bool integer = tensor->dtype == BL_DTYPE_I64 || tensor->dtype == BL_DTYPE_I32;
-        if (is_counter(item)          ? !integer
-            : item->source == NUMBERS ? tensor->dtype != BL_DTYPE_F64
-                                      : tensor->dtype == BL_DTYPE_U8)
+        bool integer = tensor->dtype == BL_I64 || tensor->dtype == BL_I32;
+        if (is_counter(item) ? !integer : item->source == NUMBERS ? tensor->dtype != BL_F64 : tensor->dtype == BL_U8)
             return bl_fail(BLANCH_EINPUT, "%s: tensor %s has a type that does not fit", path, tensor->name);
     }
     return 0;

@@ -18,8 +18,10 @@ struct blanch_network {
     float *host;                // batch, NHWC, for calls that give NCHW
     struct bl_session *session; // of blanch_network_step; NULL: made for inference
 };
-const char *bl_norm_name(enum blanch_norm norm);             // "bn", "nd", "none"
-int bl_norm_parse(const char *name, enum blanch_norm *norm); // BLANCH_EUSAGE
+const char *bl_norm_name(enum blanch_norm norm);                            // "bn", "nd", "none"
+int bl_norm_parse(const char *name, enum blanch_norm *norm);                // BLANCH_EUSAGE
+const char *bl_precision_name(enum blanch_precision precision);             // "fp32", "fp16", "bf16"
+int bl_precision_parse(const char *name, enum blanch_precision *precision); // NULL: fp32. BLANCH_EUSAGE
 
 /* The settings of an update: what is not given, NAN, becomes the optimiser's default (name NULL: "sgd"). Then all are
  * checked: BLANCH_EUSAGE names the option that is out of range. */
@@ -101,7 +103,7 @@ typedef void bl_train_listener(void *context, enum bl_train_event event, int64_t
 /* NULL, 0, false, NAN, and BL_SEED_DEFAULT mean "not given": the defaults in a new run (the optimiser's own, those of
  * sgd being the study's: lr 0.1, momentum 0.9, weight decay 1e-3; by cosine, batch 128, one epoch, seed 0),
  * config.json's values in a resumed one. There, a value that is given and differs is refused, except epochs, steps,
- * device and max_alloc, which replace those of the run. */
+ * recompute, device and max_alloc, which replace those of the run. */
 #define BL_SEED_DEFAULT UINT64_MAX
 #define BL_UPDATE_DEFAULT                                                                                              \
     { NAN, NAN, NAN, false, NAN, NAN, NAN }
