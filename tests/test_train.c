@@ -353,37 +353,16 @@ static void stop_at(void *context, enum bl_train_event event, int64_t step, int6
     if (event == BL_TRAIN_STEP && step == stopper->at) bl_train_stop = 1;
 }
 
-<<<<<<< HEAD
 static int train_as(struct bl_train_options options, int64_t stop) {
     struct stopper stopper = {stop};
     options.data = "synthetic:1x28x28:10";
     options.augment = "cifar";
     options.network.seed = 5;
     options.network.nd.eps = options.network.nd.momentum = NAN;
-    options.update = (struct blanch_update){0.05f, NAN, NAN, false, NAN, NAN, NAN};
+    options.update = (struct blanch_update){options.network.optimiser ? 0.002f : 0.05f, NAN, NAN, false, NAN, NAN, NAN};
     options.listener = stop_at;
     options.context = &stopper;
     if (!options.resume) options.network.model = "smallcnn";
-=======
-static int train(const char *dir, const char *optimiser, enum blanch_norm norm, int epochs, bool resume, int64_t stop) {
-    struct stopper stopper = {stop};
-    const struct bl_train_options options = {
-        .network = {.model = resume ? NULL : "smallcnn",
-                    .batch = resume ? 0 : 300,
-                    .seed = 5,
-                    .optimiser = optimiser,
-                    .nd = {.eps = NAN, .momentum = NAN}},
-        .norm = bl_norm_name(norm),
-        .data = "synthetic:1x28x28:10",
-        .out = dir,
-        .augment = "cifar",
-        .resume = resume,
-        .epochs = epochs,
-        .update = {optimiser ? 0.002f : 0.05f, NAN, NAN, false, NAN, NAN, NAN},
-        .listener = stop_at,
-        .context = &stopper,
-    };
->>>>>>> main
     bl_train_stop = 0;
     int code = bl_train(&options);
     bl_train_stop = 0;
@@ -391,9 +370,12 @@ static int train(const char *dir, const char *optimiser, enum blanch_norm norm, 
     return code;
 }
 
-static int train(const char *dir, enum blanch_norm norm, int epochs, bool resume, int64_t stop) {
-    const struct bl_train_options options = {
-        .network.batch = resume ? 0 : 300, .norm = bl_norm_name(norm), .out = dir, .resume = resume, .epochs = epochs};
+static int train(const char *dir, const char *optimiser, enum blanch_norm norm, int epochs, bool resume, int64_t stop) {
+    const struct bl_train_options options = {.network = {.batch = resume ? 0 : 300, .optimiser = optimiser},
+                                             .norm = bl_norm_name(norm),
+                                             .out = dir,
+                                             .resume = resume,
+                                             .epochs = epochs};
     return train_as(options, stop);
 }
 
@@ -434,13 +416,12 @@ static void assert_same_runs(const char *a, const char *b, int lines) {
 /* Stopped within an epoch, at its end, and then gone on from, a run ends with the same bits as one left alone. */
 static void resume_equality(const char *optimiser, enum blanch_norm norm) {
     char whole[200], parts[200];
-<<<<<<< HEAD
-    snprintf(whole, sizeof whole, "%s/whole-%s", folder, bl_norm_name(norm));
-    snprintf(parts, sizeof parts, "%s/parts-%s", folder, bl_norm_name(norm));
-    assert_int_equal(train(whole, norm, 2, false, -1), 0);
-    assert_int_equal(train(parts, norm, 2, false, 3), BLANCH_EINTERRUPTED);
-    assert_int_equal(train(parts, norm, 0, true, 7), BLANCH_EINTERRUPTED);
-    assert_int_equal(train(parts, norm, 0, true, -1), 0);
+    snprintf(whole, sizeof whole, "%s/whole-%s%s", folder, bl_norm_name(norm), optimiser ? optimiser : "");
+    snprintf(parts, sizeof parts, "%s/parts-%s%s", folder, bl_norm_name(norm), optimiser ? optimiser : "");
+    assert_int_equal(train(whole, optimiser, norm, 2, false, -1), 0);
+    assert_int_equal(train(parts, optimiser, norm, 2, false, 3), BLANCH_EINTERRUPTED);
+    assert_int_equal(train(parts, optimiser, norm, 0, true, 7), BLANCH_EINTERRUPTED);
+    assert_int_equal(train(parts, optimiser, norm, 0, true, -1), 0);
     assert_same_runs(whole, parts, 2 * 7 + 2); // 2048 images by 300: 7 steps
 }
 
@@ -479,15 +460,6 @@ static void test_resume_between_refreshes(void **state) {
     }
     assert_same_tensors(x[0], x[1]);
     assert_same_runs(in_folder("whole-refresh"), in_folder("parts-refresh"), 28 + 2);
-=======
-    snprintf(whole, sizeof whole, "%s/whole-%s%s", folder, bl_norm_name(norm), optimiser ? optimiser : "");
-    snprintf(parts, sizeof parts, "%s/parts-%s%s", folder, bl_norm_name(norm), optimiser ? optimiser : "");
-    assert_int_equal(train(whole, optimiser, norm, 2, false, -1), 0);
-    assert_int_equal(train(parts, optimiser, norm, 2, false, 3), BLANCH_EINTERRUPTED);
-    assert_int_equal(train(parts, optimiser, norm, 0, true, 7), BLANCH_EINTERRUPTED);
-    assert_int_equal(train(parts, optimiser, norm, 0, true, -1), 0);
-    assert_same_runs(whole, parts);
->>>>>>> main
 }
 
 static void test_resume(void **state) {
@@ -554,11 +526,8 @@ int main(void) {
         cmocka_unit_test(test_targets),
         cmocka_unit_test(test_former_state),
         cmocka_unit_test(test_resume),
-<<<<<<< HEAD
         cmocka_unit_test(test_resume_between_refreshes),
-=======
         cmocka_unit_test(test_run_of_before),
->>>>>>> main
         cmocka_unit_test(test_run_directory),
     };
     int failed = open_test_device(&device);
