@@ -507,7 +507,7 @@ def test_damaged_program_cache():
 
 
 def test_kernels_from_a_folder():
-    command = ('bench', '--model', 'smallcnn', '--norm', 'bn', '--batch', 8, '--steps', 1, '--warmup', 1)
+    command = ('bench', '--model', 'smallcnn', '--norm', 'nd', '--batch', 8, '--steps', 1, '--warmup', 1)
     succeeds(*command, env={'BLANCH_KERNELS': os.path.join(ROOT, 'kernels')})
     os.makedirs(path('empty'), exist_ok=True)
     refuses(2, ['BLANCH_KERNELS', path('empty')], *command, env={'BLANCH_KERNELS': path('empty')})

@@ -14,9 +14,10 @@ enum { MAX_RECORDED = 9 };
 struct bench {
     struct bl_common common;
     int steps, warmup;
-    const char *input; // "3x32x32"; NULL: the model's own
-    const char *gemm;  // "MxNxK": a product instead of a network
-    const char *trace; // file for the last recorded step; NULL: none
+    const char *input;     // "3x32x32"; NULL: the model's own
+    const char *gemm;      // "MxNxK": a product instead of a network
+    const char *precision; // "fp16"; NULL: fp32
+    const char *trace;     // file for the last recorded step; NULL: none
     struct blanch_network_options network;
     struct blanch_device *dev;
     struct blanch_network *net;
@@ -67,10 +68,11 @@ static int make_data(struct bench *b) {
 
 static int set_up(struct bench *b) {
     int code = bl_common_network(&b->common, &b->network);
-    if (code || (code = parse_input(b))) return code;
+    if (code || (code = parse_input(b)) || (code = bl_precision_parse(b->precision, &b->network.precision)))
+        return code;
     if ((code = blanch_device_open(&b->dev, b->common.device, b->common.max_alloc))) return code;
-    if ((code = bl_first_use_open(&b->use, b->common.no_tune)) ||
-        (code = bl_first_use_network(&b->use, &b->net, b->dev, &b->network)))
+    bl_first_use_init(&b->use, b->common.no_tune);
+    if ((code = bl_first_use_open(&b->use, b->dev)) || (code = blanch_network_create(&b->net, b->dev, &b->network)))
         return code;
     const struct bl_session_options session = {.ledger = true, .budget = -1};
     if ((code = bl_session_open(&b->session, b->net, &session))) return code;
@@ -80,7 +82,6 @@ static int set_up(struct bench *b) {
 static void tear_down(struct bench *b) {
     bl_session_close(&b->session);
     blanch_network_free(b->net);
-    bl_first_use_close(&b->use);
     blanch_device_close(b->dev);
     free(b->images);
     free(b->labels);
@@ -154,6 +155,7 @@ static int report_json(const struct bench *b, double step, double least) {
     cJSON_AddStringToObject(json, "kind", "bench");
     cJSON_AddStringToObject(json, "model", n->model);
     cJSON_AddStringToObject(json, "norm", bl_norm_name(n->norm));
+    cJSON_AddStringToObject(json, "precision", bl_precision_name(n->precision));
     cJSON_AddNumberToObject(json, "batch", n->batch);
     cJSON_AddStringToObject(json, "device", blanch_device_info(b->dev)->name);
     cJSON_AddNumberToObject(json, "steps", b->steps);
@@ -187,8 +189,8 @@ static int report(struct bench *b) {
     const struct blanch_network_options *n = &b->net->options;
     double step = median(b->times, b->steps), least = b->times[0]; // sorted by the median
     if (b->common.json) return report_json(b, step, least);
-    printf("%s-%s, batch %d of %dx%dx%d, %s\n", n->model, bl_norm_name(n->norm), n->batch, n->channels, n->height,
-           n->width, blanch_device_info(b->dev)->name);
+    printf("%s-%s, batch %d of %dx%dx%d, %s, %s\n", n->model, bl_norm_name(n->norm), n->batch, n->channels, n->height,
+           n->width, bl_precision_name(n->precision), blanch_device_info(b->dev)->name);
     printf("step %.2f ms (median of %d; least %.2f), %.1f images/s\n", step, b->steps, least, 1e3 * n->batch / step);
     printf("first step %.0f ms after the start; device memory %.1f MiB, host memory %.1f MiB\n", 1e3 * b->startup,
            (double)b->device_peak / 1048576, (double)b->host_peak / 1048576);
@@ -208,6 +210,7 @@ static int run(int argc, char **argv) {
         {"steps", BL_OPT_INT, &b.steps, 1, 1e6, "K", "timed steps (20)"},
         {"warmup", BL_OPT_INT, &b.warmup, 0, 1e6, "W", "steps before them (3)"},
         {"input", BL_OPT_TEXT, &b.input, 0, 0, "CxS", "channels and size of the images (the network's own)"},
+        {"precision", BL_OPT_TEXT, &b.precision, 0, 0, "fp32|fp16|bf16", "how activations are stored (fp32)"},
         {"trace", BL_OPT_TEXT, &b.trace, 0, 0, "FILE", "the last recorded step, command by command, for Perfetto"},
         {"gemm", BL_OPT_TEXT, &b.gemm, 0, 0, "MxNxK", "times a matrix product instead of a network"},
         {0},

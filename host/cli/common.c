@@ -187,11 +187,11 @@ int bl_print_json(cJSON *json) {
 
 static double row_ms(const struct bl_ledger *ledger, int row) {
     double sum = 0;
-    for (int phase = 0; phase < BL_PHASES; phase++) sum += bl_ledger_ms(ledger, row, (enum bl_phase)phase);
+    for (int phase = 0; phase < BL_PHASES; phase++) sum += bl_ledger_ms(ledger, row, phase);
     return sum;
 }
 
-static double phase_ms(const struct bl_ledger *ledger, int rows, enum bl_phase phase) {
+static double phase_ms(const struct bl_ledger *ledger, int rows, int phase) {
     double sum = 0;
     for (int row = 0; row < rows; row++) sum += bl_ledger_ms(ledger, row, phase);
     return sum;
@@ -201,7 +201,7 @@ static void print_row(const struct bl_ledger *ledger, const char *name, int row,
     printf("%-28.28s %9.3f", name, total);
     for (int phase = 0; phase < BL_PHASES; phase++) {
         if (!shown[phase]) continue;
-        double ms = bl_ledger_ms(ledger, row, (enum bl_phase)phase);
+        double ms = bl_ledger_ms(ledger, row, phase);
         if (ms > 0)
             printf(" %9.3f", ms);
         else
@@ -216,7 +216,7 @@ void bl_print_layers(const struct bl_ledger *ledger, struct bl_graph *graph) {
     bool shown[BL_PHASES];
     printf("%-28s %9s", "layer, milliseconds a step", "all");
     for (int phase = 0; phase < BL_PHASES; phase++) {
-        shown[phase] = phase_ms(ledger, nodes + 1, (enum bl_phase)phase) > 0;
+        shown[phase] = phase_ms(ledger, nodes + 1, phase) > 0;
         if (shown[phase]) printf(" %9.9s", bl_phase_names[phase]);
     }
     putchar('\n');
@@ -228,7 +228,7 @@ void bl_print_layers(const struct bl_ledger *ledger, struct bl_graph *graph) {
     }
     printf("%-28s %9.3f", "(sum)", all);
     for (int phase = 0; phase < BL_PHASES; phase++)
-        if (shown[phase]) printf(" %9.3f", phase_ms(ledger, nodes + 1, (enum bl_phase)phase));
+        if (shown[phase]) printf(" %9.3f", phase_ms(ledger, nodes + 1, phase));
     putchar('\n');
 }
 

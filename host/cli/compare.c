@@ -108,7 +108,7 @@ static int open_run(struct bl_compare *c, int device, enum blanch_norm norm, con
     run->epochs = cJSON_CreateArray();
     run->decisions = cJSON_CreateArray();
     if (!run->epochs || !run->decisions) return bl_fail(BLANCH_ENOMEM, "out of host memory");
-    int code = bl_first_use_network(&c->use, &run->net, run->dev, &network);
+    int code = blanch_network_create(&run->net, run->dev, &network);
     return code ? bl_fail_in(code, "%s with %s", c->common.model, bl_norm_name(norm)) : 0;
 }
 
@@ -164,7 +164,8 @@ static int check_norms(const struct bl_compare *c, const enum blanch_norm *norms
 static int open_runs(struct bl_compare *c) {
     enum blanch_norm norms[BL_COMPARE_NORMS];
     int count, code = parse_norms(c, norms, &count);
-    if (!code) code = bl_first_use_open(&c->use, c->common.no_tune);
+    bl_first_use_init(&c->use, c->common.no_tune);
+    for (int d = 0; d < c->devices && !code; d++) code = bl_first_use_open(&c->use, c->device[d]);
     if (!code) code = check_norms(c, norms, count);
     for (int d = 0; d < c->devices && !code; d++)
         for (int n = 0; n < count && !code; n++)
@@ -219,7 +220,6 @@ static void close_run(struct bl_compare_run *run) {
 
 static void close_compare(struct bl_compare *c) {
     for (int i = 0; i < c->runs; i++) close_run(&c->run[i]);
-    bl_first_use_close(&c->use);
     for (int d = 0; d < c->devices; d++) blanch_device_close(c->device[d]);
     bl_dataset_close(c->data);
     if (c->log) fclose(c->log);

@@ -289,7 +289,7 @@ static double gather(const struct rows *rows, int owner, double *phases) {
     memset(phases, 0, BL_PHASES * sizeof *phases);
     for (int i = 0; owner >= 0 && i <= rows->nodes; i++) {
         if (rows->owner[i] != owner) continue;
-        for (int p = 0; p < BL_PHASES; p++) phases[p] += bl_ledger_ms(rows->run->session.ledger, i, (enum bl_phase)p);
+        for (int p = 0; p < BL_PHASES; p++) phases[p] += bl_ledger_ms(rows->run->session.ledger, i, p);
     }
     for (int p = 0; p < BL_PHASES; p++) sum += phases[p];
     return sum;

@@ -1,5 +1,6 @@
 /* A comparison for people: a table of layers, then the totals. */
 #include "compare.h"
+#include "ops/nd/phase.h"
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -19,7 +20,7 @@ static const char *text(const cJSON *object, const char *key) {
 /* What the overhead is split into; the last column takes the phases that the others do not name. */
 static const struct {
     const char *head;
-    enum bl_phase phases[4];
+    int phases[4];
     int count;
 } columns[COLUMNS] = {
     {"convol.", {BL_FORWARD, BL_BACKWARD_DATA, BL_BACKWARD_WEIGHTS}, 3},
@@ -35,7 +36,7 @@ struct line {
     double bn, nd, split[COLUMNS];
 };
 
-static double phase_difference(const cJSON *layer, enum bl_phase phase) {
+static double phase_difference(const cJSON *layer, int phase) {
     double bn = get(cJSON_GetObjectItemCaseSensitive(layer, "bn_phases"), bl_phase_names[phase]);
     double nd = get(cJSON_GetObjectItemCaseSensitive(layer, "nd_phases"), bl_phase_names[phase]);
     return (isnan(nd) ? 0 : nd) - (isnan(bn) ? 0 : bn);

@@ -221,10 +221,9 @@ static int train_cell(struct study *s, struct bl_cell *cell, const char *name, c
     struct bl_train_options o;
     struct screen screen = {NULL, title};
     struct bl_first_use use = {0};
-    bool tune;
     settings(s, cell, &o);
-    bl_first_use_bounds(&use, s->common.no_tune, &tune);
-    if (tune) o.tune = &use.bounds;
+    bl_first_use_init(&use, s->common.no_tune);
+    if (use.wanted) o.tune = &use.bounds;
     char *out = bl_format("%s/%s", s->out, name);
     int code = out ? 0 : BLANCH_ENOMEM;
     if (!code && !cell->has_checkpoint) code = bl_cell_clear(cell, s->out);
@@ -233,7 +232,6 @@ static int train_cell(struct study *s, struct bl_cell *cell, const char *name, c
     o.context = &screen;
     if (!code) code = bl_train(&o);
     bl_progress_end(screen.progress);
-    bl_first_use_close(&use);
     free(out);
     return code;
 }

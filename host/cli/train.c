@@ -65,20 +65,19 @@ static int run(int argc, char **argv) {
     struct bl_common common;
     struct bl_train_options o = {0};
     struct screen screen = {NULL};
-    bool quiet = false, help, tune;
+    bool quiet = false, help;
     bl_common_init(&common);
     int code = parse(argc, argv, &common, &o, &quiet, &help);
     if (code || help || (code = take_common(&o, &common)) || (code = bl_catch_signals())) return code;
     struct bl_first_use use = {.quiet = quiet};
-    bl_first_use_bounds(&use, common.no_tune, &tune);
-    if (tune) o.tune = &use.bounds;
+    bl_first_use_init(&use, common.no_tune);
+    if (use.wanted) o.tune = &use.bounds;
     if (!quiet) {
         o.listener = listen;
         o.context = &screen;
     }
     code = bl_train(&o);
     bl_progress_end(screen.progress);
-    bl_first_use_close(&use);
     return code;
 }
 

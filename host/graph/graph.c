@@ -63,6 +63,10 @@ const struct bl_optimiser *bl_graph_optimiser(const struct bl_graph *graph) {
     return graph->optimiser;
 }
 
+void bl_graph_store_as(struct bl_graph *graph, enum bl_type type) {
+    graph->type = type;
+}
+
 /* --- tensors ---------------------------------------------------------------------------------- */
 
 struct bl_tensor *bl_graph_tensor(struct bl_graph *graph, int life, int node, const struct bl_tensor *like) {
@@ -97,7 +101,7 @@ struct bl_tensor *bl_graph_input_as(struct bl_graph *graph, enum bl_type type, i
 }
 
 struct bl_tensor *bl_graph_input(struct bl_graph *graph, int64_t c, int64_t h, int64_t w) {
-    return bl_graph_input_as(graph, BL_F32, c, h, w);
+    return bl_graph_input_as(graph, graph->type, c, h, w);
 }
 struct bl_tensor *bl_graph_input_labels(struct bl_graph *graph) {
     return bl_graph_input_as(graph, BL_I32, 1, 1, 1);
@@ -134,12 +138,20 @@ static int check_inputs(const struct bl_op *op, const char *name, struct bl_tens
     return 0;
 }
 
+static int check_type(const struct bl_node *node) {
+    enum bl_type type = node->graph->type;
+    if (type == BL_F32 || node->op->types & BL_TYPE_BIT(type)) return 0;
+    return bl_fail(BLANCH_EUSAGE, "%s (%s): has no %s yet; use %s", node->name, node->op->name,
+                   bl_type_traits[type].name, bl_type_traits[BL_F32].name);
+}
+
 struct bl_node *bl_graph_add_node(struct bl_graph *graph, const struct bl_op *op, const char *name, const void *attrs,
                                   struct bl_tensor *const *inputs, int count) {
     if (graph->error || bl_graph_stick(graph, check_inputs(op, name ? name : op->name, inputs, count))) return NULL;
     struct bl_node *node = node_new(graph, op, name, attrs, inputs, count);
     if (!node) return bl_graph_stick(graph, BLANCH_ENOMEM), NULL;
-    bl_graph_stick(graph, op->setup(node));
+    int code = check_type(node);
+    bl_graph_stick(graph, code ? code : op->setup(node));
     if (!graph->error && !node->outputs)
         bl_graph_stick(graph, bl_fail(BLANCH_EINPUT, "%s: no output shape", node->name));
     return graph->error ? NULL : node;
@@ -174,7 +186,7 @@ void bl_node_out_as(struct bl_node *node, enum bl_type type, int64_t c, int64_t 
 }
 
 void bl_node_out(struct bl_node *node, int64_t c, int64_t h, int64_t w) {
-    bl_node_out_as(node, BL_F32, c, h, w);
+    bl_node_out_as(node, node->graph->type, c, h, w);
 }
 
 struct bl_tensor *bl_node_workspace(struct bl_node *node, enum bl_life life, int64_t count) {
@@ -183,15 +195,26 @@ struct bl_tensor *bl_node_workspace(struct bl_node *node, enum bl_life life, int
     return bl_graph_tensor(node->graph, life, node->index, &shape);
 }
 
-void bl_node_phase(struct bl_node *node, enum bl_phase phase) {
-    bl_tag(node->dev, node->index, phase);
-    if (node->graph->again) bl_tag_again(node->dev);
+static bool is_light(int phase) {
+    return phase == BL_NORM || phase == BL_ACTIVATION || phase == BL_POOL || phase == BL_LOSS || phase == BL_UPDATE ||
+           phase == BL_LOAD;
+}
+
+void bl_tag(struct blanch_device *dev, int layer, int phase) {
+    bl_tag_as(dev, layer, phase, is_light(phase));
+}
+
+void bl_node_phase(struct bl_node *node, int phase) {
+    bl_tag_as(node->dev, node->index, node->graph->again ? BL_RECOMPUTE : phase, is_light(phase));
 }
 bool bl_node_training(const struct bl_node *node) {
     return !node->graph->inference;
 }
 int bl_node_batch(const struct bl_node *node) {
     return node->graph->batch;
+}
+enum bl_type bl_node_type(const struct bl_node *node) {
+    return node->graph->type;
 }
 bool bl_node_updates_linearly(const struct bl_node *node) {
     return node->graph->optimiser && node->graph->optimiser->decay;

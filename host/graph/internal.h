@@ -38,6 +38,7 @@ struct bl_graph {
     struct blanch_device *dev;
     int batch;
     bool inference, want_input_grads, no_dropout, finished;
+    enum bl_type type; // of activations and their gradients
     int error;
     char *message; // of error
     struct bl_node **nodes;

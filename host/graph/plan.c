@@ -204,7 +204,7 @@ uint64_t bl_graph_bytes_with(const struct bl_graph *graph, int batch, int recomp
     struct bl_graph *other = NULL;
     uint64_t bytes = UINT64_MAX;
     if (bl_graph_create(&other, graph->dev, batch, graph->inference)) goto done;
-    other->want_input_grads = graph->want_input_grads;
+    other->want_input_grads = graph->want_input_grads, other->type = graph->type;
     other->optimiser = graph->optimiser, other->recompute = recompute;
     struct bl_tensor **map = bl_calloc(graph->slot_count, sizeof *map);
     if (!map) goto done;

@@ -19,6 +19,7 @@ struct bl_ref_layer {
     double *buffer[BL_MAX_BUFFERS];  // updated by a training forward
     int64_t counter[BL_MAX_BUFFERS]; // values of the buffers that are counters, updated likewise
     const int32_t *labels;           // of softmax_cross_entropy
+    bool reuse;                      // of a layer whose refreshes are scheduled: it reuses the last D
     uint64_t seed, step;             // of dropout
     int index;                       // the node's, of dropout
 };

@@ -6,7 +6,7 @@
 static cJSON *row_phases(const struct bl_ledger *ledger, int row) {
     cJSON *phases = cJSON_CreateObject();
     for (int phase = 0; phase < BL_PHASES; phase++) {
-        double ms = bl_ledger_ms(ledger, row, (enum bl_phase)phase);
+        double ms = bl_ledger_ms(ledger, row, phase);
         if (ms > 0) cJSON_AddItemToObject(phases, bl_phase_names[phase], bl_json_number(ms, 5));
     }
     return phases;

@@ -31,7 +31,7 @@ static int64_t pitch_of(int w) {
 }
 
 static int64_t plane_bytes(const struct bl_conv *conv) {
-    return 4 * (int64_t)length_of(conv, 0) * pitch_of(length_of(conv, 1));
+    return BL_FLOAT_BYTES * (int64_t)length_of(conv, 0) * pitch_of(length_of(conv, 1));
 }
 
 static int64_t most_bytes(const struct bl_conv *conv) {
@@ -60,9 +60,10 @@ static int preference(const struct bl_conv *conv, enum bl_conv_pass pass) {
 static int setup(struct bl_conv *conv, enum bl_conv_pass pass) {
     struct transforms *d = conv->state[pass] = bl_calloc(1, sizeof *d);
     if (!d) return BLANCH_ENOMEM;
-    const int64_t in = conv->attrs.in_channels, out = conv->attrs.out_channels, plane = plane_bytes(conv) / 4;
+    const int64_t in = conv->attrs.in_channels, out = conv->attrs.out_channels,
+                  plane = plane_bytes(conv) / BL_FLOAT_BYTES;
     const int64_t batch = bl_node_batch(conv->node),
-                  most = bl_conv_clamp(SLICE_BYTES / (4 * plane * (in + out)), 1, batch);
+                  most = bl_conv_clamp(SLICE_BYTES / (BL_FLOAT_BYTES * plane * (in + out)), 1, batch);
     const enum bl_life life = pass == BL_CONV_FORWARD ? BL_LIFE_FORWARD : BL_LIFE_BACKWARD;
     d->h = length_of(conv, 0), d->w = length_of(conv, 1);
     d->images = (int)bl_conv_div_up(batch, bl_conv_div_up(batch, most));
@@ -286,6 +287,7 @@ static int backward_weights(struct bl_conv *conv, const struct bl_run *run, cons
 
 const struct bl_conv_engine bl_conv_fft = {
     .name = "fft",
+    .types = BL_TYPE_BIT(BL_F32),
     .suits = suits,
     .preference = preference,
     .setup = setup,

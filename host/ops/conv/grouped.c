@@ -154,6 +154,7 @@ static int backward_weights(struct bl_conv *conv, const struct bl_run *run, cons
 
 const struct bl_conv_engine bl_conv_grouped = {
     .name = "grouped",
+    .types = BL_TYPE_BIT(BL_F32),
     .suits = suits,
     .preference = preference,
     .setup = setup,

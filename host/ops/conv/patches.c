@@ -39,7 +39,7 @@ static int slice_of(const struct bl_conv *conv, enum bl_conv_pass pass) {
     const struct blanch_device_info *info = conv->node->dev ? blanch_device_info(conv->node->dev) : NULL;
     int64_t bytes = info && info->max_alloc < PATCH_BYTES ? (int64_t)info->max_alloc : PATCH_BYTES;
     int64_t image = conv->out_h * conv->out_w, batch = bl_node_batch(conv->node) * image;
-    int64_t room = bl_conv_clamp(bytes / (4 * (int64_t)conv->taps * conv->attrs.in_channels), 1, batch);
+    int64_t room = bl_conv_clamp(bytes / (BL_FLOAT_BYTES * (int64_t)conv->taps * conv->attrs.in_channels), 1, batch);
     return (int)(pass == BL_CONV_DATA && room >= image ? room / image * image : room);
 }
 
@@ -263,6 +263,7 @@ static int backward_weights(struct bl_conv *conv, const struct bl_run *run, cons
 
 const struct bl_conv_engine bl_conv_patches = {
     .name = "patches",
+    .types = BL_TYPE_BIT(BL_F32),
     .suits = suits,
     .preference = preference,
     .setup = setup,
