@@ -11,15 +11,15 @@
 
 enum { LAYERS = 4 };
 static const double exact_ms[LAYERS] = {19, 31, 70, 19}, refreshed_ms[LAYERS] = {12, 22, 42, 12},
-                    kept_ms[LAYERS] = {2, 2, 2, 2};
+                    reused_ms[LAYERS] = {2, 2, 2, 2};
 static const double drift[LAYERS] = {0.01, 0.01, 0.01, 0.16};
 static const double base_ms = 100;
 
 static double wall(const struct bl_budget *b, double ms[LAYERS]) {
     double sum = base_ms;
     for (int i = 0; i < LAYERS; i++) {
-        ms[i] = !b->layer[i].refresh ? kept_ms[i] : b->stage == BL_BUDGET_IS_EXACT ? exact_ms[i] : refreshed_ms[i];
-        sum += ms[i] - kept_ms[i];
+        ms[i] = !b->layer[i].refresh ? reused_ms[i] : b->stage == BL_BUDGET_IS_EXACT ? exact_ms[i] : refreshed_ms[i];
+        sum += ms[i] - reused_ms[i];
     }
     return sum;
 }
@@ -58,7 +58,7 @@ static void test_fits_allowance(void **state) {
     struct bl_budget *b = planned(0.2, 0.9);
     assert_float_equal(b->allowance, 1.2 * 0.9 - 1, 1e-6);
     for (int i = 0; i < LAYERS; i++)
-        assert_float_equal(b->layer[i].cost, (refreshed_ms[i] - kept_ms[i]) / base_ms, 1e-6);
+        assert_float_equal(b->layer[i].cost, (refreshed_ms[i] - reused_ms[i]) / base_ms, 1e-6);
     assert_true(load(b) <= b->allowance - b->repay + 1e-9);
     assert_true(load(b) > 0.99 * (b->allowance - b->repay));
     assert_false(b->least);

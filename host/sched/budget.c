@@ -108,15 +108,16 @@ static void smooth(double *value, double sample) {
     *value = *value > 0 ? *value + smoothing * (sample - *value) : sample;
 }
 
-/* wall = base + sum over refreshed layers of (refreshed_i - kept_i), with kept_i known as a share of the base step. */
+/* wall = base + sum over refreshed layers of (refreshed_i - reused_i), with reused_i known as a share of the base step.
+ */
 double bl_budget_record(struct bl_budget *b, double wall_ms, const double *layer_ms) {
     double rest = wall_ms, share = 1;
     bool known = true;
     for (int i = 0; i < b->count; i++) {
         if (!b->layer[i].refresh) continue;
         rest -= layer_ms[i];
-        share -= b->layer[i].kept;
-        known &= b->layer[i].kept > 0;
+        share -= b->layer[i].reused;
+        known &= b->layer[i].reused > 0;
     }
     for (int i = 0; i < b->count && b->stage <= BL_BUDGET_RENEWS && isfinite(wall_ms); i++)
         b->layer[i].warmup_ms += layer_ms[i], b->layer[i].samples++;
@@ -124,7 +125,7 @@ double bl_budget_record(struct bl_budget *b, double wall_ms, const double *layer
     double base = rest / share;
     for (int i = 0; i < b->count; i++) {
         struct bl_budget_layer *layer = &b->layer[i];
-        smooth(layer->refresh ? &layer->refreshed : &layer->kept, layer_ms[i] / base);
+        smooth(layer->refresh ? &layer->refreshed : &layer->reused, layer_ms[i] / base);
         if (!(layer->warmup > 0) && layer->samples) layer->warmup = layer->warmup_ms / layer->samples / base;
     }
     return base;
@@ -151,7 +152,7 @@ void bl_budget_measure(struct bl_budget *b, double baseline, int steps) {
 /* --- planning --------------------------------------------------------------------------------- */
 
 static double cost_of(const struct bl_budget_layer *layer) {
-    return fmax(layer->refreshed - layer->kept, 0);
+    return fmax(layer->refreshed - layer->reused, 0);
 }
 
 static double interval_at(const struct bl_budget_layer *layer, double scale, double least_drift) {
@@ -204,7 +205,7 @@ static double repay_of(const struct bl_budget *b) {
 /* The warm-up's steps were made before anything was known of their price. */
 static void charge_warmup(struct bl_budget *b) {
     for (int i = 0; i < b->count; i++) {
-        double cost = BL_BUDGET_ALL * fmax(b->layer[i].warmup - b->layer[i].kept, 0) + cost_of(&b->layer[i]);
+        double cost = BL_BUDGET_ALL * fmax(b->layer[i].warmup - b->layer[i].reused, 0) + cost_of(&b->layer[i]);
         b->spent += cost;
         b->debt += cost;
     }
@@ -330,7 +331,7 @@ void bl_budget_describe(const struct bl_budget *b, double base_ms, cJSON *line) 
 #define LAYER(X)                                                                                                       \
     X(double, warmup)                                                                                                  \
     X(double, refreshed)                                                                                               \
-    X(double, kept)                                                                                                    \
+    X(double, reused)                                                                                                  \
     X(double, drift)                                                                                                   \
     X(double, noise)                                                                                                   \
     X(double, cost)                                                                                                    \

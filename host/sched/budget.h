@@ -30,7 +30,7 @@ enum bl_budget_stage {
 struct bl_budget_layer {
     const char *name; // of the caller, outlives the budget
     /* Measured: its whitening in a step of the warm-up on average, when refreshed later, when not. */
-    double warmup, refreshed, kept;
+    double warmup, refreshed, reused;
     double warmup_ms; // sum of the first in milliseconds, of so many samples, until a base step is known
     int samples;
     double drift, noise; // measured: how far D moves in a step; the least it was ever seen to move
