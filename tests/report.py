@@ -292,7 +292,7 @@ def test_second_implementation():
     with open(path('vendors/oclgrind.icd'), 'w') as f:
         f.write(OCLGRIND + '\n')
     env = {'OCL_ICD_VENDORS': path('vendors')}
-    names = [d['name'] for d in json.loads(blanch('devices', '--json', env=env).stdout)]
+    names = [d['name'] for d in json.loads(blanch('devices', '--json', env=env).stdout)['devices']]
     if not any('Oclgrind' in n for n in names):
         raise Skip('the OpenCL loader does not take a second implementation: %s' % names)
     blanch(*OCLGRIND_COMPARE, '--out', path('two'), env=env)

@@ -59,6 +59,7 @@ void bl_common_options(struct bl_option *table, const struct bl_option *own, str
     for (int i = 0; i < BL_COUNT(shared) && count < BL_MAX_OPTIONS - 1; i++)
         if (shared[i].group & groups) table[count++] = shared[i].option;
     table[count] = (struct bl_option){0};
+    c->options = table;
 }
 
 int bl_common_nd(const struct bl_common *common, struct blanch_nd_options *nd) {

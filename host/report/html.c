@@ -62,16 +62,6 @@ void bl_html_text(struct bl_html *html, const char *text) {
     }
 }
 
-double bl_json_get(const cJSON *object, const char *key) {
-    const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, key);
-    return cJSON_IsNumber(item) ? item->valuedouble : NAN;
-}
-
-const char *bl_json_text(const cJSON *object, const char *key) {
-    const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, key);
-    return cJSON_IsString(item) ? item->valuestring : "";
-}
-
 static char *ring(void) {
     static char buffers[16][40];
     static int next;

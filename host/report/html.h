@@ -2,8 +2,7 @@
 #ifndef BL_HTML_H
 #define BL_HTML_H
 
-#include "base/base.h"
-#include <cjson/cJSON.h>
+#include "io/document.h"
 
 struct bl_html { // start from zero; free data
     char *data;
@@ -12,10 +11,6 @@ struct bl_html { // start from zero; free data
 };
 void bl_html(struct bl_html *html, const char *format, ...) BL_PRINTF(2, 3); // as it stands
 void bl_html_text(struct bl_html *html, const char *text);                   // escaped; NULL is empty
-
-/* NAN where the key is missing or no number; "" where it is no text. */
-double bl_json_get(const cJSON *object, const char *key);
-const char *bl_json_text(const cJSON *object, const char *key);
 
 /* A number as text, in a buffer of a small ring that later calls reuse: use it at once. */
 const char *bl_ms(double ms);           // "12.3", three digits or so; "–" for NAN

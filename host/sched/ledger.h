@@ -42,9 +42,10 @@ void bl_ledger_add_totals(const struct bl_ledger *ledger, cJSON *json);
 /* layers[{name op phases{PHASE: ms} quartile1_ms quartile3_ms work{PHASE: {}} work_all{}}], as bench and compare print
  * it; rows without time are left out. */
 cJSON *bl_ledger_layers(const struct bl_ledger *ledger);
-/* ledger.json: steps, wall median, spread (quartiles), totals, layers. Asks for the device's limits first. */
-cJSON *bl_ledger_json(struct bl_ledger *ledger);
-/* Chrome trace-event JSON of the last recorded step. */
-int bl_ledger_trace(const struct bl_ledger *ledger, const char *path);
+/* ledger.json: steps, wall median, quartiles, totals, layers. Asks for the device's limits first. Takes settings over.
+ */
+cJSON *bl_ledger_json(struct bl_ledger *ledger, cJSON *settings);
+/* Chrome trace-event JSON of the last recorded step. Takes settings over. */
+int bl_ledger_trace(const struct bl_ledger *ledger, const char *path, cJSON *settings);
 
 #endif

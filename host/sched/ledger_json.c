@@ -1,5 +1,6 @@
 /* The ledger as JSON. */
 #include "sched/ledger_internal.h"
+#include "io/document.h"
 #include "io/files.h"
 #include <math.h>
 
@@ -79,11 +80,10 @@ void bl_ledger_add_totals(const struct bl_ledger *ledger, cJSON *json) {
     add_work(json, "work_all", bl_ledger_work(ledger, -1, -1));
 }
 
-cJSON *bl_ledger_json(struct bl_ledger *ledger) {
+cJSON *bl_ledger_json(struct bl_ledger *ledger, cJSON *settings) {
     struct bl_limits limits;
     if (!(ledger->limits.operations > 0) && !bl_limits_get(ledger->dev, false, &limits)) ledger->limits = limits;
-    cJSON *json = cJSON_CreateObject();
-    cJSON_AddStringToObject(json, "kind", "ledger");
+    cJSON *json = bl_document("ledger", 2, blanch_device_info(ledger->dev), settings);
     cJSON_AddNumberToObject(json, "recorded_steps", (double)ledger->count);
     cJSON_AddNumberToObject(json, "steps", bl_ledger_steps(ledger));
     cJSON_AddItemToObject(json, "step_ms", bl_json_number(bl_ledger_step_ms(ledger), 6));
