@@ -31,7 +31,7 @@ def count(options, name, norm):
     model, wrong = run_json([options.blanch, 'models', name, '--norm', norm, '--json'])
     if wrong:
         sys.exit('%s: %s' % (name, wrong[0]))
-    return sum(l['parameters'] for l in model['layers']), sum(l['multiply_adds'] for l in model['layers'])
+    return model['trainable'], model['multiply_adds']
 
 
 def step(options, name, norm, batch):

@@ -186,7 +186,7 @@ def test_ledger():
     check(near(conv['forward']['operations'], conv['backward_data']['operations']), 'forward and data gradient')
     check(near(conv['forward']['operations'], conv['backward_weights']['operations']), 'forward and weight gradient')
     described = json.loads(blanch('models', 'smallcnn', '--norm', 'nd', '--json').stdout)
-    multiply_adds = next(l['multiply_adds'] for l in described['layers'] if l['name'] == 'conv2')
+    multiply_adds = next(n['multiply_adds'] for n in described['graph'] if n['id'] == 'conv2')
     check(near(conv['forward']['operations'], 2 * 32 * multiply_adds), 'a convolution of 32 images is 2 operations a multiply-add')
 
 
