@@ -91,7 +91,7 @@ def report_times(networks, ours, theirs, torch):
     for n in networks:
         mine, peer = median(ours[n]), median(theirs[n]) if torch else None
         print('%-24s %14.1f %14s %10s %12.0f' % (n, mine, '%.1f' % peer if torch else '-', '%.3f' % (mine / peer) if torch else '-', ours[n][-1]['startup_ms']))
-    print('device: %s; batch %d' % (ours[networks[0]][0]['device'], ours[networks[0]][0]['batch']) + ('; ' + theirs[networks[0]][0]['peer'] if torch else ''))
+    print('device: %s; batch %d' % (ours[networks[0]][0]['device']['name'], ours[networks[0]][0]['batch']) + ('; ' + theirs[networks[0]][0]['peer'] if torch else ''))
 
 
 def report_memory(networks, ours, theirs, torch):
@@ -140,7 +140,7 @@ def products(options, torch):
             ways.setdefault('torch.mm', []).append(run_json([options.python, '-c', TORCH_MM, size, str(options.steps), threads()]))
         where = ['--device', options.device] if options.device else []
         run = run_json([options.blanch, 'bench', '--gemm', size, '--steps', str(options.steps), '--json', *where])
-        device = run['device']
+        device = run['device']['name']
         for way in run['ways']:
             ways.setdefault(way['name'], []).append(way)
         print('round %d of %d' % (turn + 1, options.rounds), file=sys.stderr)

@@ -47,7 +47,7 @@ def row(options, name):
     ms = lambda bench, wrong: wrong[0] if wrong else '%.1f' % bench['step_ms']
     ratio = '%.2f' % (nd['step_ms'] / bn['step_ms']) if bn and nd else '-'
     cells = (name, '%.2f' % (parameters / 1e6), '%.1f' % (operations / 1e6), batch, ms(bn, bn_wrong), ms(nd, nd_wrong), ratio)
-    return '| ' + ' | '.join(str(c) for c in cells) + ' |', (bn or nd or {}).get('device')
+    return '| ' + ' | '.join(str(c) for c in cells) + ' |', (bn or nd or {}).get('device', {}).get('name')
 
 
 def table(options):

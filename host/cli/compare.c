@@ -110,9 +110,6 @@ static int open_run(struct bl_compare *c, int device, enum blanch_norm norm, con
     run->setting = setting->label;
     run->budget = norm == BLANCH_ND ? setting->budget : -1;
     if (run->budget >= 0) network.nd.refresh = BL_REFRESH_SCHEDULED;
-    run->epochs = cJSON_CreateArray();
-    run->decisions = cJSON_CreateArray();
-    if (!run->epochs || !run->decisions) return bl_fail(BLANCH_ENOMEM, "out of host memory");
     int code = bl_first_use_network(&c->use, &run->net, run->dev, &network);
     if (!code) code = bl_ledger_create(&run->ledger, run->net->graph);
     if (!code) bl_ledger_limits(run->ledger, &c->limits[device]);
@@ -120,15 +117,15 @@ static int open_run(struct bl_compare *c, int device, enum blanch_norm norm, con
     return code ? bl_fail_in(code, "%s with %s", c->common.model, bl_norm_name(norm)) : 0;
 }
 
-/* The comparison's own batch norm is the yardstick where it has one. */
+/* The comparison's own batch norm is the baseline where it has one. */
 static int open_budgets(struct bl_compare *c) {
     int code = 0;
     for (int r = 0; r < c->runs && !code; r++) {
         struct bl_compare_run *run = &c->run[r];
         if (run->budget < 0) continue;
         for (int b = 0; b < c->runs; b++)
-            if (c->run[b].dev == run->dev && c->run[b].norm == BLANCH_BN) run->yardstick = &c->run[b];
-        code = bl_overhead_open(&run->overhead, run->net, run->budget, !run->yardstick, NULL);
+            if (c->run[b].dev == run->dev && c->run[b].norm == BLANCH_BN) run->baseline = &c->run[b];
+        code = bl_overhead_open(&run->overhead, run->net, run->budget, !run->baseline, NULL);
         if (c->steps <= BL_BUDGET_OPENING)
             bl_progress_line(NULL,
                              "blanch: --overhead-budget saves nothing here: the first %d steps refresh every layer, "
@@ -179,14 +176,18 @@ static int plan_steps(struct bl_compare *c) {
 }
 
 static int open_folder(struct bl_compare *c) {
+    struct bl_result asked;
     int code = bl_make_dirs(c->out);
     char *config = bl_format("%s/config.json", c->out);
     c->log_path = bl_format("%s/log.jsonl", c->out);
     if (!code && (!config || !c->log_path)) code = BLANCH_ENOMEM;
-    cJSON *json = code ? NULL : bl_compare_config(c);
+    bl_result_init(&asked);
+    if (!code) code = bl_compare_asked(c, &asked);
+    cJSON *json = code ? NULL : bl_compare_config(c, &asked);
     if (!code) code = bl_json_write(config, json);
     if (!code && !(c->log = fopen(c->log_path, "w"))) code = bl_fail(BLANCH_EIO, "%s cannot be written", c->log_path);
     cJSON_Delete(json);
+    bl_result_free(&asked);
     free(config);
     return code;
 }
@@ -196,8 +197,7 @@ static void close_run(struct bl_compare_run *run) {
     bl_overhead_close(run->overhead);
     bl_ledger_free(run->ledger);
     blanch_network_free(run->net);
-    cJSON_Delete(run->epochs);
-    cJSON_Delete(run->decisions);
+    bl_run_result_free(&run->result);
     free(run->wall[0].value);
     free(run->wall[1].value);
     free(run->all.value);
@@ -240,34 +240,32 @@ static int log_step(struct bl_compare *c, const struct bl_compare_run *run, cons
     return bl_json_line(c->log, line, c->log_path);
 }
 
-static double per_cent(int part, int count) {
-    return count ? 100.0 * part / count : NAN;
+static int log_line(struct bl_compare *c, const struct bl_compare_run *run, const char *type, cJSON *line) {
+    cJSON_AddStringToObject(line, "type", type);
+    cJSON_AddStringToObject(line, "device", run->device);
+    cJSON_AddStringToObject(line, "norm", bl_norm_name(run->norm));
+    if (*run->setting) cJSON_AddStringToObject(line, "setting", run->setting);
+    return bl_json_line(c->log, line, c->log_path);
 }
 
 static int end_epoch(struct bl_compare *c, struct bl_compare_run *run, uint64_t epoch) {
     struct blanch_metrics test, train = run->epoch;
     double test_s;
     int code = bl_network_test(run->net, c->data, BL_TEST, &c->view, &test, &test_s);
-    if (code) return code;
-    cJSON *line = cJSON_CreateObject();
-    cJSON_AddNumberToObject(line, "epoch", (double)epoch + 1);
-    cJSON_AddItemToObject(line, "train_loss", bl_json_number(train.loss, 6));
-    cJSON_AddItemToObject(line, "train_top1", bl_json_number(per_cent(train.top1, train.count), 6));
-    cJSON_AddItemToObject(line, "train_top5", bl_json_number(per_cent(train.top5, train.count), 6));
-    cJSON_AddItemToObject(line, "test_loss", bl_json_number(test.loss, 6));
-    cJSON_AddItemToObject(line, "test_top1", bl_json_number(per_cent(test.top1, test.count), 6));
-    cJSON_AddItemToObject(line, "test_top5", bl_json_number(per_cent(test.top5, test.count), 6));
-    cJSON_AddItemToObject(line, "train_s", bl_json_number(run->epoch_s, 6));
-    cJSON_AddItemToObject(line, "test_s", bl_json_number(test_s, 6));
-    cJSON *logged = cJSON_Duplicate(line, true);
-    cJSON_AddItemToArray(run->epochs, line);
-    cJSON_AddStringToObject(logged, "type", "epoch");
-    cJSON_AddStringToObject(logged, "device", run->device);
-    cJSON_AddStringToObject(logged, "norm", bl_norm_name(run->norm));
-    if (*run->setting) cJSON_AddStringToObject(logged, "setting", run->setting);
+    struct bl_epoch_result *result = code ? NULL : bl_result_add_epoch(&run->result);
+    if (!result) return code ? code : BLANCH_ENOMEM;
+    *result = (struct bl_epoch_result){.epoch = (double)epoch + 1,
+                                       .train_loss = train.loss,
+                                       .train_top1 = bl_percent_of(train.top1, train.count),
+                                       .train_top5 = bl_percent_of(train.top5, train.count),
+                                       .test_loss = test.loss,
+                                       .test_top1 = bl_percent_of(test.top1, test.count),
+                                       .test_top5 = bl_percent_of(test.top5, test.count),
+                                       .train_s = run->epoch_s,
+                                       .test_s = test_s};
     run->epoch = (struct blanch_metrics){0};
     run->epoch_s = 0;
-    return bl_json_line(c->log, logged, c->log_path);
+    return log_line(c, run, "epoch", bl_epoch_json(result));
 }
 
 /* From the moment the batch is asked for until the device is idle; load_ms: until the batch is there. */
@@ -286,14 +284,11 @@ static int timed(struct bl_compare_run *run, struct bl_ledger *ledger, const str
     return code;
 }
 
-static int log_decision(struct bl_compare *c, struct bl_compare_run *run, cJSON *decision) {
-    cJSON *logged = cJSON_Duplicate(decision, true);
-    cJSON_AddStringToObject(logged, "type", "budget");
-    cJSON_AddStringToObject(logged, "device", run->device);
-    cJSON_AddStringToObject(logged, "norm", bl_norm_name(run->norm));
-    if (*run->setting) cJSON_AddStringToObject(logged, "setting", run->setting);
-    cJSON_AddItemToArray(run->decisions, decision);
-    return bl_json_line(c->log, logged, c->log_path);
+static int log_decision(struct bl_compare *c, struct bl_compare_run *run, cJSON *line) {
+    struct bl_decision *decision = bl_result_add_decision(&run->result.budget);
+    int code = decision ? bl_decision_read(line, decision) : BLANCH_ENOMEM;
+    int logged = log_line(c, run, "budget", line);
+    return code ? code : logged;
 }
 
 /* The budget's part of a step; what it takes is added to ms. */
@@ -302,7 +297,7 @@ static int account(struct bl_compare *c, struct bl_compare_run *run, const struc
     cJSON *decision = NULL;
     char warning[300];
     double start = bl_now();
-    if (run->yardstick && run->yardstick->last_ms > 0) bl_overhead_yardstick(run->overhead, run->yardstick->last_ms);
+    if (run->baseline && run->baseline->last_ms > 0) bl_overhead_yardstick(run->overhead, run->baseline->last_ms);
     int code = bl_overhead_after(run->overhead, batch, ledger, *ms - load_ms, &decision, warning, sizeof warning);
     *ms += 1e3 * (bl_now() - start);
     if (code) return code;
@@ -400,20 +395,24 @@ static int time_inference(struct bl_compare *c) {
 /* --- the end -------------------------------------------------------------------------------- */
 
 static int write_results(struct bl_compare *c) {
-    cJSON *document = bl_compare_document(c);
-    const cJSON *documents[] = {document};
-    char *json = bl_format("%s/compare.json", c->out), *page = bl_format("%s/report.html", c->out);
-    int code = document && json && page ? 0 : BLANCH_ENOMEM;
-    if (!code) code = bl_json_write(json, document);
-    if (!code) code = bl_report_write(page, documents, 1);
-    if (!code && !c->common.json) {
-        bl_compare_print(document);
+    struct bl_result result;
+    char *path = bl_format("%s/compare.json", c->out), *page = bl_format("%s/report.html", c->out);
+    bl_result_init(&result);
+    int code = path && page ? bl_compare_result(c, &result) : BLANCH_ENOMEM;
+    cJSON *json = code ? NULL : bl_result_json(&result);
+    if (!code) code = bl_json_write(path, json);
+    if (!code) code = bl_report_write(page, &result, 1);
+    if (!code && c->common.json) {
+        code = bl_print_json(json);
+        json = NULL;
+    } else if (!code) {
+        bl_compare_print(&result);
         printf("\n%s\n", page);
     }
-    free(json);
+    cJSON_Delete(json);
+    bl_result_free(&result);
+    free(path);
     free(page);
-    if (!code && c->common.json) return bl_print_json(document);
-    cJSON_Delete(document);
     return code;
 }
 

@@ -71,20 +71,28 @@ const struct bl_host *bl_host(void) {
 }
 
 struct bl_device_facts bl_device_facts(const struct blanch_device_info *info) {
+    static const char *const kinds[] = {
+        [BLANCH_CPU] = "cpu", [BLANCH_GPU] = "gpu", [BLANCH_ACCELERATOR] = "accelerator"};
     struct bl_device_facts facts = {.compute_units = info->compute_units, .memory = (double)info->global_memory};
     snprintf(facts.platform, sizeof facts.platform, "%s", info->platform_name);
     snprintf(facts.name, sizeof facts.name, "%s", info->name);
     snprintf(facts.driver, sizeof facts.driver, "%s", info->driver);
     snprintf(facts.version, sizeof facts.version, "%s", info->version);
+    snprintf(facts.kind, sizeof facts.kind, "%s", kinds[info->kind]);
     return facts;
+}
+
+static bool same_host(const struct bl_host *a, const struct bl_host *b) {
+    return !strcmp(a->cpu, b->cpu) && !strcmp(a->os, b->os) && !strcmp(a->kernel, b->kernel) && a->cores == b->cores &&
+           a->memory == b->memory;
 }
 
 bool bl_same_device(const struct bl_device_facts *a, const struct bl_host *on, const struct bl_device_facts *b,
                     const struct bl_host *bon) {
+    bool memory = a->memory == b->memory || !strcmp(a->kind, "cpu");
     return !strcmp(a->platform, b->platform) && !strcmp(a->name, b->name) && !strcmp(a->driver, b->driver) &&
-           !strcmp(a->version, b->version) && a->compute_units == b->compute_units && a->memory == b->memory &&
-           !strcmp(on->cpu, bon->cpu) && !strcmp(on->os, bon->os) && !strcmp(on->kernel, bon->kernel) &&
-           on->cores == bon->cores && on->memory == bon->memory;
+           !strcmp(a->version, b->version) && !strcmp(a->kind, b->kind) && a->compute_units == b->compute_units &&
+           memory && same_host(on, bon);
 }
 
 /* --- writing ---------------------------------------------------------------------------------- */
@@ -107,6 +115,7 @@ cJSON *bl_device_json(const struct bl_device_facts *device) {
     cJSON_AddStringToObject(json, "version", device->version);
     cJSON_AddNumberToObject(json, "compute_units", device->compute_units);
     cJSON_AddNumberToObject(json, "memory", device->memory);
+    if (*device->kind) cJSON_AddStringToObject(json, "kind", device->kind);
     return json;
 }
 
@@ -124,7 +133,7 @@ cJSON *bl_header_json(const struct bl_header *header, cJSON *settings) {
     return json;
 }
 
-cJSON *bl_document(const char *kind, int format, const struct blanch_device_info *device, cJSON *settings) {
+struct bl_header bl_header_now(const char *kind, int format, const struct blanch_device_info *device) {
     struct bl_header header = {
         .format = format, .version = BLANCH_VERSION, .commit = BLANCH_COMMIT, .host = *bl_host()};
     time_t now = time(NULL);
@@ -132,6 +141,11 @@ cJSON *bl_document(const char *kind, int format, const struct blanch_device_info
     snprintf(header.kind, sizeof header.kind, "%s", kind);
     if (gmtime_r(&now, &utc)) strftime(header.date, sizeof header.date, "%Y-%m-%dT%H:%M:%SZ", &utc);
     if (device) header.device = bl_device_facts(device);
+    return header;
+}
+
+cJSON *bl_document(const char *kind, int format, const struct blanch_device_info *device, cJSON *settings) {
+    struct bl_header header = bl_header_now(kind, format, device);
     return bl_header_json(&header, settings);
 }
 
@@ -186,6 +200,7 @@ void bl_header_read(const cJSON *json, struct bl_header *header) {
     copy(facts->name, sizeof facts->name, bl_json_text(device, "name"));
     copy(facts->driver, sizeof facts->driver, bl_json_text(device, "driver"));
     copy(facts->version, sizeof facts->version, bl_json_text(device, "version"));
+    copy(facts->kind, sizeof facts->kind, bl_json_text(device, "kind"));
     facts->compute_units = known(device, "compute_units");
     facts->memory = known(device, "memory");
 }

@@ -12,8 +12,8 @@ struct bl_host {
     double cores, memory; // bytes
 };
 struct bl_device_facts {
-    char platform[128], name[256], driver[128], version[128];
-    double compute_units, memory; // bytes
+    char platform[128], name[256], driver[128], version[128], kind[16]; // kind: cpu, gpu, accelerator
+    double compute_units, memory;                                       // bytes
 };
 struct bl_header {
     char kind[16];
@@ -25,10 +25,12 @@ struct bl_header {
 
 const struct bl_host *bl_host(void); // this machine
 struct bl_device_facts bl_device_facts(const struct blanch_device_info *info);
-/* All of both is equal: a name alone does not tell a machine's card from another machine's. */
+/* All of both is equal: a name alone does not tell a machine's card from another machine's. A CPU's memory is left out,
+ * for some runtimes give what is free of it at the moment. */
 bool bl_same_device(const struct bl_device_facts *a, const struct bl_host *on, const struct bl_device_facts *b,
                     const struct bl_host *bon);
 
+struct bl_header bl_header_now(const char *kind, int format, const struct blanch_device_info *device);
 /* A new document; whoever calls adds the rest. device NULL: none. Takes settings over; NULL: none. NULL: no memory. */
 cJSON *bl_document(const char *kind, int format, const struct blanch_device_info *device, cJSON *settings);
 cJSON *bl_header_json(const struct bl_header *header, cJSON *settings); // the same of a document that was read

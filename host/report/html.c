@@ -62,6 +62,16 @@ void bl_html_text(struct bl_html *html, const char *text) {
     }
 }
 
+void bl_html_cell(struct bl_html *html, double value, const char *text) {
+    bl_html(html, "<td data-v=\"%.6g\">%s</td>", isfinite(value) ? value : -1, text);
+}
+
+void bl_html_share(struct bl_html *html, double part) {
+    char text[32] = "–";
+    if (isfinite(part)) snprintf(text, sizeof text, "%.1f", 100 * part);
+    bl_html_cell(html, part, text);
+}
+
 static char *ring(void) {
     static char buffers[16][40];
     static int next;
