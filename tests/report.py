@@ -76,7 +76,8 @@ def page():
 
 
 def documents():
-    return json.loads(blanch('report', comparison(), training(), bench('bn'), bench('nd'), '--json').stdout)['documents']
+    paths = comparison(), training(), bench('bn'), bench('nd')
+    return json.loads(blanch('report', *paths, '--json').stdout)['documents']
 
 
 def near(a, b, share=1e-3):
@@ -247,9 +248,10 @@ def test_every_document_starts_alike():
     for name in ('config', 'compare'):
         made_by['compare ' + name] = load(os.path.join(comparison(), name + '.json'))
     made_by['bench'] = load(bench('nd'))
-    for args in (['devices'], ['models'], ['models', 'smallcnn'], ['eval', '--run', run], ['report', run], ['tune', '--show'],
-                 ['check', os.path.join(os.path.dirname(os.path.abspath(__file__)), 'reference', 'conformance', 'relu.safetensors')],
-                 ['bench', '--gemm', '16', '--steps', '1'], ['study', '--show', '--out', os.path.dirname(run)]):
+    case = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'reference', 'conformance', 'relu.safetensors')
+    for args in (['devices'], ['models'], ['models', 'smallcnn'], ['eval', '--run', run], ['report', run],
+                 ['tune', '--show'], ['check', case], ['bench', '--gemm', '16', '--steps', '1'],
+                 ['study', '--show', '--out', os.path.dirname(run)]):
         made_by[' '.join(args)] = json.loads(blanch(*args, '--json').stdout)
     for name, document in made_by.items():
         check(list(document)[:len(BLOCK)] == BLOCK, '%s begins with %s' % (name, list(document)[:len(BLOCK)]))
@@ -258,7 +260,8 @@ def test_every_document_starts_alike():
         check(host['cores'] > 0 and host['memory'] > 0 and host['kernel'] == os.uname().release, '%s: %s' % (name, host))
         check(re.fullmatch(r'\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ', document['date']), document['date'])
     device = made_by['bench']['device']
-    check(set(device) == {'platform', 'name', 'driver', 'version', 'compute_units', 'memory', 'kind'} and device['name'], device)
+    keys = {'platform', 'name', 'driver', 'version', 'compute_units', 'memory', 'kind'}
+    check(set(device) == keys and device['name'], device)
     check(made_by['devices']['device'] is None, 'a list of devices is of none of them')
     check(made_by['config']['settings']['steps'] == 20 and made_by['bench']['settings']['batch'] == 32, 'settings')
 
@@ -292,9 +295,11 @@ def test_devices_of_several_machines():
         check(rows[0][2] != rows[1][2] and str(value) in rows[1][2], 'the page tells them apart: %s' % rows)
     other = changed('other.json', nd, lambda d: d['device'].update(driver='another driver'))
     check(overview(bn, other)[1][3] == '–', "ND of another driver beside this one's BN")
-    other_bn = changed('other-bn.json', bn, lambda d: (d['device'].update(driver='another driver'), d.update(step_ms=1e-3 * d['step_ms'])))
+    faster = lambda d: (d['device'].update(driver='another driver'), d.update(step_ms=1e-3 * d['step_ms']))
+    other_bn = changed('other-bn.json', bn, faster)
     rows = overview(bn, nd, other_bn, other)
-    check(rows[1][3] != rows[3][3] and all(r[3].endswith('%') for r in (rows[1], rows[3])), 'each has its own pair: %s' % rows)
+    own = rows[1][3].endswith('%') and rows[3][3].endswith('%') and rows[1][3] != rows[3][3]
+    check(own, 'each has its own pair: %s' % rows)
     card = changed('card.json', nd, lambda d: d['device'].update(kind='gpu'))
     more = changed('more.json', bn, lambda d: d['device'].update(kind='gpu', memory=1))
     check(overview(more, card)[1][3] == '–', "a card's memory tells it from another")
@@ -331,8 +336,10 @@ def test_files_of_earlier_versions():
         for document in (before, now):
             for run in document['runs']:
                 run.pop('engines')
-        check(before['runs'] == now['runs'] and before['pairs'] == now['pairs'], '%s is read differently' % before['source'])
-        check(before['format'] == 1 and now['format'] == 2 and before['blanch']['version'] in ('', now['blanch']['version']), 'format')
+        same = before['runs'] == now['runs'] and before['pairs'] == now['pairs']
+        check(same, '%s is read differently' % before['source'])
+        check(before['format'] == 1 and now['format'] == 2, 'formats')
+        check(before['blanch']['version'] in ('', now['blanch']['version']), 'versions')
     rows = overview(*old)
     check(rows[1][3].endswith('%') and len(rows) == len([r for d in read[0] for r in d['runs']]), rows)
     pages = []

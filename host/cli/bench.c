@@ -197,7 +197,7 @@ static int report(struct bench *b) {
            (double)b->device_peak / 1048576, (double)b->host_peak / 1048576);
     print_plan(bl_graph_plan(b->net->graph));
     printf("recorded steps: %d, %+.1f %% against timed ones; phases account for %.1f %% of their wall time\n\n",
-           bl_ledger_steps(b->ledger), 100 * (b->recorded - 1), 100 * bl_ledger_covered(b->ledger));
+           bl_ledger_steps(b->ledger), bl_percent_more(b->recorded, 1), 100 * bl_ledger_covered(b->ledger));
     bl_print_layers(b->ledger, b->net->graph);
     bl_print_work(b->ledger);
     return 0;

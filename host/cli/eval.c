@@ -7,7 +7,7 @@
 static int print(const struct bl_trained *t, const char *split, const struct blanch_metrics *m, double seconds,
                  const struct bl_common *common) {
     const char *data = t->data_spec;
-    double top1 = 100.0 * m->top1 / m->count, top5 = 100.0 * m->top5 / m->count;
+    double top1 = bl_percent_of(m->top1, m->count), top5 = bl_percent_of(m->top5, m->count);
     if (!common->json) {
         printf("%s-%s, %s on %s (%s): %d images\n", t->net->model->name, bl_norm_name(t->net->options.norm), t->weights,
                data, split, m->count);

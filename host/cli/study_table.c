@@ -76,13 +76,13 @@ static double reproduced(const struct row *row) {
 /* ND's extra time over BN's, per cent; NAN where one of them is missing or ran elsewhere. */
 static double overhead(const struct row *bn, const struct row *nd) {
     if (!bn || strcmp(nd->cell->norm, "nd") || bn->mixed || nd->mixed || !same_device(bn->cell, nd->cell)) return NAN;
-    return 100 * (nd->seconds / bn->seconds - 1);
+    return bl_percent_more(nd->seconds, bn->seconds);
 }
 
 static double published_overhead(const struct row *row) {
     if (!row->fact || strcmp(row->cell->norm, "nd")) return NAN;
     const struct bl_study_fact *bn = bl_study_fact(row->cell->dataset, row->cell->network, "bn", row->cell->epochs);
-    return bn ? 100 * (row->fact->seconds / bn->seconds - 1) : NAN;
+    return bn ? bl_percent_more(row->fact->seconds, bn->seconds) : NAN;
 }
 
 /* --- for people ----------------------------------------------------------------------------- */

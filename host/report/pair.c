@@ -130,7 +130,7 @@ void bl_html_bar(struct bl_html *html, const char *who, const double *phases, do
     for (int p = 0; p < BL_PHASES; p++) ms += phases[p];
     bl_html(html, "<svg role=\"img\" aria-label=\"%s%s%s ms\">", who, *who ? " " : "", bl_ms(ms));
     for (int p = 0; p < BL_PHASES; p++) {
-        double width = 100 * phases[p] / scale;
+        double width = bl_percent_of(phases[p], scale);
         if (width < 0.005) continue;
         bl_html(html,
                 "<rect class=\"%s\" x=\"%.2f%%\" width=\"%.2f%%\" height=\"100%%\"><title>%s: %s ms</title></rect>",
