@@ -138,16 +138,16 @@ static uint32_t draw(struct draws *draws) {
 static int scale_region(const struct bl_pixels *image, struct bl_window region, int full_width, int full_height,
                         struct bl_window window, struct bl_pixels *scaled) {
     size_t stride = (size_t)image->width * image->channels;
-    *scaled = (struct bl_pixels){malloc((size_t)window.width * window.height * image->channels), window.width,
+    *scaled = (struct bl_pixels){bl_malloc((size_t)window.width * window.height * image->channels), window.width,
                                  window.height, image->channels};
     if (!scaled->data) return bl_fail(BLANCH_ENOMEM, "out of memory for resizing an image");
-    int rc = bl_resize(image->data + (size_t)region.y * stride + (size_t)region.x * image->channels, stride,
-                       region.width, region.height, image->channels, full_width, full_height, window, scaled->data);
-    if (rc) {
+    int code = bl_resize(image->data + (size_t)region.y * stride + (size_t)region.x * image->channels, stride,
+                         region.width, region.height, image->channels, full_width, full_height, window, scaled->data);
+    if (code) {
         free(scaled->data);
         scaled->data = NULL;
     }
-    return rc;
+    return code;
 }
 
 /* The shorter side to `shorter`, then the centre; sizes and rounding (to even) as torchvision's. */
@@ -213,7 +213,7 @@ static void shift_and_flip(struct draws *draws, struct placing *at) {
 /* PIL's convert('L') */
 static int to_grey(const struct bl_pixels *image, struct bl_pixels *grey) {
     size_t count = (size_t)image->width * image->height;
-    *grey = (struct bl_pixels){malloc(count), image->width, image->height, 1};
+    *grey = (struct bl_pixels){bl_malloc(count), image->width, image->height, 1};
     if (!grey->data) return bl_fail(BLANCH_ENOMEM, "out of memory for an image");
     const uint8_t *from = image->data;
     for (size_t i = 0; i < count; i++, from += 3)
@@ -226,19 +226,19 @@ static int render(const struct bl_pixels *image, const struct bl_view *view, con
                   struct draws *draws, float *out) {
     struct bl_pixels grey = {0}, scaled = {0};
     struct placing at = {0};
-    int rc = 0;
+    int code = 0;
     if (view->channels == 1 && image->channels == 3) {
-        rc = to_grey(image, &grey);
+        code = to_grey(image, &grey);
         image = &grey;
     }
-    if (!rc)
-        rc = view->augment == BL_AUGMENT_IMAGENET ? imagenet(image, view, draws, &scaled, &at)
-                                                  : plain(image, view, &scaled, &at);
-    if (!rc && view->augment == BL_AUGMENT_CIFAR && draws) shift_and_flip(draws, &at);
-    if (!rc) write_image(scaled.data ? &scaled : image, at, view, tables, out);
+    if (!code)
+        code = view->augment == BL_AUGMENT_IMAGENET ? imagenet(image, view, draws, &scaled, &at)
+                                                    : plain(image, view, &scaled, &at);
+    if (!code && view->augment == BL_AUGMENT_CIFAR && draws) shift_and_flip(draws, &at);
+    if (!code) write_image(scaled.data ? &scaled : image, at, view, tables, out);
     free(scaled.data);
     free(grey.data);
-    return rc;
+    return code;
 }
 
 /* --- images ----------------------------------------------------------------------------------- */
@@ -250,19 +250,19 @@ int bl_dataset_render(const struct bl_dataset *data, enum bl_split split, uint32
     struct draws draws = {.seed = seed, .index = index, .epoch = epoch, .used = 4};
     struct bl_pixels image = {NULL, data->size, data->size, data->channels};
     if (images->pixels) image.data = images->pixels + (size_t)data->size * data->size * data->channels * index;
-    int rc = images->pixels ? 0 : data->read(data, split, index, &image);
-    if (rc) return rc;
-    rc = render(&image, view, tables, training ? &draws : NULL, out);
+    int code = images->pixels ? 0 : data->read(data, split, index, &image);
+    if (code) return code;
+    code = render(&image, view, tables, training ? &draws : NULL, out);
     if (!images->pixels) free(image.data);
     *label = images->labels[index];
-    return rc;
+    return code;
 }
 
 int bl_dataset_image(struct bl_dataset *data, enum bl_split split, uint32_t index, const struct bl_view *view,
                      bool training, uint64_t seed, uint64_t epoch, float *out, int32_t *label) {
     struct bl_tables tables;
-    int rc = bl_view_check(view);
-    if (rc) return rc;
+    int code = bl_view_check(view);
+    if (code) return code;
     if (index >= data->split[split].count)
         return bl_fail(BLANCH_EUSAGE, "%s: image %u does not exist; there are %u", bl_dataset_name(data), index,
                        data->split[split].count);
@@ -273,11 +273,11 @@ int bl_dataset_image(struct bl_dataset *data, enum bl_split split, uint32_t inde
 int bl_image_file(const char *path, const struct bl_view *view, float *out) {
     struct bl_tables tables;
     struct bl_pixels image;
-    int rc = bl_view_check(view);
-    if (!rc) rc = bl_image_read(path, &image);
-    if (rc) return rc;
+    int code = bl_view_check(view);
+    if (!code) code = bl_image_read(path, &image);
+    if (code) return code;
     bl_tables_fill(&tables, view);
-    rc = render(&image, view, &tables, NULL, out);
+    code = render(&image, view, &tables, NULL, out);
     free(image.data);
-    return rc;
+    return code;
 }

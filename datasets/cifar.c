@@ -74,16 +74,16 @@ static int append(const struct kind *kind, struct bl_images *images, const char 
                        "%s: %zu bytes are not a whole number of %zu-byte records: cut off, or another version", path,
                        size, record);
     uint32_t count = images->count, added = (uint32_t)(size / record);
-    uint8_t *pixels = realloc(images->pixels, ((size_t)count + added) * 3 * PIXELS);
+    uint8_t *pixels = bl_realloc(images->pixels, ((size_t)count + added) * 3 * PIXELS);
     if (!pixels) return bl_fail(BLANCH_ENOMEM, "%s: out of memory", path);
     images->pixels = pixels;
-    int32_t *labels = realloc(images->labels, ((size_t)count + added) * sizeof *labels);
+    int32_t *labels = bl_realloc(images->labels, ((size_t)count + added) * sizeof *labels);
     if (!labels) return bl_fail(BLANCH_ENOMEM, "%s: out of memory", path);
     images->labels = labels;
     for (uint32_t i = 0; i < added; i++) {
         const uint8_t *from = bytes + record * i;
-        int rc = check_labels(kind, path, i, from);
-        if (rc) return rc;
+        int code = check_labels(kind, path, i, from);
+        if (code) return code;
         labels[count + i] = from[kind->label_bytes - 1];
         interleave(from + kind->label_bytes, pixels + (size_t)(count + i) * 3 * PIXELS);
     }
@@ -95,11 +95,11 @@ static int load_file(struct bl_dataset *data, const struct kind *kind, enum bl_s
     char *path = bl_format("%s/%s", data->folder, name);
     uint8_t *bytes = NULL;
     size_t size;
-    int rc = path ? bl_data_read(path, &bytes, &size) : BLANCH_ENOMEM;
-    if (!rc) rc = append(kind, &data->split[split], path, bytes, size);
+    int code = path ? bl_data_read(path, &bytes, &size) : BLANCH_ENOMEM;
+    if (!code) code = append(kind, &data->split[split], path, bytes, size);
     free(bytes);
     free(path);
-    return rc;
+    return code;
 }
 
 /* A name a line; the built-in names where the file is missing or of another length. */
@@ -113,11 +113,11 @@ static int read_names(struct bl_dataset *data, const struct kind *kind) {
         text = bl_format("%.*s", (int)(size < 65536 ? size : 65536), (const char *)bytes);
     for (char *line = text ? strtok_r(text, "\r\n", &rest) : NULL; line; line = strtok_r(NULL, "\r\n", &rest))
         if (found++ < kind->classes) names[found - 1] = line;
-    int rc = bl_dataset_names(data, found == kind->classes ? names : kind->names);
+    int code = bl_dataset_names(data, found == kind->classes ? names : kind->names);
     free(text);
     free(bytes);
     free(path);
-    return rc;
+    return code;
 }
 
 /* The folder itself, or the archive's folder inside it. */
@@ -125,37 +125,37 @@ static int find_folder(struct bl_dataset *data, const struct kind *kind, const c
     char *first = bl_format("%s/%s", folder, kind->files[0]), *inner = bl_format("%s/%s", folder, kind->inner);
     char *inner_first = bl_format("%s/%s/%s", folder, kind->inner, kind->files[0]);
     char *python = first ? bl_format("%.*s", (int)(strlen(first) - 4), first) : NULL;
-    int rc = 0;
+    int code = 0;
     if (!first || !inner || !inner_first || !python)
-        rc = BLANCH_ENOMEM;
+        code = BLANCH_ENOMEM;
     else if (!bl_data_exists(folder))
-        rc = bl_fail(BLANCH_EINPUT, "%s: there is no such folder", folder);
+        code = bl_fail(BLANCH_EINPUT, "%s: there is no such folder", folder);
     else if (bl_data_exists(first) || !bl_data_exists(inner_first))
         data->folder = bl_strdup(folder);
     else
         data->folder = bl_strdup(inner);
-    if (!rc && !data->folder) rc = BLANCH_ENOMEM;
-    if (!rc && !bl_data_exists(first) && bl_data_exists(python))
-        rc =
+    if (!code && !data->folder) code = BLANCH_ENOMEM;
+    if (!code && !bl_data_exists(first) && bl_data_exists(python))
+        code =
             bl_fail(BLANCH_EINPUT, "%s: this is the Python version; the binary version has %s", folder, kind->files[0]);
     free(first);
     free(inner);
     free(inner_first);
     free(python);
-    return rc;
+    return code;
 }
 
 static int open_kind(struct bl_dataset *data, const struct kind *kind, const char *folder) {
     data->classes = kind->classes;
     data->channels = 3;
     data->size = SIZE;
-    int rc = find_folder(data, kind, folder);
-    if (!rc) rc = read_names(data, kind);
-    for (int i = 0; !rc && i < BL_COUNT(kind->files) && kind->files[i]; i++) {
+    int code = find_folder(data, kind, folder);
+    if (!code) code = read_names(data, kind);
+    for (int i = 0; !code && i < BL_COUNT(kind->files) && kind->files[i]; i++) {
         bool test = i + 1 == BL_COUNT(kind->files) || !kind->files[i + 1];
-        rc = load_file(data, kind, test ? BL_TEST : BL_TRAIN, kind->files[i]);
+        code = load_file(data, kind, test ? BL_TEST : BL_TRAIN, kind->files[i]);
     }
-    return rc;
+    return code;
 }
 
 static int open_cifar10(struct bl_dataset *data, const char *argument, uint64_t seed) {

@@ -34,10 +34,10 @@ int bl_dataset_open(struct bl_dataset **data, const char *spec, uint64_t seed) {
     if (!opened) return BLANCH_ENOMEM;
     opened->format = format;
     pthread_mutex_init(&opened->lock, NULL);
-    int rc = format->open(opened, argument, seed);
-    if (rc) {
+    int code = format->open(opened, argument, seed);
+    if (code) {
         bl_dataset_close(opened);
-        return rc;
+        return code;
     }
     *data = opened;
     return 0;
@@ -105,23 +105,23 @@ int bl_data_read(const char *path, uint8_t **bytes, size_t *size) {
     FILE *file = fopen(path, "rb");
     if (!file) return bl_fail(BLANCH_EINPUT, "%s: %s", path, strerror(errno));
     struct stat status;
-    int rc = 0;
+    int code = 0;
     *bytes = NULL;
     if (fstat(fileno(file), &status) || !S_ISREG(status.st_mode))
-        rc = bl_fail(BLANCH_EINPUT, "%s: not a regular file", path);
+        code = bl_fail(BLANCH_EINPUT, "%s: not a regular file", path);
     else if (!status.st_size)
-        rc = bl_fail(BLANCH_EINPUT, "%s: the file is empty", path);
-    else if (!(*bytes = malloc((size_t)status.st_size)))
-        rc = bl_fail(BLANCH_ENOMEM, "%s: out of memory", path);
+        code = bl_fail(BLANCH_EINPUT, "%s: the file is empty", path);
+    else if (!(*bytes = bl_malloc((size_t)status.st_size)))
+        code = bl_fail(BLANCH_ENOMEM, "%s: out of memory", path);
     else if (setvbuf(file, NULL, _IONBF, 0) || fread(*bytes, 1, (size_t)status.st_size, file) != (size_t)status.st_size)
-        rc = bl_fail(BLANCH_EINPUT, "%s: %s", path, ferror(file) ? strerror(errno) : "shrank while it was read");
+        code = bl_fail(BLANCH_EINPUT, "%s: %s", path, ferror(file) ? strerror(errno) : "shrank while it was read");
     *size = (size_t)status.st_size;
     fclose(file);
-    if (rc) {
+    if (code) {
         free(*bytes);
         *bytes = NULL;
     }
-    return rc;
+    return code;
 }
 
 int bl_dataset_damage(struct bl_dataset *data, enum bl_split split, uint32_t index) {
@@ -129,18 +129,18 @@ int bl_dataset_damage(struct bl_dataset *data, enum bl_split split, uint32_t ind
     char *reason = bl_strdup(blanch_error_message());
     if (!reason) return BLANCH_ENOMEM;
     pthread_mutex_lock(&data->lock);
-    int rc =
+    int code =
         bl_grow((void **)&data->messages, &data->message_capacity, data->message_count + 1, sizeof *data->messages);
-    if (!rc && !images->damaged[index]) {
+    if (!code && !images->damaged[index]) {
         images->damaged[index] = 1;
         images->damaged_count++;
         data->messages[data->message_count++] = reason;
         if ((uint64_t)images->damaged_count * 10 > images->count)
-            rc = bl_fail(BLANCH_EINPUT, "%s: more than a tenth of the %u %s images are damaged; the last: %s",
-                         data->folder, images->count, split == BL_TRAIN ? "training" : "test", reason);
+            code = bl_fail(BLANCH_EINPUT, "%s: more than a tenth of the %u %s images are damaged; the last: %s",
+                           data->folder, images->count, split == BL_TRAIN ? "training" : "test", reason);
         reason = NULL;
     }
     pthread_mutex_unlock(&data->lock);
     free(reason);
-    return rc;
+    return code;
 }

@@ -66,7 +66,8 @@ struct bl_batch {
     const int32_t *labels; // (count)
     bool last;             // of its epoch
     uint64_t epoch;
-    uint32_t first; // number of the batch in its epoch: options.first = first + 1 goes on after it
+    int offset, whole; // of a part: its place in the whole batch, and that batch's images; else 0 and count
+    uint32_t first;    // number of the batch in its epoch: options.first = first + 1 goes on after it
 };
 struct bl_loader_options {
     enum bl_split split;
@@ -75,10 +76,14 @@ struct bl_loader_options {
     bool training;             // shuffled and augmented
     uint64_t seed;
     uint64_t epoch, first; // where to begin: epoch and the number of batches of it to skip
-    int epochs;            // the end is before epoch + epochs; 0: without end
+    struct {
+        int first, count;
+    } part; // of every batch, for one rank of several: these images alone; a batch too short for them gives fewer, or
+            // none. count 0: all
+    int epochs; // the end is before epoch + epochs; 0: without end
 };
 int bl_loader_open(struct bl_loader **loader, struct bl_dataset *data, const struct bl_loader_options *options);
-/* The next batch, valid until the next call or close; waits for it. batch->count 0: the end. A damaged image of a
+/* The next batch, valid until the next call or close; waits for it. batch->whole 0: the end. A damaged image of a
  * folder is skipped and reported once by bl_loader_skipped; too many: BLANCH_EINPUT. */
 int bl_loader_next(struct bl_loader *loader, struct bl_batch *batch);
 /* Waits until all batches ahead are prepared: then the threads rest until the next bl_loader_next, and disturb nothing

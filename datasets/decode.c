@@ -20,7 +20,7 @@ struct decoding {
     atomic_uint next; // images of both splits are numbered through
     atomic_bool stop, mixed;
     pthread_mutex_t lock;
-    int rc;
+    int code;
     char *message;
 };
 
@@ -42,10 +42,10 @@ int bl_thread_start(pthread_t *thread, void *(*run)(void *), void *argument) {
     return error ? bl_fail(BLANCH_ENOMEM, "a thread cannot be started: %s", strerror(error)) : 0;
 }
 
-static void give_up(struct decoding *job, int rc) {
+static void give_up(struct decoding *job, int code) {
     pthread_mutex_lock(&job->lock);
-    if (!job->rc) {
-        job->rc = rc;
+    if (!job->code) {
+        job->code = code;
         job->message = bl_strdup(blanch_error_message());
     }
     pthread_mutex_unlock(&job->lock);
@@ -55,9 +55,9 @@ static void give_up(struct decoding *job, int rc) {
 static int decode_one(struct decoding *job, enum bl_split split, uint32_t index) {
     struct bl_dataset *data = job->data;
     struct bl_pixels pixels;
-    int rc = data->read(data, split, index, &pixels);
-    if (rc == BLANCH_EINPUT) return bl_dataset_damage(data, split, index);
-    if (rc) return rc;
+    int code = data->read(data, split, index, &pixels);
+    if (code == BLANCH_EINPUT) return bl_dataset_damage(data, split, index);
+    if (code) return code;
     size_t bytes = (size_t)job->size * job->size * data->channels;
     if (pixels.width == job->size && pixels.height == job->size && pixels.channels == data->channels)
         memcpy(data->split[split].pixels + bytes * index, pixels.data, bytes);
@@ -76,8 +76,8 @@ static void *decode_chunks(void *argument) {
         for (uint32_t i = begin; i < begin + CHUNK; i++) {
             if (job->stop || i >= total) return NULL;
             bool test = i >= split[BL_TRAIN].count;
-            int rc = decode_one(job, test ? BL_TEST : BL_TRAIN, test ? i - split[BL_TRAIN].count : i);
-            if (rc) give_up(job, rc);
+            int code = decode_one(job, test ? BL_TEST : BL_TRAIN, test ? i - split[BL_TRAIN].count : i);
+            if (code) give_up(job, code);
         }
     }
 }
@@ -115,22 +115,22 @@ int bl_dataset_decode(struct bl_dataset *data, int size) {
     struct decoding job = {.data = data, .size = size};
     size_t bytes = (size_t)size * size * data->channels;
     for (int s = 0; s < 2; s++) {
-        data->split[s].pixels = malloc(bytes * data->split[s].count + 1);
+        data->split[s].pixels = bl_malloc(bytes * data->split[s].count + 1);
         if (!data->split[s].pixels) return bl_fail(BLANCH_ENOMEM, "%s: out of memory for its pixels", data->folder);
     }
     pthread_mutex_init(&job.lock, NULL);
     run_threads(&job);
     pthread_mutex_destroy(&job.lock);
-    int rc = job.rc ? bl_fail(job.rc, "%s", job.message ? job.message : "out of memory") : 0;
+    int code = job.code ? bl_fail(job.code, "%s", job.message ? job.message : "out of memory") : 0;
     free(job.message);
     for (int s = 0; s < 2; s++) {
         if (job.mixed) {
             free(data->split[s].pixels);
             data->split[s].pixels = NULL;
-        } else if (!rc) {
+        } else if (!code) {
             remove_damaged(&data->split[s], bytes);
         }
     }
-    if (!rc) data->size = job.mixed ? 0 : size;
-    return rc;
+    if (!code) data->size = job.mixed ? 0 : size;
+    return code;
 }

@@ -40,8 +40,8 @@ static bool entry_is_folder(const char *folder, const struct dirent *entry, bool
 }
 
 static int add_name(struct names *names, const char *name) {
-    int rc = bl_grow((void **)&names->at, &names->capacity, names->count + 1, sizeof *names->at);
-    if (rc) return rc;
+    int code = bl_grow((void **)&names->at, &names->capacity, names->count + 1, sizeof *names->at);
+    if (code) return code;
     names->at[names->count] = bl_strdup(name);
     return names->at[names->count] ? (names->count++, 0) : BLANCH_ENOMEM;
 }
@@ -51,20 +51,20 @@ static int list(const char *folder, struct names *folders, struct names *images)
     DIR *stream = opendir(folder);
     if (!stream) return bl_fail(BLANCH_EINPUT, "%s: %s", folder, strerror(errno));
     const struct dirent *entry;
-    int rc = 0;
-    while (!rc && (errno = 0, entry = readdir(stream))) {
+    int code = 0;
+    while (!code && (errno = 0, entry = readdir(stream))) {
         bool regular;
         if (entry->d_name[0] == '.') continue;
         if (entry_is_folder(folder, entry, &regular))
-            rc = folders ? add_name(folders, entry->d_name) : 0;
+            code = folders ? add_name(folders, entry->d_name) : 0;
         else if (images && regular && bl_image_named(entry->d_name))
-            rc = add_name(images, entry->d_name);
+            code = add_name(images, entry->d_name);
     }
-    if (!rc && errno) rc = bl_fail(BLANCH_EINPUT, "%s: %s", folder, strerror(errno));
+    if (!code && errno) code = bl_fail(BLANCH_EINPUT, "%s: %s", folder, strerror(errno));
     closedir(stream);
     if (folders && folders->count) qsort(folders->at, folders->count, sizeof *folders->at, by_name);
     if (images && images->count) qsort(images->at, images->count, sizeof *images->at, by_name);
-    return rc;
+    return code;
 }
 
 /* --- gathering -------------------------------------------------------------------------------- */
@@ -83,9 +83,9 @@ static void free_gathered(struct gathered *all) {
 }
 
 static int add_image(struct gathered *all, const char *folder, const char *name, int label) {
-    int rc = bl_grow((void **)&all->paths, &all->path_capacity, all->count + 1, sizeof *all->paths);
-    if (!rc) rc = bl_grow((void **)&all->labels, &all->label_capacity, all->count + 1, sizeof *all->labels);
-    if (rc) return rc;
+    int code = bl_grow((void **)&all->paths, &all->path_capacity, all->count + 1, sizeof *all->paths);
+    if (!code) code = bl_grow((void **)&all->labels, &all->label_capacity, all->count + 1, sizeof *all->labels);
+    if (code) return code;
     all->labels[all->count] = label;
     all->paths[all->count] = bl_format("%s/%s", folder, name);
     return all->paths[all->count] ? (all->count++, 0) : BLANCH_ENOMEM;
@@ -93,16 +93,16 @@ static int add_image(struct gathered *all, const char *folder, const char *name,
 
 static int gather_class(struct gathered *all, const char *folder, int label, int depth) {
     struct names folders = {0}, images = {0};
-    int rc = list(folder, depth < MAX_DEPTH ? &folders : NULL, &images);
-    for (size_t i = 0; !rc && i < images.count; i++) rc = add_image(all, folder, images.at[i], label);
-    for (size_t i = 0; !rc && i < folders.count; i++) {
+    int code = list(folder, depth < MAX_DEPTH ? &folders : NULL, &images);
+    for (size_t i = 0; !code && i < images.count; i++) code = add_image(all, folder, images.at[i], label);
+    for (size_t i = 0; !code && i < folders.count; i++) {
         char *path = bl_format("%s/%s", folder, folders.at[i]);
-        rc = path ? gather_class(all, path, label, depth + 1) : BLANCH_ENOMEM;
+        code = path ? gather_class(all, path, label, depth + 1) : BLANCH_ENOMEM;
         free(path);
     }
     free_names(&folders);
     free_names(&images);
-    return rc;
+    return code;
 }
 
 static int label_of(const struct bl_dataset *data, const char *name) {
@@ -113,35 +113,35 @@ static int label_of(const struct bl_dataset *data, const char *name) {
 /* All images of the class folders in root. */
 static int gather(const struct bl_dataset *data, const char *root, struct gathered *all) {
     struct names folders = {0};
-    int rc = list(root, &folders, NULL);
-    for (size_t i = 0; !rc && i < folders.count; i++) {
+    int code = list(root, &folders, NULL);
+    for (size_t i = 0; !code && i < folders.count; i++) {
         int label = label_of(data, folders.at[i]);
         size_t before = all->count;
         char *path = bl_format("%s/%s", root, folders.at[i]);
         if (!path)
-            rc = BLANCH_ENOMEM;
+            code = BLANCH_ENOMEM;
         else if (label < 0)
-            rc = bl_fail(BLANCH_EINPUT, "%s: the training images have no class of this name", path);
+            code = bl_fail(BLANCH_EINPUT, "%s: the training images have no class of this name", path);
         else
-            rc = gather_class(all, path, label, 0);
-        if (!rc && all->count == before)
-            rc = bl_fail(BLANCH_EINPUT, "%s: the class has no images (.jpg, .png, .bmp, .gif, .tga, .ppm)", path);
+            code = gather_class(all, path, label, 0);
+        if (!code && all->count == before)
+            code = bl_fail(BLANCH_EINPUT, "%s: the class has no images (.jpg, .png, .bmp, .gif, .tga, .ppm)", path);
         free(path);
     }
     free_names(&folders);
-    if (!rc && all->count > INT32_MAX) rc = bl_fail(BLANCH_EINPUT, "%s: %zu images are too many", root, all->count);
-    return rc;
+    if (!code && all->count > INT32_MAX) code = bl_fail(BLANCH_EINPUT, "%s: %zu images are too many", root, all->count);
+    return code;
 }
 
 static int read_classes(struct bl_dataset *data, const char *root) {
     struct names folders = {0};
-    int rc = list(root, &folders, NULL);
-    if (!rc && !folders.count) rc = bl_fail(BLANCH_EINPUT, "%s: there are no class folders in it", root);
-    if (!rc && folders.count > 1000000)
-        rc = bl_fail(BLANCH_EINPUT, "%s: %zu classes are too many", root, folders.count);
-    if (rc) {
+    int code = list(root, &folders, NULL);
+    if (!code && !folders.count) code = bl_fail(BLANCH_EINPUT, "%s: there are no class folders in it", root);
+    if (!code && folders.count > 1000000)
+        code = bl_fail(BLANCH_EINPUT, "%s: %zu classes are too many", root, folders.count);
+    if (code) {
         free_names(&folders);
-        return rc;
+        return code;
     }
     data->classes = (int)folders.count;
     data->class_names = folders.at;
@@ -182,22 +182,22 @@ static int split(struct bl_dataset *data, struct gathered *all, uint64_t seed) {
     if (all->count < 2)
         return bl_fail(BLANCH_EINPUT, "%s: one image cannot be split into training and test images", data->folder);
     bool *test = bl_calloc(all->count, sizeof *test);
-    int rc = test ? mark_test(seed, (uint32_t)all->count, test) : BLANCH_ENOMEM;
-    for (size_t i = 0; !rc && i < all->count; i++) {
+    int code = test ? mark_test(seed, (uint32_t)all->count, test) : BLANCH_ENOMEM;
+    for (size_t i = 0; !code && i < all->count; i++) {
         struct gathered *part = &parts[test[i]];
-        rc = bl_grow((void **)&part->paths, &part->path_capacity, part->count + 1, sizeof *part->paths);
-        if (!rc) rc = bl_grow((void **)&part->labels, &part->label_capacity, part->count + 1, sizeof *part->labels);
-        if (rc) break;
+        code = bl_grow((void **)&part->paths, &part->path_capacity, part->count + 1, sizeof *part->paths);
+        if (!code) code = bl_grow((void **)&part->labels, &part->label_capacity, part->count + 1, sizeof *part->labels);
+        if (code) break;
         part->labels[part->count] = all->labels[i];
         part->paths[part->count++] = all->paths[i];
         all->paths[i] = NULL;
     }
     for (int s = 0; s < 2; s++) {
-        if (!rc) rc = take(&parts[s], &data->split[s]);
+        if (!code) code = take(&parts[s], &data->split[s]);
         free_gathered(&parts[s]);
     }
     free(test);
-    return rc;
+    return code;
 }
 
 /* --- opening ---------------------------------------------------------------------------------- */
@@ -212,12 +212,12 @@ static int find_test(const char *folder, char **test) {
         char *path = bl_format("%s/%s", folder, candidates[i]);
         if (!path) return BLANCH_ENOMEM;
         bool there = !stat(path, &status) && S_ISDIR(status.st_mode);
-        int rc = there ? list(path, &folders, NULL) : 0;
+        int code = there ? list(path, &folders, NULL) : 0;
         bool classes = folders.count;
         free_names(&folders);
-        if (rc || classes) {
-            *test = classes && !rc ? path : (free(path), NULL);
-            return rc;
+        if (code || classes) {
+            *test = classes && !code ? path : (free(path), NULL);
+            return code;
         }
         free(path);
     }
@@ -226,16 +226,16 @@ static int find_test(const char *folder, char **test) {
 
 static int load(struct bl_dataset *data, const char *train, const char *test, uint64_t seed) {
     struct gathered all = {0};
-    int rc = read_classes(data, train);
-    if (!rc) rc = gather(data, train, &all);
-    if (!rc) rc = test ? take(&all, &data->split[BL_TRAIN]) : split(data, &all, seed);
+    int code = read_classes(data, train);
+    if (!code) code = gather(data, train, &all);
+    if (!code) code = test ? take(&all, &data->split[BL_TRAIN]) : split(data, &all, seed);
     free_gathered(&all);
-    if (!rc && test) {
-        rc = gather(data, test, &all);
-        if (!rc) rc = take(&all, &data->split[BL_TEST]);
+    if (!code && test) {
+        code = gather(data, test, &all);
+        if (!code) code = take(&all, &data->split[BL_TEST]);
         free_gathered(&all);
     }
-    return rc;
+    return code;
 }
 
 static int read_path(const struct bl_dataset *data, enum bl_split which, uint32_t index, struct bl_pixels *pixels) {
@@ -245,11 +245,12 @@ static int read_path(const struct bl_dataset *data, enum bl_split which, uint32_
 /* Small images are held decoded. The first readable one tells. */
 static int decode_small(struct bl_dataset *data) {
     const struct bl_images *images = &data->split[BL_TRAIN];
-    int width = 0, height = 0, rc = BLANCH_EINPUT;
-    for (uint32_t i = 0; rc && i < images->count && i <= images->count / 10; i++)
-        rc = bl_image_size(images->paths[i], &width, &height);
+    int width = 0, height = 0, code = BLANCH_EINPUT;
+    for (uint32_t i = 0; code && i < images->count && i <= images->count / 10; i++)
+        code = bl_image_size(images->paths[i], &width, &height);
     uint64_t count = (uint64_t)images->count + data->split[BL_TEST].count;
-    if (rc || width != height || width > SMALL || count * (uint64_t)width * (uint64_t)height * 3 > MOST_BYTES) return 0;
+    if (code || width != height || width > SMALL || count * (uint64_t)width * (uint64_t)height * 3 > MOST_BYTES)
+        return 0;
     return bl_dataset_decode(data, width);
 }
 
@@ -259,18 +260,18 @@ static int open_folder(struct bl_dataset *data, const char *folder, uint64_t see
     data->folder = bl_strdup(folder);
     char *train = bl_format("%s/train", folder), *test = NULL;
     struct stat status;
-    int rc = 0;
+    int code = 0;
     if (!train || !data->folder)
-        rc = BLANCH_ENOMEM;
+        code = BLANCH_ENOMEM;
     else if (stat(folder, &status))
-        rc = bl_fail(BLANCH_EINPUT, "%s: %s", folder, strerror(errno));
+        code = bl_fail(BLANCH_EINPUT, "%s: %s", folder, strerror(errno));
     else if (stat(train, &status) || !S_ISDIR(status.st_mode))
-        rc = load(data, folder, NULL, seed);
-    else if (!(rc = find_test(folder, &test)))
-        rc = load(data, train, test, seed);
+        code = load(data, folder, NULL, seed);
+    else if (!(code = find_test(folder, &test)))
+        code = load(data, train, test, seed);
     free(train);
     free(test);
-    return rc ? rc : decode_small(data);
+    return code ? code : decode_small(data);
 }
 
 const struct bl_format bl_format_folder = {

@@ -12,11 +12,11 @@
 static int inflate_all(const char *path, const uint8_t *packed, size_t packed_size, uint8_t **bytes, size_t *size) {
     z_stream stream = {.next_in = (Bytef *)packed, .avail_in = (uInt)packed_size};
     size_t capacity = packed_size * 4 + 1024;
-    uint8_t *out = malloc(capacity);
+    uint8_t *out = bl_malloc(capacity);
     int status = out && packed_size < UINT32_MAX ? inflateInit2(&stream, 31) : Z_MEM_ERROR;
     while (status == Z_OK) {
         if (stream.total_out == capacity) {
-            uint8_t *larger = realloc(out, capacity *= 2);
+            uint8_t *larger = bl_realloc(out, capacity *= 2);
             if (!larger) {
                 status = Z_MEM_ERROR;
                 break;
@@ -41,15 +41,15 @@ static int inflate_all(const char *path, const uint8_t *packed, size_t packed_si
 
 static int read_unpacked(const char *path, uint8_t **bytes, size_t *size) {
     uint8_t *raw;
-    int rc = bl_data_read(path, &raw, size);
-    if (rc) return rc;
+    int code = bl_data_read(path, &raw, size);
+    if (code) return code;
     if (*size < 2 || raw[0] != 0x1f || raw[1] != 0x8b) {
         *bytes = raw;
         return 0;
     }
-    rc = inflate_all(path, raw, *size, bytes, size);
+    code = inflate_all(path, raw, *size, bytes, size);
     free(raw);
-    return rc;
+    return code;
 }
 
 /* The names in use: with a dash as published, with a dot as some copies have it. */
@@ -78,10 +78,10 @@ static uint32_t big_endian(const uint8_t *bytes) {
 static int read_idx(const char *folder, const char *prefix, const char *what, int dimensions, char **path,
                     uint8_t **bytes, uint32_t dims[3]) {
     size_t size, header = 4 + 4 * (size_t)dimensions, expected = 1;
-    int rc = find_file(folder, prefix, what, dimensions, path);
-    if (rc) return rc;
-    rc = read_unpacked(*path, bytes, &size);
-    if (rc) return rc;
+    int code = find_file(folder, prefix, what, dimensions, path);
+    if (code) return code;
+    code = read_unpacked(*path, bytes, &size);
+    if (code) return code;
     if (size < header || big_endian(*bytes) != 0x800u + (unsigned)dimensions)
         return bl_fail(BLANCH_EINPUT, "%s: not an IDX file of bytes with %d dimension%s", *path, dimensions,
                        dimensions > 1 ? "s" : "");
@@ -108,7 +108,7 @@ static int take_images(struct bl_dataset *data, enum bl_split split, const char 
                        data->size, data->size);
     data->size = (int)dims[1];
     size_t size = (size_t)dims[0] * dims[1] * dims[2];
-    images->pixels = malloc(size);
+    images->pixels = bl_malloc(size);
     if (!images->pixels) return bl_fail(BLANCH_ENOMEM, "%s: out of memory", path);
     memcpy(images->pixels, bytes + 16, size);
     images->count = dims[0];
@@ -136,17 +136,17 @@ static int load_split(struct bl_dataset *data, enum bl_split split, const char *
     char *path = NULL;
     uint8_t *bytes = NULL;
     uint32_t dims[3];
-    int rc = read_idx(folder, prefix, "images", 3, &path, &bytes, dims);
-    if (!rc) rc = take_images(data, split, path, bytes, dims);
+    int code = read_idx(folder, prefix, "images", 3, &path, &bytes, dims);
+    if (!code) code = take_images(data, split, path, bytes, dims);
     free(path);
     free(bytes);
     path = NULL;
     bytes = NULL;
-    if (!rc) rc = read_idx(folder, prefix, "labels", 1, &path, &bytes, dims);
-    if (!rc) rc = take_labels(data, split, path, bytes, dims[0]);
+    if (!code) code = read_idx(folder, prefix, "labels", 1, &path, &bytes, dims);
+    if (!code) code = take_labels(data, split, path, bytes, dims[0]);
     free(path);
     free(bytes);
-    return rc;
+    return code;
 }
 
 static int open_folder(struct bl_dataset *data, const char *folder, const char *const *names) {
@@ -154,9 +154,9 @@ static int open_folder(struct bl_dataset *data, const char *folder, const char *
     data->classes = CLASSES;
     data->channels = 1;
     data->folder = bl_strdup(folder);
-    int rc = data->folder ? bl_dataset_names(data, names) : BLANCH_ENOMEM;
-    if (!rc) rc = load_split(data, BL_TRAIN, folder);
-    return rc ? rc : load_split(data, BL_TEST, folder);
+    int code = data->folder ? bl_dataset_names(data, names) : BLANCH_ENOMEM;
+    if (!code) code = load_split(data, BL_TRAIN, folder);
+    return code ? code : load_split(data, BL_TEST, folder);
 }
 
 static int open_mnist(struct bl_dataset *data, const char *argument, uint64_t seed) {
@@ -178,16 +178,16 @@ static int open_fashion(struct bl_dataset *data, const char *argument, uint64_t 
                                         "Sandal",      "Shirt",   "Sneaker",  "Bag",   "Ankle boot"};
     char *folder = argument ? bl_strdup(argument) : default_folder();
     if (!folder) return BLANCH_ENOMEM;
-    int rc = 0;
+    int code = 0;
     if (!argument && !bl_data_exists(folder))
-        rc = bl_fail(BLANCH_EINPUT,
-                     "fashion-mnist is neither in /usr/share/datasets/fashion-mnist nor in %s: install Debian's "
-                     "dataset-fashion-mnist or give fashion-mnist:DIR",
-                     folder);
+        code = bl_fail(BLANCH_EINPUT,
+                       "fashion-mnist is neither in /usr/share/datasets/fashion-mnist nor in %s: install Debian's "
+                       "dataset-fashion-mnist or give fashion-mnist:DIR",
+                       folder);
     else
-        rc = open_folder(data, folder, names);
+        code = open_folder(data, folder, names);
     free(folder);
-    return rc;
+    return code;
 }
 
 const struct bl_format bl_format_fashion_mnist = {

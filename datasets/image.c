@@ -59,28 +59,28 @@ static const char *fault(const uint8_t *bytes, size_t size) {
 int bl_image_read(const char *path, struct bl_pixels *pixels) {
     uint8_t *bytes;
     size_t size;
-    int rc = bl_data_read(path, &bytes, &size);
-    if (rc) return rc;
+    int code = bl_data_read(path, &bytes, &size);
+    if (code) return code;
     const char *reason = fault(bytes, size);
     *pixels = (struct bl_pixels){.channels = 3};
     if (reason)
-        rc = bl_fail(BLANCH_EINPUT, "%s: %s", path, reason);
+        code = bl_fail(BLANCH_EINPUT, "%s: %s", path, reason);
     else if (!(pixels->data = bl_stb_decode(bytes, size, &pixels->width, &pixels->height, &reason)))
-        rc = bl_fail(BLANCH_EINPUT, "%s: not a readable image: %s", path, reason);
+        code = bl_fail(BLANCH_EINPUT, "%s: not a readable image: %s", path, reason);
     free(bytes);
-    return rc;
+    return code;
 }
 
 int bl_image_size(const char *path, int *width, int *height) {
     uint8_t *bytes;
     size_t size;
     const char *reason;
-    int rc = bl_data_read(path, &bytes, &size);
-    if (rc) return rc;
+    int code = bl_data_read(path, &bytes, &size);
+    if (code) return code;
     if (!bl_stb_size(bytes, size, width, height, &reason))
-        rc = bl_fail(BLANCH_EINPUT, "%s: not a readable image: %s", path, reason);
+        code = bl_fail(BLANCH_EINPUT, "%s: not a readable image: %s", path, reason);
     free(bytes);
-    return rc;
+    return code;
 }
 
 bool bl_image_named(const char *name) {

@@ -16,6 +16,7 @@ struct slot {
     int32_t *labels;
     uint32_t *indices;       // of the images to read
     uint32_t count, pending; // images; those not finished
+    uint32_t offset, whole;  // see struct bl_batch
     uint64_t epoch;
     uint32_t number; // of the batch in its epoch
     bool ready;
@@ -25,7 +26,8 @@ struct bl_loader {
     struct bl_dataset *data;
     struct bl_loader_options options;
     struct bl_tables tables;
-    uint32_t count, batch, batches; // images and batches of an epoch
+    uint32_t count, batch, batches;  // images and batches of an epoch
+    uint32_t part_first, part_count; // of a batch
     size_t image_floats;
     struct slot *slots;
     uint64_t slot_count;
@@ -41,7 +43,7 @@ struct bl_loader {
     bool holding;                 // the last one taken is still in use
     uint32_t next_image;          // of the batch begun last that no thread has taken
     bool stop;
-    int rc;
+    int code;
     char *message;
 };
 
@@ -54,23 +56,23 @@ static int fill_image(struct bl_loader *loader, uint32_t index, uint64_t epoch, 
     for (uint32_t k = 0; k < loader->count; k++) {
         uint32_t i = (uint32_t)(((uint64_t)index + k) % loader->count);
         if (images->damaged && images->damaged[i]) continue;
-        int rc = bl_dataset_render(loader->data, options->split, i, &options->view, &loader->tables, options->training,
-                                   options->seed, epoch, out, label);
-        if (rc == BLANCH_EINPUT)
-            rc = bl_dataset_damage(loader->data, options->split, i);
-        else if (!rc)
+        int code = bl_dataset_render(loader->data, options->split, i, &options->view, &loader->tables,
+                                     options->training, options->seed, epoch, out, label);
+        if (code == BLANCH_EINPUT)
+            code = bl_dataset_damage(loader->data, options->split, i);
+        else if (!code)
             return 0;
-        if (rc) return rc;
+        if (code) return code;
     }
     return bl_fail(BLANCH_EINPUT, "%s: all images are damaged", loader->data->folder);
 }
 
 static int fill_run(struct bl_loader *loader, struct slot *slot, uint32_t begin, uint32_t end) {
-    int rc = 0;
-    for (uint32_t i = begin; !rc && i < end; i++)
-        rc = fill_image(loader, slot->indices[i], slot->epoch, slot->images + loader->image_floats * i,
-                        &slot->labels[i]);
-    return rc;
+    int code = 0;
+    for (uint32_t i = begin; !code && i < end; i++)
+        code = fill_image(loader, slot->indices[i], slot->epoch, slot->images + loader->image_floats * i,
+                          &slot->labels[i]);
+    return code;
 }
 
 static void set_order(struct bl_loader *loader, uint64_t epoch) {
@@ -90,10 +92,14 @@ static void begin_batch(struct bl_loader *loader) {
     slot->epoch = loader->options.epoch + position / loader->batches;
     slot->number = (uint32_t)(position % loader->batches);
     uint32_t begin = slot->number * loader->batch, left = loader->count - begin;
-    slot->count = slot->pending = left < loader->batch ? left : loader->batch;
-    slot->ready = false;
+    slot->whole = left < loader->batch ? left : loader->batch;
+    slot->offset = slot->whole < loader->part_first ? slot->whole : loader->part_first;
+    left = slot->whole - slot->offset;
+    slot->count = slot->pending = left < loader->part_count ? left : loader->part_count;
+    slot->ready = !slot->count;
+    if (slot->ready) pthread_cond_broadcast(&loader->filled);
     set_order(loader, slot->epoch);
-    memcpy(slot->indices, loader->order + begin, slot->count * sizeof *slot->indices);
+    memcpy(slot->indices, loader->order + begin + slot->offset, slot->count * sizeof *slot->indices);
     loader->begun++;
     loader->next_image = 0;
 }
@@ -107,7 +113,7 @@ static bool may_begin(const struct bl_loader *loader) {
 static bool take_run(struct bl_loader *loader, struct slot **slot, uint32_t *begin, uint32_t *end) {
     uint32_t run = loader->data->split[loader->options.split].pixels ? HELD_RUN : 1;
     for (;;) {
-        if (loader->stop || loader->rc) return false;
+        if (loader->stop || loader->code) return false;
         *slot = loader->begun ? &loader->slots[(loader->begun - 1) % loader->slot_count] : NULL;
         if (*slot && loader->next_image < (*slot)->count) break;
         if (may_begin(loader))
@@ -130,16 +136,16 @@ static void *fill(void *argument) {
     pthread_mutex_lock(&loader->lock);
     while (take_run(loader, &slot, &begin, &end)) {
         pthread_mutex_unlock(&loader->lock);
-        int rc = fill_run(loader, slot, begin, end);
+        int code = fill_run(loader, slot, begin, end);
         pthread_mutex_lock(&loader->lock);
         slot->pending -= end - begin;
-        slot->ready = !rc && !slot->pending;
-        if (rc && !loader->rc) {
-            loader->rc = rc;
+        slot->ready = !code && !slot->pending;
+        if (code && !loader->code) {
+            loader->code = code;
             loader->message = bl_strdup(blanch_error_message());
         }
-        if (slot->ready || rc) pthread_cond_broadcast(&loader->filled);
-        if (rc) pthread_cond_broadcast(&loader->freed);
+        if (slot->ready || code) pthread_cond_broadcast(&loader->filled);
+        if (code) pthread_cond_broadcast(&loader->freed);
     }
     pthread_mutex_unlock(&loader->lock);
     return NULL;
@@ -172,9 +178,9 @@ static int start_threads(struct bl_loader *loader) {
     if (threads <= 0) threads = loader->data->split[loader->options.split].pixels ? 1 : bl_cores() - 1;
     threads = threads < 1 ? 1 : threads > MAX_THREADS ? MAX_THREADS : threads;
     while (loader->thread_count < threads) {
-        int rc = bl_thread_start(&loader->threads[loader->thread_count], fill, loader);
-        if (rc && !loader->thread_count) return rc;
-        if (rc) break;
+        int code = bl_thread_start(&loader->threads[loader->thread_count], fill, loader);
+        if (code && !loader->thread_count) return code;
+        if (code) break;
         loader->thread_count++;
     }
     return 0;
@@ -182,21 +188,27 @@ static int start_threads(struct bl_loader *loader) {
 
 static int set_up(struct bl_loader *loader) {
     struct bl_loader_options *options = &loader->options;
-    int rc = bl_view_check(&options->view);
-    if (rc) return rc;
+    int code = bl_view_check(&options->view);
+    if (code) return code;
+    if (options->part.first < 0 || options->part.count < 0 ||
+        options->part.first > options->batch - options->part.count)
+        return bl_fail(BLANCH_EUSAGE, "%d images from the %dth are no part of a batch of %d", options->part.count,
+                       options->part.first, options->batch);
     if (options->batch < 1) return bl_fail(BLANCH_EUSAGE, "a batch of %d images is not above zero", options->batch);
     loader->count = loader->data->split[options->split].count;
     if (!loader->count)
         return bl_fail(BLANCH_EINPUT, "%s: there are no %s images", loader->data->folder,
                        options->split == BL_TRAIN ? "training" : "test");
     loader->batch = (uint32_t)options->batch < loader->count ? (uint32_t)options->batch : loader->count;
+    loader->part_first = options->part.count ? (uint32_t)options->part.first : 0;
+    loader->part_count = options->part.count ? (uint32_t)options->part.count : loader->batch;
     loader->batches = (loader->count - 1) / loader->batch + 1;
     loader->image_floats = (size_t)options->view.size * options->view.size * options->view.channels;
     uint64_t asked = (uint64_t)(options->epochs > 0 ? options->epochs : 0) * loader->batches;
     loader->total = options->epochs <= 0 ? UINT64_MAX : asked > options->first ? asked - options->first : 0;
     bl_tables_fill(&loader->tables, &options->view);
-    rc = make_slots(loader);
-    return rc ? rc : start_threads(loader);
+    code = make_slots(loader);
+    return code ? code : start_threads(loader);
 }
 
 int bl_loader_open(struct bl_loader **loader, struct bl_dataset *data, const struct bl_loader_options *options) {
@@ -208,12 +220,12 @@ int bl_loader_open(struct bl_loader **loader, struct bl_dataset *data, const str
     pthread_mutex_init(&opened->lock, NULL);
     pthread_cond_init(&opened->filled, NULL);
     pthread_cond_init(&opened->freed, NULL);
-    int rc = set_up(opened);
-    if (rc)
+    int code = set_up(opened);
+    if (code)
         bl_loader_close(opened);
     else
         *loader = opened;
-    return rc;
+    return code;
 }
 
 void bl_loader_close(struct bl_loader *loader) {
@@ -248,25 +260,30 @@ static void give_back(struct bl_loader *loader) {
 }
 
 int bl_loader_next(struct bl_loader *loader, struct bl_batch *batch) {
-    int rc = 0;
+    int code = 0;
     *batch = (struct bl_batch){0};
     pthread_mutex_lock(&loader->lock);
     give_back(loader);
     if (loader->taken < loader->total) {
         struct slot *slot = &loader->slots[loader->taken % loader->slot_count];
-        while (!slot->ready && !loader->rc) pthread_cond_wait(&loader->filled, &loader->lock);
+        while (!slot->ready && !loader->code) pthread_cond_wait(&loader->filled, &loader->lock);
         if (slot->ready) {
-            *batch =
-                (struct bl_batch){(int)slot->count, slot->images, slot->labels, slot->number + 1 == loader->batches,
-                                  slot->epoch,      slot->number};
+            *batch = (struct bl_batch){.count = (int)slot->count,
+                                       .images = slot->images,
+                                       .labels = slot->labels,
+                                       .last = slot->number + 1 == loader->batches,
+                                       .epoch = slot->epoch,
+                                       .offset = (int)slot->offset,
+                                       .whole = (int)slot->whole,
+                                       .first = slot->number};
             loader->taken++;
             loader->holding = true;
         } else {
-            rc = bl_fail(loader->rc, "%s", loader->message ? loader->message : blanch_error_text(loader->rc));
+            code = bl_fail(loader->code, "%s", loader->message ? loader->message : blanch_error_text(loader->code));
         }
     }
     pthread_mutex_unlock(&loader->lock);
-    return rc;
+    return code;
 }
 
 /* Locked. */
@@ -278,7 +295,7 @@ static bool is_full(const struct bl_loader *loader) {
 
 void bl_loader_wait(struct bl_loader *loader) {
     pthread_mutex_lock(&loader->lock);
-    while (!loader->rc && !is_full(loader)) pthread_cond_wait(&loader->filled, &loader->lock);
+    while (!loader->code && !is_full(loader)) pthread_cond_wait(&loader->filled, &loader->lock);
     pthread_mutex_unlock(&loader->lock);
 }
 

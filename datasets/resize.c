@@ -96,14 +96,14 @@ int bl_resize(const uint8_t *src, size_t stride, int width, int height, int chan
     size_t row = (size_t)window.width * channels;
     uint8_t *between = NULL;
     int32_t *sums = NULL;
-    int rc = make_filter(&columns, width, full_width, window.x, window.width);
-    if (!rc) rc = make_filter(&rows, height, full_height, window.y, window.height);
-    if (rc) goto done;
+    int code = make_filter(&columns, width, full_width, window.x, window.width);
+    if (!code) code = make_filter(&rows, height, full_height, window.y, window.height);
+    if (code) goto done;
     int begin = rows.first[0], last = window.height - 1, end = rows.first[last] + rows.count[last];
-    between = malloc(row * (size_t)(end - begin));
+    between = bl_malloc(row * (size_t)(end - begin));
     sums = bl_calloc(row, sizeof *sums);
     if (!between || !sums) {
-        rc = bl_fail(BLANCH_ENOMEM, "out of memory for resizing an image");
+        code = bl_fail(BLANCH_ENOMEM, "out of memory for resizing an image");
         goto done;
     }
     for (int y = begin; y < end; y++)
@@ -114,5 +114,5 @@ done:
     free(between);
     free_filter(&rows);
     free_filter(&columns);
-    return rc;
+    return code;
 }

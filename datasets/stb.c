@@ -2,6 +2,7 @@
 #include "internal.h"
 
 #include <limits.h>
+#include <stdlib.h>
 
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wall"
@@ -18,6 +19,9 @@
 #define STBI_NO_HDR
 #define STBI_NO_LINEAR
 #define STBI_MAX_DIMENSIONS 65536
+#define STBI_MALLOC(size) bl_malloc(size)
+#define STBI_REALLOC(data, size) bl_realloc(data, size)
+#define STBI_FREE(data) free(data)
 #include <stb_image.h>
 #pragma GCC diagnostic pop
 #pragma GCC diagnostic ignored "-Wunused-function" // judged at the end of the file, for stb_image's sake

@@ -70,7 +70,7 @@ static int make_image(const struct bl_dataset *data, enum bl_split split, uint32
     size_t count = (size_t)size * size * data->channels;
     uint64_t image = split == BL_TRAIN ? index : (uint64_t)TRAIN_COUNT + index;
     float *sums = bl_calloc(count + 2 * (size_t)size, sizeof *sums);
-    *pixels = (struct bl_pixels){malloc(count), size, size, data->channels};
+    *pixels = (struct bl_pixels){bl_malloc(count), size, size, data->channels};
     if (!sums || !pixels->data) {
         free(sums);
         free(pixels->data);
@@ -118,8 +118,8 @@ static int parse(struct bl_dataset *data, const char *text) {
 }
 
 static int open_synthetic(struct bl_dataset *data, const char *argument, uint64_t seed) {
-    int rc = parse(data, argument);
-    if (rc) return rc;
+    int code = parse(data, argument);
+    if (code) return code;
     data->read = make_image;
     data->folder = bl_strdup("synthetic");
     data->class_names = bl_calloc((size_t)data->classes, sizeof *data->class_names);

@@ -10,7 +10,8 @@
  *   recall       the same constants from the running buffers
  *   apply        y, activated
  *   gradients    partial[k] = (sum dy, sum dy (x - mean)) of chunk k
- *   finish       dweight = sum dy xhat, dbias = sum dy, and (a, b, c) of the next
+ *   finish       dweight = sum dy xhat, dbias = sum dy, and (a, b, c) of the next, of `all` rows on all ranks; b and c
+ *                are sums over the ranks
  *   spread       dx = a dy + b (x - mean) + c; in training b and c are what flows through mean and variance, else zero
  * saved (4, C): mean, 1/sqrt(var + eps), scale, shift. partial (chunks, 2, C). coefficients (3, C).
  * statistics, gradients: an item takes some vectors (dimension 0) of one chunk (1). apply, spread: of some rows. The
@@ -152,7 +153,7 @@ kernel void gradients(global const float *restrict x, global const float *restri
 }
 
 kernel void finish(global const float *partial, global const float *saved, global float *dweight, global float *dbias,
-                   global float *coefficients, long rows, int vectors, long chunk, int training) {
+                   global float *coefficients, long rows, int vectors, long chunk, long all, int training) {
     const size_t channels = (size_t)vectors * VEC, chunks = ((size_t)rows + chunk - 1) / chunk;
     for (size_t v = BEGIN(0, vectors); v < END(0, vectors); v++) {
         const size_t at = v * VEC;
@@ -165,7 +166,7 @@ kernel void finish(global const float *partial, global const float *saved, globa
         product *= inverse;
         STORE(product, dweight + at);
         STORE(sum, dbias + at);
-        const float through = training ? -1.0f / (float)rows : 0.0f;
+        const float through = training ? -1.0f / (float)all : 0.0f;
         STORE(scale, coefficients + at);
         STORE(through * scale * inverse * product, coefficients + channels + at);
         STORE(through * scale * sum, coefficients + 2 * channels + at);

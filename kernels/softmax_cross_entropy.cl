@@ -1,7 +1,7 @@
 /* Per image: loss = L - z[label] with L = m + log(sum_j exp(z[j] - m)), m = max z; rank = how many classes lie before
  * the label's: those whose logit is larger, unordered, or equal with a lower index. logits (N, C), labels int (N),
  * out (N, 3): loss, rank, L. A label outside the classes gives a NaN loss and rank C.
- * backward: dz[j] = (exp(z[j] - L) - (j == label)) / N.
+ * backward: dz[j] = (exp(z[j] - L) - (j == label)) / whole, the images of the batch on all ranks.
  * forward: an item takes some images. backward: an item takes some classes (dimension 0) of some images (1).
  * `add` other than 0 adds to what dz holds. No -D parameters of its own (VEC is accepted and not used). */
 
@@ -31,14 +31,14 @@ kernel void forward(global const float *logits, global const int *labels, global
 }
 
 kernel void backward(global const float *logits, global const int *labels, global const float *out, global float *dz,
-                     int images, int classes, int add) {
+                     int images, int whole, int classes, int add) {
     const size_t end = END(1, images), last = END(0, classes);
     for (size_t n = BEGIN(1, images); n < end; n++) {
         const float total = out[n * 3 + 2];
         const int label = labels[n];
         for (size_t j = BEGIN(0, classes); j < last; j++) {
             const size_t at = n * classes + j;
-            const float g = (exp(logits[at] - total) - ((int)j == label ? 1.0f : 0.0f)) / (float)images;
+            const float g = (exp(logits[at] - total) - ((int)j == label ? 1.0f : 0.0f)) / (float)whole;
             dz[at] = add ? dz[at] + g : g;
         }
     }

@@ -50,7 +50,7 @@ static int bounded(struct blanch_device *device) {
         fail("an overhead before the first step");
     else if (!(status = train(network))) {
         blanch_network_overhead(network, &held, &least);
-        printf("overhead %.1f %% with the opening, at least %.1f %%\n", held, least);
+        printf("overhead %.1f %% with the warm-up, at least %.1f %%\n", held, least);
         if (!isfinite(held) || !(least <= held)) status = fail("no overhead after the first decision");
     }
     blanch_network_free(network);

@@ -1,13 +1,15 @@
 #!/usr/bin/env python3
 """Step times and products of Blanch and, where it is installed, PyTorch on the same CPU, alternating in one run.
 
-  tests/benchmark.py BLANCH [--networks vgg16-bn,vgg16-nd] [--batch 128] [--steps 3] [--rounds 2] [--python /usr/bin/python3]
+  tests/benchmark.py BLANCH [--networks vgg16-bn,vgg16-nd] [--batch 128] [--steps 3] [--rounds 2]
+                     [--python /usr/bin/python3]
   tests/benchmark.py BLANCH --gemm 1024 [--steps 20] [--rounds 2]
   tests/benchmark.py BLANCH --grow vgg16-bn [--batches 16,32,64,128,256] [--steps 3] [--rounds 2] [--device 0:0]
 
-BLANCH is the built program. Each round runs `blanch bench` and then `oracle.py bench` for every network. Three tables follow: the
-median of the rounds' medians and their ratio; memory; what a step executes and how far it is from the device's measured limits.
---gemm times a square product by Blanch's own kernel, by CLBlast with its shipped and its tuned parameters, and by torch.mm.
+BLANCH is the built program. Each round runs `blanch bench` and then `oracle.py bench` for every network. Three tables
+follow: the median of the rounds' medians and their ratio; memory; what a step executes and how far it is from the
+device's measured limits. --gemm times a square product by Blanch's own kernel, by CLBlast with its shipped and its
+tuned parameters, and by torch.mm.
 --grow times one network at growing batches on one core (the sub-device P:D/1) and on all.
 PyTorch uses as many threads as there are processors that this process may use.
 """
@@ -59,11 +61,13 @@ def threads():
 def blanch(options, network, batch, device=None):
     model, norm = network.rsplit('-', 1)
     where = ['--device', device] if device else []
-    return run_json([options.blanch, 'bench', '--model', model, '--norm', norm, '--batch', str(batch), '--steps', str(options.steps), '--json', *where])
+    return run_json([options.blanch, 'bench', '--model', model, '--norm', norm, '--batch', str(batch), '--steps',
+                     str(options.steps), '--json', *where])
 
 
 def pytorch(options, network):
-    return run_json([options.python, ORACLE, 'bench', network, '--batch', str(options.batch), '--steps', str(options.steps), '--threads', threads()])
+    return run_json([options.python, ORACLE, 'bench', network, '--batch', str(options.batch), '--steps',
+                     str(options.steps), '--threads', threads()])
 
 
 def median(runs, key='step_ms'):
@@ -90,21 +94,28 @@ def report_times(networks, ours, theirs, torch):
     print('%-24s %14s %14s %10s %12s' % ('network', 'Blanch, ms', 'PyTorch, ms', 'ratio', 'start, ms'))
     for n in networks:
         mine, peer = median(ours[n]), median(theirs[n]) if torch else None
-        print('%-24s %14.1f %14s %10s %12.0f' % (n, mine, '%.1f' % peer if torch else '-', '%.3f' % (mine / peer) if torch else '-', ours[n][-1]['startup_ms']))
-    print('device: %s; batch %d' % (ours[networks[0]][0]['device']['name'], ours[networks[0]][0]['batch']) + ('; ' + theirs[networks[0]][0]['peer'] if torch else ''))
+        print('%-24s %14.1f %14s %10s %12.0f' % (n, mine, '%.1f' % peer if torch else '-',
+                                                 '%.3f' % (mine / peer) if torch else '-', ours[n][-1]['startup_ms']))
+    first = ours[networks[0]][0]
+    peer = '; ' + theirs[networks[0]][0]['peer'] if torch else ''
+    print('device: %s; batch %d' % (first['device']['name'], first['batch']) + peer)
 
 
 def report_memory(networks, ours, theirs, torch):
-    print('\n%-24s %14s %14s %14s %14s %10s' % ('memory, MiB', 'planned', 'device, peak', 'process, peak', 'PyTorch, peak', 'ratio'))
+    print('\n%-24s %14s %14s %14s %14s %10s' % ('memory, MiB', 'planned', 'device, peak', 'process, peak',
+                                                'PyTorch, peak', 'ratio'))
     for n in networks:
-        planned, device, process = (max(r[k] for r in ours[n]) / 2 ** 20 for k in ('planned_bytes', 'device_bytes', 'host_bytes'))
+        planned, device, process = (max(r[k] for r in ours[n]) / 2 ** 20
+                                    for k in ('planned_bytes', 'device_bytes', 'host_bytes'))
         peer = max(r['peak_rss_mb'] for r in theirs[n]) if torch else None
-        print('%-24s %14.1f %14.1f %14.1f %14s %10s' % (n, planned, device, process, peer or '-', '%.2f' % (process / peer) if torch else '-'))
+        print('%-24s %14.1f %14.1f %14.1f %14s %10s' % (n, planned, device, process, peer or '-',
+                                                        '%.2f' % (process / peer) if torch else '-'))
     print('the peaks of a process are of its resident memory; on a CPU the device\'s memory is part of it')
 
 
 def work_of(run):
-    """Operations as the direct method has them, those of the engines' products, bytes, and the least seconds at the limits."""
+    """Operations as the direct method has them, those of the engines' products, bytes, and the least seconds at the
+    limits."""
     limits, sums = run.get('limits', {}), [0.0, 0.0, 0.0, 0.0]
     for layer in run['layers']:
         engines = run['engines'].get(layer['name'], {})
@@ -117,17 +128,21 @@ def work_of(run):
 
 
 def report_work(networks, ours):
-    print('\n%-24s %12s %14s %10s %13s %13s %13s' % ('work of a step', 'direct, Gop', 'executed, Gop', 'moved, GB', '% of arith.', '% of bandw.', '% of limits'))
+    print('\n%-24s %12s %14s %10s %13s %13s %13s' % ('work of a step', 'direct, Gop', 'executed, Gop', 'moved, GB',
+                                                     '% of arith.', '% of bandw.', '% of limits'))
     for n in networks:
         run = min(ours[n], key=lambda r: r['step_ms'])
         limits, seconds = run.get('limits', {}), run['step_ms'] / 1e3
         direct, executed, moved, least = work_of(run)
         shares = [executed / limits['operations_per_s'], moved / limits['bytes_per_s'], least] if limits else []
-        print('%-24s %12.1f %14.1f %10.2f' % (n, direct / 1e9, executed / 1e9, moved / 1e9) + ''.join(' %13.1f' % (100 * s / seconds) for s in shares))
-    print('direct: with every convolution as the plain sum over its taps; executed: with the multiplications that Winograd leaves over,\n'
-          'transforms and padding apart; % of limits: the time that every layer\'s phase would take at the arithmetic or the bandwidth\n'
-          'limit, whichever is longer, as a share of the step. Measured limits: ' +
-          ', '.join(sorted({'%.0f GFLOP/s and %.1f GB/s' % (r['limits']['operations_per_s'] / 1e9, r['limits']['bytes_per_s'] / 1e9)
+        print('%-24s %12.1f %14.1f %10.2f' % (n, direct / 1e9, executed / 1e9, moved / 1e9) +
+              ''.join(' %13.1f' % (100 * s / seconds) for s in shares))
+    print('direct: with every convolution as the plain sum over its taps; executed: with the multiplications that\n'
+          'Winograd leaves over, transforms and padding apart; % of limits: the time that every layer\'s phase would\n'
+          'take at the arithmetic or the bandwidth limit, whichever is longer, as a share of the step. Measured '
+          'limits: ' +
+          ', '.join(sorted({'%.0f GFLOP/s and %.1f GB/s' % (r['limits']['operations_per_s'] / 1e9,
+                                                            r['limits']['bytes_per_s'] / 1e9)
                             for runs in ours.values() for r in runs if r.get('limits')}) or ['unknown']))
 
 
@@ -137,15 +152,18 @@ def products(options, torch):
     size, ways, device = str(options.gemm), {}, ''
     for turn in range(options.rounds):
         if torch:
-            ways.setdefault('torch.mm', []).append(run_json([options.python, '-c', TORCH_MM, size, str(options.steps), threads()]))
+            ways.setdefault('torch.mm', []).append(run_json([options.python, '-c', TORCH_MM, size, str(options.steps),
+                                                             threads()]))
         where = ['--device', options.device] if options.device else []
         run = run_json([options.blanch, 'bench', '--gemm', size, '--steps', str(options.steps), '--json', *where])
         device = run['device']['name']
         for way in run['ways']:
             ways.setdefault(way['name'], []).append(way)
         print('round %d of %d' % (turn + 1, options.rounds), file=sys.stderr)
-    speed = {name: [2e-6 * options.gemm ** 3 / statistics.median(r[key] for r in runs) for key in ('ms', 'cpu_ms')] for name, runs in ways.items()}
-    print('%-18s %10s %20s %14s %18s' % ('%s x %s x %s' % (size, size, size), 'GFLOP/s', 'of processor time', 'of torch.mm', 'of CLBlast shipped'))
+    speed = {name: [2e-6 * options.gemm ** 3 / statistics.median(r[key] for r in runs) for key in ('ms', 'cpu_ms')]
+             for name, runs in ways.items()}
+    print('%-18s %10s %20s %14s %18s' % ('%s x %s x %s' % (size, size, size), 'GFLOP/s', 'of processor time',
+                                         'of torch.mm', 'of CLBlast shipped'))
     for name, (wall, used) in speed.items():
         ratios = [wall / speed[peer][0] if peer in speed else None for peer in ('torch.mm', 'CLBlast, shipped')]
         print('%-18s %10.1f %20.1f %14s %18s' % (name, wall, used, *('%.2f' % r if r else '-' for r in ratios)))
@@ -163,10 +181,12 @@ def grow(options):
             for device in (one, whole) if turn % 2 == 0 else (whole, one):
                 times[batch, device].append(blanch(options, options.grow, batch, device)['step_ms'])
                 print('round %d of %d: batch %d on %s' % (turn + 1, options.rounds, batch, device), file=sys.stderr)
-    print('%-10s %16s %16s %18s %18s %12s' % ('batch', 'one core, ms', 'all cores, ms', 'one, ms an image', 'all, ms an image', 'one / all'))
+    print('%-10s %16s %16s %18s %18s %12s' % ('batch', 'one core, ms', 'all cores, ms', 'one, ms an image',
+                                              'all, ms an image', 'one / all'))
     for batch in batches:
         single, every = (statistics.median(times[batch, d]) for d in (one, whole))
-        print('%-10d %16.1f %16.1f %18.3f %18.3f %12.2f' % (batch, single, every, single / batch, every / batch, single / every))
+        print('%-10d %16.1f %16.1f %18.3f %18.3f %12.2f' % (batch, single, every, single / batch, every / batch,
+                                                            single / every))
     print('%s on the devices %s and %s' % (options.grow, one, whole))
 
 

@@ -1,16 +1,18 @@
 #!/usr/bin/env python3
-"""Runs with an overhead budget and with --diagnose: what they log, that they resume, and that exact runs stay as they were.
-Prints TAP. Usage: budget.py BLANCH"""
+"""Runs with an overhead budget and with --diagnose: what they log, that they resume, and that exact runs stay as they
+were. Prints TAP. Usage: budget.py BLANCH"""
 import json
 import os
 import subprocess
 import sys
 import tempfile
 
+import tap
+
 BLANCH = sys.argv[1]
 DATA = "synthetic:3x32x32:10"
 COMMON = ["--model", "smallcnn", "--norm", "nd", "--data", DATA, "--batch", "16", "--lr", "0.05", "--quiet"]
-results = []
+report = tap.Report()
 
 
 def run(*args):
@@ -18,7 +20,7 @@ def run(*args):
 
 
 def check(name, holds, why=""):
-    results.append((name, bool(holds), why))
+    report.case(name, bool(holds), why)
 
 
 def lines(out, kind):
@@ -59,7 +61,8 @@ def exact(folder):
     check("steps 1 and 21 are diagnosed", [line["step"] for line in diagnosed] == [1, 21])
     layers = diagnosed[-1]["layers"]
     check("every layer is", [layer["name"] for layer in layers] == ["conv1", "conv2", "conv3", "conv4", "fc"])
-    check("the spread rises from 0 to 1", all(layer["spread"] == sorted(layer["spread"]) and layer["spread"][0] > -0.01 and
+    check("the spread rises from 0 to 1", all(layer["spread"] == sorted(layer["spread"]) and layer["spread"][0] > -0.01
+                                              and
                                               layer["spread"][-1] < 1.05 for layer in layers), str(layers))
     check("too few samples are remarked", "samples" in layers[-1].get("trouble", ""), str(layers[-1]))
 
@@ -70,7 +73,8 @@ def budget(folder):
     check("a run with a budget", fine, why)
     decided = lines(out, "budget")
     check("decides at step 15", decided and decided[0]["step"] == 15 and decided[0]["bn_ms"] > 0, str(decided))
-    check("for every layer", len(decided[0]["layers"]) == 5 and all(layer["interval"] >= 1 for layer in decided[0]["layers"]))
+    check("for every layer", len(decided[0]["layers"]) == 5 and all(layer["interval"] >= 1
+                                                                    for layer in decided[0]["layers"]))
     losses = [line["loss"] for line in lines(out, "step")]
     check("learns", losses[-1] < 0.5 * losses[0], str(losses))
     with open(os.path.join(out, "config.json")) as file:
@@ -83,19 +87,12 @@ def budget(folder):
 
 
 def main():
-    if run("devices").returncode:
-        print("1..0 # SKIP no OpenCL device")
-        return 0
+    tap.need_device(BLANCH)
     with tempfile.TemporaryDirectory() as folder:
         refusals(folder)
         exact(folder)
         budget(folder)
-    for number, (name, holds, why) in enumerate(results, 1):
-        print(f"{'ok' if holds else 'not ok'} {number} - {name}")
-        if not holds:
-            print("\n".join("# " + line for line in why.splitlines()))
-    print(f"1..{len(results)}")
-    return not all(holds for _, holds, _ in results)
+    return report.end()
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""The command line end to end, bad input included: tests/cli.py BLANCH [TEST...]. Prints TAP; makes its own small data."""
+"""The command line end to end, bad input included: tests/cli.py BLANCH [TEST...]. Prints TAP; makes its own small
+data."""
 import array
 import base64
 import glob
@@ -17,23 +18,13 @@ import tempfile
 import time
 import zlib
 
+import tap
+from tap import Skip, check
+
 BLANCH = os.path.abspath(sys.argv[1])
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 HOME = tempfile.mkdtemp(prefix='blanch-cli-')
 ENV = dict(os.environ, XDG_CACHE_HOME=os.path.join(HOME, 'cache'))
-
-
-class Failure(Exception):
-    pass
-
-
-class Skip(Exception):
-    pass
-
-
-def check(condition, text):
-    if not condition:
-        raise Failure(text)
 
 
 class Result:
@@ -58,7 +49,8 @@ def succeeds(*args, **more):
 def refuses(status, words, *args, started=False, **more):
     """Exit status, exactly one error line, and every one of the words in it. started: progress may come before it."""
     r = blanch(*args, **more)
-    check(r.status == status, '%s: exit status %d, not %d: %s' % (' '.join(map(str, args)), r.status, status, r.err.strip()[-300:]))
+    check(r.status == status, '%s: exit status %d, not %d: %s' % (' '.join(map(str, args)), r.status, status,
+                                                                  r.err.strip()[-300:]))
     check(len(r.errors) == 1, 'not one error line but %d: %s' % (len(r.errors), r.err.strip()[-300:]))
     check(started or r.err.count('\n') == 1, 'more than one line on standard error: %s' % r.err.strip()[-300:])
     for word in words:
@@ -168,9 +160,11 @@ def test_unknown_words():
     refuses(2, ['nosuchnet'], 'train', '--model', 'nosuchnet', '--norm', 'bn', '--data', data, '--out', fresh('o'))
     refuses(2, ['--norm'], *TRAIN, '--norm', 'xn', '--data', data, '--out', fresh('o'))
     refuses(2, ['nosuchdata'], *TRAIN, '--norm', 'bn', '--data', 'nosuchdata:x', '--out', fresh('o'))
-    refuses(2, ['--batch'], 'train', '--model', 'smallcnn', '--norm', 'bn', '--batch', 0, '--data', data, '--out', fresh('o'))
+    refuses(2, ['--batch'], 'train', '--model', 'smallcnn', '--norm', 'bn', '--batch', 0, '--data', data, '--out',
+            fresh('o'))
     refuses(2, ['--epochs'], *TRAIN, '--norm', 'bn', '--data', data, '--out', fresh('o'), '--epochs', 'many')
-    refuses(2, ['--schedule', 'zigzag'], *TRAIN, '--norm', 'bn', '--data', data, '--out', fresh('o'), '--schedule', 'zigzag')
+    refuses(2, ['--schedule', 'zigzag'], *TRAIN, '--norm', 'bn', '--data', data, '--out', fresh('o'), '--schedule',
+            'zigzag')
     refuses(2, ['--whiten-grad'], *TRAIN, '--norm', 'nd', '--data', data, '--out', fresh('o'), '--whiten-grad', 'half')
     check(not os.path.exists(path('o')), 'a refused run left a folder')
 
@@ -182,7 +176,8 @@ def test_unknown_device():
 
 
 def test_no_platform():
-    r = refuses(3, ['pocl'], 'devices', env={'OCL_ICD_VENDORS': path('none') + '/', 'OCL_ICD_FILENAMES': '', 'OPENCL_VENDOR_PATH': path('none')})
+    nothing = {'OCL_ICD_VENDORS': path('none') + '/', 'OCL_ICD_FILENAMES': '', 'OPENCL_VENDOR_PATH': path('none')}
+    r = refuses(3, ['pocl'], 'devices', env=nothing)
     check('install' in r.error, 'the line does not say what to install: ' + r.error)
 
 
@@ -233,30 +228,35 @@ def test_damaged_image():
     spec = make_folder('pics')
     name = 'pics/class1/03.png'
     write(name, png(32, 5)[:200])
-    r = succeeds('train', '--model', 'smallcnn', '--norm', 'nd', '--batch', 8, '--steps', 1, '--data', spec, '--out', fresh('o'))
+    r = succeeds('train', '--model', 'smallcnn', '--norm', 'nd', '--batch', 8, '--steps', 1, '--data', spec, '--out',
+                 fresh('o'))
     check('03.png' in r.err, 'the damaged image is not named: ' + r.err[-300:])
     write(name, png(32, 5))
     write('pics/class1/whole.jpg', JPEG)
     write('pics/class1/half.jpg', JPEG[:len(JPEG) // 2])
-    r = succeeds('train', '--model', 'smallcnn', '--norm', 'nd', '--batch', 8, '--steps', 1, '--data', spec, '--out', fresh('o'))
-    check('half.jpg' in r.err and 'whole.jpg' not in r.err, 'the JPEG that was cut in half is not named: ' + r.err[-300:])
+    r = succeeds('train', '--model', 'smallcnn', '--norm', 'nd', '--batch', 8, '--steps', 1, '--data', spec, '--out',
+                 fresh('o'))
+    check('half.jpg' in r.err and 'whole.jpg' not in r.err,
+          'the JPEG that was cut in half is not named: ' + r.err[-300:])
     for i in range(12):
         write('pics/class0/%02d.png' % i, b'not an image')
     out = fresh('o')
-    refuses(2, ['pics'], 'train', '--model', 'smallcnn', '--norm', 'nd', '--batch', 8, '--steps', 1, '--data', spec, '--out', out,
-            started=True)
+    refuses(2, ['pics'], 'train', '--model', 'smallcnn', '--norm', 'nd', '--batch', 8, '--steps', 1, '--data', spec,
+            '--out', out, started=True)
     check(not os.path.exists(out), 'a run that made no step left its directory')
 
 
 # --- limits --------------------------------------------------------------------------------------
 
 def test_one_value_per_channel():
-    refuses(2, ['layer4', 'value per channel'], 'bench', '--model', 'resnet18d', '--norm', 'bn', '--batch', 1, '--steps', 1)
+    refuses(2, ['layer4', 'value per channel'], 'bench', '--model', 'resnet18d', '--norm', 'bn', '--batch', 1,
+            '--steps', 1)
 
 
 def test_batch_larger_than_memory():
     limit = ('--max-alloc', '24M')
-    r = refuses(2, ['largest batch'], 'bench', '--model', 'smallcnn', '--norm', 'nd', '--batch', 4096, '--steps', 1, *limit)
+    r = refuses(2, ['largest batch'], 'bench', '--model', 'smallcnn', '--norm', 'nd', '--batch', 4096, '--steps', 1,
+                *limit)
     largest = int(r.error.split()[-1])
     check(1 <= largest < 4096, 'the largest batch is said to be %d' % largest)
     succeeds('bench', '--model', 'smallcnn', '--norm', 'nd', '--batch', largest, '--steps', 1, '--warmup', 1, *limit)
@@ -288,14 +288,17 @@ def test_full_disk():
 def test_full_standard_output():
     with open('/dev/full', 'w') as full:
         done = subprocess.run([BLANCH, 'models'], stdout=full, stderr=subprocess.PIPE, env=ENV)
-    check(done.returncode == 2 and b'standard output' in done.stderr, 'exit status %d: %s' % (done.returncode, done.stderr))
+    check(done.returncode == 2 and b'standard output' in done.stderr, 'exit status %d: %s'
+          % (done.returncode, done.stderr))
     done = subprocess.run([BLANCH, 'models'], stderr=subprocess.PIPE, env=ENV, preexec_fn=lambda: os.close(1))
-    check(done.returncode == 2 and done.stderr.count(b'\n') == 1, 'closed: exit status %d: %s' % (done.returncode, done.stderr))
+    check(done.returncode == 2 and done.stderr.count(b'\n') == 1, 'closed: exit status %d: %s'
+          % (done.returncode, done.stderr))
 
 
 def test_diverged():
     data, out = make_mnist('m'), fresh('run')
-    r = blanch(*TRAIN, '--norm', 'none', '--data', data, '--out', out, '--lr', '1e6', '--epochs', 4, '--schedule', 'constant')
+    r = blanch(*TRAIN, '--norm', 'none', '--data', data, '--out', out, '--lr', '1e6', '--epochs', 4, '--schedule',
+               'constant')
     check(r.status == 1 and len(r.errors) == 1, 'exit status %d: %s' % (r.status, r.err[-300:]))
     check('step' in r.error, 'no step is named: ' + r.error)
 
@@ -303,8 +306,9 @@ def test_diverged():
 def test_diverged_later():
     """Weights that grow fourfold at every step: the line names step, layer and a checkpoint, and that one is finite."""
     data, out = make_mnist('m'), fresh('run')
-    r = refuses(1, ['step', 'first seen in', out + '/last.safetensors'], *TRAIN, '--norm', 'none', '--data', data, '--out', out,
-                '--lr', 0.1, '--weight-decay', 50, '--momentum', 0, '--epochs', 40, '--schedule', 'constant', started=True)
+    r = refuses(1, ['step', 'first seen in', out + '/last.safetensors'], *TRAIN, '--norm', 'none', '--data', data,
+                '--out', out, '--lr', 0.1, '--weight-decay', 50, '--momentum', 0, '--epochs', 40,
+                '--schedule', 'constant', started=True)
     check('nan' not in r.error, r.error)
     values = array.array('f', tensors(out + '/last.safetensors')[1])
     check(all(abs(v) < 3.4e38 for v in values), 'the last good checkpoint is not finite')
@@ -317,11 +321,13 @@ def test_full_file_system():
     before = {name: tensors('%s/%s.safetensors' % (out, name)) for name in ('last', 'last.state', 'best')}
     room = sum(os.path.getsize(f) for f in glob.glob(out + '/*')) + os.path.getsize(out + '/last.safetensors') // 2
     os.makedirs(disk, exist_ok=True)
-    if subprocess.run(['mount', '-t', 'tmpfs', '-o', 'size=%d' % room, 'blanch', disk], stderr=subprocess.DEVNULL).returncode:
+    if subprocess.run(['mount', '-t', 'tmpfs', '-o', 'size=%d' % room, 'blanch', disk],
+                      stderr=subprocess.DEVNULL).returncode:
         raise Skip('a file system cannot be mounted')
     try:
         shutil.copytree(out, disk + '/run')
-        refuses(2, [disk, 'space'], *TRAIN, '--norm', 'nd', '--data', data, '--out', disk + '/run', '--resume', '--steps', 6, started=True)
+        refuses(2, [disk, 'space'], *TRAIN, '--norm', 'nd', '--data', data, '--out', disk + '/run', '--resume',
+                '--steps', 6, started=True)
         after = {name: tensors('%s/run/%s.safetensors' % (disk, name)) for name in before}
         check(after == before, 'the former checkpoint is gone')
         succeeds('eval', '--run', disk + '/run', '--data', data)
@@ -337,14 +343,18 @@ def test_run_directory():
     log = lines(out + '/log.jsonl')
     steps, epochs = [l for l in log if l['type'] == 'step'], [l for l in log if l['type'] == 'epoch']
     check(len(steps) == 6 and len(epochs) == 2, '%d steps and %d epochs are logged' % (len(steps), len(epochs)))
-    check(set(steps[0]) == {'type', 'step', 'epoch', 'loss', 'lr', 'images_per_s'}, 'keys of a step: %s' % sorted(steps[0]))
-    want = {'type', 'epoch', 'train_loss', 'train_top1', 'train_top5', 'test_loss', 'test_top1', 'test_top5', 'train_s', 'test_s'}
+    check(set(steps[0]) == {'type', 'step', 'epoch', 'loss', 'lr', 'images_per_s'},
+          'keys of a step: %s' % sorted(steps[0]))
+    want = {'type', 'epoch', 'train_loss', 'train_top1', 'train_top5', 'test_loss', 'test_top1', 'test_top5', 'train_s',
+            'test_s'}
     check(set(epochs[0]) == want, 'keys of an epoch: %s' % sorted(epochs[0]))
-    for name in ('config.json', 'last.safetensors', 'best.safetensors', 'last.state.safetensors', 'ledger.json', 'trace.json'):
+    for name in ('config.json', 'last.safetensors', 'best.safetensors', 'last.state.safetensors', 'ledger.json',
+                 'trace.json'):
         check(os.path.exists(os.path.join(out, name)), name + ' is missing')
     check(json.load(open(out + '/trace.json'))['traceEvents'], 'the trace is empty')
     r = json.loads(succeeds('eval', '--run', out, '--data', data, '--json').out)
-    check(abs(r['top1'] - epochs[-1]['test_top1']) < 1e-3, 'eval says %s, the log %s' % (r['top1'], epochs[-1]['test_top1']))
+    check(abs(r['top1'] - epochs[-1]['test_top1']) < 1e-3, 'eval says %s, the log %s'
+          % (r['top1'], epochs[-1]['test_top1']))
 
 
 def test_same_seed_same_bits():
@@ -352,11 +362,12 @@ def test_same_seed_same_bits():
     for norm in ('bn', 'nd'):
         for name in ('one', 'two'):
             train(data, fresh(name), '--steps', 4, norm=norm)
-        check(tensors(path('one/last.safetensors')) == tensors(path('two/last.safetensors')), 'two %s runs of one seed differ' % norm)
+        check(tensors(path('one/last.safetensors')) == tensors(path('two/last.safetensors')),
+              'two %s runs of one seed differ' % norm)
 
 
 def test_interrupt_and_resume():
-    """Ctrl-C ends with status 130 and a checkpoint; resumed, the run ends with the bits of one that was never stopped."""
+    """Ctrl-C ends with status 130 and a checkpoint; resumed, the run ends with the bits of one never stopped."""
     data = make_mnist('m')
     train(data, fresh('whole'), '--epochs', 30)
     command = [BLANCH, *map(str, TRAIN), '--norm', 'nd', '--data', data, '--out', fresh('parts'), '--epochs', '30']
@@ -370,13 +381,15 @@ def test_interrupt_and_resume():
     process.communicate(timeout=120)
     check(process.returncode == 130, 'exit status %d after SIGINT' % process.returncode)
     succeeds('train', '--resume', '--out', path('parts'))
-    check(tensors(path('whole/last.safetensors')) == tensors(path('parts/last.safetensors')), 'the resumed run ends with other weights')
+    check(tensors(path('whole/last.safetensors')) == tensors(path('parts/last.safetensors')),
+          'the resumed run ends with other weights')
 
 
 def test_weights_that_do_not_fit():
     data, out = make_mnist('m'), fresh('run')
     train(data, out, '--steps', 1)
-    refuses(2, ['does not fit', 'missing'], 'eval', '--weights', out + '/last.safetensors', '--model', 'smallcnn', '--norm', 'bn', '--data', data)
+    refuses(2, ['does not fit', 'missing'], 'eval', '--weights', out + '/last.safetensors', '--model', 'smallcnn',
+            '--norm', 'bn', '--data', data)
     cut = write('cut.safetensors', open(out + '/last.safetensors', 'rb').read()[:-4])
     refuses(2, ['cut.safetensors'], 'eval', '--weights', cut, '--model', 'smallcnn', '--norm', 'nd', '--data', data)
 
@@ -402,12 +415,15 @@ def finite(value):
 
 def test_bench_json():
     for norm in ('bn', 'nd'):
-        r = json.loads(succeeds('bench', '--model', 'smallcnn', '--norm', norm, '--batch', 64, '--steps', 5, '--json').out)
-        keys = {'model', 'norm', 'batch', 'device', 'steps', 'step_ms', 'min_ms', 'images_per_s', 'startup_ms', 'device_bytes', 'host_bytes', 'layers'}
+        r = json.loads(succeeds('bench', '--model', 'smallcnn', '--norm', norm, '--batch', 64, '--steps', 5,
+                                '--json').out)
+        keys = {'model', 'norm', 'batch', 'device', 'steps', 'step_ms', 'min_ms', 'images_per_s', 'startup_ms',
+                'device_bytes', 'host_bytes', 'layers'}
         check(keys <= set(r), 'keys: %s' % sorted(r))
         check(finite(r), 'not every number is finite')
         names = {p for l in r['layers'] for p in l['phases']}
-        known = set('forward backward_data backward_weights covariance inverse_sqrt fold whiten_backward norm activation pool loss update load wait other'.split())
+        known = set('forward backward_data backward_weights covariance inverse_sqrt fold whiten_backward norm '
+                    'activation pool loss update load wait other'.split())
         check(names <= known, 'unknown phases: %s' % sorted(names - known))
 
 
@@ -416,7 +432,8 @@ def test_bench_phases():
     r = succeeds('bench', '--model', 'smallcnn', '--norm', 'nd', '--batch', 64, '--steps', 10)
     covered = float(r.out.split('phases account for ')[1].split()[0])
     check(abs(covered - 100) <= 3, 'phases account for %s %%' % covered)
-    layers = json.loads(succeeds('bench', '--model', 'smallcnn', '--norm', 'nd', '--batch', 64, '--steps', 10, '--json').out)['layers']
+    layers = json.loads(succeeds('bench', '--model', 'smallcnn', '--norm', 'nd', '--batch', 64, '--steps', 10,
+                                 '--json').out)['layers']
     total = sum(ms for l in layers for ms in l['phases'].values())
     check(sum(l['phases'].get('other', 0) for l in layers) <= 0.05 * total, 'other is more than a twentieth')
 
@@ -428,12 +445,15 @@ def test_compare():
     check({'model', 'batch', 'runs', 'pairs'} <= set(document), 'keys: %s' % sorted(document))
     check([run['norm'] for run in document['runs']] == ['bn', 'nd'], 'norms of the runs')
     pair = document['pairs'][0]
-    check({'device', 'settings', 'bn_step_ms', 'nd_step_ms', 'overhead_pct', 'layers'} <= set(pair), 'keys of a pair: %s' % sorted(pair))
+    check({'device', 'settings', 'bn_step_ms', 'nd_step_ms', 'overhead_pct', 'layers'} <= set(pair),
+          'keys of a pair: %s' % sorted(pair))
     check(any(l['name'] == '(step)' for l in pair['layers']), 'no row (step)')
     for run in document['runs']:
-        check(abs(run['coverage'] - 1) <= 0.03 or abs(run['coverage'] - 100) <= 3, 'phases cover %s of the step' % run['coverage'])
+        check(abs(run['coverage'] - 1) <= 0.03 or abs(run['coverage'] - 100) <= 3,
+              'phases cover %s of the step' % run['coverage'])
     page = open(out + '/report.html').read()
-    check('<svg' in page and 'http://' not in page.replace('http://www.w3.org/2000/svg', '') and '<script src' not in page, 'report.html is not self-contained')
+    check('<svg' in page and 'http://' not in page.replace('http://www.w3.org/2000/svg', '')
+          and '<script src' not in page, 'report.html is not self-contained')
     refuses(2, [out], 'compare', '--model', 'smallcnn', '--data', data, '--steps', 2, '--out', out)
 
 
@@ -466,41 +486,30 @@ def test_devices():
 
 
 def test_sub_device():
-    r = blanch('bench', '--model', 'smallcnn', '--norm', 'nd', '--batch', 8, '--steps', 1, '--warmup', 1, '--device', '0:0/1')
+    r = blanch('bench', '--model', 'smallcnn', '--norm', 'nd', '--batch', 8, '--steps', 1, '--warmup', 1, '--device',
+               '0:0/1')
     if r.status:
         raise Skip('the device cannot be divided: ' + r.error)
 
 
 # --- all of them ---------------------------------------------------------------------------------
 
-WITHOUT_DEVICE = (test_help, test_no_platform, test_full_standard_output)
+WITHOUT_DEVICE = ('help', 'no platform', 'full standard output')
 
 
 def main():
-    wanted = sys.argv[2:]
-    tests = [(n[5:].replace('_', ' '), f) for n, f in globals().items() if n.startswith('test_')]
-    tests = [t for t in tests if not wanted or t[0] in wanted]
-    has_device = blanch('devices').status == 0
-    print('1..%d' % len(tests), flush=True)
-    failed = 0
-    for number, (name, test) in enumerate(tests, 1):
-        outcome, note = 'ok', ''
-        start = time.time()
-        try:
-            if not has_device and test not in WITHOUT_DEVICE:
-                if os.environ.get('CI'):
-                    raise Failure('there is no OpenCL device')
-                raise Skip('there is no OpenCL device')
-            test()
-        except Skip as reason:
-            note = ' # SKIP %s' % reason
-        except (Failure, OSError, ValueError, KeyError, subprocess.TimeoutExpired) as reason:
-            outcome, failed = 'not ok', failed + 1
-            print('# %s: %s: %s' % (name, type(reason).__name__, str(reason).replace('\n', ' ')))
-        print('%s %d - %s%s' % (outcome, number, name, note), flush=True)
-        print('# %.1f s' % (time.time() - start), flush=True)
+    cases = tap.functions(globals(), sys.argv[2:])
+    if any(name not in WITHOUT_DEVICE for name, _ in cases) and blanch('devices').status:
+        if os.environ.get('CI'):
+            tap.need_device(BLANCH)
+        cases = [(name, test if name in WITHOUT_DEVICE else no_device) for name, test in cases]
+    status = tap.run(cases)
     shutil.rmtree(HOME, ignore_errors=True)
-    return failed != 0
+    return status
+
+
+def no_device():
+    raise Skip('there is no OpenCL device')
 
 
 if __name__ == '__main__':

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""TensorBoard's event files, read back: tests/event_files.py BLANCH. Frames, checksums and messages are decoded here, from the
-formats' definitions; TensorBoard's own reader follows where it is installed. Prints TAP."""
+"""TensorBoard's event files, read back: tests/event_files.py BLANCH. Frames, checksums and messages are decoded here,
+from the formats' definitions; TensorBoard's own reader follows where it is installed. Prints TAP."""
 import glob
 import json
 import os
@@ -9,6 +9,8 @@ import struct
 import subprocess
 import sys
 import tempfile
+
+import tap
 
 BLANCH = os.path.abspath(sys.argv[1])
 HOME = tempfile.mkdtemp(prefix='blanch-tensorboard-')
@@ -128,13 +130,15 @@ def test_scalars():
     assert all(0 <= v <= 100 for _, v in scalars['train/top1'])
     for tag, key in (('test/top1', 'test_top1'), ('test/loss', 'test_loss'), ('test/top5', 'test_top5'),
                      ('epoch/train_top1', 'train_top1'), ('epoch/train_loss', 'train_loss')):
-        assert len(scalars[tag]) == 1 and scalars[tag][0][0] == 4 and near(scalars[tag][0][1], epoch[key]), (tag, scalars[tag], epoch)
+        assert len(scalars[tag]) == 1 and scalars[tag][0][0] == 4 and near(scalars[tag][0][1],
+                                                                           epoch[key]), (tag, scalars[tag], epoch)
 
 
 def test_histograms():
     _, _, histograms = read(files()[0])
     layers = log('diagnose')[0]['layers']
-    assert len(histograms) == len(layers) and all('whitened/' + l['name'] in histograms for l in layers), sorted(histograms)
+    assert len(histograms) == len(layers) and all('whitened/' + l['name'] in histograms
+                                                  for l in layers), sorted(histograms)
     for tag, [(step, h)] in histograms.items():
         limits, counts = doubles(h[6][0]), doubles(h[7][0])
         assert step == 1 and len(limits) == len(counts) and list(limits) == sorted(limits), tag
@@ -171,36 +175,26 @@ def test_reader():
     try:
         from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
     except ImportError:
-        return 'SKIP TensorBoard is not installed'
+        raise tap.Skip('TensorBoard is not installed')
     events = EventAccumulator(BOARD)
     events.Reload()
     assert [e.step for e in events.Scalars('train/loss')] == [1, 2, 3, 4, 5, 6]
-    assert near(events.Scalars('test/top1')[-1].value, log('epoch')[-1]['test_top1'])    # a resumed run tests its open epoch again
+    # a resumed run tests its open epoch again
+    assert near(events.Scalars('test/top1')[-1].value, log('epoch')[-1]['test_top1'])
     assert len(events.Tags()['histograms']) == len(log('diagnose')[0]['layers'])
-    return None
 
 
 def main():
     assert crc32c(b'123456789') == 0xe3069283, 'the check value of CRC-32C'
-    done = subprocess.run([BLANCH, 'train', '--quiet', *NEW, '--out', RUN, '--steps', '4', '--diagnose', '--tensorboard', BOARD],
-                          stderr=subprocess.PIPE, timeout=300)
+    tap.need_device(BLANCH)
+    command = [BLANCH, 'train', '--quiet', *NEW, '--out', RUN, '--steps', '4', '--diagnose', '--tensorboard', BOARD]
+    done = subprocess.run(command, stderr=subprocess.PIPE, timeout=300)
     if b'protobuf-c' in done.stderr:
-        print('1..0 # SKIP built without protobuf-c')
-        return 0
-    tests = [test_scalars, test_histograms, test_resume, test_budget, test_refused, test_reader]
-    failed = 0
-    print('1..%d' % len(tests))
-    for number, test in enumerate(tests, 1):
-        note = None
-        try:
-            assert done.returncode == 0, done.stderr.decode()[-300:]
-            note = test()
-        except Exception as error:  # a test's failure is a line of its own, whatever broke
-            failed += 1
-            print('not ok %d - %s\n# %s: %s' % (number, test.__name__, type(error).__name__, error))
-            continue
-        print('ok %d - %s%s' % (number, test.__name__, ' # ' + note if note else ''))
-    return 1 if failed else 0
+        tap.skip_all('built without protobuf-c')
+
+    def run_is_made():
+        assert done.returncode == 0, done.stderr.decode()[-300:]
+    return tap.run([('a run with --tensorboard', run_is_made)] + tap.functions(globals()))
 
 
 try:

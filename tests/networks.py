@@ -35,7 +35,8 @@ def count(options, name, norm):
 
 
 def step(options, name, norm, batch):
-    command = [options.blanch, 'bench', '--model', name, '--norm', norm, '--batch', str(batch), '--steps', str(options.steps), '--warmup', '1', '--json']
+    command = [options.blanch, 'bench', '--model', name, '--norm', norm, '--batch', str(batch), '--steps',
+               str(options.steps), '--warmup', '1', '--json']
     bench, wrong = run_json(command + (['--device', options.device] if options.device else []))
     print('%s-%s: %s' % (name, norm, wrong[0] if wrong else '%.1f ms' % bench['step_ms']), file=sys.stderr)
     return bench, wrong
@@ -43,20 +44,25 @@ def step(options, name, norm, batch):
 
 def row(options, name):
     batch = options.imagenet_batch if 'imagenet' in name else options.batch
-    (parameters, operations), (bn, bn_wrong), (nd, nd_wrong) = count(options, name, 'bn'), step(options, name, 'bn', batch), step(options, name, 'nd', batch)
+    parameters, operations = count(options, name, 'bn')
+    bn, bn_wrong = step(options, name, 'bn', batch)
+    nd, nd_wrong = step(options, name, 'nd', batch)
     ms = lambda bench, wrong: wrong[0] if wrong else '%.1f' % bench['step_ms']
     ratio = '%.2f' % (nd['step_ms'] / bn['step_ms']) if bn and nd else '-'
-    cells = (name, '%.2f' % (parameters / 1e6), '%.1f' % (operations / 1e6), batch, ms(bn, bn_wrong), ms(nd, nd_wrong), ratio)
+    cells = (name, '%.2f' % (parameters / 1e6), '%.1f' % (operations / 1e6), batch, ms(bn, bn_wrong), ms(nd, nd_wrong),
+             ratio)
     return '| ' + ' | '.join(str(c) for c in cells) + ' |', (bn or nd or {}).get('device', {}).get('name')
 
 
 def table(options):
     names = [m['name'] for m in run_json([options.blanch, 'models', '--json'])[0]['models']]
-    lines = ['| network | parameters, millions | multiply-adds an image, millions | batch | BN step, ms | ND step, ms | ND / BN |',
+    lines = ['| network | parameters, millions | multiply-adds an image, millions | batch | BN step, ms | ND step, ms '
+             '| ND / BN |',
              '| --- | --- | --- | --- | --- | --- | --- |']
     rows = [row(options, name) for name in names]
     device = next((d for _, d in rows if d), 'no device')
-    return '\n'.join(lines + [line for line, _ in rows] + ['', 'Device: %s. Medians of %d steps.' % (device, options.steps)])
+    lines += [line for line, _ in rows]
+    return '\n'.join(lines + ['', 'Device: %s. Medians of %d steps.' % (device, options.steps)])
 
 
 def write(path, text):

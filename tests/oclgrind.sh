@@ -1,13 +1,13 @@
 #!/bin/bash
 # Kernels under oclgrind's simulated device, which reports races and accesses outside a buffer:
 #   tests/oclgrind.sh BLANCH [SECONDS] [CASE|PROGRAM...]
-# A CASE is a file of tests/reference/conformance, without names every layer's; a PROGRAM is a path with a slash and perhaps
-# arguments, such as build/tests/test_ops, whose small shapes reach nearly every kernel in a few minutes, or 'build/tests/test_conv
-# winograd 4e6'. One line each; `left out` is what takes longer than SECONDS (120). At the end: which kernel functions ran, and which
-# in kernels/ did not. Exit status 1 where anything failed or was reported.
+# A CASE is a file of tests/reference/conformance, without names every layer's; a PROGRAM is a path with a slash and
+# perhaps arguments, such as build/tests/test_ops, whose small shapes reach nearly every kernel in a few minutes, or
+# 'build/tests/test_conv winograd 4e6'. One line each; `left out` is what takes longer than SECONDS (120). At the end:
+# which kernel functions ran, and which in kernels/ did not. Exit status 1 where anything failed or was reported.
 # The simulated device is a GPU to Blanch: BLANCH_KIND=cpu gives it the kernels for CPUs, BLANCH_CONV=NAME an engine.
-# Kernel caches lie in a scratch folder. oclgrind's --uninitialized does not follow sub-buffers; BLANCH_POISON=1, which fills
-# new memory with NaN, takes its place.
+# Kernel caches lie in a scratch folder. oclgrind's --uninitialized does not follow sub-buffers; BLANCH_POISON=1, which
+# fills new memory with NaN, takes its place.
 set -u
 [ $# -ge 1 ] || { sed -n '2,10p' "$0"; exit 2; }
 command -v oclgrind > /dev/null || { echo "oclgrind is not installed (Debian: apt-get install oclgrind)"; exit 77; }
@@ -20,7 +20,8 @@ trap 'rm -rf "$scratch"' EXIT
 for name in "$@"; do
     case $name in */*) read -ra command <<< "$name" ;; *) command=("$blanch" check "$cases/$name.safetensors") ;; esac
     rm -f "$scratch/log"
-    for counts in --inst-counts ''; do      # the counter's own double free ends programs that use CLBlast (21.10): again without it
+    # The counter's own double free ends programs that use CLBlast (21.10): again without it.
+    for counts in --inst-counts ''; do
         XDG_CACHE_HOME=$scratch/cache BLANCH_POISON=1 BLANCH_DEVICE=Oclgrind BLANCH_TUNE=0 timeout "$limit" \
             oclgrind --data-races $counts --log "$scratch/log" "${command[@]}" > "$scratch/out" 2>&1
         status=$?

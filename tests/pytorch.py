@@ -1,6 +1,7 @@
 #!/usr/bin/python3
-"""Weights go from Blanch to PyTorch and back: a checkpoint loads into the oracle's network by load_state_dict, strictly, and
-a PyTorch state dict loads into `blanch eval`; both measure the same loss on the same images. pytorch.py BLANCH; prints TAP."""
+"""Weights go from Blanch to PyTorch and back: a checkpoint loads into the oracle's network by load_state_dict,
+strictly, and a PyTorch state dict loads into `blanch eval`; both measure the same loss on the same images. pytorch.py
+BLANCH; prints TAP."""
 import json
 import os
 import struct
@@ -8,35 +9,35 @@ import subprocess
 import sys
 import tempfile
 
+import tap
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 BLANCH = sys.argv[1]
 NETWORKS = [(model, norm) for model in ('pnasneta', 'vgg11') for norm in ('bn', 'nd')]
 IMAGES = 40
 
 
-def skip(reason):
-    print('1..0 # SKIP ' + reason)
-    sys.exit(0)
-
-
 try:
     import numpy as np
     import torch
 except ImportError:
-    skip('no PyTorch for ' + sys.executable)
+    tap.skip_all('no PyTorch for ' + sys.executable)
 sys.path.insert(0, os.path.join(HERE, 'reference'))
 import oracle                                                    # noqa: E402
 
 
 def run(*command):
-    result = subprocess.run((BLANCH,) + command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True)
+    result = subprocess.run((BLANCH,) + command, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                            universal_newlines=True)
     if result.returncode:
-        raise RuntimeError('blanch %s: exit status %d: %s' % (command[0], result.returncode, result.stderr.splitlines()[-1:]))
+        raise RuntimeError('blanch %s: exit status %d: %s' % (command[0], result.returncode,
+                                                              result.stderr.splitlines()[-1:]))
     return result.stdout
 
 
 def write_cifar10(folder):
-    """The binary version of CIFAR-10 with few images: smooth, with the class in the brightness. Returns the test set."""
+    """The binary version of CIFAR-10 with few images: smooth, with the class in the brightness. Returns the test
+    set."""
     rng = np.random.default_rng(3)
     os.makedirs(folder)
     for name in ['data_batch_%d.bin' % k for k in range(1, 6)] + ['test_batch.bin']:
@@ -81,12 +82,14 @@ def difference(blanch, torch_loss, torch_top1):
     off = abs(blanch['loss'] - torch_loss) / max(abs(torch_loss), 1e-3)
     if off <= 1e-3 and abs(blanch['top1'] - torch_top1) <= 100.01 / IMAGES:
         return None
-    return 'Blanch: loss %.7g, top-1 %g; PyTorch: loss %.7g, top-1 %g' % (blanch['loss'], blanch['top1'], torch_loss, torch_top1)
+    return 'Blanch: loss %.7g, top-1 %g; PyTorch: loss %.7g, top-1 %g' % (blanch['loss'], blanch['top1'], torch_loss,
+                                                                          torch_top1)
 
 
 def from_blanch(model, norm, folder, data, test):
     out = os.path.join(folder, model + norm)
-    run('train', '--model', model, '--norm', norm, '--data', data, '--batch', '16', '--steps', '3', '--lr', '0.01', '--schedule',
+    run('train', '--model', model, '--norm', norm, '--data', data, '--batch', '16', '--steps', '3', '--lr', '0.01',
+        '--schedule',
         'constant', '--quiet', '--out', out)
     with open(os.path.join(out, 'config.json')) as f:
         x = normalised(test[0], json.load(f)['view'])
@@ -118,21 +121,18 @@ def to_blanch(model, norm, folder, data, test, x):
 
 
 def main():
-    if subprocess.run([BLANCH, 'devices'], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode:
-        skip('no OpenCL device')
-    print('1..%d' % (2 * len(NETWORKS)))
+    tap.need_device(BLANCH)
+    report = tap.Report(2 * len(NETWORKS))
     torch.set_num_threads(1)                                     # several would spin where others use the cores
-    count = 0
     with tempfile.TemporaryDirectory() as folder:
         pixels, labels = write_cifar10(os.path.join(folder, 'cifar'))
         data, test = 'cifar10:' + os.path.join(folder, 'cifar'), (pixels, torch.from_numpy(labels))
         for model, norm in NETWORKS:
-            x, first = from_blanch(model, norm, folder, data, test)
-            for name, wrong in (('loads into PyTorch', first), ('comes from PyTorch', to_blanch(model, norm, folder, data, test, x))):
-                count += 1
-                print('%s %d - %s-%s %s' % ('not ok' if wrong else 'ok', count, model, norm, name), flush=True)
-                if wrong:
-                    print('# ' + wrong, flush=True)
+            x, wrong = from_blanch(model, norm, folder, data, test)
+            report.case('%s-%s loads into PyTorch' % (model, norm), not wrong, wrong)
+            wrong = to_blanch(model, norm, folder, data, test, x)
+            report.case('%s-%s comes from PyTorch' % (model, norm), not wrong, wrong)
+    return report.end()
 
 
-main()
+sys.exit(main())

@@ -11,6 +11,8 @@ import sys
 import tempfile
 import time
 
+import tap
+
 BLANCH = os.path.abspath(sys.argv[1])
 TABLES = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'reference', 'study')
 HOME = tempfile.mkdtemp(prefix='blanch-study-')
@@ -21,7 +23,8 @@ CELL = os.path.join(OUT, 'cifar10-resnet18d-bn-1-s2-a1')
 
 
 def study(*args, status=0, env=None):
-    done = subprocess.run([BLANCH, 'study', *args], stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=300, env=env)
+    done = subprocess.run([BLANCH, 'study', *args], stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=300,
+                          env=env)
     assert done.returncode == status, 'exit status %d: %s' % (done.returncode, done.stderr.decode()[-300:])
     return done.stdout.decode(), done.stderr.decode()
 
@@ -54,13 +57,15 @@ def test_runs_and_resumes_nothing_finished():
     with open(CELL + '/config.json') as one, open(CELL[:-1] + '2/config.json') as two:
         one, two = json.load(one), json.load(two)
     assert (one['seed'], two['seed']) == (0, 1), (one['seed'], two['seed'])
-    assert (one['batch'], one['lr'], one['weight_decay'], one['momentum'], one['schedule']) == (128, 0.1, 0.001, 0.9, 'cosine'), one
+    assert (one['batch'], one['lr'], one['weight_decay'], one['momentum'], one['schedule']) == (128, 0.1, 0.001, 0.9,
+                                                                                                'cosine'), one
 
 
 def test_measures_engines_as_train_does():
     env = {**{k: v for k, v in os.environ.items() if k != 'BLANCH_TUNE'}, 'XDG_CACHE_HOME': os.path.join(HOME, 'cache')}
     out = os.path.join(HOME, 'tuned')
-    cheap = ['--data', 'synthetic:3x32x32:10', '--dataset', 'cifar10', '--networks', 'resnet18d', '--norms', 'bn', '--steps', '1']
+    cheap = ['--data', 'synthetic:3x32x32:10', '--dataset', 'cifar10', '--networks', 'resnet18d', '--norms', 'bn',
+             '--steps', '1']
     said = study(*cheap, '--out', out, env=env)[1]
     assert 'measuring engines' in said, said
     with open(os.path.join(out, 'cifar10-resnet18d-bn-1-s1-a1', 'config.json')) as f:
@@ -132,7 +137,8 @@ def test_table():
     text = json.loads(study('--show', '--out', made, '--json')[0])
     rows = {(r['network'], r['norm']): r for r in text['rows']}
     nd = rows['vgg16', 'nd']
-    assert (nd['runs'], nd['test_top1'], nd['train_top1'], nd['train_s'], nd['overhead_pct']) == (2, 61, 51, 160, 60), nd
+    assert (nd['runs'], nd['test_top1'], nd['train_top1'], nd['train_s'], nd['overhead_pct']) == (2, 61, 51, 160,
+                                                                                                  60), nd
     assert (nd['original_mark'], nd['reproduced_mark']) == ('worse', 'worse'), nd
     assert rows['vgg16', 'bn']['original_mark'] == 'within', rows['vgg16', 'bn']
     preact = rows['preact18', 'bn']
@@ -152,7 +158,8 @@ def test_published_values():
         name = '%s-%s-%s-%s-a1' % (row['dataset'], row['architecture'], row['norm'], row['epochs'])
         if not os.path.exists(os.path.join(made, name)):
             os.makedirs(os.path.join(made, name))
-    rows = {(r['dataset'], r['network'], r['norm'], r['epochs']): r for r in json.loads(study('--show', '--out', made, '--json')[0])['rows']}
+    rows = {(r['dataset'], r['network'], r['norm'], r['epochs']): r for r in json.loads(study('--show', '--out', made,
+                                                                                              '--json')[0])['rows']}
     assert len(rows) == len(published) == 120, len(rows)
     for row in published:
         ours = rows[row['dataset'], row['architecture'], row['norm'], int(row['epochs'])]
@@ -200,18 +207,9 @@ def test_the_rest_go_on_after_a_divergence():
     assert '2 of 2 cells are finished already' in study(*command)[1]
 
 
-TESTS = [test_runs_and_resumes_nothing_finished, test_measures_engines_as_train_does,
-         test_goes_on_after_an_interruption, test_starts_again_without_a_checkpoint, test_refusals,
-         test_one_at_a_time, test_table, test_published_values, test_divergence_is_kept,
-         test_the_rest_go_on_after_a_divergence]
-failed = 0
-print('1..%d' % len(TESTS))
-for number, test in enumerate(TESTS, 1):
-    try:
-        test()
-        print('ok %d - %s' % (number, test.__name__), flush=True)
-    except Exception as error:  # a test's failure is a line of its own, whatever broke
-        failed += 1
-        print('not ok %d - %s\n# %s: %s' % (number, test.__name__, type(error).__name__, error), flush=True)
-shutil.rmtree(HOME, ignore_errors=True)
-sys.exit(1 if failed else 0)
+tap.need_device(BLANCH)
+try:
+    status = tap.run(tap.functions(globals()))
+finally:
+    shutil.rmtree(HOME, ignore_errors=True)
+sys.exit(status)

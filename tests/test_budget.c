@@ -1,4 +1,4 @@
-/* The overhead budget's policy with given costs, drifts and yardstick; no device, no clock. */
+/* The overhead budget's policy with given costs, drifts and baseline; no device, no clock. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -25,17 +25,17 @@ static double wall(const struct bl_budget *b, double ms[LAYERS]) {
 }
 
 /* The first steps as a run makes them, until a plan stands. */
-static struct bl_budget *planned(double share, double yardstick) {
+static struct bl_budget *planned(double share, double baseline) {
     struct bl_budget *b;
     double ms[LAYERS];
     assert_int_equal(bl_budget_create(&b, share, LAYERS), 0);
-    for (int step = 0; step < BL_BUDGET_OPENING; step++) {
+    for (int step = 0; step < BL_BUDGET_WARMUP; step++) {
         bl_budget_next(b);
         assert_false(bl_budget_plan(b, true));
         assert_int_equal(b->stage == BL_BUDGET_IS_EXACT, step < BL_BUDGET_EXACT);
         for (int i = 0; i < LAYERS; i++)
-            assert_int_equal(b->layer[i].refresh, step < BL_BUDGET_ALL || step == BL_BUDGET_OPENING - 1);
-        if (step == BL_BUDGET_OPENING - 2) bl_budget_measure(b, yardstick, BL_BUDGET_BASE);
+            assert_int_equal(b->layer[i].refresh, step < BL_BUDGET_ALL || step == BL_BUDGET_WARMUP - 1);
+        if (step == BL_BUDGET_WARMUP - 2) bl_budget_measure(b, baseline, BL_BUDGET_BASE);
         double all = wall(b, ms), base = bl_budget_record(b, all, ms);
         if (step >= BL_BUDGET_ALL) assert_float_equal(base, base_ms, 1e-4);
     }
@@ -90,12 +90,12 @@ static void test_holds_and_staggers(void **state) {
     bl_budget_free(b);
 }
 
-/* A wave goes through the layers in their order, one a step where there is time, and those of every second wave and
- * fourth wave go along with the others. */
-static void test_waves(void **state) {
+/* A sweep goes through the layers in their order, one a step where there is time, and those of every second sweep and
+ * fourth sweep go along with the others. */
+static void test_sweeps(void **state) {
     struct bl_budget *b = planned(0.15, 0.9);
     int64_t reached[LAYERS] = {0};
-    int waves[LAYERS] = {0};
+    int sweeps[LAYERS] = {0};
     assert_true(b->period > 2 * LAYERS);
     const double young = 4 * b->period;
     for (int64_t step = b->step + 1; step < 4000; step++) {
@@ -106,14 +106,14 @@ static void test_waves(void **state) {
             if (reached[i]) assert_true(step - reached[i] <= 0.3 * step || step > young); // often at the start
             reached[i] = step;
             if (step < young + 2 * b->period) continue;
-            now++, waves[i]++;
+            now++, sweeps[i]++;
             for (int other = 0; other < i; other++)
                 if (b->layer[other].every <= b->layer[i].every) assert_int_equal(step - reached[other], i - other);
         }
         assert_true(now <= 1);
     }
     for (int i = 0; i < LAYERS; i++)
-        assert_true(abs(waves[i] * b->layer[i].every - waves[3] * b->layer[3].every) <= b->layer[i].every);
+        assert_true(abs(sweeps[i] * b->layer[i].every - sweeps[3] * b->layer[3].every) <= b->layer[i].every);
     bl_budget_free(b);
 }
 
@@ -146,15 +146,15 @@ static void test_ample(void **state) {
 }
 
 /* Where batch norm is the dearer of the two, refreshes cost what it leaves. */
-static void test_yardsticks(void **state) {
+static void test_baselines(void **state) {
     const struct {
-        double share, yardstick, allowance;
+        double share, baseline, allowance;
         bool least;
     } rows[] = {
         {0, 0.9, -0.1, true}, {0, 1, 0, true}, {0, 1.2, 0.2, false}, {0.1, 1.5, 0.65, false}, {10, 0.05, -0.45, true},
     };
     for (int r = 0; r < BL_COUNT(rows); r++) {
-        struct bl_budget *b = planned(rows[r].share, rows[r].yardstick);
+        struct bl_budget *b = planned(rows[r].share, rows[r].baseline);
         assert_float_equal(b->allowance, rows[r].allowance, 1e-6);
         assert_int_equal(b->least, rows[r].least);
         assert_true(isfinite(bl_budget_floor(b)));
@@ -181,15 +181,15 @@ static void test_slow_minute(void **state) {
     bl_budget_free(even);
 }
 
-/* It does so between a batch-norm step and its partner: the yardstick is thrice itself, once. */
+/* It does so between a batch-norm step and its partner: the baseline is thrice itself, once. */
 static void test_slow_moment(void **state) {
     struct bl_budget *b = planned(0.2, 0.9);
     bl_budget_measure(b, 3 * 0.9, 0);
-    assert_true(b->yardstick <= 0.9 * 1.21);
+    assert_true(b->baseline <= 0.9 * 1.21);
     for (int i = 0; i < 12; i++) bl_budget_measure(b, 0.9, 0);
-    assert_float_equal(b->yardstick, 0.9, 1e-3);
+    assert_float_equal(b->baseline, 0.9, 1e-3);
     for (int i = 0; i < 12; i++) bl_budget_measure(b, 1.8, 0); // but what lasts is believed in the end
-    assert_float_equal(b->yardstick, 1.8, 0.02);
+    assert_float_equal(b->baseline, 1.8, 0.02);
     bl_budget_free(b);
 }
 
@@ -259,10 +259,10 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_fits_allowance), cmocka_unit_test(test_holds_and_staggers),
         cmocka_unit_test(test_infeasible),     cmocka_unit_test(test_ample),
-        cmocka_unit_test(test_yardsticks),     cmocka_unit_test(test_slow_minute),
+        cmocka_unit_test(test_baselines),      cmocka_unit_test(test_slow_minute),
         cmocka_unit_test(test_slow_moment),    cmocka_unit_test(test_no_numbers),
         cmocka_unit_test(test_unmeasured),     cmocka_unit_test(test_restores),
-        cmocka_unit_test(test_parses),         cmocka_unit_test(test_waves),
+        cmocka_unit_test(test_parses),         cmocka_unit_test(test_sweeps),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

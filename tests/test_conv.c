@@ -7,9 +7,8 @@
 #include <string.h>
 #include <cmocka.h>
 #include "blas/fft.h"
-#include "device.h"
 #include "graph/graph.h"
-#include "ops.h"
+#include "harness.h"
 #include "ops/conv/layer.h"
 
 #define CONV(ci, co, kh, kw, s, p, q, d, g)                                                                            \

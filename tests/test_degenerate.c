@@ -7,8 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <cmocka.h>
-#include "device.h"
 #include "graph/graph.h"
+#include "harness.h"
 
 #define ND(b, it, st)                                                                                                  \
     { .block = b, .n_iter = it, .freeze_iter = 100, .cov_sampling_stride = {st, st}, .eps = 1e-5f, .momentum = 0.1f }
@@ -45,10 +45,6 @@ static struct row {
 };
 
 static struct blanch_device *device;
-
-static void check(int code) {
-    if (code) fail_msg("%s", blanch_error_message());
-}
 
 static float value(enum content content, int64_t channel, int64_t i) {
     float wave = sinf(0.7f * (float)i + (float)channel);

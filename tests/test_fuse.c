@@ -8,17 +8,13 @@
 #include <cmocka.h>
 #include <math.h>
 #include <string.h>
-#include "device.h"
-#include "optim/optim.h"
 #include "graph/graph.h"
+#include "harness.h"
+#include "optim/optim.h"
 
 enum { BATCH = 5, CHANNELS = 3, SIDE = 7, CLASSES = 4 };
 
 static struct blanch_device *device;
-
-static void check(int code) {
-    if (code) fail_msg("%s", blanch_error_message());
-}
 
 /* --- networks --------------------------------------------------------------------------------- */
 

@@ -145,6 +145,40 @@ static void test_loader_threads(void **state) {
     }
 }
 
+/* Two ranks' parts of every batch make the whole one, the short last batch included, of which the second has nothing.
+ */
+static void test_loader_parts(void **state) {
+    struct bl_dataset *data;
+    assert_int_equal(bl_dataset_open(&data, "synthetic:1x8x8:208", 0), 0);
+    struct bl_loader_options options = {
+        .view = raw_view(1, 8, BL_AUGMENT_NONE), .batch = 100, .training = true, .seed = 3, .epochs = 2};
+    struct bl_loader *whole = loader_of(data, options), *part[2];
+    options.part.count = 60;
+    part[0] = loader_of(data, options);
+    options.part.first = 60, options.part.count = 40;
+    part[1] = loader_of(data, options);
+    struct bl_batch all, some;
+    for (int k = 0; !bl_loader_next(whole, &all) && all.whole; k++)
+        for (int r = 0, at = 0; r < 2; r++) {
+            assert_int_equal(bl_loader_next(part[r], &some), 0);
+            assert_int_equal(some.whole, all.count);
+            assert_int_equal(some.offset, at);
+            assert_int_equal(some.count, all.count < 100 ? (r ? 0 : all.count) : r ? 40 : 60);
+            assert_memory_equal(some.labels, all.labels + at, sizeof *some.labels * (size_t)some.count);
+            assert_memory_equal(some.images, all.images + 64 * at, 64 * sizeof *some.images * (size_t)some.count);
+            at += some.count;
+        }
+    for (int r = 0; r < 2; r++) {
+        assert_int_equal(bl_loader_next(part[r], &some), 0);
+        assert_int_equal(some.whole, 0);
+        bl_loader_close(part[r]);
+    }
+    bl_loader_close(whole);
+    options.part.first = 61;
+    assert_int_equal(bl_loader_open(&whole, data, &options), BLANCH_EUSAGE);
+    bl_dataset_close(data);
+}
+
 static void test_loader_edges(void **state) {
     struct bl_dataset *data;
     assert_int_equal(bl_dataset_open(&data, "synthetic:3x8x8:4", 0), 0);
@@ -175,7 +209,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_cifar_augmentation), cmocka_unit_test(test_resizing),
         cmocka_unit_test(test_loader_order),       cmocka_unit_test(test_loader_threads),
-        cmocka_unit_test(test_loader_edges),
+        cmocka_unit_test(test_loader_parts),       cmocka_unit_test(test_loader_edges),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -7,7 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 #include <cmocka.h>
-#include "device.h"
+#include "harness.h"
 #include "io/safetensors.h"
 #include "ops/whitening.h"
 #include "graph/reference.h"
@@ -15,10 +15,6 @@
 #include "train/train.h"
 
 static struct blanch_device *device;
-
-static void check(int code) {
-    if (code) fail_msg("%s", blanch_error_message());
-}
 
 /* --- layers ----------------------------------------------------------------------------------- */
 

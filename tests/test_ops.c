@@ -7,10 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <cmocka.h>
-#include "device.h"
 #include "graph/graph.h"
-#include "ops.h"
 #include "graph/reference.h"
+#include "harness.h"
 
 struct row {
     const char *name, *op;

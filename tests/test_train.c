@@ -5,7 +5,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include "device.h"
+#include "harness.h"
 #include "io/files.h"
 #include "train/train.h"
 #include <math.h>
@@ -223,7 +223,7 @@ static int train(const char *dir, enum blanch_norm norm, int epochs, bool resume
         .augment = "cifar",
         .resume = resume,
         .epochs = epochs,
-        .sgd = {0.05f, NAN, NAN},
+        .update = {0.05f, NAN, NAN, false, NAN, NAN, NAN},
         .listener = stop_at,
         .context = &stopper,
     };
@@ -296,7 +296,7 @@ static void test_run_directory(void **state) {
     struct bl_run_config config;
     assert_int_equal(bl_run_read(&config, dir), 0);
     assert_string_equal(config.options.network.model, "smallcnn");
-    assert_true(config.options.network.classes == 10 && config.view.size == 28 && config.options.sgd.lr == 0.05f);
+    assert_true(config.options.network.classes == 10 && config.view.size == 28 && config.options.update.lr == 0.05f);
     bl_run_release(&config);
     assert_int_equal(bl_run_read(&config, in_folder("nowhere")), BLANCH_EINPUT);
 }

@@ -2,19 +2,22 @@
 """Training traces made by tests/reference/oracle.py in PyTorch, checked by `blanch check`: first losses, gradients and
 updates of whole networks. traces.py BLANCH [--keep DIR] [--all | NETWORK...]; prints TAP. Without names: nine traces of
 four images and two steps, some minutes, of which PyTorch takes nearly all. --all: every CIFAR and ImageNet network in
-tests/reference/architectures, an hour on two cores. --keep: trace files are made in DIR and left there, and one that is there
-already is not made again.
+tests/reference/architectures, an hour on two cores. --keep: trace files are made in DIR and left there, and one that is
+there already is not made again.
 
-PyTorch computes the truth in double precision, and bounds of at least four times its own float32 error over several runs,
-since a gradient can jump where parameters move by a unit in the last place (docs/exactness.md)."""
+PyTorch computes the truth in double precision, and bounds of at least four times its own float32 error over several
+runs, since a gradient can jump where parameters move by a unit in the last place (docs/exactness.md)."""
 import glob
 import os
 import subprocess
 import sys
 import tempfile
 
+import tap
+
 REFERENCE = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'reference')
-QUICK = ('pnasneta-bn', 'pnasneta-nd', 'vgg11-bn', 'vgg11-nd', 'resnet18-bn', 'resnet18-nd', 'mobilenetv2-bn', 'mobilenetv2-nd',
+QUICK = ('pnasneta-bn', 'pnasneta-nd', 'vgg11-bn', 'vgg11-nd', 'resnet18-bn', 'resnet18-nd', 'mobilenetv2-bn',
+         'mobilenetv2-nd',
          'senet18-bn')                      # senet18-nd needs more images than are quick
 
 
@@ -22,14 +25,11 @@ def run(*command):
     return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True)
 
 
-def reason_to_skip(blanch):
-    if run(blanch, 'devices').returncode:
-        return 'no OpenCL device'
+def need_pytorch():
     try:
         import torch                                             # noqa: F401
     except ImportError:
-        return 'no PyTorch for ' + sys.executable
-    return None
+        tap.skip_all('no PyTorch for ' + sys.executable)
 
 
 def networks(names):
@@ -46,7 +46,7 @@ def size_of(network, quick):
         return ['--batch', '64', '--steps', '1']
     if network == 'vgg16-nd':               # two of ten runs in PyTorch are far off the others: docs/exactness.md
         return ['--batch', '8', '--steps', '3', '--nudged', '9']
-    if network == 'resnet18-imagenet-nd':   # two images give its last layers 144 samples of 576 features: docs/exactness.md
+    if network == 'resnet18-imagenet-nd':   # two images give its last layers 144 samples of 576 features: ditto
         return ['--batch', '8', '--steps', '2']
     return ['--batch', '2', '--steps', '2'] if 'imagenet' in network else ['--batch', '8', '--steps', '3']
 
@@ -70,20 +70,17 @@ def main():
     blanch, arguments, keep = sys.argv[1], sys.argv[2:], None
     if arguments[:1] == ['--keep'] and len(arguments) > 1:
         keep, arguments = arguments[1], arguments[2:]
-    skip = reason_to_skip(blanch)
-    if skip:
-        print('1..0 # SKIP ' + skip)
-        return
+    tap.need_device(blanch)
+    need_pytorch()
     names = networks(arguments)
-    print('1..%d' % len(names), flush=True)
+    report = tap.Report(len(names))
     with tempfile.TemporaryDirectory() as scratch:
         if keep:
             os.makedirs(keep, exist_ok=True)
-        for count, network in enumerate(names, 1):
+        for network in names:
             wrong = check(blanch, network, keep or scratch, not arguments)
-            print('%s %d - trace of %s' % ('not ok' if wrong else 'ok', count, network), flush=True)
-            for line in wrong or []:
-                print('# ' + line, flush=True)
+            report.case('trace of ' + network, not wrong, wrong or '')
+    return report.end()
 
 
-main()
+sys.exit(main())

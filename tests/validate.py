@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""`blanch train --validate` on the default device: it agrees with kernels as they are, and names the layer whose kernel was
-altered. validate.py BLANCH KERNELS; prints TAP."""
+"""`blanch train --validate` on the default device: it agrees with kernels as they are, and names the layer whose kernel
+was altered. validate.py BLANCH KERNELS; prints TAP."""
 import os
 import re
 import shutil
@@ -10,16 +10,21 @@ import sys
 import tempfile
 import zlib
 
+import tap
+
 BLANCH, KERNELS = sys.argv[1:3]
 NETWORK = 'pnasneta'
 
 
 def train(folder, norm, name, kernels=None):
     out = os.path.join(folder, name)
-    command = [BLANCH, 'train', '--model', NETWORK, '--norm', norm, '--data', 'folder:' + os.path.join(folder, 'images'), '--batch', '4',
-               '--steps', '2', '--lr', '0.01', '--schedule', 'constant', '--validate', '1', '--augment', 'none', '--out', out]
+    command = [BLANCH, 'train', '--model', NETWORK, '--norm', norm, '--data',
+               'folder:' + os.path.join(folder, 'images'), '--batch', '4',
+               '--steps', '2', '--lr', '0.01', '--schedule', 'constant', '--validate', '1', '--augment', 'none',
+               '--out', out]
     environment = dict(os.environ, **({'BLANCH_KERNELS': kernels} if kernels else {}))
-    return subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True)
+    return subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                          universal_newlines=True)
 
 
 def write_images(folder):
@@ -62,7 +67,8 @@ ALTERED = [  # name, norm, file, text, what it becomes, what the error line must
      r'step 1: \S+ \(batchnorm2d\): output\[\d+, \d+, \d+, \d+\] is \S+ on the device, \S+ in plain C'),
     ('the gradient of relu', 'bn', 'activation.h', '((y) <= ZERO ? ZERO : (dy))', '((dy) / ZERO)',
      r'step 1: \S+ \(\w+\): the gradient of its input is not finite'),
-    ('the inverse root', 'nd', 'nd_inverse_sqrt.cl', '1.0f / sqrt(s)', '1.1f / sqrt(s)', r'step 1: \S+ \(nd_\w+\): .* in plain C'),
+    ('the inverse root', 'nd', 'nd_inverse_sqrt.cl', '1.0f / sqrt(s)', '1.1f / sqrt(s)',
+     r'step 1: \S+ \(nd_\w+\): .* in plain C'),
 ]
 
 
@@ -72,22 +78,20 @@ def cases(folder):
         yield ('kernels as they are agree, ' + norm, result,
                result.returncode == 0 and len(re.findall(r'step \d: \d+ layers agree', result.stdout)) == 2)
     for name, norm, file, old, new, message in ALTERED:
-        result = train(folder, norm, 'altered-' + file + str(len(old)), alter(folder, name.replace(' ', '-'), file, old, new))
+        result = train(folder, norm, 'altered-' + file + str(len(old)), alter(folder, name.replace(' ', '-'), file, old,
+                                                                              new))
         yield (name + ' altered is named', result, result.returncode == 1 and re.search(message, result.stdout))
 
 
 def main():
-    if subprocess.run([BLANCH, 'devices'], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode:
-        print('1..0 # SKIP no OpenCL device')
-        return
+    tap.need_device(BLANCH)
+    report = tap.Report()
     with tempfile.TemporaryDirectory() as folder:
         write_images(folder)
-        count = 0
-        for count, (name, result, good) in enumerate(cases(folder), 1):
-            print('%s %d - %s' % ('ok' if good else 'not ok', count, name), flush=True)
-            if not good:
-                print(''.join('# %s\n' % line for line in ('exit status %d\n' % result.returncode + result.stdout).splitlines()[-5:]))
-        print('1..%d' % count)
+        for name, result, good in cases(folder):
+            why = ['exit status %d' % result.returncode] + result.stdout.splitlines()[-5:]
+            report.case(name, good, why)
+    return report.end()
 
 
-main()
+sys.exit(main())

@@ -54,11 +54,21 @@ void *bl_calloc(size_t count, size_t size) {
     return data;
 }
 
+void *bl_malloc(size_t size) {
+    return bl_realloc(NULL, size);
+}
+
+void *bl_realloc(void *data, size_t size) {
+    void *moved = realloc(data, size ? size : 1);
+    if (!moved) bl_fail(BLANCH_ENOMEM, "out of host memory for %zu bytes", size);
+    return moved;
+}
+
 int bl_grow(void **data, size_t *capacity, size_t need, size_t element) {
     if (need <= *capacity) return 0;
     size_t larger = *capacity ? *capacity : 8;
     while (larger < need) larger = larger > SIZE_MAX / 2 ? need : larger * 2;
-    void *moved = larger > SIZE_MAX / element ? NULL : realloc(*data, larger * element);
+    void *moved = larger > SIZE_MAX / element ? NULL : bl_realloc(*data, larger * element);
     if (!moved) return bl_fail(BLANCH_ENOMEM, "out of host memory for %zu elements of %zu bytes", larger, element);
     *data = moved, *capacity = larger;
     return 0;

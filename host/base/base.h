@@ -18,8 +18,11 @@ int bl_fail(int code, const char *format, ...) BL_PRINTF(2, 3);
 /* Puts "prefix: " before the message already recorded; returns code. */
 int bl_fail_in(int code, const char *format, ...) BL_PRINTF(2, 3);
 
-/* Zeroed memory, the one door to the allocator; NULL with the message set when there is none. */
+/* The one door to the allocator: zeroed memory; memory as it comes; the same moved to another size, kept where that
+ * fails. NULL with the message set when there is none. All of it is released by free(). */
 void *bl_calloc(size_t count, size_t size);
+void *bl_malloc(size_t size);
+void *bl_realloc(void *data, size_t size);
 /* Grows an array to hold at least need elements (doubling); *data, *capacity change. 0 or BLANCH_ENOMEM. */
 int bl_grow(void **data, size_t *capacity, size_t need, size_t element);
 char *bl_strdup(const char *text);

@@ -20,7 +20,7 @@ size_t bl_mem_align(const struct blanch_device *dev);  // bytes, at least 64
 uint64_t bl_mem_used(const struct blanch_device *dev); // bytes allocated now
 uint64_t bl_mem_peak(const struct blanch_device *dev);
 
-/* Blocking transfers of bytes at a byte offset. */
+/* Blocking transfers of bytes at a byte offset. Here and below, BLANCH_ELIMIT for what reaches beyond the end. */
 int bl_mem_write(struct bl_mem *mem, size_t offset, size_t bytes, const void *host);
 int bl_mem_read(struct bl_mem *mem, size_t offset, size_t bytes, void *host);
 /* In queue order, not waited for. */
@@ -92,6 +92,7 @@ enum bl_phase {
     BL_POOL,
     BL_LOSS,
     BL_UPDATE,
+    BL_RECOMPUTE,
     BL_LOAD,
     BL_WAIT,
     BL_OTHER,
@@ -106,13 +107,18 @@ struct bl_span { // one command on the device's timeline
     uint64_t queued, start, end; // nanoseconds of the device's clock
     uint64_t bytes;
     double operations; // see bl_work
+    bool stated;       // operations, 0 too, were stated
+    bool library;      // a library's: `kernel` stands for one or several kernels of its own
 };
 
 /* The tag that following commands carry. Cheap. */
 void bl_tag(struct blanch_device *dev, int layer, enum bl_phase phase);
+/* What follows was done before in the phase of the tag, and counts to `recompute`. */
+void bl_tag_again(struct blanch_device *dev);
 /* For the record: what the next command computes by the definition of its method (2 operations a multiply-add),
  * whatever tricks it computes it with, and the bytes it must move. bytes 0: each buffer that it is given counts once,
- * whole, which is right where an argument is one tensor. Cheap. */
+ * whole, which is right where an argument is one tensor. In the phases norm, activation, pool, loss, update and load
+ * commands compute little for what they move and count 0 unsaid (docs/reading.md); elsewhere each says so. Cheap. */
 void bl_work(struct blanch_device *dev, double operations, uint64_t bytes);
 /* The commands in between make up one method of so many operations: those that they state themselves do not count. */
 void bl_work_begin(struct blanch_device *dev, double operations);

@@ -12,6 +12,7 @@ struct record {
     enum bl_phase phase;
     uint64_t bytes;
     double operations;
+    bool stated, library;
 };
 
 struct blanch_device {
@@ -31,8 +32,10 @@ struct blanch_device {
     bool dry; // see bl_dry
     int layer;
     enum bl_phase phase; // the tag
+    bool counts_none;    // its commands count 0 operations unless they state others
     uint64_t bytes;
     double operations; // of the next command, as bl_work said
+    bool stated;       // by bl_work, of the next command
     bool within;       // between bl_work_begin and bl_work_end
     cl_event since;    // of the next record, see bl_record_since
     struct record *records;
@@ -45,6 +48,7 @@ struct blanch_device {
     void (*release)(void *attached); // see bl_raw_attach
 };
 
+int bl_record_command(struct blanch_device *dev, const char *name, cl_event event, uint64_t bytes, bool library);
 void bl_record_free(struct record *record);
 void bl_programs_free(struct blanch_device *dev);
 

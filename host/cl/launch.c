@@ -16,6 +16,7 @@ const char *const bl_phase_names[BL_PHASES] = {"forward",
                                                "pool",
                                                "loss",
                                                "update",
+                                               "recompute",
                                                "load",
                                                "wait",
                                                "other"};
@@ -115,7 +116,7 @@ int bl_launch_args(struct bl_kernel *k, struct bl_range range, const struct bl_a
         return bl_cl_fail(error, "kernel %s of %zu x %zu x %zu items in groups of %zu x %zu x %zu on %s", k->name,
                           global[0], global[1], global[2], local[0], local[1], local[2], dev->info.name);
     bl_count_launch(dev);
-    return event ? bl_record_event(dev, k->name, event, bytes_of(args, count)) : 0;
+    return event ? bl_record_command(dev, k->name, event, bytes_of(args, count), false) : 0;
 }
 
 void bl_dry(struct blanch_device *dev, bool on) {
@@ -148,9 +149,20 @@ int bl_flush(struct blanch_device *dev) {
 
 /* --- recording -------------------------------------------------------------------------------- */
 
+static bool counts_none(enum bl_phase phase) {
+    return phase == BL_NORM || phase == BL_ACTIVATION || phase == BL_POOL || phase == BL_LOSS || phase == BL_UPDATE ||
+           phase == BL_LOAD;
+}
+
 void bl_tag(struct blanch_device *dev, int layer, enum bl_phase phase) {
     dev->layer = layer, dev->phase = phase;
+    dev->counts_none = counts_none(phase);
 }
+
+void bl_tag_again(struct blanch_device *dev) {
+    dev->phase = BL_RECOMPUTE;
+}
+
 bool bl_recording(const struct blanch_device *dev) {
     return dev->recording;
 }
@@ -162,6 +174,7 @@ void bl_work(struct blanch_device *dev, double operations, uint64_t bytes) {
     if (!dev->recording) return;
     if (!dev->within) dev->operations += operations;
     dev->bytes += bytes;
+    dev->stated = true;
 }
 
 void bl_work_begin(struct blanch_device *dev, double operations) {
@@ -170,7 +183,7 @@ void bl_work_begin(struct blanch_device *dev, double operations) {
 }
 
 void bl_work_end(struct blanch_device *dev) {
-    dev->within = false;
+    dev->within = dev->stated = false;
 }
 
 void bl_record_free(struct record *record) {
@@ -186,16 +199,27 @@ int bl_record_since(struct blanch_device *dev) {
     return error ? bl_cl_fail(error, "a marker on %s", dev->info.name) : 0;
 }
 
-int bl_record_event(struct blanch_device *dev, const char *name, cl_event event, uint64_t bytes) {
-    struct record record = {event,          dev->since, name, dev->layer, dev->phase, dev->bytes ? dev->bytes : bytes,
-                            dev->operations};
-    dev->bytes = 0, dev->operations = 0, dev->since = NULL;
+int bl_record_command(struct blanch_device *dev, const char *name, cl_event event, uint64_t bytes, bool library) {
+    struct record record = {.event = event,
+                            .since = dev->since,
+                            .name = name,
+                            .layer = dev->layer,
+                            .phase = dev->phase,
+                            .bytes = dev->bytes ? dev->bytes : bytes,
+                            .operations = dev->operations,
+                            .stated = dev->stated || dev->within || dev->counts_none,
+                            .library = library};
+    dev->bytes = 0, dev->operations = 0, dev->stated = false, dev->since = NULL;
     if (bl_grow((void **)&dev->records, &dev->record_capacity, dev->record_count + 1, sizeof *dev->records)) {
         bl_record_free(&record);
         return BLANCH_ENOMEM;
     }
     dev->records[dev->record_count++] = record;
     return 0;
+}
+
+int bl_record_event(struct blanch_device *dev, const char *name, cl_event event, uint64_t bytes) {
+    return bl_record_command(dev, name, event, bytes, true);
 }
 
 /* 0 where the driver keeps no times. */
@@ -215,10 +239,16 @@ int bl_record_take(struct blanch_device *dev, const struct bl_span **spans, int 
     for (size_t i = 0; i < dev->record_count; i++) {
         struct record *r = &dev->records[i];
         if (!code)
-            dev->spans[i] = (struct bl_span){r->layer, r->phase,
-                                             r->name,  moment(r->event, CL_PROFILING_COMMAND_QUEUED),
-                                             began(r), moment(r->event, CL_PROFILING_COMMAND_END),
-                                             r->bytes, r->operations};
+            dev->spans[i] = (struct bl_span){.layer = r->layer,
+                                             .phase = r->phase,
+                                             .kernel = r->name,
+                                             .queued = moment(r->event, CL_PROFILING_COMMAND_QUEUED),
+                                             .start = began(r),
+                                             .end = moment(r->event, CL_PROFILING_COMMAND_END),
+                                             .bytes = r->bytes,
+                                             .operations = r->operations,
+                                             .stated = r->stated,
+                                             .library = r->library};
         bl_record_free(r);
     }
     *spans = dev->spans, *count = code ? 0 : (int)dev->record_count;

@@ -12,7 +12,8 @@ struct bl_mem {
 
 static int pass(struct blanch_device *dev, cl_int error, cl_event event, const char *what, size_t bytes) {
     if (error) return bl_cl_fail(error, "%s %zu bytes on %s", what, bytes, dev->info.name);
-    return event ? bl_record_event(dev, what, event, bytes) : 0;
+    bl_work(dev, 0, 0);
+    return event ? bl_record_command(dev, what, event, bytes, false) : 0;
 }
 
 /* Some drivers accept what they cannot give, so the limits are checked here. */
@@ -111,28 +112,40 @@ static cl_event *event_of(struct blanch_device *dev, cl_event *event) {
     return dev->recording ? event : NULL;
 }
 
+/* Some drivers do not look where a command in a part of a buffer ends. */
+static int within(const struct bl_mem *mem, size_t offset, size_t bytes, const char *what) {
+    if (offset <= mem->size && bytes <= mem->size - offset) return 0;
+    return bl_fail(BLANCH_ELIMIT, "%s of %zu bytes at %zu of a buffer of %zu", what, bytes, offset, mem->size);
+}
+
 int bl_mem_write(struct bl_mem *mem, size_t offset, size_t bytes, const void *host) {
-    if (mem->dev->dry) return 0;
+    int code = within(mem, offset, bytes, "a write");
+    if (code || mem->dev->dry) return code;
     cl_event event, *want = event_of(mem->dev, &event);
     cl_int error = clEnqueueWriteBuffer(mem->dev->queue, mem->raw, CL_TRUE, offset, bytes, host, 0, NULL, want);
     return pass(mem->dev, error, event, "write", bytes);
 }
 
 int bl_mem_read(struct bl_mem *mem, size_t offset, size_t bytes, void *host) {
+    int code = within(mem, offset, bytes, "a read");
+    if (code) return code;
     cl_event event, *want = event_of(mem->dev, &event);
     cl_int error = clEnqueueReadBuffer(mem->dev->queue, mem->raw, CL_TRUE, offset, bytes, host, 0, NULL, want);
     return pass(mem->dev, error, event, "read", bytes);
 }
 
 int bl_mem_fill(struct bl_mem *mem, size_t offset, size_t bytes, float value) {
-    if (mem->dev->dry) return 0;
+    int code = within(mem, offset, bytes, "a fill");
+    if (code || mem->dev->dry) return code;
     cl_event event, *want = event_of(mem->dev, &event);
     cl_int error = clEnqueueFillBuffer(mem->dev->queue, mem->raw, &value, sizeof value, offset, bytes, 0, NULL, want);
     return pass(mem->dev, error, event, "fill", bytes);
 }
 
 int bl_mem_copy(struct bl_mem *from, size_t from_offset, struct bl_mem *to, size_t to_offset, size_t bytes) {
-    if (to->dev->dry) return 0;
+    int code = within(from, from_offset, bytes, "a copy");
+    if (!code) code = within(to, to_offset, bytes, "a copy");
+    if (code || to->dev->dry) return code;
     cl_event event, *want = event_of(to->dev, &event);
     cl_int error =
         clEnqueueCopyBuffer(to->dev->queue, from->raw, to->raw, from_offset, to_offset, bytes, 0, NULL, want);

@@ -50,7 +50,7 @@ static char *read_file(const char *path, size_t *size) {
     if (!f) return NULL;
     char *data = NULL;
     long length = fseek(f, 0, SEEK_END) ? -1 : ftell(f);
-    if (length >= 0 && !fseek(f, 0, SEEK_SET) && (data = calloc((size_t)length + 1, 1))) {
+    if (length >= 0 && !fseek(f, 0, SEEK_SET) && (data = bl_calloc((size_t)length + 1, 1))) {
         *size = fread(data, 1, (size_t)length, f);
         if (*size != (size_t)length) free(data), data = NULL;
     }
@@ -238,7 +238,7 @@ static int from_source(const struct blanch_device *dev, const char *file, const 
 static void save_binary(struct program *program) {
     size_t size = 0;
     if (clGetProgramInfo(program->raw, CL_PROGRAM_BINARY_SIZES, sizeof size, &size, NULL) || !size) return;
-    unsigned char *data = malloc(size);
+    unsigned char *data = bl_malloc(size);
     if (data && !clGetProgramInfo(program->raw, CL_PROGRAM_BINARIES, sizeof data, &data, NULL))
         write_entry(program->cache_path, data, size);
     free(data);

@@ -2,7 +2,7 @@
 #include "cli/bench.h"
 #include "cli/tune.h"
 #include "report/result.h"
-#include "train/train.h"
+#include "train/session.h"
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,14 +15,15 @@ struct bench {
     int steps, warmup;
     const char *input; // "3x32x32"; NULL: the model's own
     const char *gemm;  // "MxNxK": a product instead of a network
+    const char *trace; // file for the last recorded step; NULL: none
     struct blanch_network_options network;
     struct blanch_device *dev;
     struct blanch_network *net;
     struct bl_first_use use;
-    struct bl_ledger *ledger;
+    struct bl_session session;
     float *images; // (batch, H, W, C)
     int32_t *labels;
-    double *times;            // (steps) seconds
+    double *times;            // (steps) milliseconds
     double startup, recorded; // seconds; a recorded step's time over a plain one's
     struct bl_progress *progress;
     uint64_t device_peak, host_peak; // bytes
@@ -71,12 +72,13 @@ static int set_up(struct bench *b) {
     if ((code = bl_first_use_open(&b->use, b->common.no_tune)) ||
         (code = bl_first_use_network(&b->use, &b->net, b->dev, &b->network)))
         return code;
-    if ((code = bl_ledger_create(&b->ledger, b->net->graph))) return code;
+    const struct bl_session_options session = {.ledger = true, .budget = -1};
+    if ((code = bl_session_open(&b->session, b->net, &session))) return code;
     return make_data(b);
 }
 
 static void tear_down(struct bench *b) {
-    bl_ledger_free(b->ledger);
+    bl_session_close(&b->session);
     blanch_network_free(b->net);
     bl_first_use_close(&b->use);
     blanch_device_close(b->dev);
@@ -86,27 +88,17 @@ static void tear_down(struct bench *b) {
 }
 
 /* The learning rate is tiny: the arithmetic of an update without its consequences. */
-static int one_step(struct bench *b) {
+static int one_step(struct bench *b, bool record, double *ms) {
     const struct bl_batch batch = {.count = b->net->options.batch, .images = b->images, .labels = b->labels};
-    const struct blanch_update sgd = {1e-6f, 0.9f, 1e-3f};
-    struct blanch_metrics metrics;
-    int code =
-        bl_train_stop ? bl_fail(BLANCH_EINTERRUPTED, "interrupted") : bl_network_step(b->net, &batch, &sgd, &metrics);
-    return code ? code : bl_finish(b->dev);
-}
-
-static int timed_step(struct bench *b, double *seconds) {
-    double start = bl_now();
-    int code = one_step(b);
-    *seconds = bl_now() - start;
+    struct blanch_update update;
+    struct bl_stepped stepped;
+    if (bl_train_stop) return bl_fail(BLANCH_EINTERRUPTED, "interrupted");
+    int code = blanch_update_defaults(b->network.optimiser, &update);
+    update.lr = 1e-6f;
+    const struct bl_step wanted = {.batch = &batch, .update = &update, .record = record, .finish = true};
+    if (!code) code = bl_session_step(&b->session, &wanted, &stepped);
+    if (!code) *ms = stepped.wall_ms;
     return code;
-}
-
-static int recorded_step(struct bench *b, double *ms) {
-    bl_ledger_begin(b->ledger);
-    bl_ledger_loaded(b->ledger);
-    int code = one_step(b);
-    return code ? code : bl_ledger_end(b->ledger, ms);
 }
 
 static double median(double *values, int count) {
@@ -121,24 +113,25 @@ static int measure(struct bench *b) {
     int64_t done = 0;
     b->startup = bl_process_age();
     for (int i = 0; i < b->warmup && !code; i++) {
-        code = one_step(b);
+        double ms;
+        code = one_step(b, false, &ms);
         bl_progress_step(b->progress, ++done, "warm-up");
     }
     for (int i = 0; i < b->steps && !code; i++) {
-        code = timed_step(b, &b->times[i]);
-        if (!code) bl_progress_step(b->progress, ++done, "%.2f ms", 1e3 * b->times[i]);
+        code = one_step(b, false, &b->times[i]);
+        if (!code) bl_progress_step(b->progress, ++done, "%.2f ms", b->times[i]);
         if (code || count >= MAX_RECORDED) continue;
-        code = recorded_step(b, &recorded[count++]);
+        code = one_step(b, true, &recorded[count++]);
         bl_progress_step(b->progress, ++done, "recorded");
     }
     b->device_peak = bl_mem_peak(b->dev), b->host_peak = bl_process_peak_bytes(); // of steps, not of what follows
     struct bl_limits limits;
     int known = code ? code : bl_limits_get(b->dev, true, &limits);
     if (!known)
-        bl_ledger_limits(b->ledger, &limits);
+        bl_ledger_limits(b->session.ledger, &limits);
     else if (known != BLANCH_ELIMIT)
         code = known; // a network that fills the device leaves it without fractions
-    if (!code) b->recorded = 1e-3 * median(recorded, count) / median(b->times, b->steps);
+    if (!code) b->recorded = median(recorded, count) / median(b->times, b->steps);
     return code;
 }
 
@@ -153,18 +146,18 @@ static int fill_result(const struct bench *b, double step, double least, struct 
     struct bl_run_result *run = device ? bl_result_add_run(result, 0) : NULL;
     if (!run) return BLANCH_ENOMEM;
     snprintf(run->norm, sizeof run->norm, "%s", bl_norm_name(n->norm));
-    run->step_ms = 1e3 * step;
-    run->min_ms = 1e3 * least;
-    run->step_ms_quartile1 = 1e3 * bl_quantile(b->times, b->steps, 0.25);
-    run->step_ms_quartile3 = 1e3 * bl_quantile(b->times, b->steps, 0.75);
+    run->step_ms = step;
+    run->min_ms = least;
+    run->step_ms_quartile1 = bl_quantile(b->times, b->steps, 0.25);
+    run->step_ms_quartile3 = bl_quantile(b->times, b->steps, 0.75);
     run->recording_cost = b->recorded;
-    run->coverage = bl_ledger_covered(b->ledger);
-    run->images_per_s = n->batch / step;
+    run->coverage = bl_ledger_covered(b->session.ledger);
+    run->images_per_s = 1e3 * n->batch / step;
     run->startup_ms = 1e3 * b->startup;
     run->planned_bytes = (double)bl_graph_plan(b->net->graph)->total;
     run->device_bytes = (double)b->device_peak;
     run->host_bytes = (double)b->host_peak;
-    return bl_ledger_measured(b->ledger, &run->step);
+    return bl_ledger_measured(b->session.ledger, &run->step);
 }
 
 static int report_json(const struct bench *b, double step, double least) {
@@ -191,15 +184,15 @@ static int report(struct bench *b) {
     if (b->common.json) return report_json(b, step, least);
     printf("%s-%s, batch %d of %dx%dx%d, %s\n", n->model, bl_norm_name(n->norm), n->batch, n->channels, n->height,
            n->width, blanch_device_info(b->dev)->name);
-    printf("step %.2f ms (median of %d; least %.2f), %.1f images/s\n", 1e3 * step, b->steps, 1e3 * least,
-           n->batch / step);
+    printf("step %.2f ms (median of %d; least %.2f), %.1f images/s\n", step, b->steps, least, 1e3 * n->batch / step);
     printf("first step %.0f ms after the start; device memory %.1f MiB, host memory %.1f MiB\n", 1e3 * b->startup,
            (double)b->device_peak / 1048576, (double)b->host_peak / 1048576);
     print_plan(bl_graph_plan(b->net->graph));
     printf("recorded steps: %d, %+.1f %% against timed ones; phases account for %.1f %% of their wall time\n\n",
-           bl_ledger_steps(b->ledger), bl_percent_more(b->recorded, 1), 100 * bl_ledger_covered(b->ledger));
-    bl_print_layers(b->ledger, b->net->graph);
-    bl_print_work(b->ledger);
+           bl_ledger_steps(b->session.ledger), bl_percent_more(b->recorded, 1),
+           100 * bl_ledger_covered(b->session.ledger));
+    bl_print_layers(b->session.ledger, b->net->graph);
+    bl_print_work(b->session.ledger);
     return 0;
 }
 
@@ -211,13 +204,14 @@ static int run(int argc, char **argv) {
         {"steps", BL_OPT_INT, &b.steps, 1, 1e6, "K", "timed steps (20)"},
         {"warmup", BL_OPT_INT, &b.warmup, 0, 1e6, "W", "steps before them (3)"},
         {"input", BL_OPT_TEXT, &b.input, 0, 0, "CxS", "channels and size of the images (the network's own)"},
+        {"trace", BL_OPT_TEXT, &b.trace, 0, 0, "FILE", "the last recorded step, command by command, for Perfetto"},
         {"gemm", BL_OPT_TEXT, &b.gemm, 0, 0, "MxNxK", "times a matrix product instead of a network"},
         {0},
     };
     struct bl_option options[BL_MAX_OPTIONS];
     bl_common_options(options, own, &b.common,
                       BL_COMMON_NETWORK | BL_COMMON_BATCH | BL_COMMON_DEVICE | BL_COMMON_SEED | BL_COMMON_ND |
-                          BL_COMMON_JSON | BL_COMMON_TUNE);
+                          BL_COMMON_JSON | BL_COMMON_TUNE | BL_COMMON_OPTIMISER);
     int code = bl_options_parse(&bl_command_bench, options, argc, argv, NULL, NULL, &help);
     if (code || help) return code;
     if (b.gemm) return (code = bl_catch_signals()) ? code : bl_bench_product(&b.common, b.gemm, b.steps);
@@ -226,6 +220,7 @@ static int run(int argc, char **argv) {
         code = measure(&b);
         bl_progress_end(b.progress);
     }
+    if (!code && b.trace) code = bl_ledger_trace(b.session.ledger, b.trace, bl_options_json(options));
     if (!code) code = report(&b);
     tear_down(&b);
     return code;
@@ -239,7 +234,7 @@ const struct bl_command bl_command_bench = {
         "       blanch bench --gemm MxNxK [--steps K]\n"
         "\n"
         "Times whole training steps, update included, and prints where their time goes by layer and phase. Some steps\n"
-        "between the timed ones are recorded command by command for that.\n"
+        "between the timed ones are recorded command by command for that; --trace FILE writes the last of them.\n"
         "--gemm times one matrix product by the device's own kernel, by CLBlast with the parameters that it ships, "
         "and\n"
         "with those set for the device; the ways take turns.\n",

@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 void bl_common_init(struct bl_common *common) {
-    *common = (struct bl_common){.seed = -1, .nd = {.eps = NAN, .momentum = NAN}};
+    *common = (struct bl_common){.seed = -1, .nd = {.eps = NAN, .momentum = NAN}, .update = BL_UPDATE_DEFAULT};
 }
 
 struct group {
@@ -31,6 +31,20 @@ void bl_common_options(struct bl_option *table, const struct bl_option *own, str
          {"max-alloc", BL_OPT_BYTES, &c->max_alloc, 1, 9e18, "BYTES", "lowers the device's memory limits: 512M, 4G"}},
         {BL_COMMON_SEED,
          {"seed", BL_OPT_INT64, &c->seed, 0, 9007199254740992.0, "N", "of weights, shuffling, augmentation (0)"}},
+        {BL_COMMON_OPTIMISER,
+         {"optimiser", BL_OPT_TEXT, &c->optimiser, 0, 0, "sgd|adamw", "as torch.optim's; also --optimizer (sgd)"}},
+        {BL_COMMON_OPTIMISER, {"optimizer", BL_OPT_TEXT, &c->optimiser, 0, 0, "NAME", NULL}},
+        {BL_COMMON_UPDATE, {"lr", BL_OPT_FLOAT, &c->update.lr, 0, 1e6, "X", "learning rate (sgd 0.1, adamw 1e-3)"}},
+        {BL_COMMON_UPDATE, {"momentum", BL_OPT_FLOAT, &c->update.momentum, 0, 1, "X", "sgd: momentum (0.9)"}},
+        {BL_COMMON_UPDATE, {"nesterov", BL_OPT_FLAG, &c->update.nesterov, 0, 0, NULL, "sgd: Nesterov's momentum"}},
+        {BL_COMMON_UPDATE,
+         {"weight-decay", BL_OPT_FLOAT, &c->update.weight_decay, 0, 1e6, "X",
+          "on every parameter (sgd 1e-3, adamw 1e-2)"}},
+        {BL_COMMON_UPDATE, {"beta1", BL_OPT_FLOAT, &c->update.beta1, 0, 1, "X", "adamw: of the gradient's mean (0.9)"}},
+        {BL_COMMON_UPDATE,
+         {"beta2", BL_OPT_FLOAT, &c->update.beta2, 0, 1, "X", "adamw: of the gradient's square (0.999)"}},
+        {BL_COMMON_UPDATE,
+         {"eps", BL_OPT_FLOAT, &c->update.eps, 0, 1e6, "X", "adamw: added to the square's root (1e-8)"}},
         {BL_COMMON_ND, {"block", BL_OPT_INT, &c->nd.block, 1, 4096, "N", "ND: channels whitened together (64)"}},
         {BL_COMMON_ND,
          {"nd-iter", BL_OPT_INT, &c->nd.iterations, 1, 64, "N", "ND: iterations of the inverse root (5)"}},
@@ -79,6 +93,7 @@ int bl_common_network(const struct bl_common *common, struct blanch_network_opti
         .model = common->model,
         .batch = common->batch ? common->batch : 128,
         .seed = common->seed < 0 ? 0 : (uint64_t)common->seed,
+        .optimiser = common->optimiser,
     };
     int error = bl_norm_parse(common->norm, &network->norm);
     return error ? error : bl_common_nd(common, &network->nd);

@@ -14,15 +14,18 @@ enum {
     BL_COMMON_SEED = 8,
     BL_COMMON_ND = 16,
     BL_COMMON_JSON = 32,
-    BL_COMMON_TUNE = 64
+    BL_COMMON_TUNE = 64,
+    BL_COMMON_OPTIMISER = 128, // which
+    BL_COMMON_UPDATE = 256     // its settings
 };
 
 struct bl_common {
-    const char *model, *norm, *device, *whiten_grad; // NULL: not given
-    int batch;                                       // 0: not given
+    const char *model, *norm, *device, *whiten_grad, *optimiser; // NULL: not given
+    int batch;                                                   // 0: not given
     uint64_t max_alloc;
     int64_t seed; // -1: not given
     struct blanch_nd_options nd;
+    struct blanch_update update; // NAN: not given; bl_update_resolve
     bool freeze, no_freeze, json, no_tune;
     const struct bl_option *options; // the table that it is filled from
 };
@@ -31,7 +34,7 @@ void bl_common_init(struct bl_common *common);
 void bl_common_options(struct bl_option *table, const struct bl_option *own, struct bl_common *common, unsigned groups);
 /* nd as given, --freeze included. */
 int bl_common_nd(const struct bl_common *common, struct blanch_nd_options *nd);
-/* model (required), norm (required), nd, batch (128 where not given), seed (0). */
+/* model (required), norm (required), nd, batch (128 where not given), seed (0), optimiser. */
 int bl_common_network(const struct bl_common *common, struct blanch_network_options *network);
 
 /* From now on SIGINT and SIGTERM set bl_train_stop; a second one exits at once. */

@@ -96,13 +96,7 @@ static int open_run(struct bl_compare *c, int device, enum blanch_norm norm, con
         .height = c->view.size,
         .width = c->view.size,
         .seed = (uint64_t)c->common.seed,
-    };
-    struct bl_loader_options loader = {
-        .split = BL_TRAIN,
-        .view = c->view,
-        .batch = c->common.batch,
-        .training = true,
-        .seed = (uint64_t)c->common.seed,
+        .optimiser = c->common.optimiser,
     };
     run->dev = c->device[device];
     run->device = c->label[device];
@@ -111,51 +105,69 @@ static int open_run(struct bl_compare *c, int device, enum blanch_norm norm, con
     run->budget = norm == BLANCH_ND ? setting->budget : -1;
     if (run->budget >= 0) network.nd.refresh = BL_REFRESH_SCHEDULED;
     int code = bl_first_use_network(&c->use, &run->net, run->dev, &network);
-    if (!code) code = bl_ledger_create(&run->ledger, run->net->graph);
-    if (!code) bl_ledger_limits(run->ledger, &c->limits[device]);
-    if (!code) code = bl_loader_open(&run->loader, c->data, &loader);
     return code ? bl_fail_in(code, "%s with %s", c->common.model, bl_norm_name(norm)) : 0;
 }
 
-/* The comparison's own batch norm is the baseline where it has one. */
-static int open_budgets(struct bl_compare *c) {
-    int code = 0;
-    for (int r = 0; r < c->runs && !code; r++) {
-        struct bl_compare_run *run = &c->run[r];
-        if (run->budget < 0) continue;
-        for (int b = 0; b < c->runs; b++)
-            if (c->run[b].dev == run->dev && c->run[b].norm == BLANCH_BN) run->baseline = &c->run[b];
-        code = bl_overhead_open(&run->overhead, run->net, run->budget, !run->baseline, NULL);
-        if (c->steps <= BL_BUDGET_OPENING)
-            bl_progress_line(NULL,
-                             "blanch: --overhead-budget saves nothing here: the first %d steps refresh every layer, "
-                             "and the next %d measure; "
-                             "give more --steps",
-                             BL_BUDGET_ALL, BL_BUDGET_OPENING - BL_BUDGET_ALL);
+/* Its last step is what the budgets of the same device compare with. */
+static int last_step_ms(void *context, const struct bl_batch *batch, double *ms) {
+    const struct bl_compare_run *run = context;
+    *ms = run->last_ms;
+    return 0;
+}
+
+/* The comparison's own batch norm is a budget's baseline where it has one. */
+static int open_session(struct bl_compare *c, struct bl_compare_run *run) {
+    const struct bl_loader_options loader = {
+        .split = BL_TRAIN,
+        .view = c->view,
+        .batch = c->common.batch,
+        .training = true,
+        .seed = (uint64_t)c->common.seed,
+    };
+    struct bl_baseline baseline = {.trained = true, .step = last_step_ms};
+    struct bl_session_options options = {.ledger = true, .budget = run->budget};
+    for (int b = 0; b < c->runs; b++)
+        if (c->run[b].dev == run->dev && c->run[b].norm == BLANCH_BN) run->baseline = &c->run[b];
+    baseline.context = run->baseline;
+    if (run->baseline) options.baseline = &baseline;
+    int code = bl_loader_open(&options.loader, c->data, &loader);
+    if (!code) code = bl_session_open(&run->session, run->net, &options);
+    for (int d = 0; d < c->devices && !code; d++)
+        if (c->device[d] == run->dev) bl_ledger_limits(run->session.ledger, &c->limits[d]);
+    if (!code && run->session.overhead && c->steps <= BL_BUDGET_WARMUP)
+        bl_progress_line(NULL,
+                         "blanch: --overhead-budget saves nothing here: the first %d steps refresh every layer, and "
+                         "the next %d measure; give more --steps",
+                         BL_BUDGET_ALL, BL_BUDGET_WARMUP - BL_BUDGET_ALL);
+    return code ? bl_fail_in(code, "%s with %s", c->common.model, bl_norm_name(run->norm)) : 0;
+}
+
+static int check_norms(const struct bl_compare *c, const enum blanch_norm *norms, int count) {
+    int networks = count;
+    bool nd = false;
+    for (int n = 0; n < count; n++) {
+        nd |= norms[n] == BLANCH_ND;
+        networks += norms[n] == BLANCH_ND ? c->settings - 1 : 0;
     }
-    return code;
+    if (c->settings > 1 && !nd) return bl_fail(BLANCH_EUSAGE, "--settings are ND's, and --norms has no nd");
+    if (c->setting[0].budget >= 0 && !nd)
+        return bl_fail(BLANCH_EUSAGE, "--overhead-budget bounds network deconvolution, and --norms has no nd");
+    if (c->devices * networks <= BL_COMPARE_RUNS) return 0;
+    return bl_fail(BLANCH_EUSAGE, "%d networks at once are too many: at most %d", c->devices * networks,
+                   BL_COMPARE_RUNS);
 }
 
 static int open_runs(struct bl_compare *c) {
     enum blanch_norm norms[BL_COMPARE_NORMS];
     int count, code = parse_norms(c, norms, &count);
     if (!code) code = bl_first_use_open(&c->use, c->common.no_tune);
-    int networks = count;
-    for (int n = 0; n < count; n++) networks += norms[n] == BLANCH_ND ? c->settings - 1 : 0;
-    if (!code && c->settings > 1 && networks == count)
-        code = bl_fail(BLANCH_EUSAGE, "--settings are ND's, and --norms has no nd");
-    bool nd = false;
-    for (int n = 0; n < count; n++) nd |= norms[n] == BLANCH_ND;
-    if (!code && !nd && c->setting[0].budget >= 0)
-        code = bl_fail(BLANCH_EUSAGE, "--overhead-budget bounds network deconvolution, and --norms has no nd");
-    if (!code && c->devices * networks > BL_COMPARE_RUNS)
-        code = bl_fail(BLANCH_EUSAGE, "%d networks at once are too many: at most %d", c->devices * networks,
-                       BL_COMPARE_RUNS);
+    if (!code) code = check_norms(c, norms, count);
     for (int d = 0; d < c->devices && !code; d++)
         for (int n = 0; n < count && !code; n++)
             for (int s = 0; s < (norms[n] == BLANCH_ND ? c->settings : 1) && !code; s++)
                 code = open_run(c, d, norms[n], &c->setting[s]);
-    return code ? code : open_budgets(c);
+    for (int r = 0; r < c->runs && !code; r++) code = open_session(c, &c->run[r]);
+    return code;
 }
 
 static int open_data(struct bl_compare *c) {
@@ -171,7 +183,7 @@ static int plan_steps(struct bl_compare *c) {
     uint32_t images = bl_dataset_count(c->data, BL_TRAIN);
     int64_t batches = ((int64_t)images + c->common.batch - 1) / c->common.batch;
     if (c->epochs) c->steps = c->epochs * batches;
-    c->schedule = (struct bl_schedule){.lr = c->sgd.lr, .steps = c->steps, .epoch_steps = batches};
+    c->schedule = (struct bl_schedule){.lr = c->update.lr, .steps = c->steps, .epoch_steps = batches};
     return bl_schedule_parse(&c->schedule, c->schedule_text);
 }
 
@@ -193,9 +205,7 @@ static int open_folder(struct bl_compare *c) {
 }
 
 static void close_run(struct bl_compare_run *run) {
-    bl_loader_close(run->loader);
-    bl_overhead_close(run->overhead);
-    bl_ledger_free(run->ledger);
+    bl_session_close(&run->session);
     blanch_network_free(run->net);
     bl_run_result_free(&run->result);
     free(run->wall[0].value);
@@ -219,24 +229,24 @@ static void close_compare(struct bl_compare *c) {
 
 /* Only a whole batch says what a step costs. */
 static bool timed_step(const struct bl_compare *c, const struct bl_compare_run *run, int64_t step) {
-    int64_t batches = bl_loader_batches(run->loader);
+    int64_t batches = bl_loader_batches(run->session.loader);
     bool last = step % batches == batches - 1;
     bool partial = last && bl_dataset_count(c->data, BL_TRAIN) % (uint32_t)c->common.batch;
     return !partial && step >= (c->steps >= 3 * warm_up ? warm_up : c->steps / 3);
 }
 
-static int log_step(struct bl_compare *c, const struct bl_compare_run *run, const struct bl_batch *batch, double loss,
-                    float lr, double ms) {
+static int log_step(struct bl_compare *c, const struct bl_compare_run *run, const struct bl_stepped *stepped, float lr,
+                    double ms) {
     cJSON *line = cJSON_CreateObject();
     cJSON_AddStringToObject(line, "type", "step");
     cJSON_AddStringToObject(line, "device", run->device);
     cJSON_AddStringToObject(line, "norm", bl_norm_name(run->norm));
     if (*run->setting) cJSON_AddStringToObject(line, "setting", run->setting);
     cJSON_AddNumberToObject(line, "step", (double)c->done + 1);
-    cJSON_AddNumberToObject(line, "epoch", (double)batch->epoch + 1);
-    cJSON_AddItemToObject(line, "loss", bl_json_number(loss, 6));
+    cJSON_AddNumberToObject(line, "epoch", (double)stepped->batch.epoch + 1);
+    cJSON_AddItemToObject(line, "loss", bl_json_number(stepped->metrics.loss, 6));
     cJSON_AddItemToObject(line, "lr", bl_json_number((double)lr, 6));
-    cJSON_AddItemToObject(line, "images_per_s", bl_json_number(1e3 * batch->count / ms, 6));
+    cJSON_AddItemToObject(line, "images_per_s", bl_json_number(1e3 * stepped->images / ms, 6));
     return bl_json_line(c->log, line, c->log_path);
 }
 
@@ -268,71 +278,51 @@ static int end_epoch(struct bl_compare *c, struct bl_compare_run *run, uint64_t 
     return log_line(c, run, "epoch", bl_epoch_json(result));
 }
 
-/* From the moment the batch is asked for until the device is idle; load_ms: until the batch is there. */
-static int timed(struct bl_compare_run *run, struct bl_ledger *ledger, const struct blanch_update *sgd,
-                 struct bl_batch *batch, struct blanch_metrics *metrics, double *ms, double *load_ms) {
-    double start = bl_now();
-    if (ledger) bl_ledger_begin(ledger);
-    int code = bl_loader_next(run->loader, batch);
-    if (code) return code;
-    if (ledger) bl_ledger_loaded(ledger);
-    *load_ms = 1e3 * (bl_now() - start);
-    if ((code = bl_network_step(run->net, batch, sgd, metrics))) return code;
-    if (ledger) return bl_ledger_end(ledger, ms);
-    code = bl_finish(run->dev);
-    *ms = 1e3 * (bl_now() - start);
-    return code;
-}
-
-static int log_decision(struct bl_compare *c, struct bl_compare_run *run, cJSON *line) {
-    struct bl_decision *decision = bl_result_add_decision(&run->result.budget);
-    int code = decision ? bl_decision_read(line, decision) : BLANCH_ENOMEM;
+static int log_decision(struct bl_compare *c, struct bl_compare_run *run, struct bl_decision *decision) {
+    cJSON *line = decision->line;
+    if (*decision->warning) bl_progress_line(c->progress, "blanch: %s", decision->warning);
+    if (!line) return 0;
+    decision->line = NULL;
+    cJSON_AddNumberToObject(line, "step", (double)c->done + 1);
+    struct bl_decision_result *result = bl_result_add_decision(&run->result.budget);
+    int code = result ? bl_decision_read(line, result) : BLANCH_ENOMEM;
     int logged = log_line(c, run, "budget", line);
     return code ? code : logged;
 }
 
-/* The budget's part of a step; what it takes is added to ms. */
-static int account(struct bl_compare *c, struct bl_compare_run *run, const struct bl_batch *batch,
-                   const struct bl_ledger *ledger, double load_ms, double *ms) {
-    cJSON *decision = NULL;
-    char warning[300];
-    double start = bl_now();
-    if (run->baseline && run->baseline->last_ms > 0) bl_overhead_yardstick(run->overhead, run->baseline->last_ms);
-    int code = bl_overhead_after(run->overhead, batch, ledger, *ms - load_ms, &decision, warning, sizeof warning);
-    *ms += 1e3 * (bl_now() - start);
-    if (code) return code;
-    if (*warning) bl_progress_line(c->progress, "blanch: %s", warning);
-    if (!decision) return 0;
-    cJSON_AddNumberToObject(decision, "step", (double)c->done + 1);
-    return log_decision(c, run, decision);
+/* counts: a step whose time says something. What a budget takes for itself is its network's time too. */
+static int book_step(struct bl_compare *c, struct bl_compare_run *run, const struct bl_step *wanted,
+                     const struct bl_stepped *stepped) {
+    const bool counts = timed_step(c, run, c->done);
+    const double ms = stepped->wall_ms + stepped->budget_ms;
+    int code = 0;
+    if (counts) run->last_ms = stepped->wall_ms - stepped->load_ms;
+    if (counts) code = bl_samples_add(&run->wall[wanted->record], stepped->wall_ms);
+    if (counts && !code) code = bl_samples_add(&run->all, ms);
+    if (c->done < BL_BUDGET_WARMUP) run->warmup = run->all.count;
+    if (c->done) run->total_s += 1e-3 * ms; // the first step builds kernels, or finds them in the cache
+    run->epoch_s += 1e-3 * ms;
+    if (!code) code = bl_samples_add(&run->loss, stepped->metrics.loss);
+    if (!code) code = bl_samples_add(&run->seconds, run->total_s);
+    bl_metrics_add(&run->epoch, &stepped->metrics);
+    return code ? code : log_step(c, run, stepped, wanted->update->lr, ms);
 }
 
 static int step_run(struct bl_compare *c, struct bl_compare_run *run, bool record) {
-    bool counts = timed_step(c, run, c->done);
-    struct blanch_update sgd = c->sgd;
-    struct bl_batch batch;
-    struct blanch_metrics metrics;
-    double ms, load_ms;
-    sgd.lr = bl_schedule_lr(&c->schedule, c->done);
-    struct bl_ledger *ledger = record && counts ? run->ledger : NULL, *own = bl_overhead_before(run->overhead);
-    if (!ledger) ledger = own;
-    int code = timed(run, ledger, &sgd, &batch, &metrics, &ms, &load_ms);
-    if (code) return code;
-    if (counts) run->last_ms = ms - load_ms;
-    if (!isfinite(metrics.loss))
-        return bl_fail(BLANCH_EDIVERGED, "%s: the loss of step %lld is not finite; try a smaller --lr",
+    struct blanch_update update = c->update;
+    struct bl_stepped stepped;
+    update.lr = bl_schedule_lr(&c->schedule, c->done);
+    const struct bl_step wanted = {
+        .number = c->done + 1, .update = &update, .record = record && timed_step(c, run, c->done), .finish = true};
+    int code = bl_session_step(&run->session, &wanted, &stepped);
+    if (!code && !stepped.finite)
+        code = bl_fail(BLANCH_EDIVERGED, "%s: the loss of step %lld is not finite; try a smaller --lr",
                        bl_norm_name(run->norm), (long long)c->done + 1);
-    if (counts && (code = bl_samples_add(&run->wall[record], ms))) return code;
-    if (run->overhead && (code = account(c, run, &batch, ledger, load_ms, &ms))) return code;
-    if (counts && (code = bl_samples_add(&run->all, ms))) return code;
-    if (c->done < BL_BUDGET_OPENING) run->opening = run->all.count;
-    if (c->done) run->total_s += 1e-3 * ms; // the first step builds kernels, or finds them in the cache
-    run->epoch_s += 1e-3 * ms;
-    if ((code = bl_samples_add(&run->loss, metrics.loss))) return code;
-    if ((code = bl_samples_add(&run->seconds, run->total_s))) return code;
-    bl_metrics_add(&run->epoch, &metrics);
-    if ((code = log_step(c, run, &batch, metrics.loss, sgd.lr, ms))) return code;
-    return c->epochs && batch.last ? end_epoch(c, run, batch.epoch) : 0;
+    if (!code) code = book_step(c, run, &wanted, &stepped);
+    if (!code) code = log_decision(c, run, &stepped.decision);
+    if (!code && c->epochs && stepped.batch.last) code = end_epoch(c, run, stepped.batch.epoch);
+    bl_stepped_release(&stepped);
+    return code;
 }
 
 static void show(const struct bl_compare *c) {
@@ -429,7 +419,9 @@ static int check_usage(struct bl_compare *c) {
     if (c->common.seed < 0) c->common.seed = 0;
     if (c->target > 0 && !c->epochs)
         return bl_fail(BLANCH_EUSAGE, "--target-top1 needs --epochs: test accuracy is measured after each");
-    return bl_compare_parse_settings(c);
+    c->update = c->common.update;
+    int code = bl_update_resolve(c->common.optimiser, &c->update);
+    return code ? code : bl_compare_parse_settings(c);
 }
 
 static int compare(struct bl_compare *c) {
@@ -445,7 +437,7 @@ static int compare(struct bl_compare *c) {
 }
 
 static int run_compare(int argc, char **argv) {
-    struct bl_compare c = {.norm_list = "bn,nd", .schedule_text = "cosine", .sgd = {0.1f, 0.9f, 1e-3f}};
+    struct bl_compare c = {.norm_list = "bn,nd", .schedule_text = "cosine"};
     bool help;
     const struct bl_option own[] = {
         {"model", BL_OPT_TEXT, &c.common.model, 0, 0, "NAME", "the network; `blanch models` lists them"},
@@ -461,18 +453,15 @@ static int run_compare(int argc, char **argv) {
         {"devices", BL_OPT_TEXT, &c.device_list, 0, 0, "A,B", "several devices, each as --device takes it"},
         {"steps", BL_OPT_INT64, &c.steps, 2, 1e12, "N", "steps of each network (50)"},
         {"epochs", BL_OPT_INT, &c.epochs, 1, 100000, "N", "whole epochs instead, with test accuracy after each"},
-        {"lr", BL_OPT_FLOAT, &c.sgd.lr, 0, 1e6, "X", "learning rate (0.1)"},
         {"schedule", BL_OPT_TEXT, &c.schedule_text, 0, 0, "NAME",
          "cosine, constant, multistep[:E,E...[:GAMMA]] (cosine)"},
-        {"momentum", BL_OPT_FLOAT, &c.sgd.momentum, 0, 1, "X", "of SGD (0.9)"},
-        {"weight-decay", BL_OPT_FLOAT, &c.sgd.weight_decay, 0, 1e6, "X", "on every parameter (1e-3)"},
         {"augment", BL_OPT_TEXT, &c.augment_text, 0, 0, "NAME", "cifar, imagenet or none (by the data)"},
         {0}};
     struct bl_option table[BL_MAX_OPTIONS];
     bl_common_init(&c.common);
     bl_common_options(table, own, &c.common,
                       BL_COMMON_BATCH | BL_COMMON_DEVICE | BL_COMMON_SEED | BL_COMMON_ND | BL_COMMON_JSON |
-                          BL_COMMON_TUNE);
+                          BL_COMMON_TUNE | BL_COMMON_OPTIMISER | BL_COMMON_UPDATE);
     int code = bl_options_parse(&bl_command_compare, table, argc, argv, NULL, NULL, &help);
     if (!code && !help) code = compare(&c);
     close_compare(&c);

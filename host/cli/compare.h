@@ -5,7 +5,7 @@
 #include "common.h"
 #include "report/result.h"
 #include "tune.h"
-#include "train/overhead.h"
+#include "train/session.h"
 
 enum { BL_COMPARE_RUNS = 32, BL_COMPARE_NORMS = 3, BL_COMPARE_DEVICES = 8, BL_COMPARE_SETTINGS = 8 };
 
@@ -22,15 +22,13 @@ struct bl_compare_run {        // one network on one device
     enum blanch_norm norm;
     const char *setting; // of ND: its label; "" for the one that the command line itself gives
     struct blanch_network *net;
-    struct bl_loader *loader;
-    struct bl_ledger *ledger;
-    double budget;                         // allowed overhead, 0.2 for 20 %; negative: none
-    struct bl_overhead *overhead;          // NULL without a budget
-    const struct bl_compare_run *baseline; // of the budget: BN on the same device; NULL: it has a network of its own
-    double last_ms;                        // of the last whole step, loading left out
-    struct bl_samples wall[2];             // ms of whole steps, without and with recording
-    struct bl_samples all;                 // both, and what a budget takes for itself
-    size_t opening;                  // how many of all belong to the first steps, which a budget does not yet bound
+    struct bl_session session;
+    double budget;                   // allowed overhead, 0.2 for 20 %; negative: none
+    struct bl_compare_run *baseline; // of the budget: BN on the same device; NULL: the budget has a network of its own
+    double last_ms;                  // of the last whole step, loading left out
+    struct bl_samples wall[2];       // ms of whole steps, without and with recording
+    struct bl_samples all;           // both, and what a budget takes for itself
+    size_t warmup;                   // how many of all belong to the first steps, which a budget does not yet bound
     struct bl_samples loss, seconds; // of every step; training time until its end
     struct bl_samples inference;     // ms of a forward pass in evaluation mode
     struct blanch_metrics epoch;     // so far
@@ -44,7 +42,7 @@ struct bl_compare {
     const char *norm_list, *device_list, *data_spec, *out, *schedule_text, *augment_text;
     int64_t steps; // in all
     int epochs;    // 0: by steps
-    struct blanch_update sgd;
+    struct blanch_update update;
     float target; // per cent of test accuracy; 0: the highest that every network reached
     const char *settings_text, *budget_text;
     struct bl_compare_setting {

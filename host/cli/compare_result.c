@@ -1,6 +1,7 @@
 /* The results of a comparison. */
 #include "compare.h"
 #include "io/files.h"
+#include "optim/optim.h"
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,6 +25,23 @@ static int add_run(const struct bl_compare *c, const struct bl_compare_run *run,
     return 0;
 }
 
+/* Without what the optimiser has no use for: 0 by its defaults, and still. */
+static void fill_optimiser(const struct bl_compare *c, struct bl_result *result) {
+    const struct bl_optimiser *optimiser;
+    if (bl_optimiser_find(c->common.optimiser, &optimiser)) return;
+    const struct blanch_update *u = &c->update, *d = &optimiser->defaults;
+    const struct {
+        double *to;
+        float value, usual;
+    } numbers[] = {{&result->lr, u->lr, d->lr},          {&result->momentum, u->momentum, d->momentum},
+                   {&result->beta1, u->beta1, d->beta1}, {&result->weight_decay, u->weight_decay, d->weight_decay},
+                   {&result->beta2, u->beta2, d->beta2}, {&result->eps, u->eps, d->eps}};
+    snprintf(result->optimiser, sizeof result->optimiser, "%s", optimiser->name);
+    for (int i = 0; i < BL_COUNT(numbers); i++)
+        if (numbers[i].value != 0 || numbers[i].usual != 0) *numbers[i].to = (double)numbers[i].value;
+    if (u->nesterov) result->nesterov = 1;
+}
+
 int bl_compare_asked(const struct bl_compare *c, struct bl_result *result) {
     result->header = bl_header_now("compare", 2, blanch_device_info(c->device[0]));
     snprintf(result->model, sizeof result->model, "%s", c->common.model);
@@ -32,9 +50,7 @@ int bl_compare_asked(const struct bl_compare *c, struct bl_result *result) {
     result->batch = c->common.batch;
     result->steps = (double)c->steps;
     if (c->epochs) result->epochs = c->epochs;
-    result->lr = (double)c->sgd.lr;
-    result->momentum = (double)c->sgd.momentum;
-    result->weight_decay = (double)c->sgd.weight_decay;
+    fill_optimiser(c, result);
     result->seed = (double)c->common.seed;
     result->settings = bl_options_json(c->common.options);
     if (!result->settings || !(result->data = bl_strdup(c->data_spec))) return BLANCH_ENOMEM;
@@ -98,7 +114,7 @@ static double time_to(const struct bl_run_result *run, double top1) {
 }
 
 static void fill_budget(const struct bl_compare_run *run, struct bl_budget_result *budget) {
-    const struct bl_budget *b = bl_overhead_budget(run->overhead);
+    const struct bl_budget *b = bl_overhead_budget(run->session.overhead);
     budget->budget_pct = 100 * run->budget;
     budget->held_pct = b->planned ? 100 * bl_budget_held(b) : NAN;
     budget->least_pct = b->planned ? 100 * bl_budget_floor(b) : NAN;
@@ -143,10 +159,10 @@ static int fill_run(const struct bl_compare *c, struct bl_compare_run *run, doub
     fill_times(c, run, to);
     to->target_top1 = target;
     to->target_s = time_to(to, target);
-    to->coverage = bl_ledger_steps(run->ledger) ? bl_ledger_covered(run->ledger) : NAN;
+    to->coverage = bl_ledger_steps(run->session.ledger) ? bl_ledger_covered(run->session.ledger) : NAN;
     to->last_loss = last.count < tenth ? NAN : mean_of(&last, last.count - tenth);
-    if (run->overhead) fill_budget(run, &to->budget);
-    int code = bl_ledger_measured(run->ledger, &to->step);
+    if (run->session.overhead) fill_budget(run, &to->budget);
+    int code = bl_ledger_measured(run->session.ledger, &to->step);
     return code ? code : fill_curve(run, to);
 }
 
@@ -165,10 +181,10 @@ static int add_pair(const struct bl_compare *c, int a, int b, struct bl_result *
     pair->bn_mean_ms = bn->mean_ms;
     pair->nd_mean_ms = nd->mean_ms;
     pair->overhead_mean_pct = bl_percent_more(nd->mean_ms, bn->mean_ms);
-    if (nd_run->overhead) {
+    if (nd_run->session.overhead) {
         pair->overhead_bound_pct =
-            bl_percent_more(mean_of(&nd_run->all, nd_run->opening), mean_of(&bn_run->all, bn_run->opening));
-        pair->bound_steps = (double)(nd_run->all.count - nd_run->opening);
+            bl_percent_more(mean_of(&nd_run->all, nd_run->warmup), mean_of(&bn_run->all, bn_run->warmup));
+        pair->bound_steps = (double)(nd_run->all.count - nd_run->warmup);
     }
     pair->bn_inference_ms = bn->inference_ms;
     pair->nd_inference_ms = nd->inference_ms;

@@ -183,7 +183,8 @@ static int measure_events(struct doctor *d, struct bl_mem *y, double *wall, doub
     return code;
 }
 
-/* Event times are believed only if they agree with the wall; a busy machine gets three tries. */
+/* Event times are believed only if they agree with the wall: wrong units are off by 40 or more. A busy machine, whose
+ * host waits for a core, is given a wide margin and three tries. */
 static enum verdict probe_events(struct doctor *d) {
     struct bl_mem *y = NULL;
     double wall = 0, busy = 0;
@@ -191,7 +192,7 @@ static enum verdict probe_events(struct doctor *d) {
     int code = bl_mem_alloc(d->dev, TIMED * sizeof(float), &y);
     for (int i = 0; i < 3 && !code && !agree; i++) {
         code = measure_events(d, y, &wall, &busy);
-        agree = busy <= 1.05 * wall && busy >= 0.5 * wall;
+        agree = busy <= 1.05 * wall && busy >= 0.1 * wall;
     }
     bl_mem_free(y);
     if (code) return refused(d, FAILED);

@@ -199,7 +199,7 @@ static void settings(const struct study *s, const struct bl_cell *cell, struct b
     bool imagenet = !strcmp(cell->dataset, "imagenet");
     *o = (struct bl_train_options){
         .network = {.nd = {.eps = NAN, .momentum = NAN}, .seed = BL_SEED_DEFAULT},
-        .sgd = {NAN, NAN, NAN},
+        .update = BL_UPDATE_DEFAULT,
         .device = s->common.device,
         .max_alloc = s->common.max_alloc,
         .resume = cell->has_checkpoint,
@@ -213,8 +213,8 @@ static void settings(const struct study *s, const struct bl_cell *cell, struct b
     o->epochs = cell->epochs;
     o->steps = cell->steps;
     if (!imagenet) return;
-    o->sgd.weight_decay = 1e-4f;
-    o->sgd.lr = !strcmp(cell->norm, "none") ? 0.01f : 0.1f;
+    o->update.weight_decay = 1e-4f;
+    o->update.lr = !strcmp(cell->norm, "none") ? 0.01f : 0.1f;
 }
 
 static int train_cell(struct study *s, struct bl_cell *cell, const char *name, const char *title) {

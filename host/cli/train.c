@@ -22,7 +22,7 @@ static void listen(void *context, enum bl_train_event event, int64_t step, int64
 
 static int run(int argc, char **argv) {
     struct bl_common common;
-    struct bl_train_options o = {.sgd = {NAN, NAN, NAN}};
+    struct bl_train_options o = {0};
     bool quiet = false, help;
     bl_common_init(&common);
     const struct bl_option own[] = {
@@ -32,10 +32,7 @@ static int run(int argc, char **argv) {
         {"resume", BL_OPT_FLAG, &o.resume, 0, 0, NULL, "continues the run in --out from its last checkpoint"},
         {"epochs", BL_OPT_INT, &o.epochs, 1, 1e6, "N", "passes over the training images (1)"},
         {"steps", BL_OPT_INT64, &o.steps, 1, 1e12, "N", "ends after so many steps instead"},
-        {"lr", BL_OPT_FLOAT, &o.sgd.lr, 0, 1e6, "X", "learning rate (0.1)"},
         {"schedule", BL_OPT_TEXT, &o.schedule, 0, 0, "NAME", "cosine (per step), constant, multistep[:E1,E2[:GAMMA]]"},
-        {"momentum", BL_OPT_FLOAT, &o.sgd.momentum, 0, 1, "X", "of SGD (0.9)"},
-        {"weight-decay", BL_OPT_FLOAT, &o.sgd.weight_decay, 0, 1e6, "X", "on every parameter (1e-3)"},
         {"init", BL_OPT_TEXT, &o.init, 0, 0, "FILE", "starts from these weights (safetensors)"},
         {"augment", BL_OPT_TEXT, &o.augment, 0, 0, "NAME", "cifar, imagenet, none (follows the input size)"},
         {"validate", BL_OPT_INT64, &o.validate, 1, 1e12, "N", "recomputes every N-th step's layers in plain C (slow)"},
@@ -49,13 +46,15 @@ static int run(int argc, char **argv) {
     struct bl_option options[BL_MAX_OPTIONS];
     bl_common_options(options, own, &common,
                       BL_COMMON_NETWORK | BL_COMMON_BATCH | BL_COMMON_DEVICE | BL_COMMON_SEED | BL_COMMON_ND |
-                          BL_COMMON_TUNE);
+                          BL_COMMON_TUNE | BL_COMMON_OPTIMISER | BL_COMMON_UPDATE);
     int code = bl_options_parse(&bl_command_train, options, argc, argv, NULL, NULL, &help);
     if (code || help) return code;
     if (!o.resume && !common.norm) return bl_fail(BLANCH_EUSAGE, "--norm is missing: bn, nd or none");
     if ((code = bl_common_nd(&common, &o.network.nd)) || (code = bl_catch_signals())) return code;
     o.network.model = common.model;
     o.network.batch = common.batch;
+    o.network.optimiser = common.optimiser;
+    o.update = common.update;
     o.network.seed = common.seed < 0 ? BL_SEED_DEFAULT : (uint64_t)common.seed;
     o.norm = common.norm;
     o.device = common.device;
@@ -82,7 +81,8 @@ const struct bl_command bl_command_train = {
         "usage: blanch train --model NAME --norm bn|nd|none --data SPEC --out DIR [options]\n"
         "       blanch train --resume --out DIR [--epochs N | --steps N]\n"
         "\n"
-        "Trains with SGD. DIR receives config.json, log.jsonl, last.safetensors, best.safetensors (state dicts with\n"
+        "Trains with SGD or AdamW. DIR receives config.json, log.jsonl, last.safetensors, best.safetensors (state "
+        "dicts with\n"
         "PyTorch's names), last.state.safetensors, ledger.json (time by layer and phase) and trace.json. After an\n"
         "interruption (Ctrl-C) --resume goes on with the settings of config.json, as if there had been none; with\n"
         "more --epochs or --steps it goes on further, along the schedule of the new length.\n"

@@ -12,17 +12,20 @@ void bl_graph_touch(struct bl_graph *graph) {
 void bl_graph_set_step(struct bl_graph *graph, uint64_t step) {
     graph->step = graph->updates = step;
 }
+void bl_graph_join(struct bl_graph *graph, const struct bl_collectives *all) {
+    graph->all = all;
+}
+const struct bl_collectives *bl_graph_collectives(const struct bl_graph *graph) {
+    return graph->all;
+}
+void bl_graph_place_batch(struct bl_graph *graph, int64_t first, int64_t whole) {
+    graph->first_image = first, graph->whole = whole;
+}
 void bl_graph_no_dropout(struct bl_graph *graph) {
     graph->no_dropout = true;
 }
 void bl_graph_want_input_grads(struct bl_graph *graph) {
     graph->want_input_grads = true;
-}
-
-int bl_graph_run_node(struct bl_graph *graph, struct bl_node *node, const struct bl_run *run, bool backward) {
-    bl_tag(graph->dev, node->index, backward ? node->op->phase_backward : node->op->phase_forward);
-    int code = backward ? node->op->backward(node, run) : node->op->forward(node, run);
-    return code ? bl_fail_in(code, "%s", node->name) : 0;
 }
 
 struct bl_run bl_graph_run(const struct bl_graph *graph, int n, bool training) {
@@ -31,29 +34,51 @@ struct bl_run bl_graph_run(const struct bl_graph *graph, int n, bool training) {
                            .no_dropout = graph->no_dropout,
                            .weights_version = graph->version,
                            .seed = graph->seed,
-                           .step = graph->step};
+                           .step = graph->step,
+                           .whole = graph->whole ? graph->whole : n,
+                           .first_image = graph->first_image,
+                           .all = graph->all};
 }
 
-bool bl_graph_runs(const struct bl_node *node) {
-    return !node->idle && !node->fused_into;
+int bl_graph_act(struct bl_graph *graph, const struct bl_action *action, const struct bl_run *run) {
+    struct bl_node *node = action->node;
+    if (!node) return 0; // the update, which bl_graph_update makes
+    struct bl_run mine = *run;
+    int code;
+    mine.again = graph->again = action->kind == BL_DO_AGAIN;
+    if (action->kind == BL_DO_BACKWARD) {
+        bl_node_phase(node, node->op->phase_backward);
+        code = node->op->backward(node, &mine);
+    } else {
+        bl_node_phase(node, node->op->phase_forward);
+        code = node->op->forward(node, &mine);
+    }
+    graph->again = false;
+    return code ? bl_fail_in(code, "%s", node->name) : 0;
 }
 
-bool bl_graph_has_backward(const struct bl_graph *graph, const struct bl_node *node) {
-    return node->op->backward && !node->fused_into && (node->out[0]->grad || node == graph->loss);
+/* Actions from `begin` to `end` of the list. */
+static int act(struct bl_graph *graph, size_t begin, size_t end, const struct bl_run *run) {
+    int code = 0;
+    for (size_t i = begin; i < end && !code; i++) code = bl_graph_act(graph, &graph->actions[i], run);
+    bl_tag(graph->dev, -1, BL_OTHER);
+    return code;
 }
 
-static int forward(struct bl_graph *graph, int n, bool training, bool update) {
+int bl_graph_check_batch(const struct bl_graph *graph, int n, bool training) {
     if (n < 1 || n > graph->batch)
         return bl_fail(BLANCH_EUSAGE, "%d images for a graph planned for 1 to %d", n, graph->batch);
     if (training && graph->inference) return bl_fail(BLANCH_EUSAGE, "a network made for inference cannot be trained");
+    return 0;
+}
+
+static int forward(struct bl_graph *graph, int n, bool training, bool update) {
+    int code = bl_graph_check_batch(graph, n, training);
+    if (code) return code;
     if (training) graph->version++, graph->step++; // running buffers change
     struct bl_run run = bl_graph_run(graph, n, training);
     run.update = update;
-    int code = 0;
-    for (size_t i = 0; i < graph->node_count && !code; i++)
-        if (bl_graph_runs(graph->nodes[i])) code = bl_graph_run_node(graph, graph->nodes[i], &run, false);
-    bl_tag(graph->dev, -1, BL_OTHER);
-    return code;
+    return act(graph, 0, graph->forward_count, &run);
 }
 
 int bl_graph_forward(struct bl_graph *graph, int n, bool training) {
@@ -66,13 +91,7 @@ int bl_graph_forward_to_update(struct bl_graph *graph, int n) {
 int bl_graph_backward_from(struct bl_graph *graph, int n, bool training) {
     if (graph->inference) return bl_fail(BLANCH_EUSAGE, "a network made for inference has no backward pass");
     struct bl_run run = bl_graph_run(graph, n, training);
-    int code = 0;
-    for (size_t i = graph->node_count; i-- > 0 && !code;) {
-        struct bl_node *node = graph->nodes[i];
-        if (bl_graph_has_backward(graph, node)) code = bl_graph_run_node(graph, node, &run, true);
-    }
-    bl_tag(graph->dev, -1, BL_OTHER);
-    return code;
+    return act(graph, graph->forward_count, graph->action_count, &run);
 }
 
 int bl_graph_backward(struct bl_graph *graph, int n) {
@@ -90,7 +109,8 @@ int bl_graph_update(struct bl_graph *graph, const struct blanch_update *update) 
         const struct group *g = &graph->groups[i];
         struct bl_update_span span = {graph->dev, g->data, g->grad, {0}, (int64_t)(g->bytes / sizeof(float))};
         memcpy(span.state, g->state, sizeof span.state);
-        if (!g->idle) code = optimiser->update(&span, update, (int64_t)graph->updates);
+        if (!g->idle) code = bl_sum(graph->all, graph->dev, g->grad, 0, span.count);
+        if (!g->idle && !code) code = optimiser->update(&span, update, (int64_t)graph->updates);
     }
     bl_tag(graph->dev, -1, BL_OTHER);
     for (size_t i = 0; i < graph->param_count; i++) {
@@ -162,37 +182,49 @@ static int nonfinite(struct bl_tensor *tensor, int64_t count) {
     return found;
 }
 
-int bl_graph_find_nonfinite(struct bl_graph *graph, int n, const char **node, const char **what) {
-    *node = NULL, *what = NULL;
-    int ended = bl_graph_end_targets(graph);
-    if (ended) return ended;
-    for (size_t i = 0; i < graph->param_count; i++) {
-        struct bl_param *p = graph->params[i];
-        int found = p->counter ? 0 : nonfinite(&p->data, p->data.count);
-        if (found < 0) return found;
-        if (found) return *node = p->name, *what = p->trainable ? "parameter" : "buffer", 0;
+struct search {
+    struct bl_graph *graph;
+    const char *node, *what;
+};
+
+enum { FOUND = 1 };
+
+static int found(struct search *search, const char *node, const char *what) {
+    search->node = node, search->what = what;
+    return FOUND;
+}
+
+static int look_at(void *context, struct bl_node *node, const struct bl_run *run, enum bl_action_kind kind) {
+    struct search *search = context;
+    for (int i = 0; i < node->outputs && kind != BL_DO_BACKWARD; i++) {
+        struct bl_tensor *y = node->out[i];
+        int is = y->type == BL_F32 ? nonfinite(y, y->count / y->n * run->n) : 0;
+        if (is) return is < 0 ? is : found(search, node->name, "output");
     }
-    struct bl_run run = bl_graph_run(graph, n, !graph->inference);
-    for (size_t i = 0; i < graph->node_count; i++) {
-        struct bl_node *at = graph->nodes[i];
-        if (!bl_graph_runs(at)) continue;
-        int code = bl_graph_run_node(graph, at, &run, false);
-        if (code) return code;
-        int found = nonfinite(at->out[0], at->out[0]->count / at->out[0]->n * n);
-        if (found < 0) return found;
-        if (found) return *node = at->name, *what = "output", 0;
-    }
-    for (size_t i = graph->node_count; i-- > 0 && !graph->inference;) {
-        struct bl_node *at = graph->nodes[i];
-        if (!bl_graph_has_backward(graph, at)) continue;
-        int code = bl_graph_run_node(graph, at, &run, true);
-        if (code) return code;
-        for (int k = 0; k < at->inputs + at->params; k++) {
-            struct bl_tensor *t = k < at->inputs ? at->in[k]->grad : &at->param[k - at->inputs]->grad;
-            int found = t ? nonfinite(t, k < at->inputs ? t->count / t->n * n : t->count) : 0;
-            if (found < 0) return found;
-            if (found) return *node = at->name, *what = "gradient", 0;
-        }
+    for (int k = 0; k < node->inputs + node->params && kind == BL_DO_BACKWARD; k++) {
+        struct bl_tensor *t = k < node->inputs ? node->in[k]->grad : &node->param[k - node->inputs]->grad;
+        int is = t && t->type == BL_F32 ? nonfinite(t, k < node->inputs ? t->count / t->n * run->n : t->count) : 0;
+        if (is) return is < 0 ? is : found(search, node->name, "gradient");
     }
     return 0;
+}
+
+static int look_at_params(struct search *search) {
+    int code = bl_graph_end_targets(search->graph);
+    for (size_t i = 0; i < search->graph->param_count && !code; i++) {
+        struct bl_param *p = search->graph->params[i];
+        code = p->counter ? 0 : nonfinite(&p->data, p->data.count);
+        if (code > 0) return found(search, p->name, p->trainable ? "parameter" : "buffer");
+    }
+    return code;
+}
+
+int bl_graph_find_nonfinite(struct bl_graph *graph, int n, const char **node, const char **what) {
+    struct search search = {.graph = graph};
+    const struct bl_visitor visitor = {&search, NULL, look_at};
+    struct bl_run run = bl_graph_run(graph, n, !graph->inference);
+    int code = look_at_params(&search);
+    if (!code) code = bl_graph_visit(graph, &run, &visitor);
+    *node = search.node, *what = search.what;
+    return code < 0 ? code : 0;
 }

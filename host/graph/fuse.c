@@ -74,18 +74,14 @@ static struct slot *root(struct bl_graph *graph, const struct bl_tensor *tensor)
     return slot;
 }
 
-static void share(struct slot *with, struct slot *slot) {
-    slot->shares = with->tensor->id;
-    if (slot->last > with->last) with->last = slot->last;
-}
-
 /* The output takes the place of the first input that nothing needs any more. */
 static void share_output(struct bl_graph *graph, const struct bl_node *node) {
     for (int k = 0; k < node->inputs; k++) {
         struct slot *in = root(graph, node->in[k]), *out = &graph->slots[node->out[0]->id];
-        if (in->life != LIFE_ACTIVATION || in->tensor->count != node->out[0]->count || in->last != node->index)
-            continue;
-        share(in, out);
+        if (in->life != LIFE_ACTIVATION || bl_tensor_bytes(in->tensor) != bl_tensor_bytes(node->out[0])) continue;
+        if (!bl_slot_follows(in, out)) continue;
+        out->shares = in->tensor->id;
+        bl_slot_join(in, out);
         return;
     }
 }
@@ -94,27 +90,34 @@ static void share_output(struct bl_graph *graph, const struct bl_node *node) {
  * what is added to either later comes after the other's end. */
 static void share_gradients(struct bl_graph *graph, const struct bl_node *node) {
     struct slot *out = root(graph, node->out[0]->grad);
-    int moment = 2 * (int)graph->node_count - 1 - node->index;
-    if (out->last != moment || (node->out[0] == graph->logits && !graph->loss)) return; // set by the caller, and kept
-    int last = INT_MIN, added = INT_MAX;
+    int moment = graph->when[node->index][BL_DO_BACKWARD];
+    if (bl_slot_last(out) != moment || (node->out[0] == graph->logits && !graph->loss))
+        return; // set by the caller, and kept
+    int last = INT_MIN, added = INT_MAX, longest = bl_slot_last(out);
     for (int k = 0; k < node->inputs; k++) {
         if (!node->in[k]->grad || node->accumulate[k]) continue;
         struct slot *in = &graph->slots[node->in[k]->grad->id];
-        if (in->node < 0 || in->tensor->count != out->tensor->count || in->first != moment) continue;
-        if (in->added <= last || added <= in->last || in->added == moment) continue;
-        if (in->last > last) last = in->last;
+        if (in->node < 0 || bl_tensor_bytes(in->tensor) != bl_tensor_bytes(out->tensor) || bl_slot_first(in) != moment)
+            continue;
+        if (in->added <= last || added <= bl_slot_last(in) || in->added == moment) continue;
+        if (bl_slot_last(in) > last) last = bl_slot_last(in);
         if (in->added < added) added = in->added;
-        share(out, in);
+        in->shares = out->tensor->id;
+        if (last > longest) longest = last;
     }
+    out->live[out->intervals - 1].last = longest;
 }
 
 void bl_graph_share(struct bl_graph *graph) {
     for (size_t i = 0; i < graph->node_count && wanted(); i++) {
         const struct bl_node *node = graph->nodes[i];
-        if (bl_graph_runs(node) && node->op->in_place & BL_IN_PLACE_OUT) share_output(graph, node);
+        if (bl_graph_runs(node) && node->outputs == 1 && node->op->in_place & BL_IN_PLACE_OUT)
+            share_output(graph, node);
     }
     for (size_t i = graph->node_count; i-- > 0 && wanted() && !graph->inference;) {
         const struct bl_node *node = graph->nodes[i];
-        if (bl_graph_has_backward(graph, node) && node->op->in_place & BL_IN_PLACE_GRAD) share_gradients(graph, node);
+        if (bl_graph_has_backward(graph, node) && node->outputs == 1 && node->out[0]->grad &&
+            node->op->in_place & BL_IN_PLACE_GRAD)
+            share_gradients(graph, node);
     }
 }

@@ -39,7 +39,8 @@ void bl_graph_free(struct bl_graph *graph) {
     }
     for (size_t i = 0; i < graph->order_count; i++) free(graph->orders[i].prefix), free(graph->orders[i].names);
     bl_mem_free(graph->buffers);
-    free(graph->nodes), free(graph->slots), free(graph->params), free(graph->orders);
+    free(graph->nodes), free(graph->slots), free(graph->params), free(graph->orders), free(graph->actions),
+        free(graph->when), free(graph->first_slot);
     free(graph->arenas), free(graph->groups), free(graph->message), free(graph->metrics);
     free(graph);
 }
@@ -54,6 +55,9 @@ int bl_graph_stick(struct bl_graph *graph, int code) {
 
 void bl_graph_use(struct bl_graph *graph, const struct bl_optimiser *optimiser) {
     graph->optimiser = optimiser;
+}
+void bl_graph_recompute(struct bl_graph *graph, int segments) {
+    graph->recompute = segments;
 }
 const struct bl_optimiser *bl_graph_optimiser(const struct bl_graph *graph) {
     return graph->optimiser;
@@ -76,7 +80,7 @@ struct bl_tensor *bl_graph_tensor(struct bl_graph *graph, int life, int node, in
     return tensor;
 }
 
-struct bl_tensor *bl_graph_input(struct bl_graph *graph, int64_t c, int64_t h, int64_t w) {
+struct bl_tensor *bl_graph_input_as(struct bl_graph *graph, enum bl_type type, int64_t c, int64_t h, int64_t w) {
     if (graph->error) return NULL;
     if (c < 1 || h < 1 || w < 1) {
         bl_graph_stick(graph, bl_fail(BLANCH_EINPUT, "an input of %lld x %lld x %lld: every size must be at least 1",
@@ -84,13 +88,18 @@ struct bl_tensor *bl_graph_input(struct bl_graph *graph, int64_t c, int64_t h, i
         return NULL;
     }
     struct bl_tensor *tensor = bl_graph_tensor(graph, LIFE_INPUT, -1, graph->batch, c, h, w);
-    if (tensor && !graph->input) graph->input = tensor;
+    if (!tensor) return NULL;
+    tensor->type = type;
+    struct bl_tensor **first = type == BL_I32 ? &graph->labels : &graph->input;
+    if (!*first) *first = tensor;
     return tensor;
 }
 
+struct bl_tensor *bl_graph_input(struct bl_graph *graph, int64_t c, int64_t h, int64_t w) {
+    return bl_graph_input_as(graph, BL_F32, c, h, w);
+}
 struct bl_tensor *bl_graph_input_labels(struct bl_graph *graph) {
-    if (graph->error) return NULL;
-    return graph->labels = bl_graph_tensor(graph, LIFE_INPUT, -1, graph->batch, 1, 1, 1);
+    return bl_graph_input_as(graph, BL_I32, 1, 1, 1);
 }
 
 /* --- nodes ------------------------------------------------------------------------------------ */
@@ -116,30 +125,31 @@ static struct bl_node *node_new(struct bl_graph *graph, const struct bl_op *op, 
     return node;
 }
 
-struct bl_tensor *bl_graph_add(struct bl_graph *graph, const char *op_name, const char *name, const void *attrs,
-                               struct bl_tensor *const *inputs, int count) {
-    if (graph->error) return NULL;
-    const struct bl_op *op = bl_op_find(op_name);
-    if (!op) {
-        bl_graph_stick(graph, bl_fail(BLANCH_EINPUT, "unknown operation '%s'", op_name));
-        return NULL;
-    }
-    if (count < 0 || count > BL_MAX_INPUTS) {
-        bl_graph_stick(graph,
-                       bl_fail(BLANCH_EINPUT, "%s: %d inputs, where at most %d can be", op_name, count, BL_MAX_INPUTS));
-        return NULL;
-    }
+static int check_inputs(const struct bl_op *op, const char *name, struct bl_tensor *const *inputs, int count) {
+    if (count < 0 || count > BL_MAX_INPUTS)
+        return bl_fail(BLANCH_EINPUT, "%s: %d inputs, where at most %d can be", name, count, BL_MAX_INPUTS);
     for (int i = 0; i < count; i++)
-        if (!inputs[i]) {
-            bl_graph_stick(graph, bl_fail(BLANCH_EINPUT, "%s: input %d is missing", name ? name : op_name, i));
-            return NULL;
-        }
+        if (!inputs[i]) return bl_fail(BLANCH_EINPUT, "%s: input %d is missing", name, i);
+    return 0;
+}
+
+struct bl_node *bl_graph_add_node(struct bl_graph *graph, const struct bl_op *op, const char *name, const void *attrs,
+                                  struct bl_tensor *const *inputs, int count) {
+    if (graph->error || bl_graph_stick(graph, check_inputs(op, name ? name : op->name, inputs, count))) return NULL;
     struct bl_node *node = node_new(graph, op, name, attrs, inputs, count);
     if (!node) return bl_graph_stick(graph, BLANCH_ENOMEM), NULL;
     bl_graph_stick(graph, op->setup(node));
-    if (!graph->error && !node->out[0])
+    if (!graph->error && !node->outputs)
         bl_graph_stick(graph, bl_fail(BLANCH_EINPUT, "%s: no output shape", node->name));
-    return graph->error ? NULL : node->out[0];
+    return graph->error ? NULL : node;
+}
+
+struct bl_tensor *bl_graph_add(struct bl_graph *graph, const char *op_name, const char *name, const void *attrs,
+                               struct bl_tensor *const *inputs, int count) {
+    const struct bl_op *op = bl_op_find(op_name);
+    if (!op && !graph->error) bl_graph_stick(graph, bl_fail(BLANCH_EINPUT, "unknown operation '%s'", op_name));
+    const struct bl_node *node = op ? bl_graph_add_node(graph, op, name, attrs, inputs, count) : NULL;
+    return node ? node->out[0] : NULL;
 }
 
 void bl_node_out_as(struct bl_node *node, enum bl_type type, int64_t c, int64_t h, int64_t w) {
@@ -166,12 +176,13 @@ void bl_node_out(struct bl_node *node, int64_t c, int64_t h, int64_t w) {
 }
 
 struct bl_tensor *bl_node_workspace(struct bl_node *node, enum bl_life life, int64_t count) {
-    if (node->graph->inference && life == BL_LIFE_SAVED) life = BL_LIFE_FORWARD;
+    if (node->graph->inference && (life == BL_LIFE_SAVED || life == BL_LIFE_PINNED)) life = BL_LIFE_FORWARD;
     return bl_graph_tensor(node->graph, life, node->index, 1, count > 0 ? count : 1, 1, 1);
 }
 
 void bl_node_phase(struct bl_node *node, enum bl_phase phase) {
     bl_tag(node->dev, node->index, phase);
+    if (node->graph->again) bl_tag_again(node->dev);
 }
 bool bl_node_training(const struct bl_node *node) {
     return !node->graph->inference;

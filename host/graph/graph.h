@@ -12,13 +12,24 @@ void bl_graph_free(struct bl_graph *graph); // and everything beneath it
 void bl_graph_use(struct bl_graph *graph, const struct bl_optimiser *optimiser);
 const struct bl_optimiser *bl_graph_optimiser(const struct bl_graph *graph); // NULL: none
 
+/* Before finish. segments: the forward pass is cut into so many, of which all but the last keep what crosses a cut
+ * alone and are computed again in the backward pass; 0 and 1: everything is kept; BL_RECOMPUTE_AUTO: as few as fit the
+ * device. Same bits, less memory, up to one more forward pass of time. */
+enum { BL_RECOMPUTE_AUTO = BLANCH_RECOMPUTE_AUTO, BL_MAX_SEGMENTS = 64 };
+void bl_graph_recompute(struct bl_graph *graph, int segments);
+
 /* Building. Tensors are named by pointers owned by the graph. A failed add records the error, returns NULL and makes
  * every later add return NULL, so that definitions need no checks: bl_graph_finish returns it. */
 struct bl_tensor *bl_graph_input(struct bl_graph *graph, int64_t c, int64_t h, int64_t w);
 struct bl_tensor *bl_graph_input_labels(struct bl_graph *graph); // int32 (N)
+/* Of any type and shape: labels by pixel are int32 (N, 1, H, W). The first of int32 are the graph's labels. */
+struct bl_tensor *bl_graph_input_as(struct bl_graph *graph, enum bl_type type, int64_t c, int64_t h, int64_t w);
 /* name NULL: made from the operation's name. attrs are copied. */
 struct bl_tensor *bl_graph_add(struct bl_graph *graph, const char *op, const char *name, const void *attrs,
                                struct bl_tensor *const *inputs, int count);
+/* The same by its table, for operations with several outputs, which the node has. NULL: a recorded error. */
+struct bl_node *bl_graph_add_node(struct bl_graph *graph, const struct bl_op *op, const char *name, const void *attrs,
+                                  struct bl_tensor *const *inputs, int count);
 /* Fixes the state-dict order: parameters of nodes named PREFIX.NAME come in the order of these calls, names separated
  * by blanks; nodes never declared follow in execution order. */
 void bl_graph_order(struct bl_graph *graph, const char *prefix, const char *names);
@@ -49,10 +60,19 @@ struct bl_plan {
     uint64_t arena, kept, parameters, unshared;
     int tensors;
     uint64_t total;
+    int segments; // of recomputation; 1: nothing is computed again
 };
 const struct bl_plan *bl_graph_plan(const struct bl_graph *graph);
-/* Bytes that the plan would take at another batch, without allocating; for "the largest batch that fits". */
+/* Bytes that the plan would take at another batch, and with another recomputation (segments: how many it has then; may
+ * be NULL), without allocating; for "the largest batch that fits". */
 uint64_t bl_graph_bytes_at(const struct bl_graph *graph, int batch);
+uint64_t bl_graph_bytes_with(const struct bl_graph *graph, int batch, int recompute, int *segments);
+
+/* The graph is that of one rank of several; `all` outlives it. */
+void bl_graph_join(struct bl_graph *graph, const struct bl_collectives *all);
+const struct bl_collectives *bl_graph_collectives(const struct bl_graph *graph); // NULL: one rank
+/* The images given next are `first` and those after it of a batch of `whole` on all ranks. 0, 0: they are all. */
+void bl_graph_place_batch(struct bl_graph *graph, int64_t first, int64_t whole);
 
 /* Dropout drops nothing from now on. */
 void bl_graph_no_dropout(struct bl_graph *graph);
@@ -76,13 +96,17 @@ void bl_graph_set_step(struct bl_graph *graph, uint64_t step);
  * finite: its name and what it is ("parameter", "buffer", "output", "gradient"); *node NULL: none. Slow: reads
  * everything. */
 int bl_graph_find_nonfinite(struct bl_graph *graph, int n, const char **node, const char **what);
-/* One training pass over the n images that are there, node by node, forwards then backwards, with a call before and
+/* What a node does in a step: AGAIN is a forward pass of what was not kept, just before the backward passes that need
+ * it. */
+enum bl_action_kind { BL_DO_FORWARD, BL_DO_AGAIN, BL_DO_BACKWARD, BL_DO_UPDATE };
+
+/* One training pass over the n images that are there, along the list of its actions, with a call before and
  * after each node; the first code other than 0 ends it. Running buffers and counters are put back at the end: the next
  * step finds everything but the gradients as it was. Slow: a visitor may read whatever it likes. */
 struct bl_visitor {
     void *context;
-    int (*before)(void *context, struct bl_node *node, const struct bl_run *run, bool backward);
-    int (*after)(void *context, struct bl_node *node, const struct bl_run *run, bool backward);
+    int (*before)(void *context, struct bl_node *node, const struct bl_run *run, enum bl_action_kind kind);
+    int (*after)(void *context, struct bl_node *node, const struct bl_run *run, enum bl_action_kind kind);
 };
 int bl_graph_walk(struct bl_graph *graph, int n, const struct bl_visitor *visitor);
 

@@ -4,15 +4,25 @@
 
 #include "graph/graph.h"
 
-/* Time runs over one step: node i's forward is moment i, its backward moment 2*count - 1 - i. */
+struct bl_action {        // of the step's list
+    struct bl_node *node; // NULL: of the update
+    enum bl_action_kind kind;
+};
+
 enum { LIFE_ACTIVATION = BL_LIFE_KEPT + 1, LIFE_GRADIENT, LIFE_INPUT, LIFE_NONE }; // NONE: no memory
-struct slot {                                                                      // a tensor of the plan
+enum { BL_MAX_INTERVALS = 4 };
+struct interval {
+    int first, last; // positions in the step's list
+};
+struct slot { // a tensor of the plan
     struct bl_tensor *tensor;
-    int life;        // enum bl_life, or one of the above
-    int node;        // that declared it; -1: a graph input
-    int first, last; // moments in which its contents matter
-    int added;       // LIFE_GRADIENT: the first moment in which something is added to it
-    int shares;      // the slot whose memory it has; itself: its own
+    int life;      // enum bl_life, or one of the above
+    int node;      // that declared it; -1: a graph input
+    int next;      // the next slot of the same node; -1: none
+    int intervals; // in which its contents matter, in order; none: nobody uses it
+    struct interval live[BL_MAX_INTERVALS];
+    int added;  // LIFE_GRADIENT: the first moment in which something is added to it
+    int shares; // the slot whose memory it has; itself: its own
     int arena;
     uint64_t offset, bytes;
 };
@@ -38,8 +48,16 @@ struct bl_graph {
     size_t param_count, param_capacity;
     struct order *orders;
     size_t order_count, order_capacity;
+    const struct bl_collectives *all; // NULL: one rank
+    int64_t first_image, whole;       // of the batch that is given next
     struct bl_tensor *input, *labels, *logits;
-    struct bl_node *loss; // the last node if its operation computes a loss
+    struct bl_action *actions;          // of a training step
+    size_t action_count, forward_count; // the forward pass comes first
+    int (*when)[BL_DO_UPDATE];          // by node and kind: where it is in the list; -1: nowhere
+    int *first_slot;                    // by node; -1: none
+    int recompute, segments;            // as asked for, see bl_graph_recompute; as the list has them
+    bool again;                         // a node is running again
+    struct bl_node *loss;               // the last node if its operation computes a loss
     struct arena *arenas;
     size_t arena_count, arena_capacity;
     struct group {
@@ -59,12 +77,26 @@ int bl_graph_stick(struct bl_graph *graph, int code); // remembers the first err
 struct bl_tensor *bl_graph_tensor(struct bl_graph *graph, int life, int node, int64_t n, int64_t c, int64_t h,
                                   int64_t w);
 int bl_graph_sort_params(struct bl_graph *graph);
-void bl_graph_fuse(struct bl_graph *graph);     // activations into what makes their inputs
-void bl_graph_share(struct bl_graph *graph);    // lifetimes are known: tensors that can lie in one place
-int bl_graph_make_plan(struct bl_graph *graph); // gradients, lifetimes, offsets; allocates nothing
+void bl_graph_fuse(struct bl_graph *graph); // activations into what makes their inputs
+/* Makes the list, with recomputation in up to `segments` segments; 1: none. */
+int bl_graph_list_step(struct bl_graph *graph, int segments);
+void bl_graph_find_lifetimes(struct bl_graph *graph); // from the list
+void bl_graph_share(struct bl_graph *graph);          // lifetimes are known: tensors that can lie in one place
+int bl_graph_make_plan(struct bl_graph *graph);       // gradients, list, lifetimes, offsets; allocates nothing
+unsigned bl_graph_reads(const struct bl_node *node);  // what its backward pass reads of the forward pass: BL_IN, BL_OUT
+uint64_t bl_graph_aligned(const struct bl_graph *graph, uint64_t bytes);
+uint64_t bl_graph_largest_buffer(const struct bl_graph *graph);
+
+int bl_slot_first(const struct slot *slot);
+int bl_slot_last(const struct slot *slot);
+bool bl_slots_overlap(const struct slot *a, const struct slot *b);
+bool bl_slot_follows(const struct slot *a, const struct slot *b); // b may take a's place
+void bl_slot_join(struct slot *a, const struct slot *b);          // and does: a lives on as b
 int bl_graph_allocate(struct bl_graph *graph);
 struct bl_run bl_graph_run(const struct bl_graph *graph, int n, bool training);
-int bl_graph_run_node(struct bl_graph *graph, struct bl_node *node, const struct bl_run *run, bool backward);
+int bl_graph_act(struct bl_graph *graph, const struct bl_action *action, const struct bl_run *run);
+int bl_graph_visit(struct bl_graph *graph, const struct bl_run *run, const struct bl_visitor *visitor); // a whole step
+int bl_graph_check_batch(const struct bl_graph *graph, int n, bool training);
 bool bl_graph_runs(const struct bl_node *node);
 bool bl_graph_has_backward(const struct bl_graph *graph, const struct bl_node *node);
 int bl_graph_initialise(struct bl_graph *graph, uint64_t seed);

@@ -10,7 +10,7 @@
 #define BL_OP_H
 
 #include "base/types.h"
-#include "cl/cl.h"
+#include "graph/collectives.h"
 
 enum {
     BL_MAX_INPUTS = 8,
@@ -107,7 +107,10 @@ struct bl_run {
                               // from them (packed or folded weights) may be kept while it stays the same
     bool no_dropout;
     uint64_t seed, step; // of dropout
-    int64_t first_image; // of this batch in the whole one, where several devices share it
+    /* Where several ranks share a batch: its images on all of them, and the place of this rank's first one. Gradients
+     * of the loss are of the mean over all. */
+    int64_t whole, first_image;
+    const struct bl_collectives *all; // NULL: this rank is alone
 };
 
 /* One attribute of an operation, so that JSON can be read and printed without knowing the operation. */
@@ -189,10 +192,10 @@ struct bl_param *bl_node_counter(struct bl_node *node, const char *name, bool pr
 /* From now on, until bl_param_end_target or a write, the parameter's updates go to the target. NULL ends nothing. */
 void bl_param_begin_target(struct bl_param *param, const struct bl_update_target *target);
 int bl_param_end_target(struct bl_param *param); // resolved; without a target nothing happens
-/* Workspaces of count floats. SAVED: from this node's forward to its backward. FORWARD, BACKWARD: within that call.
- * KEPT: for good, in evaluation too. Memory of the first three is shared with other nodes' tensors. In an evaluation
- * SAVED lives as FORWARD does. */
-enum bl_life { BL_LIFE_SAVED, BL_LIFE_FORWARD, BL_LIFE_BACKWARD, BL_LIFE_KEPT };
+/* Workspaces of count floats. SAVED: from this node's forward to its backward; where the forward pass runs again, from
+ * the second time on. PINNED: from the first. FORWARD, BACKWARD: within that call. KEPT: for good, in evaluation too.
+ * Memory of the first three is shared with other nodes' tensors. In an evaluation SAVED lives as FORWARD does. */
+enum bl_life { BL_LIFE_SAVED, BL_LIFE_PINNED, BL_LIFE_FORWARD, BL_LIFE_BACKWARD, BL_LIFE_KEPT };
 struct bl_tensor *bl_node_workspace(struct bl_node *node, enum bl_life life, int64_t count);
 /* The code of the activation that the node applies to its output (ACTIVATION of kernels); 0: none. */
 int bl_node_activation(const struct bl_node *node);

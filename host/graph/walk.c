@@ -32,30 +32,30 @@ static int put_back(struct bl_graph *graph, const struct kept *kept) {
     return code;
 }
 
-static int visit(struct bl_graph *graph, struct bl_node *node, const struct bl_run *run, bool backward,
-                 const struct bl_visitor *visitor) {
-    int code = visitor->before ? visitor->before(visitor->context, node, run, backward) : 0;
-    if (!code) code = bl_graph_run_node(graph, node, run, backward);
-    if (!code && visitor->after) code = visitor->after(visitor->context, node, run, backward);
+int bl_graph_visit(struct bl_graph *graph, const struct bl_run *run, const struct bl_visitor *visitor) {
+    int code = 0;
+    for (size_t i = 0; i < graph->action_count && !code; i++) {
+        const struct bl_action *action = &graph->actions[i];
+        if (!action->node) continue;
+        if (visitor->before) code = visitor->before(visitor->context, action->node, run, action->kind);
+        if (!code) code = bl_graph_act(graph, action, run);
+        if (!code && visitor->after) code = visitor->after(visitor->context, action->node, run, action->kind);
+    }
+    bl_tag(graph->dev, -1, BL_OTHER);
     return code;
 }
 
 int bl_graph_walk(struct bl_graph *graph, int n, const struct bl_visitor *visitor) {
-    if (n < 1 || n > graph->batch)
-        return bl_fail(BLANCH_EUSAGE, "%d images for a graph planned for 1 to %d", n, graph->batch);
-    if (graph->inference) return bl_fail(BLANCH_EUSAGE, "a network made for inference cannot be trained");
-    struct kept *kept = bl_calloc(graph->param_count, sizeof *kept);
-    int code = kept ? bl_graph_end_targets(graph) : BLANCH_ENOMEM;
+    struct kept *kept = NULL;
+    int code = bl_graph_check_batch(graph, n, true);
+    if (!code && !(kept = bl_calloc(graph->param_count, sizeof *kept))) code = BLANCH_ENOMEM;
+    if (!code) code = bl_graph_end_targets(graph);
     if (!code) code = keep(graph, kept);
     if (code) goto done;
     graph->version++;
     struct bl_run run = bl_graph_run(graph, n, true);
     run.step++; // as the step that follows will have it
-    for (size_t i = 0; i < graph->node_count && !code; i++)
-        if (bl_graph_runs(graph->nodes[i])) code = visit(graph, graph->nodes[i], &run, false, visitor);
-    for (size_t i = graph->node_count; i-- > 0 && !code;)
-        if (bl_graph_has_backward(graph, graph->nodes[i])) code = visit(graph, graph->nodes[i], &run, true, visitor);
-    bl_tag(graph->dev, -1, BL_OTHER);
+    code = bl_graph_visit(graph, &run, visitor);
     int restored = put_back(graph, kept);
     if (!code) code = restored;
     graph->version++;

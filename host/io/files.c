@@ -13,11 +13,11 @@
 
 static int read_all(FILE *file, const char *path, size_t guess, char **data, size_t *size) {
     size_t capacity = guess + 1, used = 0;
-    char *bytes = malloc(capacity);
+    char *bytes = bl_malloc(capacity);
     while (bytes) {
         used += fread(bytes + used, 1, capacity - used, file);
         if (used < capacity) break;
-        char *larger = realloc(bytes, capacity *= 2);
+        char *larger = bl_realloc(bytes, capacity *= 2);
         if (!larger) free(bytes);
         bytes = larger;
     }
@@ -38,9 +38,9 @@ int bl_file_read(const char *path, char **data, size_t *size) {
     struct stat status;
     size_t guess = 4096;
     if (!fstat(fileno(file), &status) && S_ISREG(status.st_mode)) guess = (size_t)status.st_size;
-    int rc = read_all(file, path, guess, data, size);
+    int code = read_all(file, path, guess, data, size);
     fclose(file);
-    return rc;
+    return code;
 }
 
 bool bl_path_exists(const char *path) {
@@ -53,23 +53,23 @@ bool bl_path_exists(const char *path) {
 int bl_make_dirs(const char *path) {
     char *copy = bl_strdup(path);
     if (!copy) return BLANCH_ENOMEM;
-    int rc = 0;
-    for (char *at = copy; !rc && *at;) {
+    int code = 0;
+    for (char *at = copy; !code && *at;) {
         at += strspn(at, "/");
         at += strcspn(at, "/");
         char end = *at;
         *at = 0;
         struct stat status;
         if (mkdir(copy, 0777) && errno != EEXIST && errno != EROFS)
-            rc = bl_fail(BLANCH_EIO, "%s: the folder cannot be made: %s", copy, strerror(errno));
+            code = bl_fail(BLANCH_EIO, "%s: the folder cannot be made: %s", copy, strerror(errno));
         else if (stat(copy, &status))
-            rc = bl_fail(BLANCH_EIO, "%s: the folder cannot be made: %s", copy, strerror(errno));
+            code = bl_fail(BLANCH_EIO, "%s: the folder cannot be made: %s", copy, strerror(errno));
         else if (!S_ISDIR(status.st_mode))
-            rc = bl_fail(BLANCH_EIO, "%s: the folder cannot be made: a file is in its place", copy);
+            code = bl_fail(BLANCH_EIO, "%s: the folder cannot be made: a file is in its place", copy);
         *at = end;
     }
     free(copy);
-    return rc;
+    return code;
 }
 
 int bl_replace_open(struct bl_replace *file, const char *path) {
@@ -84,10 +84,10 @@ int bl_replace_open(struct bl_replace *file, const char *path) {
         file->descriptor = open(file->temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
     }
     if (file->descriptor >= 0) return 0;
-    int rc = bl_fail(BLANCH_EIO, "%s: cannot be written: %s", direct ? path : file->temporary, strerror(errno));
+    int code = bl_fail(BLANCH_EIO, "%s: cannot be written: %s", direct ? path : file->temporary, strerror(errno));
     free(file->temporary);
     file->temporary = NULL;
-    return rc;
+    return code;
 }
 
 int bl_replace_write(struct bl_replace *file, const void *data, size_t size) {
@@ -117,26 +117,26 @@ static void sync_folder(const char *path) {
     free(folder);
 }
 
-int bl_replace_close(struct bl_replace *file, int rc) {
-    if (!rc && file->temporary && fsync(file->descriptor))
-        rc = bl_fail(BLANCH_EIO, "%s: cannot be written: %s", file->path, strerror(errno));
-    if (close(file->descriptor) && !rc)
-        rc = bl_fail(BLANCH_EIO, "%s: cannot be written: %s", file->path, strerror(errno));
-    if (!rc && file->temporary && rename(file->temporary, file->path))
-        rc = bl_fail(BLANCH_EIO, "%s: cannot be replaced: %s", file->path, strerror(errno));
-    if (rc && file->temporary)
+int bl_replace_close(struct bl_replace *file, int code) {
+    if (!code && file->temporary && fsync(file->descriptor))
+        code = bl_fail(BLANCH_EIO, "%s: cannot be written: %s", file->path, strerror(errno));
+    if (close(file->descriptor) && !code)
+        code = bl_fail(BLANCH_EIO, "%s: cannot be written: %s", file->path, strerror(errno));
+    if (!code && file->temporary && rename(file->temporary, file->path))
+        code = bl_fail(BLANCH_EIO, "%s: cannot be replaced: %s", file->path, strerror(errno));
+    if (code && file->temporary)
         unlink(file->temporary);
     else if (file->temporary)
         sync_folder(file->path);
     free(file->temporary);
     *file = (struct bl_replace){.descriptor = -1};
-    return rc;
+    return code;
 }
 
 int bl_file_write(const char *path, const void *data, size_t size) {
     struct bl_replace file;
-    int rc = bl_replace_open(&file, path);
-    return rc ? rc : bl_replace_close(&file, bl_replace_write(&file, data, size));
+    int code = bl_replace_open(&file, path);
+    return code ? code : bl_replace_close(&file, bl_replace_write(&file, data, size));
 }
 
 /* --- JSON ------------------------------------------------------------------------------------- */
@@ -150,39 +150,39 @@ static int line_of(const char *text, const char *at) {
 int bl_json_read(const char *path, cJSON **json) {
     char *text;
     size_t size;
-    int rc = bl_file_read(path, &text, &size);
-    if (rc) return rc;
+    int code = bl_file_read(path, &text, &size);
+    if (code) return code;
     const char *end = text;
     *json = cJSON_ParseWithOpts(text, &end, true);
-    if (!*json) rc = bl_fail(BLANCH_EINPUT, "%s: line %d is not JSON", path, line_of(text, end));
+    if (!*json) code = bl_fail(BLANCH_EINPUT, "%s: line %d is not JSON", path, line_of(text, end));
     free(text);
-    return rc;
+    return code;
 }
 
 int bl_json_write(const char *path, const cJSON *json) {
     struct bl_replace file;
     char *text = json ? cJSON_Print(json) : NULL;
     if (!text) return bl_fail(BLANCH_ENOMEM, "%s: out of memory for its JSON", path);
-    int rc = bl_replace_open(&file, path);
-    if (!rc) {
-        rc = bl_replace_write(&file, text, strlen(text));
-        if (!rc) rc = bl_replace_write(&file, "\n", 1);
-        rc = bl_replace_close(&file, rc);
+    int code = bl_replace_open(&file, path);
+    if (!code) {
+        code = bl_replace_write(&file, text, strlen(text));
+        if (!code) code = bl_replace_write(&file, "\n", 1);
+        code = bl_replace_close(&file, code);
     }
     cJSON_free(text);
-    return rc;
+    return code;
 }
 
 int bl_json_line(void *file, cJSON *json, const char *path) {
     char *text = json ? cJSON_PrintUnformatted(json) : NULL;
-    int rc = 0;
+    int code = 0;
     if (!text)
-        rc = bl_fail(BLANCH_ENOMEM, "%s: out of memory for a line", path);
+        code = bl_fail(BLANCH_ENOMEM, "%s: out of memory for a line", path);
     else if (fputs(text, file) < 0 || fputc('\n', file) < 0 || fflush(file))
-        rc = bl_fail(BLANCH_EIO, "%s: cannot be written: %s", path, strerror(errno));
+        code = bl_fail(BLANCH_EIO, "%s: cannot be written: %s", path, strerror(errno));
     cJSON_free(text);
     cJSON_Delete(json);
-    return rc;
+    return code;
 }
 
 cJSON *bl_json_number(double value, int digits) {

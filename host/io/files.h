@@ -28,8 +28,8 @@ struct bl_replace {
 };
 int bl_replace_open(struct bl_replace *file, const char *path);
 int bl_replace_write(struct bl_replace *file, const void *data, size_t size);
-/* Always called after a successful open. rc: how writing went; unless 0, the new file is given up. Returns rc or
+/* Always called after a successful open. code: how writing went; unless 0, the new file is given up. Returns code or
  * BLANCH_EIO. */
-int bl_replace_close(struct bl_replace *file, int rc);
+int bl_replace_close(struct bl_replace *file, int code);
 
 #endif

@@ -135,14 +135,14 @@ static int read_tensors(struct bl_safetensors *file, const char *data, size_t da
         tensor->path = file->path;
         if (!cJSON_IsObject(entry))
             return bl_fail(BLANCH_EINPUT, "%s: tensor '%s' has no description", file->path, entry->string);
-        int rc = read_dtype(entry, tensor);
-        if (!rc) rc = read_shape(entry, tensor);
-        if (!rc) rc = read_offsets(entry, data, data_size, tensor);
-        if (rc) return rc;
+        int code = read_dtype(entry, tensor);
+        if (!code) code = read_shape(entry, tensor);
+        if (!code) code = read_offsets(entry, data, data_size, tensor);
+        if (code) return code;
         file->sorted[file->count++] = tensor;
     }
-    int rc = check_places(file, data, data_size);
-    return rc ? rc : check_names(file);
+    int code = check_places(file, data, data_size);
+    return code ? code : check_names(file);
 }
 
 static int read_metadata(const struct bl_safetensors *file) {
@@ -155,7 +155,7 @@ static int read_metadata(const struct bl_safetensors *file) {
 
 /* Parses a copy that ends in a NUL: some releases of cJSON read past a buffer that does not. */
 static int parse_header(struct bl_safetensors *file, const char *text, size_t size) {
-    char *copy = malloc(size + 1);
+    char *copy = bl_malloc(size + 1);
     if (!copy) return bl_fail(BLANCH_ENOMEM, "%s: out of memory for its header", file->path);
     memcpy(copy, text, size);
     copy[size] = 0;
@@ -171,27 +171,27 @@ static int read_file(struct bl_safetensors *file, const char *path) {
     size_t size;
     file->path = bl_strdup(path);
     if (!file->path) return BLANCH_ENOMEM;
-    int rc = bl_file_read(path, &file->bytes, &size);
-    if (rc) return rc;
+    int code = bl_file_read(path, &file->bytes, &size);
+    if (code) return code;
     if (size < 10) return bl_fail(BLANCH_EINPUT, "%s: %zu bytes are too few for a safetensors file", path, size);
     uint64_t length;
     memcpy(&length, file->bytes, 8);
     if (length > size - 8)
         return bl_fail(BLANCH_EINPUT, "%s: the header's length exceeds the file: truncated, or not a safetensors file",
                        path);
-    rc = parse_header(file, file->bytes + 8, (size_t)length);
-    return rc ? rc : read_tensors(file, file->bytes + 8 + length, size - 8 - (size_t)length);
+    code = parse_header(file, file->bytes + 8, (size_t)length);
+    return code ? code : read_tensors(file, file->bytes + 8 + length, size - 8 - (size_t)length);
 }
 
 int bl_st_open(struct bl_safetensors **file, const char *path) {
     *file = bl_calloc(1, sizeof **file);
     if (!*file) return BLANCH_ENOMEM;
-    int rc = read_file(*file, path);
-    if (rc) {
+    int code = read_file(*file, path);
+    if (code) {
         bl_st_close(*file);
         *file = NULL;
     }
-    return rc;
+    return code;
 }
 
 void bl_st_close(struct bl_safetensors *file) {
@@ -258,8 +258,8 @@ static int check_count(const struct bl_st_tensor *tensor, int64_t count) {
     break
 
 int bl_st_floats(const struct bl_st_tensor *tensor, float *out, int64_t count) {
-    int rc = check_count(tensor, count);
-    if (rc || !count) return rc;
+    int code = check_count(tensor, count);
+    if (code || !count) return code;
     const char *from = tensor->data;
     switch (tensor->dtype) {
     case BL_DTYPE_F32:
@@ -293,8 +293,8 @@ int bl_st_floats(const struct bl_st_tensor *tensor, float *out, int64_t count) {
 }
 
 int bl_st_int64s(const struct bl_st_tensor *tensor, int64_t *out, int64_t count) {
-    int rc = check_count(tensor, count);
-    if (rc || !count) return rc;
+    int code = check_count(tensor, count);
+    if (code || !count) return code;
     const char *from = tensor->data;
     switch (tensor->dtype) {
     case BL_DTYPE_I64:
@@ -375,20 +375,20 @@ static int write_data(struct bl_replace *file, const struct bl_st_tensor *tensor
     static const char blanks[8] = "        ";
     size_t size = strlen(header), pad = (8 - size % 8) % 8;
     uint64_t length = size + pad;
-    int rc = bl_replace_write(file, &length, sizeof length);
-    if (!rc) rc = bl_replace_write(file, header, size);
-    if (!rc) rc = bl_replace_write(file, blanks, pad);
+    int code = bl_replace_write(file, &length, sizeof length);
+    if (!code) code = bl_replace_write(file, header, size);
+    if (!code) code = bl_replace_write(file, blanks, pad);
     for (int k = 0; k < BL_COUNT(layout); k++)
-        for (int i = 0; !rc && i < count; i++)
+        for (int i = 0; !code && i < count; i++)
             if (dtypes[tensors[i].dtype].size == layout[k])
-                rc = bl_replace_write(file, tensors[i].data, tensors[i].bytes);
-    return rc;
+                code = bl_replace_write(file, tensors[i].data, tensors[i].bytes);
+    return code;
 }
 
 int bl_st_write(const char *path, const struct bl_st_tensor *tensors, int count, const char *const *meta) {
-    int rc = 0;
-    for (int i = 0; !rc && i < count; i++) rc = check_tensor(path, &tensors[i]);
-    if (rc) return rc;
+    int code = 0;
+    for (int i = 0; !code && i < count; i++) code = check_tensor(path, &tensors[i]);
+    if (code) return code;
     size_t *offsets = bl_calloc((size_t)count + 1, sizeof *offsets);
     if (!offsets) return BLANCH_ENOMEM;
     place(tensors, count, offsets);
@@ -396,12 +396,12 @@ int bl_st_write(const char *path, const struct bl_st_tensor *tensors, int count,
     char *text = header ? cJSON_PrintUnformatted(header) : NULL;
     struct bl_replace file;
     if (!text)
-        rc = bl_fail(BLANCH_ENOMEM, "%s: out of memory for its header", path);
+        code = bl_fail(BLANCH_ENOMEM, "%s: out of memory for its header", path);
     else
-        rc = bl_replace_open(&file, path);
-    if (!rc) rc = bl_replace_close(&file, write_data(&file, tensors, count, text));
+        code = bl_replace_open(&file, path);
+    if (!code) code = bl_replace_close(&file, write_data(&file, tensors, count, text));
     cJSON_free(text);
     cJSON_Delete(header);
     free(offsets);
-    return rc;
+    return code;
 }

@@ -52,7 +52,7 @@ static int setup(struct bl_node *node) {
     state->chunk = bl_on_cpu(node->dev) ? CPU_CHUNK_BYTES / (4 * x->c) : rows * (x->c / state->vec) / GPU_ITEMS;
     if (state->chunk < MIN_CHUNK) state->chunk = MIN_CHUNK;
     state->tile = bl_on_cpu(node->dev) ? cpu_tile(x->c) : (int)state->chunk;
-    state->saved = bl_node_workspace(node, BL_LIFE_SAVED, 4 * x->c);
+    state->saved = bl_node_workspace(node, BL_LIFE_PINNED, 4 * x->c);
     if (!bl_node_training(node)) return 0;
     state->partial = bl_node_workspace(node, BL_LIFE_FORWARD, 2 * x->c * chunks_of(rows, state->chunk));
     state->partial_back = bl_node_workspace(node, BL_LIFE_BACKWARD, 2 * x->c * chunks_of(rows, state->chunk));
@@ -90,28 +90,31 @@ static int measure(struct bl_node *node, const struct bl_run *run) {
     struct state *state = node->state;
     int64_t rows = rows_of(node, run->n), chunks = chunks_of(rows, state->chunk),
             vectors = node->out[0]->c / state->vec;
-    if (rows == 1)
+    if (rows == 1 && !run->all)
         return bl_fail(BLANCH_EINPUT,
                        "expected more than 1 value per channel when training; give a larger batch or larger images");
     int code =
         bl_launch(state->statistics, chunk_range(node, chunks), BL_MEM(node->in[0]->mem), BL_MEM(state->partial->mem),
                   BL_I64(rows), BL_I32(vectors), BL_I64(state->chunk), BL_I32(state->tile));
+    struct bl_moments moments = {state->partial->mem, rows, state->chunk, node->out[0]->c};
+    if (!code) code = bl_merge(run->all, node->dev, &moments);
     if (code) return code;
     node->buffer[2]->value++;
     return bl_launch(state->summarise, bl_share(node->dev, vectors, 8 * state->vec * chunks),
                      BL_MEM(state->partial->mem), BL_MEM(node->param[0]->data.mem), BL_MEM(node->param[1]->data.mem),
                      BL_MEM(node->buffer[0]->data.mem), BL_MEM(node->buffer[1]->data.mem), BL_MEM(state->saved->mem),
-                     BL_I64(rows), BL_I32(vectors), BL_I64(state->chunk), BL_F32(attrs->eps), BL_F32(attrs->momentum));
+                     BL_I64(moments.rows), BL_I32(vectors), BL_I64(moments.chunk), BL_F32(attrs->eps),
+                     BL_F32(attrs->momentum));
 }
 
 static int forward(struct bl_node *node, const struct bl_run *run) {
     const struct bl_batchnorm_attrs *attrs = node->attrs;
     struct state *state = node->state;
     int64_t rows = rows_of(node, run->n), vectors = node->out[0]->c / state->vec;
-    int code;
-    if (run->training)
+    int code = 0;
+    if (run->training && !run->again)
         code = measure(node, run);
-    else
+    else if (!run->training)
         code = bl_launch(state->recall, bl_share(node->dev, vectors, 32 * state->vec), BL_MEM(node->param[0]->data.mem),
                          BL_MEM(node->param[1]->data.mem), BL_MEM(node->buffer[0]->data.mem),
                          BL_MEM(node->buffer[1]->data.mem), BL_MEM(state->saved->mem), BL_I32(vectors),
@@ -134,8 +137,9 @@ static int backward(struct bl_node *node, const struct bl_run *run) {
     code = bl_launch(state->finish, bl_share(node->dev, vectors, 8 * state->vec * chunks),
                      BL_MEM(state->partial_back->mem), BL_MEM(state->saved->mem), BL_MEM(node->param[0]->grad.mem),
                      BL_MEM(node->param[1]->grad.mem), BL_MEM(state->spreading->mem), BL_I64(rows), BL_I32(vectors),
-                     BL_I64(state->chunk), BL_I32(run->training));
+                     BL_I64(state->chunk), BL_I64(run->whole * x->h * x->w), BL_I32(run->training));
     if (code || !x->grad) return code;
+    if (run->training && (code = bl_sum(run->all, node->dev, state->spreading->mem, x->c, 2 * x->c))) return code;
     return bl_launch(state->spread, bl_share_rows(node->dev, vectors, rows, 12 * x->c), BL_MEM(x->mem), BL_MEM(dy),
                      BL_MEM(state->saved->mem), BL_MEM(state->spreading->mem), BL_MEM(x->grad->mem), BL_I64(rows),
                      BL_I32(vectors), BL_I32(node->accumulate[0]));

@@ -161,6 +161,7 @@ static int gather(struct bl_node *node, int n, struct bl_mem *from, struct bl_me
 static int sample(struct bl_node *node, int n, struct bl_mem *to) {
     const struct state *s = node->state;
     int64_t count = samples_of(node, n);
+    bl_work(node->dev, 0, 0);
     return bl_launch(s->kernel[SAMPLE], bl_share(node->dev, count, 8 * s->block), BL_MEM(node->in[0]->mem), BL_MEM(to),
                      BL_I64(count), BL_I32(s->step), BL_I64(pixels_of(node, n)), BL_I32(node->out[0]->c),
                      BL_I32(s->groups), BL_I32(s->block));
@@ -171,9 +172,11 @@ static int sum_rows(struct bl_node *node, struct bl_mem *rows, int64_t count, fl
                     struct bl_mem *mean) {
     const struct state *s = node->state;
     struct bl_range range = bl_on_cpu(node->dev) ? BL_GROUPS1(1, CHUNKS) : BL_ITEMS((size_t)s->block, CHUNKS);
+    bl_work(node->dev, 0, 0);
     int code = bl_launch(s->kernel[SUMS], range, BL_MEM(rows), BL_MEM(partial), BL_I64(count), BL_I32(s->block),
                          BL_I32(CHUNKS));
     if (code) return code;
+    bl_work(node->dev, 0, 0);
     return bl_launch(s->kernel[MEAN], over_rows(node), BL_MEM(partial), BL_MEM(mean), BL_I32(CHUNKS), BL_I32(s->block),
                      BL_F32(scale));
 }
@@ -182,6 +185,7 @@ static int track(struct bl_node *node, struct bl_tensor *value, int buffer) {
     const struct bl_channel_deconv_attrs *a = node->attrs;
     const struct state *s = node->state;
     struct bl_tensor *running = &node->buffer[buffer]->data;
+    bl_work(node->dev, 0, 0);
     return bl_launch(s->kernel[TRACK], bl_share(node->dev, running->count, 12), BL_MEM(value->mem),
                      BL_MEM(running->mem), BL_I64(running->count), BL_F32(a->momentum),
                      BL_I32(node->buffer[BATCHES]->value == 0));
@@ -262,8 +266,10 @@ static int outer(struct bl_node *node, struct bl_mem *left, struct bl_mem *right
 static int inverse_sqrt(struct bl_node *node) {
     const struct bl_channel_deconv_attrs *a = node->attrs;
     const struct state *s = node->state;
+    bl_work(node->dev, 0, 0);
     int code = bl_launch(s->kernel[NORM], bl_share(node->dev, 1, 1), BL_MEM(s->moment->mem), BL_MEM(s->scalars->mem),
                          BL_I32(s->block), BL_F32(a->eps));
+    bl_work(node->dev, 0, 0);
     if (!code)
         code = bl_launch(s->kernel[BEGIN], over_rows(node), BL_MEM(s->moment->mem), BL_MEM(s->scalars->mem),
                          BL_MEM(s->w->mem), BL_MEM(s->r->mem), BL_MEM(s->z->mem), BL_I32(s->block));
@@ -272,11 +278,13 @@ static int inverse_sqrt(struct bl_node *node) {
         code = multiply(node, -0.5f, w, w, 1.5f, w, m);
         if (!code) code = multiply(node, -0.5f, m, w, 1.5f, m, next);
         if (!code) code = multiply(node, -0.5f, next, z, 1.5f, z, next_z);
+        bl_work(node->dev, 0, 0);
         if (!code)
             code = bl_launch(s->kernel[RESIDUAL], over_rows(node), BL_MEM(s->w->mem), BL_MEM(s->r->mem),
                              BL_I32(s->block), BL_I32(k + 1));
     }
     if (code) return code;
+    bl_work(node->dev, 0, 0);
     return bl_launch(s->kernel[FINISH], over_rows(node), BL_MEM(s->z->mem), BL_MEM(s->scalars->mem),
                      BL_MEM(s->deconv->mem), BL_I32(s->block), BL_I32(a->n_iter - 1));
 }
@@ -371,6 +379,7 @@ static int step_back(struct bl_node *node, int k) {
     int code = 0;
     if (has_next) {
         code = multiply(node, 1, r, rbar, 0, m, m);
+        bl_work(node->dev, 0, 0);
         if (!code)
             code =
                 bl_launch(s->kernel[BACK_MIX], over_rows(node), BL_MEM(s->m->mem), BL_MEM(s->t->mem), BL_I32(s->block));
@@ -379,6 +388,7 @@ static int step_back(struct bl_node *node, int k) {
     if (k > 0 && !code) code = multiply(node, 1, (struct operand){s->z, k - 1}, zbar, 0, t, t);
     if (k > 0 && !code) code = multiply(node, 1, r, zbar, 0, h, h);
     if (code) return code;
+    bl_work(node->dev, 0, 0);
     return bl_launch(s->kernel[BACK_STEP], over_rows(node), BL_MEM(s->m->mem), BL_MEM(s->p->mem), BL_MEM(s->t->mem),
                      BL_MEM(s->h->mem), BL_MEM(s->rbar->mem), BL_MEM(s->zbar->mem), BL_I32(s->block), BL_I32(has_next),
                      BL_I32(k == 0));
@@ -393,14 +403,17 @@ static int through_statistics(struct bl_node *node, int n) {
     int code =
         sum_rows(node, s->dcolumns->mem, rows, (float)(-1.0 / (double)count), s->back_partial->mem, s->dmean->mem);
     if (!code) code = outer(node, s->dy->mem, s->back_columns->mem, rows, 1, s->ddeconv->mem);
+    bl_work(node->dev, 0, 0);
     if (!code)
         code = bl_launch(s->kernel[BACK_BEGIN], over_rows(node), BL_MEM(s->ddeconv->mem), BL_MEM(s->scalars->mem),
                          BL_MEM(s->zbar->mem), BL_I32(s->block));
     for (int k = a->n_iter - 1; k >= 0 && !code; k--) code = step_back(node, k);
+    bl_work(node->dev, 0, 0);
     if (!code)
         code = bl_launch(s->kernel[BACK_DOTS], bl_share(node->dev, 1, 1), BL_MEM(s->rbar->mem), BL_MEM(s->moment->mem),
                          BL_MEM(s->ddeconv->mem), BL_MEM(s->z->mem), BL_MEM(s->scalars->mem), BL_I32(s->block),
                          BL_I32(a->n_iter - 1));
+    bl_work(node->dev, 0, 0);
     if (!code)
         code = bl_launch(s->kernel[BACK_FINISH], over_rows(node), BL_MEM(s->rbar->mem), BL_MEM(s->moment->mem),
                          BL_MEM(s->scalars->mem), BL_MEM(s->m->mem), BL_I32(s->block));
@@ -421,6 +434,7 @@ static int whiten_backward(struct bl_node *node, const struct bl_run *run) {
     if (!code && training) code = gather(node, run->n, node->in[0]->mem, mean_of(node, training), s->back_columns->mem);
     if (!code && training) code = through_statistics(node, run->n);
     if (code) return code;
+    bl_work(node->dev, 0, 0);
     return bl_launch(s->kernel[BACK_SCATTER], bl_share(node->dev, pixels, 12 * s->head), BL_MEM(s->dcolumns->mem),
                      BL_MEM(s->dsamples->mem), BL_MEM(s->dmean->mem), BL_MEM(node->in[0]->grad->mem), BL_I64(pixels),
                      BL_I32(node->out[0]->c), BL_I32(s->groups), BL_I32(s->block), BL_I32(training ? s->step : 0),
@@ -433,15 +447,18 @@ static int scale_rest_backward(struct bl_node *node, const struct bl_run *run) {
     struct bl_mem *dy = node->out[0]->grad->mem;
     int code = 0;
     if (run->training) {
+        bl_work(node->dev, 0, 0);
         code = bl_launch(s->kernel[TAIL_BACK_SUMS], bl_share(node->dev, run->n, 8 * bl_features(x)), BL_MEM(x->mem),
                          BL_MEM(dy), BL_MEM(s->tail->mem), BL_MEM(s->tail_back_partial->mem), BL_I32(run->n),
                          BL_I32(x->h * x->w), BL_I32(x->c), BL_I32(s->head));
+        bl_work(node->dev, 0, 0);
         if (!code)
             code =
                 bl_launch(s->kernel[TAIL_BACK_MERGE], bl_share(node->dev, 1, 1), BL_MEM(s->tail_back_partial->mem),
                           BL_MEM(s->tail->mem), BL_MEM(s->tail_back->mem), BL_I32(run->n), BL_I32(tail_samples(node)));
     }
     if (code) return code;
+    bl_work(node->dev, 0, 0);
     return bl_launch(s->kernel[TAIL_BACK], bl_share(node->dev, run->n, 12 * bl_features(x)), BL_MEM(x->mem), BL_MEM(dy),
                      BL_MEM(s->tail->mem), BL_MEM(s->tail_back->mem), BL_MEM(x->grad->mem), BL_I32(run->n),
                      BL_I32(x->h * x->w), BL_I32(x->c), BL_I32(s->head), BL_I32(run->training ? s->step : 0),

@@ -26,9 +26,10 @@ static int drop(struct bl_node *node, const struct bl_run *run, struct bl_mem *f
     if (!run->training || run->no_dropout || attrs->p == 0)
         return from == to ? 0 : bl_copy(node->dev, from, to, count, state->vec, add);
     uint64_t stream = run->step << 16 | (uint64_t)node->index;
-    return bl_launch(state->forward, bl_share(node->dev, (count + 31) / 32, 1024), BL_MEM(from), BL_MEM(to),
-                     BL_I64(count), BL_I64(run->seed), BL_I32(BL_RANDOM_DROPOUT), BL_I64(stream),
-                     BL_I32(ceil(attrs->p * 0x1p24)), BL_F32(1 / (1 - attrs->p)), BL_I32(add));
+    return bl_launch(state->forward, bl_share(node->dev, (count + 62) / 32, 1024), BL_MEM(from), BL_MEM(to),
+                     BL_I64(count), BL_I64(run->first_image * bl_features(node->out[0])), BL_I64(run->seed),
+                     BL_I32(BL_RANDOM_DROPOUT), BL_I64(stream), BL_I32(ceil(attrs->p * 0x1p24)),
+                     BL_F32(1 / (1 - attrs->p)), BL_I32(add));
 }
 
 static int forward(struct bl_node *node, const struct bl_run *run) {

@@ -20,6 +20,7 @@ static int prepare(struct bl_node *node) {
 static int reorder(struct bl_node *node, int n, struct bl_kernel *kernel, struct bl_mem *from, struct bl_mem *to,
                    bool add) {
     const struct bl_tensor *x = node->in[0];
+    bl_work(node->dev, 0, 0);
     if (is_copy(node)) return bl_copy(node->dev, from, to, n * bl_features(x), bl_vec(node->dev, bl_features(x)), add);
     return bl_launch(kernel, bl_share_grid(node->dev, x->c, x->h * x->w, n, 8 * bl_features(x)), BL_MEM(from),
                      BL_MEM(to), BL_I32(n), BL_I32(x->c), BL_I32(x->h * x->w), BL_I32(add));

@@ -196,6 +196,7 @@ static int forward_pair(const struct bl_inverse_sqrt *root, int pair, struct ope
 int bl_inverse_sqrt_forward(struct bl_inverse_sqrt *root, struct bl_mem *squares, float momentum, struct bl_mem *deconv,
                             struct bl_mem *running) {
     struct bl_range rows = bl_over_rows(root->node, root->matrices, root->features, true);
+    bl_work(root->node->dev, 0, 0);
     int code = bl_launch(root->norm, bl_over_matrices(root->node, root->matrices), BL_MEM(squares),
                          BL_I32(root->matrices), BL_I32(root->features), BL_MEM(root->scalars->mem));
     if (!code) touch(root, 0, 1);
@@ -271,6 +272,7 @@ int bl_inverse_sqrt_backward(struct bl_inverse_sqrt *root, struct bl_mem *ddecon
     touch(root, 0, 2);
     code = bl_launch(root->back_dots, rows, BL_MEM(root->work->mem), AT(root, wbar), BL_MEM(root->saved->mem),
                      SIZES(root), BL_MEM(root->dots_w->mem));
+    bl_work(root->node->dev, 0, 0);
     if (!code)
         code = bl_launch(root->back_norm, bl_over_matrices(root->node, root->matrices), BL_MEM(root->dots_w->mem),
                          BL_MEM(root->dots->mem), BL_I32(root->matrices), BL_I32(root->features),

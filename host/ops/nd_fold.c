@@ -137,6 +137,7 @@ static int times(const struct bl_fold *fold, struct bl_mem *a, struct bl_mem *b,
 }
 
 static int to_rows(const struct bl_fold *fold, struct bl_mem *weight) {
+    bl_work(fold->node->dev, 0, 0);
     return fold->permuted ? bl_launch(fold->to_rows, over_outputs(fold, true), BL_MEM(weight), SIZES(fold),
                                       BL_MEM(fold->rows->mem))
                           : 0;
@@ -182,6 +183,7 @@ static int resolve(void *context, int which, struct bl_mem *to) {
     int code = pack(fold, deconv);
     if (!code) code = times(fold, updated(fold, which), deconv, fold->folded->mem);
     if (code) return code;
+    bl_work(fold->node->dev, 0, 0);
     return bl_launch(fold->resolve, over_outputs(fold, true), BL_MEM(fold->folded->mem), BL_MEM(fold->first[0]->mem),
                      BL_MEM(fold->first[1]->mem), BL_F32(decayed[0]), BL_F32(decayed[1]), BL_I32(fold->outputs),
                      BL_I32(interleave), BL_I32(weights_of(fold) / fold->outputs / interleave), BL_MEM(to));
@@ -213,6 +215,7 @@ static int forward_kept(const struct bl_fold *fold) {
     int code = pack(fold, fold->squared->mem);
     if (!code) code = times(fold, fold->weight->data.mem, fold->squared->mem, fold->folded->mem);
     if (code) return code;
+    bl_work(fold->node->dev, 0, 0);
     return bl_launch(fold->fold_kept, over_outputs(fold, false), BL_MEM(fold->folded->mem),
                      BL_MEM(fold->first_folded[0]->mem), BL_MEM(fold->first_folded[1]->mem), BL_F32(fold->decayed[0]),
                      BL_F32(fold->decayed[1]), BL_MEM(bl_whitening_factors(whitening)),
@@ -236,6 +239,7 @@ int bl_fold_forward(struct bl_fold *fold) {
     if (fold->accumulates) return forward_kept(fold);
     int code = forward_computed(fold);
     if (code) return code;
+    bl_work(fold->node->dev, 0, 0);
     return bl_launch(fold->fold_bias, over_outputs(fold, false), BL_MEM(fold->folded->mem),
                      BL_MEM(bl_whitening_mean(fold->whitening)), BL_MEM(fold->bias->data.mem), SIZES(fold),
                      BL_I32(fold->matrices), BL_MEM(fold->shift->mem));
@@ -278,6 +282,7 @@ static int weight_gradient(struct bl_fold *fold) {
     struct blanch_device *dev = fold->node->dev;
     int64_t units = fold->matrices * fold->parts, count = fold->matrices * fold->features;
     struct bl_mem *factors = bl_whitening_factors(fold->whitening), *any = fold->gradient->mem;
+    bl_work(fold->node->dev, 0, 0);
     int code =
         bl_launch(fold->weight_gradient, bl_share_rows(dev, vectors_of(fold), units, 12 * weights_of(fold) / units),
                   BL_MEM(fold->folded->mem), BL_MEM(fold->bias->grad.mem), BL_MEM(bl_whitening_mean(fold->whitening)),
@@ -285,6 +290,7 @@ static int weight_gradient(struct bl_fold *fold) {
                   BL_MEM(fold->gradient->mem), BL_I32(fold->accumulates), BL_MEM(fold->accumulates ? factors : any),
                   BL_MEM(gradient_of(fold)), BL_MEM(fold->partial->mem), BL_MEM(fold->dots->mem));
     if (code || !bl_whitening_has_backward(fold->whitening)) return code;
+    bl_work(fold->node->dev, 0, 0);
     return bl_launch(fold->sum_parts, bl_share_rows(dev, 1, count, 4 * (fold->parts + 1)), BL_MEM(fold->partial->mem),
                      BL_I32(fold->parts), BL_I32(count), BL_MEM(fold->dmean->mem));
 }
@@ -303,6 +309,7 @@ int bl_fold_backward(struct bl_fold *fold) {
     code = times(fold, fold->gradient->mem, bl_whitening_deconv(whitening),
                  fold->permuted ? fold->drows->mem : fold->weight->grad.mem);
     if (code || !fold->permuted) return code;
+    bl_work(fold->node->dev, 0, 0);
     return bl_launch(fold->from_rows, over_outputs(fold, true), BL_MEM(fold->drows->mem), SIZES(fold),
                      BL_MEM(fold->weight->grad.mem));
 }

@@ -78,6 +78,7 @@ static int forward(struct bl_node *node, const struct bl_run *run) {
         code = bl_fold_forward(fold);
     }
     bl_node_phase(node, BL_FORWARD);
+    bl_work(node->dev, 0, 0);
     if (!code)
         code = bl_launch(state->spread_bias, bl_share(node->dev, run->n, 4 * out), BL_MEM(fold->shift->mem),
                          BL_I32(run->n), BL_I32(out), BL_MEM(node->out[0]->mem));
@@ -115,6 +116,7 @@ static int backward(struct bl_node *node, const struct bl_run *run) {
                               .ldb = in,
                               .ldc = in};
     int code = bl_gemm(node->dev, &weights);
+    bl_work(node->dev, 0, 0);
     if (!code)
         code = bl_launch(state->sum_rows, bl_share(node->dev, out, 4 * run->n), BL_MEM(dy), BL_I32(run->n), BL_I32(out),
                          BL_MEM(fold->bias->grad.mem));

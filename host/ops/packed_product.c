@@ -24,6 +24,7 @@ int bl_packed_product_prepare(struct bl_packed_product *p) {
 }
 
 int bl_packed_product_pack(const struct bl_packed_product *p, struct bl_mem *d, double scale) {
+    bl_work(p->node->dev, 0, 0);
     return bl_launch(p->pack, bl_share(p->node->dev, p->n, 8 * p->n), BL_MEM(d), BL_I32(p->n), BL_F32(scale),
                      BL_MEM(p->packed->mem));
 }

@@ -34,7 +34,7 @@ static int backward(struct bl_node *node, const struct bl_run *run) {
     if (!node->in[0]->grad) return 0;
     return bl_launch(state->backward, bl_share_rows(node->dev, classes, run->n, 64 * classes), BL_MEM(node->in[0]->mem),
                      BL_MEM(node->in[1]->mem), BL_MEM(node->out[0]->mem), BL_MEM(node->in[0]->grad->mem),
-                     BL_I32(run->n), BL_I32(classes), BL_I32(node->accumulate[0]));
+                     BL_I32(run->n), BL_I32(run->whole), BL_I32(classes), BL_I32(node->accumulate[0]));
 }
 
 static int definition(struct bl_ref_layer *l, const struct bl_ref_tensor *x, int inputs, struct bl_ref_tensor *y) {

@@ -317,6 +317,7 @@ static int sample_mean(struct bl_whitening *w, int64_t patches) {
     int64_t items, chunk = chunk_of(w, patches, PATCH_CHUNKS, &items);
     size_t vectors = (size_t)(w->node->in[0]->c / w->vec_channels);
     struct bl_range sums = bl_on_cpu(w->node->dev) ? BL_GROUPS1(1, (size_t)items) : BL_ITEMS(vectors, (size_t)items);
+    bl_work(w->node->dev, 0, 0);
     int code = bl_launch(w->kernel[SUM], sums, BL_MEM(w->node->in[0]->mem), GEOMETRY(w), BL_I32(patches), BL_I32(chunk),
                          BL_MEM(w->partial->mem));
     if (code) return code;
@@ -324,6 +325,7 @@ static int sample_mean(struct bl_whitening *w, int64_t patches) {
     int each = bl_on_cpu(w->node->dev) ? 64 : 1;
     struct bl_range range =
         bl_on_cpu(w->node->dev) ? BL_GROUPS1(1, (size_t)((count + each - 1) / each)) : BL_ITEMS(1, (size_t)count);
+    bl_work(w->node->dev, 0, 0);
     return bl_launch(w->kernel[MEAN], range, BL_MEM(w->partial->mem), BL_I32(items), BL_I32(w->geometry.matrices),
                      BL_I32(w->geometry.block), BL_I32(w->taps), BL_I32(w->geometry.interleave),
                      BL_I32(is_strided(&w->geometry)), BL_I32(w->depthwise),
@@ -339,6 +341,7 @@ static int gather(struct bl_whitening *w, int64_t patches, int64_t *part) {
     int code =
         fill ? bl_mem_fill(w->rows->mem, 4 * (size_t)(samples * w->features), 4 * (size_t)(fill * w->features), 0) : 0;
     if (code) return code;
+    bl_work(w->node->dev, 0, 0);
     return bl_launch(w->kernel[GATHER], over_samples(w, items), BL_MEM(w->node->in[0]->mem), GEOMETRY(w),
                      BL_I32(patches), BL_I32(chunk), BL_MEM(w->row_mean->mem), BL_MEM(w->rows->mem));
 }
@@ -352,6 +355,7 @@ static int covariance_depthwise(struct bl_whitening *w, int64_t patches) {
     int code = bl_launch(w->kernel[COVARIANCE_DEPTHWISE], range, BL_MEM(w->node->in[0]->mem), GEOMETRY(w),
                          BL_I32(patches), BL_I32(chunk), BL_MEM(w->row_mean->mem), BL_MEM(w->parts->mem));
     if (code) return code;
+    bl_work(w->node->dev, 0, 0);
     return bl_launch(w->kernel[COVARIANCE_LANES], over_rows(w, false), BL_MEM(w->parts->mem), BL_I32(items),
                      BL_I32(w->geometry.matrices), BL_I32(w->features), BL_F32(1.0 / (double)patches),
                      BL_F32(w->attrs.eps), BL_I32(rows_each(w)), BL_MEM(w->root.saved->mem), BL_MEM(w->squares->mem));
@@ -381,6 +385,7 @@ static int covariance(struct bl_whitening *w, int64_t patches) {
     product.stride_a = product.stride_b = w->splits > 1 ? part * f : f;
     code = bl_gemm(w->node->dev, &product);
     if (code) return code;
+    bl_work(w->node->dev, 0, 0);
     return bl_launch(w->kernel[COVARIANCE], over_rows(w, false), BL_MEM(w->parts->mem), BL_I32(w->splits),
                      BL_I32(w->geometry.matrices), BL_I32(w->geometry.block), BL_I32(w->taps), BL_F32(w->attrs.eps),
                      BL_I32(rows_each(w)), BL_MEM(w->root.saved->mem), BL_MEM(w->squares->mem));
@@ -420,6 +425,7 @@ struct bl_mem *bl_whitening_factors(const struct bl_whitening *w) {
 
 /* v_r = trace(S)/F, while the iteration has not begun; factors that say D = D_r. */
 static int keep_variance(struct bl_whitening *w) {
+    bl_work(w->node->dev, 0, 0);
     return bl_launch(w->kernel[VARIANCE], over_matrices(w), BL_MEM(w->root.saved->mem), BL_I32(w->geometry.matrices),
                      BL_I32(w->features), BL_MEM(w->last_variance->data.mem), BL_MEM(w->factors->mem));
 }
@@ -435,6 +441,7 @@ static struct bl_range over_channels(const struct bl_whitening *w, int64_t items
         BL_I32((w)->geometry.matrices), BL_I32(is_strided(&(w)->geometry))
 
 static int spread_mean(struct bl_whitening *w) {
+    bl_work(w->node->dev, 0, 0);
     return bl_launch(w->kernel[SPREAD_MEAN], bl_share(w->node->dev, w->taps * w->node->in[0]->c, 8),
                      BL_MEM(w->mean->mem), FEATURES(w), BL_MEM(w->spread->mem));
 }
@@ -445,14 +452,17 @@ static int rescale(struct bl_whitening *w, int64_t patches) {
             channels = w->node->in[0]->c;
     int matrices = w->geometry.matrices, each = rows_each(w);
     int code = spread_mean(w);
+    bl_work(w->node->dev, 0, 0);
     if (!code)
         code = bl_launch(w->kernel[SQUARES], over_channels(w, chunks), BL_MEM(w->node->in[0]->mem), GEOMETRY(w),
                          BL_I32(patches), BL_I32(chunk), BL_MEM(w->spread->mem), BL_MEM(w->square_parts->mem));
+    bl_work(w->node->dev, 0, 0);
     if (!code)
         code = bl_launch(w->kernel[FACTOR], over_matrices(w), BL_MEM(w->square_parts->mem), BL_I32(chunks),
                          BL_I32(channels), BL_I32(matrices), BL_F32(1.0 / ((double)samples * (double)w->features)),
                          BL_F32(w->attrs.eps), BL_MEM(w->last_variance->data.mem), BL_MEM(w->factors->mem));
     if (code) return code;
+    bl_work(w->node->dev, 0, 0);
     return bl_launch(w->kernel[RESCALE], over_rows(w, true), BL_MEM(w->last_deconv->data.mem), BL_MEM(w->factors->mem),
                      BL_I32(matrices * w->features), BL_I32(w->features), BL_I32(each), BL_F32(w->attrs.momentum),
                      BL_MEM(w->deconv->mem), BL_MEM(w->running_deconv->data.mem));
@@ -463,14 +473,17 @@ static int rescale_backward(struct bl_whitening *w, const struct bl_run *run, co
     const struct bl_tensor *x = w->node->in[0];
     int64_t samples = patches_of(w, run->n) * w->geometry.interleave, lines = (int64_t)run->n * x->h, items,
             chunk = chunk_of(w, lines, INT32_MAX, &items);
+    bl_work(w->node->dev, 0, 0);
     int code = bl_launch(w->kernel[BACK_FACTOR], over_matrices(w), BL_MEM(g->scale), BL_I32(g->dots),
                          BL_I32(w->geometry.matrices), BL_F32(1.0 / ((double)samples * (double)w->features)),
                          BL_MEM(w->factors->mem));
+    bl_work(w->node->dev, 0, 0);
     if (!code)
         code = bl_launch(w->kernel[SLOPES], bl_share(w->node->dev, (w->taps + 1) * x->c, 12), BL_MEM(g->mean),
                          BL_MEM(w->spread->mem), BL_MEM(w->factors->mem), FEATURES(w), BL_F32(1.0 / (double)samples),
                          BL_MEM(w->slopes->mem));
     if (code) return code;
+    bl_work(w->node->dev, 0, 0);
     return bl_launch(w->kernel[SCATTER_KEPT], over_channels(w, items), BL_MEM(x->mem), BL_MEM(w->slopes->mem),
                      GEOMETRY(w), BL_I32(lines), BL_I32(chunk), BL_MEM(x->grad->mem));
 }
@@ -496,6 +509,7 @@ int bl_whitening_forward(struct bl_whitening *w, const struct bl_run *run) {
     code = bl_inverse_sqrt_forward(&w->root, w->squares->mem, w->attrs.momentum, w->deconv->mem,
                                    w->running_deconv->data.mem);
     if (code || !w->refresh_counter) return code;
+    bl_work(w->node->dev, 0, 0);
     if (w->change)
         code = bl_launch(w->kernel[CHANGE], over_rows(w, false), BL_MEM(w->deconv->mem),
                          BL_MEM(w->last_deconv->data.mem), BL_I32(w->geometry.matrices * w->features),
@@ -508,6 +522,7 @@ int bl_whitening_forward(struct bl_whitening *w, const struct bl_run *run) {
 
 /* What comes through the mean, shared by the samples. */
 static int mean_backward(struct bl_whitening *w, struct bl_mem *dmean, int64_t samples) {
+    bl_work(w->node->dev, 0, 0);
     return bl_launch(w->kernel[BACK_MEAN], over_rows(w, false), BL_MEM(dmean), BL_I32(w->geometry.matrices),
                      BL_I32(w->geometry.block), BL_I32(w->taps), BL_I32(w->depthwise), BL_F32(1.0 / (double)samples),
                      BL_I32(rows_each(w)), BL_MEM(w->dmean->mem));
@@ -550,6 +565,7 @@ int bl_whitening_backward(struct bl_whitening *w, const struct bl_run *run, cons
     if (!code) code = rows_backward(w, g->mean, samples);
     if (code) return code;
     int64_t lines = (int64_t)run->n * x->h, items, chunk = chunk_of(w, lines, INT32_MAX, &items);
+    bl_work(w->node->dev, 0, 0);
     if (!w->depthwise)
         return bl_launch(w->kernel[SCATTER], over_samples(w, items), BL_MEM(w->drows->mem), BL_MEM(w->dmean->mem),
                          GEOMETRY(w), BL_I32(lines), BL_I32(chunk), BL_MEM(x->grad->mem));

@@ -4,11 +4,13 @@
 #include <math.h>
 
 static int check(const struct blanch_update *u) {
-    int code = bl_update_check("beta1", u->beta1, 0, 1);
+    int code = bl_update_check("lr", u->lr, 0, 0);
+    if (!code) code = bl_update_check("beta1", u->beta1, 0, 1);
     if (!code) code = bl_update_check("beta2", u->beta2, 0, 1);
     if (!code) code = bl_update_check("eps", u->eps, 0, 0);
     if (!code) code = bl_update_check("weight-decay", u->weight_decay, 0, 0);
-    if (!code && u->nesterov) code = bl_fail(BLANCH_EUSAGE, "--nesterov is of the optimiser sgd, not of adamw");
+    if (!code && (u->nesterov || u->momentum != 0))
+        code = bl_fail(BLANCH_EUSAGE, "--momentum and --nesterov are of the optimiser sgd, not of adamw");
     return code;
 }
 

@@ -3,10 +3,13 @@
 #include "optim/optim.h"
 
 static int check(const struct blanch_update *u) {
-    int code = bl_update_check("momentum", u->momentum, 0, 0);
+    int code = bl_update_check("lr", u->lr, 0, 0);
+    if (!code) code = bl_update_check("momentum", u->momentum, 0, 0);
     if (!code) code = bl_update_check("weight-decay", u->weight_decay, 0, 0);
     if (!code && u->nesterov && !(u->momentum > 0))
         code = bl_fail(BLANCH_EUSAGE, "--nesterov needs a --momentum above 0");
+    if (!code && (u->beta1 != 0 || u->beta2 != 0 || u->eps != 0))
+        code = bl_fail(BLANCH_EUSAGE, "--beta1, --beta2 and --eps are of the optimiser adamw, not of sgd");
     return code;
 }
 

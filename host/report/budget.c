@@ -3,7 +3,7 @@
 #include <math.h>
 #include <stdio.h>
 
-static void put_decision(struct bl_html *html, const struct bl_decision *decision) {
+static void put_decision(struct bl_html *html, const struct bl_decision_result *decision) {
     double low = INFINITY, high = 0;
     char range[64];
     for (int i = 0; i < decision->layers; i++) {
@@ -23,13 +23,13 @@ static void put_decision(struct bl_html *html, const struct bl_decision *decisio
     bl_html(html, "</tr>\n");
 }
 
-static void put_layers(struct bl_html *html, const struct bl_decision *decision) {
+static void put_layers(struct bl_html *html, const struct bl_decision_result *decision) {
     bl_html(html, "<details><summary>The last decision by layer</summary>\n<div class=\"scroll\" tabindex=\"0\"><table "
                   "class=\"sort\"><thead>"
                   "<tr><th>layer</th><th>steps between refreshes</th><th>a refresh costs, ms</th><th>drift a "
                   "step</th></tr></thead>\n<tbody>\n");
     for (int i = 0; i < decision->layers; i++) {
-        const struct bl_decision_layer *layer = &decision->layer[i];
+        const struct bl_decision_layer_result *layer = &decision->layer[i];
         char drift[32];
         snprintf(drift, sizeof drift, "%.2g", layer->drift);
         bl_html(html, "<tr><td>");

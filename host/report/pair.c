@@ -18,6 +18,7 @@ const struct bl_phase_style bl_phase_styles[BL_PHASES] = {
     [BL_POOL] = {"pooling", "p"},
     [BL_LOSS] = {"loss", "g1"},
     [BL_UPDATE] = {"update", "g2"},
+    [BL_RECOMPUTE] = {"computed again", "r"},
     [BL_LOAD] = {"waiting for data", "g3"},
     [BL_WAIT] = {"device waits for host", "g4"},
     [BL_OTHER] = {"host, other", "g5"},

@@ -131,6 +131,7 @@ static void put_facts(struct bl_html *html, const struct bl_result *result) {
     put_number(html, "batch", result->batch);
     put_number(html, "steps", result->steps);
     put_number(html, "epochs", result->epochs);
+    put_text(html, "optimiser", result->optimiser);
     put_number(html, "learning rate", result->lr);
     put_text(html, "schedule", result->schedule);
     put_number(html, "momentum", result->momentum);

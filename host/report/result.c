@@ -38,22 +38,22 @@ const struct bl_result_field bl_point_fields[] = {
     {NULL},
 };
 const struct bl_result_field bl_decision_fields[] = {
-    FIELD(bl_decision, budget_pct, 5),
-    FIELD(bl_decision, base_ms, 5),
-    FIELD(bl_decision, bn_ms, 5),
-    FIELD(bl_decision, allowance_ms, 5),
-    FIELD(bl_decision, repay_ms, 5),
-    FIELD(bl_decision, debt_ms, 5),
-    FIELD(bl_decision, least_pct, 5),
-    FIELD(bl_decision, held_pct, 5),
-    FIELD(bl_decision, feasible, BL_FLAG),
-    FIELD(bl_decision, step, BL_EXACT),
+    FIELD(bl_decision_result, budget_pct, 5),
+    FIELD(bl_decision_result, base_ms, 5),
+    FIELD(bl_decision_result, bn_ms, 5),
+    FIELD(bl_decision_result, allowance_ms, 5),
+    FIELD(bl_decision_result, repay_ms, 5),
+    FIELD(bl_decision_result, debt_ms, 5),
+    FIELD(bl_decision_result, least_pct, 5),
+    FIELD(bl_decision_result, held_pct, 5),
+    FIELD(bl_decision_result, feasible, BL_FLAG),
+    FIELD(bl_decision_result, step, BL_EXACT),
     {NULL},
 };
 const struct bl_result_field bl_decision_layer_fields[] = {
-    FIELD(bl_decision_layer, interval, 5),
-    FIELD(bl_decision_layer, refresh_ms, 5),
-    FIELD(bl_decision_layer, drift, 5),
+    FIELD(bl_decision_layer_result, interval, 5),
+    FIELD(bl_decision_layer_result, refresh_ms, 5),
+    FIELD(bl_decision_layer_result, drift, 5),
     {NULL},
 };
 const struct bl_result_field bl_budget_fields[] = {
@@ -105,7 +105,11 @@ const struct bl_result_field bl_document_fields[] = {
     FIELD(bl_result, epochs, BL_EXACT),
     FIELD(bl_result, lr, 6),
     FIELD(bl_result, momentum, 6),
+    FIELD(bl_result, beta1, 6),
+    FIELD(bl_result, beta2, 6),
+    FIELD(bl_result, eps, 6),
     FIELD(bl_result, weight_decay, 6),
+    FIELD(bl_result, nesterov, BL_FLAG),
     FIELD(bl_result, seed, BL_EXACT),
     FIELD(bl_result, interrupted_after, BL_EXACT),
     {NULL},
@@ -185,8 +189,8 @@ struct bl_epoch_result *bl_result_add_epoch(struct bl_run_result *run) {
     return epoch;
 }
 
-struct bl_decision *bl_result_add_decision(struct bl_budget_result *budget) {
-    struct bl_decision *decision = extend((void **)&budget->decision, &budget->decisions, sizeof *decision);
+struct bl_decision_result *bl_result_add_decision(struct bl_budget_result *budget) {
+    struct bl_decision_result *decision = extend((void **)&budget->decision, &budget->decisions, sizeof *decision);
     if (decision) bl_fields_clear(bl_decision_fields, decision);
     return decision;
 }

@@ -18,20 +18,20 @@ struct bl_curve_point {
     double step, seconds, loss; // seconds of training until then
 };
 
-struct bl_decision_layer {
+struct bl_decision_layer_result {
     char name[128];
     double interval, refresh_ms, drift; // steps between refreshes; how far D turns in a step
 };
-struct bl_decision { // of an overhead budget
+struct bl_decision_result { // of an overhead budget
     char reason[96];
     double step, budget_pct, base_ms, bn_ms, allowance_ms, repay_ms, debt_ms, least_pct, held_pct, feasible;
-    struct bl_decision_layer *layer;
+    struct bl_decision_layer_result *layer;
     int layers;
 };
 struct bl_budget_result {
     double budget_pct, held_pct, least_pct; // budget_pct NAN: the run has none
     char baseline[64];                      // whose steps it is held against
-    struct bl_decision *decision;
+    struct bl_decision_result *decision;
     int decisions;
 };
 
@@ -77,8 +77,8 @@ struct bl_result {
     struct bl_header header;
     char *source; // the path that it was read from; NULL: none
     char *data;
-    char model[64], augment[32], schedule[64];
-    double batch, steps, epochs, lr, momentum, weight_decay, seed, interrupted_after;
+    char model[64], augment[32], optimiser[32], schedule[64];
+    double batch, steps, epochs, lr, momentum, beta1, beta2, eps, weight_decay, nesterov, seed, interrupted_after;
     cJSON *settings; // what was asked for, as it stands in the file
     struct bl_device_result *device;
     struct bl_run_result *run;
@@ -96,7 +96,7 @@ struct bl_device_result *bl_result_add_device(struct bl_result *result, const ch
 struct bl_run_result *bl_result_add_run(struct bl_result *result, int device);
 struct bl_pair_result *bl_result_add_pair(struct bl_result *result, int device);
 struct bl_epoch_result *bl_result_add_epoch(struct bl_run_result *run);
-struct bl_decision *bl_result_add_decision(struct bl_budget_result *budget);
+struct bl_decision_result *bl_result_add_decision(struct bl_budget_result *budget);
 void bl_device_result_fill(struct bl_device_result *device, const struct blanch_device_info *info);
 void bl_nd_result_fill(struct bl_nd_result *nd, const struct bl_graph *graph);
 /* The losses of all steps and the seconds until the end of each, thinned to 120 points. */
@@ -140,6 +140,6 @@ int bl_result_read(const cJSON *json, struct bl_result *result);
 int bl_result_read_config(const cJSON *json, struct bl_result *result);
 int bl_run_read_measured(const cJSON *json, struct bl_run_result *run); // of ledger.json too
 void bl_epoch_read(const cJSON *json, struct bl_epoch_result *epoch);   // a line of a log too
-int bl_decision_read(const cJSON *json, struct bl_decision *decision);
+int bl_decision_read(const cJSON *json, struct bl_decision_result *decision);
 
 #endif

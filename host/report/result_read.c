@@ -109,7 +109,7 @@ int bl_run_read_measured(const cJSON *json, struct bl_run_result *run) {
 
 /* --- a budget --------------------------------------------------------------------------------- */
 
-int bl_decision_read(const cJSON *json, struct bl_decision *decision) {
+int bl_decision_read(const cJSON *json, struct bl_decision_result *decision) {
     const cJSON *layers = item(json, "layers"), *layer;
     void *list = NULL;
     int at = 0, code = make_list(layers, sizeof *decision->layer, &list, &decision->layers);
@@ -118,7 +118,7 @@ int bl_decision_read(const cJSON *json, struct bl_decision *decision) {
     read_text(json, "reason", decision->reason, sizeof decision->reason);
     read_fields(json, bl_decision_fields, decision);
     if (decision->layers) cJSON_ArrayForEach(layer, layers) {
-            struct bl_decision_layer *to = &decision->layer[at++];
+            struct bl_decision_layer_result *to = &decision->layer[at++];
             bl_fields_clear(bl_decision_layer_fields, to);
             read_text(layer, "name", to->name, sizeof to->name);
             read_fields(layer, bl_decision_layer_fields, to);
@@ -131,7 +131,7 @@ static int read_budget(const cJSON *json, struct bl_budget_result *budget) {
     read_fields(json, bl_budget_fields, budget);
     read_text(json, item(json, "yardstick") ? "yardstick" : "baseline", budget->baseline, sizeof budget->baseline);
     cJSON_ArrayForEach(decision, item(json, "decisions")) {
-        struct bl_decision *to = bl_result_add_decision(budget);
+        struct bl_decision_result *to = bl_result_add_decision(budget);
         int code = to ? bl_decision_read(decision, to) : BLANCH_ENOMEM;
         if (code) return code;
     }
@@ -224,6 +224,7 @@ static int read_start(const cJSON *json, struct bl_result *result) {
     bl_header_read(json, &result->header);
     read_text(json, "model", result->model, sizeof result->model);
     read_text(json, "augment", result->augment, sizeof result->augment);
+    read_text(json, "optimiser", result->optimiser, sizeof result->optimiser);
     read_text(json, "schedule", result->schedule, sizeof result->schedule);
     read_fields(json, bl_document_fields, result);
     if (cJSON_IsObject(settings) && !(result->settings = cJSON_Duplicate(settings, true))) return BLANCH_ENOMEM;

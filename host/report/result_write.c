@@ -37,7 +37,7 @@ cJSON *bl_epoch_json(const struct bl_epoch_result *epoch) {
 
 /* --- a budget --------------------------------------------------------------------------------- */
 
-static cJSON *decision_json(const struct bl_decision *decision) {
+static cJSON *decision_json(const struct bl_decision_result *decision) {
     cJSON *json = cJSON_CreateObject(), *layers;
     cJSON_AddStringToObject(json, "reason", decision->reason);
     add_fields(json, bl_decision_fields, decision);
@@ -136,6 +136,7 @@ static cJSON *start(const struct bl_result *result) {
     cJSON_AddStringToObject(json, "model", result->model);
     add_text(json, "data", result->data);
     add_text(json, "augment", result->augment);
+    add_text(json, "optimiser", result->optimiser);
     add_text(json, "schedule", result->schedule);
     add_fields(json, bl_document_fields, result);
     cJSON *devices = cJSON_AddArrayToObject(json, "devices");

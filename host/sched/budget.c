@@ -1,5 +1,5 @@
-/* Refreshes come in waves: one after another in the network's order, within a part of a period, each layer in every
- * 1st, 2nd, 4th ... wave. Minimises sum(drift_i K_i) subject to sum(cost_i / K_i) <= allowance, K_i = x sqrt(cost_i /
+/* Refreshes come in sweeps: one after another in the network's order, within a part of a period, each layer in every
+ * 1st, 2nd, 4th ... sweep. Minimises sum(drift_i K_i) subject to sum(cost_i / K_i) <= allowance, K_i = x sqrt(cost_i /
  * drift_i) within bounds, rounded to powers of 2 of a common period. */
 #include "sched/budget.h"
 #include "io/files.h"
@@ -9,13 +9,13 @@
 
 enum {
     PAYBACK = 300, // steps over which a debt is paid back, where the allowance suffices
-    YOUNG = 4,     // waves come at least every step/YOUNG steps: whitening moves most at the start
+    YOUNG = 4,     // sweeps come at least every step/YOUNG steps: whitening moves most at the start
 };
 static const double smoothing = 0.4;         // weight of the newest measurement
 static const double noticeable = 0.1;        // changes of a plan below this share are not worth a line
 static const double negligible = 1e-6;       // cost of a refresh that is free
-static const double believed = 1.5;          // a factor: what one measurement of the yardstick may differ by
-static const double wave_share = 0.4;        // of a period, at most, until a wave has reached the last layer
+static const double believed = 1.5;          // a factor: what one measurement of the baseline may differ by
+static const double sweep_share = 0.4;       // of a period, at most, until a sweep has reached the last layer
 static const double negligible_share = 0.02; // of all costs: a layer below it sets no pace
 static const double modest = 0.01;           // share of a batch-norm step that refreshes have whatever the budget
 
@@ -57,28 +57,28 @@ static double period_now(const struct bl_budget *b) {
     return fmin(b->period, fmax((double)b->step / YOUNG, 1));
 }
 
-/* The step of a wave in which it reaches a layer. */
+/* The step of a sweep in which it reaches a layer. */
 static int64_t place_of(const struct bl_budget *b, int index) {
-    int64_t steps = (int64_t)(wave_share * period_now(b) + 0.5);
+    int64_t steps = (int64_t)(sweep_share * period_now(b) + 0.5);
     if (steps > b->count) steps = b->count;
     return steps > 0 ? index * steps / b->count : 0;
 }
 
-/* A surplus is kept up to what all layers take, so that a quiet time does not pay for a busy one. The first waves are
+/* A surplus is kept up to what all layers take, so that a quiet time does not pay for a busy one. The first sweeps are
  * for every layer: how much each moves is not known well yet. */
-static void move_wave(struct bl_budget *b) {
+static void move_sweep(struct bl_budget *b) {
     double all = 0;
     const bool young = period_now(b) < b->period;
     b->phase += 1 / period_now(b);
     b->since++;
-    if (b->phase >= 1) b->phase = fmod(b->phase, 1), b->wave++, b->since = 0;
+    if (b->phase >= 1) b->phase = fmod(b->phase, 1), b->sweep++, b->since = 0;
     if (!b->least) b->debt -= b->allowance;
     for (int i = 0; i < b->count; i++) {
         struct bl_budget_layer *layer = &b->layer[i];
         all += layer->cost;
-        if (layer->wave == b->wave || b->since < place_of(b, i)) continue;
-        layer->wave = b->wave;
-        layer->refresh = young || b->wave % layer->every == 0;
+        if (layer->sweep == b->sweep || b->since < place_of(b, i)) continue;
+        layer->sweep = b->sweep;
+        layer->refresh = young || b->sweep % layer->every == 0;
         if (!layer->refresh) continue;
         b->spent += layer->cost;
         if (!b->least) b->debt += layer->cost;
@@ -89,16 +89,16 @@ static void move_wave(struct bl_budget *b) {
 /* Where the steps that should have been measured could not be (all of them validated, say), they come again. */
 static enum bl_budget_stage stage_of(const struct bl_budget *b, int64_t step) {
     if (b->planned) return BL_BUDGET_IS_PLANNED;
-    if (step < BL_BUDGET_ALL) return step < BL_BUDGET_EXACT ? BL_BUDGET_IS_EXACT : BL_BUDGET_OPENS;
-    step = (step - BL_BUDGET_ALL) % (BL_BUDGET_OPENING - BL_BUDGET_ALL);
-    return !step ? BL_BUDGET_WARMS : step <= BL_BUDGET_BASE ? BL_BUDGET_IS_BASE : BL_BUDGET_REFRESHES;
+    if (step < BL_BUDGET_ALL) return step < BL_BUDGET_EXACT ? BL_BUDGET_IS_EXACT : BL_BUDGET_RENEWS;
+    step = (step - BL_BUDGET_ALL) % (BL_BUDGET_WARMUP - BL_BUDGET_ALL);
+    return !step ? BL_BUDGET_IS_UNMEASURED : step <= BL_BUDGET_BASE ? BL_BUDGET_IS_BASE : BL_BUDGET_REFRESHES;
 }
 
 void bl_budget_next(struct bl_budget *b) {
     b->stage = stage_of(b, b->step++);
-    bool all = b->stage == BL_BUDGET_IS_EXACT || b->stage == BL_BUDGET_OPENS || b->stage == BL_BUDGET_REFRESHES;
+    bool all = b->stage == BL_BUDGET_IS_EXACT || b->stage == BL_BUDGET_RENEWS || b->stage == BL_BUDGET_REFRESHES;
     for (int i = 0; i < b->count; i++) b->layer[i].refresh = all;
-    if (b->planned) move_wave(b);
+    if (b->planned) move_sweep(b);
     for (int i = 0; i < b->count; i++) b->layer[i].age = b->layer[i].refresh ? 0 : b->layer[i].age + 1;
 }
 
@@ -118,14 +118,14 @@ double bl_budget_record(struct bl_budget *b, double wall_ms, const double *layer
         share -= b->layer[i].kept;
         known &= b->layer[i].kept > 0;
     }
-    for (int i = 0; i < b->count && b->stage <= BL_BUDGET_OPENS && isfinite(wall_ms); i++)
-        b->layer[i].opening_ms += layer_ms[i], b->layer[i].samples++;
+    for (int i = 0; i < b->count && b->stage <= BL_BUDGET_RENEWS && isfinite(wall_ms); i++)
+        b->layer[i].warmup_ms += layer_ms[i], b->layer[i].samples++;
     if (!known || !(rest > 0) || !isfinite(rest) || share <= 0) return 0;
     double base = rest / share;
     for (int i = 0; i < b->count; i++) {
         struct bl_budget_layer *layer = &b->layer[i];
         smooth(layer->refresh ? &layer->refreshed : &layer->kept, layer_ms[i] / base);
-        if (!(layer->opening > 0) && layer->samples) layer->opening = layer->opening_ms / layer->samples / base;
+        if (!(layer->warmup > 0) && layer->samples) layer->warmup = layer->warmup_ms / layer->samples / base;
     }
     return base;
 }
@@ -140,12 +140,12 @@ void bl_budget_change(struct bl_budget *b, int index, int64_t age, double change
 }
 
 /* A machine may change its speed between the two networks' steps. */
-void bl_budget_measure(struct bl_budget *b, double yardstick, int steps) {
-    if (!(yardstick > 0) || !isfinite(yardstick)) return;
-    if (b->yardstick > 0) yardstick = fmin(fmax(yardstick, b->yardstick / believed), b->yardstick * believed);
-    smooth(&b->yardstick, yardstick);
-    b->debt += steps * yardstick;
-    b->spent += steps * yardstick;
+void bl_budget_measure(struct bl_budget *b, double baseline, int steps) {
+    if (!(baseline > 0) || !isfinite(baseline)) return;
+    if (b->baseline > 0) baseline = fmin(fmax(baseline, b->baseline / believed), b->baseline * believed);
+    smooth(&b->baseline, baseline);
+    b->debt += steps * baseline;
+    b->spent += steps * baseline;
 }
 
 /* --- planning --------------------------------------------------------------------------------- */
@@ -188,11 +188,11 @@ static double fit_scale(const struct bl_budget *b, double allowance, double leas
 
 /* What refreshes take where the budget leaves nothing for them: cheap layers that drift much still have theirs. */
 static double least_load(const struct bl_budget *b) {
-    return fmin(fmax(load_at(b, 1e12, least_drift_of(b)), modest * b->yardstick), load_at(b, 1e-9, least_drift_of(b)));
+    return fmin(fmax(load_at(b, 1e12, least_drift_of(b)), modest * b->baseline), load_at(b, 1e-9, least_drift_of(b)));
 }
 
 static double allowance_of(const struct bl_budget *b) {
-    return (1 + b->share) * b->yardstick - 1;
+    return (1 + b->share) * b->baseline - 1;
 }
 /* At most half of the allowance goes into paying back, and nothing of what refreshes have in any case. Negative: a
  * surplus is spent. */
@@ -201,10 +201,10 @@ static double repay_of(const struct bl_budget *b) {
     return fmin(b->debt / PAYBACK, fmax(most, 0));
 }
 
-/* The opening's steps were made before anything was known of their price. */
-static void open_account(struct bl_budget *b) {
+/* The warm-up's steps were made before anything was known of their price. */
+static void charge_warmup(struct bl_budget *b) {
     for (int i = 0; i < b->count; i++) {
-        double cost = BL_BUDGET_ALL * fmax(b->layer[i].opening - b->layer[i].kept, 0) + cost_of(&b->layer[i]);
+        double cost = BL_BUDGET_ALL * fmax(b->layer[i].warmup - b->layer[i].kept, 0) + cost_of(&b->layer[i]);
         b->spent += cost;
         b->debt += cost;
     }
@@ -252,14 +252,14 @@ static bool differs(double planned, double now) {
 }
 
 static bool is_measured(const struct bl_budget *b) {
-    bool all = b->yardstick > 0;
+    bool all = b->baseline > 0;
     for (int i = 0; i < b->count; i++) all &= b->layer[i].refreshed > 0;
     return all;
 }
 
 bool bl_budget_plan(struct bl_budget *b, bool anyway) {
     if (!is_measured(b)) return false;
-    if (!b->planned) open_account(b);
+    if (!b->planned) charge_warmup(b);
     double allowance = allowance_of(b), repay = repay_of(b), load = least_load(b);
     bool least = allowance < load;
     double period = share_out(b, least ? load : allowance - repay);
@@ -268,7 +268,7 @@ bool bl_budget_plan(struct bl_budget *b, bool anyway) {
     for (int i = 0; i < b->count; i++) changed |= b->layer[i].next != b->layer[i].every;
     if (!changed) return false;
     for (int i = 0; i < b->count; i++) b->layer[i].every = b->layer[i].next, b->layer[i].cost = cost_of(&b->layer[i]);
-    b->planned_yardstick = b->yardstick;
+    b->planned_baseline = b->baseline;
     b->allowance = allowance;
     b->repay = least ? 0 : repay;
     b->period = period;
@@ -278,11 +278,11 @@ bool bl_budget_plan(struct bl_budget *b, bool anyway) {
 }
 
 double bl_budget_floor(const struct bl_budget *b) {
-    return b->yardstick > 0 ? (1 + least_load(b)) / b->yardstick - 1 : 0;
+    return b->baseline > 0 ? (1 + least_load(b)) / b->baseline - 1 : 0;
 }
 
 double bl_budget_held(const struct bl_budget *b) {
-    return b->yardstick > 0 && b->step ? (1 + b->spent / (double)b->step) / b->yardstick - 1 : 0;
+    return b->baseline > 0 && b->step ? (1 + b->spent / (double)b->step) / b->baseline - 1 : 0;
 }
 
 /* --- telling, keeping ------------------------------------------------------------------------- */
@@ -294,7 +294,7 @@ static void add(cJSON *object, const char *key, double value) {
 void bl_budget_describe(const struct bl_budget *b, double base_ms, cJSON *line) {
     add(line, "budget_pct", 100 * b->share);
     add(line, "base_ms", base_ms);
-    add(line, "bn_ms", b->planned_yardstick * base_ms);
+    add(line, "bn_ms", b->planned_baseline * base_ms);
     add(line, "allowance_ms", b->allowance * base_ms);
     add(line, "repay_ms", b->repay * base_ms);
     add(line, "debt_ms", b->debt * base_ms);
@@ -314,28 +314,28 @@ void bl_budget_describe(const struct bl_budget *b, double base_ms, cJSON *line) 
 
 /* What is kept, as arrays of numbers in this order: of the whole, of a layer. */
 #define WHOLE(X)                                                                                                       \
-    X(double, yardstick)                                                                                               \
-    X(double, planned_yardstick)                                                                                       \
+    X(double, baseline)                                                                                                \
+    X(double, planned_baseline)                                                                                        \
     X(double, allowance)                                                                                               \
     X(double, debt)                                                                                                    \
     X(double, repay)                                                                                                   \
     X(double, spent)                                                                                                   \
     X(double, period)                                                                                                  \
     X(double, phase)                                                                                                   \
-    X(int64_t, wave)                                                                                                   \
+    X(int64_t, sweep)                                                                                                  \
     X(int64_t, since)                                                                                                  \
     X(int64_t, step)                                                                                                   \
     X(bool, planned)                                                                                                   \
     X(bool, least)
 #define LAYER(X)                                                                                                       \
-    X(double, opening)                                                                                                 \
+    X(double, warmup)                                                                                                  \
     X(double, refreshed)                                                                                               \
     X(double, kept)                                                                                                    \
     X(double, drift)                                                                                                   \
     X(double, noise)                                                                                                   \
     X(double, cost)                                                                                                    \
     X(int, every)                                                                                                      \
-    X(int64_t, wave)                                                                                                   \
+    X(int64_t, sweep)                                                                                                  \
     X(int64_t, age)
 #define SAVE(type, field) (double)from->field,
 #define COUNT(type, field) +1

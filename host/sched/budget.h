@@ -12,16 +12,16 @@ enum {
     BL_BUDGET_EXACT = 4, // steps at the start that are exact in every layer
     BL_BUDGET_ALL = 8,   // steps at the start, with those, that refresh every layer
     BL_BUDGET_BASE = 5,  // steps that refresh none, to measure the base step
-    BL_BUDGET_OPENING =
-        BL_BUDGET_ALL + 1 + BL_BUDGET_BASE + 1, // before them one whose memory and kernels are new, after
-                                                // them one that refreshes all; these seven again until there is a plan
-    BL_BUDGET_LONGEST = 200,                    // bound of an interval
+    /* Before the base steps one whose memory and kernels are new, after them one that refreshes every layer; these
+     * seven again until there is a plan. */
+    BL_BUDGET_WARMUP = BL_BUDGET_ALL + 1 + BL_BUDGET_BASE + 1,
+    BL_BUDGET_LONGEST = 200, // bound of an interval
 };
 /* What a step is for. Only the first kind takes the whole gradient of the whitening, docs/budget.md. */
 enum bl_budget_stage {
     BL_BUDGET_IS_EXACT,
-    BL_BUDGET_OPENS,
-    BL_BUDGET_WARMS,
+    BL_BUDGET_RENEWS,
+    BL_BUDGET_IS_UNMEASURED,
     BL_BUDGET_IS_BASE,
     BL_BUDGET_REFRESHES,
     BL_BUDGET_IS_PLANNED
@@ -29,30 +29,30 @@ enum bl_budget_stage {
 
 struct bl_budget_layer {
     const char *name; // of the caller, outlives the budget
-    double opening, refreshed,
-        kept; // measured: its whitening in the opening on average, when refreshed later, when not
-    double opening_ms;
-    int samples;         // sum of the first in milliseconds, until a base step is known
-    double drift, noise; // measured: how far D turns in a step; the least it was ever seen to turn
-    double cost;
-    int every;    // planned: of a refresh; it takes part in every so many waves, a power of 2
-    int next;     // `every` of a plan in the making
-    int64_t wave; // that has reached it last
-    int64_t age;  // steps since its last refresh
-    bool refresh; // decided for this step
+    /* Measured: its whitening in a step of the warm-up on average, when refreshed later, when not. */
+    double warmup, refreshed, kept;
+    double warmup_ms; // sum of the first in milliseconds, of so many samples, until a base step is known
+    int samples;
+    double drift, noise; // measured: how far D moves in a step; the least it was ever seen to move
+    double cost;         // planned: of a refresh
+    int every;           // planned: it takes part in every so many sweeps, a power of 2
+    int next;            // `every` of a plan in the making
+    int64_t sweep;       // that has reached it last
+    int64_t age;         // steps since its last refresh
+    bool refresh;        // decided for this step
 };
 struct bl_budget {
-    double share;                        // allowed overhead over the yardstick, 0.2 for 20 %
-    double yardstick;                    // measured: a batch-norm step
-    double planned_yardstick, allowance; // planned: refreshes that a step may make, the debt not yet deducted
-    double debt, repay;                  // what was spent beyond the allowance; planned: what a step pays back of it
-    double period;                       // planned: steps between two waves, when the run is four times as old
-    double phase;
-    int64_t wave, since;        // part of a period that has passed; the wave that runs, steps since it began
-    double spent;               // refreshes and measuring since the start
-    enum bl_budget_stage stage; // of the step that was begun
-    bool planned, least;        // least: the budget cannot be held, every interval is the longest
-    int64_t step;               // begun since the start
+    double share;                       // allowed overhead over the baseline, 0.2 for 20 %
+    double baseline;                    // measured: a batch-norm step
+    double planned_baseline, allowance; // planned: refreshes that a step may make, the debt not yet deducted
+    double debt, repay;                 // what was spent beyond the allowance; planned: what a step pays back of it
+    double period;                      // planned: steps between two sweeps, when the run is four times as old
+    double phase;                       // part of a period that has passed
+    int64_t sweep, since;               // the sweep that runs, steps since it began
+    double spent;                       // refreshes and measuring since the start
+    enum bl_budget_stage stage;         // of the step that was begun
+    bool planned, least;                // least: the budget cannot be held, every interval is the longest
+    int64_t step;                       // begun since the start
     int count;
     struct bl_budget_layer *layer;
 };
@@ -71,12 +71,12 @@ double bl_budget_record(struct bl_budget *budget, double wall_ms, const double *
 void bl_budget_change(struct bl_budget *budget, int layer, int64_t age, double change);
 /* Batch-norm steps over base steps; steps: how many of them were made to find out, on the budget's account. Later ones
  * are believed within a factor of 1.5. */
-void bl_budget_measure(struct bl_budget *budget, double yardstick, int steps);
+void bl_budget_measure(struct bl_budget *budget, double baseline, int steps);
 /* Plans from what has been measured. False, and nothing changed: within a tenth of the plan in force, unless `anyway`;
  * or the first plan lacks a measurement. */
 bool bl_budget_plan(struct bl_budget *budget, bool anyway);
 
-double bl_budget_floor(const struct bl_budget *budget); // the least overhead over the yardstick, a share
+double bl_budget_floor(const struct bl_budget *budget); // the least overhead over the baseline, a share
 double bl_budget_held(const struct bl_budget *budget);  // overhead so far by the measured costs, measuring included
 /* The plan with the values behind it: "layers" and what a line of log.jsonl says besides. base_ms turns shares into ms.
  */

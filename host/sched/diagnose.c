@@ -193,13 +193,13 @@ struct diagnoser {
 
 /* Layers that would keep their directions in this step are whitened exactly for once; the walk puts their counter back.
  */
-static int before(void *context, struct bl_node *node, const struct bl_run *run, bool backward) {
-    if (backward) return STOP;
+static int before(void *context, struct bl_node *node, const struct bl_run *run, enum bl_action_kind kind) {
+    if (kind != BL_DO_FORWARD) return STOP;
     if (node->whitening) bl_whitening_schedule(node->whitening, BL_WHITENING_EXACT);
     return 0;
 }
 
-static int after(void *context, struct bl_node *node, const struct bl_run *run, bool backward) {
+static int after(void *context, struct bl_node *node, const struct bl_run *run, enum bl_action_kind kind) {
     struct diagnoser *d = context;
     if (!node->whitening) return 0;
     struct bl_whitening_facts facts = bl_whitening_look(node->whitening, run->n);

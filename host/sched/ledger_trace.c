@@ -21,9 +21,8 @@ static void add_name(cJSON *events, const char *what, int track, const char *nam
     cJSON_AddItemToArray(events, event);
 }
 
-/* A complete event; times in seconds since the step's begin. NULL: it would have no length. */
+/* A complete event; times in seconds since the step's begin. */
 static cJSON *add_event(cJSON *events, int track, const char *name, const char *category, double from, double to) {
-    if (to <= from) return NULL;
     cJSON *event = cJSON_CreateObject();
     cJSON_AddStringToObject(event, "ph", "X");
     cJSON_AddStringToObject(event, "name", name ? name : "?");
@@ -31,19 +30,26 @@ static cJSON *add_event(cJSON *events, int track, const char *name, const char *
     cJSON_AddNumberToObject(event, "pid", 1);
     cJSON_AddNumberToObject(event, "tid", track);
     cJSON_AddItemToObject(event, "ts", bl_json_number(1e6 * from, 9));
-    cJSON_AddItemToObject(event, "dur", bl_json_number(1e6 * (to - from), 9));
+    cJSON_AddItemToObject(event, "dur", bl_json_number(to > from ? 1e6 * (to - from) : 0, 9));
     cJSON_AddItemToArray(events, event);
     return event;
 }
 
-/* A command, with what it has to do. */
-static void add_command(const struct last_step *last, const struct bl_span *span, cJSON *events) {
-    cJSON *event = add_event(events, DEVICE_TRACK, span->kernel, "kernel", seconds(span->start) - last->offset,
-                             seconds(span->end) - last->offset);
-    if (!event) return;
+/* What a viewer shows around commands; commands themselves are all there, however short. */
+static void add_slice(cJSON *events, int track, const char *name, const char *category, double from, double to) {
+    if (to > from) add_event(events, track, name, category, from, to);
+}
+
+/* A command with all that the ledger knows of it. Operations that nobody stated are left out. */
+static void add_command(const struct bl_ledger *ledger, const struct bl_span *span, cJSON *events) {
+    const struct last_step *last = &ledger->last;
+    cJSON *event = add_event(events, DEVICE_TRACK, span->kernel, span->library ? "library" : "kernel",
+                             seconds(span->start) - last->offset, seconds(span->end) - last->offset);
     cJSON *args = cJSON_AddObjectToObject(event, "args");
+    cJSON_AddStringToObject(args, "layer", bl_ledger_row_name(ledger, span->layer));
+    cJSON_AddStringToObject(args, "phase", bl_phase_names[span->phase]);
     cJSON_AddNumberToObject(args, "bytes", (double)span->bytes);
-    if (span->operations > 0) cJSON_AddItemToObject(args, "operations", bl_json_number(span->operations, 8));
+    if (span->stated) cJSON_AddItemToObject(args, "operations", bl_json_number(span->operations, 8));
 }
 
 static bool same_layer(const struct bl_span *a, const struct bl_span *b) {
@@ -61,7 +67,7 @@ static void add_runs(const struct bl_ledger *ledger, cJSON *events, const char *
         const struct bl_span *span = &last->spans[i];
         for (next = i + 1; next < last->count && alike(span, &last->spans[next]);) next++;
         const char *name = alike == same_layer ? bl_ledger_row_name(ledger, span->layer) : bl_phase_names[span->phase];
-        add_event(events, DEVICE_TRACK, name, category, seconds(span->start) - last->offset,
+        add_slice(events, DEVICE_TRACK, name, category, seconds(span->start) - last->offset,
                   seconds(last->spans[next - 1].end) - last->offset);
     }
 }
@@ -72,10 +78,10 @@ static void add_host(const struct last_step *last, cJSON *events) {
         first = seconds(last->spans[0].queued) - last->offset;
         final = seconds(last->spans[last->count - 1].queued) - last->offset;
     }
-    add_event(events, HOST_TRACK, "load", "host", 0, last->loaded);
-    add_event(events, HOST_TRACK, "prepare", "host", last->loaded, first);
-    add_event(events, HOST_TRACK, "queue commands", "host", first, final);
-    add_event(events, HOST_TRACK, "wait for the device", "host", final, last->end);
+    add_slice(events, HOST_TRACK, "load", "host", 0, last->loaded);
+    add_slice(events, HOST_TRACK, "prepare", "host", last->loaded, first);
+    add_slice(events, HOST_TRACK, "queue commands", "host", first, final);
+    add_slice(events, HOST_TRACK, "wait for the device", "host", final, last->end);
 }
 
 int bl_ledger_trace(const struct bl_ledger *ledger, const char *path, cJSON *settings) {
@@ -88,7 +94,7 @@ int bl_ledger_trace(const struct bl_ledger *ledger, const char *path, cJSON *set
     add_name(events, "thread_name", HOST_TRACK, "host");
     add_runs(ledger, events, "layer", same_layer);
     add_runs(ledger, events, "phase", same_phase);
-    for (int i = 0; i < last->count; i++) add_command(last, &last->spans[i], events);
+    for (int i = 0; i < last->count; i++) add_command(ledger, &last->spans[i], events);
     add_host(last, events);
     int code = bl_json_write(path, json);
     cJSON_Delete(json);

@@ -56,7 +56,7 @@ static int open_data(struct run *run) {
     return bl_augment_parse(run->o.augment, &run->view.augment);
 }
 
-static int open_loader(struct run *run) {
+static int open_loader(struct run *run, struct bl_loader **loader) {
     struct bl_loader_options options = {
         .split = BL_TRAIN,
         .view = run->view,
@@ -66,7 +66,13 @@ static int open_loader(struct run *run) {
         .epoch = (uint64_t)(run->position.step / run->batches),
         .first = (uint64_t)(run->position.step % run->batches),
     };
-    return bl_loader_open(&run->loader, run->data, &options);
+    return bl_loader_open(loader, run->data, &options);
+}
+
+static int open_session(struct run *run) {
+    struct bl_session_options options = {.ledger = true, .budget = run->budget, .budget_state = run->position.budget};
+    int code = open_loader(run, &options.loader);
+    return code ? code : bl_session_open(&run->session, run->net, &options);
 }
 
 static void count_steps(struct run *run) {
@@ -90,27 +96,27 @@ static int create_network(struct run *run, const struct blanch_network_options *
     return code;
 }
 
+/* From the checkpoint, from other weights, or as the seed makes them. */
+static int start_weights(struct run *run) {
+    run->position.best_top1 = -1;
+    if (!run->o.resume) return run->o.init ? bl_weights_load(run->net->graph, run->o.init) : 0;
+    int code = bl_checkpoint_load(run->net->graph, run->o.out, &run->position);
+    run->checkpointed = !code;
+    return code;
+}
+
 static int set_up(struct run *run, const struct bl_train_options *given) {
     int code = given->tensorboard ? bl_tensorboard_check() : 0;
-    if (code || (code = bl_run_check_directory(given)) || (code = bl_run_settle(run, given)) ||
+    if (code || (code = bl_run_check_directory(given)) || (code = bl_run_resolve(run, given)) ||
         (code = open_data(run)) || (code = open_device(run)))
         return code;
     count_steps(run);
     struct blanch_network_options network = run->o.network;
     if (run->budget >= 0) network.nd.refresh = BL_REFRESH_SCHEDULED;
-    if ((code = create_network(run, &network))) return code;
-    run->position.best_top1 = -1;
-    if (run->o.resume) {
-        if ((code = bl_checkpoint_load(run->net->graph, run->o.out, &run->position))) return code;
-        run->checkpointed = true;
-    } else if (run->o.init && (code = bl_weights_load(run->net->graph, run->o.init)))
+    if ((code = create_network(run, &network)) || (code = start_weights(run)) || (code = open_session(run)) ||
+        (code = bl_run_open_directory(run)))
         return code;
-    if ((code = bl_ledger_create(&run->ledger, run->net->graph)) || (code = open_loader(run))) return code;
-    if (run->budget >= 0 &&
-        (code = bl_overhead_open(&run->overhead, run->net, run->budget, true, run->position.budget)))
-        return code;
-    code = bl_run_open_directory(run);
-    return code || !run->o.tensorboard ? code : bl_tensorboard_open(&run->board, run->o.tensorboard);
+    return run->o.tensorboard ? bl_tensorboard_open(&run->tensorboard, run->o.tensorboard) : 0;
 }
 
 /* Data refused before the first step was made leave no directory behind, as when the folder is read; one that has steps
@@ -128,11 +134,9 @@ static int tear_down(struct run *run, int code) {
     discard_unused(run, code);
     if (run->log && fclose(run->log) != 0 && !code)
         code = bl_fail(BLANCH_EIO, "%s could not be written", run->log_path);
-    int closed = bl_tensorboard_close(run->board);
+    int closed = bl_tensorboard_close(run->tensorboard);
     if (!code) code = closed;
-    bl_loader_close(run->loader);
-    bl_overhead_close(run->overhead);
-    bl_ledger_free(run->ledger);
+    bl_session_close(&run->session);
     blanch_network_free(run->net);
     bl_tuner_free(run->tuner);
     bl_dataset_close(run->data);
@@ -148,8 +152,9 @@ static int tear_down(struct run *run, int code) {
 
 static int save_checkpoint(struct run *run) {
     free(run->position.budget);
-    run->position.budget = run->overhead ? bl_overhead_save(run->overhead) : NULL;
-    if (run->overhead && !run->position.budget) return BLANCH_ENOMEM;
+    const struct bl_overhead *overhead = run->session.overhead;
+    run->position.budget = overhead ? bl_overhead_save(overhead) : NULL;
+    if (overhead && !run->position.budget) return BLANCH_ENOMEM;
     int code = bl_checkpoint_save(run->net->graph, run->o.out, &run->position);
     run->saved = bl_now();
     if (!code) run->checkpointed = true;
@@ -164,11 +169,11 @@ static int save_best(struct run *run) {
 }
 
 static int save_ledger(struct run *run) {
-    if (!bl_ledger_steps(run->ledger)) return 0;
+    if (!bl_ledger_steps(run->session.ledger)) return 0;
     char *ledger = bl_format("%s/ledger.json", run->o.out), *trace = bl_format("%s/trace.json", run->o.out);
-    cJSON *json = bl_ledger_json(run->ledger, bl_run_settings(run));
+    cJSON *json = bl_ledger_json(run->session.ledger, bl_run_settings(run));
     int code = ledger && trace ? bl_json_write(ledger, json) : BLANCH_ENOMEM;
-    if (!code) code = bl_ledger_trace(run->ledger, trace, bl_run_settings(run));
+    if (!code) code = bl_ledger_trace(run->session.ledger, trace, bl_run_settings(run));
     cJSON_Delete(json);
     free(ledger);
     free(trace);
@@ -235,116 +240,91 @@ static bool is_recorded(const struct run *run, int64_t made) {
     return made % run->o.record_every == last % run->o.record_every;
 }
 
-static int next_batch(struct run *run, struct bl_batch *batch) {
-    int code = bl_loader_next(run->loader, batch);
-    if (!code && !batch->count) code = bl_fail(BLANCH_EINPUT, "%s: the training images ended early", run->o.data);
-    const char *skipped = code ? NULL : bl_loader_skipped(run->loader);
+static void tell_checks(const struct run *run, const struct bl_stepped *stepped) {
+    const char *skipped = bl_loader_skipped(run->session.loader);
+    const struct bl_validation *v = &stepped->validation;
     if (skipped) tell(run, BL_TRAIN_WARNING, "%s", skipped);
-    return code;
+    if (stepped->validated)
+        tell(run, BL_TRAIN_VALIDATED,
+             "step %" PRId64 ": %d layers agree with plain C, largest error %.1e in %s; %.1f s", run->position.step + 1,
+             v->layers, v->largest_error, v->largest_in, v->seconds);
 }
 
-static int validate(struct run *run, const struct bl_batch *batch) {
-    struct bl_validation result;
-    int code = bl_network_validate(run->net, batch, run->position.step + 1, &result);
-    if (code) return code;
-    tell(run, BL_TRAIN_VALIDATED, "step %" PRId64 ": %d layers agree with plain C, largest error %.1e in %s; %.1f s",
-         run->position.step + 1, result.layers, result.largest_error, result.largest_in, result.seconds);
+/* A layer is warned of once. */
+static int warn_of(struct run *run, const struct bl_diagnosis *d) {
+    const size_t nodes = (size_t)bl_graph_nodes(run->net->graph);
+    if (!run->warned && !(run->warned = bl_calloc(nodes + 1, sizeof *run->warned))) return BLANCH_ENOMEM;
+    bool *warned = &run->warned[d->node->index];
+    if (d->trouble && !*warned)
+        tell(run, BL_TRAIN_WARNING,
+             "step %" PRId64 ", %s: %s (%" PRId64 " features, %" PRId64 " samples, condition %.1e, eps %.1e "
+             "of the variance); try %s",
+             run->position.step + 1, d->node->name, d->trouble, d->features, d->samples, d->condition, d->eps_share,
+             d->remedy);
+    *warned |= d->trouble != NULL;
     return 0;
 }
 
-/* Every layer's whitening on this batch, before the step on it; a layer is warned of once. */
-static int diagnose(struct run *run, const struct bl_batch *batch) {
-    struct bl_diagnosis *d = NULL;
-    int count = 0, nodes = bl_graph_nodes(run->net->graph);
-    if (!run->warned && !(run->warned = bl_calloc((size_t)nodes + 1, sizeof *run->warned))) return BLANCH_ENOMEM;
-    int code = bl_network_load(run->net, batch);
-    if (!code) code = bl_diagnose(run->net->graph, batch->count, &d, &count);
-    if (code) goto done;
-    for (int i = 0; i < count; i++) {
-        bool *warned = &run->warned[d[i].node->index];
-        if (d[i].trouble && !*warned)
-            tell(run, BL_TRAIN_WARNING,
-                 "step %" PRId64 ", %s: %s (%" PRId64 " features, %" PRId64 " samples, condition %.1e, eps %.1e "
-                 "of the variance); try %s",
-                 run->position.step + 1, d[i].node->name, d[i].trouble, d[i].features, d[i].samples, d[i].condition,
-                 d[i].eps_share, d[i].remedy);
-        *warned |= d[i].trouble != NULL;
-    }
+/* Every layer's whitening on this batch, before the step on it. */
+static int log_diagnoses(struct run *run, const struct bl_diagnosis *d, int count) {
+    int code = 0;
+    for (int i = 0; i < count && !code; i++) code = warn_of(run, &d[i]);
+    if (code) return code;
     cJSON *line = log_line("diagnose");
     cJSON_AddNumberToObject(line, "step", (double)(run->position.step + 1));
     cJSON_AddItemToObject(line, "layers", bl_diagnoses_json(d, count));
     code = bl_json_line(run->log, line, run->log_path);
-    if (!code) code = bl_board_diagnoses(run, d, count);
-done:
-    free(d);
-    return code;
+    return code ? code : bl_run_tensorboard_diagnoses(run, d, count);
 }
 
-/* Measures what the step cost where that is due, a batch-norm step on the same images among it, and logs new decisions.
- */
-static int account(struct run *run, const struct bl_batch *batch, const struct bl_ledger *ledger, double wall_ms) {
-    cJSON *line = NULL;
-    char text[300];
-    int code = bl_overhead_after(run->overhead, batch, ledger, wall_ms, &line, text, sizeof text);
-    if (!line) return code;
+static int log_decision(struct run *run, struct bl_decision *decision) {
+    if (!decision->line) return 0;
     cJSON *whole = log_line("budget");
     cJSON_AddNumberToObject(whole, "step", (double)run->position.step);
-    for (cJSON *item; (item = cJSON_DetachItemFromArray(line, 0));) cJSON_AddItemToObject(whole, item->string, item);
-    cJSON_Delete(line);
-    if (*text) tell(run, BL_TRAIN_WARNING, "%s", text);
-    int shown = bl_board_budget(run, whole), logged = bl_json_line(run->log, whole, run->log_path);
-    return code ? code : logged ? logged : shown;
+    for (cJSON *item; (item = cJSON_DetachItemFromArray(decision->line, 0));)
+        cJSON_AddItemToObject(whole, item->string, item);
+    if (*decision->warning) tell(run, BL_TRAIN_WARNING, "%s", decision->warning);
+    int shown = bl_run_tensorboard_budget(run, whole), logged = bl_json_line(run->log, whole, run->log_path);
+    return logged ? logged : shown;
 }
 
-/* made: steps that this process has done before. A step that is validated is not recorded, and the time is not its own.
- */
-static int one_step(struct run *run, int64_t made) {
-    bool diagnosed = run->o.diagnose && made % run->o.record_every == 0;
-    bool validated = run->o.validate && made % run->o.validate == 0,
-         recorded = !validated && !diagnosed && is_recorded(run, made);
-    struct blanch_update sgd = run->o.sgd;
-    struct blanch_metrics metrics;
-    struct bl_batch batch;
+/* took: seconds, without checks and what is done for a budget. */
+static int book_step(struct run *run, const struct bl_stepped *stepped, float lr, double took) {
     struct bl_position *p = &run->position;
-    double start = bl_now();
-    sgd.lr = bl_schedule_lr(&run->schedule, p->step);
-    struct bl_ledger *ledger = recorded ? run->ledger : NULL, *own = bl_overhead_before(run->overhead);
-    if (!ledger && !validated && !diagnosed) ledger = own;
-    if (ledger) bl_ledger_begin(ledger);
-    int code = next_batch(run, &batch);
-    if (!code && bl_overhead_compares(run->overhead)) bl_loader_wait(run->loader);
-    if (ledger) bl_ledger_loaded(ledger);
-    if (code) return code;
-    double loaded = bl_now();
-    if (validated) {
-        code = validate(run, &batch);
-        if (code) return code == BLANCH_EINTERRUPTED ? 0 : code; // the loop ends in its own way
-        start = bl_now();
-    }
-    if (diagnosed) {
-        if ((code = diagnose(run, &batch))) return code;
-        start = bl_now();
-    }
-    if ((code = bl_network_step(run->net, &batch, &sgd, &metrics))) return code;
-    if (!isfinite(metrics.loss)) return diverged(run, batch.count);
-    double wall_ms = 0;
-    if (ledger && (code = bl_ledger_end(ledger, &wall_ms))) return code;
-    double took = bl_now() - start;
-    wall_ms -= 1e3 * (loaded - start);
     int64_t epoch = p->step++ / run->batches + 1;
-    bl_metrics_add(&p->train, &metrics);
-    p->train_s += took;
-    double rate = batch.count / took;
+    bl_metrics_add(&p->train, &stepped->metrics);
+    p->train_s += took + 1e-3 * stepped->budget_ms;
+    double rate = stepped->images / took;
     run->rate = run->rate > 0 ? 0.9 * run->rate + 0.1 * rate : rate;
     tell(run, BL_TRAIN_STEP, "epoch %" PRId64 ": loss %.3f, top-1 %.1f %%, %.0f images/s", epoch, p->train.loss,
          per_cent(p->train.top1, p->train.count), run->rate);
-    code = log_step(run, epoch, metrics.loss, sgd.lr, rate);
-    if (!code) code = bl_board_step(run, &metrics, sgd.lr, rate);
-    if (code || !run->overhead) return code;
-    start = bl_now();
-    code = account(run, &batch, ledger, wall_ms);
-    p->train_s += bl_now() - start;
-    return code;
+    int code = log_step(run, epoch, stepped->metrics.loss, lr, rate);
+    return code ? code : bl_run_tensorboard_step(run, &stepped->metrics, lr, rate);
+}
+
+/* made: steps that this process has done before. */
+static int one_step(struct run *run, int64_t made) {
+    struct blanch_update update = run->o.update;
+    update.lr = bl_schedule_lr(&run->schedule, run->position.step);
+    const struct bl_step wanted = {
+        .number = run->position.step + 1,
+        .update = &update,
+        .record = is_recorded(run, made),
+        .validate = run->o.validate && made % run->o.validate == 0,
+        .diagnose = run->o.diagnose && made % run->o.record_every == 0,
+    };
+    struct bl_stepped stepped;
+    double start = bl_now();
+    int code = bl_session_step(&run->session, &wanted, &stepped);
+    double took = bl_now() - start - 1e-3 * (stepped.checks_ms + stepped.budget_ms);
+    tell_checks(run, &stepped);
+    const bool stopped = code == BLANCH_EINTERRUPTED; // within a validation: the loop ends in its own way
+    if (!code && wanted.diagnose) code = log_diagnoses(run, stepped.diagnoses, stepped.diagnosed);
+    if (!code && !stepped.finite) code = diverged(run, stepped.batch.count);
+    if (!code) code = book_step(run, &stepped, update.lr, took);
+    if (!code) code = log_decision(run, &stepped.decision);
+    bl_stepped_release(&stepped);
+    return stopped ? 0 : code;
 }
 
 /* --- an epoch ------------------------------------------------------------------------------- */
@@ -357,7 +337,8 @@ static int finish_epoch(struct run *run) {
     int code = 0;
     if (bl_dataset_count(run->data, BL_TEST))
         code = bl_network_test(run->net, run->data, BL_TEST, &run->view, &test, &test_s);
-    if (code || (code = log_epoch(run, &test, test_s)) || (code = bl_board_epoch(run, &test, test_s))) return code;
+    if (code || (code = log_epoch(run, &test, test_s)) || (code = bl_run_tensorboard_epoch(run, &test, test_s)))
+        return code;
     double train1 = per_cent(p->train.top1, p->train.count), test1 = per_cent(test.top1, test.count);
     tell(run, BL_TRAIN_EPOCH,
          "epoch %" PRId64 ": train loss %.4f, top-1 %.2f %%; test loss %.4f, top-1 %.2f %%, top-5 %.2f %%; %.1f s",
@@ -410,11 +391,11 @@ int bl_train(const struct bl_train_options *options) {
         const struct blanch_device_info *info = blanch_device_info(run.dev);
         tell(&run, BL_TRAIN_STARTED, "%s (%s), %s-%s, batch %d, %" PRId64 " steps%s", info->name, info->platform_name,
              run.net->model->name, run.o.norm, run.o.network.batch, run.steps, run.position.step ? ", resumed" : "");
-        if (run.overhead && run.steps <= BL_BUDGET_OPENING)
+        if (run.session.overhead && run.steps <= BL_BUDGET_WARMUP)
             tell(
                 &run, BL_TRAIN_WARNING,
                 "--overhead-budget saves nothing here: the first %d steps refresh every layer, and the next %d measure",
-                BL_BUDGET_ALL, BL_BUDGET_OPENING - BL_BUDGET_ALL);
+                BL_BUDGET_ALL, BL_BUDGET_WARMUP - BL_BUDGET_ALL);
         if (run.o.validate) tell(&run, BL_TRAIN_WARNING, "validation recomputes layers in plain C: slow");
         code = loop(&run);
     }

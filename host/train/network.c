@@ -1,7 +1,8 @@
 /* The public struct blanch_network: a model's graph on a device, fed from the host. */
-#include "train/overhead.h"
+#include "train/session.h"
 #include "optim/optim.h"
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -34,6 +35,20 @@ int blanch_update_defaults(const char *optimiser, struct blanch_update *update) 
     int code = bl_optimiser_find(optimiser, &found);
     if (!code) *update = found->defaults;
     return code;
+}
+
+int bl_update_resolve(const char *optimiser, struct blanch_update *update) {
+    const struct bl_optimiser *found;
+    int code = bl_optimiser_find(optimiser, &found);
+    if (code) return code;
+    const struct blanch_update *defaults = &found->defaults;
+    if (isnan(update->lr)) update->lr = defaults->lr;
+    if (isnan(update->momentum)) update->momentum = defaults->momentum;
+    if (isnan(update->weight_decay)) update->weight_decay = defaults->weight_decay;
+    if (isnan(update->beta1)) update->beta1 = defaults->beta1;
+    if (isnan(update->beta2)) update->beta2 = defaults->beta2;
+    if (isnan(update->eps)) update->eps = defaults->eps;
+    return found->check(update);
 }
 
 /* --- creation ------------------------------------------------------------------------------- */
@@ -97,8 +112,40 @@ static int refuse_batch(struct blanch_network *net) {
     char reason[400];
     strncpy(reason, blanch_error_message(), sizeof reason - 1);
     reason[sizeof reason - 1] = 0;
-    if (!low) return bl_fail(BLANCH_ELIMIT, "%s: %s; not even one image fits", net->model->name, reason);
-    return bl_fail(BLANCH_ELIMIT, "%s: %s; the largest batch that fits is %d", net->model->name, reason, low);
+    char remedy[80] = "";
+    int segments = 0;
+    if (!net->options.inference && net->options.recompute != BLANCH_RECOMPUTE_AUTO) {
+        uint64_t bytes = bl_graph_bytes_with(net->graph, net->options.batch, BL_RECOMPUTE_AUTO, &segments);
+        if (bytes <= blanch_device_info(net->dev)->global_memory)
+            snprintf(remedy, sizeof remedy, "; with --recompute %d batch %d fits", segments, net->options.batch);
+    }
+    if (!low) return bl_fail(BLANCH_ELIMIT, "%s: %s; not even one image fits%s", net->model->name, reason, remedy);
+    return bl_fail(BLANCH_ELIMIT, "%s: %s; the largest batch that fits is %d%s", net->model->name, reason, low, remedy);
+}
+
+static int build(struct blanch_network *net) {
+    const struct blanch_network_options *o = &net->options;
+    const struct bl_optimiser *optimiser;
+    int code = bl_optimiser_find(o->optimiser, &optimiser);
+    if (!code) code = bl_graph_create(&net->graph, net->dev, o->batch, o->inference);
+    if (code) return code;
+    bl_graph_use(net->graph, optimiser);
+    bl_graph_recompute(net->graph, o->recompute);
+    if ((code = bl_model_build(net->graph, net->model, o))) return code;
+    code = bl_graph_finish(net->graph, o->seed);
+    if (!code) code = check_variances(net);
+    if (code == BLANCH_ELIMIT) code = refuse_batch(net);
+    if (code) return code;
+    size_t values = (size_t)o->batch * (size_t)o->channels * (size_t)o->height * (size_t)o->width;
+    net->host = bl_calloc(values, sizeof *net->host);
+    return net->host ? 0 : BLANCH_ENOMEM;
+}
+
+static int open_session(struct blanch_network *net) {
+    const double budget = (double)net->options.nd.overhead_budget;
+    const struct bl_session_options options = {.budget = budget > 0 ? budget / 100 : -1};
+    net->session = bl_calloc(1, sizeof *net->session);
+    return net->session ? bl_session_open(net->session, net, &options) : BLANCH_ENOMEM;
 }
 
 int blanch_network_create(struct blanch_network **network, struct blanch_device *device,
@@ -109,36 +156,19 @@ int blanch_network_create(struct blanch_network **network, struct blanch_device 
     net->dev = device;
     int code = resolve(net, options);
     if (!code) code = resolve_budget(net);
-    if (code) goto fail;
-    const struct blanch_network_options *o = &net->options;
-    if ((code = bl_graph_create(&net->graph, device, o->batch, o->inference))) goto fail;
-    const struct bl_optimiser *optimiser;
-    if ((code = bl_optimiser_find(o->optimiser, &optimiser))) goto fail;
-    bl_graph_use(net->graph, optimiser);
-    if ((code = bl_model_build(net->graph, net->model, o))) goto fail;
-    code = bl_graph_finish(net->graph, o->seed);
-    if (!code) code = check_variances(net);
-    if (code == BLANCH_ELIMIT) code = refuse_batch(net);
-    if (code) goto fail;
-    net->host =
-        bl_calloc((size_t)o->batch * (size_t)o->channels * (size_t)o->height * (size_t)o->width, sizeof *net->host);
-    if (!net->host) {
-        code = BLANCH_ENOMEM;
-        goto fail;
-    }
-    if (o->nd.overhead_budget > 0 && !o->inference &&
-        (code = bl_overhead_open(&net->overhead, net, (double)o->nd.overhead_budget / 100, true, NULL)))
-        goto fail;
-    *network = net;
-    return 0;
-fail:
-    blanch_network_free(net);
+    if (!code) code = build(net);
+    if (!code && !net->options.inference) code = open_session(net);
+    if (code)
+        blanch_network_free(net);
+    else
+        *network = net;
     return code;
 }
 
 void blanch_network_free(struct blanch_network *network) {
     if (!network) return;
-    bl_overhead_close(network->overhead);
+    if (network->session) bl_session_close(network->session);
+    free(network->session);
     bl_graph_free(network->graph);
     free(network->host);
     free(network);
@@ -178,28 +208,18 @@ static int upload(struct blanch_network *net, const struct bl_batch *batch) {
     return code;
 }
 
+int bl_network_check_batch(const struct blanch_network *net, const struct bl_batch *batch) {
+    return check_batch(net, batch, true);
+}
+
 int bl_network_load(struct blanch_network *net, const struct bl_batch *batch) {
     int code = check_batch(net, batch, true);
     return code ? code : upload(net, batch);
 }
 
-static int read_metrics(struct blanch_network *net, int count, struct blanch_metrics *metrics) {
+int bl_network_metrics(struct blanch_network *net, int count, struct blanch_metrics *metrics) {
     bl_tag(net->dev, -1, BL_LOSS);
     return bl_graph_metrics(net->graph, count, metrics);
-}
-
-/* A loss that is not finite skips the update, so that the parameters stay what they were before it. */
-int bl_network_step(struct blanch_network *net, const struct bl_batch *batch, const struct blanch_update *sgd,
-                    struct blanch_metrics *metrics) {
-    int code = bl_network_load(net, batch);
-    if (!code)
-        code = sgd ? bl_graph_forward_to_update(net->graph, batch->count)
-                   : bl_graph_forward(net->graph, batch->count, true);
-    if (code) return code;
-    if ((code = bl_graph_backward(net->graph, batch->count))) return code;
-    if ((code = read_metrics(net, batch->count, metrics))) return code;
-    if (!sgd || !isfinite(metrics->loss)) return 0;
-    return bl_graph_update(net->graph, sgd);
 }
 
 /* Cross-entropy and the rank of the right class, of logits on the host. */
@@ -234,7 +254,8 @@ static int eval_logits(struct blanch_network *net, const struct bl_batch *batch,
 int bl_network_eval(struct blanch_network *net, const struct bl_batch *batch, struct blanch_metrics *metrics) {
     int code = bl_network_load(net, batch);
     if (code || (code = bl_graph_forward(net->graph, batch->count, false))) return code;
-    return bl_graph_labels(net->graph) ? read_metrics(net, batch->count, metrics) : eval_logits(net, batch, metrics);
+    return bl_graph_labels(net->graph) ? bl_network_metrics(net, batch->count, metrics)
+                                       : eval_logits(net, batch, metrics);
 }
 
 void bl_metrics_add(struct blanch_metrics *sum, const struct blanch_metrics *part) {
@@ -276,32 +297,23 @@ static const float *to_nhwc(struct blanch_network *net, const float *images, int
     return net->host;
 }
 
-static int step_within_budget(struct blanch_network *net, const struct bl_batch *batch, const struct blanch_update *sgd,
-                              struct blanch_metrics *metrics) {
-    cJSON *decision = NULL;
-    char warning[300];
-    double wall_ms = 0;
-    int code = check_batch(net, batch, true); // a refused step is none
+int blanch_network_step(struct blanch_network *network, const float *images, const int32_t *labels, int count,
+                        const struct blanch_update *update, struct blanch_metrics *metrics) {
+    const struct bl_batch batch = {.count = count, .images = to_nhwc(network, images, count), .labels = labels};
+    const struct bl_step wanted = {.batch = &batch, .update = update};
+    struct bl_stepped stepped;
+    if (!network->session) return bl_fail(BLANCH_EUSAGE, "a network made for inference cannot be trained");
+    int code = update ? bl_graph_optimiser(network->graph)->check(update) : 0;
     if (code) return code;
-    struct bl_ledger *ledger = bl_overhead_before(net->overhead);
-    if (ledger) bl_ledger_begin(ledger);
-    code = bl_network_step(net, batch, sgd, metrics);
-    int ended = ledger ? bl_ledger_end(ledger, &wall_ms) : 0;
-    if (code || ended) return code ? code : ended;
-    code = bl_overhead_after(net->overhead, batch, ledger, wall_ms, &decision, warning, sizeof warning);
-    cJSON_Delete(decision);
+    code = bl_session_step(network->session, &wanted, &stepped);
+    if (!code) *metrics = stepped.metrics;
+    bl_stepped_release(&stepped);
     return code;
 }
 
-int blanch_network_step(struct blanch_network *network, const float *images, const int32_t *labels, int count,
-                        const struct blanch_update *sgd, struct blanch_metrics *metrics) {
-    struct bl_batch batch = {.count = count, .images = to_nhwc(network, images, count), .labels = labels};
-    return network->overhead ? step_within_budget(network, &batch, sgd, metrics)
-                             : bl_network_step(network, &batch, sgd, metrics);
-}
-
 void blanch_network_overhead(const struct blanch_network *network, double *held, double *least) {
-    const struct bl_budget *b = network->overhead ? bl_overhead_budget(network->overhead) : NULL;
+    const struct bl_session *session = network->session;
+    const struct bl_budget *b = session && session->overhead ? bl_overhead_budget(session->overhead) : NULL;
     if (held) *held = b && b->planned ? 100 * bl_budget_held(b) : NAN;
     if (least) *least = b && b->planned ? 100 * bl_budget_floor(b) : NAN;
 }

@@ -2,6 +2,7 @@
 #include "train/run.h"
 #include "io/document.h"
 #include "io/files.h"
+#include "optim/optim.h"
 #include <dirent.h>
 #include <errno.h>
 #include <math.h>
@@ -10,7 +11,7 @@
 
 /* --- settings ------------------------------------------------------------------------------- */
 
-enum kind { TEXT, INT, INT64, UINT64, SEED, FLOAT };
+enum kind { TEXT, INT, INT64, UINT64, SEED, FLOAT, FLAG };
 struct setting {
     const char *key; // in config.json; the option's name with _ for -
     enum kind kind;
@@ -25,10 +26,15 @@ static const struct setting settings[] = {
     {"batch", INT, false, AT(network.batch)},
     {"epochs", INT, true, AT(epochs)},
     {"steps", INT64, true, AT(steps)},
-    {"lr", FLOAT, false, AT(sgd.lr)},
+    {"optimiser", TEXT, false, AT(network.optimiser)},
+    {"lr", FLOAT, false, AT(update.lr)},
     {"schedule", TEXT, false, AT(schedule)},
-    {"momentum", FLOAT, false, AT(sgd.momentum)},
-    {"weight_decay", FLOAT, false, AT(sgd.weight_decay)},
+    {"momentum", FLOAT, false, AT(update.momentum)},
+    {"nesterov", FLAG, false, AT(update.nesterov)},
+    {"weight_decay", FLOAT, false, AT(update.weight_decay)},
+    {"beta1", FLOAT, false, AT(update.beta1)},
+    {"beta2", FLOAT, false, AT(update.beta2)},
+    {"eps", FLOAT, false, AT(update.eps)},
     {"seed", SEED, false, AT(network.seed)},
     {"init", TEXT, false, AT(init)},
     {"augment", TEXT, false, AT(augment)},
@@ -70,6 +76,8 @@ static bool is_given(const struct bl_train_options *o, const struct setting *s) 
         return *(const uint64_t *)field_of(o, s) != BL_SEED_DEFAULT;
     case FLOAT:
         return !isnan(float_of(o, s));
+    case FLAG:
+        return *(const bool *)field_of(o, s);
     default:
         return *(const int64_t *)field_of(o, s) != 0;
     }
@@ -83,6 +91,8 @@ static bool is_equal(const struct bl_train_options *a, const struct bl_train_opt
         return *(const int *)field_of(a, s) == *(const int *)field_of(b, s);
     case FLOAT:
         return float_of(a, s) == float_of(b, s);
+    case FLAG:
+        return *(const bool *)field_of(a, s) == *(const bool *)field_of(b, s);
     default:
         return *(const uint64_t *)field_of(a, s) == *(const uint64_t *)field_of(b, s);
     }
@@ -99,6 +109,9 @@ static void copy_setting(struct bl_train_options *to, const struct bl_train_opti
     case FLOAT:
         *(float *)field(to, s) = float_of(from, s);
         break;
+    case FLAG:
+        *(bool *)field(to, s) = *(const bool *)field_of(from, s);
+        break;
     default:
         *(uint64_t *)field(to, s) = *(const uint64_t *)field_of(from, s);
     }
@@ -112,14 +125,17 @@ static cJSON *setting_json(const struct bl_train_options *o, const struct settin
         return cJSON_CreateNumber(*(const int *)field_of(o, s));
     case FLOAT:
         return bl_json_float(float_of(o, s));
+    case FLAG:
+        return cJSON_CreateBool(*(const bool *)field_of(o, s));
     default:
         return cJSON_CreateNumber((double)*(const uint64_t *)field_of(o, s));
     }
 }
 
 static int read_setting(struct bl_train_options *o, const struct setting *s, const cJSON *item, const char *path) {
-    if (s->kind == TEXT ? !cJSON_IsString(item) : !cJSON_IsNumber(item))
-        return bl_fail(BLANCH_EINPUT, "%s: \"%s\" is not a %s", path, s->key, s->kind == TEXT ? "text" : "number");
+    const char *wanted = s->kind == TEXT ? "a text" : s->kind == FLAG ? "true or false" : "a number";
+    bool right = s->kind == TEXT ? cJSON_IsString(item) : s->kind == FLAG ? cJSON_IsBool(item) : cJSON_IsNumber(item);
+    if (!right) return bl_fail(BLANCH_EINPUT, "%s: \"%s\" is not %s", path, s->key, wanted);
     switch (s->kind) {
     case TEXT:
         *(const char **)field(o, s) = item->valuestring;
@@ -129,6 +145,9 @@ static int read_setting(struct bl_train_options *o, const struct setting *s, con
         break;
     case FLOAT:
         *(float *)field(o, s) = (float)item->valuedouble;
+        break;
+    case FLAG:
+        *(bool *)field(o, s) = cJSON_IsTrue(item);
         break;
     default:
         *(uint64_t *)field(o, s) = item->valuedouble > 0 ? (uint64_t)item->valuedouble : 0;
@@ -140,7 +159,7 @@ static int read_setting(struct bl_train_options *o, const struct setting *s, con
 
 static const struct bl_train_options nothing_given = {
     .network = {.nd = {.eps = NAN, .momentum = NAN}, .seed = BL_SEED_DEFAULT},
-    .sgd = {NAN, NAN, NAN},
+    .update = BL_UPDATE_DEFAULT,
 };
 
 static void read_three(const cJSON *array, float out[3]) {
@@ -175,10 +194,11 @@ static int read_settings(struct bl_run_config *config, const char *path) {
         int code = item ? read_setting(&config->options, &settings[i], item, path) : 0;
         if (code) return code;
     }
-    const struct bl_train_options *o = &config->options;
+    struct bl_train_options *o = &config->options;
+    if (!o->network.optimiser) o->network.optimiser = bl_optimiser_list[0]->name; // of a run before there was a choice
     if (!o->network.model || !o->norm || !o->data || o->network.batch < 1)
         return bl_fail(BLANCH_EINPUT, "%s lacks \"model\", \"norm\", \"data\" or \"batch\"", path);
-    int code = bl_norm_parse(o->norm, &config->options.network.norm);
+    int code = bl_norm_parse(o->norm, &o->network.norm);
     return code ? bl_fail_in(BLANCH_EINPUT, "%s", path) : 0;
 }
 
@@ -203,7 +223,7 @@ void bl_run_release(struct bl_run_config *config) {
     *config = (struct bl_run_config){0};
 }
 
-/* --- settling ------------------------------------------------------------------------------- */
+/* --- resolving ------------------------------------------------------------------------------- */
 
 static void option_name(char name[32], const char *key) {
     snprintf(name, 32, "%s", key);
@@ -232,15 +252,13 @@ static int resume_settings(struct run *run, const struct bl_train_options *given
 static void set_defaults(struct bl_train_options *o) {
     if (!o->network.batch) o->network.batch = 128;
     if (!o->epochs) o->epochs = 1;
-    if (isnan(o->sgd.lr)) o->sgd.lr = 0.1f;
-    if (isnan(o->sgd.momentum)) o->sgd.momentum = 0.9f;
-    if (isnan(o->sgd.weight_decay)) o->sgd.weight_decay = 1e-3f;
+    if (!o->network.optimiser) o->network.optimiser = bl_optimiser_list[0]->name;
     if (!o->schedule) o->schedule = "cosine";
     if (o->network.seed == BL_SEED_DEFAULT) o->network.seed = 0;
     if (!o->record_every) o->record_every = 20;
 }
 
-static int settle_budget(struct run *run) {
+static int resolve_budget(struct run *run) {
     run->budget = -1;
     if (!run->o.overhead_budget) return 0;
     int code = bl_budget_parse(run->o.overhead_budget, &run->budget);
@@ -252,7 +270,7 @@ static int settle_budget(struct run *run) {
     return 0;
 }
 
-int bl_run_settle(struct run *run, const struct bl_train_options *given) {
+int bl_run_resolve(struct run *run, const struct bl_train_options *given) {
     run->o = *given;
     if (!given->out) return bl_fail(BLANCH_EUSAGE, "--out is missing: the run's directory");
     if (!given->norm && !given->resume) run->o.norm = bl_norm_name(given->network.norm);
@@ -262,10 +280,11 @@ int bl_run_settle(struct run *run, const struct bl_train_options *given) {
     if (!run->o.network.model) return bl_fail(BLANCH_EUSAGE, "--model is missing; `blanch models` lists the networks");
     if (!run->o.data) return bl_fail(BLANCH_EUSAGE, "--data is missing: fashion-mnist, cifar10:DIR, folder:DIR, ...");
     if (run->o.network.seed > (1ull << 53)) return bl_fail(BLANCH_EUSAGE, "--seed goes up to 2^53");
-    run->schedule.lr = run->o.sgd.lr;
+    if ((code = bl_update_resolve(run->o.network.optimiser, &run->o.update))) return code;
+    run->schedule.lr = run->o.update.lr;
     if ((code = bl_schedule_parse(&run->schedule, run->o.schedule))) return code;
     if ((code = bl_norm_parse(run->o.norm, &run->o.network.norm))) return code;
-    return settle_budget(run);
+    return resolve_budget(run);
 }
 
 /* --- the directory -------------------------------------------------------------------------- */
@@ -328,10 +347,18 @@ static cJSON *class_names(const struct run *run) {
     return names;
 }
 
+/* Not what the optimiser has no use for: 0 by its defaults, and still. */
+static bool is_used(const struct bl_train_options *o, const struct setting *s) {
+    struct bl_train_options defaults = {0};
+    bool of_update = s->offset >= AT(update) && s->offset < AT(update) + sizeof o->update;
+    if (s->kind != FLOAT || !of_update || float_of(o, s) != 0) return true;
+    return !blanch_update_defaults(o->network.optimiser, &defaults.update) && float_of(&defaults, s) != 0;
+}
+
 cJSON *bl_run_settings(const struct run *run) {
     cJSON *json = cJSON_CreateObject();
     for (int i = 0; i < BL_COUNT(settings); i++)
-        if (is_given(&run->o, &settings[i]))
+        if (is_given(&run->o, &settings[i]) && is_used(&run->o, &settings[i]))
             cJSON_AddItemToObject(json, settings[i].key, setting_json(&run->o, &settings[i]));
     return json;
 }

@@ -2,9 +2,8 @@
 #ifndef BL_RUN_H
 #define BL_RUN_H
 
-#include "train/overhead.h"
+#include "train/session.h"
 #include "io/tensorboard.h"
-#include "sched/diagnose.h"
 #include <stdio.h>
 
 struct run {
@@ -15,15 +14,13 @@ struct run {
     struct bl_view view;
     struct blanch_network *net;
     struct bl_tuner *tuner; // NULL: engines by rule
-    struct bl_ledger *ledger;
-    double budget;                // allowed overhead, 0.2 for 20 %; negative: none
-    bool *warned;                 // by node: --diagnose has spoken of it
-    struct bl_overhead *overhead; // NULL without a budget
-    struct bl_loader *loader;
+    double budget;          // allowed overhead, 0.2 for 20 %; negative: none
+    bool *warned;           // by node: --diagnose has spoken of it
+    struct bl_session session;
     struct bl_schedule schedule;
     struct bl_position position;
-    int64_t batches, steps;       // of an epoch; in all
-    struct bl_tensorboard *board; // NULL: no event files are asked for
+    int64_t batches, steps;             // of an epoch; in all
+    struct bl_tensorboard *tensorboard; // NULL: no event files are asked for
     FILE *log;
     char *log_path;
     char spec[256];    // of the device, where none was given
@@ -33,7 +30,7 @@ struct run {
 };
 
 /* Fills run->o from what was given, the run's config.json when it is resumed, and the defaults. */
-int bl_run_settle(struct run *run, const struct bl_train_options *given);
+int bl_run_resolve(struct run *run, const struct bl_train_options *given);
 /* An existing directory with anything in it is refused, unless the run is resumed. Creates nothing. */
 int bl_run_check_directory(const struct bl_train_options *options);
 /* Makes the directory, writes config.json, opens the log without the lines past position. */
@@ -41,9 +38,9 @@ int bl_run_open_directory(struct run *run);
 cJSON *bl_run_settings(const struct run *run); // everything that config.json says was asked for
 
 /* Event files for TensorBoard, where they are asked for. The step's metrics are those of its batch. */
-int bl_board_step(const struct run *run, const struct blanch_metrics *batch, float lr, double images_per_s);
-int bl_board_epoch(const struct run *run, const struct blanch_metrics *test, double test_s);
-int bl_board_diagnoses(const struct run *run, const struct bl_diagnosis *diagnoses, int count);
-int bl_board_budget(const struct run *run, const cJSON *line); // as in log.jsonl
+int bl_run_tensorboard_step(const struct run *run, const struct blanch_metrics *batch, float lr, double images_per_s);
+int bl_run_tensorboard_epoch(const struct run *run, const struct blanch_metrics *test, double test_s);
+int bl_run_tensorboard_diagnoses(const struct run *run, const struct bl_diagnosis *diagnoses, int count);
+int bl_run_tensorboard_budget(const struct run *run, const cJSON *line); // as in log.jsonl
 
 #endif

@@ -7,6 +7,7 @@
 #include "dataset.h"
 #include "sched/ledger.h"
 #include "sched/tune.h"
+#include <math.h>
 
 /* The body of the public struct blanch_network. */
 struct blanch_network {
@@ -14,17 +15,22 @@ struct blanch_network {
     const struct bl_model *model;
     struct blanch_network_options options; // resolved: nothing zero that has a default
     struct bl_graph *graph;
-    float *host;                  // batch, NHWC, for calls that give NCHW
-    struct bl_overhead *overhead; // holds options.nd.overhead_budget; NULL: none
+    float *host;                // batch, NHWC, for calls that give NCHW
+    struct bl_session *session; // of blanch_network_step; NULL: made for inference
 };
 const char *bl_norm_name(enum blanch_norm norm);             // "bn", "nd", "none"
 int bl_norm_parse(const char *name, enum blanch_norm *norm); // BLANCH_EUSAGE
 
-/* One step on a batch of the loader (NHWC); sgd NULL: no update. Reads the metrics back. */
-int bl_network_step(struct blanch_network *net, const struct bl_batch *batch, const struct blanch_update *sgd,
-                    struct blanch_metrics *metrics);
-/* Puts a labelled batch on the device, as a step does. */
+/* The settings of an update: what is not given, NAN, becomes the optimiser's default (name NULL: "sgd"). Then all are
+ * checked: BLANCH_EUSAGE names the option that is out of range. */
+int bl_update_resolve(const char *optimiser, struct blanch_update *update);
+
+/* Refuses a labelled batch that does not fit the network. */
+int bl_network_check_batch(const struct blanch_network *net, const struct bl_batch *batch);
+/* Puts a labelled batch (NHWC, of a loader) on the device. A training step is made by bl_session_step. */
 int bl_network_load(struct blanch_network *net, const struct bl_batch *batch);
+/* Reads back what the loss says of the count images that went forward. */
+int bl_network_metrics(struct blanch_network *net, int count, struct blanch_metrics *metrics);
 /* Recomputes the layers of the step that would follow (named `step` in errors) in plain C and compares: outputs and
  * running buffers by value, gradients for what is not finite. The network stays as it was. BLANCH_EMISMATCH names the
  * first layer that differs, BLANCH_EDIVERGED the first that is not finite in plain C either. Slow. */
@@ -91,18 +97,21 @@ enum bl_train_event {
 };
 typedef void bl_train_listener(void *context, enum bl_train_event event, int64_t step, int64_t steps, const char *text);
 
-/* NULL, 0, NAN, and BL_SEED_DEFAULT mean "not given": the study's defaults in a new run (lr 0.1 by cosine, momentum
- * 0.9, weight decay 1e-3, batch 128, one epoch, seed 0), config.json's values in a resumed one. There, a value that is
- * given and differs is refused, except epochs, steps, device and max_alloc, which replace those of the run. */
+/* NULL, 0, false, NAN, and BL_SEED_DEFAULT mean "not given": the defaults in a new run (the optimiser's own, those of
+ * sgd being the study's: lr 0.1, momentum 0.9, weight decay 1e-3; by cosine, batch 128, one epoch, seed 0),
+ * config.json's values in a resumed one. There, a value that is given and differs is refused, except epochs, steps,
+ * device and max_alloc, which replace those of the run. */
 #define BL_SEED_DEFAULT UINT64_MAX
+#define BL_UPDATE_DEFAULT                                                                                              \
+    { NAN, NAN, NAN, false, NAN, NAN, NAN }
 struct bl_train_options {
     struct blanch_network_options network; // classes, channels and size come from the data and the model
     const char *norm;                      // "bn", "nd", "none"; NULL: network.norm (of a new run)
     const char *data, *out, *device, *init;
     bool resume;
     int epochs;
-    int64_t steps; // steps 0: by epochs
-    struct blanch_update sgd;
+    int64_t steps;               // steps 0: by epochs
+    struct blanch_update update; // its lr that of the schedule's start
     const char *schedule;
     const char *augment; // NULL: the default
     uint64_t max_alloc;

@@ -73,10 +73,10 @@ static int read_param(struct bl_param *param, double **out) {
 }
 
 /* Before a node runs: its inputs, parameters and buffers, as its forward pass will find them. */
-static int before(void *context, struct bl_node *node, const struct bl_run *run, bool backward) {
+static int before(void *context, struct bl_node *node, const struct bl_run *run, enum bl_action_kind kind) {
     struct validator *v = context;
     if (bl_train_stop) return bl_fail(BLANCH_EINTERRUPTED, "interrupted");
-    if (backward) return 0;
+    if (kind != BL_DO_FORWARD) return 0;
     int n = node->buffers || run->n < FIRST_IMAGES ? run->n : FIRST_IMAGES, code = 0;
     forget(v);
     v->layer = (struct bl_ref_layer){.attrs = node->attrs,
@@ -196,10 +196,11 @@ static int apply_fused(const struct bl_node *node, struct bl_ref_tensor *y) {
     return code;
 }
 
-static int after(void *context, struct bl_node *node, const struct bl_run *run, bool backward) {
+static int after(void *context, struct bl_node *node, const struct bl_run *run, enum bl_action_kind kind) {
     struct validator *v = context;
     struct bl_ref_tensor y = {0};
-    if (backward) return check_gradients(v, node, run->n);
+    if (kind == BL_DO_AGAIN) return 0;
+    if (kind == BL_DO_BACKWARD) return check_gradients(v, node, run->n);
     int code = bl_ref_forward(node->op, &v->layer, v->x, v->inputs, &y);
     if (!code) code = apply_fused(node, &y);
     if (!code) code = compare_output(v, node, &y);

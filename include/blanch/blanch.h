@@ -93,6 +93,8 @@ struct blanch_nd_options {
     float momentum;        // of the running buffers, 0.1
 };
 
+enum { BLANCH_RECOMPUTE_AUTO = -1 };
+
 struct blanch_network_options {
     const char *model; // "vgg16"; blanch_models_list() has the names
     enum blanch_norm norm;
@@ -102,7 +104,9 @@ struct blanch_network_options {
     int batch;                   // the largest batch that will be given
     bool inference;              // no gradients are planned: less memory, no training
     uint64_t seed;               // of the initial weights and of dropout
-    const char *optimiser;       // "sgd" (NULL) or "adamw": its state lies beside the parameters
+    int recompute; // segments in which activations are computed again in the backward pass: less memory, the same
+                   // bits; 0: none; BLANCH_RECOMPUTE_AUTO: as few as fit the device
+    const char *optimiser; // "sgd" (NULL) or "adamw": its state lies beside the parameters
 };
 
 struct blanch_network;

@@ -172,10 +172,6 @@ int bl_conv_prepare(struct bl_conv *conv) {
     return code;
 }
 
-int bl_conv_pack(struct bl_conv *conv, const struct bl_run *run, struct bl_mem *weight) {
-    return conv->engine[BL_CONV_FORWARD]->pack(conv, BL_CONV_FORWARD, run, weight);
-}
-
 /* For the ledger: direct convolution's operations, whatever the engine does instead. */
 static void count_work(const struct bl_conv *conv, const struct bl_run *run) {
     bl_work_begin(conv->node->dev, 2 * bl_conv_multiply_adds(conv) * run->n);
@@ -184,6 +180,15 @@ static void count_work(const struct bl_conv *conv, const struct bl_run *run) {
 static int work_counted(const struct bl_conv *conv, int code) {
     bl_work_end(conv->node->dev);
     return code;
+}
+
+static int pack(struct bl_conv *conv, enum bl_conv_pass pass, const struct bl_run *run, struct bl_mem *weight) {
+    bl_work_begin(conv->node->dev, 0);
+    return work_counted(conv, conv->engine[pass]->pack(conv, pass, run, weight));
+}
+
+int bl_conv_pack(struct bl_conv *conv, const struct bl_run *run, struct bl_mem *weight) {
+    return pack(conv, BL_CONV_FORWARD, run, weight);
 }
 
 int bl_conv_forward(struct bl_conv *conv, const struct bl_run *run, const struct bl_tensor *x, struct bl_mem *bias,
@@ -195,7 +200,7 @@ int bl_conv_forward(struct bl_conv *conv, const struct bl_run *run, const struct
 int bl_conv_backward_data(struct bl_conv *conv, const struct bl_run *run, struct bl_mem *weight,
                           const struct bl_tensor *dy, const struct bl_tensor *dx, bool accumulate) {
     const struct bl_conv_engine *engine = conv->engine[BL_CONV_DATA];
-    int code = engine->pack(conv, BL_CONV_DATA, run, weight);
+    int code = pack(conv, BL_CONV_DATA, run, weight);
     if (code) return code;
     count_work(conv, run);
     return work_counted(conv, engine->backward_data(conv, run, dy, dx, accumulate));

@@ -14,12 +14,12 @@ struct point {
 static int write(const struct run *run, const struct point *points, int count) {
     int code = 0;
     for (int i = 0; !code && i < count; i++)
-        code = bl_tensorboard_scalar(run->board, points[i].tag, run->position.step, points[i].value);
+        code = bl_tensorboard_scalar(run->tensorboard, points[i].tag, run->position.step, points[i].value);
     return code;
 }
 
-int bl_board_step(const struct run *run, const struct blanch_metrics *batch, float lr, double images_per_s) {
-    if (!run->board) return 0;
+int bl_run_tensorboard_step(const struct run *run, const struct blanch_metrics *batch, float lr, double images_per_s) {
+    if (!run->tensorboard) return 0;
     const struct point points[] = {
         {"train/loss", batch->loss},
         {"train/top1", per_cent(batch->top1, batch->count)},
@@ -29,8 +29,8 @@ int bl_board_step(const struct run *run, const struct blanch_metrics *batch, flo
     return write(run, points, BL_COUNT(points));
 }
 
-int bl_board_epoch(const struct run *run, const struct blanch_metrics *test, double test_s) {
-    if (!run->board) return 0;
+int bl_run_tensorboard_epoch(const struct run *run, const struct blanch_metrics *test, double test_s) {
+    if (!run->tensorboard) return 0;
     const struct blanch_metrics *train = &run->position.train;
     const struct point points[] = {
         {"epoch/train_loss", train->loss},
@@ -46,22 +46,23 @@ int bl_board_epoch(const struct run *run, const struct blanch_metrics *test, dou
 }
 
 /* Each layer's whitened covariance: how far its eigenvalues spread about 1, where whitening is complete. */
-int bl_board_diagnoses(const struct run *run, const struct bl_diagnosis *diagnoses, int count) {
+int bl_run_tensorboard_diagnoses(const struct run *run, const struct bl_diagnosis *diagnoses, int count) {
     int code = 0;
-    for (int i = 0; run->board && !code && i < count; i++) {
+    for (int i = 0; run->tensorboard && !code && i < count; i++) {
         float spread[BL_SPREAD];
         char *tag = bl_format("whitened/%s", diagnoses[i].node->name);
         if (!tag) return BLANCH_ENOMEM;
         for (int k = 0; k < diagnoses[i].spread_count; k++) spread[k] = (float)diagnoses[i].spread[k];
-        code = bl_tensorboard_histogram(run->board, tag, run->position.step + 1, spread, diagnoses[i].spread_count);
+        code =
+            bl_tensorboard_histogram(run->tensorboard, tag, run->position.step + 1, spread, diagnoses[i].spread_count);
         free(tag);
     }
     return code;
 }
 
-int bl_board_budget(const struct run *run, const cJSON *line) {
+int bl_run_tensorboard_budget(const struct run *run, const cJSON *line) {
     const cJSON *held = cJSON_GetObjectItemCaseSensitive(line, "held_pct");
-    if (!run->board || !cJSON_IsNumber(held)) return 0;
+    if (!run->tensorboard || !cJSON_IsNumber(held)) return 0;
     const struct point point = {"overhead/held_pct", held->valuedouble};
     return write(run, &point, 1);
 }

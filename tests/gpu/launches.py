@@ -1,0 +1,178 @@
+#!/usr/bin/env python3
+"""What Blanch asks of described devices in a training step: launches.py BLANCH RECORDER [TEST...]. Prints TAP. RECORDER
+is the recording device; empty where it could not be built. Nothing is computed and nothing timed: all is exact."""
+import copy
+import json
+import os
+import sys
+import tempfile
+
+sys.path[:0] = [os.path.dirname(os.path.dirname(os.path.abspath(__file__)))]
+import record
+import tap
+from tap import check
+
+BLANCH, RECORDER = sys.argv[1:3]
+HOME = tempfile.TemporaryDirectory(prefix='blanch-gpu-')
+SIZE = ['--batch', '16', '--steps', '1', '--warmup', '1', '--json']
+NETWORKS = [('smallcnn', 'bn'), ('smallcnn', 'nd'), ('resnet18', 'nd'), ('mobilenetv2', 'nd')]
+NVIDIA, AMD = 'nvidia-h100', 'amd-7900xtx'
+made = {}
+
+
+def blanch(devices, *arguments):
+    """The folder of a capture and what was printed; the same one again for the same arguments."""
+    key = (devices, *arguments)
+    if key not in made:
+        folder = os.path.join(HOME.name, str(len(made)))
+        done = record.run(devices, folder, BLANCH, RECORDER, list(arguments), capture_output=True, text=True)
+        check(done.returncode == 0, '%s on %s: %d: %s' % (' '.join(arguments), devices, done.returncode, done.stderr))
+        made[key] = folder, done.stdout
+    return made[key]
+
+
+def bench(device, model='smallcnn', norm='nd', *more):
+    return blanch(device, 'bench', '--model', model, '--norm', norm, *SIZE, *more)
+
+
+def fails(log, events, *words):
+    """A step of this log and ledger is refused, with these words."""
+    try:
+        commands = record.step_of(log, events)[1]
+    except record.Failed as failed:
+        check(all(word in str(failed) for word in words), 'it says: %s' % failed)
+        return
+    told = [what for command in commands for what in command.lacks()]
+    check(told == list(words), 'it lacks %s' % told)
+
+
+def smallcnn():
+    folder, _ = bench(NVIDIA)
+    log, events = record.read_log(folder), record.read_trace(folder)
+    return log, copy.deepcopy(events)
+
+
+def each_network(test):
+    for device in NVIDIA, AMD:
+        for model, norm in NETWORKS:
+            test(device, *bench(device, model, norm))
+
+
+def test_every_launch_has_its_data():
+    def test(device, folder, output):
+        _, lines, commands = record.checked_step(folder)
+        asked = sum(line['op'] == 'launch' for line in lines)
+        check(asked == sum(len(command.launches()) for command in commands) > 50, '%d launches' % asked)
+    each_network(test)
+
+
+def test_the_ledger_sums_the_same():
+    def test(device, folder, output):
+        _, _, commands = record.checked_step(folder)
+        total = json.loads(output)['work_all']
+        for name, value in ('launches', len(commands)), ('bytes', sum(c.bytes for c in commands)), (
+                'operations', sum(c.operations for c in commands)):
+            check(abs(total[name] - value) <= 1e-6 * value, '%s: %s and %s' % (name, total[name], value))
+    each_network(test)
+
+
+def test_programs_are_kept():
+    def test(device, folder, output):
+        log = record.read_log(folder)
+        programs = {line['id']: line for line in log if line['op'] == 'program'}
+        for line in log:
+            if line['op'] != 'launch':
+                continue
+            program = programs[line['program']]
+            with open(os.path.join(folder, program['file'])) as source:
+                check('kernel' in source.read() and isinstance(program['options'], str), program['file'])
+    each_network(test)
+
+
+def test_products_of_clblast_have_their_kernels():
+    _, _, commands = record.checked_step(bench(AMD, 'resnet18', 'nd')[0])
+    products = [command for command in commands if command.name == 'clblast_gemm']
+    check(products and all(command.library and command.operations > 0 for command in products), 'operations')
+    check(any(len(command.launches()) > 1 for command in products), 'one of several kernels')
+
+
+def test_a_launch_without_its_data_is_found():
+    log, events = smallcnn()
+    for what in 'layer', 'phase', 'operations', 'bytes':
+        for at in 5, len(events) // 2, len(events) - 1:
+            lacking = copy.deepcopy(events)
+            del lacking[at]['args'][what]
+            fails(log, lacking, what)
+    events[7]['args']['bytes'] = 0
+    fails(log, events, 'bytes')
+
+
+def test_a_launch_that_nobody_tagged_is_found():
+    log, events = smallcnn()
+    events[9]['args'].update(layer='(step)', phase='other')
+    fails(log, events, 'phase')
+
+
+def test_a_ledger_of_another_step_is_found():
+    log, events = smallcnn()
+    at = next(i for i in range(20, len(events)) if events[i]['name'] != events[i + 1]['name'])
+    fails(log, events[:-1], 'commands of the step')
+    fails(log, events[:at] + [events[at + 1], events[at]] + events[at + 2:], 'command %d' % at, 'in the ledger')
+    events[at]['name'] = 'sigmoid_forward'
+    events[at]['cat'] = 'kernel'
+    fails(log, events, 'command %d' % at, 'sigmoid_forward')
+
+
+def test_a_launch_outside_the_ledger_is_found():
+    """Its time was not taken, and no library's command follows; the last one has none behind it."""
+    log, events = smallcnn()
+    timed = [line['command'] for line in log if line['op'] == 'timed'][-len(events) - 3:-3]
+    for at in next(i for i in range(20, len(events)) if events[i + 1]['cat'] == 'kernel'), len(events) - 1:
+        without = [line for line in log if line['op'] != 'timed' or line['command'] != timed[at]]
+        fails(without, events[:at] + events[at + 1:], 'is not in the ledger')
+
+
+def test_small_devices_are_not_asked_too_much():
+    """In items of a group, local memory, bytes of a buffer: the recorder refuses what no such device takes. CLBlast's
+    products, which ND takes on GPUs, want groups of 128."""
+    for device, most in ('wg1', 1), ('wg64', 64), ('kernel64', 64):
+        _, lines, _ = record.checked_step(bench(device, 'smallcnn', 'bn')[0])
+        largest = max(record.product(line['local']) for line in lines if line['op'] == 'launch')
+        check(largest <= most, '%s: groups of %d' % (device, largest))
+    for device in 'local8k', 'alloc128m', 'mali-g610', 'intel-irisxe':
+        record.checked_step(bench(device, 'smallcnn', 'nd')[0])
+
+
+def test_two_devices():
+    both = NVIDIA + ',' + AMD
+    listed = blanch(both, 'devices')[1]
+    check('H100' in listed and 'gfx1100' in listed, listed)
+    log, lines, _ = record.checked_step(bench(both, 'smallcnn', 'nd', '--device', '1:0')[0])
+    check({line['device'] for line in lines if 'device' in line} == {1}, 'the second device alone')
+
+
+def test_the_same_step_every_time():
+    """A second capture with a filled cache of programs asks for the same."""
+    folder, _ = bench(NVIDIA)
+    again = os.path.join(HOME.name, 'again')
+    for _ in range(2):
+        done = record.run(NVIDIA, again, BLANCH, RECORDER, ['bench', '--model', 'smallcnn', '--norm', 'nd', *SIZE],
+                          capture_output=True, text=True)
+        check(done.returncode == 0, done.stderr)
+    plain = [[{key: line[key] for key in ('op', 'kernel', 'global', 'local', 'args', 'bytes') if key in line}
+              for line in record.checked_step(place)[1]] for place in (folder, again)]
+    check(plain[0] == plain[1], 'another sequence')
+
+
+def need_recorder():
+    if not RECORDER:
+        tap.skip_all('the recording device was not built: it takes Linux, 64 bits and CL/cl_icd.h')
+    listed = record.run(NVIDIA, os.path.join(HOME.name, 'need'), BLANCH, RECORDER, ['devices'], capture_output=True,
+                        text=True)
+    if 'H100' not in listed.stdout:
+        tap.skip_all('the OpenCL loader does not take the recording device: it does not read OCL_ICD_VENDORS')
+
+
+if __name__ == '__main__':
+    need_recorder()
+    sys.exit(tap.run(tap.functions(globals(), sys.argv[3:])))

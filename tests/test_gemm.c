@@ -1,0 +1,237 @@
+/* Matrix products against sums in double precision: transposes, factors, offsets, room between rows and matrices,
+ * batches, symmetric results, results that start from another matrix; by the rule's choice and by the device's own
+ * kernel without and with A packed. With BLANCH_KIND=gpu the rule chooses CLBlast. A row is a case. test_gemm [ROW] */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include "blas/blas.h"
+#include "harness.h"
+#include <limits.h>
+#include <string.h>
+
+enum { A_T = 1, B_T = 2, SYMMETRIC = 4, INIT = 8 };
+static struct row {
+    const char *name;
+    int flags, m, n, k;
+    float alpha, beta;
+    int batch, apart; // more elements between rows than a row has; offsets and strides follow from it
+} rows[] = {
+    {"one element", 0, 1, 1, 1, 1, 0, 0, 0},
+    {"one element, added", A_T | B_T, 1, 1, 1, -2, 1, 0, 3},
+    {"a row", 0, 1, 37, 5, 1, 0, 0, 0},
+    {"a row, A transposed", A_T, 1, 37, 5, 1, 0, 0, 2},
+    {"a column", 0, 37, 1, 5, 1, 0, 0, 0},
+    {"a column, B transposed", B_T, 37, 1, 5, 1, 0, 0, 2},
+    {"an outer product", 0, 19, 35, 1, 0.5f, 0, 0, 0},
+    {"odd", 0, 13, 29, 31, 1, 0, 0, 0},
+    {"odd, A transposed", A_T, 13, 29, 31, 1, 0, 0, 0},
+    {"odd, B transposed", B_T, 13, 29, 31, 1, 0, 0, 0},
+    {"odd, both transposed", A_T | B_T, 13, 29, 31, 1, 0, 0, 0},
+    {"rows apart", 0, 13, 29, 31, 1, 0, 0, 5},
+    {"rows apart, A transposed", A_T, 13, 29, 31, -1.5f, 0.5f, 0, 5},
+    {"rows apart, B transposed", B_T, 13, 29, 31, -1.5f, 0.5f, 0, 5},
+    {"rows apart, both transposed", A_T | B_T, 13, 29, 31, -1.5f, 0.5f, 0, 5},
+    {"alpha nothing", 0, 9, 18, 7, 0, 0.5f, 0, 0},
+    {"whole vectors", 0, 48, 64, 32, 1, 1, 0, 0},
+    {"several blocks", 0, 150, 170, 65, 1, 0, 0, 0},
+    {"several blocks, both transposed", A_T | B_T, 150, 170, 65, 1, 0.25f, 0, 1},
+    {"several chunks", 0, 21, 35, 800, 1, -1, 0, 0},
+    {"several chunks, A transposed", A_T, 21, 35, 600, 1, -1, 0, 4},
+    {"several chunks, B transposed", B_T, 21, 35, 600, 1, 0, 0, 0},
+    {"several slabs", A_T, 170, 230, 2100, 1, 0.5f, 0, 0},
+    {"several slabs from another", A_T | INIT, 170, 230, 2100, 2, 0.5f, 0, 0},
+    {"batch", 0, 7, 20, 9, 1, 0, 3, 0},
+    {"batch, A transposed", A_T, 7, 20, 9, 2, 1, 3, 3},
+    {"batch, B transposed", B_T, 33, 20, 9, 2, 1, 5, 3},
+    {"batch of one", 0, 7, 20, 9, 1, 0, 1, 0},
+    {"from another", INIT, 23, 19, 14, 1.5f, 2, 0, 0},
+    {"from another, rows apart", INIT | B_T, 23, 19, 14, 1.5f, 2, 0, 3},
+    {"from another, batch", INIT, 5, 18, 6, 1, -1, 4, 0},
+    {"from another, not taken", INIT, 5, 18, 6, 1, 0, 0, 0},
+    {"symmetric, one element", SYMMETRIC | B_T, 1, 1, 7, 1, 0, 0, 0},
+    {"symmetric", SYMMETRIC | B_T, 37, 37, 11, 1, 0, 0, 0},
+    {"symmetric, A transposed", SYMMETRIC | A_T, 37, 37, 11, 1, 0.5f, 0, 2},
+    {"symmetric, several blocks", SYMMETRIC | B_T, 200, 200, 33, -1, 1, 0, 0},
+    {"symmetric, several slabs", SYMMETRIC | A_T, 210, 210, 2000, 1, 0.5f, 0, 0},
+    {"symmetric, batch", SYMMETRIC | A_T, 18, 18, 40, 1, 0, 3, 1},
+    {"symmetric, from another, batch", SYMMETRIC | INIT | B_T, 18, 18, 40, 2, 3, 3, 0},
+};
+
+static const float GUARD = 12345;
+static struct blanch_device *device;
+
+/* A matrix of each of the batch: value[offset + matrix * stride + row * ld + column]. */
+struct layout {
+    size_t offset, size; // size: with what lies behind the last matrix
+    int64_t rows, columns, ld, stride;
+};
+
+static struct layout layout_of(const struct row *r, int64_t height, int64_t columns, size_t offset) {
+    int64_t ld = columns + r->apart, stride = height * ld + 2 * r->apart, batch = r->batch > 0 ? r->batch : 1;
+    offset *= (size_t)(r->apart > 0);
+    return (struct layout){offset, offset + (size_t)(batch * stride) + 16, height, columns, ld, stride};
+}
+
+static float *fill_random(const struct layout *at, uint64_t seed, bool symmetric) {
+    double *v = random_values(at->size, seed, 1, 0.1);
+    for (int64_t first = (int64_t)at->offset; symmetric && first + at->stride <= (int64_t)at->size; first += at->stride)
+        for (int64_t i = 0; i < at->rows; i++)
+            for (int64_t j = 0; j < i; j++) v[first + i * at->ld + j] = v[first + j * at->ld + i];
+    float *f = narrow(v, at->size);
+    free(v);
+    return f;
+}
+
+static struct bl_mem *uploaded(const float *v, size_t count) {
+    struct bl_mem *mem;
+    check(bl_mem_alloc(device, 4 * count, &mem));
+    check(bl_mem_write(mem, 0, 4 * count, v));
+    return mem;
+}
+
+/* op(X)[i][j] of a matrix of the batch */
+static double element(const float *x, const struct layout *at, bool transposed, int64_t matrix, int64_t i, int64_t j) {
+    return x[(int64_t)at->offset + matrix * at->stride + (transposed ? j * at->ld + i : i * at->ld + j)];
+}
+
+/* One product with everything that belongs to it. */
+struct product {
+    const struct row *row;
+    struct layout at_a, at_b, at_c;
+    float *a, *b, *start; // start: what beta multiplies
+    float *c, *got;       // c: the result's buffer before
+    struct bl_gemm gemm;
+};
+
+static void make(struct product *p, const struct row *r) {
+    bool ta = r->flags & A_T, tb = r->flags & B_T, symmetric = r->flags & SYMMETRIC;
+    *p = (struct product){.row = r};
+    p->at_a = layout_of(r, ta ? r->k : r->m, ta ? r->m : r->k, 3);
+    p->at_b = symmetric ? p->at_a : layout_of(r, tb ? r->n : r->k, tb ? r->k : r->n, 7);
+    p->at_c = layout_of(r, r->m, r->n, 17);
+    p->a = fill_random(&p->at_a, 1, false), p->b = symmetric ? p->a : fill_random(&p->at_b, 2, false);
+    p->start = fill_random(&p->at_c, 3, symmetric);
+    p->c = malloc(4 * p->at_c.size), p->got = malloc(4 * p->at_c.size);
+    assert_true(p->c && p->got);
+    for (size_t i = 0; i < p->at_c.size; i++) p->c[i] = GUARD;
+    bool other = r->flags & INIT, added = r->beta != 0 && !other;
+    for (int64_t z = 0; z < (r->batch > 0 ? r->batch : 1); z++) // NaN where the result goes, unless it is added to
+        for (int64_t i = 0; i < r->m; i++)
+            for (int64_t j = 0; j < r->n; j++) {
+                int64_t at = (int64_t)p->at_c.offset + z * p->at_c.stride + i * p->at_c.ld + j;
+                p->c[at] = added ? p->start[at] : NAN;
+            }
+    const size_t before = p->at_c.offset / 2; // so that the two offsets differ
+    struct bl_mem *a = uploaded(p->a, p->at_a.size);
+    p->gemm = (struct bl_gemm){ta,
+                               tb,
+                               symmetric,
+                               r->m,
+                               r->n,
+                               r->k,
+                               r->alpha,
+                               r->beta,
+                               .a = a,
+                               .b = symmetric ? a : uploaded(p->b, p->at_b.size),
+                               .c = uploaded(p->c, p->at_c.size),
+                               .offset_a = p->at_a.offset,
+                               .offset_b = p->at_b.offset,
+                               .offset_c = p->at_c.offset,
+                               .lda = p->at_a.ld,
+                               .ldb = p->at_b.ld,
+                               .ldc = p->at_c.ld,
+                               .batch = r->batch,
+                               .stride_a = p->at_a.stride,
+                               .stride_b = p->at_b.stride,
+                               .stride_c = p->at_c.stride,
+                               .init = other ? uploaded(p->start + before, p->at_c.size - before) : NULL,
+                               .offset_init = p->at_c.offset - before};
+}
+
+static void release(struct product *p) {
+    if (p->gemm.b != p->gemm.a) bl_mem_free(p->gemm.b), free(p->b);
+    bl_mem_free(p->gemm.a), bl_mem_free(p->gemm.c), bl_mem_free(p->gemm.init);
+    free(p->a), free(p->start), free(p->c), free(p->got);
+}
+
+/* Within what float32 sums of k products in any order can be off; all that is no result is as it was. */
+static void compare(const struct product *p, const char *route) {
+    const struct row *r = p->row;
+    int64_t batch = r->batch > 0 ? r->batch : 1;
+    const struct layout *at = &p->at_c;
+    for (int64_t z = 0; z < batch; z++)
+        for (int64_t i = 0; i < r->m; i++)
+            for (int64_t j = 0; j < r->n; j++) {
+                double sum = 0, size = 0;
+                for (int64_t l = 0; l < r->k; l++) {
+                    double x = element(p->a, &p->at_a, r->flags & A_T, z, i, l) *
+                               element(p->b, &p->at_b, r->flags & B_T, z, l, j);
+                    sum += x, size += fabs(x);
+                }
+                double added = r->beta * element(p->start, at, false, z, i, j), want = r->alpha * sum + added;
+                size_t index = at->offset + (size_t)(z * at->stride + i * at->ld + j);
+                double bound = 0x1p-24 * (r->k + 8) * (fabs(r->alpha) * size + fabs(added));
+                if (!(fabs(p->got[index] - want) <= bound))
+                    fail_msg("%s: matrix %lld, row %lld, column %lld is %.9g, not %.9g", route, (long long)z,
+                             (long long)i, (long long)j, p->got[index], want);
+                p->got[index] = GUARD;
+            }
+    for (size_t i = 0; i < at->size; i++)
+        if (p->got[i] != GUARD) fail_msg("%s: element %zu, outside of the result, is %g", route, i, p->got[i]);
+}
+
+static void run_row(void **state) {
+    static const char *const routes[] = {"rule", "own", "packed"};
+    const struct row *r = *state;
+    if (!device) skip();
+    bool by_clblast = blanch_device_info(device)->kind != BLANCH_CPU;
+    for (int i = 0; i < BL_COUNT(routes); i++) {
+        struct product p;
+        setenv("BLANCH_GEMM", routes[i], 1);
+        make(&p, r);
+        int code = bl_gemm(device, &p.gemm);
+        if (i == 0 && by_clblast && (r->flags & INIT) && r->apart) { // CLBlast's results then have to be dense
+            assert_int_equal(code, BLANCH_EUSAGE);
+        } else {
+            check(code);
+            check(bl_mem_read(p.gemm.c, 0, 4 * p.at_c.size, p.got));
+            compare(&p, routes[i]);
+        }
+        release(&p);
+    }
+}
+
+static void test_refusals(void **state) {
+    static const struct row small = {"", 0, 4, 5, 6, 1, 0, 0, 0};
+    struct product p;
+    if (!device) skip();
+    make(&p, &small);
+    int64_t launches = bl_launch_count(device), *const sizes[] = {&p.gemm.m, &p.gemm.n, &p.gemm.k};
+    for (int i = 0; i < BL_COUNT(sizes); i++) {
+        const int64_t was = *sizes[i], wrong[] = {0, -1, (int64_t)INT_MAX + 1};
+        for (int j = 0; j < BL_COUNT(wrong); j++) {
+            *sizes[i] = wrong[j];
+            assert_int_equal(bl_gemm(device, &p.gemm), BLANCH_ELIMIT);
+            assert_non_null(strstr(blanch_error_message(), "out of range"));
+        }
+        *sizes[i] = was;
+    }
+    p.gemm.symmetric = true;
+    assert_int_equal(bl_gemm(device, &p.gemm), BLANCH_EUSAGE);
+    assert_non_null(strstr(blanch_error_message(), "not square"));
+    assert_int_equal(bl_launch_count(device), launches);
+    release(&p);
+}
+
+int main(int argc, char **argv) {
+    int failed = open_test_device(&device);
+    struct CMUnitTest tests[BL_COUNT(rows) + 1];
+    for (int i = 0; i < BL_COUNT(rows); i++)
+        tests[i] = (struct CMUnitTest){rows[i].name, run_row, NULL, NULL, &rows[i]};
+    tests[BL_COUNT(rows)] = (struct CMUnitTest)cmocka_unit_test(test_refusals);
+    if (argc > 1) cmocka_set_test_filter(argv[1]);
+    failed += _cmocka_run_group_tests("matrix products", tests, BL_COUNT(tests), NULL, NULL);
+    return failed + close_test_device(device);
+}

@@ -1,0 +1,210 @@
+/* The seam for several devices: two ranks, threads with a device of their own, train on parts of a batch, unequal ones,
+ * and come to what one rank with the whole batch comes to. Sums and moments pass through the table of
+ * graph/collectives.h. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>
+#include <math.h>
+#include <pthread.h>
+#include <string.h>
+#include "harness.h"
+#include "graph/graph.h"
+#include "optim/optim.h"
+
+enum { BATCH = 7, FIRST = 3, CHANNELS = 3, SIDE = 7, CLASSES = 5, STEPS = 3, RANKS = 2, MOST = 1 << 16 };
+static struct blanch_device *device;
+
+/* --- ranks that are threads --------------------------------------------------------------------- */
+
+struct room { // where the ranks meet
+    pthread_barrier_t barrier;
+    double value[RANKS][MOST];
+    int64_t count[RANKS];
+    int sums, merges, decisions;
+};
+struct rank {
+    struct room *room;
+    int rank;
+};
+
+/* values become the sums over the ranks. */
+static void add_up(const struct rank *r, double *values, int64_t count) {
+    memcpy(r->room->value[r->rank], values, (size_t)count * sizeof *values);
+    pthread_barrier_wait(&r->room->barrier);
+    for (int64_t i = 0; i < count; i++)
+        for (int k = values[i] = 0; k < RANKS; k++) values[i] += r->room->value[k][i];
+    pthread_barrier_wait(&r->room->barrier);
+}
+
+static int sum(void *context, struct blanch_device *dev, struct bl_mem *mem, int64_t offset, int64_t count) {
+    const struct rank *r = context;
+    static _Thread_local float values[MOST];
+    static _Thread_local double wide[MOST];
+    size_t at = sizeof *values * (size_t)offset, bytes = sizeof *values * (size_t)count;
+    if (count > MOST) return bl_fail(BLANCH_ELIMIT, "more than the test can take");
+    if (!r->rank) r->room->sums++;
+    int code = bl_mem_read(mem, at, bytes, values);
+    for (int64_t i = 0; i < count; i++) wide[i] = (double)values[i];
+    add_up(r, wide, count);
+    for (int64_t i = 0; i < count; i++) values[i] = (float)wide[i];
+    return code ? code : bl_mem_write(mem, at, bytes, values);
+}
+
+/* Chan, Golub and LeVeque (1979), in double precision, into one chunk. */
+static int merge(void *context, struct blanch_device *dev, struct bl_moments *m) {
+    const struct rank *r = context;
+    static _Thread_local float values[MOST];
+    static _Thread_local double sums[MOST], squares[MOST];
+    int64_t chunks = (m->rows + m->chunk - 1) / m->chunk, c = m->channels;
+    int code = bl_mem_read(m->partial, 0, sizeof *values * (size_t)(2 * c * chunks), values);
+    if (!r->rank) r->room->merges++;
+    for (int64_t i = 0; i <= c; i++) sums[i] = i < c ? 0 : (double)m->rows;
+    for (int64_t k = 0; k < chunks; k++)
+        for (int64_t i = 0; i < c; i++)
+            sums[i] += (double)values[2 * k * c + i] * (double)(k + 1 < chunks ? m->chunk : m->rows - k * m->chunk);
+    add_up(r, sums, c + 1);
+    for (int64_t i = 0; i < c; i++) squares[i] = 0;
+    for (int64_t k = 0; k < chunks; k++)
+        for (int64_t i = 0; i < c; i++) {
+            double n = (double)(k + 1 < chunks ? m->chunk : m->rows - k * m->chunk);
+            double d = (double)values[2 * k * c + i] - sums[i] / sums[c];
+            squares[i] += (double)values[(2 * k + 1) * c + i] + n * d * d;
+        }
+    add_up(r, squares, c);
+    for (int64_t i = 0; i < c; i++) values[i] = (float)(sums[i] / sums[c]), values[c + i] = (float)squares[i];
+    m->rows = m->chunk = (int64_t)sums[c];
+    return code ? code : bl_mem_write(m->partial, 0, sizeof *values * (size_t)(2 * c), values);
+}
+
+static int sum_host(void *context, double *values, int count) {
+    const struct rank *r = context;
+    if (!r->rank) r->room->decisions++;
+    add_up(r, values, count);
+    return 0;
+}
+
+/* --- a network and its steps ------------------------------------------------------------------ */
+
+static struct bl_graph *make(struct blanch_device *dev, int batch, enum blanch_norm norm) {
+    struct bl_graph *graph;
+    check(bl_graph_create(&graph, dev, batch, false));
+    bl_graph_use(graph, &bl_optimiser_sgd);
+    struct bl_build b = {.graph = graph, .norm = norm, .classes = CLASSES, .block = 4, .block_fc = 4};
+    struct bl_tensor *x = bl_graph_input(graph, CHANNELS, SIDE, SIDE);
+    struct bl_conv_spec spec = {.out = 8, .kernel = 3, .padding = 1};
+    x = bl_relu(&b, bl_batchnorm(&b, "norm1", bl_conv(&b, "conv1", x, spec)));
+    x = bl_dropout(&b, bl_relu(&b, bl_batchnorm(&b, "norm2", bl_conv(&b, "conv2", x, spec))), 0.3f);
+    x = bl_linear(&b, "classifier", bl_flatten(&b, x), CLASSES);
+    bl_graph_add(graph, "softmax_cross_entropy", NULL, NULL, (struct bl_tensor *[]){x, bl_graph_input_labels(graph)},
+                 2);
+    check(bl_graph_finish(graph, 3));
+    return graph;
+}
+
+static void set_images(struct bl_graph *graph, int step, int first, int count) {
+    float images[BATCH * CHANNELS * SIDE * SIDE];
+    int32_t labels[BATCH];
+    uint32_t word[4];
+    for (int i = 0; i < count * CHANNELS * SIDE * SIDE; i++) {
+        bl_philox(7, BL_RANDOM_DATA, (uint64_t)(first * CHANNELS * SIDE * SIDE + i), (uint64_t)step, word);
+        images[i] = 2 * bl_uniform(word[0]) - 0.8f;
+    }
+    for (int i = 0; i < count; i++) labels[i] = (first + i + step) % CLASSES;
+    check(bl_tensor_write(graph, bl_graph_in(graph), count, images));
+    check(bl_mem_write(bl_graph_labels(graph)->mem, 0, sizeof *labels * (size_t)count, labels));
+}
+
+static void train(struct bl_graph *graph, int first, int count) {
+    const struct blanch_update update = {.lr = 0.1f, .momentum = 0.9f, .weight_decay = 1e-3f};
+    for (int step = 0; step < STEPS; step++) {
+        set_images(graph, step, first, count);
+        bl_graph_place_batch(graph, first, BATCH);
+        check(bl_graph_forward_to_update(graph, count));
+        check(bl_graph_backward(graph, count));
+        check(bl_graph_update(graph, &update));
+        struct blanch_metrics metrics;
+        check(bl_graph_metrics(graph, count, &metrics));
+    }
+}
+
+/* --- the test --------------------------------------------------------------------------------- */
+
+struct part {
+    struct rank rank;
+    struct bl_collectives all;
+    struct blanch_device *dev;
+    struct bl_graph *graph;
+};
+
+static void *run_part(void *argument) {
+    struct part *p = argument;
+    train(p->graph, p->rank.rank ? FIRST : 0, p->rank.rank ? BATCH - FIRST : FIRST);
+    return NULL;
+}
+
+static double difference(struct bl_param *p, struct bl_param *q) {
+    size_t count = (size_t)p->data.count;
+    float *x = bl_calloc(count, sizeof *x), *y = bl_calloc(count, sizeof *y);
+    double worst = 0, largest = 1e-3;
+    check(bl_param_read(p, x));
+    check(bl_param_read(q, y));
+    for (size_t i = 0; i < count; i++) {
+        worst = fmax(worst, fabs((double)x[i] - (double)y[i]));
+        largest = fmax(largest, fabs((double)x[i]));
+    }
+    free(x), free(y);
+    return worst / largest;
+}
+
+static void compare_ranks(enum blanch_norm norm) {
+    static struct room room;
+    struct part part[RANKS];
+    pthread_t thread[RANKS];
+    struct bl_graph *whole = make(device, BATCH, norm);
+    room = (struct room){.sums = 0};
+    pthread_barrier_init(&room.barrier, NULL, RANKS);
+    for (int k = 0; k < RANKS; k++) {
+        part[k] = (struct part){.rank = {&room, k}, .all = {k, RANKS, &part[k].rank, sum, merge, sum_host}};
+        check(blanch_device_open(&part[k].dev, NULL, 0));
+        part[k].graph = make(part[k].dev, k ? BATCH - FIRST : FIRST, norm);
+        bl_graph_join(part[k].graph, &part[k].all);
+    }
+    train(whole, 0, BATCH);
+    for (int k = 0; k < RANKS; k++) pthread_create(&thread[k], NULL, run_part, &part[k]);
+    for (int k = 0; k < RANKS; k++) pthread_join(thread[k], NULL);
+    assert_true(room.sums >= STEPS); // a group of gradients at least
+    assert_int_equal(room.merges, norm == BLANCH_BN ? 2 * STEPS : 0);
+    for (int i = 0; i < bl_graph_params(whole); i++) {
+        struct bl_param *p = bl_graph_param(whole, i);
+        for (int k = 0; k < RANKS && !p->counter; k++) {
+            double worst = difference(p, bl_graph_param(part[k].graph, i));
+            if (!(worst < 1e-4)) fail_msg("%s of rank %d is off by %g", p->name, k, worst);
+        }
+    }
+    bl_graph_free(whole);
+    for (int k = 0; k < RANKS; k++) bl_graph_free(part[k].graph), blanch_device_close(part[k].dev);
+    pthread_barrier_destroy(&room.barrier);
+}
+
+static void test_batch_norm(void **state) {
+    if (!device) skip();
+    compare_ranks(BLANCH_BN);
+}
+
+static void test_plain(void **state) {
+    if (!device) skip();
+    compare_ranks(BLANCH_NONE);
+}
+
+int main(int argc, char **argv) {
+    if (argc > 1) cmocka_set_test_filter(argv[1]);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_batch_norm),
+        cmocka_unit_test(test_plain),
+    };
+    int failed = open_test_device(&device);
+    failed += cmocka_run_group_tests(tests, NULL, NULL);
+    return failed + close_test_device(device);
+}
