@@ -50,7 +50,7 @@ void bl_view_default(struct bl_view *view, const struct bl_dataset *data, int ch
     }
 }
 
-int bl_view_check(const struct bl_view *view) {
+static int check_view(const struct bl_view *view) {
     if (view->channels != 1 && view->channels != 3)
         return bl_fail(BLANCH_EUSAGE, "a network's input has %d channels; images have 1 or 3", view->channels);
     if (view->size < 1 || view->size > 16384)
@@ -61,12 +61,13 @@ int bl_view_check(const struct bl_view *view) {
     return 0;
 }
 
-void bl_tables_fill(struct bl_tables *tables, const struct bl_view *view) {
-    for (int c = 0; c < 3; c++) {
-        int from = c < view->channels ? c : 0;
-        for (int i = 0; i < 256; i++)
-            tables->value[c][i] = ((float)i / 255.0f - view->mean[from]) / view->deviation[from];
-    }
+int bl_transform_init(struct bl_transform *transform, const struct bl_view *view, bool training, uint64_t seed) {
+    int code = check_view(view);
+    if (code) return code;
+    *transform = (struct bl_transform){.view = *view, .training = training, .seed = seed};
+    for (int c = 0; c < view->channels; c++)
+        for (int i = 0; i < 256; i++) transform->value[c][i] = ((float)i / 255.0f - view->mean[c]) / view->deviation[c];
+    return 0;
 }
 
 /* --- writing out ------------------------------------------------------------------------------ */
@@ -77,16 +78,16 @@ struct placing {
     bool flip;
 };
 
-static void write_zeros(const struct bl_tables *tables, int channels, int count, float *out) {
+static void write_zeros(const struct bl_transform *transform, int count, float *out) {
     for (int i = 0; i < count; i++)
-        for (int c = 0; c < channels; c++) *out++ = tables->value[c][0];
+        for (int c = 0; c < transform->view.channels; c++) *out++ = transform->value[c][0];
 }
 
 /* count pixels, each step floats after the other */
-static void write_pixels(const struct bl_tables *tables, const uint8_t *from, int from_channels, int channels,
-                         int count, ptrdiff_t step, float *out) {
-    const float *first = tables->value[0], *second = tables->value[1], *third = tables->value[2];
-    if (channels == 1) {
+static void write_pixels(const struct bl_transform *transform, const uint8_t *from, int from_channels, int count,
+                         ptrdiff_t step, float *out) {
+    const float *first = transform->value[0], *second = transform->value[1], *third = transform->value[2];
+    if (transform->view.channels == 1) {
         for (int i = 0; i < count; i++, out += step) *out = first[from[i]];
         return;
     }
@@ -98,22 +99,22 @@ static void write_pixels(const struct bl_tables *tables, const uint8_t *from, in
     }
 }
 
-static void write_image(const struct bl_pixels *image, struct placing at, const struct bl_view *view,
-                        const struct bl_tables *tables, float *out) {
-    int size = view->size, channels = view->channels;
+static void write_image(const struct bl_pixels *image, struct placing at, const struct bl_transform *transform,
+                        float *out) {
+    int size = transform->view.size, channels = transform->view.channels;
     int begin = at.left < 0 ? -at.left : 0, end = image->width - at.left < size ? image->width - at.left : size;
     int left = at.flip ? size - end : begin, right = at.flip ? begin : size - end;
     for (int y = 0; y < size; y++, out += (size_t)size * channels) {
         int row = y + at.top;
         if (row < 0 || row >= image->height || begin >= end) {
-            write_zeros(tables, channels, size, out);
+            write_zeros(transform, size, out);
             continue;
         }
         const uint8_t *from = image->data + ((size_t)row * image->width + (size_t)(begin + at.left)) * image->channels;
         float *to = out + (ptrdiff_t)(at.flip ? size - 1 - begin : begin) * channels;
-        write_zeros(tables, channels, left, out);
-        write_pixels(tables, from, image->channels, channels, end - begin, at.flip ? -channels : channels, to);
-        write_zeros(tables, channels, right, out + (ptrdiff_t)(size - right) * channels);
+        write_zeros(transform, left, out);
+        write_pixels(transform, from, image->channels, end - begin, at.flip ? -channels : channels, to);
+        write_zeros(transform, right, out + (ptrdiff_t)(size - right) * channels);
     }
 }
 
@@ -135,21 +136,6 @@ static uint32_t draw(struct draws *draws) {
     return draws->words[draws->used++];
 }
 
-static int scale_region(const struct bl_pixels *image, struct bl_window region, int full_width, int full_height,
-                        struct bl_window window, struct bl_pixels *scaled) {
-    size_t stride = (size_t)image->width * image->channels;
-    *scaled = (struct bl_pixels){bl_malloc((size_t)window.width * window.height * image->channels), window.width,
-                                 window.height, image->channels};
-    if (!scaled->data) return bl_fail(BLANCH_ENOMEM, "out of memory for resizing an image");
-    int code = bl_resize(image->data + (size_t)region.y * stride + (size_t)region.x * image->channels, stride,
-                         region.width, region.height, image->channels, full_width, full_height, window, scaled->data);
-    if (code) {
-        free(scaled->data);
-        scaled->data = NULL;
-    }
-    return code;
-}
-
 /* The shorter side to `shorter`, then the centre; sizes and rounding (to even) as torchvision's. */
 static int scale_and_centre(const struct bl_pixels *image, int shorter, int size, struct bl_pixels *scaled) {
     int width = shorter, height = shorter;
@@ -159,7 +145,7 @@ static int scale_and_centre(const struct bl_pixels *image, int shorter, int size
         width = (int)((int64_t)shorter * image->width / image->height);
     struct bl_window all = {0, 0, image->width, image->height};
     struct bl_window window = {(int)lrint((width - size) / 2.0), (int)lrint((height - size) / 2.0), size, size};
-    return scale_region(image, all, width, height, window, scaled);
+    return bl_resize(image, all, width, height, window, scaled);
 }
 
 /* torchvision's RandomResizedCrop.get_params */
@@ -188,10 +174,9 @@ static struct bl_window random_region(const struct bl_pixels *image, struct draw
 static int imagenet(const struct bl_pixels *image, const struct bl_view *view, struct draws *draws,
                     struct bl_pixels *scaled, struct placing *at) {
     if (!draws) return scale_and_centre(image, (int)((int64_t)view->size * 256 / 224), view->size, scaled);
-    struct bl_window region = random_region(image, draws);
+    struct bl_window region = random_region(image, draws), all = {0, 0, view->size, view->size};
     at->flip = bl_uniform(draw(draws)) < 0.5f;
-    return scale_region(image, region, view->size, view->size, (struct bl_window){0, 0, view->size, view->size},
-                        scaled);
+    return bl_resize(image, region, view->size, view->size, all, scaled);
 }
 
 static int plain(const struct bl_pixels *image, const struct bl_view *view, struct bl_pixels *scaled,
@@ -222,8 +207,9 @@ static int to_grey(const struct bl_pixels *image, struct bl_pixels *grey) {
 }
 
 /* draws: NULL in evaluation */
-static int render(const struct bl_pixels *image, const struct bl_view *view, const struct bl_tables *tables,
-                  struct draws *draws, float *out) {
+static int render(const struct bl_pixels *image, const struct bl_transform *transform, struct draws *draws,
+                  float *out) {
+    const struct bl_view *view = &transform->view;
     struct bl_pixels grey = {0}, scaled = {0};
     struct placing at = {0};
     int code = 0;
@@ -235,7 +221,7 @@ static int render(const struct bl_pixels *image, const struct bl_view *view, con
         code = view->augment == BL_AUGMENT_IMAGENET ? imagenet(image, view, draws, &scaled, &at)
                                                     : plain(image, view, &scaled, &at);
     if (!code && view->augment == BL_AUGMENT_CIFAR && draws) shift_and_flip(draws, &at);
-    if (!code) write_image(scaled.data ? &scaled : image, at, view, tables, out);
+    if (!code) write_image(scaled.data ? &scaled : image, at, transform, out);
     free(scaled.data);
     free(grey.data);
     return code;
@@ -243,41 +229,29 @@ static int render(const struct bl_pixels *image, const struct bl_view *view, con
 
 /* --- images ----------------------------------------------------------------------------------- */
 
-int bl_dataset_render(const struct bl_dataset *data, enum bl_split split, uint32_t index, const struct bl_view *view,
-                      const struct bl_tables *tables, bool training, uint64_t seed, uint64_t epoch, float *out,
-                      int32_t *label) {
+int bl_dataset_image(const struct bl_dataset *data, enum bl_split split, uint32_t index,
+                     const struct bl_transform *transform, uint64_t epoch, float *out) {
     const struct bl_images *images = &data->split[split];
-    struct draws draws = {.seed = seed, .index = index, .epoch = epoch, .used = 4};
+    if (index >= images->count)
+        return bl_fail(BLANCH_EUSAGE, "%s: image %u does not exist; there are %u", bl_dataset_name(data), index,
+                       images->count);
+    struct draws draws = {.seed = transform->seed, .index = index, .epoch = epoch, .used = 4};
     struct bl_pixels image = {NULL, data->size, data->size, data->channels};
     if (images->pixels) image.data = images->pixels + (size_t)data->size * data->size * data->channels * index;
     int code = images->pixels ? 0 : data->read(data, split, index, &image);
     if (code) return code;
-    code = render(&image, view, tables, training ? &draws : NULL, out);
+    code = render(&image, transform, transform->training ? &draws : NULL, out);
     if (!images->pixels) free(image.data);
-    *label = images->labels[index];
     return code;
 }
 
-int bl_dataset_image(struct bl_dataset *data, enum bl_split split, uint32_t index, const struct bl_view *view,
-                     bool training, uint64_t seed, uint64_t epoch, float *out, int32_t *label) {
-    struct bl_tables tables;
-    int code = bl_view_check(view);
-    if (code) return code;
-    if (index >= data->split[split].count)
-        return bl_fail(BLANCH_EUSAGE, "%s: image %u does not exist; there are %u", bl_dataset_name(data), index,
-                       data->split[split].count);
-    bl_tables_fill(&tables, view);
-    return bl_dataset_render(data, split, index, view, &tables, training, seed, epoch, out, label);
-}
-
 int bl_image_file(const char *path, const struct bl_view *view, float *out) {
-    struct bl_tables tables;
+    struct bl_transform transform;
     struct bl_pixels image;
-    int code = bl_view_check(view);
+    int code = bl_transform_init(&transform, view, false, 0);
     if (!code) code = bl_image_read(path, &image);
     if (code) return code;
-    bl_tables_fill(&tables, view);
-    code = render(&image, view, &tables, NULL, out);
+    code = render(&image, &transform, NULL, out);
     free(image.data);
     return code;
 }

@@ -78,6 +78,10 @@ uint32_t bl_dataset_count(const struct bl_dataset *data, enum bl_split split) {
     return data->split[split].count;
 }
 
+int32_t bl_dataset_label(const struct bl_dataset *data, enum bl_split split, uint32_t index) {
+    return data->split[split].labels[index];
+}
+
 int bl_dataset_channels(const struct bl_dataset *data) {
     return data->channels;
 }

@@ -49,9 +49,20 @@ void bl_view_default(struct bl_view *view, const struct bl_dataset *data, int ch
 const char *bl_augment_name(enum bl_augment augment);
 int bl_augment_parse(const char *name, enum bl_augment *augment); // BLANCH_EUSAGE
 
-/* One image: writes view->size^2 * channels floats, NHWC, and its label. epoch and index key the augmentation. */
-int bl_dataset_image(struct bl_dataset *data, enum bl_split split, uint32_t index, const struct bl_view *view,
-                     bool training, uint64_t seed, uint64_t epoch, float *out, int32_t *label);
+/* A view made ready for many images. */
+struct bl_transform {
+    struct bl_view view;
+    float value[3][256]; // a byte of a channel, normalised
+    bool training;       // augmented, keyed by seed, epoch and image
+    uint64_t seed;
+};
+/* BLANCH_EUSAGE: a view that cannot be had. */
+int bl_transform_init(struct bl_transform *transform, const struct bl_view *view, bool training, uint64_t seed);
+
+/* One image: writes view.size^2 * channels floats, NHWC. */
+int bl_dataset_image(const struct bl_dataset *data, enum bl_split split, uint32_t index,
+                     const struct bl_transform *transform, uint64_t epoch, float *out);
+int32_t bl_dataset_label(const struct bl_dataset *data, enum bl_split split, uint32_t index);
 /* A single file, for predict; as in evaluation. */
 int bl_image_file(const char *path, const struct bl_view *view, float *out);
 

@@ -74,58 +74,69 @@ static uint32_t big_endian(const uint8_t *bytes) {
     return (uint32_t)bytes[0] << 24 | (uint32_t)bytes[1] << 16 | (uint32_t)bytes[2] << 8 | bytes[3];
 }
 
-/* Reads a file of so many dimensions; *bytes is malloc'd and its values begin after the header. */
-static int read_idx(const char *folder, const char *prefix, const char *what, int dimensions, char **path,
-                    uint8_t **bytes, uint32_t dims[3]) {
+struct idx { // a file as read
+    char *path;
+    uint8_t *bytes;
+    const uint8_t *values; // after the header
+    uint32_t dims[3];
+};
+
+/* Also after a failure, free_idx releases what there is. */
+static int read_idx(struct idx *file, const char *folder, const char *prefix, const char *what, int dimensions) {
     size_t size, header = 4 + 4 * (size_t)dimensions, expected = 1;
-    int code = find_file(folder, prefix, what, dimensions, path);
+    *file = (struct idx){0};
+    int code = find_file(folder, prefix, what, dimensions, &file->path);
+    if (!code) code = read_unpacked(file->path, &file->bytes, &size);
     if (code) return code;
-    code = read_unpacked(*path, bytes, &size);
-    if (code) return code;
-    if (size < header || big_endian(*bytes) != 0x800u + (unsigned)dimensions)
-        return bl_fail(BLANCH_EINPUT, "%s: not an IDX file of bytes with %d dimension%s", *path, dimensions,
+    if (size < header || big_endian(file->bytes) != 0x800u + (unsigned)dimensions)
+        return bl_fail(BLANCH_EINPUT, "%s: not an IDX file of bytes with %d dimension%s", file->path, dimensions,
                        dimensions > 1 ? "s" : "");
+    file->values = file->bytes + header;
     bool fits = true;
     for (int i = 0; i < dimensions; i++) {
-        dims[i] = big_endian(*bytes + 4 + 4 * i);
-        fits = fits && !__builtin_mul_overflow(expected, (size_t)dims[i], &expected);
+        file->dims[i] = big_endian(file->bytes + 4 + 4 * i);
+        fits = fits && !__builtin_mul_overflow(expected, (size_t)file->dims[i], &expected);
     }
     if (!fits || size - header != expected)
-        return bl_fail(BLANCH_EINPUT, "%s: has %zu bytes of data where its header announces %zu", *path, size - header,
-                       expected);
+        return bl_fail(BLANCH_EINPUT, "%s: has %zu bytes of data where its header announces %zu", file->path,
+                       size - header, expected);
     return 0;
 }
 
-static int take_images(struct bl_dataset *data, enum bl_split split, const char *path, const uint8_t *bytes,
-                       const uint32_t dims[3]) {
+static void free_idx(struct idx *file) {
+    free(file->path);
+    free(file->bytes);
+}
+
+static int take_images(struct bl_dataset *data, enum bl_split split, const struct idx *file) {
     struct bl_images *images = &data->split[split];
-    if (!dims[0]) return bl_fail(BLANCH_EINPUT, "%s: holds no images", path);
-    if (dims[1] != dims[2] || !dims[1] || dims[1] > MAX_SIZE)
-        return bl_fail(BLANCH_EINPUT, "%s: images are %u x %u; square ones up to %d are read", path, dims[1], dims[2],
-                       MAX_SIZE);
-    if (data->size && data->size != (int)dims[1])
-        return bl_fail(BLANCH_EINPUT, "%s: images are %u x %u, the training images %d x %d", path, dims[1], dims[2],
+    const uint32_t count = file->dims[0], height = file->dims[1], width = file->dims[2];
+    if (!count) return bl_fail(BLANCH_EINPUT, "%s: holds no images", file->path);
+    if (height != width || !width || width > MAX_SIZE)
+        return bl_fail(BLANCH_EINPUT, "%s: images are %u x %u; square ones up to %d are read", file->path, height,
+                       width, MAX_SIZE);
+    if (data->size && data->size != (int)width)
+        return bl_fail(BLANCH_EINPUT, "%s: images are %u x %u, the training images %d x %d", file->path, height, width,
                        data->size, data->size);
-    data->size = (int)dims[1];
-    size_t size = (size_t)dims[0] * dims[1] * dims[2];
-    images->pixels = bl_malloc(size);
-    if (!images->pixels) return bl_fail(BLANCH_ENOMEM, "%s: out of memory", path);
-    memcpy(images->pixels, bytes + 16, size);
-    images->count = dims[0];
+    data->size = (int)width;
+    size_t bytes = (size_t)count * height * width;
+    images->pixels = bl_malloc(bytes);
+    if (!images->pixels) return bl_fail(BLANCH_ENOMEM, "%s: out of memory", file->path);
+    memcpy(images->pixels, file->values, bytes);
+    images->count = count;
     return 0;
 }
 
-static int take_labels(struct bl_dataset *data, enum bl_split split, const char *path, const uint8_t *bytes,
-                       uint32_t count) {
+static int take_labels(struct bl_dataset *data, enum bl_split split, const struct idx *file) {
     struct bl_images *images = &data->split[split];
-    if (count != images->count)
-        return bl_fail(BLANCH_EINPUT, "%s: has %u labels for %u images", path, count, images->count);
-    images->labels = bl_calloc(count, sizeof *images->labels);
+    if (file->dims[0] != images->count)
+        return bl_fail(BLANCH_EINPUT, "%s: has %u labels for %u images", file->path, file->dims[0], images->count);
+    images->labels = bl_calloc(images->count, sizeof *images->labels);
     if (!images->labels) return BLANCH_ENOMEM;
-    for (uint32_t i = 0; i < count; i++) {
-        images->labels[i] = bytes[8 + i];
+    for (uint32_t i = 0; i < images->count; i++) {
+        images->labels[i] = file->values[i];
         if (images->labels[i] >= CLASSES)
-            return bl_fail(BLANCH_EINPUT, "%s: image %u has label %d, which is not in 0..%d", path, i,
+            return bl_fail(BLANCH_EINPUT, "%s: image %u has label %d, which is not in 0..%d", file->path, i,
                            images->labels[i], CLASSES - 1);
     }
     return 0;
@@ -133,19 +144,13 @@ static int take_labels(struct bl_dataset *data, enum bl_split split, const char 
 
 static int load_split(struct bl_dataset *data, enum bl_split split, const char *folder) {
     const char *prefix = split == BL_TRAIN ? "train" : "t10k";
-    char *path = NULL;
-    uint8_t *bytes = NULL;
-    uint32_t dims[3];
-    int code = read_idx(folder, prefix, "images", 3, &path, &bytes, dims);
-    if (!code) code = take_images(data, split, path, bytes, dims);
-    free(path);
-    free(bytes);
-    path = NULL;
-    bytes = NULL;
-    if (!code) code = read_idx(folder, prefix, "labels", 1, &path, &bytes, dims);
-    if (!code) code = take_labels(data, split, path, bytes, dims[0]);
-    free(path);
-    free(bytes);
+    struct idx images, labels = {0};
+    int code = read_idx(&images, folder, prefix, "images", 3);
+    if (!code) code = take_images(data, split, &images);
+    if (!code) code = read_idx(&labels, folder, prefix, "labels", 1);
+    if (!code) code = take_labels(data, split, &labels);
+    free_idx(&images);
+    free_idx(&labels);
     return code;
 }
 

@@ -70,23 +70,11 @@ bool bl_image_named(const char *name);                         // by its ending
 uint8_t *bl_stb_decode(const uint8_t *bytes, size_t size, int *width, int *height, const char **reason);
 bool bl_stb_size(const uint8_t *bytes, size_t size, int *width, int *height, const char **reason);
 
-/* --- resize.c: scales a width x height region of src (rows stride bytes apart) to full_width x full_height, and writes
- * the window of that, (window.height, window.width, channels). */
+/* --- resize.c: scales a region of the image to width x height, of which the window becomes an image of its own. */
 struct bl_window {
     int x, y, width, height;
 };
-int bl_resize(const uint8_t *src, size_t stride, int width, int height, int channels, int full_width, int full_height,
-              struct bl_window window, uint8_t *out);
-
-/* --- augment.c */
-struct bl_tables {
-    float value[3][256];
-}; // a byte of a channel, normalised
-int bl_view_check(const struct bl_view *view);
-void bl_tables_fill(struct bl_tables *tables, const struct bl_view *view);
-/* bl_dataset_image with the tables of its view. */
-int bl_dataset_render(const struct bl_dataset *data, enum bl_split split, uint32_t index, const struct bl_view *view,
-                      const struct bl_tables *tables, bool training, uint64_t seed, uint64_t epoch, float *out,
-                      int32_t *label);
+int bl_resize(const struct bl_pixels *image, struct bl_window region, int width, int height, struct bl_window window,
+              struct bl_pixels *scaled);
 
 #endif

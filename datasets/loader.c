@@ -25,7 +25,7 @@ struct slot {
 struct bl_loader {
     struct bl_dataset *data;
     struct bl_loader_options options;
-    struct bl_tables tables;
+    struct bl_transform transform;
     uint32_t count, batch, batches;  // images and batches of an epoch
     uint32_t part_first, part_count; // of a batch
     size_t image_floats;
@@ -51,17 +51,15 @@ struct bl_loader {
 
 /* Where the damaged image stood comes the next one. */
 static int fill_image(struct bl_loader *loader, uint32_t index, uint64_t epoch, float *out, int32_t *label) {
-    const struct bl_loader_options *options = &loader->options;
-    const struct bl_images *images = &loader->data->split[options->split];
+    const enum bl_split split = loader->options.split;
+    const struct bl_images *images = &loader->data->split[split];
     for (uint32_t k = 0; k < loader->count; k++) {
         uint32_t i = (uint32_t)(((uint64_t)index + k) % loader->count);
         if (images->damaged && images->damaged[i]) continue;
-        int code = bl_dataset_render(loader->data, options->split, i, &options->view, &loader->tables,
-                                     options->training, options->seed, epoch, out, label);
-        if (code == BLANCH_EINPUT)
-            code = bl_dataset_damage(loader->data, options->split, i);
-        else if (!code)
-            return 0;
+        int code = bl_dataset_image(loader->data, split, i, &loader->transform, epoch, out);
+        if (!code) *label = bl_dataset_label(loader->data, split, i);
+        if (code != BLANCH_EINPUT) return code;
+        code = bl_dataset_damage(loader->data, split, i);
         if (code) return code;
     }
     return bl_fail(BLANCH_EINPUT, "%s: all images are damaged", loader->data->folder);
@@ -188,7 +186,7 @@ static int start_threads(struct bl_loader *loader) {
 
 static int set_up(struct bl_loader *loader) {
     struct bl_loader_options *options = &loader->options;
-    int code = bl_view_check(&options->view);
+    int code = bl_transform_init(&loader->transform, &options->view, options->training, options->seed);
     if (code) return code;
     if (options->part.first < 0 || options->part.count < 0 ||
         options->part.first > options->batch - options->part.count)
@@ -206,7 +204,6 @@ static int set_up(struct bl_loader *loader) {
     loader->image_floats = (size_t)options->view.size * options->view.size * options->view.channels;
     uint64_t asked = (uint64_t)(options->epochs > 0 ? options->epochs : 0) * loader->batches;
     loader->total = options->epochs <= 0 ? UINT64_MAX : asked > options->first ? asked - options->first : 0;
-    bl_tables_fill(&loader->tables, &options->view);
     code = make_slots(loader);
     return code ? code : start_threads(loader);
 }

@@ -90,29 +90,34 @@ static void filter_columns(const struct filter *filter, const uint8_t *in, size_
     }
 }
 
-int bl_resize(const uint8_t *src, size_t stride, int width, int height, int channels, int full_width, int full_height,
-              struct bl_window window, uint8_t *out) {
-    struct filter columns = {0}, rows = {0};
-    size_t row = (size_t)window.width * channels;
-    uint8_t *between = NULL;
-    int32_t *sums = NULL;
-    int code = make_filter(&columns, width, full_width, window.x, window.width);
-    if (!code) code = make_filter(&rows, height, full_height, window.y, window.height);
-    if (code) goto done;
-    int begin = rows.first[0], last = window.height - 1, end = rows.first[last] + rows.count[last];
-    between = bl_malloc(row * (size_t)(end - begin));
-    sums = bl_calloc(row, sizeof *sums);
-    if (!between || !sums) {
-        code = bl_fail(BLANCH_ENOMEM, "out of memory for resizing an image");
-        goto done;
-    }
-    for (int y = begin; y < end; y++)
-        filter_row(&columns, src + (size_t)y * stride, channels, between + row * (size_t)(y - begin));
-    filter_columns(&rows, between, row, sums, out);
-done:
+static int resize(const struct filter *columns, const struct filter *rows, const struct bl_pixels *image,
+                  struct bl_window region, uint8_t *out) {
+    size_t row = (size_t)columns->outputs * image->channels, stride = (size_t)image->width * image->channels;
+    int last = rows->outputs - 1, begin = rows->first[0], end = rows->first[last] + rows->count[last];
+    const uint8_t *from = image->data + (size_t)(region.y + begin) * stride + (size_t)region.x * image->channels;
+    uint8_t *between = bl_malloc(row * (size_t)(end - begin));
+    int32_t *sums = bl_calloc(row, sizeof *sums);
+    bool good = between && sums;
+    for (int y = 0; good && y < end - begin; y++, from += stride)
+        filter_row(columns, from, image->channels, between + row * (size_t)y);
+    if (good) filter_columns(rows, between, row, sums, out);
     free(sums);
     free(between);
+    return good ? 0 : BLANCH_ENOMEM;
+}
+
+int bl_resize(const struct bl_pixels *image, struct bl_window region, int width, int height, struct bl_window window,
+              struct bl_pixels *scaled) {
+    struct filter columns = {0}, rows = {0};
+    size_t count = (size_t)window.width * window.height * image->channels;
+    *scaled = (struct bl_pixels){bl_malloc(count), window.width, window.height, image->channels};
+    int code = scaled->data ? make_filter(&columns, region.width, width, window.x, window.width) : BLANCH_ENOMEM;
+    if (!code) code = make_filter(&rows, region.height, height, window.y, window.height);
+    if (!code) code = resize(&columns, &rows, image, region, scaled->data);
     free_filter(&rows);
     free_filter(&columns);
+    if (!code) return 0;
+    free(scaled->data);
+    scaled->data = NULL;
     return code;
 }

@@ -15,9 +15,9 @@
 #define DATA_SEED 0 // of the patterns and images
 #define PI 3.14159265f
 
-/* A wave is amplitude[c] * cos(fy*y + fx*x + phase). */
+/* A wave is amplitude[c] * cos(fy*(y + shift_y) + fx*(x + shift_x) + phase). */
 struct wave {
-    float fy, fx, phase, amplitude[3];
+    float fy, fx, shift_y, shift_x, phase, amplitude[3];
 };
 
 static float between(uint32_t word, float low, float high) {
@@ -38,15 +38,14 @@ static void make_wave(struct wave *wave, uint64_t position, uint64_t stream, int
 
 /* Adds the wave to sums (size, size, channels); cos(a + b) = cos a cos b - sin a sin b, so rows and columns suffice.
  * row: 2 * size floats of scratch. */
-static void add_wave(const struct wave *wave, float shift_y, float shift_x, int size, int channels, float *sums,
-                     float *row) {
+static void add_wave(const struct wave *wave, int size, int channels, float *sums, float *row) {
     for (int x = 0; x < size; x++) {
-        float angle = wave->fx * ((float)x + shift_x) + wave->phase;
+        float angle = wave->fx * ((float)x + wave->shift_x) + wave->phase;
         row[2 * x] = cosf(angle);
         row[2 * x + 1] = sinf(angle);
     }
     for (int y = 0; y < size; y++) {
-        float angle = wave->fy * ((float)y + shift_y), cosine = cosf(angle), sine = sinf(angle);
+        float angle = wave->fy * ((float)y + wave->shift_y), cosine = cosf(angle), sine = sinf(angle);
         for (int x = 0; x < size; x++) {
             float value = cosine * row[2 * x] - sine * row[2 * x + 1];
             for (int c = 0; c < channels; c++) *sums++ += wave->amplitude[c] * value;
@@ -80,12 +79,11 @@ static int make_image(const struct bl_dataset *data, enum bl_split split, uint32
     bl_philox(DATA_SEED, BL_RANDOM_DATA, image, 4, words);
     float shift = (float)size / 8, contrast = between(words[2], 0.7f, 1.3f);
     for (int k = 0; k < WAVES; k++) {
-        struct wave wave;
+        struct wave wave = {.shift_y = between(words[0], -shift, shift), .shift_x = between(words[1], -shift, shift)};
         bool own = k == WAVES - 1;
         make_wave(&wave, own ? image : (uint64_t)data->split[split].labels[index] * WAVES + (uint64_t)k, own ? 2 : 0,
                   size, own ? 40 : 50 * contrast);
-        add_wave(&wave, between(words[0], -shift, shift), between(words[1], -shift, shift), size, data->channels, sums,
-                 sums + count);
+        add_wave(&wave, size, data->channels, sums, sums + count);
     }
     add_noise(sums, count, image, pixels->data);
     free(sums);

@@ -22,25 +22,25 @@
 #define FIRST(i, size, step, padding) ((i) + (padding) < (size) ? 0 : ((i) + (padding) - (size)) / (step) + 1)
 #define LAST(i, step, padding, windows) min(((i) + (padding)) / (step), (windows)-1)
 
-kernel void forward(global const float *restrict x, global float *restrict y, long rows, int vectors, int h, int w,
-                    int oh, int ow) {
+kernel void forward(global const ACT *restrict x, global ACT *restrict y, long rows, int vectors, int h, int w, int oh,
+                    int ow) {
     const size_t end = END(2, rows), columns = END(1, ow), last = END(0, vectors), channels = (size_t)vectors * VEC;
     for (size_t r = BEGIN(2, rows); r < end; r++)
         for (size_t ox = BEGIN(1, ow); ox < columns; ox++) {
             const int top = (int)(r % oh) * SH - PH, left = (int)ox * SW - PW;
             const int y0 = max(0, -top), y1 = min(KH, h - top), x0 = max(0, -left), x1 = min(KW, w - left);
-            global const float *corner = x + (long)(r / oh * h + top) * w * channels + (long)left * (long)channels;
+            global const ACT *corner = x + (long)(r / oh * h + top) * w * channels + (long)left * (long)channels;
             for (size_t v = BEGIN(0, vectors); v < last; v++) {
                 vec sum = (vec)(0.0f);
                 for (int ky = y0; ky < y1; ky++)
                     for (int kx = x0; kx < x1; kx++)
-                        sum += LOAD(corner + ((long)ky * w + kx) * (long)channels + v * VEC);
-                STORE(sum / (float)(KH * KW), y + (r * ow + ox) * channels + v * VEC);
+                        sum += LOAD_ACT(corner + ((long)ky * w + kx) * (long)channels + v * VEC);
+                STORE_ACT(sum / (float)(KH * KW), y + (r * ow + ox) * channels + v * VEC);
             }
         }
 }
 
-kernel void backward(global const float *restrict dy, global float *restrict dx, long rows, int vectors, int h, int w,
+kernel void backward(global const ACT *restrict dy, global ACT *restrict dx, long rows, int vectors, int h, int w,
                      int oh, int ow, int add) {
     const size_t end = END(2, rows), columns = END(1, w), last = END(0, vectors), channels = (size_t)vectors * VEC;
     for (size_t r = BEGIN(2, rows); r < end; r++) {
@@ -49,13 +49,14 @@ kernel void backward(global const float *restrict dy, global float *restrict dx,
         for (size_t ix = BEGIN(1, w); ix < columns; ix++) {
             const int ox0 = FIRST((int)ix, KW, SW, PW), ox1 = LAST((int)ix, SW, PW, ow);
             for (size_t v = BEGIN(0, vectors); v < last; v++) {
-                global float *to = dx + (r * w + ix) * channels + v * VEC;
+                global ACT *to = dx + (r * w + ix) * channels + v * VEC;
                 vec sum = (vec)(0.0f);
                 for (int oy = oy0; oy <= oy1; oy++)
-                    for (int ox = ox0; ox <= ox1; ox++) sum += LOAD(dy + ((image + oy) * ow + ox) * channels + v * VEC);
+                    for (int ox = ox0; ox <= ox1; ox++)
+                        sum += LOAD_ACT(dy + ((image + oy) * ow + ox) * channels + v * VEC);
                 sum /= (float)(KH * KW);
-                if (add) sum += LOAD(to);
-                STORE(sum, to);
+                if (add) sum += LOAD_ACT(to);
+                STORE_ACT(sum, to);
             }
         }
     }

@@ -38,8 +38,8 @@
 #define END(d, total)                                                                                                  \
     min(BEGIN(d, total) + ((size_t)(total) + get_global_size(d) - 1) / get_global_size(d), (size_t)(total))
 
-kernel void statistics(global const float *restrict x, global float *restrict partial, long rows, int vectors,
-                       long chunk, int tile) {
+kernel void statistics(global const ACT *restrict x, global float *restrict partial, long rows, int vectors, long chunk,
+                       int tile) {
     const size_t channels = (size_t)vectors * VEC, first = get_global_id(1) * chunk, v0 = BEGIN(0, vectors),
                  v1 = END(0, vectors);
     if (first >= (size_t)rows) return;
@@ -48,9 +48,9 @@ kernel void statistics(global const float *restrict x, global float *restrict pa
     for (size_t r = first; r < last; r += tile) {
         const size_t end = min(r + tile, last);
         for (size_t v = v0; v < v1; v++) {
-            const vec origin = LOAD(x + first * channels + v * VEC);
+            const vec origin = LOAD_ACT(x + first * channels + v * VEC);
             vec sum = (vec)(0.0f);
-            for (size_t q = r; q < end; q++) sum += LOAD(x + q * channels + v * VEC) - origin;
+            for (size_t q = r; q < end; q++) sum += LOAD_ACT(x + q * channels + v * VEC) - origin;
             if (r != first) sum += LOAD(mean + v * VEC);
             STORE(end == last ? origin + sum / (float)(last - first) : sum, mean + v * VEC);
         }
@@ -61,7 +61,7 @@ kernel void statistics(global const float *restrict x, global float *restrict pa
             const vec centre = LOAD(mean + v * VEC);
             vec sum = (vec)(0.0f);
             for (size_t q = r; q < end; q++) {
-                const vec d = LOAD(x + q * channels + v * VEC) - centre;
+                const vec d = LOAD_ACT(x + q * channels + v * VEC) - centre;
                 sum = FMA(d, d, sum);
             }
             if (r != first) sum += LOAD(square + v * VEC);
@@ -114,20 +114,19 @@ kernel void recall(global const float *weight, global const float *bias, global 
     }
 }
 
-kernel void apply(global const float *restrict x, global const float *restrict saved, global float *restrict y,
-                  long rows, int vectors) {
+kernel void apply(global const ACT *restrict x, global const float *restrict saved, global ACT *restrict y, long rows,
+                  int vectors) {
     const size_t channels = (size_t)vectors * VEC, end = END(1, rows), v0 = BEGIN(0, vectors), v1 = END(0, vectors);
     global const float *scale = saved + 2 * channels, *shift = saved + 3 * channels;
     for (size_t r = BEGIN(1, rows); r < end; r++)
         for (size_t v = v0; v < v1; v++) {
             const size_t at = r * channels + v * VEC;
-            STORE(ACTIVATE(AFFINE(LOAD(x + at), scale, shift, v)), y + at);
+            STORE_ACT(ACTIVATE(AFFINE(LOAD_ACT(x + at), scale, shift, v)), y + at);
         }
 }
 
-kernel void gradients(global const float *restrict x, global const float *restrict dy,
-                      global const float *restrict saved, global float *restrict partial, long rows, int vectors,
-                      long chunk, int tile) {
+kernel void gradients(global const ACT *restrict x, global const ACT *restrict dy, global const float *restrict saved,
+                      global float *restrict partial, long rows, int vectors, long chunk, int tile) {
     const size_t channels = (size_t)vectors * VEC, first = get_global_id(1) * chunk, v0 = BEGIN(0, vectors),
                  v1 = END(0, vectors);
     if (first >= (size_t)rows) return;
@@ -140,8 +139,8 @@ kernel void gradients(global const float *restrict x, global const float *restri
             const vec mean = LOAD(saved + v * VEC);
             vec sum = (vec)(0.0f), product = (vec)(0.0f);
             for (size_t q = r; q < end; q++) {
-                const vec value = LOAD(x + q * channels + v * VEC);
-                const vec g = CUT(value, LOAD(dy + q * channels + v * VEC), scale, shift, v);
+                const vec value = LOAD_ACT(x + q * channels + v * VEC);
+                const vec g = CUT(value, LOAD_ACT(dy + q * channels + v * VEC), scale, shift, v);
                 sum += g;
                 product = FMA(g, value - mean, product);
             }
@@ -173,18 +172,18 @@ kernel void finish(global const float *partial, global const float *saved, globa
     }
 }
 
-kernel void spread(global const float *restrict x, global const float *dy, global const float *restrict saved,
-                   global const float *restrict coefficients, global float *dx, long rows, int vectors, int add) {
+kernel void spread(global const ACT *restrict x, global const ACT *dy, global const float *restrict saved,
+                   global const float *restrict coefficients, global ACT *dx, long rows, int vectors, int add) {
     const size_t channels = (size_t)vectors * VEC, end = END(1, rows), v0 = BEGIN(0, vectors), v1 = END(0, vectors);
     global const float *scale = saved + 2 * channels, *shift = saved + 3 * channels;
     for (size_t r = BEGIN(1, rows); r < end; r++)
         for (size_t v = v0; v < v1; v++) {
             const size_t at = r * channels + v * VEC;
-            const vec value = LOAD(x + at), d = value - LOAD(saved + v * VEC);
-            vec g = CUT(value, LOAD(dy + at), scale, shift, v);
+            const vec value = LOAD_ACT(x + at), d = value - LOAD(saved + v * VEC);
+            vec g = CUT(value, LOAD_ACT(dy + at), scale, shift, v);
             g = FMA(LOAD(coefficients + v * VEC), g, LOAD(coefficients + 2 * channels + v * VEC));
             g = FMA(LOAD(coefficients + channels + v * VEC), d, g);
-            if (add) g += LOAD(dx + at);
-            STORE(g, dx + at);
+            if (add) g += LOAD_ACT(dx + at);
+            STORE_ACT(g, dx + at);
         }
 }

@@ -1,8 +1,9 @@
 /* y[i] = keep(first + i) ? x[i] scale : 0, over count elements, of which x[0] is number `first` of the whole batch.
  * Word i % 4 of Philox4x32-10 (Salmon et al., SC 2011) at counter (i / 4, stream) decides for element i: kept where its
  * upper 24 bits reach `threshold` = p 2^24. The words are bl_philox's (host/base), whose key is (seed low, seed high ^
- * purpose 0x85EBCA6B). An item takes some blocks of 32 elements. `add` other than 0 adds to what y holds. No -D
- * parameters of its own (VEC is accepted and not used). */
+ * purpose 0x85EBCA6B). An item takes some blocks of 32 elements. `add` other than 0 adds to what y holds.
+ *   VEC   16; required, for vec.h */
+#include "vec.h"
 
 /* Eight counters at once: word j of counter k comes out as element k of c[j]. */
 static void philox8(uint8 c[4], uint2 key) {
@@ -23,8 +24,8 @@ static void interleave(const uint8 c[4], uint16 *low, uint16 *high) {
     low->even = even.lo, low->odd = odd.lo, high->even = even.hi, high->odd = odd.hi;
 }
 
-kernel void dropout(global const float *x, global float *y, long count, long first, ulong seed, uint purpose,
-                    ulong stream, uint threshold, float scale, int add) {
+kernel void dropout(global const ACT *x, global ACT *y, long count, long first, ulong seed, uint purpose, ulong stream,
+                    uint threshold, float scale, int add) {
     const uint2 key = (uint2)((uint)seed, (uint)(seed >> 32) ^ purpose * 0x85EBCA6Bu);
     const long lead = first % 32; // elements of the first block that lie before x
     const size_t blocks = ((size_t)(lead + count) + 31) / 32,
@@ -41,15 +42,15 @@ kernel void dropout(global const float *x, global float *y, long count, long fir
             const float16 factor = (words[half_block] >> 8) >= threshold ? (float16)(scale) : (float16)(0.0f);
             const long at = (long)(block * 32 + half_block * 16) - lead;
             if (at >= 0 && at + 16 <= count) {
-                const float16 value = factor == 0.0f ? (float16)(0.0f) : vload16(0, x + at) * factor;
-                vstore16(add ? vload16(0, y + at) + value : value, 0, y + at);
+                const float16 value = factor == 0.0f ? (float16)(0.0f) : LOAD_ACT(x + at) * factor;
+                STORE_ACT(add ? LOAD_ACT(y + at) + value : value, y + at);
                 continue;
             }
             float factors[16];
             vstore16(factor, 0, factors);
             for (long i = max(at, 0L); i < min(at + 16, count); i++) {
-                const float value = factors[i - at] == 0.0f ? 0.0f : x[i] * factors[i - at];
-                y[i] = add ? y[i] + value : value;
+                const float value = factors[i - at] == 0.0f ? 0.0f : LOAD_ACT1(x + i) * factors[i - at];
+                STORE_ACT1(add ? LOAD_ACT1(y + i) + value : value, y + i);
             }
         }
     }

@@ -19,21 +19,21 @@
 #define SIGMOID_GRADIENT(y, dy) ((dy) * (y) * (1.0f - (y)))
 
 #define PAIR(name, F, G)                                                                                               \
-    kernel void name##_forward(global const float *x, global float *y, long total) {                                   \
+    kernel void name##_forward(global const ACT *x, global ACT *y, long total) {                                       \
         const size_t end = END(total);                                                                                 \
         for (size_t i = BEGIN(total); i < end; i++) {                                                                  \
-            const vec v = LOAD(x + i * VEC);                                                                           \
-            STORE(F(v), y + i * VEC);                                                                                  \
+            const vec v = LOAD_ACT(x + i * VEC);                                                                       \
+            STORE_ACT(F(v), y + i * VEC);                                                                              \
         }                                                                                                              \
     }                                                                                                                  \
-    kernel void name##_backward(global const float *restrict y, global const float *dy, global float *dx, long total,  \
+    kernel void name##_backward(global const ACT *restrict y, global const ACT *dy, global ACT *dx, long total,        \
                                 int add) {                                                                             \
         const size_t end = END(total);                                                                                 \
         for (size_t i = BEGIN(total); i < end; i++) {                                                                  \
-            const vec v = LOAD(y + i * VEC), d = LOAD(dy + i * VEC);                                                   \
+            const vec v = LOAD_ACT(y + i * VEC), d = LOAD_ACT(dy + i * VEC);                                           \
             vec g = G(v, d);                                                                                           \
-            if (add) g += LOAD(dx + i * VEC);                                                                          \
-            STORE(g, dx + i * VEC);                                                                                    \
+            if (add) g += LOAD_ACT(dx + i * VEC);                                                                      \
+            STORE_ACT(g, dx + i * VEC);                                                                                \
         }                                                                                                              \
     }
 
@@ -41,16 +41,17 @@ PAIR(relu, RELU, RELU_GRADIENT)
 PAIR(relu6, RELU6, RELU6_GRADIENT)
 PAIR(sigmoid, SIGMOID, SIGMOID_GRADIENT)
 
-kernel void add(global const float *a, global const float *b, global float *y, long total) {
+kernel void add(global const ACT *a, global const ACT *b, global ACT *y, long total) {
     const size_t end = END(total);
-    for (size_t i = BEGIN(total); i < end; i++) STORE(ACTIVATE(LOAD(a + i * VEC) + LOAD(b + i * VEC)), y + i * VEC);
+    for (size_t i = BEGIN(total); i < end; i++)
+        STORE_ACT(ACTIVATE(LOAD_ACT(a + i * VEC) + LOAD_ACT(b + i * VEC)), y + i * VEC);
 }
 
-kernel void copy(global const float *restrict x, global float *restrict y, long total, int add) {
+kernel void copy(global const ACT *restrict x, global ACT *restrict y, long total, int add) {
     const size_t end = END(total);
     for (size_t i = BEGIN(total); i < end; i++) {
-        vec v = LOAD(x + i * VEC);
-        if (add) v += LOAD(y + i * VEC);
-        STORE(v, y + i * VEC);
+        vec v = LOAD_ACT(x + i * VEC);
+        if (add) v += LOAD_ACT(y + i * VEC);
+        STORE_ACT(v, y + i * VEC);
     }
 }

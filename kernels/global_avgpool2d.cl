@@ -1,5 +1,5 @@
 /* Mean over the pixels of an image, layout NHWC.
- *   forward    y[n][c] = sum over p of x[n][p][c] / pixels, in order of pixels, eight at a time; an item takes some
+ *   forward    y[n][c] = sum over p of x[n][p][c] / pixels, in order of pixels, RUN at a time; an item takes some
  *              vectors of some images
  *   backward   dx[r][c] = dy[r / pixels][c] / pixels over rows r = n*pixels + p; an item takes some vectors of some
  *              rows
@@ -7,34 +7,41 @@
  *   VEC   channels in a vector, 1 to 16, dividing the channels; required */
 #include "vec.h"
 
+/* Pixels summed before the sum is stored: all of them where the store would round it. */
+#if ACT_TYPE
+#define RUN (size_t) pixels
+#else
+#define RUN 8
+#endif
+
 /* This item's share [BEGIN, END) of total units in dimension d. */
 #define BEGIN(d, total) (get_global_id(d) * (((size_t)(total) + get_global_size(d) - 1) / get_global_size(d)))
 #define END(d, total)                                                                                                  \
     min(BEGIN(d, total) + ((size_t)(total) + get_global_size(d) - 1) / get_global_size(d), (size_t)(total))
 
-kernel void forward(global const float *restrict x, global float *restrict y, int images, int pixels, int vectors) {
+kernel void forward(global const ACT *restrict x, global ACT *restrict y, int images, int pixels, int vectors) {
     const size_t end = END(1, images), last = END(0, vectors), channels = (size_t)vectors * VEC;
     for (size_t n = BEGIN(1, images); n < end; n++)
-        for (size_t p = 0; p < (size_t)pixels; p += 8) {
-            const size_t stop = min(p + 8, (size_t)pixels);
+        for (size_t p = 0; p < (size_t)pixels; p += RUN) {
+            const size_t stop = min(p + RUN, (size_t)pixels);
             for (size_t v = BEGIN(0, vectors); v < last; v++) {
-                global float *to = y + n * channels + v * VEC;
+                global ACT *to = y + n * channels + v * VEC;
                 vec sum = (vec)(0.0f);
-                for (size_t q = p; q < stop; q++) sum += LOAD(x + (n * pixels + q) * channels + v * VEC);
-                if (p) sum += LOAD(to);
-                STORE(stop == (size_t)pixels ? sum / (float)pixels : sum, to);
+                for (size_t q = p; q < stop; q++) sum += LOAD_ACT(x + (n * pixels + q) * channels + v * VEC);
+                if (p) sum += LOAD_ACT(to);
+                STORE_ACT(stop == (size_t)pixels ? sum / (float)pixels : sum, to);
             }
         }
 }
 
-kernel void backward(global const float *restrict dy, global float *restrict dx, long rows, int pixels, int vectors,
+kernel void backward(global const ACT *restrict dy, global ACT *restrict dx, long rows, int pixels, int vectors,
                      int add) {
     const size_t end = END(1, rows), last = END(0, vectors), channels = (size_t)vectors * VEC;
     for (size_t r = BEGIN(1, rows); r < end; r++)
         for (size_t v = BEGIN(0, vectors); v < last; v++) {
-            global float *to = dx + r * channels + v * VEC;
-            vec value = LOAD(dy + r / pixels * channels + v * VEC) / (float)pixels;
-            if (add) value += LOAD(to);
-            STORE(value, to);
+            global ACT *to = dx + r * channels + v * VEC;
+            vec value = LOAD_ACT(dy + r / pixels * channels + v * VEC) / (float)pixels;
+            if (add) value += LOAD_ACT(to);
+            STORE_ACT(value, to);
         }
 }

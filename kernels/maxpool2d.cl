@@ -39,7 +39,7 @@ typedef JOIN(int, VEC) ivec;
 #define SEARCH(y0, y1, x0, x1)                                                                                         \
     for (int ky = y0; ky < y1; ky++)                                                                                   \
         for (int kx = x0; kx < x1; kx++) {                                                                             \
-            const vec value = LOAD(corner + ((long)ky * w + kx) * (long)channels + v * VEC);                           \
+            const vec value = LOAD_ACT(corner + ((long)ky * w + kx) * (long)channels + v * VEC);                       \
             const ivec better = (value > best) | (value != value);                                                     \
             best = better ? value : best;                                                                              \
             winner = better ? (ivec)(ky * KW + kx) : winner;                                                           \
@@ -50,7 +50,7 @@ typedef JOIN(int, VEC) ivec;
 #define FIRST(i, size, step, padding) ((i) + (padding) < (size) ? 0 : ((i) + (padding) - (size)) / (step) + 1)
 #define LAST(i, step, padding, windows) min(((i) + (padding)) / (step), (windows)-1)
 
-kernel void forward(global const float *restrict x, global float *restrict y, global index_t *restrict index, long rows,
+kernel void forward(global const ACT *restrict x, global ACT *restrict y, global index_t *restrict index, long rows,
                     int vectors, int h, int w, int oh, int ow) {
     const size_t end = END(2, rows), columns = END(1, ow), last = END(0, vectors), channels = (size_t)vectors * VEC;
     for (size_t r = BEGIN(2, rows); r < end; r++)
@@ -58,7 +58,7 @@ kernel void forward(global const float *restrict x, global float *restrict y, gl
             const int top = (int)(r % oh) * SH - PH, left = (int)ox * SW - PW;
             const int y0 = max(0, -top), y1 = min(KH, h - top), x0 = max(0, -left), x1 = min(KW, w - left);
             const bool whole = y1 - y0 == KH && x1 - x0 == KW;
-            global const float *corner = x + (long)(r / oh * h + top) * w * channels + (long)left * (long)channels;
+            global const ACT *corner = x + (long)(r / oh * h + top) * w * channels + (long)left * (long)channels;
             for (size_t v = BEGIN(0, vectors); v < last; v++) {
                 vec best = (vec)(-INFINITY);
                 ivec winner = (ivec)(y0 * KW + x0);
@@ -72,13 +72,13 @@ kernel void forward(global const float *restrict x, global float *restrict y, gl
                 winner = on ? winner : (ivec)(KH * KW);
 #endif
                 const size_t at = (r * ow + ox) * channels + v * VEC;
-                STORE(best, y + at);
+                STORE_ACT(best, y + at);
                 STORE_INDEX(winner, index + at);
             }
         }
 }
 
-kernel void backward(global const float *restrict dy, global const index_t *restrict index, global float *restrict dx,
+kernel void backward(global const ACT *restrict dy, global const index_t *restrict index, global ACT *restrict dx,
                      long rows, int vectors, int h, int w, int oh, int ow, int add) {
     const size_t end = END(2, rows), columns = END(1, w), last = END(0, vectors), channels = (size_t)vectors * VEC;
     for (size_t r = BEGIN(2, rows); r < end; r++) {
@@ -87,17 +87,17 @@ kernel void backward(global const float *restrict dy, global const index_t *rest
         for (size_t ix = BEGIN(1, w); ix < columns; ix++) {
             const int ox0 = FIRST((int)ix, KW, SW, PW), ox1 = LAST((int)ix, SW, PW, ow);
             for (size_t v = BEGIN(0, vectors); v < last; v++) {
-                global float *to = dx + (r * w + ix) * channels + v * VEC;
+                global ACT *to = dx + (r * w + ix) * channels + v * VEC;
                 vec sum = (vec)(0.0f);
-                if (add) sum = LOAD(to);
+                if (add) sum = LOAD_ACT(to);
                 for (int oy = oy0; oy <= oy1; oy++)
                     for (int ox = ox0; ox <= ox1; ox++) {
                         const size_t at = ((image + oy) * ow + ox) * channels + v * VEC;
                         const int place = (iy + PH - oy * SH) * KW + (int)ix + PW - ox * SW;
-                        const vec value = LOAD(dy + at);
+                        const vec value = LOAD_ACT(dy + at);
                         sum += LOAD_INDEX(index + at) == (ivec)(place) ? value : (vec)(0.0f);
                     }
-                STORE(sum, to);
+                STORE_ACT(sum, to);
             }
         }
     }

@@ -3,25 +3,28 @@
  * out (N, 3): loss, rank, L. A label outside the classes gives a NaN loss and rank C.
  * backward: dz[j] = (exp(z[j] - L) - (j == label)) / whole, the images of the batch on all ranks.
  * forward: an item takes some images. backward: an item takes some classes (dimension 0) of some images (1).
- * `add` other than 0 adds to what dz holds. No -D parameters of its own (VEC is accepted and not used). */
+ * `add` other than 0 adds to what dz holds.
+ *   VEC   1; required, for vec.h */
+#include "vec.h"
 
 #define BEGIN(d, total) (get_global_id(d) * (((size_t)(total) + get_global_size(d) - 1) / get_global_size(d)))
 #define END(d, total)                                                                                                  \
     min(BEGIN(d, total) + ((size_t)(total) + get_global_size(d) - 1) / get_global_size(d), (size_t)(total))
 
-kernel void forward(global const float *logits, global const int *labels, global float *out, int images, int classes) {
+kernel void forward(global const ACT *logits, global const int *labels, global float *out, int images, int classes) {
     const size_t end = END(0, images);
     for (size_t n = BEGIN(0, images); n < end; n++) {
-        global const float *z = logits + n * classes;
+        global const ACT *z = logits + n * classes;
         const int label = labels[n];
         const bool known = label >= 0 && label < classes;
-        const float right = known ? z[label] : NAN;
-        float largest = z[0], sum = 0.0f;
+        const float right = known ? LOAD_ACT1(z + label) : NAN;
+        float largest = LOAD_ACT1(z), sum = 0.0f;
         int rank = 0;
-        for (int j = 1; j < classes; j++) largest = fmax(largest, z[j]);
+        for (int j = 1; j < classes; j++) largest = fmax(largest, LOAD_ACT1(z + j));
         for (int j = 0; j < classes; j++) {
-            sum += exp(z[j] - largest);
-            rank += j != label && (!(z[j] <= right) || (z[j] == right && j < label));
+            const float logit = LOAD_ACT1(z + j);
+            sum += exp(logit - largest);
+            rank += j != label && (!(logit <= right) || (logit == right && j < label));
         }
         const float total = log(sum);
         out[n * 3] = (largest - right) + total;
@@ -30,7 +33,7 @@ kernel void forward(global const float *logits, global const int *labels, global
     }
 }
 
-kernel void backward(global const float *logits, global const int *labels, global const float *out, global float *dz,
+kernel void backward(global const ACT *logits, global const int *labels, global const float *out, global ACT *dz,
                      int images, int whole, int classes, int add) {
     const size_t end = END(1, images), last = END(0, classes);
     for (size_t n = BEGIN(1, images); n < end; n++) {
@@ -38,8 +41,8 @@ kernel void backward(global const float *logits, global const int *labels, globa
         const int label = labels[n];
         for (size_t j = BEGIN(0, classes); j < last; j++) {
             const size_t at = n * classes + j;
-            const float g = (exp(logits[at] - total) - ((int)j == label ? 1.0f : 0.0f)) / (float)whole;
-            dz[at] = add ? dz[at] + g : g;
+            const float g = (exp(LOAD_ACT1(logits + at) - total) - ((int)j == label ? 1.0f : 0.0f)) / (float)whole;
+            STORE_ACT1(add ? LOAD_ACT1(dz + at) + g : g, dz + at);
         }
     }
 }

@@ -45,6 +45,9 @@ static int or_else(int value, int otherwise) {
     return value ? value : otherwise;
 }
 
+_Static_assert((int)BLANCH_FP32 == (int)BL_F32 && (int)BLANCH_FP16 == (int)BL_F16 && (int)BLANCH_BF16 == (int)BL_BF16,
+               "a precision is the type that activations are stored as");
+
 int bl_model_build(struct bl_graph *graph, const struct bl_model *model, const struct blanch_network_options *options) {
     struct bl_build b = {.graph = graph,
                          .norm = options->norm,
@@ -52,6 +55,7 @@ int bl_model_build(struct bl_graph *graph, const struct bl_model *model, const s
                          .block = 64,
                          .block_fc = model->block_fc,
                          .classes = or_else(options->classes, model->classes)};
+    bl_graph_store_as(graph, (enum bl_type)options->precision);
     struct bl_tensor *x = bl_graph_input(graph, or_else(options->channels, model->channels),
                                          or_else(options->height, model->size), or_else(options->width, model->size));
     struct bl_tensor *logits = model->define(&b, x, model->variant);

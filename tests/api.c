@@ -24,11 +24,13 @@ static int fail(const char *what) {
     return 1;
 }
 
-static int train(struct blanch_network *network) {
-    const struct blanch_update sgd = {0.05f, 0.9f, 1e-4f};
+static int train(struct blanch_network *network, const char *optimiser) {
+    struct blanch_update update;
     struct blanch_metrics first, last;
+    if (blanch_update_defaults(optimiser, &update)) return fail("an optimiser's defaults");
+    update.lr = optimiser ? 2e-3f : 0.05f, update.weight_decay = 1e-4f;
     for (int step = 0; step < STEPS; step++)
-        if (blanch_network_step(network, images, labels, BATCH, &sgd, step ? &last : &first))
+        if (blanch_network_step(network, images, labels, BATCH, &update, step ? &last : &first))
             return fail("a training step");
     printf("loss %.3f, then %.3f\n", first.loss, last.loss);
     return last.loss < 0.5 * first.loss ? 0 : fail("the loss does not fall");
@@ -48,7 +50,7 @@ static int bounded(struct blanch_device *device) {
     blanch_network_overhead(network, &held, &least);
     if (!isnan(held) || !isnan(least))
         fail("an overhead before the first step");
-    else if (!(status = train(network))) {
+    else if (!(status = train(network, NULL))) {
         blanch_network_overhead(network, &held, &least);
         printf("overhead %.1f %% with the warm-up, at least %.1f %%\n", held, least);
         if (!isfinite(held) || !(least <= held)) status = fail("no overhead after the first decision");
@@ -68,12 +70,36 @@ static int bounded(struct blanch_device *device) {
     return status;
 }
 
-static int run(struct blanch_device *device, const char *file, enum blanch_norm norm) {
-    struct blanch_network_options options = {.model = "smallcnn", .norm = norm, .batch = BATCH, .seed = 3};
+/* What a step cannot be made with is refused, and the network goes on. */
+static int refused(struct blanch_device *device) {
+    struct blanch_network_options options = {
+        .model = "smallcnn", .norm = BLANCH_BN, .batch = BATCH, .seed = 3, .optimiser = "adam"};
+    struct blanch_network *network = NULL;
+    struct blanch_update update;
+    struct blanch_metrics metrics;
+    int status = 0;
+    if (blanch_network_create(&network, device, &options) != BLANCH_EUSAGE || network) return fail("a wrong optimiser");
+    if (blanch_update_defaults("adam", &update) != BLANCH_EUSAGE) return fail("its defaults");
+    options.optimiser = "adamw";
+    if (blanch_network_create(&network, device, &options)) return fail("a network");
+    blanch_update_defaults(NULL, &update); // SGD's, whose momentum AdamW has no use for
+    if (blanch_network_step(network, images, labels, BATCH, &update, &metrics) != BLANCH_EUSAGE)
+        status = fail("another optimiser's settings are taken");
+    blanch_update_defaults("adamw", &update);
+    if (blanch_network_step(network, images, labels, BATCH + 1, &update, &metrics) != BLANCH_EUSAGE)
+        status = fail("too many images are taken");
+    if (blanch_network_step(network, images, labels, BATCH, &update, &metrics)) status = fail("a step after that");
+    blanch_network_free(network);
+    return status;
+}
+
+static int run(struct blanch_device *device, const char *file, enum blanch_norm norm, const char *optimiser) {
+    struct blanch_network_options options = {
+        .model = "smallcnn", .norm = norm, .batch = BATCH, .seed = 3, .optimiser = optimiser};
     struct blanch_network *trained = NULL, *loaded = NULL;
     int status = 1;
     if (blanch_network_create(&trained, device, &options)) return fail("a network");
-    if (train(trained)) goto done;
+    if (train(trained, optimiser)) goto done;
     if (blanch_network_predict(trained, images, BATCH, logits[0]) || blanch_network_save(trained, file)) {
         fail("saving");
         goto done;
@@ -105,7 +131,8 @@ int main(int argc, char **argv) {
         const char *ci = getenv("CI");
         return ci && *ci ? 1 : 77;
     }
-    int status = run(device, file, BLANCH_BN) || run(device, file, BLANCH_ND) || bounded(device);
+    int status = run(device, file, BLANCH_BN, NULL) || run(device, file, BLANCH_ND, NULL) ||
+                 run(device, file, BLANCH_ND, "adamw") || refused(device) || bounded(device);
     blanch_device_close(device);
     return status;
 }

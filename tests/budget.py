@@ -61,9 +61,10 @@ def exact(folder):
     check("steps 1 and 21 are diagnosed", [line["step"] for line in diagnosed] == [1, 21])
     layers = diagnosed[-1]["layers"]
     check("every layer is", [layer["name"] for layer in layers] == ["conv1", "conv2", "conv3", "conv4", "fc"])
-    check("the spread rises from 0 to 1", all(layer["spread"] == sorted(layer["spread"]) and layer["spread"][0] > -0.01
-                                              and
-                                              layer["spread"][-1] < 1.05 for layer in layers), str(layers))
+    for layer in layers:
+        values = layer["spread"]
+        check("eigenvalues of %s rise from 0 to 1" % layer["name"],
+              values == sorted(values) and values[0] > -0.01 and values[-1] < 1.05, str(layer))
     check("too few samples are remarked", "samples" in layers[-1].get("trouble", ""), str(layers[-1]))
 
 

@@ -385,6 +385,40 @@ def test_interrupt_and_resume():
           'the resumed run ends with other weights')
 
 
+def test_optimisers():
+    """Either spelling; config.json says all that is needed to repeat it, and a resumed run keeps to it."""
+    data, out = make_mnist('m'), fresh('adamw')
+    for words, options in ((['momentum', 'adamw'], ['--optimiser', 'adamw', '--momentum', 0.5]),
+                           (['beta1', 'sgd'], ['--beta1', 0.5]), (['adam', 'sgd, adamw'], ['--optimiser', 'adam']),
+                           (['beta2', 'less than 1'], ['--optimiser', 'adamw', '--beta2', 1]),
+                           (['--nesterov'], ['--nesterov', '--momentum', 0])):
+        refuses(2, words, *TRAIN, '--norm', 'bn', '--data', data, '--out', fresh('refused'), '--steps', 1, *options)
+    train(data, out, '--optimizer', 'adamw', '--beta2', 0.99, '--steps', 2, norm='bn')
+    with open(out + '/config.json') as f:
+        config = json.load(f)
+    found = {key: config.get(key) for key in ('optimiser', 'lr', 'weight_decay', 'beta1', 'beta2', 'eps', 'momentum')}
+    check(found == dict(optimiser='adamw', lr=1e-3, weight_decay=1e-2, beta1=0.9, beta2=0.99, eps=1e-8, momentum=None),
+          found)
+    refuses(2, ['--optimiser', out], 'train', '--resume', '--out', out, '--optimiser', 'sgd')
+    refuses(2, ['--beta2', out], 'train', '--resume', '--out', out, '--beta2', 0.5)
+    train(data, fresh('nesterov'), '--nesterov', '--steps', 1, norm='bn')
+    with open(path('nesterov/config.json')) as f:
+        config = json.load(f)
+    check(config['nesterov'] is True and config['optimiser'] == 'sgd' and 'beta1' not in config, config)
+
+
+def test_recompute():
+    """In segments, a network ends with the same bits."""
+    data = make_mnist('m')
+    for name, options in (('kept', []), ('again', ['--recompute', 3])):
+        train(data, fresh(name), *options, '--steps', 3, norm='bn')
+    check(tensors(path('kept/last.safetensors')) == tensors(path('again/last.safetensors')),
+          'recomputed, the weights are others')
+    for wrong in ('x', 0, '3x'):
+        refuses(2, ['--recompute', 'auto'], *TRAIN, '--norm', 'bn', '--data', data, '--out', fresh('refused'),
+                '--recompute', wrong)
+
+
 def test_weights_that_do_not_fit():
     data, out = make_mnist('m'), fresh('run')
     train(data, out, '--steps', 1)
@@ -473,7 +507,7 @@ def test_damaged_program_cache():
 
 
 def test_kernels_from_a_folder():
-    command = ('bench', '--model', 'smallcnn', '--norm', 'bn', '--batch', 8, '--steps', 1, '--warmup', 1)
+    command = ('bench', '--model', 'smallcnn', '--norm', 'nd', '--batch', 8, '--steps', 1, '--warmup', 1)
     succeeds(*command, env={'BLANCH_KERNELS': os.path.join(ROOT, 'kernels')})
     os.makedirs(path('empty'), exist_ok=True)
     refuses(2, ['BLANCH_KERNELS', path('empty')], *command, env={'BLANCH_KERNELS': path('empty')})

@@ -81,6 +81,12 @@ static struct bl_view raw_view(int channels, int size, enum bl_augment augment) 
     return (struct bl_view){channels, size, augment, {0}, {grey, grey, grey}};
 }
 
+static struct bl_transform transform_of(struct bl_view view, bool training, uint64_t seed) {
+    struct bl_transform transform;
+    if (bl_transform_init(&transform, &view, training, seed)) fail_msg("%s", blanch_error_message());
+    return transform;
+}
+
 static int byte_of(float value) {
     return (int)lrintf(value);
 }

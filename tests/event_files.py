@@ -107,12 +107,12 @@ def train(*args, status=0):
     return done.stderr.decode()
 
 
-RUN, BOARD = os.path.join(HOME, 'run'), os.path.join(HOME, 'board')
+RUN, LOGS = os.path.join(HOME, 'run'), os.path.join(HOME, 'logs')
 NEW = ['--model', 'smallcnn', '--norm', 'nd', '--data', 'synthetic:3x32x32:10', '--batch', '32']
 
 
 def files():
-    return sorted(glob.glob(BOARD + '/events.out.tfevents.*'), key=os.path.getmtime)
+    return sorted(glob.glob(LOGS + '/events.out.tfevents.*'), key=os.path.getmtime)
 
 
 def log(kind):
@@ -147,18 +147,18 @@ def test_histograms():
 
 
 def test_resume():
-    train('--resume', '--out', RUN, '--steps', '6', '--tensorboard', BOARD)
+    train('--resume', '--out', RUN, '--steps', '6', '--tensorboard', LOGS)
     assert len(files()) == 2, files()
     _, scalars, _ = read(files()[1])
     assert [s for s, _ in scalars['train/loss']] == [5, 6], scalars['train/loss']
 
 
 def test_budget():
-    board, run = os.path.join(HOME, 'held'), os.path.join(HOME, 'budget')
-    train(*NEW, '--batch', '8', '--out', run, '--steps', '24', '--overhead-budget', '30%', '--tensorboard', board)
+    logs, run = os.path.join(HOME, 'held'), os.path.join(HOME, 'budget')
+    train(*NEW, '--batch', '8', '--out', run, '--steps', '24', '--overhead-budget', '30%', '--tensorboard', logs)
     with open(run + '/log.jsonl') as f:
         decided = [line for line in map(json.loads, f) if line['type'] == 'budget']
-    _, scalars, _ = read(glob.glob(board + '/events.out.tfevents.*')[0])
+    _, scalars, _ = read(glob.glob(logs + '/events.out.tfevents.*')[0])
     held = scalars['overhead/held_pct']
     assert [step for step, _ in held] == [line['step'] for line in decided] == [15], (held, decided)
     assert near(held[0][1], decided[0]['held_pct']), (held, decided)
@@ -176,7 +176,7 @@ def test_reader():
         from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
     except ImportError:
         raise tap.Skip('TensorBoard is not installed')
-    events = EventAccumulator(BOARD)
+    events = EventAccumulator(LOGS)
     events.Reload()
     assert [e.step for e in events.Scalars('train/loss')] == [1, 2, 3, 4, 5, 6]
     # a resumed run tests its open epoch again
@@ -187,7 +187,7 @@ def test_reader():
 def main():
     assert crc32c(b'123456789') == 0xe3069283, 'the check value of CRC-32C'
     tap.need_device(BLANCH)
-    command = [BLANCH, 'train', '--quiet', *NEW, '--out', RUN, '--steps', '4', '--diagnose', '--tensorboard', BOARD]
+    command = [BLANCH, 'train', '--quiet', *NEW, '--out', RUN, '--steps', '4', '--diagnose', '--tensorboard', LOGS]
     done = subprocess.run(command, stderr=subprocess.PIPE, timeout=300)
     if b'protobuf-c' in done.stderr:
         tap.skip_all('built without protobuf-c')

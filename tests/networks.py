@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
-"""The table of docs/networks.md: every network with its parameters, multiply-adds per image and both norms' step times.
+"""The table of docs/measurements/networks.md: every network with its parameters, multiply-adds per image and step times
+of both norms.
 
-  tests/networks.py BLANCH [--batch 32] [--imagenet-batch 4] [--steps 5] [--device SPEC] [--write docs/networks.md]
+  tests/networks.py BLANCH [--batch 32] [--imagenet-batch 4] [--steps 5] [--device SPEC]
+                    [--write docs/measurements/networks.md]
 
 Runs `blanch models NAME --json` and `blanch bench --json` for every network, one after another: nothing else should run
 beside it. Prints Markdown; --write puts it between the lines `<!-- table -->` and `<!-- end of table -->` of a file. A

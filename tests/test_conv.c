@@ -1,5 +1,6 @@
-/* Every engine of the convolution, in every pass that it suits, against plain sums in double precision. The engine
- * under test is forced by name, and node->engine must name it. An engine is a test, a shape a row of the table.
+/* Every engine of the convolution, in every pass that it suits, against plain sums in double precision, with
+ * activations stored in 32 bits and, where it takes them so, in 16. The engine under test is forced by name, and
+ * node->engine must name it. An engine is a test, a shape a row of the table.
  *   test_conv [ENGINE [MOST]]    MOST: leaves out shapes of more multiply-adds, for a simulated device */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -105,6 +106,7 @@ static void sum_up(const struct row *r, const struct sums *s, int n, int o, int 
 struct test_case {
     const struct row *row;
     const char *engine;
+    enum bl_type type;
     struct bl_graph *graph;
     struct bl_node *node;
     size_t in, out, weights; // elements
@@ -116,9 +118,8 @@ struct tally {
     double worst[BL_CONV_PASSES];
 };
 
-static const char *always(void *engine, struct blanch_device *dev, const struct bl_conv_shape *shape,
-                          enum bl_conv_pass pass) {
-    (void)dev, (void)shape, (void)pass;
+static const char *always(void *engine, const struct bl_conv_shape *shape, enum bl_conv_pass pass) {
+    (void)shape, (void)pass;
     return engine;
 }
 
@@ -126,17 +127,29 @@ static const char *always(void *engine, struct blanch_device *dev, const struct 
 static void build(struct test_case *t) {
     const struct bl_conv_attrs *a = &t->row->attrs;
     check(bl_graph_create(&t->graph, device, t->row->n + 1, false));
+    bl_graph_store_as(t->graph, t->type);
     bl_graph_want_input_grads(t->graph);
     struct bl_tensor *x = bl_graph_input(t->graph, a->in_channels, t->row->h, t->row->w);
-    bl_conv_set_chooser(always, (void *)t->engine);
+    struct bl_conv_chooser chooser = {always, (void *)t->engine};
+    check(bl_conv_choose_by(device, &chooser));
     bl_graph_add(t->graph, "conv2d", "layer", a, &x, 1);
-    bl_conv_set_chooser(NULL, NULL);
+    check(bl_conv_choose_by(device, NULL));
     check(bl_graph_finish(t->graph, 1));
     t->node = bl_graph_node(t->graph, 0);
     const size_t n = (size_t)t->row->n;
     t->in = n * (size_t)(x->c * x->h * x->w);
     t->out = n * (size_t)(t->node->out[0]->c * t->node->out[0]->h * t->node->out[0]->w);
     t->weights = (size_t)t->node->param[0]->data.count;
+}
+
+/* What is left of values that are stored. */
+static void store(enum bl_type type, double *v, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        float value = (float)v[i], stored;
+        bl_type_narrow(type, &value, &stored, 1);
+        bl_type_widen(type, &stored, &value, 1);
+        v[i] = value;
+    }
 }
 
 static void fill(struct test_case *t) {
@@ -151,6 +164,8 @@ static void fill(struct test_case *t) {
                        .dx = zeros(t->in),
                        .dw = zeros(t->weights),
                        .dbias = zeros(outputs)};
+    store(t->type, s->x, t->in);
+    store(t->type, s->dy, t->out);
     for (int n = 0; n < t->row->n; n++)
         for (int o = 0; o < t->row->attrs.out_channels; o++) sum_up(t->row, s, n, o, oh, ow);
     float *x = narrow(s->x, t->in), *w = narrow(s->w, t->weights), *bias = narrow(s->bias, outputs);
@@ -166,7 +181,7 @@ static void fill(struct test_case *t) {
 
 static void compare(const struct test_case *t, struct tally *tally, int pass, const char *what, const float *got,
                     const double *want, size_t count, double scale) {
-    double bound = bound_of(t->engine), largest = 1e-30;
+    double bound = bound_of(t->engine) + (t->type == BL_F32 ? 0 : 0x1p-10), largest = 1e-30; // a half, added to
     for (size_t i = 0; i < count; i++) largest = fmax(largest, fabs(scale * want[i]));
     for (size_t i = 0; i < count; i++) {
         const double error = fabs(got[i] - scale * want[i]) / largest;
@@ -209,8 +224,8 @@ static void compare_all(struct test_case *t, struct tally *tally) {
     compare_gradient(t, tally, 1, "dbias", t->sums.dbias);
 }
 
-static void run_row(const struct row *row, const char *engine, struct tally *tally) {
-    struct test_case t = {.row = row, .engine = engine};
+static void run_row(const struct row *row, const char *engine, enum bl_type type, struct tally *tally) {
+    struct test_case t = {.row = row, .engine = engine, .type = type};
     bool any = false;
     build(&t);
     for (int p = 0; p < BL_CONV_PASSES; p++) {
@@ -238,18 +253,26 @@ static double multiply_adds(const struct row *row) {
            a->kernel[1];
 }
 
+/* Returns how many passes it suited. */
+static int run_rows(const char *engine, enum bl_type type) {
+    struct tally tally = {{0}, {0}};
+    for (int i = 0; i < BL_COUNT(rows); i++)
+        if (multiply_adds(&rows[i]) <= most) run_row(&rows[i], engine, type, &tally);
+    int runs = 0;
+    for (int p = 0; p < BL_CONV_PASSES; p++) {
+        print_message("%s, %s, %s: %d of %d shapes, largest error %.2g\n", engine, bl_type_traits[type].name,
+                      bl_conv_pass_names[p], tally.runs[p], (int)BL_COUNT(rows), tally.worst[p]);
+        runs += tally.runs[p];
+    }
+    return runs;
+}
+
 static void run_engine(void **state) {
     if (!device) skip();
     const char *engine = *state;
-    struct tally tally = {{0}, {0}};
-    for (int i = 0; i < BL_COUNT(rows); i++)
-        if (multiply_adds(&rows[i]) <= most) run_row(&rows[i], engine, &tally);
-    int runs = 0;
-    for (int p = 0; p < BL_CONV_PASSES; p++) {
-        print_message("%s, %s: %d of %d shapes, largest error %.2g\n", engine, bl_conv_pass_names[p], tally.runs[p],
-                      (int)BL_COUNT(rows), tally.worst[p]);
-        runs += tally.runs[p];
-    }
+    int runs = run_rows(engine, BL_F32), halves = run_rows(engine, BL_F16);
+    assert_true(halves == 0 || halves == runs);
+    if (!strcmp(engine, "direct")) assert_true(halves == runs); // what is left to every other type
     bool expected = true;
     for (int i = 0; i < BL_COUNT(for_cpus); i++)
         if (!strcmp(engine, for_cpus[i])) expected = blanch_device_info(device)->kind == BLANCH_CPU;

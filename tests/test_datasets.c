@@ -124,17 +124,17 @@ static void test_idx(void **state) {
     assert_int_equal(bl_dataset_classes(data), 10);
     assert_string_equal(bl_dataset_class_name(data, 7), "7");
     static float out[32 * 32 * 3];
-    int32_t label;
-    struct bl_view view = raw_view(3, 32, BL_AUGMENT_NONE);
-    assert_int_equal(bl_dataset_image(data, BL_TEST, 3, &view, true, 1, 0, out, &label), 0);
-    assert_int_equal(label, 6);
+    struct bl_transform transform = transform_of(raw_view(3, 32, BL_AUGMENT_NONE), true, 1);
+    assert_int_equal(bl_dataset_image(data, BL_TEST, 3, &transform, 0, out), 0);
+    assert_int_equal(bl_dataset_label(data, BL_TEST, 3), 6);
     for (int y = 0; y < 32; y++)
         for (int x = 0; x < 32; x++)
             for (int c = 0; c < 3; c++) {
                 bool inside = y >= 2 && y < 30 && x >= 2 && x < 30;
                 assert_int_equal(byte_of(out[(y * 32 + x) * 3 + c]), inside ? picture(3, y - 2, x - 2, 0) : 0);
             }
-    assert_int_equal(bl_dataset_image(data, BL_TEST, IDX_IMAGES, &view, true, 1, 0, out, &label), BLANCH_EUSAGE);
+    assert_int_equal(bl_dataset_image(data, BL_TEST, IDX_IMAGES, &transform, 0, out), BLANCH_EUSAGE);
+    struct bl_view view;
     bl_view_default(&view, data, 1, 32);
     assert_int_equal(view.augment, BL_AUGMENT_NONE);
     assert_true(view.mean[0] == 0.1307f && view.deviation[0] == 0.3081f);
@@ -182,10 +182,10 @@ static void test_fashion_mnist(void **state) {
     assert_string_equal(bl_dataset_class_name(data, 9), "Ankle boot");
     struct bl_view view;
     static float out[28 * 28];
-    int32_t label;
     bl_view_default(&view, data, 1, 28);
-    assert_int_equal(bl_dataset_image(data, BL_TRAIN, 0, &view, false, 0, 0, out, &label), 0);
-    assert_int_equal(label, 9);
+    struct bl_transform transform = transform_of(view, false, 0);
+    assert_int_equal(bl_dataset_image(data, BL_TRAIN, 0, &transform, 0, out), 0);
+    assert_int_equal(bl_dataset_label(data, BL_TRAIN, 0), 9);
     bl_dataset_close(data);
 }
 
@@ -196,16 +196,16 @@ static void test_cifar(void **state) {
     assert_int_equal(bl_dataset_count(data, BL_TRAIN), 50);
     assert_int_equal(bl_dataset_count(data, BL_TEST), 7);
     assert_string_equal(bl_dataset_class_name(data, 0), "airplane");
-    struct bl_view view = raw_view(3, 32, BL_AUGMENT_CIFAR);
+    struct bl_transform transform = transform_of(raw_view(3, 32, BL_AUGMENT_CIFAR), false, 0);
     static float out[3072];
-    int32_t label;
-    assert_int_equal(bl_dataset_image(data, BL_TRAIN, 24, &view, false, 0, 0, out, &label), 0);
-    assert_int_equal(label, 4);
+    assert_int_equal(bl_dataset_image(data, BL_TRAIN, 24, &transform, 0, out), 0);
+    assert_int_equal(bl_dataset_label(data, BL_TRAIN, 24), 4);
     for (int i = 0; i < 3072; i++) assert_int_equal(byte_of(out[i]), picture(4, i / 96, i / 3 % 32, i % 3));
-    view = raw_view(1, 32, BL_AUGMENT_NONE);
-    assert_int_equal(bl_dataset_image(data, BL_TRAIN, 0, &view, false, 0, 0, out, &label), 0);
+    transform = transform_of(raw_view(1, 32, BL_AUGMENT_NONE), false, 0);
+    assert_int_equal(bl_dataset_image(data, BL_TRAIN, 0, &transform, 0, out), 0);
     double luma = 0.299 * picture(0, 5, 6, 0) + 0.587 * picture(0, 5, 6, 1) + 0.114 * picture(0, 5, 6, 2);
     assert_true(fabs(out[5 * 32 + 6] - luma) <= 0.51);
+    struct bl_view view;
     bl_view_default(&view, data, 3, 32);
     assert_int_equal(view.augment, BL_AUGMENT_CIFAR);
     bl_dataset_close(data);
@@ -253,11 +253,10 @@ static void test_folder(void **state) {
     assert_int_equal(bl_dataset_count(data, BL_TRAIN), 5);
     assert_int_equal(bl_dataset_count(data, BL_TEST), 1);
     assert_int_equal(bl_dataset_size(data), 8);
-    struct bl_view view = raw_view(3, 8, BL_AUGMENT_NONE);
+    struct bl_transform transform = transform_of(raw_view(3, 8, BL_AUGMENT_NONE), false, 0);
     float out[192];
-    int32_t label;
-    assert_int_equal(bl_dataset_image(data, BL_TRAIN, 3, &view, false, 0, 0, out, &label), 0);
-    assert_int_equal(label, 1);
+    assert_int_equal(bl_dataset_image(data, BL_TRAIN, 3, &transform, 0, out), 0);
+    assert_int_equal(bl_dataset_label(data, BL_TRAIN, 3), 1);
     for (int i = 0; i < 192; i++) assert_int_equal(byte_of(out[i]), picture(1, i / 24, i / 3 % 8, i % 3));
     bl_dataset_close(data);
     write_class("tree/val", "emu", 1, 8);
@@ -272,13 +271,12 @@ static void test_folder_split(void **state) {
     struct bl_dataset *data = opened("folder", "split");
     assert_int_equal(bl_dataset_count(data, BL_TRAIN), 27);
     assert_int_equal(bl_dataset_count(data, BL_TEST), 3);
-    struct bl_view view = raw_view(3, 8, BL_AUGMENT_NONE);
+    struct bl_transform transform = transform_of(raw_view(3, 8, BL_AUGMENT_NONE), false, 0);
     float first[192], again[192];
-    int32_t label;
-    assert_int_equal(bl_dataset_image(data, BL_TEST, 0, &view, false, 0, 0, first, &label), 0);
+    assert_int_equal(bl_dataset_image(data, BL_TEST, 0, &transform, 0, first), 0);
     bl_dataset_close(data);
     data = opened("folder", "split");
-    assert_int_equal(bl_dataset_image(data, BL_TEST, 0, &view, false, 0, 0, again, &label), 0);
+    assert_int_equal(bl_dataset_image(data, BL_TEST, 0, &transform, 0, again), 0);
     assert_memory_equal(first, again, sizeof first);
     bl_dataset_close(data);
     make_folder(in("bare", ""));

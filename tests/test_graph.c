@@ -26,7 +26,7 @@ static int copy_half(const struct bl_node *node, struct bl_mem *half, int i, str
                      bool add) {
     int64_t c = node->out[0]->c, pixels = n * node->out[0]->h * node->out[0]->w;
     struct bl_channels part = {half, c, 0}, all = {whole, 2 * c, i * c};
-    return bl_copy_channels(node->dev, back ? part : all, back ? all : part, c, pixels, add);
+    return bl_copy_channels(node, back ? part : all, back ? all : part, c, pixels, add);
 }
 
 static int halves_forward(struct bl_node *node, const struct bl_run *run) {
@@ -229,11 +229,56 @@ static void test_fusion_takes_one(void **state) {
 
 static void test_types(void **state) {
     struct bl_tensor tensor = {.count = 6};
-    static const size_t bytes[BL_TYPES] = {24, 12, 12, 24};
+    static const struct {
+        const char *safetensors;
+        size_t bytes;
+    } want[BL_TYPES] = {
+        [BL_F32] = {"F32", 24},  [BL_F16] = {"F16", 12}, [BL_BF16] = {"BF16", 12}, [BL_I32] = {"I32", 24},
+        [BL_F64] = {"F64", 48},  [BL_I64] = {"I64", 48}, [BL_U64] = {"U64", 48},   [BL_U32] = {"U32", 24},
+        [BL_I16] = {"I16", 12},  [BL_U16] = {"U16", 12}, [BL_I8] = {"I8", 6},      [BL_U8] = {"U8", 6},
+        [BL_BOOL] = {"BOOL", 6},
+    };
     for (int type = 0; type < BL_TYPES; type++) {
         tensor.type = (enum bl_type)type;
-        assert_int_equal(bl_tensor_bytes(&tensor), bytes[type]);
+        assert_int_equal(bl_tensor_bytes(&tensor), want[type].bytes);
+        assert_string_equal(bl_type_traits[type].safetensors, want[type].safetensors);
     }
+}
+
+/* Floats whose bits are given, rounded to 16 bits. */
+static void check_rounding(enum bl_type type, const uint32_t (*cases)[2], int count) {
+    for (int i = 0; i < count; i++) {
+        float value, back;
+        uint16_t got;
+        memcpy(&value, &cases[i][0], sizeof value);
+        bl_type_narrow(type, &value, &got, 1);
+        if (got != cases[i][1])
+            fail_msg("%s of 0x%08x: 0x%04x, expected 0x%04x", bl_type_traits[type].name, cases[i][0], got, cases[i][1]);
+        bl_type_widen(type, &got, &back, 1);
+        if (isnan(value)) assert_true(isnan(back));
+        if (isnormal(value) && !isinf(back)) assert_true(fabsf(back - value) <= ldexpf(fabsf(value), -8) + 0x1p-25f);
+    }
+}
+
+static void test_rounding(void **state) {
+    static const uint32_t half[][2] = {
+        {0x3f800000, 0x3c00}, {0xbf800000, 0xbc00}, {0, 0},
+        {0x80000000, 0x8000}, {0x3f801000, 0x3c00}, {0x3f803000, 0x3c02},
+        {0x3f801001, 0x3c01}, // half way goes to the even one
+        {0x3f7ff000, 0x3c00}, {0x477fe000, 0x7bff}, {0x477fefff, 0x7bff},
+        {0x477ff000, 0x7c00}, {0x7f800000, 0x7c00}, {0xff800000, 0xfc00},
+        {0x7f800001, 0x7e00}, {0xffc00000, 0xfe00}, {0x38800000, 0x0400},
+        {0x387fe000, 0x0400}, {0x387fc000, 0x03ff}, {0x33800000, 0x0001},
+        {0x33000000, 0x0000}, {0x33000001, 0x0001}, {0x33c00000, 0x0002},
+        {0xb3800000, 0x8001},
+    };
+    static const uint32_t bfloat[][2] = {
+        {0x3f800000, 0x3f80}, {0x3f808000, 0x3f80}, {0x3f818000, 0x3f82}, {0x3f808001, 0x3f81}, {0x3fff8000, 0x4000},
+        {0x7f7f7fff, 0x7f7f}, {0x7f7f8000, 0x7f80}, {0x7f800000, 0x7f80}, {0x7f800001, 0x7fc0}, {0xffc00000, 0xffc0},
+        {0x80000000, 0x8000}, {0x00008000, 0x0000}, {0x00018000, 0x0002},
+    };
+    check_rounding(BL_F16, half, BL_COUNT(half));
+    check_rounding(BL_BF16, bfloat, BL_COUNT(bfloat));
 }
 
 int main(int argc, char **argv) {
@@ -244,6 +289,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(test_unused_output),
         cmocka_unit_test(test_fusion_takes_one),
         cmocka_unit_test(test_types),
+        cmocka_unit_test(test_rounding),
     };
     int failed = open_test_device(&device);
     failed += cmocka_run_group_tests(tests, NULL, NULL);

@@ -18,13 +18,12 @@ static bool placed_so(const float *out, int i, int top, int left, bool flip) {
 static void test_cifar_augmentation(void **state) {
     write_cifar10("cifar3");
     struct bl_dataset *data = opened("cifar10", "cifar3");
-    struct bl_view view = raw_view(3, 32, BL_AUGMENT_CIFAR);
+    struct bl_transform transform = transform_of(raw_view(3, 32, BL_AUGMENT_CIFAR), true, 5);
     static float out[3072];
     int tops[9] = {0}, lefts[9] = {0}, flips[2] = {0}, found = 0;
     for (uint64_t epoch = 0; epoch < 4; epoch++)
         for (uint32_t k = 0; k < 50; k++) {
-            int32_t label;
-            assert_int_equal(bl_dataset_image(data, BL_TRAIN, k, &view, true, 5, epoch, out, &label), 0);
+            assert_int_equal(bl_dataset_image(data, BL_TRAIN, k, &transform, epoch, out), 0);
             for (int i = 0; i < 162; i++)
                 if (placed_so(out, (int)k % 10, i % 9 - 4, i / 9 % 9 - 4, i / 81)) {
                     tops[i % 9]++, lefts[i / 9 % 9]++, flips[i / 81]++, found++;

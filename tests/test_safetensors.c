@@ -32,10 +32,10 @@ static void test_round_trip(void **state) {
     const int64_t counter[1] = {1ll << 40};
     const uint8_t flags[3] = {0, 1, 255};
     const struct bl_st_tensor tensors[] = {
-        {.name = "flags", .dtype = BL_DTYPE_U8, .dims = 1, .shape = {3}, .data = flags, .bytes = 3},
-        {.name = "conv.weight", .dtype = BL_DTYPE_F32, .dims = 2, .shape = {2, 3}, .data = weights, .bytes = 24},
-        {.name = "bn.num_batches_tracked", .dtype = BL_DTYPE_I64, .dims = 0, .data = counter, .bytes = 8},
-        {.name = "empty", .dtype = BL_DTYPE_F32, .dims = 2, .shape = {0, 4}, .data = weights, .bytes = 0},
+        {.name = "flags", .dtype = BL_U8, .dims = 1, .shape = {3}, .data = flags, .bytes = 3},
+        {.name = "conv.weight", .dtype = BL_F32, .dims = 2, .shape = {2, 3}, .data = weights, .bytes = 24},
+        {.name = "bn.num_batches_tracked", .dtype = BL_I64, .dims = 0, .data = counter, .bytes = 8},
+        {.name = "empty", .dtype = BL_F32, .dims = 2, .shape = {0, 4}, .data = weights, .bytes = 0},
     };
     const char *const meta[] = {"kind", "test", "quoted", "a \"b\"\n", NULL};
     assert_int_equal(bl_st_write(path, tensors, BL_COUNT(tensors), meta), 0);
@@ -70,8 +70,8 @@ static void test_half_precision(void **state) {
     const uint16_t half[6] = {0x3c00, 0xc000, 0x0001, 0x7c00, 0x7e00, 0x3555};
     const uint16_t bfloat[3] = {0x3f80, 0xc000, 0x7f80};
     const struct bl_st_tensor tensors[] = {
-        {.name = "half", .dtype = BL_DTYPE_F16, .dims = 1, .shape = {6}, .data = half, .bytes = 12},
-        {.name = "bfloat", .dtype = BL_DTYPE_BF16, .dims = 1, .shape = {3}, .data = bfloat, .bytes = 6},
+        {.name = "half", .dtype = BL_F16, .dims = 1, .shape = {6}, .data = half, .bytes = 12},
+        {.name = "bfloat", .dtype = BL_BF16, .dims = 1, .shape = {3}, .data = bfloat, .bytes = 6},
     };
     float out[6];
     assert_int_equal(bl_st_floats(&tensors[0], out, 6), 0);

@@ -210,12 +210,13 @@ static void stop_at(void *context, enum bl_train_event event, int64_t step, int6
     if (event == BL_TRAIN_STEP && step == stopper->at) bl_train_stop = 1;
 }
 
-static int train(const char *dir, enum blanch_norm norm, int epochs, bool resume, int64_t stop) {
+static int train(const char *dir, const char *optimiser, enum blanch_norm norm, int epochs, bool resume, int64_t stop) {
     struct stopper stopper = {stop};
     const struct bl_train_options options = {
         .network = {.model = resume ? NULL : "smallcnn",
                     .batch = resume ? 0 : 300,
                     .seed = 5,
+                    .optimiser = optimiser,
                     .nd = {.eps = NAN, .momentum = NAN}},
         .norm = bl_norm_name(norm),
         .data = "synthetic:1x28x28:10",
@@ -223,7 +224,7 @@ static int train(const char *dir, enum blanch_norm norm, int epochs, bool resume
         .augment = "cifar",
         .resume = resume,
         .epochs = epochs,
-        .update = {0.05f, NAN, NAN, false, NAN, NAN, NAN},
+        .update = {optimiser ? 0.002f : 0.05f, NAN, NAN, false, NAN, NAN, NAN},
         .listener = stop_at,
         .context = &stopper,
     };
@@ -269,34 +270,55 @@ static void assert_same_runs(const char *a, const char *b) {
 }
 
 /* Stopped within an epoch, at its end, and then gone on from, a run ends with the same bits as one left alone. */
-static void resume_equality(enum blanch_norm norm) {
+static void resume_equality(const char *optimiser, enum blanch_norm norm) {
     char whole[200], parts[200];
-    snprintf(whole, sizeof whole, "%s/whole-%s", folder, bl_norm_name(norm));
-    snprintf(parts, sizeof parts, "%s/parts-%s", folder, bl_norm_name(norm));
-    assert_int_equal(train(whole, norm, 2, false, -1), 0);
-    assert_int_equal(train(parts, norm, 2, false, 3), BLANCH_EINTERRUPTED);
-    assert_int_equal(train(parts, norm, 0, true, 7), BLANCH_EINTERRUPTED);
-    assert_int_equal(train(parts, norm, 0, true, -1), 0);
+    snprintf(whole, sizeof whole, "%s/whole-%s%s", folder, bl_norm_name(norm), optimiser ? optimiser : "");
+    snprintf(parts, sizeof parts, "%s/parts-%s%s", folder, bl_norm_name(norm), optimiser ? optimiser : "");
+    assert_int_equal(train(whole, optimiser, norm, 2, false, -1), 0);
+    assert_int_equal(train(parts, optimiser, norm, 2, false, 3), BLANCH_EINTERRUPTED);
+    assert_int_equal(train(parts, optimiser, norm, 0, true, 7), BLANCH_EINTERRUPTED);
+    assert_int_equal(train(parts, optimiser, norm, 0, true, -1), 0);
     assert_same_runs(whole, parts);
 }
 
 static void test_resume(void **state) {
     if (!device) skip();
-    resume_equality(BLANCH_BN);
-    resume_equality(BLANCH_ND);
+    resume_equality(NULL, BLANCH_BN);
+    resume_equality(NULL, BLANCH_ND);
+}
+
+/* A run of before there was a choice goes on. */
+static void test_run_of_before(void **state) {
+    if (!device) skip();
+    char dir[200], path[256];
+    cJSON *config = NULL;
+    snprintf(dir, sizeof dir, "%s/parts-bn", folder);
+    snprintf(path, sizeof path, "%s/config.json", dir);
+    assert_int_equal(bl_json_read(path, &config), 0);
+    assert_string_equal(cJSON_GetObjectItem(config, "optimiser")->valuestring, "sgd");
+    assert_null(cJSON_GetObjectItem(config, "beta1"));
+    cJSON_DeleteItemFromObject(config, "optimiser");
+    assert_int_equal(bl_json_write(path, config), 0);
+    cJSON_Delete(config);
+    assert_int_equal(train(dir, "sgd", BLANCH_BN, 3, true, 15), BLANCH_EUSAGE); // its --lr is another
+    assert_non_null(strstr(blanch_error_message(), "--lr"));
+    assert_int_equal(train(dir, NULL, BLANCH_BN, 3, true, 15), BLANCH_EINTERRUPTED);
 }
 
 static void test_run_directory(void **state) {
     if (!device) skip();
     char dir[200];
     snprintf(dir, sizeof dir, "%s/whole-bn", folder);
-    assert_int_equal(train(dir, BLANCH_BN, 1, false, -1), BLANCH_EUSAGE);
-    assert_int_equal(train(dir, BLANCH_NONE, 0, true, -1), BLANCH_EUSAGE); // --norm differs from the run's
+    assert_int_equal(train(dir, NULL, BLANCH_BN, 1, false, -1), BLANCH_EUSAGE);
+    assert_int_equal(train(dir, NULL, BLANCH_NONE, 0, true, -1), BLANCH_EUSAGE); // --norm differs from the run's
     assert_non_null(strstr(blanch_error_message(), "--norm"));
+    assert_int_equal(train(dir, "adamw", BLANCH_BN, 0, true, -1), BLANCH_EUSAGE);
+    assert_non_null(strstr(blanch_error_message(), "--optimiser"));
     struct bl_run_config config;
     assert_int_equal(bl_run_read(&config, dir), 0);
     assert_string_equal(config.options.network.model, "smallcnn");
     assert_true(config.options.network.classes == 10 && config.view.size == 28 && config.options.update.lr == 0.05f);
+    assert_string_equal(config.options.network.optimiser, "sgd");
     bl_run_release(&config);
     assert_int_equal(bl_run_read(&config, in_folder("nowhere")), BLANCH_EINPUT);
 }
@@ -321,6 +343,7 @@ int main(void) {
         cmocka_unit_test(test_crash_between_renames),
         cmocka_unit_test(test_unfit_files),
         cmocka_unit_test(test_resume),
+        cmocka_unit_test(test_run_of_before),
         cmocka_unit_test(test_run_directory),
     };
     int failed = open_test_device(&device);

@@ -23,9 +23,13 @@ int bl_gemm(struct blanch_device *dev, const struct bl_gemm *gemm);
 /* How a product is computed: by rule of thumb, by the device's own kernel without or with A packed, by CLBlast. */
 enum bl_gemm_route { BL_GEMM_RULE, BL_GEMM_OWN, BL_GEMM_PACKED, BL_GEMM_CLBLAST, BL_GEMM_ROUTES };
 extern const char *const bl_gemm_route_names[BL_GEMM_ROUTES];
-/* Asked for every product, for one that has measured. BLANCH_GEMM takes precedence over it. */
-typedef enum bl_gemm_route bl_gemm_chooser(void *context, struct blanch_device *dev, const struct bl_gemm *gemm);
-void bl_gemm_set_chooser(bl_gemm_chooser *chooser, void *context); // NULL: the rule
+/* Asked for every product on a device, for one that has measured. BLANCH_GEMM takes precedence over it. */
+struct bl_gemm_chooser {
+    enum bl_gemm_route (*route)(void *context, const struct bl_gemm *gemm);
+    void *context;
+};
+/* The chooser, the caller's, must outlive the device or be replaced; NULL: the rule, which cannot fail. */
+int bl_gemm_choose_by(struct blanch_device *dev, struct bl_gemm_chooser *chooser);
 
 /* CLBlast's parameters of its kernel Xgemm: GEMMK KREG KWG KWI MDIMA MDIMC MWG NDIMB NDIMC NWG SA SB STRM STRN VWM VWN.
  */

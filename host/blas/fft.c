@@ -49,13 +49,17 @@ static void plan_free(struct plan *plan) {
     free(plan);
 }
 
+static void stop(void) {
+    pthread_mutex_lock(&lock);
+    if (!--users) clfftTeardown();
+    pthread_mutex_unlock(&lock);
+}
+
 static void release(void *what) {
     struct plans *plans = what;
     for (struct plan *p = plans->first, *next; p; p = next) next = p->next, plan_free(p);
     free(plans);
-    pthread_mutex_lock(&lock);
-    if (!--users) clfftTeardown();
-    pthread_mutex_unlock(&lock);
+    stop();
 }
 
 static int start(const struct bl_fft *fft) {
@@ -68,17 +72,14 @@ static int start(const struct bl_fft *fft) {
 }
 
 static int plans_of(struct blanch_device *dev, const struct bl_fft *fft, struct plans **plans) {
-    if ((*plans = bl_raw_attached(dev))) return 0;
+    if ((*plans = bl_attached(dev, &users))) return 0;
     int code = start(fft);
     if (code) return code;
-    if (!(*plans = bl_calloc(1, sizeof **plans))) {
-        pthread_mutex_lock(&lock);
-        if (!--users) clfftTeardown();
-        pthread_mutex_unlock(&lock);
-        return BLANCH_ENOMEM;
-    }
-    bl_raw_attach(dev, *plans, release);
-    return 0;
+    *plans = bl_calloc(1, sizeof **plans);
+    if (*plans && !bl_attach(dev, &users, *plans, release)) return 0;
+    free(*plans);
+    stop();
+    return BLANCH_ENOMEM;
 }
 
 /* In place. The layouts are those of the header; distances and strides count what lies there, floats or complex values.

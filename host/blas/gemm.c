@@ -101,13 +101,12 @@ static int gemm_own(struct blanch_device *dev, const struct bl_gemm *g, enum bl_
 
 const char *const bl_gemm_route_names[BL_GEMM_ROUTES] = {"rule", "own", "packed", "clblast"};
 
-static struct {
-    bl_gemm_chooser *function;
-    void *context;
-} chooser;
+static char chooser_key; // its address is the key
 
-void bl_gemm_set_chooser(bl_gemm_chooser *function, void *context) {
-    chooser.function = function, chooser.context = context;
+int bl_gemm_choose_by(struct blanch_device *dev, struct bl_gemm_chooser *chooser) {
+    if (chooser) return bl_attach(dev, &chooser_key, chooser, NULL);
+    bl_detach(dev, &chooser_key);
+    return 0;
 }
 
 static enum bl_gemm_route route_of(struct blanch_device *dev, const struct bl_gemm *gemm) {
@@ -115,7 +114,8 @@ static enum bl_gemm_route route_of(struct blanch_device *dev, const struct bl_ge
     enum bl_gemm_route route = BL_GEMM_RULE;
     for (int i = 0; forced && i < BL_GEMM_ROUTES; i++)
         if (!strcmp(forced, bl_gemm_route_names[i])) route = (enum bl_gemm_route)i;
-    if (route == BL_GEMM_RULE && chooser.function) route = chooser.function(chooser.context, dev, gemm);
+    const struct bl_gemm_chooser *chooser = bl_attached(dev, &chooser_key);
+    if (route == BL_GEMM_RULE && chooser) route = chooser->route(chooser->context, gemm);
     bool by_clblast = route == BL_GEMM_RULE && blanch_device_info(dev)->kind != BLANCH_CPU;
     return by_clblast ? BL_GEMM_CLBLAST : route;
 }

@@ -16,6 +16,7 @@ static const char *const names[PARAMETERS] = {"GEMMK", "KREG", "KWG", "KWI", "MD
  * makes three times as much. */
 static const struct bl_clblast_set cpu_seed = {{0, 1, 16, 1, 1, 1, 16, 8, 8, 128, 0, 0, 0, 0, 16, 4}};
 
+/* Of the process, like what it is about: CLBlast's parameters by OpenCL device. */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static cl_device_id tuned[64];
 static int tuned_count;
@@ -34,7 +35,7 @@ static int override(cl_device_id id, const char *kernel, int count, const char *
                : bl_fail(BLANCH_EDEVICE, "CLBlast refuses parameters for %s (status %d)", kernel, (int)status);
 }
 
-static void settled(cl_device_id id) {
+static void mark_tuned(cl_device_id id) {
     int at = 0;
     while (at < tuned_count && tuned[at] != id) at++;
     if (at == tuned_count && at < BL_COUNT(tuned)) tuned[tuned_count++] = id;
@@ -42,7 +43,7 @@ static void settled(cl_device_id id) {
 
 void bl_clblast_ship(struct blanch_device *dev) {
     pthread_mutex_lock(&lock);
-    settled(bl_raw_device(dev));
+    mark_tuned(bl_raw_device(dev));
     pthread_mutex_unlock(&lock);
 }
 
@@ -55,7 +56,7 @@ int bl_clblast_set(struct blanch_device *dev, const struct bl_clblast_set *set) 
     pthread_mutex_lock(&lock);
     int code = override(id, "Xgemm", PARAMETERS, names, value);
     if (!code && blanch_device_info(dev)->kind == BLANCH_CPU) code = override(id, "GemmRoutine", 1, routine, least);
-    settled(id);
+    mark_tuned(id);
     pthread_mutex_unlock(&lock);
     return code;
 }

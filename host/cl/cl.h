@@ -79,30 +79,9 @@ int bl_flush(struct blanch_device *dev);
 
 /* --- time ----------------------------------------------------------------------------------- */
 
-enum bl_phase {
-    BL_FORWARD,
-    BL_BACKWARD_DATA,
-    BL_BACKWARD_WEIGHTS,
-    BL_COVARIANCE,
-    BL_INVERSE_SQRT,
-    BL_FOLD,
-    BL_WHITEN_BACKWARD,
-    BL_NORM,
-    BL_ACTIVATION,
-    BL_POOL,
-    BL_LOSS,
-    BL_UPDATE,
-    BL_RECOMPUTE,
-    BL_LOAD,
-    BL_WAIT,
-    BL_OTHER,
-    BL_PHASES
-};
-extern const char *const bl_phase_names[BL_PHASES]; // "forward", "backward_data", ...
-
 struct bl_span { // one command on the device's timeline
     int layer;   // as tagged; -1: none
-    enum bl_phase phase;
+    int phase;   // likewise
     const char *kernel;
     uint64_t queued, start, end; // nanoseconds of the device's clock
     uint64_t bytes;
@@ -111,10 +90,9 @@ struct bl_span { // one command on the device's timeline
     bool library;      // a library's: `kernel` stands for one or several kernels of its own
 };
 
-/* The tag that following commands carry. Cheap. */
-void bl_tag(struct blanch_device *dev, int layer, enum bl_phase phase);
-/* What follows was done before in the phase of the tag, and counts to `recompute`. */
-void bl_tag_again(struct blanch_device *dev);
+/* The tag that following commands carry; what phases are is the caller's (graph/phase.h). light: commands compute
+ * little for what they move, and count 0 operations unless they state others. Cheap. */
+void bl_tag_as(struct blanch_device *dev, int layer, int phase, bool light);
 /* For the record: what the next command computes by the definition of its method (2 operations a multiply-add),
  * whatever tricks it computes it with, and the bytes it must move. bytes 0: each buffer that it is given counts once,
  * whole, which is right where an argument is one tensor. In the phases norm, activation, pool, loss, update and load
@@ -137,6 +115,15 @@ bool bl_is_dry(const struct blanch_device *dev);
 /* Rows of a register tile of 16 columns that fills a CPU's registers: 12 where they hold 16 floats (32 of them), else 6
  * (16, in pairs). dev may be NULL. */
 int bl_tile_rows(const struct blanch_device *dev);
+
+/* --- attachments ------------------------------------------------------------------------------ */
+
+/* What a layer above keeps for a device, under a key of its own: the address of something static. NULL: nothing. */
+void *bl_attached(const struct blanch_device *dev, const void *key);
+/* Replaces what the key has, without releasing it. release is called when the device is closed, the last attached
+ * first; it may be NULL. */
+int bl_attach(struct blanch_device *dev, const void *key, void *what, void (*release)(void *what));
+void bl_detach(struct blanch_device *dev, const void *key); // releases nothing
 
 /* --- caches ----------------------------------------------------------------------------------- */
 

@@ -18,9 +18,6 @@ bool bl_recording(const struct blanch_device *dev);
 int bl_record_event(struct blanch_device *dev, const char *name, cl_event event, uint64_t bytes);
 /* For a library that runs several commands and gives the last one's event: what is recorded next begins now. */
 int bl_record_since(struct blanch_device *dev);
-/* What blas/ keeps for a device, one thing at most: released when the device is closed. */
-void *bl_raw_attached(const struct blanch_device *dev);
-void bl_raw_attach(struct blanch_device *dev, void *what, void (*release)(void *what));
 void bl_count_launch(struct blanch_device *dev); // a kernel that a library launched
 const char *bl_cl_error_name(cl_int error);
 /* BLANCH_EDEVICE with "WHAT: CL_NAME (number)". */

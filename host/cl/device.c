@@ -370,7 +370,7 @@ int blanch_device_open(struct blanch_device **device, const char *spec, uint64_t
     if (!dev) code = BLANCH_ENOMEM;
     if (code || (code = choose(list, count, spec, &chosen, &cores))) goto done;
     dev->info = list[chosen].info, dev->platform = list[chosen].platform, dev->id = list[chosen].id;
-    dev->layer = -1, dev->phase = BL_OTHER, dev->memory_limit = max_alloc;
+    dev->layer = -1, dev->memory_limit = max_alloc;
     if (max_alloc && max_alloc < dev->info.max_alloc) dev->info.max_alloc = max_alloc;
     if (max_alloc && max_alloc < dev->info.global_memory) dev->info.global_memory = max_alloc;
     if ((code = settle_kind(&dev->info))) goto done;
@@ -391,26 +391,52 @@ done:
 void blanch_device_close(struct blanch_device *dev) {
     if (!dev) return;
     if (dev->queue) clFinish(dev->queue);
-    if (dev->release) dev->release(dev->attached);
+    while (dev->attachment_count) { // a release may detach others
+        const struct attachment last = dev->attachments[--dev->attachment_count];
+        if (last.release) last.release(last.what);
+    }
     for (size_t i = 0; i < dev->record_count; i++) bl_record_free(&dev->records[i]);
     if (dev->since) clReleaseEvent(dev->since);
     bl_programs_free(dev);
     if (dev->queue) clReleaseCommandQueue(dev->queue);
     if (dev->context) clReleaseContext(dev->context);
     if (dev->sub_device) clReleaseDevice(dev->id);
-    free(dev->records), free(dev->spans), free(dev->cache);
+    free(dev->records), free(dev->spans), free(dev->cache), free(dev->attachments);
     free(dev);
 }
 
 const struct blanch_device_info *blanch_device_info(const struct blanch_device *dev) {
     return &dev->info;
 }
-void *bl_raw_attached(const struct blanch_device *dev) {
-    return dev->attached;
+
+void *bl_attached(const struct blanch_device *dev, const void *key) {
+    for (size_t i = 0; i < dev->attachment_count; i++)
+        if (dev->attachments[i].key == key) return dev->attachments[i].what;
+    return NULL;
 }
-void bl_raw_attach(struct blanch_device *dev, void *what, void (*release)(void *what)) {
-    dev->attached = what, dev->release = release;
+
+int bl_attach(struct blanch_device *dev, const void *key, void *what, void (*release)(void *what)) {
+    size_t at = 0;
+    while (at < dev->attachment_count && dev->attachments[at].key != key) at++;
+    if (at == dev->attachment_count) {
+        if (bl_grow((void **)&dev->attachments, &dev->attachment_capacity, at + 1, sizeof *dev->attachments))
+            return BLANCH_ENOMEM;
+        dev->attachment_count++;
+    }
+    dev->attachments[at] = (struct attachment){key, what, release};
+    return 0;
 }
+
+void bl_detach(struct blanch_device *dev, const void *key) {
+    for (size_t i = 0; i < dev->attachment_count; i++)
+        if (dev->attachments[i].key == key) {
+            dev->attachment_count--;
+            memmove(&dev->attachments[i], &dev->attachments[i + 1],
+                    (dev->attachment_count - i) * sizeof *dev->attachments);
+            return;
+        }
+}
+
 cl_device_id bl_raw_device(const struct blanch_device *dev) {
     return dev->id;
 }

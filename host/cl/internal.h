@@ -9,10 +9,16 @@ struct record {
     cl_event event, since;
     const char *name;
     int layer;
-    enum bl_phase phase;
+    int phase;
     uint64_t bytes;
     double operations;
     bool stated, library;
+};
+
+struct attachment {
+    const void *key;
+    void *what;
+    void (*release)(void *what);
 };
 
 struct blanch_device {
@@ -30,9 +36,8 @@ struct blanch_device {
     bool poison;
     bool recording;
     bool dry; // see bl_dry
-    int layer;
-    enum bl_phase phase; // the tag
-    bool counts_none;    // its commands count 0 operations unless they state others
+    int layer, phase;
+    bool light; // the tag
     uint64_t bytes;
     double operations; // of the next command, as bl_work said
     bool stated;       // by bl_work, of the next command
@@ -44,8 +49,8 @@ struct blanch_device {
     size_t span_capacity;
     int64_t launches;
     int unflushed;
-    void *attached;
-    void (*release)(void *attached); // see bl_raw_attach
+    struct attachment *attachments; // see bl_attach
+    size_t attachment_count, attachment_capacity;
 };
 
 int bl_record_command(struct blanch_device *dev, const char *name, cl_event event, uint64_t bytes, bool library);

@@ -4,23 +4,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-const char *const bl_phase_names[BL_PHASES] = {"forward",
-                                               "backward_data",
-                                               "backward_weights",
-                                               "covariance",
-                                               "inverse_sqrt",
-                                               "fold",
-                                               "whiten_backward",
-                                               "norm",
-                                               "activation",
-                                               "pool",
-                                               "loss",
-                                               "update",
-                                               "recompute",
-                                               "load",
-                                               "wait",
-                                               "other"};
-
 /* --- launching -------------------------------------------------------------------------------- */
 
 static cl_int set_arg(cl_kernel kernel, cl_uint index, const struct bl_arg *arg) {
@@ -149,18 +132,8 @@ int bl_flush(struct blanch_device *dev) {
 
 /* --- recording -------------------------------------------------------------------------------- */
 
-static bool counts_none(enum bl_phase phase) {
-    return phase == BL_NORM || phase == BL_ACTIVATION || phase == BL_POOL || phase == BL_LOSS || phase == BL_UPDATE ||
-           phase == BL_LOAD;
-}
-
-void bl_tag(struct blanch_device *dev, int layer, enum bl_phase phase) {
-    dev->layer = layer, dev->phase = phase;
-    dev->counts_none = counts_none(phase);
-}
-
-void bl_tag_again(struct blanch_device *dev) {
-    dev->phase = BL_RECOMPUTE;
+void bl_tag_as(struct blanch_device *dev, int layer, int phase, bool light) {
+    dev->layer = layer, dev->phase = phase, dev->light = light;
 }
 
 bool bl_recording(const struct blanch_device *dev) {
@@ -207,7 +180,7 @@ int bl_record_command(struct blanch_device *dev, const char *name, cl_event even
                             .phase = dev->phase,
                             .bytes = dev->bytes ? dev->bytes : bytes,
                             .operations = dev->operations,
-                            .stated = dev->stated || dev->within || dev->counts_none,
+                            .stated = dev->stated || dev->within || dev->light,
                             .library = library};
     dev->bytes = 0, dev->operations = 0, dev->stated = false, dev->since = NULL;
     if (bl_grow((void **)&dev->records, &dev->record_capacity, dev->record_count + 1, sizeof *dev->records)) {

@@ -13,9 +13,10 @@ enum { MAX_RECORDED = 9 };
 struct bench {
     struct bl_common common;
     int steps, warmup;
-    const char *input; // "3x32x32"; NULL: the model's own
-    const char *gemm;  // "MxNxK": a product instead of a network
-    const char *trace; // file for the last recorded step; NULL: none
+    const char *input;     // "3x32x32"; NULL: the model's own
+    const char *gemm;      // "MxNxK": a product instead of a network
+    const char *precision; // "fp16"; NULL: fp32
+    const char *trace;     // file for the last recorded step; NULL: none
     struct blanch_network_options network;
     struct blanch_device *dev;
     struct blanch_network *net;
@@ -67,10 +68,11 @@ static int make_data(struct bench *b) {
 static int set_up(struct bench *b) {
     int code = bl_common_network(&b->common, &b->network);
     b->common.batch = b->network.batch, b->common.seed = (int64_t)b->network.seed; // as settings say
-    if (code || (code = parse_input(b))) return code;
+    if (code || (code = parse_input(b)) || (code = bl_precision_parse(b->precision, &b->network.precision)))
+        return code;
     if ((code = blanch_device_open(&b->dev, b->common.device, b->common.max_alloc))) return code;
-    if ((code = bl_first_use_open(&b->use, b->common.no_tune)) ||
-        (code = bl_first_use_network(&b->use, &b->net, b->dev, &b->network)))
+    bl_first_use_init(&b->use, b->common.no_tune);
+    if ((code = bl_first_use_open(&b->use, b->dev)) || (code = blanch_network_create(&b->net, b->dev, &b->network)))
         return code;
     const struct bl_session_options session = {.ledger = true, .budget = -1};
     if ((code = bl_session_open(&b->session, b->net, &session))) return code;
@@ -80,7 +82,6 @@ static int set_up(struct bench *b) {
 static void tear_down(struct bench *b) {
     bl_session_close(&b->session);
     blanch_network_free(b->net);
-    bl_first_use_close(&b->use);
     blanch_device_close(b->dev);
     free(b->images);
     free(b->labels);
@@ -146,6 +147,7 @@ static int fill_result(const struct bench *b, double step, double least, struct 
     struct bl_run_result *run = device ? bl_result_add_run(result, 0) : NULL;
     if (!run) return BLANCH_ENOMEM;
     snprintf(run->norm, sizeof run->norm, "%s", bl_norm_name(n->norm));
+    snprintf(result->precision, sizeof result->precision, "%s", bl_precision_name(n->precision));
     run->step_ms = step;
     run->min_ms = least;
     run->step_ms_quartile1 = bl_quantile(b->times, b->steps, 0.25);
@@ -173,7 +175,7 @@ static void print_plan(const struct bl_plan *plan) {
     const double mib = 1048576;
     printf("memory plan: %d tensors in %.1f MiB, %.1f of them kept from step to step (one allocation each would take "
            "%.1f); "
-           "parameters, gradients, momentum %.1f MiB\n",
+           "parameters, gradients, optimiser state %.1f MiB\n",
            plan->tensors, (double)plan->arena / mib, (double)plan->kept / mib, (double)plan->unshared / mib,
            (double)plan->parameters / mib);
 }
@@ -182,8 +184,8 @@ static int report(struct bench *b) {
     const struct blanch_network_options *n = &b->net->options;
     double step = median(b->times, b->steps), least = b->times[0]; // sorted by the median
     if (b->common.json) return report_json(b, step, least);
-    printf("%s-%s, batch %d of %dx%dx%d, %s\n", n->model, bl_norm_name(n->norm), n->batch, n->channels, n->height,
-           n->width, blanch_device_info(b->dev)->name);
+    printf("%s-%s, batch %d of %dx%dx%d, %s, %s\n", n->model, bl_norm_name(n->norm), n->batch, n->channels, n->height,
+           n->width, bl_precision_name(n->precision), blanch_device_info(b->dev)->name);
     printf("step %.2f ms (median of %d; least %.2f), %.1f images/s\n", step, b->steps, least, 1e3 * n->batch / step);
     printf("first step %.0f ms after the start; device memory %.1f MiB, host memory %.1f MiB\n", 1e3 * b->startup,
            (double)b->device_peak / 1048576, (double)b->host_peak / 1048576);
@@ -204,6 +206,7 @@ static int run(int argc, char **argv) {
         {"steps", BL_OPT_INT, &b.steps, 1, 1e6, "K", "timed steps (20)"},
         {"warmup", BL_OPT_INT, &b.warmup, 0, 1e6, "W", "steps before them (3)"},
         {"input", BL_OPT_TEXT, &b.input, 0, 0, "CxS", "channels and size of the images (the network's own)"},
+        {"precision", BL_OPT_TEXT, &b.precision, 0, 0, "fp32|fp16|bf16", "how activations are stored (fp32)"},
         {"trace", BL_OPT_TEXT, &b.trace, 0, 0, "FILE", "the last recorded step, command by command, for Perfetto"},
         {"gemm", BL_OPT_TEXT, &b.gemm, 0, 0, "MxNxK", "times a matrix product instead of a network"},
         {0},
@@ -211,8 +214,8 @@ static int run(int argc, char **argv) {
     struct bl_option options[BL_MAX_OPTIONS];
     bl_common_options(options, own, &b.common,
                       BL_COMMON_NETWORK | BL_COMMON_BATCH | BL_COMMON_DEVICE | BL_COMMON_SEED | BL_COMMON_ND |
-                          BL_COMMON_JSON | BL_COMMON_TUNE | BL_COMMON_OPTIMISER);
-    int code = bl_options_parse(&bl_command_bench, options, argc, argv, NULL, NULL, &help);
+                          BL_COMMON_JSON | BL_COMMON_TUNE | BL_COMMON_OPTIMISER | BL_COMMON_RECOMPUTE);
+    int code = bl_options_parse(&bl_command_bench, options, argc, argv, NULL, &help);
     if (code || help) return code;
     if (b.gemm) return (code = bl_catch_signals()) ? code : bl_bench_product(&b.common, b.gemm, b.steps);
     if (!(code = bl_catch_signals()) && !(code = set_up(&b))) {

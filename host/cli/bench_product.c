@@ -55,9 +55,9 @@ static int make_matrix(struct blanch_device *dev, size_t count, uint64_t stream,
     return code;
 }
 
-static enum bl_gemm_route choose(void *context, struct blanch_device *dev, const struct bl_gemm *gemm) {
+static enum bl_gemm_route choose(void *context, const struct bl_gemm *gemm) {
     const struct product *p = context;
-    (void)dev, (void)gemm;
+    (void)gemm;
     return p->route;
 }
 
@@ -96,13 +96,8 @@ static int time_ways(struct product *p, struct way *ways, int count) {
 /* Of the cache, where a search has found some; else those that stand in the program. */
 static int set_parameters(struct blanch_device *dev) {
     const struct bl_clblast_set *seed = bl_clblast_seed(dev);
-    struct bl_tuner *tuner;
     int code = seed ? bl_clblast_set(dev, seed) : 0;
-    if (!code && !(code = bl_tuner_create(&tuner))) {
-        code = bl_tuner_apply(tuner, dev);
-        bl_tuner_free(tuner);
-    }
-    return code;
+    return code ? code : bl_tune_clblast_apply(dev);
 }
 
 static double gflops(const struct product *p, double ms) {
@@ -147,7 +142,6 @@ static int time_all(struct product *p, struct way *ways, int count) {
     bl_clblast_ship(p->dev);
     int code = time_ways(p, ways, 1);
     if (!code) code = set_parameters(p->dev);
-    bl_gemm_set_chooser(choose, p); // the tuner's is gone with it
     return code ? code : time_ways(p, ways + 1, count - 1);
 }
 
@@ -169,9 +163,9 @@ int bl_bench_product(const struct bl_common *common, const char *shape, int roun
     if (!code) code = bl_mem_alloc(p.dev, 4 * (size_t)(g->m * g->n), &g->c);
     if (!code) {
         p.units = blanch_device_info(p.dev)->compute_units;
-        bl_gemm_set_chooser(choose, &p);
-        code = time_all(&p, ways, count);
-        bl_gemm_set_chooser(NULL, NULL);
+        struct bl_gemm_chooser chooser = {choose, &p};
+        if (!(code = bl_gemm_choose_by(p.dev, &chooser))) code = time_all(&p, ways, count);
+        bl_gemm_choose_by(p.dev, NULL);
     }
     if (!code) code = common->json ? report_json(&p, ways, count) : report(&p, ways, count);
     bl_mem_free(g->a), bl_mem_free(g->b), bl_mem_free(g->c);

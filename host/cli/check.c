@@ -277,13 +277,9 @@ static int run(int argc, char **argv) {
     };
     struct bl_option options[BL_MAX_OPTIONS];
     bl_common_options(options, own, &s.common, BL_COMMON_DEVICE | BL_COMMON_JSON);
-    char **paths = bl_calloc((size_t)argc + 1, sizeof *paths);
-    if (!paths) return BLANCH_ENOMEM;
-    int code = bl_options_parse(&bl_command_check, options, argc, argv, paths, &count, &help);
-    if (!code && !help)
-        code = count ? check_all(&s, paths, count) : bl_fail(BLANCH_EUSAGE, "check needs a file or a folder");
-    free(paths);
-    return code;
+    int code = bl_options_parse(&bl_command_check, options, argc, argv, &count, &help);
+    if (code || help) return code;
+    return count ? check_all(&s, argv + 1, count) : bl_fail(BLANCH_EUSAGE, "check needs a file or a folder");
 }
 
 const struct bl_command bl_command_check = {

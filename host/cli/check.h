@@ -29,13 +29,14 @@ double bl_check_largest(const float *values, int64_t count); // max|values|
 /* A number of the metadata. */
 int bl_check_number(const struct bl_check *check, const char *key, double *value);
 
-/* Holds got against the file's PREFIX.NAME: every value within tolerance times the expected tensor's largest. Takes got
- * over (also on failure). Only a missing or misshapen tensor is an error: a difference is remembered. */
+struct bl_tolerance {
+    double relative;        // to the expected tensor's largest value
+    const double *absolute; // instead, for each value; may be NULL
+};
+/* Holds got against the file's PREFIX.NAME. Takes got over (also on failure). Only a missing or misshapen tensor is an
+ * error: a difference is remembered. */
 int bl_check_compare(struct bl_check *check, const char *prefix, const char *name, float *got, int64_t count,
-                     double tolerance);
-/* The same with an absolute bound for each value. */
-int bl_check_compare_each(struct bl_check *check, const char *prefix, const char *name, float *got, int64_t count,
-                          const double *bounds);
+                     struct bl_tolerance tolerance);
 
 int bl_check_layer(struct bl_check *check); // one operation, forward and backward
 int bl_check_trace(struct bl_check *check); // a few training steps of a network

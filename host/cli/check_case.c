@@ -60,7 +60,7 @@ static int keep_result(struct bl_check *check, const struct bl_st_tensor *like, 
     if (code) return free(got), code;
     struct bl_st_tensor *result = &check->results[check->count++];
     *result = *like;
-    result->dtype = BL_DTYPE_F32, result->data = got, result->bytes = 4 * (size_t)count;
+    result->dtype = BL_F32, result->data = got, result->bytes = 4 * (size_t)count;
     return 0;
 }
 
@@ -80,30 +80,20 @@ static double relative(double got, double expected, double bound) {
     return isfinite(off) && bound > 0 ? off / bound : INFINITY;
 }
 
-/* bounds: one for all values, or one for each. */
-static int compare(struct bl_check *check, const char *prefix, const char *name, float *got, int64_t count,
-                   double tolerance, const double *bounds) {
+int bl_check_compare(struct bl_check *check, const char *prefix, const char *name, float *got, int64_t count,
+                     struct bl_tolerance tolerance) {
     const struct bl_st_tensor *tensor;
     float *expected = NULL;
     int code = bl_check_find(check, prefix, name, &tensor);
     if (!code) code = bl_check_read(check, prefix, name, count, &expected);
     if (code) return free(got), code;
-    double bound = bounds ? 0 : tolerance * bl_check_largest(expected, count);
+    double bound = tolerance.relative * bl_check_largest(expected, count);
     for (int64_t i = 0; i < count; i++) {
-        double error = relative((double)got[i], (double)expected[i], bounds ? bounds[i] : bound);
+        double error =
+            relative((double)got[i], (double)expected[i], tolerance.absolute ? tolerance.absolute[i] : bound);
         if (error > check->error || !check->tensor[0])
             note(check, tensor, i, (double)got[i], (double)expected[i], error);
     }
     free(expected);
     return keep_result(check, tensor, got, count);
-}
-
-int bl_check_compare(struct bl_check *check, const char *prefix, const char *name, float *got, int64_t count,
-                     double tolerance) {
-    return compare(check, prefix, name, got, count, tolerance, NULL);
-}
-
-int bl_check_compare_each(struct bl_check *check, const char *prefix, const char *name, float *got, int64_t count,
-                          const double *bounds) {
-    return compare(check, prefix, name, got, count, 0, bounds);
 }

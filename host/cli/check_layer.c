@@ -14,7 +14,7 @@ struct layer {
     struct bl_node *node;
     int n, inputs;
     bool training;
-    double tolerance;
+    struct bl_tolerance tolerance;
 };
 
 /* --- the graph -------------------------------------------------------------------------------- */
@@ -25,7 +25,7 @@ static int read_mode(struct layer *layer) {
         return bl_fail(BLANCH_EINPUT, "the metadata's 'mode' must be train or eval, not '%s'",
                        mode ? mode : "(missing)");
     layer->training = !strcmp(mode, "train");
-    return bl_check_number(layer->check, "tolerance", &layer->tolerance);
+    return bl_check_number(layer->check, "tolerance", &layer->tolerance.relative);
 }
 
 static int read_attrs(const struct layer *layer, const struct bl_op **op, void **attrs) {

@@ -125,7 +125,7 @@ static int compare_logits(struct trace *t, const char *name, const char *bound) 
     int code = got ? bl_tensor_read(t->graph, logits, t->n, got) : BLANCH_ENOMEM;
     if (!code) code = bl_check_number(t->check, bound, &tolerance);
     if (code) return free(got), code;
-    return bl_check_compare(t->check, name, NULL, got, logits->count, tolerance);
+    return bl_check_compare(t->check, name, NULL, got, logits->count, (struct bl_tolerance){tolerance});
 }
 
 static double norm_of(const float *values, int64_t count) {
@@ -141,10 +141,11 @@ static int compare_gradient(struct trace *t, const struct bl_param *param, float
     float *norm = bl_calloc(1, sizeof *norm);
     if (!norm) return free(grad), BLANCH_ENOMEM;
     *norm = (float)norm_of(grad, param->grad.count);
-    int code = bl_check_compare_each(t->check, "out.grad_norm.", param->name, norm, 1, &norm_bound);
+    int code = bl_check_compare(t->check, "out.grad_norm.", param->name, norm, 1,
+                                (struct bl_tolerance){.absolute = &norm_bound});
     snprintf(full, sizeof full, "out.grad.%s", param->name);
     if (code || !bl_st_find(t->check->file, full)) return free(grad), code;
-    return bl_check_compare(t->check, full, NULL, grad, param->grad.count, tolerance);
+    return bl_check_compare(t->check, full, NULL, grad, param->grad.count, (struct bl_tolerance){tolerance});
 }
 
 /* The bound of every norm is stated of the largest. */
@@ -197,7 +198,7 @@ static int compare_losses(struct trace *t) {
     free(expected);
     if (!code) {
         t->losses = NULL;
-        code = bl_check_compare_each(t->check, "out.loss", NULL, got, t->steps, bounds);
+        code = bl_check_compare(t->check, "out.loss", NULL, got, t->steps, (struct bl_tolerance){.absolute = bounds});
     }
     free(bounds);
     return code;

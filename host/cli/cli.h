@@ -21,10 +21,11 @@ struct bl_option {
     double min, max;             // of numbers; both 0: any
     const char *argument, *help; // help NULL: hidden
 };
-/* Parses; leaves what is not an option in rest (count in *rest_count). --help prints usage and the options and sets
- * *help. A wrong option or value: BLANCH_EUSAGE, the message naming the option and what it takes. */
+/* Parses; what is no option stands at argv[1] and after it in the end, *operands of them (NULL: none are taken). --help
+ * prints usage and the options and sets *help. A wrong option or value: BLANCH_EUSAGE, the message naming the option
+ * and what it takes. */
 int bl_options_parse(const struct bl_command *command, const struct bl_option *options, int argc, char **argv,
-                     char **rest, int *rest_count, bool *help);
+                     int *operands, bool *help);
 /* Every option that has a value, given or a default, by its name with _ for -: what a document says was asked for. */
 cJSON *bl_options_json(const struct bl_option *options);
 

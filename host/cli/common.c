@@ -14,13 +14,51 @@ void bl_common_init(struct bl_common *common) {
     *common = (struct bl_common){.seed = -1, .nd = {.eps = NAN, .momentum = NAN}, .update = BL_UPDATE_DEFAULT};
 }
 
-struct group {
-    unsigned group;
-    struct bl_option option;
-};
+/* Up to the NULL name; returns how many the table has then. */
+static int append(struct bl_option *table, int count, const struct bl_option *options) {
+    for (; options && options->name && count < BL_MAX_OPTIONS - 1; options++) table[count++] = *options;
+    return count;
+}
+
+static int append_update(struct bl_option *table, int count, struct bl_common *c) {
+    const struct bl_option options[] = {
+        {"lr", BL_OPT_FLOAT, &c->update.lr, 0, 1e6, "X", "learning rate (sgd 0.1, adamw 1e-3)"},
+        {"momentum", BL_OPT_FLOAT, &c->update.momentum, 0, 1, "X", "sgd: momentum (0.9)"},
+        {"nesterov", BL_OPT_FLAG, &c->update.nesterov, 0, 0, NULL, "sgd: Nesterov's momentum"},
+        {"weight-decay", BL_OPT_FLOAT, &c->update.weight_decay, 0, 1e6, "X",
+         "on every parameter (sgd 1e-3, adamw 1e-2)"},
+        {"beta1", BL_OPT_FLOAT, &c->update.beta1, 0, 1, "X", "adamw: of the gradient's mean (0.9)"},
+        {"beta2", BL_OPT_FLOAT, &c->update.beta2, 0, 1, "X", "adamw: of the gradient's square (0.999)"},
+        {"eps", BL_OPT_FLOAT, &c->update.eps, 0, 1e6, "X", "adamw: added to the square's root (1e-8)"},
+        {0},
+    };
+    return append(table, count, options);
+}
+
+static int append_nd(struct bl_option *table, int count, struct bl_common *c) {
+    const struct bl_option options[] = {
+        {"block", BL_OPT_INT, &c->nd.block, 1, 4096, "N", "ND: channels whitened together (64)"},
+        {"nd-iter", BL_OPT_INT, &c->nd.iterations, 1, 64, "N", "ND: iterations of the inverse root (5)"},
+        {"nd-eps", BL_OPT_FLOAT, &c->nd.eps, 1e-30, 1e3, "X", "ND: added to the covariance (1e-5)"},
+        {"nd-momentum", BL_OPT_FLOAT, &c->nd.momentum, 1e-30, 1, "X", "ND: of the running buffers (0.1)"},
+        {"sampling-stride", BL_OPT_INT, &c->nd.sampling_stride, 1, 64, "N", "ND: of the covariance (3)"},
+        {"block-fc", BL_OPT_INT, &c->nd.block_fc, 1, 4096, "N", "ND: features whitened in linear layers"},
+        {"refresh", BL_OPT_INT, &c->nd.refresh, 1, 1000000, "K", "ND: exact whitening at every K-th step (1)"},
+        {"whiten-grad", BL_OPT_TEXT, &c->whiten_grad, 0, 0, "exact|constant", "ND: the gradient through the whitening"},
+        {"channel-deconv", BL_OPT_INT, &c->nd.channel_deconv, 1, 4096, "B",
+         "BN: a ChannelDeconv of block B before the classifier"},
+        {"freeze", BL_OPT_FLAG, &c->freeze, 0, 0, NULL, "ND: whitening is frozen after 100 steps"},
+        {"no-freeze", BL_OPT_FLAG, &c->no_freeze, 0, 0, NULL, "ND: nowhere, whatever the network says"},
+        {0},
+    };
+    return append(table, count, options);
+}
 
 void bl_common_options(struct bl_option *table, const struct bl_option *own, struct bl_common *c, unsigned groups) {
-    const struct group shared[] = {
+    const struct {
+        unsigned group;
+        struct bl_option option;
+    } shared[] = {
         {BL_COMMON_NETWORK, {"model", BL_OPT_TEXT, &c->model, 0, 0, "NAME", "the network; `blanch models` lists them"}},
         {BL_COMMON_NETWORK,
          {"norm", BL_OPT_TEXT, &c->norm, 0, 0, "bn|nd|none", "batch norm, network deconvolution, neither"}},
@@ -31,47 +69,20 @@ void bl_common_options(struct bl_option *table, const struct bl_option *own, str
          {"max-alloc", BL_OPT_BYTES, &c->max_alloc, 1, 9e18, "BYTES", "lowers the device's memory limits: 512M, 4G"}},
         {BL_COMMON_SEED,
          {"seed", BL_OPT_INT64, &c->seed, 0, 9007199254740992.0, "N", "of weights, shuffling, augmentation (0)"}},
-        {BL_COMMON_OPTIMISER,
-         {"optimiser", BL_OPT_TEXT, &c->optimiser, 0, 0, "sgd|adamw", "as torch.optim's; also --optimizer (sgd)"}},
-        {BL_COMMON_OPTIMISER, {"optimizer", BL_OPT_TEXT, &c->optimiser, 0, 0, "NAME", NULL}},
-        {BL_COMMON_UPDATE, {"lr", BL_OPT_FLOAT, &c->update.lr, 0, 1e6, "X", "learning rate (sgd 0.1, adamw 1e-3)"}},
-        {BL_COMMON_UPDATE, {"momentum", BL_OPT_FLOAT, &c->update.momentum, 0, 1, "X", "sgd: momentum (0.9)"}},
-        {BL_COMMON_UPDATE, {"nesterov", BL_OPT_FLAG, &c->update.nesterov, 0, 0, NULL, "sgd: Nesterov's momentum"}},
-        {BL_COMMON_UPDATE,
-         {"weight-decay", BL_OPT_FLOAT, &c->update.weight_decay, 0, 1e6, "X",
-          "on every parameter (sgd 1e-3, adamw 1e-2)"}},
-        {BL_COMMON_UPDATE, {"beta1", BL_OPT_FLOAT, &c->update.beta1, 0, 1, "X", "adamw: of the gradient's mean (0.9)"}},
-        {BL_COMMON_UPDATE,
-         {"beta2", BL_OPT_FLOAT, &c->update.beta2, 0, 1, "X", "adamw: of the gradient's square (0.999)"}},
-        {BL_COMMON_UPDATE,
-         {"eps", BL_OPT_FLOAT, &c->update.eps, 0, 1e6, "X", "adamw: added to the square's root (1e-8)"}},
-        {BL_COMMON_ND, {"block", BL_OPT_INT, &c->nd.block, 1, 4096, "N", "ND: channels whitened together (64)"}},
-        {BL_COMMON_ND,
-         {"nd-iter", BL_OPT_INT, &c->nd.iterations, 1, 64, "N", "ND: iterations of the inverse root (5)"}},
-        {BL_COMMON_ND, {"nd-eps", BL_OPT_FLOAT, &c->nd.eps, 1e-30, 1e3, "X", "ND: added to the covariance (1e-5)"}},
-        {BL_COMMON_ND,
-         {"nd-momentum", BL_OPT_FLOAT, &c->nd.momentum, 1e-30, 1, "X", "ND: of the running buffers (0.1)"}},
-        {BL_COMMON_ND,
-         {"sampling-stride", BL_OPT_INT, &c->nd.sampling_stride, 1, 64, "N", "ND: of the covariance (3)"}},
-        {BL_COMMON_ND,
-         {"block-fc", BL_OPT_INT, &c->nd.block_fc, 1, 4096, "N", "ND: features whitened in linear layers"}},
-        {BL_COMMON_ND,
-         {"refresh", BL_OPT_INT, &c->nd.refresh, 1, 1000000, "K", "ND: exact whitening at every K-th step (1)"}},
-        {BL_COMMON_ND,
-         {"whiten-grad", BL_OPT_TEXT, &c->whiten_grad, 0, 0, "exact|constant",
-          "ND: the gradient through the whitening"}},
-        {BL_COMMON_ND,
-         {"channel-deconv", BL_OPT_INT, &c->nd.channel_deconv, 1, 4096, "B",
-          "BN: a ChannelDeconv of block B before the classifier"}},
-        {BL_COMMON_ND, {"freeze", BL_OPT_FLAG, &c->freeze, 0, 0, NULL, "ND: whitening is frozen after 100 steps"}},
-        {BL_COMMON_ND, {"no-freeze", BL_OPT_FLAG, &c->no_freeze, 0, 0, NULL, "ND: nowhere, whatever the network says"}},
         {BL_COMMON_TUNE, {"no-tune", BL_OPT_FLAG, &c->no_tune, 0, 0, NULL, "engines by rule, nothing is measured"}},
         {BL_COMMON_JSON, {"json", BL_OPT_FLAG, &c->json, 0, 0, NULL, "prints one JSON document"}},
+        {BL_COMMON_OPTIMISER,
+         {"optimiser", BL_OPT_TEXT, &c->optimiser, 0, 0, "sgd|adamw", "as torch.optim's; also --optimizer (sgd)"}},
+        {BL_COMMON_RECOMPUTE,
+         {"recompute", BL_OPT_TEXT, &c->recompute, 0, 0, "N|auto",
+          "less memory: activations again in the backward pass, in N segments"}},
+        {BL_COMMON_OPTIMISER, {"optimizer", BL_OPT_TEXT, &c->optimiser, 0, 0, "NAME", NULL}},
     };
-    int count = 0;
-    for (; own && own->name && count < BL_MAX_OPTIONS - 1; own++) table[count++] = *own;
+    int count = append(table, 0, own);
     for (int i = 0; i < BL_COUNT(shared) && count < BL_MAX_OPTIONS - 1; i++)
         if (shared[i].group & groups) table[count++] = shared[i].option;
+    if (groups & BL_COMMON_UPDATE) count = append_update(table, count, c);
+    if (groups & BL_COMMON_ND) count = append_nd(table, count, c);
     table[count] = (struct bl_option){0};
     c->options = table;
 }
@@ -86,6 +97,20 @@ int bl_common_nd(const struct bl_common *common, struct blanch_nd_options *nd) {
     return 0;
 }
 
+int bl_common_recompute(const struct bl_common *common, int *segments) {
+    const char *text = common->recompute;
+    char *end = NULL;
+    *segments = 0;
+    if (text && !strcmp(text, "auto")) *segments = BLANCH_RECOMPUTE_AUTO;
+    if (!text || *segments) return 0;
+    long value = strtol(text, &end, 10);
+    if (end == text || *end || value < 1 || value > BL_MAX_SEGMENTS)
+        return bl_fail(BLANCH_EUSAGE, "--recompute takes auto or segments from 1 to %d, not '%s'", BL_MAX_SEGMENTS,
+                       text);
+    *segments = (int)value;
+    return 0;
+}
+
 int bl_common_network(const struct bl_common *common, struct blanch_network_options *network) {
     if (!common->model) return bl_fail(BLANCH_EUSAGE, "--model is missing; `blanch models` lists the networks");
     if (!common->norm) return bl_fail(BLANCH_EUSAGE, "--norm is missing: bn, nd or none");
@@ -96,6 +121,7 @@ int bl_common_network(const struct bl_common *common, struct blanch_network_opti
         .optimiser = common->optimiser,
     };
     int error = bl_norm_parse(common->norm, &network->norm);
+    if (!error) error = bl_common_recompute(common, &network->recompute);
     return error ? error : bl_common_nd(common, &network->nd);
 }
 
@@ -162,11 +188,11 @@ int bl_print_json(cJSON *json) {
 
 static double row_ms(const struct bl_ledger *ledger, int row) {
     double sum = 0;
-    for (int phase = 0; phase < BL_PHASES; phase++) sum += bl_ledger_ms(ledger, row, (enum bl_phase)phase);
+    for (int phase = 0; phase < BL_PHASES; phase++) sum += bl_ledger_ms(ledger, row, phase);
     return sum;
 }
 
-static double phase_ms(const struct bl_ledger *ledger, int rows, enum bl_phase phase) {
+static double phase_ms(const struct bl_ledger *ledger, int rows, int phase) {
     double sum = 0;
     for (int row = 0; row < rows; row++) sum += bl_ledger_ms(ledger, row, phase);
     return sum;
@@ -176,7 +202,7 @@ static void print_row(const struct bl_ledger *ledger, const char *name, int row,
     printf("%-28.28s %9.3f", name, total);
     for (int phase = 0; phase < BL_PHASES; phase++) {
         if (!shown[phase]) continue;
-        double ms = bl_ledger_ms(ledger, row, (enum bl_phase)phase);
+        double ms = bl_ledger_ms(ledger, row, phase);
         if (ms > 0)
             printf(" %9.3f", ms);
         else
@@ -191,7 +217,7 @@ void bl_print_layers(const struct bl_ledger *ledger, struct bl_graph *graph) {
     bool shown[BL_PHASES];
     printf("%-28s %9s", "layer, milliseconds a step", "all");
     for (int phase = 0; phase < BL_PHASES; phase++) {
-        shown[phase] = phase_ms(ledger, nodes + 1, (enum bl_phase)phase) > 0;
+        shown[phase] = phase_ms(ledger, nodes + 1, phase) > 0;
         if (shown[phase]) printf(" %9.9s", bl_phase_names[phase]);
     }
     putchar('\n');
@@ -203,7 +229,7 @@ void bl_print_layers(const struct bl_ledger *ledger, struct bl_graph *graph) {
     }
     printf("%-28s %9.3f", "(sum)", all);
     for (int phase = 0; phase < BL_PHASES; phase++)
-        if (shown[phase]) printf(" %9.3f", phase_ms(ledger, nodes + 1, (enum bl_phase)phase));
+        if (shown[phase]) printf(" %9.3f", phase_ms(ledger, nodes + 1, phase));
     putchar('\n');
 }
 

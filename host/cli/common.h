@@ -16,12 +16,13 @@ enum {
     BL_COMMON_JSON = 32,
     BL_COMMON_TUNE = 64,
     BL_COMMON_OPTIMISER = 128, // which
-    BL_COMMON_UPDATE = 256     // its settings
+    BL_COMMON_UPDATE = 256,    // its settings
+    BL_COMMON_RECOMPUTE = 512
 };
 
 struct bl_common {
-    const char *model, *norm, *device, *whiten_grad, *optimiser; // NULL: not given
-    int batch;                                                   // 0: not given
+    const char *model, *norm, *device, *whiten_grad, *optimiser, *recompute; // NULL: not given
+    int batch;                                                               // 0: not given
     uint64_t max_alloc;
     int64_t seed; // -1: not given
     struct blanch_nd_options nd;
@@ -34,7 +35,9 @@ void bl_common_init(struct bl_common *common);
 void bl_common_options(struct bl_option *table, const struct bl_option *own, struct bl_common *common, unsigned groups);
 /* nd as given, --freeze included. */
 int bl_common_nd(const struct bl_common *common, struct blanch_nd_options *nd);
-/* model (required), norm (required), nd, batch (128 where not given), seed (0), optimiser. */
+/* segments as given, BLANCH_RECOMPUTE_AUTO of "auto", 0 where not given. */
+int bl_common_recompute(const struct bl_common *common, int *segments);
+/* model (required), norm (required), nd, batch (128 where not given), seed (0), optimiser, recompute. */
 int bl_common_network(const struct bl_common *common, struct blanch_network_options *network);
 
 /* From now on SIGINT and SIGTERM set bl_train_stop; a second one exits at once. */

@@ -97,6 +97,7 @@ static int open_run(struct bl_compare *c, int device, enum blanch_norm norm, con
         .width = c->view.size,
         .seed = (uint64_t)c->common.seed,
         .optimiser = c->common.optimiser,
+        .recompute = c->recompute,
     };
     run->dev = c->device[device];
     run->device = c->label[device];
@@ -104,7 +105,7 @@ static int open_run(struct bl_compare *c, int device, enum blanch_norm norm, con
     run->setting = setting->label;
     run->budget = norm == BLANCH_ND ? setting->budget : -1;
     if (run->budget >= 0) network.nd.refresh = BL_REFRESH_SCHEDULED;
-    int code = bl_first_use_network(&c->use, &run->net, run->dev, &network);
+    int code = blanch_network_create(&run->net, run->dev, &network);
     return code ? bl_fail_in(code, "%s with %s", c->common.model, bl_norm_name(norm)) : 0;
 }
 
@@ -160,7 +161,8 @@ static int check_norms(const struct bl_compare *c, const enum blanch_norm *norms
 static int open_runs(struct bl_compare *c) {
     enum blanch_norm norms[BL_COMPARE_NORMS];
     int count, code = parse_norms(c, norms, &count);
-    if (!code) code = bl_first_use_open(&c->use, c->common.no_tune);
+    bl_first_use_init(&c->use, c->common.no_tune);
+    for (int d = 0; d < c->devices && !code; d++) code = bl_first_use_open(&c->use, c->device[d]);
     if (!code) code = check_norms(c, norms, count);
     for (int d = 0; d < c->devices && !code; d++)
         for (int n = 0; n < count && !code; n++)
@@ -218,7 +220,6 @@ static void close_run(struct bl_compare_run *run) {
 
 static void close_compare(struct bl_compare *c) {
     for (int i = 0; i < c->runs; i++) close_run(&c->run[i]);
-    bl_first_use_close(&c->use);
     for (int d = 0; d < c->devices; d++) blanch_device_close(c->device[d]);
     bl_dataset_close(c->data);
     if (c->log) fclose(c->log);
@@ -420,7 +421,8 @@ static int check_usage(struct bl_compare *c) {
     if (c->target > 0 && !c->epochs)
         return bl_fail(BLANCH_EUSAGE, "--target-top1 needs --epochs: test accuracy is measured after each");
     c->update = c->common.update;
-    int code = bl_update_resolve(c->common.optimiser, &c->update);
+    int code = bl_common_recompute(&c->common, &c->recompute);
+    if (!code) code = bl_update_resolve(c->common.optimiser, &c->update);
     return code ? code : bl_compare_parse_settings(c);
 }
 
@@ -461,8 +463,8 @@ static int run_compare(int argc, char **argv) {
     bl_common_init(&c.common);
     bl_common_options(table, own, &c.common,
                       BL_COMMON_BATCH | BL_COMMON_DEVICE | BL_COMMON_SEED | BL_COMMON_ND | BL_COMMON_JSON |
-                          BL_COMMON_TUNE | BL_COMMON_OPTIMISER | BL_COMMON_UPDATE);
-    int code = bl_options_parse(&bl_command_compare, table, argc, argv, NULL, NULL, &help);
+                          BL_COMMON_TUNE | BL_COMMON_OPTIMISER | BL_COMMON_UPDATE | BL_COMMON_RECOMPUTE);
+    int code = bl_options_parse(&bl_command_compare, table, argc, argv, NULL, &help);
     if (!code && !help) code = compare(&c);
     close_compare(&c);
     return code;

@@ -43,6 +43,7 @@ struct bl_compare {
     int64_t steps; // in all
     int epochs;    // 0: by steps
     struct blanch_update update;
+    int recompute;
     float target; // per cent of test accuracy; 0: the highest that every network reached
     const char *settings_text, *budget_text;
     struct bl_compare_setting {

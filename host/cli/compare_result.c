@@ -50,6 +50,7 @@ int bl_compare_asked(const struct bl_compare *c, struct bl_result *result) {
     result->batch = c->common.batch;
     result->steps = (double)c->steps;
     if (c->epochs) result->epochs = c->epochs;
+    if (c->recompute) result->recompute = c->recompute;
     fill_optimiser(c, result);
     result->seed = (double)c->common.seed;
     result->settings = bl_options_json(c->common.options);

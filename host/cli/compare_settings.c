@@ -46,7 +46,7 @@ static int parse_one(const struct bl_compare *c, char *text, struct bl_compare_s
         words[count++] = word;
     bl_common_options(table, own, &common, BL_COMMON_ND);
     common.nd.refresh = 0; // it and the budget are one choice, made here or taken whole
-    int code = bl_options_parse(&command, table, count, words, NULL, NULL, &help);
+    int code = bl_options_parse(&command, table, count, words, NULL, &help);
     if (!budget && !common.nd.refresh) {
         budget = c->budget_text;
         common.nd.refresh = c->common.nd.refresh;

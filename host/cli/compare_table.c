@@ -1,5 +1,6 @@
 /* A comparison for people: a table of layers, then the totals. */
 #include "compare.h"
+#include "ops/nd/phase.h"
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -9,7 +10,7 @@ enum { COLUMNS = 7 };
 /* What the overhead is split into; the last column takes the phases that the others do not name. */
 static const struct {
     const char *head;
-    enum bl_phase phases[4];
+    int phases[4];
     int count;
 } columns[COLUMNS] = {
     {"convol.", {BL_FORWARD, BL_BACKWARD_DATA, BL_BACKWARD_WEIGHTS}, 3},

@@ -416,18 +416,13 @@ static int show_all(bool check, cJSON *json) {
 static int run(int argc, char **argv) {
     bool help, json_wanted = false, check = false;
     const char *device = NULL;
-    int rest = 0;
     const struct bl_option options[] = {
         {"check", BL_OPT_FLAG, &check, 0, 0, NULL, "probe everything that Blanch relies on"},
         {"device", BL_OPT_TEXT, &device, 0, 0, "DEVICE", "this one alone"},
         {"json", BL_OPT_FLAG, &json_wanted, 0, 0, NULL, "one JSON document on standard output"},
         {0},
     };
-    char **names = bl_calloc((size_t)argc + 1, sizeof *names);
-    if (!names) return BLANCH_ENOMEM;
-    int code = bl_options_parse(&bl_command_devices, options, argc, argv, names, &rest, &help);
-    if (!code && rest) code = bl_fail(BLANCH_EUSAGE, "devices takes no argument '%s'", names[0]);
-    free(names);
+    int code = bl_options_parse(&bl_command_devices, options, argc, argv, NULL, &help);
     if (code || help) return code;
     cJSON *json = json_wanted ? cJSON_CreateArray() : NULL;
     if (json_wanted && !json) return bl_fail(BLANCH_ENOMEM, "out of host memory");

@@ -52,7 +52,7 @@ static int run(int argc, char **argv) {
     struct bl_option options[BL_MAX_OPTIONS];
     bl_common_options(options, own, &o.common,
                       BL_COMMON_NETWORK | BL_COMMON_BATCH | BL_COMMON_DEVICE | BL_COMMON_ND | BL_COMMON_JSON);
-    int code = bl_options_parse(&bl_command_eval, options, argc, argv, NULL, NULL, &help);
+    int code = bl_options_parse(&bl_command_eval, options, argc, argv, NULL, &help);
     if (code || help) return code;
     struct bl_trained trained;
     if (!(code = bl_catch_signals()) && !(code = bl_trained_open(&trained, &o))) {

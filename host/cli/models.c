@@ -138,22 +138,14 @@ static int run(int argc, char **argv) {
     };
     struct bl_option options[BL_MAX_OPTIONS];
     bl_common_options(options, own, &common, BL_COMMON_ND | BL_COMMON_JSON);
-    char **names = bl_calloc((size_t)argc + 1, sizeof *names);
-    if (!names) return BLANCH_ENOMEM;
-    code = bl_options_parse(&bl_command_models, options, argc, argv, names, &count, &help);
-    if (code || help) goto done;
+    code = bl_options_parse(&bl_command_models, options, argc, argv, &count, &help);
+    if (code || help) return code;
     if ((code = common.norm ? bl_norm_parse(common.norm, &network.norm) : 0) ||
         (code = bl_common_nd(&common, &network.nd)))
-        goto done;
-    if (count > 1)
-        code = bl_fail(BLANCH_EUSAGE, "models takes one network, not also '%s'", names[1]);
-    else if (count)
-        code = show(names[0], &network, &common);
-    else
-        code = common.json ? list_json(&common) : list_text();
-done:
-    free(names);
-    return code;
+        return code;
+    if (count > 1) return bl_fail(BLANCH_EUSAGE, "models takes one network, not also '%s'", argv[2]);
+    if (count) return show(argv[1], &network, &common);
+    return common.json ? list_json(&common) : list_text();
 }
 
 const struct bl_command bl_command_models = {

@@ -204,30 +204,30 @@ static void restart_getopt(void) {
 
 /* '+' stops at each operand, so that other libraries than glibc, which do not reorder, behave the same. */
 int bl_options_parse(const struct bl_command *command, const struct bl_option *options, int argc, char **argv,
-                     char **rest, int *rest_count, bool *help) {
+                     int *operands, bool *help) {
     struct option table[MAX_OPTIONS + 2] = {0};
     int count = 0, error = fill_table(options, table);
-    if (help) *help = false;
+    *help = false;
     if (error) return error;
     restart_getopt();
     for (bool only_operands = false; !only_operands || optind < argc;) {
         int answer = only_operands ? -1 : getopt_long(argc, argv, "+:h", table, NULL);
         if (answer == 'h') {
             print_help(command, options);
-            if (help) *help = true;
+            *help = true;
             return 0;
         }
         if (answer == -1) {
             if (!only_operands && optind > 1 && !strcmp(argv[optind - 1], "--")) only_operands = true;
             if (optind >= argc) break;
-            if (!rest) return bl_fail(BLANCH_EUSAGE, "%s takes no argument '%s'", command->name, argv[optind]);
-            rest[count++] = argv[optind++];
+            if (!operands) return bl_fail(BLANCH_EUSAGE, "%s takes no argument '%s'", command->name, argv[optind]);
+            argv[++count] = argv[optind++];
             continue;
         }
         if (answer < FIRST_VALUE) return wrong_option(command, options, answer, argv);
         if ((error = read_value(&options[answer - FIRST_VALUE], optarg))) return error;
     }
-    if (rest_count) *rest_count = count;
+    if (operands) *operands = count;
     return 0;
 }
 

@@ -51,10 +51,7 @@ static cJSON *image_json(const struct bl_trained *t, const char *path, const flo
 
 /* images: NHWC, as the loader's batches are. */
 static int logits_of(struct bl_trained *t, const float *image, float *logits) {
-    const struct bl_batch batch = {.count = 1, .images = image};
-    struct bl_tensor *in = bl_graph_in(t->net->graph);
-    size_t bytes = (size_t)(in->c * in->h * in->w) * sizeof(float);
-    int code = bl_mem_write(in->mem, 0, bytes, batch.images);
+    int code = bl_tensor_write_nhwc(bl_graph_in(t->net->graph), 1, image);
     if (!code) code = bl_graph_forward(t->net->graph, 1, false);
     return code ? code : bl_tensor_read(t->net->graph, bl_graph_out(t->net->graph), 1, logits);
 }
@@ -110,12 +107,8 @@ static int run(int argc, char **argv) {
     };
     struct bl_option options[BL_MAX_OPTIONS];
     bl_common_options(options, own, &o.common, BL_COMMON_NETWORK | BL_COMMON_DEVICE | BL_COMMON_ND | BL_COMMON_JSON);
-    char **paths = bl_calloc((size_t)argc + 1, sizeof *paths);
-    if (!paths) return BLANCH_ENOMEM;
-    int code = bl_options_parse(&bl_command_predict, options, argc, argv, paths, &count, &help);
-    if (!code && !help) code = predict(&o, paths, count);
-    free(paths);
-    return code;
+    int code = bl_options_parse(&bl_command_predict, options, argc, argv, &count, &help);
+    return code || help ? code : predict(&o, argv + 1, count);
 }
 
 const struct bl_command bl_command_predict = {

@@ -37,22 +37,18 @@ static int run(int argc, char **argv) {
         {"json", BL_OPT_FLAG, &r.json, 0, 0, NULL, "prints what was read as one JSON document"},
         {0}};
     int paths = 0;
-    char **path = bl_calloc((size_t)argc + 1, sizeof *path);
-    r.result = bl_calloc((size_t)argc + 1, sizeof *r.result);
+    int code = bl_options_parse(&bl_command_report, options, argc, argv, &paths, &help);
+    if (code || help) return code;
     r.options = options;
-    int code = path && r.result ? bl_options_parse(&bl_command_report, options, argc, argv, path, &paths, &help)
-                                : BLANCH_ENOMEM;
-    if (code || help) goto done;
+    if (!(r.result = bl_calloc((size_t)paths + 1, sizeof *r.result))) return BLANCH_ENOMEM;
     if (!paths)
         code = bl_fail(BLANCH_EUSAGE,
                        "report takes run directories, folders of comparisons, or JSON of bench and compare");
     if (!r.out && !r.csv && !r.json) r.out = "report.html";
-    for (; r.count < paths && !code; r.count++) code = bl_report_read(path[r.count], &r.result[r.count]);
+    for (; r.count < paths && !code; r.count++) code = bl_report_read(argv[1 + r.count], &r.result[r.count]);
     if (!code) code = write_all(&r);
-done:
     for (int i = 0; i < r.count; i++) bl_result_free(&r.result[i]);
     free(r.result);
-    free(path);
     return code;
 }
 

@@ -221,10 +221,9 @@ static int train_cell(struct study *s, struct bl_cell *cell, const char *name, c
     struct bl_train_options o;
     struct screen screen = {NULL, title};
     struct bl_first_use use = {0};
-    bool tune;
     settings(s, cell, &o);
-    bl_first_use_bounds(&use, s->common.no_tune, &tune);
-    if (tune) o.tune = &use.bounds;
+    bl_first_use_init(&use, s->common.no_tune);
+    if (use.wanted) o.tune = &use.bounds;
     char *out = bl_format("%s/%s", s->out, name);
     int code = out ? 0 : BLANCH_ENOMEM;
     if (!code && !cell->has_checkpoint) code = bl_cell_clear(cell, s->out);
@@ -233,7 +232,6 @@ static int train_cell(struct study *s, struct bl_cell *cell, const char *name, c
     o.context = &screen;
     if (!code) code = bl_train(&o);
     bl_progress_end(screen.progress);
-    bl_first_use_close(&use);
     free(out);
     return code;
 }
@@ -318,7 +316,7 @@ static int run(int argc, char **argv) {
     };
     struct bl_option options[BL_MAX_OPTIONS];
     bl_common_options(options, own, &s.common, BL_COMMON_DEVICE | BL_COMMON_TUNE | BL_COMMON_JSON);
-    int code = bl_options_parse(&bl_command_study, options, argc, argv, NULL, NULL, &help);
+    int code = bl_options_parse(&bl_command_study, options, argc, argv, NULL, &help);
     if (code || help) return code;
     if (!s.out) return bl_fail(BLANCH_EUSAGE, "--out is missing: the study's folder");
     if (!s.show && !s.data) return bl_fail(BLANCH_EUSAGE, "--data is missing: cifar10:DIR, cifar100:DIR, folder:DIR");

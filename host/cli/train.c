@@ -20,57 +20,64 @@ static void listen(void *context, enum bl_train_event event, int64_t step, int64
     bl_progress_line(screen->progress, "%s%s", event == BL_TRAIN_WARNING ? "warning: " : "", text);
 }
 
-static int run(int argc, char **argv) {
-    struct bl_common common;
-    struct bl_train_options o = {0};
-    bool quiet = false, help;
-    bl_common_init(&common);
+static int parse(int argc, char **argv, struct bl_common *common, struct bl_train_options *o, bool *quiet, bool *help) {
     const struct bl_option own[] = {
-        {"data", BL_OPT_TEXT, &o.data, 0, 0, "SPEC",
+        {"data", BL_OPT_TEXT, &o->data, 0, 0, "SPEC",
          "fashion-mnist[:DIR], mnist|cifar10|cifar100|folder:DIR, synthetic:CxHxW:N"},
-        {"out", BL_OPT_TEXT, &o.out, 0, 0, "DIR", "the run's directory, made by the run"},
-        {"resume", BL_OPT_FLAG, &o.resume, 0, 0, NULL, "continues the run in --out from its last checkpoint"},
-        {"epochs", BL_OPT_INT, &o.epochs, 1, 1e6, "N", "passes over the training images (1)"},
-        {"steps", BL_OPT_INT64, &o.steps, 1, 1e12, "N", "ends after so many steps instead"},
-        {"schedule", BL_OPT_TEXT, &o.schedule, 0, 0, "NAME", "cosine (per step), constant, multistep[:E1,E2[:GAMMA]]"},
-        {"init", BL_OPT_TEXT, &o.init, 0, 0, "FILE", "starts from these weights (safetensors)"},
-        {"augment", BL_OPT_TEXT, &o.augment, 0, 0, "NAME", "cifar, imagenet, none (follows the input size)"},
-        {"validate", BL_OPT_INT64, &o.validate, 1, 1e12, "N", "recomputes every N-th step's layers in plain C (slow)"},
-        {"diagnose", BL_OPT_FLAG, &o.diagnose, 0, 0, NULL, "ND: logs how well every layer whitens, at every 20th step"},
-        {"overhead-budget", BL_OPT_TEXT, &o.overhead_budget, 0, 0, "P%",
+        {"out", BL_OPT_TEXT, &o->out, 0, 0, "DIR", "the run's directory, made by the run"},
+        {"resume", BL_OPT_FLAG, &o->resume, 0, 0, NULL, "continues the run in --out from its last checkpoint"},
+        {"epochs", BL_OPT_INT, &o->epochs, 1, 1e6, "N", "passes over the training images (1)"},
+        {"steps", BL_OPT_INT64, &o->steps, 1, 1e12, "N", "ends after so many steps instead"},
+        {"schedule", BL_OPT_TEXT, &o->schedule, 0, 0, "NAME", "cosine (per step), constant, multistep[:E1,E2[:GAMMA]]"},
+        {"init", BL_OPT_TEXT, &o->init, 0, 0, "FILE", "starts from these weights (safetensors)"},
+        {"augment", BL_OPT_TEXT, &o->augment, 0, 0, "NAME", "cifar, imagenet, none (follows the input size)"},
+        {"validate", BL_OPT_INT64, &o->validate, 1, 1e12, "N", "recomputes every N-th step's layers in plain C (slow)"},
+        {"diagnose", BL_OPT_FLAG, &o->diagnose, 0, 0, NULL,
+         "ND: logs how well every layer whitens, at every 20th step"},
+        {"overhead-budget", BL_OPT_TEXT, &o->overhead_budget, 0, 0, "P%",
          "ND: refreshes the whitening as often as this overhead over BN allows (none)"},
-        {"tensorboard", BL_OPT_TEXT, &o.tensorboard, 0, 0, "DIR", "writes event files for TensorBoard there"},
-        {"quiet", BL_OPT_FLAG, &quiet, 0, 0, NULL, "no progress"},
+        {"tensorboard", BL_OPT_TEXT, &o->tensorboard, 0, 0, "DIR", "writes event files for TensorBoard there"},
+        {"quiet", BL_OPT_FLAG, quiet, 0, 0, NULL, "no progress"},
         {0},
     };
     struct bl_option options[BL_MAX_OPTIONS];
-    bl_common_options(options, own, &common,
+    bl_common_options(options, own, common,
                       BL_COMMON_NETWORK | BL_COMMON_BATCH | BL_COMMON_DEVICE | BL_COMMON_SEED | BL_COMMON_ND |
-                          BL_COMMON_TUNE | BL_COMMON_OPTIMISER | BL_COMMON_UPDATE);
-    int code = bl_options_parse(&bl_command_train, options, argc, argv, NULL, NULL, &help);
-    if (code || help) return code;
-    if (!o.resume && !common.norm) return bl_fail(BLANCH_EUSAGE, "--norm is missing: bn, nd or none");
-    if ((code = bl_common_nd(&common, &o.network.nd)) || (code = bl_catch_signals())) return code;
-    o.network.model = common.model;
-    o.network.batch = common.batch;
-    o.network.optimiser = common.optimiser;
-    o.update = common.update;
-    o.network.seed = common.seed < 0 ? BL_SEED_DEFAULT : (uint64_t)common.seed;
-    o.norm = common.norm;
-    o.device = common.device;
-    o.max_alloc = common.max_alloc;
-    struct bl_first_use use = {.quiet = quiet};
-    bool tune;
-    bl_first_use_bounds(&use, common.no_tune, &tune);
-    if (tune) o.tune = &use.bounds;
+                          BL_COMMON_TUNE | BL_COMMON_OPTIMISER | BL_COMMON_UPDATE | BL_COMMON_RECOMPUTE);
+    return bl_options_parse(&bl_command_train, options, argc, argv, NULL, help);
+}
+
+static int take_common(struct bl_train_options *o, const struct bl_common *common) {
+    if (!o->resume && !common->norm) return bl_fail(BLANCH_EUSAGE, "--norm is missing: bn, nd or none");
+    o->network.model = common->model;
+    o->network.batch = common->batch;
+    o->network.optimiser = common->optimiser;
+    o->network.seed = common->seed < 0 ? BL_SEED_DEFAULT : (uint64_t)common->seed;
+    o->update = common->update;
+    o->norm = common->norm;
+    o->device = common->device;
+    o->max_alloc = common->max_alloc;
+    int code = bl_common_nd(common, &o->network.nd);
+    return code ? code : bl_common_recompute(common, &o->network.recompute);
+}
+
+static int run(int argc, char **argv) {
+    struct bl_common common;
+    struct bl_train_options o = {0};
     struct screen screen = {NULL};
+    bool quiet = false, help;
+    bl_common_init(&common);
+    int code = parse(argc, argv, &common, &o, &quiet, &help);
+    if (code || help || (code = take_common(&o, &common)) || (code = bl_catch_signals())) return code;
+    struct bl_first_use use = {.quiet = quiet};
+    bl_first_use_init(&use, common.no_tune);
+    if (use.wanted) o.tune = &use.bounds;
     if (!quiet) {
         o.listener = listen;
         o.context = &screen;
     }
     code = bl_train(&o);
     bl_progress_end(screen.progress);
-    bl_first_use_close(&use);
     return code;
 }
 

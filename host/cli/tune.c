@@ -11,30 +11,34 @@ struct tune {
     struct bl_common common;
     bool show, clblast;
     int sets;
-    float seconds, candidate;
+    float seconds, candidate, build;
     struct blanch_device *dev;
-    struct bl_tuner *tuner;
-    struct bl_tune_report report;
     struct bl_progress *progress;
 };
 
 static void move(void *context, int done, int total, const char *text) {
     struct tune *t = context;
+    if (!text) {
+        bl_progress_end(t->progress);
+        t->progress = NULL;
+        return;
+    }
     if (!t->progress) t->progress = bl_progress_start("tune", total);
     bl_progress_step(t->progress, done, "%s", text);
 }
 
-static void refused(void *context, const char *line) {
+static void say(void *context, const char *line) {
     struct tune *t = context;
     bl_progress_line(t->progress, "%s", line);
 }
 
 static struct bl_tune_bounds bounds_of(struct tune *t) {
-    return (struct bl_tune_bounds){.seconds = (double)t->seconds - t->report.seconds,
+    return (struct bl_tune_bounds){.seconds = (double)t->seconds,
                                    .candidate = (double)t->candidate,
+                                   .build = (double)t->build,
                                    .stop = &bl_train_stop,
                                    .progress = move,
-                                   .refused = refused,
+                                   .said = say,
                                    .context = t};
 }
 
@@ -97,11 +101,8 @@ static int tune_norm(struct tune *t, const char *norm) {
     struct blanch_network *net = NULL;
     common.norm = norm;
     int code = bl_common_network(&common, &options);
-    const struct bl_tune_bounds bounds = bounds_of(t);
-    if (!code) code = bl_tune_create(t->tuner, &net, t->dev, &options, &bounds, &t->report);
+    if (!code) code = blanch_network_create(&net, t->dev, &options);
     blanch_network_free(net);
-    bl_progress_end(t->progress);
-    t->progress = NULL;
     return code;
 }
 
@@ -112,20 +113,15 @@ static int tune_network(struct tune *t) {
 }
 
 static int measure(struct tune *t) {
-    int code = bl_tuner_create(&t->tuner);
+    const struct bl_tune_bounds bounds = bounds_of(t);
+    int code = bl_tuner_open(t->dev, &bounds);
     fprintf(stderr, "measuring for at most %.0f s on %s\n", (double)t->seconds, blanch_device_info(t->dev)->name);
-    if (!code && t->clblast) {
-        const struct bl_tune_bounds bounds = bounds_of(t);
-        code = bl_tuner_clblast(t->tuner, t->dev, t->sets, &bounds, &t->report);
-        bl_progress_end(t->progress);
-        t->progress = NULL;
-    }
+    if (!code && t->clblast) code = bl_tuner_clblast(bl_tuner_of(t->dev), t->sets);
     return !code && t->common.model ? tune_network(t) : code;
 }
 
 static int report(const struct tune *t) {
-    const struct bl_tune_report *r = &t->report;
-    if (r->warning[0]) fprintf(stderr, "blanch: %s\n", r->warning);
+    const struct bl_tune_report *r = bl_tuner_report(bl_tuner_of(t->dev));
     if (!t->common.json) {
         printf("%d measured in %.1f s, %d known before, %d left", r->measured, r->seconds, r->known, r->left);
         if (r->wrong || r->failed)
@@ -144,7 +140,7 @@ static int report(const struct tune *t) {
 }
 
 static int run(int argc, char **argv) {
-    struct tune t = {.sets = 60, .seconds = 300, .candidate = 2};
+    struct tune t = {.sets = 60, .seconds = 300, .candidate = 2, .build = 60};
     bool help;
     bl_common_init(&t.common);
     const struct bl_option own[] = {
@@ -152,25 +148,25 @@ static int run(int argc, char **argv) {
         {"clblast", BL_OPT_FLAG, &t.clblast, 0, 0, NULL, "searches CLBlast's parameters"},
         {"sets", BL_OPT_INT, &t.sets, 1, 100000, "N", "of CLBlast's parameters, in all (60)"},
         {"seconds", BL_OPT_FLOAT, &t.seconds, 0, 1e6, "S", "to measure for, in all (300)"},
-        {"candidate-seconds", BL_OPT_FLOAT, &t.candidate, 1e-3, 1e4, "S", "that one call of a candidate may take (2)"},
+        {"candidate-seconds", BL_OPT_FLOAT, &t.candidate, 1e-6, 1e4, "S", "that one call of a candidate may take (2)"},
+        {"build-seconds", BL_OPT_FLOAT, &t.build, 1e-6, 1e4, "S", "that building a candidate's kernels may take (60)"},
         {0},
     };
     struct bl_option options[BL_MAX_OPTIONS];
     bl_common_options(options, own, &t.common,
                       BL_COMMON_NETWORK | BL_COMMON_BATCH | BL_COMMON_DEVICE | BL_COMMON_ND | BL_COMMON_JSON);
-    int code = bl_options_parse(&bl_command_tune, options, argc, argv, NULL, NULL, &help);
+    int code = bl_options_parse(&bl_command_tune, options, argc, argv, NULL, &help);
     if (code || help) return code;
     if (!t.show && !t.clblast && !t.common.model)
         return bl_fail(BLANCH_EUSAGE, "nothing to do: give --model NAME, --clblast or --show");
     if ((code = bl_catch_signals()) || (code = blanch_device_open(&t.dev, t.common.device, t.common.max_alloc)))
         return code;
     code = t.show ? show(&t) : measure(&t);
-    if (!t.show && (!code || code == BLANCH_EINTERRUPTED)) {
+    if (!t.show && (!code || (code == BLANCH_EINTERRUPTED && bl_tuner_of(t.dev)))) {
         int printed = report(&t);
         if (!code) code = printed;
     }
     bl_progress_end(t.progress);
-    bl_tuner_free(t.tuner);
     blanch_device_close(t.dev);
     return code;
 }

@@ -124,7 +124,7 @@ int bl_graph_update(struct bl_graph *graph, const struct blanch_update *update) 
 int bl_graph_metrics(struct bl_graph *graph, int n, struct blanch_metrics *metrics) {
     if (!graph->loss) return bl_fail(BLANCH_EUSAGE, "the graph has no loss");
     if (!graph->metrics && !(graph->metrics = bl_calloc(3 * (size_t)graph->batch, sizeof(float)))) return BLANCH_ENOMEM;
-    int code = bl_mem_read(graph->loss->out[0]->mem, 0, 12 * (size_t)n, graph->metrics);
+    int code = bl_mem_read(graph->loss->out[0]->mem, 0, 3 * (size_t)n * sizeof(float), graph->metrics);
     if (code) return code;
     *metrics = (struct blanch_metrics){.count = n};
     for (int i = 0; i < n; i++) {
@@ -150,12 +150,34 @@ static void reorder(const struct bl_tensor *t, int n, float *nchw, float *nhwc, 
             }
 }
 
+int bl_tensor_write_nhwc(struct bl_tensor *tensor, int n, const float *nhwc) {
+    size_t count = (size_t)(tensor->count / tensor->n * n), bytes = count * bl_type_bytes(tensor->type);
+    if (tensor->type == BL_F32) return bl_mem_write(tensor->mem, 0, bytes, nhwc);
+    void *stored = bl_calloc(count, bl_type_bytes(tensor->type));
+    if (!stored) return BLANCH_ENOMEM;
+    bl_type_narrow(tensor->type, nhwc, stored, count);
+    int code = bl_mem_write(tensor->mem, 0, bytes, stored);
+    free(stored);
+    return code;
+}
+
+/* The first count elements, as floats. */
+static int read_floats(const struct bl_tensor *tensor, int64_t count, float *values) {
+    size_t bytes = (size_t)count * bl_type_bytes(tensor->type);
+    if (tensor->type == BL_F32) return bl_mem_read(tensor->mem, 0, bytes, values);
+    void *stored = bl_calloc((size_t)count, bl_type_bytes(tensor->type));
+    int code = stored ? bl_mem_read(tensor->mem, 0, bytes, stored) : BLANCH_ENOMEM;
+    if (!code) bl_type_widen(tensor->type, stored, values, (size_t)count);
+    free(stored);
+    return code;
+}
+
 int bl_tensor_write(struct bl_graph *graph, struct bl_tensor *tensor, int n, const float *nchw) {
     int64_t count = tensor->count / tensor->n * n;
     float *copy = bl_calloc((size_t)count, sizeof *copy);
     if (!copy) return BLANCH_ENOMEM;
     reorder(tensor, n, (float *)nchw, copy, true);
-    int code = bl_mem_write(tensor->mem, 0, 4 * (size_t)count, copy);
+    int code = bl_tensor_write_nhwc(tensor, n, copy);
     free(copy);
     return code;
 }
@@ -164,7 +186,7 @@ int bl_tensor_read(struct bl_graph *graph, struct bl_tensor *tensor, int n, floa
     int64_t count = tensor->count / tensor->n * n;
     float *copy = bl_calloc((size_t)count, sizeof *copy);
     if (!copy) return BLANCH_ENOMEM;
-    int code = bl_mem_read(tensor->mem, 0, 4 * (size_t)count, copy);
+    int code = read_floats(tensor, count, copy);
     if (!code) reorder(tensor, n, nchw, copy, false);
     free(copy);
     return code;
@@ -173,12 +195,12 @@ int bl_tensor_read(struct bl_graph *graph, struct bl_tensor *tensor, int n, floa
 /* --- what is not finite ----------------------------------------------------------------------- */
 
 /* 1: it holds a NaN or an infinity; 0: it does not; negative: the read failed. */
-static int nonfinite(struct bl_tensor *tensor, int64_t count) {
-    uint32_t *bits = bl_calloc((size_t)count, sizeof *bits);
-    if (!bits) return BLANCH_ENOMEM;
-    int found = bl_mem_read(tensor->mem, 0, 4 * (size_t)count, bits);
-    for (int64_t i = 0; i < count && !found; i++) found = (bits[i] & 0x7f800000u) == 0x7f800000u;
-    free(bits);
+static int nonfinite(const struct bl_tensor *tensor, int64_t count) {
+    float *values = bl_calloc((size_t)count, sizeof *values);
+    if (!values) return BLANCH_ENOMEM;
+    int found = read_floats(tensor, count, values);
+    for (int64_t i = 0; i < count && !found; i++) found = !isfinite(values[i]);
+    free(values);
     return found;
 }
 
@@ -198,12 +220,12 @@ static int look_at(void *context, struct bl_node *node, const struct bl_run *run
     struct search *search = context;
     for (int i = 0; i < node->outputs && kind != BL_DO_BACKWARD; i++) {
         struct bl_tensor *y = node->out[i];
-        int is = y->type == BL_F32 ? nonfinite(y, y->count / y->n * run->n) : 0;
+        int is = y->type != BL_I32 ? nonfinite(y, y->count / y->n * run->n) : 0;
         if (is) return is < 0 ? is : found(search, node->name, "output");
     }
     for (int k = 0; k < node->inputs + node->params && kind == BL_DO_BACKWARD; k++) {
         struct bl_tensor *t = k < node->inputs ? node->in[k]->grad : &node->param[k - node->inputs]->grad;
-        int is = t && t->type == BL_F32 ? nonfinite(t, k < node->inputs ? t->count / t->n * run->n : t->count) : 0;
+        int is = t && t->type != BL_I32 ? nonfinite(t, k < node->inputs ? t->count / t->n * run->n : t->count) : 0;
         if (is) return is < 0 ? is : found(search, node->name, "gradient");
     }
     return 0;

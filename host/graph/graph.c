@@ -63,10 +63,13 @@ const struct bl_optimiser *bl_graph_optimiser(const struct bl_graph *graph) {
     return graph->optimiser;
 }
 
+void bl_graph_store_as(struct bl_graph *graph, enum bl_type type) {
+    graph->type = type;
+}
+
 /* --- tensors ---------------------------------------------------------------------------------- */
 
-struct bl_tensor *bl_graph_tensor(struct bl_graph *graph, int life, int node, int64_t n, int64_t c, int64_t h,
-                                  int64_t w) {
+struct bl_tensor *bl_graph_tensor(struct bl_graph *graph, int life, int node, const struct bl_tensor *like) {
     struct bl_tensor *tensor = bl_calloc(1, sizeof *tensor);
     if (!tensor ||
         bl_grow((void **)&graph->slots, &graph->slot_capacity, graph->slot_count + 1, sizeof *graph->slots)) {
@@ -74,7 +77,9 @@ struct bl_tensor *bl_graph_tensor(struct bl_graph *graph, int life, int node, in
         bl_graph_stick(graph, BLANCH_ENOMEM);
         return NULL;
     }
-    *tensor = (struct bl_tensor){.n = n, .c = c, .h = h, .w = w, .count = n * c * h * w, .id = (int)graph->slot_count};
+    *tensor = (struct bl_tensor){.n = like->n, .c = like->c, .h = like->h, .w = like->w, .type = like->type};
+    tensor->count = tensor->n * tensor->c * tensor->h * tensor->w;
+    tensor->id = (int)graph->slot_count;
     graph->slots[graph->slot_count++] =
         (struct slot){.tensor = tensor, .life = life, .node = node, .arena = -1, .shares = tensor->id};
     return tensor;
@@ -87,16 +92,16 @@ struct bl_tensor *bl_graph_input_as(struct bl_graph *graph, enum bl_type type, i
                                       (long long)c, (long long)h, (long long)w));
         return NULL;
     }
-    struct bl_tensor *tensor = bl_graph_tensor(graph, LIFE_INPUT, -1, graph->batch, c, h, w);
+    const struct bl_tensor shape = {.n = graph->batch, .c = c, .h = h, .w = w, .type = type};
+    struct bl_tensor *tensor = bl_graph_tensor(graph, LIFE_INPUT, -1, &shape);
     if (!tensor) return NULL;
-    tensor->type = type;
     struct bl_tensor **first = type == BL_I32 ? &graph->labels : &graph->input;
     if (!*first) *first = tensor;
     return tensor;
 }
 
 struct bl_tensor *bl_graph_input(struct bl_graph *graph, int64_t c, int64_t h, int64_t w) {
-    return bl_graph_input_as(graph, BL_F32, c, h, w);
+    return bl_graph_input_as(graph, graph->type, c, h, w);
 }
 struct bl_tensor *bl_graph_input_labels(struct bl_graph *graph) {
     return bl_graph_input_as(graph, BL_I32, 1, 1, 1);
@@ -133,12 +138,20 @@ static int check_inputs(const struct bl_op *op, const char *name, struct bl_tens
     return 0;
 }
 
+static int check_type(const struct bl_node *node) {
+    enum bl_type type = node->graph->type;
+    if (type == BL_F32 || node->op->types & BL_TYPE_BIT(type)) return 0;
+    return bl_fail(BLANCH_EUSAGE, "%s (%s): has no %s yet; use %s", node->name, node->op->name,
+                   bl_type_traits[type].name, bl_type_traits[BL_F32].name);
+}
+
 struct bl_node *bl_graph_add_node(struct bl_graph *graph, const struct bl_op *op, const char *name, const void *attrs,
                                   struct bl_tensor *const *inputs, int count) {
     if (graph->error || bl_graph_stick(graph, check_inputs(op, name ? name : op->name, inputs, count))) return NULL;
     struct bl_node *node = node_new(graph, op, name, attrs, inputs, count);
     if (!node) return bl_graph_stick(graph, BLANCH_ENOMEM), NULL;
-    bl_graph_stick(graph, op->setup(node));
+    int code = check_type(node);
+    bl_graph_stick(graph, code ? code : op->setup(node));
     if (!graph->error && !node->outputs)
         bl_graph_stick(graph, bl_fail(BLANCH_EINPUT, "%s: no output shape", node->name));
     return graph->error ? NULL : node;
@@ -167,28 +180,41 @@ void bl_node_out_as(struct bl_node *node, enum bl_type type, int64_t c, int64_t 
                                       (long long)(x ? x->h : 0), (long long)(x ? x->w : 0)));
         return;
     }
-    struct bl_tensor *out = bl_graph_tensor(graph, LIFE_ACTIVATION, node->index, graph->batch, c, h, w);
-    if (out) out->type = type, node->out[node->outputs++] = out;
+    const struct bl_tensor shape = {.n = graph->batch, .c = c, .h = h, .w = w, .type = type};
+    struct bl_tensor *out = bl_graph_tensor(graph, LIFE_ACTIVATION, node->index, &shape);
+    if (out) node->out[node->outputs++] = out;
 }
 
 void bl_node_out(struct bl_node *node, int64_t c, int64_t h, int64_t w) {
-    bl_node_out_as(node, BL_F32, c, h, w);
+    bl_node_out_as(node, node->graph->type, c, h, w);
 }
 
 struct bl_tensor *bl_node_workspace(struct bl_node *node, enum bl_life life, int64_t count) {
     if (node->graph->inference && (life == BL_LIFE_SAVED || life == BL_LIFE_PINNED)) life = BL_LIFE_FORWARD;
-    return bl_graph_tensor(node->graph, life, node->index, 1, count > 0 ? count : 1, 1, 1);
+    const struct bl_tensor shape = {.n = 1, .c = count > 0 ? count : 1, .h = 1, .w = 1};
+    return bl_graph_tensor(node->graph, life, node->index, &shape);
 }
 
-void bl_node_phase(struct bl_node *node, enum bl_phase phase) {
-    bl_tag(node->dev, node->index, phase);
-    if (node->graph->again) bl_tag_again(node->dev);
+static bool is_light(int phase) {
+    return phase == BL_NORM || phase == BL_ACTIVATION || phase == BL_POOL || phase == BL_LOSS || phase == BL_UPDATE ||
+           phase == BL_LOAD;
+}
+
+void bl_tag(struct blanch_device *dev, int layer, int phase) {
+    bl_tag_as(dev, layer, phase, is_light(phase));
+}
+
+void bl_node_phase(struct bl_node *node, int phase) {
+    bl_tag_as(node->dev, node->index, node->graph->again ? BL_RECOMPUTE : phase, is_light(phase));
 }
 bool bl_node_training(const struct bl_node *node) {
     return !node->graph->inference;
 }
 int bl_node_batch(const struct bl_node *node) {
     return node->graph->batch;
+}
+enum bl_type bl_node_type(const struct bl_node *node) {
+    return node->graph->type;
 }
 bool bl_node_updates_linearly(const struct bl_node *node) {
     return node->graph->optimiser && node->graph->optimiser->decay;

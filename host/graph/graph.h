@@ -11,6 +11,9 @@ void bl_graph_free(struct bl_graph *graph); // and everything beneath it
 /* Before any node is added: what updates parameters. Without one they have no optimiser state and cannot be updated. */
 void bl_graph_use(struct bl_graph *graph, const struct bl_optimiser *optimiser);
 const struct bl_optimiser *bl_graph_optimiser(const struct bl_graph *graph); // NULL: none
+/* Before anything is added: how activations and their gradients are stored, BL_F32, BL_F16 or BL_BF16. Without it
+ * BL_F32. An operation that has no such type is refused (BLANCH_EUSAGE). */
+void bl_graph_store_as(struct bl_graph *graph, enum bl_type type);
 
 /* Before finish. segments: the forward pass is cut into so many, of which all but the last keep what crosses a cut
  * alone and are computed again in the backward pass; 0 and 1: everything is kept; BL_RECOMPUTE_AUTO: as few as fit the
@@ -110,11 +113,15 @@ struct bl_visitor {
 };
 int bl_graph_walk(struct bl_graph *graph, int n, const struct bl_visitor *visitor);
 
-/* Host transfers in NCHW; n images. */
+/* Host transfers, converted from and to the tensor's type; n images, in NCHW or as they lie on the device. */
+int bl_tensor_write_nhwc(struct bl_tensor *tensor, int n, const float *nhwc);
 int bl_tensor_write(struct bl_graph *graph, struct bl_tensor *tensor, int n, const float *nchw);
 int bl_tensor_read(struct bl_graph *graph, struct bl_tensor *tensor, int n, float *nchw);
 int bl_param_write(struct bl_param *param, const float *values);
 int bl_param_read(struct bl_param *param, float *values);
+/* A checkpoint has put back the memory of a parameter whose offered target ran, and what the target wants to have: it
+ * goes on. */
+int bl_param_resume_target(struct bl_param *param);
 /* The optimiser's state number `state`. */
 int bl_param_write_state(struct bl_param *param, int state, const float *values);
 int bl_param_read_state(struct bl_param *param, int state, float *values);

@@ -38,6 +38,7 @@ struct bl_graph {
     struct blanch_device *dev;
     int batch;
     bool inference, want_input_grads, no_dropout, finished;
+    enum bl_type type; // of activations and their gradients
     int error;
     char *message; // of error
     struct bl_node **nodes;
@@ -74,8 +75,8 @@ struct bl_graph {
 };
 
 int bl_graph_stick(struct bl_graph *graph, int code); // remembers the first error and its message
-struct bl_tensor *bl_graph_tensor(struct bl_graph *graph, int life, int node, int64_t n, int64_t c, int64_t h,
-                                  int64_t w);
+/* Of the same shape and type as another; NULL: host memory. */
+struct bl_tensor *bl_graph_tensor(struct bl_graph *graph, int life, int node, const struct bl_tensor *like);
 int bl_graph_sort_params(struct bl_graph *graph);
 void bl_graph_fuse(struct bl_graph *graph); // activations into what makes their inputs
 /* Makes the list, with recomputation in up to `segments` segments; 1: none. */

@@ -11,6 +11,7 @@
 
 #include "base/types.h"
 #include "graph/collectives.h"
+#include "graph/phase.h"
 
 enum {
     BL_MAX_INPUTS = 8,
@@ -55,8 +56,13 @@ struct bl_update_target {
     int (*resolve)(void *context, int which, struct bl_mem *to);
     /* An update was made: optimiser->decay says what it does by itself, gradients aside. */
     void (*updated)(void *context, const struct bl_optimiser *optimiser, const struct blanch_update *update);
-    /* The parameter's memory is about to be given its value and state again: the target is no longer in use. */
-    void (*ended)(void *context);
+    /* What a checkpoint needs beside the parameter's memory to go on: where the value and the states began, of the
+     * parameter's shape, and numbers. */
+    struct bl_tensor *first[1 + BL_MAX_STATES];
+    double *numbers;
+    int number_count;
+    /* Memory, `first` and `numbers` are as they were when they were saved: computes the rest anew. */
+    int (*resume)(void *context);
 };
 
 struct bl_param { // a parameter, or a buffer
@@ -69,9 +75,10 @@ struct bl_param { // a parameter, or a buffer
     bool counter;       // an int64 scalar kept on the host, in `value`
     bool private_state; // not in PyTorch's state dict: kept in the second checkpoint file
     int64_t value;
-    struct bl_tensor data, grad;           // device; grad of trainable ones alone
-    struct bl_tensor state[BL_MAX_STATES]; // of trainable ones: the optimiser's, as many as its table says
-    const struct bl_update_target *target; // NULL: data and state hold what their names say
+    struct bl_tensor data, grad;            // device; grad of trainable ones alone
+    struct bl_tensor state[BL_MAX_STATES];  // of trainable ones: the optimiser's, as many as its table says
+    const struct bl_update_target *offered; // a target that may run; NULL: none
+    const struct bl_update_target *target;  // the one that runs; NULL: data and state hold what their names say
 };
 
 struct bl_node {
@@ -156,16 +163,17 @@ struct bl_op {
     const char *name;
     enum bl_role role;
     double tolerance; // of its checks in float32, as a share of the largest expected value
+    unsigned types;   // in which it takes and gives activations, a BL_TYPE_BIT each; 0: float32 alone
     size_t attrs_size;
-    const struct bl_field *fields;               // ends with a NULL name; NULL: no attributes
-    unsigned reads;                              // by backward, of the forward pass: BL_IN and BL_OUT
-    unsigned in_place;                           // BL_IN_PLACE_*
-    int activation;                              // as kernels know it (ACTIVATION in activation.h); 0: none
-    const struct bl_fusion *fusions;             // ends with a NULL op; NULL: none
-    int chain;                                   // how many of them at once, in any order; 0: one
-    bool normalises;                             // by statistics of the batch, so that one value per channel has none
-    size_t nd_offset;                            // of a struct bl_nd_attrs in attrs; 0: it does not whiten its input
-    enum bl_phase phase_forward, phase_backward; // the tag set before each call; bl_node_phase() changes it within
+    const struct bl_field *fields;     // ends with a NULL name; NULL: no attributes
+    unsigned reads;                    // by backward, of the forward pass: BL_IN and BL_OUT
+    unsigned in_place;                 // BL_IN_PLACE_*
+    int activation;                    // as kernels know it (ACTIVATION in activation.h); 0: none
+    const struct bl_fusion *fusions;   // ends with a NULL op; NULL: none
+    int chain;                         // how many of them at once, in any order; 0: one
+    bool normalises;                   // by statistics of the batch, so that one value per channel has none
+    size_t nd_offset;                  // of a struct bl_nd_attrs in attrs; 0: it does not whiten its input
+    int phase_forward, phase_backward; // the tag set before each call; bl_node_phase() changes it within
     /* Checks inputs and attributes (BLANCH_EINPUT, with the layer's name), sets outputs' shapes with bl_node_out,
      * declares parameters, buffers and workspaces. */
     int (*setup)(struct bl_node *node);
@@ -189,6 +197,8 @@ struct bl_param *bl_node_param(struct bl_node *node, const char *name, enum bl_i
 struct bl_param *bl_node_buffer(struct bl_node *node, const char *name, enum bl_init init, int dims,
                                 const int64_t *shape);
 struct bl_param *bl_node_counter(struct bl_node *node, const char *name, bool private_state);
+/* In setup: a target that a layer may begin. */
+void bl_param_offer_target(struct bl_param *param, const struct bl_update_target *target);
 /* From now on, until bl_param_end_target or a write, the parameter's updates go to the target. NULL ends nothing. */
 void bl_param_begin_target(struct bl_param *param, const struct bl_update_target *target);
 int bl_param_end_target(struct bl_param *param); // resolved; without a target nothing happens
@@ -200,10 +210,11 @@ struct bl_tensor *bl_node_workspace(struct bl_node *node, enum bl_life life, int
 /* The code of the activation that the node applies to its output (ACTIVATION of kernels); 0: none. */
 int bl_node_activation(const struct bl_node *node);
 /* Changes the phase that following launches of this node count to. */
-void bl_node_phase(struct bl_node *node, enum bl_phase phase);
+void bl_node_phase(struct bl_node *node, int phase);
 /* False where the graph was made for inference: backward will never run. */
 bool bl_node_training(const struct bl_node *node);
-int bl_node_batch(const struct bl_node *node); // the planned batch
+int bl_node_batch(const struct bl_node *node);         // the planned batch
+enum bl_type bl_node_type(const struct bl_node *node); // in which activations and their gradients are stored
 /* Whether the graph's optimiser is linear in gradients, value and state, so that a parameter may have an update target.
  */
 bool bl_node_updates_linearly(const struct bl_node *node);
@@ -215,7 +226,7 @@ struct bl_conv_attrs {
     int in_channels, out_channels, kernel[2], stride[2], padding[2], dilation[2], groups;
     int bias;
 };
-enum { BL_REFRESH_SCHEDULED = -1 }; // as bl_whitening_schedule says
+enum { BL_REFRESH_SCHEDULED = -1 }; // as bl_whitening_order says
 struct bl_nd_attrs {                // common to nd_conv2d and nd_linear
     int refresh;                    // steps between two exact whitenings; 0 and 1: every step is exact
     int constant_grad;              // the gradient stops at mean and D

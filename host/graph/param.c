@@ -117,8 +117,20 @@ int64_t bl_graph_trainable(const struct bl_graph *graph) {
 
 /* --- update targets --------------------------------------------------------------------------- */
 
+void bl_param_offer_target(struct bl_param *param, const struct bl_update_target *target) {
+    if (param) param->offered = target;
+}
+
 void bl_param_begin_target(struct bl_param *param, const struct bl_update_target *target) {
     param->target = target;
+}
+
+int bl_param_resume_target(struct bl_param *param) {
+    int code = param->offered->resume(param->offered->context);
+    bl_tag(param->node->dev, -1, BL_OTHER);
+    if (code) return bl_fail_in(code, "%s", param->name);
+    param->target = param->offered;
+    return 0;
 }
 
 /* What the parameter's memory (0) or that of state `which` - 1 would hold without the target, in memory of its own. */
@@ -144,7 +156,6 @@ int bl_param_end_target(struct bl_param *param) {
     if (!code) code = bl_finish(param->node->dev); // before the memory goes
     for (int i = 0; i < parts; i++) bl_mem_free(mem[i]);
     if (code) return code;
-    param->target->ended(param->target->context);
     param->target = NULL;
     return 0;
 }

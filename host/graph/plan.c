@@ -23,8 +23,7 @@ static bool wants_grad(const struct bl_graph *graph, const struct bl_tensor *ten
 }
 
 static bool add_gradient(struct bl_graph *graph, struct bl_tensor *tensor, int node) {
-    tensor->grad = bl_graph_tensor(graph, LIFE_GRADIENT, node, tensor->n, tensor->c, tensor->h, tensor->w);
-    if (tensor->grad) tensor->grad->type = tensor->type;
+    tensor->grad = bl_graph_tensor(graph, LIFE_GRADIENT, node, tensor);
     return tensor->grad != NULL;
 }
 
@@ -205,7 +204,7 @@ uint64_t bl_graph_bytes_with(const struct bl_graph *graph, int batch, int recomp
     struct bl_graph *other = NULL;
     uint64_t bytes = UINT64_MAX;
     if (bl_graph_create(&other, graph->dev, batch, graph->inference)) goto done;
-    other->want_input_grads = graph->want_input_grads;
+    other->want_input_grads = graph->want_input_grads, other->type = graph->type;
     other->optimiser = graph->optimiser, other->recompute = recompute;
     struct bl_tensor **map = bl_calloc(graph->slot_count, sizeof *map);
     if (!map) goto done;

@@ -23,6 +23,10 @@ double bl_ref_padded(const struct bl_ref_tensor *t, int n, int c, int y, int x) 
     return y < 0 || x < 0 || y >= t->h || x >= t->w ? 0 : *bl_ref_at(t, n, c, y, x);
 }
 
+struct bl_ref_tensor bl_ref_plane(const struct bl_ref_tensor *t, int n, int c) {
+    return (struct bl_ref_tensor){1, 1, t->h, t->w, bl_ref_at(t, n, c, 0, 0)};
+}
+
 int bl_ref_images(const struct bl_ref_layer *l, const struct bl_ref_tensor *x) {
     return l->images && l->images < x->n ? l->images : x->n;
 }

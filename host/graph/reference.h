@@ -19,6 +19,7 @@ struct bl_ref_layer {
     double *buffer[BL_MAX_BUFFERS];  // updated by a training forward
     int64_t counter[BL_MAX_BUFFERS]; // values of the buffers that are counters, updated likewise
     const int32_t *labels;           // of softmax_cross_entropy
+    bool reuse;                      // of a layer whose refreshes are scheduled: it reuses the last D
     uint64_t seed, step;             // of dropout
     int index;                       // the node's, of dropout
 };
@@ -35,6 +36,7 @@ int bl_ref_new(struct bl_ref_tensor *t, int n, int c, int h, int w); // zeros
 double *bl_ref_doubles(size_t count);
 double *bl_ref_at(const struct bl_ref_tensor *t, int n, int c, int y, int x);
 double bl_ref_padded(const struct bl_ref_tensor *t, int n, int c, int y, int x); // 0 outside
+struct bl_ref_tensor bl_ref_plane(const struct bl_ref_tensor *t, int n, int c);  // one channel of one image, in place
 int bl_ref_images(const struct bl_ref_layer *l, const struct bl_ref_tensor *x);  // whose outputs are wanted
 
 #endif

@@ -16,17 +16,6 @@ struct bl_safetensors {
     int count;
 };
 
-static const struct {
-    const char *name;
-    size_t size;
-} dtypes[] = {
-    [BL_DTYPE_F32] = {"F32", 4},   [BL_DTYPE_F64] = {"F64", 8}, [BL_DTYPE_F16] = {"F16", 2},
-    [BL_DTYPE_BF16] = {"BF16", 2}, [BL_DTYPE_I64] = {"I64", 8}, [BL_DTYPE_I32] = {"I32", 4},
-    [BL_DTYPE_U8] = {"U8", 1},     [BL_DTYPE_I16] = {"I16", 2}, [BL_DTYPE_I8] = {"I8", 1},
-    [BL_DTYPE_BOOL] = {"BOOL", 1}, [BL_DTYPE_U16] = {"U16", 2}, [BL_DTYPE_U32] = {"U32", 4},
-    [BL_DTYPE_U64] = {"U64", 8},
-};
-
 /* --- reading ---------------------------------------------------------------------------------- */
 
 /* Whole numbers up to 2^53, what JSON's doubles carry exactly. */
@@ -40,9 +29,9 @@ static bool whole_number(const cJSON *item, uint64_t *value) {
 
 static int read_dtype(const cJSON *entry, struct bl_st_tensor *tensor) {
     const char *name = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(entry, "dtype"));
-    for (int i = 0; name && i < BL_COUNT(dtypes); i++) {
-        if (!strcmp(name, dtypes[i].name)) {
-            tensor->dtype = (enum bl_dtype)i;
+    for (int i = 0; name && i < BL_TYPES; i++) {
+        if (!strcmp(name, bl_type_traits[i].safetensors)) {
+            tensor->dtype = (enum bl_type)i;
             return 0;
         }
     }
@@ -52,7 +41,7 @@ static int read_dtype(const cJSON *entry, struct bl_st_tensor *tensor) {
 
 static int read_shape(const cJSON *entry, struct bl_st_tensor *tensor) {
     const cJSON *shape = cJSON_GetObjectItemCaseSensitive(entry, "shape"), *item;
-    uint64_t bytes = dtypes[tensor->dtype].size;
+    uint64_t bytes = bl_type_bytes(tensor->dtype);
     bool good = cJSON_IsArray(shape);
     cJSON_ArrayForEach(item, shape) {
         uint64_t size;
@@ -226,26 +215,17 @@ const char *bl_st_meta(const struct bl_safetensors *file, const char *key) {
 
 /* --- values ----------------------------------------------------------------------------------- */
 
-static float from_half(uint16_t half) {
-    int exponent = half >> 10 & 31, mantissa = half & 1023;
-    float value = exponent == 0    ? ldexpf((float)mantissa, -24)
-                  : exponent == 31 ? (mantissa ? NAN : INFINITY)
-                                   : ldexpf((float)(mantissa + 1024), exponent - 25);
-    return half & 0x8000 ? -value : value;
-}
-
-static float from_bfloat(uint16_t half) {
-    uint32_t word = (uint32_t)half << 16;
-    float value;
-    memcpy(&value, &word, 4);
-    return value;
-}
-
 static int check_count(const struct bl_st_tensor *tensor, int64_t count) {
-    size_t have = tensor->bytes / dtypes[tensor->dtype].size;
+    size_t have = tensor->bytes / bl_type_bytes(tensor->dtype);
     if (count >= 0 && have == (uint64_t)count) return 0;
     return bl_fail(BLANCH_EINPUT, "%s: tensor '%s' has %zu values where %lld are expected",
                    tensor->path ? tensor->path : "-", tensor->name, have, (long long)count);
+}
+
+int bl_st_floats(const struct bl_st_tensor *tensor, float *out, int64_t count) {
+    int code = check_count(tensor, count);
+    if (!code && count) bl_type_widen(tensor->dtype, tensor->data, out, (size_t)count);
+    return code;
 }
 
 /* Values may be unaligned, so each is copied out. */
@@ -257,67 +237,32 @@ static int check_count(const struct bl_st_tensor *tensor, int64_t count) {
     }                                                                                                                  \
     break
 
-int bl_st_floats(const struct bl_st_tensor *tensor, float *out, int64_t count) {
-    int code = check_count(tensor, count);
-    if (code || !count) return code;
-    const char *from = tensor->data;
-    switch (tensor->dtype) {
-    case BL_DTYPE_F32:
-        memcpy(out, from, tensor->bytes);
-        break;
-    case BL_DTYPE_F64:
-        EACH(double, (float)value);
-    case BL_DTYPE_F16:
-        EACH(uint16_t, from_half(value));
-    case BL_DTYPE_BF16:
-        EACH(uint16_t, from_bfloat(value));
-    case BL_DTYPE_I64:
-        EACH(int64_t, (float)value);
-    case BL_DTYPE_U64:
-        EACH(uint64_t, (float)value);
-    case BL_DTYPE_I32:
-        EACH(int32_t, (float)value);
-    case BL_DTYPE_U32:
-        EACH(uint32_t, (float)value);
-    case BL_DTYPE_I16:
-        EACH(int16_t, (float)value);
-    case BL_DTYPE_U16:
-        EACH(uint16_t, (float)value);
-    case BL_DTYPE_I8:
-        EACH(int8_t, (float)value);
-    case BL_DTYPE_U8:
-    case BL_DTYPE_BOOL:
-        EACH(uint8_t, (float)value);
-    }
-    return 0;
-}
-
 int bl_st_int64s(const struct bl_st_tensor *tensor, int64_t *out, int64_t count) {
     int code = check_count(tensor, count);
     if (code || !count) return code;
     const char *from = tensor->data;
     switch (tensor->dtype) {
-    case BL_DTYPE_I64:
+    case BL_I64:
         memcpy(out, from, tensor->bytes);
         break;
-    case BL_DTYPE_U64:
+    case BL_U64:
         EACH(uint64_t, (int64_t)value);
-    case BL_DTYPE_I32:
+    case BL_I32:
         EACH(int32_t, value);
-    case BL_DTYPE_U32:
+    case BL_U32:
         EACH(uint32_t, value);
-    case BL_DTYPE_I16:
+    case BL_I16:
         EACH(int16_t, value);
-    case BL_DTYPE_U16:
+    case BL_U16:
         EACH(uint16_t, value);
-    case BL_DTYPE_I8:
+    case BL_I8:
         EACH(int8_t, value);
-    case BL_DTYPE_U8:
-    case BL_DTYPE_BOOL:
+    case BL_U8:
+    case BL_BOOL:
         EACH(uint8_t, value);
     default:
         return bl_fail(BLANCH_EINPUT, "%s: tensor '%s' holds %s where whole numbers are expected",
-                       tensor->path ? tensor->path : "-", tensor->name, dtypes[tensor->dtype].name);
+                       tensor->path ? tensor->path : "-", tensor->name, bl_type_traits[tensor->dtype].safetensors);
     }
     return 0;
 }
@@ -328,7 +273,7 @@ int bl_st_int64s(const struct bl_st_tensor *tensor, int64_t *out, int64_t count)
 static const size_t layout[] = {8, 4, 2, 1};
 
 static int check_tensor(const char *path, const struct bl_st_tensor *tensor) {
-    size_t bytes = dtypes[tensor->dtype].size;
+    size_t bytes = bl_type_bytes(tensor->dtype);
     for (int i = 0; i < tensor->dims; i++) bytes *= (size_t)tensor->shape[i];
     if (bytes == tensor->bytes) return 0;
     return bl_fail(BLANCH_EUSAGE, "%s: tensor '%s' is given %zu bytes for a shape of %zu", path, tensor->name,
@@ -338,7 +283,7 @@ static int check_tensor(const char *path, const struct bl_st_tensor *tensor) {
 static bool add_tensor(cJSON *header, const struct bl_st_tensor *tensor, size_t offset) {
     cJSON *entry = cJSON_AddObjectToObject(header, tensor->name);
     cJSON *shape, *offsets;
-    bool good = entry && cJSON_AddStringToObject(entry, "dtype", dtypes[tensor->dtype].name) &&
+    bool good = entry && cJSON_AddStringToObject(entry, "dtype", bl_type_traits[tensor->dtype].safetensors) &&
                 (shape = cJSON_AddArrayToObject(entry, "shape"));
     for (int i = 0; good && i < tensor->dims; i++)
         good = cJSON_AddItemToArray(shape, cJSON_CreateNumber((double)tensor->shape[i]));
@@ -364,7 +309,7 @@ static void place(const struct bl_st_tensor *tensors, int count, size_t *offsets
     size_t at = 0;
     for (int k = 0; k < BL_COUNT(layout); k++) {
         for (int i = 0; i < count; i++) {
-            if (dtypes[tensors[i].dtype].size != layout[k]) continue;
+            if (bl_type_bytes(tensors[i].dtype) != layout[k]) continue;
             offsets[i] = at;
             at += tensors[i].bytes;
         }
@@ -380,7 +325,7 @@ static int write_data(struct bl_replace *file, const struct bl_st_tensor *tensor
     if (!code) code = bl_replace_write(file, blanks, pad);
     for (int k = 0; k < BL_COUNT(layout); k++)
         for (int i = 0; !code && i < count; i++)
-            if (dtypes[tensors[i].dtype].size == layout[k])
+            if (bl_type_bytes(tensors[i].dtype) == layout[k])
                 code = bl_replace_write(file, tensors[i].data, tensors[i].bytes);
     return code;
 }

@@ -3,25 +3,11 @@
 #define BL_SAFETENSORS_H
 
 #include "base/base.h"
+#include "base/types.h"
 
-enum bl_dtype {
-    BL_DTYPE_F32,
-    BL_DTYPE_F64,
-    BL_DTYPE_F16,
-    BL_DTYPE_BF16,
-    BL_DTYPE_I64,
-    BL_DTYPE_I32,
-    BL_DTYPE_U8,
-    BL_DTYPE_I16,
-    BL_DTYPE_I8,
-    BL_DTYPE_BOOL,
-    BL_DTYPE_U16,
-    BL_DTYPE_U32,
-    BL_DTYPE_U64
-};
 struct bl_st_tensor {
     const char *name;
-    enum bl_dtype dtype;
+    enum bl_type dtype;
     int dims;
     int64_t shape[8];
     const void *data; // of an opened file: in its memory, owned by it; may be unaligned

@@ -18,18 +18,18 @@ static int prepare(struct bl_node *node) {
     struct bl_plain_state *state = bl_plain_state(node);
     if (!state) return BLANCH_ENOMEM;
     state->vec = bl_vec(node->dev, bl_features(node->out[0]));
-    struct bl_define defines[] = {{"VEC", state->vec}, {"ACTIVATION", bl_node_activation(node)}};
-    int code = bl_kernel_get(node->dev, "elementwise", "add", defines, 2, &state->forward);
+    struct bl_define defines[] = {{"VEC", state->vec}, {"ACTIVATION", bl_node_activation(node)}, BL_ACT(node)};
+    int code = bl_kernel_get(node->dev, "elementwise", "add", defines, 3, &state->forward);
     if (code || !bl_node_training(node)) return code;
-    return bl_kernel_get(node->dev, "elementwise", node->fused ? "relu_backward" : "copy", defines, 2,
+    return bl_kernel_get(node->dev, "elementwise", node->fused ? "relu_backward" : "copy", defines, 3,
                          &state->backward);
 }
 
 static int forward(struct bl_node *node, const struct bl_run *run) {
     const struct bl_plain_state *state = node->state;
     int64_t vectors = run->n * bl_features(node->out[0]) / state->vec;
-    return bl_launch(state->forward, bl_share(node->dev, vectors, 12 * state->vec), BL_MEM(node->in[0]->mem),
-                     BL_MEM(node->in[1]->mem), BL_MEM(node->out[0]->mem), BL_I64(vectors));
+    return bl_launch(state->forward, bl_share(node->dev, vectors, bl_bytes_of(node->out[0], 3 * state->vec)),
+                     BL_MEM(node->in[0]->mem), BL_MEM(node->in[1]->mem), BL_MEM(node->out[0]->mem), BL_I64(vectors));
 }
 
 /* Where a gradient shares the output's memory, nothing is copied, and what the activation cut is cut in place: cutting
@@ -38,7 +38,7 @@ static int backward(struct bl_node *node, const struct bl_run *run) {
     const struct bl_plain_state *state = node->state;
     struct bl_mem *dy = node->out[0]->grad->mem;
     int64_t vectors = run->n * bl_features(node->out[0]) / state->vec;
-    struct bl_range range = bl_share(node->dev, vectors, 12 * state->vec);
+    struct bl_range range = bl_share(node->dev, vectors, bl_bytes_of(node->out[0], 3 * state->vec));
     bool in_place = false;
     int code = 0;
     for (int i = 0; i < 2 && !code; i++) {
@@ -66,6 +66,7 @@ const struct bl_op bl_op_add = {
     .name = "add",
     .role = BL_ROLE_ELEMENTWISE,
     .tolerance = 1e-3,
+    .types = BL_ACTIVATION_TYPES,
     .in_place = BL_IN_PLACE_OUT | BL_IN_PLACE_GRAD,
     .fusions = fusions,
     .phase_forward = BL_ACTIVATION,

@@ -13,7 +13,8 @@ static int forward(struct bl_node *node, const struct bl_run *run) {
     const struct bl_plain_state *state = node->state;
     const struct bl_tensor *x = node->in[0], *y = node->out[0];
     int64_t vectors = x->c / state->vec, rows = run->n * y->h;
-    return bl_launch(state->forward, bl_share_grid(node->dev, vectors, y->w, rows, 4 * x->c * x->w * x->h / y->h),
+    return bl_launch(state->forward,
+                     bl_share_grid(node->dev, vectors, y->w, rows, bl_bytes_of(x, bl_features(x)) / y->h),
                      BL_MEM(x->mem), BL_MEM(y->mem), BL_I64(rows), BL_I32(vectors), BL_I32(x->h), BL_I32(x->w),
                      BL_I32(y->h), BL_I32(y->w));
 }
@@ -23,7 +24,7 @@ static int backward(struct bl_node *node, const struct bl_run *run) {
     const struct bl_tensor *x = node->in[0], *y = node->out[0];
     if (!x->grad) return 0;
     int64_t vectors = x->c / state->vec, rows = run->n * x->h;
-    return bl_launch(state->backward, bl_share_grid(node->dev, vectors, x->w, rows, 8 * x->c * x->w),
+    return bl_launch(state->backward, bl_share_grid(node->dev, vectors, x->w, rows, bl_bytes_of(x, 2 * x->c * x->w)),
                      BL_MEM(y->grad->mem), BL_MEM(x->grad->mem), BL_I64(rows), BL_I32(vectors), BL_I32(x->h),
                      BL_I32(x->w), BL_I32(y->h), BL_I32(y->w), BL_I32(node->accumulate[0]));
 }
@@ -36,6 +37,7 @@ const struct bl_op bl_op_avgpool2d = {
     .name = "avgpool2d",
     .role = BL_ROLE_POOLING,
     .tolerance = 1e-3,
+    .types = BL_ACTIVATION_TYPES,
     .attrs_size = sizeof(struct bl_pool_attrs),
     .fields = bl_pool_fields,
     .phase_forward = BL_POOL,

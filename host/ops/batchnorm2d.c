@@ -25,8 +25,8 @@ static int64_t chunks_of(int64_t rows, int64_t chunk) {
 }
 
 /* Memory is best read in order: wide rows are summed one by one, narrow ones some at once, for sums in registers. */
-static int cpu_tile(int64_t channels) {
-    int64_t rows = CPU_TILE_BYTES / (4 * channels);
+static int cpu_tile(const struct bl_tensor *x) {
+    int64_t rows = CPU_TILE_BYTES / bl_bytes_of(x, x->c);
     return rows < 1 ? 1 : rows > CPU_TILE ? CPU_TILE : (int)rows;
 }
 
@@ -49,9 +49,10 @@ static int setup(struct bl_node *node) {
     if (!state) return BLANCH_ENOMEM;
     int64_t rows = x->n * x->h * x->w;
     state->vec = bl_vec(node->dev, x->c);
-    state->chunk = bl_on_cpu(node->dev) ? CPU_CHUNK_BYTES / (4 * x->c) : rows * (x->c / state->vec) / GPU_ITEMS;
+    state->chunk =
+        bl_on_cpu(node->dev) ? CPU_CHUNK_BYTES / bl_bytes_of(x, x->c) : rows * (x->c / state->vec) / GPU_ITEMS;
     if (state->chunk < MIN_CHUNK) state->chunk = MIN_CHUNK;
-    state->tile = bl_on_cpu(node->dev) ? cpu_tile(x->c) : (int)state->chunk;
+    state->tile = bl_on_cpu(node->dev) ? cpu_tile(x) : (int)state->chunk;
     state->saved = bl_node_workspace(node, BL_LIFE_PINNED, 4 * x->c);
     if (!bl_node_training(node)) return 0;
     state->partial = bl_node_workspace(node, BL_LIFE_FORWARD, 2 * x->c * chunks_of(rows, state->chunk));
@@ -72,9 +73,10 @@ static int prepare(struct bl_node *node) {
     };
     int count = bl_node_training(node) ? BL_COUNT(wanted) : 2, code = 0;
     for (int i = 0; i < count && !code; i++)
-        code = bl_kernel_get(node->dev, "batchnorm2d", wanted[i].name,
-                             (struct bl_define[]){{"VEC", state->vec}, {"ACTIVATION", bl_node_activation(node)}}, 2,
-                             wanted[i].kernel);
+        code = bl_kernel_get(
+            node->dev, "batchnorm2d", wanted[i].name,
+            (struct bl_define[]){{"VEC", state->vec}, {"ACTIVATION", bl_node_activation(node)}, BL_ACT(node)}, 3,
+            wanted[i].kernel);
     return code;
 }
 
@@ -100,7 +102,7 @@ static int measure(struct bl_node *node, const struct bl_run *run) {
     if (!code) code = bl_merge(run->all, node->dev, &moments);
     if (code) return code;
     node->buffer[2]->value++;
-    return bl_launch(state->summarise, bl_share(node->dev, vectors, 8 * state->vec * chunks),
+    return bl_launch(state->summarise, bl_share(node->dev, vectors, 2 * BL_FLOAT_BYTES * state->vec * chunks),
                      BL_MEM(state->partial->mem), BL_MEM(node->param[0]->data.mem), BL_MEM(node->param[1]->data.mem),
                      BL_MEM(node->buffer[0]->data.mem), BL_MEM(node->buffer[1]->data.mem), BL_MEM(state->saved->mem),
                      BL_I64(moments.rows), BL_I32(vectors), BL_I64(moments.chunk), BL_F32(attrs->eps),
@@ -115,14 +117,14 @@ static int forward(struct bl_node *node, const struct bl_run *run) {
     if (run->training && !run->again)
         code = measure(node, run);
     else if (!run->training)
-        code = bl_launch(state->recall, bl_share(node->dev, vectors, 32 * state->vec), BL_MEM(node->param[0]->data.mem),
-                         BL_MEM(node->param[1]->data.mem), BL_MEM(node->buffer[0]->data.mem),
-                         BL_MEM(node->buffer[1]->data.mem), BL_MEM(state->saved->mem), BL_I32(vectors),
-                         BL_F32(attrs->eps));
+        code = bl_launch(state->recall, bl_share(node->dev, vectors, 8 * BL_FLOAT_BYTES * state->vec),
+                         BL_MEM(node->param[0]->data.mem), BL_MEM(node->param[1]->data.mem),
+                         BL_MEM(node->buffer[0]->data.mem), BL_MEM(node->buffer[1]->data.mem),
+                         BL_MEM(state->saved->mem), BL_I32(vectors), BL_F32(attrs->eps));
     if (code) return code;
-    return bl_launch(state->apply, bl_share_rows(node->dev, vectors, rows, 8 * node->out[0]->c),
-                     BL_MEM(node->in[0]->mem), BL_MEM(state->saved->mem), BL_MEM(node->out[0]->mem), BL_I64(rows),
-                     BL_I32(vectors));
+    return bl_launch(
+        state->apply, bl_share_rows(node->dev, vectors, rows, bl_bytes_of(node->out[0], 2 * node->out[0]->c)),
+        BL_MEM(node->in[0]->mem), BL_MEM(state->saved->mem), BL_MEM(node->out[0]->mem), BL_I64(rows), BL_I32(vectors));
 }
 
 static int backward(struct bl_node *node, const struct bl_run *run) {
@@ -134,15 +136,15 @@ static int backward(struct bl_node *node, const struct bl_run *run) {
                          BL_MEM(state->saved->mem), BL_MEM(state->partial_back->mem), BL_I64(rows), BL_I32(vectors),
                          BL_I64(state->chunk), BL_I32(state->tile));
     if (code) return code;
-    code = bl_launch(state->finish, bl_share(node->dev, vectors, 8 * state->vec * chunks),
+    code = bl_launch(state->finish, bl_share(node->dev, vectors, 2 * BL_FLOAT_BYTES * state->vec * chunks),
                      BL_MEM(state->partial_back->mem), BL_MEM(state->saved->mem), BL_MEM(node->param[0]->grad.mem),
                      BL_MEM(node->param[1]->grad.mem), BL_MEM(state->spreading->mem), BL_I64(rows), BL_I32(vectors),
                      BL_I64(state->chunk), BL_I64(run->whole * x->h * x->w), BL_I32(run->training));
     if (code || !x->grad) return code;
     if (run->training && (code = bl_sum(run->all, node->dev, state->spreading->mem, x->c, 2 * x->c))) return code;
-    return bl_launch(state->spread, bl_share_rows(node->dev, vectors, rows, 12 * x->c), BL_MEM(x->mem), BL_MEM(dy),
-                     BL_MEM(state->saved->mem), BL_MEM(state->spreading->mem), BL_MEM(x->grad->mem), BL_I64(rows),
-                     BL_I32(vectors), BL_I32(node->accumulate[0]));
+    return bl_launch(state->spread, bl_share_rows(node->dev, vectors, rows, bl_bytes_of(x, 3 * x->c)), BL_MEM(x->mem),
+                     BL_MEM(dy), BL_MEM(state->saved->mem), BL_MEM(state->spreading->mem), BL_MEM(x->grad->mem),
+                     BL_I64(rows), BL_I32(vectors), BL_I32(node->accumulate[0]));
 }
 
 static void release(struct bl_node *node) {
@@ -196,6 +198,7 @@ const struct bl_op bl_op_batchnorm2d = {
     .name = "batchnorm2d",
     .role = BL_ROLE_NORMALISATION,
     .tolerance = 1e-3,
+    .types = BL_ACTIVATION_TYPES,
     .attrs_size = sizeof(struct bl_batchnorm_attrs),
     .fields = fields,
     .reads = BL_IN(0),

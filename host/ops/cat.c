@@ -20,7 +20,7 @@ static int setup(struct bl_node *node) {
 
 static int prepare(struct bl_node *node) {
     int code = 0;
-    for (int i = 0; i < node->inputs && !code; i++) code = bl_prepare_channels(node->dev, node->in[i]->c);
+    for (int i = 0; i < node->inputs && !code; i++) code = bl_prepare_channels(node, node->in[i]->c);
     return code;
 }
 
@@ -28,7 +28,7 @@ static int forward(struct bl_node *node, const struct bl_run *run) {
     int64_t pixels = run->n * node->out[0]->h * node->out[0]->w, at = 0;
     int code = 0;
     for (int i = 0; i < node->inputs && !code; at += node->in[i++]->c)
-        code = bl_copy_channels(node->dev, (struct bl_channels){node->in[i]->mem, node->in[i]->c, 0},
+        code = bl_copy_channels(node, (struct bl_channels){node->in[i]->mem, node->in[i]->c, 0},
                                 (struct bl_channels){node->out[0]->mem, node->out[0]->c, at}, node->in[i]->c, pixels,
                                 false);
     return code;
@@ -40,7 +40,7 @@ static int backward(struct bl_node *node, const struct bl_run *run) {
     for (int i = 0; i < node->inputs && !code; at += node->in[i++]->c) {
         struct bl_tensor *x = node->in[i];
         if (!x->grad) continue;
-        code = bl_copy_channels(node->dev, (struct bl_channels){node->out[0]->grad->mem, node->out[0]->c, at},
+        code = bl_copy_channels(node, (struct bl_channels){node->out[0]->grad->mem, node->out[0]->c, at},
                                 (struct bl_channels){x->grad->mem, x->c, 0}, x->c, pixels, node->accumulate[i]);
     }
     return code;
@@ -61,6 +61,7 @@ const struct bl_op bl_op_cat = {
     .name = "cat",
     .role = BL_ROLE_SHAPE,
     .tolerance = 1e-3,
+    .types = BL_ACTIVATION_TYPES,
     .phase_forward = BL_ACTIVATION,
     .phase_backward = BL_ACTIVATION,
     .setup = setup,

@@ -64,10 +64,10 @@ int bl_plain_prepare(struct bl_node *node, int vec, const char *file, const char
     struct bl_plain_state *state = bl_plain_state(node);
     if (!state) return BLANCH_ENOMEM;
     state->vec = vec;
-    struct bl_define defines[] = {{"VEC", vec}};
-    int code = bl_kernel_get(node->dev, file, forward, defines, 1, &state->forward);
+    struct bl_define defines[] = {{"VEC", vec}, BL_ACT(node)};
+    int code = bl_kernel_get(node->dev, file, forward, defines, 2, &state->forward);
     if (code || !backward || !bl_node_training(node)) return code;
-    return bl_kernel_get(node->dev, file, backward, defines, 1, &state->backward);
+    return bl_kernel_get(node->dev, file, backward, defines, 2, &state->backward);
 }
 
 void bl_plain_release(struct bl_node *node) {
@@ -77,27 +77,34 @@ void bl_plain_release(struct bl_node *node) {
 
 /* --- copies ----------------------------------------------------------------------------------- */
 
-int bl_copy(struct blanch_device *dev, struct bl_mem *from, struct bl_mem *to, int64_t count, int vec, bool add) {
+int bl_copy(const struct bl_node *node, struct bl_mem *from, struct bl_mem *to, int64_t count, int vec, bool add) {
     struct bl_kernel *kernel;
-    int code = bl_kernel_get(dev, "elementwise", "copy", (struct bl_define[]){{"VEC", vec}}, 1, &kernel);
+    struct bl_define defines[] = {{"VEC", vec}, BL_ACT(node)};
+    int code = bl_kernel_get(node->dev, "elementwise", "copy", defines, 2, &kernel);
     if (code) return code;
-    int64_t vectors = count / vec;
-    return bl_launch(kernel, bl_share(dev, vectors, 8 * vec), BL_MEM(from), BL_MEM(to), BL_I64(vectors), BL_I32(add));
+    int64_t vectors = count / vec, bytes = bl_bytes_of(node->out[0], 2 * vec);
+    return bl_launch(kernel, bl_share(node->dev, vectors, bytes), BL_MEM(from), BL_MEM(to), BL_I64(vectors),
+                     BL_I32(add));
 }
 
-int bl_prepare_channels(struct blanch_device *dev, int64_t channels) {
+static int channels_kernel(const struct bl_node *node, int vec, struct bl_kernel **kernel) {
+    return bl_kernel_get(node->dev, "layout", "copy_channels", (struct bl_define[]){{"VEC", vec}, BL_ACT(node)}, 2,
+                         kernel);
+}
+
+int bl_prepare_channels(const struct bl_node *node, int64_t channels) {
     struct bl_kernel *kernel;
-    return bl_kernel_get(dev, "layout", "copy_channels", (struct bl_define[]){{"VEC", bl_vec(dev, channels)}}, 1,
-                         &kernel);
+    return channels_kernel(node, bl_vec(node->dev, channels), &kernel);
 }
 
-int bl_copy_channels(struct blanch_device *dev, struct bl_channels from, struct bl_channels to, int64_t channels,
+int bl_copy_channels(const struct bl_node *node, struct bl_channels from, struct bl_channels to, int64_t channels,
                      int64_t pixels, bool add) {
-    int vec = bl_vec(dev, channels);
+    int vec = bl_vec(node->dev, channels);
     struct bl_kernel *kernel;
-    int code = bl_kernel_get(dev, "layout", "copy_channels", (struct bl_define[]){{"VEC", vec}}, 1, &kernel);
+    int code = channels_kernel(node, vec, &kernel);
     if (code) return code;
-    return bl_launch(kernel, bl_share_rows(dev, channels / vec, pixels, 8 * channels), BL_MEM(from.mem),
+    int64_t bytes = bl_bytes_of(node->out[0], 2 * channels);
+    return bl_launch(kernel, bl_share_rows(node->dev, channels / vec, pixels, bytes), BL_MEM(from.mem),
                      BL_I64(from.stride), BL_I64(from.offset), BL_MEM(to.mem), BL_I64(to.stride), BL_I64(to.offset),
                      BL_I32(channels / vec), BL_I64(pixels), BL_I32(add));
 }
@@ -113,17 +120,17 @@ int bl_activation_setup(struct bl_node *node) {
 int bl_activation_forward(struct bl_node *node, const struct bl_run *run) {
     const struct bl_plain_state *state = node->state;
     int64_t vectors = run->n * bl_features(node->out[0]) / state->vec;
-    return bl_launch(state->forward, bl_share(node->dev, vectors, 8 * state->vec), BL_MEM(node->in[0]->mem),
-                     BL_MEM(node->out[0]->mem), BL_I64(vectors));
+    return bl_launch(state->forward, bl_share(node->dev, vectors, bl_bytes_of(node->out[0], 2 * state->vec)),
+                     BL_MEM(node->in[0]->mem), BL_MEM(node->out[0]->mem), BL_I64(vectors));
 }
 
 int bl_activation_backward(struct bl_node *node, const struct bl_run *run) {
     const struct bl_plain_state *state = node->state;
     if (!node->in[0]->grad) return 0;
     int64_t vectors = run->n * bl_features(node->out[0]) / state->vec;
-    return bl_launch(state->backward, bl_share(node->dev, vectors, 12 * state->vec), BL_MEM(node->out[0]->mem),
-                     BL_MEM(node->out[0]->grad->mem), BL_MEM(node->in[0]->grad->mem), BL_I64(vectors),
-                     BL_I32(node->accumulate[0]));
+    return bl_launch(state->backward, bl_share(node->dev, vectors, bl_bytes_of(node->out[0], 3 * state->vec)),
+                     BL_MEM(node->out[0]->mem), BL_MEM(node->out[0]->grad->mem), BL_MEM(node->in[0]->grad->mem),
+                     BL_I64(vectors), BL_I32(node->accumulate[0]));
 }
 
 /* --- pooling ---------------------------------------------------------------------------------- */
@@ -158,15 +165,11 @@ int bl_pool_prepare(struct bl_node *node, const char *file, const struct bl_pool
     if (!state) return BLANCH_ENOMEM;
     state->vec = bl_vec(node->dev, node->out[0]->c);
     struct bl_define defines[] = {
-        {"VEC", state->vec},
-        {"KH", pool->kernel[0]},
-        {"KW", pool->kernel[1]},
-        {"SH", pool->stride[0]},
-        {"SW", pool->stride[1]},
-        {"PH", pool->padding[0]},
-        {"PW", pool->padding[1]},
-        {"INDEX_BYTES", index_bytes},
-        {"RELU", bl_node_activation(node) == bl_op_relu.activation},
+        {"VEC", state->vec},          BL_ACT(node),
+        {"KH", pool->kernel[0]},      {"KW", pool->kernel[1]},
+        {"SH", pool->stride[0]},      {"SW", pool->stride[1]},
+        {"PH", pool->padding[0]},     {"PW", pool->padding[1]},
+        {"INDEX_BYTES", index_bytes}, {"RELU", bl_node_activation(node) == bl_op_relu.activation},
     };
     int count = BL_COUNT(defines) - (index_bytes == 0 ? 2 : 0);
     int code = bl_kernel_get(node->dev, file, "forward", defines, count, &state->forward);
@@ -174,15 +177,15 @@ int bl_pool_prepare(struct bl_node *node, const char *file, const struct bl_pool
     return bl_kernel_get(node->dev, file, "backward", defines, count, &state->backward);
 }
 
-static double pooled(const struct bl_pool_attrs *a, const struct bl_ref_tensor *x, int n, int c, int i, int j,
-                     bool max) {
+/* A window of a plane. */
+static double pooled(const struct bl_pool_attrs *a, struct bl_ref_tensor x, int i, int j, bool max) {
+    int top = i * a->stride[0] - a->padding[0], left = j * a->stride[1] - a->padding[1];
     double value = max ? -INFINITY : 0;
     for (int t = 0; t < a->kernel[0] * a->kernel[1]; t++) {
-        int p = i * a->stride[0] - a->padding[0] + t / a->kernel[1],
-            q = j * a->stride[1] - a->padding[1] + t % a->kernel[1];
-        bool inside = p >= 0 && q >= 0 && p < x->h && q < x->w;
-        if (max && inside) value = fmax(value, *bl_ref_at(x, n, c, p, q));
-        if (!max) value += bl_ref_padded(x, n, c, p, q) / (a->kernel[0] * a->kernel[1]);
+        int p = top + t / a->kernel[1], q = left + t % a->kernel[1];
+        if (p < 0 || q < 0 || p >= x.h || q >= x.w) continue;
+        double v = x.v[p * x.w + q];
+        value = max ? fmax(value, v) : value + v / (a->kernel[0] * a->kernel[1]);
     }
     return value;
 }
@@ -192,8 +195,9 @@ int bl_pool_definition(const struct bl_pool_attrs *a, const struct bl_ref_tensor
     int code = bl_ref_new(y, x->n, x->c, (x->h + 2 * a->padding[0] - a->kernel[0]) / a->stride[0] + 1,
                           (x->w + 2 * a->padding[1] - a->kernel[1]) / a->stride[1] + 1);
     for (int n = 0; n < y->n && !code; n++)
-        for (int c = 0; c < y->c; c++)
-            for (int i = 0; i < y->h; i++)
-                for (int j = 0; j < y->w; j++) *bl_ref_at(y, n, c, i, j) = pooled(a, x, n, c, i, j, max);
+        for (int c = 0; c < y->c; c++) {
+            const struct bl_ref_tensor from = bl_ref_plane(x, n, c), to = bl_ref_plane(y, n, c);
+            for (int i = 0; i < y->h * y->w; i++) to.v[i] = pooled(a, from, i / y->w, i % y->w, max);
+        }
     return code;
 }

@@ -8,6 +8,9 @@
 int bl_vec(const struct blanch_device *dev, int64_t count);
 bool bl_on_cpu(const struct blanch_device *dev);
 
+/* bl_launch of what computes little for what it moves: states 0 operations. */
+#define bl_launch_light(dev, ...) (bl_work((dev), 0, 0), bl_launch(__VA_ARGS__))
+
 /* Work sizes for `units` equal pieces that move `bytes` each. On a CPU a few groups of one item that share the units;
  * elsewhere an item per unit. The kernel divides by get_global_size(), so both run the same source.
  * rows: units in dimension 1, vectors of channels in 0 (on a CPU one item does them all). grid: the same in 2, 1 and
@@ -33,17 +36,25 @@ struct bl_plain_state *bl_plain_state(struct bl_node *node);
 int bl_plain_prepare(struct bl_node *node, int vec, const char *file, const char *forward, const char *backward);
 void bl_plain_release(struct bl_node *node);
 
-/* to = from, or to += from, over count elements; vec divides count. */
-int bl_copy(struct blanch_device *dev, struct bl_mem *from, struct bl_mem *to, int64_t count, int vec, bool add);
+/* How the node's activations are stored, for kernels that include vec.h. */
+#define BL_ACT(node)                                                                                                   \
+    { "ACT_TYPE", (long)bl_node_type(node) }
+/* Bytes of so many elements like the tensor's. */
+static inline int64_t bl_bytes_of(const struct bl_tensor *tensor, int64_t elements) {
+    return elements * (int64_t)bl_type_bytes(tensor->type);
+}
+
+/* to = from, or to += from, over count activations; vec divides count. */
+int bl_copy(const struct bl_node *node, struct bl_mem *from, struct bl_mem *to, int64_t count, int vec, bool add);
 
 /* The channels [offset, offset + channels) of a tensor with `stride` channels in all. */
 struct bl_channels {
     struct bl_mem *mem;
     int64_t stride, offset;
 };
-int bl_copy_channels(struct blanch_device *dev, struct bl_channels from, struct bl_channels to, int64_t channels,
+int bl_copy_channels(const struct bl_node *node, struct bl_channels from, struct bl_channels to, int64_t channels,
                      int64_t pixels, bool add);
-int bl_prepare_channels(struct blanch_device *dev, int64_t channels); // builds its kernel
+int bl_prepare_channels(const struct bl_node *node, int64_t channels); // builds its kernel
 
 /* Activations: each is a pair of kernels in elementwise.cl, its gradient computed from its output. */
 int bl_activation_setup(struct bl_node *node);

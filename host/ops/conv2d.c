@@ -31,6 +31,7 @@ const struct bl_op bl_op_conv2d = {
     .name = "conv2d",
     .role = BL_ROLE_LAYER,
     .tolerance = 1e-3,
+    .types = BL_ACTIVATION_TYPES,
     .attrs_size = sizeof(struct bl_conv_attrs),
     .fields = fields,
     .reads = BL_IN(0),

@@ -16,15 +16,15 @@ static int setup(struct bl_node *node) {
 }
 
 static int prepare(struct bl_node *node) {
-    return bl_plain_prepare(node, bl_vec(node->dev, bl_features(node->out[0])), "dropout", "dropout", NULL);
+    return bl_plain_prepare(node, 16, "dropout", "dropout", NULL);
 }
 
 static int drop(struct bl_node *node, const struct bl_run *run, struct bl_mem *from, struct bl_mem *to, bool add) {
     const struct bl_plain_state *state = node->state;
     const struct bl_dropout_attrs *attrs = node->attrs;
-    int64_t count = run->n * bl_features(node->out[0]);
+    int64_t features = bl_features(node->out[0]), count = run->n * features;
     if (!run->training || run->no_dropout || attrs->p == 0)
-        return from == to ? 0 : bl_copy(node->dev, from, to, count, state->vec, add);
+        return from == to ? 0 : bl_copy(node, from, to, count, bl_vec(node->dev, features), add);
     uint64_t stream = run->step << 16 | (uint64_t)node->index;
     return bl_launch(state->forward, bl_share(node->dev, (count + 62) / 32, 1024), BL_MEM(from), BL_MEM(to),
                      BL_I64(count), BL_I64(run->first_image * bl_features(node->out[0])), BL_I64(run->seed),
@@ -63,6 +63,7 @@ const struct bl_op bl_op_dropout = {
     .name = "dropout",
     .role = BL_ROLE_ELEMENTWISE,
     .tolerance = 1e-3,
+    .types = BL_ACTIVATION_TYPES,
     .attrs_size = sizeof(struct bl_dropout_attrs),
     .fields = fields,
     .in_place = BL_IN_PLACE_OUT | BL_IN_PLACE_GRAD,

@@ -21,9 +21,9 @@ static int reorder(struct bl_node *node, int n, struct bl_kernel *kernel, struct
                    bool add) {
     const struct bl_tensor *x = node->in[0];
     bl_work(node->dev, 0, 0);
-    if (is_copy(node)) return bl_copy(node->dev, from, to, n * bl_features(x), bl_vec(node->dev, bl_features(x)), add);
-    return bl_launch(kernel, bl_share_grid(node->dev, x->c, x->h * x->w, n, 8 * bl_features(x)), BL_MEM(from),
-                     BL_MEM(to), BL_I32(n), BL_I32(x->c), BL_I32(x->h * x->w), BL_I32(add));
+    if (is_copy(node)) return bl_copy(node, from, to, n * bl_features(x), bl_vec(node->dev, bl_features(x)), add);
+    return bl_launch(kernel, bl_share_grid(node->dev, x->c, x->h * x->w, n, bl_bytes_of(x, 2 * bl_features(x))),
+                     BL_MEM(from), BL_MEM(to), BL_I32(n), BL_I32(x->c), BL_I32(x->h * x->w), BL_I32(add));
 }
 
 static int forward(struct bl_node *node, const struct bl_run *run) {
@@ -47,6 +47,7 @@ const struct bl_op bl_op_flatten = {
     .name = "flatten",
     .role = BL_ROLE_SHAPE,
     .tolerance = 1e-3,
+    .types = BL_ACTIVATION_TYPES,
     .phase_forward = BL_OTHER,
     .phase_backward = BL_OTHER,
     .setup = setup,

@@ -16,8 +16,8 @@ static int forward(struct bl_node *node, const struct bl_run *run) {
     const struct bl_plain_state *state = node->state;
     const struct bl_tensor *x = node->in[0];
     int64_t vectors = x->c / state->vec;
-    return bl_launch(state->forward, bl_share_rows(node->dev, vectors, run->n, 4 * bl_features(x)), BL_MEM(x->mem),
-                     BL_MEM(node->out[0]->mem), BL_I32(run->n), BL_I32(x->h * x->w), BL_I32(vectors));
+    return bl_launch(state->forward, bl_share_rows(node->dev, vectors, run->n, bl_bytes_of(x, bl_features(x))),
+                     BL_MEM(x->mem), BL_MEM(node->out[0]->mem), BL_I32(run->n), BL_I32(x->h * x->w), BL_I32(vectors));
 }
 
 static int backward(struct bl_node *node, const struct bl_run *run) {
@@ -25,7 +25,7 @@ static int backward(struct bl_node *node, const struct bl_run *run) {
     const struct bl_tensor *x = node->in[0];
     if (!x->grad) return 0;
     int64_t vectors = x->c / state->vec, rows = run->n * x->h * x->w;
-    return bl_launch(state->backward, bl_share_rows(node->dev, vectors, rows, 4 * x->c),
+    return bl_launch(state->backward, bl_share_rows(node->dev, vectors, rows, bl_bytes_of(x, x->c)),
                      BL_MEM(node->out[0]->grad->mem), BL_MEM(x->grad->mem), BL_I64(rows), BL_I32(x->h * x->w),
                      BL_I32(vectors), BL_I32(node->accumulate[0]));
 }
@@ -41,6 +41,7 @@ const struct bl_op bl_op_global_avgpool2d = {
     .name = "global_avgpool2d",
     .role = BL_ROLE_POOLING,
     .tolerance = 1e-3,
+    .types = BL_ACTIVATION_TYPES,
     .phase_forward = BL_POOL,
     .phase_backward = BL_POOL,
     .setup = setup,

@@ -51,6 +51,7 @@ const struct bl_op bl_op_linear = {
     .name = "linear",
     .role = BL_ROLE_LAYER,
     .tolerance = 1e-3,
+    .types = BL_ACTIVATION_TYPES,
     .attrs_size = sizeof(struct bl_linear_attrs),
     .fields = fields,
     .reads = BL_IN(0),

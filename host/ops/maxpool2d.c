@@ -14,7 +14,8 @@ static int setup(struct bl_node *node) {
     if (code || !node->out[0]) return code;
     struct bl_plain_state *state = bl_plain_state(node);
     if (!state) return BLANCH_ENOMEM;
-    state->saved = bl_node_workspace(node, BL_LIFE_SAVED, (node->out[0]->count * index_bytes(node->attrs) + 3) / 4);
+    state->saved = bl_node_workspace(
+        node, BL_LIFE_SAVED, (node->out[0]->count * index_bytes(node->attrs) + BL_FLOAT_BYTES - 1) / BL_FLOAT_BYTES);
     return 0;
 }
 
@@ -26,7 +27,8 @@ static int forward(struct bl_node *node, const struct bl_run *run) {
     const struct bl_plain_state *state = node->state;
     const struct bl_tensor *x = node->in[0], *y = node->out[0];
     int64_t vectors = x->c / state->vec, rows = run->n * y->h;
-    return bl_launch(state->forward, bl_share_grid(node->dev, vectors, y->w, rows, 4 * x->c * x->w * x->h / y->h),
+    return bl_launch(state->forward,
+                     bl_share_grid(node->dev, vectors, y->w, rows, bl_bytes_of(x, bl_features(x)) / y->h),
                      BL_MEM(x->mem), BL_MEM(y->mem), BL_MEM(state->saved->mem), BL_I64(rows), BL_I32(vectors),
                      BL_I32(x->h), BL_I32(x->w), BL_I32(y->h), BL_I32(y->w));
 }
@@ -36,7 +38,7 @@ static int backward(struct bl_node *node, const struct bl_run *run) {
     const struct bl_tensor *x = node->in[0], *y = node->out[0];
     if (!x->grad) return 0;
     int64_t vectors = x->c / state->vec, rows = run->n * x->h;
-    return bl_launch(state->backward, bl_share_grid(node->dev, vectors, x->w, rows, 8 * x->c * x->w),
+    return bl_launch(state->backward, bl_share_grid(node->dev, vectors, x->w, rows, bl_bytes_of(x, 2 * x->c * x->w)),
                      BL_MEM(y->grad->mem), BL_MEM(state->saved->mem), BL_MEM(x->grad->mem), BL_I64(rows),
                      BL_I32(vectors), BL_I32(x->h), BL_I32(x->w), BL_I32(y->h), BL_I32(y->w),
                      BL_I32(node->accumulate[0]));
@@ -52,6 +54,7 @@ const struct bl_op bl_op_maxpool2d = {
     .name = "maxpool2d",
     .role = BL_ROLE_POOLING,
     .tolerance = 1e-3,
+    .types = BL_ACTIVATION_TYPES,
     .attrs_size = sizeof(struct bl_pool_attrs),
     .fields = bl_pool_fields,
     .fusions = fusions,

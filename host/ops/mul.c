@@ -28,8 +28,10 @@ static int scale(struct bl_node *node, int images, struct bl_mem *x, struct bl_m
     const struct bl_plain_state *state = node->state;
     int64_t pixels = node->out[0]->h * node->out[0]->w, vectors = node->out[0]->c / state->vec;
     int64_t repeat = bl_same_shape(node->in[0], node->in[1]) ? 1 : pixels;
-    return bl_launch(state->forward, bl_share_rows(node->dev, vectors, images * pixels, 8 * node->out[0]->c), BL_MEM(x),
-                     BL_MEM(s), BL_MEM(to), BL_I64(images * pixels), BL_I32(repeat), BL_I32(vectors), BL_I32(add));
+    return bl_launch(state->forward,
+                     bl_share_rows(node->dev, vectors, images * pixels, bl_bytes_of(node->out[0], 2 * node->out[0]->c)),
+                     BL_MEM(x), BL_MEM(s), BL_MEM(to), BL_I64(images * pixels), BL_I32(repeat), BL_I32(vectors),
+                     BL_I32(add));
 }
 
 static int forward(struct bl_node *node, const struct bl_run *run) {
@@ -51,7 +53,8 @@ static int backward(struct bl_node *node, const struct bl_run *run) {
         else if (bl_same_shape(s, x))
             code = scale(node, run->n, dy, x->mem, grad->mem, node->accumulate[i]);
         else
-            code = bl_launch(state->backward, bl_share_rows(node->dev, x->c / state->vec, run->n, 8 * bl_features(x)),
+            code = bl_launch(state->backward,
+                             bl_share_rows(node->dev, x->c / state->vec, run->n, bl_bytes_of(x, 2 * bl_features(x))),
                              BL_MEM(x->mem), BL_MEM(dy), BL_MEM(grad->mem), BL_I32(run->n), BL_I32(x->h * x->w),
                              BL_I32(x->c / state->vec), BL_I32(node->accumulate[i]));
     }
@@ -70,6 +73,7 @@ const struct bl_op bl_op_mul = {
     .name = "mul",
     .role = BL_ROLE_ELEMENTWISE,
     .tolerance = 1e-3,
+    .types = BL_ACTIVATION_TYPES,
     .reads = BL_IN(0) | BL_IN(1),
     .phase_forward = BL_ACTIVATION,
     .phase_backward = BL_ACTIVATION,

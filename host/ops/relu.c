@@ -17,6 +17,7 @@ const struct bl_op bl_op_relu = {
     .name = "relu",
     .role = BL_ROLE_ACTIVATION,
     .tolerance = 1e-3,
+    .types = BL_ACTIVATION_TYPES,
     .reads = BL_OUT(0),
     .in_place = BL_IN_PLACE_OUT | BL_IN_PLACE_GRAD,
     .activation = 1,

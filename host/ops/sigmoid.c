@@ -18,6 +18,7 @@ const struct bl_op bl_op_sigmoid = {
     .name = "sigmoid",
     .role = BL_ROLE_ACTIVATION,
     .tolerance = 1e-3,
+    .types = BL_ACTIVATION_TYPES,
     .reads = BL_OUT(0),
     .in_place = BL_IN_PLACE_OUT | BL_IN_PLACE_GRAD,
     .phase_forward = BL_ACTIVATION,

@@ -34,16 +34,16 @@ static int prepare(struct bl_node *node) {
     struct bl_plain_state *state = bl_plain_state(node);
     if (!state) return BLANCH_ENOMEM;
     state->vec = pad_vec(node);
-    int code = bl_prepare_channels(node->dev, node->out[0]->c);
+    int code = bl_prepare_channels(node, node->out[0]->c);
     if (code || !bl_node_training(node)) return code;
-    return bl_kernel_get(node->dev, "layout", "pad_channels", (struct bl_define[]){{"VEC", state->vec}}, 1,
-                         &state->backward);
+    return bl_kernel_get(node->dev, "layout", "pad_channels", (struct bl_define[]){{"VEC", state->vec}, BL_ACT(node)},
+                         2, &state->backward);
 }
 
 static int forward(struct bl_node *node, const struct bl_run *run) {
     const struct bl_slice_attrs *attrs = node->attrs;
     const struct bl_tensor *x = node->in[0], *y = node->out[0];
-    return bl_copy_channels(node->dev, (struct bl_channels){x->mem, x->c, attrs->begin},
+    return bl_copy_channels(node, (struct bl_channels){x->mem, x->c, attrs->begin},
                             (struct bl_channels){y->mem, y->c, 0}, y->c, run->n * y->h * y->w, false);
 }
 
@@ -54,13 +54,13 @@ static int backward(struct bl_node *node, const struct bl_run *run) {
     if (!x->grad) return 0;
     int64_t pixels = run->n * y->h * y->w;
     if (node->accumulate[0])
-        return bl_copy_channels(node->dev, (struct bl_channels){y->grad->mem, y->c, 0},
+        return bl_copy_channels(node, (struct bl_channels){y->grad->mem, y->c, 0},
                                 (struct bl_channels){x->grad->mem, x->c, attrs->begin}, y->c, pixels, true);
     int before = attrs->begin / state->vec, within = (int)y->c / state->vec,
         after = (int)(x->c - end_of(node)) / state->vec;
-    return bl_launch(state->backward, bl_share_rows(node->dev, before + within + after, pixels, 4 * (x->c + y->c)),
-                     BL_MEM(y->grad->mem), BL_MEM(x->grad->mem), BL_I32(before), BL_I32(within), BL_I32(after),
-                     BL_I64(pixels));
+    return bl_launch(
+        state->backward, bl_share_rows(node->dev, before + within + after, pixels, bl_bytes_of(x, x->c + y->c)),
+        BL_MEM(y->grad->mem), BL_MEM(x->grad->mem), BL_I32(before), BL_I32(within), BL_I32(after), BL_I64(pixels));
 }
 
 static int definition(struct bl_ref_layer *l, const struct bl_ref_tensor *x, int inputs, struct bl_ref_tensor *y) {
@@ -81,6 +81,7 @@ const struct bl_op bl_op_slice_channels = {
     .name = "slice_channels",
     .role = BL_ROLE_SHAPE,
     .tolerance = 1e-3,
+    .types = BL_ACTIVATION_TYPES,
     .attrs_size = sizeof(struct bl_slice_attrs),
     .fields = fields,
     .phase_forward = BL_ACTIVATION,

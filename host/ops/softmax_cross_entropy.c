@@ -13,7 +13,7 @@ static int setup(struct bl_node *node) {
     if (x->h != 1 || x->w != 1)
         return bl_fail(BLANCH_EINPUT, "%s: needs logits (classes, 1, 1), not %lld x %lld x %lld: flatten them",
                        node->name, (long long)x->c, (long long)x->h, (long long)x->w);
-    bl_node_out(node, 3, 1, 1);
+    bl_node_out_as(node, BL_F32, 3, 1, 1);
     return 0;
 }
 
@@ -53,6 +53,7 @@ const struct bl_op bl_op_softmax_cross_entropy = {
     .name = "softmax_cross_entropy",
     .role = BL_ROLE_LOSS,
     .tolerance = 1e-3,
+    .types = BL_ACTIVATION_TYPES,
     .reads = BL_IN(0) | BL_IN(1) | BL_OUT(0),
     .phase_forward = BL_LOSS,
     .phase_backward = BL_LOSS,

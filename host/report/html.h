@@ -24,10 +24,8 @@ const char *bl_whole(double value);     // "12,345"
 extern const char bl_report_style[], bl_report_script[];
 
 /* What a page calls a phase, and the class whose colour it has. */
-struct bl_phase_style {
-    const char *label, *css;
-};
-extern const struct bl_phase_style bl_phase_styles[BL_PHASES];
+const char *bl_phase_label(int phase);
+const char *bl_phase_css(int phase);
 
 struct bl_series {           // of a chart
     const char *label, *css; // css: the line's class

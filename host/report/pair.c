@@ -1,11 +1,14 @@
 /* One device's part of a page: what each layer costs under batch normalisation and under network deconvolution. */
 #include "html.h"
+#include "ops/nd/phase.h"
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-const struct bl_phase_style bl_phase_styles[BL_PHASES] = {
+static const struct {
+    const char *label, *css;
+} styles[BL_PHASES] = {
     [BL_FORWARD] = {"convolution forward", "c1"},
     [BL_BACKWARD_DATA] = {"gradient of the input", "c2"},
     [BL_BACKWARD_WEIGHTS] = {"gradient of the weights", "c3"},
@@ -23,8 +26,17 @@ const struct bl_phase_style bl_phase_styles[BL_PHASES] = {
     [BL_WAIT] = {"device waits for host", "g4"},
     [BL_OTHER] = {"host, other", "g5"},
 };
-/* The phases between convolution and activation have columns of their own. */
-enum { FIRST_OWN = BL_COVARIANCE, LAST_OWN = BL_NORM };
+
+const char *bl_phase_label(int phase) {
+    return styles[phase].label ? styles[phase].label : bl_phase_names[phase];
+}
+
+const char *bl_phase_css(int phase) {
+    return styles[phase].css ? styles[phase].css : "w1";
+}
+
+/* The phases between convolution and activation have columns of their own; not every place among them is taken. */
+enum { FIRST_OWN = BL_PHASE_OWN, LAST_OWN = BL_NORM };
 
 struct row { // a layer, or all operations of one kind, or the step
     const char *name;
@@ -111,7 +123,7 @@ static void put_where(struct bl_html *html, const struct rows *rows, double over
     bl_html(html, "<p>Network deconvolution adds <b>%s&nbsp;ms</b> to a training step on this device. Where: ",
             bl_signed_ms(overhead));
     for (int p = FIRST_OWN; p <= LAST_OWN; p++)
-        add_part(html, &first, bl_phase_styles[p].label, bl_pair_row_difference(&all, p));
+        if (bl_phase_names[p]) add_part(html, &first, bl_phase_label(p), bl_pair_row_difference(&all, p));
     add_part(html, &first, "convolutions", convolution_of(&all));
     for (int p = LAST_OWN + 1; p < BL_PHASES; p++) rest += bl_pair_row_difference(&all, p);
     add_part(html, &first, "the rest", rest);
@@ -135,7 +147,7 @@ void bl_html_bar(struct bl_html *html, const char *who, const double *phases, do
         if (width < 0.005) continue;
         bl_html(html,
                 "<rect class=\"%s\" x=\"%.2f%%\" width=\"%.2f%%\" height=\"100%%\"><title>%s: %s ms</title></rect>",
-                bl_phase_styles[p].css, at, width, bl_phase_styles[p].label, bl_ms(phases[p]));
+                bl_phase_css(p), at, width, bl_phase_label(p), bl_ms(phases[p]));
         at += width;
     }
     bl_html(html, "</svg><div class=\"ms\">%s</div>", bl_ms(ms));
@@ -147,7 +159,7 @@ void bl_html_legend(struct bl_html *html, const double *ms) {
         if (ms[p] > 0)
             bl_html(html,
                     "<li><svg class=\"swatch\"><rect class=\"%s\" width=\"100%%\" height=\"100%%\"/></svg>%s</li>",
-                    bl_phase_styles[p].css, bl_phase_styles[p].label);
+                    bl_phase_css(p), bl_phase_label(p));
     bl_html(html, "</ul>\n");
 }
 
@@ -188,7 +200,8 @@ static void put_layer_cells(struct bl_html *html, const struct bl_pair_row *row)
     put_cell(html, percent, bl_percent(percent));
     put_cell(html, convolution_of(row), bl_signed_ms(convolution_of(row)));
     for (int p = FIRST_OWN; p <= LAST_OWN; p++)
-        put_cell(html, bl_pair_row_difference(row, p), bl_signed_ms(bl_pair_row_difference(row, p)));
+        if (bl_phase_names[p])
+            put_cell(html, bl_pair_row_difference(row, p), bl_signed_ms(bl_pair_row_difference(row, p)));
 }
 
 static void put_layer_table(struct bl_html *html, const struct rows *rows) {
@@ -200,7 +213,8 @@ static void put_layer_table(struct bl_html *html, const struct rows *rows) {
         "class=\"scroll\" tabindex=\"0\"><table class=\"sort\">"
         "<thead><tr><th>layer</th><th>BN</th><th>ND</th>"
         "<th>overhead</th><th>%%</th><th>convolution</th>");
-    for (int p = FIRST_OWN; p <= LAST_OWN; p++) bl_html(html, "<th>%s</th>", bl_phase_styles[p].label);
+    for (int p = FIRST_OWN; p <= LAST_OWN; p++)
+        if (bl_phase_names[p]) bl_html(html, "<th>%s</th>", bl_phase_label(p));
     bl_html(html, "</tr></thead>\n<tbody>\n");
     for (int r = 0; r < rows->count; r++) {
         bl_html(html, "<tr><td data-v=\"%d\">", r);
@@ -222,7 +236,7 @@ static void put_phase_table(struct bl_html *html, const struct rows *rows) {
         "</th><th>BN ms</th><th>ND ms</th><th>difference</th></tr></thead>\n<tbody>\n");
     for (int p = 0; p < BL_PHASES; p++) {
         if (all.bn[p] <= 0 && all.nd[p] <= 0) continue;
-        bl_html(html, "<tr><td data-v=\"%d\">%s</td>", p, bl_phase_styles[p].label);
+        bl_html(html, "<tr><td data-v=\"%d\">%s</td>", p, bl_phase_label(p));
         put_cell(html, all.bn[p], bl_ms(all.bn[p]));
         put_cell(html, all.nd[p], bl_ms(all.nd[p]));
         put_cell(html, all.nd[p] - all.bn[p], bl_signed_ms(all.nd[p] - all.bn[p]));

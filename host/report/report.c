@@ -126,11 +126,13 @@ static void put_facts(struct bl_html *html, const struct bl_result *result) {
     bl_html(html, "<dl>\n");
     put_text(html, "from", result->source);
     put_text(html, "network", result->model);
+    put_text(html, "precision", result->precision);
     put_text(html, "data", result->data);
     put_text(html, "augmentation", result->augment);
     put_number(html, "batch", result->batch);
     put_number(html, "steps", result->steps);
     put_number(html, "epochs", result->epochs);
+    put_number(html, "segments computed again", result->recompute);
     put_text(html, "optimiser", result->optimiser);
     put_number(html, "learning rate", result->lr);
     put_text(html, "schedule", result->schedule);

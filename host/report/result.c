@@ -103,6 +103,7 @@ const struct bl_result_field bl_document_fields[] = {
     FIELD(bl_result, batch, BL_EXACT),
     FIELD(bl_result, steps, BL_EXACT),
     FIELD(bl_result, epochs, BL_EXACT),
+    FIELD(bl_result, recompute, BL_EXACT),
     FIELD(bl_result, lr, 6),
     FIELD(bl_result, momentum, 6),
     FIELD(bl_result, beta1, 6),

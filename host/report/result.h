@@ -77,8 +77,9 @@ struct bl_result {
     struct bl_header header;
     char *source; // the path that it was read from; NULL: none
     char *data;
-    char model[64], augment[32], optimiser[32], schedule[64];
-    double batch, steps, epochs, lr, momentum, beta1, beta2, eps, weight_decay, nesterov, seed, interrupted_after;
+    char model[64], precision[8], augment[32], optimiser[32], schedule[64]; // precision "": fp32
+    double batch, steps, epochs, recompute, lr, momentum, beta1, beta2, eps, weight_decay, nesterov, seed,
+        interrupted_after;
     cJSON *settings; // what was asked for, as it stands in the file
     struct bl_device_result *device;
     struct bl_run_result *run;

@@ -223,6 +223,7 @@ static int read_start(const cJSON *json, struct bl_result *result) {
     const cJSON *settings = item(json, "settings");
     bl_header_read(json, &result->header);
     read_text(json, "model", result->model, sizeof result->model);
+    read_text(json, "precision", result->precision, sizeof result->precision);
     read_text(json, "augment", result->augment, sizeof result->augment);
     read_text(json, "optimiser", result->optimiser, sizeof result->optimiser);
     read_text(json, "schedule", result->schedule, sizeof result->schedule);

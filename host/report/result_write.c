@@ -134,6 +134,7 @@ static cJSON *start(const struct bl_result *result) {
     cJSON *json = bl_header_json(&header, result->settings ? cJSON_Duplicate(result->settings, true) : NULL);
     add_text(json, "source", result->source);
     cJSON_AddStringToObject(json, "model", result->model);
+    add_text(json, "precision", result->precision);
     add_text(json, "data", result->data);
     add_text(json, "augment", result->augment);
     add_text(json, "optimiser", result->optimiser);
@@ -163,6 +164,7 @@ cJSON *bl_result_bench_json(const struct bl_result *result) {
     cJSON *json = bl_header_json(&result->header, result->settings ? cJSON_Duplicate(result->settings, true) : NULL);
     cJSON_AddStringToObject(json, "model", result->model);
     cJSON_AddStringToObject(json, "norm", run->norm);
+    add_text(json, "precision", result->precision);
     cJSON_AddNumberToObject(json, "batch", result->batch);
     cJSON_AddNumberToObject(json, "steps", result->steps);
     for (const struct bl_result_field *f = bl_run_fields; f->key; f++)

@@ -62,13 +62,19 @@ void bl_html_device(struct bl_html *html, const struct bl_result *results, int c
     }
 }
 
-/* The BN run that a run is held against: same network, batch and device, of its own document if that has one. */
+static bool same_task(const struct bl_result *a, const struct bl_result *b) {
+    const char *one = *a->precision ? a->precision : "fp32", *other = *b->precision ? b->precision : "fp32";
+    return !strcmp(a->model, b->model) && a->batch == b->batch && !strcmp(one, other);
+}
+
+/* The BN run that a run is held against: same network, batch, precision and device, of its own document if that has
+ * one. */
 static const struct bl_run_result *bn_beside(const struct bl_result *results, int count, const struct bl_result *result,
                                              const struct bl_run_result *run) {
     const struct bl_run_result *found = bl_result_run(result, run->device, "bn", NULL);
     for (int d = 0; d < count && !found; d++) {
         const struct bl_result *other = &results[d];
-        if (strcmp(other->model, result->model) || other->batch != result->batch) continue;
+        if (!same_task(other, result)) continue;
         for (int r = 0; r < other->runs && !found; r++)
             if (!strcmp(other->run[r].norm, "bn") && bl_same_place(other, other->run[r].device, result, run->device))
                 found = &other->run[r];
@@ -194,7 +200,7 @@ static void put_phases(struct bl_html *html, const struct bl_measured *step) {
     for (int p = 0; p < BL_PHASES; p++) {
         double ms = phase_ms(step, p);
         if (!(ms > 0)) continue;
-        bl_html(html, "<tr><td data-v=\"%d\">%s</td>", p, bl_phase_styles[p].label);
+        bl_html(html, "<tr><td data-v=\"%d\">%s</td>", p, bl_phase_label(p));
         put_work_cells(html, ms, &step->work[p]);
         bl_html(html, "</tr>\n");
     }

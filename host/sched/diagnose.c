@@ -1,7 +1,7 @@
 /* Diagnosis from S and D read back, by products of matrices with vectors alone: some 120 F^2 multiply-adds a matrix. */
 #include "sched/diagnose.h"
 #include "io/files.h"
-#include "ops/whitening.h"
+#include "ops/nd/schedule.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -189,23 +189,26 @@ static int diagnose_layer(const struct bl_node *node, const struct bl_whitening_
 struct diagnoser {
     struct bl_diagnosis *diagnosis;
     int count, left;
+    enum bl_nd_action order; // of the node that runs
 };
 
-/* Layers that would keep their directions in this step are whitened exactly for once; the walk puts their counter back.
- */
+/* Layers that would reuse D in this step are whitened exactly for once. */
 static int before(void *context, struct bl_node *node, const struct bl_run *run, enum bl_action_kind kind) {
+    struct diagnoser *d = context;
     if (kind != BL_DO_FORWARD) return STOP;
-    if (node->whitening) bl_whitening_schedule(node->whitening, BL_WHITENING_EXACT);
+    if (node->whitening) d->order = bl_whitening_order(node->whitening, BL_ND_EXACT);
     return 0;
 }
 
 static int after(void *context, struct bl_node *node, const struct bl_run *run, enum bl_action_kind kind) {
     struct diagnoser *d = context;
     if (!node->whitening) return 0;
+    bl_whitening_order(node->whitening, d->order);
     struct bl_whitening_facts facts = bl_whitening_look(node->whitening, run->n);
-    int code = facts.exact ? diagnose_layer(node, &facts, &d->diagnosis[d->count]) : 0;
+    bool exact = facts.last == BL_ND_EXACT;
+    int code = exact ? diagnose_layer(node, &facts, &d->diagnosis[d->count]) : 0;
     if (code) return code;
-    d->count += facts.exact;
+    d->count += exact;
     return --d->left ? 0 : STOP;
 }
 

@@ -33,6 +33,7 @@ void bl_ledger_free(struct bl_ledger *ledger) {
 /* --- recording ------------------------------------------------------------------------------ */
 
 void bl_ledger_begin(struct bl_ledger *ledger) {
+    bl_tag(ledger->dev, -1, BL_OTHER);
     bl_record(ledger->dev, true);
     ledger->begin = ledger->loaded = bl_now();
 }
@@ -76,13 +77,13 @@ static int row_of(const struct bl_ledger *ledger, int layer) {
     return layer < 0 || layer >= ledger->rows ? ledger->rows - 1 : layer;
 }
 
-static struct work_sum *work_at(const struct bl_ledger *ledger, int row, enum bl_phase phase) {
-    return &ledger->work[row * BL_PHASES + (int)phase];
+static struct work_sum *work_at(const struct bl_ledger *ledger, int row, int phase) {
+    return &ledger->work[row * BL_PHASES + phase];
 }
 
-static void book(const struct bl_ledger *ledger, struct ledger_step *step, int row, enum bl_phase phase, double time) {
+static void book(const struct bl_ledger *ledger, struct ledger_step *step, int row, int phase, double time) {
     if (time <= 0) return;
-    step->ms[row * BL_PHASES + (int)phase] += (float)(1e3 * time);
+    step->ms[row * BL_PHASES + phase] += (float)(1e3 * time);
     step->covered += time;
     work_at(ledger, row, phase)->time += time;
 }
@@ -174,12 +175,12 @@ double bl_ledger_min_ms(const struct bl_ledger *ledger) {
 }
 
 /* What happens in some of the steps only (a refresh of the whitening) counts by its share of them. */
-double bl_ledger_ms(const struct bl_ledger *ledger, int row, enum bl_phase phase) {
+double bl_ledger_ms(const struct bl_ledger *ledger, int row, int phase) {
     double values[MAX_STEPS];
     int count = bl_ledger_steps(ledger), seen = 0;
     if (row < 0 || row >= ledger->rows) return 0;
     for (int i = 0; i < count; i++) {
-        double ms = (double)ledger->steps[i].ms[row * BL_PHASES + (int)phase];
+        double ms = (double)ledger->steps[i].ms[row * BL_PHASES + phase];
         if (ms > 0) values[seen++] = ms;
     }
     return count ? bl_quantile(values, seen, 0.5) * seen / count : 0;
@@ -207,7 +208,7 @@ struct bl_work_done bl_ledger_work(const struct bl_ledger *ledger, int row, int 
     double steps = ledger->count ? (double)ledger->count : 1;
     for (int r = 0; r < ledger->rows; r++)
         for (int p = 0; p < BL_PHASES; p++) {
-            const struct work_sum *work = work_at(ledger, r, (enum bl_phase)p);
+            const struct work_sum *work = work_at(ledger, r, p);
             if ((row >= 0 && r != row) || (phase >= 0 && p != phase)) continue;
             sum.time += work->time, sum.device += work->device, sum.host += work->host;
             sum.launches += work->launches, sum.bytes += work->bytes, sum.operations += work->operations;
@@ -222,9 +223,9 @@ struct bl_work_done bl_ledger_work(const struct bl_ledger *ledger, int row, int 
                                  .bandwidth = fraction(sum.bytes, sum.time, ledger->limits.bytes)};
 }
 
-double bl_ledger_last_ms(const struct bl_ledger *ledger, int row, enum bl_phase phase) {
+double bl_ledger_last_ms(const struct bl_ledger *ledger, int row, int phase) {
     if (!ledger->count || row < 0 || row >= ledger->rows) return 0;
-    return (double)ledger->steps[(ledger->count - 1) % MAX_STEPS].ms[row * BL_PHASES + (int)phase];
+    return (double)ledger->steps[(ledger->count - 1) % MAX_STEPS].ms[row * BL_PHASES + phase];
 }
 
 double bl_ledger_covered(const struct bl_ledger *ledger) {

@@ -24,8 +24,8 @@ int bl_ledger_steps(const struct bl_ledger *ledger);
 double bl_ledger_step_ms(const struct bl_ledger *ledger); // median wall time of the recorded steps
 double bl_ledger_min_ms(const struct bl_ledger *ledger);
 /* Median over the steps in which it took time, times their share of all; milliseconds. row = nodes: "(step)". */
-double bl_ledger_ms(const struct bl_ledger *ledger, int row, enum bl_phase phase);
-double bl_ledger_last_ms(const struct bl_ledger *ledger, int row, enum bl_phase phase); // of the last recorded step
+double bl_ledger_ms(const struct bl_ledger *ledger, int row, int phase);
+double bl_ledger_last_ms(const struct bl_ledger *ledger, int row, int phase); // of the last recorded step
 double bl_ledger_covered(const struct bl_ledger *ledger); // sum of all phases / wall time, mean over steps
 /* The work of a recorded step on average: a row (-1: all) in a phase (-1: all). ms is what was booked; device_ms runs
  * from the commands' starts to their ends, without the launches; host_ms is the time that the device sat idle before

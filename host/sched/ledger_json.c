@@ -21,7 +21,7 @@ static void fill_row(const struct bl_ledger *ledger, int index, struct bl_ledger
     for (int pass = 0; node && pass < BL_CONV_PASSES; pass++)
         if (node->engine[pass]) snprintf(row->engine[pass], sizeof row->engine[pass], "%s", node->engine[pass]);
     for (int phase = 0; phase < BL_PHASES; phase++) {
-        row->ms[phase] = bl_ledger_ms(ledger, index, (enum bl_phase)phase);
+        row->ms[phase] = bl_ledger_ms(ledger, index, phase);
         row->work[phase] = bl_ledger_work(ledger, index, phase);
     }
     row->all = bl_ledger_work(ledger, index, -1);

@@ -1,4 +1,4 @@
-/* What a device can do at most, measured: the yardstick of the ledger's fractions. */
+/* What a device can do at most, measured: what the fractions of the ledger refer to. */
 #ifndef BL_LIMITS_H
 #define BL_LIMITS_H
 

@@ -7,43 +7,38 @@
 
 /* --- what is known ---------------------------------------------------------------------------- */
 
-int bl_tune_place(struct bl_tuner *t, struct blanch_device *dev, struct bl_tune_cache **cache) {
-    for (size_t i = 0; i < t->places; i++)
-        if (t->place[i].dev == dev) return *cache = &t->place[i].cache, 0;
-    int code = bl_grow((void **)&t->place, &t->place_capacity, t->places + 1, sizeof *t->place);
-    if (code) return code;
-    struct bl_tune_place *place = &t->place[t->places];
-    place->dev = dev;
-    if ((code = bl_tune_cache_open(&place->cache, dev))) return code;
-    t->places++;
-    bl_tune_apply_clblast(t, &place->cache, dev);
-    *cache = &place->cache;
-    return 0;
-}
-
 static void know(struct bl_tune_item *item, const char *choice) {
     snprintf(item->choice, sizeof item->choice, "%s", choice);
     item->state = BL_TUNE_KNOWN;
 }
 
+const char *bl_tune_replayed(const struct bl_tuner *t, const char *shape) {
+    const cJSON *choice = cJSON_GetObjectItemCaseSensitive(t->replayed, shape);
+    const char *type = strstr(shape, " f32");
+    char plain[160];
+    if (!choice && type) {
+        snprintf(plain, sizeof plain, "%.*s%s", (int)(type - shape), shape, type + strlen(" f32"));
+        choice = cJSON_GetObjectItemCaseSensitive(t->replayed, plain);
+    }
+    return cJSON_IsString(choice) ? choice->valuestring : NULL;
+}
+
 /* A new item learns from the run's record, or from the cache. */
 static void learn(struct bl_tuner *t, struct bl_tune_item *item) {
-    struct bl_tune_cache *cache;
-    if (bl_tune_place(t, item->dev, &cache)) return;
-    if (t->frozen) {
-        const cJSON *choice = cJSON_GetObjectItemCaseSensitive(t->restored, item->shape);
+    if (t->replayed) {
+        const char *choice = bl_tune_replayed(t, item->shape);
         item->state = BL_TUNE_UNDECIDED;
-        if (cJSON_IsString(choice)) know(item, choice->valuestring);
+        if (choice) know(item, choice);
         return;
     }
-    cJSON *entry = bl_tune_cache_read(cache, item->shape);
+    cJSON *entry = bl_tune_cache_read(&t->cache, item->shape);
     if (entry) know(item, cJSON_GetObjectItem(entry, "choice")->valuestring);
     cJSON_Delete(entry);
 }
 
-static struct bl_tune_item *find(const struct bl_tuner *t, const struct blanch_device *dev, uint64_t key) {
+static struct bl_tune_item *find(const struct bl_tuner *t, uint64_t key) {
     for (size_t i = 0; i < t->items; i++)
-        if (t->item[i]->key == key && t->item[i]->dev == dev) return t->item[i];
+        if (t->item[i]->key == key) return t->item[i];
     return NULL;
 }
 
@@ -59,52 +54,63 @@ static struct bl_tune_item *note(struct bl_tuner *t, const struct bl_tune_item *
 
 /* --- being asked ------------------------------------------------------------------------------ */
 
+/* Of the numbers of a shape and the name of its elements' type. */
+static uint64_t key_of(const int64_t *numbers, size_t bytes, const char *type) {
+    return bl_hash(bl_hash(BL_HASH_START, numbers, bytes), type, strlen(type));
+}
+
 /* The bias and the order of the weights' features are beside the point. */
-static struct bl_tune_item conv_item(struct blanch_device *dev, const struct bl_conv_shape *s, enum bl_conv_pass pass) {
+static struct bl_tune_item conv_item(const struct bl_conv_shape *s, enum bl_conv_pass pass) {
     const struct bl_conv_attrs *a = &s->attrs;
+    const char *type = bl_type_traits[s->type].name;
     const int64_t numbers[] = {s->n,          s->h,           s->w,           a->in_channels, a->out_channels,
                                a->kernel[0],  a->kernel[1],   a->stride[0],   a->stride[1],   a->padding[0],
                                a->padding[1], a->dilation[0], a->dilation[1], a->groups,      (int64_t)pass};
-    struct bl_tune_item item = {.dev = dev, .is_conv = true, .conv = *s, .pass = pass};
+    struct bl_tune_item item = {.is_conv = true, .conv = *s, .pass = pass};
     item.conv.interleave = 1, item.conv.attrs.bias = 0;
-    item.key = bl_hash(BL_HASH_START, numbers, sizeof numbers);
+    item.key = key_of(numbers, sizeof numbers, type);
     snprintf(
         item.shape, sizeof item.shape,
-        "convolution %s %lld x %dx%lldx%lld to %d, kernel %dx%d stride %dx%d padding %dx%d dilation %dx%d groups %d",
-        bl_conv_pass_names[pass], (long long)s->n, a->in_channels, (long long)s->h, (long long)s->w, a->out_channels,
-        a->kernel[0], a->kernel[1], a->stride[0], a->stride[1], a->padding[0], a->padding[1], a->dilation[0],
-        a->dilation[1], a->groups);
+        "convolution %s %s %lld x %dx%lldx%lld to %d, kernel %dx%d stride %dx%d padding %dx%d dilation %dx%d groups %d",
+        bl_conv_pass_names[pass], type, (long long)s->n, a->in_channels, (long long)s->h, (long long)s->w,
+        a->out_channels, a->kernel[0], a->kernel[1], a->stride[0], a->stride[1], a->padding[0], a->padding[1],
+        a->dilation[0], a->dilation[1], a->groups);
     return item;
 }
 
-static struct bl_tune_item gemm_item(struct blanch_device *dev, const struct bl_gemm *g) {
-    const int64_t numbers[] = {g->m, g->n, g->k, g->trans_a, g->trans_b, g->symmetric, g->batch > 0 ? g->batch : 1};
-    struct bl_tune_item item = {.dev = dev, .gemm = *g};
-    item.key = bl_hash(BL_HASH_START, numbers, sizeof numbers);
-    snprintf(item.shape, sizeof item.shape, "product %lldx%lldx%lld %c%c%s batch %lld", (long long)g->m,
+/* Products are of floats. */
+static uint64_t gemm_key(const struct bl_gemm *g) {
+    const int64_t batch = g->batch > 0 ? g->batch : 1;
+    const int64_t numbers[] = {g->m, g->n, g->k, g->trans_a, g->trans_b, g->symmetric, batch};
+    return key_of(numbers, sizeof numbers, bl_type_traits[BL_F32].name);
+}
+
+static struct bl_tune_item gemm_item(const struct bl_gemm *g) {
+    const char *type = bl_type_traits[BL_F32].name;
+    struct bl_tune_item item = {.gemm = *g, .key = gemm_key(g)};
+    snprintf(item.shape, sizeof item.shape, "product %s %lldx%lldx%lld %c%c%s batch %d", type, (long long)g->m,
              (long long)g->n, (long long)g->k, g->trans_a ? 't' : 'n', g->trans_b ? 't' : 'n',
-             g->symmetric ? " symmetric" : "", (long long)numbers[6]);
+             g->symmetric ? " symmetric" : "", g->batch > 0 ? g->batch : 1);
     return item;
 }
 
-static const char *choose_conv(void *context, struct blanch_device *dev, const struct bl_conv_shape *shape,
-                               enum bl_conv_pass pass) {
+static const char *choose_conv(void *context, const struct bl_conv_shape *shape, enum bl_conv_pass pass) {
     struct bl_tuner *t = context;
     if (t->engine) return pass == t->pass ? t->engine : NULL;
-    const struct bl_tune_item like = conv_item(dev, shape, pass);
-    struct bl_tune_item *item = find(t, dev, like.key);
+    if (shape->type != BL_F32) return NULL; // what is stored in 16 bits has one engine for each shape
+    const struct bl_tune_item like = conv_item(shape, pass);
+    struct bl_tune_item *item = find(t, like.key);
     if (!item) item = note(t, &like);
     return item && item->state == BL_TUNE_KNOWN ? item->choice : NULL;
 }
 
 /* Asked at every product of every step, so the text is made for a new shape alone. */
-static enum bl_gemm_route choose_gemm(void *context, struct blanch_device *dev, const struct bl_gemm *g) {
+static enum bl_gemm_route choose_gemm(void *context, const struct bl_gemm *g) {
     struct bl_tuner *t = context;
     if (t->route != BL_GEMM_RULE) return t->route;
-    const int64_t numbers[] = {g->m, g->n, g->k, g->trans_a, g->trans_b, g->symmetric, g->batch > 0 ? g->batch : 1};
-    struct bl_tune_item *item = find(t, dev, bl_hash(BL_HASH_START, numbers, sizeof numbers));
+    struct bl_tune_item *item = find(t, gemm_key(g));
     if (!item && !t->trying) {
-        const struct bl_tune_item like = gemm_item(dev, g);
+        const struct bl_tune_item like = gemm_item(g);
         item = note(t, &like);
     }
     for (int i = 0; item && item->state == BL_TUNE_KNOWN && i < BL_GEMM_ROUTES; i++)
@@ -114,26 +120,61 @@ static enum bl_gemm_route choose_gemm(void *context, struct blanch_device *dev, 
 
 /* --- life ------------------------------------------------------------------------------------- */
 
-int bl_tuner_create(struct bl_tuner **tuner) {
-    struct bl_tuner *t = *tuner = bl_calloc(1, sizeof *t);
+static char tuner_key; // its address is the key
+
+static void release(void *what) {
+    struct bl_tuner *t = what;
+    bl_conv_choose_by(t->dev, NULL);
+    bl_gemm_choose_by(t->dev, NULL);
+    for (size_t i = 0; i < t->items; i++) free(t->item[i]);
+    bl_tune_cache_close(&t->cache);
+    cJSON_Delete(t->replayed);
+    free(t->item), free(t);
+}
+
+static int create(struct bl_tuner **tuner, struct blanch_device *dev, const cJSON *choices) {
+    struct bl_tuner *t = bl_calloc(1, sizeof *t);
     if (!t) return BLANCH_ENOMEM;
-    bl_conv_set_chooser(choose_conv, t);
-    bl_gemm_set_chooser(choose_gemm, t);
+    t->dev = dev;
+    t->conv_chooser = (struct bl_conv_chooser){choose_conv, t};
+    t->gemm_chooser = (struct bl_gemm_chooser){choose_gemm, t};
+    int code = bl_tune_cache_open(&t->cache, dev);
+    if (!code && choices && !(t->replayed = cJSON_Duplicate(choices, true)))
+        code = bl_fail(BLANCH_ENOMEM, "out of host memory");
+    if (!code) code = bl_conv_choose_by(dev, &t->conv_chooser);
+    if (!code) code = bl_gemm_choose_by(dev, &t->gemm_chooser);
+    if (!code) code = bl_attach(dev, &tuner_key, t, release);
+    if (code) return release(t), code;
+    bl_tune_apply_clblast(t);
+    *tuner = t;
     return 0;
 }
 
-void bl_tuner_free(struct bl_tuner *t) {
-    if (!t) return;
-    bl_conv_set_chooser(NULL, NULL);
-    bl_gemm_set_chooser(NULL, NULL);
-    for (size_t i = 0; i < t->items; i++) free(t->item[i]);
-    for (size_t i = 0; i < t->places; i++) bl_tune_cache_close(&t->place[i].cache);
-    cJSON_Delete(t->restored);
-    free(t->item), free(t->place), free(t);
+struct bl_tuner *bl_tuner_of(const struct blanch_device *dev) {
+    return bl_attached(dev, &tuner_key);
 }
 
-cJSON *bl_tuner_choices(const struct bl_tuner *t) {
-    if (t->frozen) return t->restored ? cJSON_Duplicate(t->restored, true) : NULL;
+int bl_tuner_open(struct blanch_device *dev, const struct bl_tune_bounds *bounds) {
+    struct bl_tuner *t = bl_tuner_of(dev);
+    int code = t ? 0 : create(&t, dev, NULL);
+    if (!code) t->bounds = *bounds, t->used = 0;
+    return code;
+}
+
+int bl_tuner_replay(struct blanch_device *dev, const cJSON *choices) {
+    struct bl_tuner *t = bl_tuner_of(dev);
+    if (t) bl_detach(dev, &tuner_key), release(t);
+    return create(&t, dev, choices);
+}
+
+const struct bl_tune_report *bl_tuner_report(const struct bl_tuner *t) {
+    return &t->report;
+}
+
+cJSON *bl_tuner_choices(const struct blanch_device *dev) {
+    const struct bl_tuner *t = bl_tuner_of(dev);
+    if (!t) return NULL;
+    if (t->replayed) return cJSON_Duplicate(t->replayed, true);
     cJSON *choices = NULL;
     for (size_t i = 0; i < t->items; i++) {
         if (t->item[i]->state != BL_TUNE_KNOWN) continue;
@@ -148,23 +189,11 @@ cJSON *bl_tuner_choices(const struct bl_tuner *t) {
     return choices;
 }
 
-int bl_tuner_restore(struct bl_tuner *t, const cJSON *choices) {
-    t->frozen = true;
-    if (!choices) return 0;
-    t->restored = cJSON_Duplicate(choices, true);
-    return t->restored ? 0 : bl_fail(BLANCH_ENOMEM, "out of host memory");
-}
-
-int bl_tuner_apply(struct bl_tuner *t, struct blanch_device *dev) {
-    struct bl_tune_cache *cache;
-    return bl_tune_place(t, dev, &cache);
-}
-
-bool bl_tuner_drop_engines(struct bl_tuner *t, const struct blanch_device *dev) {
+bool bl_tuner_drop_engines(struct bl_tuner *t) {
     bool any = false;
     for (size_t i = 0; i < t->items; i++) {
         struct bl_tune_item *item = t->item[i];
-        if (!item->is_conv || item->dev != dev) continue;
+        if (!item->is_conv) continue;
         any = any || item->state == BL_TUNE_KNOWN;
         item->state = BL_TUNE_UNDECIDED;
     }
@@ -181,7 +210,7 @@ static cJSON *entry_of(const struct bl_tune_trials *trials) {
     for (int i = 0; i < trials->count; i++) {
         cJSON *trial = cJSON_CreateObject();
         cJSON_AddStringToObject(trial, "name", trials->trial[i].name);
-        cJSON_AddStringToObject(trial, "result", trials->trial[i].result);
+        cJSON_AddStringToObject(trial, "result", bl_tune_result_names[trials->trial[i].result]);
         cJSON_AddItemToObject(trial, "ms", bl_json_number(trials->trial[i].ms, 5));
         cJSON_AddItemToArray(tried, trial);
     }
@@ -189,68 +218,69 @@ static cJSON *entry_of(const struct bl_tune_trials *trials) {
     return entry;
 }
 
-static void warn(struct bl_tune_report *report) {
-    if (!report->warning[0])
-        snprintf(report->warning, sizeof report->warning, "what is measured is not kept: %s", blanch_error_message());
+void bl_tune_keep(struct bl_tuner *t, const char *shape, cJSON *entry) {
+    char line[400];
+    if (!bl_tune_cache_write(&t->cache, shape, entry) || t->cache_refused) return;
+    t->cache_refused = true;
+    snprintf(line, sizeof line, "what is measured is not kept: %s", blanch_error_message());
+    if (t->bounds.said) t->bounds.said(t->bounds.context, line);
 }
 
-static int measure_item(struct bl_tuner *t, struct bl_tune_item *item, const struct bl_tune_bounds *bounds,
-                        struct bl_tune_report *report) {
+int bl_tune_check_stop(const struct bl_tuner *t) {
+    return t->bounds.stop && *t->bounds.stop ? bl_fail(BLANCH_EINTERRUPTED, "interrupted") : 0;
+}
+
+static int measure_item(struct bl_tuner *t, struct bl_tune_item *item) {
     struct bl_tune_trials trials = {.best = -1};
-    struct bl_tune_cache *cache;
     t->trying = true;
-    int code = item->is_conv ? bl_tune_conv(t, item, bounds, &trials) : bl_tune_gemm(t, item, bounds, &trials);
+    int code = item->is_conv ? bl_tune_conv(t, item, &trials) : bl_tune_gemm(t, item, &trials);
     t->trying = false;
     if (code) return code;
     for (int i = 0; i < trials.count; i++) {
-        report->wrong += trials.trial[i].result[0] == 'w';
-        report->failed += trials.trial[i].result[0] == 'f';
+        t->report.wrong += trials.trial[i].result == BL_TUNE_WRONG;
+        t->report.failed += trials.trial[i].result == BL_TUNE_FAILED;
     }
-    report->measured++;
+    t->report.measured++;
     item->counted = true;
     if (trials.best < 0) {
         item->state = BL_TUNE_UNDECIDED;
         return 0;
     }
     know(item, trials.trial[trials.best].name);
-    if ((code = bl_tune_place(t, item->dev, &cache))) return code;
-    if (bl_tune_cache_write(cache, item->shape, entry_of(&trials))) warn(report);
+    bl_tune_keep(t, item->shape, entry_of(&trials));
     return 0;
 }
 
-int bl_tuner_wanted(const struct bl_tuner *t, const struct blanch_device *dev) {
+static int count_wanted(const struct bl_tuner *t) {
     int count = 0;
-    for (size_t i = 0; i < t->items; i++) count += t->item[i]->dev == dev && t->item[i]->state == BL_TUNE_WANTED;
+    for (size_t i = 0; i < t->items; i++) count += t->item[i]->state == BL_TUNE_WANTED;
     return count;
 }
 
 /* Another process may have measured it meanwhile. */
-static bool known_now(struct bl_tuner *t, struct bl_tune_item *item) {
-    learn(t, item);
+static bool is_known(struct bl_tuner *t, struct bl_tune_item *item) {
+    if (item->state == BL_TUNE_WANTED) learn(t, item);
+    if (item->state == BL_TUNE_KNOWN && !item->counted) {
+        t->report.known++;
+        item->counted = true;
+    }
     return item->state != BL_TUNE_WANTED;
 }
 
-int bl_tuner_measure(struct bl_tuner *t, struct blanch_device *dev, const struct bl_tune_bounds *bounds,
-                     struct bl_tune_report *report) {
-    const double start = bl_now();
-    const int total = bl_tuner_wanted(t, dev);
+int bl_tuner_measure(struct bl_tuner *t) {
+    const struct bl_tune_bounds *bounds = &t->bounds;
+    const double start = bl_now(), rest = bounds->seconds - t->used;
+    const int total = count_wanted(t);
     int code = 0, done = 0;
     for (size_t i = 0; i < t->items && !code; i++) {
         struct bl_tune_item *item = t->item[i];
-        if (item->dev != dev || item->state == BL_TUNE_UNDECIDED) continue;
-        if (item->state == BL_TUNE_KNOWN || known_now(t, item)) {
-            report->known += !item->counted;
-            item->counted = true;
-            continue;
-        }
-        if (bounds->stop && *bounds->stop)
-            code = bl_fail(BLANCH_EINTERRUPTED, "interrupted");
-        else if (bl_now() - start >= bounds->seconds)
-            break;
-        else if (!(code = measure_item(t, item, bounds, report)) && bounds->progress)
+        if (is_known(t, item)) continue;
+        if ((code = bl_tune_check_stop(t)) || bl_now() - start >= rest) break;
+        if (!(code = measure_item(t, item)) && bounds->progress)
             bounds->progress(bounds->context, ++done, total, item->shape);
     }
-    report->seconds += bl_now() - start;
-    report->left = bl_tuner_wanted(t, dev);
+    if (done && bounds->progress) bounds->progress(bounds->context, done, total, NULL);
+    t->used += bl_now() - start, t->report.seconds += bl_now() - start;
+    t->report.left = count_wanted(t);
     return code;
 }

@@ -88,7 +88,7 @@ static void add_key(const struct bl_tune_cache *cache, const char *shape, cJSON 
     cJSON_AddNumberToObject(entry, "limit", (double)cache->limit);
 }
 
-/* Each process writes a file of its own, which then takes the entry's name. */
+/* Each cache of each process writes a file of its own, which then takes the entry's name. */
 int bl_tune_cache_write(const struct bl_tune_cache *cache, const char *shape, cJSON *entry) {
     if (!cache->folder) {
         cJSON_Delete(entry);
@@ -96,7 +96,8 @@ int bl_tune_cache_write(const struct bl_tune_cache *cache, const char *shape, cJ
     }
     add_key(cache, shape, entry);
     add_conditions(entry);
-    char *path = path_of(cache, shape), *own = path ? bl_format("%s.%ld", path, (long)getpid()) : NULL;
+    char *path = path_of(cache, shape);
+    char *own = path ? bl_format("%s.%ld.%p", path, (long)getpid(), (const void *)cache) : NULL;
     int code = own ? bl_json_write(own, entry) : BLANCH_ENOMEM;
     if (!code && rename(own, path)) {
         code = bl_fail(BLANCH_EIO, "%s: cannot be replaced: %s", path, strerror(errno));

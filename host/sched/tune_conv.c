@@ -26,10 +26,10 @@ struct trial {
 
 /* --- the layer -------------------------------------------------------------------------------- */
 
-static int build(struct trial *t, const struct bl_tune_item *item) {
+static int build(struct trial *t, struct blanch_device *dev, const struct bl_tune_item *item) {
     const struct bl_conv_shape *s = &item->conv;
     t->pass = item->pass, t->n = (int)s->n;
-    int code = bl_graph_create(&t->graph, item->dev, t->n, false);
+    int code = bl_graph_create(&t->graph, dev, t->n, false);
     if (code) return code;
     struct bl_tensor *x = bl_graph_input(t->graph, s->attrs.in_channels, s->h, s->w);
     bl_graph_want_input_grads(t->graph);
@@ -41,17 +41,27 @@ static int build(struct trial *t, const struct bl_tune_item *item) {
     return bl_fail(BLANCH_EDEVICE, "tuning: a convolution has no gradients");
 }
 
-static int run_pass(void *context, bool small) {
-    struct trial *t = context;
-    struct bl_node *node = t->node;
-    const struct bl_run run = {.n = small ? (t->n + 15) / 16 : t->n, .training = true};
+/* A sixteenth of the images, but one at least. */
+static int small_part(const struct trial *t) {
+    return (t->n + 15) / 16;
+}
+
+static int enqueue(const struct trial *t, const struct bl_run *run) {
+    const struct bl_node *node = t->node;
     const struct bl_conv_engine *engine = t->conv->engine[t->pass];
     if (t->pass == BL_CONV_WEIGHTS)
-        return engine->backward_weights(t->conv, &run, node->in[0], node->out[0]->grad, node->param[0]->grad.mem, NULL);
-    int code = engine->pack ? engine->pack(t->conv, t->pass, &run, node->param[0]->data.mem) : 0;
+        return engine->backward_weights(t->conv, run, node->in[0], node->out[0]->grad, node->param[0]->grad.mem, NULL);
+    int code = engine->pack ? engine->pack(t->conv, t->pass, run, node->param[0]->data.mem) : 0;
     if (code) return code;
-    if (t->pass == BL_CONV_FORWARD) return engine->forward(t->conv, &run, node->in[0], NULL, node->out[0]);
-    return engine->backward_data(t->conv, &run, node->out[0]->grad, node->in[0]->grad, false);
+    if (t->pass == BL_CONV_FORWARD) return engine->forward(t->conv, run, node->in[0], NULL, node->out[0]);
+    return engine->backward_data(t->conv, run, node->out[0]->grad, node->in[0]->grad, false);
+}
+
+static int run_pass(void *context, bool small) {
+    const struct trial *t = context;
+    const struct bl_run run = {.n = small ? small_part(t) : t->n, .training = true};
+    int code = enqueue(t, &run);
+    return code ? code : bl_finish(t->node->dev);
 }
 
 static struct bl_mem *result_of(const struct trial *t) {
@@ -158,30 +168,45 @@ static int judge(const struct trial *t, const struct bl_tune_item *item, struct 
     return 0;
 }
 
-/* One that does not suit the shape is passed over in silence. engine "": the one that the rule chooses. others: which
- * ones suit besides; NULL: not asked. */
-static int try_engine(struct bl_tuner *tuner, const char *engine, const struct bl_tune_item *item,
-                      const struct bl_tune_bounds *bounds, struct data *d, struct bl_tune_trials *trials,
-                      bool *others) {
-    struct trial t = {0};
-    bool slow = false, right = false;
-    double seconds = 0, best = trials->best < 0 ? 0 : 1e-3 * trials->trial[trials->best].ms;
+/* engine "": the one that the rule chooses. */
+static int build_with(struct bl_tuner *tuner, const char *engine, const struct bl_tune_item *item, struct trial *t) {
     tuner->engine = engine, tuner->pass = item->pass;
-    int code = build(&t, item);
+    int code = build(t, tuner->dev, item);
     tuner->engine = NULL;
+    return code;
+}
+
+/* Which engines suit besides the one that is built; all where it cannot be built. */
+static void list_others(const struct trial *t, const char *name, bool *others) {
+    for (int i = 0; i < BL_TUNE_TRIALS && bl_conv_engine_name(i); i++)
+        others[i] = !t->conv || (strcmp(bl_conv_engine_name(i), name) &&
+                                 bl_conv_worth_measuring(t->conv, bl_conv_engine_name(i), t->pass));
+}
+
+/* One that does not suit the shape is passed over in silence. engine "": the rule's, and others tells which ones suit
+ * besides; else others is NULL. */
+static int try_engine(struct bl_tuner *tuner, const char *engine, const struct bl_tune_item *item, struct data *d,
+                      struct bl_tune_trials *trials, bool *others) {
+    struct trial t = {0};
+    struct bl_tune_timing timing = {BL_TUNE_RIGHT, INFINITY};
+    bool right = false;
+    const double start = bl_now();
+    int code = build_with(tuner, engine, item, &t);
     const char *name = t.node ? t.node->engine[item->pass] : engine;
     if (!code && *engine && strcmp(name, engine)) goto done;
-    for (int i = 0; others && i < BL_TUNE_TRIALS && bl_conv_engine_name(i); i++)
-        others[i] = code || (strcmp(bl_conv_engine_name(i), name) &&
-                             bl_conv_worth_measuring(t.conv, bl_conv_engine_name(i), item->pass));
+    if (code) t.conv = NULL;
+    if (others) list_others(&t, name, others);
     if (code && !*engine) goto done; // its own turn comes among the others
+    const struct bl_tune_candidate candidate = {run_pass, &t, (double)small_part(&t) / t.n, bl_now() - start};
     if (!code) code = write_data(&t, d);
-    if (!code)
-        code = bl_tune_time(item->dev, run_pass, &t, (double)((t.n + 15) / 16) / t.n, bounds->candidate, best, &seconds,
-                            &slow);
-    if (!code && !slow) code = judge(&t, item, d, &right);
-    bl_tune_add(trials, name, code ? "failed" : slow ? "slow" : right ? "right" : "wrong", seconds);
-    if (code || (!slow && !right)) bl_tune_refuse(tuner, bounds, name, item->shape, code);
+    if (!code) code = bl_tune_time(&candidate, &tuner->bounds, bl_tune_best(trials), &timing);
+    if (!code && timing.result == BL_TUNE_RIGHT) {
+        code = judge(&t, item, d, &right);
+        if (!right) timing.result = BL_TUNE_WRONG;
+    }
+    if (code) timing.result = BL_TUNE_FAILED;
+    bl_tune_add(trials, name, &timing);
+    bl_tune_refuse(tuner, item, &(struct bl_tune_trial){name, timing.result, 0});
 done:
     bl_graph_free(t.graph);
     return code == BLANCH_ENOMEM ? code : 0;
@@ -204,18 +229,14 @@ static int make_data(struct data *d, const struct bl_tune_item *item) {
 }
 
 /* The rule's choice is the first, so that most others are soon seen to be slower. */
-int bl_tune_conv(struct bl_tuner *tuner, const struct bl_tune_item *item, const struct bl_tune_bounds *bounds,
-                 struct bl_tune_trials *trials) {
+int bl_tune_conv(struct bl_tuner *tuner, const struct bl_tune_item *item, struct bl_tune_trials *trials) {
     struct data d = {0};
     bool others[BL_TUNE_TRIALS] = {0};
     int code = make_data(&d, item);
-    if (!code) code = try_engine(tuner, "", item, bounds, &d, trials, others);
-    for (int i = 0; !code && i < BL_TUNE_TRIALS && bl_conv_engine_name(i); i++) {
-        if (bounds->stop && *bounds->stop)
-            code = bl_fail(BLANCH_EINTERRUPTED, "interrupted");
-        else if (others[i])
-            code = try_engine(tuner, bl_conv_engine_name(i), item, bounds, &d, trials, NULL);
-    }
+    if (!code) code = try_engine(tuner, "", item, &d, trials, others);
+    for (int i = 0; !code && i < BL_TUNE_TRIALS && bl_conv_engine_name(i); i++)
+        if (others[i] && !(code = bl_tune_check_stop(tuner)))
+            code = try_engine(tuner, bl_conv_engine_name(i), item, &d, trials, NULL);
     free(d.images), free(d.weights), free(d.gradient), free(d.result), free(d.reference);
     return code;
 }

@@ -34,7 +34,7 @@ static void fill(struct data *d) {
     memcpy(d->host_b, d->host_a, 4 * d->b);
 }
 
-static int make_data(struct data *d, const struct bl_tune_item *item) {
+static int make_data(struct data *d, struct blanch_device *dev, const struct bl_tune_item *item) {
     struct bl_gemm *g = &d->product;
     *g = item->gemm;
     int64_t batch = batch_of(g);
@@ -52,15 +52,15 @@ static int make_data(struct data *d, const struct bl_tune_item *item) {
                           .stride_a = g->m * g->k,
                           .stride_b = g->k * g->n,
                           .stride_c = g->m * g->n};
-    d->dev = item->dev;
+    d->dev = dev;
     d->a = (size_t)(batch * g->stride_a), d->b = (size_t)(batch * g->stride_b), d->c = (size_t)(batch * g->stride_c);
     d->host_a = bl_calloc(d->a, 4), d->host_b = bl_calloc(d->b, 4);
     d->result = bl_calloc(d->c, 4), d->reference = bl_calloc(d->c, 4);
     if (!d->host_a || !d->host_b || !d->result || !d->reference) return BLANCH_ENOMEM;
     fill(d);
-    int code = bl_mem_alloc(item->dev, 4 * d->a, &g->a);
-    if (!code) code = bl_mem_alloc(item->dev, 4 * d->b, &g->b);
-    if (!code) code = bl_mem_alloc(item->dev, 4 * d->c, &g->c);
+    int code = bl_mem_alloc(dev, 4 * d->a, &g->a);
+    if (!code) code = bl_mem_alloc(dev, 4 * d->b, &g->b);
+    if (!code) code = bl_mem_alloc(dev, 4 * d->c, &g->c);
     if (!code) code = bl_mem_write(g->a, 0, 4 * d->a, d->host_a);
     return code ? code : bl_mem_write(g->b, 0, 4 * d->b, d->host_b);
 }
@@ -98,50 +98,52 @@ static int judge(struct data *d, bool *right) {
     return 0;
 }
 
+/* A sixteenth of the depth. */
+static int64_t small_part(const struct data *d) {
+    return (d->product.k + 15) / 16;
+}
+
 static int multiply(void *context, bool small) {
     const struct data *d = context;
     struct bl_gemm part = d->product;
-    if (small) part.k = (part.k + 15) / 16;
-    return bl_gemm(d->dev, &part);
+    if (small) part.k = small_part(d);
+    int code = bl_gemm(d->dev, &part);
+    return code ? code : bl_finish(d->dev);
 }
 
-static int try_route(struct bl_tuner *tuner, enum bl_gemm_route route, const struct bl_tune_bounds *bounds,
-                     struct data *d, const char *shape, struct bl_tune_trials *trials) {
-    bool slow = false, right = false;
-    double seconds = 0, best = trials->best < 0 ? 0 : 1e-3 * trials->trial[trials->best].ms;
-    double share = (double)((d->product.k + 15) / 16) / (double)d->product.k;
+static int try_route(struct bl_tuner *tuner, enum bl_gemm_route route, const struct bl_tune_item *item, struct data *d,
+                     struct bl_tune_trials *trials) {
+    const struct bl_tune_candidate candidate = {
+        .call = multiply, .context = d, .share = (double)small_part(d) / (double)d->product.k};
+    struct bl_tune_timing timing = {BL_TUNE_RIGHT, INFINITY};
+    bool right = false;
     tuner->route = route;
     int code = bl_mem_fill(d->product.c, 0, 4 * d->c, NAN);
-    if (!code) code = bl_tune_time(d->dev, multiply, d, share, bounds->candidate, best, &seconds, &slow);
+    if (!code) code = bl_tune_time(&candidate, &tuner->bounds, bl_tune_best(trials), &timing);
     tuner->route = BL_GEMM_RULE;
-    if (!code && !slow) code = judge(d, &right);
-    bl_tune_add(trials, bl_gemm_route_names[route],
-                code    ? "failed"
-                : slow  ? "slow"
-                : right ? "right"
-                        : "wrong",
-                seconds);
-    if (code || (!slow && !right)) bl_tune_refuse(tuner, bounds, bl_gemm_route_names[route], shape, code);
+    if (!code && timing.result == BL_TUNE_RIGHT) {
+        code = judge(d, &right);
+        if (!right) timing.result = BL_TUNE_WRONG;
+    }
+    if (code) timing.result = BL_TUNE_FAILED;
+    bl_tune_add(trials, bl_gemm_route_names[route], &timing);
+    bl_tune_refuse(tuner, item, &(struct bl_tune_trial){bl_gemm_route_names[route], timing.result, 0});
     return code == BLANCH_ENOMEM ? code : 0;
 }
 
-static bool is_tried(const struct bl_tuner *tuner, const struct bl_tune_item *item, const struct bl_tune_bounds *bounds,
-                     int route) {
+/* On CPUs the own kernel is 3 to 10 times as fast as CLBlast, whose kernels take seconds to build. */
+static bool is_tried(const struct bl_tuner *tuner, const struct bl_tune_item *item, int route) {
     if (tuner->clblast_alone) return route == BL_GEMM_CLBLAST;
     if (route == BL_GEMM_PACKED) return !item->gemm.trans_a; // which packs always
-    return route != BL_GEMM_CLBLAST || !bounds->brief || blanch_device_info(item->dev)->kind != BLANCH_CPU;
+    return route != BL_GEMM_CLBLAST || blanch_device_info(tuner->dev)->kind != BLANCH_CPU;
 }
 
-int bl_tune_gemm(struct bl_tuner *tuner, const struct bl_tune_item *item, const struct bl_tune_bounds *bounds,
-                 struct bl_tune_trials *trials) {
+int bl_tune_gemm(struct bl_tuner *tuner, const struct bl_tune_item *item, struct bl_tune_trials *trials) {
     struct data d = {0};
-    int code = make_data(&d, item);
-    for (int i = BL_GEMM_RULE + 1; i < BL_GEMM_ROUTES && !code; i++) {
-        if (bounds->stop && *bounds->stop)
-            code = bl_fail(BLANCH_EINTERRUPTED, "interrupted");
-        else if (is_tried(tuner, item, bounds, i))
-            code = try_route(tuner, (enum bl_gemm_route)i, bounds, &d, item->shape, trials);
-    }
+    int code = make_data(&d, tuner->dev, item);
+    for (int i = BL_GEMM_RULE + 1; i < BL_GEMM_ROUTES && !code; i++)
+        if (is_tried(tuner, item, i) && !(code = bl_tune_check_stop(tuner)))
+            code = try_route(tuner, (enum bl_gemm_route)i, item, &d, trials);
     release(&d);
     return code;
 }

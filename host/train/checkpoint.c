@@ -9,62 +9,172 @@
 #include <string.h>
 #include <unistd.h>
 
-/* --- writing -------------------------------------------------------------------------------- */
+/* --- what the files hold -------------------------------------------------------------------- */
 
-/* Tensors to be written, with the host memory they point into. */
-struct dump {
-    struct bl_st_tensor *tensors;
-    void **memory;
+enum source {
+    VALUE,        // of a parameter or buffer
+    OF_OPTIMISER, // its state
+    MEMORY,       // of a parameter whose update target runs: what lies where its value (0) or a state would
+    FIRST,        // the same where the target began
+    NUMBERS,      // of the target
+    SOURCES
+};
+struct item { // a tensor of a file
+    char name[192];
+    struct bl_param *param;
+    enum source source;
+    int which;
+    const char *former; // its name in files of older versions; NULL: none
+};
+struct items {
+    struct item *item;
     int count;
 };
+enum { MOST_ITEMS = 1 + BL_MAX_STATES + 2 * (1 + BL_MAX_STATES) + 1 }; // of a parameter
 
-static int dump_open(struct dump *dump, int capacity) {
-    dump->count = 0;
-    dump->tensors = bl_calloc((size_t)capacity + 1, sizeof *dump->tensors);
-    dump->memory = bl_calloc((size_t)capacity + 1, sizeof *dump->memory);
-    return dump->tensors && dump->memory ? 0 : BLANCH_ENOMEM;
+static void add_item(struct items *items, struct bl_param *param, enum source source, int which, const char *suffix) {
+    struct item *item = &items->item[items->count++];
+    *item = (struct item){.param = param, .source = source, .which = which};
+    snprintf(item->name, sizeof item->name, "%s%s%s", param->name, *suffix ? "." : "", suffix);
 }
 
-static void dump_close(struct dump *dump) {
-    for (int i = 0; dump->memory && i < dump->count; i++) free(dump->memory[i]);
-    free(dump->tensors);
-    free(dump->memory);
+/* "NAME.momentum_buffer", and of a target "NAME.target.memory.momentum_buffer". */
+static void add_part(struct items *items, struct bl_param *param, enum source source, int which) {
+    static const char *const kinds[SOURCES] = {"", "", "target.memory.", "target.first."};
+    char suffix[64];
+    const struct bl_optimiser *optimiser = bl_graph_optimiser(param->node->graph);
+    snprintf(suffix, sizeof suffix, "%s%s", kinds[source], which ? optimiser->state_name[which - 1] : "value");
+    add_item(items, param, source, which, suffix);
 }
 
-/* state: of the optimiser, or -1 for the value. */
-static int dump_add(struct dump *dump, struct bl_param *param, int state) {
-    size_t bytes = param->counter ? sizeof(int64_t) : (size_t)param->data.count * sizeof(float);
-    void *host = dump->memory[dump->count] = bl_calloc(1, bytes);
-    if (!host) return BLANCH_ENOMEM;
-    struct bl_st_tensor *tensor = &dump->tensors[dump->count++];
-    *tensor = (struct bl_st_tensor){.name = param->name, .data = host, .bytes = bytes};
-    tensor->dtype = param->counter ? BL_DTYPE_I64 : BL_DTYPE_F32;
-    tensor->dims = param->counter ? 0 : param->dims;
-    for (int i = 0; i < tensor->dims; i++) tensor->shape[i] = param->shape[i];
-    if (!param->counter) return state < 0 ? bl_param_read(param, host) : bl_param_read_state(param, state, host);
-    memcpy(host, &param->value, bytes);
-    return 0;
+static bool has_target(const struct bl_safetensors *file, const struct bl_param *param) {
+    char name[192];
+    snprintf(name, sizeof name, "%s.target.numbers", param->name);
+    return bl_st_find(file, name) != NULL;
+}
+
+/* Versions that knew SGD alone had its velocity under the parameter's own name. */
+static void add_trainable(struct items *items, struct bl_param *param, bool target) {
+    const struct bl_optimiser *optimiser = bl_graph_optimiser(param->node->graph);
+    int states = optimiser ? optimiser->states : 0;
+    for (int i = 1; i <= states; i++) {
+        add_part(items, param, OF_OPTIMISER, i);
+        if (!strcmp(optimiser->state_name[i - 1], "momentum_buffer"))
+            items->item[items->count - 1].former = param->name;
+    }
+    for (int i = 0; i <= states && target; i++) add_part(items, param, MEMORY, i), add_part(items, param, FIRST, i);
+    if (target) add_item(items, param, NUMBERS, 0, "target.numbers");
+}
+
+static int open_items(struct items *items, const struct bl_graph *graph) {
+    *items = (struct items){bl_calloc((size_t)bl_graph_params(graph) * MOST_ITEMS + 1, sizeof *items->item), 0};
+    return items->item ? 0 : BLANCH_ENOMEM;
+}
+
+static int list_weights(struct items *items, struct bl_graph *graph) {
+    int code = open_items(items, graph);
+    for (int i = 0; i < bl_graph_params(graph) && !code; i++)
+        if (!bl_graph_param(graph, i)->private_state) add_item(items, bl_graph_param(graph, i), VALUE, 0, "");
+    return code;
+}
+
+/* file: to be read; NULL: to be written. */
+static int list_state(struct items *items, struct bl_graph *graph, const struct bl_safetensors *file) {
+    int code = open_items(items, graph);
+    for (int i = 0; i < bl_graph_params(graph) && !code; i++) {
+        struct bl_param *param = bl_graph_param(graph, i);
+        bool target = param->offered && (file ? has_target(file, param) : param->target != NULL);
+        if (param->trainable)
+            add_trainable(items, param, target);
+        else if (param->private_state)
+            add_item(items, param, VALUE, 0, "");
+    }
+    return code;
+}
+
+static bool is_counter(const struct item *item) {
+    return item->source == VALUE && item->param->counter;
+}
+
+static enum bl_type dtype_of(const struct item *item) {
+    return is_counter(item) ? BL_I64 : item->source == NUMBERS ? BL_F64 : BL_F32;
+}
+
+/* Dimensions; their number returned. */
+static int shape_of(const struct item *item, int64_t shape[8]) {
+    if (is_counter(item)) return 0;
+    if (item->source == NUMBERS) return shape[0] = item->param->offered->number_count, 1;
+    for (int i = 0; i < item->param->dims; i++) shape[i] = item->param->shape[i];
+    return item->param->dims;
+}
+
+static int64_t count_of(const struct item *item) {
+    return is_counter(item)          ? 1
+           : item->source == NUMBERS ? item->param->offered->number_count
+                                     : item->param->data.count;
+}
+
+static const struct bl_tensor *tensor_of(const struct item *item) {
+    if (item->source == FIRST) return item->param->offered->first[item->which];
+    return item->which ? &item->param->state[item->which - 1] : &item->param->data;
+}
+
+/* --- writing -------------------------------------------------------------------------------- */
+
+static int read_item(const struct item *item, void *host, size_t bytes) {
+    switch (item->source) {
+    case VALUE:
+        if (!item->param->counter) return bl_param_read(item->param, host);
+        memcpy(host, &item->param->value, bytes);
+        return 0;
+    case OF_OPTIMISER:
+        return bl_param_read_state(item->param, item->which - 1, host);
+    case NUMBERS:
+        memcpy(host, item->param->offered->numbers, bytes);
+        return 0;
+    default:
+        return bl_mem_read(tensor_of(item)->mem, 0, bytes, host);
+    }
+}
+
+static int write_items(const struct items *items, const char *path, const char *const *meta) {
+    struct bl_st_tensor *tensors = bl_calloc((size_t)items->count + 1, sizeof *tensors);
+    void **memory = bl_calloc((size_t)items->count + 1, sizeof *memory);
+    int code = tensors && memory ? 0 : BLANCH_ENOMEM;
+    for (int i = 0; i < items->count && !code; i++) {
+        const struct item *item = &items->item[i];
+        struct bl_st_tensor *tensor = &tensors[i];
+        size_t bytes = (size_t)count_of(item) * bl_type_bytes(dtype_of(item));
+        *tensor = (struct bl_st_tensor){.name = item->name, .dtype = dtype_of(item), .bytes = bytes};
+        tensor->dims = shape_of(item, tensor->shape);
+        tensor->data = memory[i] = bl_calloc(1, bytes);
+        code = memory[i] ? read_item(item, memory[i], bytes) : BLANCH_ENOMEM;
+    }
+    if (!code) code = bl_st_write(path, tensors, items->count, meta);
+    for (int i = 0; memory && i < items->count; i++) free(memory[i]);
+    free(memory);
+    free(tensors);
+    return code;
 }
 
 int bl_weights_save(struct bl_graph *graph, const char *path, int64_t step) {
-    struct dump dump;
+    struct items items;
     char number[32];
     const char *meta[] = {"format", "pt", "step", number, NULL};
     if (step < 0) meta[2] = NULL;
     snprintf(number, sizeof number, "%" PRId64, step);
-    int count = bl_graph_params(graph), code = dump_open(&dump, count);
-    for (int i = 0; i < count && !code; i++) {
-        struct bl_param *param = bl_graph_param(graph, i);
-        if (!param->private_state) code = dump_add(&dump, param, -1);
-    }
-    if (!code) code = bl_st_write(path, dump.tensors, dump.count, meta);
-    dump_close(&dump);
+    int code = list_weights(&items, graph);
+    if (!code) code = write_items(&items, path, meta);
+    free(items.item);
     return code;
 }
 
 static int state_save(struct bl_graph *graph, const char *path, const struct bl_position *position) {
-    struct dump dump;
-    char text[8][32];
+    static const char *const keys[] = {"step",        "epoch",      "best_top1",  "train_loss",
+                                       "train_count", "train_top1", "train_top5", "train_s"};
+    struct items items;
+    char text[BL_COUNT(keys)][32];
+    const char *meta[2 * BL_COUNT(keys) + 3] = {NULL};
     snprintf(text[0], 32, "%" PRId64, position->step);
     snprintf(text[1], 32, "%" PRId64, position->epoch);
     snprintf(text[2], 32, "%.17g", position->best_top1);
@@ -73,45 +183,28 @@ static int state_save(struct bl_graph *graph, const char *path, const struct bl_
     snprintf(text[5], 32, "%d", position->train.top1);
     snprintf(text[6], 32, "%d", position->train.top5);
     snprintf(text[7], 32, "%.17g", position->train_s);
-    const char *const meta[] = {"step",
-                                text[0],
-                                "epoch",
-                                text[1],
-                                "best_top1",
-                                text[2],
-                                "train_loss",
-                                text[3],
-                                "train_count",
-                                text[4],
-                                "train_top1",
-                                text[5],
-                                "train_top5",
-                                text[6],
-                                "train_s",
-                                text[7],
-                                position->budget ? "overhead_budget" : NULL,
-                                position->budget,
-                                NULL};
-    int count = bl_graph_params(graph), code = dump_open(&dump, count);
-    for (int i = 0; i < count && !code; i++) {
-        struct bl_param *param = bl_graph_param(graph, i);
-        if (param->trainable)
-            code = dump_add(&dump, param, 0);
-        else if (param->private_state)
-            code = dump_add(&dump, param, -1);
-    }
-    if (!code) code = bl_st_write(path, dump.tensors, dump.count, meta);
-    dump_close(&dump);
+    for (int i = 0; i < BL_COUNT(keys); i++) meta[2 * i] = keys[i], meta[2 * i + 1] = text[i];
+    if (position->budget) meta[2 * BL_COUNT(keys)] = "overhead_budget", meta[2 * BL_COUNT(keys) + 1] = position->budget;
+    int code = list_state(&items, graph, NULL);
+    if (!code) code = write_items(&items, path, meta);
+    free(items.item);
     return code;
 }
 
 /* --- reading -------------------------------------------------------------------------------- */
 
-static bool same_shape(const struct bl_param *param, const struct bl_st_tensor *tensor) {
-    if (param->counter) return tensor->dims == 0 || (tensor->dims == 1 && tensor->shape[0] == 1);
-    if (tensor->dims != param->dims) return false;
-    for (int i = 0; i < param->dims; i++)
-        if (tensor->shape[i] != param->shape[i]) return false;
+static const struct bl_st_tensor *find_tensor(const struct bl_safetensors *file, const struct item *item) {
+    const struct bl_st_tensor *tensor = bl_st_find(file, item->name);
+    return tensor || !item->former ? tensor : bl_st_find(file, item->former);
+}
+
+static bool same_shape(const struct item *item, const struct bl_st_tensor *tensor) {
+    int64_t shape[8];
+    int dims = shape_of(item, shape);
+    if (is_counter(item)) return tensor->dims == 0 || (tensor->dims == 1 && tensor->shape[0] == 1);
+    if (tensor->dims != dims) return false;
+    for (int i = 0; i < dims; i++)
+        if (tensor->shape[i] != shape[i]) return false;
     return true;
 }
 
@@ -133,7 +226,7 @@ static void misfit_add(struct misfit *misfit, const char *name) {
 
 enum { MISSING, UNEXPECTED, MISSHAPEN };
 
-static int refuse(const char *path, const struct misfit *misfit) {
+static int refuse(const char *path, const struct misfit *misfit, bool state) {
     char text[800] = "";
     for (int i = MISSING; i <= MISSHAPEN; i++) {
         size_t used = strlen(text);
@@ -143,89 +236,85 @@ static int refuse(const char *path, const struct misfit *misfit) {
     }
     if (!*text) return 0;
     return bl_fail(BLANCH_EINPUT,
-                   "%s does not fit the network: %s; check the model, the norm and the number of classes", path, text);
+                   "%s does not fit the network: %s; check the model, the norm%s and the number of classes", path, text,
+                   state ? ", the optimiser" : "");
 }
 
-/* Which parameters a file of this kind holds: velocity of the trainable ones, data of the rest. */
-static bool in_state(const struct bl_param *param) {
-    return param->trainable || param->private_state;
-}
-static bool in_weights(const struct bl_param *param) {
-    return !param->private_state;
-}
-
-static const struct bl_param *find_param(struct bl_graph *graph, const char *name,
-                                         bool (*wanted)(const struct bl_param *)) {
-    const struct bl_param *param = bl_graph_find_param(graph, name);
-    return param && wanted(param) ? param : NULL;
+static bool is_expected(const struct items *items, const char *name) {
+    for (int i = 0; i < items->count; i++) {
+        const struct item *item = &items->item[i];
+        if (!strcmp(item->name, name) || (item->former && !strcmp(item->former, name))) return true;
+    }
+    return false;
 }
 
 /* num_batches_tracked may be missing: state dicts of old PyTorch versions lack it, and nothing computes with it. */
-static int check_fit(struct bl_graph *graph, const struct bl_safetensors *file, const char *path,
-                     bool (*wanted)(const struct bl_param *)) {
+static int check_fit(const struct items *items, const struct bl_safetensors *file, const char *path) {
     struct misfit misfit[] = {{.what = "missing"}, {.what = "unexpected"}, {.what = "of another shape"}};
-    for (int i = 0; i < bl_graph_params(graph); i++) {
-        const struct bl_param *param = bl_graph_param(graph, i);
-        if (!wanted(param)) continue;
-        const struct bl_st_tensor *tensor = bl_st_find(file, param->name);
-        if (!tensor && !(param->counter && !param->private_state)) misfit_add(&misfit[MISSING], param->name);
-        if (tensor && !same_shape(param, tensor)) misfit_add(&misfit[MISSHAPEN], param->name);
+    bool state = false;
+    for (int i = 0; i < items->count; i++) {
+        const struct item *item = &items->item[i];
+        const struct bl_st_tensor *tensor = find_tensor(file, item);
+        if (!tensor && !(is_counter(item) && !item->param->private_state)) misfit_add(&misfit[MISSING], item->name);
+        if (tensor && !same_shape(item, tensor)) misfit_add(&misfit[MISSHAPEN], item->name);
+        state |= item->source == OF_OPTIMISER;
     }
-    for (int i = 0; i < bl_st_count(file); i++) {
-        const char *name = bl_st_at(file, i)->name;
-        if (!find_param(graph, name, wanted)) misfit_add(&misfit[UNEXPECTED], name);
-    }
-    return refuse(path, misfit);
-}
-
-static int read_tensor(struct bl_param *param, struct bl_tensor *to, const struct bl_st_tensor *tensor) {
-    if (param->counter) return bl_st_int64s(tensor, &param->value, 1);
-    float *host = bl_calloc((size_t)param->data.count, sizeof *host);
-    if (!host) return BLANCH_ENOMEM;
-    int code = bl_st_floats(tensor, host, param->data.count);
-    if (!code) code = bl_mem_write(to->mem, 0, (size_t)param->data.count * sizeof *host, host);
-    free(host);
-    return code;
+    for (int i = 0; i < bl_st_count(file); i++)
+        if (!is_expected(items, bl_st_at(file, i)->name)) misfit_add(&misfit[UNEXPECTED], bl_st_at(file, i)->name);
+    return refuse(path, misfit, state);
 }
 
 /* Types that cannot be read as numbers of the kind wanted are found before anything is changed. */
-static int check_types(struct bl_graph *graph, const struct bl_safetensors *file, const char *path,
-                       bool (*wanted)(const struct bl_param *)) {
-    for (int i = 0; i < bl_graph_params(graph); i++) {
-        const struct bl_param *param = bl_graph_param(graph, i);
-        const struct bl_st_tensor *tensor = wanted(param) ? bl_st_find(file, param->name) : NULL;
+static int check_types(const struct items *items, const struct bl_safetensors *file, const char *path) {
+    for (int i = 0; i < items->count; i++) {
+        const struct item *item = &items->item[i];
+        const struct bl_st_tensor *tensor = find_tensor(file, item);
         if (!tensor) continue;
-        bool integer = tensor->dtype == BL_DTYPE_I64 || tensor->dtype == BL_DTYPE_I32;
-        if (param->counter ? !integer : tensor->dtype == BL_DTYPE_U8)
-            return bl_fail(BLANCH_EINPUT, "%s: tensor %s has a type that does not fit", path, param->name);
+        bool integer = tensor->dtype == BL_I64 || tensor->dtype == BL_I32;
+        if (is_counter(item) ? !integer : item->source == NUMBERS ? tensor->dtype != BL_F64 : tensor->dtype == BL_U8)
+            return bl_fail(BLANCH_EINPUT, "%s: tensor %s has a type that does not fit", path, tensor->name);
     }
     return 0;
 }
 
-static int fits(struct bl_graph *graph, const struct bl_safetensors *file, const char *path,
-                bool (*wanted)(const struct bl_param *)) {
-    int code = check_fit(graph, file, path, wanted);
-    return code ? code : check_types(graph, file, path, wanted);
+static int fits(const struct items *items, const struct bl_safetensors *file, const char *path) {
+    int code = check_fit(items, file, path);
+    return code ? code : check_types(items, file, path);
 }
 
-static int take(struct bl_graph *graph, const struct bl_safetensors *file, const char *path,
-                bool (*wanted)(const struct bl_param *), bool velocities) {
+static int take_item(const struct item *item, const struct bl_st_tensor *tensor) {
+    if (is_counter(item)) return bl_st_int64s(tensor, &item->param->value, 1);
+    if (item->source == NUMBERS) return memcpy(item->param->offered->numbers, tensor->data, tensor->bytes), 0;
+    float *host = bl_calloc((size_t)item->param->data.count, sizeof *host);
+    if (!host) return BLANCH_ENOMEM;
+    int code = bl_st_floats(tensor, host, item->param->data.count);
+    if (!code) code = bl_mem_write(tensor_of(item)->mem, 0, (size_t)item->param->data.count * sizeof *host, host);
+    free(host);
+    return code;
+}
+
+/* Targets go on last: they need buffers of their layers. */
+static int take(struct bl_graph *graph, const struct items *items, const struct bl_safetensors *file,
+                const char *path) {
     int code = bl_graph_end_targets(graph);
-    for (int i = 0; i < bl_graph_params(graph) && !code; i++) {
-        struct bl_param *param = bl_graph_param(graph, i);
-        const struct bl_st_tensor *tensor = wanted(param) ? bl_st_find(file, param->name) : NULL;
-        if (!tensor) continue;
-        code = read_tensor(param, velocities && param->trainable ? &param->state[0] : &param->data, tensor);
+    for (int i = 0; i < items->count && !code; i++) {
+        const struct bl_st_tensor *tensor = find_tensor(file, &items->item[i]);
+        if (tensor) code = take_item(&items->item[i], tensor);
     }
+    for (int i = 0; i < items->count && !code; i++)
+        if (items->item[i].source == NUMBERS) code = bl_param_resume_target(items->item[i].param);
     bl_graph_touch(graph);
     return code ? bl_fail_in(code, "%s", path) : 0;
 }
 
 int bl_weights_load(struct bl_graph *graph, const char *path) {
     struct bl_safetensors *file = NULL;
+    struct items items = {0};
     int code = bl_st_open(&file, path);
-    if (!code) code = fits(graph, file, path, in_weights);
-    if (!code) code = take(graph, file, path, in_weights, false);
+    if (!code) code = list_weights(&items, graph);
+    if (!code) code = fits(&items, file, path);
+    if (!code) code = take(graph, &items, file, path);
+    free(items.item);
     bl_st_close(file);
     return code;
 }
@@ -334,12 +423,15 @@ static void read_position(const struct bl_safetensors *state, struct bl_position
 int bl_checkpoint_load(struct bl_graph *graph, const char *dir, struct bl_position *position) {
     char *path[FILES];
     struct bl_safetensors *file[FILES] = {NULL};
+    struct items values = {0}, states = {0};
     int weights = WEIGHTS, state = STATE, code = make_paths(path, dir);
     if (code || (code = open_all(file, path)) || (code = choose_pair(file, dir, &weights, &state))) goto done;
-    if ((code = fits(graph, file[weights], path[weights], in_weights))) goto done;
-    if ((code = fits(graph, file[state], path[state], in_state))) goto done;
-    if ((code = take(graph, file[weights], path[weights], in_weights, false))) goto done;
-    if ((code = take(graph, file[state], path[state], in_state, true))) goto done;
+    if ((code = list_weights(&values, graph)) || (code = list_state(&states, graph, file[state]))) goto done;
+    if ((code = fits(&values, file[weights], path[weights])) || (code = fits(&states, file[state], path[state])))
+        goto done;
+    if ((code = take(graph, &values, file[weights], path[weights])) ||
+        (code = take(graph, &states, file[state], path[state])))
+        goto done;
     read_position(file[state], position);
     const char *budget = bl_st_meta(file[state], "overhead_budget");
     if (budget && !(position->budget = bl_strdup(budget))) {
@@ -350,6 +442,8 @@ int bl_checkpoint_load(struct bl_graph *graph, const char *dir, struct bl_positi
     if (state == STATE_NEW && (code = replace(path[STATE_NEW], path[STATE]))) goto done;
     if (weights == WEIGHTS_NEW) code = replace(path[WEIGHTS_NEW], path[WEIGHTS]);
 done:
+    free(values.item);
+    free(states.item);
     for (int i = 0; i < FILES; i++) bl_st_close(file[i]);
     free_paths(path);
     return code;

@@ -87,13 +87,12 @@ static void count_steps(struct run *run) {
 static int create_network(struct run *run, const struct blanch_network_options *options) {
     const struct bl_tune_bounds *bounds = run->o.resume ? NULL : run->o.tune;
     const cJSON *engines = run->o.resume ? cJSON_GetObjectItem(run->config.json, "engines") : NULL;
-    struct bl_tune_report report = {0};
-    if (!bounds && !engines) return blanch_network_create(&run->net, run->dev, options);
-    int code = bl_tuner_create(&run->tuner);
-    if (!code && engines) code = bl_tuner_restore(run->tuner, engines);
-    if (!code) code = bl_tune_create(run->tuner, &run->net, run->dev, options, bounds, &report);
-    if (report.warning[0]) tell(run, BL_TRAIN_WARNING, "%s", report.warning);
-    return code;
+    int code = 0;
+    if (engines)
+        code = bl_tuner_replay(run->dev, engines);
+    else if (bounds)
+        code = bl_tuner_open(run->dev, bounds);
+    return code ? code : blanch_network_create(&run->net, run->dev, options);
 }
 
 /* From the checkpoint, from other weights, or as the seed makes them. */
@@ -138,7 +137,6 @@ static int tear_down(struct run *run, int code) {
     if (!code) code = closed;
     bl_session_close(&run->session);
     blanch_network_free(run->net);
-    bl_tuner_free(run->tuner);
     bl_dataset_close(run->data);
     blanch_device_close(run->dev);
     bl_run_release(&run->config);

@@ -1,5 +1,6 @@
 /* The public struct blanch_network: a model's graph on a device, fed from the host. */
 #include "train/session.h"
+#include "train/tune.h"
 #include "optim/optim.h"
 #include <math.h>
 #include <stdio.h>
@@ -21,6 +22,18 @@ int bl_norm_parse(const char *name, enum blanch_norm *norm) {
             return 0;
         }
     return bl_fail(BLANCH_EUSAGE, "--norm takes bn, nd or none, not '%s'", name);
+}
+
+const char *bl_precision_name(enum blanch_precision precision) {
+    return bl_type_traits[precision].name;
+}
+
+int bl_precision_parse(const char *name, enum blanch_precision *precision) {
+    *precision = BLANCH_FP32;
+    if (!name) return 0;
+    for (int i = BLANCH_FP32; i <= BLANCH_BF16; i++)
+        if (!strcmp(name, bl_type_traits[i].name)) return *precision = (enum blanch_precision)i, 0;
+    return bl_fail(BLANCH_EUSAGE, "--precision takes fp32, fp16 or bf16, not '%s'", name);
 }
 
 const char *const *blanch_models_list(void) {
@@ -58,6 +71,9 @@ static int resolve(struct blanch_network *net, const struct blanch_network_optio
     net->model = bl_model_find(options->model);
     if (!net->model) return bl_fail(BLANCH_EUSAGE, "unknown model '%s'; `blanch models` lists them", options->model);
     if (options->batch < 1) return bl_fail(BLANCH_EUSAGE, "a batch of %d images is not possible", options->batch);
+    if ((unsigned)options->precision > BLANCH_BF16)
+        return bl_fail(BLANCH_EUSAGE, "a precision of %d: there are BLANCH_FP32, BLANCH_FP16 and BLANCH_BF16",
+                       (int)options->precision);
     struct blanch_network_options *o = &net->options;
     *o = *options;
     o->model = net->model->name;
@@ -148,8 +164,8 @@ static int open_session(struct blanch_network *net) {
     return net->session ? bl_session_open(net->session, net, &options) : BLANCH_ENOMEM;
 }
 
-int blanch_network_create(struct blanch_network **network, struct blanch_device *device,
-                          const struct blanch_network_options *options) {
+static int create(struct blanch_network **network, struct blanch_device *device,
+                  const struct blanch_network_options *options) {
     struct blanch_network *net = bl_calloc(1, sizeof *net);
     *network = NULL;
     if (!net) return BLANCH_ENOMEM;
@@ -163,6 +179,12 @@ int blanch_network_create(struct blanch_network **network, struct blanch_device 
     else
         *network = net;
     return code;
+}
+
+int blanch_network_create(struct blanch_network **network, struct blanch_device *device,
+                          const struct blanch_network_options *options) {
+    if (bl_tuner_of(device)) return bl_tune_create(create, network, device, options);
+    return create(network, device, options);
 }
 
 void blanch_network_free(struct blanch_network *network) {
@@ -183,10 +205,6 @@ int blanch_network_save(struct blanch_network *network, const char *path) {
 
 /* --- running -------------------------------------------------------------------------------- */
 
-static int64_t image_floats(const struct blanch_network *net) {
-    return (int64_t)net->options.channels * net->options.height * net->options.width;
-}
-
 static int check_batch(const struct blanch_network *net, const struct bl_batch *batch, bool labelled) {
     if (batch->count < 1 || batch->count > net->options.batch)
         return bl_fail(BLANCH_EUSAGE, "%d images are given to a network made for 1 to %d", batch->count,
@@ -201,10 +219,9 @@ static int check_batch(const struct blanch_network *net, const struct bl_batch *
 static int upload(struct blanch_network *net, const struct bl_batch *batch) {
     struct bl_tensor *labels = bl_graph_labels(net->graph);
     bl_tag(net->dev, -1, BL_LOAD);
-    int code = bl_mem_write(bl_graph_in(net->graph)->mem, 0,
-                            (size_t)batch->count * (size_t)image_floats(net) * sizeof(float), batch->images);
+    int code = bl_tensor_write_nhwc(bl_graph_in(net->graph), batch->count, batch->images);
     if (!code && labels && batch->labels)
-        code = bl_mem_write(labels->mem, 0, (size_t)batch->count * sizeof(int32_t), batch->labels);
+        code = bl_mem_write(labels->mem, 0, (size_t)batch->count * bl_type_bytes(labels->type), batch->labels);
     return code;
 }
 

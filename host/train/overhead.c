@@ -1,6 +1,7 @@
 /* Measurement and decisions of the overhead budget within a run. */
 #include "train/overhead.h"
-#include "ops/whitening.h"
+#include "ops/nd/phase.h"
+#include "ops/nd/schedule.h"
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -35,7 +36,7 @@ struct bl_overhead {
 /* --- setting up ------------------------------------------------------------------------------- */
 
 static bool is_scheduled(const struct bl_node *node) {
-    return node->whitening && bl_whitening_is_scheduled(node->whitening);
+    return node->whitening && bl_whitening_look(node->whitening, 0).scheduled;
 }
 
 static int list_layers(struct bl_overhead *o, double share) {
@@ -115,15 +116,15 @@ static bool is_wanted(const struct bl_overhead *o) {
 }
 
 /* What a layer does in the step that was begun. */
-static enum bl_whitening_step decision_of(const struct bl_budget *budget, int layer) {
-    if (!budget->layer[layer].refresh) return BL_WHITENING_KEEP;
-    return budget->stage == BL_BUDGET_IS_EXACT ? BL_WHITENING_EXACT : BL_WHITENING_RENEW;
+static enum bl_nd_action decision_of(const struct bl_budget *budget, int layer) {
+    if (!budget->layer[layer].refresh) return BL_ND_REUSE;
+    return budget->stage == BL_BUDGET_IS_EXACT ? BL_ND_EXACT : BL_ND_RENEW;
 }
 
 struct bl_ledger *bl_overhead_before(struct bl_overhead *o) {
     for (int i = 0; i < o->budget->count; i++) o->age[i] = o->budget->layer[i].age + 1;
     bl_budget_next(o->budget);
-    for (int i = 0; i < o->budget->count; i++) bl_whitening_schedule(o->node[i]->whitening, decision_of(o->budget, i));
+    for (int i = 0; i < o->budget->count; i++) bl_whitening_order(o->node[i]->whitening, decision_of(o->budget, i));
     return is_wanted(o) ? o->ledger : NULL;
 }
 

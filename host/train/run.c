@@ -38,6 +38,7 @@ static const struct setting settings[] = {
     {"seed", SEED, false, AT(network.seed)},
     {"init", TEXT, false, AT(init)},
     {"augment", TEXT, false, AT(augment)},
+    {"recompute", INT, true, AT(network.recompute)},
     {"device", TEXT, true, AT(device)},
     {"max_alloc", UINT64, true, AT(max_alloc)},
     {"block", INT, false, AT(network.nd.block)},
@@ -374,7 +375,7 @@ static cJSON *config_json(const struct run *run) {
     cJSON_AddItemToObject(json, "device_info", device_json(blanch_device_info(run->dev)));
     cJSON_AddNumberToObject(json, "parameters", (double)bl_graph_trainable(run->net->graph));
     cJSON_AddNumberToObject(json, "steps_per_epoch", (double)run->batches);
-    cJSON *engines = run->tuner ? bl_tuner_choices(run->tuner) : NULL;
+    cJSON *engines = bl_tuner_choices(run->dev);
     if (engines) cJSON_AddItemToObject(json, "engines", engines);
     cJSON_AddItemToObject(json, "class_names", class_names(run));
     return json;

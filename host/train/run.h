@@ -13,9 +13,8 @@ struct run {
     struct bl_dataset *data;
     struct bl_view view;
     struct blanch_network *net;
-    struct bl_tuner *tuner; // NULL: engines by rule
-    double budget;          // allowed overhead, 0.2 for 20 %; negative: none
-    bool *warned;           // by node: --diagnose has spoken of it
+    double budget; // allowed overhead, 0.2 for 20 %; negative: none
+    bool *warned;  // by node: --diagnose has spoken of it
     struct bl_session session;
     struct bl_schedule schedule;
     struct bl_position position;

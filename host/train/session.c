@@ -27,14 +27,21 @@ void bl_stepped_release(struct bl_stepped *stepped) {
     stepped->diagnoses = NULL, stepped->decision.line = NULL;
 }
 
-/* --- what several devices would decide together ----------------------------------------------- */
+/* --- what all ranks say alike --------------------------------------------------------------------- */
 
-static bool loss_is_finite(const struct blanch_metrics *metrics) {
-    return isfinite(metrics->loss);
+/* The loss of one rank that is not finite is everybody's. */
+static int judge_loss(const struct bl_graph *graph, struct bl_stepped *out) {
+    double wrong = !isfinite(out->metrics.loss);
+    int code = bl_sum_host(bl_graph_collectives(graph), &wrong, 1);
+    out->finite = !code && wrong == 0;
+    return code;
 }
 
-static int images_of(const struct bl_batch *batch) {
-    return batch->count;
+static int count_images(const struct bl_graph *graph, struct bl_stepped *out) {
+    double images = out->batch.count;
+    int code = bl_sum_host(bl_graph_collectives(graph), &images, 1);
+    out->images = (int)images;
+    return code;
 }
 
 /* --- the parts of a step ------------------------------------------------------------------------ */
@@ -70,8 +77,8 @@ static int compute(struct bl_session *s, const struct blanch_update *update, str
     if (!code) code = update ? bl_graph_forward_to_update(graph, count) : bl_graph_forward(graph, count, true);
     if (!code) code = bl_graph_backward(graph, count);
     if (!code) code = bl_network_metrics(s->net, count, &out->metrics);
+    if (!code) code = judge_loss(graph, out);
     if (code) return code;
-    out->finite = loss_is_finite(&out->metrics);
     return out->finite && update ? bl_graph_update(graph, update) : 0;
 }
 
@@ -95,7 +102,7 @@ int bl_session_step(struct bl_session *s, const struct bl_step *wanted, struct b
         code = next_batch(s, &out->batch);
     if (ledger) bl_ledger_loaded(ledger);
     out->load_ms = 1e3 * (bl_now() - start);
-    out->images = images_of(&out->batch);
+    if (!code) code = count_images(s->net->graph, out);
     if (!code) code = check(s, wanted, out);
     out->checks_ms = 1e3 * (bl_now() - start) - out->load_ms;
     if (!code) code = compute(s, wanted->update, out);

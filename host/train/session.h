@@ -38,7 +38,7 @@ struct bl_step {
 /* What came out of it. */
 struct bl_stepped {
     struct bl_batch batch; // valid until the next step
-    int images;            // of the whole batch
+    int images;            // of the whole batch, on all ranks
     struct blanch_metrics metrics;
     bool finite;               // the loss; where it is not, nothing was updated
     double load_ms, checks_ms; // until the batch was there; of validation and diagnosis

@@ -18,8 +18,10 @@ struct blanch_network {
     float *host;                // batch, NHWC, for calls that give NCHW
     struct bl_session *session; // of blanch_network_step; NULL: made for inference
 };
-const char *bl_norm_name(enum blanch_norm norm);             // "bn", "nd", "none"
-int bl_norm_parse(const char *name, enum blanch_norm *norm); // BLANCH_EUSAGE
+const char *bl_norm_name(enum blanch_norm norm);                            // "bn", "nd", "none"
+int bl_norm_parse(const char *name, enum blanch_norm *norm);                // BLANCH_EUSAGE
+const char *bl_precision_name(enum blanch_precision precision);             // "fp32", "fp16", "bf16"
+int bl_precision_parse(const char *name, enum blanch_precision *precision); // NULL: fp32. BLANCH_EUSAGE
 
 /* The settings of an update: what is not given, NAN, becomes the optimiser's default (name NULL: "sgd"). Then all are
  * checked: BLANCH_EUSAGE names the option that is out of range. */
@@ -67,10 +69,11 @@ float bl_schedule_lr(const struct bl_schedule *schedule, int64_t step);
 
 /* --- checkpoints ------------------------------------------------------------------------------ */
 
-/* DIR/last.safetensors (state dict alone) and DIR/last.state.safetensors (velocities under their parameter's name,
- * private counters, position) carry one step number in their metadata. Both are first written in full as *.new beside
- * them, then renamed, the state first. A load takes the newest pair that agrees among the files and their *.new, so a
- * crash at any moment leaves one to continue from. */
+/* DIR/last.safetensors (state dict alone) and DIR/last.state.safetensors (the optimiser's state as
+ * NAME.momentum_buffer, with NAME the parameter's; private buffers and counters; NAME.target.* of update targets that
+ * run; position) carry one step number in their metadata. Both are first written in full as *.new beside them, then
+ * renamed, the state first. A load takes the newest pair that agrees among the files and their *.new, so a crash at any
+ * moment leaves one to continue from. A run that goes on from one has the bits of a run that was never interrupted. */
 struct bl_position {
     int64_t step, epoch;         // steps done; the epoch whose line is not yet in the log
     double best_top1;            // per cent; negative: none yet
@@ -100,7 +103,7 @@ typedef void bl_train_listener(void *context, enum bl_train_event event, int64_t
 /* NULL, 0, false, NAN, and BL_SEED_DEFAULT mean "not given": the defaults in a new run (the optimiser's own, those of
  * sgd being the study's: lr 0.1, momentum 0.9, weight decay 1e-3; by cosine, batch 128, one epoch, seed 0),
  * config.json's values in a resumed one. There, a value that is given and differs is refused, except epochs, steps,
- * device and max_alloc, which replace those of the run. */
+ * recompute, device and max_alloc, which replace those of the run. */
 #define BL_SEED_DEFAULT UINT64_MAX
 #define BL_UPDATE_DEFAULT                                                                                              \
     { NAN, NAN, NAN, false, NAN, NAN, NAN }

@@ -8,35 +8,39 @@ static int note_convolutions(struct blanch_device *dev, const struct blanch_netw
     *fits = false;
     if (!model) return 0; // blanch_network_create says so
     int code = bl_graph_create(&graph, dev, options->batch, options->inference);
+    if (!code) bl_graph_recompute(graph, options->recompute);
     if (!code) code = bl_model_build(graph, model, options);
     if (!code) *fits = bl_graph_bytes_at(graph, options->batch) <= blanch_device_info(dev)->global_memory;
     bl_graph_free(graph);
     return code;
 }
 
-static int measure_products(struct bl_tuner *tuner, struct blanch_network *net, const struct bl_tune_bounds *bounds,
-                            struct bl_tune_report *report) {
+static int measure_products(struct bl_tuner *tuner, struct blanch_network *net) {
     const struct bl_visitor nobody = {0};
     bl_dry(net->dev, true);
     int code = bl_graph_walk(net->graph, net->options.batch, &nobody);
     bl_dry(net->dev, false);
-    return code ? code : bl_tuner_measure(tuner, net->dev, bounds, report);
+    return code ? code : bl_tuner_measure(tuner);
 }
 
-int bl_tune_create(struct bl_tuner *tuner, struct blanch_network **net, struct blanch_device *dev,
-                   const struct blanch_network_options *options, const struct bl_tune_bounds *bounds,
-                   struct bl_tune_report *report) {
+int bl_tune_create(bl_network_creator *create, struct blanch_network **net, struct blanch_device *dev,
+                   const struct blanch_network_options *options) {
+    struct bl_tuner *tuner = bl_tuner_of(dev);
     bool fits;
     *net = NULL;
-    if (!bounds) return blanch_network_create(net, dev, options);
-    struct bl_tune_bounds rest = *bounds;
     int code = note_convolutions(dev, options, &fits);
-    if (!code && fits) code = bl_tuner_measure(tuner, dev, bounds, report);
+    if (!code && fits) code = bl_tuner_measure(tuner);
     if (code) return code;
-    code = blanch_network_create(net, dev, options);
-    if (code == BLANCH_ELIMIT && bl_tuner_drop_engines(tuner, dev)) code = blanch_network_create(net, dev, options);
-    rest.seconds -= report->seconds;
+    code = create(net, dev, options);
+    if (code == BLANCH_ELIMIT && bl_tuner_drop_engines(tuner)) code = create(net, dev, options);
     if (code || options->inference) return code;
-    if ((code = measure_products(tuner, *net, &rest, report))) blanch_network_free(*net), *net = NULL;
+    if ((code = measure_products(tuner, *net))) blanch_network_free(*net), *net = NULL;
     return code;
+}
+
+int blanch_device_tune(struct blanch_device *device, double seconds) {
+    const struct bl_tune_bounds bounds = {
+        .seconds = seconds, .candidate = BL_FIRST_USE_CANDIDATE, .build = BL_FIRST_USE_BUILD};
+    if (!(seconds >= 0)) return bl_fail(BLANCH_EUSAGE, "a device is tuned for 0 seconds or more, not %g", seconds);
+    return bl_tuner_open(device, &bounds);
 }

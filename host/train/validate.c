@@ -4,6 +4,7 @@
  * takes long: the covariance and the inverse root of a layer of 576 features cost a few seconds of one core. */
 #include "train/train.h"
 #include "graph/reference.h"
+#include "ops/nd/schedule.h"
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -72,6 +73,10 @@ static int read_param(struct bl_param *param, double **out) {
     return code;
 }
 
+static bool reuses(const struct bl_node *node) {
+    return node->whitening && bl_whitening_look(node->whitening, 0).next == BL_ND_REUSE;
+}
+
 /* Before a node runs: its inputs, parameters and buffers, as its forward pass will find them. */
 static int before(void *context, struct bl_node *node, const struct bl_run *run, enum bl_action_kind kind) {
     struct validator *v = context;
@@ -82,6 +87,7 @@ static int before(void *context, struct bl_node *node, const struct bl_run *run,
     v->layer = (struct bl_ref_layer){.attrs = node->attrs,
                                      .training = run->training,
                                      .images = FIRST_IMAGES,
+                                     .reuse = reuses(node),
                                      .seed = run->seed,
                                      .step = run->step,
                                      .index = node->index};

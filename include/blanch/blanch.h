@@ -71,6 +71,15 @@ int blanch_device_open(struct blanch_device **device, const char *spec, uint64_t
 void blanch_device_close(struct blanch_device *device);
 const struct blanch_device_info *blanch_device_info(const struct blanch_device *device);
 
+/* Engines by measurement. From now on every convolution and matrix product of the networks created on this device is
+ * computed by the fastest engine whose results are right: the tuning cache ($XDG_CACHE_HOME/blanch/tune) says which,
+ * and blanch_network_create measures what it does not know, for at most `seconds` for all networks of the device (a
+ * shape that has begun is finished; 0: nothing is measured), and keeps it there. What is left goes by rule, as
+ * everything does without this call. A further call allows `seconds` anew. Results differ within rounding from one
+ * engine to another. BLANCH_EUSAGE: seconds are negative or not a number. A cache that cannot be read or written is no
+ * error. */
+int blanch_device_tune(struct blanch_device *device, double seconds);
+
 /* --- networks ------------------------------------------------------------------------------- */
 
 enum blanch_norm { BLANCH_BN, BLANCH_ND, BLANCH_NONE };
@@ -95,6 +104,11 @@ struct blanch_nd_options {
 
 enum { BLANCH_RECOMPUTE_AUTO = -1 };
 
+/* How activations and their gradients are stored on the device. Parameters, statistics, sums, logits that are handed
+ * out and the loss are float32 always, and so is the arithmetic. The gradients of 16 bits are not scaled: BLANCH_FP16
+ * loses those under 6e-8, so it is for inference and for timing steps. */
+enum blanch_precision { BLANCH_FP32, BLANCH_FP16, BLANCH_BF16 };
+
 struct blanch_network_options {
     const char *model; // "vgg16"; blanch_models_list() has the names
     enum blanch_norm norm;
@@ -106,7 +120,8 @@ struct blanch_network_options {
     uint64_t seed;               // of the initial weights and of dropout
     int recompute; // segments in which activations are computed again in the backward pass: less memory, the same
                    // bits; 0: none; BLANCH_RECOMPUTE_AUTO: as few as fit the device
-    const char *optimiser; // "sgd" (NULL) or "adamw": its state lies beside the parameters
+    enum blanch_precision precision; // network deconvolution has BLANCH_FP32 alone (BLANCH_EUSAGE names the layer)
+    const char *optimiser;           // "sgd" (NULL) or "adamw": its state lies beside the parameters
 };
 
 struct blanch_network;
@@ -138,7 +153,8 @@ struct blanch_metrics {
 }; // mean loss; images, and how many were right
 
 /* One training step: forward, backward, update as torch.optim.SGD or AdamW. images (count, C, H, W) normalised; labels
- * (count). */
+ * (count). A loss that is not finite updates nothing. BLANCH_EUSAGE, and nothing is done: too many images, or a setting
+ * of the update that is out of range or of another optimiser than the network's. */
 int blanch_network_step(struct blanch_network *network, const float *images, const int32_t *labels, int count,
                         const struct blanch_update *update, struct blanch_metrics *metrics);
 /* What a network with an overhead budget costs over batch norm since its first step, per cent, by its own measurements,

@@ -28,18 +28,27 @@
 #include "fma.h"
 
 /* x[(o + l) / MULTIPLIER] for the VEC outputs from o on. */
-vec load_input(global const float *x, int o) {
+vec load_input(global const ACT *x, int o) {
 #if MULTIPLIER == 1
-    return LOAD(x + o);
+    return LOAD_ACT(x + o);
 #else
     float part[VEC];
-    for (int l = 0; l < VEC; l++) part[l] = x[(o + l) / MULTIPLIER];
+    for (int l = 0; l < VEC; l++) part[l] = LOAD_ACT1(x + (o + l) / MULTIPLIER);
     return LOAD(part);
 #endif
 }
 
 /* from[(c + l)*MULTIPLIER + m] for the VEC inputs from c on. */
-vec load_output(global const float *from, int c, int m) {
+vec load_output(global const ACT *from, int c, int m) {
+#if MULTIPLIER == 1
+    return LOAD_ACT(from + c);
+#else
+    float part[VEC];
+    for (int l = 0; l < VEC; l++) part[l] = LOAD_ACT1(from + ((c + l) * MULTIPLIER + m));
+    return LOAD(part);
+#endif
+}
+vec load_weight(global const float *from, int c, int m) {
 #if MULTIPLIER == 1
     return LOAD(from + c);
 #else
@@ -57,8 +66,8 @@ kernel void pack(global const float *restrict weight, global float *restrict pac
 }
 
 /* An item computes `strip` output rows of `span` vectors of outputs. */
-kernel void forward(global const float *restrict x, global const float *restrict packed,
-                    global const float *restrict bias, global float *restrict y, int rows, int in_h, int in_w, int in_c,
+kernel void forward(global const ACT *restrict x, global const float *restrict packed,
+                    global const float *restrict bias, global ACT *restrict y, int rows, int in_h, int in_w, int in_c,
                     int out_h, int out_w, int out_c, int kernel_h, int kernel_w, int padding_y, int padding_x,
                     int dilation_y, int dilation_x, int span, int strip, int has_bias) {
     const int o0 = get_global_id(0) * span * VEC, o1 = min(o0 + span * VEC, out_c);
@@ -67,14 +76,14 @@ kernel void forward(global const float *restrict x, global const float *restrict
         const int n = row / out_h, top = (row - n * out_h) * STRIDE_Y - padding_y;
         for (int o = o0; o < o1; o += VEC) {
             const vec start = has_bias ? LOAD(bias + o) : (vec)(0.0f);
-            global float *to = y + (size_t)row * out_w * out_c + o;
+            global ACT *to = y + (size_t)row * out_w * out_c + o;
             for (int ox = 0; ox < out_w; ox++, to += out_c) {
                 const int left = ox * STRIDE_X - padding_x;
                 vec sum = start;
                 for (int ky = 0; ky < kernel_h; ky++) {
                     const int iy = top + ky * dilation_y;
                     if (iy < 0 || iy >= in_h) continue;
-                    global const float *line = x + ((size_t)n * in_h + iy) * in_w * in_c;
+                    global const ACT *line = x + ((size_t)n * in_h + iy) * in_w * in_c;
                     for (int kx = 0; kx < kernel_w; kx++) {
                         const int ix = left + kx * dilation_x;
                         if (ix < 0 || ix >= in_w) continue;
@@ -82,37 +91,37 @@ kernel void forward(global const float *restrict x, global const float *restrict
                         sum = FMA(load_input(line + (size_t)ix * in_c, o), w, sum);
                     }
                 }
-                STORE(sum, to);
+                STORE_ACT(sum, to);
             }
         }
     }
 }
 
 /* An item computes `strip` input rows of `span` vectors of inputs. */
-kernel void data(global const float *restrict dy, global const float *restrict packed, global float *restrict dx,
-                 int rows, int in_h, int in_w, int in_c, int out_h, int out_w, int out_c, int kernel_h, int kernel_w,
+kernel void data(global const ACT *restrict dy, global const float *restrict packed, global ACT *restrict dx, int rows,
+                 int in_h, int in_w, int in_c, int out_h, int out_w, int out_c, int kernel_h, int kernel_w,
                  int padding_y, int padding_x, int dilation_y, int dilation_x, int span, int strip, int accumulate) {
     const int c0 = get_global_id(0) * span * VEC, c1 = min(c0 + span * VEC, in_c);
     const int first = get_global_id(1) * strip, last = min(first + strip, rows);
     for (int row = first; row < last; row++) {
         const int n = row / in_h, top = row - n * in_h + padding_y;
         for (int c = c0; c < c1; c += VEC) {
-            global float *to = dx + (size_t)row * in_w * in_c + c;
+            global ACT *to = dx + (size_t)row * in_w * in_c + c;
             for (int ix = 0; ix < in_w; ix++, to += in_c) {
-                vec sum = accumulate ? LOAD(to) : (vec)(0.0f);
+                vec sum = accumulate ? LOAD_ACT(to) : (vec)(0.0f);
                 for (int ky = 0; ky < kernel_h; ky++) {
                     const int ty = top - ky * dilation_y, oy = ty / STRIDE_Y;
                     if (ty < 0 || ty % STRIDE_Y != 0 || oy >= out_h) continue;
-                    global const float *line = dy + ((size_t)n * out_h + oy) * out_w * out_c;
+                    global const ACT *line = dy + ((size_t)n * out_h + oy) * out_w * out_c;
                     for (int kx = 0; kx < kernel_w; kx++) {
                         const int tx = ix + padding_x - kx * dilation_x, ox = tx / STRIDE_X;
                         if (tx < 0 || tx % STRIDE_X != 0 || ox >= out_w) continue;
                         global const float *w = packed + (size_t)(ky * kernel_w + kx) * out_c;
                         for (int m = 0; m < MULTIPLIER; m++)
-                            sum = FMA(load_output(line + (size_t)ox * out_c, c, m), load_output(w, c, m), sum);
+                            sum = FMA(load_output(line + (size_t)ox * out_c, c, m), load_weight(w, c, m), sum);
                     }
                 }
-                STORE(sum, to);
+                STORE_ACT(sum, to);
             }
         }
     }
@@ -120,7 +129,7 @@ kernel void data(global const float *restrict dy, global const float *restrict p
 
 /* The sums over one share of the rows: partial[split][TAPS + 1][O]; the last row is the bias's. An item computes one
  * vector of outputs and one split. */
-kernel void weights(global const float *restrict x, global const float *restrict dy, global float *restrict partial,
+kernel void weights(global const ACT *restrict x, global const ACT *restrict dy, global float *restrict partial,
                     int rows, int in_h, int in_w, int in_c, int out_h, int out_w, int out_c, int kernel_h, int kernel_w,
                     int padding_y, int padding_x, int dilation_y, int dilation_x, int splits) {
     const int o = get_global_id(0) * VEC, split = get_global_id(1);
@@ -131,12 +140,12 @@ kernel void weights(global const float *restrict x, global const float *restrict
     for (int tap = 0; tap <= TAPS; tap++) sums[tap] = (vec)(0.0f);
     for (int row = begin; row < end; row++) {
         const int n = row / out_h, top = (row - n * out_h) * STRIDE_Y - padding_y;
-        global const float *from = dy + (size_t)row * out_w * out_c + o;
-        for (int ox = 0; ox < out_w; ox++) sums[TAPS] += LOAD(from + (size_t)ox * out_c);
+        global const ACT *from = dy + (size_t)row * out_w * out_c + o;
+        for (int ox = 0; ox < out_w; ox++) sums[TAPS] += LOAD_ACT(from + (size_t)ox * out_c);
         for (int ky = 0; ky < kernel_h; ky++) {
             const int iy = top + ky * dilation_y;
             if (iy < 0 || iy >= in_h) continue;
-            global const float *line = x + ((size_t)n * in_h + iy) * in_w * in_c;
+            global const ACT *line = x + ((size_t)n * in_h + iy) * in_w * in_c;
             for (int kx = 0; kx < kernel_w; kx++) {
                 const int left = kx * dilation_x - padding_x; // the input column of output column 0
                 const int low = left < 0 ? (STRIDE_X - 1 - left) / STRIDE_X : 0;
@@ -144,13 +153,14 @@ kernel void weights(global const float *restrict x, global const float *restrict
                 vec even = (vec)(0.0f), odd = (vec)(0.0f);
                 int ox = low;
                 for (; ox + 1 < high; ox += 2) {
-                    global const float *at = line + (size_t)(ox * STRIDE_X + left) * in_c;
-                    even = FMA(load_input(at, o), LOAD(from + (size_t)ox * out_c), even);
-                    odd = FMA(load_input(at + (size_t)STRIDE_X * in_c, o), LOAD(from + (size_t)(ox + 1) * out_c), odd);
+                    global const ACT *at = line + (size_t)(ox * STRIDE_X + left) * in_c;
+                    even = FMA(load_input(at, o), LOAD_ACT(from + (size_t)ox * out_c), even);
+                    odd = FMA(load_input(at + (size_t)STRIDE_X * in_c, o), LOAD_ACT(from + (size_t)(ox + 1) * out_c),
+                              odd);
                 }
                 if (ox < high) {
-                    global const float *at = line + (size_t)(ox * STRIDE_X + left) * in_c;
-                    even = FMA(load_input(at, o), LOAD(from + (size_t)ox * out_c), even);
+                    global const ACT *at = line + (size_t)(ox * STRIDE_X + left) * in_c;
+                    even = FMA(load_input(at, o), LOAD_ACT(from + (size_t)ox * out_c), even);
                 }
                 sums[ky * kernel_w + kx] += even + odd;
             }

@@ -37,34 +37,12 @@
 #define PATCH 0
 #endif
 
-#define JOIN2(a, b) a##b
-#define JOIN(a, b) JOIN2(a, b)
-#define VEC JOIN(float, TN)
-#define LOAD(from) JOIN(vload, TN)(0, from)
-#define STORE(value, to) JOIN(vstore, TN)(value, 0, to)
+#define VEC TN
+#include "vec.h"
 
 #include "tile.h"
 
-#define CLEAR(i) VEC sum##i = (VEC)(0.0f);
-
-/* The first `width` of TN values; zeros beyond. */
-VEC load_some(global const float *from, int width) {
-    if (width >= TN) return LOAD(from);
-    float part[TN];
-    for (int l = 0; l < TN; l++) part[l] = l < width ? from[l] : 0.0f;
-    return LOAD(part);
-}
-
-void store_some(VEC value, global float *to, int width, int accumulate) {
-    if (width >= TN) {
-        if (accumulate) value += LOAD(to);
-        STORE(value, to);
-        return;
-    }
-    float part[TN];
-    STORE(value, part);
-    for (int l = 0; l < width; l++) to[l] = accumulate ? to[l] + part[l] : part[l];
-}
+#define CLEAR(i) vec sum##i = (vec)(0.0f);
 
 /* A pixel in the order of the walk. */
 struct place {
@@ -97,20 +75,20 @@ struct place next_place(struct place at, int images, int together, int h, int w)
 
 #if PATCH
 /* One pixel's patch, zeros outside the image; (y, x) is the input position of the first tap. */
-void gather(global const float *x, float *patch, int n, int y, int x0, int in_h, int in_w, int in_c, int group_c,
+void gather(global const ACT *x, float *patch, int n, int y, int x0, int in_h, int in_w, int in_c, int group_c,
             int kernel_h, int kernel_w, int dilation_y, int dilation_x) {
     const bool inside = x0 >= 0 && x0 + kernel_w <= in_w && in_c == group_c && dilation_x == 1;
     for (int ky = 0; ky < kernel_h; ky++, y += dilation_y) {
-        global const float *row = x + (size_t)((long)n * in_h + y) * in_w * in_c;
+        global const ACT *row = x + (size_t)((long)n * in_h + y) * in_w * in_c;
         const bool valid = y >= 0 && y < in_h;
         if (valid && inside) { // the taps of a kernel row lie in one run
-            for (int i = 0; i < kernel_w * group_c; i++) patch[i] = row[(long)x0 * in_c + i];
+            for (int i = 0; i < kernel_w * group_c; i++) patch[i] = LOAD_ACT1(row + ((long)x0 * in_c + i));
             patch += kernel_w * group_c;
             continue;
         }
         for (int kx = 0, at = x0; kx < kernel_w; kx++, at += dilation_x, patch += group_c)
             for (int c = 0; c < group_c; c++)
-                patch[c] = valid && at >= 0 && at < in_w ? row[(long)at * in_c + c] : 0.0f;
+                patch[c] = valid && at >= 0 && at < in_w ? LOAD_ACT1(row + ((long)at * in_c + c)) : 0.0f;
     }
 }
 #endif
@@ -169,12 +147,31 @@ kernel void pack_data(global const float *restrict weight, global float *restric
 
 /* --- forward, data gradient ------------------------------------------------------------------- */
 
+/* The first `width` of TN values; zeros beyond. */
+vec load_some(global const float *from, int width) {
+    if (width >= TN) return LOAD(from);
+    float part[TN];
+    for (int l = 0; l < TN; l++) part[l] = l < width ? from[l] : 0.0f;
+    return LOAD(part);
+}
+
+void store_some(vec value, global ACT *to, int width, int accumulate) {
+    if (width >= TN) {
+        if (accumulate) value += LOAD_ACT(to);
+        STORE_ACT(value, to);
+        return;
+    }
+    float part[TN];
+    STORE(value, part);
+    for (int l = 0; l < width; l++) STORE_ACT1(accumulate ? LOAD_ACT1(to + l) + part[l] : part[l], to + l);
+}
+
 /* Outputs at (grid position)*out_step + out_first from inputs at (grid position)*in_step + in_first + tap*tap_step; tap
  * (jy, jx) of taps_y by taps_x has the packed weights of index weight_first + jy*weight_step_y + jx*weight_step_x.
  * An item computes `strip` tiles of TM pixels by TN outputs. blocks_first: dimension 0 counts the blocks of outputs and
  * dimension 1 the strips; else the other way round. zeros: at least group_c zeros. */
-kernel void convolve(global const float *restrict x, global const float *restrict packed,
-                     global const float *restrict bias, global float *restrict out, global const float *restrict zeros,
+kernel void convolve(global const ACT *restrict x, global const float *restrict packed,
+                     global const float *restrict bias, global ACT *restrict out, global const ACT *restrict zeros,
                      int images, int together, int grid_h, int grid_w, int in_h, int in_w, int in_c, int group_c,
                      int out_h, int out_w, int out_c, int group_o, int in_step_y, int in_step_x, int in_first_y,
                      int in_first_x, int tap_step_y, int tap_step_x, int taps_y, int taps_x, int weight_first,
@@ -210,13 +207,13 @@ kernel void convolve(global const float *restrict x, global const float *restric
         for (int block = 0; block < blocks; block++) {
             global const float *w = packed + ((size_t)group * blocks + block) * PATCH * TN;
             EACH_ROW(CLEAR)
-#define MULTIPLY(i) sum##i = FMA((VEC)(patches[i * PATCH + k]), line, sum##i);
+#define MULTIPLY(i) sum##i = FMA((vec)(patches[i * PATCH + k]), line, sum##i);
             for (int k = 0; k < PATCH; k++) {
-                const VEC line = LOAD(w + k * TN);
+                const vec line = LOAD(w + k * TN);
                 EACH_ROW(MULTIPLY)
             }
             const int width = min(TN, group_o - block * TN);
-            const VEC more = load_some(bias + block * TN, width);
+            const vec more = load_some(bias + block * TN, width);
             EACH_ROW(FINISH)
         }
 #else
@@ -232,19 +229,19 @@ kernel void convolve(global const float *restrict x, global const float *restric
                 EACH_ROW(INSIDE)
 #define OR(i) || in##i
                 if (!(false EACH_ROW(OR))) continue;
-#define POINT(i) global const float *a##i = in##i ? x + (at##i + shift) : zeros;
+#define POINT(i) global const ACT *a##i = in##i ? x + (at##i + shift) : zeros;
                 EACH_ROW(POINT)
                 const int tap = weight_first + jy * weight_step_y + jx * weight_step_x;
                 global const float *w = weights + (size_t)tap * group_c * TN;
-#define MULTIPLY(i) sum##i = FMA((VEC)(a##i[k]), line, sum##i);
+#define MULTIPLY(i) sum##i = FMA((vec)(LOAD_ACT1(a##i + k)), line, sum##i);
                 for (int k = 0; k < group_c; k++, w += TN) {
-                    const VEC line = LOAD(w);
+                    const vec line = LOAD(w);
                     EACH_ROW(MULTIPLY)
                 }
             }
         }
         const int width = min(TN, group_o - block * TN);
-        const VEC more = load_some(bias + block * TN, width);
+        const vec more = load_some(bias + block * TN, width);
         EACH_ROW(FINISH)
 #endif
     }
@@ -253,17 +250,25 @@ kernel void convolve(global const float *restrict x, global const float *restric
 #else
 /* --- weight gradient -------------------------------------------------------------------------- */
 
+/* The first `width` of TN values; zeros beyond. */
+vec load_some(global const ACT *from, int width) {
+    if (width >= TN) return LOAD_ACT(from);
+    float part[TN];
+    for (int l = 0; l < TN; l++) part[l] = l < width ? LOAD_ACT1(from + l) : 0.0f;
+    return LOAD(part);
+}
+
 /* to[block][c][TN] += sum over j < count of panel[j][c] gradient[block][at[j]]; `first`: overwrites. Beyond depth, the
  * rows of the panel have something up to a multiple of TM. */
-void add_products(const float *panel, int pitch, int depth, const VEC *gradient, const short *at, int count,
+void add_products(const float *panel, int pitch, int depth, const vec *gradient, const short *at, int count,
                   global float *to, size_t block_step, int blocks, bool first) {
     for (int c = 0; c < depth; c += TM) {
         for (int b = 0; b < blocks; b++) {
             EACH_ROW(CLEAR)
             for (int j = 0; j < count; j++) {
                 const float *a = panel + j * pitch + c;
-                const VEC line = gradient[b * KB + at[j]];
-#define ADD_PRODUCT(i) sum##i = FMA((VEC)(a[i]), line, sum##i);
+                const vec line = gradient[b * KB + at[j]];
+#define ADD_PRODUCT(i) sum##i = FMA((vec)(a[i]), line, sum##i);
                 EACH_ROW(ADD_PRODUCT)
             }
             global float *here = to + b * block_step + c * TN;
@@ -280,8 +285,8 @@ void add_products(const float *panel, int pitch, int depth, const VEC *gradient,
 #if !PATCH
 /* Of the pixels with their first tap at (py, px), element `start` of x, those that a tap (ty, tx) further finds inside
  * the image: where their row then is, and which they are. Returns how many. */
-int list_inside(global const float *x, const long *start, const int *py, const int *px, int count, int ty, int tx,
-                int in_h, int in_w, int in_c, global const float **row, short *at) {
+int list_inside(global const ACT *x, const long *start, const int *py, const int *px, int count, int ty, int tx,
+                int in_h, int in_w, int in_c, global const ACT **row, short *at) {
     const long shift = ((long)ty * in_w + tx) * in_c;
     int valid = 0;
     for (int k = 0; k < count; k++) {
@@ -293,15 +298,15 @@ int list_inside(global const float *x, const long *start, const int *py, const i
 }
 
 /* Channels c..c+depth of the listed rows, side by side, then zeros up to a multiple of TM. */
-void pack_panel(global const float *const *row, int count, int c, int depth, float *panel) {
+void pack_panel(global const ACT *const *row, int count, int c, int depth, float *panel) {
     if (depth == STRIP) {
         for (int j = 0; j < count; j++)
-            for (int i = 0; i < STRIP; i++) panel[j * STRIP + i] = row[j][c + i];
+            for (int i = 0; i < STRIP; i++) panel[j * STRIP + i] = LOAD_ACT1(row[j] + (c + i));
         return;
     }
     const int padded = (depth + TM - 1) / TM * TM;
     for (int j = 0; j < count; j++)
-        for (int i = 0; i < padded; i++) panel[j * STRIP + i] = i < depth ? row[j][c + i] : 0.0f;
+        for (int i = 0; i < padded; i++) panel[j * STRIP + i] = i < depth ? LOAD_ACT1(row[j] + (c + i)) : 0.0f;
 }
 #endif
 
@@ -310,7 +315,7 @@ void pack_panel(global const float *const *row, int count, int c, int depth, flo
  * ranges of `span` channels (PATCH: all), chunk by chunk of at most KB pixels: packs their dy, lists for each tap the
  * pixels that it finds inside the image, packs their x strip by strip, and multiplies in tiles of TM channels by TN
  * outputs. */
-kernel void weights(global const float *restrict x, global const float *restrict dy, global float *restrict partial,
+kernel void weights(global const ACT *restrict x, global const ACT *restrict dy, global float *restrict partial,
                     int images, int together, int in_h, int in_w, int in_c, int group_c, int out_h, int out_w,
                     int out_c, int group_o, int kernel_h, int kernel_w, int stride_y, int stride_x, int padding_y,
                     int padding_x, int dilation_y, int dilation_x, int blocks, int bunch, int splits, int ranges,
@@ -327,9 +332,9 @@ kernel void weights(global const float *restrict x, global const float *restrict
     x += (size_t)group * group_c;
     dy += (size_t)group * group_o + (size_t)block * TN;
 
-    VEC gradient[BUNCH * KB], bias[BUNCH];
+    vec gradient[BUNCH * KB], bias[BUNCH];
     short at[KB];
-    for (int b = 0; b < many; b++) bias[b] = (VEC)(0.0f);
+    for (int b = 0; b < many; b++) bias[b] = (vec)(0.0f);
 #if PATCH
     const int pitch = (PATCH + TM - 1) / TM * TM;
     float panel[KB * ((PATCH + TM - 1) / TM * TM)];
@@ -337,7 +342,7 @@ kernel void weights(global const float *restrict x, global const float *restrict
         for (int i = PATCH; i < pitch; i++) panel[k * pitch + i] = 0.0f;
 #else
     float panel[KB * STRIP];
-    global const float *row[KB];
+    global const ACT *row[KB];
     long start[KB];
     int py[KB], px[KB];
     const int c_begin = range * span, c_end = min(c_begin + span, group_c);
@@ -348,7 +353,7 @@ kernel void weights(global const float *restrict x, global const float *restrict
         const int count = min(chunk, end - p);
         for (int k = 0; k < count; k++, out = next_place(out, images, together, out_h, out_w)) {
             const int n = out.first + out.n, y = out.y * stride_y - padding_y, x0 = out.x * stride_x - padding_x;
-            global const float *from = dy + (((size_t)n * out_h + out.y) * out_w + out.x) * out_c;
+            global const ACT *from = dy + (((size_t)n * out_h + out.y) * out_w + out.x) * out_c;
             for (int b = 0; b < many; b++) {
                 gradient[b * KB + k] = load_some(from + b * TN, group_o - (block + b) * TN);
                 bias[b] += gradient[b * KB + k];

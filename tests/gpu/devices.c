@@ -122,114 +122,74 @@ cl_int recorder_clGetDeviceIDs(cl_platform_id platform, cl_device_type type, cl_
     return n ? CL_SUCCESS : CL_DEVICE_NOT_FOUND;
 }
 
-static const char *device_text(cl_device_id d, cl_device_info what) {
-    switch (what) {
-    case CL_DEVICE_NAME:
-        return recorder_text(d, "name");
-    case CL_DEVICE_VENDOR:
-        return recorder_text(d, "vendor");
-    case CL_DEVICE_VERSION:
-        return recorder_text(d, "version");
-    case CL_DRIVER_VERSION:
-        return recorder_text(d, "driver");
-    case CL_DEVICE_EXTENSIONS:
-        return recorder_text(d, "extensions");
-    case CL_DEVICE_OPENCL_C_VERSION:
-        return "OpenCL C 1.2";
-    case CL_DEVICE_PROFILE:
-        return "FULL_PROFILE";
-    case CL_DEVICE_BOARD_NAME_AMD:
-        return *recorder_text(d, "board") ? recorder_text(d, "board") : NULL;
-    default:
-        return NULL;
-    }
-}
+/* What is answered by a line of the description, or, where name is NULL, the same for every device. */
+struct fact {
+    cl_device_info what;
+    const char *name;
+    cl_ulong value;
+};
+static const struct fact texts[] = {
+    {CL_DEVICE_NAME, "name"},      {CL_DEVICE_VENDOR, "vendor"},         {CL_DEVICE_VERSION, "version"},
+    {CL_DRIVER_VERSION, "driver"}, {CL_DEVICE_EXTENSIONS, "extensions"}, {CL_DEVICE_BOARD_NAME_AMD, "board"},
+};
+static const struct fact words[] = {
+    {CL_DEVICE_MAX_COMPUTE_UNITS, "compute_units"},
+    {CL_DEVICE_MAX_CLOCK_FREQUENCY, "clock_mhz"},
+    {CL_DEVICE_MEM_BASE_ADDR_ALIGN, "align_bits"},
+    {CL_DEVICE_COMPUTE_CAPABILITY_MAJOR_NV, "sm_major"},
+    {CL_DEVICE_COMPUTE_CAPABILITY_MINOR_NV, "sm_minor"},
+    {CL_DEVICE_AVAILABLE, NULL, CL_TRUE},
+    {CL_DEVICE_COMPILER_AVAILABLE, NULL, CL_TRUE},
+    {CL_DEVICE_LINKER_AVAILABLE, NULL, CL_TRUE},
+    {CL_DEVICE_ENDIAN_LITTLE, NULL, CL_TRUE},
+    {CL_DEVICE_MAX_WORK_ITEM_DIMENSIONS, NULL, 3},
+    {CL_DEVICE_NATIVE_VECTOR_WIDTH_FLOAT, NULL, 1},
+    {CL_DEVICE_LOCAL_MEM_TYPE, NULL, CL_LOCAL},
+    {CL_DEVICE_ADDRESS_BITS, NULL, 64},
+    {CL_DEVICE_VENDOR_ID, NULL, 0},
+    {CL_DEVICE_PARTITION_MAX_SUB_DEVICES, NULL, 0},
+};
+static const struct fact longs[] = {
+    {CL_DEVICE_MAX_WORK_GROUP_SIZE, "work_group"},
+    {CL_DEVICE_MAX_MEM_ALLOC_SIZE, "max_alloc"},
+    {CL_DEVICE_GLOBAL_MEM_SIZE, "memory"},
+    {CL_DEVICE_LOCAL_MEM_SIZE, "local_memory"},
+    {CL_DEVICE_MAX_CONSTANT_BUFFER_SIZE, NULL, 65536},
+    {CL_DEVICE_QUEUE_PROPERTIES, NULL, CL_QUEUE_PROFILING_ENABLE},
+};
 
-/* Of 4 bytes. */
-static bool device_word(cl_device_id d, cl_device_info what, cl_uint *word) {
-    switch (what) {
-    case CL_DEVICE_AVAILABLE:
-    case CL_DEVICE_COMPILER_AVAILABLE:
-    case CL_DEVICE_LINKER_AVAILABLE:
-    case CL_DEVICE_ENDIAN_LITTLE:
-        *word = CL_TRUE;
-        return true;
-    case CL_DEVICE_MAX_COMPUTE_UNITS:
-        *word = (cl_uint)recorder_number(d, "compute_units");
-        return true;
-    case CL_DEVICE_MAX_CLOCK_FREQUENCY:
-        *word = (cl_uint)recorder_number(d, "clock_mhz");
-        return true;
-    case CL_DEVICE_MEM_BASE_ADDR_ALIGN:
-        *word = (cl_uint)recorder_number(d, "align_bits");
-        return true;
-    case CL_DEVICE_COMPUTE_CAPABILITY_MAJOR_NV:
-        *word = (cl_uint)recorder_number(d, "sm_major");
-        return true;
-    case CL_DEVICE_COMPUTE_CAPABILITY_MINOR_NV:
-        *word = (cl_uint)recorder_number(d, "sm_minor");
-        return true;
-    case CL_DEVICE_MAX_WORK_ITEM_DIMENSIONS:
-        *word = 3;
-        return true;
-    case CL_DEVICE_NATIVE_VECTOR_WIDTH_FLOAT:
-        *word = 1;
-        return true;
-    case CL_DEVICE_LOCAL_MEM_TYPE:
-        *word = CL_LOCAL;
-        return true;
-    case CL_DEVICE_ADDRESS_BITS:
-        *word = 64;
-        return true;
-    case CL_DEVICE_VENDOR_ID:
-    case CL_DEVICE_PARTITION_MAX_SUB_DEVICES:
-        *word = 0;
-        return true;
-    default:
-        return false;
-    }
+static const struct fact *find_fact(const struct fact *facts, size_t count, cl_device_info what) {
+    for (size_t i = 0; i < count; i++)
+        if (facts[i].what == what) return &facts[i];
+    return NULL;
 }
+#define FIND(facts, what) find_fact(facts, sizeof facts / sizeof *facts, what)
 
-/* Of 8 bytes. */
-static bool device_long(cl_device_id d, cl_device_info what, cl_ulong *value) {
-    switch (what) {
-    case CL_DEVICE_TYPE:
-        *value = is_cpu(d) ? CL_DEVICE_TYPE_CPU : CL_DEVICE_TYPE_GPU;
-        return true;
-    case CL_DEVICE_MAX_WORK_GROUP_SIZE:
-        *value = recorder_number(d, "work_group");
-        return true;
-    case CL_DEVICE_MAX_MEM_ALLOC_SIZE:
-        *value = recorder_number(d, "max_alloc");
-        return true;
-    case CL_DEVICE_GLOBAL_MEM_SIZE:
-        *value = recorder_number(d, "memory");
-        return true;
-    case CL_DEVICE_LOCAL_MEM_SIZE:
-        *value = recorder_number(d, "local_memory");
-        return true;
-    case CL_DEVICE_MAX_CONSTANT_BUFFER_SIZE:
-        *value = 65536;
-        return true;
-    case CL_DEVICE_QUEUE_PROPERTIES:
-        *value = CL_QUEUE_PROFILING_ENABLE;
-        return true;
-    default:
-        return false;
-    }
+static cl_ulong value_of(cl_device_id d, const struct fact *fact) {
+    return fact->name ? recorder_number(d, fact->name) : fact->value;
 }
 
 cl_int recorder_clGetDeviceInfo(cl_device_id d, cl_device_info what, size_t size, void *value, size_t *size_ret) {
     const size_t most = recorder_number(d, "work_group"), items[3] = {most, most, most < 64 ? most : 64};
-    const char *text = device_text(d, what);
-    cl_uint word;
-    cl_ulong wide;
-    if (text) return recorder_answer_text(text, size, value, size_ret);
-    if (device_word(d, what, &word)) return recorder_answer(&word, sizeof word, size, value, size_ret);
-    if (device_long(d, what, &wide)) return recorder_answer(&wide, sizeof wide, size, value, size_ret);
-    if (what == CL_DEVICE_MAX_WORK_ITEM_SIZES) return recorder_answer(items, sizeof items, size, value, size_ret);
-    if (what == CL_DEVICE_PLATFORM) return recorder_answer(&d->platform, sizeof d->platform, size, value, size_ret);
-    return CL_INVALID_VALUE;
+    const struct fact *fact;
+    if ((fact = FIND(texts, what)) && (what != CL_DEVICE_BOARD_NAME_AMD || *recorder_text(d, fact->name)))
+        return recorder_answer_text(recorder_text(d, fact->name), size, value, size_ret);
+    if ((fact = FIND(words, what))) ANSWER(cl_uint, (cl_uint)value_of(d, fact));
+    if ((fact = FIND(longs, what))) ANSWER(cl_ulong, value_of(d, fact));
+    switch (what) {
+    case CL_DEVICE_TYPE:
+        ANSWER(cl_device_type, is_cpu(d) ? CL_DEVICE_TYPE_CPU : CL_DEVICE_TYPE_GPU);
+    case CL_DEVICE_OPENCL_C_VERSION:
+        return recorder_answer_text("OpenCL C 1.2", size, value, size_ret);
+    case CL_DEVICE_PROFILE:
+        return recorder_answer_text("FULL_PROFILE", size, value, size_ret);
+    case CL_DEVICE_MAX_WORK_ITEM_SIZES:
+        return recorder_answer(items, sizeof items, size, value, size_ret);
+    case CL_DEVICE_PLATFORM:
+        ANSWER(cl_platform_id, d->platform);
+    default:
+        return CL_INVALID_VALUE;
+    }
 }
 
 cl_int recorder_clCreateSubDevices(cl_device_id d, const cl_device_partition_property *how, cl_uint count,

@@ -344,7 +344,7 @@ static cl_int check_launch(cl_kernel kernel, const size_t *global, const size_t 
 
 /* "buffer:BYTES, local:BYTES, value:BYTES". */
 static void describe_args(cl_kernel kernel, char *to, size_t room) {
-    static const char *const kinds[] = {"unset", "buffer", "local", "value"};
+    static const char *const kinds[] = {"buffer", "local", "value"};
     size_t at = 0;
     *to = 0;
     for (int i = 0; i < kernel->count && at < room; i++) {

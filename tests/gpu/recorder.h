@@ -58,7 +58,7 @@ struct _cl_program {
     char *source, *options;
     char *text; // behind the preprocessor; NULL before it is built
 };
-enum arg_kind { ARG_UNSET, ARG_BUFFER, ARG_LOCAL, ARG_VALUE };
+enum arg_kind { ARG_BUFFER, ARG_LOCAL, ARG_VALUE };
 struct arg {
     enum arg_kind kind; // as declared
     size_t size;        // of the declared type, 0 where it is not known; of a value that is set, or of local memory
@@ -94,10 +94,9 @@ _Noreturn void recorder_stop(const char *format, ...); // a message, and the end
 /* printf, but %q is a string in quotes, as JSON has it. A line of the log. */
 void recorder_note(const char *format, ...);
 /* A line {"op": "error"}: a call that OpenCL refuses. Returns code. */
-cl_int recorder_refuse(cl_int code, const char *format, ...);
+cl_int recorder_refuse(cl_int code, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void recorder_program_path(int id, char *path, size_t size); // of the source of program id
-/* The next command of a queue (NULL: of none that keeps times): its number for the log; *event gets its event, where
- * event is not NULL. */
+/* The next command's number for the log; *event gets its event, where event is not NULL. */
 long long recorder_command(cl_command_queue queue, cl_event *event);
 void *recorder_new(size_t size); // zeros, with the dispatch table at its start
 char *recorder_copy(const char *text, size_t length);

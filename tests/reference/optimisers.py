@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What torch.optim makes of 17 parameters in five steps, in double precision, as optimisers.json, which test_optim reads:
+"""What torch.optim makes of 17 parameters in five steps, in double precision: optimisers.json, which test_optim reads.
 
     optimisers.py > optimisers.json
 

@@ -9,13 +9,12 @@ static const struct bl_conv_engine *const engines[] = {&bl_conv_depthwise, &bl_c
                                                        &bl_conv_patches,   &bl_conv_fft};
 const char *const bl_conv_pass_names[BL_CONV_PASSES] = {"forward", "backward_data", "backward_weights"};
 
-static struct {
-    bl_conv_chooser *function;
-    void *context;
-} chooser;
+static char chooser_key; // its address is the key
 
-void bl_conv_set_chooser(bl_conv_chooser *function, void *context) {
-    chooser.function = function, chooser.context = context;
+int bl_conv_choose_by(struct blanch_device *dev, struct bl_conv_chooser *chooser) {
+    if (chooser) return bl_attach(dev, &chooser_key, chooser, NULL);
+    bl_detach(dev, &chooser_key);
+    return 0;
 }
 
 const char *bl_conv_engine_name(int index) {
@@ -28,22 +27,25 @@ static const struct bl_conv_engine *find(const char *name) {
     return NULL;
 }
 
+static bool suits(const struct bl_conv_engine *engine, const struct bl_conv *conv, enum bl_conv_pass pass) {
+    return engine && engine->types & BL_TYPE_BIT(conv->type) && engine->suits(conv, pass);
+}
+
 bool bl_conv_suits(const struct bl_conv *conv, const char *name, enum bl_conv_pass pass) {
-    const struct bl_conv_engine *engine = find(name);
-    return engine && engine->suits(conv, pass);
+    return suits(find(name), conv, pass);
 }
 
 bool bl_conv_worth_measuring(const struct bl_conv *conv, const char *name, enum bl_conv_pass pass) {
     const struct bl_conv_engine *engine = find(name);
-    return engine && engine->suits(conv, pass) && engine->preference(conv, pass) >= 0;
+    return suits(engine, conv, pass) && engine->preference(conv, pass) >= 0;
 }
 
-/* The engine direct suits everything. */
+/* The engine direct suits everything, of every type. */
 static const struct bl_conv_engine *by_rule(const struct bl_conv *conv, enum bl_conv_pass pass) {
     const struct bl_conv_engine *best = &bl_conv_direct;
     int most = -1;
     for (int i = 0; i < BL_COUNT(engines); i++) {
-        if (!engines[i]->suits(conv, pass)) continue;
+        if (!suits(engines[i], conv, pass)) continue;
         int preference = engines[i]->preference(conv, pass);
         if (preference > most) most = preference, best = engines[i];
     }
@@ -63,14 +65,14 @@ static int choose(struct bl_conv *conv) {
     const char *forced = getenv("BLANCH_CONV");
     if (forced && !*forced) forced = NULL;
     if (forced && !find(forced)) return unknown_engine(forced);
-    const struct bl_conv_shape shape = {conv->attrs, conv->interleave, bl_node_batch(conv->node), conv->h, conv->w};
+    const struct bl_conv_shape shape = {conv->attrs, conv->interleave, bl_node_batch(conv->node),
+                                        conv->h,     conv->w,          conv->type};
+    const struct bl_conv_chooser *chooser = conv->node->dev ? bl_attached(conv->node->dev, &chooser_key) : NULL;
     for (int p = 0; p < (bl_node_training(conv->node) ? BL_CONV_PASSES : 1); p++) {
         const enum bl_conv_pass pass = (enum bl_conv_pass)p;
-        const char *name = forced;
-        if (!name && chooser.function && conv->node->dev)
-            name = chooser.function(chooser.context, conv->node->dev, &shape, pass);
+        const char *name = forced ? forced : chooser ? chooser->engine(chooser->context, &shape, pass) : NULL;
         const struct bl_conv_engine *engine = find(name);
-        conv->engine[p] = engine && engine->suits(conv, pass) ? engine : by_rule(conv, pass);
+        conv->engine[p] = suits(engine, conv, pass) ? engine : by_rule(conv, pass);
         conv->node->engine[p] = conv->engine[p]->name;
     }
     return 0;
@@ -128,7 +130,7 @@ static int describe(struct bl_conv *conv, const struct bl_conv_attrs *a, int int
         return bl_fail(BLANCH_EINPUT, "%s: takes %d channels, its input has %lld", node->name, a->in_channels,
                        (long long)x->c);
     conv->attrs = *a, conv->interleave = interleave;
-    conv->h = x->h, conv->w = x->w;
+    conv->h = x->h, conv->w = x->w, conv->type = x->type;
     bl_conv_out_size(a, x->h, x->w, &conv->out_h, &conv->out_w);
     conv->group_in = a->in_channels / a->groups, conv->group_out = a->out_channels / a->groups;
     conv->taps = a->kernel[0] * a->kernel[1];

@@ -21,16 +21,20 @@ extern const char *const bl_conv_pass_names[BL_CONV_PASSES]; // "forward", "back
 /* What the choice of an engine may depend on. */
 struct bl_conv_shape {
     struct bl_conv_attrs attrs;
-    int interleave;  // G
-    int64_t n, h, w; // images planned; the input's size
+    int interleave;    // G
+    int64_t n, h, w;   // images planned; the input's size
+    enum bl_type type; // of activations and their gradients
 };
-/* Asked for every pass of every convolution that is set up: the name of the engine that shall compute it, or NULL where
- * the rule shall choose, as it does where the named one does not suit. It takes precedence over the rule, BLANCH_CONV
- * over both. For one that has measured. */
-typedef const char *bl_conv_chooser(void *context, struct blanch_device *dev, const struct bl_conv_shape *shape,
-                                    enum bl_conv_pass pass);
-void bl_conv_set_chooser(bl_conv_chooser *chooser, void *context); // NULL: the rule
-const char *bl_conv_engine_name(int index);                        // NULL beyond the last
+/* Asked for every pass of every convolution that is set up on a device: the name of the engine that shall compute it,
+ * or NULL where the rule shall choose, as it does where the named one does not suit. It takes precedence over the rule,
+ * BLANCH_CONV over both. For one that has measured. */
+struct bl_conv_chooser {
+    const char *(*engine)(void *context, const struct bl_conv_shape *shape, enum bl_conv_pass pass);
+    void *context;
+};
+/* The chooser, the caller's, must outlive the device or be replaced; NULL: the rule, which cannot fail. */
+int bl_conv_choose_by(struct blanch_device *dev, struct bl_conv_chooser *chooser);
+const char *bl_conv_engine_name(int index); // NULL beyond the last
 /* Whether the engine could compute this pass of a convolution that is set up. */
 bool bl_conv_suits(const struct bl_conv *conv, const char *engine, enum bl_conv_pass pass);
 /* Whether it is worth measuring there: it suits, and its preference does not rule it out. */

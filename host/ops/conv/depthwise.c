@@ -38,11 +38,9 @@ static int setup(struct bl_conv *conv, enum bl_conv_pass pass) {
 
 static int get(const struct bl_conv *conv, const char *function, int vec, struct bl_kernel **kernel) {
     const struct bl_conv_attrs *a = &conv->attrs;
-    const struct bl_define defines[] = {{"VEC", vec},
-                                        {"MULTIPLIER", conv->group_out},
-                                        {"STRIDE_Y", a->stride[0]},
-                                        {"STRIDE_X", a->stride[1]},
-                                        {"TAPS", conv->taps}};
+    const struct bl_define defines[] = {
+        {"VEC", vec},         {"MULTIPLIER", conv->group_out}, {"STRIDE_Y", a->stride[0]}, {"STRIDE_X", a->stride[1]},
+        {"TAPS", conv->taps}, {"ACT_TYPE", conv->type}};
     return bl_kernel_get(conv->node->dev, "conv/depthwise", function, defines, BL_COUNT(defines), kernel);
 }
 
@@ -113,6 +111,7 @@ static int backward_weights(struct bl_conv *conv, const struct bl_run *run, cons
 
 const struct bl_conv_engine bl_conv_depthwise = {
     .name = "depthwise",
+    .types = BL_ACTIVATION_TYPES,
     .suits = suits,
     .preference = preference,
     .setup = setup,

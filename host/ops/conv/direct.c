@@ -19,7 +19,7 @@ struct direct {
     int blocks;                               // of `width` channels in a group: outputs; of the data gradient, inputs
     int bunch, bunches, span, ranges, splits; // shares of an item of the weight gradient: blocks, channels, pixels
     struct bl_tensor *packed;                 // [group][block][tap][channel][width]
-    struct bl_tensor *zeros;                  // as many as the larger side has channels
+    struct bl_tensor *zeros;                  // as many as the larger side has channels, in every type
     struct bl_tensor *partial;                // [group][block][split][taps*group_in + 1][width]
     struct bl_kernel *kernel, *other;         // of the pass; pack or reduce
 };
@@ -30,13 +30,14 @@ struct direct {
 static void share_weights(const struct bl_conv *conv, struct direct *d) {
     d->bunches = (int)bl_conv_div_up(d->blocks, d->t.bunch);
     d->bunch = (int)bl_conv_div_up(d->blocks, d->bunches);
-    int64_t channel = 4 * (int64_t)d->bunch * d->t.width * conv->taps, room = bl_conv_div_up(CACHED, channel);
+    int64_t channel = BL_FLOAT_BYTES * (int64_t)d->bunch * d->t.width * conv->taps,
+            room = bl_conv_div_up(CACHED, channel);
     int64_t span = d->patch ? conv->group_in : bl_conv_clamp(room / d->t.strip, 1, 1 << 20) * d->t.strip;
     d->ranges = (int)bl_conv_div_up(conv->group_in, span);
     d->span = (int)(bl_conv_div_up(bl_conv_div_up(conv->group_in, d->ranges), d->t.tile) * d->t.tile);
     int64_t pixels = bl_node_batch(conv->node) * conv->out_h * conv->out_w, groups = conv->attrs.groups;
     int64_t items = conv->units * (conv->cpu ? 32 : 256), columns = (int64_t)d->bunches * d->ranges * groups;
-    int64_t bytes = 4 * groups * d->blocks * ((int64_t)conv->taps * conv->group_in + 1) * d->t.width;
+    int64_t bytes = BL_FLOAT_BYTES * groups * d->blocks * ((int64_t)conv->taps * conv->group_in + 1) * d->t.width;
     int64_t most = bl_conv_clamp(MOST_PARTIAL / bytes, 1, 4096);
     most = bl_conv_clamp(bl_conv_div_up(pixels, d->t.chunk), 1, most);
     d->splits = (int)bl_conv_clamp(bl_conv_div_up(items, columns), 1, most);
@@ -76,7 +77,8 @@ static int get(const struct bl_conv *conv, const struct direct *d, const char *f
                                         {"KB", d->t.chunk},
                                         {"STRIP", d->t.strip},
                                         {"BUNCH", d->t.bunch},
-                                        {"PATCH", patch}};
+                                        {"PATCH", patch},
+                                        {"ACT_TYPE", conv->type}};
     return bl_kernel_get(conv->node->dev, "conv/direct", function, defines, BL_COUNT(defines), kernel);
 }
 
@@ -89,7 +91,7 @@ static int prepare(struct bl_conv *conv, enum bl_conv_pass pass) {
         code = get(conv, d, "weights", tile, d->patch, &d->kernel);
         return code ? code : bl_conv_get_reduce(conv, d->t.width, &d->other);
     }
-    if ((code = bl_mem_fill(d->zeros->mem, 0, 4 * (size_t)d->zeros->count, 0.0f)) ||
+    if ((code = bl_mem_fill(d->zeros->mem, 0, bl_tensor_bytes(d->zeros), 0.0f)) ||
         (code = get(conv, d, "convolve", d->t.tile, d->patch, &d->kernel)))
         return code;
     return get(conv, d, pass == BL_CONV_DATA ? "pack_data" : "pack_forward", d->t.tile, 0, &d->other);
@@ -132,7 +134,8 @@ static int images_together(const struct bl_conv *conv, const struct direct *d, i
  * do. Without neighbours a short strip of pixels may stay instead. */
 static bool blocks_vary_first(const struct bl_conv *conv, const struct pass *p) {
     const struct direct *d = p->d;
-    return !conv->cpu || conv->taps == 1 || (int64_t)d->blocks * d->t.width * conv->taps * p->in_c * 4 <= CACHED;
+    return !conv->cpu || conv->taps == 1 ||
+           (int64_t)d->blocks * d->t.width * conv->taps * p->in_c * BL_FLOAT_BYTES <= CACHED;
 }
 
 /* Tiles per item: about 4 million operations, but at least 12 items for a compute unit. */
@@ -141,7 +144,8 @@ static int64_t strip_of(const struct bl_conv *conv, const struct pass *p, int64_
     if (!conv->cpu) return 1;
     double work =
         2.0 * d->t.tile * d->t.width * p->in_c * p->y.taps * p->x_axis.taps * (p->patches ? d->blocks : 1) + 1000;
-    int64_t strip = (int64_t)(4e6 / work), room = CACHED / 2 / (4 * (int64_t)d->t.tile * p->in_c);
+    int64_t strip = (int64_t)(4e6 / work),
+            room = CACHED / 2 / ((int64_t)bl_type_bytes(conv->type) * d->t.tile * p->in_c);
     if (conv->taps == 1 && strip > room) strip = room;
     return bl_conv_clamp(tiles * columns / (12 * conv->units), 1, bl_conv_clamp(strip, 1, 1024));
 }
@@ -247,6 +251,7 @@ static int preference(const struct bl_conv *conv, enum bl_conv_pass pass) {
 
 const struct bl_conv_engine bl_conv_direct = {
     .name = "direct",
+    .types = BL_ACTIVATION_TYPES,
     .suits = suits,
     .preference = preference,
     .setup = setup,

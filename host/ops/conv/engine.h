@@ -13,6 +13,7 @@ struct bl_conv {
     int group_in, group_out, taps; // channels of a group; kh * kw
     bool cpu;
     int units;                                           // compute units of the device
+    enum bl_type type;                                   // of activations and their gradients
     enum bl_life packed;                                 // of the forward pass's packed weights
     const struct bl_conv_engine *engine[BL_CONV_PASSES]; // in an inference, of the forward pass alone
     void *state[BL_CONV_PASSES];                         // the engine's for that pass, one allocation
@@ -22,8 +23,9 @@ struct bl_conv {
  * function. The functions are those of conv.h, for one pass. */
 struct bl_conv_engine {
     const char *name;
-    int variant; // engines of the same functions tell themselves apart by it
-    bool (*suits)(const struct bl_conv *conv, enum bl_conv_pass pass); // can compute it
+    int variant;    // engines of the same functions tell themselves apart by it
+    unsigned types; // of activations that it takes, a BL_TYPE_BIT each
+    bool (*suits)(const struct bl_conv *conv, enum bl_conv_pass pass); // can compute it, of its types
     /* By rule of thumb, where it suits: the largest one is chosen, the first of the table among equals.
      * Negative: neither chosen nor measured, only had by name. */
     int (*preference)(const struct bl_conv *conv, enum bl_conv_pass pass);

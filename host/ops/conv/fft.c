@@ -31,7 +31,7 @@ static int64_t pitch_of(int w) {
 }
 
 static int64_t plane_bytes(const struct bl_conv *conv) {
-    return 4 * (int64_t)length_of(conv, 0) * pitch_of(length_of(conv, 1));
+    return BL_FLOAT_BYTES * (int64_t)length_of(conv, 0) * pitch_of(length_of(conv, 1));
 }
 
 static int64_t most_bytes(const struct bl_conv *conv) {
@@ -60,9 +60,10 @@ static int preference(const struct bl_conv *conv, enum bl_conv_pass pass) {
 static int setup(struct bl_conv *conv, enum bl_conv_pass pass) {
     struct transforms *d = conv->state[pass] = bl_calloc(1, sizeof *d);
     if (!d) return BLANCH_ENOMEM;
-    const int64_t in = conv->attrs.in_channels, out = conv->attrs.out_channels, plane = plane_bytes(conv) / 4;
+    const int64_t in = conv->attrs.in_channels, out = conv->attrs.out_channels,
+                  plane = plane_bytes(conv) / BL_FLOAT_BYTES;
     const int64_t batch = bl_node_batch(conv->node),
-                  most = bl_conv_clamp(SLICE_BYTES / (4 * plane * (in + out)), 1, batch);
+                  most = bl_conv_clamp(SLICE_BYTES / (BL_FLOAT_BYTES * plane * (in + out)), 1, batch);
     const enum bl_life life = pass == BL_CONV_FORWARD ? BL_LIFE_FORWARD : BL_LIFE_BACKWARD;
     d->h = length_of(conv, 0), d->w = length_of(conv, 1);
     d->images = (int)bl_conv_div_up(batch, bl_conv_div_up(batch, most));
@@ -116,34 +117,51 @@ static struct bl_range range_of(const struct bl_conv *conv, struct share s, int6
                          bl_conv_div_up(planes, s.span));
 }
 
-/* Images from `first` on, as spectra; image_h by image_w. The slice's other planes are zeros: clFFT transforms rows of
- * odd length in pairs, so that what lies in one plane is not without effect on the next. */
-static int spectra_of(const struct bl_conv *conv, const struct transforms *d, const struct bl_tensor *tensor,
-                      int channels, int64_t image_h, int64_t image_w, int first, int count, struct bl_tensor *to) {
-    const int columns = (int)pitch_of(d->w), planes = d->images * channels;
-    const struct share s = share_of(conv, d->h, columns);
-    const struct bl_fft fft = fft_of(d, (int64_t)d->images * channels);
-    int code =
-        bl_launch(d->load, range_of(conv, s, planes, d->h, columns), BL_MEM(tensor->mem), BL_MEM(to->mem),
-                  BL_I32(planes), BL_I32(d->h), BL_I32(columns), BL_I32(image_h), BL_I32(image_w), BL_I32(channels),
-                  BL_I32(first), BL_I32(first + count), BL_I32(s.span), BL_I32(s.high), BL_I32(s.wide));
-    return code ? code : bl_fft_forward(conv->node->dev, &fft, to->mem);
+/* The images that are transformed together, of the input or of the output, or of their gradients. */
+struct slice {
+    const struct bl_tensor *images;
+    struct bl_tensor *spectra;
+    int first, count;   // of the images
+    int h, w, channels; // of an image
+};
+
+static struct slice inputs_of(const struct bl_conv *conv, const struct transforms *d, const struct bl_tensor *x,
+                              int first, int count) {
+    return (struct slice){x, d->x, first, count, (int)conv->h, (int)conv->w, conv->attrs.in_channels};
 }
 
-/* Back, read from `shift` on. bias may be NULL. */
-static int images_of(const struct bl_conv *conv, const struct transforms *d, struct bl_tensor *from, int channels,
-                     const int shift[2], struct bl_mem *bias, bool accumulate, int first, int count,
-                     const struct bl_tensor *tensor, int64_t image_h, int64_t image_w) {
-    const int planes = count * channels, rows = (int)image_h, columns = (int)image_w;
-    const struct share s = share_of(conv, rows, columns);
-    const struct bl_fft fft = fft_of(d, (int64_t)d->images * channels);
-    int code = bl_fft_inverse(conv->node->dev, &fft, from->mem);
+static struct slice outputs_of(const struct bl_conv *conv, const struct transforms *d, const struct bl_tensor *y,
+                               int first, int count) {
+    return (struct slice){y, d->y, first, count, (int)conv->out_h, (int)conv->out_w, conv->attrs.out_channels};
+}
+
+/* The other planes of the spectra are zeros: clFFT transforms rows of odd length in pairs, so that what lies in one
+ * plane is not without effect on the next. */
+static int transform(const struct bl_conv *conv, const struct transforms *d, struct slice slice) {
+    const int columns = (int)pitch_of(d->w), planes = d->images * slice.channels;
+    const struct share s = share_of(conv, d->h, columns);
+    const struct bl_fft fft = fft_of(d, planes);
+    int code = bl_launch(d->load, range_of(conv, s, planes, d->h, columns), BL_MEM(slice.images->mem),
+                         BL_MEM(slice.spectra->mem), BL_I32(planes), BL_I32(d->h), BL_I32(columns), BL_I32(slice.h),
+                         BL_I32(slice.w), BL_I32(slice.channels), BL_I32(slice.first),
+                         BL_I32(slice.first + slice.count), BL_I32(s.span), BL_I32(s.high), BL_I32(s.wide));
+    return code ? code : bl_fft_forward(conv->node->dev, &fft, slice.spectra->mem);
+}
+
+/* Read from `shift` on. bias may be NULL. */
+static int transform_back(const struct bl_conv *conv, const struct transforms *d, struct slice slice,
+                          const int shift[2], struct bl_mem *bias, bool accumulate) {
+    const int planes = slice.count * slice.channels;
+    const struct share s = share_of(conv, slice.h, slice.w);
+    const struct bl_fft fft = fft_of(d, d->images * slice.channels);
+    struct bl_mem *spectra = slice.spectra->mem;
+    int code = bl_fft_inverse(conv->node->dev, &fft, spectra);
     if (code) return code;
-    return bl_launch(d->store, range_of(conv, s, planes, rows, columns), BL_MEM(from->mem),
-                     BL_MEM(bias ? bias : from->mem), BL_MEM(tensor->mem), BL_I32(planes), BL_I32(rows),
-                     BL_I32(columns), BL_I32(d->h), BL_I32(d->w), BL_I32(channels), BL_I32(shift[0]), BL_I32(shift[1]),
-                     BL_I32(first), BL_I32(bias != NULL), BL_I32(accumulate), BL_I32(s.span), BL_I32(s.high),
-                     BL_I32(s.wide));
+    return bl_launch(d->store, range_of(conv, s, planes, slice.h, slice.w), BL_MEM(spectra),
+                     BL_MEM(bias ? bias : spectra), BL_MEM(slice.images->mem), BL_I32(planes), BL_I32(slice.h),
+                     BL_I32(slice.w), BL_I32(d->h), BL_I32(d->w), BL_I32(slice.channels), BL_I32(shift[0]),
+                     BL_I32(shift[1]), BL_I32(slice.first), BL_I32(bias != NULL), BL_I32(accumulate), BL_I32(s.span),
+                     BL_I32(s.high), BL_I32(s.wide));
 }
 
 /* By how much what stands at 0 is read later: -padding, modulo the plane. */
@@ -155,22 +173,29 @@ static void shift_of(const struct bl_conv *conv, const struct transforms *d, int
 
 /* --- products --------------------------------------------------------------------------------- */
 
-/* An operand: how many planes lie between neighbours in the rows (or columns) of the result and in the sum. */
-struct factor {
+/* A matrix of spectra: how many planes lie between neighbours in the rows (or columns) of the result and in the sum. */
+struct operand {
     const struct bl_tensor *spectra;
     int step, depth;
+    bool conjugate; // of b alone
 };
 
-static int multiply(const struct bl_conv *conv, const struct transforms *d, int is, int js, int ks, struct factor a,
-                    struct factor b, bool conjugate, struct factor c, bool accumulate) {
+struct product { // c = a b at every frequency, m x n sums of k products
+    int m, n, k;
+    struct operand a, b, c;
+    bool accumulate; // adds to c
+};
+
+static int multiply(const struct bl_conv *conv, const struct transforms *d, const struct product *p) {
     const int spectrum = d->h * (d->w / 2 + 1), vec = conv->cpu ? 8 : 1;
-    const int span_i = conv->cpu ? is : 4, span_j = conv->cpu ? (int)bl_conv_div_up(js, 8) * 2 : 2;
+    const int span_m = conv->cpu ? p->m : 4, span_n = conv->cpu ? (int)bl_conv_div_up(p->n, 8) * 2 : 2;
     return bl_launch(
         d->multiply,
-        bl_conv_range(conv, bl_conv_div_up(spectrum, vec), bl_conv_div_up(js, span_j), bl_conv_div_up(is, span_i)),
-        BL_MEM(a.spectra->mem), BL_MEM(b.spectra->mem), BL_MEM(c.spectra->mem), BL_I32(spectrum), BL_I32(is),
-        BL_I32(js), BL_I32(ks), BL_I32(a.step), BL_I32(a.depth), BL_I32(b.step), BL_I32(b.depth), BL_I32(c.step),
-        BL_I32(c.depth), BL_I32(conjugate), BL_I32(accumulate), BL_I32(span_i), BL_I32(span_j));
+        bl_conv_range(conv, bl_conv_div_up(spectrum, vec), bl_conv_div_up(p->n, span_n), bl_conv_div_up(p->m, span_m)),
+        BL_MEM(p->a.spectra->mem), BL_MEM(p->b.spectra->mem), BL_MEM(p->c.spectra->mem), BL_I32(spectrum), BL_I32(p->m),
+        BL_I32(p->n), BL_I32(p->k), BL_I32(p->a.step), BL_I32(p->a.depth), BL_I32(p->b.step), BL_I32(p->b.depth),
+        BL_I32(p->c.step), BL_I32(p->c.depth), BL_I32(p->b.conjugate), BL_I32(p->accumulate), BL_I32(span_m),
+        BL_I32(span_n));
 }
 
 /* --- passes ----------------------------------------------------------------------------------- */
@@ -197,15 +222,15 @@ static int forward(struct bl_conv *conv, const struct bl_run *run, const struct 
                    const struct bl_tensor *y) {
     const struct transforms *d = conv->state[BL_CONV_FORWARD];
     const int in = conv->attrs.in_channels, out = conv->attrs.out_channels;
+    const struct operand weights = {d->weights, in, 1, .conjugate = true};
+    const struct product product = {d->images, out, in, {d->x, in, 1}, weights, {d->y, out, 1}};
     int shift[2], code = 0;
     shift_of(conv, d, shift);
     for (int first = 0; first < run->n && !code; first += d->images) {
         const int count = count_of(d, run, first);
-        code = spectra_of(conv, d, x, in, conv->h, conv->w, first, count, d->x);
-        if (!code)
-            code = multiply(conv, d, d->images, out, in, (struct factor){d->x, in, 1},
-                            (struct factor){d->weights, in, 1}, true, (struct factor){d->y, out, 1}, false);
-        if (!code) code = images_of(conv, d, d->y, out, shift, bias, false, first, count, y, conv->out_h, conv->out_w);
+        code = transform(conv, d, inputs_of(conv, d, x, first, count));
+        if (!code) code = multiply(conv, d, &product);
+        if (!code) code = transform_back(conv, d, outputs_of(conv, d, y, first, count), shift, bias, false);
     }
     return code;
 }
@@ -214,14 +239,13 @@ static int backward_data(struct bl_conv *conv, const struct bl_run *run, const s
                          const struct bl_tensor *dx, bool accumulate) {
     const struct transforms *d = conv->state[BL_CONV_DATA];
     const int in = conv->attrs.in_channels, out = conv->attrs.out_channels, *shift = conv->attrs.padding;
+    const struct product product = {d->images, in, out, {d->y, out, 1}, {d->weights, 1, in}, {d->x, in, 1}};
     int code = 0;
     for (int first = 0; first < run->n && !code; first += d->images) {
         const int count = count_of(d, run, first);
-        code = spectra_of(conv, d, dy, out, conv->out_h, conv->out_w, first, count, d->y);
-        if (!code)
-            code = multiply(conv, d, d->images, in, out, (struct factor){d->y, out, 1},
-                            (struct factor){d->weights, 1, in}, false, (struct factor){d->x, in, 1}, false);
-        if (!code) code = images_of(conv, d, d->x, in, shift, NULL, accumulate, first, count, dx, conv->h, conv->w);
+        code = transform(conv, d, outputs_of(conv, d, dy, first, count));
+        if (!code) code = multiply(conv, d, &product);
+        if (!code) code = transform_back(conv, d, inputs_of(conv, d, dx, first, count), shift, NULL, accumulate);
     }
     return code;
 }
@@ -245,23 +269,25 @@ static int backward_weights(struct bl_conv *conv, const struct bl_run *run, cons
                             const struct bl_tensor *dy, struct bl_mem *dweight, struct bl_mem *dbias) {
     const struct transforms *d = conv->state[BL_CONV_WEIGHTS];
     const int in = conv->attrs.in_channels, out = conv->attrs.out_channels, spectrum = d->h * (int)pitch_of(d->w);
+    const struct operand gradient = {d->y, 1, out, .conjugate = true};
+    struct product product = {in, out, 0, {d->x, 1, in}, gradient, {d->weights, 1, in}};
     int code = 0;
     for (int first = 0; first < run->n && !code; first += d->images) {
         const int count = count_of(d, run, first);
-        code = spectra_of(conv, d, x, in, conv->h, conv->w, first, count, d->x);
-        if (!code) code = spectra_of(conv, d, dy, out, conv->out_h, conv->out_w, first, count, d->y);
+        code = transform(conv, d, inputs_of(conv, d, x, first, count));
+        if (!code) code = transform(conv, d, outputs_of(conv, d, dy, first, count));
         if (!code && dbias)
             code = bl_launch(d->sum_first, bl_conv_range(conv, out, 1, 1), BL_MEM(d->y->mem), BL_MEM(dbias),
                              BL_I32(count), BL_I32(out), BL_I32(spectrum), BL_I32(first > 0));
-        if (!code)
-            code = multiply(conv, d, in, out, count, (struct factor){d->x, 1, in}, (struct factor){d->y, 1, out}, true,
-                            (struct factor){d->weights, 1, in}, first > 0);
+        product.k = count, product.accumulate = first > 0;
+        if (!code) code = multiply(conv, d, &product);
     }
     return code ? code : take_weights(conv, d, dweight);
 }
 
 const struct bl_conv_engine bl_conv_fft = {
     .name = "fft",
+    .types = BL_TYPE_BIT(BL_F32),
     .suits = suits,
     .preference = preference,
     .setup = setup,

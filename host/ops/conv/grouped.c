@@ -105,29 +105,35 @@ static int share_of(const struct bl_conv *conv, const struct walk *w, int64_t ro
     return (int)bl_conv_clamp(rows * w->vectors / (12 * conv->units), 1, bl_conv_clamp(400000 / work, 1, 1 << 20));
 }
 
+struct epilogue { // what is added to the sums
+    struct bl_mem *bias;
+    bool accumulate; // what is there
+};
+
 static int convolve(const struct bl_conv *conv, const struct grouped *d, int images, const struct bl_tensor *x,
-                    struct bl_mem *bias, const struct bl_tensor *out, bool accumulate) {
+                    const struct bl_tensor *out, struct epilogue add) {
     const struct bl_conv_attrs *a = &conv->attrs;
     const struct walk *w = &d->walk;
     const int64_t rows = images * w->to[0];
     const int share = share_of(conv, w, rows);
     return bl_launch(d->kernel, bl_conv_range(conv, w->vectors, bl_conv_div_up(rows, share), 1), BL_MEM(x->mem),
-                     BL_MEM(d->packed->mem), BL_MEM(bias ? bias : d->packed->mem), BL_MEM(out->mem), BL_I32(images),
-                     BL_I32(w->from[0]), BL_I32(w->from[1]), BL_I32(w->in * a->groups), BL_I32(w->to[0]),
-                     BL_I32(w->to[1]), BL_I32(w->out * a->groups), BL_I32(a->kernel[0]), BL_I32(a->kernel[1]),
-                     BL_I32(w->stride[0]), BL_I32(a->dilation[0]), BL_I32(a->dilation[1]), BL_I32(w->first[0]),
-                     BL_I32(w->first[1]), BL_I32(w->up[0]), BL_I32(w->up[1]), BL_I32(w->vectors), BL_I32(share),
-                     BL_I32(w->strip), BL_I32(w->columns), BL_I32(bias != NULL), BL_I32(accumulate));
+                     BL_MEM(d->packed->mem), BL_MEM(add.bias ? add.bias : d->packed->mem), BL_MEM(out->mem),
+                     BL_I32(images), BL_I32(w->from[0]), BL_I32(w->from[1]), BL_I32(w->in * a->groups),
+                     BL_I32(w->to[0]), BL_I32(w->to[1]), BL_I32(w->out * a->groups), BL_I32(a->kernel[0]),
+                     BL_I32(a->kernel[1]), BL_I32(w->stride[0]), BL_I32(a->dilation[0]), BL_I32(a->dilation[1]),
+                     BL_I32(w->first[0]), BL_I32(w->first[1]), BL_I32(w->up[0]), BL_I32(w->up[1]), BL_I32(w->vectors),
+                     BL_I32(share), BL_I32(w->strip), BL_I32(w->columns), BL_I32(add.bias != NULL),
+                     BL_I32(add.accumulate));
 }
 
 static int forward(struct bl_conv *conv, const struct bl_run *run, const struct bl_tensor *x, struct bl_mem *bias,
                    const struct bl_tensor *y) {
-    return convolve(conv, conv->state[BL_CONV_FORWARD], run->n, x, bias, y, false);
+    return convolve(conv, conv->state[BL_CONV_FORWARD], run->n, x, y, (struct epilogue){.bias = bias});
 }
 
 static int backward_data(struct bl_conv *conv, const struct bl_run *run, const struct bl_tensor *dy,
                          const struct bl_tensor *dx, bool accumulate) {
-    return convolve(conv, conv->state[BL_CONV_DATA], run->n, dy, NULL, dx, accumulate);
+    return convolve(conv, conv->state[BL_CONV_DATA], run->n, dy, dx, (struct epilogue){.accumulate = accumulate});
 }
 
 static int backward_weights(struct bl_conv *conv, const struct bl_run *run, const struct bl_tensor *x,
@@ -148,6 +154,7 @@ static int backward_weights(struct bl_conv *conv, const struct bl_run *run, cons
 
 const struct bl_conv_engine bl_conv_grouped = {
     .name = "grouped",
+    .types = BL_TYPE_BIT(BL_F32),
     .suits = suits,
     .preference = preference,
     .setup = setup,

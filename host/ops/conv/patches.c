@@ -39,7 +39,7 @@ static int slice_of(const struct bl_conv *conv, enum bl_conv_pass pass) {
     const struct blanch_device_info *info = conv->node->dev ? blanch_device_info(conv->node->dev) : NULL;
     int64_t bytes = info && info->max_alloc < PATCH_BYTES ? (int64_t)info->max_alloc : PATCH_BYTES;
     int64_t image = conv->out_h * conv->out_w, batch = bl_node_batch(conv->node) * image;
-    int64_t room = bl_conv_clamp(bytes / (4 * (int64_t)conv->taps * conv->attrs.in_channels), 1, batch);
+    int64_t room = bl_conv_clamp(bytes / (BL_FLOAT_BYTES * (int64_t)conv->taps * conv->attrs.in_channels), 1, batch);
     return (int)(pass == BL_CONV_DATA && room >= image ? room / image * image : room);
 }
 
@@ -136,38 +136,44 @@ static int gather_back(const struct bl_conv *conv, const struct patches *d, cons
                      BL_I32(a->dilation[1]), BL_I32(span), BL_I32(accumulate || first % image != 0));
 }
 
-/* One matrix of each group: its rows, how far they lie apart, and the next group's. */
-struct operand {
+/* One matrix of each group: how far its rows lie apart, and the next group's. */
+struct matrix {
     struct bl_mem *mem;
     size_t offset;
-    int64_t pitch, group;
+    int64_t rows, columns, pitch, group;
+    bool transposed;
 };
 
+static struct matrix transposed(struct matrix m) {
+    m.transposed = true;
+    return m;
+}
+
 /* Of a slice: its patches, or where they are the activations themselves, those. */
-static struct operand patches_of(const struct bl_conv *conv, const struct patches *d, const struct bl_tensor *x,
-                                 int first, int count) {
+static struct matrix patches_of(const struct bl_conv *conv, const struct patches *d, const struct bl_tensor *x,
+                                int first, int count) {
     const int64_t in = conv->attrs.in_channels;
-    if (d->direct) return (struct operand){x->mem, (size_t)(first * in), in, conv->group_in};
-    return (struct operand){d->patches->mem, 0, d->length, (int64_t)count * d->length};
+    if (d->direct) return (struct matrix){x->mem, (size_t)(first * in), count, d->length, in, conv->group_in};
+    return (struct matrix){d->patches->mem, 0, count, d->length, d->length, (int64_t)count * d->length};
 }
 
-static struct operand weights_of(const struct bl_conv *conv, const struct patches *d) {
-    return (struct operand){d->packed->mem, 0, conv->group_out, (int64_t)d->length * conv->group_out};
+static struct matrix weights_of(const struct bl_conv *conv, const struct patches *d) {
+    const int64_t out = conv->group_out;
+    return (struct matrix){d->packed->mem, 0, d->length, out, out, d->length * out};
 }
 
-static struct operand outputs_of(const struct bl_conv *conv, const struct bl_tensor *y, int first) {
+static struct matrix outputs_of(const struct bl_conv *conv, const struct bl_tensor *y, int first, int count) {
     const int64_t out = conv->attrs.out_channels;
-    return (struct operand){y->mem, (size_t)(first * out), out, conv->group_out};
+    return (struct matrix){y->mem, (size_t)(first * out), count, conv->group_out, out, conv->group_out};
 }
 
 /* c = a b, a batch of one product a group; beta 1 adds to c. */
-static int multiply(const struct bl_conv *conv, int64_t m, int64_t n, int64_t k, struct operand a, bool trans_a,
-                    struct operand b, bool trans_b, struct operand c, float beta) {
-    const struct bl_gemm gemm = {.trans_a = trans_a,
-                                 .trans_b = trans_b,
-                                 .m = m,
-                                 .n = n,
-                                 .k = k,
+static int multiply(const struct bl_conv *conv, struct matrix a, struct matrix b, struct matrix c, float beta) {
+    const struct bl_gemm gemm = {.trans_a = a.transposed,
+                                 .trans_b = b.transposed,
+                                 .m = c.rows,
+                                 .n = c.columns,
+                                 .k = a.transposed ? a.rows : a.columns,
                                  .alpha = 1,
                                  .beta = beta,
                                  .a = a.mem,
@@ -207,8 +213,8 @@ static int forward(struct bl_conv *conv, const struct bl_run *run, const struct 
         count = count_of(conv, d, first, pixels);
         code = gather(conv, d, x, first, count);
         if (!code)
-            code = multiply(conv, count, conv->group_out, d->length, patches_of(conv, d, x, first, count), false,
-                            weights_of(conv, d), false, outputs_of(conv, y, first), bias ? 1 : 0);
+            code = multiply(conv, patches_of(conv, d, x, first, count), weights_of(conv, d),
+                            outputs_of(conv, y, first, count), bias ? 1 : 0);
     }
     return code;
 }
@@ -220,9 +226,8 @@ static int backward_data(struct bl_conv *conv, const struct bl_run *run, const s
     int code = 0;
     for (int first = 0, count; first < pixels && !code; first += count) {
         count = count_of(conv, d, first, pixels);
-        code =
-            multiply(conv, count, d->length, conv->group_out, outputs_of(conv, dy, first), false, weights_of(conv, d),
-                     true, patches_of(conv, d, dx, first, count), d->direct && accumulate ? 1 : 0);
+        code = multiply(conv, outputs_of(conv, dy, first, count), transposed(weights_of(conv, d)),
+                        patches_of(conv, d, dx, first, count), d->direct && accumulate ? 1 : 0);
         if (!code && !d->direct) code = gather_back(conv, d, dx, first, count, accumulate);
     }
     return code;
@@ -250,14 +255,15 @@ static int backward_weights(struct bl_conv *conv, const struct bl_run *run, cons
         count = count_of(conv, d, first, pixels);
         code = gather(conv, d, x, first, count);
         if (!code)
-            code = multiply(conv, d->length, conv->group_out, count, patches_of(conv, d, x, first, count), true,
-                            outputs_of(conv, dy, first), false, weights_of(conv, d), first ? 1 : 0);
+            code = multiply(conv, transposed(patches_of(conv, d, x, first, count)), outputs_of(conv, dy, first, count),
+                            weights_of(conv, d), first ? 1 : 0);
     }
     return code ? code : exchange(conv, d, dweight, true);
 }
 
 const struct bl_conv_engine bl_conv_patches = {
     .name = "patches",
+    .types = BL_TYPE_BIT(BL_F32),
     .suits = suits,
     .preference = preference,
     .setup = setup,

@@ -101,7 +101,7 @@ static int setup_weights(struct bl_conv *conv, struct tiled *d) {
     const int64_t most = bl_conv_clamp(bl_conv_div_up(pixels, SHORTEST_SHARE), 1, MOST_SPLITS);
     choose_tile(conv, d, rows, conv->group_out, conv->attrs.groups * most);
     const int64_t groups = tiles_of(d, rows) * d->blocks * conv->attrs.groups;
-    const int64_t room = bl_conv_clamp(MOST_PARTIAL / (4 * partial_count(conv, d)), 1, most);
+    const int64_t room = bl_conv_clamp(MOST_PARTIAL / (BL_FLOAT_BYTES * partial_count(conv, d)), 1, most);
     d->splits = (int)bl_conv_clamp(bl_conv_div_up(4 * GROUPS_PER_UNIT * conv->units, groups), 1, room);
     d->partial = bl_node_workspace(conv->node, BL_LIFE_BACKWARD, partial_count(conv, d) * d->splits);
     return d->partial ? 0 : BLANCH_ENOMEM;
@@ -260,6 +260,7 @@ static int preference(const struct bl_conv *conv, enum bl_conv_pass pass) {
 
 const struct bl_conv_engine bl_conv_tiled = {
     .name = "tiled",
+    .types = BL_TYPE_BIT(BL_F32),
     .suits = suits,
     .preference = preference,
     .setup = setup,

@@ -48,7 +48,7 @@ static int vec_of(const struct bl_conv *conv, enum bl_conv_pass pass) {
 /* Short chunks where there are few tiles, so that every core has some. */
 static int chunk_of(const struct bl_conv *conv, const struct winograd *d, int64_t tiles, int elements) {
     const int rows = rows_of(conv, BL_CONV_FORWARD);
-    int64_t chunk = CHUNK_BYTES / (4 * (int64_t)elements * d->padded) / rows * rows;
+    int64_t chunk = CHUNK_BYTES / (BL_FLOAT_BYTES * (int64_t)elements * d->padded) / rows * rows;
     chunk = bl_conv_clamp(chunk, 24, MOST_TILES);
     while (chunk > 12 && bl_conv_div_up(tiles, chunk) < 4 * conv->units) chunk -= rows;
     return (int)chunk;
@@ -67,7 +67,8 @@ static int setup_weights(struct bl_conv *conv) {
     d->ranges = (int)bl_conv_div_up(conv->group_in, d->span);
     d->pitch = (int)bl_conv_div_up(d->span + rows_of(conv, BL_CONV_WEIGHTS), 16) * 16 + 8;
     const int64_t jobs = (int64_t)d->bunches * d->ranges, row = 16 * (9 * (int64_t)conv->group_in + 1);
-    const int64_t most = bl_conv_clamp(MOST_PARTIAL / (4 * d->blocks * row), 1, bl_conv_div_up(tiles, WEIGHT_TILES));
+    const int64_t most =
+        bl_conv_clamp(MOST_PARTIAL / (BL_FLOAT_BYTES * d->blocks * row), 1, bl_conv_div_up(tiles, WEIGHT_TILES));
     d->splits = (int)bl_conv_clamp(JOBS_PER_UNIT * conv->units / jobs, 1, most);
     const int64_t share = bl_conv_div_up(tiles, d->splits);
     d->chunk = (int)bl_conv_div_up(share, bl_conv_div_up(share, WEIGHT_TILES));
@@ -179,7 +180,8 @@ static int preference(const struct bl_conv *conv, enum bl_conv_pass pass) {
 
 #define ENGINE(title, m)                                                                                               \
     {                                                                                                                  \
-        .name = title, .variant = m, .suits = suits, .preference = preference, .setup = setup, .prepare = prepare,     \
-        .pack = pack, .forward = forward, .backward_data = backward_data, .backward_weights = backward_weights,        \
+        .name = title, .variant = m, .types = BL_TYPE_BIT(BL_F32), .suits = suits, .preference = preference,           \
+        .setup = setup, .prepare = prepare, .pack = pack, .forward = forward, .backward_data = backward_data,          \
+        .backward_weights = backward_weights,                                                                          \
     }
 const struct bl_conv_engine bl_conv_winograd = ENGINE("winograd", 2), bl_conv_winograd4 = ENGINE("winograd4", 4);

@@ -1,4 +1,4 @@
-/* Whitening of activations; host/ops/channel_deconv.c has the order of things.
+/* Whitening of activations; host/ops/nd/channel_deconv.c has the order of things.
  *   y = D (x - mean) for the channels of G blocks of b, channel i*G + j being feature i of block j; D = S^(-1/2),
  *   truncated, of S = sum of samples x x^T / count + eps I. The other channels: y = (x - m) / sqrt(v + eps), m and v
  *   over all their samples.

@@ -5,7 +5,8 @@
  * order (block, image, y, x). */
 #include "blas/blas.h"
 #include "ops/common.h"
-#include "ops/nd_definition.h"
+#include "ops/nd/definition.h"
+#include "ops/nd/phase.h"
 #include <stdlib.h>
 
 enum kernel {
@@ -68,16 +69,16 @@ static void declare_workspaces(struct bl_node *node, int iterations) {
         enum bl_life life;
         int64_t count;
     } wanted[] = {
-        {&s->tail, BL_LIFE_SAVED, 2},
+        {&s->tail, BL_LIFE_PINNED, 2},
         {&s->columns, BL_LIFE_FORWARD, all},
         {&s->white, BL_LIFE_FORWARD, all},
-        {&s->mean, BL_LIFE_SAVED, b},
-        {&s->deconv, BL_LIFE_SAVED, b2},
-        {&s->moment, BL_LIFE_SAVED, b2},
+        {&s->mean, BL_LIFE_PINNED, b},
+        {&s->deconv, BL_LIFE_PINNED, b2},
+        {&s->moment, BL_LIFE_PINNED, b2},
         {&s->w, BL_LIFE_FORWARD, iterations * b2},
         {&s->r, BL_LIFE_SAVED, iterations * b2},
         {&s->z, BL_LIFE_SAVED, iterations * b2},
-        {&s->scalars, BL_LIFE_SAVED, 2},
+        {&s->scalars, BL_LIFE_PINNED, 2},
         {&s->samples, BL_LIFE_FORWARD, samples},
         {&s->partial, BL_LIFE_FORWARD, CHUNKS * b},
         {&s->product, BL_LIFE_FORWARD, b2},
@@ -131,7 +132,7 @@ static int prepare(struct bl_node *node) {
     struct state *s = node->state;
     int code = 0;
     for (int i = 0; i < KERNELS && !code; i++)
-        code = bl_kernel_get(node->dev, "channel_deconv", kernel_names[i], NULL, 0, &s->kernel[i]);
+        code = bl_kernel_get(node->dev, "nd/channel_deconv", kernel_names[i], NULL, 0, &s->kernel[i]);
     return code;
 }
 
@@ -161,10 +162,9 @@ static int gather(struct bl_node *node, int n, struct bl_mem *from, struct bl_me
 static int sample(struct bl_node *node, int n, struct bl_mem *to) {
     const struct state *s = node->state;
     int64_t count = samples_of(node, n);
-    bl_work(node->dev, 0, 0);
-    return bl_launch(s->kernel[SAMPLE], bl_share(node->dev, count, 8 * s->block), BL_MEM(node->in[0]->mem), BL_MEM(to),
-                     BL_I64(count), BL_I32(s->step), BL_I64(pixels_of(node, n)), BL_I32(node->out[0]->c),
-                     BL_I32(s->groups), BL_I32(s->block));
+    return bl_launch_light(node->dev, s->kernel[SAMPLE], bl_share(node->dev, count, 8 * s->block),
+                           BL_MEM(node->in[0]->mem), BL_MEM(to), BL_I64(count), BL_I32(s->step),
+                           BL_I64(pixels_of(node, n)), BL_I32(node->out[0]->c), BL_I32(s->groups), BL_I32(s->block));
 }
 
 /* mean = scale times the sum of the rows. */
@@ -172,23 +172,20 @@ static int sum_rows(struct bl_node *node, struct bl_mem *rows, int64_t count, fl
                     struct bl_mem *mean) {
     const struct state *s = node->state;
     struct bl_range range = bl_on_cpu(node->dev) ? BL_GROUPS1(1, CHUNKS) : BL_ITEMS((size_t)s->block, CHUNKS);
-    bl_work(node->dev, 0, 0);
-    int code = bl_launch(s->kernel[SUMS], range, BL_MEM(rows), BL_MEM(partial), BL_I64(count), BL_I32(s->block),
-                         BL_I32(CHUNKS));
+    int code = bl_launch_light(node->dev, s->kernel[SUMS], range, BL_MEM(rows), BL_MEM(partial), BL_I64(count),
+                               BL_I32(s->block), BL_I32(CHUNKS));
     if (code) return code;
-    bl_work(node->dev, 0, 0);
-    return bl_launch(s->kernel[MEAN], over_rows(node), BL_MEM(partial), BL_MEM(mean), BL_I32(CHUNKS), BL_I32(s->block),
-                     BL_F32(scale));
+    return bl_launch_light(node->dev, s->kernel[MEAN], over_rows(node), BL_MEM(partial), BL_MEM(mean), BL_I32(CHUNKS),
+                           BL_I32(s->block), BL_F32(scale));
 }
 
 static int track(struct bl_node *node, struct bl_tensor *value, int buffer) {
     const struct bl_channel_deconv_attrs *a = node->attrs;
     const struct state *s = node->state;
     struct bl_tensor *running = &node->buffer[buffer]->data;
-    bl_work(node->dev, 0, 0);
-    return bl_launch(s->kernel[TRACK], bl_share(node->dev, running->count, 12), BL_MEM(value->mem),
-                     BL_MEM(running->mem), BL_I64(running->count), BL_F32(a->momentum),
-                     BL_I32(node->buffer[BATCHES]->value == 0));
+    return bl_launch_light(node->dev, s->kernel[TRACK], bl_share(node->dev, running->count, 12), BL_MEM(value->mem),
+                           BL_MEM(running->mem), BL_I64(running->count), BL_F32(a->momentum),
+                           BL_I32(node->buffer[BATCHES]->value == 0));
 }
 
 struct operand {
@@ -262,36 +259,41 @@ static int outer(struct bl_node *node, struct bl_mem *left, struct bl_mem *right
     return bl_gemm(node->dev, &product);
 }
 
-/* deconv from the moment. T = (3I - W)/2, Z' = TZ, W' = W T^2 = 3/2 M - 1/2 M W with M = 3/2 W - 1/2 W W. */
-static int inverse_sqrt(struct bl_node *node) {
+/* Z_K from the moment and its norm. T = (3I - W)/2, Z' = TZ, W' = W T^2 = 3/2 M - 1/2 M W, M = 3/2 W - 1/2 W W. */
+static int iterate(struct bl_node *node) {
     const struct bl_channel_deconv_attrs *a = node->attrs;
     const struct state *s = node->state;
-    bl_work(node->dev, 0, 0);
-    int code = bl_launch(s->kernel[NORM], bl_share(node->dev, 1, 1), BL_MEM(s->moment->mem), BL_MEM(s->scalars->mem),
-                         BL_I32(s->block), BL_F32(a->eps));
-    bl_work(node->dev, 0, 0);
-    if (!code)
-        code = bl_launch(s->kernel[BEGIN], over_rows(node), BL_MEM(s->moment->mem), BL_MEM(s->scalars->mem),
-                         BL_MEM(s->w->mem), BL_MEM(s->r->mem), BL_MEM(s->z->mem), BL_I32(s->block));
+    int code =
+        bl_launch_light(node->dev, s->kernel[BEGIN], over_rows(node), BL_MEM(s->moment->mem), BL_MEM(s->scalars->mem),
+                        BL_MEM(s->w->mem), BL_MEM(s->r->mem), BL_MEM(s->z->mem), BL_I32(s->block));
     for (int k = 0; k + 1 < a->n_iter && !code; k++) {
         struct operand w = {s->w, k}, next = {s->w, k + 1}, m = {s->product, 0}, z = {s->z, k}, next_z = {s->z, k + 1};
         code = multiply(node, -0.5f, w, w, 1.5f, w, m);
         if (!code) code = multiply(node, -0.5f, m, w, 1.5f, m, next);
         if (!code) code = multiply(node, -0.5f, next, z, 1.5f, z, next_z);
-        bl_work(node->dev, 0, 0);
         if (!code)
-            code = bl_launch(s->kernel[RESIDUAL], over_rows(node), BL_MEM(s->w->mem), BL_MEM(s->r->mem),
-                             BL_I32(s->block), BL_I32(k + 1));
+            code = bl_launch_light(node->dev, s->kernel[RESIDUAL], over_rows(node), BL_MEM(s->w->mem),
+                                   BL_MEM(s->r->mem), BL_I32(s->block), BL_I32(k + 1));
     }
-    if (code) return code;
-    bl_work(node->dev, 0, 0);
-    return bl_launch(s->kernel[FINISH], over_rows(node), BL_MEM(s->z->mem), BL_MEM(s->scalars->mem),
-                     BL_MEM(s->deconv->mem), BL_I32(s->block), BL_I32(a->n_iter - 1));
+    return code;
 }
 
-static int measure(struct bl_node *node, int n) {
+static int inverse_sqrt(struct bl_node *node) {
+    const struct bl_channel_deconv_attrs *a = node->attrs;
+    const struct state *s = node->state;
+    int code = bl_launch_light(node->dev, s->kernel[NORM], bl_share(node->dev, 1, 1), BL_MEM(s->moment->mem),
+                               BL_MEM(s->scalars->mem), BL_I32(s->block), BL_F32(a->eps));
+    if (!code) code = iterate(node);
+    if (code) return code;
+    return bl_launch_light(node->dev, s->kernel[FINISH], over_rows(node), BL_MEM(s->z->mem), BL_MEM(s->scalars->mem),
+                           BL_MEM(s->deconv->mem), BL_I32(s->block), BL_I32(a->n_iter - 1));
+}
+
+/* again: mean, moment and D are there, the iterates that the gradient reads are not. */
+static int measure(struct bl_node *node, int n, bool again) {
     const struct state *s = node->state;
     int64_t count = samples_of(node, n);
+    if (again) return iterate(node);
     bl_node_phase(node, BL_COVARIANCE);
     int code = sample(node, n, s->samples->mem);
     if (!code)
@@ -318,7 +320,7 @@ static struct bl_mem *deconv_of(const struct bl_node *node, bool training) {
 static int whiten(struct bl_node *node, const struct bl_run *run) {
     const struct state *s = node->state;
     int64_t pixels = pixels_of(node, run->n);
-    int code = run->training ? measure(node, run->n) : 0;
+    int code = run->training ? measure(node, run->n, run->again) : 0;
     if (!code) code = gather(node, run->n, node->in[0]->mem, mean_of(node, run->training), s->columns->mem);
     if (!code)
         code = apply_matrix(node, s->columns->mem, pixels * s->groups, deconv_of(node, run->training), true, 1,
@@ -343,8 +345,8 @@ static int scale_rest(struct bl_node *node, const struct bl_run *run) {
     struct bl_range once = bl_share(node->dev, 1, 1);
     struct bl_mem *mean = node->buffer[RUNNING_MEAN2]->data.mem, *var = node->buffer[RUNNING_VAR]->data.mem;
     int64_t pixels = pixels_of(node, run->n);
-    int code;
-    if (run->training) {
+    int code = 0;
+    if (run->training && !run->again) {
         code = bl_launch(s->kernel[TAIL_SUMS], bl_share(node->dev, run->n, 4 * bl_features(x)), BL_MEM(x->mem),
                          BL_MEM(s->tail_partial->mem), BL_I32(run->n), BL_I32(x->h * x->w), BL_I32(x->c),
                          BL_I32(s->head), BL_I32(s->step));
@@ -352,7 +354,7 @@ static int scale_rest(struct bl_node *node, const struct bl_run *run) {
             code = bl_launch(s->kernel[TAIL_MERGE], once, BL_MEM(s->tail_partial->mem), BL_MEM(s->tail->mem),
                              BL_MEM(mean), BL_MEM(var), BL_I32(run->n), BL_I32(tail_samples(node)), BL_F32(a->eps),
                              BL_F32(a->momentum), BL_I32(node->buffer[BATCHES]->value == 0));
-    } else
+    } else if (!run->training)
         code = bl_launch(s->kernel[TAIL_RECALL], once, BL_MEM(mean), BL_MEM(var), BL_MEM(s->tail->mem), BL_F32(a->eps));
     if (code) return code;
     return bl_launch(s->kernel[TAIL_APPLY], bl_share(node->dev, pixels, 8 * (x->c - s->head)), BL_MEM(x->mem),
@@ -363,7 +365,7 @@ static int forward(struct bl_node *node, const struct bl_run *run) {
     const struct state *s = node->state;
     int code = s->head ? whiten(node, run) : 0;
     if (!code && s->head < node->out[0]->c) code = scale_rest(node, run);
-    if (!code && run->training) node->buffer[BATCHES]->value++;
+    if (!code && run->training && !run->again) node->buffer[BATCHES]->value++;
     return code;
 }
 
@@ -379,19 +381,17 @@ static int step_back(struct bl_node *node, int k) {
     int code = 0;
     if (has_next) {
         code = multiply(node, 1, r, rbar, 0, m, m);
-        bl_work(node->dev, 0, 0);
         if (!code)
-            code =
-                bl_launch(s->kernel[BACK_MIX], over_rows(node), BL_MEM(s->m->mem), BL_MEM(s->t->mem), BL_I32(s->block));
+            code = bl_launch_light(node->dev, s->kernel[BACK_MIX], over_rows(node), BL_MEM(s->m->mem),
+                                   BL_MEM(s->t->mem), BL_I32(s->block));
         if (!code) code = multiply(node, 1, r, t, 0, p, p);
     }
     if (k > 0 && !code) code = multiply(node, 1, (struct operand){s->z, k - 1}, zbar, 0, t, t);
     if (k > 0 && !code) code = multiply(node, 1, r, zbar, 0, h, h);
     if (code) return code;
-    bl_work(node->dev, 0, 0);
-    return bl_launch(s->kernel[BACK_STEP], over_rows(node), BL_MEM(s->m->mem), BL_MEM(s->p->mem), BL_MEM(s->t->mem),
-                     BL_MEM(s->h->mem), BL_MEM(s->rbar->mem), BL_MEM(s->zbar->mem), BL_I32(s->block), BL_I32(has_next),
-                     BL_I32(k == 0));
+    return bl_launch_light(node->dev, s->kernel[BACK_STEP], over_rows(node), BL_MEM(s->m->mem), BL_MEM(s->p->mem),
+                           BL_MEM(s->t->mem), BL_MEM(s->h->mem), BL_MEM(s->rbar->mem), BL_MEM(s->zbar->mem),
+                           BL_I32(s->block), BL_I32(has_next), BL_I32(k == 0));
 }
 
 /* The moment's gradient to m, then the samples' to dsamples. */
@@ -403,20 +403,17 @@ static int through_statistics(struct bl_node *node, int n) {
     int code =
         sum_rows(node, s->dcolumns->mem, rows, (float)(-1.0 / (double)count), s->back_partial->mem, s->dmean->mem);
     if (!code) code = outer(node, s->dy->mem, s->back_columns->mem, rows, 1, s->ddeconv->mem);
-    bl_work(node->dev, 0, 0);
     if (!code)
-        code = bl_launch(s->kernel[BACK_BEGIN], over_rows(node), BL_MEM(s->ddeconv->mem), BL_MEM(s->scalars->mem),
-                         BL_MEM(s->zbar->mem), BL_I32(s->block));
+        code = bl_launch_light(node->dev, s->kernel[BACK_BEGIN], over_rows(node), BL_MEM(s->ddeconv->mem),
+                               BL_MEM(s->scalars->mem), BL_MEM(s->zbar->mem), BL_I32(s->block));
     for (int k = a->n_iter - 1; k >= 0 && !code; k--) code = step_back(node, k);
-    bl_work(node->dev, 0, 0);
     if (!code)
-        code = bl_launch(s->kernel[BACK_DOTS], bl_share(node->dev, 1, 1), BL_MEM(s->rbar->mem), BL_MEM(s->moment->mem),
-                         BL_MEM(s->ddeconv->mem), BL_MEM(s->z->mem), BL_MEM(s->scalars->mem), BL_I32(s->block),
-                         BL_I32(a->n_iter - 1));
-    bl_work(node->dev, 0, 0);
+        code = bl_launch_light(node->dev, s->kernel[BACK_DOTS], bl_share(node->dev, 1, 1), BL_MEM(s->rbar->mem),
+                               BL_MEM(s->moment->mem), BL_MEM(s->ddeconv->mem), BL_MEM(s->z->mem),
+                               BL_MEM(s->scalars->mem), BL_I32(s->block), BL_I32(a->n_iter - 1));
     if (!code)
-        code = bl_launch(s->kernel[BACK_FINISH], over_rows(node), BL_MEM(s->rbar->mem), BL_MEM(s->moment->mem),
-                         BL_MEM(s->scalars->mem), BL_MEM(s->m->mem), BL_I32(s->block));
+        code = bl_launch_light(node->dev, s->kernel[BACK_FINISH], over_rows(node), BL_MEM(s->rbar->mem),
+                               BL_MEM(s->moment->mem), BL_MEM(s->scalars->mem), BL_MEM(s->m->mem), BL_I32(s->block));
     if (!code) code = sample(node, n, s->back_samples->mem);
     if (code) return code;
     return apply_matrix(node, s->back_samples->mem, count, s->m->mem, false, (float)(2.0 / (double)count),
@@ -434,11 +431,10 @@ static int whiten_backward(struct bl_node *node, const struct bl_run *run) {
     if (!code && training) code = gather(node, run->n, node->in[0]->mem, mean_of(node, training), s->back_columns->mem);
     if (!code && training) code = through_statistics(node, run->n);
     if (code) return code;
-    bl_work(node->dev, 0, 0);
-    return bl_launch(s->kernel[BACK_SCATTER], bl_share(node->dev, pixels, 12 * s->head), BL_MEM(s->dcolumns->mem),
-                     BL_MEM(s->dsamples->mem), BL_MEM(s->dmean->mem), BL_MEM(node->in[0]->grad->mem), BL_I64(pixels),
-                     BL_I32(node->out[0]->c), BL_I32(s->groups), BL_I32(s->block), BL_I32(training ? s->step : 0),
-                     BL_I32(node->accumulate[0]));
+    return bl_launch_light(node->dev, s->kernel[BACK_SCATTER], bl_share(node->dev, pixels, 12 * s->head),
+                           BL_MEM(s->dcolumns->mem), BL_MEM(s->dsamples->mem), BL_MEM(s->dmean->mem),
+                           BL_MEM(node->in[0]->grad->mem), BL_I64(pixels), BL_I32(node->out[0]->c), BL_I32(s->groups),
+                           BL_I32(s->block), BL_I32(training ? s->step : 0), BL_I32(node->accumulate[0]));
 }
 
 static int scale_rest_backward(struct bl_node *node, const struct bl_run *run) {
@@ -447,22 +443,19 @@ static int scale_rest_backward(struct bl_node *node, const struct bl_run *run) {
     struct bl_mem *dy = node->out[0]->grad->mem;
     int code = 0;
     if (run->training) {
-        bl_work(node->dev, 0, 0);
-        code = bl_launch(s->kernel[TAIL_BACK_SUMS], bl_share(node->dev, run->n, 8 * bl_features(x)), BL_MEM(x->mem),
-                         BL_MEM(dy), BL_MEM(s->tail->mem), BL_MEM(s->tail_back_partial->mem), BL_I32(run->n),
-                         BL_I32(x->h * x->w), BL_I32(x->c), BL_I32(s->head));
-        bl_work(node->dev, 0, 0);
+        code = bl_launch_light(node->dev, s->kernel[TAIL_BACK_SUMS], bl_share(node->dev, run->n, 8 * bl_features(x)),
+                               BL_MEM(x->mem), BL_MEM(dy), BL_MEM(s->tail->mem), BL_MEM(s->tail_back_partial->mem),
+                               BL_I32(run->n), BL_I32(x->h * x->w), BL_I32(x->c), BL_I32(s->head));
         if (!code)
-            code =
-                bl_launch(s->kernel[TAIL_BACK_MERGE], bl_share(node->dev, 1, 1), BL_MEM(s->tail_back_partial->mem),
-                          BL_MEM(s->tail->mem), BL_MEM(s->tail_back->mem), BL_I32(run->n), BL_I32(tail_samples(node)));
+            code = bl_launch_light(node->dev, s->kernel[TAIL_BACK_MERGE], bl_share(node->dev, 1, 1),
+                                   BL_MEM(s->tail_back_partial->mem), BL_MEM(s->tail->mem), BL_MEM(s->tail_back->mem),
+                                   BL_I32(run->n), BL_I32(tail_samples(node)));
     }
     if (code) return code;
-    bl_work(node->dev, 0, 0);
-    return bl_launch(s->kernel[TAIL_BACK], bl_share(node->dev, run->n, 12 * bl_features(x)), BL_MEM(x->mem), BL_MEM(dy),
-                     BL_MEM(s->tail->mem), BL_MEM(s->tail_back->mem), BL_MEM(x->grad->mem), BL_I32(run->n),
-                     BL_I32(x->h * x->w), BL_I32(x->c), BL_I32(s->head), BL_I32(run->training ? s->step : 0),
-                     BL_I32(node->accumulate[0]));
+    return bl_launch_light(node->dev, s->kernel[TAIL_BACK], bl_share(node->dev, run->n, 12 * bl_features(x)),
+                           BL_MEM(x->mem), BL_MEM(dy), BL_MEM(s->tail->mem), BL_MEM(s->tail_back->mem),
+                           BL_MEM(x->grad->mem), BL_I32(run->n), BL_I32(x->h * x->w), BL_I32(x->c), BL_I32(s->head),
+                           BL_I32(run->training ? s->step : 0), BL_I32(node->accumulate[0]));
 }
 
 static int backward(struct bl_node *node, const struct bl_run *run) {

@@ -1,6 +1,6 @@
 /* Plain references of network deconvolution (Ye et al., ICLR 2020): convolution, linear layer, whitening of channels.
  */
-#include "ops/nd_definition.h"
+#include "ops/nd/definition.h"
 #include "ops/common.h"
 #include "ops/conv/conv.h"
 #include <math.h>
@@ -103,9 +103,10 @@ static enum mode next_mode(struct bl_ref_layer *l, const struct bl_nd_attrs *nd)
     }
     if (!keeps(l, nd)) return EXACT;
     int64_t *counter = &l->counter[refresh_counter(nd)], step = *counter;
-    *counter += step < 0 ? 2 : 1;
-    if (nd->refresh == BL_REFRESH_SCHEDULED) return step > 0 ? STALE : EXACT;
-    return step >= EXACT_STEPS && step % nd->refresh ? STALE : EXACT;
+    bool scheduled = nd->refresh == BL_REFRESH_SCHEDULED;
+    bool stale = scheduled ? l->reuse : step >= EXACT_STEPS && step % nd->refresh;
+    *counter = (scheduled && (!stale || step < 0) ? 0 : step) + 1;
+    return stale ? STALE : EXACT;
 }
 
 static int exact_deconv(struct bl_ref_layer *l, const struct bl_nd_attrs *nd, const double *rows, size_t count, int f,

@@ -2,14 +2,15 @@
  * running_mean (B), running_deconv (B, B). y = x W'^T + b'. */
 #include "blas/blas.h"
 #include "ops/common.h"
-#include "ops/nd_fold.h"
-#include "ops/nd_definition.h"
+#include "ops/nd/fold.h"
+#include "ops/nd/definition.h"
+#include "ops/nd/phase.h"
 #include <stdlib.h>
 
 struct state {
     struct bl_whitening *whitening;
     struct bl_fold fold;
-    struct bl_kernel *spread_bias, *sum_rows;
+    struct bl_kernel *broadcast_bias, *sum_rows;
 };
 
 static int check(struct bl_node *node) {
@@ -62,8 +63,8 @@ static int prepare(struct bl_node *node) {
     struct state *state = node->state;
     int code = bl_whitening_prepare(state->whitening);
     if (!code) code = bl_fold_prepare(&state->fold);
-    if (!code) code = bl_kernel_get(node->dev, "nd_linear", "spread_bias", NULL, 0, &state->spread_bias);
-    if (!code) code = bl_kernel_get(node->dev, "nd_linear", "sum_rows", NULL, 0, &state->sum_rows);
+    if (!code) code = bl_kernel_get(node->dev, "nd/linear", "broadcast_bias", NULL, 0, &state->broadcast_bias);
+    if (!code) code = bl_kernel_get(node->dev, "nd/linear", "sum_rows", NULL, 0, &state->sum_rows);
     return code;
 }
 
@@ -71,17 +72,12 @@ static int forward(struct bl_node *node, const struct bl_run *run) {
     struct state *state = node->state;
     struct bl_fold *fold = &state->fold;
     int64_t in = node->in[0]->c, out = node->out[0]->c;
-    int code = bl_fold_begin(fold, run);
-    if (!code) code = bl_whitening_forward(state->whitening, run);
-    if (!code && !bl_fold_is_current(fold, run)) {
-        bl_node_phase(node, BL_FOLD);
-        code = bl_fold_forward(fold);
-    }
+    bool changed;
+    int code = bl_fold_forward(fold, run, &changed);
     bl_node_phase(node, BL_FORWARD);
-    bl_work(node->dev, 0, 0);
     if (!code)
-        code = bl_launch(state->spread_bias, bl_share(node->dev, run->n, 4 * out), BL_MEM(fold->shift->mem),
-                         BL_I32(run->n), BL_I32(out), BL_MEM(node->out[0]->mem));
+        code = bl_launch_light(node->dev, state->broadcast_bias, bl_share(node->dev, run->n, 4 * out),
+                               BL_MEM(fold->folded_bias->mem), BL_I32(run->n), BL_I32(out), BL_MEM(node->out[0]->mem));
     if (code) return code;
     struct bl_gemm product = {.trans_b = true,
                               .m = run->n,
@@ -98,28 +94,33 @@ static int forward(struct bl_node *node, const struct bl_run *run) {
     return bl_gemm(node->dev, &product);
 }
 
-static int backward(struct bl_node *node, const struct bl_run *run) {
-    struct state *state = node->state;
-    struct bl_fold *fold = &state->fold;
+static int weights_backward(const struct bl_node *node, int n) {
+    const struct state *state = node->state;
     int64_t in = node->in[0]->c, out = node->out[0]->c;
     struct bl_mem *dy = node->out[0]->grad->mem;
-    bl_node_phase(node, BL_BACKWARD_WEIGHTS);
     struct bl_gemm weights = {.trans_a = true,
                               .m = out,
                               .n = in,
-                              .k = run->n,
+                              .k = n,
                               .alpha = 1,
                               .a = dy,
                               .b = node->in[0]->mem,
-                              .c = fold->gradient->mem,
+                              .c = state->fold.gradient->mem,
                               .lda = out,
                               .ldb = in,
                               .ldc = in};
     int code = bl_gemm(node->dev, &weights);
-    bl_work(node->dev, 0, 0);
-    if (!code)
-        code = bl_launch(state->sum_rows, bl_share(node->dev, out, 4 * run->n), BL_MEM(dy), BL_I32(run->n), BL_I32(out),
-                         BL_MEM(fold->bias->grad.mem));
+    if (code) return code;
+    return bl_launch_light(node->dev, state->sum_rows, bl_share(node->dev, out, 4 * n), BL_MEM(dy), BL_I32(n),
+                           BL_I32(out), BL_MEM(state->fold.bias->grad.mem));
+}
+
+static int backward(struct bl_node *node, const struct bl_run *run) {
+    struct state *state = node->state;
+    struct bl_fold *fold = &state->fold;
+    int64_t in = node->in[0]->c, out = node->out[0]->c;
+    bl_node_phase(node, BL_BACKWARD_WEIGHTS);
+    int code = weights_backward(node, run->n);
     if (code) return code;
     bl_node_phase(node, BL_FOLD);
     code = bl_fold_backward(fold);
@@ -130,16 +131,14 @@ static int backward(struct bl_node *node, const struct bl_run *run) {
                            .k = out,
                            .alpha = 1,
                            .beta = node->accumulate[0] ? 1 : 0,
-                           .a = dy,
+                           .a = node->out[0]->grad->mem,
                            .b = fold->folded->mem,
                            .c = node->in[0]->grad->mem,
                            .lda = out,
                            .ldb = in,
                            .ldc = in};
     code = bl_gemm(node->dev, &data);
-    if (code || !bl_whitening_has_backward(state->whitening)) return code;
-    struct bl_deconv_gradient gradient = bl_fold_deconv_gradient(fold);
-    return bl_whitening_backward(state->whitening, run, &gradient);
+    return code ? code : bl_fold_backward_input(fold, run);
 }
 
 static void release(struct bl_node *node) {

@@ -1,6 +1,6 @@
 /* Folding of whitening into weights, what is not a matrix product: W'_g = W_g D, b' = b - sum_g W'_g m, and back.
  * Weights in rows: (O, G, F), row o*G + g; as parameters: (O, F, G), flat feature f*G + g. m, dm: (matrices, F); the
- * rows are divided evenly among the matrices. Between refreshes: nd_fold.h.
+ * rows are divided evenly among the matrices. Between refreshes: fold.h.
  *
  * A work-item takes a share of the outputs or rows (dimension 1), and vectors of features in turn (dimension 0; one
  * item does a whole row where it is summed).
@@ -65,9 +65,9 @@ kernel void fold_bias(global const float *folded, global const float *mean, glob
 }
 
 /* Between refreshes, W' = c (folded + a U_0 + b M_0), and b'; c is every first one of factors (matrices, 2). */
-kernel void fold_kept(global float *folded, global const float *weight, global const float *velocity, float a, float b,
-                      global const float *factors, global const float *mean, global const float *bias, int outputs,
-                      int interleave, int features, int matrices, global float *out) {
+kernel void fold_target(global float *folded, global const float *weight, global const float *velocity, float a,
+                        float b, global const float *factors, global const float *mean, global const float *bias,
+                        int outputs, int interleave, int features, int matrices, global float *out) {
     SHARE(outputs);
     for (int o = first; o < end; o++) {
         const int matrix = o / (outputs / matrices);
@@ -87,8 +87,8 @@ kernel void fold_kept(global float *folded, global const float *weight, global c
 }
 
 /* Rows to parameter order, added to a W_0 + b V_0 in that order. */
-kernel void settle(global const float *rows, global const float *weight, global const float *velocity, float a, float b,
-                   int outputs, int interleave, int features, global float *out) {
+kernel void resolve(global const float *rows, global const float *weight, global const float *velocity, float a,
+                    float b, int outputs, int interleave, int features, global float *out) {
     SHARE(outputs);
     for (int o = first; o < end; o++) {
         const size_t at = (size_t)o * interleave * features;

@@ -1,4 +1,4 @@
-/* C = A D for rows A and one square matrix D that is packed beforehand (kernels/nd_fold_product.cl): weights by D, and
+/* C = A D for rows A and one square matrix D that is packed beforehand (kernels/packed_product.cl): weights by D, and
  * samples by the gradient of their covariance. For CPUs. */
 #ifndef BL_PACKED_PRODUCT_H
 #define BL_PACKED_PRODUCT_H
@@ -19,8 +19,8 @@ void bl_packed_product_setup(struct bl_packed_product *p, struct bl_node *node, 
 int bl_packed_product_prepare(struct bl_packed_product *p);
 /* Packs scale D. */
 int bl_packed_product_pack(const struct bl_packed_product *p, struct bl_mem *d, double scale);
-/* turn: how many rows of A interleave, in parameter order; 1: none. */
-int bl_packed_product_multiply(const struct bl_packed_product *p, struct bl_mem *a, int64_t rows, int64_t turn,
+/* interleave: how many rows of A interleave, in parameter order; 1: none. */
+int bl_packed_product_multiply(const struct bl_packed_product *p, struct bl_mem *a, int64_t rows, int64_t interleave,
                                struct bl_mem *c);
 
 #endif

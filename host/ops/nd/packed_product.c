@@ -1,4 +1,4 @@
-#include "ops/packed_product.h"
+#include "ops/nd/packed_product.h"
 #include "ops/common.h"
 
 enum { HIGH = 48 }; // rows that an item takes
@@ -19,18 +19,17 @@ void bl_packed_product_setup(struct bl_packed_product *p, struct bl_node *node, 
 int bl_packed_product_prepare(struct bl_packed_product *p) {
     struct blanch_device *dev = p->node->dev;
     const struct bl_define defines[] = {{"TM", bl_tile_rows(dev)}};
-    int code = bl_kernel_get(dev, "nd_fold_product", "pack_deconv", defines, 1, &p->pack);
-    return code ? code : bl_kernel_get(dev, "nd_fold_product", "fold_product", defines, 1, &p->product);
+    int code = bl_kernel_get(dev, "nd/packed_product", "pack_deconv", defines, 1, &p->pack);
+    return code ? code : bl_kernel_get(dev, "nd/packed_product", "fold_product", defines, 1, &p->product);
 }
 
 int bl_packed_product_pack(const struct bl_packed_product *p, struct bl_mem *d, double scale) {
-    bl_work(p->node->dev, 0, 0);
-    return bl_launch(p->pack, bl_share(p->node->dev, p->n, 8 * p->n), BL_MEM(d), BL_I32(p->n), BL_F32(scale),
-                     BL_MEM(p->packed->mem));
+    return bl_launch_light(p->node->dev, p->pack, bl_share(p->node->dev, p->n, 8 * p->n), BL_MEM(d), BL_I32(p->n),
+                           BL_F32(scale), BL_MEM(p->packed->mem));
 }
 
 /* All rows by all of D's columns; few rows are shared out by columns too. */
-int bl_packed_product_multiply(const struct bl_packed_product *p, struct bl_mem *a, int64_t rows, int64_t turn,
+int bl_packed_product_multiply(const struct bl_packed_product *p, struct bl_mem *a, int64_t rows, int64_t interleave,
                                struct bl_mem *c) {
     int64_t n = p->n, strips = strips_of(p), high = HIGH,
             want = 4 * (int64_t)blanch_device_info(p->node->dev)->compute_units;
@@ -39,6 +38,6 @@ int bl_packed_product_multiply(const struct bl_packed_product *p, struct bl_mem 
     while (wide > 2 && down * ((strips + wide - 1) / wide) < want) wide--;
     bl_work(p->node->dev, 2 * (double)rows * (double)n * (double)n, (uint64_t)(4 * n * (2 * rows + n)));
     return bl_launch(p->product, BL_GROUPS1((size_t)down, (size_t)((strips + wide - 1) / wide)), BL_MEM(a),
-                     BL_MEM(p->packed->mem), BL_I32(rows), BL_I32(n), BL_I32(turn), BL_I32(high), BL_I32(wide),
+                     BL_MEM(p->packed->mem), BL_I32(rows), BL_I32(n), BL_I32(interleave), BL_I32(high), BL_I32(wide),
                      BL_MEM(c));
 }

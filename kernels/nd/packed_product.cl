@@ -1,6 +1,6 @@
 /* C = A D for A, C in rows (rows, n) and an n by n matrix D: W' = W D and dW = dW' D for weights, and for samples the
- * gradient that comes through their covariance. Row-major; weights may be in parameter order, where `turn` rows
- * o*turn + g interleave: element f of such a row lies at (o*n + f)*turn + g.
+ * gradient that comes through their covariance. Row-major; weights may be in parameter order, where `interleave` rows
+ * o*interleave + g interleave: element f of such a row lies at (o*n + f)*interleave + g.
  *
  * pack_deconv() lays out scale D in strips of 16 columns, (ceil(n/16), n, 16), once for all products of a step. In
  * fold_product() a work-item computes `high` rows (dimension 0) by `wide` strips (dimension 1), by even chunks of at
@@ -47,9 +47,9 @@ void put(float16 sum, int add, int width, global float *c) {
     for (int j = 0; j < width; j++) c[j] = add ? c[j] + part[j] : part[j];
 }
 
-/* turn: 1 where A is in rows. */
-kernel void fold_product(global const float *restrict a, global const float *restrict packed, int rows, int n, int turn,
-                         int high, int wide, global float *c) {
+/* interleave: 1 where A is in rows. */
+kernel void fold_product(global const float *restrict a, global const float *restrict packed, int rows, int n,
+                         int interleave, int high, int wide, global float *c) {
     const int row0 = get_global_id(0) * high, row1 = min(row0 + high, rows);
     const int col0 = get_global_id(1) * wide * 16, col1 = min(col0 + wide * 16, n);
     const int chunks = (n + KC - 1) / KC, chunk = (n + chunks - 1) / chunks;
@@ -62,10 +62,10 @@ kernel void fold_product(global const float *restrict a, global const float *res
                 EACH_ROW(CLEAR)
 #define POINT(r)                                                                                                       \
     const int place##r = min(row + r, row1 - 1);                                                                       \
-    global const float *a##r = a + ((size_t)(place##r / turn) * n + k0) * turn + place##r % turn;
+    global const float *a##r = a + ((size_t)(place##r / interleave) * n + k0) * interleave + place##r % interleave;
                 EACH_ROW(POINT)
 #define MULTIPLY(r) sum##r = FMA((float16)(a##r[at]), line, sum##r);
-                for (int i = 0, at = 0; i < kn; i++, at += turn) {
+                for (int i = 0, at = 0; i < kn; i++, at += interleave) {
                     const float16 line = vload16(i, strip);
                     EACH_ROW(MULTIPLY)
                 }

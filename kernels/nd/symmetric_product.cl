@@ -86,10 +86,16 @@ void mirror(global float *c, int n, int row0, int row1, int col0, int col1) {
     }
 }
 
+/* Of the matrices, and of how the work is shared: kept on the device. */
+struct shape {
+    int n, matrices;
+    int each, rows; // matrices of an item; rows of a block
+};
+
 kernel void symmetric_product(global const float *a, global const float *b, global const float *a2,
-                              global const float *b2, global const float *d, global float *c, long offset_a,
-                              long offset_b, long offset_a2, long offset_b2, long offset_d, long offset_c, int pairs,
-                              int n, int matrices, int each, int rows, float alpha, float beta, float gamma) {
+                              global const float *b2, global const float *d, global float *c,
+                              global const struct shape *shape, int pairs, float alpha, float beta, float gamma) {
+    const int n = shape->n, matrices = shape->matrices, each = shape->each, rows = shape->rows;
     const int blocks = (n + rows - 1) / rows;
     int block_row = 0, block_col = get_global_id(0);
     while (block_row < blocks && block_col >= blocks - block_row) block_col -= blocks - block_row++;
@@ -103,19 +109,19 @@ kernel void symmetric_product(global const float *a, global const float *b, glob
     const int first = get_global_id(1) * each, last = min(first + each, matrices);
     for (int matrix = first; matrix < last; matrix++) {
         const size_t at = (size_t)matrix * n * n;
-        global float *to = c + offset_c + at;
+        global float *to = c + at;
         for (int pair = 0; pair < pairs; pair++) {
-            global const float *left = (pair ? a2 + offset_a2 : a + offset_a) + at;
-            global const float *right = (pair ? b2 + offset_b2 : b + offset_b) + at;
+            global const float *left = (pair ? a2 : a) + at;
+            global const float *right = (pair ? b2 : b) + at;
             for (int k0 = 0; k0 < n; k0 += chunk) {
                 const bool start = pair == 0 && k0 == 0; // later chunks add to what the first has stored
                 for (int col = col0; col < col1; col += 16) {
                     global const float *next = col + 16 < col1  ? right + (size_t)k0 * n + col + 16
                                                : k0 + chunk < n ? right + (size_t)(k0 + chunk) * n + col0
-                                                                : b2 + offset_b2 + at + col0;
+                                                                : b2 + at + col0;
                     pack_strip(right, n, col, k0, min(chunk, n - k0), strip);
                     add_strip(left, k0, strip, min(chunk, n - k0), n, row0, row1, col, alpha, start ? beta : 1.0f,
-                              start ? d + offset_d + at : to, to, next);
+                              start ? d + at : to, to, next);
                 }
             }
         }
@@ -123,4 +129,16 @@ kernel void symmetric_product(global const float *a, global const float *b, glob
             for (int row = row0; row < row1; row++) to[(size_t)row * n + row] += gamma;
         mirror(to, n, row0, row1, col0, col1);
     }
+}
+
+/* C = alpha A + gamma I; they may be the same. An item takes `each` rows of all matrices (dimension 1), and columns in
+ * turn. */
+kernel void affine(global const float *a, float alpha, float gamma, int count, int n, int each, global float *c) {
+    const int first = get_global_id(1) * each, end = min(first + each, count);
+    for (int row = first; row < end; row++)
+        for (int j = get_global_id(0); j < n; j += get_global_size(0)) {
+            const size_t at = (size_t)row * n + j;
+            const float value = alpha * a[at];
+            c[at] = row % n == j ? value + gamma : value;
+        }
 }

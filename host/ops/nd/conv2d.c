@@ -3,8 +3,9 @@
  * F). */
 #include "ops/common.h"
 #include "ops/conv/conv.h"
-#include "ops/nd_fold.h"
-#include "ops/nd_definition.h"
+#include "ops/nd/fold.h"
+#include "ops/nd/definition.h"
+#include "ops/nd/phase.h"
 #include <stdlib.h>
 
 struct state {
@@ -80,16 +81,12 @@ static int prepare(struct bl_node *node) {
 
 static int forward(struct bl_node *node, const struct bl_run *run) {
     struct state *state = node->state;
-    int code = bl_fold_begin(&state->fold, run);
-    if (!code) code = bl_whitening_forward(state->whitening, run);
-    if (!code && !bl_fold_is_current(&state->fold, run)) {
-        bl_node_phase(node, BL_FOLD);
-        code = bl_fold_forward(&state->fold);
-        bl_node_phase(node, BL_FORWARD);
-        if (!code) code = bl_conv_pack(state->conv, run, state->fold.folded->mem);
-    }
+    struct bl_fold *fold = &state->fold;
+    bool changed;
+    int code = bl_fold_forward(fold, run, &changed);
     bl_node_phase(node, BL_FORWARD);
-    return code ? code : bl_conv_forward(state->conv, run, node->in[0], state->fold.shift->mem, node->out[0]);
+    if (!code && changed) code = bl_conv_pack(state->conv, run, fold->folded->mem);
+    return code ? code : bl_conv_forward(state->conv, run, node->in[0], fold->folded_bias->mem, node->out[0]);
 }
 
 static int backward(struct bl_node *node, const struct bl_run *run) {
@@ -105,9 +102,7 @@ static int backward(struct bl_node *node, const struct bl_run *run) {
     bl_node_phase(node, BL_BACKWARD_DATA);
     code = bl_conv_backward_data(state->conv, run, fold->folded->mem, node->out[0]->grad, node->in[0]->grad,
                                  node->accumulate[0]);
-    if (code || !bl_whitening_has_backward(state->whitening)) return code;
-    struct bl_deconv_gradient gradient = bl_fold_deconv_gradient(fold);
-    return bl_whitening_backward(state->whitening, run, &gradient);
+    return code ? code : bl_fold_backward_input(fold, run);
 }
 
 static void release(struct bl_node *node) {

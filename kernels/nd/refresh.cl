@@ -3,7 +3,7 @@
  * and v. Samples need not be gathered: what a tap of a patch adds to the gradient of its pixel is
  *   dm/samples + factor (x - m),  factor = -<dD, D> / (v samples F)
  * (at a refresh, too, whose gradient shall pass through m and v alone), which is factor x plus a number of the tap and
- * channel, its slope (square_samples() and scatter_kept() in whitening.cl).
+ * channel, its slope (square_samples() and scatter_reused() in statistics.cl).
  *
  * Matrices: (matrices, F, F). m, dm: (matrices, F), in the order of the weights. By channels: (taps, C), what tap t
  * sees of channel c. factors: (matrices, 2): sqrt(v_r/v), v; in the gradient the first becomes `factor`. A work-item is
@@ -24,7 +24,7 @@ kernel void variance(global const float *s, int matrices, int features, global f
     factors[2 * matrix + 1] = fmax(sum / features, 1e-30f);
 }
 
-/* Where a matrix's mean has what tap `tap` sees of channel c; whitening.cl says which channels a feature is. */
+/* Where a matrix's mean has what tap `tap` sees of channel c; statistics.cl says which channels a feature is. */
 int feature_of(int tap, int c, int taps, int block, int interleave, int matrices, int strided) {
     if (matrices > 1) return c * taps + tap;
     const int place = (strided ? c % interleave : c / block) * taps + tap;
@@ -32,14 +32,14 @@ int feature_of(int tap, int c, int taps, int block, int interleave, int matrices
 }
 
 /* m by channels; an item does elements first, first + all, ... */
-kernel void spread_mean(global const float *mean, int channels, int taps, int block, int interleave, int matrices,
-                        int strided, global float *spread) {
+kernel void broadcast_mean(global const float *mean, int channels, int taps, int block, int interleave, int matrices,
+                           int strided, global float *by_channel) {
     for (int at = get_global_id(0); at < taps * channels; at += get_global_size(0))
-        spread[at] = mean[feature_of(at / channels, at % channels, taps, block, interleave, matrices, strided)];
+        by_channel[at] = mean[feature_of(at / channels, at % channels, taps, block, interleave, matrices, strided)];
 }
 
 /* The slopes by channels, and behind them every channel's factor: (taps + 1, C). scale: 1/samples. */
-kernel void slopes(global const float *dmean, global const float *spread, global const float *factors, int channels,
+kernel void slopes(global const float *dmean, global const float *by_channel, global const float *factors, int channels,
                    int taps, int block, int interleave, int matrices, int strided, float scale, global float *slopes) {
     for (int at = get_global_id(0); at < (taps + 1) * channels; at += get_global_size(0)) {
         const int tap = at / channels, c = at % channels;
@@ -48,7 +48,7 @@ kernel void slopes(global const float *dmean, global const float *spread, global
             slopes[at] = factor;
         else
             slopes[at] =
-                scale * dmean[feature_of(tap, c, taps, block, interleave, matrices, strided)] - factor * spread[at];
+                scale * dmean[feature_of(tap, c, taps, block, interleave, matrices, strided)] - factor * by_channel[at];
     }
 }
 
@@ -69,16 +69,17 @@ kernel void factor(global const float *partial, int chunks, int channels, int ma
     factors[2 * matrix + 1] = v;
 }
 
-/* D = factor D_r; running += momentum (D - running). An item takes `each` rows of the matrices (dimension 1). */
+/* running += momentum (factor D_r - running), and factor D_r to d where `whole`. An item takes `each` rows of the
+ * matrices (dimension 1). */
 kernel void rescale(global const float *last, global const float *factors, int count, int features, int each,
-                    float momentum, global float *d, global float *running) {
+                    float momentum, int whole, global float *d, global float *running) {
     const int first = get_global_id(1) * each, end = min(first + each, count);
     for (int row = first; row < end; row++) {
         const float scale = factors[2 * (row / features)];
         for (int j = get_global_id(0) * VEC; j < features; j += get_global_size(0) * VEC) {
             const size_t at = (size_t)row * features + j;
             const vec value = scale * LOAD(last + at), old = LOAD(running + at);
-            STORE(value, d + at);
+            if (whole) STORE(value, d + at);
             STORE(old + momentum * (value - old), running + at);
         }
     }
@@ -93,15 +94,16 @@ kernel void back_factor(global const float *dots, int count, int matrices, float
     factors[2 * matrix] = -sum * scale / factors[2 * matrix + 1];
 }
 
-/* <D, D_r>, <D, D>, <D_r, D_r> of every row of the matrices, to dots (rows, 3). An item takes `each` rows (dimension
- * 1). */
-kernel void change(global const float *d, global const float *last, int count, int features, int each,
-                   global float *dots) {
+/* <D, D_r>, <D, D>, <D_r, D_r> of every row of the matrices, to dots (rows, 3); D = z scalars[2] (inverse_root.cl). An
+ * item takes `each` rows (dimension 1). */
+kernel void change(global const float *z, global const float *scalars, global const float *last, int count,
+                   int features, int each, global float *dots) {
     const int first = get_global_id(1) * each, end = min(first + each, count);
     for (int row = first; row < end; row++) {
+        const float scale = scalars[4 * (row / features) + 2];
         vec both = (vec)(0.0f), now = (vec)(0.0f), before = (vec)(0.0f);
         for (int j = 0; j < features; j += VEC) {
-            const vec a = LOAD(d + (size_t)row * features + j), b = LOAD(last + (size_t)row * features + j);
+            const vec a = scale * LOAD(z + (size_t)row * features + j), b = LOAD(last + (size_t)row * features + j);
             both += a * b, now += a * a, before += b * b;
         }
         float lanes[3 * VEC];

@@ -5,7 +5,7 @@
     const int first = get_global_id(0) * each, end = min(first + each, count)
 
 /* Every row becomes the bias (O). */
-kernel void spread_bias(global const float *bias, int rows, int columns, global float *out) {
+kernel void broadcast_bias(global const float *bias, int rows, int columns, global float *out) {
     SHARE(rows);
     for (int n = first; n < end; n++)
         for (int o = 0; o < columns; o++) out[(size_t)n * columns + o] = bias[o];

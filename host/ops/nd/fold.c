@@ -1,0 +1,383 @@
+/* Folding: three matrix products a step (W D, dW' D and W^T dW'; between refreshes A P alone) and what surrounds them.
+ */
+#include "ops/nd/fold.h"
+#include "blas/blas.h"
+#include "graph/optimiser.h"
+#include "ops/common.h"
+#include "ops/nd/phase.h"
+#include <string.h>
+
+enum {
+    BYTES_PER_PART = 256 * 1024,
+    MOST_PARTS = 64,
+};
+
+static int64_t weights_of(const struct bl_fold *fold) {
+    return fold->outputs * fold->interleave * fold->features;
+}
+
+static int64_t vectors_of(const struct bl_fold *fold) {
+    return fold->features / bl_vec(fold->node->dev, fold->features);
+}
+
+static int64_t parts_of(const struct bl_fold *fold) {
+    int64_t outputs = fold->outputs / fold->matrices, parts = 8 * weights_of(fold) / fold->matrices / BYTES_PER_PART;
+    if (parts > MOST_PARTS) parts = MOST_PARTS;
+    if (parts > outputs) parts = outputs;
+    return parts < 1 ? 1 : parts;
+}
+
+/* Of <dD, D>, of a matrix. */
+static int64_t dots_of(const struct bl_fold *fold) {
+    return fold->parts * (bl_on_cpu(fold->node->dev) ? 1 : vectors_of(fold));
+}
+
+/* Where D is packed once a step, and weights are read in their own order. */
+static bool is_own(const struct bl_fold *fold) {
+    return bl_packed_product_serves(fold->node, fold->matrices);
+}
+
+static void setup_target(struct bl_fold *fold, const struct bl_param *reused);
+
+void bl_fold_setup(struct bl_fold *fold, enum bl_life life) {
+    struct bl_node *node = fold->node;
+    fold->features = bl_whitening_features(fold->whitening);
+    fold->folded = bl_node_workspace(node, life, weights_of(fold));
+    fold->folded_bias = bl_node_workspace(node, BL_LIFE_KEPT, fold->outputs);
+    bool own = is_own(fold), training = bl_node_training(node);
+    if (own) bl_packed_product_setup(&fold->by_deconv, node, fold->features, training ? BL_LIFE_SAVED : life);
+    if (fold->permuted && (training || !own))
+        fold->rows = bl_node_workspace(node, own ? BL_LIFE_BACKWARD : BL_LIFE_SAVED, weights_of(fold));
+    if (!training) return;
+    fold->gradient = bl_node_workspace(node, BL_LIFE_BACKWARD, weights_of(fold));
+    if (fold->permuted) fold->drows = bl_node_workspace(node, BL_LIFE_BACKWARD, weights_of(fold));
+    fold->parts = parts_of(fold);
+    fold->partial = bl_node_workspace(node, BL_LIFE_BACKWARD, fold->parts * fold->matrices * fold->features);
+    fold->dmean = bl_node_workspace(node, BL_LIFE_BACKWARD, fold->matrices * fold->features);
+    fold->dots = bl_node_workspace(node, BL_LIFE_BACKWARD, fold->matrices * dots_of(fold));
+    fold->ddeconv = bl_node_workspace(node, BL_LIFE_BACKWARD, fold->matrices * fold->features * fold->features);
+    const struct bl_param *reused = bl_whitening_long_reused(fold->whitening);
+    if (reused && bl_node_updates_linearly(node)) setup_target(fold, reused);
+}
+
+int bl_fold_prepare(struct bl_fold *fold) {
+    struct {
+        const char *name;
+        struct bl_kernel **kernel;
+    } wanted[] = {
+        {"to_rows", &fold->to_rows},     {"fold_bias", &fold->fold_bias},
+        {"from_rows", &fold->from_rows}, {"weight_gradient", &fold->weight_gradient},
+        {"sum_parts", &fold->sum_parts}, {"fold_target", &fold->fold_target},
+        {"resolve", &fold->resolve},
+    };
+    const struct bl_define defines[] = {{"VEC", bl_vec(fold->node->dev, fold->features)}};
+    int code = 0;
+    int count = fold->target.possible ? 7 : bl_node_training(fold->node) ? 5 : 2;
+    for (int i = 0; i < count && !code; i++)
+        code = bl_kernel_get(fold->node->dev, "nd/fold", wanted[i].name, defines, 1, wanted[i].kernel);
+    return code || !is_own(fold) ? code : bl_packed_product_prepare(&fold->by_deconv);
+}
+
+/* Items over outputs; lanes: also over features, where an item does not need its whole row. */
+static struct bl_range over_outputs(const struct bl_fold *fold, bool lanes) {
+    return bl_share_rows(fold->node->dev, lanes ? vectors_of(fold) : 1, fold->outputs,
+                         8 * fold->interleave * fold->features);
+}
+
+#define SIZES(fold) BL_I32((fold)->outputs), BL_I32((fold)->interleave), BL_I32((fold)->features)
+
+/* --- products --------------------------------------------------------------------------------- */
+
+/* C = A B for square matrices B, C = B where rows is F; A in rows. */
+static struct bl_gemm product_of(const struct bl_fold *fold, int64_t rows, struct bl_mem *a, struct bl_mem *b,
+                                 struct bl_mem *c) {
+    int64_t f = fold->features;
+    return (struct bl_gemm){
+        .m = rows,
+        .n = f,
+        .k = f,
+        .alpha = 1,
+        .a = a,
+        .b = b,
+        .c = c,
+        .lda = f,
+        .ldb = f,
+        .ldc = f,
+        .batch = (int)fold->matrices,
+        .stride_a = rows * f,
+        .stride_b = f * f,
+        .stride_c = rows * f,
+    };
+}
+
+/* Before times(): what it multiplies by. */
+static int pack(const struct bl_fold *fold, struct bl_mem *matrix) {
+    return is_own(fold) ? bl_packed_product_pack(&fold->by_deconv, matrix, 1) : 0;
+}
+
+/* C = A B for the rows of every matrix, B packed before. */
+static int times(const struct bl_fold *fold, struct bl_mem *a, struct bl_mem *b, struct bl_mem *c) {
+    int64_t rows = fold->outputs / fold->matrices * fold->interleave;
+    if (is_own(fold)) return bl_packed_product_multiply(&fold->by_deconv, a, rows, 1, c);
+    struct bl_gemm product = product_of(fold, rows, a, b, c);
+    return bl_gemm(fold->node->dev, &product);
+}
+
+static int to_rows(const struct bl_fold *fold, struct bl_mem *weight) {
+    return fold->permuted ? bl_launch_light(fold->node->dev, fold->to_rows, over_outputs(fold, true), BL_MEM(weight),
+                                            SIZES(fold), BL_MEM(fold->rows->mem))
+                          : 0;
+}
+
+/* The same for A in the parameter's order; leaves its rows in `rows` where D is not packed. */
+static int fold_weight(const struct bl_fold *fold, struct bl_mem *weight, struct bl_mem *b, struct bl_mem *c) {
+    if (is_own(fold))
+        return bl_packed_product_multiply(&fold->by_deconv, weight, fold->outputs * fold->interleave,
+                                          fold->permuted ? fold->interleave : 1, c);
+    int code = to_rows(fold, weight);
+    return code ? code : times(fold, fold->permuted ? fold->rows->mem : weight, b, c);
+}
+
+/* --- the update target ------------------------------------------------------------------------ */
+
+static struct bl_mem *updated(const struct bl_fold *fold, int which) {
+    return which ? fold->weight->state[0].mem : fold->weight->data.mem;
+}
+
+static bool is_running(const struct bl_fold *fold) {
+    return fold->weight->target != NULL;
+}
+
+/* U_0, M_0 and P of W_0, V_0 and D_r. */
+static int derive(struct bl_fold *fold) {
+    struct bl_mem *deconv = fold->target.deconv->data.mem;
+    struct bl_gemm square = product_of(fold, fold->features, deconv, deconv, fold->target.square->mem);
+    int code = bl_gemm(fold->node->dev, &square);
+    if (!code) code = pack(fold, deconv);
+    for (int i = 0; i < 2 && !code; i++)
+        code = fold_weight(fold, fold->target.first[i]->mem, deconv, fold->target.folded[i]->mem);
+    return code;
+}
+
+/* With this step's D_r, from the value and state that the parameter has; A = 0. */
+static int start(struct bl_fold *fold) {
+    size_t bytes = sizeof(float) * (size_t)weights_of(fold);
+    int code = 0;
+    for (int i = 0; i < 2 && !code; i++) {
+        code = bl_mem_copy(updated(fold, i), 0, fold->target.first[i]->mem, 0, bytes);
+        if (!code) code = bl_mem_fill(updated(fold, i), 0, bytes, 0);
+    }
+    memcpy(fold->target.decayed, (double[4]){1, 0, 0, 1}, sizeof fold->target.decayed);
+    if (!code) code = derive(fold);
+    if (!code) bl_param_begin_target(fold->weight, &fold->target.target);
+    return code;
+}
+
+/* What an evaluation has folded is overwritten. */
+static int resolve(void *context, int which, struct bl_mem *to) {
+    struct bl_fold *fold = context;
+    const double *decayed = fold->target.decayed + 2 * which;
+    int64_t interleave = fold->permuted ? fold->interleave : 1;
+    struct bl_mem *deconv = fold->target.deconv->data.mem;
+    fold->version = 0;
+    bl_node_phase(fold->node, BL_FOLD);
+    int code = pack(fold, deconv);
+    if (!code) code = times(fold, updated(fold, which), deconv, fold->folded->mem);
+    if (code) return code;
+    return bl_launch_light(fold->node->dev, fold->resolve, over_outputs(fold, true), BL_MEM(fold->folded->mem),
+                           BL_MEM(fold->target.first[0]->mem), BL_MEM(fold->target.first[1]->mem), BL_F32(decayed[0]),
+                           BL_F32(decayed[1]), BL_I32(fold->outputs), BL_I32(interleave),
+                           BL_I32(weights_of(fold) / fold->outputs / interleave), BL_MEM(to));
+}
+
+static void decay(void *context, const struct bl_optimiser *optimiser, const struct blanch_update *update) {
+    double *decayed = ((struct bl_fold *)context)->target.decayed;
+    for (int i = 0; i < 2; i++) optimiser->decay(update, &decayed[i], &decayed[2 + i]);
+}
+
+static int resume(void *context) {
+    struct bl_fold *fold = context;
+    bl_node_phase(fold->node, BL_FOLD);
+    return derive(fold);
+}
+
+static void setup_target(struct bl_fold *fold, const struct bl_param *reused) {
+    struct bl_node *node = fold->node;
+    fold->target.possible = true;
+    fold->target.deconv = reused;
+    for (int i = 0; i < 2; i++) {
+        fold->target.first[i] = bl_node_workspace(node, BL_LIFE_KEPT, weights_of(fold));
+        fold->target.folded[i] = bl_node_workspace(node, BL_LIFE_KEPT, weights_of(fold));
+    }
+    fold->target.square = bl_node_workspace(node, BL_LIFE_KEPT, fold->matrices * fold->features * fold->features);
+    fold->target.resolved = bl_node_workspace(node, BL_LIFE_FORWARD, weights_of(fold));
+    fold->target.target = (struct bl_update_target){
+        .context = fold,
+        .resolve = resolve,
+        .updated = decay,
+        .resume = resume,
+        .first = {fold->target.first[0], fold->target.first[1]},
+        .numbers = fold->target.decayed,
+        .number_count = BL_COUNT(fold->target.decayed),
+    };
+    bl_param_offer_target(fold->weight, &fold->target.target);
+}
+
+/* --- deciding a step -------------------------------------------------------------------------- */
+
+/* Where the step's weights lie. A target ends where it cannot go on: at a refresh, which starts anew, while D is
+ * constant, and where the gradients are not for an update alone. */
+static int choose_weights(struct bl_fold *fold, const struct bl_run *run, struct bl_nd_step *step) {
+    bool running = is_running(fold), reused = step->action == BL_ND_REUSE;
+    step->weights = BL_ND_OF_PARAMETER;
+    if (!run->training) {
+        if (running) step->weights = BL_ND_RESOLVED;
+        return 0;
+    }
+    bool usable = fold->target.possible && run->update && step->action != BL_ND_CONSTANT && (reused || running);
+    if (usable) step->weights = BL_ND_OF_TARGET, step->starts = !reused || !running;
+    return running && (!usable || step->starts) ? bl_param_end_target(fold->weight) : 0;
+}
+
+static int decide(struct bl_fold *fold, const struct bl_run *run) {
+    struct bl_nd_step step = {.action = bl_whitening_action(fold->whitening, run)};
+    int code = choose_weights(fold, run, &step);
+    if (code) return code;
+    bl_whitening_begin(fold->whitening, run, &step);
+    fold->step = step;
+    return 0;
+}
+
+/* --- forward ---------------------------------------------------------------------------------- */
+
+static int fold_bias(const struct bl_fold *fold) {
+    return bl_launch_light(fold->node->dev, fold->fold_bias, over_outputs(fold, false), BL_MEM(fold->folded->mem),
+                           BL_MEM(fold->step.mean), BL_MEM(fold->bias->data.mem), SIZES(fold), BL_I32(fold->matrices),
+                           BL_MEM(fold->folded_bias->mem));
+}
+
+/* W' and b' from A. */
+static int fold_target(const struct bl_fold *fold) {
+    int code = pack(fold, fold->target.square->mem);
+    if (!code) code = times(fold, fold->weight->data.mem, fold->target.square->mem, fold->folded->mem);
+    if (code) return code;
+    return bl_launch_light(fold->node->dev, fold->fold_target, over_outputs(fold, false), BL_MEM(fold->folded->mem),
+                           BL_MEM(fold->target.folded[0]->mem), BL_MEM(fold->target.folded[1]->mem),
+                           BL_F32(fold->target.decayed[0]), BL_F32(fold->target.decayed[1]), BL_MEM(fold->step.factors),
+                           BL_MEM(fold->step.mean), BL_MEM(fold->bias->data.mem), SIZES(fold), BL_I32(fold->matrices),
+                           BL_MEM(fold->folded_bias->mem));
+}
+
+/* W' of a target that starts from a D of its own batch is U_0. */
+static int fold_start(const struct bl_fold *fold) {
+    int code =
+        bl_mem_copy(fold->target.folded[0]->mem, 0, fold->folded->mem, 0, sizeof(float) * (size_t)weights_of(fold));
+    return code ? code : fold_bias(fold);
+}
+
+static int fold_parameter(const struct bl_fold *fold) {
+    struct bl_mem *weight = fold->weight->data.mem, *deconv = fold->step.deconv;
+    int code = 0;
+    if (fold->step.weights == BL_ND_RESOLVED) {
+        weight = fold->target.resolved->mem;
+        code = fold->target.target.resolve(fold->target.target.context, 0, weight);
+    }
+    if (!code) code = pack(fold, deconv);
+    if (!code) code = fold_weight(fold, weight, deconv, fold->folded->mem);
+    return code ? code : fold_bias(fold);
+}
+
+static int fold_step(struct bl_fold *fold, const struct bl_run *run) {
+    const struct bl_nd_step *step = &fold->step;
+    int code = bl_whitening_forward(fold->whitening, run, step);
+    bl_node_phase(fold->node, BL_FOLD);
+    if (!code && step->starts && !run->again) code = start(fold);
+    if (code || step->weights != BL_ND_OF_TARGET) return code ? code : fold_parameter(fold);
+    return step->action == BL_ND_REUSE ? fold_target(fold) : fold_start(fold);
+}
+
+int bl_fold_forward(struct bl_fold *fold, const struct bl_run *run, bool *changed) {
+    *changed = run->training || fold->version != run->weights_version;
+    if (!*changed) return 0;
+    int code = run->again ? 0 : decide(fold, run);
+    if (!code) code = fold_step(fold, run);
+    fold->version = code || run->training ? 0 : run->weights_version;
+    return code;
+}
+
+/* --- backward --------------------------------------------------------------------------------- */
+
+static bool is_of_target(const struct bl_fold *fold) {
+    return fold->step.weights == BL_ND_OF_TARGET;
+}
+
+/* Where dW' without the mean's part goes: it is A's gradient, but for c. */
+static struct bl_mem *gradient_of(const struct bl_fold *fold) {
+    return is_of_target(fold) ? fold->weight->grad.mem : fold->gradient->mem;
+}
+
+/* W in rows, as the gradient of D reads it. */
+static int weight_rows(const struct bl_fold *fold, struct bl_mem **rows) {
+    struct bl_mem *weight = is_of_target(fold) ? fold->target.first[0]->mem : fold->weight->data.mem;
+    *rows = fold->permuted ? fold->rows->mem : weight;
+    return is_own(fold) || is_of_target(fold) ? to_rows(fold, weight) : 0; // else the forward pass has left them
+}
+
+static int matrix_gradient(struct bl_fold *fold) {
+    struct bl_mem *weight;
+    int code = weight_rows(fold, &weight);
+    if (code) return code;
+    int64_t f = fold->features, rows = fold->outputs / fold->matrices * fold->interleave;
+    struct bl_gemm product = {
+        .trans_a = true,
+        .m = f,
+        .n = f,
+        .k = rows,
+        .alpha = 1,
+        .a = weight,
+        .b = gradient_of(fold),
+        .c = fold->ddeconv->mem,
+        .lda = f,
+        .ldb = f,
+        .ldc = f,
+        .batch = (int)fold->matrices,
+        .stride_a = rows * f,
+        .stride_b = rows * f,
+        .stride_c = f * f,
+    };
+    return bl_gemm(fold->node->dev, &product);
+}
+
+/* dW' without the mean's part (times c for a target), the mean's gradient, and <dD, D>. */
+static int weight_gradient(struct bl_fold *fold) {
+    struct blanch_device *dev = fold->node->dev;
+    const struct bl_nd_step *step = &fold->step;
+    int64_t units = fold->matrices * fold->parts, count = fold->matrices * fold->features;
+    int code = bl_launch_light(fold->node->dev, fold->weight_gradient,
+                               bl_share_rows(dev, vectors_of(fold), units, 12 * weights_of(fold) / units),
+                               BL_MEM(fold->folded->mem), BL_MEM(fold->bias->grad.mem), BL_MEM(step->mean), SIZES(fold),
+                               BL_I32(fold->matrices), BL_I32(fold->parts), BL_I32(dots_of(fold) / fold->parts),
+                               BL_MEM(fold->gradient->mem), BL_I32(is_of_target(fold)),
+                               BL_MEM(is_of_target(fold) ? step->factors : step->mean), BL_MEM(gradient_of(fold)),
+                               BL_MEM(fold->partial->mem), BL_MEM(fold->dots->mem));
+    if (code || !step->backward) return code;
+    return bl_launch_light(fold->node->dev, fold->sum_parts, bl_share_rows(dev, 1, count, 4 * (fold->parts + 1)),
+                           BL_MEM(fold->partial->mem), BL_I32(fold->parts), BL_I32(count), BL_MEM(fold->dmean->mem));
+}
+
+int bl_fold_backward(struct bl_fold *fold) {
+    const struct bl_nd_step *step = &fold->step;
+    int code = weight_gradient(fold);
+    if (!code && step->backward && step->action == BL_ND_EXACT) code = matrix_gradient(fold);
+    if (code || is_of_target(fold)) return code;
+    code = times(fold, fold->gradient->mem, step->deconv, fold->permuted ? fold->drows->mem : fold->weight->grad.mem);
+    if (code || !fold->permuted) return code;
+    return bl_launch_light(fold->node->dev, fold->from_rows, over_outputs(fold, true), BL_MEM(fold->drows->mem),
+                           SIZES(fold), BL_MEM(fold->weight->grad.mem));
+}
+
+int bl_fold_backward_input(struct bl_fold *fold, const struct bl_run *run) {
+    const struct bl_deconv_gradient gradient = {
+        .mean = fold->dmean->mem, .deconv = fold->ddeconv->mem, .scale = fold->dots->mem, .dots = dots_of(fold)};
+    return fold->step.backward ? bl_whitening_backward(fold->whitening, run, &fold->step, &gradient) : 0;
+}

@@ -1,0 +1,41 @@
+/* D = S^(-1/2) by the truncated coupled Newton-Schulz iteration and its exact gradient, for a set of symmetric matrices
+ * (docs/whitening.md). */
+#ifndef BL_ND_INVERSE_ROOT_H
+#define BL_ND_INVERSE_ROOT_H
+
+#include "ops/nd/symmetric_product.h"
+
+struct bl_inverse_root {
+    struct bl_node *node;
+    int matrices, n_iter;
+    int64_t features, size; // F, matrices*F*F
+    struct bl_symmetric product;
+    struct bl_tensor *s;             // S is put there; the iteration makes it W_0 = S/|S|
+    struct bl_tensor *scalars;       // (matrices, 4)
+    struct bl_tensor *saved, *work;  // iterates that the gradient reads again; of the gradient
+    struct bl_tensor *last;          // Z, where no gradient reads it
+    struct bl_tensor *dots, *dots_w; // of the gradient
+    struct bl_mem **iterate, **tangent;
+    struct bl_kernel *norm, *scale, *finish, *back_begin, *back_dots, *back_norm, *back_finish;
+};
+
+/* In setup. last: a workspace of the forward pass of at least matrices*F*F that is free when the iteration begins. */
+void bl_inverse_root_setup(struct bl_inverse_root *root, struct bl_node *node, int matrices, int64_t features,
+                           int n_iter, struct bl_tensor *last);
+int bl_inverse_root_prepare(struct bl_inverse_root *root);
+void bl_inverse_root_free(struct bl_inverse_root *root);
+/* From S in `s` and the sums of squares of its rows; leaves Z_K. */
+int bl_inverse_root_iterate(struct bl_inverse_root *root, struct bl_mem *squares);
+/* The same from the W_0 that an earlier call has left in `s`. */
+int bl_inverse_root_iterate_again(struct bl_inverse_root *root);
+struct bl_mem *bl_inverse_root_z(const struct bl_inverse_root *root); // Z_K = D/scalars[2]
+/* D from Z_K, and running += momentum (D - running). */
+int bl_inverse_root_finish(const struct bl_inverse_root *root, float momentum, struct bl_mem *deconv,
+                           struct bl_mem *running);
+/* From the gradient of D, and D: that of S in the order of the sample rows (depthwise: channels last). */
+int bl_inverse_root_backward(struct bl_inverse_root *root, struct bl_mem *ddeconv, struct bl_mem *deconv, int taps,
+                             bool depthwise, struct bl_mem *sbar);
+/* S of one matrix (F, F), as it was before the iteration. Waits for the device. */
+int bl_inverse_root_read(const struct bl_inverse_root *root, int matrix, float *s);
+
+#endif

@@ -1,0 +1,298 @@
+#include "ops/nd/statistics.h"
+#include "blas/blas.h"
+#include "ops/common.h"
+#include "ops/nd/symmetric_product.h"
+
+enum {
+    SMALL = 160, // features up to which a covariance is summed in parts, so that every core has a few
+    PARTS = 8,
+    MOST_TAPS = 16,    // of a depthwise layer whose covariances are summed without rows; 7x7 is faster with them
+    PATCH_CHUNKS = 64, // sums of patches that make the mean
+};
+
+#define KERNELS(X)                                                                                                     \
+    X(SUM, sum_samples)                                                                                                \
+    X(GATHER, gather_samples)                                                                                          \
+    X(SCATTER, scatter_samples)                                                                                        \
+    X(COVARIANCE_DEPTHWISE, covariance_depthwise)                                                                      \
+    X(SCATTER_DEPTHWISE, scatter_depthwise)                                                                            \
+    X(MEAN, mean)                                                                                                      \
+    X(COVARIANCE, covariance)                                                                                          \
+    X(COVARIANCE_LANES, covariance_lanes)                                                                              \
+    X(BACK_MEAN, back_mean)                                                                                            \
+    X(SQUARES, square_samples)                                                                                         \
+    X(SCATTER_REUSED, scatter_reused)
+#define ID(id, name) id,
+#define NAME(id, name) #name,
+enum { KERNELS(ID) COUNT };
+static const char *const kernel_names[] = {KERNELS(NAME)};
+_Static_assert((int)COUNT == (int)BL_STATISTICS_KERNELS, "statistics.h counts the kernels otherwise");
+
+/* --- setup ------------------------------------------------------------------------------------ */
+
+static int64_t patches_of(const struct bl_statistics *s, int images) {
+    const struct bl_tensor *x = s->node->in[0];
+    if (s->samples.flat) return (images * x->h * x->w + s->samples.flat - 1) / s->samples.flat;
+    return (int64_t)images * s->down * s->across;
+}
+
+int64_t bl_statistics_count(const struct bl_statistics *s, int images) {
+    return patches_of(s, images) * s->samples.interleave;
+}
+
+bool bl_statistics_strided(const struct bl_statistics *s) {
+    return s->samples.interleave > 1 && !s->samples.contiguous;
+}
+
+static int patches_along(const struct bl_samples *s, int64_t size, int axis) {
+    return (int)((size + 2 * s->padding[axis] - s->dilation[axis] * (s->kernel[axis] - 1) - 1) / s->step[axis]) + 1;
+}
+
+static void declare_workspaces(struct bl_statistics *s) {
+    struct bl_node *node = s->node;
+    int64_t vector = s->samples.matrices * s->features,
+            rows = (bl_statistics_count(s, bl_node_batch(node)) * s->samples.matrices + s->splits) * s->features;
+    if (s->depthwise) rows = 1;
+    struct {
+        struct bl_tensor **tensor;
+        enum bl_life life;
+        int64_t count;
+    } wanted[] = {
+        {&s->geometry, BL_LIFE_KEPT, 13},
+        {&s->rows, BL_LIFE_SAVED, rows},
+        {&s->mean, BL_LIFE_PINNED, vector},
+        {&s->row_mean, BL_LIFE_PINNED, vector},
+        {&s->partial, BL_LIFE_FORWARD, PATCH_CHUNKS * s->taps * node->in[0]->c},
+        {&s->parts, BL_LIFE_FORWARD, s->splits * s->size},
+        {&s->squares, BL_LIFE_FORWARD, vector},
+        {&s->sbar, BL_LIFE_BACKWARD, s->size},
+        {&s->drows, BL_LIFE_BACKWARD, rows},
+        {&s->dmean, BL_LIFE_BACKWARD, vector},
+    };
+    for (int i = 0; i < BL_COUNT(wanted); i++)
+        *wanted[i].tensor = bl_node_workspace(node, wanted[i].life, wanted[i].count);
+    if (!s->depthwise && bl_packed_product_serves(node, s->samples.matrices))
+        bl_packed_product_setup(&s->by_covariance, node, s->features, BL_LIFE_BACKWARD);
+}
+
+/* Parts of the patches whose sums are formed apart: with vectors of channels, a few for every core. */
+static int depthwise_parts(const struct bl_node *node) {
+    if (!bl_on_cpu(node->dev)) return PARTS;
+    int64_t vectors = node->in[0]->c / bl_vec(node->dev, node->in[0]->c);
+    int64_t parts = node->dev ? 8 * (int64_t)blanch_device_info(node->dev)->compute_units / vectors : 1;
+    return parts < 1 ? 1 : parts > PARTS ? PARTS : (int)parts;
+}
+
+int bl_statistics_setup(struct bl_statistics *s, struct bl_node *node, const struct bl_samples *samples, bool alone) {
+    const struct bl_tensor *x = node->in[0];
+    s->node = node, s->samples = *samples;
+    s->taps = samples->kernel[0] * samples->kernel[1];
+    s->features = (int64_t)samples->block * s->taps;
+    s->size = samples->matrices * s->features * s->features;
+    s->down = samples->flat ? 1 : patches_along(samples, x->h, 0);
+    s->across = samples->flat ? 1 : patches_along(samples, x->w, 1);
+    if (s->down < 1 || s->across < 1)
+        return bl_fail(BLANCH_EINPUT, "%s: the kernel is larger than its input", node->name);
+    s->depthwise = alone && samples->matrices > 1 && samples->block == 1 && !samples->flat && s->taps <= MOST_TAPS;
+    s->splits = s->depthwise ? depthwise_parts(node) : samples->matrices == 1 && s->features <= SMALL ? PARTS : 1;
+    s->narrow = samples->matrices > 1 && samples->block < 16 ? samples->block : 0;
+    s->vec_block = bl_vec(node->dev, samples->block);
+    s->vec_channels = bl_vec(node->dev, x->c);
+    if (bl_node_training(node)) declare_workspaces(s);
+    return 0;
+}
+
+int bl_statistics_prepare(struct bl_statistics *s) {
+    const struct bl_samples *a = &s->samples;
+    const struct bl_tensor *x = s->node->in[0];
+    const struct bl_define defines[] = {
+        {"VEC", s->vec_block},
+        {"VEC_SUM", s->vec_channels},
+        {"STRIDED", bl_statistics_strided(s)},
+        {"NARROW", s->narrow},
+        {"TAPS_Y", a->kernel[0]},
+        {"TAPS_X", a->kernel[1]},
+        {"STEP_Y", a->flat ? 1 : a->step[0]},
+        {"STEP_X", a->flat ? 1 : a->step[1]},
+        {"FLAT", a->flat},
+    };
+    const int32_t geometry[] = {(int32_t)x->c, (int32_t)x->h, (int32_t)x->w,  s->down,        s->across,
+                                a->padding[0], a->padding[1], a->dilation[0], a->dilation[1], a->block,
+                                a->interleave, a->matrices,   s->depthwise};
+    int code = 0;
+    for (int i = 0; i < COUNT && !code; i++)
+        code = bl_kernel_get(s->node->dev, "nd/statistics", kernel_names[i], defines, BL_COUNT(defines), &s->kernel[i]);
+    if (!code) code = bl_mem_write(s->geometry->mem, 0, sizeof geometry, geometry);
+    return code || !s->by_covariance.node ? code : bl_packed_product_prepare(&s->by_covariance);
+}
+
+/* --- launching -------------------------------------------------------------------------------- */
+
+static int rows_each(const struct bl_statistics *s) {
+    return bl_rows_each(s->node, s->features);
+}
+static struct bl_range over_rows(const struct bl_statistics *s) {
+    return bl_over_rows(s->node, s->samples.matrices, s->features, false);
+}
+
+/* `items` ranges of patches or image rows; on a CPU one item does whole pixels, elsewhere they are shared out. */
+static struct bl_range over_samples(const struct bl_statistics *s, int64_t items) {
+    const struct bl_samples *a = &s->samples;
+    if (bl_on_cpu(s->node->dev)) return BL_GROUPS1(1, (size_t)items);
+    size_t segments = (size_t)(a->matrices > 1 ? a->matrices : a->interleave);
+    return s->narrow ? BL_ITEMS(segments, (size_t)items)
+                     : BL_ITEMS((size_t)(a->block / s->vec_block), (size_t)items, segments);
+}
+
+/* The same where vectors run over all channels. */
+static struct bl_range over_channels(const struct bl_statistics *s, int64_t items) {
+    return bl_on_cpu(s->node->dev) ? BL_GROUPS1(1, (size_t)items)
+                                   : BL_ITEMS((size_t)(s->node->in[0]->c / s->vec_channels), (size_t)items);
+}
+
+/* How much one item takes of `total`, and how many items that makes. */
+static int64_t chunk_of(const struct bl_statistics *s, int64_t total, int64_t most, int64_t *items) {
+    int64_t want = bl_on_cpu(s->node->dev) ? 8 * (int64_t)blanch_device_info(s->node->dev)->compute_units : total;
+    if (want > most) want = most;
+    int64_t chunk = (total + want - 1) / want;
+    *items = (total + chunk - 1) / chunk;
+    return chunk;
+}
+
+#define INPUT(s) BL_MEM((s)->node->in[0]->mem)
+#define GEOMETRY(s) BL_MEM((s)->geometry->mem)
+
+/* --- forward ---------------------------------------------------------------------------------- */
+
+int bl_statistics_mean(struct bl_statistics *s, int images, float momentum, struct bl_mem *running) {
+    int64_t patches = patches_of(s, images), items, chunk = chunk_of(s, patches, PATCH_CHUNKS, &items);
+    int code = bl_launch_light(s->node->dev, s->kernel[SUM], over_channels(s, items), INPUT(s), GEOMETRY(s),
+                               BL_I32(patches), BL_I32(chunk), BL_MEM(s->partial->mem));
+    if (code) return code;
+    int64_t count = s->samples.matrices * s->features;
+    int each = bl_on_cpu(s->node->dev) ? 64 : 1;
+    struct bl_range range =
+        bl_on_cpu(s->node->dev) ? BL_GROUPS1(1, (size_t)((count + each - 1) / each)) : BL_ITEMS(1, (size_t)count);
+    return bl_launch_light(s->node->dev, s->kernel[MEAN], range, BL_MEM(s->partial->mem), BL_I32(items), GEOMETRY(s),
+                           BL_F32(1.0 / (double)bl_statistics_count(s, images)), BL_F32(momentum), BL_I32(each),
+                           BL_MEM(s->row_mean->mem), BL_MEM(s->mean->mem), BL_MEM(running));
+}
+
+/* Samples of a part; those beyond the last are zero. */
+static int64_t part_of(const struct bl_statistics *s, int images) {
+    return (bl_statistics_count(s, images) + s->splits - 1) / s->splits;
+}
+
+int bl_statistics_gather(struct bl_statistics *s, int images) {
+    int64_t patches = patches_of(s, images), items, chunk = chunk_of(s, patches, INT32_MAX, &items),
+            samples = bl_statistics_count(s, images), fill = part_of(s, images) * s->splits - samples;
+    if (s->depthwise) return 0;
+    int code =
+        fill ? bl_mem_fill(s->rows->mem, 4 * (size_t)(samples * s->features), 4 * (size_t)(fill * s->features), 0) : 0;
+    if (code) return code;
+    return bl_launch_light(s->node->dev, s->kernel[GATHER], over_samples(s, items), INPUT(s), GEOMETRY(s),
+                           BL_I32(patches), BL_I32(chunk), BL_MEM(s->row_mean->mem), BL_MEM(s->rows->mem));
+}
+
+static int covariance_depthwise(struct bl_statistics *s, int images, float eps, struct bl_mem *covariance) {
+    int64_t patches = patches_of(s, images), chunk = (patches + s->splits - 1) / s->splits,
+            items = (patches + chunk - 1) / chunk;
+    size_t vectors = (size_t)(s->node->in[0]->c / s->vec_channels);
+    struct bl_range range =
+        bl_on_cpu(s->node->dev) ? BL_GROUPS1(vectors, (size_t)items) : BL_ITEMS(vectors, (size_t)items);
+    bl_work(s->node->dev, (double)patches * s->samples.matrices * (double)s->features * (double)(s->features + 1), 0);
+    int code = bl_launch(s->kernel[COVARIANCE_DEPTHWISE], range, INPUT(s), GEOMETRY(s), BL_I32(patches), BL_I32(chunk),
+                         BL_MEM(s->row_mean->mem), BL_MEM(s->parts->mem));
+    if (code) return code;
+    return bl_launch_light(s->node->dev, s->kernel[COVARIANCE_LANES], over_rows(s), BL_MEM(s->parts->mem),
+                           BL_I32(items), GEOMETRY(s), BL_F32(1.0 / (double)patches), BL_F32(eps), BL_I32(rows_each(s)),
+                           BL_MEM(covariance), BL_MEM(s->squares->mem));
+}
+
+int bl_statistics_covariance(struct bl_statistics *s, int images, float eps, struct bl_mem *covariance) {
+    if (s->depthwise) return covariance_depthwise(s, images, eps, covariance);
+    int64_t part = part_of(s, images), f = s->features;
+    int code = bl_statistics_gather(s, images);
+    if (code) return code;
+    struct bl_gemm product = {
+        .trans_a = true,
+        .symmetric = true,
+        .m = f,
+        .n = f,
+        .k = part,
+        .alpha = (float)(1.0 / (double)bl_statistics_count(s, images)),
+        .a = s->rows->mem,
+        .b = s->rows->mem,
+        .c = s->parts->mem,
+        .lda = s->samples.matrices * f,
+        .ldb = s->samples.matrices * f,
+        .ldc = f,
+        .batch = s->splits > 1 ? s->splits : s->samples.matrices,
+        .stride_c = f * f,
+    };
+    product.stride_a = product.stride_b = s->splits > 1 ? part * f : f;
+    code = bl_gemm(s->node->dev, &product);
+    if (code) return code;
+    return bl_launch_light(s->node->dev, s->kernel[COVARIANCE], over_rows(s), BL_MEM(s->parts->mem), BL_I32(s->splits),
+                           GEOMETRY(s), BL_F32(eps), BL_I32(rows_each(s)), BL_MEM(covariance), BL_MEM(s->squares->mem));
+}
+
+int bl_statistics_squares(struct bl_statistics *s, int images, struct bl_mem *mean, struct bl_mem *sums,
+                          int64_t *chunks) {
+    int64_t patches = patches_of(s, images), chunk = chunk_of(s, patches, BL_SQUARE_CHUNKS, chunks);
+    return bl_launch_light(s->node->dev, s->kernel[SQUARES], over_channels(s, *chunks), INPUT(s), GEOMETRY(s),
+                           BL_I32(patches), BL_I32(chunk), BL_MEM(mean), BL_MEM(sums));
+}
+
+/* --- backward --------------------------------------------------------------------------------- */
+
+/* drows = 2/samples X Sbar; the mean's own gradient through the centring vanishes, as the centred rows sum to zero. */
+static int rows_backward(struct bl_statistics *s, int64_t samples) {
+    int64_t f = s->features, stride = s->samples.matrices * f;
+    if (s->by_covariance.node) {
+        int code = bl_packed_product_pack(&s->by_covariance, s->sbar->mem, 2.0 / (double)samples);
+        return code ? code : bl_packed_product_multiply(&s->by_covariance, s->rows->mem, samples, 1, s->drows->mem);
+    }
+    struct bl_gemm product = {
+        .m = samples,
+        .n = f,
+        .k = f,
+        .alpha = (float)(2.0 / (double)samples),
+        .a = s->rows->mem,
+        .b = s->sbar->mem,
+        .c = s->drows->mem,
+        .lda = stride,
+        .ldb = f,
+        .ldc = stride,
+        .batch = s->samples.matrices,
+        .stride_a = f,
+        .stride_b = f * f,
+        .stride_c = f,
+    };
+    return s->depthwise ? 0 : bl_gemm(s->node->dev, &product);
+}
+
+int bl_statistics_backward(struct bl_statistics *s, int images, struct bl_mem *dmean) {
+    const struct bl_tensor *x = s->node->in[0];
+    int64_t samples = bl_statistics_count(s, images), lines = (int64_t)images * x->h, items,
+            chunk = chunk_of(s, lines, INT32_MAX, &items);
+    int code = rows_backward(s, samples);
+    if (!code)
+        code = bl_launch_light(s->node->dev, s->kernel[BACK_MEAN], over_rows(s), BL_MEM(dmean), GEOMETRY(s),
+                               BL_F32(1.0 / (double)samples), BL_I32(rows_each(s)), BL_MEM(s->dmean->mem));
+    if (code) return code;
+    if (!s->depthwise)
+        return bl_launch_light(s->node->dev, s->kernel[SCATTER], over_samples(s, items), BL_MEM(s->drows->mem),
+                               BL_MEM(s->dmean->mem), GEOMETRY(s), BL_I32(lines), BL_I32(chunk), BL_MEM(x->grad->mem));
+    bl_work(s->node->dev, 2 * (double)samples * s->samples.matrices * (double)s->features * (double)s->features, 0);
+    return bl_launch(s->kernel[SCATTER_DEPTHWISE], over_channels(s, items), INPUT(s), BL_MEM(s->row_mean->mem),
+                     BL_MEM(s->sbar->mem), BL_MEM(s->dmean->mem), GEOMETRY(s), BL_F32(2.0 / (double)samples),
+                     BL_I32(lines), BL_I32(chunk), BL_MEM(x->grad->mem));
+}
+
+int bl_statistics_scatter(struct bl_statistics *s, int images, struct bl_mem *slopes) {
+    const struct bl_tensor *x = s->node->in[0];
+    int64_t lines = (int64_t)images * x->h, items, chunk = chunk_of(s, lines, INT32_MAX, &items);
+    return bl_launch_light(s->node->dev, s->kernel[SCATTER_REUSED], over_channels(s, items), INPUT(s), BL_MEM(slopes),
+                           GEOMETRY(s), BL_I32(lines), BL_I32(chunk), BL_MEM(x->grad->mem));
+}

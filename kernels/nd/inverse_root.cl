@@ -1,0 +1,138 @@
+/* What surrounds the matrix products (symmetric_product.cl) of D = S^(-1/2), truncated Newton-Schulz iteration in the
+ * form that carries W = ZY (W_0 = S/s, s = |S|, D = Z_K/sqrt(s)), and of its exact gradient, which is the derivative of
+ * Z_K by W_0 in the direction G = sym(Dbar)/sqrt(s), as the derivative of a function of a symmetric matrix is its own
+ * adjoint: Sbar = dZ_K[G]/s - W_0 (<dZ_K[G], W_0> + <Dbar, D>/2)/s
+ *
+ * Matrices: (matrices, F, F), features in the order of the weights: f = taps*i + r; back_finish() gives the order of
+ * the sample rows (statistics.cl).
+ * scalars: (matrices, 4): s, 1/s, 1/sqrt(s), the factor of W_0 in Sbar.
+ *
+ * A work-item takes `each` rows of a matrix (dimension 1, counted over all matrices) and vectors of columns in turn
+ * (dimension 0; one item does a whole row where it is summed).
+ *
+ *  VEC  columns at once: 1, 2, 4, 8, 16; divides F
+ */
+#include "vec.h"
+#include "nd/total.h"
+#if VEC == 1
+#define DOWN(p, f) (*(p))
+#elif VEC == 2
+#define DOWN(p, f) (vec)((p)[0], (p)[f])
+#elif VEC == 4
+#define DOWN(p, f) (vec)((p)[0], (p)[f], (p)[2 * f], (p)[3 * f])
+#elif VEC == 8
+#define DOWN(p, f) (vec)((p)[0], (p)[f], (p)[2 * f], (p)[3 * f], (p)[4 * f], (p)[5 * f], (p)[6 * f], (p)[7 * f])
+#elif VEC == 16
+#define DOWN(p, f)                                                                                                     \
+    (vec)((p)[0], (p)[f], (p)[2 * f], (p)[3 * f], (p)[4 * f], (p)[5 * f], (p)[6 * f], (p)[7 * f], (p)[8 * f],          \
+          (p)[9 * f], (p)[10 * f], (p)[11 * f], (p)[12 * f], (p)[13 * f], (p)[14 * f], (p)[15 * f])
+#endif
+
+/* This item's rows first..end of all count = matrices*F. */
+#define ROWS(count) const int first = get_global_id(1) * each, end = min(first + each, count)
+#define LANES const int lane = get_global_id(0) * VEC, lanes = get_global_size(0) * VEC
+
+/* s = |S|; an item does a matrix. */
+kernel void norm(global const float *squares, int matrices, int features, global float *scalars) {
+    const int matrix = get_global_id(0);
+    if (matrix >= matrices) return;
+    float sum = 0.0f;
+    for (int f = 0; f < features; f++) sum += squares[(size_t)matrix * features + f];
+    const float s = fmax(sqrt(sum), 1e-30f); // a constant batch without eps stays finite
+    scalars[4 * matrix] = s;
+    scalars[4 * matrix + 1] = 1.0f / s;
+    scalars[4 * matrix + 2] = 1.0f / sqrt(s);
+}
+
+/* W_0 = S/s in place. */
+kernel void scale(global float *w, global const float *scalars, int count, int features, int each) {
+    ROWS(count);
+    LANES;
+    for (int row = first; row < end; row++) {
+        const float scale = scalars[4 * (row / features) + 1];
+        for (int j = lane; j < features; j += lanes) {
+            const size_t at = (size_t)row * features + j;
+            STORE(scale * LOAD(w + at), w + at);
+        }
+    }
+}
+
+/* D = Z_K/sqrt(s); running += momentum (D - running). */
+kernel void finish(global const float *z, global const float *scalars, int count, int features, int each,
+                   float momentum, global float *d, global float *running) {
+    ROWS(count);
+    LANES;
+    for (int row = first; row < end; row++) {
+        const float scale = scalars[4 * (row / features) + 2];
+        for (int j = lane; j < features; j += lanes) {
+            const size_t at = (size_t)row * features + j;
+            const vec value = scale * LOAD(z + at), old = LOAD(running + at);
+            STORE(value, d + at);
+            STORE(old + momentum * (value - old), running + at);
+        }
+    }
+}
+
+/* G = sym(Dbar)/sqrt(s), and the rows of <Dbar, D>. */
+kernel void back_begin(global const float *ddeconv, global const float *d, global const float *scalars, int count,
+                       int features, int each, global float *direction, global float *dots) {
+    ROWS(count);
+    for (int row = first; row < end; row++) dots[row] = 0.0f;
+    for (int j = 0; j < features; j += VEC) {
+        for (int row = first; row < end; row++) {
+            const int f = row % features;
+            const size_t matrix = (size_t)(row - f) * features, at = (size_t)row * features + j;
+            const vec value = 0.5f * (LOAD(ddeconv + at) + DOWN(ddeconv + matrix + (size_t)j * features + f, features));
+            const vec product = value * LOAD(d + at);
+            STORE(value * scalars[4 * (row / features) + 2], direction + at);
+            dots[row] += TOTAL(product);
+        }
+    }
+}
+
+/* The rows of the inner product of two matrices. */
+kernel void back_dots(global const float *a, global const float *b, int count, int features, int each,
+                      global float *dots) {
+    ROWS(count);
+    for (int row = first; row < end; row++) {
+        const size_t at = (size_t)row * features;
+        vec sum = (vec)(0.0f);
+        for (int j = 0; j < features; j += VEC) sum += LOAD(a + at + j) * LOAD(b + at + j);
+        dots[row] = TOTAL(sum);
+    }
+}
+
+/* The factor of W_0; an item does a matrix. */
+kernel void back_norm(global const float *dots_w, global const float *dots_d, int matrices, int features,
+                      global float *scalars) {
+    const int matrix = get_global_id(0);
+    if (matrix >= matrices) return;
+    float w = 0.0f, d = 0.0f;
+    for (int f = 0; f < features; f++) {
+        w += dots_w[(size_t)matrix * features + f];
+        d += dots_d[(size_t)matrix * features + f];
+    }
+    scalars[4 * matrix + 3] = scalars[4 * matrix + 1] * (w + 0.5f * d);
+}
+
+/* Sbar in the rows' order. */
+kernel void back_finish(global const float *wbar, global const float *w, global const float *scalars, int matrices,
+                        int block, int taps, int depthwise, int each, global float *sbar) {
+    const int features = block * taps, count = matrices * features;
+    ROWS(count);
+    for (int row = first; row < end; row++) {
+        const int f = row % features;
+        const float a = scalars[4 * (row / features) + 1], b = scalars[4 * (row / features) + 3];
+        const size_t at = (size_t)row * features;
+        global float *to = sbar + ((size_t)(row - f) + f % taps * block + f / taps) * features;
+        for (int r = 0; r < taps; r++)
+            for (int i = 0; i < block; i++) {
+                const size_t from = at + taps * i + r;
+                const float value = a * wbar[from] - b * w[from];
+                if (depthwise)
+                    sbar[((size_t)f * features + r) * matrices + row / features] = value;
+                else
+                    to[r * block + i] = value;
+            }
+    }
+}

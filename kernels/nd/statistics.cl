@@ -1,0 +1,454 @@
+/* Samples of a layer's input for whitening: their sums, the centred rows, and the way back.
+ *
+ * A patch p gives `interleave` (G) samples of F = TAPS * block features. The rows hold the features tap-major, which
+ * copies runs of channels: position r*block + i of a row is feature f = TAPS*i + r. A segment e is a run of `block`
+ * channels of one pixel:
+ *   one matrix (matrices == 1): with q = e*TAPS + tap, segment e of tap `tap` is position q/G*block of sample q%G;
+ *     its channels are e, e + G, e + 2G ... (STRIDED, blocks interleave: flat feature f*G + g), or e*block ... (else)
+ *   several matrices (groups whitened apart): segment e belongs to matrix e, channels e*block ..., position tap*block.
+ * x, dx: (N, H, W, C). rows, drows: (patches, G, matrices, F). Mean and its gradient in the rows' order: (matrices, F).
+ *
+ * A work-item takes a range of patches or image rows (dimension 1), a range of segments (dimension 2), and vectors of
+ * channels in turn (dimension 0). Where blocks are NARROW, segments are counted in dimension 0 and 2 is not used.
+ *
+ *  VEC             channels of a segment at once: 1, 2, 4, 8, 16; divides block
+ *  VEC_SUM         channels at once in sums: divides C
+ *  STRIDED         1: the channels of a segment lie G apart
+ *  NARROW          0, or the block where it is small and there are several matrices
+ *  TAPS_Y, TAPS_X  size of a patch
+ *  STEP_Y, STEP_X  distance of patches (1 where FLAT is set)
+ *  FLAT            0: patches; n: every n-th pixel of the batch is a sample, of one tap
+ *
+ * Depthwise layers (block 1, a matrix a channel) need no rows: vectors run over channels, and what other layers keep as
+ * (matrices, F) or (matrices, F, F) has the channels last here. Their two kernels take channels in dimension 0.
+ */
+#if !defined(VEC) || !defined(VEC_SUM) || !defined(STRIDED) || !defined(NARROW) || !defined(TAPS_Y) ||                 \
+    !defined(TAPS_X) || !defined(STEP_Y) || !defined(STEP_X) || !defined(FLAT)
+#error "nd/statistics.cl needs VEC, VEC_SUM, STRIDED, NARROW, TAPS_Y, TAPS_X, STEP_Y, STEP_X and FLAT"
+#endif
+#define TAPS (TAPS_Y * TAPS_X)
+
+#include "vec.h"
+#include "nd/total.h"
+
+#if VEC_SUM == 1
+typedef float vec_sum;
+#define LOAD_SUM(p) (*(p))
+#define STORE_SUM(v, p) (*(p) = (v))
+#else
+typedef JOIN(float, VEC_SUM) vec_sum;
+#define LOAD_SUM(p) JOIN(vload, VEC_SUM)(0, p)
+#define STORE_SUM(v, p) JOIN(vstore, VEC_SUM)(v, 0, p)
+#endif
+
+#if STRIDED
+#define CHANNEL_STEP g.interleave
+vec take(global const float *p, int step) {
+#if VEC == 16
+    return (vec)(p[0], p[step], p[2 * step], p[3 * step], p[4 * step], p[5 * step], p[6 * step], p[7 * step],
+                 p[8 * step], p[9 * step], p[10 * step], p[11 * step], p[12 * step], p[13 * step], p[14 * step],
+                 p[15 * step]);
+#elif VEC == 8
+    return (vec)(p[0], p[step], p[2 * step], p[3 * step], p[4 * step], p[5 * step], p[6 * step], p[7 * step]);
+#elif VEC == 4
+    return (vec)(p[0], p[step], p[2 * step], p[3 * step]);
+#elif VEC == 2
+    return (vec)(p[0], p[step]);
+#else
+    return *p;
+#endif
+}
+void add(vec v, global float *p, int step) {
+#if VEC == 1
+    *p += v;
+#else
+    float part[VEC];
+    STORE(v, part);
+    for (int i = 0; i < VEC; i++) p[i * step] += part[i];
+#endif
+}
+#define START 1
+#else
+#define CHANNEL_STEP 1
+#define START g.block
+#define take(p, step) LOAD(p)
+#define add(v, p, step) STORE(LOAD(p) + (v), p)
+#endif
+
+/* Of a layer, kept on the device. */
+struct geometry {
+    int channels, height, width; // of the input
+    int down, across;            // patches of an image
+    int pad_y, pad_x, dilation_y, dilation_x;
+    int block, interleave, matrices;
+    int depthwise; // see above
+};
+
+/* The pixel of a tap of patch p, or -1 in the padding. */
+long find_pixel(const struct geometry g, int p, int tap) {
+#if FLAT
+    return (long)p * FLAT;
+#else
+    const int image = p / (g.down * g.across), at = p % (g.down * g.across);
+    const int y = at / g.across * STEP_Y - g.pad_y + tap / TAPS_X * g.dilation_y;
+    const int x = at % g.across * STEP_X - g.pad_x + tap % TAPS_X * g.dilation_x;
+    return y < 0 || y >= g.height || x < 0 || x >= g.width ? -1 : ((long)image * g.height + y) * g.width + x;
+#endif
+}
+
+/* What this item does: segments first..end, and channels lane, lane + lanes, ... of each. */
+struct share {
+    int first, end, lane, lanes;
+};
+struct share share_of(const struct geometry g) {
+    const int dimension = NARROW ? 0 : 2, segments = g.matrices > 1 ? g.matrices : g.interleave;
+    const int each = (segments + (int)get_global_size(dimension) - 1) / (int)get_global_size(dimension);
+    struct share share;
+    share.first = get_global_id(dimension) * each;
+    share.end = min(share.first + each, segments);
+    share.lane = NARROW ? 0 : get_global_id(0) * VEC;
+    share.lanes = NARROW ? VEC : get_global_size(0) * VEC;
+    return share;
+}
+/* Where segment e of a tap lies in the rows: which sample of the patch, and the position in it. */
+#define PLACE(e, tap)                                                                                                  \
+    const int place = g.matrices > 1 ? (tap) : (e)*TAPS + (tap);                                                       \
+    const int run = g.interleave > 1 ? place / g.interleave : place,                                                   \
+              sample = g.interleave > 1 ? place % g.interleave : 0
+
+/* partial[c] = sums of what each tap meets, over patches c*chunk...: (chunks, TAPS, C). */
+kernel void sum_samples(global const float *x, global const struct geometry *layer, int patches, int chunk,
+                        global float *partial) {
+    const struct geometry g = *layer;
+    const int lane = get_global_id(0) * VEC_SUM, lanes = get_global_size(0) * VEC_SUM;
+    const int from = get_global_id(1) * chunk, to = min(from + chunk, patches);
+    if (from >= patches) return;
+    partial += (size_t)get_global_id(1) * TAPS * g.channels;
+    for (int tap = 0; tap < TAPS; tap++)
+        for (int c = lane; c < g.channels; c += lanes) STORE_SUM((vec_sum)(0.0f), partial + tap * g.channels + c);
+    for (int p = from; p < to; p++) {
+        for (int tap = 0; tap < TAPS; tap++) {
+            const long pixel = find_pixel(g, p, tap);
+            if (pixel < 0) continue;
+            global const float *in = x + pixel * g.channels;
+            global float *out = partial + tap * g.channels;
+            for (int c = lane; c < g.channels; c += lanes) STORE_SUM(LOAD_SUM(out + c) + LOAD_SUM(in + c), out + c);
+        }
+    }
+}
+
+/* rows = samples - mean; what lies in the padding is 0 - mean. */
+kernel void gather_samples(global const float *x, global const struct geometry *layer, int patches, int chunk,
+                           global const float *mean, global float *rows) {
+    const struct geometry g = *layer;
+    const struct share share = share_of(g);
+    const int features = TAPS * g.block;
+    const int from = get_global_id(1) * chunk, to = min(from + chunk, patches);
+    for (int p = from; p < to; p++) {
+#if NARROW
+        global const float *in[TAPS];
+        bool inside[TAPS];
+        for (int tap = 0; tap < TAPS; tap++) {
+            const long pixel = find_pixel(g, p, tap);
+            inside[tap] = pixel >= 0;
+            in[tap] = x + (pixel < 0 ? 0 : pixel) * g.channels;
+        }
+        global float *out = rows + (size_t)p * g.matrices * features;
+        for (int e = share.first; e < share.end; e++) {
+            for (int i = 0; i < NARROW; i++) {
+                for (int tap = 0; tap < TAPS; tap++) {
+                    const float value = in[tap][e * NARROW + i];
+                    const int at = (e * TAPS + tap) * NARROW + i;
+                    out[at] = (inside[tap] ? value : 0.0f) - mean[at];
+                }
+            }
+        }
+#else
+        for (int tap = 0; tap < TAPS; tap++) {
+            const long pixel = find_pixel(g, p, tap);
+            for (int e = share.first; e < share.end; e++) {
+                PLACE(e, tap);
+                const int matrix = g.matrices > 1 ? e : 0;
+                global const float *in = x + pixel * g.channels + e * START;
+                global const float *centre = mean + (size_t)matrix * features + run * g.block;
+                global float *out =
+                    rows + (((size_t)p * g.interleave + sample) * g.matrices + matrix) * features + run * g.block;
+                for (int i = share.lane; i < g.block; i += share.lanes) {
+                    const vec value = pixel < 0 ? (vec)(0.0f) : take(in + i * CHANNEL_STEP, g.interleave);
+                    STORE(value - LOAD(centre + i), out + i);
+                }
+            }
+        }
+#endif
+    }
+}
+
+/* dx += the gradients of the samples that a pixel is in, taps in order; dmean is added to every sample. */
+void add_patch(const struct geometry g, global const float *drows, global const float *dmean, int p, int tap,
+               const struct share share, global float *dx) {
+    const int features = TAPS * g.block;
+#if NARROW
+    global const float *in = drows + (size_t)p * g.matrices * features;
+    for (int e = share.first; e < share.end; e++) {
+        for (int i = 0; i < NARROW; i++) {
+            const int at = (e * TAPS + tap) * NARROW + i;
+            dx[e * NARROW + i] += in[at] + dmean[at];
+        }
+    }
+#else
+    for (int e = share.first; e < share.end; e++) {
+        PLACE(e, tap);
+        const int matrix = g.matrices > 1 ? e : 0;
+        global const float *in =
+            drows + (((size_t)p * g.interleave + sample) * g.matrices + matrix) * features + run * g.block;
+        global const float *all = dmean + (size_t)matrix * features + run * g.block;
+        global float *out = dx + e * START;
+        for (int i = share.lane; i < g.block; i += share.lanes)
+            add(LOAD(in + i) + LOAD(all + i), out + i * CHANNEL_STEP, g.interleave);
+    }
+#endif
+}
+
+/* line_count image rows (N*H); `chunk` of them an item. */
+kernel void scatter_samples(global const float *drows, global const float *dmean, global const struct geometry *layer,
+                            int line_count, int chunk, global float *dx) {
+    const struct geometry g = *layer;
+    const struct share share = share_of(g);
+    const int from = get_global_id(1) * chunk, to = min(from + chunk, line_count);
+    for (int line = from; line < to; line++) {
+        global float *out = dx + (long)line * g.width * g.channels;
+#if FLAT
+        const long pixel = (long)line * g.width, skip = (FLAT - pixel % FLAT) % FLAT;
+        for (long x = skip; x < g.width; x += FLAT)
+            add_patch(g, drows, dmean, (pixel + x) / FLAT, 0, share, out + x * g.channels);
+#else
+        const int image = line / g.height, y = line % g.height + g.pad_y;
+        for (int ky = 0; ky < TAPS_Y; ky++) {
+            const int ty = y - ky * g.dilation_y;
+            if (ty < 0 || ty % STEP_Y != 0 || ty / STEP_Y >= g.down) continue;
+            const int p = (image * g.down + ty / STEP_Y) * g.across;
+            for (int x = 0; x < g.width; x++) {
+                for (int kx = 0; kx < TAPS_X; kx++) {
+                    const int tx = x + g.pad_x - kx * g.dilation_x;
+                    if (tx < 0 || tx % STEP_X != 0 || tx / STEP_X >= g.across) continue;
+                    add_patch(g, drows, dmean, p + tx / STEP_X, ky * TAPS_X + kx, share, out + (long)x * g.channels);
+                }
+            }
+        }
+#endif
+    }
+}
+
+/* partial[c] = sums of products of centred taps a <= b over patches c*chunk...: (chunks, TAPS*(TAPS+1)/2, C), a by a.
+ */
+kernel void covariance_depthwise(global const float *x, global const struct geometry *layer, int patches, int chunk,
+                                 global const float *mean, global float *partial) {
+    const struct geometry g = *layer;
+    const int from = get_global_id(1) * chunk, to = min(from + chunk, patches), pairs = TAPS * (TAPS + 1) / 2;
+    if (from >= patches) return;
+    partial += (size_t)get_global_id(1) * pairs * g.channels;
+    for (int c = get_global_id(0) * VEC_SUM; c < g.channels; c += get_global_size(0) * VEC_SUM) {
+        for (int pair = 0; pair < pairs; pair++) STORE_SUM((vec_sum)(0.0f), partial + pair * g.channels + c);
+        for (int p = from; p < to; p += 4) {
+            vec_sum tile[4][TAPS]; // so that a sum is read and written once for four patches
+            for (int i = 0; i < 4; i++) {
+                for (int tap = 0; tap < TAPS; tap++) {
+                    const long pixel = p + i < to ? find_pixel(g, p + i, tap) : -2;
+                    vec_sum value = (vec_sum)(0.0f);
+                    if (pixel >= 0) value = LOAD_SUM(x + pixel * g.channels + c);
+                    if (pixel >= -1) value -= LOAD_SUM(mean + tap * g.channels + c);
+                    tile[i][tap] = value;
+                }
+            }
+            global float *out = partial + c;
+            for (int a = 0; a < TAPS; a++) {
+                for (int b = a; b < TAPS; b++, out += g.channels) {
+                    const vec_sum two = tile[0][a] * tile[0][b] + tile[1][a] * tile[1][b];
+                    STORE_SUM(LOAD_SUM(out) + (two + (tile[2][a] * tile[2][b] + tile[3][a] * tile[3][b])), out);
+                }
+            }
+        }
+    }
+}
+
+/* dx += scale (Sbar of this tap's row) (centred samples of the patch) + dmean, for every patch that a pixel is in. */
+kernel void scatter_depthwise(global const float *x, global const float *mean, global const float *sbar,
+                              global const float *dmean, global const struct geometry *layer, float scale,
+                              int line_count, int chunk, global float *dx) {
+    const struct geometry g = *layer;
+    const int from = get_global_id(1) * chunk, to = min(from + chunk, line_count);
+    for (int line = from; line < to; line++) {
+        const int image = line / g.height, y = line % g.height + g.pad_y;
+        for (int column = 0; column < g.width; column++) {
+            for (int tap = 0; tap < TAPS; tap++) {
+                const int ty = y - tap / TAPS_X * g.dilation_y, tx = column + g.pad_x - tap % TAPS_X * g.dilation_x;
+                if (ty < 0 || tx < 0 || ty % STEP_Y != 0 || tx % STEP_X != 0) continue;
+                if (ty / STEP_Y >= g.down || tx / STEP_X >= g.across) continue;
+                const int p = (image * g.down + ty / STEP_Y) * g.across + tx / STEP_X;
+                long pixels[TAPS];
+                for (int other = 0; other < TAPS; other++) pixels[other] = find_pixel(g, p, other);
+                for (int c = get_global_id(0) * VEC_SUM; c < g.channels; c += get_global_size(0) * VEC_SUM) {
+                    vec_sum sum = (vec_sum)(0.0f);
+                    for (int other = 0; other < TAPS; other++) {
+                        vec_sum value = (vec_sum)(0.0f);
+                        if (pixels[other] >= 0) value = LOAD_SUM(x + pixels[other] * g.channels + c);
+                        value -= LOAD_SUM(mean + other * g.channels + c);
+                        sum += LOAD_SUM(sbar + (size_t)(tap * TAPS + other) * g.channels + c) * value;
+                    }
+                    global float *out = dx + ((long)line * g.width + column) * g.channels + c;
+                    STORE_SUM(LOAD_SUM(out) + (scale * sum + LOAD_SUM(dmean + tap * g.channels + c)), out);
+                }
+            }
+        }
+    }
+}
+
+/* Between refreshes (refresh.cl). partial[c] = sums of (x - mean)^2 over all taps and patches c*chunk...:
+ * (chunks, C). mean: (TAPS, C), of what a tap sees of a channel. Channels in dimension 0. */
+kernel void square_samples(global const float *x, global const struct geometry *layer, int patches, int chunk,
+                           global const float *mean, global float *partial) {
+    const struct geometry g = *layer;
+    const int lane = get_global_id(0) * VEC_SUM, lanes = get_global_size(0) * VEC_SUM;
+    const int from = get_global_id(1) * chunk, to = min(from + chunk, patches);
+    if (from >= patches) return;
+    partial += (size_t)get_global_id(1) * g.channels;
+    for (int c = lane; c < g.channels; c += lanes) STORE_SUM((vec_sum)(0.0f), partial + c);
+    for (int p = from; p < to; p++) {
+        long pixels[TAPS];
+        for (int tap = 0; tap < TAPS; tap++) pixels[tap] = find_pixel(g, p, tap);
+        for (int c = lane; c < g.channels; c += lanes) {
+            vec_sum sum = LOAD_SUM(partial + c);
+            for (int tap = 0; tap < TAPS; tap++) {
+                vec_sum value = LOAD_SUM(mean + tap * g.channels + c);
+                if (pixels[tap] >= 0) value = LOAD_SUM(x + pixels[tap] * g.channels + c) - value;
+                sum += value * value;
+            }
+            STORE_SUM(sum, partial + c);
+        }
+    }
+}
+
+/* The taps of patches that see a pixel, their number returned. */
+int find_taps(const struct geometry g, int line, int x, int *taps) {
+#if FLAT
+    taps[0] = 0;
+    return ((long)line * g.width + x) % FLAT == 0;
+#else
+    int count = 0;
+    for (int ky = 0; ky < TAPS_Y; ky++) {
+        const int ty = line % g.height + g.pad_y - ky * g.dilation_y;
+        if (ty < 0 || ty % STEP_Y != 0 || ty / STEP_Y >= g.down) continue;
+        for (int kx = 0; kx < TAPS_X; kx++) {
+            const int tx = x + g.pad_x - kx * g.dilation_x;
+            if (tx >= 0 && tx % STEP_X == 0 && tx / STEP_X < g.across) taps[count++] = ky * TAPS_X + kx;
+        }
+    }
+    return count;
+#endif
+}
+
+/* dx += slope + factor x for every tap that sees a pixel. slopes: (TAPS + 1, C), the factors last. Channels in
+ * dimension 0. */
+kernel void scatter_reused(global const float *x, global const float *slopes, global const struct geometry *layer,
+                           int line_count, int chunk, global float *dx) {
+    const struct geometry g = *layer;
+    const int lane = get_global_id(0) * VEC_SUM, lanes = get_global_size(0) * VEC_SUM;
+    const int from = get_global_id(1) * chunk, to = min(from + chunk, line_count);
+    for (int line = from; line < to; line++)
+        for (int column = 0; column < g.width; column++) {
+            int taps[TAPS];
+            const int count = find_taps(g, line, column, taps);
+            if (count == 0) continue;
+            const size_t pixel = ((size_t)line * g.width + column) * g.channels;
+            for (int c = lane; c < g.channels; c += lanes) {
+                vec_sum sum = (float)count * LOAD_SUM(slopes + TAPS * g.channels + c) * LOAD_SUM(x + pixel + c);
+                for (int i = 0; i < count; i++) sum += LOAD_SUM(slopes + taps[i] * g.channels + c);
+                STORE_SUM(LOAD_SUM(dx + pixel + c) + sum, dx + pixel + c);
+            }
+        }
+}
+
+/* --- mean and covariance ------------------------------------------------------------------------ */
+
+/* This item's rows first..end of all count = matrices*F; dimension 1. */
+#define ROWS(count) const int first = get_global_id(1) * each, end = min(first + each, count)
+
+/* mean = sums/samples, in the order of the rows and in that of the weights; running += momentum (mean - running).
+ * partial: (chunks, TAPS, C), what each tap met. An item takes `each` features. */
+kernel void mean(global const float *partial, int chunks, global const struct geometry *layer, float scale,
+                 float momentum, int each, global float *row_mean, global float *mean, global float *running) {
+    const struct geometry g = *layer;
+    const int features = g.block * TAPS, count = g.matrices * features;
+    ROWS(count);
+    for (int at = first; at < end; at++) {
+        const int matrix = at / features, r = at % features / g.block, i = at % g.block;
+        float sum = 0.0f;
+        for (int k = 0; k < g.interleave; k++) {
+            const int place = r * g.interleave + k, segment = g.matrices > 1 ? matrix : place / TAPS;
+            const int channel = STRIDED ? segment + i * g.interleave : segment * g.block + i;
+            global const float *from = partial + place % TAPS * g.channels + channel;
+            for (int c = 0; c < chunks; c++) sum += from[(size_t)c * TAPS * g.channels];
+        }
+        sum *= scale;
+        const int to = matrix * features + i * TAPS + r;
+        row_mean[g.depthwise ? r * g.matrices + matrix : at] = sum;
+        mean[to] = sum;
+        running[to] += momentum * (sum - running[to]);
+    }
+}
+
+/* S = sum of the parts + eps I, and the sum of squares of every row. parts: (splits, matrices, F, F), rows' order; S
+ * has its features in the order of the weights. */
+kernel void covariance(global const float *parts, int splits, global const struct geometry *layer, float eps, int each,
+                       global float *s, global float *squares) {
+    const int block = layer->block, features = block * TAPS, count = layer->matrices * features;
+    ROWS(count);
+    for (int row = first; row < end; row++) {
+        const int f = row % features;
+        global float *to = s + (size_t)row * features;
+        global const float *from = parts + ((size_t)(row - f) + f % TAPS * block + f / TAPS) * features;
+        for (int r = 0; r < TAPS; r++) {
+            for (int i = 0; i < block; i++) {
+                float sum = from[r * block + i];
+                for (int c = 1; c < splits; c++) sum += from[(size_t)c * count * features + r * block + i];
+                to[TAPS * i + r] = sum;
+            }
+        }
+        to[f] += eps;
+        vec square = (vec)(0.0f);
+        for (int j = 0; j < features; j += VEC) square += LOAD(to + j) * LOAD(to + j);
+        squares[row] = TOTAL(square);
+    }
+}
+
+/* The same from sums of products of taps a <= b: (splits, F*(F+1)/2, matrices), of channels whitened alone. */
+kernel void covariance_lanes(global const float *parts, int splits, global const struct geometry *layer, float scale,
+                             float eps, int each, global float *s, global float *squares) {
+    const int matrices = layer->matrices, count = matrices * TAPS, pairs = TAPS * (TAPS + 1) / 2;
+    ROWS(count);
+    for (int row = first; row < end; row++) {
+        const int f = row % TAPS, matrix = row / TAPS;
+        float square = 0.0f;
+        for (int j = 0; j < TAPS; j++) {
+            const int a = min(f, j), pair = a * TAPS - a * (a - 1) / 2 + max(f, j) - a;
+            float sum = 0.0f;
+            for (int c = 0; c < splits; c++) sum += parts[((size_t)c * pairs + pair) * matrices + matrix];
+            sum = scale * sum + (f == j ? eps : 0.0f);
+            s[(size_t)row * TAPS + j] = sum;
+            square += sum * sum;
+        }
+        squares[row] = square;
+    }
+}
+
+/* The gradient of the mean in the rows' order, shared by the samples. */
+kernel void back_mean(global const float *dmean, global const struct geometry *layer, float scale, int each,
+                      global float *row_mean) {
+    const int block = layer->block, features = block * TAPS, count = layer->matrices * features;
+    ROWS(count);
+    for (int at = first; at < end; at++) {
+        const int matrix = at / features, place = at % features;
+        const float value = scale * dmean[matrix * features + place % block * TAPS + place / block];
+        row_mean[layer->depthwise ? place * layer->matrices + matrix : at] = value;
+    }
+}
