@@ -270,7 +270,8 @@ def test_every_document_starts_alike():
         check(list(document)[:len(BLOCK)] == BLOCK, '%s begins with %s' % (name, list(document)[:len(BLOCK)]))
         check(set(document['blanch']) == {'version', 'commit'} and document['blanch']['version'], name)
         host = document['host']
-        check(host['cores'] > 0 and host['memory'] > 0 and host['kernel'] == os.uname().release, '%s: %s' % (name, host))
+        check(host['cores'] > 0 and host['memory'] > 0, '%s: %s' % (name, host))
+        check(host['kernel'] == os.uname().release, '%s: %s' % (name, host))
         check(re.fullmatch(r'\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ', document['date']), document['date'])
     device = made_by['bench']['device']
     keys = {'platform', 'name', 'driver', 'version', 'compute_units', 'memory', 'kind'}
