@@ -529,7 +529,7 @@ def test_kernels_from_a_folder():
 
 
 def test_devices():
-    listed = json.loads(succeeds('devices', '--json').out)
+    listed = json.loads(succeeds('devices', '--json').out)['devices']
     check(sum(d['default'] for d in listed) == 1, 'not one default device')
     succeeds('devices', '--check')
 

@@ -24,6 +24,7 @@ struct product {
     struct bl_gemm gemm;
     int rounds, units;
     enum bl_gemm_route route; // of the call that is timed
+    const struct bl_common *common;
 };
 
 static int parse(struct bl_gemm *g, const char *text) {
@@ -104,9 +105,8 @@ static double gflops(const struct product *p, double ms) {
 }
 
 static int report_json(const struct product *p, const struct way *ways, int count) {
-    cJSON *json = cJSON_CreateObject(), *list = cJSON_CreateArray();
-    cJSON_AddStringToObject(json, "kind", "product");
-    cJSON_AddStringToObject(json, "device", blanch_device_info(p->dev)->name);
+    cJSON *json = bl_document("product", 2, blanch_device_info(p->dev), bl_options_json(p->common->options));
+    cJSON *list = cJSON_CreateArray();
     cJSON_AddNumberToObject(json, "m", (double)p->gemm.m);
     cJSON_AddNumberToObject(json, "n", (double)p->gemm.n);
     cJSON_AddNumberToObject(json, "k", (double)p->gemm.k);
@@ -146,7 +146,7 @@ static int time_all(struct product *p, struct way *ways, int count) {
 }
 
 int bl_bench_product(const struct bl_common *common, const char *shape, int rounds) {
-    struct product p = {.rounds = rounds};
+    struct product p = {.rounds = rounds, .common = common};
     struct way ways[] = {{.name = "CLBlast, shipped", .route = BL_GEMM_CLBLAST},
                          {.name = "own", .route = BL_GEMM_OWN},
                          {.name = "own, packed", .route = BL_GEMM_PACKED},

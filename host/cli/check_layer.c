@@ -1,6 +1,6 @@
 /* A layer's case: a graph of one operation, forward and backward. */
-#include "cli/attrs.h"
 #include "cli/check.h"
+#include "graph/describe.h"
 #include <stdlib.h>
 #include <string.h>
 
