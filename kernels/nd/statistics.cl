@@ -137,50 +137,53 @@ kernel void sum_samples(global const float *x, global const struct geometry *lay
     }
 }
 
-/* rows = samples - mean; what lies in the padding is 0 - mean. */
+/* The rows of patch p: samples - mean; what lies in the padding is 0 - mean. */
+void gather_patch(const struct geometry g, global const float *x, int p, const struct share share,
+                  global const float *mean, global float *rows) {
+    const int features = TAPS * g.block;
+#if NARROW
+    global const float *in[TAPS];
+    bool inside[TAPS];
+    for (int tap = 0; tap < TAPS; tap++) {
+        const long pixel = find_pixel(g, p, tap);
+        inside[tap] = pixel >= 0;
+        in[tap] = x + (pixel < 0 ? 0 : pixel) * g.channels;
+    }
+    global float *out = rows + (size_t)p * g.matrices * features;
+    for (int e = share.first; e < share.end; e++) {
+        for (int i = 0; i < NARROW; i++) {
+            for (int tap = 0; tap < TAPS; tap++) {
+                const float value = in[tap][e * NARROW + i];
+                const int at = (e * TAPS + tap) * NARROW + i;
+                out[at] = (inside[tap] ? value : 0.0f) - mean[at];
+            }
+        }
+    }
+#else
+    for (int tap = 0; tap < TAPS; tap++) {
+        const long pixel = find_pixel(g, p, tap);
+        for (int e = share.first; e < share.end; e++) {
+            PLACE(e, tap);
+            const int matrix = g.matrices > 1 ? e : 0;
+            global const float *in = x + pixel * g.channels + e * START;
+            global const float *centre = mean + (size_t)matrix * features + run * g.block;
+            global float *out =
+                rows + (((size_t)p * g.interleave + sample) * g.matrices + matrix) * features + run * g.block;
+            for (int i = share.lane; i < g.block; i += share.lanes) {
+                const vec value = pixel < 0 ? (vec)(0.0f) : take(in + i * CHANNEL_STEP, g.interleave);
+                STORE(value - LOAD(centre + i), out + i);
+            }
+        }
+    }
+#endif
+}
+
 kernel void gather_samples(global const float *x, global const struct geometry *layer, int patches, int chunk,
                            global const float *mean, global float *rows) {
     const struct geometry g = *layer;
     const struct share share = share_of(g);
-    const int features = TAPS * g.block;
     const int from = get_global_id(1) * chunk, to = min(from + chunk, patches);
-    for (int p = from; p < to; p++) {
-#if NARROW
-        global const float *in[TAPS];
-        bool inside[TAPS];
-        for (int tap = 0; tap < TAPS; tap++) {
-            const long pixel = find_pixel(g, p, tap);
-            inside[tap] = pixel >= 0;
-            in[tap] = x + (pixel < 0 ? 0 : pixel) * g.channels;
-        }
-        global float *out = rows + (size_t)p * g.matrices * features;
-        for (int e = share.first; e < share.end; e++) {
-            for (int i = 0; i < NARROW; i++) {
-                for (int tap = 0; tap < TAPS; tap++) {
-                    const float value = in[tap][e * NARROW + i];
-                    const int at = (e * TAPS + tap) * NARROW + i;
-                    out[at] = (inside[tap] ? value : 0.0f) - mean[at];
-                }
-            }
-        }
-#else
-        for (int tap = 0; tap < TAPS; tap++) {
-            const long pixel = find_pixel(g, p, tap);
-            for (int e = share.first; e < share.end; e++) {
-                PLACE(e, tap);
-                const int matrix = g.matrices > 1 ? e : 0;
-                global const float *in = x + pixel * g.channels + e * START;
-                global const float *centre = mean + (size_t)matrix * features + run * g.block;
-                global float *out =
-                    rows + (((size_t)p * g.interleave + sample) * g.matrices + matrix) * features + run * g.block;
-                for (int i = share.lane; i < g.block; i += share.lanes) {
-                    const vec value = pixel < 0 ? (vec)(0.0f) : take(in + i * CHANNEL_STEP, g.interleave);
-                    STORE(value - LOAD(centre + i), out + i);
-                }
-            }
-        }
-#endif
-    }
+    for (int p = from; p < to; p++) gather_patch(g, x, p, share, mean, rows);
 }
 
 /* dx += the gradients of the samples that a pixel is in, taps in order; dmean is added to every sample. */
