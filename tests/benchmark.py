@@ -98,7 +98,7 @@ def report_times(networks, ours, theirs, torch):
                                                  '%.3f' % (mine / peer) if torch else '-', ours[n][-1]['startup_ms']))
     first = ours[networks[0]][0]
     peer = '; ' + theirs[networks[0]][0]['peer'] if torch else ''
-    print('device: %s; batch %d' % (first['device'], first['batch']) + peer)
+    print('device: %s; batch %d' % (first['device']['name'], first['batch']) + peer)
 
 
 def report_memory(networks, ours, theirs, torch):
@@ -156,7 +156,7 @@ def products(options, torch):
                                                              threads()]))
         where = ['--device', options.device] if options.device else []
         run = run_json([options.blanch, 'bench', '--gemm', size, '--steps', str(options.steps), '--json', *where])
-        device = run['device']
+        device = run['device']['name']
         for way in run['ways']:
             ways.setdefault(way['name'], []).append(way)
         print('round %d of %d' % (turn + 1, options.rounds), file=sys.stderr)

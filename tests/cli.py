@@ -451,14 +451,29 @@ def test_bench_json():
     for norm in ('bn', 'nd'):
         r = json.loads(succeeds('bench', '--model', 'smallcnn', '--norm', norm, '--batch', 64, '--steps', 5,
                                 '--json').out)
-        keys = {'model', 'norm', 'batch', 'device', 'steps', 'step_ms', 'min_ms', 'images_per_s', 'startup_ms',
-                'device_bytes', 'host_bytes', 'layers'}
+        keys = {'model', 'norm', 'precision', 'batch', 'device', 'steps', 'step_ms', 'min_ms', 'images_per_s',
+                'startup_ms', 'device_bytes', 'host_bytes', 'layers'}
         check(keys <= set(r), 'keys: %s' % sorted(r))
         check(finite(r), 'not every number is finite')
         names = {p for l in r['layers'] for p in l['phases']}
         known = set('forward backward_data backward_weights covariance inverse_sqrt fold whiten_backward norm '
                     'activation pool loss update load wait other'.split())
         check(names <= known, 'unknown phases: %s' % sorted(names - known))
+
+
+def test_bench_precision():
+    command = ('bench', '--model', 'smallcnn', '--batch', 16, '--steps', 1, '--warmup', 1)
+    bytes = {}
+    for precision in ('fp32', 'fp16'):
+        r = json.loads(succeeds(*command, '--norm', 'bn', '--precision', precision, '--json').out)
+        check(r['precision'] == precision, 'precision: %s' % r['precision'])
+        check(finite(r), 'not every number is finite')
+        bytes[precision] = r['planned_bytes']
+    check(bytes['fp16'] < bytes['fp32'], 'planned bytes: %s' % bytes)
+    refuses(2, ['conv1 (nd_conv2d)', 'fp16'], *command, '--norm', 'nd', '--precision', 'fp16')
+    refuses(2, ['--precision', 'bf16'], *command, '--norm', 'bn', '--precision', 'half')
+    refuses(2, ['--precision'], *TRAIN, '--norm', 'bn', '--data', 'synthetic:1x28x28:10', '--out', fresh('o'),
+            '--precision', 'fp16')
 
 
 def test_bench_phases():
@@ -514,7 +529,7 @@ def test_kernels_from_a_folder():
 
 
 def test_devices():
-    listed = json.loads(succeeds('devices', '--json').out)
+    listed = json.loads(succeeds('devices', '--json').out)['devices']
     check(sum(d['default'] for d in listed) == 1, 'not one default device')
     succeeds('devices', '--check')
 

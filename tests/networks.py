@@ -33,7 +33,7 @@ def count(options, name, norm):
     model, wrong = run_json([options.blanch, 'models', name, '--norm', norm, '--json'])
     if wrong:
         sys.exit('%s: %s' % (name, wrong[0]))
-    return sum(l['parameters'] for l in model['layers']), sum(l['multiply_adds'] for l in model['layers'])
+    return model['trainable'], model['multiply_adds']
 
 
 def step(options, name, norm, batch):
@@ -53,7 +53,7 @@ def row(options, name):
     ratio = '%.2f' % (nd['step_ms'] / bn['step_ms']) if bn and nd else '-'
     cells = (name, '%.2f' % (parameters / 1e6), '%.1f' % (operations / 1e6), batch, ms(bn, bn_wrong), ms(nd, nd_wrong),
              ratio)
-    return '| ' + ' | '.join(str(c) for c in cells) + ' |', (bn or nd or {}).get('device')
+    return '| ' + ' | '.join(str(c) for c in cells) + ' |', (bn or nd or {}).get('device', {}).get('name')
 
 
 def table(options):

@@ -73,7 +73,8 @@ def page():
 
 
 def documents():
-    return json.loads(blanch('report', comparison(), training(), bench('bn'), bench('nd'), '--json').stdout)
+    paths = comparison(), training(), bench('bn'), bench('nd')
+    return json.loads(blanch('report', *paths, '--json').stdout)['documents']
 
 
 def near(a, b, share=1e-3):
@@ -194,7 +195,7 @@ def test_ledger():
     check(near(conv['forward']['operations'], conv['backward_data']['operations']), 'forward and data gradient')
     check(near(conv['forward']['operations'], conv['backward_weights']['operations']), 'forward and weight gradient')
     described = json.loads(blanch('models', 'smallcnn', '--norm', 'nd', '--json').stdout)
-    multiply_adds = next(l['multiply_adds'] for l in described['layers'] if l['name'] == 'conv2')
+    multiply_adds = next(n['multiply_adds'] for n in described['graph'] if n['id'] == 'conv2')
     check(near(conv['forward']['operations'], 2 * 32 * multiply_adds),
           'a convolution of 32 images is 2 operations a multiply-add')
 
@@ -247,6 +248,120 @@ def test_csv():
     check(len(steps) == len(runs) and all(near(a, r['step_ms']) for a, r in zip(steps, runs)), 'step times')
     phases = sum(len(l['phases']) for r in runs for l in r['layers'])
     check(len(rows) == phases + len(runs), '%d rows, %d phases' % (len(rows), phases))
+
+
+BLOCK = ['format', 'date', 'blanch', 'host', 'device', 'settings', 'kind']
+
+
+def test_every_document_starts_alike():
+    """The same block, made by one function, before all else."""
+    run, made_by = training(), {}
+    for name in ('config', 'ledger', 'trace'):
+        made_by[name] = load('run/%s.json' % name)
+    for name in ('config', 'compare'):
+        made_by['compare ' + name] = load(os.path.join(comparison(), name + '.json'))
+    made_by['bench'] = load(bench('nd'))
+    case = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'reference', 'conformance', 'relu.safetensors')
+    for args in (['devices'], ['models'], ['models', 'smallcnn'], ['eval', '--run', run], ['report', run],
+                 ['tune', '--show'], ['check', case], ['bench', '--gemm', '16', '--steps', '1'],
+                 ['study', '--show', '--out', os.path.dirname(run)]):
+        made_by[' '.join(args)] = json.loads(blanch(*args, '--json').stdout)
+    for name, document in made_by.items():
+        check(list(document)[:len(BLOCK)] == BLOCK, '%s begins with %s' % (name, list(document)[:len(BLOCK)]))
+        check(set(document['blanch']) == {'version', 'commit'} and document['blanch']['version'], name)
+        host = document['host']
+        check(host['cores'] > 0 and host['memory'] > 0, '%s: %s' % (name, host))
+        check(host['kernel'] == os.uname().release, '%s: %s' % (name, host))
+        check(re.fullmatch(r'\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ', document['date']), document['date'])
+    device = made_by['bench']['device']
+    keys = {'platform', 'name', 'driver', 'version', 'compute_units', 'memory', 'kind'}
+    check(set(device) == keys and device['name'], device)
+    check(made_by['devices']['device'] is None, 'a list of devices is of none of them')
+    check(made_by['config']['settings']['steps'] == 20 and made_by['bench']['settings']['batch'] == 32, 'settings')
+
+
+def overview(*paths):
+    """(from, network and norm, device, beside BN) of each row of the page of these."""
+    blanch('report', *paths, '--out', path('overview.html'))
+    with open(path('overview.html')) as f:
+        table = re.search(r'id="overview".*?</table>', f.read(), re.S).group(0)
+    rows = [[html.unescape(re.sub('<[^>]*>', '', cell)) for cell in re.findall(r'<td[^>]*>(.*?)</td>', row, re.S)]
+            for row in re.findall(r'<tr>(<td.*?)</tr>', table, re.S)]
+    return [(os.path.basename(r[11]), r[0], r[1], r[5]) for r in rows]
+
+
+def changed(name, source, change):
+    document = load(source)
+    change(document)
+    with open(path(name), 'w') as f:
+        json.dump(document, f)
+    return path(name)
+
+
+def test_devices_of_several_machines():
+    """One device in two files is one; a name alone is not."""
+    bn, nd = bench('bn'), bench('nd')
+    check(overview(bn, nd)[1][3].endswith('%'), 'the same device in two files: %s' % overview(bn, nd))
+    for key, value in (('os', 'another system'), ('cpu', 'another processor'), ('cores', 999), ('kernel', '0')):
+        other = changed('other.json', nd, lambda d: d['host'].update({key: value}))
+        rows = overview(bn, other)
+        check(rows[1][3] == '–', "ND of a host with another %s beside this one's BN: %s" % (key, rows))
+        check(rows[0][2] != rows[1][2] and str(value) in rows[1][2], 'the page tells them apart: %s' % rows)
+    other = changed('other.json', nd, lambda d: d['device'].update(driver='another driver'))
+    check(overview(bn, other)[1][3] == '–', "ND of another driver beside this one's BN")
+    faster = lambda d: (d['device'].update(driver='another driver'), d.update(step_ms=1e-3 * d['step_ms']))
+    other_bn = changed('other-bn.json', bn, faster)
+    rows = overview(bn, nd, other_bn, other)
+    own = rows[1][3].endswith('%') and rows[3][3].endswith('%') and rows[1][3] != rows[3][3]
+    check(own, 'each has its own pair: %s' % rows)
+    card = changed('card.json', nd, lambda d: d['device'].update(kind='gpu'))
+    more = changed('more.json', bn, lambda d: d['device'].update(kind='gpu', memory=1))
+    check(overview(more, card)[1][3] == '–', "a card's memory tells it from another")
+
+
+def older(document):
+    """What the program wrote before there was the block."""
+    device, blanch_ = document.pop('device'), document.pop('blanch')
+    for key in ('format', 'host', 'settings'):
+        document.pop(key)
+    if document['kind'] == 'bench':
+        document.pop('kind')
+        document['device'] = device['name']
+        document.pop('date')
+    else:
+        document['blanch'] = blanch_['version']
+    for part in document.get('runs', []) + document.get('pairs', []) + [document]:
+        part.pop('engines', None)
+        for layer in part.get('layers', []):
+            layer.pop('role', None)
+
+
+def test_files_of_earlier_versions():
+    old = [changed('old-%s.json' % norm, bench(norm), older) for norm in ('bn', 'nd')]
+    os.makedirs(path('old-compare'), exist_ok=True)
+    old.append(os.path.dirname(changed('old-compare/compare.json', os.path.join(comparison(), 'compare.json'), older)))
+    shutil.copytree(training(), path('old-run'))
+    changed('old-run/config.json', 'run/config.json', lambda d: (older(d), d.update(device='cpu')))
+    changed('old-run/ledger.json', 'run/ledger.json', older)
+    old.append(path('old-run'))
+    read = [json.loads(blanch('report', *paths, '--json').stdout)['documents'] for paths in
+            (old, [bench('bn'), bench('nd'), comparison(), training()])]
+    for before, now in zip(*read):
+        for document in (before, now):
+            for run in document['runs']:
+                run.pop('engines')
+        same = before['runs'] == now['runs'] and before['pairs'] == now['pairs']
+        check(same, '%s is read differently' % before['source'])
+        check(before['format'] == 1 and now['format'] == 2, 'formats')
+        check(before['blanch']['version'] in ('', now['blanch']['version']), 'versions')
+    rows = overview(*old)
+    check(rows[1][3].endswith('%') and len(rows) == len([r for d in read[0] for r in d['runs']]), rows)
+    pages = []
+    for source in (path('old-compare'), comparison()):
+        blanch('report', source, '--out', path('aged.html'))
+        with open(path('aged.html')) as f:
+            pages.append(re.findall(r'<h3>.*?(?=<h2>|<h3>)', f.read(), re.S))
+    check(pages[0] == pages[1] and len(pages[0]) > 20, 'the page of an older file differs')
 
 
 def test_report_refuses():
@@ -311,7 +426,7 @@ def test_second_implementation():
     with open(path('vendors/oclgrind.icd'), 'w') as f:
         f.write(OCLGRIND + '\n')
     env = {'OCL_ICD_VENDORS': path('vendors')}
-    names = [d['name'] for d in json.loads(blanch('devices', '--json', env=env).stdout)]
+    names = [d['name'] for d in json.loads(blanch('devices', '--json', env=env).stdout)['devices']]
     if not any('Oclgrind' in n for n in names):
         raise Skip('the OpenCL loader does not take a second implementation: %s' % names)
     blanch(*OCLGRIND_COMPARE, '--out', path('two'), env=env)

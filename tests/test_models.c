@@ -7,9 +7,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <cmocka.h>
-#include "cli/attrs.h"
+#include "graph/describe.h"
 #include "io/files.h"
 #include "model.h"
+#include "train/train.h"
 
 enum { MAX_NODES = 600, MAX_LEAVES = 64 };
 
@@ -198,6 +199,95 @@ static void test_none(void **state) {
     }
 }
 
+static char *described(const struct bl_graph *graph, cJSON **json) {
+    *json = cJSON_CreateObject();
+    bl_graph_describe(graph, *json);
+    return cJSON_Print(*json);
+}
+
+/* A description makes the same network again: the same description, and the same parameters in the same order. */
+static void check_round_trip(const char *name, enum blanch_norm norm) {
+    struct bl_graph *graph = build(name, norm, true), *again = NULL;
+    struct bl_tensor *logits = NULL;
+    cJSON *json, *other;
+    char *want = described(graph, &json);
+    assert_int_equal(bl_graph_create(&again, NULL, 2, true), 0);
+    if (bl_graph_add_described(again, json, &logits) || bl_graph_finish(again, 1))
+        fail_msg("%s-%s: %s", name, bl_norm_name(norm), blanch_error_message());
+    assert_ptr_equal(logits, bl_graph_out(again));
+    char *got = described(again, &other);
+    if (strcmp(want, got)) fail_msg("%s-%s: the description of its description differs", name, bl_norm_name(norm));
+    assert_int_equal(bl_graph_nodes(graph), bl_graph_nodes(again));
+    for (int i = 0; i < bl_graph_nodes(graph); i++) {
+        const struct bl_node *a = bl_graph_node(graph, i), *b = bl_graph_node(again, i);
+        assert_ptr_equal(a->op, b->op);
+        assert_int_equal(a->idle, b->idle);
+        if (a->op->attrs_size) assert_memory_equal(a->attrs, b->attrs, a->op->attrs_size);
+    }
+    assert_int_equal(bl_graph_params(graph), bl_graph_params(again));
+    for (int i = 0; i < bl_graph_params(graph); i++) {
+        assert_string_equal(bl_graph_param(graph, i)->name, bl_graph_param(again, i)->name);
+        assert_int_equal(bl_graph_param(graph, i)->data.count, bl_graph_param(again, i)->data.count);
+    }
+    cJSON_free(want), cJSON_free(got);
+    cJSON_Delete(json), cJSON_Delete(other);
+    bl_graph_free(graph);
+    bl_graph_free(again);
+}
+
+/* What is fused is described as it was defined. */
+static void check_fused(const char *name, enum blanch_norm norm) {
+    cJSON *fused, *plain;
+    struct bl_graph *graph = build(name, norm, true);
+    char *got = described(graph, &fused);
+    bl_graph_free(graph);
+    setenv("BLANCH_FUSE", "0", 1);
+    graph = build(name, norm, true);
+    unsetenv("BLANCH_FUSE");
+    char *want = described(graph, &plain);
+    if (strcmp(want, got)) fail_msg("%s-%s: fusion shows in the description", name, bl_norm_name(norm));
+    bl_graph_free(graph);
+    cJSON_free(want), cJSON_free(got);
+    cJSON_Delete(fused), cJSON_Delete(plain);
+}
+
+static void test_round_trips(void **state) {
+    for (int i = 0; bl_model_list[i]; i++)
+        for (enum blanch_norm norm = BLANCH_BN; norm <= BLANCH_NONE; norm++)
+            check_round_trip(bl_model_list[i]->name, norm), check_fused(bl_model_list[i]->name, norm);
+}
+
+/* What is wrong in a description is named. */
+static void test_wrong_descriptions(void **state) {
+    static const char *const wrong[][2] = {
+        {"{}", "input"},
+        {"{\"input\": [3, 8, 8]}", "graph"},
+        {"{\"input\": [3, 8, 8], \"graph\": [{\"id\": \"x\"}, {\"id\": \"a\", \"op\": \"rely\", \"inputs\": "
+         "[\"x\"]}]}",
+         "rely"},
+        {"{\"input\": [3, 8, 8], \"graph\": [{\"id\": \"x\"}, {\"id\": \"a\", \"op\": \"relu\", \"inputs\": "
+         "[\"b\"]}]}",
+         "'b'"},
+        {"{\"input\": [3, 8, 8], \"graph\": [{\"id\": \"x\"}, {\"id\": \"a\", \"op\": \"relu\", \"inputs\": "
+         "[\"x\"], \"out\": [3, 8, 9]}]}",
+         "3 x 8 x 9"},
+        {"{\"input\": [3, 8, 8], \"parameters\": [[\"a.weight\", [1]]], \"graph\": [{\"id\": \"x\"}, {\"id\": \"a\", "
+         "\"op\": \"relu\", \"inputs\": [\"x\"]}]}",
+         "a.weight"},
+    };
+    for (int i = 0; i < BL_COUNT(wrong); i++) {
+        struct bl_graph *graph = NULL;
+        struct bl_tensor *logits;
+        cJSON *json = cJSON_Parse(wrong[i][0]);
+        assert_non_null(json);
+        assert_int_equal(bl_graph_create(&graph, NULL, 2, true), 0);
+        assert_int_equal(bl_graph_add_described(graph, json, &logits), BLANCH_EINPUT);
+        if (!strstr(blanch_error_message(), wrong[i][1])) fail_msg("%s: %s", wrong[i][1], blanch_error_message());
+        bl_graph_free(graph);
+        cJSON_Delete(json);
+    }
+}
+
 /* Options replace the defaults, not a network's exceptions; other classes change the last layer alone. */
 static void test_options(void **state) {
     struct blanch_network_options options = {
@@ -251,13 +341,15 @@ static const char *const networks[] = {"vgg11",
                                        "mobilenetv2-imagenet"};
 
 int main(void) {
-    static struct CMUnitTest tests[2 * BL_COUNT(networks) + 3];
+    static struct CMUnitTest tests[2 * BL_COUNT(networks) + 5];
     int count = 0;
     for (int i = 0; i < 2 * BL_COUNT(networks); i++) {
         char *what = bl_format("%s-%s", networks[i / 2], i % 2 ? "nd" : "bn");
         tests[count++] = (struct CMUnitTest){what, test_network, NULL, NULL, what};
     }
     tests[count++] = (struct CMUnitTest)cmocka_unit_test(test_none);
+    tests[count++] = (struct CMUnitTest)cmocka_unit_test(test_round_trips);
+    tests[count++] = (struct CMUnitTest)cmocka_unit_test(test_wrong_descriptions);
     tests[count++] = (struct CMUnitTest)cmocka_unit_test(test_options);
     tests[count++] = (struct CMUnitTest)cmocka_unit_test(test_too_small);
     return _cmocka_run_group_tests("models", tests, (size_t)count, NULL, NULL);

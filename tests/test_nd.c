@@ -51,9 +51,11 @@ static float value_at(uint64_t seed, size_t i) {
     return 2 * bl_uniform(w[0]) - 1;
 }
 
+static const struct bl_optimiser *optimiser = &bl_optimiser_sgd; // of what is made
+
 static void make(struct layer *l, const char *op, const void *attrs, int n, int c, int h, int w, bool inference) {
     check(bl_graph_create(&l->graph, device, n, inference));
-    bl_graph_use(l->graph, &bl_optimiser_sgd);
+    bl_graph_use(l->graph, optimiser);
     if (!inference) bl_graph_want_input_grads(l->graph);
     l->in = bl_graph_input(l->graph, c, h, w);
     bl_graph_add(l->graph, op, "layer", attrs, &l->in, 1);
@@ -455,12 +457,14 @@ static void backward(struct layer *l, uint64_t seed) {
 }
 
 static void update(struct layer *l, uint64_t seed, enum bl_nd_action step, bool to_update) {
-    static const struct blanch_update sgd = {.lr = 0.05f, .momentum = 0.9f, .weight_decay = 0.1f};
+    const struct blanch_update settings =
+        optimiser->decay ? (struct blanch_update){.lr = 0.05f, .momentum = 0.9f, .weight_decay = 0.1f}
+                         : optimiser->defaults;
     write_random(l, seed);
     bl_whitening_order(l->node->whitening, step);
     check(to_update ? bl_graph_forward_to_update(l->graph, l->n) : bl_graph_forward(l->graph, l->n, true));
     backward(l, seed + 100);
-    check(bl_graph_update(l->graph, &sgd));
+    check(bl_graph_update(l->graph, &settings));
 }
 
 static void assert_same(struct layer *a, struct layer *b, const struct bl_tensor *x, const struct bl_tensor *y) {
@@ -533,13 +537,44 @@ static void test_updates(void **state) {
     }
 }
 
+/* An optimiser that is not linear in the gradient has that of the weights themselves at every step: AdamW's first one
+ * goes against the sign of each. */
+static void test_not_linear(void **state) {
+    if (!device) skip();
+    static const char steps[] = "EEkkRkkEk";
+    optimiser = &bl_optimiser_adamw;
+    for (int i = 0; i < SCHEDULED; i++) {
+        struct layer l[2];
+        make_scheduled(&l[0], i), make_scheduled(&l[1], i);
+        struct bl_param *weight = l[0].node->param[0];
+        size_t count = (size_t)weight->data.count;
+        float *start = values_of(weight), *gradient = allocate(count);
+        for (uint64_t t = 0; steps[t]; t++) {
+            enum bl_nd_action action = steps[t] == 'E' ? BL_ND_EXACT : steps[t] == 'R' ? BL_ND_RENEW : BL_ND_REUSE;
+            for (int k = 0; k < 2; k++) update(&l[k], t, action, !k);
+            assert_null(weight->target);
+            assert_same(&l[0], &l[1], l[0].node->out[0], l[1].node->out[0]);
+            assert_same(&l[0], &l[1], &weight->data, &l[1].node->param[0]->data);
+            if (t) continue;
+            float *moved = values_of(weight);
+            check(bl_mem_read(weight->grad.mem, 0, 4 * count, gradient));
+            for (size_t j = 0; j < count; j++)
+                if (fabs((double)gradient[j]) > 1e-4) assert_true((moved[j] < start[j]) == (gradient[j] > 0));
+            free(moved);
+        }
+        free(start), free(gradient);
+        for (int k = 0; k < 2; k++) bl_graph_free(l[k].graph);
+    }
+    optimiser = &bl_optimiser_sgd;
+}
+
 int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_start),          cmocka_unit_test(test_evaluation),
         cmocka_unit_test(test_freeze),         cmocka_unit_test(test_freeze_is_saved),
         cmocka_unit_test(test_constant_batch), cmocka_unit_test(test_one_sample),
         cmocka_unit_test(test_change),         cmocka_unit_test(test_renew),
-        cmocka_unit_test(test_updates),
+        cmocka_unit_test(test_updates),        cmocka_unit_test(test_not_linear),
     };
     int failed = open_test_device(&device);
     if (argc > 1) cmocka_set_test_filter(argv[1]);

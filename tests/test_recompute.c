@@ -52,22 +52,6 @@ static struct bl_tensor *dense(struct bl_build *b, struct bl_tensor *x) {
     return x;
 }
 
-/* Whitened activations of ten channels, the last two together, and channels apart. */
-static struct bl_tensor *whitened(struct bl_build *b, struct bl_tensor *x) {
-    static const char *const names[] = {"a", "b", "c", "d"};
-    const struct bl_channel_deconv_attrs attrs = {
-        .block = 4, .n_iter = 5, .cov_sampling_stride = 2, .eps = 1e-2f, .momentum = 0.1f};
-    x = conv_bn_relu(b, "stem", x, 10);
-    for (int i = 0; i < 4; i++) {
-        x = bl_graph_add(b->graph, "channel_deconv", NULL, &attrs, &x, 1);
-        x = bl_conv(b, names[i], x,
-                    (struct bl_conv_spec){
-                        .out = 10, .kernel = 3, .padding = 1, .groups = i % 2 ? 10 : 1, .block = i % 2 ? 1 : 5});
-        x = bl_relu(b, x);
-    }
-    return x;
-}
-
 struct row {
     const char *name;
     struct bl_tensor *(*define)(struct bl_build *b, struct bl_tensor *x);
@@ -80,11 +64,10 @@ static const struct row rows[] = {
     {"dense, bn", dense, BLANCH_BN},
     {"plain, none", plain, BLANCH_NONE},
     {"plain, nd", plain, BLANCH_ND},
-    {"residual, nd", residual, BLANCH_ND, -1},
+    {"residual, nd", residual, BLANCH_ND},
     {"dense, nd", dense, BLANCH_ND},
-    {"plain, nd, refresh 3", plain, BLANCH_ND, 3},
-    {"residual, nd, refresh 8", residual, BLANCH_ND, 8},
-    {"whitened", whitened, BLANCH_ND},
+    {"plain, nd, frozen", plain, BLANCH_ND, -1},
+    {"residual, nd, refresh 2", residual, BLANCH_ND, 2},
 };
 
 static struct bl_graph *make(const struct row *row, int segments) {
@@ -152,7 +135,7 @@ static void compare(struct bl_graph *a, struct bl_graph *b, const char *name, in
 static void test_same_bits(void **state) {
     if (!device) skip();
     for (int r = 0; r < BL_COUNT(rows); r++) {
-        int steps = rows[r].refresh > 1 ? 26 : STEPS; // the first 20 are exact, with 8 also the 25th
+        int steps = rows[r].refresh > 1 ? 24 : STEPS; // the first 20 are exact
         struct bl_graph *whole = make(&rows[r], 0);
         train(whole, steps);
         assert_int_equal(bl_graph_plan(whole)->segments, 1);

@@ -7,6 +7,8 @@
 
 #include "harness.h"
 #include "io/files.h"
+#include "io/safetensors.h"
+#include "ops/nd/schedule.h"
 #include "train/train.h"
 #include <math.h>
 #include <stdio.h>
@@ -51,28 +53,36 @@ static const char *in_folder(const char *name) {
     return path[next];
 }
 
-static struct blanch_network *make_network(enum blanch_norm norm, uint64_t seed, int classes) {
+static struct blanch_network *make_network_as(enum blanch_norm norm, uint64_t seed, int classes,
+                                              enum blanch_precision precision) {
     struct blanch_network *net = NULL;
     const struct blanch_network_options options = {.model = "smallcnn",
                                                    .norm = norm,
                                                    .nd = {.eps = NAN, .momentum = NAN},
                                                    .classes = classes,
                                                    .batch = 4,
-                                                   .seed = seed};
+                                                   .seed = seed,
+                                                   .precision = precision};
     int code = blanch_network_create(&net, device, &options);
     if (code) print_message("%s\n", blanch_error_message());
     assert_int_equal(code, 0);
     return net;
 }
 
-static void make_steps(struct blanch_network *net, int steps) {
+static struct blanch_network *make_network(enum blanch_norm norm, uint64_t seed, int classes) {
+    return make_network_as(norm, seed, classes, BLANCH_FP32);
+}
+
+/* Returns the last loss. */
+static double make_steps(struct blanch_network *net, int steps) {
     static float images[4 * 28 * 28];
     const int32_t labels[4] = {1, 2, 3, 4};
-    struct blanch_metrics metrics;
+    struct blanch_metrics metrics = {0};
     for (int i = 0; i < BL_COUNT(images); i++) images[i] = (float)((i * 37) % 101) / 50 - 1;
     for (int i = 0; i < steps; i++)
         assert_int_equal(
             blanch_network_step(net, images, labels, 4, &(struct blanch_update){0.01f, 0.9f, 1e-3f}, &metrics), 0);
+    return metrics.loss;
     assert_true(isfinite(metrics.loss));
 }
 
@@ -199,6 +209,147 @@ static void test_unfit_files(void **state) {
     blanch_network_free(seven);
 }
 
+static bool has_tensor(const char *path, const char *name) {
+    struct bl_safetensors *file = NULL;
+    check(bl_st_open(&file, path));
+    bool found = bl_st_find(file, name) != NULL;
+    bl_st_close(file);
+    return found;
+}
+
+/* --- update targets --------------------------------------------------------------------------- */
+
+static struct blanch_network *make_scheduled(const char *optimiser) {
+    struct blanch_network *net = NULL;
+    const struct blanch_network_options options = {
+        .model = "smallcnn",
+        .norm = BLANCH_ND,
+        .nd = {.eps = NAN, .momentum = NAN, .refresh = BL_REFRESH_SCHEDULED},
+        .batch = 4,
+        .optimiser = optimiser,
+    };
+    check(blanch_network_create(&net, device, &options));
+    return net;
+}
+
+/* A step as a budget would have decided it: E, R, k: exact, renewed, reused. */
+static void make_decided_step(struct blanch_network *net, char decision) {
+    for (int i = 0; i < bl_graph_nodes(net->graph); i++) {
+        struct bl_node *node = bl_graph_node(net->graph, i);
+        if (node->whitening)
+            bl_whitening_order(node->whitening, decision == 'E'   ? BL_ND_EXACT
+                                                : decision == 'R' ? BL_ND_RENEW
+                                                                  : BL_ND_REUSE);
+    }
+    make_steps(net, 1);
+}
+
+static int nothing(void *context, struct bl_node *node, const struct bl_run *run, enum bl_action_kind kind) {
+    return 0;
+}
+
+/* Whatever looks at a network between two steps. */
+static void look(struct blanch_network *net, const char *dir, int64_t step) {
+    static float images[4 * 28 * 28], logits[4 * 10], weights[64 * 64 * 9];
+    const struct bl_visitor visitor = {NULL, nothing, nothing};
+    const struct bl_position position = {.step = step};
+    struct bl_param *weight = bl_graph_find_param(net->graph, "conv2.weight");
+    assert_true(weight->data.count <= BL_COUNT(weights));
+    check(blanch_network_predict(net, images, 4, logits));
+    check(bl_param_read(weight, weights));
+    check(bl_graph_walk(net->graph, 4, &visitor));
+    check(blanch_network_predict(net, images, 4, logits));
+    check(bl_make_dirs(dir));
+    check(bl_checkpoint_save(net->graph, dir, &position));
+}
+
+/* A run that is looked at and saved after any of its steps, and one that goes on from there, have the bits of one that
+ * was left alone. */
+static void test_targets(void **state) {
+    if (!device) skip();
+    static const char decisions[] = "EEkkRkkEkk";
+    char whole[200], dir[200], state_file[256];
+    struct blanch_network *alone = make_scheduled(NULL), *seen = make_scheduled(NULL);
+    struct bl_position position = {.step = BL_COUNT(decisions) - 1};
+    snprintf(whole, sizeof whole, "%s/alone", folder);
+    snprintf(dir, sizeof dir, "%s/seen", folder);
+    snprintf(state_file, sizeof state_file, "%s/last.state.safetensors", dir);
+    for (int i = 0; decisions[i]; i++) make_decided_step(alone, decisions[i]);
+    for (int i = 0; decisions[i]; i++) {
+        make_decided_step(seen, decisions[i]);
+        bool runs = bl_graph_find_param(seen->graph, "conv2.weight")->target != NULL;
+        look(seen, dir, i + 1);
+        assert_int_equal(bl_graph_find_param(seen->graph, "conv2.weight")->target != NULL, runs);
+        assert_int_equal(has_tensor(state_file, "conv2.weight.target.numbers"), runs);
+        assert_int_equal(runs, i > 1);
+        struct blanch_network *resumed = make_scheduled(NULL);
+        struct bl_position loaded;
+        check(bl_checkpoint_load(resumed->graph, dir, &loaded));
+        for (int k = i + 1; decisions[k]; k++) make_decided_step(resumed, decisions[k]);
+        assert_true(same_values(resumed, alone, false) && same_values(resumed, alone, true));
+        blanch_network_free(resumed);
+    }
+    assert_true(same_values(seen, alone, false) && same_values(seen, alone, true));
+    check(bl_make_dirs(whole));
+    check(bl_checkpoint_save(alone->graph, whole, &position));
+    assert_true(same_files(in_folder("alone/last.safetensors"), in_folder("seen/last.safetensors")));
+    blanch_network_free(alone);
+    blanch_network_free(seen);
+}
+
+/* As earlier versions wrote it: velocities under their parameter's name, nothing of targets, and -1 where the next step
+ * was to renew D. */
+static void write_former(const char *from, const char *to) {
+    static const char suffix[] = ".momentum_buffer";
+    struct bl_safetensors *file = NULL;
+    struct bl_st_tensor tensors[200];
+    char names[200][200];
+    const int64_t renew = -1;
+    int count = 0;
+    check(bl_st_open(&file, from));
+    for (int i = 0; i < bl_st_count(file); i++) {
+        const struct bl_st_tensor *tensor = bl_st_at(file, i);
+        char *end;
+        if (strstr(tensor->name, ".target.")) continue;
+        tensors[count] = *tensor;
+        snprintf(names[count], sizeof names[count], "%s", tensor->name);
+        if ((end = strstr(names[count], suffix))) *end = 0;
+        if (strstr(tensor->name, "refresh_counter")) tensors[count].data = &renew;
+        tensors[count].name = names[count];
+        count++;
+    }
+    const char *const meta[] = {"step", bl_st_meta(file, "step"), "epoch", "0", NULL};
+    check(bl_st_write(to, tensors, count, meta));
+    bl_st_close(file);
+}
+
+static void test_former_state(void **state) {
+    if (!device) skip();
+    char dir[200], state_file[256];
+    struct blanch_network *net = make_scheduled(NULL), *resumed = make_scheduled(NULL),
+                          *other = make_scheduled("adamw");
+    struct bl_position position = {.step = 2}, loaded;
+    snprintf(dir, sizeof dir, "%s/former", folder);
+    snprintf(state_file, sizeof state_file, "%s/last.state.safetensors", dir);
+    make_decided_step(net, 'E');
+    make_decided_step(net, 'E');
+    check(bl_make_dirs(dir));
+    check(bl_checkpoint_save(net->graph, dir, &position));
+    assert_int_equal(bl_checkpoint_load(other->graph, dir, &loaded), BLANCH_EINPUT);
+    assert_non_null(strstr(blanch_error_message(), "weight.exp_avg"));
+    assert_non_null(strstr(blanch_error_message(), "optimiser"));
+    write_former(state_file, state_file);
+    assert_true(has_tensor(state_file, "conv2.weight") && !has_tensor(state_file, "conv2.weight.momentum_buffer"));
+    check(bl_checkpoint_load(resumed->graph, dir, &loaded));
+    make_decided_step(net, 'E'), make_decided_step(resumed, 'E');
+    assert_true(same_values(net, resumed, false) && same_values(net, resumed, true));
+    make_decided_step(net, 'k'), make_decided_step(resumed, 'k');
+    assert_true(same_values(net, resumed, false) && same_values(net, resumed, true));
+    blanch_network_free(net);
+    blanch_network_free(resumed);
+    blanch_network_free(other);
+}
+
 /* --- runs ----------------------------------------------------------------------------------- */
 
 struct stopper {
@@ -210,29 +361,30 @@ static void stop_at(void *context, enum bl_train_event event, int64_t step, int6
     if (event == BL_TRAIN_STEP && step == stopper->at) bl_train_stop = 1;
 }
 
-static int train(const char *dir, const char *optimiser, enum blanch_norm norm, int epochs, bool resume, int64_t stop) {
+static int train_as(struct bl_train_options options, int64_t stop) {
     struct stopper stopper = {stop};
-    const struct bl_train_options options = {
-        .network = {.model = resume ? NULL : "smallcnn",
-                    .batch = resume ? 0 : 300,
-                    .seed = 5,
-                    .optimiser = optimiser,
-                    .nd = {.eps = NAN, .momentum = NAN}},
-        .norm = bl_norm_name(norm),
-        .data = "synthetic:1x28x28:10",
-        .out = dir,
-        .augment = "cifar",
-        .resume = resume,
-        .epochs = epochs,
-        .update = {optimiser ? 0.002f : 0.05f, NAN, NAN, false, NAN, NAN, NAN},
-        .listener = stop_at,
-        .context = &stopper,
-    };
+    options.data = "synthetic:1x28x28:10";
+    options.augment = "cifar";
+    options.network.seed = 5;
+    options.network.nd.eps = options.network.nd.momentum = NAN;
+    options.update = (struct blanch_update){options.network.optimiser ? 0.002f : 0.05f, NAN, NAN, false, NAN, NAN, NAN};
+    options.listener = stop_at;
+    options.context = &stopper;
+    if (!options.resume) options.network.model = "smallcnn";
     bl_train_stop = 0;
     int code = bl_train(&options);
     bl_train_stop = 0;
     if (code && code != BLANCH_EINTERRUPTED) print_message("%s\n", blanch_error_message());
     return code;
+}
+
+static int train(const char *dir, const char *optimiser, enum blanch_norm norm, int epochs, bool resume, int64_t stop) {
+    const struct bl_train_options options = {.network = {.batch = resume ? 0 : 300, .optimiser = optimiser},
+                                             .norm = bl_norm_name(norm),
+                                             .out = dir,
+                                             .resume = resume,
+                                             .epochs = epochs};
+    return train_as(options, stop);
 }
 
 /* The log without what depends on the machine's speed. */
@@ -254,7 +406,7 @@ static cJSON *comparable_log(const char *dir) {
     return log;
 }
 
-static void assert_same_runs(const char *a, const char *b) {
+static void assert_same_runs(const char *a, const char *b, int lines) {
     static const char *const files[] = {"last.safetensors", "best.safetensors"};
     char x[256], y[256];
     for (int i = 0; i < BL_COUNT(files); i++) {
@@ -264,7 +416,7 @@ static void assert_same_runs(const char *a, const char *b) {
     }
     cJSON *left = comparable_log(a), *right = comparable_log(b);
     assert_true(cJSON_Compare(left, right, true));
-    assert_int_equal(cJSON_GetArraySize(left), 2 * 7 + 2); // 2048 images by 300: 7 steps
+    assert_int_equal(cJSON_GetArraySize(left), lines);
     cJSON_Delete(left);
     cJSON_Delete(right);
 }
@@ -278,7 +430,44 @@ static void resume_equality(const char *optimiser, enum blanch_norm norm) {
     assert_int_equal(train(parts, optimiser, norm, 2, false, 3), BLANCH_EINTERRUPTED);
     assert_int_equal(train(parts, optimiser, norm, 0, true, 7), BLANCH_EINTERRUPTED);
     assert_int_equal(train(parts, optimiser, norm, 0, true, -1), 0);
-    assert_same_runs(whole, parts);
+    assert_same_runs(whole, parts, 2 * 7 + 2); // 2048 images by 300: 7 steps
+}
+
+/* Every tensor of the two files, byte for byte; their positions tell how long a run took. */
+static void assert_same_tensors(const char *a, const char *b) {
+    struct bl_safetensors *x = NULL, *y = NULL;
+    check(bl_st_open(&x, a));
+    check(bl_st_open(&y, b));
+    assert_int_equal(bl_st_count(x), bl_st_count(y));
+    for (int i = 0; i < bl_st_count(x); i++) {
+        const struct bl_st_tensor *p = bl_st_at(x, i), *q = bl_st_find(y, p->name);
+        assert_non_null(q);
+        assert_int_equal(p->bytes, q->bytes);
+        if (memcmp(p->data, q->data, p->bytes)) fail_msg("%s differs", p->name);
+    }
+    bl_st_close(x);
+    bl_st_close(y);
+}
+
+/* The same where directions are reused from the 21st step on, but for the 25th; an epoch ends after the 21st. */
+static void test_resume_between_refreshes(void **state) {
+    if (!device) skip();
+    static const int64_t stops[] = {22, 25, 27};
+    char x[2][200];
+    struct bl_train_options options = {
+        .network = {.batch = 100, .nd.refresh = 8}, .norm = "nd", .steps = 28, .out = in_folder("whole-refresh")};
+    snprintf(x[0], sizeof x[0], "%s/last.state.safetensors", options.out);
+    assert_int_equal(train_as(options, -1), 0);
+    options.out = in_folder("parts-refresh");
+    snprintf(x[1], sizeof x[1], "%s/last.state.safetensors", options.out);
+    for (int i = 0; i <= BL_COUNT(stops); i++) {
+        bool last = i == BL_COUNT(stops);
+        assert_int_equal(train_as(options, last ? -1 : stops[i]), last ? 0 : BLANCH_EINTERRUPTED);
+        assert_true(has_tensor(x[1], "conv1.weight.target.numbers"));
+        options.resume = true, options.steps = 0, options.network.batch = options.network.nd.refresh = 0;
+    }
+    assert_same_tensors(x[0], x[1]);
+    assert_same_runs(in_folder("whole-refresh"), in_folder("parts-refresh"), 28 + 2);
 }
 
 static void test_resume(void **state) {
@@ -325,6 +514,38 @@ static void test_run_directory(void **state) {
     assert_int_equal(bl_run_read(&config, in_folder("nowhere")), BLANCH_EINPUT);
 }
 
+/* --- activations in 16 bits ------------------------------------------------------------------- */
+
+static void test_precisions(void **state) {
+    if (!device) skip();
+    double loss[3], start[3];
+    uint64_t bytes[3];
+    for (int p = BLANCH_FP32; p <= BLANCH_BF16; p++) {
+        struct blanch_network *net = make_network_as(BLANCH_BN, 1, 10, (enum blanch_precision)p);
+        start[p] = make_steps(net, 1), loss[p] = make_steps(net, 9);
+        bytes[p] = bl_graph_plan(net->graph)->arena;
+        blanch_network_free(net);
+    }
+    assert_true(loss[0] < 0.7 * start[0]);
+    for (int p = BLANCH_FP16; p <= BLANCH_BF16; p++) {
+        if (!(fabs(start[p] - start[0]) < 0.01 * start[0] && fabs(loss[p] - loss[0]) < 0.1 * loss[0]))
+            fail_msg("%s: losses %g and %g, %g and %g in fp32", bl_precision_name((enum blanch_precision)p), start[p],
+                     loss[p], start[0], loss[0]);
+        assert_true(bytes[p] < 0.8 * (double)bytes[0]);
+    }
+}
+
+static void test_no_half(void **state) {
+    if (!device) skip();
+    struct blanch_network *net = NULL;
+    const struct blanch_network_options options = {
+        .model = "smallcnn", .norm = BLANCH_ND, .batch = 4, .precision = BLANCH_FP16};
+    assert_int_equal(blanch_network_create(&net, device, &options), BLANCH_EUSAGE);
+    assert_null(net);
+    assert_non_null(strstr(blanch_error_message(), "conv1 (nd_conv2d)"));
+    assert_non_null(strstr(blanch_error_message(), "fp16"));
+}
+
 /* --- the whole ------------------------------------------------------------------------------ */
 
 static int open_all(void **state) {
@@ -344,9 +565,14 @@ int main(void) {
         cmocka_unit_test(test_round_trip),
         cmocka_unit_test(test_crash_between_renames),
         cmocka_unit_test(test_unfit_files),
+        cmocka_unit_test(test_targets),
+        cmocka_unit_test(test_former_state),
         cmocka_unit_test(test_resume),
+        cmocka_unit_test(test_resume_between_refreshes),
         cmocka_unit_test(test_run_of_before),
         cmocka_unit_test(test_run_directory),
+        cmocka_unit_test(test_precisions),
+        cmocka_unit_test(test_no_half),
     };
     int failed = open_test_device(&device);
     failed += cmocka_run_group_tests(tests, open_all, close_all);

@@ -110,6 +110,13 @@ double bl_quantile(double *values, int count, double part) {
     return values[low] + (at - low) * (high - values[low]);
 }
 
+double bl_percent_of(double part, double whole) {
+    return whole != 0 ? 100 * part / whole : NAN;
+}
+double bl_percent_more(double value, double base) {
+    return bl_percent_of(value, base) - 100;
+}
+
 uint64_t bl_hash(uint64_t hash, const void *data, size_t size) {
     const unsigned char *bytes = data;
     for (size_t i = 0; i < size; i++) hash = (hash ^ bytes[i]) * 0x100000001b3ull;

@@ -34,6 +34,11 @@ double bl_now(void); // seconds, monotonic
 /* The value that a part of them lies below, by linear interpolation; part 0.5: the median. Sorts values; 0 of none. */
 double bl_quantile(double *values, int count, double part);
 
+/* Per cent: part of whole; how much more value is than base (negative: less). NAN where there is nothing to compare
+ * with. */
+double bl_percent_of(double part, double whole);
+double bl_percent_more(double value, double base);
+
 /* Philox4x32-10 (Salmon et al., SC 2011): four words for a key and a counter. Keyed by seed and purpose, counted by
  * position: the same numbers on every device and for any number of threads. */
 enum bl_purpose {

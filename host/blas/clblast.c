@@ -11,8 +11,8 @@ static size_t extent(int64_t rows, int64_t columns, int64_t ld, int64_t stride, 
 static int copy_init(const struct bl_gemm *g, int64_t batch) {
     if (g->ldc != g->n || (batch > 1 && g->stride_c != g->m * g->n))
         return bl_fail(BLANCH_EUSAGE, "a matrix product that starts from another matrix needs a dense result");
-    return bl_mem_copy(g->init, 4 * g->offset_init, g->c, 4 * g->offset_c,
-                       4 * extent(g->m, g->n, g->ldc, g->stride_c, batch));
+    return bl_mem_copy(g->init, sizeof(float) * g->offset_init, g->c, sizeof(float) * g->offset_c,
+                       sizeof(float) * extent(g->m, g->n, g->ldc, g->stride_c, batch));
 }
 
 /* CLBlast computes some offsets in 32 bits. */

@@ -1,5 +1,6 @@
 /* Matrix products: the device's own kernel (kernels/gemm.cl) on CPUs, CLBlast elsewhere. */
 #include "blas/internal.h"
+#include "base/types.h"
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
@@ -46,7 +47,7 @@ static struct blocking block_general(int64_t m, int64_t n, int64_t batch, int64_
 
 /* Rows of k in one launch. A long product of transposed operands is cut, so that all blocks work on the same slab. */
 static int64_t slab_of(const struct bl_gemm *g, int64_t blocks) {
-    int64_t bytes = 4 * (g->m + g->n);
+    int64_t bytes = BL_FLOAT_BYTES * (g->m + g->n);
     if (!g->trans_a || blocks == 1 || bytes * g->k <= SLAB_BYTES) return g->k;
     int64_t slab = SLAB_BYTES / bytes / CHUNK_PACKED * CHUNK_PACKED;
     return slab < CHUNK_PACKED ? CHUNK_PACKED : slab;
@@ -56,7 +57,7 @@ void bl_gemm_work(struct blanch_device *dev, const struct bl_gemm *g, int64_t k)
     double batch = g->batch > 0 ? g->batch : 1, results = (double)g->m * (double)(g->symmetric ? g->n + 1 : 2 * g->n);
     double read =
         (double)k * (double)(g->a == g->b && g->symmetric ? g->m : g->m + g->n) + (g->init ? (double)(g->m * g->n) : 0);
-    bl_work(dev, batch * results * (double)k, (uint64_t)(4 * batch * (read + (double)(g->m * g->n))));
+    bl_work(dev, batch * results * (double)k, (uint64_t)(sizeof(float) * batch * (read + (double)(g->m * g->n))));
 }
 
 static int launch_slab(struct blanch_device *dev, struct bl_kernel *kernel, const struct bl_gemm *g,

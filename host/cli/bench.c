@@ -1,8 +1,7 @@
 /* blanch bench: the time of a training step on synthetic data. */
 #include "cli/bench.h"
 #include "cli/tune.h"
-#include "io/files.h"
-#include "ops/conv/conv.h"
+#include "report/result.h"
 #include "train/session.h"
 #include <inttypes.h>
 #include <stdio.h>
@@ -68,6 +67,7 @@ static int make_data(struct bench *b) {
 
 static int set_up(struct bench *b) {
     int code = bl_common_network(&b->common, &b->network);
+    b->common.batch = b->network.batch, b->common.seed = (int64_t)b->network.seed; // as settings say
     if (code || (code = parse_input(b)) || (code = bl_precision_parse(b->precision, &b->network.precision)))
         return code;
     if ((code = blanch_device_open(&b->dev, b->common.device, b->common.max_alloc))) return code;
@@ -136,44 +136,39 @@ static int measure(struct bench *b) {
     return code;
 }
 
-/* Of every convolution: the engines of its passes, without which operations executed cannot be told from the ledger's.
- */
-static cJSON *engines_of(struct bl_graph *graph) {
-    cJSON *engines = cJSON_CreateObject();
-    for (int i = 0; i < bl_graph_nodes(graph); i++) {
-        const struct bl_node *node = bl_graph_node(graph, i);
-        cJSON *passes = node->engine[0] ? cJSON_AddObjectToObject(engines, node->name) : NULL;
-        for (int pass = 0; passes && pass < BL_CONV_PASSES; pass++)
-            if (node->engine[pass]) cJSON_AddStringToObject(passes, bl_conv_pass_names[pass], node->engine[pass]);
-    }
-    return engines;
+static int fill_result(const struct bench *b, double step, double least, struct bl_result *result) {
+    const struct blanch_network_options *n = &b->net->options;
+    result->header = bl_header_now("bench", 2, blanch_device_info(b->dev));
+    result->settings = bl_options_json(b->common.options);
+    snprintf(result->model, sizeof result->model, "%s", n->model);
+    result->batch = n->batch;
+    result->steps = b->steps;
+    struct bl_device_result *device = bl_result_add_device(result, blanch_device_info(b->dev)->name);
+    struct bl_run_result *run = device ? bl_result_add_run(result, 0) : NULL;
+    if (!run) return BLANCH_ENOMEM;
+    snprintf(run->norm, sizeof run->norm, "%s", bl_norm_name(n->norm));
+    snprintf(result->precision, sizeof result->precision, "%s", bl_precision_name(n->precision));
+    run->step_ms = step;
+    run->min_ms = least;
+    run->step_ms_quartile1 = bl_quantile(b->times, b->steps, 0.25);
+    run->step_ms_quartile3 = bl_quantile(b->times, b->steps, 0.75);
+    run->recording_cost = b->recorded;
+    run->coverage = bl_ledger_covered(b->session.ledger);
+    run->images_per_s = 1e3 * n->batch / step;
+    run->startup_ms = 1e3 * b->startup;
+    run->planned_bytes = (double)bl_graph_plan(b->net->graph)->total;
+    run->device_bytes = (double)b->device_peak;
+    run->host_bytes = (double)b->host_peak;
+    return bl_ledger_measured(b->session.ledger, &run->step);
 }
 
 static int report_json(const struct bench *b, double step, double least) {
-    const struct blanch_network_options *n = &b->net->options;
-    cJSON *json = cJSON_CreateObject();
-    cJSON_AddStringToObject(json, "kind", "bench");
-    cJSON_AddStringToObject(json, "model", n->model);
-    cJSON_AddStringToObject(json, "norm", bl_norm_name(n->norm));
-    cJSON_AddStringToObject(json, "precision", bl_precision_name(n->precision));
-    cJSON_AddNumberToObject(json, "batch", n->batch);
-    cJSON_AddStringToObject(json, "device", blanch_device_info(b->dev)->name);
-    cJSON_AddNumberToObject(json, "steps", b->steps);
-    cJSON_AddItemToObject(json, "step_ms", bl_json_number(step, 6));
-    cJSON_AddItemToObject(json, "min_ms", bl_json_number(least, 6));
-    cJSON_AddItemToObject(json, "quartile1_ms", bl_json_number(bl_quantile(b->times, b->steps, 0.25), 6));
-    cJSON_AddItemToObject(json, "quartile3_ms", bl_json_number(bl_quantile(b->times, b->steps, 0.75), 6));
-    cJSON_AddItemToObject(json, "recording_cost", bl_json_number(b->recorded, 4));
-    cJSON_AddItemToObject(json, "coverage", bl_json_number(bl_ledger_covered(b->session.ledger), 4));
-    cJSON_AddItemToObject(json, "images_per_s", bl_json_number(1e3 * n->batch / step, 6));
-    cJSON_AddItemToObject(json, "startup_ms", bl_json_number(1e3 * b->startup, 6));
-    cJSON_AddNumberToObject(json, "planned_bytes", (double)bl_graph_plan(b->net->graph)->total);
-    cJSON_AddNumberToObject(json, "device_bytes", (double)b->device_peak);
-    cJSON_AddNumberToObject(json, "host_bytes", (double)b->host_peak);
-    bl_ledger_add_totals(b->session.ledger, json);
-    cJSON_AddItemToObject(json, "engines", engines_of(b->net->graph));
-    cJSON_AddItemToObject(json, "layers", bl_ledger_layers(b->session.ledger));
-    return bl_print_json(json);
+    struct bl_result result;
+    bl_result_init(&result);
+    int code = fill_result(b, step, least, &result);
+    if (!code) code = bl_print_json(bl_result_bench_json(&result));
+    bl_result_free(&result);
+    return code;
 }
 
 static void print_plan(const struct bl_plan *plan) {
@@ -196,7 +191,8 @@ static int report(struct bench *b) {
            (double)b->device_peak / 1048576, (double)b->host_peak / 1048576);
     print_plan(bl_graph_plan(b->net->graph));
     printf("recorded steps: %d, %+.1f %% against timed ones; phases account for %.1f %% of their wall time\n\n",
-           bl_ledger_steps(b->session.ledger), 100 * (b->recorded - 1), 100 * bl_ledger_covered(b->session.ledger));
+           bl_ledger_steps(b->session.ledger), bl_percent_more(b->recorded, 1),
+           100 * bl_ledger_covered(b->session.ledger));
     bl_print_layers(b->session.ledger, b->net->graph);
     bl_print_work(b->session.ledger);
     return 0;
@@ -227,7 +223,7 @@ static int run(int argc, char **argv) {
         code = measure(&b);
         bl_progress_end(b.progress);
     }
-    if (!code && b.trace) code = bl_ledger_trace(b.session.ledger, b.trace);
+    if (!code && b.trace) code = bl_ledger_trace(b.session.ledger, b.trace, bl_options_json(options));
     if (!code) code = report(&b);
     tear_down(&b);
     return code;

@@ -24,6 +24,7 @@ struct product {
     struct bl_gemm gemm;
     int rounds, units;
     enum bl_gemm_route route; // of the call that is timed
+    const struct bl_common *common;
 };
 
 static int parse(struct bl_gemm *g, const char *text) {
@@ -44,12 +45,12 @@ static int parse(struct bl_gemm *g, const char *text) {
 static int make_matrix(struct blanch_device *dev, size_t count, uint64_t stream, struct bl_mem **mem) {
     float *values = bl_calloc(count, sizeof *values);
     uint32_t word[4];
-    int code = values ? bl_mem_alloc(dev, 4 * count, mem) : BLANCH_ENOMEM;
+    int code = values ? bl_mem_alloc(dev, sizeof(float) * count, mem) : BLANCH_ENOMEM;
     for (size_t i = 0; i < count && !code; i++) {
         if (i % 4 == 0) bl_philox(0, BL_RANDOM_DATA, i / 4, stream, word);
         values[i] = bl_uniform(word[i % 4]) - 0.5f;
     }
-    if (!code) code = bl_mem_write(*mem, 0, 4 * count, values);
+    if (!code) code = bl_mem_write(*mem, 0, sizeof(float) * count, values);
     free(values);
     return code;
 }
@@ -104,9 +105,8 @@ static double gflops(const struct product *p, double ms) {
 }
 
 static int report_json(const struct product *p, const struct way *ways, int count) {
-    cJSON *json = cJSON_CreateObject(), *list = cJSON_CreateArray();
-    cJSON_AddStringToObject(json, "kind", "product");
-    cJSON_AddStringToObject(json, "device", blanch_device_info(p->dev)->name);
+    cJSON *json = bl_document("product", 2, blanch_device_info(p->dev), bl_options_json(p->common->options));
+    cJSON *list = cJSON_CreateArray();
     cJSON_AddNumberToObject(json, "m", (double)p->gemm.m);
     cJSON_AddNumberToObject(json, "n", (double)p->gemm.n);
     cJSON_AddNumberToObject(json, "k", (double)p->gemm.k);
@@ -146,7 +146,7 @@ static int time_all(struct product *p, struct way *ways, int count) {
 }
 
 int bl_bench_product(const struct bl_common *common, const char *shape, int rounds) {
-    struct product p = {.rounds = rounds};
+    struct product p = {.rounds = rounds, .common = common};
     struct way ways[] = {{.name = "CLBlast, shipped", .route = BL_GEMM_CLBLAST},
                          {.name = "own", .route = BL_GEMM_OWN},
                          {.name = "own, packed", .route = BL_GEMM_PACKED},
@@ -160,7 +160,7 @@ int bl_bench_product(const struct bl_common *common, const char *shape, int roun
     if (!code) code = blanch_device_open(&p.dev, common->device, common->max_alloc);
     if (!code) code = make_matrix(p.dev, (size_t)(g->m * g->k), 0, &g->a);
     if (!code) code = make_matrix(p.dev, (size_t)(g->k * g->n), 1, &g->b);
-    if (!code) code = bl_mem_alloc(p.dev, 4 * (size_t)(g->m * g->n), &g->c);
+    if (!code) code = bl_mem_alloc(p.dev, sizeof(float) * (size_t)(g->m * g->n), &g->c);
     if (!code) {
         p.units = blanch_device_info(p.dev)->compute_units;
         struct bl_gemm_chooser chooser = {choose, &p};

@@ -234,13 +234,12 @@ static int check_file(struct settings *s, struct blanch_device *dev, const struc
     return wrong;
 }
 
-static int finish(struct settings *s, struct blanch_device *dev) {
+static int finish(struct settings *s) {
     int status = s->failed ? 1 : 0;
     if (!s->cases) {
         printf("%d passed, %d failed\n", s->passed, s->failed);
         return status;
     }
-    cJSON_AddStringToObject(s->json, "device", blanch_device_info(dev)->name);
     cJSON_AddNumberToObject(s->json, "passed", s->passed);
     cJSON_AddNumberToObject(s->json, "failed", s->failed);
     cJSON *json = s->json;
@@ -255,11 +254,11 @@ static int check_all(struct settings *s, char **paths, int count) {
     int code = collect(&files, paths, count);
     if (!code) code = blanch_device_open(&dev, s->common.device, s->common.max_alloc);
     if (!code && s->common.json) {
-        s->json = cJSON_CreateObject();
+        s->json = bl_document("check", 2, blanch_device_info(dev), bl_options_json(s->common.options));
         s->cases = cJSON_AddArrayToObject(s->json, "cases");
     }
     for (size_t i = 0; i < files.count && !code; i++) code = check_file(s, dev, &files.entries[i]);
-    if (!code) code = finish(s, dev);
+    if (!code) code = finish(s);
     cJSON_Delete(s->json);
     blanch_device_close(dev);
     free_files(&files);

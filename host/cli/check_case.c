@@ -60,7 +60,7 @@ static int keep_result(struct bl_check *check, const struct bl_st_tensor *like, 
     if (code) return free(got), code;
     struct bl_st_tensor *result = &check->results[check->count++];
     *result = *like;
-    result->dtype = BL_F32, result->data = got, result->bytes = 4 * (size_t)count;
+    result->dtype = BL_F32, result->data = got, result->bytes = sizeof *got * (size_t)count;
     return 0;
 }
 

@@ -1,6 +1,6 @@
 /* A layer's case: a graph of one operation, forward and backward. */
-#include "cli/attrs.h"
 #include "cli/check.h"
+#include "graph/describe.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -130,7 +130,7 @@ static int compare_flat(struct layer *layer, const char *prefix, const struct bl
                         const struct bl_tensor *data) {
     if (param->counter) return 0;
     float *got = bl_calloc((size_t)data->count, sizeof *got);
-    int code = got ? bl_mem_read(data->mem, 0, 4 * (size_t)data->count, got) : BLANCH_ENOMEM;
+    int code = got ? bl_mem_read(data->mem, 0, bl_tensor_bytes(data), got) : BLANCH_ENOMEM;
     if (code) return free(got), code;
     return bl_check_compare(layer->check, prefix, short_name(param), got, data->count, layer->tolerance);
 }

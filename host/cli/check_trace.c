@@ -170,7 +170,7 @@ static int compare_gradients(struct trace *t) {
     if (!code) code = bl_check_number(t->check, "tolerance_grad", &tolerance);
     for (int at = 0; !code && (param = next_param(t, &at));) {
         float *grad = bl_calloc((size_t)param->grad.count, sizeof *grad);
-        code = grad ? bl_mem_read(param->grad.mem, 0, 4 * (size_t)param->grad.count, grad) : BLANCH_ENOMEM;
+        code = grad ? bl_mem_read(param->grad.mem, 0, bl_tensor_bytes(&param->grad), grad) : BLANCH_ENOMEM;
         if (code)
             free(grad);
         else

@@ -3,6 +3,7 @@
 #define BL_CLI_H
 
 #include "base/base.h"
+#include <cjson/cJSON.h>
 
 /* A subcommand ends in this table; main.c lists them all. */
 struct bl_command {
@@ -25,7 +26,8 @@ struct bl_option {
  * and what it takes. */
 int bl_options_parse(const struct bl_command *command, const struct bl_option *options, int argc, char **argv,
                      int *operands, bool *help);
-/* Options shared by train, bench, compare...: model, norm, batch, device, nd's. Appends to a table; see common.c. */
+/* Every option that has a value, given or a default, by its name with _ for -: what a document says was asked for. */
+cJSON *bl_options_json(const struct bl_option *options);
 
 /* The name that a mistyped word most likely meant; NULL: none is near. names ends with NULL. */
 const char *bl_nearest(const char *word, const char *const *names);

@@ -84,6 +84,7 @@ void bl_common_options(struct bl_option *table, const struct bl_option *own, str
     if (groups & BL_COMMON_UPDATE) count = append_update(table, count, c);
     if (groups & BL_COMMON_ND) count = append_nd(table, count, c);
     table[count] = (struct bl_option){0};
+    c->options = table;
 }
 
 int bl_common_nd(const struct bl_common *common, struct blanch_nd_options *nd) {

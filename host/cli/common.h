@@ -3,8 +3,8 @@
 #define BL_COMMON_H
 
 #include "cli.h"
+#include "io/document.h"
 #include "sched/ledger.h"
-#include <cjson/cJSON.h>
 
 enum { BL_MAX_OPTIONS = 64 };
 enum {
@@ -28,6 +28,7 @@ struct bl_common {
     struct blanch_nd_options nd;
     struct blanch_update update; // NAN: not given; bl_update_resolve
     bool freeze, no_freeze, json, no_tune;
+    const struct bl_option *options; // the table that it is filled from
 };
 void bl_common_init(struct bl_common *common);
 /* table (BL_MAX_OPTIONS entries): first own, which ends with a NULL name, then the shared options of the groups. */

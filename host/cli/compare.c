@@ -105,9 +105,6 @@ static int open_run(struct bl_compare *c, int device, enum blanch_norm norm, con
     run->setting = setting->label;
     run->budget = norm == BLANCH_ND ? setting->budget : -1;
     if (run->budget >= 0) network.nd.refresh = BL_REFRESH_SCHEDULED;
-    run->epochs = cJSON_CreateArray();
-    run->decisions = cJSON_CreateArray();
-    if (!run->epochs || !run->decisions) return bl_fail(BLANCH_ENOMEM, "out of host memory");
     int code = blanch_network_create(&run->net, run->dev, &network);
     return code ? bl_fail_in(code, "%s with %s", c->common.model, bl_norm_name(norm)) : 0;
 }
@@ -193,14 +190,18 @@ static int plan_steps(struct bl_compare *c) {
 }
 
 static int open_folder(struct bl_compare *c) {
+    struct bl_result asked;
     int code = bl_make_dirs(c->out);
     char *config = bl_format("%s/config.json", c->out);
     c->log_path = bl_format("%s/log.jsonl", c->out);
     if (!code && (!config || !c->log_path)) code = BLANCH_ENOMEM;
-    cJSON *json = code ? NULL : bl_compare_config(c);
+    bl_result_init(&asked);
+    if (!code) code = bl_compare_asked(c, &asked);
+    cJSON *json = code ? NULL : bl_compare_config(c, &asked);
     if (!code) code = bl_json_write(config, json);
     if (!code && !(c->log = fopen(c->log_path, "w"))) code = bl_fail(BLANCH_EIO, "%s cannot be written", c->log_path);
     cJSON_Delete(json);
+    bl_result_free(&asked);
     free(config);
     return code;
 }
@@ -208,8 +209,7 @@ static int open_folder(struct bl_compare *c) {
 static void close_run(struct bl_compare_run *run) {
     bl_session_close(&run->session);
     blanch_network_free(run->net);
-    cJSON_Delete(run->epochs);
-    cJSON_Delete(run->decisions);
+    bl_run_result_free(&run->result);
     free(run->wall[0].value);
     free(run->wall[1].value);
     free(run->all.value);
@@ -251,34 +251,32 @@ static int log_step(struct bl_compare *c, const struct bl_compare_run *run, cons
     return bl_json_line(c->log, line, c->log_path);
 }
 
-static double per_cent(int part, int count) {
-    return count ? 100.0 * part / count : NAN;
+static int log_line(struct bl_compare *c, const struct bl_compare_run *run, const char *type, cJSON *line) {
+    cJSON_AddStringToObject(line, "type", type);
+    cJSON_AddStringToObject(line, "device", run->device);
+    cJSON_AddStringToObject(line, "norm", bl_norm_name(run->norm));
+    if (*run->setting) cJSON_AddStringToObject(line, "setting", run->setting);
+    return bl_json_line(c->log, line, c->log_path);
 }
 
 static int end_epoch(struct bl_compare *c, struct bl_compare_run *run, uint64_t epoch) {
     struct blanch_metrics test, train = run->epoch;
     double test_s;
     int code = bl_network_test(run->net, c->data, BL_TEST, &c->view, &test, &test_s);
-    if (code) return code;
-    cJSON *line = cJSON_CreateObject();
-    cJSON_AddNumberToObject(line, "epoch", (double)epoch + 1);
-    cJSON_AddItemToObject(line, "train_loss", bl_json_number(train.loss, 6));
-    cJSON_AddItemToObject(line, "train_top1", bl_json_number(per_cent(train.top1, train.count), 6));
-    cJSON_AddItemToObject(line, "train_top5", bl_json_number(per_cent(train.top5, train.count), 6));
-    cJSON_AddItemToObject(line, "test_loss", bl_json_number(test.loss, 6));
-    cJSON_AddItemToObject(line, "test_top1", bl_json_number(per_cent(test.top1, test.count), 6));
-    cJSON_AddItemToObject(line, "test_top5", bl_json_number(per_cent(test.top5, test.count), 6));
-    cJSON_AddItemToObject(line, "train_s", bl_json_number(run->epoch_s, 6));
-    cJSON_AddItemToObject(line, "test_s", bl_json_number(test_s, 6));
-    cJSON *logged = cJSON_Duplicate(line, true);
-    cJSON_AddItemToArray(run->epochs, line);
-    cJSON_AddStringToObject(logged, "type", "epoch");
-    cJSON_AddStringToObject(logged, "device", run->device);
-    cJSON_AddStringToObject(logged, "norm", bl_norm_name(run->norm));
-    if (*run->setting) cJSON_AddStringToObject(logged, "setting", run->setting);
+    struct bl_epoch_result *result = code ? NULL : bl_result_add_epoch(&run->result);
+    if (!result) return code ? code : BLANCH_ENOMEM;
+    *result = (struct bl_epoch_result){.epoch = (double)epoch + 1,
+                                       .train_loss = train.loss,
+                                       .train_top1 = bl_percent_of(train.top1, train.count),
+                                       .train_top5 = bl_percent_of(train.top5, train.count),
+                                       .test_loss = test.loss,
+                                       .test_top1 = bl_percent_of(test.top1, test.count),
+                                       .test_top5 = bl_percent_of(test.top5, test.count),
+                                       .train_s = run->epoch_s,
+                                       .test_s = test_s};
     run->epoch = (struct blanch_metrics){0};
     run->epoch_s = 0;
-    return bl_json_line(c->log, logged, c->log_path);
+    return log_line(c, run, "epoch", bl_epoch_json(result));
 }
 
 static int log_decision(struct bl_compare *c, struct bl_compare_run *run, struct bl_decision *decision) {
@@ -287,13 +285,10 @@ static int log_decision(struct bl_compare *c, struct bl_compare_run *run, struct
     if (!line) return 0;
     decision->line = NULL;
     cJSON_AddNumberToObject(line, "step", (double)c->done + 1);
-    cJSON *logged = cJSON_Duplicate(line, true);
-    cJSON_AddStringToObject(logged, "type", "budget");
-    cJSON_AddStringToObject(logged, "device", run->device);
-    cJSON_AddStringToObject(logged, "norm", bl_norm_name(run->norm));
-    if (*run->setting) cJSON_AddStringToObject(logged, "setting", run->setting);
-    cJSON_AddItemToArray(run->decisions, line);
-    return bl_json_line(c->log, logged, c->log_path);
+    struct bl_decision_result *result = bl_result_add_decision(&run->result.budget);
+    int code = result ? bl_decision_read(line, result) : BLANCH_ENOMEM;
+    int logged = log_line(c, run, "budget", line);
+    return code ? code : logged;
 }
 
 /* counts: a step whose time says something. What a budget takes for itself is its network's time too. */
@@ -391,20 +386,24 @@ static int time_inference(struct bl_compare *c) {
 /* --- the end -------------------------------------------------------------------------------- */
 
 static int write_results(struct bl_compare *c) {
-    cJSON *document = bl_compare_document(c);
-    const cJSON *documents[] = {document};
-    char *json = bl_format("%s/compare.json", c->out), *page = bl_format("%s/report.html", c->out);
-    int code = document && json && page ? 0 : BLANCH_ENOMEM;
-    if (!code) code = bl_json_write(json, document);
-    if (!code) code = bl_report_write(page, documents, 1);
-    if (!code && !c->common.json) {
-        bl_compare_print(document);
+    struct bl_result result;
+    char *path = bl_format("%s/compare.json", c->out), *page = bl_format("%s/report.html", c->out);
+    bl_result_init(&result);
+    int code = path && page ? bl_compare_result(c, &result) : BLANCH_ENOMEM;
+    cJSON *json = code ? NULL : bl_result_json(&result);
+    if (!code) code = bl_json_write(path, json);
+    if (!code) code = bl_report_write(page, &result, 1);
+    if (!code && c->common.json) {
+        code = bl_print_json(json);
+        json = NULL;
+    } else if (!code) {
+        bl_compare_print(&result);
         printf("\n%s\n", page);
     }
-    free(json);
+    cJSON_Delete(json);
+    bl_result_free(&result);
+    free(path);
     free(page);
-    if (!code && c->common.json) return bl_print_json(document);
-    cJSON_Delete(document);
     return code;
 }
 

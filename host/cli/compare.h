@@ -3,6 +3,7 @@
 #define BL_COMPARE_H
 
 #include "common.h"
+#include "report/result.h"
 #include "tune.h"
 #include "train/session.h"
 
@@ -24,7 +25,6 @@ struct bl_compare_run {        // one network on one device
     struct bl_session session;
     double budget;                   // allowed overhead, 0.2 for 20 %; negative: none
     struct bl_compare_run *baseline; // of the budget: BN on the same device; NULL: the budget has a network of its own
-    cJSON *decisions;                // the budget's
     double last_ms;                  // of the last whole step, loading left out
     struct bl_samples wall[2];       // ms of whole steps, without and with recording
     struct bl_samples all;           // both, and what a budget takes for itself
@@ -33,7 +33,7 @@ struct bl_compare_run {        // one network on one device
     struct bl_samples inference;     // ms of a forward pass in evaluation mode
     struct blanch_metrics epoch;     // so far
     double epoch_s, total_s;
-    cJSON *epochs;
+    struct bl_run_result result; // epochs and the budget's decisions as they come, all else at the end
 };
 
 struct bl_compare {
@@ -66,9 +66,12 @@ struct bl_compare {
     char *log_path;
 };
 
-int bl_compare_parse_settings(struct bl_compare *compare);    // from settings_text, on top of common's and budget_text
-cJSON *bl_compare_config(const struct bl_compare *compare);   // everything needed to repeat it
-cJSON *bl_compare_document(const struct bl_compare *compare); // compare.json
-void bl_compare_print(const cJSON *document);                 // for people
+int bl_compare_parse_settings(struct bl_compare *compare); // from settings_text, on top of common's and budget_text
+/* What was asked for: everything needed to repeat it; its runs have no numbers yet. */
+int bl_compare_asked(const struct bl_compare *compare, struct bl_result *result);
+cJSON *bl_compare_config(const struct bl_compare *compare, const struct bl_result *asked); // config.json
+/* What came out; takes over what the runs gathered on the way. */
+int bl_compare_result(struct bl_compare *compare, struct bl_result *result);
+void bl_compare_print(const struct bl_result *result); // for people
 
 #endif

@@ -7,16 +7,6 @@
 
 enum { COLUMNS = 7 };
 
-static double get(const cJSON *object, const char *key) {
-    const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, key);
-    return cJSON_IsNumber(item) ? item->valuedouble : NAN;
-}
-
-static const char *text(const cJSON *object, const char *key) {
-    const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, key);
-    return cJSON_IsString(item) ? item->valuestring : "";
-}
-
 /* What the overhead is split into; the last column takes the phases that the others do not name. */
 static const struct {
     const char *head;
@@ -36,19 +26,13 @@ struct line {
     double bn, nd, split[COLUMNS];
 };
 
-static double phase_difference(const cJSON *layer, int phase) {
-    double bn = get(cJSON_GetObjectItemCaseSensitive(layer, "bn_phases"), bl_phase_names[phase]);
-    double nd = get(cJSON_GetObjectItemCaseSensitive(layer, "nd_phases"), bl_phase_names[phase]);
-    return (isnan(nd) ? 0 : nd) - (isnan(bn) ? 0 : bn);
-}
-
-static void add_line(struct line *line, const cJSON *layer) {
-    double bn = get(layer, "bn_ms"), nd = get(layer, "nd_ms"), rest = nd - bn;
-    line->bn += bn;
-    line->nd += nd;
+static void add_line(struct line *line, const struct bl_pair_row *row) {
+    double rest = row->nd_ms - row->bn_ms;
+    line->bn += row->bn_ms;
+    line->nd += row->nd_ms;
     for (int k = 0; k < COLUMNS - 1; k++)
         for (int p = 0; p < columns[k].count; p++) {
-            double ms = phase_difference(layer, columns[k].phases[p]);
+            double ms = bl_pair_row_difference(row, columns[k].phases[p]);
             line->split[k] += ms;
             rest -= ms;
         }
@@ -66,21 +50,16 @@ static void print_line(const char *name, const struct line *line) {
     putchar('\n');
 }
 
-static bool is_layer(const char *op) {
-    return strstr(op, "conv2d") || strstr(op, "linear");
-}
-
 /* All operations of one kind in one line: there may be a hundred activations. */
-static void print_kind(const cJSON *layers, const cJSON *first) {
+static void print_kind(const struct bl_pair_result *pair, int first) {
     struct line line = {0};
-    const char *op = text(first, "op");
+    const char *op = pair->row[first].op;
     char name[64];
-    const cJSON *layer;
     int count = 0;
-    cJSON_ArrayForEach(layer, layers) {
-        if (strcmp(text(layer, "op"), op)) continue;
-        if (!count && layer != first) return;
-        add_line(&line, layer);
+    for (int i = 0; i < pair->rows; i++) {
+        if (strcmp(pair->row[i].op, op)) continue;
+        if (i < first) return;
+        add_line(&line, &pair->row[i]);
         count++;
     }
     if (count > 1)
@@ -90,29 +69,22 @@ static void print_kind(const cJSON *layers, const cJSON *first) {
     print_line(name, &line);
 }
 
-static void print_pair(const cJSON *pair) {
-    const cJSON *layers = cJSON_GetObjectItemCaseSensitive(pair, "layers"), *layer;
+static void print_pair(const struct bl_pair_result *pair) {
     struct line all = {0};
     printf("%-26s %9s %9s %9s ", "layer", "BN ms", "ND ms", "overhead");
     for (int k = 0; k < COLUMNS; k++) printf(" %8s", columns[k].head);
     putchar('\n');
-    cJSON_ArrayForEach(layer, layers) {
+    for (int i = 0; i < pair->rows; i++) {
+        const struct bl_pair_row *row = &pair->row[i];
         struct line line = {0};
-        add_line(&line, layer);
-        add_line(&all, layer);
-        if (is_layer(text(layer, "op")))
-            print_line(text(layer, "name"), &line);
+        add_line(&line, row);
+        add_line(&all, row);
+        if (row->role == BL_ROLE_LAYER)
+            print_line(row->name, &line);
         else
-            print_kind(layers, layer);
+            print_kind(pair, i);
     }
     print_line("all rows", &all);
-}
-
-static const cJSON *device_of(const cJSON *document, const char *name) {
-    const cJSON *device;
-    cJSON_ArrayForEach(device, cJSON_GetObjectItemCaseSensitive(document, "devices")) if (!strcmp(text(device, "name"),
-                                                                                                  name)) return device;
-    return NULL;
 }
 
 static void print_value(const char *format, double value) {
@@ -122,93 +94,86 @@ static void print_value(const char *format, double value) {
         printf("%11s", "-");
 }
 
-static void print_run(const cJSON *run) {
-    const cJSON *epochs = cJSON_GetObjectItemCaseSensitive(run, "epochs");
-    const cJSON *last = cJSON_GetArrayItem(epochs, cJSON_GetArraySize(epochs) - 1);
-    char name[80];
-    snprintf(name, sizeof name, "%s %s", text(run, "norm"), text(run, "setting"));
+static void print_run(const struct bl_run_result *run) {
+    const struct bl_epoch_result *last = bl_last_epoch(run);
+    bool worked = run->step.all.launches > 0;
+    char name[100];
+    snprintf(name, sizeof name, "%s %s", run->norm, run->setting);
     printf("%-24.24s", name);
-    print_value("%11.2f", get(run, "step_ms"));
-    print_value("%11.0f", get(run, "images_per_s"));
-    print_value("%11.2f", get(run, "inference_ms"));
-    const cJSON *work = cJSON_GetObjectItemCaseSensitive(run, "work_all");
-    print_value("%11.1f", 100 * get(work, "arithmetic"));
-    print_value("%11.1f", 100 * get(work, "bandwidth"));
-    print_value("%11.1f", 100 * get(run, "coverage"));
-    print_value("%+11.1f", 100 * (get(run, "recording_cost") - 1));
-    print_value("%11.4f", get(run, "last_loss"));
-    print_value("%11.2f", get(last, "train_top1"));
-    print_value("%11.2f", get(last, "test_top1"));
-    print_value("%11.1f", get(run, "target_s"));
+    print_value("%11.2f", run->step_ms);
+    print_value("%11.0f", run->images_per_s);
+    print_value("%11.2f", run->inference_ms);
+    print_value("%11.1f", worked ? 100 * run->step.all.arithmetic : NAN);
+    print_value("%11.1f", worked ? 100 * run->step.all.bandwidth : NAN);
+    print_value("%11.1f", 100 * run->coverage);
+    print_value("%+11.1f", bl_percent_more(run->recording_cost, 1));
+    print_value("%11.4f", run->last_loss);
+    print_value("%11.2f", last ? last->train_top1 : NAN);
+    print_value("%11.2f", last ? last->test_top1 : NAN);
+    print_value("%11.1f", run->target_s);
     putchar('\n');
 }
 
 /* A median step has no refresh in it, so a budget is judged by means. */
-static void print_budget(const cJSON *document, const cJSON *pair) {
-    const cJSON *run, *budget = NULL;
-    cJSON_ArrayForEach(run, cJSON_GetObjectItemCaseSensitive(
-                                document, "runs")) if (!strcmp(text(run, "norm"), "nd") &&
-                                                       !strcmp(text(run, "device"), text(pair, "device")) &&
-                                                       !strcmp(text(run, "setting"), text(pair, "setting"))) budget =
-        cJSON_GetObjectItemCaseSensitive(run, "budget");
-    if (!budget) return;
-    printf("Budget %g %%: ", get(budget, "budget_pct"));
-    if (isnan(get(budget, "held_pct")))
+static void print_budget(const struct bl_result *result, const struct bl_pair_result *pair) {
+    const struct bl_run_result *run = bl_result_run(result, pair->device, "nd", pair->setting);
+    const struct bl_budget_result *budget = run ? &run->budget : NULL;
+    if (!budget || isnan(budget->budget_pct)) return;
+    printf("Budget %g %%: ", budget->budget_pct);
+    if (isnan(budget->held_pct))
         printf("nothing was decided, the run is too short.\n");
     else
         printf("%d decisions; by its own measurements it held %+.1f %%, first steps included, and could do with %+.1f "
                "%%. By the clock: %+.1f %% "
                "in the %.0f steps after the first decision.\n",
-               cJSON_GetArraySize(cJSON_GetObjectItemCaseSensitive(budget, "decisions")), get(budget, "held_pct"),
-               get(budget, "least_pct"), get(pair, "overhead_bound_pct"), get(pair, "bound_steps"));
+               budget->decisions, budget->held_pct, budget->least_pct, pair->overhead_bound_pct, pair->bound_steps);
 }
 
-static void print_device(const cJSON *document, const char *name) {
-    const cJSON *device = device_of(document, name), *run, *pair;
-    printf("\n%s on %s (%.0f compute units, %s, driver %s), batch %.0f\n\n", text(document, "model"), name,
-           get(device, "compute_units"), text(device, "platform"), text(device, "driver"), get(document, "batch"));
-    cJSON_ArrayForEach(pair,
-                       cJSON_GetObjectItemCaseSensitive(document, "pairs")) if (!strcmp(text(pair, "device"), name)) {
-        if (*text(pair, "setting")) printf("\nND, %s\n", text(pair, "setting"));
+static void print_pair_totals(const struct bl_result *result, const struct bl_pair_result *pair) {
+    printf("\nND%s%s costs %+.1f %% per step (%.2f ms beside %.2f ms, medians; by the means of all steps %+.1f "
+           "%%); inference %+.1f %%.\n",
+           *pair->setting ? ", " : "", pair->setting, pair->overhead_pct, pair->nd_step_ms, pair->bn_step_ms,
+           pair->overhead_mean_pct, bl_percent_more(pair->nd_inference_ms, pair->bn_inference_ms));
+    print_budget(result, pair);
+}
+
+static void print_device(const struct bl_result *result, int d) {
+    const struct bl_device_result *device = &result->device[d];
+    printf("\n%s on %s (%.0f compute units, %s, driver %s), batch %.0f\n\n", result->model, device->label,
+           device->facts.compute_units, device->facts.platform, device->facts.driver, result->batch);
+    for (int p = 0; p < result->pairs; p++) {
+        const struct bl_pair_result *pair = &result->pair[p];
+        if (pair->device != d) continue;
+        if (*pair->setting) printf("\nND, %s\n", pair->setting);
         print_pair(pair);
     }
     printf("\n%-24s%11s%11s%11s%11s%11s%11s%11s%11s%11s%11s%11s\n", "norm, setting", "step ms", "images/s", "infer. ms",
            "arithm. %", "bandw. %", "covered %", "recording%", "last loss", "train %", "test %", "target s");
-    cJSON_ArrayForEach(run, cJSON_GetObjectItemCaseSensitive(document, "runs")) if (!strcmp(text(run, "device"), name))
-        print_run(run);
-    cJSON_ArrayForEach(pair,
-                       cJSON_GetObjectItemCaseSensitive(document, "pairs")) if (!strcmp(text(pair, "device"), name)) {
-        printf("\nND%s%s costs %+.1f %% per step (%.2f ms beside %.2f ms, medians; by the means of all steps %+.1f "
-               "%%); inference %+.1f %%.\n",
-               *text(pair, "setting") ? ", " : "", text(pair, "setting"), get(pair, "overhead_pct"),
-               get(pair, "nd_step_ms"), get(pair, "bn_step_ms"), get(pair, "overhead_mean_pct"),
-               100 * (get(pair, "nd_inference_ms") / get(pair, "bn_inference_ms") - 1));
-        print_budget(document, pair);
-    }
+    for (int r = 0; r < result->runs; r++)
+        if (result->run[r].device == d) print_run(&result->run[r]);
+    for (int p = 0; p < result->pairs; p++)
+        if (result->pair[p].device == d) print_pair_totals(result, &result->pair[p]);
 }
 
 /* Which device trains this fastest, where there are several. */
-static void print_fastest(const cJSON *document) {
+static void print_fastest(const struct bl_result *result) {
     static const char *const norms[] = {"bn", "nd", "none"};
-    const cJSON *run;
-    if (cJSON_GetArraySize(cJSON_GetObjectItemCaseSensitive(document, "devices")) < 2) return;
+    if (result->devices < 2) return;
     putchar('\n');
     for (int n = 0; n < BL_COUNT(norms); n++) {
-        const cJSON *best = NULL;
-        cJSON_ArrayForEach(run, cJSON_GetObjectItemCaseSensitive(
-                                    document, "runs")) if (!strcmp(text(run, "norm"), norms[n]) &&
-                                                           (!best || get(run, "step_ms") < get(best, "step_ms"))) best =
-            run;
+        const struct bl_run_result *best = NULL;
+        for (int r = 0; r < result->runs; r++) {
+            const struct bl_run_result *run = &result->run[r];
+            if (!strcmp(run->norm, norms[n]) && (!best || run->step_ms < best->step_ms)) best = run;
+        }
         if (best)
-            printf("Fastest with %s: %s%s%s, %.2f ms a step, %.0f images/s.\n", norms[n], text(best, "device"),
-                   *text(best, "setting") ? ", " : "", text(best, "setting"), get(best, "step_ms"),
-                   get(best, "images_per_s"));
+            printf("Fastest with %s: %s%s%s, %.2f ms a step, %.0f images/s.\n", norms[n],
+                   result->device[best->device].label, *best->setting ? ", " : "", best->setting, best->step_ms,
+                   best->images_per_s);
     }
 }
 
-void bl_compare_print(const cJSON *document) {
-    const cJSON *device;
-    cJSON_ArrayForEach(device, cJSON_GetObjectItemCaseSensitive(document, "devices"))
-        print_device(document, text(device, "name"));
-    print_fastest(document);
+void bl_compare_print(const struct bl_result *result) {
+    for (int d = 0; d < result->devices; d++) print_device(result, d);
+    print_fastest(result);
 }

@@ -427,11 +427,13 @@ static int run(int argc, char **argv) {
     cJSON *json = json_wanted ? cJSON_CreateArray() : NULL;
     if (json_wanted && !json) return bl_fail(BLANCH_ENOMEM, "out of host memory");
     code = device ? show_one(device, check, json) : show_all(check, json);
-    if (code == BLANCH_EUSAGE)
+    if (code == BLANCH_EUSAGE || !json) {
         cJSON_Delete(json);
-    else if (json && bl_print_json(json) && !code)
-        code = BLANCH_EIO;
-    return code;
+        return code;
+    }
+    cJSON *document = bl_document("devices", 2, NULL, bl_options_json(options));
+    cJSON_AddItemToObject(document, "devices", json);
+    return bl_print_json(document) && !code ? BLANCH_EIO : code;
 }
 
 const struct bl_command bl_command_devices = {

@@ -4,22 +4,22 @@
 #include "io/files.h"
 #include <stdio.h>
 
-static int print(const struct bl_trained *t, const char *data, const char *split, const struct blanch_metrics *m,
-                 double seconds, bool as_json) {
-    double top1 = 100.0 * m->top1 / m->count, top5 = 100.0 * m->top5 / m->count;
-    if (!as_json) {
+static int print(const struct bl_trained *t, const char *split, const struct blanch_metrics *m, double seconds,
+                 const struct bl_common *common) {
+    const char *data = t->data_spec;
+    double top1 = bl_percent_of(m->top1, m->count), top5 = bl_percent_of(m->top5, m->count);
+    if (!common->json) {
         printf("%s-%s, %s on %s (%s): %d images\n", t->net->model->name, bl_norm_name(t->net->options.norm), t->weights,
                data, split, m->count);
         printf("loss %.4f  top-1 %.2f %%  top-5 %.2f %%  %.0f images/s\n", m->loss, top1, top5, m->count / seconds);
         return 0;
     }
-    cJSON *json = cJSON_CreateObject();
+    cJSON *json = bl_document("eval", 2, blanch_device_info(t->dev), bl_options_json(common->options));
     cJSON_AddStringToObject(json, "model", t->net->model->name);
     cJSON_AddStringToObject(json, "norm", bl_norm_name(t->net->options.norm));
     cJSON_AddStringToObject(json, "weights", t->weights);
     cJSON_AddStringToObject(json, "data", data);
     cJSON_AddStringToObject(json, "split", split);
-    cJSON_AddStringToObject(json, "device", blanch_device_info(t->dev)->name);
     cJSON_AddNumberToObject(json, "images", m->count);
     cJSON_AddItemToObject(json, "loss", bl_json_number(m->loss, 9));
     cJSON_AddItemToObject(json, "top1", bl_json_number(top1, 6));
@@ -28,13 +28,13 @@ static int print(const struct bl_trained *t, const char *data, const char *split
     return bl_print_json(json);
 }
 
-static int measure(struct bl_trained *t, enum bl_split split, bool as_json) {
+static int measure(struct bl_trained *t, enum bl_split split, const struct bl_common *common) {
     struct blanch_metrics metrics;
     double seconds;
     const char *name = split == BL_TRAIN ? "train" : "test";
     if (!bl_dataset_count(t->data, split)) return bl_fail(BLANCH_EINPUT, "%s holds no %s images", t->data_spec, name);
     int code = bl_network_test(t->net, t->data, split, &t->view, &metrics, &seconds);
-    return code ? code : print(t, t->data_spec, name, &metrics, seconds, as_json);
+    return code ? code : print(t, name, &metrics, seconds, common);
 }
 
 static int run(int argc, char **argv) {
@@ -56,7 +56,7 @@ static int run(int argc, char **argv) {
     if (code || help) return code;
     struct bl_trained trained;
     if (!(code = bl_catch_signals()) && !(code = bl_trained_open(&trained, &o))) {
-        code = measure(&trained, train ? BL_TRAIN : BL_TEST, o.common.json);
+        code = measure(&trained, train ? BL_TRAIN : BL_TEST, &o.common);
         bl_trained_close(&trained);
     }
     return code;

@@ -1,6 +1,6 @@
 /* blanch models: lists the networks, or one network's layers. */
-#include "cli/attrs.h"
 #include "cli/common.h"
+#include "graph/describe.h"
 #include "model.h"
 #include "train/train.h"
 #include <stdio.h>
@@ -19,8 +19,9 @@ static int count_params(const struct bl_model *model, enum blanch_norm norm, int
     return code;
 }
 
-static int list_json(void) {
-    cJSON *json = cJSON_CreateObject(), *list = cJSON_AddArrayToObject(json, "models");
+static int list_json(const struct bl_common *common) {
+    cJSON *json = bl_document("models", 2, NULL, bl_options_json(common->options));
+    cJSON *list = cJSON_AddArrayToObject(json, "models");
     for (int i = 0; bl_model_list[i]; i++) {
         const struct bl_model *model = bl_model_list[i];
         cJSON *entry = cJSON_CreateObject(), *counts;
@@ -95,41 +96,17 @@ static int show_text(const struct bl_model *model, const struct blanch_network_o
     return 0;
 }
 
-static cJSON *node_json(const struct bl_node *node) {
-    cJSON *json = cJSON_CreateObject();
-    cJSON_AddStringToObject(json, "name", node->name);
-    cJSON_AddStringToObject(json, "op", node->op->name);
-    cJSON *attrs = bl_attrs_to_json(node->op, node->attrs);
-    if (attrs && attrs->child)
-        cJSON_AddItemToObject(json, "attrs", attrs);
-    else
-        cJSON_Delete(attrs);
-    cJSON *shape = cJSON_AddArrayToObject(json, "out");
-    for (int i = 0; i < 3; i++)
-        cJSON_AddItemToArray(
-            shape, cJSON_CreateNumber((double)(int64_t[]){node->out[0]->c, node->out[0]->h, node->out[0]->w}[i]));
-    cJSON_AddNumberToObject(json, "parameters", (double)node_params(node));
-    cJSON_AddNumberToObject(json, "multiply_adds", node->idle ? 0 : node->multiply_adds);
-    return json;
-}
-
 static int show_json(const struct bl_model *model, const struct blanch_network_options *options,
-                     const struct bl_graph *graph) {
-    const struct bl_tensor *x = bl_graph_in(graph);
-    cJSON *json = cJSON_CreateObject();
+                     const struct bl_graph *graph, const struct bl_common *common) {
+    cJSON *json = bl_document("model", 2, NULL, bl_options_json(common->options));
     cJSON_AddStringToObject(json, "model", model->name);
     cJSON_AddStringToObject(json, "norm", bl_norm_name(options->norm));
     cJSON_AddStringToObject(json, "summary", model->summary);
-    cJSON_AddItemToObject(json, "input", cJSON_CreateIntArray((int[]){(int)x->c, (int)x->h, (int)x->w}, 3));
-    cJSON_AddNumberToObject(json, "classes", (double)bl_graph_out(graph)->c);
-    cJSON *layers = cJSON_AddArrayToObject(json, "layers");
-    for (int i = 0; i < bl_graph_nodes(graph); i++) cJSON_AddItemToArray(layers, node_json(bl_graph_node(graph, i)));
-    cJSON_AddNumberToObject(json, "parameters", (double)bl_graph_trainable(graph));
-    cJSON_AddNumberToObject(json, "multiply_adds", total_multiply_adds(graph));
+    bl_graph_describe(graph, json);
     return bl_print_json(json);
 }
 
-static int show(const char *name, struct blanch_network_options *options, bool as_json) {
+static int show(const char *name, struct blanch_network_options *options, const struct bl_common *common) {
     const struct bl_model *model = bl_model_find(name);
     struct bl_graph *graph = NULL;
     if (!model) {
@@ -141,7 +118,7 @@ static int show(const char *name, struct blanch_network_options *options, bool a
     int code = bl_graph_create(&graph, NULL, 1, true);
     if (!code) code = bl_model_build(graph, model, options);
     if (!code) code = bl_graph_finish(graph, 0);
-    if (!code) code = as_json ? show_json(model, options, graph) : show_text(model, options, graph);
+    if (!code) code = common->json ? show_json(model, options, graph, common) : show_text(model, options, graph);
     bl_graph_free(graph);
     return code;
 }
@@ -167,8 +144,8 @@ static int run(int argc, char **argv) {
         (code = bl_common_nd(&common, &network.nd)))
         return code;
     if (count > 1) return bl_fail(BLANCH_EUSAGE, "models takes one network, not also '%s'", argv[2]);
-    if (count) return show(argv[1], &network, common.json);
-    return common.json ? list_json() : list_text();
+    if (count) return show(argv[1], &network, &common);
+    return common.json ? list_json(&common) : list_text();
 }
 
 const struct bl_command bl_command_models = {

@@ -1,5 +1,6 @@
 /* Options from a table, on getopt_long: conversions, ranges, suggestions, --help. */
 #include "cli.h"
+#include "io/files.h"
 #include <ctype.h>
 #include <errno.h>
 #include <getopt.h>
@@ -228,4 +229,44 @@ int bl_options_parse(const struct bl_command *command, const struct bl_option *o
     }
     if (operands) *operands = count;
     return 0;
+}
+
+/* --- for documents ---------------------------------------------------------------------------- */
+
+/* NULL: it was not given; 0 and NAN mean that where the option's range leaves them out. */
+static cJSON *value_json(const struct bl_option *option) {
+    const char *text;
+    double value;
+    switch (option->kind) {
+    case BL_OPT_FLAG:
+        return *(const bool *)option->value ? cJSON_CreateTrue() : NULL;
+    case BL_OPT_TEXT:
+        text = *(const char *const *)option->value;
+        return text ? cJSON_CreateString(text) : NULL;
+    case BL_OPT_FLOAT:
+        value = (double)*(const float *)option->value;
+        return in_range(option, value) ? bl_json_float(*(const float *)option->value) : NULL;
+    case BL_OPT_INT:
+        value = *(const int *)option->value;
+        break;
+    case BL_OPT_BYTES:
+        value = (double)*(const uint64_t *)option->value;
+        break;
+    default:
+        value = (double)*(const int64_t *)option->value;
+    }
+    return in_range(option, value) ? cJSON_CreateNumber(value) : NULL;
+}
+
+cJSON *bl_options_json(const struct bl_option *options) {
+    cJSON *json = cJSON_CreateObject();
+    for (; options->name; options++) {
+        char key[64];
+        cJSON *value = strcmp(options->name, "json") ? value_json(options) : NULL;
+        snprintf(key, sizeof key, "%s", options->name);
+        for (char *c = key; *c; c++)
+            if (*c == '-') *c = '_';
+        if (value) cJSON_AddItemToObject(json, key, value);
+    }
+    return json;
 }

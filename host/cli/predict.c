@@ -56,26 +56,30 @@ static int logits_of(struct bl_trained *t, const float *image, float *logits) {
     return code ? code : bl_tensor_read(t->net->graph, bl_graph_out(t->net->graph), 1, logits);
 }
 
-static int classify(struct bl_trained *t, char **paths, int count, bool as_json) {
+static int classify(struct bl_trained *t, char **paths, int count, const struct bl_common *common) {
     int classes = t->net->options.classes, best[BEST], code = 0;
     float *image = bl_calloc((size_t)t->view.channels * (size_t)t->view.size * (size_t)t->view.size, sizeof *image);
     float *logits = bl_calloc((size_t)classes, sizeof *logits);
-    cJSON *all = as_json ? cJSON_CreateArray() : NULL;
+    cJSON *all = common->json ? cJSON_CreateArray() : NULL;
     if (!image || !logits) code = BLANCH_ENOMEM;
     for (int i = 0; i < count && !code; i++) {
         if ((code = bl_image_file(paths[i], &t->view, image)) || (code = logits_of(t, image, logits))) break;
         softmax(logits, classes);
         int ranked = rank(logits, classes, best);
-        if (as_json)
+        if (common->json)
             cJSON_AddItemToArray(all, image_json(t, paths[i], logits, best, ranked));
         else
             print_text(t, paths[i], logits, best, ranked);
     }
     free(image);
     free(logits);
-    if (as_json && !code) return bl_print_json(all);
-    cJSON_Delete(all);
-    return code;
+    if (!common->json || code) {
+        cJSON_Delete(all);
+        return code;
+    }
+    cJSON *json = bl_document("predict", 2, blanch_device_info(t->dev), bl_options_json(common->options));
+    cJSON_AddItemToObject(json, "images", all);
+    return bl_print_json(json);
 }
 
 static int predict(const struct bl_weights_options *o, char **paths, int count) {
@@ -83,7 +87,7 @@ static int predict(const struct bl_weights_options *o, char **paths, int count) 
     if (!count) return bl_fail(BLANCH_EUSAGE, "no image is named; usage: blanch predict IMAGE... --run DIR");
     int code = bl_trained_open(&trained, o);
     if (code) return code;
-    code = classify(&trained, paths, count, o->common.json);
+    code = classify(&trained, paths, count, &o->common);
     bl_trained_close(&trained);
     return code;
 }

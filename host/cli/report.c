@@ -4,43 +4,51 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-static int write_all(const char *out, const char *csv, const cJSON *const *documents, int count, bool as_json) {
-    int code = out ? bl_report_write(out, documents, count) : 0;
-    if (!code && csv) code = bl_report_csv(csv, documents, count);
-    if (code || as_json) return code;
-    if (out) printf("%s\n", out);
-    if (csv) printf("%s\n", csv);
+struct report {
+    const char *out, *csv;
+    bool json;
+    const struct bl_option *options;
+    struct bl_result *result;
+    int count;
+};
+
+static int print_json(const struct report *r) {
+    cJSON *json = bl_document("report", 2, NULL, bl_options_json(r->options));
+    cJSON *list = cJSON_AddArrayToObject(json, "documents");
+    for (int i = 0; i < r->count; i++) cJSON_AddItemToArray(list, bl_result_json(&r->result[i]));
+    return bl_print_json(json);
+}
+
+static int write_all(const struct report *r) {
+    int code = r->out ? bl_report_write(r->out, r->result, r->count) : 0;
+    if (!code && r->csv) code = bl_report_csv(r->csv, r->result, r->count);
+    if (code || r->json) return code ? code : print_json(r);
+    if (r->out) printf("%s\n", r->out);
+    if (r->csv) printf("%s\n", r->csv);
     return 0;
 }
 
-static int print_documents(const cJSON *const *documents, int count) {
-    cJSON *list = cJSON_CreateArray();
-    for (int i = 0; i < count; i++) cJSON_AddItemToArray(list, cJSON_Duplicate(documents[i], true));
-    return bl_print_json(list);
-}
-
 static int run(int argc, char **argv) {
-    const char *out = NULL, *csv = NULL;
-    bool help, as_json = false;
+    struct report r = {0};
+    bool help;
     const struct bl_option options[] = {
-        {"out", BL_OPT_TEXT, &out, 0, 0, "FILE", "the page (report.html)"},
-        {"csv", BL_OPT_TEXT, &csv, 0, 0, "FILE", "step times, and layers by phase, as comma-separated values"},
-        {"json", BL_OPT_FLAG, &as_json, 0, 0, NULL, "prints what was read as one JSON document"},
+        {"out", BL_OPT_TEXT, &r.out, 0, 0, "FILE", "the page (report.html)"},
+        {"csv", BL_OPT_TEXT, &r.csv, 0, 0, "FILE", "step times, and layers by phase, as comma-separated values"},
+        {"json", BL_OPT_FLAG, &r.json, 0, 0, NULL, "prints what was read as one JSON document"},
         {0}};
-    int paths = 0, read = 0;
+    int paths = 0;
     int code = bl_options_parse(&bl_command_report, options, argc, argv, &paths, &help);
     if (code || help) return code;
-    cJSON **documents = bl_calloc((size_t)paths + 1, sizeof *documents);
-    if (!documents) return BLANCH_ENOMEM;
+    r.options = options;
+    if (!(r.result = bl_calloc((size_t)paths + 1, sizeof *r.result))) return BLANCH_ENOMEM;
     if (!paths)
         code = bl_fail(BLANCH_EUSAGE,
                        "report takes run directories, folders of comparisons, or JSON of bench and compare");
-    if (!out && !csv && !as_json) out = "report.html";
-    for (; read < paths && !code; read++) code = bl_report_read(argv[1 + read], &documents[read]);
-    if (!code) code = write_all(out, csv, (const cJSON *const *)documents, paths, as_json);
-    if (!code && as_json) code = print_documents((const cJSON *const *)documents, paths);
-    for (int i = 0; i < read; i++) cJSON_Delete(documents[i]);
-    free(documents);
+    if (!r.out && !r.csv && !r.json) r.out = "report.html";
+    for (; r.count < paths && !code; r.count++) code = bl_report_read(argv[1 + r.count], &r.result[r.count]);
+    if (!code) code = write_all(&r);
+    for (int i = 0; i < r.count; i++) bl_result_free(&r.result[i]);
+    free(r.result);
     return code;
 }
 

@@ -291,7 +291,8 @@ static int print(const struct study *s) {
     struct bl_cell *cells;
     int count, code = bl_cells_find(s->out, &cells, &count);
     if (!code)
-        code = s->common.json ? bl_print_json(bl_study_json(s->out, cells, count)) : bl_study_print(cells, count);
+        code = s->common.json ? bl_print_json(bl_study_json(s->out, bl_options_json(s->common.options), cells, count))
+                              : bl_study_print(cells, count);
     free(cells);
     return code;
 }

@@ -3,7 +3,7 @@
 #define BL_STUDY_H
 
 #include "cli.h"
-#include <cjson/cJSON.h>
+#include "io/document.h"
 
 /* One published cell, from tests/reference/study by study_facts.py. Accuracies are test top-1 in per cent; NAN: not
  * stated. */
@@ -27,8 +27,10 @@ struct bl_cell {
     int epochs_done;
     double test_top1, train_top1; // of the last epoch; NAN: none yet
     double train_s, test_s;       // of all epochs so far
-    char data[256], device[128];  // of its config.json; empty: none yet
-    char note[256];               // why it diverged
+    char data[256];               // of its config.json; empty: none yet
+    struct bl_device_facts device;
+    struct bl_host host;
+    char note[256]; // why it diverged
 };
 extern const char *const bl_cell_states[];
 void bl_cell_name(const struct bl_cell *cell, char name[128]);
@@ -40,6 +42,6 @@ int bl_cell_clear(const struct bl_cell *cell, const char *dir);
 int bl_cells_find(const char *dir, struct bl_cell **cells, int *count);
 
 int bl_study_print(const struct bl_cell *cells, int count);
-cJSON *bl_study_json(const char *dir, const struct bl_cell *cells, int count);
+cJSON *bl_study_json(const char *dir, cJSON *settings, const struct bl_cell *cells, int count); // takes settings over
 
 #endif

@@ -62,32 +62,25 @@ static bool is_cell(struct bl_cell *cell, const char *name) {
 
 /* --- reading -------------------------------------------------------------------------------- */
 
-static double number(const cJSON *object, const char *key) {
-    const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, key);
-    return cJSON_IsNumber(item) ? item->valuedouble : NAN;
-}
-
-static void copy_text(const cJSON *object, const char *key, char *to, size_t size) {
-    const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, key);
-    snprintf(to, size, "%s", cJSON_IsString(item) ? item->valuestring : "");
-}
-
 static int read_config(struct bl_cell *cell, const char *path) {
     cJSON *json = NULL;
     int code = bl_path_exists(path) ? bl_json_read(path, &json) : 0;
-    copy_text(json, "data", cell->data, sizeof cell->data);
-    copy_text(cJSON_GetObjectItemCaseSensitive(json, "device_info"), "name", cell->device, sizeof cell->device);
+    struct bl_header header;
+    bl_header_read(json, &header);
+    snprintf(cell->data, sizeof cell->data, "%s", bl_json_text(json, "data"));
+    cell->device = header.device;
+    cell->host = header.host;
     cJSON_Delete(json);
     return code;
 }
 
 static void take_epoch(struct bl_cell *cell, const cJSON *line) {
-    int epoch = (int)number(line, "epoch");
+    int epoch = (int)bl_json_get(line, "epoch");
     if (epoch <= cell->epochs_done) return;
-    double train_s = number(line, "train_s"), test_s = number(line, "test_s");
+    double train_s = bl_json_get(line, "train_s"), test_s = bl_json_get(line, "test_s");
     cell->epochs_done = epoch;
-    cell->test_top1 = number(line, "test_top1");
-    cell->train_top1 = number(line, "train_top1");
+    cell->test_top1 = bl_json_get(line, "test_top1");
+    cell->train_top1 = bl_json_get(line, "train_top1");
     cell->train_s += isnan(train_s) ? 0 : train_s;
     cell->test_s += isnan(test_s) ? 0 : test_s;
 }
@@ -102,12 +95,12 @@ static int read_log(struct bl_cell *cell, const char *path) {
     if (code || !text) return code;
     for (char *line = text, *end; (end = strchr(line, '\n')); line = end + 1) {
         cJSON *json = cJSON_ParseWithLength(line, (size_t)(end - line));
-        const cJSON *type = cJSON_GetObjectItemCaseSensitive(json, "type");
-        if (cJSON_IsString(type) && !strcmp(type->valuestring, "epoch")) {
+        const char *type = bl_json_text(json, "type");
+        if (!strcmp(type, "epoch")) {
             take_epoch(cell, json);
             tested = true;
-        } else if (cJSON_IsString(type) && !strcmp(type->valuestring, "step")) {
-            step = (int64_t)number(json, "step");
+        } else if (!strcmp(type, "step")) {
+            step = (int64_t)bl_json_get(json, "step");
             tested = false;
         }
         cJSON_Delete(json);
@@ -122,7 +115,7 @@ static int read_divergence(struct bl_cell *cell, const char *path) {
     int code = bl_path_exists(path) ? bl_json_read(path, &json) : 0;
     if (!code && json) {
         cell->state = BL_CELL_DIVERGED;
-        copy_text(json, "message", cell->note, sizeof cell->note);
+        snprintf(cell->note, sizeof cell->note, "%s", bl_json_text(json, "message"));
     }
     cJSON_Delete(json);
     return code;
@@ -157,7 +150,7 @@ int bl_cell_read(struct bl_cell *cell, const char *dir) {
 
 int bl_cell_record_divergence(const struct bl_cell *cell, const char *dir, const char *message) {
     char *folder = file_of(cell, dir, ""), *path = file_of(cell, dir, "diverged.json");
-    cJSON *json = cJSON_CreateObject();
+    cJSON *json = bl_document("diverged", 2, NULL, NULL);
     cJSON_AddStringToObject(json, "message", message);
     int code = folder && path && json ? bl_make_dirs(folder) : BLANCH_ENOMEM;
     if (!code) code = bl_json_write(path, json);

@@ -17,6 +17,10 @@ struct row {
 
 static const double near = 0.10; // of the published value
 
+static bool same_device(const struct bl_cell *a, const struct bl_cell *b) {
+    return bl_same_device(&a->device, &a->host, &b->device, &b->host);
+}
+
 /* A shortened cell is held against nothing. */
 static struct row make_row(const struct bl_cell *cells, int count) {
     struct row row = {.cell = cells,
@@ -37,7 +41,7 @@ static struct row make_row(const struct bl_cell *cells, int count) {
         seconds += cells[i].train_s;
         row.least = fmin(row.least, cells[i].test_top1);
         row.most = fmax(row.most, cells[i].test_top1);
-        if (strcmp(cells[i].device, cells->device)) row.mixed = true;
+        if (!same_device(&cells[i], cells)) row.mixed = true;
     }
     if (!row.done) return row;
     row.test = test / row.done;
@@ -71,15 +75,14 @@ static double reproduced(const struct row *row) {
 
 /* ND's extra time over BN's, per cent; NAN where one of them is missing or ran elsewhere. */
 static double overhead(const struct row *bn, const struct row *nd) {
-    if (!bn || strcmp(nd->cell->norm, "nd") || bn->mixed || nd->mixed || strcmp(bn->cell->device, nd->cell->device))
-        return NAN;
-    return 100 * (nd->seconds / bn->seconds - 1);
+    if (!bn || strcmp(nd->cell->norm, "nd") || bn->mixed || nd->mixed || !same_device(bn->cell, nd->cell)) return NAN;
+    return bl_percent_more(nd->seconds, bn->seconds);
 }
 
 static double published_overhead(const struct row *row) {
     if (!row->fact || strcmp(row->cell->norm, "nd")) return NAN;
     const struct bl_study_fact *bn = bl_study_fact(row->cell->dataset, row->cell->network, "bn", row->cell->epochs);
-    return bn ? 100 * (row->fact->seconds / bn->seconds - 1) : NAN;
+    return bn ? bl_percent_more(row->fact->seconds, bn->seconds) : NAN;
 }
 
 /* --- for people ----------------------------------------------------------------------------- */
@@ -146,7 +149,7 @@ static void print_notes(const struct bl_cell *cells, int count) {
         "within: within ten per cent of the published value; else better or worse. minutes: training without testing.\n"
         "overhead: ND's training time over BN's, here and in the reproduction (V100; imagenet: A100).\n");
     print_sources(cells, count, "data", offsetof(struct bl_cell, data));
-    print_sources(cells, count, "device", offsetof(struct bl_cell, device));
+    print_sources(cells, count, "device", offsetof(struct bl_cell, device.name));
     for (int i = 0; i < count; i++) {
         char name[128];
         bl_cell_name(&cells[i], name);
@@ -205,7 +208,7 @@ static cJSON *cell_json(const struct bl_cell *cell) {
     cJSON_AddStringToObject(json, "dir", name);
     cJSON_AddStringToObject(json, "state", bl_cell_states[cell->state]);
     cJSON_AddStringToObject(json, "data", cell->data);
-    cJSON_AddStringToObject(json, "device", cell->device);
+    cJSON_AddStringToObject(json, "device", cell->device.name);
     cJSON_AddNumberToObject(json, "epochs_done", cell->epochs_done);
     add(json, "test_top1", cell->test_top1);
     add(json, "train_top1", cell->train_top1);
@@ -232,8 +235,8 @@ static cJSON *row_json(const struct row *row, const struct row *bn) {
     return json;
 }
 
-cJSON *bl_study_json(const char *dir, const struct bl_cell *cells, int count) {
-    cJSON *json = cJSON_CreateObject(), *list = cJSON_CreateArray(), *rows = cJSON_CreateArray();
+cJSON *bl_study_json(const char *dir, cJSON *settings, const struct bl_cell *cells, int count) {
+    cJSON *json = bl_document("study", 2, NULL, settings), *list = cJSON_CreateArray(), *rows = cJSON_CreateArray();
     struct row bn = {0};
     cJSON_AddStringToObject(json, "dir", dir);
     for (int i = 0; i < count; i++) cJSON_AddItemToArray(list, cell_json(&cells[i]));

@@ -42,6 +42,10 @@ static struct bl_tune_bounds bounds_of(struct tune *t) {
                                    .context = t};
 }
 
+static cJSON *document(const struct tune *t) {
+    return bl_document("tune", 2, blanch_device_info(t->dev), bl_options_json(t->common.options));
+}
+
 /* --- showing ---------------------------------------------------------------------------------- */
 
 static const char *text_of(const cJSON *entry, const char *key) {
@@ -78,8 +82,7 @@ static int show(struct tune *t) {
     bl_tune_cache_close(&cache);
     if (!list) return bl_fail(BLANCH_ENOMEM, "out of host memory");
     if (t->common.json) {
-        cJSON *json = cJSON_CreateObject();
-        cJSON_AddStringToObject(json, "device", blanch_device_info(t->dev)->name);
+        cJSON *json = document(t);
         cJSON_AddItemToObject(json, "entries", list);
         return bl_print_json(json);
     }
@@ -126,8 +129,7 @@ static int report(const struct tune *t) {
         puts(r->left ? "; call again to go on" : "");
         return 0;
     }
-    cJSON *json = cJSON_CreateObject();
-    cJSON_AddStringToObject(json, "device", blanch_device_info(t->dev)->name);
+    cJSON *json = document(t);
     cJSON_AddNumberToObject(json, "measured", r->measured);
     cJSON_AddNumberToObject(json, "known", r->known);
     cJSON_AddNumberToObject(json, "left", r->left);

@@ -138,8 +138,10 @@ enum bl_role {
     BL_ROLE_ELEMENTWISE,   // of several inputs, or random
     BL_ROLE_POOLING,
     BL_ROLE_SHAPE, // moves values without computing
-    BL_ROLE_LOSS
+    BL_ROLE_LOSS,
+    BL_ROLES
 };
+extern const char *const bl_role_names[BL_ROLES]; // "layer", "normalisation", ...
 
 /* Which of its inputs and outputs a backward pass reads: a bit each. */
 #define BL_IN(i) (1u << (i))

@@ -191,3 +191,11 @@ cJSON *bl_json_number(double value, int digits) {
     snprintf(text, sizeof text, "%.*g", digits < 1 ? 1 : digits > 17 ? 17 : digits, value);
     return cJSON_CreateNumber(strtod(text, NULL));
 }
+
+cJSON *bl_json_float(float value) {
+    char text[32];
+    int digits = 6;
+    while (digits < 9 && snprintf(text, sizeof text, "%.*g", digits, (double)value) > 0 && strtof(text, NULL) != value)
+        digits++;
+    return bl_json_number((double)value, digits);
+}

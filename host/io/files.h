@@ -16,6 +16,7 @@ int bl_json_write(const char *path, const cJSON *json);
 int bl_json_line(void *file /* FILE* */, cJSON *json, const char *path);
 /* Number with at most digits significant digits, so that files stay readable. NaN and infinities become null. */
 cJSON *bl_json_number(double value, int digits);
+cJSON *bl_json_float(float value); // the shortest text that reads back as the same float
 
 /* Writing a file in pieces so that the former one survives any failure: data go to PATH.tmp, which bl_replace_close
  * syncs and renames. What exists and is not a regular file (a device, a pipe) is written directly. path must outlive

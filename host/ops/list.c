@@ -30,6 +30,9 @@ OPERATIONS(DECLARE)
 #define ENTRY(name) &bl_op_##name,
 const struct bl_op *const bl_op_list[] = {OPERATIONS(ENTRY) NULL};
 
+const char *const bl_role_names[BL_ROLES] = {"layer",   "normalisation", "activation", "elementwise",
+                                             "pooling", "shape",         "loss"};
+
 const struct bl_op *bl_op_find(const char *name) {
     for (int i = 0; bl_op_list[i]; i++)
         if (!strcmp(bl_op_list[i]->name, name)) return bl_op_list[i];

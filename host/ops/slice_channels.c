@@ -72,7 +72,7 @@ static int definition(struct bl_ref_layer *l, const struct bl_ref_tensor *x, int
 }
 
 static const struct bl_field fields[] = {
-    {"begin", BL_FIELD_INT, offsetof(struct bl_slice_attrs, begin), true},
+    {"begin", BL_FIELD_INT, offsetof(struct bl_slice_attrs, begin), false},
     {"end", BL_FIELD_INT, offsetof(struct bl_slice_attrs, end), true},
     {NULL},
 };

@@ -79,7 +79,7 @@ static struct span x_axis(const struct bl_chart *chart) {
 }
 
 static double place(const struct span *axis, double value) {
-    return 100 * (value - axis->low) / (axis->high - axis->low);
+    return bl_percent_of(value - axis->low, axis->high - axis->low);
 }
 
 static void draw_lines(struct bl_html *html, const struct bl_chart *chart, const struct span *x, const struct span *y) {

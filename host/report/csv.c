@@ -1,7 +1,7 @@
 /* The rows of a report as comma-separated values: one of each run, then one for each of its layers and phases. */
-#include "report.h"
 #include "html.h"
 #include "io/files.h"
+#include "report.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,53 +18,51 @@ static void put_number(struct bl_html *out, double value) {
     if (isfinite(value)) bl_html(out, "%.9g", value);
 }
 
-static void put_start(struct bl_html *out, const cJSON *document, const cJSON *run, const char *layer, const char *op,
-                      const char *phase) {
-    const char *const texts[] = {bl_json_text(document, "source"),
-                                 bl_json_text(document, "model"),
-                                 bl_json_text(run, "device"),
-                                 bl_json_text(run, "norm"),
-                                 bl_json_text(run, "setting"),
+static void put_start(struct bl_html *out, const struct bl_result *result, const struct bl_run_result *run,
+                      const char *layer, const char *op, const char *phase) {
+    const char *const texts[] = {result->source ? result->source : "",
+                                 result->model,
+                                 result->device[run->device].label,
+                                 run->norm,
+                                 run->setting,
                                  layer,
                                  op,
                                  phase};
-    bl_html(out, "%.0f", bl_json_get(document, "batch"));
+    bl_html(out, "%.0f", result->batch);
     for (int i = 0; i < BL_COUNT(texts); i++) {
         bl_html(out, ",");
         put_text(out, texts[i]);
     }
 }
 
-static void put_work(struct bl_html *out, double ms, const cJSON *work) {
-    static const char *const keys[] = {"device_ms",  "host_ms",    "launches", "bytes",
-                                       "operations", "arithmetic", "bandwidth"};
-    put_number(out, ms);
-    for (int i = 0; i < BL_COUNT(keys); i++) put_number(out, bl_json_get(work, keys[i]));
+static void put_work(struct bl_html *out, double ms, const struct bl_work_done *work) {
+    bool known = work->launches > 0;
+    const double values[] = {ms,          work->device_ms,  work->host_ms,    work->launches,
+                             work->bytes, work->operations, work->arithmetic, work->bandwidth};
+    for (int i = 0; i < BL_COUNT(values); i++) put_number(out, i == 0 || known ? values[i] : NAN);
     bl_html(out, "\n");
 }
 
-static void put_run(struct bl_html *out, const cJSON *document, const cJSON *run) {
-    const cJSON *layer, *phase;
-    put_start(out, document, run, "(run)", "", "step");
-    put_work(out, bl_json_get(run, "step_ms"), cJSON_GetObjectItemCaseSensitive(run, "work_all"));
-    cJSON_ArrayForEach(layer, cJSON_GetObjectItemCaseSensitive(run, "layers"))
-        cJSON_ArrayForEach(phase, cJSON_GetObjectItemCaseSensitive(layer, "phases")) {
-        const cJSON *work = cJSON_GetObjectItemCaseSensitive(layer, "work");
-        put_start(out, document, run, bl_json_text(layer, "name"), bl_json_text(layer, "op"), phase->string);
-        put_work(out, cJSON_IsNumber(phase) ? phase->valuedouble : NAN,
-                 cJSON_GetObjectItemCaseSensitive(work, phase->string));
+static void put_run(struct bl_html *out, const struct bl_result *result, const struct bl_run_result *run) {
+    put_start(out, result, run, "(run)", "", "step");
+    put_work(out, run->step_ms, &run->step.all);
+    for (int i = 0; i < run->step.rows; i++) {
+        const struct bl_ledger_row *row = &run->step.row[i];
+        for (int p = 0; p < BL_PHASES; p++) {
+            if (!(row->ms[p] > 0)) continue;
+            put_start(out, result, run, row->name, row->op, bl_phase_names[p]);
+            put_work(out, row->ms[p], &row->work[p]);
+        }
     }
 }
 
-int bl_report_csv(const char *path, const cJSON *const *documents, int count) {
+int bl_report_csv(const char *path, const struct bl_result *results, int count) {
     struct bl_html out = {0};
-    const cJSON *run;
     bl_html(&out, "batch,source,model,device,norm,setting,layer,op,phase,ms,device_ms,host_ms,launches,bytes,"
                   "operations,arithmetic,"
                   "bandwidth\n");
     for (int i = 0; i < count; i++)
-        cJSON_ArrayForEach(run, cJSON_GetObjectItemCaseSensitive(documents[i], "runs"))
-            put_run(&out, documents[i], run);
+        for (int r = 0; r < results[i].runs; r++) put_run(&out, &results[i], &results[i].run[r]);
     int code = out.error ? out.error : bl_file_write(path, out.data, out.size);
     free(out.data);
     return code;

@@ -8,75 +8,63 @@
 enum { MAX_RUNS = 10, MAX_LABEL = 160 };
 
 struct named {
-    const cJSON *run;
+    const struct bl_run_result *run;
     char label[MAX_LABEL], css[24];
 }; // a line of the charts
 
-const cJSON *bl_compare_run(const cJSON *document, const char *device, const char *norm, const char *setting) {
-    const cJSON *run;
-    cJSON_ArrayForEach(
-        run, cJSON_GetObjectItemCaseSensitive(
-                 document, "runs")) if (!strcmp(bl_json_text(run, "device"), device) &&
-                                        !strcmp(bl_json_text(run, "norm"), norm) &&
-                                        (!setting || !strcmp(bl_json_text(run, "setting"), setting))) return run;
-    return NULL;
-}
-
-const cJSON *bl_last_epoch(const cJSON *run) {
-    const cJSON *epochs = cJSON_GetObjectItemCaseSensitive(run, "epochs");
-    return cJSON_GetArrayItem(epochs, cJSON_GetArraySize(epochs) - 1);
-}
-
 /* The first of each norm has the norm's colour, further ones colours of their own. */
-static void name_run(struct named *named, int *count, const cJSON *run, const char *prefix) {
+static void name_run(struct named *named, int *count, const struct bl_run_result *run, const char *prefix) {
     struct named *entry = &named[*count];
     char label[120];
     bool taken = false;
     if (*count == MAX_RUNS) return;
-    for (int i = 0; i < *count; i++) taken |= !strcmp(bl_json_text(named[i].run, "norm"), bl_json_text(run, "norm"));
+    for (int i = 0; i < *count; i++) taken |= !strcmp(named[i].run->norm, run->norm);
     bl_run_label(run, label, sizeof label);
     *entry = (struct named){.run = run};
     snprintf(entry->label, sizeof entry->label, "%.100s%s%.50s", prefix, *prefix ? " " : "", label);
     if (taken)
         snprintf(entry->css, sizeof entry->css, "k%d", *count % 8);
     else
-        snprintf(entry->css, sizeof entry->css, "%.8s", bl_json_text(run, "norm"));
+        snprintf(entry->css, sizeof entry->css, "%.8s", run->norm);
     ++*count;
 }
 
-static int runs_of(const cJSON *document, const char *device, struct named *named) {
-    const cJSON *run;
+static int runs_of(const struct bl_result *result, int device, struct named *named) {
     int count = 0;
-    cJSON_ArrayForEach(
-        run, cJSON_GetObjectItemCaseSensitive(document, "runs")) if (!strcmp(bl_json_text(run, "device"), device))
-        name_run(named, &count, run, "");
+    for (int r = 0; r < result->runs; r++)
+        if (result->run[r].device == device) name_run(named, &count, &result->run[r], "");
     return count;
 }
 
-/* Points (x, y) by key of the run's list; the label is kept by the caller. */
-static int read_series(struct bl_series *series, const cJSON *run, const char *list, const char *x, const char *y) {
-    const cJSON *points = cJSON_GetObjectItemCaseSensitive(run, list), *point;
-    series->count = 0;
-    series->x = bl_calloc((size_t)cJSON_GetArraySize(points) + 1, sizeof *series->x);
-    series->y = bl_calloc((size_t)cJSON_GetArraySize(points) + 1, sizeof *series->y);
-    if (!series->x || !series->y) return BLANCH_ENOMEM;
-    cJSON_ArrayForEach(point, points) {
-        series->x[series->count] = bl_json_get(point, x);
-        series->y[series->count++] = bl_json_get(point, y);
-    }
-    return 0;
+static int make_series(struct bl_series *series, int count) {
+    series->count = count;
+    series->x = bl_calloc((size_t)count + 1, sizeof *series->x);
+    series->y = bl_calloc((size_t)count + 1, sizeof *series->y);
+    return series->x && series->y ? 0 : BLANCH_ENOMEM;
 }
 
-static void put_loss(struct bl_html *html, const struct named *runs, int count, const char *x, const char *title,
-                     const char *x_label) {
+static int read_curve(struct bl_series *series, const struct bl_run_result *run, bool over_time) {
+    int code = make_series(series, run->points);
+    for (int i = 0; i < run->points && !code; i++) {
+        series->x[i] = over_time ? run->curve[i].seconds : run->curve[i].step;
+        series->y[i] = run->curve[i].loss;
+    }
+    return code;
+}
+
+static void put_loss(struct bl_html *html, const struct named *runs, int count, bool over_time) {
     struct bl_series series[MAX_RUNS] = {0};
     for (int i = 0; i < count && !html->error; i++) {
         series[i].label = runs[i].label;
         series[i].css = runs[i].css;
-        html->error = read_series(&series[i], runs[i].run, "curve", x, "loss");
+        html->error = read_curve(&series[i], runs[i].run, over_time);
     }
-    struct bl_chart chart = {
-        .title = title, .x_label = x_label, .series = series, .count = count, .y_low = 0, .y_high = NAN};
+    struct bl_chart chart = {.title = over_time ? "Training loss over time" : "Training loss over steps",
+                             .x_label = over_time ? "seconds of its own training after the first step" : "step",
+                             .series = series,
+                             .count = count,
+                             .y_low = 0,
+                             .y_high = NAN};
     if (!html->error) bl_html_chart(html, &chart);
     for (int i = 0; i < count; i++) {
         free(series[i].x);
@@ -85,13 +73,14 @@ static void put_loss(struct bl_html *html, const struct named *runs, int count, 
 }
 
 /* Over epochs, or over the seconds of training until their ends. */
-static int read_accuracy(struct bl_series *series, const cJSON *run, const char *key, bool over_time) {
-    int code = read_series(series, run, "epochs", "epoch", key);
-    const cJSON *epochs = cJSON_GetObjectItemCaseSensitive(run, "epochs");
+static int read_accuracy(struct bl_series *series, const struct bl_run_result *run, bool test, bool over_time) {
+    int code = make_series(series, run->epochs);
     double seconds = 0;
-    for (int e = 0; e < series->count && !code && over_time; e++) {
-        seconds += bl_json_get(cJSON_GetArrayItem(epochs, e), "train_s");
-        series->x[e] = seconds;
+    for (int e = 0; e < run->epochs && !code; e++) {
+        const struct bl_epoch_result *epoch = &run->epoch[e];
+        seconds += epoch->train_s;
+        series->x[e] = over_time ? seconds : epoch->epoch;
+        series->y[e] = test ? epoch->test_top1 : epoch->train_top1;
     }
     return code;
 }
@@ -102,7 +91,7 @@ static void put_accuracy(struct bl_html *html, const struct named *runs, int cou
     for (int i = 0; i < 2 * count && !html->error; i++) {
         bool test = i < count;
         const struct named *named = &runs[i % count];
-        html->error = read_accuracy(&series[i], named->run, test ? "test_top1" : "train_top1", over_time);
+        html->error = read_accuracy(&series[i], named->run, test, over_time);
         snprintf(labels[i], sizeof labels[i], "%s %s", named->label, test ? "test" : "training");
         snprintf(css[i], sizeof css[i], "%s%s", named->css, test ? "" : " dash");
         series[i].label = labels[i];
@@ -123,11 +112,10 @@ static void put_accuracy(struct bl_html *html, const struct named *runs, int cou
 }
 
 static void put_epoch_cells(struct bl_html *html, const struct named *runs, int count, int index) {
-    static const char *const keys[] = {"train_top1", "test_top1", "train_s"};
     for (int k = 0; k < 3; k++)
         for (int i = 0; i < count; i++) {
-            const cJSON *epoch = cJSON_GetArrayItem(cJSON_GetObjectItemCaseSensitive(runs[i].run, "epochs"), index);
-            double value = bl_json_get(epoch, keys[k]);
+            const struct bl_epoch_result *epoch = index < runs[i].run->epochs ? &runs[i].run->epoch[index] : NULL;
+            double value = !epoch ? NAN : k == 0 ? epoch->train_top1 : k == 1 ? epoch->test_top1 : epoch->train_s;
             if (isnan(value))
                 bl_html(html, "<td>–</td>");
             else
@@ -136,12 +124,10 @@ static void put_epoch_cells(struct bl_html *html, const struct named *runs, int 
 }
 
 static void put_epochs(struct bl_html *html, const struct named *runs, int count) {
-    int epochs = 0;
-    for (int i = 0; i < count; i++) {
-        int own = cJSON_GetArraySize(cJSON_GetObjectItemCaseSensitive(runs[i].run, "epochs"));
-        if (own > epochs) epochs = own;
-    }
     static const char *const heads[] = {"training %", "test %", "training s"};
+    int epochs = 0;
+    for (int i = 0; i < count; i++)
+        if (runs[i].run->epochs > epochs) epochs = runs[i].run->epochs;
     if (!epochs) return;
     bl_html(html, "<div class=\"scroll\" tabindex=\"0\"><table><thead><tr><th>epoch</th>");
     for (int k = 0; k < 3; k++)
@@ -161,40 +147,35 @@ static void put_epochs(struct bl_html *html, const struct named *runs, int count
 
 static void put_learning(struct bl_html *html, const struct named *runs, int count, bool table) {
     bool any = false;
-    for (int i = 0; i < count; i++)
-        any |= cJSON_GetArraySize(cJSON_GetObjectItemCaseSensitive(runs[i].run, "curve")) > 1;
+    for (int i = 0; i < count; i++) any |= runs[i].run->points > 1;
     if (!any) return;
     bl_html(html, "<h3>Learning</h3>\n<div class=\"charts\">\n");
-    put_loss(html, runs, count, "step", "Training loss over steps", "step");
-    put_loss(html, runs, count, "seconds", "Training loss over time",
-             "seconds of its own training after the first step");
+    put_loss(html, runs, count, false);
+    put_loss(html, runs, count, true);
     put_accuracy(html, runs, count, false);
     put_accuracy(html, runs, count, true);
     bl_html(html, "</div>\n");
     if (table) put_epochs(html, runs, count);
 }
 
-void bl_html_curves(struct bl_html *html, const cJSON *document, const char *device) {
+void bl_html_curves(struct bl_html *html, const struct bl_result *result, int device) {
     struct named runs[MAX_RUNS];
-    put_learning(html, runs, runs_of(document, device, runs), true);
+    put_learning(html, runs, runs_of(result, device, runs), true);
 }
 
-static void name_joint(struct named *runs, int *used, const cJSON *run, const cJSON *document) {
+static void name_joint(struct named *runs, int *used, const struct bl_run_result *run, const struct bl_result *result) {
     char prefix[200];
-    bool several = cJSON_GetArraySize(cJSON_GetObjectItemCaseSensitive(document, "devices")) > 1;
-    snprintf(prefix, sizeof prefix, "%.60s%s%.40s", bl_json_text(document, "source"), several ? ", " : "",
-             several ? bl_json_text(run, "device") : "");
+    bool several = result->devices > 1;
+    snprintf(prefix, sizeof prefix, "%.60s%s%.40s", result->source ? result->source : "", several ? ", " : "",
+             several ? result->device[run->device].label : "");
     name_run(runs, used, run, prefix);
 }
 
-void bl_html_joint_curves(struct bl_html *html, const cJSON *const *documents, int count) {
+void bl_html_joint_curves(struct bl_html *html, const struct bl_result *results, int count) {
     struct named runs[MAX_RUNS];
-    const cJSON *run;
     int used = 0;
     for (int d = 0; d < count; d++)
-        cJSON_ArrayForEach(
-            run, cJSON_GetObjectItemCaseSensitive(
-                     documents[d], "runs")) if (cJSON_GetArraySize(cJSON_GetObjectItemCaseSensitive(run, "curve")) > 1)
-            name_joint(runs, &used, run, documents[d]);
+        for (int r = 0; r < results[d].runs; r++)
+            if (results[d].run[r].points > 1) name_joint(runs, &used, &results[d].run[r], &results[d]);
     put_learning(html, runs, used, false);
 }

@@ -62,14 +62,14 @@ void bl_html_text(struct bl_html *html, const char *text) {
     }
 }
 
-double bl_json_get(const cJSON *object, const char *key) {
-    const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, key);
-    return cJSON_IsNumber(item) ? item->valuedouble : NAN;
+void bl_html_cell(struct bl_html *html, double value, const char *text) {
+    bl_html(html, "<td data-v=\"%.6g\">%s</td>", isfinite(value) ? value : -1, text);
 }
 
-const char *bl_json_text(const cJSON *object, const char *key) {
-    const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, key);
-    return cJSON_IsString(item) ? item->valuestring : "";
+void bl_html_share(struct bl_html *html, double part) {
+    char text[32] = "–";
+    if (isfinite(part)) snprintf(text, sizeof text, "%.1f", 100 * part);
+    bl_html_cell(html, part, text);
 }
 
 static char *ring(void) {

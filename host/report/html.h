@@ -1,9 +1,8 @@
-/* Building HTML in memory, reading numbers out of JSON, printing them with sensible digits. */
+/* Building HTML in memory, printing numbers with sensible digits, and the sections of a page. */
 #ifndef BL_HTML_H
 #define BL_HTML_H
 
-#include "base/base.h"
-#include <cjson/cJSON.h>
+#include "report/result.h"
 
 struct bl_html { // start from zero; free data
     char *data;
@@ -12,10 +11,9 @@ struct bl_html { // start from zero; free data
 };
 void bl_html(struct bl_html *html, const char *format, ...) BL_PRINTF(2, 3); // as it stands
 void bl_html_text(struct bl_html *html, const char *text);                   // escaped; NULL is empty
-
-/* NAN where the key is missing or no number; "" where it is no text. */
-double bl_json_get(const cJSON *object, const char *key);
-const char *bl_json_text(const cJSON *object, const char *key);
+/* A cell that sorts by value (NAN: before all), and one that has no number. */
+void bl_html_cell(struct bl_html *html, double value, const char *text);
+void bl_html_share(struct bl_html *html, double part); // of 1, in per cent
 
 /* A number as text, in a buffer of a small ring that later calls reuse: use it at once. */
 const char *bl_ms(double ms);           // "12.3", three digits or so; "–" for NAN
@@ -24,6 +22,10 @@ const char *bl_percent(double percent); // "+26 %", "−3.1 %"
 const char *bl_whole(double value);     // "12,345"
 
 extern const char bl_report_style[], bl_report_script[];
+
+/* What a page calls a phase, and the class whose colour it has. */
+const char *bl_phase_label(int phase);
+const char *bl_phase_css(int phase);
 
 struct bl_series {           // of a chart
     const char *label, *css; // css: the line's class
@@ -40,25 +42,25 @@ struct bl_chart {
 /* A figure whose text keeps its size whatever the page's width. Nothing where there are no two points. */
 void bl_html_chart(struct bl_html *html, const struct bl_chart *chart);
 
+/* A device's label: what tells it from others of that name in the results follows it. */
+void bl_html_device(struct bl_html *html, const struct bl_result *results, int count, const struct bl_result *result,
+                    int device);
 /* The sections about one device of a comparison. */
-void bl_html_pair(struct bl_html *html, const cJSON *document, const cJSON *pair, bool many);
-void bl_html_curves(struct bl_html *html, const cJSON *document, const char *device);
-/* setting NULL: any. NULL: none. */
-const cJSON *bl_compare_run(const cJSON *document, const char *device, const char *norm, const char *setting);
-void bl_run_label(const cJSON *run, char *label, size_t size); // "ND, --refresh 5"
+void bl_html_pair(struct bl_html *html, const struct bl_result *result, const struct bl_pair_result *pair, bool many);
+void bl_html_curves(struct bl_html *html, const struct bl_result *result, int device);
+void bl_run_label(const struct bl_run_result *run, char *label, size_t size); // "ND, --refresh 5"
 /* A row of every run, and which device is fastest. */
-void bl_html_overview(struct bl_html *html, const cJSON *const *documents, int count);
+void bl_html_overview(struct bl_html *html, const struct bl_result *results, int count);
 /* What a step consists of: phases and layers, their work, fractions of the limits; bars where wanted. */
-void bl_html_run(struct bl_html *html, const cJSON *run, bool bars);
-/* All curves of several documents in one picture. */
-void bl_html_joint_curves(struct bl_html *html, const cJSON *const *documents, int count);
+void bl_html_run(struct bl_html *html, const struct bl_run_result *run, bool bars);
+void bl_html_legend(struct bl_html *html, const double *ms); // (BL_PHASES) of those that took any
+/* A bar of a layer's phases, whose full width is `scale` ms. */
+void bl_html_bar(struct bl_html *html, const char *who, const double *phases, double scale);
+/* All curves of several results in one picture. */
+void bl_html_joint_curves(struct bl_html *html, const struct bl_result *results, int count);
 /* Every cell learns its column's head, which a narrow page shows beside it. */
 void bl_html_label_cells(struct bl_html *html);
-const cJSON *bl_last_epoch(const cJSON *run);
-/* Its steps differ, some refresh the whitening and some do not: means speak for it, not medians. */
-bool bl_pair_varies(const cJSON *pair);
-double bl_pair_overhead(const cJSON *pair); // per cent over BN
 /* What a run's budget decided; nothing where it has none. */
-void bl_html_budget(struct bl_html *html, const cJSON *pair, const cJSON *run);
+void bl_html_budget(struct bl_html *html, const struct bl_pair_result *pair, const struct bl_run_result *run);
 
 #endif

@@ -1,91 +1,105 @@
 /* One device's part of a page: what each layer costs under batch normalisation and under network deconvolution. */
 #include "html.h"
-#include "report.h"
+#include "ops/nd/phase.h"
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { PHASES = 15, COVARIANCE = 3, NORM = 7 };
-
-const struct bl_phase_style bl_phase_styles[PHASES + 1] = {
-    {"forward", "convolution forward", "c1"},
-    {"backward_data", "gradient of the input", "c2"},
-    {"backward_weights", "gradient of the weights", "c3"},
-    {"covariance", "covariance", "w1"},
-    {"inverse_sqrt", "inverse root", "w2"},
-    {"fold", "folding", "w3"},
-    {"whiten_backward", "whitening gradient", "w4"},
-    {"norm", "batch norm", "n"},
-    {"activation", "activation", "a"},
-    {"pool", "pooling", "p"},
-    {"loss", "loss", "g1"},
-    {"update", "update", "g2"},
-    {"load", "waiting for data", "g3"},
-    {"wait", "device waits for host", "g4"},
-    {"other", "host, other", "g5"},
-    {NULL, NULL, NULL},
+static const struct {
+    const char *label, *css;
+} styles[BL_PHASES] = {
+    [BL_FORWARD] = {"convolution forward", "c1"},
+    [BL_BACKWARD_DATA] = {"gradient of the input", "c2"},
+    [BL_BACKWARD_WEIGHTS] = {"gradient of the weights", "c3"},
+    [BL_COVARIANCE] = {"covariance", "w1"},
+    [BL_INVERSE_SQRT] = {"inverse root", "w2"},
+    [BL_FOLD] = {"folding", "w3"},
+    [BL_WHITEN_BACKWARD] = {"whitening gradient", "w4"},
+    [BL_NORM] = {"batch norm", "n"},
+    [BL_ACTIVATION] = {"activation", "a"},
+    [BL_POOL] = {"pooling", "p"},
+    [BL_LOSS] = {"loss", "g1"},
+    [BL_UPDATE] = {"update", "g2"},
+    [BL_RECOMPUTE] = {"computed again", "r"},
+    [BL_LOAD] = {"waiting for data", "g3"},
+    [BL_WAIT] = {"device waits for host", "g4"},
+    [BL_OTHER] = {"host, other", "g5"},
 };
 
+const char *bl_phase_label(int phase) {
+    return styles[phase].label ? styles[phase].label : bl_phase_names[phase];
+}
+
+const char *bl_phase_css(int phase) {
+    return styles[phase].css ? styles[phase].css : "w1";
+}
+
+/* The phases between convolution and activation have columns of their own; not every place among them is taken. */
+enum { FIRST_OWN = BL_PHASE_OWN, LAST_OWN = BL_NORM };
+
 struct row { // a layer, or all operations of one kind, or the step
-    const char *name, *other_name;
-    int count; // nodes added up
+    const char *name;
+    int count; // rows added up
     bool layer;
-    double bn_ms, nd_ms, bn[PHASES], nd[PHASES];
+    struct bl_pair_row sum;
 };
 struct rows {
     struct row *row;
     int count;
 };
 
-static double add_phases(double *sum, const cJSON *phases) {
-    double all = 0;
-    for (int p = 0; p < PHASES; p++) {
-        double ms = bl_json_get(phases, bl_phase_styles[p].name);
-        if (isnan(ms)) continue;
-        sum[p] += ms;
-        all += ms;
-    }
-    return all;
-}
-
-static bool is_layer(const char *op) {
-    return strstr(op, "conv2d") || strstr(op, "linear");
-}
-
-static struct row *row_for(struct rows *rows, const cJSON *layer) {
-    const char *name = bl_json_text(layer, "name"), *op = bl_json_text(layer, "op");
-    bool alone = is_layer(op) || !strcmp(name, "(step)");
+static struct row *row_for(struct rows *rows, const struct bl_pair_row *layer) {
+    bool own = layer->role == BL_ROLE_LAYER, alone = own || !strcmp(layer->op, "(step)");
     for (int i = 0; !alone && i < rows->count; i++)
-        if (!rows->row[i].layer && !strcmp(rows->row[i].name, op)) return &rows->row[i];
+        if (!rows->row[i].layer && !strcmp(rows->row[i].name, layer->op)) return &rows->row[i];
     struct row *row = &rows->row[rows->count++];
-    row->name = alone ? name : op;
-    row->other_name = alone ? bl_json_text(layer, "bn_name") : op;
-    row->layer = is_layer(op);
+    *row = (struct row){.name = alone ? layer->name : layer->op, .layer = own};
+    snprintf(row->sum.bn_name, sizeof row->sum.bn_name, "%s", alone ? layer->bn_name : layer->op);
     return row;
 }
 
-static int read_rows(const cJSON *pair, struct rows *rows) {
-    const cJSON *layers = cJSON_GetObjectItemCaseSensitive(pair, "layers"), *layer;
+static void add_row(struct bl_pair_row *sum, const struct bl_pair_row *row) {
+    sum->bn_ms += row->bn_ms;
+    sum->nd_ms += row->nd_ms;
+    for (int p = 0; p < BL_PHASES; p++) {
+        sum->bn[p] += row->bn[p];
+        sum->nd[p] += row->nd[p];
+    }
+}
+
+static int sum_rows(const struct bl_pair_result *pair, struct rows *rows) {
     rows->count = 0;
-    rows->row = bl_calloc((size_t)cJSON_GetArraySize(layers) + 1, sizeof *rows->row);
-    if (!rows->row) return BLANCH_ENOMEM;
-    cJSON_ArrayForEach(layer, layers) {
-        struct row *row = row_for(rows, layer);
+    if (!(rows->row = bl_calloc((size_t)pair->rows + 1, sizeof *rows->row))) return BLANCH_ENOMEM;
+    for (int i = 0; i < pair->rows; i++) {
+        struct row *row = row_for(rows, &pair->row[i]);
         row->count++;
-        row->bn_ms += bl_json_get(layer, "bn_ms");
-        row->nd_ms += bl_json_get(layer, "nd_ms");
-        add_phases(row->bn, cJSON_GetObjectItemCaseSensitive(layer, "bn_phases"));
-        add_phases(row->nd, cJSON_GetObjectItemCaseSensitive(layer, "nd_phases"));
+        add_row(&row->sum, &pair->row[i]);
     }
     return 0;
 }
 
+static struct bl_pair_row all_rows(const struct rows *rows) {
+    struct bl_pair_row all = {.role = -1};
+    for (int r = 0; r < rows->count; r++) add_row(&all, &rows->row[r].sum);
+    return all;
+}
+
+static double overhead_of(const struct row *row) {
+    return row->sum.nd_ms - row->sum.bn_ms;
+}
+
+static double convolution_of(const struct bl_pair_row *row) {
+    double sum = 0;
+    for (int p = 0; p < FIRST_OWN; p++) sum += bl_pair_row_difference(row, p);
+    return sum;
+}
+
 static void put_name(struct bl_html *html, const struct row *row) {
     bl_html_text(html, row->name);
-    if (row->layer && *row->other_name && strcmp(row->name, row->other_name)) {
+    if (row->layer && *row->sum.bn_name && strcmp(row->name, row->sum.bn_name)) {
         bl_html(html, " <span class=\"soft\">/ ");
-        bl_html_text(html, row->other_name);
+        bl_html_text(html, row->sum.bn_name);
         bl_html(html, "</span>");
     }
     if (row->count > 1) bl_html(html, " <span class=\"soft\">(%d)</span>", row->count);
@@ -100,66 +114,73 @@ static void add_part(struct bl_html *html, bool *first, const char *label, doubl
 }
 
 static void put_where(struct bl_html *html, const struct rows *rows, double overhead) {
-    double difference[PHASES] = {0}, rest = 0;
+    struct bl_pair_row all = all_rows(rows);
     const struct row *most = NULL;
-    for (int r = 0; r < rows->count; r++) {
-        const struct row *row = &rows->row[r];
-        for (int p = 0; p < PHASES; p++) difference[p] += row->nd[p] - row->bn[p];
-        if (row->layer && (!most || row->nd_ms - row->bn_ms > most->nd_ms - most->bn_ms)) most = row;
-    }
+    double rest = 0;
     bool first = true;
+    for (int r = 0; r < rows->count; r++)
+        if (rows->row[r].layer && (!most || overhead_of(&rows->row[r]) > overhead_of(most))) most = &rows->row[r];
     bl_html(html, "<p>Network deconvolution adds <b>%s&nbsp;ms</b> to a training step on this device. Where: ",
             bl_signed_ms(overhead));
-    for (int p = COVARIANCE; p <= NORM; p++) add_part(html, &first, bl_phase_styles[p].label, difference[p]);
-    add_part(html, &first, "convolutions", difference[0] + difference[1] + difference[2]);
-    for (int p = NORM + 1; p < PHASES; p++) rest += difference[p];
+    for (int p = FIRST_OWN; p <= LAST_OWN; p++)
+        if (bl_phase_names[p]) add_part(html, &first, bl_phase_label(p), bl_pair_row_difference(&all, p));
+    add_part(html, &first, "convolutions", convolution_of(&all));
+    for (int p = LAST_OWN + 1; p < BL_PHASES; p++) rest += bl_pair_row_difference(&all, p);
     add_part(html, &first, "the rest", rest);
     bl_html(html, ".");
-    if (most && overhead > 0 && most->nd_ms > most->bn_ms) {
+    if (most && overhead > 0 && overhead_of(most) > 0) {
         bl_html(html, " The layer that pays most is <b>");
         bl_html_text(html, most->name);
-        bl_html(html, "</b>, %s&nbsp;ms.", bl_signed_ms(most->nd_ms - most->bn_ms));
+        bl_html(html, "</b>, %s&nbsp;ms.", bl_signed_ms(overhead_of(most)));
     }
     bl_html(html, "</p>\n");
 }
 
 /* --- bars ----------------------------------------------------------------------------------------- */
 
-static void put_bar(struct bl_html *html, const char *who, const double *phases, double ms, double scale) {
-    double at = 0;
-    bl_html(html, "<div class=\"who\">%s</div><svg role=\"img\" aria-label=\"%s %s ms\">", who, who, bl_ms(ms));
-    for (int p = 0; p < PHASES; p++) {
-        double width = 100 * phases[p] / scale;
+void bl_html_bar(struct bl_html *html, const char *who, const double *phases, double scale) {
+    double at = 0, ms = 0;
+    for (int p = 0; p < BL_PHASES; p++) ms += phases[p];
+    bl_html(html, "<svg role=\"img\" aria-label=\"%s%s%s ms\">", who, *who ? " " : "", bl_ms(ms));
+    for (int p = 0; p < BL_PHASES; p++) {
+        double width = bl_percent_of(phases[p], scale);
         if (width < 0.005) continue;
         bl_html(html,
                 "<rect class=\"%s\" x=\"%.2f%%\" width=\"%.2f%%\" height=\"100%%\"><title>%s: %s ms</title></rect>",
-                bl_phase_styles[p].css, at, width, bl_phase_styles[p].label, bl_ms(phases[p]));
+                bl_phase_css(p), at, width, bl_phase_label(p), bl_ms(phases[p]));
         at += width;
     }
     bl_html(html, "</svg><div class=\"ms\">%s</div>", bl_ms(ms));
 }
 
-static void put_bars(struct bl_html *html, const struct rows *rows) {
-    double scale = 0, sum[PHASES] = {0};
-    for (int r = 0; r < rows->count; r++) {
-        scale = fmax(scale, fmax(rows->row[r].bn_ms, rows->row[r].nd_ms));
-        for (int p = 0; p < PHASES; p++) sum[p] += rows->row[r].bn[p] + rows->row[r].nd[p];
-    }
-    if (!(scale > 0)) return;
-    bl_html(html, "<h3>Each layer, milliseconds a step</h3>\n<ul class=\"legend\">");
-    for (int p = 0; p < PHASES; p++)
-        if (sum[p] > 0)
+void bl_html_legend(struct bl_html *html, const double *ms) {
+    bl_html(html, "<ul class=\"legend\">");
+    for (int p = 0; p < BL_PHASES; p++)
+        if (ms[p] > 0)
             bl_html(html,
                     "<li><svg class=\"swatch\"><rect class=\"%s\" width=\"100%%\" height=\"100%%\"/></svg>%s</li>",
-                    bl_phase_styles[p].css, bl_phase_styles[p].label);
-    bl_html(html, "</ul>\n<div class=\"bars\">\n");
+                    bl_phase_css(p), bl_phase_label(p));
+    bl_html(html, "</ul>\n");
+}
+
+static void put_bars(struct bl_html *html, const struct rows *rows) {
+    struct bl_pair_row all = all_rows(rows);
+    double scale = 0, both[BL_PHASES];
+    for (int r = 0; r < rows->count; r++) scale = fmax(scale, fmax(rows->row[r].sum.bn_ms, rows->row[r].sum.nd_ms));
+    for (int p = 0; p < BL_PHASES; p++) both[p] = all.bn[p] + all.nd[p];
+    if (!(scale > 0)) return;
+    bl_html(html, "<h3>Each layer, milliseconds a step</h3>\n");
+    bl_html_legend(html, both);
+    bl_html(html, "<div class=\"bars\">\n");
     for (int r = 0; r < rows->count; r++) {
-        if (!rows->row[r].layer && fmax(rows->row[r].bn_ms, rows->row[r].nd_ms) < scale / 200) continue;
+        const struct row *row = &rows->row[r];
+        if (!row->layer && fmax(row->sum.bn_ms, row->sum.nd_ms) < scale / 200) continue;
         bl_html(html, "<div class=\"name\">");
-        put_name(html, &rows->row[r]);
-        bl_html(html, "</div>");
-        put_bar(html, "BN", rows->row[r].bn, rows->row[r].bn_ms, scale);
-        put_bar(html, "ND", rows->row[r].nd, rows->row[r].nd_ms, scale);
+        put_name(html, row);
+        bl_html(html, "</div><div class=\"who\">BN</div>");
+        bl_html_bar(html, "BN", row->sum.bn, scale);
+        bl_html(html, "<div class=\"who\">ND</div>");
+        bl_html_bar(html, "ND", row->sum.nd, scale);
         bl_html(html, "<div class=\"gap\"></div>\n");
     }
     bl_html(html, "</div>\n");
@@ -168,24 +189,23 @@ static void put_bars(struct bl_html *html, const struct rows *rows) {
 /* --- tables --------------------------------------------------------------------------------------- */
 
 static void put_cell(struct bl_html *html, double value, const char *text) {
-    bl_html(html, "<td data-v=\"%.6g\">%s</td>", isfinite(value) ? value : 0, text);
+    bl_html_cell(html, isfinite(value) ? value : 0, text);
 }
 
-static void put_layer_cells(struct bl_html *html, const struct row *row) {
-    double over = row->nd_ms - row->bn_ms, convolution = 0;
-    for (int p = 0; p < COVARIANCE; p++) convolution += row->nd[p] - row->bn[p];
+static void put_layer_cells(struct bl_html *html, const struct bl_pair_row *row) {
+    double over = row->nd_ms - row->bn_ms, percent = row->bn_ms > 0 ? bl_percent_of(over, row->bn_ms) : NAN;
     put_cell(html, row->bn_ms, bl_ms(row->bn_ms));
     put_cell(html, row->nd_ms, bl_ms(row->nd_ms));
     bl_html(html, "<td class=\"strong\" data-v=\"%.6g\">%s</td>", over, bl_signed_ms(over));
-    double percent = row->bn_ms > 0 ? 100 * over / row->bn_ms : NAN;
     put_cell(html, percent, bl_percent(percent));
-    put_cell(html, convolution, bl_signed_ms(convolution));
-    for (int p = COVARIANCE; p <= NORM; p++)
-        put_cell(html, row->nd[p] - row->bn[p], bl_signed_ms(row->nd[p] - row->bn[p]));
+    put_cell(html, convolution_of(row), bl_signed_ms(convolution_of(row)));
+    for (int p = FIRST_OWN; p <= LAST_OWN; p++)
+        if (bl_phase_names[p])
+            put_cell(html, bl_pair_row_difference(row, p), bl_signed_ms(bl_pair_row_difference(row, p)));
 }
 
 static void put_layer_table(struct bl_html *html, const struct rows *rows) {
-    struct row all = {.name = "all"};
+    struct bl_pair_row all = all_rows(rows);
     bl_html(
         html,
         "<h3>Table of layers</h3>\n<p class=\"soft\">Milliseconds a step; after the overhead, ND minus BN by phase. "
@@ -193,21 +213,15 @@ static void put_layer_table(struct bl_html *html, const struct rows *rows) {
         "class=\"scroll\" tabindex=\"0\"><table class=\"sort\">"
         "<thead><tr><th>layer</th><th>BN</th><th>ND</th>"
         "<th>overhead</th><th>%%</th><th>convolution</th>");
-    for (int p = COVARIANCE; p <= NORM; p++) bl_html(html, "<th>%s</th>", bl_phase_styles[p].label);
+    for (int p = FIRST_OWN; p <= LAST_OWN; p++)
+        if (bl_phase_names[p]) bl_html(html, "<th>%s</th>", bl_phase_label(p));
     bl_html(html, "</tr></thead>\n<tbody>\n");
     for (int r = 0; r < rows->count; r++) {
-        const struct row *row = &rows->row[r];
         bl_html(html, "<tr><td data-v=\"%d\">", r);
-        put_name(html, row);
+        put_name(html, &rows->row[r]);
         bl_html(html, "</td>");
-        put_layer_cells(html, row);
+        put_layer_cells(html, &rows->row[r].sum);
         bl_html(html, "</tr>\n");
-        all.bn_ms += row->bn_ms;
-        all.nd_ms += row->nd_ms;
-        for (int p = 0; p < PHASES; p++) {
-            all.bn[p] += row->bn[p];
-            all.nd[p] += row->nd[p];
-        }
     }
     bl_html(html, "</tbody>\n<tfoot><tr><td>all rows</td>");
     put_layer_cells(html, &all);
@@ -215,21 +229,17 @@ static void put_layer_table(struct bl_html *html, const struct rows *rows) {
 }
 
 static void put_phase_table(struct bl_html *html, const struct rows *rows) {
+    struct bl_pair_row all = all_rows(rows);
     bl_html(
         html,
         "<h3>The step by phase</h3>\n<div class=\"scroll\" tabindex=\"0\"><table class=\"sort\"><thead><tr><th>phase"
         "</th><th>BN ms</th><th>ND ms</th><th>difference</th></tr></thead>\n<tbody>\n");
-    for (int p = 0; p < PHASES; p++) {
-        double bn = 0, nd = 0;
-        for (int r = 0; r < rows->count; r++) {
-            bn += rows->row[r].bn[p];
-            nd += rows->row[r].nd[p];
-        }
-        if (bn <= 0 && nd <= 0) continue;
-        bl_html(html, "<tr><td data-v=\"%d\">%s</td>", p, bl_phase_styles[p].label);
-        put_cell(html, bn, bl_ms(bn));
-        put_cell(html, nd, bl_ms(nd));
-        put_cell(html, nd - bn, bl_signed_ms(nd - bn));
+    for (int p = 0; p < BL_PHASES; p++) {
+        if (all.bn[p] <= 0 && all.nd[p] <= 0) continue;
+        bl_html(html, "<tr><td data-v=\"%d\">%s</td>", p, bl_phase_label(p));
+        put_cell(html, all.bn[p], bl_ms(all.bn[p]));
+        put_cell(html, all.nd[p], bl_ms(all.nd[p]));
+        put_cell(html, all.nd[p] - all.bn[p], bl_signed_ms(all.nd[p] - all.bn[p]));
         bl_html(html, "</tr>\n");
     }
     bl_html(html, "</tbody></table></div>\n");
@@ -243,76 +253,66 @@ static void put_card(struct bl_html *html, const char *label, const char *value,
             label, value, detail);
 }
 
-static void put_result_card(struct bl_html *html, const cJSON *bn, const cJSON *nd) {
+static void put_result_card(struct bl_html *html, const struct bl_run_result *bn, const struct bl_run_result *nd) {
     char value[200], detail[120];
-    double a = bl_json_get(bl_last_epoch(bn), "test_top1"), b = bl_json_get(bl_last_epoch(nd), "test_top1");
-    int epochs = cJSON_GetArraySize(cJSON_GetObjectItemCaseSensitive(bn, "epochs"));
-    const char *label = "Test accuracy, BN and ND";
-    if (isnan(a) || isnan(b)) {
-        label = "Last training loss, BN and ND";
-        a = bl_json_get(bn, "last_loss");
-        b = bl_json_get(nd, "last_loss");
-        if (isnan(a) || isnan(b)) return;
-        snprintf(value, sizeof value, "<i class=\"bn\">%.3f</i> <i class=\"to\">/</i> <i class=\"nd\">%.3f</i>", a, b);
-        snprintf(detail, sizeof detail, "mean of the last tenth of the steps");
-    } else {
+    double a = bl_test_top1(bn), b = bl_test_top1(nd);
+    if (!isnan(a) && !isnan(b)) {
         snprintf(value, sizeof value, "<i class=\"bn\">%.1f</i> <i class=\"to\">/</i> <i class=\"nd\">%.1f</i>&nbsp;%%",
                  a, b);
-        snprintf(detail, sizeof detail, "after %d epoch%s", epochs, epochs == 1 ? "" : "s");
+        snprintf(detail, sizeof detail, "after %d epoch%s", bn->epochs, bn->epochs == 1 ? "" : "s");
+        put_card(html, "Test accuracy, BN and ND", value, detail);
+    } else if (!isnan(bn->last_loss) && !isnan(nd->last_loss)) {
+        snprintf(value, sizeof value, "<i class=\"bn\">%.3f</i> <i class=\"to\">/</i> <i class=\"nd\">%.3f</i>",
+                 bn->last_loss, nd->last_loss);
+        put_card(html, "Last training loss, BN and ND", value, "mean of the last tenth of the steps");
     }
-    put_card(html, label, value, detail);
 }
 
-static double pair_ms(const cJSON *pair, const char *norm) {
-    char key[32];
-    snprintf(key, sizeof key, "%s_%s_ms", norm, bl_pair_varies(pair) ? "mean" : "step");
-    return bl_json_get(pair, key);
-}
-
-static void put_cards(struct bl_html *html, const cJSON *document, const cJSON *pair, const cJSON *bn,
-                      const cJSON *nd) {
+static void put_cards(struct bl_html *html, const struct bl_result *result, const struct bl_pair_result *pair,
+                      const struct bl_run_result *bn, const struct bl_run_result *nd) {
     char value[200], detail[160];
-    double a = pair_ms(pair, "bn"), b = pair_ms(pair, "nd");
+    bool varies = bl_pair_varies(pair);
     bl_html(html, "<ul class=\"cards\">\n");
     snprintf(value, sizeof value, "%s", bl_percent(bl_pair_overhead(pair)));
-    snprintf(detail, sizeof detail, "ND %s ms, BN %s ms, %s, batch %.0f", bl_ms(b), bl_ms(a),
-             bl_pair_varies(pair) ? "means of all steps" : "medians", bl_json_get(document, "batch"));
+    snprintf(detail, sizeof detail, "ND %s ms, BN %s ms, %s, batch %.0f",
+             bl_ms(varies ? pair->nd_mean_ms : pair->nd_step_ms), bl_ms(varies ? pair->bn_mean_ms : pair->bn_step_ms),
+             varies ? "means of all steps" : "medians", result->batch);
     put_card(html, "ND’s training step beside BN’s", value, detail);
     put_result_card(html, bn, nd);
-    a = bl_json_get(bn, "inference_ms");
-    b = bl_json_get(nd, "inference_ms");
     snprintf(value, sizeof value, "<i class=\"bn\">%s</i> <i class=\"to\">/</i> <i class=\"nd\">%s</i>&nbsp;ms",
-             bl_ms(a), bl_ms(b));
-    snprintf(detail, sizeof detail, "ND is folded into the weights: %s", bl_percent(100 * (b / a - 1)));
-    if (!isnan(a) && !isnan(b)) put_card(html, "Inference of a batch, BN and ND", value, detail);
+             bl_ms(bn->inference_ms), bl_ms(nd->inference_ms));
+    snprintf(detail, sizeof detail, "ND is folded into the weights: %s",
+             bl_percent(bl_percent_more(nd->inference_ms, bn->inference_ms)));
+    if (!isnan(bn->inference_ms) && !isnan(nd->inference_ms))
+        put_card(html, "Inference of a batch, BN and ND", value, detail);
     snprintf(value, sizeof value, "<i class=\"bn\">%s</i> <i class=\"to\">/</i> <i class=\"nd\">%s</i>",
-             bl_whole(bl_json_get(bn, "images_per_s")), bl_whole(bl_json_get(nd, "images_per_s")));
+             bl_whole(bn->images_per_s), bl_whole(nd->images_per_s));
     put_card(html, "Training images a second, BN and ND", value, "median step");
     bl_html(html, "</ul>\n");
 }
 
-void bl_html_pair(struct bl_html *html, const cJSON *document, const cJSON *pair, bool many) {
-    const char *device = bl_json_text(pair, "device");
-    const cJSON *bn = bl_compare_run(document, device, "bn", NULL);
-    const char *setting = bl_json_text(pair, "setting");
-    const cJSON *nd = bl_compare_run(document, device, "nd", setting);
+void bl_html_pair(struct bl_html *html, const struct bl_result *result, const struct bl_pair_result *pair, bool many) {
+    const struct bl_run_result *bn = bl_result_run(result, pair->device, "bn", NULL);
+    const struct bl_run_result *nd = bl_result_run(result, pair->device, "nd", pair->setting);
+    double overhead = bl_pair_varies(pair) ? pair->nd_mean_ms - pair->bn_mean_ms : pair->nd_step_ms - pair->bn_step_ms;
     struct rows rows;
-    if ((html->error = html->error ? html->error : read_rows(pair, &rows))) return;
+    if (!bn || !nd) return; // a document cut by hand
+    if ((html->error = html->error ? html->error : sum_rows(pair, &rows))) return;
     if (many) {
         bl_html(html, "<h2>");
-        bl_html_text(html, device);
-        if (*setting) bl_html(html, ", ND ");
-        bl_html_text(html, setting);
+        bl_html_text(html, result->device[pair->device].label);
+        if (*pair->setting) bl_html(html, ", ND ");
+        bl_html_text(html, pair->setting);
         bl_html(html, "</h2>\n");
     }
-    put_cards(html, document, pair, bn, nd);
-    put_where(html, &rows, pair_ms(pair, "nd") - pair_ms(pair, "bn"));
+    put_cards(html, result, pair, bn, nd);
+    put_where(html, &rows, overhead);
     bl_html_budget(html, pair, nd);
-    if (!*setting) bl_html_curves(html, document, device);
+    if (!*pair->setting) bl_html_curves(html, result, pair->device);
     put_bars(html, &rows);
     put_layer_table(html, &rows);
     put_phase_table(html, &rows);
-    if (!*setting) bl_html_run(html, bn, false);
+    if (!*pair->setting) bl_html_run(html, bn, false);
     bl_html_run(html, nd, false);
     free(rows.row);
 }

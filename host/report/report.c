@@ -2,125 +2,151 @@
 #include "report.h"
 #include "html.h"
 #include "io/files.h"
+#include "result_internal.h"
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-static const cJSON *pairs_of(const cJSON *document) {
-    return cJSON_GetObjectItemCaseSensitive(document, "pairs");
-}
-
-static void put_device(struct bl_html *html, const cJSON *device) {
-    double units = bl_json_get(device, "compute_units"), memory = bl_json_get(device, "memory_bytes");
+static void put_device(struct bl_html *html, const struct bl_device_result *device) {
     bl_html(html, "<p class=\"meta\"><b>");
-    bl_html_text(html, bl_json_text(device, "name"));
+    bl_html_text(html, device->label);
     bl_html(html, "</b>");
-    if (!isnan(units)) bl_html(html, " · %.0f compute units", units);
-    if (!isnan(memory)) bl_html(html, " · %.1f GiB", memory / 1073741824.0);
-    if (*bl_json_text(device, "platform")) bl_html(html, " · ");
-    bl_html_text(html, bl_json_text(device, "platform"));
-    if (*bl_json_text(device, "driver")) bl_html(html, " · driver ");
-    bl_html_text(html, bl_json_text(device, "driver"));
+    if (device->facts.compute_units > 0) bl_html(html, " · %.0f compute units", device->facts.compute_units);
+    if (device->facts.memory > 0) bl_html(html, " · %.1f GiB", device->facts.memory / 1073741824.0);
+    if (*device->facts.platform) bl_html(html, " · ");
+    bl_html_text(html, device->facts.platform);
+    if (*device->facts.driver) bl_html(html, " · driver ");
+    bl_html_text(html, device->facts.driver);
     bl_html(html, "</p>\n");
 }
 
-static void put_title(struct bl_html *html, const cJSON *document) {
-    const cJSON *pairs = pairs_of(document), *device;
-    double percent = bl_pair_overhead(cJSON_GetArrayItem(pairs, 0));
+static void put_host(struct bl_html *html, const struct bl_host *host) {
+    if (!*host->os && !*host->cpu) return;
+    bl_html(html, "<p class=\"meta\">On ");
+    bl_html_text(html, *host->cpu ? host->cpu : "an unnamed processor");
+    if (host->cores > 0) bl_html(html, " · %.0f core%s", host->cores, host->cores > 1 ? "s" : "");
+    if (host->memory > 0) bl_html(html, " · %.1f GiB", host->memory / 1073741824.0);
+    if (*host->os) bl_html(html, " · ");
+    bl_html_text(html, host->os);
+    if (*host->kernel) bl_html(html, " · kernel ");
+    bl_html_text(html, host->kernel);
+    bl_html(html, "</p>\n");
+}
+
+static void put_title(struct bl_html *html, const struct bl_result *result) {
+    double percent = result->pairs ? bl_pair_overhead(&result->pair[0]) : NAN;
     bl_html(html, "<p class=\"eyebrow\">Blanch · ");
-    bl_html_text(html, bl_json_text(document, "model"));
+    bl_html_text(html, result->model);
     bl_html(html, " · ");
-    bl_html_text(html, bl_json_text(document, "data"));
+    bl_html_text(html, result->data);
     bl_html(html, "</p>\n<h1>");
-    if (cJSON_GetArraySize(pairs) == 1 && !isnan(percent)) {
+    if (result->pairs == 1 && !isnan(percent)) {
         bl_html(html, "Network deconvolution costs %s a step on ", bl_percent(percent));
-        bl_html_text(html, bl_json_text(document, "model"));
-    } else if (!cJSON_GetArraySize(pairs)) {
+        bl_html_text(html, result->model);
+    } else if (!result->pairs) {
         char label[120];
-        bl_run_label(cJSON_GetArrayItem(cJSON_GetObjectItemCaseSensitive(document, "runs"), 0), label, sizeof label);
-        bl_html_text(html, bl_json_text(document, "model"));
+        bl_run_label(&result->run[0], label, sizeof label);
+        bl_html_text(html, result->model);
         bl_html(html, " with ");
         bl_html_text(html, label);
     } else {
-        bl_html_text(html, bl_json_text(document, "model"));
+        bl_html_text(html, result->model);
         bl_html(html, ": what normalising costs");
     }
     bl_html(html, "</h1>\n");
-    cJSON_ArrayForEach(device, cJSON_GetObjectItemCaseSensitive(document, "devices")) put_device(html, device);
+    for (int d = 0; d < result->devices; d++) put_device(html, &result->device[d]);
+    put_host(html, &result->header.host);
 }
 
 /* Runs that have no partner: one row each. */
-static void put_runs_table(struct bl_html *html, const cJSON *document) {
-    const cJSON *run;
+static void put_runs_table(struct bl_html *html, const struct bl_result *result) {
     bl_html(
         html,
         "<div class=\"scroll\" tabindex=\"0\"><table><thead><tr><th>device</th><th>norm</th><th>step ms</th>"
         "<th>images/s</th><th>inference ms</th><th>coverage %%</th><th>recording costs</th></tr></thead>\n<tbody>\n");
-    cJSON_ArrayForEach(run, cJSON_GetObjectItemCaseSensitive(document, "runs")) {
-        double coverage = bl_json_get(run, "coverage"), cost = bl_json_get(run, "recording_cost");
+    for (int r = 0; r < result->runs; r++) {
+        const struct bl_run_result *run = &result->run[r];
         bl_html(html, "<tr><td>");
-        bl_html_text(html, bl_json_text(run, "device"));
+        bl_html_text(html, result->device[run->device].label);
         bl_html(html, "</td><td>");
-        bl_html_text(html, bl_json_text(run, "norm"));
+        bl_html_text(html, run->norm);
         bl_html(html, " ");
-        bl_html_text(html, bl_json_text(run, "setting"));
-        bl_html(html, "</td><td>%s</td><td>%s</td><td>%s</td>", bl_ms(bl_json_get(run, "step_ms")),
-                bl_whole(bl_json_get(run, "images_per_s")), bl_ms(bl_json_get(run, "inference_ms")));
-        if (isnan(coverage))
+        bl_html_text(html, run->setting);
+        bl_html(html, "</td><td>%s</td><td>%s</td><td>%s</td>", bl_ms(run->step_ms), bl_whole(run->images_per_s),
+                bl_ms(run->inference_ms));
+        if (isnan(run->coverage))
             bl_html(html, "<td>–</td>");
         else
-            bl_html(html, "<td>%.1f</td>", 100 * coverage);
-        bl_html(html, "<td>%s</td></tr>\n", bl_percent(100 * (cost - 1)));
+            bl_html(html, "<td>%.1f</td>", 100 * run->coverage);
+        bl_html(html, "<td>%s</td></tr>\n", bl_percent(bl_percent_more(run->recording_cost, 1)));
     }
     bl_html(html, "</tbody></table></div>\n");
 }
 
 /* --- how it was measured ------------------------------------------------------------------------- */
 
-static void put_value(struct bl_html *html, const cJSON *value) {
-    char *text = cJSON_IsString(value) ? NULL : cJSON_PrintUnformatted(value);
-    bl_html_text(html, cJSON_IsString(value) ? value->valuestring : text);
-    cJSON_free(text);
-}
-
-static void put_fact(struct bl_html *html, const cJSON *document, const char *key, const char *label) {
-    const cJSON *value = cJSON_GetObjectItemCaseSensitive(document, key);
-    if (!value || cJSON_IsNull(value) || (cJSON_IsString(value) && !*value->valuestring)) return;
+static void put_text(struct bl_html *html, const char *label, const char *text) {
+    if (!text || !*text) return;
     bl_html(html, "<dt>%s</dt><dd>", label);
-    put_value(html, value);
+    bl_html_text(html, text);
     bl_html(html, "</dd>\n");
 }
 
-static void put_settings(struct bl_html *html, const cJSON *pair) {
-    const cJSON *settings = cJSON_GetObjectItemCaseSensitive(pair, "settings"), *item;
-    if (!cJSON_GetArraySize(settings)) return;
-    bl_html(html, "<dt>ND</dt><dd>");
-    cJSON_ArrayForEach(item, settings) {
-        bl_html_text(html, item->string);
-        bl_html(html, " ");
-        put_value(html, item);
-        if (item->next) bl_html(html, ", ");
+static const char *number_text(double value, char text[32]) {
+    snprintf(text, 32, "%.15g", value);
+    if (strtod(text, NULL) != value) snprintf(text, 32, "%.17g", value);
+    return text;
+}
+
+static void put_number(struct bl_html *html, const char *label, double value) {
+    char text[32];
+    if (!isnan(value)) put_text(html, label, number_text(value, text));
+}
+
+static void put_settings(struct bl_html *html, const struct bl_nd_result *nd) {
+    bool first = true;
+    for (const struct bl_result_field *f = bl_nd_fields; f->key; f++) {
+        double value = bl_field_value(f, nd);
+        char text[32];
+        if (isnan(value)) continue;
+        bl_html(html, "%s%s %s", first ? "<dt>ND</dt><dd>" : ", ", f->key,
+                f->digits != BL_FLAG ? number_text(value, text)
+                : value != 0         ? "true"
+                                     : "false");
+        first = false;
     }
-    bl_html(html, "</dd>\n");
+    if (!first) bl_html(html, "</dd>\n");
 }
 
-static void put_method(struct bl_html *html, const cJSON *document) {
-    static const char *const facts[][2] = {{"source", "from"},
-                                           {"model", "network"},
-                                           {"data", "data"},
-                                           {"augment", "augmentation"},
-                                           {"batch", "batch"},
-                                           {"steps", "steps"},
-                                           {"epochs", "epochs"},
-                                           {"lr", "learning rate"},
-                                           {"schedule", "schedule"},
-                                           {"momentum", "momentum"},
-                                           {"weight_decay", "weight decay"},
-                                           {"seed", "seed"},
-                                           {"date", "date"},
-                                           {"blanch", "Blanch"}};
-    if (strcmp(bl_json_text(document, "kind"), "compare"))
+static void put_facts(struct bl_html *html, const struct bl_result *result) {
+    char version[128];
+    snprintf(version, sizeof version, "%s%s%s", result->header.version, *result->header.commit ? ", commit " : "",
+             result->header.commit);
+    bl_html(html, "<dl>\n");
+    put_text(html, "from", result->source);
+    put_text(html, "network", result->model);
+    put_text(html, "precision", result->precision);
+    put_text(html, "data", result->data);
+    put_text(html, "augmentation", result->augment);
+    put_number(html, "batch", result->batch);
+    put_number(html, "steps", result->steps);
+    put_number(html, "epochs", result->epochs);
+    put_number(html, "segments computed again", result->recompute);
+    put_text(html, "optimiser", result->optimiser);
+    put_number(html, "learning rate", result->lr);
+    put_text(html, "schedule", result->schedule);
+    put_number(html, "momentum", result->momentum);
+    put_number(html, "weight decay", result->weight_decay);
+    put_number(html, "seed", result->seed);
+    put_text(html, "date", result->header.date);
+    put_text(html, "Blanch", version);
+    if (result->pairs) put_settings(html, &result->pair[0].nd);
+    bl_html(html, "</dl>\n");
+}
+
+static void put_method(struct bl_html *html, const struct bl_result *result) {
+    if (strcmp(result->header.kind, "compare"))
         bl_html(
             html,
             "<h2>How it was measured</h2>\n<p>The step time is the median of whole steps. Times of layers and phases "
@@ -134,43 +160,36 @@ static void put_method(struct bl_html *html, const cJSON *document) {
             "steps; steps with and without recording took turns, and what recording costs is the ratio of the two "
             "medians. Coverage is the sum of all phases over the wall time of the recorded steps. Inference is a "
             "forward pass in evaluation mode of a batch that is already on the device.</p>\n");
-    put_runs_table(html, document);
-    bl_html(html, "<dl>\n");
-    for (int i = 0; i < BL_COUNT(facts); i++) put_fact(html, document, facts[i][0], facts[i][1]);
-    put_settings(html, cJSON_GetArrayItem(pairs_of(document), 0));
-    bl_html(html, "</dl>\n");
+    put_runs_table(html, result);
+    put_facts(html, result);
 }
 
 /* alone: the page has no other. Several pairs, or several documents, begin with the overview of all runs. */
-static void put_document(struct bl_html *html, const cJSON *document, bool alone) {
-    const cJSON *pair, *device, *run;
-    bool many = cJSON_GetArraySize(pairs_of(document)) != 1;
-    put_title(html, document);
-    if (alone && many) bl_html_overview(html, &document, 1);
-    cJSON_ArrayForEach(pair, pairs_of(document)) bl_html_pair(html, document, pair, many);
-    if (!cJSON_GetArraySize(pairs_of(document))) {
-        cJSON_ArrayForEach(device, cJSON_GetObjectItemCaseSensitive(document, "devices"))
-            bl_html_curves(html, document, bl_json_text(device, "name"));
-        cJSON_ArrayForEach(run, cJSON_GetObjectItemCaseSensitive(document, "runs")) bl_html_run(html, run, true);
-    }
-    put_method(html, document);
+static void put_document(struct bl_html *html, const struct bl_result *result, bool alone) {
+    bool many = result->pairs != 1;
+    put_title(html, result);
+    if (alone && many) bl_html_overview(html, result, 1);
+    for (int p = 0; p < result->pairs; p++) bl_html_pair(html, result, &result->pair[p], many);
+    for (int d = 0; d < result->devices && !result->pairs; d++) bl_html_curves(html, result, d);
+    for (int r = 0; r < result->runs && !result->pairs; r++) bl_html_run(html, &result->run[r], true);
+    put_method(html, result);
 }
 
-static void put_together(struct bl_html *html, const cJSON *const *documents, int count) {
+static void put_together(struct bl_html *html, const struct bl_result *results, int count) {
     bl_html(html, "<p class=\"eyebrow\">Blanch</p>\n<h1>%d results side by side</h1>\n", count);
-    bl_html_overview(html, documents, count);
-    bl_html_joint_curves(html, documents, count);
+    bl_html_overview(html, results, count);
+    bl_html_joint_curves(html, results, count);
 }
 
-int bl_report_write(const char *path, const cJSON *const *documents, int count) {
+int bl_report_write(const char *path, const struct bl_result *results, int count) {
     struct bl_html html = {0};
     bl_html(&html, "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">"
                    "<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">"
                    "<link rel=\"icon\" href=\"data:,\"><title>Blanch: ");
-    bl_html_text(&html, bl_json_text(documents[0], "model"));
+    bl_html_text(&html, results[0].model);
     bl_html(&html, "</title>\n<style>%s</style></head>\n<body><main>\n", bl_report_style);
-    if (count > 1) put_together(&html, documents, count);
-    for (int i = 0; i < count; i++) put_document(&html, documents[i], count == 1);
+    if (count > 1) put_together(&html, results, count);
+    for (int i = 0; i < count; i++) put_document(&html, &results[i], count == 1);
     bl_html(&html, "</main>\n<script>%s</script></body></html>\n", bl_report_script);
     bl_html_label_cells(&html);
     int error = html.error ? html.error : bl_file_write(path, html.data, html.size);

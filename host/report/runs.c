@@ -1,119 +1,157 @@
 /* The overview of all runs of a page, and what a single run's step consists of. */
 #include "html.h"
-#include "report.h"
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-static cJSON *item(const cJSON *object, const char *key) {
-    return cJSON_GetObjectItemCaseSensitive(object, key);
+static const char *norm_label(const struct bl_run_result *run) {
+    return !strcmp(run->norm, "bn")     ? "BN"
+           : !strcmp(run->norm, "nd")   ? "ND"
+           : !strcmp(run->norm, "none") ? "no norm"
+                                        : run->norm;
 }
 
-static void put_cell(struct bl_html *html, double value, const char *text) {
-    bl_html(html, "<td data-v=\"%.6g\">%s</td>", isfinite(value) ? value : -1, text);
+void bl_run_label(const struct bl_run_result *run, char *label, size_t size) {
+    snprintf(label, size, "%s%s%s", norm_label(run), *run->setting ? ", " : "", run->setting);
 }
 
-static const char *norm_label(const cJSON *run) {
-    const char *norm = bl_json_text(run, "norm");
-    return !strcmp(norm, "bn") ? "BN" : !strcmp(norm, "nd") ? "ND" : !strcmp(norm, "none") ? "no norm" : norm;
+/* What can tell a device from another of its name; "": unknown. */
+enum { FACTS = 9 };
+static const char *fact_text(const struct bl_result *result, int device, int fact, char text[160]) {
+    const struct bl_device_facts *facts = &result->device[device].facts;
+    const struct bl_host *host = &result->header.host;
+    const struct {
+        const char *format, *text;
+        double number;
+    } all[FACTS] = {{"%s", facts->platform, 0},
+                    {"%s", facts->version, 0},
+                    {"driver %s", facts->driver, 0},
+                    {"%.0f compute units", NULL, facts->compute_units},
+                    {"%.2f GiB", NULL, strcmp(facts->kind, "cpu") ? facts->memory / 1073741824.0 : 0},
+                    {"%s", host->cpu, 0},
+                    {"%.0f cores", NULL, host->cores},
+                    {"%s", host->os, 0},
+                    {"kernel %s", host->kernel, 0}};
+    *text = 0;
+    if (all[fact].text && *all[fact].text) snprintf(text, 160, all[fact].format, all[fact].text);
+    if (!all[fact].text && all[fact].number > 0) snprintf(text, 160, all[fact].format, all[fact].number);
+    return text;
 }
 
-void bl_run_label(const cJSON *run, char *label, size_t size) {
-    const char *setting = bl_json_text(run, "setting");
-    snprintf(label, size, "%s%s%s", norm_label(run), *setting ? ", " : "", setting);
+static bool fact_differs(const struct bl_result *results, int count, const struct bl_result *result, int device,
+                         int fact) {
+    char own[160], others[160];
+    fact_text(result, device, fact, own);
+    for (int d = 0; d < count; d++)
+        for (int other = 0; other < results[d].devices; other++)
+            if (!strcmp(results[d].device[other].label, result->device[device].label) &&
+                *fact_text(&results[d], other, fact, others) && strcmp(others, own))
+                return true;
+    return false;
 }
 
-/* The BN step that a run is held against: same network, batch and device, of its own document if it has one. */
-static double bn_step(const cJSON *const *documents, int count, const cJSON *document, const cJSON *run,
-                      const char *key) {
-    double found = NAN;
-    for (int d = 0; d < count; d++) {
-        const cJSON *other;
-        if (strcmp(bl_json_text(documents[d], "model"), bl_json_text(document, "model")) ||
-            bl_json_get(documents[d], "batch") != bl_json_get(document, "batch"))
-            continue;
-        cJSON_ArrayForEach(other, item(documents[d], "runs")) {
-            bool suits = !strcmp(bl_json_text(other, "norm"), "bn") &&
-                         !strcmp(bl_json_text(other, "device"), bl_json_text(run, "device"));
-            if (suits && (isnan(found) || documents[d] == document)) found = bl_json_get(other, key);
-        }
+void bl_html_device(struct bl_html *html, const struct bl_result *results, int count, const struct bl_result *result,
+                    int device) {
+    char text[160];
+    bl_html_text(html, result->device[device].label);
+    for (int fact = 0; fact < FACTS; fact++) {
+        if (!fact_differs(results, count, result, device, fact) || !*fact_text(result, device, fact, text)) continue;
+        bl_html(html, " · ");
+        bl_html_text(html, text);
+    }
+}
+
+static bool same_task(const struct bl_result *a, const struct bl_result *b) {
+    const char *one = *a->precision ? a->precision : "fp32", *other = *b->precision ? b->precision : "fp32";
+    return !strcmp(a->model, b->model) && a->batch == b->batch && !strcmp(one, other);
+}
+
+/* The BN run that a run is held against: same network, batch, precision and device, of its own document if that has
+ * one. */
+static const struct bl_run_result *bn_beside(const struct bl_result *results, int count, const struct bl_result *result,
+                                             const struct bl_run_result *run) {
+    const struct bl_run_result *found = bl_result_run(result, run->device, "bn", NULL);
+    for (int d = 0; d < count && !found; d++) {
+        const struct bl_result *other = &results[d];
+        if (!same_task(other, result)) continue;
+        for (int r = 0; r < other->runs && !found; r++)
+            if (!strcmp(other->run[r].norm, "bn") && bl_same_place(other, other->run[r].device, result, run->device))
+                found = &other->run[r];
     }
     return found;
 }
 
-static void put_share(struct bl_html *html, double value) {
-    char text[32] = "–";
-    if (isfinite(value)) snprintf(text, sizeof text, "%.1f", 100 * value);
-    put_cell(html, value, text);
+static void put_overhead(struct bl_html *html, const struct bl_run_result *run, double ms, double bn_ms) {
+    double over = bl_percent_more(ms, bn_ms);
+    bl_html_cell(html, over, strcmp(run->norm, "bn") ? bl_percent(over) : "–");
 }
 
-static void put_overview_row(struct bl_html *html, const cJSON *const *documents, int count, const cJSON *document,
-                             const cJSON *run) {
+static void put_overview_row(struct bl_html *html, const struct bl_result *results, int count,
+                             const struct bl_result *result, const struct bl_run_result *run) {
+    const struct bl_run_result *bn = bn_beside(results, count, result, run);
+    double top1 = bl_test_top1(run);
     char label[120], text[32] = "–";
-    double ms = bl_json_get(run, "step_ms"),
-           over = 100 * (ms / bn_step(documents, count, document, run, "step_ms") - 1);
-    double mean = 100 * (bl_json_get(run, "mean_ms") / bn_step(documents, count, document, run, "mean_ms") - 1);
-    double top1 = bl_json_get(bl_last_epoch(run), "test_top1"), target = bl_json_get(run, "target_s");
-    const cJSON *work = item(run, "work_all");
     bl_run_label(run, label, sizeof label);
     bl_html(html, "<tr><td>");
-    bl_html_text(html, bl_json_text(document, "model"));
-    bl_html(html, " <span class=\"%s\">",
-            bl_json_text(run, "norm")[0] == 'n' && bl_json_text(run, "norm")[1] == 'd' ? "nd" : "bn");
+    bl_html_text(html, result->model);
+    bl_html(html, " <span class=\"%s\">", strcmp(run->norm, "nd") ? "bn" : "nd");
     bl_html_text(html, label);
     bl_html(html, "</span></td><td class=\"wide\">");
-    bl_html_text(html, bl_json_text(run, "device"));
+    bl_html_device(html, results, count, result, run->device);
     bl_html(html, "</td>");
-    put_cell(html, bl_json_get(document, "batch"), bl_whole(bl_json_get(document, "batch")));
-    put_cell(html, ms, bl_ms(ms));
-    put_cell(html, bl_json_get(run, "images_per_s"), bl_whole(bl_json_get(run, "images_per_s")));
-    put_cell(html, over, !strcmp(bl_json_text(run, "norm"), "bn") ? "–" : bl_percent(over));
-    put_cell(html, mean, !strcmp(bl_json_text(run, "norm"), "bn") ? "–" : bl_percent(mean));
-    put_share(html, bl_json_get(work, "arithmetic"));
-    put_share(html, bl_json_get(work, "bandwidth"));
+    bl_html_cell(html, result->batch, bl_whole(result->batch));
+    bl_html_cell(html, run->step_ms, bl_ms(run->step_ms));
+    bl_html_cell(html, run->images_per_s, bl_whole(run->images_per_s));
+    put_overhead(html, run, run->step_ms, bn ? bn->step_ms : NAN);
+    put_overhead(html, run, run->mean_ms, bn ? bn->mean_ms : NAN);
+    bl_html_share(html, run->step.all.launches > 0 ? run->step.all.arithmetic : NAN);
+    bl_html_share(html, run->step.all.launches > 0 ? run->step.all.bandwidth : NAN);
     if (isfinite(top1)) snprintf(text, sizeof text, "%.2f", top1);
-    put_cell(html, top1, text);
-    put_cell(html, target, bl_ms(target));
+    bl_html_cell(html, top1, text);
+    bl_html_cell(html, run->target_s, bl_ms(run->target_s));
     bl_html(html, "<td class=\"wide soft\">");
-    bl_html_text(html, bl_json_text(document, "source"));
+    bl_html_text(html, result->source);
     bl_html(html, "</td></tr>\n");
 }
 
 /* Which device trains this fastest: of all runs of one network with one norm. */
-static void put_fastest(struct bl_html *html, const cJSON *const *documents, int count, const char *norm) {
-    const cJSON *best = NULL, *run;
+static void put_fastest(struct bl_html *html, const struct bl_result *results, int count, const char *norm) {
+    const struct bl_run_result *best = NULL;
+    const struct bl_result *of = NULL;
     int seen = 0;
-    for (int d = 0; d < count; d++) cJSON_ArrayForEach(run, item(documents[d], "runs")) {
-            if (strcmp(bl_json_text(run, "norm"), norm) || !(bl_json_get(run, "images_per_s") > 0)) continue;
-            if (strcmp(bl_json_text(documents[d], "model"), bl_json_text(documents[0], "model"))) return;
-            if (!best || bl_json_get(run, "images_per_s") > bl_json_get(best, "images_per_s")) best = run;
+    for (int d = 0; d < count; d++)
+        for (int r = 0; r < results[d].runs; r++) {
+            const struct bl_run_result *run = &results[d].run[r];
+            if (strcmp(run->norm, norm) || !(run->images_per_s > 0)) continue;
+            if (strcmp(results[d].model, results[0].model)) return;
+            if (!best || run->images_per_s > best->images_per_s) best = run, of = &results[d];
             seen++;
         }
     if (seen < 2) return;
     char label[120];
     bl_run_label(best, label, sizeof label);
     bl_html(html, "<p>Fastest with %s: <b>", norm_label(best));
-    bl_html_text(html, bl_json_text(best, "device"));
+    bl_html_device(html, results, count, of, best->device);
     bl_html(html, "</b> (");
     bl_html_text(html, label);
-    bl_html(html, "), %s&nbsp;ms a step, %s images a second.</p>\n", bl_ms(bl_json_get(best, "step_ms")),
-            bl_whole(bl_json_get(best, "images_per_s")));
+    bl_html(html, "), %s&nbsp;ms a step, %s images a second.</p>\n", bl_ms(best->step_ms),
+            bl_whole(best->images_per_s));
 }
 
-void bl_html_overview(struct bl_html *html, const cJSON *const *documents, int count) {
-    const cJSON *run;
-    put_fastest(html, documents, count, "bn");
-    put_fastest(html, documents, count, "nd");
+void bl_html_overview(struct bl_html *html, const struct bl_result *results, int count) {
+    put_fastest(html, results, count, "bn");
+    put_fastest(html, results, count, "nd");
     bl_html(html, "<div class=\"scroll\" tabindex=\"0\"><table class=\"sort\" "
                   "id=\"overview\"><thead><tr><th>network</th><th>device</th>"
                   "<th>batch</th><th>step ms</th><th>images/s</th><th>beside BN</th><th>mean beside BN</th><th>%% of "
                   "arithmetic</th>"
                   "<th>%% of bandwidth</th><th>test %%</th><th>target s</th><th>from</th></tr></thead>\n<tbody>\n");
     for (int d = 0; d < count; d++)
-        cJSON_ArrayForEach(run, item(documents[d], "runs")) put_overview_row(html, documents, count, documents[d], run);
+        for (int r = 0; r < results[d].runs; r++)
+            put_overview_row(html, results, count, &results[d], &results[d].run[r]);
     bl_html(html, "</tbody></table></div>\n");
-    const double target = bl_json_get(cJSON_GetArrayItem(item(documents[0], "runs"), 0), "target_top1");
+    const double target = results[0].runs ? results[0].run[0].target_top1 : NAN;
     if (isfinite(target) && count == 1)
         bl_html(
             html,
@@ -123,17 +161,23 @@ void bl_html_overview(struct bl_html *html, const cJSON *const *documents, int c
 
 /* --- one run ---------------------------------------------------------------------------------- */
 
-static void put_work_cells(struct bl_html *html, double ms, const cJSON *work) {
-    double host = bl_json_get(work, "host_ms"), launches = bl_json_get(work, "launches");
-    double bytes = 1e-6 * bl_json_get(work, "bytes"), operations = 1e-9 * bl_json_get(work, "operations");
-    put_cell(html, ms, bl_ms(ms));
-    put_cell(html, bl_json_get(work, "device_ms"), bl_ms(bl_json_get(work, "device_ms")));
-    put_cell(html, host, bl_ms(host));
-    put_cell(html, launches, bl_ms(launches));
-    put_cell(html, bytes, bl_ms(bytes));
-    put_cell(html, operations, bl_ms(operations));
-    put_share(html, bl_json_get(work, "arithmetic"));
-    put_share(html, bl_json_get(work, "bandwidth"));
+static void put_work_cells(struct bl_html *html, double ms, const struct bl_work_done *work) {
+    static const struct bl_work_done none = {.device_ms = NAN,
+                                             .host_ms = NAN,
+                                             .launches = NAN,
+                                             .bytes = NAN,
+                                             .operations = NAN,
+                                             .arithmetic = NAN,
+                                             .bandwidth = NAN};
+    if (!(work->launches > 0)) work = &none;
+    bl_html_cell(html, ms, bl_ms(ms));
+    bl_html_cell(html, work->device_ms, bl_ms(work->device_ms));
+    bl_html_cell(html, work->host_ms, bl_ms(work->host_ms));
+    bl_html_cell(html, work->launches, bl_ms(work->launches));
+    bl_html_cell(html, 1e-6 * work->bytes, bl_ms(1e-6 * work->bytes));
+    bl_html_cell(html, 1e-9 * work->operations, bl_ms(1e-9 * work->operations));
+    bl_html_share(html, work->arithmetic);
+    bl_html_share(html, work->bandwidth);
 }
 
 static void start_table(struct bl_html *html, const char *first) {
@@ -145,96 +189,74 @@ static void start_table(struct bl_html *html, const char *first) {
         first);
 }
 
-static double sum_phases(const cJSON *layer, const char *only) {
-    const cJSON *phase;
-    double sum = 0;
-    cJSON_ArrayForEach(phase,
-                       item(layer, "phases")) if (cJSON_IsNumber(phase) && (!only || !strcmp(phase->string, only)))
-        sum += phase->valuedouble;
-    return sum;
+static double phase_ms(const struct bl_measured *step, int phase) {
+    double ms = 0;
+    for (int i = 0; i < step->rows; i++) ms += step->row[i].ms[phase];
+    return ms;
 }
 
-static void put_phases(struct bl_html *html, const cJSON *run) {
-    const cJSON *layer;
+static void put_phases(struct bl_html *html, const struct bl_measured *step) {
     start_table(html, "phase");
-    for (int p = 0; bl_phase_styles[p].name; p++) {
-        double ms = 0;
-        cJSON_ArrayForEach(layer, item(run, "layers")) ms += sum_phases(layer, bl_phase_styles[p].name);
+    for (int p = 0; p < BL_PHASES; p++) {
+        double ms = phase_ms(step, p);
         if (!(ms > 0)) continue;
-        bl_html(html, "<tr><td data-v=\"%d\">%s</td>", p, bl_phase_styles[p].label);
-        put_work_cells(html, ms, item(item(run, "work"), bl_phase_styles[p].name));
+        bl_html(html, "<tr><td data-v=\"%d\">%s</td>", p, bl_phase_label(p));
+        put_work_cells(html, ms, &step->work[p]);
         bl_html(html, "</tr>\n");
     }
     bl_html(html, "</tbody></table></div>\n");
 }
 
-static void put_layers(struct bl_html *html, const cJSON *run) {
-    const cJSON *layer;
-    int row = 0;
+static void put_layers(struct bl_html *html, const struct bl_measured *step) {
+    int shown = 0;
     start_table(html, "layer");
-    cJSON_ArrayForEach(layer, item(run, "layers")) {
-        bl_html(html, "<tr><td data-v=\"%d\">", row++);
-        bl_html_text(html, bl_json_text(layer, "name"));
+    for (int i = 0; i < step->rows; i++) {
+        const struct bl_ledger_row *row = &step->row[i];
+        if (!(bl_row_ms(row) > 0)) continue;
+        bl_html(html, "<tr><td data-v=\"%d\">", shown++);
+        bl_html_text(html, row->name);
         bl_html(html, "</td>");
-        put_work_cells(html, sum_phases(layer, NULL), item(layer, "work_all"));
+        put_work_cells(html, bl_row_ms(row), &row->all);
         bl_html(html, "</tr>\n");
     }
     bl_html(html, "</tbody></table></div>\n");
 }
 
-static void put_bar(struct bl_html *html, const cJSON *layer, double scale) {
-    double at = 0;
-    bl_html(html, "<div class=\"name\">");
-    bl_html_text(html, bl_json_text(layer, "name"));
-    bl_html(html, "</div><svg role=\"img\" aria-label=\"%s ms\">", bl_ms(sum_phases(layer, NULL)));
-    for (int p = 0; bl_phase_styles[p].name; p++) {
-        double ms = sum_phases(layer, bl_phase_styles[p].name), width = 100 * ms / scale;
-        if (width < 0.005) continue;
-        bl_html(html,
-                "<rect class=\"%s\" x=\"%.2f%%\" width=\"%.2f%%\" height=\"100%%\"><title>%s: %s ms</title></rect>",
-                bl_phase_styles[p].css, at, width, bl_phase_styles[p].label, bl_ms(ms));
-        at += width;
-    }
-    bl_html(html, "</svg><div class=\"ms\">%s</div>\n", bl_ms(sum_phases(layer, NULL)));
-}
-
-static void put_bars(struct bl_html *html, const cJSON *run) {
-    const cJSON *layer;
-    double scale = 0;
-    cJSON_ArrayForEach(layer, item(run, "layers")) scale = fmax(scale, sum_phases(layer, NULL));
+static void put_bars(struct bl_html *html, const struct bl_measured *step) {
+    double scale = 0, all[BL_PHASES];
+    for (int i = 0; i < step->rows; i++) scale = fmax(scale, bl_row_ms(&step->row[i]));
     if (!(scale > 0)) return;
-    bl_html(html, "<ul class=\"legend\">");
-    for (int p = 0; bl_phase_styles[p].name; p++) {
-        double ms = 0;
-        cJSON_ArrayForEach(layer, item(run, "layers")) ms += sum_phases(layer, bl_phase_styles[p].name);
-        if (ms > 0)
-            bl_html(html,
-                    "<li><svg class=\"swatch\"><rect class=\"%s\" width=\"100%%\" height=\"100%%\"/></svg>%s</li>",
-                    bl_phase_styles[p].css, bl_phase_styles[p].label);
+    for (int p = 0; p < BL_PHASES; p++) all[p] = phase_ms(step, p);
+    bl_html_legend(html, all);
+    bl_html(html, "<div class=\"bars single\">\n");
+    for (int i = 0; i < step->rows; i++) {
+        if (bl_row_ms(&step->row[i]) <= scale / 500) continue;
+        bl_html(html, "<div class=\"name\">");
+        bl_html_text(html, step->row[i].name);
+        bl_html(html, "</div>");
+        bl_html_bar(html, "", step->row[i].ms, scale);
+        bl_html(html, "\n");
     }
-    bl_html(html, "</ul>\n<div class=\"bars single\">\n");
-    cJSON_ArrayForEach(layer, item(run, "layers")) if (sum_phases(layer, NULL) > scale / 500)
-        put_bar(html, layer, scale);
     bl_html(html, "</div>\n");
 }
 
-void bl_html_run(struct bl_html *html, const cJSON *run, bool bars) {
-    const cJSON *limits = item(run, "limits");
+void bl_html_run(struct bl_html *html, const struct bl_run_result *run, bool bars) {
+    const struct bl_limits *limits = &run->step.limits;
     char label[120];
-    if (!cJSON_GetArraySize(item(run, "layers"))) return;
+    if (!run->step.rows) return;
     bl_run_label(run, label, sizeof label);
     bl_html(html, "<h3>A step with ");
     bl_html_text(html, label);
     bl_html(html, ", by phase</h3>\n");
-    if (bl_json_get(limits, "operations_per_s") > 0)
+    if (limits->operations > 0)
         bl_html(
             html,
             "<p class=\"soft\">The device’s measured limits: %.0f&nbsp;Gop/s, %.1f&nbsp;GB/s. Bytes count every tensor "
             "of a command once, operations what the method asks for.</p>\n",
-            1e-9 * bl_json_get(limits, "operations_per_s"), 1e-9 * bl_json_get(limits, "bytes_per_s"));
-    put_phases(html, run);
+            1e-9 * limits->operations, 1e-9 * limits->bytes);
+    put_phases(html, &run->step);
     bl_html(html, "<details%s><summary>The same by layer</summary>\n", bars ? " open" : "");
-    if (bars) put_bars(html, run);
-    put_layers(html, run);
+    if (bars) put_bars(html, &run->step);
+    put_layers(html, &run->step);
     bl_html(html, "</details>\n");
 }

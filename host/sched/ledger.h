@@ -36,15 +36,34 @@ struct bl_work_done {
 };
 struct bl_work_done bl_ledger_work(const struct bl_ledger *ledger, int row, int phase);
 void bl_ledger_limits(struct bl_ledger *ledger, const struct bl_limits *limits);
-/* limits{}, work{PHASE: {device_ms host_ms launches bytes operations arithmetic bandwidth}} and work_all{} of the step.
+
+/* What was measured, as plain values: of a ledger, or read from a file. */
+struct bl_ledger_row { // a layer, or the step
+    char name[128], op[32];
+    int role;             // enum bl_role; negative: what belongs to no layer, or an operation that is not known here
+    double ms[BL_PHASES]; // 0: none
+    double quartile1_ms, quartile3_ms;
+    struct bl_work_done work[BL_PHASES], all; // launches 0: none; ms is not kept in files
+    char engine[3][24];                       // of a convolution's passes; "" elsewhere
+};
+struct bl_measured {
+    struct bl_limits limits;                  // 0: unknown
+    struct bl_work_done work[BL_PHASES], all; // of the step
+    int rows;                                 // of a ledger: a row for each of the graph's nodes, then "(step)"
+    struct bl_ledger_row *row;
+};
+int bl_ledger_measured(const struct bl_ledger *ledger, struct bl_measured *measured);
+void bl_measured_free(struct bl_measured *measured);
+double bl_row_ms(const struct bl_ledger_row *row); // of all phases
+/* limits{}, work{PHASE: {device_ms host_ms launches bytes operations arithmetic bandwidth}}, work_all{}, engines{} and
+ * layers[{name op role phases{PHASE: ms} quartile1_ms quartile3_ms work{PHASE: {}} work_all{}}]; rows without time are
+ * left out. */
+void bl_measured_json(const struct bl_measured *measured, cJSON *json);
+cJSON *bl_phases_json(const double *ms); // (BL_PHASES) {PHASE: ms} of those that took any
+/* ledger.json: steps, wall median, quartiles, totals, layers. Asks for the device's limits first. Takes settings over.
  */
-void bl_ledger_add_totals(const struct bl_ledger *ledger, cJSON *json);
-/* layers[{name op phases{PHASE: ms} quartile1_ms quartile3_ms work{PHASE: {}} work_all{}}], as bench and compare print
- * it; rows without time are left out. */
-cJSON *bl_ledger_layers(const struct bl_ledger *ledger);
-/* ledger.json: steps, wall median, spread (quartiles), totals, layers. Asks for the device's limits first. */
-cJSON *bl_ledger_json(struct bl_ledger *ledger);
-/* Chrome trace-event JSON of the last recorded step. */
-int bl_ledger_trace(const struct bl_ledger *ledger, const char *path);
+cJSON *bl_ledger_json(struct bl_ledger *ledger, cJSON *settings);
+/* Chrome trace-event JSON of the last recorded step. Takes settings over. */
+int bl_ledger_trace(const struct bl_ledger *ledger, const char *path, cJSON *settings);
 
 #endif

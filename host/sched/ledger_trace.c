@@ -1,6 +1,7 @@
 /* The last recorded step in the Chrome trace-event format, which Perfetto opens: complete events (ph X) with ts and dur
  * in microseconds since the step's begin, one track for the device's queue and one for the host. */
 #include "sched/ledger_internal.h"
+#include "io/document.h"
 #include "io/files.h"
 
 static double seconds(uint64_t nanoseconds) {
@@ -83,9 +84,9 @@ static void add_host(const struct last_step *last, cJSON *events) {
     add_slice(events, HOST_TRACK, "wait for the device", "host", final, last->end);
 }
 
-int bl_ledger_trace(const struct bl_ledger *ledger, const char *path) {
+int bl_ledger_trace(const struct bl_ledger *ledger, const char *path, cJSON *settings) {
     const struct last_step *last = &ledger->last;
-    cJSON *json = cJSON_CreateObject(), *events = cJSON_CreateArray();
+    cJSON *json = bl_document("trace", 2, blanch_device_info(ledger->dev), settings), *events = cJSON_CreateArray();
     cJSON_AddItemToObject(json, "traceEvents", events);
     cJSON_AddStringToObject(json, "displayTimeUnit", "ms");
     add_name(events, "process_name", DEVICE_TRACK, "blanch, one training step");

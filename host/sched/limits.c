@@ -26,7 +26,7 @@ static int launch_arithmetic(struct probe *p) {
 }
 
 static int launch_stream(struct probe *p, struct bl_kernel *kernel) {
-    int64_t vectors = (int64_t)(p->bytes / 4) / p->vec, count = (vectors + p->items - 1) / p->items;
+    int64_t vectors = (int64_t)(p->bytes / sizeof(float)) / p->vec, count = (vectors + p->items - 1) / p->items;
     struct bl_range range = p->cpu ? BL_GROUPS1((size_t)p->items) : BL_ITEMS((size_t)p->items);
     return bl_launch(kernel, range, BL_MEM(p->x), BL_MEM(p->y), BL_I64(vectors), BL_I32(p->cpu ? count : 1),
                      BL_I32(p->cpu ? 1 : p->items), BL_I32(count));
@@ -58,8 +58,8 @@ static int measure_operations(struct probe *p, double *rate) {
     const struct bl_define define = {"VEC", p->vec};
     double seconds = 0;
     int code = bl_kernel_get(p->dev, "limits", "multiply_add", &define, 1, &p->kernel);
-    if (!code) code = bl_mem_alloc(p->dev, 4 * (size_t)p->items, &p->y);
-    if (!code) code = bl_mem_fill(p->y, 0, 4 * (size_t)p->items, 1.0f);
+    if (!code) code = bl_mem_alloc(p->dev, sizeof(float) * (size_t)p->items, &p->y);
+    if (!code) code = bl_mem_fill(p->y, 0, sizeof(float) * (size_t)p->items, 1.0f);
     p->steps = 1;
     if (!code) code = shortest(p, launch_arithmetic, 1, &seconds); // the first may compile
     for (bool more = true; !code && more; p->steps *= more ? 2 : 1) {

@@ -14,10 +14,11 @@ static void know(struct bl_tune_item *item, const char *choice) {
 
 const char *bl_tune_replayed(const struct bl_tuner *t, const char *shape) {
     const cJSON *choice = cJSON_GetObjectItemCaseSensitive(t->replayed, shape);
-    const char *type = strstr(shape, " f32");
-    char plain[160];
+    char blank_type[16], plain[160];
+    snprintf(blank_type, sizeof blank_type, " %s", bl_type_traits[BL_F32].name);
+    const char *type = strstr(shape, blank_type);
     if (!choice && type) {
-        snprintf(plain, sizeof plain, "%.*s%s", (int)(type - shape), shape, type + strlen(" f32"));
+        snprintf(plain, sizeof plain, "%.*s%s", (int)(type - shape), shape, type + strlen(blank_type));
         choice = cJSON_GetObjectItemCaseSensitive(t->replayed, plain);
     }
     return cJSON_IsString(choice) ? choice->valuestring : NULL;

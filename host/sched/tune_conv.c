@@ -151,18 +151,19 @@ static bool samples_right(const struct bl_tune_item *item, const struct data *d)
 
 static int write_data(const struct trial *t, const struct data *d) {
     struct bl_node *node = t->node;
-    int code = bl_mem_write(node->in[0]->mem, 0, 4 * d->x, d->images);
-    if (!code) code = bl_mem_write(node->param[0]->data.mem, 0, 4 * d->w, d->weights);
-    if (!code && t->pass != BL_CONV_FORWARD) code = bl_mem_write(node->out[0]->grad->mem, 0, 4 * d->y, d->gradient);
-    return code ? code : bl_mem_fill(result_of(t), 0, 4 * d->out, NAN);
+    int code = bl_mem_write(node->in[0]->mem, 0, sizeof(float) * d->x, d->images);
+    if (!code) code = bl_mem_write(node->param[0]->data.mem, 0, sizeof(float) * d->w, d->weights);
+    if (!code && t->pass != BL_CONV_FORWARD)
+        code = bl_mem_write(node->out[0]->grad->mem, 0, sizeof(float) * d->y, d->gradient);
+    return code ? code : bl_mem_fill(result_of(t), 0, sizeof(float) * d->out, NAN);
 }
 
 static int judge(const struct trial *t, const struct bl_tune_item *item, struct data *d, bool *right) {
-    int code = bl_mem_read(result_of(t), 0, 4 * d->out, d->result);
+    int code = bl_mem_read(result_of(t), 0, sizeof(float) * d->out, d->result);
     if (code) return code;
     *right = samples_right(item, d) && (!d->have_reference || bl_tune_close(d->result, d->reference, d->out));
     if (*right && !d->have_reference) {
-        memcpy(d->reference, d->result, 4 * d->out);
+        memcpy(d->reference, d->result, sizeof(float) * d->out);
         d->have_reference = true;
     }
     return 0;

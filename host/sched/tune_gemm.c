@@ -31,7 +31,7 @@ static void fill(struct data *d) {
             for (int64_t i = 0; i < g->m; i++)
                 for (int64_t j = 0; j < i; j++)
                     d->host_a[m * g->stride_a + i * g->k + j] = d->host_a[m * g->stride_a + j * g->k + i];
-    memcpy(d->host_b, d->host_a, 4 * d->b);
+    memcpy(d->host_b, d->host_a, sizeof(float) * d->b);
 }
 
 static int make_data(struct data *d, struct blanch_device *dev, const struct bl_tune_item *item) {
@@ -58,11 +58,11 @@ static int make_data(struct data *d, struct blanch_device *dev, const struct bl_
     d->result = bl_calloc(d->c, 4), d->reference = bl_calloc(d->c, 4);
     if (!d->host_a || !d->host_b || !d->result || !d->reference) return BLANCH_ENOMEM;
     fill(d);
-    int code = bl_mem_alloc(dev, 4 * d->a, &g->a);
-    if (!code) code = bl_mem_alloc(dev, 4 * d->b, &g->b);
-    if (!code) code = bl_mem_alloc(dev, 4 * d->c, &g->c);
-    if (!code) code = bl_mem_write(g->a, 0, 4 * d->a, d->host_a);
-    return code ? code : bl_mem_write(g->b, 0, 4 * d->b, d->host_b);
+    int code = bl_mem_alloc(dev, sizeof(float) * d->a, &g->a);
+    if (!code) code = bl_mem_alloc(dev, sizeof(float) * d->b, &g->b);
+    if (!code) code = bl_mem_alloc(dev, sizeof(float) * d->c, &g->c);
+    if (!code) code = bl_mem_write(g->a, 0, sizeof(float) * d->a, d->host_a);
+    return code ? code : bl_mem_write(g->b, 0, sizeof(float) * d->b, d->host_b);
 }
 
 static void release(struct data *d) {
@@ -83,7 +83,7 @@ static double plain(const struct data *d, int64_t at) {
 
 static int judge(struct data *d, bool *right) {
     float found[SAMPLES], sums[SAMPLES];
-    int code = bl_mem_read(d->product.c, 0, 4 * d->c, d->result);
+    int code = bl_mem_read(d->product.c, 0, sizeof(float) * d->c, d->result);
     if (code) return code;
     for (int i = 0; i < SAMPLES; i++) {
         int64_t at = (int64_t)((double)(d->c - 1) * i / (SAMPLES - 1));
@@ -92,7 +92,7 @@ static int judge(struct data *d, bool *right) {
     *right =
         bl_tune_close(found, sums, SAMPLES) && (!d->have_reference || bl_tune_close(d->result, d->reference, d->c));
     if (*right && !d->have_reference) {
-        memcpy(d->reference, d->result, 4 * d->c);
+        memcpy(d->reference, d->result, sizeof(float) * d->c);
         d->have_reference = true;
     }
     return 0;
@@ -118,7 +118,7 @@ static int try_route(struct bl_tuner *tuner, enum bl_gemm_route route, const str
     struct bl_tune_timing timing = {BL_TUNE_RIGHT, INFINITY};
     bool right = false;
     tuner->route = route;
-    int code = bl_mem_fill(d->product.c, 0, 4 * d->c, NAN);
+    int code = bl_mem_fill(d->product.c, 0, sizeof(float) * d->c, NAN);
     if (!code) code = bl_tune_time(&candidate, &tuner->bounds, bl_tune_best(trials), &timing);
     tuner->route = BL_GEMM_RULE;
     if (!code && timing.result == BL_TUNE_RIGHT) {

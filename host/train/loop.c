@@ -169,9 +169,9 @@ static int save_best(struct run *run) {
 static int save_ledger(struct run *run) {
     if (!bl_ledger_steps(run->session.ledger)) return 0;
     char *ledger = bl_format("%s/ledger.json", run->o.out), *trace = bl_format("%s/trace.json", run->o.out);
-    cJSON *json = bl_ledger_json(run->session.ledger);
+    cJSON *json = bl_ledger_json(run->session.ledger, bl_run_settings(run));
     int code = ledger && trace ? bl_json_write(ledger, json) : BLANCH_ENOMEM;
-    if (!code) code = bl_ledger_trace(run->session.ledger, trace);
+    if (!code) code = bl_ledger_trace(run->session.ledger, trace, bl_run_settings(run));
     cJSON_Delete(json);
     free(ledger);
     free(trace);
@@ -196,8 +196,8 @@ static int log_step(struct run *run, int64_t epoch, double loss, float lr, doubl
     cJSON *line = log_line("step");
     cJSON_AddNumberToObject(line, "step", (double)run->position.step);
     cJSON_AddNumberToObject(line, "epoch", (double)epoch);
-    cJSON_AddItemToObject(line, "loss", bl_float_json((float)loss));
-    cJSON_AddItemToObject(line, "lr", bl_float_json(lr));
+    cJSON_AddItemToObject(line, "loss", bl_json_float((float)loss));
+    cJSON_AddItemToObject(line, "lr", bl_json_float(lr));
     add(line, "images_per_s", images_per_s, 5);
     return bl_json_line(run->log, line, run->log_path);
 }

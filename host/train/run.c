@@ -1,5 +1,6 @@
 /* A run's settings and its directory: defaults, config.json, resuming. */
 #include "train/run.h"
+#include "io/document.h"
 #include "io/files.h"
 #include "optim/optim.h"
 #include <dirent.h>
@@ -117,15 +118,6 @@ static void copy_setting(struct bl_train_options *to, const struct bl_train_opti
     }
 }
 
-/* The shortest text that reads back as the same float. */
-cJSON *bl_float_json(float value) {
-    char text[32];
-    int digits = 6;
-    while (digits < 9 && snprintf(text, sizeof text, "%.*g", digits, (double)value) > 0 && strtof(text, NULL) != value)
-        digits++;
-    return bl_json_number((double)value, digits);
-}
-
 static cJSON *setting_json(const struct bl_train_options *o, const struct setting *s) {
     switch (s->kind) {
     case TEXT:
@@ -133,7 +125,7 @@ static cJSON *setting_json(const struct bl_train_options *o, const struct settin
     case INT:
         return cJSON_CreateNumber(*(const int *)field_of(o, s));
     case FLOAT:
-        return bl_float_json(float_of(o, s));
+        return bl_json_float(float_of(o, s));
     case FLAG:
         return cJSON_CreateBool(*(const bool *)field_of(o, s));
     default:
@@ -198,6 +190,8 @@ static int read_settings(struct bl_run_config *config, const char *path) {
     config->options = nothing_given;
     for (int i = 0; i < BL_COUNT(settings); i++) {
         const cJSON *item = cJSON_GetObjectItem(config->json, settings[i].key);
+        if (!item || cJSON_IsObject(item)) // "device" is the device itself at the top
+            item = cJSON_GetObjectItem(cJSON_GetObjectItem(config->json, "settings"), settings[i].key);
         int code = item ? read_setting(&config->options, &settings[i], item, path) : 0;
         if (code) return code;
     }
@@ -324,8 +318,8 @@ static cJSON *view_json(const struct bl_view *view) {
     cJSON_AddNumberToObject(json, "size", view->size);
     cJSON_AddStringToObject(json, "augment", bl_augment_name(view->augment));
     for (int c = 0; c < view->channels; c++) {
-        cJSON_AddItemToArray(mean, bl_float_json(view->mean[c]));
-        cJSON_AddItemToArray(deviation, bl_float_json(view->deviation[c]));
+        cJSON_AddItemToArray(mean, bl_json_float(view->mean[c]));
+        cJSON_AddItemToArray(deviation, bl_json_float(view->deviation[c]));
     }
     cJSON_AddItemToObject(json, "mean", mean);
     cJSON_AddItemToObject(json, "deviation", deviation);
@@ -362,12 +356,20 @@ static bool is_used(const struct bl_train_options *o, const struct setting *s) {
     return !blanch_update_defaults(o->network.optimiser, &defaults.update) && float_of(&defaults, s) != 0;
 }
 
-static cJSON *config_json(const struct run *run) {
+cJSON *bl_run_settings(const struct run *run) {
     cJSON *json = cJSON_CreateObject();
-    cJSON_AddStringToObject(json, "blanch", BLANCH_VERSION);
     for (int i = 0; i < BL_COUNT(settings); i++)
         if (is_given(&run->o, &settings[i]) && is_used(&run->o, &settings[i]))
             cJSON_AddItemToObject(json, settings[i].key, setting_json(&run->o, &settings[i]));
+    return json;
+}
+
+/* The settings stand at the top too, where files of format 1 have them. */
+static cJSON *config_json(const struct run *run) {
+    cJSON *asked = bl_run_settings(run), *json = bl_document("train", 2, blanch_device_info(run->dev), asked);
+    for (const cJSON *item = asked ? asked->child : NULL; item; item = item->next)
+        if (!cJSON_GetObjectItem(json, item->string))
+            cJSON_AddItemToObject(json, item->string, cJSON_Duplicate(item, true));
     cJSON_AddNumberToObject(json, "classes", run->net->options.classes);
     cJSON_AddItemToObject(json, "view", view_json(&run->view));
     cJSON_AddItemToObject(json, "device_info", device_json(blanch_device_info(run->dev)));

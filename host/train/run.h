@@ -34,13 +34,12 @@ int bl_run_resolve(struct run *run, const struct bl_train_options *given);
 int bl_run_check_directory(const struct bl_train_options *options);
 /* Makes the directory, writes config.json, opens the log without the lines past position. */
 int bl_run_open_directory(struct run *run);
+cJSON *bl_run_settings(const struct run *run); // everything that config.json says was asked for
 
 /* Event files for TensorBoard, where they are asked for. The step's metrics are those of its batch. */
 int bl_run_tensorboard_step(const struct run *run, const struct blanch_metrics *batch, float lr, double images_per_s);
 int bl_run_tensorboard_epoch(const struct run *run, const struct blanch_metrics *test, double test_s);
 int bl_run_tensorboard_diagnoses(const struct run *run, const struct bl_diagnosis *diagnoses, int count);
 int bl_run_tensorboard_budget(const struct run *run, const cJSON *line); // as in log.jsonl
-
-cJSON *bl_float_json(float value);
 
 #endif

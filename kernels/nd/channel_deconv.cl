@@ -3,11 +3,6 @@
  *   truncated, of S = sum of samples x x^T / count + eps I. The other channels: y = (x - m) / sqrt(v + eps), m and v
  *   over all their samples.
  * x, y: NHWC. Rows: (pixels*G, b), row p*G + j. Column j*pixels + p is a sample where `step` divides it.
- * The iteration, matrices (b, b): W_0 = S/s, s = |S|; T = (3I - W)/2; Z' = TZ; W' = W T^2; R = I - W.
- * Its gradient, from R' = R^2 (3I + R)/4 and Z' = (I + R/2) Z:
- *   Rbar = sym(Z Zbar')/2 + 3/4 (M + M^T) + 1/4 (P + P^T), M = R Rbar', P = R (M + M^T/2)
- *   Zbar = Zbar' + sym(R Zbar')/2
- *   Sbar = -Rbar_0/s + S (<Rbar_0, S>/s^3 - <Dbar, Z_K>/(2 s^2.5))
  * A work-item takes a run of pixels, samples, images or matrix rows; those that sum a whole matrix or batch are one
  * item. `add` other than 0 adds to what dx holds. No -D parameters. */
 
@@ -59,98 +54,22 @@ kernel void mean(global const float *partial, global float *mean, int parts, int
     }
 }
 
-/* --- the iteration ------------------------------------------------------------------------------ */
+/* --- the moment --------------------------------------------------------------------------------- */
 
-/* Adds eps to the diagonal of S; scalars[0] = |S|. One item. */
-kernel void norm(global float *s, global float *scalars, int n, float eps) {
-    if (get_global_id(0)) return;
-    float sum = 0.0f;
-    for (int i = 0; i < n; i++) {
-        float row = 0.0f;
+/* Adds eps to the diagonal of S; squares of its rows. */
+kernel void squares(global float *s, global float *squares, int n, float eps) {
+    for (size_t i = BEGIN(0, n); i < END(0, n); i++) {
+        float sum = 0.0f;
         s[i * n + i] += eps;
-        for (int j = 0; j < n; j++) row += s[i * n + j] * s[i * n + j];
-        sum += row;
+        for (int j = 0; j < n; j++) sum += s[i * n + j] * s[i * n + j];
+        squares[i] = sum;
     }
-    scalars[0] = sqrt(sum);
-}
-
-kernel void begin(global const float *s, global const float *scalars, global float *w, global float *r, global float *z,
-                  int n) {
-    for (size_t i = BEGIN(0, n); i < END(0, n); i++)
-        for (int j = 0; j < n; j++) {
-            const float one = (int)i == j ? 1.0f : 0.0f, value = s[i * n + j] / scalars[0];
-            w[i * n + j] = value;
-            r[i * n + j] = one - value;
-            z[i * n + j] = 1.5f * one - 0.5f * value;
-        }
-}
-
-kernel void residual(global const float *w, global float *r, int n, int k) {
-    const size_t offset = (size_t)k * n * n;
-    for (size_t i = BEGIN(0, n); i < END(0, n); i++)
-        for (int j = 0; j < n; j++) r[offset + i * n + j] = ((int)i == j ? 1.0f : 0.0f) - w[offset + i * n + j];
-}
-
-kernel void finish(global const float *z, global const float *scalars, global float *deconv, int n, int last) {
-    const size_t offset = (size_t)last * n * n;
-    for (size_t i = BEGIN(0, n); i < END(0, n); i++)
-        for (int j = 0; j < n; j++) deconv[i * n + j] = z[offset + i * n + j] / sqrt(scalars[0]);
 }
 
 /* Averages value in, or copies it the first time. */
 kernel void track(global const float *value, global float *running, long count, float momentum, int first) {
     for (size_t i = BEGIN(0, count); i < END(0, count); i++)
         running[i] = first ? value[i] : running[i] + momentum * (value[i] - running[i]);
-}
-
-/* --- the iteration's gradient ------------------------------------------------------------------- */
-
-kernel void back_begin(global const float *ddeconv, global const float *scalars, global float *zbar, int n) {
-    for (size_t i = BEGIN(0, n); i < END(0, n); i++)
-        for (int j = 0; j < n; j++)
-            zbar[i * n + j] = 0.5f * (ddeconv[i * n + j] + ddeconv[j * n + i]) / sqrt(scalars[0]);
-}
-
-kernel void back_mix(global const float *m, global float *mixed, int n) {
-    for (size_t i = BEGIN(0, n); i < END(0, n); i++)
-        for (int j = 0; j < n; j++) mixed[i * n + j] = m[i * n + j] + 0.5f * m[j * n + i];
-}
-
-kernel void back_step(global const float *m, global const float *p, global const float *t, global const float *h,
-                      global float *rbar, global float *zbar, int n, int has_next, int is_first) {
-    for (size_t i = BEGIN(0, n); i < END(0, n); i++)
-        for (int j = 0; j < n; j++) {
-            const size_t at = i * n + j, across = j * (size_t)n + i;
-            float value = is_first ? 0.5f * zbar[at] : 0.25f * (t[at] + t[across]);
-            if (has_next) value += 0.75f * (m[at] + m[across]) + 0.25f * (p[at] + p[across]);
-            rbar[at] = value;
-            if (!is_first) zbar[at] += 0.25f * (h[at] + h[across]);
-        }
-}
-
-/* scalars[1] = <Rbar, S>/s^3 - <Dbar, Z_K>/(2 s^2.5). One item. */
-kernel void back_dots(global const float *rbar, global const float *s, global const float *ddeconv,
-                      global const float *z, global float *scalars, int n, int last) {
-    if (get_global_id(0)) return;
-    const size_t offset = (size_t)last * n * n;
-    float with_s = 0.0f, with_z = 0.0f;
-    for (int i = 0; i < n; i++) {
-        float row_s = 0.0f, row_z = 0.0f;
-        for (int j = 0; j < n; j++) {
-            row_s += rbar[i * n + j] * s[i * n + j];
-            row_z += ddeconv[i * n + j] * z[offset + i * n + j];
-        }
-        with_s += row_s;
-        with_z += row_z;
-    }
-    const float norm = scalars[0];
-    scalars[1] = (with_s / norm - 0.5f * with_z / sqrt(norm)) / norm / norm;
-}
-
-kernel void back_finish(global const float *rbar, global const float *s, global const float *scalars,
-                        global float *sbar, int n) {
-    for (size_t i = BEGIN(0, n); i < END(0, n); i++)
-        for (int j = 0; j < n; j++) sbar[i * n + j] = s[i * n + j] * scalars[1] - rbar[i * n + j] / scalars[0];
 }
 
 /* dx = rows, and where the column is a sample also what comes through S and the mean. step 0: nothing comes through. */

@@ -6,6 +6,7 @@
 #include "blas/blas.h"
 #include "ops/common.h"
 #include "ops/nd/definition.h"
+#include "ops/nd/inverse_root.h"
 #include "ops/nd/phase.h"
 #include <stdlib.h>
 
@@ -15,20 +16,12 @@ enum kernel {
     SAMPLE,
     SUMS,
     MEAN,
-    NORM,
-    BEGIN,
-    RESIDUAL,
-    FINISH,
+    SQUARES,
     TRACK,
     TAIL_SUMS,
     TAIL_MERGE,
     TAIL_RECALL,
     TAIL_APPLY,
-    BACK_BEGIN,
-    BACK_MIX,
-    BACK_STEP,
-    BACK_DOTS,
-    BACK_FINISH,
     BACK_SCATTER,
     TAIL_BACK_SUMS,
     TAIL_BACK_MERGE,
@@ -36,10 +29,9 @@ enum kernel {
     KERNELS
 };
 static const char *const kernel_names[KERNELS] = {
-    "gather",          "scatter",   "sample",    "sums",      "mean",        "norm",         "begin",
-    "residual",        "finish",    "track",     "tail_sums", "tail_merge",  "tail_recall",  "tail_apply",
-    "back_begin",      "back_mix",  "back_step", "back_dots", "back_finish", "back_scatter", "tail_back_sums",
-    "tail_back_merge", "tail_back",
+    "gather",         "scatter",         "sample",     "sums",        "mean",       "squares",
+    "track",          "tail_sums",       "tail_merge", "tail_recall", "tail_apply", "back_scatter",
+    "tail_back_sums", "tail_back_merge", "tail_back",
 };
 enum { RUNNING_MEAN1, RUNNING_DECONV, RUNNING_MEAN2, RUNNING_VAR, BATCHES };
 enum { CHUNKS = 32 }; // partial sums of rows
@@ -48,13 +40,12 @@ struct state {
     int block, groups, step; // b; G; from one sample to the next
     int64_t head;            // channels that are whitened
     struct bl_kernel *kernel[KERNELS];
-    struct bl_tensor *mean, *deconv, *moment; // (b), (b, b), (b, b)
-    struct bl_tensor *w, *r, *z;              // (K, b, b): W_0.., R_0 = I - W_0.., Z_1..
-    struct bl_tensor *scalars;                // the moment's norm, the moment's factor in its gradient
-    struct bl_tensor *tail, *tail_partial;    // mean, 1/deviation; per image
-    struct bl_tensor *columns, *white, *samples, *partial, *product; // forward
+    struct bl_inverse_root root;
+    struct bl_tensor *mean, *deconv, *squares, *last;      // (b), (b, b), (b), (b, b)
+    struct bl_tensor *tail, *tail_partial;                 // mean, 1/deviation; per image
+    struct bl_tensor *columns, *white, *samples, *partial; // forward
     struct bl_tensor *back_columns, *dy, *dcolumns, *back_samples, *dsamples, *back_partial, *dmean, *ddeconv;
-    struct bl_tensor *zbar, *rbar, *m, *p, *t, *h, *tail_back, *tail_back_partial;
+    struct bl_tensor *sbar, *tail_back, *tail_back_partial;
 };
 
 /* --- setup ------------------------------------------------------------------------------------ */
@@ -74,14 +65,10 @@ static void declare_workspaces(struct bl_node *node, int iterations) {
         {&s->white, BL_LIFE_FORWARD, all},
         {&s->mean, BL_LIFE_PINNED, b},
         {&s->deconv, BL_LIFE_PINNED, b2},
-        {&s->moment, BL_LIFE_PINNED, b2},
-        {&s->w, BL_LIFE_FORWARD, iterations * b2},
-        {&s->r, BL_LIFE_SAVED, iterations * b2},
-        {&s->z, BL_LIFE_SAVED, iterations * b2},
-        {&s->scalars, BL_LIFE_PINNED, 2},
+        {&s->squares, BL_LIFE_FORWARD, b},
+        {&s->last, BL_LIFE_FORWARD, b2},
         {&s->samples, BL_LIFE_FORWARD, samples},
         {&s->partial, BL_LIFE_FORWARD, CHUNKS * b},
-        {&s->product, BL_LIFE_FORWARD, b2},
         {&s->tail_partial, BL_LIFE_FORWARD, 2 * x->n},
         {&s->back_columns, BL_LIFE_BACKWARD, all},
         {&s->dy, BL_LIFE_BACKWARD, all},
@@ -91,17 +78,13 @@ static void declare_workspaces(struct bl_node *node, int iterations) {
         {&s->back_partial, BL_LIFE_BACKWARD, CHUNKS * b},
         {&s->dmean, BL_LIFE_BACKWARD, b},
         {&s->ddeconv, BL_LIFE_BACKWARD, b2},
-        {&s->zbar, BL_LIFE_BACKWARD, b2},
-        {&s->rbar, BL_LIFE_BACKWARD, b2},
-        {&s->m, BL_LIFE_BACKWARD, b2},
-        {&s->p, BL_LIFE_BACKWARD, b2},
-        {&s->t, BL_LIFE_BACKWARD, b2},
-        {&s->h, BL_LIFE_BACKWARD, b2},
+        {&s->sbar, BL_LIFE_BACKWARD, b2},
         {&s->tail_back, BL_LIFE_BACKWARD, 2},
         {&s->tail_back_partial, BL_LIFE_BACKWARD, 2 * x->n},
     };
     int count = bl_node_training(node) ? BL_COUNT(wanted) : 3;
     for (int i = 0; i < count; i++) *wanted[i].tensor = bl_node_workspace(node, wanted[i].life, wanted[i].count);
+    if (bl_node_training(node)) bl_inverse_root_setup(&s->root, node, 1, b, iterations, s->last);
 }
 
 static int setup(struct bl_node *node) {
@@ -133,7 +116,7 @@ static int prepare(struct bl_node *node) {
     int code = 0;
     for (int i = 0; i < KERNELS && !code; i++)
         code = bl_kernel_get(node->dev, "nd/channel_deconv", kernel_names[i], NULL, 0, &s->kernel[i]);
-    return code;
+    return code || !bl_node_training(node) ? code : bl_inverse_root_prepare(&s->root);
 }
 
 /* --- whitened channels ------------------------------------------------------------------------ */
@@ -147,14 +130,14 @@ static int64_t samples_of(const struct bl_node *node, int n) {
 }
 static struct bl_range over_rows(const struct bl_node *node) {
     const struct state *s = node->state;
-    return bl_share(node->dev, s->block, 16 * s->block);
+    return bl_share(node->dev, s->block, 4 * BL_FLOAT_BYTES * s->block);
 }
 
 /* rows (pixels*G, b) of a tensor, less the mean where one is given; and back. */
 static int gather(struct bl_node *node, int n, struct bl_mem *from, struct bl_mem *mean, struct bl_mem *to) {
     const struct state *s = node->state;
     int64_t pixels = pixels_of(node, n);
-    return bl_launch(s->kernel[GATHER], bl_share(node->dev, pixels, 8 * s->head), BL_MEM(from),
+    return bl_launch(s->kernel[GATHER], bl_share(node->dev, pixels, 2 * BL_FLOAT_BYTES * s->head), BL_MEM(from),
                      BL_MEM(mean ? mean : from), BL_MEM(to), BL_I64(pixels), BL_I32(node->out[0]->c), BL_I32(s->groups),
                      BL_I32(s->block), BL_I32(mean != NULL));
 }
@@ -162,7 +145,7 @@ static int gather(struct bl_node *node, int n, struct bl_mem *from, struct bl_me
 static int sample(struct bl_node *node, int n, struct bl_mem *to) {
     const struct state *s = node->state;
     int64_t count = samples_of(node, n);
-    return bl_launch_light(node->dev, s->kernel[SAMPLE], bl_share(node->dev, count, 8 * s->block),
+    return bl_launch_light(node->dev, s->kernel[SAMPLE], bl_share(node->dev, count, 2 * BL_FLOAT_BYTES * s->block),
                            BL_MEM(node->in[0]->mem), BL_MEM(to), BL_I64(count), BL_I32(s->step),
                            BL_I64(pixels_of(node, n)), BL_I32(node->out[0]->c), BL_I32(s->groups), BL_I32(s->block));
 }
@@ -186,37 +169,6 @@ static int track(struct bl_node *node, struct bl_tensor *value, int buffer) {
     return bl_launch_light(node->dev, s->kernel[TRACK], bl_share(node->dev, running->count, 12), BL_MEM(value->mem),
                            BL_MEM(running->mem), BL_I64(running->count), BL_F32(a->momentum),
                            BL_I32(node->buffer[BATCHES]->value == 0));
-}
-
-struct operand {
-    struct bl_tensor *tensor;
-    int index;
-}; // the index-th matrix of a workspace
-
-/* C = alpha A B + beta init, square. */
-static int multiply(struct bl_node *node, float alpha, struct operand a, struct operand b, float beta,
-                    struct operand init, struct operand c) {
-    const struct state *s = node->state;
-    size_t b2 = (size_t)s->block * (size_t)s->block;
-    struct bl_gemm product = {
-        .m = s->block,
-        .n = s->block,
-        .k = s->block,
-        .alpha = alpha,
-        .beta = beta,
-        .lda = s->block,
-        .ldb = s->block,
-        .ldc = s->block,
-        .a = a.tensor->mem,
-        .b = b.tensor->mem,
-        .c = c.tensor->mem,
-        .init = beta != 0 ? init.tensor->mem : NULL,
-        .offset_a = (size_t)a.index * b2,
-        .offset_b = (size_t)b.index * b2,
-        .offset_c = (size_t)c.index * b2,
-        .offset_init = (size_t)init.index * b2,
-    };
-    return bl_gemm(node->dev, &product);
 }
 
 /* C (m, n) = alpha A B, of rows of b values. */
@@ -259,51 +211,27 @@ static int outer(struct bl_node *node, struct bl_mem *left, struct bl_mem *right
     return bl_gemm(node->dev, &product);
 }
 
-/* Z_K from the moment and its norm. T = (3I - W)/2, Z' = TZ, W' = W T^2 = 3/2 M - 1/2 M W, M = 3/2 W - 1/2 W W. */
-static int iterate(struct bl_node *node) {
-    const struct bl_channel_deconv_attrs *a = node->attrs;
-    const struct state *s = node->state;
-    int code =
-        bl_launch_light(node->dev, s->kernel[BEGIN], over_rows(node), BL_MEM(s->moment->mem), BL_MEM(s->scalars->mem),
-                        BL_MEM(s->w->mem), BL_MEM(s->r->mem), BL_MEM(s->z->mem), BL_I32(s->block));
-    for (int k = 0; k + 1 < a->n_iter && !code; k++) {
-        struct operand w = {s->w, k}, next = {s->w, k + 1}, m = {s->product, 0}, z = {s->z, k}, next_z = {s->z, k + 1};
-        code = multiply(node, -0.5f, w, w, 1.5f, w, m);
-        if (!code) code = multiply(node, -0.5f, m, w, 1.5f, m, next);
-        if (!code) code = multiply(node, -0.5f, next, z, 1.5f, z, next_z);
-        if (!code)
-            code = bl_launch_light(node->dev, s->kernel[RESIDUAL], over_rows(node), BL_MEM(s->w->mem),
-                                   BL_MEM(s->r->mem), BL_I32(s->block), BL_I32(k + 1));
-    }
-    return code;
-}
-
-static int inverse_sqrt(struct bl_node *node) {
-    const struct bl_channel_deconv_attrs *a = node->attrs;
-    const struct state *s = node->state;
-    int code = bl_launch_light(node->dev, s->kernel[NORM], bl_share(node->dev, 1, 1), BL_MEM(s->moment->mem),
-                               BL_MEM(s->scalars->mem), BL_I32(s->block), BL_F32(a->eps));
-    if (!code) code = iterate(node);
-    if (code) return code;
-    return bl_launch_light(node->dev, s->kernel[FINISH], over_rows(node), BL_MEM(s->z->mem), BL_MEM(s->scalars->mem),
-                           BL_MEM(s->deconv->mem), BL_I32(s->block), BL_I32(a->n_iter - 1));
-}
-
 /* again: mean, moment and D are there, the iterates that the gradient reads are not. */
 static int measure(struct bl_node *node, int n, bool again) {
-    const struct state *s = node->state;
+    const struct bl_channel_deconv_attrs *a = node->attrs;
+    struct state *s = node->state;
+    struct bl_mem *moment = s->root.s->mem;
     int64_t count = samples_of(node, n);
-    if (again) return iterate(node);
+    float scale = (float)(1.0 / (double)count);
+    if (again) return bl_inverse_root_iterate_again(&s->root);
     bl_node_phase(node, BL_COVARIANCE);
     int code = sample(node, n, s->samples->mem);
+    if (!code) code = sum_rows(node, s->samples->mem, count, scale, s->partial->mem, s->mean->mem);
+    if (!code) code = outer(node, s->samples->mem, s->samples->mem, count, scale, moment);
     if (!code)
-        code = sum_rows(node, s->samples->mem, count, (float)(1.0 / (double)count), s->partial->mem, s->mean->mem);
-    if (!code)
-        code = outer(node, s->samples->mem, s->samples->mem, count, (float)(1.0 / (double)count), s->moment->mem);
+        code = bl_launch_light(node->dev, s->kernel[SQUARES], over_rows(node), BL_MEM(moment), BL_MEM(s->squares->mem),
+                               BL_I32(s->block), BL_F32(a->eps));
     bl_node_phase(node, BL_INVERSE_SQRT);
-    if (!code) code = inverse_sqrt(node);
+    if (!code) code = bl_inverse_root_iterate(&s->root, s->squares->mem);
+    if (!code)
+        code = bl_inverse_root_finish(&s->root, node->buffer[BATCHES]->value ? a->momentum : 1, s->deconv->mem,
+                                      node->buffer[RUNNING_DECONV]->data.mem);
     if (!code) code = track(node, s->mean, RUNNING_MEAN1);
-    if (!code) code = track(node, s->deconv, RUNNING_DECONV);
     bl_node_phase(node, BL_NORM);
     return code;
 }
@@ -326,9 +254,9 @@ static int whiten(struct bl_node *node, const struct bl_run *run) {
         code = apply_matrix(node, s->columns->mem, pixels * s->groups, deconv_of(node, run->training), true, 1,
                             s->white->mem);
     if (code) return code;
-    return bl_launch(s->kernel[SCATTER], bl_share(node->dev, pixels, 8 * s->head), BL_MEM(s->white->mem),
-                     BL_MEM(node->out[0]->mem), BL_I64(pixels), BL_I32(node->out[0]->c), BL_I32(s->groups),
-                     BL_I32(s->block));
+    return bl_launch(s->kernel[SCATTER], bl_share(node->dev, pixels, 2 * BL_FLOAT_BYTES * s->head),
+                     BL_MEM(s->white->mem), BL_MEM(node->out[0]->mem), BL_I64(pixels), BL_I32(node->out[0]->c),
+                     BL_I32(s->groups), BL_I32(s->block));
 }
 
 /* --- the rest of the channels ----------------------------------------------------------------- */
@@ -347,9 +275,9 @@ static int scale_rest(struct bl_node *node, const struct bl_run *run) {
     int64_t pixels = pixels_of(node, run->n);
     int code = 0;
     if (run->training && !run->again) {
-        code = bl_launch(s->kernel[TAIL_SUMS], bl_share(node->dev, run->n, 4 * bl_features(x)), BL_MEM(x->mem),
-                         BL_MEM(s->tail_partial->mem), BL_I32(run->n), BL_I32(x->h * x->w), BL_I32(x->c),
-                         BL_I32(s->head), BL_I32(s->step));
+        code = bl_launch(s->kernel[TAIL_SUMS], bl_share(node->dev, run->n, BL_FLOAT_BYTES * bl_features(x)),
+                         BL_MEM(x->mem), BL_MEM(s->tail_partial->mem), BL_I32(run->n), BL_I32(x->h * x->w),
+                         BL_I32(x->c), BL_I32(s->head), BL_I32(s->step));
         if (!code)
             code = bl_launch(s->kernel[TAIL_MERGE], once, BL_MEM(s->tail_partial->mem), BL_MEM(s->tail->mem),
                              BL_MEM(mean), BL_MEM(var), BL_I32(run->n), BL_I32(tail_samples(node)), BL_F32(a->eps),
@@ -357,8 +285,9 @@ static int scale_rest(struct bl_node *node, const struct bl_run *run) {
     } else if (!run->training)
         code = bl_launch(s->kernel[TAIL_RECALL], once, BL_MEM(mean), BL_MEM(var), BL_MEM(s->tail->mem), BL_F32(a->eps));
     if (code) return code;
-    return bl_launch(s->kernel[TAIL_APPLY], bl_share(node->dev, pixels, 8 * (x->c - s->head)), BL_MEM(x->mem),
-                     BL_MEM(s->tail->mem), BL_MEM(node->out[0]->mem), BL_I64(pixels), BL_I32(x->c), BL_I32(s->head));
+    return bl_launch(s->kernel[TAIL_APPLY], bl_share(node->dev, pixels, 2 * BL_FLOAT_BYTES * (x->c - s->head)),
+                     BL_MEM(x->mem), BL_MEM(s->tail->mem), BL_MEM(node->out[0]->mem), BL_I64(pixels), BL_I32(x->c),
+                     BL_I32(s->head));
 }
 
 static int forward(struct bl_node *node, const struct bl_run *run) {
@@ -371,52 +300,18 @@ static int forward(struct bl_node *node, const struct bl_run *run) {
 
 /* --- backward --------------------------------------------------------------------------------- */
 
-/* From the gradients of Z_{k+1} (zbar) and R_{k+1} (rbar; none for the last k) to those of Z_k and R_k. */
-static int step_back(struct bl_node *node, int k) {
-    const struct bl_channel_deconv_attrs *a = node->attrs;
-    const struct state *s = node->state;
-    struct operand r = {s->r, k}, zbar = {s->zbar, 0}, rbar = {s->rbar, 0}, m = {s->m, 0}, p = {s->p, 0}, t = {s->t, 0},
-                   h = {s->h, 0};
-    bool has_next = k + 1 < a->n_iter;
-    int code = 0;
-    if (has_next) {
-        code = multiply(node, 1, r, rbar, 0, m, m);
-        if (!code)
-            code = bl_launch_light(node->dev, s->kernel[BACK_MIX], over_rows(node), BL_MEM(s->m->mem),
-                                   BL_MEM(s->t->mem), BL_I32(s->block));
-        if (!code) code = multiply(node, 1, r, t, 0, p, p);
-    }
-    if (k > 0 && !code) code = multiply(node, 1, (struct operand){s->z, k - 1}, zbar, 0, t, t);
-    if (k > 0 && !code) code = multiply(node, 1, r, zbar, 0, h, h);
-    if (code) return code;
-    return bl_launch_light(node->dev, s->kernel[BACK_STEP], over_rows(node), BL_MEM(s->m->mem), BL_MEM(s->p->mem),
-                           BL_MEM(s->t->mem), BL_MEM(s->h->mem), BL_MEM(s->rbar->mem), BL_MEM(s->zbar->mem),
-                           BL_I32(s->block), BL_I32(has_next), BL_I32(k == 0));
-}
-
-/* The moment's gradient to m, then the samples' to dsamples. */
+/* The moment's gradient, then the samples' to dsamples. */
 static int through_statistics(struct bl_node *node, int n) {
-    const struct bl_channel_deconv_attrs *a = node->attrs;
-    const struct state *s = node->state;
+    struct state *s = node->state;
     int64_t rows = pixels_of(node, n) * s->groups, count = samples_of(node, n);
     bl_node_phase(node, BL_WHITEN_BACKWARD);
     int code =
         sum_rows(node, s->dcolumns->mem, rows, (float)(-1.0 / (double)count), s->back_partial->mem, s->dmean->mem);
     if (!code) code = outer(node, s->dy->mem, s->back_columns->mem, rows, 1, s->ddeconv->mem);
-    if (!code)
-        code = bl_launch_light(node->dev, s->kernel[BACK_BEGIN], over_rows(node), BL_MEM(s->ddeconv->mem),
-                               BL_MEM(s->scalars->mem), BL_MEM(s->zbar->mem), BL_I32(s->block));
-    for (int k = a->n_iter - 1; k >= 0 && !code; k--) code = step_back(node, k);
-    if (!code)
-        code = bl_launch_light(node->dev, s->kernel[BACK_DOTS], bl_share(node->dev, 1, 1), BL_MEM(s->rbar->mem),
-                               BL_MEM(s->moment->mem), BL_MEM(s->ddeconv->mem), BL_MEM(s->z->mem),
-                               BL_MEM(s->scalars->mem), BL_I32(s->block), BL_I32(a->n_iter - 1));
-    if (!code)
-        code = bl_launch_light(node->dev, s->kernel[BACK_FINISH], over_rows(node), BL_MEM(s->rbar->mem),
-                               BL_MEM(s->moment->mem), BL_MEM(s->scalars->mem), BL_MEM(s->m->mem), BL_I32(s->block));
+    if (!code) code = bl_inverse_root_backward(&s->root, s->ddeconv->mem, s->deconv->mem, 1, false, s->sbar->mem);
     if (!code) code = sample(node, n, s->back_samples->mem);
     if (code) return code;
-    return apply_matrix(node, s->back_samples->mem, count, s->m->mem, false, (float)(2.0 / (double)count),
+    return apply_matrix(node, s->back_samples->mem, count, s->sbar->mem, false, (float)(2.0 / (double)count),
                         s->dsamples->mem);
 }
 
@@ -431,10 +326,11 @@ static int whiten_backward(struct bl_node *node, const struct bl_run *run) {
     if (!code && training) code = gather(node, run->n, node->in[0]->mem, mean_of(node, training), s->back_columns->mem);
     if (!code && training) code = through_statistics(node, run->n);
     if (code) return code;
-    return bl_launch_light(node->dev, s->kernel[BACK_SCATTER], bl_share(node->dev, pixels, 12 * s->head),
-                           BL_MEM(s->dcolumns->mem), BL_MEM(s->dsamples->mem), BL_MEM(s->dmean->mem),
-                           BL_MEM(node->in[0]->grad->mem), BL_I64(pixels), BL_I32(node->out[0]->c), BL_I32(s->groups),
-                           BL_I32(s->block), BL_I32(training ? s->step : 0), BL_I32(node->accumulate[0]));
+    return bl_launch_light(node->dev, s->kernel[BACK_SCATTER],
+                           bl_share(node->dev, pixels, 3 * BL_FLOAT_BYTES * s->head), BL_MEM(s->dcolumns->mem),
+                           BL_MEM(s->dsamples->mem), BL_MEM(s->dmean->mem), BL_MEM(node->in[0]->grad->mem),
+                           BL_I64(pixels), BL_I32(node->out[0]->c), BL_I32(s->groups), BL_I32(s->block),
+                           BL_I32(training ? s->step : 0), BL_I32(node->accumulate[0]));
 }
 
 static int scale_rest_backward(struct bl_node *node, const struct bl_run *run) {
@@ -443,19 +339,21 @@ static int scale_rest_backward(struct bl_node *node, const struct bl_run *run) {
     struct bl_mem *dy = node->out[0]->grad->mem;
     int code = 0;
     if (run->training) {
-        code = bl_launch_light(node->dev, s->kernel[TAIL_BACK_SUMS], bl_share(node->dev, run->n, 8 * bl_features(x)),
-                               BL_MEM(x->mem), BL_MEM(dy), BL_MEM(s->tail->mem), BL_MEM(s->tail_back_partial->mem),
-                               BL_I32(run->n), BL_I32(x->h * x->w), BL_I32(x->c), BL_I32(s->head));
+        code = bl_launch_light(node->dev, s->kernel[TAIL_BACK_SUMS],
+                               bl_share(node->dev, run->n, 2 * BL_FLOAT_BYTES * bl_features(x)), BL_MEM(x->mem),
+                               BL_MEM(dy), BL_MEM(s->tail->mem), BL_MEM(s->tail_back_partial->mem), BL_I32(run->n),
+                               BL_I32(x->h * x->w), BL_I32(x->c), BL_I32(s->head));
         if (!code)
             code = bl_launch_light(node->dev, s->kernel[TAIL_BACK_MERGE], bl_share(node->dev, 1, 1),
                                    BL_MEM(s->tail_back_partial->mem), BL_MEM(s->tail->mem), BL_MEM(s->tail_back->mem),
                                    BL_I32(run->n), BL_I32(tail_samples(node)));
     }
     if (code) return code;
-    return bl_launch_light(node->dev, s->kernel[TAIL_BACK], bl_share(node->dev, run->n, 12 * bl_features(x)),
-                           BL_MEM(x->mem), BL_MEM(dy), BL_MEM(s->tail->mem), BL_MEM(s->tail_back->mem),
-                           BL_MEM(x->grad->mem), BL_I32(run->n), BL_I32(x->h * x->w), BL_I32(x->c), BL_I32(s->head),
-                           BL_I32(run->training ? s->step : 0), BL_I32(node->accumulate[0]));
+    return bl_launch_light(node->dev, s->kernel[TAIL_BACK],
+                           bl_share(node->dev, run->n, 3 * BL_FLOAT_BYTES * bl_features(x)), BL_MEM(x->mem), BL_MEM(dy),
+                           BL_MEM(s->tail->mem), BL_MEM(s->tail_back->mem), BL_MEM(x->grad->mem), BL_I32(run->n),
+                           BL_I32(x->h * x->w), BL_I32(x->c), BL_I32(s->head), BL_I32(run->training ? s->step : 0),
+                           BL_I32(node->accumulate[0]));
 }
 
 static int backward(struct bl_node *node, const struct bl_run *run) {
@@ -466,7 +364,9 @@ static int backward(struct bl_node *node, const struct bl_run *run) {
 }
 
 static void release(struct bl_node *node) {
-    free(node->state);
+    struct state *s = node->state;
+    if (s) bl_inverse_root_free(&s->root);
+    free(s);
     node->state = NULL;
 }
 

@@ -353,16 +353,17 @@ static int weight_gradient(struct bl_fold *fold) {
     struct blanch_device *dev = fold->node->dev;
     const struct bl_nd_step *step = &fold->step;
     int64_t units = fold->matrices * fold->parts, count = fold->matrices * fold->features;
-    int code = bl_launch_light(fold->node->dev, fold->weight_gradient,
-                               bl_share_rows(dev, vectors_of(fold), units, 12 * weights_of(fold) / units),
-                               BL_MEM(fold->folded->mem), BL_MEM(fold->bias->grad.mem), BL_MEM(step->mean), SIZES(fold),
-                               BL_I32(fold->matrices), BL_I32(fold->parts), BL_I32(dots_of(fold) / fold->parts),
-                               BL_MEM(fold->gradient->mem), BL_I32(is_of_target(fold)),
-                               BL_MEM(is_of_target(fold) ? step->factors : step->mean), BL_MEM(gradient_of(fold)),
-                               BL_MEM(fold->partial->mem), BL_MEM(fold->dots->mem));
+    int code = bl_launch_light(
+        fold->node->dev, fold->weight_gradient,
+        bl_share_rows(dev, vectors_of(fold), units, 3 * BL_FLOAT_BYTES * weights_of(fold) / units),
+        BL_MEM(fold->folded->mem), BL_MEM(fold->bias->grad.mem), BL_MEM(step->mean), SIZES(fold),
+        BL_I32(fold->matrices), BL_I32(fold->parts), BL_I32(dots_of(fold) / fold->parts), BL_MEM(fold->gradient->mem),
+        BL_I32(is_of_target(fold)), BL_MEM(is_of_target(fold) ? step->factors : step->mean), BL_MEM(gradient_of(fold)),
+        BL_MEM(fold->partial->mem), BL_MEM(fold->dots->mem));
     if (code || !step->backward) return code;
-    return bl_launch_light(fold->node->dev, fold->sum_parts, bl_share_rows(dev, 1, count, 4 * (fold->parts + 1)),
-                           BL_MEM(fold->partial->mem), BL_I32(fold->parts), BL_I32(count), BL_MEM(fold->dmean->mem));
+    return bl_launch_light(fold->node->dev, fold->sum_parts,
+                           bl_share_rows(dev, 1, count, BL_FLOAT_BYTES * (fold->parts + 1)), BL_MEM(fold->partial->mem),
+                           BL_I32(fold->parts), BL_I32(count), BL_MEM(fold->dmean->mem));
 }
 
 int bl_fold_backward(struct bl_fold *fold) {

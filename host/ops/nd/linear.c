@@ -76,7 +76,7 @@ static int forward(struct bl_node *node, const struct bl_run *run) {
     int code = bl_fold_forward(fold, run, &changed);
     bl_node_phase(node, BL_FORWARD);
     if (!code)
-        code = bl_launch_light(node->dev, state->broadcast_bias, bl_share(node->dev, run->n, 4 * out),
+        code = bl_launch_light(node->dev, state->broadcast_bias, bl_share(node->dev, run->n, BL_FLOAT_BYTES * out),
                                BL_MEM(fold->folded_bias->mem), BL_I32(run->n), BL_I32(out), BL_MEM(node->out[0]->mem));
     if (code) return code;
     struct bl_gemm product = {.trans_b = true,
@@ -111,8 +111,8 @@ static int weights_backward(const struct bl_node *node, int n) {
                               .ldc = in};
     int code = bl_gemm(node->dev, &weights);
     if (code) return code;
-    return bl_launch_light(node->dev, state->sum_rows, bl_share(node->dev, out, 4 * n), BL_MEM(dy), BL_I32(n),
-                           BL_I32(out), BL_MEM(state->fold.bias->grad.mem));
+    return bl_launch_light(node->dev, state->sum_rows, bl_share(node->dev, out, BL_FLOAT_BYTES * n), BL_MEM(dy),
+                           BL_I32(n), BL_I32(out), BL_MEM(state->fold.bias->grad.mem));
 }
 
 static int backward(struct bl_node *node, const struct bl_run *run) {

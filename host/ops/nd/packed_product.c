@@ -24,8 +24,8 @@ int bl_packed_product_prepare(struct bl_packed_product *p) {
 }
 
 int bl_packed_product_pack(const struct bl_packed_product *p, struct bl_mem *d, double scale) {
-    return bl_launch_light(p->node->dev, p->pack, bl_share(p->node->dev, p->n, 8 * p->n), BL_MEM(d), BL_I32(p->n),
-                           BL_F32(scale), BL_MEM(p->packed->mem));
+    return bl_launch_light(p->node->dev, p->pack, bl_share(p->node->dev, p->n, 2 * BL_FLOAT_BYTES * p->n), BL_MEM(d),
+                           BL_I32(p->n), BL_F32(scale), BL_MEM(p->packed->mem));
 }
 
 /* All rows by all of D's columns; few rows are shared out by columns too. */
@@ -36,7 +36,7 @@ int bl_packed_product_multiply(const struct bl_packed_product *p, struct bl_mem 
     while (high > 24 && (rows + high - 1) / high < want) high -= 12;
     int64_t down = (rows + high - 1) / high, wide = strips;
     while (wide > 2 && down * ((strips + wide - 1) / wide) < want) wide--;
-    bl_work(p->node->dev, 2 * (double)rows * (double)n * (double)n, (uint64_t)(4 * n * (2 * rows + n)));
+    bl_work(p->node->dev, 2 * (double)rows * (double)n * (double)n, (uint64_t)(BL_FLOAT_BYTES * n * (2 * rows + n)));
     return bl_launch(p->product, BL_GROUPS1((size_t)down, (size_t)((strips + wide - 1) / wide)), BL_MEM(a),
                      BL_MEM(p->packed->mem), BL_I32(rows), BL_I32(n), BL_I32(interleave), BL_I32(high), BL_I32(wide),
                      BL_MEM(c));

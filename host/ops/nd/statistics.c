@@ -187,8 +187,9 @@ int bl_statistics_gather(struct bl_statistics *s, int images) {
     int64_t patches = patches_of(s, images), items, chunk = chunk_of(s, patches, INT32_MAX, &items),
             samples = bl_statistics_count(s, images), fill = part_of(s, images) * s->splits - samples;
     if (s->depthwise) return 0;
-    int code =
-        fill ? bl_mem_fill(s->rows->mem, 4 * (size_t)(samples * s->features), 4 * (size_t)(fill * s->features), 0) : 0;
+    int code = fill ? bl_mem_fill(s->rows->mem, sizeof(float) * (size_t)(samples * s->features),
+                                  sizeof(float) * (size_t)(fill * s->features), 0)
+                    : 0;
     if (code) return code;
     return bl_launch_light(s->node->dev, s->kernel[GATHER], over_samples(s, items), INPUT(s), GEOMETRY(s),
                            BL_I32(patches), BL_I32(chunk), BL_MEM(s->row_mean->mem), BL_MEM(s->rows->mem));

@@ -58,7 +58,7 @@ int bl_symmetric_prepare(struct bl_symmetric *s) {
 
 /* For the ledger: the next command touches so many sets of matrices. */
 static void touch(const struct bl_symmetric *s, double operations, int sets) {
-    bl_work(s->node->dev, operations, 4 * (uint64_t)(s->matrices * s->n * s->n) * (uint64_t)sets);
+    bl_work(s->node->dev, operations, BL_FLOAT_BYTES * (uint64_t)(s->matrices * s->n * s->n) * (uint64_t)sets);
 }
 
 int bl_symmetric_affine(const struct bl_symmetric *s, float alpha, struct bl_mem *a, float gamma, struct bl_mem *c) {

@@ -1,0 +1,146 @@
+/* The results of a bench, a comparison or a training run as plain structs: result_write.c makes JSON of them and
+ * result_read.c reads it, that of earlier versions too; tables and pages are printed from them. Numbers that are not
+ * there are NAN, texts "". */
+#ifndef BL_RESULT_H
+#define BL_RESULT_H
+
+#include "io/document.h"
+#include "sched/ledger.h"
+
+struct bl_nd_result { // a network's deconvolution: of its convolution with the largest block, and of its linear layer
+    double block, iterations, eps, momentum, sampling_stride, freeze, refresh, block_fc, overhead_budget_pct;
+};
+
+struct bl_epoch_result { // accuracies in per cent
+    double epoch, train_loss, train_top1, train_top5, test_loss, test_top1, test_top5, train_s, test_s;
+};
+struct bl_curve_point {
+    double step, seconds, loss; // seconds of training until then
+};
+
+struct bl_decision_layer_result {
+    char name[128];
+    double interval, refresh_ms, drift; // steps between refreshes; how far D turns in a step
+};
+struct bl_decision_result { // of an overhead budget
+    char reason[96];
+    double step, budget_pct, base_ms, bn_ms, allowance_ms, repay_ms, debt_ms, least_pct, held_pct, feasible;
+    struct bl_decision_layer_result *layer;
+    int layers;
+};
+struct bl_budget_result {
+    double budget_pct, held_pct, least_pct; // budget_pct NAN: the run has none
+    char baseline[64];                      // whose steps it is held against
+    struct bl_decision_result *decision;
+    int decisions;
+};
+
+struct bl_run_result { // one network on one device
+    int device;        // of the document's
+    char norm[16], setting[80];
+    struct bl_nd_result nd;
+    double parameters, step_ms, step_ms_quartile1, step_ms_quartile3, mean_ms, min_ms, images_per_s;
+    double inference_ms, inference_images_per_s, recorded_step_ms, recording_cost; // recorded steps over the others
+    double target_top1, target_s, coverage, timed_steps, recorded_steps, last_loss;
+    double startup_ms, planned_bytes, device_bytes, host_bytes;
+    struct bl_budget_result budget;
+    struct bl_measured step; // rows 0: no step was recorded
+    struct bl_epoch_result *epoch;
+    int epochs;
+    struct bl_curve_point *curve;
+    int points;
+};
+
+struct bl_pair_row { // a layer of one network beside that of the other
+    char name[128], bn_name[128], op[32];
+    int role; // as bl_ledger_row's
+    double bn_ms, nd_ms, bn[BL_PHASES], nd[BL_PHASES];
+};
+struct bl_pair_result { // network deconvolution beside batch norm, on one device
+    int device;
+    char setting[80];
+    struct bl_nd_result nd;
+    double bn_step_ms, nd_step_ms, overhead_pct, bn_mean_ms, nd_mean_ms, overhead_mean_pct;
+    double overhead_bound_pct, bound_steps, bn_inference_ms, nd_inference_ms;
+    struct bl_pair_row *row;
+    int rows;
+};
+
+struct bl_device_result {
+    char label[320]; // its name; where two are equal, with its spec
+    char vendor[128];
+    struct bl_device_facts facts;
+    double clock_mhz, max_alloc_bytes;
+};
+
+struct bl_result {
+    struct bl_header header;
+    char *source; // the path that it was read from; NULL: none
+    char *data;
+    char model[64], precision[8], augment[32], optimiser[32], schedule[64]; // precision "": fp32
+    double batch, steps, epochs, recompute, lr, momentum, beta1, beta2, eps, weight_decay, nesterov, seed,
+        interrupted_after;
+    cJSON *settings; // what was asked for, as it stands in the file
+    struct bl_device_result *device;
+    struct bl_run_result *run;
+    struct bl_pair_result *pair;
+    int devices, runs, pairs;
+};
+
+/* --- making ----------------------------------------------------------------------------------- */
+
+void bl_result_init(struct bl_result *result); // every number is NAN
+void bl_result_free(struct bl_result *result); // and all that it holds
+void bl_run_result_free(struct bl_run_result *run);
+/* A new last one, its numbers NAN; NULL: no memory. Earlier ones may move. */
+struct bl_device_result *bl_result_add_device(struct bl_result *result, const char *label);
+struct bl_run_result *bl_result_add_run(struct bl_result *result, int device);
+struct bl_pair_result *bl_result_add_pair(struct bl_result *result, int device);
+struct bl_epoch_result *bl_result_add_epoch(struct bl_run_result *run);
+struct bl_decision_result *bl_result_add_decision(struct bl_budget_result *budget);
+void bl_device_result_fill(struct bl_device_result *device, const struct blanch_device_info *info);
+void bl_nd_result_fill(struct bl_nd_result *nd, const struct bl_graph *graph);
+/* The losses of all steps and the seconds until the end of each, thinned to 120 points. */
+struct bl_step_sample {
+    double step, seconds, loss;
+};
+int bl_result_set_curve(struct bl_run_result *run, const struct bl_step_sample *samples, size_t count);
+
+/* The rows of two networks of which one is normalised by batches: the k-th layer of one stands beside the k-th of the
+ * other, and other operations beside those of the same kind, in order. A normalisation counts to the layer that it
+ * follows, or else to the first that it feeds, directly or through activations. `bn` and `nd` have a row for each node
+ * of their graphs. */
+int bl_pair_rows(struct bl_pair_result *pair, const struct bl_graph *bn_graph, const struct bl_measured *bn,
+                 const struct bl_graph *nd_graph, const struct bl_measured *nd);
+
+/* --- looking ---------------------------------------------------------------------------------- */
+
+/* setting NULL: any. NULL: none. */
+const struct bl_run_result *bl_result_run(const struct bl_result *result, int device, const char *norm,
+                                          const char *setting);
+const struct bl_epoch_result *bl_last_epoch(const struct bl_run_result *run); // NULL: none
+double bl_test_top1(const struct bl_run_result *run);                         // after the last epoch; NAN
+/* Of one document by label, of two by everything that is known of device and machine. */
+bool bl_same_place(const struct bl_result *a, int device, const struct bl_result *b, int other);
+/* Its steps differ, some refresh the whitening and some do not: means speak for it, not medians. */
+bool bl_pair_varies(const struct bl_pair_result *pair);
+double bl_pair_overhead(const struct bl_pair_result *pair);              // per cent over BN
+double bl_pair_row_difference(const struct bl_pair_row *row, int phase); // ND less BN
+
+/* --- files ------------------------------------------------------------------------------------ */
+
+/* New documents. NULL: no memory. */
+cJSON *bl_result_json(const struct bl_result *result);        // devices[], runs[], pairs[]
+cJSON *bl_result_bench_json(const struct bl_result *result);  // its one run at the top
+cJSON *bl_result_config_json(const struct bl_result *result); // what was asked for alone
+cJSON *bl_epoch_json(const struct bl_epoch_result *epoch);
+
+/* A document of a comparison or of a bench. BLANCH_EINPUT without a message where it is neither. */
+int bl_result_read(const cJSON *json, struct bl_result *result);
+/* What a run directory's config.json says. */
+int bl_result_read_config(const cJSON *json, struct bl_result *result);
+int bl_run_read_measured(const cJSON *json, struct bl_run_result *run); // of ledger.json too
+void bl_epoch_read(const cJSON *json, struct bl_epoch_result *epoch);   // a line of a log too
+int bl_decision_read(const cJSON *json, struct bl_decision_result *decision);
+
+#endif

@@ -1,0 +1,25 @@
+/* What the files of results share: the keys of their numbers, which one table each writes and reads. */
+#ifndef BL_RESULT_INTERNAL_H
+#define BL_RESULT_INTERNAL_H
+
+#include "report/result.h"
+
+enum { BL_EXACT = 0, BL_FLAG = -1 }; // digits: all; true or false
+struct bl_result_field {
+    const char *key, *short_key; // short_key: in the files of a bench and of a ledger; NULL: the same
+    size_t offset;               // of a double
+    int digits;
+};
+/* Each ends with a NULL key. */
+extern const struct bl_result_field bl_nd_fields[], bl_epoch_fields[], bl_point_fields[], bl_decision_fields[],
+    bl_decision_layer_fields[], bl_budget_fields[], bl_run_fields[], bl_pair_fields[], bl_document_fields[];
+
+static inline double *bl_field_of(const struct bl_result_field *field, void *of) {
+    return (double *)((char *)of + field->offset);
+}
+static inline double bl_field_value(const struct bl_result_field *field, const void *of) {
+    return *(const double *)((const char *)of + field->offset);
+}
+void bl_fields_clear(const struct bl_result_field *fields, void *of); // all NAN
+
+#endif

@@ -1,0 +1,300 @@
+/* Results from JSON: the one reader, also of what earlier versions wrote. */
+#include "io/files.h"
+#include "report/result_internal.h"
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const cJSON *item(const cJSON *object, const char *key) {
+    return cJSON_GetObjectItemCaseSensitive(object, key);
+}
+
+static void read_fields(const cJSON *json, const struct bl_result_field *fields, void *of) {
+    for (; fields->key; fields++) {
+        const cJSON *value = item(json, fields->key);
+        if (!value && fields->short_key) value = item(json, fields->short_key);
+        if (fields->digits == BL_FLAG && cJSON_IsBool(value))
+            *bl_field_of(fields, of) = cJSON_IsTrue(value);
+        else if (cJSON_IsNumber(value))
+            *bl_field_of(fields, of) = value->valuedouble;
+    }
+}
+
+static void read_text(const cJSON *json, const char *key, char *text, size_t size) {
+    snprintf(text, size, "%s", bl_json_text(json, key));
+}
+
+/* count zeroed elements for what the list holds. */
+static int make_list(const cJSON *list, size_t size, void **data, int *count) {
+    *count = 0;
+    if (!cJSON_IsArray(list) || !list->child) return 0;
+    int wanted = cJSON_GetArraySize(list);
+    if (!(*data = bl_calloc((size_t)wanted, size))) return BLANCH_ENOMEM;
+    *count = wanted;
+    return 0;
+}
+
+void bl_epoch_read(const cJSON *json, struct bl_epoch_result *epoch) {
+    read_fields(json, bl_epoch_fields, epoch);
+}
+
+/* --- a measured step -------------------------------------------------------------------------- */
+
+static void read_work(const cJSON *json, struct bl_work_done *work) {
+    double launches = bl_json_get(json, "launches");
+    *work = (struct bl_work_done){.ms = NAN,
+                                  .device_ms = bl_json_get(json, "device_ms"),
+                                  .host_ms = bl_json_get(json, "host_ms"),
+                                  .launches = isnan(launches) ? 0 : launches,
+                                  .bytes = bl_json_get(json, "bytes"),
+                                  .operations = bl_json_get(json, "operations"),
+                                  .arithmetic = bl_json_get(json, "arithmetic"),
+                                  .bandwidth = bl_json_get(json, "bandwidth")};
+}
+
+static void read_works(const cJSON *json, struct bl_work_done *work, struct bl_work_done *all) {
+    const cJSON *phases = item(json, "work");
+    for (int p = 0; p < BL_PHASES; p++) read_work(item(phases, bl_phase_names[p]), &work[p]);
+    read_work(item(json, "work_all"), all);
+}
+
+static void read_phases(const cJSON *json, double *ms) {
+    for (int p = 0; p < BL_PHASES; p++) {
+        double value = bl_json_get(json, bl_phase_names[p]);
+        ms[p] = isfinite(value) ? value : 0;
+    }
+}
+
+/* Files of format 1 do not tell roles: the operation's name does, where it is known. */
+static int read_role(const cJSON *json) {
+    const char *role = bl_json_text(json, "role");
+    const struct bl_op *op = bl_op_find(bl_json_text(json, "op"));
+    for (int i = 0; i < BL_ROLES; i++)
+        if (!strcmp(role, bl_role_names[i])) return i;
+    return op ? (int)op->role : -1;
+}
+
+static void read_row(const cJSON *json, const cJSON *engines, struct bl_ledger_row *row) {
+    read_text(json, "name", row->name, sizeof row->name);
+    read_text(json, "op", row->op, sizeof row->op);
+    row->role = read_role(json);
+    read_phases(item(json, "phases"), row->ms);
+    row->quartile1_ms = bl_json_get(json, "quartile1_ms");
+    row->quartile3_ms = bl_json_get(json, "quartile3_ms");
+    read_works(json, row->work, &row->all);
+    for (int pass = 0; pass < BL_COUNT(row->engine); pass++)
+        read_text(item(engines, row->name), bl_phase_names[BL_FORWARD + pass], row->engine[pass],
+                  sizeof row->engine[pass]);
+}
+
+static int read_measured(const cJSON *json, struct bl_measured *step) {
+    const cJSON *limits = item(json, "limits"), *layers = item(json, "layers"), *layer;
+    double operations = bl_json_get(limits, "operations_per_s"), bytes = bl_json_get(limits, "bytes_per_s");
+    void *rows = NULL;
+    int code = make_list(layers, sizeof *step->row, &rows, &step->rows), at = 0;
+    if (code) return code;
+    step->row = rows;
+    step->limits = (struct bl_limits){isfinite(operations) ? operations : 0, isfinite(bytes) ? bytes : 0};
+    read_works(json, step->work, &step->all);
+    if (step->rows) cJSON_ArrayForEach(layer, layers) read_row(layer, item(json, "engines"), &step->row[at++]);
+    return 0;
+}
+
+int bl_run_read_measured(const cJSON *json, struct bl_run_result *run) {
+    read_fields(json, bl_run_fields, run);
+    if (isnan(run->coverage)) run->coverage = bl_json_get(json, "covered"); // of a ledger
+    return read_measured(json, &run->step);
+}
+
+/* --- a budget --------------------------------------------------------------------------------- */
+
+int bl_decision_read(const cJSON *json, struct bl_decision_result *decision) {
+    const cJSON *layers = item(json, "layers"), *layer;
+    void *list = NULL;
+    int at = 0, code = make_list(layers, sizeof *decision->layer, &list, &decision->layers);
+    if (code) return code;
+    decision->layer = list;
+    read_text(json, "reason", decision->reason, sizeof decision->reason);
+    read_fields(json, bl_decision_fields, decision);
+    if (decision->layers) cJSON_ArrayForEach(layer, layers) {
+            struct bl_decision_layer_result *to = &decision->layer[at++];
+            bl_fields_clear(bl_decision_layer_fields, to);
+            read_text(layer, "name", to->name, sizeof to->name);
+            read_fields(layer, bl_decision_layer_fields, to);
+        }
+    return 0;
+}
+
+static int read_budget(const cJSON *json, struct bl_budget_result *budget) {
+    const cJSON *decision;
+    read_fields(json, bl_budget_fields, budget);
+    read_text(json, item(json, "yardstick") ? "yardstick" : "baseline", budget->baseline, sizeof budget->baseline);
+    cJSON_ArrayForEach(decision, item(json, "decisions")) {
+        struct bl_decision_result *to = bl_result_add_decision(budget);
+        int code = to ? bl_decision_read(decision, to) : BLANCH_ENOMEM;
+        if (code) return code;
+    }
+    return 0;
+}
+
+/* --- a run, a pair ---------------------------------------------------------------------------- */
+
+static int read_curve(const cJSON *json, struct bl_run_result *run) {
+    const cJSON *point;
+    void *list = NULL;
+    int at = 0, code = make_list(json, sizeof *run->curve, &list, &run->points);
+    run->curve = list;
+    if (code || !run->points) return code;
+    cJSON_ArrayForEach(point, json) {
+        bl_fields_clear(bl_point_fields, &run->curve[at]);
+        read_fields(point, bl_point_fields, &run->curve[at++]);
+    }
+    return 0;
+}
+
+static int read_run(const cJSON *json, struct bl_run_result *run) {
+    const cJSON *epoch;
+    read_text(json, "norm", run->norm, sizeof run->norm);
+    read_text(json, "setting", run->setting, sizeof run->setting);
+    read_fields(item(json, "settings"), bl_nd_fields, &run->nd);
+    int code = bl_run_read_measured(json, run);
+    if (!code) code = read_budget(item(json, "budget"), &run->budget);
+    cJSON_ArrayForEach(epoch, item(json, "epochs")) {
+        struct bl_epoch_result *to = code ? NULL : bl_result_add_epoch(run);
+        if (!to) return code ? code : BLANCH_ENOMEM;
+        bl_epoch_read(epoch, to);
+    }
+    return code ? code : read_curve(item(json, "curve"), run);
+}
+
+static void read_pair_row(const cJSON *json, struct bl_pair_row *row) {
+    double bn = bl_json_get(json, "bn_ms"), nd = bl_json_get(json, "nd_ms");
+    read_text(json, "name", row->name, sizeof row->name);
+    read_text(json, "bn_name", row->bn_name, sizeof row->bn_name);
+    read_text(json, "op", row->op, sizeof row->op);
+    row->role = read_role(json);
+    row->bn_ms = isfinite(bn) ? bn : 0;
+    row->nd_ms = isfinite(nd) ? nd : 0;
+    read_phases(item(json, "bn_phases"), row->bn);
+    read_phases(item(json, "nd_phases"), row->nd);
+}
+
+static int read_pair(const cJSON *json, struct bl_pair_result *pair) {
+    const cJSON *layers = item(json, "layers"), *layer;
+    void *list = NULL;
+    int at = 0, code = make_list(layers, sizeof *pair->row, &list, &pair->rows);
+    pair->row = list;
+    read_text(json, "setting", pair->setting, sizeof pair->setting);
+    read_fields(item(json, "settings"), bl_nd_fields, &pair->nd);
+    read_fields(json, bl_pair_fields, pair);
+    if (pair->rows) cJSON_ArrayForEach(layer, layers) read_pair_row(layer, &pair->row[at++]);
+    return code;
+}
+
+/* --- a document ------------------------------------------------------------------------------- */
+
+static int read_device(const cJSON *json, struct bl_result *result) {
+    struct bl_device_result *device = bl_result_add_device(result, bl_json_text(json, "name"));
+    double units = bl_json_get(json, "compute_units"), memory = bl_json_get(json, "memory_bytes");
+    if (!device) return BLANCH_ENOMEM;
+    if (*bl_json_text(json, "device_name"))
+        read_text(json, "device_name", device->facts.name, sizeof device->facts.name);
+    read_text(json, "kind", device->facts.kind, sizeof device->facts.kind);
+    read_text(json, "vendor", device->vendor, sizeof device->vendor);
+    read_text(json, "platform", device->facts.platform, sizeof device->facts.platform);
+    read_text(json, "version", device->facts.version, sizeof device->facts.version);
+    read_text(json, "driver", device->facts.driver, sizeof device->facts.driver);
+    device->facts.compute_units = isfinite(units) ? units : 0;
+    device->facts.memory = isfinite(memory) ? memory : 0;
+    device->clock_mhz = bl_json_get(json, "clock_mhz");
+    device->max_alloc_bytes = bl_json_get(json, "max_alloc_bytes");
+    return 0;
+}
+
+/* The position of the device of that label, made where the document does not list it; negative: no memory. */
+static int find_device(struct bl_result *result, const char *label) {
+    for (int d = 0; d < result->devices; d++)
+        if (!strcmp(result->device[d].label, label)) return d;
+    return bl_result_add_device(result, label) ? result->devices - 1 : BLANCH_ENOMEM;
+}
+
+static int read_start(const cJSON *json, struct bl_result *result) {
+    const cJSON *settings = item(json, "settings");
+    bl_header_read(json, &result->header);
+    read_text(json, "model", result->model, sizeof result->model);
+    read_text(json, "precision", result->precision, sizeof result->precision);
+    read_text(json, "augment", result->augment, sizeof result->augment);
+    read_text(json, "optimiser", result->optimiser, sizeof result->optimiser);
+    read_text(json, "schedule", result->schedule, sizeof result->schedule);
+    read_fields(json, bl_document_fields, result);
+    if (cJSON_IsObject(settings) && !(result->settings = cJSON_Duplicate(settings, true))) return BLANCH_ENOMEM;
+    return (result->data = bl_strdup(bl_json_text(json, "data"))) ? 0 : BLANCH_ENOMEM;
+}
+
+static bool runs_are_whole(const cJSON *json) {
+    const cJSON *runs = item(json, "runs"), *run;
+    if (!cJSON_IsArray(runs) || !runs->child || !cJSON_IsArray(item(json, "devices"))) return false;
+    cJSON_ArrayForEach(run, runs) if (!*bl_json_text(run, "device") || !*bl_json_text(run, "norm")) return false;
+    return true;
+}
+
+static int read_comparison(const cJSON *json, struct bl_result *result) {
+    const cJSON *entry;
+    int code = read_start(json, result);
+    cJSON_ArrayForEach(entry, item(json, "devices")) if (!code) code = read_device(entry, result);
+    cJSON_ArrayForEach(entry, item(json, "runs")) {
+        int device = code ? code : find_device(result, bl_json_text(entry, "device"));
+        struct bl_run_result *run = device < 0 ? NULL : bl_result_add_run(result, device);
+        if (!run) return code ? code : BLANCH_ENOMEM;
+        code = read_run(entry, run);
+    }
+    cJSON_ArrayForEach(entry, item(json, "pairs")) {
+        int device = code ? code : find_device(result, bl_json_text(entry, "device"));
+        struct bl_pair_result *pair = device < 0 ? NULL : bl_result_add_pair(result, device);
+        if (!pair) return code ? code : BLANCH_ENOMEM;
+        code = read_pair(entry, pair);
+    }
+    return code;
+}
+
+/* A document of one run on the header's device. */
+static int add_only_run(const cJSON *json, struct bl_result *result) {
+    struct bl_device_result *device = bl_result_add_device(result, result->header.device.name);
+    struct bl_run_result *run = device ? bl_result_add_run(result, 0) : NULL;
+    if (!run) return BLANCH_ENOMEM;
+    device->facts = result->header.device;
+    read_text(json, "norm", run->norm, sizeof run->norm);
+    return 0;
+}
+
+static bool is_bench(const cJSON *json, const struct bl_header *header) {
+    return *bl_json_text(json, "model") && *bl_json_text(json, "norm") && *header->device.name &&
+           bl_json_get(json, "step_ms") > 0 && cJSON_IsArray(item(json, "layers"));
+}
+
+static int read_bench(const cJSON *json, struct bl_result *result) {
+    int code = read_start(json, result);
+    if (!code) code = add_only_run(json, result);
+    if (code) return code;
+    snprintf(result->header.kind, sizeof result->header.kind, "bench");
+    free(result->data);
+    if (!(result->data = bl_strdup("synthetic"))) return BLANCH_ENOMEM;
+    return bl_run_read_measured(json, &result->run[0]);
+}
+
+int bl_result_read(const cJSON *json, struct bl_result *result) {
+    struct bl_header header;
+    bl_result_init(result);
+    bl_header_read(json, &header);
+    if (runs_are_whole(json)) return read_comparison(json, result);
+    return is_bench(json, &header) ? read_bench(json, result) : BLANCH_EINPUT;
+}
+
+int bl_result_read_config(const cJSON *json, struct bl_result *result) {
+    bl_result_init(result);
+    if (!*bl_json_text(json, "model") || !*bl_json_text(json, "norm")) return BLANCH_EINPUT;
+    int code = read_start(json, result);
+    snprintf(result->header.kind, sizeof result->header.kind, "train");
+    return code ? code : add_only_run(json, result);
+}
