@@ -401,6 +401,9 @@ def test_optimisers():
           found)
     refuses(2, ['--optimiser', out], 'train', '--resume', '--out', out, '--optimiser', 'sgd')
     refuses(2, ['--beta2', out], 'train', '--resume', '--out', out, '--beta2', 0.5)
+    r = json.loads(succeeds('bench', '--model', 'smallcnn', '--norm', 'bn', '--batch', 2, '--steps', 1, '--optimizer',
+                            'adamw', '--json').out)
+    check(r['settings'].get('optimiser') == 'adamw' and 'optimizer' not in r['settings'], r['settings'])
     train(data, fresh('nesterov'), '--nesterov', '--steps', 1, norm='bn')
     with open(path('nesterov/config.json')) as f:
         config = json.load(f)

@@ -87,11 +87,12 @@ static int sum_host(void *context, double *values, int count) {
 
 /* --- a network and its steps ------------------------------------------------------------------ */
 
-static struct bl_graph *make(struct blanch_device *dev, int batch, enum blanch_norm norm) {
+static struct bl_graph *make(struct blanch_device *dev, int batch, enum blanch_norm norm, int refresh) {
     struct bl_graph *graph;
     check(bl_graph_create(&graph, dev, batch, false));
     bl_graph_use(graph, &bl_optimiser_sgd);
     struct bl_build b = {.graph = graph, .norm = norm, .classes = CLASSES, .block = 4, .block_fc = 4};
+    b.nd.refresh = refresh;
     struct bl_tensor *x = bl_graph_input(graph, CHANNELS, SIDE, SIDE);
     struct bl_conv_spec spec = {.out = 8, .kernel = 3, .padding = 1};
     x = bl_relu(&b, bl_batchnorm(&b, "norm1", bl_conv(&b, "conv1", x, spec)));
@@ -116,9 +117,9 @@ static void set_images(struct bl_graph *graph, int step, int first, int count) {
     check(bl_mem_write(bl_graph_labels(graph)->mem, 0, sizeof *labels * (size_t)count, labels));
 }
 
-static void train(struct bl_graph *graph, int first, int count) {
+static void train(struct bl_graph *graph, int first, int count, int steps) {
     const struct blanch_update update = {.lr = 0.1f, .momentum = 0.9f, .weight_decay = 1e-3f};
-    for (int step = 0; step < STEPS; step++) {
+    for (int step = 0; step < steps; step++) {
         set_images(graph, step, first, count);
         bl_graph_place_batch(graph, first, BATCH);
         check(bl_graph_forward_to_update(graph, count));
@@ -136,11 +137,12 @@ struct part {
     struct bl_collectives all;
     struct blanch_device *dev;
     struct bl_graph *graph;
+    int steps;
 };
 
 static void *run_part(void *argument) {
     struct part *p = argument;
-    train(p->graph, p->rank.rank ? FIRST : 0, p->rank.rank ? BATCH - FIRST : FIRST);
+    train(p->graph, p->rank.rank ? FIRST : 0, p->rank.rank ? BATCH - FIRST : FIRST, p->steps);
     return NULL;
 }
 
@@ -158,29 +160,32 @@ static double difference(struct bl_param *p, struct bl_param *q) {
     return worst / largest;
 }
 
-static void compare_ranks(enum blanch_norm norm) {
+/* refresh: 0, or steps between two refreshes, which begin after 20 exact steps. */
+static void compare_ranks(enum blanch_norm norm, int refresh, double tolerance) {
     static struct room room;
     struct part part[RANKS];
     pthread_t thread[RANKS];
-    struct bl_graph *whole = make(device, BATCH, norm);
+    const int steps = refresh ? 23 : STEPS;
+    struct bl_graph *whole = make(device, BATCH, norm, refresh);
     room = (struct room){.sums = 0};
     pthread_barrier_init(&room.barrier, NULL, RANKS);
     for (int k = 0; k < RANKS; k++) {
         part[k] = (struct part){.rank = {&room, k}, .all = {k, RANKS, &part[k].rank, sum, merge, sum_host}};
         check(blanch_device_open(&part[k].dev, NULL, 0));
-        part[k].graph = make(part[k].dev, k ? BATCH - FIRST : FIRST, norm);
+        part[k].graph = make(part[k].dev, k ? BATCH - FIRST : FIRST, norm, refresh);
+        part[k].steps = steps;
         bl_graph_join(part[k].graph, &part[k].all);
     }
-    train(whole, 0, BATCH);
+    train(whole, 0, BATCH, steps);
     for (int k = 0; k < RANKS; k++) pthread_create(&thread[k], NULL, run_part, &part[k]);
     for (int k = 0; k < RANKS; k++) pthread_join(thread[k], NULL);
-    assert_true(room.sums >= STEPS); // a group of gradients at least
+    assert_true(room.sums >= steps); // a group of gradients at least
     assert_int_equal(room.merges, norm == BLANCH_BN ? 2 * STEPS : 0);
     for (int i = 0; i < bl_graph_params(whole); i++) {
         struct bl_param *p = bl_graph_param(whole, i);
         for (int k = 0; k < RANKS && !p->counter; k++) {
             double worst = difference(p, bl_graph_param(part[k].graph, i));
-            if (!(worst < 1e-4)) fail_msg("%s of rank %d is off by %g", p->name, k, worst);
+            if (!(worst < tolerance)) fail_msg("%s of rank %d is off by %g", p->name, k, worst);
         }
     }
     bl_graph_free(whole);
@@ -190,12 +195,22 @@ static void compare_ranks(enum blanch_norm norm) {
 
 static void test_batch_norm(void **state) {
     if (!device) skip();
-    compare_ranks(BLANCH_BN);
+    compare_ranks(BLANCH_BN, 0, 1e-4);
 }
 
 static void test_plain(void **state) {
     if (!device) skip();
-    compare_ranks(BLANCH_NONE);
+    compare_ranks(BLANCH_NONE, 0, 1e-4);
+}
+
+static void test_deconvolution(void **state) {
+    if (!device) skip();
+    compare_ranks(BLANCH_ND, 0, 1e-3);
+}
+
+static void test_reused_deconvolution(void **state) {
+    if (!device) skip();
+    compare_ranks(BLANCH_ND, 8, 1e-2);
 }
 
 int main(int argc, char **argv) {
@@ -203,6 +218,8 @@ int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_batch_norm),
         cmocka_unit_test(test_plain),
+        cmocka_unit_test(test_deconvolution),
+        cmocka_unit_test(test_reused_deconvolution),
     };
     int failed = open_test_device(&device);
     failed += cmocka_run_group_tests(tests, NULL, NULL);

@@ -474,6 +474,8 @@ static void test_resume(void **state) {
     if (!device) skip();
     resume_equality(NULL, BLANCH_BN);
     resume_equality(NULL, BLANCH_ND);
+    resume_equality("adamw", BLANCH_BN);
+    resume_equality("adamw", BLANCH_ND);
 }
 
 /* A run of before there was a choice goes on. */

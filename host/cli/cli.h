@@ -26,7 +26,8 @@ struct bl_option {
  * and what it takes. */
 int bl_options_parse(const struct bl_command *command, const struct bl_option *options, int argc, char **argv,
                      int *operands, bool *help);
-/* Every option that has a value, given or a default, by its name with _ for -: what a document says was asked for. */
+/* Every option that has a value, given or a default, by its name with _ for -: what a document says was asked for.
+ * Hidden ones, other spellings, are left out. */
 cJSON *bl_options_json(const struct bl_option *options);
 
 /* The name that a mistyped word most likely meant; NULL: none is near. names ends with NULL. */

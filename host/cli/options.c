@@ -262,7 +262,8 @@ cJSON *bl_options_json(const struct bl_option *options) {
     cJSON *json = cJSON_CreateObject();
     for (; options->name; options++) {
         char key[64];
-        cJSON *value = strcmp(options->name, "json") ? value_json(options) : NULL;
+        bool shown = options->help && strcmp(options->name, "json");
+        cJSON *value = shown ? value_json(options) : NULL;
         snprintf(key, sizeof key, "%s", options->name);
         for (char *c = key; *c; c++)
             if (*c == '-') *c = '_';

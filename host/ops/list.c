@@ -1,34 +1,17 @@
-/* Every operation: one line each. */
+/* Operations by name. */
 #include "graph/op.h"
 #include "ops/nd/phase.h"
 #include <string.h>
 
-#define OPERATIONS(X)                                                                                                  \
-    X(add)                                                                                                             \
-    X(avgpool2d)                                                                                                       \
-    X(batchnorm2d)                                                                                                     \
-    X(cat)                                                                                                             \
-    X(channel_deconv)                                                                                                  \
-    X(conv2d)                                                                                                          \
-    X(dropout)                                                                                                         \
-    X(flatten)                                                                                                         \
-    X(global_avgpool2d)                                                                                                \
-    X(linear)                                                                                                          \
-    X(maxpool2d)                                                                                                       \
-    X(mul)                                                                                                             \
-    X(nd_conv2d)                                                                                                       \
-    X(nd_linear)                                                                                                       \
-    X(relu)                                                                                                            \
-    X(relu6)                                                                                                           \
-    X(sigmoid)                                                                                                         \
-    X(slice_channels)                                                                                                  \
-    X(softmax_cross_entropy)
+#define X(name) extern const struct bl_op bl_op_##name;
+#include "ops/operations.h"
+#undef X
 
-#define DECLARE(name) extern const struct bl_op bl_op_##name;
-OPERATIONS(DECLARE)
-
-#define ENTRY(name) &bl_op_##name,
-const struct bl_op *const bl_op_list[] = {OPERATIONS(ENTRY) NULL};
+const struct bl_op *const bl_op_list[] = {
+#define X(name) &bl_op_##name,
+#include "ops/operations.h"
+#undef X
+    NULL};
 
 const char *const bl_role_names[BL_ROLES] = {"layer",   "normalisation", "activation", "elementwise",
                                              "pooling", "shape",         "loss"};

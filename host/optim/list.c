@@ -1,13 +1,13 @@
-/* Every optimiser: one line each; and what they share. */
+/* Optimisers by name, and what they share. */
 #include "optim/optim.h"
 #include <stdio.h>
 #include <string.h>
 
 const struct bl_optimiser *const bl_optimiser_list[] = {
-    &bl_optimiser_sgd,
-    &bl_optimiser_adamw,
-    NULL,
-};
+#define X(name) &bl_optimiser_##name,
+#include "optim/optimisers.h"
+#undef X
+    NULL};
 
 int bl_optimiser_find(const char *name, const struct bl_optimiser **optimiser) {
     char known[128] = "";

@@ -4,7 +4,9 @@
 
 #include "graph/optimiser.h"
 
-extern const struct bl_optimiser bl_optimiser_sgd, bl_optimiser_adamw;
+#define X(name) extern const struct bl_optimiser bl_optimiser_##name;
+#include "optim/optimisers.h"
+#undef X
 extern const struct bl_optimiser *const bl_optimiser_list[]; // NULL-terminated, the default first
 
 /* name NULL: the default. BLANCH_EUSAGE names those that there are. */

@@ -203,8 +203,8 @@ void bl_device_result_fill(struct bl_device_result *device, const struct blanch_
     device->max_alloc_bytes = (double)info->max_alloc;
 }
 
-/* The first convolutions are limited by the image's channels: the one with the largest block speaks for all. Linear
- * layers take no image. */
+/* The first convolutions are limited by the image's channels: the one with the largest block speaks for all. A linear
+ * layer has no sampling stride. */
 void bl_nd_result_fill(struct bl_nd_result *result, const struct bl_graph *graph) {
     const struct bl_nd_attrs *largest = NULL, *linear = NULL;
     for (int i = 0; i < bl_graph_nodes(graph); i++) {

@@ -24,7 +24,7 @@ struct bl_overhead {
     struct bl_budget *budget;
     struct bl_ledger *ledger;
     struct bl_node **node;     // of the budget's layers
-    double *ms;                // of a recorded step, by layer
+    double *ms;                // of a recorded step, by layer; then of the whole step
     int64_t *age, *measured;   // before this step's refresh; step at which a refresh was last recorded
     double ratio[FIRST_PAIRS]; // of this comparison's pairs
     int pairs;
@@ -139,17 +139,28 @@ static double whitening_ms(const struct bl_ledger *ledger, int row) {
            bl_ledger_last_ms(ledger, row, BL_WHITEN_BACKWARD) + bl_ledger_last_ms(ledger, row, BL_FOLD);
 }
 
-/* The base step's time, or 0 where it cannot be told yet. */
-static double take_times(struct bl_overhead *o, const struct bl_ledger *ledger, double wall_ms) {
+/* What ranks have measured becomes their mean, so that all of them decide alike. */
+static int agree(const struct bl_overhead *o, double *values, int count) {
+    const struct bl_collectives *all = bl_graph_collectives(o->graph);
+    int code = bl_sum_host(all, values, count);
+    for (int i = 0; i < count && all; i++) values[i] /= all->ranks;
+    return code;
+}
+
+/* *base: the base step's time, or 0 where it cannot be told yet. */
+static int take_times(struct bl_overhead *o, const struct bl_ledger *ledger, double wall_ms, double *base) {
     struct bl_budget *b = o->budget;
     for (int i = 0; i < b->count; i++) {
         o->ms[i] = whitening_ms(ledger, o->node[i]->index);
         if (b->layer[i].refresh) o->measured[i] = b->step - 1;
     }
+    o->ms[b->count] = wall_ms;
+    int code = agree(o, o->ms, b->count + 1);
+    if (code) return code;
     o->recorded = b->step - 1;
-    double base = bl_budget_record(b, wall_ms, o->ms);
-    if (base > 0) o->base_ms = o->base_ms > 0 ? 0.7 * o->base_ms + 0.3 * base : base;
-    return base;
+    *base = bl_budget_record(b, o->ms[b->count], o->ms);
+    if (*base > 0) o->base_ms = o->base_ms > 0 ? 0.7 * o->base_ms + 0.3 * *base : *base;
+    return 0;
 }
 
 static int take_changes(struct bl_overhead *o) {
@@ -160,6 +171,7 @@ static int take_changes(struct bl_overhead *o) {
         double change;
         if (!b->layer[i].refresh) continue;
         code = bl_whitening_change(o->node[i]->whitening, &change);
+        if (!code) code = agree(o, &change, 1);
         if (!code) bl_budget_change(b, i, o->age[i], change);
     }
     return code;
@@ -170,6 +182,7 @@ static int make_pair(struct bl_overhead *o, const struct bl_batch *batch, double
     const bool costs = !o->baseline.trained;
     double ms = 0;
     int code = base > 0 ? o->baseline.step(o->baseline.context, batch, &ms) : 0;
+    if (!code && base > 0) code = agree(o, &ms, 1);
     if (!code && ms > 0) o->ratio[o->pairs++] = ms / base;
     *done = o->pairs == pairs_wanted(o) || (costs && o->pairs && o->budget->planned && comparison_step(o) == PAIRS - 1);
     if (code || !*done) return code;
@@ -194,8 +207,9 @@ int bl_overhead_after(struct bl_overhead *o, const struct bl_batch *batch, const
                       double wall_ms, struct bl_decision *decision) {
     bool measured = false, was_least = o->budget->least, first = !o->budget->planned;
     o->whole = batch->count > o->whole ? batch->count : o->whole;
-    double base = ledger && wall_ms > 0 && batch->count == o->whole ? take_times(o, ledger, wall_ms) : 0;
-    int code = take_changes(o);
+    double base = 0;
+    int code = ledger && wall_ms > 0 && batch->count == o->whole ? take_times(o, ledger, wall_ms, &base) : 0;
+    if (!code) code = take_changes(o);
     *decision = (struct bl_decision){0};
     if (!code && (in_comparison(o) || o->baseline.trained)) code = make_pair(o, batch, base, &measured);
     measured &= !o->baseline.trained; // pairs that cost nothing are made all the time

@@ -4,9 +4,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const struct bl_conv_engine *const engines[] = {&bl_conv_depthwise, &bl_conv_direct,   &bl_conv_grouped,
-                                                       &bl_conv_tiled,     &bl_conv_winograd, &bl_conv_winograd4,
-                                                       &bl_conv_patches,   &bl_conv_fft};
+static const struct bl_conv_engine *const engines[] = {
+#define X(name) &bl_conv_##name,
+#include "ops/conv/engines.h"
+#undef X
+};
 const char *const bl_conv_pass_names[BL_CONV_PASSES] = {"forward", "backward_data", "backward_weights"};
 
 static char chooser_key; // its address is the key

@@ -39,8 +39,9 @@ struct bl_conv_engine {
     int (*backward_weights)(struct bl_conv *conv, const struct bl_run *run, const struct bl_tensor *x,
                             const struct bl_tensor *dy, struct bl_mem *dweight, struct bl_mem *dbias);
 };
-extern const struct bl_conv_engine bl_conv_direct, bl_conv_depthwise, bl_conv_fft, bl_conv_grouped, bl_conv_patches,
-    bl_conv_tiled, bl_conv_winograd, bl_conv_winograd4;
+#define X(name) extern const struct bl_conv_engine bl_conv_##name;
+#include "ops/conv/engines.h"
+#undef X
 
 static inline int64_t bl_conv_div_up(int64_t a, int64_t b) {
     return (a + b - 1) / b;

@@ -377,8 +377,20 @@ int bl_fold_backward(struct bl_fold *fold) {
                            SIZES(fold), BL_MEM(fold->weight->grad.mem));
 }
 
+/* Mean and D are of all ranks' images, and so is what the loss makes of them. */
+static int sum_gradient(const struct bl_fold *fold, const struct bl_run *run, const struct bl_deconv_gradient *g) {
+    struct blanch_device *dev = fold->node->dev;
+    int64_t vector = fold->matrices * fold->features;
+    int code = bl_sum(run->all, dev, g->mean, 0, vector);
+    if (code) return code;
+    return fold->step.action == BL_ND_EXACT ? bl_sum(run->all, dev, g->deconv, 0, vector * fold->features)
+                                            : bl_sum(run->all, dev, g->scale, 0, fold->matrices * g->dots);
+}
+
 int bl_fold_backward_input(struct bl_fold *fold, const struct bl_run *run) {
     const struct bl_deconv_gradient gradient = {
         .mean = fold->dmean->mem, .deconv = fold->ddeconv->mem, .scale = fold->dots->mem, .dots = dots_of(fold)};
-    return fold->step.backward ? bl_whitening_backward(fold->whitening, run, &fold->step, &gradient) : 0;
+    if (!fold->step.backward) return 0;
+    int code = sum_gradient(fold, run, &gradient);
+    return code ? code : bl_whitening_backward(fold->whitening, run, &fold->step, &gradient);
 }

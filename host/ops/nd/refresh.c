@@ -131,13 +131,13 @@ int bl_refresh_change(const struct bl_refresh *r, double *change) {
 
 /* --- one that reuses it ----------------------------------------------------------------------- */
 
-int bl_refresh_factor(struct bl_refresh *r, int images) {
+int bl_refresh_factor(struct bl_refresh *r, const struct bl_run *run) {
     struct bl_statistics *s = r->statistics;
     int64_t chunks;
     int code = broadcast_mean(r);
-    if (!code) code = bl_statistics_squares(s, images, r->mean->mem, r->sums->mem, &chunks);
+    if (!code) code = bl_statistics_squares(s, run, r->mean->mem, r->sums->mem, &chunks);
     if (code) return code;
-    double values = (double)bl_statistics_count(s, images) * (double)s->features;
+    double values = s->samples_of_all * (double)s->features;
     return bl_launch_light(r->node->dev, r->kernel[FACTOR], over_matrices(r), BL_MEM(r->sums->mem), BL_I32(chunks),
                            BL_I32(r->node->in[0]->c), BL_I32(s->samples.matrices), BL_F32(1.0 / values),
                            BL_F32(r->attrs->eps), BL_MEM(r->variance->data.mem), BL_MEM(r->factors->mem));
@@ -153,7 +153,7 @@ int bl_refresh_rescale(struct bl_refresh *r, bool whole, struct bl_mem *deconv, 
 
 int bl_refresh_backward(struct bl_refresh *r, int images, const struct bl_deconv_gradient *g) {
     struct bl_statistics *s = r->statistics;
-    double samples = (double)bl_statistics_count(s, images);
+    double samples = s->samples_of_all;
     int code = bl_launch_light(r->node->dev, r->kernel[BACK_FACTOR], over_matrices(r), BL_MEM(g->scale),
                                BL_I32(g->dots), BL_I32(s->samples.matrices),
                                BL_F32(1.0 / (samples * (double)s->features)), BL_MEM(r->factors->mem));

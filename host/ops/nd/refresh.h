@@ -41,7 +41,7 @@ void bl_refresh_count(struct bl_refresh *r, enum bl_nd_action action);
 int bl_refresh_begin(struct bl_refresh *r, enum bl_nd_action action, struct bl_mem *covariance);
 int bl_refresh_compare(struct bl_refresh *r, struct bl_mem *z, struct bl_mem *scalars);
 /* In one that reuses it: c; then running += momentum (c D_r - running), and where `whole` c D_r to deconv. */
-int bl_refresh_factor(struct bl_refresh *r, int images);
+int bl_refresh_factor(struct bl_refresh *r, const struct bl_run *run);
 int bl_refresh_rescale(struct bl_refresh *r, bool whole, struct bl_mem *deconv, struct bl_mem *running);
 /* Adds to the input's gradient what comes through the mean and the scale of D. */
 int bl_refresh_backward(struct bl_refresh *r, int images, const struct bl_deconv_gradient *gradient);

@@ -164,18 +164,31 @@ static int64_t chunk_of(const struct bl_statistics *s, int64_t total, int64_t mo
 
 /* --- forward ---------------------------------------------------------------------------------- */
 
-int bl_statistics_mean(struct bl_statistics *s, int images, float momentum, struct bl_mem *running) {
-    int64_t patches = patches_of(s, images), items, chunk = chunk_of(s, patches, PATCH_CHUNKS, &items);
+/* Sums over some chunks, of at most `most` of `size` floats, become sums over all ranks' chunks. */
+static int sum_chunks(const struct bl_statistics *s, const struct bl_run *run, struct bl_mem *sums, int64_t size,
+                      int64_t *chunks, int64_t most) {
+    if (!run->all) return 0;
+    size_t floats = (size_t)(most - *chunks) * (size_t)size;
+    int code = floats ? bl_mem_fill(sums, sizeof(float) * (size_t)(*chunks * size), sizeof(float) * floats, 0) : 0;
+    *chunks = most;
+    return code ? code : bl_sum(run->all, s->node->dev, sums, 0, most * size);
+}
+
+int bl_statistics_mean(struct bl_statistics *s, const struct bl_run *run, float momentum, struct bl_mem *running) {
+    int64_t patches = patches_of(s, run->n), items, chunk = chunk_of(s, patches, PATCH_CHUNKS, &items);
     int code = bl_launch_light(s->node->dev, s->kernel[SUM], over_channels(s, items), INPUT(s), GEOMETRY(s),
                                BL_I32(patches), BL_I32(chunk), BL_MEM(s->partial->mem));
+    s->samples_of_all = (double)bl_statistics_count(s, run->n);
+    if (!code) code = bl_sum_host(run->all, &s->samples_of_all, 1);
+    if (!code) code = sum_chunks(s, run, s->partial->mem, s->taps * s->node->in[0]->c, &items, PATCH_CHUNKS);
     if (code) return code;
     int64_t count = s->samples.matrices * s->features;
     int each = bl_on_cpu(s->node->dev) ? 64 : 1;
     struct bl_range range =
         bl_on_cpu(s->node->dev) ? BL_GROUPS1(1, (size_t)((count + each - 1) / each)) : BL_ITEMS(1, (size_t)count);
     return bl_launch_light(s->node->dev, s->kernel[MEAN], range, BL_MEM(s->partial->mem), BL_I32(items), GEOMETRY(s),
-                           BL_F32(1.0 / (double)bl_statistics_count(s, images)), BL_F32(momentum), BL_I32(each),
-                           BL_MEM(s->row_mean->mem), BL_MEM(s->mean->mem), BL_MEM(running));
+                           BL_F32(1.0 / s->samples_of_all), BL_F32(momentum), BL_I32(each), BL_MEM(s->row_mean->mem),
+                           BL_MEM(s->mean->mem), BL_MEM(running));
 }
 
 /* Samples of a part; those beyond the last are zero. */
@@ -195,8 +208,9 @@ int bl_statistics_gather(struct bl_statistics *s, int images) {
                            BL_I32(patches), BL_I32(chunk), BL_MEM(s->row_mean->mem), BL_MEM(s->rows->mem));
 }
 
-static int covariance_depthwise(struct bl_statistics *s, int images, float eps, struct bl_mem *covariance) {
-    int64_t patches = patches_of(s, images), chunk = (patches + s->splits - 1) / s->splits,
+static int covariance_depthwise(struct bl_statistics *s, const struct bl_run *run, float eps,
+                                struct bl_mem *covariance) {
+    int64_t patches = patches_of(s, run->n), chunk = (patches + s->splits - 1) / s->splits,
             items = (patches + chunk - 1) / chunk;
     size_t vectors = (size_t)(s->node->in[0]->c / s->vec_channels);
     struct bl_range range =
@@ -204,16 +218,17 @@ static int covariance_depthwise(struct bl_statistics *s, int images, float eps, 
     bl_work(s->node->dev, (double)patches * s->samples.matrices * (double)s->features * (double)(s->features + 1), 0);
     int code = bl_launch(s->kernel[COVARIANCE_DEPTHWISE], range, INPUT(s), GEOMETRY(s), BL_I32(patches), BL_I32(chunk),
                          BL_MEM(s->row_mean->mem), BL_MEM(s->parts->mem));
+    if (!code) code = sum_chunks(s, run, s->parts->mem, s->size, &items, s->splits);
     if (code) return code;
     return bl_launch_light(s->node->dev, s->kernel[COVARIANCE_LANES], over_rows(s), BL_MEM(s->parts->mem),
-                           BL_I32(items), GEOMETRY(s), BL_F32(1.0 / (double)patches), BL_F32(eps), BL_I32(rows_each(s)),
-                           BL_MEM(covariance), BL_MEM(s->squares->mem));
+                           BL_I32(items), GEOMETRY(s), BL_F32(1.0 / s->samples_of_all), BL_F32(eps),
+                           BL_I32(rows_each(s)), BL_MEM(covariance), BL_MEM(s->squares->mem));
 }
 
-int bl_statistics_covariance(struct bl_statistics *s, int images, float eps, struct bl_mem *covariance) {
-    if (s->depthwise) return covariance_depthwise(s, images, eps, covariance);
-    int64_t part = part_of(s, images), f = s->features;
-    int code = bl_statistics_gather(s, images);
+int bl_statistics_covariance(struct bl_statistics *s, const struct bl_run *run, float eps, struct bl_mem *covariance) {
+    if (s->depthwise) return covariance_depthwise(s, run, eps, covariance);
+    int64_t part = part_of(s, run->n), splits = s->splits, f = s->features;
+    int code = bl_statistics_gather(s, run->n);
     if (code) return code;
     struct bl_gemm product = {
         .trans_a = true,
@@ -221,7 +236,7 @@ int bl_statistics_covariance(struct bl_statistics *s, int images, float eps, str
         .m = f,
         .n = f,
         .k = part,
-        .alpha = (float)(1.0 / (double)bl_statistics_count(s, images)),
+        .alpha = (float)(1.0 / s->samples_of_all),
         .a = s->rows->mem,
         .b = s->rows->mem,
         .c = s->parts->mem,
@@ -233,16 +248,18 @@ int bl_statistics_covariance(struct bl_statistics *s, int images, float eps, str
     };
     product.stride_a = product.stride_b = s->splits > 1 ? part * f : f;
     code = bl_gemm(s->node->dev, &product);
+    if (!code) code = sum_chunks(s, run, s->parts->mem, s->size, &splits, splits);
     if (code) return code;
     return bl_launch_light(s->node->dev, s->kernel[COVARIANCE], over_rows(s), BL_MEM(s->parts->mem), BL_I32(s->splits),
                            GEOMETRY(s), BL_F32(eps), BL_I32(rows_each(s)), BL_MEM(covariance), BL_MEM(s->squares->mem));
 }
 
-int bl_statistics_squares(struct bl_statistics *s, int images, struct bl_mem *mean, struct bl_mem *sums,
+int bl_statistics_squares(struct bl_statistics *s, const struct bl_run *run, struct bl_mem *mean, struct bl_mem *sums,
                           int64_t *chunks) {
-    int64_t patches = patches_of(s, images), chunk = chunk_of(s, patches, BL_SQUARE_CHUNKS, chunks);
-    return bl_launch_light(s->node->dev, s->kernel[SQUARES], over_channels(s, *chunks), INPUT(s), GEOMETRY(s),
-                           BL_I32(patches), BL_I32(chunk), BL_MEM(mean), BL_MEM(sums));
+    int64_t patches = patches_of(s, run->n), chunk = chunk_of(s, patches, BL_SQUARE_CHUNKS, chunks);
+    int code = bl_launch_light(s->node->dev, s->kernel[SQUARES], over_channels(s, *chunks), INPUT(s), GEOMETRY(s),
+                               BL_I32(patches), BL_I32(chunk), BL_MEM(mean), BL_MEM(sums));
+    return code ? code : sum_chunks(s, run, sums, s->node->in[0]->c, chunks, BL_SQUARE_CHUNKS);
 }
 
 /* --- backward --------------------------------------------------------------------------------- */
@@ -251,14 +268,14 @@ int bl_statistics_squares(struct bl_statistics *s, int images, struct bl_mem *me
 static int rows_backward(struct bl_statistics *s, int64_t samples) {
     int64_t f = s->features, stride = s->samples.matrices * f;
     if (s->by_covariance.node) {
-        int code = bl_packed_product_pack(&s->by_covariance, s->sbar->mem, 2.0 / (double)samples);
+        int code = bl_packed_product_pack(&s->by_covariance, s->sbar->mem, 2.0 / s->samples_of_all);
         return code ? code : bl_packed_product_multiply(&s->by_covariance, s->rows->mem, samples, 1, s->drows->mem);
     }
     struct bl_gemm product = {
         .m = samples,
         .n = f,
         .k = f,
-        .alpha = (float)(2.0 / (double)samples),
+        .alpha = (float)(2.0 / s->samples_of_all),
         .a = s->rows->mem,
         .b = s->sbar->mem,
         .c = s->drows->mem,
@@ -280,14 +297,14 @@ int bl_statistics_backward(struct bl_statistics *s, int images, struct bl_mem *d
     int code = rows_backward(s, samples);
     if (!code)
         code = bl_launch_light(s->node->dev, s->kernel[BACK_MEAN], over_rows(s), BL_MEM(dmean), GEOMETRY(s),
-                               BL_F32(1.0 / (double)samples), BL_I32(rows_each(s)), BL_MEM(s->dmean->mem));
+                               BL_F32(1.0 / s->samples_of_all), BL_I32(rows_each(s)), BL_MEM(s->dmean->mem));
     if (code) return code;
     if (!s->depthwise)
         return bl_launch_light(s->node->dev, s->kernel[SCATTER], over_samples(s, items), BL_MEM(s->drows->mem),
                                BL_MEM(s->dmean->mem), GEOMETRY(s), BL_I32(lines), BL_I32(chunk), BL_MEM(x->grad->mem));
     bl_work(s->node->dev, 2 * (double)samples * s->samples.matrices * (double)s->features * (double)s->features, 0);
     return bl_launch(s->kernel[SCATTER_DEPTHWISE], over_channels(s, items), INPUT(s), BL_MEM(s->row_mean->mem),
-                     BL_MEM(s->sbar->mem), BL_MEM(s->dmean->mem), GEOMETRY(s), BL_F32(2.0 / (double)samples),
+                     BL_MEM(s->sbar->mem), BL_MEM(s->dmean->mem), GEOMETRY(s), BL_F32(2.0 / s->samples_of_all),
                      BL_I32(lines), BL_I32(chunk), BL_MEM(x->grad->mem));
 }
 

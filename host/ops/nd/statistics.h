@@ -25,6 +25,7 @@ struct bl_statistics {
     int narrow;             // 0, or the block where it is too small for vectors
     int vec_block, vec_channels;
     struct bl_kernel *kernel[BL_STATISTICS_KERNELS];
+    double samples_of_all;                  // of a matrix in this step, on all ranks
     struct bl_tensor *geometry;             // what the kernels know of all this
     struct bl_tensor *mean, *row_mean;      // (matrices, F), in the order of the weights and of the rows
     struct bl_tensor *rows;                 // centred samples
@@ -41,16 +42,16 @@ int bl_statistics_prepare(struct bl_statistics *s);
 bool bl_statistics_strided(const struct bl_statistics *s);              // blocks interleave in the input's channels
 int64_t bl_statistics_count(const struct bl_statistics *s, int images); // samples of a matrix
 
-/* The mean; running += momentum (mean - running). */
-int bl_statistics_mean(struct bl_statistics *s, int images, float momentum, struct bl_mem *running);
+/* The mean, of all ranks; running += momentum (mean - running). */
+int bl_statistics_mean(struct bl_statistics *s, const struct bl_run *run, float momentum, struct bl_mem *running);
 /* After the mean: S = covariance + eps I. gather: the rows alone, as the gradient reads them. */
-int bl_statistics_covariance(struct bl_statistics *s, int images, float eps, struct bl_mem *covariance);
+int bl_statistics_covariance(struct bl_statistics *s, const struct bl_run *run, float eps, struct bl_mem *covariance);
 int bl_statistics_gather(struct bl_statistics *s, int images);
 /* Adds to the input's gradient what comes through the mean and, with the gradient of S in `sbar`, through S. */
 int bl_statistics_backward(struct bl_statistics *s, int images, struct bl_mem *dmean);
 
 /* Sums of squares of (x - mean) over samples, by channel: (*chunks of at most BL_SQUARE_CHUNKS, C). mean: (taps, C). */
-int bl_statistics_squares(struct bl_statistics *s, int images, struct bl_mem *mean, struct bl_mem *sums,
+int bl_statistics_squares(struct bl_statistics *s, const struct bl_run *run, struct bl_mem *mean, struct bl_mem *sums,
                           int64_t *chunks);
 /* Adds slope + factor x to the input's gradient for every tap that sees it: slopes (taps + 1, C), the factors last. */
 int bl_statistics_scatter(struct bl_statistics *s, int images, struct bl_mem *slopes);

@@ -109,7 +109,7 @@ void bl_whitening_begin(struct bl_whitening *w, const struct bl_run *run, struct
 
 static int compute(struct bl_whitening *w, const struct bl_run *run, const struct bl_nd_step *step) {
     struct bl_mem *covariance = w->root.s->mem;
-    int code = bl_statistics_covariance(&w->statistics, run->n, w->attrs.eps, covariance);
+    int code = bl_statistics_covariance(&w->statistics, run, w->attrs.eps, covariance);
     if (!code && w->refresh.reuses) code = bl_refresh_begin(&w->refresh, step->action, covariance);
     if (code) return code;
     bl_node_phase(w->node, BL_INVERSE_SQRT);
@@ -133,10 +133,10 @@ int bl_whitening_forward(struct bl_whitening *w, const struct bl_run *run, const
     if (run->again) return recompute(w, run, step);
     if (step->action == BL_ND_CONSTANT) return 0;
     bl_node_phase(w->node, BL_COVARIANCE);
-    int code = bl_statistics_mean(&w->statistics, run->n, w->attrs.momentum, w->running_mean->data.mem);
+    int code = bl_statistics_mean(&w->statistics, run, w->attrs.momentum, w->running_mean->data.mem);
     if (code) return code;
     if (computes(step->action)) return compute(w, run, step);
-    code = bl_refresh_factor(&w->refresh, run->n);
+    code = bl_refresh_factor(&w->refresh, run);
     return code ? code
                 : bl_refresh_rescale(&w->refresh, step->weights != BL_ND_OF_TARGET, w->deconv->mem,
                                      w->running_deconv->data.mem);
