@@ -12,13 +12,13 @@
  *   gradients    partial[k] = (sum dy, sum dy (x - mean)) of chunk k
  *   finish       dweight = sum dy xhat, dbias = sum dy, and (a, b, c) of the next, of `all` rows on all ranks; b and c
  *                are sums over the ranks
- *   spread       dx = a dy + b (x - mean) + c; in training b and c are what flows through mean and variance, else zero
- * saved (4, C): mean, 1/sqrt(var + eps), scale, shift. partial (chunks, 2, C). coefficients (3, C).
- * statistics, gradients: an item takes some vectors (dimension 0) of one chunk (1). apply, spread: of some rows. The
+ *   input_gradient  dx = a dy + b (x - mean) + c; in training b and c are what flows through mean and variance, else
+ * zero saved (4, C): mean, 1/sqrt(var + eps), scale, shift. partial (chunks, 2, C). coefficients (3, C). statistics,
+ * gradients: an item takes some vectors (dimension 0) of one chunk (1). apply, input_gradient: of some rows. The
  * others: some vectors. Where an activation is applied, dy is the gradient of the activated values, and what it cut is
- * seen from y made again. spread may be in place of dy. `tile` rows are summed in registers before the sum is stored.
- * `add` other than 0 adds to what dx holds. VEC   channels in a vector, 1 to 16, dividing the channels; required
- *   ACTIVATION   applied to y: 0 none (default), 1 relu, 2 relu6 */
+ * seen from y made again. input_gradient may be in place of dy. `tile` rows are summed in registers before the sum is
+ * stored. `add` other than 0 adds to what dx holds. VEC   channels in a vector, 1 to 16, dividing the channels;
+ * required ACTIVATION   applied to y: 0 none (default), 1 relu, 2 relu6 */
 #include "activation.h"
 
 #include "fma.h"
@@ -172,8 +172,8 @@ kernel void finish(global const float *partial, global const float *saved, globa
     }
 }
 
-kernel void spread(global const ACT *restrict x, global const ACT *dy, global const float *restrict saved,
-                   global const float *restrict coefficients, global ACT *dx, long rows, int vectors, int add) {
+kernel void input_gradient(global const ACT *restrict x, global const ACT *dy, global const float *restrict saved,
+                           global const float *restrict coefficients, global ACT *dx, long rows, int vectors, int add) {
     const size_t channels = (size_t)vectors * VEC, end = END(1, rows), v0 = BEGIN(0, vectors), v1 = END(0, vectors);
     global const float *scale = saved + 2 * channels, *shift = saved + 3 * channels;
     for (size_t r = BEGIN(1, rows); r < end; r++)

@@ -345,7 +345,7 @@ static int open_queue(struct blanch_device *dev) {
 
 /* BLANCH_KIND=cpu or gpu: kernels in that style whatever the device calls itself, for a device that calls itself
  * wrongly and to try on one device what runs on another. The choice of a device is not touched. */
-static int settle_kind(struct blanch_device_info *info) {
+static int decide_kind(struct blanch_device_info *info) {
     const char *kind = getenv("BLANCH_KIND");
     if (!kind || !*kind) return 0;
     if (strcasecmp(kind, "cpu") && strcasecmp(kind, "gpu"))
@@ -373,7 +373,7 @@ int blanch_device_open(struct blanch_device **device, const char *spec, uint64_t
     dev->layer = -1, dev->memory_limit = max_alloc;
     if (max_alloc && max_alloc < dev->info.max_alloc) dev->info.max_alloc = max_alloc;
     if (max_alloc && max_alloc < dev->info.global_memory) dev->info.global_memory = max_alloc;
-    if ((code = settle_kind(&dev->info))) goto done;
+    if ((code = decide_kind(&dev->info))) goto done;
     const char *poison = getenv("BLANCH_POISON");
     dev->poison = poison && *poison && *poison != '0';
     if (cores && (code = make_sub_device(dev, cores))) goto done;

@@ -9,10 +9,10 @@
 struct state {
     int vec, tile; // rows summed in registers before they join a chunk's sum
     int64_t chunk; // rows (pixels) of a partial sum
-    struct bl_kernel *statistics, *summarise, *recall, *apply, *gradients, *finish, *spread;
+    struct bl_kernel *statistics, *summarise, *recall, *apply, *gradients, *finish, *input_gradient;
     struct bl_tensor *saved;                  // mean, 1/deviation, scale, shift: (4, C)
     struct bl_tensor *partial, *partial_back; // (chunks, 2, C)
-    struct bl_tensor *spreading;              // dx = a dy + b (x - mean) + c: (3, C)
+    struct bl_tensor *coefficients;           // dx = a dy + b (x - mean) + c: (3, C)
 };
 
 enum { CPU_CHUNK_BYTES = 128 * 1024, CPU_TILE = 8, CPU_TILE_BYTES = 512, MIN_CHUNK = 32, GPU_ITEMS = 32768 };
@@ -57,7 +57,7 @@ static int setup(struct bl_node *node) {
     if (!bl_node_training(node)) return 0;
     state->partial = bl_node_workspace(node, BL_LIFE_FORWARD, 2 * x->c * chunks_of(rows, state->chunk));
     state->partial_back = bl_node_workspace(node, BL_LIFE_BACKWARD, 2 * x->c * chunks_of(rows, state->chunk));
-    state->spreading = bl_node_workspace(node, BL_LIFE_BACKWARD, 3 * x->c);
+    state->coefficients = bl_node_workspace(node, BL_LIFE_BACKWARD, 3 * x->c);
     return 0;
 }
 
@@ -67,9 +67,13 @@ static int prepare(struct bl_node *node) {
         const char *name;
         struct bl_kernel **kernel;
     } wanted[] = {
-        {"recall", &state->recall},       {"apply", &state->apply},         {"statistics", &state->statistics},
-        {"summarise", &state->summarise}, {"gradients", &state->gradients}, {"finish", &state->finish},
-        {"spread", &state->spread},
+        {"recall", &state->recall},
+        {"apply", &state->apply},
+        {"statistics", &state->statistics},
+        {"summarise", &state->summarise},
+        {"gradients", &state->gradients},
+        {"finish", &state->finish},
+        {"input_gradient", &state->input_gradient},
     };
     int count = bl_node_training(node) ? BL_COUNT(wanted) : 2, code = 0;
     for (int i = 0; i < count && !code; i++)
@@ -138,13 +142,13 @@ static int backward(struct bl_node *node, const struct bl_run *run) {
     if (code) return code;
     code = bl_launch(state->finish, bl_share(node->dev, vectors, 2 * BL_FLOAT_BYTES * state->vec * chunks),
                      BL_MEM(state->partial_back->mem), BL_MEM(state->saved->mem), BL_MEM(node->param[0]->grad.mem),
-                     BL_MEM(node->param[1]->grad.mem), BL_MEM(state->spreading->mem), BL_I64(rows), BL_I32(vectors),
+                     BL_MEM(node->param[1]->grad.mem), BL_MEM(state->coefficients->mem), BL_I64(rows), BL_I32(vectors),
                      BL_I64(state->chunk), BL_I64(run->whole * x->h * x->w), BL_I32(run->training));
     if (code || !x->grad) return code;
-    if (run->training && (code = bl_sum(run->all, node->dev, state->spreading->mem, x->c, 2 * x->c))) return code;
-    return bl_launch(state->spread, bl_share_rows(node->dev, vectors, rows, bl_bytes_of(x, 3 * x->c)), BL_MEM(x->mem),
-                     BL_MEM(dy), BL_MEM(state->saved->mem), BL_MEM(state->spreading->mem), BL_MEM(x->grad->mem),
-                     BL_I64(rows), BL_I32(vectors), BL_I32(node->accumulate[0]));
+    if (run->training && (code = bl_sum(run->all, node->dev, state->coefficients->mem, x->c, 2 * x->c))) return code;
+    return bl_launch(state->input_gradient, bl_share_rows(node->dev, vectors, rows, bl_bytes_of(x, 3 * x->c)),
+                     BL_MEM(x->mem), BL_MEM(dy), BL_MEM(state->saved->mem), BL_MEM(state->coefficients->mem),
+                     BL_MEM(x->grad->mem), BL_I64(rows), BL_I32(vectors), BL_I32(node->accumulate[0]));
 }
 
 static void release(struct bl_node *node) {
