@@ -13,7 +13,7 @@ struct matrices {
     int64_t f;
     const float *s, *d;
     double *work;
-}; // work: (BL_SPREAD + 3, F)
+}; // work: (BL_EIGENVALUES + 3, F)
 
 /* --- products --------------------------------------------------------------------------------- */
 
@@ -30,7 +30,7 @@ static void covariance_times(const struct matrices *m, const double *x, double *
 }
 
 static void whitened_times(const struct matrices *m, const double *x, double *y) {
-    double *between = m->work + (BL_SPREAD + 2) * m->f;
+    double *between = m->work + (BL_EIGENVALUES + 2) * m->f;
     multiply(m->d, m->f, x, y);
     multiply(m->s, m->f, y, between);
     multiply(m->d, m->f, between, y);
@@ -74,11 +74,11 @@ static void tridiagonal_eigenvalues(const double *a, const double *b, int count,
 }
 
 /* Lanczos with full reorthogonalisation from a fixed start; values rise. Returns how many. */
-static int spread_of(const struct matrices *m, void (*times)(const struct matrices *, const double *, double *),
-                     double *values) {
-    double a[BL_SPREAD], b[BL_SPREAD], *v = m->work;
+static int eigenvalues_of(const struct matrices *m, void (*times)(const struct matrices *, const double *, double *),
+                          double *values) {
+    double a[BL_EIGENVALUES], b[BL_EIGENVALUES], *v = m->work;
     int64_t f = m->f;
-    int most = f < BL_SPREAD ? (int)f : BL_SPREAD, count = 0;
+    int most = f < BL_EIGENVALUES ? (int)f : BL_EIGENVALUES, count = 0;
     uint32_t word[4];
     for (int64_t i = 0; i < f; i++) {
         bl_philox(0, BL_RANDOM_DATA, (uint64_t)i, 0, word);
@@ -128,20 +128,20 @@ static bool all_finite(const float *values, int64_t count) {
 
 /* Takes a matrix in where it is worse than those before. */
 static void diagnose_matrix(const struct matrices *m, double eps, struct bl_diagnosis *to) {
-    double values[BL_SPREAD], trace = 0;
+    double values[BL_EIGENVALUES], trace = 0;
     to->finite &= all_finite(m->s, m->f * m->f) && all_finite(m->d, m->f * m->f);
     if (!to->finite) return;
     for (int64_t i = 0; i < m->f; i++) trace += (double)m->s[i * m->f + i];
     double residual = residual_of(m);
-    int count = spread_of(m, covariance_times, values);
+    int count = eigenvalues_of(m, covariance_times, values);
     double smallest = fmax(values[0], 1e-9 * values[count - 1]); // float32 resolves no more
     to->condition = fmax(to->condition, smallest > 0 ? values[count - 1] / smallest : 0);
     to->eps_share = fmax(to->eps_share, trace > 0 ? fmin(eps * (double)m->f / trace, 1) : 1);
     if (residual < to->residual) return;
     to->residual = residual;
-    to->spread_count = spread_of(m, whitened_times, to->spread);
-    if (smallest > 0 && to->spread[0] > 0)
-        to->gain = sqrt(to->spread[0] / to->spread[to->spread_count - 1] * values[count - 1] / smallest);
+    to->eigenvalue_count = eigenvalues_of(m, whitened_times, to->eigenvalue);
+    if (smallest > 0 && to->eigenvalue[0] > 0)
+        to->gain = sqrt(to->eigenvalue[0] / to->eigenvalue[to->eigenvalue_count - 1] * values[count - 1] / smallest);
 }
 
 static bool remark(struct bl_diagnosis *d, bool holds, const char *trouble, const char *remedy) {
@@ -152,7 +152,7 @@ static bool remark(struct bl_diagnosis *d, bool holds, const char *trouble, cons
 /* The first that holds. */
 static void judge(struct bl_diagnosis *d, double eps) {
     bool linear = d->node->param[0]->dims == 2;
-    double largest = d->spread_count ? d->spread[d->spread_count - 1] : 0;
+    double largest = d->eigenvalue_count ? d->eigenvalue[d->eigenvalue_count - 1] : 0;
     (void)(remark(d, !d->finite, "its covariance or D is not finite",
                   "a larger --nd-eps, a smaller --lr or fewer --nd-iter") ||
            remark(d, largest > overshoot, "D overshoots, which makes training unstable",
@@ -170,7 +170,7 @@ static void judge(struct bl_diagnosis *d, double eps) {
 static int diagnose_layer(const struct bl_node *node, const struct bl_whitening_facts *facts, struct bl_diagnosis *to) {
     size_t f = (size_t)facts->features, count = f * f;
     float *s = bl_calloc(2 * count, sizeof *s);
-    double *work = bl_calloc((BL_SPREAD + 3) * f, sizeof *work);
+    double *work = bl_calloc((BL_EIGENVALUES + 3) * f, sizeof *work);
     int looked = facts->matrices < MATRICES ? facts->matrices : MATRICES, code = s && work ? 0 : BLANCH_ENOMEM;
     *to = (struct bl_diagnosis){.node = node, .features = facts->features, .samples = facts->samples, .finite = true};
     for (int i = 0; i < looked && !code; i++) {
@@ -237,7 +237,7 @@ cJSON *bl_diagnoses_json(const struct bl_diagnosis *diagnoses, int count) {
         cJSON_AddItemToObject(layer, "eps_share", bl_json_number(d->eps_share, 4));
         cJSON_AddItemToObject(layer, "gain", bl_json_number(d->gain, 4));
         cJSON *spread = cJSON_AddArrayToObject(layer, "spread");
-        for (int k = 0; k < d->spread_count; k++) cJSON_AddItemToArray(spread, bl_json_number(d->spread[k], 4));
+        for (int k = 0; k < d->eigenvalue_count; k++) cJSON_AddItemToArray(spread, bl_json_number(d->eigenvalue[k], 4));
         if (d->trouble) cJSON_AddStringToObject(layer, "trouble", d->trouble);
         cJSON_AddItemToArray(layers, layer);
     }

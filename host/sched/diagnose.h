@@ -6,18 +6,18 @@
 #include "graph/graph.h"
 #include <cjson/cJSON.h>
 
-enum { BL_SPREAD = 24 }; // eigenvalues that are estimated
+enum { BL_EIGENVALUES = 24 }; // eigenvalues that are estimated
 
 struct bl_diagnosis { // the worst of a layer's matrices where it has several (8 are looked at)
     const struct bl_node *node;
     int64_t features, samples;
-    bool finite;      // S and D hold numbers; without them the rest is 0
-    double residual;  // largest |D S D - I| over 16 columns
-    double condition; // of S: Lanczos' largest over smallest value, from below
-    double eps_share; // of the mean variance: eps F / trace(S)
-    double gain;      // how much more D raises the smallest direction than the largest, in amplitude
-    int spread_count; // of spread: estimates of D S D's eigenvalues, rising; 1 each where it whitens fully
-    double spread[BL_SPREAD];
+    bool finite;          // S and D hold numbers; without them the rest is 0
+    double residual;      // largest |D S D - I| over 16 columns
+    double condition;     // of S: Lanczos' largest over smallest value, from below
+    double eps_share;     // of the mean variance: eps F / trace(S)
+    double gain;          // how much more D raises the smallest direction than the largest, in amplitude
+    int eigenvalue_count; // estimates of those of D S D, rising; 1 each where it whitens fully
+    double eigenvalue[BL_EIGENVALUES];
     const char *trouble, *remedy; // NULL: nothing to remark
 };
 

@@ -49,12 +49,12 @@ int bl_run_tensorboard_epoch(const struct run *run, const struct blanch_metrics 
 int bl_run_tensorboard_diagnoses(const struct run *run, const struct bl_diagnosis *diagnoses, int count) {
     int code = 0;
     for (int i = 0; run->tensorboard && !code && i < count; i++) {
-        float spread[BL_SPREAD];
+        float values[BL_EIGENVALUES];
         char *tag = bl_format("whitened/%s", diagnoses[i].node->name);
         if (!tag) return BLANCH_ENOMEM;
-        for (int k = 0; k < diagnoses[i].spread_count; k++) spread[k] = (float)diagnoses[i].spread[k];
-        code =
-            bl_tensorboard_histogram(run->tensorboard, tag, run->position.step + 1, spread, diagnoses[i].spread_count);
+        for (int k = 0; k < diagnoses[i].eigenvalue_count; k++) values[k] = (float)diagnoses[i].eigenvalue[k];
+        code = bl_tensorboard_histogram(run->tensorboard, tag, run->position.step + 1, values,
+                                        diagnoses[i].eigenvalue_count);
         free(tag);
     }
     return code;
