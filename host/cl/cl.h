@@ -75,7 +75,6 @@ struct bl_range {
                    (int)(sizeof((struct bl_arg[]){__VA_ARGS__}) / sizeof(struct bl_arg)))
 int bl_launch_args(struct bl_kernel *kernel, struct bl_range range, const struct bl_arg *args, int count);
 int bl_finish(struct blanch_device *dev);
-int bl_flush(struct blanch_device *dev);
 
 /* --- time ----------------------------------------------------------------------------------- */
 

@@ -125,11 +125,6 @@ int bl_finish(struct blanch_device *dev) {
     return error ? bl_cl_fail(error, "waiting for %s", dev->info.name) : 0;
 }
 
-int bl_flush(struct blanch_device *dev) {
-    cl_int error = clFlush(dev->queue);
-    return error ? bl_cl_fail(error, "flushing the queue of %s", dev->info.name) : 0;
-}
-
 /* --- recording -------------------------------------------------------------------------------- */
 
 void bl_tag_as(struct blanch_device *dev, int layer, int phase, bool light) {

@@ -123,7 +123,6 @@ int bl_param_read(struct bl_param *param, float *values);
  * goes on. */
 int bl_param_resume_target(struct bl_param *param);
 /* The optimiser's state number `state`. */
-int bl_param_write_state(struct bl_param *param, int state, const float *values);
 int bl_param_read_state(struct bl_param *param, int state, float *values);
 
 /* --- builders for definitions: models see only this file -------------------------------------- */

@@ -178,19 +178,12 @@ static int read_part(struct bl_param *param, int which, float *values) {
     return code;
 }
 
-static int write_part(struct bl_param *param, int which, const float *values) {
-    int code = bl_param_end_target(param);
-    return code ? code : bl_mem_write(part(param, which)->mem, 0, bl_tensor_bytes(&param->data), values);
-}
-
 int bl_param_write(struct bl_param *param, const float *values) {
-    return write_part(param, 0, values);
+    int code = bl_param_end_target(param);
+    return code ? code : bl_mem_write(param->data.mem, 0, bl_tensor_bytes(&param->data), values);
 }
 int bl_param_read(struct bl_param *param, float *values) {
     return read_part(param, 0, values);
-}
-int bl_param_write_state(struct bl_param *param, int state, const float *values) {
-    return write_part(param, 1 + state, values);
 }
 int bl_param_read_state(struct bl_param *param, int state, float *values) {
     return read_part(param, 1 + state, values);
