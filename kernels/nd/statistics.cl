@@ -29,7 +29,7 @@
 #define TAPS (TAPS_Y * TAPS_X)
 
 #include "vec.h"
-#include "nd/total.h"
+#include "nd/geometry.h"
 
 #if VEC_SUM == 1
 typedef float vec_sum;
@@ -74,15 +74,6 @@ void add(vec v, global float *p, int step) {
 #define take(p, step) LOAD(p)
 #define add(v, p, step) STORE(LOAD(p) + (v), p)
 #endif
-
-/* Of a layer, kept on the device. */
-struct geometry {
-    int channels, height, width; // of the input
-    int down, across;            // patches of an image
-    int pad_y, pad_x, dilation_y, dilation_x;
-    int block, interleave, matrices;
-    int depthwise; // see above
-};
 
 /* The pixel of a tap of patch p, or -1 in the padding. */
 long find_pixel(const struct geometry g, int p, int tap) {
@@ -369,89 +360,4 @@ kernel void scatter_reused(global const float *x, global const float *slopes, gl
                 STORE_SUM(LOAD_SUM(dx + pixel + c) + sum, dx + pixel + c);
             }
         }
-}
-
-/* --- mean and covariance ------------------------------------------------------------------------ */
-
-/* This item's rows first..end of all count = matrices*F; dimension 1. */
-#define ROWS(count) const int first = get_global_id(1) * each, end = min(first + each, count)
-
-/* mean = sums/samples, in the order of the rows and in that of the weights; running += momentum (mean - running).
- * partial: (chunks, TAPS, C), what each tap met. An item takes `each` features. */
-kernel void mean(global const float *partial, int chunks, global const struct geometry *layer, float scale,
-                 float momentum, int each, global float *row_mean, global float *mean, global float *running) {
-    const struct geometry g = *layer;
-    const int features = g.block * TAPS, count = g.matrices * features;
-    ROWS(count);
-    for (int at = first; at < end; at++) {
-        const int matrix = at / features, r = at % features / g.block, i = at % g.block;
-        float sum = 0.0f;
-        for (int k = 0; k < g.interleave; k++) {
-            const int place = r * g.interleave + k, segment = g.matrices > 1 ? matrix : place / TAPS;
-            const int channel = STRIDED ? segment + i * g.interleave : segment * g.block + i;
-            global const float *from = partial + place % TAPS * g.channels + channel;
-            for (int c = 0; c < chunks; c++) sum += from[(size_t)c * TAPS * g.channels];
-        }
-        sum *= scale;
-        const int to = matrix * features + i * TAPS + r;
-        row_mean[g.depthwise ? r * g.matrices + matrix : at] = sum;
-        mean[to] = sum;
-        running[to] += momentum * (sum - running[to]);
-    }
-}
-
-/* S = sum of the parts + eps I, and the sum of squares of every row. parts: (splits, matrices, F, F), rows' order; S
- * has its features in the order of the weights. */
-kernel void covariance(global const float *parts, int splits, global const struct geometry *layer, float eps, int each,
-                       global float *s, global float *squares) {
-    const int block = layer->block, features = block * TAPS, count = layer->matrices * features;
-    ROWS(count);
-    for (int row = first; row < end; row++) {
-        const int f = row % features;
-        global float *to = s + (size_t)row * features;
-        global const float *from = parts + ((size_t)(row - f) + f % TAPS * block + f / TAPS) * features;
-        for (int r = 0; r < TAPS; r++) {
-            for (int i = 0; i < block; i++) {
-                float sum = from[r * block + i];
-                for (int c = 1; c < splits; c++) sum += from[(size_t)c * count * features + r * block + i];
-                to[TAPS * i + r] = sum;
-            }
-        }
-        to[f] += eps;
-        vec square = (vec)(0.0f);
-        for (int j = 0; j < features; j += VEC) square += LOAD(to + j) * LOAD(to + j);
-        squares[row] = TOTAL(square);
-    }
-}
-
-/* The same from sums of products of taps a <= b: (splits, F*(F+1)/2, matrices), of channels whitened alone. */
-kernel void covariance_lanes(global const float *parts, int splits, global const struct geometry *layer, float scale,
-                             float eps, int each, global float *s, global float *squares) {
-    const int matrices = layer->matrices, count = matrices * TAPS, pairs = TAPS * (TAPS + 1) / 2;
-    ROWS(count);
-    for (int row = first; row < end; row++) {
-        const int f = row % TAPS, matrix = row / TAPS;
-        float square = 0.0f;
-        for (int j = 0; j < TAPS; j++) {
-            const int a = min(f, j), pair = a * TAPS - a * (a - 1) / 2 + max(f, j) - a;
-            float sum = 0.0f;
-            for (int c = 0; c < splits; c++) sum += parts[((size_t)c * pairs + pair) * matrices + matrix];
-            sum = scale * sum + (f == j ? eps : 0.0f);
-            s[(size_t)row * TAPS + j] = sum;
-            square += sum * sum;
-        }
-        squares[row] = square;
-    }
-}
-
-/* The gradient of the mean in the rows' order, shared by the samples. */
-kernel void back_mean(global const float *dmean, global const struct geometry *layer, float scale, int each,
-                      global float *row_mean) {
-    const int block = layer->block, features = block * TAPS, count = layer->matrices * features;
-    ROWS(count);
-    for (int at = first; at < end; at++) {
-        const int matrix = at / features, place = at % features;
-        const float value = scale * dmean[matrix * features + place % block * TAPS + place / block];
-        row_mean[layer->depthwise ? place * layer->matrices + matrix : at] = value;
-    }
 }

@@ -6,22 +6,24 @@
 enum {
     SMALL = 160, // features up to which a covariance is summed in parts, so that every core has a few
     PARTS = 8,
-    MOST_TAPS = 16,    // of a depthwise layer whose covariances are summed without rows; 7x7 is faster with them
-    PATCH_CHUNKS = 64, // sums of patches that make the mean
+    MOST_TAPS = 16,     // of a depthwise layer whose covariances are summed without rows; 7x7 is faster with them
+    GEOMETRY_INTS = 15, // struct geometry of the kernels
+    PATCH_CHUNKS = 64,  // sums of patches that make the mean
 };
 
+/* statistics.cl up to SCATTER_REUSED, then moments.cl. */
 #define KERNELS(X)                                                                                                     \
     X(SUM, sum_samples)                                                                                                \
     X(GATHER, gather_samples)                                                                                          \
     X(SCATTER, scatter_samples)                                                                                        \
     X(COVARIANCE_DEPTHWISE, covariance_depthwise)                                                                      \
     X(SCATTER_DEPTHWISE, scatter_depthwise)                                                                            \
+    X(SQUARES, square_samples)                                                                                         \
+    X(SCATTER_REUSED, scatter_reused)                                                                                  \
     X(MEAN, mean)                                                                                                      \
     X(COVARIANCE, covariance)                                                                                          \
     X(COVARIANCE_LANES, covariance_lanes)                                                                              \
-    X(BACK_MEAN, back_mean)                                                                                            \
-    X(SQUARES, square_samples)                                                                                         \
-    X(SCATTER_REUSED, scatter_reused)
+    X(BACK_MEAN, back_mean)
 #define ID(id, name) id,
 #define NAME(id, name) #name,
 enum { KERNELS(ID) COUNT };
@@ -58,7 +60,7 @@ static void declare_workspaces(struct bl_statistics *s) {
         enum bl_life life;
         int64_t count;
     } wanted[] = {
-        {&s->geometry, BL_LIFE_KEPT, 13},
+        {&s->geometry, BL_LIFE_KEPT, GEOMETRY_INTS},
         {&s->rows, BL_LIFE_SAVED, rows},
         {&s->mean, BL_LIFE_PINNED, vector},
         {&s->row_mean, BL_LIFE_PINNED, vector},
@@ -116,12 +118,14 @@ int bl_statistics_prepare(struct bl_statistics *s) {
         {"STEP_X", a->flat ? 1 : a->step[1]},
         {"FLAT", a->flat},
     };
-    const int32_t geometry[] = {(int32_t)x->c, (int32_t)x->h, (int32_t)x->w,  s->down,        s->across,
-                                a->padding[0], a->padding[1], a->dilation[0], a->dilation[1], a->block,
-                                a->interleave, a->matrices,   s->depthwise};
+    const int32_t geometry[GEOMETRY_INTS] = {(int32_t)x->c,  (int32_t)x->h, (int32_t)x->w,           s->down,
+                                             s->across,      a->padding[0], a->padding[1],           a->dilation[0],
+                                             a->dilation[1], a->block,      a->interleave,           a->matrices,
+                                             s->depthwise,   s->taps,       bl_statistics_strided(s)};
     int code = 0;
     for (int i = 0; i < COUNT && !code; i++)
-        code = bl_kernel_get(s->node->dev, "nd/statistics", kernel_names[i], defines, BL_COUNT(defines), &s->kernel[i]);
+        code = bl_kernel_get(s->node->dev, i < MEAN ? "nd/statistics" : "nd/moments", kernel_names[i], defines,
+                             i < MEAN ? BL_COUNT(defines) : 1, &s->kernel[i]);
     if (!code) code = bl_mem_write(s->geometry->mem, 0, sizeof geometry, geometry);
     return code || !s->by_covariance.node ? code : bl_packed_product_prepare(&s->by_covariance);
 }

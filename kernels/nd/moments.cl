@@ -1,0 +1,91 @@
+/* Mean and covariance of samples from the sums that statistics.cl and matrix products make, and the mean's gradient. Of
+ * no layer's geometry, so that all layers share a program.
+ *
+ *  VEC  features at once in sums of squares: 1, 2, 4, 8, 16; divides F
+ */
+#include "vec.h"
+#include "nd/geometry.h"
+#include "nd/total.h"
+
+/* This item's rows first..end of all count = matrices*F; dimension 1. */
+#define ROWS(count) const int first = get_global_id(1) * each, end = min(first + each, count)
+
+/* mean = sums/samples, in the order of the rows and in that of the weights; running += momentum (mean - running).
+ * partial: (chunks, taps, C), what each tap met. An item takes `each` features. */
+kernel void mean(global const float *partial, int chunks, global const struct geometry *layer, float scale,
+                 float momentum, int each, global float *row_mean, global float *mean, global float *running) {
+    const struct geometry g = *layer;
+    const int taps = g.taps, features = g.block * taps, count = g.matrices * features;
+    ROWS(count);
+    for (int at = first; at < end; at++) {
+        const int matrix = at / features, r = at % features / g.block, i = at % g.block;
+        float sum = 0.0f;
+        for (int k = 0; k < g.interleave; k++) {
+            const int place = r * g.interleave + k, segment = g.matrices > 1 ? matrix : place / taps;
+            const int channel = g.strided ? segment + i * g.interleave : segment * g.block + i;
+            global const float *from = partial + place % taps * g.channels + channel;
+            for (int c = 0; c < chunks; c++) sum += from[(size_t)c * taps * g.channels];
+        }
+        sum *= scale;
+        const int to = matrix * features + i * taps + r;
+        row_mean[g.depthwise ? r * g.matrices + matrix : at] = sum;
+        mean[to] = sum;
+        running[to] += momentum * (sum - running[to]);
+    }
+}
+
+/* S = sum of the parts + eps I, and the sum of squares of every row. parts: (splits, matrices, F, F), rows' order; S
+ * has its features in the order of the weights. */
+kernel void covariance(global const float *parts, int splits, global const struct geometry *layer, float eps, int each,
+                       global float *s, global float *squares) {
+    const int block = layer->block, taps = layer->taps, features = block * taps, count = layer->matrices * features;
+    ROWS(count);
+    for (int row = first; row < end; row++) {
+        const int f = row % features;
+        global float *to = s + (size_t)row * features;
+        global const float *from = parts + ((size_t)(row - f) + f % taps * block + f / taps) * features;
+        for (int r = 0; r < taps; r++) {
+            for (int i = 0; i < block; i++) {
+                float sum = from[r * block + i];
+                for (int c = 1; c < splits; c++) sum += from[(size_t)c * count * features + r * block + i];
+                to[taps * i + r] = sum;
+            }
+        }
+        to[f] += eps;
+        vec square = (vec)(0.0f);
+        for (int j = 0; j < features; j += VEC) square += LOAD(to + j) * LOAD(to + j);
+        squares[row] = TOTAL(square);
+    }
+}
+
+/* The same from sums of products of taps a <= b: (splits, F*(F+1)/2, matrices), of channels whitened alone. */
+kernel void covariance_lanes(global const float *parts, int splits, global const struct geometry *layer, float scale,
+                             float eps, int each, global float *s, global float *squares) {
+    const int matrices = layer->matrices, taps = layer->taps, count = matrices * taps, pairs = taps * (taps + 1) / 2;
+    ROWS(count);
+    for (int row = first; row < end; row++) {
+        const int f = row % taps, matrix = row / taps;
+        float square = 0.0f;
+        for (int j = 0; j < taps; j++) {
+            const int a = min(f, j), pair = a * taps - a * (a - 1) / 2 + max(f, j) - a;
+            float sum = 0.0f;
+            for (int c = 0; c < splits; c++) sum += parts[((size_t)c * pairs + pair) * matrices + matrix];
+            sum = scale * sum + (f == j ? eps : 0.0f);
+            s[(size_t)row * taps + j] = sum;
+            square += sum * sum;
+        }
+        squares[row] = square;
+    }
+}
+
+/* The gradient of the mean in the rows' order, shared by the samples. */
+kernel void back_mean(global const float *dmean, global const struct geometry *layer, float scale, int each,
+                      global float *row_mean) {
+    const int block = layer->block, taps = layer->taps, features = block * taps, count = layer->matrices * features;
+    ROWS(count);
+    for (int at = first; at < end; at++) {
+        const int matrix = at / features, place = at % features;
+        const float value = scale * dmean[matrix * features + place % block * taps + place / block];
+        row_mean[layer->depthwise ? place * layer->matrices + matrix : at] = value;
+    }
+}
