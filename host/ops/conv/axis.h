@@ -5,8 +5,9 @@
 
 #include "graph/op.h"
 
+/* As struct axis of kernels/conv/sizes.h. */
 struct bl_conv_axis {
-    int grid, in_step, in_first, tap_step, taps, weight_first, weight_step, out_step, out_first;
+    int32_t grid, in_step, in_first, tap_step, taps, weight_first, weight_step, out_step, out_first;
 };
 
 /* i: 0 the vertical axis, 1 the horizontal one. */
