@@ -314,7 +314,7 @@ void pack_panel(global const ACT *const *row, int count, int c, int depth, float
 }
 #endif
 
-/* The sums over one share of the pixels: partial[group][block][split][rows + 1][TN], rows = taps*group_c in the order
+/* The sums over one share of the pixels: partial[group][block][split][rows + 1][TN], rows = taps*group_in in the order
  * (tap, c); the last row is the bias's. An item computes `bunch` blocks of outputs, one split, and one of `ranges`
  * ranges of `span` channels (PATCH: all), chunk by chunk of at most KB pixels: packs their dy, lists for each tap the
  * pixels that it finds inside the image, packs their x strip by strip, and multiplies in tiles of TM channels by TN
