@@ -22,6 +22,13 @@ static inline struct bl_conv_axis bl_conv_forward_axis(const struct bl_conv_attr
                                  .out_step = 1};
 }
 
+struct bl_conv_axes {
+    struct bl_conv_axis down, across;
+};
+static inline struct bl_conv_axes bl_conv_forward_axes(const struct bl_conv_attrs *a, int64_t out_h, int64_t out_w) {
+    return (struct bl_conv_axes){bl_conv_forward_axis(a, 0, out_h, a->kernel[1]), bl_conv_forward_axis(a, 1, out_w, 1)};
+}
+
 static inline int bl_conv_gcd(int a, int b) {
     while (b) {
         int rest = a % b;

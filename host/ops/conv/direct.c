@@ -118,7 +118,7 @@ struct pass {
     const struct bl_tensor *x, *out;
     struct bl_mem *bias;
     struct bl_conv_sizes sizes;
-    struct bl_conv_axis down, across;
+    struct bl_conv_axes axes;
     bool patches, accumulate;
 };
 
@@ -145,7 +145,7 @@ static bool blocks_vary_first(const struct bl_conv *conv, const struct pass *p) 
 static int64_t strip_of(const struct bl_conv *conv, const struct pass *p, int64_t tiles, int64_t columns) {
     const struct direct *d = p->d;
     if (!conv->cpu) return 1;
-    double work = 2.0 * d->t.tile * d->t.width * p->sizes.group_in * p->down.taps * p->across.taps *
+    double work = 2.0 * d->t.tile * d->t.width * p->sizes.group_in * p->axes.down.taps * p->axes.across.taps *
                       (p->patches ? d->blocks : 1) +
                   1000;
     int64_t strip = (int64_t)(4e6 / work),
@@ -157,29 +157,28 @@ static int64_t strip_of(const struct bl_conv *conv, const struct pass *p, int64_
 static int convolve(const struct bl_conv *conv, const struct pass *p) {
     const struct direct *d = p->d;
     const int groups = conv->attrs.groups;
-    int64_t grid = (int64_t)p->down.grid * p->across.grid, tiles = bl_conv_div_up(p->sizes.images * grid, d->t.tile);
+    int64_t grid = (int64_t)p->axes.down.grid * p->axes.across.grid,
+            tiles = bl_conv_div_up(p->sizes.images * grid, d->t.tile);
     int64_t blocks = p->patches ? 1 : d->blocks, strip = strip_of(conv, p, tiles, blocks * groups),
             strips = bl_conv_div_up(tiles, strip);
     const struct walk walk = {images_together(conv, d, grid), d->blocks, (int32_t)strip, blocks_vary_first(conv, p)};
     struct bl_range items =
         bl_conv_range(conv, walk.blocks_first ? blocks : strips, walk.blocks_first ? strips : blocks, groups);
     return bl_launch(d->kernel, items, BL_MEM(p->x->mem), BL_MEM(d->packed->mem), BL_MEM(p->bias), BL_MEM(p->out->mem),
-                     BL_MEM(d->zeros->mem), BL_STRUCT(p->sizes), BL_STRUCT(p->down), BL_STRUCT(p->across),
+                     BL_MEM(d->zeros->mem), BL_STRUCT(p->sizes), BL_STRUCT(p->axes.down), BL_STRUCT(p->axes.across),
                      BL_STRUCT(walk), BL_I32(conv->taps), BL_I32(p->accumulate));
 }
 
 static int forward(struct bl_conv *conv, const struct bl_run *run, const struct bl_tensor *x, struct bl_mem *bias,
                    const struct bl_tensor *y) {
     const struct direct *d = conv->state[BL_CONV_FORWARD];
-    const struct bl_conv_attrs *a = &conv->attrs;
-    struct pass pass = {.d = d,
-                        .x = x,
-                        .out = y,
-                        .bias = bias ? bias : d->zeros->mem,
-                        .sizes = bl_conv_sizes(conv, run->n),
-                        .patches = d->patch > 0};
-    pass.down = bl_conv_forward_axis(a, 0, conv->out_h, a->kernel[1]);
-    pass.across = bl_conv_forward_axis(a, 1, conv->out_w, 1);
+    const struct pass pass = {.d = d,
+                              .x = x,
+                              .out = y,
+                              .bias = bias ? bias : d->zeros->mem,
+                              .sizes = bl_conv_sizes(conv, run->n),
+                              .axes = bl_conv_forward_axes(&conv->attrs, conv->out_h, conv->out_w),
+                              .patches = d->patch > 0};
     return convolve(conv, &pass);
 }
 
@@ -195,10 +194,10 @@ static int backward_data(struct bl_conv *conv, const struct bl_run *run, const s
                         .accumulate = accumulate};
     for (int ry = 0; ry < a->stride[0]; ry++) {
         for (int rx = 0; rx < a->stride[1]; rx++) {
-            pass.down = bl_conv_residue_axis(a, 0, conv->h, ry, a->kernel[1]);
-            pass.across = bl_conv_residue_axis(a, 1, conv->w, rx, 1);
-            if (!pass.down.grid || !pass.across.grid || (accumulate && (!pass.down.taps || !pass.across.taps)))
-                continue;
+            const struct bl_conv_axis down = bl_conv_residue_axis(a, 0, conv->h, ry, a->kernel[1]);
+            const struct bl_conv_axis across = bl_conv_residue_axis(a, 1, conv->w, rx, 1);
+            if (!down.grid || !across.grid || (accumulate && (!down.taps || !across.taps))) continue;
+            pass.axes = (struct bl_conv_axes){down, across};
             int code = convolve(conv, &pass);
             if (code) return code;
         }
@@ -214,12 +213,12 @@ static int backward_weights(struct bl_conv *conv, const struct bl_run *run, cons
     const struct bl_conv_attrs *a = &conv->attrs;
     const int span = conv->cpu ? (int)bl_conv_clamp(512 / conv->taps, 1, 512) : 1;
     const struct bl_conv_sizes sizes = bl_conv_sizes(conv, run->n);
-    const struct bl_conv_axis down = bl_conv_forward_axis(a, 0, conv->out_h, a->kernel[1]);
-    const struct bl_conv_axis across = bl_conv_forward_axis(a, 1, conv->out_w, 1);
-    int code = bl_launch(d->kernel, bl_conv_range(conv, d->bunches, d->splits, (int64_t)a->groups * d->ranges),
-                         BL_MEM(x->mem), BL_MEM(dy->mem), BL_MEM(d->partial->mem), BL_STRUCT(sizes), BL_STRUCT(down),
-                         BL_STRUCT(across), BL_I32(images_together(conv, d, conv->out_h * conv->out_w)),
-                         BL_I32(d->blocks), BL_I32(d->bunch), BL_I32(d->splits), BL_I32(d->ranges), BL_I32(d->span));
+    const struct bl_conv_axes axes = bl_conv_forward_axes(a, conv->out_h, conv->out_w);
+    int code =
+        bl_launch(d->kernel, bl_conv_range(conv, d->bunches, d->splits, (int64_t)a->groups * d->ranges), BL_MEM(x->mem),
+                  BL_MEM(dy->mem), BL_MEM(d->partial->mem), BL_STRUCT(sizes), BL_STRUCT(axes.down),
+                  BL_STRUCT(axes.across), BL_I32(images_together(conv, d, conv->out_h * conv->out_w)),
+                  BL_I32(d->blocks), BL_I32(d->bunch), BL_I32(d->splits), BL_I32(d->ranges), BL_I32(d->span));
     if (code) return code;
     return bl_launch(d->other, bl_conv_range(conv, bl_conv_div_up(conv->group_in, span), d->blocks, a->groups),
                      BL_MEM(d->partial->mem), BL_MEM(dweight), BL_MEM(dbias ? dbias : dweight), BL_I32(conv->group_in),

@@ -42,11 +42,11 @@ struct bl_conv_engine {
 extern const struct bl_conv_engine bl_conv_direct, bl_conv_depthwise, bl_conv_fft, bl_conv_grouped, bl_conv_patches,
     bl_conv_tiled, bl_conv_winograd, bl_conv_winograd4;
 
-/* As struct sizes of kernels/conv/sizes.h: what a pass reads and writes. */
+/* As struct sizes of kernels/conv/sizes.h. */
 struct bl_conv_sizes {
     int32_t images, in_h, in_w, in_c, group_in, out_h, out_w, out_c, group_out;
 };
-/* Of the forward pass and the weight gradient. */
+/* Of the layer. */
 static inline struct bl_conv_sizes bl_conv_sizes(const struct bl_conv *conv, int images) {
     return (struct bl_conv_sizes){.images = images,
                                   .in_h = (int32_t)conv->h,
@@ -58,7 +58,7 @@ static inline struct bl_conv_sizes bl_conv_sizes(const struct bl_conv *conv, int
                                   .out_c = conv->attrs.out_channels,
                                   .group_out = conv->group_out};
 }
-/* Of the data gradient, which reads what the forward pass writes. */
+/* Of the data gradient as another forward pass, which reads the layer's outputs. */
 static inline struct bl_conv_sizes bl_conv_data_sizes(const struct bl_conv *conv, int images) {
     const struct bl_conv_sizes s = bl_conv_sizes(conv, images);
     return (struct bl_conv_sizes){s.images, s.out_h, s.out_w, s.out_c, s.group_out, s.in_h, s.in_w, s.in_c, s.group_in};

@@ -214,10 +214,9 @@ static int backward_weights(struct bl_conv *conv, const struct bl_run *run, cons
     const int64_t pixels = run->n * conv->out_h * conv->out_w, rows = conv->taps * conv->group_in;
     const int64_t share = bl_conv_div_up(bl_conv_div_up(pixels, d->splits), d->t.chunk) * d->t.chunk;
     const struct bl_conv_sizes sizes = bl_conv_sizes(conv, run->n);
-    struct bl_conv_axis down, across;
-    class_of(conv, BL_CONV_FORWARD, 0, &down, &across);
+    const struct bl_conv_axes axes = bl_conv_forward_axes(a, conv->out_h, conv->out_w);
     int code = bl_launch(d->kernel, tiles_range(conv, d, tiles_of(d, rows), d->splits), BL_MEM(x->mem), BL_MEM(dy->mem),
-                         BL_MEM(d->partial->mem), BL_STRUCT(sizes), BL_STRUCT(down), BL_STRUCT(across),
+                         BL_MEM(d->partial->mem), BL_STRUCT(sizes), BL_STRUCT(axes.down), BL_STRUCT(axes.across),
                          BL_I32(d->blocks), BL_I32(d->splits), BL_I32(share));
     if (code) return code;
     return bl_launch(d->other, BL_ITEMS((size_t)((rows + 1) * d->blocks * outs(d)), (size_t)a->groups),
