@@ -139,15 +139,19 @@ void mirror(global float *c, long ldc, int row0, int row1, int col0, int col1) {
 }
 #endif
 
+struct product { // of the host's too (host/blas/gemm.c)
+    long lda, ldb, ldc, offset_a, offset_b, offset_d, offset_c, stride_a, stride_b, stride_c;
+    int m, n, k, rows, strips, last;
+};
+
 kernel void gemm(global const float *restrict a, global const float *restrict b, global const float *d, global float *c,
-                 int m, int n, int k, long lda, long ldb, long ldc, long offset_a, long offset_b, long offset_d,
-                 long offset_c, long stride_a, long stride_b, long stride_c, int rows, int strips, float alpha,
-                 float beta, int last) {
-    const long matrix = get_global_id(2);
-    a += offset_a + matrix * stride_a;
-    b += offset_b + matrix * stride_b;
-    c += offset_c + matrix * stride_c;
-    d += offset_d + matrix * stride_c;
+                 struct product p, float alpha, float beta) {
+    const long matrix = get_global_id(2), lda = p.lda, ldb = p.ldb, ldc = p.ldc;
+    const int m = p.m, n = p.n, k = p.k, rows = p.rows, strips = p.strips;
+    a += p.offset_a + matrix * p.stride_a;
+    b += p.offset_b + matrix * p.stride_b;
+    c += p.offset_c + matrix * p.stride_c;
+    d += p.offset_d + matrix * p.stride_c;
 #if SYMMETRIC
     const int blocks = (m + rows - 1) / rows;
     int block_row = 0, block_col = get_global_id(0);
@@ -204,6 +208,6 @@ kernel void gemm(global const float *restrict a, global const float *restrict b,
         }
     }
 #if SYMMETRIC
-    if (last) mirror(c, ldc, row0, row1, col0, col1);
+    if (p.last) mirror(c, ldc, row0, row1, col0, col1);
 #endif
 }

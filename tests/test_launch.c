@@ -28,6 +28,11 @@ static const char source[] = "kernel void put(global float *y, int n, float valu
                              "        for (int j = 0; j < (int)get_local_size(0); j++) y[0] += part[j];\n"
                              "    }\n"
                              "}\n"
+                             "struct place { long at; int n, step; };\n"
+                             "kernel void put_at(global float *y, struct place place, float value) {\n"
+                             "    const int i = get_global_id(0);\n"
+                             "    if (i < place.n) y[place.at + i * place.step] = value;\n"
+                             "}\n"
                              "kernel void optional(global float *y, global const float *x) {\n"
                              "    y[0] = x ? x[0] : -1;\n"
                              "}\n";
@@ -94,6 +99,26 @@ static void test_kind_of_arguments(void **state) {
     refused(bl_launch(put, range, BL_MEM(y), BL_I32(5), BL_F32(1), BL_I32(0)), BLANCH_EDEVICE, "put, argument 3", n);
     refused(bl_launch(put, range, BL_I32(0), BL_I32(5), BL_F32(1), BL_I64(0)), BLANCH_EDEVICE, "put, argument 0", n);
     put_works(put, 4);
+}
+
+/* By value: what the caller does to it afterwards is not seen. */
+static void test_struct(void **state) {
+    struct place {
+        int64_t at;
+        int32_t n, step;
+    } place = {3, 4, 2};
+    struct bl_kernel *put_at = kernel("put_at");
+    int64_t n = bl_launch_count(device);
+    bl_dry(device, true); // not every driver knows a struct's size
+    int code = bl_launch(put_at, BL_ITEMS(4), BL_MEM(y), BL_STRUCT(place.at), BL_F32(5));
+    bl_dry(device, false);
+    if (code) refused(code, BLANCH_EDEVICE, "put_at, argument 1", n);
+    refused(bl_launch(put_at, BL_ITEMS(4), BL_MEM(y), BL_STRUCT(place), BL_I64(5)), BLANCH_EDEVICE,
+            "put_at, argument 2", n);
+    check(bl_launch(put_at, BL_ITEMS(4), BL_MEM(y), BL_STRUCT(place), BL_F32(5)));
+    place.at = 20;
+    const float *v = values();
+    for (int i = 0; i < FLOATS; i++) assert_true(v[i] == (i >= 3 && i < 11 && i % 2 ? 5 : 0));
 }
 
 static void test_group_too_large(void **state) {
@@ -207,6 +232,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_count_of_arguments),
         cmocka_unit_test(test_kind_of_arguments),
+        cmocka_unit_test(test_struct),
         cmocka_unit_test(test_group_too_large),
         cmocka_unit_test(test_local_memory),
         cmocka_unit_test(test_work_sizes),

@@ -60,21 +60,40 @@ void bl_gemm_work(struct blanch_device *dev, const struct bl_gemm *g, int64_t k)
     bl_work(dev, batch * results * (double)k, (uint64_t)(sizeof(float) * batch * (read + (double)(g->m * g->n))));
 }
 
+struct product { // as the kernel's
+    int64_t lda, ldb, ldc, offset_a, offset_b, offset_d, offset_c, stride_a, stride_b, stride_c;
+    int32_t m, n, k, rows, strips, last;
+};
+
+static struct product slab_product(const struct bl_gemm *g, const struct blocking *b, int64_t from, int64_t to) {
+    return (struct product){.lda = g->lda,
+                            .ldb = g->ldb,
+                            .ldc = g->ldc,
+                            .offset_a = (int64_t)g->offset_a + (g->trans_a ? from * g->lda : from),
+                            .offset_b = (int64_t)g->offset_b + (g->trans_b ? from : from * g->ldb),
+                            .offset_d = (int64_t)(from == 0 && g->init ? g->offset_init : g->offset_c),
+                            .offset_c = (int64_t)g->offset_c,
+                            .stride_a = g->stride_a,
+                            .stride_b = g->stride_b,
+                            .stride_c = g->stride_c,
+                            .m = (int32_t)g->m,
+                            .n = (int32_t)g->n,
+                            .k = (int32_t)(to - from),
+                            .rows = b->rows,
+                            .strips = b->strips,
+                            .last = to == g->k};
+}
+
 static int launch_slab(struct blanch_device *dev, struct bl_kernel *kernel, const struct bl_gemm *g,
                        const struct blocking *b, int64_t from, int64_t to) {
-    bool first = from == 0;
-    int64_t at_a = (int64_t)g->offset_a + (g->trans_a ? from * g->lda : from);
-    int64_t at_b = (int64_t)g->offset_b + (g->trans_b ? from : from * g->ldb);
-    bool init = first && g->init;
+    const bool first = from == 0;
+    const struct product product = slab_product(g, b, from, to);
     size_t batch = g->batch > 0 ? (size_t)g->batch : 1, blocks = (size_t)b->down, across = (size_t)b->across;
     struct bl_range range =
         g->symmetric ? BL_GROUPS1(blocks * (blocks + 1) / 2, 1, batch) : BL_GROUPS1(across, blocks, batch);
     bl_gemm_work(dev, g, to - from);
-    return bl_launch(kernel, range, BL_MEM(g->a), BL_MEM(g->b), BL_MEM(init ? g->init : g->c), BL_MEM(g->c),
-                     BL_I32(g->m), BL_I32(g->n), BL_I32(to - from), BL_I64(g->lda), BL_I64(g->ldb), BL_I64(g->ldc),
-                     BL_I64(at_a), BL_I64(at_b), BL_I64(init ? g->offset_init : g->offset_c), BL_I64(g->offset_c),
-                     BL_I64(g->stride_a), BL_I64(g->stride_b), BL_I64(g->stride_c), BL_I32(b->rows), BL_I32(b->strips),
-                     BL_F32(g->alpha), BL_F32(first ? g->beta : 1), BL_I32(to == g->k));
+    return bl_launch(kernel, range, BL_MEM(g->a), BL_MEM(g->b), BL_MEM(first && g->init ? g->init : g->c), BL_MEM(g->c),
+                     BL_STRUCT(product), BL_F32(g->alpha), BL_F32(first ? g->beta : 1));
 }
 
 static int gemm_own(struct blanch_device *dev, const struct bl_gemm *g, enum bl_gemm_route route) {

@@ -43,7 +43,7 @@ int bl_kernel_get(struct blanch_device *dev, const char *file, const char *funct
 const char *bl_kernel_name(const struct bl_kernel *kernel);
 bool bl_kernel_cached(const struct bl_kernel *kernel); // its program came from the cache on disk
 
-enum bl_arg_kind { BL_ARG_MEM, BL_ARG_I32, BL_ARG_I64, BL_ARG_F32, BL_ARG_LOCAL };
+enum bl_arg_kind { BL_ARG_MEM, BL_ARG_I32, BL_ARG_I64, BL_ARG_F32, BL_ARG_STRUCT, BL_ARG_LOCAL };
 struct bl_arg {
     enum bl_arg_kind kind;
     union {
@@ -52,12 +52,19 @@ struct bl_arg {
         int64_t i64;
         float f32;
         size_t bytes;
+        struct {
+            const void *at;
+            size_t size;
+        } constants;
     };
 };
 #define BL_MEM(m) ((struct bl_arg){BL_ARG_MEM, {.mem = (m)}})
 #define BL_I32(v) ((struct bl_arg){BL_ARG_I32, {.i32 = (int32_t)(v)}})
 #define BL_I64(v) ((struct bl_arg){BL_ARG_I64, {.i64 = (int64_t)(v)}}) // `long` in the kernel
 #define BL_F32(v) ((struct bl_arg){BL_ARG_F32, {.f32 = (float)(v)}})
+/* A struct by value, which the kernel declares with the same members: int32_t for its int, int64_t for its long,
+ * nothing else, the long ones first. For what would be a row of constants. */
+#define BL_STRUCT(v) ((struct bl_arg){BL_ARG_STRUCT, {.constants = {&(v), sizeof(v)}}})
 #define BL_LOCAL(n) ((struct bl_arg){BL_ARG_LOCAL, {.bytes = (n)}})
 
 /* Work sizes. global: items wanted per dimension (0 counts as 1). local: 0 lets the launcher choose within the limits

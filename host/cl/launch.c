@@ -18,6 +18,8 @@ static cl_int set_arg(cl_kernel kernel, cl_uint index, const struct bl_arg *arg)
         return clSetKernelArg(kernel, index, sizeof(cl_long), &arg->i64);
     case BL_ARG_F32:
         return clSetKernelArg(kernel, index, sizeof(cl_float), &arg->f32);
+    case BL_ARG_STRUCT:
+        return clSetKernelArg(kernel, index, arg->constants.size, arg->constants.at);
     default:
         return clSetKernelArg(kernel, index, arg->bytes, NULL);
     }

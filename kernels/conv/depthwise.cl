@@ -27,6 +27,8 @@
 
 #include "fma.h"
 
+#include "conv/sizes.h"
+
 /* x[(o + l) / MULTIPLIER] for the VEC outputs from o on. */
 vec load_input(global const ACT *x, int o) {
 #if MULTIPLIER == 1
@@ -67,28 +69,28 @@ kernel void pack(global const float *restrict weight, global float *restrict pac
 
 /* An item computes `strip` output rows of `span` vectors of outputs. */
 kernel void forward(global const ACT *restrict x, global const float *restrict packed,
-                    global const float *restrict bias, global ACT *restrict y, int rows, int in_h, int in_w, int in_c,
-                    int out_h, int out_w, int out_c, int kernel_h, int kernel_w, int padding_y, int padding_x,
-                    int dilation_y, int dilation_x, int span, int strip, int has_bias) {
-    const int o0 = get_global_id(0) * span * VEC, o1 = min(o0 + span * VEC, out_c);
+                    global const float *restrict bias, global ACT *restrict y, struct sizes s, struct axis down,
+                    struct axis across, int span, int strip, int has_bias) {
+    const int rows = s.images * s.out_h;
+    const int o0 = get_global_id(0) * span * VEC, o1 = min(o0 + span * VEC, s.out_c);
     const int first = get_global_id(1) * strip, last = min(first + strip, rows);
     for (int row = first; row < last; row++) {
-        const int n = row / out_h, top = (row - n * out_h) * STRIDE_Y - padding_y;
+        const int n = row / s.out_h, top = (row - n * s.out_h) * STRIDE_Y + down.in_first;
         for (int o = o0; o < o1; o += VEC) {
             const vec start = has_bias ? LOAD(bias + o) : (vec)(0.0f);
-            global ACT *to = y + (size_t)row * out_w * out_c + o;
-            for (int ox = 0; ox < out_w; ox++, to += out_c) {
-                const int left = ox * STRIDE_X - padding_x;
+            global ACT *to = y + (size_t)row * s.out_w * s.out_c + o;
+            for (int ox = 0; ox < s.out_w; ox++, to += s.out_c) {
+                const int left = ox * STRIDE_X + across.in_first;
                 vec sum = start;
-                for (int ky = 0; ky < kernel_h; ky++) {
-                    const int iy = top + ky * dilation_y;
-                    if (iy < 0 || iy >= in_h) continue;
-                    global const ACT *line = x + ((size_t)n * in_h + iy) * in_w * in_c;
-                    for (int kx = 0; kx < kernel_w; kx++) {
-                        const int ix = left + kx * dilation_x;
-                        if (ix < 0 || ix >= in_w) continue;
-                        const vec w = LOAD(packed + (size_t)(ky * kernel_w + kx) * out_c + o);
-                        sum = FMA(load_input(line + (size_t)ix * in_c, o), w, sum);
+                for (int ky = 0; ky < down.taps; ky++) {
+                    const int iy = top + ky * down.tap_step;
+                    if (iy < 0 || iy >= s.in_h) continue;
+                    global const ACT *line = x + ((size_t)n * s.in_h + iy) * s.in_w * s.in_c;
+                    for (int kx = 0; kx < across.taps; kx++) {
+                        const int ix = left + kx * across.tap_step;
+                        if (ix < 0 || ix >= s.in_w) continue;
+                        const vec w = LOAD(packed + (size_t)(ky * across.taps + kx) * s.out_c + o);
+                        sum = FMA(load_input(line + (size_t)ix * s.in_c, o), w, sum);
                     }
                 }
                 STORE_ACT(sum, to);
@@ -97,28 +99,28 @@ kernel void forward(global const ACT *restrict x, global const float *restrict p
     }
 }
 
-/* An item computes `strip` input rows of `span` vectors of inputs. */
-kernel void data(global const ACT *restrict dy, global const float *restrict packed, global ACT *restrict dx, int rows,
-                 int in_h, int in_w, int in_c, int out_h, int out_w, int out_c, int kernel_h, int kernel_w,
-                 int padding_y, int padding_x, int dilation_y, int dilation_x, int span, int strip, int accumulate) {
-    const int c0 = get_global_id(0) * span * VEC, c1 = min(c0 + span * VEC, in_c);
+/* An item computes `strip` input rows of `span` vectors of inputs. Sizes and axes are those of the forward pass. */
+kernel void data(global const ACT *restrict dy, global const float *restrict packed, global ACT *restrict dx,
+                 struct sizes s, struct axis down, struct axis across, int span, int strip, int accumulate) {
+    const int rows = s.images * s.in_h;
+    const int c0 = get_global_id(0) * span * VEC, c1 = min(c0 + span * VEC, s.in_c);
     const int first = get_global_id(1) * strip, last = min(first + strip, rows);
     for (int row = first; row < last; row++) {
-        const int n = row / in_h, top = row - n * in_h + padding_y;
+        const int n = row / s.in_h, top = row - n * s.in_h - down.in_first;
         for (int c = c0; c < c1; c += VEC) {
-            global ACT *to = dx + (size_t)row * in_w * in_c + c;
-            for (int ix = 0; ix < in_w; ix++, to += in_c) {
+            global ACT *to = dx + (size_t)row * s.in_w * s.in_c + c;
+            for (int ix = 0; ix < s.in_w; ix++, to += s.in_c) {
                 vec sum = accumulate ? LOAD_ACT(to) : (vec)(0.0f);
-                for (int ky = 0; ky < kernel_h; ky++) {
-                    const int ty = top - ky * dilation_y, oy = ty / STRIDE_Y;
-                    if (ty < 0 || ty % STRIDE_Y != 0 || oy >= out_h) continue;
-                    global const ACT *line = dy + ((size_t)n * out_h + oy) * out_w * out_c;
-                    for (int kx = 0; kx < kernel_w; kx++) {
-                        const int tx = ix + padding_x - kx * dilation_x, ox = tx / STRIDE_X;
-                        if (tx < 0 || tx % STRIDE_X != 0 || ox >= out_w) continue;
-                        global const float *w = packed + (size_t)(ky * kernel_w + kx) * out_c;
+                for (int ky = 0; ky < down.taps; ky++) {
+                    const int ty = top - ky * down.tap_step, oy = ty / STRIDE_Y;
+                    if (ty < 0 || ty % STRIDE_Y != 0 || oy >= s.out_h) continue;
+                    global const ACT *line = dy + ((size_t)n * s.out_h + oy) * s.out_w * s.out_c;
+                    for (int kx = 0; kx < across.taps; kx++) {
+                        const int tx = ix - across.in_first - kx * across.tap_step, ox = tx / STRIDE_X;
+                        if (tx < 0 || tx % STRIDE_X != 0 || ox >= s.out_w) continue;
+                        global const float *w = packed + (size_t)(ky * across.taps + kx) * s.out_c;
                         for (int m = 0; m < MULTIPLIER; m++)
-                            sum = FMA(load_output(line + (size_t)ox * out_c, c, m), load_weight(w, c, m), sum);
+                            sum = FMA(load_output(line + (size_t)ox * s.out_c, c, m), load_weight(w, c, m), sum);
                     }
                 }
                 STORE_ACT(sum, to);
@@ -130,43 +132,43 @@ kernel void data(global const ACT *restrict dy, global const float *restrict pac
 /* The sums over one share of the rows: partial[split][TAPS + 1][O]; the last row is the bias's. An item computes one
  * vector of outputs and one split. */
 kernel void weights(global const ACT *restrict x, global const ACT *restrict dy, global float *restrict partial,
-                    int rows, int in_h, int in_w, int in_c, int out_h, int out_w, int out_c, int kernel_h, int kernel_w,
-                    int padding_y, int padding_x, int dilation_y, int dilation_x, int splits) {
+                    struct sizes s, struct axis down, struct axis across, int splits) {
+    const int rows = s.images * s.out_h;
     const int o = get_global_id(0) * VEC, split = get_global_id(1);
-    if (o >= out_c || split >= splits) return;
+    if (o >= s.out_c || split >= splits) return;
     const int share = (rows + splits - 1) / splits;
     const int begin = (int)min((long)split * share, (long)rows), end = (int)min((long)begin + share, (long)rows);
     vec sums[TAPS + 1];
     for (int tap = 0; tap <= TAPS; tap++) sums[tap] = (vec)(0.0f);
     for (int row = begin; row < end; row++) {
-        const int n = row / out_h, top = (row - n * out_h) * STRIDE_Y - padding_y;
-        global const ACT *from = dy + (size_t)row * out_w * out_c + o;
-        for (int ox = 0; ox < out_w; ox++) sums[TAPS] += LOAD_ACT(from + (size_t)ox * out_c);
-        for (int ky = 0; ky < kernel_h; ky++) {
-            const int iy = top + ky * dilation_y;
-            if (iy < 0 || iy >= in_h) continue;
-            global const ACT *line = x + ((size_t)n * in_h + iy) * in_w * in_c;
-            for (int kx = 0; kx < kernel_w; kx++) {
-                const int left = kx * dilation_x - padding_x; // the input column of output column 0
+        const int n = row / s.out_h, top = (row - n * s.out_h) * STRIDE_Y + down.in_first;
+        global const ACT *from = dy + (size_t)row * s.out_w * s.out_c + o;
+        for (int ox = 0; ox < s.out_w; ox++) sums[TAPS] += LOAD_ACT(from + (size_t)ox * s.out_c);
+        for (int ky = 0; ky < down.taps; ky++) {
+            const int iy = top + ky * down.tap_step;
+            if (iy < 0 || iy >= s.in_h) continue;
+            global const ACT *line = x + ((size_t)n * s.in_h + iy) * s.in_w * s.in_c;
+            for (int kx = 0; kx < across.taps; kx++) {
+                const int left = kx * across.tap_step + across.in_first; // the input column of output column 0
                 const int low = left < 0 ? (STRIDE_X - 1 - left) / STRIDE_X : 0;
-                const int high = left < in_w ? min(out_w, (in_w - 1 - left) / STRIDE_X + 1) : 0;
+                const int high = left < s.in_w ? min(s.out_w, (s.in_w - 1 - left) / STRIDE_X + 1) : 0;
                 vec even = (vec)(0.0f), odd = (vec)(0.0f);
                 int ox = low;
                 for (; ox + 1 < high; ox += 2) {
-                    global const ACT *at = line + (size_t)(ox * STRIDE_X + left) * in_c;
-                    even = FMA(load_input(at, o), LOAD_ACT(from + (size_t)ox * out_c), even);
-                    odd = FMA(load_input(at + (size_t)STRIDE_X * in_c, o), LOAD_ACT(from + (size_t)(ox + 1) * out_c),
-                              odd);
+                    global const ACT *at = line + (size_t)(ox * STRIDE_X + left) * s.in_c;
+                    even = FMA(load_input(at, o), LOAD_ACT(from + (size_t)ox * s.out_c), even);
+                    odd = FMA(load_input(at + (size_t)STRIDE_X * s.in_c, o),
+                              LOAD_ACT(from + (size_t)(ox + 1) * s.out_c), odd);
                 }
                 if (ox < high) {
-                    global const ACT *at = line + (size_t)(ox * STRIDE_X + left) * in_c;
-                    even = FMA(load_input(at, o), LOAD_ACT(from + (size_t)ox * out_c), even);
+                    global const ACT *at = line + (size_t)(ox * STRIDE_X + left) * s.in_c;
+                    even = FMA(load_input(at, o), LOAD_ACT(from + (size_t)ox * s.out_c), even);
                 }
-                sums[ky * kernel_w + kx] += even + odd;
+                sums[ky * across.taps + kx] += even + odd;
             }
         }
     }
-    for (int tap = 0; tap <= TAPS; tap++) STORE(sums[tap], partial + ((size_t)split * (TAPS + 1) + tap) * out_c + o);
+    for (int tap = 0; tap <= TAPS; tap++) STORE(sums[tap], partial + ((size_t)split * (TAPS + 1) + tap) * s.out_c + o);
 }
 
 /* Sums the splits in order and writes dweight[O][TAPS], and dbias where has_bias; an item takes a vector of outputs. */

@@ -42,6 +42,8 @@
 
 #include "tile.h"
 
+#include "conv/sizes.h"
+
 #define CLEAR(i) vec sum##i = (vec)(0.0f);
 
 /* A pixel in the order of the walk. */
@@ -75,19 +77,20 @@ struct place next_place(struct place at, int images, int together, int h, int w)
 
 #if PATCH
 /* One pixel's patch, zeros outside the image; (y, x) is the input position of the first tap. */
-void gather(global const ACT *x, float *patch, int n, int y, int x0, int in_h, int in_w, int in_c, int group_c,
-            int kernel_h, int kernel_w, int dilation_y, int dilation_x) {
-    const bool inside = x0 >= 0 && x0 + kernel_w <= in_w && in_c == group_c && dilation_x == 1;
-    for (int ky = 0; ky < kernel_h; ky++, y += dilation_y) {
-        global const ACT *row = x + (size_t)((long)n * in_h + y) * in_w * in_c;
-        const bool valid = y >= 0 && y < in_h;
+void gather(global const ACT *x, float *patch, int n, int y, int x0, struct sizes s, struct axis down,
+            struct axis across) {
+    const int in_w = s.in_w, in_c = s.in_c, group_in = s.group_in, kernel_w = across.taps;
+    const bool inside = x0 >= 0 && x0 + kernel_w <= in_w && in_c == group_in && across.tap_step == 1;
+    for (int ky = 0; ky < down.taps; ky++, y += down.tap_step) {
+        global const ACT *row = x + (size_t)((long)n * s.in_h + y) * in_w * in_c;
+        const bool valid = y >= 0 && y < s.in_h;
         if (valid && inside) { // the taps of a kernel row lie in one run
-            for (int i = 0; i < kernel_w * group_c; i++) patch[i] = LOAD_ACT1(row + ((long)x0 * in_c + i));
-            patch += kernel_w * group_c;
+            for (int i = 0; i < kernel_w * group_in; i++) patch[i] = LOAD_ACT1(row + ((long)x0 * in_c + i));
+            patch += kernel_w * group_in;
             continue;
         }
-        for (int kx = 0, at = x0; kx < kernel_w; kx++, at += dilation_x, patch += group_c)
-            for (int c = 0; c < group_c; c++)
+        for (int kx = 0, at = x0; kx < kernel_w; kx++, at += across.tap_step, patch += group_in)
+            for (int c = 0; c < group_in; c++)
                 patch[c] = valid && at >= 0 && at < in_w ? LOAD_ACT1(row + ((long)at * in_c + c)) : 0.0f;
     }
 }
@@ -166,43 +169,43 @@ void store_some(vec value, global ACT *to, int width, int accumulate) {
     for (int l = 0; l < width; l++) STORE_ACT1(accumulate ? LOAD_ACT1(to + l) + part[l] : part[l], to + l);
 }
 
-/* Outputs at (grid position)*out_step + out_first from inputs at (grid position)*in_step + in_first + tap*tap_step; tap
- * (jy, jx) of taps_y by taps_x has the packed weights of index weight_first + jy*weight_step_y + jx*weight_step_x.
- * An item computes `strip` tiles of TM pixels by TN outputs. blocks_first: dimension 0 counts the blocks of outputs and
- * dimension 1 the strips; else the other way round. zeros: at least group_c zeros. */
+struct walk { // of the host's too (host/ops/conv/direct.c)
+    int together, blocks, strip, blocks_first;
+};
+
+/* Outputs of one grid position, down and across, as struct axis says; tap (jy, jx) has the packed weights of index
+ * weight_first + j*weight_step of both axes, of `taps`. An item computes `strip` tiles of TM pixels by TN outputs.
+ * blocks_first: dimension 0 counts the blocks of outputs and dimension 1 the strips; else the other way round. zeros:
+ * at least group_in zeros. */
 kernel void convolve(global const ACT *restrict x, global const float *restrict packed,
                      global const float *restrict bias, global ACT *restrict out, global const ACT *restrict zeros,
-                     int images, int together, int grid_h, int grid_w, int in_h, int in_w, int in_c, int group_c,
-                     int out_h, int out_w, int out_c, int group_o, int in_step_y, int in_step_x, int in_first_y,
-                     int in_first_x, int tap_step_y, int tap_step_x, int taps_y, int taps_x, int weight_first,
-                     int weight_step_y, int weight_step_x, int taps, int out_step_y, int out_step_x, int out_first_y,
-                     int out_first_x, int blocks, int strip, int blocks_first, int accumulate) {
+                     struct sizes s, struct axis down, struct axis across, struct walk walk, int taps, int accumulate) {
     const int group = get_global_id(2);
-    const int block0 = blocks_first ? get_global_id(0) : get_global_id(1);
-    const long first = (long)(blocks_first ? get_global_id(1) : get_global_id(0)) * strip * TM;
-    const int pixels = images * grid_h * grid_w;
+    const int block0 = walk.blocks_first ? get_global_id(0) : get_global_id(1);
+    const long first = (long)(walk.blocks_first ? get_global_id(1) : get_global_id(0)) * walk.strip * TM;
+    const int pixels = s.images * down.grid * across.grid, blocks = walk.blocks;
+    const int group_in = s.group_in, in_h = s.in_h, in_w = s.in_w;
     if (first >= pixels || block0 >= blocks) return;
-    const int end = (int)min(first + (long)strip * TM, (long)pixels);
+    const int end = (int)min(first + (long)walk.strip * TM, (long)pixels);
 
-    x += (size_t)group * group_c;
-    bias += (size_t)group * group_o;
-    out += (size_t)group * group_o;
+    x += (size_t)group * group_in;
+    bias += (size_t)group * s.group_out;
+    out += (size_t)group * s.group_out;
     for (int p = (int)first; p < end; p += TM) {
 #define PLACE(i)                                                                                                       \
-    const struct place g##i = place_of(min(p + i, pixels - 1), images, together, grid_h, grid_w);                      \
+    const struct place g##i = place_of(min(p + i, pixels - 1), s.images, walk.together, down.grid, across.grid);       \
     const int n##i = g##i.first + g##i.n;                                                                              \
-    const int y##i = g##i.y * in_step_y + in_first_y, x##i = g##i.x * in_step_x + in_first_x;
+    const int y##i = g##i.y * down.in_step + down.in_first, x##i = g##i.x * across.in_step + across.in_first;
 #define FINISH(i)                                                                                                      \
     if (p + i < end) {                                                                                                 \
-        const size_t row = (size_t)n##i * out_h + g##i.y * out_step_y + out_first_y;                                   \
-        const size_t pixel = row * out_w + g##i.x * out_step_x + out_first_x;                                          \
-        store_some(sum##i + more, out + pixel * out_c + block * TN, width, accumulate);                                \
+        const size_t row = (size_t)n##i * s.out_h + g##i.y * down.out_step + down.out_first;                           \
+        const size_t pixel = row * s.out_w + g##i.x * across.out_step + across.out_first;                              \
+        store_some(sum##i + more, out + pixel * s.out_c + block * TN, width, accumulate);                              \
     }
         EACH_ROW(PLACE)
 #if PATCH
         float patches[TM * PATCH];
-#define GATHER(i)                                                                                                      \
-    gather(x, patches + i * PATCH, n##i, y##i, x##i, in_h, in_w, in_c, group_c, taps_y, taps_x, tap_step_y, tap_step_x);
+#define GATHER(i) gather(x, patches + i * PATCH, n##i, y##i, x##i, s, down, across);
         EACH_ROW(GATHER)
         for (int block = 0; block < blocks; block++) {
             global const float *w = packed + ((size_t)group * blocks + block) * PATCH * TN;
@@ -212,35 +215,36 @@ kernel void convolve(global const ACT *restrict x, global const float *restrict 
                 const vec line = LOAD(w + k * TN);
                 EACH_ROW(MULTIPLY)
             }
-            const int width = min(TN, group_o - block * TN);
+            const int width = min(TN, s.group_out - block * TN);
             const vec more = load_some(bias + block * TN, width);
             EACH_ROW(FINISH)
         }
 #else
-#define START(i) const long at##i = (((long)n##i * in_h + y##i) * in_w + x##i) * in_c;
+#define START(i) const long at##i = (((long)n##i * in_h + y##i) * in_w + x##i) * s.in_c;
         EACH_ROW(START)
         const int block = block0;
-        global const float *weights = packed + ((size_t)group * blocks + block) * taps * group_c * TN;
+        global const float *weights = packed + ((size_t)group * blocks + block) * taps * group_in * TN;
         EACH_ROW(CLEAR)
-        for (int jy = 0, dy = 0; jy < taps_y; jy++, dy += tap_step_y) {
-            for (int jx = 0, dx = 0; jx < taps_x; jx++, dx += tap_step_x) {
-                const long shift = ((long)dy * in_w + dx) * in_c;
+        for (int jy = 0, dy = 0; jy < down.taps; jy++, dy += down.tap_step) {
+            for (int jx = 0, dx = 0; jx < across.taps; jx++, dx += across.tap_step) {
+                const long shift = ((long)dy * in_w + dx) * s.in_c;
 #define INSIDE(i) const bool in##i = (uint)(y##i + dy) < (uint)in_h && (uint)(x##i + dx) < (uint)in_w;
                 EACH_ROW(INSIDE)
 #define OR(i) || in##i
                 if (!(false EACH_ROW(OR))) continue;
 #define POINT(i) global const ACT *a##i = in##i ? x + (at##i + shift) : zeros;
                 EACH_ROW(POINT)
-                const int tap = weight_first + jy * weight_step_y + jx * weight_step_x;
-                global const float *w = weights + (size_t)tap * group_c * TN;
+                const int tap =
+                    down.weight_first + across.weight_first + jy * down.weight_step + jx * across.weight_step;
+                global const float *w = weights + (size_t)tap * group_in * TN;
 #define MULTIPLY(i) sum##i = FMA((vec)(LOAD_ACT1(a##i + k)), line, sum##i);
-                for (int k = 0; k < group_c; k++, w += TN) {
+                for (int k = 0; k < group_in; k++, w += TN) {
                     const vec line = LOAD(w);
                     EACH_ROW(MULTIPLY)
                 }
             }
         }
-        const int width = min(TN, group_o - block * TN);
+        const int width = min(TN, s.group_out - block * TN);
         const vec more = load_some(bias + block * TN, width);
         EACH_ROW(FINISH)
 #endif
@@ -310,27 +314,26 @@ void pack_panel(global const ACT *const *row, int count, int c, int depth, float
 }
 #endif
 
-/* The sums over one share of the pixels: partial[group][block][split][rows + 1][TN], rows = taps*group_c in the order
+/* The sums over one share of the pixels: partial[group][block][split][rows + 1][TN], rows = taps*group_in in the order
  * (tap, c); the last row is the bias's. An item computes `bunch` blocks of outputs, one split, and one of `ranges`
  * ranges of `span` channels (PATCH: all), chunk by chunk of at most KB pixels: packs their dy, lists for each tap the
  * pixels that it finds inside the image, packs their x strip by strip, and multiplies in tiles of TM channels by TN
  * outputs. */
 kernel void weights(global const ACT *restrict x, global const ACT *restrict dy, global float *restrict partial,
-                    int images, int together, int in_h, int in_w, int in_c, int group_c, int out_h, int out_w,
-                    int out_c, int group_o, int kernel_h, int kernel_w, int stride_y, int stride_x, int padding_y,
-                    int padding_x, int dilation_y, int dilation_x, int blocks, int bunch, int splits, int ranges,
-                    int span) {
+                    struct sizes s, struct axis down, struct axis across, int together, int blocks, int bunch,
+                    int splits, int ranges, int span) {
     const int block = get_global_id(0) * bunch, split = get_global_id(1);
     const int group = get_global_id(2) / ranges, range = get_global_id(2) % ranges;
-    if (block >= blocks || split >= splits || group * group_c >= in_c) return;
-    const int rows = kernel_h * kernel_w * group_c, pixels = images * out_h * out_w, many = min(bunch, blocks - block);
+    if (block >= blocks || split >= splits || group * s.group_in >= s.in_c) return;
+    const int group_in = s.group_in, kernel_w = across.taps, taps = down.taps * kernel_w;
+    const int rows = taps * group_in, pixels = s.images * s.out_h * s.out_w, many = min(bunch, blocks - block);
     const int share = (pixels + splits - 1) / splits, chunks = (share + KB - 1) / KB;
     const int chunk = (share + chunks - 1) / chunks;
     const int begin = (int)min((long)split * share, (long)pixels), end = begin + min(share, pixels - begin);
     const size_t block_step = (size_t)splits * (rows + 1) * TN;
     global float *sums = partial + ((size_t)group * blocks + block) * block_step + (size_t)split * (rows + 1) * TN;
-    x += (size_t)group * group_c;
-    dy += (size_t)group * group_o + (size_t)block * TN;
+    x += (size_t)group * group_in;
+    dy += (size_t)group * s.group_out + (size_t)block * TN;
 
     vec gradient[BUNCH * KB], bias[BUNCH];
     short at[KB];
@@ -345,39 +348,39 @@ kernel void weights(global const ACT *restrict x, global const ACT *restrict dy,
     global const ACT *row[KB];
     long start[KB];
     int py[KB], px[KB];
-    const int c_begin = range * span, c_end = min(c_begin + span, group_c);
+    const int c_begin = range * span, c_end = min(c_begin + span, group_in);
 #endif
 
-    struct place out = place_of(begin, images, together, out_h, out_w);
+    struct place out = place_of(begin, s.images, together, s.out_h, s.out_w);
     for (int p = begin; p == begin || p < end; p += chunk) { // at least once: an empty share has zeros
         const int count = min(chunk, end - p);
-        for (int k = 0; k < count; k++, out = next_place(out, images, together, out_h, out_w)) {
-            const int n = out.first + out.n, y = out.y * stride_y - padding_y, x0 = out.x * stride_x - padding_x;
-            global const ACT *from = dy + (((size_t)n * out_h + out.y) * out_w + out.x) * out_c;
+        for (int k = 0; k < count; k++, out = next_place(out, s.images, together, s.out_h, s.out_w)) {
+            const int n = out.first + out.n, y = out.y * down.in_step + down.in_first,
+                      x0 = out.x * across.in_step + across.in_first;
+            global const ACT *from = dy + (((size_t)n * s.out_h + out.y) * s.out_w + out.x) * s.out_c;
             for (int b = 0; b < many; b++) {
-                gradient[b * KB + k] = load_some(from + b * TN, group_o - (block + b) * TN);
+                gradient[b * KB + k] = load_some(from + b * TN, s.group_out - (block + b) * TN);
                 bias[b] += gradient[b * KB + k];
             }
 #if PATCH
             at[k] = k;
-            gather(x, panel + k * pitch, n, y, x0, in_h, in_w, in_c, group_c, kernel_h, kernel_w, dilation_y,
-                   dilation_x);
+            gather(x, panel + k * pitch, n, y, x0, s, down, across);
 #else
             py[k] = y, px[k] = x0;
-            start[k] = (((long)n * in_h + y) * in_w + x0) * in_c;
+            start[k] = (((long)n * s.in_h + y) * s.in_w + x0) * s.in_c;
 #endif
         }
 #if PATCH
         add_products(panel, pitch, PATCH, gradient, at, count, sums, block_step, many, p == begin);
 #else
-        for (int tap = 0; tap < kernel_h * kernel_w; tap++) {
-            const int valid = list_inside(x, start, py, px, count, tap / kernel_w * dilation_y,
-                                          tap % kernel_w * dilation_x, in_h, in_w, in_c, row, at);
+        for (int tap = 0; tap < taps; tap++) {
+            const int valid = list_inside(x, start, py, px, count, tap / kernel_w * down.tap_step,
+                                          tap % kernel_w * across.tap_step, s.in_h, s.in_w, s.in_c, row, at);
             if (valid == 0 && p != begin) continue;
             for (int c = c_begin; c < c_end; c += STRIP) {
                 const int depth = min(STRIP, c_end - c);
                 pack_panel(row, valid, c, depth, panel);
-                add_products(panel, STRIP, depth, gradient, at, valid, sums + ((size_t)tap * group_c + c) * TN,
+                add_products(panel, STRIP, depth, gradient, at, valid, sums + ((size_t)tap * group_in + c) * TN,
                              block_step, many, p == begin);
             }
         }

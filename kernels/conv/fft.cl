@@ -25,9 +25,14 @@
 #include "vec.h"
 #include "tile.h"
 
+struct copy { // of the host's too (host/ops/conv/fft.c)
+    int planes, rows, columns, span, high, wide;
+};
+
 #define EACH_PLACE                                                                                                     \
-    const int x0 = get_global_id(0) * wide, y0 = get_global_id(1) * high, p0 = get_global_id(2) * span;                \
-    const int x1 = min(x0 + wide, columns), y1 = min(y0 + high, rows), p1 = min(p0 + span, planes);                    \
+    const int rows = s.rows, columns = s.columns;                                                                      \
+    const int x0 = get_global_id(0) * s.wide, y0 = get_global_id(1) * s.high, p0 = get_global_id(2) * s.span;          \
+    const int x1 = min(x0 + s.wide, columns), y1 = min(y0 + s.high, rows), p1 = min(p0 + s.span, s.planes);            \
     for (int y = y0; y < y1; y++)                                                                                      \
         for (int x = x0; x < x1; x++)                                                                                  \
             for (int p = p0; p < p1; p++)
@@ -36,8 +41,8 @@
 
 /* to[plane][y][x] = image[plane / channels, y, x, plane % channels], zero from image `end` on; rows and columns are
  * those of the planes. */
-kernel void load(global const float *restrict image, global float *restrict to, int planes, int rows, int columns,
-                 int image_h, int image_w, int channels, int first_image, int end, int span, int high, int wide) {
+kernel void load(global const float *restrict image, global float *restrict to, struct copy s, int image_h, int image_w,
+                 int channels, int first_image, int end) {
     EACH_PLACE {
         const size_t n = first_image + p / channels, c = p % channels;
         const bool there = n < end && y < image_h && x < image_w;
@@ -49,8 +54,8 @@ kernel void load(global const float *restrict image, global float *restrict to, 
 /* image[n, y, x, c] = bias[c] + from[plane][(y + shift_y) mod h][(x + shift_x) mod w]; rows and columns are the
  * image's. */
 kernel void store(global const float *restrict from, global const float *restrict bias, global float *restrict image,
-                  int planes, int rows, int columns, int h, int w, int channels, int shift_y, int shift_x,
-                  int first_image, int has_bias, int accumulate, int span, int high, int wide) {
+                  struct copy s, int h, int w, int channels, int shift_y, int shift_x, int first_image, int has_bias,
+                  int accumulate) {
     const int pitch = w / 2 * 2 + 2;
     EACH_PLACE {
         const int c = p % channels, fy = (y + shift_y) % h, fx = (x + shift_x) % w;
@@ -68,9 +73,8 @@ size_t weight_at(int p, int tap, int taps, int group_in, int interleave) {
     return p / group_in * features + j % interleave * (features / interleave) + j / interleave;
 }
 
-kernel void load_weights(global const float *restrict weight, global float *restrict to, int planes, int rows,
-                         int columns, int kernel_h, int kernel_w, int group_in, int interleave, int span, int high,
-                         int wide) {
+kernel void load_weights(global const float *restrict weight, global float *restrict to, struct copy s, int kernel_h,
+                         int kernel_w, int group_in, int interleave) {
     EACH_PLACE {
         float value = 0.0f;
         if (y < kernel_h && x < kernel_w)
@@ -80,9 +84,8 @@ kernel void load_weights(global const float *restrict weight, global float *rest
 }
 
 /* rows and columns are the kernel's. */
-kernel void store_weights(global const float *restrict from, global float *restrict weight, int planes, int rows,
-                          int columns, int h, int w, int group_in, int interleave, int shift_y, int shift_x, int span,
-                          int high, int wide) {
+kernel void store_weights(global const float *restrict from, global float *restrict weight, struct copy s, int h, int w,
+                          int group_in, int interleave, int shift_y, int shift_x) {
     const int pitch = w / 2 * 2 + 2;
     EACH_PLACE {
         const int fy = (y + shift_y) % h, fx = (x + shift_x) % w;
@@ -138,27 +141,31 @@ void store_complex(vec re, vec im, global float *to, int count, int accumulate) 
 #endif
 }
 
+struct multiply { // of the host's too
+    int spectrum, is, js, ks, a_i, a_k, b_j, b_k, step_i, step_j, conjugate, accumulate, span_i, span_j;
+};
+
 /* c[i*step_i + j*step_j] (+)= sum over k of a[i*a_i + k*a_k] b[j*b_j + k*b_k], b conjugated where conjugate, at every
  * place of the spectra, which have `spectrum` complex values. An item takes VEC of them, `span_i` values of i and
  * `span_j` of j. */
 kernel void multiply(global const float *restrict a, global const float *restrict b, global float *restrict c,
-                     int spectrum, int is, int js, int ks, int a_i, int a_k, int b_j, int b_k, int step_i, int step_j,
-                     int conjugate, int accumulate, int span_i, int span_j) {
-    const int f = get_global_id(0) * VEC, j0 = get_global_id(1) * span_j, i0 = get_global_id(2) * span_i;
-    const int i1 = min(i0 + span_i, is), j1 = min(j0 + span_j, js), count = spectrum - f;
-    const float sign = conjugate ? -1.0f : 1.0f;
-    const size_t plane = 2 * (size_t)spectrum;
-    if (f >= spectrum) return;
+                     struct multiply p) {
+    const int f = get_global_id(0) * VEC, j0 = get_global_id(1) * p.span_j, i0 = get_global_id(2) * p.span_i;
+    const int i1 = min(i0 + p.span_i, p.is), j1 = min(j0 + p.span_j, p.js), count = p.spectrum - f;
+    const float sign = p.conjugate ? -1.0f : 1.0f;
+    const int is = p.is, js = p.js, ks = p.ks, accumulate = p.accumulate;
+    const size_t plane = 2 * (size_t)p.spectrum;
+    if (f >= p.spectrum) return;
     a += 2 * (size_t)f, b += 2 * (size_t)f, c += 2 * (size_t)f;
     for (int j = j0; j < j1; j += 2) {
-        global const float *b0 = b + (size_t)j * b_j * plane, *b1 = b + (size_t)min(j + 1, js - 1) * b_j * plane;
+        global const float *b0 = b + (size_t)j * p.b_j * plane, *b1 = b + (size_t)min(j + 1, js - 1) * p.b_j * plane;
         for (int i = i0; i < i1; i += TM) {
 #define START(r)                                                                                                       \
-    global const float *a##r = a + (size_t)min(i + r, is - 1) * a_i * plane;                                           \
+    global const float *a##r = a + (size_t)min(i + r, is - 1) * p.a_i * plane;                                         \
     vec re##r = (vec)(0.0f), im##r = (vec)(0.0f), sre##r = (vec)(0.0f), sim##r = (vec)(0.0f);
             EACH_ROW(START)
             for (int k = 0; k < ks; k++) {
-                const size_t at_a = (size_t)k * a_k * plane, at_b = (size_t)k * b_k * plane;
+                const size_t at_a = (size_t)k * p.a_k * plane, at_b = (size_t)k * p.b_k * plane;
                 vec br, bi, tr, ti;
                 load_complex(b0 + at_b, count, &br, &bi);
                 load_complex(b1 + at_b, count, &tr, &ti);
@@ -174,9 +181,9 @@ kernel void multiply(global const float *restrict a, global const float *restric
             }
 #define FINISH(r)                                                                                                      \
     if (i + r < is) {                                                                                                  \
-        global float *to = c + ((size_t)(i + r) * step_i + (size_t)j * step_j) * plane;                                \
+        global float *to = c + ((size_t)(i + r) * p.step_i + (size_t)j * p.step_j) * plane;                            \
         store_complex(re##r, im##r, to, count, accumulate);                                                            \
-        if (j + 1 < js) store_complex(sre##r, sim##r, to + (size_t)step_j * plane, count, accumulate);                 \
+        if (j + 1 < js) store_complex(sre##r, sim##r, to + (size_t)p.step_j * plane, count, accumulate);               \
     }
             EACH_ROW(FINISH)
         }

@@ -26,6 +26,8 @@
 
 #include "tile.h"
 
+#include "conv/sizes.h"
+
 #define GROUPS (16 / (IN > OUT ? IN : OUT))
 #define LANES (GROUPS * OUT)
 #define SPREAD (16 / (IN > OUT ? IN : OUT) > 1)
@@ -111,11 +113,11 @@ bool is_row(int y, int in_h, int up) {
 /* Copies the rows from `next` to the last that a result needs whose first tap is in row `top`, each to its place among
  * `rows`. Returns the row after them. */
 int copy_rows(global const float *restrict x, float *restrict buffer, int next, int top, int first_y, int rows,
-              int in_h, int in_w, int in_c, int up_y, int up_x, int first_x, int columns, int width) {
+              struct sizes s, int up_y, int up_x, int first_x, int columns, int width) {
     for (next = max(next, top); next < top + rows; next++)
-        if (is_row(next, in_h, up_y))
-            copy_row(x + (size_t)(next / up_y) * in_w * in_c, buffer + (next - first_y) % rows * columns * PIXEL,
-                     first_x, columns, in_w, in_c, up_x, width);
+        if (is_row(next, s.in_h, up_y))
+            copy_row(x + (size_t)(next / up_y) * s.in_w * s.in_c, buffer + (next - first_y) % rows * columns * PIXEL,
+                     first_x, columns, s.in_w, s.in_c, up_x, width);
     return next;
 }
 
@@ -137,37 +139,40 @@ kernel void pack(global const float *restrict weight, global float *restrict pac
     }
 }
 
+struct strips { // of the host's too (host/ops/conv/grouped.c)
+    int up_y, up_x, vectors, share, strip, columns;
+};
+
 /* An item computes `share` rows of results of one vector, by strips of `strip` columns, for which `columns` columns of
- * the input are needed. first_y, first_x: where the first tap of result (0, 0) is. */
+ * the input are needed. in_first: where the first tap of result (0, 0) is. */
 kernel void convolve(global const float *restrict x, global const float *restrict packed,
-                     global const float *restrict bias, global float *restrict out, int images, int in_h, int in_w,
-                     int in_c, int out_h, int out_w, int out_c, int kernel_h, int kernel_w, int step_y, int dilation_y,
-                     int dilation_x, int first_y, int first_x, int up_y, int up_x, int vectors, int share, int strip,
-                     int columns, int has_bias, int accumulate) {
-    const int vector = get_global_id(0), begin = get_global_id(1) * share, end = min(begin + share, images * out_h);
-    const int c0 = vector * GROUPS * IN, o0 = vector * LANES, lanes = min(LANES, out_c - o0);
-    const int rows = (kernel_h - 1) * dilation_y + 1;
-    if (vector >= vectors) return;
+                     global const float *restrict bias, global float *restrict out, struct sizes s, struct axis down,
+                     struct axis across, struct strips r, int has_bias, int accumulate) {
+    const int vector = get_global_id(0), begin = get_global_id(1) * r.share;
+    const int end = min(begin + r.share, s.images * s.out_h), strip = r.strip, columns = r.columns;
+    const int c0 = vector * GROUPS * IN, o0 = vector * LANES, lanes = min(LANES, s.out_c - o0);
+    const int first_y = down.in_first, rows = (down.taps - 1) * down.tap_step + 1;
+    if (vector >= r.vectors) return;
     global const float *weights = packed + (size_t)vector * TAPS * IN * 16;
-    const float16 start = has_bias ? load_some(bias + o0, out_c - o0) : (float16)(0.0f);
+    const float16 start = has_bias ? load_some(bias + o0, s.out_c - o0) : (float16)(0.0f);
     float buffer[BUFFER];
-    for (int left = 0; left < out_w; left += strip) {
-        const int right = min(left + strip, out_w);
+    for (int left = 0; left < s.out_w; left += strip) {
+        const int right = min(left + strip, s.out_w);
         int next = 0, image = -1;
         for (int row = begin; row < end; row++) {
-            const int n = row / out_h, top = (row - n * out_h) * step_y + first_y;
+            const int n = row / s.out_h, top = (row - n * s.out_h) * down.in_step + first_y;
             if (n != image) image = n, next = top;
-            next = copy_rows(x + (size_t)n * in_h * in_w * in_c + c0, buffer, next, top, first_y, rows, in_h, in_w,
-                             in_c, up_y, up_x, left * STRIDE_X + first_x, columns, in_c - c0);
+            next = copy_rows(x + (size_t)n * s.in_h * s.in_w * s.in_c + c0, buffer, next, top, first_y, rows, s, r.up_y,
+                             r.up_x, left * STRIDE_X + across.in_first, columns, s.in_c - c0);
             for (int ox = left; ox < right; ox += TM) {
 #define START(i) float16 sum##i = start;
                 EACH_ROW(START)
-                for (int ky = 0; ky < kernel_h; ky++) {
-                    const int y = top + ky * dilation_y;
-                    if (!is_row(y, in_h, up_y)) continue;
+                for (int ky = 0; ky < down.taps; ky++) {
+                    const int y = top + ky * down.tap_step;
+                    if (!is_row(y, s.in_h, r.up_y)) continue;
                     const float *a = buffer + ((y - first_y) % rows * columns + (ox - left) * STRIDE_X) * PIXEL;
-                    global const float *w = weights + ky * kernel_w * IN * 16;
-                    for (int kx = 0; kx < kernel_w; kx++, a += dilation_x * PIXEL, w += IN * 16) {
+                    global const float *w = weights + ky * across.taps * IN * 16;
+                    for (int kx = 0; kx < across.taps; kx++, a += across.tap_step * PIXEL, w += IN * 16) {
 #pragma unroll
                         for (int k = 0; k < IN; k++) {
                             const float16 line = vload16(k, w);
@@ -176,9 +181,9 @@ kernel void convolve(global const float *restrict x, global const float *restric
                         }
                     }
                 }
-                global float *to = out + ((size_t)row * out_w + ox) * out_c + o0;
+                global float *to = out + ((size_t)row * s.out_w + ox) * s.out_c + o0;
 #define FINISH(i)                                                                                                      \
-    if (ox + i < right) store_lanes(sum##i, to + (size_t)i * out_c, lanes, accumulate);
+    if (ox + i < right) store_lanes(sum##i, to + (size_t)i * s.out_c, lanes, accumulate);
                 EACH_ROW(FINISH)
             }
         }
@@ -188,42 +193,42 @@ kernel void convolve(global const float *restrict x, global const float *restric
 /* The sums over one share of the rows: partial[vector][split][TAPS*IN + 1][16], in the order (tap, k), the last one the
  * bias's. */
 kernel void weights(global const float *restrict x, global const float *restrict dy, global float *restrict partial,
-                    int images, int in_h, int in_w, int in_c, int out_h, int out_w, int out_c, int kernel_h,
-                    int kernel_w, int step_y, int dilation_y, int dilation_x, int first_y, int first_x, int vectors,
-                    int splits, int strip, int columns) {
-    const int vector = get_global_id(0), split = get_global_id(1), all = images * out_h;
+                    struct sizes s, struct axis down, struct axis across, int vectors, int splits, int strip,
+                    int columns) {
+    const int vector = get_global_id(0), split = get_global_id(1), all = s.images * s.out_h;
     const int share = (all + splits - 1) / splits, begin = min(split * share, all), end = min(begin + share, all);
-    const int c0 = vector * GROUPS * IN, o0 = vector * LANES, rows = (kernel_h - 1) * dilation_y + 1;
+    const int c0 = vector * GROUPS * IN, o0 = vector * LANES, rows = (down.taps - 1) * down.tap_step + 1;
+    const int first_y = down.in_first;
     if (vector >= vectors || split >= splits) return;
     float buffer[BUFFER], gradient[BUFFER / 4];
     float16 sums[TAPS * IN + 1];
     for (int i = 0; i <= TAPS * IN; i++) sums[i] = (float16)(0.0f);
-    for (int left = 0; left < out_w; left += strip) {
-        const int count = min(strip, out_w - left);
+    for (int left = 0; left < s.out_w; left += strip) {
+        const int count = min(strip, s.out_w - left);
         int next = 0, image = -1;
         for (int row = begin; row < end; row++) {
-            const int n = row / out_h, top = (row - n * out_h) * step_y + first_y;
+            const int n = row / s.out_h, top = (row - n * s.out_h) * down.in_step + first_y;
             if (n != image) image = n, next = top;
-            next = copy_rows(x + (size_t)n * in_h * in_w * in_c + c0, buffer, next, top, first_y, rows, in_h, in_w,
-                             in_c, 1, 1, left * STRIDE_X + first_x, columns, in_c - c0);
-            global const float *from = dy + ((size_t)row * out_w + left) * out_c + o0;
+            next = copy_rows(x + (size_t)n * s.in_h * s.in_w * s.in_c + c0, buffer, next, top, first_y, rows, s, 1, 1,
+                             left * STRIDE_X + across.in_first, columns, s.in_c - c0);
+            global const float *from = dy + ((size_t)row * s.out_w + left) * s.out_c + o0;
             for (int p = 0; p < count; p++) {
-                const float16 value = load_some(from + (size_t)p * out_c, out_c - o0);
+                const float16 value = load_some(from + (size_t)p * s.out_c, s.out_c - o0);
                 vstore16(value, p, gradient);
                 sums[TAPS * IN] += value;
             }
-            for (int ky = 0; ky < kernel_h; ky++) {
-                const int y = top + ky * dilation_y, across = kernel_w * IN;
-                if (!is_row(y, in_h, 1)) continue;
+            for (int ky = 0; ky < down.taps; ky++) {
+                const int y = top + ky * down.tap_step, terms = across.taps * IN;
+                if (!is_row(y, s.in_h, 1)) continue;
                 const float *line = buffer + (y - first_y) % rows * columns * PIXEL;
-                for (int j = 0; j < across; j += TM) {
+                for (int j = 0; j < terms; j += TM) {
 #define PLACE(i)                                                                                                       \
-    const int j##i = min(j + i, across - 1);                                                                           \
-    const float *a##i = line + j##i / IN * dilation_x * PIXEL + j##i % IN * STEP;
+    const int j##i = min(j + i, terms - 1);                                                                            \
+    const float *a##i = line + j##i / IN * across.tap_step * PIXEL + j##i % IN * STEP;
 #define CLEAR(i) float16 sum##i = (float16)(0.0f);
 #define ADD(i) sum##i = FMA(VALUE(a##i + p * STRIDE_X * PIXEL), value, sum##i);
 #define KEEP(i)                                                                                                        \
-    if (j + i < across) sums[ky * across + j + i] += sum##i;
+    if (j + i < terms) sums[ky * terms + j + i] += sum##i;
                     EACH_ROW(PLACE)
                     EACH_ROW(CLEAR)
                     for (int p = 0; p < count; p++) {

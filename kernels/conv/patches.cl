@@ -22,6 +22,8 @@
 
 #include "vec.h"
 
+#include "conv/sizes.h"
+
 /* weight to packed, or back. An item takes `outputs` outputs of `span` input channels, all taps. */
 kernel void pack(global float *restrict weight, global float *restrict packed, int group_in, int group_out, int taps,
                  int interleave, int outputs, int span, int back) {
@@ -49,57 +51,58 @@ kernel void pack(global float *restrict weight, global float *restrict packed, i
 
 /* The patches of `count` output pixels from `first` on. An item writes `span` vectors of a group, counted through
  * [pixel][tap][vector of channels]. */
-kernel void gather(global const float *restrict x, global float *restrict patches, int first, int count, int in_h,
-                   int in_w, int in_c, int group_in, int out_h, int out_w, int kernel_h, int kernel_w, int padding_y,
-                   int padding_x, int dilation_y, int dilation_x, int span) {
-    const int group = get_global_id(1), vectors = group_in / VEC, taps = kernel_h * kernel_w;
+kernel void gather(global const float *restrict x, global float *restrict patches, int first, int count, struct sizes s,
+                   struct axis down, struct axis across, int span) {
+    const int group = get_global_id(1), group_in = s.group_in, vectors = group_in / VEC;
+    const int kernel_h = down.taps, kernel_w = across.taps, taps = kernel_h * kernel_w;
     const long all = (long)count * taps * vectors, start = (long)get_global_id(0) * span;
     if (start >= all) return;
     long left = min(all - start, (long)span);
     const int place = (int)(start / vectors % taps), pixel = (int)(start / vectors / taps) + first;
     int v = (int)(start % vectors), kx = place % kernel_w, ky = place / kernel_w;
-    int ox = pixel % out_w, oy = pixel / out_w % out_h, n = pixel / out_w / out_h;
+    int ox = pixel % s.out_w, oy = pixel / s.out_w % s.out_h, n = pixel / s.out_w / s.out_h;
     global float *to = patches + (size_t)group * count * taps * group_in + start * VEC;
     x += (size_t)group * group_in;
     while (left > 0) {
-        const int iy = oy * STRIDE_Y - padding_y + ky * dilation_y, ix = ox * STRIDE_X - padding_x + kx * dilation_x;
-        const bool inside = (uint)iy < (uint)in_h && (uint)ix < (uint)in_w;
+        const int iy = oy * STRIDE_Y + down.in_first + ky * down.tap_step,
+                  ix = ox * STRIDE_X + across.in_first + kx * across.tap_step;
+        const bool inside = (uint)iy < (uint)s.in_h && (uint)ix < (uint)s.in_w;
         const int run = (int)min((long)(vectors - v), left);
         global const float *from =
-            x + (((size_t)n * in_h + (inside ? iy : 0)) * in_w + (inside ? ix : 0)) * in_c + v * VEC;
+            x + (((size_t)n * s.in_h + (inside ? iy : 0)) * s.in_w + (inside ? ix : 0)) * s.in_c + v * VEC;
         for (int i = 0; i < run; i++) STORE(inside ? LOAD(from + i * VEC) : (vec)(0.0f), to + i * VEC);
         to += (size_t)run * VEC, left -= run, v = 0;
         if (++kx < kernel_w) continue;
         kx = 0;
         if (++ky < kernel_h) continue;
         ky = 0;
-        if (++ox < out_w) continue;
+        if (++ox < s.out_w) continue;
         ox = 0;
-        if (++oy == out_h) oy = 0, n++;
+        if (++oy == s.out_h) oy = 0, n++;
     }
 }
 
 /* dx of `pixels` input pixels, from pixel `origin` of the batch on, as far as the slice's patches contribute, in the
  * order of the taps. An item computes `span` vectors of a group, counted through [pixel][vector of channels]. */
 kernel void gather_back(global const float *restrict patches, global float *restrict dx, int origin, int pixels,
-                        int first, int count, int in_h, int in_w, int in_c, int group_in, int out_h, int out_w,
-                        int kernel_h, int kernel_w, int padding_y, int padding_x, int dilation_y, int dilation_x,
-                        int span, int accumulate) {
-    const int group = get_global_id(1), vectors = group_in / VEC, taps = kernel_h * kernel_w;
+                        int first, int count, struct sizes s, struct axis down, struct axis across, int span,
+                        int accumulate) {
+    const int group = get_global_id(1), group_in = s.group_in, vectors = group_in / VEC;
+    const int kernel_h = down.taps, kernel_w = across.taps, taps = kernel_h * kernel_w;
     const long start = (long)get_global_id(0) * span, end = min(start + span, (long)pixels * vectors);
     patches += (size_t)group * count * taps * group_in;
     for (long at = start; at < end; at++) {
         const int pixel = (int)(at / vectors) + origin, v = (int)(at % vectors);
-        const int ix = pixel % in_w, iy = pixel / in_w % in_h, n = pixel / in_w / in_h;
-        global float *to = dx + (size_t)pixel * in_c + group * group_in + v * VEC;
+        const int ix = pixel % s.in_w, iy = pixel / s.in_w % s.in_h, n = pixel / s.in_w / s.in_h;
+        global float *to = dx + (size_t)pixel * s.in_c + group * group_in + v * VEC;
         vec sum = accumulate ? LOAD(to) : (vec)(0.0f);
         for (int ky = 0; ky < kernel_h; ky++) {
-            const int y = iy + padding_y - ky * dilation_y, oy = y / STRIDE_Y;
-            if (y < 0 || y % STRIDE_Y || oy >= out_h) continue;
+            const int y = iy - down.in_first - ky * down.tap_step, oy = y / STRIDE_Y;
+            if (y < 0 || y % STRIDE_Y || oy >= s.out_h) continue;
             for (int kx = 0; kx < kernel_w; kx++) {
-                const int tx = ix + padding_x - kx * dilation_x, ox = tx / STRIDE_X;
-                if (tx < 0 || tx % STRIDE_X || ox >= out_w) continue;
-                const int p = (n * out_h + oy) * out_w + ox - first;
+                const int tx = ix - across.in_first - kx * across.tap_step, ox = tx / STRIDE_X;
+                if (tx < 0 || tx % STRIDE_X || ox >= s.out_w) continue;
+                const int p = (n * s.out_h + oy) * s.out_w + ox - first;
                 if ((uint)p >= (uint)count) continue;
                 sum += LOAD(patches + ((size_t)p * taps + ky * kernel_w + kx) * group_in + v * VEC);
             }

@@ -30,6 +30,8 @@
 
 #include "tile.h"
 
+#include "conv/sizes.h"
+
 #define ITEMS (COLS * ROWS)
 #define DEEP (TM * ROWS)          // rows of the tile
 #define OUTS (4 * COLS)           // outputs of the tile
@@ -49,12 +51,12 @@
 
 /* --- packing ---------------------------------------------------------------------------------- */
 
-/* One class of taps: tap (jy, jx) of taps_y by taps_x is the kernel's tap weight_first + jy*weight_step_y +
- * jx*weight_step_x. transposed: the sum runs over the outputs and the inputs come out, as in the data gradient.
- * `first`: where the class starts in packed. An item packs one value. */
+/* One class of taps: tap (jy, jx) of both axes is the kernel's tap weight_first + j*weight_step of both. transposed:
+ * the sum runs over the outputs and the inputs come out, as in the data gradient. `first`: where the class starts in
+ * packed. An item packs one value. */
 kernel void pack(global const float *restrict weight, global float *restrict packed, long first, int group_in,
-                 int group_out, int taps, int interleave, int taps_y, int taps_x, int weight_first, int weight_step_y,
-                 int weight_step_x, int depth, int blocks, int transposed) {
+                 int group_out, int taps, int interleave, struct axis down, struct axis across, int depth, int blocks,
+                 int transposed) {
     const size_t at = get_global_id(0), matrix = (size_t)depth * blocks * OUTS;
     const int group = get_global_id(1);
     if (at >= matrix) return;
@@ -62,8 +64,9 @@ kernel void pack(global const float *restrict weight, global float *restrict pac
     const int l = at % OUTS, k = at / OUTS % depth, result = (int)(at / OUTS / depth) * OUTS + l;
     const int tap = k / channels, c = k - tap * channels;
     float value = 0.0f;
-    if (tap < taps_y * taps_x && result < results) {
-        const int from = weight_first + tap / taps_x * weight_step_y + tap % taps_x * weight_step_x;
+    if (tap < down.taps * across.taps && result < results) {
+        const int jy = tap / across.taps, jx = tap - jy * across.taps;
+        const int from = down.weight_first + across.weight_first + jy * down.weight_step + jx * across.weight_step;
         const size_t o = transposed ? c : result, in = transposed ? result : c;
         const size_t features = (size_t)group_in * taps, j = in * taps + from;
         const size_t feature = j % interleave * (features / interleave) + j / interleave;
@@ -99,41 +102,38 @@ void store_some(float4 value, global float *to, int width, int accumulate) {
     for (int l = 0; l < width; l++) to[l] = accumulate ? to[l] + part[l] : part[l];
 }
 
-/* Outputs at (grid position)*out_step + out_first from inputs at (grid position)*in_step + in_first + tap*tap_step. The
- * groups of dimension 0 count the tiles of DEEP grid positions, and within one the blocks of outputs. */
+/* The groups of dimension 0 count the tiles of DEEP grid positions, and within one the blocks of outputs. */
 kernel GROUP void convolve(global const float *restrict x, global const float *restrict packed, long first,
-                           global const float *restrict bias, global float *restrict out, int pixels, int grid_h,
-                           int grid_w, int in_h, int in_w, int in_c, int group_c, int out_h, int out_w, int out_c,
-                           int group_o, int in_step_y, int in_step_x, int in_first_y, int in_first_x, int tap_step_y,
-                           int tap_step_x, int taps_y, int taps_x, int depth, int out_step_y, int out_step_x,
-                           int out_first_y, int out_first_x, int blocks, int has_bias, int accumulate) {
+                           global const float *restrict bias, global float *restrict out, struct sizes s,
+                           struct axis down, struct axis across, int depth, int blocks, int has_bias, int accumulate) {
     local float a[KC * (DEEP + 1)], b[KC * OUTS]; // one more than DEEP: writers along k then use different banks
     const int col = get_local_id(0), row = get_local_id(1), id = row * COLS + col;
     const int block = get_group_id(0) % blocks, tile = get_group_id(0) / blocks, group = get_group_id(2);
-    x += (size_t)group * group_c;
+    const int pixels = s.images * down.grid * across.grid, group_in = s.group_in;
+    x += (size_t)group * group_in;
     packed += first + ((size_t)group * blocks + block) * depth * OUTS;
 
     /* The item brings term k of every chunk, for LOADS pixels. Beyond the last pixel it is that one again. */
     const int k = id % KC, line0 = id / KC;
-    int c = k % group_c, jx = k / group_c, jy = 0;
+    int c = k % group_in, jx = k / group_in, jy = 0;
     int y[LOADS], x0[LOADS];
     long start[LOADS];
     LOOP for (int r = 0; r < LOADS; r++) {
         const int p = (int)min((long)tile * DEEP + line0 + r * (ITEMS / KC), (long)pixels - 1);
-        const struct place at = place_of(p, grid_h, grid_w);
-        y[r] = at.y * in_step_y + in_first_y;
-        x0[r] = at.x * in_step_x + in_first_x;
-        start[r] = (((long)at.n * in_h + y[r]) * in_w + x0[r]) * in_c;
+        const struct place at = place_of(p, down.grid, across.grid);
+        y[r] = at.y * down.in_step + down.in_first;
+        x0[r] = at.x * across.in_step + across.in_first;
+        start[r] = (((long)at.n * s.in_h + y[r]) * s.in_w + x0[r]) * s.in_c;
     }
 
     EACH_ROW(CLEAR)
     for (int done = 0; done < depth; done += KC, packed += KC * OUTS) {
-        for (; jx >= taps_x && jy < taps_y; jx -= taps_x) jy++;
-        const bool valid = jy < taps_y;
-        const int dy = valid ? jy * tap_step_y : 0, dx = valid ? jx * tap_step_x : 0;
-        const long shift = ((long)dy * in_w + dx) * in_c + c;
+        for (; jx >= across.taps && jy < down.taps; jx -= across.taps) jy++;
+        const bool valid = jy < down.taps;
+        const int dy = valid ? jy * down.tap_step : 0, dx = valid ? jx * across.tap_step : 0;
+        const long shift = ((long)dy * s.in_w + dx) * s.in_c + c;
         LOOP for (int r = 0; r < LOADS; r++) {
-            const bool inside = valid && (uint)(y[r] + dy) < (uint)in_h && (uint)(x0[r] + dx) < (uint)in_w;
+            const bool inside = valid && (uint)(y[r] + dy) < (uint)s.in_h && (uint)(x0[r] + dx) < (uint)s.in_w;
             a[k * (DEEP + 1) + line0 + r * (ITEMS / KC)] = inside ? x[start[r] + shift] : 0.0f;
         }
         LOOP for (int i = id; i < KC * OUTS; i += ITEMS) b[i] = packed[i];
@@ -144,47 +144,48 @@ kernel GROUP void convolve(global const float *restrict x, global const float *r
             EACH_ROW(MULTIPLY)
         }
         barrier(CLK_LOCAL_MEM_FENCE);
-        for (c += KC; c >= group_c; c -= group_c) jx++;
+        for (c += KC; c >= group_in; c -= group_in) jx++;
     }
 
-    const int o = block * OUTS + 4 * col, width = group_o - o;
+    const int o = block * OUTS + 4 * col, width = s.group_out - o;
     float more[4];
-    for (int l = 0; l < 4; l++) more[l] = has_bias && l < width ? bias[group * group_o + o + l] : 0.0f;
+    for (int l = 0; l < 4; l++) more[l] = has_bias && l < width ? bias[group * s.group_out + o + l] : 0.0f;
     const float4 sums[TM] = {EACH_ROW(LIST)};
     LOOP for (int i = 0; i < TM; i++) {
         const long p = (long)tile * DEEP + row * TM + i;
         if (p >= pixels) break;
-        const struct place at = place_of((int)p, grid_h, grid_w);
-        const size_t line = (size_t)at.n * out_h + at.y * out_step_y + out_first_y;
-        const size_t pixel = line * out_w + at.x * out_step_x + out_first_x;
-        store_some(sums[i] + vload4(0, more), out + pixel * out_c + (size_t)group * group_o + o, width, accumulate);
+        const struct place at = place_of((int)p, down.grid, across.grid);
+        const size_t line = (size_t)at.n * s.out_h + at.y * down.out_step + down.out_first;
+        const size_t pixel = line * s.out_w + at.x * across.out_step + across.out_first;
+        store_some(sums[i] + vload4(0, more), out + pixel * s.out_c + (size_t)group * s.group_out + o, width,
+                   accumulate);
     }
 }
 
 /* --- weight gradient -------------------------------------------------------------------------- */
 
-/* The sums over one share of the pixels: partial[group][split][rows + 1][blocks*OUTS], rows = taps*group_c in the order
- * (tap, c); the last row is the bias's. The groups of dimension 0 count the tiles of DEEP rows, and within one the
- * blocks of outputs; those of dimension 1 the splits, of `share` pixels each, a multiple of KC. */
+/* The sums over one share of the pixels: partial[group][split][rows + 1][blocks*OUTS], rows = taps*group_in in the
+ * order (tap, c); the last row is the bias's. The groups of dimension 0 count the tiles of DEEP rows, and within one
+ * the blocks of outputs; those of dimension 1 the splits, of `share` pixels each, a multiple of KC. */
 kernel GROUP void weights(global const float *restrict x, global const float *restrict dy,
-                          global float *restrict partial, int pixels, int in_h, int in_w, int in_c, int group_c,
-                          int out_h, int out_w, int out_c, int group_o, int taps, int kernel_w, int stride_y,
-                          int stride_x, int padding_y, int padding_x, int dilation_y, int dilation_x, int blocks,
-                          int splits, int share) {
+                          global float *restrict partial, struct sizes s, struct axis down, struct axis across,
+                          int blocks, int splits, int share) {
     local float a[KC * DEEP], b[KC * OUTS];
     local int y[2 * KC], x0[2 * KC]; // of the chunk being read, and of the next: the input position of
     local long start[2 * KC];        // each pixel's first tap, and its element of x
     const int col = get_local_id(0), row = get_local_id(1), id = row * COLS + col;
     const int block = get_group_id(0) % blocks, tile = get_group_id(0) / blocks;
-    const int split = get_group_id(1), group = get_group_id(2), rows = taps * group_c;
+    const int split = get_group_id(1), group = get_group_id(2);
+    const int group_in = s.group_in, kernel_w = across.taps, rows = down.taps * kernel_w * group_in;
+    const int pixels = s.images * s.out_h * s.out_w;
     const int begin = (int)min((long)split * share, (long)pixels), end = begin + min(share, pixels - begin);
-    x += (size_t)group * group_c;
-    dy += (size_t)group * group_o + (size_t)block * OUTS;
+    x += (size_t)group * group_in;
+    dy += (size_t)group * s.group_out + (size_t)block * OUTS;
 
     /* The item brings one row of the tile, for LOADS pixels of every chunk. */
-    const int j = tile * DEEP + id % DEEP, tap = j / group_c;
-    const int ty = j < rows ? tap / kernel_w * dilation_y : 0, tx = j < rows ? tap % kernel_w * dilation_x : 0;
-    const long shift = ((long)ty * in_w + tx) * in_c + (j - tap * group_c);
+    const int j = tile * DEEP + id % DEEP, tap = j / group_in;
+    const int ty = j < rows ? tap / kernel_w * down.tap_step : 0, tx = j < rows ? tap % kernel_w * across.tap_step : 0;
+    const long shift = ((long)ty * s.in_w + tx) * s.in_c + (j - tap * group_in);
 
     EACH_ROW(CLEAR)
     float4 bias = (float4)(0.0f);
@@ -192,21 +193,22 @@ kernel GROUP void weights(global const float *restrict x, global const float *re
     for (int p = begin - KC, now = 1; p < end; p += KC, now ^= 1) {
         if (id < KC) {
             const int next = p + KC + id, to = (now ^ 1) * KC + id;
-            const struct place at = place_of(min(next, pixels - 1), out_h, out_w);
-            const int top = at.y * stride_y - padding_y, left = at.x * stride_x - padding_x;
-            y[to] = next < end ? top : in_h; // every tap is then outside
+            const struct place at = place_of(min(next, pixels - 1), s.out_h, s.out_w);
+            const int top = at.y * down.in_step + down.in_first, left = at.x * across.in_step + across.in_first;
+            y[to] = next < end ? top : s.in_h; // every tap is then outside
             x0[to] = left;
-            start[to] = (((long)at.n * in_h + top) * in_w + left) * in_c;
+            start[to] = (((long)at.n * s.in_h + top) * s.in_w + left) * s.in_c;
         }
         if (p >= begin) {
             LOOP for (int r = 0; r < LOADS; r++) {
                 const int i = id / DEEP + r * (ITEMS / DEEP), from = now * KC + i;
-                const bool inside = j < rows && (uint)(y[from] + ty) < (uint)in_h && (uint)(x0[from] + tx) < (uint)in_w;
+                const bool inside =
+                    j < rows && (uint)(y[from] + ty) < (uint)s.in_h && (uint)(x0[from] + tx) < (uint)s.in_w;
                 a[i * DEEP + id % DEEP] = inside ? x[start[from] + shift] : 0.0f;
             }
             LOOP for (int i = id; i < KC * OUTS; i += ITEMS) {
-                const bool inside = p + i / OUTS < end && block * OUTS + i % OUTS < group_o;
-                b[i] = inside ? dy[(size_t)(p + i / OUTS) * out_c + i % OUTS] : 0.0f;
+                const bool inside = p + i / OUTS < end && block * OUTS + i % OUTS < s.group_out;
+                b[i] = inside ? dy[(size_t)(p + i / OUTS) * s.out_c + i % OUTS] : 0.0f;
             }
         }
         barrier(CLK_LOCAL_MEM_FENCE);

@@ -23,6 +23,8 @@
 #include "vec.h"
 #include "tile.h"
 
+#include "conv/sizes.h"
+
 /* --- the transforms of one line --------------------------------------------------------------- */
 
 #if M == 2
@@ -172,8 +174,9 @@ kernel void pack(global const float *restrict weight, global float *restrict pac
 
 /* The patch whose first pixel is (y0, x0) of image n, `depth` of in_c channels: to[element of the patch * pitch +
  * channel]. */
-void transform_input(global const float *restrict x, global float *restrict to, int n, int y0, int x0, int in_h,
-                     int in_w, int in_c, int depth, size_t pitch) {
+void transform_input(global const float *restrict x, global float *restrict to, int n, int y0, int x0, struct sizes s,
+                     int depth, size_t pitch) {
+    const int in_h = s.in_h, in_w = s.in_w, in_c = s.in_c;
     global const float *from = x + (((long)n * in_h + y0) * in_w + x0) * in_c;
     const bool inside = y0 >= 0 && y0 + E <= in_h && x0 >= 0 && x0 + E <= in_w;
     for (int c = 0; c < depth; c += VEC) {
@@ -212,8 +215,9 @@ void transform_input(global const float *restrict x, global float *restrict to, 
 
 /* 16 * many results of a tile, from from[element * pitch + result], to the outputs from (y0, x0) on. */
 void transform_output(global const float *restrict from, global const float *restrict bias, global float *restrict out,
-                      int n, int y0, int x0, int out_h, int out_w, int out_c, int first, int many, size_t pitch,
-                      int has_bias, int accumulate) {
+                      int n, int y0, int x0, struct sizes s, int first, int many, size_t pitch, int has_bias,
+                      int accumulate) {
+    const int out_h = s.out_h, out_w = s.out_w, out_c = s.out_c;
     for (int o = first; o < min(first + 16 * many, out_c); o += VEC) {
         const int width = out_c - o;
         vec m[E * E], half_way[M * E], y[M];
@@ -254,13 +258,17 @@ void multiply(global const float *restrict from, global const float *restrict w,
     EACH_ROW(KEEP)
 }
 
+struct chunks { // of the host's too (host/ops/conv/winograd.c)
+    int padded, blocks, bunch, chunk, items;
+};
+
 /* `items` items share the chunks. first_y, first_x: the input position of the patch of output (0, 0). padded: in_c
  * rounded up to a multiple of VEC. scratch: of every item, (E*E*(chunk*(padded + 16*bunch) + 32)) floats. */
 kernel void convolve(global const float *restrict x, global const float *restrict packed,
                      global const float *restrict bias, global float *restrict out, global float *restrict scratch,
-                     int images, int in_h, int in_w, int in_c, int padded, int out_h, int out_w, int out_c, int first_y,
-                     int first_x, int blocks, int bunch, int chunk, int items, int has_bias, int accumulate) {
-    const int tiles_y = (out_h + M - 1) / M, tiles_x = (out_w + M - 1) / M, tiles = images * tiles_y * tiles_x;
+                     struct sizes s, int first_y, int first_x, struct chunks c, int has_bias, int accumulate) {
+    const int tiles_y = (s.out_h + M - 1) / M, tiles_x = (s.out_w + M - 1) / M, tiles = s.images * tiles_y * tiles_x;
+    const int depth = s.in_c, padded = c.padded, blocks = c.blocks, bunch = c.bunch, chunk = c.chunk, items = c.items;
     const size_t pitch = (size_t)chunk * padded + 16, product_pitch = (size_t)chunk * bunch * 16 + 16;
     const int item = get_global_id(0);
     if (item >= items) return;
@@ -271,23 +279,23 @@ kernel void convolve(global const float *restrict x, global const float *restric
         for (int t = 0; t < count; t++) {
             const int tile = (int)begin + t, n = tile / (tiles_y * tiles_x), rest = tile - n * tiles_y * tiles_x;
             const int ty = rest / tiles_x, tx = rest - ty * tiles_x;
-            transform_input(x, inputs + (size_t)t * padded, n, ty * M + first_y, tx * M + first_x, in_h, in_w, in_c,
-                            in_c, pitch);
+            transform_input(x, inputs + (size_t)t * padded, n, ty * M + first_y, tx * M + first_x, s, depth, pitch);
         }
         for (int block = 0; block < blocks; block += bunch) {
             const int many = min(bunch, blocks - block);
             for (int e = 0; e < E * E; e++)
                 for (int b = 0; b < many; b++) {
-                    global const float *w = packed + ((size_t)e * blocks + block + b) * in_c * 16;
+                    global const float *w = packed + ((size_t)e * blocks + block + b) * depth * 16;
                     for (int t = 0; t < count; t += TM)
                         multiply(inputs + e * pitch + (size_t)t * padded, w,
-                                 products + e * product_pitch + ((size_t)t * bunch + b) * 16, in_c, padded, bunch * 16);
+                                 products + e * product_pitch + ((size_t)t * bunch + b) * 16, depth, padded,
+                                 bunch * 16);
                 }
             for (int t = 0; t < count; t++) {
                 const int tile = (int)begin + t, n = tile / (tiles_y * tiles_x), rest = tile - n * tiles_y * tiles_x;
                 const int ty = rest / tiles_x, tx = rest - ty * tiles_x;
-                transform_output(products + (size_t)t * bunch * 16, bias, out, n, ty * M, tx * M, out_h, out_w, out_c,
-                                 block * 16, many, product_pitch, has_bias, accumulate);
+                transform_output(products + (size_t)t * bunch * 16, bias, out, n, ty * M, tx * M, s, block * 16, many,
+                                 product_pitch, has_bias, accumulate);
             }
         }
     }
@@ -298,8 +306,8 @@ kernel void convolve(global const float *restrict x, global const float *restric
 /* The gradient of the tile whose first output is (y0, x0) of image n, 16 * blocks channels of which `depth` are there:
  * to[element * pitch + block * step + channel in the block]. Adds the tile's sum to `bias`. */
 void transform_gradient(global const float *restrict dy, global float *restrict to, global float *restrict bias, int n,
-                        int y0, int x0, int out_h, int out_w, int out_c, int depth, int blocks, size_t pitch,
-                        size_t step) {
+                        int y0, int x0, struct sizes s, int depth, int blocks, size_t pitch, size_t step) {
+    const int out_h = s.out_h, out_w = s.out_w, out_c = s.out_c;
     global const float *from = dy + (((size_t)n * out_h + y0) * out_w + x0) * out_c;
     const bool inside = y0 + M <= out_h && x0 + M <= out_w;
     for (int o = 0; o < 16 * blocks; o += VEC) {
@@ -372,6 +380,10 @@ void finish_weights(global const float *restrict sums, global float *restrict to
     }
 }
 
+struct jobs { // of the host's too
+    int blocks, bunch, ranges, span, splits, chunk, pitch, items;
+};
+
 /* partial[block][split][9*in_c + 1][16], as conv/reduce.cl takes it: rows (tap, c), the last one the bias's.
  * `items` items share the jobs; a job is one of `ranges` ranges of `span` channels (a multiple of 8), one bunch of
  * blocks and one split of the tiles, which it takes `chunk` at a time: it transforms their patches and gradients into
@@ -379,10 +391,10 @@ void finish_weights(global const float *restrict sums, global float *restrict to
  * gradients[element][block][tile][16], sums[element][block][pitch][16], each with 16 floats after an element, and the
  * bias's sums; pitch: at least span rounded up to a multiple of TM. */
 kernel void weights(global const float *restrict x, global const float *restrict dy, global float *restrict partial,
-                    global float *restrict scratch, int images, int in_h, int in_w, int in_c, int out_h, int out_w,
-                    int out_c, int padding_y, int padding_x, int blocks, int bunch, int ranges, int span, int splits,
-                    int chunk, int pitch, int items) {
-    const int tiles_y = (out_h + M - 1) / M, tiles_x = (out_w + M - 1) / M, tiles = images * tiles_y * tiles_x;
+                    global float *restrict scratch, struct sizes s, int first_y, int first_x, struct jobs j) {
+    const int tiles_y = (s.out_h + M - 1) / M, tiles_x = (s.out_w + M - 1) / M, tiles = s.images * tiles_y * tiles_x;
+    const int blocks = j.blocks, bunch = j.bunch, ranges = j.ranges, splits = j.splits, chunk = j.chunk;
+    const int pitch = j.pitch, items = j.items, in_c = s.in_c;
     const int bunches = (blocks + bunch - 1) / bunch, jobs = splits * bunches * ranges, item = get_global_id(0);
     const int share = (tiles + splits - 1) / splits;
     const size_t input_pitch = (size_t)chunk * pitch + 16;
@@ -393,8 +405,8 @@ kernel void weights(global const float *restrict x, global const float *restrict
     global float *gradients = inputs + E * E * input_pitch, *sums = gradients + E * E * gradient_pitch;
     global float *bias = sums + E * E * sum_pitch;
     for (int job = item; job < jobs; job += items) {
-        const int split = job / (bunches * ranges), block = job / ranges % bunches * bunch, c0 = job % ranges * span;
-        const int many = min(bunch, blocks - block), depth = min(span, in_c - c0);
+        const int split = job / (bunches * ranges), block = job / ranges % bunches * bunch, c0 = job % ranges * j.span;
+        const int many = min(bunch, blocks - block), depth = min(j.span, in_c - c0);
         const int begin = (int)min((long)split * share, (long)tiles), end = begin + min(share, tiles - begin);
         for (int o = 0; o < many * 16; o++) bias[o] = 0.0f;
         for (int p = begin; p == begin || p < end; p += chunk) { // at least once: an empty share has zeros
@@ -402,10 +414,10 @@ kernel void weights(global const float *restrict x, global const float *restrict
             for (int t = 0; t < count; t++) {
                 const int n = (p + t) / (tiles_y * tiles_x), rest = p + t - n * tiles_y * tiles_x;
                 const int y = rest / tiles_x * M, x0 = rest % tiles_x * M;
-                transform_input(x + c0, inputs + (size_t)t * pitch, n, y - padding_y, x0 - padding_x, in_h, in_w, in_c,
-                                depth, input_pitch);
-                transform_gradient(dy + block * 16, gradients + t * 16, bias, n, y, x0, out_h, out_w, out_c,
-                                   out_c - block * 16, many, gradient_pitch, step);
+                transform_input(x + c0, inputs + (size_t)t * pitch, n, y + first_y, x0 + first_x, s, depth,
+                                input_pitch);
+                transform_gradient(dy + block * 16, gradients + t * 16, bias, n, y, x0, s, s.out_c - block * 16, many,
+                                   gradient_pitch, step);
             }
             for (int e = 0; e < E * E; e++)
                 for (int c = 0; c < depth; c += TM)

@@ -236,9 +236,30 @@ static size_t size_of_type(const char *from, const char *to) {
     return 0;
 }
 
+/* Of the parameter `struct NAME ...`, whose members leave no gaps; 0 where it is none, or the program defines no such
+ * struct. */
+static size_t size_of_struct(const char *text, const char *parameter) {
+    char name[48], head[64];
+    size_t size = 0;
+    if (sscanf(parameter, " struct %47[A-Za-z0-9_]", name) != 1) return 0;
+    snprintf(head, sizeof head, "struct %s {", name);
+    const char *at = strstr(text, head), *end = at ? strchr(at, '}') : NULL;
+    if (!end) return 0;
+    at += strlen(head);
+    for (const char *stop; (stop = memchr(at, ';', (size_t)(end - at))); at = stop + 1) {
+        size_t members = 1;
+        for (const char *c = at; c < stop; c++) members += *c == ',';
+        size += members * size_of_type(at, stop);
+    }
+    return size;
+}
+
 /* from is behind a parenthesis or a comma. */
-static struct arg read_parameter(const char *from, const char *to) {
-    if (!memchr(from, '*', (size_t)(to - from))) return (struct arg){.kind = ARG_VALUE, .size = size_of_type(from, to)};
+static struct arg read_parameter(const char *text, const char *from, const char *to) {
+    if (!memchr(from, '*', (size_t)(to - from))) {
+        size_t plain = size_of_type(from, to);
+        return (struct arg){.kind = ARG_VALUE, .size = plain ? plain : size_of_struct(text, from)};
+    }
     bool local = has_word(from, to, "local") || has_word(from, to, "__local");
     return (struct arg){.kind = local ? ARG_LOCAL : ARG_BUFFER};
 }
@@ -251,7 +272,7 @@ static bool read_parameters(cl_kernel kernel, const char *open) {
         depth -= *at == ')';
         if (depth && !(depth == 1 && *at == ',')) continue;
         if (kernel->count == MAX_ARGS) return false;
-        kernel->args[kernel->count++] = read_parameter(from, at);
+        kernel->args[kernel->count++] = read_parameter(kernel->program->text, from, at);
         from = at + 1;
         if (!depth) return true;
     }

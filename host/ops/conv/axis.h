@@ -5,8 +5,9 @@
 
 #include "graph/op.h"
 
+/* As struct axis of kernels/conv/sizes.h. */
 struct bl_conv_axis {
-    int grid, in_step, in_first, tap_step, taps, weight_first, weight_step, out_step, out_first;
+    int32_t grid, in_step, in_first, tap_step, taps, weight_first, weight_step, out_step, out_first;
 };
 
 /* i: 0 the vertical axis, 1 the horizontal one. */
@@ -19,6 +20,13 @@ static inline struct bl_conv_axis bl_conv_forward_axis(const struct bl_conv_attr
                                  .taps = a->kernel[i],
                                  .weight_step = weight_step,
                                  .out_step = 1};
+}
+
+struct bl_conv_axes {
+    struct bl_conv_axis down, across;
+};
+static inline struct bl_conv_axes bl_conv_forward_axes(const struct bl_conv_attrs *a, int64_t out_h, int64_t out_w) {
+    return (struct bl_conv_axes){bl_conv_forward_axis(a, 0, out_h, a->kernel[1]), bl_conv_forward_axis(a, 1, out_w, 1)};
 }
 
 static inline int bl_conv_gcd(int a, int b) {

@@ -1,4 +1,5 @@
 /* The depthwise engine (kernels/conv/depthwise.cl): one input channel per output channel, vectors of channels. */
+#include "ops/conv/axis.h"
 #include "ops/conv/engine.h"
 
 enum { MOST_TAPS = 128 }; // the weight gradient keeps a sum per tap in private memory
@@ -68,45 +69,40 @@ static int strip_of(const struct bl_conv *conv, int64_t rows, int64_t work) {
 static int forward(struct bl_conv *conv, const struct bl_run *run, const struct bl_tensor *x, struct bl_mem *bias,
                    const struct bl_tensor *y) {
     const struct depthwise *d = conv->state[BL_CONV_FORWARD];
-    const struct bl_conv_attrs *a = &conv->attrs;
-    int64_t rows = run->n * conv->out_h, vectors = a->out_channels / d->vec, span = conv->cpu ? vectors : 1;
+    const struct bl_conv_sizes sizes = bl_conv_sizes(conv, run->n);
+    const struct bl_conv_axes axes = bl_conv_forward_axes(&conv->attrs, conv->out_h, conv->out_w);
+    int64_t rows = run->n * conv->out_h, vectors = sizes.out_c / d->vec, span = conv->cpu ? vectors : 1;
     int strip = strip_of(conv, rows, vectors * conv->out_w * conv->taps);
     return bl_launch(d->kernel, bl_conv_range(conv, bl_conv_div_up(vectors, span), bl_conv_div_up(rows, strip), 1),
                      BL_MEM(x->mem), BL_MEM(d->packed->mem), BL_MEM(bias ? bias : d->packed->mem), BL_MEM(y->mem),
-                     BL_I32(rows), BL_I32(conv->h), BL_I32(conv->w), BL_I32(a->in_channels), BL_I32(conv->out_h),
-                     BL_I32(conv->out_w), BL_I32(a->out_channels), BL_I32(a->kernel[0]), BL_I32(a->kernel[1]),
-                     BL_I32(a->padding[0]), BL_I32(a->padding[1]), BL_I32(a->dilation[0]), BL_I32(a->dilation[1]),
-                     BL_I32(span), BL_I32(strip), BL_I32(bias != NULL));
+                     BL_STRUCT(sizes), BL_STRUCT(axes.down), BL_STRUCT(axes.across), BL_I32(span), BL_I32(strip),
+                     BL_I32(bias != NULL));
 }
 
 static int backward_data(struct bl_conv *conv, const struct bl_run *run, const struct bl_tensor *dy,
                          const struct bl_tensor *dx, bool accumulate) {
     const struct depthwise *d = conv->state[BL_CONV_DATA];
-    const struct bl_conv_attrs *a = &conv->attrs;
-    int64_t rows = run->n * conv->h, vectors = a->in_channels / d->vec, span = conv->cpu ? vectors : 1;
+    const struct bl_conv_sizes sizes = bl_conv_sizes(conv, run->n);
+    const struct bl_conv_axes axes = bl_conv_forward_axes(&conv->attrs, conv->out_h, conv->out_w);
+    int64_t rows = run->n * conv->h, vectors = sizes.in_c / d->vec, span = conv->cpu ? vectors : 1;
     int strip = strip_of(conv, rows, vectors * conv->w * conv->taps);
     return bl_launch(d->kernel, bl_conv_range(conv, bl_conv_div_up(vectors, span), bl_conv_div_up(rows, strip), 1),
-                     BL_MEM(dy->mem), BL_MEM(d->packed->mem), BL_MEM(dx->mem), BL_I32(rows), BL_I32(conv->h),
-                     BL_I32(conv->w), BL_I32(a->in_channels), BL_I32(conv->out_h), BL_I32(conv->out_w),
-                     BL_I32(a->out_channels), BL_I32(a->kernel[0]), BL_I32(a->kernel[1]), BL_I32(a->padding[0]),
-                     BL_I32(a->padding[1]), BL_I32(a->dilation[0]), BL_I32(a->dilation[1]), BL_I32(span), BL_I32(strip),
-                     BL_I32(accumulate));
+                     BL_MEM(dy->mem), BL_MEM(d->packed->mem), BL_MEM(dx->mem), BL_STRUCT(sizes), BL_STRUCT(axes.down),
+                     BL_STRUCT(axes.across), BL_I32(span), BL_I32(strip), BL_I32(accumulate));
 }
 
 static int backward_weights(struct bl_conv *conv, const struct bl_run *run, const struct bl_tensor *x,
                             const struct bl_tensor *dy, struct bl_mem *dweight, struct bl_mem *dbias) {
     const struct depthwise *d = conv->state[BL_CONV_WEIGHTS];
-    const struct bl_conv_attrs *a = &conv->attrs;
-    int64_t vectors = a->out_channels / d->vec;
+    const struct bl_conv_sizes sizes = bl_conv_sizes(conv, run->n);
+    const struct bl_conv_axes axes = bl_conv_forward_axes(&conv->attrs, conv->out_h, conv->out_w);
+    int64_t vectors = sizes.out_c / d->vec;
     int code = bl_launch(d->kernel, bl_conv_range(conv, vectors, d->splits, 1), BL_MEM(x->mem), BL_MEM(dy->mem),
-                         BL_MEM(d->partial->mem), BL_I32(run->n * conv->out_h), BL_I32(conv->h), BL_I32(conv->w),
-                         BL_I32(a->in_channels), BL_I32(conv->out_h), BL_I32(conv->out_w), BL_I32(a->out_channels),
-                         BL_I32(a->kernel[0]), BL_I32(a->kernel[1]), BL_I32(a->padding[0]), BL_I32(a->padding[1]),
-                         BL_I32(a->dilation[0]), BL_I32(a->dilation[1]), BL_I32(d->splits));
+                         BL_MEM(d->partial->mem), BL_STRUCT(sizes), BL_STRUCT(axes.down), BL_STRUCT(axes.across),
+                         BL_I32(d->splits));
     if (code) return code;
     return bl_launch(d->other, bl_conv_range(conv, vectors, 1, 1), BL_MEM(d->partial->mem), BL_MEM(dweight),
-                     BL_MEM(dbias ? dbias : dweight), BL_I32(a->out_channels), BL_I32(d->splits),
-                     BL_I32(dbias != NULL));
+                     BL_MEM(dbias ? dbias : dweight), BL_I32(sizes.out_c), BL_I32(d->splits), BL_I32(dbias != NULL));
 }
 
 const struct bl_conv_engine bl_conv_depthwise = {

@@ -117,10 +117,13 @@ struct pass {
     const struct direct *d;
     const struct bl_tensor *x, *out;
     struct bl_mem *bias;
-    int64_t in_h, in_w, out_h, out_w;
-    int in_c, out_c; // channels of a group
-    struct bl_conv_axis y, x_axis;
+    struct bl_conv_sizes sizes;
+    struct bl_conv_axes axes;
     bool patches, accumulate;
+};
+
+struct walk { // as the kernel's
+    int32_t together, blocks, strip, blocks_first;
 };
 
 /* The images that are walked together: a tile's at least, so that its taps fall inside or outside together. */
@@ -135,59 +138,48 @@ static int images_together(const struct bl_conv *conv, const struct direct *d, i
 static bool blocks_vary_first(const struct bl_conv *conv, const struct pass *p) {
     const struct direct *d = p->d;
     return !conv->cpu || conv->taps == 1 ||
-           (int64_t)d->blocks * d->t.width * conv->taps * p->in_c * BL_FLOAT_BYTES <= CACHED;
+           (int64_t)d->blocks * d->t.width * conv->taps * p->sizes.group_in * BL_FLOAT_BYTES <= CACHED;
 }
 
 /* Tiles per item: about 4 million operations, but at least 12 items for a compute unit. */
 static int64_t strip_of(const struct bl_conv *conv, const struct pass *p, int64_t tiles, int64_t columns) {
     const struct direct *d = p->d;
     if (!conv->cpu) return 1;
-    double work =
-        2.0 * d->t.tile * d->t.width * p->in_c * p->y.taps * p->x_axis.taps * (p->patches ? d->blocks : 1) + 1000;
+    double work = 2.0 * d->t.tile * d->t.width * p->sizes.group_in * p->axes.down.taps * p->axes.across.taps *
+                      (p->patches ? d->blocks : 1) +
+                  1000;
     int64_t strip = (int64_t)(4e6 / work),
-            room = CACHED / 2 / ((int64_t)bl_type_bytes(conv->type) * d->t.tile * p->in_c);
+            room = CACHED / 2 / ((int64_t)bl_type_bytes(conv->type) * d->t.tile * p->sizes.group_in);
     if (conv->taps == 1 && strip > room) strip = room;
     return bl_conv_clamp(tiles * columns / (12 * conv->units), 1, bl_conv_clamp(strip, 1, 1024));
 }
 
-static int convolve(const struct bl_conv *conv, int images, const struct pass *p) {
+static int convolve(const struct bl_conv *conv, const struct pass *p) {
     const struct direct *d = p->d;
-    const struct bl_conv_axis *y = &p->y, *x = &p->x_axis;
     const int groups = conv->attrs.groups;
-    int64_t tiles = bl_conv_div_up((int64_t)images * y->grid * x->grid, d->t.tile);
+    int64_t grid = (int64_t)p->axes.down.grid * p->axes.across.grid,
+            tiles = bl_conv_div_up(p->sizes.images * grid, d->t.tile);
     int64_t blocks = p->patches ? 1 : d->blocks, strip = strip_of(conv, p, tiles, blocks * groups),
             strips = bl_conv_div_up(tiles, strip);
-    bool blocks_first = blocks_vary_first(conv, p);
-    struct bl_range items = bl_conv_range(conv, blocks_first ? blocks : strips, blocks_first ? strips : blocks, groups);
-    return bl_launch(
-        d->kernel, items, BL_MEM(p->x->mem), BL_MEM(d->packed->mem), BL_MEM(p->bias), BL_MEM(p->out->mem),
-        BL_MEM(d->zeros->mem), BL_I32(images), BL_I32(images_together(conv, d, (int64_t)y->grid * x->grid)),
-        BL_I32(y->grid), BL_I32(x->grid), BL_I32(p->in_h), BL_I32(p->in_w), BL_I32(p->in_c * groups), BL_I32(p->in_c),
-        BL_I32(p->out_h), BL_I32(p->out_w), BL_I32(p->out_c * groups), BL_I32(p->out_c), BL_I32(y->in_step),
-        BL_I32(x->in_step), BL_I32(y->in_first), BL_I32(x->in_first), BL_I32(y->tap_step), BL_I32(x->tap_step),
-        BL_I32(y->taps), BL_I32(x->taps), BL_I32(y->weight_first + x->weight_first), BL_I32(y->weight_step),
-        BL_I32(x->weight_step), BL_I32(conv->taps), BL_I32(y->out_step), BL_I32(x->out_step), BL_I32(y->out_first),
-        BL_I32(x->out_first), BL_I32(d->blocks), BL_I32(strip), BL_I32(blocks_first), BL_I32(p->accumulate));
+    const struct walk walk = {images_together(conv, d, grid), d->blocks, (int32_t)strip, blocks_vary_first(conv, p)};
+    struct bl_range items =
+        bl_conv_range(conv, walk.blocks_first ? blocks : strips, walk.blocks_first ? strips : blocks, groups);
+    return bl_launch(d->kernel, items, BL_MEM(p->x->mem), BL_MEM(d->packed->mem), BL_MEM(p->bias), BL_MEM(p->out->mem),
+                     BL_MEM(d->zeros->mem), BL_STRUCT(p->sizes), BL_STRUCT(p->axes.down), BL_STRUCT(p->axes.across),
+                     BL_STRUCT(walk), BL_I32(conv->taps), BL_I32(p->accumulate));
 }
 
 static int forward(struct bl_conv *conv, const struct bl_run *run, const struct bl_tensor *x, struct bl_mem *bias,
                    const struct bl_tensor *y) {
     const struct direct *d = conv->state[BL_CONV_FORWARD];
-    const struct bl_conv_attrs *a = &conv->attrs;
-    struct pass pass = {.d = d,
-                        .x = x,
-                        .out = y,
-                        .bias = bias ? bias : d->zeros->mem,
-                        .in_h = conv->h,
-                        .in_w = conv->w,
-                        .out_h = conv->out_h,
-                        .out_w = conv->out_w,
-                        .in_c = conv->group_in,
-                        .out_c = conv->group_out,
-                        .patches = d->patch > 0};
-    pass.y = bl_conv_forward_axis(a, 0, conv->out_h, a->kernel[1]);
-    pass.x_axis = bl_conv_forward_axis(a, 1, conv->out_w, 1);
-    return convolve(conv, run->n, &pass);
+    const struct pass pass = {.d = d,
+                              .x = x,
+                              .out = y,
+                              .bias = bias ? bias : d->zeros->mem,
+                              .sizes = bl_conv_sizes(conv, run->n),
+                              .axes = bl_conv_forward_axes(&conv->attrs, conv->out_h, conv->out_w),
+                              .patches = d->patch > 0};
+    return convolve(conv, &pass);
 }
 
 static int backward_data(struct bl_conv *conv, const struct bl_run *run, const struct bl_tensor *dy,
@@ -198,19 +190,15 @@ static int backward_data(struct bl_conv *conv, const struct bl_run *run, const s
                         .x = dy,
                         .out = dx,
                         .bias = d->zeros->mem,
-                        .in_h = conv->out_h,
-                        .in_w = conv->out_w,
-                        .out_h = conv->h,
-                        .out_w = conv->w,
-                        .in_c = conv->group_out,
-                        .out_c = conv->group_in,
+                        .sizes = bl_conv_data_sizes(conv, run->n),
                         .accumulate = accumulate};
     for (int ry = 0; ry < a->stride[0]; ry++) {
         for (int rx = 0; rx < a->stride[1]; rx++) {
-            pass.y = bl_conv_residue_axis(a, 0, conv->h, ry, a->kernel[1]);
-            pass.x_axis = bl_conv_residue_axis(a, 1, conv->w, rx, 1);
-            if (!pass.y.grid || !pass.x_axis.grid || (accumulate && (!pass.y.taps || !pass.x_axis.taps))) continue;
-            int code = convolve(conv, run->n, &pass);
+            const struct bl_conv_axis down = bl_conv_residue_axis(a, 0, conv->h, ry, a->kernel[1]);
+            const struct bl_conv_axis across = bl_conv_residue_axis(a, 1, conv->w, rx, 1);
+            if (!down.grid || !across.grid || (accumulate && (!down.taps || !across.taps))) continue;
+            pass.axes = (struct bl_conv_axes){down, across};
+            int code = convolve(conv, &pass);
             if (code) return code;
         }
     }
@@ -224,14 +212,13 @@ static int backward_weights(struct bl_conv *conv, const struct bl_run *run, cons
     const struct direct *d = conv->state[BL_CONV_WEIGHTS];
     const struct bl_conv_attrs *a = &conv->attrs;
     const int span = conv->cpu ? (int)bl_conv_clamp(512 / conv->taps, 1, 512) : 1;
-    int code = bl_launch(d->kernel, bl_conv_range(conv, d->bunches, d->splits, (int64_t)a->groups * d->ranges),
-                         BL_MEM(x->mem), BL_MEM(dy->mem), BL_MEM(d->partial->mem), BL_I32(run->n),
-                         BL_I32(images_together(conv, d, conv->out_h * conv->out_w)), BL_I32(conv->h), BL_I32(conv->w),
-                         BL_I32(a->in_channels), BL_I32(conv->group_in), BL_I32(conv->out_h), BL_I32(conv->out_w),
-                         BL_I32(a->out_channels), BL_I32(conv->group_out), BL_I32(a->kernel[0]), BL_I32(a->kernel[1]),
-                         BL_I32(a->stride[0]), BL_I32(a->stride[1]), BL_I32(a->padding[0]), BL_I32(a->padding[1]),
-                         BL_I32(a->dilation[0]), BL_I32(a->dilation[1]), BL_I32(d->blocks), BL_I32(d->bunch),
-                         BL_I32(d->splits), BL_I32(d->ranges), BL_I32(d->span));
+    const struct bl_conv_sizes sizes = bl_conv_sizes(conv, run->n);
+    const struct bl_conv_axes axes = bl_conv_forward_axes(a, conv->out_h, conv->out_w);
+    int code =
+        bl_launch(d->kernel, bl_conv_range(conv, d->bunches, d->splits, (int64_t)a->groups * d->ranges), BL_MEM(x->mem),
+                  BL_MEM(dy->mem), BL_MEM(d->partial->mem), BL_STRUCT(sizes), BL_STRUCT(axes.down),
+                  BL_STRUCT(axes.across), BL_I32(images_together(conv, d, conv->out_h * conv->out_w)),
+                  BL_I32(d->blocks), BL_I32(d->bunch), BL_I32(d->splits), BL_I32(d->ranges), BL_I32(d->span));
     if (code) return code;
     return bl_launch(d->other, bl_conv_range(conv, bl_conv_div_up(conv->group_in, span), d->blocks, a->groups),
                      BL_MEM(d->partial->mem), BL_MEM(dweight), BL_MEM(dbias ? dbias : dweight), BL_I32(conv->group_in),

@@ -43,6 +43,28 @@ struct bl_conv_engine {
 #include "ops/conv/engines.h"
 #undef X
 
+/* As struct sizes of kernels/conv/sizes.h. */
+struct bl_conv_sizes {
+    int32_t images, in_h, in_w, in_c, group_in, out_h, out_w, out_c, group_out;
+};
+/* Of the layer. */
+static inline struct bl_conv_sizes bl_conv_sizes(const struct bl_conv *conv, int images) {
+    return (struct bl_conv_sizes){.images = images,
+                                  .in_h = (int32_t)conv->h,
+                                  .in_w = (int32_t)conv->w,
+                                  .in_c = conv->attrs.in_channels,
+                                  .group_in = conv->group_in,
+                                  .out_h = (int32_t)conv->out_h,
+                                  .out_w = (int32_t)conv->out_w,
+                                  .out_c = conv->attrs.out_channels,
+                                  .group_out = conv->group_out};
+}
+/* Of the data gradient as another forward pass, which reads the layer's outputs. */
+static inline struct bl_conv_sizes bl_conv_data_sizes(const struct bl_conv *conv, int images) {
+    const struct bl_conv_sizes s = bl_conv_sizes(conv, images);
+    return (struct bl_conv_sizes){s.images, s.out_h, s.out_w, s.out_c, s.group_out, s.in_h, s.in_w, s.in_c, s.group_in};
+}
+
 static inline int64_t bl_conv_div_up(int64_t a, int64_t b) {
     return (a + b - 1) / b;
 }

@@ -103,18 +103,19 @@ static int prepare(struct bl_conv *conv, enum bl_conv_pass pass) {
 
 /* --- copies ----------------------------------------------------------------------------------- */
 
-/* Items of a copy: planes, rows and columns to each. A core reads neighbouring channels together. */
-struct share {
-    int span, high, wide;
+struct copy { // as the kernel's
+    int32_t planes, rows, columns, span, high, wide;
 };
 
-static struct share share_of(const struct bl_conv *conv, int rows, int columns) {
-    return conv->cpu ? (struct share){16, rows, columns} : (struct share){1, 1, 1};
+/* A core reads neighbouring channels together. */
+static struct copy copy_of(const struct bl_conv *conv, int planes, int rows, int columns) {
+    return conv->cpu ? (struct copy){planes, rows, columns, 16, rows, columns}
+                     : (struct copy){planes, rows, columns, 1, 1, 1};
 }
 
-static struct bl_range range_of(const struct bl_conv *conv, struct share s, int64_t planes, int rows, int columns) {
-    return bl_conv_range(conv, bl_conv_div_up(columns, s.wide), bl_conv_div_up(rows, s.high),
-                         bl_conv_div_up(planes, s.span));
+static struct bl_range range_of(const struct bl_conv *conv, struct copy c) {
+    return bl_conv_range(conv, bl_conv_div_up(c.columns, c.wide), bl_conv_div_up(c.rows, c.high),
+                         bl_conv_div_up(c.planes, c.span));
 }
 
 /* The images that are transformed together, of the input or of the output, or of their gradients. */
@@ -138,30 +139,26 @@ static struct slice outputs_of(const struct bl_conv *conv, const struct transfor
 /* The other planes of the spectra are zeros: clFFT transforms rows of odd length in pairs, so that what lies in one
  * plane is not without effect on the next. */
 static int transform(const struct bl_conv *conv, const struct transforms *d, struct slice slice) {
-    const int columns = (int)pitch_of(d->w), planes = d->images * slice.channels;
-    const struct share s = share_of(conv, d->h, columns);
+    const int planes = d->images * slice.channels;
+    const struct copy c = copy_of(conv, planes, d->h, (int)pitch_of(d->w));
     const struct bl_fft fft = fft_of(d, planes);
-    int code = bl_launch(d->load, range_of(conv, s, planes, d->h, columns), BL_MEM(slice.images->mem),
-                         BL_MEM(slice.spectra->mem), BL_I32(planes), BL_I32(d->h), BL_I32(columns), BL_I32(slice.h),
-                         BL_I32(slice.w), BL_I32(slice.channels), BL_I32(slice.first),
-                         BL_I32(slice.first + slice.count), BL_I32(s.span), BL_I32(s.high), BL_I32(s.wide));
+    int code = bl_launch(d->load, range_of(conv, c), BL_MEM(slice.images->mem), BL_MEM(slice.spectra->mem),
+                         BL_STRUCT(c), BL_I32(slice.h), BL_I32(slice.w), BL_I32(slice.channels), BL_I32(slice.first),
+                         BL_I32(slice.first + slice.count));
     return code ? code : bl_fft_forward(conv->node->dev, &fft, slice.spectra->mem);
 }
 
 /* Read from `shift` on. bias may be NULL. */
 static int transform_back(const struct bl_conv *conv, const struct transforms *d, struct slice slice,
                           const int shift[2], struct bl_mem *bias, bool accumulate) {
-    const int planes = slice.count * slice.channels;
-    const struct share s = share_of(conv, slice.h, slice.w);
+    const struct copy c = copy_of(conv, slice.count * slice.channels, slice.h, slice.w);
     const struct bl_fft fft = fft_of(d, d->images * slice.channels);
     struct bl_mem *spectra = slice.spectra->mem;
     int code = bl_fft_inverse(conv->node->dev, &fft, spectra);
     if (code) return code;
-    return bl_launch(d->store, range_of(conv, s, planes, slice.h, slice.w), BL_MEM(spectra),
-                     BL_MEM(bias ? bias : spectra), BL_MEM(slice.images->mem), BL_I32(planes), BL_I32(slice.h),
-                     BL_I32(slice.w), BL_I32(d->h), BL_I32(d->w), BL_I32(slice.channels), BL_I32(shift[0]),
-                     BL_I32(shift[1]), BL_I32(slice.first), BL_I32(bias != NULL), BL_I32(accumulate), BL_I32(s.span),
-                     BL_I32(s.high), BL_I32(s.wide));
+    return bl_launch(d->store, range_of(conv, c), BL_MEM(spectra), BL_MEM(bias ? bias : spectra),
+                     BL_MEM(slice.images->mem), BL_STRUCT(c), BL_I32(d->h), BL_I32(d->w), BL_I32(slice.channels),
+                     BL_I32(shift[0]), BL_I32(shift[1]), BL_I32(slice.first), BL_I32(bias != NULL), BL_I32(accumulate));
 }
 
 /* By how much what stands at 0 is read later: -padding, modulo the plane. */
@@ -186,16 +183,29 @@ struct product { // c = a b at every frequency, m x n sums of k products
     bool accumulate; // adds to c
 };
 
+struct multiply { // as the kernel's
+    int32_t spectrum, is, js, ks, a_i, a_k, b_j, b_k, step_i, step_j, conjugate, accumulate, span_i, span_j;
+};
+
 static int multiply(const struct bl_conv *conv, const struct transforms *d, const struct product *p) {
-    const int spectrum = d->h * (d->w / 2 + 1), vec = conv->cpu ? 8 : 1;
-    const int span_m = conv->cpu ? p->m : 4, span_n = conv->cpu ? (int)bl_conv_div_up(p->n, 8) * 2 : 2;
-    return bl_launch(
-        d->multiply,
-        bl_conv_range(conv, bl_conv_div_up(spectrum, vec), bl_conv_div_up(p->n, span_n), bl_conv_div_up(p->m, span_m)),
-        BL_MEM(p->a.spectra->mem), BL_MEM(p->b.spectra->mem), BL_MEM(p->c.spectra->mem), BL_I32(spectrum), BL_I32(p->m),
-        BL_I32(p->n), BL_I32(p->k), BL_I32(p->a.step), BL_I32(p->a.depth), BL_I32(p->b.step), BL_I32(p->b.depth),
-        BL_I32(p->c.step), BL_I32(p->c.depth), BL_I32(p->b.conjugate), BL_I32(p->accumulate), BL_I32(span_m),
-        BL_I32(span_n));
+    const struct multiply m = {.spectrum = d->h * (d->w / 2 + 1),
+                               .is = p->m,
+                               .js = p->n,
+                               .ks = p->k,
+                               .a_i = p->a.step,
+                               .a_k = p->a.depth,
+                               .b_j = p->b.step,
+                               .b_k = p->b.depth,
+                               .step_i = p->c.step,
+                               .step_j = p->c.depth,
+                               .conjugate = p->b.conjugate,
+                               .accumulate = p->accumulate,
+                               .span_i = conv->cpu ? p->m : 4,
+                               .span_j = conv->cpu ? (int)bl_conv_div_up(p->n, 8) * 2 : 2};
+    return bl_launch(d->multiply,
+                     bl_conv_range(conv, bl_conv_div_up(m.spectrum, conv->cpu ? 8 : 1), bl_conv_div_up(m.js, m.span_j),
+                                   bl_conv_div_up(m.is, m.span_i)),
+                     BL_MEM(p->a.spectra->mem), BL_MEM(p->b.spectra->mem), BL_MEM(p->c.spectra->mem), BL_STRUCT(m));
 }
 
 /* --- passes ----------------------------------------------------------------------------------- */
@@ -204,13 +214,11 @@ static int pack(struct bl_conv *conv, enum bl_conv_pass pass, const struct bl_ru
     (void)run;
     const struct transforms *d = conv->state[pass];
     const struct bl_conv_attrs *a = &conv->attrs;
-    const int columns = (int)pitch_of(d->w), planes = a->in_channels * a->out_channels;
-    const struct share s = share_of(conv, d->h, columns);
+    const int planes = a->in_channels * a->out_channels;
+    const struct copy c = copy_of(conv, planes, d->h, (int)pitch_of(d->w));
     const struct bl_fft fft = fft_of(d, planes);
-    int code =
-        bl_launch(d->load_weights, range_of(conv, s, planes, d->h, columns), BL_MEM(weight), BL_MEM(d->weights->mem),
-                  BL_I32(planes), BL_I32(d->h), BL_I32(columns), BL_I32(a->kernel[0]), BL_I32(a->kernel[1]),
-                  BL_I32(conv->group_in), BL_I32(conv->interleave), BL_I32(s.span), BL_I32(s.high), BL_I32(s.wide));
+    int code = bl_launch(d->load_weights, range_of(conv, c), BL_MEM(weight), BL_MEM(d->weights->mem), BL_STRUCT(c),
+                         BL_I32(a->kernel[0]), BL_I32(a->kernel[1]), BL_I32(conv->group_in), BL_I32(conv->interleave));
     return code ? code : bl_fft_forward(conv->node->dev, &fft, d->weights->mem);
 }
 
@@ -254,15 +262,14 @@ static int backward_data(struct bl_conv *conv, const struct bl_run *run, const s
 static int take_weights(const struct bl_conv *conv, const struct transforms *d, struct bl_mem *dweight) {
     const struct bl_conv_attrs *a = &conv->attrs;
     const int planes = a->in_channels * a->out_channels;
-    const struct share s = share_of(conv, a->kernel[0], a->kernel[1]);
+    const struct copy c = copy_of(conv, planes, a->kernel[0], a->kernel[1]);
     const struct bl_fft fft = fft_of(d, planes);
     int shift[2], code = bl_fft_inverse(conv->node->dev, &fft, d->weights->mem);
     if (code) return code;
     shift_of(conv, d, shift);
-    return bl_launch(d->store_weights, range_of(conv, s, planes, a->kernel[0], a->kernel[1]), BL_MEM(d->weights->mem),
-                     BL_MEM(dweight), BL_I32(planes), BL_I32(a->kernel[0]), BL_I32(a->kernel[1]), BL_I32(d->h),
-                     BL_I32(d->w), BL_I32(conv->group_in), BL_I32(conv->interleave), BL_I32(shift[0]), BL_I32(shift[1]),
-                     BL_I32(s.span), BL_I32(s.high), BL_I32(s.wide));
+    return bl_launch(d->store_weights, range_of(conv, c), BL_MEM(d->weights->mem), BL_MEM(dweight), BL_STRUCT(c),
+                     BL_I32(d->h), BL_I32(d->w), BL_I32(conv->group_in), BL_I32(conv->interleave), BL_I32(shift[0]),
+                     BL_I32(shift[1]));
 }
 
 static int backward_weights(struct bl_conv *conv, const struct bl_run *run, const struct bl_tensor *x,

@@ -1,4 +1,5 @@
 /* The engine for groups of few channels on CPUs (kernels/conv/grouped.cl): several groups in a vector. */
+#include "ops/conv/axis.h"
 #include "ops/conv/engine.h"
 
 enum { LANES = 16, BUFFER = 8192, MOST_COLUMNS = BUFFER / 4 / LANES, MOST_SUMS = 512 };
@@ -105,51 +106,60 @@ static int share_of(const struct bl_conv *conv, const struct walk *w, int64_t ro
     return (int)bl_conv_clamp(rows * w->vectors / (12 * conv->units), 1, bl_conv_clamp(400000 / work, 1, 1 << 20));
 }
 
+struct strips { // as the kernel's
+    int32_t up_y, up_x, vectors, share, strip, columns;
+};
+
+static struct bl_conv_axes axes_of(const struct bl_conv *conv, const struct walk *w) {
+    struct bl_conv_axes axes = bl_conv_forward_axes(&conv->attrs, w->to[0], w->to[1]);
+    axes.down.in_step = w->stride[0], axes.across.in_step = w->stride[1];
+    axes.down.in_first = w->first[0], axes.across.in_first = w->first[1];
+    return axes;
+}
+
 struct epilogue { // what is added to the sums
     struct bl_mem *bias;
     bool accumulate; // what is there
 };
 
-static int convolve(const struct bl_conv *conv, const struct grouped *d, int images, const struct bl_tensor *x,
-                    const struct bl_tensor *out, struct epilogue add) {
-    const struct bl_conv_attrs *a = &conv->attrs;
+static int convolve(const struct bl_conv *conv, const struct grouped *d, struct bl_conv_sizes sizes,
+                    const struct bl_tensor *x, const struct bl_tensor *out, struct epilogue add) {
     const struct walk *w = &d->walk;
-    const int64_t rows = images * w->to[0];
+    const int64_t rows = (int64_t)sizes.images * sizes.out_h;
     const int share = share_of(conv, w, rows);
+    const struct bl_conv_axes axes = axes_of(conv, w);
+    const struct strips strips = {w->up[0], w->up[1], w->vectors, share, w->strip, w->columns};
     return bl_launch(d->kernel, bl_conv_range(conv, w->vectors, bl_conv_div_up(rows, share), 1), BL_MEM(x->mem),
                      BL_MEM(d->packed->mem), BL_MEM(add.bias ? add.bias : d->packed->mem), BL_MEM(out->mem),
-                     BL_I32(images), BL_I32(w->from[0]), BL_I32(w->from[1]), BL_I32(w->in * a->groups),
-                     BL_I32(w->to[0]), BL_I32(w->to[1]), BL_I32(w->out * a->groups), BL_I32(a->kernel[0]),
-                     BL_I32(a->kernel[1]), BL_I32(w->stride[0]), BL_I32(a->dilation[0]), BL_I32(a->dilation[1]),
-                     BL_I32(w->first[0]), BL_I32(w->first[1]), BL_I32(w->up[0]), BL_I32(w->up[1]), BL_I32(w->vectors),
-                     BL_I32(share), BL_I32(w->strip), BL_I32(w->columns), BL_I32(add.bias != NULL),
-                     BL_I32(add.accumulate));
+                     BL_STRUCT(sizes), BL_STRUCT(axes.down), BL_STRUCT(axes.across), BL_STRUCT(strips),
+                     BL_I32(add.bias != NULL), BL_I32(add.accumulate));
 }
 
 static int forward(struct bl_conv *conv, const struct bl_run *run, const struct bl_tensor *x, struct bl_mem *bias,
                    const struct bl_tensor *y) {
-    return convolve(conv, conv->state[BL_CONV_FORWARD], run->n, x, y, (struct epilogue){.bias = bias});
+    return convolve(conv, conv->state[BL_CONV_FORWARD], bl_conv_sizes(conv, run->n), x, y,
+                    (struct epilogue){.bias = bias});
 }
 
 static int backward_data(struct bl_conv *conv, const struct bl_run *run, const struct bl_tensor *dy,
                          const struct bl_tensor *dx, bool accumulate) {
-    return convolve(conv, conv->state[BL_CONV_DATA], run->n, dy, dx, (struct epilogue){.accumulate = accumulate});
+    return convolve(conv, conv->state[BL_CONV_DATA], bl_conv_data_sizes(conv, run->n), dy, dx,
+                    (struct epilogue){.accumulate = accumulate});
 }
 
 static int backward_weights(struct bl_conv *conv, const struct bl_run *run, const struct bl_tensor *x,
                             const struct bl_tensor *dy, struct bl_mem *dweight, struct bl_mem *dbias) {
     const struct grouped *d = conv->state[BL_CONV_WEIGHTS];
-    const struct bl_conv_attrs *a = &conv->attrs;
     const struct walk *w = &d->walk;
+    const struct bl_conv_sizes sizes = bl_conv_sizes(conv, run->n);
+    const struct bl_conv_axes axes = axes_of(conv, w);
     int code = bl_launch(d->kernel, bl_conv_range(conv, w->vectors, d->splits, 1), BL_MEM(x->mem), BL_MEM(dy->mem),
-                         BL_MEM(d->partial->mem), BL_I32(run->n), BL_I32(conv->h), BL_I32(conv->w),
-                         BL_I32(a->in_channels), BL_I32(conv->out_h), BL_I32(conv->out_w), BL_I32(a->out_channels),
-                         BL_I32(a->kernel[0]), BL_I32(a->kernel[1]), BL_I32(w->stride[0]), BL_I32(a->dilation[0]),
-                         BL_I32(a->dilation[1]), BL_I32(w->first[0]), BL_I32(w->first[1]), BL_I32(w->vectors),
-                         BL_I32(d->splits), BL_I32(w->strip), BL_I32(w->columns));
+                         BL_MEM(d->partial->mem), BL_STRUCT(sizes), BL_STRUCT(axes.down), BL_STRUCT(axes.across),
+                         BL_I32(w->vectors), BL_I32(d->splits), BL_I32(w->strip), BL_I32(w->columns));
     if (code) return code;
     return bl_launch(d->other, bl_conv_range(conv, w->vectors, 1, 1), BL_MEM(d->partial->mem), BL_MEM(dweight),
-                     BL_MEM(dbias ? dbias : dweight), BL_I32(a->groups), BL_I32(d->splits), BL_I32(dbias != NULL));
+                     BL_MEM(dbias ? dbias : dweight), BL_I32(conv->attrs.groups), BL_I32(d->splits),
+                     BL_I32(dbias != NULL));
 }
 
 const struct bl_conv_engine bl_conv_grouped = {

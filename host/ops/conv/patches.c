@@ -1,4 +1,5 @@
 /* The engine of patches and a matrix product (kernels/conv/patches.cl): any convolution, by bl_gemm. */
+#include "ops/conv/axis.h"
 #include "ops/conv/engine.h"
 #include "blas/blas.h"
 
@@ -111,29 +112,27 @@ static int count_of(const struct bl_conv *conv, const struct patches *d, int fir
 
 static int gather(const struct bl_conv *conv, const struct patches *d, const struct bl_tensor *x, int first,
                   int count) {
-    const struct bl_conv_attrs *a = &conv->attrs;
     if (d->direct) return 0;
+    const struct bl_conv_sizes sizes = bl_conv_sizes(conv, bl_node_batch(conv->node));
+    const struct bl_conv_axes axes = bl_conv_forward_axes(&conv->attrs, conv->out_h, conv->out_w);
     int64_t vectors = (int64_t)count * d->length / d->vec;
-    return bl_launch(d->gather, bl_conv_range(conv, bl_conv_div_up(vectors, span_of(conv, d)), a->groups, 1),
-                     BL_MEM(x->mem), BL_MEM(d->patches->mem), BL_I32(first), BL_I32(count), BL_I32(conv->h),
-                     BL_I32(conv->w), BL_I32(a->in_channels), BL_I32(conv->group_in), BL_I32(conv->out_h),
-                     BL_I32(conv->out_w), BL_I32(a->kernel[0]), BL_I32(a->kernel[1]), BL_I32(a->padding[0]),
-                     BL_I32(a->padding[1]), BL_I32(a->dilation[0]), BL_I32(a->dilation[1]), BL_I32(span_of(conv, d)));
+    return bl_launch(d->gather, bl_conv_range(conv, bl_conv_div_up(vectors, span_of(conv, d)), conv->attrs.groups, 1),
+                     BL_MEM(x->mem), BL_MEM(d->patches->mem), BL_I32(first), BL_I32(count), BL_STRUCT(sizes),
+                     BL_STRUCT(axes.down), BL_STRUCT(axes.across), BL_I32(span_of(conv, d)));
 }
 
 /* To the images that the slice touches; what an earlier slice left in the first of them is added to. */
 static int gather_back(const struct bl_conv *conv, const struct patches *d, const struct bl_tensor *dx, int first,
                        int count, bool accumulate) {
-    const struct bl_conv_attrs *a = &conv->attrs;
+    const struct bl_conv_sizes sizes = bl_conv_sizes(conv, bl_node_batch(conv->node));
+    const struct bl_conv_axes axes = bl_conv_forward_axes(&conv->attrs, conv->out_h, conv->out_w);
     const int image = (int)(conv->out_h * conv->out_w), begin = first / image, end = (first + count - 1) / image + 1;
     const int pixels = (int)(conv->h * conv->w), span = span_of(conv, d);
     int64_t vectors = (int64_t)(end - begin) * pixels * (conv->group_in / d->vec);
-    return bl_launch(d->gather, bl_conv_range(conv, bl_conv_div_up(vectors, span), a->groups, 1),
+    return bl_launch(d->gather, bl_conv_range(conv, bl_conv_div_up(vectors, span), conv->attrs.groups, 1),
                      BL_MEM(d->patches->mem), BL_MEM(dx->mem), BL_I32(begin * pixels), BL_I32((end - begin) * pixels),
-                     BL_I32(first), BL_I32(count), BL_I32(conv->h), BL_I32(conv->w), BL_I32(a->in_channels),
-                     BL_I32(conv->group_in), BL_I32(conv->out_h), BL_I32(conv->out_w), BL_I32(a->kernel[0]),
-                     BL_I32(a->kernel[1]), BL_I32(a->padding[0]), BL_I32(a->padding[1]), BL_I32(a->dilation[0]),
-                     BL_I32(a->dilation[1]), BL_I32(span), BL_I32(accumulate || first % image != 0));
+                     BL_I32(first), BL_I32(count), BL_STRUCT(sizes), BL_STRUCT(axes.down), BL_STRUCT(axes.across),
+                     BL_I32(span), BL_I32(accumulate || first % image != 0));
 }
 
 /* One matrix of each group: how far its rows lie apart, and the next group's. */

@@ -153,9 +153,8 @@ static int pack(struct bl_conv *conv, enum bl_conv_pass pass, const struct bl_ru
         const struct bl_range items =
             BL_ITEMS((size_t)(class_size(conv, pass, depth) / conv->attrs.groups), (size_t)conv->attrs.groups);
         code = bl_launch(d->other, items, BL_MEM(weight), BL_MEM(d->packed->mem), BL_I64(first), BL_I32(conv->group_in),
-                         BL_I32(conv->group_out), BL_I32(conv->taps), BL_I32(conv->interleave), BL_I32(y.taps),
-                         BL_I32(x.taps), BL_I32(y.weight_first + x.weight_first), BL_I32(y.weight_step),
-                         BL_I32(x.weight_step), BL_I32(depth), BL_I32(d->blocks), BL_I32(pass == BL_CONV_DATA));
+                         BL_I32(conv->group_out), BL_I32(conv->taps), BL_I32(conv->interleave), BL_STRUCT(y),
+                         BL_STRUCT(x), BL_I32(depth), BL_I32(d->blocks), BL_I32(pass == BL_CONV_DATA));
         first += class_size(conv, pass, depth);
     }
     return code;
@@ -165,34 +164,28 @@ struct pass {
     enum bl_conv_pass pass;
     const struct bl_tensor *x, *out;
     struct bl_mem *bias;
-    int64_t in_h, in_w, out_h, out_w;
-    int in_c, out_c; // channels of a group
+    struct bl_conv_sizes sizes;
     bool accumulate;
 };
 
-static int convolve_class(const struct bl_conv *conv, int images, const struct pass *p, int64_t first,
-                          const struct bl_conv_axis *y, const struct bl_conv_axis *x) {
+static int convolve_class(const struct bl_conv *conv, const struct pass *p, int64_t first, const struct bl_conv_axis *y,
+                          const struct bl_conv_axis *x) {
     const struct tiled *d = conv->state[p->pass];
-    const int64_t pixels = (int64_t)images * y->grid * x->grid;
-    const int groups = conv->attrs.groups;
-    return bl_launch(
-        d->kernel, tiles_range(conv, d, tiles_of(d, pixels), 1), BL_MEM(p->x->mem), BL_MEM(d->packed->mem),
-        BL_I64(first), BL_MEM(p->bias ? p->bias : d->packed->mem), BL_MEM(p->out->mem), BL_I32(pixels), BL_I32(y->grid),
-        BL_I32(x->grid), BL_I32(p->in_h), BL_I32(p->in_w), BL_I32(p->in_c * groups), BL_I32(p->in_c), BL_I32(p->out_h),
-        BL_I32(p->out_w), BL_I32(p->out_c * groups), BL_I32(p->out_c), BL_I32(y->in_step), BL_I32(x->in_step),
-        BL_I32(y->in_first), BL_I32(x->in_first), BL_I32(y->tap_step), BL_I32(x->tap_step), BL_I32(y->taps),
-        BL_I32(x->taps), BL_I32(depth_of(conv, p->pass, y, x)), BL_I32(y->out_step), BL_I32(x->out_step),
-        BL_I32(y->out_first), BL_I32(x->out_first), BL_I32(d->blocks), BL_I32(p->bias != NULL), BL_I32(p->accumulate));
+    const int64_t pixels = (int64_t)p->sizes.images * y->grid * x->grid;
+    return bl_launch(d->kernel, tiles_range(conv, d, tiles_of(d, pixels), 1), BL_MEM(p->x->mem), BL_MEM(d->packed->mem),
+                     BL_I64(first), BL_MEM(p->bias ? p->bias : d->packed->mem), BL_MEM(p->out->mem),
+                     BL_STRUCT(p->sizes), BL_STRUCT(*y), BL_STRUCT(*x), BL_I32(depth_of(conv, p->pass, y, x)),
+                     BL_I32(d->blocks), BL_I32(p->bias != NULL), BL_I32(p->accumulate));
 }
 
 /* Without taps a class of the data gradient is zeros. */
-static int convolve(const struct bl_conv *conv, int images, const struct pass *p) {
+static int convolve(const struct bl_conv *conv, const struct pass *p) {
     struct bl_conv_axis y, x;
     int64_t first = 0;
     int code = 0;
     for (int i = 0; !code && class_of(conv, p->pass, i, &y, &x); i++) {
         const int depth = depth_of(conv, p->pass, &y, &x);
-        if (y.grid && x.grid && (depth || !p->accumulate)) code = convolve_class(conv, images, p, first, &y, &x);
+        if (y.grid && x.grid && (depth || !p->accumulate)) code = convolve_class(conv, p, first, &y, &x);
         first += class_size(conv, p->pass, depth);
     }
     return code;
@@ -200,32 +193,16 @@ static int convolve(const struct bl_conv *conv, int images, const struct pass *p
 
 static int forward(struct bl_conv *conv, const struct bl_run *run, const struct bl_tensor *x, struct bl_mem *bias,
                    const struct bl_tensor *y) {
-    const struct pass pass = {.pass = BL_CONV_FORWARD,
-                              .x = x,
-                              .out = y,
-                              .bias = bias,
-                              .in_h = conv->h,
-                              .in_w = conv->w,
-                              .out_h = conv->out_h,
-                              .out_w = conv->out_w,
-                              .in_c = conv->group_in,
-                              .out_c = conv->group_out};
-    return convolve(conv, run->n, &pass);
+    const struct pass pass = {
+        .pass = BL_CONV_FORWARD, .x = x, .out = y, .bias = bias, .sizes = bl_conv_sizes(conv, run->n)};
+    return convolve(conv, &pass);
 }
 
 static int backward_data(struct bl_conv *conv, const struct bl_run *run, const struct bl_tensor *dy,
                          const struct bl_tensor *dx, bool accumulate) {
-    const struct pass pass = {.pass = BL_CONV_DATA,
-                              .x = dy,
-                              .out = dx,
-                              .in_h = conv->out_h,
-                              .in_w = conv->out_w,
-                              .out_h = conv->h,
-                              .out_w = conv->w,
-                              .in_c = conv->group_out,
-                              .out_c = conv->group_in,
-                              .accumulate = accumulate};
-    return convolve(conv, run->n, &pass);
+    const struct pass pass = {
+        .pass = BL_CONV_DATA, .x = dy, .out = dx, .sizes = bl_conv_data_sizes(conv, run->n), .accumulate = accumulate};
+    return convolve(conv, &pass);
 }
 
 /* --- weight gradient -------------------------------------------------------------------------- */
@@ -236,13 +213,11 @@ static int backward_weights(struct bl_conv *conv, const struct bl_run *run, cons
     const struct bl_conv_attrs *a = &conv->attrs;
     const int64_t pixels = run->n * conv->out_h * conv->out_w, rows = conv->taps * conv->group_in;
     const int64_t share = bl_conv_div_up(bl_conv_div_up(pixels, d->splits), d->t.chunk) * d->t.chunk;
-    int code =
-        bl_launch(d->kernel, tiles_range(conv, d, tiles_of(d, rows), d->splits), BL_MEM(x->mem), BL_MEM(dy->mem),
-                  BL_MEM(d->partial->mem), BL_I32(pixels), BL_I32(conv->h), BL_I32(conv->w), BL_I32(a->in_channels),
-                  BL_I32(conv->group_in), BL_I32(conv->out_h), BL_I32(conv->out_w), BL_I32(a->out_channels),
-                  BL_I32(conv->group_out), BL_I32(conv->taps), BL_I32(a->kernel[1]), BL_I32(a->stride[0]),
-                  BL_I32(a->stride[1]), BL_I32(a->padding[0]), BL_I32(a->padding[1]), BL_I32(a->dilation[0]),
-                  BL_I32(a->dilation[1]), BL_I32(d->blocks), BL_I32(d->splits), BL_I32(share));
+    const struct bl_conv_sizes sizes = bl_conv_sizes(conv, run->n);
+    const struct bl_conv_axes axes = bl_conv_forward_axes(a, conv->out_h, conv->out_w);
+    int code = bl_launch(d->kernel, tiles_range(conv, d, tiles_of(d, rows), d->splits), BL_MEM(x->mem), BL_MEM(dy->mem),
+                         BL_MEM(d->partial->mem), BL_STRUCT(sizes), BL_STRUCT(axes.down), BL_STRUCT(axes.across),
+                         BL_I32(d->blocks), BL_I32(d->splits), BL_I32(share));
     if (code) return code;
     return bl_launch(d->other, BL_ITEMS((size_t)((rows + 1) * d->blocks * outs(d)), (size_t)a->groups),
                      BL_MEM(d->partial->mem), BL_MEM(dweight), BL_MEM(dbias ? dbias : dweight), BL_I32(conv->group_in),

@@ -6,20 +6,23 @@ enum { CHUNK_BYTES = 320 << 10, MOST_TILES = 96, BUNCH = 2, ITEMS_PER_UNIT = 12 
  * multiplied stay near the core; jobs and items of a compute unit; bytes. */
 enum { INPUTS = 128, OUTPUTS = 64, WEIGHT_TILES = 24, JOBS_PER_UNIT = 12, WEIGHT_ITEMS = 4, MOST_PARTIAL = 12 << 20 };
 
+struct chunks { // as the kernel's
+    int32_t padded, blocks, bunch, chunk, items;
+};
 struct winograd {
-    int blocks, bunch;          // of 16 results; of a round of products
-    int chunk, items;           // tiles at a time; work-items
-    int depth, results, padded; // channels summed over, channels that come out; depth as a multiple of vec_of
-    struct bl_tensor *packed;   // [(m + 2)^2][block][depth][16]
+    int depth, results;       // channels summed over, channels that come out
+    struct chunks c;          // depth as a multiple of vec_of; blocks of 16 results, in a round; tiles at a time
+    struct bl_tensor *packed; // [(m + 2)^2][block][depth][16]
     struct bl_tensor *scratch;
     struct bl_kernel *pack, *convolve;
 };
 
-struct gradient {               // of the weights
-    int blocks, bunch, bunches; // of 16 outputs; of a job
-    int span, ranges, pitch;    // channels of a job; of a row in memory
-    int splits, chunk, items;   // shares of the tiles; tiles at a time; work-items
-    struct bl_tensor *partial;  // [block][split][9*in + 1][16]
+struct jobs { // as the kernel's
+    int32_t blocks, bunch, ranges, span, splits, chunk, pitch, items;
+};
+struct gradient {              // of the weights
+    struct jobs j;             // blocks of 16 outputs, in a job; channels of a job; tiles at a time; floats of a row
+    struct bl_tensor *partial; // [block][split][9*in + 1][16]
     struct bl_tensor *scratch;
     struct bl_kernel *weights, *reduce;
 };
@@ -48,7 +51,7 @@ static int vec_of(const struct bl_conv *conv, enum bl_conv_pass pass) {
 /* Short chunks where there are few tiles, so that every core has some. */
 static int chunk_of(const struct bl_conv *conv, const struct winograd *d, int64_t tiles, int elements) {
     const int rows = rows_of(conv, BL_CONV_FORWARD);
-    int64_t chunk = CHUNK_BYTES / (BL_FLOAT_BYTES * (int64_t)elements * d->padded) / rows * rows;
+    int64_t chunk = CHUNK_BYTES / (BL_FLOAT_BYTES * (int64_t)elements * d->c.padded) / rows * rows;
     chunk = bl_conv_clamp(chunk, 24, MOST_TILES);
     while (chunk > 12 && bl_conv_div_up(tiles, chunk) < 4 * conv->units) chunk -= rows;
     return (int)chunk;
@@ -57,25 +60,26 @@ static int chunk_of(const struct bl_conv *conv, const struct winograd *d, int64_
 static int setup_weights(struct bl_conv *conv) {
     struct gradient *d = conv->state[BL_CONV_WEIGHTS] = bl_calloc(1, sizeof *d);
     if (!d) return BLANCH_ENOMEM;
+    struct jobs *j = &d->j;
     const int m = tile_of(conv, BL_CONV_WEIGHTS), elements = (m + 2) * (m + 2);
     const int64_t tiles = bl_node_batch(conv->node) * bl_conv_div_up(conv->out_h, m) * bl_conv_div_up(conv->out_w, m);
-    d->blocks = (int)bl_conv_div_up(conv->group_out, 16);
-    d->bunches = (int)bl_conv_div_up(d->blocks, OUTPUTS / 16);
-    d->bunch = (int)bl_conv_div_up(d->blocks, d->bunches);
-    d->ranges = (int)bl_conv_div_up(conv->group_in, INPUTS);
-    d->span = (int)bl_conv_div_up(bl_conv_div_up(conv->group_in, d->ranges), 8) * 8;
-    d->ranges = (int)bl_conv_div_up(conv->group_in, d->span);
-    d->pitch = (int)bl_conv_div_up(d->span + rows_of(conv, BL_CONV_WEIGHTS), 16) * 16 + 8;
-    const int64_t jobs = (int64_t)d->bunches * d->ranges, row = 16 * (9 * (int64_t)conv->group_in + 1);
+    j->blocks = (int)bl_conv_div_up(conv->group_out, 16);
+    const int bunches = (int)bl_conv_div_up(j->blocks, OUTPUTS / 16);
+    j->bunch = (int)bl_conv_div_up(j->blocks, bunches);
+    j->ranges = (int)bl_conv_div_up(conv->group_in, INPUTS);
+    j->span = (int)bl_conv_div_up(bl_conv_div_up(conv->group_in, j->ranges), 8) * 8;
+    j->ranges = (int)bl_conv_div_up(conv->group_in, j->span);
+    j->pitch = (int)bl_conv_div_up(j->span + rows_of(conv, BL_CONV_WEIGHTS), 16) * 16 + 8;
+    const int64_t jobs = (int64_t)bunches * j->ranges, row = 16 * (9 * (int64_t)conv->group_in + 1);
     const int64_t most =
-        bl_conv_clamp(MOST_PARTIAL / (BL_FLOAT_BYTES * d->blocks * row), 1, bl_conv_div_up(tiles, WEIGHT_TILES));
-    d->splits = (int)bl_conv_clamp(JOBS_PER_UNIT * conv->units / jobs, 1, most);
-    const int64_t share = bl_conv_div_up(tiles, d->splits);
-    d->chunk = (int)bl_conv_div_up(share, bl_conv_div_up(share, WEIGHT_TILES));
-    d->items = (int)bl_conv_clamp(jobs * d->splits, 1, WEIGHT_ITEMS * conv->units);
-    const int64_t outputs = 16 * (int64_t)d->bunch, slice = d->chunk * (d->pitch + outputs) + d->pitch * outputs + 48;
-    d->partial = bl_node_workspace(conv->node, BL_LIFE_BACKWARD, d->blocks * d->splits * row);
-    d->scratch = bl_node_workspace(conv->node, BL_LIFE_BACKWARD, d->items * (elements * slice + outputs));
+        bl_conv_clamp(MOST_PARTIAL / (BL_FLOAT_BYTES * j->blocks * row), 1, bl_conv_div_up(tiles, WEIGHT_TILES));
+    j->splits = (int)bl_conv_clamp(JOBS_PER_UNIT * conv->units / jobs, 1, most);
+    const int64_t share = bl_conv_div_up(tiles, j->splits);
+    j->chunk = (int)bl_conv_div_up(share, bl_conv_div_up(share, WEIGHT_TILES));
+    j->items = (int)bl_conv_clamp(jobs * j->splits, 1, WEIGHT_ITEMS * conv->units);
+    const int64_t outputs = 16 * (int64_t)j->bunch, slice = j->chunk * (j->pitch + outputs) + j->pitch * outputs + 48;
+    d->partial = bl_node_workspace(conv->node, BL_LIFE_BACKWARD, j->blocks * j->splits * row);
+    d->scratch = bl_node_workspace(conv->node, BL_LIFE_BACKWARD, j->items * (elements * slice + outputs));
     return d->partial && d->scratch ? 0 : BLANCH_ENOMEM;
 }
 
@@ -83,20 +87,21 @@ static int setup(struct bl_conv *conv, enum bl_conv_pass pass) {
     if (pass == BL_CONV_WEIGHTS) return setup_weights(conv);
     struct winograd *d = conv->state[pass] = bl_calloc(1, sizeof *d);
     if (!d) return BLANCH_ENOMEM;
+    struct chunks *c = &d->c;
     const bool data = pass == BL_CONV_DATA;
     const int m = tile_of(conv, pass), elements = (m + 2) * (m + 2);
     d->depth = data ? conv->group_out : conv->group_in, d->results = data ? conv->group_in : conv->group_out;
-    d->padded = (int)bl_conv_div_up(d->depth, vec_of(conv, pass)) * vec_of(conv, pass);
-    d->blocks = (int)bl_conv_div_up(d->results, 16);
-    d->bunch = d->blocks < BUNCH ? d->blocks : BUNCH;
+    c->padded = (int)bl_conv_div_up(d->depth, vec_of(conv, pass)) * vec_of(conv, pass);
+    c->blocks = (int)bl_conv_div_up(d->results, 16);
+    c->bunch = c->blocks < BUNCH ? c->blocks : BUNCH;
     const int64_t h = data ? conv->h : conv->out_h, w = data ? conv->w : conv->out_w;
     const int64_t tiles = bl_node_batch(conv->node) * bl_conv_div_up(h, m) * bl_conv_div_up(w, m);
-    d->chunk = chunk_of(conv, d, tiles, elements);
-    d->items = (int)bl_conv_clamp(bl_conv_div_up(tiles, d->chunk), 1, ITEMS_PER_UNIT * conv->units);
-    int64_t slice = elements * ((int64_t)d->chunk * (d->padded + 16 * d->bunch) + 32);
+    c->chunk = chunk_of(conv, d, tiles, elements);
+    c->items = (int)bl_conv_clamp(bl_conv_div_up(tiles, c->chunk), 1, ITEMS_PER_UNIT * conv->units);
+    int64_t slice = elements * ((int64_t)c->chunk * (c->padded + 16 * c->bunch) + 32);
     d->packed =
-        bl_node_workspace(conv->node, bl_conv_packed(conv, pass), (int64_t)elements * d->blocks * d->depth * 16);
-    d->scratch = bl_node_workspace(conv->node, data ? BL_LIFE_BACKWARD : BL_LIFE_FORWARD, d->items * slice);
+        bl_node_workspace(conv->node, bl_conv_packed(conv, pass), (int64_t)elements * c->blocks * d->depth * 16);
+    d->scratch = bl_node_workspace(conv->node, data ? BL_LIFE_BACKWARD : BL_LIFE_FORWARD, c->items * slice);
     return d->packed && d->scratch ? 0 : BLANCH_ENOMEM;
 }
 
@@ -127,48 +132,44 @@ static int pack(struct bl_conv *conv, enum bl_conv_pass pass, const struct bl_ru
     (void)run;
     const struct winograd *d = conv->state[pass];
     const int span = 64;
-    return bl_launch(d->pack, bl_conv_range(conv, bl_conv_div_up(d->depth, span), d->blocks, 1), BL_MEM(weight),
+    return bl_launch(d->pack, bl_conv_range(conv, bl_conv_div_up(d->depth, span), d->c.blocks, 1), BL_MEM(weight),
                      BL_MEM(d->packed->mem), BL_I32(conv->group_in), BL_I32(conv->group_out), BL_I32(conv->interleave),
-                     BL_I32(d->blocks), BL_I32(span), BL_I32(pass == BL_CONV_DATA));
+                     BL_I32(d->c.blocks), BL_I32(span), BL_I32(pass == BL_CONV_DATA));
 }
 
 static int forward(struct bl_conv *conv, const struct bl_run *run, const struct bl_tensor *x, struct bl_mem *bias,
                    const struct bl_tensor *y) {
     const struct winograd *d = conv->state[BL_CONV_FORWARD];
-    return bl_launch(d->convolve, bl_conv_range(conv, d->items, 1, 1), BL_MEM(x->mem), BL_MEM(d->packed->mem),
-                     BL_MEM(bias ? bias : d->packed->mem), BL_MEM(y->mem), BL_MEM(d->scratch->mem), BL_I32(run->n),
-                     BL_I32(conv->h), BL_I32(conv->w), BL_I32(d->depth), BL_I32(d->padded), BL_I32(conv->out_h),
-                     BL_I32(conv->out_w), BL_I32(d->results), BL_I32(-conv->attrs.padding[0]),
-                     BL_I32(-conv->attrs.padding[1]), BL_I32(d->blocks), BL_I32(d->bunch), BL_I32(d->chunk),
-                     BL_I32(d->items), BL_I32(bias != NULL), BL_I32(0));
+    const struct bl_conv_sizes sizes = bl_conv_sizes(conv, run->n);
+    const int *padding = conv->attrs.padding;
+    return bl_launch(d->convolve, bl_conv_range(conv, d->c.items, 1, 1), BL_MEM(x->mem), BL_MEM(d->packed->mem),
+                     BL_MEM(bias ? bias : d->packed->mem), BL_MEM(y->mem), BL_MEM(d->scratch->mem), BL_STRUCT(sizes),
+                     BL_I32(-padding[0]), BL_I32(-padding[1]), BL_STRUCT(d->c), BL_I32(bias != NULL), BL_I32(0));
 }
 
 static int backward_data(struct bl_conv *conv, const struct bl_run *run, const struct bl_tensor *dy,
                          const struct bl_tensor *dx, bool accumulate) {
     const struct winograd *d = conv->state[BL_CONV_DATA];
-    return bl_launch(d->convolve, bl_conv_range(conv, d->items, 1, 1), BL_MEM(dy->mem), BL_MEM(d->packed->mem),
-                     BL_MEM(d->packed->mem), BL_MEM(dx->mem), BL_MEM(d->scratch->mem), BL_I32(run->n),
-                     BL_I32(conv->out_h), BL_I32(conv->out_w), BL_I32(d->depth), BL_I32(d->padded), BL_I32(conv->h),
-                     BL_I32(conv->w), BL_I32(d->results), BL_I32(conv->attrs.padding[0] - 2),
-                     BL_I32(conv->attrs.padding[1] - 2), BL_I32(d->blocks), BL_I32(d->bunch), BL_I32(d->chunk),
-                     BL_I32(d->items), BL_I32(0), BL_I32(accumulate));
+    const struct bl_conv_sizes sizes = bl_conv_data_sizes(conv, run->n);
+    const int *padding = conv->attrs.padding;
+    return bl_launch(d->convolve, bl_conv_range(conv, d->c.items, 1, 1), BL_MEM(dy->mem), BL_MEM(d->packed->mem),
+                     BL_MEM(d->packed->mem), BL_MEM(dx->mem), BL_MEM(d->scratch->mem), BL_STRUCT(sizes),
+                     BL_I32(padding[0] - 2), BL_I32(padding[1] - 2), BL_STRUCT(d->c), BL_I32(0), BL_I32(accumulate));
 }
 
 static int backward_weights(struct bl_conv *conv, const struct bl_run *run, const struct bl_tensor *x,
                             const struct bl_tensor *dy, struct bl_mem *dweight, struct bl_mem *dbias) {
     const struct gradient *d = conv->state[BL_CONV_WEIGHTS];
-    const int channels = 56; // that an item of the reduction takes
-    int code = bl_launch(d->weights, bl_conv_range(conv, d->items, 1, 1), BL_MEM(x->mem), BL_MEM(dy->mem),
-                         BL_MEM(d->partial->mem), BL_MEM(d->scratch->mem), BL_I32(run->n), BL_I32(conv->h),
-                         BL_I32(conv->w), BL_I32(conv->group_in), BL_I32(conv->out_h), BL_I32(conv->out_w),
-                         BL_I32(conv->group_out), BL_I32(conv->attrs.padding[0]), BL_I32(conv->attrs.padding[1]),
-                         BL_I32(d->blocks), BL_I32(d->bunch), BL_I32(d->ranges), BL_I32(d->span), BL_I32(d->splits),
-                         BL_I32(d->chunk), BL_I32(d->pitch), BL_I32(d->items));
+    const struct bl_conv_sizes sizes = bl_conv_sizes(conv, run->n);
+    const int *padding = conv->attrs.padding, channels = 56; // that an item of the reduction takes
+    int code = bl_launch(d->weights, bl_conv_range(conv, d->j.items, 1, 1), BL_MEM(x->mem), BL_MEM(dy->mem),
+                         BL_MEM(d->partial->mem), BL_MEM(d->scratch->mem), BL_STRUCT(sizes), BL_I32(-padding[0]),
+                         BL_I32(-padding[1]), BL_STRUCT(d->j));
     if (code) return code;
-    return bl_launch(d->reduce, bl_conv_range(conv, bl_conv_div_up(conv->group_in, channels), d->blocks, 1),
+    return bl_launch(d->reduce, bl_conv_range(conv, bl_conv_div_up(conv->group_in, channels), d->j.blocks, 1),
                      BL_MEM(d->partial->mem), BL_MEM(dweight), BL_MEM(dbias ? dbias : dweight), BL_I32(conv->group_in),
-                     BL_I32(conv->group_out), BL_I32(9), BL_I32(conv->interleave), BL_I32(d->blocks), BL_I32(d->splits),
-                     BL_I32(channels), BL_I32(dbias != NULL));
+                     BL_I32(conv->group_out), BL_I32(9), BL_I32(conv->interleave), BL_I32(d->j.blocks),
+                     BL_I32(d->j.splits), BL_I32(channels), BL_I32(dbias != NULL));
 }
 
 /* Below the direct engine's: by rule it is never chosen, because it is the faster one for some shapes alone and the
