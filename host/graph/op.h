@@ -1,6 +1,6 @@
 /* What a graph demands of an operation: shapes, forward, backward, definition, in one const table at the end of the
- * operation's file in ops/. To add one: a file there, a .cl file of the same name in kernels/, a line in ops/list.c and
- * in the two meson.build files, rows in tests/. Nothing else knows it.
+ * operation's file in ops/. To add one: a file there, a .cl file of the same name in kernels/, a line in
+ * ops/operations.h, rows in tests/ (docs/overview.md). Nothing else knows it.
  *
  * Device layouts. Activations are NHWC ("channels last"), unpadded: element (n, y, x, c) of an (N, C, H, W) tensor is
  * at

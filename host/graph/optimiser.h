@@ -1,6 +1,6 @@
 /* What a graph demands of an optimiser: how it updates parameters, in one const table at the end of its file in optim/.
- * To add one: a file there, a .cl file of the same name in kernels/, a line in optim/list.c and in the two meson.build
- * files. */
+ * To add one: a file there, a .cl file of the same name in kernels/, a line in optim/optimisers.h (docs/overview.md).
+ */
 #ifndef BL_OPTIMISER_H
 #define BL_OPTIMISER_H
 

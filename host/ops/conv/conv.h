@@ -1,5 +1,5 @@
 /* The convolution engine: forward, data gradient and weight gradient behind one interface, used by conv2d, linear and
- * their deconvolved forms. Several engines stand in one table (conv.c); an engine is one file ending in a const table.
+ * their deconvolved forms. Several engines stand in one list, engines.h; an engine is one file ending in a const table.
  * Each of the three passes has an engine of its own.
  *
  * Weights are given in the layout [O][G][F]: the flat feature j = c*kh*kw + tap of an output channel lies at g*F + f,
