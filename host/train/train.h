@@ -106,7 +106,7 @@ typedef void bl_train_listener(void *context, enum bl_train_event event, int64_t
  * recompute, device and max_alloc, which replace those of the run. */
 #define BL_SEED_DEFAULT UINT64_MAX
 #define BL_UPDATE_DEFAULT                                                                                              \
-    { NAN, NAN, NAN, false, NAN, NAN, NAN }
+    { .lr = NAN, .momentum = NAN, .weight_decay = NAN, .beta1 = NAN, .beta2 = NAN, .eps = NAN }
 struct bl_train_options {
     struct blanch_network_options network; // classes, channels and size come from the data and the model
     const char *norm;                      // "bn", "nd", "none"; NULL: network.norm (of a new run)
