@@ -171,23 +171,10 @@ static int track(struct bl_node *node, struct bl_tensor *value, int buffer) {
                            BL_I32(node->buffer[BATCHES]->value == 0));
 }
 
-/* C (m, n) = alpha A B, of rows of b values. */
-static int apply_matrix(struct bl_node *node, struct bl_mem *rows, int64_t count, struct bl_mem *matrix,
-                        bool transposed, float alpha, struct bl_mem *to) {
+/* Rows of a block's values by its matrix: what `product` says of operands, their number, alpha and transposing. */
+static int apply_matrix(struct bl_node *node, struct bl_gemm product) {
     const struct state *s = node->state;
-    struct bl_gemm product = {
-        .trans_b = transposed,
-        .m = count,
-        .n = s->block,
-        .k = s->block,
-        .alpha = alpha,
-        .a = rows,
-        .b = matrix,
-        .c = to,
-        .lda = s->block,
-        .ldb = s->block,
-        .ldc = s->block,
-    };
+    product.n = product.k = product.lda = product.ldb = product.ldc = s->block;
     return bl_gemm(node->dev, &product);
 }
 
@@ -251,8 +238,12 @@ static int whiten(struct bl_node *node, const struct bl_run *run) {
     int code = run->training ? measure(node, run->n, run->again) : 0;
     if (!code) code = gather(node, run->n, node->in[0]->mem, mean_of(node, run->training), s->columns->mem);
     if (!code)
-        code = apply_matrix(node, s->columns->mem, pixels * s->groups, deconv_of(node, run->training), true, 1,
-                            s->white->mem);
+        code = apply_matrix(node, (struct bl_gemm){.trans_b = true,
+                                                   .m = pixels * s->groups,
+                                                   .alpha = 1,
+                                                   .a = s->columns->mem,
+                                                   .b = deconv_of(node, run->training),
+                                                   .c = s->white->mem});
     if (code) return code;
     return bl_launch(s->kernel[SCATTER], bl_share(node->dev, pixels, 2 * BL_FLOAT_BYTES * s->head),
                      BL_MEM(s->white->mem), BL_MEM(node->out[0]->mem), BL_I64(pixels), BL_I32(node->out[0]->c),
@@ -312,8 +303,11 @@ static int through_statistics(struct bl_node *node, int n) {
     if (!code) code = bl_inverse_root_backward(&s->root, s->ddeconv->mem, s->deconv->mem, 1, false, s->sbar->mem);
     if (!code) code = sample(node, n, s->back_samples->mem);
     if (code) return code;
-    return apply_matrix(node, s->back_samples->mem, count, s->sbar->mem, false, (float)(2.0 / (double)count),
-                        s->dsamples->mem);
+    return apply_matrix(node, (struct bl_gemm){.m = count,
+                                               .alpha = (float)(2.0 / (double)count),
+                                               .a = s->back_samples->mem,
+                                               .b = s->sbar->mem,
+                                               .c = s->dsamples->mem});
 }
 
 static int whiten_backward(struct bl_node *node, const struct bl_run *run) {
@@ -322,8 +316,11 @@ static int whiten_backward(struct bl_node *node, const struct bl_run *run) {
     bool training = run->training;
     int code = gather(node, run->n, node->out[0]->grad->mem, NULL, s->dy->mem);
     if (!code)
-        code =
-            apply_matrix(node, s->dy->mem, pixels * s->groups, deconv_of(node, training), false, 1, s->dcolumns->mem);
+        code = apply_matrix(node, (struct bl_gemm){.m = pixels * s->groups,
+                                                   .alpha = 1,
+                                                   .a = s->dy->mem,
+                                                   .b = deconv_of(node, training),
+                                                   .c = s->dcolumns->mem});
     if (!code && training) code = gather(node, run->n, node->in[0]->mem, mean_of(node, training), s->back_columns->mem);
     if (!code && training) code = through_statistics(node, run->n);
     if (code) return code;

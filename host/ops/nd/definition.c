@@ -109,51 +109,58 @@ static enum mode next_mode(struct bl_ref_layer *l, const struct bl_nd_attrs *nd)
     return stale ? STALE : EXACT;
 }
 
-static int exact_deconv(struct bl_ref_layer *l, const struct bl_nd_attrs *nd, const double *rows, size_t count, int f,
-                        int group, double *d) {
+struct sampled {  // of a group of channels
+    double *rows; // (count, f)
+    size_t count;
+    int f, group;
+};
+
+static int exact_deconv(struct bl_ref_layer *l, const struct bl_nd_attrs *nd, const struct sampled *x, double *d) {
+    const int f = x->f;
     size_t size = (size_t)f * f;
     double *s = bl_ref_doubles(size), trace = 0;
     if (!s) return BLANCH_ENOMEM;
-    second_moment(rows, count, f, (double)nd->eps, s);
+    second_moment(x->rows, x->count, f, (double)nd->eps, s);
     int code = inverse_sqrt(s, f, nd->n_iter, d);
     for (int i = 0; i < f; i++) trace += s[(size_t)i * f + i];
     if (keeps(l, nd)) {
         int at = refresh_counter(nd);
-        memcpy(l->buffer[at + 1] + group * size, d, sizeof *d * size);
-        l->buffer[at + 2][group] = trace / f;
+        memcpy(l->buffer[at + 1] + x->group * size, d, sizeof *d * size);
+        l->buffer[at + 2][x->group] = trace / f;
     }
     free(s);
     return code;
 }
 
-static void stale_deconv(const struct bl_ref_layer *l, const struct bl_nd_attrs *nd, const double *rows, size_t count,
-                         int f, int group, double *d) {
+static void stale_deconv(const struct bl_ref_layer *l, const struct bl_nd_attrs *nd, const struct sampled *x,
+                         double *d) {
     int at = refresh_counter(nd);
-    size_t size = (size_t)f * f;
+    size_t size = (size_t)x->f * x->f, values = x->count * x->f;
     double v = 0;
-    for (size_t i = 0; i < count * f; i++) v += rows[i] * rows[i] / ((double)count * f);
-    double scale = sqrt(l->buffer[at + 2][group] / (v + (double)nd->eps));
-    for (size_t i = 0; i < size; i++) d[i] = scale * l->buffer[at + 1][group * size + i];
+    for (size_t i = 0; i < values; i++) v += x->rows[i] * x->rows[i] / (double)values;
+    double scale = sqrt(l->buffer[at + 2][x->group] / (v + (double)nd->eps));
+    for (size_t i = 0; i < size; i++) d[i] = scale * l->buffer[at + 1][x->group * size + i];
 }
 
-/* Mean m and D of samples (count, f), which are centred in place; running buffers move unless they are what is used. */
-static int whiten(struct bl_ref_layer *l, const struct bl_nd_attrs *nd, enum mode mode, double *rows, size_t count,
-                  int f, int group, double *m, double *d) {
+/* Mean m and D of samples, which are centred in place; running buffers move unless they are what is used. */
+static int whiten(struct bl_ref_layer *l, const struct bl_nd_attrs *nd, enum mode mode, const struct sampled *x,
+                  double *m, double *d) {
+    const int f = x->f;
     size_t size = (size_t)f * f;
-    double *mean_buffer = l->buffer[0] + (size_t)group * f, *d_buffer = l->buffer[1] + group * size;
+    double *mean_buffer = l->buffer[0] + (size_t)x->group * f, *d_buffer = l->buffer[1] + x->group * size;
     int code = 0;
     if (mode == RUNNING) {
         memcpy(m, mean_buffer, sizeof *m * (size_t)f);
         memcpy(d, d_buffer, sizeof *d * size);
         return 0;
     }
-    row_mean(rows, count, f, m);
-    for (size_t r = 0; r < count; r++)
-        for (int j = 0; j < f; j++) rows[r * f + j] -= m[j];
+    row_mean(x->rows, x->count, f, m);
+    for (size_t r = 0; r < x->count; r++)
+        for (int j = 0; j < f; j++) x->rows[r * f + j] -= m[j];
     if (mode == STALE)
-        stale_deconv(l, nd, rows, count, f, group, d);
+        stale_deconv(l, nd, x, d);
     else
-        code = exact_deconv(l, nd, rows, count, f, group, d);
+        code = exact_deconv(l, nd, x, d);
     for (int i = 0; i < f; i++) mean_buffer[i] += nd->momentum * (m[i] - mean_buffer[i]);
     for (size_t i = 0; i < size; i++) d_buffer[i] += nd->momentum * (d[i] - d_buffer[i]);
     return code;
@@ -208,24 +215,31 @@ static double *samples(const struct bl_nd_conv_attrs *a, const struct sampling *
     return rows;
 }
 
+struct weights { // (out, blocks*f), (out)
+    const double *weight, *bias;
+    int out, f, blocks;
+    bool interleaved; // feature j of block g is j*blocks + g
+    double *folded, *folded_bias;
+};
+
 /* W' = W D in every block, b' = b - W' m. */
-static int fold(const double *weight, const double *bias, const double *m, const double *d, int out, int f, int blocks,
-                bool interleaved, double *weight2, double *bias2) {
+static int fold(const struct weights *w, const double *m, const double *d) {
+    const int f = w->f, blocks = w->blocks;
     double *row = bl_ref_doubles((size_t)f);
     if (!row) return BLANCH_ENOMEM;
-    for (int o = 0; o < out; o++) {
-        const double *from = weight + (size_t)o * f * blocks;
-        double *to = weight2 + (size_t)o * f * blocks;
-        bias2[o] = bias[o];
+    for (int o = 0; o < w->out; o++) {
+        const double *from = w->weight + (size_t)o * f * blocks;
+        double *to = w->folded + (size_t)o * f * blocks;
+        w->folded_bias[o] = w->bias[o];
         for (int g = 0; g < blocks; g++) {
             memset(row, 0, sizeof *row * (size_t)f);
             for (int i = 0; i < f; i++) {
-                double factor = from[interleaved ? i * blocks + g : g * f + i];
+                double factor = from[w->interleaved ? i * blocks + g : g * f + i];
                 for (int j = 0; j < f; j++) row[j] += factor * d[(size_t)i * f + j];
             }
             for (int j = 0; j < f; j++) {
-                to[interleaved ? j * blocks + g : g * f + j] = row[j];
-                bias2[o] -= row[j] * m[j];
+                to[w->interleaved ? j * blocks + g : g * f + j] = row[j];
+                w->folded_bias[o] -= row[j] * m[j];
             }
         }
     }
@@ -255,11 +269,18 @@ int bl_nd_conv_definition(struct bl_ref_layer *l, const struct bl_ref_tensor *x,
     if (!m || !d || !weight || !bias) code = BLANCH_ENOMEM;
     for (int g = 0; g < groups && !code; g++) {
         double *rows = samples(a, &s, x, g * channels, f, blocks);
-        code = rows ? whiten(l, &a->nd, mode, rows, s.count * blocks, f, g, m, d) : BLANCH_ENOMEM;
+        const struct sampled sampled = {rows, s.count * blocks, f, g};
+        const struct weights w = {.weight = l->param[0] + g * weights,
+                                  .bias = l->param[1] + (size_t)g * out,
+                                  .out = out,
+                                  .f = f,
+                                  .blocks = blocks,
+                                  .interleaved = true,
+                                  .folded = weight + g * weights,
+                                  .folded_bias = bias + (size_t)g * out};
+        code = rows ? whiten(l, &a->nd, mode, &sampled, m, d) : BLANCH_ENOMEM;
         free(rows);
-        if (!code)
-            code = fold(l->param[0] + g * weights, l->param[1] + (size_t)g * out, m, d, out, f, blocks, true,
-                        weight + g * weights, bias + (size_t)g * out);
+        if (!code) code = fold(&w, m, d);
     }
     struct bl_ref_tensor first = first_images(l, x);
     if (!code) code = bl_conv_definition(c, weight, bias, &first, y);
@@ -278,8 +299,16 @@ int bl_nd_linear_definition(struct bl_ref_layer *l, const struct bl_ref_tensor *
     struct bl_ref_tensor first = first_images(l, x);
     if (!m || !d || !weight || !bias || !rows) goto done;
     memcpy(rows, x->v, sizeof *rows * bl_ref_count(x));
-    code = whiten(l, &a->nd, next_mode(l, &a->nd), rows, (size_t)x->n * blocks, f, 0, m, d);
-    if (!code) code = fold(l->param[0], l->param[1], m, d, out, f, blocks, false, weight, bias);
+    const struct sampled sampled = {rows, (size_t)x->n * blocks, f, 0};
+    const struct weights w = {.weight = l->param[0],
+                              .bias = l->param[1],
+                              .out = out,
+                              .f = f,
+                              .blocks = blocks,
+                              .folded = weight,
+                              .folded_bias = bias};
+    code = whiten(l, &a->nd, next_mode(l, &a->nd), &sampled, m, d);
+    if (!code) code = fold(&w, m, d);
     if (!code) code = bl_linear_definition(weight, bias, in, out, &first, y);
 done:
     free(m), free(d), free(weight), free(bias), free(rows);
