@@ -441,6 +441,14 @@ static void run_case(void **state) {
     release(&t);
 }
 
+/* Kernels are built for every type, which takes most of the time: the suite takes each operation's first row in 16
+ * bits, a filter on the command line ('*') all of them. */
+static bool is_first(int row) {
+    for (int i = 0; i < row; i++)
+        if (!strcmp(rows[i].op, rows[row].op)) return false;
+    return true;
+}
+
 int main(int argc, char **argv) {
     int failed = open_test_device(&device);
     enum { MOST = BL_COUNT(rows) * BL_COUNT(rounding) };
@@ -450,6 +458,7 @@ int main(int argc, char **argv) {
     for (int type = 0; type < BL_COUNT(rounding); type++)
         for (int i = 0; i < BL_COUNT(rows); i++) {
             if (type != BL_F32 && !(bl_op_find(rows[i].op)->types & BL_TYPE_BIT(type))) continue;
+            if (type != BL_F32 && argc == 1 && !is_first(i)) continue;
             struct typed *c = &cases[count];
             *c = (struct typed){.row = &rows[i], .type = (enum bl_type)type};
             snprintf(c->name, sizeof c->name, type ? "%s, %s" : "%s", rows[i].name, bl_type_traits[type].name);
