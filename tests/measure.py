@@ -56,7 +56,7 @@ def functions(path):
 def launches(path):
     """Arguments of every launch of a kernel, work sizes apart."""
     text = tree.read(path)
-    for found in re.finditer(r'\bbl_launch\(', text):
+    for found in re.finditer(r'\bbl_launch(?:_light)?\(', text):
         yield items(inside(text, found.end() - 1)) - 2
 
 

@@ -66,8 +66,8 @@ struct bl_plan {
     int segments; // of recomputation; 1: nothing is computed again
 };
 const struct bl_plan *bl_graph_plan(const struct bl_graph *graph);
-/* Bytes that the plan would take at another batch, and with another recomputation (segments: how many it has then; may
- * be NULL), without allocating; for "the largest batch that fits". */
+/* Bytes that the plan would take at another batch, with as much recomputation as it has now, or with another (segments:
+ * how many it has then; may be NULL), without allocating; for "the largest batch that fits". */
 uint64_t bl_graph_bytes_at(const struct bl_graph *graph, int batch);
 uint64_t bl_graph_bytes_with(const struct bl_graph *graph, int batch, int recompute, int *segments);
 

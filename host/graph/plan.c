@@ -173,16 +173,22 @@ static bool fits(const struct bl_graph *graph) {
     return graph->plan.total <= blanch_device_info(graph->dev)->global_memory;
 }
 
-/* The least recomputation that fits; without one that does, what takes least memory. */
+/* The least recomputation that fits; without one that does, what takes least memory. More segments take less until
+ * their borders weigh more than what lies between them: where two tries in a row take no less, none further is made. */
 static int place_least(struct bl_graph *graph) {
+    static const int tries[] = {1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, BL_MAX_SEGMENTS};
     uint64_t least = UINT64_MAX;
-    int best = 1, code = 0;
-    for (int segments = 1; segments <= BL_MAX_SEGMENTS && !code; segments++) {
-        code = place_all(graph, segments);
-        if (code || fits(graph)) return code;
-        if (graph->plan.total < least) least = graph->plan.total, best = segments;
+    int best = 1, worse = 0, code = 0;
+    for (int i = 0; i < BL_COUNT(tries) && worse < 2; i++) {
+        if ((code = place_all(graph, tries[i]))) return code;
+        if (fits(graph)) {
+            for (int between = i ? tries[i - 1] + 1 : tries[i]; between <= tries[i]; between++)
+                if ((code = place_all(graph, between)) || fits(graph)) return code;
+        }
+        worse = graph->plan.total < least ? 0 : worse + 1;
+        if (!worse) least = graph->plan.total, best = tries[i];
     }
-    return code ? code : place_all(graph, best);
+    return place_all(graph, best);
 }
 
 int bl_graph_make_plan(struct bl_graph *graph) {
@@ -197,7 +203,8 @@ int bl_graph_make_plan(struct bl_graph *graph) {
 /* --- at another batch --------------------------------------------------------------------------- */
 
 uint64_t bl_graph_bytes_at(const struct bl_graph *graph, int batch) {
-    return bl_graph_bytes_with(graph, batch, graph->recompute, NULL);
+    return bl_graph_bytes_with(graph, batch, graph->recompute == BL_RECOMPUTE_AUTO ? graph->segments : graph->recompute,
+                               NULL);
 }
 
 uint64_t bl_graph_bytes_with(const struct bl_graph *graph, int batch, int recompute, int *segments) {
