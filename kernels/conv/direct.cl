@@ -77,20 +77,19 @@ struct place next_place(struct place at, int images, int together, int h, int w)
 
 #if PATCH
 /* One pixel's patch, zeros outside the image; (y, x) is the input position of the first tap. */
-void gather(global const ACT *x, float *patch, int n, int y, int x0, struct sizes s, struct axis down,
-            struct axis across) {
-    const int in_w = s.in_w, in_c = s.in_c, group_in = s.group_in, kernel_w = across.taps;
-    const bool inside = x0 >= 0 && x0 + kernel_w <= in_w && in_c == group_in && across.tap_step == 1;
-    for (int ky = 0; ky < down.taps; ky++, y += down.tap_step) {
-        global const ACT *row = x + (size_t)((long)n * s.in_h + y) * in_w * in_c;
-        const bool valid = y >= 0 && y < s.in_h;
+void gather(global const ACT *x, float *patch, int n, int y, int x0, int in_h, int in_w, int in_c, int group_c,
+            int kernel_h, int kernel_w, int dilation_y, int dilation_x) {
+    const bool inside = x0 >= 0 && x0 + kernel_w <= in_w && in_c == group_c && dilation_x == 1;
+    for (int ky = 0; ky < kernel_h; ky++, y += dilation_y) {
+        global const ACT *row = x + (size_t)((long)n * in_h + y) * in_w * in_c;
+        const bool valid = y >= 0 && y < in_h;
         if (valid && inside) { // the taps of a kernel row lie in one run
-            for (int i = 0; i < kernel_w * group_in; i++) patch[i] = LOAD_ACT1(row + ((long)x0 * in_c + i));
-            patch += kernel_w * group_in;
+            for (int i = 0; i < kernel_w * group_c; i++) patch[i] = LOAD_ACT1(row + ((long)x0 * in_c + i));
+            patch += kernel_w * group_c;
             continue;
         }
-        for (int kx = 0, at = x0; kx < kernel_w; kx++, at += across.tap_step, patch += group_in)
-            for (int c = 0; c < group_in; c++)
+        for (int kx = 0, at = x0; kx < kernel_w; kx++, at += dilation_x, patch += group_c)
+            for (int c = 0; c < group_c; c++)
                 patch[c] = valid && at >= 0 && at < in_w ? LOAD_ACT1(row + ((long)at * in_c + c)) : 0.0f;
     }
 }
@@ -169,43 +168,44 @@ void store_some(vec value, global ACT *to, int width, int accumulate) {
     for (int l = 0; l < width; l++) STORE_ACT1(accumulate ? LOAD_ACT1(to + l) + part[l] : part[l], to + l);
 }
 
-struct walk { // of the host's too (host/ops/conv/direct.c)
-    int together, blocks, strip, blocks_first;
-};
-
-/* Outputs of one grid position, down and across, as struct axis says; tap (jy, jx) has the packed weights of index
- * weight_first + j*weight_step of both axes, of `taps`. An item computes `strip` tiles of TM pixels by TN outputs.
- * blocks_first: dimension 0 counts the blocks of outputs and dimension 1 the strips; else the other way round. zeros:
- * at least group_in zeros. */
+/* Outputs at (grid position)*out_step + out_first from inputs at (grid position)*in_step + in_first + tap*tap_step; tap
+ * (jy, jx) of taps_y by taps_x has the packed weights of index weight_first + jy*weight_step_y + jx*weight_step_x.
+ * An item computes `strip` tiles of TM pixels by TN outputs. blocks_first: dimension 0 counts the blocks of outputs and
+ * dimension 1 the strips; else the other way round. zeros: at least group_c zeros.
+ * Its sizes are arguments of their own: as structs by value they cost 1x1 layers of few channels 8 per cent (PoCL). */
 kernel void convolve(global const ACT *restrict x, global const float *restrict packed,
                      global const float *restrict bias, global ACT *restrict out, global const ACT *restrict zeros,
-                     struct sizes s, struct axis down, struct axis across, struct walk walk, int taps, int accumulate) {
+                     int images, int together, int grid_h, int grid_w, int in_h, int in_w, int in_c, int group_c,
+                     int out_h, int out_w, int out_c, int group_o, int in_step_y, int in_step_x, int in_first_y,
+                     int in_first_x, int tap_step_y, int tap_step_x, int taps_y, int taps_x, int weight_first,
+                     int weight_step_y, int weight_step_x, int taps, int out_step_y, int out_step_x, int out_first_y,
+                     int out_first_x, int blocks, int strip, int blocks_first, int accumulate) {
     const int group = get_global_id(2);
-    const int block0 = walk.blocks_first ? get_global_id(0) : get_global_id(1);
-    const long first = (long)(walk.blocks_first ? get_global_id(1) : get_global_id(0)) * walk.strip * TM;
-    const int pixels = s.images * down.grid * across.grid, blocks = walk.blocks;
-    const int group_in = s.group_in, in_h = s.in_h, in_w = s.in_w;
+    const int block0 = blocks_first ? get_global_id(0) : get_global_id(1);
+    const long first = (long)(blocks_first ? get_global_id(1) : get_global_id(0)) * strip * TM;
+    const int pixels = images * grid_h * grid_w;
     if (first >= pixels || block0 >= blocks) return;
-    const int end = (int)min(first + (long)walk.strip * TM, (long)pixels);
+    const int end = (int)min(first + (long)strip * TM, (long)pixels);
 
-    x += (size_t)group * group_in;
-    bias += (size_t)group * s.group_out;
-    out += (size_t)group * s.group_out;
+    x += (size_t)group * group_c;
+    bias += (size_t)group * group_o;
+    out += (size_t)group * group_o;
     for (int p = (int)first; p < end; p += TM) {
 #define PLACE(i)                                                                                                       \
-    const struct place g##i = place_of(min(p + i, pixels - 1), s.images, walk.together, down.grid, across.grid);       \
+    const struct place g##i = place_of(min(p + i, pixels - 1), images, together, grid_h, grid_w);                      \
     const int n##i = g##i.first + g##i.n;                                                                              \
-    const int y##i = g##i.y * down.in_step + down.in_first, x##i = g##i.x * across.in_step + across.in_first;
+    const int y##i = g##i.y * in_step_y + in_first_y, x##i = g##i.x * in_step_x + in_first_x;
 #define FINISH(i)                                                                                                      \
     if (p + i < end) {                                                                                                 \
-        const size_t row = (size_t)n##i * s.out_h + g##i.y * down.out_step + down.out_first;                           \
-        const size_t pixel = row * s.out_w + g##i.x * across.out_step + across.out_first;                              \
-        store_some(sum##i + more, out + pixel * s.out_c + block * TN, width, accumulate);                              \
+        const size_t row = (size_t)n##i * out_h + g##i.y * out_step_y + out_first_y;                                   \
+        const size_t pixel = row * out_w + g##i.x * out_step_x + out_first_x;                                          \
+        store_some(sum##i + more, out + pixel * out_c + block * TN, width, accumulate);                                \
     }
         EACH_ROW(PLACE)
 #if PATCH
         float patches[TM * PATCH];
-#define GATHER(i) gather(x, patches + i * PATCH, n##i, y##i, x##i, s, down, across);
+#define GATHER(i)                                                                                                      \
+    gather(x, patches + i * PATCH, n##i, y##i, x##i, in_h, in_w, in_c, group_c, taps_y, taps_x, tap_step_y, tap_step_x);
         EACH_ROW(GATHER)
         for (int block = 0; block < blocks; block++) {
             global const float *w = packed + ((size_t)group * blocks + block) * PATCH * TN;
@@ -215,36 +215,35 @@ kernel void convolve(global const ACT *restrict x, global const float *restrict 
                 const vec line = LOAD(w + k * TN);
                 EACH_ROW(MULTIPLY)
             }
-            const int width = min(TN, s.group_out - block * TN);
+            const int width = min(TN, group_o - block * TN);
             const vec more = load_some(bias + block * TN, width);
             EACH_ROW(FINISH)
         }
 #else
-#define START(i) const long at##i = (((long)n##i * in_h + y##i) * in_w + x##i) * s.in_c;
+#define START(i) const long at##i = (((long)n##i * in_h + y##i) * in_w + x##i) * in_c;
         EACH_ROW(START)
         const int block = block0;
-        global const float *weights = packed + ((size_t)group * blocks + block) * taps * group_in * TN;
+        global const float *weights = packed + ((size_t)group * blocks + block) * taps * group_c * TN;
         EACH_ROW(CLEAR)
-        for (int jy = 0, dy = 0; jy < down.taps; jy++, dy += down.tap_step) {
-            for (int jx = 0, dx = 0; jx < across.taps; jx++, dx += across.tap_step) {
-                const long shift = ((long)dy * in_w + dx) * s.in_c;
+        for (int jy = 0, dy = 0; jy < taps_y; jy++, dy += tap_step_y) {
+            for (int jx = 0, dx = 0; jx < taps_x; jx++, dx += tap_step_x) {
+                const long shift = ((long)dy * in_w + dx) * in_c;
 #define INSIDE(i) const bool in##i = (uint)(y##i + dy) < (uint)in_h && (uint)(x##i + dx) < (uint)in_w;
                 EACH_ROW(INSIDE)
 #define OR(i) || in##i
                 if (!(false EACH_ROW(OR))) continue;
 #define POINT(i) global const ACT *a##i = in##i ? x + (at##i + shift) : zeros;
                 EACH_ROW(POINT)
-                const int tap =
-                    down.weight_first + across.weight_first + jy * down.weight_step + jx * across.weight_step;
-                global const float *w = weights + (size_t)tap * group_in * TN;
+                const int tap = weight_first + jy * weight_step_y + jx * weight_step_x;
+                global const float *w = weights + (size_t)tap * group_c * TN;
 #define MULTIPLY(i) sum##i = FMA((vec)(LOAD_ACT1(a##i + k)), line, sum##i);
-                for (int k = 0; k < group_in; k++, w += TN) {
+                for (int k = 0; k < group_c; k++, w += TN) {
                     const vec line = LOAD(w);
                     EACH_ROW(MULTIPLY)
                 }
             }
         }
-        const int width = min(TN, s.group_out - block * TN);
+        const int width = min(TN, group_o - block * TN);
         const vec more = load_some(bias + block * TN, width);
         EACH_ROW(FINISH)
 #endif
@@ -364,7 +363,8 @@ kernel void weights(global const ACT *restrict x, global const ACT *restrict dy,
             }
 #if PATCH
             at[k] = k;
-            gather(x, panel + k * pitch, n, y, x0, s, down, across);
+            gather(x, panel + k * pitch, n, y, x0, s.in_h, s.in_w, s.in_c, group_in, down.taps, kernel_w, down.tap_step,
+                   across.tap_step);
 #else
             py[k] = y, px[k] = x0;
             start[k] = (((long)n * s.in_h + y) * s.in_w + x0) * s.in_c;

@@ -122,10 +122,6 @@ struct pass {
     bool patches, accumulate;
 };
 
-struct walk { // as the kernel's
-    int32_t together, blocks, strip, blocks_first;
-};
-
 /* The images that are walked together: a tile's at least, so that its taps fall inside or outside together. */
 static int images_together(const struct bl_conv *conv, const struct direct *d, int64_t pixels) {
     const struct bl_conv_attrs *a = &conv->attrs;
@@ -156,17 +152,23 @@ static int64_t strip_of(const struct bl_conv *conv, const struct pass *p, int64_
 
 static int convolve(const struct bl_conv *conv, const struct pass *p) {
     const struct direct *d = p->d;
+    const struct bl_conv_axis *y = &p->axes.down, *x = &p->axes.across;
+    const struct bl_conv_sizes *s = &p->sizes;
     const int groups = conv->attrs.groups;
-    int64_t grid = (int64_t)p->axes.down.grid * p->axes.across.grid,
-            tiles = bl_conv_div_up(p->sizes.images * grid, d->t.tile);
+    int64_t grid = (int64_t)y->grid * x->grid, tiles = bl_conv_div_up(s->images * grid, d->t.tile);
     int64_t blocks = p->patches ? 1 : d->blocks, strip = strip_of(conv, p, tiles, blocks * groups),
             strips = bl_conv_div_up(tiles, strip);
-    const struct walk walk = {images_together(conv, d, grid), d->blocks, (int32_t)strip, blocks_vary_first(conv, p)};
-    struct bl_range items =
-        bl_conv_range(conv, walk.blocks_first ? blocks : strips, walk.blocks_first ? strips : blocks, groups);
+    bool blocks_first = blocks_vary_first(conv, p);
+    struct bl_range items = bl_conv_range(conv, blocks_first ? blocks : strips, blocks_first ? strips : blocks, groups);
     return bl_launch(d->kernel, items, BL_MEM(p->x->mem), BL_MEM(d->packed->mem), BL_MEM(p->bias), BL_MEM(p->out->mem),
-                     BL_MEM(d->zeros->mem), BL_STRUCT(p->sizes), BL_STRUCT(p->axes.down), BL_STRUCT(p->axes.across),
-                     BL_STRUCT(walk), BL_I32(conv->taps), BL_I32(p->accumulate));
+                     BL_MEM(d->zeros->mem), BL_I32(s->images), BL_I32(images_together(conv, d, grid)), BL_I32(y->grid),
+                     BL_I32(x->grid), BL_I32(s->in_h), BL_I32(s->in_w), BL_I32(s->in_c), BL_I32(s->group_in),
+                     BL_I32(s->out_h), BL_I32(s->out_w), BL_I32(s->out_c), BL_I32(s->group_out), BL_I32(y->in_step),
+                     BL_I32(x->in_step), BL_I32(y->in_first), BL_I32(x->in_first), BL_I32(y->tap_step),
+                     BL_I32(x->tap_step), BL_I32(y->taps), BL_I32(x->taps), BL_I32(y->weight_first + x->weight_first),
+                     BL_I32(y->weight_step), BL_I32(x->weight_step), BL_I32(conv->taps), BL_I32(y->out_step),
+                     BL_I32(x->out_step), BL_I32(y->out_first), BL_I32(x->out_first), BL_I32(d->blocks), BL_I32(strip),
+                     BL_I32(blocks_first), BL_I32(p->accumulate));
 }
 
 static int forward(struct bl_conv *conv, const struct bl_run *run, const struct bl_tensor *x, struct bl_mem *bias,
