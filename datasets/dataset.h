@@ -31,6 +31,7 @@ uint32_t bl_dataset_count(const struct bl_dataset *data, enum bl_split split);
 int bl_dataset_channels(const struct bl_dataset *data); // 1 or 3
 int bl_dataset_size(const struct bl_dataset *data);     // images are size x size; 0: they vary (folders)
 
+enum { BL_LARGEST_INPUT = 16384 }; // of a network, pixels a side
 enum bl_augment { BL_AUGMENT_NONE, BL_AUGMENT_CIFAR, BL_AUGMENT_IMAGENET };
 /* How images become a network's input of size x size, as torchvision's transforms of these names do:
  * imagenet: RandomResizedCrop(size), flip in training; Resize(size*256/224), CenterCrop(size) in evaluation.
