@@ -45,7 +45,7 @@ int bl_dataset_open(struct bl_dataset **data, const char *spec, uint64_t seed) {
 
 void bl_dataset_close(struct bl_dataset *data) {
     if (!data) return;
-    for (int s = 0; s < 2; s++) {
+    for (int s = 0; s < BL_SPLITS; s++) {
         struct bl_images *images = &data->split[s];
         for (uint32_t i = 0; images->paths && i < images->count; i++) free(images->paths[i]);
         free(images->paths);
@@ -68,6 +68,17 @@ const char *bl_dataset_name(const struct bl_dataset *data) {
 
 int bl_dataset_classes(const struct bl_dataset *data) {
     return data->classes;
+}
+
+static const char *const split_names[][2] = {
+    [BL_TRAIN] = {"train", "training"}, [BL_VAL] = {"val", "validation"}, [BL_TEST] = {"test", "test"}};
+
+const char *bl_split_name(enum bl_split split) {
+    return split_names[split][0];
+}
+
+const char *bl_split_title(enum bl_split split) {
+    return split_names[split][1];
 }
 
 const char *bl_dataset_class_name(const struct bl_dataset *data, int label) {
@@ -141,7 +152,7 @@ int bl_dataset_damage(struct bl_dataset *data, enum bl_split split, uint32_t ind
         data->messages[data->message_count++] = reason;
         if ((uint64_t)images->damaged_count * 10 > images->count)
             code = bl_fail(BLANCH_EINPUT, "%s: more than a tenth of the %u %s images are damaged; the last: %s",
-                           data->folder, images->count, split == BL_TRAIN ? "training" : "test", reason);
+                           data->folder, images->count, bl_split_title(split), reason);
         reason = NULL;
     }
     pthread_mutex_unlock(&data->lock);

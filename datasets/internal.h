@@ -38,7 +38,7 @@ struct bl_dataset {
     char *folder; // for messages
     int classes, channels, size;
     char **class_names; // (classes)
-    struct bl_images split[2];
+    struct bl_images split[BL_SPLITS];
     /* One image, called from several threads. BLANCH_EINPUT: damaged. */
     int (*read)(const struct bl_dataset *data, enum bl_split split, uint32_t index, struct bl_pixels *pixels);
     pthread_mutex_t lock; // of what follows, and of damaged_count
