@@ -200,7 +200,7 @@ static double phase_ms(const struct bl_ledger *ledger, int rows, int phase) {
 }
 
 static void print_row(const struct bl_ledger *ledger, const char *name, int row, const bool *shown, double total) {
-    printf("%-28.28s %9.3f", name, total);
+    printf("%-28.28s %9.3f", bl_shown(name), total);
     for (int phase = 0; phase < BL_PHASES; phase++) {
         if (!shown[phase]) continue;
         double ms = bl_ledger_ms(ledger, row, phase);
