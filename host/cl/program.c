@@ -207,7 +207,7 @@ static int build_log(const struct blanch_device *dev, cl_program raw, cl_int err
         clGetProgramBuildInfo(raw, dev->id, CL_PROGRAM_BUILD_LOG, size, log, NULL))
         log[0] = 0;
     int code = bl_cl_fail(error, "building kernels/%s.cl with %s", file, options);
-    if (log) code = bl_fail(code, "%s\n%s", blanch_error_message(), log);
+    if (log) bl_fail_more(code, log);
     free(log);
     return code;
 }

@@ -1,5 +1,5 @@
 #include "io/files.h"
-
+#include "io/json.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <math.h>
@@ -153,7 +153,7 @@ int bl_json_read(const char *path, cJSON **json) {
     int code = bl_file_read(path, &text, &size);
     if (code) return code;
     const char *end = text;
-    *json = cJSON_ParseWithOpts(text, &end, true);
+    *json = bl_json_parse(text, size, &end);
     if (!*json) code = bl_fail(BLANCH_EINPUT, "%s: line %d is not JSON", path, line_of(text, end));
     free(text);
     return code;
@@ -161,26 +161,26 @@ int bl_json_read(const char *path, cJSON **json) {
 
 int bl_json_write(const char *path, const cJSON *json) {
     struct bl_replace file;
-    char *text = json ? cJSON_Print(json) : NULL;
-    if (!text) return bl_fail(BLANCH_ENOMEM, "%s: out of memory for its JSON", path);
+    char *text = bl_json_print(json, true);
+    if (!text) return bl_fail_in(BLANCH_ENOMEM, "%s", path);
     int code = bl_replace_open(&file, path);
     if (!code) {
         code = bl_replace_write(&file, text, strlen(text));
         if (!code) code = bl_replace_write(&file, "\n", 1);
         code = bl_replace_close(&file, code);
     }
-    cJSON_free(text);
+    free(text);
     return code;
 }
 
 int bl_json_line(void *file, cJSON *json, const char *path) {
-    char *text = json ? cJSON_PrintUnformatted(json) : NULL;
+    char *text = bl_json_print(json, false);
     int code = 0;
     if (!text)
-        code = bl_fail(BLANCH_ENOMEM, "%s: out of memory for a line", path);
+        code = bl_fail_in(BLANCH_ENOMEM, "%s", path);
     else if (fputs(text, file) < 0 || fputc('\n', file) < 0 || fflush(file))
         code = bl_fail(BLANCH_EIO, "%s: cannot be written: %s", path, strerror(errno));
-    cJSON_free(text);
+    free(text);
     cJSON_Delete(json);
     return code;
 }
