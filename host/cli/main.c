@@ -120,9 +120,15 @@ static void print_error(int code) {
     if (more && more[1] && getenv("BLANCH_VERBOSE")) fprintf(stderr, "%s\n", more + 1);
 }
 
+static void warn(const char *line) {
+    bl_progress_line(NULL, "warning: %s", line);
+}
+
 int main(int argc, char **argv) {
     open_standard_streams();
+    bl_warn_by(warn);
     signal(SIGPIPE, SIG_IGN); // a training outlives the reader of its progress
+    signal(SIGXFSZ, SIG_IGN); // a file at its limit is an error like a full disk
     int code = run(argc, argv);
     if (code < 0) {
         fflush(stdout);
