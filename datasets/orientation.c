@@ -19,7 +19,7 @@ int bl_exif_orientation(const uint8_t *tiff, size_t size) {
     for (uint32_t i = 0; i < entries && (size_t)(tiff + size - entry) >= ENTRY; i++, entry += ENTRY) {
         uint32_t type = get16(entry + 2);
         if (get16(entry) != ORIENTATION || get32(entry + 4) != 1) continue;
-        value = type == 1 ? entry[8] : type == 3 ? get16(entry + 8) : type == 4 ? get32(entry + 8) : 1;
+        value = type == 3 ? get16(entry + 8) : type == 4 ? get32(entry + 8) : 1;
     }
     return value >= 1 && value <= 8 ? (int)value : 1;
 }

@@ -99,22 +99,24 @@ static int read_raw(struct pnm *pnm, const uint8_t *table, size_t count, uint8_t
     return 0;
 }
 
-/* Bits of plain files need no space between them; rows of raw ones begin with a byte. */
-static int read_bits(struct pnm *pnm, const struct bl_image *image, uint8_t *out) {
-    size_t row = ((size_t)image->width + 7) / 8, count = (size_t)image->width * (size_t)image->height;
-    if (!pnm->plain && (size_t)(pnm->end - pnm->at) / row < (size_t)image->height) return cut_off();
+/* Bits need no space between them. */
+static int read_plain_bits(struct pnm *pnm, size_t count, uint8_t *out) {
     for (size_t i = 0; i < count; i++) {
-        size_t x = i % (size_t)image->width, y = i / (size_t)image->width;
-        if (!pnm->plain) {
-            out[i] = pnm->at[row * y + x / 8] >> (7 - x % 8) & 1 ? 0 : 255;
-            continue;
-        }
         pass_space(pnm);
         if (pnm->at == pnm->end) return cut_off();
         if (*pnm->at != '0' && *pnm->at != '1')
             return bl_fail(BLANCH_EINPUT, "the PNM is damaged: a bit is neither 0 nor 1");
         out[i] = *pnm->at++ == '1' ? 0 : 255;
     }
+    return 0;
+}
+
+/* Rows begin with a byte. */
+static int read_raw_bits(struct pnm *pnm, const struct bl_image *image, uint8_t *out) {
+    size_t row = ((size_t)image->width + 7) / 8;
+    if ((size_t)(pnm->end - pnm->at) / row < (size_t)image->height) return cut_off();
+    for (int y = 0; y < image->height; y++, pnm->at += row)
+        for (int x = 0; x < image->width; x++) *out++ = pnm->at[x / 8] >> (7 - x % 8) & 1 ? 0 : 255;
     return 0;
 }
 
@@ -138,7 +140,7 @@ static int decode(struct bl_image *image) {
     uint8_t *table = make_table(pnm.largest);
     if (!table) return bl_fail(BLANCH_ENOMEM, "out of memory for an image");
     if (!pnm.channels)
-        code = read_bits(&pnm, image, image->pixels);
+        code = pnm.plain ? read_plain_bits(&pnm, count, image->pixels) : read_raw_bits(&pnm, image, image->pixels);
     else
         code = (pnm.plain ? read_plain : read_raw)(&pnm, table, count * (size_t)pnm.channels, image->pixels);
     free(table);
