@@ -63,7 +63,7 @@ static int decode_one(struct decoding *job, enum bl_split split, uint32_t index)
         memcpy(data->split[split].pixels + bytes * index, pixels.data, bytes);
     else
         job->mixed = job->stop = true;
-    free(pixels.data);
+    bl_pixels_free(&pixels);
     return 0;
 }
 
