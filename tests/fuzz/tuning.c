@@ -7,13 +7,11 @@
 static const char shape[] = "shape";
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-    static char folder[] = IN_MEMORY, device[] = "d", driver[] = "v";
-    static char *path;
-    const struct bl_tune_cache cache = {
-        .folder = folder, .device = device, .driver = driver, .device_hash = 1, .kernels = 2};
+    static char device[] = "d", driver[] = "v";
+    const struct bl_tune_cache cache = {.device = device, .driver = driver, .device_hash = 1, .kernels = 2};
     struct bl_clblast_set set;
-    if (!path && !(path = path_of(&cache, shape))) abort();
-    const char *name = strrchr(path, '/') + 1;
+    static char name[NAME];
+    name_of(&cache, shape, name);
     memory_file(name, data, size);
     cJSON *entry = bl_tune_cache_read(&cache, shape);
     if (entry) expect(bl_clblast_parse(&set, cJSON_GetObjectItem(entry, "choice")->valuestring));
