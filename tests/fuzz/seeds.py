@@ -165,6 +165,9 @@ IDX = {'images': b'\1' + IMAGES, 'packed-images': b'\1' + gzip.compress(IMAGES, 
 CIFAR = {'10': b'\4' + b'\n'.join(b'c%d' % i for i in range(10)) + b'\0\1\2\3',
          '100': b'\5' + b'\n'.join(b'x%d' % i for i in range(100)) + b'\0\1\2\3',
          'raw': b'\2\0' + bytes(3073)}
+with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'reference', 'images.json'),
+          encoding='utf-8') as f:
+    IMAGES_OF_KINDS = {case['name']: bytes.fromhex(case['file']) for case in json.load(f)}
 LINES = ('--model smallcnn --norm nd --batch 8 --device 0:0 --seed 3 --block 32 --nd-iter 5 --nd-eps 1e-3',
          '--model=vgg16 --norm=bn --max-alloc=512M --json --optimiser adamw --lr 1e-3 --beta1 0.9 --beta2 0.99',
          '--data x --steps 10 --model m --norm none --recompute auto --no-tune -- --operand',
@@ -202,6 +205,7 @@ SEEDS = {
     'network': {'small': NETWORK, 'smallest': SMALLEST},
     'tuning': {'whole': ENTRY},
     'program': {'whole': program(b'hello'), 'empty': program(b'')},
+    'image': {name: data for name, data in IMAGES_OF_KINDS.items() if len(data) < 2000},
     'idx': IDX,
     'cifar': CIFAR,
     'options': numbered(line.replace(' ', '\n') for line in LINES),
