@@ -76,6 +76,14 @@ CASES = {
     'linear': case('linear', {'in_features': 3, 'out_features': 2, 'bias': True}, {'in.x': [2, 3]}),
 }
 
+def trace(network):
+    x, logits = [1, 2, 1, 8, 8], [2, 3]
+    entries = [('data.x', 'F32', x, bytes(4 * product(x))), ('data.y', 'I64', [1, 2], struct.pack('<2q', 0, 2)),
+               ('out.logits', 'F32', logits, bytes(4 * product(logits)))]
+    return tensors(entries, {'kind': 'trace', 'network': network, 'lr': '0.1', 'momentum': '0.9',
+                             'weight_decay': '1e-3'})
+
+
 # --- JSON ----------------------------------------------------------------------------------------
 
 HEADER = {'format': 2, 'date': '2026-11-28T12:00:00Z', 'blanch': {'version': '0.1.0', 'commit': 'abc'},
@@ -197,12 +205,14 @@ def program(body, key=b'key'):
 
 SEEDS = {
     'safetensors': SAFETENSORS,
+    'cell': {'done': directory(CONFIG), 'diverged': b'{}\0' + LOG.encode() + b'\0{"message": "m"}'},
     'checkpoint': checkpoint(),
     'case': CASES,
     'config': CONFIGS,
     'report': REPORTS,
     'directory': {'nd': directory(CONFIG), 'settings': directory(CONFIGS['settings'])},
     'network': {'small': NETWORK, 'smallest': SMALLEST},
+    'trace': {name: trace(name) for name in ('smallcnn-bn', 'smallcnn-nd', 'resnet18d-none')},
     'tuning': {'whole': ENTRY},
     'program': {'whole': program(b'hello'), 'empty': program(b'')},
     'image': {name: data for name, data in IMAGES_OF_KINDS.items() if len(data) < 2000},
@@ -215,7 +225,7 @@ SEEDS = {
                           for op in range(19)),
 }
 BINARY = ('\\xff\\xff\\xff\\xff', '\\x7f\\xff\\xff\\xff', '\\x80', '\\x1f\\x8b\\x08', '\\x08\\x03', '\\x08\\x01')
-TEXTS = ('safetensors', 'checkpoint', 'case', 'config', 'report', 'directory', 'network', 'tuning', 'options', 'spec')
+BYTES = ('cifar', 'idx', 'image', 'operation', 'program')  # the others read texts
 
 
 def words(seeds):
@@ -238,8 +248,8 @@ def main():
             with open(os.path.join(folder, name), 'wb') as f:
                 f.write(seeds[name])
         with open(folder + '.dict', 'w', encoding='utf-8') as f:
-            f.writelines(map(quoted, words(seeds.values()) + list(NUMBERS)) if target in TEXTS else
-                         ('"%s"\n' % word for word in BINARY))
+            f.writelines(('"%s"\n' % word for word in BINARY) if target in BYTES else
+                         map(quoted, words(seeds.values()) + list(NUMBERS)))
 
 
 if __name__ == '__main__':
