@@ -28,7 +28,6 @@ struct blanch_device {
     bool sub_device; // to be released
     cl_context context;
     cl_command_queue queue;
-    bool profiling;
     struct program *programs;
     char *cache;           // folder of compiled programs; NULL: none
     uint64_t used, peak;   // bytes

@@ -178,11 +178,11 @@ uint64_t bl_process_peak_bytes(void) {
 /* --- printing ------------------------------------------------------------------------------- */
 
 int bl_print_json(cJSON *json) {
-    char *text = cJSON_Print(json);
+    char *text = bl_json_print(json, true);
     cJSON_Delete(json);
-    if (!text) return bl_fail(BLANCH_ENOMEM, "out of host memory");
+    if (!text) return BLANCH_ENOMEM;
     puts(text);
-    cJSON_free(text);
+    free(text);
     return 0;
 }
 

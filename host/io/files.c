@@ -154,14 +154,15 @@ int bl_json_read(const char *path, cJSON **json) {
     if (code) return code;
     const char *end = text;
     *json = cJSON_ParseWithOpts(text, &end, true);
-    if (!*json) code = bl_fail(BLANCH_EINPUT, "%s: line %d is not JSON", path, line_of(text, end));
+    if (!*json && !(code = bl_json_memory()))
+        code = bl_fail(BLANCH_EINPUT, "%s: line %d is not JSON", path, line_of(text, end));
     free(text);
     return code;
 }
 
 int bl_json_write(const char *path, const cJSON *json) {
     struct bl_replace file;
-    char *text = json ? cJSON_Print(json) : NULL;
+    char *text = bl_json_print(json, true);
     if (!text) return bl_fail(BLANCH_ENOMEM, "%s: out of memory for its JSON", path);
     int code = bl_replace_open(&file, path);
     if (!code) {
@@ -169,18 +170,18 @@ int bl_json_write(const char *path, const cJSON *json) {
         if (!code) code = bl_replace_write(&file, "\n", 1);
         code = bl_replace_close(&file, code);
     }
-    cJSON_free(text);
+    free(text);
     return code;
 }
 
 int bl_json_line(void *file, cJSON *json, const char *path) {
-    char *text = json ? cJSON_PrintUnformatted(json) : NULL;
+    char *text = bl_json_print(json, false);
     int code = 0;
     if (!text)
         code = bl_fail(BLANCH_ENOMEM, "%s: out of memory for a line", path);
     else if (fputs(text, file) < 0 || fputc('\n', file) < 0 || fflush(file))
         code = bl_fail(BLANCH_EIO, "%s: cannot be written: %s", path, strerror(errno));
-    cJSON_free(text);
+    free(text);
     cJSON_Delete(json);
     return code;
 }

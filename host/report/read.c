@@ -44,8 +44,10 @@ static int read_log(struct bl_run_result *run, const char *path, double batch) {
     for (char *line = code ? NULL : strtok_r(text, "\n", &rest); line && !code; line = strtok_r(NULL, "\n", &rest)) {
         cJSON *json = cJSON_Parse(line);
         number++;
-        code = cJSON_IsObject(json) ? read_line(run, &log, json)
-                                    : bl_fail(BLANCH_EINPUT, "%s, line %d, is not a JSON object", path, number);
+        if (cJSON_IsObject(json))
+            code = read_line(run, &log, json);
+        else if (!(code = bl_json_memory()))
+            code = bl_fail(BLANCH_EINPUT, "%s, line %d, is not a JSON object", path, number);
         cJSON_Delete(json);
     }
     if (!code) code = bl_result_set_curve(run, log.sample, log.count);

@@ -6,10 +6,10 @@
 SCENARIO  a name of SCENARIOS, or all
 CLASS     cl (OpenCL), mem (the allocator, threads), file (files, streams), or all
 
-Promised (docs/faults.md): exit 3 where the device fails, 2 for memory and files, with exactly one line `blanch: ...`, the
-last one; or success with the results of a run without the fault. No signal, no hang, no object of OpenCL and no block of
-memory left, files whole. Prints what is otherwise, by kind, and exits 1 then. What was tried is kept in WORK, and the
-next call goes on from there; --sample tries N calls of as many functions as there are, and keeps nothing."""
+Promised (docs/faults.md): exit 3 where the device fails, 2 for memory and files, with exactly one line `blanch: ...`,
+the last one; or success with the results of a run without the fault. No signal, no hang, no object of OpenCL and no
+block of memory left, files whole. Prints what is otherwise, by kind, and exits 1 then. What was tried is kept in WORK,
+and the next call goes on from there; --sample tries N calls of as many functions as there are, and keeps nothing."""
 import argparse
 import concurrent.futures
 import gzip
@@ -35,8 +35,8 @@ SCENARIOS = {
     'resume': (['train', '--resume', '--epochs', '2', '--quiet', '--out', 'OUT'], {}),
     'eval': (['eval', '--run', 'DATA/base', '--json'], {}),
     'predict': (['predict', 'DATA/image.pgm', '--run', 'DATA/base', '--json'], {}),
-    'compare': (['compare', '--model', 'smallcnn', '--data', 'mnist:DATA/mnist', '--batch', '8', '--steps', '4', '--json',
-                 '--out', 'OUT'], {}),
+    'compare': (['compare', '--model', 'smallcnn', '--data', 'mnist:DATA/mnist', '--batch', '8', '--steps', '4',
+                 '--json', '--out', 'OUT'], {}),
     'bench': (['bench', *NET, '--steps', '2', '--json'], {}),
     'clblast': (['bench', *NET, '--steps', '2', '--json'], {'BLANCH_GEMM': 'clblast'}),
     'fft': (['bench', '--model', 'smallcnn', '--norm', 'bn', '--batch', '8', '--steps', '2', '--json'],
@@ -45,24 +45,24 @@ SCENARIOS = {
              {'XDG_CACHE_HOME': 'OUT.cache'}),
     'tune': (['tune', '--model', 'smallcnn', '--norm', 'bn', '--batch', '2', '--json'],
              {'XDG_CACHE_HOME': 'OUT.cache', 'BLANCH_TUNE': ''}),
-    'study': (['study', '--data', 'folder:DATA/pictures', '--networks', 'vgg16', '--norms', 'bn', '--steps', '1', '--json',
-               '--out', 'OUT'], {}),
+    'study': (['study', '--data', 'folder:DATA/pictures', '--networks', 'vgg16', '--norms', 'bn', '--steps', '1',
+               '--json', '--out', 'OUT'], {}),
     'report': (['report', 'DATA/base', 'DATA/bench.json', '--out', 'OUT.html', '--csv', 'OUT.csv'], {}),
 }
 CL_CODES = {  # what is plausible, in turn
     'clCreateBuffer': [-4, -5, -6, -61], 'clCreateSubBuffer': [-4, -5, -6, -13], 'clBuildProgram': [-11, -5, -6, -3],
     'clCreateKernel': [-46, -5, -6, -45], 'clCreateContext': [-2, -6, -5], 'clCreateCommandQueue': [-5, -6, -35],
     'clGetPlatformIDs': [-6, -1001], 'clGetDeviceIDs': [-1, -6, -5], 'clFinish': [-5, -36, -6, -9999],
-    'clFlush': [-36, -5, -6], 'clEnqueueNDRangeKernel': [-5, -4, -6, -36, -54, -14, -9999], 'clSetKernelArg': [-5, -6, -51],
-    'clCreateProgramWithBinary': [-42, -6, -5], 'clGetEventProfilingInfo': [-7, -5, -58],
+    'clFlush': [-36, -5, -6], 'clEnqueueNDRangeKernel': [-5, -4, -6, -36, -54, -14, -9999],
+    'clSetKernelArg': [-5, -6, -51], 'clCreateProgramWithBinary': [-42, -6, -5], 'clGetEventProfilingInfo': [-7, -5, -58],
     'clGetDeviceInfo': [-5, -6, -33], 'clGetPlatformInfo': [-6, -32], 'cl': [-36, -9999, -2]}
 FILE_CODES = {
-    'write': [28, 5, 122, 0], 'fsync': [5, 28], 'rename': [5, 30, 28, 13], 'close': [5, 28], 'open64': [28, 13, 30, 24],
-    'open': [24, 13], 'fopen64': [13, 24, 30], 'fdopen': [12], 'mkdir': [28, 30, 13], 'fflush': [28, 5], 'fputs': [28, 5],
-    'fputc': [28], 'putc': [28], 'puts': [28], 'printf': [28], 'fprintf': [28], 'vfprintf': [28], 'fclose': [5, 28],
-    'fwrite': [28, 0], 'fread': [5], 'fseek': [29], 'ftell': [29], 'unlink': [13], 'remove': [13],
-    'mkstemp64': [28, 13, 30], 'opendir': [13, 24], 'readdir64': [5], 'scandir64': [12, 13], 'stat64': [13], 'fstat64': [5],
-    'flock': [37], 'ftruncate64': [5], 'disk': [28]}
+    'write': [28, 5, 122, 0], 'fsync': [5, 28], 'rename': [5, 30, 28, 13], 'close': [5, 28],
+    'open64': [28, 13, 30, 24], 'open': [24, 13], 'fopen64': [13, 24, 30], 'fdopen': [12], 'mkdir': [28, 30, 13],
+    'fflush': [28, 5], 'fputs': [28, 5], 'fputc': [28], 'putc': [28], 'puts': [28], 'printf': [28], 'fprintf': [28],
+    'vfprintf': [28], 'fclose': [5, 28], 'fwrite': [28, 0], 'fread': [5], 'fseek': [29], 'ftell': [29], 'unlink': [13],
+    'remove': [13], 'mkstemp64': [28, 13, 30], 'opendir': [13, 24], 'readdir64': [5], 'scandir64': [12, 13],
+    'stat64': [13], 'lstat64': [13], 'fstat64': [5], 'flock': [37], 'ftruncate64': [5], 'disk': [28]}
 MEMORY = ['malloc', 'calloc', 'realloc', 'pthread_create', 'memory']
 
 
