@@ -101,9 +101,10 @@ static int read_log(struct bl_cell *cell, const char *path) {
     bool tested = false;
     int code = bl_path_exists(path) ? bl_file_read(path, &text, &size) : 0;
     if (code || !text) return code;
-    for (char *line = text, *end; (end = strchr(line, '\n')); line = end + 1) {
+    for (char *line = text, *end; !code && (end = strchr(line, '\n')); line = end + 1) {
         cJSON *json = bl_json_parse(line, (size_t)(end - line), NULL);
         const char *type = bl_json_text(json, "type");
+        if (!json) code = bl_json_memory();
         if (!strcmp(type, "epoch")) {
             take_epoch(cell, json);
             tested = true;
@@ -115,7 +116,7 @@ static int read_log(struct bl_cell *cell, const char *path) {
     }
     free(text);
     if (tested && (cell->steps ? step >= cell->steps : cell->epochs_done >= cell->epochs)) cell->state = BL_CELL_DONE;
-    return 0;
+    return code;
 }
 
 static int read_divergence(struct bl_cell *cell, const char *path) {
