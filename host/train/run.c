@@ -419,8 +419,8 @@ int bl_run_open_directory(struct run *run) {
     char *path = bl_format("%s/config.json", run->o.out);
     run->log_path = bl_format("%s/log.jsonl", run->o.out);
     cJSON *json = config_json(run);
+    bl_folder_warn(run->o.out); // before it is made, where it is: with a loose umask it would be said of every run
     int code = path && run->log_path ? bl_make_dirs(run->o.out) : BLANCH_ENOMEM;
-    bl_folder_warn(run->o.out);
     if (!code) code = bl_json_write(path, json);
     if (!code && run->o.resume) code = prune_log(run);
     if (!code && !(run->log = bl_log_open(run->log_path))) code = BLANCH_EIO;
