@@ -212,7 +212,7 @@ static int open_folder(struct bl_compare *c) {
     if (!code) code = bl_compare_asked(c, &asked);
     cJSON *json = code ? NULL : bl_compare_config(c, &asked);
     if (!code) code = bl_json_write(config, json);
-    if (!code && !(c->log = fopen(c->log_path, "w"))) code = bl_fail(BLANCH_EIO, "%s cannot be written", c->log_path);
+    if (!code && !(c->log = bl_log_open(c->log_path))) code = BLANCH_EIO;
     cJSON_Delete(json);
     bl_result_free(&asked);
     free(config);

@@ -1,4 +1,5 @@
 /* blanch study: cells of the reproduction's tables, one run directory each, beside the published values. */
+#include "base/private.h"
 #include "cli/common.h"
 #include "cli/study.h"
 #include "cli/tune.h"
@@ -268,7 +269,8 @@ static int run_cell(struct study *s, int index, int number, int open) {
 static int take_lock(struct study *s) {
     char *path = bl_format("%s/study.lock", s->out);
     int code = path ? bl_make_dirs(s->out) : BLANCH_ENOMEM;
-    if (!code && (s->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666)) < 0)
+    bl_folder_warn(s->out);
+    if (!code && (s->lock = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0666)) < 0)
         code = bl_fail(BLANCH_EIO, "%s: %s", path, strerror(errno));
     if (!code && flock(s->lock, LOCK_EX | LOCK_NB) != 0)
         code = errno == EWOULDBLOCK

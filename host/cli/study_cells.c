@@ -170,16 +170,13 @@ int bl_cell_record_divergence(const struct bl_cell *cell, const char *dir, const
 
 int bl_cell_clear(const struct bl_cell *cell, const char *dir) {
     static const char *const files[] = {"config.json",
-                                        "config.json.tmp",
                                         "log.jsonl",
                                         "ledger.json",
                                         "trace.json",
                                         "last.safetensors",
                                         "last.safetensors.new",
-                                        "last.safetensors.new.tmp",
                                         "last.state.safetensors",
-                                        "last.state.safetensors.new",
-                                        "last.state.safetensors.new.tmp"};
+                                        "last.state.safetensors.new"};
     int code = 0;
     for (int i = 0; !code && i < BL_COUNT(files); i++) {
         char *path = file_of(cell, dir, files[i]);

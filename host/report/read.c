@@ -1,4 +1,5 @@
 /* Results from what stands on the disk: a comparison's folder or compare.json, a run directory, the JSON of a bench. */
+#include "base/private.h"
 #include "io/files.h"
 #include "io/json.h"
 #include "report.h"
@@ -115,6 +116,7 @@ static int from_file(const char *path, struct bl_result *result) {
 int bl_report_read(const char *path, struct bl_result *result) {
     struct stat info;
     bl_result_init(result);
+    bl_folder_warn(path);
     if (stat(path, &info)) return bl_fail(BLANCH_EINPUT, "%s: there is no such file or folder", path);
     char *inside = bl_format("%s/compare.json", path), *config = bl_format("%s/config.json", path);
     int code = inside && config ? 0 : BLANCH_ENOMEM;
