@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""`blanch report` on documents that mean harm: tests/hostile_report.py BLANCH [TEST...]. Prints TAP. Each ends with 0 and
-a page without anything in it but what pages have, or with 2 and one line. No device is needed."""
+"""`blanch report` on documents that mean harm: tests/hostile_report.py BLANCH [TEST...]. Prints TAP. Each ends with 0
+and a page without anything in it but what pages have, or with 2 and one line. No device is needed."""
 import csv
 import html.parser
 import json
@@ -18,8 +18,8 @@ BLANCH = os.path.abspath(sys.argv[1])
 # in memory, where that is: every page is synchronised
 HOME = tempfile.mkdtemp(prefix='blanch-hostile-', dir='/dev/shm' if os.path.isdir('/dev/shm') else None)
 PHASES = ['forward', 'norm']
-TAGS = set('html head meta link title style body main p h1 h2 h3 b i a div span table thead tbody tfoot tr th td ul li dl '
-           'dt dd figure figcaption svg path line rect details summary script'.split())
+TAGS = set('html head meta link title style body main p h1 h2 h3 b i a div span table thead tbody tfoot tr th td ul li '
+           'dl dt dd figure figcaption svg path line rect details summary script'.split())
 NUMBERS = re.compile(r'[-0-9.%ML ]*')
 NUMERIC = {'x', 'y', 'x1', 'x2', 'y1', 'y2', 'width', 'height', 'd'}
 
@@ -181,8 +181,8 @@ def get(value, at):
 
 TEXTS = ['</script><script>alert(1)</script>', '"><img src=x onerror=alert(1)>', "' onmouseover='alert(1)",
          '<!--', ']]>', '&lt;script&gt;', '\x1b[2J\x1b]0;x\x07\x9b31m', '\u202eevil\u2066', 'a\u2028b\u2029c\ufeff',
-         '=cmd|\' /C calc\'!A0', '+1+1', '-2+3', '@SUM(A1:A9)', '\t=1', '\r\n=1', 'a,b"c\nd', '%s%n%1000000d', 'é' * 3000,
-         '\U0001f600' * 40, '&' * 63 + '<', '\\xE9', '"onx=1 ', 'k0" x']
+         '=cmd|\' /C calc\'!A0', '+1+1', '-2+3', '@SUM(A1:A9)', '\t=1', '\r\n=1', 'a,b"c\nd', '%s%n%1000000d',
+         'é' * 3000, '\U0001f600' * 40, '&' * 63 + '<', '\\xE9', '"onx=1 ', 'k0" x']
 
 
 def test_an_ordinary_document():
@@ -282,7 +282,8 @@ def test_structure():
         judge('%s twice, the first counts' % key, whole[:-1] + ', "%s": null}' % key)
     for end in range(0, len(whole), 97):
         judge('cut at %d' % end, whole[:end])
-    for junk in ('', ' ', '\0', '\ufeff' + whole, whole + 'x', '{"runs": [{}], "devices": []}', '1e999', '"', '[' + whole):
+    for junk in ('', ' ', '\0', '\ufeff' + whole, whole + 'x', '{"runs": [{}], "devices": []}', '1e999', '"',
+                 '[' + whole):
         judge('%.30r' % junk, junk)
 
 
@@ -329,7 +330,8 @@ def test_what_cannot_be_read_is_left_out():
     judge_page('two of four')
     with open(path('page.html')) as f:
         check('2 results side by side' in f.read(), 'the page is not of the two that are there')
-    done = subprocess.run([BLANCH, 'report', *paths, '--json'], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    done = subprocess.run([BLANCH, 'report', *paths, '--json'], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          text=True)
     check(done.returncode == 2 and len(json.loads(done.stdout)['documents']) == 2, 'documents')
     lines = done.stderr.splitlines()
     check(len(lines) == 2 and 'bad\\x0A\\x1B[2J.json' in lines[0] and 'absent' in lines[1], lines)
