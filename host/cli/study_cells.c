@@ -217,16 +217,23 @@ static int compare(const void *left, const void *right) {
     return order ? order : sign(a->attempt - b->attempt);
 }
 
-int bl_cells_find(const char *dir, struct bl_cell **cells, int *count) {
+int bl_cells_find(const char *dir, struct bl_cell **cells, int *count, int *left_out) {
     size_t capacity = 0;
     int code = 0;
     DIR *folder = opendir(dir);
     *cells = NULL;
-    *count = 0;
+    *count = *left_out = 0;
     if (!folder) return bl_fail(BLANCH_EINPUT, "--out %s: %s", dir, strerror(errno));
     for (struct dirent *entry; !code && (entry = readdir(folder));) {
         struct bl_cell cell;
-        if (!is_cell(&cell, entry->d_name) || (code = bl_cell_read(&cell, dir))) continue;
+        if (!is_cell(&cell, entry->d_name)) continue;
+        if ((code = bl_cell_read(&cell, dir)) == BLANCH_EINPUT) {
+            bl_print_error(code);
+            ++*left_out;
+            code = 0;
+            continue;
+        }
+        if (code) break;
         void *grown = *cells;
         if ((code = bl_grow(&grown, &capacity, (size_t)*count + 1, sizeof cell))) break;
         *cells = grown;
