@@ -251,7 +251,8 @@ static void test_folder(void **state) {
     assert_int_equal(bl_dataset_classes(data), 2);
     assert_string_equal(bl_dataset_class_name(data, 0), "cat");
     assert_int_equal(bl_dataset_count(data, BL_TRAIN), 5);
-    assert_int_equal(bl_dataset_count(data, BL_TEST), 1);
+    assert_int_equal(bl_dataset_count(data, BL_VAL), 1);
+    assert_int_equal(bl_dataset_count(data, BL_TEST), 0);
     assert_int_equal(bl_dataset_size(data), 8);
     struct bl_transform transform = transform_of(raw_view(3, 8, BL_AUGMENT_NONE), false, 0);
     float out[192];
