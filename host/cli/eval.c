@@ -3,7 +3,6 @@
 #include "cli/weights.h"
 #include "io/files.h"
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 struct measured {
@@ -50,21 +49,14 @@ static int print_json(const struct bl_trained *t, const struct measured *m, int 
     return bl_print_json(json);
 }
 
-/* What there is to know before the figures are believed. */
-static void tell(struct bl_trained *t) {
-    char *found = bl_dataset_describe(t->data);
-    bl_progress_line(NULL, "%s: %s", t->data_spec, found ? found : "");
-    free(found);
-    if (t->changes && *t->changes) bl_progress_line(NULL, "warning: %s has %s", t->data_spec, t->changes);
-    for (const char *message; (message = bl_dataset_message(t->data));) bl_progress_line(NULL, "warning: %s", message);
-}
-
 /* splits: the one that is asked for, or BL_SPLITS, all; count: how many were measured, their sum included. */
 static int measure(struct bl_trained *t, int wanted, struct measured m[BL_SPLITS + 1], int *count) {
     struct measured sum = {.split = BL_SPLITS};
     int code = bl_dataset_check(t->data);
     *count = 0;
-    if (!code) tell(t);
+    if (code) return code;
+    bl_say_data(t->data, t->data_spec);
+    if (t->changes && *t->changes) bl_progress_line(NULL, "warning: %s has %s", t->data_spec, t->changes);
     for (int s = 0; s < BL_SPLITS && !code; s++) {
         struct measured *one = &m[*count];
         if ((wanted != BL_SPLITS && wanted != s) || !bl_dataset_count(t->data, (enum bl_split)s)) continue;

@@ -78,8 +78,11 @@ static void take_epoch(struct bl_cell *cell, const cJSON *line) {
     int epoch = (int)bl_json_get(line, "epoch");
     if (epoch <= cell->epochs_done) return;
     double train_s = bl_json_get(line, "train_s"), test_s = bl_json_get(line, "test_s");
+    bool val =
+        isnan(bl_json_get(line, "test_top1")); // chosen by validation images: ImageNet's, where there are no others
+    if (val) test_s = bl_json_get(line, "val_s");
     cell->epochs_done = epoch;
-    cell->test_top1 = bl_json_get(line, "test_top1");
+    cell->test_top1 = bl_json_get(line, val ? "val_top1" : "test_top1");
     cell->train_top1 = bl_json_get(line, "train_top1");
     cell->train_s += isnan(train_s) ? 0 : train_s;
     cell->test_s += isnan(test_s) ? 0 : test_s;
@@ -99,6 +102,8 @@ static int read_log(struct bl_cell *cell, const char *path) {
         if (!strcmp(type, "epoch")) {
             take_epoch(cell, json);
             tested = true;
+        } else if (!strcmp(type, "test")) {
+            cell->test_top1 = bl_json_get(json, "test_top1");
         } else if (!strcmp(type, "step")) {
             step = (int64_t)bl_json_get(json, "step");
             tested = false;
