@@ -3,10 +3,12 @@
 
 #include <errno.h>
 #include <stdarg.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 static const struct bl_format *const formats[] = {
     &bl_format_fashion_mnist, &bl_format_mnist,  &bl_format_cifar10,
@@ -125,27 +127,41 @@ bool bl_data_exists(const char *path) {
     return !stat(path, &status);
 }
 
-int bl_data_read(const char *path, uint8_t **bytes, size_t *size) {
-    FILE *file = fopen(path, "rb");
-    if (!file) return bl_fail(BLANCH_EINPUT, "%s: %s", path, strerror(errno));
+int bl_data_open(const char *path, FILE **file, size_t *size) {
+    int code = 0, descriptor = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
     struct stat status;
-    int code = 0;
-    *bytes = NULL;
-    if (fstat(fileno(file), &status) || !S_ISREG(status.st_mode))
+    if (descriptor < 0) return bl_fail(BLANCH_EINPUT, "%s: %s", path, strerror(errno));
+    if (fstat(descriptor, &status) || !S_ISREG(status.st_mode))
         code = bl_fail(BLANCH_EINPUT, "%s: not a regular file", path);
     else if (!status.st_size)
         code = bl_fail(BLANCH_EINPUT, "%s: the file is empty", path);
-    else if (!(*bytes = bl_malloc((size_t)status.st_size)))
+    else if (!(*file = fdopen(descriptor, "rb")))
+        code = bl_fail(BLANCH_ENOMEM, "%s: %s", path, strerror(errno));
+    else
+        *size = (size_t)status.st_size;
+    if (code) close(descriptor);
+    return code;
+}
+
+int bl_data_take(const char *path, FILE *file, size_t size, uint8_t **bytes) {
+    int code = 0;
+    if (!(*bytes = bl_malloc(size)))
         code = bl_fail(BLANCH_ENOMEM, "%s: out of memory", path);
-    else if (setvbuf(file, NULL, _IONBF, 0) || fread(*bytes, 1, (size_t)status.st_size, file) != (size_t)status.st_size)
+    else if (setvbuf(file, NULL, _IONBF, 0) || fread(*bytes, 1, size, file) != size)
         code = bl_fail(BLANCH_EINPUT, "%s: %s", path, ferror(file) ? strerror(errno) : "shrank while it was read");
-    *size = (size_t)status.st_size;
     fclose(file);
     if (code) {
         free(*bytes);
         *bytes = NULL;
     }
     return code;
+}
+
+int bl_data_read(const char *path, uint8_t **bytes, size_t *size) {
+    FILE *file;
+    *bytes = NULL;
+    int code = bl_data_open(path, &file, size);
+    return code ? code : bl_data_take(path, file, *size, bytes);
 }
 
 /* Locked. Takes text over. */

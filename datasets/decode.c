@@ -68,7 +68,7 @@ static int decode_one(struct decoding *job, enum bl_split split, uint32_t index)
         memcpy(data->split[split].pixels + bytes * index, pixels.data, bytes);
     else
         job->mixed = job->stop = true;
-    free(pixels.data);
+    bl_pixels_free(&pixels);
     return 0;
 }
 
@@ -156,7 +156,7 @@ static int check_one(struct decoding *job, enum bl_split split, uint32_t index) 
     if (job->brief && bl_image_looks_whole(data->split[split].paths[index])) return 0;
     int code = data->read(data, split, index, &pixels);
     if (code == BLANCH_EINPUT) return bl_dataset_damage(data, split, index);
-    if (!code) free(pixels.data);
+    if (!code) bl_pixels_free(&pixels);
     return code;
 }
 

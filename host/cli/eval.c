@@ -2,6 +2,7 @@
 #include "cli/common.h"
 #include "cli/weights.h"
 #include "io/files.h"
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -17,8 +18,8 @@ static const char *title(const struct measured *m) {
 
 static void print(const struct bl_trained *t, const struct measured *m) {
     const struct blanch_metrics *sum = &m->metrics;
-    printf("%s-%s, %s on %s (%s): %d images\n", t->net->model->name, bl_norm_name(t->net->options.norm), t->weights,
-           t->data_spec, title(m), sum->count);
+    printf("%s-%s, %s on %s (%s): %d images\n", t->net->model->name, bl_norm_name(t->net->options.norm),
+           bl_shown(t->weights), bl_shown(t->data_spec), title(m), sum->count);
     printf("loss %.4f  top-1 %.2f %%  top-5 %.2f %%  %.0f images/s\n", sum->loss, bl_percent_of(sum->top1, sum->count),
            bl_percent_of(sum->top5, sum->count), sum->count / m->seconds);
 }
@@ -63,6 +64,9 @@ static int measure(struct bl_trained *t, int wanted, struct measured m[BL_SPLITS
         one->split = (enum bl_split)s;
         code = bl_network_test(t->net, t->data, one->split, &t->view, &one->metrics, &one->seconds);
         for (const char *text; (text = bl_dataset_message(t->data));) bl_progress_line(NULL, "warning: %s", text);
+        if (!code && !isfinite(one->metrics.loss))
+            code = bl_fail(BLANCH_EDIVERGED, "%s: what the network computes on %s is not finite, so it has no accuracy",
+                           t->weights, t->data_spec);
         bl_metrics_add(&sum.metrics, &one->metrics);
         sum.seconds += one->seconds;
         ++*count;

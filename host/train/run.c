@@ -1,5 +1,6 @@
 /* A run's settings and its directory: defaults, config.json, resuming. */
 #include "train/run.h"
+#include "base/private.h"
 #include "io/document.h"
 #include "io/files.h"
 #include "optim/optim.h"
@@ -207,6 +208,7 @@ int bl_run_read(struct bl_run_config *config, const char *dir) {
     *config = (struct bl_run_config){0};
     char *path = bl_format("%s/config.json", dir);
     if (!path) return BLANCH_ENOMEM;
+    bl_folder_warn(dir);
     int code = bl_json_read(path, &config->json);
     if (!code) code = read_settings(config, path);
     if (!code) code = read_view(config, path);
@@ -304,6 +306,7 @@ static int directory_used(const char *path) {
 
 int bl_run_check_directory(const struct bl_train_options *options) {
     if (!options->out) return bl_fail(BLANCH_EUSAGE, "--out is missing: the run's directory");
+    bl_replace_clear_path(options->out); // what a crash left
     if (options->resume) return 0;
     int used = directory_used(options->out);
     if (used > 0)
@@ -418,10 +421,10 @@ int bl_run_open_directory(struct run *run) {
     run->log_path = bl_format("%s/log.jsonl", run->o.out);
     cJSON *json = config_json(run);
     int code = path && run->log_path ? bl_make_dirs(run->o.out) : BLANCH_ENOMEM;
+    bl_folder_warn(run->o.out);
     if (!code) code = bl_json_write(path, json);
     if (!code && run->o.resume) code = prune_log(run);
-    if (!code && !(run->log = fopen(run->log_path, "a")))
-        code = bl_fail(BLANCH_EIO, "%s: %s", run->log_path, strerror(errno));
+    if (!code && !(run->log = bl_log_open(run->log_path))) code = BLANCH_EIO;
     cJSON_Delete(json);
     free(path);
     return code;
