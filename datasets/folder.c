@@ -143,9 +143,11 @@ static int gather_folder(struct of_class *class, const char *root, const char *n
     return code;
 }
 
-/* Folders of folders might be a level too high, or images sorted within their classes: it is said which is taken. */
+/* Folders of folders might be a level too high, or images sorted within their classes: it is said which is taken, but
+ * what is named like splits is refused. */
 static int remark_nested(struct bl_dataset *data, const char *root, const char *nested) {
     struct bl_names folders = {0};
+    if (bl_split_like(nested) && !data->division.old) return bl_layout_refuse_like(root, nested);
     char *path = bl_format("%s/%s", root, nested);
     int code = path ? bl_list(NULL, path, &folders, NULL) : BLANCH_ENOMEM;
     char *list = code ? NULL : bl_names_join(&folders);
@@ -169,7 +171,7 @@ static int gather(struct bl_dataset *data, enum bl_split split, struct gathered 
     for (size_t i = 0; !code && i < folders.count; i++) {
         code = gather_folder(&class, root, folders.at[i], split);
         flat |= class.images > 0;
-        if (class.folders > 1 && !nested) nested = folders.at[i];
+        if (class.folders > 1 && (!nested || bl_split_like(folders.at[i]))) nested = folders.at[i];
     }
     if (!code && loose.count)
         code = bl_dataset_remark(data, "%s: %zu images lie in no class folder and are not read", root, loose.count);

@@ -88,6 +88,7 @@ struct bl_layout {
 /* Of data->folder. BLANCH_EINPUT: it is neither. */
 int bl_layout_find(struct bl_dataset *data, struct bl_layout *layout);
 struct bl_names;
+int bl_layout_refuse_like(const char *folder, const char *name); // named as a split might be: BLANCH_EINPUT
 /* BLANCH_EINPUT: a class's folder, which holds these, holds splits. */
 int bl_layout_check_class(const struct bl_dataset *data, const char *folder, const struct bl_names *folders);
 

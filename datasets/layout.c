@@ -144,6 +144,11 @@ int bl_layout_check_class(const struct bl_dataset *data, const char *folder, con
                    folder, expected);
 }
 
+int bl_layout_refuse_like(const char *folder, const char *name) {
+    return bl_fail(BLANCH_EINPUT, "%s/%s holds folders alone and looks like a split, but its name is not known; %s",
+                   folder, name, expected);
+}
+
 /* One class alone: its folder, or the one above, was meant. */
 static int one_class(const struct bl_dataset *data, const char *folder) {
     struct bl_names folders = {0};

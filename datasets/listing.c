@@ -1,5 +1,6 @@
 #include "listing.h"
 
+#include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
@@ -167,4 +168,13 @@ int bl_split_named(const char *name, bool exact) {
     for (int i = 0; i < (exact ? 3 : BL_COUNT(known)); i++)
         if (!(exact ? strcmp(name, known[i].name) : strcasecmp(name, known[i].name))) return (int)known[i].split;
     return -1;
+}
+
+bool bl_split_like(const char *name) {
+    static const char *const begins[] = {"train", "val", "test"};
+    for (const char *at = name; *at; at++)
+        for (int i = 0; i < BL_COUNT(begins); i++)
+            if ((at == name || !isalpha((unsigned char)at[-1])) && !strncasecmp(at, begins[i], strlen(begins[i])))
+                return true;
+    return false;
 }

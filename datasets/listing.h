@@ -26,5 +26,6 @@ bool bl_holds_folders(const char *folder);
 /* The split that a folder of this name is of: train, training; val, valid, validation; test, testing, in any case; -1:
  * of none. exact: train, val and test alone. */
 int bl_split_named(const char *name, bool exact);
+bool bl_split_like(const char *name); // training_set, test-images, my val: a word of it begins so
 
 #endif

@@ -37,13 +37,21 @@ cJSON *bl_run_data_json(const struct bl_dataset *data) {
     return json;
 }
 
+static bool read_limit(const cJSON *limit, uint64_t *value) {
+    const char *text = limit && cJSON_IsString(limit) ? limit->valuestring : "0";
+    *value = strtoull(text, NULL, 16);
+    return !limit || (strlen(text) == 16 && strspn(text, "0123456789abcdef") == 16 && *value);
+}
+
 int bl_run_data_open(struct bl_dataset **data, const struct bl_run_config *config, const char *spec, uint64_t seed) {
     struct bl_division division = {.seed = seed};
     const cJSON *found = found_of(config);
-    const cJSON *limit = cJSON_GetObjectItemCaseSensitive(found, "test_limit");
-    if (config->json && !found) division.old = true;
-    if (cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(found, "old_division"))) division.old = true;
-    if (cJSON_IsString(limit)) division.limit = strtoull(limit->valuestring, NULL, 16);
+    *data = NULL;
+    if (!found && cJSON_GetObjectItemCaseSensitive(config->json, "data_found"))
+        return bl_fail(BLANCH_EINPUT, "config.json: \"data_found\" is no object");
+    if (!read_limit(cJSON_GetObjectItemCaseSensitive(found, "test_limit"), &division.limit))
+        return bl_fail(BLANCH_EINPUT, "config.json: \"test_limit\" of \"data_found\" is not 16 hexadecimal digits");
+    division.old = (config->json && !found) || cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(found, "old_division"));
     return bl_dataset_open_divided(data, spec, &division);
 }
 
@@ -59,12 +67,15 @@ static bool same_format(const struct bl_dataset *data, const char *spec) {
 int bl_run_data_classes(const struct bl_run_config *config, struct bl_dataset *data, const char *spec, bool all) {
     const int count = config->class_names;
     const char **names = bl_calloc((size_t)count + 1, sizeof *names);
-    bool known = count == config->options.network.classes && !same_format(data, config->options.data);
-    if (!names) return BLANCH_ENOMEM;
-    const cJSON *item = config->class_name ? config->class_name->child : NULL;
-    for (int i = 0; i < count && known; i++, item = item->next)
-        if (!(names[i] = cJSON_IsString(item) ? item->valuestring : NULL)) known = false;
-    int code = known ? bl_dataset_classes_as(data, names, count, all) : 0;
+    int code = names ? 0 : BLANCH_ENOMEM, i = 0;
+    if (!code && count && count != config->options.network.classes)
+        code = bl_fail(BLANCH_EINPUT, "config.json: %d \"class_names\" for %d classes", count,
+                       config->options.network.classes);
+    for (const cJSON *item = config->class_name ? config->class_name->child : NULL; item && !code; item = item->next)
+        if (!(names[i++] = cJSON_GetStringValue(item)))
+            code = bl_fail(BLANCH_EINPUT, "config.json: one of the \"class_names\" is no text");
+    if (!code && count && !same_format(data, config->options.data))
+        code = bl_dataset_classes_as(data, names, count, all);
     free(names);
     if (code || bl_dataset_classes(data) == config->options.network.classes) return code;
     return bl_fail(BLANCH_EINPUT, "%s has %d classes, the run's network %d", spec, bl_dataset_classes(data),
