@@ -178,13 +178,6 @@ uint64_t bl_process_peak_bytes(void) {
 
 /* --- printing ------------------------------------------------------------------------------- */
 
-void bl_say_data(struct bl_dataset *data, const char *spec) {
-    char *found = bl_dataset_describe(data);
-    bl_progress_line(NULL, "%s: %s", spec, found ? found : "");
-    free(found);
-    for (const char *message; (message = bl_dataset_message(data));) bl_progress_line(NULL, "warning: %s", message);
-}
-
 int bl_print_json(cJSON *json) {
     char *text = bl_json_print(json, true);
     cJSON_Delete(json);

@@ -45,9 +45,6 @@ int bl_catch_signals(void);
 /* Seconds since the process was started, the time before main() included where the system tells it. */
 double bl_process_age(void);
 uint64_t bl_process_peak_bytes(void); // largest resident memory so far
-struct bl_dataset;
-/* Says on standard error what was found in the data, and what is to be known of it. */
-void bl_say_data(struct bl_dataset *data, const char *spec);
 /* Prints and deletes. */
 int bl_print_json(cJSON *json);
 /* A row per layer with the milliseconds of each phase that took any. */
