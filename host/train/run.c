@@ -382,13 +382,16 @@ static cJSON *config_json(const struct run *run) {
     cJSON *engines = bl_tuner_choices(run->dev);
     if (engines) cJSON_AddItemToObject(json, "engines", engines);
     cJSON_AddItemToObject(json, "class_names", class_names(run));
+    cJSON_AddItemToObject(json, "data_found", bl_run_data_json(run->data));
     return json;
 }
 
-static bool line_is_done(const cJSON *line, const struct bl_position *position) {
+/* What a finished run said of its test images is said again. */
+static bool line_is_done(const cJSON *line, const struct bl_position *position, int64_t steps) {
     const cJSON *type = cJSON_GetObjectItem(line, "type"), *step = cJSON_GetObjectItem(line, "step");
     const cJSON *epoch = cJSON_GetObjectItem(line, "epoch");
     if (!cJSON_IsString(type)) return false;
+    if (!strcmp(type->valuestring, "test") && cJSON_IsNumber(step) && step->valuedouble >= (double)steps) return false;
     if (strcmp(type->valuestring, "epoch")) return cJSON_IsNumber(step) && step->valuedouble <= (double)position->step;
     return cJSON_IsNumber(epoch) && epoch->valuedouble <= (double)position->epoch;
 }
@@ -404,7 +407,7 @@ static int prune_log(const struct run *run) {
     for (char *line = text, *end; !code && *line && (end = strchr(line, '\n')); line = end + 1) {
         cJSON *json = cJSON_ParseWithLength(line, (size_t)(end - line));
         if (!json) code = bl_json_memory();
-        if (json && line_is_done(json, &run->position)) {
+        if (json && line_is_done(json, &run->position, run->steps)) {
             memmove(to, line, (size_t)(end + 1 - line));
             to += end + 1 - line;
         }
