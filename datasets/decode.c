@@ -76,7 +76,8 @@ static void *decode_chunks(void *argument) {
         for (uint32_t i = begin; i < begin + CHUNK; i++) {
             if (job->stop || i >= total) return NULL;
             bool test = i >= split[BL_TRAIN].count;
-            int code = decode_one(job, test ? BL_TEST : BL_TRAIN, test ? i - split[BL_TRAIN].count : i);
+            int code = bl_check_interrupted();
+            if (!code) code = decode_one(job, test ? BL_TEST : BL_TRAIN, test ? i - split[BL_TRAIN].count : i);
             if (code) give_up(job, code);
         }
     }

@@ -55,7 +55,8 @@ static int run(int argc, char **argv) {
     int code = bl_options_parse(&bl_command_eval, options, argc, argv, NULL, &help);
     if (code || help) return code;
     struct bl_trained trained;
-    if (!(code = bl_catch_signals()) && !(code = bl_trained_open(&trained, &o))) {
+    bl_end_in_order();
+    if (!(code = bl_trained_open(&trained, &o))) {
         code = measure(&trained, train ? BL_TRAIN : BL_TEST, &o.common);
         bl_trained_close(&trained);
     }

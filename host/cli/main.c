@@ -1,5 +1,5 @@
 /* blanch SUBCOMMAND [options]: finds the subcommand, runs it, turns its result into a message and an exit status. */
-#include "cli.h"
+#include "common.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -123,7 +123,8 @@ static void print_error(int code) {
 int main(int argc, char **argv) {
     open_standard_streams();
     signal(SIGPIPE, SIG_IGN); // a training outlives the reader of its progress
-    int code = run(argc, argv);
+    int code = bl_catch_signals();
+    if (!code) code = run(argc, argv);
     if (code < 0) {
         fflush(stdout);
         print_error(code);

@@ -67,7 +67,6 @@ const char *bl_tune_replayed(const struct bl_tuner *tuner, const char *shape);
 /* Before the device's first product: the parameters of CLBlast that the run's record or the cache has. */
 void bl_tune_apply_clblast(struct bl_tuner *tuner);
 extern const char bl_tune_clblast_shape[];
-int bl_tune_check_stop(const struct bl_tuner *tuner); // BLANCH_EINTERRUPTED where the bounds' stop is set
 /* Writes an entry, which is deleted; says once where that fails. */
 void bl_tune_keep(struct bl_tuner *tuner, const char *shape, cJSON *entry);
 
