@@ -191,8 +191,8 @@ def test_error_after_a_step():
     def limit():
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (os.path.getsize(out + '/log.jsonl') + 100,) * 2)
-    run(2, ['log.jsonl', 'the last checkpoint, %s/last.safetensors, is of step 128' % out], 'train', '--resume', '--out', out,
-        '--epochs', 2, preexec_fn=limit)
+    run(2, ['log.jsonl', 'the last checkpoint, %s/last.safetensors, is of step 128' % out], 'train', '--resume', '--out',
+        out, '--epochs', 2, preexec_fn=limit)
     check(before == [content(os.path.join(out, name)) for name in NAMES], 'a former file is not whole')
     tidy(out)
     run(0, [], 'train', '--resume', '--out', out)
@@ -334,8 +334,8 @@ def test_signals_elsewhere():
     """Status 130 and one line, at whatever moment."""
     whole()
     commands = (['bench', '--model', 'smallcnn', '--norm', 'bn', '--batch', 8, '--steps', 100000],
-                ['compare', '--model', 'smallcnn', '--norms', 'bn', '--data', mnist(), '--batch', 128, '--steps', 100000,
-                 '--out', path('cut')],
+                ['compare', '--model', 'smallcnn', '--norms', 'bn', '--data', mnist(), '--batch', 128, '--steps',
+                 100000, '--out', path('cut')],
                 ['eval', '--run', path('whole'), '--data', mnist(), '--batch', 1],
                 ['tune', '--model', 'vgg16', '--norm', 'bn'],
                 ['study', '--data', 'synthetic:3x32x32:10', '--dataset', 'cifar10', '--networks', 'vgg16', '--out',

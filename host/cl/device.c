@@ -378,7 +378,7 @@ int blanch_device_open(struct blanch_device **device, const char *spec, uint64_t
     dev->poison = poison && *poison && *poison != '0';
     if (cores && (code = make_sub_device(dev, cores))) goto done;
     if ((code = open_queue(dev))) goto done;
-    dev->cache = bl_cache_folder("programs");
+    bl_cache_open(&dev->cache, "programs");
 done:
     free(list);
     if (code)
@@ -401,7 +401,8 @@ void blanch_device_close(struct blanch_device *dev) {
     if (dev->queue) clReleaseCommandQueue(dev->queue);
     if (dev->context) clReleaseContext(dev->context);
     if (dev->sub_device) clReleaseDevice(dev->id);
-    free(dev->records), free(dev->spans), free(dev->cache), free(dev->attachments);
+    free(dev->records), free(dev->spans), free(dev->attachments);
+    bl_cache_close(&dev->cache);
     free(dev);
 }
 

@@ -12,6 +12,7 @@
 #include <string.h>
 
 static const int warm_up = 3;                               // steps of each network, neither timed nor recorded
+static const int least_steps = 4;                           // of which a shorter comparison times all but the first
 static const double inference_s = 3;                        // for all networks together, at least
 static const int inference_least = 5, inference_most = 100; // rounds
 
@@ -161,9 +162,22 @@ static int check_norms(const struct bl_compare *c, const enum blanch_norm *norms
                    BL_COMPARE_RUNS);
 }
 
+static int check_steps(const struct bl_compare *c, uint32_t images) {
+    if (c->steps >= least_steps) return 0;
+    if (!c->epochs)
+        return bl_fail(BLANCH_EUSAGE, "a comparison needs at least %d steps, not %lld", least_steps,
+                       (long long)c->steps);
+    return bl_fail(BLANCH_EUSAGE,
+                   "a comparison needs at least %d steps, and %d epoch%s of %u images in batches of %d %s %lld; give "
+                   "more --epochs or a smaller --batch",
+                   least_steps, c->epochs, c->epochs == 1 ? "" : "s", images, c->common.batch,
+                   c->steps == 1 ? "is" : "are", (long long)c->steps);
+}
+
 /* All networks see the same batches: those that each of them takes. */
 static int plan_steps(struct bl_compare *c) {
     const uint32_t images = bl_dataset_count(c->data, BL_TRAIN), rest = images % (uint32_t)c->common.batch;
+    if (!images) return bl_fail(BLANCH_EINPUT, "%s holds no training images", c->data_spec);
     for (int r = 0; r < c->runs; r++) {
         int least = bl_network_least_batch(c->run[r].net);
         if (least > c->least) c->least = least;
@@ -177,8 +191,10 @@ static int plan_steps(struct bl_compare *c) {
         bl_progress_line(NULL, "the last batch of an epoch, of %u, is left out: %s", rest,
                          c->drop_last ? "--drop-last" : "batch norm takes more than one value per channel");
     if (c->epochs) c->steps = c->epochs * batches;
+    c->whole = (int)((uint32_t)c->common.batch < images ? (uint32_t)c->common.batch : images);
     c->schedule = (struct bl_schedule){.lr = c->update.lr, .steps = c->steps, .epoch_steps = batches};
-    return bl_schedule_parse(&c->schedule, c->schedule_text);
+    int code = check_steps(c, images);
+    return code ? code : bl_schedule_parse(&c->schedule, c->schedule_text);
 }
 
 static int open_runs(struct bl_compare *c) {
@@ -260,7 +276,6 @@ static int open_folder(struct bl_compare *c) {
     c->log_path = bl_format("%s/log.jsonl", c->out);
     int code = config && c->log_path ? 0 : BLANCH_ENOMEM, aside = 0;
     if (!code && !c->lock.path) code = make_folder(c);
-    if (!code) code = bl_directory_sweep(c->out);
     if (!code) code = write_config(c, config);
     if (!code && (aside = bl_log_put_aside(c->out)) < 0) code = aside;
     if (aside > 0)
@@ -268,8 +283,7 @@ static int open_folder(struct bl_compare *c) {
                          c->out, aside);
     if (c->lock.unsupported)
         bl_progress_line(NULL, "%s is on a file system without locks: no other process may use it meanwhile", c->out);
-    if (!code && !(c->log = fopen(c->log_path, "w")))
-        code = bl_fail(BLANCH_EIO, "%s: %s", c->log_path, strerror(errno));
+    if (!code && !(c->log = bl_log_open(c->log_path))) code = BLANCH_EIO;
     free(config);
     return code;
 }
@@ -297,11 +311,11 @@ static void close_compare(struct bl_compare *c) {
 
 /* --- training ------------------------------------------------------------------------------- */
 
-/* Only a whole batch says what a step costs. */
+/* Only a whole batch says what a step costs: where there are fewer images than it takes, all of them. */
 static bool timed_step(const struct bl_compare *c, const struct bl_compare_run *run, int64_t step) {
     int64_t batches = bl_loader_batches(run->session.loader);
     bool last = step % batches == batches - 1;
-    bool partial = last && batches * c->common.batch > bl_dataset_count(c->data, BL_TRAIN);
+    bool partial = last && batches * c->whole > bl_dataset_count(c->data, BL_TRAIN);
     return !partial && step >= (c->steps >= 3 * warm_up ? warm_up : c->steps / 3);
 }
 
@@ -386,7 +400,9 @@ static int step_run(struct bl_compare *c, struct bl_compare_run *run, bool recor
         .number = c->done + 1, .update = &update, .record = record && timed_step(c, run, c->done), .finish = true};
     int code = bl_session_step(&run->session, &wanted, &stepped);
     if (!code && !stepped.finite)
-        code = bl_fail(BLANCH_EDIVERGED, "%s: the loss of step %lld is not finite; try a smaller --lr",
+        code = bl_fail(BLANCH_EDIVERGED,
+                       "%s: the loss of step %lld is not finite, and the comparison ends without "
+                       "results; try a smaller --lr",
                        bl_norm_name(run->norm), (long long)c->done + 1);
     if (!code) code = book_step(c, run, &wanted, &stepped);
     if (!code) code = log_decision(c, run, &stepped.decision);
@@ -467,7 +483,7 @@ static int write_results(struct bl_compare *c) {
         json = NULL;
     } else if (!code) {
         bl_compare_print(&result);
-        printf("\n%s\n", page);
+        printf("\n%s\n", bl_shown(page));
     }
     cJSON_Delete(json);
     bl_result_free(&result);
@@ -495,17 +511,25 @@ static int check_usage(struct bl_compare *c) {
     return code ? code : bl_compare_parse_settings(c);
 }
 
+static int close_log(struct bl_compare *c) {
+    int failed = fclose(c->log);
+    c->log = NULL;
+    return failed ? bl_fail(BLANCH_EIO, "%s could not be written", c->log_path) : 0;
+}
+
 static int compare(struct bl_compare *c) {
     int code = check_usage(c);
     if (code) return code;
     bl_end_in_order();
     if ((code = enter_folder(c)) || (code = open_data(c)) || (code = open_devices(c)) || (code = open_runs(c)))
         return code;
-    if ((code = open_folder(c)) || (code = train(c))) return code;
+    if ((code = open_folder(c)) || (code = train(c)) || (code = close_log(c))) return code;
     if (!bl_interrupted) code = time_inference(c);
-    if (!code && c->done > warm_up) code = write_results(c);
-    return code || !bl_interrupted ? code
-                                   : bl_fail(BLANCH_EINTERRUPTED, "interrupted after step %lld", (long long)c->done);
+    bool enough = c->done >= least_steps;
+    if (!code && enough) code = write_results(c);
+    if (code || !bl_interrupted) return code;
+    return bl_fail(BLANCH_EINTERRUPTED, "interrupted after step %lld%s", (long long)c->done,
+                   enough ? "" : ": too few for results");
 }
 
 static int run_compare(int argc, char **argv) {
@@ -523,7 +547,7 @@ static int run_compare(int argc, char **argv) {
          "ND: refreshes the whitening as often as this overhead over BN allows (none)"},
         {"target-top1", BL_OPT_FLOAT, &c.target, 1e-3, 100, "P", "time until P % of the test images are right"},
         {"devices", BL_OPT_TEXT, &c.device_list, 0, 0, "A,B", "several devices, each as --device takes it"},
-        {"steps", BL_OPT_INT64, &c.steps, 2, 1e12, "N", "steps of each network (50)"},
+        {"steps", BL_OPT_INT64, &c.steps, 1, 1e12, "N", "steps of each network, at least 4 (50)"},
         {"epochs", BL_OPT_INT, &c.epochs, 1, 100000, "N", "whole epochs instead, with test accuracy after each"},
         {"drop-last", BL_OPT_FLAG, &c.drop_last, 0, 0, NULL, "leaves every partial batch out"},
         {"schedule", BL_OPT_TEXT, &c.schedule_text, 0, 0, "NAME",

@@ -1,4 +1,5 @@
 /* blanch study: cells of the reproduction's tables, one run directory each, beside the published values. */
+#include "base/private.h"
 #include "cli/common.h"
 #include "cli/study.h"
 #include "cli/tune.h"
@@ -30,7 +31,7 @@ struct study {
     struct bl_cell *cells; // those asked for
     int count;
     struct bl_lock lock;
-    int diverged; // in this process
+    int status; // of this process, where a cell of its own diverged or was left out
 };
 
 /* --- choosing ------------------------------------------------------------------------------- */
@@ -109,7 +110,7 @@ static int add_cell(struct study *s, const char *network, const char *norm, int 
     snprintf(cell->network, sizeof cell->network, "%s", network);
     snprintf(cell->norm, sizeof cell->norm, "%s", norm);
     int code = bl_cell_read(cell, s->out);
-    if (!code && *cell->data && strcmp(cell->data, s->data))
+    if (!code && *cell->data && strncmp(cell->data, s->data, sizeof cell->data - 1))
         code = bl_fail(BLANCH_EUSAGE, "%s holds cells of %s trained on %s, not %s; give another --out", s->out,
                        s->dataset, cell->data, s->data);
     return code;
@@ -233,7 +234,8 @@ static int train_cell(struct study *s, struct bl_cell *cell, const char *name, c
     return code;
 }
 
-/* A cell that diverged is a result like another: it is kept, and the rest go on. */
+/* A cell that diverged is a result like another: it is kept, and the rest go on. They do too where one does not fit the
+ * device, which is named. */
 static int run_cell(struct study *s, int index, int number, int open) {
     struct bl_cell *cell = &s->cells[index];
     char name[128], left[64], title[64];
@@ -249,16 +251,21 @@ static int run_cell(struct study *s, int index, int number, int open) {
         bl_progress_line(NULL, "%s diverged: %s", name, message);
         code = bl_cell_record_divergence(cell, s->out, message);
         free(message);
-        s->diverged++;
+        if (!s->status) s->status = bl_exit_status(BLANCH_EDIVERGED);
+    } else if (code == BLANCH_ELIMIT) {
+        bl_print_error(bl_fail_in(code, "%s is left out", name));
+        s->status = bl_exit_status(code);
+        return 0;
     } else if (code == BLANCH_EINTERRUPTED)
         return bl_fail(code, "interrupted in %s; the same `blanch study` continues", name);
-    if (code) return bl_fail_in(code, "%s", name);
+    if (code) return bl_fail_in(code, "%s (cell %d of %d, the others are not run)", name, number, open);
     return bl_cell_read(cell, s->out);
 }
 
 /* Two at once would train the same cells. */
 static int take_lock(struct study *s) {
     int code = bl_make_dirs(s->out);
+    bl_folder_warn(s->out);
     if (!code) code = bl_lock_take(&s->lock, s->out, "study.lock", "study");
     if (!code && s->lock.unsupported)
         bl_progress_line(NULL, "%s is on a file system without locks: no other process may use it meanwhile", s->out);
@@ -322,7 +329,7 @@ static int run(int argc, char **argv) {
     free(s.norms.text);
     free(s.epochs.text);
     free(s.cells);
-    return code ? code : s.diverged ? 1 : 0;
+    return code ? code : s.status;
 }
 
 const struct bl_command bl_command_study = {

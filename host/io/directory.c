@@ -1,7 +1,6 @@
 /* Directories of results. */
 #include "io/directory.h"
 #include "io/files.h"
-#include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -79,6 +78,7 @@ int bl_directory_used(const char *path, bool (*passed)(const char *name)) {
     DIR *dir = opendir(path);
     if (!dir && errno == ENOENT) return 0;
     if (!dir) return bl_fail(BLANCH_EUSAGE, "--out %s: %s", path, strerror(errno));
+    bl_replace_clear_path(path);
     int used = 0;
     for (struct dirent *entry; !used && (entry = readdir(dir));) {
         const char *name = entry->d_name;
@@ -88,15 +88,6 @@ int bl_directory_used(const char *path, bool (*passed)(const char *name)) {
     return used;
 }
 
-bool bl_is_temporary(const char *name) {
-    static const char *const files[] = {"config.json", "log.jsonl",    "last.",       "best.",        "ledger.json",
-                                        "trace.json",  "compare.json", "report.html", "diverged.json"};
-    const char *end = strrchr(name, '.');
-    bool ours = false;
-    for (int i = 0; i < BL_COUNT(files); i++) ours |= !strncmp(name, files[i], strlen(files[i]));
-    return ours && end && (!strcmp(end, ".tmp") || !strcmp(end, ".new"));
-}
-
 static bool is_aside(const char *name) {
     char end = 0;
     int number, length = 0;
@@ -104,18 +95,7 @@ static bool is_aside(const char *name) {
 }
 
 bool bl_is_left_over(const char *name) {
-    return !strcmp(name, "lock") || is_aside(name) || bl_is_temporary(name);
-}
-
-int bl_directory_sweep(const char *path) {
-    DIR *dir = opendir(path);
-    if (!dir) return bl_fail(BLANCH_EIO, "%s: %s", path, strerror(errno));
-    int code = 0;
-    for (struct dirent *entry; !code && (entry = readdir(dir));)
-        if (bl_is_temporary(entry->d_name) && unlinkat(dirfd(dir), entry->d_name, 0) && errno != ENOENT)
-            code = bl_fail(BLANCH_EIO, "%s/%s: %s", path, entry->d_name, strerror(errno));
-    closedir(dir);
-    return code;
+    return !strcmp(name, "lock") || is_aside(name);
 }
 
 /* --- logs ----------------------------------------------------------------------------------- */

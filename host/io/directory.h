@@ -15,16 +15,10 @@ struct bl_lock {
 int bl_lock_take(struct bl_lock *lock, const char *dir, const char *name, const char *command);
 void bl_lock_release(struct bl_lock *lock); // of zeros: nothing
 
-/* 1: dir has entries beside those that `passed` accepts; 0: it has none, or does not exist; BLANCH_EUSAGE: it cannot be
- * looked at. */
+/* 1: dir has entries beside those that `passed` accepts and temporary files that a crash left, which go; 0: it has
+ * none, or does not exist; BLANCH_EUSAGE: it cannot be looked at. */
 int bl_directory_used(const char *dir, bool (*passed)(const char *name));
-/* What a file of such a directory is written to before it takes its place (struct bl_replace, bl_checkpoint_save): a
- * killed process leaves it behind. */
-bool bl_is_temporary(const char *name);
-/* The lock, temporary files, logs that were put aside. */
-bool bl_is_left_over(const char *name);
-/* Removes temporary files. Only the owner of the directory's lock may. BLANCH_EIO. */
-int bl_directory_sweep(const char *dir);
+bool bl_is_left_over(const char *name); // the lock, logs that were put aside
 /* Puts DIR/log.jsonl aside, if there is one, as DIR/log.N.jsonl with the first N that is free; N returned, 0: there was
  * none. BLANCH_EIO. */
 int bl_log_put_aside(const char *dir);

@@ -2,6 +2,7 @@
 #include "train/train.h"
 #include "io/files.h"
 #include "io/safetensors.h"
+#include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <math.h>
@@ -139,7 +140,7 @@ static int read_item(const struct item *item, void *host, size_t bytes) {
 }
 
 /* What is not finite is no state to go on from. */
-static int check_finite(const struct item *item, const void *host) {
+static int check_item(const struct item *item, const void *host) {
     const float *value = host;
     int64_t wrong = 0, count = dtype_of(item) == BL_F32 ? count_of(item) : 0;
     for (int64_t i = 0; i < count; i++) wrong += !isfinite(value[i]);
@@ -160,7 +161,7 @@ static int write_items(const struct items *items, const char *path, const char *
         tensor->dims = shape_of(item, tensor->shape);
         tensor->data = memory[i] = bl_calloc(1, bytes);
         code = memory[i] ? read_item(item, memory[i], bytes) : BLANCH_ENOMEM;
-        if (!code && checked) code = check_finite(item, memory[i]);
+        if (!code && checked) code = check_item(item, memory[i]);
     }
     if (!code) code = bl_st_write(path, tensors, items->count, meta);
     for (int i = 0; memory && i < items->count; i++) free(memory[i]);
@@ -280,7 +281,8 @@ static int check_fit(const struct items *items, const struct bl_safetensors *fil
     return refuse(path, misfit, state);
 }
 
-/* Types that cannot be read as numbers of the kind wanted are found before anything is changed. */
+/* Types that cannot be read as numbers of the kind wanted, and values that are none, are found before anything is
+ * changed. */
 static int check_types(const struct items *items, const struct bl_safetensors *file, const char *path) {
     for (int i = 0; i < items->count; i++) {
         const struct item *item = &items->item[i];
@@ -293,9 +295,33 @@ static int check_types(const struct items *items, const struct bl_safetensors *f
     return 0;
 }
 
+static int check_finite(const struct bl_st_tensor *tensor, int64_t count, const char *path) {
+    float *host = bl_malloc((size_t)count * sizeof *host);
+    int code = host ? bl_st_floats(tensor, host, count) : BLANCH_ENOMEM;
+    for (int64_t i = 0; i < count && !code; i++)
+        if (!isfinite(host[i]))
+            code = bl_fail(BLANCH_EINPUT,
+                           "%s: tensor %s holds a value that is not finite (%g, element %lld): the run that wrote it "
+                           "diverged, or the file is damaged",
+                           path, tensor->name, (double)host[i], (long long)i);
+    free(host);
+    return code;
+}
+
+static int check_values(const struct items *items, const struct bl_safetensors *file, const char *path) {
+    int code = 0;
+    for (int i = 0; i < items->count && !code; i++) {
+        const struct item *item = &items->item[i];
+        const struct bl_st_tensor *tensor = find_tensor(file, item);
+        if (tensor && !is_counter(item) && item->source != NUMBERS) code = check_finite(tensor, count_of(item), path);
+    }
+    return code;
+}
+
 static int fits(const struct items *items, const struct bl_safetensors *file, const char *path) {
     int code = check_fit(items, file, path);
-    return code ? code : check_types(items, file, path);
+    if (!code) code = check_types(items, file, path);
+    return code ? code : check_values(items, file, path);
 }
 
 static int take_item(const struct item *item, const struct bl_st_tensor *tensor) {
@@ -430,6 +456,18 @@ static int choose_pair(struct bl_safetensors *file[FILES], const char *dir, int 
                    dir, meta_int(file[WEIGHTS], "step"), meta_int(file[STATE], "step"));
 }
 
+/* What a crash left of one that was not chosen. */
+static void clear_new(char *path[FILES]) {
+    for (int i = WEIGHTS_NEW; i < FILES; i++)
+        if (unlink(path[i])) errno = 0; // there is none, mostly
+}
+
+void bl_checkpoint_clear(const char *dir) {
+    char *path[FILES];
+    if (!make_paths(path, dir)) clear_new(path);
+    free_paths(path);
+}
+
 bool bl_checkpoint_exists(const char *dir) {
     char *path[FILES];
     struct bl_safetensors *file[FILES] = {NULL};
@@ -475,6 +513,7 @@ int bl_checkpoint_load(struct bl_graph *graph, const char *dir, struct bl_positi
     bl_graph_set_step(graph, (uint64_t)position->step);
     if (state == STATE_NEW && (code = replace(path[STATE_NEW], path[STATE]))) goto done;
     if (weights == WEIGHTS_NEW) code = replace(path[WEIGHTS_NEW], path[WEIGHTS]);
+    if (!code) clear_new(path);
 done:
     free(values.item);
     free(states.item);

@@ -1,7 +1,8 @@
 /* A run's directory: what it is found to be, who works in it, its log. */
 #include "train/run.h"
+#include "base/private.h"
 #include "io/files.h"
-#include <errno.h>
+#include "io/json.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -71,7 +72,7 @@ static int prune_log(const struct run *run) {
     if (code) return code;
     to = text;
     for (char *line = text, *end; *line && (end = strchr(line, '\n')); line = end + 1) {
-        cJSON *json = cJSON_ParseWithLength(line, (size_t)(end - line));
+        cJSON *json = bl_json_parse(line, (size_t)(end - line), NULL);
         if (json && line_is_done(json, &run->position)) {
             memmove(to, line, (size_t)(end + 1 - line));
             to += end + 1 - line;
@@ -98,8 +99,7 @@ static int open_log(struct run *run) {
         code = prune_log(run);
     else if ((run->aside = bl_log_put_aside(run->o.out)) < 0)
         code = run->aside;
-    if (!code && !(run->log = fopen(run->log_path, "a")))
-        code = bl_fail(BLANCH_EIO, "%s: %s", run->log_path, strerror(errno));
+    if (!code && !(run->log = bl_log_open(run->log_path))) code = BLANCH_EIO;
     return code;
 }
 
@@ -109,7 +109,8 @@ int bl_run_open_directory(struct run *run) {
     cJSON *json = bl_run_config_json(run);
     int code = path && run->log_path ? 0 : BLANCH_ENOMEM;
     if (!code && !run->lock.path) code = make(run);
-    if (!code) code = bl_directory_sweep(run->o.out);
+    if (!code) bl_folder_warn(run->o.out);
+    if (!code && !run->o.resume) bl_checkpoint_clear(run->o.out);
     if (!code) code = bl_json_write(path, json);
     if (!code) code = open_log(run);
     cJSON_Delete(json);

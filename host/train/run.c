@@ -1,5 +1,6 @@
 /* A run's settings: defaults, config.json, resuming. */
 #include "train/run.h"
+#include "base/private.h"
 #include "io/document.h"
 #include "io/files.h"
 #include "optim/optim.h"
@@ -207,6 +208,7 @@ int bl_run_read(struct bl_run_config *config, const char *dir) {
     *config = (struct bl_run_config){0};
     char *path = bl_format("%s/config.json", dir);
     if (!path) return BLANCH_ENOMEM;
+    bl_folder_warn(dir);
     int code = bl_json_read(path, &config->json);
     if (!code) code = read_settings(config, path);
     if (!code) code = read_view(config, path);

@@ -89,6 +89,7 @@ int bl_checkpoint_save(struct bl_graph *graph, const char *dir, const struct bl_
 /* The same where nothing has changed since the checkpoint of this step but the position. */
 int bl_checkpoint_save_position(struct bl_graph *graph, const char *dir, const struct bl_position *position);
 int bl_checkpoint_load(struct bl_graph *graph, const char *dir, struct bl_position *position);
+void bl_checkpoint_clear(const char *dir);  // of what a crash left of a first one
 bool bl_checkpoint_exists(const char *dir); // or what a user takes for one: a file of it
 int bl_weights_save(struct bl_graph *graph, const char *path, int64_t step);
 /* All or nothing; a file that does not fit is refused with the first few missing, unexpected and misshapen names. */
