@@ -191,8 +191,8 @@ def test_error_after_a_step():
     def limit():
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (os.path.getsize(out + '/log.jsonl') + 100,) * 2)
-    run(2, ['log.jsonl', 'the last checkpoint, %s/last.safetensors, is of step 128' % out], 'train', '--resume', '--out',
-        out, '--epochs', 2, preexec_fn=limit)
+    words = ['log.jsonl', 'the last checkpoint, %s/last.safetensors, is of step 128' % out]
+    run(2, words, 'train', '--resume', '--out', out, '--epochs', 2, preexec_fn=limit)
     check(before == [content(os.path.join(out, name)) for name in NAMES], 'a former file is not whole')
     tidy(out)
     run(0, [], 'train', '--resume', '--out', out)
@@ -220,11 +220,11 @@ def test_begins_anew_twice():
 
 def test_killed_while_the_directory_was_made():
     """A lock, a temporary file, nothing: with all settings given, --resume begins such a run too."""
-    for names, more in (((), []), (('lock',), ['--resume']), (('lock', 'config.json.tmp'), [])):
+    for names, more in (((), []), (('lock',), ['--resume']), (('lock', 'config.json.0123456789abcdef.tmp'), [])):
         out = fresh('made')
         os.makedirs(out)
         for name in names:
-            write('made/' + name, b'{"cut')
+            write('made/' + name, b'12')
         run(0, [], *TRAIN, '--data', mnist(), '--epochs', EPOCHS, '--out', out, *more)
         same(whole(), out)
     run(2, ['config.json'], 'train', '--resume', '--out', fresh('nothing'))
@@ -270,11 +270,11 @@ def test_comparison_begins_anew():
 def test_two_processes():
     out = fresh('two')
     args = [*TRAIN, '--data', mnist(), '--out', out]
-    process = start(*args, '--epochs', EPOCHS00)
+    process = start(*args, '--epochs', 300)
     logged(out, process, STEPS + 1)
     before = json.load(open(out + '/config.json'))
     words = ['process %d' % process.pid, out]
-    run(2, words, *args, '--epochs', EPOCHS00)
+    run(2, words, *args, '--epochs', 300)
     run(2, words, 'train', '--resume', '--out', out, '--epochs', 5)
     check(json.load(open(out + '/config.json')) == before, 'config.json was written by another process')
     process.terminate()
@@ -308,7 +308,7 @@ def test_signals():
 
 def test_second_signal():
     out = fresh('second')
-    process = start(*TRAIN, '--data', mnist(), '--epochs', EPOCHS00, '--out', out)
+    process = start(*TRAIN, '--data', mnist(), '--epochs', 300, '--out', out)
     logged(out, process, STEPS + 1)
     process.send_signal(signal.SIGINT)
     process.send_signal(signal.SIGTERM)
@@ -334,19 +334,18 @@ def test_signals_elsewhere():
     """Status 130 and one line, at whatever moment."""
     whole()
     commands = (['bench', '--model', 'smallcnn', '--norm', 'bn', '--batch', 8, '--steps', 100000],
-                ['compare', '--model', 'smallcnn', '--norms', 'bn', '--data', mnist(), '--batch', 128, '--steps',
-                 100000, '--out', path('cut')],
-                ['eval', '--run', path('whole'), '--data', mnist(), '--batch', 1],
+                ['compare', '--model', 'smallcnn', '--norms', 'bn', '--data', mnist(), '--batch', 128, '--steps', 100000,
+                 '--out', path('cut')],
                 ['tune', '--model', 'vgg16', '--norm', 'bn'],
                 ['study', '--data', 'synthetic:3x32x32:10', '--dataset', 'cifar10', '--networks', 'vgg16', '--out',
                  path('cells')])
-    for command in commands:
-        for wait in (0.1, 1.0):
-            shutil.rmtree(path('cut'), ignore_errors=True)
-            process = start(*command)
-            time.sleep(wait)
-            process.send_signal(signal.SIGTERM)
-            end(process, 130, 'interrupted')
+    moments = [(command, wait) for command in commands for wait in (0.1, 1.0)]
+    for command, wait in moments + [(['eval', '--run', whole(), '--data', mnist(), '--batch', 1], 0.1)]:
+        shutil.rmtree(path('cut'), ignore_errors=True)
+        process = start(*command)
+        time.sleep(wait)
+        process.send_signal(signal.SIGTERM)
+        end(process, 130, 'interrupted')
 
 
 # --- partial batches -----------------------------------------------------------------------------
@@ -369,13 +368,13 @@ def test_drop_last():
     run(0, ['4 steps; the last batch of an epoch, of 112, is left out: --drop-last'], *args, fresh('dropped'),
         '--epochs', 2)
     check(json.load(open(path('dropped/config.json')))['drop_last'] is True, 'config.json does not say it')
-    run(0, ['6 steps, resumed'], 'train', '--resume', '--out', path('dropped'), '--epochs', EPOCHS)
+    run(0, ['6 steps, resumed'], 'train', '--resume', '--out', path('dropped'), '--epochs', 3)
     run(2, ['--drop-last', '512'], *TRAIN[:-1], 600, '--data', mnist(), '--drop-last', '--out', fresh('none'))
     check(not os.path.exists(path('none')), 'a directory was made')
     run(2, ['--drop-last'], 'train', '--resume', '--out', whole(), '--drop-last')
     run(0, ['of 112'], 'compare', '--model', 'smallcnn', '--norms', 'none', '--data', mnist(), '--batch', 200,
-        '--drop-last', '--epochs', 1, '--out', fresh('dropped-compare'))
-    check(len([l for l in log(path('dropped-compare')) if l['type'] == 'step']) == 2, 'not two steps')
+        '--drop-last', '--epochs', 2, '--out', fresh('dropped-compare'))
+    check(len([l for l in log(path('dropped-compare')) if l['type'] == 'step']) == 4, 'not four steps')
 
 
 # --- event files ---------------------------------------------------------------------------------
