@@ -272,7 +272,7 @@ class Campaign:
     def points(self, case):
         """Every call on files: (name, number)."""
         out = self.directory(case)
-        status, error = self.start(case, out, fault='none:1:0')
+        status, error = self.start(case, out, fault='nothing:1:0')
         if status:
             sys.exit('%s: %s' % (case, error))
         found = []
