@@ -66,6 +66,7 @@ int bl_dataset_check(struct bl_dataset *data);
  * there and the data lack: too where all are wanted, else a remark. */
 int bl_dataset_classes_as(struct bl_dataset *data, const char *const *names, int count, bool all);
 
+enum { BL_LARGEST_INPUT = 16384 }; // of a network, pixels a side
 enum bl_augment { BL_AUGMENT_NONE, BL_AUGMENT_CIFAR, BL_AUGMENT_IMAGENET };
 /* How images become a network's input of size x size, as torchvision's transforms of these names do:
  * imagenet: RandomResizedCrop(size), flip in training; Resize(size*256/224), CenterCrop(size) in evaluation.
