@@ -2,10 +2,12 @@
 #include "internal.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 static const struct bl_format *const formats[] = {
     &bl_format_fashion_mnist, &bl_format_mnist,  &bl_format_cifar10,
@@ -45,7 +47,7 @@ int bl_dataset_open(struct bl_dataset **data, const char *spec, uint64_t seed) {
 
 void bl_dataset_close(struct bl_dataset *data) {
     if (!data) return;
-    for (int s = 0; s < 2; s++) {
+    for (int s = 0; s < BL_SPLITS; s++) {
         struct bl_images *images = &data->split[s];
         for (uint32_t i = 0; images->paths && i < images->count; i++) free(images->paths[i]);
         free(images->paths);
@@ -68,6 +70,17 @@ const char *bl_dataset_name(const struct bl_dataset *data) {
 
 int bl_dataset_classes(const struct bl_dataset *data) {
     return data->classes;
+}
+
+static const char *const split_names[][2] = {
+    [BL_TRAIN] = {"train", "training"}, [BL_VAL] = {"val", "validation"}, [BL_TEST] = {"test", "test"}};
+
+const char *bl_split_name(enum bl_split split) {
+    return split_names[split][0];
+}
+
+const char *bl_split_title(enum bl_split split) {
+    return split_names[split][1];
 }
 
 const char *bl_dataset_class_name(const struct bl_dataset *data, int label) {
@@ -105,27 +118,41 @@ bool bl_data_exists(const char *path) {
     return !stat(path, &status);
 }
 
-int bl_data_read(const char *path, uint8_t **bytes, size_t *size) {
-    FILE *file = fopen(path, "rb");
-    if (!file) return bl_fail(BLANCH_EINPUT, "%s: %s", path, strerror(errno));
+int bl_data_open(const char *path, FILE **file, size_t *size) {
+    int code = 0, descriptor = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
     struct stat status;
-    int code = 0;
-    *bytes = NULL;
-    if (fstat(fileno(file), &status) || !S_ISREG(status.st_mode))
+    if (descriptor < 0) return bl_fail(BLANCH_EINPUT, "%s: %s", path, strerror(errno));
+    if (fstat(descriptor, &status) || !S_ISREG(status.st_mode))
         code = bl_fail(BLANCH_EINPUT, "%s: not a regular file", path);
     else if (!status.st_size)
         code = bl_fail(BLANCH_EINPUT, "%s: the file is empty", path);
-    else if (!(*bytes = bl_malloc((size_t)status.st_size)))
+    else if (!(*file = fdopen(descriptor, "rb")))
+        code = bl_fail(BLANCH_ENOMEM, "%s: %s", path, strerror(errno));
+    else
+        *size = (size_t)status.st_size;
+    if (code) close(descriptor);
+    return code;
+}
+
+int bl_data_take(const char *path, FILE *file, size_t size, uint8_t **bytes) {
+    int code = 0;
+    if (!(*bytes = bl_malloc(size)))
         code = bl_fail(BLANCH_ENOMEM, "%s: out of memory", path);
-    else if (setvbuf(file, NULL, _IONBF, 0) || fread(*bytes, 1, (size_t)status.st_size, file) != (size_t)status.st_size)
+    else if (setvbuf(file, NULL, _IONBF, 0) || fread(*bytes, 1, size, file) != size)
         code = bl_fail(BLANCH_EINPUT, "%s: %s", path, ferror(file) ? strerror(errno) : "shrank while it was read");
-    *size = (size_t)status.st_size;
     fclose(file);
     if (code) {
         free(*bytes);
         *bytes = NULL;
     }
     return code;
+}
+
+int bl_data_read(const char *path, uint8_t **bytes, size_t *size) {
+    FILE *file;
+    *bytes = NULL;
+    int code = bl_data_open(path, &file, size);
+    return code ? code : bl_data_take(path, file, *size, bytes);
 }
 
 int bl_dataset_damage(struct bl_dataset *data, enum bl_split split, uint32_t index) {
@@ -141,7 +168,7 @@ int bl_dataset_damage(struct bl_dataset *data, enum bl_split split, uint32_t ind
         data->messages[data->message_count++] = reason;
         if ((uint64_t)images->damaged_count * 10 > images->count)
             code = bl_fail(BLANCH_EINPUT, "%s: more than a tenth of the %u %s images are damaged; the last: %s",
-                           data->folder, images->count, split == BL_TRAIN ? "training" : "test", reason);
+                           data->folder, images->count, bl_split_title(split), reason);
         reason = NULL;
     }
     pthread_mutex_unlock(&data->lock);

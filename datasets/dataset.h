@@ -14,7 +14,9 @@
  * evaluation, and reported once, through bl_loader_skipped: decoded on opening, it leaves the dataset, else the next
  * image of the same split takes its place. More than a tenth of a split damaged: BLANCH_EINPUT. */
 struct bl_dataset;
-enum bl_split { BL_TRAIN, BL_TEST };
+/* A split that the data do not have holds no images. Where there are validation images, they choose the best weights
+ * and the test images wait for the end; else the test images do both. */
+enum bl_split { BL_TRAIN, BL_VAL, BL_TEST, BL_SPLITS };
 
 /* SPEC: fashion-mnist[:DIR] mnist:DIR cifar10:DIR cifar100:DIR folder:DIR synthetic:CxHxW:CLASSES. seed splits a folder
  * without a split. Bad input: BLANCH_EINPUT naming the file; unknown spec: BLANCH_EUSAGE naming the known ones.
@@ -26,6 +28,8 @@ int bl_dataset_open(struct bl_dataset **data, const char *spec, uint64_t seed);
 void bl_dataset_close(struct bl_dataset *data);
 const char *bl_dataset_name(const struct bl_dataset *data); // "cifar10"
 int bl_dataset_classes(const struct bl_dataset *data);
+const char *bl_split_name(enum bl_split split);  // "train", "val", "test"
+const char *bl_split_title(enum bl_split split); // "training", "validation", "test": of its images, in messages
 const char *bl_dataset_class_name(const struct bl_dataset *data, int label);
 uint32_t bl_dataset_count(const struct bl_dataset *data, enum bl_split split);
 int bl_dataset_channels(const struct bl_dataset *data); // 1 or 3

@@ -17,7 +17,7 @@
 struct decoding {
     struct bl_dataset *data;
     int size;
-    atomic_uint next; // images of both splits are numbered through
+    atomic_uint next; // images of all splits are numbered through
     atomic_bool stop, mixed;
     pthread_mutex_t lock;
     int code;
@@ -63,20 +63,23 @@ static int decode_one(struct decoding *job, enum bl_split split, uint32_t index)
         memcpy(data->split[split].pixels + bytes * index, pixels.data, bytes);
     else
         job->mixed = job->stop = true;
-    free(pixels.data);
+    bl_pixels_free(&pixels);
     return 0;
 }
 
 static void *decode_chunks(void *argument) {
     struct decoding *job = argument;
-    const struct bl_images *split = job->data->split;
-    uint32_t total = split[BL_TRAIN].count + split[BL_TEST].count;
+    const struct bl_images *images = job->data->split;
+    uint32_t total = 0;
+    for (int s = 0; s < BL_SPLITS; s++) total += images[s].count;
     for (;;) {
         uint32_t begin = atomic_fetch_add(&job->next, CHUNK);
         for (uint32_t i = begin; i < begin + CHUNK; i++) {
             if (job->stop || i >= total) return NULL;
-            bool test = i >= split[BL_TRAIN].count;
-            int code = decode_one(job, test ? BL_TEST : BL_TRAIN, test ? i - split[BL_TRAIN].count : i);
+            int s = BL_TRAIN;
+            uint32_t index = i;
+            while (index >= images[s].count) index -= images[s++].count;
+            int code = decode_one(job, s, index);
             if (code) give_up(job, code);
         }
     }
@@ -114,7 +117,7 @@ static void remove_damaged(struct bl_images *images, size_t bytes) {
 int bl_dataset_decode(struct bl_dataset *data, int size) {
     struct decoding job = {.data = data, .size = size};
     size_t bytes = (size_t)size * size * data->channels;
-    for (int s = 0; s < 2; s++) {
+    for (int s = 0; s < BL_SPLITS; s++) {
         data->split[s].pixels = bl_malloc(bytes * data->split[s].count + 1);
         if (!data->split[s].pixels) return bl_fail(BLANCH_ENOMEM, "%s: out of memory for its pixels", data->folder);
     }
@@ -123,7 +126,7 @@ int bl_dataset_decode(struct bl_dataset *data, int size) {
     pthread_mutex_destroy(&job.lock);
     int code = job.code ? bl_fail(job.code, "%s", job.message ? job.message : "out of memory") : 0;
     free(job.message);
-    for (int s = 0; s < 2; s++) {
+    for (int s = 0; s < BL_SPLITS; s++) {
         if (job.mixed) {
             free(data->split[s].pixels);
             data->split[s].pixels = NULL;

@@ -178,13 +178,13 @@ static int mark_test(uint64_t seed, uint32_t count, bool *test) {
 }
 
 static int split(struct bl_dataset *data, struct gathered *all, uint64_t seed) {
-    struct gathered parts[2] = {0};
+    struct gathered parts[BL_SPLITS] = {0};
     if (all->count < 2)
         return bl_fail(BLANCH_EINPUT, "%s: one image cannot be split into training and test images", data->folder);
     bool *test = bl_calloc(all->count, sizeof *test);
     int code = test ? mark_test(seed, (uint32_t)all->count, test) : BLANCH_ENOMEM;
     for (size_t i = 0; !code && i < all->count; i++) {
-        struct gathered *part = &parts[test[i]];
+        struct gathered *part = &parts[test[i] ? BL_TEST : BL_TRAIN];
         code = bl_grow((void **)&part->paths, &part->path_capacity, part->count + 1, sizeof *part->paths);
         if (!code) code = bl_grow((void **)&part->labels, &part->label_capacity, part->count + 1, sizeof *part->labels);
         if (code) break;
@@ -192,8 +192,8 @@ static int split(struct bl_dataset *data, struct gathered *all, uint64_t seed) {
         part->paths[part->count++] = all->paths[i];
         all->paths[i] = NULL;
     }
-    for (int s = 0; s < 2; s++) {
-        if (!code) code = take(&parts[s], &data->split[s]);
+    for (int s = 0; s < BL_SPLITS; s++) {
+        if (!code && parts[s].count) code = take(&parts[s], &data->split[s]);
         free_gathered(&parts[s]);
     }
     free(test);

@@ -4,11 +4,13 @@
 
 #include "dataset.h"
 #include <pthread.h>
+#include <stdio.h>
 
 struct bl_pixels {
     uint8_t *data;
     int width, height, channels;
-}; // (height, width, channels); data is malloc'd
+    size_t held; // bytes counted as an image file's pixels, until bl_pixels_free
+};               // (height, width, channels); data is malloc'd
 
 struct bl_images { // a split
     uint32_t count;
@@ -38,7 +40,7 @@ struct bl_dataset {
     char *folder; // for messages
     int classes, channels, size;
     char **class_names; // (classes)
-    struct bl_images split[2];
+    struct bl_images split[BL_SPLITS];
     /* One image, called from several threads. BLANCH_EINPUT: damaged. */
     int (*read)(const struct bl_dataset *data, enum bl_split split, uint32_t index, struct bl_pixels *pixels);
     pthread_mutex_t lock; // of what follows, and of damaged_count
@@ -51,6 +53,10 @@ int bl_dataset_names(struct bl_dataset *data, const char *const *names); // copi
 /* Whether something is there, without a message. */
 bool bl_data_exists(const char *path);
 int bl_data_read(const char *path, uint8_t **bytes, size_t *size); // malloc'd; BLANCH_EINPUT
+/* The same in two steps. Opens a regular file that is not empty: a pipe or a device does not hold it up. Then reads all
+ * of it and closes it. */
+int bl_data_open(const char *path, FILE **file, size_t *size);
+int bl_data_take(const char *path, FILE *file, size_t size, uint8_t **bytes);
 /* Marks an image as damaged, with the reason as recorded by bl_fail. BLANCH_EINPUT when there are too many. */
 int bl_dataset_damage(struct bl_dataset *data, enum bl_split split, uint32_t index);
 
@@ -61,14 +67,14 @@ int bl_cores(void); // that this process may use
 /* pthread_create with all signals blocked: they belong to the main thread. */
 int bl_thread_start(pthread_t *thread, void *(*run)(void *), void *argument);
 
-/* --- image.c */
-int bl_image_read(const char *path, struct bl_pixels *pixels); // RGB; BLANCH_EINPUT
-int bl_image_size(const char *path, int *width, int *height);  // from its header; BLANCH_EINPUT
-bool bl_image_named(const char *name);                         // by its ending
-
-/* --- stb.c: NULL or false with *reason */
-uint8_t *bl_stb_decode(const uint8_t *bytes, size_t size, int *width, int *height, const char **reason);
-bool bl_stb_size(const uint8_t *bytes, size_t size, int *width, int *height, const char **reason);
+/* --- image.c: JPEG, PNG, GIF (its first image), BMP, PNM and TGA, told apart by their first bytes. */
+/* Decodes all of the file to RGB, alpha dropped, EXIF's orientation applied; what is damaged, cut off, of another kind
+ * or too large is BLANCH_EINPUT. Waits while the images that other threads decode or hold take too much memory: a
+ * thread frees one with bl_pixels_free before it reads the next. */
+int bl_image_read(const char *path, struct bl_pixels *pixels);
+void bl_pixels_free(struct bl_pixels *pixels);
+int bl_image_size(const char *path, int *width, int *height); // from its header, as bl_image_read has it; BLANCH_EINPUT
+bool bl_image_named(const char *name);                        // by its ending
 
 /* --- resize.c: scales a region of the image to width x height, of which the window becomes an image of its own. */
 struct bl_window {

@@ -1,5 +1,6 @@
 /* Failing, memory, time, hashing, random numbers. */
 #include "base/base.h"
+#include "base/text.h"
 #include <math.h>
 #include <pthread.h>
 #include <stdarg.h>
@@ -34,17 +35,24 @@ int bl_fail(int code, const char *format, ...) {
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
-    memcpy(message, text, sizeof message);
+    bl_text_show(message, sizeof message, text);
+    return code;
+}
+
+int bl_fail_more(int code, const char *more) {
+    size_t used = strlen(message);
+    snprintf(message + used, sizeof message - used, "\n%s", more);
     return code;
 }
 
 int bl_fail_in(int code, const char *format, ...) {
-    char prefix[1024], text[sizeof message];
+    char prefix[1024], shown[4 * sizeof prefix], text[sizeof message];
     va_list args;
     va_start(args, format);
     vsnprintf(prefix, sizeof prefix, format, args);
     va_end(args);
-    snprintf(text, sizeof text, "%s: %.*s", prefix, (int)(sizeof message - sizeof prefix - 3), message);
+    bl_text_show(shown, sizeof shown, prefix);
+    snprintf(text, sizeof text, "%s: %.*s", shown, (int)(sizeof message - sizeof shown - 3), message);
     memcpy(message, text, sizeof message);
     return code;
 }

@@ -10,6 +10,7 @@
 #include <string.h>
 
 static const int warm_up = 3;                               // steps of each network, neither timed nor recorded
+static const int least_steps = 4;                           // of which a shorter comparison times all but the first
 static const double inference_s = 3;                        // for all networks together, at least
 static const int inference_least = 5, inference_most = 100; // rounds
 
@@ -184,7 +185,19 @@ static int open_data(struct bl_compare *c) {
 static int plan_steps(struct bl_compare *c) {
     uint32_t images = bl_dataset_count(c->data, BL_TRAIN);
     int64_t batches = ((int64_t)images + c->common.batch - 1) / c->common.batch;
+    if (!images) return bl_fail(BLANCH_EINPUT, "%s holds no training images", c->data_spec);
     if (c->epochs) c->steps = c->epochs * batches;
+    if (c->steps < least_steps && c->epochs)
+        return bl_fail(
+            BLANCH_EUSAGE,
+            "a comparison needs at least %d steps, and %d epoch%s of %u images in batches of %d %s %lld; give "
+            "more --epochs or a smaller --batch",
+            least_steps, c->epochs, c->epochs == 1 ? "" : "s", images, c->common.batch, c->steps == 1 ? "is" : "are",
+            (long long)c->steps);
+    if (c->steps < least_steps)
+        return bl_fail(BLANCH_EUSAGE, "a comparison needs at least %d steps, not %lld", least_steps,
+                       (long long)c->steps);
+    c->whole = (int)((uint32_t)c->common.batch < images ? (uint32_t)c->common.batch : images);
     c->schedule = (struct bl_schedule){.lr = c->update.lr, .steps = c->steps, .epoch_steps = batches};
     return bl_schedule_parse(&c->schedule, c->schedule_text);
 }
@@ -228,11 +241,11 @@ static void close_compare(struct bl_compare *c) {
 
 /* --- training ------------------------------------------------------------------------------- */
 
-/* Only a whole batch says what a step costs. */
+/* Only a whole batch says what a step costs: where there are fewer images than it takes, all of them. */
 static bool timed_step(const struct bl_compare *c, const struct bl_compare_run *run, int64_t step) {
     int64_t batches = bl_loader_batches(run->session.loader);
     bool last = step % batches == batches - 1;
-    bool partial = last && bl_dataset_count(c->data, BL_TRAIN) % (uint32_t)c->common.batch;
+    bool partial = last && bl_dataset_count(c->data, BL_TRAIN) % (uint32_t)c->whole;
     return !partial && step >= (c->steps >= 3 * warm_up ? warm_up : c->steps / 3);
 }
 
@@ -317,7 +330,9 @@ static int step_run(struct bl_compare *c, struct bl_compare_run *run, bool recor
         .number = c->done + 1, .update = &update, .record = record && timed_step(c, run, c->done), .finish = true};
     int code = bl_session_step(&run->session, &wanted, &stepped);
     if (!code && !stepped.finite)
-        code = bl_fail(BLANCH_EDIVERGED, "%s: the loss of step %lld is not finite; try a smaller --lr",
+        code = bl_fail(BLANCH_EDIVERGED,
+                       "%s: the loss of step %lld is not finite, and the comparison ends without "
+                       "results; try a smaller --lr",
                        bl_norm_name(run->norm), (long long)c->done + 1);
     if (!code) code = book_step(c, run, &wanted, &stepped);
     if (!code) code = log_decision(c, run, &stepped.decision);
@@ -398,7 +413,7 @@ static int write_results(struct bl_compare *c) {
         json = NULL;
     } else if (!code) {
         bl_compare_print(&result);
-        printf("\n%s\n", page);
+        printf("\n%s\n", bl_shown(page));
     }
     cJSON_Delete(json);
     bl_result_free(&result);
@@ -426,16 +441,24 @@ static int check_usage(struct bl_compare *c) {
     return code ? code : bl_compare_parse_settings(c);
 }
 
+static int close_log(struct bl_compare *c) {
+    int failed = fclose(c->log);
+    c->log = NULL;
+    return failed ? bl_fail(BLANCH_EIO, "%s could not be written", c->log_path) : 0;
+}
+
 static int compare(struct bl_compare *c) {
     int code = check_usage(c);
     if (code || (code = bl_catch_signals())) return code;
     if ((code = open_data(c)) || (code = plan_steps(c)) || (code = open_devices(c)) || (code = open_runs(c)))
         return code;
-    if ((code = open_folder(c)) || (code = train(c))) return code;
+    if ((code = open_folder(c)) || (code = train(c)) || (code = close_log(c))) return code;
     if (!bl_train_stop) code = time_inference(c);
-    if (!code && c->done > warm_up) code = write_results(c);
-    return code || !bl_train_stop ? code
-                                  : bl_fail(BLANCH_EINTERRUPTED, "interrupted after step %lld", (long long)c->done);
+    bool enough = c->done >= least_steps;
+    if (!code && enough) code = write_results(c);
+    if (code || !bl_train_stop) return code;
+    return bl_fail(BLANCH_EINTERRUPTED, "interrupted after step %lld%s", (long long)c->done,
+                   enough ? "" : ": too few for results");
 }
 
 static int run_compare(int argc, char **argv) {
@@ -453,7 +476,7 @@ static int run_compare(int argc, char **argv) {
          "ND: refreshes the whitening as often as this overhead over BN allows (none)"},
         {"target-top1", BL_OPT_FLOAT, &c.target, 1e-3, 100, "P", "time until P % of the test images are right"},
         {"devices", BL_OPT_TEXT, &c.device_list, 0, 0, "A,B", "several devices, each as --device takes it"},
-        {"steps", BL_OPT_INT64, &c.steps, 2, 1e12, "N", "steps of each network (50)"},
+        {"steps", BL_OPT_INT64, &c.steps, 1, 1e12, "N", "steps of each network, at least 4 (50)"},
         {"epochs", BL_OPT_INT, &c.epochs, 1, 100000, "N", "whole epochs instead, with test accuracy after each"},
         {"schedule", BL_OPT_TEXT, &c.schedule_text, 0, 0, "NAME",
          "cosine, constant, multistep[:E,E...[:GAMMA]] (cosine)"},

@@ -142,9 +142,9 @@ static void fill_times(const struct bl_compare *c, const struct bl_compare_run *
     to->step_ms_quartile3 = bl_samples_quantile(steps, 0.75);
     to->mean_ms = mean_of(&run->all, 0);
     to->min_ms = bl_samples_quantile(steps, 0);
-    to->images_per_s = 1e3 * c->common.batch / to->step_ms;
+    to->images_per_s = 1e3 * c->whole / to->step_ms;
     to->inference_ms = bl_samples_quantile(&run->inference, 0.5);
-    to->inference_images_per_s = 1e3 * c->common.batch / to->inference_ms;
+    to->inference_images_per_s = 1e3 * c->whole / to->inference_ms;
     to->recorded_step_ms = bl_samples_quantile(&run->wall[1], 0.5);
     to->recording_cost = to->recorded_step_ms / bl_samples_quantile(&run->wall[0], 0.5);
     to->timed_steps = (double)steps->count;

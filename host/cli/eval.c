@@ -2,6 +2,7 @@
 #include "cli/common.h"
 #include "cli/weights.h"
 #include "io/files.h"
+#include <math.h>
 #include <stdio.h>
 
 static int print(const struct bl_trained *t, const char *split, const struct blanch_metrics *m, double seconds,
@@ -9,8 +10,8 @@ static int print(const struct bl_trained *t, const char *split, const struct bla
     const char *data = t->data_spec;
     double top1 = bl_percent_of(m->top1, m->count), top5 = bl_percent_of(m->top5, m->count);
     if (!common->json) {
-        printf("%s-%s, %s on %s (%s): %d images\n", t->net->model->name, bl_norm_name(t->net->options.norm), t->weights,
-               data, split, m->count);
+        printf("%s-%s, %s on %s (%s): %d images\n", t->net->model->name, bl_norm_name(t->net->options.norm),
+               bl_shown(t->weights), bl_shown(data), split, m->count);
         printf("loss %.4f  top-1 %.2f %%  top-5 %.2f %%  %.0f images/s\n", m->loss, top1, top5, m->count / seconds);
         return 0;
     }
@@ -34,6 +35,9 @@ static int measure(struct bl_trained *t, enum bl_split split, const struct bl_co
     const char *name = split == BL_TRAIN ? "train" : "test";
     if (!bl_dataset_count(t->data, split)) return bl_fail(BLANCH_EINPUT, "%s holds no %s images", t->data_spec, name);
     int code = bl_network_test(t->net, t->data, split, &t->view, &metrics, &seconds);
+    if (!code && !isfinite(metrics.loss))
+        code = bl_fail(BLANCH_EDIVERGED, "%s: what the network computes on %s is not finite, so it has no accuracy",
+                       t->weights, t->data_spec);
     return code ? code : print(t, name, &metrics, seconds, common);
 }
 

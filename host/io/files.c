@@ -1,5 +1,6 @@
 #include "io/files.h"
 #include "base/private.h"
+#include "io/json.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -95,39 +96,40 @@ int bl_json_read(const char *path, cJSON **json) {
     int code = bl_file_read(path, &text, &size);
     if (code) return code;
     const char *end = text;
-    *json = cJSON_ParseWithOpts(text, &end, true);
-    if (!*json) code = bl_fail(BLANCH_EINPUT, "%s: line %d is not JSON", path, line_of(text, end));
+    *json = bl_json_parse(text, size, &end);
+    if (!*json && !(code = bl_json_memory()))
+        code = bl_fail(BLANCH_EINPUT, "%s: line %d is not JSON", path, line_of(text, end));
     free(text);
     return code;
 }
 
 int bl_json_write(const char *path, const cJSON *json) {
     struct bl_replace file;
-    char *text = json ? cJSON_Print(json) : NULL;
-    if (!text) return bl_fail(BLANCH_ENOMEM, "%s: out of memory for its JSON", path);
+    char *text = bl_json_print(json, true);
+    if (!text) return bl_fail_in(BLANCH_ENOMEM, "%s", path);
     int code = bl_replace_open(&file, path);
     if (!code) {
         code = bl_replace_write(&file, text, strlen(text));
         if (!code) code = bl_replace_write(&file, "\n", 1);
         code = bl_replace_close(&file, code);
     }
-    cJSON_free(text);
+    free(text);
     return code;
 }
 
 cJSON *bl_json_cached(const struct bl_cache *cache, const char *name) {
     size_t size;
     char *text = bl_cache_read(cache, name, &size);
-    cJSON *json = text ? cJSON_Parse(text) : NULL;
+    cJSON *json = text ? bl_json_parse(text, size, NULL) : NULL;
     free(text);
     return json;
 }
 
 void bl_json_cache(const struct bl_cache *cache, const char *name, const cJSON *json) {
-    char *text = json ? cJSON_Print(json) : NULL;
+    char *text = json ? bl_json_print(json, true) : NULL;
     const struct bl_part parts[] = {{text, text ? strlen(text) : 0}, {"\n", 1}};
     if (text) bl_cache_write(cache, name, parts, BL_COUNT(parts));
-    cJSON_free(text);
+    free(text);
 }
 
 FILE *bl_log_open(const char *path) {
@@ -140,13 +142,13 @@ FILE *bl_log_open(const char *path) {
 }
 
 int bl_json_line(void *file, cJSON *json, const char *path) {
-    char *text = json ? cJSON_PrintUnformatted(json) : NULL;
+    char *text = bl_json_print(json, false);
     int code = 0;
     if (!text)
-        code = bl_fail(BLANCH_ENOMEM, "%s: out of memory for a line", path);
+        code = bl_fail_in(BLANCH_ENOMEM, "%s", path);
     else if (fputs(text, file) < 0 || fputc('\n', file) < 0 || fflush(file))
         code = bl_fail(BLANCH_EIO, "%s: cannot be written: %s", path, strerror(errno));
-    cJSON_free(text);
+    free(text);
     cJSON_Delete(json);
     return code;
 }

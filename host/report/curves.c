@@ -22,10 +22,10 @@ static void name_run(struct named *named, int *count, const struct bl_run_result
     bl_run_label(run, label, sizeof label);
     *entry = (struct named){.run = run};
     snprintf(entry->label, sizeof entry->label, "%.100s%s%.50s", prefix, *prefix ? " " : "", label);
-    if (taken)
+    if (taken || (strcmp(run->norm, "bn") && strcmp(run->norm, "nd") && strcmp(run->norm, "none")))
         snprintf(entry->css, sizeof entry->css, "k%d", *count % 8);
     else
-        snprintf(entry->css, sizeof entry->css, "%.8s", run->norm);
+        snprintf(entry->css, sizeof entry->css, "%s", run->norm);
     ++*count;
 }
 
@@ -116,10 +116,7 @@ static void put_epoch_cells(struct bl_html *html, const struct named *runs, int 
         for (int i = 0; i < count; i++) {
             const struct bl_epoch_result *epoch = index < runs[i].run->epochs ? &runs[i].run->epoch[index] : NULL;
             double value = !epoch ? NAN : k == 0 ? epoch->train_top1 : k == 1 ? epoch->test_top1 : epoch->train_s;
-            if (isnan(value))
-                bl_html(html, "<td>–</td>");
-            else
-                bl_html(html, "<td>%.*f</td>", k < 2 ? 2 : 1, value);
+            bl_html(html, "<td>%s</td>", bl_fixed(value, k < 2 ? 2 : 1));
         }
 }
 

@@ -3,6 +3,7 @@
 #include "base/private.h"
 #include "io/document.h"
 #include "io/files.h"
+#include "io/json.h"
 #include "optim/optim.h"
 #include <dirent.h>
 #include <errno.h>
@@ -400,15 +401,16 @@ static int prune_log(const struct run *run) {
     int code = bl_file_read(run->log_path, &text, &size);
     if (code) return code;
     to = text;
-    for (char *line = text, *end; *line && (end = strchr(line, '\n')); line = end + 1) {
+    for (char *line = text, *end; !code && *line && (end = strchr(line, '\n')); line = end + 1) {
         cJSON *json = cJSON_ParseWithLength(line, (size_t)(end - line));
+        if (!json) code = bl_json_memory();
         if (json && line_is_done(json, &run->position)) {
             memmove(to, line, (size_t)(end + 1 - line));
             to += end + 1 - line;
         }
         cJSON_Delete(json);
     }
-    code = bl_file_write(run->log_path, text, (size_t)(to - text));
+    if (!code) code = bl_file_write(run->log_path, text, (size_t)(to - text));
     free(text);
     return code;
 }
