@@ -196,7 +196,7 @@ static int set_up(struct bl_loader *loader) {
     loader->count = loader->data->split[options->split].count;
     if (!loader->count)
         return bl_fail(BLANCH_EINPUT, "%s: there are no %s images", loader->data->folder,
-                       options->split == BL_TRAIN ? "training" : "test");
+                       bl_split_title(options->split));
     loader->batch = (uint32_t)options->batch < loader->count ? (uint32_t)options->batch : loader->count;
     loader->part_first = options->part.count ? (uint32_t)options->part.first : 0;
     loader->part_count = options->part.count ? (uint32_t)options->part.count : loader->batch;
@@ -301,9 +301,5 @@ uint32_t bl_loader_batches(const struct bl_loader *loader) {
 }
 
 const char *bl_loader_skipped(struct bl_loader *loader) {
-    struct bl_dataset *data = loader->data;
-    pthread_mutex_lock(&data->lock);
-    const char *message = data->reported < data->message_count ? data->messages[data->reported++] : NULL;
-    pthread_mutex_unlock(&data->lock);
-    return message;
+    return bl_dataset_message(loader->data);
 }

@@ -161,11 +161,12 @@ static void test_bad_length(void **state) {
 
 static void test_failed_write(void **state) {
     struct bl_replace file;
-    char *data, *temporary = bl_format("%s.tmp", path);
+    char *data, *temporary;
     size_t size;
     assert_int_equal(bl_file_write(path, "former", 6), 0);
     assert_int_equal(bl_replace_open(&file, path), 0);
     assert_int_equal(bl_replace_write(&file, "half of", 7), 0);
+    assert_non_null(temporary = bl_strdup(file.temporary));
     assert_true(bl_path_exists(temporary));
     assert_int_equal(bl_replace_close(&file, BLANCH_EIO), BLANCH_EIO);
     assert_false(bl_path_exists(temporary));

@@ -122,6 +122,15 @@ bool bl_is_dry(const struct blanch_device *dev);
  * (16, in pairs). dev may be NULL. */
 int bl_tile_rows(const struct blanch_device *dev);
 
+/* --- failing -------------------------------------------------------------------------------- */
+
+/* Whether the last call to OpenCL that failed in this thread tells of what was asked (a kernel that does not build, a
+ * group too large, no room), after which a device can do other work. Else it or its driver is lost. */
+bool bl_device_refused(void);
+/* 0, or BLANCH_EDEVICE with its message where a release has failed in this process. The work was done; its caller says
+ * so at the end. */
+int bl_release_failed(void);
+
 /* --- attachments ------------------------------------------------------------------------------ */
 
 /* What a layer above keeps for a device, under a key of its own: the address of something static. NULL: nothing. */
@@ -131,9 +140,8 @@ void *bl_attached(const struct blanch_device *dev, const void *key);
 int bl_attach(struct blanch_device *dev, const void *key, void *what, void (*release)(void *what));
 void bl_detach(struct blanch_device *dev, const void *key); // releases nothing
 
-/* --- caches ----------------------------------------------------------------------------------- */
+/* --- keys of caches --------------------------------------------------------------------------- */
 
-char *bl_cache_folder(const char *name); // malloc'd: $XDG_CACHE_HOME/blanch/NAME, made; NULL: cannot be
 /* What tells this device, with its driver and platform, from others. */
 uint64_t bl_device_hash(const struct blanch_device *dev);
 /* Bytes, as blanch_device_open was given it; 0: none. Part of a key, unlike the size of memory that a driver reports,

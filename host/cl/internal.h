@@ -2,6 +2,7 @@
 #ifndef BL_CL_INTERNAL_H
 #define BL_CL_INTERNAL_H
 
+#include "base/cache.h"
 #include "cl/cl_raw.h"
 
 struct program;
@@ -28,9 +29,8 @@ struct blanch_device {
     bool sub_device; // to be released
     cl_context context;
     cl_command_queue queue;
-    bool profiling;
     struct program *programs;
-    char *cache;           // folder of compiled programs; NULL: none
+    struct bl_cache cache; // of compiled programs
     uint64_t used, peak;   // bytes
     uint64_t memory_limit; // bytes, as blanch_device_open was asked; 0: none
     bool poison;

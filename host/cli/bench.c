@@ -35,7 +35,7 @@ static int parse_input(struct bench *b) {
     struct blanch_network_options *n = &b->network;
     char rest = 0;
     if (!b->input) return 0;
-    int count = sscanf(b->input, "%dx%dx%d%c", &n->channels, &n->height, &n->width, &rest);
+    int count = sscanf(b->input, "%5dx%5dx%5d%c", &n->channels, &n->height, &n->width, &rest);
     if (count == 2 && !strchr(strchr(b->input, 'x') + 1, 'x'))
         n->width = n->height;
     else if (count != 3)
@@ -98,6 +98,10 @@ static int one_step(struct bench *b, bool record, double *ms) {
     update.lr = 1e-6f;
     const struct bl_step wanted = {.batch = &batch, .update = &update, .record = record, .finish = true};
     if (!code) code = bl_session_step(&b->session, &wanted, &stepped);
+    if (!code && !stepped.finite)
+        code =
+            bl_fail(BLANCH_EDIVERGED, "%s with %s, %s: the loss is not finite, and such a step has no update to time",
+                    b->net->model->name, bl_norm_name(b->network.norm), bl_precision_name(b->network.precision));
     if (!code) *ms = stepped.wall_ms;
     return code;
 }
@@ -185,7 +189,7 @@ static int report(struct bench *b) {
     double step = median(b->times, b->steps), least = b->times[0]; // sorted by the median
     if (b->common.json) return report_json(b, step, least);
     printf("%s-%s, batch %d of %dx%dx%d, %s, %s\n", n->model, bl_norm_name(n->norm), n->batch, n->channels, n->height,
-           n->width, bl_precision_name(n->precision), blanch_device_info(b->dev)->name);
+           n->width, bl_precision_name(n->precision), bl_shown(blanch_device_info(b->dev)->name));
     printf("step %.2f ms (median of %d; least %.2f), %.1f images/s\n", step, b->steps, least, 1e3 * n->batch / step);
     printf("first step %.0f ms after the start; device memory %.1f MiB, host memory %.1f MiB\n", 1e3 * b->startup,
            (double)b->device_peak / 1048576, (double)b->host_peak / 1048576);

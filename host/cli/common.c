@@ -1,5 +1,6 @@
 /* What several subcommands share. */
 #include "common.h"
+#include "io/json.h"
 #include "train/train.h"
 #include <math.h>
 #include <signal.h>
@@ -178,11 +179,11 @@ uint64_t bl_process_peak_bytes(void) {
 /* --- printing ------------------------------------------------------------------------------- */
 
 int bl_print_json(cJSON *json) {
-    char *text = cJSON_Print(json);
+    char *text = bl_json_print(json, true);
     cJSON_Delete(json);
-    if (!text) return bl_fail(BLANCH_ENOMEM, "out of host memory");
+    if (!text) return BLANCH_ENOMEM;
     puts(text);
-    cJSON_free(text);
+    free(text);
     return 0;
 }
 
@@ -199,7 +200,7 @@ static double phase_ms(const struct bl_ledger *ledger, int rows, int phase) {
 }
 
 static void print_row(const struct bl_ledger *ledger, const char *name, int row, const bool *shown, double total) {
-    printf("%-28.28s %9.3f", name, total);
+    printf("%-28.28s %9.3f", bl_shown(name), total);
     for (int phase = 0; phase < BL_PHASES; phase++) {
         if (!shown[phase]) continue;
         double ms = bl_ledger_ms(ledger, row, phase);

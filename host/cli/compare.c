@@ -10,6 +10,7 @@
 #include <string.h>
 
 static const int warm_up = 3;                               // steps of each network, neither timed nor recorded
+static const int least_steps = 4;                           // of which a shorter comparison times all but the first
 static const double inference_s = 3;                        // for all networks together, at least
 static const int inference_least = 5, inference_most = 100; // rounds
 
@@ -176,6 +177,8 @@ static int open_data(struct bl_compare *c) {
     const struct bl_model *model = bl_model_find(c->common.model);
     if (!model) return bl_fail(BLANCH_EUSAGE, "unknown model '%s'; `blanch models` lists them", c->common.model);
     int code = bl_dataset_open(&c->data, c->data_spec, (uint64_t)c->common.seed);
+    if (!code) code = bl_dataset_trainable(c->data);
+    if (!code && c->epochs) code = bl_dataset_check(c->data);
     if (code) return code;
     bl_view_default(&c->view, c->data, bl_dataset_channels(c->data), model->size);
     return c->augment_text ? bl_augment_parse(c->augment_text, &c->view.augment) : 0;
@@ -184,7 +187,19 @@ static int open_data(struct bl_compare *c) {
 static int plan_steps(struct bl_compare *c) {
     uint32_t images = bl_dataset_count(c->data, BL_TRAIN);
     int64_t batches = ((int64_t)images + c->common.batch - 1) / c->common.batch;
+    if (!images) return bl_fail(BLANCH_EINPUT, "%s holds no training images", c->data_spec);
     if (c->epochs) c->steps = c->epochs * batches;
+    if (c->steps < least_steps && c->epochs)
+        return bl_fail(
+            BLANCH_EUSAGE,
+            "a comparison needs at least %d steps, and %d epoch%s of %u images in batches of %d %s %lld; give "
+            "more --epochs or a smaller --batch",
+            least_steps, c->epochs, c->epochs == 1 ? "" : "s", images, c->common.batch, c->steps == 1 ? "is" : "are",
+            (long long)c->steps);
+    if (c->steps < least_steps)
+        return bl_fail(BLANCH_EUSAGE, "a comparison needs at least %d steps, not %lld", least_steps,
+                       (long long)c->steps);
+    c->whole = (int)((uint32_t)c->common.batch < images ? (uint32_t)c->common.batch : images);
     c->schedule = (struct bl_schedule){.lr = c->update.lr, .steps = c->steps, .epoch_steps = batches};
     return bl_schedule_parse(&c->schedule, c->schedule_text);
 }
@@ -199,7 +214,7 @@ static int open_folder(struct bl_compare *c) {
     if (!code) code = bl_compare_asked(c, &asked);
     cJSON *json = code ? NULL : bl_compare_config(c, &asked);
     if (!code) code = bl_json_write(config, json);
-    if (!code && !(c->log = fopen(c->log_path, "w"))) code = bl_fail(BLANCH_EIO, "%s cannot be written", c->log_path);
+    if (!code && !(c->log = bl_log_open(c->log_path))) code = BLANCH_EIO;
     cJSON_Delete(json);
     bl_result_free(&asked);
     free(config);
@@ -228,11 +243,11 @@ static void close_compare(struct bl_compare *c) {
 
 /* --- training ------------------------------------------------------------------------------- */
 
-/* Only a whole batch says what a step costs. */
+/* Only a whole batch says what a step costs: where there are fewer images than it takes, all of them. */
 static bool timed_step(const struct bl_compare *c, const struct bl_compare_run *run, int64_t step) {
     int64_t batches = bl_loader_batches(run->session.loader);
     bool last = step % batches == batches - 1;
-    bool partial = last && bl_dataset_count(c->data, BL_TRAIN) % (uint32_t)c->common.batch;
+    bool partial = last && bl_dataset_count(c->data, BL_TRAIN) % (uint32_t)c->whole;
     return !partial && step >= (c->steps >= 3 * warm_up ? warm_up : c->steps / 3);
 }
 
@@ -259,21 +274,25 @@ static int log_line(struct bl_compare *c, const struct bl_compare_run *run, cons
     return bl_json_line(c->log, line, c->log_path);
 }
 
+/* On the test images, or on those for validation where there are no others. */
 static int end_epoch(struct bl_compare *c, struct bl_compare_run *run, uint64_t epoch) {
-    struct blanch_metrics test, train = run->epoch;
-    double test_s;
-    int code = bl_network_test(run->net, c->data, BL_TEST, &c->view, &test, &test_s);
+    const bool tests = bl_dataset_count(c->data, BL_TEST), held = tests || bl_dataset_count(c->data, BL_VAL);
+    struct blanch_metrics m = {0}, train = run->epoch;
+    double seconds = 0;
+    int code = held ? bl_network_test(run->net, c->data, tests ? BL_TEST : BL_VAL, &c->view, &m, &seconds) : 0;
     struct bl_epoch_result *result = code ? NULL : bl_result_add_epoch(&run->result);
     if (!result) return code ? code : BLANCH_ENOMEM;
-    *result = (struct bl_epoch_result){.epoch = (double)epoch + 1,
-                                       .train_loss = train.loss,
-                                       .train_top1 = bl_percent_of(train.top1, train.count),
-                                       .train_top5 = bl_percent_of(train.top5, train.count),
-                                       .test_loss = test.loss,
-                                       .test_top1 = bl_percent_of(test.top1, test.count),
-                                       .test_top5 = bl_percent_of(test.top5, test.count),
-                                       .train_s = run->epoch_s,
-                                       .test_s = test_s};
+    result->epoch = (double)epoch + 1;
+    result->train_loss = train.loss;
+    result->train_top1 = bl_percent_of(train.top1, train.count);
+    result->train_top5 = bl_percent_of(train.top5, train.count);
+    result->train_s = run->epoch_s;
+    if (held) {
+        *(tests ? &result->test_loss : &result->val_loss) = m.loss;
+        *(tests ? &result->test_top1 : &result->val_top1) = bl_percent_of(m.top1, m.count);
+        *(tests ? &result->test_top5 : &result->val_top5) = bl_percent_of(m.top5, m.count);
+        *(tests ? &result->test_s : &result->val_s) = seconds;
+    }
     run->epoch = (struct blanch_metrics){0};
     run->epoch_s = 0;
     return log_line(c, run, "epoch", bl_epoch_json(result));
@@ -317,7 +336,9 @@ static int step_run(struct bl_compare *c, struct bl_compare_run *run, bool recor
         .number = c->done + 1, .update = &update, .record = record && timed_step(c, run, c->done), .finish = true};
     int code = bl_session_step(&run->session, &wanted, &stepped);
     if (!code && !stepped.finite)
-        code = bl_fail(BLANCH_EDIVERGED, "%s: the loss of step %lld is not finite; try a smaller --lr",
+        code = bl_fail(BLANCH_EDIVERGED,
+                       "%s: the loss of step %lld is not finite, and the comparison ends without "
+                       "results; try a smaller --lr",
                        bl_norm_name(run->norm), (long long)c->done + 1);
     if (!code) code = book_step(c, run, &wanted, &stepped);
     if (!code) code = log_decision(c, run, &stepped.decision);
@@ -398,7 +419,7 @@ static int write_results(struct bl_compare *c) {
         json = NULL;
     } else if (!code) {
         bl_compare_print(&result);
-        printf("\n%s\n", page);
+        printf("\n%s\n", bl_shown(page));
     }
     cJSON_Delete(json);
     bl_result_free(&result);
@@ -426,16 +447,26 @@ static int check_usage(struct bl_compare *c) {
     return code ? code : bl_compare_parse_settings(c);
 }
 
+static int close_log(struct bl_compare *c) {
+    int failed = fclose(c->log);
+    c->log = NULL;
+    return failed ? bl_fail(BLANCH_EIO, "%s could not be written", c->log_path) : 0;
+}
+
 static int compare(struct bl_compare *c) {
     int code = check_usage(c);
     if (code || (code = bl_catch_signals())) return code;
     if ((code = open_data(c)) || (code = plan_steps(c)) || (code = open_devices(c)) || (code = open_runs(c)))
         return code;
-    if ((code = open_folder(c)) || (code = train(c))) return code;
+    if ((code = open_folder(c))) return code;
+    bl_say_data(c->data, c->data_spec);
+    if ((code = train(c)) || (code = close_log(c))) return code;
     if (!bl_train_stop) code = time_inference(c);
-    if (!code && c->done > warm_up) code = write_results(c);
-    return code || !bl_train_stop ? code
-                                  : bl_fail(BLANCH_EINTERRUPTED, "interrupted after step %lld", (long long)c->done);
+    bool enough = c->done >= least_steps;
+    if (!code && enough) code = write_results(c);
+    if (code || !bl_train_stop) return code;
+    return bl_fail(BLANCH_EINTERRUPTED, "interrupted after step %lld%s", (long long)c->done,
+                   enough ? "" : ": too few for results");
 }
 
 static int run_compare(int argc, char **argv) {
@@ -453,7 +484,7 @@ static int run_compare(int argc, char **argv) {
          "ND: refreshes the whitening as often as this overhead over BN allows (none)"},
         {"target-top1", BL_OPT_FLOAT, &c.target, 1e-3, 100, "P", "time until P % of the test images are right"},
         {"devices", BL_OPT_TEXT, &c.device_list, 0, 0, "A,B", "several devices, each as --device takes it"},
-        {"steps", BL_OPT_INT64, &c.steps, 2, 1e12, "N", "steps of each network (50)"},
+        {"steps", BL_OPT_INT64, &c.steps, 1, 1e12, "N", "steps of each network, at least 4 (50)"},
         {"epochs", BL_OPT_INT, &c.epochs, 1, 100000, "N", "whole epochs instead, with test accuracy after each"},
         {"schedule", BL_OPT_TEXT, &c.schedule_text, 0, 0, "NAME",
          "cosine, constant, multistep[:E,E...[:GAMMA]] (cosine)"},

@@ -41,6 +41,7 @@ struct bl_compare {
     struct bl_common common;
     const char *norm_list, *device_list, *data_spec, *out, *schedule_text, *augment_text;
     int64_t steps; // in all
+    int whole;     // images of a whole batch: those of --batch, or all where there are fewer
     int epochs;    // 0: by steps
     struct blanch_update update;
     int recompute;

@@ -1,4 +1,5 @@
 /* blanch study: cells of the reproduction's tables, one run directory each, beside the published values. */
+#include "base/private.h"
 #include "cli/common.h"
 #include "cli/study.h"
 #include "cli/tune.h"
@@ -33,7 +34,7 @@ struct study {
     struct bl_cell *cells; // those asked for
     int count;
     int lock;
-    int diverged; // in this process
+    int status; // of this process, where a cell of its own diverged or was left out
 };
 
 /* --- choosing ------------------------------------------------------------------------------- */
@@ -112,7 +113,7 @@ static int add_cell(struct study *s, const char *network, const char *norm, int 
     snprintf(cell->network, sizeof cell->network, "%s", network);
     snprintf(cell->norm, sizeof cell->norm, "%s", norm);
     int code = bl_cell_read(cell, s->out);
-    if (!code && *cell->data && strcmp(cell->data, s->data))
+    if (!code && *cell->data && strncmp(cell->data, s->data, sizeof cell->data - 1))
         code = bl_fail(BLANCH_EUSAGE, "%s holds cells of %s trained on %s, not %s; give another --out", s->out,
                        s->dataset, cell->data, s->data);
     return code;
@@ -236,7 +237,8 @@ static int train_cell(struct study *s, struct bl_cell *cell, const char *name, c
     return code;
 }
 
-/* A cell that diverged is a result like another: it is kept, and the rest go on. */
+/* A cell that diverged is a result like another: it is kept, and the rest go on. They do too where one does not fit the
+ * device, which is named. */
 static int run_cell(struct study *s, int index, int number, int open) {
     struct bl_cell *cell = &s->cells[index];
     char name[128], left[64], title[64];
@@ -252,10 +254,14 @@ static int run_cell(struct study *s, int index, int number, int open) {
         bl_progress_line(NULL, "%s diverged: %s", name, message);
         code = bl_cell_record_divergence(cell, s->out, message);
         free(message);
-        s->diverged++;
+        if (!s->status) s->status = bl_exit_status(BLANCH_EDIVERGED);
+    } else if (code == BLANCH_ELIMIT) {
+        bl_print_error(bl_fail_in(code, "%s is left out", name));
+        s->status = bl_exit_status(code);
+        return 0;
     } else if (code == BLANCH_EINTERRUPTED)
         return bl_fail(code, "interrupted in %s; the same `blanch study` continues", name);
-    if (code) return bl_fail_in(code, "%s", name);
+    if (code) return bl_fail_in(code, "%s (cell %d of %d, the others are not run)", name, number, open);
     return bl_cell_read(cell, s->out);
 }
 
@@ -263,7 +269,8 @@ static int run_cell(struct study *s, int index, int number, int open) {
 static int take_lock(struct study *s) {
     char *path = bl_format("%s/study.lock", s->out);
     int code = path ? bl_make_dirs(s->out) : BLANCH_ENOMEM;
-    if (!code && (s->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666)) < 0)
+    bl_folder_warn(s->out);
+    if (!code && (s->lock = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0666)) < 0)
         code = bl_fail(BLANCH_EIO, "%s: %s", path, strerror(errno));
     if (!code && flock(s->lock, LOCK_EX | LOCK_NB) != 0)
         code = errno == EWOULDBLOCK
@@ -287,9 +294,10 @@ static int run_cells(struct study *s) {
 
 /* --- the command ---------------------------------------------------------------------------- */
 
-static int print(const struct study *s) {
+static int print(struct study *s) {
     struct bl_cell *cells;
-    int count, code = bl_cells_find(s->out, &cells, &count);
+    int count, left_out, code = bl_cells_find(s->out, &cells, &count, &left_out);
+    if (left_out) s->status = 2;
     if (!code)
         code = s->common.json ? bl_print_json(bl_study_json(s->out, bl_options_json(s->common.options), cells, count))
                               : bl_study_print(cells, count);
@@ -328,7 +336,7 @@ static int run(int argc, char **argv) {
     free(s.norms.text);
     free(s.epochs.text);
     free(s.cells);
-    return code ? code : s.diverged ? 1 : 0;
+    return code ? code : s.status;
 }
 
 const struct bl_command bl_command_study = {

@@ -1,8 +1,10 @@
 /* The cells of a study's folder: their names, and what their run directories say of them. */
 #include "cli/study.h"
 #include "io/files.h"
+#include "io/json.h"
 #include <dirent.h>
 #include <errno.h>
+#include <limits.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -74,12 +76,21 @@ static int read_config(struct bl_cell *cell, const char *path) {
     return code;
 }
 
+/* A count that a line of a log says; 0: none. */
+static int64_t count_of(const cJSON *line, const char *key) {
+    double value = bl_json_get(line, key);
+    return value >= 1 && value <= 1e15 ? (int64_t)value : 0;
+}
+
 static void take_epoch(struct bl_cell *cell, const cJSON *line) {
-    int epoch = (int)bl_json_get(line, "epoch");
-    if (epoch <= cell->epochs_done) return;
+    int64_t epoch = count_of(line, "epoch");
+    if (epoch <= cell->epochs_done || epoch > INT_MAX) return;
     double train_s = bl_json_get(line, "train_s"), test_s = bl_json_get(line, "test_s");
-    cell->epochs_done = epoch;
-    cell->test_top1 = bl_json_get(line, "test_top1");
+    // Chosen by validation images: ImageNet's, where there are no others.
+    const bool val = isnan(bl_json_get(line, "test_top1"));
+    if (val) test_s = bl_json_get(line, "val_s");
+    cell->epochs_done = (int)epoch;
+    cell->test_top1 = bl_json_get(line, val ? "val_top1" : "test_top1");
     cell->train_top1 = bl_json_get(line, "train_top1");
     cell->train_s += isnan(train_s) ? 0 : train_s;
     cell->test_s += isnan(test_s) ? 0 : test_s;
@@ -93,21 +104,24 @@ static int read_log(struct bl_cell *cell, const char *path) {
     bool tested = false;
     int code = bl_path_exists(path) ? bl_file_read(path, &text, &size) : 0;
     if (code || !text) return code;
-    for (char *line = text, *end; (end = strchr(line, '\n')); line = end + 1) {
-        cJSON *json = cJSON_ParseWithLength(line, (size_t)(end - line));
+    for (char *line = text, *end; !code && (end = strchr(line, '\n')); line = end + 1) {
+        cJSON *json = bl_json_parse(line, (size_t)(end - line), NULL);
         const char *type = bl_json_text(json, "type");
+        if (!json) code = bl_json_memory();
         if (!strcmp(type, "epoch")) {
             take_epoch(cell, json);
             tested = true;
+        } else if (!strcmp(type, "test")) {
+            cell->test_top1 = bl_json_get(json, "test_top1");
         } else if (!strcmp(type, "step")) {
-            step = (int64_t)bl_json_get(json, "step");
+            step = count_of(json, "step");
             tested = false;
         }
         cJSON_Delete(json);
     }
     free(text);
     if (tested && (cell->steps ? step >= cell->steps : cell->epochs_done >= cell->epochs)) cell->state = BL_CELL_DONE;
-    return 0;
+    return code;
 }
 
 static int read_divergence(struct bl_cell *cell, const char *path) {
@@ -162,16 +176,13 @@ int bl_cell_record_divergence(const struct bl_cell *cell, const char *dir, const
 
 int bl_cell_clear(const struct bl_cell *cell, const char *dir) {
     static const char *const files[] = {"config.json",
-                                        "config.json.tmp",
                                         "log.jsonl",
                                         "ledger.json",
                                         "trace.json",
                                         "last.safetensors",
                                         "last.safetensors.new",
-                                        "last.safetensors.new.tmp",
                                         "last.state.safetensors",
-                                        "last.state.safetensors.new",
-                                        "last.state.safetensors.new.tmp"};
+                                        "last.state.safetensors.new"};
     int code = 0;
     for (int i = 0; !code && i < BL_COUNT(files); i++) {
         char *path = file_of(cell, dir, files[i]);
@@ -211,16 +222,23 @@ static int compare(const void *left, const void *right) {
     return order ? order : sign(a->attempt - b->attempt);
 }
 
-int bl_cells_find(const char *dir, struct bl_cell **cells, int *count) {
+int bl_cells_find(const char *dir, struct bl_cell **cells, int *count, int *left_out) {
     size_t capacity = 0;
     int code = 0;
     DIR *folder = opendir(dir);
     *cells = NULL;
-    *count = 0;
+    *count = *left_out = 0;
     if (!folder) return bl_fail(BLANCH_EINPUT, "--out %s: %s", dir, strerror(errno));
     for (struct dirent *entry; !code && (entry = readdir(folder));) {
         struct bl_cell cell;
-        if (!is_cell(&cell, entry->d_name) || (code = bl_cell_read(&cell, dir))) continue;
+        if (!is_cell(&cell, entry->d_name)) continue;
+        if ((code = bl_cell_read(&cell, dir)) == BLANCH_EINPUT) {
+            bl_print_error(code);
+            ++*left_out;
+            code = 0;
+            continue;
+        }
+        if (code) break;
         void *grown = *cells;
         if ((code = bl_grow(&grown, &capacity, (size_t)*count + 1, sizeof cell))) break;
         *cells = grown;

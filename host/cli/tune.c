@@ -55,21 +55,21 @@ static const char *text_of(const cJSON *entry, const char *key) {
 
 static void print_entry(const cJSON *entry) {
     const cJSON *trial, *tried = cJSON_GetObjectItem(entry, "tried");
-    printf("%s%s\n    %s %.4g ms", text_of(entry, "shape"),
+    printf("%s%s\n    %s %.4g ms", bl_shown(text_of(entry, "shape")),
            cJSON_IsTrue(cJSON_GetObjectItem(entry, "current")) ? ""
                                                                : "   [other device, driver, kernels or memory limit]",
-           text_of(entry, "choice"), cJSON_GetObjectItem(entry, "ms")->valuedouble);
+           bl_shown(text_of(entry, "choice")), bl_json_get(entry, "ms"));
     cJSON_ArrayForEach(trial, tried) {
         const cJSON *ms = cJSON_GetObjectItem(trial, "ms");
         const char *name = text_of(trial, "name"), *result = text_of(trial, "result");
         if (!strcmp(name, text_of(entry, "choice"))) continue;
         if (!strcmp(result, "right") && cJSON_IsNumber(ms))
-            printf("; %s %.4g", name, ms->valuedouble);
+            printf("; %s %.4g", bl_shown(name), ms->valuedouble);
         else
-            printf("; %s %s", name, result);
+            printf("; %s %s", bl_shown(name), bl_shown(result));
     }
     const cJSON *load = cJSON_GetObjectItem(entry, "load");
-    printf("   (%.10s", text_of(entry, "measured"));
+    printf("   (%.10s", bl_shown(text_of(entry, "measured")));
     if (cJSON_IsNumber(load)) printf(", load %.3g", load->valuedouble);
     puts(")");
 }
@@ -115,7 +115,8 @@ static int tune_network(struct tune *t) {
 static int measure(struct tune *t) {
     const struct bl_tune_bounds bounds = bounds_of(t);
     int code = bl_tuner_open(t->dev, &bounds);
-    fprintf(stderr, "measuring for at most %.0f s on %s\n", (double)t->seconds, blanch_device_info(t->dev)->name);
+    fprintf(stderr, "measuring for at most %.0f s on %s\n", (double)t->seconds,
+            bl_shown(blanch_device_info(t->dev)->name));
     if (!code && t->clblast) code = bl_tuner_clblast(bl_tuner_of(t->dev), t->sets);
     return !code && t->common.model ? tune_network(t) : code;
 }

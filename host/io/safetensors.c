@@ -1,5 +1,6 @@
 #include "io/safetensors.h"
 #include "io/files.h"
+#include "io/json.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -151,6 +152,7 @@ static int parse_header(struct bl_safetensors *file, const char *text, size_t si
     if (copy[0] == '{') file->header = cJSON_ParseWithOpts(copy, NULL, true);
     bool nul = strlen(copy) != size;
     free(copy);
+    if (!file->header && bl_json_memory()) return BLANCH_ENOMEM;
     if (!file->header || nul)
         return bl_fail(BLANCH_EINPUT, "%s: the header is not JSON: damaged, or not a safetensors file", file->path);
     return read_metadata(file);
@@ -338,14 +340,14 @@ int bl_st_write(const char *path, const struct bl_st_tensor *tensors, int count,
     if (!offsets) return BLANCH_ENOMEM;
     place(tensors, count, offsets);
     cJSON *header = make_header(tensors, count, offsets, meta);
-    char *text = header ? cJSON_PrintUnformatted(header) : NULL;
+    char *text = header ? bl_json_print(header, false) : NULL;
     struct bl_replace file;
     if (!text)
         code = bl_fail(BLANCH_ENOMEM, "%s: out of memory for its header", path);
     else
         code = bl_replace_open(&file, path);
     if (!code) code = bl_replace_close(&file, write_data(&file, tensors, count, text));
-    cJSON_free(text);
+    free(text);
     cJSON_Delete(header);
     free(offsets);
     return code;

@@ -24,6 +24,15 @@ const char *bl_tune_replayed(const struct bl_tuner *t, const char *shape) {
     return cJSON_IsString(choice) ? choice->valuestring : NULL;
 }
 
+static bool is_choice(const struct bl_tune_item *item, const char *choice) {
+    const char *name;
+    for (int i = 0; item->is_conv && (name = bl_conv_engine_name(i)); i++)
+        if (!strcmp(name, choice)) return true;
+    for (int i = BL_GEMM_RULE + 1; !item->is_conv && i < BL_GEMM_ROUTES; i++)
+        if (!strcmp(bl_gemm_route_names[i], choice)) return true;
+    return false;
+}
+
 /* A new item learns from the run's record, or from the cache. */
 static void learn(struct bl_tuner *t, struct bl_tune_item *item) {
     if (t->replayed) {
@@ -33,7 +42,8 @@ static void learn(struct bl_tuner *t, struct bl_tune_item *item) {
         return;
     }
     cJSON *entry = bl_tune_cache_read(&t->cache, item->shape);
-    if (entry) know(item, cJSON_GetObjectItem(entry, "choice")->valuestring);
+    const char *choice = cJSON_GetStringValue(cJSON_GetObjectItem(entry, "choice"));
+    if (choice && is_choice(item, choice)) know(item, choice);
     cJSON_Delete(entry);
 }
 
@@ -101,7 +111,7 @@ static const char *choose_conv(void *context, const struct bl_conv_shape *shape,
     if (shape->type != BL_F32) return NULL; // what is stored in 16 bits has one engine for each shape
     const struct bl_tune_item like = conv_item(shape, pass);
     struct bl_tune_item *item = find(t, like.key);
-    if (!item) item = note(t, &like);
+    if (!item && !(item = note(t, &like))) t->code = BLANCH_ENOMEM;
     return item && item->state == BL_TUNE_KNOWN ? item->choice : NULL;
 }
 
@@ -112,7 +122,7 @@ static enum bl_gemm_route choose_gemm(void *context, const struct bl_gemm *g) {
     struct bl_tune_item *item = find(t, gemm_key(g));
     if (!item && !t->trying) {
         const struct bl_tune_item like = gemm_item(g);
-        item = note(t, &like);
+        if (!(item = note(t, &like))) t->code = BLANCH_ENOMEM;
     }
     for (int i = 0; item && item->state == BL_TUNE_KNOWN && i < BL_GEMM_ROUTES; i++)
         if (!strcmp(bl_gemm_route_names[i], item->choice)) return (enum bl_gemm_route)i;
@@ -219,14 +229,6 @@ static cJSON *entry_of(const struct bl_tune_trials *trials) {
     return entry;
 }
 
-void bl_tune_keep(struct bl_tuner *t, const char *shape, cJSON *entry) {
-    char line[400];
-    if (!bl_tune_cache_write(&t->cache, shape, entry) || t->cache_refused) return;
-    t->cache_refused = true;
-    snprintf(line, sizeof line, "what is measured is not kept: %s", blanch_error_message());
-    if (t->bounds.said) t->bounds.said(t->bounds.context, line);
-}
-
 int bl_tune_check_stop(const struct bl_tuner *t) {
     return t->bounds.stop && *t->bounds.stop ? bl_fail(BLANCH_EINTERRUPTED, "interrupted") : 0;
 }
@@ -248,7 +250,7 @@ static int measure_item(struct bl_tuner *t, struct bl_tune_item *item) {
         return 0;
     }
     know(item, trials.trial[trials.best].name);
-    bl_tune_keep(t, item->shape, entry_of(&trials));
+    bl_tune_cache_write(&t->cache, item->shape, entry_of(&trials));
     return 0;
 }
 
@@ -272,7 +274,7 @@ int bl_tuner_measure(struct bl_tuner *t) {
     const struct bl_tune_bounds *bounds = &t->bounds;
     const double start = bl_now(), rest = bounds->seconds - t->used;
     const int total = count_wanted(t);
-    int code = 0, done = 0;
+    int code = t->code ? bl_fail(t->code, "out of host memory for what is tuned") : 0, done = 0;
     for (size_t i = 0; i < t->items && !code; i++) {
         struct bl_tune_item *item = t->item[i];
         if (is_known(t, item)) continue;

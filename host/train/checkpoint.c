@@ -4,6 +4,7 @@
 #include "io/safetensors.h"
 #include <fcntl.h>
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -264,7 +265,8 @@ static int check_fit(const struct items *items, const struct bl_safetensors *fil
     return refuse(path, misfit, state);
 }
 
-/* Types that cannot be read as numbers of the kind wanted are found before anything is changed. */
+/* Types that cannot be read as numbers of the kind wanted, and values that are none, are found before anything is
+ * changed. */
 static int check_types(const struct items *items, const struct bl_safetensors *file, const char *path) {
     for (int i = 0; i < items->count; i++) {
         const struct item *item = &items->item[i];
@@ -277,9 +279,33 @@ static int check_types(const struct items *items, const struct bl_safetensors *f
     return 0;
 }
 
+static int check_finite(const struct bl_st_tensor *tensor, int64_t count, const char *path) {
+    float *host = bl_malloc((size_t)count * sizeof *host);
+    int code = host ? bl_st_floats(tensor, host, count) : BLANCH_ENOMEM;
+    for (int64_t i = 0; i < count && !code; i++)
+        if (!isfinite(host[i]))
+            code = bl_fail(BLANCH_EINPUT,
+                           "%s: tensor %s holds a value that is not finite (%g, element %lld): the run that wrote it "
+                           "diverged, or the file is damaged",
+                           path, tensor->name, (double)host[i], (long long)i);
+    free(host);
+    return code;
+}
+
+static int check_values(const struct items *items, const struct bl_safetensors *file, const char *path) {
+    int code = 0;
+    for (int i = 0; i < items->count && !code; i++) {
+        const struct item *item = &items->item[i];
+        const struct bl_st_tensor *tensor = find_tensor(file, item);
+        if (tensor && !is_counter(item) && item->source != NUMBERS) code = check_finite(tensor, count_of(item), path);
+    }
+    return code;
+}
+
 static int fits(const struct items *items, const struct bl_safetensors *file, const char *path) {
     int code = check_fit(items, file, path);
-    return code ? code : check_types(items, file, path);
+    if (!code) code = check_types(items, file, path);
+    return code ? code : check_values(items, file, path);
 }
 
 static int take_item(const struct item *item, const struct bl_st_tensor *tensor) {
@@ -382,7 +408,7 @@ static int open_all(struct bl_safetensors *file[FILES], char *path[FILES]) {
         file[i] = NULL;
         if (!bl_path_exists(path[i])) continue;
         int code = bl_st_open(&file[i], path[i]);
-        if (code && i < WEIGHTS_NEW) return code;
+        if (code && (i < WEIGHTS_NEW || code == BLANCH_ENOMEM)) return code;
         if (code) file[i] = NULL;
     }
     return 0;

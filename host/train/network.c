@@ -239,15 +239,20 @@ int bl_network_metrics(struct blanch_network *net, int count, struct blanch_metr
     return bl_graph_metrics(net->graph, count, metrics);
 }
 
-/* Cross-entropy and the rank of the right class, of logits on the host. */
+/* Cross-entropy and the rank of the right class, of logits on the host. Where one is not finite, the image is wrong. */
 static void add_image(struct blanch_metrics *metrics, const float *logits, int classes, int32_t label) {
     double largest = logits[0], sum = 0;
     int before = 0;
-    for (int c = 1; c < classes; c++)
+    for (int c = 0; c < classes; c++) {
+        if (!isfinite(logits[c])) {
+            metrics->loss = NAN;
+            return;
+        }
         if (logits[c] > largest) largest = logits[c];
+    }
     for (int c = 0; c < classes; c++) {
         sum += exp(logits[c] - largest);
-        before += !(logits[c] <= logits[label]);
+        before += logits[c] > logits[label] || (logits[c] == logits[label] && c < label);
     }
     metrics->loss += log(sum) + largest - logits[label];
     metrics->top1 += before < 1;

@@ -1,7 +1,9 @@
 /* A run's settings and its directory: defaults, config.json, resuming. */
 #include "train/run.h"
+#include "base/private.h"
 #include "io/document.h"
 #include "io/files.h"
+#include "io/json.h"
 #include "optim/optim.h"
 #include <dirent.h>
 #include <errno.h>
@@ -207,6 +209,7 @@ int bl_run_read(struct bl_run_config *config, const char *dir) {
     *config = (struct bl_run_config){0};
     char *path = bl_format("%s/config.json", dir);
     if (!path) return BLANCH_ENOMEM;
+    bl_folder_warn(dir);
     int code = bl_json_read(path, &config->json);
     if (!code) code = read_settings(config, path);
     if (!code) code = read_view(config, path);
@@ -304,6 +307,7 @@ static int directory_used(const char *path) {
 
 int bl_run_check_directory(const struct bl_train_options *options) {
     if (!options->out) return bl_fail(BLANCH_EUSAGE, "--out is missing: the run's directory");
+    bl_replace_clear_path(options->out); // what a crash left
     if (options->resume) return 0;
     int used = directory_used(options->out);
     if (used > 0)
@@ -378,13 +382,16 @@ static cJSON *config_json(const struct run *run) {
     cJSON *engines = bl_tuner_choices(run->dev);
     if (engines) cJSON_AddItemToObject(json, "engines", engines);
     cJSON_AddItemToObject(json, "class_names", class_names(run));
+    cJSON_AddItemToObject(json, "data_found", bl_run_data_json(run->data));
     return json;
 }
 
-static bool line_is_done(const cJSON *line, const struct bl_position *position) {
+/* What a finished run said of its test images is said again. */
+static bool line_is_done(const cJSON *line, const struct bl_position *position, int64_t steps) {
     const cJSON *type = cJSON_GetObjectItem(line, "type"), *step = cJSON_GetObjectItem(line, "step");
     const cJSON *epoch = cJSON_GetObjectItem(line, "epoch");
     if (!cJSON_IsString(type)) return false;
+    if (!strcmp(type->valuestring, "test") && cJSON_IsNumber(step) && step->valuedouble >= (double)steps) return false;
     if (strcmp(type->valuestring, "epoch")) return cJSON_IsNumber(step) && step->valuedouble <= (double)position->step;
     return cJSON_IsNumber(epoch) && epoch->valuedouble <= (double)position->epoch;
 }
@@ -397,15 +404,16 @@ static int prune_log(const struct run *run) {
     int code = bl_file_read(run->log_path, &text, &size);
     if (code) return code;
     to = text;
-    for (char *line = text, *end; *line && (end = strchr(line, '\n')); line = end + 1) {
+    for (char *line = text, *end; !code && *line && (end = strchr(line, '\n')); line = end + 1) {
         cJSON *json = cJSON_ParseWithLength(line, (size_t)(end - line));
-        if (json && line_is_done(json, &run->position)) {
+        if (!json) code = bl_json_memory();
+        if (json && line_is_done(json, &run->position, run->steps)) {
             memmove(to, line, (size_t)(end + 1 - line));
             to += end + 1 - line;
         }
         cJSON_Delete(json);
     }
-    code = bl_file_write(run->log_path, text, (size_t)(to - text));
+    if (!code) code = bl_file_write(run->log_path, text, (size_t)(to - text));
     free(text);
     return code;
 }
@@ -414,11 +422,11 @@ int bl_run_open_directory(struct run *run) {
     char *path = bl_format("%s/config.json", run->o.out);
     run->log_path = bl_format("%s/log.jsonl", run->o.out);
     cJSON *json = config_json(run);
+    bl_folder_warn(run->o.out); // before it is made, where it is: with a loose umask it would be said of every run
     int code = path && run->log_path ? bl_make_dirs(run->o.out) : BLANCH_ENOMEM;
     if (!code) code = bl_json_write(path, json);
     if (!code && run->o.resume) code = prune_log(run);
-    if (!code && !(run->log = fopen(run->log_path, "a")))
-        code = bl_fail(BLANCH_EIO, "%s: %s", run->log_path, strerror(errno));
+    if (!code && !(run->log = bl_log_open(run->log_path))) code = BLANCH_EIO;
     cJSON_Delete(json);
     free(path);
     return code;

@@ -205,8 +205,8 @@ def pngs():
     refuse('png-too-few-rows', png(8, 2, cut=200), 'the PNG')
     refuse('png-wrong-checksum', png(8, 2)[:-16] + b'\0' + png(8, 2)[-15:], 'a checksum is wrong')
     refuse('png-without-end', png(8, 2)[:-12], 'the PNG is cut off')
-    head = struct.pack('>IIBBBBB', 16385, 16384, 1, 0, 0, 0, 0)
-    refuse('png-16385x16384', b'\x89PNG\r\n\x1a\n' + chunk(b'IHDR', head) +
+    refuse('png-16385x16384', b'\x89PNG\r\n\x1a\n' +
+           chunk(b'IHDR', struct.pack('>IIBBBBB', 16385, 16384, 1, 0, 0, 0, 0)) +
            chunk(b'IDAT', zlib.compress(bytes(9))) + chunk(b'IEND', b''), 'is too large')
 
 
@@ -249,8 +249,8 @@ def gif(indices, width=3, screen=None, place=(0, 0), own=False, control=b'', lac
     head = b'GIF89a' + struct.pack('<HHBBB', *(screen or (across, height)), 0x80 | width - 1, 2, 0) + colours
     flags = 0x40 * lace | (0x80 | width - 1) * own
     image = b',' + struct.pack('<HHHHB', *place, across, height, flags) + colours[::-1] * own
-    codes = lzw(indices.flatten().tolist(), max(2, width), **more)
-    return head + control + image + bytes([max(2, width)]) + codes + b';'
+    data = lzw(indices.flatten().tolist(), max(2, width), **more)
+    return head + control + image + bytes([max(2, width)]) + data + b';'
 
 
 def gifs():
@@ -331,9 +331,9 @@ def bmps():
 # --- TGA -----------------------------------------------------------------------------------------
 
 def tga(kind, depth, data, flags=0, colours=0, first=0, entry=0, table=b'', comment=b''):
-    head = struct.pack('<BBBHHBHHHHBB', len(comment), colours > 0, kind, first, colours, entry, 0, 0, WIDTH, HEIGHT,
-                       depth, flags)
-    return head + comment + table + data
+    return struct.pack('<BBBHHBHHHHBB',
+                       len(comment), colours > 0, kind, first, colours, entry, 0, 0, WIDTH, HEIGHT, depth,
+                       flags) + comment + table + data
 
 
 def tgas():
@@ -353,13 +353,13 @@ def tgas():
             colours = numpy.frombuffer(table, numpy.uint8).reshape(256, -1)[:, 2::-1]
         pixels = None if entry == 24 else colours[grey[::-1, :, 0]]     # PIL fails at the others
         add('tga-palette-%d' % entry, tga(1, 8, grey.tobytes(), 0, 256, 0, entry, table), pixels)
-    late = (200 + grey % 9).astype(numpy.uint8).tobytes()
-    add('tga-palette-from-200', tga(1, 8, late, 0, 9, 200, 24, bytes(range(27))))
+    add('tga-palette-from-200',
+        tga(1, 8, (200 + grey % 9).astype(numpy.uint8).tobytes(), 0, 9, 200, 24, bytes(range(27))))
     flat = numpy.repeat(picture(4, HEIGHT), [5, 5, 2, 1], 1)
     for mode, kind in (('RGB', 'RGB'), ('L', 'L'), ('RGBA', 'RGBA')):
         add('tga-runs-%s' % kind.lower(), saved(flat, 'TGA', mode, compression='tga_rle'))
-    one = numpy.tile(numpy.uint8([3, 2, 1]), (HEIGHT, WIDTH, 1))
-    add('tga-run-over-rows', tga(10, 24, bytes([0x80 | 116, 1, 2, 3])), one)
+    add('tga-run-over-rows', tga(10, 24, bytes([0x80 | 116, 1, 2, 3])),
+        numpy.tile(numpy.uint8([3, 2, 1]), (HEIGHT, WIDTH, 1)))
     refuse('tga-beyond-its-palette', tga(1, 8, grey.tobytes(), 0, 9, 200, 24, bytes(27)), 'palette')
 
 
