@@ -10,7 +10,7 @@
  * and folders of mixed sizes, are decoded on demand in the loader's threads.
  *
  * Damaged images. In IDX and CIFAR files anything wrong is an error. In a folder a damaged image (unreadable, not an
- * image, a JPEG without its end marker, a PNG that is cut off or fails its checksums) is skipped, in training and in
+ * image, or one of which not every pixel can be had from its bytes: docs/images.md) is skipped, in training and in
  * evaluation, and reported once, through bl_loader_skipped: decoded on opening, it leaves the dataset, else the next
  * image of the same split takes its place. More than a tenth of a split damaged: BLANCH_EINPUT. */
 struct bl_dataset;
