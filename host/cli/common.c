@@ -3,7 +3,6 @@
 #include "io/json.h"
 #include "train/train.h"
 #include <math.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -127,20 +126,6 @@ int bl_common_network(const struct bl_common *common, struct blanch_network_opti
 }
 
 /* --- the process ---------------------------------------------------------------------------- */
-
-static void stop(int signal_number) {
-    (void)signal_number;
-    if (bl_train_stop) _exit(130);
-    bl_train_stop = 1;
-}
-
-int bl_catch_signals(void) {
-    struct sigaction action = {.sa_handler = stop, .sa_flags = SA_RESTART};
-    sigemptyset(&action.sa_mask);
-    if (sigaction(SIGINT, &action, NULL) != 0 || sigaction(SIGTERM, &action, NULL) != 0)
-        return bl_fail(BLANCH_EUSAGE, "signals cannot be caught");
-    return 0;
-}
 
 /* Field 22 of /proc/self/stat: the start in clock ticks since the machine was booted. */
 static double started_at(void) {

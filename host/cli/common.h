@@ -40,8 +40,10 @@ int bl_common_recompute(const struct bl_common *common, int *segments);
 /* model (required), norm (required), nd, batch (128 where not given), seed (0), optimiser, recompute. */
 int bl_common_network(const struct bl_common *common, struct blanch_network_options *network);
 
-/* From now on SIGINT and SIGTERM set bl_train_stop; a second one exits at once. */
+/* SIGHUP (unless it is ignored, as nohup does), SIGINT and SIGTERM end the process at once, with status 130. */
 int bl_catch_signals(void);
+/* From now on the first of them sets bl_interrupted, says so, and leaves the end to the command. */
+void bl_end_in_order(void);
 /* Seconds since the process was started, the time before main() included where the system tells it. */
 double bl_process_age(void);
 uint64_t bl_process_peak_bytes(void); // largest resident memory so far

@@ -31,6 +31,7 @@ static int parse(int argc, char **argv, struct bl_common *common, struct bl_trai
         {"schedule", BL_OPT_TEXT, &o->schedule, 0, 0, "NAME", "cosine (per step), constant, multistep[:E1,E2[:GAMMA]]"},
         {"init", BL_OPT_TEXT, &o->init, 0, 0, "FILE", "starts from these weights (safetensors)"},
         {"augment", BL_OPT_TEXT, &o->augment, 0, 0, "NAME", "cifar, imagenet, none (follows the input size)"},
+        {"drop-last", BL_OPT_FLAG, &o->drop_last, 0, 0, NULL, "leaves every partial batch out"},
         {"validate", BL_OPT_INT64, &o->validate, 1, 1e12, "N", "recomputes every N-th step's layers in plain C (slow)"},
         {"diagnose", BL_OPT_FLAG, &o->diagnose, 0, 0, NULL,
          "ND: logs how well every layer whitens, at every 20th step"},
@@ -68,7 +69,8 @@ static int run(int argc, char **argv) {
     bool quiet = false, help;
     bl_common_init(&common);
     int code = parse(argc, argv, &common, &o, &quiet, &help);
-    if (code || help || (code = take_common(&o, &common)) || (code = bl_catch_signals())) return code;
+    if (code || help || (code = take_common(&o, &common))) return code;
+    bl_end_in_order();
     struct bl_first_use use = {.quiet = quiet};
     bl_first_use_init(&use, common.no_tune);
     if (use.wanted) o.tune = &use.bounds;

@@ -36,7 +36,6 @@ static struct bl_tune_bounds bounds_of(struct tune *t) {
     return (struct bl_tune_bounds){.seconds = (double)t->seconds,
                                    .candidate = (double)t->candidate,
                                    .build = (double)t->build,
-                                   .stop = &bl_train_stop,
                                    .progress = move,
                                    .said = say,
                                    .context = t};
@@ -160,8 +159,8 @@ static int run(int argc, char **argv) {
     if (code || help) return code;
     if (!t.show && !t.clblast && !t.common.model)
         return bl_fail(BLANCH_EUSAGE, "nothing to do: give --model NAME, --clblast or --show");
-    if ((code = bl_catch_signals()) || (code = blanch_device_open(&t.dev, t.common.device, t.common.max_alloc)))
-        return code;
+    bl_end_in_order();
+    if ((code = blanch_device_open(&t.dev, t.common.device, t.common.max_alloc))) return code;
     code = t.show ? show(&t) : measure(&t);
     if (!t.show && (!code || (code == BLANCH_EINTERRUPTED && bl_tuner_of(t.dev)))) {
         int printed = report(&t);

@@ -195,6 +195,7 @@ static int try_engine(struct bl_tuner *tuner, const char *engine, const struct b
     int code = build_with(tuner, engine, item, &t);
     const char *name = t.node ? t.node->engine[item->pass] : engine;
     if (!code && *engine && strcmp(name, engine)) goto done;
+    if (bl_tune_beyond(code)) goto done;
     if (code) t.conv = NULL;
     if (others) list_others(&t, name, others);
     if (code && !*engine) goto done; // its own turn comes among the others
@@ -205,12 +206,13 @@ static int try_engine(struct bl_tuner *tuner, const char *engine, const struct b
         code = judge(&t, item, d, &right);
         if (!right) timing.result = BL_TUNE_WRONG;
     }
+    if (bl_tune_beyond(code)) goto done;
     if (code) timing.result = BL_TUNE_FAILED;
     bl_tune_add(trials, name, &timing);
     bl_tune_refuse(tuner, item, &(struct bl_tune_trial){name, timing.result, 0});
 done:
     bl_graph_free(t.graph);
-    return code == BLANCH_ENOMEM ? code : 0;
+    return bl_tune_beyond(code);
 }
 
 static int make_data(struct data *d, const struct bl_tune_item *item) {
@@ -236,7 +238,7 @@ int bl_tune_conv(struct bl_tuner *tuner, const struct bl_tune_item *item, struct
     int code = make_data(&d, item);
     if (!code) code = try_engine(tuner, "", item, &d, trials, others);
     for (int i = 0; !code && i < BL_TUNE_TRIALS && bl_conv_engine_name(i); i++)
-        if (others[i] && !(code = bl_tune_check_stop(tuner)))
+        if (others[i] && !(code = bl_check_interrupted()))
             code = try_engine(tuner, bl_conv_engine_name(i), item, &d, trials, NULL);
     free(d.images), free(d.weights), free(d.gradient), free(d.result), free(d.reference);
     return code;
