@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Kills a command of blanch by SIGKILL, at moments drawn by chance or at every call by which it changes files, and
-goes on as its user would: with the same command, or --resume where that says so.
+"""Kills a command of blanch by SIGKILL, at moments drawn by chance or at every call by which it changes files,
+and goes on as its user would: with the same command, or --resume where that says so.
 
-    kills.py CASE[,...] --random KILLS | --points [--sample N] [--limit S] [--jobs J] [--seed N] [--work DIR] [--blanch FILE]
+    kills.py CASE[,...] --random KILLS | --points [--sample N] [--limit S] [--jobs J] [--seed N] [--work DIR]
 
 CASE  train, resume (a run that has a checkpoint), compare, study, tune, or all
 
@@ -31,8 +31,8 @@ KILL = -9
 NET = ['--model', 'smallcnn', '--batch', '16']
 # Functions that change files: a kill at one that does not leaves what the next of these finds.
 CHANGES = ('mkdir', 'mkdirat', 'open', 'open64', 'openat64', 'fopen64', 'flock', 'write', 'pwrite64', 'ftruncate64',
-           'fchmod', 'fsync', 'close', 'rename', 'renameat', 'unlink', 'unlinkat', 'remove', 'mkstemp64', 'fputs', 'fputc',
-           'putc', 'fwrite', 'fflush', 'fclose')
+           'fchmod', 'fsync', 'close', 'rename', 'renameat', 'unlink', 'unlinkat', 'remove', 'mkstemp64', 'fputs',
+           'fputc', 'putc', 'fwrite', 'fflush', 'fclose')
 UNSTEADY = ('images_per_s', 'train_s', 'test_s')        # of lines and positions: what the clock says
 KINDS = ('damaged', 'stuck', 'different', 'left over')
 
