@@ -18,13 +18,23 @@ struct bl_dataset;
  * and the test images wait for the end; else the test images do both. */
 enum bl_split { BL_TRAIN, BL_VAL, BL_TEST, BL_SPLITS };
 
-/* SPEC: fashion-mnist[:DIR] mnist:DIR cifar10:DIR cifar100:DIR folder:DIR synthetic:CxHxW:CLASSES. seed splits a folder
- * without a split. Bad input: BLANCH_EINPUT naming the file; unknown spec: BLANCH_EUSAGE naming the known ones.
+/* SPEC: fashion-mnist[:DIR] mnist:DIR cifar10:DIR cifar100:DIR folder:DIR synthetic:CxHxW:CLASSES. seed divides a
+ * folder without splits. Bad input: BLANCH_EINPUT naming the file; unknown spec: BLANCH_EUSAGE naming the known ones.
  *
- * A folder is DIR/train/CLASS/... with DIR/test/CLASS/... or DIR/val/CLASS/..., or DIR/CLASS/... (also DIR/train
- * alone), of which every tenth image of a seeded shuffle is for testing. Classes are numbered by sorted name; images
- * may lie in folders below a class; names that begin with a dot and files of other types are passed over. */
+ * A folder is DIR/train/CLASS/... with DIR/val/CLASS/... or DIR/test/CLASS/... or both, or DIR/CLASS/... (also
+ * DIR/train alone), of which a tenth is for testing: the images whose names' hashes are least. Splits' folders may be
+ * named training, valid, validation, testing too, in any case; each is there once. Classes are numbered by sorted name;
+ * images may lie in folders below a class, but no splits; names that begin with a dot are passed over, files of other
+ * types counted. Splits without class folders are passed over, but not the training images'. */
 int bl_dataset_open(struct bl_dataset **data, const char *spec, uint64_t seed);
+/* The same, a folder without splits divided as it was for a run. limit: the hash up to which images are for testing; 0:
+ * that of a tenth of them, bl_dataset_limit afterwards. old: as before there were hashes, when splits' folders had to
+ * be named train, test or val. */
+struct bl_division {
+    uint64_t seed, limit;
+    bool old;
+};
+int bl_dataset_open_divided(struct bl_dataset **data, const char *spec, const struct bl_division *division);
 void bl_dataset_close(struct bl_dataset *data);
 const char *bl_dataset_name(const struct bl_dataset *data); // "cifar10"
 int bl_dataset_classes(const struct bl_dataset *data);
@@ -34,6 +44,27 @@ const char *bl_dataset_class_name(const struct bl_dataset *data, int label);
 uint32_t bl_dataset_count(const struct bl_dataset *data, enum bl_split split);
 int bl_dataset_channels(const struct bl_dataset *data); // 1 or 3
 int bl_dataset_size(const struct bl_dataset *data);     // images are size x size; 0: they vary (folders)
+
+/* What was found on opening: images of a split, and *names, a hash of the sorted list of their names below the split's
+ * folder, or of their labels where images have no names. */
+uint32_t bl_dataset_found(const struct bl_dataset *data, enum bl_split split, uint64_t *names);
+struct bl_division bl_dataset_division(const struct bl_dataset *data); // limit 0: the data have splits
+const char *bl_dataset_unread(const struct bl_dataset *data, int type, uint32_t *count); // NULL: no more types
+/* One line: "9 training and 1 test images, 2 classes; 40 files of types not read: .tif 20, .webp 20"; malloc'd. */
+char *bl_dataset_describe(const struct bl_dataset *data);
+/* A remark or a damaged image not yet reported, or NULL; call until NULL. Valid until the dataset is closed. */
+const char *bl_dataset_message(struct bl_dataset *data);
+/* The split that chooses the best weights: BL_VAL, else BL_TEST, else BL_TRAIN. */
+enum bl_split bl_dataset_judge(const struct bl_dataset *data);
+
+/* BLANCH_EINPUT, with what was expected: no training images, or one class alone. */
+int bl_dataset_trainable(const struct bl_dataset *data);
+/* Looks at validation and test images that are read one by one, before something relies on them: up to 2,000 are
+ * decoded, of more only begin and end are looked at. Damaged ones leave the dataset. BLANCH_EINPUT: too many. */
+int bl_dataset_check(struct bl_dataset *data);
+/* From now on class i is names[i]. Of the data's own, one that is not among them: BLANCH_EINPUT names it; one that is
+ * there and the data lack: too where all are wanted, else a remark. */
+int bl_dataset_classes_as(struct bl_dataset *data, const char *const *names, int count, bool all);
 
 enum bl_augment { BL_AUGMENT_NONE, BL_AUGMENT_CIFAR, BL_AUGMENT_IMAGENET };
 /* How images become a network's input of size x size, as torchvision's transforms of these names do:

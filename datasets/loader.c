@@ -308,9 +308,5 @@ uint32_t bl_loader_batches(const struct bl_loader *loader) {
 }
 
 const char *bl_loader_skipped(struct bl_loader *loader) {
-    struct bl_dataset *data = loader->data;
-    pthread_mutex_lock(&data->lock);
-    const char *message = data->reported < data->message_count ? data->messages[data->reported++] : NULL;
-    pthread_mutex_unlock(&data->lock);
-    return message;
+    return bl_dataset_message(loader->data);
 }

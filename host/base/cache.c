@@ -8,7 +8,8 @@
 #include <string.h>
 #include <unistd.h>
 
-static const char consequence[] = "compiled programs and measurements are not kept";
+static const char consequence[] =
+    "compiled programs and measurements are not kept; set XDG_CACHE_HOME to a folder of your own";
 
 /* --- the folder ------------------------------------------------------------------------------- */
 
@@ -24,31 +25,36 @@ static void make_parents(char *path) {
 
 static void say_distrust(const char *path, const struct stat *status) {
     char *why = bl_distrust(status);
-    if (why)
-        bl_warn("%s %s and is not trusted: %s. Remove it, make it yours alone (chmod go-w), or set XDG_CACHE_HOME",
-                path, why, consequence);
+    if (why) bl_warn("%s %s and is not trusted (remove it, or chmod go-w): %s", path, why, consequence);
     free(why);
 }
 
-/* Opens a folder in another, where this user alone can write it. A link to it, too, is this user's own. The mode of a
- * link says nothing. */
+/* path: .../blanch/NAME. It is said once of all in .../blanch. */
+static void say_failure(const char *path, int cause) {
+    bl_warn("%.*s cannot be used (%s): %s", (int)(strrchr(path, '/') - path), path, strerror(cause), consequence);
+}
+
+static bool is_link_of_another(int at, const char *name, struct stat *status) {
+    if (fstatat(at, name, status, AT_SYMLINK_NOFOLLOW) || !S_ISLNK(status->st_mode)) return false;
+    status->st_mode = 0; // that of a link says nothing
+    return !bl_is_private(status);
+}
+
+/* Opens a folder in another, made where it is missing. -1 with errno set, to 0 where it is not trusted, which is said.
+ */
 static int step(int at, const char *name, const char *path) {
     struct stat status;
-    int made = mkdirat(at, name, 0700) ? errno : 0;
-    if (!fstatat(at, name, &status, AT_SYMLINK_NOFOLLOW) && S_ISLNK(status.st_mode)) {
-        status.st_mode = 0;
-        if (!bl_is_private(&status)) return say_distrust(path, &status), -1;
-    }
-    int fd = openat(at, name, O_RDONLY | O_DIRECTORY | O_NONBLOCK | O_CLOEXEC);
-    int cause = errno == ENOENT && made ? made : errno;
-    if (fd >= 0 && !fstat(fd, &status) && bl_is_private(&status)) return fd;
-    if (fd < 0) {
-        bl_warn("%s cannot be opened or made (%s): %s; set XDG_CACHE_HOME to a folder that can be written", path,
-                strerror(cause), consequence);
+    const int refused = mkdirat(at, name, 0700) && errno != EEXIST ? errno : 0;
+    const bool led = is_link_of_another(at, name, &status);
+    const int fd = led ? -1 : openat(at, name, O_RDONLY | O_DIRECTORY | O_NONBLOCK | O_CLOEXEC);
+    if (fd < 0 && !led) {
+        if (refused && errno == ENOENT) errno = refused;
         return -1;
     }
+    if (fd >= 0 && !fstat(fd, &status) && bl_is_private(&status)) return fd;
     say_distrust(path, &status);
-    close(fd);
+    if (fd >= 0) close(fd);
+    errno = 0;
     return -1;
 }
 
@@ -61,23 +67,22 @@ static char *base_folder(void) {
 }
 
 void bl_cache_open(struct bl_cache *cache, const char *name) {
-    char *base = base_folder(), *all = base ? bl_format("%s/blanch", base) : NULL;
-    *cache = (struct bl_cache){.path = all ? bl_format("%s/%s", all, name) : NULL, .folder = -1};
-    int folder = -1, above = -1;
+    char *base = base_folder(), *root = base ? bl_format("%s/blanch", base) : NULL;
+    *cache = (struct bl_cache){.path = root ? bl_format("%s/%s", root, name) : NULL, .folder = -1};
     if (cache->path) {
         make_parents(base);
-        above = open(base, O_RDONLY | O_DIRECTORY | O_NONBLOCK | O_CLOEXEC);
-        if (above < 0) bl_warn("%s cannot be opened or made (%s): %s", base, strerror(errno), consequence);
+        const int above = open(base, O_RDONLY | O_DIRECTORY | O_NONBLOCK | O_CLOEXEC);
+        const int within = above >= 0 ? step(above, "blanch", root) : -1;
+        cache->folder = within >= 0 ? step(within, name, cache->path) : -1;
+        if (cache->folder < 0 && errno) say_failure(cache->path, errno);
+        if (within >= 0) close(within);
+        if (above >= 0) close(above);
     }
-    if (above >= 0) folder = step(above, "blanch", all);
-    if (folder >= 0) cache->folder = step(folder, name, cache->path);
-    if (folder >= 0) close(folder);
-    if (above >= 0) close(above);
     if (cache->folder >= 0)
         bl_replace_clear(cache->folder, NULL);
     else
         free(cache->path), cache->path = NULL;
-    free(base), free(all);
+    free(base), free(root);
 }
 
 void bl_cache_close(struct bl_cache *cache) {
@@ -122,5 +127,5 @@ void bl_cache_write(const struct bl_cache *cache, const char *name, const struct
         code = bl_replace_close(&file, code);
         if (written) cause = errno;
     }
-    if (code) bl_warn("%s cannot be written (%s): %s", cache->path, strerror(cause), consequence);
+    if (code) say_failure(cache->path, cause);
 }

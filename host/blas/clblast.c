@@ -2,6 +2,7 @@
 #include "blas/internal.h"
 #include "cl/cl_raw.h"
 #include <clblast_c.h>
+#include <pthread.h>
 
 /* Elements from a matrix's first to behind its last. */
 static size_t extent(int64_t rows, int64_t columns, int64_t ld, int64_t stride, int64_t batch) {
@@ -26,10 +27,40 @@ static int check_offsets(const struct bl_gemm *g, int64_t batch) {
                    (long long)g->m, (long long)g->n, (long long)g->k);
 }
 
+/* CLBlast passes OpenCL's errors on; its own lie between. */
+static int fail(CLBlastStatusCode status, const struct bl_gemm *g) {
+    const int number = (int)status;
+    const char *format = "CLBlast, a product of %lld x %lld x %lld";
+    if (number > -1000 || number < -3000)
+        return bl_cl_fail(number, format, (long long)g->m, (long long)g->n, (long long)g->k);
+    return bl_fail(BLANCH_EDEVICE, "CLBlast refuses a product of %lld x %lld x %lld: status %d", (long long)g->m,
+                   (long long)g->n, (long long)g->k, number);
+}
+
+/* CLBlast keeps programs by context for the life of the process, which must not outlive the context. */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static int users; // devices that have computed with it; its address is the key
+
+static void leave(void *what) {
+    pthread_mutex_lock(&lock);
+    if (!--users) CLBlastClearCache();
+    pthread_mutex_unlock(&lock);
+}
+
+static int join(struct blanch_device *dev) {
+    if (bl_attached(dev, &users)) return 0;
+    int code = bl_attach(dev, &users, &users, leave);
+    pthread_mutex_lock(&lock);
+    users += !code;
+    pthread_mutex_unlock(&lock);
+    return code;
+}
+
 int bl_clblast_gemm(struct blanch_device *dev, const struct bl_gemm *g) {
     int64_t batch = g->batch > 0 ? g->batch : 1;
     int code = check_offsets(g, batch);
     if (!code) code = bl_clblast_tune(dev);
+    if (!code) code = join(dev);
     if (!code && g->init && g->beta != 0) code = copy_init(g, batch);
     if (code || bl_is_dry(dev)) return code;
     CLBlastTranspose ta = g->trans_a ? CLBlastTransposeYes : CLBlastTransposeNo;
@@ -48,9 +79,8 @@ int bl_clblast_gemm(struct blanch_device *dev, const struct bl_gemm *g) {
                                             g->alpha, a, g->offset_a, (size_t)g->lda, (size_t)g->stride_a, b,
                                             g->offset_b, (size_t)g->ldb, (size_t)g->stride_b, g->beta, c, g->offset_c,
                                             (size_t)g->ldc, (size_t)g->stride_c, (size_t)batch, &queue, want);
-    if (status != CLBlastSuccess)
-        return bl_fail(BLANCH_EDEVICE, "CLBlast failed (status %d) on a product of %lld x %lld x %lld", (int)status,
-                       (long long)g->m, (long long)g->n, (long long)g->k);
-    bl_count_launch(dev);
-    return event ? bl_record_event(dev, "clblast_gemm", event, 0) : 0;
+    if (status != CLBlastSuccess) return fail(status, g);
+    int counted = bl_count_launch(dev), recorded = 0;
+    if (event) recorded = bl_record_event(dev, "clblast_gemm", event, 0);
+    return counted ? counted : recorded;
 }

@@ -149,8 +149,9 @@ static int transform(struct blanch_device *dev, const struct bl_fft *fft, clfftD
     clfftStatus status = clfftEnqueueTransform(plan->handle, direction, 1, &queue, 0, NULL,
                                                bl_recording(dev) ? &event : NULL, &mem, NULL, scratch);
     if (status) return fail(status, "a transform", fft);
-    bl_count_launch(dev);
-    return event ? bl_record_event(dev, "clfft", event, bl_mem_size(planes)) : 0;
+    int counted = bl_count_launch(dev), recorded = 0;
+    if (event) recorded = bl_record_event(dev, "clfft", event, bl_mem_size(planes));
+    return counted ? counted : recorded;
 }
 
 int bl_fft_forward(struct blanch_device *dev, const struct bl_fft *fft, struct bl_mem *planes) {

@@ -122,6 +122,15 @@ bool bl_is_dry(const struct blanch_device *dev);
  * (16, in pairs). dev may be NULL. */
 int bl_tile_rows(const struct blanch_device *dev);
 
+/* --- failing -------------------------------------------------------------------------------- */
+
+/* Whether the last call to OpenCL that failed in this thread tells of what was asked (a kernel that does not build, a
+ * group too large, no room), after which a device can do other work. Else it or its driver is lost. */
+bool bl_device_refused(void);
+/* 0, or BLANCH_EDEVICE with its message where a release has failed in this process. The work was done; its caller says
+ * so at the end. */
+int bl_release_failed(void);
+
 /* --- attachments ------------------------------------------------------------------------------ */
 
 /* What a layer above keeps for a device, under a key of its own: the address of something static. NULL: nothing. */

@@ -18,9 +18,11 @@ bool bl_recording(const struct blanch_device *dev);
 int bl_record_event(struct blanch_device *dev, const char *name, cl_event event, uint64_t bytes);
 /* For a library that runs several commands and gives the last one's event: what is recorded next begins now. */
 int bl_record_since(struct blanch_device *dev);
-void bl_count_launch(struct blanch_device *dev); // a kernel that a library launched
+int bl_count_launch(struct blanch_device *dev); // a kernel that a library launched
 const char *bl_cl_error_name(cl_int error);
 /* BLANCH_EDEVICE with "WHAT: CL_NAME (number)". */
 int bl_cl_fail(cl_int error, const char *format, ...) BL_PRINTF(2, 3);
+/* For what a release returned, which nobody can be told at once: see bl_release_failed. what: "a kernel". */
+void bl_cl_released(cl_int error, const char *what);
 
 #endif

@@ -76,13 +76,62 @@ const char *bl_cl_error_name(cl_int error) {
     return "an OpenCL error";
 }
 
+/* What a request can cause, and a device survives. */
+static bool is_refusal(cl_int error) {
+    static const cl_int refusals[] = {
+        CL_MEM_OBJECT_ALLOCATION_FAILURE,
+        CL_OUT_OF_RESOURCES,
+        CL_BUILD_PROGRAM_FAILURE,
+        CL_MISALIGNED_SUB_BUFFER_OFFSET,
+        CL_COMPILE_PROGRAM_FAILURE,
+        CL_LINK_PROGRAM_FAILURE,
+        CL_INVALID_BINARY,
+        CL_INVALID_BUILD_OPTIONS,
+        CL_INVALID_PROGRAM_EXECUTABLE,
+        CL_INVALID_KERNEL_NAME,
+        CL_INVALID_KERNEL_DEFINITION,
+        CL_INVALID_ARG_INDEX,
+        CL_INVALID_ARG_VALUE,
+        CL_INVALID_ARG_SIZE,
+        CL_INVALID_KERNEL_ARGS,
+        CL_INVALID_WORK_DIMENSION,
+        CL_INVALID_WORK_GROUP_SIZE,
+        CL_INVALID_WORK_ITEM_SIZE,
+        CL_INVALID_BUFFER_SIZE,
+        CL_INVALID_GLOBAL_WORK_SIZE,
+    };
+    for (int i = 0; i < BL_COUNT(refusals); i++)
+        if (refusals[i] == error) return true;
+    return false;
+}
+
+static _Thread_local cl_int last_error;
+
+bool bl_device_refused(void) {
+    return !last_error || is_refusal(last_error);
+}
+
 int bl_cl_fail(cl_int error, const char *format, ...) {
     char what[1024];
     va_list args;
+    last_error = error;
     va_start(args, format);
     vsnprintf(what, sizeof what, format, args);
     va_end(args);
     return bl_fail(BLANCH_EDEVICE, "%s: %s (%d)", what, bl_cl_error_name(error), error);
+}
+
+static _Atomic(const char *) not_released;
+static _Atomic cl_int release_error;
+
+void bl_cl_released(cl_int error, const char *what) {
+    if (!error) return;
+    release_error = error;
+    not_released = what;
+}
+
+int bl_release_failed(void) {
+    return not_released ? bl_cl_fail(release_error, "the work is done, but releasing %s failed", not_released) : 0;
 }
 
 /* --- listing ---------------------------------------------------------------------------------- */
@@ -90,15 +139,22 @@ int bl_cl_fail(cl_int error, const char *format, ...) {
 struct found {
     cl_platform_id platform;
     cl_device_id id;
-    bool usable; // is there and has a compiler
+    bool usable;  // is there and has a compiler
+    cl_int error; // of a question about it
     struct blanch_device_info info;
 };
 
 #define INSTALL "install the driver of your GPU, or PoCL for the CPU (Debian and Ubuntu: apt install pocl-opencl-icd)"
 
-static void text_of(cl_device_id id, cl_device_info what, char *out, size_t size) {
+/* A question that the device does not know is answered by nothing; another error is the device's. */
+static bool answered(struct found *f, cl_int error) {
+    if (error && error != CL_INVALID_VALUE) f->error = error;
+    return !error;
+}
+
+static void text_of(struct found *f, cl_device_info what, char *out, size_t size) {
     char buffer[1024] = "";
-    if (clGetDeviceInfo(id, what, sizeof buffer - 1, buffer, NULL)) buffer[0] = 0;
+    if (!answered(f, clGetDeviceInfo(f->id, what, sizeof buffer - 1, buffer, NULL))) buffer[0] = 0;
     const char *start = buffer;
     while (isspace((unsigned char)*start)) start++;
     snprintf(out, size, "%s", start);
@@ -106,76 +162,79 @@ static void text_of(cl_device_id id, cl_device_info what, char *out, size_t size
 }
 
 /* A value that the device does not know reads as zero. */
-static void query(cl_device_id id, cl_device_info what, void *value, size_t size) {
+static void query(struct found *f, cl_device_info what, void *value, size_t size) {
     memset(value, 0, size);
-    if (clGetDeviceInfo(id, what, size, value, NULL)) memset(value, 0, size);
+    if (!answered(f, clGetDeviceInfo(f->id, what, size, value, NULL))) memset(value, 0, size);
 }
-#define GET(id, what, value) query((id), (what), &(value), sizeof(value))
+#define GET(found, what, value) query((found), (what), &(value), sizeof(value))
 
-static void describe_limits(cl_device_id id, struct blanch_device_info *info) {
+static void describe_limits(struct found *f, struct blanch_device_info *info) {
     cl_uint number;
     cl_ulong bytes;
     cl_device_local_mem_type local;
-    GET(id, CL_DEVICE_MAX_COMPUTE_UNITS, number), info->compute_units = (int)number;
-    GET(id, CL_DEVICE_MAX_CLOCK_FREQUENCY, number), info->clock_mhz = (int)number;
-    GET(id, CL_DEVICE_MAX_WORK_GROUP_SIZE, info->max_work_group);
+    GET(f, CL_DEVICE_MAX_COMPUTE_UNITS, number), info->compute_units = (int)number;
+    GET(f, CL_DEVICE_MAX_CLOCK_FREQUENCY, number), info->clock_mhz = (int)number;
+    GET(f, CL_DEVICE_MAX_WORK_GROUP_SIZE, info->max_work_group);
     size_t items[16] = {0};
-    if (clGetDeviceInfo(id, CL_DEVICE_MAX_WORK_ITEM_SIZES, sizeof items, items, NULL)) memset(items, 0, sizeof items);
+    GET(f, CL_DEVICE_MAX_WORK_ITEM_SIZES, items);
     for (int i = 0; i < 3; i++) info->max_work_item[i] = items[i] ? items[i] : 1;
-    GET(id, CL_DEVICE_MAX_MEM_ALLOC_SIZE, bytes), info->max_alloc = bytes;
-    GET(id, CL_DEVICE_GLOBAL_MEM_SIZE, bytes), info->global_memory = bytes;
-    GET(id, CL_DEVICE_LOCAL_MEM_SIZE, bytes), info->local_memory = bytes;
-    GET(id, CL_DEVICE_MAX_CONSTANT_BUFFER_SIZE, bytes), info->constant_memory = bytes;
-    GET(id, CL_DEVICE_MEM_BASE_ADDR_ALIGN, number), info->base_align = number / 8; // the device answers in bits
-    GET(id, CL_DEVICE_NATIVE_VECTOR_WIDTH_FLOAT, number), info->float_width = number;
-    GET(id, CL_DEVICE_LOCAL_MEM_TYPE, local), info->local_is_real = local == CL_LOCAL;
+    GET(f, CL_DEVICE_MAX_MEM_ALLOC_SIZE, bytes), info->max_alloc = bytes;
+    GET(f, CL_DEVICE_GLOBAL_MEM_SIZE, bytes), info->global_memory = bytes;
+    GET(f, CL_DEVICE_LOCAL_MEM_SIZE, bytes), info->local_memory = bytes;
+    GET(f, CL_DEVICE_MAX_CONSTANT_BUFFER_SIZE, bytes), info->constant_memory = bytes;
+    GET(f, CL_DEVICE_MEM_BASE_ADDR_ALIGN, number), info->base_align = number / 8; // the device answers in bits
+    GET(f, CL_DEVICE_NATIVE_VECTOR_WIDTH_FLOAT, number), info->float_width = number;
+    GET(f, CL_DEVICE_LOCAL_MEM_TYPE, local), info->local_is_real = local == CL_LOCAL;
     if (!info->max_work_group) info->max_work_group = 1;
 }
 
 /* Blanch divides a device by counts of compute units. */
-static bool can_divide(cl_device_id id) {
+static bool can_divide(struct found *f) {
     cl_uint parts;
     cl_device_partition_property how[16] = {0};
-    GET(id, CL_DEVICE_PARTITION_MAX_SUB_DEVICES, parts);
-    if (parts < 2 || clGetDeviceInfo(id, CL_DEVICE_PARTITION_PROPERTIES, sizeof how, how, NULL)) return false;
+    GET(f, CL_DEVICE_PARTITION_MAX_SUB_DEVICES, parts);
+    if (parts < 2) return false;
+    GET(f, CL_DEVICE_PARTITION_PROPERTIES, how);
     for (int i = 0; i < BL_COUNT(how); i++)
         if (how[i] == CL_DEVICE_PARTITION_BY_COUNTS) return true;
     return false;
 }
 
-static void describe_features(cl_device_id id, struct blanch_device_info *info) {
+static int describe_features(struct found *f, struct blanch_device_info *info) {
     cl_command_queue_properties queue;
     size_t size = 0;
-    GET(id, CL_DEVICE_QUEUE_PROPERTIES, queue), info->out_of_order = queue & CL_QUEUE_OUT_OF_ORDER_EXEC_MODE_ENABLE;
-    info->partition = can_divide(id);
-    if (clGetDeviceInfo(id, CL_DEVICE_EXTENSIONS, 0, NULL, &size)) size = 0;
+    GET(f, CL_DEVICE_QUEUE_PROPERTIES, queue), info->out_of_order = queue & CL_QUEUE_OUT_OF_ORDER_EXEC_MODE_ENABLE;
+    info->partition = can_divide(f);
+    if (!answered(f, clGetDeviceInfo(f->id, CL_DEVICE_EXTENSIONS, 0, NULL, &size))) size = 0;
     char *extensions = bl_calloc(size + 1, 1);
-    if (extensions && size && !clGetDeviceInfo(id, CL_DEVICE_EXTENSIONS, size, extensions, NULL)) {
+    if (!extensions) return BLANCH_ENOMEM;
+    if (size && answered(f, clGetDeviceInfo(f->id, CL_DEVICE_EXTENSIONS, size, extensions, NULL))) {
         info->fp16 = strstr(extensions, "cl_khr_fp16"), info->fp64 = strstr(extensions, "cl_khr_fp64");
         info->subgroups = strstr(extensions, "subgroups");
     }
     free(extensions);
+    return 0;
 }
 
-static void describe(struct found *f, int platform, int device) {
+static int describe(struct found *f, int platform, int device) {
     struct blanch_device_info *info = &f->info;
-    cl_device_id id = f->id;
     cl_device_type type;
     cl_bool available, compiler;
     *info = (struct blanch_device_info){.platform = platform, .device = device};
-    GET(id, CL_DEVICE_TYPE, type);
+    GET(f, CL_DEVICE_TYPE, type);
     info->kind = type & CL_DEVICE_TYPE_GPU ? BLANCH_GPU : type & CL_DEVICE_TYPE_CPU ? BLANCH_CPU : BLANCH_ACCELERATOR;
-    GET(id, CL_DEVICE_AVAILABLE, available), GET(id, CL_DEVICE_COMPILER_AVAILABLE, compiler);
+    GET(f, CL_DEVICE_AVAILABLE, available), GET(f, CL_DEVICE_COMPILER_AVAILABLE, compiler);
     f->usable = available && compiler;
-    text_of(id, CL_DEVICE_NAME, info->name, sizeof info->name);
-    text_of(id, CL_DEVICE_VENDOR, info->vendor, sizeof info->vendor);
-    text_of(id, CL_DEVICE_VERSION, info->version, sizeof info->version);
-    text_of(id, CL_DRIVER_VERSION, info->driver, sizeof info->driver);
-    text_of(id, CL_DEVICE_OPENCL_C_VERSION, info->c_version, sizeof info->c_version);
+    text_of(f, CL_DEVICE_NAME, info->name, sizeof info->name);
+    text_of(f, CL_DEVICE_VENDOR, info->vendor, sizeof info->vendor);
+    text_of(f, CL_DEVICE_VERSION, info->version, sizeof info->version);
+    text_of(f, CL_DRIVER_VERSION, info->driver, sizeof info->driver);
+    text_of(f, CL_DEVICE_OPENCL_C_VERSION, info->c_version, sizeof info->c_version);
     char *name = info->platform_name;
-    if (clGetPlatformInfo(f->platform, CL_PLATFORM_NAME, sizeof info->platform_name - 1, name, NULL)) name[0] = 0;
-    describe_limits(id, info);
-    describe_features(id, info);
+    if (!answered(f, clGetPlatformInfo(f->platform, CL_PLATFORM_NAME, sizeof info->platform_name - 1, name, NULL)))
+        name[0] = 0;
+    describe_limits(f, info);
+    return describe_features(f, info);
 }
 
 /* By compute units and clock alone; what cannot be used comes after all others. */
@@ -227,7 +286,7 @@ static int find_devices(struct found **out, int *count) {
         for (cl_uint d = 0; d < devices && d < BL_COUNT(ids); d++) {
             if (bl_grow((void **)&list, &capacity, n + 1, sizeof *list)) return free(list), BLANCH_ENOMEM;
             list[n] = (struct found){.platform = platforms[p], .id = ids[d]};
-            describe(&list[n++], (int)p, (int)d);
+            if (describe(&list[n++], (int)p, (int)d)) return free(list), BLANCH_ENOMEM;
         }
     }
     if (!n) return free(list), no_devices(platforms, platform_count, last);
@@ -338,8 +397,6 @@ static int open_queue(struct blanch_device *dev) {
     dev->context = clCreateContext(properties, 1, &dev->id, NULL, NULL, &error);
     if (error) return bl_cl_fail(error, "a context on %s", dev->info.name);
     dev->queue = clCreateCommandQueue(dev->context, dev->id, CL_QUEUE_PROFILING_ENABLE, &error);
-    dev->profiling = !error;
-    if (error) dev->queue = clCreateCommandQueue(dev->context, dev->id, 0, &error);
     return error ? bl_cl_fail(error, "a command queue on %s", dev->info.name) : 0;
 }
 
@@ -369,6 +426,10 @@ int blanch_device_open(struct blanch_device **device, const char *spec, uint64_t
     struct blanch_device *dev = bl_calloc(1, sizeof *dev);
     if (!dev) code = BLANCH_ENOMEM;
     if (code || (code = choose(list, count, spec, &chosen, &cores))) goto done;
+    if (list[chosen].error) {
+        code = bl_cl_fail(list[chosen].error, "asking device %s what it can do", list[chosen].info.name);
+        goto done;
+    }
     dev->info = list[chosen].info, dev->platform = list[chosen].platform, dev->id = list[chosen].id;
     dev->layer = -1, dev->memory_limit = max_alloc;
     if (max_alloc && max_alloc < dev->info.max_alloc) dev->info.max_alloc = max_alloc;
@@ -390,17 +451,17 @@ done:
 
 void blanch_device_close(struct blanch_device *dev) {
     if (!dev) return;
-    if (dev->queue) clFinish(dev->queue);
+    if (dev->queue) bl_cl_released(clFinish(dev->queue), "a command queue");
     while (dev->attachment_count) { // a release may detach others
         const struct attachment last = dev->attachments[--dev->attachment_count];
         if (last.release) last.release(last.what);
     }
     for (size_t i = 0; i < dev->record_count; i++) bl_record_free(&dev->records[i]);
-    if (dev->since) clReleaseEvent(dev->since);
+    if (dev->since) bl_cl_released(clReleaseEvent(dev->since), "an event");
     bl_programs_free(dev);
-    if (dev->queue) clReleaseCommandQueue(dev->queue);
-    if (dev->context) clReleaseContext(dev->context);
-    if (dev->sub_device) clReleaseDevice(dev->id);
+    if (dev->queue) bl_cl_released(clReleaseCommandQueue(dev->queue), "a command queue");
+    if (dev->context) bl_cl_released(clReleaseContext(dev->context), "a context");
+    if (dev->sub_device) bl_cl_released(clReleaseDevice(dev->id), "a sub-device");
     free(dev->records), free(dev->spans), free(dev->attachments);
     bl_cache_close(&dev->cache);
     free(dev);

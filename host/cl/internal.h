@@ -29,7 +29,6 @@ struct blanch_device {
     bool sub_device; // to be released
     cl_context context;
     cl_command_queue queue;
-    bool profiling;
     struct program *programs;
     struct bl_cache cache; // of compiled programs
     uint64_t used, peak;   // bytes

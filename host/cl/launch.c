@@ -100,8 +100,9 @@ int bl_launch_args(struct bl_kernel *k, struct bl_range range, const struct bl_a
     if (error)
         return bl_cl_fail(error, "kernel %s of %zu x %zu x %zu items in groups of %zu x %zu x %zu on %s", k->name,
                           global[0], global[1], global[2], local[0], local[1], local[2], dev->info.name);
-    bl_count_launch(dev);
-    return event ? bl_record_command(dev, k->name, event, bytes_of(args, count), false) : 0;
+    int counted = bl_count_launch(dev), recorded = 0;
+    if (event) recorded = bl_record_command(dev, k->name, event, bytes_of(args, count), false);
+    return counted ? counted : recorded;
 }
 
 void bl_dry(struct blanch_device *dev, bool on) {
@@ -111,11 +112,13 @@ bool bl_is_dry(const struct blanch_device *dev) {
     return dev->dry;
 }
 
-/* A driver that starts work only when told to would idle, one that collects without bound could be reset. What fails
- * here fails again, and is told, at the next command. */
-void bl_count_launch(struct blanch_device *dev) {
+/* A driver that starts work only when told to would idle, one that collects without bound could be reset. */
+int bl_count_launch(struct blanch_device *dev) {
     dev->launches++;
-    if (++dev->unflushed >= 32) dev->unflushed = 0, clFlush(dev->queue);
+    if (++dev->unflushed < 32) return 0;
+    dev->unflushed = 0;
+    cl_int error = clFlush(dev->queue);
+    return error ? bl_cl_fail(error, "flushing the queue of %s", dev->info.name) : 0;
 }
 
 int64_t bl_launch_count(const struct blanch_device *dev) {
@@ -157,13 +160,13 @@ void bl_work_end(struct blanch_device *dev) {
 }
 
 void bl_record_free(struct record *record) {
-    clReleaseEvent(record->event);
-    if (record->since) clReleaseEvent(record->since);
+    bl_cl_released(clReleaseEvent(record->event), "an event");
+    if (record->since) bl_cl_released(clReleaseEvent(record->since), "an event");
 }
 
 int bl_record_since(struct blanch_device *dev) {
     if (!dev->recording) return 0;
-    if (dev->since) clReleaseEvent(dev->since);
+    if (dev->since) bl_cl_released(clReleaseEvent(dev->since), "an event");
     dev->since = NULL;
     cl_int error = clEnqueueMarkerWithWaitList(dev->queue, 0, NULL, &dev->since);
     return error ? bl_cl_fail(error, "a marker on %s", dev->info.name) : 0;
@@ -192,15 +195,18 @@ int bl_record_event(struct blanch_device *dev, const char *name, cl_event event,
     return bl_record_command(dev, name, event, bytes, true);
 }
 
-/* 0 where the driver keeps no times. */
-static uint64_t moment(cl_event event, cl_profiling_info what) {
+static int moment(cl_event event, cl_profiling_info what, uint64_t *nanoseconds) {
     cl_ulong value = 0;
-    return clGetEventProfilingInfo(event, what, sizeof value, &value, NULL) ? 0 : value;
+    cl_int error = clGetEventProfilingInfo(event, what, sizeof value, &value, NULL);
+    *nanoseconds = value;
+    return error ? bl_cl_fail(error, "asking a command for its times") : 0;
 }
 
-static uint64_t began(const struct record *r) {
-    uint64_t since = r->since ? moment(r->since, CL_PROFILING_COMMAND_END) : 0;
-    return since ? since : moment(r->event, CL_PROFILING_COMMAND_START);
+static int times_of(const struct record *r, struct bl_span *span) {
+    int code = moment(r->event, CL_PROFILING_COMMAND_QUEUED, &span->queued);
+    if (!code) code = moment(r->event, CL_PROFILING_COMMAND_END, &span->end);
+    if (!code && r->since) code = moment(r->since, CL_PROFILING_COMMAND_END, &span->start);
+    return code || span->start ? code : moment(r->event, CL_PROFILING_COMMAND_START, &span->start);
 }
 
 int bl_record_take(struct blanch_device *dev, const struct bl_span **spans, int *count) {
@@ -208,17 +214,16 @@ int bl_record_take(struct blanch_device *dev, const struct bl_span **spans, int 
     if (!code) code = bl_grow((void **)&dev->spans, &dev->span_capacity, dev->record_count + 1, sizeof *dev->spans);
     for (size_t i = 0; i < dev->record_count; i++) {
         struct record *r = &dev->records[i];
-        if (!code)
+        if (!code) {
             dev->spans[i] = (struct bl_span){.layer = r->layer,
                                              .phase = r->phase,
                                              .kernel = r->name,
-                                             .queued = moment(r->event, CL_PROFILING_COMMAND_QUEUED),
-                                             .start = began(r),
-                                             .end = moment(r->event, CL_PROFILING_COMMAND_END),
                                              .bytes = r->bytes,
                                              .operations = r->operations,
                                              .stated = r->stated,
                                              .library = r->library};
+            code = times_of(r, &dev->spans[i]);
+        }
         bl_record_free(r);
     }
     *spans = dev->spans, *count = code ? 0 : (int)dev->record_count;

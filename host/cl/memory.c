@@ -30,10 +30,6 @@ static int within_limits(const struct blanch_device *dev, size_t bytes) {
     return 0;
 }
 
-static bool no_room(cl_int error) {
-    return error == CL_MEM_OBJECT_ALLOCATION_FAILURE || error == CL_OUT_OF_RESOURCES || error == CL_INVALID_BUFFER_SIZE;
-}
-
 /* NaN in every whole float; a tail shorter than one gets the bytes of one. */
 static int poison(struct bl_mem *mem) {
     const float nan = __builtin_nanf("");
@@ -53,8 +49,8 @@ int bl_mem_alloc(struct blanch_device *dev, size_t bytes, struct bl_mem **out) {
     mem->raw = clCreateBuffer(dev->context, CL_MEM_READ_WRITE, bytes, NULL, &error);
     if (error) {
         free(mem);
-        code = bl_cl_fail(error, "a buffer of %zu bytes on %s", bytes, dev->info.name);
-        return no_room(error) ? BLANCH_ELIMIT : code;
+        return bl_cl_fail(error, "a buffer of %zu bytes beside %llu in use on %s", bytes, (unsigned long long)dev->used,
+                          dev->info.name);
     }
     dev->used += bytes;
     if (dev->used > dev->peak) dev->peak = dev->used;
@@ -86,7 +82,7 @@ int bl_mem_part(struct bl_mem *parent, size_t offset, size_t bytes, struct bl_me
 
 void bl_mem_free(struct bl_mem *mem) {
     if (!mem) return;
-    clReleaseMemObject(mem->raw);
+    bl_cl_released(clReleaseMemObject(mem->raw), "a buffer");
     if (!mem->root) mem->dev->used -= mem->size;
     free(mem);
 }

@@ -177,7 +177,7 @@ static cl_program from_binary(const struct blanch_device *dev, const struct prog
         body ? clCreateProgramWithBinary(dev->context, 1, &dev->id, &body_size, &body, &status, &error) : NULL;
     free(data);
     if (raw && !error && !status && !clBuildProgram(raw, 1, &dev->id, program->options, NULL, NULL)) return raw;
-    if (raw) clReleaseProgram(raw);
+    if (raw) bl_cl_released(clReleaseProgram(raw), "a program");
     return NULL;
 }
 
@@ -204,11 +204,11 @@ static void save_binary(const struct blanch_device *dev, const struct program *p
 static void program_free(struct program *program) {
     for (struct bl_kernel *k = program->kernels, *next; k; k = next) {
         next = k->next;
-        if (k->raw) clReleaseKernel(k->raw);
+        if (k->raw) bl_cl_released(clReleaseKernel(k->raw), "a kernel");
         free(k->name);
         free(k);
     }
-    if (program->raw) clReleaseProgram(program->raw);
+    if (program->raw) bl_cl_released(clReleaseProgram(program->raw), "a program");
     free(program->file), free(program->options), free(program->key);
     free(program);
 }
@@ -256,7 +256,7 @@ static int create_raw(struct blanch_device *dev, struct program *program, const 
     cl_int error;
     *raw = clCreateKernel(program->raw, function, &error);
     if (error && program->loaded && !program->kernels) {
-        clReleaseProgram(program->raw);
+        bl_cl_released(clReleaseProgram(program->raw), "a program");
         int code = program_build(dev, program, false);
         if (code) return code;
         *raw = clCreateKernel(program->raw, function, &error);
@@ -275,7 +275,7 @@ static cl_int describe(struct bl_kernel *k) {
     cl_int error = clGetKernelInfo(k->raw, CL_KERNEL_NUM_ARGS, sizeof args, &args, NULL);
     size_t most = 0;
     if (!error) error = clGetKernelWorkGroupInfo(k->raw, id, CL_KERNEL_WORK_GROUP_SIZE, sizeof most, &most, NULL);
-    if (clGetKernelWorkGroupInfo(k->raw, id, CL_KERNEL_LOCAL_MEM_SIZE, sizeof local, &local, NULL)) local = 0;
+    if (!error) error = clGetKernelWorkGroupInfo(k->raw, id, CL_KERNEL_LOCAL_MEM_SIZE, sizeof local, &local, NULL);
     k->args = (int)args, k->local_memory = local, k->work_group = most ? most : 1;
     return error;
 }
@@ -289,7 +289,7 @@ static int kernel_new(struct blanch_device *dev, struct program *program, const 
     cl_int error = code ? 0 : describe(k);
     if (error) code = bl_cl_fail(error, "kernel %s of kernels/%s.cl", function, program->file);
     if (code || !k->name) {
-        if (k->raw) clReleaseKernel(k->raw);
+        if (k->raw) bl_cl_released(clReleaseKernel(k->raw), "a kernel");
         free(k->name), free(k);
         return code ? code : BLANCH_ENOMEM;
     }

@@ -216,6 +216,8 @@ static int open_data(struct bl_compare *c) {
     const struct bl_model *model = bl_model_find(c->common.model);
     if (!model) return bl_fail(BLANCH_EUSAGE, "unknown model '%s'; `blanch models` lists them", c->common.model);
     int code = bl_dataset_open(&c->data, c->data_spec, (uint64_t)c->common.seed);
+    if (!code) code = bl_dataset_trainable(c->data);
+    if (!code && c->epochs) code = bl_dataset_check(c->data);
     if (code) return code;
     bl_view_default(&c->view, c->data, bl_dataset_channels(c->data), model->size);
     return c->augment_text ? bl_augment_parse(c->augment_text, &c->view.augment) : 0;
@@ -342,21 +344,25 @@ static int log_line(struct bl_compare *c, const struct bl_compare_run *run, cons
     return bl_json_line(c->log, line, c->log_path);
 }
 
+/* On the test images, or on those for validation where there are no others. */
 static int end_epoch(struct bl_compare *c, struct bl_compare_run *run, uint64_t epoch) {
-    struct blanch_metrics test, train = run->epoch;
-    double test_s;
-    int code = bl_network_test(run->net, c->data, BL_TEST, &c->view, &test, &test_s);
+    const bool tests = bl_dataset_count(c->data, BL_TEST), held = tests || bl_dataset_count(c->data, BL_VAL);
+    struct blanch_metrics m = {0}, train = run->epoch;
+    double seconds = 0;
+    int code = held ? bl_network_test(run->net, c->data, tests ? BL_TEST : BL_VAL, &c->view, &m, &seconds) : 0;
     struct bl_epoch_result *result = code ? NULL : bl_result_add_epoch(&run->result);
     if (!result) return code ? code : BLANCH_ENOMEM;
-    *result = (struct bl_epoch_result){.epoch = (double)epoch + 1,
-                                       .train_loss = train.loss,
-                                       .train_top1 = bl_percent_of(train.top1, train.count),
-                                       .train_top5 = bl_percent_of(train.top5, train.count),
-                                       .test_loss = test.loss,
-                                       .test_top1 = bl_percent_of(test.top1, test.count),
-                                       .test_top5 = bl_percent_of(test.top5, test.count),
-                                       .train_s = run->epoch_s,
-                                       .test_s = test_s};
+    result->epoch = (double)epoch + 1;
+    result->train_loss = train.loss;
+    result->train_top1 = bl_percent_of(train.top1, train.count);
+    result->train_top5 = bl_percent_of(train.top5, train.count);
+    result->train_s = run->epoch_s;
+    if (held) {
+        *(tests ? &result->test_loss : &result->val_loss) = m.loss;
+        *(tests ? &result->test_top1 : &result->val_top1) = bl_percent_of(m.top1, m.count);
+        *(tests ? &result->test_top5 : &result->val_top5) = bl_percent_of(m.top5, m.count);
+        *(tests ? &result->test_s : &result->val_s) = seconds;
+    }
     run->epoch = (struct blanch_metrics){0};
     run->epoch_s = 0;
     return log_line(c, run, "epoch", bl_epoch_json(result));
@@ -523,7 +529,9 @@ static int compare(struct bl_compare *c) {
     bl_end_in_order();
     if ((code = enter_folder(c)) || (code = open_data(c)) || (code = open_devices(c)) || (code = open_runs(c)))
         return code;
-    if ((code = open_folder(c)) || (code = train(c)) || (code = close_log(c))) return code;
+    if ((code = open_folder(c))) return code;
+    bl_say_data(c->data, c->data_spec);
+    if ((code = train(c)) || (code = close_log(c))) return code;
     if (!bl_interrupted) code = time_inference(c);
     bool enough = c->done >= least_steps;
     if (!code && enough) code = write_results(c);

@@ -98,7 +98,7 @@ static double common_accuracy(const struct bl_compare *c) {
     for (int r = 0; r < c->runs; r++) {
         const struct bl_run_result *run = &c->run[r].result;
         double best = -INFINITY;
-        for (int e = 0; e < run->epochs; e++) best = fmax(best, run->epoch[e].test_top1);
+        for (int e = 0; e < run->epochs; e++) best = fmax(best, bl_held_top1(&run->epoch[e]));
         common = fmin(common, best);
     }
     return isfinite(common) ? common : NAN;
@@ -109,7 +109,7 @@ static double time_to(const struct bl_run_result *run, double top1) {
     double seconds = 0;
     for (int e = 0; e < run->epochs; e++) {
         seconds += run->epoch[e].train_s;
-        if (run->epoch[e].test_top1 >= top1) return seconds;
+        if (bl_held_top1(&run->epoch[e]) >= top1) return seconds;
     }
     return NAN;
 }

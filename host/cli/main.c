@@ -1,5 +1,6 @@
 /* blanch SUBCOMMAND [options]: finds the subcommand, runs it, turns its result into a message and an exit status. */
 #include "common.h"
+#include "cl/cl.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -42,9 +43,9 @@ static bool reader_left(void) {
     return poll(&out, 1, 0) == 1 && (out.revents & POLLERR);
 }
 
-/* A report that did not reach its file is a failure. A reader that has seen enough (`| head`) ends the process the way
- * it ends others, by SIGPIPE. */
-static int close_output(int status) {
+/* A report that did not reach its file is a failure, told where no other was. A reader that has seen enough (`| head`)
+ * ends the process the way it ends others, by SIGPIPE. */
+static int close_output(int status, bool told) {
     bool failed = ferror(stdout) != 0;
     if (fflush(stdout) != 0) failed = true;
     int cause = errno;
@@ -53,8 +54,9 @@ static int close_output(int status) {
         signal(SIGPIPE, SIG_DFL);
         raise(SIGPIPE);
     }
-    fprintf(stderr, "blanch: standard output could not be written%s%s\n", cause ? ": " : "",
-            cause ? strerror(cause) : "");
+    if (!told)
+        fprintf(stderr, "blanch: standard output could not be written%s%s\n", cause ? ": " : "",
+                cause ? strerror(cause) : "");
     return status ? status : 2;
 }
 
@@ -122,6 +124,7 @@ int main(int argc, char **argv) {
     signal(SIGXFSZ, SIG_IGN); // a file at its limit is an error like a full disk
     int code = bl_catch_signals();
     if (!code) code = run(argc, argv);
+    if (!code) code = bl_release_failed();
     if (code < 0) bl_print_error(code);
-    return close_output(bl_exit_status(code));
+    return close_output(bl_exit_status(code), code < 0);
 }

@@ -285,9 +285,10 @@ static int run_cells(struct study *s) {
 
 /* --- the command ---------------------------------------------------------------------------- */
 
-static int print(const struct study *s) {
+static int print(struct study *s) {
     struct bl_cell *cells;
-    int count, code = bl_cells_find(s->out, &cells, &count);
+    int count, left_out, code = bl_cells_find(s->out, &cells, &count, &left_out);
+    if (left_out) s->status = 2;
     if (!code)
         code = s->common.json ? bl_print_json(bl_study_json(s->out, bl_options_json(s->common.options), cells, count))
                               : bl_study_print(cells, count);

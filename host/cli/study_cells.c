@@ -86,8 +86,11 @@ static void take_epoch(struct bl_cell *cell, const cJSON *line) {
     int64_t epoch = count_of(line, "epoch");
     if (epoch <= cell->epochs_done || epoch > INT_MAX) return;
     double train_s = bl_json_get(line, "train_s"), test_s = bl_json_get(line, "test_s");
+    // Chosen by validation images: ImageNet's, where there are no others.
+    const bool val = isnan(bl_json_get(line, "test_top1"));
+    if (val) test_s = bl_json_get(line, "val_s");
     cell->epochs_done = (int)epoch;
-    cell->test_top1 = bl_json_get(line, "test_top1");
+    cell->test_top1 = bl_json_get(line, val ? "val_top1" : "test_top1");
     cell->train_top1 = bl_json_get(line, "train_top1");
     cell->train_s += isnan(train_s) ? 0 : train_s;
     cell->test_s += isnan(test_s) ? 0 : test_s;
@@ -101,12 +104,15 @@ static int read_log(struct bl_cell *cell, const char *path) {
     bool tested = false;
     int code = bl_path_exists(path) ? bl_file_read(path, &text, &size) : 0;
     if (code || !text) return code;
-    for (char *line = text, *end; (end = strchr(line, '\n')); line = end + 1) {
+    for (char *line = text, *end; !code && (end = strchr(line, '\n')); line = end + 1) {
         cJSON *json = bl_json_parse(line, (size_t)(end - line), NULL);
         const char *type = bl_json_text(json, "type");
+        if (!json) code = bl_json_memory();
         if (!strcmp(type, "epoch")) {
             take_epoch(cell, json);
             tested = true;
+        } else if (!strcmp(type, "test")) {
+            cell->test_top1 = bl_json_get(json, "test_top1");
         } else if (!strcmp(type, "step")) {
             step = count_of(json, "step");
             tested = false;
@@ -115,7 +121,7 @@ static int read_log(struct bl_cell *cell, const char *path) {
     }
     free(text);
     if (tested && (cell->steps ? step >= cell->steps : cell->epochs_done >= cell->epochs)) cell->state = BL_CELL_DONE;
-    return 0;
+    return code;
 }
 
 static int read_divergence(struct bl_cell *cell, const char *path) {
@@ -196,16 +202,23 @@ static int compare(const void *left, const void *right) {
     return order ? order : sign(a->attempt - b->attempt);
 }
 
-int bl_cells_find(const char *dir, struct bl_cell **cells, int *count) {
+int bl_cells_find(const char *dir, struct bl_cell **cells, int *count, int *left_out) {
     size_t capacity = 0;
     int code = 0;
     DIR *folder = opendir(dir);
     *cells = NULL;
-    *count = 0;
+    *count = *left_out = 0;
     if (!folder) return bl_fail(BLANCH_EINPUT, "--out %s: %s", dir, strerror(errno));
     for (struct dirent *entry; !code && (entry = readdir(folder));) {
         struct bl_cell cell;
-        if (!is_cell(&cell, entry->d_name) || (code = bl_cell_read(&cell, dir))) continue;
+        if (!is_cell(&cell, entry->d_name)) continue;
+        if ((code = bl_cell_read(&cell, dir)) == BLANCH_EINPUT) {
+            bl_print_error(code);
+            ++*left_out;
+            code = 0;
+            continue;
+        }
+        if (code) break;
         void *grown = *cells;
         if ((code = bl_grow(&grown, &capacity, (size_t)*count + 1, sizeof cell))) break;
         *cells = grown;

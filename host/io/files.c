@@ -97,7 +97,8 @@ int bl_json_read(const char *path, cJSON **json) {
     if (code) return code;
     const char *end = text;
     *json = bl_json_parse(text, size, &end);
-    if (!*json) code = bl_fail(BLANCH_EINPUT, "%s: line %d is not JSON", path, line_of(text, end));
+    if (!*json && !(code = bl_json_memory()))
+        code = bl_fail(BLANCH_EINPUT, "%s: line %d is not JSON", path, line_of(text, end));
     free(text);
     return code;
 }

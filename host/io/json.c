@@ -1,7 +1,30 @@
 #include "io/json.h"
 #include "base/text.h"
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+
+/* --- cJSON's memory, and what it does not tell -------------------------------------------------- */
+
+static _Thread_local bool lacking;
+
+static void *take(size_t size) {
+    void *data = bl_malloc(size);
+    lacking |= !data;
+    return data;
+}
+
+/* Before there is any JSON and any thread. */
+__attribute__((constructor)) static void hook(void) {
+    cJSON_Hooks hooks = {.malloc_fn = take, .free_fn = free};
+    cJSON_InitHooks(&hooks);
+}
+
+int bl_json_memory(void) {
+    const bool was = lacking;
+    lacking = false;
+    return was ? bl_fail(BLANCH_ENOMEM, "out of host memory for JSON") : 0;
+}
 
 /* --- writing ---------------------------------------------------------------------------------- */
 
@@ -30,7 +53,10 @@ static int put(const char *text, char **to) {
 
 char *bl_json_print(const cJSON *json, bool indented) {
     char *text = !json ? NULL : indented ? cJSON_Print(json) : cJSON_PrintUnformatted(json), piece[16];
-    if (!text) return bl_fail(BLANCH_ENOMEM, "out of host memory for JSON"), NULL;
+    if (bl_json_memory() || !text) {
+        free(text);
+        return bl_fail(BLANCH_ENOMEM, "out of host memory for JSON"), NULL;
+    }
     size_t length = 0;
     for (const char *at = text; *at;) {
         char *to = piece;
@@ -41,7 +67,7 @@ char *bl_json_print(const cJSON *json, bool indented) {
     char *all = bl_malloc(length + 1), *to = all;
     for (const char *at = text; all && *at;) at += put(at, &to);
     if (all) *to = 0;
-    cJSON_free(text);
+    free(text);
     return all;
 }
 

@@ -14,4 +14,8 @@ char *bl_json_print(const cJSON *json, bool indented);
  * given, is where reading stopped. */
 cJSON *bl_json_parse(const char *text, size_t size, const char **end);
 
+/* Memory that cJSON lacked since the last call, in this thread: BLANCH_ENOMEM, else 0. cJSON leaves out what it has no
+ * memory for, so whoever prints or reads a document asks; bl_json_print does. */
+int bl_json_memory(void);
+
 #endif

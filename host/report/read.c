@@ -63,7 +63,10 @@ static int read_log(struct bl_run_result *run, const char *path, double batch) {
     for (char *line = text; !code && (end = memchr(line, '\n', size - (size_t)(line - text))); line = end + 1) {
         cJSON *json = bl_json_parse(line, (size_t)(end - line), NULL);
         number++;
-        code = cJSON_IsObject(json) ? read_line(run, &log, json) : bl_fail(BLANCH_EINPUT, "it is not a JSON object");
+        if (cJSON_IsObject(json))
+            code = read_line(run, &log, json);
+        else if (!(code = bl_json_memory()))
+            code = bl_fail(BLANCH_EINPUT, "it is not a JSON object");
         if (code) bl_fail_in(code, "%s, line %d", path, number);
         cJSON_Delete(json);
     }

@@ -3,6 +3,7 @@
  * drift_i) within bounds, rounded to powers of 2 of a common period. */
 #include "sched/budget.h"
 #include "io/files.h"
+#include "io/json.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -353,7 +354,7 @@ char *bl_budget_save(const struct bl_budget *budget) {
         const struct bl_budget_layer *from = &budget->layer[i];
         cJSON_AddItemToArray(json, cJSON_CreateDoubleArray((double[]){LAYER(SAVE)}, LAYER_FIELDS));
     }
-    char *text = cJSON_PrintUnformatted(json);
+    char *text = bl_json_print(json, false);
     cJSON_Delete(json);
     return text;
 }
@@ -384,6 +385,7 @@ static bool restore_layer(struct bl_budget_layer *to, const cJSON *array) {
 
 int bl_budget_restore(struct bl_budget *b, const char *text) {
     cJSON *json = cJSON_Parse(text);
+    if (!json && bl_json_memory()) return BLANCH_ENOMEM;
     bool fits = cJSON_GetArraySize(json) == b->count + 1 && restore_whole(b, cJSON_GetArrayItem(json, 0));
     for (int i = 0; fits && i < b->count; i++) fits = restore_layer(&b->layer[i], cJSON_GetArrayItem(json, i + 1));
     cJSON_Delete(json);

@@ -111,7 +111,7 @@ static const char *choose_conv(void *context, const struct bl_conv_shape *shape,
     if (shape->type != BL_F32) return NULL; // what is stored in 16 bits has one engine for each shape
     const struct bl_tune_item like = conv_item(shape, pass);
     struct bl_tune_item *item = find(t, like.key);
-    if (!item) item = note(t, &like);
+    if (!item && !(item = note(t, &like))) t->code = BLANCH_ENOMEM;
     return item && item->state == BL_TUNE_KNOWN ? item->choice : NULL;
 }
 
@@ -122,7 +122,7 @@ static enum bl_gemm_route choose_gemm(void *context, const struct bl_gemm *g) {
     struct bl_tune_item *item = find(t, gemm_key(g));
     if (!item && !t->trying) {
         const struct bl_tune_item like = gemm_item(g);
-        item = note(t, &like);
+        if (!(item = note(t, &like))) t->code = BLANCH_ENOMEM;
     }
     for (int i = 0; item && item->state == BL_TUNE_KNOWN && i < BL_GEMM_ROUTES; i++)
         if (!strcmp(bl_gemm_route_names[i], item->choice)) return (enum bl_gemm_route)i;
@@ -270,7 +270,7 @@ int bl_tuner_measure(struct bl_tuner *t) {
     const struct bl_tune_bounds *bounds = &t->bounds;
     const double start = bl_now(), rest = bounds->seconds - t->used;
     const int total = count_wanted(t);
-    int code = 0, done = 0;
+    int code = t->code ? bl_fail(t->code, "out of host memory for what is tuned") : 0, done = 0;
     for (size_t i = 0; i < t->items && !code; i++) {
         struct bl_tune_item *item = t->item[i];
         if (is_known(t, item)) continue;

@@ -89,7 +89,7 @@ static int try_set(struct bl_tuner *tuner, struct search *s) {
     double ms = 0;
     int code = use_set(tuner->dev, s->tried, &set);
     if (!code) code = measure(tuner, &ms);
-    if (code == BLANCH_EINTERRUPTED || code == BLANCH_ENOMEM) return code;
+    if (bl_tune_beyond(code)) return code;
     if (s->tried++ == 0)
         s->shipped = ms;
     else if (ms > 0 && (s->ms <= 0 || ms < s->ms))

@@ -195,6 +195,7 @@ static int try_engine(struct bl_tuner *tuner, const char *engine, const struct b
     int code = build_with(tuner, engine, item, &t);
     const char *name = t.node ? t.node->engine[item->pass] : engine;
     if (!code && *engine && strcmp(name, engine)) goto done;
+    if (bl_tune_beyond(code)) goto done;
     if (code) t.conv = NULL;
     if (others) list_others(&t, name, others);
     if (code && !*engine) goto done; // its own turn comes among the others
@@ -205,12 +206,13 @@ static int try_engine(struct bl_tuner *tuner, const char *engine, const struct b
         code = judge(&t, item, d, &right);
         if (!right) timing.result = BL_TUNE_WRONG;
     }
+    if (bl_tune_beyond(code)) goto done;
     if (code) timing.result = BL_TUNE_FAILED;
     bl_tune_add(trials, name, &timing);
     bl_tune_refuse(tuner, item, &(struct bl_tune_trial){name, timing.result, 0});
 done:
     bl_graph_free(t.graph);
-    return code == BLANCH_ENOMEM ? code : 0;
+    return bl_tune_beyond(code);
 }
 
 static int make_data(struct data *d, const struct bl_tune_item *item) {

@@ -125,10 +125,11 @@ static int try_route(struct bl_tuner *tuner, enum bl_gemm_route route, const str
         code = judge(d, &right);
         if (!right) timing.result = BL_TUNE_WRONG;
     }
+    if (bl_tune_beyond(code)) return code;
     if (code) timing.result = BL_TUNE_FAILED;
     bl_tune_add(trials, bl_gemm_route_names[route], &timing);
     bl_tune_refuse(tuner, item, &(struct bl_tune_trial){bl_gemm_route_names[route], timing.result, 0});
-    return code == BLANCH_ENOMEM ? code : 0;
+    return 0;
 }
 
 /* On CPUs the own kernel is 3 to 10 times as fast as CLBlast, whose kernels take seconds to build. */

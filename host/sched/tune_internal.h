@@ -51,6 +51,7 @@ struct bl_tuner {
     struct bl_clblast_set clblast; // in use, where have_clblast
     bool have_clblast;
     bool clblast_alone; // no other route is tried
+    int code;           // of a shape that could not be noted
     struct bl_tune_refusal {
         const char *name;
         enum bl_tune_result result;
@@ -90,6 +91,9 @@ void bl_tune_add(struct bl_tune_trials *trials, const char *name, const struct b
 /* Says once a candidate and result that it is wrong, that its build takes too long, or that it fails, with the error
  * message that is set. */
 void bl_tune_refuse(struct bl_tuner *tuner, const struct bl_tune_item *item, const struct bl_tune_trial *trial);
+/* What a candidate returned: 0 where it is its own failure, and it is passed over; the code where nothing else would go
+ * better, with the device lost or without memory. */
+int bl_tune_beyond(int code);
 /* Numbers in -1..1 by position. */
 void bl_tune_fill(float *values, size_t count, uint64_t stream);
 /* The largest difference is at most 1e-3 of the largest value: far above rounding, far below an error of computation.

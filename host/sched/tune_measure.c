@@ -81,6 +81,11 @@ void bl_tune_refuse(struct bl_tuner *t, const struct bl_tune_item *item, const s
     t->bounds.said(t->bounds.context, line);
 }
 
+int bl_tune_beyond(int code) {
+    const bool beyond = code == BLANCH_ENOMEM || code == BLANCH_EINTERRUPTED || code == BLANCH_EDEVICE;
+    return beyond && !(code == BLANCH_EDEVICE && bl_device_refused()) ? code : 0;
+}
+
 void bl_tune_fill(float *values, size_t count, uint64_t stream) {
     uint64_t state = 0x9e3779b97f4a7c15ull * (stream + 1);
     for (size_t i = 0; i < count; i++) {

@@ -431,7 +431,7 @@ static int open_all(struct bl_safetensors *file[FILES], char *path[FILES]) {
         file[i] = NULL;
         if (!bl_path_exists(path[i])) continue;
         int code = bl_st_open(&file[i], path[i]);
-        if (code && i < WEIGHTS_NEW) return code;
+        if (code && (i < WEIGHTS_NEW || code == BLANCH_ENOMEM)) return code;
         if (code) file[i] = NULL;
     }
     return 0;

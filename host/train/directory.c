@@ -55,10 +55,12 @@ int bl_run_enter(struct run *run, const struct bl_train_options *given) {
 
 /* --- opening -------------------------------------------------------------------------------- */
 
-static bool line_is_done(const cJSON *line, const struct bl_position *position) {
+/* What a finished run said of its test images is said again. */
+static bool line_is_done(const cJSON *line, const struct bl_position *position, int64_t steps) {
     const cJSON *type = cJSON_GetObjectItem(line, "type"), *step = cJSON_GetObjectItem(line, "step");
     const cJSON *epoch = cJSON_GetObjectItem(line, "epoch");
     if (!cJSON_IsString(type)) return false;
+    if (!strcmp(type->valuestring, "test") && cJSON_IsNumber(step) && step->valuedouble >= (double)steps) return false;
     if (strcmp(type->valuestring, "epoch")) return cJSON_IsNumber(step) && step->valuedouble <= (double)position->step;
     return cJSON_IsNumber(epoch) && epoch->valuedouble <= (double)position->epoch;
 }
@@ -71,15 +73,16 @@ static int prune_log(const struct run *run) {
     int code = bl_file_read(run->log_path, &text, &size);
     if (code) return code;
     to = text;
-    for (char *line = text, *end; *line && (end = strchr(line, '\n')); line = end + 1) {
+    for (char *line = text, *end; !code && *line && (end = strchr(line, '\n')); line = end + 1) {
         cJSON *json = bl_json_parse(line, (size_t)(end - line), NULL);
-        if (json && line_is_done(json, &run->position)) {
+        if (!json) code = bl_json_memory();
+        if (json && line_is_done(json, &run->position, run->steps)) {
             memmove(to, line, (size_t)(end + 1 - line));
             to += end + 1 - line;
         }
         cJSON_Delete(json);
     }
-    code = bl_file_write(run->log_path, text, (size_t)(to - text));
+    if (!code) code = bl_file_write(run->log_path, text, (size_t)(to - text));
     free(text);
     return code;
 }
@@ -108,8 +111,8 @@ int bl_run_open_directory(struct run *run) {
     run->log_path = bl_format("%s/log.jsonl", run->o.out);
     cJSON *json = bl_run_config_json(run);
     int code = path && run->log_path ? 0 : BLANCH_ENOMEM;
+    bl_folder_warn(run->o.out); // before it is made, where it is: with a loose umask it would be said of every run
     if (!code && !run->lock.path) code = make(run);
-    if (!code) bl_folder_warn(run->o.out);
     if (!code && !run->o.resume) bl_checkpoint_clear(run->o.out);
     if (!code) code = bl_json_write(path, json);
     if (!code) code = open_log(run);

@@ -12,7 +12,7 @@ static const double checkpoint_seconds = 600; // at least this often, however lo
 
 static void tell(const struct run *run, enum bl_train_event event, const char *format, ...) BL_PRINTF(3, 4);
 static void tell(const struct run *run, enum bl_train_event event, const char *format, ...) {
-    char text[400];
+    char text[2400];
     va_list arguments;
     if (!run->o.listener) return;
     va_start(arguments, format);
@@ -41,10 +41,10 @@ static int open_data(struct run *run) {
     struct blanch_network_options *n = &run->o.network;
     const struct bl_model *model = bl_model_find(n->model);
     if (!model) return bl_fail(BLANCH_EUSAGE, "unknown model '%s'; `blanch models` lists them", n->model);
-    int code = bl_dataset_open(&run->data, run->o.data, n->seed);
-    if (code) return code;
-    if (!bl_dataset_count(run->data, BL_TRAIN))
-        return bl_fail(BLANCH_EINPUT, "%s holds no training images", run->o.data);
+    int code = bl_run_data_open(&run->data, &run->config, run->o.data, n->seed);
+    if (!code) code = bl_dataset_trainable(run->data);
+    if (!code && run->config.json) code = bl_run_data_resume(&run->config, run->data, &run->data_changes);
+    if (code || (code = bl_dataset_check(run->data))) return code;
     n->classes = bl_dataset_classes(run->data);
     n->channels = bl_dataset_channels(run->data);
     n->height = n->width = model->size;
@@ -140,6 +140,7 @@ static int tear_down(struct run *run, int code) {
     bl_run_release(&run->former);
     free(run->log_path);
     free(run->warned);
+    free(run->data_changes);
     free(run->position.budget);
     return code;
 }
@@ -215,19 +216,45 @@ static int log_step(struct run *run, int64_t epoch, double loss, float lr, doubl
     return bl_json_line(run->log, line, run->log_path);
 }
 
-static int log_epoch(struct run *run, const struct blanch_metrics *test, double test_s) {
+/* "test_loss" and its like. */
+static void add_metrics(cJSON *line, enum bl_split split, const struct blanch_metrics *m) {
+    const char *keys[BL_SPLITS][3] = {{"train_loss", "train_top1", "train_top5"},
+                                      {"val_loss", "val_top1", "val_top5"},
+                                      {"test_loss", "test_top1", "test_top5"}};
+    add(line, keys[split][0], m->loss, 9);
+    add(line, keys[split][1], per_cent(m->top1, m->count), 6);
+    add(line, keys[split][2], per_cent(m->top5, m->count), 6);
+}
+
+/* judged: on the split that chooses the best weights; count 0: there is none but the training images. */
+static int log_epoch(struct run *run, const struct blanch_metrics *judged, double seconds) {
+    const enum bl_split judge = bl_dataset_judge(run->data);
     const struct blanch_metrics *train = &run->position.train;
     cJSON *line = log_line("epoch");
     cJSON_AddNumberToObject(line, "epoch", (double)(run->position.epoch + 1));
-    add(line, "train_loss", train->loss, 9);
-    add(line, "train_top1", per_cent(train->top1, train->count), 6);
-    add(line, "train_top5", per_cent(train->top5, train->count), 6);
-    if (test->count) {
-        add(line, "test_loss", test->loss, 9);
-        add(line, "test_top1", per_cent(test->top1, test->count), 6);
-        add(line, "test_top5", per_cent(test->top5, test->count), 6);
-    }
+    add_metrics(line, BL_TRAIN, train);
+    if (judged->count) add_metrics(line, judge, judged);
     add(line, "train_s", run->position.train_s, 5);
+    add(line, judge == BL_VAL ? "val_s" : "test_s", seconds, 5);
+    return bl_json_line(run->log, line, run->log_path);
+}
+
+/* The log's first line, and one where validation or test images changed since. */
+static int log_data(struct run *run) {
+    if (run->o.resume && !*run->data_changes) return 0;
+    cJSON *line = log_line("data"), *found = bl_run_data_json(run->data);
+    cJSON_AddNumberToObject(line, "step", (double)run->position.step);
+    for (cJSON *item; (item = cJSON_DetachItemFromArray(found, 0));) cJSON_AddItemToObject(line, item->string, item);
+    cJSON_Delete(found);
+    return bl_json_line(run->log, line, run->log_path);
+}
+
+static int log_test(struct run *run, const char *weights, const struct blanch_metrics *test, double test_s) {
+    cJSON *line = log_line("test");
+    cJSON_AddNumberToObject(line, "step", (double)run->position.step);
+    cJSON_AddNumberToObject(line, "epoch", (double)run->position.epoch);
+    cJSON_AddStringToObject(line, "weights", weights);
+    add_metrics(line, BL_TEST, test);
     add(line, "test_s", test_s, 5);
     return bl_json_line(run->log, line, run->log_path);
 }
@@ -251,10 +278,14 @@ static bool is_recorded(const struct run *run, int64_t made) {
     return made % run->o.record_every == last % run->o.record_every;
 }
 
+/* Of damaged images, and of what opening the data found. */
+static void tell_messages(const struct run *run) {
+    for (const char *message; (message = bl_dataset_message(run->data));) tell(run, BL_TRAIN_WARNING, "%s", message);
+}
+
 static void tell_checks(const struct run *run, const struct bl_stepped *stepped) {
-    const char *skipped = bl_loader_skipped(run->session.loader);
     const struct bl_validation *v = &stepped->validation;
-    if (skipped) tell(run, BL_TRAIN_WARNING, "%s", skipped);
+    tell_messages(run);
     if (stepped->validated)
         tell(run, BL_TRAIN_VALIDATED,
              "step %" PRId64 ": %d layers agree with plain C, largest error %.1e in %s; %.1f s", run->position.step + 1,
@@ -344,18 +375,20 @@ static int one_step(struct run *run, int64_t made) {
 /* At the end of an epoch, or of the run within one: then the epoch stays open, and a longer run continues it. */
 static int finish_epoch(struct run *run) {
     struct bl_position *p = &run->position;
-    struct blanch_metrics test = {0};
-    double test_s = 0;
+    const enum bl_split judge = bl_dataset_judge(run->data);
+    struct blanch_metrics held = {0}; // of images that are not trained on
+    double seconds = 0;
     int code = 0;
-    if (bl_dataset_count(run->data, BL_TEST))
-        code = bl_network_test(run->net, run->data, BL_TEST, &run->view, &test, &test_s);
-    if (code || (code = log_epoch(run, &test, test_s)) || (code = bl_run_tensorboard_epoch(run, &test, test_s)))
+    if (judge != BL_TRAIN) code = bl_network_test(run->net, run->data, judge, &run->view, &held, &seconds);
+    tell_messages(run);
+    if (code || (code = log_epoch(run, &held, seconds)) || (code = bl_run_tensorboard_epoch(run, &held, seconds)))
         return code;
-    double train1 = per_cent(p->train.top1, p->train.count), test1 = per_cent(test.top1, test.count);
+    double train1 = per_cent(p->train.top1, p->train.count), held1 = per_cent(held.top1, held.count);
     tell(run, BL_TRAIN_EPOCH,
-         "epoch %" PRId64 ": train loss %.4f, top-1 %.2f %%; test loss %.4f, top-1 %.2f %%, top-5 %.2f %%; %.1f s",
-         p->epoch + 1, p->train.loss, train1, test.loss, test1, per_cent(test.top5, test.count), p->train_s + test_s);
-    double judged = test.count ? test1 : train1;
+         "epoch %" PRId64 ": train loss %.4f, top-1 %.2f %%; %s loss %.4f, top-1 %.2f %%, top-5 %.2f %%; %.1f s",
+         p->epoch + 1, p->train.loss, train1, bl_split_name(judge == BL_VAL ? BL_VAL : BL_TEST), held.loss, held1,
+         per_cent(held.top5, held.count), p->train_s + seconds);
+    double judged = held.count ? held1 : train1;
     if (judged > p->best_top1) {
         p->best_top1 = judged;
         if ((code = save_best(run))) return code;
@@ -402,6 +435,47 @@ static int loop(struct run *run) {
     return code;
 }
 
+/* --- the whole ------------------------------------------------------------------------------ */
+
+/* Where validation images chose the weights, the test images have waited: they tell of the chosen ones. Nothing is
+ * saved after this. */
+static int test_at_end(struct run *run) {
+    const enum bl_split judge = bl_dataset_judge(run->data);
+    struct blanch_metrics test;
+    double seconds;
+    if (judge != BL_VAL || !bl_dataset_count(run->data, BL_TEST)) return 0;
+    char *best = bl_format("%s/best.safetensors", run->o.out);
+    const bool chosen = best && bl_path_exists(best);
+    int code = !best ? BLANCH_ENOMEM : chosen ? bl_weights_load(run->net->graph, best) : 0;
+    free(best);
+    if (!code) code = bl_network_test(run->net, run->data, BL_TEST, &run->view, &test, &seconds);
+    tell_messages(run);
+    if (code == BLANCH_EINTERRUPTED)
+        return bl_fail(code, "interrupted in the test at the end; `blanch train --resume --out %s` repeats it",
+                       run->o.out);
+    if (!code) code = log_test(run, chosen ? "best" : "last", &test, seconds);
+    if (!code) code = bl_run_tensorboard_test(run, &test);
+    if (!code)
+        tell(run, BL_TRAIN_EPOCH, "test, with the %s weights: loss %.4f, top-1 %.2f %%, top-5 %.2f %%; %.1f s",
+             chosen ? "best" : "last", test.loss, per_cent(test.top1, test.count), per_cent(test.top5, test.count),
+             seconds);
+    return code;
+}
+
+static void tell_data(const struct run *run) {
+    static const char *const judges[] = {"the training images choose best.safetensors, as there are no others",
+                                         "validation chooses best.safetensors",
+                                         "the test images choose best.safetensors, as none are for validation"};
+    const enum bl_split judge = bl_dataset_judge(run->data);
+    char *found = bl_dataset_describe(run->data);
+    tell(run, BL_TRAIN_DATA, "%s: %s; %s%s", run->o.data, found ? found : "", judges[judge],
+         judge == BL_VAL && bl_dataset_count(run->data, BL_TEST) ? ", test waits for the end" : "");
+    free(found);
+    if (run->data_changes && *run->data_changes)
+        tell(run, BL_TRAIN_WARNING, "%s has %s", run->o.data, run->data_changes);
+    tell_messages(run);
+}
+
 /* Whatever ends a run, the steps that it has made are kept, if the device still gives what it holds. The message stays
  * that of the error, and says what is kept. */
 static int keep_steps(struct run *run, int code) {
@@ -444,12 +518,15 @@ static void tell_start(const struct run *run) {
 int bl_train(const struct bl_train_options *options) {
     struct run run = {.log = NULL};
     int code = set_up(&run, options);
+    if (!code) code = log_data(&run);
     if (!code) {
+        tell_data(&run);
         tell_start(&run);
         code = loop(&run);
         if (code && code != BLANCH_EINTERRUPTED && code != BLANCH_EDIVERGED && run.position.step)
             code = keep_steps(&run, code);
     }
+    if (!code) code = test_at_end(&run);
     if (!code)
         tell(&run, BL_TRAIN_DONE, "done: %" PRId64 " steps, best top-1 %.2f %%", run.position.step,
              run.position.best_top1);

@@ -3,6 +3,7 @@
 #include "base/private.h"
 #include "io/document.h"
 #include "io/files.h"
+#include "io/json.h"
 #include "optim/optim.h"
 #include <math.h>
 #include <stdlib.h>
@@ -385,5 +386,6 @@ cJSON *bl_run_config_json(const struct run *run) {
     cJSON *engines = bl_tuner_choices(run->dev);
     if (engines) cJSON_AddItemToObject(json, "engines", engines);
     cJSON_AddItemToObject(json, "class_names", class_names(run));
+    cJSON_AddItemToObject(json, "data_found", bl_run_data_json(run->data));
     return json;
 }

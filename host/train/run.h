@@ -18,6 +18,7 @@ struct run {
     struct bl_lock lock;         // of the directory
     struct blanch_device *dev;
     struct bl_dataset *data;
+    char *data_changes; // of a resumed run: of validation and test images
     struct bl_view view;
     struct blanch_network *net;
     double budget; // allowed overhead, 0.2 for 20 %; negative: none
@@ -53,7 +54,8 @@ cJSON *bl_run_settings(const struct run *run); // everything that config.json sa
 
 /* Event files for TensorBoard, where they are asked for. The step's metrics are those of its batch. */
 int bl_run_tensorboard_step(const struct run *run, const struct blanch_metrics *batch, float lr, double images_per_s);
-int bl_run_tensorboard_epoch(const struct run *run, const struct blanch_metrics *test, double test_s);
+int bl_run_tensorboard_epoch(const struct run *run, const struct blanch_metrics *judged, double seconds);
+int bl_run_tensorboard_test(const struct run *run, const struct blanch_metrics *test); // at the end
 int bl_run_tensorboard_diagnoses(const struct run *run, const struct bl_diagnosis *diagnoses, int count);
 int bl_run_tensorboard_budget(const struct run *run, const cJSON *line); // as in log.jsonl
 

@@ -99,6 +99,7 @@ int bl_weights_load(struct bl_graph *graph, const char *path);
 
 /* What the loop has to say; text is one line. */
 enum bl_train_event {
+    BL_TRAIN_DATA, // what was found
     BL_TRAIN_STARTED,
     BL_TRAIN_STEP,
     BL_TRAIN_EPOCH,
@@ -152,5 +153,21 @@ struct bl_run_config {
 };
 int bl_run_read(struct bl_run_config *config, const char *dir);
 void bl_run_release(struct bl_run_config *config);
+
+/* --- the data of a run ------------------------------------------------------------------------ */
+
+/* What was found, for config.json's "data_found": images of each split and a hash of their names, files not read, how a
+ * folder without splits was divided. */
+cJSON *bl_run_data_json(const struct bl_dataset *data);
+/* Opens data, divided as those of the run; config->json NULL: of a new run, with this seed. */
+int bl_run_data_open(struct bl_dataset **data, const struct bl_run_config *config, const char *spec, uint64_t seed);
+/* Numbers classes as the run does, by their names. BLANCH_EINPUT: one that it does not know, or, where all are wanted,
+ * that the data lack. */
+int bl_run_data_classes(const struct bl_run_config *config, struct bl_dataset *data, const char *spec, bool all);
+/* "109 training images, the run had 108; ..." of these splits (1 << BL_TEST ...), "" where all are the run's; malloc'd.
+ */
+char *bl_run_data_changes(const struct bl_run_config *config, const struct bl_dataset *data, unsigned splits);
+/* BLANCH_EINPUT: other classes or training images than the run began with. *changes: of the other splits, as above. */
+int bl_run_data_resume(const struct bl_run_config *config, struct bl_dataset *data, char **changes);
 
 #endif
