@@ -3,8 +3,8 @@
  * drift_i) within bounds, rounded to powers of 2 of a common period. */
 #include "sched/budget.h"
 #include "io/files.h"
-#include <limits.h>
 #include "io/json.h"
+#include <limits.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
