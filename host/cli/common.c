@@ -1,5 +1,6 @@
 /* What several subcommands share. */
 #include "common.h"
+#include "io/files.h"
 #include "train/train.h"
 #include <math.h>
 #include <signal.h>

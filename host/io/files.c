@@ -154,7 +154,7 @@ int bl_json_read(const char *path, cJSON **json) {
     if (code) return code;
     const char *end = text;
     *json = cJSON_ParseWithOpts(text, &end, true);
-    if (!*json && !(code = bl_json_memory()))
+    if (!*json && !(code = bl_memory_lacked()))
         code = bl_fail(BLANCH_EINPUT, "%s: line %d is not JSON", path, line_of(text, end));
     free(text);
     return code;

@@ -11,10 +11,8 @@ int bl_file_write(const char *path, const void *data,
 bool bl_path_exists(const char *path);
 int bl_make_dirs(const char *path);               // like mkdir -p; BLANCH_EIO
 int bl_json_read(const char *path, cJSON **json); // BLANCH_EINPUT
-/* cJSON does not tell where memory is lacking: keys are missing then, and a text is no JSON. Whoever writes a document
- * or reads one asks here: BLANCH_ENOMEM once after that has happened in this thread, else 0. */
-int bl_json_memory(void);
-/* The text of a document, malloc'd; NULL with the message set: no memory, or some was lacking as it was made. */
+/* The text of a document, malloc'd; NULL with the message set: no memory, or some was lacking as it was made, and keys
+ * are missing. cJSON does not tell; its memory is bl_malloc's, so bl_memory_lacked does, also why a text is no JSON. */
 char *bl_json_print(const cJSON *json, bool formatted);
 int bl_json_write(const char *path, const cJSON *json);
 /* One line to an open log, flushed; the json is deleted, also on failure. */

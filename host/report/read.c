@@ -46,7 +46,7 @@ static int read_log(struct bl_run_result *run, const char *path, double batch) {
         number++;
         if (cJSON_IsObject(json))
             code = read_line(run, &log, json);
-        else if (!(code = bl_json_memory()))
+        else if (!(code = bl_memory_lacked()))
             code = bl_fail(BLANCH_EINPUT, "%s, line %d, is not a JSON object", path, number);
         cJSON_Delete(json);
     }

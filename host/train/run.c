@@ -399,7 +399,7 @@ static int prune_log(const struct run *run) {
     to = text;
     for (char *line = text, *end; !code && *line && (end = strchr(line, '\n')); line = end + 1) {
         cJSON *json = cJSON_ParseWithLength(line, (size_t)(end - line));
-        if (!json) code = bl_json_memory();
+        if (!json) code = bl_memory_lacked();
         if (json && line_is_done(json, &run->position)) {
             memmove(to, line, (size_t)(end + 1 - line));
             to += end + 1 - line;

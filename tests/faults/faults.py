@@ -225,9 +225,9 @@ def no_pair(out):
 
 
 def shape_of(value):
-    """What a JSON document holds, but for what is measured: numbers, and which phases took any time."""
+    """What a JSON document holds, but for what is measured (numbers, which phases took any time) and told of the machine."""
     if isinstance(value, dict):
-        return {key: key if key in ('date', 'phases') else shape_of(v) for key, v in sorted(value.items())}
+        return {key: key if key in ('date', 'host', 'phases') else shape_of(v) for key, v in sorted(value.items())}
     if isinstance(value, list):
         return [shape_of(v) for v in value]
     return value if isinstance(value, str) else type(value).__name__.replace('int', 'float')
