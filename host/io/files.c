@@ -45,7 +45,7 @@ int bl_file_read(const char *path, char **data, size_t *size) {
 
 bool bl_path_exists(const char *path) {
     struct stat status;
-    return !stat(path, &status);
+    return !stat(path, &status) || (errno != ENOENT && errno != ENOTDIR);
 }
 
 /* --- writing ---------------------------------------------------------------------------------- */

@@ -8,7 +8,7 @@
 int bl_file_read(const char *path, char **data, size_t *size); // malloc'd, a NUL after it; BLANCH_EINPUT
 int bl_file_write(const char *path, const void *data,
                   size_t size); // atomically, through PATH.tmp and rename; BLANCH_EIO
-bool bl_path_exists(const char *path);
+bool bl_path_exists(const char *path); // or cannot be looked at, which opening it tells
 int bl_make_dirs(const char *path);               // like mkdir -p; BLANCH_EIO
 int bl_json_read(const char *path, cJSON **json); // BLANCH_EINPUT
 /* The text of a document, malloc'd; NULL with the message set: no memory, or some was lacking as it was made, and keys
