@@ -30,6 +30,9 @@ void bl_warn_by(void (*show)(const char *line));
 void *bl_calloc(size_t count, size_t size);
 void *bl_malloc(size_t size);
 void *bl_realloc(void *data, size_t size);
+/* BLANCH_ENOMEM once after this door was found shut in this thread, else 0: for who makes a document out of parts and
+ * is not told by each of them. */
+int bl_memory_lacked(void);
 /* Grows an array to hold at least need elements (doubling); *data, *capacity change. 0 or BLANCH_ENOMEM. */
 int bl_grow(void **data, size_t *capacity, size_t need, size_t element);
 char *bl_strdup(const char *text);
@@ -37,6 +40,11 @@ char *bl_strdup(const char *text);
 char *bl_format(const char *format, ...) BL_PRINTF(1, 2);
 
 double bl_now(void); // seconds, monotonic
+
+/* Not 0: whatever takes long is to end as soon as nothing is lost by it. The program's signals set it, the library
+ * never does. bl_check_interrupted: 0, or BLANCH_EINTERRUPTED with its message. */
+extern volatile int bl_interrupted;
+int bl_check_interrupted(void);
 
 /* The value that a part of them lies below, by linear interpolation; part 0.5: the median. Sorts values; 0 of none. */
 double bl_quantile(double *values, int count, double part);

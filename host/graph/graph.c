@@ -296,6 +296,7 @@ int bl_graph_finish(struct bl_graph *graph, uint64_t seed) {
     if ((code = bl_graph_allocate(graph)) || (code = bl_graph_initialise(graph, seed))) return code;
     for (size_t i = 0; i < graph->node_count; i++) {
         struct bl_node *node = graph->nodes[i];
+        if ((code = bl_check_interrupted())) return code; // kernels may have to be built
         if (node->op->prepare && !node->idle && (code = node->op->prepare(node)))
             return bl_fail_in(code, "%s", node->name);
     }

@@ -2,6 +2,7 @@
 #include "train/train.h"
 #include "io/files.h"
 #include "io/safetensors.h"
+#include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
@@ -139,7 +140,17 @@ static int read_item(const struct item *item, void *host, size_t bytes) {
     }
 }
 
-static int write_items(const struct items *items, const char *path, const char *const *meta) {
+/* What is not finite is no state to go on from. */
+static int check_item(const struct item *item, const void *host) {
+    const float *value = host;
+    int64_t wrong = 0, count = dtype_of(item) == BL_F32 ? count_of(item) : 0;
+    for (int64_t i = 0; i < count; i++) wrong += !isfinite(value[i]);
+    if (!wrong) return 0;
+    return bl_fail(BLANCH_EDIVERGED, "%s is not finite: %lld of %lld values", item->name, (long long)wrong,
+                   (long long)count);
+}
+
+static int write_items(const struct items *items, const char *path, const char *const *meta, bool checked) {
     struct bl_st_tensor *tensors = bl_calloc((size_t)items->count + 1, sizeof *tensors);
     void **memory = bl_calloc((size_t)items->count + 1, sizeof *memory);
     int code = tensors && memory ? 0 : BLANCH_ENOMEM;
@@ -151,6 +162,7 @@ static int write_items(const struct items *items, const char *path, const char *
         tensor->dims = shape_of(item, tensor->shape);
         tensor->data = memory[i] = bl_calloc(1, bytes);
         code = memory[i] ? read_item(item, memory[i], bytes) : BLANCH_ENOMEM;
+        if (!code && checked) code = check_item(item, memory[i]);
     }
     if (!code) code = bl_st_write(path, tensors, items->count, meta);
     for (int i = 0; memory && i < items->count; i++) free(memory[i]);
@@ -159,16 +171,20 @@ static int write_items(const struct items *items, const char *path, const char *
     return code;
 }
 
-int bl_weights_save(struct bl_graph *graph, const char *path, int64_t step) {
+static int weights_save(struct bl_graph *graph, const char *path, int64_t step, bool checked) {
     struct items items;
     char number[32];
     const char *meta[] = {"format", "pt", "step", number, NULL};
     if (step < 0) meta[2] = NULL;
     snprintf(number, sizeof number, "%" PRId64, step);
     int code = list_weights(&items, graph);
-    if (!code) code = write_items(&items, path, meta);
+    if (!code) code = write_items(&items, path, meta, checked);
     free(items.item);
     return code;
+}
+
+int bl_weights_save(struct bl_graph *graph, const char *path, int64_t step) {
+    return weights_save(graph, path, step, false);
 }
 
 static int state_save(struct bl_graph *graph, const char *path, const struct bl_position *position) {
@@ -188,7 +204,7 @@ static int state_save(struct bl_graph *graph, const char *path, const struct bl_
     for (int i = 0; i < BL_COUNT(keys); i++) meta[2 * i] = keys[i], meta[2 * i + 1] = text[i];
     if (position->budget) meta[2 * BL_COUNT(keys)] = "overhead_budget", meta[2 * BL_COUNT(keys) + 1] = position->budget;
     int code = list_state(&items, graph, NULL);
-    if (!code) code = write_items(&items, path, meta);
+    if (!code) code = write_items(&items, path, meta, true);
     free(items.item);
     return code;
 }
@@ -386,7 +402,7 @@ int bl_checkpoint_save(struct bl_graph *graph, const char *dir, const struct bl_
     int code = make_paths(path, dir);
     if (code) goto done;
     if ((code = state_save(graph, path[STATE_NEW], position)) ||
-        (code = bl_weights_save(graph, path[WEIGHTS_NEW], position->step))) {
+        (code = weights_save(graph, path[WEIGHTS_NEW], position->step, true))) {
         unlink(path[STATE_NEW]); // half a pair is of no use to anyone
         goto done;
     }
@@ -395,6 +411,13 @@ int bl_checkpoint_save(struct bl_graph *graph, const char *dir, const struct bl_
     sync_directory(dir);
 done:
     free_paths(path);
+    return code;
+}
+
+int bl_checkpoint_save_position(struct bl_graph *graph, const char *dir, const struct bl_position *position) {
+    char *path = bl_format("%s/%s", dir, file_names[STATE]);
+    int code = path ? state_save(graph, path, position) : BLANCH_ENOMEM;
+    free(path);
     return code;
 }
 
@@ -448,6 +471,29 @@ static int choose_pair(struct bl_safetensors *file[FILES], const char *dir, int 
                    one ? one : "(none)", other ? other : "(none)");
 }
 
+/* What a crash left of one that was not chosen. */
+static void clear_new(char *path[FILES]) {
+    for (int i = WEIGHTS_NEW; i < FILES; i++)
+        if (unlink(path[i])) errno = 0; // there is none, mostly
+}
+
+void bl_checkpoint_clear(const char *dir) {
+    char *path[FILES];
+    if (!make_paths(path, dir)) clear_new(path);
+    free_paths(path);
+}
+
+bool bl_checkpoint_exists(const char *dir) {
+    char *path[FILES];
+    struct bl_safetensors *file[FILES] = {NULL};
+    int weights, state, code = make_paths(path, dir);
+    bool exists = !code && (bl_path_exists(path[WEIGHTS]) || bl_path_exists(path[STATE]));
+    if (!code && !exists) exists = !open_all(file, path) && !choose_pair(file, dir, &weights, &state);
+    for (int i = 0; i < FILES; i++) bl_st_close(file[i]);
+    free_paths(path);
+    return exists;
+}
+
 static int read_position(const struct bl_safetensors *state, const char *path, struct bl_position *position) {
     int64_t epoch = meta_int(state, "epoch", (double)MOST_STEPS), count = meta_int(state, "train_count", INT_MAX),
             top1 = meta_int(state, "train_top1", (double)count), top5 = meta_int(state, "train_top5", (double)count);
@@ -490,6 +536,7 @@ int bl_checkpoint_load(struct bl_graph *graph, const char *dir, struct bl_positi
     bl_graph_set_step(graph, (uint64_t)position->step);
     if (state == STATE_NEW && (code = replace(path[STATE_NEW], path[STATE]))) goto done;
     if (weights == WEIGHTS_NEW) code = replace(path[WEIGHTS_NEW], path[WEIGHTS]);
+    if (!code) clear_new(path);
 done:
     free(values.item);
     free(states.item);

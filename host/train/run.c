@@ -1,12 +1,10 @@
-/* A run's settings and its directory: defaults, config.json, resuming. */
+/* A run's settings: defaults, config.json, resuming. */
 #include "train/run.h"
 #include "base/private.h"
 #include "io/document.h"
 #include "io/files.h"
 #include "io/json.h"
 #include "optim/optim.h"
-#include <dirent.h>
-#include <errno.h>
 #include <float.h>
 #include <math.h>
 #include <stdlib.h>
@@ -42,6 +40,8 @@ static const struct setting settings[] = {
     {"seed", SEED, false, AT(network.seed), 0, 0x1p53},
     {"init", TEXT, false, AT(init)},
     {"augment", TEXT, false, AT(augment)},
+    {"drop_last", FLAG, false, AT(drop_last)},
+    {"tensorboard", TEXT, true, AT(tensorboard)},
     {"recompute", INT, true, AT(network.recompute), -1, BL_MAX_SEGMENTS},
     {"device", TEXT, true, AT(device)},
     {"max_alloc", UINT64, true, AT(max_alloc), 0, 9e18},
@@ -310,12 +310,19 @@ static int resolve_budget(struct run *run) {
     return 0;
 }
 
+/* A run that was killed while it made its directory has no settings but those given. */
+static bool is_recorded(const struct run *run, const struct bl_train_options *given) {
+    bool all = run->lock.path && run->found == BL_FOUND_NOTHING && given->network.model && given->data && given->norm;
+    return given->resume && !all;
+}
+
 int bl_run_resolve(struct run *run, const struct bl_train_options *given) {
     run->o = *given;
-    if (!given->out) return bl_fail(BLANCH_EUSAGE, "--out is missing: the run's directory");
-    if (!given->norm && !given->resume) run->o.norm = bl_norm_name(given->network.norm);
-    int code = given->resume ? resume_settings(run, given) : 0;
+    bool recorded = is_recorded(run, given);
+    if (!given->norm && !recorded) run->o.norm = bl_norm_name(given->network.norm);
+    int code = recorded ? resume_settings(run, given) : 0;
     if (code) return code;
+    run->o.resume = run->found == BL_FOUND_CHECKPOINT;
     set_defaults(&run->o);
     if (!run->o.network.model) return bl_fail(BLANCH_EUSAGE, "--model is missing; `blanch models` lists the networks");
     if (!run->o.data) return bl_fail(BLANCH_EUSAGE, "--data is missing: fashion-mnist, cifar10:DIR, folder:DIR, ...");
@@ -327,30 +334,7 @@ int bl_run_resolve(struct run *run, const struct bl_train_options *given) {
     return resolve_budget(run);
 }
 
-/* --- the directory -------------------------------------------------------------------------- */
-
-/* 1: it has entries; 0: it is empty or does not exist; negative: it cannot be looked at. */
-static int directory_used(const char *path) {
-    DIR *dir = opendir(path);
-    if (!dir && errno == ENOENT) return 0;
-    if (!dir) return bl_fail(BLANCH_EUSAGE, "--out %s: %s", path, strerror(errno));
-    int used = 0;
-    for (struct dirent *entry; !used && (entry = readdir(dir));)
-        used = strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0;
-    closedir(dir);
-    return used;
-}
-
-int bl_run_check_directory(const struct bl_train_options *options) {
-    if (!options->out) return bl_fail(BLANCH_EUSAGE, "--out is missing: the run's directory");
-    bl_replace_clear_path(options->out); // what a crash left
-    if (options->resume) return 0;
-    int used = directory_used(options->out);
-    if (used > 0)
-        return bl_fail(BLANCH_EUSAGE, "%s exists and is not empty; continue it with --resume or give another --out",
-                       options->out);
-    return used;
-}
+/* --- writing config.json -------------------------------------------------------------------- */
 
 static cJSON *view_json(const struct bl_view *view) {
     cJSON *json = cJSON_CreateObject(), *mean = cJSON_CreateArray(), *deviation = cJSON_CreateArray();
@@ -396,6 +380,26 @@ static bool is_used(const struct bl_train_options *o, const struct setting *s) {
     return !blanch_update_defaults(o->network.optimiser, &defaults.update) && float_of(&defaults, s) != 0;
 }
 
+static bool is_set(const struct bl_train_options *o, const struct setting *s) {
+    return is_given(o, s) && is_used(o, s);
+}
+
+int bl_run_check_former(const struct run *run) {
+    const struct bl_train_options *former = &run->former.options;
+    for (int i = 0; run->former.json && i < BL_COUNT(settings); i++) {
+        const struct setting *s = &settings[i];
+        bool set = is_set(&run->o, s);
+        if (s->replaces || (set == is_set(former, s) && (!set || is_equal(&run->o, former, s)))) continue;
+        char name[32];
+        option_name(name, s->key);
+        return bl_fail(BLANCH_EUSAGE,
+                       "%s holds a run with another --%s, stopped before its first checkpoint; give another "
+                       "--out",
+                       run->o.out, name);
+    }
+    return 0;
+}
+
 cJSON *bl_run_settings(const struct run *run) {
     cJSON *json = cJSON_CreateObject();
     for (int i = 0; i < BL_COUNT(settings); i++)
@@ -405,7 +409,7 @@ cJSON *bl_run_settings(const struct run *run) {
 }
 
 /* The settings stand at the top too, where files of format 1 have them. */
-static cJSON *config_json(const struct run *run) {
+cJSON *bl_run_config_json(const struct run *run) {
     cJSON *asked = bl_run_settings(run), *json = bl_document("train", 2, blanch_device_info(run->dev), asked);
     for (const cJSON *item = asked ? asked->child : NULL; item; item = item->next)
         if (!cJSON_GetObjectItem(json, item->string))
@@ -420,50 +424,4 @@ static cJSON *config_json(const struct run *run) {
     cJSON_AddItemToObject(json, "class_names", class_names(run));
     cJSON_AddItemToObject(json, "data_found", bl_run_data_json(run->data));
     return json;
-}
-
-/* What a finished run said of its test images is said again. */
-static bool line_is_done(const cJSON *line, const struct bl_position *position, int64_t steps) {
-    const cJSON *type = cJSON_GetObjectItem(line, "type"), *step = cJSON_GetObjectItem(line, "step");
-    const cJSON *epoch = cJSON_GetObjectItem(line, "epoch");
-    if (!cJSON_IsString(type)) return false;
-    if (!strcmp(type->valuestring, "test") && cJSON_IsNumber(step) && step->valuedouble >= (double)steps) return false;
-    if (strcmp(type->valuestring, "epoch")) return cJSON_IsNumber(step) && step->valuedouble <= (double)position->step;
-    return cJSON_IsNumber(epoch) && epoch->valuedouble <= (double)position->epoch;
-}
-
-/* A run that stopped without a checkpoint has logged steps that are going to be made again. */
-static int prune_log(const struct run *run) {
-    char *text = NULL, *to;
-    size_t size;
-    if (!bl_path_exists(run->log_path)) return 0;
-    int code = bl_file_read(run->log_path, &text, &size);
-    if (code) return code;
-    to = text;
-    for (char *line = text, *end; !code && *line && (end = strchr(line, '\n')); line = end + 1) {
-        cJSON *json = cJSON_ParseWithLength(line, (size_t)(end - line));
-        if (!json) code = bl_json_memory();
-        if (json && line_is_done(json, &run->position, run->steps)) {
-            memmove(to, line, (size_t)(end + 1 - line));
-            to += end + 1 - line;
-        }
-        cJSON_Delete(json);
-    }
-    if (!code) code = bl_file_write(run->log_path, text, (size_t)(to - text));
-    free(text);
-    return code;
-}
-
-int bl_run_open_directory(struct run *run) {
-    char *path = bl_format("%s/config.json", run->o.out);
-    run->log_path = bl_format("%s/log.jsonl", run->o.out);
-    cJSON *json = config_json(run);
-    bl_folder_warn(run->o.out); // before it is made, where it is: with a loose umask it would be said of every run
-    int code = path && run->log_path ? bl_make_dirs(run->o.out) : BLANCH_ENOMEM;
-    if (!code) code = bl_json_write(path, json);
-    if (!code && run->o.resume) code = prune_log(run);
-    if (!code && !(run->log = bl_log_open(run->log_path))) code = BLANCH_EIO;
-    cJSON_Delete(json);
-    free(path);
-    return code;
 }
