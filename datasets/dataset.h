@@ -66,6 +66,7 @@ int bl_dataset_check(struct bl_dataset *data);
  * there and the data lack: too where all are wanted, else a remark. */
 int bl_dataset_classes_as(struct bl_dataset *data, const char *const *names, int count, bool all);
 
+enum { BL_LARGEST_INPUT = 16384 }; // of a network, pixels a side
 enum bl_augment { BL_AUGMENT_NONE, BL_AUGMENT_CIFAR, BL_AUGMENT_IMAGENET };
 /* How images become a network's input of size x size, as torchvision's transforms of these names do:
  * imagenet: RandomResizedCrop(size), flip in training; Resize(size*256/224), CenterCrop(size) in evaluation.
@@ -104,7 +105,7 @@ int bl_image_file(const char *path, const struct bl_view *view, float *out);
 /* --- the loader ------------------------------------------------------------------------------- */
 
 /* Prepares batches ahead in its own threads. The order of an epoch is bl_shuffle(seed, epoch) in training, file order
- * otherwise; the last partial batch is kept. The same for any number of threads. */
+ * otherwise; the last partial batch is kept unless `least` forbids. The same for any number of threads. */
 struct bl_loader;
 struct bl_batch {
     int count;
@@ -120,6 +121,7 @@ struct bl_loader_options {
     struct bl_view view;
     int batch, threads, ahead; // 0: chosen (threads: 1 for small data, else cores - 1 or so; ahead 3)
     bool training;             // shuffled and augmented
+    int least;                 // a last batch of fewer images is left out; 0: none is
     uint64_t seed;
     uint64_t epoch, first; // where to begin: epoch and the number of batches of it to skip
     struct {
@@ -128,6 +130,8 @@ struct bl_loader_options {
             // none. count 0: all
     int epochs; // the end is before epoch + epochs; 0: without end
 };
+/* How many batches an epoch has; the last one may be of fewer images, but not of fewer than `least`. */
+uint32_t bl_epoch_batches(uint32_t images, int batch, int least);
 int bl_loader_open(struct bl_loader **loader, struct bl_dataset *data, const struct bl_loader_options *options);
 /* The next batch, valid until the next call or close; waits for it. batch->whole 0: the end. A damaged image of a
  * folder is skipped and reported once by bl_loader_skipped; too many: BLANCH_EINPUT. */

@@ -84,7 +84,8 @@ static void *decode_chunks(void *argument) {
             int s = job->first;
             uint32_t index = i;
             while (index >= images[s].count) index -= images[s++].count;
-            int code = job->one(job, (enum bl_split)s, index);
+            int code = bl_check_interrupted();
+            if (!code) code = job->one(job, (enum bl_split)s, index);
             if (code) give_up(job, code);
         }
     }

@@ -119,7 +119,8 @@ static int run(int argc, char **argv) {
     if (code || help) return code;
     if (train && split) return bl_fail(BLANCH_EUSAGE, "--train is --split train: give one of them");
     struct bl_trained trained;
-    if (!(code = bl_catch_signals()) && !(code = bl_trained_open(&trained, &o))) {
+    bl_end_in_order();
+    if (!(code = bl_trained_open(&trained, &o))) {
         code = eval(&trained, split, train, &o.common);
         bl_trained_close(&trained);
     }
