@@ -334,8 +334,8 @@ def test_signals_elsewhere():
     """Status 130 and one line, at whatever moment."""
     whole()
     commands = (['bench', '--model', 'smallcnn', '--norm', 'bn', '--batch', 8, '--steps', 100000],
-                ['compare', '--model', 'smallcnn', '--norms', 'bn', '--data', mnist(), '--batch', 128, '--steps', 100000,
-                 '--out', path('cut')],
+                ['compare', '--model', 'smallcnn', '--norms', 'bn', '--data', mnist(), '--batch', 128, '--steps',
+                 100000, '--out', path('cut')],
                 ['tune', '--model', 'vgg16', '--norm', 'bn'],
                 ['study', '--data', 'synthetic:3x32x32:10', '--dataset', 'cifar10', '--networks', 'vgg16', '--out',
                  path('cells')])

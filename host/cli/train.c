@@ -4,6 +4,7 @@
 #include "train/train.h"
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 struct screen {
     struct bl_progress *progress;
@@ -78,6 +79,9 @@ static int run(int argc, char **argv) {
         o.listener = listen;
         o.context = &screen;
     }
+    if (common.norm) bl_common_say_unused(&common, !strcmp(common.norm, "nd"));
+    if (common.norm && o.diagnose && strcmp(common.norm, "nd"))
+        bl_progress_line(NULL, "warning: --diagnose has no effect: the network has no deconvolution");
     code = bl_train(&o);
     bl_progress_end(screen.progress);
     return code;
@@ -93,8 +97,9 @@ const struct bl_command bl_command_train = {
         "Trains with SGD or AdamW. DIR receives config.json, log.jsonl, last.safetensors, best.safetensors (state "
         "dicts with\n"
         "PyTorch's names), last.state.safetensors, ledger.json (time by layer and phase) and trace.json. After an\n"
-        "interruption (Ctrl-C) --resume goes on with the settings of config.json, as if there had been none; with\n"
-        "more --epochs or --steps it goes on further, along the schedule of the new length.\n"
+        "interruption (Ctrl-C, a signal, an error, a kill) --resume goes on with the settings of config.json, as if\n"
+        "there had been none; with more --epochs or --steps it goes on further, along the schedule of the new length.\n"
+        "A run that was stopped before its first checkpoint begins anew, by the same command or by --resume.\n"
         "\n"
         "--validate finds the layer behind results that differ from another device's: the first step and every N-th\n"
         "after it are first run layer by layer, each layer is recomputed on the host from the inputs that the device\n"
