@@ -10,7 +10,7 @@
  * and folders of mixed sizes, are decoded on demand in the loader's threads.
  *
  * Damaged images. In IDX and CIFAR files anything wrong is an error. In a folder a damaged image (unreadable, not an
- * image, a JPEG without its end marker, a PNG that is cut off or fails its checksums) is skipped, in training and in
+ * image, or one of which not every pixel can be had from its bytes: docs/images.md) is skipped, in training and in
  * evaluation, and reported once, through bl_loader_skipped: decoded on opening, it leaves the dataset, else the next
  * image of the same split takes its place. More than a tenth of a split damaged: BLANCH_EINPUT. */
 struct bl_dataset;
@@ -66,6 +66,7 @@ int bl_dataset_check(struct bl_dataset *data);
  * there and the data lack: too where all are wanted, else a remark. */
 int bl_dataset_classes_as(struct bl_dataset *data, const char *const *names, int count, bool all);
 
+enum { BL_LARGEST_INPUT = 16384 }; // of a network, pixels a side
 enum bl_augment { BL_AUGMENT_NONE, BL_AUGMENT_CIFAR, BL_AUGMENT_IMAGENET };
 /* How images become a network's input of size x size, as torchvision's transforms of these names do:
  * imagenet: RandomResizedCrop(size), flip in training; Resize(size*256/224), CenterCrop(size) in evaluation.

@@ -39,20 +39,27 @@ static int add_image(struct gathered *all, char *path, int32_t label) {
     return 0;
 }
 
-/* The folders of a class that were read: a link to one of them, or to a folder above, would repeat its images. */
+/* The folders of a class that were read: a link to one of them, or to a folder above, would repeat its images. Without
+ * links there is no need to look. */
 struct visited {
     struct {
         dev_t device;
         ino_t inode;
     } * at;
     size_t count, capacity;
+    bool links;
 };
 
 /* 1: it was read before. */
 static int visit(struct visited *visited, const char *folder) {
     struct stat status;
-    if (stat(folder, &status)) return bl_fail(BLANCH_EINPUT, "%s: %s", folder, strerror(errno));
-    for (size_t i = 0; i < visited->count; i++)
+    bool known = !lstat(folder, &status);
+    if (known && S_ISLNK(status.st_mode)) {
+        visited->links = true;
+        known = !stat(folder, &status);
+    }
+    if (!known) return bl_fail(BLANCH_EINPUT, "%s: %s", folder, strerror(errno));
+    for (size_t i = 0; visited->links && i < visited->count; i++)
         if (visited->at[i].device == status.st_dev && visited->at[i].inode == status.st_ino) return 1;
     int code = bl_grow((void **)&visited->at, &visited->capacity, visited->count + 1, sizeof *visited->at);
     if (code) return code;

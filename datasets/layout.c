@@ -47,10 +47,12 @@ static int keep_holding(const char *folder, struct bl_names *names) {
     return 0;
 }
 
-static bool any_holds_folders(const struct bl_layout *layout) {
-    for (int s = 0; s < BL_SPLITS; s++)
-        if (layout->root[s] && bl_holds_folders(layout->root[s])) return true;
-    return false;
+/* 0, 1, or an error. */
+static int any_holds_folders(const struct bl_layout *layout) {
+    int holds = 0;
+    for (int s = 0; s < BL_SPLITS && !holds; s++)
+        if (layout->root[s]) holds = bl_holds_folders(layout->root[s]);
+    return holds;
 }
 
 /* A class may have a split's name: then images lie in it, and in other folders beside it. */
@@ -81,8 +83,10 @@ static int check_others(struct bl_dataset *data, const struct bl_layout *layout,
 static int drop_unlabelled(struct bl_dataset *data, struct bl_layout *layout) {
     bool left = layout->root[BL_TRAIN];
     for (int s = BL_VAL; s < BL_SPLITS; s++) {
-        left |= layout->root[s] && bl_holds_folders(layout->root[s]);
-        if (!layout->root[s] || bl_holds_folders(layout->root[s])) continue;
+        int holds = layout->root[s] ? bl_holds_folders(layout->root[s]) : 0;
+        if (holds < 0) return holds;
+        left |= holds;
+        if (!layout->root[s] || holds) continue;
         int code = bl_holds_images(layout->root[s])
                        ? bl_dataset_remark(data, "%s has no class folders and is not read", layout->root[s])
                        : 0;
@@ -115,8 +119,9 @@ int bl_layout_find(struct bl_dataset *data, struct bl_layout *layout) {
         goto out;
     }
     if ((code = keep_holding(data->folder, &others))) goto out;
-    if (others.count && !any_holds_folders(layout))
-        code = take_as_class(data, layout);
+    int splits = others.count ? any_holds_folders(layout) : 1;
+    if (splits <= 0)
+        code = splits ? splits : take_as_class(data, layout);
     else if (!(code = check_others(data, layout, &others)))
         code = drop_unlabelled(data, layout);
 out:
@@ -129,15 +134,18 @@ out:
 /* Below a class, splits are a mistake: the folder that was named lies too high, or each class has splits of its own. */
 int bl_layout_check_class(const struct bl_dataset *data, const char *folder, const struct bl_names *folders) {
     const char *split = NULL;
-    bool sure = false, all = true;
+    bool all = true;
+    int sure = 0;
     for (size_t i = 0; i < folders->count && !data->division.old; i++) {
         char *path = bl_format("%s/%s", folder, folders->at[i]);
         if (!path) return BLANCH_ENOMEM;
         bool named = bl_split_named(folders->at[i], false) >= 0;
         if (named) split = folders->at[i];
-        sure |= named && bl_holds_folders(path);
-        all &= named;
+        int holds = named ? bl_holds_folders(path) : 0;
         free(path);
+        if (holds < 0) return holds;
+        sure |= holds;
+        all &= named;
     }
     if (!split || !(sure || all)) return 0;
     return bl_fail(BLANCH_EINPUT, "%s is no class, as it holds a split, '%s': give folder:%s; %s", folder, split,

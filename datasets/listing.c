@@ -152,11 +152,12 @@ bool bl_holds_images(const char *folder) {
     return holds_images(folder, 0);
 }
 
-bool bl_holds_folders(const char *folder) {
+int bl_holds_folders(const char *folder) {
     struct bl_names folders = {0};
-    bool found = !bl_list(NULL, folder, &folders, NULL) && folders.count;
+    int code = bl_list(NULL, folder, &folders, NULL);
+    if (!code) code = folders.count > 0;
     bl_names_free(&folders);
-    return found;
+    return code;
 }
 
 int bl_split_named(const char *name, bool exact) {

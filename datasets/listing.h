@@ -22,7 +22,7 @@ int bl_unread_add(struct bl_dataset *data, const char *type);
 bool bl_is_folder(const char *path);
 /* Whether an image lies somewhere in it; what cannot be read has none. */
 bool bl_holds_images(const char *folder);
-bool bl_holds_folders(const char *folder);
+int bl_holds_folders(const char *folder); // 0, 1, or BLANCH_EINPUT: it cannot be read
 /* The split that a folder of this name is of: train, training; val, valid, validation; test, testing, in any case; -1:
  * of none. exact: train, val and test alone. */
 int bl_split_named(const char *name, bool exact);

@@ -267,7 +267,13 @@ def test_links():
     os.symlink('nowhere.png', path('d/dog/gone.png'))
     os.symlink('self.png', path('d/dog/self.png'))
     os.symlink('00.png', path('d/dog/linked.png'))
-    found('d', 18, 0, 3).says('d/cat/up is a link to a folder already read', 'broken link 2')
+    os.mkfifo(path('d/dog/pipe.png'))
+    found('d', 18, 0, 3).says('d/cat/up is a link to a folder already read', 'broken link 2', 'no regular file 1')
+    os.makedirs(path('d/cat/z'))
+    os.symlink('z', path('d/cat/a'))        # read before what it points to
+    pictures('d/cat/z', 10, colour='cat')
+    train('d')
+    check(sum(counts()) == 31, 'a folder is read twice: %s' % (counts(),))
 
 
 # --- which files ------------------------------------------------------------------------------------
@@ -524,8 +530,17 @@ def test_damaged_test_images():
         epoch = log('epoch')[0]
         check(measure().json['images'] == 36, 'damaged images are measured')
         check(abs(measure().json['loss'] - epoch[split + '_loss']) < 1e-6, 'eval measures others than training did')
-        write('d/%s/dog/00.png' % split, b'')
+        write('d/%s/dog/00.png' % split)
         refuses('d', 'more than a tenth', 'd/%s/dog/00.png' % split)
+
+
+def test_training_image_damaged_since():
+    fresh('d')
+    classes('d', count=20)
+    train('d')
+    write('d/cat/00.png')
+    write('d/dog/00.png')
+    resume('--steps', 2, status=2).says('training images, the run had 36', '/00.png')
 
 
 # --- weights alone ----------------------------------------------------------------------------------

@@ -10,9 +10,12 @@
 #include "base/private.h"
 #include "cl/entry.h"
 #include "io/files.h"
+#include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -221,6 +224,35 @@ static void test_distrusted_folder(void **state) {
     }
 }
 
+/* As on a full disk: the former files stay, nothing is left over. */
+static void test_no_room(void **state) {
+    const struct rlimit few = {16, RLIM_INFINITY}, all = {RLIM_INFINITY, RLIM_INFINITY};
+    static const char more[64];
+    struct bl_cache cache;
+    size_t size;
+    char *data;
+    bl_cache_open(&cache, "test");
+    bl_cache_write(&cache, "full", &part, 1);
+    assert_int_equal(bl_file_write(path, "former", 6), 0);
+    assert_true(signal(SIGXFSZ, SIG_IGN) != SIG_ERR);
+    warnings = 0;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &few), 0);
+    for (int i = 0; i < 2; i++) bl_cache_write(&cache, "full", &(struct bl_part){more, sizeof more}, 1);
+    const int code = bl_file_write(path, more, sizeof more);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &all), 0);
+    assert_int_equal(code, BLANCH_EIO);
+    assert_int_equal(warnings, 1), assert_non_null(strstr(warned, strerror(EFBIG)));
+    assert_int_equal(bl_file_read(path, &data, &size), 0);
+    assert_string_equal(data, "former");
+    free(data);
+    assert_non_null(data = bl_cache_read(&cache, "full", &size));
+    assert_string_equal(data, "text");
+    free(data);
+    assert_int_equal(count_files(), 2); // with the cache
+    assert_int_equal(unlink(path), 0);
+    bl_cache_close(&cache);
+}
+
 /* --- entries of programs ---------------------------------------------------------------------- */
 
 static const char key[] = "options\ndevice\nsource", body[] = "\177ELF and so on";
@@ -273,6 +305,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(test_cache),
         cmocka_unit_test(test_what_is_no_cached_file),
         cmocka_unit_test(test_distrusted_folder),
+        cmocka_unit_test(test_no_room),
         cmocka_unit_test(test_entry),
     };
     if (argc > 1) cmocka_set_test_filter(argv[1]);

@@ -70,6 +70,7 @@ static int set_up(struct bench *b) {
     b->common.batch = b->network.batch, b->common.seed = (int64_t)b->network.seed; // as settings say
     if (code || (code = parse_input(b)) || (code = bl_precision_parse(b->precision, &b->network.precision)))
         return code;
+    bl_common_say_unused(&b->common, b->network.norm == BLANCH_ND);
     if ((code = blanch_device_open(&b->dev, b->common.device, b->common.max_alloc))) return code;
     bl_first_use_init(&b->use, b->common.no_tune);
     if ((code = bl_first_use_open(&b->use, b->dev)) || (code = blanch_network_create(&b->net, b->dev, &b->network)))
@@ -221,6 +222,8 @@ static int run(int argc, char **argv) {
                           BL_COMMON_JSON | BL_COMMON_TUNE | BL_COMMON_OPTIMISER | BL_COMMON_RECOMPUTE);
     int code = bl_options_parse(&bl_command_bench, options, argc, argv, NULL, &help);
     if (code || help) return code;
+    if (b.gemm && (b.common.model || b.common.norm || b.trace || b.input))
+        return bl_fail(BLANCH_EUSAGE, "--gemm times a product alone: leave --model, --norm, --input and --trace out");
     bl_end_in_order();
     if (b.gemm) return bl_bench_product(&b.common, b.gemm, b.steps);
     if (!(code = set_up(&b))) {

@@ -35,6 +35,11 @@ void bl_common_init(struct bl_common *common);
 void bl_common_options(struct bl_option *table, const struct bl_option *own, struct bl_common *common, unsigned groups);
 /* nd as given, --freeze included. */
 int bl_common_nd(const struct bl_common *common, struct blanch_nd_options *nd);
+/* Says on standard error which options given have no effect: those of deconvolution in a network that has none, those
+ * of batch norm in one with deconvolution. */
+void bl_common_say_unused(const struct bl_common *common, bool has_nd);
+/* Any option of deconvolution is given. */
+bool bl_common_gives_nd(const struct bl_common *common);
 /* segments as given, BLANCH_RECOMPUTE_AUTO of "auto", 0 where not given. */
 int bl_common_recompute(const struct bl_common *common, int *segments);
 /* model (required), norm (required), nd, batch (128 where not given), seed (0), optimiser, recompute. */

@@ -154,6 +154,7 @@ static int check_norms(const struct bl_compare *c, const enum blanch_norm *norms
         nd |= norms[n] == BLANCH_ND;
         networks += norms[n] == BLANCH_ND ? c->settings - 1 : 0;
     }
+    if (count == 1 || !nd) bl_common_say_unused(&c->common, nd);
     if (c->settings > 1 && !nd) return bl_fail(BLANCH_EUSAGE, "--settings are ND's, and --norms has no nd");
     if (c->setting[0].budget >= 0 && !nd)
         return bl_fail(BLANCH_EUSAGE, "--overhead-budget bounds network deconvolution, and --norms has no nd");

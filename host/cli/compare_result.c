@@ -74,6 +74,7 @@ cJSON *bl_compare_config(const struct bl_compare *c, const struct bl_result *ask
         cJSON_AddItemToArray(mean, bl_json_number((double)c->view.mean[i], 7));
         cJSON_AddItemToArray(deviation, bl_json_number((double)c->view.deviation[i], 7));
     }
+    cJSON_AddItemToObject(json, "data_found", bl_run_data_json(c->data));
     return json;
 }
 

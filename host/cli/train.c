@@ -4,6 +4,7 @@
 #include "train/train.h"
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 struct screen {
     struct bl_progress *progress;
@@ -78,6 +79,9 @@ static int run(int argc, char **argv) {
         o.listener = listen;
         o.context = &screen;
     }
+    if (common.norm) bl_common_say_unused(&common, !strcmp(common.norm, "nd"));
+    if (common.norm && o.diagnose && strcmp(common.norm, "nd"))
+        bl_progress_line(NULL, "warning: --diagnose has no effect: the network has no deconvolution");
     code = bl_train(&o);
     bl_progress_end(screen.progress);
     return code;

@@ -157,6 +157,9 @@ static int run(int argc, char **argv) {
                       BL_COMMON_NETWORK | BL_COMMON_BATCH | BL_COMMON_DEVICE | BL_COMMON_ND | BL_COMMON_JSON);
     int code = bl_options_parse(&bl_command_tune, options, argc, argv, NULL, &help);
     if (code || help) return code;
+    if (t.show && (t.clblast || t.common.model))
+        return bl_fail(BLANCH_EUSAGE,
+                       "--show prints what is known and measures nothing: leave --model and --clblast out");
     if (!t.show && !t.clblast && !t.common.model)
         return bl_fail(BLANCH_EUSAGE, "nothing to do: give --model NAME, --clblast or --show");
     bl_end_in_order();

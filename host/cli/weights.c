@@ -9,6 +9,8 @@ static int check(const struct bl_weights_options *o) {
     if (!o->run && !o->weights) return bl_fail(BLANCH_EUSAGE, "--run DIR or --weights FILE is missing");
     if (o->run && (o->common.model || o->common.norm))
         return bl_fail(BLANCH_EUSAGE, "--model and --norm go with --weights: a run knows its own");
+    if (o->run && bl_common_gives_nd(&o->common))
+        return bl_fail(BLANCH_EUSAGE, "options of ND go with --weights: a run knows its own");
     if (o->best && !o->run) return bl_fail(BLANCH_EUSAGE, "--best goes with --run");
     if (o->weights && o->needs_data && !o->data) return bl_fail(BLANCH_EUSAGE, "--data is missing");
     return 0;

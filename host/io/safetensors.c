@@ -9,6 +9,8 @@
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
                "data are copied as they are: the host must be little-endian");
 
+enum { MOST_HEADER = 100000000 };
+
 struct bl_safetensors {
     char *path, *bytes;
     cJSON *header; // owns the names and the metadata
@@ -152,7 +154,7 @@ static int parse_header(struct bl_safetensors *file, const char *text, size_t si
     if (copy[0] == '{') file->header = cJSON_ParseWithOpts(copy, NULL, true);
     bool nul = strlen(copy) != size;
     free(copy);
-    if (!file->header && bl_json_memory()) return BLANCH_ENOMEM;
+    if (!file->header && bl_memory_lacked()) return BLANCH_ENOMEM;
     if (!file->header || nul)
         return bl_fail(BLANCH_EINPUT, "%s: the header is not JSON: damaged, or not a safetensors file", file->path);
     return read_metadata(file);
@@ -170,6 +172,9 @@ static int read_file(struct bl_safetensors *file, const char *path) {
     if (length > size - 8)
         return bl_fail(BLANCH_EINPUT, "%s: the header's length exceeds the file: truncated, or not a safetensors file",
                        path);
+    if (length > MOST_HEADER)
+        return bl_fail(BLANCH_EINPUT, "%s: a header of %llu bytes; the format's limit is %d", path,
+                       (unsigned long long)length, MOST_HEADER);
     code = parse_header(file, file->bytes + 8, (size_t)length);
     return code ? code : read_tensors(file, file->bytes + 8 + length, size - 8 - (size_t)length);
 }

@@ -4,6 +4,7 @@
 #include "sched/budget.h"
 #include "io/files.h"
 #include "io/json.h"
+#include <limits.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -341,7 +342,9 @@ void bl_budget_describe(const struct bl_budget *b, double base_ms, cJSON *line) 
     X(int64_t, age)
 #define SAVE(type, field) (double)from->field,
 #define COUNT(type, field) +1
-#define RESTORE(type, field) to->field = (type)*at++;
+#define RESTORE(type, field)                                                                                           \
+    if (sizeof(type) == sizeof(int) && fabs(*at) > INT_MAX) return false;                                              \
+    to->field = (type)*at++;
 enum { WHOLE_FIELDS = 0 WHOLE(COUNT), LAYER_FIELDS = 0 LAYER(COUNT) };
 
 char *bl_budget_save(const struct bl_budget *budget) {
@@ -385,7 +388,7 @@ static bool restore_layer(struct bl_budget_layer *to, const cJSON *array) {
 
 int bl_budget_restore(struct bl_budget *b, const char *text) {
     cJSON *json = cJSON_Parse(text);
-    if (!json && bl_json_memory()) return BLANCH_ENOMEM;
+    if (!json && bl_memory_lacked()) return BLANCH_ENOMEM;
     bool fits = cJSON_GetArraySize(json) == b->count + 1 && restore_whole(b, cJSON_GetArrayItem(json, 0));
     for (int i = 0; fits && i < b->count; i++) fits = restore_layer(&b->layer[i], cJSON_GetArrayItem(json, i + 1));
     cJSON_Delete(json);
