@@ -53,11 +53,14 @@ void bl_view_default(struct bl_view *view, const struct bl_dataset *data, int ch
 static int check_view(const struct bl_view *view) {
     if (view->channels != 1 && view->channels != 3)
         return bl_fail(BLANCH_EUSAGE, "a network's input has %d channels; images have 1 or 3", view->channels);
-    if (view->size < 1 || view->size > 16384)
-        return bl_fail(BLANCH_EUSAGE, "a network's input of %d pixels a side is not in 1..16384", view->size);
-    for (int c = 0; c < view->channels; c++)
-        if (!(view->deviation[c] > 0) || !isfinite(view->mean[c]))
-            return bl_fail(BLANCH_EUSAGE, "the deviation of channel %d is not above zero", c);
+    if (view->size < 1 || view->size > BL_LARGEST_INPUT)
+        return bl_fail(BLANCH_EUSAGE, "a network's input of %d pixels a side is not in 1..%d", view->size,
+                       BL_LARGEST_INPUT);
+    for (int c = 0; c < view->channels; c++) {
+        float mean = view->mean[c], deviation = view->deviation[c];
+        if (!(deviation > 0) || !isfinite(mean / deviation) || !isfinite((1 - mean) / deviation))
+            return bl_fail(BLANCH_EUSAGE, "the deviation of channel %d is not above zero, or far too small", c);
+    }
     return 0;
 }
 

@@ -2,6 +2,7 @@
 #include "internal.h"
 
 #include <errno.h>
+#include <stdarg.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,6 +23,10 @@ static int unknown_spec(const char *spec) {
 }
 
 int bl_dataset_open(struct bl_dataset **data, const char *spec, uint64_t seed) {
+    return bl_dataset_open_divided(data, spec, &(struct bl_division){.seed = seed});
+}
+
+int bl_dataset_open_divided(struct bl_dataset **data, const char *spec, const struct bl_division *division) {
     const char *colon = strchr(spec, ':');
     size_t length = colon ? (size_t)(colon - spec) : strlen(spec);
     const char *argument = colon && colon[1] ? colon + 1 : NULL;
@@ -35,8 +40,10 @@ int bl_dataset_open(struct bl_dataset **data, const char *spec, uint64_t seed) {
     struct bl_dataset *opened = bl_calloc(1, sizeof *opened);
     if (!opened) return BLANCH_ENOMEM;
     opened->format = format;
+    opened->division = *division;
     pthread_mutex_init(&opened->lock, NULL);
-    int code = format->open(opened, argument, seed);
+    int code = format->open(opened, argument, division->seed);
+    if (!code) code = bl_dataset_note(opened);
     if (code) {
         bl_dataset_close(opened);
         return code;
@@ -54,7 +61,9 @@ void bl_dataset_close(struct bl_dataset *data) {
         free(images->labels);
         free(images->pixels);
         free((void *)images->damaged);
+        free(data->root[s]);
     }
+    free(data->unread);
     for (int i = 0; data->class_names && i < data->classes; i++) free(data->class_names[i]);
     for (size_t i = 0; i < data->message_count; i++) free(data->messages[i]);
     free(data->messages);
@@ -155,23 +164,49 @@ int bl_data_read(const char *path, uint8_t **bytes, size_t *size) {
     return code ? code : bl_data_take(path, file, *size, bytes);
 }
 
+/* Locked. Takes text over. */
+static int add_message(struct bl_dataset *data, char *text) {
+    int code =
+        bl_grow((void **)&data->messages, &data->message_capacity, data->message_count + 1, sizeof *data->messages);
+    if (code)
+        free(text);
+    else
+        data->messages[data->message_count++] = text;
+    return code;
+}
+
+int bl_dataset_remark(struct bl_dataset *data, const char *format, ...) {
+    char text[512];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    char *copy = bl_strdup(text);
+    return copy ? add_message(data, copy) : BLANCH_ENOMEM;
+}
+
+const char *bl_dataset_message(struct bl_dataset *data) {
+    pthread_mutex_lock(&data->lock);
+    const char *message = data->reported < data->message_count ? data->messages[data->reported++] : NULL;
+    pthread_mutex_unlock(&data->lock);
+    return message;
+}
+
 int bl_dataset_damage(struct bl_dataset *data, enum bl_split split, uint32_t index) {
     struct bl_images *images = &data->split[split];
     char *reason = bl_strdup(blanch_error_message());
     if (!reason) return BLANCH_ENOMEM;
     pthread_mutex_lock(&data->lock);
-    int code =
-        bl_grow((void **)&data->messages, &data->message_capacity, data->message_count + 1, sizeof *data->messages);
-    if (!code && !images->damaged[index]) {
+    bool known = images->damaged[index];
+    int code = known ? 0 : add_message(data, reason);
+    if (!code && !known) {
         images->damaged[index] = 1;
         images->damaged_count++;
-        data->messages[data->message_count++] = reason;
         if ((uint64_t)images->damaged_count * 10 > images->count)
             code = bl_fail(BLANCH_EINPUT, "%s: more than a tenth of the %u %s images are damaged; the last: %s",
                            data->folder, images->count, bl_split_title(split), reason);
-        reason = NULL;
     }
     pthread_mutex_unlock(&data->lock);
-    free(reason);
+    if (known) free(reason);
     return code;
 }

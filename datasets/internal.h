@@ -21,6 +21,13 @@ struct bl_images { // a split
     uint32_t damaged_count;
 };
 
+/* Files that are passed over, by type: ".webp", "no ending", "broken link". */
+enum { BL_TYPE_NAME = 20 };
+struct bl_unread {
+    char type[BL_TYPE_NAME];
+    uint32_t count;
+};
+
 /* A kind of dataset, at the end of its file. */
 struct bl_format {
     const char *name;
@@ -43,8 +50,16 @@ struct bl_dataset {
     struct bl_images split[BL_SPLITS];
     /* One image, called from several threads. BLANCH_EINPUT: damaged. */
     int (*read)(const struct bl_dataset *data, enum bl_split split, uint32_t index, struct bl_pixels *pixels);
+    struct bl_division division;
+    bool divided;          // the test images were taken from the training images
+    char *root[BL_SPLITS]; // of a folder: where the split's class folders lie
+    uint64_t found_names[BL_SPLITS];
+    uint32_t found_count[BL_SPLITS]; // when it was opened
+    struct bl_unread *unread;
+    int unread_types;
+    size_t unread_capacity;
     pthread_mutex_t lock; // of what follows, and of damaged_count
-    char **messages;      // of damaged images
+    char **messages;      // of damaged images, and remarks
     size_t message_count, message_capacity, reported;
 };
 
@@ -60,6 +75,23 @@ int bl_data_take(const char *path, FILE *file, size_t size, uint8_t **bytes);
 /* Marks an image as damaged, with the reason as recorded by bl_fail. BLANCH_EINPUT when there are too many. */
 int bl_dataset_damage(struct bl_dataset *data, enum bl_split split, uint32_t index);
 
+/* Something that whoever uses the data should know: bl_dataset_message. */
+int bl_dataset_remark(struct bl_dataset *data, const char *format, ...) BL_PRINTF(2, 3);
+
+/* --- found.c: notes what opening found, and remarks on classes that a split lacks. */
+int bl_dataset_note(struct bl_dataset *data);
+
+/* --- layout.c */
+struct bl_layout {
+    char *root[BL_SPLITS]; // the splits' folders; all NULL: the folder holds classes
+};
+/* Of data->folder. BLANCH_EINPUT: it is neither. */
+int bl_layout_find(struct bl_dataset *data, struct bl_layout *layout);
+struct bl_names;
+int bl_layout_refuse_like(const char *folder, const char *name); // named as a split might be: BLANCH_EINPUT
+/* BLANCH_EINPUT: a class's folder, which holds these, holds splits. */
+int bl_layout_check_class(const struct bl_dataset *data, const char *folder, const struct bl_names *folders);
+
 /* --- decode.c: reads every image into pixels, in several threads. Leaves the dataset as it is, to be read one by one,
  * where an image is of another size than size x size x channels. */
 int bl_dataset_decode(struct bl_dataset *data, int size);
@@ -74,7 +106,9 @@ int bl_thread_start(pthread_t *thread, void *(*run)(void *), void *argument);
 int bl_image_read(const char *path, struct bl_pixels *pixels);
 void bl_pixels_free(struct bl_pixels *pixels);
 int bl_image_size(const char *path, int *width, int *height); // from its header, as bl_image_read has it; BLANCH_EINPUT
-bool bl_image_named(const char *name);                        // by its ending
+/* Whether a JPEG or PNG begins and ends as one; false: reading it tells. */
+bool bl_image_looks_whole(const char *path);
+bool bl_image_named(const char *name); // by its ending
 
 /* --- resize.c: scales a region of the image to width x height, of which the window becomes an image of its own. */
 struct bl_window {

@@ -70,6 +70,21 @@ static int read_frame(struct bl_image *image, const struct segment *segment, str
     return 0;
 }
 
+/* Huffman tables: a kind, counts of codes of 1 to 16 bits, a byte for each. More than 256 make stb_image write out of
+ * its own. */
+static int read_tables(const struct segment *segment) {
+    for (size_t at = 0; at < segment->length;) {
+        size_t codes = 0;
+        if (segment->length - at < 17) return cut_off();
+        for (int i = 1; i <= 16; i++) codes += segment->bytes[at + (size_t)i];
+        at += 17;
+        if (codes > 256 || codes > segment->length - at)
+            return bl_fail(BLANCH_EINPUT, "the JPEG is damaged: a Huffman table is not one");
+        at += codes;
+    }
+    return 0;
+}
+
 /* A scan begins with: count; component and tables, each; first and last coefficient. */
 static int read_scan(const struct segment *segment, struct walk *walk) {
     const uint8_t *bytes = segment->bytes;
@@ -105,6 +120,8 @@ static int walk_through(struct bl_image *image, struct bl_jpeg *jpeg) {
             code = read_frame(image, &segment, &walk);
         else if (segment.marker == SOS)
             code = read_scan(&segment, &walk);
+        else if (segment.marker == DHT)
+            code = read_tables(&segment);
         else
             read_application(image, &segment, &walk);
         if (code) return code;

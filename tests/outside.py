@@ -185,6 +185,19 @@ def test_check_and_study_do_the_rest():
     check(len(json.loads(blanch('study', '--show', '--json', '--out', study, status=2)[0])['cells']) == 2, 'cells')
 
 
+def test_options_without_effect():
+    """They are named, or refused where they would choose the command's work."""
+    net = ['--model', 'smallcnn', '--batch', '2', '--steps', '1', '--warmup', '0']
+    for args, word in ((['--norm', 'bn', '--block', '32', '--refresh', '3'], '--block, --refresh'),
+                       (['--norm', 'nd', '--channel-deconv', '4'], '--channel-deconv')):
+        err = blanch('bench', *net, *args)[1]
+        check('warning: ' + word in err[0], err)
+    for args in (['models', '--classes', '5'], ['tune', '--show', '--model', 'vgg11'],
+                 ['eval', '--run', run(), '--block', '3'], ['bench', '--gemm', '8', '--model', 'vgg11']):
+        err = blanch(*args, status=2)[1]
+        check(len(err) == 1, err)
+
+
 def test_little_is_not_nothing():
     for args in (['bench', '--model', 'smallcnn', '--norm', 'bn', '--batch', '2', '--steps', '1', '--warmup', '0'],
                  ['tune', '--show'],

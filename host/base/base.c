@@ -130,6 +130,12 @@ char *bl_format(const char *format, ...) {
     return text;
 }
 
+volatile int bl_interrupted;
+
+int bl_check_interrupted(void) {
+    return bl_interrupted ? bl_fail(BLANCH_EINTERRUPTED, "interrupted") : 0;
+}
+
 double bl_now(void) {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);

@@ -38,6 +38,11 @@ char *bl_format(const char *format, ...) BL_PRINTF(1, 2);
 
 double bl_now(void); // seconds, monotonic
 
+/* Not 0: whatever takes long is to end as soon as nothing is lost by it. The program's signals set it, the library
+ * never does. bl_check_interrupted: 0, or BLANCH_EINTERRUPTED with its message. */
+extern volatile int bl_interrupted;
+int bl_check_interrupted(void);
+
 /* The value that a part of them lies below, by linear interpolation; part 0.5: the median. Sorts values; 0 of none. */
 double bl_quantile(double *values, int count, double part);
 

@@ -68,9 +68,9 @@ static double processor_time(void) {
 }
 
 static int multiply(struct product *p, enum bl_gemm_route route) {
-    if (bl_train_stop) return bl_fail(BLANCH_EINTERRUPTED, "interrupted");
     p->route = route;
-    int code = bl_gemm(p->dev, &p->gemm);
+    int code = bl_check_interrupted();
+    if (!code) code = bl_gemm(p->dev, &p->gemm);
     return code ? code : bl_finish(p->dev);
 }
 

@@ -49,6 +49,9 @@ void bl_progress_step(struct bl_progress *progress, int64_t done, const char *fo
 /* A line of its own beside the bar; progress may be NULL. */
 void bl_progress_line(struct bl_progress *progress, const char *format, ...) BL_PRINTF(2, 3);
 void bl_progress_end(struct bl_progress *progress);
+struct bl_dataset;
+/* Says on standard error what was found in the data, and what is to be known of it. */
+void bl_say_data(struct bl_dataset *data, const char *spec);
 
 extern const struct bl_command bl_command_devices, bl_command_models, bl_command_train, bl_command_eval,
     bl_command_predict, bl_command_compare, bl_command_tune, bl_command_bench, bl_command_study, bl_command_check,

@@ -109,7 +109,7 @@ static void print_run(const struct bl_run_result *run) {
     print_value("%+11.1f", bl_percent_more(run->recording_cost, 1));
     print_value("%11.4f", run->last_loss);
     print_value("%11.2f", last ? last->train_top1 : NAN);
-    print_value("%11.2f", last ? last->test_top1 : NAN);
+    print_value("%11.2f", last ? bl_held_top1(last) : NAN);
     print_value("%11.1f", run->target_s);
     putchar('\n');
 }

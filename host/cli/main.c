@@ -1,5 +1,5 @@
 /* blanch SUBCOMMAND [options]: finds the subcommand, runs it, turns its result into a message and an exit status. */
-#include "cli.h"
+#include "common.h"
 #include "cl/cl.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -122,7 +122,8 @@ int main(int argc, char **argv) {
     bl_warn_by(warn);
     signal(SIGPIPE, SIG_IGN); // a training outlives the reader of its progress
     signal(SIGXFSZ, SIG_IGN); // a file at its limit is an error like a full disk
-    int code = run(argc, argv);
+    int code = bl_catch_signals();
+    if (!code) code = run(argc, argv);
     if (!code) code = bl_release_failed();
     if (code < 0) bl_print_error(code);
     return close_output(bl_exit_status(code), code < 0);

@@ -14,7 +14,7 @@ const char *bl_shown(const char *text) {
     const int at = next++ % BL_COUNT(ring);
     size_t need = bl_text_show(NULL, 0, text) + 1;
     if (need > ring[at].size) {
-        char *larger = realloc(ring[at].data, need);
+        char *larger = bl_realloc(ring[at].data, need);
         if (!larger) return "(out of host memory)";
         ring[at].data = larger, ring[at].size = need;
     }

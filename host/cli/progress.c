@@ -1,6 +1,7 @@
 /* Progress on standard error: a bar on a terminal, plain lines elsewhere. */
 #include "base/text.h"
 #include "cli.h"
+#include "dataset.h"
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -113,4 +114,11 @@ void bl_progress_end(struct bl_progress *progress) {
     if (progress->terminal && progress->shown > 0) fputs("\r\033[K", stderr); // a bar is no result: it goes
     free(progress->title);
     free(progress);
+}
+
+void bl_say_data(struct bl_dataset *data, const char *spec) {
+    char *found = bl_dataset_describe(data);
+    bl_progress_line(NULL, "%s: %s", spec, found ? found : "");
+    free(found);
+    for (const char *message; (message = bl_dataset_message(data));) bl_progress_line(NULL, "warning: %s", message);
 }

@@ -3,16 +3,13 @@
 #include "cli/common.h"
 #include "cli/study.h"
 #include "cli/tune.h"
+#include "io/directory.h"
 #include "io/files.h"
 #include "train/train.h"
-#include <errno.h>
-#include <fcntl.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
-#include <unistd.h>
 
 enum { MAX_CHOICES = 32, MAX_CELLS = 4096 };
 
@@ -30,10 +27,10 @@ struct study {
     int attempts;
     int64_t steps;
     struct bl_common common;
-    bool show;
+    bool show, drop_last;
     struct bl_cell *cells; // those asked for
     int count;
-    int lock;
+    struct bl_lock lock;
     int status; // of this process, where a cell of its own diverged or was left out
 };
 
@@ -213,6 +210,7 @@ static void settings(const struct study *s, const struct bl_cell *cell, struct b
     o->data = s->data;
     o->epochs = cell->epochs;
     o->steps = cell->steps;
+    o->drop_last = s->drop_last;
     if (!imagenet) return;
     o->update.weight_decay = 1e-4f;
     o->update.lr = !strcmp(cell->norm, "none") ? 0.01f : 0.1f;
@@ -227,7 +225,6 @@ static int train_cell(struct study *s, struct bl_cell *cell, const char *name, c
     if (use.wanted) o.tune = &use.bounds;
     char *out = bl_format("%s/%s", s->out, name);
     int code = out ? 0 : BLANCH_ENOMEM;
-    if (!code && !cell->has_checkpoint) code = bl_cell_clear(cell, s->out);
     o.out = out;
     o.listener = listen;
     o.context = &screen;
@@ -265,19 +262,13 @@ static int run_cell(struct study *s, int index, int number, int open) {
     return bl_cell_read(cell, s->out);
 }
 
-/* Two at once would train the same cells. The lock ends with the process, however it ends. */
+/* Two at once would train the same cells. */
 static int take_lock(struct study *s) {
-    char *path = bl_format("%s/study.lock", s->out);
-    int code = path ? bl_make_dirs(s->out) : BLANCH_ENOMEM;
+    int code = bl_make_dirs(s->out);
     bl_folder_warn(s->out);
-    if (!code && (s->lock = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0666)) < 0)
-        code = bl_fail(BLANCH_EIO, "%s: %s", path, strerror(errno));
-    if (!code && flock(s->lock, LOCK_EX | LOCK_NB) != 0)
-        code = errno == EWOULDBLOCK
-                   ? bl_fail(BLANCH_EUSAGE, "another `blanch study` works on %s; wait for it or give another --out",
-                             s->out)
-                   : bl_fail(BLANCH_EIO, "%s: %s", path, strerror(errno));
-    free(path);
+    if (!code) code = bl_lock_take(&s->lock, s->out, "study.lock", "study");
+    if (!code && s->lock.unsupported)
+        bl_progress_line(NULL, "%s is on a file system without locks: no other process may use it meanwhile", s->out);
     return code;
 }
 
@@ -306,7 +297,7 @@ static int print(struct study *s) {
 }
 
 static int run(int argc, char **argv) {
-    struct study s = {.attempts = 1, .lock = -1};
+    struct study s = {.attempts = 1};
     bool help;
     bl_common_init(&s.common);
     const struct bl_option own[] = {
@@ -319,6 +310,7 @@ static int run(int argc, char **argv) {
         {"attempts", BL_OPT_INT, &s.attempts, 1, 100, "N", "runs of each cell, with the seeds 0 to N-1 (1)"},
         {"steps", BL_OPT_INT64, &s.steps, 1, 1e12, "N",
          "shortens cells to N steps, to try the command; compared with nothing"},
+        {"drop-last", BL_OPT_FLAG, &s.drop_last, 0, 0, NULL, "leaves every partial batch out"},
         {"show", BL_OPT_FLAG, &s.show, 0, 0, NULL, "prints the table of what is there, runs nothing"},
         {0},
     };
@@ -328,10 +320,12 @@ static int run(int argc, char **argv) {
     if (code || help) return code;
     if (!s.out) return bl_fail(BLANCH_EUSAGE, "--out is missing: the study's folder");
     if (!s.show && !s.data) return bl_fail(BLANCH_EUSAGE, "--data is missing: cifar10:DIR, cifar100:DIR, folder:DIR");
-    if (!s.show) code = bl_catch_signals();
-    if (!code && !s.show) code = run_cells(&s);
+    if (!s.show) {
+        bl_end_in_order();
+        code = run_cells(&s);
+    }
     if (!code) code = print(&s);
-    if (s.lock >= 0) close(s.lock);
+    bl_lock_release(&s.lock);
     free(s.networks.text);
     free(s.norms.text);
     free(s.epochs.text);

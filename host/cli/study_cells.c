@@ -2,6 +2,7 @@
 #include "cli/study.h"
 #include "io/files.h"
 #include "io/json.h"
+#include "train/train.h"
 #include <dirent.h>
 #include <errno.h>
 #include <limits.h>
@@ -9,7 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 const char *const bl_cell_states[] = {
     [BL_CELL_NEW] = "new", [BL_CELL_STARTED] = "started", [BL_CELL_DONE] = "done", [BL_CELL_DIVERGED] = "diverged"};
@@ -86,8 +86,11 @@ static void take_epoch(struct bl_cell *cell, const cJSON *line) {
     int64_t epoch = count_of(line, "epoch");
     if (epoch <= cell->epochs_done || epoch > INT_MAX) return;
     double train_s = bl_json_get(line, "train_s"), test_s = bl_json_get(line, "test_s");
+    // Chosen by validation images: ImageNet's, where there are no others.
+    const bool val = isnan(bl_json_get(line, "test_top1"));
+    if (val) test_s = bl_json_get(line, "val_s");
     cell->epochs_done = (int)epoch;
-    cell->test_top1 = bl_json_get(line, "test_top1");
+    cell->test_top1 = bl_json_get(line, val ? "val_top1" : "test_top1");
     cell->train_top1 = bl_json_get(line, "train_top1");
     cell->train_s += isnan(train_s) ? 0 : train_s;
     cell->test_s += isnan(test_s) ? 0 : test_s;
@@ -108,6 +111,8 @@ static int read_log(struct bl_cell *cell, const char *path) {
         if (!strcmp(type, "epoch")) {
             take_epoch(cell, json);
             tested = true;
+        } else if (!strcmp(type, "test")) {
+            cell->test_top1 = bl_json_get(json, "test_top1");
         } else if (!strcmp(type, "step")) {
             step = count_of(json, "step");
             tested = false;
@@ -138,19 +143,18 @@ static char *file_of(const struct bl_cell *cell, const char *dir, const char *fi
 
 int bl_cell_read(struct bl_cell *cell, const char *dir) {
     char *config = file_of(cell, dir, "config.json"), *log = file_of(cell, dir, "log.jsonl");
-    char *diverged = file_of(cell, dir, "diverged.json"), *state = file_of(cell, dir, "last.state.safetensors");
-    char *weights = file_of(cell, dir, "last.safetensors"), *folder = file_of(cell, dir, "");
-    int code = config && log && diverged && state && weights && folder ? 0 : BLANCH_ENOMEM;
+    char *diverged = file_of(cell, dir, "diverged.json"), *folder = file_of(cell, dir, "");
+    int code = config && log && diverged && folder ? 0 : BLANCH_ENOMEM;
     cell->test_top1 = cell->train_top1 = NAN;
     cell->train_s = cell->test_s = cell->epochs_done = 0;
     cell->state = BL_CELL_NEW;
     if (!code && bl_path_exists(folder)) {
         cell->state = BL_CELL_STARTED;
-        cell->has_checkpoint = bl_path_exists(config) && bl_path_exists(state) && bl_path_exists(weights);
+        cell->has_checkpoint = bl_path_exists(config) && bl_checkpoint_exists(folder);
         if (!(code = read_config(cell, config)) && !(code = read_log(cell, log)))
             code = read_divergence(cell, diverged);
     }
-    char *const paths[] = {config, log, diverged, state, weights, folder};
+    char *const paths[] = {config, log, diverged, folder};
     for (int i = 0; i < BL_COUNT(paths); i++) free(paths[i]);
     return code;
 }
@@ -166,25 +170,6 @@ int bl_cell_record_divergence(const struct bl_cell *cell, const char *dir, const
     cJSON_Delete(json);
     free(folder);
     free(path);
-    return code;
-}
-
-int bl_cell_clear(const struct bl_cell *cell, const char *dir) {
-    static const char *const files[] = {"config.json",
-                                        "log.jsonl",
-                                        "ledger.json",
-                                        "trace.json",
-                                        "last.safetensors",
-                                        "last.safetensors.new",
-                                        "last.state.safetensors",
-                                        "last.state.safetensors.new"};
-    int code = 0;
-    for (int i = 0; !code && i < BL_COUNT(files); i++) {
-        char *path = file_of(cell, dir, files[i]);
-        if (!path) return BLANCH_ENOMEM;
-        if (unlink(path) != 0 && errno != ENOENT) code = bl_fail(BLANCH_EIO, "%s: %s", path, strerror(errno));
-        free(path);
-    }
     return code;
 }
 

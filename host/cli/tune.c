@@ -36,7 +36,6 @@ static struct bl_tune_bounds bounds_of(struct tune *t) {
     return (struct bl_tune_bounds){.seconds = (double)t->seconds,
                                    .candidate = (double)t->candidate,
                                    .build = (double)t->build,
-                                   .stop = &bl_train_stop,
                                    .progress = move,
                                    .said = say,
                                    .context = t};
@@ -158,10 +157,13 @@ static int run(int argc, char **argv) {
                       BL_COMMON_NETWORK | BL_COMMON_BATCH | BL_COMMON_DEVICE | BL_COMMON_ND | BL_COMMON_JSON);
     int code = bl_options_parse(&bl_command_tune, options, argc, argv, NULL, &help);
     if (code || help) return code;
+    if (t.show && (t.clblast || t.common.model))
+        return bl_fail(BLANCH_EUSAGE,
+                       "--show prints what is known and measures nothing: leave --model and --clblast out");
     if (!t.show && !t.clblast && !t.common.model)
         return bl_fail(BLANCH_EUSAGE, "nothing to do: give --model NAME, --clblast or --show");
-    if ((code = bl_catch_signals()) || (code = blanch_device_open(&t.dev, t.common.device, t.common.max_alloc)))
-        return code;
+    bl_end_in_order();
+    if ((code = blanch_device_open(&t.dev, t.common.device, t.common.max_alloc))) return code;
     code = t.show ? show(&t) : measure(&t);
     if (!t.show && (!code || (code == BLANCH_EINTERRUPTED && bl_tuner_of(t.dev)))) {
         int printed = report(&t);

@@ -13,12 +13,19 @@
 
 /* --- reading ---------------------------------------------------------------------------------- */
 
-static int read_all(FILE *file, const char *path, size_t guess, char **data, size_t *size) {
-    size_t capacity = guess + 1, used = 0;
+static const size_t most_json = (size_t)256 << 20; // bytes; parsed, it takes a dozen times as many
+static const size_t most_piped = (size_t)1 << 30;  // of what is no file and may never end
+
+static int read_all(FILE *file, const char *path, size_t guess, size_t most, char **data, size_t *size) {
+    size_t capacity = (guess < most ? guess : most) + 1, used = 0;
     char *bytes = bl_malloc(capacity);
     while (bytes) {
         used += fread(bytes + used, 1, capacity - used, file);
         if (used < capacity) break;
+        if (used > most) {
+            free(bytes);
+            return bl_fail(BLANCH_EINPUT, "%s: more than %zu bytes; that is not read", path, most);
+        }
         char *larger = bl_realloc(bytes, capacity *= 2);
         if (!larger) free(bytes);
         bytes = larger;
@@ -34,17 +41,24 @@ static int read_all(FILE *file, const char *path, size_t guess, char **data, siz
     return 0;
 }
 
-int bl_file_read(const char *path, char **data, size_t *size) {
+static int read_up_to(const char *path, size_t most, char **data, size_t *size) {
     if (bl_is_trap(path))
         return bl_fail(BLANCH_EINPUT, "%s: another user put a link, pipe or device in its place: it is not read", path);
     FILE *file = fopen(path, "rbe");
     if (!file) return bl_fail(BLANCH_EINPUT, "%s: %s", path, strerror(errno));
     struct stat status;
-    size_t guess = 4096;
-    if (!fstat(fileno(file), &status) && S_ISREG(status.st_mode)) guess = (size_t)status.st_size;
-    int code = read_all(file, path, guess, data, size);
+    int code = fstat(fileno(file), &status) ? bl_fail(BLANCH_EINPUT, "%s: %s", path, strerror(errno)) : 0;
+    if (!code && (S_ISCHR(status.st_mode) || S_ISBLK(status.st_mode)))
+        code = bl_fail(BLANCH_EINPUT, "%s: a device, not a file", path);
+    bool regular = !code && S_ISREG(status.st_mode);
+    if (!regular && most > most_piped) most = most_piped;
+    if (!code) code = read_all(file, path, regular ? (size_t)status.st_size : 4096, most, data, size);
     fclose(file);
     return code;
+}
+
+int bl_file_read(const char *path, char **data, size_t *size) {
+    return read_up_to(path, SIZE_MAX / 4, data, size);
 }
 
 bool bl_path_exists(const char *path) {
@@ -93,7 +107,7 @@ static int line_of(const char *text, const char *at) {
 int bl_json_read(const char *path, cJSON **json) {
     char *text;
     size_t size;
-    int code = bl_file_read(path, &text, &size);
+    int code = read_up_to(path, most_json, &text, &size);
     if (code) return code;
     const char *end = text;
     *json = bl_json_parse(text, size, &end);

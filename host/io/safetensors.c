@@ -9,6 +9,8 @@
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
                "data are copied as they are: the host must be little-endian");
 
+enum { MOST_HEADER = 100000000 };
+
 struct bl_safetensors {
     char *path, *bytes;
     cJSON *header; // owns the names and the metadata
@@ -170,6 +172,9 @@ static int read_file(struct bl_safetensors *file, const char *path) {
     if (length > size - 8)
         return bl_fail(BLANCH_EINPUT, "%s: the header's length exceeds the file: truncated, or not a safetensors file",
                        path);
+    if (length > MOST_HEADER)
+        return bl_fail(BLANCH_EINPUT, "%s: a header of %llu bytes; the format's limit is %d", path,
+                       (unsigned long long)length, MOST_HEADER);
     code = parse_header(file, file->bytes + 8, (size_t)length);
     return code ? code : read_tensors(file, file->bytes + 8 + length, size - 8 - (size_t)length);
 }

@@ -229,10 +229,6 @@ static cJSON *entry_of(const struct bl_tune_trials *trials) {
     return entry;
 }
 
-int bl_tune_check_stop(const struct bl_tuner *t) {
-    return t->bounds.stop && *t->bounds.stop ? bl_fail(BLANCH_EINTERRUPTED, "interrupted") : 0;
-}
-
 static int measure_item(struct bl_tuner *t, struct bl_tune_item *item) {
     struct bl_tune_trials trials = {.best = -1};
     t->trying = true;
@@ -278,7 +274,7 @@ int bl_tuner_measure(struct bl_tuner *t) {
     for (size_t i = 0; i < t->items && !code; i++) {
         struct bl_tune_item *item = t->item[i];
         if (is_known(t, item)) continue;
-        if ((code = bl_tune_check_stop(t)) || bl_now() - start >= rest) break;
+        if ((code = bl_check_interrupted()) || bl_now() - start >= rest) break;
         if (!(code = measure_item(t, item)) && bounds->progress)
             bounds->progress(bounds->context, ++done, total, item->shape);
     }

@@ -67,7 +67,6 @@ const char *bl_tune_replayed(const struct bl_tuner *tuner, const char *shape);
 /* Before the device's first product: the parameters of CLBlast that the run's record or the cache has. */
 void bl_tune_apply_clblast(struct bl_tuner *tuner);
 extern const char bl_tune_clblast_shape[];
-int bl_tune_check_stop(const struct bl_tuner *tuner); // BLANCH_EINTERRUPTED where the bounds' stop is set
 
 /* What is timed: the whole of the work, or a small part of it, until it is done. */
 struct bl_tune_candidate {

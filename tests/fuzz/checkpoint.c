@@ -44,7 +44,7 @@ static int check_pair(struct bl_safetensors *file[FILES], char *path[FILES]) {
     if (!code) code = list_state(&states, graph, file[state]);
     if (!code) code = fits(&values, file[weights], path[weights]);
     if (!code) code = fits(&states, file[state], path[state]);
-    if (!code) read_position(file[state], &position);
+    if (!code) code = read_position(file[state], path[state], &position);
     const char *budget = file[state] ? bl_st_meta(file[state], "overhead_budget") : NULL;
     if (budget) check_budget(budget);
     free(values.item), free(states.item);

@@ -100,7 +100,9 @@ void expect(int code) {
     bool known = !code;
     for (int i = 0; i < BL_COUNT(codes); i++) known |= code == codes[i];
     const char *message = blanch_error_message();
-    if (known && (!code || *message)) return;
+    const char *control = message;
+    while ((unsigned char)*control >= ' ' && *control != 0x7f) control++;
+    if (known && (!code || (*message && !*control))) return;
     fprintf(stderr, "code %d, message '%s'\n", code, message);
     abort();
 }

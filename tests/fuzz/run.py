@@ -14,7 +14,7 @@ import time
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 KEPT = os.path.join(ROOT, 'build-fuzz')
 LOG = os.path.join(KEPT, 'executions.tsv')
-FLAGS = '-fsanitize=fuzzer-no-link -fno-sanitize-recover=all -fno-omit-frame-pointer'
+FLAGS = '-fsanitize=fuzzer-no-link,float-cast-overflow -fno-sanitize-recover=all -fno-omit-frame-pointer'
 ENV = dict(os.environ, ASAN_OPTIONS='allocator_may_return_null=1:detect_leaks=1:max_allocation_size_mb=2000',
            UBSAN_OPTIONS='print_stacktrace=1')
 

@@ -76,6 +76,14 @@ CASES = {
     'linear': case('linear', {'in_features': 3, 'out_features': 2, 'bias': True}, {'in.x': [2, 3]}),
 }
 
+def trace(network):
+    x, logits = [1, 2, 1, 8, 8], [2, 3]
+    entries = [('data.x', 'F32', x, bytes(4 * product(x))), ('data.y', 'I64', [1, 2], struct.pack('<2q', 0, 2)),
+               ('out.logits', 'F32', logits, bytes(4 * product(logits)))]
+    return tensors(entries, {'kind': 'trace', 'network': network, 'lr': '0.1', 'momentum': '0.9',
+                             'weight_decay': '1e-3'})
+
+
 # --- JSON ----------------------------------------------------------------------------------------
 
 HEADER = {'format': 2, 'date': '2026-11-28T12:00:00Z', 'blanch': {'version': '0.1.0', 'commit': 'abc'},
@@ -165,6 +173,9 @@ IDX = {'images': b'\1' + IMAGES, 'packed-images': b'\1' + gzip.compress(IMAGES, 
 CIFAR = {'10': b'\4' + b'\n'.join(b'c%d' % i for i in range(10)) + b'\0\1\2\3',
          '100': b'\5' + b'\n'.join(b'x%d' % i for i in range(100)) + b'\0\1\2\3',
          'raw': b'\2\0' + bytes(3073)}
+with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'reference', 'images.json'),
+          encoding='utf-8') as f:
+    IMAGES_OF_KINDS = {case['name']: bytes.fromhex(case['file']) for case in json.load(f)}
 LINES = ('--model smallcnn --norm nd --batch 8 --device 0:0 --seed 3 --block 32 --nd-iter 5 --nd-eps 1e-3',
          '--model=vgg16 --norm=bn --max-alloc=512M --json --optimiser adamw --lr 1e-3 --beta1 0.9 --beta2 0.99',
          '--data x --steps 10 --model m --norm none --recompute auto --no-tune -- --operand',
@@ -194,14 +205,17 @@ def program(body, key=b'key'):
 
 SEEDS = {
     'safetensors': SAFETENSORS,
+    'cell': {'done': directory(CONFIG), 'diverged': b'{}\0' + LOG.encode() + b'\0{"message": "m"}'},
     'checkpoint': checkpoint(),
     'case': CASES,
     'config': CONFIGS,
     'report': REPORTS,
     'directory': {'nd': directory(CONFIG), 'settings': directory(CONFIGS['settings'])},
     'network': {'small': NETWORK, 'smallest': SMALLEST},
+    'trace': {name: trace(name) for name in ('smallcnn-bn', 'smallcnn-nd', 'resnet18d-none')},
     'tuning': {'whole': ENTRY},
     'program': {'whole': program(b'hello'), 'empty': program(b'')},
+    'image': {name: data for name, data in IMAGES_OF_KINDS.items() if len(data) < 2000},
     'idx': IDX,
     'cifar': CIFAR,
     'options': numbered(line.replace(' ', '\n') for line in LINES),
@@ -211,7 +225,7 @@ SEEDS = {
                           for op in range(19)),
 }
 BINARY = ('\\xff\\xff\\xff\\xff', '\\x7f\\xff\\xff\\xff', '\\x80', '\\x1f\\x8b\\x08', '\\x08\\x03', '\\x08\\x01')
-TEXTS = ('safetensors', 'checkpoint', 'case', 'config', 'report', 'directory', 'network', 'tuning', 'options', 'spec')
+BYTES = ('cifar', 'idx', 'image', 'operation', 'program')  # the others read texts
 
 
 def words(seeds):
@@ -234,8 +248,8 @@ def main():
             with open(os.path.join(folder, name), 'wb') as f:
                 f.write(seeds[name])
         with open(folder + '.dict', 'w', encoding='utf-8') as f:
-            f.writelines(map(quoted, words(seeds.values()) + list(NUMBERS)) if target in TEXTS else
-                         ('"%s"\n' % word for word in BINARY))
+            f.writelines(('"%s"\n' % word for word in BINARY) if target in BYTES else
+                         map(quoted, words(seeds.values()) + list(NUMBERS)))
 
 
 if __name__ == '__main__':
