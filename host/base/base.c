@@ -88,8 +88,17 @@ void bl_warn(const char *format, ...) {
     if (show_warning && is_new(shown)) show_warning(shown);
 }
 
+static _Thread_local bool lacked;
+
+int bl_memory_lacked(void) {
+    const bool was = lacked;
+    lacked = false;
+    return was ? bl_fail(BLANCH_ENOMEM, "out of host memory") : 0;
+}
+
 void *bl_calloc(size_t count, size_t size) {
     void *data = calloc(count ? count : 1, size ? size : 1);
+    lacked |= !data;
     if (!data) bl_fail(BLANCH_ENOMEM, "out of host memory for %zu elements of %zu bytes", count, size);
     return data;
 }
@@ -100,6 +109,7 @@ void *bl_malloc(size_t size) {
 
 void *bl_realloc(void *data, size_t size) {
     void *moved = realloc(data, size ? size : 1);
+    lacked |= !moved;
     if (!moved) bl_fail(BLANCH_ENOMEM, "out of host memory for %zu bytes", size);
     return moved;
 }

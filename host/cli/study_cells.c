@@ -107,7 +107,7 @@ static int read_log(struct bl_cell *cell, const char *path) {
     for (char *line = text, *end; !code && (end = strchr(line, '\n')); line = end + 1) {
         cJSON *json = bl_json_parse(line, (size_t)(end - line), NULL);
         const char *type = bl_json_text(json, "type");
-        if (!json) code = bl_json_memory();
+        if (!json) code = bl_memory_lacked();
         if (!strcmp(type, "epoch")) {
             take_epoch(cell, json);
             tested = true;
