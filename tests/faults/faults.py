@@ -322,6 +322,7 @@ def plan(kind, calls, everything):
             todo += ['%s:%d:%d' % (name, k, code) for k in at for code in codes]
         else:
             todo += ['%s:%d:%d' % (name, k, codes[i % len(codes)]) for i, k in enumerate(at)]
+    rng.shuffle(todo)       # what a limit lets through is of all functions
     return todo
 
 
