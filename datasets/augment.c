@@ -53,11 +53,14 @@ void bl_view_default(struct bl_view *view, const struct bl_dataset *data, int ch
 static int check_view(const struct bl_view *view) {
     if (view->channels != 1 && view->channels != 3)
         return bl_fail(BLANCH_EUSAGE, "a network's input has %d channels; images have 1 or 3", view->channels);
-    if (view->size < 1 || view->size > 16384)
-        return bl_fail(BLANCH_EUSAGE, "a network's input of %d pixels a side is not in 1..16384", view->size);
-    for (int c = 0; c < view->channels; c++)
-        if (!(view->deviation[c] > 0) || !isfinite(view->mean[c]))
-            return bl_fail(BLANCH_EUSAGE, "the deviation of channel %d is not above zero", c);
+    if (view->size < 1 || view->size > BL_LARGEST_INPUT)
+        return bl_fail(BLANCH_EUSAGE, "a network's input of %d pixels a side is not in 1..%d", view->size,
+                       BL_LARGEST_INPUT);
+    for (int c = 0; c < view->channels; c++) {
+        float mean = view->mean[c], deviation = view->deviation[c];
+        if (!(deviation > 0) || !isfinite(mean / deviation) || !isfinite((1 - mean) / deviation))
+            return bl_fail(BLANCH_EUSAGE, "the deviation of channel %d is not above zero, or far too small", c);
+    }
     return 0;
 }
 
@@ -198,7 +201,7 @@ static void shift_and_flip(struct draws *draws, struct placing *at) {
 /* PIL's convert('L') */
 static int to_grey(const struct bl_pixels *image, struct bl_pixels *grey) {
     size_t count = (size_t)image->width * image->height;
-    *grey = (struct bl_pixels){bl_malloc(count), image->width, image->height, 1};
+    *grey = (struct bl_pixels){bl_malloc(count), image->width, image->height, 1, 0};
     if (!grey->data) return bl_fail(BLANCH_ENOMEM, "out of memory for an image");
     const uint8_t *from = image->data;
     for (size_t i = 0; i < count; i++, from += 3)
@@ -236,12 +239,12 @@ int bl_dataset_image(const struct bl_dataset *data, enum bl_split split, uint32_
         return bl_fail(BLANCH_EUSAGE, "%s: image %u does not exist; there are %u", bl_dataset_name(data), index,
                        images->count);
     struct draws draws = {.seed = transform->seed, .index = index, .epoch = epoch, .used = 4};
-    struct bl_pixels image = {NULL, data->size, data->size, data->channels};
+    struct bl_pixels image = {NULL, data->size, data->size, data->channels, 0};
     if (images->pixels) image.data = images->pixels + (size_t)data->size * data->size * data->channels * index;
     int code = images->pixels ? 0 : data->read(data, split, index, &image);
     if (code) return code;
     code = render(&image, transform, transform->training ? &draws : NULL, out);
-    if (!images->pixels) free(image.data);
+    if (!images->pixels) bl_pixels_free(&image);
     return code;
 }
 
@@ -252,6 +255,6 @@ int bl_image_file(const char *path, const struct bl_view *view, float *out) {
     if (!code) code = bl_image_read(path, &image);
     if (code) return code;
     code = render(&image, &transform, NULL, out);
-    free(image.data);
+    bl_pixels_free(&image);
     return code;
 }

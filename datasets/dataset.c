@@ -2,10 +2,13 @@
 #include "internal.h"
 
 #include <errno.h>
+#include <stdarg.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 static const struct bl_format *const formats[] = {
     &bl_format_fashion_mnist, &bl_format_mnist,  &bl_format_cifar10,
@@ -20,6 +23,10 @@ static int unknown_spec(const char *spec) {
 }
 
 int bl_dataset_open(struct bl_dataset **data, const char *spec, uint64_t seed) {
+    return bl_dataset_open_divided(data, spec, &(struct bl_division){.seed = seed});
+}
+
+int bl_dataset_open_divided(struct bl_dataset **data, const char *spec, const struct bl_division *division) {
     const char *colon = strchr(spec, ':');
     size_t length = colon ? (size_t)(colon - spec) : strlen(spec);
     const char *argument = colon && colon[1] ? colon + 1 : NULL;
@@ -33,8 +40,10 @@ int bl_dataset_open(struct bl_dataset **data, const char *spec, uint64_t seed) {
     struct bl_dataset *opened = bl_calloc(1, sizeof *opened);
     if (!opened) return BLANCH_ENOMEM;
     opened->format = format;
+    opened->division = *division;
     pthread_mutex_init(&opened->lock, NULL);
-    int code = format->open(opened, argument, seed);
+    int code = format->open(opened, argument, division->seed);
+    if (!code) code = bl_dataset_note(opened);
     if (code) {
         bl_dataset_close(opened);
         return code;
@@ -45,14 +54,16 @@ int bl_dataset_open(struct bl_dataset **data, const char *spec, uint64_t seed) {
 
 void bl_dataset_close(struct bl_dataset *data) {
     if (!data) return;
-    for (int s = 0; s < 2; s++) {
+    for (int s = 0; s < BL_SPLITS; s++) {
         struct bl_images *images = &data->split[s];
         for (uint32_t i = 0; images->paths && i < images->count; i++) free(images->paths[i]);
         free(images->paths);
         free(images->labels);
         free(images->pixels);
         free((void *)images->damaged);
+        free(data->root[s]);
     }
+    free(data->unread);
     for (int i = 0; data->class_names && i < data->classes; i++) free(data->class_names[i]);
     for (size_t i = 0; i < data->message_count; i++) free(data->messages[i]);
     free(data->messages);
@@ -68,6 +79,17 @@ const char *bl_dataset_name(const struct bl_dataset *data) {
 
 int bl_dataset_classes(const struct bl_dataset *data) {
     return data->classes;
+}
+
+static const char *const split_names[][2] = {
+    [BL_TRAIN] = {"train", "training"}, [BL_VAL] = {"val", "validation"}, [BL_TEST] = {"test", "test"}};
+
+const char *bl_split_name(enum bl_split split) {
+    return split_names[split][0];
+}
+
+const char *bl_split_title(enum bl_split split) {
+    return split_names[split][1];
 }
 
 const char *bl_dataset_class_name(const struct bl_dataset *data, int label) {
@@ -105,21 +127,28 @@ bool bl_data_exists(const char *path) {
     return !stat(path, &status) || (errno != ENOENT && errno != ENOTDIR); // opening it tells what else is wrong
 }
 
-int bl_data_read(const char *path, uint8_t **bytes, size_t *size) {
-    FILE *file = fopen(path, "rb");
-    if (!file) return bl_fail(BLANCH_EINPUT, "%s: %s", path, strerror(errno));
+int bl_data_open(const char *path, FILE **file, size_t *size) {
+    int code = 0, descriptor = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
     struct stat status;
-    int code = 0;
-    *bytes = NULL;
-    if (fstat(fileno(file), &status) || !S_ISREG(status.st_mode))
+    if (descriptor < 0) return bl_fail(BLANCH_EINPUT, "%s: %s", path, strerror(errno));
+    if (fstat(descriptor, &status) || !S_ISREG(status.st_mode))
         code = bl_fail(BLANCH_EINPUT, "%s: not a regular file", path);
     else if (!status.st_size)
         code = bl_fail(BLANCH_EINPUT, "%s: the file is empty", path);
-    else if (!(*bytes = bl_malloc((size_t)status.st_size)))
+    else if (!(*file = fdopen(descriptor, "rb")))
+        code = bl_fail(BLANCH_ENOMEM, "%s: %s", path, strerror(errno));
+    else
+        *size = (size_t)status.st_size;
+    if (code) close(descriptor);
+    return code;
+}
+
+int bl_data_take(const char *path, FILE *file, size_t size, uint8_t **bytes) {
+    int code = 0;
+    if (!(*bytes = bl_malloc(size)))
         code = bl_fail(BLANCH_ENOMEM, "%s: out of memory", path);
-    else if (setvbuf(file, NULL, _IONBF, 0) || fread(*bytes, 1, (size_t)status.st_size, file) != (size_t)status.st_size)
+    else if (setvbuf(file, NULL, _IONBF, 0) || fread(*bytes, 1, size, file) != size)
         code = bl_fail(BLANCH_EINPUT, "%s: %s", path, ferror(file) ? strerror(errno) : "shrank while it was read");
-    *size = (size_t)status.st_size;
     fclose(file);
     if (code) {
         free(*bytes);
@@ -128,23 +157,56 @@ int bl_data_read(const char *path, uint8_t **bytes, size_t *size) {
     return code;
 }
 
+int bl_data_read(const char *path, uint8_t **bytes, size_t *size) {
+    FILE *file;
+    *bytes = NULL;
+    int code = bl_data_open(path, &file, size);
+    return code ? code : bl_data_take(path, file, *size, bytes);
+}
+
+/* Locked. Takes text over. */
+static int add_message(struct bl_dataset *data, char *text) {
+    int code =
+        bl_grow((void **)&data->messages, &data->message_capacity, data->message_count + 1, sizeof *data->messages);
+    if (code)
+        free(text);
+    else
+        data->messages[data->message_count++] = text;
+    return code;
+}
+
+int bl_dataset_remark(struct bl_dataset *data, const char *format, ...) {
+    char text[512];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    char *copy = bl_strdup(text);
+    return copy ? add_message(data, copy) : BLANCH_ENOMEM;
+}
+
+const char *bl_dataset_message(struct bl_dataset *data) {
+    pthread_mutex_lock(&data->lock);
+    const char *message = data->reported < data->message_count ? data->messages[data->reported++] : NULL;
+    pthread_mutex_unlock(&data->lock);
+    return message;
+}
+
 int bl_dataset_damage(struct bl_dataset *data, enum bl_split split, uint32_t index) {
     struct bl_images *images = &data->split[split];
     char *reason = bl_strdup(blanch_error_message());
     if (!reason) return BLANCH_ENOMEM;
     pthread_mutex_lock(&data->lock);
-    int code =
-        bl_grow((void **)&data->messages, &data->message_capacity, data->message_count + 1, sizeof *data->messages);
-    if (!code && !images->damaged[index]) {
+    bool known = images->damaged[index];
+    int code = known ? 0 : add_message(data, reason);
+    if (!code && !known) {
         images->damaged[index] = 1;
         images->damaged_count++;
-        data->messages[data->message_count++] = reason;
         if ((uint64_t)images->damaged_count * 10 > images->count)
             code = bl_fail(BLANCH_EINPUT, "%s: more than a tenth of the %u %s images are damaged; the last: %s",
-                           data->folder, images->count, split == BL_TRAIN ? "training" : "test", reason);
-        reason = NULL;
+                           data->folder, images->count, bl_split_title(split), reason);
     }
     pthread_mutex_unlock(&data->lock);
-    free(reason);
+    if (known) free(reason);
     return code;
 }

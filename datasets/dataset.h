@@ -10,27 +10,63 @@
  * and folders of mixed sizes, are decoded on demand in the loader's threads.
  *
  * Damaged images. In IDX and CIFAR files anything wrong is an error. In a folder a damaged image (unreadable, not an
- * image, a JPEG without its end marker, a PNG that is cut off or fails its checksums) is skipped, in training and in
+ * image, or one of which not every pixel can be had from its bytes: docs/images.md) is skipped, in training and in
  * evaluation, and reported once, through bl_loader_skipped: decoded on opening, it leaves the dataset, else the next
  * image of the same split takes its place. More than a tenth of a split damaged: BLANCH_EINPUT. */
 struct bl_dataset;
-enum bl_split { BL_TRAIN, BL_TEST };
+/* A split that the data do not have holds no images. Where there are validation images, they choose the best weights
+ * and the test images wait for the end; else the test images do both. */
+enum bl_split { BL_TRAIN, BL_VAL, BL_TEST, BL_SPLITS };
 
-/* SPEC: fashion-mnist[:DIR] mnist:DIR cifar10:DIR cifar100:DIR folder:DIR synthetic:CxHxW:CLASSES. seed splits a folder
- * without a split. Bad input: BLANCH_EINPUT naming the file; unknown spec: BLANCH_EUSAGE naming the known ones.
+/* SPEC: fashion-mnist[:DIR] mnist:DIR cifar10:DIR cifar100:DIR folder:DIR synthetic:CxHxW:CLASSES. seed divides a
+ * folder without splits. Bad input: BLANCH_EINPUT naming the file; unknown spec: BLANCH_EUSAGE naming the known ones.
  *
- * A folder is DIR/train/CLASS/... with DIR/test/CLASS/... or DIR/val/CLASS/..., or DIR/CLASS/... (also DIR/train
- * alone), of which every tenth image of a seeded shuffle is for testing. Classes are numbered by sorted name; images
- * may lie in folders below a class; names that begin with a dot and files of other types are passed over. */
+ * A folder is DIR/train/CLASS/... with DIR/val/CLASS/... or DIR/test/CLASS/... or both, or DIR/CLASS/... (also
+ * DIR/train alone), of which a tenth is for testing: the images whose names' hashes are least. Splits' folders may be
+ * named training, valid, validation, testing too, in any case; each is there once. Classes are numbered by sorted name;
+ * images may lie in folders below a class, but no splits; names that begin with a dot are passed over, files of other
+ * types counted. Splits without class folders are passed over, but not the training images'. */
 int bl_dataset_open(struct bl_dataset **data, const char *spec, uint64_t seed);
+/* The same, a folder without splits divided as it was for a run. limit: the hash up to which images are for testing; 0:
+ * that of a tenth of them, bl_dataset_limit afterwards. old: as before there were hashes, when splits' folders had to
+ * be named train, test or val. */
+struct bl_division {
+    uint64_t seed, limit;
+    bool old;
+};
+int bl_dataset_open_divided(struct bl_dataset **data, const char *spec, const struct bl_division *division);
 void bl_dataset_close(struct bl_dataset *data);
 const char *bl_dataset_name(const struct bl_dataset *data); // "cifar10"
 int bl_dataset_classes(const struct bl_dataset *data);
+const char *bl_split_name(enum bl_split split);  // "train", "val", "test"
+const char *bl_split_title(enum bl_split split); // "training", "validation", "test": of its images, in messages
 const char *bl_dataset_class_name(const struct bl_dataset *data, int label);
 uint32_t bl_dataset_count(const struct bl_dataset *data, enum bl_split split);
 int bl_dataset_channels(const struct bl_dataset *data); // 1 or 3
 int bl_dataset_size(const struct bl_dataset *data);     // images are size x size; 0: they vary (folders)
 
+/* What was found on opening: images of a split, and *names, a hash of the sorted list of their names below the split's
+ * folder, or of their labels where images have no names. */
+uint32_t bl_dataset_found(const struct bl_dataset *data, enum bl_split split, uint64_t *names);
+struct bl_division bl_dataset_division(const struct bl_dataset *data); // limit 0: the data have splits
+const char *bl_dataset_unread(const struct bl_dataset *data, int type, uint32_t *count); // NULL: no more types
+/* One line: "9 training and 1 test images, 2 classes; 40 files of types not read: .tif 20, .webp 20"; malloc'd. */
+char *bl_dataset_describe(const struct bl_dataset *data);
+/* A remark or a damaged image not yet reported, or NULL; call until NULL. Valid until the dataset is closed. */
+const char *bl_dataset_message(struct bl_dataset *data);
+/* The split that chooses the best weights: BL_VAL, else BL_TEST, else BL_TRAIN. */
+enum bl_split bl_dataset_judge(const struct bl_dataset *data);
+
+/* BLANCH_EINPUT, with what was expected: no training images, or one class alone. */
+int bl_dataset_trainable(const struct bl_dataset *data);
+/* Looks at validation and test images that are read one by one, before something relies on them: up to 2,000 are
+ * decoded, of more only begin and end are looked at. Damaged ones leave the dataset. BLANCH_EINPUT: too many. */
+int bl_dataset_check(struct bl_dataset *data);
+/* From now on class i is names[i]. Of the data's own, one that is not among them: BLANCH_EINPUT names it; one that is
+ * there and the data lack: too where all are wanted, else a remark. */
+int bl_dataset_classes_as(struct bl_dataset *data, const char *const *names, int count, bool all);
+
+enum { BL_LARGEST_INPUT = 16384 }; // of a network, pixels a side
 enum bl_augment { BL_AUGMENT_NONE, BL_AUGMENT_CIFAR, BL_AUGMENT_IMAGENET };
 /* How images become a network's input of size x size, as torchvision's transforms of these names do:
  * imagenet: RandomResizedCrop(size), flip in training; Resize(size*256/224), CenterCrop(size) in evaluation.
@@ -69,7 +105,7 @@ int bl_image_file(const char *path, const struct bl_view *view, float *out);
 /* --- the loader ------------------------------------------------------------------------------- */
 
 /* Prepares batches ahead in its own threads. The order of an epoch is bl_shuffle(seed, epoch) in training, file order
- * otherwise; the last partial batch is kept. The same for any number of threads. */
+ * otherwise; the last partial batch is kept unless `least` forbids. The same for any number of threads. */
 struct bl_loader;
 struct bl_batch {
     int count;
@@ -85,6 +121,7 @@ struct bl_loader_options {
     struct bl_view view;
     int batch, threads, ahead; // 0: chosen (threads: 1 for small data, else cores - 1 or so; ahead 3)
     bool training;             // shuffled and augmented
+    int least;                 // a last batch of fewer images is left out; 0: none is
     uint64_t seed;
     uint64_t epoch, first; // where to begin: epoch and the number of batches of it to skip
     struct {
@@ -93,6 +130,8 @@ struct bl_loader_options {
             // none. count 0: all
     int epochs; // the end is before epoch + epochs; 0: without end
 };
+/* How many batches an epoch has; the last one may be of fewer images, but not of fewer than `least`. */
+uint32_t bl_epoch_batches(uint32_t images, int batch, int least);
 int bl_loader_open(struct bl_loader **loader, struct bl_dataset *data, const struct bl_loader_options *options);
 /* The next batch, valid until the next call or close; waits for it. batch->whole 0: the end. A damaged image of a
  * folder is skipped and reported once by bl_loader_skipped; too many: BLANCH_EINPUT. */

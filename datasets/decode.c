@@ -1,4 +1,5 @@
-/* Decoding a whole dataset of small images on opening. */
+/* Reading many images at once, in several threads: decoding a dataset of small ones on opening, looking at those that
+ * are going to be relied on. */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE // sched_getaffinity
 #endif
@@ -11,13 +12,17 @@
 #include <string.h>
 #include <unistd.h>
 
-#define CHUNK 64 // images that a thread takes at a time
+#define CHUNK 64          // images that a thread takes at a time
+#define WHOLE_CHECK 2000u // so many are decoded to be checked
 #define MAX_THREADS 32
 
 struct decoding {
     struct bl_dataset *data;
+    int (*one)(struct decoding *job, enum bl_split split, uint32_t index);
     int size;
-    atomic_uint next; // images of both splits are numbered through
+    bool brief;       // of checking: only begin and end
+    int first;        // split
+    atomic_uint next; // images of all splits are numbered through, from the first one on
     atomic_bool stop, mixed;
     pthread_mutex_t lock;
     int code;
@@ -63,20 +68,24 @@ static int decode_one(struct decoding *job, enum bl_split split, uint32_t index)
         memcpy(data->split[split].pixels + bytes * index, pixels.data, bytes);
     else
         job->mixed = job->stop = true;
-    free(pixels.data);
+    bl_pixels_free(&pixels);
     return 0;
 }
 
 static void *decode_chunks(void *argument) {
     struct decoding *job = argument;
-    const struct bl_images *split = job->data->split;
-    uint32_t total = split[BL_TRAIN].count + split[BL_TEST].count;
+    const struct bl_images *images = job->data->split;
+    uint32_t total = 0;
+    for (int s = job->first; s < BL_SPLITS; s++) total += images[s].count;
     for (;;) {
         uint32_t begin = atomic_fetch_add(&job->next, CHUNK);
         for (uint32_t i = begin; i < begin + CHUNK; i++) {
             if (job->stop || i >= total) return NULL;
-            bool test = i >= split[BL_TRAIN].count;
-            int code = decode_one(job, test ? BL_TEST : BL_TRAIN, test ? i - split[BL_TRAIN].count : i);
+            int s = job->first;
+            uint32_t index = i;
+            while (index >= images[s].count) index -= images[s++].count;
+            int code = bl_check_interrupted();
+            if (!code) code = job->one(job, (enum bl_split)s, index);
             if (code) give_up(job, code);
         }
     }
@@ -91,8 +100,7 @@ static void run_threads(struct decoding *job) {
     while (started) pthread_join(threads[--started], NULL);
 }
 
-/* What is damaged leaves the dataset. */
-static void remove_damaged(struct bl_images *images, size_t bytes) {
+static void drop_damaged(struct bl_images *images, size_t bytes) {
     uint32_t kept = 0;
     for (uint32_t i = 0; i < images->count; i++) {
         if (images->damaged[i]) {
@@ -100,7 +108,7 @@ static void remove_damaged(struct bl_images *images, size_t bytes) {
             continue;
         }
         if (kept != i) {
-            memcpy(images->pixels + bytes * kept, images->pixels + bytes * i, bytes);
+            if (images->pixels) memcpy(images->pixels + bytes * kept, images->pixels + bytes * i, bytes);
             images->labels[kept] = images->labels[i];
             if (images->paths) images->paths[kept] = images->paths[i];
         }
@@ -111,26 +119,53 @@ static void remove_damaged(struct bl_images *images, size_t bytes) {
     for (uint32_t i = 0; i < kept; i++) images->damaged[i] = 0;
 }
 
+static int run_job(struct decoding *job) {
+    pthread_mutex_init(&job->lock, NULL);
+    run_threads(job);
+    pthread_mutex_destroy(&job->lock);
+    int code = job->code ? bl_fail(job->code, "%s", job->message ? job->message : "out of memory") : 0;
+    free(job->message);
+    return code;
+}
+
 int bl_dataset_decode(struct bl_dataset *data, int size) {
-    struct decoding job = {.data = data, .size = size};
+    struct decoding job = {.data = data, .one = decode_one, .size = size};
     size_t bytes = (size_t)size * size * data->channels;
-    for (int s = 0; s < 2; s++) {
-        data->split[s].pixels = bl_malloc(bytes * data->split[s].count + 1);
+    for (int s = 0; s < BL_SPLITS; s++) {
+        if (!data->split[s].count) continue;
+        data->split[s].pixels = bl_malloc(bytes * data->split[s].count);
         if (!data->split[s].pixels) return bl_fail(BLANCH_ENOMEM, "%s: out of memory for its pixels", data->folder);
     }
-    pthread_mutex_init(&job.lock, NULL);
-    run_threads(&job);
-    pthread_mutex_destroy(&job.lock);
-    int code = job.code ? bl_fail(job.code, "%s", job.message ? job.message : "out of memory") : 0;
-    free(job.message);
-    for (int s = 0; s < 2; s++) {
+    int code = run_job(&job);
+    for (int s = 0; s < BL_SPLITS; s++) {
         if (job.mixed) {
             free(data->split[s].pixels);
             data->split[s].pixels = NULL;
         } else if (!code) {
-            remove_damaged(&data->split[s], bytes);
+            drop_damaged(&data->split[s], bytes);
         }
     }
     if (!code) data->size = job.mixed ? 0 : size;
+    return code;
+}
+
+/* --- checking ----------------------------------------------------------------------------------- */
+
+static int check_one(struct decoding *job, enum bl_split split, uint32_t index) {
+    struct bl_dataset *data = job->data;
+    struct bl_pixels pixels;
+    if (job->brief && bl_image_looks_whole(data->split[split].paths[index])) return 0;
+    int code = data->read(data, split, index, &pixels);
+    if (code == BLANCH_EINPUT) return bl_dataset_damage(data, split, index);
+    if (!code) bl_pixels_free(&pixels);
+    return code;
+}
+
+int bl_dataset_check(struct bl_dataset *data) {
+    const uint32_t count = data->split[BL_VAL].count + data->split[BL_TEST].count;
+    struct decoding job = {.data = data, .one = check_one, .first = BL_VAL, .brief = count > WHOLE_CHECK};
+    if (data->size || data->format != &bl_format_folder) return 0;
+    int code = run_job(&job);
+    for (int s = BL_VAL; s < BL_SPLITS && !code; s++) drop_damaged(&data->split[s], 0);
     return code;
 }

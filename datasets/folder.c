@@ -1,7 +1,6 @@
 /* Image folders: a class is a folder of images, as in torchvision's ImageFolder. */
-#include "internal.h"
+#include "listing.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,63 +8,7 @@
 
 #define SMALL 64                // up to this size a side, images are decoded on opening
 #define MOST_BYTES (1ull << 30) // of pixels held
-#define MAX_DEPTH 8             // of folders below a class; a link to its own parent ends there
 #define TEST_PART 10            // one image in so many is for testing where there is no split
-
-struct names {
-    char **at;
-    size_t count, capacity;
-};
-
-static void free_names(struct names *names) {
-    for (size_t i = 0; i < names->count; i++) free(names->at[i]);
-    free(names->at);
-    *names = (struct names){0};
-}
-
-static int by_name(const void *a, const void *b) {
-    return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
-/* DT_UNKNOWN and links are looked up. */
-static bool entry_is_folder(const char *folder, const struct dirent *entry, bool *regular) {
-    struct stat status;
-    *regular = entry->d_type == DT_REG;
-    if (entry->d_type == DT_DIR || entry->d_type == DT_REG) return entry->d_type == DT_DIR;
-    char *path = bl_format("%s/%s", folder, entry->d_name);
-    bool known = path && !stat(path, &status);
-    free(path);
-    *regular = known && S_ISREG(status.st_mode);
-    return known && S_ISDIR(status.st_mode);
-}
-
-static int add_name(struct names *names, const char *name) {
-    int code = bl_grow((void **)&names->at, &names->capacity, names->count + 1, sizeof *names->at);
-    if (code) return code;
-    names->at[names->count] = bl_strdup(name);
-    return names->at[names->count] ? (names->count++, 0) : BLANCH_ENOMEM;
-}
-
-/* Sorted names of the folders and of the images in a folder; either may be NULL. */
-static int list(const char *folder, struct names *folders, struct names *images) {
-    DIR *stream = opendir(folder);
-    if (!stream) return bl_fail(BLANCH_EINPUT, "%s: %s", folder, strerror(errno));
-    const struct dirent *entry;
-    int code = 0;
-    while (!code && (errno = 0, entry = readdir(stream))) {
-        bool regular;
-        if (entry->d_name[0] == '.') continue;
-        if (entry_is_folder(folder, entry, &regular))
-            code = folders ? add_name(folders, entry->d_name) : 0;
-        else if (images && regular && bl_image_named(entry->d_name))
-            code = add_name(images, entry->d_name);
-    }
-    if (!code && errno) code = bl_fail(BLANCH_EINPUT, "%s: %s", folder, strerror(errno));
-    closedir(stream);
-    if (folders && folders->count) qsort(folders->at, folders->count, sizeof *folders->at, by_name);
-    if (images && images->count) qsort(images->at, images->count, sizeof *images->at, by_name);
-    return code;
-}
 
 /* --- gathering -------------------------------------------------------------------------------- */
 
@@ -82,65 +25,188 @@ static void free_gathered(struct gathered *all) {
     *all = (struct gathered){0};
 }
 
-static int add_image(struct gathered *all, const char *folder, const char *name, int label) {
-    int code = bl_grow((void **)&all->paths, &all->path_capacity, all->count + 1, sizeof *all->paths);
+/* Takes path over. */
+static int add_image(struct gathered *all, char *path, int32_t label) {
+    int code =
+        path ? bl_grow((void **)&all->paths, &all->path_capacity, all->count + 1, sizeof *all->paths) : BLANCH_ENOMEM;
     if (!code) code = bl_grow((void **)&all->labels, &all->label_capacity, all->count + 1, sizeof *all->labels);
-    if (code) return code;
+    if (code) {
+        free(path);
+        return code;
+    }
     all->labels[all->count] = label;
-    all->paths[all->count] = bl_format("%s/%s", folder, name);
-    return all->paths[all->count] ? (all->count++, 0) : BLANCH_ENOMEM;
+    all->paths[all->count++] = path;
+    return 0;
 }
 
-static int gather_class(struct gathered *all, const char *folder, int label, int depth) {
-    struct names folders = {0}, images = {0};
-    int code = list(folder, depth < MAX_DEPTH ? &folders : NULL, &images);
-    for (size_t i = 0; !code && i < images.count; i++) code = add_image(all, folder, images.at[i], label);
+/* The folders of a class that were read: a link to one of them, or to a folder above, would repeat its images. Without
+ * links there is no need to look. */
+struct visited {
+    struct {
+        dev_t device;
+        ino_t inode;
+    } * at;
+    size_t count, capacity;
+    bool links;
+};
+
+/* 1: it was read before. */
+static int visit(struct visited *visited, const char *folder) {
+    struct stat status;
+    bool known = !lstat(folder, &status);
+    if (known && S_ISLNK(status.st_mode)) {
+        visited->links = true;
+        known = !stat(folder, &status);
+    }
+    if (!known) return bl_fail(BLANCH_EINPUT, "%s: %s", folder, strerror(errno));
+    for (size_t i = 0; visited->links && i < visited->count; i++)
+        if (visited->at[i].device == status.st_dev && visited->at[i].inode == status.st_ino) return 1;
+    int code = bl_grow((void **)&visited->at, &visited->capacity, visited->count + 1, sizeof *visited->at);
+    if (code) return code;
+    visited->at[visited->count].device = status.st_dev;
+    visited->at[visited->count++].inode = status.st_ino;
+    return 0;
+}
+
+/* What is read of a class, and what shows whether it is one. */
+struct of_class {
+    struct bl_dataset *data;
+    struct gathered *all;
+    int32_t label;
+    struct visited visited;
+    size_t images, folders; // right in its own folder
+};
+
+static int gather_class(struct of_class *class, const char *folder, bool top) {
+    struct bl_names folders = {0}, images = {0};
+    int code = visit(&class->visited, folder);
+    if (code > 0) return bl_dataset_remark(class->data, "%s is a link to a folder already read; left out", folder);
+    if (code) return code;
+    code = bl_list(class->data, folder, &folders, &images);
+    if (!code) code = bl_layout_check_class(class->data, folder, &folders);
+    if (top) {
+        class->images = images.count;
+        class->folders = folders.count;
+    }
+    for (size_t i = 0; !code && i < images.count; i++)
+        code = add_image(class->all, bl_format("%s/%s", folder, images.at[i]), class->label);
     for (size_t i = 0; !code && i < folders.count; i++) {
         char *path = bl_format("%s/%s", folder, folders.at[i]);
-        code = path ? gather_class(all, path, label, depth + 1) : BLANCH_ENOMEM;
+        code = path ? gather_class(class, path, false) : BLANCH_ENOMEM;
         free(path);
     }
-    free_names(&folders);
-    free_names(&images);
+    bl_names_free(&folders);
+    bl_names_free(&images);
     return code;
 }
 
 static int label_of(const struct bl_dataset *data, const char *name) {
-    char *const *found = bsearch(&name, data->class_names, (size_t)data->classes, sizeof *data->class_names, by_name);
-    return found ? (int)(found - data->class_names) : -1;
+    int low = 0, high = data->classes;
+    while (low < high) {
+        int middle = (low + high) / 2, order = strcmp(name, data->class_names[middle]);
+        if (!order) return middle;
+        if (order < 0)
+            high = middle;
+        else
+            low = middle + 1;
+    }
+    return -1;
 }
 
-/* All images of the class folders in root. */
-static int gather(const struct bl_dataset *data, const char *root, struct gathered *all) {
-    struct names folders = {0};
-    int code = list(root, &folders, NULL);
-    for (size_t i = 0; !code && i < folders.count; i++) {
-        int label = label_of(data, folders.at[i]);
-        size_t before = all->count;
-        char *path = bl_format("%s/%s", root, folders.at[i]);
-        if (!path)
-            code = BLANCH_ENOMEM;
-        else if (label < 0)
-            code = bl_fail(BLANCH_EINPUT, "%s: the training images have no class of this name", path);
-        else
-            code = gather_class(all, path, label, 0);
-        if (!code && all->count == before)
-            code = bl_fail(BLANCH_EINPUT, "%s: the class has no images (.jpg, .png, .bmp, .gif, .tga, .ppm)", path);
-        free(path);
-    }
-    free_names(&folders);
-    if (!code && all->count > INT32_MAX) code = bl_fail(BLANCH_EINPUT, "%s: %zu images are too many", root, all->count);
+static uint32_t count_unread(const struct bl_dataset *data) {
+    uint32_t files = 0;
+    for (int t = 0; t < data->unread_types; t++) files += data->unread[t].count;
+    return files;
+}
+
+/* DIR and the split's folder, which are one where there are no splits. */
+static int visit_above(struct of_class *class, const char *root) {
+    int code = visit(&class->visited, class->data->folder);
+    if (!code) code = visit(&class->visited, root);
+    return code < 0 ? code : 0;
+}
+
+static int gather_folder(struct of_class *class, const char *root, const char *name, enum bl_split split) {
+    struct bl_dataset *data = class->data;
+    size_t before = class->all->count;
+    uint32_t unread = count_unread(data);
+    int code = 0;
+    char *path = bl_format("%s/%s", root, name);
+    class->label = label_of(data, name);
+    class->visited = (struct visited){0};
+    if (!path)
+        code = BLANCH_ENOMEM;
+    else if (class->label < 0)
+        code = bl_fail(BLANCH_EINPUT, "%s: the training images have no class of this name", path);
+    else if (!(code = visit_above(class, root)))
+        code = gather_class(class, path, true);
+    if (!code && class->all->count == before && split == BL_TRAIN)
+        code = bl_fail(BLANCH_EINPUT,
+                       "%s: the class has no images (.jpg, .png, .bmp, .gif, .tga, .ppm), and %u files of types not "
+                       "read",
+                       path, count_unread(data) - unread);
+    free(class->visited.at);
+    free(path);
     return code;
 }
 
-static int read_classes(struct bl_dataset *data, const char *root) {
-    struct names folders = {0};
-    int code = list(root, &folders, NULL);
-    if (!code && !folders.count) code = bl_fail(BLANCH_EINPUT, "%s: there are no class folders in it", root);
+/* Folders of folders might be a level too high, or images sorted within their classes: it is said which is taken, but
+ * what is named like splits is refused. */
+static int remark_nested(struct bl_dataset *data, const char *root, const char *nested) {
+    struct bl_names folders = {0};
+    if (bl_split_like(nested) && !data->division.old) return bl_layout_refuse_like(root, nested);
+    char *path = bl_format("%s/%s", root, nested);
+    int code = path ? bl_list(NULL, path, &folders, NULL) : BLANCH_ENOMEM;
+    char *list = code ? NULL : bl_names_join(&folders);
+    if (!code)
+        code = list ? bl_dataset_remark(data, "%s: no class folder holds images itself; all in %s count as '%s'", root,
+                                        list, nested)
+                    : BLANCH_ENOMEM;
+    free(list);
+    free(path);
+    bl_names_free(&folders);
+    return code;
+}
+
+/* All images of the class folders in the split's root. */
+static int gather(struct bl_dataset *data, enum bl_split split, struct gathered *all) {
+    struct bl_names folders = {0}, loose = {0};
+    struct of_class class = {.data = data, .all = all};
+    const char *root = data->root[split], *nested = NULL;
+    bool flat = false;
+    int code = bl_list(NULL, root, &folders, &loose);
+    for (size_t i = 0; !code && i < folders.count; i++) {
+        code = gather_folder(&class, root, folders.at[i], split);
+        flat |= class.images > 0;
+        if (class.folders > 1 && (!nested || bl_split_like(folders.at[i]))) nested = folders.at[i];
+    }
+    if (!code && loose.count)
+        code = bl_dataset_remark(data, "%s: %zu images lie in no class folder and are not read", root, loose.count);
+    if (!code && !all->count) code = bl_fail(BLANCH_EINPUT, "%s: there are no images in its class folders", root);
+    if (!code && all->count > INT32_MAX) code = bl_fail(BLANCH_EINPUT, "%s: %zu images are too many", root, all->count);
+    if (!code && !flat && nested) code = remark_nested(data, root, nested);
+    bl_names_free(&folders);
+    bl_names_free(&loose);
+    return code;
+}
+
+/* Those of the training images; without any, of all. */
+static int read_classes(struct bl_dataset *data) {
+    struct bl_names folders = {0}, images = {0};
+    const char *root = NULL;
+    int code = 0;
+    for (int s = 0; s < BL_SPLITS && !code && (s == BL_TRAIN || !data->root[BL_TRAIN]); s++)
+        if ((root = data->root[s] ? data->root[s] : root) && data->root[s])
+            code = bl_list(NULL, root, &folders, &images);
+    bl_names_sort(&folders);
+    if (!code && !folders.count)
+        code = bl_fail(BLANCH_EINPUT, "%s: there are no class folders in it%s", root,
+                       images.count ? ", though images: each class's belong into a folder of its name" : "");
     if (!code && folders.count > 1000000)
         code = bl_fail(BLANCH_EINPUT, "%s: %zu classes are too many", root, folders.count);
+    bl_names_free(&images);
     if (code) {
-        free_names(&folders);
+        bl_names_free(&folders);
         return code;
     }
     data->classes = (int)folders.count;
@@ -160,8 +226,8 @@ static int take(struct gathered *all, struct bl_images *images) {
     return 0;
 }
 
-/* Every tenth position of a seeded shuffle is marked; both parts keep the order of the names. */
-static int mark_test(uint64_t seed, uint32_t count, bool *test) {
+/* As folders were divided before there was a hash: every tenth position of a seeded shuffle. */
+static int mark_shuffled(uint64_t seed, uint32_t count, bool *test) {
     uint32_t *order = bl_calloc(count, sizeof *order);
     if (!order) return BLANCH_ENOMEM;
     for (uint32_t i = 0; i < count; i++) order[i] = i;
@@ -177,64 +243,67 @@ static int mark_test(uint64_t seed, uint32_t count, bool *test) {
     return 0;
 }
 
-static int split(struct bl_dataset *data, struct gathered *all, uint64_t seed) {
-    struct gathered parts[2] = {0};
-    if (all->count < 2)
+static int by_value(const void *a, const void *b) {
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return x < y ? -1 : x > y;
+}
+
+/* Each name has a number of its own, whatever else the folder holds; the test images are those up to a limit, of which
+ * there is a tenth at first. With the limit kept, no image ever changes sides. */
+static int mark_hashed(struct bl_dataset *data, const struct gathered *all, bool *test) {
+    uint64_t *number = bl_calloc(2 * all->count, sizeof *number), *sorted = number ? number + all->count : NULL;
+    if (!number) return BLANCH_ENOMEM;
+    const size_t skip = strlen(data->root[BL_TRAIN]) + 1;
+    for (size_t i = 0; i < all->count; i++) {
+        const char *name = all->paths[i] + skip;
+        uint32_t words[4];
+        bl_philox(data->division.seed, BL_RANDOM_SPLIT, bl_hash(BL_HASH_START, name, strlen(name)), 1, words);
+        number[i] = sorted[i] = (uint64_t)words[0] << 32 | words[1];
+    }
+    if (!data->division.limit) {
+        qsort(sorted, all->count, sizeof *sorted, by_value);
+        data->division.limit = sorted[(all->count - 1) / TEST_PART];
+    }
+    for (size_t i = 0; i < all->count; i++) test[i] = number[i] <= data->division.limit;
+    free(number);
+    return 0;
+}
+
+static int divide(struct bl_dataset *data, struct gathered *all) {
+    struct gathered parts[BL_SPLITS] = {0};
+    if (all->count < 2 && !data->division.limit)
         return bl_fail(BLANCH_EINPUT, "%s: one image cannot be split into training and test images", data->folder);
     bool *test = bl_calloc(all->count, sizeof *test);
-    int code = test ? mark_test(seed, (uint32_t)all->count, test) : BLANCH_ENOMEM;
+    int code = !test                ? BLANCH_ENOMEM
+               : data->division.old ? mark_shuffled(data->division.seed, (uint32_t)all->count, test)
+                                    : mark_hashed(data, all, test);
     for (size_t i = 0; !code && i < all->count; i++) {
-        struct gathered *part = &parts[test[i]];
-        code = bl_grow((void **)&part->paths, &part->path_capacity, part->count + 1, sizeof *part->paths);
-        if (!code) code = bl_grow((void **)&part->labels, &part->label_capacity, part->count + 1, sizeof *part->labels);
-        if (code) break;
-        part->labels[part->count] = all->labels[i];
-        part->paths[part->count++] = all->paths[i];
+        code = add_image(&parts[test[i] ? BL_TEST : BL_TRAIN], all->paths[i], all->labels[i]);
         all->paths[i] = NULL;
     }
-    for (int s = 0; s < 2; s++) {
-        if (!code) code = take(&parts[s], &data->split[s]);
+    for (int s = 0; s < BL_SPLITS; s++) {
+        if (!code && parts[s].count) code = take(&parts[s], &data->split[s]);
         free_gathered(&parts[s]);
     }
     free(test);
+    data->divided = true;
     return code;
 }
 
 /* --- opening ---------------------------------------------------------------------------------- */
 
-/* DIR/test or DIR/val; a test folder without classes (ImageNet's) gives way to val. NULL: neither. */
-static int find_test(const char *folder, char **test) {
-    static const char *const candidates[] = {"test", "val"};
-    *test = NULL;
-    for (int i = 0; i < BL_COUNT(candidates); i++) {
-        struct names folders = {0};
-        struct stat status;
-        char *path = bl_format("%s/%s", folder, candidates[i]);
-        if (!path) return BLANCH_ENOMEM;
-        bool there = !stat(path, &status) && S_ISDIR(status.st_mode);
-        int code = there ? list(path, &folders, NULL) : 0;
-        bool classes = folders.count;
-        free_names(&folders);
-        if (code || classes) {
-            *test = classes && !code ? path : (free(path), NULL);
-            return code;
-        }
-        free(path);
-    }
-    return 0;
-}
-
-static int load(struct bl_dataset *data, const char *train, const char *test, uint64_t seed) {
+static int load(struct bl_dataset *data) {
     struct gathered all = {0};
-    int code = read_classes(data, train);
-    if (!code) code = gather(data, train, &all);
-    if (!code) code = test ? take(&all, &data->split[BL_TRAIN]) : split(data, &all, seed);
-    free_gathered(&all);
-    if (!code && test) {
-        code = gather(data, test, &all);
-        if (!code) code = take(&all, &data->split[BL_TEST]);
+    int code = read_classes(data);
+    const bool alone = !data->root[BL_VAL] && !data->root[BL_TEST];
+    for (int s = 0; s < BL_SPLITS && !code; s++) {
+        if (!data->root[s]) continue;
+        code = gather(data, (enum bl_split)s, &all);
+        if (!code) code = alone ? divide(data, &all) : take(&all, &data->split[s]);
         free_gathered(&all);
+        if (alone) break;
     }
+    if (!code && alone && !(data->root[BL_TEST] = bl_strdup(data->root[BL_TRAIN]))) code = BLANCH_ENOMEM;
     return code;
 }
 
@@ -244,33 +313,32 @@ static int read_path(const struct bl_dataset *data, enum bl_split which, uint32_
 
 /* Small images are held decoded. The first readable one tells. */
 static int decode_small(struct bl_dataset *data) {
-    const struct bl_images *images = &data->split[BL_TRAIN];
+    const struct bl_images *images = data->split;
+    while (!images->count) images++;
     int width = 0, height = 0, code = BLANCH_EINPUT;
     for (uint32_t i = 0; code && i < images->count && i <= images->count / 10; i++)
         code = bl_image_size(images->paths[i], &width, &height);
-    uint64_t count = (uint64_t)images->count + data->split[BL_TEST].count;
+    uint64_t count = 0;
+    for (int s = 0; s < BL_SPLITS; s++) count += data->split[s].count;
     if (code || width != height || width > SMALL || count * (uint64_t)width * (uint64_t)height * 3 > MOST_BYTES)
         return 0;
     return bl_dataset_decode(data, width);
 }
 
 static int open_folder(struct bl_dataset *data, const char *folder, uint64_t seed) {
+    struct stat status;
+    struct bl_layout layout = {0};
     data->channels = 3;
     data->read = read_path;
     data->folder = bl_strdup(folder);
-    char *train = bl_format("%s/train", folder), *test = NULL;
-    struct stat status;
-    int code = 0;
-    if (!train || !data->folder)
-        code = BLANCH_ENOMEM;
-    else if (stat(folder, &status))
-        code = bl_fail(BLANCH_EINPUT, "%s: %s", folder, strerror(errno));
-    else if (stat(train, &status) || !S_ISDIR(status.st_mode))
-        code = load(data, folder, NULL, seed);
-    else if (!(code = find_test(folder, &test)))
-        code = load(data, train, test, seed);
-    free(train);
-    free(test);
+    if (!data->folder) return BLANCH_ENOMEM;
+    if (stat(folder, &status)) return bl_fail(BLANCH_EINPUT, "%s: %s", folder, strerror(errno));
+    int code = bl_layout_find(data, &layout);
+    if (code) return code;
+    memcpy(data->root, layout.root, sizeof data->root);
+    bool any = layout.root[BL_TRAIN] || layout.root[BL_VAL] || layout.root[BL_TEST];
+    if (!any && !(data->root[BL_TRAIN] = bl_strdup(folder))) return BLANCH_ENOMEM;
+    code = load(data);
     return code ? code : decode_small(data);
 }
 

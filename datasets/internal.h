@@ -4,11 +4,13 @@
 
 #include "dataset.h"
 #include <pthread.h>
+#include <stdio.h>
 
 struct bl_pixels {
     uint8_t *data;
     int width, height, channels;
-}; // (height, width, channels); data is malloc'd
+    size_t held; // bytes counted as an image file's pixels, until bl_pixels_free
+};               // (height, width, channels); data is malloc'd
 
 struct bl_images { // a split
     uint32_t count;
@@ -17,6 +19,13 @@ struct bl_images { // a split
     char **paths;             // (count) of a folder, else NULL
     _Atomic uint8_t *damaged; // (count) where images are read one by one
     uint32_t damaged_count;
+};
+
+/* Files that are passed over, by type: ".webp", "no ending", "broken link". */
+enum { BL_TYPE_NAME = 20 };
+struct bl_unread {
+    char type[BL_TYPE_NAME];
+    uint32_t count;
 };
 
 /* A kind of dataset, at the end of its file. */
@@ -38,11 +47,19 @@ struct bl_dataset {
     char *folder; // for messages
     int classes, channels, size;
     char **class_names; // (classes)
-    struct bl_images split[2];
+    struct bl_images split[BL_SPLITS];
     /* One image, called from several threads. BLANCH_EINPUT: damaged. */
     int (*read)(const struct bl_dataset *data, enum bl_split split, uint32_t index, struct bl_pixels *pixels);
+    struct bl_division division;
+    bool divided;          // the test images were taken from the training images
+    char *root[BL_SPLITS]; // of a folder: where the split's class folders lie
+    uint64_t found_names[BL_SPLITS];
+    uint32_t found_count[BL_SPLITS]; // when it was opened
+    struct bl_unread *unread;
+    int unread_types;
+    size_t unread_capacity;
     pthread_mutex_t lock; // of what follows, and of damaged_count
-    char **messages;      // of damaged images
+    char **messages;      // of damaged images, and remarks
     size_t message_count, message_capacity, reported;
 };
 
@@ -51,8 +68,29 @@ int bl_dataset_names(struct bl_dataset *data, const char *const *names); // copi
 /* Whether something is there, without a message. */
 bool bl_data_exists(const char *path);
 int bl_data_read(const char *path, uint8_t **bytes, size_t *size); // malloc'd; BLANCH_EINPUT
+/* The same in two steps. Opens a regular file that is not empty: a pipe or a device does not hold it up. Then reads all
+ * of it and closes it. */
+int bl_data_open(const char *path, FILE **file, size_t *size);
+int bl_data_take(const char *path, FILE *file, size_t size, uint8_t **bytes);
 /* Marks an image as damaged, with the reason as recorded by bl_fail. BLANCH_EINPUT when there are too many. */
 int bl_dataset_damage(struct bl_dataset *data, enum bl_split split, uint32_t index);
+
+/* Something that whoever uses the data should know: bl_dataset_message. */
+int bl_dataset_remark(struct bl_dataset *data, const char *format, ...) BL_PRINTF(2, 3);
+
+/* --- found.c: notes what opening found, and remarks on classes that a split lacks. */
+int bl_dataset_note(struct bl_dataset *data);
+
+/* --- layout.c */
+struct bl_layout {
+    char *root[BL_SPLITS]; // the splits' folders; all NULL: the folder holds classes
+};
+/* Of data->folder. BLANCH_EINPUT: it is neither. */
+int bl_layout_find(struct bl_dataset *data, struct bl_layout *layout);
+struct bl_names;
+int bl_layout_refuse_like(const char *folder, const char *name); // named as a split might be: BLANCH_EINPUT
+/* BLANCH_EINPUT: a class's folder, which holds these, holds splits. */
+int bl_layout_check_class(const struct bl_dataset *data, const char *folder, const struct bl_names *folders);
 
 /* --- decode.c: reads every image into pixels, in several threads. Leaves the dataset as it is, to be read one by one,
  * where an image is of another size than size x size x channels. */
@@ -61,14 +99,16 @@ int bl_cores(void); // that this process may use
 /* pthread_create with all signals blocked: they belong to the main thread. */
 int bl_thread_start(pthread_t *thread, void *(*run)(void *), void *argument);
 
-/* --- image.c */
-int bl_image_read(const char *path, struct bl_pixels *pixels); // RGB; BLANCH_EINPUT
-int bl_image_size(const char *path, int *width, int *height);  // from its header; BLANCH_EINPUT
-bool bl_image_named(const char *name);                         // by its ending
-
-/* --- stb.c: NULL or false with *reason */
-uint8_t *bl_stb_decode(const uint8_t *bytes, size_t size, int *width, int *height, const char **reason);
-bool bl_stb_size(const uint8_t *bytes, size_t size, int *width, int *height, const char **reason);
+/* --- image.c: JPEG, PNG, GIF (its first image), BMP, PNM and TGA, told apart by their first bytes. */
+/* Decodes all of the file to RGB, alpha dropped, EXIF's orientation applied; what is damaged, cut off, of another kind
+ * or too large is BLANCH_EINPUT. Waits while the images that other threads decode or hold take too much memory: a
+ * thread frees one with bl_pixels_free before it reads the next. */
+int bl_image_read(const char *path, struct bl_pixels *pixels);
+void bl_pixels_free(struct bl_pixels *pixels);
+int bl_image_size(const char *path, int *width, int *height); // from its header, as bl_image_read has it; BLANCH_EINPUT
+/* Whether a JPEG or PNG begins and ends as one; false: reading it tells. */
+bool bl_image_looks_whole(const char *path);
+bool bl_image_named(const char *name); // by its ending
 
 /* --- resize.c: scales a region of the image to width x height, of which the window becomes an image of its own. */
 struct bl_window {

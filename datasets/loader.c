@@ -184,6 +184,11 @@ static int start_threads(struct bl_loader *loader) {
     return 0;
 }
 
+uint32_t bl_epoch_batches(uint32_t images, int batch, int least) {
+    uint32_t whole = images / (uint32_t)batch, rest = images % (uint32_t)batch;
+    return whole + (rest && rest >= (uint32_t)(least > 0 ? least : 1));
+}
+
 static int set_up(struct bl_loader *loader) {
     struct bl_loader_options *options = &loader->options;
     int code = bl_transform_init(&loader->transform, &options->view, options->training, options->seed);
@@ -196,11 +201,13 @@ static int set_up(struct bl_loader *loader) {
     loader->count = loader->data->split[options->split].count;
     if (!loader->count)
         return bl_fail(BLANCH_EINPUT, "%s: there are no %s images", loader->data->folder,
-                       options->split == BL_TRAIN ? "training" : "test");
+                       bl_split_title(options->split));
     loader->batch = (uint32_t)options->batch < loader->count ? (uint32_t)options->batch : loader->count;
     loader->part_first = options->part.count ? (uint32_t)options->part.first : 0;
     loader->part_count = options->part.count ? (uint32_t)options->part.count : loader->batch;
-    loader->batches = (loader->count - 1) / loader->batch + 1;
+    loader->batches = bl_epoch_batches(loader->count, options->batch, options->least);
+    if (!loader->batches)
+        return bl_fail(BLANCH_EUSAGE, "%s: no batch is left of %u images", loader->data->folder, loader->count);
     loader->image_floats = (size_t)options->view.size * options->view.size * options->view.channels;
     uint64_t asked = (uint64_t)(options->epochs > 0 ? options->epochs : 0) * loader->batches;
     loader->total = options->epochs <= 0 ? UINT64_MAX : asked > options->first ? asked - options->first : 0;
@@ -301,9 +308,5 @@ uint32_t bl_loader_batches(const struct bl_loader *loader) {
 }
 
 const char *bl_loader_skipped(struct bl_loader *loader) {
-    struct bl_dataset *data = loader->data;
-    pthread_mutex_lock(&data->lock);
-    const char *message = data->reported < data->message_count ? data->messages[data->reported++] : NULL;
-    pthread_mutex_unlock(&data->lock);
-    return message;
+    return bl_dataset_message(loader->data);
 }

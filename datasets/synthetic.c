@@ -124,9 +124,10 @@ static int open_synthetic(struct bl_dataset *data, const char *argument, uint64_
     if (!data->folder || !data->class_names) return BLANCH_ENOMEM;
     for (int i = 0; i < data->classes; i++)
         if (!(data->class_names[i] = bl_format("class %d", i))) return BLANCH_ENOMEM;
-    for (int s = 0; s < 2; s++) {
+    for (int s = 0; s < BL_SPLITS; s++) {
         struct bl_images *images = &data->split[s];
-        uint32_t count = s == BL_TRAIN ? TRAIN_COUNT : TEST_COUNT;
+        uint32_t count = s == BL_TRAIN ? TRAIN_COUNT : s == BL_TEST ? TEST_COUNT : 0;
+        if (!count) continue;
         images->labels = bl_calloc(count, sizeof *images->labels);
         images->damaged = bl_calloc(count, sizeof *images->damaged);
         if (!images->labels || !images->damaged) return BLANCH_ENOMEM;

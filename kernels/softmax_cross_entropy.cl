@@ -1,6 +1,7 @@
 /* Per image: loss = L - z[label] with L = m + log(sum_j exp(z[j] - m)), m = max z; rank = how many classes lie before
- * the label's: those whose logit is larger, unordered, or equal with a lower index. logits (N, C), labels int (N),
- * out (N, 3): loss, rank, L. A label outside the classes gives a NaN loss and rank C.
+ * the label's: those whose logit is larger, or equal with a lower index. logits (N, C), labels int (N),
+ * out (N, 3): loss, rank, L. A label outside the classes, or a logit that is not finite, gives a NaN loss and an
+ * infinite rank: such an image is never right.
  * backward: dz[j] = (exp(z[j] - L) - (j == label)) / whole, the images of the batch on all ranks.
  * forward: an item takes some images. backward: an item takes some classes (dimension 0) of some images (1).
  * `add` other than 0 adds to what dz holds.
@@ -20,15 +21,17 @@ kernel void forward(global const ACT *logits, global const int *labels, global f
         const float right = known ? LOAD_ACT1(z + label) : NAN;
         float largest = LOAD_ACT1(z), sum = 0.0f;
         int rank = 0;
+        bool finite = known;
         for (int j = 1; j < classes; j++) largest = fmax(largest, LOAD_ACT1(z + j));
         for (int j = 0; j < classes; j++) {
             const float logit = LOAD_ACT1(z + j);
             sum += exp(logit - largest);
+            finite &= isfinite(logit) != 0;
             rank += j != label && (!(logit <= right) || (logit == right && j < label));
         }
         const float total = log(sum);
-        out[n * 3] = (largest - right) + total;
-        out[n * 3 + 1] = (float)rank;
+        out[n * 3] = finite ? (largest - right) + total : NAN;
+        out[n * 3 + 1] = finite ? (float)rank : INFINITY;
         out[n * 3 + 2] = largest + total;
     }
 }

@@ -62,13 +62,13 @@ static void write_file(const char *path, const void *data, size_t size) {
 }
 
 /* A picture that differs everywhere: value of pixel (y, x), channel c, of image i. */
-static uint8_t picture(int i, int y, int x, int c) {
+static inline uint8_t picture(int i, int y, int x, int c) {
     return (uint8_t)(i * 37 + y * 11 + x * 5 + c * 83 + (x * y) % 7);
 }
 
 /* --- checks ----------------------------------------------------------------------------------- */
 
-static struct bl_dataset *opened(const char *format, const char *dir) {
+static inline struct bl_dataset *opened(const char *format, const char *dir) {
     struct bl_dataset *data;
     char spec[512];
     snprintf(spec, sizeof spec, "%s:%s", format, in(dir, ""));
@@ -76,22 +76,22 @@ static struct bl_dataset *opened(const char *format, const char *dir) {
     return data;
 }
 
-static struct bl_view raw_view(int channels, int size, enum bl_augment augment) {
+static inline struct bl_view raw_view(int channels, int size, enum bl_augment augment) {
     const float grey = 1 / 255.0f;
     return (struct bl_view){channels, size, augment, {0}, {grey, grey, grey}};
 }
 
-static struct bl_transform transform_of(struct bl_view view, bool training, uint64_t seed) {
+static inline struct bl_transform transform_of(struct bl_view view, bool training, uint64_t seed) {
     struct bl_transform transform;
     if (bl_transform_init(&transform, &view, training, seed)) fail_msg("%s", blanch_error_message());
     return transform;
 }
 
-static int byte_of(float value) {
+static inline int byte_of(float value) {
     return (int)lrintf(value);
 }
 
-static void write_cifar(const char *path, int count, int label_bytes, int classes) {
+static inline void write_cifar(const char *path, int count, int label_bytes, int classes) {
     size_t record = 3072 + (size_t)label_bytes;
     uint8_t *bytes = calloc((size_t)count, record);
     for (int i = 0; i < count; i++) {
@@ -105,13 +105,13 @@ static void write_cifar(const char *path, int count, int label_bytes, int classe
     free(bytes);
 }
 
-static void write_cifar10(const char *dir) {
+static inline void write_cifar10(const char *dir) {
     make_folder(in(dir, ""));
     for (int i = 1; i <= 5; i++) write_cifar(in(dir, "data_batch_%d.bin", i), 10, 1, 10);
     write_cifar(in(dir, "test_batch.bin"), 7, 1, 10);
 }
 
-static struct bl_loader *loader_of(struct bl_dataset *data, struct bl_loader_options options) {
+static inline struct bl_loader *loader_of(struct bl_dataset *data, struct bl_loader_options options) {
     struct bl_loader *loader;
     if (bl_loader_open(&loader, data, &options)) fail_msg("%s", blanch_error_message());
     return loader;

@@ -251,7 +251,8 @@ static void test_folder(void **state) {
     assert_int_equal(bl_dataset_classes(data), 2);
     assert_string_equal(bl_dataset_class_name(data, 0), "cat");
     assert_int_equal(bl_dataset_count(data, BL_TRAIN), 5);
-    assert_int_equal(bl_dataset_count(data, BL_TEST), 1);
+    assert_int_equal(bl_dataset_count(data, BL_VAL), 1);
+    assert_int_equal(bl_dataset_count(data, BL_TEST), 0);
     assert_int_equal(bl_dataset_size(data), 8);
     struct bl_transform transform = transform_of(raw_view(3, 8, BL_AUGMENT_NONE), false, 0);
     float out[192];
@@ -282,6 +283,90 @@ static void test_folder_split(void **state) {
     make_folder(in("bare", ""));
     refused("folder", "bare", "no class folders");
 }
+static int images_of(struct bl_dataset *data, enum bl_split split, uint8_t *first) {
+    struct bl_transform transform = transform_of(raw_view(3, 8, BL_AUGMENT_NONE), false, 0);
+    static float out[192];
+    for (uint32_t i = 0; i < bl_dataset_count(data, split); i++) {
+        assert_int_equal(bl_dataset_image(data, split, i, &transform, 0, out), 0);
+        first[i] = (uint8_t)byte_of(out[0]);
+    }
+    return (int)bl_dataset_count(data, split);
+}
+
+/* Images that are added or go leave the others where they are. */
+static void test_split_stays(void **state) {
+    uint8_t before[200], after[200];
+    char spec[512];
+    write_class("stay", "a", 40, 8);
+    write_class("stay", "b", 1, 8);
+    struct bl_dataset *data = opened("folder", "stay");
+    struct bl_division division = bl_dataset_division(data);
+    assert_int_equal(bl_dataset_count(data, BL_TEST), 5);
+    int count = images_of(data, BL_TEST, before);
+    bl_dataset_close(data);
+    write_class("stay", "a", 120, 8);
+    snprintf(spec, sizeof spec, "folder:%s", in("stay", ""));
+    assert_int_equal(bl_dataset_open_divided(&data, spec, &division), 0);
+    int now = images_of(data, BL_TEST, after), kept = 0;
+    assert_int_equal(now + bl_dataset_count(data, BL_TRAIN), 121);
+    for (int i = 0, k = 0; i < count; i++) {
+        while (k < now && after[k] != before[i]) k++;
+        kept += k < now;
+    }
+    assert_int_equal(kept, count);
+    bl_dataset_close(data);
+    division.seed++;
+    division.limit = 0;
+    assert_int_equal(bl_dataset_open_divided(&data, spec, &division), 0);
+    assert_int_equal(images_of(data, BL_TEST, before), 13);
+    assert_int_not_equal(memcmp(before, after, 5), 0);
+    bl_dataset_close(data);
+}
+
+static void test_classes_by_name(void **state) {
+    write_class("named/train", "cat", 3, 8);
+    write_class("named/train", "emu", 2, 8);
+    write_class("named/test", "emu", 1, 8);
+    const char *const names[] = {"dog", "emu", "cat"};
+    struct bl_dataset *data = opened("folder", "named");
+    assert_non_null(strstr(bl_dataset_message(data), "no test images of 'cat'"));
+    assert_int_equal(bl_dataset_classes_as(data, names, 2, false), BLANCH_EINPUT);
+    assert_non_null(strstr(blanch_error_message(), "'cat'"));
+    assert_int_equal(bl_dataset_classes_as(data, names, 3, true), BLANCH_EINPUT);
+    assert_non_null(strstr(blanch_error_message(), "'dog'"));
+    assert_int_equal(bl_dataset_label(data, BL_TRAIN, 0), 0);
+    assert_int_equal(bl_dataset_classes_as(data, names, 3, false), 0);
+    assert_int_equal(bl_dataset_classes(data), 3);
+    assert_string_equal(bl_dataset_class_name(data, 0), "dog");
+    assert_int_equal(bl_dataset_label(data, BL_TRAIN, 0), 2);
+    assert_int_equal(bl_dataset_label(data, BL_TRAIN, 3), 1);
+    assert_int_equal(bl_dataset_label(data, BL_TEST, 0), 1);
+    assert_non_null(strstr(bl_dataset_message(data), "'dog'"));
+    assert_null(bl_dataset_message(data));
+    bl_dataset_close(data);
+}
+
+/* More than 2,000 are looked at without being decoded; those that look cut off are. */
+static void test_check_of_many(void **state) {
+    uint8_t bytes[65536];
+    write_class("many/train", "a", 2, 80);
+    write_class("many/train", "b", 2, 80);
+    write_class("many/test", "a", 1, 80);
+    for (int i = 0; i < 2100; i++) link(in("many/test/a", "0000.png"), in("many/test/a", "more%d.png", i));
+    size_t size = read_file(in("many/test/a", "0000.png"), bytes, sizeof bytes);
+    write_file(in("many/test/a", "cut.png"), bytes, size - 20);
+    write_file(in("many/test/a", "empty.png"), bytes, 0);
+    write_file(in("many/test/a", "trailing.png"), bytes, size + 3);
+    struct bl_dataset *data = opened("folder", "many");
+    assert_non_null(bl_dataset_message(data)); // of the class without test images
+    assert_int_equal(bl_dataset_check(data), 0);
+    assert_int_equal(bl_dataset_count(data, BL_TEST), 2102);
+    assert_int_equal(bl_dataset_found(data, BL_TEST, NULL), 2104);
+    for (int i = 0; i < 2; i++) assert_non_null(strstr(bl_dataset_message(data), "/test/a/"));
+    assert_null(bl_dataset_message(data));
+    bl_dataset_close(data);
+}
+
 /* size 8: decoded on opening; 80: on demand */
 static void check_damaged(const char *dir, int size, int left) {
     struct bl_dataset *data = opened("folder", dir);
@@ -370,12 +455,13 @@ static void test_mixed_sizes(void **state) {
 }
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_specs),          cmocka_unit_test(test_idx),
-        cmocka_unit_test(test_idx_damage),     cmocka_unit_test(test_fashion_mnist),
-        cmocka_unit_test(test_cifar),          cmocka_unit_test(test_cifar_damage),
-        cmocka_unit_test(test_folder),         cmocka_unit_test(test_folder_split),
-        cmocka_unit_test(test_damaged_images), cmocka_unit_test(test_image_file),
-        cmocka_unit_test(test_mixed_sizes),
+        cmocka_unit_test(test_specs),           cmocka_unit_test(test_idx),
+        cmocka_unit_test(test_idx_damage),      cmocka_unit_test(test_fashion_mnist),
+        cmocka_unit_test(test_cifar),           cmocka_unit_test(test_cifar_damage),
+        cmocka_unit_test(test_folder),          cmocka_unit_test(test_folder_split),
+        cmocka_unit_test(test_damaged_images),  cmocka_unit_test(test_image_file),
+        cmocka_unit_test(test_mixed_sizes),     cmocka_unit_test(test_split_stays),
+        cmocka_unit_test(test_classes_by_name), cmocka_unit_test(test_check_of_many),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

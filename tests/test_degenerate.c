@@ -1,5 +1,5 @@
 /* Inputs without variance: a constant batch, a dead channel, a single sample. Results are defined: every output,
- * gradient and buffer is finite, in training and in evaluation after it. */
+ * gradient and buffer is finite, in training and in evaluation after it. And logits that are not finite. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -104,9 +104,35 @@ static void run_case(void **state) {
     bl_graph_free(graph);
 }
 
+/* A logit that is not finite, whichever it is, makes the loss no number and its image wrong, among few classes too,
+ * where every rank is below five; the other images count as they do. */
+static void wrong_logits(void **state) {
+    if (!device) skip();
+    enum { N = 6, CLASSES = 3 };
+    static const int32_t labels[N] = {0, 0, 1, 2, 1, 1};
+    const float logits[N][CLASSES] = {{1, 0, 0},         {NAN, 1, 0},     {0, INFINITY, 0},
+                                      {0, -INFINITY, 1}, {NAN, NAN, NAN}, {2, 2, 2}};
+    struct bl_graph *graph;
+    struct blanch_metrics metrics;
+    check(bl_graph_create(&graph, device, N, false));
+    struct bl_tensor *x = bl_graph_input(graph, CLASSES, 1, 1);
+    bl_graph_add(graph, "softmax_cross_entropy", NULL, NULL, (struct bl_tensor *[]){x, bl_graph_input_labels(graph)},
+                 2);
+    check(bl_graph_finish(graph, 1));
+    check(bl_tensor_write(graph, x, N, logits[0]));
+    check(bl_mem_write(bl_graph_labels(graph)->mem, 0, sizeof labels, labels));
+    check(bl_graph_forward(graph, N, true));
+    check(bl_graph_metrics(graph, N, &metrics));
+    assert_true(isnan(metrics.loss));
+    assert_int_equal(metrics.top1, 1); // the last one's label is second among equals
+    assert_int_equal(metrics.top5, 2);
+    bl_graph_free(graph);
+}
+
 int main(void) {
     int failed = open_test_device(&device);
-    struct CMUnitTest tests[BL_COUNT(rows)];
+    struct CMUnitTest tests[BL_COUNT(rows) + 1];
+    tests[BL_COUNT(rows)] = (struct CMUnitTest)cmocka_unit_test(wrong_logits);
     for (int i = 0; i < BL_COUNT(rows); i++)
         tests[i] = (struct CMUnitTest){rows[i].name, run_case, NULL, NULL, &rows[i]};
     failed += _cmocka_run_group_tests("degenerate inputs", tests, BL_COUNT(tests), NULL, NULL);

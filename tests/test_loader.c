@@ -195,6 +195,21 @@ static void test_loader_edges(void **state) {
     assert_int_equal(batch.count, 0);
     bl_loader_wait(loader);
     bl_loader_close(loader);
+    options.batch = 100, options.first = 19, options.least = 48; // 20 batches and 48 images
+    loader = loader_of(data, options);
+    assert_int_equal(bl_loader_batches(loader), 21);
+    bl_loader_close(loader);
+    options.least = 49;
+    loader = loader_of(data, options);
+    assert_int_equal(bl_loader_batches(loader), 20);
+    assert_int_equal(bl_loader_next(loader, &batch), 0);
+    assert_true(batch.last && batch.count == 100);
+    assert_int_equal(bl_loader_next(loader, &batch), 0);
+    assert_int_equal(batch.count, 0);
+    bl_loader_close(loader);
+    options.batch = options.least = 3000;
+    assert_int_equal(bl_loader_open(&loader, data, &options), BLANCH_EUSAGE);
+    options.first = options.least = 0;
     options.batch = 0;
     assert_int_equal(bl_loader_open(&loader, data, &options), BLANCH_EUSAGE);
     options.batch = 1;

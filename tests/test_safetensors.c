@@ -27,6 +27,16 @@ static int tear_down(void **state) {
     return rmdir(folder);
 }
 
+/* What never ends is not read until memory does. */
+static void test_no_files(void **state) {
+    struct bl_safetensors *file;
+    cJSON *json;
+    assert_int_equal(bl_st_open(&file, "/dev/zero"), BLANCH_EINPUT);
+    assert_non_null(strstr(blanch_error_message(), "a device, not a file"));
+    assert_int_equal(bl_json_read("/dev/zero", &json), BLANCH_EINPUT);
+    assert_int_equal(bl_json_read(folder, &json), BLANCH_EINPUT);
+}
+
 static void test_round_trip(void **state) {
     const float weights[6] = {1, -2, 3.5f, 0, INFINITY, 1e-30f};
     const int64_t counter[1] = {1ll << 40};
@@ -161,11 +171,12 @@ static void test_bad_length(void **state) {
 
 static void test_failed_write(void **state) {
     struct bl_replace file;
-    char *data, *temporary = bl_format("%s.tmp", path);
+    char *data, *temporary;
     size_t size;
     assert_int_equal(bl_file_write(path, "former", 6), 0);
     assert_int_equal(bl_replace_open(&file, path), 0);
     assert_int_equal(bl_replace_write(&file, "half of", 7), 0);
+    assert_non_null(temporary = bl_strdup(file.temporary));
     assert_true(bl_path_exists(temporary));
     assert_int_equal(bl_replace_close(&file, BLANCH_EIO), BLANCH_EIO);
     assert_false(bl_path_exists(temporary));
@@ -219,9 +230,9 @@ static void test_json(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_round_trip), cmocka_unit_test(test_half_precision), cmocka_unit_test(test_damage),
-        cmocka_unit_test(test_bad_length), cmocka_unit_test(test_failed_write),   cmocka_unit_test(test_folders),
-        cmocka_unit_test(test_json),
+        cmocka_unit_test(test_no_files), cmocka_unit_test(test_round_trip), cmocka_unit_test(test_half_precision),
+        cmocka_unit_test(test_damage),   cmocka_unit_test(test_bad_length), cmocka_unit_test(test_failed_write),
+        cmocka_unit_test(test_folders),  cmocka_unit_test(test_json),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -358,7 +358,7 @@ struct stopper {
 
 static void stop_at(void *context, enum bl_train_event event, int64_t step, int64_t steps, const char *text) {
     const struct stopper *stopper = context;
-    if (event == BL_TRAIN_STEP && step == stopper->at) bl_train_stop = 1;
+    if (event == BL_TRAIN_STEP && step == stopper->at) bl_interrupted = 1;
 }
 
 static int train_as(struct bl_train_options options, int64_t stop) {
@@ -371,9 +371,9 @@ static int train_as(struct bl_train_options options, int64_t stop) {
     options.listener = stop_at;
     options.context = &stopper;
     if (!options.resume) options.network.model = "smallcnn";
-    bl_train_stop = 0;
+    bl_interrupted = 0;
     int code = bl_train(&options);
-    bl_train_stop = 0;
+    bl_interrupted = 0;
     if (code && code != BLANCH_EINTERRUPTED) print_message("%s\n", blanch_error_message());
     return code;
 }

@@ -193,11 +193,44 @@ static void test_library_looks_up(void **state) {
     blanch_device_close(dev);
 }
 
+/* What a file may hold: sets that the search does not come to could overrun buffers, or build without end. */
+static void test_clblast_sets_of_files(void **state) {
+    (void)state;
+    static const char right[] = "GEMMK=0,KREG=1,KWG=16,KWI=1,MDIMA=1,MDIMC=1,MWG=16,NDIMB=8,NDIMC=8,NWG=128,SA=0,SB=0,"
+                                "STRM=0,STRN=0,VWM=16,VWN=4";
+    static const struct {
+        const char *was, *is;
+    } wrong[] = {{"GEMMK=0", "GEMMK=1"}, {"KREG=1", "KREG=0"},        {"KWI=1", "KWI=0"},
+                 {"KWI=1", "KWI=-1"},    {"KWI=1", "KWI=3"},          {"MDIMC=1", "MDIMC=0"},
+                 {"MWG=16", "MWG=8"},    {"NWG=128", "NWG=1048576"},  {"SA=0", "SA=2"},
+                 {"STRN=0", "STRN=-1"},  {"VWN=4", "VWN=4294967300"}, {"VWN=4", "VWN=4,"},
+                 {"KREG=1,", ""},        {"VWN=4", "VWN="},           {"VWM=16", "VWM=16 "},
+                 {"GEMMK=0", "gemmk=0"}, {"VWN=4", "VWN=1e1"},        {"KWG=16", "KWG=99999999999999999999"}};
+    struct bl_clblast_set set;
+    assert_int_equal(bl_clblast_parse(&set, right), 0);
+    for (int i = 0; i < BL_COUNT(wrong); i++) {
+        const char *at = strstr(right, wrong[i].was);
+        assert_non_null(at);
+        char *text = bl_format("%.*s%s%s", (int)(at - right), right, wrong[i].is, at + strlen(wrong[i].was));
+        if (bl_clblast_parse(&set, text) != BLANCH_EINPUT) fail_msg("taken: %s", text);
+        free(text);
+    }
+    for (uint64_t i = 0; i < 2000; i++) {
+        struct bl_clblast_set drawn, read;
+        char text[256];
+        bl_clblast_random(&drawn, i % 2, i);
+        bl_clblast_text(&drawn, text, sizeof text);
+        assert_int_equal(bl_clblast_parse(&read, text), 0);
+        assert_memory_equal(&read, &drawn, sizeof read);
+    }
+}
+
 int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_building_is_no_time),    cmocka_unit_test(test_building_is_bounded),
         cmocka_unit_test(test_slow_is_given_up),       cmocka_unit_test(test_failure_is_handed_on),
         cmocka_unit_test(test_tuner_is_of_its_device), cmocka_unit_test(test_library_looks_up),
+        cmocka_unit_test(test_clblast_sets_of_files),
     };
     int failed = open_test_device(&device);
     if (argc > 1) cmocka_set_test_filter(argv[1]);

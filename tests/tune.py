@@ -92,12 +92,26 @@ def test_first_use_of_known_shapes():
     assert 'measur' not in said, said
 
 
-def test_damaged_entry():
-    victim = entries('a')[0]
-    before = json.load(open(victim))
-    open(victim, 'w').write('{"half": ')
-    assert tune('a')['measured'] >= 1, 'the damaged entry was not measured anew'
-    assert set(json.load(open(victim))) == set(before), 'the damaged entry was not rewritten'
+def test_damaged_entries():
+    """Each in another way; all are measured anew, and replaced."""
+    files = entries('a')
+    kept = [json.load(open(file)) for file in files]
+    one = kept[0]
+    ways = ['{"half": ', '', '[]', 'null', '[' * 5000, '\0', json.dumps(kept[1])]
+    ways += [json.dumps({**one, **other}) for other in (
+        {'choice': 'none such'}, {'choice': 5}, {'ms': -1}, {'ms': 'fast'}, {'shape': ''}, {'device_hash': '0'},
+        {'kernels': None}, {'limit': -1})]
+    ways.append(json.dumps({**one, 'ms': 0}).replace('"ms": 0', '"ms": 1e999'))
+    damaged = 0
+    for start in range(0, len(ways), len(files)):
+        some = ways[start:start + len(files)]
+        for file, entry, text in zip(files, kept, some):
+            open(file, 'w').write(text.replace(json.dumps(one['shape']), json.dumps(entry['shape'])))
+        assert tune('a')['measured'] == len(some), 'not all of the damaged entries were measured anew'
+        damaged += len(some)
+        for file, before in zip(files, kept):
+            assert set(json.load(open(file))) == set(before), 'a damaged entry was not rewritten'
+    assert damaged == len(ways)
 
 
 def test_no_tune():

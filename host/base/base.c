@@ -1,6 +1,8 @@
 /* Failing, memory, time, hashing, random numbers. */
 #include "base/base.h"
+#include "base/text.h"
 #include <math.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -33,19 +35,56 @@ int bl_fail(int code, const char *format, ...) {
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
-    memcpy(message, text, sizeof message);
+    bl_text_show(message, sizeof message, text);
+    return code;
+}
+
+int bl_fail_more(int code, const char *more) {
+    size_t used = strlen(message);
+    snprintf(message + used, sizeof message - used, "\n%s", more);
     return code;
 }
 
 int bl_fail_in(int code, const char *format, ...) {
-    char prefix[1024], text[sizeof message];
+    char prefix[1024], shown[4 * sizeof prefix], text[sizeof message];
     va_list args;
     va_start(args, format);
     vsnprintf(prefix, sizeof prefix, format, args);
     va_end(args);
-    snprintf(text, sizeof text, "%s: %.*s", prefix, (int)(sizeof message - sizeof prefix - 3), message);
+    bl_text_show(shown, sizeof shown, prefix);
+    snprintf(text, sizeof text, "%s: %.*s", shown, (int)(sizeof message - sizeof shown - 3), message);
     memcpy(message, text, sizeof message);
     return code;
+}
+
+static void (*show_warning)(const char *line);
+
+void bl_warn_by(void (*show)(const char *line)) {
+    show_warning = show;
+}
+
+/* Whether a warning is new. When the table is full, the rest is said again and again. */
+static bool is_new(const char *text) {
+    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+    static uint64_t said[64];
+    static int count;
+    const uint64_t hash = bl_hash(BL_HASH_START, text, strlen(text));
+    int at = 0;
+    pthread_mutex_lock(&lock);
+    while (at < count && said[at] != hash) at++;
+    const bool fresh = at == count;
+    if (fresh && count < BL_COUNT(said)) said[count++] = hash;
+    pthread_mutex_unlock(&lock);
+    return fresh;
+}
+
+void bl_warn(const char *format, ...) {
+    char text[2048];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    if (show_warning && is_new(text)) show_warning(text);
 }
 
 static _Thread_local bool lacked;
@@ -98,6 +137,12 @@ char *bl_format(const char *format, ...) {
     va_end(again);
     va_end(args);
     return text;
+}
+
+volatile int bl_interrupted;
+
+int bl_check_interrupted(void) {
+    return bl_interrupted ? bl_fail(BLANCH_EINTERRUPTED, "interrupted") : 0;
 }
 
 double bl_now(void) {

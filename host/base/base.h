@@ -13,10 +13,17 @@
 #endif
 
 /* Records this thread's message, one line, and returns code, so that `return bl_fail(BLANCH_EINPUT, "...", ...)` reads
- * well. */
+ * well. What is from outside needs no care: the whole goes through bl_text_show. */
 int bl_fail(int code, const char *format, ...) BL_PRINTF(2, 3);
 /* Puts "prefix: " before the message already recorded; returns code. */
 int bl_fail_in(int code, const char *format, ...) BL_PRINTF(2, 3);
+/* Puts lines behind it (a compiler's log), which are shown where they are asked for. */
+int bl_fail_more(int code, const char *more);
+
+/* A line for who runs the process about what makes no call fail, such as a cache that cannot be used. The library
+ * prints nothing: show gets each text once, from any thread; NULL, as at first: nobody does. */
+void bl_warn(const char *format, ...) BL_PRINTF(1, 2);
+void bl_warn_by(void (*show)(const char *line));
 
 /* The one door to the allocator: zeroed memory; memory as it comes; the same moved to another size, kept where that
  * fails. NULL with the message set when there is none. All of it is released by free(). */
@@ -33,6 +40,11 @@ char *bl_strdup(const char *text);
 char *bl_format(const char *format, ...) BL_PRINTF(1, 2);
 
 double bl_now(void); // seconds, monotonic
+
+/* Not 0: whatever takes long is to end as soon as nothing is lost by it. The program's signals set it, the library
+ * never does. bl_check_interrupted: 0, or BLANCH_EINTERRUPTED with its message. */
+extern volatile int bl_interrupted;
+int bl_check_interrupted(void);
 
 /* The value that a part of them lies below, by linear interpolation; part 0.5: the median. Sorts values; 0 of none. */
 double bl_quantile(double *values, int count, double part);

@@ -3,8 +3,10 @@
 #include "blas/internal.h"
 #include "cl/cl_raw.h"
 #include <clblast_c.h>
+#include <limits.h>
 #include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { PARAMETERS = 16, UNROLLED = 512 }; // vector operations of an unrolled loop that compiles within seconds
@@ -77,18 +79,6 @@ void bl_clblast_text(const struct bl_clblast_set *set, char *text, size_t size) 
         length += (size_t)snprintf(text + length, size - length, "%s%s=%d", i ? "," : "", names[i], set->value[i]);
 }
 
-int bl_clblast_parse(struct bl_clblast_set *set, const char *text) {
-    for (int i = 0; i < PARAMETERS; i++) {
-        size_t length = strlen(names[i]);
-        int used = 0;
-        if (strncmp(text, names[i], length) || sscanf(text + length, "=%d%n", &set->value[i], &used) != 1)
-            return bl_fail(BLANCH_EINPUT, "CLBlast's parameters '%s' are malformed", text);
-        text += length + (size_t)used;
-        if (*text == ',') text++;
-    }
-    return 0;
-}
-
 /* --- the search space ------------------------------------------------------------------------- */
 
 static int pick(uint32_t word, const int *list, int count) {
@@ -107,6 +97,35 @@ static bool is_valid(const struct bl_clblast_set *s) {
     if (v[MWG] % (v[MDIMA] * v[VWM]) || v[NWG] % (v[NDIMB] * v[VWN]) || items % v[MDIMA] || items % v[NDIMB])
         return false;
     return v[KWG] % (items / v[MDIMA]) == 0 && v[KWG] % (items / v[NDIMB]) == 0;
+}
+
+/* What stands in a file may be anything: of all sets, those that the search may come to are used. */
+static bool is_in_space(const struct bl_clblast_set *s) {
+    enum { KREG = 1, KWG, SA = 10, STRN = 13, MOST = 4096 };
+    const int *v = s->value;
+    if (v[0] != 0 || v[KREG] != 1) return false;
+    for (int i = KWG; i < PARAMETERS; i++) {
+        bool flag = i >= SA && i <= STRN;
+        if (v[i] < !flag || v[i] > (flag ? 1 : MOST)) return false;
+    }
+    return is_valid(s);
+}
+
+int bl_clblast_parse(struct bl_clblast_set *set, const char *text) {
+    const char *at = text;
+    bool right = true;
+    for (int i = 0; i < PARAMETERS && right; i++) {
+        const size_t length = strlen(names[i]);
+        char *end;
+        right = !strncmp(at, names[i], length) && at[length] == '=';
+        if (!right) break;
+        const long value = strtol(at + length + 1, &end, 10);
+        right = end > at + length + 1 && value >= 0 && value <= INT_MAX && *end == (i + 1 < PARAMETERS ? ',' : 0);
+        set->value[i] = (int)value;
+        at = end + 1;
+    }
+    if (right && is_in_space(set)) return 0;
+    return bl_fail(BLANCH_EINPUT, "CLBlast's parameters '%s' are malformed or out of range", text);
 }
 
 static void random_gpu(struct bl_clblast_set *set, const uint32_t *w) {

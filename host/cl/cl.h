@@ -140,9 +140,8 @@ void *bl_attached(const struct blanch_device *dev, const void *key);
 int bl_attach(struct blanch_device *dev, const void *key, void *what, void (*release)(void *what));
 void bl_detach(struct blanch_device *dev, const void *key); // releases nothing
 
-/* --- caches ----------------------------------------------------------------------------------- */
+/* --- keys of caches --------------------------------------------------------------------------- */
 
-char *bl_cache_folder(const char *name); // malloc'd: $XDG_CACHE_HOME/blanch/NAME, made; NULL: cannot be
 /* What tells this device, with its driver and platform, from others. */
 uint64_t bl_device_hash(const struct blanch_device *dev);
 /* Bytes, as blanch_device_open was given it; 0: none. Part of a key, unlike the size of memory that a driver reports,

@@ -444,7 +444,7 @@ int blanch_device_open(struct blanch_device **device, const char *spec, uint64_t
     dev->poison = poison && *poison && *poison != '0';
     if (cores && (code = make_sub_device(dev, cores))) goto done;
     if ((code = open_queue(dev))) goto done;
-    dev->cache = bl_cache_folder("programs");
+    bl_cache_open(&dev->cache, "programs");
 done:
     free(list);
     if (code)
@@ -467,7 +467,8 @@ void blanch_device_close(struct blanch_device *dev) {
     if (dev->queue) bl_cl_released(clReleaseCommandQueue(dev->queue), "a command queue");
     if (dev->context) bl_cl_released(clReleaseContext(dev->context), "a context");
     if (dev->sub_device) bl_cl_released(clReleaseDevice(dev->id), "a sub-device");
-    free(dev->records), free(dev->spans), free(dev->cache), free(dev->attachments);
+    free(dev->records), free(dev->spans), free(dev->attachments);
+    bl_cache_close(&dev->cache);
     free(dev);
 }
 

@@ -2,6 +2,7 @@
 #ifndef BL_CL_INTERNAL_H
 #define BL_CL_INTERNAL_H
 
+#include "base/cache.h"
 #include "cl/cl_raw.h"
 
 struct program;
@@ -30,7 +31,7 @@ struct blanch_device {
     cl_context context;
     cl_command_queue queue;
     struct program *programs;
-    char *cache;           // folder of compiled programs; NULL: none
+    struct bl_cache cache; // of compiled programs
     uint64_t used, peak;   // bytes
     uint64_t memory_limit; // bytes, as blanch_device_open was asked; 0: none
     bool poison;

@@ -1,4 +1,5 @@
 /* Programs: built from embedded source once per file and defines, kept on disk as binaries. */
+#include "cl/entry.h"
 #include "cl/internal.h"
 #include "cl/kernels.h"
 #include "cl/program.h"
@@ -6,106 +7,49 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
+
+enum { ENTRY_NAME = 96 }; // bytes
 
 struct program {
     struct program *next;
     char *file, *options;
     cl_program raw;
     struct bl_kernel *kernels;
-    char *cache_path; // of its binary; NULL: no cache
-    bool loaded;      // built from the cache's binary
-    bool saved;       // the cache holds it, as far as it can
+    char *key;   // of its binary in the cache, until that holds it as far as it can
+    bool loaded; // built from the cache's binary
 };
 
-/* --- files ------------------------------------------------------------------------------------ */
-
-static bool make_folder(char *path) {
-    for (char *slash = path + 1; *slash; slash++) {
-        if (*slash != '/') continue;
-        *slash = 0;
-        bool failed = mkdir(path, 0777) && errno != EEXIST;
-        *slash = '/';
-        if (failed) return false;
-    }
-    return !mkdir(path, 0777) || errno == EEXIST;
-}
-
-char *bl_cache_folder(const char *name) {
-    const char *base = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
-    char *path = NULL;
-    if (base && *base)
-        path = bl_format("%s/blanch/%s", base, name);
-    else if (home && *home)
-        path = bl_format("%s/.cache/blanch/%s", home, name);
-    if (path && make_folder(path)) return path;
-    free(path);
-    return NULL;
-}
+/* --- sources ---------------------------------------------------------------------------------- */
 
 /* NULL with errno set where it cannot be read whole. A zero byte follows the text. */
-static char *read_file(const char *path, size_t *size) {
-    FILE *f = fopen(path, "rb");
+static char *read_file(const char *path) {
+    FILE *f = fopen(path, "rbe");
     if (!f) return NULL;
     char *data = NULL;
     long length = fseek(f, 0, SEEK_END) ? -1 : ftell(f);
-    if (length >= 0 && !fseek(f, 0, SEEK_SET) && (data = bl_calloc((size_t)length + 1, 1))) {
-        *size = fread(data, 1, (size_t)length, f);
-        if (*size != (size_t)length) free(data), data = NULL;
-    }
+    if (length >= 0 && !fseek(f, 0, SEEK_SET) && (data = bl_calloc((size_t)length + 1, 1)) &&
+        fread(data, 1, (size_t)length, f) != (size_t)length)
+        free(data), data = NULL;
     int cause = errno;
     fclose(f);
     errno = cause;
     return data;
 }
 
-/* Drivers end the process on a damaged binary (PoCL asserts), so an entry says how long it is and what it hashes to. */
-struct entry_header {
-    char magic[8];
-    uint64_t size, hash;
-};
-#define ENTRY_MAGIC "blanch1"
-
-/* Through a temporary file, so that another process never reads half. A cache that cannot be written is no error. */
-static void write_entry(const char *path, const void *data, size_t size) {
-    const struct entry_header header = {ENTRY_MAGIC, size, bl_hash(BL_HASH_START, data, size)};
-    char *temporary = bl_format("%s.XXXXXX", path);
-    int fd = temporary ? mkstemp(temporary) : -1;
-    FILE *f = fd >= 0 ? fdopen(fd, "wb") : NULL;
-    if (f) {
-        bool whole = fwrite(&header, sizeof header, 1, f) == 1 && fwrite(data, 1, size, f) == size;
-        whole = !fclose(f) && whole;
-        if (!whole || rename(temporary, path)) remove(temporary);
-    } else if (fd >= 0) {
-        close(fd);
-        remove(temporary);
-    }
-    free(temporary);
+/* Kernels name their own folder's files alone. */
+static bool leads_out(const char *name) {
+    return *name == '/' || !strncmp(name, "../", 3) || strstr(name, "/../");
 }
-
-/* The program's bytes within data; NULL where the entry is not whole. */
-static const unsigned char *entry_body(const char *data, size_t size, size_t *body_size) {
-    struct entry_header header;
-    if (size <= sizeof header) return NULL;
-    memcpy(&header, data, sizeof header);
-    const char *body = data + sizeof header;
-    *body_size = size - sizeof header;
-    bool whole = !memcmp(header.magic, ENTRY_MAGIC, sizeof header.magic) && header.size == *body_size &&
-                 header.hash == bl_hash(BL_HASH_START, body, *body_size);
-    return whole ? (const unsigned char *)body : NULL;
-}
-
-/* --- sources ---------------------------------------------------------------------------------- */
 
 /* A file of kernels/. */
 static int file_text(const char *name, char **text) {
     const char *folder = getenv("BLANCH_KERNELS");
-    size_t size;
     if (folder && *folder) {
+        if (leads_out(name))
+            return bl_fail(BLANCH_EINPUT, "BLANCH_KERNELS: #include \"%s\" leads out of %s", name, folder);
         char *path = bl_format("%s/%s", folder, name);
         if (!path) return BLANCH_ENOMEM;
-        *text = read_file(path, &size);
+        *text = read_file(path);
         int code = *text ? 0 : bl_fail(BLANCH_EINPUT, "BLANCH_KERNELS: %s cannot be read: %s", path, strerror(errno));
         free(path);
         return code;
@@ -134,9 +78,15 @@ static int include_one(char **text, bool *found) {
 
 /* kernels/FILE.cl with what it includes: drivers find no files, and the cache's key is to see them. */
 static int source_of(const char *file, char **text, size_t *size) {
+    enum { MOST = 100 }; // files that include each other would have no end
     char *name = bl_format("%s.cl", file);
     int code = name ? file_text(name, text) : BLANCH_ENOMEM;
-    for (bool found = true; !code && found;) code = include_one(text, &found);
+    bool found = true;
+    for (int i = 0; !code && found && i < MOST; i++) code = include_one(text, &found);
+    if (!code && found) {
+        free(*text);
+        code = bl_fail(BLANCH_EINPUT, "kernels/%s.cl includes more than %d files", file, MOST);
+    }
     free(name);
     *size = code ? 0 : strlen(*text);
     return code;
@@ -178,19 +128,22 @@ int bl_kernels_hash(uint64_t *hash) {
     return 0;
 }
 
-static char *cache_path(const struct blanch_device *dev, const char *file, const char *options, const char *text,
-                        size_t size) {
-    if (!dev->cache) return NULL;
+/* All that a binary depends on, in clear. */
+static char *key_of(const struct blanch_device *dev, const char *options, const char *text) {
     const struct blanch_device_info *info = &dev->info;
-    const char *parts[] = {options,       info->name,          info->vendor,         info->driver,
-                           info->version, info->platform_name, dev->platform_version};
-    uint64_t hash = bl_hash(BL_HASH_START, text, size);
-    for (int i = 0; i < BL_COUNT(parts); i++) hash = bl_hash(hash, parts[i], strlen(parts[i]) + 1);
+    if (!dev->cache.path) return NULL;
+    return bl_format("%s\n%s\n%s\n%s\n%s\n%s\n%s\n%s", options, info->name, info->vendor, info->driver, info->version,
+                     info->platform_name, dev->platform_version, text);
+}
+
+/* The name of a program's file in the cache. */
+static void entry_name(const struct program *program, char name[ENTRY_NAME]) {
     char base[64];
-    snprintf(base, sizeof base, "%s", file);
+    snprintf(base, sizeof base, "%s", program->file);
     for (char *c = base; *c; c++)
         if (*c == '/') *c = '-';
-    return bl_format("%s/%s-%016llx.bin", dev->cache, base, (unsigned long long)hash);
+    const uint64_t hash = bl_hash(BL_HASH_START, program->key, strlen(program->key));
+    snprintf(name, ENTRY_NAME, "%s-%016llx.bin", base, (unsigned long long)hash);
 }
 
 /* --- building --------------------------------------------------------------------------------- */
@@ -204,21 +157,23 @@ static int build_log(const struct blanch_device *dev, cl_program raw, cl_int err
         clGetProgramBuildInfo(raw, dev->id, CL_PROGRAM_BUILD_LOG, size, log, NULL))
         log[0] = 0;
     int code = bl_cl_fail(error, "building kernels/%s.cl with %s", file, options);
-    if (log) code = bl_fail(code, "%s\n%s", blanch_error_message(), log);
+    if (log) bl_fail_more(code, log);
     free(log);
     return code;
 }
 
 /* NULL unless the cached binary loads and builds. */
-static cl_program from_binary(const struct blanch_device *dev, const char *path, const char *options) {
+static cl_program from_binary(const struct blanch_device *dev, const struct program *program) {
+    char name[ENTRY_NAME];
     size_t size = 0, body_size = 0;
-    char *data = path ? read_file(path, &size) : NULL;
-    const unsigned char *body = data ? entry_body(data, size, &body_size) : NULL;
+    entry_name(program, name);
+    char *data = bl_cache_read(&dev->cache, name, &size);
+    const unsigned char *body = data ? bl_entry_body(data, size, program->key, &body_size) : NULL;
     cl_int status = 0, error = 0;
     cl_program raw =
         body ? clCreateProgramWithBinary(dev->context, 1, &dev->id, &body_size, &body, &status, &error) : NULL;
     free(data);
-    if (raw && !error && !status && !clBuildProgram(raw, 1, &dev->id, options, NULL, NULL)) return raw;
+    if (raw && !error && !status && !clBuildProgram(raw, 1, &dev->id, program->options, NULL, NULL)) return raw;
     if (raw) bl_cl_released(clReleaseProgram(raw), "a program");
     return NULL;
 }
@@ -232,12 +187,14 @@ static int from_source(const struct blanch_device *dev, const char *file, const 
     return error ? build_log(dev, *raw, error, file, options) : 0;
 }
 
-static void save_binary(struct program *program) {
+static void save_binary(const struct blanch_device *dev, const struct program *program) {
+    char name[ENTRY_NAME];
     size_t size = 0;
     if (clGetProgramInfo(program->raw, CL_PROGRAM_BINARY_SIZES, sizeof size, &size, NULL) || !size) return;
     unsigned char *data = bl_malloc(size);
+    entry_name(program, name);
     if (data && !clGetProgramInfo(program->raw, CL_PROGRAM_BINARIES, sizeof data, &data, NULL))
-        write_entry(program->cache_path, data, size);
+        bl_entry_write(&dev->cache, name, program->key, data, size);
     free(data);
 }
 
@@ -249,7 +206,7 @@ static void program_free(struct program *program) {
         free(k);
     }
     if (program->raw) bl_cl_released(clReleaseProgram(program->raw), "a program");
-    free(program->file), free(program->options), free(program->cache_path);
+    free(program->file), free(program->options), free(program->key);
     free(program);
 }
 
@@ -263,9 +220,9 @@ static int program_build(struct blanch_device *dev, struct program *program, boo
     size_t size = 0;
     int code = source_of(program->file, &text, &size);
     if (code) return code;
-    if (!program->cache_path) program->cache_path = cache_path(dev, program->file, program->options, text, size);
-    program->raw = use_cache ? from_binary(dev, program->cache_path, program->options) : NULL;
-    program->loaded = program->saved = program->raw != NULL;
+    if (!program->key) program->key = key_of(dev, program->options, text);
+    program->raw = use_cache && program->key ? from_binary(dev, program) : NULL;
+    program->loaded = program->raw != NULL;
     if (!program->raw) code = from_source(dev, program->file, text, size, program->options, &program->raw);
     free(text);
     return code;
@@ -302,10 +259,9 @@ static int create_raw(struct blanch_device *dev, struct program *program, const 
         *raw = clCreateKernel(program->raw, function, &error);
     }
     if (error) return bl_cl_fail(error, "kernel %s of kernels/%s.cl", function, program->file);
-    if (!program->saved) { // saved only now: some drivers compile when the first kernel is made
-        if (program->cache_path) save_binary(program);
-        program->saved = true;
-    }
+    if (program->key && !program->loaded) save_binary(dev, program); // only now: some drivers compile for a kernel
+    free(program->key);
+    program->key = NULL;
     return 0;
 }
 

@@ -35,7 +35,7 @@ static int parse_input(struct bench *b) {
     struct blanch_network_options *n = &b->network;
     char rest = 0;
     if (!b->input) return 0;
-    int count = sscanf(b->input, "%dx%dx%d%c", &n->channels, &n->height, &n->width, &rest);
+    int count = sscanf(b->input, "%5dx%5dx%5d%c", &n->channels, &n->height, &n->width, &rest);
     if (count == 2 && !strchr(strchr(b->input, 'x') + 1, 'x'))
         n->width = n->height;
     else if (count != 3)
@@ -70,6 +70,7 @@ static int set_up(struct bench *b) {
     b->common.batch = b->network.batch, b->common.seed = (int64_t)b->network.seed; // as settings say
     if (code || (code = parse_input(b)) || (code = bl_precision_parse(b->precision, &b->network.precision)))
         return code;
+    bl_common_say_unused(&b->common, b->network.norm == BLANCH_ND);
     if ((code = blanch_device_open(&b->dev, b->common.device, b->common.max_alloc))) return code;
     bl_first_use_init(&b->use, b->common.no_tune);
     if ((code = bl_first_use_open(&b->use, b->dev)) || (code = blanch_network_create(&b->net, b->dev, &b->network)))
@@ -93,11 +94,15 @@ static int one_step(struct bench *b, bool record, double *ms) {
     const struct bl_batch batch = {.count = b->net->options.batch, .images = b->images, .labels = b->labels};
     struct blanch_update update;
     struct bl_stepped stepped;
-    if (bl_train_stop) return bl_fail(BLANCH_EINTERRUPTED, "interrupted");
-    int code = blanch_update_defaults(b->network.optimiser, &update);
+    int code = bl_check_interrupted();
+    if (code || (code = blanch_update_defaults(b->network.optimiser, &update))) return code;
     update.lr = 1e-6f;
     const struct bl_step wanted = {.batch = &batch, .update = &update, .record = record, .finish = true};
-    if (!code) code = bl_session_step(&b->session, &wanted, &stepped);
+    code = bl_session_step(&b->session, &wanted, &stepped);
+    if (!code && !stepped.finite)
+        code =
+            bl_fail(BLANCH_EDIVERGED, "%s with %s, %s: the loss is not finite, and such a step has no update to time",
+                    b->net->model->name, bl_norm_name(b->network.norm), bl_precision_name(b->network.precision));
     if (!code) *ms = stepped.wall_ms;
     return code;
 }
@@ -185,7 +190,7 @@ static int report(struct bench *b) {
     double step = median(b->times, b->steps), least = b->times[0]; // sorted by the median
     if (b->common.json) return report_json(b, step, least);
     printf("%s-%s, batch %d of %dx%dx%d, %s, %s\n", n->model, bl_norm_name(n->norm), n->batch, n->channels, n->height,
-           n->width, bl_precision_name(n->precision), blanch_device_info(b->dev)->name);
+           n->width, bl_precision_name(n->precision), bl_shown(blanch_device_info(b->dev)->name));
     printf("step %.2f ms (median of %d; least %.2f), %.1f images/s\n", step, b->steps, least, 1e3 * n->batch / step);
     printf("first step %.0f ms after the start; device memory %.1f MiB, host memory %.1f MiB\n", 1e3 * b->startup,
            (double)b->device_peak / 1048576, (double)b->host_peak / 1048576);
@@ -217,8 +222,11 @@ static int run(int argc, char **argv) {
                           BL_COMMON_JSON | BL_COMMON_TUNE | BL_COMMON_OPTIMISER | BL_COMMON_RECOMPUTE);
     int code = bl_options_parse(&bl_command_bench, options, argc, argv, NULL, &help);
     if (code || help) return code;
-    if (b.gemm) return (code = bl_catch_signals()) ? code : bl_bench_product(&b.common, b.gemm, b.steps);
-    if (!(code = bl_catch_signals()) && !(code = set_up(&b))) {
+    if (b.gemm && (b.common.model || b.common.norm || b.trace || b.input))
+        return bl_fail(BLANCH_EUSAGE, "--gemm times a product alone: leave --model, --norm, --input and --trace out");
+    bl_end_in_order();
+    if (b.gemm) return bl_bench_product(&b.common, b.gemm, b.steps);
+    if (!(code = set_up(&b))) {
         b.progress = bl_progress_start("bench", b.warmup + b.steps + (b.steps < MAX_RECORDED ? b.steps : MAX_RECORDED));
         code = measure(&b);
         bl_progress_end(b.progress);

@@ -30,7 +30,7 @@ struct product {
 static int parse(struct bl_gemm *g, const char *text) {
     long long m = 0, n = 0, k = 0;
     char rest = 0;
-    int count = sscanf(text, "%lldx%lldx%lld%c", &m, &n, &k, &rest);
+    int count = sscanf(text, "%9lldx%9lldx%9lld%c", &m, &n, &k, &rest);
     if (count == 1 && !strchr(text, 'x'))
         n = k = m;
     else if (count != 3)
@@ -68,9 +68,9 @@ static double processor_time(void) {
 }
 
 static int multiply(struct product *p, enum bl_gemm_route route) {
-    if (bl_train_stop) return bl_fail(BLANCH_EINTERRUPTED, "interrupted");
     p->route = route;
-    int code = bl_gemm(p->dev, &p->gemm);
+    int code = bl_check_interrupted();
+    if (!code) code = bl_gemm(p->dev, &p->gemm);
     return code ? code : bl_finish(p->dev);
 }
 
@@ -127,7 +127,7 @@ static int report_json(const struct product *p, const struct way *ways, int coun
 
 static int report(const struct product *p, const struct way *ways, int count) {
     printf("product of %lld x %lld x %lld, %s\n", (long long)p->gemm.m, (long long)p->gemm.n, (long long)p->gemm.k,
-           blanch_device_info(p->dev)->name);
+           bl_shown(blanch_device_info(p->dev)->name));
     printf("%-16s %10s %10s %10s %20s\n", "", "ms", "least ms", "GFLOP/s", "of processor time");
     for (int w = 0; w < count; w++) {
         double median = bl_quantile(ways[w].ms, ways[w].calls, 0.5);

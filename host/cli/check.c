@@ -71,16 +71,24 @@ static int add_folder(struct files *files, const char *path, const char *below) 
     return code;
 }
 
-static int collect(struct files *files, char **paths, int count) {
+static int collect_one(struct files *files, const char *path) {
+    struct stat info;
+    size_t before = files->count;
+    if (stat(path, &info) != 0) return bl_fail(BLANCH_EINPUT, "%s: no such file or folder", path);
+    const char *slash = strrchr(path, '/');
+    int code = S_ISDIR(info.st_mode) ? add_folder(files, path, "") : add_file(files, path, slash ? slash + 1 : path);
+    if (!code && files->count == before) code = bl_fail(BLANCH_EINPUT, "%s: no file here ends in %s", path, ending);
+    return code;
+}
+
+/* A path without cases is named, and the others are run; *left_out counts such. */
+static int collect(struct files *files, char **paths, int count, int *left_out) {
     for (int i = 0; i < count; i++) {
-        struct stat info;
-        size_t before = files->count;
-        if (stat(paths[i], &info) != 0) return bl_fail(BLANCH_EINPUT, "%s: no such file or folder", paths[i]);
-        const char *slash = strrchr(paths[i], '/');
-        int code = S_ISDIR(info.st_mode) ? add_folder(files, paths[i], "")
-                                         : add_file(files, paths[i], slash ? slash + 1 : paths[i]);
-        if (code) return code;
-        if (files->count == before) return bl_fail(BLANCH_EINPUT, "%s: no file here ends in %s", paths[i], ending);
+        int code = collect_one(files, paths[i]);
+        if (code && (code != BLANCH_EINPUT || count == 1)) return code;
+        if (!code) continue;
+        bl_print_error(code);
+        ++*left_out;
     }
     return 0;
 }
@@ -171,13 +179,14 @@ static void describe_index(const struct bl_check *check, char *text, size_t size
 static void print_case(const char *name, const struct bl_check *check, bool passed, const char *message) {
     char place[200];
     if (message)
-        printf("%-36s failed  %.*s\n", name, (int)strcspn(message, "\n"), message); // less a compiler's log
+        printf("%-36s failed  %.*s\n", bl_shown(name), (int)strcspn(message, "\n"), message); // less a compiler's log
     else if (passed)
-        printf("%-36s passed  largest error %.3g of its bound (%s)\n", name, check->error, check->tensor);
+        printf("%-36s passed  largest error %.3g of its bound (%s)\n", bl_shown(name), check->error,
+               bl_shown(check->tensor));
     else {
         describe_index(check, place, sizeof place);
-        printf("%-36s failed  largest error %.3g of its bound: %s[%s] is %.9g, expected %.9g\n", name, check->error,
-               check->tensor, place, check->got, check->expected);
+        printf("%-36s failed  largest error %.3g of its bound: %s[%s] is %.9g, expected %.9g\n", bl_shown(name),
+               check->error, bl_shown(check->tensor), place, check->got, check->expected);
     }
     fflush(stdout);
 }
@@ -214,13 +223,17 @@ static cJSON *case_json(const struct entry *entry, const struct bl_check *check,
 struct settings {
     struct bl_common common;
     const char *write;
-    cJSON *json, *cases; // NULL: lines of text
-    int passed, failed;
+    cJSON *json, *cases;          // NULL: lines of text
+    int passed, failed, left_out; // left_out: paths
 };
 
 static int check_file(struct settings *s, struct blanch_device *dev, const struct entry *entry) {
     struct bl_check check = {.dev = dev};
     int code = run_case(&check, entry->path);
+    if (code == BLANCH_EDEVICE || code == BLANCH_ENOMEM || code == BLANCH_EINTERRUPTED) { // nothing of the case's
+        release_case(&check);
+        return bl_fail_in(code, "%s", entry->name);
+    }
     const char *message = code ? blanch_error_message() : NULL;
     if (message && !*message) message = blanch_error_text(code);
     bool passed = !code && check.error <= 1;
@@ -235,7 +248,7 @@ static int check_file(struct settings *s, struct blanch_device *dev, const struc
 }
 
 static int finish(struct settings *s) {
-    int status = s->failed ? 1 : 0;
+    int status = s->left_out ? 2 : s->failed ? 1 : 0;
     if (!s->cases) {
         printf("%d passed, %d failed\n", s->passed, s->failed);
         return status;
@@ -251,7 +264,8 @@ static int finish(struct settings *s) {
 static int check_all(struct settings *s, char **paths, int count) {
     struct files files = {0};
     struct blanch_device *dev = NULL;
-    int code = collect(&files, paths, count);
+    int code = collect(&files, paths, count, &s->left_out);
+    if (code || !files.count) return free_files(&files), code ? code : 2;
     if (!code) code = blanch_device_open(&dev, s->common.device, s->common.max_alloc);
     if (!code && s->common.json) {
         s->json = bl_document("check", 2, blanch_device_info(dev), bl_options_json(s->common.options));

@@ -1,6 +1,7 @@
 /* A layer's case: a graph of one operation, forward and backward. */
 #include "cli/check.h"
 #include "io/files.h"
+#include "io/json.h"
 #include "graph/describe.h"
 #include <stdlib.h>
 #include <string.h>

@@ -33,6 +33,13 @@ cJSON *bl_options_json(const struct bl_option *options);
 /* The name that a mistyped word most likely meant; NULL: none is near. names ends with NULL. */
 const char *bl_nearest(const char *word, const char *const *names);
 
+/* text as bl_text_show shows it, in a buffer of a small ring that later calls reuse: print it at once. Everything from
+ * outside that is printed goes through it: names of files, classes, layers and devices, what stands in files. */
+const char *bl_shown(const char *text);
+/* "blanch: " and the message of a failure, on standard error: of the one that ends the command, which main.c prints, or
+ * of a part that is left out while the rest goes on. */
+void bl_print_error(int code);
+
 int bl_exit_status(int code); // of an enum blanch_error: DIVERGED, MISMATCH 1; DEVICE 3; INTERRUPTED 130; else 2
 
 /* Progress on standard error: a bar on a terminal, plain lines elsewhere (at most one every few seconds). */
@@ -42,6 +49,9 @@ void bl_progress_step(struct bl_progress *progress, int64_t done, const char *fo
 /* A line of its own beside the bar; progress may be NULL. */
 void bl_progress_line(struct bl_progress *progress, const char *format, ...) BL_PRINTF(2, 3);
 void bl_progress_end(struct bl_progress *progress);
+struct bl_dataset;
+/* Says on standard error what was found in the data, and what is to be known of it. */
+void bl_say_data(struct bl_dataset *data, const char *spec);
 
 extern const struct bl_command bl_command_devices, bl_command_models, bl_command_train, bl_command_eval,
     bl_command_predict, bl_command_compare, bl_command_tune, bl_command_bench, bl_command_study, bl_command_check,

@@ -1,9 +1,8 @@
 /* What several subcommands share. */
 #include "common.h"
-#include "io/files.h"
+#include "io/json.h"
 #include "train/train.h"
 #include <math.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -98,6 +97,44 @@ int bl_common_nd(const struct bl_common *common, struct blanch_nd_options *nd) {
     return 0;
 }
 
+/* Those of a network with deconvolution, or that of one without; how many. */
+static int list_given(const struct bl_common *c, bool of_nd, char *text, size_t size) {
+    const struct {
+        const char *name;
+        bool given;
+    } options[] = {{"--block", c->nd.block != 0},
+                   {"--nd-iter", c->nd.iterations != 0},
+                   {"--nd-eps", !isnan(c->nd.eps)},
+                   {"--nd-momentum", !isnan(c->nd.momentum)},
+                   {"--sampling-stride", c->nd.sampling_stride != 0},
+                   {"--block-fc", c->nd.block_fc != 0},
+                   {"--refresh", c->nd.refresh != 0},
+                   {"--whiten-grad", c->whiten_grad != NULL},
+                   {"--freeze", c->freeze},
+                   {"--no-freeze", c->no_freeze}};
+    int count = 0;
+    *text = 0;
+    for (int i = 0; of_nd && i < BL_COUNT(options); i++) {
+        size_t used = strlen(text);
+        if (options[i].given) snprintf(text + used, size - used, "%s%s", count++ ? ", " : "", options[i].name);
+    }
+    if (!of_nd && c->nd.channel_deconv) snprintf(text, size, "--channel-deconv"), count++;
+    return count;
+}
+
+bool bl_common_gives_nd(const struct bl_common *common) {
+    char text[200];
+    return list_given(common, true, text, sizeof text) + list_given(common, false, text, sizeof text) > 0;
+}
+
+void bl_common_say_unused(const struct bl_common *common, bool has_nd) {
+    char text[200];
+    int count = list_given(common, !has_nd, text, sizeof text);
+    if (count)
+        bl_progress_line(NULL, "warning: %s %s no effect: the network has %s", text, count > 1 ? "have" : "has",
+                         has_nd ? "no batch norm" : "no deconvolution");
+}
+
 int bl_common_recompute(const struct bl_common *common, int *segments) {
     const char *text = common->recompute;
     char *end = NULL;
@@ -127,20 +164,6 @@ int bl_common_network(const struct bl_common *common, struct blanch_network_opti
 }
 
 /* --- the process ---------------------------------------------------------------------------- */
-
-static void stop(int signal_number) {
-    (void)signal_number;
-    if (bl_train_stop) _exit(130);
-    bl_train_stop = 1;
-}
-
-int bl_catch_signals(void) {
-    struct sigaction action = {.sa_handler = stop, .sa_flags = SA_RESTART};
-    sigemptyset(&action.sa_mask);
-    if (sigaction(SIGINT, &action, NULL) != 0 || sigaction(SIGTERM, &action, NULL) != 0)
-        return bl_fail(BLANCH_EUSAGE, "signals cannot be caught");
-    return 0;
-}
 
 /* Field 22 of /proc/self/stat: the start in clock ticks since the machine was booted. */
 static double started_at(void) {
@@ -200,7 +223,7 @@ static double phase_ms(const struct bl_ledger *ledger, int rows, int phase) {
 }
 
 static void print_row(const struct bl_ledger *ledger, const char *name, int row, const bool *shown, double total) {
-    printf("%-28.28s %9.3f", name, total);
+    printf("%-28.28s %9.3f", bl_shown(name), total);
     for (int phase = 0; phase < BL_PHASES; phase++) {
         if (!shown[phase]) continue;
         double ms = bl_ledger_ms(ledger, row, phase);

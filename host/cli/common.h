@@ -35,13 +35,20 @@ void bl_common_init(struct bl_common *common);
 void bl_common_options(struct bl_option *table, const struct bl_option *own, struct bl_common *common, unsigned groups);
 /* nd as given, --freeze included. */
 int bl_common_nd(const struct bl_common *common, struct blanch_nd_options *nd);
+/* Says on standard error which options given have no effect: those of deconvolution in a network that has none, those
+ * of batch norm in one with deconvolution. */
+void bl_common_say_unused(const struct bl_common *common, bool has_nd);
+/* Any option of deconvolution is given. */
+bool bl_common_gives_nd(const struct bl_common *common);
 /* segments as given, BLANCH_RECOMPUTE_AUTO of "auto", 0 where not given. */
 int bl_common_recompute(const struct bl_common *common, int *segments);
 /* model (required), norm (required), nd, batch (128 where not given), seed (0), optimiser, recompute. */
 int bl_common_network(const struct bl_common *common, struct blanch_network_options *network);
 
-/* From now on SIGINT and SIGTERM set bl_train_stop; a second one exits at once. */
+/* SIGHUP (unless it is ignored, as nohup does), SIGINT and SIGTERM end the process at once, with status 130. */
 int bl_catch_signals(void);
+/* From now on the first of them sets bl_interrupted, says so, and leaves the end to the command. */
+void bl_end_in_order(void);
 /* Seconds since the process was started, the time before main() included where the system tells it. */
 double bl_process_age(void);
 uint64_t bl_process_peak_bytes(void); // largest resident memory so far

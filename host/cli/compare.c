@@ -2,14 +2,17 @@
  * and reports where the time goes. Taking turns step by step means that a change in the machine's speed meets all of
  * them. */
 #include "compare.h"
+#include "io/directory.h"
 #include "io/files.h"
 #include "report/report.h"
+#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 static const int warm_up = 3;                               // steps of each network, neither timed nor recorded
+static const int least_steps = 4;                           // of which a shorter comparison times all but the first
 static const double inference_s = 3;                        // for all networks together, at least
 static const int inference_least = 5, inference_most = 100; // rounds
 
@@ -123,6 +126,7 @@ static int open_session(struct bl_compare *c, struct bl_compare_run *run) {
         .view = c->view,
         .batch = c->common.batch,
         .training = true,
+        .least = c->least,
         .seed = (uint64_t)c->common.seed,
     };
     struct bl_baseline baseline = {.trained = true, .step = last_step_ms};
@@ -150,12 +154,48 @@ static int check_norms(const struct bl_compare *c, const enum blanch_norm *norms
         nd |= norms[n] == BLANCH_ND;
         networks += norms[n] == BLANCH_ND ? c->settings - 1 : 0;
     }
+    if (count == 1 || !nd) bl_common_say_unused(&c->common, nd);
     if (c->settings > 1 && !nd) return bl_fail(BLANCH_EUSAGE, "--settings are ND's, and --norms has no nd");
     if (c->setting[0].budget >= 0 && !nd)
         return bl_fail(BLANCH_EUSAGE, "--overhead-budget bounds network deconvolution, and --norms has no nd");
     if (c->devices * networks <= BL_COMPARE_RUNS) return 0;
     return bl_fail(BLANCH_EUSAGE, "%d networks at once are too many: at most %d", c->devices * networks,
                    BL_COMPARE_RUNS);
+}
+
+static int check_steps(const struct bl_compare *c, uint32_t images) {
+    if (c->steps >= least_steps) return 0;
+    if (!c->epochs)
+        return bl_fail(BLANCH_EUSAGE, "a comparison needs at least %d steps, not %lld", least_steps,
+                       (long long)c->steps);
+    return bl_fail(BLANCH_EUSAGE,
+                   "a comparison needs at least %d steps, and %d epoch%s of %u images in batches of %d %s %lld; give "
+                   "more --epochs or a smaller --batch",
+                   least_steps, c->epochs, c->epochs == 1 ? "" : "s", images, c->common.batch,
+                   c->steps == 1 ? "is" : "are", (long long)c->steps);
+}
+
+/* All networks see the same batches: those that each of them takes. */
+static int plan_steps(struct bl_compare *c) {
+    const uint32_t images = bl_dataset_count(c->data, BL_TRAIN), rest = images % (uint32_t)c->common.batch;
+    if (!images) return bl_fail(BLANCH_EINPUT, "%s holds no training images", c->data_spec);
+    for (int r = 0; r < c->runs; r++) {
+        int least = bl_network_least_batch(c->run[r].net);
+        if (least > c->least) c->least = least;
+    }
+    if (c->drop_last) c->least = c->common.batch;
+    int64_t batches = bl_epoch_batches(images, c->common.batch, c->least);
+    if (!batches)
+        return bl_fail(BLANCH_EUSAGE, "%s holds %u training images, and a batch takes %d%s: none is left", c->data_spec,
+                       images, c->least, c->drop_last ? " with --drop-last" : " or more");
+    if (rest && rest < (uint32_t)c->least)
+        bl_progress_line(NULL, "the last batch of an epoch, of %u, is left out: %s", rest,
+                         c->drop_last ? "--drop-last" : "batch norm takes more than one value per channel");
+    if (c->epochs) c->steps = c->epochs * batches;
+    c->whole = (int)((uint32_t)c->common.batch < images ? (uint32_t)c->common.batch : images);
+    c->schedule = (struct bl_schedule){.lr = c->update.lr, .steps = c->steps, .epoch_steps = batches};
+    int code = check_steps(c, images);
+    return code ? code : bl_schedule_parse(&c->schedule, c->schedule_text);
 }
 
 static int open_runs(struct bl_compare *c) {
@@ -168,6 +208,7 @@ static int open_runs(struct bl_compare *c) {
         for (int n = 0; n < count && !code; n++)
             for (int s = 0; s < (norms[n] == BLANCH_ND ? c->settings : 1) && !code; s++)
                 code = open_run(c, d, norms[n], &c->setting[s]);
+    if (!code) code = plan_steps(c);
     for (int r = 0; r < c->runs && !code; r++) code = open_session(c, &c->run[r]);
     return code;
 }
@@ -176,32 +217,76 @@ static int open_data(struct bl_compare *c) {
     const struct bl_model *model = bl_model_find(c->common.model);
     if (!model) return bl_fail(BLANCH_EUSAGE, "unknown model '%s'; `blanch models` lists them", c->common.model);
     int code = bl_dataset_open(&c->data, c->data_spec, (uint64_t)c->common.seed);
+    if (!code) code = bl_dataset_trainable(c->data);
+    if (!code && c->epochs) code = bl_dataset_check(c->data);
     if (code) return code;
     bl_view_default(&c->view, c->data, bl_dataset_channels(c->data), model->size);
     return c->augment_text ? bl_augment_parse(c->augment_text, &c->view.augment) : 0;
 }
 
-static int plan_steps(struct bl_compare *c) {
-    uint32_t images = bl_dataset_count(c->data, BL_TRAIN);
-    int64_t batches = ((int64_t)images + c->common.batch - 1) / c->common.batch;
-    if (c->epochs) c->steps = c->epochs * batches;
-    c->schedule = (struct bl_schedule){.lr = c->update.lr, .steps = c->steps, .epoch_steps = batches};
-    return bl_schedule_parse(&c->schedule, c->schedule_text);
+/* --- the folder ----------------------------------------------------------------------------- */
+
+static int refuse_folder(const struct bl_compare *c) {
+    return bl_fail(BLANCH_EUSAGE, "%s exists already; choose another --out", c->out);
+}
+
+/* What a comparison that was killed leaves: compare.json comes last. */
+static bool is_of_beginning(const char *name) {
+    return bl_is_left_over(name) || !strcmp(name, "config.json") || !strcmp(name, "log.jsonl") ||
+           !strcmp(name, "report.html");
+}
+
+/* A folder that exists is locked from now on. */
+static int enter_folder(struct bl_compare *c) {
+    if (!bl_path_exists(c->out)) return 0;
+    int used = bl_directory_used(c->out, is_of_beginning);
+    if (used) return used < 0 ? used : refuse_folder(c);
+    return bl_lock_take(&c->lock, c->out, "lock", "compare");
+}
+
+/* One that did not exist may have been made by another process meanwhile. */
+static int make_folder(struct bl_compare *c) {
+    int code = bl_make_dirs(c->out);
+    if (!code) code = bl_lock_take(&c->lock, c->out, "lock", "compare");
+    if (code) return code;
+    int used = bl_directory_used(c->out, bl_is_left_over);
+    return used > 0 ? refuse_folder(c) : used;
+}
+
+/* A comparison that was killed begins anew with the same settings alone; --out may be spelt in another way. */
+static int write_config(struct bl_compare *c, const char *path) {
+    struct bl_result asked;
+    cJSON *json = NULL, *former = NULL;
+    int code = bl_path_exists(path) ? bl_json_read(path, &former) : 0;
+    bl_result_init(&asked);
+    if (!code) code = bl_compare_asked(c, &asked);
+    if (!code && !(json = bl_compare_config(c, &asked))) code = BLANCH_ENOMEM;
+    if (!code && former) {
+        cJSON *now = cJSON_GetObjectItem(json, "settings"), *then = cJSON_GetObjectItem(former, "settings");
+        cJSON_DeleteItemFromObject(then, "out");
+        cJSON_AddStringToObject(then, "out", c->out);
+        if (!cJSON_Compare(now, then, true)) code = refuse_folder(c);
+    }
+    if (!code) code = bl_json_write(path, json);
+    cJSON_Delete(json);
+    cJSON_Delete(former);
+    bl_result_free(&asked);
+    return code;
 }
 
 static int open_folder(struct bl_compare *c) {
-    struct bl_result asked;
-    int code = bl_make_dirs(c->out);
     char *config = bl_format("%s/config.json", c->out);
     c->log_path = bl_format("%s/log.jsonl", c->out);
-    if (!code && (!config || !c->log_path)) code = BLANCH_ENOMEM;
-    bl_result_init(&asked);
-    if (!code) code = bl_compare_asked(c, &asked);
-    cJSON *json = code ? NULL : bl_compare_config(c, &asked);
-    if (!code) code = bl_json_write(config, json);
-    if (!code && !(c->log = fopen(c->log_path, "w"))) code = bl_fail(BLANCH_EIO, "%s cannot be written", c->log_path);
-    cJSON_Delete(json);
-    bl_result_free(&asked);
+    int code = config && c->log_path ? 0 : BLANCH_ENOMEM, aside = 0;
+    if (!code && !c->lock.path) code = make_folder(c);
+    if (!code) code = write_config(c, config);
+    if (!code && (aside = bl_log_put_aside(c->out)) < 0) code = aside;
+    if (aside > 0)
+        bl_progress_line(NULL, "%s holds no results yet: the comparison begins anew; its former log is log.%d.jsonl",
+                         c->out, aside);
+    if (c->lock.unsupported)
+        bl_progress_line(NULL, "%s is on a file system without locks: no other process may use it meanwhile", c->out);
+    if (!code && !(c->log = bl_log_open(c->log_path))) code = BLANCH_EIO;
     free(config);
     return code;
 }
@@ -223,16 +308,17 @@ static void close_compare(struct bl_compare *c) {
     for (int d = 0; d < c->devices; d++) blanch_device_close(c->device[d]);
     bl_dataset_close(c->data);
     if (c->log) fclose(c->log);
+    bl_lock_release(&c->lock);
     free(c->log_path);
 }
 
 /* --- training ------------------------------------------------------------------------------- */
 
-/* Only a whole batch says what a step costs. */
+/* Only a whole batch says what a step costs: where there are fewer images than it takes, all of them. */
 static bool timed_step(const struct bl_compare *c, const struct bl_compare_run *run, int64_t step) {
     int64_t batches = bl_loader_batches(run->session.loader);
     bool last = step % batches == batches - 1;
-    bool partial = last && bl_dataset_count(c->data, BL_TRAIN) % (uint32_t)c->common.batch;
+    bool partial = last && batches * c->whole > bl_dataset_count(c->data, BL_TRAIN);
     return !partial && step >= (c->steps >= 3 * warm_up ? warm_up : c->steps / 3);
 }
 
@@ -259,21 +345,25 @@ static int log_line(struct bl_compare *c, const struct bl_compare_run *run, cons
     return bl_json_line(c->log, line, c->log_path);
 }
 
+/* On the test images, or on those for validation where there are no others. */
 static int end_epoch(struct bl_compare *c, struct bl_compare_run *run, uint64_t epoch) {
-    struct blanch_metrics test, train = run->epoch;
-    double test_s;
-    int code = bl_network_test(run->net, c->data, BL_TEST, &c->view, &test, &test_s);
+    const bool tests = bl_dataset_count(c->data, BL_TEST), held = tests || bl_dataset_count(c->data, BL_VAL);
+    struct blanch_metrics m = {0}, train = run->epoch;
+    double seconds = 0;
+    int code = held ? bl_network_test(run->net, c->data, tests ? BL_TEST : BL_VAL, &c->view, &m, &seconds) : 0;
     struct bl_epoch_result *result = code ? NULL : bl_result_add_epoch(&run->result);
     if (!result) return code ? code : BLANCH_ENOMEM;
-    *result = (struct bl_epoch_result){.epoch = (double)epoch + 1,
-                                       .train_loss = train.loss,
-                                       .train_top1 = bl_percent_of(train.top1, train.count),
-                                       .train_top5 = bl_percent_of(train.top5, train.count),
-                                       .test_loss = test.loss,
-                                       .test_top1 = bl_percent_of(test.top1, test.count),
-                                       .test_top5 = bl_percent_of(test.top5, test.count),
-                                       .train_s = run->epoch_s,
-                                       .test_s = test_s};
+    result->epoch = (double)epoch + 1;
+    result->train_loss = train.loss;
+    result->train_top1 = bl_percent_of(train.top1, train.count);
+    result->train_top5 = bl_percent_of(train.top5, train.count);
+    result->train_s = run->epoch_s;
+    if (held) {
+        *(tests ? &result->test_loss : &result->val_loss) = m.loss;
+        *(tests ? &result->test_top1 : &result->val_top1) = bl_percent_of(m.top1, m.count);
+        *(tests ? &result->test_top5 : &result->val_top5) = bl_percent_of(m.top5, m.count);
+        *(tests ? &result->test_s : &result->val_s) = seconds;
+    }
     run->epoch = (struct blanch_metrics){0};
     run->epoch_s = 0;
     return log_line(c, run, "epoch", bl_epoch_json(result));
@@ -317,7 +407,9 @@ static int step_run(struct bl_compare *c, struct bl_compare_run *run, bool recor
         .number = c->done + 1, .update = &update, .record = record && timed_step(c, run, c->done), .finish = true};
     int code = bl_session_step(&run->session, &wanted, &stepped);
     if (!code && !stepped.finite)
-        code = bl_fail(BLANCH_EDIVERGED, "%s: the loss of step %lld is not finite; try a smaller --lr",
+        code = bl_fail(BLANCH_EDIVERGED,
+                       "%s: the loss of step %lld is not finite, and the comparison ends without "
+                       "results; try a smaller --lr",
                        bl_norm_name(run->norm), (long long)c->done + 1);
     if (!code) code = book_step(c, run, &wanted, &stepped);
     if (!code) code = log_decision(c, run, &stepped.decision);
@@ -341,7 +433,7 @@ static void show(const struct bl_compare *c) {
 static int train(struct bl_compare *c) {
     c->progress = bl_progress_start("compare", c->steps);
     int code = 0;
-    while (!code && c->done < c->steps && !bl_train_stop) {
+    while (!code && c->done < c->steps && !bl_interrupted) {
         bool record = (c->done / c->runs) % 2 == 0;
         for (int i = 0; i < c->runs && !code; i++) code = step_run(c, &c->run[(c->done + i) % c->runs], record);
         if (code) break;
@@ -377,7 +469,7 @@ static int time_inference(struct bl_compare *c) {
     if (!code) code = bl_loader_next(loader, &batch);
     if (!code) code = warm_inference(c, &batch);
     double end = bl_now() + inference_s;
-    for (int i = 0; i < inference_most && !code && !bl_train_stop && (i < inference_least || bl_now() < end); i++)
+    for (int i = 0; i < inference_most && !code && !bl_interrupted && (i < inference_least || bl_now() < end); i++)
         for (int r = 0; r < c->runs && !code; r++) code = infer_once(&c->run[(i + r) % c->runs], batch.count);
     bl_loader_close(loader);
     return code;
@@ -391,14 +483,14 @@ static int write_results(struct bl_compare *c) {
     bl_result_init(&result);
     int code = path && page ? bl_compare_result(c, &result) : BLANCH_ENOMEM;
     cJSON *json = code ? NULL : bl_result_json(&result);
-    if (!code) code = bl_json_write(path, json);
     if (!code) code = bl_report_write(page, &result, 1);
+    if (!code) code = bl_json_write(path, json);
     if (!code && c->common.json) {
         code = bl_print_json(json);
         json = NULL;
     } else if (!code) {
         bl_compare_print(&result);
-        printf("\n%s\n", page);
+        printf("\n%s\n", bl_shown(page));
     }
     cJSON_Delete(json);
     bl_result_free(&result);
@@ -414,7 +506,6 @@ static int check_usage(struct bl_compare *c) {
     if (!c->out) return bl_fail(BLANCH_EUSAGE, "--out is missing: a folder for the results, which must not exist yet");
     if (c->steps && c->epochs) return bl_fail(BLANCH_EUSAGE, "give --steps or --epochs, not both");
     if (c->device_list && c->common.device) return bl_fail(BLANCH_EUSAGE, "give --device or --devices, not both");
-    if (bl_path_exists(c->out)) return bl_fail(BLANCH_EUSAGE, "%s exists already; choose another --out", c->out);
     if (!c->steps && !c->epochs) c->steps = 50;
     if (!c->common.batch) c->common.batch = 128;
     if (c->common.seed < 0) c->common.seed = 0;
@@ -423,19 +514,31 @@ static int check_usage(struct bl_compare *c) {
     c->update = c->common.update;
     int code = bl_common_recompute(&c->common, &c->recompute);
     if (!code) code = bl_update_resolve(c->common.optimiser, &c->update);
+    if (!code) code = bl_schedule_parse(&c->schedule, c->schedule_text);
     return code ? code : bl_compare_parse_settings(c);
+}
+
+static int close_log(struct bl_compare *c) {
+    int failed = fclose(c->log);
+    c->log = NULL;
+    return failed ? bl_fail(BLANCH_EIO, "%s could not be written", c->log_path) : 0;
 }
 
 static int compare(struct bl_compare *c) {
     int code = check_usage(c);
-    if (code || (code = bl_catch_signals())) return code;
-    if ((code = open_data(c)) || (code = plan_steps(c)) || (code = open_devices(c)) || (code = open_runs(c)))
+    if (code) return code;
+    bl_end_in_order();
+    if ((code = enter_folder(c)) || (code = open_data(c)) || (code = open_devices(c)) || (code = open_runs(c)))
         return code;
-    if ((code = open_folder(c)) || (code = train(c))) return code;
-    if (!bl_train_stop) code = time_inference(c);
-    if (!code && c->done > warm_up) code = write_results(c);
-    return code || !bl_train_stop ? code
-                                  : bl_fail(BLANCH_EINTERRUPTED, "interrupted after step %lld", (long long)c->done);
+    if ((code = open_folder(c))) return code;
+    bl_say_data(c->data, c->data_spec);
+    if ((code = train(c)) || (code = close_log(c))) return code;
+    if (!bl_interrupted) code = time_inference(c);
+    bool enough = c->done >= least_steps;
+    if (!code && enough) code = write_results(c);
+    if (code || !bl_interrupted) return code;
+    return bl_fail(BLANCH_EINTERRUPTED, "interrupted after step %lld%s", (long long)c->done,
+                   enough ? "" : ": too few for results");
 }
 
 static int run_compare(int argc, char **argv) {
@@ -453,8 +556,9 @@ static int run_compare(int argc, char **argv) {
          "ND: refreshes the whitening as often as this overhead over BN allows (none)"},
         {"target-top1", BL_OPT_FLOAT, &c.target, 1e-3, 100, "P", "time until P % of the test images are right"},
         {"devices", BL_OPT_TEXT, &c.device_list, 0, 0, "A,B", "several devices, each as --device takes it"},
-        {"steps", BL_OPT_INT64, &c.steps, 2, 1e12, "N", "steps of each network (50)"},
+        {"steps", BL_OPT_INT64, &c.steps, 1, 1e12, "N", "steps of each network, at least 4 (50)"},
         {"epochs", BL_OPT_INT, &c.epochs, 1, 100000, "N", "whole epochs instead, with test accuracy after each"},
+        {"drop-last", BL_OPT_FLAG, &c.drop_last, 0, 0, NULL, "leaves every partial batch out"},
         {"schedule", BL_OPT_TEXT, &c.schedule_text, 0, 0, "NAME",
          "cosine, constant, multistep[:E,E...[:GAMMA]] (cosine)"},
         {"augment", BL_OPT_TEXT, &c.augment_text, 0, 0, "NAME", "cifar, imagenet or none (by the data)"},

@@ -3,6 +3,7 @@
 #define BL_COMPARE_H
 
 #include "common.h"
+#include "io/directory.h"
 #include "report/result.h"
 #include "tune.h"
 #include "train/session.h"
@@ -41,7 +42,10 @@ struct bl_compare {
     struct bl_common common;
     const char *norm_list, *device_list, *data_spec, *out, *schedule_text, *augment_text;
     int64_t steps; // in all
+    int whole;     // images of a whole batch: those of --batch, or all where there are fewer
     int epochs;    // 0: by steps
+    bool drop_last;
+    int least; // a last batch of fewer images is left out
     struct blanch_update update;
     int recompute;
     float target; // per cent of test accuracy; 0: the highest that every network reached
@@ -62,7 +66,8 @@ struct bl_compare {
     int devices, runs;
     int64_t done; // steps of each run
     struct bl_progress *progress;
-    void *log; // FILE*
+    struct bl_lock lock; // of the folder
+    void *log;           // FILE*
     char *log_path;
 };
 

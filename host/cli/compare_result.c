@@ -74,6 +74,7 @@ cJSON *bl_compare_config(const struct bl_compare *c, const struct bl_result *ask
         cJSON_AddItemToArray(mean, bl_json_number((double)c->view.mean[i], 7));
         cJSON_AddItemToArray(deviation, bl_json_number((double)c->view.deviation[i], 7));
     }
+    cJSON_AddItemToObject(json, "data_found", bl_run_data_json(c->data));
     return json;
 }
 
@@ -98,7 +99,7 @@ static double common_accuracy(const struct bl_compare *c) {
     for (int r = 0; r < c->runs; r++) {
         const struct bl_run_result *run = &c->run[r].result;
         double best = -INFINITY;
-        for (int e = 0; e < run->epochs; e++) best = fmax(best, run->epoch[e].test_top1);
+        for (int e = 0; e < run->epochs; e++) best = fmax(best, bl_held_top1(&run->epoch[e]));
         common = fmin(common, best);
     }
     return isfinite(common) ? common : NAN;
@@ -109,7 +110,7 @@ static double time_to(const struct bl_run_result *run, double top1) {
     double seconds = 0;
     for (int e = 0; e < run->epochs; e++) {
         seconds += run->epoch[e].train_s;
-        if (run->epoch[e].test_top1 >= top1) return seconds;
+        if (bl_held_top1(&run->epoch[e]) >= top1) return seconds;
     }
     return NAN;
 }
@@ -142,9 +143,9 @@ static void fill_times(const struct bl_compare *c, const struct bl_compare_run *
     to->step_ms_quartile3 = bl_samples_quantile(steps, 0.75);
     to->mean_ms = mean_of(&run->all, 0);
     to->min_ms = bl_samples_quantile(steps, 0);
-    to->images_per_s = 1e3 * c->common.batch / to->step_ms;
+    to->images_per_s = 1e3 * c->whole / to->step_ms;
     to->inference_ms = bl_samples_quantile(&run->inference, 0.5);
-    to->inference_images_per_s = 1e3 * c->common.batch / to->inference_ms;
+    to->inference_images_per_s = 1e3 * c->whole / to->inference_ms;
     to->recorded_step_ms = bl_samples_quantile(&run->wall[1], 0.5);
     to->recording_cost = to->recorded_step_ms / bl_samples_quantile(&run->wall[0], 0.5);
     to->timed_steps = (double)steps->count;

@@ -40,7 +40,7 @@ static void add_line(struct line *line, const struct bl_pair_row *row) {
 }
 
 static void print_line(const char *name, const struct line *line) {
-    printf("%-26.26s %9.2f %9.2f %+9.2f ", name, line->bn, line->nd, line->nd - line->bn);
+    printf("%-26.26s %9.2f %9.2f %+9.2f ", bl_shown(name), line->bn, line->nd, line->nd - line->bn);
     for (int k = 0; k < COLUMNS; k++) {
         if (fabs(line->split[k]) < 0.005)
             printf(" %8s", ".");
@@ -99,7 +99,7 @@ static void print_run(const struct bl_run_result *run) {
     bool worked = run->step.all.launches > 0;
     char name[100];
     snprintf(name, sizeof name, "%s %s", run->norm, run->setting);
-    printf("%-24.24s", name);
+    printf("%-24.24s", bl_shown(name));
     print_value("%11.2f", run->step_ms);
     print_value("%11.0f", run->images_per_s);
     print_value("%11.2f", run->inference_ms);
@@ -109,7 +109,7 @@ static void print_run(const struct bl_run_result *run) {
     print_value("%+11.1f", bl_percent_more(run->recording_cost, 1));
     print_value("%11.4f", run->last_loss);
     print_value("%11.2f", last ? last->train_top1 : NAN);
-    print_value("%11.2f", last ? last->test_top1 : NAN);
+    print_value("%11.2f", last ? bl_held_top1(last) : NAN);
     print_value("%11.1f", run->target_s);
     putchar('\n');
 }
@@ -130,21 +130,24 @@ static void print_budget(const struct bl_result *result, const struct bl_pair_re
 }
 
 static void print_pair_totals(const struct bl_result *result, const struct bl_pair_result *pair) {
-    printf("\nND%s%s costs %+.1f %% per step (%.2f ms beside %.2f ms, medians; by the means of all steps %+.1f "
-           "%%); inference %+.1f %%.\n",
-           *pair->setting ? ", " : "", pair->setting, pair->overhead_pct, pair->nd_step_ms, pair->bn_step_ms,
-           pair->overhead_mean_pct, bl_percent_more(pair->nd_inference_ms, pair->bn_inference_ms));
+    double inference = bl_percent_more(pair->nd_inference_ms, pair->bn_inference_ms);
+    printf("\nND%s%s costs %+.1f %% per step (%.2f ms beside %.2f ms, medians; by the means of all steps %+.1f %%)",
+           *pair->setting ? ", " : "", bl_shown(pair->setting), pair->overhead_pct, pair->nd_step_ms, pair->bn_step_ms,
+           pair->overhead_mean_pct);
+    if (isfinite(inference)) printf("; inference %+.1f %%", inference);
+    puts(".");
     print_budget(result, pair);
 }
 
 static void print_device(const struct bl_result *result, int d) {
     const struct bl_device_result *device = &result->device[d];
-    printf("\n%s on %s (%.0f compute units, %s, driver %s), batch %.0f\n\n", result->model, device->label,
-           device->facts.compute_units, device->facts.platform, device->facts.driver, result->batch);
+    printf("\n%s on %s (%.0f compute units, %s, driver %s), batch %.0f\n\n", result->model, bl_shown(device->label),
+           device->facts.compute_units, bl_shown(device->facts.platform), bl_shown(device->facts.driver),
+           result->batch);
     for (int p = 0; p < result->pairs; p++) {
         const struct bl_pair_result *pair = &result->pair[p];
         if (pair->device != d) continue;
-        if (*pair->setting) printf("\nND, %s\n", pair->setting);
+        if (*pair->setting) printf("\nND, %s\n", bl_shown(pair->setting));
         print_pair(pair);
     }
     printf("\n%-24s%11s%11s%11s%11s%11s%11s%11s%11s%11s%11s%11s\n", "norm, setting", "step ms", "images/s", "infer. ms",
@@ -168,8 +171,8 @@ static void print_fastest(const struct bl_result *result) {
         }
         if (best)
             printf("Fastest with %s: %s%s%s, %.2f ms a step, %.0f images/s.\n", norms[n],
-                   result->device[best->device].label, *best->setting ? ", " : "", best->setting, best->step_ms,
-                   best->images_per_s);
+                   bl_shown(result->device[best->device].label), *best->setting ? ", " : "", bl_shown(best->setting),
+                   best->step_ms, best->images_per_s);
     }
 }
 

@@ -16,8 +16,9 @@ static double mib(uint64_t bytes) {
 }
 
 static void print_device(const struct blanch_device_info *d) {
-    printf("%d:%d  %s%s\n", d->platform, d->device, d->name, d->is_default ? "  (the default)" : "");
-    printf("     %s, %s; %s; driver %s\n", kinds[d->kind], d->platform_name, d->version, d->driver);
+    printf("%d:%d  %s%s\n", d->platform, d->device, bl_shown(d->name), d->is_default ? "  (the default)" : "");
+    printf("     %s, %s; %s; driver %s\n", kinds[d->kind], bl_shown(d->platform_name), bl_shown(d->version),
+           bl_shown(d->driver));
     printf("     %d compute units at %d MHz; float vectors of %u; work-groups of up to %zu\n", d->compute_units,
            d->clock_mhz, d->float_width, d->max_work_group);
     printf("     memory %.0f MiB, at most %.0f MiB in one buffer; local %.0f KiB%s\n", mib(d->global_memory),
@@ -347,7 +348,7 @@ static const struct {
 
 static void report(cJSON *json, const char *name, enum verdict verdict, const char *value) {
     if (!json) {
-        printf("     %s: %s%s%s\n", name, verdicts[verdict], verdict == AVAILABLE ? ", " : " - ", value);
+        printf("     %s: %s%s%s\n", name, verdicts[verdict], verdict == AVAILABLE ? ", " : " - ", bl_shown(value));
         fflush(stdout); // before a driver ends the process
         return;
     }
@@ -433,7 +434,8 @@ static int run(int argc, char **argv) {
     }
     cJSON *document = bl_document("devices", 2, NULL, bl_options_json(options));
     cJSON_AddItemToObject(document, "devices", json);
-    return bl_print_json(document) && !code ? BLANCH_EIO : code;
+    int printed = bl_print_json(document);
+    return code ? code : printed;
 }
 
 const struct bl_command bl_command_devices = {

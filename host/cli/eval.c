@@ -2,43 +2,104 @@
 #include "cli/common.h"
 #include "cli/weights.h"
 #include "io/files.h"
+#include <math.h>
 #include <stdio.h>
+#include <string.h>
 
-static int print(const struct bl_trained *t, const char *split, const struct blanch_metrics *m, double seconds,
-                 const struct bl_common *common) {
-    const char *data = t->data_spec;
-    double top1 = bl_percent_of(m->top1, m->count), top5 = bl_percent_of(m->top5, m->count);
-    if (!common->json) {
-        printf("%s-%s, %s on %s (%s): %d images\n", t->net->model->name, bl_norm_name(t->net->options.norm), t->weights,
-               data, split, m->count);
-        printf("loss %.4f  top-1 %.2f %%  top-5 %.2f %%  %.0f images/s\n", m->loss, top1, top5, m->count / seconds);
-        return 0;
-    }
+struct measured {
+    enum bl_split split;
+    struct blanch_metrics metrics;
+    double seconds;
+};
+
+static const char *title(const struct measured *m) {
+    return m->split == BL_SPLITS ? "all" : bl_split_name(m->split);
+}
+
+static void print(const struct bl_trained *t, const struct measured *m) {
+    const struct blanch_metrics *sum = &m->metrics;
+    printf("%s-%s, %s on %s (%s): %d images\n", t->net->model->name, bl_norm_name(t->net->options.norm),
+           bl_shown(t->weights), bl_shown(t->data_spec), title(m), sum->count);
+    printf("loss %.4f  top-1 %.2f %%  top-5 %.2f %%  %.0f images/s\n", sum->loss, bl_percent_of(sum->top1, sum->count),
+           bl_percent_of(sum->top5, sum->count), sum->count / m->seconds);
+}
+
+static void add_json(cJSON *json, const struct measured *m) {
+    cJSON_AddStringToObject(json, "split", title(m));
+    cJSON_AddNumberToObject(json, "images", m->metrics.count);
+    cJSON_AddItemToObject(json, "loss", bl_json_number(m->metrics.loss, 9));
+    cJSON_AddItemToObject(json, "top1", bl_json_number(bl_percent_of(m->metrics.top1, m->metrics.count), 6));
+    cJSON_AddItemToObject(json, "top5", bl_json_number(bl_percent_of(m->metrics.top5, m->metrics.count), 6));
+    cJSON_AddItemToObject(json, "seconds", bl_json_number(m->seconds, 5));
+}
+
+/* The last of several is their sum; "splits" has the others. */
+static int print_json(const struct bl_trained *t, const struct measured *m, int count, const struct bl_common *common) {
     cJSON *json = bl_document("eval", 2, blanch_device_info(t->dev), bl_options_json(common->options));
+    cJSON *splits = count > 1 ? cJSON_AddArrayToObject(json, "splits") : NULL;
     cJSON_AddStringToObject(json, "model", t->net->model->name);
     cJSON_AddStringToObject(json, "norm", bl_norm_name(t->net->options.norm));
     cJSON_AddStringToObject(json, "weights", t->weights);
-    cJSON_AddStringToObject(json, "data", data);
-    cJSON_AddStringToObject(json, "split", split);
-    cJSON_AddNumberToObject(json, "images", m->count);
-    cJSON_AddItemToObject(json, "loss", bl_json_number(m->loss, 9));
-    cJSON_AddItemToObject(json, "top1", bl_json_number(top1, 6));
-    cJSON_AddItemToObject(json, "top5", bl_json_number(top5, 6));
-    cJSON_AddItemToObject(json, "seconds", bl_json_number(seconds, 5));
+    cJSON_AddStringToObject(json, "data", t->data_spec);
+    add_json(json, &m[count - 1]);
+    for (int i = 0; i + 1 < count; i++) {
+        cJSON *split = cJSON_CreateObject();
+        add_json(split, &m[i]);
+        cJSON_AddItemToArray(splits, split);
+    }
     return bl_print_json(json);
 }
 
-static int measure(struct bl_trained *t, enum bl_split split, const struct bl_common *common) {
-    struct blanch_metrics metrics;
-    double seconds;
-    const char *name = split == BL_TRAIN ? "train" : "test";
-    if (!bl_dataset_count(t->data, split)) return bl_fail(BLANCH_EINPUT, "%s holds no %s images", t->data_spec, name);
-    int code = bl_network_test(t->net, t->data, split, &t->view, &metrics, &seconds);
-    return code ? code : print(t, name, &metrics, seconds, common);
+/* splits: the one that is asked for, or BL_SPLITS, all; count: how many were measured, their sum included. */
+static int measure(struct bl_trained *t, int wanted, struct measured m[BL_SPLITS + 1], int *count) {
+    struct measured sum = {.split = BL_SPLITS};
+    int code = bl_dataset_check(t->data);
+    *count = 0;
+    if (code) return code;
+    bl_say_data(t->data, t->data_spec);
+    if (t->changes && *t->changes) bl_progress_line(NULL, "warning: %s has %s", t->data_spec, t->changes);
+    for (int s = 0; s < BL_SPLITS && !code; s++) {
+        struct measured *one = &m[*count];
+        if ((wanted != BL_SPLITS && wanted != s) || !bl_dataset_count(t->data, (enum bl_split)s)) continue;
+        one->split = (enum bl_split)s;
+        code = bl_network_test(t->net, t->data, one->split, &t->view, &one->metrics, &one->seconds);
+        for (const char *text; (text = bl_dataset_message(t->data));) bl_progress_line(NULL, "warning: %s", text);
+        if (!code && !isfinite(one->metrics.loss))
+            code = bl_fail(BLANCH_EDIVERGED, "%s: what the network computes on %s is not finite, so it has no accuracy",
+                           t->weights, t->data_spec);
+        bl_metrics_add(&sum.metrics, &one->metrics);
+        sum.seconds += one->seconds;
+        ++*count;
+    }
+    if (!code && wanted == BL_SPLITS) m[(*count)++] = sum;
+    return code;
+}
+
+/* Not given: the test images, or the validation images where there are no others. */
+static int choose(const struct bl_trained *t, const char *text, bool train) {
+    const char *name = text ? text : train ? "train" : bl_dataset_count(t->data, BL_TEST) ? "test" : "val";
+    int split = 0;
+    while (split < BL_SPLITS && strcmp(name, bl_split_name((enum bl_split)split)) != 0) split++;
+    if (split == BL_SPLITS && strcmp(name, "all") != 0)
+        return bl_fail(BLANCH_EUSAGE, "--split %s: it is train, val, test or all", name);
+    if (split < BL_SPLITS && !bl_dataset_count(t->data, (enum bl_split)split))
+        return bl_fail(BLANCH_EINPUT, "%s holds no %s images; --split all measures those that there are", t->data_spec,
+                       bl_split_title((enum bl_split)split));
+    return split;
+}
+
+static int eval(struct bl_trained *t, const char *split, bool train, const struct bl_common *common) {
+    struct measured m[BL_SPLITS + 1];
+    int count, wanted = choose(t, split, train), code = wanted < 0 ? wanted : measure(t, wanted, m, &count);
+    if (code) return code;
+    if (common->json) return print_json(t, m, count, common);
+    for (int i = 0; i < count; i++) print(t, &m[i]);
+    return 0;
 }
 
 static int run(int argc, char **argv) {
     struct bl_weights_options o = {.needs_data = true};
+    const char *split = NULL;
     bool train = false, help;
     bl_common_init(&o.common);
     const struct bl_option own[] = {
@@ -46,7 +107,9 @@ static int run(int argc, char **argv) {
         {"best", BL_OPT_FLAG, &o.best, 0, 0, NULL, "the run's best weights instead"},
         {"weights", BL_OPT_TEXT, &o.weights, 0, 0, "FILE", "a state dict as safetensors, with --model and --norm"},
         {"data", BL_OPT_TEXT, &o.data, 0, 0, "SPEC", "the dataset (default: the run's)"},
-        {"train", BL_OPT_FLAG, &train, 0, 0, NULL, "measures the training images, not the test images"},
+        {"split", BL_OPT_TEXT, &split, 0, 0, "NAME",
+         "train, val, test or all (default: test, or val where there are no test images)"},
+        {"train", BL_OPT_FLAG, &train, 0, 0, NULL, "as --split train"},
         {0},
     };
     struct bl_option options[BL_MAX_OPTIONS];
@@ -54,9 +117,11 @@ static int run(int argc, char **argv) {
                       BL_COMMON_NETWORK | BL_COMMON_BATCH | BL_COMMON_DEVICE | BL_COMMON_ND | BL_COMMON_JSON);
     int code = bl_options_parse(&bl_command_eval, options, argc, argv, NULL, &help);
     if (code || help) return code;
+    if (train && split) return bl_fail(BLANCH_EUSAGE, "--train is --split train: give one of them");
     struct bl_trained trained;
-    if (!(code = bl_catch_signals()) && !(code = bl_trained_open(&trained, &o))) {
-        code = measure(&trained, train ? BL_TRAIN : BL_TEST, &o.common);
+    bl_end_in_order();
+    if (!(code = bl_trained_open(&trained, &o))) {
+        code = eval(&trained, split, train, &o.common);
         bl_trained_close(&trained);
     }
     return code;

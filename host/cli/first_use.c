@@ -32,7 +32,6 @@ void bl_first_use_init(struct bl_first_use *use, bool no_tune) {
     use->bounds = (struct bl_tune_bounds){.seconds = BL_FIRST_USE_SECONDS,
                                           .candidate = BL_FIRST_USE_CANDIDATE,
                                           .build = BL_FIRST_USE_BUILD,
-                                          .stop = &bl_train_stop,
                                           .progress = show,
                                           .said = say,
                                           .context = use};

@@ -1,5 +1,5 @@
 /* blanch SUBCOMMAND [options]: finds the subcommand, runs it, turns its result into a message and an exit status. */
-#include "cli.h"
+#include "common.h"
 #include "cl/cl.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -113,23 +113,18 @@ static int run(int argc, char **argv) {
     return command ? command->run(argc - 1, argv + 1) : unknown_command(name);
 }
 
-/* The message's later lines (a compiler's log) stay out of the one line that an error is. */
-static void print_error(int code) {
-    const char *message = blanch_error_message();
-    if (!*message) message = blanch_error_text(code);
-    fprintf(stderr, "blanch: %.*s\n", (int)strcspn(message, "\n"), message);
-    const char *more = strchr(message, '\n');
-    if (more && more[1] && getenv("BLANCH_VERBOSE")) fprintf(stderr, "%s\n", more + 1);
+static void warn(const char *line) {
+    bl_progress_line(NULL, "warning: %s", line);
 }
 
 int main(int argc, char **argv) {
     open_standard_streams();
+    bl_warn_by(warn);
     signal(SIGPIPE, SIG_IGN); // a training outlives the reader of its progress
-    int code = run(argc, argv);
+    signal(SIGXFSZ, SIG_IGN); // a file at its limit is an error like a full disk
+    int code = bl_catch_signals();
+    if (!code) code = run(argc, argv);
     if (!code) code = bl_release_failed();
-    if (code < 0) {
-        fflush(stdout);
-        print_error(code);
-    }
+    if (code < 0) bl_print_error(code);
     return close_output(bl_exit_status(code), code < 0);
 }

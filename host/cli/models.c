@@ -143,6 +143,9 @@ static int run(int argc, char **argv) {
     if ((code = common.norm ? bl_norm_parse(common.norm, &network.norm) : 0) ||
         (code = bl_common_nd(&common, &network.nd)))
         return code;
+    if (!count && (common.norm || network.classes || bl_common_gives_nd(&common)))
+        return bl_fail(BLANCH_EUSAGE, "--norm, --classes and options of ND go with a network: blanch models NAME");
+    if (count) bl_common_say_unused(&common, network.norm == BLANCH_ND);
     if (count > 1) return bl_fail(BLANCH_EUSAGE, "models takes one network, not also '%s'", argv[2]);
     if (count) return show(argv[1], &network, &common);
     return common.json ? list_json(&common) : list_text();

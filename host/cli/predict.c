@@ -8,11 +8,15 @@
 
 enum { BEST = 5 };
 
-static void softmax(float *logits, int classes) {
-    double largest = (double)logits[0], sum = 0;
-    for (int c = 1; c < classes; c++) largest = fmax(largest, (double)logits[c]);
+static int softmax(float *logits, int classes, const char *path) {
+    double largest = -INFINITY, sum = 0;
+    for (int c = 0; c < classes; c++) {
+        if (!isfinite(logits[c])) return bl_fail(BLANCH_EDIVERGED, "%s: what the network computes is not finite", path);
+        largest = fmax(largest, (double)logits[c]);
+    }
     for (int c = 0; c < classes; c++) sum += exp((double)logits[c] - largest);
     for (int c = 0; c < classes; c++) logits[c] = (float)(exp((double)logits[c] - largest) / sum);
+    return 0;
 }
 
 /* The likeliest classes first; returns how many. */
@@ -29,9 +33,10 @@ static int rank(const float *probability, int classes, int best[BEST]) {
 
 static void print_text(const struct bl_trained *t, const char *path, const float *probability, const int *best,
                        int count) {
-    printf("%s\n", path);
+    printf("%s\n", bl_shown(path));
     for (int i = 0; i < count; i++)
-        printf("  %6.2f %%  %4d  %s\n", 100.0 * (double)probability[best[i]], best[i], bl_trained_class(t, best[i]));
+        printf("  %6.2f %%  %4d  %s\n", 100.0 * (double)probability[best[i]], best[i],
+               bl_shown(bl_trained_class(t, best[i])));
 }
 
 static cJSON *image_json(const struct bl_trained *t, const char *path, const float *probability, const int *best,
@@ -56,30 +61,60 @@ static int logits_of(struct bl_trained *t, const float *image, float *logits) {
     return code ? code : bl_tensor_read(t->net->graph, bl_graph_out(t->net->graph), 1, logits);
 }
 
+/* json NULL: lines of text. */
+static int classify_one(struct bl_trained *t, const char *path, float *image, float *logits, cJSON *json) {
+    int classes = t->net->options.classes, best[BEST];
+    int code = bl_image_file(path, &t->view, image);
+    if (code || (code = logits_of(t, image, logits)) || (code = softmax(logits, classes, path))) return code;
+    int ranked = rank(logits, classes, best);
+    if (json)
+        cJSON_AddItemToArray(json, image_json(t, path, logits, best, ranked));
+    else
+        print_text(t, path, logits, best, ranked);
+    return 0;
+}
+
+/* An image that cannot be classified is named, and the others are classified. */
+static bool is_of_image(int code) {
+    return code == BLANCH_EINPUT || code == BLANCH_ELIMIT || code == BLANCH_EDIVERGED;
+}
+
+static void leave_out(const char *path, int code, cJSON *json) {
+    bl_print_error(code);
+    if (!json) return;
+    cJSON *entry = cJSON_CreateObject();
+    cJSON_AddStringToObject(entry, "image", path);
+    cJSON_AddStringToObject(entry, "error", blanch_error_message());
+    cJSON_AddItemToArray(json, entry);
+}
+
+static int print_document(const struct bl_trained *t, const struct bl_common *common, cJSON *images) {
+    cJSON *json = bl_document("predict", 2, blanch_device_info(t->dev), bl_options_json(common->options));
+    cJSON_AddItemToObject(json, "images", images);
+    return bl_print_json(json);
+}
+
+/* A positive result is the exit status where images were left out: the highest that one of them asks for. */
 static int classify(struct bl_trained *t, char **paths, int count, const struct bl_common *common) {
-    int classes = t->net->options.classes, best[BEST], code = 0;
+    int code = 0, status = 0;
     float *image = bl_calloc((size_t)t->view.channels * (size_t)t->view.size * (size_t)t->view.size, sizeof *image);
-    float *logits = bl_calloc((size_t)classes, sizeof *logits);
+    float *logits = bl_calloc((size_t)t->net->options.classes, sizeof *logits);
     cJSON *all = common->json ? cJSON_CreateArray() : NULL;
     if (!image || !logits) code = BLANCH_ENOMEM;
     for (int i = 0; i < count && !code; i++) {
-        if ((code = bl_image_file(paths[i], &t->view, image)) || (code = logits_of(t, image, logits))) break;
-        softmax(logits, classes);
-        int ranked = rank(logits, classes, best);
-        if (common->json)
-            cJSON_AddItemToArray(all, image_json(t, paths[i], logits, best, ranked));
-        else
-            print_text(t, paths[i], logits, best, ranked);
+        code = classify_one(t, paths[i], image, logits, all);
+        if (!is_of_image(code)) continue;
+        leave_out(paths[i], code, all);
+        if (bl_exit_status(code) > status) status = bl_exit_status(code);
+        code = 0;
     }
     free(image);
     free(logits);
-    if (!common->json || code) {
+    if (common->json && !code)
+        code = print_document(t, common, all);
+    else
         cJSON_Delete(all);
-        return code;
-    }
-    cJSON *json = bl_document("predict", 2, blanch_device_info(t->dev), bl_options_json(common->options));
-    cJSON_AddItemToObject(json, "images", all);
-    return bl_print_json(json);
+    return code ? code : status;
 }
 
 static int predict(const struct bl_weights_options *o, char **paths, int count) {
@@ -114,9 +149,11 @@ static int run(int argc, char **argv) {
 const struct bl_command bl_command_predict = {
     .name = "predict",
     .summary = "classifies images with a trained network",
-    .usage = "usage: blanch predict IMAGE... --run DIR [--best] [options]\n"
-             "       blanch predict IMAGE... --weights FILE --model NAME --norm bn|nd|none [--data SPEC] [options]\n"
-             "\n"
-             "Prints the five likeliest classes of each image, with their probabilities.\n",
+    .usage =
+        "usage: blanch predict IMAGE... --run DIR [--best] [options]\n"
+        "       blanch predict IMAGE... --weights FILE --model NAME --norm bn|nd|none [--data SPEC] [options]\n"
+        "\n"
+        "Prints the five likeliest classes of each image, with their probabilities. An image that cannot be read is\n"
+        "named, the others are classified, and the exit status is 2.\n",
     .run = run,
 };

@@ -1,5 +1,7 @@
 /* Progress on standard error: a bar on a terminal, plain lines elsewhere. */
+#include "base/text.h"
 #include "cli.h"
+#include "dataset.h"
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -53,8 +55,9 @@ static void time_left(const struct bl_progress *p, char *text, size_t size) {
 /* The bar takes what the words leave of the line. */
 static void show_bar(const struct bl_progress *p, const char *left) {
     enum { LEAST = 6, MOST = 30 };
-    char words[400], bar[MOST + 1];
-    snprintf(words, sizeof words, "%lld/%lld  %s left  %s", (long long)p->done, (long long)p->total, left, p->note);
+    char words[800], bar[MOST + 1];
+    snprintf(words, sizeof words, "%lld/%lld  %s left  %s", (long long)p->done, (long long)p->total, left,
+             bl_shown(p->note));
     int columns = terminal_columns() - 1, title = p->title ? (int)strlen(p->title) : 0;
     int cells = columns - (int)strlen(words) - title - 4;
     cells = cells < LEAST ? LEAST : cells > MOST ? MOST : cells;
@@ -62,7 +65,8 @@ static void show_bar(const struct bl_progress *p, const char *left) {
     for (int i = 0; i < cells; i++) bar[i] = i < full ? '#' : '.';
     bar[cells] = 0;
     int room = columns - cells - title - 4;
-    fprintf(stderr, "\r%s [%s] %.*s\033[K", p->title ? p->title : "", bar, room > 0 ? room : 0, words);
+    fprintf(stderr, "\r%s [%s] %.*s\033[K", p->title ? p->title : "", bar,
+            room > 0 ? (int)bl_text_fit(words, (size_t)room + 1) : 0, words);
     fflush(stderr);
 }
 
@@ -73,7 +77,7 @@ static void show(struct bl_progress *p) {
         show_bar(p, left);
     else
         fprintf(stderr, "%s %lld/%lld, %s left  %s\n", p->title ? p->title : "", (long long)p->done,
-                (long long)p->total, left, p->note);
+                (long long)p->total, left, bl_shown(p->note));
     p->shown = bl_now();
 }
 
@@ -96,12 +100,12 @@ void bl_progress_step(struct bl_progress *progress, int64_t done, const char *fo
 
 void bl_progress_line(struct bl_progress *progress, const char *format, ...) {
     bool bar = progress && progress->terminal && progress->shown > 0;
+    char text[8192];
     va_list arguments;
-    if (bar) fputs("\r\033[K", stderr);
     va_start(arguments, format);
-    vfprintf(stderr, format, arguments);
+    vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
-    fputc('\n', stderr);
+    fprintf(stderr, "%s%s\n", bar ? "\r\033[K" : "", bl_shown(text));
     if (bar) show(progress);
 }
 
@@ -110,4 +114,11 @@ void bl_progress_end(struct bl_progress *progress) {
     if (progress->terminal && progress->shown > 0) fputs("\r\033[K", stderr); // a bar is no result: it goes
     free(progress->title);
     free(progress);
+}
+
+void bl_say_data(struct bl_dataset *data, const char *spec) {
+    char *found = bl_dataset_describe(data);
+    bl_progress_line(NULL, "%s: %s", spec, found ? found : "");
+    free(found);
+    for (const char *message; (message = bl_dataset_message(data));) bl_progress_line(NULL, "warning: %s", message);
 }

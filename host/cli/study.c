@@ -1,17 +1,15 @@
 /* blanch study: cells of the reproduction's tables, one run directory each, beside the published values. */
+#include "base/private.h"
 #include "cli/common.h"
 #include "cli/study.h"
 #include "cli/tune.h"
+#include "io/directory.h"
 #include "io/files.h"
 #include "train/train.h"
-#include <errno.h>
-#include <fcntl.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
-#include <unistd.h>
 
 enum { MAX_CHOICES = 32, MAX_CELLS = 4096 };
 
@@ -29,11 +27,11 @@ struct study {
     int attempts;
     int64_t steps;
     struct bl_common common;
-    bool show;
+    bool show, drop_last;
     struct bl_cell *cells; // those asked for
     int count;
-    int lock;
-    int diverged; // in this process
+    struct bl_lock lock;
+    int status; // of this process, where a cell of its own diverged or was left out
 };
 
 /* --- choosing ------------------------------------------------------------------------------- */
@@ -112,7 +110,7 @@ static int add_cell(struct study *s, const char *network, const char *norm, int 
     snprintf(cell->network, sizeof cell->network, "%s", network);
     snprintf(cell->norm, sizeof cell->norm, "%s", norm);
     int code = bl_cell_read(cell, s->out);
-    if (!code && *cell->data && strcmp(cell->data, s->data))
+    if (!code && *cell->data && strncmp(cell->data, s->data, sizeof cell->data - 1))
         code = bl_fail(BLANCH_EUSAGE, "%s holds cells of %s trained on %s, not %s; give another --out", s->out,
                        s->dataset, cell->data, s->data);
     return code;
@@ -212,6 +210,7 @@ static void settings(const struct study *s, const struct bl_cell *cell, struct b
     o->data = s->data;
     o->epochs = cell->epochs;
     o->steps = cell->steps;
+    o->drop_last = s->drop_last;
     if (!imagenet) return;
     o->update.weight_decay = 1e-4f;
     o->update.lr = !strcmp(cell->norm, "none") ? 0.01f : 0.1f;
@@ -226,7 +225,6 @@ static int train_cell(struct study *s, struct bl_cell *cell, const char *name, c
     if (use.wanted) o.tune = &use.bounds;
     char *out = bl_format("%s/%s", s->out, name);
     int code = out ? 0 : BLANCH_ENOMEM;
-    if (!code && !cell->has_checkpoint) code = bl_cell_clear(cell, s->out);
     o.out = out;
     o.listener = listen;
     o.context = &screen;
@@ -236,7 +234,8 @@ static int train_cell(struct study *s, struct bl_cell *cell, const char *name, c
     return code;
 }
 
-/* A cell that diverged is a result like another: it is kept, and the rest go on. */
+/* A cell that diverged is a result like another: it is kept, and the rest go on. They do too where one does not fit the
+ * device, which is named. */
 static int run_cell(struct study *s, int index, int number, int open) {
     struct bl_cell *cell = &s->cells[index];
     char name[128], left[64], title[64];
@@ -252,25 +251,24 @@ static int run_cell(struct study *s, int index, int number, int open) {
         bl_progress_line(NULL, "%s diverged: %s", name, message);
         code = bl_cell_record_divergence(cell, s->out, message);
         free(message);
-        s->diverged++;
+        if (!s->status) s->status = bl_exit_status(BLANCH_EDIVERGED);
+    } else if (code == BLANCH_ELIMIT) {
+        bl_print_error(bl_fail_in(code, "%s is left out", name));
+        s->status = bl_exit_status(code);
+        return 0;
     } else if (code == BLANCH_EINTERRUPTED)
         return bl_fail(code, "interrupted in %s; the same `blanch study` continues", name);
-    if (code) return bl_fail_in(code, "%s", name);
+    if (code) return bl_fail_in(code, "%s (cell %d of %d, the others are not run)", name, number, open);
     return bl_cell_read(cell, s->out);
 }
 
-/* Two at once would train the same cells. The lock ends with the process, however it ends. */
+/* Two at once would train the same cells. */
 static int take_lock(struct study *s) {
-    char *path = bl_format("%s/study.lock", s->out);
-    int code = path ? bl_make_dirs(s->out) : BLANCH_ENOMEM;
-    if (!code && (s->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666)) < 0)
-        code = bl_fail(BLANCH_EIO, "%s: %s", path, strerror(errno));
-    if (!code && flock(s->lock, LOCK_EX | LOCK_NB) != 0)
-        code = errno == EWOULDBLOCK
-                   ? bl_fail(BLANCH_EUSAGE, "another `blanch study` works on %s; wait for it or give another --out",
-                             s->out)
-                   : bl_fail(BLANCH_EIO, "%s: %s", path, strerror(errno));
-    free(path);
+    int code = bl_make_dirs(s->out);
+    bl_folder_warn(s->out);
+    if (!code) code = bl_lock_take(&s->lock, s->out, "study.lock", "study");
+    if (!code && s->lock.unsupported)
+        bl_progress_line(NULL, "%s is on a file system without locks: no other process may use it meanwhile", s->out);
     return code;
 }
 
@@ -287,9 +285,10 @@ static int run_cells(struct study *s) {
 
 /* --- the command ---------------------------------------------------------------------------- */
 
-static int print(const struct study *s) {
+static int print(struct study *s) {
     struct bl_cell *cells;
-    int count, code = bl_cells_find(s->out, &cells, &count);
+    int count, left_out, code = bl_cells_find(s->out, &cells, &count, &left_out);
+    if (left_out) s->status = 2;
     if (!code)
         code = s->common.json ? bl_print_json(bl_study_json(s->out, bl_options_json(s->common.options), cells, count))
                               : bl_study_print(cells, count);
@@ -298,7 +297,7 @@ static int print(const struct study *s) {
 }
 
 static int run(int argc, char **argv) {
-    struct study s = {.attempts = 1, .lock = -1};
+    struct study s = {.attempts = 1};
     bool help;
     bl_common_init(&s.common);
     const struct bl_option own[] = {
@@ -311,6 +310,7 @@ static int run(int argc, char **argv) {
         {"attempts", BL_OPT_INT, &s.attempts, 1, 100, "N", "runs of each cell, with the seeds 0 to N-1 (1)"},
         {"steps", BL_OPT_INT64, &s.steps, 1, 1e12, "N",
          "shortens cells to N steps, to try the command; compared with nothing"},
+        {"drop-last", BL_OPT_FLAG, &s.drop_last, 0, 0, NULL, "leaves every partial batch out"},
         {"show", BL_OPT_FLAG, &s.show, 0, 0, NULL, "prints the table of what is there, runs nothing"},
         {0},
     };
@@ -320,15 +320,17 @@ static int run(int argc, char **argv) {
     if (code || help) return code;
     if (!s.out) return bl_fail(BLANCH_EUSAGE, "--out is missing: the study's folder");
     if (!s.show && !s.data) return bl_fail(BLANCH_EUSAGE, "--data is missing: cifar10:DIR, cifar100:DIR, folder:DIR");
-    if (!s.show) code = bl_catch_signals();
-    if (!code && !s.show) code = run_cells(&s);
+    if (!s.show) {
+        bl_end_in_order();
+        code = run_cells(&s);
+    }
     if (!code) code = print(&s);
-    if (s.lock >= 0) close(s.lock);
+    bl_lock_release(&s.lock);
     free(s.networks.text);
     free(s.norms.text);
     free(s.epochs.text);
     free(s.cells);
-    return code ? code : s.diverged ? 1 : 0;
+    return code ? code : s.status;
 }
 
 const struct bl_command bl_command_study = {

@@ -36,10 +36,9 @@ extern const char *const bl_cell_states[];
 void bl_cell_name(const struct bl_cell *cell, char name[128]);
 int bl_cell_read(struct bl_cell *cell, const char *dir);
 int bl_cell_record_divergence(const struct bl_cell *cell, const char *dir, const char *message);
-/* Leftovers of a cell that was stopped before its first checkpoint go, so that it can start again. */
-int bl_cell_clear(const struct bl_cell *cell, const char *dir);
-/* All cells of a folder, sorted as the table shows them; malloc'd. */
-int bl_cells_find(const char *dir, struct bl_cell **cells, int *count);
+/* All cells of a folder, sorted as the table shows them; malloc'd. One whose files cannot be read is named on standard
+ * error, counted in *left_out, and is none of them. */
+int bl_cells_find(const char *dir, struct bl_cell **cells, int *count, int *left_out);
 
 int bl_study_print(const struct bl_cell *cells, int count);
 cJSON *bl_study_json(const char *dir, cJSON *settings, const struct bl_cell *cells, int count); // takes settings over

@@ -1,13 +1,15 @@
 /* The cells of a study's folder: their names, and what their run directories say of them. */
 #include "cli/study.h"
 #include "io/files.h"
+#include "io/json.h"
+#include "train/train.h"
 #include <dirent.h>
 #include <errno.h>
+#include <limits.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 const char *const bl_cell_states[] = {
     [BL_CELL_NEW] = "new", [BL_CELL_STARTED] = "started", [BL_CELL_DONE] = "done", [BL_CELL_DIVERGED] = "diverged"};
@@ -74,12 +76,21 @@ static int read_config(struct bl_cell *cell, const char *path) {
     return code;
 }
 
+/* A count that a line of a log says; 0: none. */
+static int64_t count_of(const cJSON *line, const char *key) {
+    double value = bl_json_get(line, key);
+    return value >= 1 && value <= 1e15 ? (int64_t)value : 0;
+}
+
 static void take_epoch(struct bl_cell *cell, const cJSON *line) {
-    int epoch = (int)bl_json_get(line, "epoch");
-    if (epoch <= cell->epochs_done) return;
+    int64_t epoch = count_of(line, "epoch");
+    if (epoch <= cell->epochs_done || epoch > INT_MAX) return;
     double train_s = bl_json_get(line, "train_s"), test_s = bl_json_get(line, "test_s");
-    cell->epochs_done = epoch;
-    cell->test_top1 = bl_json_get(line, "test_top1");
+    // Chosen by validation images: ImageNet's, where there are no others.
+    const bool val = isnan(bl_json_get(line, "test_top1"));
+    if (val) test_s = bl_json_get(line, "val_s");
+    cell->epochs_done = (int)epoch;
+    cell->test_top1 = bl_json_get(line, val ? "val_top1" : "test_top1");
     cell->train_top1 = bl_json_get(line, "train_top1");
     cell->train_s += isnan(train_s) ? 0 : train_s;
     cell->test_s += isnan(test_s) ? 0 : test_s;
@@ -94,14 +105,16 @@ static int read_log(struct bl_cell *cell, const char *path) {
     int code = bl_path_exists(path) ? bl_file_read(path, &text, &size) : 0;
     if (code || !text) return code;
     for (char *line = text, *end; !code && (end = strchr(line, '\n')); line = end + 1) {
-        cJSON *json = cJSON_ParseWithLength(line, (size_t)(end - line));
+        cJSON *json = bl_json_parse(line, (size_t)(end - line), NULL);
         const char *type = bl_json_text(json, "type");
         if (!json) code = bl_memory_lacked();
         if (!strcmp(type, "epoch")) {
             take_epoch(cell, json);
             tested = true;
+        } else if (!strcmp(type, "test")) {
+            cell->test_top1 = bl_json_get(json, "test_top1");
         } else if (!strcmp(type, "step")) {
-            step = (int64_t)bl_json_get(json, "step");
+            step = count_of(json, "step");
             tested = false;
         }
         cJSON_Delete(json);
@@ -130,19 +143,18 @@ static char *file_of(const struct bl_cell *cell, const char *dir, const char *fi
 
 int bl_cell_read(struct bl_cell *cell, const char *dir) {
     char *config = file_of(cell, dir, "config.json"), *log = file_of(cell, dir, "log.jsonl");
-    char *diverged = file_of(cell, dir, "diverged.json"), *state = file_of(cell, dir, "last.state.safetensors");
-    char *weights = file_of(cell, dir, "last.safetensors"), *folder = file_of(cell, dir, "");
-    int code = config && log && diverged && state && weights && folder ? 0 : BLANCH_ENOMEM;
+    char *diverged = file_of(cell, dir, "diverged.json"), *folder = file_of(cell, dir, "");
+    int code = config && log && diverged && folder ? 0 : BLANCH_ENOMEM;
     cell->test_top1 = cell->train_top1 = NAN;
     cell->train_s = cell->test_s = cell->epochs_done = 0;
     cell->state = BL_CELL_NEW;
     if (!code && bl_path_exists(folder)) {
         cell->state = BL_CELL_STARTED;
-        cell->has_checkpoint = bl_path_exists(config) && bl_path_exists(state) && bl_path_exists(weights);
+        cell->has_checkpoint = bl_path_exists(config) && bl_checkpoint_exists(folder);
         if (!(code = read_config(cell, config)) && !(code = read_log(cell, log)))
             code = read_divergence(cell, diverged);
     }
-    char *const paths[] = {config, log, diverged, state, weights, folder};
+    char *const paths[] = {config, log, diverged, folder};
     for (int i = 0; i < BL_COUNT(paths); i++) free(paths[i]);
     return code;
 }
@@ -158,28 +170,6 @@ int bl_cell_record_divergence(const struct bl_cell *cell, const char *dir, const
     cJSON_Delete(json);
     free(folder);
     free(path);
-    return code;
-}
-
-int bl_cell_clear(const struct bl_cell *cell, const char *dir) {
-    static const char *const files[] = {"config.json",
-                                        "config.json.tmp",
-                                        "log.jsonl",
-                                        "ledger.json",
-                                        "trace.json",
-                                        "last.safetensors",
-                                        "last.safetensors.new",
-                                        "last.safetensors.new.tmp",
-                                        "last.state.safetensors",
-                                        "last.state.safetensors.new",
-                                        "last.state.safetensors.new.tmp"};
-    int code = 0;
-    for (int i = 0; !code && i < BL_COUNT(files); i++) {
-        char *path = file_of(cell, dir, files[i]);
-        if (!path) return BLANCH_ENOMEM;
-        if (unlink(path) != 0 && errno != ENOENT) code = bl_fail(BLANCH_EIO, "%s: %s", path, strerror(errno));
-        free(path);
-    }
     return code;
 }
 
@@ -212,16 +202,23 @@ static int compare(const void *left, const void *right) {
     return order ? order : sign(a->attempt - b->attempt);
 }
 
-int bl_cells_find(const char *dir, struct bl_cell **cells, int *count) {
+int bl_cells_find(const char *dir, struct bl_cell **cells, int *count, int *left_out) {
     size_t capacity = 0;
     int code = 0;
     DIR *folder = opendir(dir);
     *cells = NULL;
-    *count = 0;
+    *count = *left_out = 0;
     if (!folder) return bl_fail(BLANCH_EINPUT, "--out %s: %s", dir, strerror(errno));
     for (struct dirent *entry; !code && (entry = readdir(folder));) {
         struct bl_cell cell;
-        if (!is_cell(&cell, entry->d_name) || (code = bl_cell_read(&cell, dir))) continue;
+        if (!is_cell(&cell, entry->d_name)) continue;
+        if ((code = bl_cell_read(&cell, dir)) == BLANCH_EINPUT) {
+            bl_print_error(code);
+            ++*left_out;
+            code = 0;
+            continue;
+        }
+        if (code) break;
         void *grown = *cells;
         if ((code = bl_grow(&grown, &capacity, (size_t)*count + 1, sizeof cell))) break;
         *cells = grown;

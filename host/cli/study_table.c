@@ -114,9 +114,9 @@ static void print_state(const struct row *row) {
 }
 
 static void print_row(const struct row *row, const struct row *bn) {
-    printf("%-9s %-20s", row->cell->dataset, row->cell->network);
+    printf("%-9s %-20s", bl_shown(row->cell->dataset), bl_shown(row->cell->network));
     print_length(row->cell);
-    printf(" %-4s %4d", row->cell->norm, row->done);
+    printf(" %-4s %4d", bl_shown(row->cell->norm), row->done);
     print_number(row->test, 7, "%.2f");
     print_number(original(row), 7, "%.2f");
     printf(" %-6s", mark(row->test, original(row)));
@@ -139,7 +139,7 @@ static bool is_first(const struct bl_cell *cells, int i, size_t offset) {
 
 static void print_sources(const struct bl_cell *cells, int count, const char *title, size_t offset) {
     for (int i = 0; i < count; i++)
-        if (is_first(cells, i, offset)) printf("%s: %s\n", title, (const char *)&cells[i] + offset);
+        if (is_first(cells, i, offset)) printf("%s: %s\n", title, bl_shown((const char *)&cells[i] + offset));
 }
 
 static void print_notes(const struct bl_cell *cells, int count) {
@@ -154,9 +154,9 @@ static void print_notes(const struct bl_cell *cells, int count) {
         char name[128];
         bl_cell_name(&cells[i], name);
         if (cells[i].state == BL_CELL_DIVERGED)
-            printf("%s: %s\n", name, cells[i].note);
+            printf("%s: %s\n", bl_shown(name), bl_shown(cells[i].note));
         else if (cells[i].steps && cells[i].attempt == 1)
-            printf("%s: shortened by --steps, no cell of the study\n", name);
+            printf("%s: shortened by --steps, no cell of the study\n", bl_shown(name));
     }
 }
 

@@ -4,6 +4,7 @@
 #include "train/train.h"
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 struct screen {
     struct bl_progress *progress;
@@ -31,6 +32,7 @@ static int parse(int argc, char **argv, struct bl_common *common, struct bl_trai
         {"schedule", BL_OPT_TEXT, &o->schedule, 0, 0, "NAME", "cosine (per step), constant, multistep[:E1,E2[:GAMMA]]"},
         {"init", BL_OPT_TEXT, &o->init, 0, 0, "FILE", "starts from these weights (safetensors)"},
         {"augment", BL_OPT_TEXT, &o->augment, 0, 0, "NAME", "cifar, imagenet, none (follows the input size)"},
+        {"drop-last", BL_OPT_FLAG, &o->drop_last, 0, 0, NULL, "leaves every partial batch out"},
         {"validate", BL_OPT_INT64, &o->validate, 1, 1e12, "N", "recomputes every N-th step's layers in plain C (slow)"},
         {"diagnose", BL_OPT_FLAG, &o->diagnose, 0, 0, NULL,
          "ND: logs how well every layer whitens, at every 20th step"},
@@ -68,7 +70,8 @@ static int run(int argc, char **argv) {
     bool quiet = false, help;
     bl_common_init(&common);
     int code = parse(argc, argv, &common, &o, &quiet, &help);
-    if (code || help || (code = take_common(&o, &common)) || (code = bl_catch_signals())) return code;
+    if (code || help || (code = take_common(&o, &common))) return code;
+    bl_end_in_order();
     struct bl_first_use use = {.quiet = quiet};
     bl_first_use_init(&use, common.no_tune);
     if (use.wanted) o.tune = &use.bounds;
@@ -76,6 +79,9 @@ static int run(int argc, char **argv) {
         o.listener = listen;
         o.context = &screen;
     }
+    if (common.norm) bl_common_say_unused(&common, !strcmp(common.norm, "nd"));
+    if (common.norm && o.diagnose && strcmp(common.norm, "nd"))
+        bl_progress_line(NULL, "warning: --diagnose has no effect: the network has no deconvolution");
     code = bl_train(&o);
     bl_progress_end(screen.progress);
     return code;
@@ -91,8 +97,9 @@ const struct bl_command bl_command_train = {
         "Trains with SGD or AdamW. DIR receives config.json, log.jsonl, last.safetensors, best.safetensors (state "
         "dicts with\n"
         "PyTorch's names), last.state.safetensors, ledger.json (time by layer and phase) and trace.json. After an\n"
-        "interruption (Ctrl-C) --resume goes on with the settings of config.json, as if there had been none; with\n"
-        "more --epochs or --steps it goes on further, along the schedule of the new length.\n"
+        "interruption (Ctrl-C, a signal, an error, a kill) --resume goes on with the settings of config.json, as if\n"
+        "there had been none; with more --epochs or --steps it goes on further, along the schedule of the new length.\n"
+        "A run that was stopped before its first checkpoint begins anew, by the same command or by --resume.\n"
         "\n"
         "--validate finds the layer behind results that differ from another device's: the first step and every N-th\n"
         "after it are first run layer by layer, each layer is recomputed on the host from the inputs that the device\n"

@@ -36,7 +36,6 @@ static struct bl_tune_bounds bounds_of(struct tune *t) {
     return (struct bl_tune_bounds){.seconds = (double)t->seconds,
                                    .candidate = (double)t->candidate,
                                    .build = (double)t->build,
-                                   .stop = &bl_train_stop,
                                    .progress = move,
                                    .said = say,
                                    .context = t};
@@ -55,21 +54,21 @@ static const char *text_of(const cJSON *entry, const char *key) {
 
 static void print_entry(const cJSON *entry) {
     const cJSON *trial, *tried = cJSON_GetObjectItem(entry, "tried");
-    printf("%s%s\n    %s %.4g ms", text_of(entry, "shape"),
+    printf("%s%s\n    %s %.4g ms", bl_shown(text_of(entry, "shape")),
            cJSON_IsTrue(cJSON_GetObjectItem(entry, "current")) ? ""
                                                                : "   [other device, driver, kernels or memory limit]",
-           text_of(entry, "choice"), cJSON_GetObjectItem(entry, "ms")->valuedouble);
+           bl_shown(text_of(entry, "choice")), bl_json_get(entry, "ms"));
     cJSON_ArrayForEach(trial, tried) {
         const cJSON *ms = cJSON_GetObjectItem(trial, "ms");
         const char *name = text_of(trial, "name"), *result = text_of(trial, "result");
         if (!strcmp(name, text_of(entry, "choice"))) continue;
         if (!strcmp(result, "right") && cJSON_IsNumber(ms))
-            printf("; %s %.4g", name, ms->valuedouble);
+            printf("; %s %.4g", bl_shown(name), ms->valuedouble);
         else
-            printf("; %s %s", name, result);
+            printf("; %s %s", bl_shown(name), bl_shown(result));
     }
     const cJSON *load = cJSON_GetObjectItem(entry, "load");
-    printf("   (%.10s", text_of(entry, "measured"));
+    printf("   (%.10s", bl_shown(text_of(entry, "measured")));
     if (cJSON_IsNumber(load)) printf(", load %.3g", load->valuedouble);
     puts(")");
 }
@@ -115,7 +114,8 @@ static int tune_network(struct tune *t) {
 static int measure(struct tune *t) {
     const struct bl_tune_bounds bounds = bounds_of(t);
     int code = bl_tuner_open(t->dev, &bounds);
-    fprintf(stderr, "measuring for at most %.0f s on %s\n", (double)t->seconds, blanch_device_info(t->dev)->name);
+    fprintf(stderr, "measuring for at most %.0f s on %s\n", (double)t->seconds,
+            bl_shown(blanch_device_info(t->dev)->name));
     if (!code && t->clblast) code = bl_tuner_clblast(bl_tuner_of(t->dev), t->sets);
     return !code && t->common.model ? tune_network(t) : code;
 }
@@ -157,10 +157,13 @@ static int run(int argc, char **argv) {
                       BL_COMMON_NETWORK | BL_COMMON_BATCH | BL_COMMON_DEVICE | BL_COMMON_ND | BL_COMMON_JSON);
     int code = bl_options_parse(&bl_command_tune, options, argc, argv, NULL, &help);
     if (code || help) return code;
+    if (t.show && (t.clblast || t.common.model))
+        return bl_fail(BLANCH_EUSAGE,
+                       "--show prints what is known and measures nothing: leave --model and --clblast out");
     if (!t.show && !t.clblast && !t.common.model)
         return bl_fail(BLANCH_EUSAGE, "nothing to do: give --model NAME, --clblast or --show");
-    if ((code = bl_catch_signals()) || (code = blanch_device_open(&t.dev, t.common.device, t.common.max_alloc)))
-        return code;
+    bl_end_in_order();
+    if ((code = blanch_device_open(&t.dev, t.common.device, t.common.max_alloc))) return code;
     code = t.show ? show(&t) : measure(&t);
     if (!t.show && (!code || (code == BLANCH_EINTERRUPTED && bl_tuner_of(t.dev)))) {
         int printed = report(&t);

@@ -9,6 +9,8 @@ static int check(const struct bl_weights_options *o) {
     if (!o->run && !o->weights) return bl_fail(BLANCH_EUSAGE, "--run DIR or --weights FILE is missing");
     if (o->run && (o->common.model || o->common.norm))
         return bl_fail(BLANCH_EUSAGE, "--model and --norm go with --weights: a run knows its own");
+    if (o->run && bl_common_gives_nd(&o->common))
+        return bl_fail(BLANCH_EUSAGE, "options of ND go with --weights: a run knows its own");
     if (o->best && !o->run) return bl_fail(BLANCH_EUSAGE, "--best goes with --run");
     if (o->weights && o->needs_data && !o->data) return bl_fail(BLANCH_EUSAGE, "--data is missing");
     return 0;
@@ -33,7 +35,8 @@ static int from_names(struct bl_trained *t, const struct bl_weights_options *o,
     return code ? code : t->weights ? 0 : BLANCH_ENOMEM;
 }
 
-/* Without data or a run: the normalisation of CIFAR-10 or ImageNet, by the network's input size. */
+/* Without data or a run: the normalisation of CIFAR-10 or ImageNet, by the network's input size. It is a guess, so it
+ * is said. */
 static void plain_view(struct bl_view *view, int channels, int size) {
     bool large = size > 64;
     *view = (struct bl_view){channels,
@@ -44,6 +47,10 @@ static void plain_view(struct bl_view *view, int channels, int size) {
     if (large)
         *view =
             (struct bl_view){channels, size, BL_AUGMENT_IMAGENET, {0.485f, 0.456f, 0.406f}, {0.229f, 0.224f, 0.225f}};
+    bl_progress_line(NULL,
+                     "warning: the weights do not tell how their images were normalised; %s's mean and deviation "
+                     "are used; --data SPEC or --run DIR gives others",
+                     large ? "ImageNet" : "CIFAR-10");
 }
 
 static int shape_by_data(struct bl_trained *t, struct blanch_network_options *network) {
@@ -60,11 +67,16 @@ static int shape_by_data(struct bl_trained *t, struct blanch_network_options *ne
     return 0;
 }
 
-static int check_data(const struct bl_trained *t, const struct blanch_network_options *network) {
+/* A run's classes are matched by name; what is not as it was when the run began is noted. */
+static int check_data(struct bl_trained *t, const struct blanch_network_options *network) {
     if (!t->config.json || !t->data) return 0;
-    if (bl_dataset_classes(t->data) == network->classes && bl_dataset_channels(t->data) == network->channels) return 0;
-    return bl_fail(BLANCH_EINPUT, "%s has %d classes and %d channels, the run's network %d and %d", t->data_spec,
-                   bl_dataset_classes(t->data), bl_dataset_channels(t->data), network->classes, network->channels);
+    if (bl_dataset_channels(t->data) != network->channels)
+        return bl_fail(BLANCH_EINPUT, "%s has images of %d channels, the run's network takes %d", t->data_spec,
+                       bl_dataset_channels(t->data), network->channels);
+    int code = bl_run_data_classes(&t->config, t->data, t->data_spec, false);
+    if (code || strcmp(t->data_spec, t->config.options.data) != 0) return code;
+    t->changes = bl_run_data_changes(&t->config, t->data, ~0u);
+    return t->changes ? 0 : BLANCH_ENOMEM;
 }
 
 /* A run that was trained on another device is measured on the one asked for, else on the default. */
@@ -74,7 +86,7 @@ int bl_trained_open(struct bl_trained *t, const struct bl_weights_options *o) {
     int code = check(o);
     if (!code) code = o->run ? from_run(t, o, &network) : from_names(t, o, &network);
     if (!code && t->data_spec && (o->needs_data || o->data))
-        code = bl_dataset_open(&t->data, t->data_spec, network.seed);
+        code = bl_run_data_open(&t->data, &t->config, t->data_spec, network.seed);
     if (!code && !(code = shape_by_data(t, &network))) code = check_data(t, &network);
     if (code) goto fail;
     network.inference = true;
@@ -94,6 +106,7 @@ void bl_trained_close(struct bl_trained *t) {
     bl_dataset_close(t->data);
     bl_run_release(&t->config);
     free(t->weights);
+    free(t->changes);
     *t = (struct bl_trained){0};
 }
 

@@ -20,6 +20,7 @@ struct bl_trained {
     struct bl_view view;
     const char *data_spec;
     char *weights; // the file
+    char *changes; // of a run's own data since it began: bl_run_data_changes; NULL or "": none
 };
 /* After a failure nothing is left open. */
 int bl_trained_open(struct bl_trained *trained, const struct bl_weights_options *options);

@@ -69,8 +69,22 @@ void bl_graph_store_as(struct bl_graph *graph, enum bl_type type) {
 
 /* --- tensors ---------------------------------------------------------------------------------- */
 
+int64_t bl_graph_count(struct bl_graph *graph, int node, int dims, const int64_t *sizes) {
+    const int64_t most = (int64_t)1 << 48; // so that sums of bytes over a network stay far below 2^63
+    int64_t count = 1;
+    for (int i = 0; i < dims; i++) {
+        if (sizes[i] > 0 && !__builtin_mul_overflow(count, sizes[i], &count) && count <= most) continue;
+        bl_graph_stick(graph, bl_fail(BLANCH_ELIMIT, "%s: a tensor without values, or of more than 2^48",
+                                      node < 0 ? "the input" : graph->nodes[node]->name));
+        return 0;
+    }
+    return count;
+}
+
 struct bl_tensor *bl_graph_tensor(struct bl_graph *graph, int life, int node, const struct bl_tensor *like) {
-    struct bl_tensor *tensor = bl_calloc(1, sizeof *tensor);
+    int64_t count = bl_graph_count(graph, node, 4, (const int64_t[]){like->n, like->c, like->h, like->w});
+    struct bl_tensor *tensor = count ? bl_calloc(1, sizeof *tensor) : NULL;
+    if (!count) return NULL;
     if (!tensor ||
         bl_grow((void **)&graph->slots, &graph->slot_capacity, graph->slot_count + 1, sizeof *graph->slots)) {
         free(tensor);
@@ -78,7 +92,7 @@ struct bl_tensor *bl_graph_tensor(struct bl_graph *graph, int life, int node, co
         return NULL;
     }
     *tensor = (struct bl_tensor){.n = like->n, .c = like->c, .h = like->h, .w = like->w, .type = like->type};
-    tensor->count = tensor->n * tensor->c * tensor->h * tensor->w;
+    tensor->count = count;
     tensor->id = (int)graph->slot_count;
     graph->slots[graph->slot_count++] =
         (struct slot){.tensor = tensor, .life = life, .node = node, .arena = -1, .shares = tensor->id};
@@ -282,6 +296,7 @@ int bl_graph_finish(struct bl_graph *graph, uint64_t seed) {
     if ((code = bl_graph_allocate(graph)) || (code = bl_graph_initialise(graph, seed))) return code;
     for (size_t i = 0; i < graph->node_count; i++) {
         struct bl_node *node = graph->nodes[i];
+        if ((code = bl_check_interrupted())) return code; // kernels may have to be built
         if (node->op->prepare && !node->idle && (code = node->op->prepare(node)))
             return bl_fail_in(code, "%s", node->name);
     }

@@ -75,7 +75,10 @@ struct bl_graph {
 };
 
 int bl_graph_stick(struct bl_graph *graph, int code); // remembers the first error and its message
-/* Of the same shape and type as another; NULL: host memory. */
+/* The product of sizes; 0: one is below 1, or it is beyond what can be, which is the graph's error. node: its index,
+ * for the message; negative: the input. */
+int64_t bl_graph_count(struct bl_graph *graph, int node, int dims, const int64_t *sizes);
+/* Of the same shape and type as another; NULL: an error of the graph. */
 struct bl_tensor *bl_graph_tensor(struct bl_graph *graph, int life, int node, const struct bl_tensor *like);
 int bl_graph_sort_params(struct bl_graph *graph);
 void bl_graph_fuse(struct bl_graph *graph); // activations into what makes their inputs

@@ -226,10 +226,11 @@ struct bl_conv_attrs {
     int in_channels, out_channels, kernel[2], stride[2], padding[2], dilation[2], groups;
     int bias;
 };
-enum { BL_REFRESH_SCHEDULED = -1 }; // as bl_whitening_order says
-struct bl_nd_attrs {                // common to nd_conv2d and nd_linear
-    int refresh;                    // steps between two exact whitenings; 0 and 1: every step is exact
-    int constant_grad;              // the gradient stops at mean and D
+enum { BL_REFRESH_SCHEDULED = -1 };                          // as bl_whitening_order says
+enum { BL_MOST_ITERATIONS = 1000, BL_MOST_SAMPLING = 4096 }; // n_iter; cov_sampling_stride
+struct bl_nd_attrs {                                         // common to nd_conv2d and nd_linear
+    int refresh;       // steps between two exact whitenings; 0 and 1: every step is exact
+    int constant_grad; // the gradient stops at mean and D
     int block, n_iter, freeze, freeze_iter, cov_sampling_stride[2];
     float eps, momentum;
 };

@@ -10,7 +10,9 @@
 static struct bl_param *param_new(struct bl_node *node, const char *name, enum bl_init init, int dims,
                                   const int64_t *shape) {
     struct bl_graph *graph = node->graph;
-    struct bl_param *param = bl_calloc(1, sizeof *param);
+    int64_t count = bl_graph_count(graph, node->index, dims, shape);
+    struct bl_param *param = count ? bl_calloc(1, sizeof *param) : NULL;
+    if (!count) return NULL;
     if (!param ||
         bl_grow((void **)&graph->params, &graph->param_capacity, graph->param_count + 1, sizeof *graph->params)) {
         free(param);
@@ -20,8 +22,7 @@ static struct bl_param *param_new(struct bl_node *node, const char *name, enum b
     snprintf(param->name, sizeof param->name, "%.*s.%s", (int)(sizeof param->name - 2 - strlen(name)), node->name,
              name);
     param->node = node, param->init = init, param->dims = dims;
-    int64_t count = 1;
-    for (int i = 0; i < dims; i++) count *= param->shape[i] = shape[i];
+    if (dims) memcpy(param->shape, shape, (size_t)dims * sizeof *shape);
     param->data = (struct bl_tensor){.n = 1, .c = count, .h = 1, .w = 1, .count = count, .id = -1};
     graph->params[graph->param_count++] = param;
     return param;

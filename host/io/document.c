@@ -1,5 +1,6 @@
 /* The block that every JSON document starts with. */
 #include "io/document.h"
+#include "base/text.h"
 #include "io/commit.h"
 #include <math.h>
 #include <stdio.h>
@@ -151,9 +152,12 @@ cJSON *bl_document(const char *kind, int format, const struct blanch_device_info
 
 /* --- reading ---------------------------------------------------------------------------------- */
 
+double bl_json_value(const cJSON *item) {
+    return cJSON_IsNumber(item) && fabs(item->valuedouble) <= 1e100 ? item->valuedouble : NAN;
+}
+
 double bl_json_get(const cJSON *object, const char *key) {
-    const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, key);
-    return cJSON_IsNumber(item) ? item->valuedouble : NAN;
+    return bl_json_value(cJSON_GetObjectItemCaseSensitive(object, key));
 }
 
 const char *bl_json_text(const cJSON *object, const char *key) {
@@ -167,7 +171,7 @@ static double known(const cJSON *object, const char *key) {
 }
 
 static void copy(char *to, size_t size, const char *text) {
-    snprintf(to, size, "%s", text);
+    snprintf(to, size, "%.*s", (int)bl_text_fit(text, size), text);
 }
 
 static void read_host(const cJSON *json, struct bl_host *host) {

@@ -38,7 +38,9 @@ cJSON *bl_device_json(const struct bl_device_facts *device);
 /* What a document says of itself, also one of an older version; what it does not say is "" or 0. */
 void bl_header_read(const cJSON *json, struct bl_header *header);
 
-/* Reading: NAN where the key is missing or no number; "" where it is no text. */
+/* Reading: NAN where the key is missing, no number, or beyond 1e100, which is no quantity: sums and products of a few
+ * are finite. "" where it is no text. */
+double bl_json_value(const cJSON *item);
 double bl_json_get(const cJSON *object, const char *key);
 const char *bl_json_text(const cJSON *object, const char *key);
 

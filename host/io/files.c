@@ -1,4 +1,6 @@
 #include "io/files.h"
+#include "base/private.h"
+#include "io/json.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -11,12 +13,19 @@
 
 /* --- reading ---------------------------------------------------------------------------------- */
 
-static int read_all(FILE *file, const char *path, size_t guess, char **data, size_t *size) {
-    size_t capacity = guess + 1, used = 0;
+static const size_t most_json = (size_t)256 << 20; // bytes; parsed, it takes a dozen times as many
+static const size_t most_piped = (size_t)1 << 30;  // of what is no file and may never end
+
+static int read_all(FILE *file, const char *path, size_t guess, size_t most, char **data, size_t *size) {
+    size_t capacity = (guess < most ? guess : most) + 1, used = 0;
     char *bytes = bl_malloc(capacity);
     while (bytes) {
         used += fread(bytes + used, 1, capacity - used, file);
         if (used < capacity) break;
+        if (used > most) {
+            free(bytes);
+            return bl_fail(BLANCH_EINPUT, "%s: more than %zu bytes; that is not read", path, most);
+        }
         char *larger = bl_realloc(bytes, capacity *= 2);
         if (!larger) free(bytes);
         bytes = larger;
@@ -32,15 +41,24 @@ static int read_all(FILE *file, const char *path, size_t guess, char **data, siz
     return 0;
 }
 
-int bl_file_read(const char *path, char **data, size_t *size) {
-    FILE *file = fopen(path, "rb");
+static int read_up_to(const char *path, size_t most, char **data, size_t *size) {
+    if (bl_is_trap(path))
+        return bl_fail(BLANCH_EINPUT, "%s: another user put a link, pipe or device in its place: it is not read", path);
+    FILE *file = fopen(path, "rbe");
     if (!file) return bl_fail(BLANCH_EINPUT, "%s: %s", path, strerror(errno));
     struct stat status;
-    size_t guess = 4096;
-    if (!fstat(fileno(file), &status) && S_ISREG(status.st_mode)) guess = (size_t)status.st_size;
-    int code = read_all(file, path, guess, data, size);
+    int code = fstat(fileno(file), &status) ? bl_fail(BLANCH_EINPUT, "%s: %s", path, strerror(errno)) : 0;
+    if (!code && (S_ISCHR(status.st_mode) || S_ISBLK(status.st_mode)))
+        code = bl_fail(BLANCH_EINPUT, "%s: a device, not a file", path);
+    bool regular = !code && S_ISREG(status.st_mode);
+    if (!regular && most > most_piped) most = most_piped;
+    if (!code) code = read_all(file, path, regular ? (size_t)status.st_size : 4096, most, data, size);
     fclose(file);
     return code;
+}
+
+int bl_file_read(const char *path, char **data, size_t *size) {
+    return read_up_to(path, SIZE_MAX / 4, data, size);
 }
 
 bool bl_path_exists(const char *path) {
@@ -72,67 +90,6 @@ int bl_make_dirs(const char *path) {
     return code;
 }
 
-int bl_replace_open(struct bl_replace *file, const char *path) {
-    struct stat status;
-    bool direct = !stat(path, &status) && !S_ISREG(status.st_mode);
-    *file = (struct bl_replace){.path = path, .descriptor = -1};
-    if (direct) {
-        file->descriptor = open(path, O_WRONLY | O_CLOEXEC);
-    } else {
-        file->temporary = bl_format("%s.tmp", path);
-        if (!file->temporary) return BLANCH_ENOMEM;
-        file->descriptor = open(file->temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    }
-    if (file->descriptor >= 0) return 0;
-    int code = bl_fail(BLANCH_EIO, "%s: cannot be written: %s", direct ? path : file->temporary, strerror(errno));
-    free(file->temporary);
-    file->temporary = NULL;
-    return code;
-}
-
-int bl_replace_write(struct bl_replace *file, const void *data, size_t size) {
-    const char *bytes = data;
-    while (size) {
-        ssize_t done = write(file->descriptor, bytes, size < (1u << 30) ? size : (1u << 30));
-        if (done < 0 && errno == EINTR) continue;
-        if (done <= 0)
-            return bl_fail(BLANCH_EIO, "%s: cannot be written: %s", file->path, strerror(done ? errno : ENOSPC));
-        bytes += done;
-        size -= (size_t)done;
-    }
-    return 0;
-}
-
-/* Makes the rename itself durable; file systems that cannot do that lose nothing but durability. */
-static void sync_folder(const char *path) {
-    const char *slash = strrchr(path, '/');
-    char *folder = !slash          ? bl_strdup(".")
-                   : slash == path ? bl_strdup("/")
-                                   : bl_format("%.*s", (int)(slash - path), path);
-    int descriptor = folder ? open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
-    if (descriptor >= 0) {
-        if (fsync(descriptor)) errno = 0;
-        close(descriptor);
-    }
-    free(folder);
-}
-
-int bl_replace_close(struct bl_replace *file, int code) {
-    if (!code && file->temporary && fsync(file->descriptor))
-        code = bl_fail(BLANCH_EIO, "%s: cannot be written: %s", file->path, strerror(errno));
-    if (close(file->descriptor) && !code)
-        code = bl_fail(BLANCH_EIO, "%s: cannot be written: %s", file->path, strerror(errno));
-    if (!code && file->temporary && rename(file->temporary, file->path))
-        code = bl_fail(BLANCH_EIO, "%s: cannot be replaced: %s", file->path, strerror(errno));
-    if (code && file->temporary)
-        unlink(file->temporary);
-    else if (file->temporary)
-        sync_folder(file->path);
-    free(file->temporary);
-    *file = (struct bl_replace){.descriptor = -1};
-    return code;
-}
-
 int bl_file_write(const char *path, const void *data, size_t size) {
     struct bl_replace file;
     int code = bl_replace_open(&file, path);
@@ -150,10 +107,10 @@ static int line_of(const char *text, const char *at) {
 int bl_json_read(const char *path, cJSON **json) {
     char *text;
     size_t size;
-    int code = bl_file_read(path, &text, &size);
+    int code = read_up_to(path, most_json, &text, &size);
     if (code) return code;
     const char *end = text;
-    *json = cJSON_ParseWithOpts(text, &end, true);
+    *json = bl_json_parse(text, size, &end);
     if (!*json && !(code = bl_memory_lacked()))
         code = bl_fail(BLANCH_EINPUT, "%s: line %d is not JSON", path, line_of(text, end));
     free(text);
@@ -163,7 +120,7 @@ int bl_json_read(const char *path, cJSON **json) {
 int bl_json_write(const char *path, const cJSON *json) {
     struct bl_replace file;
     char *text = bl_json_print(json, true);
-    if (!text) return bl_fail(BLANCH_ENOMEM, "%s: out of memory for its JSON", path);
+    if (!text) return bl_fail_in(BLANCH_ENOMEM, "%s", path);
     int code = bl_replace_open(&file, path);
     if (!code) {
         code = bl_replace_write(&file, text, strlen(text));
@@ -174,11 +131,35 @@ int bl_json_write(const char *path, const cJSON *json) {
     return code;
 }
 
+cJSON *bl_json_cached(const struct bl_cache *cache, const char *name) {
+    size_t size;
+    char *text = bl_cache_read(cache, name, &size);
+    cJSON *json = text ? bl_json_parse(text, size, NULL) : NULL;
+    free(text);
+    return json;
+}
+
+void bl_json_cache(const struct bl_cache *cache, const char *name, const cJSON *json) {
+    char *text = json ? bl_json_print(json, true) : NULL;
+    const struct bl_part parts[] = {{text, text ? strlen(text) : 0}, {"\n", 1}};
+    if (text) bl_cache_write(cache, name, parts, BL_COUNT(parts));
+    free(text);
+}
+
+FILE *bl_log_open(const char *path) {
+    int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0666);
+    FILE *file = fd >= 0 ? fdopen(fd, "a") : NULL;
+    if (file) return file;
+    bl_fail(BLANCH_EIO, "%s: cannot be written: %s", path, errno == ELOOP ? "it is a link" : strerror(errno));
+    if (fd >= 0) close(fd);
+    return NULL;
+}
+
 int bl_json_line(void *file, cJSON *json, const char *path) {
     char *text = bl_json_print(json, false);
     int code = 0;
     if (!text)
-        code = bl_fail(BLANCH_ENOMEM, "%s: out of memory for a line", path);
+        code = bl_fail_in(BLANCH_ENOMEM, "%s", path);
     else if (fputs(text, file) < 0 || fputc('\n', file) < 0 || fflush(file))
         code = bl_fail(BLANCH_EIO, "%s: cannot be written: %s", path, strerror(errno));
     free(text);

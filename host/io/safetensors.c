@@ -1,5 +1,6 @@
 #include "io/safetensors.h"
 #include "io/files.h"
+#include "io/json.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -7,6 +8,8 @@
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
                "data are copied as they are: the host must be little-endian");
+
+enum { MOST_HEADER = 100000000 };
 
 struct bl_safetensors {
     char *path, *bytes;
@@ -169,6 +172,9 @@ static int read_file(struct bl_safetensors *file, const char *path) {
     if (length > size - 8)
         return bl_fail(BLANCH_EINPUT, "%s: the header's length exceeds the file: truncated, or not a safetensors file",
                        path);
+    if (length > MOST_HEADER)
+        return bl_fail(BLANCH_EINPUT, "%s: a header of %llu bytes; the format's limit is %d", path,
+                       (unsigned long long)length, MOST_HEADER);
     code = parse_header(file, file->bytes + 8, (size_t)length);
     return code ? code : read_tensors(file, file->bytes + 8 + length, size - 8 - (size_t)length);
 }
@@ -339,7 +345,7 @@ int bl_st_write(const char *path, const struct bl_st_tensor *tensors, int count,
     if (!offsets) return BLANCH_ENOMEM;
     place(tensors, count, offsets);
     cJSON *header = make_header(tensors, count, offsets, meta);
-    char *text = bl_json_print(header, false);
+    char *text = header ? bl_json_print(header, false) : NULL;
     struct bl_replace file;
     if (!text)
         code = bl_fail(BLANCH_ENOMEM, "%s: out of memory for its header", path);

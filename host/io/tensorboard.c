@@ -1,6 +1,7 @@
 /* TensorBoard event files: records framed as TFRecord frames them (length, its checksum, the message, its checksum),
  * each message an Event in protobuf's wire format. */
 #include "io/tensorboard.h"
+#include "base/text.h"
 #include "io/files.h"
 #include "io/tensorboard.pb-c.h"
 #include <errno.h>
@@ -75,7 +76,11 @@ static int write_event(struct bl_tensorboard *file, Tb__Event *event) {
     return bl_now() - file->flushed > flush_seconds ? flush(file) : 0;
 }
 
-static int write_value(struct bl_tensorboard *file, Tb__Value *value, int64_t step) {
+/* A tag is UTF-8; layers, whose names stand in it, may have any. */
+static int write_value(struct bl_tensorboard *file, Tb__Value *value, const char *tag, int64_t step) {
+    char shown[512];
+    bl_text_show(shown, sizeof shown, tag);
+    value->tag = shown;
     Tb__Value *values[] = {value};
     Tb__Summary summary = TB__SUMMARY__INIT;
     Tb__Event event = TB__EVENT__INIT;
@@ -132,10 +137,9 @@ int bl_tensorboard_close(struct bl_tensorboard *file) {
 
 int bl_tensorboard_scalar(struct bl_tensorboard *file, const char *tag, int64_t step, double number) {
     Tb__Value value = TB__VALUE__INIT;
-    value.tag = (char *)tag;
     value.has_simple_value = 1;
     value.simple_value = (float)number;
-    return write_value(file, &value, step);
+    return write_value(file, &value, tag, step);
 }
 
 static int summarize(Tb__Histogram *h, const float *values, int count) {
@@ -175,7 +179,6 @@ int bl_tensorboard_histogram(struct bl_tensorboard *file, const char *tag, int64
     Tb__Value value = TB__VALUE__INIT;
     if (!summarize(&histogram, values, count)) return 0;
     fill_buckets(&histogram, limits, counts, values, count);
-    value.tag = (char *)tag;
     value.histo = &histogram;
-    return write_value(file, &value, step);
+    return write_value(file, &value, tag, step);
 }

@@ -143,13 +143,13 @@ const struct bl_field bl_pool_fields[] = {
 };
 
 int bl_pool_setup(struct bl_node *node, struct bl_pool_attrs *pool) {
-    int64_t size[2] = {node->in[0]->h, node->in[0]->w}, out[2];
     int code = bl_check_inputs(node, 1, 1);
     if (code) return code;
+    int64_t size[2] = {node->in[0]->h, node->in[0]->w}, out[2];
     for (int i = 0; i < 2; i++) {
         int k = pool->kernel[i], p = pool->padding[i];
         if (!pool->stride[i]) pool->stride[i] = k;
-        if (k < 1 || k > 255 || pool->stride[i] < 1 || p < 0 || 2 * p > k)
+        if (k < 1 || k > 255 || pool->stride[i] < 1 || p < 0 || p > k / 2)
             return bl_fail(BLANCH_EINPUT,
                            "%s: a window of %d at a step of %d with %d of padding: the window is 1 to 255, the "
                            "step at least 1, the padding at most half the window",

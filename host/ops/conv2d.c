@@ -1,9 +1,12 @@
 /* Convolution: weight (O, I/groups, kh, kw), bias (O). The engines in ops/conv/ do the work. */
+#include "ops/common.h"
 #include "ops/conv/layer.h"
 #include "graph/reference.h"
 
 static int setup(struct bl_node *node) {
     const struct bl_conv_attrs *a = node->attrs;
+    int code = bl_check_inputs(node, 1, 1);
+    if (code) return code;
     if (a->groups < 1) return bl_fail(BLANCH_EINPUT, "%s: groups %d: at least 1", node->name, a->groups);
     return bl_conv_layer_setup(node, a, 4,
                                (int64_t[]){a->out_channels, a->in_channels / a->groups, a->kernel[0], a->kernel[1]});

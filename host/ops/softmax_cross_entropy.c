@@ -1,6 +1,6 @@
 /* loss = log(sum_j exp(z_j)) - z_label per image; the network's loss is the mean over the batch's images. The output
- * holds per image the loss, the rank of the right class (how many logits lie before it, ties in order of class; an
- * unordered comparison counts against it) and log(sum exp), which backward reads. Nothing follows: no gradient comes
+ * holds per image the loss, the rank of the right class (how many logits lie before it, ties in order of class;
+ * infinite where a logit is not finite) and log(sum exp), which backward reads. Nothing follows: no gradient comes
  * in. */
 #include "ops/common.h"
 #include "graph/reference.h"

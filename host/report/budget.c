@@ -10,8 +10,11 @@ static void put_decision(struct bl_html *html, const struct bl_decision_result *
         low = fmin(low, decision->layer[i].interval);
         high = fmax(high, decision->layer[i].interval);
     }
-    snprintf(range, sizeof range, low < high ? "%.1f to %.1f" : "%.1f", isfinite(low) ? low : 1, high);
-    bl_html(html, "<tr><td data-v=\"%.0f\">%.0f</td><td class=\"wide\">", decision->step, decision->step);
+    snprintf(range, sizeof range, low < high ? "%s to %s" : "%s", bl_fixed(isfinite(low) ? low : 1, 1),
+             bl_fixed(high, 1));
+    bl_html(html, "<tr>");
+    bl_html_cell(html, decision->step, bl_fixed(decision->step, 0));
+    bl_html(html, "<td class=\"wide\">");
     bl_html_text(html, decision->reason);
     bl_html(html, "</td>");
     bl_html_cell(html, decision->base_ms, bl_ms(decision->base_ms));
@@ -30,8 +33,8 @@ static void put_layers(struct bl_html *html, const struct bl_decision_result *de
                   "step</th></tr></thead>\n<tbody>\n");
     for (int i = 0; i < decision->layers; i++) {
         const struct bl_decision_layer_result *layer = &decision->layer[i];
-        char drift[32];
-        snprintf(drift, sizeof drift, "%.2g", layer->drift);
+        char drift[32] = "–";
+        if (isfinite(layer->drift)) snprintf(drift, sizeof drift, "%.2g", layer->drift);
         bl_html(html, "<tr><td>");
         bl_html_text(html, layer->name);
         bl_html(html, "</td>");

@@ -8,14 +8,20 @@ struct span {
     double low, high, step;
 }; // of an axis; step between ticks
 
+enum { MOST_TICKS = 12 };
+
+/* What is drawn: numbers whose differences and squares are numbers. */
+static bool shown(double value) {
+    return fabs(value) <= 1e100;
+}
+
 static bool usable(const struct bl_series *series) {
     int points = 0;
-    for (int i = 0; i < series->count; i++) points += isfinite(series->x[i]) && isfinite(series->y[i]);
+    for (int i = 0; i < series->count; i++) points += shown(series->x[i]) && shown(series->y[i]);
     return points > 1;
 }
 
 static double nice_step(double range, int ticks) {
-    if (!(range > 0)) return 1;
     double raw = range / ticks, power = pow(10, floor(log10(raw))), part = raw / power;
     return power * (part <= 1 ? 1 : part <= 2 ? 2 : part <= 5 ? 5 : 10);
 }
@@ -33,7 +39,7 @@ static double high_of(const struct bl_chart *chart) {
     for (int s = 0; s < chart->count; s++)
         for (int i = 0; i < chart->series[s].count; i++) {
             void *grown = all;
-            if (!isfinite(chart->series[s].y[i])) continue;
+            if (!shown(chart->series[s].y[i])) continue;
             if (bl_grow(&grown, &capacity, used + 1, sizeof *all)) goto done;
             all = grown;
             all[used++] = chart->series[s].y[i];
@@ -50,14 +56,21 @@ static double low_of(const struct bl_chart *chart) {
     double low = INFINITY;
     for (int s = 0; s < chart->count; s++)
         for (int i = 0; i < chart->series[s].count; i++)
-            if (isfinite(chart->series[s].y[i])) low = fmin(low, chart->series[s].y[i]);
+            if (shown(chart->series[s].y[i])) low = fmin(low, chart->series[s].y[i]);
     return low;
+}
+
+/* An axis of values that are equal, or closer together than a few of their last digits, gets a length. */
+static void widen(struct span *axis) {
+    double least = 1e-9 * fmax(fabs(axis->low), fabs(axis->high));
+    if (!(axis->high > axis->low)) axis->high = axis->low + 1;
+    if (axis->high - axis->low < fmax(least, 1e-100)) axis->high = axis->low + fmax(1, 1e3 * least);
 }
 
 static struct span y_axis(const struct bl_chart *chart) {
     struct span y = {isnan(chart->y_low) ? low_of(chart) : chart->y_low,
                      isnan(chart->y_high) ? high_of(chart) : chart->y_high, 1};
-    if (!(y.high > y.low)) y.high = y.low + 1;
+    widen(&y);
     y.step = nice_step(y.high - y.low, 5);
     y.low = floor(y.low / y.step) * y.step;
     y.high = ceil(y.high / y.step - 1e-9) * y.step;
@@ -68,23 +81,38 @@ static struct span x_axis(const struct bl_chart *chart) {
     struct span x = {INFINITY, -INFINITY, 1};
     for (int s = 0; s < chart->count; s++)
         for (int i = 0; i < chart->series[s].count; i++) {
+            if (!shown(chart->series[s].x[i])) continue;
             x.low = fmin(x.low, chart->series[s].x[i]);
             x.high = fmax(x.high, chart->series[s].x[i]);
         }
     if (x.low > 0 && x.low < x.high / 4) x.low = 0;
-    if (!(x.high > x.low)) x.high = x.low + 1;
+    widen(&x);
     x.step = nice_step(x.high - x.low, 5);
     if (chart->whole_x && x.step < 1) x.step = 1;
     return x;
 }
 
+/* In per cent of the axis; a line that leaves it goes far, but not beyond what a browser computes with. */
 static double place(const struct span *axis, double value) {
-    return bl_percent_of(value - axis->low, axis->high - axis->low);
+    return fmax(-1e4, fmin(1e4, bl_percent_of(value - axis->low, axis->high - axis->low)));
+}
+
+/* The t-th tick of an axis whose first is at `first`. */
+static bool tick_at(const struct span *axis, double first, int t, double *at) {
+    *at = first + t * axis->step;
+    return t < MOST_TICKS && *at <= axis->high + axis->step / 1e6;
+}
+
+static const char *tick_text(const struct span *axis, double value) {
+    bool plain = axis->step >= 0.00999 && fabs(value) < 1e7;
+    int digits = axis->step < 0.0999 ? 2 : axis->step < 0.999 ? 1 : 0;
+    return plain ? bl_fixed(value, digits) : bl_short(fabs(value) < axis->step / 2 ? 0 : value);
 }
 
 static void draw_lines(struct bl_html *html, const struct bl_chart *chart, const struct span *x, const struct span *y) {
-    for (int t = 0; y->low + t * y->step <= y->high + y->step / 1e6; t++) {
-        double at = 100 - place(y, y->low + t * y->step);
+    double value;
+    for (int t = 0; tick_at(y, y->low, t, &value); t++) {
+        double at = 100 - place(y, value);
         bl_html(html, "<line class=\"grid\" x1=\"0\" x2=\"100\" y1=\"%.2f\" y2=\"%.2f\"/>", at, at);
     }
     for (int s = 0; s < chart->count; s++) {
@@ -92,7 +120,7 @@ static void draw_lines(struct bl_html *html, const struct bl_chart *chart, const
         bool pen_up = true;
         bl_html(html, "<path class=\"line %s\" d=\"", series->css);
         for (int i = 0; i < series->count; i++) {
-            if (!isfinite(series->y[i])) {
+            if (!shown(series->x[i]) || !shown(series->y[i])) {
                 pen_up = true;
                 continue;
             }
@@ -104,19 +132,17 @@ static void draw_lines(struct bl_html *html, const struct bl_chart *chart, const
 }
 
 static void draw_ticks(struct bl_html *html, const struct span *x, const struct span *y) {
-    int digits = y->step < 0.0999 ? 2 : y->step < 0.999 ? 1 : 0;
-    for (int t = 0; y->low + t * y->step <= y->high + y->step / 1e6; t++)
-        bl_html(html, "<span class=\"y\" style=\"bottom:%.2f%%\">%.*f</span>", place(y, y->low + t * y->step), digits,
-                y->low + t * y->step);
-    digits = x->step < 0.0999 ? 2 : x->step < 0.999 ? 1 : 0;
-    for (double at = ceil(x->low / x->step - 1e-9) * x->step; at <= x->high + x->step / 1e6; at += x->step)
-        bl_html(html, "<span class=\"x\" style=\"left:%.2f%%\">%.*f</span>", place(x, at), digits,
-                fabs(at) < x->step / 2 ? 0 : at);
+    double at, first = ceil(x->low / x->step - 1e-9) * x->step;
+    for (int t = 0; tick_at(y, y->low, t, &at); t++)
+        bl_html(html, "<span class=\"y\" style=\"bottom:%.2f%%\">%s</span>", place(y, at), tick_text(y, at));
+    for (int t = 0; tick_at(x, first, t, &at); t++)
+        bl_html(html, "<span class=\"x\" style=\"left:%.2f%%\">%s</span>", place(x, at),
+                tick_text(x, fabs(at) < x->step / 2 ? 0 : at));
 }
 
 static double last_value(const struct bl_series *series) {
     for (int i = series->count - 1; i >= 0; i--)
-        if (isfinite(series->y[i])) return series->y[i];
+        if (shown(series->y[i])) return series->y[i];
     return NAN;
 }
 
@@ -127,7 +153,7 @@ static void draw_legend(struct bl_html *html, const struct bl_chart *chart) {
         bl_html(html, "<li><svg class=\"key\" viewBox=\"0 0 24 8\"><path class=\"line %s\" d=\"M0 4L24 4\"/></svg>",
                 chart->series[s].css);
         bl_html_text(html, chart->series[s].label);
-        bl_html(html, " <span class=\"num\">%.*f</span></li>", last < 10 ? 3 : 1, last);
+        bl_html(html, " <span class=\"num\">%s</span></li>", bl_fixed(last, last < 10 ? 3 : 1));
     }
     bl_html(html, "</ul>");
 }

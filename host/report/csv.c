@@ -1,16 +1,34 @@
 /* The rows of a report as comma-separated values: one of each run, then one for each of its layers and phases. */
 #include "html.h"
+#include "base/text.h"
 #include "io/files.h"
 #include "report.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-static void put_text(struct bl_html *out, const char *text) {
+/* As spreadsheets see it: they pass over blanks before it. A number is none. */
+static bool is_formula(const char *text) {
+    char *end;
+    if (!strchr("+-", *text)) return strchr("=@\t\r\n", *text) != NULL;
+    double value = strtod(text, &end);
+    return end == text || *end || !isfinite(value);
+}
+
+void bl_csv_text(struct bl_html *csv, const char *text) {
     bool quote = strpbrk(text, ",\"\r\n") != NULL;
-    if (quote) bl_html(out, "\"");
-    for (; *text; text++) bl_html(out, *text == '"' ? "\"\"" : "%c", *text);
-    if (quote) bl_html(out, "\"");
+    if (quote) bl_html(csv, "\"");
+    if (*text && is_formula(text)) bl_html(csv, "'");
+    for (uint32_t code; *text; text++) {
+        int bytes = bl_utf8(text, &code);
+        if (!bytes)
+            bl_html(csv, "\\x%02X", (unsigned char)*text);
+        else if (*text == '"')
+            bl_html(csv, "\"\"");
+        else
+            bl_html(csv, "%.*s", bytes, text), text += bytes - 1;
+    }
+    if (quote) bl_html(csv, "\"");
 }
 
 static void put_number(struct bl_html *out, double value) {
@@ -28,10 +46,10 @@ static void put_start(struct bl_html *out, const struct bl_result *result, const
                                  layer,
                                  op,
                                  phase};
-    bl_html(out, "%.0f", result->batch);
+    if (isfinite(result->batch)) bl_html(out, "%.0f", result->batch);
     for (int i = 0; i < BL_COUNT(texts); i++) {
         bl_html(out, ",");
-        put_text(out, texts[i]);
+        bl_csv_text(out, texts[i]);
     }
 }
 

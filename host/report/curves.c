@@ -22,10 +22,10 @@ static void name_run(struct named *named, int *count, const struct bl_run_result
     bl_run_label(run, label, sizeof label);
     *entry = (struct named){.run = run};
     snprintf(entry->label, sizeof entry->label, "%.100s%s%.50s", prefix, *prefix ? " " : "", label);
-    if (taken)
+    if (taken || (strcmp(run->norm, "bn") && strcmp(run->norm, "nd") && strcmp(run->norm, "none")))
         snprintf(entry->css, sizeof entry->css, "k%d", *count % 8);
     else
-        snprintf(entry->css, sizeof entry->css, "%.8s", run->norm);
+        snprintf(entry->css, sizeof entry->css, "%s", run->norm);
     ++*count;
 }
 
@@ -80,7 +80,7 @@ static int read_accuracy(struct bl_series *series, const struct bl_run_result *r
         const struct bl_epoch_result *epoch = &run->epoch[e];
         seconds += epoch->train_s;
         series->x[e] = over_time ? seconds : epoch->epoch;
-        series->y[e] = test ? epoch->test_top1 : epoch->train_top1;
+        series->y[e] = test ? bl_held_top1(epoch) : epoch->train_top1;
     }
     return code;
 }
@@ -92,7 +92,9 @@ static void put_accuracy(struct bl_html *html, const struct named *runs, int cou
         bool test = i < count;
         const struct named *named = &runs[i % count];
         html->error = read_accuracy(&series[i], named->run, test, over_time);
-        snprintf(labels[i], sizeof labels[i], "%s %s", named->label, test ? "test" : "training");
+        const struct bl_epoch_result *last = bl_last_epoch(named->run);
+        const char *held = last && isnan(last->test_top1) ? "validation" : "test";
+        snprintf(labels[i], sizeof labels[i], "%s %s", named->label, test ? held : "training");
         snprintf(css[i], sizeof css[i], "%s%s", named->css, test ? "" : " dash");
         series[i].label = labels[i];
         series[i].css = css[i];
@@ -115,11 +117,8 @@ static void put_epoch_cells(struct bl_html *html, const struct named *runs, int 
     for (int k = 0; k < 3; k++)
         for (int i = 0; i < count; i++) {
             const struct bl_epoch_result *epoch = index < runs[i].run->epochs ? &runs[i].run->epoch[index] : NULL;
-            double value = !epoch ? NAN : k == 0 ? epoch->train_top1 : k == 1 ? epoch->test_top1 : epoch->train_s;
-            if (isnan(value))
-                bl_html(html, "<td>–</td>");
-            else
-                bl_html(html, "<td>%.*f</td>", k < 2 ? 2 : 1, value);
+            double value = !epoch ? NAN : k == 0 ? epoch->train_top1 : k == 1 ? bl_held_top1(epoch) : epoch->train_s;
+            bl_html(html, "<td>%s</td>", bl_fixed(value, k < 2 ? 2 : 1));
         }
 }
 

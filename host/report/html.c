@@ -1,5 +1,6 @@
 /* Text and numbers for a page. */
 #include "html.h"
+#include "base/text.h"
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -38,8 +39,8 @@ void bl_html(struct bl_html *html, const char *format, ...) {
     va_end(arguments);
 }
 
-void bl_html_text(struct bl_html *html, const char *text) {
-    for (; text && *text; text++) {
+static void append_escaped(struct bl_html *html, const char *text) {
+    for (; *text; text++) {
         switch (*text) {
         case '&':
             append(html, "&amp;", 5);
@@ -62,14 +63,25 @@ void bl_html_text(struct bl_html *html, const char *text) {
     }
 }
 
+void bl_html_text(struct bl_html *html, const char *text) {
+    char small[256];
+    size_t length = text ? bl_text_show(small, sizeof small, text) : 0;
+    if (!length) return;
+    char *large = length < sizeof small ? NULL : bl_malloc(length + 1);
+    if (large)
+        bl_text_show(large, length + 1, text);
+    else if (length >= sizeof small)
+        html->error = BLANCH_ENOMEM;
+    append_escaped(html, large ? large : small);
+    free(large);
+}
+
 void bl_html_cell(struct bl_html *html, double value, const char *text) {
     bl_html(html, "<td data-v=\"%.6g\">%s</td>", isfinite(value) ? value : -1, text);
 }
 
 void bl_html_share(struct bl_html *html, double part) {
-    char text[32] = "–";
-    if (isfinite(part)) snprintf(text, sizeof text, "%.1f", 100 * part);
-    bl_html_cell(html, part, text);
+    bl_html_cell(html, part, bl_fixed(100 * part, 1));
 }
 
 static char *ring(void) {
@@ -83,8 +95,27 @@ static int decimals(double value) {
     return size >= 99.95 ? 0 : size >= 9.995 ? 1 : 2;
 }
 
-const char *bl_whole(double value) {
+/* Longer numbers are nothing that was measured; they take the room of others. */
+static bool is_long(double value) {
+    return !(fabs(value) < 1e15);
+}
+
+const char *bl_short(double value) {
     if (!isfinite(value)) return "–";
+    char *out = ring();
+    snprintf(out, 40, "%.3g", value);
+    return out;
+}
+
+const char *bl_fixed(double value, int digits) {
+    if (is_long(value)) return bl_short(value);
+    char *out = ring();
+    snprintf(out, 40, "%.*f", digits, value);
+    return out;
+}
+
+const char *bl_whole(double value) {
+    if (is_long(value)) return bl_short(value);
     char digits[32], *out = ring(), *to = out;
     int length = snprintf(digits, sizeof digits, "%.0f", fabs(value));
     if (value < 0 && strcmp(digits, "0")) to += sprintf(to, "−");
@@ -118,7 +149,7 @@ const char *bl_percent(double percent) {
     double size = fabs(percent);
     if (size < 0.05) return "0\u00a0%";
     const char *sign = percent < 0 ? "−" : "+";
-    snprintf(out, 40, "%s%.*f\u00a0%%", sign, size < 9.95 ? 1 : 0, size);
+    snprintf(out, 40, "%s%s\u00a0%%", sign, bl_fixed(size, size < 9.95 ? 1 : 0));
     return out;
 }
 
@@ -139,8 +170,12 @@ static const char *cell_text(const char *from, char *text) {
         else if (!tag && used < MAX_HEAD - 1)
             text[used++] = *at;
     }
-    while (used && (text[used - 1] & 0xc0) == 0x80 && used == MAX_HEAD - 1) used--; // no half of a character
     text[used] = 0;
+    if (used == MAX_HEAD - 1) { // no half of a character, nor of an escaped one
+        text[bl_text_fit(text, MAX_HEAD - 1)] = 0;
+        char *escape = strrchr(text, '&');
+        if (escape && !strchr(escape, ';')) *escape = 0;
+    }
     return at;
 }
 

@@ -10,16 +10,22 @@ struct bl_html { // start from zero; free data
     int error; // sticks: later calls do nothing
 };
 void bl_html(struct bl_html *html, const char *format, ...) BL_PRINTF(2, 3); // as it stands
-void bl_html_text(struct bl_html *html, const char *text);                   // escaped; NULL is empty
+/* Text from outside, for elements and attributes in quotes: escaped, and what is hidden or no UTF-8 as bl_text_show
+ * shows it. NULL is empty. */
+void bl_html_text(struct bl_html *html, const char *text);
+/* The same for a field of comma-separated values. What a spreadsheet would take for a formula gets a ' before it. */
+void bl_csv_text(struct bl_html *csv, const char *text);
 /* A cell that sorts by value (NAN: before all), and one that has no number. */
 void bl_html_cell(struct bl_html *html, double value, const char *text);
 void bl_html_share(struct bl_html *html, double part); // of 1, in per cent
 
 /* A number as text, in a buffer of a small ring that later calls reuse: use it at once. */
-const char *bl_ms(double ms);           // "12.3", three digits or so; "–" for NAN
-const char *bl_signed_ms(double ms);    // "+1.23", "−0.40", "0"
-const char *bl_percent(double percent); // "+26 %", "−3.1 %"
-const char *bl_whole(double value);     // "12,345"
+const char *bl_ms(double ms);                   // "12.3", three digits or so; "–" for NAN
+const char *bl_signed_ms(double ms);            // "+1.23", "−0.40", "0"
+const char *bl_percent(double percent);         // "+26 %", "−3.1 %"
+const char *bl_whole(double value);             // "12,345"
+const char *bl_fixed(double value, int digits); // after the point
+const char *bl_short(double value);             // "1.2e+09"
 
 extern const char bl_report_style[], bl_report_script[];
 

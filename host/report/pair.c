@@ -144,7 +144,7 @@ void bl_html_bar(struct bl_html *html, const char *who, const double *phases, do
     bl_html(html, "<svg role=\"img\" aria-label=\"%s%s%s ms\">", who, *who ? " " : "", bl_ms(ms));
     for (int p = 0; p < BL_PHASES; p++) {
         double width = bl_percent_of(phases[p], scale);
-        if (width < 0.005) continue;
+        if (!(width >= 0.005)) continue;
         bl_html(html,
                 "<rect class=\"%s\" x=\"%.2f%%\" width=\"%.2f%%\" height=\"100%%\"><title>%s: %s ms</title></rect>",
                 bl_phase_css(p), at, width, bl_phase_label(p), bl_ms(phases[p]));
@@ -196,7 +196,7 @@ static void put_layer_cells(struct bl_html *html, const struct bl_pair_row *row)
     double over = row->nd_ms - row->bn_ms, percent = row->bn_ms > 0 ? bl_percent_of(over, row->bn_ms) : NAN;
     put_cell(html, row->bn_ms, bl_ms(row->bn_ms));
     put_cell(html, row->nd_ms, bl_ms(row->nd_ms));
-    bl_html(html, "<td class=\"strong\" data-v=\"%.6g\">%s</td>", over, bl_signed_ms(over));
+    bl_html(html, "<td class=\"strong\" data-v=\"%.6g\">%s</td>", isfinite(over) ? over : 0, bl_signed_ms(over));
     put_cell(html, percent, bl_percent(percent));
     put_cell(html, convolution_of(row), bl_signed_ms(convolution_of(row)));
     for (int p = FIRST_OWN; p <= LAST_OWN; p++)
@@ -257,13 +257,13 @@ static void put_result_card(struct bl_html *html, const struct bl_run_result *bn
     char value[200], detail[120];
     double a = bl_test_top1(bn), b = bl_test_top1(nd);
     if (!isnan(a) && !isnan(b)) {
-        snprintf(value, sizeof value, "<i class=\"bn\">%.1f</i> <i class=\"to\">/</i> <i class=\"nd\">%.1f</i>&nbsp;%%",
-                 a, b);
+        snprintf(value, sizeof value, "<i class=\"bn\">%s</i> <i class=\"to\">/</i> <i class=\"nd\">%s</i>&nbsp;%%",
+                 bl_fixed(a, 1), bl_fixed(b, 1));
         snprintf(detail, sizeof detail, "after %d epoch%s", bn->epochs, bn->epochs == 1 ? "" : "s");
         put_card(html, "Test accuracy, BN and ND", value, detail);
     } else if (!isnan(bn->last_loss) && !isnan(nd->last_loss)) {
-        snprintf(value, sizeof value, "<i class=\"bn\">%.3f</i> <i class=\"to\">/</i> <i class=\"nd\">%.3f</i>",
-                 bn->last_loss, nd->last_loss);
+        snprintf(value, sizeof value, "<i class=\"bn\">%s</i> <i class=\"to\">/</i> <i class=\"nd\">%s</i>",
+                 bl_fixed(bn->last_loss, 3), bl_fixed(nd->last_loss, 3));
         put_card(html, "Last training loss, BN and ND", value, "mean of the last tenth of the steps");
     }
 }
@@ -274,9 +274,9 @@ static void put_cards(struct bl_html *html, const struct bl_result *result, cons
     bool varies = bl_pair_varies(pair);
     bl_html(html, "<ul class=\"cards\">\n");
     snprintf(value, sizeof value, "%s", bl_percent(bl_pair_overhead(pair)));
-    snprintf(detail, sizeof detail, "ND %s ms, BN %s ms, %s, batch %.0f",
+    snprintf(detail, sizeof detail, "ND %s ms, BN %s ms, %s, batch %s",
              bl_ms(varies ? pair->nd_mean_ms : pair->nd_step_ms), bl_ms(varies ? pair->bn_mean_ms : pair->bn_step_ms),
-             varies ? "means of all steps" : "medians", result->batch);
+             varies ? "means of all steps" : "medians", bl_fixed(result->batch, 0));
     put_card(html, "ND’s training step beside BN’s", value, detail);
     put_result_card(html, bn, nd);
     snprintf(value, sizeof value, "<i class=\"bn\">%s</i> <i class=\"to\">/</i> <i class=\"nd\">%s</i>&nbsp;ms",

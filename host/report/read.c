@@ -1,10 +1,27 @@
 /* Results from what stands on the disk: a comparison's folder or compare.json, a run directory, the JSON of a bench. */
+#include "base/private.h"
 #include "io/files.h"
+#include "io/json.h"
 #include "report.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+
+static const int most_epochs = 100000;
+static const int64_t most_bytes = 64 << 20;
+
+/* JSON takes forty times its size in memory. */
+static int read_json(const char *path, cJSON **json) {
+    struct stat info;
+    bool there = !stat(path, &info);
+    if (there && (S_ISCHR(info.st_mode) || S_ISBLK(info.st_mode)))
+        return bl_fail(BLANCH_EINPUT, "%s is a device, not a file", path);
+    if (there && info.st_size > most_bytes)
+        return bl_fail(BLANCH_ELIMIT, "%s has %lld bytes; a report reads files of at most %lld", path,
+                       (long long)info.st_size, (long long)most_bytes);
+    return bl_json_read(path, json);
+}
 
 /* --- a run directory -------------------------------------------------------------------------- */
 
@@ -30,24 +47,27 @@ static int read_line(struct bl_run_result *run, struct log *log, const cJSON *li
     const char *type = bl_json_text(line, "type");
     if (!strcmp(type, "step")) return add_step(log, line);
     if (strcmp(type, "epoch")) return 0;
+    if (run->epochs == most_epochs) return bl_fail(BLANCH_ELIMIT, "at most %d epochs are read", most_epochs);
     struct bl_epoch_result *epoch = bl_result_add_epoch(run);
     if (!epoch) return BLANCH_ENOMEM;
     bl_epoch_read(line, epoch);
     return 0;
 }
 
+/* A last line without an end is what a crash left of it, and counts for nothing. */
 static int read_log(struct bl_run_result *run, const char *path, double batch) {
     struct log log = {.batch = batch};
-    char *text = NULL, *rest = NULL;
+    char *text = NULL, *end;
     size_t size;
     int code = bl_file_read(path, &text, &size), number = 0;
-    for (char *line = code ? NULL : strtok_r(text, "\n", &rest); line && !code; line = strtok_r(NULL, "\n", &rest)) {
-        cJSON *json = cJSON_Parse(line);
+    for (char *line = text; !code && (end = memchr(line, '\n', size - (size_t)(line - text))); line = end + 1) {
+        cJSON *json = bl_json_parse(line, (size_t)(end - line), NULL);
         number++;
         if (cJSON_IsObject(json))
             code = read_line(run, &log, json);
         else if (!(code = bl_memory_lacked()))
-            code = bl_fail(BLANCH_EINPUT, "%s, line %d, is not a JSON object", path, number);
+            code = bl_fail(BLANCH_EINPUT, "it is not a JSON object");
+        if (code) bl_fail_in(code, "%s, line %d", path, number);
         cJSON_Delete(json);
     }
     if (!code) code = bl_result_set_curve(run, log.sample, log.count);
@@ -59,9 +79,9 @@ static int read_log(struct bl_run_result *run, const char *path, double batch) {
 static int read_ledger(struct bl_run_result *run, const char *path, double batch) {
     cJSON *ledger = NULL;
     if (!bl_path_exists(path)) return 0; // an early end: no step was recorded
-    int code = bl_json_read(path, &ledger);
+    int code = read_json(path, &ledger);
     if (code) return code;
-    code = bl_run_read_measured(ledger, run);
+    if ((code = bl_run_read_measured(ledger, run))) bl_fail_in(code, "%s", path);
     if (run->step_ms > 0) run->images_per_s = 1e3 * batch / run->step_ms;
     cJSON_Delete(ledger);
     return code;
@@ -71,7 +91,7 @@ static int from_run(const char *folder, struct bl_result *result) {
     char *config_path = bl_format("%s/config.json", folder), *log = bl_format("%s/log.jsonl", folder),
          *ledger = bl_format("%s/ledger.json", folder);
     cJSON *config = NULL;
-    int code = config_path && log && ledger ? bl_json_read(config_path, &config) : BLANCH_ENOMEM;
+    int code = config_path && log && ledger ? read_json(config_path, &config) : BLANCH_ENOMEM;
     if (!code && (code = bl_result_read_config(config, result)) == BLANCH_EINPUT)
         bl_fail(code, "%s names no model and norm: not the folder of a training run", config_path);
     if (!code) code = read_log(&result->run[0], log, result->batch);
@@ -87,9 +107,11 @@ static int from_run(const char *folder, struct bl_result *result) {
 
 static int from_file(const char *path, struct bl_result *result) {
     cJSON *json = NULL;
-    int code = bl_json_read(path, &json);
+    int code = read_json(path, &json);
     if (!code && (code = bl_result_read(json, result)) == BLANCH_EINPUT)
         bl_fail(code, "%s is neither what `blanch compare` nor what `blanch bench --json` writes", path);
+    else if (json && code)
+        bl_fail_in(code, "%s", path);
     cJSON_Delete(json);
     return code;
 }
@@ -97,6 +119,7 @@ static int from_file(const char *path, struct bl_result *result) {
 int bl_report_read(const char *path, struct bl_result *result) {
     struct stat info;
     bl_result_init(result);
+    bl_folder_warn(path);
     if (stat(path, &info)) return bl_fail(BLANCH_EINPUT, "%s: there is no such file or folder", path);
     char *inside = bl_format("%s/compare.json", path), *config = bl_format("%s/config.json", path);
     int code = inside && config ? 0 : BLANCH_ENOMEM;

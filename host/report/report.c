@@ -12,8 +12,8 @@ static void put_device(struct bl_html *html, const struct bl_device_result *devi
     bl_html(html, "<p class=\"meta\"><b>");
     bl_html_text(html, device->label);
     bl_html(html, "</b>");
-    if (device->facts.compute_units > 0) bl_html(html, " · %.0f compute units", device->facts.compute_units);
-    if (device->facts.memory > 0) bl_html(html, " · %.1f GiB", device->facts.memory / 1073741824.0);
+    if (device->facts.compute_units > 0) bl_html(html, " · %s compute units", bl_fixed(device->facts.compute_units, 0));
+    if (device->facts.memory > 0) bl_html(html, " · %s GiB", bl_fixed(device->facts.memory / 1073741824.0, 1));
     if (*device->facts.platform) bl_html(html, " · ");
     bl_html_text(html, device->facts.platform);
     if (*device->facts.driver) bl_html(html, " · driver ");
@@ -25,8 +25,8 @@ static void put_host(struct bl_html *html, const struct bl_host *host) {
     if (!*host->os && !*host->cpu) return;
     bl_html(html, "<p class=\"meta\">On ");
     bl_html_text(html, *host->cpu ? host->cpu : "an unnamed processor");
-    if (host->cores > 0) bl_html(html, " · %.0f core%s", host->cores, host->cores > 1 ? "s" : "");
-    if (host->memory > 0) bl_html(html, " · %.1f GiB", host->memory / 1073741824.0);
+    if (host->cores > 0) bl_html(html, " · %s core%s", bl_fixed(host->cores, 0), host->cores > 1 ? "s" : "");
+    if (host->memory > 0) bl_html(html, " · %s GiB", bl_fixed(host->memory / 1073741824.0, 1));
     if (*host->os) bl_html(html, " · ");
     bl_html_text(html, host->os);
     if (*host->kernel) bl_html(html, " · kernel ");
@@ -75,11 +75,8 @@ static void put_runs_table(struct bl_html *html, const struct bl_result *result)
         bl_html_text(html, run->setting);
         bl_html(html, "</td><td>%s</td><td>%s</td><td>%s</td>", bl_ms(run->step_ms), bl_whole(run->images_per_s),
                 bl_ms(run->inference_ms));
-        if (isnan(run->coverage))
-            bl_html(html, "<td>–</td>");
-        else
-            bl_html(html, "<td>%.1f</td>", 100 * run->coverage);
-        bl_html(html, "<td>%s</td></tr>\n", bl_percent(bl_percent_more(run->recording_cost, 1)));
+        bl_html(html, "<td>%s</td><td>%s</td></tr>\n", bl_fixed(100 * run->coverage, 1),
+                bl_percent(bl_percent_more(run->recording_cost, 1)));
     }
     bl_html(html, "</tbody></table></div>\n");
 }

@@ -29,7 +29,9 @@ const struct bl_result_field bl_epoch_fields[] = {
     FIELD(bl_epoch_result, train_top1, 6),   FIELD(bl_epoch_result, train_top5, 6),
     FIELD(bl_epoch_result, test_loss, 6),    FIELD(bl_epoch_result, test_top1, 6),
     FIELD(bl_epoch_result, test_top5, 6),    FIELD(bl_epoch_result, train_s, 6),
-    FIELD(bl_epoch_result, test_s, 6),       {NULL},
+    FIELD(bl_epoch_result, test_s, 6),       FIELD(bl_epoch_result, val_loss, 6),
+    FIELD(bl_epoch_result, val_top1, 6),     FIELD(bl_epoch_result, val_top5, 6),
+    FIELD(bl_epoch_result, val_s, 6),        {NULL},
 };
 const struct bl_result_field bl_point_fields[] = {
     FIELD(bl_curve_point, step, 8),
@@ -261,9 +263,13 @@ const struct bl_epoch_result *bl_last_epoch(const struct bl_run_result *run) {
     return run && run->epochs ? &run->epoch[run->epochs - 1] : NULL;
 }
 
+double bl_held_top1(const struct bl_epoch_result *epoch) {
+    return isnan(epoch->test_top1) ? epoch->val_top1 : epoch->test_top1;
+}
+
 double bl_test_top1(const struct bl_run_result *run) {
     const struct bl_epoch_result *last = bl_last_epoch(run);
-    return last ? last->test_top1 : NAN;
+    return last ? bl_held_top1(last) : NAN;
 }
 
 bool bl_same_place(const struct bl_result *a, int device, const struct bl_result *b, int other) {

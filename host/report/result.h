@@ -13,6 +13,7 @@ struct bl_nd_result { // a network's deconvolution: of its convolution with the 
 
 struct bl_epoch_result { // accuracies in per cent
     double epoch, train_loss, train_top1, train_top5, test_loss, test_top1, test_top5, train_s, test_s;
+    double val_loss, val_top1, val_top5, val_s; // where there are validation images, test_ is NAN
 };
 struct bl_curve_point {
     double step, seconds, loss; // seconds of training until then
@@ -119,6 +120,7 @@ int bl_pair_rows(struct bl_pair_result *pair, const struct bl_graph *bn_graph, c
 const struct bl_run_result *bl_result_run(const struct bl_result *result, int device, const char *norm,
                                           const char *setting);
 const struct bl_epoch_result *bl_last_epoch(const struct bl_run_result *run); // NULL: none
+double bl_held_top1(const struct bl_epoch_result *epoch);                     // test, else validation; NAN
 double bl_test_top1(const struct bl_run_result *run);                         // after the last epoch; NAN
 /* Of one document by label, of two by everything that is known of device and machine. */
 bool bl_same_place(const struct bl_result *a, int device, const struct bl_result *b, int other);

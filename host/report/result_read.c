@@ -1,5 +1,5 @@
 /* Results from JSON: the one reader, also of what earlier versions wrote. */
-#include "io/files.h"
+#include "base/text.h"
 #include "report/result_internal.h"
 #include <math.h>
 #include <stdio.h>
@@ -17,19 +17,30 @@ static void read_fields(const cJSON *json, const struct bl_result_field *fields,
         if (fields->digits == BL_FLAG && cJSON_IsBool(value))
             *bl_field_of(fields, of) = cJSON_IsTrue(value);
         else if (cJSON_IsNumber(value))
-            *bl_field_of(fields, of) = value->valuedouble;
+            *bl_field_of(fields, of) = bl_json_value(value);
     }
 }
 
 static void read_text(const cJSON *json, const char *key, char *text, size_t size) {
-    snprintf(text, size, "%s", bl_json_text(json, key));
+    const char *found = bl_json_text(json, key);
+    snprintf(text, size, "%.*s", (int)bl_text_fit(found, size), found);
+}
+
+/* More than any network, comparison or training has: what is read is held in memory at many times a file's size, and
+ * rows are looked up by name. */
+enum { MOST_LAYERS = 5000, MOST_ROWS = 50000, MOST_RUNS = 256, MOST_POINTS = 100000 };
+
+static int check_size(const cJSON *list, const char *what, int most) {
+    int count = cJSON_GetArraySize(list);
+    return count <= most ? 0 : bl_fail(BLANCH_ELIMIT, "it holds %d %s, and at most %d are read", count, what, most);
 }
 
 /* count zeroed elements for what the list holds. */
-static int make_list(const cJSON *list, size_t size, void **data, int *count) {
+static int make_list(const cJSON *list, const char *what, int most, size_t size, void **data, int *count) {
     *count = 0;
     if (!cJSON_IsArray(list) || !list->child) return 0;
-    int wanted = cJSON_GetArraySize(list);
+    int code = check_size(list, what, most), wanted = cJSON_GetArraySize(list);
+    if (code) return code;
     if (!(*data = bl_calloc((size_t)wanted, size))) return BLANCH_ENOMEM;
     *count = wanted;
     return 0;
@@ -62,7 +73,7 @@ static void read_works(const cJSON *json, struct bl_work_done *work, struct bl_w
 static void read_phases(const cJSON *json, double *ms) {
     for (int p = 0; p < BL_PHASES; p++) {
         double value = bl_json_get(json, bl_phase_names[p]);
-        ms[p] = isfinite(value) ? value : 0;
+        ms[p] = value > 0 ? value : 0;
     }
 }
 
@@ -92,7 +103,8 @@ static int read_measured(const cJSON *json, struct bl_measured *step) {
     const cJSON *limits = item(json, "limits"), *layers = item(json, "layers"), *layer;
     double operations = bl_json_get(limits, "operations_per_s"), bytes = bl_json_get(limits, "bytes_per_s");
     void *rows = NULL;
-    int code = make_list(layers, sizeof *step->row, &rows, &step->rows), at = 0;
+    int code = check_size(item(json, "engines"), "layers with engines", MOST_LAYERS), at = 0;
+    if (!code) code = make_list(layers, "layers", MOST_LAYERS, sizeof *step->row, &rows, &step->rows);
     if (code) return code;
     step->row = rows;
     step->limits = (struct bl_limits){isfinite(operations) ? operations : 0, isfinite(bytes) ? bytes : 0};
@@ -112,7 +124,7 @@ int bl_run_read_measured(const cJSON *json, struct bl_run_result *run) {
 int bl_decision_read(const cJSON *json, struct bl_decision_result *decision) {
     const cJSON *layers = item(json, "layers"), *layer;
     void *list = NULL;
-    int at = 0, code = make_list(layers, sizeof *decision->layer, &list, &decision->layers);
+    int at = 0, code = make_list(layers, "layers", MOST_LAYERS, sizeof *decision->layer, &list, &decision->layers);
     if (code) return code;
     decision->layer = list;
     read_text(json, "reason", decision->reason, sizeof decision->reason);
@@ -128,14 +140,15 @@ int bl_decision_read(const cJSON *json, struct bl_decision_result *decision) {
 
 static int read_budget(const cJSON *json, struct bl_budget_result *budget) {
     const cJSON *decision;
+    int code = check_size(item(json, "decisions"), "decisions", MOST_LAYERS);
     read_fields(json, bl_budget_fields, budget);
     read_text(json, item(json, "yardstick") ? "yardstick" : "baseline", budget->baseline, sizeof budget->baseline);
     cJSON_ArrayForEach(decision, item(json, "decisions")) {
-        struct bl_decision_result *to = bl_result_add_decision(budget);
-        int code = to ? bl_decision_read(decision, to) : BLANCH_ENOMEM;
-        if (code) return code;
+        struct bl_decision_result *to = code ? NULL : bl_result_add_decision(budget);
+        if (!to) return code ? code : BLANCH_ENOMEM;
+        code = bl_decision_read(decision, to);
     }
-    return 0;
+    return code;
 }
 
 /* --- a run, a pair ---------------------------------------------------------------------------- */
@@ -143,7 +156,7 @@ static int read_budget(const cJSON *json, struct bl_budget_result *budget) {
 static int read_curve(const cJSON *json, struct bl_run_result *run) {
     const cJSON *point;
     void *list = NULL;
-    int at = 0, code = make_list(json, sizeof *run->curve, &list, &run->points);
+    int at = 0, code = make_list(json, "points of a curve", MOST_POINTS, sizeof *run->curve, &list, &run->points);
     run->curve = list;
     if (code || !run->points) return code;
     cJSON_ArrayForEach(point, json) {
@@ -160,6 +173,7 @@ static int read_run(const cJSON *json, struct bl_run_result *run) {
     read_fields(item(json, "settings"), bl_nd_fields, &run->nd);
     int code = bl_run_read_measured(json, run);
     if (!code) code = read_budget(item(json, "budget"), &run->budget);
+    if (!code) code = check_size(item(json, "epochs"), "epochs", MOST_POINTS);
     cJSON_ArrayForEach(epoch, item(json, "epochs")) {
         struct bl_epoch_result *to = code ? NULL : bl_result_add_epoch(run);
         if (!to) return code ? code : BLANCH_ENOMEM;
@@ -174,8 +188,8 @@ static void read_pair_row(const cJSON *json, struct bl_pair_row *row) {
     read_text(json, "bn_name", row->bn_name, sizeof row->bn_name);
     read_text(json, "op", row->op, sizeof row->op);
     row->role = read_role(json);
-    row->bn_ms = isfinite(bn) ? bn : 0;
-    row->nd_ms = isfinite(nd) ? nd : 0;
+    row->bn_ms = bn > 0 ? bn : 0;
+    row->nd_ms = nd > 0 ? nd : 0;
     read_phases(item(json, "bn_phases"), row->bn);
     read_phases(item(json, "nd_phases"), row->nd);
 }
@@ -183,7 +197,7 @@ static void read_pair_row(const cJSON *json, struct bl_pair_row *row) {
 static int read_pair(const cJSON *json, struct bl_pair_result *pair) {
     const cJSON *layers = item(json, "layers"), *layer;
     void *list = NULL;
-    int at = 0, code = make_list(layers, sizeof *pair->row, &list, &pair->rows);
+    int at = 0, code = make_list(layers, "layers", MOST_LAYERS, sizeof *pair->row, &list, &pair->rows);
     pair->row = list;
     read_text(json, "setting", pair->setting, sizeof pair->setting);
     read_fields(item(json, "settings"), bl_nd_fields, &pair->nd);
@@ -239,21 +253,41 @@ static bool runs_are_whole(const cJSON *json) {
     return true;
 }
 
+/* So many lists as runs and pairs may have are together more than memory should hold. */
+static int check_rows(const struct bl_result *result) {
+    int64_t rows = 0;
+    for (int r = 0; r < result->runs; r++) {
+        rows += result->run[r].step.rows + (result->run[r].epochs + result->run[r].points) / 10;
+        for (int d = 0; d < result->run[r].budget.decisions; d++) rows += result->run[r].budget.decision[d].layers;
+    }
+    for (int p = 0; p < result->pairs; p++) rows += result->pair[p].rows;
+    return rows <= MOST_ROWS ? 0 : bl_fail(BLANCH_ELIMIT, "its runs and pairs hold more than %d rows", MOST_ROWS);
+}
+
+static int check_lists(const cJSON *json) {
+    int code = check_size(item(json, "devices"), "devices", MOST_RUNS);
+    if (!code) code = check_size(item(json, "runs"), "runs", MOST_RUNS);
+    return code ? code : check_size(item(json, "pairs"), "pairs", MOST_RUNS);
+}
+
 static int read_comparison(const cJSON *json, struct bl_result *result) {
     const cJSON *entry;
-    int code = read_start(json, result);
+    int code = check_lists(json);
+    if (!code) code = read_start(json, result);
     cJSON_ArrayForEach(entry, item(json, "devices")) if (!code) code = read_device(entry, result);
     cJSON_ArrayForEach(entry, item(json, "runs")) {
         int device = code ? code : find_device(result, bl_json_text(entry, "device"));
         struct bl_run_result *run = device < 0 ? NULL : bl_result_add_run(result, device);
         if (!run) return code ? code : BLANCH_ENOMEM;
         code = read_run(entry, run);
+        if (!code) code = check_rows(result);
     }
     cJSON_ArrayForEach(entry, item(json, "pairs")) {
         int device = code ? code : find_device(result, bl_json_text(entry, "device"));
         struct bl_pair_result *pair = device < 0 ? NULL : bl_result_add_pair(result, device);
         if (!pair) return code ? code : BLANCH_ENOMEM;
         code = read_pair(entry, pair);
+        if (!code) code = check_rows(result);
     }
     return code;
 }

@@ -28,10 +28,13 @@ static void add_text(cJSON *json, const char *key, const char *text) {
 
 cJSON *bl_epoch_json(const struct bl_epoch_result *epoch) {
     cJSON *json = cJSON_CreateObject();
-    for (const struct bl_result_field *f = bl_epoch_fields; f->key; f++) // null where nothing finite came out
+    const char *without = isnan(epoch->val_s) ? "val_" : "test_";          // of the images that were not measured
+    for (const struct bl_result_field *f = bl_epoch_fields; f->key; f++) { // null where nothing finite came out
+        if (!strncmp(f->key, without, strlen(without))) continue;
         cJSON_AddItemToObject(json, f->key,
                               f->digits ? bl_json_number(bl_field_value(f, epoch), f->digits)
                                         : cJSON_CreateNumber(bl_field_value(f, epoch)));
+    }
     return json;
 }
 

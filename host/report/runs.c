@@ -91,7 +91,7 @@ static void put_overview_row(struct bl_html *html, const struct bl_result *resul
                              const struct bl_result *result, const struct bl_run_result *run) {
     const struct bl_run_result *bn = bn_beside(results, count, result, run);
     double top1 = bl_test_top1(run);
-    char label[120], text[32] = "–";
+    char label[120];
     bl_run_label(run, label, sizeof label);
     bl_html(html, "<tr><td>");
     bl_html_text(html, result->model);
@@ -107,8 +107,7 @@ static void put_overview_row(struct bl_html *html, const struct bl_result *resul
     put_overhead(html, run, run->mean_ms, bn ? bn->mean_ms : NAN);
     bl_html_share(html, run->step.all.launches > 0 ? run->step.all.arithmetic : NAN);
     bl_html_share(html, run->step.all.launches > 0 ? run->step.all.bandwidth : NAN);
-    if (isfinite(top1)) snprintf(text, sizeof text, "%.2f", top1);
-    bl_html_cell(html, top1, text);
+    bl_html_cell(html, top1, bl_fixed(top1, 2));
     bl_html_cell(html, run->target_s, bl_ms(run->target_s));
     bl_html(html, "<td class=\"wide soft\">");
     bl_html_text(html, result->source);
@@ -153,10 +152,9 @@ void bl_html_overview(struct bl_html *html, const struct bl_result *results, int
     bl_html(html, "</tbody></table></div>\n");
     const double target = results[0].runs ? results[0].run[0].target_top1 : NAN;
     if (isfinite(target) && count == 1)
-        bl_html(
-            html,
-            "<p class=\"soft\">target s: seconds of training until %.2f&nbsp;%% of the test images are right.</p>\n",
-            target);
+        bl_html(html,
+                "<p class=\"soft\">target s: seconds of training until %s&nbsp;%% of the test images are right.</p>\n",
+                bl_fixed(target, 2));
 }
 
 /* --- one run ---------------------------------------------------------------------------------- */
@@ -249,11 +247,10 @@ void bl_html_run(struct bl_html *html, const struct bl_run_result *run, bool bar
     bl_html_text(html, label);
     bl_html(html, ", by phase</h3>\n");
     if (limits->operations > 0)
-        bl_html(
-            html,
-            "<p class=\"soft\">The device’s measured limits: %.0f&nbsp;Gop/s, %.1f&nbsp;GB/s. Bytes count every tensor "
-            "of a command once, operations what the method asks for.</p>\n",
-            1e-9 * limits->operations, 1e-9 * limits->bytes);
+        bl_html(html,
+                "<p class=\"soft\">The device’s measured limits: %s&nbsp;Gop/s, %s&nbsp;GB/s. Bytes count every tensor "
+                "of a command once, operations what the method asks for.</p>\n",
+                bl_fixed(1e-9 * limits->operations, 0), bl_fixed(1e-9 * limits->bytes, 1));
     put_phases(html, &run->step);
     bl_html(html, "<details%s><summary>The same by layer</summary>\n", bars ? " open" : "");
     if (bars) put_bars(html, &run->step);

@@ -3,6 +3,8 @@
  * drift_i) within bounds, rounded to powers of 2 of a common period. */
 #include "sched/budget.h"
 #include "io/files.h"
+#include "io/json.h"
+#include <limits.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -340,7 +342,9 @@ void bl_budget_describe(const struct bl_budget *b, double base_ms, cJSON *line) 
     X(int64_t, age)
 #define SAVE(type, field) (double)from->field,
 #define COUNT(type, field) +1
-#define RESTORE(type, field) to->field = (type)*at++;
+#define RESTORE(type, field)                                                                                           \
+    if (sizeof(type) == sizeof(int) && fabs(*at) > INT_MAX) return false;                                              \
+    to->field = (type)*at++;
 enum { WHOLE_FIELDS = 0 WHOLE(COUNT), LAYER_FIELDS = 0 LAYER(COUNT) };
 
 char *bl_budget_save(const struct bl_budget *budget) {

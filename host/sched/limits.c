@@ -1,7 +1,7 @@
 /* Measuring a device's limits and keeping them. */
 #include "sched/limits.h"
 #include "io/files.h"
-#include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
 
 enum { ROUNDS = 8, CHAINS = 12 };   // CHAINS as in kernels/limits.cl
@@ -112,33 +112,40 @@ static int measure(struct blanch_device *dev, struct bl_limits *limits) {
 
 /* --- keeping -------------------------------------------------------------------------------- */
 
-static char *path_of(const struct blanch_device_info *info) {
+enum { NAME = 32 };
+
+static void name_of(const struct blanch_device_info *info, char name[NAME]) {
     const char *const parts[] = {info->platform_name, info->name, info->version, info->driver};
     uint64_t key = bl_hash(BL_HASH_START, &info->compute_units, sizeof info->compute_units);
     for (int i = 0; i < BL_COUNT(parts); i++) key = bl_hash(key, parts[i], strlen(parts[i]) + 1);
-    char *folder = bl_cache_folder("limits"), *path = NULL;
-    if (folder) path = bl_format("%s/%016llx.json", folder, (unsigned long long)key);
-    free(folder);
-    return path;
+    snprintf(name, NAME, "%016llx.json", (unsigned long long)key);
 }
 
+/* No device makes more than 1e18 a second. */
 static double number(const cJSON *json, const char *key) {
     const cJSON *item = cJSON_GetObjectItemCaseSensitive(json, key);
-    return cJSON_IsNumber(item) && item->valuedouble > 0 ? item->valuedouble : 0;
+    return cJSON_IsNumber(item) && item->valuedouble > 0 && item->valuedouble < 1e18 ? item->valuedouble : 0;
 }
 
-/* Zero where nothing usable is kept: it is measured anew then. */
-static void read_kept(const char *path, struct bl_limits *limits) {
-    cJSON *json = NULL;
+static bool text_is(const cJSON *json, const char *key, const char *value) {
+    const char *text = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(json, key));
+    return text && !strcmp(text, value);
+}
+
+/* Zero where nothing usable is kept, or another device's: it is measured anew then. */
+static void read_kept(const struct bl_cache *cache, const char *name, const struct blanch_device_info *info,
+                      struct bl_limits *limits) {
+    cJSON *json = bl_json_cached(cache, name);
     *limits = (struct bl_limits){0};
-    if (!path || !bl_path_exists(path) || bl_json_read(path, &json)) return;
-    limits->operations = number(json, "operations_per_s");
-    limits->bytes = number(json, "bytes_per_s");
+    if (text_is(json, "device", info->name) && text_is(json, "driver", info->driver)) {
+        limits->operations = number(json, "operations_per_s");
+        limits->bytes = number(json, "bytes_per_s");
+    }
     cJSON_Delete(json);
 }
 
-/* A cache that cannot be written is no error. */
-static void keep(const char *path, const struct blanch_device_info *info, const struct bl_limits *limits) {
+static void keep(const struct bl_cache *cache, const char *name, const struct blanch_device_info *info,
+                 const struct bl_limits *limits) {
     cJSON *json = cJSON_CreateObject();
     cJSON_AddStringToObject(json, "device", info->name);
     cJSON_AddStringToObject(json, "platform", info->platform_name);
@@ -146,23 +153,26 @@ static void keep(const char *path, const struct blanch_device_info *info, const 
     cJSON_AddNumberToObject(json, "compute_units", info->compute_units);
     cJSON_AddItemToObject(json, "operations_per_s", bl_json_number(limits->operations, 5));
     cJSON_AddItemToObject(json, "bytes_per_s", bl_json_number(limits->bytes, 5));
-    if (path) (void)bl_json_write(path, json);
+    bl_json_cache(cache, name, json);
     cJSON_Delete(json);
 }
 
 int bl_limits_get(struct blanch_device *dev, bool again, struct bl_limits *limits) {
     const struct blanch_device_info *info = blanch_device_info(dev);
-    char *path = path_of(info);
     struct bl_limits now = {0};
+    struct bl_cache cache;
+    char name[NAME];
     int code = 0;
-    read_kept(path, limits);
+    name_of(info, name);
+    bl_cache_open(&cache, "limits");
+    read_kept(&cache, name, info, limits);
     bool known = limits->operations > 0 && limits->bytes > 0;
     if (known && !again) goto done;
     if ((code = measure(dev, &now))) goto done;
     if (now.operations > limits->operations) limits->operations = now.operations;
     if (now.bytes > limits->bytes) limits->bytes = now.bytes;
-    keep(path, info, limits);
+    keep(&cache, name, info, limits);
 done:
-    free(path);
+    bl_cache_close(&cache);
     return code;
 }

@@ -24,6 +24,15 @@ const char *bl_tune_replayed(const struct bl_tuner *t, const char *shape) {
     return cJSON_IsString(choice) ? choice->valuestring : NULL;
 }
 
+static bool is_choice(const struct bl_tune_item *item, const char *choice) {
+    const char *name;
+    for (int i = 0; item->is_conv && (name = bl_conv_engine_name(i)); i++)
+        if (!strcmp(name, choice)) return true;
+    for (int i = BL_GEMM_RULE + 1; !item->is_conv && i < BL_GEMM_ROUTES; i++)
+        if (!strcmp(bl_gemm_route_names[i], choice)) return true;
+    return false;
+}
+
 /* A new item learns from the run's record, or from the cache. */
 static void learn(struct bl_tuner *t, struct bl_tune_item *item) {
     if (t->replayed) {
@@ -33,7 +42,8 @@ static void learn(struct bl_tuner *t, struct bl_tune_item *item) {
         return;
     }
     cJSON *entry = bl_tune_cache_read(&t->cache, item->shape);
-    if (entry) know(item, cJSON_GetObjectItem(entry, "choice")->valuestring);
+    const char *choice = cJSON_GetStringValue(cJSON_GetObjectItem(entry, "choice"));
+    if (choice && is_choice(item, choice)) know(item, choice);
     cJSON_Delete(entry);
 }
 
@@ -219,18 +229,6 @@ static cJSON *entry_of(const struct bl_tune_trials *trials) {
     return entry;
 }
 
-void bl_tune_keep(struct bl_tuner *t, const char *shape, cJSON *entry) {
-    char line[400];
-    if (!bl_tune_cache_write(&t->cache, shape, entry) || t->cache_refused) return;
-    t->cache_refused = true;
-    snprintf(line, sizeof line, "what is measured is not kept: %s", blanch_error_message());
-    if (t->bounds.said) t->bounds.said(t->bounds.context, line);
-}
-
-int bl_tune_check_stop(const struct bl_tuner *t) {
-    return t->bounds.stop && *t->bounds.stop ? bl_fail(BLANCH_EINTERRUPTED, "interrupted") : 0;
-}
-
 static int measure_item(struct bl_tuner *t, struct bl_tune_item *item) {
     struct bl_tune_trials trials = {.best = -1};
     t->trying = true;
@@ -248,7 +246,7 @@ static int measure_item(struct bl_tuner *t, struct bl_tune_item *item) {
         return 0;
     }
     know(item, trials.trial[trials.best].name);
-    bl_tune_keep(t, item->shape, entry_of(&trials));
+    bl_tune_cache_write(&t->cache, item->shape, entry_of(&trials));
     return 0;
 }
 
@@ -276,7 +274,7 @@ int bl_tuner_measure(struct bl_tuner *t) {
     for (size_t i = 0; i < t->items && !code; i++) {
         struct bl_tune_item *item = t->item[i];
         if (is_known(t, item)) continue;
-        if ((code = bl_tune_check_stop(t)) || bl_now() - start >= rest) break;
+        if ((code = bl_check_interrupted()) || bl_now() - start >= rest) break;
         if (!(code = measure_item(t, item)) && bounds->progress)
             bounds->progress(bounds->context, ++done, total, item->shape);
     }

@@ -11,10 +11,9 @@
 
 enum { BL_FIRST_USE_SECONDS = 10, BL_FIRST_USE_CANDIDATE = 1, BL_FIRST_USE_BUILD = 20 }; // bounds where a network runs
 struct bl_tune_bounds {
-    double seconds;           // of measuring in all; no shape is begun after it
-    double candidate;         // seconds that one call of a candidate may take, as its small part projects
-    double build;             // seconds that building a candidate's kernels may take, its first calls included
-    const volatile int *stop; // BLANCH_EINTERRUPTED once it is not 0; may be NULL
+    double seconds;   // of measuring in all; no shape is begun after it
+    double candidate; // seconds that one call of a candidate may take, as its small part projects
+    double build;     // seconds that building a candidate's kernels may take, its first calls included
     /* A shape is done; text NULL: this measuring is over. May be NULL. */
     void (*progress)(void *context, int done, int total, const char *text);
     /* A candidate is refused, once each, or what is measured cannot be kept. May be NULL. */

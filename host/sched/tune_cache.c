@@ -1,8 +1,7 @@
 /* The tuning cache on disk. */
 #include "sched/tune_cache.h"
+#include "base/private.h"
 #include "io/files.h"
-#include <dirent.h>
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,12 +15,13 @@ int bl_tune_cache_open(struct bl_tune_cache *cache, const struct blanch_device *
                                     .device_hash = bl_device_hash(dev),
                                     .limit = bl_memory_limit(dev)};
     if (!cache->device || !cache->driver) return bl_tune_cache_close(cache), BLANCH_ENOMEM;
-    cache->folder = bl_cache_folder("tune");
+    bl_cache_open(&cache->files, "tune");
     return bl_kernels_hash(&cache->kernels);
 }
 
 void bl_tune_cache_close(struct bl_tune_cache *cache) {
-    free(cache->folder), free(cache->device), free(cache->driver);
+    bl_cache_close(&cache->files);
+    free(cache->device), free(cache->driver);
     *cache = (struct bl_tune_cache){0};
 }
 
@@ -29,12 +29,14 @@ static void hex(char text[20], uint64_t value) {
     snprintf(text, 20, "%016llx", (unsigned long long)value);
 }
 
-static char *path_of(const struct bl_tune_cache *cache, const char *shape) {
+enum { NAME = 32 };
+
+static void name_of(const struct bl_tune_cache *cache, const char *shape, char name[NAME]) {
     uint64_t hash = bl_hash(BL_HASH_START, shape, strlen(shape) + 1);
     hash = bl_hash(hash, &cache->device_hash, sizeof hash);
     hash = bl_hash(hash, &cache->kernels, sizeof hash);
     hash = bl_hash(hash, &cache->limit, sizeof hash);
-    return bl_format("%s/%016llx.json", cache->folder, (unsigned long long)hash);
+    snprintf(name, NAME, "%016llx.json", (unsigned long long)hash);
 }
 
 static bool text_is(const cJSON *entry, const char *key, const char *value) {
@@ -50,17 +52,21 @@ static bool is_current(const struct bl_tune_cache *cache, const cJSON *entry) {
            limit->valuedouble == (double)cache->limit;
 }
 
+/* A time in milliseconds; 0 is of a search that has found nothing yet. */
+static bool is_time(const cJSON *item) {
+    return cJSON_IsNumber(item) && item->valuedouble >= 0 && item->valuedouble < 1e12;
+}
+
 static bool is_whole(const cJSON *entry) {
     return text_is(entry, "shape", NULL) && text_is(entry, "choice", NULL) && text_is(entry, "device", NULL) &&
-           cJSON_IsNumber(cJSON_GetObjectItem(entry, "ms"));
+           is_time(cJSON_GetObjectItem(entry, "ms"));
 }
 
 cJSON *bl_tune_cache_read(const struct bl_tune_cache *cache, const char *shape) {
-    char *path = cache->folder ? path_of(cache, shape) : NULL;
-    cJSON *entry = NULL;
-    if (path && bl_path_exists(path) && bl_json_read(path, &entry)) entry = NULL;
-    free(path);
-    if (entry && is_whole(entry) && is_current(cache, entry) && text_is(entry, "shape", shape)) return entry;
+    char name[NAME];
+    name_of(cache, shape, name);
+    cJSON *entry = bl_json_cached(&cache->files, name);
+    if (is_whole(entry) && is_current(cache, entry) && text_is(entry, "shape", shape)) return entry;
     cJSON_Delete(entry);
     return NULL;
 }
@@ -88,43 +94,30 @@ static void add_key(const struct bl_tune_cache *cache, const char *shape, cJSON 
     cJSON_AddNumberToObject(entry, "limit", (double)cache->limit);
 }
 
-/* Each cache of each process writes a file of its own, which then takes the entry's name. */
-int bl_tune_cache_write(const struct bl_tune_cache *cache, const char *shape, cJSON *entry) {
-    if (!cache->folder) {
-        cJSON_Delete(entry);
-        return bl_fail(BLANCH_EIO, "the cache folder ($XDG_CACHE_HOME or ~/.cache, blanch/tune) cannot be made");
-    }
+void bl_tune_cache_write(const struct bl_tune_cache *cache, const char *shape, cJSON *entry) {
+    char name[NAME];
+    name_of(cache, shape, name);
     add_key(cache, shape, entry);
     add_conditions(entry);
-    char *path = path_of(cache, shape);
-    char *own = path ? bl_format("%s.%ld.%p", path, (long)getpid(), (const void *)cache) : NULL;
-    int code = own ? bl_json_write(own, entry) : BLANCH_ENOMEM;
-    if (!code && rename(own, path)) {
-        code = bl_fail(BLANCH_EIO, "%s: cannot be replaced: %s", path, strerror(errno));
-        remove(own);
-    }
+    bl_json_cache(&cache->files, name, entry);
     cJSON_Delete(entry);
-    free(own), free(path);
-    return code;
 }
 
 static void list_file(const struct bl_tune_cache *cache, const char *name, cJSON *list) {
     size_t length = strlen(name);
     if (length < 6 || strcmp(name + length - 5, ".json")) return;
-    char *path = bl_format("%s/%s", cache->folder, name);
-    cJSON *entry = NULL;
-    if (!path || bl_json_read(path, &entry) || !is_whole(entry)) {
+    cJSON *entry = bl_json_cached(&cache->files, name);
+    if (!is_whole(entry)) {
         cJSON_Delete(entry);
-    } else {
-        cJSON_AddBoolToObject(entry, "current", is_current(cache, entry));
-        cJSON_AddItemToArray(list, entry);
+        return;
     }
-    free(path);
+    cJSON_AddBoolToObject(entry, "current", is_current(cache, entry));
+    cJSON_AddItemToArray(list, entry);
 }
 
 cJSON *bl_tune_cache_list(const struct bl_tune_cache *cache) {
     cJSON *list = cJSON_CreateArray();
-    DIR *folder = cache->folder ? opendir(cache->folder) : NULL;
+    DIR *folder = cache->files.path ? bl_folder_list(cache->files.folder) : NULL;
     for (struct dirent *file; folder && (file = readdir(folder));) list_file(cache, file->d_name, list);
     if (folder) closedir(folder);
     return list;

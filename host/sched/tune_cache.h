@@ -5,11 +5,12 @@
 #ifndef BL_TUNE_CACHE_H
 #define BL_TUNE_CACHE_H
 
+#include "base/cache.h"
 #include "cl/cl.h"
 #include <cjson/cJSON.h>
 
 struct bl_tune_cache {
-    char *folder; // NULL: there is none, nothing is kept
+    struct bl_cache files;
     char *device, *driver;
     uint64_t device_hash, kernels, limit; // limit: as bl_memory_limit
 };
@@ -17,9 +18,8 @@ int bl_tune_cache_open(struct bl_tune_cache *cache, const struct blanch_device *
 void bl_tune_cache_close(struct bl_tune_cache *cache);
 /* The entry of a shape, to be deleted; NULL: none, or none that can be used. */
 cJSON *bl_tune_cache_read(const struct bl_tune_cache *cache, const char *shape);
-/* Adds the key, the date and the system's load to entry and writes it; entry is deleted. BLANCH_EIO where it cannot be
- * written. */
-int bl_tune_cache_write(const struct bl_tune_cache *cache, const char *shape, cJSON *entry);
+/* Adds the key, the date and the system's load to entry and writes it; entry is deleted. */
+void bl_tune_cache_write(const struct bl_tune_cache *cache, const char *shape, cJSON *entry);
 /* All entries that are whole, an array; each gets "current": it holds for this device, driver, kernels and limit. */
 cJSON *bl_tune_cache_list(const struct bl_tune_cache *cache);
 

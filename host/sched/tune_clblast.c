@@ -21,10 +21,11 @@ static void read_search(const struct bl_tune_cache *cache, struct search *s) {
     const cJSON *tried = cJSON_GetObjectItem(entry, "sets"), *shipped = cJSON_GetObjectItem(entry, "shipped_ms");
     const char *choice = entry ? cJSON_GetObjectItem(entry, "choice")->valuestring : "";
     *s = (struct search){0};
-    if (cJSON_IsNumber(tried) && (!strcmp(choice, "none") || !bl_clblast_parse(&s->best, choice))) {
+    if (cJSON_IsNumber(tried) && tried->valueint >= 0 &&
+        (!strcmp(choice, "none") || !bl_clblast_parse(&s->best, choice))) {
         s->tried = tried->valueint;
         s->ms = strcmp(choice, "none") ? cJSON_GetObjectItem(entry, "ms")->valuedouble : 0;
-        s->shipped = cJSON_IsNumber(shipped) ? shipped->valuedouble : 0;
+        s->shipped = cJSON_IsNumber(shipped) && shipped->valuedouble >= 0 ? shipped->valuedouble : 0;
     }
     cJSON_Delete(entry);
 }
@@ -43,7 +44,7 @@ static void write_search(struct bl_tuner *tuner, struct search *s) {
     cJSON_AddItemToObject(entry, "shipped_ms", bl_json_number(s->shipped, 5));
     if (s->ms > 0) cJSON_AddItemToObject(entry, "gflops", bl_json_number(2e-6 * SIZE * SIZE * SIZE / s->ms, 4));
     cJSON_AddNumberToObject(entry, "sets", s->tried);
-    bl_tune_keep(tuner, bl_tune_clblast_shape, entry);
+    bl_tune_cache_write(&tuner->cache, bl_tune_clblast_shape, entry);
 }
 
 /* The one that is timed, and some that no tile divides: a set may be right where it divides, and wrong elsewhere. */

@@ -238,7 +238,7 @@ int bl_tune_conv(struct bl_tuner *tuner, const struct bl_tune_item *item, struct
     int code = make_data(&d, item);
     if (!code) code = try_engine(tuner, "", item, &d, trials, others);
     for (int i = 0; !code && i < BL_TUNE_TRIALS && bl_conv_engine_name(i); i++)
-        if (others[i] && !(code = bl_tune_check_stop(tuner)))
+        if (others[i] && !(code = bl_check_interrupted()))
             code = try_engine(tuner, bl_conv_engine_name(i), item, &d, trials, NULL);
     free(d.images), free(d.weights), free(d.gradient), free(d.result), free(d.reference);
     return code;

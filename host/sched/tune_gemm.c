@@ -143,7 +143,7 @@ int bl_tune_gemm(struct bl_tuner *tuner, const struct bl_tune_item *item, struct
     struct data d = {0};
     int code = make_data(&d, tuner->dev, item);
     for (int i = BL_GEMM_RULE + 1; i < BL_GEMM_ROUTES && !code; i++)
-        if (is_tried(tuner, item, i) && !(code = bl_tune_check_stop(tuner)))
+        if (is_tried(tuner, item, i) && !(code = bl_check_interrupted()))
             code = try_route(tuner, (enum bl_gemm_route)i, item, &d, trials);
     release(&d);
     return code;

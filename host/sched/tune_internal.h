@@ -52,7 +52,6 @@ struct bl_tuner {
     bool have_clblast;
     bool clblast_alone; // no other route is tried
     int code;           // of a shape that could not be noted
-    bool cache_refused; // said that the cache cannot be written
     struct bl_tune_refusal {
         const char *name;
         enum bl_tune_result result;
@@ -68,9 +67,6 @@ const char *bl_tune_replayed(const struct bl_tuner *tuner, const char *shape);
 /* Before the device's first product: the parameters of CLBlast that the run's record or the cache has. */
 void bl_tune_apply_clblast(struct bl_tuner *tuner);
 extern const char bl_tune_clblast_shape[];
-int bl_tune_check_stop(const struct bl_tuner *tuner); // BLANCH_EINTERRUPTED where the bounds' stop is set
-/* Writes an entry, which is deleted; says once where that fails. */
-void bl_tune_keep(struct bl_tuner *tuner, const char *shape, cJSON *entry);
 
 /* What is timed: the whole of the work, or a small part of it, until it is done. */
 struct bl_tune_candidate {

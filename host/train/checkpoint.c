@@ -2,8 +2,11 @@
 #include "train/train.h"
 #include "io/files.h"
 #include "io/safetensors.h"
+#include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -137,7 +140,17 @@ static int read_item(const struct item *item, void *host, size_t bytes) {
     }
 }
 
-static int write_items(const struct items *items, const char *path, const char *const *meta) {
+/* What is not finite is no state to go on from. */
+static int check_item(const struct item *item, const void *host) {
+    const float *value = host;
+    int64_t wrong = 0, count = dtype_of(item) == BL_F32 ? count_of(item) : 0;
+    for (int64_t i = 0; i < count; i++) wrong += !isfinite(value[i]);
+    if (!wrong) return 0;
+    return bl_fail(BLANCH_EDIVERGED, "%s is not finite: %lld of %lld values", item->name, (long long)wrong,
+                   (long long)count);
+}
+
+static int write_items(const struct items *items, const char *path, const char *const *meta, bool checked) {
     struct bl_st_tensor *tensors = bl_calloc((size_t)items->count + 1, sizeof *tensors);
     void **memory = bl_calloc((size_t)items->count + 1, sizeof *memory);
     int code = tensors && memory ? 0 : BLANCH_ENOMEM;
@@ -149,6 +162,7 @@ static int write_items(const struct items *items, const char *path, const char *
         tensor->dims = shape_of(item, tensor->shape);
         tensor->data = memory[i] = bl_calloc(1, bytes);
         code = memory[i] ? read_item(item, memory[i], bytes) : BLANCH_ENOMEM;
+        if (!code && checked) code = check_item(item, memory[i]);
     }
     if (!code) code = bl_st_write(path, tensors, items->count, meta);
     for (int i = 0; memory && i < items->count; i++) free(memory[i]);
@@ -157,16 +171,20 @@ static int write_items(const struct items *items, const char *path, const char *
     return code;
 }
 
-int bl_weights_save(struct bl_graph *graph, const char *path, int64_t step) {
+static int weights_save(struct bl_graph *graph, const char *path, int64_t step, bool checked) {
     struct items items;
     char number[32];
     const char *meta[] = {"format", "pt", "step", number, NULL};
     if (step < 0) meta[2] = NULL;
     snprintf(number, sizeof number, "%" PRId64, step);
     int code = list_weights(&items, graph);
-    if (!code) code = write_items(&items, path, meta);
+    if (!code) code = write_items(&items, path, meta, checked);
     free(items.item);
     return code;
+}
+
+int bl_weights_save(struct bl_graph *graph, const char *path, int64_t step) {
+    return weights_save(graph, path, step, false);
 }
 
 static int state_save(struct bl_graph *graph, const char *path, const struct bl_position *position) {
@@ -186,10 +204,12 @@ static int state_save(struct bl_graph *graph, const char *path, const struct bl_
     for (int i = 0; i < BL_COUNT(keys); i++) meta[2 * i] = keys[i], meta[2 * i + 1] = text[i];
     if (position->budget) meta[2 * BL_COUNT(keys)] = "overhead_budget", meta[2 * BL_COUNT(keys) + 1] = position->budget;
     int code = list_state(&items, graph, NULL);
-    if (!code) code = write_items(&items, path, meta);
+    if (!code) code = write_items(&items, path, meta, true);
     free(items.item);
     return code;
 }
+
+static const int64_t MOST_STEPS = INT64_C(1) << 53; // what JSON and its like carry exactly
 
 /* --- reading -------------------------------------------------------------------------------- */
 
@@ -264,22 +284,51 @@ static int check_fit(const struct items *items, const struct bl_safetensors *fil
     return refuse(path, misfit, state);
 }
 
-/* Types that cannot be read as numbers of the kind wanted are found before anything is changed. */
+/* Types that cannot be read as numbers of the kind wanted, and values that are none, are found before anything is
+ * changed. */
 static int check_types(const struct items *items, const struct bl_safetensors *file, const char *path) {
     for (int i = 0; i < items->count; i++) {
         const struct item *item = &items->item[i];
         const struct bl_st_tensor *tensor = find_tensor(file, item);
         if (!tensor) continue;
         bool integer = tensor->dtype == BL_I64 || tensor->dtype == BL_I32;
+        int64_t value = 0;
+        if (is_counter(item) && integer && bl_st_int64s(tensor, &value, 1)) return BLANCH_EINPUT;
+        if (value < -MOST_STEPS || value > MOST_STEPS)
+            return bl_fail(BLANCH_EINPUT, "%s: counter %s is out of range", path, tensor->name);
         if (is_counter(item) ? !integer : item->source == NUMBERS ? tensor->dtype != BL_F64 : tensor->dtype == BL_U8)
             return bl_fail(BLANCH_EINPUT, "%s: tensor %s has a type that does not fit", path, tensor->name);
     }
     return 0;
 }
 
+static int check_finite(const struct bl_st_tensor *tensor, int64_t count, const char *path) {
+    float *host = bl_malloc((size_t)count * sizeof *host);
+    int code = host ? bl_st_floats(tensor, host, count) : BLANCH_ENOMEM;
+    for (int64_t i = 0; i < count && !code; i++)
+        if (!isfinite(host[i]))
+            code = bl_fail(BLANCH_EINPUT,
+                           "%s: tensor %s holds a value that is not finite (%g, element %lld): the run that wrote it "
+                           "diverged, or the file is damaged",
+                           path, tensor->name, (double)host[i], (long long)i);
+    free(host);
+    return code;
+}
+
+static int check_values(const struct items *items, const struct bl_safetensors *file, const char *path) {
+    int code = 0;
+    for (int i = 0; i < items->count && !code; i++) {
+        const struct item *item = &items->item[i];
+        const struct bl_st_tensor *tensor = find_tensor(file, item);
+        if (tensor && !is_counter(item) && item->source != NUMBERS) code = check_finite(tensor, count_of(item), path);
+    }
+    return code;
+}
+
 static int fits(const struct items *items, const struct bl_safetensors *file, const char *path) {
     int code = check_fit(items, file, path);
-    return code ? code : check_types(items, file, path);
+    if (!code) code = check_types(items, file, path);
+    return code ? code : check_values(items, file, path);
 }
 
 static int take_item(const struct item *item, const struct bl_st_tensor *tensor) {
@@ -353,7 +402,7 @@ int bl_checkpoint_save(struct bl_graph *graph, const char *dir, const struct bl_
     int code = make_paths(path, dir);
     if (code) goto done;
     if ((code = state_save(graph, path[STATE_NEW], position)) ||
-        (code = bl_weights_save(graph, path[WEIGHTS_NEW], position->step))) {
+        (code = weights_save(graph, path[WEIGHTS_NEW], position->step, true))) {
         unlink(path[STATE_NEW]); // half a pair is of no use to anyone
         goto done;
     }
@@ -365,14 +414,29 @@ done:
     return code;
 }
 
-static int64_t meta_int(const struct bl_safetensors *file, const char *key) {
-    const char *text = bl_st_meta(file, key);
-    return text ? strtoll(text, NULL, 10) : -1;
+int bl_checkpoint_save_position(struct bl_graph *graph, const char *dir, const struct bl_position *position) {
+    char *path = bl_format("%s/%s", dir, file_names[STATE]);
+    int code = path ? state_save(graph, path, position) : BLANCH_ENOMEM;
+    free(path);
+    return code;
 }
 
+/* A number of the metadata; NAN: there is none, or it is not finite. */
 static double meta_double(const struct bl_safetensors *file, const char *key) {
     const char *text = bl_st_meta(file, key);
-    return text ? strtod(text, NULL) : 0;
+    char *end = NULL;
+    double value = text ? strtod(text, &end) : NAN;
+    return text && end != text && !*end && isfinite(value) ? value : NAN;
+}
+
+/* A count of it, whole and up to most; negative: there is none. */
+static int64_t meta_int(const struct bl_safetensors *file, const char *key, double most) {
+    double value = meta_double(file, key);
+    return value >= 0 && value <= most && value == floor(value) ? (int64_t)value : -1;
+}
+
+static int64_t step_of(const struct bl_safetensors *file) {
+    return meta_int(file, "step", (double)MOST_STEPS);
 }
 
 /* Opens what is there. The two regular files must be whole; a damaged *.new is what a crash leaves, and is passed over.
@@ -393,31 +457,62 @@ static int choose_pair(struct bl_safetensors *file[FILES], const char *dir, int 
     for (int w = WEIGHTS; w < FILES; w += 2)
         for (int s = STATE; s < FILES; s += 2) {
             if (!file[w] || !file[s]) continue;
-            int64_t step = meta_int(file[w], "step");
-            if (step != meta_int(file[s], "step") || step <= best) continue;
+            int64_t step = step_of(file[w]);
+            if (step != step_of(file[s]) || step <= best) continue;
             best = step, *weights = w, *state = s;
         }
     if (best >= 0) return 0;
     if (!file[WEIGHTS] || !file[STATE])
         return bl_fail(BLANCH_EINPUT, "%s holds no checkpoint to resume from (%s is missing)", dir,
                        file_names[file[WEIGHTS] ? STATE : WEIGHTS]);
+    const char *one = bl_st_meta(file[WEIGHTS], "step"), *other = bl_st_meta(file[STATE], "step");
     return bl_fail(BLANCH_EINPUT,
-                   "%s: last.safetensors is of step %" PRId64 ", last.state.safetensors of step %" PRId64
-                   "; they must agree",
-                   dir, meta_int(file[WEIGHTS], "step"), meta_int(file[STATE], "step"));
+                   "%s: last.safetensors is of step %s, last.state.safetensors of step %s; they must agree", dir,
+                   one ? one : "(none)", other ? other : "(none)");
 }
 
-static void read_position(const struct bl_safetensors *state, struct bl_position *position) {
+/* What a crash left of one that was not chosen. */
+static void clear_new(char *path[FILES]) {
+    for (int i = WEIGHTS_NEW; i < FILES; i++)
+        if (unlink(path[i])) errno = 0; // there is none, mostly
+}
+
+void bl_checkpoint_clear(const char *dir) {
+    char *path[FILES];
+    if (!make_paths(path, dir)) clear_new(path);
+    free_paths(path);
+}
+
+bool bl_checkpoint_exists(const char *dir) {
+    char *path[FILES];
+    struct bl_safetensors *file[FILES] = {NULL};
+    int weights, state, code = make_paths(path, dir);
+    bool exists = !code && (bl_path_exists(path[WEIGHTS]) || bl_path_exists(path[STATE]));
+    if (!code && !exists) exists = !open_all(file, path) && !choose_pair(file, dir, &weights, &state);
+    for (int i = 0; i < FILES; i++) bl_st_close(file[i]);
+    free_paths(path);
+    return exists;
+}
+
+static int read_position(const struct bl_safetensors *state, const char *path, struct bl_position *position) {
+    int64_t epoch = meta_int(state, "epoch", (double)MOST_STEPS), count = meta_int(state, "train_count", INT_MAX),
+            top1 = meta_int(state, "train_top1", (double)count), top5 = meta_int(state, "train_top5", (double)count);
     *position = (struct bl_position){
-        .step = meta_int(state, "step"),
-        .epoch = meta_int(state, "epoch"),
+        .step = step_of(state),
+        .epoch = epoch,
         .best_top1 = meta_double(state, "best_top1"),
-        .train = {.loss = meta_double(state, "train_loss"),
-                  .count = (int)meta_int(state, "train_count"),
-                  .top1 = (int)meta_int(state, "train_top1"),
-                  .top5 = (int)meta_int(state, "train_top5")},
+        .train = {.loss = meta_double(state, "train_loss"), .count = (int)count, .top1 = (int)top1, .top5 = (int)top5},
         .train_s = meta_double(state, "train_s"),
     };
+    const char *wrong = epoch < 0                       ? "epoch"
+                        : count < 0                     ? "train_count"
+                        : top1 < 0                      ? "train_top1"
+                        : top5 < 0                      ? "train_top5"
+                        : !(position->best_top1 <= 100) ? "best_top1"
+                        : isnan(position->train.loss)   ? "train_loss"
+                        : !(position->train_s >= 0)     ? "train_s"
+                                                        : NULL;
+    return wrong ? bl_fail(BLANCH_EINPUT, "%s: the metadata's \"%s\" is missing or out of range", path, wrong) : 0;
 }
 
 int bl_checkpoint_load(struct bl_graph *graph, const char *dir, struct bl_position *position) {
@@ -427,12 +522,12 @@ int bl_checkpoint_load(struct bl_graph *graph, const char *dir, struct bl_positi
     int weights = WEIGHTS, state = STATE, code = make_paths(path, dir);
     if (code || (code = open_all(file, path)) || (code = choose_pair(file, dir, &weights, &state))) goto done;
     if ((code = list_weights(&values, graph)) || (code = list_state(&states, graph, file[state]))) goto done;
-    if ((code = fits(&values, file[weights], path[weights])) || (code = fits(&states, file[state], path[state])))
+    if ((code = fits(&values, file[weights], path[weights])) || (code = fits(&states, file[state], path[state])) ||
+        (code = read_position(file[state], path[state], position)))
         goto done;
     if ((code = take(graph, &values, file[weights], path[weights])) ||
         (code = take(graph, &states, file[state], path[state])))
         goto done;
-    read_position(file[state], position);
     const char *budget = bl_st_meta(file[state], "overhead_budget");
     if (budget && !(position->budget = bl_strdup(budget))) {
         code = BLANCH_ENOMEM;
@@ -441,6 +536,7 @@ int bl_checkpoint_load(struct bl_graph *graph, const char *dir, struct bl_positi
     bl_graph_set_step(graph, (uint64_t)position->step);
     if (state == STATE_NEW && (code = replace(path[STATE_NEW], path[STATE]))) goto done;
     if (weights == WEIGHTS_NEW) code = replace(path[WEIGHTS_NEW], path[WEIGHTS]);
+    if (!code) clear_new(path);
 done:
     free(values.item);
     free(states.item);

@@ -12,7 +12,7 @@ static const double checkpoint_seconds = 600; // at least this often, however lo
 
 static void tell(const struct run *run, enum bl_train_event event, const char *format, ...) BL_PRINTF(3, 4);
 static void tell(const struct run *run, enum bl_train_event event, const char *format, ...) {
-    char text[400];
+    char text[2400];
     va_list arguments;
     if (!run->o.listener) return;
     va_start(arguments, format);
@@ -41,10 +41,10 @@ static int open_data(struct run *run) {
     struct blanch_network_options *n = &run->o.network;
     const struct bl_model *model = bl_model_find(n->model);
     if (!model) return bl_fail(BLANCH_EUSAGE, "unknown model '%s'; `blanch models` lists them", n->model);
-    int code = bl_dataset_open(&run->data, run->o.data, n->seed);
-    if (code) return code;
-    if (!bl_dataset_count(run->data, BL_TRAIN))
-        return bl_fail(BLANCH_EINPUT, "%s holds no training images", run->o.data);
+    int code = bl_run_data_open(&run->data, &run->config, run->o.data, n->seed);
+    if (!code) code = bl_dataset_trainable(run->data);
+    if (!code && run->config.json) code = bl_run_data_resume(&run->config, run->data, &run->data_changes);
+    if (code || (code = bl_dataset_check(run->data))) return code;
     n->classes = bl_dataset_classes(run->data);
     n->channels = bl_dataset_channels(run->data);
     n->height = n->width = model->size;
@@ -62,6 +62,7 @@ static int open_loader(struct run *run, struct bl_loader **loader) {
         .view = run->view,
         .batch = run->o.network.batch,
         .training = true,
+        .least = run->least,
         .seed = run->o.network.seed,
         .epoch = (uint64_t)(run->position.step / run->batches),
         .first = (uint64_t)(run->position.step % run->batches),
@@ -75,12 +76,19 @@ static int open_session(struct run *run) {
     return code ? code : bl_session_open(&run->session, run->net, &options);
 }
 
-static void count_steps(struct run *run) {
-    uint32_t images = bl_dataset_count(run->data, BL_TRAIN);
-    run->batches = (images + (uint32_t)run->o.network.batch - 1) / (uint32_t)run->o.network.batch;
+/* What a layer cannot take is known from the network, before the first step. */
+static int count_steps(struct run *run) {
+    const uint32_t images = bl_dataset_count(run->data, BL_TRAIN);
+    const int batch = run->o.network.batch;
+    run->least = run->o.drop_last ? batch : bl_network_least_batch(run->net);
+    run->batches = bl_epoch_batches(images, batch, run->least);
+    if (!run->batches)
+        return bl_fail(BLANCH_EUSAGE, "%s holds %u training images, and a batch takes %d%s: none is left", run->o.data,
+                       images, run->least, run->o.drop_last ? " with --drop-last" : " or more");
     run->steps = run->o.steps ? run->o.steps : run->o.epochs * run->batches;
     run->schedule.steps = run->steps;
     run->schedule.epoch_steps = run->batches;
+    return 0;
 }
 
 /* A resumed run takes the engines of its record, whatever the cache says by now. */
@@ -98,41 +106,30 @@ static int create_network(struct run *run, const struct blanch_network_options *
 /* From the checkpoint, from other weights, or as the seed makes them. */
 static int start_weights(struct run *run) {
     run->position.best_top1 = -1;
+    run->saved_step = -1;
     if (!run->o.resume) return run->o.init ? bl_weights_load(run->net->graph, run->o.init) : 0;
     int code = bl_checkpoint_load(run->net->graph, run->o.out, &run->position);
-    run->checkpointed = !code;
+    if (!code) run->saved_step = run->position.step;
     return code;
 }
 
 static int set_up(struct run *run, const struct bl_train_options *given) {
-    int code = given->tensorboard ? bl_tensorboard_check() : 0;
-    if (code || (code = bl_run_check_directory(given)) || (code = bl_run_resolve(run, given)) ||
-        (code = open_data(run)) || (code = open_device(run)))
+    int code = bl_run_enter(run, given);
+    if (code || (code = bl_run_resolve(run, given)) || (code = run->o.tensorboard ? bl_tensorboard_check() : 0) ||
+        (code = open_data(run)) || (code = bl_run_check_former(run)) || (code = open_device(run)))
         return code;
-    count_steps(run);
     struct blanch_network_options network = run->o.network;
     if (run->budget >= 0) network.nd.refresh = BL_REFRESH_SCHEDULED;
-    if ((code = create_network(run, &network)) || (code = start_weights(run)) || (code = open_session(run)) ||
-        (code = bl_run_open_directory(run)))
+    if ((code = create_network(run, &network)) || (code = count_steps(run)) || (code = start_weights(run)) ||
+        (code = open_session(run)) || (code = bl_run_open_directory(run)))
         return code;
     return run->o.tensorboard ? bl_tensorboard_open(&run->tensorboard, run->o.tensorboard) : 0;
 }
 
-/* Data refused before the first step was made leave no directory behind, as when the folder is read; one that has steps
- * stays, since its log tells what happened. */
-static void discard_unused(const struct run *run, int code) {
-    if (code != BLANCH_EINPUT || !run->log || run->o.resume || run->position.step) return;
-    char *config = bl_format("%s/config.json", run->o.out);
-    if (config) remove(config);
-    remove(run->log_path);
-    remove(run->o.out); // stays where it holds anything else
-    free(config);
-}
-
 static int tear_down(struct run *run, int code) {
-    discard_unused(run, code);
     if (run->log && fclose(run->log) != 0 && !code)
         code = bl_fail(BLANCH_EIO, "%s could not be written", run->log_path);
+    bl_run_leave_directory(run, code);
     int closed = bl_tensorboard_close(run->tensorboard);
     if (!code) code = closed;
     bl_session_close(&run->session);
@@ -140,23 +137,40 @@ static int tear_down(struct run *run, int code) {
     bl_dataset_close(run->data);
     blanch_device_close(run->dev);
     bl_run_release(&run->config);
+    bl_run_release(&run->former);
     free(run->log_path);
     free(run->warned);
+    free(run->data_changes);
     free(run->position.budget);
     return code;
 }
 
 /* --- files ---------------------------------------------------------------------------------- */
 
+/* What there is to go on from. */
+static void say_kept(const struct run *run, char *text, size_t size) {
+    if (run->saved_step < 0)
+        snprintf(text, size, "no checkpoint was written yet");
+    else
+        snprintf(text, size, "the last checkpoint, %s/last.safetensors, is of step %" PRId64, run->o.out,
+                 run->saved_step);
+}
+
 static int save_checkpoint(struct run *run) {
+    char kept[300];
     free(run->position.budget);
     const struct bl_overhead *overhead = run->session.overhead;
     run->position.budget = overhead ? bl_overhead_save(overhead) : NULL;
     if (overhead && !run->position.budget) return BLANCH_ENOMEM;
-    int code = bl_checkpoint_save(run->net->graph, run->o.out, &run->position);
+    int code = run->saved_step == run->position.step
+                   ? bl_checkpoint_save_position(run->net->graph, run->o.out, &run->position)
+                   : bl_checkpoint_save(run->net->graph, run->o.out, &run->position);
     run->saved = bl_now();
-    if (!code) run->checkpointed = true;
-    return code;
+    if (!code) run->saved_step = run->position.step;
+    if (code != BLANCH_EDIVERGED) return code;
+    say_kept(run, kept, sizeof kept);
+    return bl_fail(code, "after step %" PRId64 ", %s; %s; try a smaller --lr", run->position.step,
+                   blanch_error_message(), kept);
 }
 
 static int save_best(struct run *run) {
@@ -203,19 +217,45 @@ static int log_step(struct run *run, int64_t epoch, double loss, float lr, doubl
     return bl_json_line(run->log, line, run->log_path);
 }
 
-static int log_epoch(struct run *run, const struct blanch_metrics *test, double test_s) {
+/* "test_loss" and its like. */
+static void add_metrics(cJSON *line, enum bl_split split, const struct blanch_metrics *m) {
+    const char *keys[BL_SPLITS][3] = {{"train_loss", "train_top1", "train_top5"},
+                                      {"val_loss", "val_top1", "val_top5"},
+                                      {"test_loss", "test_top1", "test_top5"}};
+    add(line, keys[split][0], m->loss, 9);
+    add(line, keys[split][1], per_cent(m->top1, m->count), 6);
+    add(line, keys[split][2], per_cent(m->top5, m->count), 6);
+}
+
+/* judged: on the split that chooses the best weights; count 0: there is none but the training images. */
+static int log_epoch(struct run *run, const struct blanch_metrics *judged, double seconds) {
+    const enum bl_split judge = bl_dataset_judge(run->data);
     const struct blanch_metrics *train = &run->position.train;
     cJSON *line = log_line("epoch");
     cJSON_AddNumberToObject(line, "epoch", (double)(run->position.epoch + 1));
-    add(line, "train_loss", train->loss, 9);
-    add(line, "train_top1", per_cent(train->top1, train->count), 6);
-    add(line, "train_top5", per_cent(train->top5, train->count), 6);
-    if (test->count) {
-        add(line, "test_loss", test->loss, 9);
-        add(line, "test_top1", per_cent(test->top1, test->count), 6);
-        add(line, "test_top5", per_cent(test->top5, test->count), 6);
-    }
+    add_metrics(line, BL_TRAIN, train);
+    if (judged->count) add_metrics(line, judge, judged);
     add(line, "train_s", run->position.train_s, 5);
+    add(line, judge == BL_VAL ? "val_s" : "test_s", seconds, 5);
+    return bl_json_line(run->log, line, run->log_path);
+}
+
+/* The log's first line, and one where validation or test images changed since. */
+static int log_data(struct run *run) {
+    if (run->o.resume && !*run->data_changes) return 0;
+    cJSON *line = log_line("data"), *found = bl_run_data_json(run->data);
+    cJSON_AddNumberToObject(line, "step", (double)run->position.step);
+    for (cJSON *item; (item = cJSON_DetachItemFromArray(found, 0));) cJSON_AddItemToObject(line, item->string, item);
+    cJSON_Delete(found);
+    return bl_json_line(run->log, line, run->log_path);
+}
+
+static int log_test(struct run *run, const char *weights, const struct blanch_metrics *test, double test_s) {
+    cJSON *line = log_line("test");
+    cJSON_AddNumberToObject(line, "step", (double)run->position.step);
+    cJSON_AddNumberToObject(line, "epoch", (double)run->position.epoch);
+    cJSON_AddStringToObject(line, "weights", weights);
+    add_metrics(line, BL_TEST, test);
     add(line, "test_s", test_s, 5);
     return bl_json_line(run->log, line, run->log_path);
 }
@@ -224,11 +264,11 @@ static int log_epoch(struct run *run, const struct blanch_metrics *test, double 
 
 static int diverged(struct run *run, int count) {
     const char *node = NULL, *what = NULL;
-    char where[200] = "", kept[300] = "no checkpoint was written yet";
+    char where[200] = "", kept[300];
     int code = bl_graph_find_nonfinite(run->net->graph, count, &node, &what);
     if (code) return code;
     if (node) snprintf(where, sizeof where, ", first seen in %s (%s)", node, what);
-    if (run->checkpointed) snprintf(kept, sizeof kept, "the last good checkpoint is %s/last.safetensors", run->o.out);
+    say_kept(run, kept, sizeof kept);
     return bl_fail(BLANCH_EDIVERGED, "the loss is not finite at step %" PRId64 "%s; %s; try a smaller --lr",
                    run->position.step + 1, where, kept);
 }
@@ -239,10 +279,14 @@ static bool is_recorded(const struct run *run, int64_t made) {
     return made % run->o.record_every == last % run->o.record_every;
 }
 
+/* Of damaged images, and of what opening the data found. */
+static void tell_messages(const struct run *run) {
+    for (const char *message; (message = bl_dataset_message(run->data));) tell(run, BL_TRAIN_WARNING, "%s", message);
+}
+
 static void tell_checks(const struct run *run, const struct bl_stepped *stepped) {
-    const char *skipped = bl_loader_skipped(run->session.loader);
     const struct bl_validation *v = &stepped->validation;
-    if (skipped) tell(run, BL_TRAIN_WARNING, "%s", skipped);
+    tell_messages(run);
     if (stepped->validated)
         tell(run, BL_TRAIN_VALIDATED,
              "step %" PRId64 ": %d layers agree with plain C, largest error %.1e in %s; %.1f s", run->position.step + 1,
@@ -317,6 +361,7 @@ static int one_step(struct run *run, int64_t made) {
     int code = bl_session_step(&run->session, &wanted, &stepped);
     double took = bl_now() - start - 1e-3 * (stepped.checks_ms + stepped.budget_ms);
     tell_checks(run, &stepped);
+    run->within = code && stepped.begun;
     const bool stopped = code == BLANCH_EINTERRUPTED; // within a validation: the loop ends in its own way
     if (!code && wanted.diagnose) code = log_diagnoses(run, stepped.diagnoses, stepped.diagnosed);
     if (!code && !stepped.finite) code = diverged(run, stepped.batch.count);
@@ -331,18 +376,20 @@ static int one_step(struct run *run, int64_t made) {
 /* At the end of an epoch, or of the run within one: then the epoch stays open, and a longer run continues it. */
 static int finish_epoch(struct run *run) {
     struct bl_position *p = &run->position;
-    struct blanch_metrics test = {0};
-    double test_s = 0;
+    const enum bl_split judge = bl_dataset_judge(run->data);
+    struct blanch_metrics held = {0}; // of images that are not trained on
+    double seconds = 0;
     int code = 0;
-    if (bl_dataset_count(run->data, BL_TEST))
-        code = bl_network_test(run->net, run->data, BL_TEST, &run->view, &test, &test_s);
-    if (code || (code = log_epoch(run, &test, test_s)) || (code = bl_run_tensorboard_epoch(run, &test, test_s)))
+    if (judge != BL_TRAIN) code = bl_network_test(run->net, run->data, judge, &run->view, &held, &seconds);
+    tell_messages(run);
+    if (code || (code = log_epoch(run, &held, seconds)) || (code = bl_run_tensorboard_epoch(run, &held, seconds)))
         return code;
-    double train1 = per_cent(p->train.top1, p->train.count), test1 = per_cent(test.top1, test.count);
+    double train1 = per_cent(p->train.top1, p->train.count), held1 = per_cent(held.top1, held.count);
     tell(run, BL_TRAIN_EPOCH,
-         "epoch %" PRId64 ": train loss %.4f, top-1 %.2f %%; test loss %.4f, top-1 %.2f %%, top-5 %.2f %%; %.1f s",
-         p->epoch + 1, p->train.loss, train1, test.loss, test1, per_cent(test.top5, test.count), p->train_s + test_s);
-    double judged = test.count ? test1 : train1;
+         "epoch %" PRId64 ": train loss %.4f, top-1 %.2f %%; %s loss %.4f, top-1 %.2f %%, top-5 %.2f %%; %.1f s",
+         p->epoch + 1, p->train.loss, train1, bl_split_name(judge == BL_VAL ? BL_VAL : BL_TEST), held.loss, held1,
+         per_cent(held.top5, held.count), p->train_s + seconds);
+    double judged = held.count ? held1 : train1;
     if (judged > p->best_top1) {
         p->best_top1 = judged;
         if ((code = save_best(run))) return code;
@@ -363,6 +410,12 @@ static int interrupted(struct run *run) {
                    run->position.step, run->o.out);
 }
 
+/* The evaluation can fail, or be killed: what was trained until then is kept before. */
+static int end_epoch(struct run *run) {
+    int code = run->saved_step == run->position.step ? 0 : save_checkpoint(run);
+    return code ? code : finish_epoch(run);
+}
+
 static int loop(struct run *run) {
     struct bl_position *p = &run->position;
     int64_t made = 0;
@@ -370,9 +423,9 @@ static int loop(struct run *run) {
     run->saved = bl_now();
     while (!code) {
         bool over = p->step >= run->steps;
-        if (bl_train_stop) return interrupted(run);
+        if (bl_interrupted) return interrupted(run);
         if (p->train.count && (over || p->step >= (p->epoch + 1) * run->batches)) {
-            code = finish_epoch(run);
+            code = end_epoch(run);
             if (code == BLANCH_EINTERRUPTED) return interrupted(run);
         } else if (!over) {
             code = one_step(run, made++);
@@ -383,21 +436,98 @@ static int loop(struct run *run) {
     return code;
 }
 
+/* --- the whole ------------------------------------------------------------------------------ */
+
+/* Where validation images chose the weights, the test images have waited: they tell of the chosen ones. Nothing is
+ * saved after this. */
+static int test_at_end(struct run *run) {
+    const enum bl_split judge = bl_dataset_judge(run->data);
+    struct blanch_metrics test;
+    double seconds;
+    if (judge != BL_VAL || !bl_dataset_count(run->data, BL_TEST)) return 0;
+    char *best = bl_format("%s/best.safetensors", run->o.out);
+    const bool chosen = best && bl_path_exists(best);
+    int code = !best ? BLANCH_ENOMEM : chosen ? bl_weights_load(run->net->graph, best) : 0;
+    free(best);
+    if (!code) code = bl_network_test(run->net, run->data, BL_TEST, &run->view, &test, &seconds);
+    tell_messages(run);
+    if (code == BLANCH_EINTERRUPTED)
+        return bl_fail(code, "interrupted in the test at the end; `blanch train --resume --out %s` repeats it",
+                       run->o.out);
+    if (!code) code = log_test(run, chosen ? "best" : "last", &test, seconds);
+    if (!code) code = bl_run_tensorboard_test(run, &test);
+    if (!code)
+        tell(run, BL_TRAIN_EPOCH, "test, with the %s weights: loss %.4f, top-1 %.2f %%, top-5 %.2f %%; %.1f s",
+             chosen ? "best" : "last", test.loss, per_cent(test.top1, test.count), per_cent(test.top5, test.count),
+             seconds);
+    return code;
+}
+
+static void tell_data(const struct run *run) {
+    static const char *const judges[] = {"the training images choose best.safetensors, as there are no others",
+                                         "validation chooses best.safetensors",
+                                         "the test images choose best.safetensors, as none are for validation"};
+    const enum bl_split judge = bl_dataset_judge(run->data);
+    char *found = bl_dataset_describe(run->data);
+    tell(run, BL_TRAIN_DATA, "%s: %s; %s%s", run->o.data, found ? found : "", judges[judge],
+         judge == BL_VAL && bl_dataset_count(run->data, BL_TEST) ? ", test waits for the end" : "");
+    free(found);
+    if (run->data_changes && *run->data_changes)
+        tell(run, BL_TRAIN_WARNING, "%s has %s", run->o.data, run->data_changes);
+    tell_messages(run);
+}
+
+/* Whatever ends a run, the steps that it has made are kept, if the device still gives what it holds. The message stays
+ * that of the error, and says what is kept. */
+static int keep_steps(struct run *run, int code) {
+    char kept[300] = "", *message = bl_strdup(blanch_error_message());
+    if (!message) return code;
+    if (run->saved_step != run->position.step && save_checkpoint(run))
+        say_kept(run, kept, sizeof kept);
+    else
+        snprintf(kept, sizeof kept, "the checkpoint is of step %" PRId64 "%s", run->position.step,
+                 run->within ? ", with a part of the step that failed" : "");
+    const int line = (int)strcspn(message, "\n"); // a compiler's log may follow
+    bl_fail(code, "%.*s; %s%s", line, message, kept, message + line);
+    free(message);
+    return code;
+}
+
+static void tell_start(const struct run *run) {
+    const struct blanch_device_info *info = blanch_device_info(run->dev);
+    const int last = (int)(bl_dataset_count(run->data, BL_TRAIN) % (uint32_t)run->o.network.batch);
+    char dropped[200] = "";
+    if (last && last < run->least)
+        snprintf(dropped, sizeof dropped, "; the last batch of an epoch, of %d, is left out: %s", last,
+                 run->o.drop_last ? "--drop-last" : "batch norm takes more than one value per channel");
+    tell(run, BL_TRAIN_STARTED, "%s (%s), %s-%s, batch %d, %" PRId64 " steps%s%s", info->name, info->platform_name,
+         run->net->model->name, run->o.norm, run->o.network.batch, run->steps, run->position.step ? ", resumed" : "",
+         dropped);
+    if (run->aside)
+        tell(run, BL_TRAIN_WARNING, "%s holds no checkpoint yet: the run begins anew; its former log is log.%d.jsonl",
+             run->o.out, run->aside);
+    if (run->lock.unsupported)
+        tell(run, BL_TRAIN_WARNING, "%s is on a file system without locks: no other process may use it meanwhile",
+             run->o.out);
+    if (run->session.overhead && run->steps <= BL_BUDGET_WARMUP)
+        tell(run, BL_TRAIN_WARNING,
+             "--overhead-budget saves nothing here: the first %d steps refresh every layer, and the next %d measure",
+             BL_BUDGET_ALL, BL_BUDGET_WARMUP - BL_BUDGET_ALL);
+    if (run->o.validate) tell(run, BL_TRAIN_WARNING, "validation recomputes layers in plain C: slow");
+}
+
 int bl_train(const struct bl_train_options *options) {
     struct run run = {.log = NULL};
     int code = set_up(&run, options);
+    if (!code) code = log_data(&run);
     if (!code) {
-        const struct blanch_device_info *info = blanch_device_info(run.dev);
-        tell(&run, BL_TRAIN_STARTED, "%s (%s), %s-%s, batch %d, %" PRId64 " steps%s", info->name, info->platform_name,
-             run.net->model->name, run.o.norm, run.o.network.batch, run.steps, run.position.step ? ", resumed" : "");
-        if (run.session.overhead && run.steps <= BL_BUDGET_WARMUP)
-            tell(
-                &run, BL_TRAIN_WARNING,
-                "--overhead-budget saves nothing here: the first %d steps refresh every layer, and the next %d measure",
-                BL_BUDGET_ALL, BL_BUDGET_WARMUP - BL_BUDGET_ALL);
-        if (run.o.validate) tell(&run, BL_TRAIN_WARNING, "validation recomputes layers in plain C: slow");
+        tell_data(&run);
+        tell_start(&run);
         code = loop(&run);
+        if (code && code != BLANCH_EINTERRUPTED && code != BLANCH_EDIVERGED && run.position.step)
+            code = keep_steps(&run, code);
     }
+    if (!code) code = test_at_end(&run);
     if (!code)
         tell(&run, BL_TRAIN_DONE, "done: %" PRId64 " steps, best top-1 %.2f %%", run.position.step,
              run.position.best_top1);

@@ -7,8 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-volatile int bl_train_stop;
-
 static const char *const norm_names[] = {[BLANCH_BN] = "bn", [BLANCH_ND] = "nd", [BLANCH_NONE] = "none"};
 
 const char *bl_norm_name(enum blanch_norm norm) {
@@ -98,17 +96,26 @@ static int resolve_budget(struct blanch_network *net) {
     return 0;
 }
 
-/* The variance of one value is zero: batch norm has nothing to learn from it. */
-static int check_variances(const struct blanch_network *net) {
-    for (int i = 0; i < bl_graph_nodes(net->graph) && !net->options.inference; i++) {
+/* The variance of one value is zero: batch norm has nothing to learn from it. NULL: no layer has one of each image. */
+static const struct bl_node *find_single(const struct blanch_network *net) {
+    for (int i = 0; i < bl_graph_nodes(net->graph); i++) {
         const struct bl_node *node = bl_graph_node(net->graph, i);
-        if (node->idle || !node->op->normalises || node->out[0]->n * node->out[0]->h * node->out[0]->w > 1) continue;
-        return bl_fail(BLANCH_EUSAGE,
-                       "%s-%s: %s would normalise one value per channel, whose variance is zero; train with a --batch "
-                       "of 2 or more, or larger images",
-                       net->model->name, norm_names[net->options.norm], node->name);
+        if (!node->idle && node->op->normalises && node->out[0]->h * node->out[0]->w == 1) return node;
     }
-    return 0;
+    return NULL;
+}
+
+int bl_network_least_batch(const struct blanch_network *net) {
+    return find_single(net) ? 2 : 1;
+}
+
+static int check_variances(const struct blanch_network *net) {
+    const struct bl_node *node = net->options.inference || net->options.batch > 1 ? NULL : find_single(net);
+    if (!node) return 0;
+    return bl_fail(BLANCH_EUSAGE,
+                   "%s-%s: %s would normalise one value per channel, whose variance is zero; train with a --batch "
+                   "of 2 or more, or larger images",
+                   net->model->name, norm_names[net->options.norm], node->name);
 }
 
 static bool fits(const struct blanch_network *net, int batch) {
@@ -239,15 +246,20 @@ int bl_network_metrics(struct blanch_network *net, int count, struct blanch_metr
     return bl_graph_metrics(net->graph, count, metrics);
 }
 
-/* Cross-entropy and the rank of the right class, of logits on the host. */
+/* Cross-entropy and the rank of the right class, of logits on the host. Where one is not finite, the image is wrong. */
 static void add_image(struct blanch_metrics *metrics, const float *logits, int classes, int32_t label) {
     double largest = logits[0], sum = 0;
     int before = 0;
-    for (int c = 1; c < classes; c++)
+    for (int c = 0; c < classes; c++) {
+        if (!isfinite(logits[c])) {
+            metrics->loss = NAN;
+            return;
+        }
         if (logits[c] > largest) largest = logits[c];
+    }
     for (int c = 0; c < classes; c++) {
         sum += exp(logits[c] - largest);
-        before += !(logits[c] <= logits[label]);
+        before += logits[c] > logits[label] || (logits[c] == logits[label] && c < label);
     }
     metrics->loss += log(sum) + largest - logits[label];
     metrics->top1 += before < 1;
@@ -295,7 +307,7 @@ int bl_network_test(struct blanch_network *net, struct bl_dataset *data, enum bl
         struct blanch_metrics part;
         if ((code = bl_network_eval(net, &batch, &part))) break;
         bl_metrics_add(metrics, &part);
-        if (bl_train_stop) code = bl_fail(BLANCH_EINTERRUPTED, "interrupted");
+        code = bl_check_interrupted();
     }
     bl_loader_close(loader);
     if (seconds) *seconds = bl_now() - start;

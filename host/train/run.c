@@ -1,10 +1,11 @@
-/* A run's settings and its directory: defaults, config.json, resuming. */
+/* A run's settings: defaults, config.json, resuming. */
 #include "train/run.h"
+#include "base/private.h"
 #include "io/document.h"
 #include "io/files.h"
+#include "io/json.h"
 #include "optim/optim.h"
-#include <dirent.h>
-#include <errno.h>
+#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,41 +18,44 @@ struct setting {
     enum kind kind;
     bool replaces; // may differ when a run is resumed
     size_t offset;
+    double least, most; // of a number; 0 is not given
 };
 #define AT(field) offsetof(struct bl_train_options, field)
 static const struct setting settings[] = {
     {"model", TEXT, false, AT(network.model)},
     {"norm", TEXT, false, AT(norm)},
     {"data", TEXT, false, AT(data)},
-    {"batch", INT, false, AT(network.batch)},
-    {"epochs", INT, true, AT(epochs)},
-    {"steps", INT64, true, AT(steps)},
+    {"batch", INT, false, AT(network.batch), 0, 1 << 20},
+    {"epochs", INT, true, AT(epochs), 0, 1e6},
+    {"steps", INT64, true, AT(steps), 0, 1e12},
     {"optimiser", TEXT, false, AT(network.optimiser)},
-    {"lr", FLOAT, false, AT(update.lr)},
+    {"lr", FLOAT, false, AT(update.lr), 0, 1e6},
     {"schedule", TEXT, false, AT(schedule)},
-    {"momentum", FLOAT, false, AT(update.momentum)},
+    {"momentum", FLOAT, false, AT(update.momentum), 0, 1},
     {"nesterov", FLAG, false, AT(update.nesterov)},
-    {"weight_decay", FLOAT, false, AT(update.weight_decay)},
-    {"beta1", FLOAT, false, AT(update.beta1)},
-    {"beta2", FLOAT, false, AT(update.beta2)},
-    {"eps", FLOAT, false, AT(update.eps)},
-    {"seed", SEED, false, AT(network.seed)},
+    {"weight_decay", FLOAT, false, AT(update.weight_decay), 0, 1e6},
+    {"beta1", FLOAT, false, AT(update.beta1), 0, 1},
+    {"beta2", FLOAT, false, AT(update.beta2), 0, 1},
+    {"eps", FLOAT, false, AT(update.eps), 0, 1e6},
+    {"seed", SEED, false, AT(network.seed), 0, 0x1p53},
     {"init", TEXT, false, AT(init)},
     {"augment", TEXT, false, AT(augment)},
-    {"recompute", INT, true, AT(network.recompute)},
+    {"drop_last", FLAG, false, AT(drop_last)},
+    {"tensorboard", TEXT, true, AT(tensorboard)},
+    {"recompute", INT, true, AT(network.recompute), -1, BL_MAX_SEGMENTS},
     {"device", TEXT, true, AT(device)},
-    {"max_alloc", UINT64, true, AT(max_alloc)},
-    {"block", INT, false, AT(network.nd.block)},
-    {"nd_iter", INT, false, AT(network.nd.iterations)},
-    {"nd_eps", FLOAT, false, AT(network.nd.eps)},
-    {"nd_momentum", FLOAT, false, AT(network.nd.momentum)},
-    {"sampling_stride", INT, false, AT(network.nd.sampling_stride)},
-    {"block_fc", INT, false, AT(network.nd.block_fc)},
-    {"refresh", INT, false, AT(network.nd.refresh)},
+    {"max_alloc", UINT64, true, AT(max_alloc), 0, 9e18},
+    {"block", INT, false, AT(network.nd.block), 0, 4096},
+    {"nd_iter", INT, false, AT(network.nd.iterations), 0, 64},
+    {"nd_eps", FLOAT, false, AT(network.nd.eps), 0, 1e3},
+    {"nd_momentum", FLOAT, false, AT(network.nd.momentum), 0, 1},
+    {"sampling_stride", INT, false, AT(network.nd.sampling_stride), 0, 64},
+    {"block_fc", INT, false, AT(network.nd.block_fc), 0, 4096},
+    {"refresh", INT, false, AT(network.nd.refresh), 0, 1e6},
     {"overhead_budget", TEXT, false, AT(overhead_budget)},
-    {"constant_gradient", INT, false, AT(network.nd.constant_gradient)},
-    {"channel_deconv", INT, false, AT(network.nd.channel_deconv)},
-    {"freeze", INT, false, AT(network.nd.freeze)},
+    {"constant_gradient", INT, false, AT(network.nd.constant_gradient), 0, 1},
+    {"channel_deconv", INT, false, AT(network.nd.channel_deconv), 0, 4096},
+    {"freeze", INT, false, AT(network.nd.freeze), -1, 1},
 };
 
 static void *field(struct bl_train_options *options, const struct setting *s) {
@@ -133,16 +137,26 @@ static cJSON *setting_json(const struct bl_train_options *o, const struct settin
     }
 }
 
+static int check_setting(const struct setting *s, const cJSON *item, const char *path) {
+    double value = cJSON_IsNumber(item) ? item->valuedouble : NAN;
+    if (s->kind == TEXT)
+        return cJSON_IsString(item) ? 0 : bl_fail(BLANCH_EINPUT, "%s: \"%s\" is not a text", path, s->key);
+    if (s->kind == FLAG)
+        return cJSON_IsBool(item) ? 0 : bl_fail(BLANCH_EINPUT, "%s: \"%s\" is not true or false", path, s->key);
+    if (value >= s->least && value <= s->most && (s->kind == FLOAT || value == floor(value))) return 0;
+    return bl_fail(BLANCH_EINPUT, "%s: \"%s\" is not a %snumber from %.0f to %.10g", path, s->key,
+                   s->kind == FLOAT ? "" : "whole ", s->least, s->most);
+}
+
 static int read_setting(struct bl_train_options *o, const struct setting *s, const cJSON *item, const char *path) {
-    const char *wanted = s->kind == TEXT ? "a text" : s->kind == FLAG ? "true or false" : "a number";
-    bool right = s->kind == TEXT ? cJSON_IsString(item) : s->kind == FLAG ? cJSON_IsBool(item) : cJSON_IsNumber(item);
-    if (!right) return bl_fail(BLANCH_EINPUT, "%s: \"%s\" is not %s", path, s->key, wanted);
+    int code = check_setting(s, item, path);
+    if (code) return code;
     switch (s->kind) {
     case TEXT:
         *(const char **)field(o, s) = item->valuestring;
         break;
     case INT:
-        *(int *)field(o, s) = item->valueint;
+        *(int *)field(o, s) = (int)item->valuedouble;
         break;
     case FLOAT:
         *(float *)field(o, s) = (float)item->valuedouble;
@@ -151,47 +165,74 @@ static int read_setting(struct bl_train_options *o, const struct setting *s, con
         *(bool *)field(o, s) = cJSON_IsTrue(item);
         break;
     default:
-        *(uint64_t *)field(o, s) = item->valuedouble > 0 ? (uint64_t)item->valuedouble : 0;
+        *(uint64_t *)field(o, s) = (uint64_t)item->valuedouble;
     }
     return 0;
 }
 
 /* --- reading config.json -------------------------------------------------------------------- */
 
+enum { MOST_CLASSES = 1 << 20 };
 static const struct bl_train_options nothing_given = {
     .network = {.nd = {.eps = NAN, .momentum = NAN}, .seed = BL_SEED_DEFAULT},
     .update = BL_UPDATE_DEFAULT,
 };
 
-static void read_three(const cJSON *array, float out[3]) {
-    for (int i = 0; i < 3; i++) {
+static int read_whole(const cJSON *object, const char *key, int most, const char *path, int *value) {
+    double number = bl_json_get(object, key);
+    if (!(number >= 1 && number <= most) || number != floor(number))
+        return bl_fail(BLANCH_EINPUT, "%s: \"%s\" is not a whole number from 1 to %d", path, key, most);
+    *value = (int)number;
+    return 0;
+}
+
+/* One for every channel. */
+static int read_channels(const cJSON *view, const char *key, int channels, const char *path, float out[3]) {
+    const cJSON *array = cJSON_GetObjectItemCaseSensitive(view, key);
+    bool right = cJSON_IsArray(array) && cJSON_GetArraySize(array) == channels;
+    for (int i = 0; right && i < channels; i++) {
         const cJSON *item = cJSON_GetArrayItem(array, i);
-        out[i] = cJSON_IsNumber(item) ? (float)item->valuedouble : 0;
+        right = cJSON_IsNumber(item) && fabs(item->valuedouble) <= FLT_MAX;
+        out[i] = right ? (float)item->valuedouble : 0;
     }
+    return right ? 0 : bl_fail(BLANCH_EINPUT, "%s: \"%s\" is not a number for every channel", path, key);
 }
 
 static int read_view(struct bl_run_config *config, const char *path) {
-    const cJSON *view = cJSON_GetObjectItem(config->json, "view"), *augment = cJSON_GetObjectItem(view, "augment");
-    const cJSON *channels = cJSON_GetObjectItem(view, "channels"), *size = cJSON_GetObjectItem(view, "size");
-    const cJSON *classes = cJSON_GetObjectItem(config->json, "classes");
-    if (!cJSON_IsString(augment) || !cJSON_IsNumber(channels) || !cJSON_IsNumber(size) || !cJSON_IsNumber(classes))
-        return bl_fail(BLANCH_EINPUT, "%s lacks \"classes\" or a part of \"view\"", path);
-    if (channels->valueint < 1 || channels->valueint > 3 || size->valueint < 1 || classes->valueint < 1)
-        return bl_fail(BLANCH_EINPUT, "%s: \"classes\", \"channels\" or \"size\" is out of range", path);
-    config->view.channels = config->options.network.channels = channels->valueint;
-    config->view.size = config->options.network.height = config->options.network.width = size->valueint;
-    config->options.network.classes = classes->valueint;
-    read_three(cJSON_GetObjectItem(view, "mean"), config->view.mean);
-    read_three(cJSON_GetObjectItem(view, "deviation"), config->view.deviation);
-    return bl_augment_parse(augment->valuestring, &config->view.augment);
+    const cJSON *json = cJSON_GetObjectItemCaseSensitive(config->json, "view");
+    struct bl_view *view = &config->view;
+    struct blanch_network_options *network = &config->options.network;
+    int code = read_whole(config->json, "classes", MOST_CLASSES, path, &network->classes);
+    if (!code) code = read_whole(json, "channels", BL_COUNT(view->mean), path, &view->channels);
+    if (!code) code = read_whole(json, "size", BL_LARGEST_INPUT, path, &view->size);
+    if (!code) code = read_channels(json, "mean", view->channels, path, view->mean);
+    if (!code) code = read_channels(json, "deviation", view->channels, path, view->deviation);
+    if (code) return code;
+    network->channels = view->channels;
+    network->height = network->width = view->size;
+    code = bl_augment_parse(bl_json_text(json, "augment"), &view->augment);
+    return code ? bl_fail_in(BLANCH_EINPUT, "%s", path) : 0;
+}
+
+/* A text for every class. */
+static int read_class_names(struct bl_run_config *config, const char *path) {
+    const cJSON *names = cJSON_GetObjectItemCaseSensitive(config->json, "class_names"), *name;
+    if (!names) return 0; // of an early version
+    bool right = cJSON_IsArray(names) && cJSON_GetArraySize(names) == config->options.network.classes;
+    cJSON_ArrayForEach(name, names) right = right && cJSON_IsString(name);
+    if (!right) return bl_fail(BLANCH_EINPUT, "%s: \"class_names\" does not name every class", path);
+    config->class_name = names;
+    config->class_names = config->options.network.classes;
+    return 0;
 }
 
 static int read_settings(struct bl_run_config *config, const char *path) {
+    const cJSON *asked = cJSON_GetObjectItemCaseSensitive(config->json, "settings");
     config->options = nothing_given;
     for (int i = 0; i < BL_COUNT(settings); i++) {
-        const cJSON *item = cJSON_GetObjectItem(config->json, settings[i].key);
+        const cJSON *item = cJSON_GetObjectItemCaseSensitive(config->json, settings[i].key);
         if (!item || cJSON_IsObject(item)) // "device" is the device itself at the top
-            item = cJSON_GetObjectItem(cJSON_GetObjectItem(config->json, "settings"), settings[i].key);
+            item = cJSON_GetObjectItemCaseSensitive(asked, settings[i].key);
         int code = item ? read_setting(&config->options, &settings[i], item, path) : 0;
         if (code) return code;
     }
@@ -207,14 +248,12 @@ int bl_run_read(struct bl_run_config *config, const char *dir) {
     *config = (struct bl_run_config){0};
     char *path = bl_format("%s/config.json", dir);
     if (!path) return BLANCH_ENOMEM;
+    bl_folder_warn(dir);
     int code = bl_json_read(path, &config->json);
     if (!code) code = read_settings(config, path);
     if (!code) code = read_view(config, path);
-    if (!code) {
-        config->class_name = cJSON_GetObjectItem(config->json, "class_names");
-        config->class_names = cJSON_GetArraySize(config->class_name);
-    } else
-        bl_run_release(config);
+    if (!code) code = read_class_names(config, path);
+    if (code) bl_run_release(config);
     free(path);
     return code;
 }
@@ -271,12 +310,19 @@ static int resolve_budget(struct run *run) {
     return 0;
 }
 
+/* A run that was killed while it made its directory has no settings but those given. */
+static bool is_recorded(const struct run *run, const struct bl_train_options *given) {
+    bool all = run->lock.path && run->found == BL_FOUND_NOTHING && given->network.model && given->data && given->norm;
+    return given->resume && !all;
+}
+
 int bl_run_resolve(struct run *run, const struct bl_train_options *given) {
     run->o = *given;
-    if (!given->out) return bl_fail(BLANCH_EUSAGE, "--out is missing: the run's directory");
-    if (!given->norm && !given->resume) run->o.norm = bl_norm_name(given->network.norm);
-    int code = given->resume ? resume_settings(run, given) : 0;
+    bool recorded = is_recorded(run, given);
+    if (!given->norm && !recorded) run->o.norm = bl_norm_name(given->network.norm);
+    int code = recorded ? resume_settings(run, given) : 0;
     if (code) return code;
+    run->o.resume = run->found == BL_FOUND_CHECKPOINT;
     set_defaults(&run->o);
     if (!run->o.network.model) return bl_fail(BLANCH_EUSAGE, "--model is missing; `blanch models` lists the networks");
     if (!run->o.data) return bl_fail(BLANCH_EUSAGE, "--data is missing: fashion-mnist, cifar10:DIR, folder:DIR, ...");
@@ -288,29 +334,7 @@ int bl_run_resolve(struct run *run, const struct bl_train_options *given) {
     return resolve_budget(run);
 }
 
-/* --- the directory -------------------------------------------------------------------------- */
-
-/* 1: it has entries; 0: it is empty or does not exist; negative: it cannot be looked at. */
-static int directory_used(const char *path) {
-    DIR *dir = opendir(path);
-    if (!dir && errno == ENOENT) return 0;
-    if (!dir) return bl_fail(BLANCH_EUSAGE, "--out %s: %s", path, strerror(errno));
-    int used = 0;
-    for (struct dirent *entry; !used && (entry = readdir(dir));)
-        used = strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0;
-    closedir(dir);
-    return used;
-}
-
-int bl_run_check_directory(const struct bl_train_options *options) {
-    if (!options->out) return bl_fail(BLANCH_EUSAGE, "--out is missing: the run's directory");
-    if (options->resume) return 0;
-    int used = directory_used(options->out);
-    if (used > 0)
-        return bl_fail(BLANCH_EUSAGE, "%s exists and is not empty; continue it with --resume or give another --out",
-                       options->out);
-    return used;
-}
+/* --- writing config.json -------------------------------------------------------------------- */
 
 static cJSON *view_json(const struct bl_view *view) {
     cJSON *json = cJSON_CreateObject(), *mean = cJSON_CreateArray(), *deviation = cJSON_CreateArray();
@@ -356,6 +380,26 @@ static bool is_used(const struct bl_train_options *o, const struct setting *s) {
     return !blanch_update_defaults(o->network.optimiser, &defaults.update) && float_of(&defaults, s) != 0;
 }
 
+static bool is_set(const struct bl_train_options *o, const struct setting *s) {
+    return is_given(o, s) && is_used(o, s);
+}
+
+int bl_run_check_former(const struct run *run) {
+    const struct bl_train_options *former = &run->former.options;
+    for (int i = 0; run->former.json && i < BL_COUNT(settings); i++) {
+        const struct setting *s = &settings[i];
+        bool set = is_set(&run->o, s);
+        if (s->replaces || (set == is_set(former, s) && (!set || is_equal(&run->o, former, s)))) continue;
+        char name[32];
+        option_name(name, s->key);
+        return bl_fail(BLANCH_EUSAGE,
+                       "%s holds a run with another --%s, stopped before its first checkpoint; give another "
+                       "--out",
+                       run->o.out, name);
+    }
+    return 0;
+}
+
 cJSON *bl_run_settings(const struct run *run) {
     cJSON *json = cJSON_CreateObject();
     for (int i = 0; i < BL_COUNT(settings); i++)
@@ -365,7 +409,7 @@ cJSON *bl_run_settings(const struct run *run) {
 }
 
 /* The settings stand at the top too, where files of format 1 have them. */
-static cJSON *config_json(const struct run *run) {
+cJSON *bl_run_config_json(const struct run *run) {
     cJSON *asked = bl_run_settings(run), *json = bl_document("train", 2, blanch_device_info(run->dev), asked);
     for (const cJSON *item = asked ? asked->child : NULL; item; item = item->next)
         if (!cJSON_GetObjectItem(json, item->string))
@@ -378,49 +422,6 @@ static cJSON *config_json(const struct run *run) {
     cJSON *engines = bl_tuner_choices(run->dev);
     if (engines) cJSON_AddItemToObject(json, "engines", engines);
     cJSON_AddItemToObject(json, "class_names", class_names(run));
+    cJSON_AddItemToObject(json, "data_found", bl_run_data_json(run->data));
     return json;
-}
-
-static bool line_is_done(const cJSON *line, const struct bl_position *position) {
-    const cJSON *type = cJSON_GetObjectItem(line, "type"), *step = cJSON_GetObjectItem(line, "step");
-    const cJSON *epoch = cJSON_GetObjectItem(line, "epoch");
-    if (!cJSON_IsString(type)) return false;
-    if (strcmp(type->valuestring, "epoch")) return cJSON_IsNumber(step) && step->valuedouble <= (double)position->step;
-    return cJSON_IsNumber(epoch) && epoch->valuedouble <= (double)position->epoch;
-}
-
-/* A run that stopped without a checkpoint has logged steps that are going to be made again. */
-static int prune_log(const struct run *run) {
-    char *text = NULL, *to;
-    size_t size;
-    if (!bl_path_exists(run->log_path)) return 0;
-    int code = bl_file_read(run->log_path, &text, &size);
-    if (code) return code;
-    to = text;
-    for (char *line = text, *end; !code && *line && (end = strchr(line, '\n')); line = end + 1) {
-        cJSON *json = cJSON_ParseWithLength(line, (size_t)(end - line));
-        if (!json) code = bl_memory_lacked();
-        if (json && line_is_done(json, &run->position)) {
-            memmove(to, line, (size_t)(end + 1 - line));
-            to += end + 1 - line;
-        }
-        cJSON_Delete(json);
-    }
-    if (!code) code = bl_file_write(run->log_path, text, (size_t)(to - text));
-    free(text);
-    return code;
-}
-
-int bl_run_open_directory(struct run *run) {
-    char *path = bl_format("%s/config.json", run->o.out);
-    run->log_path = bl_format("%s/log.jsonl", run->o.out);
-    cJSON *json = config_json(run);
-    int code = path && run->log_path ? bl_make_dirs(run->o.out) : BLANCH_ENOMEM;
-    if (!code) code = bl_json_write(path, json);
-    if (!code && run->o.resume) code = prune_log(run);
-    if (!code && !(run->log = fopen(run->log_path, "a")))
-        code = bl_fail(BLANCH_EIO, "%s: %s", run->log_path, strerror(errno));
-    cJSON_Delete(json);
-    free(path);
-    return code;
 }

@@ -1,16 +1,24 @@
-/* What run.c and loop.c share: a run's settings and its directory. */
+/* What the files of a run share: its settings, its directory, its loop. */
 #ifndef BL_RUN_H
 #define BL_RUN_H
 
 #include "train/session.h"
+#include "io/directory.h"
 #include "io/tensorboard.h"
 #include <stdio.h>
+
+enum bl_found { BL_FOUND_NOTHING, BL_FOUND_BEGUN, BL_FOUND_CHECKPOINT }; // BEGUN: config.json alone
 
 struct run {
     struct bl_train_options o;   // nothing left open
     struct bl_run_config config; // of the run that is resumed; owns texts of o
+    struct bl_run_config former; // of a run without a checkpoint in whose directory this one begins anew
+    enum bl_found found;         // in the directory
+    int aside;                   // DIR/log.N.jsonl is the former log; 0: there was none
+    struct bl_lock lock;         // of the directory
     struct blanch_device *dev;
     struct bl_dataset *data;
+    char *data_changes; // of a resumed run: of validation and test images
     struct bl_view view;
     struct blanch_network *net;
     double budget; // allowed overhead, 0.2 for 20 %; negative: none
@@ -18,27 +26,36 @@ struct run {
     struct bl_session session;
     struct bl_schedule schedule;
     struct bl_position position;
+    int least;                          // a last batch of fewer images is left out
     int64_t batches, steps;             // of an epoch; in all
     struct bl_tensorboard *tensorboard; // NULL: no event files are asked for
     FILE *log;
     char *log_path;
-    char spec[256];    // of the device, where none was given
-    double rate;       // images a second, smoothed
-    double saved;      // bl_now() of the last checkpoint
-    bool checkpointed; // the directory holds one
+    char spec[256];     // of the device, where none was given
+    double rate;        // images a second, smoothed
+    double saved;       // bl_now() of the last checkpoint
+    int64_t saved_step; // of which the last checkpoint is; -1: there is none
+    bool within;        // the step after `position` was begun on the device, and has failed
 };
 
-/* Fills run->o from what was given, the run's config.json when it is resumed, and the defaults. */
+/* Looks at the directory, and locks it where it exists. One that is used is refused, unless the run is resumed, or the
+ * directory is of a run that was stopped before its first checkpoint: that begins anew. Creates no directory. */
+int bl_run_enter(struct run *run, const struct bl_train_options *given);
+/* Fills run->o from what was given, config.json of the run that is resumed, and the defaults. */
 int bl_run_resolve(struct run *run, const struct bl_train_options *given);
-/* An existing directory with anything in it is refused, unless the run is resumed. Creates nothing. */
-int bl_run_check_directory(const struct bl_train_options *options);
-/* Makes the directory, writes config.json, opens the log without the lines past position. */
+/* A run that begins anew in the directory of another must have that one's settings. After the data are open. */
+int bl_run_check_former(const struct run *run);
+/* Makes and locks the directory, writes config.json, opens the log: without the lines past position, or a new one. */
 int bl_run_open_directory(struct run *run);
+/* code: how the run ended. */
+void bl_run_leave_directory(struct run *run, int code);
+cJSON *bl_run_config_json(const struct run *run);
 cJSON *bl_run_settings(const struct run *run); // everything that config.json says was asked for
 
 /* Event files for TensorBoard, where they are asked for. The step's metrics are those of its batch. */
 int bl_run_tensorboard_step(const struct run *run, const struct blanch_metrics *batch, float lr, double images_per_s);
-int bl_run_tensorboard_epoch(const struct run *run, const struct blanch_metrics *test, double test_s);
+int bl_run_tensorboard_epoch(const struct run *run, const struct blanch_metrics *judged, double seconds);
+int bl_run_tensorboard_test(const struct run *run, const struct blanch_metrics *test); // at the end
 int bl_run_tensorboard_diagnoses(const struct run *run, const struct bl_diagnosis *diagnoses, int count);
 int bl_run_tensorboard_budget(const struct run *run, const cJSON *line); // as in log.jsonl
 

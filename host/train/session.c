@@ -105,6 +105,7 @@ int bl_session_step(struct bl_session *s, const struct bl_step *wanted, struct b
     if (!code) code = count_images(s->net->graph, out);
     if (!code) code = check(s, wanted, out);
     out->checks_ms = 1e3 * (bl_now() - start) - out->load_ms;
+    out->begun = !code;
     if (!code) code = compute(s, wanted->update, out);
     if (!code && !ledger && wanted->finish) code = bl_finish(s->net->dev);
     out->wall_ms = 1e3 * (bl_now() - start) - out->checks_ms;

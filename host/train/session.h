@@ -40,6 +40,7 @@ struct bl_stepped {
     struct bl_batch batch; // valid until the next step
     int images;            // of the whole batch, on all ranks
     struct blanch_metrics metrics;
+    bool begun;                // on the device: what fails from now on may have changed running buffers and parameters
     bool finite;               // the loss; where it is not, nothing was updated
     double load_ms, checks_ms; // until the batch was there; of validation and diagnosis
     double wall_ms;            // loading included, checks left out; of a recorded step, as its ledger measured it

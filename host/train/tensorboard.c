@@ -29,20 +29,31 @@ int bl_run_tensorboard_step(const struct run *run, const struct blanch_metrics *
     return write(run, points, BL_COUNT(points));
 }
 
-int bl_run_tensorboard_epoch(const struct run *run, const struct blanch_metrics *test, double test_s) {
+int bl_run_tensorboard_epoch(const struct run *run, const struct blanch_metrics *judged, double seconds) {
     if (!run->tensorboard) return 0;
+    const bool val = bl_dataset_judge(run->data) == BL_VAL;
     const struct blanch_metrics *train = &run->position.train;
     const struct point points[] = {
         {"epoch/train_loss", train->loss},
         {"epoch/train_top1", per_cent(train->top1, train->count)},
         {"epoch/train_top5", per_cent(train->top5, train->count)},
         {"epoch/train_s", run->position.train_s},
-        {"epoch/test_s", test_s},
+        {val ? "epoch/val_s" : "epoch/test_s", seconds},
+        {val ? "val/loss" : "test/loss", judged->loss},
+        {val ? "val/top1" : "test/top1", per_cent(judged->top1, judged->count)},
+        {val ? "val/top5" : "test/top5", per_cent(judged->top5, judged->count)},
+    };
+    return write(run, points, BL_COUNT(points) - (judged->count ? 0 : 3));
+}
+
+int bl_run_tensorboard_test(const struct run *run, const struct blanch_metrics *test) {
+    if (!run->tensorboard) return 0;
+    const struct point points[] = {
         {"test/loss", test->loss},
         {"test/top1", per_cent(test->top1, test->count)},
         {"test/top5", per_cent(test->top5, test->count)},
     };
-    return write(run, points, BL_COUNT(points) - (test->count ? 0 : 3));
+    return write(run, points, BL_COUNT(points));
 }
 
 /* Each layer's whitened covariance: how far its eigenvalues spread about 1, where whitening is complete. */

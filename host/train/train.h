@@ -43,6 +43,8 @@ struct bl_validation {
 }; // error: of the largest value
 int bl_network_validate(struct blanch_network *net, const struct bl_batch *batch, int64_t step,
                         struct bl_validation *result);
+/* The smallest batch that training takes: 2 where a layer would else normalise one value per channel. */
+int bl_network_least_batch(const struct blanch_network *net);
 int bl_network_eval(struct blanch_network *net, const struct bl_batch *batch, struct blanch_metrics *metrics);
 /* Whole split, in evaluation mode; metrics sum up. */
 int bl_network_test(struct blanch_network *net, struct bl_dataset *data, enum bl_split split,
@@ -73,16 +75,22 @@ float bl_schedule_lr(const struct bl_schedule *schedule, int64_t step);
  * NAME.momentum_buffer, with NAME the parameter's; private buffers and counters; NAME.target.* of update targets that
  * run; position) carry one step number in their metadata. Both are first written in full as *.new beside them, then
  * renamed, the state first. A load takes the newest pair that agrees among the files and their *.new, so a crash at any
- * moment leaves one to continue from. A run that goes on from one has the bits of a run that was never interrupted. */
+ * moment leaves one to continue from. A run that goes on from one has the bits of a run that was never interrupted.
+ * Values that are not finite are not saved: BLANCH_EDIVERGED. */
 struct bl_position {
-    int64_t step, epoch;         // steps done; the epoch whose line is not yet in the log
+    int64_t step, epoch;         // steps done; the epoch whose line is not yet in the log: all its steps done, its
+                                 // evaluation is still due
     double best_top1;            // per cent; negative: none yet
     struct blanch_metrics train; // of this epoch's steps so far
     double train_s;
     char *budget; // the overhead budget's state (bl_budget_save), or NULL; malloc'd
 };
 int bl_checkpoint_save(struct bl_graph *graph, const char *dir, const struct bl_position *position);
+/* The same where nothing has changed since the checkpoint of this step but the position. */
+int bl_checkpoint_save_position(struct bl_graph *graph, const char *dir, const struct bl_position *position);
 int bl_checkpoint_load(struct bl_graph *graph, const char *dir, struct bl_position *position);
+void bl_checkpoint_clear(const char *dir);  // of what a crash left of a first one
+bool bl_checkpoint_exists(const char *dir); // or what a user takes for one: a file of it
 int bl_weights_save(struct bl_graph *graph, const char *path, int64_t step);
 /* All or nothing; a file that does not fit is refused with the first few missing, unexpected and misshapen names. */
 int bl_weights_load(struct bl_graph *graph, const char *path);
@@ -91,6 +99,7 @@ int bl_weights_load(struct bl_graph *graph, const char *path);
 
 /* What the loop has to say; text is one line. */
 enum bl_train_event {
+    BL_TRAIN_DATA, // what was found
     BL_TRAIN_STARTED,
     BL_TRAIN_STEP,
     BL_TRAIN_EPOCH,
@@ -103,7 +112,7 @@ typedef void bl_train_listener(void *context, enum bl_train_event event, int64_t
 /* NULL, 0, false, NAN, and BL_SEED_DEFAULT mean "not given": the defaults in a new run (the optimiser's own, those of
  * sgd being the study's: lr 0.1, momentum 0.9, weight decay 1e-3; by cosine, batch 128, one epoch, seed 0),
  * config.json's values in a resumed one. There, a value that is given and differs is refused, except epochs, steps,
- * recompute, device and max_alloc, which replace those of the run. */
+ * recompute, device, max_alloc and tensorboard, which replace those of the run. */
 #define BL_SEED_DEFAULT UINT64_MAX
 #define BL_UPDATE_DEFAULT                                                                                              \
     { .lr = NAN, .momentum = NAN, .weight_decay = NAN, .beta1 = NAN, .beta2 = NAN, .eps = NAN }
@@ -118,6 +127,7 @@ struct bl_train_options {
     const char *schedule;
     const char *augment; // NULL: the default
     uint64_t max_alloc;
+    bool drop_last;                    // every partial batch is left out
     int64_t validate;                  // the first step of this process and every so many are validated first; 0: none
     bool diagnose;                     // looks at every layer's whitening at the first step and every record_every-th
     const char *overhead_budget;       // of ND over BN: "20%", "none" (NULL: none)
@@ -127,6 +137,9 @@ struct bl_train_options {
     bl_train_listener *listener;       // NULL: nobody listens
     void *context;
 };
+/* A directory is one process's at a time. What ends a run after its first step leaves a checkpoint of its last one, as
+ * far as that can be had; a run that was stopped before its first checkpoint begins anew when it is started, or
+ * resumed, again, and keeps its former log as log.N.jsonl. */
 int bl_train(const struct bl_train_options *options);
 
 /* A run's config.json, for those who use the run: the settings, the network's shape, the data's view and class names.
@@ -141,7 +154,20 @@ struct bl_run_config {
 int bl_run_read(struct bl_run_config *config, const char *dir);
 void bl_run_release(struct bl_run_config *config);
 
-/* Set by SIGINT and SIGTERM: the loop ends after the current step with a checkpoint and BLANCH_EINTERRUPTED. */
-extern volatile int bl_train_stop;
+/* --- the data of a run ------------------------------------------------------------------------ */
+
+/* What was found, for config.json's "data_found": images of each split and a hash of their names, files not read, how a
+ * folder without splits was divided. */
+cJSON *bl_run_data_json(const struct bl_dataset *data);
+/* Opens data, divided as those of the run; config->json NULL: of a new run, with this seed. */
+int bl_run_data_open(struct bl_dataset **data, const struct bl_run_config *config, const char *spec, uint64_t seed);
+/* Numbers classes as the run does, by their names. BLANCH_EINPUT: one that it does not know, or, where all are wanted,
+ * that the data lack. */
+int bl_run_data_classes(const struct bl_run_config *config, struct bl_dataset *data, const char *spec, bool all);
+/* "109 training images, the run had 108; ..." of these splits (1 << BL_TEST ...), "" where all are the run's; malloc'd.
+ */
+char *bl_run_data_changes(const struct bl_run_config *config, const struct bl_dataset *data, unsigned splits);
+/* BLANCH_EINPUT: other classes or training images than the run began with. *changes: of the other splits, as above. */
+int bl_run_data_resume(const struct bl_run_config *config, struct bl_dataset *data, char **changes);
 
 #endif

@@ -80,9 +80,8 @@ static bool reuses(const struct bl_node *node) {
 /* Before a node runs: its inputs, parameters and buffers, as its forward pass will find them. */
 static int before(void *context, struct bl_node *node, const struct bl_run *run, enum bl_action_kind kind) {
     struct validator *v = context;
-    if (bl_train_stop) return bl_fail(BLANCH_EINTERRUPTED, "interrupted");
-    if (kind != BL_DO_FORWARD) return 0;
-    int n = node->buffers || run->n < FIRST_IMAGES ? run->n : FIRST_IMAGES, code = 0;
+    int n = node->buffers || run->n < FIRST_IMAGES ? run->n : FIRST_IMAGES, code = bl_check_interrupted();
+    if (code || kind != BL_DO_FORWARD) return code;
     forget(v);
     v->layer = (struct bl_ref_layer){.attrs = node->attrs,
                                      .training = run->training,

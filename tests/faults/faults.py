@@ -55,7 +55,8 @@ CL_CODES = {  # what is plausible, in turn
     'clCreateKernel': [-46, -5, -6, -45], 'clCreateContext': [-2, -6, -5], 'clCreateCommandQueue': [-5, -6, -35],
     'clGetPlatformIDs': [-6, -1001], 'clGetDeviceIDs': [-1, -6, -5], 'clFinish': [-5, -36, -6, -9999],
     'clFlush': [-36, -5, -6], 'clEnqueueNDRangeKernel': [-5, -4, -6, -36, -54, -14, -9999],
-    'clSetKernelArg': [-5, -6, -51], 'clCreateProgramWithBinary': [-42, -6, -5], 'clGetEventProfilingInfo': [-7, -5, -58],
+    'clSetKernelArg': [-5, -6, -51], 'clCreateProgramWithBinary': [-42, -6, -5],
+    'clGetEventProfilingInfo': [-7, -5, -58],
     'clGetDeviceInfo': [-5, -6, -33], 'clGetPlatformInfo': [-6, -32], 'cl': [-36, -9999, -2]}
 FILE_CODES = {
     'write': [28, 5, 122, 0], 'fsync': [5, 28], 'rename': [5, 30, 28, 13], 'close': [5, 28],

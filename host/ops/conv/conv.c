@@ -90,6 +90,9 @@ void bl_conv_out_size(const struct bl_conv_attrs *a, int64_t h, int64_t w, int64
     *out_w = out_size(w, a->kernel[1], a->stride[1], a->padding[1], a->dilation[1]);
 }
 
+/* Kernels count features and pixels, and a position with its padding and dilation, in 32 bits. */
+enum { LARGEST = 1 << 30 };
+
 static int check_attrs(const char *name, const struct bl_conv_attrs *a) {
     for (int i = 0; i < 2; i++)
         if (a->kernel[i] < 1 || a->stride[i] < 1 || a->dilation[i] < 1 || a->padding[i] < 0)
@@ -102,24 +105,26 @@ static int check_attrs(const char *name, const struct bl_conv_attrs *a) {
         a->out_channels % a->groups)
         return bl_fail(BLANCH_EINPUT, "%s: groups %d must divide the input channels %d and the output channels %d",
                        name, a->groups, a->in_channels, a->out_channels);
+    for (int i = 0; i < 2; i++)
+        if ((double)a->kernel[i] * a->dilation[i] + a->padding[i] + a->stride[i] > LARGEST)
+            return bl_fail(BLANCH_EINPUT, "%s: its kernel, padding or stride is beyond 2^30", name);
+    if ((double)(a->in_channels / a->groups) * a->kernel[0] * a->kernel[1] > LARGEST)
+        return bl_fail(BLANCH_EINPUT, "%s: a patch of %d channels and %dx%d pixels has more than 2^30 features", name,
+                       a->in_channels / a->groups, a->kernel[0], a->kernel[1]);
     return 0;
 }
 
-/* Kernels count pixels, and a position with its padding and dilation, in 32 bits. */
 static int check_sizes(const struct bl_conv *conv) {
     const struct bl_conv_attrs *a = &conv->attrs;
     const struct bl_node *node = conv->node;
-    double largest = 1 << 30, images = bl_node_batch(node);
+    double images = bl_node_batch(node);
     if (conv->out_h < 1 || conv->out_w < 1)
         return bl_fail(BLANCH_EINPUT,
                        "%s: an input of %lldx%lld is smaller than its kernel of %dx%d, padding %dx%d, dilation %dx%d",
                        node->name, (long long)conv->h, (long long)conv->w, a->kernel[0], a->kernel[1], a->padding[0],
                        a->padding[1], a->dilation[0], a->dilation[1]);
-    for (int i = 0; i < 2; i++)
-        if ((double)a->kernel[i] * a->dilation[i] + a->padding[i] + a->stride[i] > largest)
-            return bl_fail(BLANCH_EINPUT, "%s: its kernel, padding or stride is beyond 2^30", node->name);
-    if (images * (double)conv->h * (double)conv->w > largest ||
-        images * (double)conv->out_h * (double)conv->out_w > largest)
+    if (images * (double)conv->h * (double)conv->w > LARGEST ||
+        images * (double)conv->out_h * (double)conv->out_w > LARGEST)
         return bl_fail(BLANCH_ELIMIT, "%s: more than 2^30 pixels in a batch of %.0f; use a smaller one", node->name,
                        images);
     return 0;

@@ -34,7 +34,8 @@ static const char *const kernel_names[KERNELS] = {
     "tail_back_sums", "tail_back_merge", "tail_back",
 };
 enum { RUNNING_MEAN1, RUNNING_DECONV, RUNNING_MEAN2, RUNNING_VAR, BATCHES };
-enum { CHUNKS = 32 }; // partial sums of rows
+enum { CHUNKS = 32 };             // partial sums of rows
+enum { MOST_CHANNELS = 1 << 20 }; // of a block
 
 struct state {
     int block, groups, step; // b; G; from one sample to the next
@@ -91,9 +92,11 @@ static int setup(struct bl_node *node) {
     const struct bl_channel_deconv_attrs *a = node->attrs;
     int code = bl_check_inputs(node, 1, 1);
     if (code) return code;
-    if (a->block < 1 || a->n_iter < 1 || a->cov_sampling_stride < 1 || !(a->eps >= 0))
-        return bl_fail(BLANCH_EINPUT, "%s: block, n_iter and cov_sampling_stride are at least 1, eps is not negative",
-                       node->name);
+    if (a->block < 1 || a->block > MOST_CHANNELS || a->n_iter < 1 || a->n_iter > BL_MOST_ITERATIONS ||
+        a->cov_sampling_stride < 1 || a->cov_sampling_stride > BL_MOST_SAMPLING || !(a->eps >= 0))
+        return bl_fail(BLANCH_EINPUT,
+                       "%s: block is 1 to %d, n_iter 1 to %d, cov_sampling_stride 1 to %d, eps not negative",
+                       node->name, MOST_CHANNELS, BL_MOST_ITERATIONS, BL_MOST_SAMPLING);
     struct state *s = node->state = bl_calloc(1, sizeof *s);
     if (!s) return BLANCH_ENOMEM;
     const struct bl_tensor *x = node->in[0];

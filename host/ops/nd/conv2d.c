@@ -25,7 +25,10 @@ static int check(struct bl_node *node) {
     if (a->nd.block < 1 || channels % a->nd.block || (a->conv.groups > 1 && a->nd.block != channels))
         return bl_fail(BLANCH_EINPUT, "%s: the block is %d, must %s %d", node->name, a->nd.block,
                        a->conv.groups > 1 ? "be the channels of a group," : "divide the channels,", channels);
-    return 0;
+    for (int i = 0; i < 2; i++)
+        if (a->nd.cov_sampling_stride[i] < 1 || a->nd.cov_sampling_stride[i] > BL_MOST_SAMPLING)
+            return bl_fail(BLANCH_EINPUT, "%s: cov_sampling_stride must be 1 to %d", node->name, BL_MOST_SAMPLING);
+    return bl_whitening_check(node, &a->nd);
 }
 
 static struct bl_samples samples_of(const struct bl_nd_conv_attrs *a) {
@@ -39,15 +42,15 @@ static struct bl_samples samples_of(const struct bl_nd_conv_attrs *a) {
         .interleave = c->groups > 1 ? 1 : c->in_channels / a->nd.block,
         .matrices = c->groups,
     };
-    if (c->kernel[0] * c->kernel[1] == 1) s.flat = s.step[0] * s.step[1]; // pixels of the unpadded input
+    if (c->kernel[0] == 1 && c->kernel[1] == 1) s.flat = s.step[0] * s.step[1]; // pixels of the unpadded input
     return s;
 }
 
 static int setup(struct bl_node *node) {
     struct bl_nd_conv_attrs *a = node->attrs;
+    if (!a->nd.freeze_iter) a->nd.freeze_iter = 100;
     int code = check(node);
     if (code) return code;
-    if (!a->nd.freeze_iter) a->nd.freeze_iter = 100;
     struct state *state = node->state = bl_calloc(1, sizeof *state);
     if (!state) return BLANCH_ENOMEM;
     struct bl_samples samples = samples_of(a);

@@ -25,7 +25,7 @@ static int check(struct bl_node *node) {
     if (a->nd.block < 1 || a->linear.in_features % a->nd.block)
         return bl_fail(BLANCH_EINPUT, "%s: a block of %d does not divide %d features", node->name, a->nd.block,
                        a->linear.in_features);
-    return 0;
+    return bl_whitening_check(node, &a->nd);
 }
 
 static int setup(struct bl_node *node) {

@@ -4,7 +4,8 @@
 #include "ops/nd/phase.h"
 #include <stdlib.h>
 
-enum { LONG = 8 }; // steps between refreshes
+enum { LONG = 8 };                           // steps between refreshes
+static const double MOST = (int64_t)1 << 40; // values of a layer's covariances
 
 struct bl_whitening {
     struct bl_node *node;
@@ -19,6 +20,16 @@ struct bl_whitening {
 
 /* --- setup ------------------------------------------------------------------------------------ */
 
+int bl_whitening_check(const struct bl_node *node, const struct bl_nd_attrs *a) {
+    if (a->n_iter < 1 || a->n_iter > BL_MOST_ITERATIONS)
+        return bl_fail(BLANCH_EINPUT, "%s: n_iter is %d, must be 1 to %d", node->name, a->n_iter, BL_MOST_ITERATIONS);
+    if (!(a->eps >= 0))
+        return bl_fail(BLANCH_EINPUT, "%s: eps is %g, must not be negative", node->name, (double)a->eps);
+    if (a->freeze && a->freeze_iter < 1)
+        return bl_fail(BLANCH_EINPUT, "%s: freeze_iter is %d, must be at least 1", node->name, a->freeze_iter);
+    return 0;
+}
+
 static void declare_buffers(struct bl_whitening *w) {
     int64_t f = w->statistics.features, m = w->statistics.samples.matrices, mean[] = {m * f}, one[] = {f, f},
             many[] = {m, f, f};
@@ -26,23 +37,19 @@ static void declare_buffers(struct bl_whitening *w) {
     w->running_deconv = bl_node_buffer(w->node, "running_deconv", BL_INIT_EYE, m > 1 ? 3 : 2, m > 1 ? many : one);
 }
 
-static int check(const struct bl_node *node, const struct bl_nd_attrs *a, const struct bl_samples *s) {
-    if (a->n_iter < 1) return bl_fail(BLANCH_EINPUT, "%s: n_iter is %d, must be at least 1", node->name, a->n_iter);
+static int check_samples(const struct bl_node *node, const struct bl_samples *s) {
+    double features = (double)s->block * s->kernel[0] * s->kernel[1];
+    if (features * features * s->matrices > MOST)
+        return bl_fail(BLANCH_ELIMIT, "%s: a covariance of %.0f features; take smaller blocks", node->name, features);
     if (s->block < 1 || (int64_t)s->block * s->interleave * s->matrices != node->in[0]->c)
         return bl_fail(BLANCH_EINPUT, "%s: a block of %d does not divide %lld channels", node->name, s->block,
                        (long long)node->in[0]->c / s->matrices);
-    if (!(a->eps >= 0))
-        return bl_fail(BLANCH_EINPUT, "%s: eps is %g, must not be negative", node->name, (double)a->eps);
-    for (int i = 0; i < 2; i++)
-        if (s->step[i] < 1) return bl_fail(BLANCH_EINPUT, "%s: cov_sampling_stride must be at least 1", node->name);
-    if (a->freeze && a->freeze_iter < 1)
-        return bl_fail(BLANCH_EINPUT, "%s: freeze_iter is %d, must be at least 1", node->name, a->freeze_iter);
     return 0;
 }
 
 int bl_whitening_setup(struct bl_node *node, const struct bl_nd_attrs *attrs, const struct bl_samples *samples,
                        struct bl_whitening **whitening) {
-    int code = check(node, attrs, samples);
+    int code = check_samples(node, samples);
     if (code) return code;
     struct bl_whitening *w = *whitening = bl_calloc(1, sizeof *w);
     if (!w) return BLANCH_ENOMEM;

@@ -24,7 +24,9 @@ struct bl_nd_step {
         *factors; // (matrices, 2), every first one is c: of layers that may reuse D, until their backward pass
 };
 
-/* In setup: declares the running buffers, counters and workspaces. BLANCH_EINPUT. */
+/* First in setup: attributes that are out of range (BLANCH_EINPUT). */
+int bl_whitening_check(const struct bl_node *node, const struct bl_nd_attrs *attrs);
+/* In setup: declares the running buffers, counters and workspaces. BLANCH_EINPUT, BLANCH_ELIMIT. */
 int bl_whitening_setup(struct bl_node *node, const struct bl_nd_attrs *attrs, const struct bl_samples *samples,
                        struct bl_whitening **whitening);
 int bl_whitening_prepare(struct bl_whitening *whitening);

@@ -1,0 +1,131 @@
+/* Cache folders. */
+#include "base/cache.h"
+#include "base/private.h"
+#include "base/replace.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static const char consequence[] =
+    "compiled programs and measurements are not kept; set XDG_CACHE_HOME to a folder of your own";
+
+/* --- the folder ------------------------------------------------------------------------------- */
+
+static void make_parents(char *path) {
+    for (char *slash = path + 1; *slash; slash++) {
+        if (*slash != '/') continue;
+        *slash = 0;
+        if (mkdir(path, 0700)) errno = 0; // to open the last of them will tell
+        *slash = '/';
+    }
+    if (mkdir(path, 0700)) errno = 0;
+}
+
+static void say_distrust(const char *path, const struct stat *status) {
+    char *why = bl_distrust(status);
+    if (why) bl_warn("%s %s and is not trusted (remove it, or chmod go-w): %s", path, why, consequence);
+    free(why);
+}
+
+/* path: .../blanch/NAME. It is said once of all in .../blanch. */
+static void say_failure(const char *path, int cause) {
+    bl_warn("%.*s cannot be used (%s): %s", (int)(strrchr(path, '/') - path), path, strerror(cause), consequence);
+}
+
+static bool is_link_of_another(int at, const char *name, struct stat *status) {
+    if (fstatat(at, name, status, AT_SYMLINK_NOFOLLOW) || !S_ISLNK(status->st_mode)) return false;
+    status->st_mode = 0; // that of a link says nothing
+    return !bl_is_private(status);
+}
+
+/* Opens a folder in another, made where it is missing. -1 with errno set, to 0 where it is not trusted, which is said.
+ */
+static int step(int at, const char *name, const char *path) {
+    struct stat status;
+    const int refused = mkdirat(at, name, 0700) && errno != EEXIST ? errno : 0;
+    const bool led = is_link_of_another(at, name, &status);
+    const int fd = led ? -1 : openat(at, name, O_RDONLY | O_DIRECTORY | O_NONBLOCK | O_CLOEXEC);
+    if (fd < 0 && !led) {
+        if (refused && errno == ENOENT) errno = refused;
+        return -1;
+    }
+    if (fd >= 0 && !fstat(fd, &status) && bl_is_private(&status)) return fd;
+    say_distrust(path, &status);
+    if (fd >= 0) close(fd);
+    errno = 0;
+    return -1;
+}
+
+static char *base_folder(void) {
+    const char *base = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
+    if (base && *base) return bl_strdup(base);
+    if (home && *home) return bl_format("%s/.cache", home);
+    bl_warn("neither XDG_CACHE_HOME nor HOME is set: %s", consequence);
+    return NULL;
+}
+
+void bl_cache_open(struct bl_cache *cache, const char *name) {
+    char *base = base_folder(), *root = base ? bl_format("%s/blanch", base) : NULL;
+    *cache = (struct bl_cache){.path = root ? bl_format("%s/%s", root, name) : NULL, .folder = -1};
+    if (cache->path) {
+        make_parents(base);
+        const int above = open(base, O_RDONLY | O_DIRECTORY | O_NONBLOCK | O_CLOEXEC);
+        const int within = above >= 0 ? step(above, "blanch", root) : -1;
+        cache->folder = within >= 0 ? step(within, name, cache->path) : -1;
+        if (cache->folder < 0 && errno) say_failure(cache->path, errno);
+        if (within >= 0) close(within);
+        if (above >= 0) close(above);
+    }
+    if (cache->folder >= 0)
+        bl_replace_clear(cache->folder, NULL);
+    else
+        free(cache->path), cache->path = NULL;
+    free(base), free(root);
+}
+
+void bl_cache_close(struct bl_cache *cache) {
+    if (cache->path) close(cache->folder);
+    free(cache->path);
+    *cache = (struct bl_cache){.folder = -1};
+}
+
+/* --- its files -------------------------------------------------------------------------------- */
+
+static bool read_whole(int fd, char *data, size_t size) {
+    for (size_t done = 0; done < size;) {
+        ssize_t got = read(fd, data + done, size - done);
+        if (got < 0 && errno == EINTR) continue;
+        if (got <= 0) return false;
+        done += (size_t)got;
+    }
+    return true;
+}
+
+char *bl_cache_read(const struct bl_cache *cache, const char *name, size_t *size) {
+    static const off_t most = 256 << 20;
+    struct stat status;
+    char *data = NULL;
+    int fd = cache->path ? openat(cache->folder, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC) : -1;
+    if (fd < 0) return NULL;
+    if (!fstat(fd, &status) && S_ISREG(status.st_mode) && bl_is_private(&status) && status.st_size <= most &&
+        (data = bl_calloc((size_t)status.st_size + 1, 1)) && !read_whole(fd, data, *size = (size_t)status.st_size))
+        free(data), data = NULL;
+    close(fd);
+    return data;
+}
+
+void bl_cache_write(const struct bl_cache *cache, const char *name, const struct bl_part *parts, int count) {
+    struct bl_replace file;
+    if (!cache->path) return;
+    int code = bl_replace_open_in(&file, cache->folder, name), cause = errno;
+    if (!code) {
+        for (int i = 0; i < count && !code; i++) code = bl_replace_write(&file, parts[i].data, parts[i].size);
+        cause = errno;
+        bool written = !code;
+        code = bl_replace_close(&file, code);
+        if (written) cause = errno;
+    }
+    if (code) say_failure(cache->path, cause);
+}

@@ -1,0 +1,37 @@
+/* A run's config.json: reading it, and what a resumed run makes of it before it opens a device. */
+#include "fuzz.h"
+#include "train/run.h"
+#include <stdlib.h>
+
+static void build_network(struct blanch_network_options options) {
+    const struct bl_model *model = bl_model_find(options.model);
+    struct bl_graph *graph = NULL;
+    if (!model || options.batch < 1) return;
+    int code = bl_graph_create(&graph, NULL, options.batch, false);
+    if (!code) code = bl_model_build(graph, model, &options);
+    if (!code) code = bl_graph_finish(graph, options.seed);
+    expect(code);
+    bl_graph_free(graph);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+    struct run run = {0};
+    const struct bl_train_options given = {.update = BL_UPDATE_DEFAULT,
+                                           .network = {.nd = {.eps = NAN, .momentum = NAN}, .seed = BL_SEED_DEFAULT},
+                                           .out = IN_MEMORY,
+                                           .resume = true};
+    memory_file("config.json", data, size);
+    int code = bl_run_resolve(&run, &given);
+    expect(code);
+    if (!code) {
+        struct blanch_network_options options = run.o.network;
+        const struct bl_view *view = &run.config.view;
+        if (view->channels < 1 || view->size < 1 || options.batch < 1) abort();
+        for (int i = 0; i < run.config.class_names; i++) cJSON_GetArrayItem(run.config.class_name, i);
+        build_network(options);
+        run.schedule.steps = run.schedule.epoch_steps = 10;
+        for (int64_t step = 0; step < 10; step += 3) bl_schedule_lr(&run.schedule, step);
+    }
+    bl_run_release(&run.config);
+    return 0;
+}

@@ -1,0 +1,124 @@
+/* Files that are memory: the linker puts these functions (--wrap) in place of the system's, which have two names each
+ * where files may be larger than an int says. */
+#include "fuzz.h"
+#include "base/cache.h"
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+enum { FILES = 16, DESCRIPTORS = 1 << 20 };
+struct file {
+    const char *name;
+    const void *data;
+    size_t size;
+    FILE *stream; // last opened
+};
+static struct file files[FILES];
+static const char folder[] = IN_MEMORY "/";
+
+void memory_file(const char *name, const void *data, size_t size) {
+    int i = 0;
+    while (i < FILES - 1 && files[i].name && strcmp(files[i].name, name)) i++;
+    files[i] = (struct file){.name = name, .data = size ? data : "", .size = size};
+    if (!data) files[i].data = NULL;
+}
+
+static struct file *find(const char *path) {
+    for (int i = 0; i < FILES && files[i].name; i++)
+        if (files[i].data && !strcmp(path, files[i].name)) return &files[i];
+    errno = ENOENT;
+    return NULL;
+}
+
+static bool is_inside(const char *path) {
+    return !strncmp(path, folder, sizeof folder - 1);
+}
+
+static int status_of(const struct file *file, struct stat *status) {
+    *status = (struct stat){.st_mode = file ? S_IFREG | 0600 : S_IFDIR | 0700, .st_nlink = 1};
+    status->st_size = file ? (off_t)file->size : 0;
+    return 0;
+}
+
+#define ALSO(name) __attribute__((alias(#name)))
+
+FILE *__real_fopen(const char *path, const char *mode);
+FILE *__wrap_fopen(const char *path, const char *mode);
+FILE *__wrap_fopen64(const char *path, const char *mode) ALSO(__wrap_fopen);
+FILE *__wrap_fopen(const char *path, const char *mode) {
+    if (!is_inside(path)) return __real_fopen(path, mode);
+    struct file *file = find(path + sizeof folder - 1);
+    FILE *stream = file ? fmemopen((void *)file->data, file->size, "rb") : NULL;
+    for (int i = 0; i < FILES; i++)
+        if (files[i].stream == stream) files[i].stream = NULL; // closed since
+    if (stream) file->stream = stream;
+    return stream;
+}
+
+int __real_fileno(FILE *stream);
+int __wrap_fileno(FILE *stream);
+int __wrap_fileno(FILE *stream) {
+    for (int i = 0; i < FILES; i++)
+        if (stream && files[i].stream == stream) return DESCRIPTORS + i;
+    return __real_fileno(stream);
+}
+
+int __real_fstat(int descriptor, struct stat *status);
+int __wrap_fstat(int descriptor, struct stat *status);
+int __wrap_fstat64(int descriptor, struct stat *status) ALSO(__wrap_fstat);
+int __wrap_fstat(int descriptor, struct stat *status) {
+    if (descriptor < DESCRIPTORS) return __real_fstat(descriptor, status);
+    return status_of(&files[descriptor - DESCRIPTORS], status);
+}
+
+int __real_stat(const char *path, struct stat *status);
+int __wrap_stat(const char *path, struct stat *status);
+int __wrap_stat64(const char *path, struct stat *status) ALSO(__wrap_stat);
+int __wrap_stat(const char *path, struct stat *status) {
+    if (!strcmp(path, IN_MEMORY)) return status_of(NULL, status);
+    if (!is_inside(path)) return __real_stat(path, status);
+    const struct file *file = find(path + sizeof folder - 1);
+    return file ? status_of(file, status) : -1;
+}
+
+char *__wrap_bl_cache_read(const struct bl_cache *cache, const char *name, size_t *size);
+char *__wrap_bl_cache_read(const struct bl_cache *cache, const char *name, size_t *size) {
+    (void)cache;
+    const struct file *file = find(name);
+    return file ? (*size = file->size, part_text((struct part){file->data, file->size})) : NULL;
+}
+
+void expect(int code) {
+    static const int codes[] = {
+#define CODE(name, code, text) BLANCH_E##name,
+        BLANCH_ERRORS(CODE)
+#undef CODE
+    };
+    bool known = !code;
+    for (int i = 0; i < BL_COUNT(codes); i++) known |= code == codes[i];
+    const char *message = blanch_error_message();
+    const char *control = message;
+    while ((unsigned char)*control >= ' ' && *control != 0x7f) control++;
+    if (known && (!code || (*message && !*control))) return;
+    fprintf(stderr, "code %d, message '%s'\n", code, message);
+    abort();
+}
+
+struct part next_part(struct part *rest) {
+    const uint8_t *zero = rest->size ? memchr(rest->data, 0, rest->size) : NULL;
+    struct part part = {rest->data, zero ? (size_t)(zero - rest->data) : rest->size};
+    size_t passed = part.size + (zero != NULL);
+    rest->data += passed, rest->size -= passed;
+    return part;
+}
+
+char *part_text(struct part part) {
+    char *text = malloc(part.size + 1);
+    if (!text) abort();
+    if (part.size) memcpy(text, part.data, part.size);
+    text[part.size] = 0;
+    return text;
+}

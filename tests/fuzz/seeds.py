@@ -1,0 +1,256 @@
+#!/usr/bin/env python3
+"""Seeds of the fuzz targets: seeds.py FOLDER writes FOLDER/TARGET/NAME, and FOLDER/TARGET.dict with the words and
+numbers that a fuzzer puts into texts."""
+import gzip
+import json
+import os
+import re
+import struct
+import sys
+
+NUMBERS = ('0', '-1', '0.5', '1e300', '-1e308', '1e-300', '1e999', '2147483647', '2147483648', '-2147483649',
+           '4294967296', '9007199254740993', '9223372036854775808', '100000000000000016', 'null', 'true', '[]', '{}',
+           '""', '[1,2,3,4]', '"x"', '"\\u0000"', 'nan', 'inf', '[[[[[[[[', '1e', '-')
+
+
+# --- safetensors ---------------------------------------------------------------------------------
+
+def tensors(entries, meta=None):
+    """Header, zero byte and data, as tests/fuzz/safetensors.h takes them. entries: (name, dtype, shape, bytes)."""
+    head, data = ({'__metadata__': meta} if meta else {}), b''
+    for name, dtype, shape, values in entries:
+        head[name] = {'dtype': dtype, 'shape': shape, 'data_offsets': [len(data), len(data) + len(values)]}
+        data += values
+    return json.dumps(head).encode() + b'\0' + data
+
+
+def as_file(made):
+    head, data = made.split(b'\0', 1)
+    return struct.pack('<Q', len(head)) + head + data
+
+
+SMALL = tensors([('a.weight', 'F32', [2, 3], bytes(24)), ('a.bias', 'F16', [2], bytes(4)), ('n', 'I64', [], bytes(8)),
+                 ('b', 'BF16', [1, 0], b''), ('u', 'BOOL', [3], b'\1\0\1')],
+                {'step': '3', 'epoch': '1', 'format': 'pt'})
+SAFETENSORS = {'small': b'\1' + SMALL, 'file': b'\0' + as_file(SMALL), 'empty': b'\1{}\0', 'bare': b'\1{}'}
+
+
+def checkpoint():
+    ones = struct.pack('<2f', 1, 1)
+    weights = [('bn.weight', 'F32', [2], ones), ('bn.bias', 'F32', [2], ones), ('fc.weight', 'F32', [2, 2], ones * 2),
+               ('fc.bias', 'F32', [2], ones), ('bn.running_mean', 'F32', [2], ones),
+               ('bn.running_var', 'F32', [2], ones), ('bn.num_batches_tracked', 'I64', [], b'\1' * 8)]
+    state = [(name + '.momentum_buffer', dtype, shape, values) for name, dtype, shape, values in weights[:4]]
+    numbers = {'step': '3', 'epoch': '1', 'best_top1': '-1', 'train_loss': '2.5', 'train_count': '64',
+               'train_top1': '6', 'train_top5': '30', 'train_s': '0.25'}
+    budget = json.dumps([[1] * 13, [1] * 9, [1] * 9])
+    pair = {'plain': (numbers, numbers), 'budget': (dict(numbers, overhead_budget=budget), numbers),
+            'apart': (numbers, dict(numbers, step='4')), 'minimal': (dict(numbers, step='9223372036854775807'),) * 2}
+    return {name: tensors(state, s) + b'\0\0\0\0' + tensors(weights, {'format': 'pt', 'step': w['step']})
+            for name, (s, w) in pair.items()}
+
+
+def case(op, attrs, shapes):
+    entries = [(name, 'F32', shape, bytes(4 * product(shape))) for name, shape in shapes.items()]
+    return tensors(entries, {'kind': 'layer', 'op': op, 'attrs': json.dumps(attrs), 'mode': 'train',
+                             'tolerance': '1e-4'})
+
+
+def product(shape):
+    all_ = 1
+    for size in shape:
+        all_ *= size
+    return all_
+
+
+CONV = {'in_channels': 2, 'out_channels': 3, 'kernel': [3, 3], 'stride': 1, 'padding': 1, 'dilation': 1,
+        'groups': 1, 'bias': True}
+ND = dict(CONV, block=2, n_iter=5, eps=1e-5, momentum=0.1, cov_sampling_stride=3, freeze=False, freeze_iter=100)
+CASES = {
+    'relu': case('relu', {}, {'in.x': [2, 3], 'in.grad_y': [2, 3]}),
+    'conv2d': case('conv2d', CONV, {'in.x': [1, 2, 3, 3], 'in.weight': [3, 2, 3, 3], 'in.bias': [3],
+                                    'in.grad_y': [1, 3, 3, 3]}),
+    'nd_conv2d': case('nd_conv2d', ND, {'in.x': [1, 2, 3, 3], 'in.weight': [3, 2, 3, 3], 'in.bias': [3]}),
+    'add': case('add', {}, {'in.x': [1, 2, 2, 2], 'in.x2': [1, 2, 2, 2]}),
+    'maxpool2d': case('maxpool2d', {'kernel': 2, 'stride': 2, 'padding': 0}, {'in.x': [1, 1, 4, 4]}),
+    'linear': case('linear', {'in_features': 3, 'out_features': 2, 'bias': True}, {'in.x': [2, 3]}),
+}
+
+def trace(network):
+    x, logits = [1, 2, 1, 8, 8], [2, 3]
+    entries = [('data.x', 'F32', x, bytes(4 * product(x))), ('data.y', 'I64', [1, 2], struct.pack('<2q', 0, 2)),
+               ('out.logits', 'F32', logits, bytes(4 * product(logits)))]
+    return tensors(entries, {'kind': 'trace', 'network': network, 'lr': '0.1', 'momentum': '0.9',
+                             'weight_decay': '1e-3'})
+
+
+# --- JSON ----------------------------------------------------------------------------------------
+
+HEADER = {'format': 2, 'date': '2026-11-28T12:00:00Z', 'blanch': {'version': '0.1.0', 'commit': 'abc'},
+          'host': {'cpu': 'c', 'cores': 2, 'memory': 1e9, 'os': 'o', 'kernel': 'k'}}
+DEVICE = {'platform': 'p', 'name': 'd', 'driver': 'v', 'version': '1.2', 'compute_units': 2, 'memory': 1e9,
+          'kind': 'cpu'}
+CONFIG = dict(HEADER, kind='train', model='smallcnn', norm='nd', data='mnist:d', batch=4, epochs=1, steps=2,
+              optimiser='sgd', lr=0.1, schedule='multistep:1,2:0.5', momentum=0.9, nesterov=True, weight_decay=0.001,
+              seed=0, augment='none', device=DEVICE, max_alloc=1e8, block=64, nd_iter=5, nd_eps=1e-5, nd_momentum=0.1,
+              sampling_stride=3, block_fc=512, refresh=2, constant_gradient=0, channel_deconv=0, freeze=1, recompute=1,
+              classes=10, class_names=['a', 'b'], engines={'x': 'direct'}, parameters=10, steps_per_epoch=2,
+              view={'channels': 1, 'size': 28, 'augment': 'none', 'mean': [0.5], 'deviation': [0.25]})
+CONFIGS = {'nd': CONFIG,
+           'adamw': {k: v for k, v in dict(CONFIG, norm='bn', optimiser='adamw', beta1=0.9, beta2=0.999, eps=1e-8,
+                                           schedule='cosine').items() if k not in ('momentum', 'nesterov')},
+           'budget': {k: v for k, v in dict(CONFIG, overhead_budget='20%').items() if k != 'refresh'},
+           'settings': {'settings': {k: v for k, v in dict(CONFIG, device='cpu').items() if k not in HEADER},
+                        'classes': 10, 'view': CONFIG['view'], 'device': DEVICE}}
+WORK = {'ms': 1, 'device_ms': 1, 'host_ms': 0.1, 'launches': 3, 'bytes': 1e6, 'operations': 1e9, 'arithmetic': 0.5,
+        'bandwidth': 0.5}
+LAYER = {'name': 'c', 'op': 'conv2d', 'role': 'weights', 'ms': 1, 'phases': {'forward': 1, 'update': 0.2},
+         'quartile1_ms': 0.9, 'quartile3_ms': 1.1, 'work': {'forward': WORK}, 'work_all': WORK}
+MEASURED = {'layers': [LAYER], 'work': {'forward': WORK}, 'work_all': WORK, 'engines': {'c': {'forward': 'direct'}},
+            'limits': {'operations_per_s': 1e10, 'bytes_per_s': 1e9}, 'step_ms': 3.5, 'coverage': 0.9}
+EPOCHS = [{'type': 'epoch', 'epoch': e, 'train_loss': 2, 'train_top1': 10 * e, 'train_top5': 50, 'test_loss': 2,
+           'test_top1': 11 * e, 'test_top5': 50, 'train_s': 2, 'test_s': 1} for e in (1, 2)]
+STEPS = [{'type': 'step', 'step': s, 'epoch': 1, 'loss': 2.5 - s / 8, 'lr': 0.1, 'images_per_s': 100} for s in (1, 2)]
+DECISION = {'step': 3, 'reason': 'r', 'base_ms': 1, 'bn_ms': 1, 'allowance_ms': 1, 'least_pct': 1, 'held_pct': 2,
+            'layers': [{'name': 'c', 'interval': 2, 'refresh_ms': 1, 'drift': 0.1}]}
+
+
+def run(norm, setting):
+    return dict(MEASURED, device='d', norm=norm, setting=setting, settings={'refresh': 2}, mean_ms=4,
+                images_per_s=1234.5, inference_ms=1, recording_cost=1.01, last_loss=2.3, target_top1=50, target_s=3,
+                curve=[{'step': 1, 'seconds': 0.5, 'loss': 2.5}, {'step': 2, 'seconds': 1, 'loss': 2}], epochs=EPOCHS,
+                budget={'budget_pct': 20, 'baseline': 'y', 'decisions': [DECISION]})
+
+
+def pair(setting):
+    row = {'name': 'c', 'bn_name': 'b', 'op': 'conv2d', 'role': 'weights', 'bn_ms': 1, 'nd_ms': 2,
+           'bn_phases': {'forward': 1}, 'nd_phases': {'covariance': 1}}
+    return {'device': 'd', 'setting': setting, 'settings': {'refresh': 2}, 'overhead_pct': 10, 'overhead_mean_pct': 11,
+            'overhead_bound_pct': 9, 'bound_steps': 5, 'bn_step_ms': 3, 'nd_step_ms': 4, 'bn_mean_ms': 3,
+            'nd_mean_ms': 4, 'layers': [row, dict(row, name='r', op='relu')]}
+
+
+COMPARE = dict(HEADER, kind='compare', model='m', data='d', augment='none', batch=8, steps=4, epochs=2, lr=0.1,
+               schedule='cosine', optimiser='sgd', precision='fp32', seed=0, device=DEVICE, settings={'model': 'm'},
+               devices=[dict(DEVICE, memory_bytes=1e9, clock_mhz=2000, max_alloc_bytes=1e8, device_name='dd')],
+               runs=[run('bn', ''), run('nd', ''), run('nd', 'x')], pairs=[pair(''), pair('x')])
+BENCH = dict(HEADER, kind='bench', model='m', norm='nd', batch=8, device='d', steps=3, min_ms=1, images_per_s=5e3,
+             startup_ms=30, device_bytes=1e6, host_bytes=1e6, **MEASURED)
+REPORTS = {'compare': COMPARE, 'bench': BENCH, 'one': dict(COMPARE, runs=[run('bn', '')], pairs=[])}
+LEDGER = dict(HEADER, kind='ledger', **MEASURED)
+LOG = '\n'.join(map(json.dumps, STEPS + EPOCHS)) + '\n'
+
+
+def directory(config):
+    return b'\0'.join(text.encode() for text in (json.dumps(config), LOG, json.dumps(LEDGER)))
+
+
+def node(id_, op, inputs, out, attrs=None, **more):
+    return dict({'id': id_, 'op': op, 'inputs': inputs, 'out': out}, **({'attrs': attrs} if attrs else {}), **more)
+
+
+CONV1 = dict(CONV, in_channels=1, out_channels=2)
+NETWORK = {
+    'num_classes': 2, 'input': [1, 4, 4], 'trainable': 26, 'buffers': [],
+    'parameters': [['c.weight', [2, 1, 3, 3]], ['c.bias', [2]], ['fc.weight', [2, 2]], ['fc.bias', [2]]],
+    'graph': [node('x', 'input', [], [1, 4, 4]), node('c', 'conv2d', ['x'], [2, 4, 4], CONV1, name='c'),
+              node('r', 'relu', ['c'], [2, 4, 4]), node('s', 'add', ['r', 'c'], [2, 4, 4]),
+              node('m', 'maxpool2d', ['s'], [2, 2, 2], {'kernel': 2, 'stride': 2}),
+              node('g', 'global_avgpool2d', ['m'], [2, 1, 1]), node('f', 'flatten', ['g'], [2, 1, 1]),
+              node('fc', 'linear', ['f'], [2, 1, 1], {'in_features': 2, 'out_features': 2, 'bias': True}, name='fc')]}
+SMALLEST = {'input': [2], 'graph': [node('x', 'input', [], [2]), node('d', 'dropout', ['x'], [2], {'p': 0.5})]}
+SET = ('GEMMK=0,KREG=1,KWG=16,KWI=1,MDIMA=1,MDIMC=1,MWG=16,NDIMB=8,NDIMC=8,NWG=128,SA=0,SB=0,STRM=0,STRN=0,VWM=16,'
+       'VWN=4')
+ENTRY = {'choice': SET, 'ms': 1.5, 'sets': 3, 'shipped_ms': 2, 'shape': 'shape', 'device': 'd', 'driver': 'v',
+         'device_hash': '%016x' % 1, 'kernels': '%016x' % 2, 'limit': 0, 'measured': '2026', 'load': 1}
+
+# --- data, texts ---------------------------------------------------------------------------------
+
+IMAGES = struct.pack('>IIII', 2051, 1, 2, 2) + bytes(4)
+LABELS = struct.pack('>II', 2049, 1) + b'\7'
+IDX = {'images': b'\1' + IMAGES, 'packed-images': b'\1' + gzip.compress(IMAGES, mtime=0), 'labels': b'\0' + LABELS,
+       'packed-labels': b'\0' + gzip.compress(LABELS, mtime=0)}
+CIFAR = {'10': b'\4' + b'\n'.join(b'c%d' % i for i in range(10)) + b'\0\1\2\3',
+         '100': b'\5' + b'\n'.join(b'x%d' % i for i in range(100)) + b'\0\1\2\3',
+         'raw': b'\2\0' + bytes(3073)}
+with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'reference', 'images.json'),
+          encoding='utf-8') as f:
+    IMAGES_OF_KINDS = {case['name']: bytes.fromhex(case['file']) for case in json.load(f)}
+LINES = ('--model smallcnn --norm nd --batch 8 --device 0:0 --seed 3 --block 32 --nd-iter 5 --nd-eps 1e-3',
+         '--model=vgg16 --norm=bn --max-alloc=512M --json --optimiser adamw --lr 1e-3 --beta1 0.9 --beta2 0.99',
+         '--data x --steps 10 --model m --norm none --recompute auto --no-tune -- --operand',
+         'operand --whiten-grad constant --channel-deconv 8 --freeze --refresh 4 --sampling-stride 3 --block-fc 512',
+         '--modle x', '--norm bn --model m --nd-momentum 0.1 --momentum 0.9 --nesterov --weight-decay 1e-3 --eps 1e-8')
+SPECS = (('synthetic:3x4x4:10', 'folder:/nowhere', 'mnist:/x', 'cifar10:', 'fashion-mnist'),
+         ('0:1/2', 'gpu', 'GPU two', 'cpu', '', '1:0'),
+         ('--refresh 5; small: --block 32; --overhead-budget 20%', 'a: --nd-iter 3 --nd-eps 1e-3'),
+         ('multistep:30,60,80:0.2', 'cosine', 'constant', 'multistep:1,2'), ('512M', '4GiB', '-1e-3', '12', '0x1p3'),
+         ('20%', 'none', json.dumps([[1] * 13, [1] * 9, [1] * 9])), (SET,))
+
+
+def numbered(values):
+    return {'%d' % i: value for i, value in enumerate(values)}
+
+
+def fnv(data):
+    value = 0xcbf29ce484222325
+    for byte in data:
+        value = (value ^ byte) * 0x100000001b3 & 0xffffffffffffffff
+    return value
+
+
+def program(body, key=b'key'):
+    return b'blanch2\0' + struct.pack('<QQQQ', os.geteuid(), len(body), len(key), fnv(body + key)) + body + key
+
+
+SEEDS = {
+    'safetensors': SAFETENSORS,
+    'cell': {'done': directory(CONFIG), 'diverged': b'{}\0' + LOG.encode() + b'\0{"message": "m"}'},
+    'checkpoint': checkpoint(),
+    'case': CASES,
+    'config': CONFIGS,
+    'report': REPORTS,
+    'directory': {'nd': directory(CONFIG), 'settings': directory(CONFIGS['settings'])},
+    'network': {'small': NETWORK, 'smallest': SMALLEST},
+    'trace': {name: trace(name) for name in ('smallcnn-bn', 'smallcnn-nd', 'resnet18d-none')},
+    'tuning': {'whole': ENTRY},
+    'program': {'whole': program(b'hello'), 'empty': program(b'')},
+    'image': {name: data for name, data in IMAGES_OF_KINDS.items() if len(data) < 2000},
+    'idx': IDX,
+    'cifar': CIFAR,
+    'options': numbered(line.replace(' ', '\n') for line in LINES),
+    'spec': {'%d-%d' % (k, i): bytes([k]) + text.encode() for k, group in enumerate(SPECS)
+             for i, text in enumerate(group)},
+    'operation': numbered(bytes([op, 0, 0, 1, 3, 9, 9, 1, 3, 9, 9]) + bytes([1, 3, 1, 1, 1] * 5)
+                          for op in range(19)),
+}
+BINARY = ('\\xff\\xff\\xff\\xff', '\\x7f\\xff\\xff\\xff', '\\x80', '\\x1f\\x8b\\x08', '\\x08\\x03', '\\x08\\x01')
+BYTES = ('cifar', 'idx', 'image', 'operation', 'program')  # the others read texts
+
+
+def words(seeds):
+    """What stands in quotes or begins with dashes: keys and texts that a reader may know."""
+    text = ' '.join(data.decode('latin-1') for data in seeds)
+    return sorted(set(re.findall(r'"[\w./%: -]{1,40}"', text) + re.findall(r'--[a-z-]+', text)))
+
+
+def quoted(word):
+    return '"%s"\n' % word.replace('\\', '\\\\').replace('"', '\\"')
+
+
+def main():
+    for target, seeds in SEEDS.items():
+        folder = os.path.join(sys.argv[1], target)
+        os.makedirs(folder, exist_ok=True)
+        for name, seed in seeds.items():
+            text = json.dumps(seed) if isinstance(seed, dict) else seed
+            seeds[name] = text.encode() if isinstance(text, str) else text
+            with open(os.path.join(folder, name), 'wb') as f:
+                f.write(seeds[name])
+        with open(folder + '.dict', 'w', encoding='utf-8') as f:
+            f.writelines(('"%s"\n' % word for word in BINARY) if target in BYTES else
+                         map(quoted, words(seeds.values()) + list(NUMBERS)))
+
+
+if __name__ == '__main__':
+    main()

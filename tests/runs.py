@@ -1,0 +1,398 @@
+#!/usr/bin/env python3
+"""That no run is lost, whatever ends it: tests/runs.py BLANCH [TEST...]. Prints TAP; makes its own small data."""
+import glob
+import gzip
+import json
+import os
+import random
+import resource
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+import zlib
+
+import tap
+from tap import check
+
+BLANCH = os.path.abspath(sys.argv[1])
+HOME = tempfile.mkdtemp(prefix='blanch-runs-')
+ENV = dict(os.environ, XDG_CACHE_HOME=os.path.join(HOME, 'cache'))
+STEPS, EPOCHS = 4, 2                    # of an epoch; of a run
+TRAIN = ['train', '--model', 'smallcnn', '--norm', 'bn', '--batch', '128']
+NAMES = ('last.safetensors', 'last.state.safetensors', 'best.safetensors')
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def path(*parts):
+    return os.path.join(HOME, *parts)
+
+
+def fresh(name):
+    shutil.rmtree(path(name), ignore_errors=True)
+    return path(name)
+
+
+def write(name, data):
+    os.makedirs(os.path.dirname(path(name)), exist_ok=True)
+    with open(path(name), 'wb') as f:
+        f.write(data)
+
+
+def start(*args, **more):
+    return subprocess.Popen([BLANCH, *map(str, args)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=ENV, **more)
+
+
+def end(process, status, *words):
+    """Waits; the lines of errors must be one, of exactly these words where the status is not 0."""
+    err = process.communicate(timeout=120)[1].decode()
+    errors = [line for line in err.splitlines() if line.startswith('blanch: ')]
+    check(process.returncode == status, 'exit status %d, not %d: %s' % (process.returncode, status, err[-300:]))
+    check(len(errors) == (status != 0), 'errors: %s' % errors)
+    for word in words:
+        check(word in err, "'%s' is not in: %s" % (word, err[-600:]))
+    return err
+
+
+def run(status, words, *args, **more):
+    return end(start(*args, **more), status, *words)
+
+
+def images(count, seed):
+    """28x28 images whose label shows as a bright bar, with their labels, as IDX."""
+    rng, labels, pixels = random.Random(seed), bytearray(), bytearray()
+    for _ in range(count):
+        label = rng.randrange(10)
+        labels.append(label)
+        for y in range(28):
+            pixels += bytes((200 if 2 * label <= y < 2 * label + 4 else rng.randrange(60),)) * 28
+    return struct.pack('>IIII', 2051, count, 28, 28) + pixels, struct.pack('>II', 2049, count) + labels
+
+
+def mnist():
+    if not os.path.exists(path('mnist')):
+        for part, count in (('train', 128 * STEPS), ('t10k', 1000)):
+            for kind, data in zip(('images-idx3', 'labels-idx1'), images(count, count)):
+                write('mnist/%s-%s-ubyte.gz' % (part, kind), gzip.compress(data))
+    return 'mnist:' + path('mnist')
+
+
+def png(size, seed):
+    rng = random.Random(seed)
+    rows = b''.join(b'\0' + bytes(rng.randrange(256) for _ in range(3 * size)) for _ in range(size))
+    chunk = lambda kind, data: struct.pack('>I', len(data)) + kind + data + struct.pack('>I', zlib.crc32(kind + data))
+    return (b'\x89PNG\r\n\x1a\n' + chunk(b'IHDR', struct.pack('>IIBBBBB', size, size, 8, 2, 0, 0, 0)) +
+            chunk(b'IDAT', zlib.compress(rows)) + chunk(b'IEND', b''))
+
+
+def folder(name, size, train, test):
+    for split, count in (('train', train), ('test', test)):
+        for i in range(count):
+            write('%s/%s/class%d/%02d.png' % (name, split, i % 2, i), png(size, 100 * (split == 'test') + i))
+    return 'folder:' + path(name)
+
+
+def content(file):
+    """A file of tensors without what depends on the clock."""
+    with open(file, 'rb') as f:
+        head = json.loads(f.read(struct.unpack('<Q', f.read(8))[0]))
+        head.get('__metadata__', {}).pop('train_s', None)
+        return head, f.read()
+
+
+def log(out, name='log.jsonl'):
+    with open(os.path.join(out, name)) as f:
+        return [{k: v for k, v in json.loads(line).items() if k not in ('images_per_s', 'train_s', 'test_s')}
+                for line in f]
+
+
+def same(a, b):
+    for name in NAMES:
+        check(content(os.path.join(a, name)) == content(os.path.join(b, name)), name + ' differs')
+    check(log(a) == log(b), 'the logs differ: %s, %s' % (log(a), log(b)))
+    tidy(b)
+
+
+def tidy(out):
+    left = [n for n in os.listdir(out) if n.endswith(('.tmp', '.new')) or n == 'lock']
+    check(not left, 'left over: %s' % left)
+
+
+def logged(out, process, count):
+    """Waits until so many lines are in the log."""
+    file = os.path.join(out, 'log.jsonl')
+    while process.poll() is None and not (os.path.exists(file) and open(file, 'rb').read().count(b'\n') >= count):
+        time.sleep(0.005)
+
+
+def whole():
+    """A run that nothing stopped."""
+    if not os.path.exists(path('whole')):
+        run(0, [], *TRAIN, '--data', mnist(), '--epochs', EPOCHS, '--out', path('whole'))
+    return path('whole')
+
+
+def begun(name, *more):
+    """A run that was killed within its first epoch."""
+    process = start(*TRAIN, '--data', mnist(), '--epochs', EPOCHS, '--out', fresh(name), *more)
+    logged(path(name), process, 1)
+    process.kill()
+    process.communicate()
+    for file in glob.glob(path(name, 'last.*')) + glob.glob(path(name, 'best.*')):  # where the kill came late
+        os.remove(file)
+    return path(name)
+
+
+# --- checkpoints ---------------------------------------------------------------------------------
+
+def test_killed_within_an_evaluation():
+    """The epoch before it is kept; its evaluation is made again, and its line is written once."""
+    out = fresh('killed')
+    process = start(*TRAIN, '--data', mnist(), '--epochs', EPOCHS, '--out', out)
+    while process.poll() is None and not os.path.exists(out + '/last.safetensors'):
+        time.sleep(0.001)
+    process.kill()
+    process.communicate()
+    check(content(out + '/last.safetensors')[0]['__metadata__']['step'] == str(STEPS), 'not the step before evaluation')
+    run(0, [', resumed'], 'train', '--resume', '--out', out)
+    same(whole(), out)
+
+
+def test_damaged_test_images():
+    """Images that are decoded on demand, and refused in the evaluation: the epoch stays, and goes on once they are
+    whole."""
+    data, good = folder('images', 65, 16, 8), {}
+    for file in glob.glob(path('images/test/class0/*.png')):
+        good[file] = open(file, 'rb').read()
+    args = [*TRAIN[:-1], 8, '--data', data, '--epochs', 2, '--out']
+    run(0, [], *args, fresh('undamaged'))
+    for file in good:
+        open(file, 'wb').write(b'not an image')
+    process = start(*args, fresh('damaged'))
+    err = process.communicate(timeout=120)[1].decode()
+    check(process.returncode == 2 and 'damaged' in err, err)
+    for file, data in good.items():
+        open(file, 'wb').write(data)
+    if os.path.exists(path('damaged')):         # not where they are met before training
+        run(0, [], 'train', '--resume', '--out', path('damaged'))
+        same(path('undamaged'), path('damaged'))
+
+
+def test_error_after_a_step():
+    """A full disk in the log: one line, which says of which step the last checkpoint is, and that one is whole."""
+    out = fresh('full')
+    args = [*TRAIN[:-1], 4, '--data', mnist(), '--out', out]    # a log that is larger than config.json
+    run(0, [], *args, '--epochs', 1)
+    before = [content(os.path.join(out, name)) for name in NAMES]
+
+    def limit():
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (os.path.getsize(out + '/log.jsonl') + 100,) * 2)
+    words = ['log.jsonl', 'the last checkpoint, %s/last.safetensors, is of step 128' % out]
+    run(2, words, 'train', '--resume', '--out', out, '--epochs', 2, preexec_fn=limit)
+    check(before == [content(os.path.join(out, name)) for name in NAMES], 'a former file is not whole')
+    tidy(out)
+    run(0, [], 'train', '--resume', '--out', out)
+    check([l['step'] for l in log(out) if l['type'] == 'step'] == list(range(1, 257)), 'steps are missing')
+
+
+# --- begin anew ----------------------------------------------------------------------------------
+
+def test_begins_anew():
+    for resume in ([], ['--resume']):
+        out = begun('anew')
+        former = log(out)
+        command = ['train', '--resume'] if resume else [*TRAIN, '--data', mnist(), '--epochs', EPOCHS]
+        run(0, ['begins anew', 'log.1.jsonl'], *command, '--out', out)
+        check(log(out, 'log.1.jsonl') == former, 'the former log is not kept')
+        same(whole(), out)
+
+
+def test_begins_anew_twice():
+    out = begun('twice')
+    shutil.copy(out + '/log.jsonl', out + '/log.1.jsonl')
+    run(0, ['log.2.jsonl'], *TRAIN, '--data', mnist(), '--epochs', EPOCHS, '--out', out)
+    same(whole(), out)
+
+
+def test_killed_while_the_directory_was_made():
+    """A lock, a temporary file, nothing: with all settings given, --resume begins such a run too."""
+    for names, more in (((), []), (('lock',), ['--resume']), (('lock', 'config.json.0123456789abcdef.tmp'), [])):
+        out = fresh('made')
+        os.makedirs(out)
+        for name in names:
+            write('made/' + name, b'12')
+        run(0, [], *TRAIN, '--data', mnist(), '--epochs', EPOCHS, '--out', out, *more)
+        same(whole(), out)
+    run(2, ['config.json'], 'train', '--resume', '--out', fresh('nothing'))
+    check(not os.path.exists(path('nothing')), 'a directory was made')
+
+
+def test_other_settings_are_refused():
+    out = begun('other')
+    before = sorted(os.listdir(out))
+    for option, value in (('--lr', 0.3), ('--seed', 2), ('--batch', 64), ('--augment', 'cifar')):
+        args = [*TRAIN, '--data', mnist(), '--epochs', EPOCHS, '--out', out, option, value]
+        run(2, [option, out], *args)
+        run(2, [option], 'train', '--resume', '--out', out, option, value)
+    write('other/best.safetensors', b'weights')
+    run(2, [out], *TRAIN, '--data', mnist(), '--epochs', EPOCHS, '--out', out)
+    os.remove(out + '/best.safetensors')
+    check(sorted(set(os.listdir(out)) - {'lock'}) == [n for n in before if n != 'lock'], os.listdir(out))
+    write('foreign/letter.txt', b'mine')
+    run(2, ['foreign'], *TRAIN, '--data', mnist(), '--out', path('foreign'))
+    check(os.listdir(path('foreign')) == ['letter.txt'], os.listdir(path('foreign')))
+
+
+def test_comparison_begins_anew():
+    out = fresh('compared')
+    args = ['compare', '--model', 'smallcnn', '--data', mnist(), '--batch', 128, '--norms', 'bn,none', '--out', out]
+    process = start(*args, '--steps', 100000)
+    logged(out, process, 4)
+    run(2, ['process %d' % process.pid, out], *args, '--steps', 100000)
+    process.kill()
+    process.communicate()
+    run(2, [out], *args, '--steps', 5)              # other settings
+    config = json.load(open(out + '/config.json'))
+    config['settings']['steps'] = 5
+    json.dump(config, open(out + '/config.json', 'w'))
+    run(0, ['begins anew'], *args, '--steps', 5)
+    check(len(log(out)) == 10 and os.path.exists(out + '/log.1.jsonl') and os.path.exists(out + '/compare.json'), out)
+    tidy(out)
+    run(2, [out], *args, '--steps', 5)              # it is done
+
+
+# --- one process a directory ---------------------------------------------------------------------
+
+def test_two_processes():
+    out = fresh('two')
+    args = [*TRAIN, '--data', mnist(), '--out', out]
+    process = start(*args, '--epochs', 300)
+    logged(out, process, STEPS + 1)
+    before = json.load(open(out + '/config.json'))
+    words = ['process %d' % process.pid, out]
+    run(2, words, *args, '--epochs', 300)
+    run(2, words, 'train', '--resume', '--out', out, '--epochs', 5)
+    check(json.load(open(out + '/config.json')) == before, 'config.json was written by another process')
+    process.terminate()
+    end(process, 130)
+    tidy(out)
+    run(0, [', resumed'], 'train', '--resume', '--out', out, '--steps', 4 * STEPS)
+
+
+def test_begun_together():
+    """Of two that make the same directory, one trains."""
+    out = fresh('together')
+    both = [start(*TRAIN, '--data', mnist(), '--epochs', EPOCHS, '--seed', seed, '--out', out) for seed in (0, 1)]
+    ended = sorted(zip([p.communicate(timeout=120)[1].decode() for p in both], both), key=lambda e: e[1].returncode)
+    check([p.returncode for _, p in ended] == [0, 2] and out in ended[1][0], [e for e, _ in ended])
+    check(len(log(out)) == EPOCHS * STEPS + EPOCHS, 'the log is of both')
+
+
+# --- signals -------------------------------------------------------------------------------------
+
+def test_signals():
+    for number in ENDING:
+        out = fresh('signals')
+        process = start(*TRAIN, '--data', mnist(), '--epochs', EPOCHS, '--out', out)
+        logged(out, process, 2)
+        process.send_signal(number)
+        err = end(process, 130, 'interrupted at step', '--resume')
+        check('a second' in err, err)
+        run(0, [], 'train', '--resume', '--out', out)
+        same(whole(), out)
+
+
+def test_second_signal():
+    out = fresh('second')
+    process = start(*TRAIN, '--data', mnist(), '--epochs', 300, '--out', out)
+    logged(out, process, STEPS + 1)
+    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=120)
+    check(process.returncode == 130, process.returncode)
+    step = int(content(out + '/last.safetensors')[0]['__metadata__']['step'])
+    run(0, [', resumed'], 'train', '--resume', '--out', out, '--steps', step + 2)
+    tidy(out)
+
+
+def test_ignored_hangup():
+    """As nohup leaves it."""
+    out = fresh('nohup')
+    process = start(*TRAIN, '--data', mnist(), '--epochs', EPOCHS, '--out', out,
+                    preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
+    logged(out, process, 2)
+    process.send_signal(signal.SIGHUP)
+    end(process, 0)
+    same(whole(), out)
+
+
+def test_signals_elsewhere():
+    """Status 130 and one line, at whatever moment."""
+    whole()
+    commands = (['bench', '--model', 'smallcnn', '--norm', 'bn', '--batch', 8, '--steps', 100000],
+                ['compare', '--model', 'smallcnn', '--norms', 'bn', '--data', mnist(), '--batch', 128, '--steps',
+                 100000, '--out', path('cut')],
+                ['tune', '--model', 'vgg16', '--norm', 'bn'],
+                ['study', '--data', 'synthetic:3x32x32:10', '--dataset', 'cifar10', '--networks', 'vgg16', '--out',
+                 path('cells')])
+    moments = [(command, wait) for command in commands for wait in (0.1, 1.0)]
+    for command, wait in moments + [(['eval', '--run', whole(), '--data', mnist(), '--batch', 1], 0.1)]:
+        shutil.rmtree(path('cut'), ignore_errors=True)
+        process = start(*command)
+        time.sleep(wait)
+        process.send_signal(signal.SIGTERM)
+        end(process, 130, 'interrupted')
+
+
+# --- partial batches -----------------------------------------------------------------------------
+
+def test_last_batch_of_one():
+    """What batch norm cannot take of 33 images is known before the first step, and is left out alone."""
+    args = ['train', '--norm', 'bn', '--data', folder('single', 32, 33, 4), '--batch', 16, '--out']
+    run(0, ['2 steps; the last batch of an epoch, of 1, is left out'], *args, fresh('single-run'), '--model',
+        'resnet18d')
+    check(len(log(path('single-run'))) == 3, log(path('single-run')))
+    err = run(0, ['3 steps'], *args, fresh('single-run'), '--model', 'smallcnn')
+    check('left out' not in err, err)
+    args[args.index('--batch') + 1] = 1
+    run(2, ['--batch'], *args, fresh('single-run'), '--model', 'resnet18d')
+    check(not os.path.exists(path('single-run')), 'a directory was made')
+
+
+def test_drop_last():
+    args = [*TRAIN[:-1], 200, '--data', mnist(), '--drop-last', '--out']     # 512 images
+    run(0, ['4 steps; the last batch of an epoch, of 112, is left out: --drop-last'], *args, fresh('dropped'),
+        '--epochs', 2)
+    check(json.load(open(path('dropped/config.json')))['drop_last'] is True, 'config.json does not say it')
+    run(0, ['6 steps, resumed'], 'train', '--resume', '--out', path('dropped'), '--epochs', 3)
+    run(2, ['--drop-last', '512'], *TRAIN[:-1], 600, '--data', mnist(), '--drop-last', '--out', fresh('none'))
+    check(not os.path.exists(path('none')), 'a directory was made')
+    run(2, ['--drop-last'], 'train', '--resume', '--out', whole(), '--drop-last')
+    run(0, ['of 112'], 'compare', '--model', 'smallcnn', '--norms', 'none', '--data', mnist(), '--batch', 200,
+        '--drop-last', '--epochs', 2, '--out', fresh('dropped-compare'))
+    check(len([l for l in log(path('dropped-compare')) if l['type'] == 'step']) == 4, 'not four steps')
+
+
+# --- event files ---------------------------------------------------------------------------------
+
+def test_resume_keeps_tensorboard():
+    out, events = fresh('events-run'), fresh('events')
+    process = start(*TRAIN, '--data', mnist(), '--epochs', 1, '--out', out, '--tensorboard', events)
+    if 'protobuf' in process.communicate(timeout=120)[1].decode():
+        raise tap.Skip('built without protobuf-c')
+    files = set(os.listdir(events))
+    run(0, [], 'train', '--resume', '--out', out, '--epochs', 2)
+    check(len(set(os.listdir(events)) - files) == 1, 'the resumed run wrote no event file')
+    run(0, [], 'train', '--resume', '--out', out, '--epochs', EPOCHS, '--tensorboard', path('events/other'))
+    check(json.load(open(out + '/config.json'))['tensorboard'] == path('events/other'), 'the new folder is not kept')
+
+
+if __name__ == '__main__':
+    tap.need_device(BLANCH)
+    result = tap.run(tap.functions(globals(), sys.argv[2:]))
+    shutil.rmtree(HOME, ignore_errors=True)
+    sys.exit(result)
