@@ -130,7 +130,10 @@ bool bl_data_exists(const char *path) {
 int bl_data_open(const char *path, FILE **file, size_t *size) {
     int code = 0, descriptor = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
     struct stat status;
-    if (descriptor < 0) return bl_fail(BLANCH_EINPUT, "%s: %s", path, strerror(errno));
+    if (descriptor < 0) {
+        bool exhausted = errno == EMFILE || errno == ENFILE || errno == ENOMEM; // which says nothing of the file
+        return bl_fail(exhausted ? BLANCH_ENOMEM : BLANCH_EINPUT, "%s: %s", path, strerror(errno));
+    }
     if (fstat(descriptor, &status) || !S_ISREG(status.st_mode))
         code = bl_fail(BLANCH_EINPUT, "%s: not a regular file", path);
     else if (!status.st_size)
