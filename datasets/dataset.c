@@ -124,7 +124,7 @@ int bl_dataset_names(struct bl_dataset *data, const char *const *names) {
 
 bool bl_data_exists(const char *path) {
     struct stat status;
-    return !stat(path, &status);
+    return !stat(path, &status) || (errno != ENOENT && errno != ENOTDIR); // opening it tells what else is wrong
 }
 
 int bl_data_open(const char *path, FILE **file, size_t *size) {

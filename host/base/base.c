@@ -79,16 +79,26 @@ static bool is_new(const char *text) {
 }
 
 void bl_warn(const char *format, ...) {
-    char text[2048];
+    char text[2048], shown[2 * sizeof text];
     va_list args;
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
-    if (show_warning && is_new(text)) show_warning(text);
+    bl_text_show(shown, sizeof shown, text);
+    if (show_warning && is_new(shown)) show_warning(shown);
+}
+
+static _Thread_local bool lacked;
+
+int bl_memory_lacked(void) {
+    const bool was = lacked;
+    lacked = false;
+    return was ? bl_fail(BLANCH_ENOMEM, "out of host memory") : 0;
 }
 
 void *bl_calloc(size_t count, size_t size) {
     void *data = calloc(count ? count : 1, size ? size : 1);
+    lacked |= !data;
     if (!data) bl_fail(BLANCH_ENOMEM, "out of host memory for %zu elements of %zu bytes", count, size);
     return data;
 }
@@ -99,6 +109,7 @@ void *bl_malloc(size_t size) {
 
 void *bl_realloc(void *data, size_t size) {
     void *moved = realloc(data, size ? size : 1);
+    lacked |= !moved;
     if (!moved) bl_fail(BLANCH_ENOMEM, "out of host memory for %zu bytes", size);
     return moved;
 }

@@ -30,6 +30,9 @@ void bl_warn_by(void (*show)(const char *line));
 void *bl_calloc(size_t count, size_t size);
 void *bl_malloc(size_t size);
 void *bl_realloc(void *data, size_t size);
+/* BLANCH_ENOMEM once after this door was found shut in this thread, else 0: for who makes a document out of parts and
+ * is not told by each of them. */
+int bl_memory_lacked(void);
 /* Grows an array to hold at least need elements (doubling); *data, *capacity change. 0 or BLANCH_ENOMEM. */
 int bl_grow(void **data, size_t *capacity, size_t need, size_t element);
 char *bl_strdup(const char *text);

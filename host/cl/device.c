@@ -141,6 +141,7 @@ struct found {
     cl_device_id id;
     bool usable;  // is there and has a compiler
     cl_int error; // of a question about it
+    char platform_version[256];
     struct blanch_device_info info;
 };
 
@@ -232,6 +233,9 @@ static int describe(struct found *f, int platform, int device) {
     text_of(f, CL_DEVICE_OPENCL_C_VERSION, info->c_version, sizeof info->c_version);
     char *name = info->platform_name;
     if (!answered(f, clGetPlatformInfo(f->platform, CL_PLATFORM_NAME, sizeof info->platform_name - 1, name, NULL)))
+        name[0] = 0;
+    name = f->platform_version;
+    if (!answered(f, clGetPlatformInfo(f->platform, CL_PLATFORM_VERSION, sizeof f->platform_version - 1, name, NULL)))
         name[0] = 0;
     describe_limits(f, info);
     return describe_features(f, info);
@@ -431,6 +435,7 @@ int blanch_device_open(struct blanch_device **device, const char *spec, uint64_t
         goto done;
     }
     dev->info = list[chosen].info, dev->platform = list[chosen].platform, dev->id = list[chosen].id;
+    memcpy(dev->platform_version, list[chosen].platform_version, sizeof dev->platform_version);
     dev->layer = -1, dev->memory_limit = max_alloc;
     if (max_alloc && max_alloc < dev->info.max_alloc) dev->info.max_alloc = max_alloc;
     if (max_alloc && max_alloc < dev->info.global_memory) dev->info.global_memory = max_alloc;

@@ -25,6 +25,7 @@ struct attachment {
 struct blanch_device {
     struct blanch_device_info info;
     cl_platform_id platform;
+    char platform_version[256];
     cl_device_id id;
     bool sub_device; // to be released
     cl_context context;

@@ -104,9 +104,8 @@ static char *options_of(const struct bl_define *defines, int count) {
 
 uint64_t bl_device_hash(const struct blanch_device *dev) {
     const struct blanch_device_info *info = &dev->info;
-    char platform[256] = "";
-    if (clGetPlatformInfo(dev->platform, CL_PLATFORM_VERSION, sizeof platform - 1, platform, NULL)) platform[0] = 0;
-    const char *parts[] = {info->name, info->vendor, info->driver, info->version, info->platform_name, platform};
+    const char *parts[] = {info->name,    info->vendor,        info->driver,
+                           info->version, info->platform_name, dev->platform_version};
     uint64_t hash = BL_HASH_START;
     for (int i = 0; i < BL_COUNT(parts); i++) hash = bl_hash(hash, parts[i], strlen(parts[i]) + 1);
     const int64_t numbers[] = {info->compute_units, (int64_t)info->kind}; // a sub-device; BLANCH_KIND
@@ -132,11 +131,9 @@ int bl_kernels_hash(uint64_t *hash) {
 /* All that a binary depends on, in clear. */
 static char *key_of(const struct blanch_device *dev, const char *options, const char *text) {
     const struct blanch_device_info *info = &dev->info;
-    char platform[256] = "";
     if (!dev->cache.path) return NULL;
-    if (clGetPlatformInfo(dev->platform, CL_PLATFORM_VERSION, sizeof platform - 1, platform, NULL)) platform[0] = 0;
     return bl_format("%s\n%s\n%s\n%s\n%s\n%s\n%s\n%s", options, info->name, info->vendor, info->driver, info->version,
-                     info->platform_name, platform, text);
+                     info->platform_name, dev->platform_version, text);
 }
 
 /* The name of a program's file in the cache. */

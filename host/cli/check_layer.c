@@ -35,7 +35,7 @@ static int read_attrs(const struct layer *layer, const struct bl_op **op, void *
     if (!name) return bl_fail(BLANCH_EINPUT, "the metadata has no 'op'");
     if (!(*op = bl_op_find(name))) return bl_fail(BLANCH_EINPUT, "unknown operation '%s'", name);
     cJSON *json = text ? cJSON_Parse(text) : NULL;
-    if (text && !json && bl_json_memory()) return BLANCH_ENOMEM;
+    if (text && !json && bl_memory_lacked()) return BLANCH_ENOMEM;
     if (text && !json) return bl_fail(BLANCH_EINPUT, "the metadata's 'attrs' are not JSON");
     int code = BLANCH_ENOMEM;
     if ((*attrs = bl_calloc(1, (*op)->attrs_size + 1))) code = bl_attrs_from_json(*op, json, *attrs);

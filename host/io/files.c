@@ -63,7 +63,7 @@ int bl_file_read(const char *path, char **data, size_t *size) {
 
 bool bl_path_exists(const char *path) {
     struct stat status;
-    return !stat(path, &status);
+    return !stat(path, &status) || (errno != ENOENT && errno != ENOTDIR);
 }
 
 /* --- writing ---------------------------------------------------------------------------------- */
@@ -111,7 +111,7 @@ int bl_json_read(const char *path, cJSON **json) {
     if (code) return code;
     const char *end = text;
     *json = bl_json_parse(text, size, &end);
-    if (!*json && !(code = bl_json_memory()))
+    if (!*json && !(code = bl_memory_lacked()))
         code = bl_fail(BLANCH_EINPUT, "%s: line %d is not JSON", path, line_of(text, end));
     free(text);
     return code;

@@ -6,24 +6,10 @@
 
 /* --- cJSON's memory, and what it does not tell -------------------------------------------------- */
 
-static _Thread_local bool lacking;
-
-static void *take(size_t size) {
-    void *data = bl_malloc(size);
-    lacking |= !data;
-    return data;
-}
-
 /* Before there is any JSON and any thread. */
 __attribute__((constructor)) static void hook(void) {
-    cJSON_Hooks hooks = {.malloc_fn = take, .free_fn = free};
+    cJSON_Hooks hooks = {.malloc_fn = bl_malloc, .free_fn = free};
     cJSON_InitHooks(&hooks);
-}
-
-int bl_json_memory(void) {
-    const bool was = lacking;
-    lacking = false;
-    return was ? bl_fail(BLANCH_ENOMEM, "out of host memory for JSON") : 0;
 }
 
 /* --- writing ---------------------------------------------------------------------------------- */
@@ -53,7 +39,7 @@ static int put(const char *text, char **to) {
 
 char *bl_json_print(const cJSON *json, bool indented) {
     char *text = !json ? NULL : indented ? cJSON_Print(json) : cJSON_PrintUnformatted(json), piece[16];
-    if (bl_json_memory() || !text) {
+    if (bl_memory_lacked() || !text) {
         free(text);
         return bl_fail(BLANCH_ENOMEM, "out of host memory for JSON"), NULL;
     }

@@ -8,14 +8,11 @@
 #include "base/base.h"
 #include <cjson/cJSON.h>
 
-/* malloc'd; NULL, with the message set: no memory, for json NULL too. */
+/* malloc'd; NULL with the message set: no memory, for json NULL too, or some was lacking as it was made, and keys are
+ * missing. cJSON does not tell; its memory is bl_malloc's, so bl_memory_lacked does, also why a text is no JSON. */
 char *bl_json_print(const cJSON *json, bool indented);
 /* Of size bytes, all of them but blanks at the end; NULL: it is no JSON, or a string in it holds a NUL. *end, where
  * given, is where reading stopped. */
 cJSON *bl_json_parse(const char *text, size_t size, const char **end);
-
-/* Memory that cJSON lacked since the last call, in this thread: BLANCH_ENOMEM, else 0. cJSON leaves out what it has no
- * memory for, so whoever prints or reads a document asks; bl_json_print does. */
-int bl_json_memory(void);
 
 #endif

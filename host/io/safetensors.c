@@ -154,7 +154,7 @@ static int parse_header(struct bl_safetensors *file, const char *text, size_t si
     if (copy[0] == '{') file->header = cJSON_ParseWithOpts(copy, NULL, true);
     bool nul = strlen(copy) != size;
     free(copy);
-    if (!file->header && bl_json_memory()) return BLANCH_ENOMEM;
+    if (!file->header && bl_memory_lacked()) return BLANCH_ENOMEM;
     if (!file->header || nul)
         return bl_fail(BLANCH_EINPUT, "%s: the header is not JSON: damaged, or not a safetensors file", file->path);
     return read_metadata(file);

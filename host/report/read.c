@@ -65,7 +65,7 @@ static int read_log(struct bl_run_result *run, const char *path, double batch) {
         number++;
         if (cJSON_IsObject(json))
             code = read_line(run, &log, json);
-        else if (!(code = bl_json_memory()))
+        else if (!(code = bl_memory_lacked()))
             code = bl_fail(BLANCH_EINPUT, "it is not a JSON object");
         if (code) bl_fail_in(code, "%s, line %d", path, number);
         cJSON_Delete(json);

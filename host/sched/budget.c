@@ -388,7 +388,7 @@ static bool restore_layer(struct bl_budget_layer *to, const cJSON *array) {
 
 int bl_budget_restore(struct bl_budget *b, const char *text) {
     cJSON *json = cJSON_Parse(text);
-    if (!json && bl_json_memory()) return BLANCH_ENOMEM;
+    if (!json && bl_memory_lacked()) return BLANCH_ENOMEM;
     bool fits = cJSON_GetArraySize(json) == b->count + 1 && restore_whole(b, cJSON_GetArrayItem(json, 0));
     for (int i = 0; fits && i < b->count; i++) fits = restore_layer(&b->layer[i], cJSON_GetArrayItem(json, i + 1));
     cJSON_Delete(json);

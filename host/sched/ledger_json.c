@@ -118,10 +118,13 @@ void bl_measured_json(const struct bl_measured *measured, cJSON *json) {
     cJSON_AddItemToObject(json, "layers", layers);
 }
 
-cJSON *bl_ledger_json(struct bl_ledger *ledger, cJSON *settings) {
+int bl_ledger_json(struct bl_ledger *ledger, cJSON *settings, cJSON **out) {
     struct bl_limits limits;
-    if (!(ledger->limits.operations > 0) && !bl_limits_get(ledger->dev, false, &limits)) ledger->limits = limits;
-    cJSON *json = bl_document("ledger", 2, blanch_device_info(ledger->dev), settings);
+    int code = ledger->limits.operations > 0 ? 0 : bl_limits_get(ledger->dev, false, &limits);
+    *out = NULL;
+    if (!code && !(ledger->limits.operations > 0)) ledger->limits = limits;
+    if (code && code != BLANCH_ELIMIT) return cJSON_Delete(settings), code;
+    cJSON *json = *out = bl_document("ledger", 2, blanch_device_info(ledger->dev), settings);
     cJSON_AddNumberToObject(json, "recorded_steps", (double)ledger->count);
     cJSON_AddNumberToObject(json, "steps", bl_ledger_steps(ledger));
     cJSON_AddItemToObject(json, "step_ms", bl_json_number(bl_ledger_step_ms(ledger), 6));
@@ -130,7 +133,7 @@ cJSON *bl_ledger_json(struct bl_ledger *ledger, cJSON *settings) {
     cJSON_AddItemToObject(json, "quartile3_ms", bl_json_number(bl_ledger_wall_quantile(ledger, 0.75), 6));
     cJSON_AddItemToObject(json, "covered", bl_json_number(bl_ledger_covered(ledger), 4));
     struct bl_measured measured;
-    if (!bl_ledger_measured(ledger, &measured)) bl_measured_json(&measured, json);
+    if (!(code = bl_ledger_measured(ledger, &measured))) bl_measured_json(&measured, json);
     bl_measured_free(&measured);
-    return json;
+    return code;
 }

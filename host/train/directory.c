@@ -75,7 +75,7 @@ static int prune_log(const struct run *run) {
     to = text;
     for (char *line = text, *end; !code && *line && (end = strchr(line, '\n')); line = end + 1) {
         cJSON *json = bl_json_parse(line, (size_t)(end - line), NULL);
-        if (!json) code = bl_json_memory();
+        if (!json) code = bl_memory_lacked();
         if (json && line_is_done(json, &run->position, run->steps)) {
             memmove(to, line, (size_t)(end + 1 - line));
             to += end + 1 - line;

@@ -183,8 +183,9 @@ static int save_best(struct run *run) {
 static int save_ledger(struct run *run) {
     if (!bl_ledger_steps(run->session.ledger)) return 0;
     char *ledger = bl_format("%s/ledger.json", run->o.out), *trace = bl_format("%s/trace.json", run->o.out);
-    cJSON *json = bl_ledger_json(run->session.ledger, bl_run_settings(run));
-    int code = ledger && trace ? bl_json_write(ledger, json) : BLANCH_ENOMEM;
+    cJSON *json = NULL;
+    int code = ledger && trace ? bl_ledger_json(run->session.ledger, bl_run_settings(run), &json) : BLANCH_ENOMEM;
+    if (!code) code = bl_json_write(ledger, json);
     if (!code) code = bl_ledger_trace(run->session.ledger, trace, bl_run_settings(run));
     cJSON_Delete(json);
     free(ledger);
