@@ -3,6 +3,7 @@
 #include "cl/cl_raw.h"
 #include <clblast_c.h>
 #include <pthread.h>
+#include <stdlib.h>
 
 /* Elements from a matrix's first to behind its last. */
 static size_t extent(int64_t rows, int64_t columns, int64_t ld, int64_t stride, int64_t batch) {
@@ -41,46 +42,85 @@ static int fail(CLBlastStatusCode status, const struct bl_gemm *g) {
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static int users; // devices that have computed with it; its address is the key
 
+/* Of a device: room for CLBlast's copies of the matrices, grown as products ask for it. Where CLBlast itself is refused
+ * memory, it ends the process. */
+struct scratch {
+    struct bl_mem *mem;
+};
+
 static void leave(void *what) {
+    struct scratch *scratch = what;
+    bl_mem_free(scratch->mem);
+    free(scratch);
     pthread_mutex_lock(&lock);
     if (!--users) CLBlastClearCache();
     pthread_mutex_unlock(&lock);
 }
 
-static int join(struct blanch_device *dev) {
-    if (bl_attached(dev, &users)) return 0;
-    int code = bl_attach(dev, &users, &users, leave);
+static int join(struct blanch_device *dev, struct scratch **scratch) {
+    if ((*scratch = bl_attached(dev, &users))) return 0;
+    if (!(*scratch = bl_calloc(1, sizeof **scratch))) return BLANCH_ENOMEM;
+    int code = bl_attach(dev, &users, *scratch, leave);
+    if (code) return free(*scratch), code;
     pthread_mutex_lock(&lock);
-    users += !code;
+    users++;
     pthread_mutex_unlock(&lock);
-    return code;
+    return 0;
+}
+
+/* What is queued keeps the room that it was given. */
+static int grow(struct blanch_device *dev, struct scratch *scratch, size_t bytes) {
+    if (!bytes || (scratch->mem && bl_mem_size(scratch->mem) >= bytes)) return 0;
+    bl_mem_free(scratch->mem);
+    scratch->mem = NULL;
+    return bl_mem_alloc(dev, bytes, &scratch->mem);
+}
+
+static CLBlastTranspose way(bool transposed) {
+    return transposed ? CLBlastTransposeYes : CLBlastTransposeNo;
+}
+
+static int single(struct blanch_device *dev, const struct bl_gemm *g, struct scratch *scratch, cl_event *event) {
+    cl_command_queue queue = bl_raw_queue(dev);
+    const size_t m = (size_t)g->m, n = (size_t)g->n, k = (size_t)g->k;
+    const size_t lda = (size_t)g->lda, ldb = (size_t)g->ldb, ldc = (size_t)g->ldc;
+    size_t bytes = 0;
+    CLBlastStatusCode status =
+        CLBlastSGemmTempBufferSize(CLBlastLayoutRowMajor, way(g->trans_a), way(g->trans_b), m, n, k, g->offset_a, lda,
+                                   g->offset_b, ldb, g->offset_c, ldc, &queue, &bytes);
+    if (status != CLBlastSuccess) return fail(status, g);
+    int code = grow(dev, scratch, bytes);
+    if (code) return code;
+    bl_gemm_work(dev, g, g->k);
+    status = CLBlastSgemmWithTempBuffer(CLBlastLayoutRowMajor, way(g->trans_a), way(g->trans_b), m, n, k, g->alpha,
+                                        bl_raw_mem(g->a), g->offset_a, lda, bl_raw_mem(g->b), g->offset_b, ldb, g->beta,
+                                        bl_raw_mem(g->c), g->offset_c, ldc, &queue, event,
+                                        bytes ? bl_raw_mem(scratch->mem) : NULL);
+    return status == CLBlastSuccess ? 0 : fail(status, g);
+}
+
+static int batched(struct blanch_device *dev, const struct bl_gemm *g, cl_event *event) {
+    cl_command_queue queue = bl_raw_queue(dev);
+    bl_gemm_work(dev, g, g->k);
+    CLBlastStatusCode status = CLBlastSgemmStridedBatched(
+        CLBlastLayoutRowMajor, way(g->trans_a), way(g->trans_b), (size_t)g->m, (size_t)g->n, (size_t)g->k, g->alpha,
+        bl_raw_mem(g->a), g->offset_a, (size_t)g->lda, (size_t)g->stride_a, bl_raw_mem(g->b), g->offset_b,
+        (size_t)g->ldb, (size_t)g->stride_b, g->beta, bl_raw_mem(g->c), g->offset_c, (size_t)g->ldc,
+        (size_t)g->stride_c, (size_t)g->batch, &queue, event);
+    return status == CLBlastSuccess ? 0 : fail(status, g);
 }
 
 int bl_clblast_gemm(struct blanch_device *dev, const struct bl_gemm *g) {
     int64_t batch = g->batch > 0 ? g->batch : 1;
-    int code = check_offsets(g, batch);
+    struct scratch *scratch;
+    cl_event event = NULL, *want = bl_recording(dev) ? &event : NULL;
+    int code = check_offsets(g, batch), recorded = 0;
     if (!code) code = bl_clblast_tune(dev);
-    if (!code) code = join(dev);
+    if (!code) code = join(dev, &scratch);
     if (!code && g->init && g->beta != 0) code = copy_init(g, batch);
     if (code || bl_is_dry(dev)) return code;
-    CLBlastTranspose ta = g->trans_a ? CLBlastTransposeYes : CLBlastTransposeNo;
-    CLBlastTranspose tb = g->trans_b ? CLBlastTransposeYes : CLBlastTransposeNo;
-    cl_mem a = bl_raw_mem(g->a), b = bl_raw_mem(g->b), c = bl_raw_mem(g->c);
-    cl_command_queue queue = bl_raw_queue(dev);
-    cl_event event = NULL, *want = bl_recording(dev) ? &event : NULL;
-    CLBlastStatusCode status;
-    bl_gemm_work(dev, g, g->k);
-    if (batch == 1)
-        status = CLBlastSgemm(CLBlastLayoutRowMajor, ta, tb, (size_t)g->m, (size_t)g->n, (size_t)g->k, g->alpha, a,
-                              g->offset_a, (size_t)g->lda, b, g->offset_b, (size_t)g->ldb, g->beta, c, g->offset_c,
-                              (size_t)g->ldc, &queue, want);
-    else
-        status = CLBlastSgemmStridedBatched(CLBlastLayoutRowMajor, ta, tb, (size_t)g->m, (size_t)g->n, (size_t)g->k,
-                                            g->alpha, a, g->offset_a, (size_t)g->lda, (size_t)g->stride_a, b,
-                                            g->offset_b, (size_t)g->ldb, (size_t)g->stride_b, g->beta, c, g->offset_c,
-                                            (size_t)g->ldc, (size_t)g->stride_c, (size_t)batch, &queue, want);
-    if (status != CLBlastSuccess) return fail(status, g);
-    int counted = bl_count_launch(dev), recorded = 0;
+    if ((code = batch == 1 ? single(dev, g, scratch, want) : batched(dev, g, want))) return code;
+    code = bl_count_launch(dev);
     if (event) recorded = bl_record_event(dev, "clblast_gemm", event, 0);
-    return counted ? counted : recorded;
+    return code ? code : recorded;
 }
