@@ -43,7 +43,7 @@ def fuzz(folder, target, options):
     words = os.path.join(folder, 'seeds', target + '.dict')
     command = [os.path.join(folder, 'fuzz_' + target), corpus, os.path.join(folder, 'seeds', target),
                *([findings] if os.path.isdir(findings) else []), '-artifact_prefix=%s/%s-' % (found, target),
-               '-print_final_stats=1', '-timeout=10', '-rss_limit_mb=3000', '-max_len=4096', '-dict=' + words,
+               '-print_final_stats=1', '-timeout=60', '-rss_limit_mb=3000', '-max_len=4096', '-dict=' + words,
                '-runs=%d' % options.runs if options.runs else '-max_total_time=%d' % options.seconds]
     start = time.time()
     done = subprocess.run(command, env=ENV, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)

@@ -50,6 +50,15 @@ static int patches_along(const struct bl_samples *s, int64_t size, int axis) {
     return (int)((size + 2 * s->padding[axis] - s->dilation[axis] * (s->kernel[axis] - 1) - 1) / s->step[axis]) + 1;
 }
 
+/* Images that are nearly all padding have patches without end. */
+static int check_rows(const struct bl_statistics *s) {
+    const struct bl_samples *a = &s->samples;
+    double images = bl_node_batch(s->node), patches = images * (double)s->down * (double)s->across;
+    if (patches * a->interleave * a->matrices * (double)s->features <= (double)((int64_t)1 << 48)) return 0;
+    return bl_fail(BLANCH_ELIMIT, "%s: %.0f samples of %lld features; use a smaller batch or less padding",
+                   s->node->name, patches * a->interleave, (long long)s->features);
+}
+
 static void declare_workspaces(struct bl_statistics *s) {
     struct bl_node *node = s->node;
     int64_t vector = s->samples.matrices * s->features,
@@ -95,6 +104,8 @@ int bl_statistics_setup(struct bl_statistics *s, struct bl_node *node, const str
     s->across = samples->flat ? 1 : patches_along(samples, x->w, 1);
     if (s->down < 1 || s->across < 1)
         return bl_fail(BLANCH_EINPUT, "%s: the kernel is larger than its input", node->name);
+    int code = check_rows(s);
+    if (code) return code;
     s->depthwise = alone && samples->matrices > 1 && samples->block == 1 && !samples->flat && s->taps <= MOST_TAPS;
     s->splits = s->depthwise ? depthwise_parts(node) : samples->matrices == 1 && s->features <= SMALL ? PARTS : 1;
     s->narrow = samples->matrices > 1 && samples->block < 16 ? samples->block : 0;
