@@ -169,10 +169,12 @@ int bl_image_size(const char *path, int *width, int *height) {
 bool bl_image_looks_whole(const char *path) {
     static const uint8_t png[] = {0x89, 'P', 'N', 'G', '\r', '\n', 0x1a, '\n'}, iend[] = {'I', 'E', 'N', 'D'};
     uint8_t begin[8], end[8];
-    FILE *file = fopen(path, "rb");
-    bool read = file && fread(begin, sizeof begin, 1, file) == 1 && !fseek(file, -8, SEEK_END) &&
-                fread(end, sizeof end, 1, file) == 1;
-    if (file) fclose(file);
+    FILE *file;
+    size_t size;
+    if (bl_data_open(path, &file, &size)) return false;
+    bool read =
+        fread(begin, sizeof begin, 1, file) == 1 && !fseek(file, -8, SEEK_END) && fread(end, sizeof end, 1, file) == 1;
+    fclose(file);
     if (!read) return false;
     if (begin[0] == 0xff && begin[1] == 0xd8) return end[6] == 0xff && end[7] == 0xd9;
     return !memcmp(begin, png, sizeof png) && !memcmp(end, iend, sizeof iend);

@@ -6,6 +6,7 @@ In a copy of a small run, one value of config.json or of a checkpoint's metadata
 They never crash, hang or take gigabytes. Every key has its turn with one value, drawn by the seed; --all takes every
 value with both commands (many minutes)."""
 import argparse
+import itertools
 import json
 import os
 import random
@@ -162,6 +163,10 @@ def chosen(options, base):
                 yield change, at, value, command
 
 
+def name_of(case):
+    return '%s: %s' % (case[0].__name__.replace('_', ' '), case[1][0])
+
+
 def time_out(number, frame):
     raise TimeoutError
 
@@ -178,14 +183,9 @@ def main():
     status, _, _, text = run(blanch, 'train', '--model', 'smallcnn', '--norm', 'nd', '--data', make_data(), '--batch',
                              '8', '--steps', '2', '--quiet', '--out', base)
     report.case('a run to start from', status == 0, text)
-    wrong, count = {}, {}
-    for change, at, value, command in chosen(options, base) if status == 0 else ():
-        name = '%s of %s' % (change.__name__.replace('_', ' '), at[0])
-        count[name] = count.get(name, 0) + 1
-        found = try_case(blanch, base, change, at, value, command)
-        wrong.setdefault(name, []).extend([found] if found else [])
-    for name, lines in wrong.items():
-        report.case('%s, %d' % (name, count[name]), not lines, '\n'.join(lines))
+    for name, group in itertools.groupby(chosen(options, base) if status == 0 else (), name_of):
+        found = [try_case(blanch, base, *case) for case in group]
+        report.case('%s, %d' % (name, len(found)), not any(found), '\n'.join(filter(None, found)))
     shutil.rmtree(HOME, ignore_errors=True)
     return report.end()
 

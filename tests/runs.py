@@ -5,6 +5,7 @@ import gzip
 import json
 import os
 import random
+import re
 import resource
 import shutil
 import signal
@@ -109,6 +110,10 @@ def log(out, name='log.jsonl'):
                 for line in f]
 
 
+def steps(out):
+    return [line['step'] for line in log(out) if line['type'] == 'step']
+
+
 def same(a, b):
     for name in NAMES:
         check(content(os.path.join(a, name)) == content(os.path.join(b, name)), name + ' differs')
@@ -122,10 +127,19 @@ def tidy(out):
 
 
 def logged(out, process, count):
-    """Waits until so many lines are in the log."""
+    """Waits until so many steps are in the log."""
     file = os.path.join(out, 'log.jsonl')
-    while process.poll() is None and not (os.path.exists(file) and open(file, 'rb').read().count(b'\n') >= count):
+    while process.poll() is None and not (os.path.exists(file) and
+                                          open(file, 'rb').read().count(b'"type":"step"') >= count):
         time.sleep(0.005)
+
+
+def catching(process):
+    """Waits until SIGTERM would be caught, where the system tells."""
+    while os.path.exists('/proc/%d/status' % process.pid) and process.poll() is None:
+        with open('/proc/%d/status' % process.pid) as f:
+            if int(re.search('SigCgt:\\s*(\\w+)', f.read()).group(1), 16) >> signal.SIGTERM - 1 & 1:
+                break
 
 
 def whole():
@@ -196,7 +210,7 @@ def test_error_after_a_step():
     check(before == [content(os.path.join(out, name)) for name in NAMES], 'a former file is not whole')
     tidy(out)
     run(0, [], 'train', '--resume', '--out', out)
-    check([l['step'] for l in log(out) if l['type'] == 'step'] == list(range(1, 257)), 'steps are missing')
+    check(steps(out) == list(range(1, 257)), 'steps are missing')
 
 
 # --- begin anew ----------------------------------------------------------------------------------
@@ -260,7 +274,7 @@ def test_comparison_begins_anew():
     config['settings']['steps'] = 5
     json.dump(config, open(out + '/config.json', 'w'))
     run(0, ['begins anew'], *args, '--steps', 5)
-    check(len(log(out)) == 10 and os.path.exists(out + '/log.1.jsonl') and os.path.exists(out + '/compare.json'), out)
+    check(len(steps(out)) == 10 and os.path.exists(out + '/log.1.jsonl') and os.path.exists(out + '/compare.json'), out)
     tidy(out)
     run(2, [out], *args, '--steps', 5)              # it is done
 
@@ -289,7 +303,7 @@ def test_begun_together():
     both = [start(*TRAIN, '--data', mnist(), '--epochs', EPOCHS, '--seed', seed, '--out', out) for seed in (0, 1)]
     ended = sorted(zip([p.communicate(timeout=120)[1].decode() for p in both], both), key=lambda e: e[1].returncode)
     check([p.returncode for _, p in ended] == [0, 2] and out in ended[1][0], [e for e, _ in ended])
-    check(len(log(out)) == EPOCHS * STEPS + EPOCHS, 'the log is of both')
+    check(steps(out) == list(range(1, EPOCHS * STEPS + 1)), 'the log is of both')
 
 
 # --- signals -------------------------------------------------------------------------------------
@@ -309,7 +323,7 @@ def test_signals():
 def test_second_signal():
     out = fresh('second')
     process = start(*TRAIN, '--data', mnist(), '--epochs', 300, '--out', out)
-    logged(out, process, STEPS + 1)
+    logged(out, process, STEPS + 1)     # a checkpoint is there
     process.send_signal(signal.SIGINT)
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=120)
@@ -339,10 +353,11 @@ def test_signals_elsewhere():
                 ['tune', '--model', 'vgg16', '--norm', 'bn'],
                 ['study', '--data', 'synthetic:3x32x32:10', '--dataset', 'cifar10', '--networks', 'vgg16', '--out',
                  path('cells')])
-    moments = [(command, wait) for command in commands for wait in (0.1, 1.0)]
-    for command, wait in moments + [(['eval', '--run', whole(), '--data', mnist(), '--batch', 1], 0.1)]:
+    moments = [(command, wait) for command in commands for wait in (0, 1)]
+    for command, wait in moments + [(['eval', '--run', whole(), '--data', mnist(), '--batch', 1], 0)]:
         shutil.rmtree(path('cut'), ignore_errors=True)
         process = start(*command)
+        catching(process)
         time.sleep(wait)
         process.send_signal(signal.SIGTERM)
         end(process, 130, 'interrupted')
@@ -355,7 +370,7 @@ def test_last_batch_of_one():
     args = ['train', '--norm', 'bn', '--data', folder('single', 32, 33, 4), '--batch', 16, '--out']
     run(0, ['2 steps; the last batch of an epoch, of 1, is left out'], *args, fresh('single-run'), '--model',
         'resnet18d')
-    check(len(log(path('single-run'))) == 3, log(path('single-run')))
+    check(steps(path('single-run')) == [1, 2], log(path('single-run')))
     err = run(0, ['3 steps'], *args, fresh('single-run'), '--model', 'smallcnn')
     check('left out' not in err, err)
     args[args.index('--batch') + 1] = 1
@@ -374,7 +389,7 @@ def test_drop_last():
     run(2, ['--drop-last'], 'train', '--resume', '--out', whole(), '--drop-last')
     run(0, ['of 112'], 'compare', '--model', 'smallcnn', '--norms', 'none', '--data', mnist(), '--batch', 200,
         '--drop-last', '--epochs', 2, '--out', fresh('dropped-compare'))
-    check(len([l for l in log(path('dropped-compare')) if l['type'] == 'step']) == 4, 'not four steps')
+    check(steps(path('dropped-compare')) == [1, 2, 3, 4], 'not four steps')
 
 
 # --- event files ---------------------------------------------------------------------------------

@@ -159,11 +159,14 @@ def test_files_of_others():
 
 
 def test_compiled_by_another_user():
-    """The very same file, of this user and private by now, but written by another: a cache that was copied."""
+    """The very same file, whole, of this user and private by now, but written by another: a cache that was copied."""
     file = sorted(glob.glob(copy('copied') + '/programs/*'))[0]
-    with open(file, 'r+b') as f:
-        f.seek(8)
-        f.write((os.geteuid() + 1).to_bytes(8, 'little'))
+    data = open(file, 'rb').read()
+    rest, hashed = (os.geteuid() + 1).to_bytes(8, 'little') + data[32:], 0xcbf29ce484222325
+    for byte in rest:
+        hashed = (hashed ^ byte) * 0x100000001b3 & (1 << 64) - 1
+    check(int.from_bytes(data[24:32], 'little') == os.geteuid(), 'the entry does not say whose it is')
+    open(file, 'wb').write(data[:16] + hashed.to_bytes(8, 'little') + rest)
     before = os.stat(file).st_ino
     train(XDG_CACHE_HOME=path('copied'))
     check(os.stat(file).st_ino != before, 'it was not written anew')
@@ -289,11 +292,12 @@ def run_directory(name):
 
 
 def test_run_that_others_may_write():
-    out = run_directory('shared')
+    out = run_directory('sha\x1bred')
     os.chmod(out, 0o775)
     for command in (('train', '--resume', '--steps', '2', '--quiet', '--out', out), ('eval', '--run', out)):
         said = warnings(end(start(*command)))
-        check(len(said) == 1 and out in said[0] and 'mode 0775' in said[0], '%s: %s' % (command[0], said))
+        shown = out.replace('\x1b', '\\x1B')
+        check(len(said) == 1 and shown in said[0] and 'mode 0775' in said[0], '%s: %s' % (command[0], said))
     if os.geteuid() == 0:
         os.chmod(out, 0o755)
         os.chown(out, ANOTHER, ANOTHER)

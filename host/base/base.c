@@ -79,12 +79,13 @@ static bool is_new(const char *text) {
 }
 
 void bl_warn(const char *format, ...) {
-    char text[2048];
+    char text[2048], shown[2 * sizeof text];
     va_list args;
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
-    if (show_warning && is_new(text)) show_warning(text);
+    bl_text_show(shown, sizeof shown, text);
+    if (show_warning && is_new(shown)) show_warning(shown);
 }
 
 static _Thread_local bool lacked;

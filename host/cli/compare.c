@@ -163,7 +163,10 @@ static int check_norms(const struct bl_compare *c, const enum blanch_norm *norms
                    BL_COMPARE_RUNS);
 }
 
-static int check_steps(const struct bl_compare *c, uint32_t images) {
+/* Before anything is run, and again where what the networks take is known. */
+static int check_steps(struct bl_compare *c) {
+    const uint32_t images = bl_dataset_count(c->data, BL_TRAIN);
+    if (c->epochs) c->steps = (int64_t)c->epochs * bl_epoch_batches(images, c->common.batch, c->least);
     if (c->steps >= least_steps) return 0;
     if (!c->epochs)
         return bl_fail(BLANCH_EUSAGE, "a comparison needs at least %d steps, not %lld", least_steps,
@@ -191,10 +194,9 @@ static int plan_steps(struct bl_compare *c) {
     if (rest && rest < (uint32_t)c->least)
         bl_progress_line(NULL, "the last batch of an epoch, of %u, is left out: %s", rest,
                          c->drop_last ? "--drop-last" : "batch norm takes more than one value per channel");
-    if (c->epochs) c->steps = c->epochs * batches;
+    int code = check_steps(c);
     c->whole = (int)((uint32_t)c->common.batch < images ? (uint32_t)c->common.batch : images);
     c->schedule = (struct bl_schedule){.lr = c->update.lr, .steps = c->steps, .epoch_steps = batches};
-    int code = check_steps(c, images);
     return code ? code : bl_schedule_parse(&c->schedule, c->schedule_text);
 }
 
@@ -218,6 +220,7 @@ static int open_data(struct bl_compare *c) {
     if (!model) return bl_fail(BLANCH_EUSAGE, "unknown model '%s'; `blanch models` lists them", c->common.model);
     int code = bl_dataset_open(&c->data, c->data_spec, (uint64_t)c->common.seed);
     if (!code) code = bl_dataset_trainable(c->data);
+    if (!code) code = check_steps(c);
     if (!code && c->epochs) code = bl_dataset_check(c->data);
     if (code) return code;
     bl_view_default(&c->view, c->data, bl_dataset_channels(c->data), model->size);

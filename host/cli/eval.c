@@ -58,6 +58,9 @@ static int measure(struct bl_trained *t, int wanted, struct measured m[BL_SPLITS
     if (code) return code;
     bl_say_data(t->data, t->data_spec);
     if (t->changes && *t->changes) bl_progress_line(NULL, "warning: %s has %s", t->data_spec, t->changes);
+    if (!t->config.json && bl_dataset_division(t->data).limit)
+        bl_progress_line(NULL, "warning: %s has no splits, and which of its images %s was trained on is not known",
+                         t->data_spec, t->weights);
     for (int s = 0; s < BL_SPLITS && !code; s++) {
         struct measured *one = &m[*count];
         if ((wanted != BL_SPLITS && wanted != s) || !bl_dataset_count(t->data, (enum bl_split)s)) continue;

@@ -100,12 +100,13 @@ void bl_progress_step(struct bl_progress *progress, int64_t done, const char *fo
 
 void bl_progress_line(struct bl_progress *progress, const char *format, ...) {
     bool bar = progress && progress->terminal && progress->shown > 0;
-    char text[8192];
+    char text[8192], shown[8192];
     va_list arguments;
     va_start(arguments, format);
     vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
-    fprintf(stderr, "%s%s\n", bar ? "\r\033[K" : "", bl_shown(text));
+    bl_text_show(shown, sizeof shown, text);
+    fprintf(stderr, "%s%s\n", bar ? "\r\033[K" : "", shown);
     if (bar) show(progress);
 }
 

@@ -86,7 +86,6 @@ static void take_epoch(struct bl_cell *cell, const cJSON *line) {
     int64_t epoch = count_of(line, "epoch");
     if (epoch <= cell->epochs_done || epoch > INT_MAX) return;
     double train_s = bl_json_get(line, "train_s"), test_s = bl_json_get(line, "test_s");
-    // Chosen by validation images: ImageNet's, where there are no others.
     const bool val = isnan(bl_json_get(line, "test_top1"));
     if (val) test_s = bl_json_get(line, "val_s");
     cell->epochs_done = (int)epoch;
@@ -111,8 +110,6 @@ static int read_log(struct bl_cell *cell, const char *path) {
         if (!strcmp(type, "epoch")) {
             take_epoch(cell, json);
             tested = true;
-        } else if (!strcmp(type, "test")) {
-            cell->test_top1 = bl_json_get(json, "test_top1");
         } else if (!strcmp(type, "step")) {
             step = count_of(json, "step");
             tested = false;

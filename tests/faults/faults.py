@@ -233,7 +233,8 @@ def no_pair(out):
 
 
 def shape_of(value):
-    """What a JSON document holds, but for what is measured (numbers, which phases took any) and told of the machine."""
+    """What a JSON document holds, but for what is measured (numbers, which phases took any time) and told of the
+    machine."""
     if isinstance(value, dict):
         return {key: key if re.search('date$|host$|phases$', key) else shape_of(v) for key, v in sorted(value.items())}
     if isinstance(value, list):

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """A long training watched from outside:
 
-    soak.py STEPS [--blanch FILE] [--shim FILE] [--work DIR] [TRAIN OPTION...]
+    soak.py STEPS [--blanch FILE] [--shim FILE] [--work DIR] [-- TRAIN OPTION...]
 
 Prints anonymous memory, descriptors, threads and mappings as the steps go by, the slope of memory over the last two
 thirds, and what the library that the build makes of shim.c has counted of OpenCL's objects at the end. Exits 1 where
@@ -69,15 +69,15 @@ def main():
     parser.add_argument('--work', default='soak-work')
     parser.add_argument('--blanch', default=ROOT + '/build/blanch')
     parser.add_argument('--shim', default=ROOT + '/build/tests/faults/shim.so')
-    parser.add_argument('train', nargs='*')
-    options = parser.parse_args()
+    end = sys.argv.index('--') if '--' in sys.argv else len(sys.argv)
+    options, train = parser.parse_args(sys.argv[1:end]), sys.argv[end + 1:] or TRAIN
     out, report = os.path.abspath(options.work) + '/run', os.path.abspath(options.work) + '/counts'
     shutil.rmtree(options.work, ignore_errors=True)
     os.makedirs(options.work)
     env = dict(os.environ, BLANCH_TUNE='0', LD_PRELOAD=options.shim, FAULT_REPORT=report)
     begun = time.time()
     process = subprocess.Popen([options.blanch, 'train', '--steps', str(options.steps), '--out', out, '--quiet',
-                                *(options.train or TRAIN)], env=env)
+                                *train], env=env)
     rows = watch(process, out, options.steps)
     print('exit %d after %.0f s' % (process.wait(), time.time() - begun))
     if process.returncode or len(rows) < 10:

@@ -200,7 +200,8 @@ def fnv(data):
 
 
 def program(body, key=b'key'):
-    return b'blanch2\0' + struct.pack('<QQQQ', os.geteuid(), len(body), len(key), fnv(body + key)) + body + key
+    rest = struct.pack('<QQ', os.geteuid(), len(key)) + body + key
+    return b'blanch2\0' + struct.pack('<QQ', len(rest), fnv(rest)) + rest
 
 
 SEEDS = {
