@@ -127,11 +127,19 @@ bool bl_data_exists(const char *path) {
     return !stat(path, &status) || (errno != ENOENT && errno != ENOTDIR); // opening it tells what else is wrong
 }
 
+/* The file's own fault, or the system's: of a disk, of too many open files. That must not pass for a damaged image. */
+static int fail_open(const char *path, int cause) {
+    const bool own = cause == ENOENT || cause == EACCES || cause == ELOOP || cause == ENOTDIR || cause == ENXIO;
+    return bl_fail(own ? BLANCH_EINPUT : BLANCH_EIO, "%s: %s", path, strerror(cause));
+}
+
 int bl_data_open(const char *path, FILE **file, size_t *size) {
     int code = 0, descriptor = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
     struct stat status;
-    if (descriptor < 0) return bl_fail(BLANCH_EINPUT, "%s: %s", path, strerror(errno));
-    if (fstat(descriptor, &status) || !S_ISREG(status.st_mode))
+    if (descriptor < 0) return fail_open(path, errno);
+    if (fstat(descriptor, &status))
+        code = bl_fail(BLANCH_EIO, "%s: %s", path, strerror(errno));
+    else if (!S_ISREG(status.st_mode))
         code = bl_fail(BLANCH_EINPUT, "%s: not a regular file", path);
     else if (!status.st_size)
         code = bl_fail(BLANCH_EINPUT, "%s: the file is empty", path);
@@ -148,7 +156,8 @@ int bl_data_take(const char *path, FILE *file, size_t size, uint8_t **bytes) {
     if (!(*bytes = bl_malloc(size)))
         code = bl_fail(BLANCH_ENOMEM, "%s: out of memory", path);
     else if (setvbuf(file, NULL, _IONBF, 0) || fread(*bytes, 1, size, file) != size)
-        code = bl_fail(BLANCH_EINPUT, "%s: %s", path, ferror(file) ? strerror(errno) : "shrank while it was read");
+        code = ferror(file) ? bl_fail(BLANCH_EIO, "%s: %s", path, strerror(errno))
+                            : bl_fail(BLANCH_EINPUT, "%s: it shrank while it was read", path);
     fclose(file);
     if (code) {
         free(*bytes);

@@ -12,7 +12,8 @@
  * Damaged images. In IDX and CIFAR files anything wrong is an error. In a folder a damaged image (unreadable, not an
  * image, or one of which not every pixel can be had from its bytes: docs/images.md) is skipped, in training and in
  * evaluation, and reported once, through bl_loader_skipped: decoded on opening, it leaves the dataset, else the next
- * image of the same split takes its place. More than a tenth of a split damaged: BLANCH_EINPUT. */
+ * image of the same split takes its place. More than a tenth of a split damaged: BLANCH_EINPUT. What the system fails
+ * to read (a disk's error, too many open files) is no damage but BLANCH_EIO. */
 struct bl_dataset;
 /* A split that the data do not have holds no images. Where there are validation images, they choose the best weights
  * and the test images wait for the end; else the test images do both. */

@@ -173,6 +173,7 @@ static int gather(struct bl_dataset *data, enum bl_split split, struct gathered 
     struct bl_names folders = {0}, loose = {0};
     struct of_class class = {.data = data, .all = all};
     const char *root = data->root[split], *nested = NULL;
+    const uint32_t unread = count_unread(data);
     bool flat = false;
     int code = bl_list(NULL, root, &folders, &loose);
     for (size_t i = 0; !code && i < folders.count; i++) {
@@ -182,7 +183,9 @@ static int gather(struct bl_dataset *data, enum bl_split split, struct gathered 
     }
     if (!code && loose.count)
         code = bl_dataset_remark(data, "%s: %zu images lie in no class folder and are not read", root, loose.count);
-    if (!code && !all->count) code = bl_fail(BLANCH_EINPUT, "%s: there are no images in its class folders", root);
+    if (!code && !all->count)
+        code = bl_fail(BLANCH_EINPUT, "%s: there are no images in its class folders, but %u files of types not read",
+                       root, count_unread(data) - unread);
     if (!code && all->count > INT32_MAX) code = bl_fail(BLANCH_EINPUT, "%s: %zu images are too many", root, all->count);
     if (!code && !flat && nested) code = remark_nested(data, root, nested);
     bl_names_free(&folders);

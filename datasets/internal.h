@@ -67,7 +67,8 @@ struct bl_dataset {
 int bl_dataset_names(struct bl_dataset *data, const char *const *names); // copies data->classes names
 /* Whether something is there, without a message. */
 bool bl_data_exists(const char *path);
-int bl_data_read(const char *path, uint8_t **bytes, size_t *size); // malloc'd; BLANCH_EINPUT
+/* malloc'd. BLANCH_EINPUT: the file's own fault; BLANCH_EIO: the system's (a disk, too many open files). */
+int bl_data_read(const char *path, uint8_t **bytes, size_t *size);
 /* The same in two steps. Opens a regular file that is not empty: a pipe or a device does not hold it up. Then reads all
  * of it and closes it. */
 int bl_data_open(const char *path, FILE **file, size_t *size);

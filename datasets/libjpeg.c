@@ -14,6 +14,7 @@ struct reader {
     struct jpeg_error_mgr errors;
     struct jpeg_progress_mgr progress;
     jmp_buf escape;
+    int code;
     char reason[JMSG_LENGTH_MAX + 32];
 };
 
@@ -26,6 +27,7 @@ static _Noreturn void give_up(j_common_ptr info, const char *what) {
 }
 
 static void fail(j_common_ptr info) {
+    if (info->err->msg_code == JERR_OUT_OF_MEMORY) ((struct reader *)info)->code = BLANCH_ENOMEM;
     give_up(info, "the JPEG is not readable");
 }
 
@@ -93,7 +95,7 @@ static void read_image(struct reader *reader, struct bl_image *image, const stru
 
 /* What changes between setjmp and longjmp is no local variable of this function: all of it is the caller's. */
 static int guarded(struct reader *reader, struct bl_image *image, const struct bl_jpeg *jpeg) {
-    if (setjmp(reader->escape)) return bl_fail(BLANCH_EINPUT, "%s", reader->reason);
+    if (setjmp(reader->escape)) return bl_fail(reader->code, "%s", reader->reason);
     read_image(reader, image, jpeg);
     return 0;
 }
@@ -103,7 +105,7 @@ int bl_jpeg_held(const struct bl_jpeg *jpeg) {
 }
 
 int bl_jpeg_pixels(struct bl_image *image, const struct bl_jpeg *jpeg) {
-    struct reader reader = {.progress.progress_monitor = watch};
+    struct reader reader = {.progress.progress_monitor = watch, .code = BLANCH_EINPUT};
     reader.info.err = jpeg_std_error(&reader.errors);
     reader.errors.error_exit = fail;
     reader.errors.emit_message = hear;

@@ -12,6 +12,7 @@ struct reader {
     size_t at; // bytes that were read
     png_structp png;
     png_infop info;
+    int code;
     char reason[160];
 };
 
@@ -27,7 +28,10 @@ static _Noreturn void fail(png_structp png, png_const_charp text) {
 static void hear(png_structp png, png_const_charp text) {}
 
 static png_voidp take(png_structp png, png_alloc_size_t size) {
-    return bl_malloc(size);
+    struct reader *reader = png_get_mem_ptr(png);
+    void *data = bl_malloc(size);
+    if (!data) reader->code = BLANCH_ENOMEM;
+    return data;
 }
 
 static void give(png_structp png, png_voidp data) {
@@ -89,7 +93,7 @@ static void read_image(struct reader *reader, struct bl_image *image) {
 
 /* What changes between setjmp and longjmp is no local variable of this function: all of it is the caller's. */
 static int guarded(struct reader *reader, struct bl_image *image) {
-    if (setjmp(png_jmpbuf(reader->png))) return bl_fail(BLANCH_EINPUT, "%s", reader->reason);
+    if (setjmp(png_jmpbuf(reader->png))) return bl_fail(reader->code, "%s", reader->reason);
     read_image(reader, image);
     return 0;
 }
@@ -99,8 +103,8 @@ int bl_png_held(const struct bl_png *png) {
 }
 
 int bl_png_pixels(struct bl_image *image, const struct bl_png *png) {
-    struct reader reader = {.image = image};
-    reader.png = png_create_read_struct_2(PNG_LIBPNG_VER_STRING, &reader, fail, hear, NULL, take, give);
+    struct reader reader = {.image = image, .code = BLANCH_EINPUT};
+    reader.png = png_create_read_struct_2(PNG_LIBPNG_VER_STRING, &reader, fail, hear, &reader, take, give);
     if (reader.png) reader.info = png_create_info_struct(reader.png);
     int code = reader.info ? guarded(&reader, image) : bl_fail(BLANCH_ENOMEM, "out of memory for an image");
     if (reader.png) png_destroy_read_struct(&reader.png, &reader.info, NULL);

@@ -8,9 +8,13 @@
 
 /* A small file can claim or unpack to any size: no single piece is larger than what its image may need. */
 static _Thread_local size_t largest;
+static _Thread_local bool failed; // there was no memory
 
 static void *take(void *data, size_t size) {
-    return size > largest ? NULL : data ? bl_realloc(data, size) : bl_malloc(size);
+    if (size > largest) return NULL;
+    void *taken = data ? bl_realloc(data, size) : bl_malloc(size);
+    failed = failed || !taken;
+    return taken;
 }
 
 /* stb_image weighs the last two samples of a row the wrong way round where a JPEG halves its colours' width alone. This
@@ -57,10 +61,12 @@ static int read_pixels(struct bl_image *image, const char *kind) {
     int width, height, channels;
     size_t count = (size_t)image->width * (size_t)image->height;
     largest = count * (size_t)image->held + image->size + (1 << 20);
+    failed = false;
     uint8_t *pixels = stbi_load_from_memory(image->bytes, (int)image->size, &width, &height, &channels, 3);
     int code = 0;
     if (!pixels)
-        code = bl_fail(BLANCH_EINPUT, "the %s is not readable: %s", kind, stbi_failure_reason());
+        code =
+            bl_fail(failed ? BLANCH_ENOMEM : BLANCH_EINPUT, "the %s is not readable: %s", kind, stbi_failure_reason());
     else if (width != image->width || height != image->height)
         code = bl_fail(BLANCH_EINPUT, "the %s is damaged: it has two sizes", kind);
     else

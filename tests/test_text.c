@@ -162,6 +162,7 @@ static void test_json(void **state) {
         assert_true(end >= rows[i].text && end <= rows[i].text + strlen(rows[i].text));
         cJSON_Delete(json);
     }
+    assert_null(bl_json_parse("\"a\0b\"", 5, NULL)); // the same zero, as it is
     cJSON *json = cJSON_CreateString("caf\xe9 \\xE9 C:\\x \x7f");
     char *text = bl_json_print(json, false);
     assert_string_equal(text, "\"caf\\\\xE9 \\\\x5CxE9 C:\\\\x \\u007F\"");

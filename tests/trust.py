@@ -187,6 +187,11 @@ def test_folder_that_others_may_write():
     folder = copy('open')
     os.chmod(folder, 0o1777)
     distrusted('open', folder, 'may be written by others (mode 1777)')
+    os.chmod(folder, 0o700)
+    os.chmod(path('open'), 0o777)
+    distrusted('open', path('open'), 'may be written by others (mode 0777)')
+    os.chmod(path('open'), 0o1777)
+    check(not warnings(train(XDG_CACHE_HOME=path('open'))), 'where all may write, as in /tmp, a folder is its owner\'s')
 
 
 def test_folder_of_another_user():

@@ -58,6 +58,18 @@ static int step(int at, const char *name, const char *path) {
     return -1;
 }
 
+/* $XDG_CACHE_HOME itself may hold folders of others, but nobody else may exchange this user's in it. As step. */
+static int open_base(char *base) {
+    struct stat status;
+    make_parents(base);
+    const int fd = open(base, O_RDONLY | O_DIRECTORY | O_NONBLOCK | O_CLOEXEC);
+    if (fd < 0 || (!fstat(fd, &status) && (!(status.st_mode & S_IWOTH) || status.st_mode & S_ISVTX))) return fd;
+    say_distrust(base, &status);
+    close(fd);
+    errno = 0;
+    return -1;
+}
+
 static char *base_folder(void) {
     const char *base = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
     if (base && *base) return bl_strdup(base);
@@ -70,8 +82,7 @@ void bl_cache_open(struct bl_cache *cache, const char *name) {
     char *base = base_folder(), *root = base ? bl_format("%s/blanch", base) : NULL;
     *cache = (struct bl_cache){.path = root ? bl_format("%s/%s", root, name) : NULL, .folder = -1};
     if (cache->path) {
-        make_parents(base);
-        const int above = open(base, O_RDONLY | O_DIRECTORY | O_NONBLOCK | O_CLOEXEC);
+        const int above = open_base(base);
         const int within = above >= 0 ? step(above, "blanch", root) : -1;
         cache->folder = within >= 0 ? step(within, name, cache->path) : -1;
         if (cache->folder < 0 && errno) say_failure(cache->path, errno);

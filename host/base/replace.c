@@ -92,6 +92,7 @@ static int make_temporary(struct bl_replace *file) {
         if (file->descriptor < 0 && errno != EEXIST) break;
         if (file->descriptor < 0) continue;
         if (is_held(file->descriptor)) return 0;
+        if (unlinkat(file->folder, file->temporary, 0)) errno = 0; // who took it removes it too
         close(file->descriptor);
         file->descriptor = -1;
     }

@@ -76,7 +76,7 @@ static int classify_one(struct bl_trained *t, const char *path, float *image, fl
 
 /* An image that cannot be classified is named, and the others are classified. */
 static bool is_of_image(int code) {
-    return code == BLANCH_EINPUT || code == BLANCH_ELIMIT || code == BLANCH_EDIVERGED;
+    return code == BLANCH_EINPUT || code == BLANCH_EIO || code == BLANCH_ELIMIT || code == BLANCH_EDIVERGED;
 }
 
 static void leave_out(const char *path, int code, cJSON *json) {

@@ -147,7 +147,7 @@ void bl_json_cache(const struct bl_cache *cache, const char *name, const cJSON *
 }
 
 FILE *bl_log_open(const char *path) {
-    int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0666);
+    int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0666);
     FILE *file = fd >= 0 ? fdopen(fd, "a") : NULL;
     if (file) return file;
     bl_fail(BLANCH_EIO, "%s: cannot be written: %s", path, errno == ELOOP ? "it is a link" : strerror(errno));

@@ -79,7 +79,8 @@ static void restore_all(cJSON *json) {
 
 /* A C string would end there, and two that differ would be one. */
 static const char *find_nul(const char *text, size_t size) {
-    for (size_t i = 0; i + 1 < size; i++) {
+    for (size_t i = 0; i < size; i++) {
+        if (!text[i]) return text + i;
         if (text[i] != '\\') continue;
         if (i + 6 <= size && !memcmp(text + i, "\\u0000", 6)) return text + i;
         i++; // what it escapes

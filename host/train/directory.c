@@ -126,7 +126,8 @@ int bl_run_open_directory(struct run *run) {
 /* Data refused before the first step was made leave no directory behind, as when the folder is read; one that has steps
  * stays, since its log tells what happened, and so does one that was there before. */
 static bool is_unused(const struct run *run, int code) {
-    return code == BLANCH_EINPUT && run->log && run->found == BL_FOUND_NOTHING && !run->aside && !run->position.step;
+    return code == BLANCH_EINPUT && run->log_path && run->lock.path && run->found == BL_FOUND_NOTHING && !run->aside &&
+           !run->position.step;
 }
 
 void bl_run_leave_directory(struct run *run, int code) {

@@ -134,12 +134,13 @@ def study_result(out):
 
 
 def tune_result(out):
-    """Measured times choose, so the shapes alone are compared."""
+    """Measured times choose, so the convolutions' shapes alone are compared: which products there are depends on the
+    engines chosen."""
     shapes = []
     for path in glob.glob(out + '/blanch/tune/**/*.json', recursive=True):
         with open(path) as f:
             shapes.append(json.load(f).get('shape', os.path.basename(path)))
-    return sorted(shapes)
+    return sorted(shape for shape in shapes if not shape.startswith('product'))
 
 
 def cases(work):
@@ -217,7 +218,9 @@ class Campaign:
         """The same command; where that is of a run that has a checkpoint, it says what goes on."""
         status, error = self.start(case, out, after=after)
         if status == 2 and '--resume' in error:
-            status, error = self.start(case, out, ['train', '--resume', '--quiet', '--out', 'OUT'], after)
+            return self.start(case, out, ['train', '--resume', '--quiet', '--out', 'OUT'], after)
+        if status == 2 and 'exists already' in error and os.path.exists(out + '/compare.json'):
+            return 0, ''                        # it is done
         return status, error
 
     def whole(self, case):

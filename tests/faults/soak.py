@@ -80,14 +80,14 @@ def main():
                                 *train], env=env)
     rows = watch(process, out, options.steps)
     print('exit %d after %.0f s' % (process.wait(), time.time() - begun))
-    if process.returncode or len(rows) < 10:
-        sys.exit('too few looks to judge by' if not process.returncode else 1)
+    if len(rows) < 10:
+        sys.exit('too few looks to judge by')
     print('%8s %9s %4s %8s %5s' % ('step', 'anon KiB', 'fds', 'threads', 'maps'))
     for row in rows[::max(1, len(rows) // 10)] + rows[-1:]:
         print('%8d %9d %4d %8d %5d' % row)
     grown = [name for i, name in ((2, 'descriptors'), (3, 'threads')) if rows[-1][i] > max(r[i] for r in rows[:5])]
     print('memory grows by %.3f KiB in 100 steps' % (100 * slope(rows)))
-    return 1 if slope(rows) > MOST or grown or left(report) else 0
+    return 1 if process.returncode or slope(rows) > MOST or grown or left(report) else 0
 
 
 if __name__ == '__main__':

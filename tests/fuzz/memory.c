@@ -91,6 +91,12 @@ char *__wrap_bl_cache_read(const struct bl_cache *cache, const char *name, size_
     return file ? (*size = file->size, part_text((struct part){file->data, file->size})) : NULL;
 }
 
+int __real_bl_file_write(const char *path, const void *data, size_t size);
+int __wrap_bl_file_write(const char *path, const void *data, size_t size);
+int __wrap_bl_file_write(const char *path, const void *data, size_t size) {
+    return is_inside(path) ? 0 : __real_bl_file_write(path, data, size);
+}
+
 void expect(int code) {
     static const int codes[] = {
 #define CODE(name, code, text) BLANCH_E##name,

@@ -94,14 +94,17 @@ CONFIG = dict(HEADER, kind='train', model='smallcnn', norm='nd', data='mnist:d',
               optimiser='sgd', lr=0.1, schedule='multistep:1,2:0.5', momentum=0.9, nesterov=True, weight_decay=0.001,
               seed=0, augment='none', device=DEVICE, max_alloc=1e8, block=64, nd_iter=5, nd_eps=1e-5, nd_momentum=0.1,
               sampling_stride=3, block_fc=512, refresh=2, constant_gradient=0, channel_deconv=0, freeze=1, recompute=1,
-              classes=10, class_names=['a', 'b'], engines={'x': 'direct'}, parameters=10, steps_per_epoch=2,
+              classes=2, class_names=['a', 'b'], engines={'x': 'direct'}, parameters=10, steps_per_epoch=2,
+              data_found={'train': {'images': 8, 'names': '0' * 16}, 'test': {'images': 4, 'names': 'f' * 16},
+                          'unread': {'.tif': 2}, 'test_limit': '1' * 16, 'old_division': True, 'best_by': 'test'},
+              drop_last=True, tensorboard='t',
               view={'channels': 1, 'size': 28, 'augment': 'none', 'mean': [0.5], 'deviation': [0.25]})
 CONFIGS = {'nd': CONFIG,
            'adamw': {k: v for k, v in dict(CONFIG, norm='bn', optimiser='adamw', beta1=0.9, beta2=0.999, eps=1e-8,
                                            schedule='cosine').items() if k not in ('momentum', 'nesterov')},
            'budget': {k: v for k, v in dict(CONFIG, overhead_budget='20%').items() if k != 'refresh'},
            'settings': {'settings': {k: v for k, v in dict(CONFIG, device='cpu').items() if k not in HEADER},
-                        'classes': 10, 'view': CONFIG['view'], 'device': DEVICE}}
+                        'classes': 2, 'view': CONFIG['view'], 'device': DEVICE}}
 WORK = {'ms': 1, 'device_ms': 1, 'host_ms': 0.1, 'launches': 3, 'bytes': 1e6, 'operations': 1e9, 'arithmetic': 0.5,
         'bandwidth': 0.5}
 LAYER = {'name': 'c', 'op': 'conv2d', 'role': 'weights', 'ms': 1, 'phases': {'forward': 1, 'update': 0.2},
@@ -212,6 +215,7 @@ SEEDS = {
     'config': CONFIGS,
     'report': REPORTS,
     'directory': {'nd': directory(CONFIG), 'settings': directory(CONFIGS['settings'])},
+    'log': {'whole': LOG, 'cut': LOG[:-20], 'test': '{"type":"test","step":2}\n'},
     'network': {'small': NETWORK, 'smallest': SMALLEST},
     'trace': {name: trace(name) for name in ('smallcnn-bn', 'smallcnn-nd', 'resnet18d-none')},
     'tuning': {'whole': ENTRY},
