@@ -168,14 +168,12 @@ __attribute__((destructor)) static void report(void) {
         if (object) created[kind]++;                                                                                   \
         return object;                                                                                                 \
     }
-/* What fails to release an object counts as having tried: it is not asked to try again. */
 #define COUNTED(name, type, counter)                                                                                   \
     CL_API_ENTRY cl_int CL_API_CALL name(type object) {                                                                \
         static struct entry *slot;                                                                                     \
         REAL(name);                                                                                                    \
-        const bool fails = hit(&slot, #name, OPENCL);                                                                  \
-        cl_int code = fails ? fault.code : real(object);                                                               \
-        if (!code || fails) counter++;                                                                                 \
+        cl_int code = hit(&slot, #name, OPENCL) ? fault.code : real(object);                                           \
+        if (!code) counter++;                                                                                          \
         return code;                                                                                                   \
     }
 /* An event that is asked for is an object. */
