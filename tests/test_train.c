@@ -430,7 +430,7 @@ static void resume_equality(const char *optimiser, enum blanch_norm norm) {
     assert_int_equal(train(parts, optimiser, norm, 2, false, 3), BLANCH_EINTERRUPTED);
     assert_int_equal(train(parts, optimiser, norm, 0, true, 7), BLANCH_EINTERRUPTED);
     assert_int_equal(train(parts, optimiser, norm, 0, true, -1), 0);
-    assert_same_runs(whole, parts, 2 * 7 + 2); // 2048 images by 300: 7 steps
+    assert_same_runs(whole, parts, 1 + 2 * 7 + 2); // what the data are; 2048 images by 300: 7 steps
 }
 
 /* Every tensor of the two files, byte for byte; their positions tell how long a run took. */
@@ -467,7 +467,7 @@ static void test_resume_between_refreshes(void **state) {
         options.resume = true, options.steps = 0, options.network.batch = options.network.nd.refresh = 0;
     }
     assert_same_tensors(x[0], x[1]);
-    assert_same_runs(in_folder("whole-refresh"), in_folder("parts-refresh"), 28 + 2);
+    assert_same_runs(in_folder("whole-refresh"), in_folder("parts-refresh"), 1 + 28 + 2);
 }
 
 static void test_resume(void **state) {

@@ -421,22 +421,23 @@ int bl_checkpoint_save_position(struct bl_graph *graph, const char *dir, const s
     return code;
 }
 
-/* A number of the metadata; NAN: there is none, or it is not finite. */
+/* A number of the metadata, 0 where an early version had none; NAN: it is not finite. */
 static double meta_double(const struct bl_safetensors *file, const char *key) {
     const char *text = bl_st_meta(file, key);
     char *end = NULL;
-    double value = text ? strtod(text, &end) : NAN;
-    return text && end != text && !*end && isfinite(value) ? value : NAN;
+    if (!text) return 0;
+    double value = strtod(text, &end);
+    return end != text && !*end && isfinite(value) ? value : NAN;
 }
 
-/* A count of it, whole and up to most; negative: there is none. */
+/* A count of it, whole and up to most; negative: it is none. */
 static int64_t meta_int(const struct bl_safetensors *file, const char *key, double most) {
     double value = meta_double(file, key);
     return value >= 0 && value <= most && value == floor(value) ? (int64_t)value : -1;
 }
 
 static int64_t step_of(const struct bl_safetensors *file) {
-    return meta_int(file, "step", (double)MOST_STEPS);
+    return bl_st_meta(file, "step") ? meta_int(file, "step", (double)MOST_STEPS) : -1;
 }
 
 /* Opens what is there. The two regular files must be whole; a damaged *.new is what a crash leaves, and is passed over.
@@ -512,7 +513,7 @@ static int read_position(const struct bl_safetensors *state, const char *path, s
                         : isnan(position->train.loss)   ? "train_loss"
                         : !(position->train_s >= 0)     ? "train_s"
                                                         : NULL;
-    return wrong ? bl_fail(BLANCH_EINPUT, "%s: the metadata's \"%s\" is missing or out of range", path, wrong) : 0;
+    return wrong ? bl_fail(BLANCH_EINPUT, "%s: the metadata's \"%s\" is out of range", path, wrong) : 0;
 }
 
 int bl_checkpoint_load(struct bl_graph *graph, const char *dir, struct bl_position *position) {
