@@ -9,8 +9,8 @@
 
 struct bl_mem; // a buffer or a part of one
 
-/* bytes > 0; refused with BLANCH_ELIMIT beyond the device's limits (or --max-alloc). Contents undefined;
- * with BLANCH_POISON=1 in the environment, filled with NaN. */
+/* bytes > 0; refused with BLANCH_ELIMIT beyond the device's limits (or --max-alloc), BLANCH_EDEVICE where the driver
+ * refuses. Contents undefined; with BLANCH_POISON=1 in the environment, filled with NaN. */
 int bl_mem_alloc(struct blanch_device *dev, size_t bytes, struct bl_mem **mem);
 /* A part of parent that shares its memory; offset is a multiple of bl_mem_align(dev). The parent outlives it. */
 int bl_mem_part(struct bl_mem *parent, size_t offset, size_t bytes, struct bl_mem **mem);
@@ -107,8 +107,8 @@ void bl_work(struct blanch_device *dev, double operations, uint64_t bytes);
 /* The commands in between make up one method of so many operations: those that they state themselves do not count. */
 void bl_work_begin(struct blanch_device *dev, double operations);
 void bl_work_end(struct blanch_device *dev);
-/* While on, every command keeps an event. bl_record_take finishes the queue, hands over the spans in order (valid until
- * the next take) and starts anew. Off at first. */
+/* While on, every command keeps an event, and OpenCL must tell its times. bl_record_take finishes the queue, hands over
+ * the spans in order (valid until the next take) and starts anew. Off at first. */
 void bl_record(struct blanch_device *dev, bool on);
 int bl_record_take(struct blanch_device *dev, const struct bl_span **spans, int *count);
 int64_t bl_launch_count(const struct blanch_device *dev); // kernels run since the device was opened

@@ -22,7 +22,14 @@ int bl_count_launch(struct blanch_device *dev); // a kernel that a library launc
 const char *bl_cl_error_name(cl_int error);
 /* BLANCH_EDEVICE with "WHAT: CL_NAME (number)". */
 int bl_cl_fail(cl_int error, const char *format, ...) BL_PRINTF(2, 3);
-/* For what a release returned, which nobody can be told at once: see bl_release_failed. what: "a kernel". */
+/* What a release returned, which nobody can be told at once: see bl_release_failed. what: "a kernel". */
 void bl_cl_released(cl_int error, const char *what);
+/* Releases an object, again where the first time it was not for the object's sake that it failed. */
+#define bl_cl_release(function, object, what)                                                                          \
+    do {                                                                                                               \
+        cl_int error_ = function(object);                                                                              \
+        if (error_ && error_ > CL_INVALID_VALUE) error_ = function(object);                                            \
+        bl_cl_released(error_, what);                                                                                  \
+    } while (0)
 
 #endif

@@ -462,11 +462,11 @@ void blanch_device_close(struct blanch_device *dev) {
         if (last.release) last.release(last.what);
     }
     for (size_t i = 0; i < dev->record_count; i++) bl_record_free(&dev->records[i]);
-    if (dev->since) bl_cl_released(clReleaseEvent(dev->since), "an event");
+    if (dev->since) bl_cl_release(clReleaseEvent, dev->since, "an event");
     bl_programs_free(dev);
-    if (dev->queue) bl_cl_released(clReleaseCommandQueue(dev->queue), "a command queue");
-    if (dev->context) bl_cl_released(clReleaseContext(dev->context), "a context");
-    if (dev->sub_device) bl_cl_released(clReleaseDevice(dev->id), "a sub-device");
+    if (dev->queue) bl_cl_release(clReleaseCommandQueue, dev->queue, "a command queue");
+    if (dev->context) bl_cl_release(clReleaseContext, dev->context, "a context");
+    if (dev->sub_device) bl_cl_release(clReleaseDevice, dev->id, "a sub-device");
     free(dev->records), free(dev->spans), free(dev->attachments);
     bl_cache_close(&dev->cache);
     free(dev);

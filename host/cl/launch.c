@@ -160,13 +160,13 @@ void bl_work_end(struct blanch_device *dev) {
 }
 
 void bl_record_free(struct record *record) {
-    bl_cl_released(clReleaseEvent(record->event), "an event");
-    if (record->since) bl_cl_released(clReleaseEvent(record->since), "an event");
+    bl_cl_release(clReleaseEvent, record->event, "an event");
+    if (record->since) bl_cl_release(clReleaseEvent, record->since, "an event");
 }
 
 int bl_record_since(struct blanch_device *dev) {
     if (!dev->recording) return 0;
-    if (dev->since) bl_cl_released(clReleaseEvent(dev->since), "an event");
+    if (dev->since) bl_cl_release(clReleaseEvent, dev->since, "an event");
     dev->since = NULL;
     cl_int error = clEnqueueMarkerWithWaitList(dev->queue, 0, NULL, &dev->since);
     return error ? bl_cl_fail(error, "a marker on %s", dev->info.name) : 0;

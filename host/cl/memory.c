@@ -82,7 +82,7 @@ int bl_mem_part(struct bl_mem *parent, size_t offset, size_t bytes, struct bl_me
 
 void bl_mem_free(struct bl_mem *mem) {
     if (!mem) return;
-    bl_cl_released(clReleaseMemObject(mem->raw), "a buffer");
+    bl_cl_release(clReleaseMemObject, mem->raw, "a buffer");
     if (!mem->root) mem->dev->used -= mem->size;
     free(mem);
 }

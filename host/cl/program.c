@@ -174,7 +174,7 @@ static cl_program from_binary(const struct blanch_device *dev, const struct prog
         body ? clCreateProgramWithBinary(dev->context, 1, &dev->id, &body_size, &body, &status, &error) : NULL;
     free(data);
     if (raw && !error && !status && !clBuildProgram(raw, 1, &dev->id, program->options, NULL, NULL)) return raw;
-    if (raw) bl_cl_released(clReleaseProgram(raw), "a program");
+    if (raw) bl_cl_release(clReleaseProgram, raw, "a program");
     return NULL;
 }
 
@@ -201,11 +201,11 @@ static void save_binary(const struct blanch_device *dev, const struct program *p
 static void program_free(struct program *program) {
     for (struct bl_kernel *k = program->kernels, *next; k; k = next) {
         next = k->next;
-        if (k->raw) bl_cl_released(clReleaseKernel(k->raw), "a kernel");
+        if (k->raw) bl_cl_release(clReleaseKernel, k->raw, "a kernel");
         free(k->name);
         free(k);
     }
-    if (program->raw) bl_cl_released(clReleaseProgram(program->raw), "a program");
+    if (program->raw) bl_cl_release(clReleaseProgram, program->raw, "a program");
     free(program->file), free(program->options), free(program->key);
     free(program);
 }
@@ -253,7 +253,7 @@ static int create_raw(struct blanch_device *dev, struct program *program, const 
     cl_int error;
     *raw = clCreateKernel(program->raw, function, &error);
     if (error && program->loaded && !program->kernels) {
-        bl_cl_released(clReleaseProgram(program->raw), "a program");
+        bl_cl_release(clReleaseProgram, program->raw, "a program");
         int code = program_build(dev, program, false);
         if (code) return code;
         *raw = clCreateKernel(program->raw, function, &error);
@@ -286,7 +286,7 @@ static int kernel_new(struct blanch_device *dev, struct program *program, const 
     cl_int error = code ? 0 : describe(k);
     if (error) code = bl_cl_fail(error, "kernel %s of kernels/%s.cl", function, program->file);
     if (code || !k->name) {
-        if (k->raw) bl_cl_released(clReleaseKernel(k->raw), "a kernel");
+        if (k->raw) bl_cl_release(clReleaseKernel, k->raw, "a kernel");
         free(k->name), free(k);
         return code ? code : BLANCH_ENOMEM;
     }

@@ -42,7 +42,7 @@ static int sign(const struct bl_lock *lock) {
 
 /* 1: the file that was locked is gone. */
 static int try_lock(struct bl_lock *lock, const char *dir, const char *command) {
-    lock->descriptor = open(lock->path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666);
+    lock->descriptor = open(lock->path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (lock->descriptor < 0) return bl_fail(BLANCH_EIO, "%s: %s", lock->path, strerror(errno));
     if (!flock(lock->descriptor, LOCK_EX | LOCK_NB)) return is_gone(lock);
     if (errno == EWOULDBLOCK) return refuse(lock, dir, command);

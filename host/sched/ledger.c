@@ -136,7 +136,7 @@ int bl_ledger_end(struct bl_ledger *ledger, double *wall_ms) {
     struct last_step *last = &ledger->last;
     if (code || (code = bl_record_take(ledger->dev, &spans, &count))) goto done;
     if (wall_ms) *wall_ms = 1e3 * (end - ledger->begin);
-    if (!count) goto done; // a device without profiling: nothing to book
+    if (!count) goto done;
     if ((code = keep_spans(last, spans, count)) || (code = clock_offset(ledger, &offset))) goto done;
     last->loaded = ledger->loaded - ledger->begin;
     last->end = end - ledger->begin;

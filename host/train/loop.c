@@ -373,7 +373,14 @@ static int one_step(struct run *run, int64_t made) {
 
 /* --- an epoch ------------------------------------------------------------------------------- */
 
-/* At the end of an epoch, or of the run within one: then the epoch stays open, and a longer run continues it. */
+static int keep_best(struct run *run, double judged) {
+    if (judged <= run->position.best_top1) return 0;
+    run->position.best_top1 = judged;
+    return save_best(run);
+}
+
+/* At the end of an epoch, or of the run within one: then the epoch stays open, and a longer run continues it. Whoever
+ * reads the epoch's line finds all files of it; the position, which says that it is done, comes last. */
 static int finish_epoch(struct run *run) {
     struct bl_position *p = &run->position;
     const enum bl_split judge = bl_dataset_judge(run->data);
@@ -382,25 +389,20 @@ static int finish_epoch(struct run *run) {
     int code = 0;
     if (judge != BL_TRAIN) code = bl_network_test(run->net, run->data, judge, &run->view, &held, &seconds);
     tell_messages(run);
-    if (code || (code = log_epoch(run, &held, seconds)) || (code = bl_run_tensorboard_epoch(run, &held, seconds)))
-        return code;
     double train1 = per_cent(p->train.top1, p->train.count), held1 = per_cent(held.top1, held.count);
+    if (code || (code = keep_best(run, held.count ? held1 : train1)) || (code = save_ledger(run)) ||
+        (code = log_epoch(run, &held, seconds)) || (code = bl_run_tensorboard_epoch(run, &held, seconds)))
+        return code;
     tell(run, BL_TRAIN_EPOCH,
          "epoch %" PRId64 ": train loss %.4f, top-1 %.2f %%; %s loss %.4f, top-1 %.2f %%, top-5 %.2f %%; %.1f s",
          p->epoch + 1, p->train.loss, train1, bl_split_name(judge == BL_VAL ? BL_VAL : BL_TEST), held.loss, held1,
          per_cent(held.top5, held.count), p->train_s + seconds);
-    double judged = held.count ? held1 : train1;
-    if (judged > p->best_top1) {
-        p->best_top1 = judged;
-        if ((code = save_best(run))) return code;
-    }
     if (p->step >= (p->epoch + 1) * run->batches) {
         p->epoch++;
         p->train = (struct blanch_metrics){0};
         p->train_s = 0;
     }
-    if ((code = save_checkpoint(run))) return code;
-    return save_ledger(run);
+    return save_checkpoint(run);
 }
 
 static int interrupted(struct run *run) {

@@ -34,6 +34,7 @@ SCENARIOS = {
     'train': ([*TRAIN, '--steps', '3'], {}),
     'budget': ([*TRAIN, '--steps', '14', '--overhead-budget', '20%', '--lr', '0.01'], {}),
     'resume': (['train', '--resume', '--epochs', '2', '--quiet', '--out', 'OUT'], {}),
+    'events': ([*TRAIN, '--steps', '2', '--tensorboard', 'OUT.events'], {}),
     'eval': (['eval', '--run', 'DATA/base', '--json'], {}),
     'predict': (['predict', 'DATA/image.pgm', '--run', 'DATA/base', '--json'], {}),
     'compare': (['compare', '--model', 'smallcnn', '--data', 'mnist:DATA/mnist', '--batch', '8', '--steps', '4',
@@ -57,14 +58,21 @@ CL_CODES = {  # what is plausible, in turn
     'clFlush': [-36, -5, -6], 'clEnqueueNDRangeKernel': [-5, -4, -6, -36, -54, -14, -9999],
     'clSetKernelArg': [-5, -6, -51], 'clCreateProgramWithBinary': [-42, -6, -5],
     'clGetEventProfilingInfo': [-7, -5, -58],
-    'clGetDeviceInfo': [-5, -6, -33], 'clGetPlatformInfo': [-6, -32], 'cl': [-36, -9999, -2]}
+    'clGetDeviceInfo': [-5, -6, -33], 'clGetPlatformInfo': [-6, -32], 'cl': [-36, -9999, -2],
+    'clReleaseKernel': [-5, -6, -48]}
 FILE_CODES = {
     'write': [28, 5, 122, 0], 'fsync': [5, 28], 'rename': [5, 30, 28, 13], 'close': [5, 28],
     'open64': [28, 13, 30, 24], 'open': [24, 13], 'fopen64': [13, 24, 30], 'fdopen': [12], 'mkdir': [28, 30, 13],
     'fflush': [28, 5], 'fputs': [28, 5], 'fputc': [28], 'putc': [28], 'puts': [28], 'printf': [28], 'fprintf': [28],
     'vfprintf': [28], 'fclose': [5, 28], 'fwrite': [28, 0], 'fread': [5], 'fseek': [29], 'ftell': [29], 'unlink': [13],
     'remove': [13], 'mkstemp64': [28, 13, 30], 'opendir': [13, 24], 'readdir64': [5], 'scandir64': [12, 13],
-    'stat64': [13], 'lstat64': [13], 'fstat64': [5], 'flock': [37], 'ftruncate64': [5], 'disk': [28]}
+    'renameat': [5, 28, 13], 'openat64': [28, 13, 30, 24], 'unlinkat': [13], 'fchmod': [1],
+    'mkdirat': [28, 13], 'pwrite64': [28, 5], 'fdopendir': [24], 'stat64': [13], 'lstat64': [13], 'fstat64': [5],
+    'flock': [37], 'ftruncate64': [5], 'disk': [28]}
+# Faults that once ended otherwise than promised: a sample has them all.
+ONCE = {('train', 'cl'): ['clCreateBuffer:1:-4', 'clCreateCommandQueue:1:-35', 'clFlush:2:-36', 'clGetDeviceInfo:3:-6',
+                          'clGetEventProfilingInfo:3:-7', 'clReleaseKernel:1:-48', 'cl:3000:-36:0'],
+        ('train', 'file'): ['disk:20:28:0']}
 KEPT = 8        # blocks of memory that what prints (bl_shown) keeps for the life of the process
 MEMORY = ['malloc', 'calloc', 'realloc', 'pthread_create', 'memory']
 
@@ -130,7 +138,7 @@ class Trial:
         write(self.data + '/bench.json', bench.stdout)
 
     def clean(self, out):
-        for path in [out] + [out + end for end in ('.cache', '.counts', '.html', '.csv')]:
+        for path in [out] + [out + end for end in ('.cache', '.counts', '.events', '.html', '.csv')]:
             if os.path.isdir(path):
                 shutil.rmtree(path, ignore_errors=True)
             elif os.path.lexists(path):
@@ -260,7 +268,8 @@ def digest_file(path, out):
 
 def digest(scenario, out, printed):
     """Of everything that the command has made: a success with something left out is none."""
-    parts = {os.path.relpath(path, out): digest_file(path, out) for path in all_files(out)}
+    parts = {os.path.relpath(path, out): digest_file(path, out) for path in all_files(out) if path != out + '/lock'}
+    parts['.events'] = len(all_files(out + '.events'))
     for end in ('.html', '.csv'):
         if os.path.exists(out + end):
             with open(out + end, 'rb') as f:
@@ -272,6 +281,12 @@ def digest(scenario, out, printed):
         document = json.dumps(shape_of(json.loads(printed))) if printed else ''
         parts['printed'] = hashed(document.replace(os.path.basename(out), '').encode())
     return parts
+
+
+def keeps_objects(fault):
+    """Of a device that is lost, and of one that calls an object invalid, nothing can be released."""
+    name, _, code = (fault.split(':') + ['', '0'])[:3]
+    return name == 'cl' or name.startswith('clRelease') and int(code) <= -30
 
 
 def judge(scenario, result, base, out):
@@ -292,7 +307,9 @@ def judge(scenario, result, base, out):
         wrong.append('%d error lines' % len(errors))
     elif not status and errors:
         wrong.append('exit 0 with an error line')
-    left = {k: n for k, n in result['live'].items() if n and not (k == 'blocks' and (kind == 'mem' or 0 < n <= KEPT))}
+    left = {k: n for k, n in result['live'].items() if n and not (k != 'blocks' and keeps_objects(fault))}
+    if kind == 'mem' or 0 < left.get('blocks', 0) <= KEPT:
+        left.pop('blocks', None)
     if not result['live']:
         wrong.append('no report')
     if left:
@@ -453,7 +470,7 @@ def main():
         for kind in options.classes:
             todo = [f for f in plan(kind, base['calls'], options.all) if options.only in (None, f.split(':')[0])]
             if options.sample:
-                todo = sample(todo, options.sample // len(pairs), rng)
+                todo = ONCE.get((scenario, kind), []) + sample(todo, options.sample // len(pairs), rng)
             rows = campaign(trial, scenario, kind, todo, base, options)
             failed += summarise('%s %s' % (scenario, kind), rows, len(todo))
             tried += len(rows)

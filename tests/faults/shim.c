@@ -168,14 +168,12 @@ __attribute__((destructor)) static void report(void) {
         if (object) created[kind]++;                                                                                   \
         return object;                                                                                                 \
     }
-/* What fails to release an object counts as having tried: it is not asked to try again. */
 #define COUNTED(name, type, counter)                                                                                   \
     CL_API_ENTRY cl_int CL_API_CALL name(type object) {                                                                \
         static struct entry *slot;                                                                                     \
         REAL(name);                                                                                                    \
-        const bool fails = hit(&slot, #name, OPENCL);                                                                  \
-        cl_int code = fails ? fault.code : real(object);                                                               \
-        if (!code || fails) counter++;                                                                                 \
+        cl_int code = hit(&slot, #name, OPENCL) ? fault.code : real(object);                                           \
+        if (!code) counter++;                                                                                          \
         return code;                                                                                                   \
     }
 /* An event that is asked for is an object. */
@@ -369,6 +367,12 @@ FILES(int, rename, -1, (const char *from, const char *to), (from, to))
 FILES(int, unlink, -1, (const char *path), (path))
 FILES(int, remove, -1, (const char *path), (path))
 FILES(int, mkdir, -1, (const char *path, mode_t mode), (path, mode))
+FILES(int, mkdirat, -1, (int at, const char *path, mode_t mode), (at, path, mode))
+FILES(int, renameat, -1, (int at, const char *from, int there, const char *to), (at, from, there, to))
+FILES(int, unlinkat, -1, (int at, const char *path, int flags), (at, path, flags))
+FILES(int, fchmod, -1, (int fd, mode_t mode), (fd, mode))
+FILES(ssize_t, pwrite64, -1, (int fd, const void *data, size_t size, off64_t at), (fd, data, size, at))
+FILES(DIR *, fdopendir, NULL, (int fd), (fd))
 FILES(int, mkstemp64, -1, (char *path), (path))
 FILES(int, stat64, -1, (const char *path, struct stat64 *status), (path, status))
 FILES(int, fstat64, -1, (int fd, struct stat64 *status), (fd, status))
@@ -417,6 +421,17 @@ static int opened(struct entry **slot, const char *name, const void *caller, con
     }
 OPEN(open)
 OPEN(open64)
+
+int openat64(int at, const char *path, int flags, ...) {
+    static struct entry *slot;
+    static int (*real)(int, const char *, int, ...);
+    va_list more;
+    va_start(more, flags);
+    mode_t mode = flags & (O_CREAT | __O_TMPFILE) ? va_arg(more, mode_t) : 0;
+    va_end(more);
+    if (!real) real = (int (*)(int, const char *, int, ...))dlsym(RTLD_NEXT, "openat64");
+    return fails(&slot, "openat64", NONE, CALLER) ? -1 : real(at, path, flags, mode);
+}
 
 ssize_t write(int fd, const void *data, size_t size) {
     static struct entry *slot;
