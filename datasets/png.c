@@ -47,6 +47,8 @@ static int walk_through(struct bl_image *image, struct bl_png *png) {
     image->height = (int)bl_be32(chunk.data + 4);
     *png = (struct bl_png){.depth = chunk.data[8]};
     bool indexed = chunk.data[9] == 3;
+    if (png->depth < 1 || png->depth > 16 || png->depth & (png->depth - 1))
+        return bl_fail(BLANCH_EINPUT, "the PNG is damaged: its samples have %d bits", png->depth);
     while (!is(&chunk, "IEND")) {
         if ((code = next_chunk(image, &at, &chunk))) return code;
         if (is(&chunk, "PLTE") && indexed) png->colours = (int)(chunk.length / 3);

@@ -49,6 +49,7 @@ static unsigned char *stbi__resample_row_h_2(unsigned char *out, unsigned char *
 #undef stbi__resample_row_h_2
 static unsigned char *stbi__resample_row_h_2(unsigned char *out, unsigned char *near, unsigned char *far, int w,
                                              int h) {
+    (void)far, (void)h;
     for (int i = 0; i < w; i++) {
         int left = near[i ? i - 1 : 0], here = near[i], right = near[i < w - 1 ? i + 1 : i];
         out[2 * i] = (unsigned char)((3 * here + left + 2) >> 2);

@@ -204,6 +204,8 @@ def pngs():
     refuse('png-beyond-its-palette', png(8, 3, extra=palette(5)), 'palette')
     refuse('png-too-few-rows', png(8, 2, cut=200), 'the PNG')
     refuse('png-wrong-checksum', png(8, 2)[:-16] + b'\0' + png(8, 2)[-15:], 'a checksum is wrong')
+    depth = chunk(b'IHDR', struct.pack('>IIBBBBB', WIDTH, HEIGHT, 238, 3, 0, 0, 0))
+    refuse('png-238-bits', png(8, 3)[:8] + depth + palette(5) + png(8, 3)[33:], '238 bits')
     refuse('png-without-end', png(8, 2)[:-12], 'the PNG is cut off')
     refuse('png-16385x16384', b'\x89PNG\r\n\x1a\n' +
            chunk(b'IHDR', struct.pack('>IIBBBBB', 16385, 16384, 1, 0, 0, 0, 0)) +
