@@ -93,8 +93,9 @@ def test_first_use_of_known_shapes():
 
 
 def test_damaged_entries():
-    """Each in another way; all are measured anew, and replaced."""
-    files = entries('a')
+    """Each in another way; all are measured anew, and replaced. Which products there are hangs on the engines chosen, and
+    so on time."""
+    files = [file for file in entries('a') if json.load(open(file))['shape'].startswith('convolution')]
     kept = [json.load(open(file)) for file in files]
     one = kept[0]
     ways = ['{"half": ', '', '[]', 'null', '[' * 5000, '\0', json.dumps(kept[1])]
@@ -107,7 +108,8 @@ def test_damaged_entries():
         some = ways[start:start + len(files)]
         for file, entry, text in zip(files, kept, some):
             open(file, 'w').write(text.replace(json.dumps(one['shape']), json.dumps(entry['shape'])))
-        assert tune('a')['measured'] == len(some), 'not all of the damaged entries were measured anew'
+        anew = tune('a')
+        assert anew['measured'] >= len(some), '%d damaged entries, measured anew: %s' % (len(some), anew)
         damaged += len(some)
         for file, before in zip(files, kept):
             assert set(json.load(open(file))) == set(before), 'a damaged entry was not rewritten'
