@@ -538,6 +538,20 @@ def test_damaged_test_images():
         refuses('d', 'more than a tenth', 'd/%s/dog/00.png' % split)
 
 
+def test_damaged_images_are_not_measured():
+    """Read one by one while they are measured: the loss is that of the others, each counted once."""
+    fresh('d')
+    classes('d/train', count=20, size=65)
+    pictures('d/test/cat', 1, size=65)
+    train('d', '--steps', 2)
+    write('d/train/cat/03.png', png(COLOURS['cat'], 3, 65)[:-20])
+    damaged = measure('--split', 'train').says('cat/03.png').json
+    check(damaged['images'] == 39, '%d images of 39 are measured' % damaged['images'])
+    os.remove(path('d/train/cat/03.png'))
+    whole = measure('--split', 'train').json
+    check(abs(whole['loss'] - damaged['loss']) < 1e-6 * whole['loss'], 'the loss is %s of %s' % (damaged, whole))
+
+
 def test_training_image_damaged_since():
     fresh('d')
     classes('d', count=20)
