@@ -430,6 +430,18 @@ def test_test_images_may_change():
     check('the run had' not in resume('--steps', 3).err, 'a change is told twice')
 
 
+def test_who_chooses_stays():
+    fresh('d')
+    for split in ('train', 'val', 'test'):
+        classes('d/' + split, count=4)
+    train('d')
+    os.rename(path('d/val'), path('kept'))
+    resume('--steps', 2, status=2).says('the validation images chose', 'now the test images would', '--init')
+    os.rename(path('kept'), path('d/val'))
+    os.remove(path('d/val/cat/00.png'))
+    resume('--steps', 2).says('7 validation images, the run had 8')
+
+
 def test_run_without_record():
     """Of a version before there was one: the split is drawn as it was then, capital letters are no splits."""
     fresh('d')
