@@ -1,5 +1,5 @@
 /* Opening by spec, and what all formats share. */
-#include "internal.h"
+#include "listing.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -64,6 +64,7 @@ void bl_dataset_close(struct bl_dataset *data) {
         free(data->root[s]);
     }
     free(data->unread);
+    bl_names_free(&data->missing);
     for (int i = 0; data->class_names && i < data->classes; i++) free(data->class_names[i]);
     for (size_t i = 0; i < data->message_count; i++) free(data->messages[i]);
     free(data->messages);

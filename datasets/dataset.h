@@ -52,7 +52,8 @@ int bl_dataset_size(const struct bl_dataset *data);     // images are size x siz
 uint32_t bl_dataset_found(const struct bl_dataset *data, enum bl_split split, uint64_t *names);
 struct bl_division bl_dataset_division(const struct bl_dataset *data); // limit 0: the data have splits
 const char *bl_dataset_unread(const struct bl_dataset *data, int type, uint32_t *count); // NULL: no more types
-/* One line: "9 training and 1 test images, 2 classes; 40 files of types not read: .tif 20, .webp 20"; malloc'd. */
+/* One line: "9 training and 1 test images, 2 classes; 1 damaged image is left out; 40 files of types not read: .tif 20,
+ * .webp 20"; malloc'd. Damaged images are those known by now. */
 char *bl_dataset_describe(const struct bl_dataset *data);
 /* A remark or a damaged image not yet reported, or NULL; call until NULL. Valid until the dataset is closed. */
 const char *bl_dataset_message(struct bl_dataset *data);
@@ -67,6 +68,7 @@ int bl_dataset_check(struct bl_dataset *data);
 /* From now on class i is names[i]. Of the data's own, one that is not among them: BLANCH_EINPUT names it; one that is
  * there and the data lack: too where all are wanted, else a remark. */
 int bl_dataset_classes_as(struct bl_dataset *data, const char *const *names, int count, bool all);
+const char *bl_dataset_missing(const struct bl_dataset *data, int index); // such a class; NULL: no more
 
 enum { BL_LARGEST_INPUT = 16384 }; // of a network, pixels a side
 enum bl_augment { BL_AUGMENT_NONE, BL_AUGMENT_CIFAR, BL_AUGMENT_IMAGENET };

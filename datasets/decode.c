@@ -100,7 +100,8 @@ static void run_threads(struct decoding *job) {
     while (started) pthread_join(threads[--started], NULL);
 }
 
-static void drop_damaged(struct bl_images *images, size_t bytes) {
+static void drop_damaged(struct bl_dataset *data, int split, size_t bytes) {
+    struct bl_images *images = &data->split[split];
     uint32_t kept = 0;
     for (uint32_t i = 0; i < images->count; i++) {
         if (images->damaged[i]) {
@@ -114,6 +115,7 @@ static void drop_damaged(struct bl_images *images, size_t bytes) {
         }
         kept++;
     }
+    data->left_out += images->count - kept;
     images->count = kept;
     images->damaged_count = 0;
     for (uint32_t i = 0; i < kept; i++) images->damaged[i] = 0;
@@ -142,7 +144,7 @@ int bl_dataset_decode(struct bl_dataset *data, int size) {
             free(data->split[s].pixels);
             data->split[s].pixels = NULL;
         } else if (!code) {
-            drop_damaged(&data->split[s], bytes);
+            drop_damaged(data, s, bytes);
         }
     }
     if (!code) data->size = job.mixed ? 0 : size;
@@ -166,6 +168,6 @@ int bl_dataset_check(struct bl_dataset *data) {
     struct decoding job = {.data = data, .one = check_one, .first = BL_VAL, .brief = count > WHOLE_CHECK};
     if (data->size || data->format != &bl_format_folder) return 0;
     int code = run_job(&job);
-    for (int s = BL_VAL; s < BL_SPLITS && !code; s++) drop_damaged(&data->split[s], 0);
+    for (int s = BL_VAL; s < BL_SPLITS && !code; s++) drop_damaged(data, s, 0);
     return code;
 }

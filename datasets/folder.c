@@ -2,6 +2,7 @@
 #include "listing.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -119,6 +120,12 @@ static uint32_t count_unread(const struct bl_dataset *data) {
     return files;
 }
 
+static int no_images(const char *path, const char *where, uint32_t others) {
+    char but[60] = "";
+    if (others) snprintf(but, sizeof but, ", but %u file%s of other types", others, others == 1 ? "" : "s");
+    return bl_fail(BLANCH_EINPUT, "%s: %s no images (%s)%s", path, where, bl_image_endings, but);
+}
+
 /* DIR and the split's folder, which are one where there are no splits. */
 static int visit_above(struct of_class *class, const char *root) {
     int code = visit(&class->visited, class->data->folder);
@@ -141,10 +148,7 @@ static int gather_folder(struct of_class *class, const char *root, const char *n
     else if (!(code = visit_above(class, root)))
         code = gather_class(class, path, true);
     if (!code && class->all->count == before && split == BL_TRAIN)
-        code = bl_fail(BLANCH_EINPUT,
-                       "%s: the class has no images (.jpg, .png, .bmp, .gif, .tga, .ppm), and %u files of types not "
-                       "read",
-                       path, count_unread(data) - unread);
+        code = no_images(path, "the training class has", count_unread(data) - unread);
     free(class->visited.at);
     free(path);
     return code;
@@ -168,28 +172,33 @@ static int remark_nested(struct bl_dataset *data, const char *root, const char *
     return code;
 }
 
+/* What looks like images but lies beside the folders that are read. folders may be NULL. */
+static int look_beside(struct bl_dataset *data, const char *root, struct bl_names *folders) {
+    struct bl_names loose = {0};
+    int code = bl_list_loose(data, root, folders, &loose);
+    if (!code && loose.count)
+        code = bl_dataset_remark(data, "%s: %zu images lie in no class folder and are not read", root, loose.count);
+    bl_names_free(&loose);
+    return code;
+}
+
 /* All images of the class folders in the split's root. */
 static int gather(struct bl_dataset *data, enum bl_split split, struct gathered *all) {
-    struct bl_names folders = {0}, loose = {0};
+    struct bl_names folders = {0};
     struct of_class class = {.data = data, .all = all};
     const char *root = data->root[split], *nested = NULL;
-    const uint32_t unread = count_unread(data);
     bool flat = false;
-    int code = bl_list(NULL, root, &folders, &loose);
+    int code = look_beside(data, root, &folders);
+    const uint32_t unread = count_unread(data);
     for (size_t i = 0; !code && i < folders.count; i++) {
         code = gather_folder(&class, root, folders.at[i], split);
         flat |= class.images > 0;
         if (class.folders > 1 && (!nested || bl_split_like(folders.at[i]))) nested = folders.at[i];
     }
-    if (!code && loose.count)
-        code = bl_dataset_remark(data, "%s: %zu images lie in no class folder and are not read", root, loose.count);
-    if (!code && !all->count)
-        code = bl_fail(BLANCH_EINPUT, "%s: there are no images in its class folders, but %u files of types not read",
-                       root, count_unread(data) - unread);
+    if (!code && !all->count) code = no_images(root, "its class folders hold", count_unread(data) - unread);
     if (!code && all->count > INT32_MAX) code = bl_fail(BLANCH_EINPUT, "%s: %zu images are too many", root, all->count);
     if (!code && !flat && nested) code = remark_nested(data, root, nested);
     bl_names_free(&folders);
-    bl_names_free(&loose);
     return code;
 }
 
@@ -251,8 +260,22 @@ static int by_value(const void *a, const void *b) {
     return x < y ? -1 : x > y;
 }
 
+/* A class that would be left without training images keeps the last of its images in the hashes' order. */
+static int keep_classes(const struct bl_dataset *data, const struct gathered *all, const uint64_t *number, bool *test) {
+    size_t *last = bl_calloc((size_t)data->classes, sizeof *last); // of a class, counted from 1
+    if (!last) return BLANCH_ENOMEM;
+    for (size_t i = 0; i < all->count; i++) {
+        size_t *of_class = &last[all->labels[i]];
+        if (!*of_class || number[i] > number[*of_class - 1]) *of_class = i + 1;
+    }
+    for (int c = 0; c < data->classes; c++)
+        if (last[c]) test[last[c] - 1] = false;
+    free(last);
+    return 0;
+}
+
 /* Each name has a number of its own, whatever else the folder holds; the test images are those up to a limit, of which
- * there is a tenth at first. With the limit kept, no image ever changes sides. */
+ * there is a tenth at first. With the limit kept, no image ever changes sides, but one that was kept for its class. */
 static int mark_hashed(struct bl_dataset *data, const struct gathered *all, bool *test) {
     uint64_t *number = bl_calloc(2 * all->count, sizeof *number), *sorted = number ? number + all->count : NULL;
     if (!number) return BLANCH_ENOMEM;
@@ -268,8 +291,9 @@ static int mark_hashed(struct bl_dataset *data, const struct gathered *all, bool
         data->division.limit = sorted[(all->count - 1) / TEST_PART];
     }
     for (size_t i = 0; i < all->count; i++) test[i] = number[i] <= data->division.limit;
+    int code = keep_classes(data, all, number, test);
     free(number);
-    return 0;
+    return code;
 }
 
 static int divide(struct bl_dataset *data, struct gathered *all) {
@@ -341,7 +365,8 @@ static int open_folder(struct bl_dataset *data, const char *folder, uint64_t see
     memcpy(data->root, layout.root, sizeof data->root);
     bool any = layout.root[BL_TRAIN] || layout.root[BL_VAL] || layout.root[BL_TEST];
     if (!any && !(data->root[BL_TRAIN] = bl_strdup(folder))) return BLANCH_ENOMEM;
-    code = load(data);
+    code = any ? look_beside(data, folder, NULL) : 0;
+    if (!code) code = load(data);
     return code ? code : decode_small(data);
 }
 

@@ -89,16 +89,20 @@ static void add(struct line *line, const char *format, ...) {
 static void add_counts(struct line *line, const struct bl_dataset *data) {
     int last = 0, told = 0;
     for (int s = 0; s < BL_SPLITS; s++)
-        if (data->found_count[s]) last = s;
+        if (data->split[s].count) last = s;
     for (int s = 0; s < BL_SPLITS; s++)
-        if (data->found_count[s])
+        if (data->split[s].count)
             add(line, "%s%u %s",
                 !told++     ? ""
                 : s == last ? " and "
                             : ", ",
-                data->found_count[s], bl_split_title((enum bl_split)s));
+                data->split[s].count, bl_split_title((enum bl_split)s));
     add(line, " images, %d class%s", data->classes, data->classes == 1 ? "" : "es");
-    if (data->divided) add(line, " (no splits: a tenth is for testing)");
+    if (data->divided)
+        add(line, data->split[BL_TEST].count ? " (no splits: a tenth is for testing)"
+                                             : " (no splits, and no image to spare for testing)");
+    if (data->left_out)
+        add(line, "; %u damaged image%s left out", data->left_out, data->left_out == 1 ? " is" : "s are");
 }
 
 static void add_unread(struct line *line, const struct bl_dataset *data) {
@@ -177,8 +181,13 @@ static int check_missing(struct bl_dataset *data, const bool *has, const char *c
                    : bl_dataset_remark(data, "%s lacks the run's class%s %s: left out", data->folder,
                                        missing.count == 1 ? "" : "es", list);
     free(list);
-    bl_names_free(&missing);
+    bl_names_free(&data->missing);
+    data->missing = missing;
     return code;
+}
+
+const char *bl_dataset_missing(const struct bl_dataset *data, int index) {
+    return (size_t)index < data->missing.count ? data->missing.at[index] : NULL;
 }
 
 int bl_dataset_classes_as(struct bl_dataset *data, const char *const *names, int count, bool all) {

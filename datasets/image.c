@@ -180,11 +180,17 @@ bool bl_image_looks_whole(const char *path) {
     return !memcmp(begin, png, sizeof png) && !memcmp(end, iend, sizeof iend);
 }
 
-bool bl_image_named(const char *name) {
-    static const char *const endings[] = {".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".gif",
-                                          ".tga", ".pbm",  ".pgm", ".ppm", ".pnm"};
+const char bl_image_endings[] = ".jpg .jpeg .jpe .png .gif .bmp .tga .pbm .pgm .ppm .pnm";
+
+bool bl_ending_among(const char *name, const char *endings) {
     const char *dot = strrchr(name, '.');
-    for (int i = 0; dot && i < BL_COUNT(endings); i++)
-        if (!strcasecmp(dot, endings[i])) return true;
+    for (size_t length; dot && *endings; endings += length + (endings[length] == ' ')) {
+        length = strcspn(endings, " ");
+        if (strlen(dot) == length && !strncasecmp(dot, endings, length)) return true;
+    }
     return false;
+}
+
+bool bl_image_named(const char *name) {
+    return bl_ending_among(name, bl_image_endings);
 }

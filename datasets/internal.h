@@ -28,6 +28,11 @@ struct bl_unread {
     uint32_t count;
 };
 
+struct bl_names { // listing.h
+    char **at;
+    size_t count, capacity;
+};
+
 /* A kind of dataset, at the end of its file. */
 struct bl_format {
     const char *name;
@@ -57,6 +62,8 @@ struct bl_dataset {
     uint32_t found_count[BL_SPLITS]; // when it was opened
     struct bl_unread *unread;
     int unread_types;
+    uint32_t left_out;       // damaged images that opening and checking found
+    struct bl_names missing; // classes of the run that the data lack
     size_t unread_capacity;
     pthread_mutex_t lock; // of what follows, and of damaged_count
     char **messages;      // of damaged images, and remarks
@@ -88,7 +95,6 @@ struct bl_layout {
 };
 /* Of data->folder. BLANCH_EINPUT: it is neither. */
 int bl_layout_find(struct bl_dataset *data, struct bl_layout *layout);
-struct bl_names;
 int bl_layout_refuse_like(const char *folder, const char *name); // named as a split might be: BLANCH_EINPUT
 /* BLANCH_EINPUT: a class's folder, which holds these, holds splits. */
 int bl_layout_check_class(const struct bl_dataset *data, const char *folder, const struct bl_names *folders);
@@ -109,6 +115,8 @@ void bl_pixels_free(struct bl_pixels *pixels);
 int bl_image_size(const char *path, int *width, int *height); // from its header, as bl_image_read has it; BLANCH_EINPUT
 /* Whether a JPEG or PNG begins and ends as one; false: reading it tells. */
 bool bl_image_looks_whole(const char *path);
+extern const char bl_image_endings[]; // of names: ".jpg .jpeg ..."
+bool bl_ending_among(const char *name, const char *endings);
 bool bl_image_named(const char *name); // by its ending
 
 /* --- resize.c: scales a region of the image to width x height, of which the window becomes an image of its own. */

@@ -87,9 +87,7 @@ static int drop_unlabelled(struct bl_dataset *data, struct bl_layout *layout) {
         if (holds < 0) return holds;
         left |= holds;
         if (!layout->root[s] || holds) continue;
-        int code = bl_holds_images(layout->root[s])
-                       ? bl_dataset_remark(data, "%s has no class folders and is not read", layout->root[s])
-                       : 0;
+        int code = bl_dataset_remark(data, "%s has no class folders and is not read", layout->root[s]);
         if (code) return code;
         free(layout->root[s]);
         layout->root[s] = NULL;

@@ -104,7 +104,20 @@ static int count_unread(struct bl_dataset *data, const char *name) {
     return bl_unread_add(data, strspn(type + 1, letters) == length - 1 ? type : "no ending");
 }
 
-int bl_list(struct bl_dataset *data, const char *folder, struct bl_names *folders, struct bl_names *images) {
+static int count_entry(struct bl_dataset *data, enum entry kind, const char *name) {
+    return kind == FILE_ENTRY    ? count_unread(data, name)
+           : kind == BROKEN_LINK ? bl_unread_add(data, "broken link")
+                                 : bl_unread_add(data, "no regular file");
+}
+
+/* Beside class folders lie lists and notes too; only what is named as an image is missed there. */
+static bool is_missed(const char *name) {
+    return bl_image_named(name) ||
+           bl_ending_among(name, ".webp .tif .tiff .heic .heif .avif .jp2 .jxl .psd .jfif .dng");
+}
+
+static int list(struct bl_dataset *data, bool loose, const char *folder, struct bl_names *folders,
+                struct bl_names *images) {
     DIR *stream = opendir(folder);
     if (!stream) return bl_fail(BLANCH_EINPUT, "%s: %s", folder, strerror(errno));
     const struct dirent *entry;
@@ -117,10 +130,8 @@ int bl_list(struct bl_dataset *data, const char *folder, struct bl_names *folder
             code = folders ? bl_names_add(folders, entry->d_name) : 0;
         else if (image)
             code = images ? bl_names_add(images, entry->d_name) : 0;
-        else if (data)
-            code = kind == FILE_ENTRY    ? count_unread(data, entry->d_name)
-                   : kind == BROKEN_LINK ? bl_unread_add(data, "broken link")
-                                         : bl_unread_add(data, "no regular file");
+        else if (data && (!loose || is_missed(entry->d_name)))
+            code = count_entry(data, kind, entry->d_name);
     }
     if (!code) failed = errno;
     closedir(stream);
@@ -128,6 +139,14 @@ int bl_list(struct bl_dataset *data, const char *folder, struct bl_names *folder
     if (folders) bl_names_sort(folders);
     if (images) bl_names_sort(images);
     return code;
+}
+
+int bl_list(struct bl_dataset *data, const char *folder, struct bl_names *folders, struct bl_names *images) {
+    return list(data, false, folder, folders, images);
+}
+
+int bl_list_loose(struct bl_dataset *data, const char *folder, struct bl_names *folders, struct bl_names *images) {
+    return list(data, true, folder, folders, images);
 }
 
 bool bl_is_folder(const char *path) {

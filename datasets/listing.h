@@ -4,10 +4,6 @@
 
 #include "internal.h"
 
-struct bl_names {
-    char **at;
-    size_t count, capacity;
-};
 void bl_names_free(struct bl_names *names);
 int bl_names_add(struct bl_names *names, const char *name);
 void bl_names_sort(struct bl_names *names);                         // by bytes; what stands twice goes
@@ -17,6 +13,8 @@ char *bl_names_join(const struct bl_names *names);                  // "'a', 'b'
 /* Sorted names of the folders and of the images in a folder; either may be NULL. Names that begin with a dot are passed
  * over, other files counted in data->unread; data NULL: they are not. BLANCH_EINPUT: the folder cannot be read. */
 int bl_list(struct bl_dataset *data, const char *folder, struct bl_names *folders, struct bl_names *images);
+/* The same beside class folders: of other files those alone are counted whose names are of images. */
+int bl_list_loose(struct bl_dataset *data, const char *folder, struct bl_names *folders, struct bl_names *images);
 int bl_unread_add(struct bl_dataset *data, const char *type);
 
 bool bl_is_folder(const char *path);

@@ -325,10 +325,10 @@ def test_classes_of_splits():
     fresh('e')
     classes('e/train')
     write('e/val/cat/00.webp')
-    refuses('e', 'e/val', 'no images', '1 files of types not read')
+    refuses('e', 'e/val', 'no images', '.jpeg', '.pnm', '1 file of other types')
     os.makedirs(path('d/train/fox'))
     write('d/train/fox/00.webp')
-    refuses('d', 'd/train/fox', 'no images', '1 files of types not read')
+    refuses('d', 'd/train/fox', 'no images', '.jpeg', '.pnm', '1 file of other types')
 
 
 def test_eval_by_name():
@@ -347,7 +347,7 @@ def test_eval_by_name():
     check(r.json['images'] == 20 and r.json['top1'] == 100, '%s' % r.json)
     shutil.rmtree(path('e/cat'))
     r = measure(*evaluated).says("lacks the run's classes 'cat', 'dog'")
-    check(r.json['images'] == 10 and r.json['top1'] == 100, '%s' % r.json)
+    check(r.json['images'] == 10 and r.json['top1'] == 100 and r.json['left_out'] == ['cat', 'dog'], '%s' % r.json)
 
 
 def test_eval_of_one_split():
@@ -358,6 +358,13 @@ def test_eval_of_one_split():
     classes('e/Test', ['dog'], 3)
     r = measure('--data', 'folder:' + path('e'))
     check((r.json['split'], r.json['images'], r.json['top1']) == ('test', 3, 100), '%s' % r.json)
+    measure('--data', 'folder:' + path('e'), '--split', 'val', status=2).says('no validation images')
+    classes('d', count=1)
+    for name in ('cat', 'dog'):
+        for i in range(1, 10):
+            os.remove(path('d/%s/%02d.png' % (name, i)))
+    train('d')
+    measure(status=2).says('neither test nor validation images')
 
 
 def test_resume_with_other_classes():
@@ -542,7 +549,8 @@ def test_damaged_test_images():
         for i in range(4):
             whole = open(path('d/%s/cat/%02d.png' % (split, i)), 'rb').read()
             write('d/%s/cat/%02d.png' % (split, i), whole[:len(whole) // 2])
-        train('d', '--epochs', 1).says('cat/00.png', 'cat/03.png')
+        r = train('d', '--epochs', 1).says('cat/00.png', 'cat/03.png')
+        check('and 36 ' in r.lines[0] and '; 4 damaged images are left out' in r.lines[0], r.lines[0])
         epoch = log('epoch')[0]
         check(measure().json['images'] == 36, 'damaged images are measured')
         check(abs(measure().json['loss'] - epoch[split + '_loss']) < 1e-6, 'eval measures others than training did')

@@ -263,7 +263,7 @@ static void test_folder(void **state) {
     write_class("tree/val", "emu", 1, 8);
     refused("folder", "tree", "val/emu: the training images have no class");
     make_folder(in("tree/train/fox", ""));
-    refused("folder", "tree", "train/fox: the class has no images");
+    refused("folder", "tree", "train/fox: the training class has no images");
 }
 
 static void test_folder_split(void **state) {
@@ -363,6 +363,57 @@ static void test_check_of_many(void **state) {
     assert_int_equal(bl_dataset_count(data, BL_TEST), 2102);
     assert_int_equal(bl_dataset_found(data, BL_TEST, NULL), 2104);
     for (int i = 0; i < 2; i++) assert_non_null(strstr(bl_dataset_message(data), "/test/a/"));
+    assert_null(bl_dataset_message(data));
+    bl_dataset_close(data);
+}
+
+static void expect_message(struct bl_dataset *data, const char *expected) {
+    const char *message = bl_dataset_message(data);
+    assert_non_null(message);
+    if (!strstr(message, expected)) fail_msg("'%s' lacks '%s'", message, expected);
+}
+
+/* However few its images are, a class keeps one to be trained on; where none is left to test with, that is said. */
+static void test_split_keeps_classes(void **state) {
+    write_class("few", "a", 1, 8);
+    write_class("few", "b", 1, 8);
+    write_class("fewer", "a", 1, 8);
+    write_class("fewer", "b", 12, 8);
+    char spec[2][512];
+    snprintf(spec[0], sizeof spec[0], "folder:%s", in("few", ""));
+    snprintf(spec[1], sizeof spec[1], "folder:%s", in("fewer", ""));
+    for (uint64_t seed = 0; seed < 20; seed++)
+        for (int k = 0; k < 2; k++) {
+            struct bl_dataset *data;
+            bool has[2] = {false, false};
+            assert_int_equal(bl_dataset_open(&data, spec[k], seed), 0);
+            for (uint32_t i = 0; i < bl_dataset_count(data, BL_TRAIN); i++)
+                has[bl_dataset_label(data, BL_TRAIN, i)] = true;
+            assert_true(has[0] && has[1]);
+            char *line = bl_dataset_describe(data);
+            if (!k) assert_non_null(strstr(line, "2 training images, 2 classes (no splits, and no image to spare"));
+            free(line);
+            bl_dataset_close(data);
+        }
+}
+
+/* Beside class folders: an image's name in what lies there counts, notes and lists do not. A split that is empty is
+ * spoken of. */
+static void test_beside_classes(void **state) {
+    write_class("beside/train", "a", 2, 8);
+    write_class("beside/train", "b", 2, 8);
+    make_folder(in("beside/val", ""));
+    static const char *const files[] = {"a.webp",       "README.txt",      "labels.csv", "c.zip",
+                                        "train/b.TIFF", "train/list.json", "x.png"};
+    for (int i = 0; i < BL_COUNT(files); i++) write_file(in("beside", files[i]), "x", 1);
+    for (int i = 0; i < 2; i++) assert_int_equal(symlink("nowhere", in("beside", i ? "y.jpg" : "notes")), 0);
+    struct bl_dataset *data = opened("folder", "beside");
+    char *line = bl_dataset_describe(data);
+    assert_non_null(strstr(line, "; 3 files of types not read: .tiff 1, .webp 1, broken link 1"));
+    free(line);
+    expect_message(data, "val has no class folders and is not read");
+    expect_message(data, "beside: 1 images lie in no class folder");
+    expect_message(data, "no test images of");
     assert_null(bl_dataset_message(data));
     bl_dataset_close(data);
 }
@@ -497,7 +548,8 @@ int main(void) {
         cmocka_unit_test(test_damaged_images), cmocka_unit_test(test_damaged_in_evaluation),
         cmocka_unit_test(test_image_file),     cmocka_unit_test(test_mixed_sizes),
         cmocka_unit_test(test_split_stays),    cmocka_unit_test(test_classes_by_name),
-        cmocka_unit_test(test_check_of_many),
+        cmocka_unit_test(test_check_of_many),  cmocka_unit_test(test_split_keeps_classes),
+        cmocka_unit_test(test_beside_classes),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

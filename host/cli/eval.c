@@ -41,6 +41,9 @@ static int print_json(const struct bl_trained *t, const struct measured *m, int 
     cJSON_AddStringToObject(json, "norm", bl_norm_name(t->net->options.norm));
     cJSON_AddStringToObject(json, "weights", t->weights);
     cJSON_AddStringToObject(json, "data", t->data_spec);
+    cJSON *left_out = cJSON_AddArrayToObject(json, "left_out");
+    for (int i = 0; bl_dataset_missing(t->data, i); i++)
+        cJSON_AddItemToArray(left_out, cJSON_CreateString(bl_dataset_missing(t->data, i)));
     add_json(json, &m[count - 1]);
     for (int i = 0; i + 1 < count; i++) {
         cJSON *split = cJSON_CreateObject();
@@ -82,6 +85,9 @@ static int measure(struct bl_trained *t, int wanted, struct measured m[BL_SPLITS
 static int choose(const struct bl_trained *t, const char *text, bool train) {
     const char *name = text ? text : train ? "train" : bl_dataset_count(t->data, BL_TEST) ? "test" : "val";
     int split = 0;
+    if (!text && !train && !bl_dataset_count(t->data, BL_TEST) && !bl_dataset_count(t->data, BL_VAL))
+        return bl_fail(BLANCH_EINPUT, "%s holds neither test nor validation images; --split train measures the others",
+                       t->data_spec);
     while (split < BL_SPLITS && strcmp(name, bl_split_name((enum bl_split)split)) != 0) split++;
     if (split == BL_SPLITS && strcmp(name, "all") != 0)
         return bl_fail(BLANCH_EUSAGE, "--split %s: it is train, val, test or all", name);
