@@ -3,11 +3,13 @@
 #include "fuzz.h"
 #include "base/cache.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 enum { FILES = 16, DESCRIPTORS = 1 << 20 };
 struct file {
@@ -18,6 +20,8 @@ struct file {
 };
 static struct file files[FILES];
 static const char folder[] = IN_MEMORY "/";
+size_t memory_written;
+bool input_read;
 
 void memory_file(const char *name, const void *data, size_t size) {
     int i = 0;
@@ -38,9 +42,19 @@ static bool is_inside(const char *path) {
 }
 
 static int status_of(const struct file *file, struct stat *status) {
-    *status = (struct stat){.st_mode = file ? S_IFREG | 0600 : S_IFDIR | 0700, .st_nlink = 1};
+    static uid_t own;
+    if (!own) own = geteuid(); // a folder of another user's is warned of
+    *status = (struct stat){.st_mode = file ? S_IFREG | 0600 : S_IFDIR | 0700, .st_nlink = 1, .st_uid = own};
     status->st_size = file ? (off_t)file->size : 0;
     return 0;
+}
+
+static FILE *stream_of(struct file *file) {
+    FILE *stream = file ? fmemopen((void *)file->data, file->size, "rb") : NULL;
+    for (int i = 0; i < FILES; i++)
+        if (files[i].stream == stream) files[i].stream = NULL; // closed since
+    if (stream) file->stream = stream;
+    return stream;
 }
 
 #define ALSO(name) __attribute__((alias(#name)))
@@ -49,13 +63,27 @@ FILE *__real_fopen(const char *path, const char *mode);
 FILE *__wrap_fopen(const char *path, const char *mode);
 FILE *__wrap_fopen64(const char *path, const char *mode) ALSO(__wrap_fopen);
 FILE *__wrap_fopen(const char *path, const char *mode) {
-    if (!is_inside(path)) return __real_fopen(path, mode);
-    struct file *file = find(path + sizeof folder - 1);
-    FILE *stream = file ? fmemopen((void *)file->data, file->size, "rb") : NULL;
-    for (int i = 0; i < FILES; i++)
-        if (files[i].stream == stream) files[i].stream = NULL; // closed since
-    if (stream) file->stream = stream;
-    return stream;
+    return is_inside(path) ? stream_of(find(path + sizeof folder - 1)) : __real_fopen(path, mode);
+}
+
+/* What closes such a number without a stream is told that it is none (EBADF), which nothing of it needs to know. */
+int __real_open(const char *path, int flags, ...);
+int __wrap_open(const char *path, int flags, ...);
+int __wrap_open64(const char *path, int flags, ...) ALSO(__wrap_open);
+int __wrap_open(const char *path, int flags, ...) {
+    va_list rest;
+    va_start(rest, flags);
+    const mode_t mode = flags & O_CREAT ? va_arg(rest, mode_t) : 0;
+    va_end(rest);
+    if (!is_inside(path)) return __real_open(path, flags, mode);
+    const struct file *file = find(path + sizeof folder - 1);
+    return file ? DESCRIPTORS + (int)(file - files) : -1;
+}
+
+FILE *__real_fdopen(int descriptor, const char *mode);
+FILE *__wrap_fdopen(int descriptor, const char *mode);
+FILE *__wrap_fdopen(int descriptor, const char *mode) {
+    return descriptor < DESCRIPTORS ? __real_fdopen(descriptor, mode) : stream_of(&files[descriptor - DESCRIPTORS]);
 }
 
 int __real_fileno(FILE *stream);
@@ -94,7 +122,9 @@ char *__wrap_bl_cache_read(const struct bl_cache *cache, const char *name, size_
 int __real_bl_file_write(const char *path, const void *data, size_t size);
 int __wrap_bl_file_write(const char *path, const void *data, size_t size);
 int __wrap_bl_file_write(const char *path, const void *data, size_t size) {
-    return is_inside(path) ? 0 : __real_bl_file_write(path, data, size);
+    if (!is_inside(path)) return __real_bl_file_write(path, data, size);
+    memory_written = size;
+    return 0;
 }
 
 void expect(int code) {
@@ -111,6 +141,11 @@ void expect(int code) {
     if (known && (!code || (*message && !*control))) return;
     fprintf(stderr, "code %d, message '%s'\n", code, message);
     abort();
+}
+
+void expect_read(int code) {
+    expect(code);
+    input_read |= !code;
 }
 
 struct part next_part(struct part *rest) {

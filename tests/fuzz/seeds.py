@@ -219,6 +219,8 @@ SEEDS = {
     'network': {'small': NETWORK, 'smallest': SMALLEST},
     'trace': {name: trace(name) for name in ('smallcnn-bn', 'smallcnn-nd', 'resnet18d-none')},
     'tuning': {'whole': ENTRY},
+    'limits': {'whole': {'device': 'd', 'driver': 'v', 'operations_per_s': 1e10, 'bytes_per_s': 1e9},
+               'other': {'device': 'e', 'driver': 'v', 'operations_per_s': 1e10, 'bytes_per_s': 1e9}},
     'program': {'whole': program(b'hello'), 'empty': program(b'')},
     'image': {name: data for name, data in IMAGES_OF_KINDS.items() if len(data) < 2000},
     'idx': IDX,
