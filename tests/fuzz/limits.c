@@ -1,6 +1,7 @@
 /* An entry of the cache of limits: what is kept of this device is usable, or measured anew. */
 #include "fuzz.h"
 #include "../../host/sched/limits.c"
+#include <stdlib.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     static const struct blanch_device_info info = {.name = "d", .driver = "v"};

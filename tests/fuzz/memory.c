@@ -2,6 +2,7 @@
  * where files may be larger than an int says. */
 #include "fuzz.h"
 #include "base/cache.h"
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
@@ -11,7 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { FILES = 16, DESCRIPTORS = 1 << 20 };
+enum { FILES = MEMORY_FILES, DESCRIPTORS = 1 << 20 };
 struct file {
     const char *name;
     const void *data;
@@ -30,6 +31,10 @@ void memory_file(const char *name, const void *data, size_t size) {
     if (!data) files[i].data = NULL;
 }
 
+void memory_clear(void) {
+    memset(files, 0, sizeof files);
+}
+
 static struct file *find(const char *path) {
     for (int i = 0; i < FILES && files[i].name; i++)
         if (files[i].data && !strcmp(path, files[i].name)) return &files[i];
@@ -39,6 +44,22 @@ static struct file *find(const char *path) {
 
 static bool is_inside(const char *path) {
     return !strncmp(path, folder, sizeof folder - 1);
+}
+
+/* What follows the folder's path and a slash in the name of file i, or NULL. */
+static const char *below(int i, const char *path) {
+    const char *name = files[i].name;
+    const size_t length = strlen(path);
+    if (!name || length < sizeof folder - 1) return name;
+    path += sizeof folder - 1;
+    const size_t inner = length - (sizeof folder - 1);
+    return !strncmp(name, path, inner) && name[inner] == '/' ? name + inner + 1 : NULL;
+}
+
+static bool is_folder(const char *path) {
+    for (int i = 0; i < FILES; i++)
+        if (files[i].data && below(i, path)) return true;
+    return false;
 }
 
 static int status_of(const struct file *file, struct stat *status) {
@@ -109,7 +130,59 @@ int __wrap_stat(const char *path, struct stat *status) {
     if (!strcmp(path, IN_MEMORY)) return status_of(NULL, status);
     if (!is_inside(path)) return __real_stat(path, status);
     const struct file *file = find(path + sizeof folder - 1);
-    return file ? status_of(file, status) : -1;
+    return file || is_folder(path) ? status_of(file, status) : -1;
+}
+
+int __real_lstat(const char *path, struct stat *status);
+int __wrap_lstat(const char *path, struct stat *status);
+int __wrap_lstat64(const char *path, struct stat *status) ALSO(__wrap_lstat);
+int __wrap_lstat(const char *path, struct stat *status) {
+    return strncmp(path, IN_MEMORY, sizeof IN_MEMORY - 1) ? __real_lstat(path, status) : __wrap_stat(path, status);
+}
+
+/* One is open at a time. */
+static struct {
+    char *path;
+    int next;
+    struct dirent entry;
+} listed;
+
+DIR *__real_opendir(const char *path);
+DIR *__wrap_opendir(const char *path);
+DIR *__wrap_opendir(const char *path) {
+    if (strcmp(path, IN_MEMORY) && !is_inside(path)) return __real_opendir(path);
+    if (listed.path) abort();
+    listed.path = part_text((struct part){(const uint8_t *)path, strlen(path)});
+    listed.next = 0;
+    return (DIR *)&listed;
+}
+
+/* A file's kind is not told, as by some file systems; a folder is listed once for each of its files. */
+struct dirent *__real_readdir(DIR *stream);
+struct dirent *__wrap_readdir(DIR *stream);
+struct dirent *__wrap_readdir64(DIR *stream) ALSO(__wrap_readdir);
+struct dirent *__wrap_readdir(DIR *stream) {
+    if (stream != (DIR *)&listed) return __real_readdir(stream);
+    while (listed.next < FILES) {
+        const char *name = files[listed.next].data ? below(listed.next, listed.path) : NULL;
+        const size_t length = name ? strcspn(name, "/") : 0;
+        listed.next++;
+        if (!length || length >= sizeof listed.entry.d_name) continue;
+        memcpy(listed.entry.d_name, name, length);
+        listed.entry.d_name[length] = 0;
+        listed.entry.d_type = name[length] ? DT_DIR : DT_UNKNOWN;
+        return &listed.entry;
+    }
+    return NULL;
+}
+
+int __real_closedir(DIR *stream);
+int __wrap_closedir(DIR *stream);
+int __wrap_closedir(DIR *stream) {
+    if (stream != (DIR *)&listed) return __real_closedir(stream);
+    free(listed.path);
+    listed.path = NULL;
+    return 0;
 }
 
 char *__wrap_bl_cache_read(const struct bl_cache *cache, const char *name, size_t *size);

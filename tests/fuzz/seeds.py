@@ -181,6 +181,11 @@ IDX = {'images': b'\1' + IMAGES, 'packed-images': b'\1' + gzip.compress(IMAGES, 
 CIFAR = {'10': b'\4' + b'\n'.join(b'c%d' % i for i in range(10)) + b'\0\1\2\3',
          '100': b'\5' + b'\n'.join(b'x%d' % i for i in range(100)) + b'\0\1\2\3',
          'raw': b'\2\0' + bytes(3073)}
+FOLDERS = (('a/1.png', 'a/2.PGM', 'b/3.jpg', 'b/deep/4.jpeg', 'b/x.tif', 'b/none', '.hidden/5.png'),
+           ('train/a/1.png', 'train/b/2.png', 'test/a/3.png', 'test/b/~4.png', 'val/a/5.png', 'README.md'),
+           ('Training/a/1.png', 'Training/b/2.png', 'Validation/b/3.png', 'extra/4.png', 'test/5.png'),
+           ('a/train/1.png', 'a/test/2.png', 'b/train/3.png'), ('train/1.png', 'test/2.png', 'cats/3.png'),
+           ('data/a/1.png', 'data/b/2.png'), ('train-2/a/1.png', 'train-2/b/2.png'), ('1.png',))
 with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'reference', 'images.json'),
           encoding='utf-8') as f:
     IMAGES_OF_KINDS = {case['name']: bytes.fromhex(case['file']) for case in json.load(f)}
@@ -229,6 +234,7 @@ SEEDS = {
                'other': {'device': 'e', 'driver': 'v', 'operations_per_s': 1e10, 'bytes_per_s': 1e9}},
     'program': {'whole': program(b'hello'), 'empty': program(b'')},
     'image': {name: data for name, data in IMAGES_OF_KINDS.items() if len(data) < 2000},
+    'folder': numbered('\n'.join(names) for names in FOLDERS),
     'idx': IDX,
     'cifar': CIFAR,
     'options': numbered(line.replace(' ', '\n') for line in LINES),
