@@ -219,6 +219,18 @@ def test_no_cache():
         check(len(found) == 1 and said in found[0], str(found))
 
 
+def test_why_there_is_no_cache():
+    """A disk that fails, one that is read-only: the cause is told, not taken for another."""
+    shim = os.path.join(os.path.dirname(BLANCH), 'tests/faults/shim.so')
+    if not os.path.exists(shim):
+        raise tap.Skip('the library that makes calls fail is not built')
+    for fault, home, cause in (('fstat64:1:5', 'unknown', 5), ('fstat64:2:5', 'unknown', 5),
+                               ('fstat64:3:5', 'unknown', 5), ('mkdir:1:30:0', 'readonly', 30)):
+        more = {'XDG_CACHE_HOME': None, 'HOME': path(home), 'LD_PRELOAD': shim, 'FAULT': fault}
+        found = warnings(end(start('tune', '--show', **more)))
+        check(len(found) == 1 and 'blanch cannot be used (%s)' % os.strerror(cause) in found[0], fault + str(found))
+
+
 def test_where_the_cache_is():
     """XDG_CACHE_HOME may be empty, or relative."""
     copy('home/.cache'), copy('here/cache')
