@@ -264,7 +264,7 @@ def test_folders_of_others_stay_as_they_are():
     for name in names:
         write('foreign/' + name, b'mine')
     os.link(out + '/lock', out + '/linked')
-    compare = ['compare', '--model', 'smallcnn', '--data', mnist(), '--batch', 128, '--norms', 'bn', '--steps', 1]
+    compare = ['compare', '--model', 'smallcnn', '--data', mnist(), '--batch', 128, '--norms', 'bn', '--steps', 2]
     for args in ([*TRAIN, '--data', mnist()], [*TRAIN, '--data', mnist(), '--resume'], ['train', '--resume'], compare):
         run(2, [out], *args, '--out', out)
         check(sorted(os.listdir(out)) == sorted([*names, 'linked']), os.listdir(out))
