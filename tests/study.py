@@ -119,9 +119,10 @@ def test_refusals():
 
 
 def test_one_at_a_time():
-    with open(OUT + '/study.lock', 'a') as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        err = study(*CHEAP, status=2)[1]
+    lock = os.open(OUT, os.O_RDONLY)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    err = study(*CHEAP, status=2)[1]
+    os.close(lock)
     assert 'another `blanch study`' in err, err
     study(*CHEAP)
 

@@ -219,6 +219,18 @@ def test_no_cache():
         check(len(found) == 1 and said in found[0], str(found))
 
 
+def test_why_there_is_no_cache():
+    """A disk that fails, one that is read-only: the cause is told, not taken for another."""
+    shim = os.path.join(os.path.dirname(BLANCH), 'tests/faults/shim.so')
+    if not os.path.exists(shim):
+        raise tap.Skip('the library that makes calls fail is not built')
+    for fault, home, cause in (('fstat64:1:5', 'unknown', 5), ('fstat64:2:5', 'unknown', 5),
+                               ('fstat64:3:5', 'unknown', 5), ('mkdir:1:30:0', 'readonly', 30)):
+        more = {'XDG_CACHE_HOME': None, 'HOME': path(home), 'LD_PRELOAD': shim, 'FAULT': fault}
+        found = warnings(end(start('tune', '--show', **more)))
+        check(len(found) == 1 and 'blanch cannot be used (%s)' % os.strerror(cause) in found[0], fault + str(found))
+
+
 def test_where_the_cache_is():
     """XDG_CACHE_HOME may be empty, or relative."""
     copy('home/.cache'), copy('here/cache')
@@ -334,6 +346,55 @@ def test_pipe_of_another_user():
         os.chown(file, ANOTHER, ANOTHER)
         check(file in end(start('eval', '--run', out), 2))
         os.rename(file + '.kept', file)
+
+
+def refused(file, *command):
+    """In one line with the file's name, and without waiting."""
+    said = end(start(*command), 2)
+    check(file in said and said.count('blanch: ') == 1, '%s: %s' % (command, said))
+
+
+def test_pipes():
+    """This user's own: weights and what stands in a run are files. Documents named on the command line may be piped."""
+    out = run_directory('piped')
+    resume = ('train', '--resume', '--steps', '4', '--quiet', '--out', out)
+    for name, commands in (('last.safetensors', (('eval', '--run', out), resume)),
+                           ('last.state.safetensors', (resume,)), ('log.jsonl', (resume, ('report', out))),
+                           ('config.json', (('eval', '--run', out), resume, ('report', out)))):
+        file = os.path.join(out, name)
+        os.rename(file, path('kept'))
+        for target in (None, '/dev/zero'):
+            os.symlink(target, file) if target else os.mkfifo(file)
+            for command in commands:
+                refused(file, *command)
+            os.remove(file)
+        os.rename(path('kept'), file)
+    pipe = path('weights.pipe')
+    os.mkfifo(pipe)
+    refused(pipe, 'eval', *TRAIN[1:7], '--weights', pipe)
+    refused(pipe, *TRAIN, path('initial'), '--init', pipe)
+    end(start('check', pipe), 1)     # a case that failed
+    os.mkfifo(os.path.join(out, 'report.html'))
+    refused('report.html', 'report', out, '--out', os.path.join(out, 'report.html'))
+    bench = [BLANCH, 'bench', *TRAIN[1:5], '--batch', '8', '--steps', '2', '--warmup', '1', '--json']
+    document = subprocess.run(bench, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment()).stdout
+    piped = subprocess.run([BLANCH, 'report', '/dev/stdin', '--out', path('piped.html')], input=document,
+                           stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment())
+    check(piped.returncode == 0 and os.path.exists(path('piped.html')), piped.stderr)
+
+
+def test_link_of_another_user_in_a_run():
+    """Followed where it leads to a file of that user's own."""
+    need_root()
+    out = run_directory('led')
+    file, target = os.path.join(out, 'last.safetensors'), path('led.safetensors')
+    os.rename(file, target)
+    os.symlink(target, file)
+    end(start('eval', '--run', out))
+    os.lchown(file, ANOTHER, ANOTHER)
+    refused(file, 'eval', '--run', out)
+    os.chown(target, ANOTHER, ANOTHER)
+    end(start('eval', '--run', out))
 
 
 def test_names_in_a_run():

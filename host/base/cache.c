@@ -13,14 +13,31 @@ static const char consequence[] =
 
 /* --- the folder ------------------------------------------------------------------------------- */
 
-static void make_parents(char *path) {
-    for (char *slash = path + 1; *slash; slash++) {
-        if (*slash != '/') continue;
-        *slash = 0;
-        if (mkdir(path, 0700)) errno = 0; // to open the last of them will tell
-        *slash = '/';
+/* Whether it is there the opening tells; returned is the error by which it may be missing, 0: none. */
+static int make_path(char *path) {
+    int refused = 0;
+    for (char *end = path + 1;; end++) {
+        const char before = *end;
+        if (before && before != '/') continue;
+        *end = 0;
+        if (mkdir(path, 0700) && errno != EEXIST && !refused) refused = errno;
+        *end = before;
+        if (!before) return refused;
     }
-    if (mkdir(path, 0700)) errno = 0;
+}
+
+/* -1 with errno set: to `refused`, where the folder is missing since it could not be made. */
+static int open_folder(int at, const char *name, int refused, struct stat *status) {
+    const int fd = openat(at, name, O_RDONLY | O_DIRECTORY | O_NONBLOCK | O_CLOEXEC);
+    if (fd < 0) {
+        if (refused && errno == ENOENT) errno = refused;
+        return -1;
+    }
+    if (!fstat(fd, status)) return fd;
+    const int cause = errno;
+    close(fd);
+    errno = cause;
+    return -1;
 }
 
 static void say_distrust(const char *path, const struct stat *status) {
@@ -46,12 +63,8 @@ static int step(int at, const char *name, const char *path) {
     struct stat status;
     const int refused = mkdirat(at, name, 0700) && errno != EEXIST ? errno : 0;
     const bool led = is_link_of_another(at, name, &status);
-    const int fd = led ? -1 : openat(at, name, O_RDONLY | O_DIRECTORY | O_NONBLOCK | O_CLOEXEC);
-    if (fd < 0 && !led) {
-        if (refused && errno == ENOENT) errno = refused;
-        return -1;
-    }
-    if (fd >= 0 && !fstat(fd, &status) && bl_is_private(&status)) return fd;
+    const int fd = led ? -1 : open_folder(at, name, refused, &status);
+    if (!led && (fd < 0 || bl_is_private(&status))) return fd;
     say_distrust(path, &status);
     if (fd >= 0) close(fd);
     errno = 0;
@@ -61,9 +74,8 @@ static int step(int at, const char *name, const char *path) {
 /* $XDG_CACHE_HOME itself may hold folders of others, but nobody else may exchange this user's in it. As step. */
 static int open_base(char *base) {
     struct stat status;
-    make_parents(base);
-    const int fd = open(base, O_RDONLY | O_DIRECTORY | O_NONBLOCK | O_CLOEXEC);
-    if (fd < 0 || (!fstat(fd, &status) && (!(status.st_mode & S_IWOTH) || status.st_mode & S_ISVTX))) return fd;
+    const int refused = make_path(base), fd = open_folder(AT_FDCWD, base, refused, &status);
+    if (fd < 0 || !(status.st_mode & S_IWOTH) || status.st_mode & S_ISVTX) return fd;
     say_distrust(base, &status);
     close(fd);
     errno = 0;

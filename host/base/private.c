@@ -32,6 +32,13 @@ bool bl_is_trap(const char *path) {
     return !lstat(path, &here) && is_of_another(&here);
 }
 
+bool bl_is_planted(const char *path) {
+    struct stat target, here;
+    if (lstat(path, &here) || !is_of_another(&here)) return false;
+    if (!S_ISLNK(here.st_mode)) return !S_ISREG(here.st_mode) && !S_ISDIR(here.st_mode);
+    return stat(path, &target) || target.st_uid != here.st_uid || bl_is_trap(path);
+}
+
 DIR *bl_folder_list(int folder) {
     int again = openat(folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR *list = again >= 0 ? fdopendir(again) : NULL;

@@ -15,6 +15,8 @@ void bl_folder_warn(const char *path);
 /* What stands at path, not followed, is a pipe, a device or a link to one that another user put there: to open it could
  * take without end. Of root's and this user's own, such as /dev/stdout, false. */
 bool bl_is_trap(const char *path);
+/* The same of what is to be read, and also a link that another user put to a file that is not that user's. */
+bool bl_is_planted(const char *path);
 /* What an open folder holds, from its beginning, to be closed with closedir; NULL with errno set. */
 DIR *bl_folder_list(int folder);
 

@@ -37,6 +37,10 @@ static void clear_one(int folder, const char *name) {
     close(fd);
 }
 
+bool bl_replace_is_temporary(const char *name) {
+    return is_temporary(name, NULL);
+}
+
 void bl_replace_clear(int folder, const char *name) {
     DIR *list = bl_folder_list(folder);
     for (struct dirent *entry; list && (entry = readdir(list));)
@@ -104,14 +108,23 @@ static int make_temporary(struct bl_replace *file) {
 
 /* --- writing ---------------------------------------------------------------------------------- */
 
+/* A pipe that nobody reads is not waited for. */
+static int open_itself(struct bl_replace *file) {
+    const int fd = file->descriptor = open(file->path, O_WRONLY | O_NONBLOCK | O_CLOEXEC);
+    if (fd >= 0 && !fcntl(fd, F_SETFL, 0)) return 0;
+    const char *cause = errno == ENXIO ? "nobody reads it" : strerror(errno);
+    int code = bl_fail(BLANCH_EIO, "%s: cannot be written: %s", file->path, cause);
+    if (fd >= 0) close(fd);
+    return code;
+}
+
 int bl_replace_open(struct bl_replace *file, const char *path) {
     struct stat status;
     *file = (struct bl_replace){.path = path, .folder = AT_FDCWD, .descriptor = -1};
     if (bl_is_trap(path))
         return bl_fail(BLANCH_EIO, "%s: cannot be written: another user put a link, pipe or device in its place", path);
     if (!stat(path, &status) && !S_ISREG(status.st_mode)) {
-        file->descriptor = open(path, O_WRONLY | O_CLOEXEC);
-        return file->descriptor >= 0 ? 0 : bl_fail(BLANCH_EIO, "%s: cannot be written: %s", path, strerror(errno));
+        return open_itself(file);
     }
     int folder = folder_of(path);
     if (folder >= 0) {

@@ -22,6 +22,7 @@ int bl_replace_write(struct bl_replace *file, const void *data, size_t size);
 /* Always called after a successful open. code: how writing went; unless 0, the new file is given up. Returns code or
  * BLANCH_EIO. */
 int bl_replace_close(struct bl_replace *file, int code);
+bool bl_replace_is_temporary(const char *name); // by its form
 /* Removes from a folder the temporary files of processes that are no more: those of one name, or all (NULL). */
 void bl_replace_clear(int folder, const char *name);
 void bl_replace_clear_path(const char *folder);

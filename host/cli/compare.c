@@ -242,15 +242,16 @@ static bool is_of_beginning(const char *name) {
 /* A folder that exists is locked from now on. */
 static int enter_folder(struct bl_compare *c) {
     if (!bl_path_exists(c->out)) return 0;
+    int code = bl_lock_take(&c->lock, c->out, "compare");
+    if (code) return code;
     int used = bl_directory_used(c->out, is_of_beginning);
-    if (used) return used < 0 ? used : refuse_folder(c);
-    return bl_lock_take(&c->lock, c->out, "lock", "compare");
+    return used > 0 ? refuse_folder(c) : used;
 }
 
 /* One that did not exist may have been made by another process meanwhile. */
 static int make_folder(struct bl_compare *c) {
     int code = bl_make_dirs(c->out);
-    if (!code) code = bl_lock_take(&c->lock, c->out, "lock", "compare");
+    if (!code) code = bl_lock_take(&c->lock, c->out, "compare");
     if (code) return code;
     int used = bl_directory_used(c->out, bl_is_left_over);
     return used > 0 ? refuse_folder(c) : used;
@@ -281,8 +282,9 @@ static int open_folder(struct bl_compare *c) {
     char *config = bl_format("%s/config.json", c->out);
     c->log_path = bl_format("%s/log.jsonl", c->out);
     int code = config && c->log_path ? 0 : BLANCH_ENOMEM, aside = 0;
-    if (!code && !c->lock.path) code = make_folder(c);
+    if (!code && !c->lock.taken) code = make_folder(c);
     if (!code) code = write_config(c, config);
+    if (!code) bl_replace_clear_path(c->out);
     if (!code && (aside = bl_log_put_aside(c->out)) < 0) code = aside;
     if (aside > 0)
         bl_progress_line(NULL, "%s holds no results yet: the comparison begins anew; its former log is log.%d.jsonl",

@@ -266,22 +266,9 @@ static int run_cell(struct study *s, int index, int number, int open) {
 static int take_lock(struct study *s) {
     int code = bl_make_dirs(s->out);
     bl_folder_warn(s->out);
-    if (!code) code = bl_lock_take(&s->lock, s->out, "study.lock", "study");
+    if (!code) code = bl_lock_take(&s->lock, s->out, "study");
     if (!code && s->lock.unsupported)
         bl_progress_line(NULL, "%s is on a file system without locks: no other process may use it meanwhile", s->out);
-    return code;
-}
-
-/* A cell that was killed when it was done is not entered again: its lock goes here, unless somebody holds it. */
-static int clear_lock(const struct study *s, const struct bl_cell *cell) {
-    char name[128];
-    struct bl_lock lock = {0};
-    bl_cell_name(cell, name);
-    char *dir = bl_format("%s/%s", s->out, name), *path = bl_format("%s/%s/lock", s->out, name);
-    int code = dir && path ? 0 : BLANCH_ENOMEM;
-    if (!code && bl_path_exists(path) && !bl_lock_take(&lock, dir, "lock", "train")) bl_lock_release(&lock);
-    free(dir);
-    free(path);
     return code;
 }
 
@@ -292,7 +279,7 @@ static int run_cells(struct study *s) {
     for (int i = 0; i < s->count; i++) open += is_open(&s->cells[i]);
     if (open < s->count) bl_progress_line(NULL, "%d of %d cells are finished already", s->count - open, s->count);
     for (int i = 0; !code && i < s->count; i++)
-        code = is_open(&s->cells[i]) ? run_cell(s, i, ++number, open) : clear_lock(s, &s->cells[i]);
+        if (is_open(&s->cells[i])) code = run_cell(s, i, ++number, open);
     return code;
 }
 

@@ -206,7 +206,7 @@ int bl_cells_find(const char *dir, struct bl_cell **cells, int *count, int *left
     *cells = NULL;
     *count = *left_out = 0;
     if (!folder) return bl_fail(BLANCH_EINPUT, "--out %s: %s", dir, strerror(errno));
-    for (struct dirent *entry; !code && (entry = readdir(folder));) {
+    for (struct dirent *entry; errno = 0, !code && (entry = readdir(folder));) {
         struct bl_cell cell;
         if (!is_cell(&cell, entry->d_name)) continue;
         if ((code = bl_cell_read(&cell, dir)) == BLANCH_EINPUT) {
@@ -221,6 +221,7 @@ int bl_cells_find(const char *dir, struct bl_cell **cells, int *count, int *left
         *cells = grown;
         (*cells)[(*count)++] = cell;
     }
+    if (!code && errno) code = bl_fail(BLANCH_EINPUT, "--out %s: %s", dir, strerror(errno));
     closedir(folder);
     if (*count) qsort(*cells, (size_t)*count, sizeof **cells, compare);
     return code;

@@ -14,7 +14,6 @@
 /* --- reading ---------------------------------------------------------------------------------- */
 
 static const size_t most_json = (size_t)256 << 20; // bytes; parsed, it takes a dozen times as many
-static const size_t most_piped = (size_t)1 << 30;  // of what is no file and may never end
 
 static int read_all(FILE *file, const char *path, size_t guess, size_t most, char **data, size_t *size) {
     size_t capacity = (guess < most ? guess : most) + 1, used = 0;
@@ -41,24 +40,36 @@ static int read_all(FILE *file, const char *path, size_t guess, size_t most, cha
     return 0;
 }
 
-static int read_up_to(const char *path, size_t most, char **data, size_t *size) {
-    if (bl_is_trap(path))
+/* A pipe is waited for where it may be one; what is opened otherwise cannot keep this process waiting. */
+static int open_to_read(const char *path, bool piped, FILE **file, struct stat *status) {
+    if (bl_is_planted(path))
         return bl_fail(BLANCH_EINPUT, "%s: another user put a link, pipe or device in its place: it is not read", path);
-    FILE *file = fopen(path, "rbe");
-    if (!file) return bl_fail(BLANCH_EINPUT, "%s: %s", path, strerror(errno));
-    struct stat status;
-    int code = fstat(fileno(file), &status) ? bl_fail(BLANCH_EINPUT, "%s: %s", path, strerror(errno)) : 0;
-    if (!code && (S_ISCHR(status.st_mode) || S_ISBLK(status.st_mode)))
+    int code = 0, fd = open(path, O_RDONLY | O_CLOEXEC | (piped ? 0 : O_NONBLOCK));
+    if (fd < 0 || fstat(fd, status))
+        code = bl_fail(BLANCH_EINPUT, "%s: %s", path, strerror(errno));
+    else if (S_ISCHR(status->st_mode) || S_ISBLK(status->st_mode))
         code = bl_fail(BLANCH_EINPUT, "%s: a device, not a file", path);
-    bool regular = !code && S_ISREG(status.st_mode);
-    if (!regular && most > most_piped) most = most_piped;
-    if (!code) code = read_all(file, path, regular ? (size_t)status.st_size : 4096, most, data, size);
+    else if (!piped && !S_ISREG(status->st_mode) && !S_ISDIR(status->st_mode))
+        code = bl_fail(BLANCH_EINPUT, "%s: a pipe, not a file", path);
+    else if (!(*file = fdopen(fd, "rb")))
+        code = bl_fail(BLANCH_EINPUT, "%s: %s", path, strerror(errno));
+    if (code && fd >= 0) close(fd);
+    return code;
+}
+
+static int read_up_to(const char *path, bool piped, size_t most, char **data, size_t *size) {
+    FILE *file;
+    struct stat status;
+    int code = open_to_read(path, piped, &file, &status);
+    if (code) return code;
+    const bool regular = S_ISREG(status.st_mode);
+    code = read_all(file, path, regular ? (size_t)status.st_size : 4096, most, data, size);
     fclose(file);
     return code;
 }
 
 int bl_file_read(const char *path, char **data, size_t *size) {
-    return read_up_to(path, SIZE_MAX / 4, data, size);
+    return read_up_to(path, false, SIZE_MAX / 4, data, size);
 }
 
 bool bl_path_exists(const char *path) {
@@ -104,10 +115,10 @@ static int line_of(const char *text, const char *at) {
     return line;
 }
 
-int bl_json_read(const char *path, cJSON **json) {
+static int read_json(const char *path, bool piped, cJSON **json) {
     char *text;
     size_t size;
-    int code = read_up_to(path, most_json, &text, &size);
+    int code = read_up_to(path, piped, most_json, &text, &size);
     if (code) return code;
     const char *end = text;
     *json = bl_json_parse(text, size, &end);
@@ -115,6 +126,14 @@ int bl_json_read(const char *path, cJSON **json) {
         code = bl_fail(BLANCH_EINPUT, "%s: line %d is not JSON", path, line_of(text, end));
     free(text);
     return code;
+}
+
+int bl_json_read(const char *path, cJSON **json) {
+    return read_json(path, false, json);
+}
+
+int bl_json_read_given(const char *path, cJSON **json) {
+    return read_json(path, true, json);
 }
 
 int bl_json_write(const char *path, const cJSON *json) {
@@ -148,9 +167,14 @@ void bl_json_cache(const struct bl_cache *cache, const char *name, const cJSON *
 
 FILE *bl_log_open(const char *path) {
     int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0666);
-    FILE *file = fd >= 0 ? fdopen(fd, "a") : NULL;
+    struct stat status;
+    const bool failed = fd < 0 || fstat(fd, &status), regular = !failed && S_ISREG(status.st_mode);
+    FILE *file = regular ? fdopen(fd, "a") : NULL;
     if (file) return file;
-    bl_fail(BLANCH_EIO, "%s: cannot be written: %s", path, errno == ELOOP ? "it is a link" : strerror(errno));
+    bl_fail(BLANCH_EIO, "%s: cannot be written: %s", path,
+            !failed && !regular ? "it is no file"
+            : errno == ELOOP    ? "it is a link"
+                                : strerror(errno));
     if (fd >= 0) close(fd);
     return NULL;
 }

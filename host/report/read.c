@@ -12,7 +12,7 @@ static const int most_epochs = 100000;
 static const int64_t most_bytes = 64 << 20;
 
 /* JSON takes forty times its size in memory. */
-static int read_json(const char *path, cJSON **json) {
+static int read_json(const char *path, bool given, cJSON **json) {
     struct stat info;
     bool there = !stat(path, &info);
     if (there && (S_ISCHR(info.st_mode) || S_ISBLK(info.st_mode)))
@@ -20,7 +20,7 @@ static int read_json(const char *path, cJSON **json) {
     if (there && info.st_size > most_bytes)
         return bl_fail(BLANCH_ELIMIT, "%s has %lld bytes; a report reads files of at most %lld", path,
                        (long long)info.st_size, (long long)most_bytes);
-    return bl_json_read(path, json);
+    return given ? bl_json_read_given(path, json) : bl_json_read(path, json);
 }
 
 /* --- a run directory -------------------------------------------------------------------------- */
@@ -79,7 +79,7 @@ static int read_log(struct bl_run_result *run, const char *path, double batch) {
 static int read_ledger(struct bl_run_result *run, const char *path, double batch) {
     cJSON *ledger = NULL;
     if (!bl_path_exists(path)) return 0; // an early end: no step was recorded
-    int code = read_json(path, &ledger);
+    int code = read_json(path, false, &ledger);
     if (code) return code;
     if ((code = bl_run_read_measured(ledger, run))) bl_fail_in(code, "%s", path);
     if (run->step_ms > 0) run->images_per_s = 1e3 * batch / run->step_ms;
@@ -91,7 +91,7 @@ static int from_run(const char *folder, struct bl_result *result) {
     char *config_path = bl_format("%s/config.json", folder), *log = bl_format("%s/log.jsonl", folder),
          *ledger = bl_format("%s/ledger.json", folder);
     cJSON *config = NULL;
-    int code = config_path && log && ledger ? read_json(config_path, &config) : BLANCH_ENOMEM;
+    int code = config_path && log && ledger ? read_json(config_path, false, &config) : BLANCH_ENOMEM;
     if (!code && (code = bl_result_read_config(config, result)) == BLANCH_EINPUT)
         bl_fail(code, "%s names no model and norm: not the folder of a training run", config_path);
     if (!code) code = read_log(&result->run[0], log, result->batch);
@@ -105,9 +105,9 @@ static int from_run(const char *folder, struct bl_result *result) {
 
 /* --- any of them ------------------------------------------------------------------------------ */
 
-static int from_file(const char *path, struct bl_result *result) {
+static int from_file(const char *path, bool given, struct bl_result *result) {
     cJSON *json = NULL;
-    int code = read_json(path, &json);
+    int code = read_json(path, given, &json);
     if (!code && (code = bl_result_read(json, result)) == BLANCH_EINPUT)
         bl_fail(code, "%s is neither what `blanch compare` nor what `blanch bench --json` writes", path);
     else if (json && code)
@@ -124,9 +124,9 @@ int bl_report_read(const char *path, struct bl_result *result) {
     char *inside = bl_format("%s/compare.json", path), *config = bl_format("%s/config.json", path);
     int code = inside && config ? 0 : BLANCH_ENOMEM;
     if (!code && !S_ISDIR(info.st_mode))
-        code = from_file(path, result);
+        code = from_file(path, true, result);
     else if (!code && bl_path_exists(inside))
-        code = from_file(inside, result);
+        code = from_file(inside, false, result);
     else if (!code && bl_path_exists(config))
         code = from_run(path, result);
     else if (!code)

@@ -2,6 +2,7 @@
 #include "sched/tune_cache.h"
 #include "base/private.h"
 #include "io/files.h"
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -118,7 +119,9 @@ static void list_file(const struct bl_tune_cache *cache, const char *name, cJSON
 cJSON *bl_tune_cache_list(const struct bl_tune_cache *cache) {
     cJSON *list = cJSON_CreateArray();
     DIR *folder = cache->files.path ? bl_folder_list(cache->files.folder) : NULL;
-    for (struct dirent *file; folder && (file = readdir(folder));) list_file(cache, file->d_name, list);
+    if (folder)
+        for (struct dirent *file; errno = 0, file = readdir(folder);) list_file(cache, file->d_name, list);
+    if (cache->files.path && errno) bl_warn("%s cannot be listed: %s", cache->files.path, strerror(errno));
     if (folder) closedir(folder);
     return list;
 }

@@ -37,11 +37,13 @@ static int look(struct run *run, const char *dir) {
     return 0;
 }
 
-/* Of a directory that exists; it is locked from now on. */
+/* Of a directory that exists; it is locked from now on, and nothing else in it is touched before it is accepted. */
 static int enter(struct run *run, const struct bl_train_options *given) {
-    int used = bl_directory_used(given->out, is_of_beginning), code = used < 0 ? used : 0;
-    if (!code) code = bl_lock_take(&run->lock, given->out, "lock", "train");
+    int code = bl_lock_take(&run->lock, given->out, "train"), used = 0;
+    if (!code && (used = bl_directory_used(given->out, is_of_beginning)) < 0) code = used;
     if (!code) code = look(run, given->out);
+    if (!code && given->resume && run->found == BL_FOUND_NOTHING && used)
+        code = bl_fail(BLANCH_EUSAGE, "%s holds no run to resume (no config.json), but other files", given->out);
     if (code || given->resume) return code;
     if (run->found == BL_FOUND_CHECKPOINT || (run->found == BL_FOUND_NOTHING && used)) return refuse_used(given->out);
     if (run->found == BL_FOUND_BEGUN && bl_run_read(&run->former, given->out)) return refuse_used(given->out);
@@ -90,7 +92,7 @@ static int prune_log(const struct run *run) {
 /* Of a directory that did not exist when the run was set up: another process may have been quicker. */
 static int make(struct run *run) {
     int code = bl_make_dirs(run->o.out);
-    if (!code) code = bl_lock_take(&run->lock, run->o.out, "lock", "train");
+    if (!code) code = bl_lock_take(&run->lock, run->o.out, "train");
     if (code) return code;
     int used = bl_directory_used(run->o.out, bl_is_left_over);
     return used > 0 ? refuse_used(run->o.out) : used;
@@ -112,7 +114,8 @@ int bl_run_open_directory(struct run *run) {
     cJSON *json = bl_run_config_json(run);
     int code = path && run->log_path ? 0 : BLANCH_ENOMEM;
     bl_folder_warn(run->o.out); // before it is made, where it is: with a loose umask it would be said of every run
-    if (!code && !run->lock.path) code = make(run);
+    if (!code && !run->lock.taken) code = make(run);
+    if (!code) bl_replace_clear_path(run->o.out);
     if (!code && !run->o.resume) bl_checkpoint_clear(run->o.out);
     if (!code) code = bl_json_write(path, json);
     if (!code) code = open_log(run);
@@ -126,7 +129,7 @@ int bl_run_open_directory(struct run *run) {
 /* Data refused before the first step was made leave no directory behind, as when the folder is read; one that has steps
  * stays, since its log tells what happened, and so does one that was there before. */
 static bool is_unused(const struct run *run, int code) {
-    return code == BLANCH_EINPUT && run->log_path && run->lock.path && run->found == BL_FOUND_NOTHING && !run->aside &&
+    return code == BLANCH_EINPUT && run->log_path && run->lock.taken && run->found == BL_FOUND_NOTHING && !run->aside &&
            !run->position.step;
 }
 
@@ -137,7 +140,7 @@ void bl_run_leave_directory(struct run *run, int code) {
         remove(config);
         remove(run->log_path);
     }
-    bl_lock_release(&run->lock);
     if (config) remove(run->o.out); // stays where it holds anything else
+    bl_lock_release(&run->lock);
     free(config);
 }

@@ -312,7 +312,7 @@ static int resolve_budget(struct run *run) {
 
 /* A run that was killed while it made its directory has no settings but those given. */
 static bool is_recorded(const struct run *run, const struct bl_train_options *given) {
-    bool all = run->lock.path && run->found == BL_FOUND_NOTHING && given->network.model && given->data && given->norm;
+    bool all = run->lock.taken && run->found == BL_FOUND_NOTHING && given->network.model && given->data && given->norm;
     return given->resume && !all;
 }
 

@@ -268,7 +268,7 @@ def digest_file(path, out):
 
 def digest(scenario, out, printed):
     """Of everything that the command has made: a success with something left out is none."""
-    parts = {os.path.relpath(path, out): digest_file(path, out) for path in all_files(out) if path != out + '/lock'}
+    parts = {os.path.relpath(path, out): digest_file(path, out) for path in all_files(out)}
     parts['.events'] = len(all_files(out + '.events'))
     for end in ('.html', '.csv'):
         if os.path.exists(out + end):

@@ -88,7 +88,7 @@ def lines(path):
 
 
 def is_left_over(name):
-    return name.endswith(('.tmp', '.new')) or name in ('lock', 'study.lock') or re.search(r'\.[A-Za-z0-9]{6}$', name)
+    return name.endswith(('.tmp', '.new')) or re.search(r'\.[A-Za-z0-9]{6}$', name)
 
 
 def files(out):
