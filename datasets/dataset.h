@@ -11,9 +11,10 @@
  *
  * Damaged images. In IDX and CIFAR files anything wrong is an error. In a folder a damaged image (unreadable, not an
  * image, or one of which not every pixel can be had from its bytes: docs/images.md) is skipped, in training and in
- * evaluation, and reported once, through bl_loader_skipped: decoded on opening, it leaves the dataset, else the next
- * image of the same split takes its place. More than a tenth of a split damaged: BLANCH_EINPUT. What the system fails
- * to read (a disk's error, too many open files) is no damage but BLANCH_EIO. */
+ * evaluation, and reported once, through bl_loader_skipped: decoded on opening, it leaves the dataset; decoded on
+ * demand, it leaves its batch in evaluation, and in training the next image of the split takes its place. More than a
+ * tenth of a split damaged: BLANCH_EINPUT. What the system fails to read (a disk's error, too many open files) is no
+ * damage but BLANCH_EIO. */
 struct bl_dataset;
 /* A split that the data do not have holds no images. Where there are validation images, they choose the best weights
  * and the test images wait for the end; else the test images do both. */
@@ -109,19 +110,19 @@ int bl_image_file(const char *path, const struct bl_view *view, float *out);
  * otherwise; the last partial batch is kept unless `least` forbids. The same for any number of threads. */
 struct bl_loader;
 struct bl_batch {
-    int count;
+    int count;             // in evaluation it may be 0 within an epoch, where all images of a batch are damaged
     const float *images;   // (count, size, size, channels)
     const int32_t *labels; // (count)
     bool last;             // of its epoch
     uint64_t epoch;
-    int offset, whole; // of a part: its place in the whole batch, and that batch's images; else 0 and count
+    int offset, whole; // of a part: its place in the whole batch, and that batch's images, damaged ones included
     uint32_t first;    // number of the batch in its epoch: options.first = first + 1 goes on after it
 };
 struct bl_loader_options {
     enum bl_split split;
     struct bl_view view;
     int batch, threads, ahead; // 0: chosen (threads: 1 for small data, else cores - 1 or so; ahead 3)
-    bool training;             // shuffled and augmented
+    bool training;             // shuffled and augmented, damaged images replaced; false: they are left out
     int least;                 // a last batch of fewer images is left out; 0: none is
     uint64_t seed;
     uint64_t epoch, first; // where to begin: epoch and the number of batches of it to skip

@@ -15,6 +15,7 @@ struct slot {
     float *images; // (batch, size, size, channels)
     int32_t *labels;
     uint32_t *indices;       // of the images to read
+    bool *left_out;          // of those read: damaged, in evaluation
     uint32_t count, pending; // images; those not finished
     uint32_t offset, whole;  // see struct bl_batch
     uint64_t epoch;
@@ -49,28 +50,46 @@ struct bl_loader {
 
 /* --- filling ---------------------------------------------------------------------------------- */
 
-/* Where the damaged image stood comes the next one. */
-static int fill_image(struct bl_loader *loader, uint32_t index, uint64_t epoch, float *out, int32_t *label) {
+/* Where a damaged image stood, the next one is trained on. In evaluation it is left out, lest another count twice. */
+static int fill_image(struct bl_loader *loader, struct slot *slot, uint32_t at) {
     const enum bl_split split = loader->options.split;
     const struct bl_images *images = &loader->data->split[split];
-    for (uint32_t k = 0; k < loader->count; k++) {
-        uint32_t i = (uint32_t)(((uint64_t)index + k) % loader->count);
+    const uint32_t tries = loader->options.training ? loader->count : 1;
+    float *out = slot->images + loader->image_floats * at;
+    slot->left_out[at] = false;
+    for (uint32_t k = 0; k < tries; k++) {
+        uint32_t i = (uint32_t)(((uint64_t)slot->indices[at] + k) % loader->count);
         if (images->damaged && images->damaged[i]) continue;
-        int code = bl_dataset_image(loader->data, split, i, &loader->transform, epoch, out);
-        if (!code) *label = bl_dataset_label(loader->data, split, i);
+        int code = bl_dataset_image(loader->data, split, i, &loader->transform, slot->epoch, out);
+        if (!code) slot->labels[at] = bl_dataset_label(loader->data, split, i);
         if (code != BLANCH_EINPUT) return code;
         code = bl_dataset_damage(loader->data, split, i);
         if (code) return code;
     }
-    return bl_fail(BLANCH_EINPUT, "%s: all images are damaged", loader->data->folder);
+    if (loader->options.training) return bl_fail(BLANCH_EINPUT, "%s: all images are damaged", loader->data->folder);
+    slot->left_out[at] = true;
+    return 0;
 }
 
 static int fill_run(struct bl_loader *loader, struct slot *slot, uint32_t begin, uint32_t end) {
     int code = 0;
-    for (uint32_t i = begin; !code && i < end; i++)
-        code = fill_image(loader, slot->indices[i], slot->epoch, slot->images + loader->image_floats * i,
-                          &slot->labels[i]);
+    for (uint32_t i = begin; !code && i < end; i++) code = fill_image(loader, slot, i);
     return code;
+}
+
+/* Once all images are there. */
+static void close_gaps(const struct bl_loader *loader, struct slot *slot) {
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < slot->count; i++) {
+        if (slot->left_out[i]) continue;
+        if (kept != i) {
+            slot->labels[kept] = slot->labels[i];
+            memcpy(slot->images + loader->image_floats * kept, slot->images + loader->image_floats * i,
+                   loader->image_floats * sizeof *slot->images);
+        }
+        kept++;
+    }
+    slot->count = kept;
 }
 
 static void set_order(struct bl_loader *loader, uint64_t epoch) {
@@ -138,6 +157,7 @@ static void *fill(void *argument) {
         pthread_mutex_lock(&loader->lock);
         slot->pending -= end - begin;
         slot->ready = !code && !slot->pending;
+        if (slot->ready) close_gaps(loader, slot);
         if (code && !loader->code) {
             loader->code = code;
             loader->message = bl_strdup(blanch_error_message());
@@ -164,7 +184,8 @@ static int make_slots(struct bl_loader *loader) {
         slot->images = bl_calloc(loader->batch, loader->image_floats * sizeof(float));
         slot->labels = bl_calloc(loader->batch, sizeof *slot->labels);
         slot->indices = bl_calloc(loader->batch, sizeof *slot->indices);
-        if (!slot->images || !slot->labels || !slot->indices)
+        slot->left_out = bl_calloc(loader->batch, sizeof *slot->left_out);
+        if (!slot->images || !slot->labels || !slot->indices || !slot->left_out)
             return bl_fail(BLANCH_ENOMEM, "out of host memory for %d batches of %u images ahead; use a smaller batch",
                            ahead + 1, loader->batch);
     }
@@ -243,6 +264,7 @@ void bl_loader_close(struct bl_loader *loader) {
         free(loader->slots[i].images);
         free(loader->slots[i].labels);
         free(loader->slots[i].indices);
+        free(loader->slots[i].left_out);
     }
     pthread_cond_destroy(&loader->freed);
     pthread_cond_destroy(&loader->filled);

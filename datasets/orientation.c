@@ -4,9 +4,15 @@
 #include <stdlib.h>
 
 #define ORIENTATION 0x112
-#define ENTRY 12 // tag, type, count, value
+#define ENTRY 12 // tag, type, count, value or where it lies
 
-/* The first directory of a TIFF file. What is damaged in it says nothing: the pixels are not concerned. */
+/* By type: bytes of a value; and which are whole numbers, as PIL has it, to which BYTE is none. */
+static const uint8_t unit_bytes[] = {0, 1, 1, 2, 4, 8, 1, 1, 2, 4, 8, 4, 8, 4, 0, 0, 8};
+static const bool is_whole[BL_COUNT(unit_bytes)] = {
+    [3] = true, [4] = true, [6] = true, [8] = true, [9] = true, [13] = true};
+
+/* The first directory of a TIFF file, of its entry the first value. What is damaged in it says nothing, nor what comes
+ * behind a value that lies outside: the pixels are not concerned. */
 int bl_exif_orientation(const uint8_t *tiff, size_t size) {
     if (size < 8 || tiff[0] != tiff[1] || (tiff[0] != 'I' && tiff[0] != 'M')) return 1;
     bool little = tiff[0] == 'I';
@@ -17,9 +23,16 @@ int bl_exif_orientation(const uint8_t *tiff, size_t size) {
     uint32_t value = 1, entries = get16(tiff + at);
     const uint8_t *entry = tiff + at + 2;
     for (uint32_t i = 0; i < entries && (size_t)(tiff + size - entry) >= ENTRY; i++, entry += ENTRY) {
-        uint32_t type = get16(entry + 2);
-        if (get16(entry) != ORIENTATION || get32(entry + 4) != 1) continue;
-        value = type == 3 ? get16(entry + 8) : type == 4 ? get32(entry + 8) : 1;
+        const uint32_t type = get16(entry + 2), unit = type < BL_COUNT(unit_bytes) ? unit_bytes[type] : 0;
+        const uint64_t bytes = (uint64_t)unit * get32(entry + 4);
+        const uint8_t *first = entry + 8;
+        if (bytes > 4) {
+            const size_t offset = get32(first);
+            if (offset > size || bytes > size - offset) break;
+            first = tiff + offset;
+        }
+        if (get16(entry) != ORIENTATION || !bytes) continue;
+        value = !is_whole[type] ? 1 : unit == 1 ? *first : unit == 2 ? get16(first) : get32(first);
     }
     return value >= 1 && value <= 8 ? (int)value : 1;
 }

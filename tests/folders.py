@@ -430,6 +430,18 @@ def test_test_images_may_change():
     check('the run had' not in resume('--steps', 3).err, 'a change is told twice')
 
 
+def test_who_chooses_stays():
+    fresh('d')
+    for split in ('train', 'val', 'test'):
+        classes('d/' + split, count=4)
+    train('d')
+    os.rename(path('d/val'), path('kept'))
+    resume('--steps', 2, status=2).says('the validation images chose', 'now the test images would', '--init')
+    os.rename(path('kept'), path('d/val'))
+    os.remove(path('d/val/cat/00.png'))
+    resume('--steps', 2).says('7 validation images, the run had 8')
+
+
 def test_run_without_record():
     """Of a version before there was one: the split is drawn as it was then, capital letters are no splits."""
     fresh('d')
@@ -536,6 +548,20 @@ def test_damaged_test_images():
         check(abs(measure().json['loss'] - epoch[split + '_loss']) < 1e-6, 'eval measures others than training did')
         write('d/%s/dog/00.png' % split)
         refuses('d', 'more than a tenth', 'd/%s/dog/00.png' % split)
+
+
+def test_damaged_images_are_not_measured():
+    """Read one by one while they are measured: the loss is that of the others, each counted once."""
+    fresh('d')
+    classes('d/train', count=20, size=65)
+    pictures('d/test/cat', 1, size=65)
+    train('d', '--steps', 2)
+    write('d/train/cat/03.png', png(COLOURS['cat'], 3, 65)[:-20])
+    damaged = measure('--split', 'train').says('cat/03.png').json
+    check(damaged['images'] == 39, '%d images of 39 are measured' % damaged['images'])
+    os.remove(path('d/train/cat/03.png'))
+    whole = measure('--split', 'train').json
+    check(abs(whole['loss'] - damaged['loss']) < 1e-6 * whole['loss'], 'the loss is %s of %s' % (damaged, whole))
 
 
 def test_training_image_damaged_since():

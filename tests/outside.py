@@ -193,9 +193,23 @@ def test_options_without_effect():
         err = blanch('bench', *net, *args)[1]
         check('warning: ' + word in err[0], err)
     for args in (['models', '--classes', '5'], ['tune', '--show', '--model', 'vgg11'],
-                 ['eval', '--run', run(), '--block', '3'], ['bench', '--gemm', '8', '--model', 'vgg11']):
+                 ['eval', '--run', run(), '--block', '3'], ['bench', '--gemm', '8', '--model', 'vgg11'],
+                 ['predict', 'x.png', '--run', run(), '--data', 'synthetic:1x28x28:5'],
+                 ['train', *SMALL, '--norm', 'bn', '--steps', '1', '--epochs', '1', '--out', 'both']):
         err = blanch(*args, status=2)[1]
         check(len(err) == 1, err)
+    check("'-d'" in blanch('predict', '--run', run(), '-dash.jpg', status=2)[1][0], 'another word is named')
+
+
+def test_quiet_says_what_is_left_out():
+    data = os.path.join(HOME, b'pictures')
+    shutil.copytree(folder(), data)
+    with open(os.path.join(data, b'train', CLASSES[0], b'x.webp'), 'wb'):
+        pass
+    args = ['train', '--quiet', '--model', 'smallcnn', '--norm', 'bn', '--batch', '8', '--steps', '1']
+    err = blanch(*args, '--data', b'folder:' + data, '--out', 'quiet')[1]
+    check(err and '.webp 1' in err[0], err)
+    check(not blanch(*args, '--data', 'synthetic:1x28x28:3', '--out', 'still')[1], 'quiet is not quiet')
 
 
 def test_little_is_not_nothing():

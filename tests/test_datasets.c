@@ -413,6 +413,41 @@ static void test_damaged_images(void **state) {
     }
 }
 
+/* Where the second batch of four has no whole image and the first lacks one: what is left comes in its order, once. */
+static void test_damaged_in_evaluation(void **state) {
+    enum { COUNT = 40, FLOATS = 3 * 16 * 16 };
+    static const uint32_t cut[] = {1, 4, 5, 6, 7};
+    static float expected[FLOATS];
+    write_class("evaluated/train", "a", COUNT, 80);
+    write_class("evaluated/train", "b", 12, 80);
+    write_class("evaluated/test", "a", 1, 80);
+    for (int i = 0; i < BL_COUNT(cut); i++) cut_in_half(in("evaluated/train/a", "%04u.png", cut[i]));
+    for (int threads = 1; threads <= 4; threads += 3) {
+        struct bl_dataset *data = opened("folder", "evaluated");
+        struct bl_view view = raw_view(3, 16, BL_AUGMENT_NONE);
+        struct bl_transform transform = transform_of(view, false, 0);
+        struct bl_loader *loader = loader_of(
+            data, (struct bl_loader_options){.view = view, .batch = 4, .threads = threads, .ahead = 1, .epochs = 2});
+        struct bl_batch batch;
+        for (uint32_t k = 0; k < 2 * 13; k++) {
+            int count = 0;
+            assert_int_equal(bl_loader_next(loader, &batch), 0);
+            for (uint32_t i = k % 13 * 4; i < k % 13 * 4 + 4; i++) {
+                if (i == 1 || (i >= 4 && i <= 7)) continue;
+                assert_int_equal(bl_dataset_image(data, BL_TRAIN, i, &transform, 0, expected), 0);
+                assert_memory_equal(batch.images + (size_t)FLOATS * count, expected, sizeof expected);
+                assert_int_equal(batch.labels[count++], i >= COUNT);
+            }
+            assert_int_equal(batch.count, count);
+            assert_int_equal(batch.whole, 4);
+        }
+        assert_int_equal(bl_loader_next(loader, &batch), 0);
+        assert_int_equal(batch.whole, 0);
+        bl_loader_close(loader);
+        bl_dataset_close(data);
+    }
+}
+
 static void test_image_file(void **state) {
     struct bl_view view = raw_view(3, 16, BL_AUGMENT_NONE);
     static float out[16 * 16 * 3];
@@ -455,13 +490,14 @@ static void test_mixed_sizes(void **state) {
 }
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_specs),           cmocka_unit_test(test_idx),
-        cmocka_unit_test(test_idx_damage),      cmocka_unit_test(test_fashion_mnist),
-        cmocka_unit_test(test_cifar),           cmocka_unit_test(test_cifar_damage),
-        cmocka_unit_test(test_folder),          cmocka_unit_test(test_folder_split),
-        cmocka_unit_test(test_damaged_images),  cmocka_unit_test(test_image_file),
-        cmocka_unit_test(test_mixed_sizes),     cmocka_unit_test(test_split_stays),
-        cmocka_unit_test(test_classes_by_name), cmocka_unit_test(test_check_of_many),
+        cmocka_unit_test(test_specs),          cmocka_unit_test(test_idx),
+        cmocka_unit_test(test_idx_damage),     cmocka_unit_test(test_fashion_mnist),
+        cmocka_unit_test(test_cifar),          cmocka_unit_test(test_cifar_damage),
+        cmocka_unit_test(test_folder),         cmocka_unit_test(test_folder_split),
+        cmocka_unit_test(test_damaged_images), cmocka_unit_test(test_damaged_in_evaluation),
+        cmocka_unit_test(test_image_file),     cmocka_unit_test(test_mixed_sizes),
+        cmocka_unit_test(test_split_stays),    cmocka_unit_test(test_classes_by_name),
+        cmocka_unit_test(test_check_of_many),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -93,8 +93,8 @@ def test_first_use_of_known_shapes():
 
 
 def test_damaged_entries():
-    """Each in another way; all are measured anew, and replaced. Which products there are hangs on the engines chosen, and
-    so on time."""
+    """Each in another way; all are measured anew, and replaced. Which products there are hangs on the engines chosen,
+    and so on time."""
     files = [file for file in entries('a') if json.load(open(file))['shape'].startswith('convolution')]
     kept = [json.load(open(file)) for file in files]
     one = kept[0]

@@ -178,7 +178,8 @@ static int wrong_option(const struct bl_command *command, const struct bl_option
                            option->argument ? option->argument : "");
         return bl_fail(BLANCH_EUSAGE, "--%s takes no value, drop it from '%s'", option->name, text);
     }
-    return unknown_option(command, options, text);
+    char single[] = {'-', (char)optopt, 0}; // of a word of several, getopt is not past it yet
+    return unknown_option(command, options, optopt ? single : text);
 }
 
 static int fill_table(const struct bl_option *options, struct option *table) {

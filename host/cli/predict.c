@@ -120,6 +120,8 @@ static int classify(struct bl_trained *t, char **paths, int count, const struct 
 static int predict(const struct bl_weights_options *o, char **paths, int count) {
     struct bl_trained trained;
     if (!count) return bl_fail(BLANCH_EUSAGE, "no image is named; usage: blanch predict IMAGE... --run DIR");
+    if (o->run && o->data)
+        return bl_fail(BLANCH_EUSAGE, "--data goes with --weights: a run knows its classes and its normalisation");
     int code = bl_trained_open(&trained, o);
     if (code) return code;
     code = classify(&trained, paths, count, &o->common);

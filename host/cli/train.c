@@ -7,12 +7,14 @@
 #include <string.h>
 
 struct screen {
+    bool quiet;
     struct bl_progress *progress;
 };
 
 /* Steps move the bar; everything else is a line of its own. */
 static void listen(void *context, enum bl_train_event event, int64_t step, int64_t steps, const char *text) {
     struct screen *screen = context;
+    if (screen->quiet && event != BL_TRAIN_WARNING && event != BL_TRAIN_NOTICE) return;
     if (event == BL_TRAIN_STEP) {
         if (!screen->progress) screen->progress = bl_progress_start("train", steps);
         bl_progress_step(screen->progress, step, "%s", text);
@@ -39,7 +41,7 @@ static int parse(int argc, char **argv, struct bl_common *common, struct bl_trai
         {"overhead-budget", BL_OPT_TEXT, &o->overhead_budget, 0, 0, "P%",
          "ND: refreshes the whitening as often as this overhead over BN allows (none)"},
         {"tensorboard", BL_OPT_TEXT, &o->tensorboard, 0, 0, "DIR", "writes event files for TensorBoard there"},
-        {"quiet", BL_OPT_FLAG, quiet, 0, 0, NULL, "no progress"},
+        {"quiet", BL_OPT_FLAG, quiet, 0, 0, NULL, "no progress; warnings, and what is left out, are still said"},
         {0},
     };
     struct bl_option options[BL_MAX_OPTIONS];
@@ -50,6 +52,7 @@ static int parse(int argc, char **argv, struct bl_common *common, struct bl_trai
 }
 
 static int take_common(struct bl_train_options *o, const struct bl_common *common) {
+    if (o->steps && o->epochs) return bl_fail(BLANCH_EUSAGE, "give --steps or --epochs, not both");
     if (!o->resume && !common->norm) return bl_fail(BLANCH_EUSAGE, "--norm is missing: bn, nd or none");
     o->network.model = common->model;
     o->network.batch = common->batch;
@@ -66,19 +69,17 @@ static int take_common(struct bl_train_options *o, const struct bl_common *commo
 static int run(int argc, char **argv) {
     struct bl_common common;
     struct bl_train_options o = {0};
-    struct screen screen = {NULL};
-    bool quiet = false, help;
+    struct screen screen = {0};
+    bool help;
     bl_common_init(&common);
-    int code = parse(argc, argv, &common, &o, &quiet, &help);
+    int code = parse(argc, argv, &common, &o, &screen.quiet, &help);
     if (code || help || (code = take_common(&o, &common))) return code;
     bl_end_in_order();
-    struct bl_first_use use = {.quiet = quiet};
+    struct bl_first_use use = {.quiet = screen.quiet};
     bl_first_use_init(&use, common.no_tune);
     if (use.wanted) o.tune = &use.bounds;
-    if (!quiet) {
-        o.listener = listen;
-        o.context = &screen;
-    }
+    o.listener = listen;
+    o.context = &screen;
     if (common.norm) bl_common_say_unused(&common, !strcmp(common.norm, "nd"));
     if (common.norm && o.diagnose && strcmp(common.norm, "nd"))
         bl_progress_line(NULL, "warning: --diagnose has no effect: the network has no deconvolution");

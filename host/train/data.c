@@ -116,6 +116,22 @@ static bool old_batches_differ(const struct bl_run_config *config, uint32_t imag
     return !found_of(config) && cJSON_IsNumber(batches) && batches->valuedouble != (double)((images - 1) / batch + 1);
 }
 
+/* What other images chose is not to be compared with: the best of those of before would stay, under the name of now. */
+static int check_judge(const struct bl_run_config *config, const struct bl_dataset *data) {
+    const char *before = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(found_of(config), "best_by"));
+    const enum bl_split now = bl_dataset_judge(data);
+    int split = 0;
+    while (before && split < BL_SPLITS && strcmp(before, bl_split_name((enum bl_split)split)) != 0) split++;
+    if (!before || split == (int)now) return 0;
+    if (split == BL_SPLITS)
+        return bl_fail(BLANCH_EINPUT, "config.json: \"best_by\" of \"data_found\" is not train, val or test");
+    return bl_fail(BLANCH_EINPUT,
+                   "%s: the %s images chose the run's best.safetensors, now the %s images would: --resume needs %s, "
+                   "--init begins another run",
+                   config->options.data, bl_split_title((enum bl_split)split), bl_split_title(now),
+                   bl_dataset_found(data, (enum bl_split)split, NULL) ? "the data as they were" : "them again");
+}
+
 int bl_run_data_resume(const struct bl_run_config *config, struct bl_dataset *data, char **changes) {
     const char *spec = config->options.data;
     int code = bl_run_data_classes(config, data, spec, true);
@@ -132,6 +148,7 @@ int bl_run_data_resume(const struct bl_run_config *config, struct bl_dataset *da
         code = bl_fail(BLANCH_EINPUT, "%s has %u training images, another number than the run began with", spec,
                        bl_dataset_count(data, BL_TRAIN));
     free(train);
+    if (!code) code = check_judge(config, data);
     if (!code && !(*changes = bl_run_data_changes(config, data, 1u << BL_VAL | 1u << BL_TEST))) code = BLANCH_ENOMEM;
     return code;
 }

@@ -470,8 +470,9 @@ static void tell_data(const struct run *run) {
                                          "validation chooses best.safetensors",
                                          "the test images choose best.safetensors, as none are for validation"};
     const enum bl_split judge = bl_dataset_judge(run->data);
+    const bool unread = bl_dataset_unread(run->data, 0, &(uint32_t){0});
     char *found = bl_dataset_describe(run->data);
-    tell(run, BL_TRAIN_DATA, "%s: %s; %s%s", run->o.data, found ? found : "", judges[judge],
+    tell(run, unread ? BL_TRAIN_NOTICE : BL_TRAIN_DATA, "%s: %s; %s%s", run->o.data, found ? found : "", judges[judge],
          judge == BL_VAL && bl_dataset_count(run->data, BL_TEST) ? ", test waits for the end" : "");
     free(found);
     if (run->data_changes && *run->data_changes)
@@ -502,9 +503,9 @@ static void tell_start(const struct run *run) {
     if (last && last < run->least)
         snprintf(dropped, sizeof dropped, "; the last batch of an epoch, of %d, is left out: %s", last,
                  run->o.drop_last ? "--drop-last" : "batch norm takes more than one value per channel");
-    tell(run, BL_TRAIN_STARTED, "%s (%s), %s-%s, batch %d, %" PRId64 " steps%s%s", info->name, info->platform_name,
-         run->net->model->name, run->o.norm, run->o.network.batch, run->steps, run->position.step ? ", resumed" : "",
-         dropped);
+    tell(run, *dropped && !run->o.drop_last ? BL_TRAIN_NOTICE : BL_TRAIN_STARTED,
+         "%s (%s), %s-%s, batch %d, %" PRId64 " steps%s%s", info->name, info->platform_name, run->net->model->name,
+         run->o.norm, run->o.network.batch, run->steps, run->position.step ? ", resumed" : "", dropped);
     if (run->aside)
         tell(run, BL_TRAIN_WARNING, "%s holds no checkpoint yet: the run begins anew; its former log is log.%d.jsonl",
              run->o.out, run->aside);

@@ -303,8 +303,9 @@ int bl_network_test(struct blanch_network *net, struct bl_dataset *data, enum bl
     double start = bl_now();
     *metrics = (struct blanch_metrics){0};
     int code = bl_loader_open(&loader, data, &options);
-    while (!code && !(code = bl_loader_next(loader, &batch)) && batch.count) {
+    while (!code && !(code = bl_loader_next(loader, &batch)) && batch.whole) {
         struct blanch_metrics part;
+        if (!batch.count) continue;
         if ((code = bl_network_eval(net, &batch, &part))) break;
         bl_metrics_add(metrics, &part);
         code = bl_check_interrupted();

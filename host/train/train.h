@@ -99,7 +99,8 @@ int bl_weights_load(struct bl_graph *graph, const char *path);
 
 /* What the loop has to say; text is one line. */
 enum bl_train_event {
-    BL_TRAIN_DATA, // what was found
+    BL_TRAIN_DATA,   // what was found
+    BL_TRAIN_NOTICE, // DATA or STARTED that says what is left out: quiet or not
     BL_TRAIN_STARTED,
     BL_TRAIN_STEP,
     BL_TRAIN_EPOCH,

@@ -1,6 +1,7 @@
-/* The run directory of a cell of a study: config.json, log.jsonl, diverged.json, a zero byte between them. */
+/* The run directory of a cell of a study: config.json, log.jsonl, diverged.json and a folder's name, a zero byte
+ * between them; an empty file is none. */
 #include "fuzz.h"
-#include "cli/study.h"
+#include "../../host/cli/study_cells.c"
 
 const struct bl_study_fact bl_study_facts[] = {{0}}; // of no use to a reader
 
@@ -11,9 +12,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     struct part rest = {data, size};
     for (int i = 0; i < BL_COUNT(names); i++) {
         struct part part = next_part(&rest);
-        memory_file(names[i], part.data, part.size);
+        memory_file(names[i], part.size ? part.data : NULL, part.size);
     }
     memory_file("d-m-bn-2-a1/", "", 0);
-    expect(bl_cell_read(&cell, IN_MEMORY));
+    int code = bl_cell_read(&cell, IN_MEMORY);
+    expect(code);
+    if (cell.state == BL_CELL_DONE || cell.state == BL_CELL_DIVERGED) expect_read(code);
+    char *name = part_text(next_part(&rest));
+    struct bl_cell named;
+    is_cell(&named, name);
+    free(name);
     return 0;
 }

@@ -63,7 +63,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     memory_file(file_names[WEIGHTS], weights, made);
     if (make_paths(path, IN_MEMORY)) abort();
     int code = check_pair(file, path);
-    expect(code);
+    expect_read(code);
     for (int i = 0; i < FILES; i++) bl_st_close(file[i]);
     free_paths(path);
     free(state), free(weights);

@@ -15,7 +15,7 @@ static void check_images(struct bl_dataset *set) {
     expect(bl_transform_init(&transform, &view, true, 1));
     for (int c = 0; c < bl_dataset_classes(set); c++)
         if (!bl_dataset_class_name(set, c)) abort();
-    expect(bl_dataset_image(set, BL_TRAIN, 0, &transform, 0, out));
+    expect_read(bl_dataset_image(set, BL_TRAIN, 0, &transform, 0, out));
     if (bl_dataset_label(set, BL_TRAIN, 0) >= bl_dataset_classes(set)) abort();
 }
 

@@ -10,7 +10,7 @@ static void build_network(struct blanch_network_options options) {
     int code = bl_graph_create(&graph, NULL, options.batch, false);
     if (!code) code = bl_model_build(graph, model, &options);
     if (!code) code = bl_graph_finish(graph, options.seed);
-    expect(code);
+    expect_read(code);
     bl_graph_free(graph);
 }
 

@@ -24,7 +24,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     bl_view_default(&view, set, 1, SIZE);
     expect(bl_transform_init(&transform, &view, true, 1));
     for (uint32_t i = 0; i < bl_dataset_count(set, BL_TRAIN) && i < IMAGES; i++) {
-        expect(bl_dataset_image(set, BL_TRAIN, i, &transform, 0, out));
+        expect_read(bl_dataset_image(set, BL_TRAIN, i, &transform, 0, out));
         if (bl_dataset_label(set, BL_TRAIN, i) >= bl_dataset_classes(set)) abort();
     }
     bl_dataset_close(set);

@@ -28,6 +28,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     expect(code);
     if (code || (int64_t)width * height > MOST_PIXELS) return 0;
     check_pixels(width, height);
-    expect(bl_image_file(IN_MEMORY "/x", &view, out));
+    bl_image_looks_whole(IN_MEMORY "/x");
+    expect_read(bl_image_file(IN_MEMORY "/x", &view, out));
     return 0;
 }

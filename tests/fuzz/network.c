@@ -14,7 +14,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     expect(bl_graph_create(&graph, NULL, 4, false));
     code = bl_graph_add_described(graph, json, &logits);
     if (!code) code = bl_graph_finish(graph, 0);
-    expect(code);
+    expect_read(code);
     if (!code && (back = cJSON_CreateObject())) {
         bl_graph_describe(graph, back);
         cJSON_Delete(back);

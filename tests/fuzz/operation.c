@@ -60,7 +60,7 @@ static void build(const struct bl_op *op, const void *attrs, int64_t dim[2][4], 
     bl_graph_want_input_grads(graph);
     bl_graph_add(graph, op->name, "layer", attrs, in, inputs);
     int code = bl_graph_finish(graph, 0);
-    expect(code);
+    expect_read(code);
     if (!code) check_counts(bl_graph_node(graph, 0));
     bl_graph_free(graph);
 }

@@ -30,7 +30,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     expect(code);
     if (!code) {
         struct blanch_network_options network = {0};
-        expect(bl_common_network(&common, &network));
+        expect_read(bl_common_network(&common, &network));
         cJSON_Delete(bl_options_json(table));
         if (operands >= count) abort();
     }

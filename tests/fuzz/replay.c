@@ -1,5 +1,5 @@
 /* Calls a target without a fuzzer: TARGET [--mutations N] [--dict FILE] FOLDER|FILE... runs every file, and N inputs
- * made of each, always the same. The last line says how many. */
+ * made of each, always the same. The last line says how many. Status 1: a reader accepted none of the files. */
 #include "fuzz.h"
 #include <dirent.h>
 #include <stdio.h>
@@ -15,7 +15,7 @@ struct input {
 };
 static char *word[WORDS];
 static int words, mutations;
-static long runs;
+static long runs, files, files_read;
 
 static void die(const char *what) {
     perror(what);
@@ -145,7 +145,9 @@ static void read_dictionary(const char *path) {
 static void run_file(const char *path) {
     static uint64_t number;
     struct input input = read_input(path);
+    input_read = false;
     run(&input);
+    files++, files_read += input_read;
     run_mutations(&input, ++number << 32);
     free(input.data);
 }
@@ -180,6 +182,6 @@ int main(int argc, char **argv) {
             run_file(argv[i]);
     }
     while (words) free(word[--words]);
-    printf("%ld inputs\n", runs);
-    return 0;
+    printf("%ld inputs; of %ld files, %ld accepted\n", runs, files, files_read);
+    return files && !files_read;
 }

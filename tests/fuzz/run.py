@@ -52,8 +52,10 @@ def fuzz(folder, target, options):
     count = int(count.group(1)) if count else 0
     with open(LOG, 'a', encoding='utf-8') as f:
         f.write('%s\t%d\t%.0f\t%s\n' % (target, count, time.time() - start, options.sanitizers))
-    print('%-12s %12d executions, %8.0f a second%s' % (target, count, count / max(time.time() - start, 1e-3),
-                                                       ', FOUND' if done.returncode else ''), flush=True)
+    edges = [int(n) for n in re.findall(r'cov: (\d+)', text)] or [0]
+    print('%-12s %12d executions, %8.0f a second, %6d edges, from %d%s' % (
+        target, count, count / max(time.time() - start, 1e-3), edges[-1], edges[0],
+        ', FOUND' if done.returncode else ''), flush=True)
     if done.returncode:
         print(text[-6000:])
     return done.returncode != 0

@@ -10,7 +10,7 @@ static void read_values(const struct bl_safetensors *file, const struct bl_st_te
     float *floats = malloc((size_t)count * sizeof *floats + 1);
     int64_t *whole = malloc((size_t)count * sizeof *whole + 1);
     if (!floats || !whole) abort();
-    expect(bl_st_floats(tensor, floats, count));
+    expect_read(bl_st_floats(tensor, floats, count));
     expect(bl_st_int64s(tensor, whole, count));
     if (!bl_st_floats(tensor, floats, count + 1)) abort();
     free(floats), free(whole);

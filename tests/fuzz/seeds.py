@@ -39,13 +39,14 @@ def checkpoint():
     ones = struct.pack('<2f', 1, 1)
     weights = [('bn.weight', 'F32', [2], ones), ('bn.bias', 'F32', [2], ones), ('fc.weight', 'F32', [2, 2], ones * 2),
                ('fc.bias', 'F32', [2], ones), ('bn.running_mean', 'F32', [2], ones),
-               ('bn.running_var', 'F32', [2], ones), ('bn.num_batches_tracked', 'I64', [], b'\1' * 8)]
+               ('bn.running_var', 'F32', [2], ones), ('bn.num_batches_tracked', 'I64', [], b'\1' + bytes(7))]
     state = [(name + '.momentum_buffer', dtype, shape, values) for name, dtype, shape, values in weights[:4]]
     numbers = {'step': '3', 'epoch': '1', 'best_top1': '-1', 'train_loss': '2.5', 'train_count': '64',
                'train_top1': '6', 'train_top5': '30', 'train_s': '0.25'}
     budget = json.dumps([[1] * 13, [1] * 9, [1] * 9])
     pair = {'plain': (numbers, numbers), 'budget': (dict(numbers, overhead_budget=budget), numbers),
-            'apart': (numbers, dict(numbers, step='4')), 'minimal': (dict(numbers, step='9223372036854775807'),) * 2}
+            'apart': (numbers, dict(numbers, step='4')), 'last': (dict(numbers, step='9007199254740992'),) * 2,
+            'past': (dict(numbers, step='9223372036854775807'),) * 2}
     return {name: tensors(state, s) + b'\0\0\0\0' + tensors(weights, {'format': 'pt', 'step': w['step']})
             for name, (s, w) in pair.items()}
 
@@ -103,8 +104,8 @@ CONFIGS = {'nd': CONFIG,
            'adamw': {k: v for k, v in dict(CONFIG, norm='bn', optimiser='adamw', beta1=0.9, beta2=0.999, eps=1e-8,
                                            schedule='cosine').items() if k not in ('momentum', 'nesterov')},
            'budget': {k: v for k, v in dict(CONFIG, overhead_budget='20%').items() if k != 'refresh'},
-           'settings': {'settings': {k: v for k, v in dict(CONFIG, device='cpu').items() if k not in HEADER},
-                        'classes': 2, 'view': CONFIG['view'], 'device': DEVICE}}
+           'settings': dict(HEADER, kind='train', classes=2, view=CONFIG['view'], device=DEVICE, settings={
+               k: v for k, v in dict(CONFIG, device='cpu').items() if k not in HEADER})}
 WORK = {'ms': 1, 'device_ms': 1, 'host_ms': 0.1, 'launches': 3, 'bytes': 1e6, 'operations': 1e9, 'arithmetic': 0.5,
         'bandwidth': 0.5}
 LAYER = {'name': 'c', 'op': 'conv2d', 'role': 'weights', 'ms': 1, 'phases': {'forward': 1, 'update': 0.2},
@@ -148,6 +149,10 @@ def directory(config):
     return b'\0'.join(text.encode() for text in (json.dumps(config), LOG, json.dumps(LEDGER)))
 
 
+def cell(*parts):
+    return '\0'.join(parts)
+
+
 def node(id_, op, inputs, out, attrs=None, **more):
     return dict({'id': id_, 'op': op, 'inputs': inputs, 'out': out}, **({'attrs': attrs} if attrs else {}), **more)
 
@@ -176,6 +181,11 @@ IDX = {'images': b'\1' + IMAGES, 'packed-images': b'\1' + gzip.compress(IMAGES, 
 CIFAR = {'10': b'\4' + b'\n'.join(b'c%d' % i for i in range(10)) + b'\0\1\2\3',
          '100': b'\5' + b'\n'.join(b'x%d' % i for i in range(100)) + b'\0\1\2\3',
          'raw': b'\2\0' + bytes(3073)}
+FOLDERS = (('a/1.png', 'a/2.PGM', 'b/3.jpg', 'b/deep/4.jpeg', 'b/x.tif', 'b/none', '.hidden/5.png'),
+           ('train/a/1.png', 'train/b/2.png', 'test/a/3.png', 'test/b/~4.png', 'val/a/5.png', 'README.md'),
+           ('Training/a/1.png', 'Training/b/2.png', 'Validation/b/3.png', 'extra/4.png', 'test/5.png'),
+           ('a/train/1.png', 'a/test/2.png', 'b/train/3.png'), ('train/1.png', 'test/2.png', 'cats/3.png'),
+           ('data/a/1.png', 'data/b/2.png'), ('train-2/a/1.png', 'train-2/b/2.png'), ('1.png',))
 with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'reference', 'images.json'),
           encoding='utf-8') as f:
     IMAGES_OF_KINDS = {case['name']: bytes.fromhex(case['file']) for case in json.load(f)}
@@ -209,7 +219,8 @@ def program(body, key=b'key'):
 
 SEEDS = {
     'safetensors': SAFETENSORS,
-    'cell': {'done': directory(CONFIG), 'diverged': b'{}\0' + LOG.encode() + b'\0{"message": "m"}'},
+    'cell': {'done': cell(json.dumps(CONFIG), LOG, '', 'cifar10-resnet18d-nd-20-a1'),
+             'steps': cell('', LOG, '', 'd-m-n-bn-1-s500-a12'), 'diverged': cell('{}', LOG, '{"message": "m"}', 'x')},
     'checkpoint': checkpoint(),
     'case': CASES,
     'config': CONFIGS,
@@ -219,8 +230,11 @@ SEEDS = {
     'network': {'small': NETWORK, 'smallest': SMALLEST},
     'trace': {name: trace(name) for name in ('smallcnn-bn', 'smallcnn-nd', 'resnet18d-none')},
     'tuning': {'whole': ENTRY},
+    'limits': {'whole': {'device': 'd', 'driver': 'v', 'operations_per_s': 1e10, 'bytes_per_s': 1e9},
+               'other': {'device': 'e', 'driver': 'v', 'operations_per_s': 1e10, 'bytes_per_s': 1e9}},
     'program': {'whole': program(b'hello'), 'empty': program(b'')},
     'image': {name: data for name, data in IMAGES_OF_KINDS.items() if len(data) < 2000},
+    'folder': numbered('\n'.join(names) for names in FOLDERS),
     'idx': IDX,
     'cifar': CIFAR,
     'options': numbered(line.replace(' ', '\n') for line in LINES),

@@ -13,7 +13,7 @@ static void data_spec(const char *text) {
     struct bl_dataset *set = NULL;
     const char *x = strchr(text, 'x');
     if (strncmp(text, "synthetic:", 10) || (x && atol(x + 1) > 4)) return;
-    expect(bl_dataset_open(&set, text, 0));
+    expect_read(bl_dataset_open(&set, text, 0));
     bl_dataset_close(set);
 }
 
@@ -24,19 +24,19 @@ static void device_spec(const char *text) {
         {.info = {.platform = 1, .kind = BLANCH_ACCELERATOR, .name = "gpu two"}},
     };
     int chosen, cores, code = choose(list, BL_COUNT(list), text, &chosen, &cores);
-    expect(code);
+    expect_read(code);
     if (!code && (chosen < 0 || chosen >= BL_COUNT(list) || cores < 0)) abort();
 }
 
 static void settings(const char *text) {
     struct bl_compare c = {.settings_text = text};
     bl_common_init(&c.common);
-    expect(bl_compare_parse_settings(&c));
+    expect_read(bl_compare_parse_settings(&c));
 }
 
 static void schedule(const char *text) {
     struct bl_schedule schedule = {.lr = 0.1f, .steps = 100, .epoch_steps = 10};
-    expect(bl_schedule_parse(&schedule, text));
+    expect_read(bl_schedule_parse(&schedule, text));
     for (int i = 0; i < 100; i += 7) bl_schedule_lr(&schedule, i);
 }
 
@@ -50,7 +50,7 @@ static void value(const char *text) {
         {"f", BL_OPT_FLOAT, &f, 1e-30, 1e3, "X", ""}, {"b", BL_OPT_BYTES, &b, 1, 9e18, "B", ""},
         {"j", BL_OPT_INT, &i, 0, 0, "N", ""},         {"m", BL_OPT_INT64, &l, 0, 9007199254740992.0, "N", ""},
     };
-    for (int k = 0; k < BL_COUNT(kinds); k++) expect(read_value(&kinds[k], text));
+    for (int k = 0; k < BL_COUNT(kinds); k++) expect_read(read_value(&kinds[k], text));
 }
 
 static void budget(const char *text) {
@@ -58,13 +58,13 @@ static void budget(const char *text) {
     struct bl_budget *budget = NULL;
     expect(bl_budget_parse(text, &share));
     expect(bl_budget_create(&budget, 0.2, 2));
-    expect(bl_budget_restore(budget, text));
+    expect_read(bl_budget_restore(budget, text));
     bl_budget_free(budget);
 }
 
 static void clblast(const char *text) {
     struct bl_clblast_set set;
-    expect(bl_clblast_parse(&set, text));
+    expect_read(bl_clblast_parse(&set, text));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {

@@ -1,4 +1,4 @@
-/* An entry of the tuning cache, as the tuner and as `tune --list` read it. */
+/* An entry of the tuning cache, as the tuner and as `tune --show` read it. */
 #include "fuzz.h"
 #include "blas/internal.h"
 #include "io/files.h"
@@ -14,7 +14,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     name_of(&cache, shape, name);
     memory_file(name, data, size);
     cJSON *entry = bl_tune_cache_read(&cache, shape);
-    if (entry) expect(bl_clblast_parse(&set, cJSON_GetObjectItem(entry, "choice")->valuestring));
+    if (entry) expect_read(bl_clblast_parse(&set, cJSON_GetObjectItem(entry, "choice")->valuestring));
     cJSON_Delete(entry);
     cJSON *list = cJSON_CreateArray();
     list_file(&cache, name, list);

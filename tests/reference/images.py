@@ -79,11 +79,12 @@ def cjpeg(array, *options):
                           array.tobytes(), stdout=subprocess.PIPE, check=True).stdout
 
 
-def exif(orientation, order='<', kind='H', before=0):
+def exif(orientation, order='<', kind='H', before=0, number=None, count=1, outside=False):
+    """number: the entry's type, where it is not that of `kind`; outside: the other entry's value lies nowhere."""
     head = {'<': b'II', '>': b'MM'}[order] + struct.pack(order + 'HI', 42, 8 + before) + bytes(before)
     value = struct.pack(order + kind, orientation).ljust(4, b'\0')
-    entry = struct.pack(order + 'HHI', 0x112, {'H': 3, 'I': 4}[kind], 1) + value
-    other = struct.pack(order + 'HHII', 0x100, 4, 1, 77)
+    entry = struct.pack(order + 'HHI', 0x112, number or {'H': 3, 'I': 4}[kind], count) + value
+    other = struct.pack(order + 'HHII', 0x100, 4, 2 if outside else 1, 77)
     return head + struct.pack(order + 'H', 2) + other + entry + bytes(4)
 
 
@@ -116,6 +117,15 @@ def jpegs():
     for orientation in range(10):
         order, kind = '<>'[orientation % 2], 'HHI'[orientation % 3]
         add('jpeg-exif-%d' % orientation, tagged(small, exif(orientation, order, kind, 3 * orientation)), lossy=True)
+    for number in (*range(1, 11), *range(12, 15), 16):
+        for order in '<>':
+            add('jpeg-exif-type-%d-%s' % (number, 'IM'[order == '>']), tagged(small, exif(
+                6, order, {1: 'B', 2: 'B', 6: 'B', 7: 'B', 3: 'H', 8: 'H'}.get(number, 'I'), 0, number)),
+                lossy=True)
+    add('jpeg-exif-two-values', tagged(small, exif(6, count=2)), lossy=True)
+    add('jpeg-exif-values-elsewhere', tagged(small, exif(10, kind='I', count=3, number=3) + bytes(16)), lossy=True)
+    add('jpeg-exif-no-values', tagged(small, exif(6, count=0)), lossy=True)
+    add('jpeg-exif-outside', tagged(small, exif(6, outside=True)), lossy=True)
     add('jpeg-exif-first-counts', tagged(tagged(small, exif(3)), exif(6)), lossy=True)
     add('jpeg-exif-damaged', tagged(small, exif(6)[:15]), file_pixels(small), lossy=True)
     refuse_jpegs(file, cjpeg(array, '-progressive'), cjpeg(array, '-restart', '1B'))
