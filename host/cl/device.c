@@ -1,171 +1,67 @@
 /* Devices: listing, choosing, opening. */
 #include "cl/internal.h"
 #include <ctype.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <time.h>
 
 #ifndef CL_PLATFORM_NOT_FOUND_KHR
 #define CL_PLATFORM_NOT_FOUND_KHR (-1001)
 #endif
 
-/* --- errors ----------------------------------------------------------------------------------- */
-
-static const struct {
-    cl_int code;
-    const char *name;
-} error_names[] = {
-#define N(x)                                                                                                           \
-    { x, #x }
-    N(CL_DEVICE_NOT_FOUND),
-    N(CL_DEVICE_NOT_AVAILABLE),
-    N(CL_COMPILER_NOT_AVAILABLE),
-    N(CL_MEM_OBJECT_ALLOCATION_FAILURE),
-    N(CL_OUT_OF_RESOURCES),
-    N(CL_OUT_OF_HOST_MEMORY),
-    N(CL_PROFILING_INFO_NOT_AVAILABLE),
-    N(CL_MEM_COPY_OVERLAP),
-    N(CL_BUILD_PROGRAM_FAILURE),
-    N(CL_MAP_FAILURE),
-    N(CL_MISALIGNED_SUB_BUFFER_OFFSET),
-    N(CL_EXEC_STATUS_ERROR_FOR_EVENTS_IN_WAIT_LIST),
-    N(CL_COMPILE_PROGRAM_FAILURE),
-    N(CL_LINKER_NOT_AVAILABLE),
-    N(CL_LINK_PROGRAM_FAILURE),
-    N(CL_DEVICE_PARTITION_FAILED),
-    N(CL_KERNEL_ARG_INFO_NOT_AVAILABLE),
-    N(CL_INVALID_VALUE),
-    N(CL_INVALID_DEVICE_TYPE),
-    N(CL_INVALID_PLATFORM),
-    N(CL_INVALID_DEVICE),
-    N(CL_INVALID_CONTEXT),
-    N(CL_INVALID_QUEUE_PROPERTIES),
-    N(CL_INVALID_COMMAND_QUEUE),
-    N(CL_INVALID_HOST_PTR),
-    N(CL_INVALID_MEM_OBJECT),
-    N(CL_INVALID_BINARY),
-    N(CL_INVALID_BUILD_OPTIONS),
-    N(CL_INVALID_PROGRAM),
-    N(CL_INVALID_PROGRAM_EXECUTABLE),
-    N(CL_INVALID_KERNEL_NAME),
-    N(CL_INVALID_KERNEL_DEFINITION),
-    N(CL_INVALID_KERNEL),
-    N(CL_INVALID_ARG_INDEX),
-    N(CL_INVALID_ARG_VALUE),
-    N(CL_INVALID_ARG_SIZE),
-    N(CL_INVALID_KERNEL_ARGS),
-    N(CL_INVALID_WORK_DIMENSION),
-    N(CL_INVALID_WORK_GROUP_SIZE),
-    N(CL_INVALID_WORK_ITEM_SIZE),
-    N(CL_INVALID_GLOBAL_OFFSET),
-    N(CL_INVALID_EVENT_WAIT_LIST),
-    N(CL_INVALID_EVENT),
-    N(CL_INVALID_OPERATION),
-    N(CL_INVALID_BUFFER_SIZE),
-    N(CL_INVALID_GLOBAL_WORK_SIZE),
-    N(CL_INVALID_PROPERTY),
-    N(CL_PLATFORM_NOT_FOUND_KHR),
-#undef N
-};
-
-const char *bl_cl_error_name(cl_int error) {
-    for (int i = 0; i < BL_COUNT(error_names); i++)
-        if (error_names[i].code == error) return error_names[i].name;
-    return "an OpenCL error";
-}
-
-/* What a request can cause, and a device survives. */
-static bool is_refusal(cl_int error) {
-    static const cl_int refusals[] = {
-        CL_MEM_OBJECT_ALLOCATION_FAILURE,
-        CL_OUT_OF_RESOURCES,
-        CL_BUILD_PROGRAM_FAILURE,
-        CL_MISALIGNED_SUB_BUFFER_OFFSET,
-        CL_COMPILE_PROGRAM_FAILURE,
-        CL_LINK_PROGRAM_FAILURE,
-        CL_INVALID_BINARY,
-        CL_INVALID_BUILD_OPTIONS,
-        CL_INVALID_PROGRAM_EXECUTABLE,
-        CL_INVALID_KERNEL_NAME,
-        CL_INVALID_KERNEL_DEFINITION,
-        CL_INVALID_ARG_INDEX,
-        CL_INVALID_ARG_VALUE,
-        CL_INVALID_ARG_SIZE,
-        CL_INVALID_KERNEL_ARGS,
-        CL_INVALID_WORK_DIMENSION,
-        CL_INVALID_WORK_GROUP_SIZE,
-        CL_INVALID_WORK_ITEM_SIZE,
-        CL_INVALID_BUFFER_SIZE,
-        CL_INVALID_GLOBAL_WORK_SIZE,
-    };
-    for (int i = 0; i < BL_COUNT(refusals); i++)
-        if (refusals[i] == error) return true;
-    return false;
-}
-
-static _Thread_local cl_int last_error;
-
-bool bl_device_refused(void) {
-    return !last_error || is_refusal(last_error);
-}
-
-int bl_cl_fail(cl_int error, const char *format, ...) {
-    char what[1024];
-    va_list args;
-    last_error = error;
-    va_start(args, format);
-    vsnprintf(what, sizeof what, format, args);
-    va_end(args);
-    return bl_fail(BLANCH_EDEVICE, "%s: %s (%d)", what, bl_cl_error_name(error), error);
-}
-
-static _Atomic(const char *) not_released;
-static _Atomic cl_int release_error;
-
-void bl_cl_released(cl_int error, const char *what) {
-    if (!error) return;
-    release_error = error;
-    not_released = what;
-}
-
-int bl_release_failed(void) {
-    return not_released ? bl_cl_fail(release_error, "the work is done, but releasing %s failed", not_released) : 0;
-}
-
 /* --- listing ---------------------------------------------------------------------------------- */
 
+/* A device, or a platform that does not tell its devices: error, and info.device is -1. */
 struct found {
     cl_platform_id platform;
     cl_device_id id;
     bool usable;  // is there and has a compiler
-    cl_int error; // of a question about it
+    cl_int error; // of a question about it: nothing else is to be believed, but for what it is called
     char platform_version[256];
     struct blanch_device_info info;
 };
 
 #define INSTALL "install the driver of your GPU, or PoCL for the CPU (Debian and Ubuntu: apt install pocl-opencl-icd)"
 
-/* A question that the device does not know is answered by nothing; another error is the device's. */
 static bool answered(struct found *f, cl_int error) {
-    if (error && error != CL_INVALID_VALUE) f->error = error;
+    if (error && !f->error) f->error = error;
     return !error;
 }
 
-static void text_of(struct found *f, cl_device_info what, char *out, size_t size) {
-    char buffer[1024] = "";
-    if (!answered(f, clGetDeviceInfo(f->id, what, sizeof buffer - 1, buffer, NULL))) buffer[0] = 0;
-    const char *start = buffer;
-    while (isspace((unsigned char)*start)) start++;
-    snprintf(out, size, "%s", start);
+/* What came with OpenCL 1.1 or 1.2: a driver before that does not know the question, which is no failure. */
+static bool is_newer(cl_device_info what) {
+    return what == CL_DEVICE_OPENCL_C_VERSION || what == CL_DEVICE_NATIVE_VECTOR_WIDTH_FLOAT ||
+           what == CL_DEVICE_PARTITION_MAX_SUB_DEVICES || what == CL_DEVICE_PARTITION_PROPERTIES;
+}
+
+static bool ask(struct found *f, cl_device_info what, size_t size, void *value) {
+    cl_int error = clGetDeviceInfo(f->id, what, size, value, NULL);
+    return error == CL_INVALID_VALUE && is_newer(what) ? false : answered(f, error);
+}
+
+static void copy_trimmed(char *out, size_t size, const char *text) {
+    while (isspace((unsigned char)*text)) text++;
+    snprintf(out, size, "%s", text);
     for (size_t n = strlen(out); n && isspace((unsigned char)out[n - 1]); n--) out[n - 1] = 0;
+}
+
+static void text_of(struct found *f, cl_device_info what, char *out, size_t size) {
+    char text[1024] = "";
+    copy_trimmed(out, size, ask(f, what, sizeof text - 1, text) ? text : "");
+}
+
+static void platform_text(struct found *f, cl_platform_info what, char *out, size_t size) {
+    char text[1024] = "";
+    bool told = answered(f, clGetPlatformInfo(f->platform, what, sizeof text - 1, text, NULL));
+    copy_trimmed(out, size, told ? text : "");
 }
 
 /* A value that the device does not know reads as zero. */
 static void query(struct found *f, cl_device_info what, void *value, size_t size) {
     memset(value, 0, size);
-    if (!answered(f, clGetDeviceInfo(f->id, what, size, value, NULL))) memset(value, 0, size);
+    if (!ask(f, what, size, value)) memset(value, 0, size);
 }
 #define GET(found, what, value) query((found), (what), &(value), sizeof(value))
 
@@ -231,12 +127,8 @@ static int describe(struct found *f, int platform, int device) {
     text_of(f, CL_DEVICE_VERSION, info->version, sizeof info->version);
     text_of(f, CL_DRIVER_VERSION, info->driver, sizeof info->driver);
     text_of(f, CL_DEVICE_OPENCL_C_VERSION, info->c_version, sizeof info->c_version);
-    char *name = info->platform_name;
-    if (!answered(f, clGetPlatformInfo(f->platform, CL_PLATFORM_NAME, sizeof info->platform_name - 1, name, NULL)))
-        name[0] = 0;
-    name = f->platform_version;
-    if (!answered(f, clGetPlatformInfo(f->platform, CL_PLATFORM_VERSION, sizeof f->platform_version - 1, name, NULL)))
-        name[0] = 0;
+    platform_text(f, CL_PLATFORM_NAME, info->platform_name, sizeof info->platform_name);
+    platform_text(f, CL_PLATFORM_VERSION, f->platform_version, sizeof f->platform_version);
     describe_limits(f, info);
     return describe_features(f, info);
 }
@@ -250,14 +142,40 @@ static double speed(const struct found *f) {
 /* The fastest GPU, else the fastest CPU, else what there is. */
 static void mark_default(struct found *list, int count) {
     static const double weights[] = {[BLANCH_CPU] = 1, [BLANCH_GPU] = 1e12, [BLANCH_ACCELERATOR] = 1e-6};
-    int best = 0;
-    for (int i = 1; i < count; i++)
-        if (speed(&list[i]) * weights[list[i].info.kind] > speed(&list[best]) * weights[list[best].info.kind]) best = i;
-    list[best].info.is_default = true;
+    struct found *best = NULL;
+    for (struct found *f = list; f < list + count; f++)
+        if (!f->error && (!best || speed(f) * weights[f->info.kind] > speed(best) * weights[best->info.kind])) best = f;
+    if (best) best->info.is_default = true;
 }
 
-/* error: the last that a platform gave. A platform whose driver cannot start says no more than "not found". */
-static int no_devices(const cl_platform_id *platforms, cl_uint count, cl_int error) {
+/* Names what does not answer; OpenCL's error of the first, 0 where everything does. */
+static cl_int name_silent(const struct found *list, int count, char *text, size_t size) {
+    cl_int first = 0;
+    *text = 0;
+    for (const struct found *f = list; f < list + count; f++) {
+        size_t used = strlen(text);
+        char place[32];
+        if (!f->error) continue;
+        if (f->info.device < 0)
+            snprintf(place, sizeof place, "platform %d", f->info.platform);
+        else
+            snprintf(place, sizeof place, "device %d:%d", f->info.platform, f->info.device);
+        const char *name = f->info.device < 0 ? f->info.platform_name : f->info.name;
+        snprintf(text + used, size - used, "%s%s%s%s", used ? ", " : "", place, *name ? " " : "", name);
+        if (!first) first = f->error;
+    }
+    return first;
+}
+
+/* 0 where everything answers. */
+static int fail_silent(const struct found *list, int count) {
+    char names[768];
+    cl_int error = name_silent(list, count, names, sizeof names);
+    return error ? bl_cl_fail(error, "no answer from %s", names) : 0;
+}
+
+/* A platform whose driver cannot start says no more than "not found". */
+static int no_devices(const cl_platform_id *platforms, cl_uint count) {
     char names[512] = "";
     for (cl_uint i = 0; i < count; i++) {
         char name[128] = "";
@@ -268,9 +186,41 @@ static int no_devices(const cl_platform_id *platforms, cl_uint count, cl_int err
     return bl_fail(BLANCH_EDEVICE,
                    "the OpenCL platforms installed (%s) offer no device (%s): " INSTALL
                    "; PoCL offers none where its cache folder, $POCL_CACHE_DIR or $XDG_CACHE_HOME, is not writable",
-                   names, bl_cl_error_name(error));
+                   names, bl_cl_error_name(CL_DEVICE_NOT_FOUND));
 }
 
+struct found_list {
+    struct found *at;
+    size_t count, capacity;
+};
+
+static int add_found(struct found_list *list, const struct found *found) {
+    if (bl_grow((void **)&list->at, &list->capacity, list->count + 1, sizeof *list->at)) return BLANCH_ENOMEM;
+    list->at[list->count++] = *found;
+    return 0;
+}
+
+/* A platform without a device, or whose driver finds none, adds nothing. */
+static int find_of_platform(struct found_list *list, cl_platform_id platform, int position) {
+    cl_device_id ids[64];
+    cl_uint devices = 0;
+    struct found found = {.platform = platform};
+    cl_int error = clGetDeviceIDs(platform, CL_DEVICE_TYPE_ALL, BL_COUNT(ids), ids, &devices);
+    if (error == CL_DEVICE_NOT_FOUND) return 0;
+    if (error) {
+        found.info = (struct blanch_device_info){.platform = position, .device = -1};
+        platform_text(&found, CL_PLATFORM_NAME, found.info.platform_name, sizeof found.info.platform_name);
+        found.error = error;
+        return add_found(list, &found);
+    }
+    for (cl_uint d = 0; d < devices && d < BL_COUNT(ids); d++) {
+        found = (struct found){.platform = platform, .id = ids[d]};
+        if (describe(&found, position, (int)d) || add_found(list, &found)) return BLANCH_ENOMEM;
+    }
+    return 0;
+}
+
+/* One that answers, at least, is among them. */
 static int find_devices(struct found **out, int *count) {
     cl_platform_id platforms[32];
     cl_uint platform_count = 0;
@@ -278,35 +228,32 @@ static int find_devices(struct found **out, int *count) {
     if (error == CL_PLATFORM_NOT_FOUND_KHR || (!error && !platform_count))
         return bl_fail(BLANCH_EDEVICE, "no OpenCL platform is installed: " INSTALL);
     if (error) return bl_cl_fail(error, "listing the OpenCL platforms");
-    size_t capacity = 0, n = 0;
-    struct found *list = NULL;
-    cl_int last = CL_DEVICE_NOT_FOUND;
+    struct found_list list = {0};
+    int code = 0, answering = 0;
     if (platform_count > BL_COUNT(platforms)) platform_count = BL_COUNT(platforms);
-    for (cl_uint p = 0; p < platform_count; p++) {
-        cl_device_id ids[64];
-        cl_uint devices = 0;
-        error = clGetDeviceIDs(platforms[p], CL_DEVICE_TYPE_ALL, BL_COUNT(ids), ids, &devices);
-        if (error) last = error, devices = 0;
-        for (cl_uint d = 0; d < devices && d < BL_COUNT(ids); d++) {
-            if (bl_grow((void **)&list, &capacity, n + 1, sizeof *list)) return free(list), BLANCH_ENOMEM;
-            list[n] = (struct found){.platform = platforms[p], .id = ids[d]};
-            if (describe(&list[n++], (int)p, (int)d)) return free(list), BLANCH_ENOMEM;
-        }
-    }
-    if (!n) return free(list), no_devices(platforms, platform_count, last);
-    mark_default(list, (int)n);
-    *out = list, *count = (int)n;
+    for (cl_uint p = 0; p < platform_count && !code; p++) code = find_of_platform(&list, platforms[p], (int)p);
+    for (size_t i = 0; i < list.count; i++) answering += !list.at[i].error;
+    if (!code && !list.count) code = no_devices(platforms, platform_count);
+    if (!code && !answering) code = fail_silent(list.at, (int)list.count);
+    if (code) return free(list.at), code;
+    mark_default(list.at, (int)list.count);
+    *out = list.at, *count = (int)list.count;
     return 0;
 }
 
 int blanch_devices_list(struct blanch_device_info **infos, int *count) {
     struct found *list = NULL;
-    int code = find_devices(&list, count);
+    int found = 0, code = find_devices(&list, &found);
+    *infos = NULL, *count = 0;
     if (code) return code;
-    if ((*infos = bl_calloc((size_t)*count, sizeof **infos)))
-        for (int i = 0; i < *count; i++) (*infos)[i] = list[i].info;
+    if ((*infos = bl_calloc((size_t)found, sizeof **infos))) {
+        for (int i = 0; i < found; i++)
+            if (!list[i].error) (*infos)[(*count)++] = list[i].info;
+        code = fail_silent(list, found);
+    } else
+        code = BLANCH_ENOMEM;
     free(list);
-    return *infos ? 0 : BLANCH_ENOMEM;
+    return code;
 }
 
 /* --- choosing --------------------------------------------------------------------------------- */
@@ -327,24 +274,49 @@ static int no_such_device(const struct found *list, int count, const bool *marke
     for (int i = 0; i < count; i++) {
         size_t used = strlen(names);
         const struct blanch_device_info *info = &list[i].info;
-        if (marked && !marked[i]) continue;
+        if (list[i].error || (marked && !marked[i])) continue;
         snprintf(names + used, sizeof names - used, "%s%d:%d %s", used ? ", " : "", info->platform, info->device,
                  info->name);
     }
     return bl_fail(BLANCH_EUSAGE, "device '%s': %s: %s", spec, why, names);
 }
 
+/* Digits alone, up to 9; the text after them, NULL where there are none. */
+static const char *read_count(const char *text, int *value) {
+    int digits = 0;
+    for (*value = 0; isdigit((unsigned char)text[digits]); digits++) {
+        if (digits == 9) return NULL;
+        *value = *value * 10 + text[digits] - '0';
+    }
+    return digits ? text + digits : NULL;
+}
+
 /* P:D or P:D/CORES; *taken tells whether the spec has this form. */
 static int choose_position(const struct found *list, int count, const char *spec, int *chosen, int *cores,
                            bool *taken) {
-    int platform, device, used = 0, end = 0;
-    *taken = sscanf(spec, "%d:%d%n", &platform, &device, &used) == 2 && (!spec[used] || spec[used] == '/');
+    int platform, device = 0;
+    const char *rest = read_count(spec, &platform);
+    rest = rest && *rest == ':' ? read_count(rest + 1, &device) : NULL;
+    *taken = rest && (!*rest || *rest == '/');
     if (!*taken) return 0;
-    if (spec[used] == '/' && (sscanf(spec + used + 1, "%d%n", cores, &end) != 1 || spec[used + 1 + end] || *cores < 1))
+    if (*rest && (!(rest = read_count(rest + 1, cores)) || *rest || *cores < 1))
         return bl_fail(BLANCH_EUSAGE, "device '%s': after the slash comes a number of cores, as in 0:0/1", spec);
-    for (int i = 0; i < count; i++)
-        if (list[i].info.platform == platform && list[i].info.device == device) *chosen = i;
+    for (int i = 0; i < count; i++) {
+        const struct blanch_device_info *info = &list[i].info;
+        if (info->platform != platform || (info->device != device && info->device >= 0)) continue;
+        if (list[i].error) return fail_silent(&list[i], 1);
+        *chosen = i;
+    }
     return *chosen < 0 ? no_such_device(list, count, NULL, spec, "there is none at this place; there are") : 0;
+}
+
+/* What does not answer might have been chosen. */
+static void warn_of_silent(const struct found *list, int count, const struct found *chosen) {
+    char names[768];
+    cl_int error = name_silent(list, count, names, sizeof names);
+    if (error)
+        bl_warn("no answer from %s: %s (%d); goes on with device %d:%d %s", names, bl_cl_error_name(error), error,
+                chosen->info.platform, chosen->info.device, chosen->info.name);
 }
 
 /* cores: 0 without /CORES. */
@@ -358,22 +330,24 @@ static int choose(const struct found *list, int count, const char *spec, int *ch
     if (!marked) return BLANCH_ENOMEM;
     for (int i = 0; i < count; i++) {
         const struct blanch_device_info *info = &list[i].info;
+        if (list[i].error) continue;
         marked[i] = cpu     ? info->kind == BLANCH_CPU
                     : gpu   ? info->kind == BLANCH_GPU
                     : *spec ? contains(info->name, spec)
                             : info->is_default;
         if (marked[i] && (!matches++ || speed(&list[i]) > speed(&list[*chosen]))) *chosen = i;
     }
-    for (int i = 0; i < count; i++) whole += !strcasecmp(list[i].info.name, spec);
+    for (int i = 0; i < count; i++) whole += !list[i].error && !strcasecmp(list[i].info.name, spec);
     for (int i = 0; i < count && whole == 1; i++) // a whole name may be part of another
-        if (!strcasecmp(list[i].info.name, spec)) matches = 1, *chosen = i;
-    if (!matches)
+        if (!list[i].error && !strcasecmp(list[i].info.name, spec)) matches = 1, *chosen = i;
+    if (!matches && !(code = fail_silent(list, count)))
         code = no_such_device(list, count, NULL, spec,
                               cpu   ? "there is no CPU device; there are"
                               : gpu ? "there is no GPU; there are"
                                     : "no device's name contains this; there are");
     else if (matches > 1 && !cpu && !gpu)
         code = no_such_device(list, count, marked, spec, "several devices match, say which by its position");
+    if (!code) warn_of_silent(list, count, &list[*chosen]);
     free(marked);
     return code;
 }
@@ -430,10 +404,6 @@ int blanch_device_open(struct blanch_device **device, const char *spec, uint64_t
     struct blanch_device *dev = bl_calloc(1, sizeof *dev);
     if (!dev) code = BLANCH_ENOMEM;
     if (code || (code = choose(list, count, spec, &chosen, &cores))) goto done;
-    if (list[chosen].error) {
-        code = bl_cl_fail(list[chosen].error, "asking device %s what it can do", list[chosen].info.name);
-        goto done;
-    }
     dev->info = list[chosen].info, dev->platform = list[chosen].platform, dev->id = list[chosen].id;
     memcpy(dev->platform_version, list[chosen].platform_version, sizeof dev->platform_version);
     dev->layer = -1, dev->memory_limit = max_alloc;
@@ -454,6 +424,18 @@ done:
     return code;
 }
 
+/* PoCL's threads let go of a command's event, and look at its queue's device then, after clFinish has returned (seen
+ * with 3.1, on a busy machine): a sub-device freed by then ends the process. Events hold their queue; what cannot be
+ * asked, or takes more than a second, is not waited for. */
+static void await_events(const struct blanch_device *dev) {
+    for (int i = 0; i < 1000; i++) {
+        cl_uint holders = 1;
+        cl_int error = clGetCommandQueueInfo(dev->queue, CL_QUEUE_REFERENCE_COUNT, sizeof holders, &holders, NULL);
+        if (error || holders <= 1) break;
+        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+    }
+}
+
 void blanch_device_close(struct blanch_device *dev) {
     if (!dev) return;
     if (dev->queue) bl_cl_released(clFinish(dev->queue), "a command queue");
@@ -464,6 +446,7 @@ void blanch_device_close(struct blanch_device *dev) {
     for (size_t i = 0; i < dev->record_count; i++) bl_record_free(&dev->records[i]);
     if (dev->since) bl_cl_release(clReleaseEvent, dev->since, "an event");
     bl_programs_free(dev);
+    if (dev->queue && dev->sub_device) await_events(dev);
     if (dev->queue) bl_cl_release(clReleaseCommandQueue, dev->queue, "a command queue");
     if (dev->context) bl_cl_release(clReleaseContext, dev->context, "a context");
     if (dev->sub_device) bl_cl_release(clReleaseDevice, dev->id, "a sub-device");

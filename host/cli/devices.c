@@ -395,12 +395,14 @@ static int show_one(const char *spec, bool check, cJSON *json) {
     return code;
 }
 
-/* A device that cannot be opened does not keep the others from being checked; the first failure is the result. */
+/* A device that cannot be asked or opened does not keep the others from being shown; the first failure is the result.
+ */
 static int show_all(bool check, cJSON *json) {
     struct blanch_device_info *infos = NULL;
-    int count, code = blanch_devices_list(&infos, &count), result = 0;
-    char message[1024] = "";
-    if (code) return code;
+    int count, code = blanch_devices_list(&infos, &count), result = code;
+    char message[1024];
+    snprintf(message, sizeof message, "%s", blanch_error_message());
+    if (!infos) return code;
     for (int i = 0; i < count; i++) {
         struct blanch_device *dev = NULL;
         char spec[32];

@@ -58,7 +58,8 @@ struct blanch_device_info {
     bool is_default; // the choice when none is asked for
 };
 
-/* Lists every device of every platform. *infos is malloc'd, the caller frees it. No platform at all: BLANCH_EDEVICE. */
+/* Lists every device of every platform. *infos is malloc'd, the caller frees it. BLANCH_EDEVICE: there is no platform
+ * or no device (*infos is NULL), or one does not answer: the message names it, *infos holds the others. */
 int blanch_devices_list(struct blanch_device_info **infos, int *count);
 
 struct blanch_device;

@@ -49,6 +49,11 @@ SCENARIOS = {
              {'XDG_CACHE_HOME': 'OUT.cache', 'BLANCH_TUNE': ''}),
     'study': (['study', '--data', 'folder:DATA/pictures', '--networks', 'vgg16', '--norms', 'bn', '--steps', '1',
                '--json', '--out', 'OUT'], {}),
+    # A sub-device that is released while PoCL's thread lets go of its last command's event must still be there.
+    'devices': (['devices', '--check', '--json'], {'FAULT_LATE': '1000', 'MALLOC_PERTURB_': '95'}),
+    'models': (['models', '--json'], {}),
+    'check': (['check', ROOT + '/tests/reference/conformance/linear.safetensors', '--json'], {}),
+    'show': (['tune', '--show', '--json'], {}),
     'report': (['report', 'DATA/base', 'DATA/bench.json', '--out', 'OUT.html', '--csv', 'OUT.csv'], {}),
 }
 CL_CODES = {  # what is plausible, in turn
@@ -239,7 +244,8 @@ def shape_of(value):
     """What a JSON document holds, but for what is measured (numbers, which phases took any time) and told of the
     machine."""
     if isinstance(value, dict):
-        return {key: key if re.search('date$|host$|phases$', key) else shape_of(v) for key, v in sorted(value.items())}
+        return {key: key if re.search('(date|host|phases|detail)$', key) else shape_of(v)
+                for key, v in sorted(value.items())}
     if isinstance(value, list):
         return [shape_of(v) for v in value]
     return value if isinstance(value, str) else type(value).__name__.replace('int', 'float')

@@ -4,8 +4,9 @@
  *   FAULT=NAME:N:CODE[:COUNT]  call N (from 1) of NAME fails with CODE, as do the COUNT - 1 calls after it (default 1;
  * 0: all from N on). CODE is a cl_int for cl*, an errno for what concerns files, ignored for what allocates. A write or
  * fwrite with CODE 0 is short: half of it is done. With CODE -9 a function of files ends the process by SIGKILL
- * instead, a write when half is done. FAULT_REPORT=FILE          at exit: a line "NAME calls" for each function called,
- * and "live KIND created retained released" for kinds of OpenCL objects and for blocks of memory.
+ * instead, a write when half is done. FAULT_LATE=US lets PoCL's own threads wait for so many microseconds before each
+ * event they let go of, as a busy machine does. FAULT_REPORT=FILE at exit: a line "NAME calls" for each function
+ * called, and "live KIND created retained released" for kinds of OpenCL objects and for blocks of memory.
  *
  * Only calls of the program itself and of cJSON count for memory, threads and files; for OpenCL those of CLBlast and
  * clFFT do too. What PoCL calls within itself does not come by here. */
@@ -56,6 +57,7 @@ static struct {
     int code;
 } fault = {.count = 1};
 static const char *report_path;
+static useconds_t late;
 static bool ready;
 
 /* --- whose call it is, and whether it fails --------------------------------------------------- */
@@ -124,6 +126,7 @@ __attribute__((constructor)) static void start(void) {
     int seen = 0;
     dl_iterate_phdr(add_range, &seen);
     report_path = getenv("FAULT_REPORT");
+    if (getenv("FAULT_LATE")) late = (useconds_t)strtoul(getenv("FAULT_LATE"), NULL, 10);
     if (colon && (size_t)(colon - spec) < sizeof fault.name) {
         char *end;
         memcpy(fault.name, spec, (size_t)(colon - spec));
@@ -343,6 +346,15 @@ int pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*
     static struct entry *slot;
     REAL(pthread_create);
     return hit_own(&slot, "pthread_create", NONE, CALLER) ? EAGAIN : real(thread, attributes, run, context);
+}
+
+int pthread_mutex_lock(pthread_mutex_t *mutex) {
+    Dl_info at;
+    REAL(pthread_mutex_lock);
+    if (late && getpid() != gettid() && dladdr(CALLER, &at) && at.dli_sname &&
+        !strcmp(at.dli_sname, "POclReleaseEvent"))
+        usleep(late);
+    return real(mutex);
 }
 
 /* --- files ------------------------------------------------------------------------------------ */
