@@ -1,4 +1,5 @@
-/* A run's config.json: reading it, and what a resumed run makes of it before it opens a device. */
+/* A run's config.json: reading it, and what a resumed run makes of it before it opens a device; its data are a folder
+ * of two images. */
 #include "fuzz.h"
 #include "train/run.h"
 #include <stdlib.h>
@@ -12,6 +13,18 @@ static void build_network(struct blanch_network_options options) {
     if (!code) code = bl_graph_finish(graph, options.seed);
     expect_read(code);
     bl_graph_free(graph);
+}
+
+static void open_data(const struct bl_run_config *config) {
+    static const char image[] = "P5 2 1 255\n\x10\x20";
+    struct bl_dataset *set = NULL;
+    char *changes = NULL;
+    memory_file("a/1.pgm", image, sizeof image - 1), memory_file("b/1.pgm", image, sizeof image - 1);
+    int code = bl_run_data_open(&set, config, "folder:" IN_MEMORY, 0);
+    if (!code) code = bl_run_data_resume(config, set, &changes);
+    expect(code);
+    free(changes);
+    bl_dataset_close(set);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
@@ -29,6 +42,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         if (view->channels < 1 || view->size < 1 || options.batch < 1) abort();
         for (int i = 0; i < run.config.class_names; i++) cJSON_GetArrayItem(run.config.class_name, i);
         build_network(options);
+        open_data(&run.config);
         run.schedule.steps = run.schedule.epoch_steps = 10;
         for (int64_t step = 0; step < 10; step += 3) bl_schedule_lr(&run.schedule, step);
     }

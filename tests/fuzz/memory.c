@@ -107,12 +107,24 @@ FILE *__wrap_fdopen(int descriptor, const char *mode) {
     return descriptor < DESCRIPTORS ? __real_fdopen(descriptor, mode) : stream_of(&files[descriptor - DESCRIPTORS]);
 }
 
+static int number_of(const FILE *stream) {
+    for (int i = 0; i < FILES; i++)
+        if (stream && files[i].stream == stream) return DESCRIPTORS + i;
+    return -1;
+}
+
 int __real_fileno(FILE *stream);
 int __wrap_fileno(FILE *stream);
 int __wrap_fileno(FILE *stream) {
-    for (int i = 0; i < FILES; i++)
-        if (stream && files[i].stream == stream) return DESCRIPTORS + i;
-    return __real_fileno(stream);
+    const int number = number_of(stream);
+    return number < 0 ? __real_fileno(stream) : number;
+}
+
+/* Memory is read byte by byte without a buffer. */
+int __real_setvbuf(FILE *stream, char *buffer, int mode, size_t size);
+int __wrap_setvbuf(FILE *stream, char *buffer, int mode, size_t size);
+int __wrap_setvbuf(FILE *stream, char *buffer, int mode, size_t size) {
+    return number_of(stream) < 0 ? __real_setvbuf(stream, buffer, mode, size) : 0;
 }
 
 int __real_fstat(int descriptor, struct stat *status);
