@@ -87,25 +87,20 @@ def test_numbers():
     """Digits, a minus, a point, an exponent; not what C reads as a number besides."""
     train = ('train', '--model', 'smallcnn', '--norm', 'nd', '--data', 'synthetic:3x32x32:10', '--steps', '1')
     bench = ('bench', '--model', 'smallcnn', '--norm', 'nd')
-    good = []
-    for words, option, right, wrong in (
-            (train, '--lr', '.5e-1', (' 0.1', '+0.1', 'nan', '0x1p-3')),
-            (train, '--batch', '4', (' 4', '+4')),
-            (train, '--seed', '7', ('\t7',)),
-            (train, '--max-alloc', '0.5G', (' 512M', '0x200M')),
-            (train, '--overhead-budget', '20%', ('\n20', '+20%', '0x14')),
-            (train, '--schedule', 'multistep:1,2:0.5',
+    for words, option, wrong in (
+            (train, '--lr', (' 0.1', '+0.1', 'nan', '0x1p-3')),
+            (train, '--batch', (' 4', '+4')),
+            (train, '--seed', ('\t7',)),
+            (train, '--max-alloc', (' 512M', '0x200M')),
+            (train, '--overhead-budget', ('\n20', '+20%', '0x14')),
+            (train, '--schedule',
              ('multistep:+1', 'multistep:1, 2', 'multistep:1:0x1p-1')),
-            (train, '--recompute', '2', ('\n2', '+2')),
-            (bench, '--input', '1x28', ('1x 28', '1x28x\n28')),
-            (('bench',), '--gemm', '8x8x8', ('8x 8x8',))):
+            (train, '--recompute', ('\n2', '+2')),
+            (bench, '--input', ('1x 28', '1x28x\n28')),
+            (('bench',), '--gemm', ('8x 8x8',))):
         more = ('--out', HOME + '/never') if words is train else ()
-        good += [(option, right)] * (words is train)
         for value in wrong:
             refuses(2, option + ' takes', *words, option, value, *more)
-    given = [word for option, right in good for word in (option, right)]
-    status, _, err = blanch(*train, *given, '--quiet', '--out', HOME + '/run')
-    check(status == 0, err[-300:])
     refuses(2, '--epochs takes', 'study', '--data', 'mnist:nowhere', '--dataset', 'cifar10',
             '--out', HOME + '/study', '--epochs', '1, 20')
 
