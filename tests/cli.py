@@ -537,33 +537,6 @@ def test_devices():
     succeeds('devices', '--check')
 
 
-def test_device_that_does_not_answer():
-    shim = os.path.join(os.path.dirname(BLANCH), 'tests', 'faults', 'shim.so')
-    two = {'POCL_DEVICES': 'basic pthread', 'LD_PRELOAD': shim}
-    if not os.path.exists(shim) or len(json.loads(blanch('devices', '--json', env=two).out)['devices']) != 2:
-        raise Skip('PoCL is not there, or calls cannot be made to fail')
-    names = [d['device'] for d in json.loads(blanch('devices', '--json', env=two).out)['devices']]
-    for fault, lost in (('clGetDeviceInfo:1:-5', 0), ('clGetDeviceInfo:30:-36', 1), ('clGetDeviceInfo:1:-30', 0)):
-        broken = dict(two, FAULT=fault)
-        r = refuses(3, ['no answer from device ' + names[lost]], 'devices', '--json', env=broken)
-        left = json.loads(r.out)['devices']
-        check([d['device'] for d in left] == [names[1 - lost]] and left[0]['default'], r.out)
-        words = ('check', os.path.join(ROOT, 'tests/reference/conformance/relu6.safetensors'))
-        r = succeeds(*words, env=broken)
-        check('warning: no answer from device ' + names[lost] in r.err, r.err)
-        refuses(3, ['no answer from device ' + names[lost]], *words, '--device', names[lost], env=broken)
-        r = succeeds(*words, '--device', names[1 - lost], env=broken)
-        check('no answer' not in r.err, 'a device was asked for: ' + r.err)
-    for fault in ('clGetDeviceInfo:1:-5:0', 'clGetPlatformInfo:1:-6:0', 'clGetDeviceIDs:1:-6', 'cl:8:-36:0'):
-        refuses(3, ['no answer from'], 'devices', env=dict(two, FAULT=fault))
-
-
-def test_device_spec():
-    for spec in ('0:0/\n1', '0:0/ 1', '0:0/+1', '0:0/0', '0:0/', '0:0/1x', '0:0/4294967297', ' 0:0', '+0:0', '0: 0',
-                 '0:-0'):
-        refuses(2, ["device '"], 'devices', '--device', spec)
-
-
 def test_sub_device():
     r = blanch('bench', '--model', 'smallcnn', '--norm', 'nd', '--batch', 8, '--steps', 1, '--warmup', 1, '--device',
                '0:0/1')

@@ -229,17 +229,43 @@ static void look_csv(const char *text) {
         *to++ = *c;
     }
     *to = 0;
-    assert_null(*value ? strchr("=@\t\r\n", *value) : NULL);
+    assert_null(*value ? strchr("=@\t\r\n\x1b", *value) : NULL);
     for (uint32_t code, i = 0, bytes; value[i]; i += bytes) assert_true((bytes = (uint32_t)bl_utf8(value + i, &code)));
     free(csv.data);
 }
 
 static void test_csv(void **state) {
-    static const char *const rows[][2] = {
-        {"=1+1", "'=1+1"},     {"+a", "'+a"},     {"-a", "'-a"},           {"@SUM(A1)", "'@SUM(A1)"},
-        {"-1.5", "-1.5"},      {"+2e3", "+2e3"},  {"-1+1", "'-1+1"},       {"\tx", "'\tx"},
-        {"\r=1", "\"'\r=1\""}, {"a=b", "a=b"},    {"a,b", "\"a,b\""},      {"a\"b", "\"a\"\"b\""},
-        {"-", "'-"},           {"-inf", "'-inf"}, {"caf\xe9", "caf\\xE9"}, {"--refresh 3", "'--refresh 3"}};
+    static const char *const rows[][2] = {{"=1+1", "'=1+1"},
+                                          {"+a", "'+a"},
+                                          {"-a", "'-a"},
+                                          {"@SUM(A1)", "'@SUM(A1)"},
+                                          {"-1.5", "-1.5"},
+                                          {"+2e3", "+2e3"},
+                                          {"-1+1", "'-1+1"},
+                                          {"\tx", "\\x09x"},
+                                          {" =1+1", "' =1+1"},
+                                          {"\u00a0=1", "'\u00a0=1"},
+                                          {"\u200b\u3000=1", "'\u200b\u3000=1"},
+                                          {"\ufeff=1", "\\uFEFF=1"},
+                                          {"\uff1d1", "'\uff1d1"},
+                                          {"\uff0b1", "'\uff0b1"},
+                                          {"\uff0d1", "'\uff0d1"},
+                                          {"\uff201", "'\uff201"},
+                                          {" -1.5", " -1.5"},
+                                          {"+-1", "'+-1"},
+                                          {"-0x1p3", "'-0x1p3"},
+                                          {"--1", "'--1"},
+                                          {"\x1b[31m", "\\x1B[31m"},
+                                          {"a\u202e\"b", "\"a\\u202E\"\"b\""},
+                                          {"\"", "\"\"\"\""},
+                                          {"\r=1", "\\x0D=1"},
+                                          {"a=b", "a=b"},
+                                          {"a,b", "\"a,b\""},
+                                          {"a\"b", "\"a\"\"b\""},
+                                          {"-", "'-"},
+                                          {"-inf", "'-inf"},
+                                          {"caf\xe9", "caf\\xE9"},
+                                          {"--refresh 3", "'--refresh 3"}};
     each_text(look_csv);
     for (int i = 0; i < BL_COUNT(rows); i++) {
         struct bl_html csv = {0};

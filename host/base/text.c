@@ -1,5 +1,8 @@
 #include "base/text.h"
+#include <ctype.h>
+#include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* Neither surrogates nor longer forms than needed, as Unicode defines it. */
@@ -55,6 +58,23 @@ size_t bl_text_show(char *out, size_t size, const char *text) {
     }
     if (size) out[end] = 0;
     return length;
+}
+
+size_t bl_text_decimal(const char *text, double *value) {
+    const char *first = text + (*text == '-');
+    char *end;
+    bool number = isdigit((unsigned char)first[*first == '.']), hexadecimal = *first == '0' && (first[1] | 32) == 'x';
+    if (!number || hexadecimal) return 0;
+    *value = strtod(text, &end);
+    return (size_t)(end - text);
+}
+
+size_t bl_text_whole(const char *text, long long *value) {
+    char *end;
+    if (!isdigit((unsigned char)text[*text == '-'])) return 0;
+    errno = 0;
+    *value = strtoll(text, &end, 10);
+    return errno ? 0 : (size_t)(end - text);
 }
 
 size_t bl_text_fit(const char *text, size_t size) {

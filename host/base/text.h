@@ -20,6 +20,10 @@ int bl_text_hex(const char *digits);
 /* One line of UTF-8 that a terminal shows as it stands: hidden characters become \xNN or \uNNNN, bytes that are no
  * UTF-8 \xNN. As snprintf: at most size bytes with the NUL, cut between characters; returns the length of the whole. */
 size_t bl_text_show(char *out, size_t size, const char *text);
+/* The length of a decimal number, or of a whole one, that text starts with, and its value; 0: there is none, or (whole)
+ * it does not fit. As options take them: no blank before it, no "+", no hexadecimal, no "inf". */
+size_t bl_text_decimal(const char *text, double *value);
+size_t bl_text_whole(const char *text, long long *value);
 /* The length of what of text fits into size bytes with a NUL without cutting a character. */
 size_t bl_text_fit(const char *text, size_t size);
 

@@ -40,6 +40,7 @@ static int parse_input(struct bench *b) {
         n->width = n->height;
     else if (count != 3)
         n->channels = 0;
+    if (b->input[strspn(b->input, "0123456789x")]) n->channels = 0; // blanks and signs, which sscanf passes over
     bool right = n->channels >= 1 && n->channels <= 1024 && n->height >= 1 && n->width >= 1 && n->height <= 8192 &&
                  n->width <= 8192;
     return right ? 0 : bl_fail(BLANCH_EUSAGE, "--input takes CHANNELSxSIZE, as in 3x32, not '%s'", b->input);

@@ -35,6 +35,7 @@ static int parse(struct bl_gemm *g, const char *text) {
         n = k = m;
     else if (count != 3)
         m = 0;
+    if (text[strspn(text, "0123456789x")]) m = 0; // blanks and signs, which sscanf passes over
     if (m < 1 || n < 1 || k < 1 || m > 1 << 20 || n > 1 << 20 || k > 1 << 20)
         return bl_fail(BLANCH_EUSAGE, "--gemm takes MxNxK, as in 1024x1024x1024, not '%s'", text);
     *g = (struct bl_gemm){.m = m, .n = n, .k = k, .alpha = 1, .lda = k, .ldb = n, .ldc = n};

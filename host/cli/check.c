@@ -4,6 +4,7 @@
 #include "cli/common.h"
 #include "io/files.h"
 #include <dirent.h>
+#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -57,7 +58,9 @@ static int add_folder(struct files *files, const char *path, const char *below) 
         struct stat info;
         if (!full || !shown)
             code = BLANCH_ENOMEM;
-        else if (!code && name[0] != '.' && lstat(full, &info) == 0) {
+        else if (!code && name[0] != '.' && lstat(full, &info))
+            code = bl_fail(BLANCH_EINPUT, "%s: %s", full, strerror(errno));
+        else if (!code && name[0] != '.') {
             if (S_ISDIR(info.st_mode)) {
                 char *deeper = bl_format("%s/", shown);
                 code = deeper ? add_folder(files, full, deeper) : BLANCH_ENOMEM;
@@ -146,8 +149,9 @@ done:
     return code;
 }
 
-static int run_case(struct bl_check *check, const char *path) {
-    int code = bl_st_open(&check->file, path);
+/* Takes over what was read. */
+static int run_case(struct bl_check *check, const char *path, char *bytes, size_t size) {
+    int code = bl_st_take(&check->file, path, bytes, size);
     if (code) return code;
     const char *kind = bl_st_meta(check->file, "kind");
     if (!kind) return bl_fail(BLANCH_EINPUT, "the metadata has no 'kind': it is not a conformance case");
@@ -224,12 +228,20 @@ struct settings {
     struct bl_common common;
     const char *write;
     cJSON *json, *cases;          // NULL: lines of text
-    int passed, failed, left_out; // left_out: paths
+    int passed, failed, left_out; // left_out: paths, and files that cannot be read
 };
 
 static int check_file(struct settings *s, struct blanch_device *dev, const struct entry *entry) {
     struct bl_check check = {.dev = dev};
-    int code = run_case(&check, entry->path);
+    char *bytes = NULL;
+    size_t size;
+    int code = bl_file_read(entry->path, &bytes, &size);
+    if (code == BLANCH_EINPUT) {
+        bl_print_error(code);
+        s->left_out++;
+        return 0;
+    }
+    if (!code) code = run_case(&check, entry->path, bytes, size);
     if (code == BLANCH_EDEVICE || code == BLANCH_ENOMEM || code == BLANCH_EINTERRUPTED) { // nothing of the case's
         release_case(&check);
         return bl_fail_in(code, "%s", entry->name);

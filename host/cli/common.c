@@ -137,12 +137,12 @@ void bl_common_say_unused(const struct bl_common *common, bool has_nd) {
 
 int bl_common_recompute(const struct bl_common *common, int *segments) {
     const char *text = common->recompute;
-    char *end = NULL;
+    long long value;
     *segments = 0;
     if (text && !strcmp(text, "auto")) *segments = BLANCH_RECOMPUTE_AUTO;
     if (!text || *segments) return 0;
-    long value = strtol(text, &end, 10);
-    if (end == text || *end || value < 1 || value > BL_MAX_SEGMENTS)
+    size_t length = bl_text_whole(text, &value);
+    if (!length || text[length] || value < 1 || value > BL_MAX_SEGMENTS)
         return bl_fail(BLANCH_EUSAGE, "--recompute takes auto or segments from 1 to %d, not '%s'", BL_MAX_SEGMENTS,
                        text);
     *segments = (int)value;

@@ -72,6 +72,7 @@ struct doctor {
     struct blanch_device *dev;
     const struct blanch_device_info *info;
     char value[512]; // what a probe found
+    int ended;       // memory lacked, or a signal came: nothing of the device's
 };
 enum verdict { AVAILABLE, MISSING, FAILED }; // MISSING: Blanch does without
 static const char *const verdicts[] = {"available", "missing", "failed"};
@@ -86,7 +87,10 @@ static enum verdict say(struct doctor *d, enum verdict verdict, const char *form
         if (*c == '\n') *c = ' ';
     return verdict;
 }
-static enum verdict refused(struct doctor *d, enum verdict verdict) {
+/* MISSING is only what the device refuses: a device that fails does not lack something. */
+static enum verdict refused(struct doctor *d, int code, enum verdict verdict) {
+    if (code == BLANCH_ENOMEM || code == BLANCH_EINTERRUPTED) d->ended = code;
+    if (code == BLANCH_EDEVICE && !bl_device_refused()) verdict = FAILED;
     return say(d, verdict, "%s", blanch_error_message());
 }
 
@@ -113,12 +117,14 @@ static int run_probe(struct blanch_device *dev, struct bl_range range, long vari
 }
 
 static enum verdict probe_compile(struct doctor *d) {
-    if (run_probe(d->dev, BL_ITEMS(1000), 0, NULL)) return refused(d, FAILED);
+    int code = run_probe(d->dev, BL_ITEMS(1000), 0, NULL);
+    if (code) return refused(d, code, FAILED);
     return say(d, AVAILABLE, "a kernel computes what it should; the device says %s", d->info->c_version);
 }
 
 static enum verdict probe_group_of_one(struct doctor *d) {
-    if (run_probe(d->dev, BL_GROUPS1(1000), 0, NULL)) return refused(d, FAILED);
+    int code = run_probe(d->dev, BL_GROUPS1(1000), 0, NULL);
+    if (code) return refused(d, code, FAILED);
     return say(d, AVAILABLE, "up to %zu items", d->info->max_work_group);
 }
 
@@ -136,7 +142,7 @@ static enum verdict probe_cache(struct doctor *d) {
     if (!code) code = run_probe(again, BL_ITEMS(1000), 1, &cached);
     double second = bl_now() - start;
     blanch_device_close(again);
-    if (code) return refused(d, FAILED);
+    if (code) return refused(d, code, FAILED);
     if (!cached)
         return say(d, MISSING, "programs are compiled at every start: is $XDG_CACHE_HOME (or ~/.cache) writable?");
     return say(d, AVAILABLE, "a program was read back from the disk, %.0f ms where it took %.0f ms", 1e3 * second,
@@ -151,7 +157,7 @@ static enum verdict probe_partition(struct doctor *d) {
     int code = blanch_device_open(&part, spec, 0);
     if (!code) code = run_probe(part, BL_ITEMS(1000), 0, NULL);
     blanch_device_close(part);
-    return code ? refused(d, MISSING) : say(d, AVAILABLE, "--device %s works", spec);
+    return code ? refused(d, code, MISSING) : say(d, AVAILABLE, "--device %s works", spec);
 }
 
 enum { TIMED = 4096, LAUNCHES = 4 };
@@ -196,7 +202,7 @@ static enum verdict probe_events(struct doctor *d) {
         agree = busy <= 1.05 * wall && busy >= 0.1 * wall;
     }
     bl_mem_free(y);
-    if (code) return refused(d, FAILED);
+    if (code) return refused(d, code, FAILED);
     if (busy <= 0) return say(d, MISSING, "the driver gives no event times: layers cannot be timed");
     if (!agree)
         return say(d, MISSING, "events say %.2f ms, the clock %.2f ms: times of layers are not to be believed",
@@ -214,7 +220,7 @@ static enum verdict probe_parts(struct doctor *d) {
     if (!code) code = bl_mem_fill(part, 0, sizeof value, 7.0f);
     if (!code) code = bl_mem_read(whole, align, sizeof value, &value);
     bl_mem_free(part), bl_mem_free(whole);
-    if (code) return refused(d, FAILED);
+    if (code) return refused(d, code, FAILED);
     if (value != 7.0f) return say(d, FAILED, "a part of a buffer does not share its memory");
     return say(d, AVAILABLE, "at multiples of %zu bytes", align);
 }
@@ -228,7 +234,7 @@ static enum verdict probe_memory(struct doctor *d) {
     value = 0;
     if (!code) code = bl_mem_read(mem, bytes - sizeof value, sizeof value, &value);
     bl_mem_free(mem);
-    if (code) return refused(d, FAILED);
+    if (code) return refused(d, code, FAILED);
     if (value != 3.0f) return say(d, FAILED, "the end of a buffer of %.0f MiB does not keep its value", mib(bytes));
     return say(d, AVAILABLE, "%.0f MiB in one buffer tried; the device says %.0f MiB, and %.0f MiB in all", mib(bytes),
                mib(d->info->max_alloc), mib(d->info->global_memory));
@@ -261,7 +267,9 @@ static int try_gemm(struct doctor *d, int n) {
 }
 
 static enum verdict probe_gemm(struct doctor *d) {
-    if (try_gemm(d, 37) || try_gemm(d, 192)) return refused(d, FAILED);
+    int code = try_gemm(d, 37);
+    if (!code) code = try_gemm(d, 192);
+    if (code) return refused(d, code, FAILED);
     return say(d, AVAILABLE, "products of 37 x 37 and 192 x 192 matrices are right");
 }
 
@@ -289,7 +297,7 @@ static enum verdict probe_finite(struct doctor *d) {
                                flags[i] ? "not finite" : "finite");
     }
     bl_mem_free(mx), bl_mem_free(mf);
-    return code ? refused(d, FAILED) : say(d, AVAILABLE, "infinities and NaN are told from numbers");
+    return code ? refused(d, code, FAILED) : say(d, AVAILABLE, "infinities and NaN are told from numbers");
 }
 
 static int try_local(struct doctor *d, size_t bytes, int *items) {
@@ -316,7 +324,8 @@ static int try_local(struct doctor *d, size_t bytes, int *items) {
 static enum verdict probe_local(struct doctor *d) {
     size_t bytes = d->info->local_memory < 32768 ? (size_t)d->info->local_memory : 32768;
     int items;
-    if (try_local(d, bytes, &items)) return refused(d, MISSING);
+    int code = try_local(d, bytes, &items);
+    if (code) return refused(d, code, MISSING);
     return say(d, AVAILABLE, "%zu KiB shared by %d items across a barrier; the device says %.0f KiB%s", bytes / 1024,
                items, (double)d->info->local_memory / 1024, d->info->local_is_real ? "" : ", in plain memory");
 }
@@ -365,6 +374,7 @@ static int check_device(struct blanch_device *dev, cJSON *json) {
     char failed[512] = "";
     for (int i = 0; i < BL_COUNT(probes); i++) {
         enum verdict verdict = probes[i].probe(&doctor);
+        if (doctor.ended) return bl_fail(doctor.ended, "%s", doctor.value);
         size_t used = strlen(failed);
         if (verdict == FAILED) snprintf(failed + used, sizeof failed - used, "%s%s", used ? ", " : "", probes[i].name);
         report(json, probes[i].name, verdict, doctor.value);

@@ -1,8 +1,8 @@
 /* Options from a table, on getopt_long: conversions, ranges, suggestions, --help. */
 #include "cli.h"
+#include "base/text.h"
 #include "io/files.h"
 #include <ctype.h>
-#include <errno.h>
 #include <getopt.h>
 #include <limits.h>
 #include <math.h>
@@ -77,12 +77,11 @@ static bool in_range(const struct bl_option *option, double value) {
 }
 
 static int read_integer(const struct bl_option *option, const char *text) {
-    char *end;
-    errno = 0;
-    long long value = strtoll(text, &end, 10);
+    long long value;
+    size_t length = bl_text_whole(text, &value);
+    if (!length || text[length]) return bad_value(option, text);
     bool fits = option->kind == BL_OPT_INT64 || (value >= INT_MIN && value <= INT_MAX);
-    if (end == text || *end || errno || isspace((unsigned char)*text) || !fits || !in_range(option, (double)value))
-        return bad_value(option, text);
+    if (!fits || !in_range(option, (double)value)) return bad_value(option, text);
     if (option->kind == BL_OPT_INT)
         *(int *)option->value = (int)value;
     else
@@ -91,10 +90,9 @@ static int read_integer(const struct bl_option *option, const char *text) {
 }
 
 static int read_float(const struct bl_option *option, const char *text) {
-    char *end;
-    double value = strtod(text, &end);
-    if (end == text || *end || isspace((unsigned char)*text) || !isfinite((float)value) || !in_range(option, value))
-        return bad_value(option, text);
+    double value;
+    size_t length = bl_text_decimal(text, &value);
+    if (!length || text[length] || !isfinite((float)value) || !in_range(option, value)) return bad_value(option, text);
     *(float *)option->value = (float)value;
     return 0;
 }
@@ -102,9 +100,10 @@ static int read_float(const struct bl_option *option, const char *text) {
 /* 4096, 512M, 4G, 4GB, 4GiB: powers of 1024 throughout. */
 static int read_bytes(const struct bl_option *option, const char *text) {
     static const char letters[] = "KMGT";
-    char *end;
-    double value = strtod(text, &end);
-    if (end == text || !isdigit((unsigned char)*text)) return bad_value(option, text);
+    double value;
+    size_t length = bl_text_decimal(text, &value);
+    const char *end = text + length;
+    if (!length || *text == '-') return bad_value(option, text);
     const char *letter = *end ? strchr(letters, toupper((unsigned char)*end)) : NULL;
     if (letter) {
         for (const char *p = letters; p <= letter; p++) value *= 1024;

@@ -125,9 +125,9 @@ static int plan(struct study *s) {
         return code;
     if (!(s->cells = bl_calloc(MAX_CELLS, sizeof *s->cells))) return BLANCH_ENOMEM;
     for (int e = 0; e < s->epochs.count; e++) {
-        char *end;
-        long value = strtol(s->epochs.word[e], &end, 10);
-        if (*end || value < 1 || value > 1000000)
+        long long value;
+        size_t length = bl_text_whole(s->epochs.word[e], &value);
+        if (!length || s->epochs.word[e][length] || value < 1 || value > 1000000)
             return bl_fail(BLANCH_EUSAGE, "--epochs takes whole numbers from 1, such as 1,20,100, not '%s'",
                            s->epochs.word[e]);
         for (int attempt = 1; attempt <= s->attempts; attempt++)

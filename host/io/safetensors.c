@@ -160,12 +160,9 @@ static int parse_header(struct bl_safetensors *file, const char *text, size_t si
     return read_metadata(file);
 }
 
-static int read_file(struct bl_safetensors *file, const char *path) {
-    size_t size;
+static int parse(struct bl_safetensors *file, const char *path, size_t size) {
     file->path = bl_strdup(path);
     if (!file->path) return BLANCH_ENOMEM;
-    int code = bl_file_read(path, &file->bytes, &size);
-    if (code) return code;
     if (size < 10) return bl_fail(BLANCH_EINPUT, "%s: %zu bytes are too few for a safetensors file", path, size);
     uint64_t length;
     memcpy(&length, file->bytes, 8);
@@ -175,19 +172,28 @@ static int read_file(struct bl_safetensors *file, const char *path) {
     if (length > MOST_HEADER)
         return bl_fail(BLANCH_EINPUT, "%s: a header of %llu bytes; the format's limit is %d", path,
                        (unsigned long long)length, MOST_HEADER);
-    code = parse_header(file, file->bytes + 8, (size_t)length);
+    int code = parse_header(file, file->bytes + 8, (size_t)length);
     return code ? code : read_tensors(file, file->bytes + 8 + length, size - 8 - (size_t)length);
 }
 
-int bl_st_open(struct bl_safetensors **file, const char *path) {
+int bl_st_take(struct bl_safetensors **file, const char *path, char *bytes, size_t size) {
     *file = bl_calloc(1, sizeof **file);
-    if (!*file) return BLANCH_ENOMEM;
-    int code = read_file(*file, path);
+    if (!*file) return free(bytes), BLANCH_ENOMEM;
+    (*file)->bytes = bytes;
+    int code = parse(*file, path, size);
     if (code) {
         bl_st_close(*file);
         *file = NULL;
     }
     return code;
+}
+
+int bl_st_open(struct bl_safetensors **file, const char *path) {
+    char *bytes = NULL;
+    size_t size;
+    *file = NULL;
+    int code = bl_file_read(path, &bytes, &size);
+    return code ? code : bl_st_take(file, path, bytes, size);
 }
 
 void bl_st_close(struct bl_safetensors *file) {

@@ -19,6 +19,8 @@ struct bl_safetensors; // an opened file
 /* Reads the whole file. Every offset, shape and dtype is checked, and that the tensors fill the data without gap or
  * overlap, as the format demands; errors name the file and the tensor (BLANCH_EINPUT). */
 int bl_st_open(struct bl_safetensors **file, const char *path);
+/* The same of what bl_file_read has read, which it takes over; path is what errors call it. */
+int bl_st_take(struct bl_safetensors **file, const char *path, char *bytes, size_t size);
 void bl_st_close(struct bl_safetensors *file);
 int bl_st_count(const struct bl_safetensors *file);
 const struct bl_st_tensor *bl_st_at(const struct bl_safetensors *file, int index);          // in the header's order

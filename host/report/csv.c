@@ -7,28 +7,45 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* As spreadsheets see it: they pass over blanks before it. A number is none. */
+static bool is_blank(uint32_t code) {
+    return code == ' ' || code == 0xa0 || code == 0xad || code == 0x1680 || code == 0x180e ||
+           (code >= 0x2000 && code <= 0x200d) || code == 0x202f || code == 0x205f || code == 0x3000;
+}
+
+/* Spreadsheets may drop blanks, of any kind and width, before it, and take wide signs for narrow ones; hidden
+ * characters are written out. A number is none. */
 static bool is_formula(const char *text) {
-    char *end;
-    if (!strchr("+-", *text)) return strchr("=@\t\r\n", *text) != NULL;
-    double value = strtod(text, &end);
-    return end == text || *end || !isfinite(value);
+    static const char *const signs[] = {"+", "-", "=", "@", "\uff0b", "\uff0d", "\uff1d", "\uff20"};
+    uint32_t code;
+    double value;
+    for (int bytes; (bytes = bl_utf8(text, &code)) && is_blank(code);) text += bytes;
+    size_t length = *text == '-' ? bl_text_decimal(text, &value) : *text == '+' ? bl_text_decimal(text + 1, &value) : 0;
+    if (length && text[1] != '-' && !text[length + (*text == '+')] && isfinite(value)) return false;
+    for (int i = 0; i < BL_COUNT(signs); i++)
+        if (!strncmp(text, signs[i], strlen(signs[i]))) return true;
+    return false;
+}
+
+/* text, which shows as it stands. */
+static void put_text(struct bl_html *csv, const char *text) {
+    bool quote = strpbrk(text, ",\"") != NULL;
+    if (quote) bl_html(csv, "\"");
+    if (is_formula(text)) bl_html(csv, "'");
+    for (const char *part = text; *part; part += strcspn(part, "\""), part += *part == '"')
+        bl_html(csv, "%.*s%s", (int)strcspn(part, "\""), part, part[strcspn(part, "\"")] ? "\"\"" : "");
+    if (quote) bl_html(csv, "\"");
 }
 
 void bl_csv_text(struct bl_html *csv, const char *text) {
-    bool quote = strpbrk(text, ",\"\r\n") != NULL;
-    if (quote) bl_html(csv, "\"");
-    if (*text && is_formula(text)) bl_html(csv, "'");
-    for (uint32_t code; *text; text++) {
-        int bytes = bl_utf8(text, &code);
-        if (!bytes)
-            bl_html(csv, "\\x%02X", (unsigned char)*text);
-        else if (*text == '"')
-            bl_html(csv, "\"\"");
-        else
-            bl_html(csv, "%.*s", bytes, text), text += bytes - 1;
+    size_t size = bl_text_show(NULL, 0, text) + 1;
+    char *shown = bl_malloc(size);
+    if (!shown) {
+        csv->error = BLANCH_ENOMEM;
+        return;
     }
-    if (quote) bl_html(csv, "\"");
+    bl_text_show(shown, size, text);
+    put_text(csv, shown);
+    free(shown);
 }
 
 static void put_number(struct bl_html *out, double value) {

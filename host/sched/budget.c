@@ -2,6 +2,7 @@
  * 1st, 2nd, 4th ... sweep. Minimises sum(drift_i K_i) subject to sum(cost_i / K_i) <= allowance, K_i = x sqrt(cost_i /
  * drift_i) within bounds, rounded to powers of 2 of a common period. */
 #include "sched/budget.h"
+#include "base/text.h"
 #include "io/files.h"
 #include "io/json.h"
 #include <limits.h>
@@ -22,12 +23,12 @@ static const double negligible_share = 0.02; // of all costs: a layer below it s
 static const double modest = 0.01;           // share of a batch-norm step that refreshes have whatever the budget
 
 int bl_budget_parse(const char *text, double *share) {
-    char *end;
+    double value;
     *share = -1;
     if (!strcmp(text, "none")) return 0;
-    double value = strtod(text, &end);
-    if (end != text && *end == '%') end++;
-    if (end == text || *end || *text == ' ' || !(value >= 0 && value <= 10000))
+    size_t length = bl_text_decimal(text, &value);
+    bool whole = length && !text[length + (text[length] == '%')];
+    if (!whole || !(value >= 0 && value <= 10000))
         return bl_fail(BLANCH_EUSAGE, "--overhead-budget takes none or a percentage such as 20%%, not '%s'", text);
     *share = value / 100;
     return 0;

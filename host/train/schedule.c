@@ -1,4 +1,5 @@
 /* Learning-rate schedules. */
+#include "base/text.h"
 #include "train/train.h"
 #include <math.h>
 #include <stdlib.h>
@@ -13,21 +14,24 @@ static int bad_schedule(const char *text) {
 
 /* ":30,60,80:0.2", each part optional. */
 static int parse_multistep(struct bl_schedule *s, const char *text, const char *rest) {
-    char *end;
+    double gamma;
+    size_t length;
     s->gamma = 0.1f;
     if (!*rest) return 0;
     do {
-        long epoch = strtol(++rest, &end, 10);
+        long long epoch = 0;
+        length = bl_text_whole(++rest, &epoch);
         bool rises = !s->milestones || epoch > s->milestone[s->milestones - 1];
-        if (end == rest || epoch < 1 || epoch > 1000000 || !rises || s->milestones == BL_COUNT(s->milestone))
+        if (!length || epoch < 1 || epoch > 1000000 || !rises || s->milestones == BL_COUNT(s->milestone))
             return bad_schedule(text);
         s->milestone[s->milestones++] = (int)epoch;
-        rest = end;
+        rest += length;
     } while (*rest == ',');
     if (!*rest) return 0;
     if (*rest != ':') return bad_schedule(text);
-    s->gamma = strtof(rest + 1, &end);
-    return end == rest + 1 || *end || !(s->gamma > 0 && s->gamma <= 1) ? bad_schedule(text) : 0;
+    if (!(length = bl_text_decimal(++rest, &gamma)) || rest[length]) return bad_schedule(text);
+    s->gamma = strtof(rest, NULL);
+    return !(s->gamma > 0 && s->gamma <= 1) ? bad_schedule(text) : 0;
 }
 
 /* Changes kind, milestones and gamma alone. */

@@ -244,7 +244,7 @@ def shape_of(value):
     """What a JSON document holds, but for what is measured (numbers, which phases took any time) and told of the
     machine."""
     if isinstance(value, dict):
-        return {key: key if re.search('(date|host|phases|detail)$', key) else shape_of(v)
+        return {key: key if re.search('(date|host|phases|verdict|detail)$', key) else shape_of(v)
                 for key, v in sorted(value.items())}
     if isinstance(value, list):
         return [shape_of(v) for v in value]
