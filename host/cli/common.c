@@ -1,5 +1,6 @@
 /* What several subcommands share. */
 #include "common.h"
+#include "base/text.h"
 #include "io/json.h"
 #include "train/train.h"
 #include <math.h>

@@ -1,5 +1,6 @@
 /* blanch study: cells of the reproduction's tables, one run directory each, beside the published values. */
 #include "base/private.h"
+#include "base/text.h"
 #include "cli/common.h"
 #include "cli/study.h"
 #include "cli/tune.h"
