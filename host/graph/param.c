@@ -59,7 +59,9 @@ void bl_graph_order(struct bl_graph *graph, const char *prefix, const char *name
         bl_graph_stick(graph, BLANCH_ENOMEM);
         return;
     }
-    graph->orders[graph->order_count++] = (struct order){bl_strdup(prefix), bl_strdup(names)};
+    struct order *order = &graph->orders[graph->order_count++];
+    *order = (struct order){bl_strdup(prefix), bl_strdup(names)};
+    if (!order->prefix || !order->names) bl_graph_stick(graph, BLANCH_ENOMEM);
 }
 
 /* Where the node's name stands among the declared ones; those never declared come after all, in execution order. */
