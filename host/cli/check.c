@@ -282,6 +282,7 @@ static int check_all(struct settings *s, char **paths, int count) {
     if (!code && s->common.json) {
         s->json = bl_document("check", 2, blanch_device_info(dev), bl_options_json(s->common.options));
         s->cases = cJSON_AddArrayToObject(s->json, "cases");
+        if (!s->cases) code = BLANCH_ENOMEM; // else lines of text would be printed
     }
     for (size_t i = 0; i < files.count && !code; i++) code = check_file(s, dev, &files.entries[i]);
     if (!code) code = finish(s);

@@ -100,7 +100,7 @@ static int classify(struct bl_trained *t, char **paths, int count, const struct 
     float *image = bl_calloc((size_t)t->view.channels * (size_t)t->view.size * (size_t)t->view.size, sizeof *image);
     float *logits = bl_calloc((size_t)t->net->options.classes, sizeof *logits);
     cJSON *all = common->json ? cJSON_CreateArray() : NULL;
-    if (!image || !logits) code = BLANCH_ENOMEM;
+    if (!image || !logits || (common->json && !all)) code = BLANCH_ENOMEM;
     for (int i = 0; i < count && !code; i++) {
         code = classify_one(t, paths[i], image, logits, all);
         if (!is_of_image(code)) continue;
