@@ -16,9 +16,9 @@ import subprocess
 import sys
 import tempfile
 import time
-import zlib
 
 import tap
+from pictures import noise_png
 from tap import Skip, check
 
 BLANCH = os.path.abspath(sys.argv[1])
@@ -105,11 +105,7 @@ def make_cifar(folder, train=40, test=10):
 
 
 def png(size, seed):
-    rng = random.Random(seed)
-    rows = b''.join(b'\0' + bytes(rng.randrange(256) for _ in range(3 * size)) for _ in range(size))
-    chunk = lambda kind, data: struct.pack('>I', len(data)) + kind + data + struct.pack('>I', zlib.crc32(kind + data))
-    return (b'\x89PNG\r\n\x1a\n' + chunk(b'IHDR', struct.pack('>IIBBBBB', size, size, 8, 2, 0, 0, 0)) +
-            chunk(b'IDAT', zlib.compress(rows)) + chunk(b'IEND', b''))
+    return noise_png(size, random.Random(seed))
 
 
 # 32x32, grey

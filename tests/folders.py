@@ -5,13 +5,12 @@ import atexit
 import json
 import os
 import shutil
-import struct
 import subprocess
 import sys
 import tempfile
-import zlib
 
 import tap
+from pictures import png as encode_png
 from tap import check
 
 BLANCH = os.path.abspath(sys.argv[1])
@@ -27,11 +26,8 @@ def path(*parts):
 
 def png(colour, i, size=16):
     """Pictures of a colour that differ."""
-    rows = b''.join(b'\0' + bytes(min(255, c + (i * 7 + x * y) % 40) for x in range(size) for c in colour)
-                    for y in range(size))
-    chunk = lambda kind, data: struct.pack('>I', len(data)) + kind + data + struct.pack('>I', zlib.crc32(kind + data))
-    return (b'\x89PNG\r\n\x1a\n' + chunk(b'IHDR', struct.pack('>IIBBBBB', size, size, 8, 2, 0, 0, 0)) +
-            chunk(b'IDAT', zlib.compress(rows)) + chunk(b'IEND', b''))
+    return encode_png(size, size, bytes(min(255, c + (i * 7 + x * y) % 40) for y in range(size) for x in range(size)
+                                          for c in colour))
 
 
 def write(name, data=b'x'):

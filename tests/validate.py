@@ -4,13 +4,12 @@ was altered. validate.py BLANCH KERNELS; prints TAP."""
 import os
 import re
 import shutil
-import struct
 import subprocess
 import sys
 import tempfile
-import zlib
 
 import tap
+from pictures import png
 
 BLANCH, KERNELS = sys.argv[1:3]
 
@@ -42,11 +41,8 @@ def write_images(folder):
 
 
 def write_png(path, width, height, rgb):
-    chunk = lambda kind, data: struct.pack('>I', len(data)) + kind + data + struct.pack('>I', zlib.crc32(kind + data))
-    rows = b''.join(b'\0' + rgb[y * width * 3:(y + 1) * width * 3] for y in range(height))
     with open(path, 'wb') as f:
-        f.write(b'\x89PNG\r\n\x1a\n' + chunk(b'IHDR', struct.pack('>IIBBBBB', width, height, 8, 2, 0, 0, 0)) +
-                chunk(b'IDAT', zlib.compress(rows)) + chunk(b'IEND', b''))
+        f.write(png(width, height, rgb))
 
 
 def alter(folder, name, file, old, new):

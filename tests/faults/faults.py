@@ -334,7 +334,7 @@ def judge(scenario, result, base, out):
 
 def plan(kind, calls, everything):
     """FAULT=... for calls of every function of a class: all of them, or the first and last and some between."""
-    rng, todo = random.Random(5), []
+    rng, planned = random.Random(5), []
     for name, count in sorted(calls.items()):
         if class_of(name) != kind or not count:
             continue
@@ -342,28 +342,28 @@ def plan(kind, calls, everything):
         if name in ('cl', 'memory', 'disk'):
             codes = CL_CODES.get(name, FILE_CODES.get(name, [0]))
             picked = at if everything else sorted(rng.sample(at, min(count, 12)))
-            todo += ['%s:%d:%d:0' % (name, k, codes[i % len(codes)]) for i, k in enumerate(picked)]
+            planned += ['%s:%d:%d:0' % (name, k, codes[i % len(codes)]) for i, k in enumerate(picked)]
             continue
         if not everything and count > 40:
             at = sorted(set(at[:12] + at[-6:] + rng.sample(at, min(count, 60 if kind == 'mem' else 24))))
         codes = CL_CODES.get(name, [-5, -6, -4]) if kind == 'cl' else FILE_CODES.get(name, [0])
         if kind == 'file':
-            todo += ['%s:%d:%d' % (name, k, code) for k in at for code in codes]
+            planned += ['%s:%d:%d' % (name, k, code) for k in at for code in codes]
         else:
-            todo += ['%s:%d:%d' % (name, k, codes[i % len(codes)]) for i, k in enumerate(at)]
-    rng.shuffle(todo)       # what a limit lets through is of all functions
-    return todo
+            planned += ['%s:%d:%d' % (name, k, codes[i % len(codes)]) for i, k in enumerate(at)]
+    rng.shuffle(planned)       # what a limit lets through is of all functions
+    return planned
 
 
-def sample(todo, count, rng):
+def sample(planned, count, rng):
     """count faults, every function in turn."""
     by_name = {}
-    for fault in todo:
+    for fault in planned:
         by_name.setdefault(fault.split(':')[0], []).append(fault)
     names = sorted(by_name)
     rng.shuffle(names)
     picked = []
-    while len(picked) < min(count, len(todo)):
+    while len(picked) < min(count, len(planned)):
         for name in names:
             if by_name[name] and len(picked) < count:
                 picked.append(by_name[name].pop(rng.randrange(len(by_name[name]))))
@@ -401,10 +401,10 @@ def read_log(path):
         return [json.loads(line) for line in f]
 
 
-def campaign(trial, scenario, kind, todo, base, options):
+def campaign(trial, scenario, kind, planned, base, options):
     """The rows of what was tried, those of former calls that were as promised included."""
     path = '%s/log/%s-%s.jsonl' % (trial.work, scenario, kind)
-    wanted = set() if options.sample else set(todo)
+    wanted = set() if options.sample else set(planned)
     rows = [row for row in read_log(path) if row['fault'] in wanted and not row['wrong']]
     done = {row['fault'] for row in rows}
     os.makedirs(os.path.dirname(path), exist_ok=True)
@@ -413,7 +413,7 @@ def campaign(trial, scenario, kind, todo, base, options):
         return attempt(trial, scenario, fault, base) if time.time() < options.end else None
 
     with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool, open(path, 'a') as log:
-        for row in pool.map(work, [fault for fault in todo if fault not in done]):
+        for row in pool.map(work, [fault for fault in planned if fault not in done]):
             if not row:
                 continue
             rows.append(row)
@@ -477,11 +477,11 @@ def main():
     for scenario in options.scenarios:
         base = measure_base(trial, scenario)
         for kind in options.classes:
-            todo = [f for f in plan(kind, base['calls'], options.all) if options.only in (None, f.split(':')[0])]
+            planned = [f for f in plan(kind, base['calls'], options.all) if options.only in (None, f.split(':')[0])]
             if options.sample:
-                todo = ONCE.get((scenario, kind), []) + sample(todo, options.sample // len(pairs), rng)
-            rows = campaign(trial, scenario, kind, todo, base, options)
-            failed += summarise('%s %s' % (scenario, kind), rows, len(todo))
+                planned = ONCE.get((scenario, kind), []) + sample(planned, options.sample // len(pairs), rng)
+            rows = campaign(trial, scenario, kind, planned, base, options)
+            failed += summarise('%s %s' % (scenario, kind), rows, len(planned))
             tried += len(rows)
     print('%d faults tried, %d as promised, %d not' % (tried, tried - failed, failed))
     return failed > 0
