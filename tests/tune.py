@@ -92,6 +92,14 @@ def test_first_use_of_known_shapes():
     assert 'measur' not in said, said
 
 
+def test_first_line():
+    """What was found comes before what is said of measuring."""
+    net, data = ['--model', 'smallcnn', '--batch', '4', '--steps', '4'], 'synthetic:1x28x28:3'
+    for args in (['train', *net, '--norm', 'bn'], ['compare', *net, '--norms', 'bn']):
+        said = blanch('first-' + args[0], *args, '--data', data, '--out', os.path.join(HOME, args[0]))[1].splitlines()
+        assert said[0].startswith(data + ': ') and 'measuring' in said[1], said[:3]
+
+
 def test_damaged_entries():
     """Each in another way; all are measured anew, and replaced. Which products there are hangs on the engines chosen,
     and so on time."""

@@ -203,7 +203,6 @@ static int plan_steps(struct bl_compare *c) {
 static int open_runs(struct bl_compare *c) {
     enum blanch_norm norms[BL_COMPARE_NORMS];
     int count, code = parse_norms(c, norms, &count);
-    bl_first_use_init(&c->use, c->common.no_tune);
     for (int d = 0; d < c->devices && !code; d++) code = bl_first_use_open(&c->use, c->device[d]);
     if (!code) code = check_norms(c, norms, count);
     for (int d = 0; d < c->devices && !code; d++)
@@ -535,10 +534,11 @@ static int compare(struct bl_compare *c) {
     int code = check_usage(c);
     if (code) return code;
     bl_end_in_order();
-    if ((code = enter_folder(c)) || (code = open_data(c)) || (code = open_devices(c)) || (code = open_runs(c)))
-        return code;
-    if ((code = open_folder(c))) return code;
-    bl_say_data(c->data, c->data_spec);
+    if ((code = enter_folder(c)) || (code = open_data(c)) || (code = open_devices(c))) return code;
+    bl_first_use_init(&c->use, c->common.no_tune);
+    if (c->use.wanted) bl_say_data(c->data, c->data_spec); // the first line, before that of measuring engines
+    if ((code = open_runs(c)) || (code = open_folder(c))) return code;
+    if (!c->use.wanted) bl_say_data(c->data, c->data_spec);
     if ((code = train(c)) || (code = close_log(c))) return code;
     if (!bl_interrupted) code = time_inference(c);
     bool enough = c->done >= least_steps;

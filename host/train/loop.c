@@ -91,15 +91,20 @@ static int count_steps(struct run *run) {
     return 0;
 }
 
+/* Which takes a while and speaks: what the data are, the first line, comes before. Else it waits for all that can fail,
+ * as an error is one line. */
+static bool measures_engines(const struct run *run) {
+    return run->o.tune && !run->o.resume;
+}
+
 /* A resumed run takes the engines of its record, whatever the cache says by now. */
 static int create_network(struct run *run, const struct blanch_network_options *options) {
-    const struct bl_tune_bounds *bounds = run->o.resume ? NULL : run->o.tune;
     const cJSON *engines = run->o.resume ? cJSON_GetObjectItem(run->config.json, "engines") : NULL;
     int code = 0;
     if (engines)
         code = bl_tuner_replay(run->dev, engines);
-    else if (bounds)
-        code = bl_tuner_open(run->dev, bounds);
+    else if (measures_engines(run))
+        code = bl_tuner_open(run->dev, run->o.tune);
     return code ? code : blanch_network_create(&run->net, run->dev, options);
 }
 
@@ -113,11 +118,32 @@ static int start_weights(struct run *run) {
     return code;
 }
 
+/* Of damaged images, and of what opening the data found. */
+static void tell_messages(const struct run *run) {
+    for (const char *message; (message = bl_dataset_message(run->data));) tell(run, BL_TRAIN_WARNING, "%s", message);
+}
+
+static void tell_data(const struct run *run) {
+    static const char *const judges[] = {"the training images choose best.safetensors, as there are no others",
+                                         "validation chooses best.safetensors",
+                                         "the test images choose best.safetensors, as none are for validation"};
+    const enum bl_split judge = bl_dataset_judge(run->data);
+    const bool unread = bl_dataset_unread(run->data, 0, &(uint32_t){0});
+    char *found = bl_dataset_describe(run->data);
+    tell(run, unread ? BL_TRAIN_NOTICE : BL_TRAIN_DATA, "%s: %s; %s%s", run->o.data, found ? found : "", judges[judge],
+         judge == BL_VAL && bl_dataset_count(run->data, BL_TEST) ? ", test waits for the end" : "");
+    free(found);
+    if (run->data_changes && *run->data_changes)
+        tell(run, BL_TRAIN_WARNING, "%s has %s", run->o.data, run->data_changes);
+    tell_messages(run);
+}
+
 static int set_up(struct run *run, const struct bl_train_options *given) {
     int code = bl_run_enter(run, given);
     if (code || (code = bl_run_resolve(run, given)) || (code = run->o.tensorboard ? bl_tensorboard_check() : 0) ||
         (code = open_data(run)) || (code = bl_run_check_former(run)) || (code = open_device(run)))
         return code;
+    if (measures_engines(run)) tell_data(run);
     struct blanch_network_options network = run->o.network;
     if (run->budget >= 0) network.nd.refresh = BL_REFRESH_SCHEDULED;
     if ((code = create_network(run, &network)) || (code = count_steps(run)) || (code = start_weights(run)) ||
@@ -277,11 +303,6 @@ static int diverged(struct run *run, int count) {
 static bool is_recorded(const struct run *run, int64_t made) {
     int64_t last = run->position.step - made + 3 > run->steps ? run->steps - (run->position.step - made) - 1 : 2;
     return made % run->o.record_every == last % run->o.record_every;
-}
-
-/* Of damaged images, and of what opening the data found. */
-static void tell_messages(const struct run *run) {
-    for (const char *message; (message = bl_dataset_message(run->data));) tell(run, BL_TRAIN_WARNING, "%s", message);
 }
 
 static void tell_checks(const struct run *run, const struct bl_stepped *stepped) {
@@ -465,21 +486,6 @@ static int test_at_end(struct run *run) {
     return code;
 }
 
-static void tell_data(const struct run *run) {
-    static const char *const judges[] = {"the training images choose best.safetensors, as there are no others",
-                                         "validation chooses best.safetensors",
-                                         "the test images choose best.safetensors, as none are for validation"};
-    const enum bl_split judge = bl_dataset_judge(run->data);
-    const bool unread = bl_dataset_unread(run->data, 0, &(uint32_t){0});
-    char *found = bl_dataset_describe(run->data);
-    tell(run, unread ? BL_TRAIN_NOTICE : BL_TRAIN_DATA, "%s: %s; %s%s", run->o.data, found ? found : "", judges[judge],
-         judge == BL_VAL && bl_dataset_count(run->data, BL_TEST) ? ", test waits for the end" : "");
-    free(found);
-    if (run->data_changes && *run->data_changes)
-        tell(run, BL_TRAIN_WARNING, "%s has %s", run->o.data, run->data_changes);
-    tell_messages(run);
-}
-
 /* Whatever ends a run, the steps that it has made are kept, if the device still gives what it holds. The message stays
  * that of the error, and says what is kept. */
 static int keep_steps(struct run *run, int code) {
@@ -524,7 +530,7 @@ int bl_train(const struct bl_train_options *options) {
     int code = set_up(&run, options);
     if (!code) code = log_data(&run);
     if (!code) {
-        tell_data(&run);
+        if (!measures_engines(&run)) tell_data(&run);
         tell_start(&run);
         code = loop(&run);
         if (code && code != BLANCH_EINTERRUPTED && code != BLANCH_EDIVERGED && run.position.step)
