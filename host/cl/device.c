@@ -425,13 +425,13 @@ done:
 }
 
 /* PoCL's threads let go of a command's event, and look at its queue's device then, after clFinish has returned (seen
- * with 3.1, on a busy machine): a sub-device freed by then ends the process. Events hold their queue; what cannot be
- * asked, or takes more than a second, is not waited for. */
+ * with 3.1, on a busy machine): a sub-device freed by then ends the process. Events hold their queue; a second is
+ * waited at most, also for a queue that does not answer. */
 static void await_events(const struct blanch_device *dev) {
     for (int i = 0; i < 1000; i++) {
         cl_uint holders = 1;
         cl_int error = clGetCommandQueueInfo(dev->queue, CL_QUEUE_REFERENCE_COUNT, sizeof holders, &holders, NULL);
-        if (error || holders <= 1) break;
+        if (!error && holders <= 1) break;
         nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
     }
 }
