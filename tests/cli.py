@@ -161,8 +161,22 @@ def test_unknown_words():
     refuses(2, ['--epochs'], *TRAIN, '--norm', 'bn', '--data', data, '--out', fresh('o'), '--epochs', 'many')
     refuses(2, ['--schedule', 'zigzag'], *TRAIN, '--norm', 'bn', '--data', data, '--out', fresh('o'), '--schedule',
             'zigzag')
-    refuses(2, ['--whiten-grad'], *TRAIN, '--norm', 'nd', '--data', data, '--out', fresh('o'), '--whiten-grad', 'half')
+    for option, value in (('--whiten-grad', 'half'), ('--whiten', 'pixels'), ('--cov-samples', '4G'),
+                          ('--cov-samples', '0'), ('--nd-preset', 'slow')):
+        refuses(2, [option, value], *TRAIN, '--norm', 'nd', '--data', data, '--out', fresh('o'), option, value)
     check(not os.path.exists(path('o')), 'a refused run left a folder')
+
+
+def test_preset():
+    """What a preset stands for is recorded, an option of its own goes before it, and a resumed run keeps both."""
+    run, data = fresh('preset'), make_mnist('m')
+    succeeds(*TRAIN, '--norm', 'nd', '--data', data, '--steps', 1, '--nd-preset', 'fast', '--block', 8, '--whiten',
+             'channels', '--out', run)
+    with open(os.path.join(run, 'config.json'), encoding='utf-8') as f:
+        settings = json.load(f)['settings']
+    check((settings['block'], settings['whiten'], settings['cov_samples']) == (8, 'channels', '4F'), str(settings))
+    refuses(2, ['--whiten'], 'train', '--resume', '--out', run, '--whiten', 'patches', '--steps', 2)
+    succeeds('train', '--resume', '--out', run, '--nd-preset', 'channels', '--steps', 2)
 
 
 def test_unknown_device():

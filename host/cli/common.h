@@ -21,8 +21,9 @@ enum {
 };
 
 struct bl_common {
-    const char *model, *norm, *device, *whiten_grad, *optimiser, *recompute; // NULL: not given
-    int batch;                                                               // 0: not given
+    const char *model, *norm, *device, *optimiser, *recompute;  // NULL: not given
+    const char *whiten, *cov_samples, *whiten_grad, *nd_preset; // likewise
+    int batch;                                                  // 0: not given
     uint64_t max_alloc;
     int64_t seed; // -1: not given
     struct blanch_nd_options nd;

@@ -22,6 +22,8 @@ const struct bl_result_field bl_nd_fields[] = {
     FIELD(bl_nd_result, refresh, BL_EXACT),
     FIELD(bl_nd_result, block_fc, BL_EXACT),
     FIELD(bl_nd_result, overhead_budget_pct, 5),
+    FIELD(bl_nd_result, whiten_channels, BL_FLAG),
+    FIELD(bl_nd_result, cov_samples, BL_EXACT),
     {NULL},
 };
 const struct bl_result_field bl_update_fields[] = {
@@ -236,6 +238,8 @@ void bl_nd_result_fill(struct bl_nd_result *result, const struct bl_graph *graph
     result->sampling_stride = nd->cov_sampling_stride[0];
     result->freeze = nd->freeze != 0;
     if (nd->refresh > 1) result->refresh = nd->refresh;
+    if (nd->whiten_channels) result->whiten_channels = 1;
+    if (nd->cov_samples) result->cov_samples = nd->cov_samples;
 }
 
 int bl_result_set_curve(struct bl_run_result *run, const struct bl_step_sample *samples, size_t count) {

@@ -18,8 +18,13 @@ struct blanch_network {
     float *host;                // batch, NHWC, for calls that give NCHW
     struct bl_session *session; // of blanch_network_step; NULL: made for inference
 };
-const char *bl_norm_name(enum blanch_norm norm);                            // "bn", "nd", "none"
-int bl_norm_parse(const char *name, enum blanch_norm *norm);                // BLANCH_EUSAGE
+const char *bl_norm_name(enum blanch_norm norm);             // "bn", "nd", "none"
+int bl_norm_parse(const char *name, enum blanch_norm *norm); // BLANCH_EUSAGE
+/* Of struct blanch_nd_options: patches or channels; N, or 4F as -4. What is written is at most 23 characters. */
+int bl_whiten_parse(const char *text, int *whiten); // BLANCH_EUSAGE
+void bl_whiten_text(int whiten, char text[24]);
+int bl_cov_samples_parse(const char *text, int *samples); // BLANCH_EUSAGE
+void bl_cov_samples_text(int samples, char text[24]);
 const char *bl_precision_name(enum blanch_precision precision);             // "fp32", "fp16", "bf16"
 int bl_precision_parse(const char *name, enum blanch_precision *precision); // NULL: fp32. BLANCH_EUSAGE
 
