@@ -133,7 +133,7 @@ def test_a_sweep_goes_on_without_a_rate_that_diverges():
 
 def test_one_rate_for_both_is_said():
     said = 'Both norms had one learning rate, 0.1 (cosine)'
-    text, _, page, _ = compared('one', '--batch', 16, '--steps', 4)
+    text, _, page, _ = compared('one', '--batch', 16, '--steps', 4, '--settings', 'slow: --norm nd --lr 0.05')
     check(said in text and said in page, 'neither the terminal nor the page may leave it out')
     for norm in ('bn', 'nd'):
         run(0, 'train', *SMALL[1:], '--norm', norm, '--batch', 16, '--steps', 2, '--out', path(norm), '--quiet')

@@ -144,6 +144,7 @@ static int parse_options(const struct bl_compare *c, struct words *given, struct
     const bool own_refresh = given->common.nd.refresh || given->budget;
     whole.common = c->common;
     if (optimiser && strcmp(optimiser, c->own.optimiser)) whole.common.update = (struct blanch_update)BL_UPDATE_DEFAULT;
+    if (given->common.nd_preset) whole.common.nd.block = 0, whole.common.whiten = whole.common.cov_samples = NULL;
     if (own_refresh) whole.common.nd.refresh = 0; // it and the budget are one choice, made here or taken whole
     if (!own_refresh) whole.budget = c->budget_text;
     code = parse_words(&whole);

@@ -62,20 +62,27 @@ static bool same_rate(const struct bl_update_result *a, const struct bl_update_r
 struct rates {
     const struct bl_run_result *bn, *nd, *best; // the first of each norm, batch norm's best
     int tried;                                  // of batch norm
-    bool one;                                   // all have the same
+    bool others;                                // batch norm has more than one rate
+    bool shared;                                // deconvolution has batch norm's
 };
 
-static void add_run(struct rates *rates, const struct bl_run_result *run) {
-    const struct bl_run_result *first = rates->bn ? rates->bn : rates->nd;
-    if ((!is_bn(run) && !is_nd(run)) || isnan(run->update.lr)) return;
-    rates->one = first ? rates->one && same_rate(&first->update, &run->update) : true;
-    if (is_nd(run)) {
-        if (!rates->nd) rates->nd = run;
-        return;
-    }
+static void add_bn(struct rates *rates, const struct bl_run_result *run) {
+    if (!is_bn(run) || isnan(run->update.lr)) return;
     if (!rates->bn) rates->bn = run;
     if (run->best == 1) rates->best = run;
+    rates->others |= !same_rate(&rates->bn->update, &run->update);
     rates->tried++;
+}
+
+/* After all of batch norm. */
+static void add_nd(struct rates *rates, const struct bl_run_result *run) {
+    if (!is_nd(run) || isnan(run->update.lr)) return;
+    if (!rates->nd) rates->nd = run;
+    rates->shared |= rates->bn && same_rate(&rates->bn->update, &run->update);
+}
+
+static bool is_one(const struct rates *rates) {
+    return rates->bn && !rates->others && rates->shared;
 }
 
 static void say_one(const struct rates *rates, char *text, size_t size) {
@@ -105,8 +112,10 @@ void bl_rates_say(const struct bl_result *result, int device, char *text, size_t
     struct rates rates = {0};
     *text = 0;
     for (int r = 0; r < result->runs; r++)
-        if (result->run[r].device == device) add_run(&rates, &result->run[r]);
-    if (rates.bn && rates.nd && rates.one)
+        if (result->run[r].device == device) add_bn(&rates, &result->run[r]);
+    for (int r = 0; r < result->runs; r++)
+        if (result->run[r].device == device) add_nd(&rates, &result->run[r]);
+    if (is_one(&rates))
         say_one(&rates, text, size);
     else if (rates.best && rates.tried > 1)
         say_best(&rates, text, size);
@@ -117,6 +126,9 @@ void bl_rates_say_of(const struct bl_result *results, int count, const char *mod
     *text = 0;
     for (int d = 0; d < count; d++)
         for (int r = 0; r < results[d].runs && !strcmp(results[d].model, model); r++)
-            add_run(&rates, &results[d].run[r]);
-    if (rates.bn && rates.nd && rates.one) say_one(&rates, text, size);
+            add_bn(&rates, &results[d].run[r]);
+    for (int d = 0; d < count; d++)
+        for (int r = 0; r < results[d].runs && !strcmp(results[d].model, model); r++)
+            add_nd(&rates, &results[d].run[r]);
+    if (is_one(&rates)) say_one(&rates, text, size);
 }
