@@ -74,9 +74,9 @@ def blanch(options, network, batch, device=None):
 
 
 def name_of(run):
-    """PyTorch 2.15.0, mkl, oneDNN 3.13.3, 2 threads, channels_last."""
-    parts = [run['peer'], run.get('blas'), run.get('onednn') and 'oneDNN ' + run['onednn'], '%d threads' % run['threads'],
-             run.get('memory_format'), 'torch.compile' if run['mode'] == 'compile' else None]
+    """PyTorch 2.15.0, MKL 2024.2, oneDNN 3.13.3, 2 threads, channels_last."""
+    parts = [run['peer'], run.get('blas'), run.get('onednn') and 'oneDNN ' + run['onednn'],
+             '%d threads' % run['threads'], run.get('memory_format'), 'torch.compile' if run['mode'] == 'compile' else None]
     return ', '.join(p for p in parts if p)
 
 
@@ -251,7 +251,7 @@ def main():
     parser.add_argument('--steps', type=int, help='of a network (3), calls of a product or passes (20)')
     parser.add_argument('--rounds', type=int, default=2)
     parser.add_argument('--python', default='/usr/bin/python3', help='interpreters that have PyTorch: A,B')
-    parser.add_argument('--modes', help='of peers: plain, channels_last, compile, onnxruntime, openvino (all that suit)')
+    parser.add_argument('--modes', help='of plain,channels_last,compile,onnxruntime,openvino (all that suit)')
     parser.add_argument('--inference', action='store_true')
     parser.add_argument('--device', help='as `blanch devices` lists it')
     parser.add_argument('--gemm', type=int, metavar='SIZE')
