@@ -31,6 +31,9 @@ static int append_update(struct bl_option *table, int count, struct bl_common *c
         {"beta1", BL_OPT_FLOAT, &c->update.beta1, 0, 1, "X", "adamw: of the gradient's mean (0.9)"},
         {"beta2", BL_OPT_FLOAT, &c->update.beta2, 0, 1, "X", "adamw: of the gradient's square (0.999)"},
         {"eps", BL_OPT_FLOAT, &c->update.eps, 0, 1e6, "X", "adamw: added to the square's root (1e-8)"},
+        {"schedule", BL_OPT_TEXT, &c->schedule, 0, 0, "NAME",
+         "cosine (per step), constant, multistep[:E1,E2[:GAMMA]] (cosine)"},
+        {"warmup", BL_OPT_INT64, &c->warmup, 1, 1e12, "N", "steps in which the rate rises to --lr (none)"},
         {0},
     };
     return append(table, count, options);
@@ -160,6 +163,13 @@ void bl_common_say_unused(const struct bl_common *common, bool has_nd) {
     if (count)
         bl_progress_line(NULL, "warning: %s %s no effect: the network has %s", text, count > 1 ? "have" : "has",
                          has_nd ? "no batch norm" : "no deconvolution");
+}
+
+int bl_common_refuse_unused(const struct bl_common *common, bool has_nd) {
+    char text[200];
+    if (!list_given(common, !has_nd, text, sizeof text)) return 0;
+    return bl_fail(BLANCH_EUSAGE, "a network with %s has no use for %s", has_nd ? "deconvolution" : "no deconvolution",
+                   text);
 }
 
 int bl_common_recompute(const struct bl_common *common, int *segments) {

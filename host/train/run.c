@@ -38,6 +38,7 @@ static const struct setting settings[] = {
     {"optimiser", TEXT, false, AT(network.optimiser)},
     {"lr", FLOAT, false, AT(update.lr), 0, 1e6},
     {"schedule", TEXT, false, AT(schedule)},
+    {"warmup", INT64, false, AT(warmup), 0, 1e12},
     {"momentum", FLOAT, false, AT(update.momentum), 0, 1},
     {"nesterov", FLAG, false, AT(update.nesterov)},
     {"weight_decay", FLOAT, false, AT(update.weight_decay), 0, 1e6},
@@ -348,6 +349,7 @@ int bl_run_resolve(struct run *run, const struct bl_train_options *given) {
     if (run->o.network.seed > (1ull << 53)) return bl_fail(BLANCH_EUSAGE, "--seed goes up to 2^53");
     if ((code = bl_update_resolve(run->o.network.optimiser, &run->o.update))) return code;
     run->schedule.lr = run->o.update.lr;
+    run->schedule.warmup = run->o.warmup;
     if ((code = bl_schedule_parse(&run->schedule, run->o.schedule))) return code;
     if ((code = bl_norm_parse(run->o.norm, &run->o.network.norm))) return code;
     return resolve_budget(run);
