@@ -474,6 +474,25 @@ def test_bench_json():
         check(names <= known, 'unknown phases: %s' % sorted(names - known))
 
 
+def test_bench_inference():
+    command = ('bench', '--model', 'smallcnn', '--norm', 'bn', '--batch', 3, '--inference', '--steps', 2)
+    r = json.loads(succeeds(*command, '--json').out)
+    keys = {'inference_ms', 'inference_images_per_s', 'min_ms', 'quartile1_ms', 'planned_bytes', 'layers', 'engines'}
+    check(keys <= set(r), 'keys: %s' % sorted(r))
+    check('step_ms' not in r and finite(r), 'not an inference: %s' % r)
+    names = {p for l in r['layers'] for p in l['phases']}
+    check(not names & {'backward_data', 'backward_weights', 'loss', 'update'}, 'phases: %s' % sorted(names))
+    check('\ninference ' in succeeds(*command).out, 'the text does not say inference')
+    folder = fresh('inference')
+    os.mkdir(folder)
+    path = os.path.join(folder, 'bench.json')
+    with open(path, 'w') as f:
+        json.dump(r, f)
+    succeeds('report', path, '--out', os.path.join(folder, 'page.html'))
+    refuses(2, ['--inference', '--optimiser'], *command, '--optimiser', 'adamw')
+    refuses(2, ['--inference'], 'bench', '--gemm', '64', '--inference')
+
+
 def test_bench_precision():
     command = ('bench', '--model', 'smallcnn', '--batch', 16, '--steps', 1, '--warmup', 1)
     bytes = {}
