@@ -147,8 +147,22 @@ def test_unknown_words():
     refuses(2, ['--epochs'], *TRAIN, '--norm', 'bn', '--data', data, '--out', fresh('o'), '--epochs', 'many')
     refuses(2, ['--schedule', 'zigzag'], *TRAIN, '--norm', 'bn', '--data', data, '--out', fresh('o'), '--schedule',
             'zigzag')
-    refuses(2, ['--whiten-grad'], *TRAIN, '--norm', 'nd', '--data', data, '--out', fresh('o'), '--whiten-grad', 'half')
+    for option, value in (('--whiten-grad', 'half'), ('--whiten', 'pixels'), ('--cov-samples', '4G'),
+                          ('--cov-samples', '0'), ('--nd-preset', 'slow')):
+        refuses(2, [option, value], *TRAIN, '--norm', 'nd', '--data', data, '--out', fresh('o'), option, value)
     check(not os.path.exists(path('o')), 'a refused run left a folder')
+
+
+def test_preset():
+    """What a preset stands for is recorded, an option of its own goes before it, and a resumed run keeps both."""
+    run, data = fresh('preset'), make_mnist('m')
+    succeeds(*TRAIN, '--norm', 'nd', '--data', data, '--steps', 1, '--nd-preset', 'fast', '--block', 8, '--whiten',
+             'channels', '--out', run)
+    with open(os.path.join(run, 'config.json'), encoding='utf-8') as f:
+        settings = json.load(f)['settings']
+    check((settings['block'], settings['whiten'], settings['cov_samples']) == (8, 'channels', '4F'), str(settings))
+    refuses(2, ['--whiten'], 'train', '--resume', '--out', run, '--whiten', 'patches', '--steps', 2)
+    succeeds('train', '--resume', '--out', run, '--nd-preset', 'channels', '--steps', 2)
 
 
 def test_unknown_device():
@@ -444,6 +458,25 @@ def test_bench_json():
         known = set('forward backward_data backward_weights covariance inverse_sqrt fold whiten_backward norm '
                     'activation pool loss update load wait other'.split())
         check(names <= known, 'unknown phases: %s' % sorted(names - known))
+
+
+def test_bench_inference():
+    command = ('bench', '--model', 'smallcnn', '--norm', 'bn', '--batch', 3, '--inference', '--steps', 2)
+    r = json.loads(succeeds(*command, '--json').out)
+    keys = {'inference_ms', 'inference_images_per_s', 'min_ms', 'quartile1_ms', 'planned_bytes', 'layers', 'engines'}
+    check(keys <= set(r), 'keys: %s' % sorted(r))
+    check('step_ms' not in r and finite(r), 'not an inference: %s' % r)
+    names = {p for l in r['layers'] for p in l['phases']}
+    check(not names & {'backward_data', 'backward_weights', 'loss', 'update'}, 'phases: %s' % sorted(names))
+    check('\ninference ' in succeeds(*command).out, 'the text does not say inference')
+    folder = fresh('inference')
+    os.mkdir(folder)
+    path = os.path.join(folder, 'bench.json')
+    with open(path, 'w') as f:
+        json.dump(r, f)
+    succeeds('report', path, '--out', os.path.join(folder, 'page.html'))
+    refuses(2, ['--inference', '--optimiser'], *command, '--optimiser', 'adamw')
+    refuses(2, ['--inference'], 'bench', '--gemm', '64', '--inference')
 
 
 def test_bench_precision():

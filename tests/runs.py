@@ -269,13 +269,25 @@ def test_killed_while_the_directory_was_made():
 def test_other_settings_are_refused():
     out = begun('other')
     before = sorted(os.listdir(out))
-    for option, value in (('--lr', 0.3), ('--seed', 2), ('--batch', 64), ('--augment', 'cifar')):
+    for option, value in (('--lr', 0.3), ('--seed', 2), ('--batch', 64), ('--augment', 'cifar'), ('--warmup', 2)):
         run(2, [option, out], *quick(), '--out', out, option, value)
         run(2, [option], 'train', '--resume', '--out', out, option, value)
     write('other/best.safetensors', b'weights')
     run(2, [out], *quick(), '--out', out)
     os.remove(out + '/best.safetensors')
     check(sorted(os.listdir(out)) == before, os.listdir(out))
+
+
+def test_a_warm_up_goes_on():
+    out = fresh('warm')
+    run(0, [], *TRAIN, '--data', mnist(), '--schedule', 'constant', '--lr', 0.1, '--warmup', 5, '--steps', 6, '--out',
+        out)
+    run(2, ['--warmup 5', '5 steps'], 'train', '--resume', '--steps', 5, '--out', out)
+    run(2, ['--warmup'], 'train', '--resume', '--steps', 7, '--warmup', 6, '--out', out)
+    run(0, [], 'train', '--resume', '--steps', 7, '--out', out)
+    with open(out + '/log.jsonl') as f:
+        rates = [line['lr'] for line in map(json.loads, f) if line['type'] == 'step']
+    check([round(rate, 6) for rate in rates] == [0.02, 0.04, 0.06, 0.08, 0.1, 0.1, 0.1], rates)
 
 
 def test_folders_of_others_stay_as_they_are():

@@ -8,6 +8,7 @@
 struct bl_samples {
     int kernel[2], step[2], padding[2], dilation[2];
     int flat;        // 0: patches; n: every n-th pixel of the batch (kernel 1x1)
+    int most;        // samples of a matrix; 0: all; -k: k times the features
     int block;       // channels of a sample
     int interleave;  // blocks of the channels that share one matrix
     bool contiguous; // block g is channels g*block ...; else channels g, g + interleave, ...
@@ -19,6 +20,7 @@ struct bl_statistics {
     struct bl_node *node;
     struct bl_samples samples;
     int down, across; // patches of an image, unless flat
+    int skip;         // every skip-th patch is taken, in their order; of the last batch
     int taps, splits;
     int64_t features, size; // F, matrices*F*F
     bool depthwise;         // every channel is whitened alone, at every step: no rows are kept
