@@ -17,14 +17,15 @@ import sys
 import tempfile
 import time
 
+import caches
 import tap
-from pictures import noise_png
+from pictures import mnist, noise_png
 from tap import Skip, check
 
 BLANCH = os.path.abspath(sys.argv[1])
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 HOME = tempfile.mkdtemp(prefix='blanch-cli-')
-ENV = dict(os.environ, XDG_CACHE_HOME=os.path.join(HOME, 'cache'))
+ENV = caches.environment(os.path.join(HOME, 'cache'))
 
 
 class Result:
@@ -76,23 +77,8 @@ def write(name, data):
     return path(name)
 
 
-def idx_images(count, seed):
-    """28x28 images whose label shows as a bright bar."""
-    rng, labels, pixels = random.Random(seed), [], bytearray()
-    for _ in range(count):
-        label = rng.randrange(10)
-        labels.append(label)
-        for y in range(28):
-            pixels += bytes(200 if 2 * label <= y < 2 * label + 4 else rng.randrange(60) for _ in range(28))
-    return struct.pack('>IIII', 2051, count, 28, 28) + bytes(pixels), struct.pack('>II', 2049, count) + bytes(labels)
-
-
 def make_mnist(folder, train=96, test=32):
-    for part, count, seed in (('train', train, 1), ('t10k', test, 2)):
-        images, labels = idx_images(count, seed)
-        write('%s/%s-images-idx3-ubyte.gz' % (folder, part), gzip.compress(images))
-        write('%s/%s-labels-idx1-ubyte.gz' % (folder, part), gzip.compress(labels))
-    return 'mnist:' + path(folder)
+    return mnist(fresh(folder), train, test, 28)
 
 
 def make_cifar(folder, train=40, test=10):
@@ -474,6 +460,25 @@ def test_bench_json():
         check(names <= known, 'unknown phases: %s' % sorted(names - known))
 
 
+def test_bench_inference():
+    command = ('bench', '--model', 'smallcnn', '--norm', 'bn', '--batch', 3, '--inference', '--steps', 2)
+    r = json.loads(succeeds(*command, '--json').out)
+    keys = {'inference_ms', 'inference_images_per_s', 'min_ms', 'quartile1_ms', 'planned_bytes', 'layers', 'engines'}
+    check(keys <= set(r), 'keys: %s' % sorted(r))
+    check('step_ms' not in r and finite(r), 'not an inference: %s' % r)
+    names = {p for l in r['layers'] for p in l['phases']}
+    check(not names & {'backward_data', 'backward_weights', 'loss', 'update'}, 'phases: %s' % sorted(names))
+    check('\ninference ' in succeeds(*command).out, 'the text does not say inference')
+    folder = fresh('inference')
+    os.mkdir(folder)
+    path = os.path.join(folder, 'bench.json')
+    with open(path, 'w') as f:
+        json.dump(r, f)
+    succeeds('report', path, '--out', os.path.join(folder, 'page.html'))
+    refuses(2, ['--inference', '--optimiser'], *command, '--optimiser', 'adamw')
+    refuses(2, ['--inference'], 'bench', '--gemm', '64', '--inference')
+
+
 def test_bench_precision():
     command = ('bench', '--model', 'smallcnn', '--batch', 16, '--steps', 1, '--warmup', 1)
     bytes = {}
@@ -520,19 +525,6 @@ def test_compare():
 
 
 # --- programs ------------------------------------------------------------------------------------
-
-def test_damaged_program_cache():
-    command = ('bench', '--model', 'smallcnn', '--norm', 'nd', '--batch', 8, '--steps', 1, '--warmup', 1)
-    succeeds(*command)
-    programs = glob.glob(path('cache/blanch/programs/*'))
-    check(programs, 'no program was cached')
-    for i, name in enumerate(programs):
-        data = open(name, 'rb').read()
-        with open(name, 'wb') as f:
-            f.write((b'', b'garbage', data[:len(data) // 2])[i % 3])
-    r = succeeds(*command)
-    check(not r.errors, r.err[-300:])
-
 
 def test_kernels_from_a_folder():
     command = ('bench', '--model', 'smallcnn', '--norm', 'nd', '--batch', 8, '--steps', 1, '--warmup', 1)

@@ -1,9 +1,10 @@
-/* blanch bench: the time of a training step on synthetic data. */
+/* blanch bench: the time of a training step, or of a forward pass in evaluation, on synthetic data. */
 #include "cli/bench.h"
 #include "cli/tune.h"
 #include "report/result.h"
 #include "train/session.h"
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +14,7 @@ enum { MAX_RECORDED = 9 };
 struct bench {
     struct bl_common common;
     int steps, warmup;
+    bool inference;        // forward passes of a network made for them
     const char *input;     // "3x32x32"; NULL: the model's own
     const char *gemm;      // "MxNxK": a product instead of a network
     const char *precision; // "fp16"; NULL: fp32
@@ -66,9 +68,20 @@ static int make_data(struct bench *b) {
     return 0;
 }
 
+/* The batch lies on the device from now on, and what is derived from the weights has been. */
+static int evaluate_once(struct bench *b) {
+    const struct bl_batch batch = {.count = b->net->options.batch, .images = b->images, .labels = b->labels};
+    struct blanch_metrics metrics;
+    int code = bl_network_eval(b->net, &batch, &metrics);
+    if (code || isfinite(metrics.loss)) return code;
+    return bl_fail(BLANCH_EDIVERGED, "%s with %s, %s: what it computes is not finite", b->net->model->name,
+                   bl_norm_name(b->network.norm), bl_precision_name(b->network.precision));
+}
+
 static int set_up(struct bench *b) {
     int code = bl_common_network(&b->common, &b->network);
     b->common.batch = b->network.batch, b->common.seed = (int64_t)b->network.seed; // as settings say
+    b->network.inference = b->inference;
     if (code || (code = parse_input(b)) || (code = bl_precision_parse(b->precision, &b->network.precision)))
         return code;
     bl_common_say_unused(&b->common, b->network.norm == BLANCH_ND);
@@ -77,8 +90,8 @@ static int set_up(struct bench *b) {
     if ((code = bl_first_use_open(&b->use, b->dev)) || (code = blanch_network_create(&b->net, b->dev, &b->network)))
         return code;
     const struct bl_session_options session = {.ledger = true, .budget = -1};
-    if ((code = bl_session_open(&b->session, b->net, &session))) return code;
-    return make_data(b);
+    if ((code = bl_session_open(&b->session, b->net, &session)) || (code = make_data(b))) return code;
+    return b->inference ? evaluate_once(b) : 0;
 }
 
 static void tear_down(struct bench *b) {
@@ -90,11 +103,25 @@ static void tear_down(struct bench *b) {
     free(b->times);
 }
 
+static int one_pass(struct bench *b, bool record, double *ms) {
+    struct bl_ledger *ledger = record ? b->session.ledger : NULL;
+    int code = bl_check_interrupted();
+    if (code) return code;
+    double start = bl_now();
+    if (ledger) bl_ledger_begin(ledger), bl_ledger_loaded(ledger);
+    code = bl_graph_forward(b->net->graph, b->net->options.batch, false);
+    if (!code && !ledger) code = bl_finish(b->dev);
+    *ms = 1e3 * (bl_now() - start);
+    int ended = ledger ? bl_ledger_end(ledger, ms) : 0;
+    return code ? code : ended;
+}
+
 /* The learning rate is tiny: the arithmetic of an update without its consequences. */
 static int one_step(struct bench *b, bool record, double *ms) {
     const struct bl_batch batch = {.count = b->net->options.batch, .images = b->images, .labels = b->labels};
     struct blanch_update update;
     struct bl_stepped stepped;
+    if (b->inference) return one_pass(b, record, ms);
     int code = bl_check_interrupted();
     if (code || (code = blanch_update_defaults(b->network.optimiser, &update))) return code;
     update.lr = 1e-6f;
@@ -154,13 +181,13 @@ static int fill_result(const struct bench *b, double step, double least, struct 
     if (!run) return BLANCH_ENOMEM;
     snprintf(run->norm, sizeof run->norm, "%s", bl_norm_name(n->norm));
     snprintf(result->precision, sizeof result->precision, "%s", bl_precision_name(n->precision));
-    run->step_ms = step;
+    *(b->inference ? &run->inference_ms : &run->step_ms) = step;
+    *(b->inference ? &run->inference_images_per_s : &run->images_per_s) = 1e3 * n->batch / step;
     run->min_ms = least;
     run->step_ms_quartile1 = bl_quantile(b->times, b->steps, 0.25);
     run->step_ms_quartile3 = bl_quantile(b->times, b->steps, 0.75);
     run->recording_cost = b->recorded;
     run->coverage = bl_ledger_covered(b->session.ledger);
-    run->images_per_s = 1e3 * n->batch / step;
     run->startup_ms = 1e3 * b->startup;
     run->planned_bytes = (double)bl_graph_plan(b->net->graph)->total;
     run->device_bytes = (double)b->device_peak;
@@ -192,7 +219,8 @@ static int report(struct bench *b) {
     if (b->common.json) return report_json(b, step, least);
     printf("%s-%s, batch %d of %dx%dx%d, %s, %s\n", n->model, bl_norm_name(n->norm), n->batch, n->channels, n->height,
            n->width, bl_precision_name(n->precision), bl_shown(blanch_device_info(b->dev)->name));
-    printf("step %.2f ms (median of %d; least %.2f), %.1f images/s\n", step, b->steps, least, 1e3 * n->batch / step);
+    printf("%s %.2f ms (median of %d; least %.2f), %.1f images/s\n", b->inference ? "inference" : "step", step,
+           b->steps, least, 1e3 * n->batch / step);
     printf("first step %.0f ms after the start; device memory %.1f MiB, host memory %.1f MiB\n", 1e3 * b->startup,
            (double)b->device_peak / 1048576, (double)b->host_peak / 1048576);
     print_plan(bl_graph_plan(b->net->graph));
@@ -212,6 +240,7 @@ static int run(int argc, char **argv) {
         {"steps", BL_OPT_INT, &b.steps, 1, 1e6, "K", "timed steps (20)"},
         {"warmup", BL_OPT_INT, &b.warmup, 0, 1e6, "W", "steps before them (3)"},
         {"input", BL_OPT_TEXT, &b.input, 0, 0, "CxS", "channels and size of the images (the network's own)"},
+        {"inference", BL_OPT_FLAG, &b.inference, 0, 0, NULL, "times forward passes in evaluation instead"},
         {"precision", BL_OPT_TEXT, &b.precision, 0, 0, "fp32|fp16|bf16", "how activations are stored (fp32)"},
         {"trace", BL_OPT_TEXT, &b.trace, 0, 0, "FILE", "the last recorded step, command by command, for Perfetto"},
         {"gemm", BL_OPT_TEXT, &b.gemm, 0, 0, "MxNxK", "times a matrix product instead of a network"},
@@ -223,8 +252,11 @@ static int run(int argc, char **argv) {
                           BL_COMMON_JSON | BL_COMMON_TUNE | BL_COMMON_OPTIMISER | BL_COMMON_RECOMPUTE);
     int code = bl_options_parse(&bl_command_bench, options, argc, argv, NULL, &help);
     if (code || help) return code;
-    if (b.gemm && (b.common.model || b.common.norm || b.trace || b.input))
-        return bl_fail(BLANCH_EUSAGE, "--gemm times a product alone: leave --model, --norm, --input and --trace out");
+    if (b.gemm && (b.common.model || b.common.norm || b.trace || b.input || b.inference))
+        return bl_fail(BLANCH_EUSAGE,
+                       "--gemm times a product alone: leave --model, --norm, --input, --inference and --trace out");
+    if (b.inference && (b.common.optimiser || b.common.recompute))
+        return bl_fail(BLANCH_EUSAGE, "--inference trains nothing: leave --optimiser and --recompute out");
     bl_end_in_order();
     if (b.gemm) return bl_bench_product(&b.common, b.gemm, b.steps);
     if (!(code = set_up(&b))) {
@@ -243,10 +275,14 @@ const struct bl_command bl_command_bench = {
     .summary = "step time on synthetic data",
     .usage =
         "usage: blanch bench --model NAME --norm bn|nd|none [--batch B] [--steps K] [options]\n"
+        "       blanch bench --model NAME --norm bn|nd|none --inference [--batch B] [--steps K] [options]\n"
         "       blanch bench --gemm MxNxK [--steps K]\n"
         "\n"
         "Times whole training steps, update included, and prints where their time goes by layer and phase. Some steps\n"
         "between the timed ones are recorded command by command for that; --trace FILE writes the last of them.\n"
+        "--inference times forward passes of a network made for evaluation, as eval and predict run it: the batch "
+        "lies\n"
+        "on the device, weights are folded and packed before.\n"
         "--gemm times one matrix product by the device's own kernel, by CLBlast with the parameters that it ships, "
         "and\n"
         "with those set for the device; the ways take turns.\n",

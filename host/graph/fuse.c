@@ -1,6 +1,6 @@
 /* What saves passes over memory and memory itself: an activation is applied by the operation that makes its input or by
- * the one that uses its output, and tensors lie in one place where one ends as the other begins. BLANCH_FUSE=0 in the
- * environment does neither. */
+ * the one that uses its output, in an inference also a sum and a batch norm by the one before; and tensors lie in one
+ * place where one ends as the other begins. BLANCH_FUSE=0 in the environment does neither. */
 #include "graph/internal.h"
 #include <limits.h>
 #include <stdlib.h>
@@ -11,12 +11,15 @@ static bool wanted(void) {
     return !fuse || strcmp(fuse, "0");
 }
 
-/* --- activations ------------------------------------------------------------------------------ */
+/* --- neighbours ------------------------------------------------------------------------------- */
 
+/* Besides nodes that its producer applies, which take and give it. */
 static int consumers(const struct bl_graph *graph, const struct bl_tensor *tensor) {
     int count = 0;
-    for (size_t i = 0; i < graph->node_count; i++)
-        for (int k = 0; k < graph->nodes[i]->inputs; k++) count += graph->nodes[i]->in[k] == tensor;
+    for (size_t i = 0; i < graph->node_count; i++) {
+        const struct bl_node *node = graph->nodes[i];
+        for (int k = 0; k < node->inputs && node->out[0] != tensor; k++) count += node->in[k] == tensor;
+    }
     return count;
 }
 
@@ -24,26 +27,48 @@ static int consumers(const struct bl_graph *graph, const struct bl_tensor *tenso
 static const struct bl_fusion *fusion_of(const struct bl_node *node, const struct bl_op *neighbour, bool of_input) {
     int most = node->op->chain ? node->op->chain : 1;
     if (node->idle || node->fused_into || node->fused == most) return NULL;
+    int rank = node->fused ? node->fusion[node->fused - 1]->rank : 0;
     for (const struct bl_fusion *f = node->op->fusions; f && f->op; f++)
-        if (f->op == neighbour && f->of_input == of_input) return f;
+        if (f->op == neighbour && f->of_input == of_input && (!f->rank || f->rank > rank) &&
+            (!f->inference || node->graph->inference))
+            return f;
     return NULL;
 }
 
 static void fuse(struct bl_node *node, const struct bl_fusion *fusion, struct bl_node *neighbour) {
+    node->fused_node[node->fused] = neighbour;
     node->fusion[node->fused++] = fusion;
     neighbour->fused_into = node;
 }
 
+/* The input that is made last: when it is there, the others are. */
+static int last_made(const struct bl_graph *graph, const struct bl_node *node) {
+    int last = 0;
+    for (int k = 1; k < node->inputs; k++)
+        if (graph->slots[node->in[k]->id].node > graph->slots[node->in[last]->id].node) last = k;
+    return last;
+}
+
+static void replace(struct bl_node *node, const struct bl_tensor *from, struct bl_tensor *to) {
+    for (int k = 0; k < node->inputs; k++)
+        if (node->in[k] == from) node->in[k] = to;
+    if (node->out[0] == from) node->out[0] = to;
+}
+
 /* The producer writes what the node would have: its former output is gone. The node stays in the list, for its number
- * and name, from and to the same tensor. */
+ * and name, from and to the same tensor, as those stay that the producer applies already. */
 static bool fuse_into_producer(struct bl_graph *graph, struct bl_node *node) {
-    struct bl_node *producer = bl_graph_producer(graph, node->in[0]);
+    const int last = last_made(graph, node);
+    const struct bl_tensor *former = node->in[last];
+    struct bl_node *producer = bl_graph_producer(graph, former);
     const struct bl_fusion *fusion = producer ? fusion_of(producer, node->op, false) : NULL;
-    if (!fusion || producer->outputs > 1 || consumers(graph, node->in[0]) != 1) return false;
-    graph->slots[producer->out[0]->id].life = LIFE_NONE;
+    if (!fusion || producer->outputs > 1 || consumers(graph, former) != 1) return false;
+    graph->slots[former->id].life = LIFE_NONE;
     graph->slots[node->out[0]->id].node = producer->index;
-    producer->out[0] = node->in[0] = node->out[0];
+    if (node->inputs == 2) producer->addend = node->in[1 - last];
     fuse(producer, fusion, node);
+    replace(producer, former, node->out[0]);
+    for (int i = 0; i < producer->fused; i++) replace(producer->fused_node[i], former, node->out[0]);
     return true;
 }
 
@@ -58,12 +83,18 @@ static void fuse_input(struct bl_graph *graph, struct bl_node *consumer) {
     fuse(consumer, fusion, node);
 }
 
-void bl_graph_fuse(struct bl_graph *graph) {
+int bl_graph_fuse(struct bl_graph *graph) {
     for (size_t i = 0; i < graph->node_count && wanted(); i++) {
         struct bl_node *node = graph->nodes[i];
-        if (node->idle || node->inputs < 1 || (node->inputs == 1 && fuse_into_producer(graph, node))) continue;
+        if (node->idle || node->inputs < 1 || fuse_into_producer(graph, node)) continue;
         fuse_input(graph, node);
     }
+    int code = 0;
+    for (size_t i = 0; i < graph->node_count && !code; i++) {
+        struct bl_node *node = graph->nodes[i];
+        if (node->fused && node->op->fused) code = node->op->fused(node);
+    }
+    return code ? code : graph->error;
 }
 
 /* --- one place for two ------------------------------------------------------------------------ */

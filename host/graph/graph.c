@@ -297,7 +297,7 @@ int bl_graph_finish(struct bl_graph *graph, uint64_t seed) {
     for (size_t i = 0; i < graph->node_count; i++) {
         struct bl_node *node = graph->nodes[i];
         if ((code = bl_check_interrupted())) return code; // kernels may have to be built
-        if (node->op->prepare && !node->idle && (code = node->op->prepare(node)))
+        if (node->op->prepare && bl_graph_runs(node) && (code = node->op->prepare(node)))
             return bl_fail_in(code, "%s", node->name);
     }
     graph->finished = true;

@@ -81,7 +81,7 @@ int64_t bl_graph_count(struct bl_graph *graph, int node, int dims, const int64_t
 /* Of the same shape and type as another; NULL: an error of the graph. */
 struct bl_tensor *bl_graph_tensor(struct bl_graph *graph, int life, int node, const struct bl_tensor *like);
 int bl_graph_sort_params(struct bl_graph *graph);
-void bl_graph_fuse(struct bl_graph *graph); // activations into what makes their inputs
+int bl_graph_fuse(struct bl_graph *graph); // neighbours into what makes their inputs, or uses what they make
 /* Makes the list, with recomputation in up to `segments` segments; 1: none. */
 int bl_graph_list_step(struct bl_graph *graph, int segments);
 void bl_graph_find_lifetimes(struct bl_graph *graph); // from the list

@@ -43,6 +43,7 @@ static void use_workspaces(struct bl_graph *graph, const struct bl_node *node, e
 
 static void go_forward(struct bl_graph *graph, const struct bl_node *node, int moment) {
     for (int i = 0; i < node->inputs; i++) extend(slot_of(graph, node->in[i]), moment);
+    if (node->addend) extend(slot_of(graph, node->addend), moment);
     for (int i = 0; i < node->outputs; i++) begin(slot_of(graph, node->out[i]), moment);
 }
 

@@ -99,8 +99,10 @@ struct bl_node {
     struct bl_whitening *whitening; // of layers that whiten their input: what the scheduler looks at; owned by state
     int fused;                      // neighbours that this node applies to its output, in order
     const struct bl_fusion *fusion[BL_MAX_FUSED];
-    struct bl_node *fused_into; // the node that applies this one, which then never runs; else NULL
-    bool idle;                  // there for its parameters' names alone: never run, nothing uses its output
+    struct bl_node *fused_node[BL_MAX_FUSED]; // the neighbours themselves
+    struct bl_tensor *addend;                 // what a sum among them adds to this node's output; NULL: there is none
+    struct bl_node *fused_into;               // the node that applies this one, which then never runs; else NULL
+    bool idle; // there for its parameters' names alone: never run, nothing uses its output
 };
 
 /* How a node is being run. */
@@ -154,8 +156,10 @@ enum { BL_IN_PLACE_OUT = 1, BL_IN_PLACE_GRAD = 2 };
 
 /* A neighbour whose work an operation can do itself. */
 struct bl_fusion {
-    const struct bl_op *op; // the neighbour: an activation
+    const struct bl_op *op; // an activation; in an inference also a sum, or a normalisation by running statistics
     bool of_input;          // it comes before: applied to this operation's output instead, with which it commutes
+    bool inference;         // in a network made for inference alone
+    int rank;               // such are applied by ascending rank, at most one of each; 0: in any order
     unsigned reads;         // what backward reads besides, where it does
 };
 
@@ -170,13 +174,15 @@ struct bl_op {
     unsigned in_place;                 // BL_IN_PLACE_*
     int activation;                    // as kernels know it (ACTIVATION in activation.h); 0: none
     const struct bl_fusion *fusions;   // ends with a NULL op; NULL: none
-    int chain;                         // how many of them at once, in any order; 0: one
+    int chain;                         // how many of them at once; 0: one
     bool normalises;                   // by statistics of the batch, so that one value per channel has none
     size_t nd_offset;                  // of a struct bl_nd_attrs in attrs; 0: it does not whiten its input
     int phase_forward, phase_backward; // the tag set before each call; bl_node_phase() changes it within
     /* Checks inputs and attributes (BLANCH_EINPUT, with the layer's name), sets outputs' shapes with bl_node_out,
      * declares parameters, buffers and workspaces. */
     int (*setup)(struct bl_node *node);
+    /* Of a node that applies neighbours: declares workspaces for that. May be NULL. */
+    int (*fused)(struct bl_node *node);
     /* Memory is there: get kernels, fill constants. May be NULL. */
     int (*prepare)(struct bl_node *node);
     int (*forward)(struct bl_node *node, const struct bl_run *run);

@@ -192,8 +192,8 @@ static int place_least(struct bl_graph *graph) {
 }
 
 int bl_graph_make_plan(struct bl_graph *graph) {
-    int code = 0;
-    bl_graph_fuse(graph);
+    int code = bl_graph_fuse(graph);
+    if (code) return code;
     if (!graph->inference && ((code = add_gradients(graph)) || (code = set_accumulate(graph)))) return code;
     if ((code = index_slots(graph))) return code;
     return graph->recompute == BL_RECOMPUTE_AUTO && !graph->inference ? place_least(graph)

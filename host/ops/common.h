@@ -71,6 +71,6 @@ int bl_linear_definition(const double *weight, const double *bias, int in, int o
                          struct bl_ref_tensor *y);
 
 /* What other operations apply to what they write. */
-extern const struct bl_op bl_op_relu, bl_op_relu6;
+extern const struct bl_op bl_op_relu, bl_op_relu6, bl_op_add, bl_op_batchnorm2d;
 
 #endif

@@ -310,7 +310,8 @@ static int add_only_run(const cJSON *json, struct bl_result *result) {
 
 static bool is_bench(const cJSON *json, const struct bl_header *header) {
     return *bl_json_text(json, "model") && *bl_json_text(json, "norm") && *header->device.name &&
-           bl_json_get(json, "step_ms") > 0 && cJSON_IsArray(item(json, "layers"));
+           (bl_json_get(json, "step_ms") > 0 || bl_json_get(json, "inference_ms") > 0) &&
+           cJSON_IsArray(item(json, "layers"));
 }
 
 static int read_bench(const cJSON *json, struct bl_result *result) {

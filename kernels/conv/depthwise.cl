@@ -12,6 +12,7 @@
  *  STRIDE_Y    rows between outputs (1)
  *  STRIDE_X    columns between outputs (1)
  *  TAPS        kh*kw
+ *  ACTIVATION  what the forward pass applies to its results: 0 none (0), 1 relu, 2 relu6
  */
 #if !defined(VEC) || !defined(MULTIPLIER) || !defined(TAPS)
 #error "conv/depthwise.cl needs VEC, MULTIPLIER and TAPS"
@@ -23,7 +24,7 @@
 #define STRIDE_X 1
 #endif
 
-#include "vec.h"
+#include "activation.h"
 
 #include "fma.h"
 
@@ -67,10 +68,11 @@ kernel void pack(global const float *restrict weight, global float *restrict pac
         for (int tap = 0; tap < TAPS; tap++) packed[(size_t)tap * channels + o] = weight[(size_t)o * TAPS + tap];
 }
 
-/* An item computes `strip` output rows of `span` vectors of outputs. */
+/* An item computes `strip` output rows of `span` vectors of outputs. adds: `added`, of the output's shape, is added
+ * before the activation. */
 kernel void forward(global const ACT *restrict x, global const float *restrict packed,
-                    global const float *restrict bias, global ACT *restrict y, struct sizes s, struct axis down,
-                    struct axis across, int span, int strip, int has_bias) {
+                    global const float *restrict bias, global ACT *y, global const ACT *added, struct sizes s,
+                    struct axis down, struct axis across, int span, int strip, int has_bias, int adds) {
     const int rows = s.images * s.out_h;
     const int o0 = get_global_id(0) * span * VEC, o1 = min(o0 + span * VEC, s.out_c);
     const int first = get_global_id(1) * strip, last = min(first + strip, rows);
@@ -78,7 +80,7 @@ kernel void forward(global const ACT *restrict x, global const float *restrict p
         const int n = row / s.out_h, top = (row - n * s.out_h) * STRIDE_Y + down.in_first;
         for (int o = o0; o < o1; o += VEC) {
             const vec start = has_bias ? LOAD(bias + o) : (vec)(0.0f);
-            global ACT *to = y + (size_t)row * s.out_w * s.out_c + o;
+            size_t to = (size_t)row * s.out_w * s.out_c + o;
             for (int ox = 0; ox < s.out_w; ox++, to += s.out_c) {
                 const int left = ox * STRIDE_X + across.in_first;
                 vec sum = start;
@@ -93,7 +95,8 @@ kernel void forward(global const ACT *restrict x, global const float *restrict p
                         sum = FMA(load_input(line + (size_t)ix * s.in_c, o), w, sum);
                     }
                 }
-                STORE_ACT(sum, to);
+                if (adds) sum += LOAD_ACT(added + to);
+                STORE_ACT(ACTIVATE(sum), y + to);
             }
         }
     }

@@ -11,6 +11,7 @@
  * this order share their position, so that the taps that fall outside the image fall outside for a whole tile, and are
  * left out. On small maps that is much of the work: 5 of 9 taps of a 3x3 kernel on 2x2 pixels.
  *
+ *  ACTIVATION  what the forward pass applies to its results: 0 none (0), 1 relu, 2 relu6
  *  WEIGHTS  1: the kernel of the weight gradient alone; 0: the others
  *  TM     pixels (channels in the weight gradient) of the register tile: 1 to 6, 8, 12 (6 by TN 16 fill AVX2's
  * registers) TN     outputs of the register tile: 4, 8 or 16 (16) KB     pixels that the weight gradient takes at a
@@ -38,7 +39,7 @@
 #endif
 
 #define VEC TN
-#include "vec.h"
+#include "activation.h"
 
 #include "tile.h"
 
@@ -157,29 +158,33 @@ vec load_some(global const float *from, int width) {
     return LOAD(part);
 }
 
-void store_some(vec value, global ACT *to, int width, int accumulate) {
+void store_some(vec value, global ACT *to, global const ACT *added, int width, int adds) {
     if (width >= TN) {
-        if (accumulate) value += LOAD_ACT(to);
-        STORE_ACT(value, to);
+        if (adds) value += LOAD_ACT(added);
+        STORE_ACT(ACTIVATE(value), to);
         return;
     }
-    float part[TN];
-    STORE(value, part);
-    for (int l = 0; l < width; l++) STORE_ACT1(accumulate ? LOAD_ACT1(to + l) + part[l] : part[l], to + l);
+    float part[TN], more[TN];
+    for (int l = 0; l < TN; l++) more[l] = adds && l < width ? LOAD_ACT1(added + l) : 0.0f;
+    if (adds) value += LOAD(more);
+    STORE(ACTIVATE(value), part);
+    for (int l = 0; l < width; l++) STORE_ACT1(part[l], to + l);
 }
 
 /* Outputs at (grid position)*out_step + out_first from inputs at (grid position)*in_step + in_first + tap*tap_step; tap
  * (jy, jx) of taps_y by taps_x has the packed weights of index weight_first + jy*weight_step_y + jx*weight_step_x.
  * An item computes `strip` tiles of TM pixels by TN outputs. blocks_first: dimension 0 counts the blocks of outputs and
  * dimension 1 the strips; else the other way round. zeros: at least group_c zeros.
+ * adds other than 0: `added`, of the output's shape and perhaps the output itself, is added before the activation.
  * Its sizes are arguments of their own: as structs by value they cost 1x1 layers of few channels 8 per cent (PoCL). */
 kernel void convolve(global const ACT *restrict x, global const float *restrict packed,
-                     global const float *restrict bias, global ACT *restrict out, global const ACT *restrict zeros,
-                     int images, int together, int grid_h, int grid_w, int in_h, int in_w, int in_c, int group_c,
-                     int out_h, int out_w, int out_c, int group_o, int in_step_y, int in_step_x, int in_first_y,
-                     int in_first_x, int tap_step_y, int tap_step_x, int taps_y, int taps_x, int weight_first,
-                     int weight_step_y, int weight_step_x, int taps, int out_step_y, int out_step_x, int out_first_y,
-                     int out_first_x, int blocks, int strip, int blocks_first, int accumulate) {
+                     global const float *restrict bias, global ACT *out, global const ACT *added,
+                     global const ACT *restrict zeros, int images, int together, int grid_h, int grid_w, int in_h,
+                     int in_w, int in_c, int group_c, int out_h, int out_w, int out_c, int group_o, int in_step_y,
+                     int in_step_x, int in_first_y, int in_first_x, int tap_step_y, int tap_step_x, int taps_y,
+                     int taps_x, int weight_first, int weight_step_y, int weight_step_x, int taps, int out_step_y,
+                     int out_step_x, int out_first_y, int out_first_x, int blocks, int strip, int blocks_first,
+                     int adds) {
     const int group = get_global_id(2);
     const int block0 = blocks_first ? get_global_id(0) : get_global_id(1);
     const long first = (long)(blocks_first ? get_global_id(1) : get_global_id(0)) * strip * TM;
@@ -190,6 +195,7 @@ kernel void convolve(global const ACT *restrict x, global const float *restrict 
     x += (size_t)group * group_c;
     bias += (size_t)group * group_o;
     out += (size_t)group * group_o;
+    added += (size_t)group * group_o;
     for (int p = (int)first; p < end; p += TM) {
 #define PLACE(i)                                                                                                       \
     const struct place g##i = place_of(min(p + i, pixels - 1), images, together, grid_h, grid_w);                      \
@@ -198,8 +204,8 @@ kernel void convolve(global const ACT *restrict x, global const float *restrict 
 #define FINISH(i)                                                                                                      \
     if (p + i < end) {                                                                                                 \
         const size_t row = (size_t)n##i * out_h + g##i.y * out_step_y + out_first_y;                                   \
-        const size_t pixel = row * out_w + g##i.x * out_step_x + out_first_x;                                          \
-        store_some(sum##i + more, out + pixel * out_c + block * TN, width, accumulate);                                \
+        const size_t at = (row * out_w + g##i.x * out_step_x + out_first_x) * out_c + block * TN;                      \
+        store_some(sum##i + more, out + at, added + at, width, adds);                                                  \
     }
         EACH_ROW(PLACE)
 #if PATCH

@@ -15,12 +15,13 @@
  *  M    outputs of a tile along each axis: 2 or 4
  *  TM   rows of a register tile: 6 or 12
  *  VEC  values that the transforms take at a time: 8 or 16
+ *  ACTIVATION  what the forward pass applies to its results: 0 none (0), 1 relu, 2 relu6
  */
 #ifndef M
 #error "conv/winograd.cl needs M"
 #endif
 #define E (M + 2)
-#include "vec.h"
+#include "activation.h"
 #include "tile.h"
 
 #include "conv/sizes.h"
@@ -123,15 +124,16 @@ vec load_some(global const float *from, int width) {
     return LOAD(part);
 }
 
-void store_some(vec value, global float *to, int width, int accumulate) {
+void store_some(vec value, global float *to, global const float *added, int width, int adds) {
     if (width >= VEC) {
-        if (accumulate) value += LOAD(to);
-        STORE(value, to);
+        if (adds) value += LOAD(added);
+        STORE(ACTIVATE(value), to);
         return;
     }
     float part[VEC];
-    STORE(value, part);
-    for (int l = 0; l < width; l++) to[l] = accumulate ? to[l] + part[l] : part[l];
+    if (adds) value += load_some(added, width);
+    STORE(ACTIVATE(value), part);
+    for (int l = 0; l < width; l++) to[l] = part[l];
 }
 
 /* --- weights ---------------------------------------------------------------------------------- */
@@ -214,9 +216,9 @@ void transform_input(global const float *restrict x, global float *restrict to, 
 }
 
 /* 16 * many results of a tile, from from[element * pitch + result], to the outputs from (y0, x0) on. */
-void transform_output(global const float *restrict from, global const float *restrict bias, global float *restrict out,
-                      int n, int y0, int x0, struct sizes s, int first, int many, size_t pitch, int has_bias,
-                      int accumulate) {
+void transform_output(global const float *restrict from, global const float *restrict bias, global float *out,
+                      global const float *added, int n, int y0, int x0, struct sizes s, int first, int many,
+                      size_t pitch, int has_bias, int adds) {
     const int out_h = s.out_h, out_w = s.out_w, out_c = s.out_c;
     for (int o = first; o < min(first + 16 * many, out_c); o += VEC) {
         const int width = out_c - o;
@@ -234,10 +236,11 @@ void transform_output(global const float *restrict from, global const float *res
         for (int i = 0; i < M && y0 + i < out_h; i++) {
             const vec *line = half_way + i * E;
             OUTPUT_LINE(line, 1, y)
-            global float *to = out + (((size_t)n * out_h + y0 + i) * out_w + x0) * out_c + o;
+            const size_t at = (((size_t)n * out_h + y0 + i) * out_w + x0) * out_c + o;
 #pragma unroll
             for (int j = 0; j < M; j++)
-                if (x0 + j < out_w) store_some(y[j] + more, to + (size_t)j * out_c, width, accumulate);
+                if (x0 + j < out_w)
+                    store_some(y[j] + more, out + at + (size_t)j * out_c, added + at + (size_t)j * out_c, width, adds);
         }
     }
 }
@@ -262,11 +265,13 @@ struct chunks { // of the host's too (host/ops/conv/winograd.c)
     int padded, blocks, bunch, chunk, items;
 };
 
-/* `items` items share the chunks. first_y, first_x: the input position of the patch of output (0, 0). padded: in_c
+/* adds other than 0: `added`, of the output's shape and perhaps the output itself, is added before the activation.
+ * `items` items share the chunks. first_y, first_x: the input position of the patch of output (0, 0). padded: in_c
  * rounded up to a multiple of VEC. scratch: of every item, (E*E*(chunk*(padded + 16*bunch) + 32)) floats. */
 kernel void convolve(global const float *restrict x, global const float *restrict packed,
-                     global const float *restrict bias, global float *restrict out, global float *restrict scratch,
-                     struct sizes s, int first_y, int first_x, struct chunks c, int has_bias, int accumulate) {
+                     global const float *restrict bias, global float *out, global const float *added,
+                     global float *restrict scratch, struct sizes s, int first_y, int first_x, struct chunks c,
+                     int has_bias, int adds) {
     const int tiles_y = (s.out_h + M - 1) / M, tiles_x = (s.out_w + M - 1) / M, tiles = s.images * tiles_y * tiles_x;
     const int depth = s.in_c, padded = c.padded, blocks = c.blocks, bunch = c.bunch, chunk = c.chunk, items = c.items;
     const size_t pitch = (size_t)chunk * padded + 16, product_pitch = (size_t)chunk * bunch * 16 + 16;
@@ -294,8 +299,8 @@ kernel void convolve(global const float *restrict x, global const float *restric
             for (int t = 0; t < count; t++) {
                 const int tile = (int)begin + t, n = tile / (tiles_y * tiles_x), rest = tile - n * tiles_y * tiles_x;
                 const int ty = rest / tiles_x, tx = rest - ty * tiles_x;
-                transform_output(products + (size_t)t * bunch * 16, bias, out, n, ty * M, tx * M, s, block * 16, many,
-                                 product_pitch, has_bias, accumulate);
+                transform_output(products + (size_t)t * bunch * 16, bias, out, added, n, ty * M, tx * M, s, block * 16,
+                                 many, product_pitch, has_bias, adds);
             }
         }
     }

@@ -178,7 +178,7 @@ int bl_conv_prepare(struct bl_conv *conv) {
     int code = 0;
     for (int p = 0; p < BL_CONV_PASSES && conv->engine[p] && !code; p++)
         code = conv->engine[p]->prepare(conv, (enum bl_conv_pass)p);
-    return code;
+    return code ? code : bl_conv_prepare_epilogue(conv);
 }
 
 /* For the ledger: direct convolution's operations, whatever the engine does instead. */
@@ -196,14 +196,22 @@ static int pack(struct bl_conv *conv, enum bl_conv_pass pass, const struct bl_ru
     return work_counted(conv, conv->engine[pass]->pack(conv, pass, run, weight));
 }
 
-int bl_conv_pack(struct bl_conv *conv, const struct bl_run *run, struct bl_mem *weight) {
-    return pack(conv, BL_CONV_FORWARD, run, weight);
+int bl_conv_pack(struct bl_conv *conv, const struct bl_run *run, struct bl_mem *weight, struct bl_mem *bias) {
+    int code = 0;
+    if (conv->norm) {
+        bl_work_begin(conv->node->dev, 0);
+        code = work_counted(conv, bl_conv_fold(conv, weight, bias));
+        weight = conv->scaled->mem;
+    }
+    return code ? code : pack(conv, BL_CONV_FORWARD, run, weight);
 }
 
 int bl_conv_forward(struct bl_conv *conv, const struct bl_run *run, const struct bl_tensor *x, struct bl_mem *bias,
                     const struct bl_tensor *y) {
+    if (conv->norm) bias = conv->scaled_bias->mem;
     count_work(conv, run);
-    return work_counted(conv, conv->engine[BL_CONV_FORWARD]->forward(conv, run, x, bias, y));
+    int code = work_counted(conv, conv->engine[BL_CONV_FORWARD]->forward(conv, run, x, bias, y));
+    return code ? code : bl_conv_finish(conv, run->n, y);
 }
 
 int bl_conv_backward_data(struct bl_conv *conv, const struct bl_run *run, struct bl_mem *weight,

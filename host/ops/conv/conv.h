@@ -50,9 +50,15 @@ int bl_conv_setup(struct bl_node *node, const struct bl_conv_attrs *attrs, int i
 void bl_conv_free(struct bl_conv *conv);   // NULL is fine
 int bl_conv_prepare(struct bl_conv *conv); // in the operation's prepare
 
-/* Brings weights into the form that the forward pass reads. */
-int bl_conv_pack(struct bl_conv *conv, const struct bl_run *run, struct bl_mem *weight);
-/* bias (O), or NULL. */
+/* In an inference a layer applies the batch norm, the sum and the activation that follow it: its table's fusions and
+ * their number, and what its `fused` calls. weights: how many there are. */
+extern const struct bl_fusion bl_conv_fusions[];
+enum { BL_CONV_CHAIN = 3 };
+int bl_conv_fused(struct bl_conv *conv, int64_t weights);
+
+/* Brings weights into the form that the forward pass reads, a batch norm that follows folded in; bias (O), or NULL, as
+ * the forward pass will have it. */
+int bl_conv_pack(struct bl_conv *conv, const struct bl_run *run, struct bl_mem *weight, struct bl_mem *bias);
 int bl_conv_forward(struct bl_conv *conv, const struct bl_run *run, const struct bl_tensor *x, struct bl_mem *bias,
                     const struct bl_tensor *y);
 /* weight: as the forward pass had it. accumulate: adds to dx instead of overwriting it. */

@@ -39,9 +39,13 @@ static int setup(struct bl_conv *conv, enum bl_conv_pass pass) {
 
 static int get(const struct bl_conv *conv, const char *function, int vec, struct bl_kernel **kernel) {
     const struct bl_conv_attrs *a = &conv->attrs;
-    const struct bl_define defines[] = {
-        {"VEC", vec},         {"MULTIPLIER", conv->group_out}, {"STRIDE_Y", a->stride[0]}, {"STRIDE_X", a->stride[1]},
-        {"TAPS", conv->taps}, {"ACT_TYPE", conv->type}};
+    const struct bl_define defines[] = {{"VEC", vec},
+                                        {"MULTIPLIER", conv->group_out},
+                                        {"STRIDE_Y", a->stride[0]},
+                                        {"STRIDE_X", a->stride[1]},
+                                        {"TAPS", conv->taps},
+                                        {"ACT_TYPE", conv->type},
+                                        {"ACTIVATION", bl_node_activation(conv->node)}};
     return bl_kernel_get(conv->node->dev, "conv/depthwise", function, defines, BL_COUNT(defines), kernel);
 }
 
@@ -75,8 +79,9 @@ static int forward(struct bl_conv *conv, const struct bl_run *run, const struct 
     int strip = strip_of(conv, rows, vectors * conv->out_w * conv->taps);
     return bl_launch(d->kernel, bl_conv_range(conv, bl_conv_div_up(vectors, span), bl_conv_div_up(rows, strip), 1),
                      BL_MEM(x->mem), BL_MEM(d->packed->mem), BL_MEM(bias ? bias : d->packed->mem), BL_MEM(y->mem),
-                     BL_STRUCT(sizes), BL_STRUCT(axes.down), BL_STRUCT(axes.across), BL_I32(span), BL_I32(strip),
-                     BL_I32(bias != NULL));
+                     BL_MEM(conv->node->addend ? conv->node->addend->mem : y->mem), BL_STRUCT(sizes),
+                     BL_STRUCT(axes.down), BL_STRUCT(axes.across), BL_I32(span), BL_I32(strip), BL_I32(bias != NULL),
+                     BL_I32(conv->node->addend != NULL));
 }
 
 static int backward_data(struct bl_conv *conv, const struct bl_run *run, const struct bl_tensor *dy,
@@ -108,6 +113,7 @@ static int backward_weights(struct bl_conv *conv, const struct bl_run *run, cons
 const struct bl_conv_engine bl_conv_depthwise = {
     .name = "depthwise",
     .types = BL_ACTIVATION_TYPES,
+    .applies = true,
     .suits = suits,
     .preference = preference,
     .setup = setup,

@@ -71,7 +71,9 @@ static int setup(struct bl_conv *conv, enum bl_conv_pass pass) {
 
 static int get(const struct bl_conv *conv, const struct direct *d, const char *function, int tile, int patch,
                struct bl_kernel **kernel) {
+    const bool forward = !strcmp(function, "convolve") && d == conv->state[BL_CONV_FORWARD];
     const struct bl_define defines[] = {{"WEIGHTS", !strcmp(function, "weights")},
+                                        {"ACTIVATION", forward ? bl_node_activation(conv->node) : 0},
                                         {"TM", tile},
                                         {"TN", d->t.width},
                                         {"KB", d->t.chunk},
@@ -119,7 +121,8 @@ struct pass {
     struct bl_mem *bias;
     struct bl_conv_sizes sizes;
     struct bl_conv_axes axes;
-    bool patches, accumulate;
+    bool patches;
+    const struct bl_tensor *added; // to the result; NULL: nothing
 };
 
 /* The images that are walked together: a tile's at least, so that its taps fall inside or outside together. */
@@ -161,14 +164,15 @@ static int convolve(const struct bl_conv *conv, const struct pass *p) {
     bool blocks_first = blocks_vary_first(conv, p);
     struct bl_range items = bl_conv_range(conv, blocks_first ? blocks : strips, blocks_first ? strips : blocks, groups);
     return bl_launch(d->kernel, items, BL_MEM(p->x->mem), BL_MEM(d->packed->mem), BL_MEM(p->bias), BL_MEM(p->out->mem),
-                     BL_MEM(d->zeros->mem), BL_I32(s->images), BL_I32(images_together(conv, d, grid)), BL_I32(y->grid),
-                     BL_I32(x->grid), BL_I32(s->in_h), BL_I32(s->in_w), BL_I32(s->in_c), BL_I32(s->group_in),
-                     BL_I32(s->out_h), BL_I32(s->out_w), BL_I32(s->out_c), BL_I32(s->group_out), BL_I32(y->in_step),
-                     BL_I32(x->in_step), BL_I32(y->in_first), BL_I32(x->in_first), BL_I32(y->tap_step),
-                     BL_I32(x->tap_step), BL_I32(y->taps), BL_I32(x->taps), BL_I32(y->weight_first + x->weight_first),
+                     BL_MEM(p->added ? p->added->mem : p->out->mem), BL_MEM(d->zeros->mem), BL_I32(s->images),
+                     BL_I32(images_together(conv, d, grid)), BL_I32(y->grid), BL_I32(x->grid), BL_I32(s->in_h),
+                     BL_I32(s->in_w), BL_I32(s->in_c), BL_I32(s->group_in), BL_I32(s->out_h), BL_I32(s->out_w),
+                     BL_I32(s->out_c), BL_I32(s->group_out), BL_I32(y->in_step), BL_I32(x->in_step),
+                     BL_I32(y->in_first), BL_I32(x->in_first), BL_I32(y->tap_step), BL_I32(x->tap_step),
+                     BL_I32(y->taps), BL_I32(x->taps), BL_I32(y->weight_first + x->weight_first),
                      BL_I32(y->weight_step), BL_I32(x->weight_step), BL_I32(conv->taps), BL_I32(y->out_step),
                      BL_I32(x->out_step), BL_I32(y->out_first), BL_I32(x->out_first), BL_I32(d->blocks), BL_I32(strip),
-                     BL_I32(blocks_first), BL_I32(p->accumulate));
+                     BL_I32(blocks_first), BL_I32(p->added != NULL));
 }
 
 static int forward(struct bl_conv *conv, const struct bl_run *run, const struct bl_tensor *x, struct bl_mem *bias,
@@ -180,7 +184,8 @@ static int forward(struct bl_conv *conv, const struct bl_run *run, const struct 
                               .bias = bias ? bias : d->zeros->mem,
                               .sizes = bl_conv_sizes(conv, run->n),
                               .axes = bl_conv_forward_axes(&conv->attrs, conv->out_h, conv->out_w),
-                              .patches = d->patch > 0};
+                              .patches = d->patch > 0,
+                              .added = conv->node->addend};
     return convolve(conv, &pass);
 }
 
@@ -193,7 +198,7 @@ static int backward_data(struct bl_conv *conv, const struct bl_run *run, const s
                         .out = dx,
                         .bias = d->zeros->mem,
                         .sizes = bl_conv_data_sizes(conv, run->n),
-                        .accumulate = accumulate};
+                        .added = accumulate ? dx : NULL};
     for (int ry = 0; ry < a->stride[0]; ry++) {
         for (int rx = 0; rx < a->stride[1]; rx++) {
             const struct bl_conv_axis down = bl_conv_residue_axis(a, 0, conv->h, ry, a->kernel[1]);
@@ -241,6 +246,7 @@ static int preference(const struct bl_conv *conv, enum bl_conv_pass pass) {
 const struct bl_conv_engine bl_conv_direct = {
     .name = "direct",
     .types = BL_ACTIVATION_TYPES,
+    .applies = true,
     .suits = suits,
     .preference = preference,
     .setup = setup,

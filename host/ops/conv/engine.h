@@ -17,6 +17,9 @@ struct bl_conv {
     enum bl_life packed;                                 // of the forward pass's packed weights
     const struct bl_conv_engine *engine[BL_CONV_PASSES]; // in an inference, of the forward pass alone
     void *state[BL_CONV_PASSES];                         // the engine's for that pass, one allocation
+    const struct bl_node *norm;                          // that is folded into the weights; NULL: none
+    struct bl_tensor *scaled, *scaled_bias;              // by it: the weights, while they are packed; the bias
+    struct bl_kernel *fold, *finish;                     // finish NULL: nothing is left to do after the engine
 };
 
 /* An engine computes the passes that it suits, each with a state of its own; those that it never suits have no
@@ -25,6 +28,7 @@ struct bl_conv_engine {
     const char *name;
     int variant;    // engines of the same functions tell themselves apart by it
     unsigned types; // of activations that it takes, a BL_TYPE_BIT each
+    bool applies;   // forward adds node->addend and applies bl_node_activation(node) itself
     bool (*suits)(const struct bl_conv *conv, enum bl_conv_pass pass); // can compute it, of its types
     /* By rule of thumb, where it suits: the largest one is chosen, the first of the table among equals.
      * Negative: neither chosen nor measured, only had by name. */
@@ -42,6 +46,12 @@ struct bl_conv_engine {
 #define X(name) extern const struct bl_conv_engine bl_conv_##name;
 #include "ops/conv/engines.h"
 #undef X
+
+/* What follows the convolution (epilogue.c): kernels; a batch norm folded into weights and bias, which may be NULL;
+ * what the engine does not apply. */
+int bl_conv_prepare_epilogue(struct bl_conv *conv);
+int bl_conv_fold(const struct bl_conv *conv, struct bl_mem *weight, struct bl_mem *bias);
+int bl_conv_finish(const struct bl_conv *conv, int images, const struct bl_tensor *y);
 
 /* As struct sizes of kernels/conv/sizes.h. */
 struct bl_conv_sizes {

@@ -22,6 +22,11 @@ int bl_conv_layer_setup(struct bl_node *node, const struct bl_conv_attrs *a, int
     return 0;
 }
 
+int bl_conv_layer_fused(struct bl_node *node) {
+    struct state *state = node->state;
+    return bl_conv_fused(state->conv, node->param[0]->data.count);
+}
+
 int bl_conv_layer_prepare(struct bl_node *node) {
     struct state *state = node->state;
     return bl_conv_prepare(state->conv);
@@ -29,13 +34,13 @@ int bl_conv_layer_prepare(struct bl_node *node) {
 
 int bl_conv_layer_forward(struct bl_node *node, const struct bl_run *run) {
     struct state *state = node->state;
+    struct bl_mem *bias = node->params > 1 ? node->param[1]->data.mem : NULL;
     if (bl_node_training(node) || !state->packed || state->version != run->weights_version) {
-        int code = bl_conv_pack(state->conv, run, node->param[0]->data.mem);
+        int code = bl_conv_pack(state->conv, run, node->param[0]->data.mem, bias);
         if (code) return code;
         state->packed = true, state->version = run->weights_version;
     }
-    return bl_conv_forward(state->conv, run, node->in[0], node->params > 1 ? node->param[1]->data.mem : NULL,
-                           node->out[0]);
+    return bl_conv_forward(state->conv, run, node->in[0], bias, node->out[0]);
 }
 
 int bl_conv_layer_backward(struct bl_node *node, const struct bl_run *run) {

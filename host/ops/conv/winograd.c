@@ -107,8 +107,8 @@ static int setup(struct bl_conv *conv, enum bl_conv_pass pass) {
 
 #define DEFINES(conv, pass)                                                                                            \
     {                                                                                                                  \
-        {"M", tile_of(conv, pass)}, {"TM", rows_of(conv, pass)}, {                                                     \
-            "VEC", vec_of(conv, pass)                                                                                  \
+        {"M", tile_of(conv, pass)}, {"TM", rows_of(conv, pass)}, {"VEC", vec_of(conv, pass)}, {                        \
+            "ACTIVATION", pass == BL_CONV_FORWARD ? bl_node_activation(conv->node) : 0                                 \
         }                                                                                                              \
     }
 
@@ -141,10 +141,12 @@ static int forward(struct bl_conv *conv, const struct bl_run *run, const struct 
                    const struct bl_tensor *y) {
     const struct winograd *d = conv->state[BL_CONV_FORWARD];
     const struct bl_conv_sizes sizes = bl_conv_sizes(conv, run->n);
+    const struct bl_tensor *added = conv->node->addend;
     const int *padding = conv->attrs.padding;
     return bl_launch(d->convolve, bl_conv_range(conv, d->c.items, 1, 1), BL_MEM(x->mem), BL_MEM(d->packed->mem),
-                     BL_MEM(bias ? bias : d->packed->mem), BL_MEM(y->mem), BL_MEM(d->scratch->mem), BL_STRUCT(sizes),
-                     BL_I32(-padding[0]), BL_I32(-padding[1]), BL_STRUCT(d->c), BL_I32(bias != NULL), BL_I32(0));
+                     BL_MEM(bias ? bias : d->packed->mem), BL_MEM(y->mem), BL_MEM(added ? added->mem : y->mem),
+                     BL_MEM(d->scratch->mem), BL_STRUCT(sizes), BL_I32(-padding[0]), BL_I32(-padding[1]),
+                     BL_STRUCT(d->c), BL_I32(bias != NULL), BL_I32(added != NULL));
 }
 
 static int backward_data(struct bl_conv *conv, const struct bl_run *run, const struct bl_tensor *dy,
@@ -153,8 +155,9 @@ static int backward_data(struct bl_conv *conv, const struct bl_run *run, const s
     const struct bl_conv_sizes sizes = bl_conv_data_sizes(conv, run->n);
     const int *padding = conv->attrs.padding;
     return bl_launch(d->convolve, bl_conv_range(conv, d->c.items, 1, 1), BL_MEM(dy->mem), BL_MEM(d->packed->mem),
-                     BL_MEM(d->packed->mem), BL_MEM(dx->mem), BL_MEM(d->scratch->mem), BL_STRUCT(sizes),
-                     BL_I32(padding[0] - 2), BL_I32(padding[1] - 2), BL_STRUCT(d->c), BL_I32(0), BL_I32(accumulate));
+                     BL_MEM(d->packed->mem), BL_MEM(dx->mem), BL_MEM(dx->mem), BL_MEM(d->scratch->mem),
+                     BL_STRUCT(sizes), BL_I32(padding[0] - 2), BL_I32(padding[1] - 2), BL_STRUCT(d->c), BL_I32(0),
+                     BL_I32(accumulate));
 }
 
 static int backward_weights(struct bl_conv *conv, const struct bl_run *run, const struct bl_tensor *x,
@@ -181,8 +184,8 @@ static int preference(const struct bl_conv *conv, enum bl_conv_pass pass) {
 
 #define ENGINE(title, m)                                                                                               \
     {                                                                                                                  \
-        .name = title, .variant = m, .types = BL_TYPE_BIT(BL_F32), .suits = suits, .preference = preference,           \
-        .setup = setup, .prepare = prepare, .pack = pack, .forward = forward, .backward_data = backward_data,          \
-        .backward_weights = backward_weights,                                                                          \
+        .name = title, .variant = m, .types = BL_TYPE_BIT(BL_F32), .applies = true, .suits = suits,                    \
+        .preference = preference, .setup = setup, .prepare = prepare, .pack = pack, .forward = forward,                \
+        .backward_data = backward_data, .backward_weights = backward_weights,                                          \
     }
 const struct bl_conv_engine bl_conv_winograd = ENGINE("winograd", 2), bl_conv_winograd4 = ENGINE("winograd4", 4);

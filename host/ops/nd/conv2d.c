@@ -90,6 +90,11 @@ static int setup(struct bl_node *node) {
     return 0;
 }
 
+static int fused(struct bl_node *node) {
+    const struct state *state = node->state;
+    return bl_conv_fused(state->conv, node->param[0]->data.count);
+}
+
 static int prepare(struct bl_node *node) {
     struct state *state = node->state;
     int code = bl_conv_prepare(state->conv);
@@ -103,7 +108,7 @@ static int forward(struct bl_node *node, const struct bl_run *run) {
     bool changed;
     int code = bl_fold_forward(fold, run, &changed);
     bl_node_phase(node, BL_FORWARD);
-    if (!code && changed) code = bl_conv_pack(state->conv, run, fold->folded->mem);
+    if (!code && changed) code = bl_conv_pack(state->conv, run, fold->folded->mem, fold->folded_bias->mem);
     return code ? code : bl_conv_forward(state->conv, run, node->in[0], fold->folded_bias->mem, node->out[0]);
 }
 
@@ -164,10 +169,13 @@ const struct bl_op bl_op_nd_conv2d = {
     .attrs_size = sizeof(struct bl_nd_conv_attrs),
     .fields = fields,
     .reads = BL_IN(0),
+    .fusions = bl_conv_fusions,
+    .chain = BL_CONV_CHAIN,
     .nd_offset = offsetof(struct bl_nd_conv_attrs, nd),
     .phase_forward = BL_FORWARD,
     .phase_backward = BL_BACKWARD_WEIGHTS,
     .setup = setup,
+    .fused = fused,
     .prepare = prepare,
     .forward = forward,
     .backward = backward,
