@@ -76,7 +76,8 @@ def blanch(options, network, batch, device=None):
 def name_of(run):
     """PyTorch 2.15.0, MKL 2024.2, oneDNN 3.13.3, 2 threads, channels_last."""
     parts = [run['peer'], run.get('blas'), run.get('onednn') and 'oneDNN ' + run['onednn'],
-             '%d threads' % run['threads'], run.get('memory_format'), 'torch.compile' if run['mode'] == 'compile' else None]
+             '%d threads' % run['threads'], run.get('memory_format'),
+             'torch.compile' if run['mode'] == 'compile' else None]
     return ', '.join(p for p in parts if p)
 
 

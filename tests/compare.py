@@ -107,6 +107,9 @@ def test_a_sweep_marks_the_best_by_accuracy():
                                        '--settings', 'warm: --norm bn --lr 0.1 --warmup 5')
     check([r['setting'] for r in document['runs']] == ['--lr 0.0001', '--lr 0.003', '--lr 0.1', '', 'warm'], 'runs')
     best = best_of(document, lambda r: r['epochs'][-1]['test_top1'])
+    others = [r for r in document['runs'] if r.get('best') is not False]
+    reached = min(max(e['test_top1'] for e in r['epochs']) for r in others)
+    check(all(near(r['target_top1'], reached) for r in document['runs']), 'a poor rate lowers what all are timed to')
     check(len(document['pairs']) == 1 and document['pairs'][0]['bn_step_ms'] == document['runs'][0]['step_ms'],
           'one pair, with the times of one bn')
     said = 'Best of 4 runs with batch norm: learning rate %g' % best['lr']
