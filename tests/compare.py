@@ -8,11 +8,13 @@ import subprocess
 import sys
 import tempfile
 
+import caches
 import tap
 from tap import check
 
 BLANCH = os.path.abspath(sys.argv[1])
 HOME = tempfile.mkdtemp(prefix='blanch-compare-')
+ENV = caches.environment(os.path.join(HOME, 'cache'), BLANCH_TUNE='0')
 SMALL = ['compare', '--model', 'smallcnn', '--data', 'synthetic:1x28x28:10']
 STEPS = 12
 
@@ -23,7 +25,7 @@ def path(name):
 
 def run(status, *args):
     done = subprocess.run([BLANCH, *map(str, args)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                          timeout=300, cwd=HOME)
+                          timeout=300, cwd=HOME, env=ENV)
     errors = [l for l in done.stderr.splitlines() if l.startswith('blanch: ')]
     check(done.returncode == status and len(errors) == (status != 0), '%s: exit status %d, not %d: %s'
           % (' '.join(map(str, args)), done.returncode, status, done.stderr[-400:]))
