@@ -29,6 +29,7 @@ struct row {
     bool eval;
     double tolerance; // of float32, relative to the largest expected value; 0: 1e-4
     int64_t counter;  // where the layer's counters stand
+    double mean;      // of the inputs, which are of order 1; 0: 0.4
 };
 
 #define CONV(ci, co, kh, kw, s, p, q, d, g)                                                                            \
@@ -137,6 +138,12 @@ static struct row rows[] = {
      {.nd_conv = {CONV(6, 5, 1, 1, 1, 0, 0, 1, 1), LIMITED(3, 1, 30)}},
      {5, 6, 5, 7},
      .tolerance = 1e-3},
+    {"nd conv 1x1, two samples far from 0",
+     "nd_conv2d",
+     {.nd_conv = {CONV(4, 64, 1, 1, 1, 0, 0, 1, 1), ND(4, 5, 3)}},
+     {16, 4, 1, 1},
+     .tolerance = 1e-4,
+     .mean = 300},
     {"nd conv depthwise, at most 30 samples",
      "nd_conv2d",
      {.nd_conv = {CONV(5, 5, 3, 3, 1, 1, 1, 1, 5), LIMITED(1, 1, 30)}},
@@ -349,7 +356,7 @@ static void fill(struct test_case *t) {
     for (int k = 0; k < t->inputs; k++) {
         const int *s = k ? t->row->shape2 : t->row->shape;
         t->x[k] = (struct bl_ref_tensor){s[0], s[1], s[2], s[3], NULL};
-        t->x[k].v = random_values(bl_ref_count(&t->x[k]), 10 + (uint64_t)k, 1.5, 0.4);
+        t->x[k].v = random_values(bl_ref_count(&t->x[k]), 10 + (uint64_t)k, 1.5, t->row->mean != 0 ? t->row->mean : 0.4);
         put(t, t->in[k], t->x[k].v, bl_ref_count(&t->x[k]));
     }
     for (int i = 0; i < t->node->params + t->node->buffers; i++) {

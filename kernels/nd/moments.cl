@@ -10,27 +10,35 @@
 /* This item's rows first..end of all count = matrices*F; dimension 1. */
 #define ROWS(count) const int first = get_global_id(1) * each, end = min(first + each, count)
 
-/* mean = sums/samples, in the order of the rows and in that of the weights; running += momentum (mean - running).
- * partial: (chunks, taps, C), what each tap met. An item takes `each` features. */
-kernel void mean(global const float *partial, int chunks, global const struct geometry *layer, float scale,
-                 float momentum, int each, global float *row_mean, global float *mean, global float *running) {
+/* The mean in two parts, high (rounded) and low (what it lacks), in the order of the rows, and their sum in that of the
+ * weights; running += momentum (mean - running). pilot: (taps, C); partial: (chunks, taps, C), sums of what each tap
+ * met less its pilot. An item takes `each` features. */
+kernel void mean(global const float *pilot, global const float *partial, int chunks,
+                 global const struct geometry *layer, float scale, float momentum, int each, global float *row_high,
+                 global float *row_low, global float *mean, global float *running) {
     const struct geometry g = *layer;
     const int taps = g.taps, features = g.block * taps, count = g.matrices * features;
     ROWS(count);
     for (int at = first; at < end; at++) {
         const int matrix = at / features, r = at % features / g.block, i = at % g.block;
-        float sum = 0.0f;
-        for (int k = 0; k < g.interleave; k++) {
-            const int place = r * g.interleave + k, segment = g.matrices > 1 ? matrix : place / taps;
-            const int channel = g.strided ? segment + i * g.interleave : segment * g.block + i;
-            global const float *from = partial + place % taps * g.channels + channel;
-            for (int c = 0; c < chunks; c++) sum += from[(size_t)c * taps * g.channels];
+        float high = 0.0f, low = 0.0f;
+        for (int pass = 0; pass < 2; pass++) { // what lacks is found from differences to the first result
+            float pilots = 0.0f, sum = 0.0f;
+            for (int k = 0; k < g.interleave; k++) {
+                const int place = r * g.interleave + k, segment = g.matrices > 1 ? matrix : place / taps;
+                const int channel = g.strided ? segment + i * g.interleave : segment * g.block + i;
+                const size_t source = place % taps * g.channels + channel;
+                pilots += pilot[source] - high;
+                for (int c = 0; c < chunks; c++) sum += partial[(size_t)c * taps * g.channels + source];
+            }
+            low = pilots / g.interleave + scale * sum;
+            if (pass == 0) high = low;
         }
-        sum *= scale;
-        const int to = matrix * features + i * taps + r;
-        row_mean[g.depthwise ? r * g.matrices + matrix : at] = sum;
-        mean[to] = sum;
-        running[to] += momentum * (sum - running[to]);
+        const int to = matrix * features + i * taps + r, row = g.depthwise ? r * g.matrices + matrix : at;
+        row_high[row] = high;
+        row_low[row] = low;
+        mean[to] = high + low;
+        running[to] += momentum * (high + low - running[to]);
     }
 }
 

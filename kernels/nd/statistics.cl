@@ -19,6 +19,10 @@
  *  STEP_Y, STEP_X  distance of patches (1 where FLAT is set)
  *  FLAT            0: patches; n: every n-th pixel of the batch is a sample, of one tap
  *
+ * Sums are of differences to the mean of a few patches, and the mean is taken out in two parts, rounded and what that
+ * lacks: where samples lie close together far from 0, rows would else sum to the mean's rounding instead of to 0, and
+ * the gradient of S, large where samples are fewer than features, makes an error of that.
+ *
  * Depthwise layers (block 1, a matrix a channel) need no rows: vectors run over channels, and what other layers keep as
  * (matrices, F) or (matrices, F, F) has the channels last here. Their two kernels take channels in dimension 0.
  */
@@ -27,6 +31,7 @@
 #error "nd/statistics.cl needs VEC, VEC_SUM, STRIDED, NARROW, TAPS_Y, TAPS_X, STEP_Y, STEP_X and FLAT"
 #endif
 #define TAPS (TAPS_Y * TAPS_X)
+#define PILOTS 8
 
 #include "vec.h"
 #include "nd/geometry.h"
@@ -114,9 +119,27 @@ struct share share_of(const struct geometry g) {
     const int run = g.interleave > 1 ? place / g.interleave : place,                                                   \
               sample = g.interleave > 1 ? place % g.interleave : 0
 
-/* partial[c] = sums of what each tap meets, over patches c*chunk...: (chunks, TAPS, C). */
+/* pilot = mean of what each tap meets in PILOTS patches, evenly spread: (TAPS, C). An item takes taps in turn
+ * (dimension 1). */
+kernel void pilot_samples(global const float *x, global const struct geometry *layer, int patches,
+                          global float *pilot) {
+    const struct geometry g = *layer;
+    const int lane = get_global_id(0) * VEC_SUM, lanes = get_global_size(0) * VEC_SUM, count = min(PILOTS, patches);
+    for (int tap = get_global_id(1); tap < TAPS; tap += get_global_size(1)) {
+        for (int c = lane; c < g.channels; c += lanes) {
+            vec_sum sum = (vec_sum)(0.0f);
+            for (int i = 0; i < count; i++) {
+                const long pixel = find_pixel(g, (long)i * patches / count, tap);
+                if (pixel >= 0) sum += LOAD_SUM(x + pixel * g.channels + c);
+            }
+            STORE_SUM(sum * (1.0f / count), pilot + tap * g.channels + c);
+        }
+    }
+}
+
+/* partial[c] = sums of what each tap meets less its pilot, over patches c*chunk...: (chunks, TAPS, C). */
 kernel void sum_samples(global const float *x, global const struct geometry *layer, int patches, int chunk,
-                        global float *partial) {
+                        global const float *pilot, global float *partial) {
     const struct geometry g = *layer;
     const int lane = get_global_id(0) * VEC_SUM, lanes = get_global_size(0) * VEC_SUM;
     const int from = get_global_id(1) * chunk, to = min(from + chunk, patches);
@@ -127,17 +150,19 @@ kernel void sum_samples(global const float *x, global const struct geometry *lay
     for (int p = from; p < to; p++) {
         for (int tap = 0; tap < TAPS; tap++) {
             const long pixel = find_pixel(g, p, tap);
-            if (pixel < 0) continue;
-            global const float *in = x + pixel * g.channels;
+            global const float *in = x + (pixel < 0 ? 0 : pixel) * g.channels, *left_out = pilot + tap * g.channels;
             global float *out = partial + tap * g.channels;
-            for (int c = lane; c < g.channels; c += lanes) STORE_SUM(LOAD_SUM(out + c) + LOAD_SUM(in + c), out + c);
+            for (int c = lane; c < g.channels; c += lanes) {
+                const vec_sum value = pixel < 0 ? (vec_sum)(0.0f) : LOAD_SUM(in + c);
+                STORE_SUM(LOAD_SUM(out + c) + (value - LOAD_SUM(left_out + c)), out + c);
+            }
         }
     }
 }
 
-/* The rows of patch p: samples - mean; what lies in the padding is 0 - mean. */
+/* The rows of patch p: samples less the mean, whose parts are high and low; what lies in the padding is 0. */
 void gather_patch(const struct geometry g, global const float *x, int p, const struct share share,
-                  global const float *mean, global float *rows) {
+                  global const float *high, global const float *low, global float *rows) {
     const int features = TAPS * g.block;
 #if NARROW
     global const float *in[TAPS];
@@ -153,7 +178,7 @@ void gather_patch(const struct geometry g, global const float *x, int p, const s
             for (int tap = 0; tap < TAPS; tap++) {
                 const float value = in[tap][e * NARROW + i];
                 const int at = (e * TAPS + tap) * NARROW + i;
-                out[at] = (inside[tap] ? value : 0.0f) - mean[at];
+                out[at] = (inside[tap] ? value : 0.0f) - high[at] - low[at];
             }
         }
     }
@@ -164,12 +189,12 @@ void gather_patch(const struct geometry g, global const float *x, int p, const s
             PLACE(e, tap);
             const int matrix = g.matrices > 1 ? e : 0;
             global const float *in = x + pixel * g.channels + e * START;
-            global const float *centre = mean + (size_t)matrix * features + run * g.block;
+            const size_t begin = (size_t)matrix * features + run * g.block;
             global float *out =
                 rows + (((size_t)p * g.interleave + sample) * g.matrices + matrix) * features + run * g.block;
             for (int i = share.lane; i < g.block; i += share.lanes) {
                 const vec value = pixel < 0 ? (vec)(0.0f) : take(in + i * CHANNEL_STEP, g.interleave);
-                STORE(value - LOAD(centre + i), out + i);
+                STORE(value - LOAD(high + begin + i) - LOAD(low + begin + i), out + i);
             }
         }
     }
@@ -177,11 +202,11 @@ void gather_patch(const struct geometry g, global const float *x, int p, const s
 }
 
 kernel void gather_samples(global const float *x, global const struct geometry *layer, int patches, int chunk,
-                           global const float *mean, global float *rows) {
+                           global const float *high, global const float *low, global float *rows) {
     const struct geometry g = *layer;
     const struct share share = share_of(g);
     const int from = get_global_id(1) * chunk, to = min(from + chunk, patches);
-    for (int p = from; p < to; p++) gather_patch(g, x, p, share, mean, rows);
+    for (int p = from; p < to; p++) gather_patch(g, x, p, share, high, low, rows);
 }
 
 /* dx += the gradients of the samples that a pixel is in, taps in order; dmean is added to every sample. */
@@ -244,7 +269,7 @@ kernel void scatter_samples(global const float *drows, global const float *dmean
 /* partial[c] = sums of products of centred taps a <= b over patches c*chunk...: (chunks, TAPS*(TAPS+1)/2, C), a by a.
  */
 kernel void covariance_depthwise(global const float *x, global const struct geometry *layer, int patches, int chunk,
-                                 global const float *mean, global float *partial) {
+                                 global const float *high, global const float *low, global float *partial) {
     const struct geometry g = *layer;
     const int from = get_global_id(1) * chunk, to = min(from + chunk, patches), pairs = TAPS * (TAPS + 1) / 2;
     if (from >= patches) return;
@@ -258,7 +283,10 @@ kernel void covariance_depthwise(global const float *x, global const struct geom
                     const long pixel = p + i < to ? find_pixel(g, p + i, tap) : -2;
                     vec_sum value = (vec_sum)(0.0f);
                     if (pixel >= 0) value = LOAD_SUM(x + pixel * g.channels + c);
-                    if (pixel >= -1) value -= LOAD_SUM(mean + tap * g.channels + c);
+                    if (pixel >= -1) {
+                        value -= LOAD_SUM(high + tap * g.channels + c);
+                        value -= LOAD_SUM(low + tap * g.channels + c);
+                    }
                     tile[i][tap] = value;
                 }
             }
@@ -274,9 +302,9 @@ kernel void covariance_depthwise(global const float *x, global const struct geom
 }
 
 /* dx += scale (Sbar of this tap's row) (centred samples of the patch) + dmean, for every patch that a pixel is in. */
-kernel void scatter_depthwise(global const float *x, global const float *mean, global const float *sbar,
-                              global const float *dmean, global const struct geometry *layer, float scale,
-                              int line_count, int chunk, global float *dx) {
+kernel void scatter_depthwise(global const float *x, global const float *high, global const float *low,
+                              global const float *sbar, global const float *dmean, global const struct geometry *layer,
+                              float scale, int line_count, int chunk, global float *dx) {
     const struct geometry g = *layer;
     const int from = get_global_id(1) * chunk, to = min(from + chunk, line_count);
     for (int line = from; line < to; line++) {
@@ -295,7 +323,8 @@ kernel void scatter_depthwise(global const float *x, global const float *mean, g
                     for (int other = 0; other < TAPS; other++) {
                         vec_sum value = (vec_sum)(0.0f);
                         if (pixels[other] >= 0) value = LOAD_SUM(x + pixels[other] * g.channels + c);
-                        value -= LOAD_SUM(mean + other * g.channels + c);
+                        value -= LOAD_SUM(high + other * g.channels + c);
+                        value -= LOAD_SUM(low + other * g.channels + c);
                         sum += LOAD_SUM(sbar + (size_t)(tap * TAPS + other) * g.channels + c) * value;
                     }
                     global float *out = dx + ((long)line * g.width + column) * g.channels + c;

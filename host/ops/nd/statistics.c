@@ -14,6 +14,7 @@ enum {
 
 /* statistics.cl up to SCATTER_REUSED, then moments.cl. */
 #define KERNELS(X)                                                                                                     \
+    X(PILOT, pilot_samples)                                                                                            \
     X(SUM, sum_samples)                                                                                                \
     X(GATHER, gather_samples)                                                                                          \
     X(SCATTER, scatter_samples)                                                                                        \
@@ -97,7 +98,9 @@ static void declare_workspaces(struct bl_statistics *s) {
         {&s->geometry, BL_LIFE_KEPT, GEOMETRY_INTS},
         {&s->rows, BL_LIFE_SAVED, rows},
         {&s->mean, BL_LIFE_PINNED, vector},
-        {&s->row_mean, BL_LIFE_PINNED, vector},
+        {&s->row_high, BL_LIFE_PINNED, vector},
+        {&s->row_low, BL_LIFE_PINNED, vector},
+        {&s->pilot, BL_LIFE_FORWARD, s->taps * node->in[0]->c},
         {&s->partial, BL_LIFE_FORWARD, PATCH_CHUNKS * s->taps * node->in[0]->c},
         {&s->parts, BL_LIFE_FORWARD, s->splits * s->size},
         {&s->squares, BL_LIFE_FORWARD, vector},
@@ -230,12 +233,20 @@ static int sum_chunks(const struct bl_statistics *s, const struct bl_run *run, s
     return code ? code : bl_sum(run->all, s->node->dev, sums, 0, most * size);
 }
 
+/* 0 where several ranks share the sums, as they have no patch in common. */
+static int take_pilot(const struct bl_statistics *s, const struct bl_run *run, int64_t patches) {
+    if (run->all) return bl_mem_fill(s->pilot->mem, 0, bl_tensor_bytes(s->pilot), 0);
+    return bl_launch_light(s->node->dev, s->kernel[PILOT], over_channels(s, s->taps), INPUT(s), GEOMETRY(s),
+                           BL_I32(patches), BL_MEM(s->pilot->mem));
+}
+
 int bl_statistics_mean(struct bl_statistics *s, const struct bl_run *run, float momentum, struct bl_mem *running) {
     int64_t patches = patches_of(s, run->n), items, chunk = chunk_of(s, patches, PATCH_CHUNKS, &items);
     int code = describe(s, run->n);
+    if (!code) code = take_pilot(s, run, patches);
     if (!code)
         code = bl_launch_light(s->node->dev, s->kernel[SUM], over_channels(s, items), INPUT(s), GEOMETRY(s),
-                               BL_I32(patches), BL_I32(chunk), BL_MEM(s->partial->mem));
+                               BL_I32(patches), BL_I32(chunk), BL_MEM(s->pilot->mem), BL_MEM(s->partial->mem));
     s->samples_of_all = (double)bl_statistics_count(s, run->n);
     if (!code) code = bl_sum_host(run->all, &s->samples_of_all, 1);
     if (!code) code = sum_chunks(s, run, s->partial->mem, s->taps * s->node->in[0]->c, &items, PATCH_CHUNKS);
@@ -244,9 +255,9 @@ int bl_statistics_mean(struct bl_statistics *s, const struct bl_run *run, float 
     int each = bl_on_cpu(s->node->dev) ? 64 : 1;
     struct bl_range range =
         bl_on_cpu(s->node->dev) ? BL_GROUPS1(1, (size_t)((count + each - 1) / each)) : BL_ITEMS(1, (size_t)count);
-    return bl_launch_light(s->node->dev, s->kernel[MEAN], range, BL_MEM(s->partial->mem), BL_I32(items), GEOMETRY(s),
-                           BL_F32(1.0 / s->samples_of_all), BL_F32(momentum), BL_I32(each), BL_MEM(s->row_mean->mem),
-                           BL_MEM(s->mean->mem), BL_MEM(running));
+    return bl_launch_light(s->node->dev, s->kernel[MEAN], range, BL_MEM(s->pilot->mem), BL_MEM(s->partial->mem),
+                           BL_I32(items), GEOMETRY(s), BL_F32(1.0 / s->samples_of_all), BL_F32(momentum), BL_I32(each),
+                           BL_MEM(s->row_high->mem), BL_MEM(s->row_low->mem), BL_MEM(s->mean->mem), BL_MEM(running));
 }
 
 /* Samples of a part; those beyond the last are zero. */
@@ -264,7 +275,8 @@ int bl_statistics_gather(struct bl_statistics *s, int images) {
                     : 0;
     if (code) return code;
     return bl_launch_light(s->node->dev, s->kernel[GATHER], over_samples(s, items), INPUT(s), GEOMETRY(s),
-                           BL_I32(patches), BL_I32(chunk), BL_MEM(s->row_mean->mem), BL_MEM(s->rows->mem));
+                           BL_I32(patches), BL_I32(chunk), BL_MEM(s->row_high->mem), BL_MEM(s->row_low->mem),
+                           BL_MEM(s->rows->mem));
 }
 
 static int covariance_depthwise(struct bl_statistics *s, const struct bl_run *run, float eps,
@@ -276,7 +288,7 @@ static int covariance_depthwise(struct bl_statistics *s, const struct bl_run *ru
         bl_on_cpu(s->node->dev) ? BL_GROUPS1(vectors, (size_t)items) : BL_ITEMS(vectors, (size_t)items);
     bl_work(s->node->dev, (double)patches * s->samples.matrices * (double)s->features * (double)(s->features + 1), 0);
     int code = bl_launch(s->kernel[COVARIANCE_DEPTHWISE], range, INPUT(s), GEOMETRY(s), BL_I32(patches), BL_I32(chunk),
-                         BL_MEM(s->row_mean->mem), BL_MEM(s->parts->mem));
+                         BL_MEM(s->row_high->mem), BL_MEM(s->row_low->mem), BL_MEM(s->parts->mem));
     if (!code) code = sum_chunks(s, run, s->parts->mem, s->size, &items, s->splits);
     if (code) return code;
     return bl_launch_light(s->node->dev, s->kernel[COVARIANCE_LANES], over_rows(s), BL_MEM(s->parts->mem),
@@ -377,9 +389,9 @@ int bl_statistics_backward(struct bl_statistics *s, int images, struct bl_mem *d
         return bl_launch_light(s->node->dev, s->kernel[SCATTER], over_samples(s, items), BL_MEM(s->drows->mem),
                                BL_MEM(s->dmean->mem), GEOMETRY(s), BL_I32(lines), BL_I32(chunk), BL_MEM(x->grad->mem));
     bl_work(s->node->dev, 2 * (double)samples * s->samples.matrices * (double)s->features * (double)s->features, 0);
-    return bl_launch(s->kernel[SCATTER_DEPTHWISE], over_channels(s, items), INPUT(s), BL_MEM(s->row_mean->mem),
-                     BL_MEM(s->sbar->mem), BL_MEM(s->dmean->mem), GEOMETRY(s), BL_F32(2.0 / s->samples_of_all),
-                     BL_I32(lines), BL_I32(chunk), BL_MEM(x->grad->mem));
+    return bl_launch(s->kernel[SCATTER_DEPTHWISE], over_channels(s, items), INPUT(s), BL_MEM(s->row_high->mem),
+                     BL_MEM(s->row_low->mem), BL_MEM(s->sbar->mem), BL_MEM(s->dmean->mem), GEOMETRY(s),
+                     BL_F32(2.0 / s->samples_of_all), BL_I32(lines), BL_I32(chunk), BL_MEM(x->grad->mem));
 }
 
 int bl_statistics_scatter(struct bl_statistics *s, int images, struct bl_mem *slopes) {

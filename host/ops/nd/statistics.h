@@ -16,7 +16,7 @@ struct bl_samples {
     int matrices;    // groups of channels whitened apart, then interleave is 1
 };
 
-enum { BL_STATISTICS_KERNELS = 11, BL_SQUARE_CHUNKS = 16 };
+enum { BL_STATISTICS_KERNELS = 12, BL_SQUARE_CHUNKS = 16 };
 struct bl_statistics {
     struct bl_node *node;
     struct bl_samples samples;
@@ -30,7 +30,9 @@ struct bl_statistics {
     struct bl_kernel *kernel[BL_STATISTICS_KERNELS];
     double samples_of_all;                  // of a matrix in this step, on all ranks
     struct bl_tensor *geometry;             // what the kernels know of all this
-    struct bl_tensor *mean, *row_mean;      // (matrices, F), in the order of the weights and of the rows
+    struct bl_tensor *mean;                 // (matrices, F), in the order of the weights
+    struct bl_tensor *row_high, *row_low;   // its parts, in that of the rows
+    struct bl_tensor *pilot;                // (taps, C): what the sums of samples leave out
     struct bl_tensor *rows;                 // centred samples
     struct bl_tensor *partial, *parts;      // sums of which mean and S are made
     struct bl_tensor *squares;              // of the rows of S
