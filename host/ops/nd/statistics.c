@@ -132,7 +132,12 @@ int bl_statistics_setup(struct bl_statistics *s, struct bl_node *node, const str
     int code = check_rows(s);
     if (code) return code;
     s->depthwise = alone && samples->matrices > 1 && samples->block == 1 && !samples->flat && s->taps <= MOST_TAPS;
-    s->splits = s->depthwise ? depthwise_parts(node) : samples->matrices == 1 && s->features <= SMALL ? PARTS : 1;
+    if (s->depthwise)
+        s->splits = depthwise_parts(node);
+    else if (bl_gram_serves(node, samples->matrices, s->features))
+        s->splits = bl_gram_setup(&s->gram, node, s->features);
+    else
+        s->splits = samples->matrices == 1 && s->features <= SMALL ? PARTS : 1;
     s->narrow = samples->matrices > 1 && samples->block < 16 ? samples->block : 0;
     s->vec_block = bl_vec(node->dev, samples->block);
     s->vec_channels = bl_vec(node->dev, x->c);
@@ -173,6 +178,7 @@ int bl_statistics_prepare(struct bl_statistics *s) {
         code = bl_kernel_get(s->node->dev, i < MEAN ? "nd/statistics" : "nd/moments", kernel_names[i], defines,
                              i < MEAN ? BL_COUNT(defines) : 1, &s->kernel[i]);
     if (!code) code = describe(s, bl_node_batch(s->node));
+    if (!code && s->gram.node) code = bl_gram_prepare(&s->gram);
     return code || !s->by_covariance.node ? code : bl_packed_product_prepare(&s->by_covariance);
 }
 
@@ -252,6 +258,7 @@ int bl_statistics_gather(struct bl_statistics *s, int images) {
     int64_t patches = patches_of(s, images), items, chunk = chunk_of(s, patches, INT32_MAX, &items),
             samples = bl_statistics_count(s, images), fill = part_of(s, images) * s->splits - samples;
     if (s->depthwise) return 0;
+    if (s->gram.node) fill = 0;
     int code = fill ? bl_mem_fill(s->rows->mem, sizeof(float) * (size_t)(samples * s->features),
                                   sizeof(float) * (size_t)(fill * s->features), 0)
                     : 0;
@@ -277,11 +284,19 @@ static int covariance_depthwise(struct bl_statistics *s, const struct bl_run *ru
                            BL_I32(rows_each(s)), BL_MEM(covariance), BL_MEM(s->squares->mem));
 }
 
-int bl_statistics_covariance(struct bl_statistics *s, const struct bl_run *run, float eps, struct bl_mem *covariance) {
-    if (s->depthwise) return covariance_depthwise(s, run, eps, covariance);
-    int64_t part = part_of(s, run->n), splits = s->splits, f = s->features;
-    int code = bl_statistics_gather(s, run->n);
-    if (code) return code;
+/* Sums of products of the rows, in parts. */
+static int multiply_rows(const struct bl_statistics *s, int images) {
+    int64_t part = part_of(s, images), f = s->features;
+    if (s->gram.node) {
+        const struct bl_gram_product own = {.a = s->rows->mem,
+                                            .b = s->rows->mem,
+                                            .sums = s->parts->mem,
+                                            .rows = bl_statistics_count(s, images),
+                                            .interleave = 1,
+                                            .symmetric = true,
+                                            .alpha = 1.0 / s->samples_of_all};
+        return bl_gram_multiply(&s->gram, &own);
+    }
     struct bl_gemm product = {
         .trans_a = true,
         .symmetric = true,
@@ -299,7 +314,14 @@ int bl_statistics_covariance(struct bl_statistics *s, const struct bl_run *run, 
         .stride_c = f * f,
     };
     product.stride_a = product.stride_b = s->splits > 1 ? part * f : f;
-    code = bl_gemm(s->node->dev, &product);
+    return bl_gemm(s->node->dev, &product);
+}
+
+int bl_statistics_covariance(struct bl_statistics *s, const struct bl_run *run, float eps, struct bl_mem *covariance) {
+    if (s->depthwise) return covariance_depthwise(s, run, eps, covariance);
+    int64_t splits = s->splits;
+    int code = bl_statistics_gather(s, run->n);
+    if (!code) code = multiply_rows(s, run->n);
     if (!code) code = sum_chunks(s, run, s->parts->mem, s->size, &splits, splits);
     if (code) return code;
     return bl_launch_light(s->node->dev, s->kernel[COVARIANCE], over_rows(s), BL_MEM(s->parts->mem), BL_I32(s->splits),

@@ -2,6 +2,7 @@
 #ifndef BL_ND_STATISTICS_H
 #define BL_ND_STATISTICS_H
 
+#include "ops/nd/gram.h"
 #include "ops/nd/packed_product.h"
 
 /* How samples are taken of node->in[0]. A patch gives `interleave` samples of block*kernel[0]*kernel[1] features. */
@@ -35,6 +36,7 @@ struct bl_statistics {
     struct bl_tensor *squares;              // of the rows of S
     struct bl_tensor *sbar, *drows, *dmean; // gradients of S, of the rows, of the mean in the rows' order
     struct bl_packed_product by_covariance; // rows by sbar, where it serves
+    struct bl_gram gram;                    // of the rows, where it serves
 };
 
 /* In setup. alone: layers that can do without rows may, as every step is exact. BLANCH_EINPUT: the kernel is larger
