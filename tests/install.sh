@@ -10,6 +10,6 @@ pc=$(find "$root" -name blanch.pc)
 [[ -n $pc ]] || { echo "blanch.pc is not installed"; exit 1; }
 export PKG_CONFIG_PATH=${pc%/*} PKG_CONFIG_SYSROOT_DIR=$root
 library=$(find "$root" -name 'libblanch.so' -o -name 'libblanch.dylib' | head -1)
-read -r -a flags <<<"$(pkg-config --cflags --libs blanch)"
+read -r -a flags <<<"${CFLAGS:-} $(pkg-config --cflags --libs blanch)"
 "${CC:-cc}" -std=c11 -Wall -Wextra -Werror -D_DEFAULT_SOURCE "$program" -o "$root/program" "${flags[@]}" -lm
 LD_LIBRARY_PATH=${library%/*} DYLD_LIBRARY_PATH=${library%/*} "$root/program" "$root/weights.safetensors"

@@ -50,8 +50,10 @@ def test_runs_and_resumes_nothing_finished():
     out, err = study(*CHEAP)
     assert 'cell 1 of 1: cifar10-resnet18d-bn-1-s2-a1' in err, err
     assert 'shortened by --steps' in out and 'data: synthetic:3x32x32:10' in out, out
-    before = os.stat(CELL + '/log.jsonl')
+    before, left = os.stat(CELL + '/log.jsonl'), CELL + '/last.state.safetensors.0123456789abcdef.tmp'
+    open(left, 'w').close()     # as a kill while the last state was written leaves it
     out, err = study(*DATA, '--networks', 'resnet18d', '--norms', 'bn', '--steps', '2', '--attempts', '2')
+    assert not os.path.exists(left), left
     assert '1 of 2 cells are finished already' in err and 'cell 1 of 1: cifar10-resnet18d-bn-1-s2-a2' in err, err
     after = os.stat(CELL + '/log.jsonl')
     assert (before.st_mtime_ns, before.st_size) == (after.st_mtime_ns, after.st_size), 'a finished cell was run again'

@@ -87,6 +87,11 @@ static int sum_host(void *context, double *values, int count) {
 
 /* --- a network and its steps ------------------------------------------------------------------ */
 
+/* Smooth over many steps: a value within rounding of ReLU's kink takes different sides of it in two networks. */
+static struct bl_tensor *activation(struct bl_build *b, struct bl_tensor *x, bool smooth) {
+    return smooth ? bl_unary(b, "sigmoid", x) : bl_relu(b, x);
+}
+
 static struct bl_graph *make(struct blanch_device *dev, int batch, enum blanch_norm norm, int refresh) {
     struct bl_graph *graph;
     check(bl_graph_create(&graph, dev, batch, false));
@@ -95,8 +100,9 @@ static struct bl_graph *make(struct blanch_device *dev, int batch, enum blanch_n
     b.nd.refresh = refresh;
     struct bl_tensor *x = bl_graph_input(graph, CHANNELS, SIDE, SIDE);
     struct bl_conv_spec spec = {.out = 8, .kernel = 3, .padding = 1};
-    x = bl_relu(&b, bl_batchnorm(&b, "norm1", bl_conv(&b, "conv1", x, spec)));
-    x = bl_dropout(&b, bl_relu(&b, bl_batchnorm(&b, "norm2", bl_conv(&b, "conv2", x, spec))), 0.3f);
+    x = activation(&b, bl_batchnorm(&b, "norm1", bl_conv(&b, "conv1", x, spec)), refresh);
+    x = activation(&b, bl_batchnorm(&b, "norm2", bl_conv(&b, "conv2", x, spec)), refresh);
+    x = bl_dropout(&b, x, 0.3f);
     x = bl_linear(&b, "classifier", bl_flatten(&b, x), CLASSES);
     bl_graph_add(graph, "softmax_cross_entropy", NULL, NULL, (struct bl_tensor *[]){x, bl_graph_input_labels(graph)},
                  2);
@@ -210,7 +216,7 @@ static void test_deconvolution(void **state) {
 
 static void test_reused_deconvolution(void **state) {
     if (!device) skip();
-    compare_ranks(BLANCH_ND, 8, 1e-2);
+    compare_ranks(BLANCH_ND, 8, 1e-3);
 }
 
 int main(int argc, char **argv) {

@@ -1,5 +1,6 @@
 /* blanch study: cells of the reproduction's tables, one run directory each, beside the published values. */
 #include "base/private.h"
+#include "base/replace.h"
 #include "base/text.h"
 #include "cli/common.h"
 #include "cli/study.h"
@@ -273,11 +274,28 @@ static int take_lock(struct study *s) {
     return code;
 }
 
+/* What a process left that was killed when it had a result: no other process opens that run any more. */
+static int clear(const struct study *s, const struct bl_cell *cell) {
+    char name[128];
+    bl_cell_name(cell, name);
+    char *folder = bl_format("%s/%s", s->out, name);
+    if (!folder) return BLANCH_ENOMEM;
+    bl_replace_clear_path(folder);
+    free(folder);
+    return 0;
+}
+
 static int run_cells(struct study *s) {
     int open = 0, number = 0;
     int code = plan(s);
     if (code || (code = take_lock(s))) return code;
-    for (int i = 0; i < s->count; i++) open += is_open(&s->cells[i]);
+    for (int i = 0; i < s->count && !code; i++) {
+        if (is_open(&s->cells[i]))
+            open++;
+        else
+            code = clear(s, &s->cells[i]);
+    }
+    if (code) return code;
     if (open < s->count) bl_progress_line(NULL, "%d of %d cells are finished already", s->count - open, s->count);
     for (int i = 0; !code && i < s->count; i++)
         if (is_open(&s->cells[i])) code = run_cell(s, i, ++number, open);

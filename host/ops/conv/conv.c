@@ -93,7 +93,7 @@ void bl_conv_out_size(const struct bl_conv_attrs *a, int64_t h, int64_t w, int64
 /* Kernels count features and pixels, and a position with its padding and dilation, in 32 bits. */
 enum { LARGEST = 1 << 30 };
 
-static int check_attrs(const char *name, const struct bl_conv_attrs *a) {
+int bl_conv_check(const char *name, const struct bl_conv_attrs *a) {
     for (int i = 0; i < 2; i++)
         if (a->kernel[i] < 1 || a->stride[i] < 1 || a->dilation[i] < 1 || a->padding[i] < 0)
             return bl_fail(BLANCH_EINPUT,
@@ -152,7 +152,7 @@ static int describe(struct bl_conv *conv, const struct bl_conv_attrs *a, int int
 
 int bl_conv_setup(struct bl_node *node, const struct bl_conv_attrs *attrs, int interleave, enum bl_life packed,
                   struct bl_conv **out) {
-    int code = check_attrs(node->name, attrs);
+    int code = bl_conv_check(node->name, attrs);
     if (code) return code;
     struct bl_conv *conv = bl_calloc(1, sizeof *conv);
     if (!conv) return BLANCH_ENOMEM;

@@ -42,6 +42,10 @@ bool bl_conv_worth_measuring(const struct bl_conv *conv, const char *engine, enu
 
 /* --- a convolution ---------------------------------------------------------------------------- */
 
+/* Whether there is such a convolution (BLANCH_EINPUT): groups divide the channels, a patch's features are 2^30 at most.
+ */
+int bl_conv_check(const char *name, const struct bl_conv_attrs *attrs);
+
 /* In an operation's setup: checks the attributes against node->in[0] (BLANCH_EINPUT, with the node's name), chooses the
  * engines, names them in node->engine, and declares their workspaces. Sets neither output nor parameters.
  * interleave: G. packed: how long the weights of bl_conv_pack last, BL_LIFE_FORWARD or BL_LIFE_KEPT. */

@@ -17,10 +17,8 @@ struct state {
 static int check(struct bl_node *node) {
     const struct bl_nd_conv_attrs *a = node->attrs;
     int code = bl_check_inputs(node, 1, 1);
+    if (!code) code = bl_conv_check(node->name, &a->conv);
     if (code) return code;
-    if (a->conv.groups < 1 || a->conv.in_channels % a->conv.groups)
-        return bl_fail(BLANCH_EINPUT, "%s: %d groups do not divide %d channels", node->name, a->conv.groups,
-                       a->conv.in_channels);
     int channels = a->conv.in_channels / a->conv.groups;
     if (a->nd.block < 1 || channels % a->nd.block || (a->conv.groups > 1 && a->nd.block != channels))
         return bl_fail(BLANCH_EINPUT, "%s: the block is %d, must %s %d", node->name, a->nd.block,
