@@ -2,6 +2,7 @@
 #include "ops/conv/engine.h"
 
 enum { CHUNK_BYTES = 320 << 10, MOST_TILES = 96, BUNCH = 2, ITEMS_PER_UNIT = 12 };
+enum { LARGE = 10, MANY = 32 }; // maps and channels where it is chosen by rule
 /* Of the weight gradient: channels of a job and the tiles that it takes at a time, so that its sums and what is
  * multiplied stay near the core; jobs and items of a compute unit; bytes. */
 enum { INPUTS = 128, OUTPUTS = 64, WEIGHT_TILES = 24, JOBS_PER_UNIT = 12, WEIGHT_ITEMS = 4, MOST_PARTIAL = 12 << 20 };
@@ -175,17 +176,25 @@ static int backward_weights(struct bl_conv *conv, const struct bl_run *run, cons
                      BL_I32(d->j.splits), BL_I32(channels), BL_I32(dbias != NULL));
 }
 
-/* Below the direct engine's: by rule it is never chosen, because it is the faster one for some shapes alone and the
- * larger tile's error is ten times as large. */
+/* By rule the smaller tile is chosen in an inference, where its weights are transformed once, for maps and channels so
+ * large that it is the faster one. Elsewhere both are below the direct engine: they are the faster ones for some shapes
+ * alone, and the larger tile's error is ten times as large. */
 static int preference(const struct bl_conv *conv, enum bl_conv_pass pass) {
+    (void)pass;
+    const bool large =
+        conv->out_h >= LARGE && conv->out_w >= LARGE && conv->group_in >= MANY && conv->group_out >= MANY;
+    return large && !bl_node_training(conv->node) ? 15 : 0;
+}
+static int no_preference(const struct bl_conv *conv, enum bl_conv_pass pass) {
     (void)conv, (void)pass;
     return 0;
 }
 
-#define ENGINE(title, m)                                                                                               \
+#define ENGINE(title, m, rule)                                                                                         \
     {                                                                                                                  \
         .name = title, .variant = m, .types = BL_TYPE_BIT(BL_F32), .applies = true, .suits = suits,                    \
-        .preference = preference, .setup = setup, .prepare = prepare, .pack = pack, .forward = forward,                \
+        .preference = rule, .setup = setup, .prepare = prepare, .pack = pack, .forward = forward,                      \
         .backward_data = backward_data, .backward_weights = backward_weights,                                          \
     }
-const struct bl_conv_engine bl_conv_winograd = ENGINE("winograd", 2), bl_conv_winograd4 = ENGINE("winograd4", 4);
+const struct bl_conv_engine bl_conv_winograd = ENGINE("winograd", 2, preference),
+                            bl_conv_winograd4 = ENGINE("winograd4", 4, no_preference);
