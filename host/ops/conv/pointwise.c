@@ -30,24 +30,13 @@ static int preference(const struct bl_conv *conv, enum bl_conv_pass pass) {
     return 20;
 }
 
-/* Rows where registers hold 16 floats, and where they hold 8: as many as leave the least of the last tile empty. */
-static int tile_of(const struct bl_conv *conv) {
-    static const int wide[] = {12, 10, 8}, narrow[] = {6, 5, 4};
-    const int *rows = bl_tile_rows(conv->node->dev) > 6 ? wide : narrow;
-    const int64_t pixels = bl_node_batch(conv->node) * conv->out_h * conv->out_w;
-    int best = 0;
-    for (int i = 1; i < 3; i++)
-        if (bl_conv_div_up(pixels, rows[i]) * rows[i] < bl_conv_div_up(pixels, rows[best]) * rows[best]) best = i;
-    return rows[best];
-}
-
 static int setup(struct bl_conv *conv, enum bl_conv_pass pass) {
     struct pointwise *d = conv->state[pass] = bl_calloc(1, sizeof *d);
     if (!d) return BLANCH_ENOMEM;
     d->depth = pass == BL_CONV_DATA ? conv->group_out : conv->group_in;
     d->outputs = pass == BL_CONV_DATA ? conv->group_in : conv->group_out;
     d->blocks = (int)bl_conv_div_up(d->outputs, TN);
-    d->tile = tile_of(conv);
+    d->tile = bl_conv_tile_rows(conv, bl_node_batch(conv->node) * conv->out_h * conv->out_w);
     d->packed = bl_node_workspace(conv->node, bl_conv_packed(conv, pass), (int64_t)d->blocks * d->depth * TN);
     return d->packed ? 0 : BLANCH_ENOMEM;
 }
