@@ -17,14 +17,15 @@ import sys
 import tempfile
 import time
 
+import caches
 import tap
-from pictures import noise_png
+from pictures import mnist, noise_png
 from tap import Skip, check
 
 BLANCH = os.path.abspath(sys.argv[1])
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 HOME = tempfile.mkdtemp(prefix='blanch-cli-')
-ENV = dict(os.environ, XDG_CACHE_HOME=os.path.join(HOME, 'cache'))
+ENV = caches.environment(os.path.join(HOME, 'cache'))
 
 
 class Result:
@@ -76,23 +77,8 @@ def write(name, data):
     return path(name)
 
 
-def idx_images(count, seed):
-    """28x28 images whose label shows as a bright bar."""
-    rng, labels, pixels = random.Random(seed), [], bytearray()
-    for _ in range(count):
-        label = rng.randrange(10)
-        labels.append(label)
-        for y in range(28):
-            pixels += bytes(200 if 2 * label <= y < 2 * label + 4 else rng.randrange(60) for _ in range(28))
-    return struct.pack('>IIII', 2051, count, 28, 28) + bytes(pixels), struct.pack('>II', 2049, count) + bytes(labels)
-
-
 def make_mnist(folder, train=96, test=32):
-    for part, count, seed in (('train', train, 1), ('t10k', test, 2)):
-        images, labels = idx_images(count, seed)
-        write('%s/%s-images-idx3-ubyte.gz' % (folder, part), gzip.compress(images))
-        write('%s/%s-labels-idx1-ubyte.gz' % (folder, part), gzip.compress(labels))
-    return 'mnist:' + path(folder)
+    return mnist(fresh(folder), train, test, 28)
 
 
 def make_cifar(folder, train=40, test=10):
@@ -161,8 +147,22 @@ def test_unknown_words():
     refuses(2, ['--epochs'], *TRAIN, '--norm', 'bn', '--data', data, '--out', fresh('o'), '--epochs', 'many')
     refuses(2, ['--schedule', 'zigzag'], *TRAIN, '--norm', 'bn', '--data', data, '--out', fresh('o'), '--schedule',
             'zigzag')
-    refuses(2, ['--whiten-grad'], *TRAIN, '--norm', 'nd', '--data', data, '--out', fresh('o'), '--whiten-grad', 'half')
+    for option, value in (('--whiten-grad', 'half'), ('--whiten', 'pixels'), ('--cov-samples', '4G'),
+                          ('--cov-samples', '0'), ('--nd-preset', 'slow')):
+        refuses(2, [option, value], *TRAIN, '--norm', 'nd', '--data', data, '--out', fresh('o'), option, value)
     check(not os.path.exists(path('o')), 'a refused run left a folder')
+
+
+def test_preset():
+    """What a preset stands for is recorded, an option of its own goes before it, and a resumed run keeps both."""
+    run, data = fresh('preset'), make_mnist('m')
+    succeeds(*TRAIN, '--norm', 'nd', '--data', data, '--steps', 1, '--nd-preset', 'fast', '--block', 8, '--whiten',
+             'channels', '--out', run)
+    with open(os.path.join(run, 'config.json'), encoding='utf-8') as f:
+        settings = json.load(f)['settings']
+    check((settings['block'], settings['whiten'], settings['cov_samples']) == (8, 'channels', '4F'), str(settings))
+    refuses(2, ['--whiten'], 'train', '--resume', '--out', run, '--whiten', 'patches', '--steps', 2)
+    succeeds('train', '--resume', '--out', run, '--nd-preset', 'channels', '--steps', 2)
 
 
 def test_unknown_device():
@@ -525,19 +525,6 @@ def test_compare():
 
 
 # --- programs ------------------------------------------------------------------------------------
-
-def test_damaged_program_cache():
-    command = ('bench', '--model', 'smallcnn', '--norm', 'nd', '--batch', 8, '--steps', 1, '--warmup', 1)
-    succeeds(*command)
-    programs = glob.glob(path('cache/blanch/programs/*'))
-    check(programs, 'no program was cached')
-    for i, name in enumerate(programs):
-        data = open(name, 'rb').read()
-        with open(name, 'wb') as f:
-            f.write((b'', b'garbage', data[:len(data) // 2])[i % 3])
-    r = succeeds(*command)
-    check(not r.errors, r.err[-300:])
-
 
 def test_kernels_from_a_folder():
     command = ('bench', '--model', 'smallcnn', '--norm', 'nd', '--batch', 8, '--steps', 1, '--warmup', 1)

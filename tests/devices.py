@@ -9,13 +9,14 @@ import subprocess
 import sys
 import tempfile
 
+import caches
 import tap
 from tap import Skip, check
 
 BLANCH = os.path.abspath(sys.argv[1])
 CASE = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'reference/conformance/relu6.safetensors')
 HOME = tempfile.mkdtemp(prefix='blanch-devices-')
-ENV = dict(os.environ, XDG_CACHE_HOME=os.path.join(HOME, 'cache'), BLANCH_TUNE='0')
+ENV = caches.environment(os.path.join(HOME, 'cache'), BLANCH_TUNE='0')
 atexit.register(shutil.rmtree, HOME, True)
 
 

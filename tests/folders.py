@@ -9,13 +9,14 @@ import subprocess
 import sys
 import tempfile
 
+import caches
 import tap
 from pictures import png as encode_png
 from tap import check
 
 BLANCH = os.path.abspath(sys.argv[1])
 HOME = tempfile.mkdtemp(prefix='blanch-folders-')
-ENV = dict(os.environ, XDG_CACHE_HOME=os.path.join(HOME, 'cache'))
+ENV = caches.environment(os.path.join(HOME, 'cache'))
 COLOURS = {'cat': (200, 30, 30), 'dog': (30, 200, 30), 'emu': (30, 30, 200), 'ant': (200, 200, 30)}
 atexit.register(shutil.rmtree, HOME, True)
 
@@ -516,8 +517,8 @@ def test_validation_alone():
     check('val_top1' in log('epoch')[0] and 'test_top1' not in log('epoch')[0] and not log('test'), str(log('epoch')))
     check(measure().json['split'] == 'val', 'eval does not take the validation images')
     measure('--split', 'test', status=2).says('no test images')
-    r = blanch(0, 'compare', '--model', 'smallcnn', '--batch', 8, '--epochs', 2, '--data', 'folder:' + path('d'),
-               '--out', path(fresh('compared')), '--json')
+    r = blanch(0, 'compare', '--model', 'smallcnn', '--norms', 'bn', '--batch', 8, '--epochs', 2, '--data',
+               'folder:' + path('d'), '--out', path(fresh('compared')), '--json')
     check(all('val_top1' in e and 'test_top1' not in e for run in json.loads(r.out)['runs'] for e in run['epochs']),
           r.out[:300])
     r.says('16 training and 6 validation images, 2 classes')

@@ -17,10 +17,12 @@ import subprocess
 import sys
 import tempfile
 
+import caches
+import pictures
 import tap
 
 HOME = tempfile.mkdtemp(prefix='blanch-hostile-')
-ENV = dict(os.environ, XDG_CACHE_HOME=os.path.join(HOME, 'cache'))
+ENV = caches.environment(os.path.join(HOME, 'cache'))
 VALUES = (None, True, -1, 0, 0.5, -0.5, 3, 2 ** 31, 2 ** 53 + 1, -2 ** 63, 1e38, 1e308, '', 'nan', 'x' * 5000,
           'a\0b', '%n%s', '/dev/zero', '../../x', [], [0], [1e-40, None], [[1]], {}, {'a': 1})
 TEXTS = ('', 'x', '-1', '0', '0.5', 'nan', 'inf', '1e308', str(2 ** 31), str(2 ** 53 + 1), str(2 ** 63), '-' + '9' * 40,
@@ -38,19 +40,6 @@ def write(path, data):
 def read_json(path):
     with open(path, encoding='utf-8') as f:
         return json.load(f)
-
-
-def make_data():
-    """MNIST's files, of 32 and 16 images."""
-    folder = os.path.join(HOME, 'mnist')
-    os.makedirs(folder)
-    rng = random.Random(0)
-    for prefix, count in (('train', 32), ('t10k', 16)):
-        pixels = bytes(rng.randrange(256) for _ in range(count * 28 * 28))
-        labels = bytes(i % 10 for i in range(count))
-        write(os.path.join(folder, prefix + '-images-idx3-ubyte'), struct.pack('>IIII', 2051, count, 28, 28) + pixels)
-        write(os.path.join(folder, prefix + '-labels-idx1-ubyte'), struct.pack('>II', 2049, count) + labels)
-    return 'mnist:' + folder
 
 
 # --- changing a run ------------------------------------------------------------------------------
@@ -180,8 +169,9 @@ def main():
     blanch, base, report = os.path.abspath(options.blanch), os.path.join(HOME, 'base'), tap.Report()
     tap.need_device(blanch)
     signal.signal(signal.SIGALRM, time_out)
-    status, _, _, text = run(blanch, 'train', '--model', 'smallcnn', '--norm', 'nd', '--data', make_data(), '--batch',
-                             '8', '--steps', '2', '--quiet', '--out', base)
+    data = pictures.mnist(os.path.join(HOME, 'mnist'), 32, 16)
+    status, _, _, text = run(blanch, 'train', '--model', 'smallcnn', '--norm', 'nd', '--data', data, '--batch', '8',
+                             '--steps', '2', '--quiet', '--out', base)
     report.case('a run to start from', status == 0, text)
     for name, group in itertools.groupby(chosen(options, base) if status == 0 else (), name_of):
         found = [try_case(blanch, base, *case) for case in group]

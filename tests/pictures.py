@@ -1,4 +1,7 @@
 """Pictures for the tests in Python, which need no library for them."""
+import gzip
+import os
+import random
 import struct
 import zlib
 
@@ -13,3 +16,25 @@ def png(width, height, rgb):
 
 def noise_png(size, rng):
     return png(size, size, bytes(rng.randrange(256) for _ in range(3 * size * size)))
+
+
+def idx(count, size):
+    """Images whose label shows as a bright bar, and their labels."""
+    rng, labels, pixels = random.Random(count), bytearray(), bytearray()
+    for _ in range(count):
+        label = rng.randrange(10)
+        labels.append(label)
+        for y in range(size):
+            pixels += bytes((200 if 0 <= 14 * y - label * size < 2 * size else rng.randrange(60),)) * size
+    return struct.pack('>IIII', 2051, count, size, size) + pixels, struct.pack('>II', 2049, count) + labels
+
+
+def mnist(folder, train, test, size=12):
+    """The spec of MNIST's files, made once, with so many images."""
+    if not os.path.exists(folder):
+        os.makedirs(folder)
+        for part, count in (('train', train), ('t10k', test)):
+            for kind, data in zip(('images-idx3', 'labels-idx1'), idx(count, size)):
+                with open('%s/%s-%s-ubyte.gz' % (folder, part, kind), 'wb') as f:
+                    f.write(gzip.compress(data))
+    return 'mnist:' + folder

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """That no run is lost, whatever ends it: tests/runs.py BLANCH [TEST...]. Prints TAP; makes its own small data."""
+import contextlib
 import glob
-import gzip
 import json
 import os
 import random
@@ -15,15 +15,16 @@ import sys
 import tempfile
 import time
 
+import caches
+import pictures
 import tap
-from pictures import noise_png
 from tap import check
 
 BLANCH = os.path.abspath(sys.argv[1])
 HOME = tempfile.mkdtemp(prefix='blanch-runs-')
-ENV = dict(os.environ, XDG_CACHE_HOME=os.path.join(HOME, 'cache'))
+ENV = caches.environment(os.path.join(HOME, 'cache'))
 STEPS, EPOCHS = 4, 2                    # of an epoch; of a run
-TRAIN = ['train', '--model', 'smallcnn', '--norm', 'bn', '--batch', '128']
+BATCH = 16
 NAMES = ('last.safetensors', 'last.state.safetensors', 'best.safetensors')
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -62,27 +63,25 @@ def run(status, words, *args, **more):
     return end(start(*args, **more), status, *words)
 
 
-def images(count, seed):
-    """28x28 images whose label shows as a bright bar, with their labels, as IDX."""
-    rng, labels, pixels = random.Random(seed), bytearray(), bytearray()
-    for _ in range(count):
-        label = rng.randrange(10)
-        labels.append(label)
-        for y in range(28):
-            pixels += bytes((200 if 2 * label <= y < 2 * label + 4 else rng.randrange(60),)) * 28
-    return struct.pack('>IIII', 2051, count, 28, 28) + pixels, struct.pack('>II', 2049, count) + labels
+def mnist(name='quick', size=12, train=STEPS * BATCH, test=2 * BATCH):
+    return pictures.mnist(path(name), train, test, size)
 
 
-def mnist():
-    if not os.path.exists(path('mnist')):
-        for part, count in (('train', 128 * STEPS), ('t10k', 1000)):
-            for kind, data in zip(('images-idx3', 'labels-idx1'), images(count, count)):
-                write('mnist/%s-%s-ubyte.gz' % (part, kind), gzip.compress(data))
-    return 'mnist:' + path('mnist')
+def training(batch=BATCH, data=None):
+    return ['train', '--model', 'smallcnn', '--norm', 'bn', '--batch', batch, '--data', data or mnist()]
+
+
+def quick():
+    return [*training(), '--epochs', EPOCHS]
+
+
+def slow():
+    """Steps and an evaluation that last long enough to be stopped within."""
+    return [*training(128, mnist('slow', 28, STEPS * 128, 500)), '--epochs', EPOCHS]
 
 
 def png(size, seed):
-    return noise_png(size, random.Random(seed))
+    return pictures.noise_png(size, random.Random(seed))
 
 
 def folder(name, size, train, test):
@@ -110,6 +109,11 @@ def steps(out):
     return [line['step'] for line in log(out) if line['type'] == 'step']
 
 
+def checkpoint(out):
+    """The step that it is of."""
+    return int(content(out + '/last.safetensors')[0]['__metadata__']['step'])
+
+
 def same(a, b):
     for name in NAMES:
         check(content(os.path.join(a, name)) == content(os.path.join(b, name)), name + ' differs')
@@ -130,6 +134,26 @@ def logged(out, process, count):
         time.sleep(0.005)
 
 
+@contextlib.contextmanager
+def halted(process):
+    """Alive, and leaves the processors to others."""
+    process.send_signal(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        process.send_signal(signal.SIGCONT)
+
+
+def worked(process, seconds):
+    """Waits until it has used so much of the processors, where the system tells."""
+    while os.path.exists('/proc/%d/stat' % process.pid) and process.poll() is None:
+        with open('/proc/%d/stat' % process.pid) as f:
+            used = f.read().rsplit(')', 1)[1].split()[11:13]
+        if sum(map(int, used)) >= seconds * os.sysconf('SC_CLK_TCK'):
+            break
+        time.sleep(0.01)
+
+
 def catching(process):
     """Waits until SIGTERM would be caught, where the system tells."""
     while os.path.exists('/proc/%d/status' % process.pid) and process.poll() is None:
@@ -138,16 +162,17 @@ def catching(process):
                 break
 
 
-def whole():
+def whole(kind=quick):
     """A run that nothing stopped."""
-    if not os.path.exists(path('whole')):
-        run(0, [], *TRAIN, '--data', mnist(), '--epochs', EPOCHS, '--out', path('whole'))
-    return path('whole')
+    out = path('whole-' + kind.__name__)
+    if not os.path.exists(out):
+        run(0, [], *kind(), '--out', out)
+    return out
 
 
 def begun(name, *more):
     """A run that was killed within its first epoch."""
-    process = start(*TRAIN, '--data', mnist(), '--epochs', EPOCHS, '--out', fresh(name), *more)
+    process = start(*quick(), '--out', fresh(name), *more)
     logged(path(name), process, 1)
     process.kill()
     process.communicate()
@@ -161,14 +186,14 @@ def begun(name, *more):
 def test_killed_within_an_evaluation():
     """The epoch before it is kept; its evaluation is made again, and its line is written once."""
     out = fresh('killed')
-    process = start(*TRAIN, '--data', mnist(), '--epochs', EPOCHS, '--out', out)
+    process = start(*slow(), '--out', out)
     while process.poll() is None and not os.path.exists(out + '/last.safetensors'):
         time.sleep(0.001)
     process.kill()
     process.communicate()
-    check(content(out + '/last.safetensors')[0]['__metadata__']['step'] == str(STEPS), 'not the step before evaluation')
+    check(checkpoint(out) == STEPS, 'not the step before evaluation')
     run(0, [', resumed'], 'train', '--resume', '--out', out)
-    same(whole(), out)
+    same(whole(slow), out)
 
 
 def test_damaged_test_images():
@@ -177,7 +202,7 @@ def test_damaged_test_images():
     data, good = folder('images', 65, 16, 8), {}
     for file in glob.glob(path('images/test/class0/*.png')):
         good[file] = open(file, 'rb').read()
-    args = [*TRAIN[:-1], 8, '--data', data, '--epochs', 2, '--out']
+    args = [*training(8, data), '--epochs', 2, '--out']
     run(0, [], *args, fresh('undamaged'))
     for file in good:
         open(file, 'wb').write(b'not an image')
@@ -194,19 +219,19 @@ def test_damaged_test_images():
 def test_error_after_a_step():
     """A full disk in the log: one line, which says of which step the last checkpoint is, and that one is whole."""
     out = fresh('full')
-    args = [*TRAIN[:-1], 4, '--data', mnist(), '--out', out]    # a log that is larger than config.json
+    args = [*training(1), '--out', out]     # a log that is larger than config.json
     run(0, [], *args, '--epochs', 1)
     before = [content(os.path.join(out, name)) for name in NAMES]
 
     def limit():
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (os.path.getsize(out + '/log.jsonl') + 100,) * 2)
-    words = ['log.jsonl', 'the last checkpoint, %s/last.safetensors, is of step 128' % out]
+    words = ['log.jsonl', 'the last checkpoint, %s/last.safetensors, is of step %d' % (out, BATCH * STEPS)]
     run(2, words, 'train', '--resume', '--out', out, '--epochs', 2, preexec_fn=limit)
     check(before == [content(os.path.join(out, name)) for name in NAMES], 'a former file is not whole')
     tidy(out)
     run(0, [], 'train', '--resume', '--out', out)
-    check(steps(out) == list(range(1, 257)), 'steps are missing')
+    check(steps(out) == list(range(1, 2 * BATCH * STEPS + 1)), 'steps are missing')
 
 
 # --- begin anew ----------------------------------------------------------------------------------
@@ -215,7 +240,7 @@ def test_begins_anew():
     for resume in ([], ['--resume']):
         out = begun('anew')
         former = log(out)
-        command = ['train', '--resume'] if resume else [*TRAIN, '--data', mnist(), '--epochs', EPOCHS]
+        command = ['train', '--resume'] if resume else quick()
         run(0, ['begins anew', 'log.1.jsonl'], *command, '--out', out)
         check(log(out, 'log.1.jsonl') == former, 'the former log is not kept')
         same(whole(), out)
@@ -224,7 +249,7 @@ def test_begins_anew():
 def test_begins_anew_twice():
     out = begun('twice')
     shutil.copy(out + '/log.jsonl', out + '/log.1.jsonl')
-    run(0, ['log.2.jsonl'], *TRAIN, '--data', mnist(), '--epochs', EPOCHS, '--out', out)
+    run(0, ['log.2.jsonl'], *quick(), '--out', out)
     same(whole(), out)
 
 
@@ -235,7 +260,7 @@ def test_killed_while_the_directory_was_made():
         os.makedirs(out)
         for name in names:
             write('made/' + name, b'12')
-        run(0, [], *TRAIN, '--data', mnist(), '--epochs', EPOCHS, '--out', out, *more)
+        run(0, [], *quick(), '--out', out, *more)
         same(whole(), out)
     run(2, ['config.json'], 'train', '--resume', '--out', fresh('nothing'))
     check(not os.path.exists(path('nothing')), 'a directory was made')
@@ -244,14 +269,25 @@ def test_killed_while_the_directory_was_made():
 def test_other_settings_are_refused():
     out = begun('other')
     before = sorted(os.listdir(out))
-    for option, value in (('--lr', 0.3), ('--seed', 2), ('--batch', 64), ('--augment', 'cifar')):
-        args = [*TRAIN, '--data', mnist(), '--epochs', EPOCHS, '--out', out, option, value]
-        run(2, [option, out], *args)
+    for option, value in (('--lr', 0.3), ('--seed', 2), ('--batch', 64), ('--augment', 'cifar'), ('--warmup', 2)):
+        run(2, [option, out], *quick(), '--out', out, option, value)
         run(2, [option], 'train', '--resume', '--out', out, option, value)
     write('other/best.safetensors', b'weights')
-    run(2, [out], *TRAIN, '--data', mnist(), '--epochs', EPOCHS, '--out', out)
+    run(2, [out], *quick(), '--out', out)
     os.remove(out + '/best.safetensors')
     check(sorted(os.listdir(out)) == before, os.listdir(out))
+
+
+def test_a_warm_up_goes_on():
+    out = fresh('warm')
+    run(0, [], *TRAIN, '--data', mnist(), '--schedule', 'constant', '--lr', 0.1, '--warmup', 5, '--steps', 6, '--out',
+        out)
+    run(2, ['--warmup 5', '5 steps'], 'train', '--resume', '--steps', 5, '--out', out)
+    run(2, ['--warmup'], 'train', '--resume', '--steps', 7, '--warmup', 6, '--out', out)
+    run(0, [], 'train', '--resume', '--steps', 7, '--out', out)
+    with open(out + '/log.jsonl') as f:
+        rates = [line['lr'] for line in map(json.loads, f) if line['type'] == 'step']
+    check([round(rate, 6) for rate in rates] == [0.02, 0.04, 0.06, 0.08, 0.1, 0.1, 0.1], rates)
 
 
 def test_folders_of_others_stay_as_they_are():
@@ -260,8 +296,8 @@ def test_folders_of_others_stay_as_they_are():
     for name in names:
         write('foreign/' + name, b'mine')
     os.link(out + '/lock', out + '/linked')
-    compare = ['compare', '--model', 'smallcnn', '--data', mnist(), '--batch', 128, '--norms', 'bn', '--steps', 2]
-    for args in ([*TRAIN, '--data', mnist()], [*TRAIN, '--data', mnist(), '--resume'], ['train', '--resume'], compare):
+    compare = ['compare', '--model', 'smallcnn', '--data', mnist(), '--batch', BATCH, '--norms', 'bn', '--steps', 2]
+    for args in (training(), [*training(), '--resume'], ['train', '--resume'], compare):
         run(2, [out], *args, '--out', out)
         check(sorted(os.listdir(out)) == sorted([*names, 'linked']), os.listdir(out))
         check(all(open(os.path.join(out, n)).read() == 'mine' for n in os.listdir(out)), 'a file was written')
@@ -275,7 +311,7 @@ def test_folders_that_cannot_be_listed():
     write('unlisted/letter.txt', b'mine')
     ENV.update(LD_PRELOAD=shim, FAULT='readdir64:1:5:0')
     try:
-        for args in ([*TRAIN, '--data', mnist()], ['study', '--show']):
+        for args in (training(), ['study', '--show']):
             run(2, [out, os.strerror(5)], *args, '--out', out)
         check('cannot be listed: ' + os.strerror(5) in run(0, [], 'tune', '--show'), 'the cache seems to be empty')
     finally:
@@ -285,11 +321,12 @@ def test_folders_that_cannot_be_listed():
 
 def test_comparison_begins_anew():
     out = fresh('compared')
-    args = ['compare', '--model', 'smallcnn', '--data', mnist(), '--batch', 128, '--norms', 'bn,none', '--out', out]
+    args = ['compare', '--model', 'smallcnn', '--data', mnist(), '--batch', BATCH, '--norms', 'bn,none', '--out', out]
     process = start(*args, '--steps', 100000)
     logged(out, process, 4)
-    run(2, ['another `blanch compare`', out], *args, '--steps', 100000)
-    process.kill()
+    with halted(process):
+        run(2, ['another `blanch compare`', out], *args, '--steps', 100000)
+        process.kill()
     process.communicate()
     run(2, [out], *args, '--steps', 5)              # other settings
     config = json.load(open(out + '/config.json'))
@@ -305,24 +342,24 @@ def test_comparison_begins_anew():
 
 def test_two_processes():
     out = fresh('two')
-    args = [*TRAIN, '--data', mnist(), '--out', out]
-    process = start(*args, '--epochs', 300)
+    args = [*training(), '--epochs', 100000, '--out', out]
+    process = start(*args)
     logged(out, process, STEPS + 1)
-    before = json.load(open(out + '/config.json'))
-    words = ['another `blanch train`', out]
-    run(2, words, *args, '--epochs', 300)
-    run(2, words, 'train', '--resume', '--out', out, '--epochs', 5)
+    before, words = json.load(open(out + '/config.json')), ['another `blanch train`', out]
+    with halted(process):
+        run(2, words, *args)
+        run(2, words, 'train', '--resume', '--out', out, '--epochs', 5)
     check(json.load(open(out + '/config.json')) == before, 'config.json was written by another process')
     process.terminate()
     end(process, 130)
     tidy(out)
-    run(0, [', resumed'], 'train', '--resume', '--out', out, '--steps', 4 * STEPS)
+    run(0, [', resumed'], 'train', '--resume', '--out', out, '--steps', checkpoint(out) + 2)
 
 
 def test_begun_together():
     """Of two that make the same directory, one trains."""
     out = fresh('together')
-    both = [start(*TRAIN, '--data', mnist(), '--epochs', EPOCHS, '--seed', seed, '--out', out) for seed in (0, 1)]
+    both = [start(*quick(), '--seed', seed, '--out', out) for seed in (0, 1)]
     ended = sorted(zip([p.communicate(timeout=120)[1].decode() for p in both], both), key=lambda e: e[1].returncode)
     check([p.returncode for _, p in ended] == [0, 2] and out in ended[1][0], [e for e, _ in ended])
     check(steps(out) == list(range(1, EPOCHS * STEPS + 1)), 'the log is of both')
@@ -333,54 +370,52 @@ def test_begun_together():
 def test_signals():
     for number in ENDING:
         out = fresh('signals')
-        process = start(*TRAIN, '--data', mnist(), '--epochs', EPOCHS, '--out', out)
+        process = start(*slow(), '--out', out)
         logged(out, process, 2)
         process.send_signal(number)
         err = end(process, 130, 'interrupted at step', '--resume')
         check('a second' in err, err)
         run(0, [], 'train', '--resume', '--out', out)
-        same(whole(), out)
+        same(whole(slow), out)
 
 
 def test_second_signal():
     out = fresh('second')
-    process = start(*TRAIN, '--data', mnist(), '--epochs', 300, '--out', out)
+    process = start(*training(), '--epochs', 100000, '--out', out)
     logged(out, process, STEPS + 1)     # a checkpoint is there
     process.send_signal(signal.SIGINT)
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=120)
     check(process.returncode == 130, process.returncode)
-    step = int(content(out + '/last.safetensors')[0]['__metadata__']['step'])
-    run(0, [', resumed'], 'train', '--resume', '--out', out, '--steps', step + 2)
+    run(0, [', resumed'], 'train', '--resume', '--out', out, '--steps', checkpoint(out) + 2)
     tidy(out)
 
 
 def test_ignored_hangup():
     """As nohup leaves it."""
     out = fresh('nohup')
-    process = start(*TRAIN, '--data', mnist(), '--epochs', EPOCHS, '--out', out,
+    process = start(*slow(), '--out', out,
                     preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
     logged(out, process, 2)
     process.send_signal(signal.SIGHUP)
     end(process, 0)
-    same(whole(), out)
+    same(whole(slow), out)
 
 
 def test_signals_elsewhere():
     """Status 130 and one line, at whatever moment."""
-    whole()
-    commands = (['bench', '--model', 'smallcnn', '--norm', 'bn', '--batch', 8, '--steps', 100000],
-                ['compare', '--model', 'smallcnn', '--norms', 'bn', '--data', mnist(), '--batch', 128, '--steps',
-                 100000, '--out', path('cut')],
-                ['tune', '--model', 'vgg16', '--norm', 'bn'],
-                ['study', '--data', 'synthetic:3x32x32:10', '--dataset', 'cifar10', '--networks', 'vgg16', '--out',
+    commands = (['bench', '--model', 'smallcnn', '--norm', 'bn', '--batch', 8, '--steps', 1000000],
+                ['compare', '--model', 'smallcnn', '--norms', 'bn', '--data', mnist(), '--batch', BATCH, '--steps',
+                 1000000, '--out', path('cut')],
+                ['tune', '--model', 'smallcnn', '--norm', 'bn'],
+                ['study', '--data', 'synthetic:3x8x8:10', '--dataset', 'cifar10', '--networks', 'vgg16', '--out',
                  path('cells')])
-    moments = [(command, wait) for command in commands for wait in (0, 1)]
-    for command, wait in moments + [(['eval', '--run', whole(), '--data', mnist(), '--batch', 1], 0)]:
+    moments = [(command, used) for command in commands for used in (0, 0.2)]
+    for command, used in moments + [(['eval', '--run', whole(slow), '--batch', 1], 0)]:
         shutil.rmtree(path('cut'), ignore_errors=True)
         process = start(*command)
         catching(process)
-        time.sleep(wait)
+        worked(process, used)
         process.send_signal(signal.SIGTERM)
         end(process, 130, 'interrupted')
 
@@ -401,15 +436,15 @@ def test_last_batch_of_one():
 
 
 def test_drop_last():
-    args = [*TRAIN[:-1], 200, '--data', mnist(), '--drop-last', '--out']     # 512 images
-    run(0, ['4 steps; the last batch of an epoch, of 112, is left out: --drop-last'], *args, fresh('dropped'),
+    batch, words = 3 * BATCH // 2, 'the last batch of an epoch, of %d, is left out' % BATCH     # of 4 * BATCH images
+    run(0, ['4 steps; %s: --drop-last' % words], *training(batch), '--drop-last', '--out', fresh('dropped'),
         '--epochs', 2)
     check(json.load(open(path('dropped/config.json')))['drop_last'] is True, 'config.json does not say it')
     run(0, ['6 steps, resumed'], 'train', '--resume', '--out', path('dropped'), '--epochs', 3)
-    run(2, ['--drop-last', '512'], *TRAIN[:-1], 600, '--data', mnist(), '--drop-last', '--out', fresh('none'))
+    run(2, ['--drop-last', str(STEPS * BATCH)], *training(5 * BATCH), '--drop-last', '--out', fresh('none'))
     check(not os.path.exists(path('none')), 'a directory was made')
     run(2, ['--drop-last'], 'train', '--resume', '--out', whole(), '--drop-last')
-    run(0, ['of 112'], 'compare', '--model', 'smallcnn', '--norms', 'none', '--data', mnist(), '--batch', 200,
+    run(0, [words], 'compare', '--model', 'smallcnn', '--norms', 'none', '--data', mnist(), '--batch', batch,
         '--drop-last', '--epochs', 2, '--out', fresh('dropped-compare'))
     check(steps(path('dropped-compare')) == [1, 2, 3, 4], 'not four steps')
 
@@ -418,7 +453,7 @@ def test_drop_last():
 
 def test_resume_keeps_tensorboard():
     out, events = fresh('events-run'), fresh('events')
-    process = start(*TRAIN, '--data', mnist(), '--epochs', 1, '--out', out, '--tensorboard', events)
+    process = start(*training(), '--epochs', 1, '--out', out, '--tensorboard', events)
     if 'protobuf' in process.communicate(timeout=120)[1].decode():
         raise tap.Skip('built without protobuf-c')
     files = set(os.listdir(events))

@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 
+import caches
 import tap
 
 BLANCH = os.path.abspath(sys.argv[1])
@@ -62,7 +63,7 @@ def test_runs_and_resumes_nothing_finished():
 
 
 def test_measures_engines_as_train_does():
-    env = {**{k: v for k, v in os.environ.items() if k != 'BLANCH_TUNE'}, 'XDG_CACHE_HOME': os.path.join(HOME, 'cache')}
+    env = caches.environment(os.path.join(HOME, 'cache'), BLANCH_TUNE=None)
     out = os.path.join(HOME, 'tuned')
     cheap = ['--data', 'synthetic:3x32x32:10', '--dataset', 'cifar10', '--networks', 'resnet18d', '--norms', 'bn',
              '--steps', '1']

@@ -48,6 +48,18 @@ struct row {
         .momentum = 0.1f                                                                                               \
     }
 
+#define CHANNELS(b, st, most)                                                                                          \
+    {                                                                                                                  \
+        .whiten_channels = 1, .cov_samples = most, .block = b, .n_iter = 5, .freeze_iter = 100,                        \
+        .cov_sampling_stride = {st, st}, .eps = 1e-3f, .momentum = 0.1f                                                \
+    }
+
+#define LIMITED(b, st, most)                                                                                           \
+    {                                                                                                                  \
+        .cov_samples = most, .block = b, .n_iter = 5, .freeze_iter = 100, .cov_sampling_stride = {st, st},             \
+        .eps = 1e-3f, .momentum = 0.1f                                                                                 \
+    }
+
 static struct row rows[] = {
     // more shapes, for every engine: test_conv.c
     {"conv 3x3", "conv2d", {.conv = CONV(6, 7, 3, 3, 1, 1, 1, 1, 1)}, {2, 6, 9, 11}},
@@ -89,6 +101,46 @@ static struct row rows[] = {
      "nd_conv2d",
      {.nd_conv = {CONV(6, 4, 3, 3, 1, 1, 1, 1, 1), ND(2, 5, 2)}},
      {3, 6, 7, 5},
+     .tolerance = 1e-3},
+    {"nd conv channels, interleaved blocks",
+     "nd_conv2d",
+     {.nd_conv = {CONV(6, 4, 3, 3, 1, 1, 1, 1, 1), CHANNELS(2, 2, 0)}},
+     {3, 6, 7, 5},
+     .tolerance = 1e-3},
+    {"nd conv channels 2x3 dilated stride 2, batch 1",
+     "nd_conv2d",
+     {.nd_conv = {CONV(4, 3, 2, 3, 2, 1, 1, 2, 1), CHANNELS(4, 1, 0)}},
+     {1, 4, 9, 8},
+     .tolerance = 1e-3},
+    {"nd conv channels of groups",
+     "nd_conv2d",
+     {.nd_conv = {CONV(6, 4, 3, 3, 1, 1, 1, 1, 2), CHANNELS(3, 2, 0)}},
+     {4, 6, 6, 5},
+     .tolerance = 1e-3},
+    {"nd conv channels depthwise",
+     "nd_conv2d",
+     {.nd_conv = {CONV(5, 5, 3, 3, 1, 1, 1, 1, 5), CHANNELS(1, 2, 0)}},
+     {3, 5, 6, 5},
+     .tolerance = 1e-3},
+    {"nd conv channels, samples of 4 F",
+     "nd_conv2d",
+     {.nd_conv = {CONV(6, 4, 3, 3, 1, 1, 1, 1, 1), CHANNELS(3, 1, -4)}},
+     {3, 6, 7, 5},
+     .tolerance = 1e-3},
+    {"nd conv, at most 40 samples",
+     "nd_conv2d",
+     {.nd_conv = {CONV(4, 4, 3, 3, 1, 1, 1, 1, 1), LIMITED(2, 1, 40)}},
+     {3, 4, 7, 5},
+     .tolerance = 2e-3},
+    {"nd conv 1x1, at most 30 samples",
+     "nd_conv2d",
+     {.nd_conv = {CONV(6, 5, 1, 1, 1, 0, 0, 1, 1), LIMITED(3, 1, 30)}},
+     {5, 6, 5, 7},
+     .tolerance = 1e-3},
+    {"nd conv depthwise, at most 30 samples",
+     "nd_conv2d",
+     {.nd_conv = {CONV(5, 5, 3, 3, 1, 1, 1, 1, 5), LIMITED(1, 1, 30)}},
+     {3, 5, 6, 5},
      .tolerance = 1e-3},
     {"nd conv stride 2",
      "nd_conv2d",
@@ -180,6 +232,20 @@ static struct row rows[] = {
      {3, 5, 6, 5},
      .tolerance = 1e-3,
      .counter = 99},
+    {"nd conv channels between refreshes",
+     "nd_conv2d",
+     {.nd_conv = {CONV(6, 5, 3, 3, 1, 1, 1, 1, 1),
+                  {.refresh = 5,
+                   .whiten_channels = 1,
+                   .block = 2,
+                   .n_iter = 5,
+                   .cov_sampling_stride = {1, 2},
+                   .cov_samples = 50,
+                   .eps = 1e-3f,
+                   .momentum = 0.1f}}},
+     {3, 6, 6, 5},
+     .tolerance = 1e-3,
+     .counter = 21},
     {"nd linear between refreshes",
      "nd_linear",
      {.nd_linear = {{12, 5, 1}, REFRESHED(4, 5, 1)}},

@@ -27,6 +27,28 @@ static float rate(const char *text, int64_t step, int64_t steps, int64_t epoch_s
     return bl_schedule_lr(&schedule, step);
 }
 
+static float warm_rate(const char *text, int64_t step) {
+    struct bl_schedule schedule = {.lr = 0.1f, .steps = 100, .epoch_steps = 10, .warmup = 20};
+    assert_int_equal(bl_schedule_parse(&schedule, text), 0);
+    return bl_schedule_lr(&schedule, step);
+}
+
+/* torch.optim.lr_scheduler.LinearLR(start_factor=1/20, total_iters=19), then CosineAnnealingLR(T_max=80). */
+static void test_warm_up(void **state) {
+    struct bl_schedule schedule = {.steps = 100, .warmup = 100};
+    assert_float_equal(warm_rate("cosine", 0), 0.005f, 1e-8f);
+    assert_float_equal(warm_rate("cosine", 9), 0.05f, 1e-8f);
+    assert_float_equal(warm_rate("cosine", 19), 0.1f, 1e-8f);
+    assert_float_equal(warm_rate("cosine", 20), 0.1f, 1e-8f);
+    assert_float_equal(warm_rate("cosine", 60), 0.05f, 1e-8f);
+    assert_float_equal(warm_rate("constant", 20), 0.1f, 0);
+    assert_float_equal(warm_rate("multistep:1,5", 14), 0.0075f, 1e-8f); // milestones are epochs of the run
+    assert_float_equal(warm_rate("multistep:1,5", 50), 0.001f, 1e-8f);
+    assert_int_equal(bl_schedule_check(&schedule), BLANCH_EUSAGE);
+    schedule.warmup = 99;
+    assert_int_equal(bl_schedule_check(&schedule), 0);
+}
+
 static void test_schedules(void **state) {
     struct bl_schedule schedule = {0};
     assert_float_equal(rate("cosine", 0, 100, 10), 0.1f, 1e-8f);
@@ -562,6 +584,7 @@ static int close_all(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_schedules),
+        cmocka_unit_test(test_warm_up),
         cmocka_unit_test(test_round_trip),
         cmocka_unit_test(test_crash_between_renames),
         cmocka_unit_test(test_unfit_files),

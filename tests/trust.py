@@ -15,15 +15,16 @@ import sys
 import tempfile
 import time
 
+import caches
+import pictures
 import tap
 from tap import check
 
 BLANCH = os.path.abspath(sys.argv[1])
 KERNELS = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), 'kernels')
 HOME = tempfile.mkdtemp(prefix='blanch-trust-')
-CACHE = os.environ.get('XDG_CACHE_HOME') or os.path.expanduser('~/.cache')
-TRAIN = ['train', '--model', 'smallcnn', '--norm', 'nd', '--data', 'synthetic:1x28x28:10', '--batch', '8', '--steps',
-         '2', '--quiet', '--out']
+TRAIN = ['train', '--model', 'smallcnn', '--norm', 'bn', '--data', pictures.mnist(os.path.join(HOME, 'mnist'), 32, 16),
+         '--batch', '8', '--steps', '2', '--quiet', '--out']
 ANOTHER = 12345     # a user
 LITTER = 'x.0123456789abcdef.tmp'
 
@@ -33,10 +34,7 @@ def path(*names):
 
 
 def environment(**more):
-    """more: None unsets. PoCL's own kernels stay where every other test has them."""
-    env = {'POCL_CACHE_DIR': os.path.join(CACHE, 'pocl', 'kcache'), **os.environ, 'XDG_CACHE_HOME': path('warm'),
-           'BLANCH_TUNE': '0', **more}
-    return {k: v for k, v in env.items() if v is not None}
+    return caches.beside(**{'XDG_CACHE_HOME': path('warm'), 'BLANCH_TUNE': '0', **more})
 
 
 def start(*args, **more):

@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 
+import caches
 import tap
 
 BLANCH = os.path.abspath(sys.argv[1])
@@ -18,20 +19,11 @@ SHAPES = ['--model', 'smallcnn', '--norm', 'bn', '--batch', '2']
 KERNELS = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), 'kernels')
 BENCH = ['bench', *SHAPES, '--steps', '1', '--warmup', '1']
 
-CACHE = os.environ.get('XDG_CACHE_HOME') or os.path.expanduser('~/.cache')
 UNBOUNDED = ['--candidate-seconds', '10000', '--build-seconds', '10000']    # a slow machine finds what a fast one does
 
 
 def environment(cache, **more):
-    """Caches of our own for what is measured; compiled kernels stay where every other test has them."""
-    kept = {k: v for k, v in os.environ.items() if k != 'BLANCH_TUNE'}
-    kept.setdefault('POCL_CACHE_DIR', os.path.join(CACHE, 'pocl', 'kcache'))
-    own, programs = os.path.join(HOME, cache, 'blanch'), os.path.join(CACHE, 'blanch', 'programs')
-    if not os.path.isdir(own):
-        os.makedirs(own)
-        os.makedirs(programs, exist_ok=True)
-        os.symlink(programs, os.path.join(own, 'programs'))
-    return {**kept, 'XDG_CACHE_HOME': os.path.join(HOME, cache), **more}
+    return caches.environment(os.path.join(HOME, cache), **{'BLANCH_TUNE': None, **more})
 
 
 def blanch(cache, *args, status=0, **more):

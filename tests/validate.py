@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 
+import caches
 import tap
 from pictures import png
 
@@ -20,9 +21,7 @@ def train(folder, norm, name, kernels=None, network='smallcnn'):
                'folder:' + os.path.join(folder, 'images'), '--batch', '4',
                '--steps', '2', '--lr', '0.01', '--schedule', 'constant', '--validate', '1', '--augment', 'none',
                '--out', out]
-    cache = os.environ.get('XDG_CACHE_HOME') or os.path.expanduser('~/.cache')     # as keep_no_programs in harness.h
-    environment = {'POCL_CACHE_DIR': os.path.join(cache, 'pocl', 'kcache'), **os.environ, 'XDG_CACHE_HOME': '/dev/null',
-                   **({'BLANCH_KERNELS': kernels} if kernels else {})}
+    environment = caches.beside(XDG_CACHE_HOME='/dev/null', **({'BLANCH_KERNELS': kernels} if kernels else {}))
     return subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                           universal_newlines=True)
 

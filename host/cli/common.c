@@ -31,6 +31,9 @@ static int append_update(struct bl_option *table, int count, struct bl_common *c
         {"beta1", BL_OPT_FLOAT, &c->update.beta1, 0, 1, "X", "adamw: of the gradient's mean (0.9)"},
         {"beta2", BL_OPT_FLOAT, &c->update.beta2, 0, 1, "X", "adamw: of the gradient's square (0.999)"},
         {"eps", BL_OPT_FLOAT, &c->update.eps, 0, 1e6, "X", "adamw: added to the square's root (1e-8)"},
+        {"schedule", BL_OPT_TEXT, &c->schedule, 0, 0, "NAME",
+         "cosine (per step), constant, multistep[:E1,E2[:GAMMA]] (cosine)"},
+        {"warmup", BL_OPT_INT64, &c->warmup, 1, 1e12, "N", "steps in which the rate rises to --lr (none)"},
         {0},
     };
     return append(table, count, options);
@@ -43,6 +46,9 @@ static int append_nd(struct bl_option *table, int count, struct bl_common *c) {
         {"nd-eps", BL_OPT_FLOAT, &c->nd.eps, 1e-30, 1e3, "X", "ND: added to the covariance (1e-5)"},
         {"nd-momentum", BL_OPT_FLOAT, &c->nd.momentum, 1e-30, 1, "X", "ND: of the running buffers (0.1)"},
         {"sampling-stride", BL_OPT_INT, &c->nd.sampling_stride, 1, 64, "N", "ND: of the covariance (3)"},
+        {"whiten", BL_OPT_TEXT, &c->whiten, 0, 0, "patches|channels", "ND: what a convolution whitens (patches)"},
+        {"cov-samples", BL_OPT_TEXT, &c->cov_samples, 0, 0, "N|4F", "ND: most samples of a convolution's covariance"},
+        {"nd-preset", BL_OPT_TEXT, &c->nd_preset, 0, 0, "study|fast|channels", "ND: several of these in one word"},
         {"block-fc", BL_OPT_INT, &c->nd.block_fc, 1, 4096, "N", "ND: features whitened in linear layers"},
         {"refresh", BL_OPT_INT, &c->nd.refresh, 1, 1000000, "K", "ND: exact whitening at every K-th step (1)"},
         {"whiten-grad", BL_OPT_TEXT, &c->whiten_grad, 0, 0, "exact|constant", "ND: the gradient through the whitening"},
@@ -88,11 +94,31 @@ void bl_common_options(struct bl_option *table, const struct bl_option *own, str
     c->options = table;
 }
 
+/* What a preset says and no option of its own. docs/measurements/presets.md has what each was seen to reach. */
+static int apply_preset(const char *name, struct blanch_nd_options *nd) {
+    static const struct {
+        const char *name;
+        int block, whiten, cov_samples;
+    } presets[] = {{"study"}, {"fast", 16, 0, -4}, {"channels", 0, BLANCH_WHITEN_CHANNELS, 0}};
+    for (int i = 0; name && i < BL_COUNT(presets); i++) {
+        if (strcmp(name, presets[i].name)) continue;
+        if (!nd->block) nd->block = presets[i].block;
+        if (!nd->whiten) nd->whiten = presets[i].whiten;
+        if (!nd->cov_samples) nd->cov_samples = presets[i].cov_samples;
+        return 0;
+    }
+    return name ? bl_fail(BLANCH_EUSAGE, "--nd-preset takes study, fast or channels, not '%s'", name) : 0;
+}
+
 int bl_common_nd(const struct bl_common *common, struct blanch_nd_options *nd) {
     if (common->freeze && common->no_freeze) return bl_fail(BLANCH_EUSAGE, "give --freeze or --no-freeze, not both");
     *nd = common->nd;
     if (common->whiten_grad && strcmp(common->whiten_grad, "exact") && strcmp(common->whiten_grad, "constant"))
         return bl_fail(BLANCH_EUSAGE, "--whiten-grad takes exact or constant, not '%s'", common->whiten_grad);
+    int code = common->whiten ? bl_whiten_parse(common->whiten, &nd->whiten) : 0;
+    if (!code && common->cov_samples) code = bl_cov_samples_parse(common->cov_samples, &nd->cov_samples);
+    if (!code) code = apply_preset(common->nd_preset, nd);
+    if (code) return code;
     nd->constant_gradient = common->whiten_grad && !strcmp(common->whiten_grad, "constant");
     nd->freeze = common->freeze ? 1 : common->no_freeze ? -1 : 0;
     return 0;
@@ -108,6 +134,9 @@ static int list_given(const struct bl_common *c, bool of_nd, char *text, size_t 
                    {"--nd-eps", !isnan(c->nd.eps)},
                    {"--nd-momentum", !isnan(c->nd.momentum)},
                    {"--sampling-stride", c->nd.sampling_stride != 0},
+                   {"--whiten", c->whiten != NULL},
+                   {"--cov-samples", c->cov_samples != NULL},
+                   {"--nd-preset", c->nd_preset != NULL},
                    {"--block-fc", c->nd.block_fc != 0},
                    {"--refresh", c->nd.refresh != 0},
                    {"--whiten-grad", c->whiten_grad != NULL},
@@ -134,6 +163,13 @@ void bl_common_say_unused(const struct bl_common *common, bool has_nd) {
     if (count)
         bl_progress_line(NULL, "warning: %s %s no effect: the network has %s", text, count > 1 ? "have" : "has",
                          has_nd ? "no batch norm" : "no deconvolution");
+}
+
+int bl_common_refuse_unused(const struct bl_common *common, bool has_nd) {
+    char text[200];
+    if (!list_given(common, !has_nd, text, sizeof text)) return 0;
+    return bl_fail(BLANCH_EUSAGE, "a network with %s has no use for %s", has_nd ? "deconvolution" : "no deconvolution",
+                   text);
 }
 
 int bl_common_recompute(const struct bl_common *common, int *segments) {

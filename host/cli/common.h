@@ -21,12 +21,15 @@ enum {
 };
 
 struct bl_common {
-    const char *model, *norm, *device, *whiten_grad, *optimiser, *recompute; // NULL: not given
-    int batch;                                                               // 0: not given
+    const char *model, *norm, *device, *optimiser, *recompute;  // NULL: not given
+    const char *whiten, *cov_samples, *whiten_grad, *nd_preset; // likewise
+    int batch;                                                  // 0: not given
     uint64_t max_alloc;
     int64_t seed; // -1: not given
     struct blanch_nd_options nd;
     struct blanch_update update; // NAN: not given; bl_update_resolve
+    const char *schedule;        // NULL: not given
+    int64_t warmup;              // steps; 0: not given
     bool freeze, no_freeze, json, no_tune;
     const struct bl_option *options; // the table that it is filled from
 };
@@ -38,6 +41,8 @@ int bl_common_nd(const struct bl_common *common, struct blanch_nd_options *nd);
 /* Says on standard error which options given have no effect: those of deconvolution in a network that has none, those
  * of batch norm in one with deconvolution. */
 void bl_common_say_unused(const struct bl_common *common, bool has_nd);
+/* BLANCH_EUSAGE where an option is given that says so. */
+int bl_common_refuse_unused(const struct bl_common *common, bool has_nd);
 /* Any option of deconvolution is given. */
 bool bl_common_gives_nd(const struct bl_common *common);
 /* segments as given, BLANCH_RECOMPUTE_AUTO of "auto", 0 where not given. */

@@ -15,43 +15,45 @@ static int position_of(const struct bl_compare *c, const struct blanch_device *d
     return at;
 }
 
-static int add_run(const struct bl_compare *c, const struct bl_compare_run *run, struct bl_result *result) {
-    struct bl_run_result *to = bl_result_add_run(result, position_of(c, run->dev));
-    if (!to) return BLANCH_ENOMEM;
-    snprintf(to->norm, sizeof to->norm, "%s", bl_norm_name(run->norm));
-    snprintf(to->setting, sizeof to->setting, "%s", run->setting);
-    bl_nd_result_fill(&to->nd, run->net->graph);
-    if (run->budget >= 0) to->nd.overhead_budget_pct = 100 * run->budget;
-    return 0;
-}
-
 /* Without what the optimiser has no use for: 0 by its defaults, and still. */
-static void fill_optimiser(const struct bl_compare *c, struct bl_result *result) {
+static int fill_update(const struct bl_compare_setting *setting, struct bl_update_result *to) {
     const struct bl_optimiser *optimiser;
-    if (bl_optimiser_find(c->common.optimiser, &optimiser)) return;
-    const struct blanch_update *u = &c->update, *d = &optimiser->defaults;
+    int code = bl_optimiser_find(setting->optimiser, &optimiser);
+    if (code) return code;
+    const struct blanch_update *u = &setting->update, *d = &optimiser->defaults;
     const struct {
         double *to;
         float value, usual;
-    } numbers[] = {{&result->lr, u->lr, d->lr},          {&result->momentum, u->momentum, d->momentum},
-                   {&result->beta1, u->beta1, d->beta1}, {&result->weight_decay, u->weight_decay, d->weight_decay},
-                   {&result->beta2, u->beta2, d->beta2}, {&result->eps, u->eps, d->eps}};
-    snprintf(result->optimiser, sizeof result->optimiser, "%s", optimiser->name);
+    } numbers[] = {{&to->lr, u->lr, d->lr},          {&to->momentum, u->momentum, d->momentum},
+                   {&to->beta1, u->beta1, d->beta1}, {&to->weight_decay, u->weight_decay, d->weight_decay},
+                   {&to->beta2, u->beta2, d->beta2}, {&to->eps, u->eps, d->eps}};
+    snprintf(to->optimiser, sizeof to->optimiser, "%s", optimiser->name);
+    snprintf(to->schedule, sizeof to->schedule, "%s", setting->schedule_text);
     for (int i = 0; i < BL_COUNT(numbers); i++)
-        if (numbers[i].value != 0 || numbers[i].usual != 0) *numbers[i].to = (double)numbers[i].value;
-    if (u->nesterov) result->nesterov = 1;
+        *numbers[i].to = numbers[i].value != 0 || numbers[i].usual != 0 ? (double)numbers[i].value : NAN;
+    to->nesterov = u->nesterov ? 1 : NAN;
+    to->warmup = setting->schedule.warmup ? (double)setting->schedule.warmup : NAN;
+    return 0;
+}
+
+static int add_run(const struct bl_compare *c, const struct bl_compare_run *run, struct bl_result *result) {
+    struct bl_run_result *to = bl_result_add_run(result, position_of(c, run->dev));
+    if (!to) return BLANCH_ENOMEM;
+    snprintf(to->norm, sizeof to->norm, "%s", bl_norm_name(run->setting->norm));
+    snprintf(to->setting, sizeof to->setting, "%s", run->setting->label);
+    bl_nd_result_fill(&to->nd, run->net->graph);
+    if (run->setting->budget >= 0) to->nd.overhead_budget_pct = 100 * run->setting->budget;
+    return fill_update(run->setting, &to->update);
 }
 
 int bl_compare_asked(const struct bl_compare *c, struct bl_result *result) {
     result->header = bl_header_now("compare", 2, blanch_device_info(c->device[0]));
     snprintf(result->model, sizeof result->model, "%s", c->common.model);
     snprintf(result->augment, sizeof result->augment, "%s", bl_augment_name(c->view.augment));
-    snprintf(result->schedule, sizeof result->schedule, "%s", c->schedule_text);
     result->batch = c->common.batch;
     result->steps = (double)c->steps;
     if (c->epochs) result->epochs = c->epochs;
     if (c->recompute) result->recompute = c->recompute;
-    fill_optimiser(c, result);
     result->seed = (double)c->common.seed;
     result->settings = bl_options_json(c->common.options);
     if (!result->settings || !(result->data = bl_strdup(c->data_spec))) return BLANCH_ENOMEM;
@@ -60,7 +62,7 @@ int bl_compare_asked(const struct bl_compare *c, struct bl_result *result) {
         if (!device) return BLANCH_ENOMEM;
         bl_device_result_fill(device, blanch_device_info(c->device[d]));
     }
-    int code = 0;
+    int code = fill_update(&c->own, &result->update);
     for (int r = 0; r < c->runs && !code; r++) code = add_run(c, &c->run[r], result);
     return code;
 }
@@ -99,6 +101,7 @@ static double common_accuracy(const struct bl_compare *c) {
     for (int r = 0; r < c->runs; r++) {
         const struct bl_run_result *run = &c->run[r].result;
         double best = -INFINITY;
+        if (c->run[r].diverged) continue;
         for (int e = 0; e < run->epochs; e++) best = fmax(best, bl_held_top1(&run->epoch[e]));
         common = fmin(common, best);
     }
@@ -117,7 +120,7 @@ static double time_to(const struct bl_run_result *run, double top1) {
 
 static void fill_budget(const struct bl_compare_run *run, struct bl_budget_result *budget) {
     const struct bl_budget *b = bl_overhead_budget(run->session.overhead);
-    budget->budget_pct = 100 * run->budget;
+    budget->budget_pct = 100 * run->setting->budget;
     budget->held_pct = b->planned ? 100 * bl_budget_held(b) : NAN;
     budget->least_pct = b->planned ? 100 * bl_budget_floor(b) : NAN;
     snprintf(budget->baseline, sizeof budget->baseline, "%s",
@@ -159,16 +162,24 @@ static int fill_run(const struct bl_compare *c, struct bl_compare_run *run, doub
     to->budget.decision = run->result.budget.decision, to->budget.decisions = run->result.budget.decisions;
     run->result = (struct bl_run_result){0}; // its lists are the result's now
     fill_times(c, run, to);
+    if (run->diverged) to->diverged_after = (double)run->steps;
     to->target_top1 = target;
     to->target_s = time_to(to, target);
     to->coverage = bl_ledger_steps(run->session.ledger) ? bl_ledger_covered(run->session.ledger) : NAN;
-    to->last_loss = last.count < tenth ? NAN : mean_of(&last, last.count - tenth);
+    to->last_loss = run->diverged || last.count < tenth ? NAN : mean_of(&last, last.count - tenth);
     if (run->session.overhead) fill_budget(run, &to->budget);
     int code = bl_ledger_measured(run->session.ledger, &to->step);
     return code ? code : fill_curve(run, to);
 }
 
 /* --- pairs ------------------------------------------------------------------------------------ */
+
+/* Rates change no times: of several runs with batch norm the first speaks for all. */
+static int bn_beside(const struct bl_compare *c, int nd) {
+    for (int r = 0; r < c->runs; r++)
+        if (c->run[r].dev == c->run[nd].dev && c->run[r].setting->norm == BLANCH_BN && !c->run[r].diverged) return r;
+    return -1;
+}
 
 static int add_pair(const struct bl_compare *c, int a, int b, struct bl_result *result) {
     const struct bl_compare_run *bn_run = &c->run[a], *nd_run = &c->run[b];
@@ -198,9 +209,10 @@ int bl_compare_result(struct bl_compare *c, struct bl_result *result) {
     int code = bl_compare_asked(c, result);
     if (c->done < c->steps) result->interrupted_after = (double)c->done;
     for (int r = 0; r < c->runs && !code; r++) code = fill_run(c, &c->run[r], target, &result->run[r]);
-    for (int a = 0; a < c->runs; a++)
-        for (int b = 0; b < c->runs && !code; b++)
-            if (c->run[a].dev == c->run[b].dev && c->run[a].norm == BLANCH_BN && c->run[b].norm == BLANCH_ND)
-                code = add_pair(c, a, b, result);
+    for (int r = 0; r < c->runs && !code; r++) {
+        const int bn = bn_beside(c, r);
+        if (bn >= 0 && c->run[r].setting->norm == BLANCH_ND && !c->run[r].diverged) code = add_pair(c, bn, r, result);
+    }
+    bl_rates_mark(result);
     return code;
 }

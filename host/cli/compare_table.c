@@ -97,9 +97,10 @@ static void print_value(const char *format, double value) {
 static void print_run(const struct bl_run_result *run) {
     const struct bl_epoch_result *last = bl_last_epoch(run);
     bool worked = run->step.all.launches > 0;
-    char name[100];
+    char name[100], rate[40] = "-";
     snprintf(name, sizeof name, "%s %s", run->norm, run->setting);
-    printf("%-24.24s", bl_shown(name));
+    if (!isnan(run->update.lr)) snprintf(rate, sizeof rate, "%.4g%s", run->update.lr, run->best == 1 ? " best" : "");
+    printf("%-24.24s%11s", bl_shown(name), isnan(run->diverged_after) ? rate : "diverged");
     print_value("%11.2f", run->step_ms);
     print_value("%11.0f", run->images_per_s);
     print_value("%11.2f", run->inference_ms);
@@ -141,6 +142,7 @@ static void print_pair_totals(const struct bl_result *result, const struct bl_pa
 
 static void print_device(const struct bl_result *result, int d) {
     const struct bl_device_result *device = &result->device[d];
+    char rates[600];
     printf("\n%s on %s (%.0f compute units, %s, driver %s), batch %.0f\n\n", result->model, bl_shown(device->label),
            device->facts.compute_units, bl_shown(device->facts.platform), bl_shown(device->facts.driver),
            result->batch);
@@ -150,10 +152,13 @@ static void print_device(const struct bl_result *result, int d) {
         if (*pair->setting) printf("\nND, %s\n", bl_shown(pair->setting));
         print_pair(pair);
     }
-    printf("\n%-24s%11s%11s%11s%11s%11s%11s%11s%11s%11s%11s%11s\n", "norm, setting", "step ms", "images/s", "infer. ms",
-           "arithm. %", "bandw. %", "covered %", "recording%", "last loss", "train %", "test %", "target s");
+    printf("\n%-24s%11s%11s%11s%11s%11s%11s%11s%11s%11s%11s%11s%11s\n", "norm, setting", "rate", "step ms", "images/s",
+           "infer. ms", "arithm. %", "bandw. %", "covered %", "recording%", "last loss", "train %", "test %",
+           "target s");
     for (int r = 0; r < result->runs; r++)
         if (result->run[r].device == d) print_run(&result->run[r]);
+    bl_rates_say(result, d, rates, sizeof rates);
+    if (*rates) printf("\n%s\n", bl_shown(rates));
     for (int p = 0; p < result->pairs; p++)
         if (result->pair[p].device == d) print_pair_totals(result, &result->pair[p]);
 }

@@ -147,7 +147,8 @@ static void print_notes(const struct bl_cell *cells, int count) {
         "\nTop-1 in per cent after the last epoch; several runs: their mean, and the range of the test accuracy at the "
         "end.\n"
         "within: within ten per cent of the published value; else better or worse. minutes: training without testing.\n"
-        "overhead: ND's training time over BN's, here and in the reproduction (V100; imagenet: A100).\n");
+        "overhead: ND's training time over BN's, here and in the reproduction (V100; imagenet: A100).\n"
+        "Both norms have the study's one learning rate; `blanch compare --sweep-lr` tries others with batch norm.\n");
     print_sources(cells, count, "data", offsetof(struct bl_cell, data));
     print_sources(cells, count, "device", offsetof(struct bl_cell, device.name));
     for (int i = 0; i < count; i++) {

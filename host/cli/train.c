@@ -31,7 +31,6 @@ static int parse(int argc, char **argv, struct bl_common *common, struct bl_trai
         {"resume", BL_OPT_FLAG, &o->resume, 0, 0, NULL, "continues the run in --out from its last checkpoint"},
         {"epochs", BL_OPT_INT, &o->epochs, 1, 1e6, "N", "passes over the training images (1)"},
         {"steps", BL_OPT_INT64, &o->steps, 1, 1e12, "N", "ends after so many steps instead"},
-        {"schedule", BL_OPT_TEXT, &o->schedule, 0, 0, "NAME", "cosine (per step), constant, multistep[:E1,E2[:GAMMA]]"},
         {"init", BL_OPT_TEXT, &o->init, 0, 0, "FILE", "starts from these weights (safetensors)"},
         {"augment", BL_OPT_TEXT, &o->augment, 0, 0, "NAME", "cifar, imagenet, none (follows the input size)"},
         {"drop-last", BL_OPT_FLAG, &o->drop_last, 0, 0, NULL, "leaves every partial batch out"},
@@ -59,6 +58,8 @@ static int take_common(struct bl_train_options *o, const struct bl_common *commo
     o->network.optimiser = common->optimiser;
     o->network.seed = common->seed < 0 ? BL_SEED_DEFAULT : (uint64_t)common->seed;
     o->update = common->update;
+    o->schedule = common->schedule;
+    o->warmup = common->warmup;
     o->norm = common->norm;
     o->device = common->device;
     o->max_alloc = common->max_alloc;

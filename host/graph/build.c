@@ -94,6 +94,8 @@ struct bl_tensor *bl_conv(struct bl_build *b, const char *name, struct bl_tensor
     struct bl_nd_conv_attrs attrs = {conv, nd_attrs(b, block, n_iter, spec.freeze)};
     int sampling = or_else(b->nd.sampling_stride, 3);
     for (int i = 0; i < 2; i++) attrs.nd.cov_sampling_stride[i] = sampling * conv.stride[i];
+    attrs.nd.whiten_channels = b->nd.whiten == BLANCH_WHITEN_CHANNELS && conv.kernel[0] * conv.kernel[1] > 1;
+    attrs.nd.cov_samples = b->nd.cov_samples;
     return add1(b, "nd_conv2d", name, &attrs, x);
 }
 

@@ -238,6 +238,8 @@ struct bl_nd_attrs {                                         // common to nd_con
     int refresh;       // steps between two exact whitenings; 0 and 1: every step is exact
     int constant_grad; // the gradient stops at mean and D
     int block, n_iter, freeze, freeze_iter, cov_sampling_stride[2];
+    int whiten_channels; // a convolution's samples are pixels, and D multiplies every tap of a block of channels
+    int cov_samples;     // most samples of a covariance of a convolution; -k: k times its features; 0: all
     float eps, momentum;
 };
 struct bl_nd_conv_attrs {

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_RUNS = 10, MAX_LABEL = 160 };
+enum { MAX_RUNS = 16, MAX_LABEL = 160 };
 
 struct named {
     const struct bl_run_result *run;

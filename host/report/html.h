@@ -55,6 +55,8 @@ void bl_html_device(struct bl_html *html, const struct bl_result *results, int c
 void bl_html_pair(struct bl_html *html, const struct bl_result *result, const struct bl_pair_result *pair, bool many);
 void bl_html_curves(struct bl_html *html, const struct bl_result *result, int device);
 void bl_run_label(const struct bl_run_result *run, char *label, size_t size); // "ND, --refresh 5"
+/* A cell with a run's learning rate, and whether it is the best or where it diverged. */
+void bl_html_rate(struct bl_html *html, const struct bl_run_result *run);
 /* A row of every run, and which device is fastest. */
 void bl_html_overview(struct bl_html *html, const struct bl_result *results, int count);
 /* What a step consists of: phases and layers, their work, fractions of the limits; bars where wanted. */

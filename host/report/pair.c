@@ -253,18 +253,28 @@ static void put_card(struct bl_html *html, const char *label, const char *value,
             label, value, detail);
 }
 
+/* What batch norm learns at its best rate, where there are several. */
+static const struct bl_run_result *best_bn(const struct bl_result *result, const struct bl_run_result *bn) {
+    for (int r = 0; r < result->runs; r++)
+        if (result->run[r].device == bn->device && result->run[r].best == 1) return &result->run[r];
+    return bn;
+}
+
 static void put_result_card(struct bl_html *html, const struct bl_run_result *bn, const struct bl_run_result *nd) {
-    char value[200], detail[120];
+    char value[200], detail[160], rates[80] = "";
+    if (!isnan(bn->update.lr) && !isnan(nd->update.lr))
+        snprintf(rates, sizeof rates, ", learning rates %.6g and %.6g", bn->update.lr, nd->update.lr);
     double a = bl_test_top1(bn), b = bl_test_top1(nd);
     if (!isnan(a) && !isnan(b)) {
         snprintf(value, sizeof value, "<i class=\"bn\">%s</i> <i class=\"to\">/</i> <i class=\"nd\">%s</i>&nbsp;%%",
                  bl_fixed(a, 1), bl_fixed(b, 1));
-        snprintf(detail, sizeof detail, "after %d epoch%s", bn->epochs, bn->epochs == 1 ? "" : "s");
+        snprintf(detail, sizeof detail, "after %d epoch%s%s", bn->epochs, bn->epochs == 1 ? "" : "s", rates);
         put_card(html, "Test accuracy, BN and ND", value, detail);
     } else if (!isnan(bn->last_loss) && !isnan(nd->last_loss)) {
         snprintf(value, sizeof value, "<i class=\"bn\">%s</i> <i class=\"to\">/</i> <i class=\"nd\">%s</i>",
                  bl_fixed(bn->last_loss, 3), bl_fixed(nd->last_loss, 3));
-        put_card(html, "Last training loss, BN and ND", value, "mean of the last tenth of the steps");
+        snprintf(detail, sizeof detail, "mean of the last tenth of the steps%s", rates);
+        put_card(html, "Last training loss, BN and ND", value, detail);
     }
 }
 
@@ -278,7 +288,7 @@ static void put_cards(struct bl_html *html, const struct bl_result *result, cons
              bl_ms(varies ? pair->nd_mean_ms : pair->nd_step_ms), bl_ms(varies ? pair->bn_mean_ms : pair->bn_step_ms),
              varies ? "means of all steps" : "medians", bl_fixed(result->batch, 0));
     put_card(html, "ND’s training step beside BN’s", value, detail);
-    put_result_card(html, bn, nd);
+    put_result_card(html, best_bn(result, bn), nd);
     snprintf(value, sizeof value, "<i class=\"bn\">%s</i> <i class=\"to\">/</i> <i class=\"nd\">%s</i>&nbsp;ms",
              bl_ms(bn->inference_ms), bl_ms(nd->inference_ms));
     snprintf(detail, sizeof detail, "ND is folded into the weights: %s",
@@ -294,6 +304,7 @@ static void put_cards(struct bl_html *html, const struct bl_result *result, cons
 void bl_html_pair(struct bl_html *html, const struct bl_result *result, const struct bl_pair_result *pair, bool many) {
     const struct bl_run_result *bn = bl_result_run(result, pair->device, "bn", NULL);
     const struct bl_run_result *nd = bl_result_run(result, pair->device, "nd", pair->setting);
+    const bool first = pair == result->pair || pair[-1].device != pair->device;
     double overhead = bl_pair_varies(pair) ? pair->nd_mean_ms - pair->bn_mean_ms : pair->nd_step_ms - pair->bn_step_ms;
     struct rows rows;
     if (!bn || !nd) return; // a document cut by hand
@@ -308,11 +319,11 @@ void bl_html_pair(struct bl_html *html, const struct bl_result *result, const st
     put_cards(html, result, pair, bn, nd);
     put_where(html, &rows, overhead);
     bl_html_budget(html, pair, nd);
-    if (!*pair->setting) bl_html_curves(html, result, pair->device);
+    if (first) bl_html_curves(html, result, pair->device);
     put_bars(html, &rows);
     put_layer_table(html, &rows);
     put_phase_table(html, &rows);
-    if (!*pair->setting) bl_html_run(html, bn, false);
+    if (first) bl_html_run(html, bn, false);
     bl_html_run(html, nd, false);
     free(rows.row);
 }

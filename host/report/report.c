@@ -61,10 +61,10 @@ static void put_title(struct bl_html *html, const struct bl_result *result) {
 
 /* Runs that have no partner: one row each. */
 static void put_runs_table(struct bl_html *html, const struct bl_result *result) {
-    bl_html(
-        html,
-        "<div class=\"scroll\" tabindex=\"0\"><table><thead><tr><th>device</th><th>norm</th><th>step ms</th>"
-        "<th>images/s</th><th>inference ms</th><th>coverage %%</th><th>recording costs</th></tr></thead>\n<tbody>\n");
+    bl_html(html,
+            "<div class=\"scroll\" tabindex=\"0\"><table><thead><tr><th>device</th><th>norm</th><th>rate</th><th>step "
+            "ms</th><th>images/s</th><th>inference ms</th><th>coverage %%</th><th>recording "
+            "costs</th></tr></thead>\n<tbody>\n");
     for (int r = 0; r < result->runs; r++) {
         const struct bl_run_result *run = &result->run[r];
         bl_html(html, "<tr><td>");
@@ -73,7 +73,9 @@ static void put_runs_table(struct bl_html *html, const struct bl_result *result)
         bl_html_text(html, run->norm);
         bl_html(html, " ");
         bl_html_text(html, run->setting);
-        bl_html(html, "</td><td>%s</td><td>%s</td><td>%s</td>", bl_ms(run->step_ms), bl_whole(run->images_per_s),
+        bl_html(html, "</td>");
+        bl_html_rate(html, run);
+        bl_html(html, "<td>%s</td><td>%s</td><td>%s</td>", bl_ms(run->step_ms), bl_whole(run->images_per_s),
                 bl_ms(run->inference_ms));
         bl_html(html, "<td>%s</td><td>%s</td></tr>\n", bl_fixed(100 * run->coverage, 1),
                 bl_percent(bl_percent_more(run->recording_cost, 1)));
@@ -130,11 +132,12 @@ static void put_facts(struct bl_html *html, const struct bl_result *result) {
     put_number(html, "steps", result->steps);
     put_number(html, "epochs", result->epochs);
     put_number(html, "segments computed again", result->recompute);
-    put_text(html, "optimiser", result->optimiser);
-    put_number(html, "learning rate", result->lr);
-    put_text(html, "schedule", result->schedule);
-    put_number(html, "momentum", result->momentum);
-    put_number(html, "weight decay", result->weight_decay);
+    put_text(html, "optimiser", result->update.optimiser);
+    put_number(html, "learning rate", result->update.lr);
+    put_text(html, "schedule", result->update.schedule);
+    put_number(html, "warm-up, steps", result->update.warmup);
+    put_number(html, "momentum", result->update.momentum);
+    put_number(html, "weight decay", result->update.weight_decay);
     put_number(html, "seed", result->seed);
     put_text(html, "date", result->header.date);
     put_text(html, "Blanch", version);
@@ -161,20 +164,53 @@ static void put_method(struct bl_html *html, const struct bl_result *result) {
     put_facts(html, result);
 }
 
+/* Of each device: the best of batch norm's rates, or that both norms had one. */
+static void put_rates(struct bl_html *html, const struct bl_result *result) {
+    char text[600];
+    for (int d = 0; d < result->devices; d++) {
+        bl_rates_say(result, d, text, sizeof text);
+        if (!*text) continue;
+        bl_html(html, "<p class=\"rates\">");
+        if (result->devices > 1) bl_html_device(html, result, 1, result, d);
+        if (result->devices > 1) bl_html(html, ": ");
+        bl_html_text(html, text);
+        bl_html(html, "</p>\n");
+    }
+}
+
 /* alone: the page has no other. Several pairs, or several documents, begin with the overview of all runs. */
 static void put_document(struct bl_html *html, const struct bl_result *result, bool alone) {
     bool many = result->pairs != 1;
     put_title(html, result);
-    if (alone && many) bl_html_overview(html, result, 1);
+    if (alone && (many || result->runs > 2)) bl_html_overview(html, result, 1);
+    put_rates(html, result);
     for (int p = 0; p < result->pairs; p++) bl_html_pair(html, result, &result->pair[p], many);
     for (int d = 0; d < result->devices && !result->pairs; d++) bl_html_curves(html, result, d);
     for (int r = 0; r < result->runs && !result->pairs; r++) bl_html_run(html, &result->run[r], true);
     put_method(html, result);
 }
 
+/* Documents of one run each say nothing of their own. */
+static void put_joint_rates(struct bl_html *html, const struct bl_result *results, int count) {
+    char text[600];
+    for (int i = 0; i < count; i++) {
+        bool said = false;
+        for (int d = 0; d < i; d++) said |= !strcmp(results[d].model, results[i].model);
+        if (said) continue;
+        bl_rates_say_of(results, count, results[i].model, text, sizeof text);
+        if (!*text) continue;
+        bl_html(html, "<p class=\"rates\">");
+        bl_html_text(html, results[i].model);
+        bl_html(html, ": ");
+        bl_html_text(html, text);
+        bl_html(html, "</p>\n");
+    }
+}
+
 static void put_together(struct bl_html *html, const struct bl_result *results, int count) {
     bl_html(html, "<p class=\"eyebrow\">Blanch</p>\n<h1>%d results side by side</h1>\n", count);
     bl_html_overview(html, results, count);
+    put_joint_rates(html, results, count);
     bl_html_joint_curves(html, results, count);
 }
 

@@ -22,6 +22,19 @@ const struct bl_result_field bl_nd_fields[] = {
     FIELD(bl_nd_result, refresh, BL_EXACT),
     FIELD(bl_nd_result, block_fc, BL_EXACT),
     FIELD(bl_nd_result, overhead_budget_pct, 5),
+    FIELD(bl_nd_result, whiten_channels, BL_FLAG),
+    FIELD(bl_nd_result, cov_samples, BL_EXACT),
+    {NULL},
+};
+const struct bl_result_field bl_update_fields[] = {
+    FIELD(bl_update_result, lr, 6),
+    FIELD(bl_update_result, warmup, BL_EXACT),
+    FIELD(bl_update_result, momentum, 6),
+    FIELD(bl_update_result, beta1, 6),
+    FIELD(bl_update_result, beta2, 6),
+    FIELD(bl_update_result, eps, 6),
+    FIELD(bl_update_result, weight_decay, 6),
+    FIELD(bl_update_result, nesterov, BL_FLAG),
     {NULL},
 };
 const struct bl_result_field bl_epoch_fields[] = {
@@ -65,6 +78,8 @@ const struct bl_result_field bl_budget_fields[] = {
     {NULL},
 };
 const struct bl_result_field bl_run_fields[] = {
+    FIELD(bl_run_result, best, BL_FLAG),
+    FIELD(bl_run_result, diverged_after, BL_EXACT),
     FIELD(bl_run_result, parameters, BL_EXACT),
     FIELD(bl_run_result, step_ms, 6),
     SHORT(bl_run_result, step_ms_quartile1, "quartile1_ms", 6),
@@ -106,13 +121,6 @@ const struct bl_result_field bl_document_fields[] = {
     FIELD(bl_result, steps, BL_EXACT),
     FIELD(bl_result, epochs, BL_EXACT),
     FIELD(bl_result, recompute, BL_EXACT),
-    FIELD(bl_result, lr, 6),
-    FIELD(bl_result, momentum, 6),
-    FIELD(bl_result, beta1, 6),
-    FIELD(bl_result, beta2, 6),
-    FIELD(bl_result, eps, 6),
-    FIELD(bl_result, weight_decay, 6),
-    FIELD(bl_result, nesterov, BL_FLAG),
     FIELD(bl_result, seed, BL_EXACT),
     FIELD(bl_result, interrupted_after, BL_EXACT),
     {NULL},
@@ -127,6 +135,7 @@ void bl_fields_clear(const struct bl_result_field *fields, void *of) {
 void bl_result_init(struct bl_result *result) {
     *result = (struct bl_result){0};
     bl_fields_clear(bl_document_fields, result);
+    bl_fields_clear(bl_update_fields, &result->update);
 }
 
 void bl_run_result_free(struct bl_run_result *run) {
@@ -173,6 +182,7 @@ struct bl_run_result *bl_result_add_run(struct bl_result *result, int device) {
     run->device = device;
     bl_fields_clear(bl_run_fields, run);
     bl_fields_clear(bl_nd_fields, &run->nd);
+    run->update = result->update;
     bl_fields_clear(bl_budget_fields, &run->budget);
     return run;
 }
@@ -228,6 +238,8 @@ void bl_nd_result_fill(struct bl_nd_result *result, const struct bl_graph *graph
     result->sampling_stride = nd->cov_sampling_stride[0];
     result->freeze = nd->freeze != 0;
     if (nd->refresh > 1) result->refresh = nd->refresh;
+    if (nd->whiten_channels) result->whiten_channels = 1;
+    if (nd->cov_samples) result->cov_samples = nd->cov_samples;
 }
 
 int bl_result_set_curve(struct bl_run_result *run, const struct bl_step_sample *samples, size_t count) {
@@ -251,12 +263,14 @@ int bl_result_set_curve(struct bl_run_result *run, const struct bl_step_sample *
 
 const struct bl_run_result *bl_result_run(const struct bl_result *result, int device, const char *norm,
                                           const char *setting) {
+    const struct bl_run_result *found = NULL;
     for (int r = 0; r < result->runs; r++) {
         const struct bl_run_result *run = &result->run[r];
-        if (run->device == device && !strcmp(run->norm, norm) && (!setting || !strcmp(run->setting, setting)))
-            return run;
+        if (run->device != device || strcmp(run->norm, norm) || (setting && strcmp(run->setting, setting))) continue;
+        if (isnan(run->diverged_after)) return run;
+        if (!found) found = run;
     }
-    return NULL;
+    return found;
 }
 
 const struct bl_epoch_result *bl_last_epoch(const struct bl_run_result *run) {

@@ -9,6 +9,12 @@
 
 struct bl_nd_result { // a network's deconvolution: of its convolution with the largest block, and of its linear layer
     double block, iterations, eps, momentum, sampling_stride, freeze, refresh, block_fc, overhead_budget_pct;
+    double whiten_channels, cov_samples; // cov_samples as struct bl_nd_attrs has it
+};
+
+struct bl_update_result { // how the weights were updated
+    char optimiser[32], schedule[64];
+    double lr, warmup, momentum, beta1, beta2, eps, weight_decay, nesterov; // warmup: steps
 };
 
 struct bl_epoch_result { // accuracies in per cent
@@ -40,6 +46,9 @@ struct bl_run_result { // one network on one device
     int device;        // of the document's
     char norm[16], setting[80];
     struct bl_nd_result nd;
+    struct bl_update_result update;
+    double best;           // of several runs with batch norm on its device: 1, of those whose rate is not the best 0
+    double diverged_after; // steps of which it has made all that a comparison kept
     double parameters, step_ms, step_ms_quartile1, step_ms_quartile3, mean_ms, min_ms, images_per_s;
     double inference_ms, inference_images_per_s, recorded_step_ms, recording_cost; // recorded steps over the others
     double target_top1, target_s, coverage, timed_steps, recorded_steps, last_loss;
@@ -78,9 +87,9 @@ struct bl_result {
     struct bl_header header;
     char *source; // the path that it was read from; NULL: none
     char *data;
-    char model[64], precision[8], augment[32], optimiser[32], schedule[64]; // precision "": fp32
-    double batch, steps, epochs, recompute, lr, momentum, beta1, beta2, eps, weight_decay, nesterov, seed,
-        interrupted_after;
+    char model[64], precision[8], augment[32]; // precision "": fp32
+    struct bl_update_result update;            // of every run that has no other
+    double batch, steps, epochs, recompute, seed, interrupted_after;
     cJSON *settings; // what was asked for, as it stands in the file
     struct bl_device_result *device;
     struct bl_run_result *run;
@@ -116,7 +125,7 @@ int bl_pair_rows(struct bl_pair_result *pair, const struct bl_graph *bn_graph, c
 
 /* --- looking ---------------------------------------------------------------------------------- */
 
-/* setting NULL: any. NULL: none. */
+/* setting NULL: any, one that did not diverge where there is one. NULL: none. */
 const struct bl_run_result *bl_result_run(const struct bl_result *result, int device, const char *norm,
                                           const char *setting);
 const struct bl_epoch_result *bl_last_epoch(const struct bl_run_result *run); // NULL: none
@@ -128,6 +137,18 @@ bool bl_same_place(const struct bl_result *a, int device, const struct bl_result
 bool bl_pair_varies(const struct bl_pair_result *pair);
 double bl_pair_overhead(const struct bl_pair_result *pair);              // per cent over BN
 double bl_pair_row_difference(const struct bl_pair_row *row, int phase); // ND less BN
+
+/* --- learning rates --------------------------------------------------------------------------- */
+
+/* Of several runs with batch norm on one device marks the best: by accuracy after the last epoch, where there are
+ * epochs, else by the loss of the last steps. */
+void bl_rates_mark(struct bl_result *result);
+/* "0.1 (cosine, warm-up of 100 steps)". */
+void bl_rate_text(const struct bl_update_result *update, char *text, size_t size);
+/* What the rates of the device's runs let one say of the two norms' accuracies; "" where it has not both. */
+void bl_rates_say(const struct bl_result *result, int device, char *text, size_t size);
+/* The same of several documents' runs with this model: "" unless both norms had one rate. */
+void bl_rates_say_of(const struct bl_result *results, int count, const char *model, char *text, size_t size);
 
 /* --- files ------------------------------------------------------------------------------------ */
 

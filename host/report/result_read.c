@@ -166,11 +166,18 @@ static int read_curve(const cJSON *json, struct bl_run_result *run) {
     return 0;
 }
 
+static void read_update(const cJSON *json, struct bl_update_result *update) {
+    if (item(json, "optimiser")) read_text(json, "optimiser", update->optimiser, sizeof update->optimiser);
+    if (item(json, "schedule")) read_text(json, "schedule", update->schedule, sizeof update->schedule);
+    read_fields(json, bl_update_fields, update);
+}
+
 static int read_run(const cJSON *json, struct bl_run_result *run) {
     const cJSON *epoch;
     read_text(json, "norm", run->norm, sizeof run->norm);
     read_text(json, "setting", run->setting, sizeof run->setting);
     read_fields(item(json, "settings"), bl_nd_fields, &run->nd);
+    read_update(json, &run->update);
     int code = bl_run_read_measured(json, run);
     if (!code) code = read_budget(item(json, "budget"), &run->budget);
     if (!code) code = check_size(item(json, "epochs"), "epochs", MOST_POINTS);
@@ -239,8 +246,7 @@ static int read_start(const cJSON *json, struct bl_result *result) {
     read_text(json, "model", result->model, sizeof result->model);
     read_text(json, "precision", result->precision, sizeof result->precision);
     read_text(json, "augment", result->augment, sizeof result->augment);
-    read_text(json, "optimiser", result->optimiser, sizeof result->optimiser);
-    read_text(json, "schedule", result->schedule, sizeof result->schedule);
+    read_update(json, &result->update);
     read_fields(json, bl_document_fields, result);
     if (cJSON_IsObject(settings) && !(result->settings = cJSON_Duplicate(settings, true))) return BLANCH_ENOMEM;
     return (result->data = bl_strdup(bl_json_text(json, "data"))) ? 0 : BLANCH_ENOMEM;

@@ -65,12 +65,19 @@ static void add_budget(cJSON *json, const struct bl_budget_result *budget) {
 
 /* --- a run ------------------------------------------------------------------------------------ */
 
+static void add_update(cJSON *json, const struct bl_update_result *update) {
+    add_text(json, "optimiser", update->optimiser);
+    add_text(json, "schedule", update->schedule);
+    add_fields(json, bl_update_fields, update);
+}
+
 static cJSON *run_start(const struct bl_result *result, const struct bl_run_result *run) {
     cJSON *json = cJSON_CreateObject();
     cJSON_AddStringToObject(json, "device", result->device[run->device].label);
     cJSON_AddStringToObject(json, "norm", run->norm);
     cJSON_AddStringToObject(json, "setting", run->setting);
     cJSON_AddItemToObject(json, "settings", fields_json(bl_nd_fields, &run->nd));
+    add_update(json, &run->update);
     return json;
 }
 
@@ -140,8 +147,7 @@ static cJSON *start(const struct bl_result *result) {
     add_text(json, "precision", result->precision);
     add_text(json, "data", result->data);
     add_text(json, "augment", result->augment);
-    add_text(json, "optimiser", result->optimiser);
-    add_text(json, "schedule", result->schedule);
+    add_update(json, &result->update);
     add_fields(json, bl_document_fields, result);
     cJSON *devices = cJSON_AddArrayToObject(json, "devices");
     for (int d = 0; d < result->devices; d++) cJSON_AddItemToArray(devices, device_json(&result->device[d]));

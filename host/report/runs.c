@@ -87,6 +87,16 @@ static void put_overhead(struct bl_html *html, const struct bl_run_result *run, 
     bl_html_cell(html, over, strcmp(run->norm, "bn") ? bl_percent(over) : "–");
 }
 
+void bl_html_rate(struct bl_html *html, const struct bl_run_result *run) {
+    char text[100] = "–";
+    const double lr = run->update.lr;
+    if (!isnan(run->diverged_after))
+        snprintf(text, sizeof text, "%.6g, diverged after %.0f steps", lr, run->diverged_after);
+    else if (!isnan(lr))
+        snprintf(text, sizeof text, "%.6g%s", lr, run->best == 1 ? ", best" : "");
+    bl_html_cell(html, lr, text);
+}
+
 static void put_overview_row(struct bl_html *html, const struct bl_result *results, int count,
                              const struct bl_result *result, const struct bl_run_result *run) {
     const struct bl_run_result *bn = bn_beside(results, count, result, run);
@@ -101,6 +111,7 @@ static void put_overview_row(struct bl_html *html, const struct bl_result *resul
     bl_html_device(html, results, count, result, run->device);
     bl_html(html, "</td>");
     bl_html_cell(html, result->batch, bl_whole(result->batch));
+    bl_html_rate(html, run);
     bl_html_cell(html, run->step_ms, bl_ms(run->step_ms));
     bl_html_cell(html, run->images_per_s, bl_whole(run->images_per_s));
     put_overhead(html, run, run->step_ms, bn ? bn->step_ms : NAN);
@@ -143,7 +154,8 @@ void bl_html_overview(struct bl_html *html, const struct bl_result *results, int
     put_fastest(html, results, count, "nd");
     bl_html(html, "<div class=\"scroll\" tabindex=\"0\"><table class=\"sort\" "
                   "id=\"overview\"><thead><tr><th>network</th><th>device</th>"
-                  "<th>batch</th><th>step ms</th><th>images/s</th><th>beside BN</th><th>mean beside BN</th><th>%% of "
+                  "<th>batch</th><th>rate</th><th>step ms</th><th>images/s</th><th>beside BN</th><th>mean beside "
+                  "BN</th><th>%% of "
                   "arithmetic</th>"
                   "<th>%% of bandwidth</th><th>test %%</th><th>target s</th><th>from</th></tr></thead>\n<tbody>\n");
     for (int d = 0; d < count; d++)

@@ -88,7 +88,7 @@ static int count_steps(struct run *run) {
     run->steps = run->o.steps ? run->o.steps : run->o.epochs * run->batches;
     run->schedule.steps = run->steps;
     run->schedule.epoch_steps = run->batches;
-    return 0;
+    return bl_schedule_check(&run->schedule);
 }
 
 /* Which takes a while and speaks: what the data are, the first line, comes before. Else it waits for all that can fail,

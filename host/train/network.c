@@ -1,6 +1,7 @@
 /* The public struct blanch_network: a model's graph on a device, fed from the host. */
 #include "train/session.h"
 #include "train/tune.h"
+#include "base/text.h"
 #include "optim/optim.h"
 #include <math.h>
 #include <stdio.h>
@@ -22,6 +23,36 @@ int bl_norm_parse(const char *name, enum blanch_norm *norm) {
             return 0;
         }
     return bl_fail(BLANCH_EUSAGE, "--norm takes bn, nd or none, not '%s'", name);
+}
+
+static const char *const whiten_names[] = {[BLANCH_WHITEN_PATCHES] = "patches", [BLANCH_WHITEN_CHANNELS] = "channels"};
+
+void bl_whiten_text(int whiten, char text[24]) {
+    snprintf(text, 24, "%s", whiten_names[whiten ? whiten : BLANCH_WHITEN_PATCHES]);
+}
+
+int bl_whiten_parse(const char *text, int *whiten) {
+    for (int i = BLANCH_WHITEN_PATCHES; i < BL_COUNT(whiten_names); i++)
+        if (!strcmp(text, whiten_names[i])) return *whiten = i, 0;
+    return bl_fail(BLANCH_EUSAGE, "--whiten takes patches or channels, not '%s'", text);
+}
+
+void bl_cov_samples_text(int samples, char text[24]) {
+    snprintf(text, 24, "%d%s", samples < 0 ? -samples : samples, samples < 0 ? "F" : "");
+}
+
+int bl_cov_samples_parse(const char *text, int *samples) {
+    enum { MOST = 1000000000, MOST_TIMES = 1000000 };
+    long long value;
+    size_t length = bl_text_whole(text, &value);
+    bool times = length && !strcmp(text + length, "F");
+    if (!length || (text[length] && !times) || value < 1 || value > (times ? MOST_TIMES : MOST))
+        return bl_fail(BLANCH_EUSAGE,
+                       "--cov-samples takes a number of samples, or one times the features as in 4F, "
+                       "not '%s'",
+                       text);
+    *samples = (int)(times ? -value : value);
+    return 0;
 }
 
 const char *bl_precision_name(enum blanch_precision precision) {
@@ -78,6 +109,9 @@ static int resolve(struct blanch_network *net, const struct blanch_network_optio
     *o = *options;
     o->model = net->model->name;
     if (!o->classes) o->classes = net->model->classes;
+    if ((unsigned)o->nd.whiten > BLANCH_WHITEN_CHANNELS)
+        return bl_fail(BLANCH_EUSAGE, "nd.whiten is %d: there are BLANCH_WHITEN_PATCHES and BLANCH_WHITEN_CHANNELS",
+                       o->nd.whiten);
     if (!o->channels) o->channels = net->model->channels;
     if (!o->height) o->height = net->model->size;
     if (!o->width) o->width = net->model->size;

@@ -12,13 +12,20 @@
 
 /* --- settings ------------------------------------------------------------------------------- */
 
-enum kind { TEXT, INT, INT64, UINT64, SEED, FLOAT, FLAG };
+enum kind { TEXT, INT, INT64, UINT64, SEED, FLOAT, FLAG, WORD };
+struct word { // a number that users write as text
+    int (*parse)(const char *text, int *value);
+    void (*print)(int value, char text[24]);
+};
+static const struct word whiten = {bl_whiten_parse, bl_whiten_text},
+                         cov_samples = {bl_cov_samples_parse, bl_cov_samples_text};
 struct setting {
     const char *key; // in config.json; the option's name with _ for -
     enum kind kind;
     bool replaces; // may differ when a run is resumed
     size_t offset;
     double least, most; // of a number; 0 is not given
+    const struct word *word;
 };
 #define AT(field) offsetof(struct bl_train_options, field)
 static const struct setting settings[] = {
@@ -31,6 +38,7 @@ static const struct setting settings[] = {
     {"optimiser", TEXT, false, AT(network.optimiser)},
     {"lr", FLOAT, false, AT(update.lr), 0, 1e6},
     {"schedule", TEXT, false, AT(schedule)},
+    {"warmup", INT64, false, AT(warmup), 0, 1e12},
     {"momentum", FLOAT, false, AT(update.momentum), 0, 1},
     {"nesterov", FLAG, false, AT(update.nesterov)},
     {"weight_decay", FLOAT, false, AT(update.weight_decay), 0, 1e6},
@@ -50,6 +58,8 @@ static const struct setting settings[] = {
     {"nd_eps", FLOAT, false, AT(network.nd.eps), 0, 1e3},
     {"nd_momentum", FLOAT, false, AT(network.nd.momentum), 0, 1},
     {"sampling_stride", INT, false, AT(network.nd.sampling_stride), 0, 64},
+    {"whiten", WORD, false, AT(network.nd.whiten), .word = &whiten},
+    {"cov_samples", WORD, false, AT(network.nd.cov_samples), .word = &cov_samples},
     {"block_fc", INT, false, AT(network.nd.block_fc), 0, 4096},
     {"refresh", INT, false, AT(network.nd.refresh), 0, 1e6},
     {"overhead_budget", TEXT, false, AT(overhead_budget)},
@@ -76,6 +86,7 @@ static bool is_given(const struct bl_train_options *o, const struct setting *s) 
     case TEXT:
         return text_of(o, s) != NULL;
     case INT:
+    case WORD:
         return *(const int *)field_of(o, s) != 0;
     case SEED:
         return *(const uint64_t *)field_of(o, s) != BL_SEED_DEFAULT;
@@ -93,6 +104,7 @@ static bool is_equal(const struct bl_train_options *a, const struct bl_train_opt
     case TEXT:
         return text_of(b, s) && !strcmp(text_of(a, s), text_of(b, s));
     case INT:
+    case WORD:
         return *(const int *)field_of(a, s) == *(const int *)field_of(b, s);
     case FLOAT:
         return float_of(a, s) == float_of(b, s);
@@ -109,6 +121,7 @@ static void copy_setting(struct bl_train_options *to, const struct bl_train_opti
         *(const char **)field(to, s) = text_of(from, s);
         break;
     case INT:
+    case WORD:
         *(int *)field(to, s) = *(const int *)field_of(from, s);
         break;
     case FLOAT:
@@ -123,7 +136,11 @@ static void copy_setting(struct bl_train_options *to, const struct bl_train_opti
 }
 
 static cJSON *setting_json(const struct bl_train_options *o, const struct setting *s) {
+    char text[24];
     switch (s->kind) {
+    case WORD:
+        s->word->print(*(const int *)field_of(o, s), text);
+        return cJSON_CreateString(text);
     case TEXT:
         return cJSON_CreateString(text_of(o, s));
     case INT:
@@ -139,7 +156,7 @@ static cJSON *setting_json(const struct bl_train_options *o, const struct settin
 
 static int check_setting(const struct setting *s, const cJSON *item, const char *path) {
     double value = cJSON_IsNumber(item) ? item->valuedouble : NAN;
-    if (s->kind == TEXT)
+    if (s->kind == TEXT || s->kind == WORD)
         return cJSON_IsString(item) ? 0 : bl_fail(BLANCH_EINPUT, "%s: \"%s\" is not a text", path, s->key);
     if (s->kind == FLAG)
         return cJSON_IsBool(item) ? 0 : bl_fail(BLANCH_EINPUT, "%s: \"%s\" is not true or false", path, s->key);
@@ -152,6 +169,9 @@ static int read_setting(struct bl_train_options *o, const struct setting *s, con
     int code = check_setting(s, item, path);
     if (code) return code;
     switch (s->kind) {
+    case WORD:
+        code = s->word->parse(item->valuestring, field(o, s));
+        return code ? bl_fail_in(BLANCH_EINPUT, "%s", path) : 0;
     case TEXT:
         *(const char **)field(o, s) = item->valuestring;
         break;
@@ -329,6 +349,7 @@ int bl_run_resolve(struct run *run, const struct bl_train_options *given) {
     if (run->o.network.seed > (1ull << 53)) return bl_fail(BLANCH_EUSAGE, "--seed goes up to 2^53");
     if ((code = bl_update_resolve(run->o.network.optimiser, &run->o.update))) return code;
     run->schedule.lr = run->o.update.lr;
+    run->schedule.warmup = run->o.warmup;
     if ((code = bl_schedule_parse(&run->schedule, run->o.schedule))) return code;
     if ((code = bl_norm_parse(run->o.norm, &run->o.network.norm))) return code;
     return resolve_budget(run);

@@ -56,15 +56,30 @@ static int milestones_passed(const struct bl_schedule *s, int64_t step) {
     return passed;
 }
 
-float bl_schedule_lr(const struct bl_schedule *schedule, int64_t step) {
+int bl_schedule_check(const struct bl_schedule *s) {
+    if (!s->warmup || s->warmup < s->steps) return 0;
+    return bl_fail(BLANCH_EUSAGE, "--warmup %lld is no part of the run's %lld steps; give fewer", (long long)s->warmup,
+                   (long long)s->steps);
+}
+
+static double part_of(const struct bl_schedule *s, int64_t step) {
+    double whole = (double)(s->steps - s->warmup);
+    return step > s->warmup && whole > 0 ? (double)(step - s->warmup) / whole : 0;
+}
+
+static float warm_lr(const struct bl_schedule *schedule, int64_t step) {
     switch (schedule->kind) {
-    case BL_COSINE: {
-        double part = schedule->steps > 0 ? (double)step / (double)schedule->steps : 0;
-        return (float)(0.5 * (double)schedule->lr * (1 + cos(pi * part)));
-    }
+    case BL_COSINE:
+        return (float)(0.5 * (double)schedule->lr * (1 + cos(pi * part_of(schedule, step))));
     case BL_MULTISTEP:
         return (float)(schedule->lr * pow(schedule->gamma, milestones_passed(schedule, step)));
     default:
         return schedule->lr;
     }
+}
+
+float bl_schedule_lr(const struct bl_schedule *schedule, int64_t step) {
+    const float lr = warm_lr(schedule, step);
+    if (step >= schedule->warmup) return lr;
+    return (float)((double)lr * (double)(step + 1) / (double)schedule->warmup);
 }

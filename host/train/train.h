@@ -18,8 +18,13 @@ struct blanch_network {
     float *host;                // batch, NHWC, for calls that give NCHW
     struct bl_session *session; // of blanch_network_step; NULL: made for inference
 };
-const char *bl_norm_name(enum blanch_norm norm);                            // "bn", "nd", "none"
-int bl_norm_parse(const char *name, enum blanch_norm *norm);                // BLANCH_EUSAGE
+const char *bl_norm_name(enum blanch_norm norm);             // "bn", "nd", "none"
+int bl_norm_parse(const char *name, enum blanch_norm *norm); // BLANCH_EUSAGE
+/* Of struct blanch_nd_options: patches or channels; N, or 4F as -4. What is written is at most 23 characters. */
+int bl_whiten_parse(const char *text, int *whiten); // BLANCH_EUSAGE
+void bl_whiten_text(int whiten, char text[24]);
+int bl_cov_samples_parse(const char *text, int *samples); // BLANCH_EUSAGE
+void bl_cov_samples_text(int samples, char text[24]);
 const char *bl_precision_name(enum blanch_precision precision);             // "fp32", "fp16", "bf16"
 int bl_precision_parse(const char *name, enum blanch_precision *precision); // NULL: fp32. BLANCH_EUSAGE
 
@@ -62,16 +67,18 @@ void bl_metrics_add(struct blanch_metrics *sum, const struct blanch_metrics *par
 
 enum bl_schedule_kind { BL_COSINE, BL_MULTISTEP, BL_CONSTANT };
 /* "cosine" (per step: lr/2 (1 + cos(pi t/T))), "multistep[:E1,E2,...[:GAMMA]]" (epochs; 0.1 at half and three quarters
- * by default), "constant". */
+ * by default), "constant". In a warm-up of W steps the t-th of them (from 0) has (t + 1)/W of that; the cosine's t and
+ * T count from its end, milestones from the run's begin. */
 struct bl_schedule {
     enum bl_schedule_kind kind;
     float lr;
-    int64_t steps, epoch_steps;
+    int64_t steps, epoch_steps, warmup;
     int milestones;
     int milestone[16];
     float gamma;
 };
 int bl_schedule_parse(struct bl_schedule *schedule, const char *text);
+int bl_schedule_check(const struct bl_schedule *schedule); // BLANCH_EUSAGE: the warm-up takes all steps
 float bl_schedule_lr(const struct bl_schedule *schedule, int64_t step);
 
 /* --- checkpoints ------------------------------------------------------------------------------ */
@@ -131,6 +138,7 @@ struct bl_train_options {
     int64_t steps;               // steps 0: by epochs
     struct blanch_update update; // its lr that of the schedule's start
     const char *schedule;
+    int64_t warmup;
     const char *augment; // NULL: the default
     uint64_t max_alloc;
     bool drop_last;                    // every partial batch is left out

@@ -85,11 +85,17 @@ int blanch_device_tune(struct blanch_device *device, double seconds);
 
 enum blanch_norm { BLANCH_BN, BLANCH_ND, BLANCH_NONE };
 
+/* What a convolution whitens: patches of block * kh * kw features, as published (0 as well), or channels alone, block
+ * features whatever the tap. */
+enum blanch_whiten { BLANCH_WHITEN_PATCHES = 1, BLANCH_WHITEN_CHANNELS };
+
 /* Network deconvolution (Ye et al., ICLR 2020). Zero, or NAN for eps and momentum, keeps the network's own value. */
 struct blanch_nd_options {
     int block;             // channels whitened together, 64
     int iterations;        // of the inverse square root, 5
     int sampling_stride;   // of the covariance's samples, 3
+    int whiten;            // one of enum blanch_whiten
+    int cov_samples;       // most samples of a convolution's covariance; -4: four times its features; 0: all
     int block_fc;          // features whitened together in linear layers, 512 (CIFAR) or 64 (ImageNet)
     int freeze;            // 1: freeze every layer after 100 steps; -1: none; 0: the network's own choice
     int refresh;           // the whitening is computed in the first 20 steps and every refresh-th; in between

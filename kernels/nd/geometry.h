@@ -8,4 +8,5 @@ struct geometry {
     int depthwise; // channels are whitened alone, and lie last: statistics.cl
     int taps;
     int strided; // blocks interleave in the input's channels
+    int skip;    // every skip-th patch, or FLAT-th pixel, is taken
 };

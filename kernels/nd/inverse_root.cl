@@ -57,6 +57,40 @@ kernel void scale(global float *w, global const float *scalars, int count, int f
     }
 }
 
+/* Of the form with six products (host/ops/nd/root_five.c): two sums of two matrices and I, one of four. */
+kernel void combine_first(global const float *w, global const float *x, float b_w, float b_x, float b_i, float c_w,
+                          float c_x, float c_i, int count, int features, int each, global float *b, global float *c) {
+    ROWS(count);
+    LANES;
+    for (int row = first; row < end; row++) {
+        for (int j = lane; j < features; j += lanes) {
+            const size_t at = (size_t)row * features + j;
+            const vec in_w = LOAD(w + at), in_x = LOAD(x + at);
+            STORE(b_w * in_w + b_x * in_x, b + at);
+            STORE(c_w * in_w + c_x * in_x, c + at);
+        }
+        const int f = row % features;
+        if (f / VEC % (lanes / VEC) != lane / VEC) continue; // the item that wrote this place
+        b[(size_t)row * features + f] += b_i;
+        c[(size_t)row * features + f] += c_i;
+    }
+}
+
+kernel void combine_last(global const float *w, global const float *b, global const float *x5, global const float *x6,
+                         float r_w, float r_b, float r_5, float r_6, float r_i, int count, int features, int each,
+                         global float *r) {
+    ROWS(count);
+    LANES;
+    for (int row = first; row < end; row++) {
+        for (int j = lane; j < features; j += lanes) {
+            const size_t at = (size_t)row * features + j;
+            STORE((r_w * LOAD(w + at) + r_b * LOAD(b + at)) + (r_5 * LOAD(x5 + at) + r_6 * LOAD(x6 + at)), r + at);
+        }
+        const int f = row % features;
+        if (f / VEC % (lanes / VEC) == lane / VEC) r[(size_t)row * features + f] += r_i;
+    }
+}
+
 /* D = Z_K/sqrt(s); running += momentum (D - running). */
 kernel void finish(global const float *z, global const float *scalars, int count, int features, int each,
                    float momentum, global float *d, global float *running) {

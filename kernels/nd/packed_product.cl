@@ -60,9 +60,11 @@ kernel void fold_product(global const float *restrict a, global const float *res
             for (int row = row0; row < row1; row += TM) {
 #define CLEAR(r) float16 sum##r = (float16)(0.0f);
                 EACH_ROW(CLEAR)
+                /* one division a tile: they would cost as much as its sums */
+                int o = interleave > 1 ? row / interleave : row, g = interleave > 1 ? row % interleave : 0;
 #define POINT(r)                                                                                                       \
-    const int place##r = min(row + r, row1 - 1);                                                                       \
-    global const float *a##r = a + ((size_t)(place##r / interleave) * n + k0) * interleave + place##r % interleave;
+    global const float *a##r = a + ((size_t)o * n + k0) * interleave + g;                                              \
+    if (row + r + 1 < row1 && ++g == interleave) g = 0, o++;
                 EACH_ROW(POINT)
 #define MULTIPLY(r) sum##r = FMA((float16)(a##r[at]), line, sum##r);
                 for (int i = 0, at = 0; i < kn; i++, at += interleave) {

@@ -1,12 +1,12 @@
 /* Samples of a layer's input for whitening: their sums, the centred rows, and the way back.
  *
- * A patch p gives `interleave` (G) samples of F = TAPS * block features. The rows hold the features tap-major, which
- * copies runs of channels: position r*block + i of a row is feature f = TAPS*i + r. A segment e is a run of `block`
- * channels of one pixel:
- *   one matrix (matrices == 1): with q = e*TAPS + tap, segment e of tap `tap` is position q/G*block of sample q%G;
- *     its channels are e, e + G, e + 2G ... (STRIDED, blocks interleave: flat feature f*G + g), or e*block ... (else)
- *   several matrices (groups whitened apart): segment e belongs to matrix e, channels e*block ..., position tap*block.
- * x, dx: (N, H, W, C). rows, drows: (patches, G, matrices, F). Mean and its gradient in the rows' order: (matrices, F).
+ * Patches are counted after every skip-th alone is taken. A patch p gives `interleave` (G) samples of F = TAPS * block
+ * features. The rows hold the features tap-major, which copies runs of channels: position r*block + i of a row is
+ * feature f = TAPS*i + r. A segment e is a run of `block` channels of one pixel: one matrix (matrices == 1): with q =
+ * e*TAPS + tap, segment e of tap `tap` is position q/G*block of sample q%G; its channels are e, e + G, e + 2G ...
+ * (STRIDED, blocks interleave: flat feature f*G + g), or e*block ... (else) several matrices (groups whitened apart):
+ * segment e belongs to matrix e, channels e*block ..., position tap*block. x, dx: (N, H, W, C). rows, drows: (patches,
+ * G, matrices, F). Mean and its gradient in the rows' order: (matrices, F).
  *
  * A work-item takes a range of patches or image rows (dimension 1), a range of segments (dimension 2), and vectors of
  * channels in turn (dimension 0). Where blocks are NARROW, segments are counted in dimension 0 and 2 is not used.
@@ -78,13 +78,20 @@ void add(vec v, global float *p, int step) {
 /* The pixel of a tap of patch p, or -1 in the padding. */
 long find_pixel(const struct geometry g, int p, int tap) {
 #if FLAT
-    return (long)p * FLAT;
+    return (long)p * FLAT * g.skip;
 #else
-    const int image = p / (g.down * g.across), at = p % (g.down * g.across);
+    const long place = (long)p * g.skip;
+    const int image = place / (g.down * g.across), at = place % (g.down * g.across);
     const int y = at / g.across * STEP_Y - g.pad_y + tap / TAPS_X * g.dilation_y;
     const int x = at % g.across * STEP_X - g.pad_x + tap % TAPS_X * g.dilation_x;
     return y < 0 || y >= g.height || x < 0 || x >= g.width ? -1 : ((long)image * g.height + y) * g.width + x;
 #endif
+}
+
+/* The number of a patch among those that are taken, or -1; `place` counts all. */
+int find_patch(const struct geometry g, long place) {
+    if (g.skip == 1) return (int)place;
+    return place % g.skip ? -1 : (int)(place / g.skip);
 }
 
 /* What this item does: segments first..end, and channels lane, lane + lanes, ... of each. */
@@ -212,20 +219,21 @@ kernel void scatter_samples(global const float *drows, global const float *dmean
     for (int line = from; line < to; line++) {
         global float *out = dx + (long)line * g.width * g.channels;
 #if FLAT
-        const long pixel = (long)line * g.width, skip = (FLAT - pixel % FLAT) % FLAT;
-        for (long x = skip; x < g.width; x += FLAT)
-            add_patch(g, drows, dmean, (pixel + x) / FLAT, 0, share, out + x * g.channels);
+        const long pixel = (long)line * g.width, step = (long)FLAT * g.skip, begin = (step - pixel % step) % step;
+        for (long x = begin; x < g.width; x += step)
+            add_patch(g, drows, dmean, (pixel + x) / step, 0, share, out + x * g.channels);
 #else
         const int image = line / g.height, y = line % g.height + g.pad_y;
         for (int ky = 0; ky < TAPS_Y; ky++) {
             const int ty = y - ky * g.dilation_y;
             if (ty < 0 || ty % STEP_Y != 0 || ty / STEP_Y >= g.down) continue;
-            const int p = (image * g.down + ty / STEP_Y) * g.across;
+            const long row = ((long)image * g.down + ty / STEP_Y) * g.across;
             for (int x = 0; x < g.width; x++) {
                 for (int kx = 0; kx < TAPS_X; kx++) {
                     const int tx = x + g.pad_x - kx * g.dilation_x;
                     if (tx < 0 || tx % STEP_X != 0 || tx / STEP_X >= g.across) continue;
-                    add_patch(g, drows, dmean, p + tx / STEP_X, ky * TAPS_X + kx, share, out + (long)x * g.channels);
+                    const int p = find_patch(g, row + tx / STEP_X);
+                    if (p >= 0) add_patch(g, drows, dmean, p, ky * TAPS_X + kx, share, out + (long)x * g.channels);
                 }
             }
         }
@@ -278,7 +286,8 @@ kernel void scatter_depthwise(global const float *x, global const float *mean, g
                 const int ty = y - tap / TAPS_X * g.dilation_y, tx = column + g.pad_x - tap % TAPS_X * g.dilation_x;
                 if (ty < 0 || tx < 0 || ty % STEP_Y != 0 || tx % STEP_X != 0) continue;
                 if (ty / STEP_Y >= g.down || tx / STEP_X >= g.across) continue;
-                const int p = (image * g.down + ty / STEP_Y) * g.across + tx / STEP_X;
+                const int p = find_patch(g, ((long)image * g.down + ty / STEP_Y) * g.across + tx / STEP_X);
+                if (p < 0) continue;
                 long pixels[TAPS];
                 for (int other = 0; other < TAPS; other++) pixels[other] = find_pixel(g, p, other);
                 for (int c = get_global_id(0) * VEC_SUM; c < g.channels; c += get_global_size(0) * VEC_SUM) {
@@ -326,15 +335,18 @@ kernel void square_samples(global const float *x, global const struct geometry *
 int find_taps(const struct geometry g, int line, int x, int *taps) {
 #if FLAT
     taps[0] = 0;
-    return ((long)line * g.width + x) % FLAT == 0;
+    return ((long)line * g.width + x) % ((long)FLAT * g.skip) == 0;
 #else
+    const long image = line / g.height;
     int count = 0;
     for (int ky = 0; ky < TAPS_Y; ky++) {
         const int ty = line % g.height + g.pad_y - ky * g.dilation_y;
         if (ty < 0 || ty % STEP_Y != 0 || ty / STEP_Y >= g.down) continue;
         for (int kx = 0; kx < TAPS_X; kx++) {
             const int tx = x + g.pad_x - kx * g.dilation_x;
-            if (tx >= 0 && tx % STEP_X == 0 && tx / STEP_X < g.across) taps[count++] = ky * TAPS_X + kx;
+            if (tx < 0 || tx % STEP_X != 0 || tx / STEP_X >= g.across) continue;
+            if (find_patch(g, (image * g.down + ty / STEP_Y) * g.across + tx / STEP_X) >= 0)
+                taps[count++] = ky * TAPS_X + kx;
         }
     }
     return count;

@@ -1,6 +1,7 @@
-/* C = alpha (A B + A2 B2) + beta D + gamma I for symmetric n by n matrices whose result is known to be symmetric: half
- * of it is computed, then mirrored. A second pair of operands (`pairs` 2) makes the derivative of a product, which is
- * symmetric only as a whole. Row-major and dense; C may not be an operand of a product, but it may be D.
+/* C = alpha (A B + A2 B2) + beta D + beta2 D2 + gamma I for symmetric n by n matrices whose result is known to be
+ * symmetric: half of it is computed, then mirrored. A second pair of operands (`pairs` 2) makes the derivative of a
+ * product, which is symmetric only as a whole. Row-major and dense; C may not be an operand of a product, but it may be
+ * D.
  *
  * A work-item computes a square block on or above the diagonal (dimension 0, row by row) of `each` matrices in turn
  * (dimension 1), by even chunks of at most KC along k: 16 columns of B are packed into a strip; then register tiles of
@@ -38,23 +39,35 @@ void pack_strip(global const float *b, int n, int col, int k0, int kn, float16 *
         for (int j = 0; j < 16; j++) to[i * 16 + j] = j < n - col ? b[(size_t)(k0 + i) * n + col + j] : 0.0f;
 }
 
-/* C = alpha sum + beta D for one row of a tile. */
-void put(float16 sum, float alpha, float beta, int width, global const float *d, global float *c) {
-    sum *= alpha;
+/* What is added to a product: of D and D2, or for a later chunk of what C holds. */
+struct addends {
+    float alpha, beta, beta2;
+    global const float *d, *d2;
+};
+
+/* C = alpha sum + beta D + beta2 D2 for one row of a tile, which begins at `at`. */
+void put(float16 sum, const struct addends add, size_t at, int width, global float *c) {
+    sum *= add.alpha;
     if (width >= 16) {
-        if (beta != 0.0f) sum = FMA((float16)(beta), vload16(0, d), sum);
-        vstore16(sum, 0, c);
+        if (add.beta != 0.0f) sum = FMA((float16)(add.beta), vload16(0, add.d + at), sum);
+        if (add.beta2 != 0.0f) sum = FMA((float16)(add.beta2), vload16(0, add.d2 + at), sum);
+        vstore16(sum, 0, c + at);
         return;
     }
     float part[16];
     vstore16(sum, 0, part);
-    for (int j = 0; j < width; j++) c[j] = beta != 0.0f ? FMA(beta, d[j], part[j]) : part[j];
+    for (int j = 0; j < width; j++) {
+        float value = part[j];
+        if (add.beta != 0.0f) value = FMA(add.beta, add.d[at + j], value);
+        if (add.beta2 != 0.0f) value = FMA(add.beta2, add.d2[at + j], value);
+        c[at + j] = value;
+    }
 }
 
 /* What rows k0..k0+kn of one pair add to the tiles of columns col..col+15: C = alpha sum + beta D. next: what will be
  * packed after this strip, as many rows or fewer. */
 void add_strip(global const float *left, int k0, const float16 *strip, int kn, int n, int row0, int row1, int col,
-               float alpha, float beta, global const float *d, global float *c, global const float *next) {
+               const struct addends add, global float *c, global const float *next) {
     const int end = min(row1, col + 16); // tiles wholly below the diagonal are left out
     const int share = (kn * TM + end - row0 - 1) / (end - row0);
     for (int row = row0; row < end; row += TM) {
@@ -71,7 +84,7 @@ void add_strip(global const float *left, int k0, const float16 *strip, int kn, i
         }
         const size_t at = (size_t)row * n + col;
 #define PUT(r)                                                                                                         \
-    if (row + r < row1) put(sum##r, alpha, beta, n - col, d + at + (size_t)r * n, c + at + (size_t)r * n);
+    if (row + r < row1) put(sum##r, add, at + (size_t)r * n, n - col, c);
         EACH_ROW(PUT)
     }
 }
@@ -93,8 +106,9 @@ struct shape {
 };
 
 kernel void symmetric_product(global const float *a, global const float *b, global const float *a2,
-                              global const float *b2, global const float *d, global float *c,
-                              global const struct shape *shape, int pairs, float alpha, float beta, float gamma) {
+                              global const float *b2, global const float *d, global const float *d2, global float *c,
+                              global const struct shape *shape, int pairs, float alpha, float beta, float beta2,
+                              float gamma) {
     const int n = shape->n, matrices = shape->matrices, each = shape->each, rows = shape->rows;
     const int blocks = (n + rows - 1) / rows;
     int block_row = 0, block_col = get_global_id(0);
@@ -114,14 +128,14 @@ kernel void symmetric_product(global const float *a, global const float *b, glob
             global const float *left = (pair ? a2 : a) + at;
             global const float *right = (pair ? b2 : b) + at;
             for (int k0 = 0; k0 < n; k0 += chunk) {
-                const bool start = pair == 0 && k0 == 0; // later chunks add to what the first has stored
+                struct addends add = {alpha, beta, beta2, d + at, d2 + at};
+                if (pair > 0 || k0 > 0) add.beta = 1.0f, add.beta2 = 0.0f, add.d = to; // to what the first has stored
                 for (int col = col0; col < col1; col += 16) {
                     global const float *next = col + 16 < col1  ? right + (size_t)k0 * n + col + 16
                                                : k0 + chunk < n ? right + (size_t)(k0 + chunk) * n + col0
                                                                 : b2 + at + col0;
                     pack_strip(right, n, col, k0, min(chunk, n - k0), strip);
-                    add_strip(left, k0, strip, min(chunk, n - k0), n, row0, row1, col, alpha, start ? beta : 1.0f,
-                              start ? d + at : to, to, next);
+                    add_strip(left, k0, strip, min(chunk, n - k0), n, row0, row1, col, add, to, next);
                 }
             }
         }
@@ -131,14 +145,16 @@ kernel void symmetric_product(global const float *a, global const float *b, glob
     }
 }
 
-/* C = alpha A + gamma I; they may be the same. An item takes `each` rows of all matrices (dimension 1), and columns in
- * turn. */
-kernel void affine(global const float *a, float alpha, float gamma, int count, int n, int each, global float *c) {
+/* C = alpha A + beta B + gamma I; they may be the same. An item takes `each` rows of all matrices (dimension 1), and
+ * columns in turn. */
+kernel void add(global const float *a, global const float *b, float alpha, float beta, float gamma, int count, int n,
+                int each, global float *c) {
     const int first = get_global_id(1) * each, end = min(first + each, count);
     for (int row = first; row < end; row++)
         for (int j = get_global_id(0); j < n; j += get_global_size(0)) {
             const size_t at = (size_t)row * n + j;
-            const float value = alpha * a[at];
+            float value = alpha * a[at];
+            if (beta != 0.0f) value += beta * b[at];
             c[at] = row % n == j ? value + gamma : value;
         }
 }

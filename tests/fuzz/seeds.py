@@ -94,6 +94,7 @@ DEVICE = {'platform': 'p', 'name': 'd', 'driver': 'v', 'version': '1.2', 'comput
 CONFIG = dict(HEADER, kind='train', model='smallcnn', norm='nd', data='mnist:d', batch=4, epochs=1, steps=2,
               optimiser='sgd', lr=0.1, schedule='multistep:1,2:0.5', momentum=0.9, nesterov=True, weight_decay=0.001,
               seed=0, augment='none', device=DEVICE, max_alloc=1e8, block=64, nd_iter=5, nd_eps=1e-5, nd_momentum=0.1,
+              whiten='channels', cov_samples='4F',
               sampling_stride=3, block_fc=512, refresh=2, constant_gradient=0, channel_deconv=0, freeze=1, recompute=1,
               classes=2, class_names=['a', 'b'], engines={'x': 'direct'}, parameters=10, steps_per_epoch=2,
               data_found={'train': {'images': 8, 'names': '0' * 16}, 'test': {'images': 4, 'names': 'f' * 16},

@@ -141,7 +141,7 @@ static int describe(struct bl_conv *conv, const struct bl_conv_attrs *a, int int
     bl_conv_out_size(a, x->h, x->w, &conv->out_h, &conv->out_w);
     conv->group_in = a->in_channels / a->groups, conv->group_out = a->out_channels / a->groups;
     conv->taps = a->kernel[0] * a->kernel[1];
-    if (interleave < 1 || (a->groups > 1 && interleave > 1) || conv->group_in * conv->taps % interleave)
+    if (interleave < 1 || conv->group_in * conv->taps % interleave)
         return bl_fail(BLANCH_EINPUT, "%s: %d features of %d groups cannot interleave %d blocks", node->name,
                        conv->group_in * conv->taps, a->groups, interleave);
     const struct blanch_device_info *info = node->dev ? blanch_device_info(node->dev) : NULL;

@@ -3,7 +3,7 @@
  * Each of the three passes has an engine of its own.
  *
  * Weights are given in the layout [O][G][F]: the flat feature j = c*kh*kw + tap of an output channel lies at g*F + f,
- * where j = f*G + g, F = C/groups*kh*kw/G. G = 1 is OIHW; with groups > 1, G = 1. */
+ * where j = f*G + g, F = C/groups*kh*kw/G. G = 1 is OIHW. */
 #ifndef BL_CONV_H
 #define BL_CONV_H
 

@@ -31,6 +31,10 @@ static int check(struct bl_node *node) {
     return bl_whitening_check(node, &a->nd);
 }
 
+static int taps_of(const struct bl_conv_attrs *c) {
+    return c->kernel[0] * c->kernel[1];
+}
+
 static struct bl_samples samples_of(const struct bl_nd_conv_attrs *a) {
     const struct bl_conv_attrs *c = &a->conv;
     struct bl_samples s = {
@@ -42,8 +46,17 @@ static struct bl_samples samples_of(const struct bl_nd_conv_attrs *a) {
         .interleave = c->groups > 1 ? 1 : c->in_channels / a->nd.block,
         .matrices = c->groups,
     };
-    if (c->kernel[0] == 1 && c->kernel[1] == 1) s.flat = s.step[0] * s.step[1]; // pixels of the unpadded input
+    s.most = a->nd.cov_samples;
+    if (taps_of(c) == 1 || a->nd.whiten_channels) s.flat = s.step[0] * s.step[1]; // pixels of the unpadded input
+    if (a->nd.whiten_channels) s.kernel[0] = s.kernel[1] = 1;
     return s;
+}
+
+/* The flat features of an output, c*taps + tap, are rows of W that D multiplies: with channels c = i*G + g whitened for
+ * every tap alike, feature i of row g*taps + tap. */
+static int rows_of(const struct bl_nd_conv_attrs *a, const struct bl_samples *s) {
+    if (!a->nd.whiten_channels) return s->interleave;
+    return s->interleave * taps_of(&a->conv);
 }
 
 static int setup(struct bl_node *node) {
@@ -54,7 +67,9 @@ static int setup(struct bl_node *node) {
     struct state *state = node->state = bl_calloc(1, sizeof *state);
     if (!state) return BLANCH_ENOMEM;
     struct bl_samples samples = samples_of(a);
-    if ((code = bl_conv_setup(node, &a->conv, samples.interleave, BL_LIFE_KEPT, &state->conv))) return code;
+    int rows = rows_of(a, &samples);
+    bool permuted = rows > 1 && samples.block * samples.kernel[0] * samples.kernel[1] > 1;
+    if ((code = bl_conv_setup(node, &a->conv, permuted ? rows : 1, BL_LIFE_KEPT, &state->conv))) return code;
     int64_t out_h, out_w, outputs = a->conv.out_channels;
     bl_conv_out_size(&a->conv, node->in[0]->h, node->in[0]->w, &out_h, &out_w);
     bl_node_out(node, outputs, out_h, out_w);
@@ -62,9 +77,9 @@ static int setup(struct bl_node *node) {
     state->fold = (struct bl_fold){
         .node = node,
         .outputs = outputs,
-        .interleave = samples.interleave,
+        .interleave = rows,
         .matrices = samples.matrices,
-        .permuted = samples.interleave > 1,
+        .permuted = permuted,
         .weight = bl_node_param(node, "weight", BL_INIT_FAN_IN, 4, shape),
         .bias = bl_node_param(node, "bias", BL_INIT_FAN_IN, 1, &outputs),
     };
@@ -142,6 +157,8 @@ static const struct bl_field fields[] = {
     {"freeze_iter", BL_FIELD_INT, ND(freeze_iter), true},
     {"refresh", BL_FIELD_INT, ND(refresh), true},
     {"constant_grad", BL_FIELD_BOOL, ND(constant_grad), true},
+    {"whiten_channels", BL_FIELD_BOOL, ND(whiten_channels), true},
+    {"cov_samples", BL_FIELD_INT, ND(cov_samples), true},
     {NULL},
 };
 

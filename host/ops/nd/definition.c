@@ -171,14 +171,14 @@ static int whiten(struct bl_ref_layer *l, const struct bl_nd_attrs *nd, enum mod
 /* Patches of an image, or pixels of the batch for 1x1 kernels; where patch r begins. */
 struct sampling {
     int down, across, step;
-    size_t count;
+    size_t count, skip; // every skip-th of them
 };
 
 static struct sampling sampling_of(const struct bl_nd_conv_attrs *a, const struct bl_ref_tensor *x) {
     const struct bl_conv_attrs *c = &a->conv;
     int sh = a->nd.cov_sampling_stride[0], sw = a->nd.cov_sampling_stride[1];
-    struct sampling s = {.step = sh * sw};
-    if (c->kernel[0] * c->kernel[1] == 1) {
+    struct sampling s = {.step = sh * sw, .skip = 1};
+    if (a->nd.whiten_channels || c->kernel[0] * c->kernel[1] == 1) {
         s.count = ((size_t)x->n * x->h * x->w + (size_t)s.step - 1) / (size_t)s.step;
         return s;
     }
@@ -188,10 +188,20 @@ static struct sampling sampling_of(const struct bl_nd_conv_attrs *a, const struc
     return s;
 }
 
+/* The smallest step that leaves at most so many samples of blocks, if any are left. */
+static void limit_samples(struct sampling *s, int most, int f, int blocks) {
+    size_t limit = (size_t)(most < 0 ? -most * f : most), all = s->count;
+    while (most && s->count > 1 && s->count * (size_t)blocks > limit) {
+        s->skip++;
+        s->count = (all + s->skip - 1) / s->skip;
+    }
+}
+
 /* Feature `tap` of channel k of patch r. */
 static double sample(const struct bl_nd_conv_attrs *a, const struct sampling *s, const struct bl_ref_tensor *x,
                      size_t r, int k, int tap) {
     const struct bl_conv_attrs *c = &a->conv;
+    r *= s->skip;
     if (!s->down) {
         size_t p = r * (size_t)s->step, plane = (size_t)x->h * x->w;
         return bl_ref_at(x, (int)(p / plane), k, 0, 0)[p % plane];
@@ -206,7 +216,7 @@ static double sample(const struct bl_nd_conv_attrs *a, const struct sampling *s,
  * r. */
 static double *samples(const struct bl_nd_conv_attrs *a, const struct sampling *s, const struct bl_ref_tensor *x,
                        int first, int f, int blocks) {
-    int taps = a->conv.kernel[0] * a->conv.kernel[1];
+    int taps = a->nd.whiten_channels ? 1 : a->conv.kernel[0] * a->conv.kernel[1];
     double *rows = bl_ref_doubles(s->count * (size_t)f * blocks), *out = rows;
     for (size_t r = 0; r < s->count && rows; r++)
         for (int b = 0; b < blocks; b++)
@@ -258,10 +268,12 @@ int bl_nd_conv_definition(struct bl_ref_layer *l, const struct bl_ref_tensor *x,
     const struct bl_conv_attrs *c = &a->conv;
     int groups = c->groups, channels = c->in_channels / groups, taps = c->kernel[0] * c->kernel[1],
         out = c->out_channels / groups;
-    int block = groups > 1 ? channels : a->nd.block, blocks = channels / block, f = block * taps, code = 0;
+    int block = groups > 1 ? channels : a->nd.block, blocks = channels / block, code = 0;
+    int alike = a->nd.whiten_channels ? taps : 1, f = block * taps / alike; // D is the same for so many taps
     size_t weights = (size_t)out * channels * taps;
     enum mode mode = next_mode(l, &a->nd);
     struct sampling s = sampling_of(a, x);
+    limit_samples(&s, a->nd.cov_samples, f, blocks);
     if (mode == RUNNING) s.count = 0;
     double *m = bl_ref_doubles((size_t)f), *d = bl_ref_doubles((size_t)f * f),
            *weight = bl_ref_doubles(weights * groups);
@@ -274,7 +286,7 @@ int bl_nd_conv_definition(struct bl_ref_layer *l, const struct bl_ref_tensor *x,
                                   .bias = l->param[1] + (size_t)g * out,
                                   .out = out,
                                   .f = f,
-                                  .blocks = blocks,
+                                  .blocks = blocks * alike,
                                   .interleaved = true,
                                   .folded = weight + g * weights,
                                   .folded_bias = bias + (size_t)g * out};

@@ -37,6 +37,11 @@ static bool is_own(const struct bl_fold *fold) {
     return bl_packed_product_serves(fold->node, fold->matrices);
 }
 
+/* Where dD is summed by features, and W is read in its own order for that. */
+static bool is_few(const struct bl_fold *fold) {
+    return bl_gram_serves(fold->node, fold->matrices, fold->features);
+}
+
 static void setup_target(struct bl_fold *fold, const struct bl_param *reused);
 
 void bl_fold_setup(struct bl_fold *fold, enum bl_life life) {
@@ -55,6 +60,10 @@ void bl_fold_setup(struct bl_fold *fold, enum bl_life life) {
     fold->partial = bl_node_workspace(node, BL_LIFE_BACKWARD, fold->parts * fold->matrices * fold->features);
     fold->dmean = bl_node_workspace(node, BL_LIFE_BACKWARD, fold->matrices * fold->features);
     fold->dots = bl_node_workspace(node, BL_LIFE_BACKWARD, fold->matrices * dots_of(fold));
+    if (is_few(fold)) {
+        int parts = bl_gram_setup(&fold->gram, node, fold->features);
+        fold->gram_sums = bl_node_workspace(node, BL_LIFE_BACKWARD, parts * fold->features * fold->features);
+    }
     fold->ddeconv = bl_node_workspace(node, BL_LIFE_BACKWARD, fold->matrices * fold->features * fold->features);
     const struct bl_param *reused = bl_whitening_long_reused(fold->whitening);
     if (reused && bl_node_updates_linearly(node)) setup_target(fold, reused);
@@ -75,6 +84,7 @@ int bl_fold_prepare(struct bl_fold *fold) {
     int count = fold->target.possible ? 7 : bl_node_training(fold->node) ? 5 : 2;
     for (int i = 0; i < count && !code; i++)
         code = bl_kernel_get(fold->node->dev, "nd/fold", wanted[i].name, defines, 1, wanted[i].kernel);
+    if (!code && fold->gram.node) code = bl_gram_prepare(&fold->gram);
     return code || !is_own(fold) ? code : bl_packed_product_prepare(&fold->by_deconv);
 }
 
@@ -323,7 +333,26 @@ static int weight_rows(const struct bl_fold *fold, struct bl_mem **rows) {
     return is_own(fold) || is_of_target(fold) ? to_rows(fold, weight) : 0; // else the forward pass has left them
 }
 
+static int few_gradient(const struct bl_fold *fold) {
+    const struct bl_gram_product product = {
+        .a = is_of_target(fold) ? fold->target.first[0]->mem : fold->weight->data.mem,
+        .b = gradient_of(fold),
+        .sums = fold->gram_sums->mem,
+        .rows = fold->outputs * fold->interleave,
+        .interleave = fold->permuted ? fold->interleave : 1,
+        .alpha = 1,
+    };
+    int64_t count = fold->features * fold->features, parts = fold->gram.parts;
+    int code = bl_gram_multiply(&fold->gram, &product);
+    if (code) return code;
+    return bl_launch_light(fold->node->dev, fold->sum_parts,
+                           bl_share_rows(fold->node->dev, 1, count, BL_FLOAT_BYTES * (parts + 1)),
+                           BL_MEM(fold->gram_sums->mem), BL_I32(parts), BL_I32(count), BL_MEM(fold->ddeconv->mem));
+}
+
+/* dD = sum over rows of W^T dW'. */
 static int matrix_gradient(struct bl_fold *fold) {
+    if (fold->gram.node) return few_gradient(fold);
     struct bl_mem *weight;
     int code = weight_rows(fold, &weight);
     if (code) return code;

@@ -11,6 +11,7 @@
 #ifndef BL_ND_FOLD_H
 #define BL_ND_FOLD_H
 
+#include "ops/nd/gram.h"
 #include "ops/nd/packed_product.h"
 #include "ops/nd/whitening.h"
 
@@ -27,6 +28,8 @@ struct bl_fold {
     struct bl_tensor *gradient;    // dW', filled in before bl_fold_backward
     struct bl_tensor *rows, *drows, *ddeconv;
     struct bl_packed_product by_deconv; // where it serves
+    struct bl_gram gram;                // likewise, of dD
+    struct bl_tensor *gram_sums;
     struct bl_tensor *partial, *dmean, *dots;
     int64_t parts; // shares of a matrix's outputs that are summed apart
     struct bl_kernel *to_rows, *from_rows, *fold_bias, *fold_target, *resolve, *weight_gradient, *sum_parts;

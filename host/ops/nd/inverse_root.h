@@ -5,8 +5,10 @@
 
 #include "ops/nd/symmetric_product.h"
 
+struct bl_root_form; // root_form.h
 struct bl_inverse_root {
     struct bl_node *node;
+    const struct bl_root_form *form;
     int matrices, n_iter;
     int64_t features, size; // F, matrices*F*F
     struct bl_symmetric product;
@@ -14,9 +16,11 @@ struct bl_inverse_root {
     struct bl_tensor *scalars;       // (matrices, 4)
     struct bl_tensor *saved, *work;  // iterates that the gradient reads again; of the gradient
     struct bl_tensor *last;          // Z, where no gradient reads it
+    struct bl_mem *z;                // Z_K of the last iteration
     struct bl_tensor *dots, *dots_w; // of the gradient
     struct bl_mem **iterate, **tangent;
     struct bl_kernel *norm, *scale, *finish, *back_begin, *back_dots, *back_norm, *back_finish;
+    struct bl_kernel *combine_first, *combine_last; // of root_five.c
 };
 
 /* In setup. last: a workspace of the forward pass of at least matrices*F*F that is free when the iteration begins. */
@@ -24,11 +28,10 @@ void bl_inverse_root_setup(struct bl_inverse_root *root, struct bl_node *node, i
                            int n_iter, struct bl_tensor *last);
 int bl_inverse_root_prepare(struct bl_inverse_root *root);
 void bl_inverse_root_free(struct bl_inverse_root *root);
-/* From S in `s` and the sums of squares of its rows; leaves Z_K. */
+/* From S in `s` and the sums of squares of its rows; leaves Z_K = D/scalars[2] in z. */
 int bl_inverse_root_iterate(struct bl_inverse_root *root, struct bl_mem *squares);
 /* The same from the W_0 that an earlier call has left in `s`. */
 int bl_inverse_root_iterate_again(struct bl_inverse_root *root);
-struct bl_mem *bl_inverse_root_z(const struct bl_inverse_root *root); // Z_K = D/scalars[2]
 /* D from Z_K, and running += momentum (D - running). */
 int bl_inverse_root_finish(const struct bl_inverse_root *root, float momentum, struct bl_mem *deconv,
                            struct bl_mem *running);

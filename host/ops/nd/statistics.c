@@ -7,8 +7,9 @@ enum {
     SMALL = 160, // features up to which a covariance is summed in parts, so that every core has a few
     PARTS = 8,
     MOST_TAPS = 16,     // of a depthwise layer whose covariances are summed without rows; 7x7 is faster with them
-    GEOMETRY_INTS = 15, // struct geometry of the kernels
-    PATCH_CHUNKS = 64,  // sums of patches that make the mean
+    GEOMETRY_INTS = 16, // struct geometry of the kernels
+    MOST_SKIP = 1 << 24,
+    PATCH_CHUNKS = 64, // sums of patches that make the mean
 };
 
 /* statistics.cl up to SCATTER_REUSED, then moments.cl. */
@@ -32,10 +33,33 @@ _Static_assert((int)COUNT == (int)BL_STATISTICS_KERNELS, "statistics.h counts th
 
 /* --- setup ------------------------------------------------------------------------------------ */
 
-static int64_t patches_of(const struct bl_statistics *s, int images) {
+static int64_t all_patches(const struct bl_statistics *s, int images) {
     const struct bl_tensor *x = s->node->in[0];
-    if (s->samples.flat) return (images * x->h * x->w + s->samples.flat - 1) / s->samples.flat;
-    return (int64_t)images * s->down * s->across;
+    return s->samples.flat ? (images * x->h * x->w + s->samples.flat - 1) / s->samples.flat
+                           : (int64_t)images * s->down * s->across;
+}
+
+static int64_t most_patches(const struct bl_statistics *s) {
+    int64_t most = s->samples.most < 0 ? -s->samples.most * s->features : s->samples.most;
+    if (!most) return INT64_MAX;
+    return most > s->samples.interleave ? most / s->samples.interleave : 1;
+}
+
+/* The smallest step from one patch to the next that leaves no more. */
+static int skip_of(const struct bl_statistics *s, int images) {
+    int64_t all = all_patches(s, images), most = most_patches(s), skip = all <= most ? 1 : (all + most - 1) / most;
+    return skip < MOST_SKIP ? (int)skip : MOST_SKIP;
+}
+
+static int64_t patches_of(const struct bl_statistics *s, int images) {
+    int64_t skip = skip_of(s, images);
+    return (all_patches(s, images) + skip - 1) / skip;
+}
+
+/* Of a batch of so many images or fewer: a smaller one may have more, with a smaller step. */
+static int64_t room_for(const struct bl_statistics *s, int images) {
+    int64_t all = all_patches(s, images), most = most_patches(s);
+    return all < most ? all : most;
 }
 
 int64_t bl_statistics_count(const struct bl_statistics *s, int images) {
@@ -62,7 +86,8 @@ static int check_rows(const struct bl_statistics *s) {
 static void declare_workspaces(struct bl_statistics *s) {
     struct bl_node *node = s->node;
     int64_t vector = s->samples.matrices * s->features,
-            rows = (bl_statistics_count(s, bl_node_batch(node)) * s->samples.matrices + s->splits) * s->features;
+            samples = room_for(s, bl_node_batch(node)) * s->samples.interleave,
+            rows = (samples * s->samples.matrices + s->splits) * s->features;
     if (s->depthwise) rows = 1;
     struct {
         struct bl_tensor **tensor;
@@ -107,7 +132,12 @@ int bl_statistics_setup(struct bl_statistics *s, struct bl_node *node, const str
     int code = check_rows(s);
     if (code) return code;
     s->depthwise = alone && samples->matrices > 1 && samples->block == 1 && !samples->flat && s->taps <= MOST_TAPS;
-    s->splits = s->depthwise ? depthwise_parts(node) : samples->matrices == 1 && s->features <= SMALL ? PARTS : 1;
+    if (s->depthwise)
+        s->splits = depthwise_parts(node);
+    else if (bl_gram_serves(node, samples->matrices, s->features))
+        s->splits = bl_gram_setup(&s->gram, node, s->features);
+    else
+        s->splits = samples->matrices == 1 && s->features <= SMALL ? PARTS : 1;
     s->narrow = samples->matrices > 1 && samples->block < 16 ? samples->block : 0;
     s->vec_block = bl_vec(node->dev, samples->block);
     s->vec_channels = bl_vec(node->dev, x->c);
@@ -115,9 +145,23 @@ int bl_statistics_setup(struct bl_statistics *s, struct bl_node *node, const str
     return 0;
 }
 
-int bl_statistics_prepare(struct bl_statistics *s) {
+/* What the kernels know of a batch of so many images. */
+static int describe(struct bl_statistics *s, int images) {
     const struct bl_samples *a = &s->samples;
     const struct bl_tensor *x = s->node->in[0];
+    int skip = skip_of(s, images);
+    const int32_t geometry[GEOMETRY_INTS] = {
+        (int32_t)x->c, (int32_t)x->h, (int32_t)x->w,  s->down,        s->across,
+        a->padding[0], a->padding[1], a->dilation[0], a->dilation[1], a->block,
+        a->interleave, a->matrices,   s->depthwise,   s->taps,        bl_statistics_strided(s),
+        skip};
+    if (s->skip == skip) return 0;
+    s->skip = skip;
+    return bl_mem_write(s->geometry->mem, 0, sizeof geometry, geometry);
+}
+
+int bl_statistics_prepare(struct bl_statistics *s) {
+    const struct bl_samples *a = &s->samples;
     const struct bl_define defines[] = {
         {"VEC", s->vec_block},
         {"VEC_SUM", s->vec_channels},
@@ -129,15 +173,12 @@ int bl_statistics_prepare(struct bl_statistics *s) {
         {"STEP_X", a->flat ? 1 : a->step[1]},
         {"FLAT", a->flat},
     };
-    const int32_t geometry[GEOMETRY_INTS] = {(int32_t)x->c,  (int32_t)x->h, (int32_t)x->w,           s->down,
-                                             s->across,      a->padding[0], a->padding[1],           a->dilation[0],
-                                             a->dilation[1], a->block,      a->interleave,           a->matrices,
-                                             s->depthwise,   s->taps,       bl_statistics_strided(s)};
     int code = 0;
     for (int i = 0; i < COUNT && !code; i++)
         code = bl_kernel_get(s->node->dev, i < MEAN ? "nd/statistics" : "nd/moments", kernel_names[i], defines,
                              i < MEAN ? BL_COUNT(defines) : 1, &s->kernel[i]);
-    if (!code) code = bl_mem_write(s->geometry->mem, 0, sizeof geometry, geometry);
+    if (!code) code = describe(s, bl_node_batch(s->node));
+    if (!code && s->gram.node) code = bl_gram_prepare(&s->gram);
     return code || !s->by_covariance.node ? code : bl_packed_product_prepare(&s->by_covariance);
 }
 
@@ -191,7 +232,9 @@ static int sum_chunks(const struct bl_statistics *s, const struct bl_run *run, s
 
 int bl_statistics_mean(struct bl_statistics *s, const struct bl_run *run, float momentum, struct bl_mem *running) {
     int64_t patches = patches_of(s, run->n), items, chunk = chunk_of(s, patches, PATCH_CHUNKS, &items);
-    int code = bl_launch_light(s->node->dev, s->kernel[SUM], over_channels(s, items), INPUT(s), GEOMETRY(s),
+    int code = describe(s, run->n);
+    if (!code)
+        code = bl_launch_light(s->node->dev, s->kernel[SUM], over_channels(s, items), INPUT(s), GEOMETRY(s),
                                BL_I32(patches), BL_I32(chunk), BL_MEM(s->partial->mem));
     s->samples_of_all = (double)bl_statistics_count(s, run->n);
     if (!code) code = bl_sum_host(run->all, &s->samples_of_all, 1);
@@ -215,6 +258,7 @@ int bl_statistics_gather(struct bl_statistics *s, int images) {
     int64_t patches = patches_of(s, images), items, chunk = chunk_of(s, patches, INT32_MAX, &items),
             samples = bl_statistics_count(s, images), fill = part_of(s, images) * s->splits - samples;
     if (s->depthwise) return 0;
+    if (s->gram.node) fill = 0;
     int code = fill ? bl_mem_fill(s->rows->mem, sizeof(float) * (size_t)(samples * s->features),
                                   sizeof(float) * (size_t)(fill * s->features), 0)
                     : 0;
@@ -240,11 +284,19 @@ static int covariance_depthwise(struct bl_statistics *s, const struct bl_run *ru
                            BL_I32(rows_each(s)), BL_MEM(covariance), BL_MEM(s->squares->mem));
 }
 
-int bl_statistics_covariance(struct bl_statistics *s, const struct bl_run *run, float eps, struct bl_mem *covariance) {
-    if (s->depthwise) return covariance_depthwise(s, run, eps, covariance);
-    int64_t part = part_of(s, run->n), splits = s->splits, f = s->features;
-    int code = bl_statistics_gather(s, run->n);
-    if (code) return code;
+/* Sums of products of the rows, in parts. */
+static int multiply_rows(const struct bl_statistics *s, int images) {
+    int64_t part = part_of(s, images), f = s->features;
+    if (s->gram.node) {
+        const struct bl_gram_product own = {.a = s->rows->mem,
+                                            .b = s->rows->mem,
+                                            .sums = s->parts->mem,
+                                            .rows = bl_statistics_count(s, images),
+                                            .interleave = 1,
+                                            .symmetric = true,
+                                            .alpha = 1.0 / s->samples_of_all};
+        return bl_gram_multiply(&s->gram, &own);
+    }
     struct bl_gemm product = {
         .trans_a = true,
         .symmetric = true,
@@ -262,7 +314,14 @@ int bl_statistics_covariance(struct bl_statistics *s, const struct bl_run *run, 
         .stride_c = f * f,
     };
     product.stride_a = product.stride_b = s->splits > 1 ? part * f : f;
-    code = bl_gemm(s->node->dev, &product);
+    return bl_gemm(s->node->dev, &product);
+}
+
+int bl_statistics_covariance(struct bl_statistics *s, const struct bl_run *run, float eps, struct bl_mem *covariance) {
+    if (s->depthwise) return covariance_depthwise(s, run, eps, covariance);
+    int64_t splits = s->splits;
+    int code = bl_statistics_gather(s, run->n);
+    if (!code) code = multiply_rows(s, run->n);
     if (!code) code = sum_chunks(s, run, s->parts->mem, s->size, &splits, splits);
     if (code) return code;
     return bl_launch_light(s->node->dev, s->kernel[COVARIANCE], over_rows(s), BL_MEM(s->parts->mem), BL_I32(s->splits),

@@ -2,12 +2,14 @@
 #ifndef BL_ND_STATISTICS_H
 #define BL_ND_STATISTICS_H
 
+#include "ops/nd/gram.h"
 #include "ops/nd/packed_product.h"
 
 /* How samples are taken of node->in[0]. A patch gives `interleave` samples of block*kernel[0]*kernel[1] features. */
 struct bl_samples {
     int kernel[2], step[2], padding[2], dilation[2];
     int flat;        // 0: patches; n: every n-th pixel of the batch (kernel 1x1)
+    int most;        // samples of a matrix; 0: all; -k: k times the features
     int block;       // channels of a sample
     int interleave;  // blocks of the channels that share one matrix
     bool contiguous; // block g is channels g*block ...; else channels g, g + interleave, ...
@@ -19,6 +21,7 @@ struct bl_statistics {
     struct bl_node *node;
     struct bl_samples samples;
     int down, across; // patches of an image, unless flat
+    int skip;         // every skip-th patch is taken, in their order; of the last batch
     int taps, splits;
     int64_t features, size; // F, matrices*F*F
     bool depthwise;         // every channel is whitened alone, at every step: no rows are kept
@@ -33,6 +36,7 @@ struct bl_statistics {
     struct bl_tensor *squares;              // of the rows of S
     struct bl_tensor *sbar, *drows, *dmean; // gradients of S, of the rows, of the mean in the rows' order
     struct bl_packed_product by_covariance; // rows by sbar, where it serves
+    struct bl_gram gram;                    // of the rows, where it serves
 };
 
 /* In setup. alone: layers that can do without rows may, as every step is exact. BLANCH_EINPUT: the kernel is larger

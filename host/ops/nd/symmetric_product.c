@@ -52,7 +52,7 @@ int bl_symmetric_prepare(struct bl_symmetric *s) {
     const struct sharing share = share_out(s);
     const int32_t shape[] = {(int32_t)s->n, s->matrices, (int32_t)share.each, (int32_t)(16 * share.wide)};
     int code = bl_kernel_get(dev, "nd/symmetric_product", "symmetric_product", tile, 1, &s->product);
-    if (!code) code = bl_kernel_get(dev, "nd/symmetric_product", "affine", tile, 1, &s->affine);
+    if (!code) code = bl_kernel_get(dev, "nd/symmetric_product", "add", tile, 1, &s->add);
     return code ? code : bl_mem_write(s->shape->mem, 0, sizeof shape, shape);
 }
 
@@ -61,10 +61,12 @@ static void touch(const struct bl_symmetric *s, double operations, int sets) {
     bl_work(s->node->dev, operations, BL_FLOAT_BYTES * (uint64_t)(s->matrices * s->n * s->n) * (uint64_t)sets);
 }
 
-int bl_symmetric_affine(const struct bl_symmetric *s, float alpha, struct bl_mem *a, float gamma, struct bl_mem *c) {
-    touch(s, 0, 2);
-    return bl_launch(s->affine, bl_over_rows(s->node, s->matrices, s->n, true), BL_MEM(a), BL_F32(alpha), BL_F32(gamma),
-                     BL_I32(s->matrices * s->n), BL_I32(s->n), BL_I32(bl_rows_each(s->node, s->n)), BL_MEM(c));
+int bl_symmetric_add(const struct bl_symmetric *s, const struct bl_symmetric_sum *sum) {
+    touch(s, 0, 2 + (sum->beta != 0));
+    return bl_launch(s->add, bl_over_rows(s->node, s->matrices, s->n, true), BL_MEM(sum->a),
+                     BL_MEM(sum->beta != 0 ? sum->b : sum->a), BL_F32(sum->alpha), BL_F32(sum->beta),
+                     BL_F32(sum->gamma), BL_I32(s->matrices * s->n), BL_I32(s->n), BL_I32(bl_rows_each(s->node, s->n)),
+                     BL_MEM(sum->c));
 }
 
 static int multiply_half(const struct bl_symmetric *s, const struct bl_symmetric_product *p) {
@@ -73,10 +75,11 @@ static int multiply_half(const struct bl_symmetric *s, const struct bl_symmetric
         BL_GROUPS1((size_t)(share.down * (share.down + 1) / 2), (size_t)((s->matrices + share.each - 1) / share.each));
     int products = p->a2 ? 2 : 1;
     touch(s, products * (double)(s->matrices * s->n * s->n) * (double)(s->n + 1),
-          2 * products + (p->beta != 0) + 1 - (p->a == p->b));
+          2 * products + (p->beta != 0) + (p->beta2 != 0) + 1 - (p->a == p->b));
     return bl_launch(s->product, range, BL_MEM(p->a), BL_MEM(p->b), BL_MEM(p->a2 ? p->a2 : p->a),
-                     BL_MEM(p->a2 ? p->b2 : p->b), BL_MEM(p->beta != 0 ? p->d : p->c), BL_MEM(p->c),
-                     BL_MEM(s->shape->mem), BL_I32(products), BL_F32(p->alpha), BL_F32(p->beta), BL_F32(p->gamma));
+                     BL_MEM(p->a2 ? p->b2 : p->b), BL_MEM(p->beta != 0 ? p->d : p->a),
+                     BL_MEM(p->beta2 != 0 ? p->d2 : p->a), BL_MEM(p->c), BL_MEM(s->shape->mem), BL_I32(products),
+                     BL_F32(p->alpha), BL_F32(p->beta), BL_F32(p->beta2), BL_F32(p->gamma));
 }
 
 static int multiply_whole(const struct bl_symmetric *s, const struct bl_symmetric_product *p) {
@@ -106,7 +109,9 @@ static int multiply_whole(const struct bl_symmetric *s, const struct bl_symmetri
         g.beta = 1, g.init = NULL;
         code = bl_gemm(s->node->dev, &g);
     }
-    return code || p->gamma == 0 ? code : bl_symmetric_affine(s, 1, p->c, p->gamma, p->c);
+    if (code || (p->gamma == 0 && p->beta2 == 0)) return code;
+    const struct bl_symmetric_sum rest = {1, p->beta2, p->gamma, p->c, p->d2, p->c};
+    return bl_symmetric_add(s, &rest);
 }
 
 int bl_symmetric_multiply(const struct bl_symmetric *s, const struct bl_symmetric_product *p) {

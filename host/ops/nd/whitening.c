@@ -121,8 +121,7 @@ static int compute(struct bl_whitening *w, const struct bl_run *run, const struc
     if (code) return code;
     bl_node_phase(w->node, BL_INVERSE_SQRT);
     code = bl_inverse_root_iterate(&w->root, w->statistics.squares->mem);
-    if (!code && w->refresh.reuses)
-        code = bl_refresh_compare(&w->refresh, bl_inverse_root_z(&w->root), w->root.scalars->mem);
+    if (!code && w->refresh.reuses) code = bl_refresh_compare(&w->refresh, w->root.z, w->root.scalars->mem);
     return code ? code : bl_inverse_root_finish(&w->root, w->attrs.momentum, step->deconv, w->running_deconv->data.mem);
 }
 

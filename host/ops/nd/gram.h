@@ -1,0 +1,29 @@
+/* C = A^T B for many rows of few features (kernels/nd/gram.cl): covariances of samples, and gradients of D from weights
+ * and their gradients. For CPUs, one matrix. The result is left as sums over parts of the rows. */
+#ifndef BL_ND_GRAM_H
+#define BL_ND_GRAM_H
+
+#include "graph/op.h"
+
+struct bl_gram {
+    struct bl_node *node;
+    int64_t n; // features
+    int parts;
+    struct bl_kernel *kernel;
+};
+struct bl_gram_product {
+    struct bl_mem *a, *b, *sums; // sums: (parts, n, n)
+    int64_t rows;
+    int64_t interleave; // of A's rows, in parameter order (packed_product.h); 1: none
+    bool symmetric;     // the result is known to be
+    double alpha;
+};
+
+/* Whether products of n features are computed here. */
+bool bl_gram_serves(const struct bl_node *node, int64_t matrices, int64_t n);
+/* In setup; says how many parts the sums have. */
+int bl_gram_setup(struct bl_gram *gram, struct bl_node *node, int64_t n);
+int bl_gram_prepare(struct bl_gram *gram);
+int bl_gram_multiply(const struct bl_gram *gram, const struct bl_gram_product *product);
+
+#endif

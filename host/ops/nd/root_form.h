@@ -1,0 +1,24 @@
+/* What the inverse root has of the form in which it computes the iteration (docs/whitening.md). Matrices are sets of
+ * symmetric ones, iterate[0] W_0 = S/|S|. */
+#ifndef BL_ND_ROOT_FORM_H
+#define BL_ND_ROOT_FORM_H
+
+#include "ops/nd/inverse_root.h"
+
+struct bl_root_form {
+    int (*iterates)(int n_iter); // matrices of the forward pass that the gradient reads, W_0 among them
+    int work;                    // matrices of the gradient
+    /* From iterate[0]: Z_K, to `last`, or to the iterate that *z names. */
+    int (*forward)(const struct bl_inverse_root *root, struct bl_mem **z);
+    /* The derivative of Z_K in the direction of tangent[0]; *dz is one of tangent. */
+    int (*backward)(const struct bl_inverse_root *root, struct bl_mem **dz);
+};
+extern const struct bl_root_form bl_root_pairs; // any number of steps, two at a time
+extern const struct bl_root_form bl_root_five;  // five steps as a polynomial with six products
+
+static inline int bl_root_multiply(const struct bl_inverse_root *root, struct bl_symmetric_product product) {
+    return bl_symmetric_multiply(&root->product, &product);
+}
+#define BL_ROOT_PRODUCT(...) ((struct bl_symmetric_product){__VA_ARGS__})
+
+#endif
