@@ -37,14 +37,14 @@ static struct row rows[] = {
     {"residual, patches", "resnet18", BLANCH_BN, 32, 45, "patches"},
 };
 
-static struct blanch_network *make(const struct row *row, bool fuse) {
+static struct blanch_network *make(const struct row *row, bool fuse, bool inference) {
     const struct blanch_network_options options = {.model = row->model,
                                                    .norm = row->norm,
                                                    .batch = BATCH,
                                                    .classes = CLASSES,
                                                    .height = row->size,
                                                    .width = row->size,
-                                                   .inference = true,
+                                                   .inference = inference,
                                                    .seed = 5,
                                                    .nd = {.eps = NAN, .momentum = NAN}};
     struct blanch_network *net = NULL;
@@ -100,7 +100,7 @@ static int count_merged(const struct blanch_network *net) {
 static void run_case(void **state) {
     const struct row *row = *state;
     if (!device) skip();
-    struct blanch_network *fused = make(row, true), *plain = make(row, false);
+    struct blanch_network *fused = make(row, true, true), *plain = make(row, false, true);
     assert_int_equal(count_merged(fused), row->merged);
     assert_int_equal(count_merged(plain), 0);
     assert_true(row->engine || bl_graph_bytes_at(fused->graph, BATCH) <= bl_graph_plan(fused->graph)->total);
@@ -108,6 +108,12 @@ static void run_case(void **state) {
     compare(fused, plain, BATCH), compare(fused, plain, 1);
     shake(fused, 99), shake(plain, 99);
     compare(fused, plain, BATCH);
+    if (row->norm == BLANCH_ND) { // its linear layers are another product
+        struct blanch_network *training = make(row, true, false);
+        shake(training, 99);
+        compare(fused, training, BATCH);
+        blanch_network_free(training);
+    }
     blanch_network_free(fused), blanch_network_free(plain);
 }
 
