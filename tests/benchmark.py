@@ -1,17 +1,21 @@
 #!/usr/bin/env python3
-"""Step times and products of Blanch and, where it is installed, PyTorch on the same CPU, alternating in one run.
+"""Step times and products of Blanch and its peers, where they are installed, on the same CPU, alternating in one run.
 
   tests/benchmark.py BLANCH [--networks vgg16-bn,vgg16-nd] [--batch 128] [--steps 3] [--rounds 2]
-                     [--python /usr/bin/python3]
+                     [--python /usr/bin/python3,/tmp/peers/bin/python] [--modes plain,channels_last,compile]
+  tests/benchmark.py BLANCH --inference [--networks resnet50-imagenet-bn,mobilenetv2-imagenet-bn] [--batch 1] [...]
   tests/benchmark.py BLANCH --gemm 1024 [--steps 20] [--rounds 2]
   tests/benchmark.py BLANCH --grow vgg16-bn [--batches 16,32,64,128,256] [--steps 3] [--rounds 2] [--device 0:0]
 
-BLANCH is the built program. Each round runs `blanch bench` and then `oracle.py bench` for every network. Three tables
-follow: the median of the rounds' medians and their ratio; memory; what a step executes and how far it is from the
-device's measured limits. --gemm times a square product by Blanch's own kernel, by CLBlast with its shipped and its
+BLANCH is the built program. Each round runs `blanch bench` and then reference/peers.py, with every interpreter and in
+every mode, for every network. Tables follow: the medians of the rounds' medians, with the strongest peer; each peer;
+memory; what a step executes and how far it is from the device's measured limits.
+--inference times forward passes, of ONNX Runtime and OpenVINO too where an interpreter has them: the modes onnxruntime
+and openvino. Whatever the norm, peers have batch norm, folded into the convolutions: so does deconvolution fold.
+--gemm times a square product by Blanch's own kernel, by CLBlast with its shipped and its
 tuned parameters, and by torch.mm.
 --grow times one network at growing batches on one core (the sub-device P:D/1) and on all.
-PyTorch uses as many threads as there are processors that this process may use.
+Peers use as many threads as there are processors that this process may use.
 """
 import argparse
 import json
@@ -20,7 +24,7 @@ import statistics
 import subprocess
 import sys
 
-ORACLE = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'reference', 'oracle.py')
+PEERS = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'reference', 'peers.py')
 # Multiplications of the direct sum that one of the engine stands for, in products; transforms are left out.
 SAVED = {'winograd': 2.25, 'winograd4': 4}
 TORCH_MM = '''
@@ -36,15 +40,18 @@ for _ in range(calls):
     wall.append(1e3 * (time.perf_counter() - t))
     used.append(1e3 * (time.process_time() - p) / threads)
 wall.sort()
-print(json.dumps(dict(name='torch.mm', ms=wall[len(wall) // 2], min_ms=wall[0], cpu_ms=min(used))))
+print(json.dumps(dict(name='torch.mm ' + torch.__version__, ms=wall[len(wall) // 2], min_ms=wall[0], cpu_ms=min(used))))
 '''
 
 
 def has_torch(python):
     try:
-        return subprocess.run([python, '-c', 'import torch, numpy'], stderr=subprocess.DEVNULL).returncode == 0
+        if subprocess.run([python, '-c', 'import torch, numpy'], stderr=subprocess.DEVNULL).returncode == 0:
+            return True
     except OSError:
-        return False
+        pass
+    print('PyTorch is not installed for %s' % python)
+    return False
 
 
 def run_json(command):
@@ -61,13 +68,17 @@ def threads():
 def blanch(options, network, batch, device=None):
     model, norm = network.rsplit('-', 1)
     where = ['--device', device] if device else []
+    where += ['--inference'] if options.inference else []
     return run_json([options.blanch, 'bench', '--model', model, '--norm', norm, '--batch', str(batch), '--steps',
                      str(options.steps), '--json', *where])
 
 
-def pytorch(options, network):
-    return run_json([options.python, ORACLE, 'bench', network, '--batch', str(options.batch), '--steps',
-                     str(options.steps), '--threads', threads()])
+def name_of(run):
+    """PyTorch 2.15.0, MKL 2024.2, oneDNN 3.13.3, 2 threads, channels_last."""
+    parts = [run['peer'], run.get('blas'), run.get('onednn') and 'oneDNN ' + run['onednn'],
+             '%d threads' % run['threads'], run.get('memory_format'),
+             'torch.compile' if run['mode'] == 'compile' else None]
+    return ', '.join(p for p in parts if p)
 
 
 def median(runs, key='step_ms'):
@@ -76,40 +87,82 @@ def median(runs, key='step_ms'):
 
 # --- networks -----------------------------------------------------------------------------------
 
-def compare(options, torch):
-    networks = options.networks.split(',')
-    ours, theirs = {n: [] for n in networks}, {n: [] for n in networks}
+class Peers:
+    """Every interpreter in every mode. What does not work for a network is said once."""
+
+    def __init__(self, options, pythons):
+        self.options, self.key = options, 'inference_ms' if options.inference else 'step_ms'
+        self.ways = [(python, mode) for python in pythons for mode in options.modes.split(',')]
+        self.runs, self.failed = {}, set()                          # of a network: the runs of each name
+
+    def run(self, network):
+        what, o = 'infer' if self.options.inference else 'step', self.options
+        peer = network.rsplit('-', 1)[0] + '-bn' if o.inference else network
+        for way in self.ways:
+            if (network, way) in self.failed:
+                continue
+            run = run_json([way[0], PEERS, what, peer, '--mode', way[1], '--batch', str(o.batch), '--steps',
+                            str(o.steps), '--threads', threads()])
+            if 'failed' in run:
+                print('%s, %s, %s: %s' % (network, run['peer'], way[1], run['failed']))
+                self.failed.add((network, way))
+            else:
+                self.runs.setdefault(network, {}).setdefault(name_of(run), []).append(run)
+
+    def strongest(self, network):
+        """(name, runs), or None."""
+        return min(self.runs.get(network, {}).items(), key=lambda way: median(way[1], self.key), default=None)
+
+
+def compare(options, pythons):
+    networks, peers = options.networks.split(','), Peers(options, pythons)
+    ours = {n: [] for n in networks}
     for turn in range(options.rounds):
         for network in networks:
             ours[network].append(blanch(options, network, options.batch, options.device))
-            if torch:
-                theirs[network].append(pytorch(options, network))
+            peers.run(network)
             print('round %d of %d: %s' % (turn + 1, options.rounds, network), file=sys.stderr)
-    report_times(networks, ours, theirs, torch)
-    report_memory(networks, ours, theirs, torch)
-    report_work(networks, ours)
+    report_times(networks, ours, peers)
+    report_peers(networks, ours, peers)
+    if not options.inference:                                       # where a peer's peak is of its export too
+        report_memory(networks, ours, peers)
+        report_work(networks, ours)
 
 
-def report_times(networks, ours, theirs, torch):
-    print('%-24s %14s %14s %10s %12s' % ('network', 'Blanch, ms', 'PyTorch, ms', 'ratio', 'start, ms'))
+def report_times(networks, ours, peers):
+    print('%-28s %14s %14s %10s %12s  %s' % (peers.key.replace('_', ', '), 'Blanch', 'strongest peer', 'ratio',
+                                             'start, ms', 'which it is'))
     for n in networks:
-        mine, peer = median(ours[n]), median(theirs[n]) if torch else None
-        print('%-24s %14.1f %14s %10s %12.0f' % (n, mine, '%.1f' % peer if torch else '-',
-                                                 '%.3f' % (mine / peer) if torch else '-', ours[n][-1]['startup_ms']))
+        mine, best = median(ours[n], peers.key), peers.strongest(n)
+        other = median(best[1], peers.key) if best else None
+        print('%-28s %14.1f %14s %10s %12.0f  %s' % (n, mine, '%.1f' % other if best else '-',
+                                                     '%.3f' % (mine / other) if best else '-',
+                                                     ours[n][-1]['startup_ms'], best[0] if best else '-'))
     first = ours[networks[0]][0]
-    peer = '; ' + theirs[networks[0]][0]['peer'] if torch else ''
-    print('device: %s; batch %d' % (first['device']['name'], first['batch']) + peer)
+    print('device: %s; batch %d' % (first['device']['name'], first['batch']))
 
 
-def report_memory(networks, ours, theirs, torch):
-    print('\n%-24s %14s %14s %14s %14s %10s' % ('memory, MiB', 'planned', 'device, peak', 'process, peak',
-                                                'PyTorch, peak', 'ratio'))
+def report_peers(networks, ours, peers):
+    if not peers.runs:
+        return
+    print('\n%-28s %14s %10s  %s' % ('every peer', 'ms', 'ratio', ''))
+    for n in networks:
+        mine = median(ours[n], peers.key)
+        for name, runs in sorted(peers.runs.get(n, {}).items(), key=lambda way: median(way[1], peers.key)):
+            ms = median(runs, peers.key)
+            print('%-28s %14.1f %10.3f  %s' % (n, ms, mine / ms, name))
+
+
+def report_memory(networks, ours, peers):
+    print('\n%-28s %14s %14s %14s %14s %10s' % ('memory, MiB', 'planned', 'device, peak', 'process, peak',
+                                                "strongest's", 'ratio'))
     for n in networks:
         planned, device, process = (max(r[k] for r in ours[n]) / 2 ** 20
                                     for k in ('planned_bytes', 'device_bytes', 'host_bytes'))
-        peer = max(r['peak_rss_mb'] for r in theirs[n]) if torch else None
-        print('%-24s %14.1f %14.1f %14.1f %14s %10s' % (n, planned, device, process, peer or '-',
-                                                        '%.2f' % (process / peer) if torch else '-'))
+        best = peers.strongest(n)
+        peer = max(r['peak_rss_mb'] for r in best[1]) if best else None
+        print('%-28s %14.1f %14.1f %14.1f %14s %10s' % (n, planned, device, process, peer or '-',
+                                                        '%.2f' % (process / peer) if peer else '-'))
     print('the peaks of a process are of its resident memory; on a CPU the device\'s memory is part of it')
 
 
@@ -148,12 +201,12 @@ def report_work(networks, ours):
 
 # --- a product ----------------------------------------------------------------------------------
 
-def products(options, torch):
+def products(options, pythons):
     size, ways, device = str(options.gemm), {}, ''
     for turn in range(options.rounds):
-        if torch:
-            ways.setdefault('torch.mm', []).append(run_json([options.python, '-c', TORCH_MM, size, str(options.steps),
-                                                             threads()]))
+        for python in pythons:
+            way = run_json([python, '-c', TORCH_MM, size, str(options.steps), threads()])
+            ways.setdefault(way['name'], []).append(way)
         where = ['--device', options.device] if options.device else []
         run = run_json([options.blanch, 'bench', '--gemm', size, '--steps', str(options.steps), '--json', *where])
         device = run['device']['name']
@@ -162,11 +215,12 @@ def products(options, torch):
         print('round %d of %d' % (turn + 1, options.rounds), file=sys.stderr)
     speed = {name: [2e-6 * options.gemm ** 3 / statistics.median(r[key] for r in runs) for key in ('ms', 'cpu_ms')]
              for name, runs in ways.items()}
-    print('%-18s %10s %20s %14s %18s' % ('%s x %s x %s' % (size, size, size), 'GFLOP/s', 'of processor time',
+    fastest = max((n for n in speed if n.startswith('torch')), key=lambda n: speed[n][0], default=None)
+    print('%-22s %10s %20s %14s %18s' % ('%s x %s x %s' % (size, size, size), 'GFLOP/s', 'of processor time',
                                          'of torch.mm', 'of CLBlast shipped'))
     for name, (wall, used) in speed.items():
-        ratios = [wall / speed[peer][0] if peer in speed else None for peer in ('torch.mm', 'CLBlast, shipped')]
-        print('%-18s %10.1f %20.1f %14s %18s' % (name, wall, used, *('%.2f' % r if r else '-' for r in ratios)))
+        ratios = [wall / speed[peer][0] if peer in speed else None for peer in (fastest, 'CLBlast, shipped')]
+        print('%-22s %10.1f %20.1f %14s %18s' % (name, wall, used, *('%.2f' % r if r else '-' for r in ratios)))
     print('device: %s; medians; the ratios are of wall times' % device)
 
 
@@ -193,23 +247,28 @@ def grow(options):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('blanch')
-    parser.add_argument('--networks', default='vgg16-bn,vgg16-nd')
-    parser.add_argument('--batch', type=int, default=128)
-    parser.add_argument('--steps', type=int, help='of a network (3), calls of a product (20)')
+    parser.add_argument('--networks', help='(vgg16-bn,vgg16-nd; resnet50-imagenet and mobilenetv2-imagenet)')
+    parser.add_argument('--batch', type=int, help='(128; of inference 1)')
+    parser.add_argument('--steps', type=int, help='of a network (3), calls of a product or passes (20)')
     parser.add_argument('--rounds', type=int, default=2)
-    parser.add_argument('--python', default='/usr/bin/python3', help='that has PyTorch')
+    parser.add_argument('--python', default='/usr/bin/python3', help='interpreters that have PyTorch: A,B')
+    parser.add_argument('--modes', help='of plain,channels_last,compile,onnxruntime,openvino (all that suit)')
+    parser.add_argument('--inference', action='store_true')
     parser.add_argument('--device', help='as `blanch devices` lists it')
     parser.add_argument('--gemm', type=int, metavar='SIZE')
     parser.add_argument('--grow', metavar='NETWORK')
     parser.add_argument('--batches', default='16,32,64,128,256')
     options = parser.parse_args()
-    options.steps = options.steps or (20 if options.gemm else 3)
+    infer = options.inference
+    options.steps = options.steps or (20 if options.gemm or infer else 3)
+    options.batch = options.batch or (1 if infer else 128)
+    options.modes = options.modes or 'plain,channels_last,compile' + (',onnxruntime,openvino' if infer else '')
+    options.networks = options.networks or (','.join(m + n for m in ('resnet50-imagenet', 'mobilenetv2-imagenet')
+                                                     for n in ('-bn', '-nd')) if infer else 'vgg16-bn,vgg16-nd')
     if options.grow:
         return grow(options)
-    torch = has_torch(options.python)
-    if not torch:
-        print('PyTorch is not installed for %s: Blanch alone is timed' % options.python)
-    return products(options, torch) if options.gemm else compare(options, torch)
+    pythons = [python for python in options.python.split(',') if has_torch(python)]
+    return products(options, pythons) if options.gemm else compare(options, pythons)
 
 
 if __name__ == '__main__':

@@ -8,11 +8,13 @@ import subprocess
 import sys
 import tempfile
 
+import caches
 import tap
 from tap import check
 
 BLANCH = os.path.abspath(sys.argv[1])
 HOME = tempfile.mkdtemp(prefix='blanch-compare-')
+ENV = caches.environment(os.path.join(HOME, 'cache'), BLANCH_TUNE='0')
 SMALL = ['compare', '--model', 'smallcnn', '--data', 'synthetic:1x28x28:10']
 STEPS = 12
 
@@ -23,7 +25,7 @@ def path(name):
 
 def run(status, *args):
     done = subprocess.run([BLANCH, *map(str, args)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                          timeout=300, cwd=HOME)
+                          timeout=300, cwd=HOME, env=ENV)
     errors = [l for l in done.stderr.splitlines() if l.startswith('blanch: ')]
     check(done.returncode == status and len(errors) == (status != 0), '%s: exit status %d, not %d: %s'
           % (' '.join(map(str, args)), done.returncode, status, done.stderr[-400:]))
@@ -107,6 +109,9 @@ def test_a_sweep_marks_the_best_by_accuracy():
                                        '--settings', 'warm: --norm bn --lr 0.1 --warmup 5')
     check([r['setting'] for r in document['runs']] == ['--lr 0.0001', '--lr 0.003', '--lr 0.1', '', 'warm'], 'runs')
     best = best_of(document, lambda r: r['epochs'][-1]['test_top1'])
+    others = [r for r in document['runs'] if r.get('best') is not False]
+    reached = min(max(e['test_top1'] for e in r['epochs']) for r in others)
+    check(all(near(r['target_top1'], reached) for r in document['runs']), 'a poor rate lowers what all are timed to')
     check(len(document['pairs']) == 1 and document['pairs'][0]['bn_step_ms'] == document['runs'][0]['step_ms'],
           'one pair, with the times of one bn')
     said = 'Best of 4 runs with batch norm: learning rate %g' % best['lr']

@@ -95,13 +95,13 @@ static double mean_of(const struct bl_samples *samples, size_t from) {
     return samples->count > from ? sum / (double)(samples->count - from) : NAN;
 }
 
-/* The best test accuracy that every network reached; NAN where none was measured. */
-static double common_accuracy(const struct bl_compare *c) {
+/* The best test accuracy that every network reached, batch norm at its best rate; NAN where none was measured. */
+static double common_accuracy(const struct bl_result *result) {
     double common = INFINITY;
-    for (int r = 0; r < c->runs; r++) {
-        const struct bl_run_result *run = &c->run[r].result;
+    for (int r = 0; r < result->runs; r++) {
+        const struct bl_run_result *run = &result->run[r];
         double best = -INFINITY;
-        if (c->run[r].diverged) continue;
+        if (run->best == 0 || !isnan(run->diverged_after)) continue;
         for (int e = 0; e < run->epochs; e++) best = fmax(best, bl_held_top1(&run->epoch[e]));
         common = fmin(common, best);
     }
@@ -155,7 +155,15 @@ static void fill_times(const struct bl_compare *c, const struct bl_compare_run *
     to->recorded_steps = (double)run->wall[1].count;
 }
 
-static int fill_run(const struct bl_compare *c, struct bl_compare_run *run, double target, struct bl_run_result *to) {
+static void fill_targets(const struct bl_compare *c, struct bl_result *result) {
+    const double target = c->target > 0 ? (double)c->target : common_accuracy(result);
+    for (int r = 0; r < result->runs; r++) {
+        result->run[r].target_top1 = target;
+        result->run[r].target_s = time_to(&result->run[r], target);
+    }
+}
+
+static int fill_run(const struct bl_compare *c, struct bl_compare_run *run, struct bl_run_result *to) {
     size_t tenth = run->loss.count / 10 ? run->loss.count / 10 : 1;
     const struct bl_samples last = {run->loss.value, run->loss.count, 0};
     to->epoch = run->result.epoch, to->epochs = run->result.epochs;
@@ -163,8 +171,6 @@ static int fill_run(const struct bl_compare *c, struct bl_compare_run *run, doub
     run->result = (struct bl_run_result){0}; // its lists are the result's now
     fill_times(c, run, to);
     if (run->diverged) to->diverged_after = (double)run->steps;
-    to->target_top1 = target;
-    to->target_s = time_to(to, target);
     to->coverage = bl_ledger_steps(run->session.ledger) ? bl_ledger_covered(run->session.ledger) : NAN;
     to->last_loss = run->diverged || last.count < tenth ? NAN : mean_of(&last, last.count - tenth);
     if (run->session.overhead) fill_budget(run, &to->budget);
@@ -205,14 +211,14 @@ static int add_pair(const struct bl_compare *c, int a, int b, struct bl_result *
 }
 
 int bl_compare_result(struct bl_compare *c, struct bl_result *result) {
-    double target = c->target > 0 ? (double)c->target : common_accuracy(c);
     int code = bl_compare_asked(c, result);
     if (c->done < c->steps) result->interrupted_after = (double)c->done;
-    for (int r = 0; r < c->runs && !code; r++) code = fill_run(c, &c->run[r], target, &result->run[r]);
+    for (int r = 0; r < c->runs && !code; r++) code = fill_run(c, &c->run[r], &result->run[r]);
+    bl_rates_mark(result);
+    fill_targets(c, result);
     for (int r = 0; r < c->runs && !code; r++) {
         const int bn = bn_beside(c, r);
         if (bn >= 0 && c->run[r].setting->norm == BLANCH_ND && !c->run[r].diverged) code = add_pair(c, bn, r, result);
     }
-    bl_rates_mark(result);
     return code;
 }

@@ -1,0 +1,194 @@
+#!/usr/bin/python3
+"""Times of PyTorch, ONNX Runtime and OpenVINO on the CPU, for tests/benchmark.py: one JSON object on standard output.
+
+  peers.py step NETWORK --mode plain|channels_last|compile --batch 128 --steps 3 --threads 2
+  peers.py infer NETWORK --mode plain|channels_last|compile|onnxruntime|openvino --batch 1 --steps 20 --threads 2
+
+step times training steps, infer forward passes in evaluation mode. NETWORK is a file stem under architectures/; the
+network and its training are those of oracle.py. In infer batch norm is folded into the convolutions before it, and
+float32 is kept everywhere. A mode that does not work here gives {"failed": the reason}, and exit status 0.
+"""
+import argparse
+import json
+import os
+import re
+import resource
+import tempfile
+import time
+import torch
+import torch.nn.functional as F
+import oracle
+
+COMPILE = 3                                      # runs that may still compile
+
+
+class Unavailable(Exception):
+    """Why a mode does not work with this interpreter."""
+
+
+# --- what it is ------------------------------------------------------------------------------
+
+def blas():
+    """Of torch.mm. Debian's PyTorch has what the system links as libblas, wheels bring their own."""
+    with open('/proc/self/maps') as f:
+        mapped = set(re.findall(r'/lib((?:openblas|blas|mkl_rt|blis)[^/]*?)\.so', f.read()))
+    built = re.search(r'BLAS_INFO=(\w+)', torch.__config__.show())
+    mkl = re.search(r'Math Kernel Library Version (\S+)', torch.__config__.show())
+    if mkl:
+        return 'MKL ' + mkl.group(1).split('-')[0]
+    if mapped == {'blas'}:
+        return 'the reference BLAS'
+    return ' '.join(sorted(mapped - {'blas'})) or (built.group(1) if built else 'an unknown BLAS')
+
+
+def describe(o):
+    onednn = re.search(r'v(\d[\d.]*)', next((l for l in torch.__config__.show().splitlines() if 'MKL-DNN' in l), ''))
+    return dict(peer='PyTorch ' + torch.__version__, mode=o.mode, blas=blas(), threads=torch.get_num_threads(),
+                onednn=onednn.group(1) if onednn else None,
+                memory_format='channels_last' if o.mode == 'channels_last' else 'contiguous')
+
+
+def compiled(net):
+    if not hasattr(torch, 'compile'):
+        raise Unavailable('PyTorch %s has no torch.compile' % torch.__version__)
+    return torch.compile(net)
+
+
+def result(o, times, **more):
+    times = sorted(times)
+    return dict(describe(o), network=o.network, batch=o.batch, **more, min_ms=round(1e3 * times[0], 2),
+                peak_rss_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+
+
+def median_ms(times):
+    return round(1e3 * sorted(times)[len(times) // 2], 2)
+
+
+# --- a training step -------------------------------------------------------------------------
+
+def step(o):
+    net = oracle.Network(o.network)
+    oracle.initialise(net, 0)
+    net.train()
+    if o.mode == 'channels_last':
+        net.to(memory_format=torch.channels_last)
+    call = compiled(net) if o.mode == 'compile' else net
+    sgd = torch.optim.SGD(net.parameters(), 0.01, 0.9, weight_decay=1e-3)
+    warm = COMPILE if o.mode == 'compile' else 1
+    times = []
+    for x, y in oracle.batches(o.steps + warm, o.batch, net.spec['input'], net.spec['num_classes'], 0):
+        if o.mode == 'channels_last':
+            x = x.contiguous(memory_format=torch.channels_last)
+        t = time.perf_counter()
+        sgd.zero_grad()
+        F.cross_entropy(call(x), y).backward()
+        sgd.step()
+        times.append(time.perf_counter() - t)
+    times = times[warm:]
+    return result(o, times, step_ms=median_ms(times), images_per_s=round(1e3 * o.batch / median_ms(times), 2))
+
+
+# --- inference -------------------------------------------------------------------------------
+
+def trained(o):
+    """In evaluation mode, its statistics those of a batch: such that no activation vanishes."""
+    net = oracle.Network(o.network)
+    oracle.initialise(net, 0)
+    for layer in net.modules():
+        if hasattr(layer, 'momentum'):
+            layer.momentum = 1.0
+    net.train()
+    with torch.no_grad():
+        net(next(oracle.batches(1, 8, net.spec['input'], net.spec['num_classes'], 1))[0])
+    return net.eval()
+
+
+def folded(net):
+    """As straight code, which lets every tensor go after its last use."""
+    from torch.fx.experimental.optimization import fuse
+    return fuse(torch.fx.symbolic_trace(net))
+
+
+def torch_call(o, net, x):
+    net = folded(net)
+    if o.mode == 'channels_last':
+        net.to(memory_format=torch.channels_last)
+        x = x.contiguous(memory_format=torch.channels_last)
+    if o.mode == 'compile':
+        os.environ['TORCHINDUCTOR_FREEZING'] = '1'          # packs the weights
+        net = compiled(net)
+    return lambda: net(x).numpy()
+
+
+def exported(net, x, folder):
+    path = os.path.join(folder, 'network.onnx')
+    more = dict(dynamo=False) if hasattr(torch, 'compile') else {}
+    torch.onnx.export(net, x, path, input_names=['x'], output_names=['y'], opset_version=13, **more)
+    return path
+
+
+def onnxruntime_call(o, path, x, facts):
+    try:
+        import onnxruntime
+    except ImportError as e:
+        raise Unavailable(str(e))
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = o.threads, 1
+    session = onnxruntime.InferenceSession(path, options, providers=['CPUExecutionProvider'])
+    facts.update(peer='ONNX Runtime ' + onnxruntime.__version__, threads=o.threads)
+    return lambda: session.run(['y'], {'x': x.numpy()})[0]
+
+
+def openvino_call(o, path, x, facts):
+    try:
+        import openvino
+    except ImportError as e:
+        raise Unavailable(str(e))
+    model = openvino.Core().compile_model(path, 'CPU', {
+        'INFERENCE_NUM_THREADS': o.threads, 'PERFORMANCE_HINT': 'LATENCY', 'INFERENCE_PRECISION_HINT': 'f32'})
+    facts.update(peer='OpenVINO ' + openvino.__version__.split('-')[0], threads=o.threads)
+    return lambda: model([x.numpy()])[0]
+
+
+def infer(o):
+    net = trained(o)
+    x = next(oracle.batches(1, o.batch, net.spec['input'], net.spec['num_classes'], 0))[0]
+    facts, times = {}, []
+    with torch.no_grad(), tempfile.TemporaryDirectory() as folder:
+        truth = torch.from_numpy(net(x).numpy())
+        if o.mode in ('onnxruntime', 'openvino'):
+            make = onnxruntime_call if o.mode == 'onnxruntime' else openvino_call
+            call = make(o, exported(net, x, folder), x, facts)
+            facts.update(blas=None, onednn=None, memory_format=None)
+        else:
+            call = torch_call(o, net, x)
+        for _ in range(o.steps + COMPILE):
+            t = time.perf_counter()
+            y = call()
+            times.append(time.perf_counter() - t)
+    error = float((torch.from_numpy(y) - truth).abs().max() / truth.abs().max())
+    if not error < 1e-2:
+        raise Unavailable('its results are not PyTorch\'s: %.1e apart' % error)
+    times = times[COMPILE:]
+    return dict(result(o, times, inference_ms=median_ms(times), error=float('%.1e' % error)), **facts)
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument('what', choices=('step', 'infer'))
+    p.add_argument('network')
+    p.add_argument('--mode', default='plain', choices=('plain', 'channels_last', 'compile', 'onnxruntime', 'openvino'))
+    p.add_argument('--batch', type=int, default=128)
+    p.add_argument('--steps', type=int, default=3)
+    p.add_argument('--threads', type=int, default=os.cpu_count())
+    o = p.parse_args()
+    torch.set_num_threads(o.threads)
+    try:
+        print(json.dumps((step if o.what == 'step' else infer)(o)))
+    except Exception as e:
+        reason = '%s: %s' % (type(e).__name__, e) if not isinstance(e, Unavailable) else str(e)
+        print(json.dumps(dict(describe(o), network=o.network, batch=o.batch, failed=reason.splitlines()[0][:300])))
+
+
+if __name__ == '__main__':
+    main()
