@@ -250,6 +250,32 @@ int blanch_network_create(struct blanch_network **network, struct blanch_device 
     return create(network, device, options);
 }
 
+static int copy_param(struct bl_param *from, struct bl_param *to) {
+    to->value = from->value;
+    if (from->counter) return 0;
+    float *values = bl_calloc((size_t)from->data.count, sizeof *values);
+    int code = values ? bl_param_read(from, values) : BLANCH_ENOMEM;
+    if (!code) code = bl_param_write(to, values);
+    free(values);
+    return code;
+}
+
+int bl_network_inference_of(struct blanch_network **inference, struct blanch_network *net) {
+    struct blanch_network_options options = net->options;
+    options.inference = true;
+    options.nd.overhead_budget = 0, options.nd.refresh = 0; // of training alone
+    int code = blanch_network_create(inference, net->dev, &options);
+    if (code) return code;
+    struct bl_graph *graph = (*inference)->graph;
+    for (int i = 0; i < bl_graph_params(graph) && !code; i++) {
+        struct bl_param *to = bl_graph_param(graph, i), *from = bl_graph_find_param(net->graph, to->name);
+        if (from) code = copy_param(from, to);
+    }
+    bl_graph_touch(graph);
+    if (code) blanch_network_free(*inference), *inference = NULL;
+    return code;
+}
+
 void blanch_network_free(struct blanch_network *network) {
     if (!network) return;
     if (network->session) bl_session_close(network->session);

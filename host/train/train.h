@@ -36,6 +36,8 @@ int bl_update_resolve(const char *optimiser, struct blanch_update *update);
 /* What a network made for inference has as its graph's batch: on a CPU as many images of options->batch as leave the
  * activations in its cache, else all. */
 int bl_network_slice(const struct blanch_device *dev, const struct blanch_network_options *options, int *slice);
+/* A network made for inference with the parameters and buffers that net has now. */
+int bl_network_inference_of(struct blanch_network **inference, struct blanch_network *net);
 /* Of a network made for inference: the logits (count, classes) of images (NHWC), slice by slice. */
 int bl_network_infer(struct blanch_network *net, const float *images, int count, float *logits);
 int bl_network_check_batch(const struct blanch_network *net, const struct bl_batch *batch);
