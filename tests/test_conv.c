@@ -58,7 +58,7 @@ static const struct row {
 };
 
 /* On any other kind of device these suit nothing. */
-static const char *const for_cpus[] = {"grouped", "winograd", "winograd4"};
+static const char *const for_cpus[] = {"grouped", "pointwise", "winograd", "winograd4"};
 
 /* Largest error, relative to the largest expected value. */
 static double bound_of(const char *engine) {

@@ -37,14 +37,14 @@ static struct row rows[] = {
     {"residual, patches", "resnet18", BLANCH_BN, 32, 45, "patches"},
 };
 
-static struct blanch_network *make(const struct row *row, bool fuse) {
+static struct blanch_network *make(const struct row *row, bool fuse, bool inference) {
     const struct blanch_network_options options = {.model = row->model,
                                                    .norm = row->norm,
                                                    .batch = BATCH,
                                                    .classes = CLASSES,
                                                    .height = row->size,
                                                    .width = row->size,
-                                                   .inference = true,
+                                                   .inference = inference,
                                                    .seed = 5,
                                                    .nd = {.eps = NAN, .momentum = NAN}};
     struct blanch_network *net = NULL;
@@ -100,21 +100,56 @@ static int count_merged(const struct blanch_network *net) {
 static void run_case(void **state) {
     const struct row *row = *state;
     if (!device) skip();
-    struct blanch_network *fused = make(row, true), *plain = make(row, false);
+    struct blanch_network *fused = make(row, true, true), *plain = make(row, false, true);
     assert_int_equal(count_merged(fused), row->merged);
     assert_int_equal(count_merged(plain), 0);
-    assert_true(bl_graph_bytes_at(fused->graph, BATCH) <= bl_graph_plan(fused->graph)->total);
+    assert_true(row->engine || bl_graph_bytes_at(fused->graph, BATCH) <= bl_graph_plan(fused->graph)->total);
     shake(fused, 10), shake(plain, 10);
     compare(fused, plain, BATCH), compare(fused, plain, 1);
     shake(fused, 99), shake(plain, 99);
     compare(fused, plain, BATCH);
+    if (row->norm == BLANCH_ND) { // its linear layers are another product
+        struct blanch_network *training = make(row, true, false);
+        shake(training, 99);
+        compare(fused, training, BATCH);
+        blanch_network_free(training);
+    }
     blanch_network_free(fused), blanch_network_free(plain);
+}
+
+/* On a CPU the graph of a large batch holds a part of it; the images do not see with how many others they came. */
+static void run_slices(void **state) {
+    enum { MANY = 67, PIXELS = 32 * 32 };
+    if (!device) skip();
+    struct blanch_network_options options = {
+        .model = "resnet18", .norm = BLANCH_BN, .batch = MANY, .classes = CLASSES, .inference = true};
+    struct blanch_network *many = NULL, *single = NULL;
+    check(blanch_network_create(&many, device, &options));
+    options.batch = 1;
+    check(blanch_network_create(&single, device, &options));
+    if (blanch_device_info(device)->kind == BLANCH_CPU) assert_true(bl_graph_in(many->graph)->n < MANY / 2);
+    shake(many, 10), shake(single, 10);
+    float *images = calloc((size_t)MANY * 3 * PIXELS, sizeof *images), found[MANY * CLASSES], wanted[CLASSES];
+    assert_non_null(images);
+    for (int i = 0; i < MANY * 3 * PIXELS; i++) images[i] = (float)normal(2, (uint64_t)i);
+    for (int count = MANY; count > 0; count -= MANY / 2) {
+        check(blanch_network_predict(many, images, count, found));
+        for (int n = 0; n < count; n += 11) {
+            check(blanch_network_predict(single, images + (size_t)n * 3 * PIXELS, 1, wanted));
+            for (int c = 0; c < CLASSES; c++)
+                assert_true(fabs((double)found[n * CLASSES + c] - (double)wanted[c]) <=
+                            1e-5 * fabs((double)wanted[c]) + 1e-5);
+        }
+    }
+    free(images);
+    blanch_network_free(many), blanch_network_free(single);
 }
 
 int main(int argc, char **argv) {
     setenv("BLANCH_POISON", "1", 1);
     int failed = open_test_device(&device);
-    struct CMUnitTest tests[BL_COUNT(rows)];
+    struct CMUnitTest tests[BL_COUNT(rows) + 1] = {
+        [BL_COUNT(rows)] = {"slices of a batch", run_slices, NULL, NULL, NULL}};
     for (int i = 0; i < BL_COUNT(rows); i++)
         tests[i] = (struct CMUnitTest){rows[i].title, run_case, NULL, NULL, &rows[i]};
     if (argc > 1) cmocka_set_test_filter(argv[1]);

@@ -84,6 +84,14 @@ def test_first_use_of_known_shapes():
     assert 'measur' not in said, said
 
 
+def test_inference_has_shapes_of_its_own():
+    """Its weights are packed once, which is no part of what is measured."""
+    said = blanch('inference', *BENCH, '--inference')[1]
+    shown = blanch('inference', 'tune', '--show')[0]
+    assert 'measur' in said, said
+    assert 'convolution inference' in shown and 'convolution forward' not in shown, shown[:300]
+
+
 def test_first_line():
     """What was found comes before what is said of measuring."""
     net, data = ['--model', 'smallcnn', '--batch', '4', '--steps', '4'], 'synthetic:1x28x28:3'

@@ -25,6 +25,7 @@ struct bench {
     struct bl_first_use use;
     struct bl_session session;
     float *images; // (batch, H, W, C)
+    float *logits; // (batch, classes)
     int32_t *labels;
     double *times;            // (steps) milliseconds
     double startup, recorded; // seconds; a recorded step's time over a plain one's
@@ -54,9 +55,10 @@ static int make_data(struct bench *b) {
     size_t count = (size_t)n->batch * (size_t)n->channels * (size_t)n->height * (size_t)n->width;
     uint32_t word[4];
     b->images = bl_calloc(count, sizeof *b->images);
+    b->logits = bl_calloc((size_t)n->batch * (size_t)n->classes, sizeof *b->logits);
     b->labels = bl_calloc((size_t)n->batch, sizeof *b->labels);
     b->times = bl_calloc((size_t)b->steps, sizeof *b->times);
-    if (!b->images || !b->labels || !b->times) return BLANCH_ENOMEM;
+    if (!b->images || !b->logits || !b->labels || !b->times) return BLANCH_ENOMEM;
     for (size_t i = 0; i < count; i++) {
         if (i % 4 == 0) bl_philox(n->seed, BL_RANDOM_DATA, i / 4, 0, word);
         b->images[i] = (bl_uniform(word[i % 4]) - 0.5f) * 3.4641016f;
@@ -68,7 +70,7 @@ static int make_data(struct bench *b) {
     return 0;
 }
 
-/* The batch lies on the device from now on, and what is derived from the weights has been. */
+/* What is derived from the weights is there from now on. */
 static int evaluate_once(struct bench *b) {
     const struct bl_batch batch = {.count = b->net->options.batch, .images = b->images, .labels = b->labels};
     struct blanch_metrics metrics;
@@ -99,6 +101,7 @@ static void tear_down(struct bench *b) {
     blanch_network_free(b->net);
     blanch_device_close(b->dev);
     free(b->images);
+    free(b->logits);
     free(b->labels);
     free(b->times);
 }
@@ -109,8 +112,7 @@ static int one_pass(struct bench *b, bool record, double *ms) {
     if (code) return code;
     double start = bl_now();
     if (ledger) bl_ledger_begin(ledger), bl_ledger_loaded(ledger);
-    code = bl_graph_forward(b->net->graph, b->net->options.batch, false);
-    if (!code && !ledger) code = bl_finish(b->dev);
+    code = bl_network_infer(b->net, b->images, b->net->options.batch, b->logits);
     *ms = 1e3 * (bl_now() - start);
     int ended = ledger ? bl_ledger_end(ledger, ms) : 0;
     return code ? code : ended;
@@ -280,9 +282,9 @@ const struct bl_command bl_command_bench = {
         "\n"
         "Times whole training steps, update included, and prints where their time goes by layer and phase. Some steps\n"
         "between the timed ones are recorded command by command for that; --trace FILE writes the last of them.\n"
-        "--inference times forward passes of a network made for evaluation, as eval and predict run it: the batch "
-        "lies\n"
-        "on the device, weights are folded and packed before.\n"
+        "--inference times forward passes of a network made for evaluation, as eval and predict run it, from images "
+        "to\n"
+        "logits in host memory; weights are folded and packed before.\n"
         "--gemm times one matrix product by the device's own kernel, by CLBlast with the parameters that it ships, "
         "and\n"
         "with those set for the device; the ways take turns.\n",

@@ -43,7 +43,8 @@ struct bl_compare_run {        // one network on one device
     struct bl_samples all;           // both, and what a budget takes for itself
     size_t warmup;                   // how many of all belong to the first steps, which a budget does not yet bound
     struct bl_samples loss, seconds; // of every step; training time until its end
-    struct bl_samples inference;     // ms of a forward pass in evaluation mode
+    struct blanch_network *infers;   // while inference is timed: made for it, with the weights at the end
+    struct bl_samples inference;     // ms of a batch, from images to logits
     struct blanch_metrics epoch;     // so far
     double epoch_s, total_s;
     struct bl_run_result result; // epochs and the budget's decisions as they come, all else at the end

@@ -73,19 +73,20 @@ static uint64_t key_of(const int64_t *numbers, size_t bytes, const char *type) {
 /* The bias and the order of the weights' features are beside the point. */
 static struct bl_tune_item conv_item(const struct bl_conv_shape *s, enum bl_conv_pass pass) {
     const struct bl_conv_attrs *a = &s->attrs;
-    const char *type = bl_type_traits[s->type].name;
+    const char *type = bl_type_traits[s->type].name, *name = s->inference ? "inference" : bl_conv_pass_names[pass];
     const int64_t numbers[] = {s->n,          s->h,           s->w,           a->in_channels, a->out_channels,
                                a->kernel[0],  a->kernel[1],   a->stride[0],   a->stride[1],   a->padding[0],
-                               a->padding[1], a->dilation[0], a->dilation[1], a->groups,      (int64_t)pass};
+                               a->padding[1], a->dilation[0], a->dilation[1], a->groups,      (int64_t)pass,
+                               s->inference};
     struct bl_tune_item item = {.is_conv = true, .conv = *s, .pass = pass};
     item.conv.interleave = 1, item.conv.attrs.bias = 0;
     item.key = key_of(numbers, sizeof numbers, type);
     snprintf(
         item.shape, sizeof item.shape,
         "convolution %s %s %lld x %dx%lldx%lld to %d, kernel %dx%d stride %dx%d padding %dx%d dilation %dx%d groups %d",
-        bl_conv_pass_names[pass], type, (long long)s->n, a->in_channels, (long long)s->h, (long long)s->w,
-        a->out_channels, a->kernel[0], a->kernel[1], a->stride[0], a->stride[1], a->padding[0], a->padding[1],
-        a->dilation[0], a->dilation[1], a->groups);
+        name, type, (long long)s->n, a->in_channels, (long long)s->h, (long long)s->w, a->out_channels, a->kernel[0],
+        a->kernel[1], a->stride[0], a->stride[1], a->padding[0], a->padding[1], a->dilation[0], a->dilation[1],
+        a->groups);
     return item;
 }
 

@@ -22,14 +22,15 @@ struct trial {
     struct bl_conv *conv;
     enum bl_conv_pass pass;
     int n;
+    bool keeps, packed; // weights, as an inference does
 };
 
 /* --- the layer -------------------------------------------------------------------------------- */
 
 static int build(struct trial *t, struct blanch_device *dev, const struct bl_tune_item *item) {
     const struct bl_conv_shape *s = &item->conv;
-    t->pass = item->pass, t->n = (int)s->n;
-    int code = bl_graph_create(&t->graph, dev, t->n, false);
+    t->pass = item->pass, t->n = (int)s->n, t->keeps = s->inference;
+    int code = bl_graph_create(&t->graph, dev, t->n, s->inference);
     if (code) return code;
     struct bl_tensor *x = bl_graph_input(t->graph, s->attrs.in_channels, s->h, s->w);
     bl_graph_want_input_grads(t->graph);
@@ -37,7 +38,7 @@ static int build(struct trial *t, struct blanch_device *dev, const struct bl_tun
     if ((code = bl_graph_finish(t->graph, 0))) return code;
     t->node = bl_graph_node(t->graph, 0);
     t->conv = bl_conv_layer_conv(t->node);
-    if (t->node->out[0]->grad && t->node->in[0]->grad) return 0;
+    if (s->inference || (t->node->out[0]->grad && t->node->in[0]->grad)) return 0;
     return bl_fail(BLANCH_EDEVICE, "tuning: a convolution has no gradients");
 }
 
@@ -46,19 +47,21 @@ static int small_part(const struct trial *t) {
     return (t->n + 15) / 16;
 }
 
-static int enqueue(const struct trial *t, const struct bl_run *run) {
+static int enqueue(struct trial *t, const struct bl_run *run) {
     const struct bl_node *node = t->node;
     const struct bl_conv_engine *engine = t->conv->engine[t->pass];
     if (t->pass == BL_CONV_WEIGHTS)
         return engine->backward_weights(t->conv, run, node->in[0], node->out[0]->grad, node->param[0]->grad.mem, NULL);
-    int code = engine->pack ? engine->pack(t->conv, t->pass, run, node->param[0]->data.mem) : 0;
+    const bool packs = engine->pack && !(t->keeps && t->packed);
+    int code = packs ? engine->pack(t->conv, t->pass, run, node->param[0]->data.mem) : 0;
     if (code) return code;
+    t->packed = true;
     if (t->pass == BL_CONV_FORWARD) return engine->forward(t->conv, run, node->in[0], NULL, node->out[0]);
     return engine->backward_data(t->conv, run, node->out[0]->grad, node->in[0]->grad, false);
 }
 
 static int run_pass(void *context, bool small) {
-    const struct trial *t = context;
+    struct trial *t = context;
     const struct bl_run run = {.n = small ? small_part(t) : t->n, .training = true};
     int code = enqueue(t, &run);
     return code ? code : bl_finish(t->node->dev);

@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { SLICE_BYTES = 24 << 20 }; // of activations that an inference on a CPU has at a time
+
 static const char *const norm_names[] = {[BLANCH_BN] = "bn", [BLANCH_ND] = "nd", [BLANCH_NONE] = "none"};
 
 const char *bl_norm_name(enum blanch_norm norm) {
@@ -180,11 +182,31 @@ static int refuse_batch(struct blanch_network *net) {
     return bl_fail(BLANCH_ELIMIT, "%s: %s; the largest batch that fits is %d%s", net->model->name, reason, low, remedy);
 }
 
+int bl_network_slice(const struct blanch_device *dev, const struct blanch_network_options *o, int *slice) {
+    const struct bl_model *model = bl_model_find(o->model);
+    struct bl_graph *graph = NULL;
+    *slice = o->batch;
+    if (!o->inference || !model || blanch_device_info(dev)->kind != BLANCH_CPU) return 0;
+    int code = bl_graph_create(&graph, NULL, o->batch, true);
+    if (!code) code = bl_model_build(graph, model, o);
+    if (!code) code = bl_graph_finish(graph, 0);
+    if (!code) {
+        const struct bl_plan *plan = bl_graph_plan(graph);
+        const uint64_t image = (plan->arena - plan->kept) / (uint64_t)o->batch + 1, room = SLICE_BYTES / image;
+        const int most = room < 1 ? 1 : room > (uint64_t)o->batch ? o->batch : (int)room;
+        const int slices = (o->batch + most - 1) / most;
+        *slice = (o->batch + slices - 1) / slices;
+    }
+    bl_graph_free(graph);
+    return code;
+}
+
 static int build(struct blanch_network *net) {
     const struct blanch_network_options *o = &net->options;
     const struct bl_optimiser *optimiser;
-    int code = bl_optimiser_find(o->optimiser, &optimiser);
-    if (!code) code = bl_graph_create(&net->graph, net->dev, o->batch, o->inference);
+    int slice, code = bl_optimiser_find(o->optimiser, &optimiser);
+    if (!code) code = bl_network_slice(net->dev, o, &slice);
+    if (!code) code = bl_graph_create(&net->graph, net->dev, slice, o->inference);
     if (code) return code;
     bl_graph_use(net->graph, optimiser);
     bl_graph_recompute(net->graph, o->recompute);
@@ -226,6 +248,32 @@ int blanch_network_create(struct blanch_network **network, struct blanch_device 
                           const struct blanch_network_options *options) {
     if (bl_tuner_of(device)) return bl_tune_create(create, network, device, options);
     return create(network, device, options);
+}
+
+static int copy_param(struct bl_param *from, struct bl_param *to) {
+    to->value = from->value;
+    if (from->counter) return 0;
+    float *values = bl_calloc((size_t)from->data.count, sizeof *values);
+    int code = values ? bl_param_read(from, values) : BLANCH_ENOMEM;
+    if (!code) code = bl_param_write(to, values);
+    free(values);
+    return code;
+}
+
+int bl_network_inference_of(struct blanch_network **inference, struct blanch_network *net) {
+    struct blanch_network_options options = net->options;
+    options.inference = true;
+    options.nd.overhead_budget = 0, options.nd.refresh = 0; // of training alone
+    int code = blanch_network_create(inference, net->dev, &options);
+    if (code) return code;
+    struct bl_graph *graph = (*inference)->graph;
+    for (int i = 0; i < bl_graph_params(graph) && !code; i++) {
+        struct bl_param *to = bl_graph_param(graph, i), *from = bl_graph_find_param(net->graph, to->name);
+        if (from) code = copy_param(from, to);
+    }
+    bl_graph_touch(graph);
+    if (code) blanch_network_free(*inference), *inference = NULL;
+    return code;
 }
 
 void blanch_network_free(struct blanch_network *network) {
@@ -300,12 +348,26 @@ static void add_image(struct blanch_metrics *metrics, const float *logits, int c
     metrics->top5 += before < 5;
 }
 
+int bl_network_infer(struct blanch_network *net, const float *images, int count, float *logits) {
+    const struct blanch_network_options *o = &net->options;
+    const size_t image = (size_t)o->channels * (size_t)o->height * (size_t)o->width, classes = (size_t)o->classes;
+    int code = 0, slice = (int)bl_graph_in(net->graph)->n;
+    for (int first = 0; first < count && !code; first += slice) {
+        const int here = count - first < slice ? count - first : slice;
+        bl_tag(net->dev, -1, BL_LOAD);
+        code = bl_tensor_write_nhwc(bl_graph_in(net->graph), here, images + (size_t)first * image);
+        if (!code) code = bl_graph_forward(net->graph, here, false);
+        if (!code) code = bl_tensor_read(net->graph, bl_graph_out(net->graph), here, logits + (size_t)first * classes);
+    }
+    return code;
+}
+
 /* A network made for inference has no loss: its logits are read. */
 static int eval_logits(struct blanch_network *net, const struct bl_batch *batch, struct blanch_metrics *metrics) {
     int classes = net->options.classes;
     float *logits = bl_calloc((size_t)batch->count * (size_t)classes, sizeof *logits);
     if (!logits) return BLANCH_ENOMEM;
-    int code = bl_tensor_read(net->graph, bl_graph_out(net->graph), batch->count, logits);
+    int code = bl_network_infer(net, batch->images, batch->count, logits);
     *metrics = (struct blanch_metrics){.count = batch->count};
     for (int i = 0; i < batch->count && !code; i++)
         add_image(metrics, logits + (size_t)i * classes, classes, batch->labels[i]);
@@ -315,10 +377,10 @@ static int eval_logits(struct blanch_network *net, const struct bl_batch *batch,
 }
 
 int bl_network_eval(struct blanch_network *net, const struct bl_batch *batch, struct blanch_metrics *metrics) {
-    int code = bl_network_load(net, batch);
-    if (code || (code = bl_graph_forward(net->graph, batch->count, false))) return code;
-    return bl_graph_labels(net->graph) ? bl_network_metrics(net, batch->count, metrics)
-                                       : eval_logits(net, batch, metrics);
+    int code = check_batch(net, batch, true);
+    if (code || !bl_graph_labels(net->graph)) return code ? code : eval_logits(net, batch, metrics);
+    if ((code = upload(net, batch)) || (code = bl_graph_forward(net->graph, batch->count, false))) return code;
+    return bl_network_metrics(net, batch->count, metrics);
 }
 
 void bl_metrics_add(struct blanch_metrics *sum, const struct blanch_metrics *part) {
@@ -385,6 +447,7 @@ void blanch_network_overhead(const struct blanch_network *network, double *held,
 int blanch_network_predict(struct blanch_network *network, const float *images, int count, float *logits) {
     struct bl_batch batch = {.count = count, .images = to_nhwc(network, images, count)};
     int code = check_batch(network, &batch, false);
+    if (!code && network->options.inference) return bl_network_infer(network, batch.images, count, logits);
     if (code || (code = upload(network, &batch))) return code;
     struct bl_tensor *labels = bl_graph_labels(network->graph); // the loss reads them: any class will do
     if (labels && (code = bl_mem_fill(labels->mem, 0, (size_t)count * sizeof(int32_t), 0))) return code;

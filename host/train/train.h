@@ -33,6 +33,13 @@ int bl_precision_parse(const char *name, enum blanch_precision *precision); // N
 int bl_update_resolve(const char *optimiser, struct blanch_update *update);
 
 /* Refuses a labelled batch that does not fit the network. */
+/* What a network made for inference has as its graph's batch: on a CPU as many images of options->batch as leave the
+ * activations in its cache, else all. */
+int bl_network_slice(const struct blanch_device *dev, const struct blanch_network_options *options, int *slice);
+/* A network made for inference with the parameters and buffers that net has now. */
+int bl_network_inference_of(struct blanch_network **inference, struct blanch_network *net);
+/* Of a network made for inference: the logits (count, classes) of images (NHWC), slice by slice. */
+int bl_network_infer(struct blanch_network *net, const float *images, int count, float *logits);
 int bl_network_check_batch(const struct blanch_network *net, const struct bl_batch *batch);
 /* Puts a labelled batch (NHWC, of a loader) on the device. A training step is made by bl_session_step. */
 int bl_network_load(struct blanch_network *net, const struct bl_batch *batch);

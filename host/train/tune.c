@@ -7,10 +7,11 @@ static int note_convolutions(struct blanch_device *dev, const struct blanch_netw
     struct bl_graph *graph = NULL;
     *fits = false;
     if (!model) return 0; // blanch_network_create says so
-    int code = bl_graph_create(&graph, dev, options->batch, options->inference);
+    int slice, code = bl_network_slice(dev, options, &slice);
+    if (!code) code = bl_graph_create(&graph, dev, slice, options->inference);
     if (!code) bl_graph_recompute(graph, options->recompute);
     if (!code) code = bl_model_build(graph, model, options);
-    if (!code) *fits = bl_graph_bytes_at(graph, options->batch) <= blanch_device_info(dev)->global_memory;
+    if (!code) *fits = bl_graph_bytes_at(graph, slice) <= blanch_device_info(dev)->global_memory;
     bl_graph_free(graph);
     return code;
 }

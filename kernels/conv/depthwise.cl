@@ -12,10 +12,19 @@
  *  STRIDE_Y    rows between outputs (1)
  *  STRIDE_X    columns between outputs (1)
  *  TAPS        kh*kw
+ *  KERNEL_X    the kernel's width, where it is not dilated in that direction and the forward pass shall compute COLUMNS
+ *              outputs side by side, each input read once for all; 0: one by one (0)
+ *  COLUMNS     see there (4)
  *  ACTIVATION  what the forward pass applies to its results: 0 none (0), 1 relu, 2 relu6
  */
 #if !defined(VEC) || !defined(MULTIPLIER) || !defined(TAPS)
 #error "conv/depthwise.cl needs VEC, MULTIPLIER and TAPS"
+#endif
+#ifndef KERNEL_X
+#define KERNEL_X 0
+#endif
+#ifndef COLUMNS
+#define COLUMNS 4
 #endif
 #ifndef STRIDE_Y
 #define STRIDE_Y 1
@@ -23,6 +32,8 @@
 #ifndef STRIDE_X
 #define STRIDE_X 1
 #endif
+
+#define SPAN ((COLUMNS - 1) * STRIDE_X + KERNEL_X)
 
 #include "activation.h"
 
@@ -68,8 +79,9 @@ kernel void pack(global const float *restrict weight, global float *restrict pac
         for (int tap = 0; tap < TAPS; tap++) packed[(size_t)tap * channels + o] = weight[(size_t)o * TAPS + tap];
 }
 
-/* An item computes `strip` output rows of `span` vectors of outputs. adds: `added`, of the output's shape, is added
- * before the activation. */
+/* An item computes `strip` output rows of `span` vectors of outputs, all of these for some pixels, then for the next.
+ * adds: `added`, of the output's shape, is added before the activation. In one piece: divided into functions that take
+ * structs it takes twice the time (PoCL). */
 kernel void forward(global const ACT *restrict x, global const float *restrict packed,
                     global const float *restrict bias, global ACT *y, global const ACT *added, struct sizes s,
                     struct axis down, struct axis across, int span, int strip, int has_bias, int adds) {
@@ -78,11 +90,44 @@ kernel void forward(global const ACT *restrict x, global const float *restrict p
     const int first = get_global_id(1) * strip, last = min(first + strip, rows);
     for (int row = first; row < last; row++) {
         const int n = row / s.out_h, top = (row - n * s.out_h) * STRIDE_Y + down.in_first;
-        for (int o = o0; o < o1; o += VEC) {
-            const vec start = has_bias ? LOAD(bias + o) : (vec)(0.0f);
-            size_t to = (size_t)row * s.out_w * s.out_c + o;
-            for (int ox = 0; ox < s.out_w; ox++, to += s.out_c) {
-                const int left = ox * STRIDE_X + across.in_first;
+        for (int ox = 0, step = 1; ox < s.out_w; ox += step) {
+            const int left = ox * STRIDE_X + across.in_first;
+#if KERNEL_X
+            step = left >= 0 && left + SPAN <= s.in_w && ox + COLUMNS <= s.out_w ? COLUMNS : 1;
+#endif
+            for (int o = o0; o < o1; o += VEC) {
+                const vec start = has_bias ? LOAD(bias + o) : (vec)(0.0f);
+                size_t to = ((size_t)row * s.out_w + ox) * s.out_c + o;
+#if KERNEL_X
+                if (step > 1) {
+                    vec sums[COLUMNS];
+#pragma unroll
+                    for (int i = 0; i < COLUMNS; i++) sums[i] = start;
+                    for (int ky = 0; ky < down.taps; ky++) {
+                        const int iy = top + ky * down.tap_step;
+                        if (iy < 0 || iy >= s.in_h) continue;
+                        global const ACT *line = x + (((size_t)n * s.in_h + iy) * s.in_w + left) * s.in_c;
+                        vec w[KERNEL_X];
+#pragma unroll
+                        for (int kx = 0; kx < KERNEL_X; kx++)
+                            w[kx] = LOAD(packed + (size_t)(ky * KERNEL_X + kx) * s.out_c + o);
+#pragma unroll
+                        for (int j = 0; j < SPAN; j++) {
+                            const vec v = load_input(line + (size_t)j * s.in_c, o);
+#pragma unroll
+                            for (int i = 0; i < COLUMNS; i++)
+                                if (j >= i * STRIDE_X && j < i * STRIDE_X + KERNEL_X)
+                                    sums[i] = FMA(v, w[j - i * STRIDE_X], sums[i]);
+                        }
+                    }
+#pragma unroll
+                    for (int i = 0; i < COLUMNS; i++) {
+                        if (adds) sums[i] += LOAD_ACT(added + to + (size_t)i * s.out_c);
+                        STORE_ACT(ACTIVATE(sums[i]), y + to + (size_t)i * s.out_c);
+                    }
+                    continue;
+                }
+#endif
                 vec sum = start;
                 for (int ky = 0; ky < down.taps; ky++) {
                     const int iy = top + ky * down.tap_step;

@@ -13,7 +13,7 @@
  *
  *  ACTIVATION  what the forward pass applies to its results: 0 none (0), 1 relu, 2 relu6
  *  WEIGHTS  1: the kernel of the weight gradient alone; 0: the others
- *  TM     pixels (channels in the weight gradient) of the register tile: 1 to 6, 8, 12 (6 by TN 16 fill AVX2's
+ *  TM     pixels (channels in the weight gradient) of the register tile: 1 to 6, 8, 10, 12 (6 by TN 16 fill AVX2's
  * registers) TN     outputs of the register tile: 4, 8 or 16 (16) KB     pixels that the weight gradient takes at a
  * time (64) STRIP  channels that it packs at a time, a multiple of TM unless no more than TM are there (48) BUNCH  most
  * blocks of outputs that one of its items computes (4) PATCH  kh*kw*channels of a group where channels are few: patches

@@ -13,7 +13,7 @@
  * demand: left as loops, their values go through memory, and the transforms take half of the time.
  *
  *  M    outputs of a tile along each axis: 2 or 4
- *  TM   rows of a register tile: 6 or 12
+ *  TM   rows of a register tile, as tile.h has them
  *  VEC  values that the transforms take at a time: 8 or 16
  *  ACTIVATION  what the forward pass applies to its results: 0 none (0), 1 relu, 2 relu6
  */
@@ -262,12 +262,13 @@ void multiply(global const float *restrict from, global const float *restrict w,
 }
 
 struct chunks { // of the host's too (host/ops/conv/winograd.c)
-    int padded, blocks, bunch, chunk, items;
+    int padded, blocks, bunch, chunk, parts, items;
 };
 
-/* adds other than 0: `added`, of the output's shape and perhaps the output itself, is added before the activation.
- * `items` items share the chunks. first_y, first_x: the input position of the patch of output (0, 0). padded: in_c
- * rounded up to a multiple of VEC. scratch: of every item, (E*E*(chunk*(padded + 16*bunch) + 32)) floats. */
+/* Each of the chunks is made in `parts` shares of the blocks. adds other than 0: `added`, of the output's shape and
+ * perhaps the output itself, is added before the activation. `items` items have these. first_y, first_x: the input
+ * position of the patch of output (0, 0). padded: in_c rounded up to a multiple of VEC. scratch: of every item,
+ * (E*E*(chunk*(padded + 16*bunch) + 32)) floats. */
 kernel void convolve(global const float *restrict x, global const float *restrict packed,
                      global const float *restrict bias, global float *out, global const float *added,
                      global float *restrict scratch, struct sizes s, int first_y, int first_x, struct chunks c,
@@ -279,15 +280,19 @@ kernel void convolve(global const float *restrict x, global const float *restric
     if (item >= items) return;
     global float *inputs = scratch + (size_t)item * E * E * (pitch + product_pitch);
     global float *products = inputs + E * E * pitch;
-    for (long begin = (long)item * chunk; begin < tiles; begin += (long)items * chunk) {
+    const int share = (blocks + c.parts * bunch - 1) / (c.parts * bunch) * bunch;
+    const int jobs = (tiles + chunk - 1) / chunk * c.parts;
+    for (int job = item; job < jobs; job += items) {
+        const long begin = (long)(job / c.parts) * chunk;
+        const int block0 = job % c.parts * share, block1 = min(block0 + share, blocks);
         const int count = (int)min((long)chunk, tiles - begin);
         for (int t = 0; t < count; t++) {
             const int tile = (int)begin + t, n = tile / (tiles_y * tiles_x), rest = tile - n * tiles_y * tiles_x;
             const int ty = rest / tiles_x, tx = rest - ty * tiles_x;
             transform_input(x, inputs + (size_t)t * padded, n, ty * M + first_y, tx * M + first_x, s, depth, pitch);
         }
-        for (int block = 0; block < blocks; block += bunch) {
-            const int many = min(bunch, blocks - block);
+        for (int block = block0; block < block1; block += bunch) {
+            const int many = min(bunch, block1 - block);
             for (int e = 0; e < E * E; e++)
                 for (int b = 0; b < many; b++) {
                     global const float *w = packed + ((size_t)e * blocks + block + b) * depth * 16;

@@ -67,8 +67,13 @@ static int choose(struct bl_conv *conv) {
     const char *forced = getenv("BLANCH_CONV");
     if (forced && !*forced) forced = NULL;
     if (forced && !find(forced)) return unknown_engine(forced);
-    const struct bl_conv_shape shape = {conv->attrs, conv->interleave, bl_node_batch(conv->node),
-                                        conv->h,     conv->w,          conv->type};
+    const struct bl_conv_shape shape = {.attrs = conv->attrs,
+                                        .interleave = conv->interleave,
+                                        .n = bl_node_batch(conv->node),
+                                        .h = conv->h,
+                                        .w = conv->w,
+                                        .type = conv->type,
+                                        .inference = !bl_node_training(conv->node)};
     const struct bl_conv_chooser *chooser = conv->node->dev ? bl_attached(conv->node->dev, &chooser_key) : NULL;
     for (int p = 0; p < (bl_node_training(conv->node) ? BL_CONV_PASSES : 1); p++) {
         const enum bl_conv_pass pass = (enum bl_conv_pass)p;

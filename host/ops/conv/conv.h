@@ -24,6 +24,7 @@ struct bl_conv_shape {
     int interleave;    // G
     int64_t n, h, w;   // images planned; the input's size
     enum bl_type type; // of activations and their gradients
+    bool inference;    // weights are packed once for many passes
 };
 /* Asked for every pass of every convolution that is set up on a device: the name of the engine that shall compute it,
  * or NULL where the rule shall choose, as it does where the named one does not suit. It takes precedence over the rule,

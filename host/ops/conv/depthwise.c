@@ -2,6 +2,7 @@
 #include "ops/conv/axis.h"
 #include "ops/conv/engine.h"
 
+enum { WIDEST = 7 };      // kernel whose taps are unrolled
 enum { MOST_TAPS = 128 }; // the weight gradient keeps a sum per tap in private memory
 
 struct depthwise {
@@ -39,7 +40,9 @@ static int setup(struct bl_conv *conv, enum bl_conv_pass pass) {
 
 static int get(const struct bl_conv *conv, const char *function, int vec, struct bl_kernel **kernel) {
     const struct bl_conv_attrs *a = &conv->attrs;
-    const struct bl_define defines[] = {{"VEC", vec},
+    const bool columns = conv->cpu && a->dilation[1] == 1 && a->kernel[1] <= WIDEST;
+    const struct bl_define defines[] = {{"KERNEL_X", columns ? a->kernel[1] : 0},
+                                        {"VEC", vec},
                                         {"MULTIPLIER", conv->group_out},
                                         {"STRIDE_Y", a->stride[0]},
                                         {"STRIDE_X", a->stride[1]},

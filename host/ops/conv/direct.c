@@ -8,10 +8,9 @@ struct tiling {
     int tile, width, chunk, strip, bunch;
 };
 static const struct tiling for_cpu = {6, 16, 64, 48, 4}, for_gpu = {4, 4, 16, 4, 1};
-/* Rows where registers hold 16 floats; channels are more often multiples of 8. */
-enum { WIDE = 12, WIDE_WEIGHTS = 8 };
-enum { CACHED = 256 << 10, MOST_PARTIAL = 12 << 20 }; // bytes
-enum { FEW_CHANNELS = 8, LONGEST_PATCH = 256 };       // where patches are gathered first
+enum { WIDE_WEIGHTS = 8 }; // rows where registers hold 16 floats: channels are more often multiples of 8
+enum { CACHED = 256 << 10, MOST_PARTIAL = 12 << 20 };          // bytes
+enum { FEW_TILES = 8, FEW_CHANNELS = 8, LONGEST_PATCH = 256 }; // where patches are gathered first
 
 struct direct {
     struct tiling t;
@@ -54,7 +53,10 @@ static int setup(struct bl_conv *conv, enum bl_conv_pass pass) {
     const int features = conv->taps * conv->group_in;
     const bool few = conv->taps > 1 && conv->group_in < FEW_CHANNELS && features <= LONGEST_PATCH;
     d->t = conv->cpu ? for_cpu : for_gpu;
-    if (conv->cpu && bl_tile_rows(conv->node->dev) > 6) d->t.tile = pass == BL_CONV_WEIGHTS ? WIDE_WEIGHTS : WIDE;
+    if (conv->cpu && pass != BL_CONV_WEIGHTS)
+        d->t.tile = bl_conv_tile_rows(conv, bl_node_batch(conv->node) * conv->out_h * conv->out_w);
+    else if (conv->cpu && bl_tile_rows(conv->node->dev) > 6)
+        d->t.tile = WIDE_WEIGHTS;
     if (conv->cpu && pass != BL_CONV_DATA && few) d->patch = features;
     d->blocks = (int)bl_conv_div_up(pass == BL_CONV_DATA ? conv->group_in : conv->group_out, d->t.width);
     if (pass == BL_CONV_WEIGHTS) {
@@ -140,10 +142,12 @@ static bool blocks_vary_first(const struct bl_conv *conv, const struct pass *p) 
            (int64_t)d->blocks * d->t.width * conv->taps * p->sizes.group_in * BL_FLOAT_BYTES <= CACHED;
 }
 
-/* Tiles per item: about 4 million operations, but at least 12 items for a compute unit. */
+/* Tiles per item: about 4 million operations, but at least 12 items for a compute unit. Few tiles stay together where
+ * blocks alone are enough items: each core then reads its blocks' weights once. */
 static int64_t strip_of(const struct bl_conv *conv, const struct pass *p, int64_t tiles, int64_t columns) {
     const struct direct *d = p->d;
     if (!conv->cpu) return 1;
+    if (tiles <= FEW_TILES && columns >= 12 * conv->units && !blocks_vary_first(conv, p)) return tiles;
     double work = 2.0 * d->t.tile * d->t.width * p->sizes.group_in * p->axes.down.taps * p->axes.across.taps *
                       (p->patches ? d->blocks : 1) +
                   1000;

@@ -91,6 +91,17 @@ static inline int bl_conv_vec(const struct bl_conv *conv, int channels) {
     while (channels % vec) vec /= 2;
     return vec;
 }
+/* Rows of the register tile for a pass over `pixels`, of those that keep the device's registers busy: few pixels should
+ * not leave much of the last tile empty. A row costs one, a tile one more. */
+static inline int bl_conv_tile_rows(const struct bl_conv *conv, int64_t pixels) {
+    static const int wide[] = {12, 10, 8}, narrow[] = {6, 5, 4};
+    const int *rows = bl_tile_rows(conv->node->dev) > 6 ? wide : narrow;
+    int best = 0;
+    for (int i = 1; i < 3; i++)
+        if (bl_conv_div_up(pixels, rows[i]) * (rows[i] + 1) < bl_conv_div_up(pixels, rows[best]) * (rows[best] + 1))
+            best = i;
+    return rows[best];
+}
 /* The kernel that sums the shares of a weight gradient, in blocks of `width` outputs. */
 static inline int bl_conv_get_reduce(const struct bl_conv *conv, int width, struct bl_kernel **kernel) {
     const struct bl_define defines[] = {{"TN", width}};

@@ -4,6 +4,7 @@
 X(depthwise)
 X(direct)
 X(grouped)
+X(pointwise)
 X(tiled)
 X(winograd)
 X(winograd4)

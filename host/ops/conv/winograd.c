@@ -2,16 +2,21 @@
 #include "ops/conv/engine.h"
 
 enum { CHUNK_BYTES = 320 << 10, MOST_TILES = 96, BUNCH = 2, ITEMS_PER_UNIT = 12 };
+enum { FEW_TILES = 64, FEW_CHUNKS = 8, SHARES = 2 }; // the last two of a compute unit
+enum { LARGE = 10, MANY = 32 };                      // maps and channels where it is chosen by rule
 /* Of the weight gradient: channels of a job and the tiles that it takes at a time, so that its sums and what is
  * multiplied stay near the core; jobs and items of a compute unit; bytes. */
+enum { WEIGHT_ROWS = 6 }; // of its register tile: with more it was no faster, as it adds to sums in memory
 enum { INPUTS = 128, OUTPUTS = 64, WEIGHT_TILES = 24, JOBS_PER_UNIT = 12, WEIGHT_ITEMS = 4, MOST_PARTIAL = 12 << 20 };
 
 struct chunks { // as the kernel's
-    int32_t padded, blocks, bunch, chunk, items;
+    int32_t padded, blocks, bunch, chunk, parts, items;
 };
 struct winograd {
+    int rows;                 // of the register tile
     int depth, results;       // channels summed over, channels that come out
-    struct chunks c;          // depth as a multiple of vec_of; blocks of 16 results, in a round; tiles at a time
+    struct chunks c;          // depth as a multiple of vec_of; blocks of 16 results, in a round; tiles at a time;
+                              // shares of the blocks, each with its own transforms
     struct bl_tensor *packed; // [(m + 2)^2][block][depth][16]
     struct bl_tensor *scratch;
     struct bl_kernel *pack, *convolve;
@@ -38,23 +43,26 @@ static int tile_of(const struct bl_conv *conv, enum bl_conv_pass pass) {
     return conv->engine[pass]->variant;
 }
 
-/* Of a register tile. The weight gradient, which adds to sums in memory, was no faster with more. */
-static int rows_of(const struct bl_conv *conv, enum bl_conv_pass pass) {
-    return pass == BL_CONV_WEIGHTS ? 6 : bl_tile_rows(conv->node->dev);
-}
-
 /* Of the vectors that the transforms work on: what a register holds. */
 static int vec_of(const struct bl_conv *conv, enum bl_conv_pass pass) {
-    return rows_of(conv, pass) > 6 ? 16 : 8;
+    return pass != BL_CONV_WEIGHTS && bl_tile_rows(conv->node->dev) > 6 ? 16 : 8;
 }
 
-/* Short chunks where there are few tiles, so that every core has some. */
-static int chunk_of(const struct bl_conv *conv, const struct winograd *d, int64_t tiles, int elements) {
-    const int rows = rows_of(conv, BL_CONV_FORWARD);
-    int64_t chunk = CHUNK_BYTES / (BL_FLOAT_BYTES * (int64_t)elements * d->c.padded) / rows * rows;
-    chunk = bl_conv_clamp(chunk, 24, MOST_TILES);
-    while (chunk > 12 && bl_conv_div_up(tiles, chunk) < 4 * conv->units) chunk -= rows;
-    return (int)chunk;
+/* Chunks that stay in a core's cache. Where there are few, they are as many as every core has alike, or each is made in
+ * shares of the blocks, for which its transforms are repeated. All tiles are one chunk where they are few: what is read
+ * most then are the weights, once. */
+static void share_tiles(const struct bl_conv *conv, struct winograd *d, int64_t tiles, int elements) {
+    struct chunks *c = &d->c;
+    const int64_t bunches = bl_conv_div_up(c->blocks, c->bunch), units = conv->units;
+    int64_t most = bl_conv_clamp(CHUNK_BYTES / (BL_FLOAT_BYTES * (int64_t)elements * c->padded), 24, MOST_TILES);
+    if (tiles <= FEW_TILES && bunches >= SHARES * units) most = tiles;
+    int64_t chunks = bl_conv_div_up(tiles, most);
+    if (chunks > 1 && chunks < FEW_CHUNKS * units) chunks = bl_conv_div_up(chunks, units) * units;
+    d->rows = bl_conv_tile_rows(conv, bl_conv_div_up(tiles, chunks));
+    c->chunk = (int)(bl_conv_div_up(bl_conv_div_up(tiles, chunks), d->rows) * d->rows);
+    chunks = bl_conv_div_up(tiles, c->chunk);
+    c->parts = (int)bl_conv_clamp(bl_conv_div_up(SHARES * units, chunks), 1, bunches);
+    c->items = (int)bl_conv_clamp(chunks * c->parts, 1, ITEMS_PER_UNIT * units);
 }
 
 static int setup_weights(struct bl_conv *conv) {
@@ -69,7 +77,7 @@ static int setup_weights(struct bl_conv *conv) {
     j->ranges = (int)bl_conv_div_up(conv->group_in, INPUTS);
     j->span = (int)bl_conv_div_up(bl_conv_div_up(conv->group_in, j->ranges), 8) * 8;
     j->ranges = (int)bl_conv_div_up(conv->group_in, j->span);
-    j->pitch = (int)bl_conv_div_up(j->span + rows_of(conv, BL_CONV_WEIGHTS), 16) * 16 + 8;
+    j->pitch = (int)bl_conv_div_up(j->span + WEIGHT_ROWS, 16) * 16 + 8;
     const int64_t jobs = (int64_t)bunches * j->ranges, row = 16 * (9 * (int64_t)conv->group_in + 1);
     const int64_t most =
         bl_conv_clamp(MOST_PARTIAL / (BL_FLOAT_BYTES * j->blocks * row), 1, bl_conv_div_up(tiles, WEIGHT_TILES));
@@ -96,8 +104,7 @@ static int setup(struct bl_conv *conv, enum bl_conv_pass pass) {
     c->bunch = c->blocks < BUNCH ? c->blocks : BUNCH;
     const int64_t h = data ? conv->h : conv->out_h, w = data ? conv->w : conv->out_w;
     const int64_t tiles = bl_node_batch(conv->node) * bl_conv_div_up(h, m) * bl_conv_div_up(w, m);
-    c->chunk = chunk_of(conv, d, tiles, elements);
-    c->items = (int)bl_conv_clamp(bl_conv_div_up(tiles, c->chunk), 1, ITEMS_PER_UNIT * conv->units);
+    share_tiles(conv, d, tiles, elements);
     int64_t slice = elements * ((int64_t)c->chunk * (c->padded + 16 * c->bunch) + 32);
     d->packed =
         bl_node_workspace(conv->node, bl_conv_packed(conv, pass), (int64_t)elements * c->blocks * d->depth * 16);
@@ -105,16 +112,16 @@ static int setup(struct bl_conv *conv, enum bl_conv_pass pass) {
     return d->packed && d->scratch ? 0 : BLANCH_ENOMEM;
 }
 
-#define DEFINES(conv, pass)                                                                                            \
+#define DEFINES(conv, pass, rows)                                                                                      \
     {                                                                                                                  \
-        {"M", tile_of(conv, pass)}, {"TM", rows_of(conv, pass)}, {"VEC", vec_of(conv, pass)}, {                        \
+        {"M", tile_of(conv, pass)}, {"TM", rows}, {"VEC", vec_of(conv, pass)}, {                                       \
             "ACTIVATION", pass == BL_CONV_FORWARD ? bl_node_activation(conv->node) : 0                                 \
         }                                                                                                              \
     }
 
 static int prepare_weights(const struct bl_conv *conv) {
     struct gradient *d = conv->state[BL_CONV_WEIGHTS];
-    const struct bl_define defines[] = DEFINES(conv, BL_CONV_WEIGHTS);
+    const struct bl_define defines[] = DEFINES(conv, BL_CONV_WEIGHTS, WEIGHT_ROWS);
     int code = bl_kernel_get(conv->node->dev, "conv/winograd", "weights", defines, BL_COUNT(defines), &d->weights);
     return code ? code : bl_conv_get_reduce(conv, 16, &d->reduce);
 }
@@ -122,7 +129,7 @@ static int prepare_weights(const struct bl_conv *conv) {
 static int prepare(struct bl_conv *conv, enum bl_conv_pass pass) {
     if (pass == BL_CONV_WEIGHTS) return prepare_weights(conv);
     struct winograd *d = conv->state[pass];
-    const struct bl_define defines[] = DEFINES(conv, pass);
+    const struct bl_define defines[] = DEFINES(conv, pass, d->rows);
     int code = bl_kernel_get(conv->node->dev, "conv/winograd", "pack", defines, BL_COUNT(defines), &d->pack);
     return code ? code
                 : bl_kernel_get(conv->node->dev, "conv/winograd", "convolve", defines, BL_COUNT(defines), &d->convolve);
@@ -175,17 +182,25 @@ static int backward_weights(struct bl_conv *conv, const struct bl_run *run, cons
                      BL_I32(d->j.splits), BL_I32(channels), BL_I32(dbias != NULL));
 }
 
-/* Below the direct engine's: by rule it is never chosen, because it is the faster one for some shapes alone and the
- * larger tile's error is ten times as large. */
+/* By rule the smaller tile is chosen in an inference, where its weights are transformed once, for maps and channels so
+ * large that it is the faster one. Elsewhere both are below the direct engine: they are the faster ones for some shapes
+ * alone, and the larger tile's error is ten times as large. */
 static int preference(const struct bl_conv *conv, enum bl_conv_pass pass) {
+    (void)pass;
+    const bool large =
+        conv->out_h >= LARGE && conv->out_w >= LARGE && conv->group_in >= MANY && conv->group_out >= MANY;
+    return large && !bl_node_training(conv->node) ? 15 : 0;
+}
+static int no_preference(const struct bl_conv *conv, enum bl_conv_pass pass) {
     (void)conv, (void)pass;
     return 0;
 }
 
-#define ENGINE(title, m)                                                                                               \
+#define ENGINE(title, m, rule)                                                                                         \
     {                                                                                                                  \
         .name = title, .variant = m, .types = BL_TYPE_BIT(BL_F32), .applies = true, .suits = suits,                    \
-        .preference = preference, .setup = setup, .prepare = prepare, .pack = pack, .forward = forward,                \
+        .preference = rule, .setup = setup, .prepare = prepare, .pack = pack, .forward = forward,                      \
         .backward_data = backward_data, .backward_weights = backward_weights,                                          \
     }
-const struct bl_conv_engine bl_conv_winograd = ENGINE("winograd", 2), bl_conv_winograd4 = ENGINE("winograd4", 4);
+const struct bl_conv_engine bl_conv_winograd = ENGINE("winograd", 2, preference),
+                            bl_conv_winograd4 = ENGINE("winograd4", 4, no_preference);

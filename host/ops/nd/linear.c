@@ -2,12 +2,14 @@
  * running_mean (B), running_deconv (B, B). y = x W'^T + b'. */
 #include "blas/blas.h"
 #include "ops/common.h"
+#include "ops/conv/conv.h"
 #include "ops/nd/fold.h"
 #include "ops/nd/definition.h"
 #include "ops/nd/phase.h"
 #include <stdlib.h>
 
 struct state {
+    struct bl_conv *conv; // of an inference, which packs the folded weights once; in training they change every step
     struct bl_whitening *whitening;
     struct bl_fold fold;
     struct bl_kernel *broadcast_bias, *sum_rows;
@@ -26,6 +28,23 @@ static int check(struct bl_node *node) {
         return bl_fail(BLANCH_EINPUT, "%s: a block of %d does not divide %d features", node->name, a->nd.block,
                        a->linear.in_features);
     return bl_whitening_check(node, &a->nd);
+}
+
+static int setup_conv(struct bl_node *node, struct bl_conv **conv) {
+    const struct bl_linear_attrs *a = &((const struct bl_nd_linear_attrs *)node->attrs)->linear;
+    const struct bl_conv_attrs attrs = {.in_channels = a->in_features,
+                                        .out_channels = a->out_features,
+                                        .kernel = {1, 1},
+                                        .stride = {1, 1},
+                                        .dilation = {1, 1},
+                                        .groups = 1,
+                                        .bias = 1};
+    return bl_conv_setup(node, &attrs, 1, BL_LIFE_KEPT, conv);
+}
+
+static int fused(struct bl_node *node) {
+    const struct state *state = node->state;
+    return bl_conv_fused(state->conv, state->fold.weight->data.count);
 }
 
 static int setup(struct bl_node *node) {
@@ -54,7 +73,9 @@ static int setup(struct bl_node *node) {
     };
     if ((code = bl_whitening_setup(node, &a->nd, &samples, &state->whitening))) return code;
     state->fold.whitening = state->whitening;
-    bl_fold_setup(&state->fold, BL_LIFE_KEPT);
+    const bool training = bl_node_training(node);
+    bl_fold_setup(&state->fold, training ? BL_LIFE_KEPT : BL_LIFE_FORWARD);
+    if (!training && (code = setup_conv(node, &state->conv))) return code;
     node->multiply_adds = (double)a->linear.in_features * a->linear.out_features;
     return 0;
 }
@@ -63,6 +84,7 @@ static int prepare(struct bl_node *node) {
     struct state *state = node->state;
     int code = bl_whitening_prepare(state->whitening);
     if (!code) code = bl_fold_prepare(&state->fold);
+    if (code || state->conv) return code ? code : bl_conv_prepare(state->conv);
     if (!code) code = bl_kernel_get(node->dev, "nd/linear", "broadcast_bias", NULL, 0, &state->broadcast_bias);
     if (!code) code = bl_kernel_get(node->dev, "nd/linear", "sum_rows", NULL, 0, &state->sum_rows);
     return code;
@@ -75,6 +97,10 @@ static int forward(struct bl_node *node, const struct bl_run *run) {
     bool changed;
     int code = bl_fold_forward(fold, run, &changed);
     bl_node_phase(node, BL_FORWARD);
+    if (!code && state->conv) {
+        code = changed ? bl_conv_pack(state->conv, run, fold->folded->mem, fold->folded_bias->mem) : 0;
+        return code ? code : bl_conv_forward(state->conv, run, node->in[0], fold->folded_bias->mem, node->out[0]);
+    }
     if (!code)
         code = bl_launch_light(node->dev, state->broadcast_bias, bl_share(node->dev, run->n, BL_FLOAT_BYTES * out),
                                BL_MEM(fold->folded_bias->mem), BL_I32(run->n), BL_I32(out), BL_MEM(node->out[0]->mem));
@@ -144,6 +170,7 @@ static int backward(struct bl_node *node, const struct bl_run *run) {
 static void release(struct bl_node *node) {
     struct state *state = node->state;
     if (!state) return;
+    bl_conv_free(state->conv);
     bl_whitening_free(state->whitening);
     free(state);
     node->state = NULL;
@@ -171,10 +198,13 @@ const struct bl_op bl_op_nd_linear = {
     .attrs_size = sizeof(struct bl_nd_linear_attrs),
     .fields = fields,
     .reads = BL_IN(0),
+    .fusions = bl_conv_fusions,
+    .chain = BL_CONV_CHAIN,
     .nd_offset = offsetof(struct bl_nd_linear_attrs, nd),
     .phase_forward = BL_FORWARD,
     .phase_backward = BL_BACKWARD_WEIGHTS,
     .setup = setup,
+    .fused = fused,
     .prepare = prepare,
     .forward = forward,
     .backward = backward,

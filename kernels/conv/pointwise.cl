@@ -1,0 +1,128 @@
+/* Convolution by one tap without padding in one group: a matrix product of pixels and weights, without copies.
+ *
+ *   y[p, o] = bias[o] + sum over c of x[pixel of p, c] w[o, c]
+ *
+ * forwards, and with stride 1 the data gradient, whose pixels are dy's. Activations are NHWC; weights are packed as the
+ * direct engine's (conv/direct.cl), [block of TN outputs][channel][TN], zeros beyond the last output, and the sums run
+ * in its order, so that both give the same bits. Written for work-groups of one item.
+ *
+ *  TM          pixels of the register tile, as tile.h has them
+ *  TN          outputs of the register tile: 16
+ *  DEEP        0: an item's tiles one after the other, each with all its blocks (0); else so many tiles at a time,
+ *              block by block and CHUNK channels of it at a time, whose weights stay close while the tiles pass
+ *  CHUNK       channels
+ *  ACTIVATION  what the forward pass applies to its results: 0 none (0), 1 relu, 2 relu6
+ *  STRIDED     1: the pixels of x are apart; 0: those of the result (0)
+ */
+#if !defined(TM) || !defined(TN)
+#error "conv/pointwise.cl needs TM and TN"
+#endif
+#ifndef DEEP
+#define DEEP 0
+#endif
+#ifndef STRIDED
+#define STRIDED 0
+#endif
+
+#define VEC TN
+#include "activation.h"
+
+#include "tile.h"
+
+struct product { // of the host's too (host/ops/conv/pointwise.c)
+    int pixels, depth, outputs, blocks, bunch, strip, blocks_first;
+    int out_h, out_w, in_h, in_w, step_y, step_x; // STRIDED
+};
+
+/* The first `width` of TN values; zeros beyond. */
+vec load_some(global const float *from, int width) {
+    if (width >= TN) return LOAD(from);
+    float part[TN];
+    for (int l = 0; l < TN; l++) part[l] = l < width ? from[l] : 0.0f;
+    return LOAD(part);
+}
+
+void store_some(vec value, global ACT *to, global const ACT *added, int width, int adds) {
+    if (width >= TN) {
+        if (adds) value += LOAD_ACT(added);
+        STORE_ACT(ACTIVATE(value), to);
+        return;
+    }
+    float part[TN], more[TN];
+    for (int l = 0; l < TN; l++) more[l] = adds && l < width ? LOAD_ACT1(added + l) : 0.0f;
+    if (adds) value += LOAD(more);
+    STORE(ACTIVATE(value), part);
+    for (int l = 0; l < width; l++) STORE_ACT1(part[l], to + l);
+}
+
+/* Where x has the pixel p of the result. */
+size_t pixel_of(int p, struct product s) {
+#if STRIDED
+    const int row = p / s.out_w, n = row / s.out_h, y = row - n * s.out_h, x = p - row * s.out_w;
+    return ((size_t)n * s.in_h + y * s.step_y) * s.in_w + x * s.step_x;
+#else
+    return p;
+#endif
+}
+
+/* An item computes `strip` tiles of pixels by `bunch` blocks of outputs. blocks_first: dimension 0 counts the bunches
+ * and dimension 1 the strips; else the other way round. adds other than 0: `added`, of the result's shape and perhaps
+ * the result itself, is added before the activation. */
+kernel void multiply(global const ACT *restrict x, global const float *restrict packed,
+                     global const float *restrict bias, global ACT *out, global const ACT *added, struct product s,
+                     int has_bias, int adds) {
+    const int pixels = s.pixels, depth = s.depth, outputs = s.outputs;
+    const int outer = get_global_id(1), inner = get_global_id(0);
+    const int block0 = (s.blocks_first ? inner : outer) * s.bunch, block1 = min(block0 + s.bunch, s.blocks);
+    const long first = (long)(s.blocks_first ? outer : inner) * s.strip * TM;
+    const int end = (int)min(first + (long)s.strip * TM, (long)pixels);
+#define PLACE(i) global const ACT *a##i = x + pixel_of(min(p + i, pixels - 1), s) * depth;
+#define CLEAR(i) vec sum##i = (vec)(0.0f);
+#define MULTIPLY(i) sum##i = FMA((vec)(LOAD_ACT1(a##i + k)), line, sum##i);
+#define FINISH(i)                                                                                                      \
+    if (p + i < end) {                                                                                                 \
+        const size_t at = (size_t)(p + i) * outputs + block * TN;                                                      \
+        store_some(sum##i + more, out + at, added + at, outputs - block * TN, adds);                                   \
+    }
+#if DEEP
+    vec parts[DEEP * TM];
+    for (int begin = (int)first; begin < end; begin += DEEP * TM)
+        for (int block = block0; block < block1; block++) {
+            const vec more = has_bias ? load_some(bias + block * TN, outputs - block * TN) : (vec)(0.0f);
+            for (int k0 = 0; k0 < depth; k0 += CHUNK) {
+                const int k1 = min(k0 + CHUNK, depth);
+                vec *part = parts;
+                for (int p = begin; p < min(begin + DEEP * TM, end); p += TM, part += TM) {
+                    global const float *w = packed + ((size_t)block * depth + k0) * TN;
+#define RESUME(i) vec sum##i = k0 ? part[i] : (vec)(0.0f);
+#define KEEP(i) part[i] = sum##i;
+                    EACH_ROW(PLACE)
+                    EACH_ROW(RESUME)
+                    for (int k = k0; k < k1; k++, w += TN) {
+                        const vec line = LOAD(w);
+                        EACH_ROW(MULTIPLY)
+                    }
+                    if (k1 == depth) {
+                        EACH_ROW(FINISH)
+                    } else {
+                        EACH_ROW(KEEP)
+                    }
+                }
+            }
+        }
+#else
+    for (int p = (int)first; p < end; p += TM) {
+        EACH_ROW(PLACE)
+        for (int block = block0; block < block1; block++) {
+            global const float *w = packed + (size_t)block * depth * TN;
+            EACH_ROW(CLEAR)
+            for (int k = 0; k < depth; k++, w += TN) {
+                const vec line = LOAD(w);
+                EACH_ROW(MULTIPLY)
+            }
+            const vec more = has_bias ? load_some(bias + block * TN, outputs - block * TN) : (vec)(0.0f);
+            EACH_ROW(FINISH)
+        }
+    }
+#endif
+}
