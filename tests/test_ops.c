@@ -356,7 +356,8 @@ static void fill(struct test_case *t) {
     for (int k = 0; k < t->inputs; k++) {
         const int *s = k ? t->row->shape2 : t->row->shape;
         t->x[k] = (struct bl_ref_tensor){s[0], s[1], s[2], s[3], NULL};
-        t->x[k].v = random_values(bl_ref_count(&t->x[k]), 10 + (uint64_t)k, 1.5, t->row->mean != 0 ? t->row->mean : 0.4);
+        t->x[k].v =
+            random_values(bl_ref_count(&t->x[k]), 10 + (uint64_t)k, 1.5, t->row->mean != 0 ? t->row->mean : 0.4);
         put(t, t->in[k], t->x[k].v, bl_ref_count(&t->x[k]));
     }
     for (int i = 0; i < t->node->params + t->node->buffers; i++) {

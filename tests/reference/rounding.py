@@ -5,8 +5,8 @@ seeds, since single seeds say little. Needs PyTorch and NumPy.
   rounding.py BLANCH [--seeds N] [--kinds cpu,gpu]             layers with deconvolution, a minute
   rounding.py BLANCH --network NAME [--batch N] [--steps N]    a network's first steps: it amplifies rounding
 
-Layers: squeeze-and-excite's (pixels of deviation 0.1 about means of order 1, few samples) and 3x3 ones. Of networks: the
-last step's loss, the first one's logits and gradient norms, and logits in evaluation at the end."""
+Layers: squeeze-and-excite's (pixels of deviation 0.1 about means of order 1, few samples) and 3x3 ones. Of networks:
+the last step's loss, the first one's logits and gradient norms, and logits in evaluation at the end."""
 import argparse
 import copy
 import json
