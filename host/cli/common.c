@@ -294,11 +294,20 @@ void bl_print_layers(const struct bl_ledger *ledger, struct bl_graph *graph) {
     putchar('\n');
 }
 
+void bl_print_share(enum bl_limit limit, double share) {
+    const char *beyond = bl_limit_beyond(limit, share);
+    if (isnan(share) || beyond)
+        printf("%11s", beyond ? beyond : "-");
+    else
+        printf("%11.1f", 100 * share);
+}
+
 static void print_work_line(const char *name, struct bl_work_done work) {
     if (!(work.launches > 0)) return;
     printf("%-20s %9.3f %9.3f %9.3f %9.1f %9.1f %9.3f", name, work.ms, work.device_ms, work.host_ms, work.launches,
            1e-6 * work.bytes, 1e-9 * work.operations);
-    if (isfinite(work.arithmetic)) printf(" %10.1f %10.1f", 100 * work.arithmetic, 100 * work.bandwidth);
+    bl_print_share(BL_LIMIT_OPERATIONS, work.arithmetic);
+    bl_print_share(BL_LIMIT_BYTES, work.bandwidth);
     putchar('\n');
 }
 

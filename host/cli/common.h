@@ -61,6 +61,8 @@ uint64_t bl_process_peak_bytes(void); // largest resident memory so far
 int bl_print_json(cJSON *json);
 /* A row per layer with the milliseconds of each phase that took any. */
 void bl_print_layers(const struct bl_ledger *ledger, struct bl_graph *graph);
+/* 11 columns: per cent, or why it is above 100; "-" where it is NAN. */
+void bl_print_share(enum bl_limit limit, double share);
 /* A line per phase: commands, bytes, operations and the fractions of the device's limits. */
 void bl_print_work(const struct bl_ledger *ledger);
 

@@ -10,7 +10,8 @@ static int open_device(struct bl_compare *c, const char *spec) {
     const char *name = blanch_device_info(c->device[c->devices])->name;
     bool taken = false;
     for (int d = 0; d < c->devices; d++) taken |= !strcmp(c->label[d], name);
-    if ((code = bl_limits_get(c->device[c->devices], true, &c->limits[c->devices]))) {
+    // kept for the end, when the networks may leave no memory to measure them
+    if ((code = bl_limits_get(c->device[c->devices], false, &(struct bl_limits){0}))) {
         blanch_device_close(c->device[c->devices]);
         return code;
     }
@@ -83,8 +84,6 @@ static int open_session(struct bl_compare *c, struct bl_compare_run *run) {
     if (run->baseline) options.baseline = &baseline;
     int code = bl_loader_open(&options.loader, c->data, &loader);
     if (!code) code = bl_session_open(&run->session, run->net, &options);
-    for (int d = 0; d < c->devices && !code; d++)
-        if (c->device[d] == run->dev) bl_ledger_limits(run->session.ledger, &c->limits[d]);
     if (!code && run->session.overhead && c->steps <= BL_BUDGET_WARMUP)
         bl_progress_line(NULL,
                          "blanch: --overhead-budget saves nothing here: the first %d steps refresh every layer, and "

@@ -210,7 +210,8 @@ static int save_ledger(struct run *run) {
     if (!bl_ledger_steps(run->session.ledger)) return 0;
     char *ledger = bl_format("%s/ledger.json", run->o.out), *trace = bl_format("%s/trace.json", run->o.out);
     cJSON *json = NULL;
-    int code = ledger && trace ? bl_ledger_json(run->session.ledger, bl_run_settings(run), &json) : BLANCH_ENOMEM;
+    const bool last = run->position.step >= run->steps;
+    int code = ledger && trace ? bl_ledger_json(run->session.ledger, last, bl_run_settings(run), &json) : BLANCH_ENOMEM;
     if (!code) code = bl_json_write(ledger, json);
     if (!code) code = bl_ledger_trace(run->session.ledger, trace, bl_run_settings(run));
     cJSON_Delete(json);
