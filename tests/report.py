@@ -2,6 +2,7 @@
 """compare over devices and settings, the ledger, traces and pages: tests/report.py BLANCH [TEST...]. Prints TAP. No
 time is asserted, only that what is written agrees with itself."""
 import csv
+import glob
 import html
 import json
 import os
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 
+import caches
 import tap
 from tap import Skip, check
 
@@ -200,6 +202,23 @@ def test_ledger():
           'a convolution of 32 images is 2 operations a multiply-add')
 
 
+def test_limits_are_measured_at_the_end():
+    """What is kept is what a busy machine gave, far too low."""
+    env = caches.environment(path('low'))
+    blanch('bench', '--model', 'smallcnn', '--norm', 'bn', '--batch', '4', '--steps', '1', '--no-tune', env=env)
+    kept, = glob.glob(path('low/blanch/limits/*.json'))
+    small = [*SMALL[:-1], '4', '--no-tune']
+    for args in (['train', *small, '--norm', 'bn', '--steps', '2'],
+                 ['compare', *small, '--norms', 'bn,none', '--steps', '4']):
+        changed(kept, kept, lambda d: d.update(operations_per_s=1, bytes_per_s=1))
+        out = path('measured-' + args[0])
+        blanch(*args, '--out', out, env=env)
+        for run in [load(out + '/ledger.json')] if args[0] == 'train' else load(out + '/compare.json')['runs']:
+            limits, now = run['limits'], load(kept)
+            check(limits['bytes_per_s'] > 1e6 and limits['operations_per_s'] > 1e6, '%s: %s' % (args[0], limits))
+            check(all(limits[key] == now[key] for key in limits), '%s, and %s is kept' % (limits, now))
+
+
 def test_phases_add_up():
     for model, batch in (('smallcnn', '4'), ('vgg11', '2')):
         for norm in ('bn', 'nd'):
@@ -238,6 +257,22 @@ def test_report_numbers():
         check(near(value, run['step_ms']), 'step %s, %s' % (value, run['step_ms']))
         check(near(float(re.search(r'data-v="([^"]*)"', cells[8][0]).group(1)),
                    100 * run['work_all']['arithmetic'] / 100), 'arithmetic')
+
+
+def test_shares_beyond_a_limit():
+    """A word stands in the table; numbers stay in data."""
+    beyond = changed('beyond.json', bench('bn'), lambda d: d['work_all'].update(arithmetic=1.25, bandwidth=2.71))
+    documents = json.loads(blanch('report', beyond, '--out', path('beyond.html'), '--csv', path('beyond.csv'),
+                                  '--json').stdout)['documents']
+    with open(path('beyond.html')) as f:
+        row = re.search(r'id="overview".*?<tbody>(.*?)</tr>', f.read(), re.S).group(1)
+    cells = re.findall(r'data-v="([^"]*)"[^>]*>([^<]*)</td>', row)
+    check(('1.25', 'fewer') in cells and ('2.71', 'cached') in cells, cells)
+    work = documents[0]['runs'][0]['work_all']
+    check((work['arithmetic'], work['bandwidth']) == (1.25, 2.71), work)
+    with open(path('beyond.csv')) as f:
+        run = next(csv.DictReader(f))
+    check((run['arithmetic'], run['bandwidth']) == ('1.25', '2.71'), run)
 
 
 def test_csv():

@@ -162,13 +162,10 @@ static int measure(struct bench *b) {
     }
     b->device_peak = bl_mem_peak(b->dev), b->host_peak = bl_process_peak_bytes(); // of steps, not of what follows
     struct bl_limits limits;
-    int known = code ? code : bl_limits_get(b->dev, true, &limits);
-    if (!known)
-        bl_ledger_limits(b->session.ledger, &limits);
-    else if (known != BLANCH_ELIMIT)
-        code = known; // a network that fills the device leaves it without fractions
-    if (!code) b->recorded = median(recorded, count) / median(b->times, b->steps);
-    return code;
+    if (code || (code = bl_limits_get(b->dev, true, &limits))) return code;
+    bl_ledger_limits(b->session.ledger, &limits);
+    b->recorded = median(recorded, count) / median(b->times, b->steps);
+    return 0;
 }
 
 static int fill_result(const struct bench *b, double step, double least, struct bl_result *result) {

@@ -41,7 +41,8 @@ static int append_update(struct bl_option *table, int count, struct bl_common *c
 
 static int append_nd(struct bl_option *table, int count, struct bl_common *c) {
     const struct bl_option options[] = {
-        {"block", BL_OPT_INT, &c->nd.block, 1, 4096, "N", "ND: channels whitened together (64)"},
+        {"block", BL_OPT_AUTO, &c->nd.block, 1, 4096, "N|auto",
+         "ND: channels whitened together (64); auto: as --overhead-budget allows"},
         {"nd-iter", BL_OPT_INT, &c->nd.iterations, 1, 64, "N", "ND: iterations of the inverse root (5)"},
         {"nd-eps", BL_OPT_FLOAT, &c->nd.eps, 1e-30, 1e3, "X", "ND: added to the covariance (1e-5)"},
         {"nd-momentum", BL_OPT_FLOAT, &c->nd.momentum, 1e-30, 1, "X", "ND: of the running buffers (0.1)"},
@@ -110,8 +111,11 @@ static int apply_preset(const char *name, struct blanch_nd_options *nd) {
     return name ? bl_fail(BLANCH_EUSAGE, "--nd-preset takes study, fast or channels, not '%s'", name) : 0;
 }
 
-int bl_common_nd(const struct bl_common *common, struct blanch_nd_options *nd) {
+int bl_common_nd(const struct bl_common *common, bool chooses, struct blanch_nd_options *nd) {
     if (common->freeze && common->no_freeze) return bl_fail(BLANCH_EUSAGE, "give --freeze or --no-freeze, not both");
+    if (common->nd.block == BL_BLOCK_AUTO && !chooses)
+        return bl_fail(BLANCH_EUSAGE, "--block auto is for train and compare, which choose within --overhead-budget; "
+                                      "give a number");
     *nd = common->nd;
     if (common->whiten_grad && strcmp(common->whiten_grad, "exact") && strcmp(common->whiten_grad, "constant"))
         return bl_fail(BLANCH_EUSAGE, "--whiten-grad takes exact or constant, not '%s'", common->whiten_grad);
@@ -197,7 +201,7 @@ int bl_common_network(const struct bl_common *common, struct blanch_network_opti
     };
     int error = bl_norm_parse(common->norm, &network->norm);
     if (!error) error = bl_common_recompute(common, &network->recompute);
-    return error ? error : bl_common_nd(common, &network->nd);
+    return error ? error : bl_common_nd(common, false, &network->nd);
 }
 
 /* --- the process ---------------------------------------------------------------------------- */
@@ -294,11 +298,20 @@ void bl_print_layers(const struct bl_ledger *ledger, struct bl_graph *graph) {
     putchar('\n');
 }
 
+void bl_print_share(enum bl_limit limit, double share) {
+    const char *beyond = bl_limit_beyond(limit, share);
+    if (isnan(share) || beyond)
+        printf("%11s", beyond ? beyond : "-");
+    else
+        printf("%11.1f", 100 * share);
+}
+
 static void print_work_line(const char *name, struct bl_work_done work) {
     if (!(work.launches > 0)) return;
     printf("%-20s %9.3f %9.3f %9.3f %9.1f %9.1f %9.3f", name, work.ms, work.device_ms, work.host_ms, work.launches,
            1e-6 * work.bytes, 1e-9 * work.operations);
-    if (isfinite(work.arithmetic)) printf(" %10.1f %10.1f", 100 * work.arithmetic, 100 * work.bandwidth);
+    bl_print_share(BL_LIMIT_OPERATIONS, work.arithmetic);
+    bl_print_share(BL_LIMIT_BYTES, work.bandwidth);
     putchar('\n');
 }
 

@@ -36,8 +36,8 @@ struct bl_common {
 void bl_common_init(struct bl_common *common);
 /* table (BL_MAX_OPTIONS entries): first own, which ends with a NULL name, then the shared options of the groups. */
 void bl_common_options(struct bl_option *table, const struct bl_option *own, struct bl_common *common, unsigned groups);
-/* nd as given, --freeze included. */
-int bl_common_nd(const struct bl_common *common, struct blanch_nd_options *nd);
+/* nd as given, --freeze included. chooses: --block auto is taken, BL_BLOCK_AUTO. */
+int bl_common_nd(const struct bl_common *common, bool chooses, struct blanch_nd_options *nd);
 /* Says on standard error which options given have no effect: those of deconvolution in a network that has none, those
  * of batch norm in one with deconvolution. */
 void bl_common_say_unused(const struct bl_common *common, bool has_nd);
@@ -61,6 +61,8 @@ uint64_t bl_process_peak_bytes(void); // largest resident memory so far
 int bl_print_json(cJSON *json);
 /* A row per layer with the milliseconds of each phase that took any. */
 void bl_print_layers(const struct bl_ledger *ledger, struct bl_graph *graph);
+/* 11 columns: per cent, or why it is above 100; "-" where it is NAN. */
+void bl_print_share(enum bl_limit limit, double share);
 /* A line per phase: commands, bytes, operations and the fractions of the device's limits. */
 void bl_print_work(const struct bl_ledger *ledger);
 

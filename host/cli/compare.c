@@ -81,6 +81,7 @@ static int open_folder(struct bl_compare *c) {
 static void close_run(struct bl_compare_run *run) {
     bl_session_close(&run->session);
     blanch_network_free(run->net);
+    bl_blocks_free(&run->blocks);
     bl_run_result_free(&run->result);
     free(run->wall[0].value);
     free(run->wall[1].value);
@@ -100,6 +101,17 @@ static void close_compare(struct bl_compare *c) {
 }
 
 /* --- the end -------------------------------------------------------------------------------- */
+
+static int measure_limits(struct bl_compare *c) {
+    int code = 0;
+    for (int d = 0; d < c->devices && !code; d++) {
+        struct bl_limits limits;
+        code = bl_limits_get(c->device[d], true, &limits);
+        for (int r = 0; r < c->runs && !code; r++)
+            if (c->run[r].dev == c->device[d]) bl_ledger_limits(c->run[r].session.ledger, &limits);
+    }
+    return code;
+}
 
 static int write_results(struct bl_compare *c) {
     struct bl_result result;
@@ -167,7 +179,7 @@ static int compare(struct bl_compare *c) {
     if ((code = bl_compare_train(c)) || (code = close_log(c))) return code;
     if (!bl_interrupted) code = bl_compare_time_inference(c);
     bool enough = c->done >= BL_COMPARE_LEAST;
-    if (!code && enough) code = write_results(c);
+    if (!code && enough && !(code = measure_limits(c))) code = write_results(c);
     if (code || !bl_interrupted) return code ? code : fail_of_diverged(c);
     return bl_fail(BLANCH_EINTERRUPTED, "interrupted after step %lld%s", (long long)c->done,
                    enough ? "" : ": too few for results");

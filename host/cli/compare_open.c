@@ -10,7 +10,8 @@ static int open_device(struct bl_compare *c, const char *spec) {
     const char *name = blanch_device_info(c->device[c->devices])->name;
     bool taken = false;
     for (int d = 0; d < c->devices; d++) taken |= !strcmp(c->label[d], name);
-    if ((code = bl_limits_get(c->device[c->devices], true, &c->limits[c->devices]))) {
+    // kept for the end, when the networks may leave no memory to measure them
+    if ((code = bl_limits_get(c->device[c->devices], false, &(struct bl_limits){0}))) {
         blanch_device_close(c->device[c->devices]);
         return code;
     }
@@ -35,6 +36,18 @@ int bl_compare_open_devices(struct bl_compare *c) {
     return code;
 }
 
+/* On each device for itself. */
+static int choose_blocks(struct bl_compare *c, struct bl_compare_run *run, struct blanch_network_options *network) {
+    const struct bl_blocks_options options = {run->dev, c->data, &c->view, network, run->budget};
+    bl_progress_line(NULL, "--block auto: steps with one block for all layers are measured");
+    int code = bl_blocks_choose(&run->blocks, &options);
+    if (code) return code;
+    bl_progress_line(NULL, "%s", run->blocks.summary);
+    bl_blocks_apply(&run->blocks, &network->nd);
+    if (run->blocks.exact) run->budget = -1;
+    return 0;
+}
+
 static int open_run(struct bl_compare *c, int device, const struct bl_compare_setting *setting) {
     struct bl_compare_run *run = &c->run[c->runs++];
     struct blanch_network_options network = {
@@ -53,8 +66,10 @@ static int open_run(struct bl_compare *c, int device, const struct bl_compare_se
     run->dev = c->device[device];
     run->device = c->label[device];
     run->setting = setting;
-    if (setting->budget >= 0) network.nd.refresh = BL_REFRESH_SCHEDULED;
-    int code = blanch_network_create(&run->net, run->dev, &network);
+    run->budget = setting->budget;
+    int code = setting->norm == BLANCH_ND && setting->nd.block == BL_BLOCK_AUTO ? choose_blocks(c, run, &network) : 0;
+    if (run->budget >= 0) network.nd.refresh = BL_REFRESH_SCHEDULED;
+    if (!code) code = blanch_network_create(&run->net, run->dev, &network);
     return code ? bl_fail_in(code, "%s with %s", c->common.model, bl_compare_name(setting)) : 0;
 }
 
@@ -76,15 +91,13 @@ static int open_session(struct bl_compare *c, struct bl_compare_run *run) {
         .seed = (uint64_t)c->common.seed,
     };
     struct bl_baseline baseline = {.trained = true, .step = last_step_ms};
-    struct bl_session_options options = {.ledger = true, .budget = run->setting->budget};
+    struct bl_session_options options = {.ledger = true, .budget = run->budget};
     for (int b = 0; b < c->runs && !run->baseline; b++)
         if (c->run[b].dev == run->dev && c->run[b].setting->norm == BLANCH_BN) run->baseline = &c->run[b];
     baseline.context = run->baseline;
     if (run->baseline) options.baseline = &baseline;
     int code = bl_loader_open(&options.loader, c->data, &loader);
     if (!code) code = bl_session_open(&run->session, run->net, &options);
-    for (int d = 0; d < c->devices && !code; d++)
-        if (c->device[d] == run->dev) bl_ledger_limits(run->session.ledger, &c->limits[d]);
     if (!code && run->session.overhead && c->steps <= BL_BUDGET_WARMUP)
         bl_progress_line(NULL,
                          "blanch: --overhead-budget saves nothing here: the first %d steps refresh every layer, and "

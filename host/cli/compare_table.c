@@ -104,8 +104,8 @@ static void print_run(const struct bl_run_result *run) {
     print_value("%11.2f", run->step_ms);
     print_value("%11.0f", run->images_per_s);
     print_value("%11.2f", run->inference_ms);
-    print_value("%11.1f", worked ? 100 * run->step.all.arithmetic : NAN);
-    print_value("%11.1f", worked ? 100 * run->step.all.bandwidth : NAN);
+    bl_print_share(BL_LIMIT_OPERATIONS, worked ? run->step.all.arithmetic : NAN);
+    bl_print_share(BL_LIMIT_BYTES, worked ? run->step.all.bandwidth : NAN);
     print_value("%11.1f", 100 * run->coverage);
     print_value("%+11.1f", bl_percent_more(run->recording_cost, 1));
     print_value("%11.4f", run->last_loss);

@@ -80,8 +80,9 @@ void bl_html_cell(struct bl_html *html, double value, const char *text) {
     bl_html(html, "<td data-v=\"%.6g\">%s</td>", isfinite(value) ? value : -1, text);
 }
 
-void bl_html_share(struct bl_html *html, double part) {
-    bl_html_cell(html, part, bl_fixed(100 * part, 1));
+void bl_html_share(struct bl_html *html, enum bl_limit limit, double part) {
+    const char *beyond = bl_limit_beyond(limit, part);
+    bl_html_cell(html, part, beyond ? beyond : bl_fixed(100 * part, 1));
 }
 
 static char *ring(void) {

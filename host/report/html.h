@@ -17,7 +17,7 @@ void bl_html_text(struct bl_html *html, const char *text);
 void bl_csv_text(struct bl_html *csv, const char *text);
 /* A cell that sorts by value (NAN: before all), and one that has no number. */
 void bl_html_cell(struct bl_html *html, double value, const char *text);
-void bl_html_share(struct bl_html *html, double part); // of 1, in per cent
+void bl_html_share(struct bl_html *html, enum bl_limit limit, double part); // in per cent, or why it is above 100
 
 /* A number as text, in a buffer of a small ring that later calls reuse: use it at once. */
 const char *bl_ms(double ms);                   // "12.3", three digits or so; "–" for NAN

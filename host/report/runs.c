@@ -116,8 +116,8 @@ static void put_overview_row(struct bl_html *html, const struct bl_result *resul
     bl_html_cell(html, run->images_per_s, bl_whole(run->images_per_s));
     put_overhead(html, run, run->step_ms, bn ? bn->step_ms : NAN);
     put_overhead(html, run, run->mean_ms, bn ? bn->mean_ms : NAN);
-    bl_html_share(html, run->step.all.launches > 0 ? run->step.all.arithmetic : NAN);
-    bl_html_share(html, run->step.all.launches > 0 ? run->step.all.bandwidth : NAN);
+    bl_html_share(html, BL_LIMIT_OPERATIONS, run->step.all.launches > 0 ? run->step.all.arithmetic : NAN);
+    bl_html_share(html, BL_LIMIT_BYTES, run->step.all.launches > 0 ? run->step.all.bandwidth : NAN);
     bl_html_cell(html, top1, bl_fixed(top1, 2));
     bl_html_cell(html, run->target_s, bl_ms(run->target_s));
     bl_html(html, "<td class=\"wide soft\">");
@@ -161,7 +161,10 @@ void bl_html_overview(struct bl_html *html, const struct bl_result *results, int
     for (int d = 0; d < count; d++)
         for (int r = 0; r < results[d].runs; r++)
             put_overview_row(html, results, count, &results[d], &results[d].run[r]);
-    bl_html(html, "</tbody></table></div>\n");
+    bl_html(html,
+            "</tbody></table></div>\n"
+            "<p class=\"soft\">Shares of a limit are of what is counted: fewer stands for more than 100&nbsp;%% of "
+            "the arithmetic, cached of the bandwidth.</p>\n");
     const double target = results[0].runs ? results[0].run[0].target_top1 : NAN;
     if (isfinite(target) && count == 1)
         bl_html(html,
@@ -186,8 +189,8 @@ static void put_work_cells(struct bl_html *html, double ms, const struct bl_work
     bl_html_cell(html, work->launches, bl_ms(work->launches));
     bl_html_cell(html, 1e-6 * work->bytes, bl_ms(1e-6 * work->bytes));
     bl_html_cell(html, 1e-9 * work->operations, bl_ms(1e-9 * work->operations));
-    bl_html_share(html, work->arithmetic);
-    bl_html_share(html, work->bandwidth);
+    bl_html_share(html, BL_LIMIT_OPERATIONS, work->arithmetic);
+    bl_html_share(html, BL_LIMIT_BYTES, work->bandwidth);
 }
 
 static void start_table(struct bl_html *html, const char *first) {
@@ -261,7 +264,8 @@ void bl_html_run(struct bl_html *html, const struct bl_run_result *run, bool bar
     if (limits->operations > 0)
         bl_html(html,
                 "<p class=\"soft\">The device’s measured limits: %s&nbsp;Gop/s, %s&nbsp;GB/s. Bytes count every tensor "
-                "of a command once, operations what the method asks for.</p>\n",
+                "of a command once, operations what the method asks for; fewer: an engine needs fewer multiplications "
+                "than that, cached: tensors stayed in a cache.</p>\n",
                 bl_fixed(1e-9 * limits->operations, 0), bl_fixed(1e-9 * limits->bytes, 1));
     put_phases(html, &run->step);
     bl_html(html, "<details%s><summary>The same by layer</summary>\n", bars ? " open" : "");

@@ -60,9 +60,9 @@ double bl_row_ms(const struct bl_ledger_row *row); // of all phases
  * left out. */
 void bl_measured_json(const struct bl_measured *measured, cJSON *json);
 cJSON *bl_phases_json(const double *ms); // (BL_PHASES) {PHASE: ms} of those that took any
-/* ledger.json: steps, wall median, quartiles, totals, layers. Asks for the device's limits first. Takes settings over;
- * *json is the caller's, also after a failure. */
-int bl_ledger_json(struct bl_ledger *ledger, cJSON *settings, cJSON **json);
+/* ledger.json: steps, wall median, quartiles, totals, layers. Asks for the device's limits first (last: measures them
+ * again). Takes settings over; *json is the caller's, also after a failure. */
+int bl_ledger_json(struct bl_ledger *ledger, bool last, cJSON *settings, cJSON **json);
 /* Chrome trace-event JSON of the last recorded step. Takes settings over. */
 int bl_ledger_trace(const struct bl_ledger *ledger, const char *path, cJSON *settings);
 

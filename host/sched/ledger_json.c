@@ -118,12 +118,11 @@ void bl_measured_json(const struct bl_measured *measured, cJSON *json) {
     cJSON_AddItemToObject(json, "layers", layers);
 }
 
-int bl_ledger_json(struct bl_ledger *ledger, cJSON *settings, cJSON **out) {
-    struct bl_limits limits;
-    int code = ledger->limits.operations > 0 ? 0 : bl_limits_get(ledger->dev, false, &limits);
+int bl_ledger_json(struct bl_ledger *ledger, bool last, cJSON *settings, cJSON **out) {
+    const bool known = ledger->limits.operations > 0 && !last;
+    int code = known ? 0 : bl_limits_get(ledger->dev, last, &ledger->limits);
     *out = NULL;
-    if (!code && !(ledger->limits.operations > 0)) ledger->limits = limits;
-    if (code && code != BLANCH_ELIMIT) return cJSON_Delete(settings), code;
+    if (code) return cJSON_Delete(settings), code;
     cJSON *json = *out = bl_document("ledger", 2, blanch_device_info(ledger->dev), settings);
     cJSON_AddNumberToObject(json, "recorded_steps", (double)ledger->count);
     cJSON_AddNumberToObject(json, "steps", bl_ledger_steps(ledger));

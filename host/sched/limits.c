@@ -168,11 +168,18 @@ int bl_limits_get(struct blanch_device *dev, bool again, struct bl_limits *limit
     read_kept(&cache, name, info, limits);
     bool known = limits->operations > 0 && limits->bytes > 0;
     if (known && !again) goto done;
-    if ((code = measure(dev, &now))) goto done;
+    code = measure(dev, &now);
+    if (code == BLANCH_ELIMIT) code = 0; // no memory is left for it
+    if (code) goto done;
     if (now.operations > limits->operations) limits->operations = now.operations;
     if (now.bytes > limits->bytes) limits->bytes = now.bytes;
     keep(&cache, name, info, limits);
 done:
     bl_cache_close(&cache);
     return code;
+}
+
+const char *bl_limit_beyond(enum bl_limit limit, double share) {
+    static const char *const reason[] = {[BL_LIMIT_OPERATIONS] = "fewer", [BL_LIMIT_BYTES] = "cached"};
+    return share > 1 ? reason[limit] : NULL;
 }
