@@ -55,6 +55,7 @@ int bl_model_build(struct bl_graph *graph, const struct bl_model *model, const s
                          .block = 64,
                          .block_fc = model->block_fc,
                          .classes = or_else(options->classes, model->classes)};
+    if (b.nd.block < 0) b.nd.block = 0; // nd.layer has what was chosen
     bl_graph_store_as(graph, (enum bl_type)options->precision);
     struct bl_tensor *x = bl_graph_input(graph, or_else(options->channels, model->channels),
                                          or_else(options->height, model->size), or_else(options->width, model->size));

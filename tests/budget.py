@@ -3,6 +3,8 @@
 were. Prints TAP. Usage: budget.py BLANCH"""
 import json
 import os
+import shutil
+import struct
 import subprocess
 import sys
 import tempfile
@@ -44,6 +46,7 @@ def refusals(folder):
         "a budget that is no number": ["--overhead-budget", "abc"],
         "a budget beside --refresh": ["--overhead-budget", "20%", "--refresh", "5"],
         "a budget for batch norm": ["--overhead-budget", "20%", "--norm", "bn"],
+        "choosing blocks without a budget": ["--block", "auto"],
     }.items():
         done = run("train", *COMMON, "--out", os.path.join(folder, "refused"), "--steps", "1", *args)
         one_line = done.stderr.count("\n") == 1 and "--overhead-budget" in done.stderr
@@ -87,12 +90,77 @@ def budget(folder):
     check("agrees with plain C between refreshes", validated.returncode == 0, validated.stderr)
 
 
+def config(out):
+    with open(os.path.join(out, "config.json")) as file:
+        return json.load(file)
+
+
+def metadata(out):
+    data = weights(out)
+    return json.loads(data[8:8 + struct.unpack("<Q", data[:8])[0]])["__metadata__"]
+
+
+def tensors(data):
+    """What follows the header."""
+    return data[8 + struct.unpack("<Q", data[:8])[0]:]
+
+
+LARGEST = {"conv1": {"block": 3}, "conv2": {"block": 16}, "conv3": {"block": 32}, "conv4": {"block": 32}}
+
+
+def blocks(folder):
+    """Blocks that are chosen: times decide, so the budgets are far from what any machine measures."""
+    large, small, again, init = (os.path.join(folder, name) for name in ("large", "small", "again", "init"))
+    chosen = ["--block", "auto", "--schedule", "constant", "--steps", "6"]
+    fine, why = train(large, *chosen, "--overhead-budget", "10000%")
+    found = config(large) if fine else {}
+    check("a large budget keeps the largest blocks",
+          found.get("blocks") == LARGEST and found["exact"] and found["block"] == "auto", why + str(found))
+    fine, why = train(os.path.join(folder, "default"), "--schedule", "constant", "--steps", "6")
+    check("which are exact deconvolution, bit for bit", fine and tensors(weights(large)) ==
+          tensors(weights(os.path.join(folder, "default"))), why)
+    fine, why = train(small, *chosen, "--overhead-budget", "0%")
+    found = config(small) if fine else {}
+    line = lines(small, "blocks")[0] if fine else {}
+    least = line.get("rest_ms", 0) + sum(min(layer["whitening_ms"]) for layer in line.get("layers", []))
+    check("none takes the cheapest of every layer",
+          fine and abs(least / line["bn_ms"] - 1 - line["overhead_pct"] / 100) < 1e-3 * least / line["bn_ms"],
+          why + str(line))
+    check("and leaves the rest to refreshes", found.get("exact") is False, str(found))
+    check("the weights know it", json.loads(metadata(small)["blocks"]) == found["blocks"])
+    os.mkdir(again)
+    shutil.copy(os.path.join(small, "config.json"), again)
+    for steps in "3", "6":
+        done = run("train", "--resume", "--out", again, "--steps", steps, "--quiet")
+        check("a run of this record until step " + steps, done.returncode == 0, done.stderr)
+    check("is the same when it was interrupted", weights(small) == weights(again))
+    file = os.path.join(small, "last.safetensors")
+    named = ["--weights", file, "--model", "smallcnn", "--norm", "nd", "--data", DATA]
+    of_run, of_file = run("eval", "--run", small, "--json"), run("eval", *named, "--json")
+    check("eval rebuilds the network from the run or the weights",
+          of_run.returncode == of_file.returncode == 0 and
+          json.loads(of_run.stdout)["loss"] == json.loads(of_file.stdout)["loss"], of_run.stderr + of_file.stderr)
+    done = run("eval", *named, "--block", "32")
+    check("a block beside them is refused", done.returncode == 2 and "leave --block" in done.stderr, done.stderr)
+    fine, why = train(init, "--init", file, "--steps", "2")
+    check("--init takes them over", fine and config(init)["blocks"] == found["blocks"], why)
+    out = os.path.join(folder, "compared")
+    done = run("compare", "--model", "smallcnn", "--data", DATA, "--batch", "16", "--steps", "5", "--out", out,
+               "--settings", "auto: --overhead-budget 10000% --block auto")
+    found = lines(out, "blocks") if done.returncode == 0 else []
+    check("compare chooses for a setting", [line["setting"] for line in found] == ["auto"], done.stderr)
+    for args in ["bench", "--model", "smallcnn", "--norm", "nd"], ["models", "smallcnn", "--norm", "nd"]:
+        done = run(*args, "--block", "auto")
+        check(args[0] + " chooses no blocks", done.returncode == 2 and "give a number" in done.stderr, done.stderr)
+
+
 def main():
     tap.need_device(BLANCH)
     with tempfile.TemporaryDirectory() as folder:
         refusals(folder)
         exact(folder)
         budget(folder)
+        blocks(folder)
     return report.end()
 
 

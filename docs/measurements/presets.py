@@ -3,7 +3,9 @@
 
   presets.py run BLANCH DATA OUT NETWORK...   trains the cells that are not finished; DATA as --data takes it
   presets.py keep OUT                         their results, into presets.json beside this script
-  presets.py table                            of presets.json, as Markdown
+  presets.py time BLANCH NETWORK...           step times, all settings in turn, three rounds, into presets-times.json
+  presets.py table                            of both files, as Markdown
+  presets.py plot NETWORK                     presets-NETWORK.svg: accuracy over the seconds of training
 
 A cell is a run directory OUT/NETWORK-SETTING-SEED; what is there and finished is not run again. Batch norm's rates are
 swept in 130 steps with seed 0, with and without a linear warm-up of 40; the one with the least loss over the last 13
@@ -16,7 +18,9 @@ import statistics
 import subprocess
 import sys
 
-KEPT = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'presets.json')
+HERE = os.path.dirname(os.path.abspath(__file__))
+KEPT, TIMES = os.path.join(HERE, 'presets.json'), os.path.join(HERE, 'presets-times.json')
+STEPS = 391          # of an epoch
 SEEDS = {'vgg11': 3, 'resnet18d': 3, 'resnet18': 1, 'mobilenetv2': 1}
 RATES = ('0.003', '0.01', '0.03', '0.1')
 SETTINGS = {  # of deconvolution
@@ -105,10 +109,34 @@ def keep(out):
         f.write('{\n' + ',\n'.join('%s: %s' % (json.dumps(k), json.dumps(v)) for k, v in kept.items()) + '\n}\n')
 
 
+def step_times(blanch, networks):
+    times = read(TIMES)
+    for network in networks:
+        settings = {'bn': ('--norm', 'bn'), **{k: ('--norm', 'nd', *v) for k, v in SETTINGS.items() if k != 'budget20'}}
+        found = {name: [] for name in settings}
+        for _ in range(3):
+            for name, options in settings.items():
+                done = subprocess.run([blanch, 'bench', '--model', network, '--batch', '128', '--steps', '5', '--json',
+                                       *options], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True)
+                found[name].append(json.loads(done.stdout)['step_ms'])
+        times[network] = {name: statistics.median(values) for name, values in found.items()}
+        times[network]['budget20'] = 1.2 * times[network]['bn']     # what it holds
+    with open(TIMES, 'w', encoding='utf-8') as f:
+        json.dump(times, f, indent=1)
+
+
+def read(path):
+    try:
+        with open(path, encoding='utf-8') as f:
+            return json.load(f)
+    except FileNotFoundError:
+        return {}
+
+
 def table():
-    with open(KEPT, encoding='utf-8') as f:
-        kept = json.load(f)
-    print('| network | setting | seeds | test top-1, % | against ND exact |\n| --- | --- | --- | --- | --- |')
+    kept, times = read(KEPT), read(TIMES)
+    print('| network | setting | seeds | step, of BN | test top-1, % | against ND exact |')
+    print('| --- | --- | --- | --- | --- | --- |')
     for network in SEEDS:
         for name in ('bn', 'bn2', *SETTINGS):
             cells = {s: kept['%s-%s-%d' % (network, name, s)].get('test_top1')
@@ -119,8 +147,59 @@ def table():
             exact = {s: kept.get('%s-nd-%d' % (network, s), {}).get('test_top1') for s in cells}
             pairs = [cells[s] - exact[s] for s in cells if cells[s] is not None and exact[s] is not None]
             error = ' ± %.2f' % (statistics.stdev(pairs) / math.sqrt(len(pairs))) if len(pairs) > 1 else ''
-            print('| %s | %s | %d | %s | %s |' % (network, name, len(tops), ', '.join('%.1f' % t for t in tops),
-                                                  '%+.2f%s' % (statistics.mean(pairs), error) if pairs else ''))
+            step = times.get(network, {}).get(name)
+            print('| %s | %s | %d | %s | %s | %s |' % (
+                network, name, len(tops), '%.2f' % (step / times[network]['bn']) if step else '',
+                ', '.join('%.1f' % t for t in tops),
+                '%+.2f%s' % (statistics.mean(pairs), error) if pairs and name != 'nd' else ''))
+
+
+COLOURS = {'bn': '#444', 'bn2': '#444', 'nd': '#1b6ca8', 'block32': '#2a9d8f', 'block16': '#6a994e', '4F': '#8ecae6',
+           'fast': '#e76f51', 'channels': '#9b5de5', 'budget20': '#f4a261'}
+LABELS = {'bn': 'BN, its best rate', 'bn2': 'BN, twice as long', 'nd': 'ND exact', '4F': '--cov-samples 4F',
+          'block32': '--block 32', 'block16': '--block 16', 'fast': '--nd-preset fast',
+          'channels': '--nd-preset channels', 'budget20': '--overhead-budget 20%'}
+
+
+def plot(network):
+    """A dot for every seed, a ring about a setting's mean, named."""
+    kept, times = read(KEPT), read(TIMES)[network]
+    dots = {}
+    for name in LABELS:
+        seconds = times['bn' if name == 'bn2' else name] * STEPS * (2 if name == 'bn2' else 1) / 1000
+        tops = [kept[cell]['test_top1'] for s in range(SEEDS[network])
+                for cell in ['%s-%s-%d' % (network, name, s)] if 'test_top1' in kept.get(cell, {})]
+        if tops:
+            dots[name] = seconds, tops
+    width, height, left, bottom = 860, 460, 60, 50
+    most = 1.15 * max(s for s, _ in dots.values())
+    low = math.floor(min(min(t) for _, t in dots.values()) - 1)
+    high = math.ceil(max(max(t) for _, t in dots.values()) + 1)
+    x = lambda s: left + s / most * (width - left - 150)
+    y = lambda t: 20 + (high - t) / (high - low) * (height - 20 - bottom)
+    out = ['<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" font-family="sans-serif" font-size="13">'
+           % (width, height), '<rect width="100%" height="100%" fill="white"/>']
+    for t in range(low, high + 1):
+        out.append('<path d="M%d %.1fH%d" stroke="#eee"/><text x="%d" y="%.1f" text-anchor="end">%d</text>'
+                   % (left, y(t), width - 20, left - 8, y(t) + 4, t))
+    for s in range(0, int(most) + 1, max(10, int(most / 8) // 10 * 10)):
+        out.append('<text x="%.1f" y="%d" text-anchor="middle">%d</text>' % (x(s), height - bottom + 20, s))
+    out.append('<text x="%d" y="%d">seconds of training (steps x measured step time)</text>' % (left, height - 10))
+    out.append('<text x="%d" y="14">%s, CIFAR-10 (JPEG), test top-1 in per cent</text>' % (left, network))
+    placed = []
+    for name, (seconds, tops) in sorted(dots.items(), key=lambda d: -statistics.mean(d[1][1])):
+        mean, at = statistics.mean(tops), y(statistics.mean(tops))
+        for top in tops:
+            out.append('<circle cx="%.1f" cy="%.1f" r="3" fill="%s"/>' % (x(seconds), y(top), COLOURS[name]))
+        out.append('<circle cx="%.1f" cy="%.1f" r="7" fill="none" stroke="%s" stroke-width="2"/>'
+                   % (x(seconds), y(mean), COLOURS[name]))
+        while any(abs(at - other) < 15 and abs(x(seconds) - where) < 190 for other, where in placed):
+            at += 3
+        placed.append((at, x(seconds)))
+        out.append('<text x="%.1f" y="%.1f" fill="%s">%s, %.1f</text>'
+                   % (x(seconds) + 12, at + 4, COLOURS[name], LABELS[name], mean))
+    with open(os.path.join(HERE, 'presets-%s.svg' % network), 'w', encoding='utf-8') as f:
+        f.write('\n'.join(out) + '\n</svg>\n')
 
 
 def main():
@@ -129,8 +208,12 @@ def main():
         run(sys.argv[2], sys.argv[3], sys.argv[4], sys.argv[5:])
     elif command == 'keep' and len(sys.argv) == 3:
         keep(sys.argv[2])
+    elif command == 'time' and len(sys.argv) > 3:
+        step_times(sys.argv[2], sys.argv[3:])
     elif command == 'table':
         table()
+    elif command == 'plot' and len(sys.argv) == 3:
+        plot(sys.argv[2])
     else:
         sys.exit(__doc__)
 

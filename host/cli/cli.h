@@ -13,11 +13,12 @@ struct bl_command {
 };
 
 /* One option of a subcommand: long options only, --name VALUE or --name=VALUE; parsed with getopt_long. */
-enum bl_option_kind { BL_OPT_FLAG, BL_OPT_INT, BL_OPT_INT64, BL_OPT_FLOAT, BL_OPT_TEXT, BL_OPT_BYTES };
+enum bl_option_kind { BL_OPT_FLAG, BL_OPT_INT, BL_OPT_AUTO, BL_OPT_INT64, BL_OPT_FLOAT, BL_OPT_TEXT, BL_OPT_BYTES };
+enum { BL_AUTO = -1 }; // of a BL_OPT_AUTO: what is given is `auto` instead of a number
 struct bl_option {
     const char *name;
     enum bl_option_kind kind;
-    void *value;                 // bool, int, int64_t, float, const char *, uint64_t
+    void *value;                 // bool, int, int, int64_t, float, const char *, uint64_t
     double min, max;             // of numbers; both 0: any
     const char *argument, *help; // help NULL: hidden
 };

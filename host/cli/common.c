@@ -41,7 +41,8 @@ static int append_update(struct bl_option *table, int count, struct bl_common *c
 
 static int append_nd(struct bl_option *table, int count, struct bl_common *c) {
     const struct bl_option options[] = {
-        {"block", BL_OPT_INT, &c->nd.block, 1, 4096, "N", "ND: channels whitened together (64)"},
+        {"block", BL_OPT_AUTO, &c->nd.block, 1, 4096, "N|auto",
+         "ND: channels whitened together (64); auto: as --overhead-budget allows"},
         {"nd-iter", BL_OPT_INT, &c->nd.iterations, 1, 64, "N", "ND: iterations of the inverse root (5)"},
         {"nd-eps", BL_OPT_FLOAT, &c->nd.eps, 1e-30, 1e3, "X", "ND: added to the covariance (1e-5)"},
         {"nd-momentum", BL_OPT_FLOAT, &c->nd.momentum, 1e-30, 1, "X", "ND: of the running buffers (0.1)"},
@@ -110,8 +111,11 @@ static int apply_preset(const char *name, struct blanch_nd_options *nd) {
     return name ? bl_fail(BLANCH_EUSAGE, "--nd-preset takes study, fast or channels, not '%s'", name) : 0;
 }
 
-int bl_common_nd(const struct bl_common *common, struct blanch_nd_options *nd) {
+int bl_common_nd(const struct bl_common *common, bool chooses, struct blanch_nd_options *nd) {
     if (common->freeze && common->no_freeze) return bl_fail(BLANCH_EUSAGE, "give --freeze or --no-freeze, not both");
+    if (common->nd.block == BL_BLOCK_AUTO && !chooses)
+        return bl_fail(BLANCH_EUSAGE, "--block auto is for train and compare, which choose within --overhead-budget; "
+                                      "give a number");
     *nd = common->nd;
     if (common->whiten_grad && strcmp(common->whiten_grad, "exact") && strcmp(common->whiten_grad, "constant"))
         return bl_fail(BLANCH_EUSAGE, "--whiten-grad takes exact or constant, not '%s'", common->whiten_grad);
@@ -197,7 +201,7 @@ int bl_common_network(const struct bl_common *common, struct blanch_network_opti
     };
     int error = bl_norm_parse(common->norm, &network->norm);
     if (!error) error = bl_common_recompute(common, &network->recompute);
-    return error ? error : bl_common_nd(common, &network->nd);
+    return error ? error : bl_common_nd(common, false, &network->nd);
 }
 
 /* --- the process ---------------------------------------------------------------------------- */

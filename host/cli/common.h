@@ -36,8 +36,8 @@ struct bl_common {
 void bl_common_init(struct bl_common *common);
 /* table (BL_MAX_OPTIONS entries): first own, which ends with a NULL name, then the shared options of the groups. */
 void bl_common_options(struct bl_option *table, const struct bl_option *own, struct bl_common *common, unsigned groups);
-/* nd as given, --freeze included. */
-int bl_common_nd(const struct bl_common *common, struct blanch_nd_options *nd);
+/* nd as given, --freeze included. chooses: --block auto is taken, BL_BLOCK_AUTO. */
+int bl_common_nd(const struct bl_common *common, bool chooses, struct blanch_nd_options *nd);
 /* Says on standard error which options given have no effect: those of deconvolution in a network that has none, those
  * of batch norm in one with deconvolution. */
 void bl_common_say_unused(const struct bl_common *common, bool has_nd);

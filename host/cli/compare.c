@@ -81,6 +81,7 @@ static int open_folder(struct bl_compare *c) {
 static void close_run(struct bl_compare_run *run) {
     bl_session_close(&run->session);
     blanch_network_free(run->net);
+    bl_blocks_free(&run->blocks);
     bl_run_result_free(&run->result);
     free(run->wall[0].value);
     free(run->wall[1].value);

@@ -6,6 +6,7 @@
 #include "io/directory.h"
 #include "report/result.h"
 #include "tune.h"
+#include "train/blocks.h"
 #include "train/session.h"
 
 enum { BL_COMPARE_RUNS = 32, BL_COMPARE_DEVICES = 8 };
@@ -34,6 +35,8 @@ struct bl_compare_run {        // one network on one device
     const char *device;        // its label, also the comparison's
     const struct bl_compare_setting *setting;
     struct blanch_network *net;
+    struct bl_blocks blocks; // of --block auto
+    double budget;           // the setting's, or negative where its blocks let every step be exact
     struct bl_session session;
     bool diverged;                   // and takes no further step
     int64_t steps;                   // made, those before it diverged

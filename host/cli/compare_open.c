@@ -36,6 +36,18 @@ int bl_compare_open_devices(struct bl_compare *c) {
     return code;
 }
 
+/* On each device for itself. */
+static int choose_blocks(struct bl_compare *c, struct bl_compare_run *run, struct blanch_network_options *network) {
+    const struct bl_blocks_options options = {run->dev, c->data, &c->view, network, run->budget};
+    bl_progress_line(NULL, "--block auto: steps with one block for all layers are measured");
+    int code = bl_blocks_choose(&run->blocks, &options);
+    if (code) return code;
+    bl_progress_line(NULL, "%s", run->blocks.summary);
+    bl_blocks_apply(&run->blocks, &network->nd);
+    if (run->blocks.exact) run->budget = -1;
+    return 0;
+}
+
 static int open_run(struct bl_compare *c, int device, const struct bl_compare_setting *setting) {
     struct bl_compare_run *run = &c->run[c->runs++];
     struct blanch_network_options network = {
@@ -54,8 +66,10 @@ static int open_run(struct bl_compare *c, int device, const struct bl_compare_se
     run->dev = c->device[device];
     run->device = c->label[device];
     run->setting = setting;
-    if (setting->budget >= 0) network.nd.refresh = BL_REFRESH_SCHEDULED;
-    int code = blanch_network_create(&run->net, run->dev, &network);
+    run->budget = setting->budget;
+    int code = setting->norm == BLANCH_ND && setting->nd.block == BL_BLOCK_AUTO ? choose_blocks(c, run, &network) : 0;
+    if (run->budget >= 0) network.nd.refresh = BL_REFRESH_SCHEDULED;
+    if (!code) code = blanch_network_create(&run->net, run->dev, &network);
     return code ? bl_fail_in(code, "%s with %s", c->common.model, bl_compare_name(setting)) : 0;
 }
 
@@ -77,7 +91,7 @@ static int open_session(struct bl_compare *c, struct bl_compare_run *run) {
         .seed = (uint64_t)c->common.seed,
     };
     struct bl_baseline baseline = {.trained = true, .step = last_step_ms};
-    struct bl_session_options options = {.ledger = true, .budget = run->setting->budget};
+    struct bl_session_options options = {.ledger = true, .budget = run->budget};
     for (int b = 0; b < c->runs && !run->baseline; b++)
         if (c->run[b].dev == run->dev && c->run[b].setting->norm == BLANCH_BN) run->baseline = &c->run[b];
     baseline.context = run->baseline;

@@ -30,7 +30,7 @@ bool bl_compare_has(const struct bl_compare *c, enum blanch_norm norm) {
 static int resolve(const struct bl_common *common, const char *budget, struct bl_compare_setting *setting) {
     const char *schedule = common->schedule ? common->schedule : "cosine";
     const struct bl_optimiser *optimiser;
-    int code = bl_common_nd(common, &setting->nd);
+    int code = bl_common_nd(common, true, &setting->nd);
     setting->budget = -1;
     setting->update = common->update;
     if (!code) code = bl_optimiser_find(common->optimiser, &optimiser);
@@ -49,6 +49,9 @@ static int resolve(const struct bl_common *common, const char *budget, struct bl
 static int add(struct bl_compare *c, const struct bl_compare_setting *setting) {
     if (c->settings == BL_COMPARE_RUNS)
         return bl_fail(BLANCH_EUSAGE, "more than %d networks at once are too many", BL_COMPARE_RUNS);
+    if (setting->norm == BLANCH_ND && setting->nd.block == BL_BLOCK_AUTO && setting->budget < 0)
+        return bl_fail(BLANCH_EUSAGE, "--block auto chooses blocks that an overhead budget allows: give "
+                                      "--overhead-budget P%% too");
     c->setting[c->settings++] = *setting;
     if (setting->norm != BLANCH_ND) c->setting[c->settings - 1].budget = -1;
     return 0;

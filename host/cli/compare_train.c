@@ -63,6 +63,17 @@ static int log_line(struct bl_compare *c, const struct bl_compare_run *run, cons
     return bl_json_line(c->log, line, c->log_path);
 }
 
+/* What --block auto measured and chose. */
+static int log_blocks(struct bl_compare *c) {
+    int code = 0;
+    for (int r = 0; r < c->runs && !code; r++) {
+        cJSON *line = c->run[r].blocks.line;
+        c->run[r].blocks.line = NULL;
+        if (line) code = log_line(c, &c->run[r], "blocks", line);
+    }
+    return code;
+}
+
 /* On the test images, or on those for validation where there are no others. */
 static int end_epoch(struct bl_compare *c, struct bl_compare_run *run, uint64_t epoch) {
     const bool tests = bl_dataset_count(c->data, BL_TEST), held = tests || bl_dataset_count(c->data, BL_VAL);
@@ -168,8 +179,8 @@ static void show(const struct bl_compare *c) {
 
 /* Who goes first rotates, and whether the step is recorded changes once all had their turn at being first. */
 int bl_compare_train(struct bl_compare *c) {
+    int code = log_blocks(c);
     c->progress = bl_progress_start("compare", c->steps);
-    int code = 0;
     while (!code && c->done < c->steps && !bl_interrupted) {
         bool record = (c->done / c->runs) % 2 == 0;
         for (int i = 0; i < c->runs && !code; i++) {

@@ -141,7 +141,7 @@ static int run(int argc, char **argv) {
     code = bl_options_parse(&bl_command_models, options, argc, argv, &count, &help);
     if (code || help) return code;
     if ((code = common.norm ? bl_norm_parse(common.norm, &network.norm) : 0) ||
-        (code = bl_common_nd(&common, &network.nd)))
+        (code = bl_common_nd(&common, false, &network.nd)))
         return code;
     if (!count && (common.norm || network.classes || bl_common_gives_nd(&common)))
         return bl_fail(BLANCH_EUSAGE, "--norm, --classes and options of ND go with a network: blanch models NAME");

@@ -54,6 +54,8 @@ static const char *number_words(const struct bl_option *option) {
     case BL_OPT_INT:
     case BL_OPT_INT64:
         return "a whole number";
+    case BL_OPT_AUTO:
+        return "auto or a whole number";
     case BL_OPT_BYTES:
         return "a size such as 512M or 4GiB";
     default:
@@ -82,10 +84,10 @@ static int read_integer(const struct bl_option *option, const char *text) {
     if (!length || text[length]) return bad_value(option, text);
     bool fits = option->kind == BL_OPT_INT64 || (value >= INT_MIN && value <= INT_MAX);
     if (!fits || !in_range(option, (double)value)) return bad_value(option, text);
-    if (option->kind == BL_OPT_INT)
-        *(int *)option->value = (int)value;
-    else
+    if (option->kind == BL_OPT_INT64)
         *(int64_t *)option->value = value;
+    else
+        *(int *)option->value = (int)value;
     return 0;
 }
 
@@ -121,6 +123,9 @@ static int read_value(const struct bl_option *option, const char *text) {
     case BL_OPT_FLAG:
         *(bool *)option->value = true;
         return 0;
+    case BL_OPT_AUTO:
+        if (!strcmp(text, "auto")) return *(int *)option->value = BL_AUTO, 0;
+        return read_integer(option, text);
     case BL_OPT_INT:
     case BL_OPT_INT64:
         return read_integer(option, text);
@@ -246,6 +251,10 @@ static cJSON *value_json(const struct bl_option *option) {
     case BL_OPT_FLOAT:
         value = (double)*(const float *)option->value;
         return in_range(option, value) ? bl_json_float(*(const float *)option->value) : NULL;
+    case BL_OPT_AUTO:
+        if (*(const int *)option->value == BL_AUTO) return cJSON_CreateString("auto");
+        value = *(const int *)option->value;
+        break;
     case BL_OPT_INT:
         value = *(const int *)option->value;
         break;

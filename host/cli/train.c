@@ -63,7 +63,7 @@ static int take_common(struct bl_train_options *o, const struct bl_common *commo
     o->norm = common->norm;
     o->device = common->device;
     o->max_alloc = common->max_alloc;
-    int code = bl_common_nd(common, &o->network.nd);
+    int code = bl_common_nd(common, true, &o->network.nd);
     return code ? code : bl_common_recompute(common, &o->network.recompute);
 }
 

@@ -1,5 +1,6 @@
 /* A trained network for eval and predict. */
 #include "cli/weights.h"
+#include "train/blocks.h"
 #include <math.h>
 #include <string.h>
 #include <stdlib.h>
@@ -31,6 +32,7 @@ static int from_names(struct bl_trained *t, const struct bl_weights_options *o,
                       struct blanch_network_options *network) {
     int code = bl_common_network(&o->common, network);
     t->data_spec = o->data;
+    if (!code && network->norm == BLANCH_ND) code = bl_blocks_of_weights(o->weights, &network->nd, &t->config.layers);
     t->weights = code ? NULL : bl_strdup(o->weights);
     return code ? code : t->weights ? 0 : BLANCH_ENOMEM;
 }

@@ -80,6 +80,16 @@ static struct bl_conv_attrs conv_attrs(const struct bl_tensor *x, const struct b
                                   .bias = !s->no_bias};
 }
 
+/* NULL: the layer has what all have. */
+static const struct blanch_nd_layer *own_of(const struct bl_build *b, const char *name) {
+    const size_t prefix = strlen(b->prefix);
+    for (int i = 0; i < b->nd.layers; i++) {
+        const char *of = b->nd.layer[i].name;
+        if (!strncmp(of, b->prefix, prefix) && !strcmp(of + prefix, name)) return &b->nd.layer[i];
+    }
+    return NULL;
+}
+
 struct bl_tensor *bl_conv(struct bl_build *b, const char *name, struct bl_tensor *x, struct bl_conv_spec spec) {
     if (!x) return NULL;
     struct bl_conv_attrs conv = conv_attrs(x, &spec);
@@ -88,14 +98,16 @@ struct bl_tensor *bl_conv(struct bl_build *b, const char *name, struct bl_tensor
         return add1(b, "conv2d", name, &conv, x);
     }
     conv.bias = 1;
-    int wanted = or_else(spec.block, or_else(b->nd.block, b->block));
+    const struct blanch_nd_layer *own = own_of(b, name);
+    int wanted = or_else(spec.block, or_else(own ? own->block : b->nd.block, b->block));
     int block = conv.groups > 1 ? conv.in_channels / conv.groups : fitting_block(wanted, conv.in_channels);
     int n_iter = spec.n_iter ? spec.n_iter : or_else(b->nd.iterations, 5);
     struct bl_nd_conv_attrs attrs = {conv, nd_attrs(b, block, n_iter, spec.freeze)};
     int sampling = or_else(b->nd.sampling_stride, 3);
     for (int i = 0; i < 2; i++) attrs.nd.cov_sampling_stride[i] = sampling * conv.stride[i];
     attrs.nd.whiten_channels = b->nd.whiten == BLANCH_WHITEN_CHANNELS && conv.kernel[0] * conv.kernel[1] > 1;
-    attrs.nd.cov_samples = b->nd.cov_samples;
+    attrs.nd.cov_samples = own ? own->cov_samples : b->nd.cov_samples;
+    attrs.nd.chosen = own != NULL;
     return add1(b, "nd_conv2d", name, &attrs, x);
 }
 

@@ -240,6 +240,7 @@ struct bl_nd_attrs {                                         // common to nd_con
     int block, n_iter, freeze, freeze_iter, cov_sampling_stride[2];
     int whiten_channels; // a convolution's samples are pixels, and D multiplies every tap of a block of channels
     int cov_samples;     // most samples of a covariance of a convolution; -k: k times its features; 0: all
+    int chosen;          // block and cov_samples are this layer's alone, and stand beside its weights in their file
     float eps, momentum;
 };
 struct bl_nd_conv_attrs {

@@ -1,6 +1,7 @@
 /* Checkpoints: the state dict alone, as PyTorch names it, and beside it what else a run needs to go on. */
-#include "train/train.h"
+#include "train/blocks.h"
 #include "io/files.h"
+#include "io/json.h"
 #include "io/safetensors.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -174,11 +175,17 @@ static int write_items(const struct items *items, const char *path, const char *
 static int weights_save(struct bl_graph *graph, const char *path, int64_t step, bool checked) {
     struct items items;
     char number[32];
-    const char *meta[] = {"format", "pt", "step", number, NULL};
-    if (step < 0) meta[2] = NULL;
+    const char *meta[7] = {"format", "pt"};
+    int used = 2, code = list_weights(&items, graph);
+    cJSON *json = bl_blocks_json(graph);
+    char *blocks = json ? bl_json_print(json, false) : NULL;
     snprintf(number, sizeof number, "%" PRId64, step);
-    int code = list_weights(&items, graph);
+    if (step >= 0) meta[used++] = "step", meta[used++] = number;
+    if (blocks) meta[used++] = "blocks", meta[used++] = blocks;
+    if (!code && json && !blocks) code = BLANCH_ENOMEM;
     if (!code) code = write_items(&items, path, meta, checked);
+    cJSON_Delete(json);
+    free(blocks);
     free(items.item);
     return code;
 }
@@ -255,9 +262,9 @@ static int refuse(const char *path, const struct misfit *misfit, bool state) {
                      misfit[i].names);
     }
     if (!*text) return 0;
-    return bl_fail(BLANCH_EINPUT,
-                   "%s does not fit the network: %s; check the model, the norm%s and the number of classes", path, text,
-                   state ? ", the optimiser" : "");
+    return bl_fail(
+        BLANCH_EINPUT, "%s does not fit the network: %s; check the model, the norm%s%s and the number of classes", path,
+        text, strstr(misfit[MISSHAPEN].names, "running_deconv") ? ", --block" : "", state ? ", the optimiser" : "");
 }
 
 static bool is_expected(const struct items *items, const char *name) {

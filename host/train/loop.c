@@ -70,6 +70,36 @@ static int open_loader(struct run *run, struct bl_loader **loader) {
     return bl_loader_open(loader, run->data, &options);
 }
 
+static bool measures_engines(const struct run *run) {
+    return run->o.tune && !run->o.resume;
+}
+static bool measures_blocks(const struct run *run) {
+    return run->o.network.nd.block == BL_BLOCK_AUTO && !run->config.layers;
+}
+
+static int choose_blocks(struct run *run) {
+    const struct bl_blocks_options options = {run->dev, run->data, &run->view, &run->o.network, run->budget};
+    tell(run, BL_TRAIN_DATA, "--block auto: steps with one block for all layers are measured");
+    int code = bl_blocks_choose(&run->blocks, &options);
+    if (code) return code;
+    bl_blocks_apply(&run->blocks, &run->o.network.nd);
+    run->exact = run->blocks.exact;
+    return 0;
+}
+
+/* Of the record, of the weights that the run starts from, or chosen. Where every step may be exact nothing is left to
+ * schedule. */
+static int find_blocks(struct run *run) {
+    struct blanch_nd_options *nd = &run->o.network.nd;
+    int code = 0;
+    run->exact = run->config.exact;
+    if (!nd->layers && run->o.init && run->o.network.norm == BLANCH_ND)
+        code = bl_blocks_of_weights(run->o.init, nd, &run->blocks.layer);
+    if (!code && !nd->layers && measures_blocks(run)) code = choose_blocks(run);
+    if (run->exact) run->budget = -1;
+    return code;
+}
+
 static int open_session(struct run *run) {
     struct bl_session_options options = {.ledger = true, .budget = run->budget, .budget_state = run->position.budget};
     int code = open_loader(run, &options.loader);
@@ -91,21 +121,17 @@ static int count_steps(struct run *run) {
     return bl_schedule_check(&run->schedule);
 }
 
-/* Which takes a while and speaks: what the data are, the first line, comes before. Else it waits for all that can fail,
- * as an error is one line. */
-static bool measures_engines(const struct run *run) {
-    return run->o.tune && !run->o.resume;
+/* Measuring takes a while and speaks: what the data are, the first line, comes before. Else it waits for all that can
+ * fail, as an error is one line. */
+static bool speaks_early(const struct run *run) {
+    return measures_engines(run) || measures_blocks(run);
 }
 
 /* A resumed run takes the engines of its record, whatever the cache says by now. */
-static int create_network(struct run *run, const struct blanch_network_options *options) {
+static int open_engines(struct run *run) {
     const cJSON *engines = run->o.resume ? cJSON_GetObjectItem(run->config.json, "engines") : NULL;
-    int code = 0;
-    if (engines)
-        code = bl_tuner_replay(run->dev, engines);
-    else if (measures_engines(run))
-        code = bl_tuner_open(run->dev, run->o.tune);
-    return code ? code : blanch_network_create(&run->net, run->dev, options);
+    if (engines) return bl_tuner_replay(run->dev, engines);
+    return measures_engines(run) ? bl_tuner_open(run->dev, run->o.tune) : 0;
 }
 
 /* From the checkpoint, from other weights, or as the seed makes them. */
@@ -143,11 +169,12 @@ static int set_up(struct run *run, const struct bl_train_options *given) {
     if (code || (code = bl_run_resolve(run, given)) || (code = run->o.tensorboard ? bl_tensorboard_check() : 0) ||
         (code = open_data(run)) || (code = bl_run_check_former(run)) || (code = open_device(run)))
         return code;
-    if (measures_engines(run)) tell_data(run);
+    if (speaks_early(run)) tell_data(run);
+    if ((code = open_engines(run)) || (code = find_blocks(run))) return code;
     struct blanch_network_options network = run->o.network;
     if (run->budget >= 0) network.nd.refresh = BL_REFRESH_SCHEDULED;
-    if ((code = create_network(run, &network)) || (code = count_steps(run)) || (code = start_weights(run)) ||
-        (code = open_session(run)) || (code = bl_run_open_directory(run)))
+    if ((code = blanch_network_create(&run->net, run->dev, &network)) || (code = count_steps(run)) ||
+        (code = start_weights(run)) || (code = open_session(run)) || (code = bl_run_open_directory(run)))
         return code;
     return run->o.tensorboard ? bl_tensorboard_open(&run->tensorboard, run->o.tensorboard) : 0;
 }
@@ -164,6 +191,7 @@ static int tear_down(struct run *run, int code) {
     blanch_device_close(run->dev);
     bl_run_release(&run->config);
     bl_run_release(&run->former);
+    bl_blocks_free(&run->blocks);
     free(run->log_path);
     free(run->warned);
     free(run->data_changes);
@@ -264,6 +292,16 @@ static int log_epoch(struct run *run, const struct blanch_metrics *judged, doubl
     if (judged->count) add_metrics(line, judge, judged);
     add(line, "train_s", run->position.train_s, 5);
     add(line, judge == BL_VAL ? "val_s" : "test_s", seconds, 5);
+    return bl_json_line(run->log, line, run->log_path);
+}
+
+/* What was measured to choose blocks, once. */
+static int log_blocks(struct run *run) {
+    if (!run->blocks.line) return 0;
+    cJSON *line = log_line("blocks");
+    cJSON_AddNumberToObject(line, "step", 0);
+    for (cJSON *item; (item = cJSON_DetachItemFromArray(run->blocks.line, 0));)
+        cJSON_AddItemToObject(line, item->string, item);
     return bl_json_line(run->log, line, run->log_path);
 }
 
@@ -530,8 +568,10 @@ int bl_train(const struct bl_train_options *options) {
     struct run run = {.log = NULL};
     int code = set_up(&run, options);
     if (!code) code = log_data(&run);
+    if (!code) code = log_blocks(&run);
     if (!code) {
-        if (!measures_engines(&run)) tell_data(&run);
+        if (!speaks_early(&run)) tell_data(&run);
+        if (*run.blocks.summary) tell(&run, BL_TRAIN_DATA, "%s", run.blocks.summary);
         tell_start(&run);
         code = loop(&run);
         if (code && code != BLANCH_EINTERRUPTED && code != BLANCH_EDIVERGED && run.position.step)

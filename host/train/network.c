@@ -112,6 +112,9 @@ static int resolve(struct blanch_network *net, const struct blanch_network_optio
     if ((unsigned)o->nd.whiten > BLANCH_WHITEN_CHANNELS)
         return bl_fail(BLANCH_EUSAGE, "nd.whiten is %d: there are BLANCH_WHITEN_PATCHES and BLANCH_WHITEN_CHANNELS",
                        o->nd.whiten);
+    if (o->nd.layers && !(net->layers = bl_calloc((size_t)o->nd.layers, sizeof *net->layers))) return BLANCH_ENOMEM;
+    if (o->nd.layers) memcpy(net->layers, o->nd.layer, (size_t)o->nd.layers * sizeof *net->layers);
+    o->nd.layer = net->layers;
     if (!o->channels) o->channels = net->model->channels;
     if (!o->height) o->height = net->model->size;
     if (!o->width) o->width = net->model->size;
@@ -281,6 +284,7 @@ void blanch_network_free(struct blanch_network *network) {
     if (network->session) bl_session_close(network->session);
     free(network->session);
     bl_graph_free(network->graph);
+    free(network->layers);
     free(network->host);
     free(network);
 }

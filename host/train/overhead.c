@@ -134,7 +134,7 @@ bool bl_overhead_compares(const struct bl_overhead *o) {
 
 /* --- after a step ----------------------------------------------------------------------------- */
 
-static double whitening_ms(const struct bl_ledger *ledger, int row) {
+double bl_overhead_whitening_ms(const struct bl_ledger *ledger, int row) {
     return bl_ledger_last_ms(ledger, row, BL_COVARIANCE) + bl_ledger_last_ms(ledger, row, BL_INVERSE_SQRT) +
            bl_ledger_last_ms(ledger, row, BL_WHITEN_BACKWARD) + bl_ledger_last_ms(ledger, row, BL_FOLD);
 }
@@ -151,7 +151,7 @@ static int agree(const struct bl_overhead *o, double *values, int count) {
 static int take_times(struct bl_overhead *o, const struct bl_ledger *ledger, double wall_ms, double *base) {
     struct bl_budget *b = o->budget;
     for (int i = 0; i < b->count; i++) {
-        o->ms[i] = whitening_ms(ledger, o->node[i]->index);
+        o->ms[i] = bl_overhead_whitening_ms(ledger, o->node[i]->index);
         if (b->layer[i].refresh) o->measured[i] = b->step - 1;
     }
     o->ms[b->count] = wall_ms;

@@ -24,6 +24,9 @@ struct bl_decision {
     char warning[300];
 };
 
+/* A layer's whitening in the last recorded step, milliseconds. */
+double bl_overhead_whitening_ms(const struct bl_ledger *ledger, int row);
+
 struct bl_overhead;
 /* The graph's layers were built with refresh = BL_REFRESH_SCHEDULED. The baseline is owned from now on, also where
  * opening fails. state: of a checkpoint, or NULL. */

@@ -5,6 +5,7 @@
 #include "io/files.h"
 #include "io/json.h"
 #include "optim/optim.h"
+#include "train/blocks.h"
 #include <float.h>
 #include <math.h>
 #include <stdlib.h>
@@ -13,12 +14,19 @@
 /* --- settings ------------------------------------------------------------------------------- */
 
 enum kind { TEXT, INT, INT64, UINT64, SEED, FLOAT, FLAG, WORD };
-struct word { // a number that users write as text
+struct word { // a number that users write as text; where it has a range, as a number too
     int (*parse)(const char *text, int *value);
     void (*print)(int value, char text[24]);
 };
+static int parse_block(const char *text, int *block) {
+    *block = BL_BLOCK_AUTO;
+    return strcmp(text, "auto") ? bl_fail(BLANCH_EUSAGE, "--block takes auto or a number, not '%s'", text) : 0;
+}
+static void print_block(int block, char text[24]) {
+    strcpy(text, "auto");
+}
 static const struct word whiten = {bl_whiten_parse, bl_whiten_text},
-                         cov_samples = {bl_cov_samples_parse, bl_cov_samples_text};
+                         cov_samples = {bl_cov_samples_parse, bl_cov_samples_text}, block = {parse_block, print_block};
 struct setting {
     const char *key; // in config.json; the option's name with _ for -
     enum kind kind;
@@ -53,7 +61,7 @@ static const struct setting settings[] = {
     {"recompute", INT, true, AT(network.recompute), -1, BL_MAX_SEGMENTS},
     {"device", TEXT, true, AT(device)},
     {"max_alloc", UINT64, true, AT(max_alloc), 0, 9e18},
-    {"block", INT, false, AT(network.nd.block), 0, 4096},
+    {"block", WORD, false, AT(network.nd.block), 0, 4096, &block},
     {"nd_iter", INT, false, AT(network.nd.iterations), 0, 64},
     {"nd_eps", FLOAT, false, AT(network.nd.eps), 0, 1e3},
     {"nd_momentum", FLOAT, false, AT(network.nd.momentum), 0, 1},
@@ -139,6 +147,7 @@ static cJSON *setting_json(const struct bl_train_options *o, const struct settin
     char text[24];
     switch (s->kind) {
     case WORD:
+        if (s->most > 0 && *(const int *)field_of(o, s) > 0) return cJSON_CreateNumber(*(const int *)field_of(o, s));
         s->word->print(*(const int *)field_of(o, s), text);
         return cJSON_CreateString(text);
     case TEXT:
@@ -156,7 +165,7 @@ static cJSON *setting_json(const struct bl_train_options *o, const struct settin
 
 static int check_setting(const struct setting *s, const cJSON *item, const char *path) {
     double value = cJSON_IsNumber(item) ? item->valuedouble : NAN;
-    if (s->kind == TEXT || s->kind == WORD)
+    if (s->kind == TEXT || (s->kind == WORD && (!(s->most > 0) || cJSON_IsString(item))))
         return cJSON_IsString(item) ? 0 : bl_fail(BLANCH_EINPUT, "%s: \"%s\" is not a text", path, s->key);
     if (s->kind == FLAG)
         return cJSON_IsBool(item) ? 0 : bl_fail(BLANCH_EINPUT, "%s: \"%s\" is not true or false", path, s->key);
@@ -170,6 +179,7 @@ static int read_setting(struct bl_train_options *o, const struct setting *s, con
     if (code) return code;
     switch (s->kind) {
     case WORD:
+        if (cJSON_IsNumber(item)) return *(int *)field(o, s) = (int)item->valuedouble, 0;
         code = s->word->parse(item->valuestring, field(o, s));
         return code ? bl_fail_in(BLANCH_EINPUT, "%s", path) : 0;
     case TEXT:
@@ -234,6 +244,17 @@ static int read_view(struct bl_run_config *config, const char *path) {
     return code ? bl_fail_in(BLANCH_EINPUT, "%s", path) : 0;
 }
 
+/* What the layers of a run have of their own. */
+static int read_blocks(struct bl_run_config *config, const char *path) {
+    const cJSON *blocks = cJSON_GetObjectItemCaseSensitive(config->json, "blocks");
+    struct blanch_nd_options *nd = &config->options.network.nd;
+    config->exact = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(config->json, "exact"));
+    if (!blocks && nd->block == BL_BLOCK_AUTO) return bl_fail(BLANCH_EINPUT, "%s lacks \"blocks\"", path);
+    int code = blocks ? bl_blocks_read(blocks, path, &config->layers, &nd->layers) : 0;
+    nd->layer = config->layers;
+    return code;
+}
+
 /* A text for every class. */
 static int read_class_names(struct bl_run_config *config, const char *path) {
     const cJSON *names = cJSON_GetObjectItemCaseSensitive(config->json, "class_names"), *name;
@@ -273,6 +294,7 @@ int bl_run_read(struct bl_run_config *config, const char *dir) {
     if (!code) code = read_settings(config, path);
     if (!code) code = read_view(config, path);
     if (!code) code = read_class_names(config, path);
+    if (!code) code = read_blocks(config, path);
     if (code) bl_run_release(config);
     free(path);
     return code;
@@ -280,6 +302,7 @@ int bl_run_read(struct bl_run_config *config, const char *dir) {
 
 void bl_run_release(struct bl_run_config *config) {
     cJSON_Delete(config->json);
+    free(config->layers);
     *config = (struct bl_run_config){0};
 }
 
@@ -305,6 +328,8 @@ static int resume_settings(struct run *run, const struct bl_train_options *given
                            given->out);
         }
     }
+    run->o.network.nd.layer = run->config.layers;
+    run->o.network.nd.layers = run->config.options.network.nd.layers;
     if (given->epochs && !given->steps) run->o.steps = 0; // by epochs from now on
     return 0;
 }
@@ -320,8 +345,10 @@ static void set_defaults(struct bl_train_options *o) {
 
 static int resolve_budget(struct run *run) {
     run->budget = -1;
-    if (!run->o.overhead_budget) return 0;
-    int code = bl_budget_parse(run->o.overhead_budget, &run->budget);
+    int code = run->o.overhead_budget ? bl_budget_parse(run->o.overhead_budget, &run->budget) : 0;
+    if (!code && run->budget < 0 && run->o.network.nd.block == BL_BLOCK_AUTO)
+        code = bl_fail(BLANCH_EUSAGE, "--block auto chooses blocks that an overhead budget allows: give "
+                                      "--overhead-budget P%% too");
     if (code || run->budget < 0) return code;
     if (run->o.network.norm != BLANCH_ND)
         return bl_fail(BLANCH_EUSAGE, "--overhead-budget bounds network deconvolution: give --norm nd");
@@ -440,7 +467,9 @@ cJSON *bl_run_config_json(const struct run *run) {
     cJSON_AddItemToObject(json, "device_info", device_json(blanch_device_info(run->dev)));
     cJSON_AddNumberToObject(json, "parameters", (double)bl_graph_trainable(run->net->graph));
     cJSON_AddNumberToObject(json, "steps_per_epoch", (double)run->batches);
-    cJSON *engines = bl_tuner_choices(run->dev);
+    cJSON *engines = bl_tuner_choices(run->dev), *blocks = bl_blocks_json(run->net->graph);
+    if (blocks) cJSON_AddItemToObject(json, "blocks", blocks);
+    if (blocks) cJSON_AddBoolToObject(json, "exact", run->exact);
     if (engines) cJSON_AddItemToObject(json, "engines", engines);
     cJSON_AddItemToObject(json, "class_names", class_names(run));
     cJSON_AddItemToObject(json, "data_found", bl_run_data_json(run->data));

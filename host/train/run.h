@@ -2,6 +2,7 @@
 #ifndef BL_RUN_H
 #define BL_RUN_H
 
+#include "train/blocks.h"
 #include "train/session.h"
 #include "io/directory.h"
 #include "io/tensorboard.h"
@@ -21,8 +22,10 @@ struct run {
     char *data_changes; // of a resumed run: of validation and test images
     struct bl_view view;
     struct blanch_network *net;
-    double budget; // allowed overhead, 0.2 for 20 %; negative: none
-    bool *warned;  // by node: --diagnose has spoken of it
+    double budget;           // allowed overhead, 0.2 for 20 %; negative: none
+    struct bl_blocks blocks; // chosen by this process, or of --init
+    bool exact;              // every step may be, with the blocks of config.json, within the budget that chose them
+    bool *warned;            // by node: --diagnose has spoken of it
     struct bl_session session;
     struct bl_schedule schedule;
     struct bl_position position;

@@ -15,13 +15,15 @@ struct blanch_network {
     const struct bl_model *model;
     struct blanch_network_options options; // resolved: nothing zero that has a default
     struct bl_graph *graph;
-    float *host;                // batch, NHWC, for calls that give NCHW
-    struct bl_session *session; // of blanch_network_step; NULL: made for inference
+    struct blanch_nd_layer *layers; // options.nd.layer
+    float *host;                    // batch, NHWC, for calls that give NCHW
+    struct bl_session *session;     // of blanch_network_step; NULL: made for inference
 };
 const char *bl_norm_name(enum blanch_norm norm);             // "bn", "nd", "none"
 int bl_norm_parse(const char *name, enum blanch_norm *norm); // BLANCH_EUSAGE
 /* Of struct blanch_nd_options: patches or channels; N, or 4F as -4. What is written is at most 23 characters. */
 int bl_whiten_parse(const char *text, int *whiten); // BLANCH_EUSAGE
+enum { BL_BLOCK_AUTO = -1 }; // nd.block: every layer has its own in nd.layer, or is to get one (train/blocks.h)
 void bl_whiten_text(int whiten, char text[24]);
 int bl_cov_samples_parse(const char *text, int *samples); // BLANCH_EUSAGE
 void bl_cov_samples_text(int samples, char text[24]);
@@ -164,6 +166,8 @@ struct bl_run_config {
     cJSON *json;
     struct bl_train_options options;
     struct bl_view view;
+    struct blanch_nd_layer *layers; // options.network.nd.layer
+    bool exact;                     // those that were chosen let every step be, within the budget
     int class_names;
     const cJSON *class_name; // an array
 };

@@ -89,6 +89,13 @@ enum blanch_norm { BLANCH_BN, BLANCH_ND, BLANCH_NONE };
  * features whatever the tap. */
 enum blanch_whiten { BLANCH_WHITEN_PATCHES = 1, BLANCH_WHITEN_CHANNELS };
 
+/* What a convolution has of its own, by its name in the state dict ("layer1.0.conv1"). A network's own exceptions keep
+ * their block. */
+struct blanch_nd_layer {
+    char name[128];
+    int block, cov_samples; // as below; 0: the network's own block, all samples
+};
+
 /* Network deconvolution (Ye et al., ICLR 2020). Zero, or NAN for eps and momentum, keeps the network's own value. */
 struct blanch_nd_options {
     int block;             // channels whitened together, 64
@@ -107,6 +114,9 @@ struct blanch_nd_options {
     int channel_deconv;    // of a BN network: block of a ChannelDeconv layer before the classifier; 0: none
     float eps;             // added to the covariance's diagonal, 1e-5
     float momentum;        // of the running buffers, 0.1
+    int layers;            // how many of
+    const struct blanch_nd_layer *layer; // convolutions that have their own; copied. Files of weights name them in
+                                         // their metadata, "blocks"
 };
 
 enum { BLANCH_RECOMPUTE_AUTO = -1 };

@@ -105,6 +105,8 @@ CONFIGS = {'nd': CONFIG,
            'adamw': {k: v for k, v in dict(CONFIG, norm='bn', optimiser='adamw', beta1=0.9, beta2=0.999, eps=1e-8,
                                            schedule='cosine').items() if k not in ('momentum', 'nesterov')},
            'budget': {k: v for k, v in dict(CONFIG, overhead_budget='20%').items() if k != 'refresh'},
+           'auto': {k: v for k, v in dict(CONFIG, overhead_budget='20%', block='auto', exact=False, blocks={
+               'conv1': {'block': 3}, 'conv3': {'block': 16, 'cov_samples': '4F'}}).items() if k != 'refresh'},
            'found': dict(CONFIG, data_found={'best_by': 'train', 'old_division': True}),
            'settings': dict(HEADER, kind='train', classes=2, view=CONFIG['view'], device=DEVICE, settings={
                k: v for k, v in dict(CONFIG, device='cpu').items() if k not in HEADER})}
