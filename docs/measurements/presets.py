@@ -25,12 +25,12 @@ SEEDS = {'vgg11': 3, 'resnet18d': 3, 'resnet18': 1, 'mobilenetv2': 1}
 RATES = ('0.003', '0.01', '0.03', '0.1')
 SETTINGS = {  # of deconvolution
     'nd': (),
-    'block32': ('--block', '32'),
-    'block16': ('--block', '16'),
-    '4F': ('--cov-samples', '4F'),
-    'fast': ('--nd-preset', 'fast'),
     'channels': ('--nd-preset', 'channels'),
+    'fast': ('--nd-preset', 'fast'),
+    'block16': ('--block', '16'),
     'budget20': ('--overhead-budget', '20%'),
+    '4F': ('--cov-samples', '4F'),
+    'block32': ('--block', '32'),
 }
 
 
