@@ -10,27 +10,31 @@
  *   recall       the same constants from the running buffers
  *   apply        y, activated
  *   gradients    partial[k] = (sum dy, sum dy (x - mean)) of chunk k
- *   finish       dweight = sum dy xhat, dbias = sum dy, and (a, b, c) of the next, of `all` rows on all ranks; b and c
- *                are sums over the ranks
- *   input_gradient  dx = a dy + b (x - mean) + c; in training b and c are what flows through mean and variance, else
- * zero saved (4, C): mean, 1/sqrt(var + eps), scale, shift. partial (chunks, 2, C). coefficients (3, C). statistics,
- * gradients: an item takes some vectors (dimension 0) of one chunk (1). apply, input_gradient: of some rows. The
- * others: some vectors. Where an activation is applied, dy is the gradient of the activated values, and what it cut is
- * seen from y made again. input_gradient may be in place of dy. `tile` rows are summed in registers before the sum is
- * stored. `add` other than 0 adds to what dx holds. VEC   channels in a vector, 1 to 16, dividing the channels;
- * required ACTIVATION   applied to y: 0 none (default), 1 relu, 2 relu6 */
+ *   finish       dweight = sum dy xhat, dbias = sum dy, and (b, c) of the next, of `all` rows on all ranks: they are
+ *                sums over the ranks
+ *   input_gradient  dx = scale dy + b (x - mean) + c; in training b and c are what flows through mean and variance,
+ *                else zero
+ * saved (4, C): mean, 1/sqrt(var + eps), scale, shift. partial (chunks, 2, C). coefficients (2, C).
+ * statistics, gradients: an item takes some vectors (dimension 0) of one chunk (1). apply, input_gradient: of some
+ * rows. The others: some vectors. Where an activation is applied, dy is the gradient of the activated values, and what
+ * it cut is seen from y made again. input_gradient may be in place of dy. A vector of `tile` rows is taken at once:
+ * sums and the channels' constants are in registers meanwhile. `add` other than 0 adds to what dx holds.
+ *
+ *  VEC         channels in a vector, 1 to 16, dividing the channels; required
+ *  ACTIVATION  applied to y: 0 none (default), 1 relu, 2 relu6
+ */
 #include "activation.h"
 
 #include "fma.h"
 
 /* y before its activation: the same in every kernel, so that what is cut forwards is cut backwards. */
-#define AFFINE(x, scale, shift, v) FMA(x, LOAD((scale) + (v)*VEC), LOAD((shift) + (v)*VEC))
+#define AFFINE(x, scale, shift) FMA(x, scale, shift)
 
 /* dy, of the activated values, as the gradient of y. */
 #ifdef ACTIVATED_GRADIENT
-#define CUT(x, dy, scale, shift, v) ACTIVATED_GRADIENT(AFFINE(x, scale, shift, v), dy)
+#define CUT(x, dy, scale, shift) ACTIVATED_GRADIENT(AFFINE(x, scale, shift), dy)
 #else
-#define CUT(x, dy, scale, shift, v) (dy)
+#define CUT(x, dy, scale, shift) (dy)
 #endif
 
 /* This item's share [BEGIN, END) of total units in dimension d. */
@@ -115,14 +119,18 @@ kernel void recall(global const float *weight, global const float *bias, global 
 }
 
 kernel void apply(global const ACT *restrict x, global const float *restrict saved, global ACT *restrict y, long rows,
-                  int vectors) {
-    const size_t channels = (size_t)vectors * VEC, end = END(1, rows), v0 = BEGIN(0, vectors), v1 = END(0, vectors);
-    global const float *scale = saved + 2 * channels, *shift = saved + 3 * channels;
-    for (size_t r = BEGIN(1, rows); r < end; r++)
+                  int vectors, int tile) {
+    const size_t channels = (size_t)vectors * VEC, last = END(1, rows), v0 = BEGIN(0, vectors), v1 = END(0, vectors);
+    for (size_t r = BEGIN(1, rows); r < last; r += tile) {
+        const size_t end = min(r + tile, last);
         for (size_t v = v0; v < v1; v++) {
-            const size_t at = r * channels + v * VEC;
-            STORE_ACT(ACTIVATE(AFFINE(LOAD_ACT(x + at), scale, shift, v)), y + at);
+            const vec scale = LOAD(saved + 2 * channels + v * VEC), shift = LOAD(saved + 3 * channels + v * VEC);
+            for (size_t q = r; q < end; q++) {
+                const size_t at = q * channels + v * VEC;
+                STORE_ACT(ACTIVATE(AFFINE(LOAD_ACT(x + at), scale, shift)), y + at);
+            }
         }
+    }
 }
 
 kernel void gradients(global const ACT *restrict x, global const ACT *restrict dy, global const float *restrict saved,
@@ -131,16 +139,16 @@ kernel void gradients(global const ACT *restrict x, global const ACT *restrict d
                  v1 = END(0, vectors);
     if (first >= (size_t)rows) return;
     const size_t last = min(first + chunk, (size_t)rows);
-    global const float *scale = saved + 2 * channels, *shift = saved + 3 * channels;
     global float *sums = partial + get_global_id(1) * 2 * channels, *products = sums + channels;
     for (size_t r = first; r < last; r += tile) {
         const size_t end = min(r + tile, last);
         for (size_t v = v0; v < v1; v++) {
-            const vec mean = LOAD(saved + v * VEC);
+            const vec mean = LOAD(saved + v * VEC), scale = LOAD(saved + 2 * channels + v * VEC),
+                      shift = LOAD(saved + 3 * channels + v * VEC);
             vec sum = (vec)(0.0f), product = (vec)(0.0f);
             for (size_t q = r; q < end; q++) {
                 const vec value = LOAD_ACT(x + q * channels + v * VEC);
-                const vec g = CUT(value, LOAD_ACT(dy + q * channels + v * VEC), scale, shift, v);
+                const vec g = CUT(value, LOAD_ACT(dy + q * channels + v * VEC), scale, shift);
                 sum += g;
                 product = FMA(g, value - mean, product);
             }
@@ -166,24 +174,29 @@ kernel void finish(global const float *partial, global const float *saved, globa
         STORE(product, dweight + at);
         STORE(sum, dbias + at);
         const float through = training ? -1.0f / (float)all : 0.0f;
-        STORE(scale, coefficients + at);
-        STORE(through * scale * inverse * product, coefficients + channels + at);
-        STORE(through * scale * sum, coefficients + 2 * channels + at);
+        STORE(through * scale * inverse * product, coefficients + at);
+        STORE(through * scale * sum, coefficients + channels + at);
     }
 }
 
 kernel void input_gradient(global const ACT *restrict x, global const ACT *dy, global const float *restrict saved,
-                           global const float *restrict coefficients, global ACT *dx, long rows, int vectors, int add) {
-    const size_t channels = (size_t)vectors * VEC, end = END(1, rows), v0 = BEGIN(0, vectors), v1 = END(0, vectors);
-    global const float *scale = saved + 2 * channels, *shift = saved + 3 * channels;
-    for (size_t r = BEGIN(1, rows); r < end; r++)
+                           global const float *restrict coefficients, global ACT *dx, long rows, int vectors, int tile,
+                           int add) {
+    const size_t channels = (size_t)vectors * VEC, last = END(1, rows), v0 = BEGIN(0, vectors), v1 = END(0, vectors);
+    for (size_t r = BEGIN(1, rows); r < last; r += tile) {
+        const size_t end = min(r + tile, last);
         for (size_t v = v0; v < v1; v++) {
-            const size_t at = r * channels + v * VEC;
-            const vec value = LOAD_ACT(x + at), d = value - LOAD(saved + v * VEC);
-            vec g = CUT(value, LOAD_ACT(dy + at), scale, shift, v);
-            g = FMA(LOAD(coefficients + v * VEC), g, LOAD(coefficients + 2 * channels + v * VEC));
-            g = FMA(LOAD(coefficients + channels + v * VEC), d, g);
-            if (add) g += LOAD_ACT(dx + at);
-            STORE_ACT(g, dx + at);
+            const vec mean = LOAD(saved + v * VEC), scale = LOAD(saved + 2 * channels + v * VEC),
+                      shift = LOAD(saved + 3 * channels + v * VEC);
+            const vec b = LOAD(coefficients + v * VEC), c = LOAD(coefficients + channels + v * VEC);
+            for (size_t q = r; q < end; q++) {
+                const size_t at = q * channels + v * VEC;
+                const vec value = LOAD_ACT(x + at);
+                vec g = CUT(value, LOAD_ACT(dy + at), scale, shift);
+                g = FMA(b, value - mean, FMA(scale, g, c));
+                if (add) g += LOAD_ACT(dx + at);
+                STORE_ACT(g, dx + at);
+            }
         }
+    }
 }

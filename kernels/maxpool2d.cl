@@ -2,10 +2,15 @@
  * image do not count. The first maximum wins, and a NaN over all. index holds the winner's ky*KW + kx. With ReLU y is
  * that of the maximum, and index is KH*KW where it is cut. backward gathers: dx[n][iy][ix][c] = sum of dy over the
  * windows that cover the pixel and were won by it. Layout NHWC. An item takes some vectors (dimension 0), columns (1)
- * and rows n*height + y (2) of what it writes. `add` other than 0 adds to what dx holds. VEC       channels in a
- * vector, 1 to 16, dividing the channels; required KH, KW    the window; required SH, SW    its steps; required PH, PW
- * padding on every side; required INDEX_BYTES   of an element of index, 1 or 2, for 0 to KH*KW; required RELU      1:
- * with ReLU; required */
+ * and rows n*height + y (2) of what it writes. `add` other than 0 adds to what dx holds.
+ *
+ *  VEC          channels in a vector, 1 to 16, dividing the channels; required
+ *  KH, KW       the window; required
+ *  SH, SW       its steps; required
+ *  PH, PW       padding on every side; required
+ *  INDEX_BYTES  of an element of index, 1 or 2, for 0 to KH*KW; required
+ *  RELU         1: with ReLU; required
+ */
 #include "vec.h"
 #if !defined(KH) || !defined(KW) || !defined(SH) || !defined(SW) || !defined(PH) || !defined(PW)
 #error "KH, KW, SH, SW, PH and PW are all needed"
@@ -78,6 +83,16 @@ kernel void forward(global const ACT *restrict x, global ACT *restrict y, global
         }
 }
 
+/* Windows that do not overlap: a pixel is in one at most, and no loop over them is left. */
+#define APART (KH <= SH && KW <= SW)
+#define TAKE(oy, ox)                                                                                                   \
+    {                                                                                                                  \
+        const size_t at = ((image + oy) * ow + ox) * channels + v * VEC;                                               \
+        const int place = (iy + PH - oy * SH) * KW + (int)ix + PW - ox * SW;                                           \
+        const vec value = LOAD_ACT(dy + at);                                                                           \
+        sum += LOAD_INDEX(index + at) == (ivec)(place) ? value : (vec)(0.0f);                                          \
+    }
+
 kernel void backward(global const ACT *restrict dy, global const index_t *restrict index, global ACT *restrict dx,
                      long rows, int vectors, int h, int w, int oh, int ow, int add) {
     const size_t end = END(2, rows), columns = END(1, w), last = END(0, vectors), channels = (size_t)vectors * VEC;
@@ -90,13 +105,11 @@ kernel void backward(global const ACT *restrict dy, global const index_t *restri
                 global ACT *to = dx + (r * w + ix) * channels + v * VEC;
                 vec sum = (vec)(0.0f);
                 if (add) sum = LOAD_ACT(to);
-                for (int oy = oy0; oy <= oy1; oy++)
-                    for (int ox = ox0; ox <= ox1; ox++) {
-                        const size_t at = ((image + oy) * ow + ox) * channels + v * VEC;
-                        const int place = (iy + PH - oy * SH) * KW + (int)ix + PW - ox * SW;
-                        const vec value = LOAD_ACT(dy + at);
-                        sum += LOAD_INDEX(index + at) == (ivec)(place) ? value : (vec)(0.0f);
-                    }
+                if (APART && oy0 <= oy1 && ox0 <= ox1)
+                    TAKE(oy0, ox0)
+                else
+                    for (int oy = oy0; oy <= oy1; oy++)
+                        for (int ox = ox0; ox <= ox1; ox++) TAKE(oy, ox)
                 STORE_ACT(sum, to);
             }
         }

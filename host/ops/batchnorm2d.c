@@ -7,12 +7,12 @@
 #include <math.h>
 
 struct state {
-    int vec, tile; // rows summed in registers before they join a chunk's sum
+    int vec, tile; // rows of which a vector is taken at once, its sums in registers
     int64_t chunk; // rows (pixels) of a partial sum
     struct bl_kernel *statistics, *summarise, *recall, *apply, *gradients, *finish, *input_gradient;
     struct bl_tensor *saved;                  // mean, 1/deviation, scale, shift: (4, C)
     struct bl_tensor *partial, *partial_back; // (chunks, 2, C)
-    struct bl_tensor *coefficients;           // dx = a dy + b (x - mean) + c: (3, C)
+    struct bl_tensor *coefficients;           // b, c of dx = scale dy + b (x - mean) + c: (2, C)
 };
 
 enum { CPU_CHUNK_BYTES = 128 * 1024, CPU_TILE = 8, CPU_TILE_BYTES = 512, MIN_CHUNK = 32, GPU_ITEMS = 32768 };
@@ -57,7 +57,7 @@ static int setup(struct bl_node *node) {
     if (!bl_node_training(node)) return 0;
     state->partial = bl_node_workspace(node, BL_LIFE_FORWARD, 2 * x->c * chunks_of(rows, state->chunk));
     state->partial_back = bl_node_workspace(node, BL_LIFE_BACKWARD, 2 * x->c * chunks_of(rows, state->chunk));
-    state->coefficients = bl_node_workspace(node, BL_LIFE_BACKWARD, 3 * x->c);
+    state->coefficients = bl_node_workspace(node, BL_LIFE_BACKWARD, 2 * x->c);
     return 0;
 }
 
@@ -126,9 +126,10 @@ static int forward(struct bl_node *node, const struct bl_run *run) {
                          BL_MEM(node->buffer[0]->data.mem), BL_MEM(node->buffer[1]->data.mem),
                          BL_MEM(state->saved->mem), BL_I32(vectors), BL_F32(attrs->eps));
     if (code) return code;
-    return bl_launch(
-        state->apply, bl_share_rows(node->dev, vectors, rows, bl_bytes_of(node->out[0], 2 * node->out[0]->c)),
-        BL_MEM(node->in[0]->mem), BL_MEM(state->saved->mem), BL_MEM(node->out[0]->mem), BL_I64(rows), BL_I32(vectors));
+    return bl_launch(state->apply,
+                     bl_share_rows(node->dev, vectors, rows, bl_bytes_of(node->out[0], 2 * node->out[0]->c)),
+                     BL_MEM(node->in[0]->mem), BL_MEM(state->saved->mem), BL_MEM(node->out[0]->mem), BL_I64(rows),
+                     BL_I32(vectors), BL_I32(state->tile));
 }
 
 static int backward(struct bl_node *node, const struct bl_run *run) {
@@ -145,10 +146,11 @@ static int backward(struct bl_node *node, const struct bl_run *run) {
                      BL_MEM(node->param[1]->grad.mem), BL_MEM(state->coefficients->mem), BL_I64(rows), BL_I32(vectors),
                      BL_I64(state->chunk), BL_I64(run->whole * x->h * x->w), BL_I32(run->training));
     if (code || !x->grad) return code;
-    if (run->training && (code = bl_sum(run->all, node->dev, state->coefficients->mem, x->c, 2 * x->c))) return code;
+    if (run->training && (code = bl_sum(run->all, node->dev, state->coefficients->mem, 0, 2 * x->c))) return code;
     return bl_launch(state->input_gradient, bl_share_rows(node->dev, vectors, rows, bl_bytes_of(x, 3 * x->c)),
                      BL_MEM(x->mem), BL_MEM(dy), BL_MEM(state->saved->mem), BL_MEM(state->coefficients->mem),
-                     BL_MEM(x->grad->mem), BL_I64(rows), BL_I32(vectors), BL_I32(node->accumulate[0]));
+                     BL_MEM(x->grad->mem), BL_I64(rows), BL_I32(vectors), BL_I32(state->tile),
+                     BL_I32(node->accumulate[0]));
 }
 
 static void release(struct bl_node *node) {
