@@ -1,6 +1,6 @@
 /* Choosing block and samples of each convolution, and the record of the choice. Each layer stands on a ladder of
  * settings, each rung cheaper than the one above. All begin at the top; while the step is beyond the budget, the layer
- * that saves the most a rung goes down. */
+ * that saves the most a rung goes down; what is left over then lets layers go up again. */
 #include "train/blocks.h"
 #include "io/document.h"
 #include "io/files.h"
@@ -218,11 +218,22 @@ static struct layer *best_of(const struct choice *c, int *to) {
     return best;
 }
 
+/* What the last of the large savings leaves over. */
+static void go_up(const struct choice *c) {
+    for (int i = 0; i < c->layers; i++) {
+        struct layer *layer = &c->layer[i];
+        const int chosen = layer->rung;
+        layer->rung = 0;
+        while (layer->rung < chosen && excess(c) > 0) layer->rung++;
+    }
+}
+
 /* Lower rungs are measured where the ones above do not suffice. */
 static int choose(struct choice *c) {
     int code = measure(c, 0), to = 0;
     for (int rung = 1; rung < RUNGS && !code && excess(c) > 0; rung++) code = measure(c, rung);
     for (struct layer *layer; !code && excess(c) > 0 && (layer = best_of(c, &to));) layer->rung = to;
+    if (!code && excess(c) <= 0) go_up(c);
     return code;
 }
 
