@@ -161,10 +161,10 @@ void bl_html_overview(struct bl_html *html, const struct bl_result *results, int
     for (int d = 0; d < count; d++)
         for (int r = 0; r < results[d].runs; r++)
             put_overview_row(html, results, count, &results[d], &results[d].run[r]);
-    bl_html(html,
-            "</tbody></table></div>\n"
-            "<p class=\"soft\">Shares of a limit are of what is counted: fewer stands for more than 100&nbsp;%% of "
-            "the arithmetic, cached of the bandwidth.</p>\n");
+    bl_html(html, "</tbody></table></div>\n"
+                  "<p class=\"soft\">In place of a share above 100&nbsp;%%: fewer, an engine needs fewer "
+                  "multiplications than are "
+                  "counted; cached, tensors stayed in a cache.</p>\n");
     const double target = results[0].runs ? results[0].run[0].target_top1 : NAN;
     if (isfinite(target) && count == 1)
         bl_html(html,
