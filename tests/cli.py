@@ -156,11 +156,11 @@ def test_unknown_words():
 def test_preset():
     """What a preset stands for is recorded, an option of its own goes before it, and a resumed run keeps both."""
     run, data = fresh('preset'), make_mnist('m')
-    succeeds(*TRAIN, '--norm', 'nd', '--data', data, '--steps', 1, '--nd-preset', 'fast', '--block', 8, '--whiten',
-             'channels', '--out', run)
+    succeeds(*TRAIN, '--norm', 'nd', '--data', data, '--steps', 1, '--nd-preset', 'fast', '--cov-samples', '4F',
+             '--whiten', 'channels', '--out', run)
     with open(os.path.join(run, 'config.json'), encoding='utf-8') as f:
         settings = json.load(f)['settings']
-    check((settings['block'], settings['whiten'], settings['cov_samples']) == (8, 'channels', '4F'), str(settings))
+    check((settings['block'], settings['whiten'], settings['cov_samples']) == (16, 'channels', '4F'), str(settings))
     refuses(2, ['--whiten'], 'train', '--resume', '--out', run, '--whiten', 'patches', '--steps', 2)
     succeeds('train', '--resume', '--out', run, '--nd-preset', 'channels', '--steps', 2)
 

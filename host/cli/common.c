@@ -99,13 +99,12 @@ void bl_common_options(struct bl_option *table, const struct bl_option *own, str
 static int apply_preset(const char *name, struct blanch_nd_options *nd) {
     static const struct {
         const char *name;
-        int block, whiten, cov_samples;
-    } presets[] = {{"study"}, {"fast", 16, 0, -4}, {"channels", 0, BLANCH_WHITEN_CHANNELS, 0}};
+        int block, whiten;
+    } presets[] = {{"study"}, {"fast", 16}, {"channels", 0, BLANCH_WHITEN_CHANNELS}};
     for (int i = 0; name && i < BL_COUNT(presets); i++) {
         if (strcmp(name, presets[i].name)) continue;
         if (!nd->block) nd->block = presets[i].block;
         if (!nd->whiten) nd->whiten = presets[i].whiten;
-        if (!nd->cov_samples) nd->cov_samples = presets[i].cov_samples;
         return 0;
     }
     return name ? bl_fail(BLANCH_EUSAGE, "--nd-preset takes study, fast or channels, not '%s'", name) : 0;
