@@ -150,26 +150,7 @@ kernel void pack_data(global const float *restrict weight, global float *restric
 
 /* --- forward, data gradient ------------------------------------------------------------------- */
 
-/* The first `width` of TN values; zeros beyond. */
-vec load_some(global const float *from, int width) {
-    if (width >= TN) return LOAD(from);
-    float part[TN];
-    for (int l = 0; l < TN; l++) part[l] = l < width ? from[l] : 0.0f;
-    return LOAD(part);
-}
-
-void store_some(vec value, global ACT *to, global const ACT *added, int width, int adds) {
-    if (width >= TN) {
-        if (adds) value += LOAD_ACT(added);
-        STORE_ACT(ACTIVATE(value), to);
-        return;
-    }
-    float part[TN], more[TN];
-    for (int l = 0; l < TN; l++) more[l] = adds && l < width ? LOAD_ACT1(added + l) : 0.0f;
-    if (adds) value += LOAD(more);
-    STORE(ACTIVATE(value), part);
-    for (int l = 0; l < width; l++) STORE_ACT1(part[l], to + l);
-}
+#include "conv/edge.h"
 
 /* Outputs at (grid position)*out_step + out_first from inputs at (grid position)*in_step + in_first + tap*tap_step; tap
  * (jy, jx) of taps_y by taps_x has the packed weights of index weight_first + jy*weight_step_y + jx*weight_step_x.

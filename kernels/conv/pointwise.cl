@@ -28,32 +28,12 @@
 #include "activation.h"
 
 #include "tile.h"
+#include "conv/edge.h"
 
 struct product { // of the host's too (host/ops/conv/pointwise.c)
     int pixels, depth, outputs, blocks, bunch, strip, blocks_first;
     int out_h, out_w, in_h, in_w, step_y, step_x; // STRIDED
 };
-
-/* The first `width` of TN values; zeros beyond. */
-vec load_some(global const float *from, int width) {
-    if (width >= TN) return LOAD(from);
-    float part[TN];
-    for (int l = 0; l < TN; l++) part[l] = l < width ? from[l] : 0.0f;
-    return LOAD(part);
-}
-
-void store_some(vec value, global ACT *to, global const ACT *added, int width, int adds) {
-    if (width >= TN) {
-        if (adds) value += LOAD_ACT(added);
-        STORE_ACT(ACTIVATE(value), to);
-        return;
-    }
-    float part[TN], more[TN];
-    for (int l = 0; l < TN; l++) more[l] = adds && l < width ? LOAD_ACT1(added + l) : 0.0f;
-    if (adds) value += LOAD(more);
-    STORE(ACTIVATE(value), part);
-    for (int l = 0; l < width; l++) STORE_ACT1(part[l], to + l);
-}
 
 /* Where x has the pixel p of the result. */
 size_t pixel_of(int p, struct product s) {
