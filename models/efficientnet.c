@@ -8,52 +8,57 @@ struct stage {
 static const struct stage stages[] = {{1, 16, 1, 2},  {6, 24, 2, 1},  {6, 40, 2, 2}, {6, 80, 3, 2},
                                       {6, 112, 3, 1}, {6, 192, 4, 2}, {6, 320, 1, 2}};
 
-static struct bl_tensor *unit(struct bl_build *b, struct bl_tensor *x, const char *conv, const char *norm,
-                              struct bl_conv_spec spec) {
+static struct blanch_tensor *unit(struct blanch_builder *b, struct blanch_tensor *x, const char *conv, const char *norm,
+                                  struct blanch_conv_spec spec) {
     spec.plain = spec.no_bias = true;
-    return bl_batchnorm_always(b, norm, bl_conv(b, conv, x, spec));
+    return blanch_batchnorm2d_always(b, norm, blanch_conv2d(b, conv, x, spec));
 }
 
-static struct bl_tensor *excite(struct bl_build *b, struct bl_tensor *x, int width) {
-    struct bl_tensor *w = bl_global_avgpool(b, x);
-    w = bl_relu(b, bl_conv(b, "fc1", w, (struct bl_conv_spec){.out = width / 16, .kernel = 1, .plain = true}));
-    w = bl_unary(b, "sigmoid", bl_conv(b, "fc2", w, (struct bl_conv_spec){.out = width, .kernel = 1, .plain = true}));
-    return bl_mul(b, x, w);
+static struct blanch_tensor *excite(struct blanch_builder *b, struct blanch_tensor *x, int width) {
+    struct blanch_tensor *w = blanch_global_avgpool2d(b, x);
+    w = blanch_relu(
+        b, blanch_conv2d(b, "fc1", w, (struct blanch_conv_spec){.out = width / 16, .kernel = 1, .plain = true}));
+    w = blanch_unary(b, "sigmoid",
+                     blanch_conv2d(b, "fc2", w, (struct blanch_conv_spec){.out = width, .kernel = 1, .plain = true}));
+    return blanch_mul(b, x, w);
 }
 
-static struct bl_tensor *block(struct bl_build *b, struct bl_tensor *x, int expansion, int out, int stride) {
+static struct blanch_tensor *block(struct blanch_builder *b, struct blanch_tensor *x, int expansion, int out,
+                                   int stride) {
     if (!x) return NULL;
-    int in = (int)x->c, width = expansion * in;
-    struct bl_conv_spec depthwise = {.out = width, .kernel = 3, .stride = stride, .padding = 1, .groups = width};
-    bl_order(b, "shortcut.0 shortcut.1 conv1 bn1 conv2 bn2 conv3 bn3 fc1 fc2");
-    struct bl_tensor *y = bl_relu(b, unit(b, x, "conv1", "bn1", (struct bl_conv_spec){.out = width, .kernel = 1}));
-    y = bl_relu(b, unit(b, y, "conv2", "bn2", depthwise));
-    y = unit(b, y, "conv3", "bn3", (struct bl_conv_spec){.out = out, .kernel = 1});
+    int in = blanch_channels(x), width = expansion * in;
+    struct blanch_conv_spec depthwise = {.out = width, .kernel = 3, .stride = stride, .padding = 1, .groups = width};
+    blanch_order(b, "shortcut.0 shortcut.1 conv1 bn1 conv2 bn2 conv3 bn3 fc1 fc2");
+    struct blanch_tensor *y =
+        blanch_relu(b, unit(b, x, "conv1", "bn1", (struct blanch_conv_spec){.out = width, .kernel = 1}));
+    y = blanch_relu(b, unit(b, y, "conv2", "bn2", depthwise));
+    y = unit(b, y, "conv3", "bn3", (struct blanch_conv_spec){.out = out, .kernel = 1});
     if (stride != 1)
         x = y; // as published: what passes by is then the block's own output
     else if (in != out)
-        x = unit(b, x, "shortcut.0", "shortcut.1", (struct bl_conv_spec){.out = out, .kernel = 1});
-    return bl_add(b, excite(b, y, out), x);
+        x = unit(b, x, "shortcut.0", "shortcut.1", (struct blanch_conv_spec){.out = out, .kernel = 1});
+    return blanch_add(b, excite(b, y, out), x);
 }
 
-static struct bl_tensor *efficientnet(struct bl_build *b, struct bl_tensor *x, const void *variant) {
-    struct bl_conv_spec stem = {.out = 32, .kernel = 3, .padding = 1, .no_bias = true, .n_iter = 10, .freeze = true};
-    bl_order(b, "conv1 bn1");
-    x = bl_relu(b, bl_batchnorm(b, "bn1", bl_conv(b, "conv1", x, stem)));
+static struct blanch_tensor *efficientnet(struct blanch_builder *b, struct blanch_tensor *x, const void *variant) {
+    struct blanch_conv_spec stem = {
+        .out = 32, .kernel = 3, .padding = 1, .no_bias = true, .n_iter = 10, .freeze = true};
+    blanch_order(b, "conv1 bn1");
+    x = blanch_relu(b, blanch_batchnorm2d(b, "bn1", blanch_conv2d(b, "conv1", x, stem)));
     int number = 0;
     for (const struct stage *s = stages; s < stages + BL_COUNT(stages); s++)
         for (int i = 0; i < s->blocks; i++) {
-            bl_scope(b, "layers.%d.", number++);
+            blanch_scope(b, "layers.%d.", number++);
             x = block(b, x, s->expansion, s->out, i ? 1 : s->stride);
         }
-    bl_scope(b, "%s", "");
-    return bl_linear(b, "linear", bl_flatten(b, x), b->classes);
+    blanch_scope(b, "%s", "");
+    return blanch_linear(b, "linear", blanch_flatten(b, x), blanch_classes(b));
 }
 
-const struct bl_model bl_model_efficientnetb0 = {"efficientnetb0",
-                                                 .classes = 10,
-                                                 .channels = 3,
-                                                 .size = 32,
-                                                 .block_fc = 512,
-                                                 .define = efficientnet,
-                                                 .summary = "EfficientNet-B0 for 32x32"};
+const struct blanch_model bl_model_efficientnetb0 = {"efficientnetb0",
+                                                     .classes = 10,
+                                                     .channels = 3,
+                                                     .size = 32,
+                                                     .block_fc = 512,
+                                                     .define = efficientnet,
+                                                     .summary = "EfficientNet-B0 for 32x32"};

@@ -30,12 +30,12 @@
     X(mobilenetv2_imagenet)
 /* clang-format on */
 
-#define DECLARE(name) extern const struct bl_model bl_model_##name;
+#define DECLARE(name) extern const struct blanch_model bl_model_##name;
 MODELS(DECLARE)
 #define LIST(name) &bl_model_##name,
-const struct bl_model *const bl_model_list[] = {MODELS(LIST) NULL};
+const struct blanch_model *const bl_model_list[] = {MODELS(LIST) NULL};
 
-const struct bl_model *bl_model_find(const char *name) {
+const struct blanch_model *bl_model_find(const char *name) {
     for (int i = 0; name && bl_model_list[i]; i++)
         if (!strcmp(bl_model_list[i]->name, name)) return bl_model_list[i];
     return NULL;
@@ -48,20 +48,21 @@ static int or_else(int value, int otherwise) {
 _Static_assert((int)BLANCH_FP32 == (int)BL_F32 && (int)BLANCH_FP16 == (int)BL_F16 && (int)BLANCH_BF16 == (int)BL_BF16,
                "a precision is the type that activations are stored as");
 
-int bl_model_build(struct bl_graph *graph, const struct bl_model *model, const struct blanch_network_options *options) {
-    struct bl_build b = {.graph = graph,
-                         .norm = options->norm,
-                         .nd = options->nd,
-                         .block = 64,
-                         .block_fc = model->block_fc,
-                         .classes = or_else(options->classes, model->classes)};
+int bl_model_build(struct bl_graph *graph, const struct blanch_model *model, const struct bl_network_options *options) {
+    struct blanch_builder b = {.graph = graph,
+                               .norm = options->norm,
+                               .nd = options->nd,
+                               .block = 64,
+                               .block_fc = model->block_fc,
+                               .classes = or_else(options->classes, model->classes)};
     if (b.nd.block < 0) b.nd.block = 0; // nd.layer has what was chosen
     bl_graph_store_as(graph, (enum bl_type)options->precision);
-    struct bl_tensor *x = bl_graph_input(graph, or_else(options->channels, model->channels),
-                                         or_else(options->height, model->size), or_else(options->width, model->size));
-    struct bl_tensor *logits = model->define(&b, x, model->variant);
+    struct blanch_tensor *x =
+        bl_graph_input(graph, or_else(options->channels, model->channels), or_else(options->height, model->size),
+                       or_else(options->width, model->size));
+    struct blanch_tensor *logits = model->define(&b, x, model->variant);
     if (options->inference || !logits) return 0; // what failed is remembered: bl_graph_finish returns it
-    struct bl_tensor *in[] = {logits, bl_graph_input_labels(graph)};
+    struct blanch_tensor *in[] = {logits, bl_graph_input_labels(graph)};
     bl_graph_add(graph, "softmax_cross_entropy", "loss", NULL, in, 2);
     return 0;
 }

@@ -9,33 +9,33 @@ struct vgg {
     bool keeps_places; // under ND the batch norms' places in the numbering stay, empty
 };
 
-static struct bl_tensor *features(struct bl_build *b, struct bl_tensor *x, const struct vgg *vgg) {
-    bool norm_place = b->norm == BLANCH_BN || (b->norm == BLANCH_ND && vgg->keeps_places);
+static struct blanch_tensor *features(struct blanch_builder *b, struct blanch_tensor *x, const struct vgg *vgg) {
+    bool norm_place = blanch_norm_of(b) == BLANCH_BN || (blanch_norm_of(b) == BLANCH_ND && vgg->keeps_places);
     int place = 0;
     for (const int *width = vgg->widths; *width; width++) {
         if (*width == POOL) {
-            x = bl_maxpool(b, x, 2, 2, 0);
+            x = blanch_maxpool2d(b, x, 2, 2, 0);
             place += 1;
             continue;
         }
         bool first = place == 0;
-        struct bl_conv_spec conv = {
+        struct blanch_conv_spec conv = {
             .out = *width, .kernel = 3, .padding = 1, .n_iter = first ? 15 : 0, .freeze = first};
-        x = bl_conv(b, bl_name(b, "features.%d", place), x, conv);
-        x = bl_batchnorm(b, bl_name(b, "features.%d", place + 1), x);
-        x = bl_relu(b, x);
+        x = blanch_conv2d(b, blanch_name(b, "features.%d", place), x, conv);
+        x = blanch_batchnorm2d(b, blanch_name(b, "features.%d", place + 1), x);
+        x = blanch_relu(b, x);
         place += norm_place ? 3 : 2;
     }
-    return bl_flatten(b, x);
+    return blanch_flatten(b, x);
 }
 
-static struct bl_tensor *vgg(struct bl_build *b, struct bl_tensor *x, const void *variant) {
+static struct blanch_tensor *vgg(struct blanch_builder *b, struct blanch_tensor *x, const void *variant) {
     const struct vgg *vgg = variant;
     x = features(b, x, vgg);
-    if (!vgg->imagenet) return bl_linear(b, "classifier", x, b->classes);
-    x = bl_dropout(b, bl_relu(b, bl_linear(b, "classifier.0", x, 4096)), 0.5f);
-    x = bl_dropout(b, bl_relu(b, bl_linear(b, "classifier.3", x, 4096)), 0.5f);
-    return bl_linear(b, "classifier.6", x, b->classes);
+    if (!vgg->imagenet) return blanch_linear(b, "classifier", x, blanch_classes(b));
+    x = blanch_dropout(b, blanch_relu(b, blanch_linear(b, "classifier.0", x, 4096)), 0.5f);
+    x = blanch_dropout(b, blanch_relu(b, blanch_linear(b, "classifier.3", x, 4096)), 0.5f);
+    return blanch_linear(b, "classifier.6", x, blanch_classes(b));
 }
 
 static const int widths11[] = {64, POOL, 128, POOL, 256, 256, POOL, 512, 512, POOL, 512, 512, POOL, 0};
@@ -47,18 +47,18 @@ static const int widths19[] = {64,  64,  POOL, 128, 128,  POOL, 256, 256, 256, 2
 
 #define CIFAR .classes = 10, .channels = 3, .size = 32, .block_fc = 512, .define = vgg
 #define IMAGENET .classes = 1000, .channels = 3, .size = 224, .block_fc = 64, .define = vgg
-const struct bl_model bl_model_vgg11 = {"vgg11", CIFAR, .variant = &(struct vgg){widths11},
-                                        .summary = "VGG, 11 layers, for 32x32"};
-const struct bl_model bl_model_vgg13 = {"vgg13", CIFAR, .variant = &(struct vgg){widths13},
-                                        .summary = "VGG, 13 layers, for 32x32"};
-const struct bl_model bl_model_vgg16 = {"vgg16", CIFAR, .variant = &(struct vgg){widths16},
-                                        .summary = "VGG, 16 layers, for 32x32"};
-const struct bl_model bl_model_vgg19 = {"vgg19", CIFAR, .variant = &(struct vgg){widths19},
-                                        .summary = "VGG, 19 layers, for 32x32"};
-const struct bl_model bl_model_vgg11_imagenet = {
+const struct blanch_model bl_model_vgg11 = {"vgg11", CIFAR, .variant = &(struct vgg){widths11},
+                                            .summary = "VGG, 11 layers, for 32x32"};
+const struct blanch_model bl_model_vgg13 = {"vgg13", CIFAR, .variant = &(struct vgg){widths13},
+                                            .summary = "VGG, 13 layers, for 32x32"};
+const struct blanch_model bl_model_vgg16 = {"vgg16", CIFAR, .variant = &(struct vgg){widths16},
+                                            .summary = "VGG, 16 layers, for 32x32"};
+const struct blanch_model bl_model_vgg19 = {"vgg19", CIFAR, .variant = &(struct vgg){widths19},
+                                            .summary = "VGG, 19 layers, for 32x32"};
+const struct blanch_model bl_model_vgg11_imagenet = {
     "vgg11-imagenet", IMAGENET, .variant = &(struct vgg){widths11, .imagenet = true}, .summary = "VGG, 11 layers"};
-const struct bl_model bl_model_vgg16_imagenet = {
+const struct blanch_model bl_model_vgg16_imagenet = {
     "vgg16-imagenet", IMAGENET, .variant = &(struct vgg){widths16, .imagenet = true}, .summary = "VGG, 16 layers"};
-const struct bl_model bl_model_vgg19_imagenet = {
+const struct blanch_model bl_model_vgg19_imagenet = {
     "vgg19-imagenet", IMAGENET, .variant = &(struct vgg){widths19, .imagenet = true, .keeps_places = true},
     .summary = "VGG, 19 layers"};

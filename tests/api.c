@@ -38,11 +38,9 @@ static int train(struct blanch_network *network, const char *optimiser) {
 
 /* A budget that is met by refreshing less: one is held, what contradicts it is refused. */
 static int bounded(struct blanch_device *device) {
-    struct blanch_network_options options = {.model = "smallcnn",
-                                             .norm = BLANCH_ND,
-                                             .nd = {.overhead_budget = 30, .eps = NAN, .momentum = NAN},
-                                             .batch = BATCH,
-                                             .seed = 3};
+    struct blanch_nd_options nd = {.size = sizeof nd, .overhead_budget = 30, .eps = NAN, .momentum = NAN};
+    struct blanch_network_options options = {
+        .size = sizeof options, .model = "smallcnn", .norm = BLANCH_ND, .nd = &nd, .batch = BATCH, .seed = 3};
     struct blanch_network *network = NULL;
     double held, least;
     int status = 1;
@@ -62,8 +60,7 @@ static int bounded(struct blanch_device *device) {
         int refresh;
     } refused[] = {{BLANCH_BN, 20, 0}, {BLANCH_ND, -1, 0}, {BLANCH_ND, NAN, 0}, {BLANCH_ND, 20, 5}};
     for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
-        options.norm = refused[i].norm, options.nd.overhead_budget = refused[i].budget,
-        options.nd.refresh = refused[i].refresh;
+        options.norm = refused[i].norm, nd.overhead_budget = refused[i].budget, nd.refresh = refused[i].refresh;
         if (blanch_network_create(&network, device, &options) != BLANCH_EUSAGE || network)
             status = fail("a wrong budget is taken");
     }
@@ -73,7 +70,7 @@ static int bounded(struct blanch_device *device) {
 /* What a step cannot be made with is refused, and the network goes on. */
 static int refused(struct blanch_device *device) {
     struct blanch_network_options options = {
-        .model = "smallcnn", .norm = BLANCH_BN, .batch = BATCH, .seed = 3, .optimiser = "adam"};
+        .size = sizeof options, .model = "smallcnn", .norm = BLANCH_BN, .batch = BATCH, .seed = 3, .optimiser = "adam"};
     struct blanch_network *network = NULL;
     struct blanch_update update;
     struct blanch_metrics metrics;
@@ -95,7 +92,7 @@ static int refused(struct blanch_device *device) {
 
 static int run(struct blanch_device *device, const char *file, enum blanch_norm norm, const char *optimiser) {
     struct blanch_network_options options = {
-        .model = "smallcnn", .norm = norm, .batch = BATCH, .seed = 3, .optimiser = optimiser};
+        .size = sizeof options, .model = "smallcnn", .norm = norm, .batch = BATCH, .seed = 3, .optimiser = optimiser};
     struct blanch_network *trained = NULL, *loaded = NULL;
     int status = 1;
     if (blanch_network_create(&trained, device, &options)) return fail("a network");

@@ -129,7 +129,7 @@ static void build(struct test_case *t) {
     check(bl_graph_create(&t->graph, device, t->row->n + 1, false));
     bl_graph_store_as(t->graph, t->type);
     bl_graph_want_input_grads(t->graph);
-    struct bl_tensor *x = bl_graph_input(t->graph, a->in_channels, t->row->h, t->row->w);
+    struct blanch_tensor *x = bl_graph_input(t->graph, a->in_channels, t->row->h, t->row->w);
     struct bl_conv_chooser chooser = {always, (void *)t->engine};
     check(bl_conv_choose_by(device, &chooser));
     bl_graph_add(t->graph, "conv2d", "layer", a, &x, 1);
@@ -193,7 +193,7 @@ static void compare(const struct test_case *t, struct tally *tally, int pass, co
 }
 
 static void compare_tensor(const struct test_case *t, struct tally *tally, int pass, const char *what,
-                           struct bl_tensor *tensor, const double *want, size_t count, double scale) {
+                           struct blanch_tensor *tensor, const double *want, size_t count, double scale) {
     float *got = calloc(count, sizeof *got);
     assert_non_null(got);
     check(bl_tensor_read(t->graph, tensor, t->row->n, got));

@@ -85,8 +85,8 @@ static void run_case(void **state) {
     struct bl_graph *graph;
     check(bl_graph_create(&graph, device, row->n, false));
     bl_graph_want_input_grads(graph);
-    struct bl_tensor *x = bl_graph_input(graph, 6, row->h, row->h),
-                     *y = bl_graph_add(graph, row->op, "layer", row->attrs, &x, 1);
+    struct blanch_tensor *x = bl_graph_input(graph, 6, row->h, row->h),
+                         *y = bl_graph_add(graph, row->op, "layer", row->attrs, &x, 1);
     check(bl_graph_finish(graph, 1));
     int64_t plane = row->h * row->h;
     float *values = malloc(sizeof *values * (size_t)x->count), *ones = malloc(sizeof *ones * (size_t)y->count);
@@ -115,9 +115,9 @@ static void wrong_logits(void **state) {
     struct bl_graph *graph;
     struct blanch_metrics metrics;
     check(bl_graph_create(&graph, device, N, false));
-    struct bl_tensor *x = bl_graph_input(graph, CLASSES, 1, 1);
-    bl_graph_add(graph, "softmax_cross_entropy", NULL, NULL, (struct bl_tensor *[]){x, bl_graph_input_labels(graph)},
-                 2);
+    struct blanch_tensor *x = bl_graph_input(graph, CLASSES, 1, 1);
+    bl_graph_add(graph, "softmax_cross_entropy", NULL, NULL,
+                 (struct blanch_tensor *[]){x, bl_graph_input_labels(graph)}, 2);
     check(bl_graph_finish(graph, 1));
     check(bl_tensor_write(graph, x, N, logits[0]));
     check(bl_mem_write(bl_graph_labels(graph)->mem, 0, sizeof labels, labels));

@@ -18,46 +18,47 @@ static struct blanch_device *device;
 
 /* --- networks --------------------------------------------------------------------------------- */
 
-static struct bl_tensor *conv3(struct bl_build *b, const char *name, struct bl_tensor *x, int out) {
-    return bl_conv(b, name, x, (struct bl_conv_spec){.out = out, .kernel = 3, .padding = 1, .no_bias = true});
+static struct blanch_tensor *conv3(struct blanch_builder *b, const char *name, struct blanch_tensor *x, int out) {
+    return blanch_conv2d(b, name, x, (struct blanch_conv_spec){.out = out, .kernel = 3, .padding = 1, .no_bias = true});
 }
 
-static struct bl_tensor *residual(struct bl_build *b, struct bl_tensor *x) {
-    x = bl_relu(b, bl_batchnorm(b, "bn0", conv3(b, "conv0", x, 9)));
-    struct bl_tensor *y = bl_unary(b, "relu6", bl_batchnorm(b, "bn1", conv3(b, "conv1", x, 9)));
-    return bl_relu(b, bl_add(b, bl_batchnorm(b, "bn2", conv3(b, "conv2", y, 9)), x));
+static struct blanch_tensor *residual(struct blanch_builder *b, struct blanch_tensor *x) {
+    x = blanch_relu(b, blanch_batchnorm2d(b, "bn0", conv3(b, "conv0", x, 9)));
+    struct blanch_tensor *y = blanch_unary(b, "relu6", blanch_batchnorm2d(b, "bn1", conv3(b, "conv1", x, 9)));
+    return blanch_relu(b, blanch_add(b, blanch_batchnorm2d(b, "bn2", conv3(b, "conv2", y, 9)), x));
 }
 
 /* Blocks whose sum is not rectified, one of them with a convolution on its shortcut: gradients pass through unchanged.
  */
-static struct bl_tensor *linear_residual(struct bl_build *b, struct bl_tensor *x) {
-    x = bl_batchnorm(b, "bn0", conv3(b, "conv0", x, 16));
-    x = bl_add(b, bl_batchnorm(b, "bn1", conv3(b, "conv1", x, 16)), x);
-    x = bl_add(b, bl_batchnorm(b, "bn2", conv3(b, "conv2", x, 16)), bl_batchnorm(b, "bn3", conv3(b, "conv3", x, 16)));
-    return bl_dropout(b, x, 0.3f);
+static struct blanch_tensor *linear_residual(struct blanch_builder *b, struct blanch_tensor *x) {
+    x = blanch_batchnorm2d(b, "bn0", conv3(b, "conv0", x, 16));
+    x = blanch_add(b, blanch_batchnorm2d(b, "bn1", conv3(b, "conv1", x, 16)), x);
+    x = blanch_add(b, blanch_batchnorm2d(b, "bn2", conv3(b, "conv2", x, 16)),
+                   blanch_batchnorm2d(b, "bn3", conv3(b, "conv3", x, 16)));
+    return blanch_dropout(b, x, 0.3f);
 }
 
 /* A batch norm that is used beside its ReLU too, a ReLU of a sum that is, and a sum of a tensor with itself. */
-static struct bl_tensor *shared(struct bl_build *b, struct bl_tensor *x) {
-    struct bl_tensor *norm = bl_batchnorm(b, "bn0", conv3(b, "conv0", x, 8)), *on = bl_relu(b, norm);
-    struct bl_tensor *sum = bl_add(b, on, norm), *y = bl_relu(b, sum);
-    y = bl_add(b, conv3(b, "conv1", y, 8), sum);
-    return bl_add(b, y, y);
+static struct blanch_tensor *shared(struct blanch_builder *b, struct blanch_tensor *x) {
+    struct blanch_tensor *norm = blanch_batchnorm2d(b, "bn0", conv3(b, "conv0", x, 8)), *on = blanch_relu(b, norm);
+    struct blanch_tensor *sum = blanch_add(b, on, norm), *y = blanch_relu(b, sum);
+    y = blanch_add(b, conv3(b, "conv1", y, 8), sum);
+    return blanch_add(b, y, y);
 }
 
 /* Concatenations of what is used again, as in dense networks, a pool after a ReLU, a ReLU twice. */
-static struct bl_tensor *dense(struct bl_build *b, struct bl_tensor *x) {
-    x = bl_relu(b, bl_relu(b, bl_batchnorm(b, "bn0", conv3(b, "conv0", x, 6))));
-    x = bl_maxpool(b, x, 3, 2, 1);
-    struct bl_tensor *y = conv3(b, "conv1", bl_relu(b, bl_batchnorm(b, "bn1", x)), 5);
-    x = bl_cat(b, (struct bl_tensor *[]){y, x}, 2);
-    y = conv3(b, "conv2", bl_relu(b, bl_batchnorm(b, "bn2", x)), 5);
-    return bl_unary(b, "sigmoid", bl_cat(b, (struct bl_tensor *[]){y, x}, 2));
+static struct blanch_tensor *dense(struct blanch_builder *b, struct blanch_tensor *x) {
+    x = blanch_relu(b, blanch_relu(b, blanch_batchnorm2d(b, "bn0", conv3(b, "conv0", x, 6))));
+    x = blanch_maxpool2d(b, x, 3, 2, 1);
+    struct blanch_tensor *y = conv3(b, "conv1", blanch_relu(b, blanch_batchnorm2d(b, "bn1", x)), 5);
+    x = blanch_cat(b, (struct blanch_tensor *[]){y, x}, 2);
+    y = conv3(b, "conv2", blanch_relu(b, blanch_batchnorm2d(b, "bn2", x)), 5);
+    return blanch_unary(b, "sigmoid", blanch_cat(b, (struct blanch_tensor *[]){y, x}, 2));
 }
 
 struct row {
     const char *name;
-    struct bl_tensor *(*define)(struct bl_build *b, struct bl_tensor *x);
+    struct blanch_tensor *(*define)(struct blanch_builder *b, struct blanch_tensor *x);
     enum blanch_norm norm;
     int merged; // activations that operations before or after them apply
 };
@@ -80,10 +81,10 @@ static struct bl_graph *build(const struct row *row, bool fuse) {
     setenv("BLANCH_FUSE", fuse ? "1" : "0", 1);
     check(bl_graph_create(&graph, device, BATCH, false));
     bl_graph_use(graph, &bl_optimiser_sgd);
-    struct bl_build b = {.graph = graph, .norm = row->norm, .classes = CLASSES, .block = 64, .block_fc = 512};
-    struct bl_tensor *x = row->define(&b, bl_graph_input(graph, CHANNELS, SIDE, SIDE));
-    x = bl_linear(&b, "classifier", bl_flatten(&b, bl_global_avgpool(&b, x)), CLASSES);
-    struct bl_tensor *inputs[] = {x, bl_graph_input_labels(graph)};
+    struct blanch_builder b = {.graph = graph, .norm = row->norm, .classes = CLASSES, .block = 64, .block_fc = 512};
+    struct blanch_tensor *x = row->define(&b, bl_graph_input(graph, CHANNELS, SIDE, SIDE));
+    x = blanch_linear(&b, "classifier", blanch_flatten(&b, blanch_global_avgpool2d(&b, x)), CLASSES);
+    struct blanch_tensor *inputs[] = {x, bl_graph_input_labels(graph)};
     bl_graph_add(graph, "softmax_cross_entropy", NULL, NULL, inputs, 2);
     check(bl_graph_finish(graph, 3));
     unsetenv("BLANCH_FUSE");

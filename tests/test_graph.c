@@ -90,7 +90,7 @@ static const struct bl_op learned = {
 /* --- whole numbers by pixel ----------------------------------------------------------------------- */
 
 static int numbers_setup(struct bl_node *node) {
-    const struct bl_tensor *x = node->in[0];
+    const struct blanch_tensor *x = node->in[0];
     if (x->type != BL_I32) return bl_fail(BLANCH_EINPUT, "%s: takes whole numbers", node->name);
     bl_node_out_as(node, BL_I32, x->c, x->h, x->w);
     return 0;
@@ -132,13 +132,13 @@ static void run_halves(int segments, int n) {
     bl_graph_use(graph, &bl_optimiser_sgd);
     bl_graph_recompute(graph, segments);
     bl_graph_want_input_grads(graph);
-    struct bl_tensor *x = bl_graph_input(graph, CHANNELS, SIDE, SIDE);
+    struct blanch_tensor *x = bl_graph_input(graph, CHANNELS, SIDE, SIDE);
     struct bl_node *split = bl_graph_add_node(graph, &halves, "split", NULL, &x, 1);
     struct bl_node *image = bl_graph_add_node(graph, &learned, "learned", NULL, NULL, 0);
     assert_non_null(split), assert_non_null(image);
-    struct bl_tensor *sum =
-        bl_graph_add(graph, "add", NULL, NULL, (struct bl_tensor *[]){split->out[0], image->out[0]}, 2);
-    struct bl_tensor *z = bl_graph_add(graph, "mul", NULL, NULL, (struct bl_tensor *[]){sum, split->out[1]}, 2);
+    struct blanch_tensor *sum =
+        bl_graph_add(graph, "add", NULL, NULL, (struct blanch_tensor *[]){split->out[0], image->out[0]}, 2);
+    struct blanch_tensor *z = bl_graph_add(graph, "mul", NULL, NULL, (struct blanch_tensor *[]){sum, split->out[1]}, 2);
     check(bl_graph_finish(graph, 0));
 
     float in[BATCH * CHANNELS * PIXELS], g[BATCH * IMAGE], p[IMAGE], got[BATCH * CHANNELS * PIXELS];
@@ -178,7 +178,7 @@ static void test_whole_numbers(void **state) {
     struct bl_graph *graph;
     int32_t in[BATCH * PIXELS], got[BATCH * PIXELS];
     check(bl_graph_create(&graph, device, BATCH, true));
-    struct bl_tensor *labels = bl_graph_input_as(graph, BL_I32, 1, SIDE, SIDE);
+    struct blanch_tensor *labels = bl_graph_input_as(graph, BL_I32, 1, SIDE, SIDE);
     struct bl_node *node = bl_graph_add_node(graph, &numbers, "labels", NULL, &labels, 1);
     check(bl_graph_finish(graph, 0));
     assert_ptr_equal(bl_graph_labels(graph), labels);
@@ -189,7 +189,7 @@ static void test_whole_numbers(void **state) {
     assert_memory_equal(got, in, sizeof in);
     bl_graph_free(graph);
     check(bl_graph_create(&graph, device, BATCH, true));
-    struct bl_tensor *x = bl_graph_input(graph, 1, SIDE, SIDE);
+    struct blanch_tensor *x = bl_graph_input(graph, 1, SIDE, SIDE);
     assert_null(bl_graph_add_node(graph, &numbers, "labels", NULL, &x, 1));
     assert_int_equal(bl_graph_finish(graph, 0), BLANCH_EINPUT);
     assert_non_null(strstr(blanch_error_message(), "labels"));
@@ -201,7 +201,7 @@ static void test_unused_output(void **state) {
     struct bl_graph *graph;
     check(bl_graph_create(&graph, NULL, BATCH, false));
     bl_graph_want_input_grads(graph);
-    struct bl_tensor *x = bl_graph_input(graph, CHANNELS, SIDE, SIDE);
+    struct blanch_tensor *x = bl_graph_input(graph, CHANNELS, SIDE, SIDE);
     struct bl_node *split = bl_graph_add_node(graph, &halves, "split", NULL, &x, 1);
     bl_graph_add(graph, "relu", NULL, NULL, &split->out[1], 1);
     assert_int_equal(bl_graph_finish(graph, 0), BLANCH_EINPUT);
@@ -214,7 +214,7 @@ static void test_fusion_takes_one(void **state) {
     struct bl_graph *graph;
     check(bl_graph_create(&graph, NULL, BATCH, false));
     const struct bl_batchnorm_attrs attrs = {CHANNELS, 1e-5f, 0.1f};
-    struct bl_tensor *x = bl_graph_input(graph, CHANNELS, SIDE, SIDE);
+    struct blanch_tensor *x = bl_graph_input(graph, CHANNELS, SIDE, SIDE);
     x = bl_graph_add(graph, "batchnorm2d", "norm", &attrs, &x, 1);
     x = bl_graph_add(graph, "relu6", NULL, NULL, &x, 1);
     bl_graph_add(graph, "relu", NULL, NULL, &x, 1);
@@ -228,7 +228,7 @@ static void test_fusion_takes_one(void **state) {
 }
 
 static void test_types(void **state) {
-    struct bl_tensor tensor = {.count = 6};
+    struct blanch_tensor tensor = {.count = 6};
     static const struct {
         const char *safetensors;
         size_t bytes;

@@ -38,19 +38,19 @@ static struct row rows[] = {
 };
 
 static struct blanch_network *make(const struct row *row, bool fuse, bool inference) {
-    const struct blanch_network_options options = {.model = row->model,
-                                                   .norm = row->norm,
-                                                   .batch = BATCH,
-                                                   .classes = CLASSES,
-                                                   .height = row->size,
-                                                   .width = row->size,
-                                                   .inference = inference,
-                                                   .seed = 5,
-                                                   .nd = {.eps = NAN, .momentum = NAN}};
+    const struct bl_network_options options = {.model = row->model,
+                                               .norm = row->norm,
+                                               .batch = BATCH,
+                                               .classes = CLASSES,
+                                               .height = row->size,
+                                               .width = row->size,
+                                               .inference = inference,
+                                               .seed = 5,
+                                               .nd = {.eps = NAN, .momentum = NAN}};
     struct blanch_network *net = NULL;
     setenv("BLANCH_FUSE", fuse ? "1" : "0", 1);
     setenv("BLANCH_CONV", row->engine ? row->engine : "", 1);
-    check(blanch_network_create(&net, device, &options));
+    check(bl_network_create(&net, device, &options));
     unsetenv("BLANCH_FUSE"), unsetenv("BLANCH_CONV");
     return net;
 }
@@ -121,12 +121,12 @@ static void run_case(void **state) {
 static void run_slices(void **state) {
     enum { MANY = 67, PIXELS = 32 * 32 };
     if (!device) skip();
-    struct blanch_network_options options = {
+    struct bl_network_options options = {
         .model = "resnet18", .norm = BLANCH_BN, .batch = MANY, .classes = CLASSES, .inference = true};
     struct blanch_network *many = NULL, *single = NULL;
-    check(blanch_network_create(&many, device, &options));
+    check(bl_network_create(&many, device, &options));
     options.batch = 1;
-    check(blanch_network_create(&single, device, &options));
+    check(bl_network_create(&single, device, &options));
     if (blanch_device_info(device)->kind == BLANCH_CPU) assert_true(bl_graph_in(many->graph)->n < MANY / 2);
     shake(many, 10), shake(single, 10);
     float *images = calloc((size_t)MANY * 3 * PIXELS, sizeof *images), found[MANY * CLASSES], wanted[CLASSES];

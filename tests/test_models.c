@@ -21,7 +21,7 @@ struct match {
     struct bl_graph *graph;
     const char *id[MAX_NODES]; // of the table's nodes
     const cJSON *row[MAX_NODES];
-    const struct bl_tensor *value[MAX_NODES]; // what the graph has for it
+    const struct blanch_tensor *value[MAX_NODES]; // what the graph has for it
     int rows;
 };
 
@@ -41,8 +41,8 @@ static int row_of(const struct match *m, const char *id) {
 }
 
 static struct bl_graph *build(const char *name, enum blanch_norm norm, bool inference) {
-    struct blanch_network_options options = {.model = name, .norm = norm, .batch = 2, .inference = inference};
-    const struct bl_model *model = bl_model_find(name);
+    struct bl_network_options options = {.model = name, .norm = norm, .batch = 2, .inference = inference};
+    const struct blanch_model *model = bl_model_find(name);
     struct bl_graph *graph = NULL;
     if (!model) fail_msg("no network is called %s", name);
     if (bl_graph_create(&graph, NULL, 2, inference) || bl_model_build(graph, model, &options) ||
@@ -73,7 +73,7 @@ static void check_params(const struct match *m, const char *key, bool trainable)
 
 /* --- the graph -------------------------------------------------------------------------------- */
 
-static int leaves_of_table(const struct match *m, int row, const struct bl_tensor **leaves) {
+static int leaves_of_table(const struct match *m, int row, const struct blanch_tensor **leaves) {
     const cJSON *id;
     int count = 0;
     if (strcmp(text(m->row[row], "op"), "cat")) return leaves[0] = m->value[row], 1;
@@ -82,7 +82,7 @@ static int leaves_of_table(const struct match *m, int row, const struct bl_tenso
     return count;
 }
 
-static int leaves_of_graph(const struct match *m, const struct bl_tensor *t, const struct bl_tensor **leaves) {
+static int leaves_of_graph(const struct match *m, const struct blanch_tensor *t, const struct blanch_tensor **leaves) {
     const struct bl_node *node = bl_graph_producer(m->graph, t);
     int count = 0;
     if (!node || strcmp(node->op->name, "cat")) return leaves[0] = t, 1;
@@ -92,7 +92,7 @@ static int leaves_of_graph(const struct match *m, const struct bl_tensor *t, con
 
 /* Where the table concatenates all that came before, the graph extends the last concatenation: the same channels. */
 static void check_cat(const struct match *m, int row, const struct bl_node *node) {
-    const struct bl_tensor *want[MAX_LEAVES], *got[MAX_LEAVES];
+    const struct blanch_tensor *want[MAX_LEAVES], *got[MAX_LEAVES];
     int count = leaves_of_table(m, row, want);
     if (count != leaves_of_graph(m, node->out[0], got) || memcmp(want, got, sizeof *want * (size_t)count))
         fail_msg("%s: %s joins other channels than the table's", m->what, node->name);
@@ -208,7 +208,7 @@ static char *described(const struct bl_graph *graph, cJSON **json) {
 /* A description makes the same network again: the same description, and the same parameters in the same order. */
 static void check_round_trip(const char *name, enum blanch_norm norm) {
     struct bl_graph *graph = build(name, norm, true), *again = NULL;
-    struct bl_tensor *logits = NULL;
+    struct blanch_tensor *logits = NULL;
     cJSON *json, *other;
     char *want = described(graph, &json);
     assert_int_equal(bl_graph_create(&again, NULL, 2, true), 0);
@@ -277,7 +277,7 @@ static void test_wrong_descriptions(void **state) {
     };
     for (int i = 0; i < BL_COUNT(wrong); i++) {
         struct bl_graph *graph = NULL;
-        struct bl_tensor *logits;
+        struct blanch_tensor *logits;
         cJSON *json = cJSON_Parse(wrong[i][0]);
         assert_non_null(json);
         assert_int_equal(bl_graph_create(&graph, NULL, 2, true), 0);
@@ -290,7 +290,7 @@ static void test_wrong_descriptions(void **state) {
 
 /* Options replace the defaults, not a network's exceptions; other classes change the last layer alone. */
 static void test_options(void **state) {
-    struct blanch_network_options options = {
+    struct bl_network_options options = {
         .norm = BLANCH_ND, .nd = {.block = 16, .iterations = 3}, .classes = 100, .inference = true};
     struct bl_graph *graph = NULL;
     assert_int_equal(bl_graph_create(&graph, NULL, 1, true), 0);
@@ -307,7 +307,7 @@ static void test_options(void **state) {
 
 /* An image too small for the network is refused with the layer's name. */
 static void test_too_small(void **state) {
-    struct blanch_network_options options = {.height = 8, .width = 8};
+    struct bl_network_options options = {.height = 8, .width = 8};
     struct bl_graph *graph = NULL;
     assert_int_equal(bl_graph_create(&graph, NULL, 1, false), 0);
     bl_model_build(graph, bl_model_find("vgg16"), &options);

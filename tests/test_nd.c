@@ -41,7 +41,7 @@ static const struct {
 struct layer {
     struct bl_graph *graph;
     struct bl_node *node;
-    struct bl_tensor *in;
+    struct blanch_tensor *in;
     int n;
 };
 
@@ -287,15 +287,15 @@ static void test_freeze_is_saved(void **state) {
     assert_non_null(mkdtemp(dir));
     snprintf(weights, sizeof weights, "%s/last.safetensors", dir);
     snprintf(state_file, sizeof state_file, "%s/last.state.safetensors", dir);
-    struct blanch_network_options options = {
+    struct bl_network_options options = {
         .model = "smallcnn", .norm = BLANCH_ND, .nd = {.freeze = 1, .eps = NAN, .momentum = NAN}, .batch = 2};
     struct blanch_network *net = NULL, *other = NULL;
     struct bl_position position = {.step = 3}, loaded;
     struct blanch_metrics metrics;
     static float images[2 * 28 * 28];
     for (int i = 0; i < BL_COUNT(images); i++) images[i] = value_at(3, (size_t)i);
-    check(blanch_network_create(&net, device, &options));
-    check(blanch_network_create(&other, device, &options));
+    check(bl_network_create(&net, device, &options));
+    check(bl_network_create(&other, device, &options));
     for (int i = 0; i < 3; i++)
         check(blanch_network_step(net, images, (const int32_t[]){1, 2}, 2, &(struct blanch_update){1e-3f, 0, 0},
                                   &metrics));
@@ -467,7 +467,8 @@ static void update(struct layer *l, uint64_t seed, enum bl_nd_action step, bool 
     check(bl_graph_update(l->graph, &settings));
 }
 
-static void assert_same(struct layer *a, struct layer *b, const struct bl_tensor *x, const struct bl_tensor *y) {
+static void assert_same(struct layer *a, struct layer *b, const struct blanch_tensor *x,
+                        const struct blanch_tensor *y) {
     const size_t count = (size_t)x->count;
     float *got = allocate(count), *want = allocate(count);
     check(bl_mem_read(x->mem, 0, 4 * count, got));

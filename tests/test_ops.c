@@ -316,7 +316,7 @@ struct test_case {
     double tolerance;
     struct bl_graph *graph;
     struct bl_node *node;
-    struct bl_tensor *in[2];
+    struct blanch_tensor *in[2];
     struct bl_ref_layer layer;
     struct bl_ref_tensor x[2];
     int inputs, n;
@@ -331,7 +331,7 @@ static void build(struct test_case *t) {
     bl_graph_want_input_grads(t->graph);
     bl_graph_store_as(t->graph, t->type);
     t->in[0] = bl_graph_input(t->graph, s[1], s[2], s[3]);
-    struct bl_tensor *in[2] = {t->in[0], NULL};
+    struct blanch_tensor *in[2] = {t->in[0], NULL};
     if (t->inputs > 1) in[1] = t->in[1] = bl_graph_input(t->graph, s2[1], s2[2], s2[3]);
     bool loss = !strcmp(t->row->op, "softmax_cross_entropy");
     if (loss) in[1] = bl_graph_input_labels(t->graph);
@@ -341,7 +341,7 @@ static void build(struct test_case *t) {
 }
 
 /* Puts values on the device, and what was stored of them back: the same on both sides. */
-static void put(struct test_case *t, struct bl_tensor *tensor, double *v, size_t count) {
+static void put(struct test_case *t, struct blanch_tensor *tensor, double *v, size_t count) {
     float *values = narrow(v, count);
     check(bl_tensor_write(t->graph, tensor, t->n, values));
     check(bl_tensor_read(t->graph, tensor, t->n, values));
@@ -476,7 +476,7 @@ static void forget_unread(struct test_case *t) {
     const struct bl_node *node = t->node;
     for (int i = 0; i < t->inputs + node->outputs; i++) {
         const bool in = i < t->inputs;
-        const struct bl_tensor *tensor = in ? node->in[i] : node->out[i - t->inputs];
+        const struct blanch_tensor *tensor = in ? node->in[i] : node->out[i - t->inputs];
         if (node->op->reads & (in ? BL_IN(i) : BL_OUT(i - t->inputs))) continue;
         check(bl_mem_fill(tensor->mem, 0, bl_tensor_bytes(tensor) / sizeof(float) * sizeof(float), NAN));
     }

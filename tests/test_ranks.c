@@ -88,24 +88,24 @@ static int sum_host(void *context, double *values, int count) {
 /* --- a network and its steps ------------------------------------------------------------------ */
 
 /* Smooth over many steps: a value within rounding of ReLU's kink takes different sides of it in two networks. */
-static struct bl_tensor *activation(struct bl_build *b, struct bl_tensor *x, bool smooth) {
-    return smooth ? bl_unary(b, "sigmoid", x) : bl_relu(b, x);
+static struct blanch_tensor *activation(struct blanch_builder *b, struct blanch_tensor *x, bool smooth) {
+    return smooth ? blanch_unary(b, "sigmoid", x) : blanch_relu(b, x);
 }
 
 static struct bl_graph *make(struct blanch_device *dev, int batch, enum blanch_norm norm, int refresh) {
     struct bl_graph *graph;
     check(bl_graph_create(&graph, dev, batch, false));
     bl_graph_use(graph, &bl_optimiser_sgd);
-    struct bl_build b = {.graph = graph, .norm = norm, .classes = CLASSES, .block = 4, .block_fc = 4};
+    struct blanch_builder b = {.graph = graph, .norm = norm, .classes = CLASSES, .block = 4, .block_fc = 4};
     b.nd.refresh = refresh;
-    struct bl_tensor *x = bl_graph_input(graph, CHANNELS, SIDE, SIDE);
-    struct bl_conv_spec spec = {.out = 8, .kernel = 3, .padding = 1};
-    x = activation(&b, bl_batchnorm(&b, "norm1", bl_conv(&b, "conv1", x, spec)), refresh);
-    x = activation(&b, bl_batchnorm(&b, "norm2", bl_conv(&b, "conv2", x, spec)), refresh);
-    x = bl_dropout(&b, x, 0.3f);
-    x = bl_linear(&b, "classifier", bl_flatten(&b, x), CLASSES);
-    bl_graph_add(graph, "softmax_cross_entropy", NULL, NULL, (struct bl_tensor *[]){x, bl_graph_input_labels(graph)},
-                 2);
+    struct blanch_tensor *x = bl_graph_input(graph, CHANNELS, SIDE, SIDE);
+    struct blanch_conv_spec spec = {.out = 8, .kernel = 3, .padding = 1};
+    x = activation(&b, blanch_batchnorm2d(&b, "norm1", blanch_conv2d(&b, "conv1", x, spec)), refresh);
+    x = activation(&b, blanch_batchnorm2d(&b, "norm2", blanch_conv2d(&b, "conv2", x, spec)), refresh);
+    x = blanch_dropout(&b, x, 0.3f);
+    x = blanch_linear(&b, "classifier", blanch_flatten(&b, x), CLASSES);
+    bl_graph_add(graph, "softmax_cross_entropy", NULL, NULL,
+                 (struct blanch_tensor *[]){x, bl_graph_input_labels(graph)}, 2);
     check(bl_graph_finish(graph, 3));
     return graph;
 }

@@ -15,46 +15,47 @@ static struct blanch_device *device;
 
 /* --- networks --------------------------------------------------------------------------------- */
 
-static struct bl_tensor *conv_bn_relu(struct bl_build *b, const char *name, struct bl_tensor *x, int out) {
+static struct blanch_tensor *conv_bn_relu(struct blanch_builder *b, const char *name, struct blanch_tensor *x,
+                                          int out) {
     char norm[32];
     snprintf(norm, sizeof norm, "%s_norm", name);
-    x = bl_conv(b, name, x, (struct bl_conv_spec){.out = out, .kernel = 3, .padding = 1, .no_bias = true});
-    return bl_relu(b, bl_batchnorm(b, norm, x));
+    x = blanch_conv2d(b, name, x, (struct blanch_conv_spec){.out = out, .kernel = 3, .padding = 1, .no_bias = true});
+    return blanch_relu(b, blanch_batchnorm2d(b, norm, x));
 }
 
-static struct bl_tensor *plain(struct bl_build *b, struct bl_tensor *x) {
+static struct blanch_tensor *plain(struct blanch_builder *b, struct blanch_tensor *x) {
     x = conv_bn_relu(b, "a", x, 8);
-    x = bl_maxpool(b, bl_relu(b, conv_bn_relu(b, "b", x, 8)), 2, 2, 0);
-    x = bl_dropout(b, conv_bn_relu(b, "c", x, 12), 0.3f);
-    x = bl_unary(b, "sigmoid", conv_bn_relu(b, "d", x, 12));
+    x = blanch_maxpool2d(b, blanch_relu(b, conv_bn_relu(b, "b", x, 8)), 2, 2, 0);
+    x = blanch_dropout(b, conv_bn_relu(b, "c", x, 12), 0.3f);
+    x = blanch_unary(b, "sigmoid", conv_bn_relu(b, "d", x, 12));
     return conv_bn_relu(b, "e", x, 6);
 }
 
-static struct bl_tensor *residual(struct bl_build *b, struct bl_tensor *x) {
+static struct blanch_tensor *residual(struct blanch_builder *b, struct blanch_tensor *x) {
     static const char *const names[] = {"a", "b", "c", "d", "e"};
     x = conv_bn_relu(b, "stem", x, 8);
     for (int i = 0; i < 5; i++) {
-        struct bl_tensor *y = conv_bn_relu(b, names[i], x, 8);
-        x = bl_relu(b, bl_add(b, x, y));
-        if (i == 2) x = bl_mul(b, x, bl_unary(b, "sigmoid", bl_global_avgpool(b, x)));
+        struct blanch_tensor *y = conv_bn_relu(b, names[i], x, 8);
+        x = blanch_relu(b, blanch_add(b, x, y));
+        if (i == 2) x = blanch_mul(b, x, blanch_unary(b, "sigmoid", blanch_global_avgpool2d(b, x)));
     }
     return x;
 }
 
-static struct bl_tensor *dense(struct bl_build *b, struct bl_tensor *x) {
+static struct blanch_tensor *dense(struct blanch_builder *b, struct blanch_tensor *x) {
     static const char *const names[] = {"a", "b", "c", "d", "e", "f"};
     x = conv_bn_relu(b, "stem", x, 4);
     for (int i = 0; i < 6; i++) {
-        struct bl_tensor *y = conv_bn_relu(b, names[i], x, 4);
-        x = bl_cat(b, (struct bl_tensor *[]){y, x}, 2);
-        if (i == 3) x = bl_avgpool(b, bl_slice(b, x, 2, 0), 2, 2, 0);
+        struct blanch_tensor *y = conv_bn_relu(b, names[i], x, 4);
+        x = blanch_cat(b, (struct blanch_tensor *[]){y, x}, 2);
+        if (i == 3) x = blanch_avgpool2d(b, blanch_slice(b, x, 2, 0), 2, 2, 0);
     }
     return x;
 }
 
 struct row {
     const char *name;
-    struct bl_tensor *(*define)(struct bl_build *b, struct bl_tensor *x);
+    struct blanch_tensor *(*define)(struct blanch_builder *b, struct blanch_tensor *x);
     enum blanch_norm norm;
     int refresh;
 };
@@ -75,13 +76,13 @@ static struct bl_graph *make(const struct row *row, int segments) {
     check(bl_graph_create(&graph, device, BATCH, false));
     bl_graph_use(graph, &bl_optimiser_sgd);
     bl_graph_recompute(graph, segments);
-    struct bl_build b = {.graph = graph, .norm = row->norm, .classes = CLASSES, .block = 4, .block_fc = 8};
+    struct blanch_builder b = {.graph = graph, .norm = row->norm, .classes = CLASSES, .block = 4, .block_fc = 8};
     b.nd.refresh = row->refresh > 0 ? row->refresh : 0;
     b.nd.freeze = row->refresh < 0;
-    struct bl_tensor *x = row->define(&b, bl_graph_input(graph, CHANNELS, SIDE, SIDE));
-    x = bl_linear(&b, "classifier", bl_flatten(&b, bl_global_avgpool(&b, x)), CLASSES);
-    bl_graph_add(graph, "softmax_cross_entropy", NULL, NULL, (struct bl_tensor *[]){x, bl_graph_input_labels(graph)},
-                 2);
+    struct blanch_tensor *x = row->define(&b, bl_graph_input(graph, CHANNELS, SIDE, SIDE));
+    x = blanch_linear(&b, "classifier", blanch_flatten(&b, blanch_global_avgpool2d(&b, x)), CLASSES);
+    bl_graph_add(graph, "softmax_cross_entropy", NULL, NULL,
+                 (struct blanch_tensor *[]){x, bl_graph_input_labels(graph)}, 2);
     check(bl_graph_finish(graph, 3));
     return graph;
 }

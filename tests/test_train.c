@@ -75,14 +75,14 @@ static const char *in_folder(const char *name) {
 static struct blanch_network *make_network_as(enum blanch_norm norm, uint64_t seed, int classes,
                                               enum blanch_precision precision) {
     struct blanch_network *net = NULL;
-    const struct blanch_network_options options = {.model = "smallcnn",
-                                                   .norm = norm,
-                                                   .nd = {.eps = NAN, .momentum = NAN},
-                                                   .classes = classes,
-                                                   .batch = 4,
-                                                   .seed = seed,
-                                                   .precision = precision};
-    int code = blanch_network_create(&net, device, &options);
+    const struct bl_network_options options = {.model = "smallcnn",
+                                               .norm = norm,
+                                               .nd = {.eps = NAN, .momentum = NAN},
+                                               .classes = classes,
+                                               .batch = 4,
+                                               .seed = seed,
+                                               .precision = precision};
+    int code = bl_network_create(&net, device, &options);
     if (code) print_message("%s\n", blanch_error_message());
     assert_int_equal(code, 0);
     return net;
@@ -105,7 +105,7 @@ static double make_steps(struct blanch_network *net, int steps) {
     assert_true(isfinite(metrics.loss));
 }
 
-static void read_param(struct bl_param *param, const struct bl_tensor *tensor, float *out) {
+static void read_param(struct bl_param *param, const struct blanch_tensor *tensor, float *out) {
     if (param->counter)
         memcpy(out, &param->value, sizeof param->value);
     else
@@ -240,14 +240,14 @@ static bool has_tensor(const char *path, const char *name) {
 
 static struct blanch_network *make_scheduled(const char *optimiser) {
     struct blanch_network *net = NULL;
-    const struct blanch_network_options options = {
+    const struct bl_network_options options = {
         .model = "smallcnn",
         .norm = BLANCH_ND,
         .nd = {.eps = NAN, .momentum = NAN, .refresh = BL_REFRESH_SCHEDULED},
         .batch = 4,
         .optimiser = optimiser,
     };
-    check(blanch_network_create(&net, device, &options));
+    check(bl_network_create(&net, device, &options));
     return net;
 }
 
@@ -557,9 +557,9 @@ static void test_precisions(void **state) {
 static void test_no_half(void **state) {
     if (!device) skip();
     struct blanch_network *net = NULL;
-    const struct blanch_network_options options = {
+    const struct bl_network_options options = {
         .model = "smallcnn", .norm = BLANCH_ND, .batch = 4, .precision = BLANCH_FP16};
-    assert_int_equal(blanch_network_create(&net, device, &options), BLANCH_EUSAGE);
+    assert_int_equal(bl_network_create(&net, device, &options), BLANCH_EUSAGE);
     assert_null(net);
     assert_non_null(strstr(blanch_error_message(), "conv1 (nd_conv2d)"));
     assert_non_null(strstr(blanch_error_message(), "fp16"));

@@ -89,9 +89,9 @@ static void test_failure_is_handed_on(void **state) {
 /* --- devices ---------------------------------------------------------------------------------- */
 
 static struct blanch_network *network_on(struct blanch_device *dev) {
-    const struct blanch_network_options options = {.model = "smallcnn", .norm = BLANCH_BN, .batch = 2};
+    const struct bl_network_options options = {.model = "smallcnn", .norm = BLANCH_BN, .batch = 2};
     struct blanch_network *net;
-    check(blanch_network_create(&net, dev, &options));
+    check(bl_network_create(&net, dev, &options));
     return net;
 }
 

@@ -7,7 +7,7 @@
   presets.py table                            of both files, as Markdown
   presets.py plot NETWORK                     presets-NETWORK.svg: accuracy over the seconds of training
 
-A cell is a run directory OUT/NETWORK-SETTING-SEED; what is there and finished is not run again. Batch norm's rates are
+A cell is a run directory OUT/NETWORK-SETTING-SEED; what is there and finished, or kept, is not run again. Batch norm's rates are
 swept in 130 steps with seed 0, with and without a linear warm-up of 40; the one with the least loss over the last 13
 steps is its rate for all seeds, and for twice the epoch."""
 import glob
@@ -35,7 +35,10 @@ SETTINGS = {  # of deconvolution
 
 
 def finished(cell):
-    """The last line of its log that tells an epoch, or None."""
+    """The last line of its log that tells an epoch, what is kept of it, or None."""
+    kept = read(KEPT).get(os.path.basename(cell), {})
+    if 'test_top1' in kept:
+        return kept
     try:
         with open(os.path.join(cell, 'log.jsonl'), encoding='utf-8') as f:
             epochs = [line for line in map(json.loads, f) if line['type'] == 'epoch']
@@ -46,6 +49,9 @@ def finished(cell):
 
 def last_loss(cell):
     """Mean loss of the last 13 steps; none where it diverged."""
+    kept = read(KEPT).get(os.path.basename(cell), {})
+    if 'loss_last_13' in kept:
+        return math.inf if kept['loss_last_13'] is None else kept['loss_last_13']
     try:
         with open(os.path.join(cell, 'log.jsonl'), encoding='utf-8') as f:
             losses = [line['loss'] for line in map(json.loads, f) if line['type'] == 'step']
@@ -56,7 +62,7 @@ def last_loss(cell):
 
 
 def train(blanch, cell, *options):
-    if finished(cell):
+    if finished(cell) or read(KEPT).get(os.path.basename(cell)):
         return
     command = [blanch, 'train', '--out', cell, *options]
     if os.path.exists(os.path.join(cell, 'last.safetensors')):
@@ -93,9 +99,11 @@ def run(blanch, data, out, networks):
 
 
 def keep(out):
-    kept = {}
+    kept = read(KEPT)
     for cell in sorted(glob.glob(os.path.join(out, '*-*-*'))):
         epoch = finished(cell)
+        if os.path.basename(cell) in kept or not (epoch or 'bnsweep' in cell):
+            continue
         with open(os.path.join(cell, 'config.json'), encoding='utf-8') as f:
             config = json.load(f)
         entry = dict(config['settings'], device=config['device_info']['name'], loss_last_13=last_loss(cell))
@@ -106,7 +114,7 @@ def keep(out):
             entry['loss_last_13'] = None
         kept[os.path.basename(cell)] = entry
     with open(KEPT, 'w', encoding='utf-8') as f:
-        f.write('{\n' + ',\n'.join('%s: %s' % (json.dumps(k), json.dumps(v)) for k, v in kept.items()) + '\n}\n')
+        f.write('{\n' + ',\n'.join('%s: %s' % (json.dumps(k), json.dumps(v)) for k, v in sorted(kept.items())) + '\n}\n')
 
 
 def step_times(blanch, networks):

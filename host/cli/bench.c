@@ -19,7 +19,7 @@ struct bench {
     const char *gemm;      // "MxNxK": a product instead of a network
     const char *precision; // "fp16"; NULL: fp32
     const char *trace;     // file for the last recorded step; NULL: none
-    struct blanch_network_options network;
+    struct bl_network_options network;
     struct blanch_device *dev;
     struct blanch_network *net;
     struct bl_first_use use;
@@ -35,7 +35,7 @@ struct bench {
 
 /* CxS or CxHxW. */
 static int parse_input(struct bench *b) {
-    struct blanch_network_options *n = &b->network;
+    struct bl_network_options *n = &b->network;
     char rest = 0;
     if (!b->input) return 0;
     int count = sscanf(b->input, "%5dx%5dx%5d%c", &n->channels, &n->height, &n->width, &rest);
@@ -51,7 +51,7 @@ static int parse_input(struct bench *b) {
 
 /* Uniform, with mean 0 and deviation 1. */
 static int make_data(struct bench *b) {
-    const struct blanch_network_options *n = &b->net->options;
+    const struct bl_network_options *n = &b->net->options;
     size_t count = (size_t)n->batch * (size_t)n->channels * (size_t)n->height * (size_t)n->width;
     uint32_t word[4];
     b->images = bl_calloc(count, sizeof *b->images);
@@ -89,7 +89,7 @@ static int set_up(struct bench *b) {
     bl_common_say_unused(&b->common, b->network.norm == BLANCH_ND);
     if ((code = blanch_device_open(&b->dev, b->common.device, b->common.max_alloc))) return code;
     bl_first_use_init(&b->use, b->common.no_tune);
-    if ((code = bl_first_use_open(&b->use, b->dev)) || (code = blanch_network_create(&b->net, b->dev, &b->network)))
+    if ((code = bl_first_use_open(&b->use, b->dev)) || (code = bl_network_create(&b->net, b->dev, &b->network)))
         return code;
     const struct bl_session_options session = {.ledger = true, .budget = -1};
     if ((code = bl_session_open(&b->session, b->net, &session)) || (code = make_data(b))) return code;
@@ -169,7 +169,7 @@ static int measure(struct bench *b) {
 }
 
 static int fill_result(const struct bench *b, double step, double least, struct bl_result *result) {
-    const struct blanch_network_options *n = &b->net->options;
+    const struct bl_network_options *n = &b->net->options;
     result->header = bl_header_now("bench", 2, blanch_device_info(b->dev));
     result->settings = bl_options_json(b->common.options);
     snprintf(result->model, sizeof result->model, "%s", n->model);
@@ -213,7 +213,7 @@ static void print_plan(const struct bl_plan *plan) {
 }
 
 static int report(struct bench *b) {
-    const struct blanch_network_options *n = &b->net->options;
+    const struct bl_network_options *n = &b->net->options;
     double step = median(b->times, b->steps), least = b->times[0]; // sorted by the median
     if (b->common.json) return report_json(b, step, least);
     printf("%s-%s, batch %d of %dx%dx%d, %s, %s\n", n->model, bl_norm_name(n->norm), n->batch, n->channels, n->height,

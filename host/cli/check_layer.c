@@ -44,7 +44,7 @@ static int read_attrs(const struct layer *layer, const struct bl_op **op, void *
 }
 
 /* (N, C), (N, C, H, W); sizes left out are 1. */
-static int add_input(struct layer *layer, const struct bl_st_tensor *tensor, struct bl_tensor **input) {
+static int add_input(struct layer *layer, const struct bl_st_tensor *tensor, struct blanch_tensor **input) {
     if (tensor->dims < 2 || tensor->dims > 4)
         return bl_fail(BLANCH_EINPUT, "the tensor '%s' has %d dimensions, where 2 to 4 are needed", tensor->name,
                        tensor->dims);
@@ -64,7 +64,7 @@ static int add_input(struct layer *layer, const struct bl_st_tensor *tensor, str
 static int build(struct layer *layer) {
     const struct bl_op *op = NULL;
     const struct bl_st_tensor *tensor;
-    struct bl_tensor *in[MAX_OPERANDS] = {NULL};
+    struct blanch_tensor *in[MAX_OPERANDS] = {NULL};
     void *attrs = NULL;
     int code = read_mode(layer);
     if (!code) code = read_attrs(layer, &op, &attrs);
@@ -84,7 +84,7 @@ static int build(struct layer *layer) {
 
 /* --- running ---------------------------------------------------------------------------------- */
 
-static int write_tensor(struct layer *layer, const char *name, struct bl_tensor *tensor) {
+static int write_tensor(struct layer *layer, const char *name, struct blanch_tensor *tensor) {
     float *values;
     int code = bl_check_read(layer->check, name, NULL, tensor->count, &values);
     if (!code) code = bl_tensor_write(layer->graph, tensor, layer->n, values);
@@ -121,7 +121,7 @@ static int run_graph(struct layer *layer) {
 
 /* --- results ---------------------------------------------------------------------------------- */
 
-static int compare_tensor(struct layer *layer, const char *name, struct bl_tensor *tensor) {
+static int compare_tensor(struct layer *layer, const char *name, struct blanch_tensor *tensor) {
     if (!tensor) return bl_fail(BLANCH_EINPUT, "%s: there is no %s", layer->node->op->name, name);
     float *got = bl_calloc((size_t)tensor->count, sizeof *got);
     int code = got ? bl_tensor_read(layer->graph, tensor, layer->n, got) : BLANCH_ENOMEM;
@@ -130,7 +130,7 @@ static int compare_tensor(struct layer *layer, const char *name, struct bl_tenso
 }
 
 static int compare_flat(struct layer *layer, const char *prefix, const struct bl_param *param,
-                        const struct bl_tensor *data) {
+                        const struct blanch_tensor *data) {
     if (param->counter) return 0;
     float *got = bl_calloc((size_t)data->count, sizeof *got);
     int code = got ? bl_mem_read(data->mem, 0, bl_tensor_bytes(data), got) : BLANCH_ENOMEM;

@@ -51,7 +51,7 @@ static int read_settings(struct trace *t) {
 }
 
 /* "vgg16-imagenet-nd": the model's name, then the normalisation. */
-static int read_network(const struct trace *t, const struct bl_model **model, enum blanch_norm *norm) {
+static int read_network(const struct trace *t, const struct blanch_model **model, enum blanch_norm *norm) {
     const char *network = bl_st_meta(t->check->file, "network"), *dash = network ? strrchr(network, '-') : NULL;
     char name[64];
     if (!dash)
@@ -66,9 +66,9 @@ static int read_network(const struct trace *t, const struct bl_model **model, en
 }
 
 static int build(struct trace *t) {
-    const struct bl_model *model = NULL;
+    const struct blanch_model *model = NULL;
     const struct bl_st_tensor *x, *logits;
-    struct blanch_network_options o = {0};
+    struct bl_network_options o = {0};
     int code = read_network(t, &model, &o.norm);
     if (!code) code = read_settings(t);
     if (!code) code = bl_check_find(t->check, "data.x", NULL, &x);
@@ -120,7 +120,7 @@ static int initialise(struct trace *t) {
 
 static int compare_logits(struct trace *t, const char *name, const char *bound) {
     double tolerance;
-    struct bl_tensor *logits = bl_graph_out(t->graph);
+    struct blanch_tensor *logits = bl_graph_out(t->graph);
     float *got = bl_calloc((size_t)logits->count, sizeof *got);
     int code = got ? bl_tensor_read(t->graph, logits, t->n, got) : BLANCH_ENOMEM;
     if (!code) code = bl_check_number(t->check, bound, &tolerance);

@@ -189,10 +189,10 @@ int bl_common_recompute(const struct bl_common *common, int *segments) {
     return 0;
 }
 
-int bl_common_network(const struct bl_common *common, struct blanch_network_options *network) {
+int bl_common_network(const struct bl_common *common, struct bl_network_options *network) {
     if (!common->model) return bl_fail(BLANCH_EUSAGE, "--model is missing; `blanch models` lists the networks");
     if (!common->norm) return bl_fail(BLANCH_EUSAGE, "--norm is missing: bn, nd or none");
-    *network = (struct blanch_network_options){
+    *network = (struct bl_network_options){
         .model = common->model,
         .batch = common->batch ? common->batch : 128,
         .seed = common->seed < 0 ? 0 : (uint64_t)common->seed,

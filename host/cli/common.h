@@ -5,6 +5,7 @@
 #include "cli.h"
 #include "io/document.h"
 #include "sched/ledger.h"
+#include "model.h"
 
 enum { BL_MAX_OPTIONS = 64 };
 enum {
@@ -48,7 +49,7 @@ bool bl_common_gives_nd(const struct bl_common *common);
 /* segments as given, BLANCH_RECOMPUTE_AUTO of "auto", 0 where not given. */
 int bl_common_recompute(const struct bl_common *common, int *segments);
 /* model (required), norm (required), nd, batch (128 where not given), seed (0), optimiser, recompute. */
-int bl_common_network(const struct bl_common *common, struct blanch_network_options *network);
+int bl_common_network(const struct bl_common *common, struct bl_network_options *network);
 
 /* SIGHUP (unless it is ignored, as nohup does), SIGINT and SIGTERM end the process at once, with status 130. */
 int bl_catch_signals(void);

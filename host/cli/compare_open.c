@@ -37,7 +37,7 @@ int bl_compare_open_devices(struct bl_compare *c) {
 }
 
 /* On each device for itself. */
-static int choose_blocks(struct bl_compare *c, struct bl_compare_run *run, struct blanch_network_options *network) {
+static int choose_blocks(struct bl_compare *c, struct bl_compare_run *run, struct bl_network_options *network) {
     const struct bl_blocks_options options = {run->dev, c->data, &c->view, network, run->budget};
     bl_progress_line(NULL, "--block auto: steps with one block for all layers are measured");
     int code = bl_blocks_choose(&run->blocks, &options);
@@ -50,7 +50,7 @@ static int choose_blocks(struct bl_compare *c, struct bl_compare_run *run, struc
 
 static int open_run(struct bl_compare *c, int device, const struct bl_compare_setting *setting) {
     struct bl_compare_run *run = &c->run[c->runs++];
-    struct blanch_network_options network = {
+    struct bl_network_options network = {
         .model = c->common.model,
         .norm = setting->norm,
         .nd = setting->nd,
@@ -69,7 +69,7 @@ static int open_run(struct bl_compare *c, int device, const struct bl_compare_se
     run->budget = setting->budget;
     int code = setting->norm == BLANCH_ND && setting->nd.block == BL_BLOCK_AUTO ? choose_blocks(c, run, &network) : 0;
     if (run->budget >= 0) network.nd.refresh = BL_REFRESH_SCHEDULED;
-    if (!code) code = blanch_network_create(&run->net, run->dev, &network);
+    if (!code) code = bl_network_create(&run->net, run->dev, &network);
     return code ? bl_fail_in(code, "%s with %s", c->common.model, bl_compare_name(setting)) : 0;
 }
 
@@ -163,7 +163,7 @@ int bl_compare_open_runs(struct bl_compare *c) {
 }
 
 int bl_compare_open_data(struct bl_compare *c) {
-    const struct bl_model *model = bl_model_find(c->common.model);
+    const struct blanch_model *model = bl_model_find(c->common.model);
     if (!model) return bl_fail(BLANCH_EUSAGE, "unknown model '%s'; `blanch models` lists them", c->common.model);
     int code = bl_dataset_open(&c->data, c->data_spec, (uint64_t)c->common.seed);
     if (!code) code = bl_dataset_trainable(c->data);

@@ -8,8 +8,8 @@
 
 /* --- the list --------------------------------------------------------------------------------- */
 
-static int count_params(const struct bl_model *model, enum blanch_norm norm, int64_t *trainable) {
-    struct blanch_network_options options = {.model = model->name, .norm = norm, .inference = true};
+static int count_params(const struct blanch_model *model, enum blanch_norm norm, int64_t *trainable) {
+    struct bl_network_options options = {.model = model->name, .norm = norm, .inference = true};
     struct bl_graph *graph = NULL;
     int code = bl_graph_create(&graph, NULL, 1, true);
     if (!code) code = bl_model_build(graph, model, &options);
@@ -23,7 +23,7 @@ static int list_json(const struct bl_common *common) {
     cJSON *json = bl_document("models", 2, NULL, bl_options_json(common->options));
     cJSON *list = cJSON_AddArrayToObject(json, "models");
     for (int i = 0; bl_model_list[i]; i++) {
-        const struct bl_model *model = bl_model_list[i];
+        const struct blanch_model *model = bl_model_list[i];
         cJSON *entry = cJSON_CreateObject(), *counts;
         cJSON_AddItemToArray(list, entry);
         cJSON_AddStringToObject(entry, "name", model->name);
@@ -45,7 +45,7 @@ static int list_json(const struct bl_common *common) {
 static int list_text(void) {
     printf("%-22s %-11s %7s %12s %12s  %s\n", "network", "input", "classes", "params bn", "params nd", "");
     for (int i = 0; bl_model_list[i]; i++) {
-        const struct bl_model *model = bl_model_list[i];
+        const struct blanch_model *model = bl_model_list[i];
         int64_t bn, nd;
         int code = count_params(model, BLANCH_BN, &bn);
         if (code || (code = count_params(model, BLANCH_ND, &nd))) return code;
@@ -83,9 +83,9 @@ static void print_node(const struct bl_node *node) {
            node->idle ? "  never used" : "");
 }
 
-static int show_text(const struct bl_model *model, const struct blanch_network_options *options,
+static int show_text(const struct blanch_model *model, const struct bl_network_options *options,
                      const struct bl_graph *graph) {
-    const struct bl_tensor *x = bl_graph_in(graph);
+    const struct blanch_tensor *x = bl_graph_in(graph);
     printf("%s-%s: %s; input %lldx%lldx%lld, %d classes\n\n", model->name, bl_norm_name(options->norm), model->summary,
            (long long)x->c, (long long)x->h, (long long)x->w, (int)bl_graph_out(graph)->c);
     printf("%-40s %-18s %-14s %12s %14s\n", "layer", "operation", "output", "parameters", "multiply-adds");
@@ -96,7 +96,7 @@ static int show_text(const struct bl_model *model, const struct blanch_network_o
     return 0;
 }
 
-static int show_json(const struct bl_model *model, const struct blanch_network_options *options,
+static int show_json(const struct blanch_model *model, const struct bl_network_options *options,
                      const struct bl_graph *graph, const struct bl_common *common) {
     cJSON *json = bl_document("model", 2, NULL, bl_options_json(common->options));
     cJSON_AddStringToObject(json, "model", model->name);
@@ -106,8 +106,8 @@ static int show_json(const struct bl_model *model, const struct blanch_network_o
     return bl_print_json(json);
 }
 
-static int show(const char *name, struct blanch_network_options *options, const struct bl_common *common) {
-    const struct bl_model *model = bl_model_find(name);
+static int show(const char *name, struct bl_network_options *options, const struct bl_common *common) {
+    const struct blanch_model *model = bl_model_find(name);
     struct bl_graph *graph = NULL;
     if (!model) {
         const char *near = bl_nearest(name, blanch_models_list());
@@ -125,7 +125,7 @@ static int show(const char *name, struct blanch_network_options *options, const 
 
 static int run(int argc, char **argv) {
     struct bl_common common;
-    struct blanch_network_options network = {.inference = true};
+    struct bl_network_options network = {.inference = true};
     bool help;
     int count = 0, code;
     bl_common_init(&common);

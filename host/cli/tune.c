@@ -96,11 +96,11 @@ static int show(struct tune *t) {
 
 static int tune_norm(struct tune *t, const char *norm) {
     struct bl_common common = t->common;
-    struct blanch_network_options options;
+    struct bl_network_options options;
     struct blanch_network *net = NULL;
     common.norm = norm;
     int code = bl_common_network(&common, &options);
-    if (!code) code = blanch_network_create(&net, t->dev, &options);
+    if (!code) code = bl_network_create(&net, t->dev, &options);
     blanch_network_free(net);
     return code;
 }

@@ -17,7 +17,7 @@ static int check(const struct bl_weights_options *o) {
     return 0;
 }
 
-static int from_run(struct bl_trained *t, const struct bl_weights_options *o, struct blanch_network_options *network) {
+static int from_run(struct bl_trained *t, const struct bl_weights_options *o, struct bl_network_options *network) {
     int code = bl_run_read(&t->config, o->run);
     if (code) return bl_fail_in(code, "--run");
     *network = t->config.options.network;
@@ -28,8 +28,7 @@ static int from_run(struct bl_trained *t, const struct bl_weights_options *o, st
     return t->weights ? 0 : BLANCH_ENOMEM;
 }
 
-static int from_names(struct bl_trained *t, const struct bl_weights_options *o,
-                      struct blanch_network_options *network) {
+static int from_names(struct bl_trained *t, const struct bl_weights_options *o, struct bl_network_options *network) {
     int code = bl_common_network(&o->common, network);
     t->data_spec = o->data;
     if (!code && network->norm == BLANCH_ND) code = bl_blocks_of_weights(o->weights, &network->nd, &t->config.layers);
@@ -55,8 +54,8 @@ static void plain_view(struct bl_view *view, int channels, int size) {
                      large ? "ImageNet" : "CIFAR-10");
 }
 
-static int shape_by_data(struct bl_trained *t, struct blanch_network_options *network) {
-    const struct bl_model *model = bl_model_find(network->model);
+static int shape_by_data(struct bl_trained *t, struct bl_network_options *network) {
+    const struct blanch_model *model = bl_model_find(network->model);
     if (!model) return bl_fail(BLANCH_EUSAGE, "unknown model '%s'; `blanch models` lists them", network->model);
     if (t->config.json) return 0;
     if (!t->data) {
@@ -70,7 +69,7 @@ static int shape_by_data(struct bl_trained *t, struct blanch_network_options *ne
 }
 
 /* A run's classes are matched by name; what is not as it was when the run began is noted. */
-static int check_data(struct bl_trained *t, const struct blanch_network_options *network) {
+static int check_data(struct bl_trained *t, const struct bl_network_options *network) {
     if (!t->config.json || !t->data) return 0;
     if (bl_dataset_channels(t->data) != network->channels)
         return bl_fail(BLANCH_EINPUT, "%s has images of %d channels, the run's network takes %d", t->data_spec,
@@ -83,7 +82,7 @@ static int check_data(struct bl_trained *t, const struct blanch_network_options 
 
 /* A run that was trained on another device is measured on the one asked for, else on the default. */
 int bl_trained_open(struct bl_trained *t, const struct bl_weights_options *o) {
-    struct blanch_network_options network = {.nd = {.eps = NAN, .momentum = NAN}};
+    struct bl_network_options network = {.nd = {.eps = NAN, .momentum = NAN}};
     *t = (struct bl_trained){0};
     int code = check(o);
     if (!code) code = o->run ? from_run(t, o, &network) : from_names(t, o, &network);
@@ -94,7 +93,7 @@ int bl_trained_open(struct bl_trained *t, const struct bl_weights_options *o) {
     network.inference = true;
     if (o->batch) network.batch = o->batch;
     if ((code = blanch_device_open(&t->dev, o->common.device, o->common.max_alloc))) goto fail;
-    if ((code = blanch_network_create(&t->net, t->dev, &network))) goto fail;
+    if ((code = bl_network_create(&t->net, t->dev, &network))) goto fail;
     if ((code = bl_weights_load(t->net->graph, t->weights))) goto fail;
     return 0;
 fail:

@@ -9,18 +9,18 @@
 
 /* --- names ------------------------------------------------------------------------------------ */
 
-void bl_scope(struct bl_build *b, const char *format, ...) {
+void blanch_scope(struct blanch_builder *b, const char *format, ...) {
     va_list args;
     va_start(args, format);
     vsnprintf(b->prefix, sizeof b->prefix, format, args);
     va_end(args);
 }
 
-void bl_order(struct bl_build *b, const char *names) {
+void blanch_order(struct blanch_builder *b, const char *names) {
     bl_graph_order(b->graph, b->prefix, names);
 }
 
-const char *bl_name(struct bl_build *b, const char *format, ...) {
+const char *blanch_name(struct blanch_builder *b, const char *format, ...) {
     va_list args;
     va_start(args, format);
     vsnprintf(b->name, sizeof b->name, format, args);
@@ -28,15 +28,33 @@ const char *bl_name(struct bl_build *b, const char *format, ...) {
     return b->name;
 }
 
-static struct bl_tensor *add(struct bl_build *b, const char *op, const char *name, const void *attrs,
-                             struct bl_tensor *const *inputs, int count) {
+/* --- looking ---------------------------------------------------------------------------------- */
+
+int blanch_channels(const struct blanch_tensor *x) {
+    return x ? (int)x->c : 0;
+}
+int blanch_height(const struct blanch_tensor *x) {
+    return x ? (int)x->h : 0;
+}
+int blanch_width(const struct blanch_tensor *x) {
+    return x ? (int)x->w : 0;
+}
+int blanch_classes(const struct blanch_builder *b) {
+    return b->classes;
+}
+enum blanch_norm blanch_norm_of(const struct blanch_builder *b) {
+    return b->norm;
+}
+
+static struct blanch_tensor *add(struct blanch_builder *b, const char *op, const char *name, const void *attrs,
+                                 struct blanch_tensor *const *inputs, int count) {
     char full[256];
     if (name) snprintf(full, sizeof full, "%s%s", b->prefix, name);
     return bl_graph_add(b->graph, op, name ? full : NULL, attrs, inputs, count);
 }
 
-static struct bl_tensor *add1(struct bl_build *b, const char *op, const char *name, const void *attrs,
-                              struct bl_tensor *x) {
+static struct blanch_tensor *add1(struct blanch_builder *b, const char *op, const char *name, const void *attrs,
+                                  struct blanch_tensor *x) {
     return add(b, op, name, attrs, &x, 1);
 }
 
@@ -56,7 +74,7 @@ static float number_or(float value, float otherwise) {
     return isnan(value) || value == 0.0f ? otherwise : value;
 }
 
-static struct bl_nd_attrs nd_attrs(const struct bl_build *b, int block, int n_iter, bool freeze) {
+static struct bl_nd_attrs nd_attrs(const struct blanch_builder *b, int block, int n_iter, bool freeze) {
     return (struct bl_nd_attrs){.block = block,
                                 .n_iter = n_iter,
                                 .freeze_iter = 100,
@@ -67,7 +85,7 @@ static struct bl_nd_attrs nd_attrs(const struct bl_build *b, int block, int n_it
                                 .constant_grad = b->nd.constant_gradient};
 }
 
-static struct bl_conv_attrs conv_attrs(const struct bl_tensor *x, const struct bl_conv_spec *s) {
+static struct bl_conv_attrs conv_attrs(const struct blanch_tensor *x, const struct blanch_conv_spec *s) {
     int stride = or_else(s->stride, 1), dilation = or_else(s->dilation, 1);
     bool square = !s->kernel_w;
     return (struct bl_conv_attrs){.in_channels = (int)x->c,
@@ -81,7 +99,7 @@ static struct bl_conv_attrs conv_attrs(const struct bl_tensor *x, const struct b
 }
 
 /* NULL: the layer has what all have. */
-static const struct blanch_nd_layer *own_of(const struct bl_build *b, const char *name) {
+static const struct blanch_nd_layer *own_of(const struct blanch_builder *b, const char *name) {
     const size_t prefix = strlen(b->prefix);
     for (int i = 0; i < b->nd.layers; i++) {
         const char *of = b->nd.layer[i].name;
@@ -90,7 +108,8 @@ static const struct blanch_nd_layer *own_of(const struct bl_build *b, const char
     return NULL;
 }
 
-struct bl_tensor *bl_conv(struct bl_build *b, const char *name, struct bl_tensor *x, struct bl_conv_spec spec) {
+struct blanch_tensor *blanch_conv2d(struct blanch_builder *b, const char *name, struct blanch_tensor *x,
+                                    struct blanch_conv_spec spec) {
     if (!x) return NULL;
     struct bl_conv_attrs conv = conv_attrs(x, &spec);
     if (spec.plain || b->norm != BLANCH_ND) {
@@ -111,28 +130,29 @@ struct bl_tensor *bl_conv(struct bl_build *b, const char *name, struct bl_tensor
     return add1(b, "nd_conv2d", name, &attrs, x);
 }
 
-struct bl_tensor *bl_batchnorm_always(struct bl_build *b, const char *name, struct bl_tensor *x) {
+struct blanch_tensor *blanch_batchnorm2d_always(struct blanch_builder *b, const char *name, struct blanch_tensor *x) {
     if (!x || b->norm == BLANCH_NONE) return x;
     struct bl_batchnorm_attrs attrs = {(int)x->c, 1e-5f, 0.1f};
     return add1(b, "batchnorm2d", name, &attrs, x);
 }
 
-struct bl_tensor *bl_batchnorm(struct bl_build *b, const char *name, struct bl_tensor *x) {
-    return b->norm == BLANCH_BN ? bl_batchnorm_always(b, name, x) : x;
+struct blanch_tensor *blanch_batchnorm2d(struct blanch_builder *b, const char *name, struct blanch_tensor *x) {
+    return b->norm == BLANCH_BN ? blanch_batchnorm2d_always(b, name, x) : x;
 }
 
-void bl_unused_batchnorm(struct bl_build *b, const char *name, struct bl_tensor *x) {
-    if (b->norm == BLANCH_BN) bl_graph_idle(b->graph, bl_batchnorm_always(b, name, x));
+void blanch_batchnorm2d_unused(struct blanch_builder *b, const char *name, struct blanch_tensor *x) {
+    if (b->norm == BLANCH_BN) bl_graph_idle(b->graph, blanch_batchnorm2d_always(b, name, x));
 }
 
-struct bl_tensor *bl_linear_plain(struct bl_build *b, const char *name, struct bl_tensor *x, int out) {
+struct blanch_tensor *blanch_linear_plain(struct blanch_builder *b, const char *name, struct blanch_tensor *x,
+                                          int out) {
     if (!x) return NULL;
     struct bl_linear_attrs attrs = {(int)x->c, out, 1};
     return add1(b, "linear", name, &attrs, x);
 }
 
-struct bl_tensor *bl_linear(struct bl_build *b, const char *name, struct bl_tensor *x, int out) {
-    if (!x || b->norm != BLANCH_ND) return bl_linear_plain(b, name, x, out);
+struct blanch_tensor *blanch_linear(struct blanch_builder *b, const char *name, struct blanch_tensor *x, int out) {
+    if (!x || b->norm != BLANCH_ND) return blanch_linear_plain(b, name, x, out);
     int block = fitting_block(or_else(b->nd.block_fc, b->block_fc), (int)x->c);
     struct bl_nd_linear_attrs attrs = {{(int)x->c, out, 1}, nd_attrs(b, block, or_else(b->nd.iterations, 5), false)};
     attrs.nd.freeze = attrs.nd.freeze_iter = 0; // the published linear layer has no such option
@@ -141,30 +161,32 @@ struct bl_tensor *bl_linear(struct bl_build *b, const char *name, struct bl_tens
 
 /* --- layers without --------------------------------------------------------------------------- */
 
-struct bl_tensor *bl_relu(struct bl_build *b, struct bl_tensor *x) {
-    return bl_unary(b, "relu", x);
+struct blanch_tensor *blanch_relu(struct blanch_builder *b, struct blanch_tensor *x) {
+    return blanch_unary(b, "relu", x);
 }
-struct bl_tensor *bl_unary(struct bl_build *b, const char *op, struct bl_tensor *x) {
+struct blanch_tensor *blanch_unary(struct blanch_builder *b, const char *op, struct blanch_tensor *x) {
     return add1(b, op, NULL, NULL, x);
 }
 
-struct bl_tensor *bl_maxpool(struct bl_build *b, struct bl_tensor *x, int kernel, int stride, int padding) {
+struct blanch_tensor *blanch_maxpool2d(struct blanch_builder *b, struct blanch_tensor *x, int kernel, int stride,
+                                       int padding) {
     struct bl_pool_attrs attrs = {{kernel, kernel}, {stride, stride}, {padding, padding}};
     return add1(b, "maxpool2d", NULL, &attrs, x);
 }
 
-struct bl_tensor *bl_avgpool(struct bl_build *b, struct bl_tensor *x, int kernel, int stride, int padding) {
+struct blanch_tensor *blanch_avgpool2d(struct blanch_builder *b, struct blanch_tensor *x, int kernel, int stride,
+                                       int padding) {
     struct bl_pool_attrs attrs = {{kernel, kernel}, {stride, stride}, {padding, padding}};
     return add1(b, "avgpool2d", NULL, &attrs, x);
 }
 
-struct bl_tensor *bl_global_avgpool(struct bl_build *b, struct bl_tensor *x) {
-    return bl_unary(b, "global_avgpool2d", x);
+struct blanch_tensor *blanch_global_avgpool2d(struct blanch_builder *b, struct blanch_tensor *x) {
+    return blanch_unary(b, "global_avgpool2d", x);
 }
 
 /* What is flattened enters the classifier: here a BN network's features are whitened where --channel-deconv asks for
  * it. */
-struct bl_tensor *bl_flatten(struct bl_build *b, struct bl_tensor *x) {
+struct blanch_tensor *blanch_flatten(struct blanch_builder *b, struct blanch_tensor *x) {
     if (b->nd.channel_deconv && b->norm == BLANCH_BN) {
         struct bl_channel_deconv_attrs attrs = {.block = b->nd.channel_deconv,
                                                 .n_iter = or_else(b->nd.iterations, 5),
@@ -173,27 +195,27 @@ struct bl_tensor *bl_flatten(struct bl_build *b, struct bl_tensor *x) {
                                                 .momentum = number_or(b->nd.momentum, 0.1f)};
         x = add1(b, "channel_deconv", "channel_deconv", &attrs, x);
     }
-    return bl_unary(b, "flatten", x);
+    return blanch_unary(b, "flatten", x);
 }
 
-struct bl_tensor *bl_add(struct bl_build *b, struct bl_tensor *x, struct bl_tensor *y) {
-    return add(b, "add", NULL, NULL, (struct bl_tensor *[]){x, y}, 2);
+struct blanch_tensor *blanch_add(struct blanch_builder *b, struct blanch_tensor *x, struct blanch_tensor *y) {
+    return add(b, "add", NULL, NULL, (struct blanch_tensor *[]){x, y}, 2);
 }
 
-struct bl_tensor *bl_mul(struct bl_build *b, struct bl_tensor *x, struct bl_tensor *y) {
-    return add(b, "mul", NULL, NULL, (struct bl_tensor *[]){x, y}, 2);
+struct blanch_tensor *blanch_mul(struct blanch_builder *b, struct blanch_tensor *x, struct blanch_tensor *y) {
+    return add(b, "mul", NULL, NULL, (struct blanch_tensor *[]){x, y}, 2);
 }
 
-struct bl_tensor *bl_cat(struct bl_build *b, struct bl_tensor *const *x, int count) {
+struct blanch_tensor *blanch_cat(struct blanch_builder *b, struct blanch_tensor *const *x, int count) {
     return add(b, "cat", NULL, NULL, x, count);
 }
 
-struct bl_tensor *bl_slice(struct bl_build *b, struct bl_tensor *x, int begin, int end) {
+struct blanch_tensor *blanch_slice(struct blanch_builder *b, struct blanch_tensor *x, int begin, int end) {
     struct bl_slice_attrs attrs = {begin, end};
     return add1(b, "slice_channels", NULL, &attrs, x);
 }
 
-struct bl_tensor *bl_dropout(struct bl_build *b, struct bl_tensor *x, float p) {
+struct blanch_tensor *blanch_dropout(struct blanch_builder *b, struct blanch_tensor *x, float p) {
     struct bl_dropout_attrs attrs = {p};
     return add1(b, "dropout", NULL, &attrs, x);
 }

@@ -102,7 +102,7 @@ static cJSON *sizes_json(const int64_t *sizes, int count) {
     return json;
 }
 
-static cJSON *shape_json(const struct bl_tensor *t) {
+static cJSON *shape_json(const struct blanch_tensor *t) {
     return sizes_json((int64_t[]){t->c, t->h, t->w}, 3);
 }
 
@@ -122,7 +122,7 @@ static cJSON *params_json(const struct bl_graph *graph, bool trainable) {
 
 /* The node whose output `user` takes, as it was defined: one that is fused into its producer has the producer's tensor,
  * one that is fused into its only consumer has, for that consumer alone, its input's. NULL: the graph's input. */
-static const struct bl_node *maker_of(const struct bl_node *user, const struct bl_tensor *tensor) {
+static const struct bl_node *maker_of(const struct bl_node *user, const struct blanch_tensor *tensor) {
     for (int i = user->index; i-- > 0;) {
         const struct bl_node *node = bl_graph_node(user->graph, i), *into = node->fused_into;
         if (into && into->index > i && into != user) continue;
@@ -133,7 +133,7 @@ static const struct bl_node *maker_of(const struct bl_node *user, const struct b
 }
 
 /* Of an output other than the first: the node's id, a colon and its number. */
-static cJSON *input_id(const struct bl_node *user, const struct bl_tensor *tensor) {
+static cJSON *input_id(const struct bl_node *user, const struct blanch_tensor *tensor) {
     const struct bl_node *maker = maker_of(user, tensor);
     char id[160];
     snprintf(id, sizeof id, "%s", maker ? maker->name : "x");
@@ -162,7 +162,7 @@ static cJSON *node_json(const struct bl_node *node) {
 }
 
 void bl_graph_describe(const struct bl_graph *graph, cJSON *json) {
-    const struct bl_tensor *x = bl_graph_in(graph);
+    const struct blanch_tensor *x = bl_graph_in(graph);
     cJSON *nodes = cJSON_CreateArray(), *input = cJSON_CreateObject();
     double multiply_adds = 0;
     cJSON_AddStringToObject(input, "id", "x");
@@ -189,9 +189,9 @@ void bl_graph_describe(const struct bl_graph *graph, cJSON *json) {
 
 struct described {
     struct bl_graph *graph;
-    const cJSON *nodes;       // the description's
-    struct bl_tensor **value; // of each of them: its first output
-    struct bl_tensor *logits; // the last node's output
+    const cJSON *nodes;           // the description's
+    struct blanch_tensor **value; // of each of them: its first output
+    struct blanch_tensor *logits; // the last node's output
 };
 
 static const cJSON *item(const cJSON *object, const char *key) {
@@ -214,7 +214,7 @@ static int read_sizes(const cJSON *list, const char *what, int64_t size[3]) {
 }
 
 /* "ID" or "ID:OUTPUT", of a node before the one at `end`. */
-static struct bl_tensor *find_value(const struct described *d, const char *id, int end) {
+static struct blanch_tensor *find_value(const struct described *d, const char *id, int end) {
     const cJSON *node = d->nodes->child;
     for (int i = 0; i < end; i++, node = node->next) {
         const char *name = text(node, "id");
@@ -228,7 +228,7 @@ static struct bl_tensor *find_value(const struct described *d, const char *id, i
     return NULL;
 }
 
-static int find_inputs(const struct described *d, const cJSON *node, int at, struct bl_tensor **in, int *count) {
+static int find_inputs(const struct described *d, const cJSON *node, int at, struct blanch_tensor **in, int *count) {
     const cJSON *inputs = item(node, "inputs"), *id;
     *count = 0;
     cJSON_ArrayForEach(id, inputs) {
@@ -241,7 +241,7 @@ static int find_inputs(const struct described *d, const cJSON *node, int at, str
     return 0;
 }
 
-static int check_shape(const cJSON *node, const struct bl_tensor *out) {
+static int check_shape(const cJSON *node, const struct blanch_tensor *out) {
     int64_t size[3];
     int code = item(node, "out") ? read_sizes(item(node, "out"), text(node, "id"), size) : 0;
     if (code || !item(node, "out") || (size[0] == out->c && size[1] == out->h && size[2] == out->w)) return code;
@@ -253,7 +253,7 @@ static int check_shape(const cJSON *node, const struct bl_tensor *out) {
 static int add_node(struct described *d, const cJSON *node, int at) {
     const char *name = *text(node, "name") ? text(node, "name") : text(node, "id");
     const struct bl_op *op = bl_op_find(text(node, "op"));
-    struct bl_tensor *in[BL_MAX_INPUTS];
+    struct blanch_tensor *in[BL_MAX_INPUTS];
     int count;
     if (!*name || strlen(name) >= sizeof((struct bl_node *)0)->name)
         return bl_fail(BLANCH_EINPUT, "node %d: its name is missing or too long", at);
@@ -294,7 +294,7 @@ static int read_order(const struct described *d, const cJSON *list) {
     return 0;
 }
 
-int bl_graph_add_described(struct bl_graph *graph, const cJSON *json, struct bl_tensor **logits) {
+int bl_graph_add_described(struct bl_graph *graph, const cJSON *json, struct blanch_tensor **logits) {
     struct described d = {.graph = graph, .nodes = item(json, "graph")};
     int64_t size[3];
     int at = 0, code = read_sizes(item(json, "input"), "input", size);

@@ -13,7 +13,7 @@ void bl_graph_describe(const struct bl_graph *graph, cJSON *json);
 /* Adds what such a description holds to a graph without nodes, its input first, and fixes the parameters' order;
  * bl_graph_finish follows. *logits: the last node's output. BLANCH_EINPUT names the node, attribute or parameter that
  * is wrong. */
-int bl_graph_add_described(struct bl_graph *graph, const cJSON *json, struct bl_tensor **logits);
+int bl_graph_add_described(struct bl_graph *graph, const cJSON *json, struct blanch_tensor **logits);
 
 /* Fills attrs (op->attrs_size bytes, zeroed first). Keys that the operation does not know are ignored; a missing one
  * that it needs, or one of the wrong type, is BLANCH_EINPUT, the message naming it. */

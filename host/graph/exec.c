@@ -137,7 +137,7 @@ int bl_graph_metrics(struct bl_graph *graph, int n, struct blanch_metrics *metri
 
 /* --- transfers -------------------------------------------------------------------------------- */
 
-static void reorder(const struct bl_tensor *t, int n, float *nchw, float *nhwc, bool to_device) {
+static void reorder(const struct blanch_tensor *t, int n, float *nchw, float *nhwc, bool to_device) {
     int64_t pixels = t->h * t->w;
     for (int64_t i = 0; i < n; i++)
         for (int64_t c = 0; c < t->c; c++)
@@ -150,7 +150,7 @@ static void reorder(const struct bl_tensor *t, int n, float *nchw, float *nhwc, 
             }
 }
 
-int bl_tensor_write_nhwc(struct bl_tensor *tensor, int n, const float *nhwc) {
+int bl_tensor_write_nhwc(struct blanch_tensor *tensor, int n, const float *nhwc) {
     size_t count = (size_t)(tensor->count / tensor->n * n), bytes = count * bl_type_bytes(tensor->type);
     if (tensor->type == BL_F32) return bl_mem_write(tensor->mem, 0, bytes, nhwc);
     void *stored = bl_calloc(count, bl_type_bytes(tensor->type));
@@ -162,7 +162,7 @@ int bl_tensor_write_nhwc(struct bl_tensor *tensor, int n, const float *nhwc) {
 }
 
 /* The first count elements, as floats. */
-static int read_floats(const struct bl_tensor *tensor, int64_t count, float *values) {
+static int read_floats(const struct blanch_tensor *tensor, int64_t count, float *values) {
     size_t bytes = (size_t)count * bl_type_bytes(tensor->type);
     if (tensor->type == BL_F32) return bl_mem_read(tensor->mem, 0, bytes, values);
     void *stored = bl_calloc((size_t)count, bl_type_bytes(tensor->type));
@@ -172,7 +172,7 @@ static int read_floats(const struct bl_tensor *tensor, int64_t count, float *val
     return code;
 }
 
-int bl_tensor_write(struct bl_graph *graph, struct bl_tensor *tensor, int n, const float *nchw) {
+int bl_tensor_write(struct bl_graph *graph, struct blanch_tensor *tensor, int n, const float *nchw) {
     int64_t count = tensor->count / tensor->n * n;
     float *copy = bl_calloc((size_t)count, sizeof *copy);
     if (!copy) return BLANCH_ENOMEM;
@@ -182,7 +182,7 @@ int bl_tensor_write(struct bl_graph *graph, struct bl_tensor *tensor, int n, con
     return code;
 }
 
-int bl_tensor_read(struct bl_graph *graph, struct bl_tensor *tensor, int n, float *nchw) {
+int bl_tensor_read(struct bl_graph *graph, struct blanch_tensor *tensor, int n, float *nchw) {
     int64_t count = tensor->count / tensor->n * n;
     float *copy = bl_calloc((size_t)count, sizeof *copy);
     if (!copy) return BLANCH_ENOMEM;
@@ -195,7 +195,7 @@ int bl_tensor_read(struct bl_graph *graph, struct bl_tensor *tensor, int n, floa
 /* --- what is not finite ----------------------------------------------------------------------- */
 
 /* 1: it holds a NaN or an infinity; 0: it does not; negative: the read failed. */
-static int nonfinite(const struct bl_tensor *tensor, int64_t count) {
+static int nonfinite(const struct blanch_tensor *tensor, int64_t count) {
     float *values = bl_calloc((size_t)count, sizeof *values);
     if (!values) return BLANCH_ENOMEM;
     int found = read_floats(tensor, count, values);
@@ -219,12 +219,12 @@ static int found(struct search *search, const char *node, const char *what) {
 static int look_at(void *context, struct bl_node *node, const struct bl_run *run, enum bl_action_kind kind) {
     struct search *search = context;
     for (int i = 0; i < node->outputs && kind != BL_DO_BACKWARD; i++) {
-        struct bl_tensor *y = node->out[i];
+        struct blanch_tensor *y = node->out[i];
         int is = y->type != BL_I32 ? nonfinite(y, y->count / y->n * run->n) : 0;
         if (is) return is < 0 ? is : found(search, node->name, "output");
     }
     for (int k = 0; k < node->inputs + node->params && kind == BL_DO_BACKWARD; k++) {
-        struct bl_tensor *t = k < node->inputs ? node->in[k]->grad : &node->param[k - node->inputs]->grad;
+        struct blanch_tensor *t = k < node->inputs ? node->in[k]->grad : &node->param[k - node->inputs]->grad;
         int is = t && t->type != BL_I32 ? nonfinite(t, k < node->inputs ? t->count / t->n * run->n : t->count) : 0;
         if (is) return is < 0 ? is : found(search, node->name, "gradient");
     }

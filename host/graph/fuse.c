@@ -14,7 +14,7 @@ static bool wanted(void) {
 /* --- neighbours ------------------------------------------------------------------------------- */
 
 /* Besides nodes that its producer applies, which take and give it. */
-static int consumers(const struct bl_graph *graph, const struct bl_tensor *tensor) {
+static int consumers(const struct bl_graph *graph, const struct blanch_tensor *tensor) {
     int count = 0;
     for (size_t i = 0; i < graph->node_count; i++) {
         const struct bl_node *node = graph->nodes[i];
@@ -49,7 +49,7 @@ static int last_made(const struct bl_graph *graph, const struct bl_node *node) {
     return last;
 }
 
-static void replace(struct bl_node *node, const struct bl_tensor *from, struct bl_tensor *to) {
+static void replace(struct bl_node *node, const struct blanch_tensor *from, struct blanch_tensor *to) {
     for (int k = 0; k < node->inputs; k++)
         if (node->in[k] == from) node->in[k] = to;
     if (node->out[0] == from) node->out[0] = to;
@@ -59,7 +59,7 @@ static void replace(struct bl_node *node, const struct bl_tensor *from, struct b
  * and name, from and to the same tensor, as those stay that the producer applies already. */
 static bool fuse_into_producer(struct bl_graph *graph, struct bl_node *node) {
     const int last = last_made(graph, node);
-    const struct bl_tensor *former = node->in[last];
+    const struct blanch_tensor *former = node->in[last];
     struct bl_node *producer = bl_graph_producer(graph, former);
     const struct bl_fusion *fusion = producer ? fusion_of(producer, node->op, false) : NULL;
     if (!fusion || producer->outputs > 1 || consumers(graph, former) != 1) return false;
@@ -99,7 +99,7 @@ int bl_graph_fuse(struct bl_graph *graph) {
 
 /* --- one place for two ------------------------------------------------------------------------ */
 
-static struct slot *root(struct bl_graph *graph, const struct bl_tensor *tensor) {
+static struct slot *root(struct bl_graph *graph, const struct blanch_tensor *tensor) {
     struct slot *slot = &graph->slots[tensor->id];
     while (slot->shares != slot->tensor->id) slot = &graph->slots[slot->shares];
     return slot;

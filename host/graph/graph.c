@@ -81,9 +81,9 @@ int64_t bl_graph_count(struct bl_graph *graph, int node, int dims, const int64_t
     return count;
 }
 
-struct bl_tensor *bl_graph_tensor(struct bl_graph *graph, int life, int node, const struct bl_tensor *like) {
+struct blanch_tensor *bl_graph_tensor(struct bl_graph *graph, int life, int node, const struct blanch_tensor *like) {
     int64_t count = bl_graph_count(graph, node, 4, (const int64_t[]){like->n, like->c, like->h, like->w});
-    struct bl_tensor *tensor = count ? bl_calloc(1, sizeof *tensor) : NULL;
+    struct blanch_tensor *tensor = count ? bl_calloc(1, sizeof *tensor) : NULL;
     if (!count) return NULL;
     if (!tensor ||
         bl_grow((void **)&graph->slots, &graph->slot_capacity, graph->slot_count + 1, sizeof *graph->slots)) {
@@ -91,7 +91,7 @@ struct bl_tensor *bl_graph_tensor(struct bl_graph *graph, int life, int node, co
         bl_graph_stick(graph, BLANCH_ENOMEM);
         return NULL;
     }
-    *tensor = (struct bl_tensor){.n = like->n, .c = like->c, .h = like->h, .w = like->w, .type = like->type};
+    *tensor = (struct blanch_tensor){.n = like->n, .c = like->c, .h = like->h, .w = like->w, .type = like->type};
     tensor->count = count;
     tensor->id = (int)graph->slot_count;
     graph->slots[graph->slot_count++] =
@@ -99,32 +99,32 @@ struct bl_tensor *bl_graph_tensor(struct bl_graph *graph, int life, int node, co
     return tensor;
 }
 
-struct bl_tensor *bl_graph_input_as(struct bl_graph *graph, enum bl_type type, int64_t c, int64_t h, int64_t w) {
+struct blanch_tensor *bl_graph_input_as(struct bl_graph *graph, enum bl_type type, int64_t c, int64_t h, int64_t w) {
     if (graph->error) return NULL;
     if (c < 1 || h < 1 || w < 1) {
         bl_graph_stick(graph, bl_fail(BLANCH_EINPUT, "an input of %lld x %lld x %lld: every size must be at least 1",
                                       (long long)c, (long long)h, (long long)w));
         return NULL;
     }
-    const struct bl_tensor shape = {.n = graph->batch, .c = c, .h = h, .w = w, .type = type};
-    struct bl_tensor *tensor = bl_graph_tensor(graph, LIFE_INPUT, -1, &shape);
+    const struct blanch_tensor shape = {.n = graph->batch, .c = c, .h = h, .w = w, .type = type};
+    struct blanch_tensor *tensor = bl_graph_tensor(graph, LIFE_INPUT, -1, &shape);
     if (!tensor) return NULL;
-    struct bl_tensor **first = type == BL_I32 ? &graph->labels : &graph->input;
+    struct blanch_tensor **first = type == BL_I32 ? &graph->labels : &graph->input;
     if (!*first) *first = tensor;
     return tensor;
 }
 
-struct bl_tensor *bl_graph_input(struct bl_graph *graph, int64_t c, int64_t h, int64_t w) {
+struct blanch_tensor *bl_graph_input(struct bl_graph *graph, int64_t c, int64_t h, int64_t w) {
     return bl_graph_input_as(graph, graph->type, c, h, w);
 }
-struct bl_tensor *bl_graph_input_labels(struct bl_graph *graph) {
+struct blanch_tensor *bl_graph_input_labels(struct bl_graph *graph) {
     return bl_graph_input_as(graph, BL_I32, 1, 1, 1);
 }
 
 /* --- nodes ------------------------------------------------------------------------------------ */
 
 static struct bl_node *node_new(struct bl_graph *graph, const struct bl_op *op, const char *name, const void *attrs,
-                                struct bl_tensor *const *inputs, int count) {
+                                struct blanch_tensor *const *inputs, int count) {
     struct bl_node *node = bl_calloc(1, sizeof *node);
     if (!node) return NULL;
     node->op = op, node->graph = graph, node->dev = graph->dev, node->index = (int)graph->node_count;
@@ -144,7 +144,7 @@ static struct bl_node *node_new(struct bl_graph *graph, const struct bl_op *op, 
     return node;
 }
 
-static int check_inputs(const struct bl_op *op, const char *name, struct bl_tensor *const *inputs, int count) {
+static int check_inputs(const struct bl_op *op, const char *name, struct blanch_tensor *const *inputs, int count) {
     if (count < 0 || count > BL_MAX_INPUTS)
         return bl_fail(BLANCH_EINPUT, "%s: %d inputs, where at most %d can be", name, count, BL_MAX_INPUTS);
     for (int i = 0; i < count; i++)
@@ -160,7 +160,7 @@ static int check_type(const struct bl_node *node) {
 }
 
 struct bl_node *bl_graph_add_node(struct bl_graph *graph, const struct bl_op *op, const char *name, const void *attrs,
-                                  struct bl_tensor *const *inputs, int count) {
+                                  struct blanch_tensor *const *inputs, int count) {
     if (graph->error || bl_graph_stick(graph, check_inputs(op, name ? name : op->name, inputs, count))) return NULL;
     struct bl_node *node = node_new(graph, op, name, attrs, inputs, count);
     if (!node) return bl_graph_stick(graph, BLANCH_ENOMEM), NULL;
@@ -171,8 +171,8 @@ struct bl_node *bl_graph_add_node(struct bl_graph *graph, const struct bl_op *op
     return graph->error ? NULL : node;
 }
 
-struct bl_tensor *bl_graph_add(struct bl_graph *graph, const char *op_name, const char *name, const void *attrs,
-                               struct bl_tensor *const *inputs, int count) {
+struct blanch_tensor *bl_graph_add(struct bl_graph *graph, const char *op_name, const char *name, const void *attrs,
+                                   struct blanch_tensor *const *inputs, int count) {
     const struct bl_op *op = bl_op_find(op_name);
     if (!op && !graph->error) bl_graph_stick(graph, bl_fail(BLANCH_EINPUT, "unknown operation '%s'", op_name));
     const struct bl_node *node = op ? bl_graph_add_node(graph, op, name, attrs, inputs, count) : NULL;
@@ -181,7 +181,7 @@ struct bl_tensor *bl_graph_add(struct bl_graph *graph, const char *op_name, cons
 
 void bl_node_out_as(struct bl_node *node, enum bl_type type, int64_t c, int64_t h, int64_t w) {
     struct bl_graph *graph = node->graph;
-    const struct bl_tensor *x = node->inputs ? node->in[0] : NULL;
+    const struct blanch_tensor *x = node->inputs ? node->in[0] : NULL;
     if (node->outputs == BL_MAX_OUTPUTS) {
         bl_graph_stick(graph, bl_fail(BLANCH_EINPUT, "%s: more than %d outputs", node->name, BL_MAX_OUTPUTS));
         return;
@@ -194,8 +194,8 @@ void bl_node_out_as(struct bl_node *node, enum bl_type type, int64_t c, int64_t 
                                       (long long)(x ? x->h : 0), (long long)(x ? x->w : 0)));
         return;
     }
-    const struct bl_tensor shape = {.n = graph->batch, .c = c, .h = h, .w = w, .type = type};
-    struct bl_tensor *out = bl_graph_tensor(graph, LIFE_ACTIVATION, node->index, &shape);
+    const struct blanch_tensor shape = {.n = graph->batch, .c = c, .h = h, .w = w, .type = type};
+    struct blanch_tensor *out = bl_graph_tensor(graph, LIFE_ACTIVATION, node->index, &shape);
     if (out) node->out[node->outputs++] = out;
 }
 
@@ -203,9 +203,9 @@ void bl_node_out(struct bl_node *node, int64_t c, int64_t h, int64_t w) {
     bl_node_out_as(node, node->graph->type, c, h, w);
 }
 
-struct bl_tensor *bl_node_workspace(struct bl_node *node, enum bl_life life, int64_t count) {
+struct blanch_tensor *bl_node_workspace(struct bl_node *node, enum bl_life life, int64_t count) {
     if (node->graph->inference && (life == BL_LIFE_SAVED || life == BL_LIFE_PINNED)) life = BL_LIFE_FORWARD;
-    const struct bl_tensor shape = {.n = 1, .c = count > 0 ? count : 1, .h = 1, .w = 1};
+    const struct blanch_tensor shape = {.n = 1, .c = count > 0 ? count : 1, .h = 1, .w = 1};
     return bl_graph_tensor(node->graph, life, node->index, &shape);
 }
 
@@ -242,7 +242,7 @@ int bl_node_activation(const struct bl_node *node) {
 const struct bl_nd_attrs *bl_node_nd(const struct bl_node *node) {
     return node->op->nd_offset ? (const void *)((const char *)node->attrs + node->op->nd_offset) : NULL;
 }
-size_t bl_tensor_bytes(const struct bl_tensor *tensor) {
+size_t bl_tensor_bytes(const struct blanch_tensor *tensor) {
     return (size_t)tensor->count * bl_type_bytes(tensor->type);
 }
 
@@ -260,13 +260,13 @@ int bl_graph_params(const struct bl_graph *graph) {
 struct bl_param *bl_graph_param(const struct bl_graph *graph, int index) {
     return graph->params[index];
 }
-struct bl_tensor *bl_graph_in(const struct bl_graph *graph) {
+struct blanch_tensor *bl_graph_in(const struct bl_graph *graph) {
     return graph->input;
 }
-struct bl_tensor *bl_graph_labels(const struct bl_graph *graph) {
+struct blanch_tensor *bl_graph_labels(const struct bl_graph *graph) {
     return graph->labels;
 }
-struct bl_tensor *bl_graph_out(const struct bl_graph *graph) {
+struct blanch_tensor *bl_graph_out(const struct bl_graph *graph) {
     return graph->logits;
 }
 struct blanch_device *bl_graph_device(const struct bl_graph *graph) {
@@ -276,12 +276,12 @@ const struct bl_plan *bl_graph_plan(const struct bl_graph *graph) {
     return &graph->plan;
 }
 
-struct bl_node *bl_graph_producer(const struct bl_graph *graph, const struct bl_tensor *tensor) {
+struct bl_node *bl_graph_producer(const struct bl_graph *graph, const struct blanch_tensor *tensor) {
     int node = graph->slots[tensor->id].node;
     return node < 0 ? NULL : graph->nodes[node];
 }
 
-void bl_graph_idle(struct bl_graph *graph, struct bl_tensor *out) {
+void bl_graph_idle(struct bl_graph *graph, struct blanch_tensor *out) {
     if (out) bl_graph_producer(graph, out)->idle = true;
 }
 

@@ -23,21 +23,21 @@ void bl_graph_recompute(struct bl_graph *graph, int segments);
 
 /* Building. Tensors are named by pointers owned by the graph. A failed add records the error, returns NULL and makes
  * every later add return NULL, so that definitions need no checks: bl_graph_finish returns it. */
-struct bl_tensor *bl_graph_input(struct bl_graph *graph, int64_t c, int64_t h, int64_t w);
-struct bl_tensor *bl_graph_input_labels(struct bl_graph *graph); // int32 (N)
+struct blanch_tensor *bl_graph_input(struct bl_graph *graph, int64_t c, int64_t h, int64_t w);
+struct blanch_tensor *bl_graph_input_labels(struct bl_graph *graph); // int32 (N)
 /* Of any type and shape: labels by pixel are int32 (N, 1, H, W). The first of int32 are the graph's labels. */
-struct bl_tensor *bl_graph_input_as(struct bl_graph *graph, enum bl_type type, int64_t c, int64_t h, int64_t w);
+struct blanch_tensor *bl_graph_input_as(struct bl_graph *graph, enum bl_type type, int64_t c, int64_t h, int64_t w);
 /* name NULL: made from the operation's name. attrs are copied. */
-struct bl_tensor *bl_graph_add(struct bl_graph *graph, const char *op, const char *name, const void *attrs,
-                               struct bl_tensor *const *inputs, int count);
+struct blanch_tensor *bl_graph_add(struct bl_graph *graph, const char *op, const char *name, const void *attrs,
+                                   struct blanch_tensor *const *inputs, int count);
 /* The same by its table, for operations with several outputs, which the node has. NULL: a recorded error. */
 struct bl_node *bl_graph_add_node(struct bl_graph *graph, const struct bl_op *op, const char *name, const void *attrs,
-                                  struct bl_tensor *const *inputs, int count);
+                                  struct blanch_tensor *const *inputs, int count);
 /* Fixes the state-dict order: parameters of nodes named PREFIX.NAME come in the order of these calls, names separated
  * by blanks; nodes never declared follow in execution order. */
 void bl_graph_order(struct bl_graph *graph, const char *prefix, const char *names);
 /* The node that gives this output is there for its parameters' names alone: they keep their initial values. */
-void bl_graph_idle(struct bl_graph *graph, struct bl_tensor *out);
+void bl_graph_idle(struct bl_graph *graph, struct blanch_tensor *out);
 /* Gradients of inputs are wanted too (tests). Before finish. */
 void bl_graph_want_input_grads(struct bl_graph *graph);
 /* Shapes are known: plans memory, allocates, builds programs, initialises parameters from seed. With dev NULL, only
@@ -47,14 +47,14 @@ int bl_graph_finish(struct bl_graph *graph, uint64_t seed);
 /* Looking. */
 int bl_graph_nodes(const struct bl_graph *graph);
 struct bl_node *bl_graph_node(const struct bl_graph *graph, int index);
-struct bl_node *bl_graph_producer(const struct bl_graph *graph, const struct bl_tensor *tensor);
+struct bl_node *bl_graph_producer(const struct bl_graph *graph, const struct blanch_tensor *tensor);
 int bl_graph_params(const struct bl_graph *graph); // parameters, then buffers, in state-dict order each
 struct bl_param *bl_graph_param(const struct bl_graph *graph, int index);
 struct bl_param *bl_graph_find_param(const struct bl_graph *graph, const char *name);
 int64_t bl_graph_trainable(const struct bl_graph *graph);
-struct bl_tensor *bl_graph_in(const struct bl_graph *graph); // the first input
-struct bl_tensor *bl_graph_labels(const struct bl_graph *graph);
-struct bl_tensor *bl_graph_out(const struct bl_graph *graph); // the logits: last node's out, or the loss's input
+struct blanch_tensor *bl_graph_in(const struct bl_graph *graph); // the first input
+struct blanch_tensor *bl_graph_labels(const struct bl_graph *graph);
+struct blanch_tensor *bl_graph_out(const struct bl_graph *graph); // the logits: last node's out, or the loss's input
 struct blanch_device *bl_graph_device(const struct bl_graph *graph);
 
 /* The memory plan: bytes of the arena, of parameters and optimiser state, and what one allocation per tensor would
@@ -114,9 +114,9 @@ struct bl_visitor {
 int bl_graph_walk(struct bl_graph *graph, int n, const struct bl_visitor *visitor);
 
 /* Host transfers, converted from and to the tensor's type; n images, in NCHW or as they lie on the device. */
-int bl_tensor_write_nhwc(struct bl_tensor *tensor, int n, const float *nhwc);
-int bl_tensor_write(struct bl_graph *graph, struct bl_tensor *tensor, int n, const float *nchw);
-int bl_tensor_read(struct bl_graph *graph, struct bl_tensor *tensor, int n, float *nchw);
+int bl_tensor_write_nhwc(struct blanch_tensor *tensor, int n, const float *nhwc);
+int bl_tensor_write(struct bl_graph *graph, struct blanch_tensor *tensor, int n, const float *nchw);
+int bl_tensor_read(struct bl_graph *graph, struct blanch_tensor *tensor, int n, float *nchw);
 int bl_param_write(struct bl_param *param, const float *values);
 int bl_param_read(struct bl_param *param, float *values);
 /* A checkpoint has put back the memory of a parameter whose offered target ran, and what the target wants to have: it
@@ -125,51 +125,16 @@ int bl_param_resume_target(struct bl_param *param);
 /* The optimiser's state number `state`. */
 int bl_param_read_state(struct bl_param *param, int state, float *values);
 
-/* --- builders for definitions: models see only this file -------------------------------------- */
+/* --- what builders of definitions share (blanch.h): models see only this file ------------------ */
 
-struct bl_build { // what a model definition is given
+struct blanch_builder {
     struct bl_graph *graph;
     enum blanch_norm norm;
     struct blanch_nd_options nd; // resolved overrides; zero: the definition's own
     int classes;
     int block, block_fc; // the definition's defaults, 64 and 512
     char prefix[128];    // put before every name: "layer1.0."
-    char name[128];      // of bl_name
+    char name[128];      // of blanch_name
 };
-
-/* The fields left zero mean: stride 1, padding 0, dilation 1, groups 1. */
-struct bl_conv_spec {
-    int out, kernel, stride, padding, dilation, groups;
-    int kernel_w, padding_w; // where they differ from the height's
-    bool no_bias;            // of the plain convolution; an ND convolution always has one
-    int n_iter;              // ND's, 0: 5
-    int block;               // ND's, 0: the default (or --block)
-    bool freeze;             // ND's
-    bool plain;              // stays a plain convolution under ND too
-};
-struct bl_tensor *bl_conv(struct bl_build *b, const char *name, struct bl_tensor *x, struct bl_conv_spec spec);
-struct bl_tensor *bl_batchnorm(struct bl_build *b, const char *name,
-                               struct bl_tensor *x); // gone under ND and none: returns x
-/* Stays under ND too. */
-struct bl_tensor *bl_batchnorm_always(struct bl_build *b, const char *name, struct bl_tensor *x);
-/* Parameters of a state dict that the network never uses. */
-void bl_unused_batchnorm(struct bl_build *b, const char *name, struct bl_tensor *x);
-struct bl_tensor *bl_linear(struct bl_build *b, const char *name, struct bl_tensor *x, int out);
-struct bl_tensor *bl_linear_plain(struct bl_build *b, const char *name, struct bl_tensor *x, int out);
-struct bl_tensor *bl_relu(struct bl_build *b, struct bl_tensor *x);
-struct bl_tensor *bl_unary(struct bl_build *b, const char *op, struct bl_tensor *x); // "relu6", "sigmoid"
-struct bl_tensor *bl_maxpool(struct bl_build *b, struct bl_tensor *x, int kernel, int stride, int padding);
-struct bl_tensor *bl_avgpool(struct bl_build *b, struct bl_tensor *x, int kernel, int stride, int padding);
-struct bl_tensor *bl_global_avgpool(struct bl_build *b, struct bl_tensor *x);
-struct bl_tensor *bl_add(struct bl_build *b, struct bl_tensor *x, struct bl_tensor *y);
-struct bl_tensor *bl_mul(struct bl_build *b, struct bl_tensor *x, struct bl_tensor *y);
-struct bl_tensor *bl_cat(struct bl_build *b, struct bl_tensor *const *x, int count);
-struct bl_tensor *bl_slice(struct bl_build *b, struct bl_tensor *x, int begin, int end); // end 0: to the edge
-struct bl_tensor *bl_flatten(struct bl_build *b, struct bl_tensor *x);
-struct bl_tensor *bl_dropout(struct bl_build *b, struct bl_tensor *x, float p);
-/* Sets the prefix to the formatted text ("layer1.0."); "" for none. bl_order: bl_graph_order under the prefix. */
-void bl_scope(struct bl_build *b, const char *format, ...) BL_PRINTF(2, 3);
-void bl_order(struct bl_build *b, const char *names);
-const char *bl_name(struct bl_build *b, const char *format, ...) BL_PRINTF(2, 3); // kept until the next call
 
 #endif

@@ -15,7 +15,7 @@ struct interval {
     int first, last; // positions in the step's list
 };
 struct slot { // a tensor of the plan
-    struct bl_tensor *tensor;
+    struct blanch_tensor *tensor;
     int life;      // enum bl_life, or one of the above
     int node;      // that declared it; -1: a graph input
     int next;      // the next slot of the same node; -1: none
@@ -51,7 +51,7 @@ struct bl_graph {
     size_t order_count, order_capacity;
     const struct bl_collectives *all; // NULL: one rank
     int64_t first_image, whole;       // of the batch that is given next
-    struct bl_tensor *input, *labels, *logits;
+    struct blanch_tensor *input, *labels, *logits;
     struct bl_action *actions;          // of a training step
     size_t action_count, forward_count; // the forward pass comes first
     int (*when)[BL_DO_UPDATE];          // by node and kind: where it is in the list; -1: nowhere
@@ -79,7 +79,7 @@ int bl_graph_stick(struct bl_graph *graph, int code); // remembers the first err
  * for the message; negative: the input. */
 int64_t bl_graph_count(struct bl_graph *graph, int node, int dims, const int64_t *sizes);
 /* Of the same shape and type as another; NULL: an error of the graph. */
-struct bl_tensor *bl_graph_tensor(struct bl_graph *graph, int life, int node, const struct bl_tensor *like);
+struct blanch_tensor *bl_graph_tensor(struct bl_graph *graph, int life, int node, const struct blanch_tensor *like);
 int bl_graph_sort_params(struct bl_graph *graph);
 int bl_graph_fuse(struct bl_graph *graph); // neighbours into what makes their inputs, or uses what they make
 /* Makes the list, with recomputation in up to `segments` segments; 1: none. */

@@ -25,7 +25,7 @@ int bl_slot_first(const struct slot *slot) {
     return slot->intervals ? slot->live[0].first : INT_MAX;
 }
 
-static struct slot *slot_of(struct bl_graph *graph, const struct bl_tensor *tensor) {
+static struct slot *slot_of(struct bl_graph *graph, const struct blanch_tensor *tensor) {
     return &graph->slots[tensor->id];
 }
 

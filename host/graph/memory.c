@@ -49,7 +49,7 @@ static int allocate_group(struct bl_graph *graph, size_t *next) {
         uint64_t offset = 0;
         for (size_t p = first; p < i; p++) {
             struct bl_param *param = graph->params[p];
-            struct bl_tensor *part = k > 1 ? &param->state[k - 2] : k ? &param->grad : &param->data;
+            struct blanch_tensor *part = k > 1 ? &param->state[k - 2] : k ? &param->grad : &param->data;
             if ((code = bl_mem_part(*arena[k], offset, bl_tensor_bytes(&param->data), &part->mem))) return code;
             offset += bl_graph_aligned(graph, bl_tensor_bytes(&param->data));
         }

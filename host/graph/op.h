@@ -28,15 +28,15 @@ struct bl_ref_layer;
 struct bl_ref_tensor;
 
 /* A tensor on the device. Activations: (n, c, h, w) with n the planned batch. Others: count alone. */
-struct bl_tensor {
+struct blanch_tensor {
     int64_t n, c, h, w;
     int64_t count; // elements
     enum bl_type type;
-    struct bl_mem *mem;     // given by the plan, before prepare()
-    struct bl_tensor *grad; // of an activation that needs one
-    int id;                 // of the plan
+    struct bl_mem *mem;         // given by the plan, before prepare()
+    struct blanch_tensor *grad; // of an activation that needs one
+    int id;                     // of the plan
 };
-size_t bl_tensor_bytes(const struct bl_tensor *tensor); // of all its elements
+size_t bl_tensor_bytes(const struct blanch_tensor *tensor); // of all its elements
 
 enum bl_init {
     BL_INIT_ZEROS,
@@ -58,7 +58,7 @@ struct bl_update_target {
     void (*updated)(void *context, const struct bl_optimiser *optimiser, const struct blanch_update *update);
     /* What a checkpoint needs beside the parameter's memory to go on: where the value and the states began, of the
      * parameter's shape, and numbers. */
-    struct bl_tensor *first[1 + BL_MAX_STATES];
+    struct blanch_tensor *first[1 + BL_MAX_STATES];
     double *numbers;
     int number_count;
     /* Memory, `first` and `numbers` are as they were when they were saved: computes the rest anew. */
@@ -75,10 +75,10 @@ struct bl_param { // a parameter, or a buffer
     bool counter;       // an int64 scalar kept on the host, in `value`
     bool private_state; // not in PyTorch's state dict: kept in the second checkpoint file
     int64_t value;
-    struct bl_tensor data, grad;            // device; grad of trainable ones alone
-    struct bl_tensor state[BL_MAX_STATES];  // of trainable ones: the optimiser's, as many as its table says
-    const struct bl_update_target *offered; // a target that may run; NULL: none
-    const struct bl_update_target *target;  // the one that runs; NULL: data and state hold what their names say
+    struct blanch_tensor data, grad;           // device; grad of trainable ones alone
+    struct blanch_tensor state[BL_MAX_STATES]; // of trainable ones: the optimiser's, as many as its table says
+    const struct bl_update_target *offered;    // a target that may run; NULL: none
+    const struct bl_update_target *target;     // the one that runs; NULL: data and state hold what their names say
 };
 
 struct bl_node {
@@ -90,7 +90,7 @@ struct bl_node {
     void *attrs;    // op->attrs_size bytes, owned by the node
     void *state;    // the operation's own, freed by op->release
     int inputs, outputs;
-    struct bl_tensor *in[BL_MAX_INPUTS], *out[BL_MAX_OUTPUTS];
+    struct blanch_tensor *in[BL_MAX_INPUTS], *out[BL_MAX_OUTPUTS];
     bool accumulate[BL_MAX_INPUTS]; // backward adds to in[i]->grad instead of overwriting it
     int params, buffers;
     struct bl_param *param[BL_MAX_PARAMS], *buffer[BL_MAX_BUFFERS];
@@ -100,7 +100,7 @@ struct bl_node {
     int fused;                      // neighbours that this node applies to its output, in order
     const struct bl_fusion *fusion[BL_MAX_FUSED];
     struct bl_node *fused_node[BL_MAX_FUSED]; // the neighbours themselves
-    struct bl_tensor *addend;                 // what a sum among them adds to this node's output; NULL: there is none
+    struct blanch_tensor *addend;             // what a sum among them adds to this node's output; NULL: there is none
     struct bl_node *fused_into;               // the node that applies this one, which then never runs; else NULL
     bool idle; // there for its parameters' names alone: never run, nothing uses its output
 };
@@ -212,7 +212,7 @@ int bl_param_end_target(struct bl_param *param); // resolved; without a target n
  * the second time on. PINNED: from the first. FORWARD, BACKWARD: within that call. KEPT: for good, in evaluation too.
  * Memory of the first three is shared with other nodes' tensors. In an evaluation SAVED lives as FORWARD does. */
 enum bl_life { BL_LIFE_SAVED, BL_LIFE_PINNED, BL_LIFE_FORWARD, BL_LIFE_BACKWARD, BL_LIFE_KEPT };
-struct bl_tensor *bl_node_workspace(struct bl_node *node, enum bl_life life, int64_t count);
+struct blanch_tensor *bl_node_workspace(struct bl_node *node, enum bl_life life, int64_t count);
 /* The code of the activation that the node applies to its output (ACTIVATION of kernels); 0: none. */
 int bl_node_activation(const struct bl_node *node);
 /* Changes the phase that following launches of this node count to. */

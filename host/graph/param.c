@@ -23,7 +23,7 @@ static struct bl_param *param_new(struct bl_node *node, const char *name, enum b
              name);
     param->node = node, param->init = init, param->dims = dims;
     if (dims) memcpy(param->shape, shape, (size_t)dims * sizeof *shape);
-    param->data = (struct bl_tensor){.n = 1, .c = count, .h = 1, .w = 1, .count = count, .id = -1};
+    param->data = (struct blanch_tensor){.n = 1, .c = count, .h = 1, .w = 1, .count = count, .id = -1};
     graph->params[graph->param_count++] = param;
     return param;
 }
@@ -145,7 +145,7 @@ static int resolve(struct bl_param *param, int which, struct bl_mem **mem) {
     return code ? bl_fail_in(code, "%s", param->name) : 0;
 }
 
-static struct bl_tensor *part(struct bl_param *param, int which) {
+static struct blanch_tensor *part(struct bl_param *param, int which) {
     return which ? &param->state[which - 1] : &param->data;
 }
 

@@ -16,13 +16,13 @@ uint64_t bl_graph_aligned(const struct bl_graph *graph, uint64_t bytes) {
 
 /* --- gradients -------------------------------------------------------------------------------- */
 
-static bool wants_grad(const struct bl_graph *graph, const struct bl_tensor *tensor) {
+static bool wants_grad(const struct bl_graph *graph, const struct blanch_tensor *tensor) {
     const struct slot *slot = &graph->slots[tensor->id];
     if (slot->life == LIFE_INPUT) return graph->want_input_grads && tensor->type != BL_I32;
     return tensor->grad != NULL;
 }
 
-static bool add_gradient(struct bl_graph *graph, struct bl_tensor *tensor, int node) {
+static bool add_gradient(struct bl_graph *graph, struct blanch_tensor *tensor, int node) {
     tensor->grad = bl_graph_tensor(graph, LIFE_GRADIENT, node, tensor);
     return tensor->grad != NULL;
 }
@@ -31,7 +31,7 @@ static bool add_gradient(struct bl_graph *graph, struct bl_tensor *tensor, int n
 static int add_gradients(struct bl_graph *graph) {
     size_t fixed = graph->slot_count;
     for (size_t i = 0; graph->want_input_grads && i < fixed; i++) {
-        struct bl_tensor *t = graph->slots[i].tensor;
+        struct blanch_tensor *t = graph->slots[i].tensor;
         if (graph->slots[i].life == LIFE_INPUT && t->type != BL_I32 && !add_gradient(graph, t, -1)) return graph->error;
     }
     for (size_t i = 0; i < graph->node_count; i++) {
@@ -58,7 +58,7 @@ static int set_accumulate(struct bl_graph *graph) {
             if (node->out[k]->grad && !written[node->out[k]->id])
                 code = bl_fail(BLANCH_EINPUT, "%s: nothing uses its output", node->name);
         for (int k = 0; k < node->inputs; k++) {
-            struct bl_tensor *t = node->in[k];
+            struct blanch_tensor *t = node->in[k];
             if (!t->grad || node->idle) continue;
             node->accumulate[k] = written[t->id];
             written[t->id] = true;
@@ -213,16 +213,16 @@ uint64_t bl_graph_bytes_with(const struct bl_graph *graph, int batch, int recomp
     if (bl_graph_create(&other, graph->dev, batch, graph->inference)) goto done;
     other->want_input_grads = graph->want_input_grads, other->type = graph->type;
     other->optimiser = graph->optimiser, other->recompute = recompute;
-    struct bl_tensor **map = bl_calloc(graph->slot_count, sizeof *map);
+    struct blanch_tensor **map = bl_calloc(graph->slot_count, sizeof *map);
     if (!map) goto done;
     for (size_t i = 0; i < graph->slot_count; i++) {
-        const struct bl_tensor *t = graph->slots[i].tensor;
+        const struct blanch_tensor *t = graph->slots[i].tensor;
         if (graph->slots[i].life != LIFE_INPUT) continue;
         map[i] = bl_graph_input_as(other, t->type, t->c, t->h, t->w);
     }
     for (size_t i = 0; i < graph->node_count; i++) {
         const struct bl_node *node = graph->nodes[i];
-        struct bl_tensor *in[BL_MAX_INPUTS] = {0};
+        struct blanch_tensor *in[BL_MAX_INPUTS] = {0};
         for (int k = 0; k < node->inputs; k++) in[k] = map[node->in[k]->id];
         const struct bl_node *copy = bl_graph_add_node(other, node->op, node->name, node->attrs, in, node->inputs);
         for (int k = 0; copy && k < node->outputs; k++) map[node->out[k]->id] = copy->out[k];

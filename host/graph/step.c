@@ -33,7 +33,7 @@ struct cutter {
 };
 
 /* The last node that reads the tensor in a forward pass. */
-static int last_reader(const struct bl_graph *graph, const struct bl_tensor *tensor, int producer) {
+static int last_reader(const struct bl_graph *graph, const struct blanch_tensor *tensor, int producer) {
     for (int i = (int)graph->node_count - 1; i > producer; i--)
         for (int k = 0; k < graph->nodes[i]->inputs && bl_graph_runs(graph->nodes[i]); k++)
             if (graph->nodes[i]->in[k] == tensor) return i;
@@ -80,12 +80,12 @@ static int cut(struct cutter *c, int wanted) {
 
 /* --- what a segment computes again -------------------------------------------------------------- */
 
-static int producer_of(const struct bl_graph *graph, const struct bl_tensor *tensor) {
+static int producer_of(const struct bl_graph *graph, const struct blanch_tensor *tensor) {
     return graph->slots[tensor->id].node;
 }
 
 /* Read by a later segment, or by whoever looks at the step's end: kept. */
-static bool crosses(const struct cutter *c, const struct bl_tensor *tensor) {
+static bool crosses(const struct cutter *c, const struct blanch_tensor *tensor) {
     int producer = producer_of(c->graph, tensor);
     return tensor == c->graph->logits || c->segment[last_reader(c->graph, tensor, producer)] != c->segment[producer];
 }
@@ -96,7 +96,7 @@ static bool has_saved(const struct bl_graph *graph, int node) {
     return false;
 }
 
-static void want(const struct cutter *c, const struct bl_tensor *tensor, int segment, bool *again) {
+static void want(const struct cutter *c, const struct blanch_tensor *tensor, int segment, bool *again) {
     int producer = producer_of(c->graph, tensor);
     if (producer >= 0 && c->segment[producer] == segment && !crosses(c, tensor)) again[producer] = true;
 }

@@ -5,7 +5,7 @@
 static int setup(struct bl_node *node) {
     int code = bl_check_inputs(node, 2, 2);
     if (code) return code;
-    const struct bl_tensor *a = node->in[0], *b = node->in[1];
+    const struct blanch_tensor *a = node->in[0], *b = node->in[1];
     if (!bl_same_shape(a, b))
         return bl_fail(BLANCH_EINPUT, "%s: cannot add %lld x %lld x %lld and %lld x %lld x %lld", node->name,
                        (long long)a->c, (long long)a->h, (long long)a->w, (long long)b->c, (long long)b->h,

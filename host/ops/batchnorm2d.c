@@ -10,9 +10,9 @@ struct state {
     int vec, tile; // rows of which a vector is taken at once, its sums in registers
     int64_t chunk; // rows (pixels) of a partial sum
     struct bl_kernel *statistics, *summarise, *recall, *apply, *gradients, *finish, *input_gradient;
-    struct bl_tensor *saved;                  // mean, 1/deviation, scale, shift: (4, C)
-    struct bl_tensor *partial, *partial_back; // (chunks, 2, C)
-    struct bl_tensor *coefficients;           // b, c of dx = scale dy + b (x - mean) + c: (2, C)
+    struct blanch_tensor *saved;                  // mean, 1/deviation, scale, shift: (4, C)
+    struct blanch_tensor *partial, *partial_back; // (chunks, 2, C)
+    struct blanch_tensor *coefficients;           // b, c of dx = scale dy + b (x - mean) + c: (2, C)
 };
 
 enum { CPU_CHUNK_BYTES = 128 * 1024, CPU_TILE = 8, CPU_TILE_BYTES = 512, MIN_CHUNK = 32, GPU_ITEMS = 32768 };
@@ -25,7 +25,7 @@ static int64_t chunks_of(int64_t rows, int64_t chunk) {
 }
 
 /* Memory is best read in order: wide rows are summed one by one, narrow ones some at once, for sums in registers. */
-static int cpu_tile(const struct bl_tensor *x) {
+static int cpu_tile(const struct blanch_tensor *x) {
     int64_t rows = CPU_TILE_BYTES / bl_bytes_of(x, x->c);
     return rows < 1 ? 1 : rows > CPU_TILE ? CPU_TILE : (int)rows;
 }
@@ -34,7 +34,7 @@ static int setup(struct bl_node *node) {
     const struct bl_batchnorm_attrs *attrs = node->attrs;
     int code = bl_check_inputs(node, 1, 1);
     if (code) return code;
-    const struct bl_tensor *x = node->in[0];
+    const struct blanch_tensor *x = node->in[0];
     if (attrs->channels != x->c)
         return bl_fail(BLANCH_EINPUT, "%s: made for %d channels, given %lld", node->name, attrs->channels,
                        (long long)x->c);
@@ -134,7 +134,7 @@ static int forward(struct bl_node *node, const struct bl_run *run) {
 
 static int backward(struct bl_node *node, const struct bl_run *run) {
     struct state *state = node->state;
-    const struct bl_tensor *x = node->in[0];
+    const struct blanch_tensor *x = node->in[0];
     int64_t rows = rows_of(node, run->n), chunks = chunks_of(rows, state->chunk), vectors = x->c / state->vec;
     struct bl_mem *dy = node->out[0]->grad->mem;
     int code = bl_launch(state->gradients, chunk_range(node, chunks), BL_MEM(x->mem), BL_MEM(dy),

@@ -8,7 +8,7 @@ static int setup(struct bl_node *node) {
     if (code) return code;
     int64_t channels = 0;
     for (int i = 0; i < node->inputs; i++) {
-        const struct bl_tensor *x = node->in[i], *first = node->in[0];
+        const struct blanch_tensor *x = node->in[i], *first = node->in[0];
         if (x->h != first->h || x->w != first->w)
             return bl_fail(BLANCH_EINPUT, "%s: input %d is %lld x %lld where the first is %lld x %lld", node->name, i,
                            (long long)x->h, (long long)x->w, (long long)first->h, (long long)first->w);
@@ -38,7 +38,7 @@ static int backward(struct bl_node *node, const struct bl_run *run) {
     int64_t pixels = run->n * node->out[0]->h * node->out[0]->w, at = 0;
     int code = 0;
     for (int i = 0; i < node->inputs && !code; at += node->in[i++]->c) {
-        struct bl_tensor *x = node->in[i];
+        struct blanch_tensor *x = node->in[i];
         if (!x->grad) continue;
         code = bl_copy_channels(node, (struct bl_channels){node->out[0]->grad->mem, node->out[0]->c, at},
                                 (struct bl_channels){x->grad->mem, x->c, 0}, x->c, pixels, node->accumulate[i]);

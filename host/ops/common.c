@@ -39,11 +39,11 @@ struct bl_range bl_share_grid(const struct blanch_device *dev, int64_t vectors, 
                           : BL_ITEMS((size_t)vectors, (size_t)columns, (size_t)units);
 }
 
-int64_t bl_features(const struct bl_tensor *tensor) {
+int64_t bl_features(const struct blanch_tensor *tensor) {
     return tensor->c * tensor->h * tensor->w;
 }
 
-bool bl_same_shape(const struct bl_tensor *a, const struct bl_tensor *b) {
+bool bl_same_shape(const struct blanch_tensor *a, const struct blanch_tensor *b) {
     return a->c == b->c && a->h == b->h && a->w == b->w;
 }
 

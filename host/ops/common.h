@@ -20,8 +20,8 @@ struct bl_range bl_share_rows(const struct blanch_device *dev, int64_t vectors, 
 struct bl_range bl_share_grid(const struct blanch_device *dev, int64_t vectors, int64_t columns, int64_t units,
                               int64_t bytes);
 
-int64_t bl_features(const struct bl_tensor *tensor);                      // c*h*w, the elements of an image
-bool bl_same_shape(const struct bl_tensor *a, const struct bl_tensor *b); // but for n
+int64_t bl_features(const struct blanch_tensor *tensor);                          // c*h*w, the elements of an image
+bool bl_same_shape(const struct blanch_tensor *a, const struct blanch_tensor *b); // but for n
 /* BLANCH_EINPUT unless the node has between low and high inputs. */
 int bl_check_inputs(const struct bl_node *node, int low, int high);
 
@@ -30,7 +30,7 @@ int bl_check_inputs(const struct bl_node *node, int low, int high);
 struct bl_plain_state {
     struct bl_kernel *forward, *backward;
     int vec;
-    struct bl_tensor *saved;
+    struct blanch_tensor *saved;
 };
 struct bl_plain_state *bl_plain_state(struct bl_node *node);
 int bl_plain_prepare(struct bl_node *node, int vec, const char *file, const char *forward, const char *backward);
@@ -40,7 +40,7 @@ void bl_plain_release(struct bl_node *node);
 #define BL_ACT(node)                                                                                                   \
     { "ACT_TYPE", (long)bl_node_type(node) }
 /* Bytes of so many elements like the tensor's. */
-static inline int64_t bl_bytes_of(const struct bl_tensor *tensor, int64_t elements) {
+static inline int64_t bl_bytes_of(const struct blanch_tensor *tensor, int64_t elements) {
     return elements * (int64_t)bl_type_bytes(tensor->type);
 }
 

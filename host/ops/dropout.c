@@ -37,7 +37,7 @@ static int forward(struct bl_node *node, const struct bl_run *run) {
 }
 
 static int backward(struct bl_node *node, const struct bl_run *run) {
-    struct bl_tensor *grad = node->in[0]->grad;
+    struct blanch_tensor *grad = node->in[0]->grad;
     return grad ? drop(node, run, node->out[0]->grad->mem, grad->mem, node->accumulate[0]) : 0;
 }
 

@@ -19,7 +19,7 @@ static int prepare(struct bl_node *node) {
 
 static int reorder(struct bl_node *node, int n, struct bl_kernel *kernel, struct bl_mem *from, struct bl_mem *to,
                    bool add) {
-    const struct bl_tensor *x = node->in[0];
+    const struct blanch_tensor *x = node->in[0];
     bl_work(node->dev, 0, 0);
     if (is_copy(node)) return bl_copy(node, from, to, n * bl_features(x), bl_vec(node->dev, bl_features(x)), add);
     return bl_launch(kernel, bl_share_grid(node->dev, x->c, x->h * x->w, n, bl_bytes_of(x, 2 * bl_features(x))),
@@ -33,7 +33,7 @@ static int forward(struct bl_node *node, const struct bl_run *run) {
 
 static int backward(struct bl_node *node, const struct bl_run *run) {
     const struct bl_plain_state *state = node->state;
-    struct bl_tensor *grad = node->in[0]->grad;
+    struct blanch_tensor *grad = node->in[0]->grad;
     return grad ? reorder(node, run->n, state->backward, node->out[0]->grad->mem, grad->mem, node->accumulate[0]) : 0;
 }
 

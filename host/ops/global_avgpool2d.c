@@ -14,7 +14,7 @@ static int prepare(struct bl_node *node) {
 
 static int forward(struct bl_node *node, const struct bl_run *run) {
     const struct bl_plain_state *state = node->state;
-    const struct bl_tensor *x = node->in[0];
+    const struct blanch_tensor *x = node->in[0];
     int64_t vectors = x->c / state->vec;
     return bl_launch(state->forward, bl_share_rows(node->dev, vectors, run->n, bl_bytes_of(x, bl_features(x))),
                      BL_MEM(x->mem), BL_MEM(node->out[0]->mem), BL_I32(run->n), BL_I32(x->h * x->w), BL_I32(vectors));
@@ -22,7 +22,7 @@ static int forward(struct bl_node *node, const struct bl_run *run) {
 
 static int backward(struct bl_node *node, const struct bl_run *run) {
     const struct bl_plain_state *state = node->state;
-    const struct bl_tensor *x = node->in[0];
+    const struct blanch_tensor *x = node->in[0];
     if (!x->grad) return 0;
     int64_t vectors = x->c / state->vec, rows = run->n * x->h * x->w;
     return bl_launch(state->backward, bl_share_rows(node->dev, vectors, rows, bl_bytes_of(x, x->c)),

@@ -25,7 +25,7 @@ static int prepare(struct bl_node *node) {
 
 static int forward(struct bl_node *node, const struct bl_run *run) {
     const struct bl_plain_state *state = node->state;
-    const struct bl_tensor *x = node->in[0], *y = node->out[0];
+    const struct blanch_tensor *x = node->in[0], *y = node->out[0];
     int64_t vectors = x->c / state->vec, rows = run->n * y->h;
     return bl_launch(state->forward,
                      bl_share_grid(node->dev, vectors, y->w, rows, bl_bytes_of(x, bl_features(x)) / y->h),
@@ -35,7 +35,7 @@ static int forward(struct bl_node *node, const struct bl_run *run) {
 
 static int backward(struct bl_node *node, const struct bl_run *run) {
     const struct bl_plain_state *state = node->state;
-    const struct bl_tensor *x = node->in[0], *y = node->out[0];
+    const struct blanch_tensor *x = node->in[0], *y = node->out[0];
     if (!x->grad) return 0;
     int64_t vectors = x->c / state->vec, rows = run->n * x->h;
     return bl_launch(state->backward, bl_share_grid(node->dev, vectors, x->w, rows, bl_bytes_of(x, 2 * x->c * x->w)),

@@ -10,7 +10,7 @@ static int scales_of(const struct bl_node *node) {
 static int setup(struct bl_node *node) {
     int code = bl_check_inputs(node, 2, 2);
     if (code) return code;
-    const struct bl_tensor *s = node->in[scales_of(node)], *x = node->in[!scales_of(node)];
+    const struct blanch_tensor *s = node->in[scales_of(node)], *x = node->in[!scales_of(node)];
     if (!bl_same_shape(s, x) && !(s->c == x->c && s->h == 1 && s->w == 1))
         return bl_fail(BLANCH_EINPUT, "%s: cannot multiply %lld x %lld x %lld by %lld x %lld x %lld", node->name,
                        (long long)x->c, (long long)x->h, (long long)x->w, (long long)s->c, (long long)s->h,
@@ -42,11 +42,11 @@ static int forward(struct bl_node *node, const struct bl_run *run) {
 static int backward(struct bl_node *node, const struct bl_run *run) {
     const struct bl_plain_state *state = node->state;
     int side = scales_of(node), code = 0;
-    struct bl_tensor *s = node->in[side], *x = node->in[!side];
+    struct blanch_tensor *s = node->in[side], *x = node->in[!side];
     struct bl_mem *dy = node->out[0]->grad->mem;
     /* In order of the inputs: where both are one tensor, the second adds to what the first has written. */
     for (int i = 0; i < 2 && !code; i++) {
-        struct bl_tensor *grad = node->in[i]->grad;
+        struct blanch_tensor *grad = node->in[i]->grad;
         if (!grad) continue;
         if (i != side)
             code = scale(node, run->n, dy, s->mem, grad->mem, node->accumulate[i]);

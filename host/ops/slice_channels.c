@@ -12,7 +12,7 @@ static int setup(struct bl_node *node) {
     const struct bl_slice_attrs *attrs = node->attrs;
     int code = bl_check_inputs(node, 1, 1);
     if (code) return code;
-    const struct bl_tensor *x = node->in[0];
+    const struct blanch_tensor *x = node->in[0];
     if (attrs->begin < 0 || attrs->begin >= end_of(node) || end_of(node) > x->c)
         return bl_fail(BLANCH_EINPUT, "%s: no channels %d to %lld in %lld", node->name, attrs->begin,
                        (long long)end_of(node), (long long)x->c);
@@ -42,7 +42,7 @@ static int prepare(struct bl_node *node) {
 
 static int forward(struct bl_node *node, const struct bl_run *run) {
     const struct bl_slice_attrs *attrs = node->attrs;
-    const struct bl_tensor *x = node->in[0], *y = node->out[0];
+    const struct blanch_tensor *x = node->in[0], *y = node->out[0];
     return bl_copy_channels(node, (struct bl_channels){x->mem, x->c, attrs->begin},
                             (struct bl_channels){y->mem, y->c, 0}, y->c, run->n * y->h * y->w, false);
 }
@@ -50,7 +50,7 @@ static int forward(struct bl_node *node, const struct bl_run *run) {
 static int backward(struct bl_node *node, const struct bl_run *run) {
     const struct bl_slice_attrs *attrs = node->attrs;
     const struct bl_plain_state *state = node->state;
-    const struct bl_tensor *x = node->in[0], *y = node->out[0];
+    const struct blanch_tensor *x = node->in[0], *y = node->out[0];
     if (!x->grad) return 0;
     int64_t pixels = run->n * y->h * y->w;
     if (node->accumulate[0])

@@ -9,7 +9,7 @@
 static int setup(struct bl_node *node) {
     int code = bl_check_inputs(node, 2, 2);
     if (code) return code;
-    const struct bl_tensor *x = node->in[0];
+    const struct blanch_tensor *x = node->in[0];
     if (x->h != 1 || x->w != 1)
         return bl_fail(BLANCH_EINPUT, "%s: needs logits (classes, 1, 1), not %lld x %lld x %lld: flatten them",
                        node->name, (long long)x->c, (long long)x->h, (long long)x->w);

@@ -32,7 +32,7 @@ static int build(struct trial *t, struct blanch_device *dev, const struct bl_tun
     t->pass = item->pass, t->n = (int)s->n, t->keeps = s->inference;
     int code = bl_graph_create(&t->graph, dev, t->n, s->inference);
     if (code) return code;
-    struct bl_tensor *x = bl_graph_input(t->graph, s->attrs.in_channels, s->h, s->w);
+    struct blanch_tensor *x = bl_graph_input(t->graph, s->attrs.in_channels, s->h, s->w);
     bl_graph_want_input_grads(t->graph);
     bl_graph_add(t->graph, "conv2d", "tuned", &s->attrs, &x, 1);
     if ((code = bl_graph_finish(t->graph, 0))) return code;

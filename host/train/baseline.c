@@ -31,12 +31,12 @@ static void close_own(void *context) {
 }
 
 int bl_baseline_open(struct bl_baseline *baseline, const struct blanch_network *net) {
-    struct blanch_network_options options = net->options;
+    struct bl_network_options options = net->options;
     struct own *own = bl_calloc(1, sizeof *own);
     if (!own) return BLANCH_ENOMEM;
     options.norm = BLANCH_BN;
     options.nd = (struct blanch_nd_options){.eps = NAN, .momentum = NAN};
-    int code = blanch_network_create(&own->net, net->dev, &options);
+    int code = bl_network_create(&own->net, net->dev, &options);
     if (code) {
         code = bl_fail_in(code, "an overhead budget keeps the network with batch norm beside the trained one");
         close_own(own);

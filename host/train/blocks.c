@@ -176,13 +176,13 @@ static int make_pairs(struct choice *c, struct bl_session *session, int rung) {
 }
 
 static int measure(struct choice *c, int rung) {
-    struct blanch_network_options network = *c->options->network;
+    struct bl_network_options network = *c->options->network;
     const struct bl_session_options wanted = {.ledger = true, .budget = -1};
     struct blanch_network *net = NULL;
     struct bl_session session = {0};
     network.nd.block = ladder_block[rung];
     if (!network.nd.cov_samples) network.nd.cov_samples = ladder_samples[rung];
-    int code = blanch_network_create(&net, c->options->dev, &network);
+    int code = bl_network_create(&net, c->options->dev, &network);
     if (!code && !c->baseline.step) code = bl_baseline_open(&c->baseline, net);
     if (!code && !c->layer) code = list_layers(c, net->graph);
     if (!code) take_settings(c, net->graph, rung);

@@ -25,8 +25,8 @@ struct bl_blocks_options {
     struct blanch_device *dev;
     struct bl_dataset *data; // whose first training batch is used
     const struct bl_view *view;
-    const struct blanch_network_options *network; // its block is to be chosen, and its samples where they are 0
-    double share;                                 // of the budget, 0.2 for 20 %
+    const struct bl_network_options *network; // its block is to be chosen, and its samples where they are 0
+    double share;                             // of the budget, 0.2 for 20 %
 };
 /* Measures steps of the network at each rung, beside the network with batch norm, whose memory it needs too. */
 int bl_blocks_choose(struct bl_blocks *blocks, const struct bl_blocks_options *options);

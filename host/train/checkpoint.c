@@ -118,7 +118,7 @@ static int64_t count_of(const struct item *item) {
                                      : item->param->data.count;
 }
 
-static const struct bl_tensor *tensor_of(const struct item *item) {
+static const struct blanch_tensor *tensor_of(const struct item *item) {
     if (item->source == FIRST) return item->param->offered->first[item->which];
     return item->which ? &item->param->state[item->which - 1] : &item->param->data;
 }

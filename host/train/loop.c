@@ -38,8 +38,8 @@ static int open_device(struct run *run) {
 }
 
 static int open_data(struct run *run) {
-    struct blanch_network_options *n = &run->o.network;
-    const struct bl_model *model = bl_model_find(n->model);
+    struct bl_network_options *n = &run->o.network;
+    const struct blanch_model *model = bl_model_find(n->model);
     if (!model) return bl_fail(BLANCH_EUSAGE, "unknown model '%s'; `blanch models` lists them", n->model);
     int code = bl_run_data_open(&run->data, &run->config, run->o.data, n->seed);
     if (!code) code = bl_dataset_trainable(run->data);
@@ -171,9 +171,9 @@ static int set_up(struct run *run, const struct bl_train_options *given) {
         return code;
     if (speaks_early(run)) tell_data(run);
     if ((code = open_engines(run)) || (code = find_blocks(run))) return code;
-    struct blanch_network_options network = run->o.network;
+    struct bl_network_options network = run->o.network;
     if (run->budget >= 0) network.nd.refresh = BL_REFRESH_SCHEDULED;
-    if ((code = blanch_network_create(&run->net, run->dev, &network)) || (code = count_steps(run)) ||
+    if ((code = bl_network_create(&run->net, run->dev, &network)) || (code = count_steps(run)) ||
         (code = start_weights(run)) || (code = open_session(run)) || (code = bl_run_open_directory(run)))
         return code;
     return run->o.tensorboard ? bl_tensorboard_open(&run->tensorboard, run->o.tensorboard) : 0;

@@ -97,7 +97,7 @@ int bl_update_resolve(const char *optimiser, struct blanch_update *update) {
 
 /* --- creation ------------------------------------------------------------------------------- */
 
-static int resolve(struct blanch_network *net, const struct blanch_network_options *options) {
+static int resolve(struct blanch_network *net, const struct bl_network_options *options) {
     if (!options->model) return bl_fail(BLANCH_EUSAGE, "no model is named; `blanch models` lists them");
     net->model = bl_model_find(options->model);
     if (!net->model) return bl_fail(BLANCH_EUSAGE, "unknown model '%s'; `blanch models` lists them", options->model);
@@ -105,7 +105,7 @@ static int resolve(struct blanch_network *net, const struct blanch_network_optio
     if ((unsigned)options->precision > BLANCH_BF16)
         return bl_fail(BLANCH_EUSAGE, "a precision of %d: there are BLANCH_FP32, BLANCH_FP16 and BLANCH_BF16",
                        (int)options->precision);
-    struct blanch_network_options *o = &net->options;
+    struct bl_network_options *o = &net->options;
     *o = *options;
     o->model = net->model->name;
     if (!o->classes) o->classes = net->model->classes;
@@ -185,8 +185,8 @@ static int refuse_batch(struct blanch_network *net) {
     return bl_fail(BLANCH_ELIMIT, "%s: %s; the largest batch that fits is %d%s", net->model->name, reason, low, remedy);
 }
 
-int bl_network_slice(const struct blanch_device *dev, const struct blanch_network_options *o, int *slice) {
-    const struct bl_model *model = bl_model_find(o->model);
+int bl_network_slice(const struct blanch_device *dev, const struct bl_network_options *o, int *slice) {
+    const struct blanch_model *model = bl_model_find(o->model);
     struct bl_graph *graph = NULL;
     *slice = o->batch;
     if (!o->inference || !model || blanch_device_info(dev)->kind != BLANCH_CPU) return 0;
@@ -205,7 +205,7 @@ int bl_network_slice(const struct blanch_device *dev, const struct blanch_networ
 }
 
 static int build(struct blanch_network *net) {
-    const struct blanch_network_options *o = &net->options;
+    const struct bl_network_options *o = &net->options;
     const struct bl_optimiser *optimiser;
     int slice, code = bl_optimiser_find(o->optimiser, &optimiser);
     if (!code) code = bl_network_slice(net->dev, o, &slice);
@@ -231,7 +231,7 @@ static int open_session(struct blanch_network *net) {
 }
 
 static int create(struct blanch_network **network, struct blanch_device *device,
-                  const struct blanch_network_options *options) {
+                  const struct bl_network_options *options) {
     struct blanch_network *net = bl_calloc(1, sizeof *net);
     *network = NULL;
     if (!net) return BLANCH_ENOMEM;
@@ -247,8 +247,8 @@ static int create(struct blanch_network **network, struct blanch_device *device,
     return code;
 }
 
-int blanch_network_create(struct blanch_network **network, struct blanch_device *device,
-                          const struct blanch_network_options *options) {
+int bl_network_create(struct blanch_network **network, struct blanch_device *device,
+                      const struct bl_network_options *options) {
     if (bl_tuner_of(device)) return bl_tune_create(create, network, device, options);
     return create(network, device, options);
 }
@@ -264,10 +264,10 @@ static int copy_param(struct bl_param *from, struct bl_param *to) {
 }
 
 int bl_network_inference_of(struct blanch_network **inference, struct blanch_network *net) {
-    struct blanch_network_options options = net->options;
+    struct bl_network_options options = net->options;
     options.inference = true;
     options.nd.overhead_budget = 0, options.nd.refresh = 0; // of training alone
-    int code = blanch_network_create(inference, net->dev, &options);
+    int code = bl_network_create(inference, net->dev, &options);
     if (code) return code;
     struct bl_graph *graph = (*inference)->graph;
     for (int i = 0; i < bl_graph_params(graph) && !code; i++) {
@@ -310,7 +310,7 @@ static int check_batch(const struct blanch_network *net, const struct bl_batch *
 }
 
 static int upload(struct blanch_network *net, const struct bl_batch *batch) {
-    struct bl_tensor *labels = bl_graph_labels(net->graph);
+    struct blanch_tensor *labels = bl_graph_labels(net->graph);
     bl_tag(net->dev, -1, BL_LOAD);
     int code = bl_tensor_write_nhwc(bl_graph_in(net->graph), batch->count, batch->images);
     if (!code && labels && batch->labels)
@@ -353,7 +353,7 @@ static void add_image(struct blanch_metrics *metrics, const float *logits, int c
 }
 
 int bl_network_infer(struct blanch_network *net, const float *images, int count, float *logits) {
-    const struct blanch_network_options *o = &net->options;
+    const struct bl_network_options *o = &net->options;
     const size_t image = (size_t)o->channels * (size_t)o->height * (size_t)o->width, classes = (size_t)o->classes;
     int code = 0, slice = (int)bl_graph_in(net->graph)->n;
     for (int first = 0; first < count && !code; first += slice) {
@@ -417,6 +417,41 @@ int bl_network_test(struct blanch_network *net, struct bl_dataset *data, enum bl
 
 /* --- the public calls: NCHW ----------------------------------------------------------------- */
 
+/* As much of an options struct as the program knows; the rest is zero. */
+static int take_options(void *to, size_t most, const void *from, const char *what) {
+    size_t size;
+    memcpy(&size, from, sizeof size);
+    if (size < sizeof size || size > most)
+        return bl_fail(BLANCH_EUSAGE, "struct %s has size %zu: set it to sizeof(struct %s)", what, size, what);
+    memset(to, 0, most);
+    memcpy(to, from, size);
+    return 0;
+}
+
+int blanch_network_create(struct blanch_network **network, struct blanch_device *device,
+                          const struct blanch_network_options *options) {
+    struct blanch_network_options o;
+    struct blanch_nd_options nd = {0};
+    *network = NULL;
+    int code = take_options(&o, sizeof o, options, "blanch_network_options");
+    if (!code && o.nd) code = take_options(&nd, sizeof nd, o.nd, "blanch_nd_options");
+    if (code) return code;
+    const struct bl_network_options own = {.model = o.model,
+                                           .norm = o.norm,
+                                           .nd = nd,
+                                           .classes = o.classes,
+                                           .channels = o.channels,
+                                           .height = o.height,
+                                           .width = o.width,
+                                           .batch = o.batch,
+                                           .inference = o.inference,
+                                           .seed = o.seed,
+                                           .recompute = o.recompute,
+                                           .precision = o.precision,
+                                           .optimiser = o.optimiser};
+    return bl_network_create(network, device, &own);
+}
+
 static const float *to_nhwc(struct blanch_network *net, const float *images, int count) {
     int64_t channels = net->options.channels, pixels = (int64_t)net->options.height * net->options.width;
     if (count > net->options.batch) return images; // refused by check_batch before it is read
@@ -453,7 +488,7 @@ int blanch_network_predict(struct blanch_network *network, const float *images, 
     int code = check_batch(network, &batch, false);
     if (!code && network->options.inference) return bl_network_infer(network, batch.images, count, logits);
     if (code || (code = upload(network, &batch))) return code;
-    struct bl_tensor *labels = bl_graph_labels(network->graph); // the loss reads them: any class will do
+    struct blanch_tensor *labels = bl_graph_labels(network->graph); // the loss reads them: any class will do
     if (labels && (code = bl_mem_fill(labels->mem, 0, (size_t)count * sizeof(int32_t), 0))) return code;
     if ((code = bl_graph_forward(network->graph, count, false))) return code;
     return bl_tensor_read(network->graph, bl_graph_out(network->graph), count, logits);

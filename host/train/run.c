@@ -231,7 +231,7 @@ static int read_channels(const cJSON *view, const char *key, int channels, const
 static int read_view(struct bl_run_config *config, const char *path) {
     const cJSON *json = cJSON_GetObjectItemCaseSensitive(config->json, "view");
     struct bl_view *view = &config->view;
-    struct blanch_network_options *network = &config->options.network;
+    struct bl_network_options *network = &config->options.network;
     int code = read_whole(config->json, "classes", MOST_CLASSES, path, &network->classes);
     if (!code) code = read_whole(json, "channels", BL_COUNT(view->mean), path, &view->channels);
     if (!code) code = read_whole(json, "size", BL_LARGEST_INPUT, path, &view->size);

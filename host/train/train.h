@@ -12,8 +12,8 @@
 /* The body of the public struct blanch_network. */
 struct blanch_network {
     struct blanch_device *dev;
-    const struct bl_model *model;
-    struct blanch_network_options options; // resolved: nothing zero that has a default
+    const struct blanch_model *model;
+    struct bl_network_options options; // resolved: nothing zero that has a default
     struct bl_graph *graph;
     struct blanch_nd_layer *layers; // options.nd.layer
     float *host;                    // batch, NHWC, for calls that give NCHW
@@ -34,14 +34,16 @@ int bl_precision_parse(const char *name, enum blanch_precision *precision); // N
  * checked: BLANCH_EUSAGE names the option that is out of range. */
 int bl_update_resolve(const char *optimiser, struct blanch_update *update);
 
-/* Refuses a labelled batch that does not fit the network. */
+int bl_network_create(struct blanch_network **network, struct blanch_device *device,
+                      const struct bl_network_options *options); // as blanch_network_create
 /* What a network made for inference has as its graph's batch: on a CPU as many images of options->batch as leave the
  * activations in its cache, else all. */
-int bl_network_slice(const struct blanch_device *dev, const struct blanch_network_options *options, int *slice);
+int bl_network_slice(const struct blanch_device *dev, const struct bl_network_options *options, int *slice);
 /* A network made for inference with the parameters and buffers that net has now. */
 int bl_network_inference_of(struct blanch_network **inference, struct blanch_network *net);
 /* Of a network made for inference: the logits (count, classes) of images (NHWC), slice by slice. */
 int bl_network_infer(struct blanch_network *net, const float *images, int count, float *logits);
+/* Refuses a labelled batch that does not fit the network. */
 int bl_network_check_batch(const struct blanch_network *net, const struct bl_batch *batch);
 /* Puts a labelled batch (NHWC, of a loader) on the device. A training step is made by bl_session_step. */
 int bl_network_load(struct blanch_network *net, const struct bl_batch *batch);
@@ -134,8 +136,8 @@ typedef void bl_train_listener(void *context, enum bl_train_event event, int64_t
 #define BL_UPDATE_DEFAULT                                                                                              \
     { .lr = NAN, .momentum = NAN, .weight_decay = NAN, .beta1 = NAN, .beta2 = NAN, .eps = NAN }
 struct bl_train_options {
-    struct blanch_network_options network; // classes, channels and size come from the data and the model
-    const char *norm;                      // "bn", "nd", "none"; NULL: network.norm (of a new run)
+    struct bl_network_options network; // classes, channels and size come from the data and the model
+    const char *norm;                  // "bn", "nd", "none"; NULL: network.norm (of a new run)
     const char *data, *out, *device, *init;
     bool resume;
     int epochs;

@@ -2,8 +2,8 @@
 #include "train/tune.h"
 
 /* The tuner notes the convolutions of a network that is about to be created. fits: with the engines known by now. */
-static int note_convolutions(struct blanch_device *dev, const struct blanch_network_options *options, bool *fits) {
-    const struct bl_model *model = options->model ? bl_model_find(options->model) : NULL;
+static int note_convolutions(struct blanch_device *dev, const struct bl_network_options *options, bool *fits) {
+    const struct blanch_model *model = options->model ? bl_model_find(options->model) : NULL;
     struct bl_graph *graph = NULL;
     *fits = false;
     if (!model) return 0; // blanch_network_create says so
@@ -25,7 +25,7 @@ static int measure_products(struct bl_tuner *tuner, struct blanch_network *net) 
 }
 
 int bl_tune_create(bl_network_creator *create, struct blanch_network **net, struct blanch_device *dev,
-                   const struct blanch_network_options *options) {
+                   const struct bl_network_options *options) {
     struct bl_tuner *tuner = bl_tuner_of(dev);
     bool fits;
     *net = NULL;

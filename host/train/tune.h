@@ -10,8 +10,8 @@
  * one training step, which is gone through without being computed. A network that fits with the rule's engines alone is
  * created with those. */
 typedef int bl_network_creator(struct blanch_network **net, struct blanch_device *dev,
-                               const struct blanch_network_options *options);
+                               const struct bl_network_options *options);
 int bl_tune_create(bl_network_creator *create, struct blanch_network **net, struct blanch_device *dev,
-                   const struct blanch_network_options *options);
+                   const struct bl_network_options *options);
 
 #endif

@@ -43,12 +43,12 @@ static void forget(struct validator *v) {
 /* --- what the device has ---------------------------------------------------------------------- */
 
 /* n images, NCHW, in freshly allocated floats. */
-static int read_tensor(struct bl_graph *graph, struct bl_tensor *tensor, int n, float **values) {
+static int read_tensor(struct bl_graph *graph, struct blanch_tensor *tensor, int n, float **values) {
     *values = bl_calloc((size_t)(tensor->count / tensor->n * n), sizeof **values);
     return *values ? bl_tensor_read(graph, tensor, n, *values) : BLANCH_ENOMEM;
 }
 
-static int read_input(struct validator *v, struct bl_tensor *tensor, int n) {
+static int read_input(struct validator *v, struct blanch_tensor *tensor, int n) {
     float *values = NULL;
     int code = read_tensor(v->graph, tensor, n, &values);
     struct bl_ref_tensor *x = &v->x[v->inputs];
@@ -59,7 +59,7 @@ static int read_input(struct validator *v, struct bl_tensor *tensor, int n) {
     return code;
 }
 
-static int read_labels(struct validator *v, struct bl_tensor *tensor, int n) {
+static int read_labels(struct validator *v, struct blanch_tensor *tensor, int n) {
     v->labels = bl_calloc((size_t)n, sizeof *v->labels);
     v->layer.labels = v->labels;
     return v->labels ? bl_mem_read(tensor->mem, 0, sizeof *v->labels * (size_t)n, v->labels) : BLANCH_ENOMEM;
@@ -167,7 +167,7 @@ static int compare_buffer(struct validator *v, struct bl_node *node, int index) 
 }
 
 static int check_finite(const struct validator *v, const struct bl_node *node, const char *what,
-                        struct bl_tensor *tensor, int64_t count) {
+                        struct blanch_tensor *tensor, int64_t count) {
     float *values = bl_calloc((size_t)count, sizeof *values);
     int code = values ? bl_mem_read(tensor->mem, 0, sizeof *values * (size_t)count, values) : BLANCH_ENOMEM;
     for (int64_t i = 0; i < count && !code; i++)

@@ -16,6 +16,12 @@
 extern "C" {
 #endif
 
+#if defined __GNUC__
+#define BLANCH_PRINTF(text, first) __attribute__((format(printf, text, first)))
+#else
+#define BLANCH_PRINTF(text, first)
+#endif
+
 /* --- errors --------------------------------------------------------------------------------- */
 
 #define BLANCH_ERRORS(X)                                                                                               \
@@ -98,6 +104,7 @@ struct blanch_nd_layer {
 
 /* Network deconvolution (Ye et al., ICLR 2020). Zero, or NAN for eps and momentum, keeps the network's own value. */
 struct blanch_nd_options {
+    size_t size;           // of this struct, as the program knows it
     int block;             // channels whitened together, 64
     int iterations;        // of the inverse square root, 5
     int sampling_stride;   // of the covariance's samples, 3
@@ -126,15 +133,18 @@ enum { BLANCH_RECOMPUTE_AUTO = -1 };
  * loses those under 6e-8, so it is for inference and for timing steps. */
 enum blanch_precision { BLANCH_FP32, BLANCH_FP16, BLANCH_BF16 };
 
+struct blanch_model; // a network's definition
+
 struct blanch_network_options {
+    size_t size;       // of this struct, as the program knows it
     const char *model; // "vgg16"; blanch_models_list() has the names
     enum blanch_norm norm;
-    struct blanch_nd_options nd;
-    int classes;                 // 0: the network's own count
-    int channels, height, width; // of the input images; 0: the network's own
-    int batch;                   // the largest batch that will be given
-    bool inference;              // no gradients are planned: less memory, no training
-    uint64_t seed;               // of the initial weights and of dropout
+    const struct blanch_nd_options *nd; // NULL: as published
+    int classes;                        // 0: the network's own count
+    int channels, height, width;        // of the input images; 0: the network's own
+    int batch;                          // the largest batch that will be given
+    bool inference;                     // no gradients are planned: less memory, no training
+    uint64_t seed;                      // of the initial weights and of dropout
     int recompute; // segments in which activations are computed again in the backward pass: less memory, the same
                    // bits; 0: none; BLANCH_RECOMPUTE_AUTO: as few as fit the device
     enum blanch_precision precision; // network deconvolution has BLANCH_FP32 alone (BLANCH_EUSAGE names the layer)
@@ -180,6 +190,68 @@ int blanch_network_step(struct blanch_network *network, const float *images, con
 void blanch_network_overhead(const struct blanch_network *network, double *held, double *least);
 /* Evaluation mode: logits (count, classes) are written. */
 int blanch_network_predict(struct blanch_network *network, const float *images, int count, float *logits);
+
+/* --- definitions of networks ------------------------------------------------------------------ */
+
+/* What the definitions in models/ are written with: each call adds an operation behind x and gives its output, NULL
+ * after the first failure, so that a definition needs no checks: the network's creation returns it. Tensors and names
+ * belong to the builder. Layers with parameters are named as in PyTorch's state dict ("layer1.0.conv1", less the
+ * prefix of blanch_scope). Shapes are those of PyTorch: x is (N, C, H, W). */
+struct blanch_builder;
+struct blanch_tensor;
+
+int blanch_channels(const struct blanch_tensor *x); // C; 0 of NULL
+int blanch_height(const struct blanch_tensor *x);
+int blanch_width(const struct blanch_tensor *x);
+int blanch_classes(const struct blanch_builder *b);              // wanted of the classifier
+enum blanch_norm blanch_norm_of(const struct blanch_builder *b); // which normalisation the network is built with
+
+/* The fields left zero mean: stride 1, padding 0, dilation 1, groups 1. */
+struct blanch_conv_spec {
+    int out, kernel, stride, padding, dilation, groups;
+    int kernel_w, padding_w; // where they differ from the height's
+    bool no_bias;            // of the plain convolution; an ND convolution always has one
+    int n_iter;              // ND's, 0: 5
+    int block;               // ND's, 0: the default (or --block)
+    bool freeze;             // ND's
+    bool plain;              // stays a plain convolution under ND too
+};
+/* (N, C, H, W) to (N, out, H', W'); weights (out, C / groups, kernel, kernel_w). Under ND an ND convolution. */
+struct blanch_tensor *blanch_conv2d(struct blanch_builder *b, const char *name, struct blanch_tensor *x,
+                                    struct blanch_conv_spec spec);
+/* eps 1e-5, momentum 0.1. Under ND and without normalisation it is left out: x is returned. */
+struct blanch_tensor *blanch_batchnorm2d(struct blanch_builder *b, const char *name, struct blanch_tensor *x);
+/* Stays under ND too. */
+struct blanch_tensor *blanch_batchnorm2d_always(struct blanch_builder *b, const char *name, struct blanch_tensor *x);
+/* Parameters of a state dict that the network never uses. */
+void blanch_batchnorm2d_unused(struct blanch_builder *b, const char *name, struct blanch_tensor *x);
+/* (N, C, 1, 1) to (N, out, 1, 1); weights (out, C) and a bias. Under ND an ND linear layer. */
+struct blanch_tensor *blanch_linear(struct blanch_builder *b, const char *name, struct blanch_tensor *x, int out);
+struct blanch_tensor *blanch_linear_plain(struct blanch_builder *b, const char *name, struct blanch_tensor *x,
+                                          int out); // under ND too
+struct blanch_tensor *blanch_relu(struct blanch_builder *b, struct blanch_tensor *x);
+/* By the operation's name: "relu6", "sigmoid". */
+struct blanch_tensor *blanch_unary(struct blanch_builder *b, const char *op, struct blanch_tensor *x);
+struct blanch_tensor *blanch_maxpool2d(struct blanch_builder *b, struct blanch_tensor *x, int kernel, int stride,
+                                       int padding);
+struct blanch_tensor *blanch_avgpool2d(struct blanch_builder *b, struct blanch_tensor *x, int kernel, int stride,
+                                       int padding);
+struct blanch_tensor *blanch_global_avgpool2d(struct blanch_builder *b, struct blanch_tensor *x); // to (N, C, 1, 1)
+struct blanch_tensor *blanch_add(struct blanch_builder *b, struct blanch_tensor *x, struct blanch_tensor *y);
+/* y: of x's shape, or (N, C, 1, 1). */
+struct blanch_tensor *blanch_mul(struct blanch_builder *b, struct blanch_tensor *x, struct blanch_tensor *y);
+struct blanch_tensor *blanch_cat(struct blanch_builder *b, struct blanch_tensor *const *x, int count); // of channels
+struct blanch_tensor *blanch_slice(struct blanch_builder *b, struct blanch_tensor *x, int begin,
+                                   int end); // channels from begin to before end; 0: the last
+struct blanch_tensor *blanch_flatten(struct blanch_builder *b, struct blanch_tensor *x); // to (N, C H W, 1, 1)
+struct blanch_tensor *blanch_dropout(struct blanch_builder *b, struct blanch_tensor *x, float p);
+/* Sets the prefix to the formatted text ("layer1.0."); "" for none. */
+void blanch_scope(struct blanch_builder *b, const char *format, ...) BLANCH_PRINTF(2, 3);
+/* Fixes the state dict's order: layers named PREFIX.NAME come in the order of these calls, names separated by blanks;
+ * layers never declared follow in execution order. */
+void blanch_order(struct blanch_builder *b, const char *names);
+const char *blanch_name(struct blanch_builder *b, const char *format, ...)
+    BLANCH_PRINTF(2, 3); // kept until the next call
 
 #ifdef __cplusplus
 }

@@ -13,9 +13,9 @@ static struct bl_graph *graph;
 static void make_graph(void) {
     expect(bl_graph_create(&graph, NULL, 2, false));
     bl_graph_use(graph, bl_optimiser_list[0]);
-    struct bl_build build = {.graph = graph, .norm = BLANCH_BN, .classes = CLASSES};
-    struct bl_tensor *x = bl_batchnorm(&build, "bn", bl_graph_input(graph, CHANNELS, 1, 1));
-    bl_linear(&build, "fc", bl_flatten(&build, x), CLASSES);
+    struct blanch_builder build = {.graph = graph, .norm = BLANCH_BN, .classes = CLASSES};
+    struct blanch_tensor *x = blanch_batchnorm2d(&build, "bn", bl_graph_input(graph, CHANNELS, 1, 1));
+    blanch_linear(&build, "fc", blanch_flatten(&build, x), CLASSES);
     expect(bl_graph_finish(graph, 0));
 }
 

@@ -4,8 +4,8 @@
 #include "train/run.h"
 #include <stdlib.h>
 
-static void build_network(struct blanch_network_options options) {
-    const struct bl_model *model = bl_model_find(options.model);
+static void build_network(struct bl_network_options options) {
+    const struct blanch_model *model = bl_model_find(options.model);
     struct bl_graph *graph = NULL;
     if (!model || options.batch < 1) return;
     int code = bl_graph_create(&graph, NULL, options.batch, false);
@@ -37,7 +37,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     int code = bl_run_resolve(&run, &given);
     expect(code);
     if (!code) {
-        struct blanch_network_options options = run.o.network;
+        struct bl_network_options options = run.o.network;
         const struct bl_view *view = &run.config.view;
         if (view->channels < 1 || view->size < 1 || options.batch < 1) abort();
         for (int i = 0; i < run.config.class_names; i++) cJSON_GetArrayItem(run.config.class_name, i);

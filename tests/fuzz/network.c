@@ -6,7 +6,7 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     cJSON *json = NULL, *back;
     struct bl_graph *graph = NULL;
-    struct bl_tensor *logits = NULL;
+    struct blanch_tensor *logits = NULL;
     memory_file("x.json", data, size);
     int code = bl_json_read(IN_MEMORY "/x.json", &json);
     expect(code);

@@ -46,7 +46,7 @@ static cJSON *attributes(const struct bl_op *op, const int64_t dim[4]) {
 }
 
 static void check_counts(const struct bl_node *node) {
-    const struct bl_tensor *out = node->out[0];
+    const struct blanch_tensor *out = node->out[0];
     if (out->c < 1 || out->h < 1 || out->w < 1 || out->count < 1) abort();
     for (int i = 0; i < node->params; i++)
         if (node->param[i]->data.count < 1) abort();
@@ -54,7 +54,7 @@ static void check_counts(const struct bl_node *node) {
 
 static void build(const struct bl_op *op, const void *attrs, int64_t dim[2][4], int inputs) {
     struct bl_graph *graph = NULL;
-    struct bl_tensor *in[2];
+    struct blanch_tensor *in[2];
     expect(bl_graph_create(&graph, NULL, (int)dim[0][0], byte() & 1));
     for (int i = 0; i < inputs; i++) in[i] = bl_graph_input(graph, dim[i][1], dim[i][2], dim[i][3]);
     bl_graph_want_input_grads(graph);

@@ -29,7 +29,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     int code = bl_options_parse(&command, table, count, words, &operands, &help);
     expect(code);
     if (!code) {
-        struct blanch_network_options network = {0};
+        struct bl_network_options network = {0};
         expect_read(bl_common_network(&common, &network));
         cJSON_Delete(bl_options_json(table));
         if (operands >= count) abort();

@@ -137,7 +137,7 @@ static int check_sizes(const struct bl_conv *conv) {
 
 static int describe(struct bl_conv *conv, const struct bl_conv_attrs *a, int interleave) {
     struct bl_node *node = conv->node;
-    const struct bl_tensor *x = node->in[0];
+    const struct blanch_tensor *x = node->in[0];
     if (x->c != a->in_channels)
         return bl_fail(BLANCH_EINPUT, "%s: takes %d channels, its input has %lld", node->name, a->in_channels,
                        (long long)x->c);
@@ -211,8 +211,8 @@ int bl_conv_pack(struct bl_conv *conv, const struct bl_run *run, struct bl_mem *
     return code ? code : pack(conv, BL_CONV_FORWARD, run, weight);
 }
 
-int bl_conv_forward(struct bl_conv *conv, const struct bl_run *run, const struct bl_tensor *x, struct bl_mem *bias,
-                    const struct bl_tensor *y) {
+int bl_conv_forward(struct bl_conv *conv, const struct bl_run *run, const struct blanch_tensor *x, struct bl_mem *bias,
+                    const struct blanch_tensor *y) {
     if (conv->norm) bias = conv->scaled_bias->mem;
     count_work(conv, run);
     int code = work_counted(conv, conv->engine[BL_CONV_FORWARD]->forward(conv, run, x, bias, y));
@@ -220,7 +220,7 @@ int bl_conv_forward(struct bl_conv *conv, const struct bl_run *run, const struct
 }
 
 int bl_conv_backward_data(struct bl_conv *conv, const struct bl_run *run, struct bl_mem *weight,
-                          const struct bl_tensor *dy, const struct bl_tensor *dx, bool accumulate) {
+                          const struct blanch_tensor *dy, const struct blanch_tensor *dx, bool accumulate) {
     const struct bl_conv_engine *engine = conv->engine[BL_CONV_DATA];
     int code = pack(conv, BL_CONV_DATA, run, weight);
     if (code) return code;
@@ -228,8 +228,8 @@ int bl_conv_backward_data(struct bl_conv *conv, const struct bl_run *run, struct
     return work_counted(conv, engine->backward_data(conv, run, dy, dx, accumulate));
 }
 
-int bl_conv_backward_weights(struct bl_conv *conv, const struct bl_run *run, const struct bl_tensor *x,
-                             const struct bl_tensor *dy, struct bl_mem *dweight, struct bl_mem *dbias) {
+int bl_conv_backward_weights(struct bl_conv *conv, const struct bl_run *run, const struct blanch_tensor *x,
+                             const struct blanch_tensor *dy, struct bl_mem *dweight, struct bl_mem *dbias) {
     count_work(conv, run);
     return work_counted(conv, conv->engine[BL_CONV_WEIGHTS]->backward_weights(conv, run, x, dy, dweight, dbias));
 }

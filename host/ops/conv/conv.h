@@ -64,14 +64,14 @@ int bl_conv_fused(struct bl_conv *conv, int64_t weights);
 /* Brings weights into the form that the forward pass reads, a batch norm that follows folded in; bias (O), or NULL, as
  * the forward pass will have it. */
 int bl_conv_pack(struct bl_conv *conv, const struct bl_run *run, struct bl_mem *weight, struct bl_mem *bias);
-int bl_conv_forward(struct bl_conv *conv, const struct bl_run *run, const struct bl_tensor *x, struct bl_mem *bias,
-                    const struct bl_tensor *y);
+int bl_conv_forward(struct bl_conv *conv, const struct bl_run *run, const struct blanch_tensor *x, struct bl_mem *bias,
+                    const struct blanch_tensor *y);
 /* weight: as the forward pass had it. accumulate: adds to dx instead of overwriting it. */
 int bl_conv_backward_data(struct bl_conv *conv, const struct bl_run *run, struct bl_mem *weight,
-                          const struct bl_tensor *dy, const struct bl_tensor *dx, bool accumulate);
+                          const struct blanch_tensor *dy, const struct blanch_tensor *dx, bool accumulate);
 /* Overwrites dweight, in the layout of the weights, and dbias (O), or NULL. */
-int bl_conv_backward_weights(struct bl_conv *conv, const struct bl_run *run, const struct bl_tensor *x,
-                             const struct bl_tensor *dy, struct bl_mem *dweight, struct bl_mem *dbias);
+int bl_conv_backward_weights(struct bl_conv *conv, const struct bl_run *run, const struct blanch_tensor *x,
+                             const struct blanch_tensor *dy, struct bl_mem *dweight, struct bl_mem *dbias);
 
 /* The convolution in double precision (graph/reference.h); y->v is allocated. bias may be NULL. */
 int bl_conv_definition(const struct bl_conv_attrs *a, const double *weight, const double *bias,

@@ -8,8 +8,8 @@ enum { MOST_TAPS = 128 }; // the weight gradient keeps a sum per tap in private 
 struct depthwise {
     int vec;                          // channels at once
     int splits;                       // of the rows, in the weight gradient
-    struct bl_tensor *packed;         // (taps, out_channels)
-    struct bl_tensor *partial;        // (splits, taps + 1, out_channels)
+    struct blanch_tensor *packed;     // (taps, out_channels)
+    struct blanch_tensor *partial;    // (splits, taps + 1, out_channels)
     struct bl_kernel *kernel, *other; // of the pass; pack or reduce
 };
 
@@ -73,8 +73,8 @@ static int strip_of(const struct bl_conv *conv, int64_t rows, int64_t work) {
     return (int)bl_conv_clamp(rows / (12 * conv->units), 1, bl_conv_clamp(100000 / work, 1, 1024));
 }
 
-static int forward(struct bl_conv *conv, const struct bl_run *run, const struct bl_tensor *x, struct bl_mem *bias,
-                   const struct bl_tensor *y) {
+static int forward(struct bl_conv *conv, const struct bl_run *run, const struct blanch_tensor *x, struct bl_mem *bias,
+                   const struct blanch_tensor *y) {
     const struct depthwise *d = conv->state[BL_CONV_FORWARD];
     const struct bl_conv_sizes sizes = bl_conv_sizes(conv, run->n);
     const struct bl_conv_axes axes = bl_conv_forward_axes(&conv->attrs, conv->out_h, conv->out_w);
@@ -87,8 +87,8 @@ static int forward(struct bl_conv *conv, const struct bl_run *run, const struct 
                      BL_I32(conv->node->addend != NULL));
 }
 
-static int backward_data(struct bl_conv *conv, const struct bl_run *run, const struct bl_tensor *dy,
-                         const struct bl_tensor *dx, bool accumulate) {
+static int backward_data(struct bl_conv *conv, const struct bl_run *run, const struct blanch_tensor *dy,
+                         const struct blanch_tensor *dx, bool accumulate) {
     const struct depthwise *d = conv->state[BL_CONV_DATA];
     const struct bl_conv_sizes sizes = bl_conv_sizes(conv, run->n);
     const struct bl_conv_axes axes = bl_conv_forward_axes(&conv->attrs, conv->out_h, conv->out_w);
@@ -99,8 +99,8 @@ static int backward_data(struct bl_conv *conv, const struct bl_run *run, const s
                      BL_STRUCT(axes.across), BL_I32(span), BL_I32(strip), BL_I32(accumulate));
 }
 
-static int backward_weights(struct bl_conv *conv, const struct bl_run *run, const struct bl_tensor *x,
-                            const struct bl_tensor *dy, struct bl_mem *dweight, struct bl_mem *dbias) {
+static int backward_weights(struct bl_conv *conv, const struct bl_run *run, const struct blanch_tensor *x,
+                            const struct blanch_tensor *dy, struct bl_mem *dweight, struct bl_mem *dbias) {
     const struct depthwise *d = conv->state[BL_CONV_WEIGHTS];
     const struct bl_conv_sizes sizes = bl_conv_sizes(conv, run->n);
     const struct bl_conv_axes axes = bl_conv_forward_axes(&conv->attrs, conv->out_h, conv->out_w);

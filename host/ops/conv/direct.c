@@ -17,9 +17,9 @@ struct direct {
     int patch;                                // length of a patch, 0: none are gathered
     int blocks;                               // of `width` channels in a group: outputs; of the data gradient, inputs
     int bunch, bunches, span, ranges, splits; // shares of an item of the weight gradient: blocks, channels, pixels
-    struct bl_tensor *packed;                 // [group][block][tap][channel][width]
-    struct bl_tensor *zeros;                  // as many as the larger side has channels, in every type
-    struct bl_tensor *partial;                // [group][block][split][taps*group_in + 1][width]
+    struct blanch_tensor *packed;             // [group][block][tap][channel][width]
+    struct blanch_tensor *zeros;              // as many as the larger side has channels, in every type
+    struct blanch_tensor *partial;            // [group][block][split][taps*group_in + 1][width]
     struct bl_kernel *kernel, *other;         // of the pass; pack or reduce
 };
 
@@ -119,12 +119,12 @@ static int pack(struct bl_conv *conv, enum bl_conv_pass pass, const struct bl_ru
 
 struct pass {
     const struct direct *d;
-    const struct bl_tensor *x, *out;
+    const struct blanch_tensor *x, *out;
     struct bl_mem *bias;
     struct bl_conv_sizes sizes;
     struct bl_conv_axes axes;
     bool patches;
-    const struct bl_tensor *added; // to the result; NULL: nothing
+    const struct blanch_tensor *added; // to the result; NULL: nothing
 };
 
 /* The images that are walked together: a tile's at least, so that its taps fall inside or outside together. */
@@ -179,8 +179,8 @@ static int convolve(const struct bl_conv *conv, const struct pass *p) {
                      BL_I32(blocks_first), BL_I32(p->added != NULL));
 }
 
-static int forward(struct bl_conv *conv, const struct bl_run *run, const struct bl_tensor *x, struct bl_mem *bias,
-                   const struct bl_tensor *y) {
+static int forward(struct bl_conv *conv, const struct bl_run *run, const struct blanch_tensor *x, struct bl_mem *bias,
+                   const struct blanch_tensor *y) {
     const struct direct *d = conv->state[BL_CONV_FORWARD];
     const struct pass pass = {.d = d,
                               .x = x,
@@ -193,8 +193,8 @@ static int forward(struct bl_conv *conv, const struct bl_run *run, const struct 
     return convolve(conv, &pass);
 }
 
-static int backward_data(struct bl_conv *conv, const struct bl_run *run, const struct bl_tensor *dy,
-                         const struct bl_tensor *dx, bool accumulate) {
+static int backward_data(struct bl_conv *conv, const struct bl_run *run, const struct blanch_tensor *dy,
+                         const struct blanch_tensor *dx, bool accumulate) {
     const struct direct *d = conv->state[BL_CONV_DATA];
     const struct bl_conv_attrs *a = &conv->attrs;
     struct pass pass = {.d = d,
@@ -218,8 +218,8 @@ static int backward_data(struct bl_conv *conv, const struct bl_run *run, const s
 
 /* --- weight gradient -------------------------------------------------------------------------- */
 
-static int backward_weights(struct bl_conv *conv, const struct bl_run *run, const struct bl_tensor *x,
-                            const struct bl_tensor *dy, struct bl_mem *dweight, struct bl_mem *dbias) {
+static int backward_weights(struct bl_conv *conv, const struct bl_run *run, const struct blanch_tensor *x,
+                            const struct blanch_tensor *dy, struct bl_mem *dweight, struct bl_mem *dbias) {
     const struct direct *d = conv->state[BL_CONV_WEIGHTS];
     const struct bl_conv_attrs *a = &conv->attrs;
     const int span = conv->cpu ? (int)bl_conv_clamp(512 / conv->taps, 1, 512) : 1;

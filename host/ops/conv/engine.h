@@ -18,7 +18,7 @@ struct bl_conv {
     const struct bl_conv_engine *engine[BL_CONV_PASSES]; // in an inference, of the forward pass alone
     void *state[BL_CONV_PASSES];                         // the engine's for that pass, one allocation
     const struct bl_node *norm;                          // that is folded into the weights; NULL: none
-    struct bl_tensor *scaled, *scaled_bias;              // by it: the weights, while they are packed; the bias
+    struct blanch_tensor *scaled, *scaled_bias;          // by it: the weights, while they are packed; the bias
     struct bl_kernel *fold, *finish;                     // finish NULL: nothing is left to do after the engine
 };
 
@@ -36,12 +36,12 @@ struct bl_conv_engine {
     int (*setup)(struct bl_conv *conv, enum bl_conv_pass pass);
     int (*prepare)(struct bl_conv *conv, enum bl_conv_pass pass);
     int (*pack)(struct bl_conv *conv, enum bl_conv_pass pass, const struct bl_run *run, struct bl_mem *weight);
-    int (*forward)(struct bl_conv *conv, const struct bl_run *run, const struct bl_tensor *x, struct bl_mem *bias,
-                   const struct bl_tensor *y);
-    int (*backward_data)(struct bl_conv *conv, const struct bl_run *run, const struct bl_tensor *dy,
-                         const struct bl_tensor *dx, bool accumulate);
-    int (*backward_weights)(struct bl_conv *conv, const struct bl_run *run, const struct bl_tensor *x,
-                            const struct bl_tensor *dy, struct bl_mem *dweight, struct bl_mem *dbias);
+    int (*forward)(struct bl_conv *conv, const struct bl_run *run, const struct blanch_tensor *x, struct bl_mem *bias,
+                   const struct blanch_tensor *y);
+    int (*backward_data)(struct bl_conv *conv, const struct bl_run *run, const struct blanch_tensor *dy,
+                         const struct blanch_tensor *dx, bool accumulate);
+    int (*backward_weights)(struct bl_conv *conv, const struct bl_run *run, const struct blanch_tensor *x,
+                            const struct blanch_tensor *dy, struct bl_mem *dweight, struct bl_mem *dbias);
 };
 #define X(name) extern const struct bl_conv_engine bl_conv_##name;
 #include "ops/conv/engines.h"
@@ -51,7 +51,7 @@ struct bl_conv_engine {
  * what the engine does not apply. */
 int bl_conv_prepare_epilogue(struct bl_conv *conv);
 int bl_conv_fold(const struct bl_conv *conv, struct bl_mem *weight, struct bl_mem *bias);
-int bl_conv_finish(const struct bl_conv *conv, int images, const struct bl_tensor *y);
+int bl_conv_finish(const struct bl_conv *conv, int images, const struct blanch_tensor *y);
 
 /* As struct sizes of kernels/conv/sizes.h. */
 struct bl_conv_sizes {

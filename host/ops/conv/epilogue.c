@@ -50,7 +50,7 @@ int bl_conv_fold(const struct bl_conv *conv, struct bl_mem *weight, struct bl_me
                      BL_I32(bias != NULL));
 }
 
-int bl_conv_finish(const struct bl_conv *conv, int images, const struct bl_tensor *y) {
+int bl_conv_finish(const struct bl_conv *conv, int images, const struct blanch_tensor *y) {
     if (!conv->finish) return 0;
     const struct bl_node *node = conv->node;
     const int vec = vec_of(conv);

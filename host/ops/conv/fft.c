@@ -6,10 +6,10 @@
 enum { SLICE_BYTES = 32 << 20, MOST_BYTES = 64 << 20, LONGEST = 4096 };
 
 struct transforms {
-    int h, w;                  // of a plane
-    int images;                // of a slice
-    struct bl_tensor *x, *y;   // spectra of a slice: of the input or its gradient, of the output or its gradient
-    struct bl_tensor *weights; // spectra of weights or of their gradient
+    int h, w;                      // of a plane
+    int images;                    // of a slice
+    struct blanch_tensor *x, *y;   // spectra of a slice: of the input or its gradient, of the output or its gradient
+    struct blanch_tensor *weights; // spectra of weights or of their gradient
     struct bl_kernel *load, *store, *load_weights, *store_weights, *multiply, *sum_first;
 };
 
@@ -120,18 +120,18 @@ static struct bl_range range_of(const struct bl_conv *conv, struct copy c) {
 
 /* The images that are transformed together, of the input or of the output, or of their gradients. */
 struct slice {
-    const struct bl_tensor *images;
-    struct bl_tensor *spectra;
+    const struct blanch_tensor *images;
+    struct blanch_tensor *spectra;
     int first, count;   // of the images
     int h, w, channels; // of an image
 };
 
-static struct slice inputs_of(const struct bl_conv *conv, const struct transforms *d, const struct bl_tensor *x,
+static struct slice inputs_of(const struct bl_conv *conv, const struct transforms *d, const struct blanch_tensor *x,
                               int first, int count) {
     return (struct slice){x, d->x, first, count, (int)conv->h, (int)conv->w, conv->attrs.in_channels};
 }
 
-static struct slice outputs_of(const struct bl_conv *conv, const struct transforms *d, const struct bl_tensor *y,
+static struct slice outputs_of(const struct bl_conv *conv, const struct transforms *d, const struct blanch_tensor *y,
                                int first, int count) {
     return (struct slice){y, d->y, first, count, (int)conv->out_h, (int)conv->out_w, conv->attrs.out_channels};
 }
@@ -172,7 +172,7 @@ static void shift_of(const struct bl_conv *conv, const struct transforms *d, int
 
 /* A matrix of spectra: how many planes lie between neighbours in the rows (or columns) of the result and in the sum. */
 struct operand {
-    const struct bl_tensor *spectra;
+    const struct blanch_tensor *spectra;
     int step, depth;
     bool conjugate; // of b alone
 };
@@ -226,8 +226,8 @@ static int count_of(const struct transforms *d, const struct bl_run *run, int fi
     return run->n - first < d->images ? run->n - first : d->images;
 }
 
-static int forward(struct bl_conv *conv, const struct bl_run *run, const struct bl_tensor *x, struct bl_mem *bias,
-                   const struct bl_tensor *y) {
+static int forward(struct bl_conv *conv, const struct bl_run *run, const struct blanch_tensor *x, struct bl_mem *bias,
+                   const struct blanch_tensor *y) {
     const struct transforms *d = conv->state[BL_CONV_FORWARD];
     const int in = conv->attrs.in_channels, out = conv->attrs.out_channels;
     const struct operand weights = {d->weights, in, 1, .conjugate = true};
@@ -243,8 +243,8 @@ static int forward(struct bl_conv *conv, const struct bl_run *run, const struct 
     return code;
 }
 
-static int backward_data(struct bl_conv *conv, const struct bl_run *run, const struct bl_tensor *dy,
-                         const struct bl_tensor *dx, bool accumulate) {
+static int backward_data(struct bl_conv *conv, const struct bl_run *run, const struct blanch_tensor *dy,
+                         const struct blanch_tensor *dx, bool accumulate) {
     const struct transforms *d = conv->state[BL_CONV_DATA];
     const int in = conv->attrs.in_channels, out = conv->attrs.out_channels, *shift = conv->attrs.padding;
     const struct product product = {d->images, in, out, {d->y, out, 1}, {d->weights, 1, in}, {d->x, in, 1}};
@@ -272,8 +272,8 @@ static int take_weights(const struct bl_conv *conv, const struct transforms *d, 
                      BL_I32(shift[1]));
 }
 
-static int backward_weights(struct bl_conv *conv, const struct bl_run *run, const struct bl_tensor *x,
-                            const struct bl_tensor *dy, struct bl_mem *dweight, struct bl_mem *dbias) {
+static int backward_weights(struct bl_conv *conv, const struct bl_run *run, const struct blanch_tensor *x,
+                            const struct blanch_tensor *dy, struct bl_mem *dweight, struct bl_mem *dbias) {
     const struct transforms *d = conv->state[BL_CONV_WEIGHTS];
     const int in = conv->attrs.in_channels, out = conv->attrs.out_channels, spectrum = d->h * (int)pitch_of(d->w);
     const struct operand gradient = {d->y, 1, out, .conjugate = true};

@@ -17,8 +17,8 @@ struct walk {
 struct grouped {
     struct walk walk;
     int splits;                       // of the rows, in the weight gradient
-    struct bl_tensor *packed;         // [vector][tap][in][16]
-    struct bl_tensor *partial;        // [vector][split][taps*in + 1][16]
+    struct blanch_tensor *packed;     // [vector][tap][in][16]
+    struct blanch_tensor *partial;    // [vector][split][taps*in + 1][16]
     struct bl_kernel *kernel, *other; // of the pass; pack or reduce
 };
 
@@ -123,7 +123,7 @@ struct epilogue { // what is added to the sums
 };
 
 static int convolve(const struct bl_conv *conv, const struct grouped *d, struct bl_conv_sizes sizes,
-                    const struct bl_tensor *x, const struct bl_tensor *out, struct epilogue add) {
+                    const struct blanch_tensor *x, const struct blanch_tensor *out, struct epilogue add) {
     const struct walk *w = &d->walk;
     const int64_t rows = (int64_t)sizes.images * sizes.out_h;
     const int share = share_of(conv, w, rows);
@@ -135,20 +135,20 @@ static int convolve(const struct bl_conv *conv, const struct grouped *d, struct 
                      BL_I32(add.bias != NULL), BL_I32(add.accumulate));
 }
 
-static int forward(struct bl_conv *conv, const struct bl_run *run, const struct bl_tensor *x, struct bl_mem *bias,
-                   const struct bl_tensor *y) {
+static int forward(struct bl_conv *conv, const struct bl_run *run, const struct blanch_tensor *x, struct bl_mem *bias,
+                   const struct blanch_tensor *y) {
     return convolve(conv, conv->state[BL_CONV_FORWARD], bl_conv_sizes(conv, run->n), x, y,
                     (struct epilogue){.bias = bias});
 }
 
-static int backward_data(struct bl_conv *conv, const struct bl_run *run, const struct bl_tensor *dy,
-                         const struct bl_tensor *dx, bool accumulate) {
+static int backward_data(struct bl_conv *conv, const struct bl_run *run, const struct blanch_tensor *dy,
+                         const struct blanch_tensor *dx, bool accumulate) {
     return convolve(conv, conv->state[BL_CONV_DATA], bl_conv_data_sizes(conv, run->n), dy, dx,
                     (struct epilogue){.accumulate = accumulate});
 }
 
-static int backward_weights(struct bl_conv *conv, const struct bl_run *run, const struct bl_tensor *x,
-                            const struct bl_tensor *dy, struct bl_mem *dweight, struct bl_mem *dbias) {
+static int backward_weights(struct bl_conv *conv, const struct bl_run *run, const struct blanch_tensor *x,
+                            const struct blanch_tensor *dy, struct bl_mem *dweight, struct bl_mem *dbias) {
     const struct grouped *d = conv->state[BL_CONV_WEIGHTS];
     const struct walk *w = &d->walk;
     const struct bl_conv_sizes sizes = bl_conv_sizes(conv, run->n);

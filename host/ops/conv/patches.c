@@ -11,9 +11,9 @@ struct patches {
     bool direct;                                     // a patch is a pixel: the activations themselves are multiplied
     int pixels;                                      // of a slice
     int vec, splits;                                 // channels at once; of the rows in the sum for the bias
-    struct bl_tensor *packed;                        // [group][tap][channel][output], or its gradient
-    struct bl_tensor *patches;                       // [group][pixel][tap][channel]
-    struct bl_tensor *partial;                       // (splits, out_channels)
+    struct blanch_tensor *packed;                    // [group][tap][channel][output], or its gradient
+    struct blanch_tensor *patches;                   // [group][pixel][tap][channel]
+    struct blanch_tensor *partial;                   // (splits, out_channels)
     struct bl_kernel *pack, *gather, *spread, *sums; // gather: gather_back in the data gradient
 };
 
@@ -110,7 +110,7 @@ static int count_of(const struct bl_conv *conv, const struct patches *d, int fir
     return count < rest ? count : rest;
 }
 
-static int gather(const struct bl_conv *conv, const struct patches *d, const struct bl_tensor *x, int first,
+static int gather(const struct bl_conv *conv, const struct patches *d, const struct blanch_tensor *x, int first,
                   int count) {
     if (d->direct) return 0;
     const struct bl_conv_sizes sizes = bl_conv_sizes(conv, bl_node_batch(conv->node));
@@ -122,7 +122,7 @@ static int gather(const struct bl_conv *conv, const struct patches *d, const str
 }
 
 /* To the images that the slice touches; what an earlier slice left in the first of them is added to. */
-static int gather_back(const struct bl_conv *conv, const struct patches *d, const struct bl_tensor *dx, int first,
+static int gather_back(const struct bl_conv *conv, const struct patches *d, const struct blanch_tensor *dx, int first,
                        int count, bool accumulate) {
     const struct bl_conv_sizes sizes = bl_conv_sizes(conv, bl_node_batch(conv->node));
     const struct bl_conv_axes axes = bl_conv_forward_axes(&conv->attrs, conv->out_h, conv->out_w);
@@ -149,7 +149,7 @@ static struct matrix transposed(struct matrix m) {
 }
 
 /* Of a slice: its patches, or where they are the activations themselves, those. */
-static struct matrix patches_of(const struct bl_conv *conv, const struct patches *d, const struct bl_tensor *x,
+static struct matrix patches_of(const struct bl_conv *conv, const struct patches *d, const struct blanch_tensor *x,
                                 int first, int count) {
     const int64_t in = conv->attrs.in_channels;
     if (d->direct) return (struct matrix){x->mem, (size_t)(first * in), count, d->length, in, conv->group_in};
@@ -161,7 +161,7 @@ static struct matrix weights_of(const struct bl_conv *conv, const struct patches
     return (struct matrix){d->packed->mem, 0, d->length, out, out, d->length * out};
 }
 
-static struct matrix outputs_of(const struct bl_conv *conv, const struct bl_tensor *y, int first, int count) {
+static struct matrix outputs_of(const struct bl_conv *conv, const struct blanch_tensor *y, int first, int count) {
     const int64_t out = conv->attrs.out_channels;
     return (struct matrix){y->mem, (size_t)(first * out), count, conv->group_out, out, conv->group_out};
 }
@@ -197,8 +197,8 @@ static int pixels_of(const struct bl_conv *conv, const struct bl_run *run) {
     return (int)(run->n * conv->out_h * conv->out_w);
 }
 
-static int forward(struct bl_conv *conv, const struct bl_run *run, const struct bl_tensor *x, struct bl_mem *bias,
-                   const struct bl_tensor *y) {
+static int forward(struct bl_conv *conv, const struct bl_run *run, const struct blanch_tensor *x, struct bl_mem *bias,
+                   const struct blanch_tensor *y) {
     const struct patches *d = conv->state[BL_CONV_FORWARD];
     const int pixels = pixels_of(conv, run), out = conv->attrs.out_channels;
     int code = 0;
@@ -218,8 +218,8 @@ static int forward(struct bl_conv *conv, const struct bl_run *run, const struct 
     return code;
 }
 
-static int backward_data(struct bl_conv *conv, const struct bl_run *run, const struct bl_tensor *dy,
-                         const struct bl_tensor *dx, bool accumulate) {
+static int backward_data(struct bl_conv *conv, const struct bl_run *run, const struct blanch_tensor *dy,
+                         const struct blanch_tensor *dx, bool accumulate) {
     const struct patches *d = conv->state[BL_CONV_DATA];
     const int pixels = pixels_of(conv, run);
     int code = 0;
@@ -233,7 +233,7 @@ static int backward_data(struct bl_conv *conv, const struct bl_run *run, const s
 }
 
 /* In two rounds, each in the order of the rows. */
-static int sum_bias(const struct bl_conv *conv, const struct patches *d, const struct bl_tensor *dy, int rows,
+static int sum_bias(const struct bl_conv *conv, const struct patches *d, const struct blanch_tensor *dy, int rows,
                     struct bl_mem *dbias) {
     const int out = conv->attrs.out_channels, span = (int)bl_conv_div_up(rows, d->splits);
     const int splits = (int)bl_conv_div_up(rows, span);
@@ -245,8 +245,8 @@ static int sum_bias(const struct bl_conv *conv, const struct patches *d, const s
                             BL_I32(splits), BL_I32(out), BL_I32(splits));
 }
 
-static int backward_weights(struct bl_conv *conv, const struct bl_run *run, const struct bl_tensor *x,
-                            const struct bl_tensor *dy, struct bl_mem *dweight, struct bl_mem *dbias) {
+static int backward_weights(struct bl_conv *conv, const struct bl_run *run, const struct blanch_tensor *x,
+                            const struct blanch_tensor *dy, struct bl_mem *dweight, struct bl_mem *dbias) {
     const struct patches *d = conv->state[BL_CONV_WEIGHTS];
     const int pixels = pixels_of(conv, run);
     int code = dbias ? sum_bias(conv, d, dy, pixels, dbias) : 0;

@@ -6,7 +6,7 @@ enum { CLOSE = 16 << 10, NEAR = 256 << 10 }; // bytes: of a core's first and sec
 
 struct pointwise {
     int depth, outputs, blocks, tile;
-    struct bl_tensor *packed; // [block][depth][TN]
+    struct blanch_tensor *packed; // [block][depth][TN]
     struct bl_kernel *pack, *multiply;
 };
 
@@ -87,7 +87,7 @@ static void share(const struct bl_conv *conv, const struct pointwise *d, struct 
 }
 
 struct operands {
-    const struct bl_tensor *x, *out, *added;
+    const struct blanch_tensor *x, *out, *added;
     struct bl_mem *bias;
 };
 
@@ -111,14 +111,14 @@ static int multiply(const struct bl_conv *conv, const struct pointwise *d, int i
         BL_MEM(o.added ? o.added->mem : o.out->mem), BL_STRUCT(s), BL_I32(o.bias != NULL), BL_I32(o.added != NULL));
 }
 
-static int forward(struct bl_conv *conv, const struct bl_run *run, const struct bl_tensor *x, struct bl_mem *bias,
-                   const struct bl_tensor *y) {
+static int forward(struct bl_conv *conv, const struct bl_run *run, const struct blanch_tensor *x, struct bl_mem *bias,
+                   const struct blanch_tensor *y) {
     const struct operands operands = {.x = x, .out = y, .added = conv->node->addend, .bias = bias};
     return multiply(conv, conv->state[BL_CONV_FORWARD], run->n, operands);
 }
 
-static int backward_data(struct bl_conv *conv, const struct bl_run *run, const struct bl_tensor *dy,
-                         const struct bl_tensor *dx, bool accumulate) {
+static int backward_data(struct bl_conv *conv, const struct bl_run *run, const struct blanch_tensor *dy,
+                         const struct blanch_tensor *dx, bool accumulate) {
     const struct operands operands = {.x = dy, .out = dx, .added = accumulate ? dx : NULL};
     return multiply(conv, conv->state[BL_CONV_DATA], run->n, operands);
 }

@@ -16,8 +16,8 @@ struct tiled {
     struct tiling t;
     int blocks;                       // of OUTPUTS*cols results in a group
     int splits;                       // of the weight gradient's pixels
-    struct bl_tensor *packed;         // [class of taps][group][block][k][OUTPUTS*cols]
-    struct bl_tensor *partial;        // [group][split][taps*group_in + 1][blocks*OUTPUTS*cols]
+    struct blanch_tensor *packed;     // [class of taps][group][block][k][OUTPUTS*cols]
+    struct blanch_tensor *partial;    // [group][split][taps*group_in + 1][blocks*OUTPUTS*cols]
     struct bl_kernel *kernel, *other; // of the pass; pack or reduce
 };
 
@@ -162,7 +162,7 @@ static int pack(struct bl_conv *conv, enum bl_conv_pass pass, const struct bl_ru
 
 struct pass {
     enum bl_conv_pass pass;
-    const struct bl_tensor *x, *out;
+    const struct blanch_tensor *x, *out;
     struct bl_mem *bias;
     struct bl_conv_sizes sizes;
     bool accumulate;
@@ -191,15 +191,15 @@ static int convolve(const struct bl_conv *conv, const struct pass *p) {
     return code;
 }
 
-static int forward(struct bl_conv *conv, const struct bl_run *run, const struct bl_tensor *x, struct bl_mem *bias,
-                   const struct bl_tensor *y) {
+static int forward(struct bl_conv *conv, const struct bl_run *run, const struct blanch_tensor *x, struct bl_mem *bias,
+                   const struct blanch_tensor *y) {
     const struct pass pass = {
         .pass = BL_CONV_FORWARD, .x = x, .out = y, .bias = bias, .sizes = bl_conv_sizes(conv, run->n)};
     return convolve(conv, &pass);
 }
 
-static int backward_data(struct bl_conv *conv, const struct bl_run *run, const struct bl_tensor *dy,
-                         const struct bl_tensor *dx, bool accumulate) {
+static int backward_data(struct bl_conv *conv, const struct bl_run *run, const struct blanch_tensor *dy,
+                         const struct blanch_tensor *dx, bool accumulate) {
     const struct pass pass = {
         .pass = BL_CONV_DATA, .x = dy, .out = dx, .sizes = bl_conv_data_sizes(conv, run->n), .accumulate = accumulate};
     return convolve(conv, &pass);
@@ -207,8 +207,8 @@ static int backward_data(struct bl_conv *conv, const struct bl_run *run, const s
 
 /* --- weight gradient -------------------------------------------------------------------------- */
 
-static int backward_weights(struct bl_conv *conv, const struct bl_run *run, const struct bl_tensor *x,
-                            const struct bl_tensor *dy, struct bl_mem *dweight, struct bl_mem *dbias) {
+static int backward_weights(struct bl_conv *conv, const struct bl_run *run, const struct blanch_tensor *x,
+                            const struct blanch_tensor *dy, struct bl_mem *dweight, struct bl_mem *dbias) {
     const struct tiled *d = conv->state[BL_CONV_WEIGHTS];
     const struct bl_conv_attrs *a = &conv->attrs;
     const int64_t pixels = run->n * conv->out_h * conv->out_w, rows = conv->taps * conv->group_in;

@@ -13,22 +13,22 @@ struct chunks { // as the kernel's
     int32_t padded, blocks, bunch, chunk, parts, items;
 };
 struct winograd {
-    int rows;                 // of the register tile
-    int depth, results;       // channels summed over, channels that come out
-    struct chunks c;          // depth as a multiple of vec_of; blocks of 16 results, in a round; tiles at a time;
-                              // shares of the blocks, each with its own transforms
-    struct bl_tensor *packed; // [(m + 2)^2][block][depth][16]
-    struct bl_tensor *scratch;
+    int rows;                     // of the register tile
+    int depth, results;           // channels summed over, channels that come out
+    struct chunks c;              // depth as a multiple of vec_of; blocks of 16 results, in a round; tiles at a time;
+                                  // shares of the blocks, each with its own transforms
+    struct blanch_tensor *packed; // [(m + 2)^2][block][depth][16]
+    struct blanch_tensor *scratch;
     struct bl_kernel *pack, *convolve;
 };
 
 struct jobs { // as the kernel's
     int32_t blocks, bunch, ranges, span, splits, chunk, pitch, items;
 };
-struct gradient {              // of the weights
-    struct jobs j;             // blocks of 16 outputs, in a job; channels of a job; tiles at a time; floats of a row
-    struct bl_tensor *partial; // [block][split][9*in + 1][16]
-    struct bl_tensor *scratch;
+struct gradient {  // of the weights
+    struct jobs j; // blocks of 16 outputs, in a job; channels of a job; tiles at a time; floats of a row
+    struct blanch_tensor *partial; // [block][split][9*in + 1][16]
+    struct blanch_tensor *scratch;
     struct bl_kernel *weights, *reduce;
 };
 
@@ -144,11 +144,11 @@ static int pack(struct bl_conv *conv, enum bl_conv_pass pass, const struct bl_ru
                      BL_I32(d->c.blocks), BL_I32(span), BL_I32(pass == BL_CONV_DATA));
 }
 
-static int forward(struct bl_conv *conv, const struct bl_run *run, const struct bl_tensor *x, struct bl_mem *bias,
-                   const struct bl_tensor *y) {
+static int forward(struct bl_conv *conv, const struct bl_run *run, const struct blanch_tensor *x, struct bl_mem *bias,
+                   const struct blanch_tensor *y) {
     const struct winograd *d = conv->state[BL_CONV_FORWARD];
     const struct bl_conv_sizes sizes = bl_conv_sizes(conv, run->n);
-    const struct bl_tensor *added = conv->node->addend;
+    const struct blanch_tensor *added = conv->node->addend;
     const int *padding = conv->attrs.padding;
     return bl_launch(d->convolve, bl_conv_range(conv, d->c.items, 1, 1), BL_MEM(x->mem), BL_MEM(d->packed->mem),
                      BL_MEM(bias ? bias : d->packed->mem), BL_MEM(y->mem), BL_MEM(added ? added->mem : y->mem),
@@ -156,8 +156,8 @@ static int forward(struct bl_conv *conv, const struct bl_run *run, const struct 
                      BL_STRUCT(d->c), BL_I32(bias != NULL), BL_I32(added != NULL));
 }
 
-static int backward_data(struct bl_conv *conv, const struct bl_run *run, const struct bl_tensor *dy,
-                         const struct bl_tensor *dx, bool accumulate) {
+static int backward_data(struct bl_conv *conv, const struct bl_run *run, const struct blanch_tensor *dy,
+                         const struct blanch_tensor *dx, bool accumulate) {
     const struct winograd *d = conv->state[BL_CONV_DATA];
     const struct bl_conv_sizes sizes = bl_conv_data_sizes(conv, run->n);
     const int *padding = conv->attrs.padding;
@@ -167,8 +167,8 @@ static int backward_data(struct bl_conv *conv, const struct bl_run *run, const s
                      BL_I32(accumulate));
 }
 
-static int backward_weights(struct bl_conv *conv, const struct bl_run *run, const struct bl_tensor *x,
-                            const struct bl_tensor *dy, struct bl_mem *dweight, struct bl_mem *dbias) {
+static int backward_weights(struct bl_conv *conv, const struct bl_run *run, const struct blanch_tensor *x,
+                            const struct blanch_tensor *dy, struct bl_mem *dweight, struct bl_mem *dbias) {
     const struct gradient *d = conv->state[BL_CONV_WEIGHTS];
     const struct bl_conv_sizes sizes = bl_conv_sizes(conv, run->n);
     const int *padding = conv->attrs.padding, channels = 56; // that an item of the reduction takes

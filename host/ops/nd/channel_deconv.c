@@ -42,22 +42,22 @@ struct state {
     int64_t head;            // channels that are whitened
     struct bl_kernel *kernel[KERNELS];
     struct bl_inverse_root root;
-    struct bl_tensor *mean, *deconv, *squares, *last;      // (b), (b, b), (b), (b, b)
-    struct bl_tensor *tail, *tail_partial;                 // mean, 1/deviation; per image
-    struct bl_tensor *columns, *white, *samples, *partial; // forward
-    struct bl_tensor *back_columns, *dy, *dcolumns, *back_samples, *dsamples, *back_partial, *dmean, *ddeconv;
-    struct bl_tensor *sbar, *tail_back, *tail_back_partial;
+    struct blanch_tensor *mean, *deconv, *squares, *last;      // (b), (b, b), (b), (b, b)
+    struct blanch_tensor *tail, *tail_partial;                 // mean, 1/deviation; per image
+    struct blanch_tensor *columns, *white, *samples, *partial; // forward
+    struct blanch_tensor *back_columns, *dy, *dcolumns, *back_samples, *dsamples, *back_partial, *dmean, *ddeconv;
+    struct blanch_tensor *sbar, *tail_back, *tail_back_partial;
 };
 
 /* --- setup ------------------------------------------------------------------------------------ */
 
 static void declare_workspaces(struct bl_node *node, int iterations) {
     struct state *s = node->state;
-    const struct bl_tensor *x = node->in[0];
+    const struct blanch_tensor *x = node->in[0];
     int64_t pixels = x->n * x->h * x->w, b = s->block, b2 = b * b, all = pixels * s->head;
     int64_t samples = (pixels * s->groups + s->step - 1) / s->step * b;
     struct {
-        struct bl_tensor **tensor;
+        struct blanch_tensor **tensor;
         enum bl_life life;
         int64_t count;
     } wanted[] = {
@@ -99,7 +99,7 @@ static int setup(struct bl_node *node) {
                        node->name, MOST_CHANNELS, BL_MOST_ITERATIONS, BL_MOST_SAMPLING);
     struct state *s = node->state = bl_calloc(1, sizeof *s);
     if (!s) return BLANCH_ENOMEM;
-    const struct bl_tensor *x = node->in[0];
+    const struct blanch_tensor *x = node->in[0];
     int stride = a->cov_sampling_stride;
     s->block = a->block, s->groups = (int)(x->c / a->block), s->head = (int64_t)s->groups * a->block;
     s->step = x->h >= stride && x->w >= stride ? stride * stride : 1;
@@ -165,10 +165,10 @@ static int sum_rows(struct bl_node *node, struct bl_mem *rows, int64_t count, fl
                            BL_I32(s->block), BL_F32(scale));
 }
 
-static int track(struct bl_node *node, struct bl_tensor *value, int buffer) {
+static int track(struct bl_node *node, struct blanch_tensor *value, int buffer) {
     const struct bl_channel_deconv_attrs *a = node->attrs;
     const struct state *s = node->state;
-    struct bl_tensor *running = &node->buffer[buffer]->data;
+    struct blanch_tensor *running = &node->buffer[buffer]->data;
     return bl_launch_light(node->dev, s->kernel[TRACK], bl_share(node->dev, running->count, 12), BL_MEM(value->mem),
                            BL_MEM(running->mem), BL_I64(running->count), BL_F32(a->momentum),
                            BL_I32(node->buffer[BATCHES]->value == 0));
@@ -263,7 +263,7 @@ static int64_t tail_samples(const struct bl_node *node) { // of an image
 static int scale_rest(struct bl_node *node, const struct bl_run *run) {
     const struct bl_channel_deconv_attrs *a = node->attrs;
     const struct state *s = node->state;
-    const struct bl_tensor *x = node->in[0];
+    const struct blanch_tensor *x = node->in[0];
     struct bl_range once = bl_share(node->dev, 1, 1);
     struct bl_mem *mean = node->buffer[RUNNING_MEAN2]->data.mem, *var = node->buffer[RUNNING_VAR]->data.mem;
     int64_t pixels = pixels_of(node, run->n);
@@ -336,7 +336,7 @@ static int whiten_backward(struct bl_node *node, const struct bl_run *run) {
 
 static int scale_rest_backward(struct bl_node *node, const struct bl_run *run) {
     const struct state *s = node->state;
-    const struct bl_tensor *x = node->in[0];
+    const struct blanch_tensor *x = node->in[0];
     struct bl_mem *dy = node->out[0]->grad->mem;
     int code = 0;
     if (run->training) {

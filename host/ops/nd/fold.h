@@ -22,27 +22,27 @@ struct bl_fold {
     int64_t outputs, interleave, matrices; // (O, G, F) rows of weights, divided among matrices
     bool permuted;                         // the parameter is (O, F, G)
     int64_t features;
-    struct bl_nd_step step;        // of the last forward pass
-    struct bl_tensor *folded;      // W' (O, G, F)
-    struct bl_tensor *folded_bias; // b' (O)
-    struct bl_tensor *gradient;    // dW', filled in before bl_fold_backward
-    struct bl_tensor *rows, *drows, *ddeconv;
+    struct bl_nd_step step;            // of the last forward pass
+    struct blanch_tensor *folded;      // W' (O, G, F)
+    struct blanch_tensor *folded_bias; // b' (O)
+    struct blanch_tensor *gradient;    // dW', filled in before bl_fold_backward
+    struct blanch_tensor *rows, *drows, *ddeconv;
     struct bl_packed_product by_deconv; // where it serves
     struct bl_gram gram;                // likewise, of dD
-    struct bl_tensor *gram_sums;
-    struct bl_tensor *partial, *dmean, *dots;
+    struct blanch_tensor *gram_sums;
+    struct blanch_tensor *partial, *dmean, *dots;
     int64_t parts; // shares of a matrix's outputs that are summed apart
     struct bl_kernel *to_rows, *from_rows, *fold_bias, *fold_target, *resolve, *weight_gradient, *sum_parts;
     uint64_t version; // of the weights that an evaluation has folded and that are still there; 0: none
     struct {
         bool possible; // many steps reuse D, and the optimiser is linear
         struct bl_update_target target;
-        double decayed[4];                      // what updates made of (W_0, V_0) by themselves: a, b of the value,
-                                                // then of the state
-        const struct bl_param *deconv;          // D_r
-        struct bl_tensor *first[2], *folded[2]; // W_0, V_0; U_0, M_0
-        struct bl_tensor *square;               // P
-        struct bl_tensor *resolved;             // W, for an evaluation
+        double decayed[4];                          // what updates made of (W_0, V_0) by themselves: a, b of the value,
+                                                    // then of the state
+        const struct bl_param *deconv;              // D_r
+        struct blanch_tensor *first[2], *folded[2]; // W_0, V_0; U_0, M_0
+        struct blanch_tensor *square;               // P
+        struct blanch_tensor *resolved;             // W, for an evaluation
     } target;
 };
 

@@ -19,7 +19,7 @@ static int64_t step_of(const struct bl_inverse_root *root) {
 }
 
 void bl_inverse_root_setup(struct bl_inverse_root *root, struct bl_node *node, int matrices, int64_t features,
-                           int n_iter, struct bl_tensor *last) {
+                           int n_iter, struct blanch_tensor *last) {
     root->node = node, root->matrices = matrices, root->features = features, root->n_iter = n_iter, root->last = last;
     root->form = form_of(n_iter);
     root->size = matrices * features * features;

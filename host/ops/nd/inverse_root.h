@@ -12,12 +12,12 @@ struct bl_inverse_root {
     int matrices, n_iter;
     int64_t features, size; // F, matrices*F*F
     struct bl_symmetric product;
-    struct bl_tensor *s;             // S is put there; the iteration makes it W_0 = S/|S|
-    struct bl_tensor *scalars;       // (matrices, 4)
-    struct bl_tensor *saved, *work;  // iterates that the gradient reads again; of the gradient
-    struct bl_tensor *last;          // Z, where no gradient reads it
-    struct bl_mem *z;                // Z_K of the last iteration
-    struct bl_tensor *dots, *dots_w; // of the gradient
+    struct blanch_tensor *s;             // S is put there; the iteration makes it W_0 = S/|S|
+    struct blanch_tensor *scalars;       // (matrices, 4)
+    struct blanch_tensor *saved, *work;  // iterates that the gradient reads again; of the gradient
+    struct blanch_tensor *last;          // Z, where no gradient reads it
+    struct bl_mem *z;                    // Z_K of the last iteration
+    struct blanch_tensor *dots, *dots_w; // of the gradient
     struct bl_mem **iterate, **tangent;
     struct bl_kernel *norm, *scale, *finish, *back_begin, *back_dots, *back_norm, *back_finish;
     struct bl_kernel *combine_first, *combine_last; // of root_five.c
@@ -25,7 +25,7 @@ struct bl_inverse_root {
 
 /* In setup. last: a workspace of the forward pass of at least matrices*F*F that is free when the iteration begins. */
 void bl_inverse_root_setup(struct bl_inverse_root *root, struct bl_node *node, int matrices, int64_t features,
-                           int n_iter, struct bl_tensor *last);
+                           int n_iter, struct blanch_tensor *last);
 int bl_inverse_root_prepare(struct bl_inverse_root *root);
 void bl_inverse_root_free(struct bl_inverse_root *root);
 /* From S in `s` and the sums of squares of its rows; leaves Z_K = D/scalars[2] in z. */

@@ -19,7 +19,7 @@ static int check(struct bl_node *node) {
     const struct bl_nd_linear_attrs *a = node->attrs;
     int code = bl_check_inputs(node, 1, 1);
     if (code) return code;
-    const struct bl_tensor *x = node->in[0];
+    const struct blanch_tensor *x = node->in[0];
     if (x->c != a->linear.in_features || x->h != 1 || x->w != 1)
         return bl_fail(BLANCH_EINPUT, "%s: takes %d features, its input is %lld x %lld x %lld; flatten it first",
                        node->name, a->linear.in_features, (long long)x->c, (long long)x->h, (long long)x->w);

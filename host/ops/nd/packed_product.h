@@ -8,7 +8,7 @@
 struct bl_packed_product {
     struct bl_node *node;
     int64_t n; // rows and columns of D
-    struct bl_tensor *packed;
+    struct blanch_tensor *packed;
     struct bl_kernel *pack, *product;
 };
 

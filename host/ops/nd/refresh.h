@@ -13,9 +13,9 @@ struct bl_refresh {
     enum bl_nd_action order; // see bl_whitening_order
     struct bl_param *freeze, *counter;  // training passes, as the published layer counts them; passes, see below
     struct bl_param *deconv, *variance; // D_r, v_r
-    struct bl_tensor *factors;          // (matrices, 2): c, v; from forward to backward
-    struct bl_tensor *mean;             // (taps, C): by channels
-    struct bl_tensor *sums, *slopes, *change;
+    struct blanch_tensor *factors;      // (matrices, 2): c, v; from forward to backward
+    struct blanch_tensor *mean;         // (taps, C): by channels
+    struct blanch_tensor *sums, *slopes, *change;
     struct bl_kernel *kernel[7];
 };
 

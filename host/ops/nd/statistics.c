@@ -35,7 +35,7 @@ _Static_assert((int)COUNT == (int)BL_STATISTICS_KERNELS, "statistics.h counts th
 /* --- setup ------------------------------------------------------------------------------------ */
 
 static int64_t all_patches(const struct bl_statistics *s, int images) {
-    const struct bl_tensor *x = s->node->in[0];
+    const struct blanch_tensor *x = s->node->in[0];
     return s->samples.flat ? (images * x->h * x->w + s->samples.flat - 1) / s->samples.flat
                            : (int64_t)images * s->down * s->across;
 }
@@ -91,7 +91,7 @@ static void declare_workspaces(struct bl_statistics *s) {
             rows = (samples * s->samples.matrices + s->splits) * s->features;
     if (s->depthwise) rows = 1;
     struct {
-        struct bl_tensor **tensor;
+        struct blanch_tensor **tensor;
         enum bl_life life;
         int64_t count;
     } wanted[] = {
@@ -123,7 +123,7 @@ static int depthwise_parts(const struct bl_node *node) {
 }
 
 int bl_statistics_setup(struct bl_statistics *s, struct bl_node *node, const struct bl_samples *samples, bool alone) {
-    const struct bl_tensor *x = node->in[0];
+    const struct blanch_tensor *x = node->in[0];
     s->node = node, s->samples = *samples;
     s->taps = samples->kernel[0] * samples->kernel[1];
     s->features = (int64_t)samples->block * s->taps;
@@ -151,7 +151,7 @@ int bl_statistics_setup(struct bl_statistics *s, struct bl_node *node, const str
 /* What the kernels know of a batch of so many images. */
 static int describe(struct bl_statistics *s, int images) {
     const struct bl_samples *a = &s->samples;
-    const struct bl_tensor *x = s->node->in[0];
+    const struct blanch_tensor *x = s->node->in[0];
     int skip = skip_of(s, images);
     const int32_t geometry[GEOMETRY_INTS] = {
         (int32_t)x->c, (int32_t)x->h, (int32_t)x->w,  s->down,        s->across,
@@ -377,7 +377,7 @@ static int rows_backward(struct bl_statistics *s, int64_t samples) {
 }
 
 int bl_statistics_backward(struct bl_statistics *s, int images, struct bl_mem *dmean) {
-    const struct bl_tensor *x = s->node->in[0];
+    const struct blanch_tensor *x = s->node->in[0];
     int64_t samples = bl_statistics_count(s, images), lines = (int64_t)images * x->h, items,
             chunk = chunk_of(s, lines, INT32_MAX, &items);
     int code = rows_backward(s, samples);
@@ -395,7 +395,7 @@ int bl_statistics_backward(struct bl_statistics *s, int images, struct bl_mem *d
 }
 
 int bl_statistics_scatter(struct bl_statistics *s, int images, struct bl_mem *slopes) {
-    const struct bl_tensor *x = s->node->in[0];
+    const struct blanch_tensor *x = s->node->in[0];
     int64_t lines = (int64_t)images * x->h, items, chunk = chunk_of(s, lines, INT32_MAX, &items);
     return bl_launch_light(s->node->dev, s->kernel[SCATTER_REUSED], over_channels(s, items), INPUT(s), BL_MEM(slopes),
                            GEOMETRY(s), BL_I32(lines), BL_I32(chunk), BL_MEM(x->grad->mem));

@@ -28,17 +28,17 @@ struct bl_statistics {
     int narrow;             // 0, or the block where it is too small for vectors
     int vec_block, vec_channels;
     struct bl_kernel *kernel[BL_STATISTICS_KERNELS];
-    double samples_of_all;                  // of a matrix in this step, on all ranks
-    struct bl_tensor *geometry;             // what the kernels know of all this
-    struct bl_tensor *mean;                 // (matrices, F), in the order of the weights
-    struct bl_tensor *row_high, *row_low;   // its parts, in that of the rows
-    struct bl_tensor *pilot;                // (taps, C): what the sums of samples leave out
-    struct bl_tensor *rows;                 // centred samples
-    struct bl_tensor *partial, *parts;      // sums of which mean and S are made
-    struct bl_tensor *squares;              // of the rows of S
-    struct bl_tensor *sbar, *drows, *dmean; // gradients of S, of the rows, of the mean in the rows' order
-    struct bl_packed_product by_covariance; // rows by sbar, where it serves
-    struct bl_gram gram;                    // of the rows, where it serves
+    double samples_of_all;                      // of a matrix in this step, on all ranks
+    struct blanch_tensor *geometry;             // what the kernels know of all this
+    struct blanch_tensor *mean;                 // (matrices, F), in the order of the weights
+    struct blanch_tensor *row_high, *row_low;   // its parts, in that of the rows
+    struct blanch_tensor *pilot;                // (taps, C): what the sums of samples leave out
+    struct blanch_tensor *rows;                 // centred samples
+    struct blanch_tensor *partial, *parts;      // sums of which mean and S are made
+    struct blanch_tensor *squares;              // of the rows of S
+    struct blanch_tensor *sbar, *drows, *dmean; // gradients of S, of the rows, of the mean in the rows' order
+    struct bl_packed_product by_covariance;     // rows by sbar, where it serves
+    struct bl_gram gram;                        // of the rows, where it serves
 };
 
 /* In setup. alone: layers that can do without rows may, as every step is exact. BLANCH_EINPUT: the kernel is larger

@@ -16,7 +16,7 @@ struct bl_symmetric {
     struct bl_node *node;
     int matrices;
     int64_t n;
-    struct bl_tensor *shape; // what the kernel knows of it
+    struct blanch_tensor *shape; // what the kernel knows of it
     struct bl_kernel *product, *add;
 };
 struct bl_symmetric_product {

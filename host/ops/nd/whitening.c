@@ -14,8 +14,8 @@ struct bl_whitening {
     struct bl_inverse_root root;
     struct bl_refresh refresh;
     struct bl_param *running_mean, *running_deconv;
-    struct bl_tensor *deconv; // D, where it does not lie in the running buffer or in the refresh's D_r
-    enum bl_nd_action last;   // of the last pass
+    struct blanch_tensor *deconv; // D, where it does not lie in the running buffer or in the refresh's D_r
+    enum bl_nd_action last;       // of the last pass
 };
 
 /* --- setup ------------------------------------------------------------------------------------ */
