@@ -74,7 +74,6 @@ struct bl_graph {
     float *metrics; // host copy of the loss's output
 };
 
-int bl_graph_stick(struct bl_graph *graph, int code); // remembers the first error and its message
 /* The product of sizes; 0: one is below 1, or it is beyond what can be, which is the graph's error. node: its index,
  * for the message; negative: the input. */
 int64_t bl_graph_count(struct bl_graph *graph, int node, int dims, const int64_t *sizes);
