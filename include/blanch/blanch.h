@@ -89,7 +89,8 @@ int blanch_device_tune(struct blanch_device *device, double seconds);
 
 /* --- networks ------------------------------------------------------------------------------- */
 
-enum blanch_norm { BLANCH_BN, BLANCH_ND, BLANCH_NONE };
+/* BLANCH_OWN: a network read from a file as it says; a built-in one with batch norm. */
+enum blanch_norm { BLANCH_BN, BLANCH_ND, BLANCH_NONE, BLANCH_OWN };
 
 /* What a convolution whitens: patches of block * kh * kw features, as published (0 as well), or channels alone, block
  * features whatever the tap. */
@@ -215,6 +216,7 @@ struct blanch_conv_spec {
     int block;               // ND's, 0: the default (or --block)
     bool freeze;             // ND's
     bool plain;              // stays a plain convolution under ND too
+    const char *nd_name;     // under ND, where it differs
 };
 /* (N, C, H, W) to (N, out, H', W'); weights (out, C / groups, kernel, kernel_w). Under ND an ND convolution. */
 struct blanch_tensor *blanch_conv2d(struct blanch_builder *b, const char *name, struct blanch_tensor *x,
