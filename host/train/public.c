@@ -29,7 +29,7 @@ int bl_sized(const void *of, const char *name) {
 
 int bl_take(void *to, size_t known, const void *from, const char *name) {
     const char *bytes = from;
-    size_t size;
+    size_t size = 0;
     int code = size_of(from, name, &size);
     for (size_t i = known; !code && i < size; i++)
         if (bytes[i])
@@ -43,7 +43,7 @@ int bl_take(void *to, size_t known, const void *from, const char *name) {
 
 int bl_give(void *to, const void *from, size_t known, const char *name) {
     char *bytes = to;
-    size_t size;
+    size_t size = 0;
     int code = size_of(to, name, &size);
     if (code) return code;
     memcpy(bytes + sizeof size, (const char *)from + sizeof size, (size < known ? size : known) - sizeof size);

@@ -26,6 +26,12 @@ int blanch_model_from_json(struct blanch_model **model, const char *text, size_t
     return code ? code : bl_model_from_json(model, text, size);
 }
 
+int blanch_model_from_onnx(struct blanch_model **model, const char *path) {
+    int code = bl_given(model && path, __func__);
+    if (model) *model = NULL;
+    return code ? code : bl_fail(BLANCH_EUSAGE, "%s: ONNX files are not read yet", path);
+}
+
 void blanch_model_free(struct blanch_model *model) {
     bl_model_free(model);
 }

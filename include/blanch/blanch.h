@@ -123,7 +123,7 @@ int blanch_device_tune(struct blanch_device *device, double seconds);
 
 /* --- models --------------------------------------------------------------------------------- */
 
-/* BLANCH_OWN: as the definition says, which of a network in models/ and of a program's own is batch norm. */
+/* BLANCH_OWN: a network of a file as it says; a built-in one, and a program's own, with batch norm. */
 enum blanch_norm { BLANCH_BN, BLANCH_ND, BLANCH_NONE, BLANCH_OWN };
 
 /* A network's definition, from which any number of networks are created, on any device and thread. */
@@ -474,6 +474,7 @@ struct blanch_conv_spec {
     int block;               // ND's, 0: the default (or --block)
     bool freeze;             // ND's
     bool plain;              // stays a plain convolution under ND too
+    const char *nd_name;     // under ND, where it differs
     int reserved[8];         // zero
 };
 /* (N, C, H, W) to (N, out, H', W'); weights (out, C / groups, kernel, kernel_w). Under ND an ND convolution. */
