@@ -291,7 +291,7 @@ static void test_freeze_is_saved(void **state) {
         .model = "smallcnn", .norm = BLANCH_ND, .nd = {.freeze = 1, .eps = NAN, .momentum = NAN}, .batch = 2};
     struct blanch_network *net = NULL, *other = NULL;
     struct bl_position position = {.step = 3}, loaded;
-    struct blanch_metrics metrics;
+    struct blanch_metrics metrics = {.size = sizeof metrics};
     static float images[2 * 28 * 28];
     for (int i = 0; i < BL_COUNT(images); i++) images[i] = value_at(3, (size_t)i);
     check(bl_network_create(&net, device, &options));

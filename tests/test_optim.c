@@ -196,7 +196,7 @@ static void test_settings(void **state) {
         assert_int_equal(bl_update_resolve(rows[i].optimiser, &update), rows[i].named ? BLANCH_EUSAGE : 0);
         if (rows[i].named) assert_non_null(strstr(blanch_error_message(), rows[i].named));
     }
-    struct blanch_update adamw = BL_UPDATE_DEFAULT, defaults;
+    struct blanch_update adamw = BL_UPDATE_DEFAULT, defaults = {.size = sizeof defaults};
     adamw.beta2 = 0.95f;
     assert_int_equal(blanch_update_defaults("adamw", &defaults), 0);
     assert_int_equal(bl_update_resolve("adamw", &adamw), 0);

@@ -96,7 +96,7 @@ static struct blanch_network *make_network(enum blanch_norm norm, uint64_t seed,
 static double make_steps(struct blanch_network *net, int steps) {
     static float images[4 * 28 * 28];
     const int32_t labels[4] = {1, 2, 3, 4};
-    struct blanch_metrics metrics = {0};
+    struct blanch_metrics metrics = {.size = sizeof metrics};
     for (int i = 0; i < BL_COUNT(images); i++) images[i] = (float)((i * 37) % 101) / 50 - 1;
     for (int i = 0; i < steps; i++)
         assert_int_equal(blanch_network_step(net, images, labels, 4,

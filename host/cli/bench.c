@@ -124,7 +124,7 @@ static int one_pass(struct bench *b, bool record, double *ms) {
 /* The learning rate is tiny: the arithmetic of an update without its consequences. */
 static int one_step(struct bench *b, bool record, double *ms) {
     const struct bl_batch batch = {.count = b->net->options.batch, .images = b->images, .labels = b->labels};
-    struct blanch_update update;
+    struct blanch_update update = {.size = sizeof update};
     struct bl_stepped stepped;
     if (b->inference) return one_pass(b, record, ms);
     int code = bl_check_interrupted();

@@ -453,7 +453,7 @@ static cJSON *class_names(const struct run *run) {
 
 /* Not what the optimiser has no use for: 0 by its defaults, and still. */
 static bool is_used(const struct bl_train_options *o, const struct setting *s) {
-    struct bl_train_options defaults = {0};
+    struct bl_train_options defaults = {.update.size = sizeof defaults.update};
     bool of_update = s->offset >= AT(update) && s->offset < AT(update) + sizeof o->update;
     if (s->kind != FLOAT || !of_update || float_of(o, s) != 0) return true;
     return !blanch_update_defaults(o->network.optimiser, &defaults.update) && float_of(&defaults, s) != 0;
