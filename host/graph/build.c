@@ -168,6 +168,13 @@ struct blanch_tensor *blanch_unary(struct blanch_builder *b, const char *op, str
     return add1(b, op, NULL, NULL, x);
 }
 
+struct blanch_tensor *blanch_leaky_relu(struct blanch_builder *b, struct blanch_tensor *x, float slope) {
+    return add1(b, "leaky_relu", NULL, &(struct bl_leaky_relu_attrs){slope}, x);
+}
+struct blanch_tensor *blanch_elu(struct blanch_builder *b, struct blanch_tensor *x, float alpha) {
+    return add1(b, "elu", NULL, &(struct bl_elu_attrs){alpha}, x);
+}
+
 struct blanch_tensor *blanch_maxpool2d(struct blanch_builder *b, struct blanch_tensor *x, int kernel, int stride,
                                        int padding) {
     struct bl_pool_attrs attrs = {{kernel, kernel}, {stride, stride}, {padding, padding}};
