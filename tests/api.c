@@ -50,7 +50,8 @@ static int bounded(struct blanch_device *device) {
     else if (!(status = train(network, NULL))) {
         if (blanch_network_budget(network, &budget)) status = fail("the budget");
         printf("overhead %.1f %% with the warm-up, at least %.1f %%\n", budget.held, budget.least);
-        if (!isfinite(budget.held) || !(budget.least <= budget.held)) status = fail("no overhead after the first decision");
+        if (!isfinite(budget.held) || !(budget.least <= budget.held))
+            status = fail("no overhead after the first decision");
     }
     blanch_network_free(network);
     const struct {
