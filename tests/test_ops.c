@@ -24,12 +24,18 @@ struct row {
         struct bl_slice_attrs slice;
         struct bl_dropout_attrs dropout;
         struct bl_channel_deconv_attrs channel_deconv;
+        struct bl_leaky_relu_attrs leaky_relu;
+        struct bl_elu_attrs elu;
+        struct {
+            int tanh;
+        } gelu;
     } attrs;
     int shape[4], shape2[4];
     bool eval;
     double tolerance; // of float32, relative to the largest expected value; 0: 1e-4
     int64_t counter;  // where the layer's counters stand
-    double mean;      // of the inputs, which are of order 1; 0: 0.4
+    double mean;      // of the inputs; 0: 0.4
+    double spread;    // of the inputs about it; 0: 1.5
 };
 
 #define CONV(ci, co, kh, kw, s, p, q, d, g)                                                                            \
@@ -76,6 +82,15 @@ static struct row rows[] = {
     {"relu", "relu", {{0}}, {3, 5, 7, 3}},
     {"relu6", "relu6", {{0}}, {2, 9, 5, 5}},
     {"sigmoid", "sigmoid", {{0}}, {2, 9, 5, 5}},
+    {"gelu", "gelu", {{0}}, {2, 9, 5, 5}},
+    {"gelu by tanh, batch 1", "gelu", {.gelu = {1}}, {1, 7, 5, 3}},
+    {"silu", "silu", {{0}}, {2, 9, 5, 5}},
+    {"silu, batch 1", "silu", {{0}}, {1, 16, 3, 3}},
+    {"hardswish", "hardswish", {{0}}, {2, 9, 5, 5}, .spread = 4},
+    {"hardsigmoid", "hardsigmoid", {{0}}, {2, 9, 5, 5}, .spread = 4},
+    {"tanh", "tanh", {{0}}, {3, 5, 7, 3}},
+    {"leaky relu", "leaky_relu", {.leaky_relu = {0.2f}}, {2, 9, 5, 5}},
+    {"elu", "elu", {.elu = {1.5f}}, {2, 9, 5, 5}},
     {"max pool 2x2", "maxpool2d", {.pool = {{2, 2}, {2, 2}, {0, 0}}}, {2, 5, 9, 8}},
     {"max pool 3x3 stride 2 padded", "maxpool2d", {.pool = {{3, 3}, {2, 2}, {1, 1}}}, {1, 16, 7, 6}},
     {"average pool 2x2", "avgpool2d", {.pool = {{2, 2}, {2, 2}, {0, 0}}}, {2, 5, 7, 8}},
@@ -356,8 +371,8 @@ static void fill(struct test_case *t) {
     for (int k = 0; k < t->inputs; k++) {
         const int *s = k ? t->row->shape2 : t->row->shape;
         t->x[k] = (struct bl_ref_tensor){s[0], s[1], s[2], s[3], NULL};
-        t->x[k].v =
-            random_values(bl_ref_count(&t->x[k]), 10 + (uint64_t)k, 1.5, t->row->mean != 0 ? t->row->mean : 0.4);
+        t->x[k].v = random_values(bl_ref_count(&t->x[k]), 10 + (uint64_t)k, t->row->spread > 0 ? t->row->spread : 1.5,
+                                  t->row->mean != 0 ? t->row->mean : 0.4);
         put(t, t->in[k], t->x[k].v, bl_ref_count(&t->x[k]));
     }
     for (int i = 0; i < t->node->params + t->node->buffers; i++) {

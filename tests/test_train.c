@@ -99,8 +99,10 @@ static double make_steps(struct blanch_network *net, int steps) {
     struct blanch_metrics metrics = {0};
     for (int i = 0; i < BL_COUNT(images); i++) images[i] = (float)((i * 37) % 101) / 50 - 1;
     for (int i = 0; i < steps; i++)
-        assert_int_equal(
-            blanch_network_step(net, images, labels, 4, &(struct blanch_update){0.01f, 0.9f, 1e-3f}, &metrics), 0);
+        assert_int_equal(blanch_network_step(net, images, labels, 4,
+                                             &(struct blanch_update){sizeof(struct blanch_update), 0.01f, 0.9f, 1e-3f},
+                                             &metrics),
+                         0);
     return metrics.loss;
     assert_true(isfinite(metrics.loss));
 }
@@ -386,7 +388,8 @@ static int train_as(struct bl_train_options options, int64_t stop) {
     options.augment = "cifar";
     options.network.seed = 5;
     options.network.nd.eps = options.network.nd.momentum = NAN;
-    options.update = (struct blanch_update){options.network.optimiser ? 0.002f : 0.05f, NAN, NAN, false, NAN, NAN, NAN};
+    options.update =
+        (struct blanch_update){0, options.network.optimiser ? 0.002f : 0.05f, NAN, NAN, false, NAN, NAN, NAN};
     options.listener = stop_at;
     options.context = &stopper;
     if (!options.resume) options.network.model = "smallcnn";

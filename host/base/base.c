@@ -15,6 +15,10 @@ const char *blanch_error_message(void) {
     return message;
 }
 
+const char *blanch_version(void) {
+    return BLANCH_VERSION;
+}
+
 const char *blanch_error_text(int code) {
     switch (code) {
     case 0:

@@ -241,17 +241,24 @@ static int find_devices(struct found **out, int *count) {
     return 0;
 }
 
-int blanch_devices_list(struct blanch_device_info **infos, int *count) {
+/* The pointers, then what they point to: one block, and nobody counts on the size of an info. */
+static int hand_out(const struct found *list, int found, struct blanch_device_info ***infos, int *count) {
+    struct blanch_device_info **to = bl_calloc((size_t)found, sizeof *to + sizeof **to);
+    if (!to) return BLANCH_ENOMEM;
+    struct blanch_device_info *info = (struct blanch_device_info *)(to + found);
+    for (int i = 0; i < found; i++)
+        if (!list[i].error) *info = list[i].info, to[(*count)++] = info++;
+    *infos = to;
+    return fail_silent(list, found);
+}
+
+int blanch_devices_list(struct blanch_device_info ***infos, int *count) {
     struct found *list = NULL;
-    int found = 0, code = find_devices(&list, &found);
+    int found = 0;
+    if (!infos || !count) return bl_fail(BLANCH_EUSAGE, "blanch_devices_list: NULL is given");
     *infos = NULL, *count = 0;
-    if (code) return code;
-    if ((*infos = bl_calloc((size_t)found, sizeof **infos))) {
-        for (int i = 0; i < found; i++)
-            if (!list[i].error) (*infos)[(*count)++] = list[i].info;
-        code = fail_silent(list, found);
-    } else
-        code = BLANCH_ENOMEM;
+    int code = find_devices(&list, &found);
+    if (!code) code = hand_out(list, found, infos, count);
     free(list);
     return code;
 }

@@ -408,7 +408,7 @@ static int show_one(const char *spec, bool check, cJSON *json) {
 /* A device that cannot be asked or opened does not keep the others from being shown; the first failure is the result.
  */
 static int show_all(bool check, cJSON *json) {
-    struct blanch_device_info *infos = NULL;
+    struct blanch_device_info **infos = NULL;
     int count, code = blanch_devices_list(&infos, &count), result = code;
     char message[1024];
     snprintf(message, sizeof message, "%s", blanch_error_message());
@@ -416,9 +416,9 @@ static int show_all(bool check, cJSON *json) {
     for (int i = 0; i < count; i++) {
         struct blanch_device *dev = NULL;
         char spec[32];
-        snprintf(spec, sizeof spec, "%d:%d", infos[i].platform, infos[i].device);
+        snprintf(spec, sizeof spec, "%d:%d", infos[i]->platform, infos[i]->device);
         code = check ? blanch_device_open(&dev, spec, 0) : 0;
-        code = show(&infos[i], dev, code, json);
+        code = show(infos[i], dev, code, json);
         if (code && !result) result = code, snprintf(message, sizeof message, "%s", blanch_error_message());
         blanch_device_close(dev);
     }

@@ -177,7 +177,6 @@ void blanch_batchnorm2d_unused(struct blanch_builder *b, const char *name, struc
 struct blanch_tensor *bl_build_linear(struct blanch_builder *b, const char *name, struct blanch_tensor *x,
                                       struct bl_linear_attrs linear, const struct bl_nd_rule *rule) {
     if (!x) return NULL;
-    if (b->norm == BLANCH_NONE) linear.bias = 1;
     if (rule->keep || b->norm != BLANCH_ND) return add_plain(b, "linear", name, &linear, x, rule);
     linear.bias = 1;
     int block = bl_build_block(or_else(rule->block, or_else(b->nd.block_fc, b->block_fc)), linear.in_features);
@@ -209,6 +208,13 @@ struct blanch_tensor *blanch_relu(struct blanch_builder *b, struct blanch_tensor
 }
 struct blanch_tensor *blanch_unary(struct blanch_builder *b, const char *op, struct blanch_tensor *x) {
     return add1(b, op, NULL, NULL, x);
+}
+
+struct blanch_tensor *blanch_leaky_relu(struct blanch_builder *b, struct blanch_tensor *x, float slope) {
+    return add1(b, "leaky_relu", NULL, &(struct bl_leaky_relu_attrs){slope}, x);
+}
+struct blanch_tensor *blanch_elu(struct blanch_builder *b, struct blanch_tensor *x, float alpha) {
+    return add1(b, "elu", NULL, &(struct bl_elu_attrs){alpha}, x);
 }
 
 struct blanch_tensor *blanch_maxpool2d(struct blanch_builder *b, struct blanch_tensor *x, int kernel, int stride,

@@ -278,6 +278,12 @@ struct bl_slice_attrs {
 struct bl_dropout_attrs {
     float p;
 };
+struct bl_leaky_relu_attrs {
+    float slope;
+};
+struct bl_elu_attrs {
+    float alpha;
+};
 struct bl_channel_deconv_attrs {
     int block, n_iter, cov_sampling_stride;
     float eps, momentum;

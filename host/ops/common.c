@@ -3,6 +3,8 @@
 #include "graph/reference.h"
 #include <stdlib.h>
 #include <math.h>
+#include <stdio.h>
+#include <string.h>
 
 /* A launch costs about 15 us and a CPU core moves about 10 GB/s: less than this is not worth another item. */
 enum { BYTES_PER_ITEM = 128 * 1024, ITEMS_PER_CORE = 8 };
@@ -117,6 +119,21 @@ int bl_activation_setup(struct bl_node *node) {
     return code;
 }
 
+int bl_activation_prepare(struct bl_node *node, const char *name, float a) {
+    struct bl_plain_state *state = bl_plain_state(node);
+    if (!state) return BLANCH_ENOMEM;
+    state->vec = bl_vec(node->dev, bl_features(node->out[0]));
+    int32_t bits;
+    memcpy(&bits, &a, sizeof bits);
+    const struct bl_define defines[] = {{"VEC", state->vec}, {"A_BITS", bits}, BL_ACT(node)};
+    char kernel[32];
+    snprintf(kernel, sizeof kernel, "%s_forward", name);
+    int code = bl_kernel_get(node->dev, "activations", kernel, defines, BL_COUNT(defines), &state->forward);
+    if (code || !bl_node_training(node)) return code;
+    snprintf(kernel, sizeof kernel, "%s_backward", name);
+    return bl_kernel_get(node->dev, "activations", kernel, defines, BL_COUNT(defines), &state->backward);
+}
+
 int bl_activation_forward(struct bl_node *node, const struct bl_run *run) {
     const struct bl_plain_state *state = node->state;
     int64_t vectors = run->n * bl_features(node->out[0]) / state->vec;
@@ -126,10 +143,11 @@ int bl_activation_forward(struct bl_node *node, const struct bl_run *run) {
 
 int bl_activation_backward(struct bl_node *node, const struct bl_run *run) {
     const struct bl_plain_state *state = node->state;
+    const struct blanch_tensor *kept = node->op->reads & BL_OUT(0) ? node->out[0] : node->in[0];
     if (!node->in[0]->grad) return 0;
     int64_t vectors = run->n * bl_features(node->out[0]) / state->vec;
     return bl_launch(state->backward, bl_share(node->dev, vectors, bl_bytes_of(node->out[0], 3 * state->vec)),
-                     BL_MEM(node->out[0]->mem), BL_MEM(node->out[0]->grad->mem), BL_MEM(node->in[0]->grad->mem),
+                     BL_MEM(kept->mem), BL_MEM(node->out[0]->grad->mem), BL_MEM(node->in[0]->grad->mem),
                      BL_I64(vectors), BL_I32(node->accumulate[0]));
 }
 

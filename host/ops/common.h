@@ -56,8 +56,10 @@ int bl_copy_channels(const struct bl_node *node, struct bl_channels from, struct
                      int64_t pixels, bool add);
 int bl_prepare_channels(const struct bl_node *node, int64_t channels); // builds its kernel
 
-/* Activations: each is a pair of kernels in elementwise.cl, its gradient computed from its output. */
+/* Activations: each is a pair of kernels, its gradient computed from its output or its input, whichever the table says
+ * that backward reads. prepare: NAME_forward and NAME_backward of activations.cl, with its constant A. */
 int bl_activation_setup(struct bl_node *node);
+int bl_activation_prepare(struct bl_node *node, const char *name, float a);
 int bl_activation_forward(struct bl_node *node, const struct bl_run *run);
 int bl_activation_backward(struct bl_node *node, const struct bl_run *run);
 

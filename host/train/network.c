@@ -80,7 +80,8 @@ const char *const *blanch_models_list(void) {
 int blanch_update_defaults(const char *optimiser, struct blanch_update *update) {
     const struct bl_optimiser *found;
     int code = bl_optimiser_find(optimiser, &found);
-    if (!code) *update = found->defaults;
+    const size_t size = update->size;
+    if (!code) *update = found->defaults, update->size = size;
     return code;
 }
 
@@ -521,11 +522,18 @@ int blanch_network_step(struct blanch_network *network, const float *images, con
     return code;
 }
 
-void blanch_network_overhead(const struct blanch_network *network, double *held, double *least) {
+int blanch_network_budget(const struct blanch_network *network, struct blanch_budget *budget) {
     const struct bl_session *session = network->session;
     const struct bl_budget *b = session && session->overhead ? bl_overhead_budget(session->overhead) : NULL;
-    if (held) *held = b && b->planned ? 100 * bl_budget_held(b) : NAN;
-    if (least) *least = b && b->planned ? 100 * bl_budget_floor(b) : NAN;
+    const struct blanch_budget found = {.size = sizeof found,
+                                        .allowed = b ? 100 * b->share : NAN,
+                                        .held = b && b->planned ? 100 * bl_budget_held(b) : NAN,
+                                        .least = b && b->planned ? 100 * bl_budget_floor(b) : NAN,
+                                        .layers = b ? b->count : 0};
+    if (budget->size != sizeof found)
+        return bl_fail(BLANCH_EUSAGE, "struct blanch_budget: set its size to sizeof(struct blanch_budget)");
+    *budget = found;
+    return 0;
 }
 
 int blanch_network_predict(struct blanch_network *network, const float *images, int count, float *logits) {
