@@ -1,5 +1,6 @@
 /* What a comparison opens before it trains: devices, data, a network and a session for each run. */
 #include "compare.h"
+#include "train/open.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -52,6 +53,7 @@ static int open_run(struct bl_compare *c, int device, const struct bl_compare_se
     struct bl_compare_run *run = &c->run[c->runs++];
     struct bl_network_options network = {
         .model = c->common.model,
+        .definition = c->model,
         .norm = setting->norm,
         .nd = setting->nd,
         .batch = c->common.batch,
@@ -163,13 +165,12 @@ int bl_compare_open_runs(struct bl_compare *c) {
 }
 
 int bl_compare_open_data(struct bl_compare *c) {
-    const struct blanch_model *model = bl_model_find(c->common.model);
-    if (!model) return bl_fail(BLANCH_EUSAGE, "unknown model '%s'; `blanch models` lists them", c->common.model);
-    int code = bl_dataset_open(&c->data, c->data_spec, (uint64_t)c->common.seed);
+    int code = bl_model_open(&c->model, c->common.model);
+    if (!code) code = bl_dataset_open(&c->data, c->data_spec, (uint64_t)c->common.seed);
     if (!code) code = bl_dataset_trainable(c->data);
     if (!code) code = check_steps(c);
     if (!code && c->epochs) code = bl_dataset_check(c->data);
     if (code) return code;
-    bl_view_default(&c->view, c->data, bl_dataset_channels(c->data), model->size);
+    bl_view_default(&c->view, c->data, bl_dataset_channels(c->data), c->model->size);
     return c->augment_text ? bl_augment_parse(c->augment_text, &c->view.augment) : 0;
 }

@@ -1,4 +1,5 @@
 /* blanch SUBCOMMAND [options]: finds the subcommand, runs it, turns its result into a message and an exit status. */
+#include "base/text.h"
 #include "common.h"
 #include "cl/cl.h"
 #include <errno.h>

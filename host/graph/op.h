@@ -81,6 +81,14 @@ struct bl_param { // a parameter, or a buffer
     const struct bl_update_target *target;     // the one that runs; NULL: data and state hold what their names say
 };
 
+/* What a layer, or a batch norm, has of its own where the rule turns a network to network deconvolution (build.c). */
+struct bl_nd_rule {
+    bool keep;         // stays what it is
+    int block, n_iter; // 0: as all
+    bool freeze;
+    char name[128]; // by which it goes then; "": the same
+};
+
 struct bl_node {
     const struct bl_op *op;
     struct bl_graph *graph;
@@ -102,7 +110,9 @@ struct bl_node {
     struct bl_node *fused_node[BL_MAX_FUSED]; // the neighbours themselves
     struct blanch_tensor *addend;             // what a sum among them adds to this node's output; NULL: there is none
     struct bl_node *fused_into;               // the node that applies this one, which then never runs; else NULL
-    bool idle; // there for its parameters' names alone: never run, nothing uses its output
+    bool idle;              // there for its parameters' names alone: never run, nothing uses its output
+    struct bl_nd_rule rule; // of a network without deconvolution
+    int rank;               // in the order of the state dict, from 1; 0: by bl_graph_order
 };
 
 /* How a node is being run. */

@@ -1,4 +1,5 @@
 /* The training run: setting up, steps, epochs, checkpoints, and how it ends. */
+#include "train/open.h"
 #include "train/run.h"
 #include "train/tune.h"
 #include "io/files.h"
@@ -39,19 +40,17 @@ static int open_device(struct run *run) {
 
 static int open_data(struct run *run) {
     struct bl_network_options *n = &run->o.network;
-    const struct blanch_model *model = bl_model_find(n->model);
-    if (!model) return bl_fail(BLANCH_EUSAGE, "unknown model '%s'; `blanch models` lists them", n->model);
     int code = bl_run_data_open(&run->data, &run->config, run->o.data, n->seed);
     if (!code) code = bl_dataset_trainable(run->data);
     if (!code && run->config.json) code = bl_run_data_resume(&run->config, run->data, &run->data_changes);
     if (code || (code = bl_dataset_check(run->data))) return code;
     n->classes = bl_dataset_classes(run->data);
     n->channels = bl_dataset_channels(run->data);
-    n->height = n->width = model->size;
+    n->height = n->width = run->model->size;
     if (run->config.json)
         run->view = run->config.view;
     else
-        bl_view_default(&run->view, run->data, n->channels, model->size);
+        bl_view_default(&run->view, run->data, n->channels, run->model->size);
     if (!run->o.augment) run->o.augment = bl_augment_name(run->view.augment);
     return bl_augment_parse(run->o.augment, &run->view.augment);
 }
@@ -93,7 +92,7 @@ static int find_blocks(struct run *run) {
     struct blanch_nd_options *nd = &run->o.network.nd;
     int code = 0;
     run->exact = run->config.exact;
-    if (!nd->layers && run->o.init && run->o.network.norm == BLANCH_ND)
+    if (!nd->layers && run->o.init && bl_model_norm(run->model, run->o.network.norm) == BLANCH_ND)
         code = bl_blocks_of_weights(run->o.init, nd, &run->blocks.layer);
     if (!code && !nd->layers && measures_blocks(run)) code = choose_blocks(run);
     if (run->exact) run->budget = -1;
@@ -191,6 +190,7 @@ static int tear_down(struct run *run, int code) {
     blanch_device_close(run->dev);
     bl_run_release(&run->config);
     bl_run_release(&run->former);
+    bl_model_free(run->model);
     bl_blocks_free(&run->blocks);
     free(run->log_path);
     free(run->warned);

@@ -1,7 +1,9 @@
 /* The public struct blanch_network: a model's graph on a device, fed from the host. */
+#include "train/open.h"
 #include "train/session.h"
 #include "train/tune.h"
 #include "base/text.h"
+#include "io/safetensors.h"
 #include "optim/optim.h"
 #include <math.h>
 #include <stdio.h>
@@ -10,7 +12,8 @@
 
 enum { SLICE_BYTES = 24 << 20 }; // of activations that an inference on a CPU has at a time
 
-static const char *const norm_names[] = {[BLANCH_BN] = "bn", [BLANCH_ND] = "nd", [BLANCH_NONE] = "none"};
+static const char *const norm_names[] = {
+    [BLANCH_BN] = "bn", [BLANCH_ND] = "nd", [BLANCH_NONE] = "none", [BLANCH_OWN] = "own"};
 
 const char *bl_norm_name(enum blanch_norm norm) {
     return norm_names[norm];
@@ -22,7 +25,7 @@ int bl_norm_parse(const char *name, enum blanch_norm *norm) {
             *norm = (enum blanch_norm)i;
             return 0;
         }
-    return bl_fail(BLANCH_EUSAGE, "--norm takes bn, nd or none, not '%s'", name);
+    return bl_fail(BLANCH_EUSAGE, "--norm takes own, bn, nd or none, not '%s'", name);
 }
 
 static const char *const whiten_names[] = {[BLANCH_WHITEN_PATCHES] = "patches", [BLANCH_WHITEN_CHANNELS] = "channels"};
@@ -99,9 +102,7 @@ int bl_update_resolve(const char *optimiser, struct blanch_update *update) {
 /* --- creation ------------------------------------------------------------------------------- */
 
 static int resolve(struct blanch_network *net, const struct bl_network_options *options) {
-    if (!options->model) return bl_fail(BLANCH_EUSAGE, "no model is named; `blanch models` lists them");
-    net->model = bl_model_find(options->model);
-    if (!net->model) return bl_fail(BLANCH_EUSAGE, "unknown model '%s'; `blanch models` lists them", options->model);
+    net->model = bl_model_hold(options->definition);
     if (options->batch < 1) return bl_fail(BLANCH_EUSAGE, "a batch of %d images is not possible", options->batch);
     if ((unsigned)options->precision > BLANCH_BF16)
         return bl_fail(BLANCH_EUSAGE, "a precision of %d: there are BLANCH_FP32, BLANCH_FP16 and BLANCH_BF16",
@@ -109,6 +110,8 @@ static int resolve(struct blanch_network *net, const struct bl_network_options *
     struct bl_network_options *o = &net->options;
     *o = *options;
     o->model = net->model->name;
+    o->definition = net->model;
+    if (!net->model->json) o->norm = bl_model_norm(net->model, o->norm);
     if (!o->classes) o->classes = net->model->classes;
     if ((unsigned)o->nd.whiten > BLANCH_WHITEN_CHANNELS)
         return bl_fail(BLANCH_EUSAGE, "nd.whiten is %d: there are BLANCH_WHITEN_PATCHES and BLANCH_WHITEN_CHANNELS",
@@ -118,7 +121,7 @@ static int resolve(struct blanch_network *net, const struct bl_network_options *
     o->nd.layer = net->layers;
     if (!o->channels) o->channels = net->model->channels;
     if (!o->height) o->height = net->model->size;
-    if (!o->width) o->width = net->model->size;
+    if (!o->width) o->width = bl_model_width(net->model);
     return 0;
 }
 
@@ -129,8 +132,13 @@ static int resolve_budget(struct blanch_network *net) {
     if (budget == 0) return 0;
     if (!(budget > 0 && budget <= 10000))
         return bl_fail(BLANCH_EUSAGE, "an overhead budget is a percentage from 0 to 10000, not %g", budget);
-    if (net->options.norm != BLANCH_ND)
+    if (bl_model_norm(net->model, net->options.norm) != BLANCH_ND)
         return bl_fail(BLANCH_EUSAGE, "an overhead budget bounds network deconvolution: the norm is another");
+    if (net->model->nd)
+        return bl_fail(BLANCH_EUSAGE,
+                       "%s: an overhead budget compares with the network's batch norm form, and the file's layers are "
+                       "network deconvolution's already",
+                       net->model->name);
     if (nd->refresh) return bl_fail(BLANCH_EUSAGE, "an overhead budget chooses when to refresh: leave nd.refresh 0");
     nd->refresh = BL_REFRESH_SCHEDULED;
     return 0;
@@ -187,10 +195,10 @@ static int refuse_batch(struct blanch_network *net) {
 }
 
 int bl_network_slice(const struct blanch_device *dev, const struct bl_network_options *o, int *slice) {
-    const struct blanch_model *model = bl_model_find(o->model);
+    const struct blanch_model *model = o->definition;
     struct bl_graph *graph = NULL;
     *slice = o->batch;
-    if (!o->inference || !model || blanch_device_info(dev)->kind != BLANCH_CPU) return 0;
+    if (!o->inference || blanch_device_info(dev)->kind != BLANCH_CPU) return 0;
     int code = bl_graph_create(&graph, NULL, o->batch, true);
     if (!code) code = bl_model_build(graph, model, o);
     if (!code) code = bl_graph_finish(graph, 0);
@@ -224,6 +232,34 @@ static int build(struct blanch_network *net) {
     return net->host ? 0 : BLANCH_ENOMEM;
 }
 
+static bool is_shaped(const struct bl_st_tensor *value, const struct bl_param *param) {
+    bool same = value->dims == param->dims;
+    for (int i = 0; same && i < param->dims; i++) same = value->shape[i] == param->shape[i];
+    return same;
+}
+
+static int take_value(const struct bl_st_tensor *value, struct bl_param *param) {
+    if (param->counter) return bl_st_int64s(value, &param->value, 1);
+    float *values = bl_calloc((size_t)param->data.count, sizeof *values);
+    int code = values ? bl_st_floats(value, values, param->data.count) : BLANCH_ENOMEM;
+    if (!code) code = bl_param_write(param, values);
+    free(values);
+    return code;
+}
+
+/* The model's initial values. What the network has otherwise, such as a classifier of other classes, begins at random.
+ */
+static int take_values(struct blanch_network *net) {
+    int code = 0;
+    for (int i = 0; i < net->model->value_count && !code; i++) {
+        const struct bl_st_tensor *value = &net->model->values[i];
+        struct bl_param *param = bl_graph_find_param(net->graph, value->name);
+        if (param && is_shaped(value, param)) code = take_value(value, param);
+    }
+    bl_graph_touch(net->graph);
+    return code ? bl_fail_in(code, "%s", net->model->name) : 0;
+}
+
 static int open_session(struct blanch_network *net) {
     const double budget = (double)net->options.nd.overhead_budget;
     const struct bl_session_options options = {.budget = budget > 0 ? budget / 100 : -1};
@@ -240,6 +276,7 @@ static int create(struct blanch_network **network, struct blanch_device *device,
     int code = resolve(net, options);
     if (!code) code = resolve_budget(net);
     if (!code) code = build(net);
+    if (!code) code = take_values(net);
     if (!code && !net->options.inference) code = open_session(net);
     if (code)
         blanch_network_free(net);
@@ -250,8 +287,15 @@ static int create(struct blanch_network **network, struct blanch_device *device,
 
 int bl_network_create(struct blanch_network **network, struct blanch_device *device,
                       const struct bl_network_options *options) {
-    if (bl_tuner_of(device)) return bl_tune_create(create, network, device, options);
-    return create(network, device, options);
+    struct bl_network_options o = *options;
+    struct blanch_model *opened = NULL;
+    *network = NULL;
+    int code = o.definition ? 0 : bl_model_open(&opened, o.model);
+    if (code) return code;
+    if (opened) o.definition = opened;
+    code = bl_tuner_of(device) ? bl_tune_create(create, network, device, &o) : create(network, device, &o);
+    bl_model_free(opened);
+    return code;
 }
 
 static int copy_param(struct bl_param *from, struct bl_param *to) {
@@ -285,6 +329,7 @@ void blanch_network_free(struct blanch_network *network) {
     if (network->session) bl_session_close(network->session);
     free(network->session);
     bl_graph_free(network->graph);
+    bl_model_free(network->model);
     free(network->layers);
     free(network->host);
     free(network);

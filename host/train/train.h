@@ -12,7 +12,7 @@
 /* The body of the public struct blanch_network. */
 struct blanch_network {
     struct blanch_device *dev;
-    const struct blanch_model *model;
+    struct blanch_model *model;        // a reference
     struct bl_network_options options; // resolved: nothing zero that has a default
     struct bl_graph *graph;
     struct blanch_nd_layer *layers; // options.nd.layer
@@ -168,6 +168,7 @@ struct bl_run_config {
     cJSON *json;
     struct bl_train_options options;
     struct bl_view view;
+    struct blanch_model *model;     // of DIR/network.json, options.network.definition; NULL: there is none
     struct blanch_nd_layer *layers; // options.network.nd.layer
     bool exact;                     // those that were chosen let every step be, within the budget
     int class_names;

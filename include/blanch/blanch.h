@@ -474,6 +474,7 @@ struct blanch_conv_spec {
     int block;               // ND's, 0: the default (or --block)
     bool freeze;             // ND's
     bool plain;              // stays a plain convolution under ND too
+    const char *nd_name;     // its name under ND, where that is another
     int reserved[8];         // zero
 };
 /* (N, C, H, W) to (N, out, H', W'); weights (out, C / groups, kernel, kernel_w). Under ND an ND convolution. */
