@@ -20,6 +20,7 @@ struct row {
         struct bl_linear_attrs linear;
         struct bl_nd_linear_attrs nd_linear;
         struct bl_batchnorm_attrs norm;
+        struct bl_layernorm_attrs layernorm;
         struct bl_pool_attrs pool;
         struct bl_slice_attrs slice;
         struct bl_dropout_attrs dropout;
@@ -79,6 +80,10 @@ static struct row rows[] = {
     {"batch norm", "batchnorm2d", {.norm = {13, 1e-5f, 0.1f}}, {3, 13, 5, 7}, .tolerance = 3e-4},
     {"batch norm, batch 1", "batchnorm2d", {.norm = {16, 1e-5f, 0.1f}}, {1, 16, 3, 3}, .tolerance = 3e-4},
     {"batch norm in evaluation", "batchnorm2d", {.norm = {6, 1e-5f, 0.1f}}, {2, 6, 3, 5}, .eval = true},
+    {"layer norm", "layernorm", {.layernorm = {13, 1e-5f}}, {3, 13, 5, 7}, .tolerance = 3e-4},
+    {"layer norm of vectors", "layernorm", {.layernorm = {48, 1e-6f}}, {2, 48, 3, 3}, .tolerance = 3e-4},
+    {"layer norm, batch 1", "layernorm", {.layernorm = {6, 1e-2f}}, {1, 6, 1, 1}, .tolerance = 3e-4},
+    {"layer norm far from 0", "layernorm", {.layernorm = {20, 1e-5f}}, {2, 20, 2, 3}, .tolerance = 2e-3, .mean = 300},
     {"relu", "relu", {{0}}, {3, 5, 7, 3}},
     {"relu6", "relu6", {{0}}, {2, 9, 5, 5}},
     {"sigmoid", "sigmoid", {{0}}, {2, 9, 5, 5}},

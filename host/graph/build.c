@@ -144,6 +144,10 @@ void blanch_batchnorm2d_unused(struct blanch_builder *b, const char *name, struc
     if (b->norm == BLANCH_BN) bl_graph_idle(b->graph, blanch_batchnorm2d_always(b, name, x));
 }
 
+struct blanch_tensor *blanch_layernorm(struct blanch_builder *b, const char *name, struct blanch_tensor *x, float eps) {
+    return x ? add1(b, "layernorm", name, &(struct bl_layernorm_attrs){(int)x->c, eps}, x) : NULL;
+}
+
 struct blanch_tensor *blanch_linear_plain(struct blanch_builder *b, const char *name, struct blanch_tensor *x,
                                           int out) {
     if (!x) return NULL;

@@ -225,6 +225,8 @@ struct blanch_tensor *blanch_batchnorm2d(struct blanch_builder *b, const char *n
 struct blanch_tensor *blanch_batchnorm2d_always(struct blanch_builder *b, const char *name, struct blanch_tensor *x);
 /* Parameters of a state dict that the network never uses. */
 void blanch_batchnorm2d_unused(struct blanch_builder *b, const char *name, struct blanch_tensor *x);
+/* Over the channels of each pixel; eps 0: 1e-5. Whatever the normalisation, it stays. */
+struct blanch_tensor *blanch_layernorm(struct blanch_builder *b, const char *name, struct blanch_tensor *x, float eps);
 /* (N, C, 1, 1) to (N, out, 1, 1); weights (out, C) and a bias. Under ND an ND linear layer. */
 struct blanch_tensor *blanch_linear(struct blanch_builder *b, const char *name, struct blanch_tensor *x, int out);
 struct blanch_tensor *blanch_linear_plain(struct blanch_builder *b, const char *name, struct blanch_tensor *x,
