@@ -160,6 +160,7 @@ struct blanch_tensor *blanch_linear(struct blanch_builder *b, const char *name, 
     int block = fitting_block(or_else(b->nd.block_fc, b->block_fc), (int)x->c);
     struct bl_nd_linear_attrs attrs = {{(int)x->c, out, 1}, nd_attrs(b, block, or_else(b->nd.iterations, 5), false)};
     attrs.nd.freeze = attrs.nd.freeze_iter = 0; // the published linear layer has no such option
+    if (x->h * x->w > 1) attrs.nd.cov_sampling_stride[0] = or_else(b->nd.sampling_stride, 3); // nor this one
     return add1(b, "nd_linear", name, &attrs, x);
 }
 

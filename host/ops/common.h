@@ -84,6 +84,8 @@ int bl_pool_prepare(struct bl_node *node, const char *file, const struct bl_pool
 extern const struct bl_field bl_pool_fields[];
 int bl_pool_definition(const struct bl_pool_attrs *a, const struct bl_ref_tensor *x, struct bl_ref_tensor *y, bool max);
 
+/* BLANCH_EINPUT unless the input has so many channels. */
+int bl_linear_check(const struct bl_node *node, int in_features);
 int bl_linear_definition(const double *weight, const double *bias, int in, int out, const struct bl_ref_tensor *x,
                          struct bl_ref_tensor *y);
 
