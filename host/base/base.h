@@ -40,8 +40,8 @@ char *bl_format(const char *format, ...) BL_PRINTF(1, 2);
 
 double bl_now(void); // seconds, monotonic
 
-/* 0, or BLANCH_EINTERRUPTED with its message after blanch_stop_request: whatever takes long is to end as soon as nothing
- * is lost by it. */
+/* 0, or BLANCH_EINTERRUPTED with its message after blanch_stop_request: whatever takes long is to end as soon as
+ * nothing is lost by it. */
 int bl_check_interrupted(void);
 
 /* The value that a part of them lies below, by linear interpolation; part 0.5: the median. Sorts values; 0 of none. */
