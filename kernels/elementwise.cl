@@ -9,33 +9,9 @@
  * Activations, their gradients and add may be in place: no restrict there.
  *   VEC   floats in a vector, 1 to 16, dividing the elements; required
  *   ACTIVATION   what add does to its result: 0 nothing (default), 1 relu, 2 relu6 */
-#include "activation.h"
+#include "elements.h"
 
-/* The run of vectors that is this item's. */
-#define BEGIN(total) (get_global_id(0) * (((size_t)(total) + get_global_size(0) - 1) / get_global_size(0)))
-#define END(total) min(BEGIN(total) + ((size_t)(total) + get_global_size(0) - 1) / get_global_size(0), (size_t)(total))
-
-#define SIGMOID(x) (1.0f / (1.0f + exp(-(x))))
 #define SIGMOID_GRADIENT(y, dy) ((dy) * (y) * (1.0f - (y)))
-
-#define PAIR(name, F, G)                                                                                               \
-    kernel void name##_forward(global const ACT *x, global ACT *y, long total) {                                       \
-        const size_t end = END(total);                                                                                 \
-        for (size_t i = BEGIN(total); i < end; i++) {                                                                  \
-            const vec v = LOAD_ACT(x + i * VEC);                                                                       \
-            STORE_ACT(F(v), y + i * VEC);                                                                              \
-        }                                                                                                              \
-    }                                                                                                                  \
-    kernel void name##_backward(global const ACT *restrict y, global const ACT *dy, global ACT *dx, long total,        \
-                                int add) {                                                                             \
-        const size_t end = END(total);                                                                                 \
-        for (size_t i = BEGIN(total); i < end; i++) {                                                                  \
-            const vec v = LOAD_ACT(y + i * VEC), d = LOAD_ACT(dy + i * VEC);                                           \
-            vec g = G(v, d);                                                                                           \
-            if (add) g += LOAD_ACT(dx + i * VEC);                                                                      \
-            STORE_ACT(g, dx + i * VEC);                                                                                \
-        }                                                                                                              \
-    }
 
 PAIR(relu, RELU, RELU_GRADIENT)
 PAIR(relu6, RELU6, RELU6_GRADIENT)

@@ -20,16 +20,23 @@ struct row {
         struct bl_linear_attrs linear;
         struct bl_nd_linear_attrs nd_linear;
         struct bl_batchnorm_attrs norm;
+        struct bl_layernorm_attrs layernorm;
         struct bl_pool_attrs pool;
         struct bl_slice_attrs slice;
         struct bl_dropout_attrs dropout;
         struct bl_channel_deconv_attrs channel_deconv;
+        struct bl_leaky_relu_attrs leaky_relu;
+        struct bl_elu_attrs elu;
+        struct {
+            int tanh;
+        } gelu;
     } attrs;
     int shape[4], shape2[4];
     bool eval;
     double tolerance; // of float32, relative to the largest expected value; 0: 1e-4
     int64_t counter;  // where the layer's counters stand
-    double mean;      // of the inputs, which are of order 1; 0: 0.4
+    double mean;      // of the inputs; 0: 0.4
+    double spread;    // of the inputs about it; 0: 1.5
 };
 
 #define CONV(ci, co, kh, kw, s, p, q, d, g)                                                                            \
@@ -70,12 +77,27 @@ static struct row rows[] = {
     {"conv depthwise", "conv2d", {.conv = CONV(19, 19, 3, 3, 1, 1, 1, 1, 19)}, {2, 19, 6, 5}},
     {"linear", "linear", {.linear = {37, 11, 1}}, {6, 37, 1, 1}},
     {"linear, batch 1", "linear", {.linear = {5, 3, 1}}, {1, 5, 1, 1}},
+    {"linear over pixels", "linear", {.linear = {13, 6, 1}}, {2, 13, 5, 3}},
+    {"linear over pixels, batch 1, no bias", "linear", {.linear = {16, 5, 0}}, {1, 16, 2, 3}},
     {"batch norm", "batchnorm2d", {.norm = {13, 1e-5f, 0.1f}}, {3, 13, 5, 7}, .tolerance = 3e-4},
     {"batch norm, batch 1", "batchnorm2d", {.norm = {16, 1e-5f, 0.1f}}, {1, 16, 3, 3}, .tolerance = 3e-4},
     {"batch norm in evaluation", "batchnorm2d", {.norm = {6, 1e-5f, 0.1f}}, {2, 6, 3, 5}, .eval = true},
+    {"layer norm", "layernorm", {.layernorm = {13, 1e-5f}}, {3, 13, 5, 7}, .tolerance = 3e-4},
+    {"layer norm of vectors", "layernorm", {.layernorm = {48, 1e-6f}}, {2, 48, 3, 3}, .tolerance = 3e-4},
+    {"layer norm, batch 1", "layernorm", {.layernorm = {6, 1e-2f}}, {1, 6, 1, 1}, .tolerance = 3e-4},
+    {"layer norm far from 0", "layernorm", {.layernorm = {20, 1e-5f}}, {2, 20, 2, 3}, .tolerance = 2e-3, .mean = 300},
     {"relu", "relu", {{0}}, {3, 5, 7, 3}},
     {"relu6", "relu6", {{0}}, {2, 9, 5, 5}},
     {"sigmoid", "sigmoid", {{0}}, {2, 9, 5, 5}},
+    {"gelu", "gelu", {{0}}, {2, 9, 5, 5}},
+    {"gelu by tanh, batch 1", "gelu", {.gelu = {1}}, {1, 7, 5, 3}},
+    {"silu", "silu", {{0}}, {2, 9, 5, 5}},
+    {"silu, batch 1", "silu", {{0}}, {1, 16, 3, 3}},
+    {"hardswish", "hardswish", {{0}}, {2, 9, 5, 5}, .spread = 4},
+    {"hardsigmoid", "hardsigmoid", {{0}}, {2, 9, 5, 5}, .spread = 4},
+    {"tanh", "tanh", {{0}}, {3, 5, 7, 3}},
+    {"leaky relu", "leaky_relu", {.leaky_relu = {0.2f}}, {2, 9, 5, 5}},
+    {"elu", "elu", {.elu = {1.5f}}, {2, 9, 5, 5}},
     {"max pool 2x2", "maxpool2d", {.pool = {{2, 2}, {2, 2}, {0, 0}}}, {2, 5, 9, 8}},
     {"max pool 3x3 stride 2 padded", "maxpool2d", {.pool = {{3, 3}, {2, 2}, {1, 1}}}, {1, 16, 7, 6}},
     {"average pool 2x2", "avgpool2d", {.pool = {{2, 2}, {2, 2}, {0, 0}}}, {2, 5, 7, 8}},
@@ -205,6 +227,23 @@ static struct row rows[] = {
      {2, 6, 5, 5},
      .eval = true},
     {"nd linear", "nd_linear", {.nd_linear = {{12, 5, 1}, ND(4, 5, 1)}}, {9, 12, 1, 1}, .tolerance = 1e-3},
+    {"nd linear over pixels", "nd_linear", {.nd_linear = {{12, 5, 1}, ND(4, 5, 1)}}, {3, 12, 5, 3}, .tolerance = 1e-3},
+    {"nd linear over pixels, sampled",
+     "nd_linear",
+     {.nd_linear = {{6, 7, 1}, ND(3, 5, 2)}},
+     {3, 6, 5, 7},
+     .tolerance = 1e-3},
+    {"nd linear over pixels in evaluation",
+     "nd_linear",
+     {.nd_linear = {{12, 5, 1}, ND(12, 5, 3)}},
+     {2, 12, 3, 3},
+     .eval = true},
+    {"nd linear over pixels between refreshes",
+     "nd_linear",
+     {.nd_linear = {{12, 5, 1}, REFRESHED(4, 5, 2)}},
+     {3, 12, 5, 4},
+     .tolerance = 1e-3,
+     .counter = 22},
     {"nd conv, the last step before it freezes",
      "nd_conv2d",
      {.nd_conv = {CONV(4, 5, 3, 3, 1, 1, 1, 1, 1), FREEZING(4, 5, 2)}},
@@ -356,8 +395,8 @@ static void fill(struct test_case *t) {
     for (int k = 0; k < t->inputs; k++) {
         const int *s = k ? t->row->shape2 : t->row->shape;
         t->x[k] = (struct bl_ref_tensor){s[0], s[1], s[2], s[3], NULL};
-        t->x[k].v =
-            random_values(bl_ref_count(&t->x[k]), 10 + (uint64_t)k, 1.5, t->row->mean != 0 ? t->row->mean : 0.4);
+        t->x[k].v = random_values(bl_ref_count(&t->x[k]), 10 + (uint64_t)k, t->row->spread > 0 ? t->row->spread : 1.5,
+                                  t->row->mean != 0 ? t->row->mean : 0.4);
         put(t, t->in[k], t->x[k].v, bl_ref_count(&t->x[k]));
     }
     for (int i = 0; i < t->node->params + t->node->buffers; i++) {

@@ -177,13 +177,13 @@ void blanch_batchnorm2d_unused(struct blanch_builder *b, const char *name, struc
 struct blanch_tensor *bl_build_linear(struct blanch_builder *b, const char *name, struct blanch_tensor *x,
                                       struct bl_linear_attrs linear, const struct bl_nd_rule *rule) {
     if (!x) return NULL;
-    if (b->norm == BLANCH_NONE) linear.bias = 1;
     if (rule->keep || b->norm != BLANCH_ND) return add_plain(b, "linear", name, &linear, x, rule);
     linear.bias = 1;
     int block = bl_build_block(or_else(rule->block, or_else(b->nd.block_fc, b->block_fc)), linear.in_features);
     int n_iter = or_else(rule->n_iter, or_else(b->nd.iterations, 5));
     struct bl_nd_linear_attrs attrs = {linear, nd_attrs(b, block, n_iter, false)};
     attrs.nd.freeze = attrs.nd.freeze_iter = 0; // the published linear layer has no such option
+    if (x->h * x->w > 1) attrs.nd.cov_sampling_stride[0] = or_else(b->nd.sampling_stride, 3); // nor this one
     return add_nd(b, "nd_linear", name, &attrs, x, rule);
 }
 
@@ -191,6 +191,10 @@ static struct blanch_tensor *linear_of(struct blanch_builder *b, const char *nam
                                        bool keep) {
     const struct bl_linear_attrs attrs = {blanch_channels(x), out, 1};
     return bl_build_linear(b, name, x, attrs, &(struct bl_nd_rule){.keep = keep});
+}
+
+struct blanch_tensor *blanch_layernorm(struct blanch_builder *b, const char *name, struct blanch_tensor *x, float eps) {
+    return x ? add1(b, "layernorm", name, &(struct bl_layernorm_attrs){(int)x->c, eps}, x) : NULL;
 }
 
 struct blanch_tensor *blanch_linear_plain(struct blanch_builder *b, const char *name, struct blanch_tensor *x,
@@ -209,6 +213,13 @@ struct blanch_tensor *blanch_relu(struct blanch_builder *b, struct blanch_tensor
 }
 struct blanch_tensor *blanch_unary(struct blanch_builder *b, const char *op, struct blanch_tensor *x) {
     return add1(b, op, NULL, NULL, x);
+}
+
+struct blanch_tensor *blanch_leaky_relu(struct blanch_builder *b, struct blanch_tensor *x, float slope) {
+    return add1(b, "leaky_relu", NULL, &(struct bl_leaky_relu_attrs){slope}, x);
+}
+struct blanch_tensor *blanch_elu(struct blanch_builder *b, struct blanch_tensor *x, float alpha) {
+    return add1(b, "elu", NULL, &(struct bl_elu_attrs){alpha}, x);
 }
 
 struct blanch_tensor *blanch_maxpool2d(struct blanch_builder *b, struct blanch_tensor *x, int kernel, int stride,

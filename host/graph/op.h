@@ -269,6 +269,10 @@ struct bl_batchnorm_attrs {
     int channels;
     float eps, momentum;
 };
+struct bl_layernorm_attrs {
+    int channels;
+    float eps;
+};
 struct bl_pool_attrs {
     int kernel[2], stride[2], padding[2];
 };
@@ -277,6 +281,12 @@ struct bl_slice_attrs {
 }; // end 0: to the edge
 struct bl_dropout_attrs {
     float p;
+};
+struct bl_leaky_relu_attrs {
+    float slope;
+};
+struct bl_elu_attrs {
+    float alpha;
 };
 struct bl_channel_deconv_attrs {
     int block, n_iter, cov_sampling_stride;

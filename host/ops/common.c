@@ -3,6 +3,8 @@
 #include "graph/reference.h"
 #include <stdlib.h>
 #include <math.h>
+#include <stdio.h>
+#include <string.h>
 
 /* A launch costs about 15 us and a CPU core moves about 10 GB/s: less than this is not worth another item. */
 enum { BYTES_PER_ITEM = 128 * 1024, ITEMS_PER_CORE = 8 };
@@ -38,6 +40,33 @@ struct bl_range bl_share_grid(const struct blanch_device *dev, int64_t vectors, 
     return bl_on_cpu(dev) ? BL_GROUPS1(1, 1, cpu_items(dev, units, bytes))
                           : BL_ITEMS((size_t)vectors, (size_t)columns, (size_t)units);
 }
+
+/* --- sums over pixels ------------------------------------------------------------------------- */
+
+enum { CPU_CHUNK_BYTES = 128 * 1024, MIN_CHUNK = 32, GPU_ITEMS = 32768 };
+
+int64_t bl_chunk(const struct bl_node *node, int vec) {
+    const struct blanch_tensor *x = node->in[0];
+    int64_t rows = x->n * x->h * x->w,
+            chunk = bl_on_cpu(node->dev) ? CPU_CHUNK_BYTES / bl_bytes_of(x, x->c) : rows * (x->c / vec) / GPU_ITEMS;
+    return chunk < MIN_CHUNK ? MIN_CHUNK : chunk;
+}
+
+struct bl_range bl_share_chunks(const struct blanch_device *dev, int64_t vectors, int64_t chunks) {
+    return bl_on_cpu(dev) ? BL_GROUPS1(1, (size_t)chunks) : BL_ITEMS((size_t)vectors, (size_t)chunks);
+}
+
+int bl_sum_chunks(const struct bl_node *node, struct bl_chunk_sums from, int64_t channels, struct bl_mem *to) {
+    int vec = bl_vec(node->dev, channels);
+    struct bl_kernel *kernel;
+    int code = bl_kernel_get(node->dev, "chunks", "sum_chunks", (struct bl_define[]){{"VEC", vec}}, 1, &kernel);
+    if (code) return code;
+    return bl_launch(kernel, bl_share(node->dev, channels / vec, BL_FLOAT_BYTES * vec * from.chunks),
+                     BL_MEM(from.partial), BL_I64(from.chunks), BL_I64(from.stride), BL_I64(from.offset), BL_MEM(to),
+                     BL_I32(channels / vec));
+}
+
+/* --- shapes ----------------------------------------------------------------------------------- */
 
 int64_t bl_features(const struct blanch_tensor *tensor) {
     return tensor->c * tensor->h * tensor->w;
@@ -117,6 +146,21 @@ int bl_activation_setup(struct bl_node *node) {
     return code;
 }
 
+int bl_activation_prepare(struct bl_node *node, const char *name, float a) {
+    struct bl_plain_state *state = bl_plain_state(node);
+    if (!state) return BLANCH_ENOMEM;
+    state->vec = bl_vec(node->dev, bl_features(node->out[0]));
+    int32_t bits;
+    memcpy(&bits, &a, sizeof bits);
+    const struct bl_define defines[] = {{"VEC", state->vec}, {"A_BITS", bits}, BL_ACT(node)};
+    char kernel[32];
+    snprintf(kernel, sizeof kernel, "%s_forward", name);
+    int code = bl_kernel_get(node->dev, "activations", kernel, defines, BL_COUNT(defines), &state->forward);
+    if (code || !bl_node_training(node)) return code;
+    snprintf(kernel, sizeof kernel, "%s_backward", name);
+    return bl_kernel_get(node->dev, "activations", kernel, defines, BL_COUNT(defines), &state->backward);
+}
+
 int bl_activation_forward(struct bl_node *node, const struct bl_run *run) {
     const struct bl_plain_state *state = node->state;
     int64_t vectors = run->n * bl_features(node->out[0]) / state->vec;
@@ -126,10 +170,11 @@ int bl_activation_forward(struct bl_node *node, const struct bl_run *run) {
 
 int bl_activation_backward(struct bl_node *node, const struct bl_run *run) {
     const struct bl_plain_state *state = node->state;
+    const struct blanch_tensor *kept = node->op->reads & BL_OUT(0) ? node->out[0] : node->in[0];
     if (!node->in[0]->grad) return 0;
     int64_t vectors = run->n * bl_features(node->out[0]) / state->vec;
     return bl_launch(state->backward, bl_share(node->dev, vectors, bl_bytes_of(node->out[0], 3 * state->vec)),
-                     BL_MEM(node->out[0]->mem), BL_MEM(node->out[0]->grad->mem), BL_MEM(node->in[0]->grad->mem),
+                     BL_MEM(kept->mem), BL_MEM(node->out[0]->grad->mem), BL_MEM(node->in[0]->grad->mem),
                      BL_I64(vectors), BL_I32(node->accumulate[0]));
 }
 

@@ -1,0 +1,45 @@
+/* y = x > 0 ? x : alpha (exp(x) - 1). As alpha is positive, the gradient needs the output alone. */
+#include "ops/common.h"
+#include "graph/reference.h"
+#include <math.h>
+
+static int setup(struct bl_node *node) {
+    const struct bl_elu_attrs *attrs = node->attrs;
+    if (!(attrs->alpha > 0 && isfinite(attrs->alpha)))
+        return bl_fail(BLANCH_EINPUT, "%s: alpha = %g, not above 0", node->name, (double)attrs->alpha);
+    return bl_activation_setup(node);
+}
+
+static int prepare(struct bl_node *node) {
+    const struct bl_elu_attrs *attrs = node->attrs;
+    return bl_activation_prepare(node, "elu", attrs->alpha);
+}
+
+static int definition(struct bl_ref_layer *l, const struct bl_ref_tensor *x, int inputs, struct bl_ref_tensor *y) {
+    const struct bl_elu_attrs *a = l->attrs;
+    int code = bl_ref_new(y, x->n, x->c, x->h, x->w);
+    for (size_t i = 0; i < bl_ref_count(x) && !code; i++)
+        y->v[i] = x->v[i] > 0 ? x->v[i] : (double)a->alpha * expm1(x->v[i]);
+    return code;
+}
+
+static const struct bl_field fields[] = {{"alpha", BL_FIELD_FLOAT, offsetof(struct bl_elu_attrs, alpha)}, {NULL}};
+
+const struct bl_op bl_op_elu = {
+    .name = "elu",
+    .role = BL_ROLE_ACTIVATION,
+    .tolerance = 1e-3,
+    .types = BL_ACTIVATION_TYPES,
+    .attrs_size = sizeof(struct bl_elu_attrs),
+    .fields = fields,
+    .reads = BL_OUT(0),
+    .in_place = BL_IN_PLACE_OUT | BL_IN_PLACE_GRAD,
+    .phase_forward = BL_ACTIVATION,
+    .phase_backward = BL_ACTIVATION,
+    .setup = setup,
+    .prepare = prepare,
+    .forward = bl_activation_forward,
+    .backward = bl_activation_backward,
+    .definition = definition,
+    .release = bl_plain_release,
+};

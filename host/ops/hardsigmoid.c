@@ -1,0 +1,31 @@
+/* y = min(max(x + 3, 0), 6) / 6. The gradient needs the output alone. */
+#include "ops/common.h"
+#include "graph/reference.h"
+#include <math.h>
+
+static int prepare(struct bl_node *node) {
+    return bl_activation_prepare(node, "hardsigmoid", 0);
+}
+
+static int definition(struct bl_ref_layer *l, const struct bl_ref_tensor *x, int inputs, struct bl_ref_tensor *y) {
+    int code = bl_ref_new(y, x->n, x->c, x->h, x->w);
+    for (size_t i = 0; i < bl_ref_count(x) && !code; i++) y->v[i] = fmin(fmax(x->v[i] + 3, 0), 6) / 6;
+    return code;
+}
+
+const struct bl_op bl_op_hardsigmoid = {
+    .name = "hardsigmoid",
+    .role = BL_ROLE_ACTIVATION,
+    .tolerance = 1e-3,
+    .types = BL_ACTIVATION_TYPES,
+    .reads = BL_OUT(0),
+    .in_place = BL_IN_PLACE_OUT | BL_IN_PLACE_GRAD,
+    .phase_forward = BL_ACTIVATION,
+    .phase_backward = BL_ACTIVATION,
+    .setup = bl_activation_setup,
+    .prepare = prepare,
+    .forward = bl_activation_forward,
+    .backward = bl_activation_backward,
+    .definition = definition,
+    .release = bl_plain_release,
+};
