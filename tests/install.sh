@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Installs into an empty folder; builds programs against the installed header and blanch.pc alone, and runs the first:
-# tests/install.sh BUILD_FOLDER PROGRAM.c...
+# Installs into an empty folder; builds programs against the installed header and blanch.pc alone, and runs those that
+# begin with api: tests/install.sh BUILD_FOLDER PROGRAM.c...
 set -euo pipefail
-build=$1 program=$2
+build=$1
 shift
 root=$(mktemp -d)
 trap 'rm -rf "$root"' EXIT
@@ -35,4 +35,6 @@ if command -v nm >/dev/null && [[ $library == *.so ]]; then
   diff "$root/declared" "$root/exported" || { echo "exported (>) and declared (<) symbols differ"; exit 1; }
 fi
 
-LD_LIBRARY_PATH=${library%/*} DYLD_LIBRARY_PATH=${library%/*} "$root/$(basename "$program" .c)" "$root/weights"
+for program in "$root"/api*; do
+  LD_LIBRARY_PATH=${library%/*} DYLD_LIBRARY_PATH=${library%/*} "$program" "$root/$(basename "$program").out"
+done
