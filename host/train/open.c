@@ -93,8 +93,8 @@ static int open_json(struct blanch_model **model, const char *path) {
 
 static int unknown(const char *name) {
     const char *near = bl_nearest(name, blanch_models_list());
-    return bl_fail(BLANCH_EUSAGE, "unknown model '%s'%s%s%s; `blanch models` lists them", name,
-                   near ? ", did you mean '" : "", near ? near : "", near ? "'?" : "");
+    return bl_fail(BLANCH_EUSAGE, "unknown model '%s'%s%s%s `blanch models` lists them", name,
+                   near ? ", did you mean '" : ";", near ? near : "", near ? "'?" : "");
 }
 
 int bl_model_open(struct blanch_model **model, const char *text) {
