@@ -36,6 +36,7 @@ static const struct {
     {"nd_conv2d", &conv, {3, 6, 6, 5}},      {"nd_conv2d", &grouped, {3, 6, 6, 5}},
     {"nd_conv2d", &depthwise, {3, 8, 6, 5}}, {"nd_conv2d", &valid, {3, 6, 6, 5}},
     {"nd_conv2d", &pointwise, {3, 6, 6, 5}}, {"nd_linear", &linear, {9, 12, 1, 1}},
+    {"nd_linear", &linear, {3, 12, 4, 3}},
 };
 
 struct layer {

@@ -20,6 +20,7 @@ struct row {
         struct bl_linear_attrs linear;
         struct bl_nd_linear_attrs nd_linear;
         struct bl_batchnorm_attrs norm;
+        struct bl_layernorm_attrs layernorm;
         struct bl_pool_attrs pool;
         struct bl_slice_attrs slice;
         struct bl_dropout_attrs dropout;
@@ -76,9 +77,15 @@ static struct row rows[] = {
     {"conv depthwise", "conv2d", {.conv = CONV(19, 19, 3, 3, 1, 1, 1, 1, 19)}, {2, 19, 6, 5}},
     {"linear", "linear", {.linear = {37, 11, 1}}, {6, 37, 1, 1}},
     {"linear, batch 1", "linear", {.linear = {5, 3, 1}}, {1, 5, 1, 1}},
+    {"linear over pixels", "linear", {.linear = {13, 6, 1}}, {2, 13, 5, 3}},
+    {"linear over pixels, batch 1, no bias", "linear", {.linear = {16, 5, 0}}, {1, 16, 2, 3}},
     {"batch norm", "batchnorm2d", {.norm = {13, 1e-5f, 0.1f}}, {3, 13, 5, 7}, .tolerance = 3e-4},
     {"batch norm, batch 1", "batchnorm2d", {.norm = {16, 1e-5f, 0.1f}}, {1, 16, 3, 3}, .tolerance = 3e-4},
     {"batch norm in evaluation", "batchnorm2d", {.norm = {6, 1e-5f, 0.1f}}, {2, 6, 3, 5}, .eval = true},
+    {"layer norm", "layernorm", {.layernorm = {13, 1e-5f}}, {3, 13, 5, 7}, .tolerance = 3e-4},
+    {"layer norm of vectors", "layernorm", {.layernorm = {48, 1e-6f}}, {2, 48, 3, 3}, .tolerance = 3e-4},
+    {"layer norm, batch 1", "layernorm", {.layernorm = {6, 1e-2f}}, {1, 6, 1, 1}, .tolerance = 3e-4},
+    {"layer norm far from 0", "layernorm", {.layernorm = {20, 1e-5f}}, {2, 20, 2, 3}, .tolerance = 2e-3, .mean = 300},
     {"relu", "relu", {{0}}, {3, 5, 7, 3}},
     {"relu6", "relu6", {{0}}, {2, 9, 5, 5}},
     {"sigmoid", "sigmoid", {{0}}, {2, 9, 5, 5}},
@@ -220,6 +227,23 @@ static struct row rows[] = {
      {2, 6, 5, 5},
      .eval = true},
     {"nd linear", "nd_linear", {.nd_linear = {{12, 5, 1}, ND(4, 5, 1)}}, {9, 12, 1, 1}, .tolerance = 1e-3},
+    {"nd linear over pixels", "nd_linear", {.nd_linear = {{12, 5, 1}, ND(4, 5, 1)}}, {3, 12, 5, 3}, .tolerance = 1e-3},
+    {"nd linear over pixels, sampled",
+     "nd_linear",
+     {.nd_linear = {{6, 7, 1}, ND(3, 5, 2)}},
+     {3, 6, 5, 7},
+     .tolerance = 1e-3},
+    {"nd linear over pixels in evaluation",
+     "nd_linear",
+     {.nd_linear = {{12, 5, 1}, ND(12, 5, 3)}},
+     {2, 12, 3, 3},
+     .eval = true},
+    {"nd linear over pixels between refreshes",
+     "nd_linear",
+     {.nd_linear = {{12, 5, 1}, REFRESHED(4, 5, 2)}},
+     {3, 12, 5, 4},
+     .tolerance = 1e-3,
+     .counter = 22},
     {"nd conv, the last step before it freezes",
      "nd_conv2d",
      {.nd_conv = {CONV(4, 5, 3, 3, 1, 1, 1, 1, 1), FREEZING(4, 5, 2)}},

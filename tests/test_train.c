@@ -379,7 +379,7 @@ struct stopper {
 
 static void stop_at(void *context, enum bl_train_event event, int64_t step, int64_t steps, const char *text) {
     const struct stopper *stopper = context;
-    if (event == BL_TRAIN_STEP && step == stopper->at) bl_interrupted = 1;
+    if (event == BL_TRAIN_STEP && step == stopper->at) blanch_stop_request();
 }
 
 static int train_as(struct bl_train_options options, int64_t stop) {
@@ -393,9 +393,9 @@ static int train_as(struct bl_train_options options, int64_t stop) {
     options.listener = stop_at;
     options.context = &stopper;
     if (!options.resume) options.network.model = "smallcnn";
-    bl_interrupted = 0;
+    blanch_stop_clear();
     int code = bl_train(&options);
-    bl_interrupted = 0;
+    blanch_stop_clear();
     if (code && code != BLANCH_EINTERRUPTED) print_message("%s\n", blanch_error_message());
     return code;
 }

@@ -8,8 +8,8 @@
   presets.py plot NETWORK                     presets-NETWORK.svg: accuracy over the seconds of training
 
 A cell is a run directory OUT/NETWORK-SETTING-SEED; what is there and finished, or kept, is not run again. Batch norm's
-rates are swept in 130 steps with seed 0, with and without a linear warm-up of 40; the one with the least loss over the last
-13 steps is its rate for all seeds, and for twice the epoch."""
+rates are swept in 130 steps with seed 0, with and without a linear warm-up of 40; the one with the least loss over the
+last 13 steps is its rate for all seeds, and for twice the epoch."""
 import glob
 import json
 import math

@@ -5,6 +5,9 @@
 
 #include "base/base.h"
 
+/* Another user, who calls blanch_device_close too: the last one ends it. */
+void bl_device_hold(struct blanch_device *dev);
+
 /* --- memory --------------------------------------------------------------------------------- */
 
 struct bl_mem; // a buffer or a part of one

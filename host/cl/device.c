@@ -403,6 +403,7 @@ int bl_tile_rows(const struct blanch_device *dev) {
 int blanch_device_open(struct blanch_device **device, const char *spec, uint64_t max_alloc) {
     struct found *list = NULL;
     int count = 0, chosen, cores;
+    if (!device) return bl_fail(BLANCH_EUSAGE, "blanch_device_open: NULL is given");
     *device = NULL;
     if (!spec || !*spec) spec = getenv("BLANCH_DEVICE");
     if (!spec) spec = "";
@@ -410,6 +411,7 @@ int blanch_device_open(struct blanch_device **device, const char *spec, uint64_t
     if (code) return code;
     struct blanch_device *dev = bl_calloc(1, sizeof *dev);
     if (!dev) code = BLANCH_ENOMEM;
+    if (!code) dev->users = 1;
     if (code || (code = choose(list, count, spec, &chosen, &cores))) goto done;
     dev->info = list[chosen].info, dev->platform = list[chosen].platform, dev->id = list[chosen].id;
     memcpy(dev->platform_version, list[chosen].platform_version, sizeof dev->platform_version);
@@ -443,8 +445,12 @@ static void await_events(const struct blanch_device *dev) {
     }
 }
 
+void bl_device_hold(struct blanch_device *dev) {
+    dev->users++;
+}
+
 void blanch_device_close(struct blanch_device *dev) {
-    if (!dev) return;
+    if (!dev || --dev->users > 0) return;
     if (dev->queue) bl_cl_released(clFinish(dev->queue), "a command queue");
     while (dev->attachment_count) { // a release may detach others
         const struct attachment last = dev->attachments[--dev->attachment_count];
@@ -463,7 +469,7 @@ void blanch_device_close(struct blanch_device *dev) {
 }
 
 const struct blanch_device_info *blanch_device_info(const struct blanch_device *dev) {
-    return &dev->info;
+    return dev ? &dev->info : NULL;
 }
 
 void *bl_attached(const struct blanch_device *dev, const void *key) {

@@ -56,7 +56,7 @@ int bl_common_network(const struct bl_common *common, struct bl_network_options 
 
 /* SIGHUP (unless it is ignored, as nohup does), SIGINT and SIGTERM end the process at once, with status 130. */
 int bl_catch_signals(void);
-/* From now on the first of them sets bl_interrupted, says so, and leaves the end to the command. */
+/* From now on the first of them requests a stop, says so, and leaves the end to the command. */
 void bl_end_in_order(void);
 /* Seconds since the process was started, the time before main() included where the system tells it. */
 double bl_process_age(void);

@@ -179,10 +179,10 @@ static int compare(struct bl_compare *c) {
     if ((code = bl_compare_open_runs(c)) || (code = open_folder(c))) return code;
     if (!c->use.wanted) bl_say_data(c->data, c->data_spec);
     if ((code = bl_compare_train(c)) || (code = close_log(c))) return code;
-    if (!bl_interrupted) code = bl_compare_time_inference(c);
+    if (!blanch_stop_requested()) code = bl_compare_time_inference(c);
     bool enough = c->done >= BL_COMPARE_LEAST;
     if (!code && enough && !(code = measure_limits(c))) code = write_results(c);
-    if (code || !bl_interrupted) return code ? code : fail_of_diverged(c);
+    if (code || !blanch_stop_requested()) return code ? code : fail_of_diverged(c);
     return bl_fail(BLANCH_EINTERRUPTED, "interrupted after step %lld%s", (long long)c->done,
                    enough ? "" : ": too few for results");
 }

@@ -183,6 +183,7 @@ struct blanch_tensor *bl_build_linear(struct blanch_builder *b, const char *name
     int n_iter = or_else(rule->n_iter, or_else(b->nd.iterations, 5));
     struct bl_nd_linear_attrs attrs = {linear, nd_attrs(b, block, n_iter, false)};
     attrs.nd.freeze = attrs.nd.freeze_iter = 0; // the published linear layer has no such option
+    if (x->h * x->w > 1) attrs.nd.cov_sampling_stride[0] = or_else(b->nd.sampling_stride, 3); // nor this one
     return add_nd(b, "nd_linear", name, &attrs, x, rule);
 }
 
@@ -190,6 +191,10 @@ static struct blanch_tensor *linear_of(struct blanch_builder *b, const char *nam
                                        bool keep) {
     const struct bl_linear_attrs attrs = {blanch_channels(x), out, 1};
     return bl_build_linear(b, name, x, attrs, &(struct bl_nd_rule){.keep = keep});
+}
+
+struct blanch_tensor *blanch_layernorm(struct blanch_builder *b, const char *name, struct blanch_tensor *x, float eps) {
+    return x ? add1(b, "layernorm", name, &(struct bl_layernorm_attrs){(int)x->c, eps}, x) : NULL;
 }
 
 struct blanch_tensor *blanch_linear_plain(struct blanch_builder *b, const char *name, struct blanch_tensor *x,

@@ -84,7 +84,6 @@ struct blanch_tensor *bl_build_batchnorm2d(struct blanch_builder *b, const char 
 int bl_build_block(int wanted, int channels);
 struct blanch_tensor *bl_build_flatten(struct blanch_builder *b, const char *name, struct blanch_tensor *x);
 
-int bl_graph_stick(struct bl_graph *graph, int code); // remembers the first error and its message
 /* The product of sizes; 0: one is below 1, or it is beyond what can be, which is the graph's error. node: its index,
  * for the message; negative: the input. */
 int64_t bl_graph_count(struct bl_graph *graph, int node, int dims, const int64_t *sizes);

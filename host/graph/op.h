@@ -270,6 +270,10 @@ struct bl_batchnorm_attrs {
     int channels;
     float eps, momentum;
 };
+struct bl_layernorm_attrs {
+    int channels;
+    float eps;
+};
 struct bl_pool_attrs {
     int kernel[2], stride[2], padding[2];
 };

@@ -15,13 +15,10 @@ struct state {
     struct blanch_tensor *coefficients;           // b, c of dx = scale dy + b (x - mean) + c: (2, C)
 };
 
-enum { CPU_CHUNK_BYTES = 128 * 1024, CPU_TILE = 8, CPU_TILE_BYTES = 512, MIN_CHUNK = 32, GPU_ITEMS = 32768 };
+enum { CPU_TILE = 8, CPU_TILE_BYTES = 512 };
 
 static int64_t rows_of(const struct bl_node *node, int n) {
     return n * node->out[0]->h * node->out[0]->w;
-}
-static int64_t chunks_of(int64_t rows, int64_t chunk) {
-    return (rows + chunk - 1) / chunk;
 }
 
 /* Memory is best read in order: wide rows are summed one by one, narrow ones some at once, for sums in registers. */
@@ -49,14 +46,12 @@ static int setup(struct bl_node *node) {
     if (!state) return BLANCH_ENOMEM;
     int64_t rows = x->n * x->h * x->w;
     state->vec = bl_vec(node->dev, x->c);
-    state->chunk =
-        bl_on_cpu(node->dev) ? CPU_CHUNK_BYTES / bl_bytes_of(x, x->c) : rows * (x->c / state->vec) / GPU_ITEMS;
-    if (state->chunk < MIN_CHUNK) state->chunk = MIN_CHUNK;
+    state->chunk = bl_chunk(node, state->vec);
     state->tile = bl_on_cpu(node->dev) ? cpu_tile(x) : (int)state->chunk;
     state->saved = bl_node_workspace(node, BL_LIFE_PINNED, 4 * x->c);
     if (!bl_node_training(node)) return 0;
-    state->partial = bl_node_workspace(node, BL_LIFE_FORWARD, 2 * x->c * chunks_of(rows, state->chunk));
-    state->partial_back = bl_node_workspace(node, BL_LIFE_BACKWARD, 2 * x->c * chunks_of(rows, state->chunk));
+    state->partial = bl_node_workspace(node, BL_LIFE_FORWARD, 2 * x->c * bl_chunks(rows, state->chunk));
+    state->partial_back = bl_node_workspace(node, BL_LIFE_BACKWARD, 2 * x->c * bl_chunks(rows, state->chunk));
     state->coefficients = bl_node_workspace(node, BL_LIFE_BACKWARD, 2 * x->c);
     return 0;
 }
@@ -84,24 +79,17 @@ static int prepare(struct bl_node *node) {
     return code;
 }
 
-/* One item for each vector of channels and chunk of rows; on a CPU one item takes all channels of its chunk. */
-static struct bl_range chunk_range(const struct bl_node *node, int64_t chunks) {
-    const struct state *state = node->state;
-    return bl_on_cpu(node->dev) ? BL_GROUPS1(1, (size_t)chunks)
-                                : BL_ITEMS((size_t)(node->out[0]->c / state->vec), (size_t)chunks);
-}
-
 static int measure(struct bl_node *node, const struct bl_run *run) {
     const struct bl_batchnorm_attrs *attrs = node->attrs;
     struct state *state = node->state;
-    int64_t rows = rows_of(node, run->n), chunks = chunks_of(rows, state->chunk),
+    int64_t rows = rows_of(node, run->n), chunks = bl_chunks(rows, state->chunk),
             vectors = node->out[0]->c / state->vec;
     if (rows == 1 && !run->all)
         return bl_fail(BLANCH_EINPUT,
                        "expected more than 1 value per channel when training; give a larger batch or larger images");
-    int code =
-        bl_launch(state->statistics, chunk_range(node, chunks), BL_MEM(node->in[0]->mem), BL_MEM(state->partial->mem),
-                  BL_I64(rows), BL_I32(vectors), BL_I64(state->chunk), BL_I32(state->tile));
+    int code = bl_launch(state->statistics, bl_share_chunks(node->dev, vectors, chunks), BL_MEM(node->in[0]->mem),
+                         BL_MEM(state->partial->mem), BL_I64(rows), BL_I32(vectors), BL_I64(state->chunk),
+                         BL_I32(state->tile));
     struct bl_moments moments = {state->partial->mem, rows, state->chunk, node->out[0]->c};
     if (!code) code = bl_merge(run->all, node->dev, &moments);
     if (code) return code;
@@ -135,9 +123,9 @@ static int forward(struct bl_node *node, const struct bl_run *run) {
 static int backward(struct bl_node *node, const struct bl_run *run) {
     struct state *state = node->state;
     const struct blanch_tensor *x = node->in[0];
-    int64_t rows = rows_of(node, run->n), chunks = chunks_of(rows, state->chunk), vectors = x->c / state->vec;
+    int64_t rows = rows_of(node, run->n), chunks = bl_chunks(rows, state->chunk), vectors = x->c / state->vec;
     struct bl_mem *dy = node->out[0]->grad->mem;
-    int code = bl_launch(state->gradients, chunk_range(node, chunks), BL_MEM(x->mem), BL_MEM(dy),
+    int code = bl_launch(state->gradients, bl_share_chunks(node->dev, vectors, chunks), BL_MEM(x->mem), BL_MEM(dy),
                          BL_MEM(state->saved->mem), BL_MEM(state->partial_back->mem), BL_I64(rows), BL_I32(vectors),
                          BL_I64(state->chunk), BL_I32(state->tile));
     if (code) return code;

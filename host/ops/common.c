@@ -41,6 +41,33 @@ struct bl_range bl_share_grid(const struct blanch_device *dev, int64_t vectors, 
                           : BL_ITEMS((size_t)vectors, (size_t)columns, (size_t)units);
 }
 
+/* --- sums over pixels ------------------------------------------------------------------------- */
+
+enum { CPU_CHUNK_BYTES = 128 * 1024, MIN_CHUNK = 32, GPU_ITEMS = 32768 };
+
+int64_t bl_chunk(const struct bl_node *node, int vec) {
+    const struct blanch_tensor *x = node->in[0];
+    int64_t rows = x->n * x->h * x->w,
+            chunk = bl_on_cpu(node->dev) ? CPU_CHUNK_BYTES / bl_bytes_of(x, x->c) : rows * (x->c / vec) / GPU_ITEMS;
+    return chunk < MIN_CHUNK ? MIN_CHUNK : chunk;
+}
+
+struct bl_range bl_share_chunks(const struct blanch_device *dev, int64_t vectors, int64_t chunks) {
+    return bl_on_cpu(dev) ? BL_GROUPS1(1, (size_t)chunks) : BL_ITEMS((size_t)vectors, (size_t)chunks);
+}
+
+int bl_sum_chunks(const struct bl_node *node, struct bl_chunk_sums from, int64_t channels, struct bl_mem *to) {
+    int vec = bl_vec(node->dev, channels);
+    struct bl_kernel *kernel;
+    int code = bl_kernel_get(node->dev, "chunks", "sum_chunks", (struct bl_define[]){{"VEC", vec}}, 1, &kernel);
+    if (code) return code;
+    return bl_launch(kernel, bl_share(node->dev, channels / vec, BL_FLOAT_BYTES * vec * from.chunks),
+                     BL_MEM(from.partial), BL_I64(from.chunks), BL_I64(from.stride), BL_I64(from.offset), BL_MEM(to),
+                     BL_I32(channels / vec));
+}
+
+/* --- shapes ----------------------------------------------------------------------------------- */
+
 int64_t bl_features(const struct blanch_tensor *tensor) {
     return tensor->c * tensor->h * tensor->w;
 }

@@ -20,6 +20,21 @@ struct bl_range bl_share_rows(const struct blanch_device *dev, int64_t vectors, 
 struct bl_range bl_share_grid(const struct blanch_device *dev, int64_t vectors, int64_t columns, int64_t units,
                               int64_t bytes);
 
+/* Sums over all pixels of a batch, by channel, are formed of chunks of so many pixels, which are added in order
+ * afterwards: as many of them as the CPU's cache holds, or as keep a GPU busy. bl_share_chunks: an item for each vector
+ * of channels and chunk; on a CPU one takes all channels of its chunk. */
+int64_t bl_chunk(const struct bl_node *node, int vec);
+static inline int64_t bl_chunks(int64_t rows, int64_t chunk) {
+    return (rows + chunk - 1) / chunk;
+}
+struct bl_range bl_share_chunks(const struct blanch_device *dev, int64_t vectors, int64_t chunks);
+/* to = the sums of `channels` floats over chunks that lie `stride` floats apart, from `offset` on. */
+struct bl_chunk_sums {
+    struct bl_mem *partial;
+    int64_t chunks, stride, offset;
+};
+int bl_sum_chunks(const struct bl_node *node, struct bl_chunk_sums from, int64_t channels, struct bl_mem *to);
+
 int64_t bl_features(const struct blanch_tensor *tensor);                          // c*h*w, the elements of an image
 bool bl_same_shape(const struct blanch_tensor *a, const struct blanch_tensor *b); // but for n
 /* BLANCH_EINPUT unless the node has between low and high inputs. */
@@ -69,6 +84,8 @@ int bl_pool_prepare(struct bl_node *node, const char *file, const struct bl_pool
 extern const struct bl_field bl_pool_fields[];
 int bl_pool_definition(const struct bl_pool_attrs *a, const struct bl_ref_tensor *x, struct bl_ref_tensor *y, bool max);
 
+/* BLANCH_EINPUT unless the input has so many channels. */
+int bl_linear_check(const struct bl_node *node, int in_features);
 int bl_linear_definition(const double *weight, const double *bias, int in, int out, const struct bl_ref_tensor *x,
                          struct bl_ref_tensor *y);
 

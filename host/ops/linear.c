@@ -1,16 +1,20 @@
-/* Linear layer: weight (O, I), bias (O), on rows of features: a 1x1 convolution of a 1x1 image. */
+/* Linear layer: weight (O, I), bias (O), on the channels of each pixel: a 1x1 convolution. */
 #include "ops/common.h"
 #include "ops/conv/layer.h"
 #include "graph/reference.h"
 
+int bl_linear_check(const struct bl_node *node, int in_features) {
+    const struct blanch_tensor *x = node->in[0];
+    if (x->c == in_features) return 0;
+    return bl_fail(BLANCH_EINPUT, "%s: takes %d features, its input is %lld x %lld x %lld%s", node->name, in_features,
+                   (long long)x->c, (long long)x->h, (long long)x->w,
+                   bl_features(x) == in_features ? "; flatten it first" : "");
+}
+
 static int setup(struct bl_node *node) {
     const struct bl_linear_attrs *a = node->attrs;
     int code = bl_check_inputs(node, 1, 1);
-    if (code) return code;
-    const struct blanch_tensor *x = node->in[0];
-    if (x->c != a->in_features || x->h != 1 || x->w != 1)
-        return bl_fail(BLANCH_EINPUT, "%s: takes %d features, its input is %lld x %lld x %lld; flatten it first",
-                       node->name, a->in_features, (long long)x->c, (long long)x->h, (long long)x->w);
+    if (code || (code = bl_linear_check(node, a->in_features))) return code;
     const struct bl_conv_attrs conv = {.in_channels = a->in_features,
                                        .out_channels = a->out_features,
                                        .kernel = {1, 1},
@@ -23,16 +27,16 @@ static int setup(struct bl_node *node) {
 
 int bl_linear_definition(const double *weight, const double *bias, int in, int out, const struct bl_ref_tensor *x,
                          struct bl_ref_tensor *y) {
-    int code = bl_ref_new(y, x->n, out, 1, 1);
-    if (code) return code;
-    for (int o = 0; o < out; o++)
-        for (int n = 0; n < x->n; n++) {
-            const double *row = weight + (size_t)o * in, *image = x->v + (size_t)n * in;
+    const size_t plane = (size_t)x->h * x->w;
+    int code = bl_ref_new(y, x->n, out, x->h, x->w);
+    for (size_t p = 0; p < (size_t)x->n * plane && !code; p++)
+        for (int o = 0; o < out; o++) {
+            const double *row = weight + (size_t)o * in, *pixel = x->v + p / plane * plane * (size_t)in + p % plane;
             double sum = bias ? bias[o] : 0;
-            for (int i = 0; i < in; i++) sum += row[i] * image[i];
-            y->v[(size_t)n * out + o] = sum;
+            for (int i = 0; i < in; i++) sum += row[i] * pixel[i * plane];
+            y->v[p / plane * plane * (size_t)out + o * plane + p % plane] = sum;
         }
-    return 0;
+    return code;
 }
 
 static int definition(struct bl_ref_layer *l, const struct bl_ref_tensor *x, int inputs, struct bl_ref_tensor *y) {

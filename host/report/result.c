@@ -215,15 +215,14 @@ void bl_device_result_fill(struct bl_device_result *device, const struct blanch_
     device->max_alloc_bytes = (double)info->max_alloc;
 }
 
-/* The first convolutions are limited by the image's channels: the one with the largest block speaks for all. A linear
- * layer has no sampling stride. */
+/* The first convolutions are limited by the image's channels: the one with the largest block speaks for all. */
 void bl_nd_result_fill(struct bl_nd_result *result, const struct bl_graph *graph) {
     const struct bl_nd_attrs *largest = NULL, *linear = NULL;
     for (int i = 0; i < bl_graph_nodes(graph); i++) {
         const struct bl_node *node = bl_graph_node(graph, i);
         const struct bl_nd_attrs *nd = bl_node_nd(node);
         if (!nd) continue;
-        if (!nd->cov_sampling_stride[0])
+        if (!strcmp(node->op->name, "nd_linear"))
             linear = nd;
         else if (!largest || nd->block > largest->block)
             largest = nd;

@@ -486,7 +486,7 @@ static int loop(struct run *run) {
     run->saved = bl_now();
     while (!code) {
         bool over = p->step >= run->steps;
-        if (bl_interrupted) return interrupted(run);
+        if (blanch_stop_requested()) return interrupted(run);
         if (p->train.count && (over || p->step >= (p->epoch + 1) * run->batches)) {
             code = end_epoch(run);
             if (code == BLANCH_EINTERRUPTED) return interrupted(run);

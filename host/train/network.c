@@ -1,4 +1,4 @@
-/* The public struct blanch_network: a model's graph on a device, fed from the host. */
+/* The body of the public struct blanch_network: a model's graph on a device, fed from the host. */
 #include "train/open.h"
 #include "train/session.h"
 #include "train/tune.h"
@@ -68,21 +68,6 @@ int bl_precision_parse(const char *name, enum blanch_precision *precision) {
     for (int i = BLANCH_FP32; i <= BLANCH_BF16; i++)
         if (!strcmp(name, bl_type_traits[i].name)) return *precision = (enum blanch_precision)i, 0;
     return bl_fail(BLANCH_EUSAGE, "--precision takes fp32, fp16 or bf16, not '%s'", name);
-}
-
-const char *const *blanch_models_list(void) {
-    enum { MOST = 255 };
-    static const char *names[MOST + 1]; // ends with NULL
-    for (int i = 0; i < MOST && bl_model_list[i]; i++) names[i] = bl_model_list[i]->name;
-    return names;
-}
-
-int blanch_update_defaults(const char *optimiser, struct blanch_update *update) {
-    const struct bl_optimiser *found;
-    int code = bl_optimiser_find(optimiser, &found);
-    const size_t size = update->size;
-    if (!code) *update = found->defaults, update->size = size;
-    return code;
 }
 
 int bl_update_resolve(const char *optimiser, struct blanch_update *update) {
@@ -272,6 +257,7 @@ static int create(struct blanch_network **network, struct blanch_device *device,
     *network = NULL;
     if (!net) return BLANCH_ENOMEM;
     net->dev = device;
+    bl_device_hold(device);
     int code = resolve(net, options);
     if (!code) code = resolve_budget(net);
     if (!code) code = build(net);
@@ -331,14 +317,8 @@ void blanch_network_free(struct blanch_network *network) {
     bl_model_free(network->model);
     free(network->layers);
     free(network->host);
+    blanch_device_close(network->dev);
     free(network);
-}
-
-int blanch_network_load(struct blanch_network *network, const char *path) {
-    return bl_weights_load(network->graph, path);
-}
-int blanch_network_save(struct blanch_network *network, const char *path) {
-    return bl_weights_save(network->graph, path, -1);
 }
 
 /* --- running -------------------------------------------------------------------------------- */
@@ -411,6 +391,16 @@ int bl_network_infer(struct blanch_network *net, const float *images, int count,
     return code;
 }
 
+int bl_network_logits(struct blanch_network *net, const struct bl_batch *batch, float *logits) {
+    int code = check_batch(net, batch, false);
+    if (!code && net->options.inference) return bl_network_infer(net, batch->images, batch->count, logits);
+    if (code || (code = upload(net, batch))) return code;
+    struct blanch_tensor *labels = bl_graph_labels(net->graph); // the loss reads them: any class will do
+    if (labels && (code = bl_mem_fill(labels->mem, 0, (size_t)batch->count * sizeof(int32_t), 0))) return code;
+    if ((code = bl_graph_forward(net->graph, batch->count, false))) return code;
+    return bl_tensor_read(net->graph, bl_graph_out(net->graph), batch->count, logits);
+}
+
 /* A network made for inference has no loss: its logits are read. */
 static int eval_logits(struct blanch_network *net, const struct bl_batch *batch, struct blanch_metrics *metrics) {
     int classes = net->options.classes;
@@ -458,90 +448,4 @@ int bl_network_test(struct blanch_network *net, struct bl_dataset *data, enum bl
     bl_loader_close(loader);
     if (seconds) *seconds = bl_now() - start;
     return code;
-}
-
-/* --- the public calls: NCHW ----------------------------------------------------------------- */
-
-/* As much of an options struct as the program knows; the rest is zero. */
-static int take_options(void *to, size_t most, const void *from, const char *what) {
-    size_t size;
-    memcpy(&size, from, sizeof size);
-    if (size < sizeof size || size > most)
-        return bl_fail(BLANCH_EUSAGE, "struct %s has size %zu: set it to sizeof(struct %s)", what, size, what);
-    memset(to, 0, most);
-    memcpy(to, from, size);
-    return 0;
-}
-
-int blanch_network_create(struct blanch_network **network, struct blanch_device *device,
-                          const struct blanch_network_options *options) {
-    struct blanch_network_options o;
-    struct blanch_nd_options nd = {0};
-    *network = NULL;
-    int code = take_options(&o, sizeof o, options, "blanch_network_options");
-    if (!code && o.nd) code = take_options(&nd, sizeof nd, o.nd, "blanch_nd_options");
-    if (code) return code;
-    const struct bl_network_options own = {.model = o.model,
-                                           .norm = o.norm,
-                                           .nd = nd,
-                                           .classes = o.classes,
-                                           .channels = o.channels,
-                                           .height = o.height,
-                                           .width = o.width,
-                                           .batch = o.batch,
-                                           .inference = o.inference,
-                                           .seed = o.seed,
-                                           .recompute = o.recompute,
-                                           .precision = o.precision,
-                                           .optimiser = o.optimiser};
-    return bl_network_create(network, device, &own);
-}
-
-static const float *to_nhwc(struct blanch_network *net, const float *images, int count) {
-    int64_t channels = net->options.channels, pixels = (int64_t)net->options.height * net->options.width;
-    if (count > net->options.batch) return images; // refused by check_batch before it is read
-    float *out = net->host;
-    for (int64_t i = 0; i < count; i++)
-        for (int64_t p = 0; p < pixels; p++)
-            for (int64_t c = 0; c < channels; c++) *out++ = images[(i * channels + c) * pixels + p];
-    return net->host;
-}
-
-int blanch_network_step(struct blanch_network *network, const float *images, const int32_t *labels, int count,
-                        const struct blanch_update *update, struct blanch_metrics *metrics) {
-    const struct bl_batch batch = {.count = count, .images = to_nhwc(network, images, count), .labels = labels};
-    const struct bl_step wanted = {.batch = &batch, .update = update};
-    struct bl_stepped stepped;
-    if (!network->session) return bl_fail(BLANCH_EUSAGE, "a network made for inference cannot be trained");
-    int code = update ? bl_graph_optimiser(network->graph)->check(update) : 0;
-    if (code) return code;
-    code = bl_session_step(network->session, &wanted, &stepped);
-    if (!code) *metrics = stepped.metrics;
-    bl_stepped_release(&stepped);
-    return code;
-}
-
-int blanch_network_budget(const struct blanch_network *network, struct blanch_budget *budget) {
-    const struct bl_session *session = network->session;
-    const struct bl_budget *b = session && session->overhead ? bl_overhead_budget(session->overhead) : NULL;
-    const struct blanch_budget found = {.size = sizeof found,
-                                        .allowed = b ? 100 * b->share : NAN,
-                                        .held = b && b->planned ? 100 * bl_budget_held(b) : NAN,
-                                        .least = b && b->planned ? 100 * bl_budget_floor(b) : NAN,
-                                        .layers = b ? b->count : 0};
-    if (budget->size != sizeof found)
-        return bl_fail(BLANCH_EUSAGE, "struct blanch_budget: set its size to sizeof(struct blanch_budget)");
-    *budget = found;
-    return 0;
-}
-
-int blanch_network_predict(struct blanch_network *network, const float *images, int count, float *logits) {
-    struct bl_batch batch = {.count = count, .images = to_nhwc(network, images, count)};
-    int code = check_batch(network, &batch, false);
-    if (!code && network->options.inference) return bl_network_infer(network, batch.images, count, logits);
-    if (code || (code = upload(network, &batch))) return code;
-    struct blanch_tensor *labels = bl_graph_labels(network->graph); // the loss reads them: any class will do
-    if (labels && (code = bl_mem_fill(labels->mem, 0, (size_t)count * sizeof(int32_t), 0))) return code;
-    if ((code = bl_graph_forward(network->graph, count, false))) return code;
-    return bl_tensor_read(network->graph, bl_graph_out(network->graph), count, logits);
 }

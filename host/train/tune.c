@@ -37,9 +37,14 @@ int bl_tune_create(bl_network_creator *create, struct blanch_network **net, stru
     return code;
 }
 
+static void say(void *context, const char *line) {
+    bl_warn("%s", line);
+}
+
 int blanch_device_tune(struct blanch_device *device, double seconds) {
     const struct bl_tune_bounds bounds = {
-        .seconds = seconds, .candidate = BL_FIRST_USE_CANDIDATE, .build = BL_FIRST_USE_BUILD};
+        .seconds = seconds, .candidate = BL_FIRST_USE_CANDIDATE, .build = BL_FIRST_USE_BUILD, .said = say};
+    if (!device) return bl_fail(BLANCH_EUSAGE, "blanch_device_tune: NULL is given");
     if (!(seconds >= 0)) return bl_fail(BLANCH_EUSAGE, "a device is tuned for 0 seconds or more, not %g", seconds);
     return bl_tuner_open(device, &bounds);
 }

@@ -2,10 +2,11 @@
  *
  * Conventions. A function that can fail returns 0 or a negative enum blanch_error; blanch_error_message() then holds
  * one line that names what failed (per thread, valid until the next failing call there). Objects are created through an
- * out parameter, NULL after a failure, and released by the matching _close or _free, which accept NULL: networks before
- * their device, models at any time. What a call is not to be given (NULL where nothing is said of it, a count below 1,
- * a wrong size) is BLANCH_EUSAGE, and nothing is done. Everything of one device belongs to one thread at a time. Host
- * tensors are float32, NCHW, weights OIHW, as in PyTorch. The library never prints or exits.
+ * out parameter, NULL after a failure, and released by the matching _close or _free, which accept NULL, in any order:
+ * what is still needed of a device, a model or data by something else lives as long as that. What a call is not to be
+ * given (NULL where nothing is said of it, a count below 1, a wrong size) is BLANCH_EUSAGE, and nothing is done.
+ * Everything of one device belongs to one thread at a time. Host tensors are float32, NCHW, weights OIHW, as in
+ * PyTorch. The library never prints or exits.
  *
  * Structs that begin with `size` grow at their end. The program sets it to sizeof of the struct as it knows it, in
  * those that the library fills too: it reads and writes no more of them. Fields that an older program lacks count as
@@ -122,11 +123,10 @@ int blanch_device_tune(struct blanch_device *device, double seconds);
 
 /* --- models --------------------------------------------------------------------------------- */
 
-/* BLANCH_OWN: as the definition says, which of a network in models/ and of a program's own is batch norm. */
+/* BLANCH_OWN: a network of a file as it says; a built-in one, and a program's own, with batch norm. */
 enum blanch_norm { BLANCH_BN, BLANCH_ND, BLANCH_NONE, BLANCH_OWN };
 
-/* A network's definition, from which any number of networks are created, on any device and thread. Those keep what they
- * need of it: it may be freed before them. */
+/* A network's definition, from which any number of networks are created, on any device and thread. */
 struct blanch_model;
 struct blanch_builder;
 struct blanch_tensor;
@@ -354,7 +354,7 @@ int blanch_network_layer(const struct blanch_network *network, int index, struct
 int blanch_network_record(struct blanch_network *network, bool record);
 
 /* The phases that a step's time is told by: "forward", "backward_data", ...; NULL: index is none. */
-enum { BLANCH_PHASES = 24 }; // indices below it
+enum { BLANCH_PHASES = 32 }; // indices below it
 const char *blanch_phase_name(int index);
 
 /* Of all recorded steps. */
@@ -375,7 +375,7 @@ struct blanch_ledger_row {
 int blanch_network_ledger_row(const struct blanch_network *network, int row, struct blanch_ledger_row *of);
 
 /* The overhead budget, per cent over the same network's steps with batch norm. Without a budget allowed is NAN; held
- * and least are NAN until the first decision. A network into which weights are loaded begins to measure anew. */
+ * and least are NAN until the first decision. */
 struct blanch_budget {
     size_t size;
     double allowed; // as asked for
@@ -429,13 +429,13 @@ int blanch_image_read(const char *path, const struct blanch_view *view, float *i
 struct blanch_loader_options {
     size_t size;
     enum blanch_split split;
-    struct blanch_view view; // with its size
-    int batch;               // images
-    bool training;           // shuffled anew in every epoch and augmented; else in order, and as they are
-    int least;               // a last batch of fewer images is left out (the network's least_batch, or batch); 0: none
-    uint64_t seed;           // of order and augmentation
-    int64_t epoch, first;    // where it begins: an epoch, and so many batches later
-    int epochs;              // how many; 0: without end
+    const struct blanch_view *view; // NULL: blanch_data_view of the data's own channels and side
+    int batch;                      // images
+    bool training;                  // shuffled anew in every epoch and augmented; else in order, and as they are
+    int least;            // a last batch of fewer images is left out (the network's least_batch, or batch); 0: none
+    uint64_t seed;        // of order and augmentation
+    int64_t epoch, first; // where it begins: an epoch, and so many batches later
+    int epochs;           // how many; 0: without end
 };
 struct blanch_batch { // valid until the next call
     size_t size;
@@ -445,7 +445,7 @@ struct blanch_batch { // valid until the next call
     int64_t epoch;
     bool last; // of its epoch
 };
-/* Batches are prepared ahead in threads; their contents do not depend on how many there are. Closed before the data. */
+/* Batches are prepared ahead in threads; their contents do not depend on how many there are. */
 struct blanch_loader;
 int blanch_loader_open(struct blanch_loader **loader, struct blanch_data *data,
                        const struct blanch_loader_options *options);
@@ -474,7 +474,7 @@ struct blanch_conv_spec {
     int block;               // ND's, 0: the default (or --block)
     bool freeze;             // ND's
     bool plain;              // stays a plain convolution under ND too
-    const char *nd_name;     // its name under ND, where that is another
+    const char *nd_name;     // under ND, where it differs
     int reserved[8];         // zero
 };
 /* (N, C, H, W) to (N, out, H', W'); weights (out, C / groups, kernel, kernel_w). Under ND an ND convolution. */
@@ -486,7 +486,10 @@ struct blanch_tensor *blanch_batchnorm2d(struct blanch_builder *b, const char *n
 struct blanch_tensor *blanch_batchnorm2d_always(struct blanch_builder *b, const char *name, struct blanch_tensor *x);
 /* Parameters of a state dict that the network never uses. */
 void blanch_batchnorm2d_unused(struct blanch_builder *b, const char *name, struct blanch_tensor *x);
-/* (N, C, 1, 1) to (N, out, 1, 1); weights (out, C) and a bias. Under ND an ND linear layer. */
+/* Over the channels of each pixel; eps 0: 1e-5. Whatever the normalisation, it stays. */
+struct blanch_tensor *blanch_layernorm(struct blanch_builder *b, const char *name, struct blanch_tensor *x, float eps);
+/* (N, C, H, W) to (N, out, H, W), of the channels of each pixel; weights (out, C) and a bias. Under ND an ND linear
+ * layer, whose samples over more than one pixel are as far apart as those of a 1x1 convolution. */
 struct blanch_tensor *blanch_linear(struct blanch_builder *b, const char *name, struct blanch_tensor *x, int out);
 struct blanch_tensor *blanch_linear_plain(struct blanch_builder *b, const char *name, struct blanch_tensor *x,
                                           int out); // under ND too

@@ -2,17 +2,8 @@
  * the weights. weight (O, C/groups, kh, kw), bias (O), running_mean (groups*F), running_deconv (F, F) or (groups, F,
  * F). */
 #include "ops/common.h"
-#include "ops/conv/conv.h"
-#include "ops/nd/fold.h"
 #include "ops/nd/definition.h"
-#include "ops/nd/phase.h"
-#include <stdlib.h>
-
-struct state {
-    struct bl_conv *conv;
-    struct bl_whitening *whitening;
-    struct bl_fold fold;
-};
+#include "ops/nd/layer.h"
 
 static int check(struct bl_node *node) {
     const struct bl_nd_conv_attrs *a = node->attrs;
@@ -62,17 +53,17 @@ static int setup(struct bl_node *node) {
     if (!a->nd.freeze_iter) a->nd.freeze_iter = 100;
     int code = check(node);
     if (code) return code;
-    struct state *state = node->state = bl_calloc(1, sizeof *state);
-    if (!state) return BLANCH_ENOMEM;
+    struct bl_nd_layer *layer = node->state = bl_calloc(1, sizeof *layer);
+    if (!layer) return BLANCH_ENOMEM;
     struct bl_samples samples = samples_of(a);
     int rows = rows_of(a, &samples);
     bool permuted = rows > 1 && samples.block * samples.kernel[0] * samples.kernel[1] > 1;
-    if ((code = bl_conv_setup(node, &a->conv, permuted ? rows : 1, BL_LIFE_KEPT, &state->conv))) return code;
+    if ((code = bl_conv_setup(node, &a->conv, permuted ? rows : 1, BL_LIFE_KEPT, &layer->conv))) return code;
     int64_t out_h, out_w, outputs = a->conv.out_channels;
     bl_conv_out_size(&a->conv, node->in[0]->h, node->in[0]->w, &out_h, &out_w);
     bl_node_out(node, outputs, out_h, out_w);
     int64_t shape[] = {outputs, a->conv.in_channels / a->conv.groups, a->conv.kernel[0], a->conv.kernel[1]};
-    state->fold = (struct bl_fold){
+    layer->fold = (struct bl_fold){
         .node = node,
         .outputs = outputs,
         .interleave = rows,
@@ -81,58 +72,11 @@ static int setup(struct bl_node *node) {
         .weight = bl_node_param(node, "weight", BL_INIT_FAN_IN, 4, shape),
         .bias = bl_node_param(node, "bias", BL_INIT_FAN_IN, 1, &outputs),
     };
-    if ((code = bl_whitening_setup(node, &a->nd, &samples, &state->whitening))) return code;
-    state->fold.whitening = state->whitening;
-    bl_fold_setup(&state->fold, BL_LIFE_SAVED);
-    node->multiply_adds = bl_conv_multiply_adds(state->conv);
+    if ((code = bl_whitening_setup(node, &a->nd, &samples, &layer->whitening))) return code;
+    layer->fold.whitening = layer->whitening;
+    bl_fold_setup(&layer->fold, BL_LIFE_SAVED);
+    node->multiply_adds = bl_conv_multiply_adds(layer->conv);
     return 0;
-}
-
-static int fused(struct bl_node *node) {
-    const struct state *state = node->state;
-    return bl_conv_fused(state->conv, node->param[0]->data.count);
-}
-
-static int prepare(struct bl_node *node) {
-    struct state *state = node->state;
-    int code = bl_conv_prepare(state->conv);
-    if (!code) code = bl_whitening_prepare(state->whitening);
-    return code ? code : bl_fold_prepare(&state->fold);
-}
-
-static int forward(struct bl_node *node, const struct bl_run *run) {
-    struct state *state = node->state;
-    struct bl_fold *fold = &state->fold;
-    bool changed;
-    int code = bl_fold_forward(fold, run, &changed);
-    bl_node_phase(node, BL_FORWARD);
-    if (!code && changed) code = bl_conv_pack(state->conv, run, fold->folded->mem, fold->folded_bias->mem);
-    return code ? code : bl_conv_forward(state->conv, run, node->in[0], fold->folded_bias->mem, node->out[0]);
-}
-
-static int backward(struct bl_node *node, const struct bl_run *run) {
-    struct state *state = node->state;
-    struct bl_fold *fold = &state->fold;
-    bl_node_phase(node, BL_BACKWARD_WEIGHTS);
-    int code = bl_conv_backward_weights(state->conv, run, node->in[0], node->out[0]->grad, fold->gradient->mem,
-                                        fold->bias->grad.mem);
-    if (code) return code;
-    bl_node_phase(node, BL_FOLD);
-    code = bl_fold_backward(fold);
-    if (code || !node->in[0]->grad) return code;
-    bl_node_phase(node, BL_BACKWARD_DATA);
-    code = bl_conv_backward_data(state->conv, run, fold->folded->mem, node->out[0]->grad, node->in[0]->grad,
-                                 node->accumulate[0]);
-    return code ? code : bl_fold_backward_input(fold, run);
-}
-
-static void release(struct bl_node *node) {
-    struct state *state = node->state;
-    if (!state) return;
-    bl_conv_free(state->conv);
-    bl_whitening_free(state->whitening);
-    free(state);
-    node->state = NULL;
 }
 
 #define CONV(member) offsetof(struct bl_nd_conv_attrs, conv.member)
@@ -173,10 +117,10 @@ const struct bl_op bl_op_nd_conv2d = {
     .phase_forward = BL_FORWARD,
     .phase_backward = BL_BACKWARD_WEIGHTS,
     .setup = setup,
-    .fused = fused,
-    .prepare = prepare,
-    .forward = forward,
-    .backward = backward,
+    .fused = bl_nd_layer_fused,
+    .prepare = bl_nd_layer_prepare,
+    .forward = bl_nd_layer_forward,
+    .backward = bl_nd_layer_backward,
     .definition = bl_nd_conv_definition,
-    .release = release,
+    .release = bl_nd_layer_release,
 };

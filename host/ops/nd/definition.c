@@ -310,8 +310,12 @@ int bl_nd_linear_definition(struct bl_ref_layer *l, const struct bl_ref_tensor *
     double *bias = bl_ref_doubles((size_t)out), *rows = bl_ref_doubles(bl_ref_count(x));
     struct bl_ref_tensor first = first_images(l, x);
     if (!m || !d || !weight || !bias || !rows) goto done;
-    memcpy(rows, x->v, sizeof *rows * bl_ref_count(x));
-    const struct sampled sampled = {rows, (size_t)x->n * blocks, f, 0};
+    const size_t stride = a->nd.cov_sampling_stride[0] ? (size_t)a->nd.cov_sampling_stride[0] : 1,
+                 step = stride * stride, plane = (size_t)x->h * x->w, count = ((size_t)x->n * plane + step - 1) / step;
+    for (size_t r = 0; r < count; r++)
+        for (int i = 0; i < in; i++)
+            rows[r * in + i] = bl_ref_at(x, (int)(r * step / plane), i, 0, 0)[r * step % plane];
+    const struct sampled sampled = {rows, count * blocks, f, 0};
     const struct weights w = {.weight = l->param[0],
                               .bias = l->param[1],
                               .out = out,

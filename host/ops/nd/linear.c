@@ -1,32 +1,27 @@
 /* Linear layer with network deconvolution on rows of features, in contiguous blocks: weight (O, I), bias (O),
- * running_mean (B), running_deconv (B, B). y = x W'^T + b'. */
+ * running_mean (B), running_deconv (B, B). y = x W'^T + b'. Every pixel is a row. */
 #include "blas/blas.h"
 #include "ops/common.h"
-#include "ops/conv/conv.h"
-#include "ops/nd/fold.h"
 #include "ops/nd/definition.h"
+#include "ops/nd/layer.h"
 #include "ops/nd/phase.h"
-#include <stdlib.h>
 
 struct state {
-    struct bl_conv *conv; // of an inference, which packs the folded weights once; in training they change every step
-    struct bl_whitening *whitening;
-    struct bl_fold fold;
+    struct bl_nd_layer layer; // has a convolution over pixels, and in an inference, which packs the folded weights
+                              // once; in training they change every step
     struct bl_kernel *broadcast_bias, *sum_rows;
 };
 
 static int check(struct bl_node *node) {
     const struct bl_nd_linear_attrs *a = node->attrs;
     int code = bl_check_inputs(node, 1, 1);
-    if (code) return code;
-    const struct blanch_tensor *x = node->in[0];
-    if (x->c != a->linear.in_features || x->h != 1 || x->w != 1)
-        return bl_fail(BLANCH_EINPUT, "%s: takes %d features, its input is %lld x %lld x %lld; flatten it first",
-                       node->name, a->linear.in_features, (long long)x->c, (long long)x->h, (long long)x->w);
+    if (code || (code = bl_linear_check(node, a->linear.in_features))) return code;
     if (a->linear.out_features < 1) return bl_fail(BLANCH_EINPUT, "%s: out_features must be at least 1", node->name);
     if (a->nd.block < 1 || a->linear.in_features % a->nd.block)
         return bl_fail(BLANCH_EINPUT, "%s: a block of %d does not divide %d features", node->name, a->nd.block,
                        a->linear.in_features);
+    if (a->nd.cov_sampling_stride[0] < 0 || a->nd.cov_sampling_stride[0] > BL_MOST_SAMPLING)
+        return bl_fail(BLANCH_EINPUT, "%s: cov_sampling_stride must be 1 to %d", node->name, BL_MOST_SAMPLING);
     return bl_whitening_check(node, &a->nd);
 }
 
@@ -42,11 +37,6 @@ static int setup_conv(struct bl_node *node, struct bl_conv **conv) {
     return bl_conv_setup(node, &attrs, 1, BL_LIFE_KEPT, conv);
 }
 
-static int fused(struct bl_node *node) {
-    const struct state *state = node->state;
-    return bl_conv_fused(state->conv, state->fold.weight->data.count);
-}
-
 static int setup(struct bl_node *node) {
     struct bl_nd_linear_attrs *a = node->attrs;
     int code = check(node);
@@ -54,16 +44,20 @@ static int setup(struct bl_node *node) {
     struct state *state = node->state = bl_calloc(1, sizeof *state);
     if (!state) return BLANCH_ENOMEM;
     int64_t outputs = a->linear.out_features, shape[] = {outputs, a->linear.in_features};
-    bl_node_out(node, outputs, 1, 1);
+    const struct blanch_tensor *x = node->in[0];
+    const bool training = bl_node_training(node);
+    int step = a->nd.cov_sampling_stride[0] ? a->nd.cov_sampling_stride[0] : 1;
+    bl_node_out(node, outputs, x->h, x->w);
     struct bl_samples samples = {.kernel = {1, 1},
                                  .step = {1, 1},
                                  .dilation = {1, 1},
-                                 .flat = 1,
+                                 .flat = step * step,
                                  .block = a->nd.block,
                                  .interleave = a->linear.in_features / a->nd.block,
                                  .contiguous = true,
                                  .matrices = 1};
-    state->fold = (struct bl_fold){
+    struct bl_nd_layer *layer = &state->layer;
+    layer->fold = (struct bl_fold){
         .node = node,
         .outputs = outputs,
         .interleave = samples.interleave,
@@ -71,36 +65,30 @@ static int setup(struct bl_node *node) {
         .weight = bl_node_param(node, "weight", BL_INIT_FAN_IN, 2, shape),
         .bias = bl_node_param(node, "bias", BL_INIT_FAN_IN, 1, &outputs),
     };
-    if ((code = bl_whitening_setup(node, &a->nd, &samples, &state->whitening))) return code;
-    state->fold.whitening = state->whitening;
-    const bool training = bl_node_training(node);
-    bl_fold_setup(&state->fold, training ? BL_LIFE_KEPT : BL_LIFE_FORWARD);
-    if (!training && (code = setup_conv(node, &state->conv))) return code;
-    node->multiply_adds = (double)a->linear.in_features * a->linear.out_features;
+    if ((code = bl_whitening_setup(node, &a->nd, &samples, &layer->whitening))) return code;
+    layer->fold.whitening = layer->whitening;
+    if ((!training || x->h * x->w > 1) && (code = setup_conv(node, &layer->conv))) return code;
+    bl_fold_setup(&layer->fold, layer->conv ? BL_LIFE_SAVED : BL_LIFE_KEPT);
+    node->multiply_adds = (double)a->linear.in_features * a->linear.out_features * (double)(x->h * x->w);
     return 0;
 }
 
 static int prepare(struct bl_node *node) {
     struct state *state = node->state;
-    int code = bl_whitening_prepare(state->whitening);
-    if (!code) code = bl_fold_prepare(&state->fold);
-    if (code || state->conv) return code ? code : bl_conv_prepare(state->conv);
-    if (!code) code = bl_kernel_get(node->dev, "nd/linear", "broadcast_bias", NULL, 0, &state->broadcast_bias);
-    if (!code) code = bl_kernel_get(node->dev, "nd/linear", "sum_rows", NULL, 0, &state->sum_rows);
-    return code;
+    int code = bl_nd_layer_prepare(node);
+    if (code || state->layer.conv) return code;
+    code = bl_kernel_get(node->dev, "nd/linear", "broadcast_bias", NULL, 0, &state->broadcast_bias);
+    return code ? code : bl_kernel_get(node->dev, "nd/linear", "sum_rows", NULL, 0, &state->sum_rows);
 }
 
 static int forward(struct bl_node *node, const struct bl_run *run) {
     struct state *state = node->state;
-    struct bl_fold *fold = &state->fold;
+    struct bl_fold *fold = &state->layer.fold;
     int64_t in = node->in[0]->c, out = node->out[0]->c;
+    if (state->layer.conv) return bl_nd_layer_forward(node, run);
     bool changed;
     int code = bl_fold_forward(fold, run, &changed);
     bl_node_phase(node, BL_FORWARD);
-    if (!code && state->conv) {
-        code = changed ? bl_conv_pack(state->conv, run, fold->folded->mem, fold->folded_bias->mem) : 0;
-        return code ? code : bl_conv_forward(state->conv, run, node->in[0], fold->folded_bias->mem, node->out[0]);
-    }
     if (!code)
         code = bl_launch_light(node->dev, state->broadcast_bias, bl_share(node->dev, run->n, BL_FLOAT_BYTES * out),
                                BL_MEM(fold->folded_bias->mem), BL_I32(run->n), BL_I32(out), BL_MEM(node->out[0]->mem));
@@ -131,20 +119,21 @@ static int weights_backward(const struct bl_node *node, int n) {
                               .alpha = 1,
                               .a = dy,
                               .b = node->in[0]->mem,
-                              .c = state->fold.gradient->mem,
+                              .c = state->layer.fold.gradient->mem,
                               .lda = out,
                               .ldb = in,
                               .ldc = in};
     int code = bl_gemm(node->dev, &weights);
     if (code) return code;
     return bl_launch_light(node->dev, state->sum_rows, bl_share(node->dev, out, BL_FLOAT_BYTES * n), BL_MEM(dy),
-                           BL_I32(n), BL_I32(out), BL_MEM(state->fold.bias->grad.mem));
+                           BL_I32(n), BL_I32(out), BL_MEM(state->layer.fold.bias->grad.mem));
 }
 
 static int backward(struct bl_node *node, const struct bl_run *run) {
     struct state *state = node->state;
-    struct bl_fold *fold = &state->fold;
+    struct bl_fold *fold = &state->layer.fold;
     int64_t in = node->in[0]->c, out = node->out[0]->c;
+    if (state->layer.conv) return bl_nd_layer_backward(node, run);
     bl_node_phase(node, BL_BACKWARD_WEIGHTS);
     int code = weights_backward(node, run->n);
     if (code) return code;
@@ -167,15 +156,6 @@ static int backward(struct bl_node *node, const struct bl_run *run) {
     return code ? code : bl_fold_backward_input(fold, run);
 }
 
-static void release(struct bl_node *node) {
-    struct state *state = node->state;
-    if (!state) return;
-    bl_conv_free(state->conv);
-    bl_whitening_free(state->whitening);
-    free(state);
-    node->state = NULL;
-}
-
 #define LINEAR(member) offsetof(struct bl_nd_linear_attrs, linear.member)
 #define ND(member) offsetof(struct bl_nd_linear_attrs, nd.member)
 static const struct bl_field fields[] = {
@@ -186,6 +166,7 @@ static const struct bl_field fields[] = {
     {"n_iter", BL_FIELD_INT, ND(n_iter)},
     {"eps", BL_FIELD_FLOAT, ND(eps)},
     {"momentum", BL_FIELD_FLOAT, ND(momentum)},
+    {"cov_sampling_stride", BL_FIELD_INT, ND(cov_sampling_stride), true},
     {"refresh", BL_FIELD_INT, ND(refresh), true},
     {"constant_grad", BL_FIELD_BOOL, ND(constant_grad), true},
     {NULL},
@@ -204,10 +185,10 @@ const struct bl_op bl_op_nd_linear = {
     .phase_forward = BL_FORWARD,
     .phase_backward = BL_BACKWARD_WEIGHTS,
     .setup = setup,
-    .fused = fused,
+    .fused = bl_nd_layer_fused,
     .prepare = prepare,
     .forward = forward,
     .backward = backward,
     .definition = bl_nd_linear_definition,
-    .release = release,
+    .release = bl_nd_layer_release,
 };
