@@ -319,24 +319,6 @@ static void test_rule(void **state) {
     for (int i = 0; bl_model_list[i]; i++) check_rule(bl_model_list[i]->name, BLANCH_ND);
 }
 
-/* What is wrong in a description is named. */
-static void test_wrong_descriptions(void **state) {
-#define GRAPH(nodes) "{\"input\": [3, 8, 8], \"graph\": [" nodes "]}"
-#define RELU "{\"op\": \"relu\"}"
-    static const char *const wrong[][2] = {
-        {"{}", "input"},
-        {"{\"input\": [3, 8, 8]}", "graph"},
-        {GRAPH("{\"op\": \"rely\"}"), "node '0': there is no operation 'rely', did you mean 'relu'?"},
-        {GRAPH("{\"op\": \"relu\", \"inputs\": [\"b\"]}"), "'b'"},
-        {GRAPH("{\"op\": \"relu\", \"out\": [3, 8, 9]}"), "3 x 8 x 9"},
-    };
-    for (int i = 0; i < BL_COUNT(wrong); i++) {
-        struct blanch_model *model;
-        if (!bl_model_from_json(&model, wrong[i][0], strlen(wrong[i][0]))) fail_msg("%s is taken", wrong[i][0]);
-        if (!strstr(blanch_error_message(), wrong[i][1])) fail_msg("%s: %s", wrong[i][1], blanch_error_message());
-    }
-}
-
 /* Options replace the defaults, not a network's exceptions; other classes change the last layer alone. */
 static void test_options(void **state) {
     struct bl_network_options options = {
@@ -390,7 +372,7 @@ static const char *const networks[] = {"vgg11",
                                        "mobilenetv2-imagenet"};
 
 int main(void) {
-    static struct CMUnitTest tests[2 * BL_COUNT(networks) + 6];
+    static struct CMUnitTest tests[2 * BL_COUNT(networks) + 5];
     int count = 0;
     for (int i = 0; i < 2 * BL_COUNT(networks); i++) {
         char *what = bl_format("%s-%s", networks[i / 2], i % 2 ? "nd" : "bn");
@@ -399,7 +381,6 @@ int main(void) {
     tests[count++] = (struct CMUnitTest)cmocka_unit_test(test_none);
     tests[count++] = (struct CMUnitTest)cmocka_unit_test(test_round_trips);
     tests[count++] = (struct CMUnitTest)cmocka_unit_test(test_rule);
-    tests[count++] = (struct CMUnitTest)cmocka_unit_test(test_wrong_descriptions);
     tests[count++] = (struct CMUnitTest)cmocka_unit_test(test_options);
     tests[count++] = (struct CMUnitTest)cmocka_unit_test(test_too_small);
     return _cmocka_run_group_tests("models", tests, (size_t)count, NULL, NULL);
