@@ -1,6 +1,5 @@
 /* blanch models: lists the networks, or one network's layers. */
 #include "cli/common.h"
-#include "graph/describe.h"
 #include "model.h"
 #include "train/open.h"
 #include "train/train.h"
@@ -98,25 +97,26 @@ static int show_text(const struct blanch_model *model, const struct bl_network_o
 }
 
 static int show_json(const struct blanch_model *model, const struct bl_network_options *options,
-                     const struct bl_graph *graph, const struct bl_common *common) {
+                     const struct bl_common *common) {
     cJSON *json = bl_document("model", 2, NULL, bl_options_json(common->options));
     cJSON_AddStringToObject(json, "model", model->name);
     cJSON_AddStringToObject(json, "norm", bl_norm_name(options->norm));
     cJSON_AddStringToObject(json, "summary", model->summary);
-    if (model->block_fc != BL_USUAL_BLOCK_FC)
-        cJSON_AddNumberToObject(cJSON_AddObjectToObject(json, "nd"), "block_fc", model->block_fc);
-    bl_graph_describe(graph, json);
-    return bl_print_json(json);
+    int code = bl_model_describe(model, options, json);
+    if (!code) return bl_print_json(json);
+    cJSON_Delete(json);
+    return code;
 }
 
 static int show(const struct blanch_model *model, struct bl_network_options *options, const struct bl_common *common) {
     struct bl_graph *graph = NULL;
     if (!model->json) options->norm = bl_model_norm(model, options->norm);
     bl_common_say_unused(common, bl_model_norm(model, options->norm) == BLANCH_ND);
+    if (common->json) return show_json(model, options, common);
     int code = bl_graph_create(&graph, NULL, 1, true);
     if (!code) code = bl_model_build(graph, model, options);
     if (!code) code = bl_graph_finish(graph, 0);
-    if (!code) code = common->json ? show_json(model, options, graph, common) : show_text(model, options, graph);
+    if (!code) code = show_text(model, options, graph);
     bl_graph_free(graph);
     return code;
 }

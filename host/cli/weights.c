@@ -63,14 +63,15 @@ static void plain_view(struct bl_view *view, int channels, int size) {
 
 static int shape_by_data(struct bl_trained *t, struct bl_network_options *network) {
     const struct blanch_model *model = t->model;
-    if (t->config.json) return 0;
+    int side, code = t->config.json ? 0 : bl_model_side(model, &side);
+    if (code || t->config.json) return code;
     if (!t->data) {
-        plain_view(&t->view, model->channels, model->size);
+        plain_view(&t->view, model->channels, side);
         return 0;
     }
     network->classes = bl_dataset_classes(t->data);
     network->channels = bl_dataset_channels(t->data);
-    bl_view_default(&t->view, t->data, network->channels, model->size);
+    bl_view_default(&t->view, t->data, network->channels, side);
     return 0;
 }
 

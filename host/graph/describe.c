@@ -62,6 +62,14 @@ static const char *const kinds[] = {[BL_FIELD_INT] = "a whole number",
                                     [BL_FIELD_FLOAT] = "a number",
                                     [BL_FIELD_BOOL] = "true or false"};
 
+static void put_default(const struct bl_field *f, void *value) {
+    if (f->kind == BL_FIELD_FLOAT)
+        *(float *)value = (float)f->otherwise;
+    else
+        *(int *)value = (int)f->otherwise;
+    if (f->kind == BL_FIELD_INT2) ((int *)value)[1] = (int)f->otherwise;
+}
+
 /* What is misspelt would be left at its default without a word. */
 static int check_names(const struct bl_op *op, const cJSON *json) {
     const char *known[MOST_FIELDS + 1] = {NULL};
@@ -77,7 +85,10 @@ int bl_attrs_from_json(const struct bl_op *op, const cJSON *json, void *attrs) {
     if (code) return code;
     for (const struct bl_field *f = op->fields; f && f->name; f++) {
         const cJSON *item = cJSON_GetObjectItemCaseSensitive(json, f->name);
-        if (!item && f->optional) continue;
+        if (!item && f->optional) {
+            put_default(f, (char *)attrs + f->offset);
+            continue;
+        }
         if (!item) return bl_fail(BLANCH_EINPUT, "%s: the attribute '%s' is missing", op->name, f->name);
         if (!read_field(f->kind, item, (char *)attrs + f->offset))
             return bl_fail(BLANCH_EINPUT, "%s: the attribute '%s' must be %s", op->name, f->name, kinds[f->kind]);
@@ -98,13 +109,13 @@ static cJSON *float_json(float value) {
 static cJSON *field_json(const struct bl_field *f, const void *value) {
     switch (f->kind) {
     case BL_FIELD_INT:
-        return f->optional && !*(const int *)value ? NULL : cJSON_CreateNumber(*(const int *)value);
+        return f->optional && !f->otherwise && !*(const int *)value ? NULL : cJSON_CreateNumber(*(const int *)value);
     case BL_FIELD_INT2:
         return cJSON_CreateIntArray(value, 2);
     case BL_FIELD_FLOAT:
         return float_json(*(const float *)value);
     case BL_FIELD_BOOL:
-        return f->optional && !*(const int *)value ? NULL : cJSON_CreateBool(*(const int *)value);
+        return f->optional && !f->otherwise && !*(const int *)value ? NULL : cJSON_CreateBool(*(const int *)value);
     }
     return NULL;
 }

@@ -1,158 +1,12 @@
 /* A network of a JSON description. Its nodes are read first, then built one by one; the layers and batch norms through
  * the builders that apply the rule of deconvolution. */
-#include "base/text.h"
-#include "graph/describe.h"
-#include "graph/internal.h"
+#include "graph/described_internal.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { MOST_NODES = 5000, LONGEST_NAME = 100, MOST_SIZE = 1 << 20 };
-
-/* A node of the description. */
-struct row {
-    const cJSON *json;
-    const char *id, *name;
-    char place[12];                // both, where nothing else is said
-    const struct bl_op *op;        // NULL: the input
-    int inputs, in[BL_MAX_INPUTS]; // rows, and
-    int output[BL_MAX_INPUTS];     // which of their outputs
-    bool unused;
-    struct blanch_tensor *value; // its first output; of a batch norm that goes, its input's
-    struct bl_node *node;        // NULL: it has none
-};
-
-struct described {
-    const struct bl_description *description;
-    struct blanch_builder *b;
-    struct row *row;
-    int rows;
-    int head;    // the row whose outputs become the classes; -1: they stay
-    bool fits;   // sizes may be others than the description's
-    bool turned; // layers may be others
-};
-
 static const cJSON *item(const cJSON *object, const char *key) {
-    return cJSON_GetObjectItemCaseSensitive(object, key);
-}
-
-static int read_sizes(const cJSON *list, const char *where, const char *key, int size[3]) {
-    const cJSON *entry = cJSON_IsArray(list) ? list->child : NULL;
-    int count = 0;
-    size[0] = size[1] = size[2] = 1;
-    for (; entry && count < 3; entry = entry->next, count++)
-        if (!bl_json_int(entry, &size[count]) || size[count] < 1 || size[count] > MOST_SIZE) break;
-    if (count && !entry) return 0;
-    return bl_fail(BLANCH_EINPUT, "%s: \"%s\" is not one to three sizes from 1 to %d", where, key, MOST_SIZE);
-}
-
-/* --- the nodes' names and connections --------------------------------------------------------- */
-
-static int read_text(const struct row *row, const char *key, const char **text) {
-    const cJSON *value = item(row->json, key);
-    *text = value ? cJSON_GetStringValue(value) : "";
-    if (!*text) return bl_fail(BLANCH_EINPUT, "node %s: \"%s\" is not a text", row->place, key);
-    if (strlen(*text) <= LONGEST_NAME) return 0;
-    return bl_fail(BLANCH_EINPUT, "node %s: \"%s\" is longer than %d characters", row->place, key, LONGEST_NAME);
-}
-
-static int unknown_operation(const struct row *row, const char *name) {
-    enum { MOST = 200 };
-    const char *names[MOST + 1] = {NULL};
-    for (int i = 0, n = 0; bl_op_list[i] && n < MOST; i++)
-        if (bl_op_list[i]->role != BL_ROLE_LOSS) names[n++] = bl_op_list[i]->name;
-    const char *near = bl_nearest(name, names);
-    return bl_fail(BLANCH_EINPUT, "node '%s': there is no operation '%s'%s%s%s", row->id, name,
-                   near ? ", did you mean '" : "", near ? near : "", near ? "'?" : "");
-}
-
-static int read_operation(struct row *row, int at) {
-    const char *name;
-    int code = read_text(row, "op", &name);
-    if (code) return code;
-    if (!*name) return bl_fail(BLANCH_EINPUT, "node '%s': \"op\", its operation, is missing", row->id);
-    if (!strcmp(name, "input") && at == 0) return 0;
-    if (!strcmp(name, "input"))
-        return bl_fail(BLANCH_EINPUT, "node '%s': an input can be the first node alone", row->id);
-    row->op = bl_op_find(name);
-    if (!row->op) return unknown_operation(row, name);
-    if (row->op->role != BL_ROLE_LOSS) return 0;
-    return bl_fail(BLANCH_EINPUT, "node '%s': %s is a loss; a description ends with the logits", row->id, name);
-}
-
-static int read_name(struct described *d, struct row *row, int at) {
-    static const char *const keys[] = {"id",  "op",     "inputs", "name",          "attrs", "nd",
-                                       "out", "unused", "keep",   "multiply_adds", NULL};
-    if (!cJSON_IsObject(row->json)) return bl_fail(BLANCH_EINPUT, "node %s: it is no JSON object", row->place);
-    int code = read_text(row, "id", &row->id);
-    if (!code) code = read_text(row, "name", &row->name);
-    if (code) return code;
-    if (!*row->id) row->id = *row->name ? row->name : row->place;
-    if (!*row->name) row->name = row->id;
-    row->unused = cJSON_IsTrue(item(row->json, "unused"));
-    for (int i = 0; i < at; i++)
-        if (!strcmp(d->row[i].id, row->id))
-            return bl_fail(BLANCH_EINPUT, "node %s: node %s has the id '%s' too", row->place, d->row[i].place, row->id);
-    code = read_operation(row, at);
-    if (code) return code;
-    char where[LONGEST_NAME + 16];
-    snprintf(where, sizeof where, "node '%s'", row->id);
-    return bl_json_keys(row->json, keys, where, "key");
-}
-
-/* "ID" or "ID:OUTPUT", of a node before `end`. The nearest come first: most inputs are. */
-static int find_row(const struct described *d, const char *id, int end, int *output) {
-    const char *colon = strrchr(id, ':');
-    *output = 0;
-    for (int i = end; i-- > 0;)
-        if (!strcmp(d->row[i].id, id)) return i;
-    long long number;
-    if (!colon || !bl_text_whole(colon + 1, &number) || number < 1 || number >= BL_MAX_OUTPUTS) return -1;
-    *output = (int)number;
-    for (int i = end; i-- > 0;)
-        if (!strncmp(d->row[i].id, id, (size_t)(colon - id)) && !d->row[i].id[colon - id]) return i;
-    return -1;
-}
-
-/* What is left out is the node before. */
-static int read_inputs(const struct described *d, struct row *row, int at) {
-    const cJSON *inputs = item(row->json, "inputs"), *id;
-    int before = at - 1;
-    while (before > 0 && d->row[before].unused) before--;
-    if (inputs && !cJSON_IsArray(inputs)) return bl_fail(BLANCH_EINPUT, "node '%s': \"inputs\" is no list", row->id);
-    if (!inputs && row->op) row->in[row->inputs++] = before;
-    cJSON_ArrayForEach(id, inputs) {
-        if (row->inputs == BL_MAX_INPUTS)
-            return bl_fail(BLANCH_EINPUT, "node '%s': more than %d inputs", row->id, BL_MAX_INPUTS);
-        const int k = row->inputs++;
-        row->in[k] = cJSON_IsString(id) ? find_row(d, id->valuestring, at, &row->output[k]) : -1;
-        if (row->in[k] < 0)
-            return bl_fail(BLANCH_EINPUT, "node '%s': no node before it is called '%s'", row->id,
-                           cJSON_IsString(id) ? id->valuestring : "");
-    }
-    return row->op || !row->inputs ? 0 : bl_fail(BLANCH_EINPUT, "node '%s': the input has no inputs", row->id);
-}
-
-/* A list that does not begin with the input gets one, called "input". */
-static int read_rows(struct described *d) {
-    const cJSON *nodes = item(d->description->json, "graph"), *node;
-    const int count = cJSON_IsArray(nodes) ? cJSON_GetArraySize(nodes) : 0;
-    if (count < 1) return bl_fail(BLANCH_EINPUT, "\"graph\", the list of nodes, is missing or empty");
-    if (count > MOST_NODES) return bl_fail(BLANCH_EINPUT, "\"graph\" has %d nodes, more than %d", count, MOST_NODES);
-    if (!(d->row = bl_calloc((size_t)count + 1, sizeof *d->row))) return BLANCH_ENOMEM;
-    const char *first = cJSON_GetStringValue(item(nodes->child, "op"));
-    int place = 0, code = 0;
-    if (!first || strcmp(first, "input")) d->row[d->rows++] = (struct row){.id = "input", .name = "input"};
-    cJSON_ArrayForEach(node, nodes) {
-        struct row *row = &d->row[d->rows];
-        row->json = node;
-        snprintf(row->place, sizeof row->place, "%d", place++);
-        if ((code = read_name(d, row, d->rows)) || (code = read_inputs(d, row, d->rows))) return code;
-        d->rows++;
-    }
-    if (d->row[d->rows - 1].unused || d->rows < 2)
-        return bl_fail(BLANCH_EINPUT, "node '%s': the last node gives the logits", d->row[d->rows - 1].id);
-    return 0;
+    return bl_described_item(object, key);
 }
 
 /* --- other sizes than the description's ------------------------------------------------------- */
@@ -177,7 +31,7 @@ static int find_head(const struct described *d) {
     while (d->row[at].op && d->row[at].inputs == 1 && d->row[at].op->role != BL_ROLE_LAYER) {
         const struct bl_op *op = d->row[at].op;
         if (op->role == BL_ROLE_SHAPE && strcmp(op->name, "flatten")) break;
-        at = d->row[at].in[0];
+        at = d->row[at].in[0].row;
     }
     return at;
 }
@@ -192,12 +46,13 @@ static int check_classes(const struct described *d, const struct blanch_tensor *
                    row->id, d->description->classes, wanted);
 }
 
-/* Channels are what the input has. A layer that whitens all of them in one block goes on doing so. */
+/* Channels that are left out, or that may be others, are what the input has. A layer that whitens all of them in one
+ * block goes on doing so. */
 static void fit(const struct described *d, int at, const struct blanch_tensor *x, void *attrs) {
     const struct bl_op *op = d->row[at].op;
     int *in = inputs_of(op, attrs), *out = outputs_of(op, attrs), before = in ? *in : 0;
-    if (in) *in = (int)x->c;
-    if (in && op->nd_offset && before != *in) {
+    if (in && (d->fits || !*in)) *in = (int)x->c;
+    if (in && op->nd_offset && before && before != *in) {
         struct bl_nd_attrs *nd = (void *)((char *)attrs + op->nd_offset);
         nd->block = nd->block == before ? *in : bl_build_block(nd->block, *in);
     }
@@ -207,10 +62,10 @@ static void fit(const struct described *d, int at, const struct blanch_tensor *x
 static int check_out(const struct described *d, const struct row *row) {
     const struct blanch_tensor *t = row->value;
     int size[3];
-    char where[LONGEST_NAME + 16];
-    snprintf(where, sizeof where, "node '%s'", row->id);
+    char where[BL_WHERE];
+    bl_described_where(row, where);
     if (d->fits || !item(row->json, "out")) return 0;
-    int code = read_sizes(item(row->json, "out"), where, "out", size);
+    int code = bl_described_sizes(item(row->json, "out"), where, "out", size);
     if (code || (size[0] == t->c && size[1] == t->h && size[2] == t->w)) return code;
     return bl_fail(BLANCH_EINPUT, "%s: its output is %lld x %lld x %lld, where \"out\" says %d x %d x %d", where,
                    (long long)t->c, (long long)t->h, (long long)t->w, size[0], size[1], size[2]);
@@ -241,11 +96,52 @@ static int read_rule(const struct row *row, struct bl_nd_rule *rule) {
     if (code) return code;
     if (item(nd, "freeze") && (!cJSON_IsBool(item(nd, "freeze")) || strcmp(row->op->name, "conv2d")))
         return bl_fail(BLANCH_EINPUT, "\"nd\": \"freeze\" is true or false, of a conv2d alone");
-    if (!name || strlen(name) > LONGEST_NAME)
-        return bl_fail(BLANCH_EINPUT, "\"nd\": \"name\" is not a text of up to %d characters", LONGEST_NAME);
+    if (!name || strlen(name) > BL_LONGEST_NAME)
+        return bl_fail(BLANCH_EINPUT, "\"nd\": \"name\" is not a text of up to %d characters", BL_LONGEST_NAME);
     snprintf(rule->name, sizeof rule->name, "%s", name);
     return 0;
 }
+
+/* --- concatenation ---------------------------------------------------------------------------- */
+
+/* How many of the first, or last, inputs are all those of another row, in order. */
+static int shared(const struct described *d, const struct row *other, struct blanch_tensor **in, int count, bool last) {
+    const int whole = other->inputs;
+    if (other->op != bl_op_find("cat") || whole < 2 || whole >= count) return 0;
+    for (int i = 0; i < whole; i++) {
+        const struct row *from = &d->row[other->in[i].row];
+        const struct blanch_tensor *t = other->in[i].output ? from->node->out[other->in[i].output] : from->value;
+        if (t != in[last ? count - whole + i : i]) return 0;
+    }
+    return whole;
+}
+
+/* A long list mostly goes on from one before it, as in a densely connected block. Returns how many are left. */
+static int reuse(const struct described *d, const struct row *row, struct blanch_tensor **in) {
+    enum { TRIES = 64 };
+    int count = row->inputs;
+    for (const struct row *other = row - 1; other > d->row && row - other < TRIES; other--) {
+        const int first = shared(d, other, in, count, false), last = first ? 0 : shared(d, other, in, count, true);
+        if (!first && !last) continue;
+        if (first) memmove(in + 1, in + first, sizeof *in * (size_t)(count - first));
+        in[first ? 0 : count - last] = other->value;
+        return count - first - last + 1;
+    }
+    return count;
+}
+
+/* Any number of inputs, one among them; more than an operation takes are joined in turn. */
+static struct blanch_tensor *join(const struct described *d, const struct row *row, struct blanch_tensor **in) {
+    int count = reuse(d, row, in);
+    if (count == 1) return in[0];
+    for (; count > BL_MAX_INPUTS; count -= BL_MAX_INPUTS - 1) {
+        if (!(in[0] = bl_graph_add(d->b->graph, "cat", NULL, NULL, in, BL_MAX_INPUTS))) return NULL;
+        memmove(in + 1, in + BL_MAX_INPUTS, sizeof *in * (size_t)(count - BL_MAX_INPUTS));
+    }
+    return bl_graph_add(d->b->graph, "cat", row->name, NULL, in, count);
+}
+
+/* --- the node itself -------------------------------------------------------------------------- */
 
 /* What a run decides of layers that are deconvolution's already; the rest they say themselves. */
 static void take_settings(const struct blanch_nd_options *o, const struct bl_op *op, void *attrs) {
@@ -257,8 +153,9 @@ static void take_settings(const struct blanch_nd_options *o, const struct bl_op 
 }
 
 static struct blanch_tensor *build(const struct described *d, const struct row *row, void *attrs,
-                                   struct blanch_tensor *const *in, const struct bl_nd_rule *rule) {
+                                   struct blanch_tensor **in, const struct bl_nd_rule *rule) {
     const char *op = row->op->name;
+    if (!strcmp(op, "cat") && row->inputs) return join(d, row, in);
     const bool layer = !d->description->nd && row->inputs == 1;
     if (layer && !strcmp(op, "conv2d"))
         return bl_build_conv2d(d->b, row->name, *in, *(struct bl_conv_attrs *)attrs, rule);
@@ -275,8 +172,8 @@ static struct blanch_tensor *build(const struct described *d, const struct row *
 
 static int find_inputs(const struct described *d, const struct row *row, struct blanch_tensor **in) {
     for (int i = 0; i < row->inputs; i++) {
-        const struct row *from = &d->row[row->in[i]];
-        const int output = row->output[i];
+        const struct row *from = &d->row[row->in[i].row];
+        const int output = row->in[i].output;
         in[i] = output ? NULL : from->value;
         if (output && from->node && output < from->node->outputs) in[i] = from->node->out[output];
         if (!in[i]) return bl_fail(BLANCH_EINPUT, "node '%s': node '%s' has no output %d", row->id, from->id, output);
@@ -297,17 +194,17 @@ static int check_name(const struct described *d, const struct row *row) {
 static int add_row(struct described *d, int at) {
     struct row *row = &d->row[at];
     struct bl_graph *graph = d->b->graph;
-    struct blanch_tensor *in[BL_MAX_INPUTS];
+    struct blanch_tensor **in = bl_calloc((size_t)row->inputs + 1, sizeof *in);
     struct bl_nd_rule rule;
     const size_t before = graph->node_count;
     void *attrs = bl_calloc(1, row->op->attrs_size + 1);
-    int code = attrs ? find_inputs(d, row, in) : BLANCH_ENOMEM;
+    int code = attrs && in ? find_inputs(d, row, in) : BLANCH_ENOMEM;
     if (!code &&
         ((code = bl_attrs_from_json(row->op, item(row->json, "attrs"), attrs)) || (code = read_rule(row, &rule))))
         bl_fail_in(code, "node '%s'", row->id);
-    if (!code && d->fits && row->inputs) fit(d, at, in[0], attrs);
+    if (!code && row->inputs) fit(d, at, in[0], attrs);
     if (!code && !(row->value = build(d, row, attrs, in, &rule))) code = graph->error;
-    free(attrs);
+    free(attrs), free(in);
     if (code) return code;
     if (graph->node_count > before) row->node = graph->nodes[graph->node_count - 1];
     if (row->node && row->unused) row->node->idle = true;
@@ -401,7 +298,7 @@ static int check_norm(const struct described *d) {
 }
 
 static int build_all(struct described *d, struct blanch_tensor *x, struct blanch_tensor **logits) {
-    int code = read_rows(d), rank = 0;
+    int code = bl_described_rows(d), rank = 0;
     if (!code) code = check_norm(d);
     if (code) return code;
     if (d->b->classes && d->b->classes != d->description->classes) d->head = find_head(d), d->fits = true;
@@ -436,7 +333,7 @@ struct blanch_tensor *bl_description_build(struct blanch_builder *b, struct blan
     d.fits = x->c != of->channels || x->h != of->height || x->w != of->width;
     d.turned = !of->nd && b->norm != BLANCH_BN;
     int code = build_all(&d, x, &logits);
-    free(d.row);
+    bl_described_free(&d);
     if (code) stick(b->graph, of->name, code);
     return code ? NULL : logits;
 }
@@ -482,7 +379,7 @@ int bl_description_read(struct bl_description *d, const cJSON *json) {
     const cJSON *nd = item(json, "nd");
     int size[3];
     *d = (struct bl_description){.json = json, .block_fc = BL_USUAL_BLOCK_FC, .nd = has_nd(json)};
-    int code = read_sizes(item(json, "input"), "the description", "input", size);
+    int code = bl_described_sizes(item(json, "input"), "the description", "input", size);
     if (!code && nd && !cJSON_IsObject(nd)) code = bl_fail(BLANCH_EINPUT, "\"nd\" is not an object");
     if (!code && nd) code = bl_json_keys(nd, keys, "\"nd\"", "setting");
     if (!code) code = read_count(nd, "block_fc", 4096, &d->block_fc);

@@ -139,6 +139,7 @@ struct bl_field {
     enum bl_field_kind kind;
     size_t offset;
     bool optional;
+    double otherwise; // what it is where it is left out
 };
 /* INT2 takes [a, b] or a single number; a null in an INT stays 0 (slice ends: INT with 0 = to the edge). */
 

@@ -119,11 +119,8 @@ static int resolve_budget(struct blanch_network *net) {
         return bl_fail(BLANCH_EUSAGE, "an overhead budget is a percentage from 0 to 10000, not %g", budget);
     if (bl_model_norm(net->model, net->options.norm) != BLANCH_ND)
         return bl_fail(BLANCH_EUSAGE, "an overhead budget bounds network deconvolution: the norm is another");
-    if (net->model->nd)
-        return bl_fail(BLANCH_EUSAGE,
-                       "%s: an overhead budget compares with the network's batch norm form, and the file's layers are "
-                       "network deconvolution's already",
-                       net->model->name);
+    int code = bl_model_check_budget(net->model);
+    if (code) return code;
     if (nd->refresh) return bl_fail(BLANCH_EUSAGE, "an overhead budget chooses when to refresh: leave nd.refresh 0");
     nd->refresh = BL_REFRESH_SCHEDULED;
     return 0;
@@ -239,7 +236,9 @@ static int take_values(struct blanch_network *net) {
     for (int i = 0; i < net->model->value_count && !code; i++) {
         const struct bl_st_tensor *value = &net->model->values[i];
         struct bl_param *param = bl_graph_find_param(net->graph, value->name);
-        if (param && is_shaped(value, param)) code = take_value(value, param);
+        if (!param || !is_shaped(value, param)) continue;
+        code = take_value(value, param);
+        net->taken++;
     }
     bl_graph_touch(net->graph);
     return code ? bl_fail_in(code, "%s", net->model->name) : 0;

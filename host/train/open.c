@@ -5,6 +5,7 @@
 #include "io/files.h"
 #include "io/json.h"
 #include "io/safetensors.h"
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -82,16 +83,18 @@ bool bl_model_is_file(const char *text) {
     return text && ends_with(text, ".json");
 }
 
+enum { MOST_BYTES = 16 << 20 }; // of a description; networks of a thousand layers have a twentieth
+
 static int open_json(struct blanch_model **model, const char *path) {
     cJSON *json = NULL;
-    int code = bl_json_read_given(path, &json);
+    int code = bl_json_read_small(path, MOST_BYTES, &json);
     return code ? code : bl_model_from_document(model, path, json);
 }
 
 static int unknown(const char *name) {
     const char *near = bl_nearest(name, blanch_models_list());
-    return bl_fail(BLANCH_EUSAGE, "unknown model '%s'%s%s%s; `blanch models` lists them", name,
-                   near ? ", did you mean '" : "", near ? near : "", near ? "'?" : "");
+    return bl_fail(BLANCH_EUSAGE, "unknown model '%s'%s%s%s `blanch models` lists them", name,
+                   near ? ", did you mean '" : ";", near ? near : "", near ? "'?" : "");
 }
 
 int bl_model_open(struct blanch_model **model, const char *text) {
@@ -102,4 +105,40 @@ int bl_model_open(struct blanch_model **model, const char *text) {
     if (!found) return unknown(text);
     *model = bl_model_hold(found);
     return 0;
+}
+
+/* --- looking ---------------------------------------------------------------------------------- */
+
+int bl_model_side(const struct blanch_model *model, int *side) {
+    *side = model->size;
+    if (bl_model_width(model) == model->size) return 0;
+    return bl_fail(BLANCH_EUSAGE, "%s: its input is %d x %d; images of data are square", model->name, model->size,
+                   bl_model_width(model));
+}
+
+int bl_model_check_budget(const struct blanch_model *model) {
+    if (!model->nd) return 0;
+    return bl_fail(BLANCH_EUSAGE,
+                   "%s: an overhead budget compares with the network with batch norm, and the file has layers of "
+                   "network deconvolution alone",
+                   model->name);
+}
+
+void bl_model_changes(const struct blanch_model *model, int channels, int classes, char *text, size_t size) {
+    *text = 0;
+    if (!model->json || (channels == model->channels && classes == model->classes)) return;
+    snprintf(text, size, "%s is made for %d channel%s and %d classes; here it has %d and %d", model->name,
+             model->channels, model->channels == 1 ? "" : "s", model->classes, channels, classes);
+}
+
+int bl_model_describe(const struct blanch_model *model, const struct bl_network_options *options, cJSON *json) {
+    struct bl_graph *graph = NULL;
+    int code = bl_graph_create(&graph, NULL, 1, true);
+    if (!code) code = bl_model_build(graph, model, options);
+    if (!code) code = bl_graph_finish(graph, 0);
+    if (!code && model->block_fc != BL_USUAL_BLOCK_FC)
+        cJSON_AddNumberToObject(cJSON_AddObjectToObject(json, "nd"), "block_fc", model->block_fc);
+    if (!code) bl_graph_describe(graph, json);
+    bl_graph_free(graph);
+    return code;
 }

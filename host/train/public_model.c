@@ -122,28 +122,16 @@ int blanch_model_info(const struct blanch_model *model, struct blanch_model_info
     return bl_give(info, &found, sizeof found, "blanch_model_info");
 }
 
-static int describe(const struct blanch_model *model, enum blanch_norm norm, cJSON *json) {
-    const struct bl_network_options options = {.definition = model, .norm = norm, .batch = 1, .inference = true};
-    struct bl_graph *graph = NULL;
-    int code = bl_graph_create(&graph, NULL, 1, true);
-    if (!code) code = bl_model_build(graph, model, &options);
-    if (!code) code = bl_graph_finish(graph, 0);
-    if (!code) {
-        cJSON_AddStringToObject(json, "model", model->name);
-        cJSON_AddStringToObject(json, "norm", bl_norm_name(norm));
-        bl_graph_describe(graph, json);
-    }
-    bl_graph_free(graph);
-    return code;
-}
-
 int blanch_model_json(const struct blanch_model *model, enum blanch_norm norm, char **text) {
     int code = bl_given(model && text, __func__);
     if (text) *text = NULL;
     if (!code && (unsigned)norm > BLANCH_OWN) code = bl_fail(BLANCH_EUSAGE, "there is no norm %d", (int)norm);
     if (code) return code;
+    const struct bl_network_options options = {.norm = norm, .inference = true};
     cJSON *json = cJSON_CreateObject();
-    code = json ? describe(model, norm, json) : BLANCH_ENOMEM;
+    cJSON_AddStringToObject(json, "model", model->name);
+    cJSON_AddStringToObject(json, "norm", bl_norm_name(norm));
+    code = json ? bl_model_describe(model, &options, json) : BLANCH_ENOMEM;
     if (!code && !(*text = bl_json_print(json, true))) code = BLANCH_ENOMEM;
     cJSON_Delete(json);
     return code;

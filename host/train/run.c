@@ -383,6 +383,7 @@ static int resolve_budget(struct run *run) {
     if (code || run->budget < 0) return code;
     if (bl_model_norm(run->model, run->o.network.norm) != BLANCH_ND)
         return bl_fail(BLANCH_EUSAGE, "--overhead-budget bounds network deconvolution: give --norm nd");
+    if ((code = bl_model_check_budget(run->model))) return code;
     if (run->o.network.nd.refresh)
         return bl_fail(BLANCH_EUSAGE, "--overhead-budget chooses when to refresh: leave --refresh out");
     return 0;

@@ -17,6 +17,7 @@ struct blanch_network {
     struct bl_graph *graph;
     struct blanch_nd_layer *layers; // options.nd.layer
     float *host;                    // batch, NHWC, for calls that give NCHW
+    int taken;                      // parameters and buffers that have the model's initial values
     struct bl_session *session;     // of blanch_network_step; NULL: made for inference
     bool record;                    // its steps, in the session's ledger
 };
