@@ -67,6 +67,7 @@ static void test_state(struct blanch_device *device, enum blanch_norm norm, cons
     steps(half, 0, STEPS / 2, spoil);
     DONE(blanch_network_save_state(half, in_folder("deep/state")));
     blanch_network_free(half);
+    EXPECT(blanch_state_exists(path) && !blanch_state_exists(folder) && !blanch_state_exists(NULL));
     DONE(blanch_network_load_state(resumed, path));
     DONE(blanch_network_info(resumed, &info));
     EXPECT(info.steps == STEPS / 2);

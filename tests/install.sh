@@ -33,6 +33,12 @@ if command -v nm >/dev/null && [[ $library == *.so ]]; then
   sed 's,//.*,,' "$header" | grep -v '^ \*\|^/\*\|^#' | grep -o '\bblanch_[a-z0-9_]*(' | tr -d '(' | sort -u \
     >"$root/declared"
   diff "$root/declared" "$root/exported" || { echo "exported (>) and declared (<) symbols differ"; exit 1; }
+  # it has no means to print or exit
+  if nm -D --undefined-only "$library" | awk '{print $NF}' | sed 's/@.*//' |
+    grep -x '_\{0,2\}v\{0,1\}f\{0,1\}printf\(_chk\)\{0,1\}\|puts\|putchar\|perror\|stdout\|stderr\|_\{0,1\}exit'; then
+    echo "the library prints or exits"
+    exit 1
+  fi
 fi
 
 for program in "$root"/api*; do

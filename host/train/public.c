@@ -169,6 +169,10 @@ int blanch_network_save_state(struct blanch_network *network, const char *direct
     return code;
 }
 
+bool blanch_state_exists(const char *directory) {
+    return directory && bl_checkpoint_exists(directory);
+}
+
 struct resumed {
     const struct bl_overhead *overhead; // NULL: no budget
     struct bl_budget *budget;           // to go on with

@@ -271,6 +271,7 @@ int blanch_network_init(struct blanch_network *network, const char *path, int *t
 int blanch_network_save_state(struct blanch_network *network, const char *directory);
 /* Into a network created with the same options. A load changes nothing unless everything fits. */
 int blanch_network_load_state(struct blanch_network *network, const char *directory);
+bool blanch_state_exists(const char *directory); // there is one, or what a user takes for one: a file of it
 
 /* --- parameters and buffers ------------------------------------------------------------------- */
 
