@@ -98,6 +98,8 @@ static struct row rows[] = {
     {"add", "add", {{0}}, {2, 9, 5, 7}, {2, 9, 5, 7}},
     {"mul", "mul", {{0}}, {2, 9, 5, 7}, {2, 9, 5, 7}},
     {"mul broadcast", "mul", {{0}}, {2, 9, 5, 7}, {2, 9, 1, 1}},
+    {"scale", "scale", {{0}}, {2, 9, 5, 7}},
+    {"scale of one pixel, batch 1", "scale", {{0}}, {1, 16, 1, 1}},
     {"cat", "cat", {{0}}, {2, 9, 5, 3}, {2, 4, 5, 3}},
     {"slice", "slice_channels", {.slice = {3, 8}}, {2, 9, 3, 3}},
     {"slice to the edge", "slice_channels", {.slice = {5, 0}}, {2, 9, 3, 3}},

@@ -148,6 +148,10 @@ struct blanch_tensor *blanch_layernorm(struct blanch_builder *b, const char *nam
     return x ? add1(b, "layernorm", name, &(struct bl_layernorm_attrs){(int)x->c, eps}, x) : NULL;
 }
 
+struct blanch_tensor *blanch_scale(struct blanch_builder *b, const char *name, struct blanch_tensor *x) {
+    return add1(b, "scale", name, NULL, x);
+}
+
 struct blanch_tensor *blanch_linear_plain(struct blanch_builder *b, const char *name, struct blanch_tensor *x,
                                           int out) {
     if (!x) return NULL;

@@ -227,6 +227,8 @@ struct blanch_tensor *blanch_batchnorm2d_always(struct blanch_builder *b, const 
 void blanch_batchnorm2d_unused(struct blanch_builder *b, const char *name, struct blanch_tensor *x);
 /* Over the channels of each pixel; eps 0: 1e-5. Whatever the normalisation, it stays. */
 struct blanch_tensor *blanch_layernorm(struct blanch_builder *b, const char *name, struct blanch_tensor *x, float eps);
+/* x times a parameter (C, 1, 1), in the state dict under `name` itself; it begins at 1. */
+struct blanch_tensor *blanch_scale(struct blanch_builder *b, const char *name, struct blanch_tensor *x);
 /* (N, C, H, W) to (N, out, H, W), of the channels of each pixel; weights (out, C) and a bias. Under ND an ND linear
  * layer, whose samples over more than one pixel are as far apart as those of a 1x1 convolution. */
 struct blanch_tensor *blanch_linear(struct blanch_builder *b, const char *name, struct blanch_tensor *x, int out);
