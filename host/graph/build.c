@@ -235,3 +235,8 @@ struct blanch_tensor *blanch_dropout(struct blanch_builder *b, struct blanch_ten
     struct bl_dropout_attrs attrs = {p};
     return add1(b, "dropout", NULL, &attrs, x);
 }
+
+struct blanch_tensor *blanch_stochastic_depth(struct blanch_builder *b, struct blanch_tensor *x, float p) {
+    struct bl_dropout_attrs attrs = {p};
+    return add1(b, "stochastic_depth", NULL, &attrs, x);
+}

@@ -252,6 +252,8 @@ struct blanch_tensor *blanch_slice(struct blanch_builder *b, struct blanch_tenso
                                    int end); // channels from begin to before end; 0: the last
 struct blanch_tensor *blanch_flatten(struct blanch_builder *b, struct blanch_tensor *x); // to (N, C H W, 1, 1)
 struct blanch_tensor *blanch_dropout(struct blanch_builder *b, struct blanch_tensor *x, float p);
+/* Whole images, of a residual branch. */
+struct blanch_tensor *blanch_stochastic_depth(struct blanch_builder *b, struct blanch_tensor *x, float p);
 /* Sets the prefix to the formatted text ("layer1.0."); "" for none. */
 void blanch_scope(struct blanch_builder *b, const char *format, ...) BLANCH_PRINTF(2, 3);
 /* Fixes the state dict's order: layers named PREFIX.NAME come in the order of these calls, names separated by blanks;
