@@ -15,6 +15,7 @@ struct row {
         struct bl_layernorm_attrs layernorm;
         struct bl_pool_attrs pool;
         struct bl_slice_attrs slice;
+        struct bl_shuffle_attrs shuffle;
         struct bl_dropout_attrs dropout;
         struct bl_channel_deconv_attrs channel_deconv;
         struct bl_leaky_relu_attrs leaky_relu;
@@ -103,6 +104,8 @@ static struct row rows[] = {
     {"cat", "cat", {{0}}, {2, 9, 5, 3}, {2, 4, 5, 3}},
     {"slice", "slice_channels", {.slice = {3, 8}}, {2, 9, 3, 3}},
     {"slice to the edge", "slice_channels", {.slice = {5, 0}}, {2, 9, 3, 3}},
+    {"channel shuffle", "channel_shuffle", {.shuffle = {2}}, {2, 10, 3, 5}},
+    {"channel shuffle of 3 groups, batch 1", "channel_shuffle", {.shuffle = {3}}, {1, 21, 3, 1}},
     {"flatten", "flatten", {{0}}, {3, 5, 2, 3}},
     {"dropout in evaluation", "dropout", {.dropout = {0.5f}}, {2, 3, 4, 5}, .eval = true},
     {"dropout", "dropout", {.dropout = {0.3f}}, {3, 5, 4, 7}},

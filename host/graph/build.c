@@ -231,6 +231,11 @@ struct blanch_tensor *blanch_slice(struct blanch_builder *b, struct blanch_tenso
     return add1(b, "slice_channels", NULL, &attrs, x);
 }
 
+struct blanch_tensor *blanch_channel_shuffle(struct blanch_builder *b, struct blanch_tensor *x, int groups) {
+    struct bl_shuffle_attrs attrs = {groups};
+    return add1(b, "channel_shuffle", NULL, &attrs, x);
+}
+
 struct blanch_tensor *blanch_dropout(struct blanch_builder *b, struct blanch_tensor *x, float p) {
     struct bl_dropout_attrs attrs = {p};
     return add1(b, "dropout", NULL, &attrs, x);

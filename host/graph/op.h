@@ -270,6 +270,9 @@ struct bl_pool_attrs {
 struct bl_slice_attrs {
     int begin, end;
 }; // end 0: to the edge
+struct bl_shuffle_attrs {
+    int groups;
+};
 struct bl_dropout_attrs {
     float p;
 };

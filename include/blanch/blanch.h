@@ -250,6 +250,8 @@ struct blanch_tensor *blanch_mul(struct blanch_builder *b, struct blanch_tensor 
 struct blanch_tensor *blanch_cat(struct blanch_builder *b, struct blanch_tensor *const *x, int count); // of channels
 struct blanch_tensor *blanch_slice(struct blanch_builder *b, struct blanch_tensor *x, int begin,
                                    int end); // channels from begin to before end; 0: the last
+/* C channels in `groups` groups: channel i of group g becomes channel i groups + g. */
+struct blanch_tensor *blanch_channel_shuffle(struct blanch_builder *b, struct blanch_tensor *x, int groups);
 struct blanch_tensor *blanch_flatten(struct blanch_builder *b, struct blanch_tensor *x); // to (N, C H W, 1, 1)
 struct blanch_tensor *blanch_dropout(struct blanch_builder *b, struct blanch_tensor *x, float p);
 /* Whole images, of a residual branch. */

@@ -86,3 +86,4 @@ def layer_cases():
     yield 'nd-linear-pixels', 'nd_linear', dict(in_features=48, out_features=10, bias=True, block=16, n_iter=5,
                                                 eps=1e-5, momentum=0.1, cov_sampling_stride=3), (4, 48, 7, 9)
     yield 'scale', 'scale', {}, (3, 12, 5, 7)
+    yield 'channel-shuffle', 'channel_shuffle', dict(groups=3), (2, 12, 5, 7)
