@@ -488,6 +488,8 @@ struct blanch_tensor *blanch_batchnorm2d_always(struct blanch_builder *b, const 
 void blanch_batchnorm2d_unused(struct blanch_builder *b, const char *name, struct blanch_tensor *x);
 /* Over the channels of each pixel; eps 0: 1e-5. Whatever the normalisation, it stays. */
 struct blanch_tensor *blanch_layernorm(struct blanch_builder *b, const char *name, struct blanch_tensor *x, float eps);
+/* x times a parameter (C, 1, 1), in the state dict under `name` itself; it begins at 1. */
+struct blanch_tensor *blanch_scale(struct blanch_builder *b, const char *name, struct blanch_tensor *x);
 /* (N, C, H, W) to (N, out, H, W), of the channels of each pixel; weights (out, C) and a bias. Under ND an ND linear
  * layer, whose samples over more than one pixel are as far apart as those of a 1x1 convolution. */
 struct blanch_tensor *blanch_linear(struct blanch_builder *b, const char *name, struct blanch_tensor *x, int out);
@@ -509,8 +511,12 @@ struct blanch_tensor *blanch_mul(struct blanch_builder *b, struct blanch_tensor 
 struct blanch_tensor *blanch_cat(struct blanch_builder *b, struct blanch_tensor *const *x, int count); // of channels
 struct blanch_tensor *blanch_slice(struct blanch_builder *b, struct blanch_tensor *x, int begin,
                                    int end); // channels from begin to before end; 0: the last
+/* C channels in `groups` groups: channel i of group g becomes channel i groups + g. */
+struct blanch_tensor *blanch_channel_shuffle(struct blanch_builder *b, struct blanch_tensor *x, int groups);
 struct blanch_tensor *blanch_flatten(struct blanch_builder *b, struct blanch_tensor *x); // to (N, C H W, 1, 1)
 struct blanch_tensor *blanch_dropout(struct blanch_builder *b, struct blanch_tensor *x, float p);
+/* Whole images, of a residual branch. */
+struct blanch_tensor *blanch_stochastic_depth(struct blanch_builder *b, struct blanch_tensor *x, float p);
 /* Sets the prefix to the formatted text ("layer1.0."); "" for none. */
 void blanch_scope(struct blanch_builder *b, const char *format, ...) BLANCH_PRINTF(2, 3);
 /* Fixes the state dict's order: layers named PREFIX.NAME come in the order of these calls, names separated by blanks;
