@@ -58,7 +58,7 @@ def run(devices, folder, blanch, recorder, arguments, **more):
     for old in os.listdir(folder):
         if old.endswith('.cl') or old in ('log.jsonl', 'trace.json'):
             os.remove(os.path.join(folder, old))
-    if arguments[:1] == ['bench']:
+    if arguments[:1] == ['bench'] and '--gemm' not in arguments:
         arguments = [*arguments, '--trace', trace]
     return subprocess.run([blanch, *arguments], env=environment(devices, folder, recorder), **more)
 
