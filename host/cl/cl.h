@@ -151,5 +151,7 @@ uint64_t bl_device_hash(const struct blanch_device *dev);
 uint64_t bl_memory_limit(const struct blanch_device *dev);
 /* Of the text of all kernels, those of BLANCH_KERNELS where it is set. */
 int bl_kernels_hash(uint64_t *hash);
+/* Remembers what the device was measured to compute a second: where several could be the default, it counts. */
+void bl_device_keep_rate(const struct blanch_device_info *info, double rate);
 
 #endif

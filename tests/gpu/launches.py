@@ -229,6 +229,58 @@ def test_two_devices():
     check({line['device'] for line in lines if 'device' in line} == {1}, 'the second device alone')
 
 
+def default_of(devices, *before):
+    """The default's name, of these descriptions."""
+    output = blanch(devices, 'devices', '--json', *before)[1]
+    return next(device['name'] for device in json.loads(output)['devices'] if device['default'])
+
+
+def test_the_default_has_its_own_memory():
+    """An integrated GPU of many units at a low clock is not taken before a card."""
+    for pair in ('intel-irisxe', 'nvidia-4060m'), ('intel-irisxe', AMD), ('mali-g610', 'intel-a770'):
+        for order in pair, reversed(pair):
+            order = list(order)
+            expected = record.described(pair[1])['name']
+            check(default_of(','.join(order)) == expected, '%s: not %s' % (order, expected))
+
+
+def test_the_default_has_the_most_lanes():
+    for pair in ('nvidia-4060m', AMD), ('intel-a770', NVIDIA):
+        check(default_of(','.join(pair)) == record.described(pair[1])['name'], '%s' % (pair,))
+
+
+def test_a_measured_rate_counts_more():
+    """As a `bench` on either leaves it in the cache."""
+    pair, folder = 'nvidia-4060m,' + AMD, os.path.join(HOME.name, 'rates')
+    for position in '0:0', '1:0':
+        done = record.run(pair, folder, BLANCH, RECORDER, ['bench', '--model', 'smallcnn', '--norm', 'bn', *SIZE,
+                                                           '--device', position], capture_output=True, text=True)
+        check(done.returncode == 0, done.stderr)
+    limits = os.path.join(folder, 'cache', 'blanch', 'limits')
+    rates = [os.path.join(limits, name) for name in os.listdir(limits) if name.endswith('.rate')]
+    check(len(rates) == 2, str(rates))
+    for winner in 'NVIDIA GeForce RTX 4060 Laptop GPU', 'gfx1100':
+        for path in rates:
+            with open(path) as file:
+                lines = file.read().split('\n')
+            lines[2] = '2e13' if lines[0] == winner else '1e13'
+            with open(path, 'w') as file:
+                file.write('\n'.join(lines))
+        done = record.run(pair, folder, BLANCH, RECORDER, ['devices', '--json'], capture_output=True, text=True)
+        found = [device['name'] for device in json.loads(done.stdout)['devices'] if device['default']]
+        check(found == [winner], '%s, not %s' % (found, winner))
+
+
+def test_a_card_under_two_platforms():
+    """Its maker's own is taken, which is said."""
+    for order in ('rusticl-7900xtx', AMD), (AMD, 'rusticl-7900xtx'):
+        devices = ','.join(order)
+        check(default_of(devices) == 'gfx1100', devices)
+        done = record.run(devices, os.path.join(HOME.name, 'twin'), BLANCH, RECORDER,
+                          ['bench', '--model', 'smallcnn', '--norm', 'bn', *SIZE], capture_output=True, text=True)
+        check('are one card' in done.stderr and 'AMD Accelerated Parallel Processing' in done.stderr, done.stderr)
+
+
 def test_the_same_step_every_time():
     """A second capture with a filled cache of programs asks for the same."""
     folder, _ = bench(NVIDIA)

@@ -40,6 +40,12 @@ def device_file(name):
     return os.path.abspath(file)
 
 
+def described(name):
+    """What a description says: its lines `name = value`, the last of a name."""
+    with open(device_file(name)) as file:
+        return dict([part.strip() for part in line.split('=', 1)] for line in file if '=' in line)
+
+
 def environment(devices, folder, recorder):
     """Of a process that finds the recorder as its only OpenCL driver; DIR/drivers has the file that names it."""
     drivers, files = os.path.join(folder, 'drivers'), ','.join(device_file(name) for name in devices.split(','))
