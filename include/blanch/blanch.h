@@ -95,7 +95,9 @@ struct blanch_device_info { // filled by the library, read through pointers: it 
     uint32_t float_width; // native vector width for float, in elements
     bool local_is_real;   // dedicated local memory rather than plain RAM
     bool fp16, fp64, subgroups, out_of_order, partition;
-    bool is_default; // the choice when none is asked for
+    bool unified_memory; // the host's, as integrated GPUs have it
+    char pci[16];        // where it sits, "03:00.0"; "" where it does not tell
+    bool is_default;     // the choice when none is asked for
 };
 
 /* Lists every device of every platform. *infos, pointers to them in one block, is malloc'd. BLANCH_EDEVICE: there is no
@@ -105,7 +107,8 @@ int blanch_devices_list(struct blanch_device_info ***infos, int *count);
 struct blanch_device;
 
 /* Opens the device that spec names: "cpu", "gpu", "P:D", "P:D/CORES" (a sub-device), or part of a name (case is
- * ignored); NULL or "": BLANCH_DEVICE from the environment, else the fastest GPU, else the CPU. Never another device
+ * ignored); NULL or "": BLANCH_DEVICE from the environment, else the fastest GPU with memory of its own, else the
+ * fastest GPU, else the CPU. Never another device
  * than the one asked for. max_alloc, bytes, lowers the device's limits on one buffer and on all memory (0: as
  * reported). */
 int blanch_device_open(struct blanch_device **device, const char *spec, uint64_t max_alloc);
