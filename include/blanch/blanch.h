@@ -250,7 +250,7 @@ struct blanch_network_info {
     int least_batch;             // of the smallest: 2 where a layer would else normalise one value
     bool inference;
     int parameters;        // parameters and buffers of the state dict
-    int layers;            // for blanch_network_layer; rows of the ledger
+    int layers;            // for blanch_network_layer
     int64_t trainable;     // values
     int64_t steps;         // training steps so far, those before a saved state included
     double multiply_adds;  // of one image's forward pass
