@@ -1,21 +1,11 @@
 /* y[i] = keep(first + i) ? x[i] scale : 0, over count elements, of which x[0] is number `first` of the whole batch.
- * Word i % 4 of Philox4x32-10 (Salmon et al., SC 2011) at counter (i / 4, stream) decides for element i: kept where its
- * upper 24 bits reach `threshold` = p 2^24. The words are bl_philox's (host/base), whose key is (seed low, seed high ^
- * purpose 0x85EBCA6B). An item takes some blocks of 32 elements. `add` other than 0 adds to what y holds.
+ * Word i % 4 of Philox4x32-10 at counter (i / 4, stream) decides for element i: kept where its upper 24 bits reach
+ * `threshold` = p 2^24. An item takes some blocks of 32 elements. `add` other than 0 adds to what y holds.
  *   VEC   16; required, for vec.h */
 #include "vec.h"
 
-/* Eight counters at once: word j of counter k comes out as element k of c[j]. */
-static void philox8(uint8 c[4], uint2 key) {
-    for (int round = 0; round < 10; round++) {
-        const ulong8 a = convert_ulong8(c[0]) * 0xD2511F53UL, b = convert_ulong8(c[2]) * 0xCD9E8D57UL;
-        c[0] = convert_uint8(b >> 32) ^ c[1] ^ key.x;
-        c[2] = convert_uint8(a >> 32) ^ c[3] ^ key.y;
-        c[1] = convert_uint8(b);
-        c[3] = convert_uint8(a);
-        key += (uint2)(0x9E3779B9u, 0xBB67AE85u);
-    }
-}
+#define LANES 8
+#include "philox.h"
 
 /* The words of eight counters in the order of elements: each counter's four together. */
 static void interleave(const uint8 c[4], uint16 *low, uint16 *high) {
@@ -26,7 +16,6 @@ static void interleave(const uint8 c[4], uint16 *low, uint16 *high) {
 
 kernel void dropout(global const ACT *x, global ACT *y, long count, long first, ulong seed, uint purpose, ulong stream,
                     uint threshold, float scale, int add) {
-    const uint2 key = (uint2)((uint)seed, (uint)(seed >> 32) ^ purpose * 0x85EBCA6Bu);
     const long lead = first % 32; // elements of the first block that lie before x
     const size_t blocks = ((size_t)(lead + count) + 31) / 32,
                  share = (blocks + get_global_size(0) - 1) / get_global_size(0);
@@ -36,7 +25,7 @@ kernel void dropout(global const ACT *x, global ACT *y, long count, long first, 
         uint8 c[4] = {convert_uint8(position), convert_uint8(position >> 32), (uint8)((uint)stream),
                       (uint8)((uint)(stream >> 32))};
         uint16 words[2];
-        philox8(c, key);
+        philox(c, PHILOX_KEY(seed, purpose));
         interleave(c, &words[0], &words[1]);
         for (int half_block = 0; half_block < 2; half_block++) {
             const float16 factor = (words[half_block] >> 8) >= threshold ? (float16)(scale) : (float16)(0.0f);

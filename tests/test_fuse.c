@@ -56,6 +56,15 @@ static struct blanch_tensor *dense(struct blanch_builder *b, struct blanch_tenso
     return blanch_unary(b, "sigmoid", blanch_cat(b, (struct blanch_tensor *[]){y, x}, 2));
 }
 
+/* Operations whose gradients lie where those of their outputs do, some of which need their inputs. */
+static struct blanch_tensor *pixels(struct blanch_builder *b, struct blanch_tensor *x) {
+    x = blanch_layernorm(b, "norm0", blanch_unary(b, "hardsigmoid", blanch_linear(b, "up", x, 8)), 1e-6f);
+    x = blanch_unary(b, "gelu", blanch_scale(b, "scale", blanch_unary(b, "tanh", x)));
+    struct blanch_tensor *y = blanch_linear(b, "down", blanch_unary(b, "silu", blanch_elu(b, x, 0.5f)), 8);
+    y = blanch_add(b, x, blanch_stochastic_depth(b, blanch_scale(b, "last", y), 0.2f));
+    return blanch_leaky_relu(b, blanch_layernorm(b, "norm1", blanch_unary(b, "hardswish", y), 0), 0.1f);
+}
+
 struct row {
     const char *name;
     struct blanch_tensor *(*define)(struct blanch_builder *b, struct blanch_tensor *x);
@@ -70,6 +79,8 @@ static struct row rows[] = {
     {"linear residual blocks, no norm", linear_residual, BLANCH_NONE, 0},
     {"outputs used twice", shared, BLANCH_BN, 0},
     {"outputs used twice, no norm", shared, BLANCH_NONE, 0},
+    {"layers of pixels", pixels, BLANCH_BN, 0},
+    {"layers of pixels, deconvolved", pixels, BLANCH_ND, 0},
     {"dense block", dense, BLANCH_BN, 4},
     {"dense block, deconvolved", dense, BLANCH_ND, 1},
 };

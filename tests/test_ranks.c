@@ -102,7 +102,7 @@ static struct bl_graph *make(struct blanch_device *dev, int batch, enum blanch_n
     struct blanch_conv_spec spec = {.out = 8, .kernel = 3, .padding = 1};
     x = activation(&b, blanch_batchnorm2d(&b, "norm1", blanch_conv2d(&b, "conv1", x, spec)), refresh);
     x = activation(&b, blanch_batchnorm2d(&b, "norm2", blanch_conv2d(&b, "conv2", x, spec)), refresh);
-    x = blanch_dropout(&b, x, 0.3f);
+    x = blanch_stochastic_depth(&b, blanch_dropout(&b, x, 0.3f), 0.3f);
     x = blanch_linear(&b, "classifier", blanch_flatten(&b, x), CLASSES);
     bl_graph_add(graph, "softmax_cross_entropy", NULL, NULL,
                  (struct blanch_tensor *[]){x, bl_graph_input_labels(graph)}, 2);

@@ -53,6 +53,19 @@ static struct blanch_tensor *dense(struct blanch_builder *b, struct blanch_tenso
     return x;
 }
 
+/* Layer norms, linear layers over pixels, branches scaled and dropped, as in ConvNeXt. */
+static struct blanch_tensor *pixels(struct blanch_builder *b, struct blanch_tensor *x) {
+    x = blanch_layernorm(b, "norm", conv_bn_relu(b, "stem", x, 8), 0);
+    for (int i = 0; i < 4; i++) {
+        blanch_scope(b, "%d.", i);
+        struct blanch_tensor *y = blanch_linear(b, "up", blanch_layernorm(b, "norm", x, 1e-6f), 16);
+        y = blanch_scale(b, "scale", blanch_linear(b, "down", blanch_unary(b, i % 2 ? "gelu" : "silu", y), 8));
+        x = blanch_add(b, x, blanch_stochastic_depth(b, y, 0.2f));
+    }
+    blanch_scope(b, "%s", "");
+    return blanch_unary(b, "hardswish", x);
+}
+
 struct row {
     const char *name;
     struct blanch_tensor *(*define)(struct blanch_builder *b, struct blanch_tensor *x);
@@ -63,10 +76,12 @@ static const struct row rows[] = {
     {"plain, bn", plain, BLANCH_BN},
     {"residual, bn", residual, BLANCH_BN},
     {"dense, bn", dense, BLANCH_BN},
+    {"pixels, bn", pixels, BLANCH_BN},
     {"plain, none", plain, BLANCH_NONE},
     {"plain, nd", plain, BLANCH_ND},
     {"residual, nd", residual, BLANCH_ND},
     {"dense, nd", dense, BLANCH_ND},
+    {"pixels, nd", pixels, BLANCH_ND},
     {"plain, nd, frozen", plain, BLANCH_ND, -1},
     {"residual, nd, refresh 2", residual, BLANCH_ND, 2},
 };

@@ -92,8 +92,9 @@ static int write_tensor(struct layer *layer, const char *name, struct blanch_ten
     return code;
 }
 
+/* Of the node's only one, which bears the node's name: "weight". */
 static const char *short_name(const struct bl_param *param) {
-    return param->name + strlen("layer.");
+    return strcmp(param->name, "layer") ? param->name + strlen("layer.") : "weight";
 }
 
 static int write_param(struct layer *layer, struct bl_param *param) {

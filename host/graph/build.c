@@ -197,6 +197,10 @@ struct blanch_tensor *blanch_layernorm(struct blanch_builder *b, const char *nam
     return x ? add1(b, "layernorm", name, &(struct bl_layernorm_attrs){(int)x->c, eps}, x) : NULL;
 }
 
+struct blanch_tensor *blanch_scale(struct blanch_builder *b, const char *name, struct blanch_tensor *x) {
+    return add1(b, "scale", name, NULL, x);
+}
+
 struct blanch_tensor *blanch_linear_plain(struct blanch_builder *b, const char *name, struct blanch_tensor *x,
                                           int out) {
     return linear_of(b, name, x, out, true);
@@ -273,7 +277,17 @@ struct blanch_tensor *blanch_slice(struct blanch_builder *b, struct blanch_tenso
     return add1(b, "slice_channels", NULL, &attrs, x);
 }
 
+struct blanch_tensor *blanch_channel_shuffle(struct blanch_builder *b, struct blanch_tensor *x, int groups) {
+    struct bl_shuffle_attrs attrs = {groups};
+    return add1(b, "channel_shuffle", NULL, &attrs, x);
+}
+
 struct blanch_tensor *blanch_dropout(struct blanch_builder *b, struct blanch_tensor *x, float p) {
     struct bl_dropout_attrs attrs = {p};
     return add1(b, "dropout", NULL, &attrs, x);
+}
+
+struct blanch_tensor *blanch_stochastic_depth(struct blanch_builder *b, struct blanch_tensor *x, float p) {
+    struct bl_dropout_attrs attrs = {p};
+    return add1(b, "stochastic_depth", NULL, &attrs, x);
 }

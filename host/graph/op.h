@@ -206,7 +206,8 @@ struct bl_op {
     void (*release)(struct bl_node *node); // frees state; may be NULL
 };
 
-/* Called by setup. Names are within the node ("weight"). Errors stick and are returned by the graph. */
+/* Called by setup. Names are within the node ("weight"); NULL: the node's own is the parameter's. Errors stick and are
+ * returned by the graph. */
 void bl_node_out(struct bl_node *node, int64_t c, int64_t h, int64_t w); // the next output, of the graph's type
 void bl_node_out_as(struct bl_node *node, enum bl_type type, int64_t c, int64_t h, int64_t w);
 struct bl_param *bl_node_param(struct bl_node *node, const char *name, enum bl_init init, int dims,
@@ -280,6 +281,9 @@ struct bl_pool_attrs {
 struct bl_slice_attrs {
     int begin, end;
 }; // end 0: to the edge
+struct bl_shuffle_attrs {
+    int groups;
+};
 struct bl_dropout_attrs {
     float p;
 };

@@ -19,8 +19,11 @@ static struct bl_param *param_new(struct bl_node *node, const char *name, enum b
         bl_graph_stick(graph, BLANCH_ENOMEM);
         return NULL;
     }
-    snprintf(param->name, sizeof param->name, "%.*s.%s", (int)(sizeof param->name - 2 - strlen(name)), node->name,
-             name);
+    if (name)
+        snprintf(param->name, sizeof param->name, "%.*s.%s", (int)(sizeof param->name - 2 - strlen(name)), node->name,
+                 name);
+    else
+        snprintf(param->name, sizeof param->name, "%s", node->name);
     param->node = node, param->init = init, param->dims = dims;
     if (dims) memcpy(param->shape, shape, (size_t)dims * sizeof *shape);
     param->data = (struct blanch_tensor){.n = 1, .c = count, .h = 1, .w = 1, .count = count, .id = -1};

@@ -78,6 +78,10 @@ int bl_activation_prepare(struct bl_node *node, const char *name, float a);
 int bl_activation_forward(struct bl_node *node, const struct bl_run *run);
 int bl_activation_backward(struct bl_node *node, const struct bl_run *run);
 
+/* What drops elements or images by bl_dropout_attrs. */
+int bl_dropout_setup(struct bl_node *node);
+extern const struct bl_field bl_dropout_fields[];
+
 /* Pooling windows: fills in a zero stride (the kernel's), checks, declares the output. */
 int bl_pool_setup(struct bl_node *node, struct bl_pool_attrs *pool);
 int bl_pool_prepare(struct bl_node *node, const char *file, const struct bl_pool_attrs *pool, int index_bytes);

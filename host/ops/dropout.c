@@ -5,7 +5,7 @@
 #include "graph/reference.h"
 #include <math.h>
 
-static int setup(struct bl_node *node) {
+int bl_dropout_setup(struct bl_node *node) {
     const struct bl_dropout_attrs *attrs = node->attrs;
     int code = bl_check_inputs(node, 1, 1);
     if (code) return code;
@@ -57,7 +57,7 @@ static int definition(struct bl_ref_layer *l, const struct bl_ref_tensor *x, int
     return code;
 }
 
-static const struct bl_field fields[] = {{"p", BL_FIELD_FLOAT, offsetof(struct bl_dropout_attrs, p), false}, {NULL}};
+const struct bl_field bl_dropout_fields[] = {{"p", BL_FIELD_FLOAT, offsetof(struct bl_dropout_attrs, p)}, {NULL}};
 
 const struct bl_op bl_op_dropout = {
     .name = "dropout",
@@ -65,11 +65,11 @@ const struct bl_op bl_op_dropout = {
     .tolerance = 1e-3,
     .types = BL_ACTIVATION_TYPES,
     .attrs_size = sizeof(struct bl_dropout_attrs),
-    .fields = fields,
+    .fields = bl_dropout_fields,
     .in_place = BL_IN_PLACE_OUT | BL_IN_PLACE_GRAD,
     .phase_forward = BL_ACTIVATION,
     .phase_backward = BL_ACTIVATION,
-    .setup = setup,
+    .setup = bl_dropout_setup,
     .prepare = prepare,
     .forward = forward,
     .backward = backward,

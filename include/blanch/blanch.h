@@ -95,7 +95,9 @@ struct blanch_device_info { // filled by the library, read through pointers: it 
     uint32_t float_width; // native vector width for float, in elements
     bool local_is_real;   // dedicated local memory rather than plain RAM
     bool fp16, fp64, subgroups, out_of_order, partition;
-    bool is_default; // the choice when none is asked for
+    bool unified_memory; // the host's, as integrated GPUs have it
+    char pci[16];        // where it sits, "03:00.0"; "" where it does not tell
+    bool is_default;     // the choice when none is asked for
 };
 
 /* Lists every device of every platform. *infos, pointers to them in one block, is malloc'd. BLANCH_EDEVICE: there is no
@@ -105,7 +107,8 @@ int blanch_devices_list(struct blanch_device_info ***infos, int *count);
 struct blanch_device;
 
 /* Opens the device that spec names: "cpu", "gpu", "P:D", "P:D/CORES" (a sub-device), or part of a name (case is
- * ignored); NULL or "": BLANCH_DEVICE from the environment, else the fastest GPU, else the CPU. Never another device
+ * ignored); NULL or "": BLANCH_DEVICE from the environment, else the fastest GPU with memory of its own, else the
+ * fastest GPU, else the CPU. Never another device
  * than the one asked for. max_alloc, bytes, lowers the device's limits on one buffer and on all memory (0: as
  * reported). */
 int blanch_device_open(struct blanch_device **device, const char *spec, uint64_t max_alloc);
@@ -488,6 +491,8 @@ struct blanch_tensor *blanch_batchnorm2d_always(struct blanch_builder *b, const 
 void blanch_batchnorm2d_unused(struct blanch_builder *b, const char *name, struct blanch_tensor *x);
 /* Over the channels of each pixel; eps 0: 1e-5. Whatever the normalisation, it stays. */
 struct blanch_tensor *blanch_layernorm(struct blanch_builder *b, const char *name, struct blanch_tensor *x, float eps);
+/* x times a parameter (C, 1, 1), in the state dict under `name` itself; it begins at 1. */
+struct blanch_tensor *blanch_scale(struct blanch_builder *b, const char *name, struct blanch_tensor *x);
 /* (N, C, H, W) to (N, out, H, W), of the channels of each pixel; weights (out, C) and a bias. Under ND an ND linear
  * layer, whose samples over more than one pixel are as far apart as those of a 1x1 convolution. */
 struct blanch_tensor *blanch_linear(struct blanch_builder *b, const char *name, struct blanch_tensor *x, int out);
@@ -509,8 +514,12 @@ struct blanch_tensor *blanch_mul(struct blanch_builder *b, struct blanch_tensor 
 struct blanch_tensor *blanch_cat(struct blanch_builder *b, struct blanch_tensor *const *x, int count); // of channels
 struct blanch_tensor *blanch_slice(struct blanch_builder *b, struct blanch_tensor *x, int begin,
                                    int end); // channels from begin to before end; 0: the last
+/* C channels in `groups` groups: channel i of group g becomes channel i groups + g. */
+struct blanch_tensor *blanch_channel_shuffle(struct blanch_builder *b, struct blanch_tensor *x, int groups);
 struct blanch_tensor *blanch_flatten(struct blanch_builder *b, struct blanch_tensor *x); // to (N, C H W, 1, 1)
 struct blanch_tensor *blanch_dropout(struct blanch_builder *b, struct blanch_tensor *x, float p);
+/* Whole images, of a residual branch. */
+struct blanch_tensor *blanch_stochastic_depth(struct blanch_builder *b, struct blanch_tensor *x, float p);
 /* Sets the prefix to the formatted text ("layer1.0."); "" for none. */
 void blanch_scope(struct blanch_builder *b, const char *format, ...) BLANCH_PRINTF(2, 3);
 /* Fixes the state dict's order: layers named PREFIX.NAME come in the order of these calls, names separated by blanks;

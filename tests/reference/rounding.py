@@ -17,15 +17,16 @@ import tempfile
 import numpy as np
 import torch
 
+import cases
 import oracle
 
 LAYERS = {
-    '64 to 4, 1x1 map': (oracle.nd(oracle.conv(64, 4, 1)), (16, 64, 1, 1)),
-    '4 to 64, 1x1 map': (oracle.nd(oracle.conv(4, 64, 1)), (16, 4, 1, 1)),
-    '512 to 32, 1x1 map': (oracle.nd(oracle.conv(512, 32, 1)), (16, 512, 1, 1)),
-    '32 to 512, 1x1 map': (oracle.nd(oracle.conv(32, 512, 1)), (16, 32, 1, 1)),
-    '3x3, 64 channels': (oracle.nd(oracle.conv(64, 64, 3)), (16, 64, 8, 8)),
-    '3x3, 16 channels': (oracle.nd(oracle.conv(16, 16, 3)), (16, 16, 8, 8)),
+    '64 to 4, 1x1 map': (cases.nd(cases.conv(64, 4, 1)), (16, 64, 1, 1)),
+    '4 to 64, 1x1 map': (cases.nd(cases.conv(4, 64, 1)), (16, 4, 1, 1)),
+    '512 to 32, 1x1 map': (cases.nd(cases.conv(512, 32, 1)), (16, 512, 1, 1)),
+    '32 to 512, 1x1 map': (cases.nd(cases.conv(32, 512, 1)), (16, 32, 1, 1)),
+    '3x3, 64 channels': (cases.nd(cases.conv(64, 64, 3)), (16, 64, 8, 8)),
+    '3x3, 16 channels': (cases.nd(cases.conv(16, 16, 3)), (16, 16, 8, 8)),
 }
 
 
