@@ -1,5 +1,5 @@
 /* The format of networks in JSON: what docs/network-format.md and its schema say is what operations' tables say; what
- * may be left out, what is refused and how, what follows from other images and classes. Needs no device. */
+ * may be left out, what is refused and how, what follows from other images and classes. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -7,7 +7,9 @@
 #include <string.h>
 #include <cmocka.h>
 #include "graph/describe.h"
+#include "harness.h"
 #include "io/files.h"
+#include "io/safetensors.h"
 #include "train/open.h"
 #include "train/train.h"
 
@@ -16,6 +18,8 @@
 #define POOL "{\"op\": \"global_avgpool2d\"}"
 #define RELU "{\"op\": \"relu\"}"
 #define LINEAR ", {\"op\": \"linear\", \"name\": \"fc\", \"attrs\": {\"out_features\": 5}}"
+
+static struct blanch_device *device;
 
 static struct blanch_model *read_model(const char *text) {
     struct blanch_model *model;
@@ -216,8 +220,8 @@ static void test_refused(void **state) {
         {GRAPH("{\"op\": \"relu\", \"inputs\": [\"input:1\"]}"), "node '0': node 'input' has no output 1"},
         {GRAPH("{\"op\": \"relu\", \"inputs\": \"input\"}"), "\"inputs\" is no list"},
         {GRAPH("{\"op\": \"relu\", \"id\": \"a\"}, {\"op\": \"relu\", \"id\": \"a\"}"),
-         "node 1: its id, 'a', is taken"},
-        {GRAPH("{\"op\": \"relu\", \"id\": \"input\"}"), "node 0: its id, 'input', is taken"},
+         "node 1: its id, 'a', is that of"},
+        {GRAPH("{\"op\": \"relu\", \"id\": \"input\"}"), "node 0: its id, 'input', is that of"},
         {GRAPH("{\"op\": \"relu\", \"out\": [3, 8, 9]}"),
          "node '0': its output is 3 x 8 x 8, where \"out\" says 3 x 8 x 9"},
         {GRAPH("{\"op\": \"conv2d\", \"attrs\": {\"out_channels\": 4, \"kernel\": 3, \"strid\": 1}}"),
@@ -232,7 +236,7 @@ static void test_refused(void **state) {
         {GRAPH("{\"op\": \"linear\", \"attrs\": {\"out_features\": 4}, \"nd\": {\"blok\": 3}}"),
          "did you mean 'block'?"},
         {GRAPH("{\"op\": \"linear\", \"attrs\": {\"out_features\": 4}, \"nd\": {\"block\": 0}}"), "\"block\""},
-        {GRAPH(CONV POOL LINEAR LINEAR), "node 3: its id, 'fc', is taken"},
+        {GRAPH(CONV POOL LINEAR LINEAR), "node 3: its id, 'fc', is that of"},
         {GRAPH(CONV POOL LINEAR
                ", {\"op\": \"linear\", \"id\": \"a\", \"name\": \"fc\", \"attrs\": {\"out_features\": 5}}"),
          "node 'a': node 'fc' has parameters of the same name, 'fc'"},
@@ -306,11 +310,65 @@ static void test_what_follows(void **state) {
     bl_model_free(model);
 }
 
+/* --- initial values ---------------------------------------------------------------------------- */
+
+/* Those that fit by name and shape are taken, the others begin at random. */
+static void check_values(struct blanch_model *model, int classes, int taken) {
+    const struct bl_network_options options = {.definition = model,
+                                               .norm = BLANCH_OWN,
+                                               .nd = {.eps = NAN, .momentum = NAN},
+                                               .classes = classes,
+                                               .batch = 2,
+                                               .seed = 3};
+    struct blanch_network *net = NULL;
+    const float image[3 * 8 * 8] = {0};
+    float bias[4], logits[3], shift[3];
+    check(bl_network_create(&net, device, &options));
+    assert_int_equal(net->taken, taken);
+    check(bl_param_read(bl_graph_find_param(net->graph, "conv.bias"), bias));
+    for (int i = 0; i < 4; i++) assert_true(bias[i] == (float)i);
+    check(bl_param_read(bl_graph_find_param(net->graph, "fc.bias"), shift));
+    check(blanch_network_predict(net, image, 1, logits));
+    for (int c = 0; classes == 2 && c < classes; c++)
+        assert_true(fabsf(logits[c] - 7 * (0 + 1 + 2 + 3) - shift[c]) < 1e-4f);
+    blanch_network_free(net);
+}
+
+static void test_initial_values(void **state) {
+    const struct {
+        const char *name;
+        int dims;
+        int64_t shape[2];
+        float values[8];
+    } given[] = {{"conv.bias", 1, {4}, {0, 1, 2, 3}},
+                 {"fc.weight", 2, {2, 4}, {7, 7, 7, 7, 7, 7, 7, 7}},
+                 {"other.weight", 1, {4}, {0}},
+                 {"fc.bias", 1, {4}, {0}}};
+    if (!device) skip();
+    struct blanch_model *model =
+        read_model(GRAPH(CONV POOL ", {\"op\": \"linear\", \"name\": \"fc\", \"attrs\": {\"out_features\": 2}}"));
+    model->values = calloc(BL_COUNT(given), sizeof *model->values);
+    model->value_count = BL_COUNT(given);
+    for (int i = 0; i < BL_COUNT(given); i++) {
+        struct bl_st_tensor *value = &model->values[i];
+        *value = (struct bl_st_tensor){
+            bl_strdup(given[i].name), BL_F32, given[i].dims, {given[i].shape[0], given[i].shape[1]}};
+        value->bytes = sizeof(float);
+        for (int k = 0; k < value->dims; k++) value->bytes *= (size_t)value->shape[k];
+        value->data = memcpy(malloc(value->bytes), given[i].values, value->bytes);
+    }
+    check_values(model, 2, 2);
+    check_values(model, 3, 1);
+    bl_model_free(model);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_schema),     cmocka_unit_test(test_document),     cmocka_unit_test(test_defaults),
         cmocka_unit_test(test_cat),        cmocka_unit_test(test_refused),      cmocka_unit_test(test_nd_file),
-        cmocka_unit_test(test_other_data), cmocka_unit_test(test_what_follows),
+        cmocka_unit_test(test_other_data), cmocka_unit_test(test_what_follows), cmocka_unit_test(test_initial_values),
     };
-    return cmocka_run_group_tests_name("described", tests, NULL, NULL);
+    int failed = open_test_device(&device);
+    failed += cmocka_run_group_tests_name("described", tests, NULL, NULL);
+    return failed + close_test_device(device);
 }

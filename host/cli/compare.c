@@ -223,7 +223,7 @@ static int run_compare(int argc, char **argv) {
 const struct bl_command bl_command_compare = {
     .name = "compare",
     .summary = "trains batch norm and network deconvolution side by side: what each layer costs",
-    .usage = "usage: blanch compare --model NAME --data SPEC --out DIR [options]\n\n"
+    .usage = "usage: blanch compare --model NAME|FILE.json --data SPEC --out DIR [options]\n\n"
              "Trains one network per device, norm and setting, in turn, step by step, on the same batches. Prints what "
              "each layer\n"
              "costs; DIR gets report.html, compare.json, config.json and log.jsonl.\n",

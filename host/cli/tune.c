@@ -108,9 +108,14 @@ static int tune_norm(struct tune *t, const char *norm) {
     return code;
 }
 
+/* Both norms where none is given; a file of deconvolution has that alone. */
 static int tune_network(struct tune *t) {
-    if (t->common.norm) return tune_norm(t, t->common.norm);
-    int code = tune_norm(t, "bn");
+    struct blanch_model *model;
+    int code = bl_model_open(&model, t->common.model);
+    const bool nd = !code && model->nd;
+    bl_model_free(model);
+    if (code || t->common.norm || nd) return code ? code : tune_norm(t, t->common.norm);
+    code = tune_norm(t, "bn");
     return code ? code : tune_norm(t, "nd");
 }
 

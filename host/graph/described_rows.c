@@ -72,8 +72,8 @@ static int read_name(const struct described *d, struct row *row, int at) {
     row->unused = cJSON_IsTrue(bl_described_item(row->json, "unused"));
     for (int i = 0; i < at; i++)
         if (!strcmp(d->row[i].id, row->id))
-            return bl_fail(BLANCH_EINPUT, "node %s: its id, '%s', is taken by %s", row->place, row->id,
-                           d->row[i].json ? "one before it" : "the image, which no node of the list is");
+            return bl_fail(BLANCH_EINPUT, "node %s: its id, '%s', is that of %s", row->place, row->id,
+                           d->row[i].json ? "one before it" : "the image");
     return read_operation(row, at);
 }
 

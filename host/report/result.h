@@ -87,8 +87,8 @@ struct bl_result {
     struct bl_header header;
     char *source; // the path that it was read from; NULL: none
     char *data;
-    char model[64], precision[8], augment[32]; // precision "": fp32
-    struct bl_update_result update;            // of every run that has no other
+    char model[256], precision[8], augment[32]; // precision "": fp32
+    struct bl_update_result update;             // of every run that has no other
     double batch, steps, epochs, recompute, seed, interrupted_after;
     cJSON *settings; // what was asked for, as it stands in the file
     struct bl_device_result *device;

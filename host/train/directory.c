@@ -108,9 +108,12 @@ static int open_log(struct run *run) {
     return code;
 }
 
+/* Of a file's network. A built-in one must not find what the beginning of another run left. */
 static int write_network(const struct run *run) {
     char *path = bl_format("%s/network.json", run->o.out);
-    int code = path ? bl_json_write(path, run->model->json) : BLANCH_ENOMEM;
+    int code = path ? 0 : BLANCH_ENOMEM;
+    if (!code && run->model->json) code = bl_json_write(path, run->model->json);
+    if (!code && !run->model->json) remove(path);
     free(path);
     return code;
 }
@@ -124,7 +127,7 @@ int bl_run_open_directory(struct run *run) {
     if (!code && !run->lock.taken) code = make(run);
     if (!code) bl_replace_clear_path(run->o.out);
     if (!code && !run->o.resume) bl_checkpoint_clear(run->o.out);
-    if (!code && run->model->json) code = write_network(run);
+    if (!code) code = write_network(run);
     if (!code) code = bl_json_write(path, json);
     if (!code) code = open_log(run);
     cJSON_Delete(json);

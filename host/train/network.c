@@ -25,7 +25,7 @@ int bl_norm_parse(const char *name, enum blanch_norm *norm) {
             *norm = (enum blanch_norm)i;
             return 0;
         }
-    return bl_fail(BLANCH_EUSAGE, "--norm takes own, bn, nd or none, not '%s'", name);
+    return bl_fail(BLANCH_EUSAGE, "--norm takes bn, nd, none or own, not '%s'", name);
 }
 
 static const char *const whiten_names[] = {[BLANCH_WHITEN_PATCHES] = "patches", [BLANCH_WHITEN_CHANNELS] = "channels"};

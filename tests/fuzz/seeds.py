@@ -171,6 +171,25 @@ NETWORK = {
               node('g', 'global_avgpool2d', ['m'], [2, 1, 1]), node('f', 'flatten', ['g'], [2, 1, 1]),
               node('fc', 'linear', ['f'], [2, 1, 1], {'in_features': 2, 'out_features': 2, 'bias': True}, name='fc')]}
 SMALLEST = {'input': [2], 'graph': [node('x', 'input', [], [2]), node('d', 'dropout', ['x'], [2], {'p': 0.5})]}
+# Every key of a node, what may be left out, and every norm's way.
+ND_LAYER = dict(CONV1, block=1, n_iter=3, eps=1e-5, momentum=0.1, cov_sampling_stride=[3, 3], freeze=True,
+                freeze_iter=100, refresh=2, whiten_channels=True, cov_samples=-4)
+BARE = [{'op': 'conv2d', 'name': 'a', 'attrs': {'out_channels': 2, 'kernel': 3, 'padding': 1, 'bias': False},
+         'nd': {'name': 'b', 'block': 1, 'n_iter': 7, 'freeze': True}},
+        {'op': 'batchnorm2d', 'name': 'n'}, {'op': 'batchnorm2d', 'name': 'idle', 'unused': True},
+        {'op': 'relu6', 'id': 'r'}, {'op': 'cat', 'inputs': ['r', 'a', 'r'] * 4},
+        {'op': 'conv2d', 'attrs': {'out_channels': 4, 'kernel': 1, 'groups': 2}, 'keep': True},
+        {'op': 'batchnorm2d', 'keep': True}, {'op': 'slice_channels', 'attrs': {'begin': 1, 'end': None}},
+        {'op': 'sigmoid'}, {'op': 'mul', 'inputs': ['7', '8']}, {'op': 'global_avgpool2d'}, {'op': 'flatten'},
+        {'op': 'linear', 'attrs': {'out_features': 3}, 'nd': {'block': 3}}]
+NETWORKS = {'small': NETWORK, 'smallest': SMALLEST,
+            'bare': dict(HEADER, input=[1, 4, 4], nd={'block_fc': 2}, graph=BARE),
+            'nd': {'input': [1, 4, 4], 'graph': [node('x', 'input', [], [1, 4, 4]),
+                                                 node('c', 'nd_conv2d', ['x'], [2, 4, 4], ND_LAYER, name='c'),
+                                                 {'op': 'global_avgpool2d'}]},
+            'list': {'input': [1, 4, 4], 'parameters': [], 'buffers': [], 'num_classes': 2, 'trainable': 0,
+                     'graph': [{'op': 'cat', 'inputs': ['input', 'input']},
+                               {'op': 'avgpool2d', 'attrs': {'kernel': 4}}]}}
 SET = ('GEMMK=0,KREG=1,KWG=16,KWI=1,MDIMA=1,MDIMC=1,MWG=16,NDIMB=8,NDIMC=8,NWG=128,SA=0,SB=0,STRM=0,STRN=0,VWM=16,'
        'VWN=4')
 ENTRY = {'choice': SET, 'ms': 1.5, 'sets': 3, 'shipped_ms': 2, 'shape': 'shape', 'device': 'd', 'driver': 'v',
@@ -231,7 +250,7 @@ SEEDS = {
     'report': REPORTS,
     'directory': {'nd': directory(CONFIG), 'settings': directory(CONFIGS['settings'])},
     'log': {'whole': LOG, 'cut': LOG[:-20], 'test': '{"type":"test","step":2}\n'},
-    'network': {'small': NETWORK, 'smallest': SMALLEST},
+    'network': NETWORKS,
     'trace': {name: trace(name) for name in ('smallcnn-bn', 'smallcnn-nd', 'resnet18d-none')},
     'tuning': {'whole': ENTRY},
     'limits': {'whole': {'device': 'd', 'driver': 'v', 'operations_per_s': 1e10, 'bytes_per_s': 1e9},
