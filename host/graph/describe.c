@@ -38,6 +38,9 @@ static bool read_field(enum bl_field_kind kind, const cJSON *item, void *value) 
     case BL_FIELD_BOOL:
         *(int *)value = cJSON_IsTrue(item) || (cJSON_IsNumber(item) && item->valuedouble != 0);
         return cJSON_IsBool(item) || cJSON_IsNumber(item);
+    case BL_FIELD_NOT:
+        *(int *)value = cJSON_IsFalse(item) || (cJSON_IsNumber(item) && item->valuedouble == 0);
+        return cJSON_IsBool(item) || cJSON_IsNumber(item);
     }
     return false;
 }
@@ -45,7 +48,8 @@ static bool read_field(enum bl_field_kind kind, const cJSON *item, void *value) 
 static const char *const kinds[] = {[BL_FIELD_INT] = "a whole number",
                                     [BL_FIELD_INT2] = "a whole number or two in a list",
                                     [BL_FIELD_FLOAT] = "a number",
-                                    [BL_FIELD_BOOL] = "true or false"};
+                                    [BL_FIELD_BOOL] = "true or false",
+                                    [BL_FIELD_NOT] = "true or false"};
 
 int bl_attrs_from_json(const struct bl_op *op, const cJSON *json, void *attrs) {
     if (op->attrs_size) memset(attrs, 0, op->attrs_size);
@@ -81,6 +85,8 @@ static cJSON *field_json(const struct bl_field *f, const void *value) {
         return float_json(*(const float *)value);
     case BL_FIELD_BOOL:
         return f->optional && !*(const int *)value ? NULL : cJSON_CreateBool(*(const int *)value);
+    case BL_FIELD_NOT:
+        return f->optional && !*(const int *)value ? NULL : cJSON_CreateBool(!*(const int *)value);
     }
     return NULL;
 }
