@@ -246,10 +246,22 @@ struct blanch_tensor *blanch_maxpool2d(struct blanch_builder *b, struct blanch_t
     return add1(b, "maxpool2d", NULL, &attrs, x);
 }
 
+struct blanch_tensor *blanch_maxpool2d_ceil(struct blanch_builder *b, struct blanch_tensor *x, int kernel, int stride,
+                                            int padding) {
+    struct bl_pool_attrs attrs = {{kernel, kernel}, {stride, stride}, {padding, padding}, .ceil_mode = 1};
+    return add1(b, "maxpool2d", NULL, &attrs, x);
+}
+
 struct blanch_tensor *blanch_avgpool2d(struct blanch_builder *b, struct blanch_tensor *x, int kernel, int stride,
                                        int padding) {
     struct bl_pool_attrs attrs = {{kernel, kernel}, {stride, stride}, {padding, padding}};
     return add1(b, "avgpool2d", NULL, &attrs, x);
+}
+
+struct blanch_tensor *blanch_adaptive_avgpool2d(struct blanch_builder *b, struct blanch_tensor *x, int height,
+                                                int width) {
+    struct bl_adaptive_attrs attrs = {{height, width}};
+    return add1(b, "adaptive_avgpool2d", NULL, &attrs, x);
 }
 
 struct blanch_tensor *blanch_global_avgpool2d(struct blanch_builder *b, struct blanch_tensor *x) {

@@ -85,7 +85,12 @@ extern const struct bl_field bl_dropout_fields[];
 /* Pooling windows: fills in a zero stride (the kernel's), checks, declares the output. */
 int bl_pool_setup(struct bl_node *node, struct bl_pool_attrs *pool);
 int bl_pool_prepare(struct bl_node *node, const char *file, const struct bl_pool_attrs *pool, int index_bytes);
-extern const struct bl_field bl_pool_fields[];
+#define BL_POOL_FIELDS                                                                                                 \
+    {"kernel", BL_FIELD_INT2, offsetof(struct bl_pool_attrs, kernel), false},                                          \
+        {"stride", BL_FIELD_INT2, offsetof(struct bl_pool_attrs, stride), true},                                       \
+        {"padding", BL_FIELD_INT2, offsetof(struct bl_pool_attrs, padding), true}, {                                   \
+        "ceil_mode", BL_FIELD_BOOL, offsetof(struct bl_pool_attrs, ceil_mode), true                                    \
+    }
 int bl_pool_definition(const struct bl_pool_attrs *a, const struct bl_ref_tensor *x, struct bl_ref_tensor *y, bool max);
 
 /* BLANCH_EINPUT unless the input has so many channels. */

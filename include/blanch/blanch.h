@@ -506,8 +506,14 @@ struct blanch_tensor *blanch_leaky_relu(struct blanch_builder *b, struct blanch_
 struct blanch_tensor *blanch_elu(struct blanch_builder *b, struct blanch_tensor *x, float alpha);
 struct blanch_tensor *blanch_maxpool2d(struct blanch_builder *b, struct blanch_tensor *x, int kernel, int stride,
                                        int padding);
+/* Sizes rounded up: a last window that overruns counts, if it starts within the image or the padding before it. */
+struct blanch_tensor *blanch_maxpool2d_ceil(struct blanch_builder *b, struct blanch_tensor *x, int kernel, int stride,
+                                            int padding);
 struct blanch_tensor *blanch_avgpool2d(struct blanch_builder *b, struct blanch_tensor *x, int kernel, int stride,
                                        int padding);
+/* To (N, C, height, width), over windows that share the image out evenly. */
+struct blanch_tensor *blanch_adaptive_avgpool2d(struct blanch_builder *b, struct blanch_tensor *x, int height,
+                                                int width);
 struct blanch_tensor *blanch_global_avgpool2d(struct blanch_builder *b, struct blanch_tensor *x); // to (N, C, 1, 1)
 struct blanch_tensor *blanch_add(struct blanch_builder *b, struct blanch_tensor *x, struct blanch_tensor *y);
 /* y: of x's shape, or (N, C, 1, 1). */
