@@ -12,7 +12,7 @@ import sys
 import tap
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-FOLDERS = ('include', 'host', 'kernels', 'models', 'datasets', 'tests', 'docs', '.ci', 'examples')
+FOLDERS = ('include', 'host', 'kernels', 'models', 'datasets', 'tests', 'docs', '.ci', 'examples', 'python')
 OPENCL = ('CL/', 'OpenCL/', 'clblast', 'clFFT')
 WIDTH = 120
 

@@ -330,9 +330,9 @@ struct blanch_metrics {
 
 /* One training step: forward, backward, update as torch.optim.SGD or AdamW. images (count, C, H, W) normalised; labels
  * (count), from 0. update NULL: the optimiser's defaults. metrics, of the batch before its update, may be NULL. A loss
- * that is not finite updates nothing, and is told in metrics. BLANCH_EUSAGE, and nothing is done: more images than the
- * network's batch, or a setting of the update that is out of range or of another optimiser than the network's;
- * BLANCH_EINPUT: a label that is no class. */
+ * that is not finite updates no parameter, and is told in metrics; running statistics have seen the batch.
+ * BLANCH_EUSAGE, and nothing is done: more images than the network's batch, or a setting of the update that is out of
+ * range or of another optimiser than the network's; BLANCH_EINPUT: a label that is no class. */
 int blanch_network_step(struct blanch_network *network, const float *images, const int32_t *labels, int count,
                         const struct blanch_update *update, struct blanch_metrics *metrics);
 /* Evaluation mode, any number of images, a batch at a time: logits (count, classes) are written. */
