@@ -14,8 +14,8 @@ static struct blanch_tensor *conv(struct blanch_builder *b, const char *name, st
 }
 
 static struct blanch_tensor *shortcut(struct blanch_builder *b, struct blanch_tensor *x, int out, int stride) {
-    if (blanch_norm_of(b) == BLANCH_ND) return conv(b, "shortcut", x, out, stride);
-    return blanch_batchnorm2d(b, "shortcut.1", conv(b, "shortcut.0", x, out, stride));
+    struct blanch_conv_spec spec = {.out = out, .kernel = 1, .stride = stride, .no_bias = true, .nd_name = "shortcut"};
+    return blanch_batchnorm2d(b, "shortcut.1", blanch_conv2d(b, "shortcut.0", x, spec));
 }
 
 static struct blanch_tensor *join(struct blanch_builder *b, struct blanch_tensor *x, struct blanch_tensor *y,

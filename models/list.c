@@ -45,12 +45,20 @@ static int or_else(int value, int otherwise) {
     return value ? value : otherwise;
 }
 
+int bl_model_width(const struct blanch_model *model) {
+    return model->width ? model->width : model->size;
+}
+
+enum blanch_norm bl_model_norm(const struct blanch_model *model, enum blanch_norm norm) {
+    return norm != BLANCH_OWN ? norm : model->nd ? BLANCH_ND : BLANCH_BN;
+}
+
 _Static_assert((int)BLANCH_FP32 == (int)BL_F32 && (int)BLANCH_FP16 == (int)BL_F16 && (int)BLANCH_BF16 == (int)BL_BF16,
                "a precision is the type that activations are stored as");
 
 int bl_model_build(struct bl_graph *graph, const struct blanch_model *model, const struct bl_network_options *options) {
     struct blanch_builder b = {.graph = graph,
-                               .norm = options->norm,
+                               .norm = bl_model_norm(model, options->norm),
                                .nd = options->nd,
                                .block = 64,
                                .block_fc = model->block_fc,
@@ -59,7 +67,7 @@ int bl_model_build(struct bl_graph *graph, const struct blanch_model *model, con
     bl_graph_store_as(graph, (enum bl_type)options->precision);
     struct blanch_tensor *x =
         bl_graph_input(graph, or_else(options->channels, model->channels), or_else(options->height, model->size),
-                       or_else(options->width, model->size));
+                       or_else(options->width, bl_model_width(model)));
     struct blanch_tensor *logits = model->define(&b, x, model->variant);
     if (options->inference || !logits) return 0; // what failed is remembered: bl_graph_finish returns it
     struct blanch_tensor *in[] = {logits, bl_graph_input_labels(graph)};

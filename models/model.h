@@ -4,10 +4,12 @@
 #define BL_MODEL_H
 
 #include "graph/graph.h"
+#include <cjson/cJSON.h>
 
 /* What is wanted of a network: the public struct blanch_network_options, without its pointers. */
 struct bl_network_options {
-    const char *model;
+    const char *model;                     // a name or a file, where there is no definition yet
+    const struct blanch_model *definition; // the model, opened (train/open.h); NULL: by its name
     enum blanch_norm norm;
     struct blanch_nd_options nd;
     int classes;
@@ -23,16 +25,30 @@ struct bl_network_options {
 struct blanch_model {
     const char *name;
     int classes;        // default
-    int channels, size; // default input
+    int channels, size; // default input, square
     int block_fc;       // ND's block in linear layers
     struct blanch_tensor *(*define)(struct blanch_builder *b, struct blanch_tensor *x,
                                     const void *variant); // returns the logits
     const void *variant;                                  // the family's own table
     const char *summary;                                  // one line
-};
-const struct blanch_model *bl_model_find(const char *name);
-extern const struct blanch_model *const bl_model_list[]; // NULL-terminated
 
+    /* Of a definition made at run time (train/open.h); zero in the tables here. */
+    _Atomic int references;
+    int width;                   // of the default input, whose height is size
+    bool nd;                     // it has layers of network deconvolution, and takes no other norm
+    const cJSON *json;           // the description that define reads
+    struct bl_st_tensor *values; // initial values of parameters and buffers, by name
+    int value_count;
+    void (*release)(struct blanch_model *model); // frees what variant points to; NULL: nothing
+};
+struct bl_st_tensor;
+
+const struct blanch_model *bl_model_find(const char *name); // of the tables; NULL: none is called so
+extern const struct blanch_model *const bl_model_list[];    // NULL-terminated
+
+int bl_model_width(const struct blanch_model *model); // of the default input
+/* What norm is for a model: BLANCH_OWN is batch norm, or, of a file with layers of network deconvolution, that. */
+enum blanch_norm bl_model_norm(const struct blanch_model *model, enum blanch_norm norm);
 /* Builds the definition into graph; adds the loss unless inference. Zero classes, channels, size: the model's own.
  * bl_graph_finish follows, and returns what failed here. */
 int bl_model_build(struct bl_graph *graph, const struct blanch_model *model, const struct bl_network_options *options);

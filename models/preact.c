@@ -26,7 +26,11 @@ static struct blanch_tensor *block(struct blanch_builder *b, struct blanch_tenso
                                    int width, int stride) {
     blanch_order(b, "bn1 conv1 bn2 conv2 shortcut shortcut.0 fc1 fc2");
     struct blanch_tensor *y = blanch_relu(b, blanch_batchnorm2d(b, "bn1", x)), *past = x;
-    if (stride != 1) past = conv(b, blanch_norm_of(b) == BLANCH_ND ? "shortcut" : "shortcut.0", y, width, 1, stride);
+    if (stride != 1) {
+        struct blanch_conv_spec spec = {
+            .out = width, .kernel = 1, .stride = stride, .no_bias = true, .nd_name = "shortcut"};
+        past = blanch_conv2d(b, "shortcut.0", y, spec);
+    }
     y = conv(b, "conv1", y, width, 3, stride);
     y = conv(b, "conv2", blanch_relu(b, blanch_batchnorm2d(b, "bn2", y)), width, 3, 1);
     if (net->squeeze) y = excite(b, y, width);

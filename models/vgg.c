@@ -1,6 +1,7 @@
 /* VGG (Simonyan and Zisserman, ICLR 2015): 3x3 convolutions, pooling, linear layers. The CIFAR form has one linear
  * layer. */
 #include "model.h"
+#include <stdio.h>
 
 enum { POOL = -1 };
 struct vgg {
@@ -10,21 +11,22 @@ struct vgg {
 };
 
 static struct blanch_tensor *features(struct blanch_builder *b, struct blanch_tensor *x, const struct vgg *vgg) {
-    bool norm_place = blanch_norm_of(b) == BLANCH_BN || (blanch_norm_of(b) == BLANCH_ND && vgg->keeps_places);
-    int place = 0;
+    int place = 0, bare = 0; // with the batch norms' places, and without
+    char nd_name[32];
     for (const int *width = vgg->widths; *width; width++) {
         if (*width == POOL) {
             x = blanch_maxpool2d(b, x, 2, 2, 0);
-            place += 1;
+            place++, bare++;
             continue;
         }
         bool first = place == 0;
+        snprintf(nd_name, sizeof nd_name, "features.%d", vgg->keeps_places ? place : bare);
         struct blanch_conv_spec conv = {
-            .out = *width, .kernel = 3, .padding = 1, .n_iter = first ? 15 : 0, .freeze = first};
-        x = blanch_conv2d(b, blanch_name(b, "features.%d", place), x, conv);
+            .out = *width, .kernel = 3, .padding = 1, .n_iter = first ? 15 : 0, .freeze = first, .nd_name = nd_name};
+        x = blanch_conv2d(b, blanch_name(b, "features.%d", blanch_norm_of(b) == BLANCH_NONE ? bare : place), x, conv);
         x = blanch_batchnorm2d(b, blanch_name(b, "features.%d", place + 1), x);
         x = blanch_relu(b, x);
-        place += norm_place ? 3 : 2;
+        place += 3, bare += 2;
     }
     return blanch_flatten(b, x);
 }

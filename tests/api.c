@@ -25,8 +25,8 @@ static int fail(const char *what) {
 }
 
 static int train(struct blanch_network *network, const char *optimiser) {
-    struct blanch_update update;
-    struct blanch_metrics first, last;
+    struct blanch_update update = {.size = sizeof update};
+    struct blanch_metrics first = {.size = sizeof first}, last = {.size = sizeof last};
     if (blanch_update_defaults(optimiser, &update)) return fail("an optimiser's defaults");
     update.lr = optimiser ? 2e-3f : 0.05f, update.weight_decay = 1e-4f;
     for (int step = 0; step < STEPS; step++)
@@ -42,16 +42,16 @@ static int bounded(struct blanch_device *device) {
     struct blanch_network_options options = {
         .size = sizeof options, .model = "smallcnn", .norm = BLANCH_ND, .nd = &nd, .batch = BATCH, .seed = 3};
     struct blanch_network *network = NULL;
-    double held, least;
+    struct blanch_budget budget = {.size = sizeof budget};
     int status = 1;
     if (blanch_network_create(&network, device, &options)) return fail("a network with a budget");
-    blanch_network_overhead(network, &held, &least);
-    if (!isnan(held) || !isnan(least))
+    if (blanch_network_budget(network, &budget) || !isnan(budget.held) || !isnan(budget.least))
         fail("an overhead before the first step");
     else if (!(status = train(network, NULL))) {
-        blanch_network_overhead(network, &held, &least);
-        printf("overhead %.1f %% with the warm-up, at least %.1f %%\n", held, least);
-        if (!isfinite(held) || !(least <= held)) status = fail("no overhead after the first decision");
+        if (blanch_network_budget(network, &budget)) status = fail("the budget");
+        printf("overhead %.1f %% with the warm-up, at least %.1f %%\n", budget.held, budget.least);
+        if (!isfinite(budget.held) || !(budget.least <= budget.held))
+            status = fail("no overhead after the first decision");
     }
     blanch_network_free(network);
     const struct {
@@ -72,8 +72,8 @@ static int refused(struct blanch_device *device) {
     struct blanch_network_options options = {
         .size = sizeof options, .model = "smallcnn", .norm = BLANCH_BN, .batch = BATCH, .seed = 3, .optimiser = "adam"};
     struct blanch_network *network = NULL;
-    struct blanch_update update;
-    struct blanch_metrics metrics;
+    struct blanch_update update = {.size = sizeof update};
+    struct blanch_metrics metrics = {.size = sizeof metrics};
     int status = 0;
     if (blanch_network_create(&network, device, &options) != BLANCH_EUSAGE || network) return fail("a wrong optimiser");
     if (blanch_update_defaults("adam", &update) != BLANCH_EUSAGE) return fail("its defaults");

@@ -22,7 +22,7 @@
 static char folder[] = "/tmp/blanch-files-XXXXXX", path[64], warned[512];
 static int warnings;
 
-static void keep_warning(const char *line) {
+static void keep_warning(void *context, const char *line) {
     snprintf(warned, sizeof warned, "%s", line);
     warnings++;
 }
@@ -285,7 +285,7 @@ static void test_entry(void **state) {
 static int set_up(void **state) {
     if (!mkdtemp(folder) || setenv("XDG_CACHE_HOME", folder, 1)) return -1;
     snprintf(path, sizeof path, "%s/file", folder);
-    bl_warn_by(keep_warning);
+    blanch_log_set(keep_warning, NULL);
     return 0;
 }
 

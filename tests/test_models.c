@@ -10,6 +10,7 @@
 #include "graph/describe.h"
 #include "io/files.h"
 #include "model.h"
+#include "train/open.h"
 #include "train/train.h"
 
 enum { MAX_NODES = 600, MAX_LEAVES = 64 };
@@ -148,10 +149,10 @@ static void check_graph(struct match *m) {
             m->value[at] = m->value[row_of(m, get(row, "inputs")->child->valuestring)];
             continue;
         }
-        while (next < bl_graph_nodes(m->graph) && bl_graph_node(m->graph, next)->idle) next++;
         if (next >= bl_graph_nodes(m->graph)) fail_msg("%s: %s %s is missing", m->what, op, name);
         const struct bl_node *node = bl_graph_node(m->graph, next++);
         m->value[at] = node->out[0];
+        assert_int_equal(node->idle, cJSON_IsTrue(get(row, "unused")));
         if (strcmp(node->op->name, op)) fail_msg("%s: %s where the table has %s %s", m->what, node->name, op, name);
         if (node->params && strcmp(node->name, name))
             fail_msg("%s: %s where the table has %s", m->what, node->name, name);
@@ -162,7 +163,63 @@ static void check_graph(struct match *m) {
     assert_int_equal(next, bl_graph_nodes(m->graph));
 }
 
+/* --- two networks ------------------------------------------------------------------------------ */
+
+static char *described(const struct bl_graph *graph, cJSON **json) {
+    *json = cJSON_CreateObject();
+    bl_graph_describe(graph, *json);
+    return cJSON_Print(*json);
+}
+
+static struct bl_graph *build_model(const struct blanch_model *model, enum blanch_norm norm, bool inference) {
+    struct bl_network_options options = {.norm = norm, .batch = 2, .inference = inference};
+    struct bl_graph *graph = NULL;
+    if (bl_graph_create(&graph, NULL, 2, inference) || bl_model_build(graph, model, &options) ||
+        bl_graph_finish(graph, 1))
+        fail_msg("%s-%s: %s", model->name, bl_norm_name(norm), blanch_error_message());
+    return graph;
+}
+
+/* The same nodes, and the same parameters in the same order; named: nodes without parameters are called the same too.
+ */
+static void check_same(const char *name, enum blanch_norm norm, const struct bl_graph *want, const struct bl_graph *got,
+                       bool named) {
+    cJSON *json, *other;
+    char *expected = described(want, &json), *text = described(got, &other);
+    if (named && strcmp(expected, text)) fail_msg("%s-%s: the descriptions differ", name, bl_norm_name(norm));
+    assert_int_equal(bl_graph_nodes(want), bl_graph_nodes(got));
+    for (int i = 0; i < bl_graph_nodes(want); i++) {
+        const struct bl_node *a = bl_graph_node(want, i), *b = bl_graph_node(got, i);
+        if (a->op != b->op || a->inputs != b->inputs || a->idle != b->idle)
+            fail_msg("%s-%s: node %d is %s, not %s", name, bl_norm_name(norm), i, b->name, a->name);
+        if (a->op->attrs_size && memcmp(a->attrs, b->attrs, a->op->attrs_size))
+            fail_msg("%s-%s: the attributes of %s differ", name, bl_norm_name(norm), a->name);
+        for (int k = 0; k < a->inputs; k++) {
+            const struct bl_node *from = bl_graph_producer(want, a->in[k]), *is = bl_graph_producer(got, b->in[k]);
+            assert_int_equal(from ? from->index : -1, is ? is->index : -1);
+        }
+    }
+    assert_int_equal(bl_graph_params(want), bl_graph_params(got));
+    for (int i = 0; i < bl_graph_params(want); i++) {
+        assert_string_equal(bl_graph_param(want, i)->name, bl_graph_param(got, i)->name);
+        assert_int_equal(bl_graph_param(want, i)->data.count, bl_graph_param(got, i)->data.count);
+    }
+    cJSON_free(expected), cJSON_free(text);
+    cJSON_Delete(json), cJSON_Delete(other);
+}
+
 /* --- tests ------------------------------------------------------------------------------------ */
+
+/* The table is a network that can be read, and the same as the definition. */
+static void check_table(struct match *m, const char *name) {
+    struct blanch_model *model;
+    if (bl_model_from_document(&model, m->what, m->json)) fail_msg("%s", blanch_error_message());
+    m->json = NULL; // the model's
+    struct bl_graph *graph = build_model(model, BLANCH_OWN, true);
+    check_same(name, model->nd ? BLANCH_ND : BLANCH_BN, m->graph, graph, false);
+    bl_graph_free(graph);
+    bl_model_free(model);
+}
 
 static void test_network(void **state) {
     const char *what = *state;
@@ -179,6 +236,7 @@ static void test_network(void **state) {
     check_params(m, "buffers", false);
     assert_int_equal(bl_graph_trainable(m->graph), get(m->json, "trainable")->valuedouble);
     check_graph(m);
+    check_table(m, name);
     bl_graph_free(m->graph);
     cJSON_Delete(m->json);
     free(m);
@@ -199,40 +257,40 @@ static void test_none(void **state) {
     }
 }
 
-static char *described(const struct bl_graph *graph, cJSON **json) {
-    *json = cJSON_CreateObject();
-    bl_graph_describe(graph, *json);
-    return cJSON_Print(*json);
+/* A graph's description as text, and back. */
+static struct blanch_model *reread(const char *name, const struct bl_graph *graph) {
+    struct blanch_model *model;
+    cJSON *json;
+    char *text = described(graph, &json);
+    const int block_fc = bl_model_find(name)->block_fc;
+    cJSON_AddNumberToObject(cJSON_AddObjectToObject(json, "nd"), "block_fc", block_fc);
+    if (bl_model_from_document(&model, name, json)) fail_msg("%s", blanch_error_message());
+    assert_int_equal(model->classes, bl_model_find(name)->classes);
+    assert_int_equal(model->block_fc, block_fc);
+    cJSON_free(text);
+    return model;
 }
 
 /* A description makes the same network again: the same description, and the same parameters in the same order. */
 static void check_round_trip(const char *name, enum blanch_norm norm) {
-    struct bl_graph *graph = build(name, norm, true), *again = NULL;
-    struct blanch_tensor *logits = NULL;
-    cJSON *json, *other;
-    char *want = described(graph, &json);
-    assert_int_equal(bl_graph_create(&again, NULL, 2, true), 0);
-    if (bl_graph_add_described(again, json, &logits) || bl_graph_finish(again, 1))
-        fail_msg("%s-%s: %s", name, bl_norm_name(norm), blanch_error_message());
-    assert_ptr_equal(logits, bl_graph_out(again));
-    char *got = described(again, &other);
-    if (strcmp(want, got)) fail_msg("%s-%s: the description of its description differs", name, bl_norm_name(norm));
-    assert_int_equal(bl_graph_nodes(graph), bl_graph_nodes(again));
-    for (int i = 0; i < bl_graph_nodes(graph); i++) {
-        const struct bl_node *a = bl_graph_node(graph, i), *b = bl_graph_node(again, i);
-        assert_ptr_equal(a->op, b->op);
-        assert_int_equal(a->idle, b->idle);
-        if (a->op->attrs_size) assert_memory_equal(a->attrs, b->attrs, a->op->attrs_size);
-    }
-    assert_int_equal(bl_graph_params(graph), bl_graph_params(again));
-    for (int i = 0; i < bl_graph_params(graph); i++) {
-        assert_string_equal(bl_graph_param(graph, i)->name, bl_graph_param(again, i)->name);
-        assert_int_equal(bl_graph_param(graph, i)->data.count, bl_graph_param(again, i)->data.count);
-    }
-    cJSON_free(want), cJSON_free(got);
-    cJSON_Delete(json), cJSON_Delete(other);
+    struct bl_graph *graph = build(name, norm, true);
+    struct blanch_model *model = reread(name, graph);
+    struct bl_graph *again = build_model(model, BLANCH_OWN, true);
+    check_same(name, norm, graph, again, true);
     bl_graph_free(graph);
     bl_graph_free(again);
+    bl_model_free(model);
+}
+
+/* The description of the batch norm form becomes, by the rule, what the definition gives under network deconvolution.
+ */
+static void check_rule(const char *name, enum blanch_norm norm) {
+    struct bl_graph *bn = build(name, BLANCH_BN, true), *want = build(name, norm, true);
+    struct blanch_model *model = reread(name, bn);
+    struct bl_graph *got = build_model(model, norm, true);
+    check_same(name, norm, want, got, false);
+    bl_graph_free(bn), bl_graph_free(want), bl_graph_free(got);
+    bl_model_free(model);
 }
 
 /* What is fused is described as it was defined. */
@@ -257,35 +315,8 @@ static void test_round_trips(void **state) {
             check_round_trip(bl_model_list[i]->name, norm), check_fused(bl_model_list[i]->name, norm);
 }
 
-/* What is wrong in a description is named. */
-static void test_wrong_descriptions(void **state) {
-    static const char *const wrong[][2] = {
-        {"{}", "input"},
-        {"{\"input\": [3, 8, 8]}", "graph"},
-        {"{\"input\": [3, 8, 8], \"graph\": [{\"id\": \"x\"}, {\"id\": \"a\", \"op\": \"rely\", \"inputs\": "
-         "[\"x\"]}]}",
-         "rely"},
-        {"{\"input\": [3, 8, 8], \"graph\": [{\"id\": \"x\"}, {\"id\": \"a\", \"op\": \"relu\", \"inputs\": "
-         "[\"b\"]}]}",
-         "'b'"},
-        {"{\"input\": [3, 8, 8], \"graph\": [{\"id\": \"x\"}, {\"id\": \"a\", \"op\": \"relu\", \"inputs\": "
-         "[\"x\"], \"out\": [3, 8, 9]}]}",
-         "3 x 8 x 9"},
-        {"{\"input\": [3, 8, 8], \"parameters\": [[\"a.weight\", [1]]], \"graph\": [{\"id\": \"x\"}, {\"id\": \"a\", "
-         "\"op\": \"relu\", \"inputs\": [\"x\"]}]}",
-         "a.weight"},
-    };
-    for (int i = 0; i < BL_COUNT(wrong); i++) {
-        struct bl_graph *graph = NULL;
-        struct blanch_tensor *logits;
-        cJSON *json = cJSON_Parse(wrong[i][0]);
-        assert_non_null(json);
-        assert_int_equal(bl_graph_create(&graph, NULL, 2, true), 0);
-        assert_int_equal(bl_graph_add_described(graph, json, &logits), BLANCH_EINPUT);
-        if (!strstr(blanch_error_message(), wrong[i][1])) fail_msg("%s: %s", wrong[i][1], blanch_error_message());
-        bl_graph_free(graph);
-        cJSON_Delete(json);
-    }
+static void test_rule(void **state) {
+    for (int i = 0; bl_model_list[i]; i++) check_rule(bl_model_list[i]->name, BLANCH_ND);
 }
 
 /* Options replace the defaults, not a network's exceptions; other classes change the last layer alone. */
@@ -349,7 +380,7 @@ int main(void) {
     }
     tests[count++] = (struct CMUnitTest)cmocka_unit_test(test_none);
     tests[count++] = (struct CMUnitTest)cmocka_unit_test(test_round_trips);
-    tests[count++] = (struct CMUnitTest)cmocka_unit_test(test_wrong_descriptions);
+    tests[count++] = (struct CMUnitTest)cmocka_unit_test(test_rule);
     tests[count++] = (struct CMUnitTest)cmocka_unit_test(test_options);
     tests[count++] = (struct CMUnitTest)cmocka_unit_test(test_too_small);
     return _cmocka_run_group_tests("models", tests, (size_t)count, NULL, NULL);

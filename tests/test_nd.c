@@ -292,14 +292,14 @@ static void test_freeze_is_saved(void **state) {
         .model = "smallcnn", .norm = BLANCH_ND, .nd = {.freeze = 1, .eps = NAN, .momentum = NAN}, .batch = 2};
     struct blanch_network *net = NULL, *other = NULL;
     struct bl_position position = {.step = 3}, loaded;
-    struct blanch_metrics metrics;
+    struct blanch_metrics metrics = {.size = sizeof metrics};
     static float images[2 * 28 * 28];
     for (int i = 0; i < BL_COUNT(images); i++) images[i] = value_at(3, (size_t)i);
     check(bl_network_create(&net, device, &options));
     check(bl_network_create(&other, device, &options));
     for (int i = 0; i < 3; i++)
-        check(blanch_network_step(net, images, (const int32_t[]){1, 2}, 2, &(struct blanch_update){1e-3f, 0, 0},
-                                  &metrics));
+        check(blanch_network_step(net, images, (const int32_t[]){1, 2}, 2,
+                                  &(struct blanch_update){sizeof(struct blanch_update), 1e-3f}, &metrics));
     check(bl_checkpoint_save(net->graph, dir, &position));
     assert_true(has_tensor(state_file, "conv1.freeze_counter") && !has_tensor(weights, "conv1.freeze_counter"));
     assert_false(has_tensor(state_file, "fc.freeze_counter"));

@@ -177,18 +177,18 @@ static void test_settings(void **state) {
     } rows[] = {
         {"sgd", NULL, BL_UPDATE_DEFAULT},
         {"adamw", NULL, BL_UPDATE_DEFAULT},
-        {"sgd", NULL, {0, 0, 0, false, 0, 0, 0}},
-        {"sgd", "--lr", {-0.1f, NAN, NAN, false, NAN, NAN, NAN}},
-        {"sgd", "--momentum", {NAN, -0.1f, NAN, false, NAN, NAN, NAN}},
-        {"sgd", "--weight-decay", {NAN, NAN, -1, false, NAN, NAN, NAN}},
-        {"sgd", "--nesterov", {NAN, 0, NAN, true, NAN, NAN, NAN}},
-        {"sgd", "--beta1", {NAN, NAN, NAN, false, 0.9f, NAN, NAN}},
-        {"adamw", "--lr", {-1, NAN, NAN, false, NAN, NAN, NAN}},
-        {"adamw", "--beta1", {NAN, NAN, NAN, false, 1, NAN, NAN}},
-        {"adamw", "--beta2", {NAN, NAN, NAN, false, NAN, -0.5f, NAN}},
-        {"adamw", "--eps", {NAN, NAN, NAN, false, NAN, NAN, -1e-8f}},
-        {"adamw", "--momentum", {NAN, 0.9f, NAN, false, NAN, NAN, NAN}},
-        {"adamw", "--nesterov", {NAN, NAN, NAN, true, NAN, NAN, NAN}},
+        {"sgd", NULL, {0}},
+        {"sgd", "--lr", {0, -0.1f, NAN, NAN, false, NAN, NAN, NAN}},
+        {"sgd", "--momentum", {0, NAN, -0.1f, NAN, false, NAN, NAN, NAN}},
+        {"sgd", "--weight-decay", {0, NAN, NAN, -1, false, NAN, NAN, NAN}},
+        {"sgd", "--nesterov", {0, NAN, 0, NAN, true, NAN, NAN, NAN}},
+        {"sgd", "--beta1", {0, NAN, NAN, NAN, false, 0.9f, NAN, NAN}},
+        {"adamw", "--lr", {0, -1, NAN, NAN, false, NAN, NAN, NAN}},
+        {"adamw", "--beta1", {0, NAN, NAN, NAN, false, 1, NAN, NAN}},
+        {"adamw", "--beta2", {0, NAN, NAN, NAN, false, NAN, -0.5f, NAN}},
+        {"adamw", "--eps", {0, NAN, NAN, NAN, false, NAN, NAN, -1e-8f}},
+        {"adamw", "--momentum", {0, NAN, 0.9f, NAN, false, NAN, NAN, NAN}},
+        {"adamw", "--nesterov", {0, NAN, NAN, NAN, true, NAN, NAN, NAN}},
         {"adam", "adamw", BL_UPDATE_DEFAULT},
     };
     for (int i = 0; i < BL_COUNT(rows); i++) {
@@ -196,7 +196,7 @@ static void test_settings(void **state) {
         assert_int_equal(bl_update_resolve(rows[i].optimiser, &update), rows[i].named ? BLANCH_EUSAGE : 0);
         if (rows[i].named) assert_non_null(strstr(blanch_error_message(), rows[i].named));
     }
-    struct blanch_update adamw = BL_UPDATE_DEFAULT, defaults;
+    struct blanch_update adamw = BL_UPDATE_DEFAULT, defaults = {.size = sizeof defaults};
     adamw.beta2 = 0.95f;
     assert_int_equal(blanch_update_defaults("adamw", &defaults), 0);
     assert_int_equal(bl_update_resolve("adamw", &adamw), 0);

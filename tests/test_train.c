@@ -96,11 +96,13 @@ static struct blanch_network *make_network(enum blanch_norm norm, uint64_t seed,
 static double make_steps(struct blanch_network *net, int steps) {
     static float images[4 * 28 * 28];
     const int32_t labels[4] = {1, 2, 3, 4};
-    struct blanch_metrics metrics = {0};
+    struct blanch_metrics metrics = {.size = sizeof metrics};
     for (int i = 0; i < BL_COUNT(images); i++) images[i] = (float)((i * 37) % 101) / 50 - 1;
     for (int i = 0; i < steps; i++)
-        assert_int_equal(
-            blanch_network_step(net, images, labels, 4, &(struct blanch_update){0.01f, 0.9f, 1e-3f}, &metrics), 0);
+        assert_int_equal(blanch_network_step(net, images, labels, 4,
+                                             &(struct blanch_update){sizeof(struct blanch_update), 0.01f, 0.9f, 1e-3f},
+                                             &metrics),
+                         0);
     return metrics.loss;
     assert_true(isfinite(metrics.loss));
 }
@@ -377,7 +379,7 @@ struct stopper {
 
 static void stop_at(void *context, enum bl_train_event event, int64_t step, int64_t steps, const char *text) {
     const struct stopper *stopper = context;
-    if (event == BL_TRAIN_STEP && step == stopper->at) bl_interrupted = 1;
+    if (event == BL_TRAIN_STEP && step == stopper->at) blanch_stop_request();
 }
 
 static int train_as(struct bl_train_options options, int64_t stop) {
@@ -386,13 +388,14 @@ static int train_as(struct bl_train_options options, int64_t stop) {
     options.augment = "cifar";
     options.network.seed = 5;
     options.network.nd.eps = options.network.nd.momentum = NAN;
-    options.update = (struct blanch_update){options.network.optimiser ? 0.002f : 0.05f, NAN, NAN, false, NAN, NAN, NAN};
+    options.update =
+        (struct blanch_update){0, options.network.optimiser ? 0.002f : 0.05f, NAN, NAN, false, NAN, NAN, NAN};
     options.listener = stop_at;
     options.context = &stopper;
     if (!options.resume) options.network.model = "smallcnn";
-    bl_interrupted = 0;
+    blanch_stop_clear();
     int code = bl_train(&options);
-    bl_interrupted = 0;
+    blanch_stop_clear();
     if (code && code != BLANCH_EINTERRUPTED) print_message("%s\n", blanch_error_message());
     return code;
 }

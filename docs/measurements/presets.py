@@ -7,9 +7,9 @@
   presets.py table                            of both files, as Markdown
   presets.py plot NETWORK                     presets-NETWORK.svg: accuracy over the seconds of training
 
-A cell is a run directory OUT/NETWORK-SETTING-SEED; what is there and finished, or kept, is not run again. Batch norm's rates are
-swept in 130 steps with seed 0, with and without a linear warm-up of 40; the one with the least loss over the last 13
-steps is its rate for all seeds, and for twice the epoch."""
+A cell is a run directory OUT/NETWORK-SETTING-SEED; what is there and finished, or kept, is not run again. Batch norm's
+rates are swept in 130 steps with seed 0, with and without a linear warm-up of 40; the one with the least loss over the
+last 13 steps is its rate for all seeds, and for twice the epoch."""
 import glob
 import json
 import math
@@ -114,7 +114,8 @@ def keep(out):
             entry['loss_last_13'] = None
         kept[os.path.basename(cell)] = entry
     with open(KEPT, 'w', encoding='utf-8') as f:
-        f.write('{\n' + ',\n'.join('%s: %s' % (json.dumps(k), json.dumps(v)) for k, v in sorted(kept.items())) + '\n}\n')
+        lines = ('%s: %s' % (json.dumps(k), json.dumps(v)) for k, v in sorted(kept.items()))
+        f.write('{\n' + ',\n'.join(lines) + '\n}\n')
 
 
 def step_times(blanch, networks):

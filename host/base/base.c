@@ -4,6 +4,7 @@
 #include <math.h>
 #include <pthread.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +14,10 @@ static _Thread_local char message[32768]; // holds a compiler's whole log
 
 const char *blanch_error_message(void) {
     return message;
+}
+
+const char *blanch_version(void) {
+    return BLANCH_VERSION;
 }
 
 const char *blanch_error_text(int code) {
@@ -57,24 +62,25 @@ int bl_fail_in(int code, const char *format, ...) {
     return code;
 }
 
-static void (*show_warning)(const char *line);
+static pthread_mutex_t warning_lock = PTHREAD_MUTEX_INITIALIZER;
+static void (*show_warning)(void *context, const char *line);
+static void *warning_context;
 
-void bl_warn_by(void (*show)(const char *line)) {
-    show_warning = show;
+void blanch_log_set(void (*show)(void *context, const char *line), void *context) {
+    pthread_mutex_lock(&warning_lock);
+    show_warning = show, warning_context = context;
+    pthread_mutex_unlock(&warning_lock);
 }
 
 /* Whether a warning is new. When the table is full, the rest is said again and again. */
 static bool is_new(const char *text) {
-    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
     static uint64_t said[64];
     static int count;
     const uint64_t hash = bl_hash(BL_HASH_START, text, strlen(text));
     int at = 0;
-    pthread_mutex_lock(&lock);
     while (at < count && said[at] != hash) at++;
     const bool fresh = at == count;
     if (fresh && count < BL_COUNT(said)) said[count++] = hash;
-    pthread_mutex_unlock(&lock);
     return fresh;
 }
 
@@ -85,7 +91,12 @@ void bl_warn(const char *format, ...) {
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
     bl_text_show(shown, sizeof shown, text);
-    if (show_warning && is_new(shown)) show_warning(shown);
+    pthread_mutex_lock(&warning_lock);
+    void (*show)(void *, const char *) = show_warning;
+    void *context = warning_context;
+    const bool wanted = show && is_new(shown);
+    pthread_mutex_unlock(&warning_lock);
+    if (wanted) show(context, shown);
 }
 
 static _Thread_local bool lacked;
@@ -140,10 +151,23 @@ char *bl_format(const char *format, ...) {
     return text;
 }
 
-volatile int bl_interrupted;
+static atomic_bool stop_requested; // lock-free wherever signals are: a handler may set it
 
+void blanch_stop_request(void) {
+    stop_requested = true;
+}
+void blanch_stop_clear(void) {
+    stop_requested = false;
+}
+bool blanch_stop_requested(void) {
+    return stop_requested;
+}
 int bl_check_interrupted(void) {
-    return bl_interrupted ? bl_fail(BLANCH_EINTERRUPTED, "interrupted") : 0;
+    return stop_requested ? bl_fail(BLANCH_EINTERRUPTED, "interrupted") : 0;
+}
+
+void blanch_free(void *memory) {
+    free(memory);
 }
 
 double bl_now(void) {

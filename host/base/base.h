@@ -21,9 +21,8 @@ int bl_fail_in(int code, const char *format, ...) BL_PRINTF(2, 3);
 int bl_fail_more(int code, const char *more);
 
 /* A line for who runs the process about what makes no call fail, such as a cache that cannot be used. The library
- * prints nothing: show gets each text once, from any thread; NULL, as at first: nobody does. */
+ * prints nothing: blanch_log_set says who gets each text, once. */
 void bl_warn(const char *format, ...) BL_PRINTF(1, 2);
-void bl_warn_by(void (*show)(const char *line));
 
 /* The one door to the allocator: zeroed memory; memory as it comes; the same moved to another size, kept where that
  * fails. NULL with the message set when there is none. All of it is released by free(). */
@@ -41,9 +40,8 @@ char *bl_format(const char *format, ...) BL_PRINTF(1, 2);
 
 double bl_now(void); // seconds, monotonic
 
-/* Not 0: whatever takes long is to end as soon as nothing is lost by it. The program's signals set it, the library
- * never does. bl_check_interrupted: 0, or BLANCH_EINTERRUPTED with its message. */
-extern volatile int bl_interrupted;
+/* 0, or BLANCH_EINTERRUPTED with its message after blanch_stop_request: whatever takes long is to end as soon as
+ * nothing is lost by it. */
 int bl_check_interrupted(void);
 
 /* The value that a part of them lies below, by linear interpolation; part 0.5: the median. Sorts values; 0 of none. */

@@ -1,6 +1,7 @@
 #include "base/text.h"
 #include <ctype.h>
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -87,4 +88,41 @@ size_t bl_text_fit(const char *text, size_t size) {
         end = next;
     }
     return end;
+}
+
+/* --- what was meant --------------------------------------------------------------------------- */
+
+static int smallest(int a, int b, int c) {
+    int least = a < b ? a : b;
+    return least < c ? least : c;
+}
+
+/* Levenshtein's distance, of words up to BL_MAX_WORD. */
+static int distance(const char *a, const char *b) {
+    int n = (int)strlen(b), row[BL_MAX_WORD + 1];
+    if (n > BL_MAX_WORD || strlen(a) > BL_MAX_WORD) return INT_MAX;
+    for (int j = 0; j <= n; j++) row[j] = j;
+    for (int i = 1; a[i - 1]; i++) {
+        int diagonal = row[0];
+        row[0] = i;
+        for (int j = 1; j <= n; j++) {
+            int above = row[j];
+            row[j] = smallest(above + 1, row[j - 1] + 1, diagonal + (a[i - 1] != b[j - 1]));
+            diagonal = above;
+        }
+    }
+    return row[n];
+}
+
+const char *bl_nearest(const char *word, const char *const *names) {
+    const char *best = NULL;
+    int limit = (int)strlen(word) / 3 + 1, least = limit + 1;
+    for (int i = 0; names[i]; i++) {
+        int d = distance(word, names[i]);
+        if (d < least) {
+            least = d;
+            best = names[i];
+        }
+    }
+    return best;
 }

@@ -27,4 +27,9 @@ size_t bl_text_whole(const char *text, long long *value);
 /* The length of what of text fits into size bytes with a NUL without cutting a character. */
 size_t bl_text_fit(const char *text, size_t size);
 
+/* The name that a mistyped word most likely meant; NULL: none is near, as of words beyond BL_MAX_WORD. names ends with
+ * NULL. */
+enum { BL_MAX_WORD = 32 };
+const char *bl_nearest(const char *word, const char *const *names);
+
 #endif

@@ -1,5 +1,5 @@
-/* Matrix products and transforms. Row-major float32. CLBlast computes them, with parameters set for the device
- * (tune.c); where the device's own register-tiled kernel (kernels/gemm.cl) is the better choice, it takes over. */
+/* Matrix products and transforms. Row-major float32. The device's own kernel computes them (kernels/gemm.cl on CPUs,
+ * kernels/product.cl elsewhere), or CLBlast, with parameters set for the device (tune.c). */
 #ifndef BL_BLAS_H
 #define BL_BLAS_H
 
@@ -20,13 +20,31 @@ struct bl_gemm {
 };
 int bl_gemm(struct blanch_device *dev, const struct bl_gemm *gemm);
 
-/* How a product is computed: by rule of thumb, by the device's own kernel without or with A packed, by CLBlast. */
+/* Products by the device's own kernel for local memory (kernels/product.cl), which computes and adds in one launch:
+ *
+ *   P = op(A) op(B) + op(A2) op(B2)       result[r] = alpha P + sum of beta[i] D[i] + gamma I
+ *
+ * Not for CPUs, which only imitate local memory. */
+struct bl_product {
+    struct bl_gemm pair;    // sizes and layout; A, B, without alpha, beta, C and init
+    struct bl_mem *a2, *b2; // laid out as A and B; NULL: one pair
+    struct bl_mem *d[3];    // laid out as C; NULL: none
+    size_t offset_d;        // elements, of d[0]; the others begin at pair.offset_c
+    struct bl_product_result {
+        struct bl_mem *to; // laid out as C; NULL, of the second: there is one. May be one of D, but no operand
+        float alpha, beta[3], gamma;
+    } result[2];
+};
+int bl_product(struct blanch_device *dev, const struct bl_product *product);
+
+/* How a product is computed: by rule of thumb, by the device's own kernel (on CPUs also with A packed), by CLBlast. */
 enum bl_gemm_route { BL_GEMM_RULE, BL_GEMM_OWN, BL_GEMM_PACKED, BL_GEMM_CLBLAST, BL_GEMM_ROUTES };
 extern const char *const bl_gemm_route_names[BL_GEMM_ROUTES];
 /* Asked for every product on a device, for one that has measured. BLANCH_GEMM takes precedence over it. */
 struct bl_gemm_chooser {
     enum bl_gemm_route (*route)(void *context, const struct bl_gemm *gemm);
     void *context;
+    bool exact; // what is chosen is computed so or fails, as it is being measured; else another way may stand in
 };
 /* The chooser, the caller's, must outlive the device or be replaced; NULL: the rule, which cannot fail. */
 int bl_gemm_choose_by(struct blanch_device *dev, struct bl_gemm_chooser *chooser);

@@ -28,14 +28,51 @@ static int check_offsets(const struct bl_gemm *g, int64_t batch) {
                    (long long)g->m, (long long)g->n, (long long)g->k);
 }
 
+/* CLBlast's own statuses, those that a product can have. */
+static const struct {
+    CLBlastStatusCode status;
+    const char *name;
+} statuses[] = {
+#define N(x)                                                                                                           \
+    { x, #x }
+    N(CLBlastNotImplemented),
+    N(CLBlastInvalidMatrixA),
+    N(CLBlastInvalidMatrixB),
+    N(CLBlastInvalidMatrixC),
+    N(CLBlastInvalidDimension),
+    N(CLBlastInvalidLeadDimA),
+    N(CLBlastInvalidLeadDimB),
+    N(CLBlastInvalidLeadDimC),
+    N(CLBlastInvalidBatchCount),
+    N(CLBlastInvalidOverrideKernel),
+    N(CLBlastMissingOverrideParameter),
+    N(CLBlastInvalidLocalMemUsage),
+    N(CLBlastNoHalfPrecision),
+    N(CLBlastNoDoublePrecision),
+    N(CLBlastInsufficientMemoryTemp),
+    N(CLBlastInsufficientMemoryA),
+    N(CLBlastInsufficientMemoryB),
+    N(CLBlastInsufficientMemoryC),
+    N(CLBlastDatabaseError),
+    N(CLBlastUnknownError),
+    N(CLBlastUnexpectedError),
+#undef N
+};
+
+static const char *status_name(CLBlastStatusCode status) {
+    for (int i = 0; i < BL_COUNT(statuses); i++)
+        if (statuses[i].status == status) return statuses[i].name;
+    return "a status that it does not document";
+}
+
 /* CLBlast passes OpenCL's errors on; its own lie between. */
 static int fail(CLBlastStatusCode status, const struct bl_gemm *g) {
     const int number = (int)status;
     const char *format = "CLBlast, a product of %lld x %lld x %lld";
     if (number > -1000 || number < -3000)
         return bl_cl_fail(number, format, (long long)g->m, (long long)g->n, (long long)g->k);
-    return bl_fail(BLANCH_EDEVICE, "CLBlast refuses a product of %lld x %lld x %lld: status %d", (long long)g->m,
-                   (long long)g->n, (long long)g->k, number);
+    return bl_fail(BLANCH_EDEVICE, "CLBlast refuses a product of %lld x %lld x %lld: %s (%d)", (long long)g->m,
+                   (long long)g->n, (long long)g->k, status_name(status), number);
 }
 
 /* CLBlast keeps programs by context for the life of the process, which must not outlive the context. */
@@ -46,6 +83,7 @@ static int users; // devices that have computed with it; its address is the key
  * memory, it ends the process. */
 struct scratch {
     struct bl_mem *mem;
+    bool refused; // a product, which the device survives
 };
 
 static void leave(void *what) {
@@ -74,6 +112,11 @@ static int grow(struct blanch_device *dev, struct scratch *scratch, size_t bytes
     bl_mem_free(scratch->mem);
     scratch->mem = NULL;
     return bl_mem_alloc(dev, bytes, &scratch->mem);
+}
+
+bool bl_clblast_refused(const struct blanch_device *dev) {
+    const struct scratch *scratch = bl_attached(dev, &users);
+    return scratch && scratch->refused;
 }
 
 static CLBlastTranspose way(bool transposed) {
@@ -119,7 +162,9 @@ int bl_clblast_gemm(struct blanch_device *dev, const struct bl_gemm *g) {
     if (!code) code = join(dev, &scratch);
     if (!code && g->init && g->beta != 0) code = copy_init(g, batch);
     if (code || bl_is_dry(dev)) return code;
-    if ((code = batch == 1 ? single(dev, g, scratch, want) : batched(dev, g, want))) return code;
+    code = batch == 1 ? single(dev, g, scratch, want) : batched(dev, g, want);
+    scratch->refused = code == BLANCH_EDEVICE && bl_device_refused();
+    if (code) return code;
     code = bl_count_launch(dev);
     if (event) recorded = bl_record_event(dev, "clblast_gemm", event, 0);
     return code ? code : recorded;

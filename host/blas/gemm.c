@@ -1,4 +1,4 @@
-/* Matrix products: the device's own kernel (kernels/gemm.cl) on CPUs, CLBlast elsewhere. */
+/* Matrix products: the device's own kernel (kernels/gemm.cl on CPUs, kernels/product.cl elsewhere) or CLBlast. */
 #include "blas/internal.h"
 #include "base/types.h"
 #include <limits.h>
@@ -10,6 +10,7 @@ enum {
     CHUNK_PACKED = 256,   // where A is packed too
     BLOCK = 144,          // most rows of a block; measured against 96 and 192 on a Zen 3 core
     SLAB_BYTES = 5 << 19, // of A and B that a launch reads, when both are long: what stays in the caches meanwhile
+    LARGE = 1024,         // rows, columns and depth from which on CLBlast computes a product, but on CPUs
 };
 
 struct blocking {
@@ -96,7 +97,7 @@ static int launch_slab(struct blanch_device *dev, struct bl_kernel *kernel, cons
                      BL_STRUCT(product), BL_F32(g->alpha), BL_F32(first ? g->beta : 1));
 }
 
-static int gemm_own(struct blanch_device *dev, const struct bl_gemm *g, enum bl_gemm_route route) {
+static int gemm_cpu(struct blanch_device *dev, const struct bl_gemm *g, enum bl_gemm_route route) {
     const struct blanch_device_info *info = blanch_device_info(dev);
     int tile = bl_tile_rows(dev);
     bool pack = g->trans_a || route == BL_GEMM_PACKED;
@@ -119,6 +120,18 @@ static int gemm_own(struct blanch_device *dev, const struct bl_gemm *g, enum bl_
     return code;
 }
 
+static int gemm_gpu(struct blanch_device *dev, const struct bl_gemm *g) {
+    const struct bl_product product = {.pair = *g,
+                                       .d = {g->init ? g->init : g->c},
+                                       .offset_d = g->init ? g->offset_init : g->offset_c,
+                                       .result = {{.to = g->c, .alpha = g->alpha, .beta = {g->beta}}}};
+    return bl_product(dev, &product);
+}
+
+static int gemm_own(struct blanch_device *dev, const struct bl_gemm *g, enum bl_gemm_route route) {
+    return blanch_device_info(dev)->kind == BLANCH_CPU ? gemm_cpu(dev, g, route) : gemm_gpu(dev, g);
+}
+
 const char *const bl_gemm_route_names[BL_GEMM_ROUTES] = {"rule", "own", "packed", "clblast"};
 
 static char chooser_key; // its address is the key
@@ -129,15 +142,27 @@ int bl_gemm_choose_by(struct blanch_device *dev, struct bl_gemm_chooser *chooser
     return 0;
 }
 
-static enum bl_gemm_route route_of(struct blanch_device *dev, const struct bl_gemm *gemm) {
-    const char *forced = getenv("BLANCH_GEMM"); // a route's name, so that tests reach each everywhere
-    enum bl_gemm_route route = BL_GEMM_RULE;
-    for (int i = 0; forced && i < BL_GEMM_ROUTES; i++)
-        if (!strcmp(forced, bl_gemm_route_names[i])) route = (enum bl_gemm_route)i;
-    const struct bl_gemm_chooser *chooser = bl_attached(dev, &chooser_key);
-    if (route == BL_GEMM_RULE && chooser) route = chooser->route(chooser->context, gemm);
-    bool by_clblast = route == BL_GEMM_RULE && blanch_device_info(dev)->kind != BLANCH_CPU;
-    return by_clblast ? BL_GEMM_CLBLAST : route;
+/* CLBlast's kernels are for large products: it copies others beside padding, and has no symmetric ones. */
+static enum bl_gemm_route rule(const struct blanch_device *dev, const struct bl_gemm *g) {
+    const bool large = g->m >= LARGE && g->n >= LARGE && g->k >= LARGE && !g->symmetric && g->batch <= 1;
+    return large && blanch_device_info(dev)->kind != BLANCH_CPU ? BL_GEMM_CLBLAST : BL_GEMM_OWN;
+}
+
+/* BLANCH_GEMM=NAME, a route's, so that tests reach each everywhere. */
+static enum bl_gemm_route forced(void) {
+    const char *name = getenv("BLANCH_GEMM");
+    for (int i = 0; name && i < BL_GEMM_ROUTES; i++)
+        if (!strcmp(name, bl_gemm_route_names[i])) return (enum bl_gemm_route)i;
+    return BL_GEMM_RULE;
+}
+
+/* Where CLBlast is chosen but refuses, as its kernels want larger groups than the device has, the own kernel computes
+ * this product and those after it. */
+static int gemm_clblast(struct blanch_device *dev, const struct bl_gemm *g) {
+    int code = bl_clblast_refused(dev) ? 0 : bl_clblast_gemm(dev, g);
+    if (!bl_clblast_refused(dev)) return code;
+    if (code) bl_warn("%s; the device's own kernel computes products instead", blanch_error_message());
+    return gemm_own(dev, g, BL_GEMM_OWN);
 }
 
 int bl_gemm(struct blanch_device *dev, const struct bl_gemm *gemm) {
@@ -145,6 +170,11 @@ int bl_gemm(struct blanch_device *dev, const struct bl_gemm *gemm) {
         return bl_fail(BLANCH_ELIMIT, "a matrix product of %lld x %lld x %lld is out of range", (long long)gemm->m,
                        (long long)gemm->n, (long long)gemm->k);
     if (gemm->symmetric && gemm->m != gemm->n) return bl_fail(BLANCH_EUSAGE, "a symmetric product is not square");
-    enum bl_gemm_route route = route_of(dev, gemm);
-    return route == BL_GEMM_CLBLAST ? bl_clblast_gemm(dev, gemm) : gemm_own(dev, gemm, route);
+    const struct bl_gemm_chooser *chooser = bl_attached(dev, &chooser_key);
+    enum bl_gemm_route route = forced();
+    bool exact = route != BL_GEMM_RULE;
+    if (!exact && chooser) route = chooser->route(chooser->context, gemm), exact = chooser->exact;
+    if (route == BL_GEMM_RULE) route = rule(dev, gemm);
+    if (route != BL_GEMM_CLBLAST) return gemm_own(dev, gemm, route);
+    return exact ? bl_clblast_gemm(dev, gemm) : gemm_clblast(dev, gemm);
 }

@@ -5,6 +5,9 @@
 
 #include "base/base.h"
 
+/* Another user, who calls blanch_device_close too: the last one ends it. */
+void bl_device_hold(struct blanch_device *dev);
+
 /* --- memory --------------------------------------------------------------------------------- */
 
 struct bl_mem; // a buffer or a part of one
@@ -36,12 +39,14 @@ struct bl_define {
 }; // -D name=value
 
 /* Kernel `function` of kernels/FILE.cl ("batchnorm", "conv/direct") built with the defines. Programs are built once per
- * file and defines, cached on disk; repeated calls return the same kernel. A failed build returns BLANCH_EDEVICE with
- * the kernel's name, options and log in the message. */
+ * file and defines, cached on disk; repeated calls return the same kernel. A program that the compiler refuses returns
+ * BLANCH_EDEVICE, with file, options and the log's first error in the message's line and the log behind it, at later
+ * calls too, without another attempt. */
 int bl_kernel_get(struct blanch_device *dev, const char *file, const char *function, const struct bl_define *defines,
                   int count, struct bl_kernel **kernel);
 const char *bl_kernel_name(const struct bl_kernel *kernel);
-bool bl_kernel_cached(const struct bl_kernel *kernel); // its program came from the cache on disk
+bool bl_kernel_cached(const struct bl_kernel *kernel);  // its program came from the cache on disk
+size_t bl_kernel_items(const struct bl_kernel *kernel); // the most that a group of it may have on its device
 
 enum bl_arg_kind { BL_ARG_MEM, BL_ARG_I32, BL_ARG_I64, BL_ARG_F32, BL_ARG_STRUCT, BL_ARG_LOCAL };
 struct bl_arg {
@@ -149,5 +154,7 @@ uint64_t bl_device_hash(const struct blanch_device *dev);
 uint64_t bl_memory_limit(const struct blanch_device *dev);
 /* Of the text of all kernels, those of BLANCH_KERNELS where it is set. */
 int bl_kernels_hash(uint64_t *hash);
+/* Remembers what the device was measured to compute a second: where several could be the default, it counts. */
+void bl_device_keep_rate(const struct blanch_device_info *info, double rate);
 
 #endif

@@ -1,5 +1,5 @@
 /* Devices: listing, choosing, opening. */
-#include "cl/internal.h"
+#include "cl/found.h"
 #include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,30 +13,21 @@
 
 /* --- listing ---------------------------------------------------------------------------------- */
 
-/* A device, or a platform that does not tell its devices: error, and info.device is -1. */
-struct found {
-    cl_platform_id platform;
-    cl_device_id id;
-    bool usable;  // is there and has a compiler
-    cl_int error; // of a question about it: nothing else is to be believed, but for what it is called
-    char platform_version[256];
-    struct blanch_device_info info;
-};
-
 #define INSTALL "install the driver of your GPU, or PoCL for the CPU (Debian and Ubuntu: apt install pocl-opencl-icd)"
 
-static bool answered(struct found *f, cl_int error) {
+static bool answered(struct bl_found *f, cl_int error) {
     if (error && !f->error) f->error = error;
     return !error;
 }
 
-/* What came with OpenCL 1.1 or 1.2: a driver before that does not know the question, which is no failure. */
+/* What came with OpenCL 1.1 or 1.2, and may have gone since: a driver that does not know the question is no failure. */
 static bool is_newer(cl_device_info what) {
     return what == CL_DEVICE_OPENCL_C_VERSION || what == CL_DEVICE_NATIVE_VECTOR_WIDTH_FLOAT ||
-           what == CL_DEVICE_PARTITION_MAX_SUB_DEVICES || what == CL_DEVICE_PARTITION_PROPERTIES;
+           what == CL_DEVICE_HOST_UNIFIED_MEMORY || what == CL_DEVICE_PARTITION_MAX_SUB_DEVICES ||
+           what == CL_DEVICE_PARTITION_PROPERTIES;
 }
 
-static bool ask(struct found *f, cl_device_info what, size_t size, void *value) {
+static bool ask(struct bl_found *f, cl_device_info what, size_t size, void *value) {
     cl_int error = clGetDeviceInfo(f->id, what, size, value, NULL);
     return error == CL_INVALID_VALUE && is_newer(what) ? false : answered(f, error);
 }
@@ -47,25 +38,25 @@ static void copy_trimmed(char *out, size_t size, const char *text) {
     for (size_t n = strlen(out); n && isspace((unsigned char)out[n - 1]); n--) out[n - 1] = 0;
 }
 
-static void text_of(struct found *f, cl_device_info what, char *out, size_t size) {
+static void text_of(struct bl_found *f, cl_device_info what, char *out, size_t size) {
     char text[1024] = "";
     copy_trimmed(out, size, ask(f, what, sizeof text - 1, text) ? text : "");
 }
 
-static void platform_text(struct found *f, cl_platform_info what, char *out, size_t size) {
+static void platform_text(struct bl_found *f, cl_platform_info what, char *out, size_t size) {
     char text[1024] = "";
     bool told = answered(f, clGetPlatformInfo(f->platform, what, sizeof text - 1, text, NULL));
     copy_trimmed(out, size, told ? text : "");
 }
 
 /* A value that the device does not know reads as zero. */
-static void query(struct found *f, cl_device_info what, void *value, size_t size) {
+static void query(struct bl_found *f, cl_device_info what, void *value, size_t size) {
     memset(value, 0, size);
     if (!ask(f, what, size, value)) memset(value, 0, size);
 }
 #define GET(found, what, value) query((found), (what), &(value), sizeof(value))
 
-static void describe_limits(struct found *f, struct blanch_device_info *info) {
+static void describe_limits(struct bl_found *f, struct blanch_device_info *info) {
     cl_uint number;
     cl_ulong bytes;
     cl_device_local_mem_type local;
@@ -86,7 +77,7 @@ static void describe_limits(struct found *f, struct blanch_device_info *info) {
 }
 
 /* Blanch divides a device by counts of compute units. */
-static bool can_divide(struct found *f) {
+static bool can_divide(struct bl_found *f) {
     cl_uint parts;
     cl_device_partition_property how[16] = {0};
     GET(f, CL_DEVICE_PARTITION_MAX_SUB_DEVICES, parts);
@@ -97,7 +88,7 @@ static bool can_divide(struct found *f) {
     return false;
 }
 
-static int describe_features(struct found *f, struct blanch_device_info *info) {
+static int describe_features(struct bl_found *f, struct blanch_device_info *info) {
     cl_command_queue_properties queue;
     size_t size = 0;
     GET(f, CL_DEVICE_QUEUE_PROPERTIES, queue), info->out_of_order = queue & CL_QUEUE_OUT_OF_ORDER_EXEC_MODE_ENABLE;
@@ -109,19 +100,23 @@ static int describe_features(struct found *f, struct blanch_device_info *info) {
         info->fp16 = strstr(extensions, "cl_khr_fp16"), info->fp64 = strstr(extensions, "cl_khr_fp64");
         info->subgroups = strstr(extensions, "subgroups");
     }
+    char vendor[128];
+    platform_text(f, CL_PLATFORM_VENDOR, vendor, sizeof vendor);
+    bl_found_rank(f, extensions, vendor);
     free(extensions);
     return 0;
 }
 
-static int describe(struct found *f, int platform, int device) {
+static int describe(struct bl_found *f, int platform, int device) {
     struct blanch_device_info *info = &f->info;
     cl_device_type type;
-    cl_bool available, compiler;
+    cl_bool available, compiler, unified;
     *info = (struct blanch_device_info){.platform = platform, .device = device};
     GET(f, CL_DEVICE_TYPE, type);
     info->kind = type & CL_DEVICE_TYPE_GPU ? BLANCH_GPU : type & CL_DEVICE_TYPE_CPU ? BLANCH_CPU : BLANCH_ACCELERATOR;
     GET(f, CL_DEVICE_AVAILABLE, available), GET(f, CL_DEVICE_COMPILER_AVAILABLE, compiler);
     f->usable = available && compiler;
+    GET(f, CL_DEVICE_HOST_UNIFIED_MEMORY, unified), info->unified_memory = unified;
     text_of(f, CL_DEVICE_NAME, info->name, sizeof info->name);
     text_of(f, CL_DEVICE_VENDOR, info->vendor, sizeof info->vendor);
     text_of(f, CL_DEVICE_VERSION, info->version, sizeof info->version);
@@ -133,26 +128,19 @@ static int describe(struct found *f, int platform, int device) {
     return describe_features(f, info);
 }
 
-/* By compute units and clock alone; what cannot be used comes after all others. */
-static double speed(const struct found *f) {
-    double speed = (double)f->info.compute_units * (f->info.clock_mhz ? f->info.clock_mhz : 1);
-    return f->usable ? speed : 1e-9 * speed;
-}
-
-/* The fastest GPU, else the fastest CPU, else what there is. */
-static void mark_default(struct found *list, int count) {
-    static const double weights[] = {[BLANCH_CPU] = 1, [BLANCH_GPU] = 1e12, [BLANCH_ACCELERATOR] = 1e-6};
-    struct found *best = NULL;
-    for (struct found *f = list; f < list + count; f++)
-        if (!f->error && (!best || speed(f) * weights[f->info.kind] > speed(best) * weights[best->info.kind])) best = f;
+static void mark_default(struct bl_found *list, int count) {
+    struct bl_found *best = NULL;
+    bl_found_rates(list, count);
+    for (struct bl_found *f = list; f < list + count; f++)
+        if (!f->error && (!best || bl_found_better(f, best))) best = f;
     if (best) best->info.is_default = true;
 }
 
 /* Names what does not answer; OpenCL's error of the first, 0 where everything does. */
-static cl_int name_silent(const struct found *list, int count, char *text, size_t size) {
+static cl_int name_silent(const struct bl_found *list, int count, char *text, size_t size) {
     cl_int first = 0;
     *text = 0;
-    for (const struct found *f = list; f < list + count; f++) {
+    for (const struct bl_found *f = list; f < list + count; f++) {
         size_t used = strlen(text);
         char place[32];
         if (!f->error) continue;
@@ -168,7 +156,7 @@ static cl_int name_silent(const struct found *list, int count, char *text, size_
 }
 
 /* 0 where everything answers. */
-static int fail_silent(const struct found *list, int count) {
+static int fail_silent(const struct bl_found *list, int count) {
     char names[768];
     cl_int error = name_silent(list, count, names, sizeof names);
     return error ? bl_cl_fail(error, "no answer from %s", names) : 0;
@@ -190,11 +178,11 @@ static int no_devices(const cl_platform_id *platforms, cl_uint count) {
 }
 
 struct found_list {
-    struct found *at;
+    struct bl_found *at;
     size_t count, capacity;
 };
 
-static int add_found(struct found_list *list, const struct found *found) {
+static int add_found(struct found_list *list, const struct bl_found *found) {
     if (bl_grow((void **)&list->at, &list->capacity, list->count + 1, sizeof *list->at)) return BLANCH_ENOMEM;
     list->at[list->count++] = *found;
     return 0;
@@ -204,7 +192,7 @@ static int add_found(struct found_list *list, const struct found *found) {
 static int find_of_platform(struct found_list *list, cl_platform_id platform, int position) {
     cl_device_id ids[64];
     cl_uint devices = 0;
-    struct found found = {.platform = platform};
+    struct bl_found found = {.platform = platform};
     cl_int error = clGetDeviceIDs(platform, CL_DEVICE_TYPE_ALL, BL_COUNT(ids), ids, &devices);
     if (error == CL_DEVICE_NOT_FOUND) return 0;
     if (error) {
@@ -214,14 +202,14 @@ static int find_of_platform(struct found_list *list, cl_platform_id platform, in
         return add_found(list, &found);
     }
     for (cl_uint d = 0; d < devices && d < BL_COUNT(ids); d++) {
-        found = (struct found){.platform = platform, .id = ids[d]};
+        found = (struct bl_found){.platform = platform, .id = ids[d]};
         if (describe(&found, position, (int)d) || add_found(list, &found)) return BLANCH_ENOMEM;
     }
     return 0;
 }
 
 /* One that answers, at least, is among them. */
-static int find_devices(struct found **out, int *count) {
+static int find_devices(struct bl_found **out, int *count) {
     cl_platform_id platforms[32];
     cl_uint platform_count = 0;
     cl_int error = clGetPlatformIDs(BL_COUNT(platforms), platforms, &platform_count);
@@ -241,17 +229,24 @@ static int find_devices(struct found **out, int *count) {
     return 0;
 }
 
-int blanch_devices_list(struct blanch_device_info **infos, int *count) {
-    struct found *list = NULL;
-    int found = 0, code = find_devices(&list, &found);
+/* The pointers, then what they point to: one block, and nobody counts on the size of an info. */
+static int hand_out(const struct bl_found *list, int found, struct blanch_device_info ***infos, int *count) {
+    struct blanch_device_info **to = bl_calloc((size_t)found, sizeof *to + sizeof **to);
+    if (!to) return BLANCH_ENOMEM;
+    struct blanch_device_info *info = (struct blanch_device_info *)(to + found);
+    for (int i = 0; i < found; i++)
+        if (!list[i].error) *info = list[i].info, to[(*count)++] = info++;
+    *infos = to;
+    return fail_silent(list, found);
+}
+
+int blanch_devices_list(struct blanch_device_info ***infos, int *count) {
+    struct bl_found *list = NULL;
+    int found = 0;
+    if (!infos || !count) return bl_fail(BLANCH_EUSAGE, "blanch_devices_list: NULL is given");
     *infos = NULL, *count = 0;
-    if (code) return code;
-    if ((*infos = bl_calloc((size_t)found, sizeof **infos))) {
-        for (int i = 0; i < found; i++)
-            if (!list[i].error) (*infos)[(*count)++] = list[i].info;
-        code = fail_silent(list, found);
-    } else
-        code = BLANCH_ENOMEM;
+    int code = find_devices(&list, &found);
+    if (!code) code = hand_out(list, found, infos, count);
     free(list);
     return code;
 }
@@ -269,7 +264,8 @@ static bool contains(const char *text, const char *part) {
 }
 
 /* Fails with the devices to choose from: those marked, or all. */
-static int no_such_device(const struct found *list, int count, const bool *marked, const char *spec, const char *why) {
+static int no_such_device(const struct bl_found *list, int count, const bool *marked, const char *spec,
+                          const char *why) {
     char names[2048] = "";
     for (int i = 0; i < count; i++) {
         size_t used = strlen(names);
@@ -292,7 +288,7 @@ static const char *read_count(const char *text, int *value) {
 }
 
 /* P:D or P:D/CORES; *taken tells whether the spec has this form. */
-static int choose_position(const struct found *list, int count, const char *spec, int *chosen, int *cores,
+static int choose_position(const struct bl_found *list, int count, const char *spec, int *chosen, int *cores,
                            bool *taken) {
     int platform, device = 0;
     const char *rest = read_count(spec, &platform);
@@ -311,7 +307,7 @@ static int choose_position(const struct found *list, int count, const char *spec
 }
 
 /* What does not answer might have been chosen. */
-static void warn_of_silent(const struct found *list, int count, const struct found *chosen) {
+static void warn_of_silent(const struct bl_found *list, int count, const struct bl_found *chosen) {
     char names[768];
     cl_int error = name_silent(list, count, names, sizeof names);
     if (error)
@@ -319,8 +315,17 @@ static void warn_of_silent(const struct found *list, int count, const struct fou
                 chosen->info.platform, chosen->info.device, chosen->info.name);
 }
 
+/* Of one card under two platforms the default is one. */
+static void warn_of_twin(const struct bl_found *list, int count, const struct bl_found *chosen) {
+    for (const struct bl_found *f = list; f < list + count; f++)
+        if (f != chosen && !f->error && bl_found_same_card(f, chosen))
+            bl_warn("%d:%d %s and %d:%d %s are one card: takes %d:%d, of %s", f->info.platform, f->info.device,
+                    f->info.name, chosen->info.platform, chosen->info.device, chosen->info.name, chosen->info.platform,
+                    chosen->info.device, chosen->info.platform_name);
+}
+
 /* cores: 0 without /CORES. */
-static int choose(const struct found *list, int count, const char *spec, int *chosen, int *cores) {
+static int choose(const struct bl_found *list, int count, const char *spec, int *chosen, int *cores) {
     bool cpu = !strcasecmp(spec, "cpu"), gpu = !strcasecmp(spec, "gpu"), taken;
     int matches = 0, whole = 0;
     *cores = 0, *chosen = -1;
@@ -335,7 +340,7 @@ static int choose(const struct found *list, int count, const char *spec, int *ch
                     : gpu   ? info->kind == BLANCH_GPU
                     : *spec ? contains(info->name, spec)
                             : info->is_default;
-        if (marked[i] && (!matches++ || speed(&list[i]) > speed(&list[*chosen]))) *chosen = i;
+        if (marked[i] && (!matches++ || bl_found_better(&list[i], &list[*chosen]))) *chosen = i;
     }
     for (int i = 0; i < count; i++) whole += !list[i].error && !strcasecmp(list[i].info.name, spec);
     for (int i = 0; i < count && whole == 1; i++) // a whole name may be part of another
@@ -348,6 +353,7 @@ static int choose(const struct found *list, int count, const char *spec, int *ch
     else if (matches > 1 && !cpu && !gpu)
         code = no_such_device(list, count, marked, spec, "several devices match, say which by its position");
     if (!code) warn_of_silent(list, count, &list[*chosen]);
+    if (!code && !*spec) warn_of_twin(list, count, &list[*chosen]);
     free(marked);
     return code;
 }
@@ -394,8 +400,9 @@ int bl_tile_rows(const struct blanch_device *dev) {
 }
 
 int blanch_device_open(struct blanch_device **device, const char *spec, uint64_t max_alloc) {
-    struct found *list = NULL;
+    struct bl_found *list = NULL;
     int count = 0, chosen, cores;
+    if (!device) return bl_fail(BLANCH_EUSAGE, "blanch_device_open: NULL is given");
     *device = NULL;
     if (!spec || !*spec) spec = getenv("BLANCH_DEVICE");
     if (!spec) spec = "";
@@ -403,6 +410,7 @@ int blanch_device_open(struct blanch_device **device, const char *spec, uint64_t
     if (code) return code;
     struct blanch_device *dev = bl_calloc(1, sizeof *dev);
     if (!dev) code = BLANCH_ENOMEM;
+    if (!code) dev->users = 1;
     if (code || (code = choose(list, count, spec, &chosen, &cores))) goto done;
     dev->info = list[chosen].info, dev->platform = list[chosen].platform, dev->id = list[chosen].id;
     memcpy(dev->platform_version, list[chosen].platform_version, sizeof dev->platform_version);
@@ -436,8 +444,12 @@ static void await_events(const struct blanch_device *dev) {
     }
 }
 
+void bl_device_hold(struct blanch_device *dev) {
+    dev->users++;
+}
+
 void blanch_device_close(struct blanch_device *dev) {
-    if (!dev) return;
+    if (!dev || --dev->users > 0) return;
     if (dev->queue) bl_cl_released(clFinish(dev->queue), "a command queue");
     while (dev->attachment_count) { // a release may detach others
         const struct attachment last = dev->attachments[--dev->attachment_count];
@@ -456,7 +468,7 @@ void blanch_device_close(struct blanch_device *dev) {
 }
 
 const struct blanch_device_info *blanch_device_info(const struct blanch_device *dev) {
-    return &dev->info;
+    return dev ? &dev->info : NULL;
 }
 
 void *bl_attached(const struct blanch_device *dev, const void *key) {

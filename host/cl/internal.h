@@ -23,6 +23,7 @@ struct attachment {
 };
 
 struct blanch_device {
+    int users; // who opened it, and its networks
     struct blanch_device_info info;
     cl_platform_id platform;
     char platform_version[256];

@@ -15,8 +15,10 @@ struct program {
     char *file, *options;
     cl_program raw;
     struct bl_kernel *kernels;
-    char *key;   // of its binary in the cache, until that holds it as far as it can
-    bool loaded; // built from the cache's binary
+    char *key;      // of its binary in the cache, until that holds it as far as it can
+    bool loaded;    // built from the cache's binary
+    cl_int refused; // by the compiler, which is not asked again; 0: it was built
+    char *log;      // of a refused one
 };
 
 /* --- sources ---------------------------------------------------------------------------------- */
@@ -148,18 +150,51 @@ static void entry_name(const struct program *program, char name[ENTRY_NAME]) {
 
 /* --- building --------------------------------------------------------------------------------- */
 
-static int build_log(const struct blanch_device *dev, cl_program raw, cl_int error, const char *file,
-                     const char *options) {
+static char *log_of(const struct blanch_device *dev, cl_program raw) {
     size_t size = 0;
     char *log = NULL;
     clGetProgramBuildInfo(raw, dev->id, CL_PROGRAM_BUILD_LOG, 0, NULL, &size);
     if (size && (log = bl_calloc(size + 1, 1)) &&
         clGetProgramBuildInfo(raw, dev->id, CL_PROGRAM_BUILD_LOG, size, log, NULL))
         log[0] = 0;
-    int code = bl_cl_fail(error, "building kernels/%s.cl with %s", file, options);
-    if (log) bl_fail_more(code, log);
-    free(log);
-    return code;
+    return log;
+}
+
+/* The first line of a compiler's log that speaks of an error, else the first that says anything. */
+static const char *telling_line(const char *log, int *length) {
+    const char *first = NULL;
+    for (const char *line = log, *end; *line; line = *end ? end + 1 : end) {
+        end = line + strcspn(line, "\n");
+        *length = (int)(end - line);
+        const char *word = strstr(line, "error");
+        if (word && word < end) return line;
+        if (!first && strspn(line, " \t\r") < (size_t)*length) first = line;
+    }
+    *length = first ? (int)strcspn(first, "\n") : 0;
+    return first ? first : "";
+}
+
+/* Keeps the log beside the programs in the cache, where there is one; where it is. NULL: no memory. */
+static char *keep_log(const struct blanch_device *dev, const struct program *program) {
+    char name[ENTRY_NAME];
+    if (!program->key || !dev->cache.path) return bl_strdup("BLANCH_VERBOSE=1 prints all that the compiler says");
+    entry_name(program, name);
+    memcpy(strrchr(name, '.'), ".log", sizeof ".log");
+    bl_cache_write(&dev->cache, name, &(struct bl_part){program->log, strlen(program->log)}, 1);
+    return bl_format("all that the compiler says: %s/%s", dev->cache.path, name);
+}
+
+/* One line, which the log follows. */
+static int fail_refused(const struct blanch_device *dev, const struct program *program) {
+    enum { MOST = 200 }; // of the log's line
+    int length = 0,
+        code = bl_cl_fail(program->refused, "building kernels/%s.cl with %s", program->file, program->options);
+    const char *line = telling_line(program->log ? program->log : "", &length);
+    if (!length) return bl_fail(code, "%s: the compiler gives no reason", blanch_error_message());
+    char *place = keep_log(dev, program);
+    bl_fail(code, "%s: %.*s (%s)", blanch_error_message(), length < MOST ? length : MOST, line, place ? place : "");
+    free(place);
+    return bl_fail_more(code, program->log);
 }
 
 /* NULL unless the cached binary loads and builds. */
@@ -178,13 +213,21 @@ static cl_program from_binary(const struct blanch_device *dev, const struct prog
     return NULL;
 }
 
-static int from_source(const struct blanch_device *dev, const char *file, const char *text, size_t size,
-                       const char *options, cl_program *raw) {
+static bool is_refusal(cl_int error) {
+    return error == CL_BUILD_PROGRAM_FAILURE || error == CL_COMPILE_PROGRAM_FAILURE ||
+           error == CL_LINK_PROGRAM_FAILURE || error == CL_INVALID_BUILD_OPTIONS;
+}
+
+static int from_source(const struct blanch_device *dev, struct program *program, const char *text, size_t size) {
     cl_int error;
-    *raw = clCreateProgramWithSource(dev->context, 1, &text, &size, &error);
-    if (error) return bl_cl_fail(error, "kernels/%s.cl", file);
-    error = clBuildProgram(*raw, 1, &dev->id, options, NULL, NULL);
-    return error ? build_log(dev, *raw, error, file, options) : 0;
+    program->raw = clCreateProgramWithSource(dev->context, 1, &text, &size, &error);
+    if (error) return bl_cl_fail(error, "kernels/%s.cl", program->file);
+    error = clBuildProgram(program->raw, 1, &dev->id, program->options, NULL, NULL);
+    if (!error) return 0;
+    if (!is_refusal(error)) return bl_cl_fail(error, "building kernels/%s.cl with %s", program->file, program->options);
+    program->refused = error;
+    program->log = log_of(dev, program->raw);
+    return fail_refused(dev, program);
 }
 
 static void save_binary(const struct blanch_device *dev, const struct program *program) {
@@ -206,7 +249,7 @@ static void program_free(struct program *program) {
         free(k);
     }
     if (program->raw) bl_cl_release(clReleaseProgram, program->raw, "a program");
-    free(program->file), free(program->options), free(program->key);
+    free(program->file), free(program->options), free(program->key), free(program->log);
     free(program);
 }
 
@@ -223,7 +266,7 @@ static int program_build(struct blanch_device *dev, struct program *program, boo
     if (!program->key) program->key = key_of(dev, program->options, text);
     program->raw = use_cache && program->key ? from_binary(dev, program) : NULL;
     program->loaded = program->raw != NULL;
-    if (!program->raw) code = from_source(dev, program->file, text, size, program->options, &program->raw);
+    if (!program->raw) code = from_source(dev, program, text, size);
     free(text);
     return code;
 }
@@ -236,16 +279,16 @@ static int program_get(struct blanch_device *dev, const char *file, const struct
         if (!strcmp(p->file, file) && !strcmp(p->options, options)) {
             free(options);
             *out = p;
-            return 0;
+            return p->refused ? fail_refused(dev, p) : 0;
         }
     struct program *program = bl_calloc(1, sizeof *program);
     if (!program) return free(options), BLANCH_ENOMEM;
     program->options = options, program->file = bl_strdup(file);
     int code = program->file ? program_build(dev, program, true) : BLANCH_ENOMEM;
-    if (code) return program_free(program), code;
+    if (code && !program->refused) return program_free(program), code;
     program->next = dev->programs;
     *out = dev->programs = program;
-    return 0;
+    return code;
 }
 
 /* A binary that loads but lacks the kernel is not what it should be: built anew from source, it replaces the entry. */
@@ -311,4 +354,7 @@ const char *bl_kernel_name(const struct bl_kernel *kernel) {
 }
 bool bl_kernel_cached(const struct bl_kernel *kernel) {
     return kernel->cached;
+}
+size_t bl_kernel_items(const struct bl_kernel *kernel) {
+    return kernel->work_group;
 }

@@ -2,6 +2,7 @@
 #include "cli/bench.h"
 #include "cli/tune.h"
 #include "report/result.h"
+#include "train/open.h"
 #include "train/session.h"
 #include <inttypes.h>
 #include <math.h>
@@ -20,6 +21,7 @@ struct bench {
     const char *precision; // "fp16"; NULL: fp32
     const char *trace;     // file for the last recorded step; NULL: none
     struct bl_network_options network;
+    struct blanch_model *model; // a reference
     struct blanch_device *dev;
     struct blanch_network *net;
     struct bl_first_use use;
@@ -81,12 +83,12 @@ static int evaluate_once(struct bench *b) {
 }
 
 static int set_up(struct bench *b) {
-    int code = bl_common_network(&b->common, &b->network);
+    int code = bl_common_network(&b->common, &b->network, &b->model);
     b->common.batch = b->network.batch, b->common.seed = (int64_t)b->network.seed; // as settings say
     b->network.inference = b->inference;
     if (code || (code = parse_input(b)) || (code = bl_precision_parse(b->precision, &b->network.precision)))
         return code;
-    bl_common_say_unused(&b->common, b->network.norm == BLANCH_ND);
+    bl_common_say_unused(&b->common, bl_model_norm(b->model, b->network.norm) == BLANCH_ND);
     if ((code = blanch_device_open(&b->dev, b->common.device, b->common.max_alloc))) return code;
     bl_first_use_init(&b->use, b->common.no_tune);
     if ((code = bl_first_use_open(&b->use, b->dev)) || (code = bl_network_create(&b->net, b->dev, &b->network)))
@@ -99,6 +101,7 @@ static int set_up(struct bench *b) {
 static void tear_down(struct bench *b) {
     bl_session_close(&b->session);
     blanch_network_free(b->net);
+    bl_model_free(b->model);
     blanch_device_close(b->dev);
     free(b->images);
     free(b->logits);
@@ -121,7 +124,7 @@ static int one_pass(struct bench *b, bool record, double *ms) {
 /* The learning rate is tiny: the arithmetic of an update without its consequences. */
 static int one_step(struct bench *b, bool record, double *ms) {
     const struct bl_batch batch = {.count = b->net->options.batch, .images = b->images, .labels = b->labels};
-    struct blanch_update update;
+    struct blanch_update update = {.size = sizeof update};
     struct bl_stepped stepped;
     if (b->inference) return one_pass(b, record, ms);
     int code = bl_check_interrupted();

@@ -31,9 +31,6 @@ int bl_options_parse(const struct bl_command *command, const struct bl_option *o
  * Hidden ones, other spellings, are left out. */
 cJSON *bl_options_json(const struct bl_option *options);
 
-/* The name that a mistyped word most likely meant; NULL: none is near. names ends with NULL. */
-const char *bl_nearest(const char *word, const char *const *names);
-
 /* text as bl_text_show shows it, in a buffer of a small ring that later calls reuse: print it at once. Everything from
  * outside that is printed goes through it: names of files, classes, layers and devices, what stands in files. */
 const char *bl_shown(const char *text);

@@ -2,6 +2,7 @@
 #include "common.h"
 #include "base/text.h"
 #include "io/json.h"
+#include "train/open.h"
 #include "train/train.h"
 #include <math.h>
 #include <stdio.h>
@@ -67,9 +68,11 @@ void bl_common_options(struct bl_option *table, const struct bl_option *own, str
         unsigned group;
         struct bl_option option;
     } shared[] = {
-        {BL_COMMON_NETWORK, {"model", BL_OPT_TEXT, &c->model, 0, 0, "NAME", "the network; `blanch models` lists them"}},
         {BL_COMMON_NETWORK,
-         {"norm", BL_OPT_TEXT, &c->norm, 0, 0, "bn|nd|none", "batch norm, network deconvolution, neither"}},
+         {"model", BL_OPT_TEXT, &c->model, 0, 0, "NAME|FILE.json", "the network; `blanch models` lists them"}},
+        {BL_COMMON_NETWORK,
+         {"norm", BL_OPT_TEXT, &c->norm, 0, 0, "bn|nd|none|own",
+          "batch norm, network deconvolution, neither; as FILE says (its default)"}},
         {BL_COMMON_BATCH, {"batch", BL_OPT_INT, &c->batch, 1, 1 << 20, "N", "images in a step (128)"}},
         {BL_COMMON_DEVICE,
          {"device", BL_OPT_TEXT, &c->device, 0, 0, "SPEC", "cpu, gpu, P:D, P:D/CORES or part of a name"}},
@@ -189,18 +192,30 @@ int bl_common_recompute(const struct bl_common *common, int *segments) {
     return 0;
 }
 
-int bl_common_network(const struct bl_common *common, struct bl_network_options *network) {
+int bl_common_model(const struct bl_common *common, struct blanch_model **model, enum blanch_norm *norm) {
+    *model = NULL;
+    *norm = BLANCH_OWN;
     if (!common->model) return bl_fail(BLANCH_EUSAGE, "--model is missing; `blanch models` lists the networks");
-    if (!common->norm) return bl_fail(BLANCH_EUSAGE, "--norm is missing: bn, nd or none");
+    if (!common->norm && !bl_model_is_file(common->model))
+        return bl_fail(BLANCH_EUSAGE, "--norm is missing: bn, nd or none");
+    int code = common->norm ? bl_norm_parse(common->norm, norm) : 0;
+    return code ? code : bl_model_open(model, common->model);
+}
+
+int bl_common_network(const struct bl_common *common, struct bl_network_options *network, struct blanch_model **model) {
+    enum blanch_norm norm;
+    int code = bl_common_model(common, model, &norm);
+    if (code) return code;
     *network = (struct bl_network_options){
         .model = common->model,
+        .definition = *model,
+        .norm = norm,
         .batch = common->batch ? common->batch : 128,
         .seed = common->seed < 0 ? 0 : (uint64_t)common->seed,
         .optimiser = common->optimiser,
     };
-    int error = bl_norm_parse(common->norm, &network->norm);
-    if (!error) error = bl_common_recompute(common, &network->recompute);
-    return error ? error : bl_common_nd(common, false, &network->nd);
+    code = bl_common_recompute(common, &network->recompute);
+    return code ? code : bl_common_nd(common, false, &network->nd);
 }
 
 /* --- the process ---------------------------------------------------------------------------- */

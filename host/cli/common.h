@@ -48,12 +48,15 @@ int bl_common_refuse_unused(const struct bl_common *common, bool has_nd);
 bool bl_common_gives_nd(const struct bl_common *common);
 /* segments as given, BLANCH_RECOMPUTE_AUTO of "auto", 0 where not given. */
 int bl_common_recompute(const struct bl_common *common, int *segments);
-/* model (required), norm (required), nd, batch (128 where not given), seed (0), optimiser, recompute. */
-int bl_common_network(const struct bl_common *common, struct bl_network_options *network);
+/* What --model names, opened, a reference, and --norm, or how a file's network is built where that is not given. Both
+ * are required. */
+int bl_common_model(const struct bl_common *common, struct blanch_model **model, enum blanch_norm *norm);
+/* model, which is a reference in *model too; norm, nd, batch (128 where not given), seed (0), optimiser, recompute. */
+int bl_common_network(const struct bl_common *common, struct bl_network_options *network, struct blanch_model **model);
 
 /* SIGHUP (unless it is ignored, as nohup does), SIGINT and SIGTERM end the process at once, with status 130. */
 int bl_catch_signals(void);
-/* From now on the first of them sets bl_interrupted, says so, and leaves the end to the command. */
+/* From now on the first of them requests a stop, says so, and leaves the end to the command. */
 void bl_end_in_order(void);
 /* Seconds since the process was started, the time before main() included where the system tells it. */
 double bl_process_age(void);

@@ -2,6 +2,7 @@
  * and reports where the time goes. Taking turns step by step means that a change in the machine's speed meets all of
  * them. */
 #include "compare.h"
+#include "train/open.h"
 #include "io/directory.h"
 #include "io/files.h"
 #include "report/report.h"
@@ -95,6 +96,7 @@ static void close_compare(struct bl_compare *c) {
     for (int i = 0; i < c->runs; i++) close_run(&c->run[i]);
     for (int d = 0; d < c->devices; d++) blanch_device_close(c->device[d]);
     bl_dataset_close(c->data);
+    bl_model_free(c->model);
     if (c->log) fclose(c->log);
     bl_lock_release(&c->lock);
     free(c->log_path);
@@ -177,10 +179,10 @@ static int compare(struct bl_compare *c) {
     if ((code = bl_compare_open_runs(c)) || (code = open_folder(c))) return code;
     if (!c->use.wanted) bl_say_data(c->data, c->data_spec);
     if ((code = bl_compare_train(c)) || (code = close_log(c))) return code;
-    if (!bl_interrupted) code = bl_compare_time_inference(c);
+    if (!blanch_stop_requested()) code = bl_compare_time_inference(c);
     bool enough = c->done >= BL_COMPARE_LEAST;
     if (!code && enough && !(code = measure_limits(c))) code = write_results(c);
-    if (code || !bl_interrupted) return code ? code : fail_of_diverged(c);
+    if (code || !blanch_stop_requested()) return code ? code : fail_of_diverged(c);
     return bl_fail(BLANCH_EINTERRUPTED, "interrupted after step %lld%s", (long long)c->done,
                    enough ? "" : ": too few for results");
 }
@@ -189,7 +191,7 @@ static int run_compare(int argc, char **argv) {
     struct bl_compare c = {.norm_list = "bn,nd"};
     bool help;
     const struct bl_option own[] = {
-        {"model", BL_OPT_TEXT, &c.common.model, 0, 0, "NAME", "the network; `blanch models` lists them"},
+        {"model", BL_OPT_TEXT, &c.common.model, 0, 0, "NAME|FILE.json", "the network; `blanch models` lists them"},
         {"data", BL_OPT_TEXT, &c.data_spec, 0, 0, "SPEC",
          "fashion-mnist[:DIR], cifar10:DIR, folder:DIR, synthetic:3x32x32:10"},
         {"out", BL_OPT_TEXT, &c.out, 0, 0, "DIR", "a new folder for the results"},

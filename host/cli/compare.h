@@ -68,6 +68,7 @@ struct bl_compare {
     struct bl_compare_setting own; // the command line's, without a norm
     struct bl_compare_setting setting[BL_COMPARE_RUNS];
     int settings;
+    struct blanch_model *model; // a reference
     struct bl_dataset *data;
     struct bl_view view;
     struct blanch_device *device[BL_COMPARE_DEVICES];

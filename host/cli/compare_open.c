@@ -1,5 +1,6 @@
 /* What a comparison opens before it trains: devices, data, a network and a session for each run. */
 #include "compare.h"
+#include "train/open.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -52,6 +53,7 @@ static int open_run(struct bl_compare *c, int device, const struct bl_compare_se
     struct bl_compare_run *run = &c->run[c->runs++];
     struct bl_network_options network = {
         .model = c->common.model,
+        .definition = c->model,
         .norm = setting->norm,
         .nd = setting->nd,
         .batch = c->common.batch,
@@ -67,7 +69,9 @@ static int open_run(struct bl_compare *c, int device, const struct bl_compare_se
     run->device = c->label[device];
     run->setting = setting;
     run->budget = setting->budget;
-    int code = setting->norm == BLANCH_ND && setting->nd.block == BL_BLOCK_AUTO ? choose_blocks(c, run, &network) : 0;
+    int code = run->budget >= 0 ? bl_model_check_budget(c->model) : 0;
+    if (!code)
+        code = setting->norm == BLANCH_ND && setting->nd.block == BL_BLOCK_AUTO ? choose_blocks(c, run, &network) : 0;
     if (run->budget >= 0) network.nd.refresh = BL_REFRESH_SCHEDULED;
     if (!code) code = bl_network_create(&run->net, run->dev, &network);
     return code ? bl_fail_in(code, "%s with %s", c->common.model, bl_compare_name(setting)) : 0;
@@ -147,6 +151,13 @@ static int plan_steps(struct bl_compare *c) {
     return code;
 }
 
+static void say_changes(const struct bl_compare *c) {
+    const struct bl_network_options *o = &c->run[0].net->options;
+    char changes[400];
+    bl_model_changes(c->model, o->channels, o->classes, changes, sizeof changes);
+    if (*changes) bl_progress_line(NULL, "%s", changes);
+}
+
 int bl_compare_open_runs(struct bl_compare *c) {
     const bool nd = bl_compare_has(c, BLANCH_ND);
     int code = 0;
@@ -158,18 +169,19 @@ int bl_compare_open_runs(struct bl_compare *c) {
     for (int d = 0; d < c->devices && !code; d++)
         for (int s = 0; s < c->settings && !code; s++) code = open_run(c, d, &c->setting[s]);
     if (!code) code = plan_steps(c);
+    if (!code) say_changes(c);
     for (int r = 0; r < c->runs && !code; r++) code = open_session(c, &c->run[r]);
     return code;
 }
 
 int bl_compare_open_data(struct bl_compare *c) {
-    const struct blanch_model *model = bl_model_find(c->common.model);
-    if (!model) return bl_fail(BLANCH_EUSAGE, "unknown model '%s'; `blanch models` lists them", c->common.model);
-    int code = bl_dataset_open(&c->data, c->data_spec, (uint64_t)c->common.seed);
+    int side, code = bl_model_open(&c->model, c->common.model);
+    if (!code) code = bl_model_side(c->model, &side);
+    if (!code) code = bl_dataset_open(&c->data, c->data_spec, (uint64_t)c->common.seed);
     if (!code) code = bl_dataset_trainable(c->data);
     if (!code) code = check_steps(c);
     if (!code && c->epochs) code = bl_dataset_check(c->data);
     if (code) return code;
-    bl_view_default(&c->view, c->data, bl_dataset_channels(c->data), model->size);
+    bl_view_default(&c->view, c->data, bl_dataset_channels(c->data), side);
     return c->augment_text ? bl_augment_parse(c->augment_text, &c->view.augment) : 0;
 }

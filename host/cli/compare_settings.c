@@ -85,9 +85,16 @@ static int add_rates(struct bl_compare *c) {
     return code;
 }
 
+/* A file's own form is one of these: with batch norm or with deconvolution. */
+static int parse_norm(const char *name, enum blanch_norm *norm) {
+    int code = bl_norm_parse(name, norm);
+    if (code || *norm != BLANCH_OWN) return code;
+    return bl_fail(BLANCH_EUSAGE, "a comparison takes bn, nd and none; what a file says itself is one of them");
+}
+
 static int add_norm(struct bl_compare *c, const char *name) {
     struct bl_compare_setting setting = c->own;
-    int code = bl_norm_parse(name, &setting.norm);
+    int code = parse_norm(name, &setting.norm);
     if (!code && bl_compare_has(c, setting.norm)) code = bl_fail(BLANCH_EUSAGE, "--norms names '%s' twice", name);
     if (code) return code;
     return setting.norm == BLANCH_BN && c->sweep_text ? add_rates(c) : add(c, &setting);
@@ -139,7 +146,7 @@ static int parse_options(const struct bl_compare *c, struct words *given, struct
     if (code) return code;
     const char *norm = given->common.norm, *optimiser = given->common.optimiser;
     setting->norm = bl_compare_has(c, BLANCH_ND) ? BLANCH_ND : c->setting[0].norm;
-    if (norm && (code = bl_norm_parse(norm, &setting->norm))) return code;
+    if (norm && (code = parse_norm(norm, &setting->norm))) return code;
     if ((code = bl_common_refuse_unused(&given->common, setting->norm == BLANCH_ND))) return code;
     if (given->budget && setting->norm != BLANCH_ND)
         return bl_fail(BLANCH_EUSAGE, "--overhead-budget bounds network deconvolution: give --norm nd");

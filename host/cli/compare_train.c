@@ -181,7 +181,7 @@ static void show(const struct bl_compare *c) {
 int bl_compare_train(struct bl_compare *c) {
     int code = log_blocks(c);
     c->progress = bl_progress_start("compare", c->steps);
-    while (!code && c->done < c->steps && !bl_interrupted) {
+    while (!code && c->done < c->steps && !blanch_stop_requested()) {
         bool record = (c->done / c->runs) % 2 == 0;
         for (int i = 0; i < c->runs && !code; i++) {
             struct bl_compare_run *run = &c->run[(c->done + i) % c->runs];
@@ -225,7 +225,8 @@ int bl_compare_time_inference(struct bl_compare *c) {
     if (!code) code = bl_loader_next(loader, &batch);
     for (int r = 0; r < c->runs && !code; r++) code = open_inference(&c->run[r], &batch);
     double end = bl_now() + inference_s;
-    for (int i = 0; i < inference_most && !code && !bl_interrupted && (i < inference_least || bl_now() < end); i++)
+    for (int i = 0; i < inference_most && !code && !blanch_stop_requested() && (i < inference_least || bl_now() < end);
+         i++)
         for (int r = 0; r < c->runs && !code; r++) code = infer_once(&c->run[(i + r) % c->runs], &batch);
     for (int r = 0; r < c->runs; r++) blanch_network_free(c->run[r].infers), c->run[r].infers = NULL;
     bl_loader_close(loader);

@@ -23,6 +23,7 @@ static void print_device(const struct blanch_device_info *d) {
            d->clock_mhz, d->float_width, d->max_work_group);
     printf("     memory %.0f MiB, at most %.0f MiB in one buffer; local %.0f KiB%s\n", mib(d->global_memory),
            mib(d->max_alloc), (double)d->local_memory / 1024, d->local_is_real ? "" : " (in plain memory)");
+    if (*d->pci) printf("     PCI place %s%s\n", d->pci, d->unified_memory ? "; memory shared with the host" : "");
 }
 
 static void add_limits(cJSON *json, const struct blanch_device_info *d) {
@@ -49,6 +50,7 @@ static void add_limits(cJSON *json, const struct blanch_device_info *d) {
                  {"subgroups", d->subgroups},
                  {"out_of_order", d->out_of_order},
                  {"partition", d->partition},
+                 {"unified_memory", d->unified_memory},
                  {"default", d->is_default}};
     for (int i = 0; i < BL_COUNT(numbers); i++) cJSON_AddNumberToObject(json, numbers[i].name, numbers[i].value);
     for (int i = 0; i < BL_COUNT(flags); i++) cJSON_AddBoolToObject(json, flags[i].name, flags[i].value);
@@ -60,7 +62,8 @@ static cJSON *device_json(const struct blanch_device_info *d) {
     snprintf(spec, sizeof spec, "%d:%d", d->platform, d->device);
     const char *const texts[][2] = {
         {"device", spec},      {"name", d->name},       {"kind", kinds[d->kind]}, {"platform", d->platform_name},
-        {"vendor", d->vendor}, {"version", d->version}, {"driver", d->driver},    {"c_version", d->c_version}};
+        {"vendor", d->vendor}, {"version", d->version}, {"driver", d->driver},    {"c_version", d->c_version},
+        {"pci", d->pci}};
     for (int i = 0; i < BL_COUNT(texts); i++) cJSON_AddStringToObject(json, texts[i][0], texts[i][1]);
     add_limits(json, d);
     return json;
@@ -408,7 +411,7 @@ static int show_one(const char *spec, bool check, cJSON *json) {
 /* A device that cannot be asked or opened does not keep the others from being shown; the first failure is the result.
  */
 static int show_all(bool check, cJSON *json) {
-    struct blanch_device_info *infos = NULL;
+    struct blanch_device_info **infos = NULL;
     int count, code = blanch_devices_list(&infos, &count), result = code;
     char message[1024];
     snprintf(message, sizeof message, "%s", blanch_error_message());
@@ -416,9 +419,9 @@ static int show_all(bool check, cJSON *json) {
     for (int i = 0; i < count; i++) {
         struct blanch_device *dev = NULL;
         char spec[32];
-        snprintf(spec, sizeof spec, "%d:%d", infos[i].platform, infos[i].device);
+        snprintf(spec, sizeof spec, "%d:%d", infos[i]->platform, infos[i]->device);
         code = check ? blanch_device_open(&dev, spec, 0) : 0;
-        code = show(&infos[i], dev, code, json);
+        code = show(infos[i], dev, code, json);
         if (code && !result) result = code, snprintf(message, sizeof message, "%s", blanch_error_message());
         blanch_device_close(dev);
     }

@@ -1,4 +1,5 @@
 /* blanch SUBCOMMAND [options]: finds the subcommand, runs it, turns its result into a message and an exit status. */
+#include "base/text.h"
 #include "common.h"
 #include "cl/cl.h"
 #include <errno.h>
@@ -113,13 +114,13 @@ static int run(int argc, char **argv) {
     return command ? command->run(argc - 1, argv + 1) : unknown_command(name);
 }
 
-static void warn(const char *line) {
+static void warn(void *context, const char *line) {
     bl_progress_line(NULL, "warning: %s", line);
 }
 
 int main(int argc, char **argv) {
     open_standard_streams();
-    bl_warn_by(warn);
+    blanch_log_set(warn, NULL);
     signal(SIGPIPE, SIG_IGN); // a training outlives the reader of its progress
     signal(SIGXFSZ, SIG_IGN); // a file at its limit is an error like a full disk
     int code = bl_catch_signals();

@@ -1,7 +1,7 @@
 /* blanch models: lists the networks, or one network's layers. */
 #include "cli/common.h"
-#include "graph/describe.h"
 #include "model.h"
+#include "train/open.h"
 #include "train/train.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -97,41 +97,40 @@ static int show_text(const struct blanch_model *model, const struct bl_network_o
 }
 
 static int show_json(const struct blanch_model *model, const struct bl_network_options *options,
-                     const struct bl_graph *graph, const struct bl_common *common) {
+                     const struct bl_common *common) {
     cJSON *json = bl_document("model", 2, NULL, bl_options_json(common->options));
     cJSON_AddStringToObject(json, "model", model->name);
     cJSON_AddStringToObject(json, "norm", bl_norm_name(options->norm));
     cJSON_AddStringToObject(json, "summary", model->summary);
-    bl_graph_describe(graph, json);
-    return bl_print_json(json);
+    int code = bl_model_describe(model, options, json);
+    if (!code) return bl_print_json(json);
+    cJSON_Delete(json);
+    return code;
 }
 
-static int show(const char *name, struct bl_network_options *options, const struct bl_common *common) {
-    const struct blanch_model *model = bl_model_find(name);
+static int show(const struct blanch_model *model, struct bl_network_options *options, const struct bl_common *common) {
     struct bl_graph *graph = NULL;
-    if (!model) {
-        const char *near = bl_nearest(name, blanch_models_list());
-        return near ? bl_fail(BLANCH_EUSAGE, "unknown model '%s', did you mean '%s'? `blanch models` lists them", name,
-                              near)
-                    : bl_fail(BLANCH_EUSAGE, "unknown model '%s'; `blanch models` lists them", name);
-    }
+    if (!model->json) options->norm = bl_model_norm(model, options->norm);
+    bl_common_say_unused(common, bl_model_norm(model, options->norm) == BLANCH_ND);
+    if (common->json) return show_json(model, options, common);
     int code = bl_graph_create(&graph, NULL, 1, true);
     if (!code) code = bl_model_build(graph, model, options);
     if (!code) code = bl_graph_finish(graph, 0);
-    if (!code) code = common->json ? show_json(model, options, graph, common) : show_text(model, options, graph);
+    if (!code) code = show_text(model, options, graph);
     bl_graph_free(graph);
     return code;
 }
 
 static int run(int argc, char **argv) {
     struct bl_common common;
-    struct bl_network_options network = {.inference = true};
+    struct bl_network_options network = {.norm = BLANCH_OWN, .inference = true};
+    struct blanch_model *model = NULL;
     bool help;
     int count = 0, code;
     bl_common_init(&common);
     const struct bl_option own[] = {
-        {"norm", BL_OPT_TEXT, &common.norm, 0, 0, "bn|nd|none",
-         "batch norm (the default), network deconvolution, neither"},
+        {"norm", BL_OPT_TEXT, &common.norm, 0, 0, "bn|nd|none|own",
+         "batch norm, network deconvolution, neither; as FILE says, else bn (the default)"},
         {"classes", BL_OPT_INT, &network.classes, 1, 1 << 20, "N",
          "the number of classes (default: the network's own)"},
         {0},
@@ -145,9 +144,13 @@ static int run(int argc, char **argv) {
         return code;
     if (!count && (common.norm || network.classes || bl_common_gives_nd(&common)))
         return bl_fail(BLANCH_EUSAGE, "--norm, --classes and options of ND go with a network: blanch models NAME");
-    if (count) bl_common_say_unused(&common, network.norm == BLANCH_ND);
     if (count > 1) return bl_fail(BLANCH_EUSAGE, "models takes one network, not also '%s'", argv[2]);
-    if (count) return show(argv[1], &network, &common);
+    if (count) {
+        code = bl_model_open(&model, argv[1]);
+        if (!code) code = show(model, &network, &common);
+        bl_model_free(model);
+        return code;
+    }
     return common.json ? list_json(&common) : list_text();
 }
 
@@ -156,7 +159,7 @@ const struct bl_command bl_command_models = {
     .summary = "lists the networks, or one network's layers",
     .usage =
         "usage: blanch models [--json]\n"
-        "       blanch models NAME [--norm bn|nd|none] [options]\n"
+        "       blanch models NAME|FILE.json [--norm bn|nd|none|own] [options]\n"
         "\n"
         "Lists the networks; with a name, its layers with their output shapes, parameters, and the multiply-adds of\n"
         "one image's forward pass.\n",

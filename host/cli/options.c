@@ -10,42 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FIRST_VALUE = 256, MAX_OPTIONS = 64, MAX_WORD = 32 };
-
-static int smallest(int a, int b, int c) {
-    int least = a < b ? a : b;
-    return least < c ? least : c;
-}
-
-/* Levenshtein's distance, of words up to MAX_WORD. */
-static int distance(const char *a, const char *b) {
-    int n = (int)strlen(b), row[MAX_WORD + 1];
-    if (n > MAX_WORD || strlen(a) > MAX_WORD) return INT_MAX;
-    for (int j = 0; j <= n; j++) row[j] = j;
-    for (int i = 1; a[i - 1]; i++) {
-        int diagonal = row[0];
-        row[0] = i;
-        for (int j = 1; j <= n; j++) {
-            int above = row[j];
-            row[j] = smallest(above + 1, row[j - 1] + 1, diagonal + (a[i - 1] != b[j - 1]));
-            diagonal = above;
-        }
-    }
-    return row[n];
-}
-
-const char *bl_nearest(const char *word, const char *const *names) {
-    const char *best = NULL;
-    int limit = (int)strlen(word) / 3 + 1, least = limit + 1;
-    for (int i = 0; names[i]; i++) {
-        int d = distance(word, names[i]);
-        if (d < least) {
-            least = d;
-            best = names[i];
-        }
-    }
-    return best;
-}
+enum { FIRST_VALUE = 256, MAX_OPTIONS = 64 };
 
 /* --- values --------------------------------------------------------------------------------- */
 
@@ -164,7 +129,7 @@ static void print_help(const struct bl_command *command, const struct bl_option 
 static int unknown_option(const struct bl_command *command, const struct bl_option *options, const char *text) {
     const char *names[MAX_OPTIONS + 1] = {NULL};
     for (int i = 0; options && options[i].name; i++) names[i] = options[i].name;
-    char word[MAX_WORD + 1];
+    char word[BL_MAX_WORD + 1];
     snprintf(word, sizeof word, "%.*s", (int)strcspn(text + strspn(text, "-"), "="), text + strspn(text, "-"));
     const char *near = bl_nearest(word, names);
     if (near) return bl_fail(BLANCH_EUSAGE, "%s has no option '%s', did you mean --%s?", command->name, text, near);

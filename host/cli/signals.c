@@ -16,11 +16,11 @@ static void say(const char *text) {
 static void stop(int number) {
     const int former = errno;
     (void)number;
-    if (!in_order || bl_interrupted) {
+    if (!in_order || blanch_stop_requested()) {
         say("blanch: interrupted\n");
         _exit(130);
     }
-    bl_interrupted = 1;
+    blanch_stop_request();
     say("stopping as soon as nothing is lost by it; a second signal ends at once\n");
     errno = former;
 }

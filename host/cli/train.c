@@ -1,6 +1,7 @@
 /* blanch train: trains a network on a dataset into a run directory. */
 #include "cli/common.h"
 #include "cli/tune.h"
+#include "train/open.h"
 #include "train/train.h"
 #include <math.h>
 #include <stdio.h>
@@ -52,7 +53,6 @@ static int parse(int argc, char **argv, struct bl_common *common, struct bl_trai
 
 static int take_common(struct bl_train_options *o, const struct bl_common *common) {
     if (o->steps && o->epochs) return bl_fail(BLANCH_EUSAGE, "give --steps or --epochs, not both");
-    if (!o->resume && !common->norm) return bl_fail(BLANCH_EUSAGE, "--norm is missing: bn, nd or none");
     o->network.model = common->model;
     o->network.batch = common->batch;
     o->network.optimiser = common->optimiser;
@@ -67,7 +67,23 @@ static int take_common(struct bl_train_options *o, const struct bl_common *commo
     return code ? code : bl_common_recompute(common, &o->network.recompute);
 }
 
+/* A run that is resumed knows its network. What has no effect is said. */
+static int open_model(struct bl_train_options *o, const struct bl_common *common, struct blanch_model **model) {
+    enum blanch_norm norm;
+    if (o->resume) return 0;
+    int code = bl_common_model(common, model, &norm);
+    if (code) return code;
+    const bool nd = bl_model_norm(*model, norm) == BLANCH_ND;
+    o->network.definition = *model;
+    o->norm = bl_norm_name(norm);
+    bl_common_say_unused(common, nd);
+    if (o->diagnose && !nd)
+        bl_progress_line(NULL, "warning: --diagnose has no effect: the network has no deconvolution");
+    return 0;
+}
+
 static int run(int argc, char **argv) {
+    struct blanch_model *model = NULL;
     struct bl_common common;
     struct bl_train_options o = {0};
     struct screen screen = {0};
@@ -81,11 +97,10 @@ static int run(int argc, char **argv) {
     if (use.wanted) o.tune = &use.bounds;
     o.listener = listen;
     o.context = &screen;
-    if (common.norm) bl_common_say_unused(&common, !strcmp(common.norm, "nd"));
-    if (common.norm && o.diagnose && strcmp(common.norm, "nd"))
-        bl_progress_line(NULL, "warning: --diagnose has no effect: the network has no deconvolution");
-    code = bl_train(&o);
+    code = open_model(&o, &common, &model);
+    if (!code) code = bl_train(&o);
     bl_progress_end(screen.progress);
+    bl_model_free(model);
     return code;
 }
 

@@ -3,6 +3,7 @@
 #include "cli/common.h"
 #include "io/files.h"
 #include "sched/tune_cache.h"
+#include "train/open.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -97,11 +98,13 @@ static int show(struct tune *t) {
 static int tune_norm(struct tune *t, const char *norm) {
     struct bl_common common = t->common;
     struct bl_network_options options;
+    struct blanch_model *model = NULL;
     struct blanch_network *net = NULL;
     common.norm = norm;
-    int code = bl_common_network(&common, &options);
+    int code = bl_common_network(&common, &options, &model);
     if (!code) code = bl_network_create(&net, t->dev, &options);
     blanch_network_free(net);
+    bl_model_free(model);
     return code;
 }
 

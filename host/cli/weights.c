@@ -1,6 +1,7 @@
 /* A trained network for eval and predict. */
 #include "cli/weights.h"
 #include "train/blocks.h"
+#include "train/open.h"
 #include <math.h>
 #include <string.h>
 #include <stdlib.h>
@@ -23,15 +24,21 @@ static int from_run(struct bl_trained *t, const struct bl_weights_options *o, st
     *network = t->config.options.network;
     t->view = t->config.view;
     t->data_spec = o->data ? o->data : t->config.options.data;
-    t->weights = bl_format("%s/%s.safetensors", o->run, o->best ? "best" : "last");
     if (o->common.batch) network->batch = o->common.batch;
+    if (network->definition)
+        t->model = bl_model_hold(network->definition);
+    else if ((code = bl_model_open(&t->model, network->model)))
+        return bl_fail_in(code, "--run");
+    network->definition = t->model;
+    t->weights = bl_format("%s/%s.safetensors", o->run, o->best ? "best" : "last");
     return t->weights ? 0 : BLANCH_ENOMEM;
 }
 
 static int from_names(struct bl_trained *t, const struct bl_weights_options *o, struct bl_network_options *network) {
-    int code = bl_common_network(&o->common, network);
+    int code = bl_common_network(&o->common, network, &t->model);
     t->data_spec = o->data;
-    if (!code && network->norm == BLANCH_ND) code = bl_blocks_of_weights(o->weights, &network->nd, &t->config.layers);
+    if (!code && bl_model_norm(t->model, network->norm) == BLANCH_ND)
+        code = bl_blocks_of_weights(o->weights, &network->nd, &t->config.layers);
     t->weights = code ? NULL : bl_strdup(o->weights);
     return code ? code : t->weights ? 0 : BLANCH_ENOMEM;
 }
@@ -55,16 +62,16 @@ static void plain_view(struct bl_view *view, int channels, int size) {
 }
 
 static int shape_by_data(struct bl_trained *t, struct bl_network_options *network) {
-    const struct blanch_model *model = bl_model_find(network->model);
-    if (!model) return bl_fail(BLANCH_EUSAGE, "unknown model '%s'; `blanch models` lists them", network->model);
-    if (t->config.json) return 0;
+    const struct blanch_model *model = t->model;
+    int side, code = t->config.json ? 0 : bl_model_side(model, &side);
+    if (code || t->config.json) return code;
     if (!t->data) {
-        plain_view(&t->view, model->channels, model->size);
+        plain_view(&t->view, model->channels, side);
         return 0;
     }
     network->classes = bl_dataset_classes(t->data);
     network->channels = bl_dataset_channels(t->data);
-    bl_view_default(&t->view, t->data, network->channels, model->size);
+    bl_view_default(&t->view, t->data, network->channels, side);
     return 0;
 }
 
@@ -103,6 +110,7 @@ fail:
 
 void bl_trained_close(struct bl_trained *t) {
     blanch_network_free(t->net);
+    bl_model_free(t->model);
     blanch_device_close(t->dev);
     bl_dataset_close(t->data);
     bl_run_release(&t->config);

@@ -14,6 +14,7 @@ struct bl_weights_options {
 };
 struct bl_trained {
     struct blanch_device *dev;
+    struct blanch_model *model;  // a reference
     struct blanch_network *net;  // made for inference
     struct bl_dataset *data;     // NULL where none is needed or named
     struct bl_run_config config; // of a run; json NULL: none

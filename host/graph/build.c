@@ -46,10 +46,14 @@ enum blanch_norm blanch_norm_of(const struct blanch_builder *b) {
     return b->norm;
 }
 
+static void full_name(const struct blanch_builder *b, const char *name, char full[256]) {
+    snprintf(full, 256, "%s%s", b->prefix, name);
+}
+
 static struct blanch_tensor *add(struct blanch_builder *b, const char *op, const char *name, const void *attrs,
                                  struct blanch_tensor *const *inputs, int count) {
     char full[256];
-    if (name) snprintf(full, sizeof full, "%s%s", b->prefix, name);
+    if (name) full_name(b, name, full);
     return bl_graph_add(b->graph, op, name ? full : NULL, attrs, inputs, count);
 }
 
@@ -64,7 +68,7 @@ static int gcd(int a, int b) {
     return b ? gcd(b, a % b) : a;
 }
 /* What of wanted divides the channels: all of them where there are no more. */
-static int fitting_block(int wanted, int channels) {
+int bl_build_block(int wanted, int channels) {
     return wanted >= channels ? channels : gcd(wanted, channels);
 }
 static int or_else(int value, int otherwise) {
@@ -99,53 +103,98 @@ static struct bl_conv_attrs conv_attrs(const struct blanch_tensor *x, const stru
 }
 
 /* NULL: the layer has what all have. */
-static const struct blanch_nd_layer *own_of(const struct blanch_builder *b, const char *name) {
-    const size_t prefix = strlen(b->prefix);
-    for (int i = 0; i < b->nd.layers; i++) {
-        const char *of = b->nd.layer[i].name;
-        if (!strncmp(of, b->prefix, prefix) && !strcmp(of + prefix, name)) return &b->nd.layer[i];
-    }
+static const struct blanch_nd_layer *own_of(const struct blanch_builder *b, const char *full) {
+    for (int i = 0; i < b->nd.layers; i++)
+        if (!strcmp(b->nd.layer[i].name, full)) return &b->nd.layer[i];
     return NULL;
 }
 
-struct blanch_tensor *blanch_conv2d(struct blanch_builder *b, const char *name, struct blanch_tensor *x,
-                                    struct blanch_conv_spec spec) {
+/* A layer, or a batch norm, as it is; it remembers what would become of it. */
+static struct blanch_tensor *add_plain(struct blanch_builder *b, const char *op, const char *name, const void *attrs,
+                                       struct blanch_tensor *x, const struct bl_nd_rule *rule) {
+    struct blanch_tensor *y = add1(b, op, name, attrs, x);
+    if (y && b->norm != BLANCH_ND) bl_graph_producer(b->graph, y)->rule = *rule;
+    return y;
+}
+
+static struct blanch_tensor *add_nd(struct blanch_builder *b, const char *op, const char *name, const void *attrs,
+                                    struct blanch_tensor *x, const struct bl_nd_rule *rule) {
+    if (*rule->name) return bl_graph_add(b->graph, op, rule->name, attrs, &x, 1);
+    return add1(b, op, name, attrs, x);
+}
+
+struct blanch_tensor *bl_build_conv2d(struct blanch_builder *b, const char *name, struct blanch_tensor *x,
+                                      struct bl_conv_attrs conv, const struct bl_nd_rule *rule) {
+    char full[256];
     if (!x) return NULL;
-    struct bl_conv_attrs conv = conv_attrs(x, &spec);
-    if (spec.plain || b->norm != BLANCH_ND) {
-        if (b->norm == BLANCH_NONE) conv.bias = 1;
-        return add1(b, "conv2d", name, &conv, x);
-    }
+    if (b->norm == BLANCH_NONE) conv.bias = 1;
+    if (rule->keep || b->norm != BLANCH_ND) return add_plain(b, "conv2d", name, &conv, x, rule);
     conv.bias = 1;
-    const struct blanch_nd_layer *own = own_of(b, name);
-    int wanted = or_else(spec.block, or_else(own ? own->block : b->nd.block, b->block));
-    int block = conv.groups > 1 ? conv.in_channels / conv.groups : fitting_block(wanted, conv.in_channels);
-    int n_iter = spec.n_iter ? spec.n_iter : or_else(b->nd.iterations, 5);
-    struct bl_nd_conv_attrs attrs = {conv, nd_attrs(b, block, n_iter, spec.freeze)};
+    full_name(b, name, full);
+    const struct blanch_nd_layer *own = own_of(b, *rule->name ? rule->name : full);
+    int wanted = or_else(rule->block, or_else(own ? own->block : b->nd.block, b->block));
+    int block = conv.groups > 1 ? conv.in_channels / conv.groups : bl_build_block(wanted, conv.in_channels);
+    int n_iter = rule->n_iter ? rule->n_iter : or_else(b->nd.iterations, 5);
+    struct bl_nd_conv_attrs attrs = {conv, nd_attrs(b, block, n_iter, rule->freeze)};
     int sampling = or_else(b->nd.sampling_stride, 3);
     for (int i = 0; i < 2; i++) attrs.nd.cov_sampling_stride[i] = sampling * conv.stride[i];
     attrs.nd.whiten_channels = b->nd.whiten == BLANCH_WHITEN_CHANNELS && conv.kernel[0] * conv.kernel[1] > 1;
     attrs.nd.cov_samples = own ? own->cov_samples : b->nd.cov_samples;
     attrs.nd.chosen = own != NULL;
-    return add1(b, "nd_conv2d", name, &attrs, x);
+    return add_nd(b, "nd_conv2d", name, &attrs, x, rule);
+}
+
+struct blanch_tensor *blanch_conv2d(struct blanch_builder *b, const char *name, struct blanch_tensor *x,
+                                    struct blanch_conv_spec spec) {
+    struct bl_nd_rule rule = {.keep = spec.plain, .block = spec.block, .n_iter = spec.n_iter, .freeze = spec.freeze};
+    if (spec.nd_name) snprintf(rule.name, sizeof rule.name, "%s%s", b->prefix, spec.nd_name);
+    return x ? bl_build_conv2d(b, name, x, conv_attrs(x, &spec), &rule) : NULL;
+}
+
+struct blanch_tensor *bl_build_batchnorm2d(struct blanch_builder *b, const char *name, struct blanch_tensor *x,
+                                           struct bl_batchnorm_attrs attrs, bool keep) {
+    const struct bl_nd_rule rule = {.keep = keep};
+    if (!x || b->norm == BLANCH_NONE || (b->norm == BLANCH_ND && !keep)) return x;
+    return add_plain(b, "batchnorm2d", name, &attrs, x, &rule);
+}
+
+static struct bl_batchnorm_attrs usual_batchnorm(const struct blanch_tensor *x) {
+    return (struct bl_batchnorm_attrs){blanch_channels(x), 1e-5f, 0.1f};
 }
 
 struct blanch_tensor *blanch_batchnorm2d_always(struct blanch_builder *b, const char *name, struct blanch_tensor *x) {
-    if (!x || b->norm == BLANCH_NONE) return x;
-    struct bl_batchnorm_attrs attrs = {(int)x->c, 1e-5f, 0.1f};
-    return add1(b, "batchnorm2d", name, &attrs, x);
+    return bl_build_batchnorm2d(b, name, x, usual_batchnorm(x), true);
 }
 
 struct blanch_tensor *blanch_batchnorm2d(struct blanch_builder *b, const char *name, struct blanch_tensor *x) {
-    return b->norm == BLANCH_BN ? blanch_batchnorm2d_always(b, name, x) : x;
+    return bl_build_batchnorm2d(b, name, x, usual_batchnorm(x), false);
 }
 
 void blanch_batchnorm2d_unused(struct blanch_builder *b, const char *name, struct blanch_tensor *x) {
-    if (b->norm == BLANCH_BN) bl_graph_idle(b->graph, blanch_batchnorm2d_always(b, name, x));
+    if (b->norm == BLANCH_BN) bl_graph_idle(b->graph, blanch_batchnorm2d(b, name, x));
+}
+
+struct blanch_tensor *bl_build_linear(struct blanch_builder *b, const char *name, struct blanch_tensor *x,
+                                      struct bl_linear_attrs linear, const struct bl_nd_rule *rule) {
+    if (!x) return NULL;
+    if (rule->keep || b->norm != BLANCH_ND) return add_plain(b, "linear", name, &linear, x, rule);
+    linear.bias = 1;
+    int block = bl_build_block(or_else(rule->block, or_else(b->nd.block_fc, b->block_fc)), linear.in_features);
+    int n_iter = or_else(rule->n_iter, or_else(b->nd.iterations, 5));
+    struct bl_nd_linear_attrs attrs = {linear, nd_attrs(b, block, n_iter, false)};
+    attrs.nd.freeze = attrs.nd.freeze_iter = 0; // the published linear layer has no such option
+    if (x->h * x->w > 1) attrs.nd.cov_sampling_stride[0] = or_else(b->nd.sampling_stride, 3); // nor this one
+    return add_nd(b, "nd_linear", name, &attrs, x, rule);
+}
+
+static struct blanch_tensor *linear_of(struct blanch_builder *b, const char *name, struct blanch_tensor *x, int out,
+                                       bool keep) {
+    const struct bl_linear_attrs attrs = {blanch_channels(x), out, 1};
+    return bl_build_linear(b, name, x, attrs, &(struct bl_nd_rule){.keep = keep});
 }
 
 struct blanch_tensor *blanch_layernorm(struct blanch_builder *b, const char *name, struct blanch_tensor *x, float eps) {
-    return x ? add1(b, "layernorm", name, &(struct bl_layernorm_attrs){(int)x->c, eps}, x) : NULL;
+    return x ? add1(b, "layernorm", name, &(struct bl_layernorm_attrs){(int)x->c, number_or(eps, 1e-5f)}, x) : NULL;
 }
 
 struct blanch_tensor *blanch_scale(struct blanch_builder *b, const char *name, struct blanch_tensor *x) {
@@ -154,18 +203,11 @@ struct blanch_tensor *blanch_scale(struct blanch_builder *b, const char *name, s
 
 struct blanch_tensor *blanch_linear_plain(struct blanch_builder *b, const char *name, struct blanch_tensor *x,
                                           int out) {
-    if (!x) return NULL;
-    struct bl_linear_attrs attrs = {(int)x->c, out, 1};
-    return add1(b, "linear", name, &attrs, x);
+    return linear_of(b, name, x, out, true);
 }
 
 struct blanch_tensor *blanch_linear(struct blanch_builder *b, const char *name, struct blanch_tensor *x, int out) {
-    if (!x || b->norm != BLANCH_ND) return blanch_linear_plain(b, name, x, out);
-    int block = fitting_block(or_else(b->nd.block_fc, b->block_fc), (int)x->c);
-    struct bl_nd_linear_attrs attrs = {{(int)x->c, out, 1}, nd_attrs(b, block, or_else(b->nd.iterations, 5), false)};
-    attrs.nd.freeze = attrs.nd.freeze_iter = 0; // the published linear layer has no such option
-    if (x->h * x->w > 1) attrs.nd.cov_sampling_stride[0] = or_else(b->nd.sampling_stride, 3); // nor this one
-    return add1(b, "nd_linear", name, &attrs, x);
+    return linear_of(b, name, x, out, false);
 }
 
 /* --- layers without --------------------------------------------------------------------------- */
@@ -198,7 +240,7 @@ struct blanch_tensor *blanch_maxpool2d_ceil(struct blanch_builder *b, struct bla
 
 struct blanch_tensor *blanch_avgpool2d(struct blanch_builder *b, struct blanch_tensor *x, int kernel, int stride,
                                        int padding) {
-    struct bl_pool_attrs attrs = {{kernel, kernel}, {stride, stride}, {padding, padding}};
+    struct bl_pool_attrs attrs = {{kernel, kernel}, {stride, stride}, {padding, padding}, .count_include_pad = 1};
     return add1(b, "avgpool2d", NULL, &attrs, x);
 }
 
@@ -214,7 +256,7 @@ struct blanch_tensor *blanch_global_avgpool2d(struct blanch_builder *b, struct b
 
 /* What is flattened enters the classifier: here a BN network's features are whitened where --channel-deconv asks for
  * it. */
-struct blanch_tensor *blanch_flatten(struct blanch_builder *b, struct blanch_tensor *x) {
+struct blanch_tensor *bl_build_flatten(struct blanch_builder *b, const char *name, struct blanch_tensor *x) {
     if (b->nd.channel_deconv && b->norm == BLANCH_BN) {
         struct bl_channel_deconv_attrs attrs = {.block = b->nd.channel_deconv,
                                                 .n_iter = or_else(b->nd.iterations, 5),
@@ -223,7 +265,11 @@ struct blanch_tensor *blanch_flatten(struct blanch_builder *b, struct blanch_ten
                                                 .momentum = number_or(b->nd.momentum, 0.1f)};
         x = add1(b, "channel_deconv", "channel_deconv", &attrs, x);
     }
-    return blanch_unary(b, "flatten", x);
+    return add1(b, "flatten", name, NULL, x);
+}
+
+struct blanch_tensor *blanch_flatten(struct blanch_builder *b, struct blanch_tensor *x) {
+    return bl_build_flatten(b, NULL, x);
 }
 
 struct blanch_tensor *blanch_add(struct blanch_builder *b, struct blanch_tensor *x, struct blanch_tensor *y) {

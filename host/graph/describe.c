@@ -1,5 +1,6 @@
-/* A network to JSON and back: operations by their tables, attributes by their tables of fields. */
+/* A network to JSON: operations by their tables, attributes, to JSON and back, by their tables of fields. */
 #include "graph/describe.h"
+#include "base/text.h"
 #include "graph/internal.h"
 #include <limits.h>
 #include <math.h>
@@ -7,29 +8,43 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { MOST_FIELDS = 40 };
+
 /* --- attributes ------------------------------------------------------------------------------- */
 
-static bool read_int(const cJSON *item, int *value) {
+bool bl_json_int(const cJSON *item, int *value) {
     if (!cJSON_IsNumber(item) || item->valuedouble != floor(item->valuedouble) || fabs(item->valuedouble) > INT_MAX)
         return false;
     *value = (int)item->valuedouble;
     return true;
 }
 
+int bl_json_keys(const cJSON *json, const char *const *known, const char *where, const char *what) {
+    for (const cJSON *item = json ? json->child : NULL; item; item = item->next) {
+        int i = 0;
+        while (known[i] && strcmp(known[i], item->string)) i++;
+        if (known[i]) continue;
+        const char *near = bl_nearest(item->string, known);
+        return bl_fail(BLANCH_EINPUT, "%s: there is no %s '%s'%s%s%s", where, what, item->string,
+                       near ? ", did you mean '" : "", near ? near : "", near ? "'?" : "");
+    }
+    return 0;
+}
+
 /* [a, b], or one number for both. */
 static bool read_pair(const cJSON *item, int *pair) {
-    if (read_int(item, &pair[0])) {
+    if (bl_json_int(item, &pair[0])) {
         pair[1] = pair[0];
         return true;
     }
-    return cJSON_IsArray(item) && cJSON_GetArraySize(item) == 2 && read_int(cJSON_GetArrayItem(item, 0), &pair[0]) &&
-           read_int(cJSON_GetArrayItem(item, 1), &pair[1]);
+    return cJSON_IsArray(item) && cJSON_GetArraySize(item) == 2 && bl_json_int(cJSON_GetArrayItem(item, 0), &pair[0]) &&
+           bl_json_int(cJSON_GetArrayItem(item, 1), &pair[1]);
 }
 
 static bool read_field(enum bl_field_kind kind, const cJSON *item, void *value) {
     switch (kind) {
     case BL_FIELD_INT:
-        return cJSON_IsNull(item) || read_int(item, value);
+        return cJSON_IsNull(item) || bl_json_int(item, value);
     case BL_FIELD_INT2:
         return read_pair(item, value);
     case BL_FIELD_FLOAT:
@@ -38,9 +53,6 @@ static bool read_field(enum bl_field_kind kind, const cJSON *item, void *value) 
     case BL_FIELD_BOOL:
         *(int *)value = cJSON_IsTrue(item) || (cJSON_IsNumber(item) && item->valuedouble != 0);
         return cJSON_IsBool(item) || cJSON_IsNumber(item);
-    case BL_FIELD_NOT:
-        *(int *)value = cJSON_IsFalse(item) || (cJSON_IsNumber(item) && item->valuedouble == 0);
-        return cJSON_IsBool(item) || cJSON_IsNumber(item);
     }
     return false;
 }
@@ -48,16 +60,35 @@ static bool read_field(enum bl_field_kind kind, const cJSON *item, void *value) 
 static const char *const kinds[] = {[BL_FIELD_INT] = "a whole number",
                                     [BL_FIELD_INT2] = "a whole number or two in a list",
                                     [BL_FIELD_FLOAT] = "a number",
-                                    [BL_FIELD_BOOL] = "true or false",
-                                    [BL_FIELD_NOT] = "true or false"};
+                                    [BL_FIELD_BOOL] = "true or false"};
+
+static void put_default(const struct bl_field *f, void *value) {
+    if (f->kind == BL_FIELD_FLOAT)
+        *(float *)value = (float)f->otherwise;
+    else
+        *(int *)value = (int)f->otherwise;
+    if (f->kind == BL_FIELD_INT2) ((int *)value)[1] = (int)f->otherwise;
+}
+
+/* What is misspelt would be left at its default without a word. */
+static int check_names(const struct bl_op *op, const cJSON *json) {
+    const char *known[MOST_FIELDS + 1] = {NULL};
+    for (int i = 0; i < MOST_FIELDS && op->fields && op->fields[i].name; i++) known[i] = op->fields[i].name;
+    return bl_json_keys(json, known, op->name, "attribute");
+}
 
 int bl_attrs_from_json(const struct bl_op *op, const cJSON *json, void *attrs) {
     if (op->attrs_size) memset(attrs, 0, op->attrs_size);
     if (json && !cJSON_IsObject(json))
         return bl_fail(BLANCH_EINPUT, "%s: the attributes are not a JSON object", op->name);
+    int code = check_names(op, json);
+    if (code) return code;
     for (const struct bl_field *f = op->fields; f && f->name; f++) {
         const cJSON *item = cJSON_GetObjectItemCaseSensitive(json, f->name);
-        if (!item && f->optional) continue;
+        if (!item && f->optional) {
+            put_default(f, (char *)attrs + f->offset);
+            continue;
+        }
         if (!item) return bl_fail(BLANCH_EINPUT, "%s: the attribute '%s' is missing", op->name, f->name);
         if (!read_field(f->kind, item, (char *)attrs + f->offset))
             return bl_fail(BLANCH_EINPUT, "%s: the attribute '%s' must be %s", op->name, f->name, kinds[f->kind]);
@@ -78,15 +109,13 @@ static cJSON *float_json(float value) {
 static cJSON *field_json(const struct bl_field *f, const void *value) {
     switch (f->kind) {
     case BL_FIELD_INT:
-        return f->optional && !*(const int *)value ? NULL : cJSON_CreateNumber(*(const int *)value);
+        return f->optional && !f->otherwise && !*(const int *)value ? NULL : cJSON_CreateNumber(*(const int *)value);
     case BL_FIELD_INT2:
         return cJSON_CreateIntArray(value, 2);
     case BL_FIELD_FLOAT:
         return float_json(*(const float *)value);
     case BL_FIELD_BOOL:
-        return f->optional && !*(const int *)value ? NULL : cJSON_CreateBool(*(const int *)value);
-    case BL_FIELD_NOT:
-        return f->optional && !*(const int *)value ? NULL : cJSON_CreateBool(!*(const int *)value);
+        return f->optional && !f->otherwise && !*(const int *)value ? NULL : cJSON_CreateBool(*(const int *)value);
     }
     return NULL;
 }
@@ -148,6 +177,16 @@ static cJSON *input_id(const struct bl_node *user, const struct blanch_tensor *t
     return cJSON_CreateString(id);
 }
 
+static void add_rule(cJSON *json, const struct bl_nd_rule *rule) {
+    if (rule->keep) cJSON_AddTrueToObject(json, "keep");
+    if (!rule->block && !rule->n_iter && !rule->freeze && !*rule->name) return;
+    cJSON *nd = cJSON_AddObjectToObject(json, "nd");
+    if (*rule->name) cJSON_AddStringToObject(nd, "name", rule->name);
+    if (rule->block) cJSON_AddNumberToObject(nd, "block", rule->block);
+    if (rule->n_iter) cJSON_AddNumberToObject(nd, "n_iter", rule->n_iter);
+    if (rule->freeze) cJSON_AddTrueToObject(nd, "freeze");
+}
+
 static cJSON *node_json(const struct bl_node *node) {
     cJSON *json = cJSON_CreateObject(), *attrs = bl_attrs_to_json(node->op, node->attrs), *inputs;
     cJSON_AddStringToObject(json, "id", node->name);
@@ -159,6 +198,7 @@ static cJSON *node_json(const struct bl_node *node) {
         cJSON_AddItemToObject(json, "attrs", attrs);
     else
         cJSON_Delete(attrs);
+    add_rule(json, &node->rule);
     cJSON_AddItemToObject(json, "out", shape_json(node->out[0]));
     if (node->idle)
         cJSON_AddTrueToObject(json, "unused");
@@ -189,136 +229,4 @@ void bl_graph_describe(const struct bl_graph *graph, cJSON *json) {
     cJSON_AddItemToObject(json, "parameters", params_json(graph, true));
     cJSON_AddItemToObject(json, "buffers", params_json(graph, false));
     cJSON_AddItemToObject(json, "graph", nodes);
-}
-
-/* --- and back --------------------------------------------------------------------------------- */
-
-struct described {
-    struct bl_graph *graph;
-    const cJSON *nodes;           // the description's
-    struct blanch_tensor **value; // of each of them: its first output
-    struct blanch_tensor *logits; // the last node's output
-};
-
-static const cJSON *item(const cJSON *object, const char *key) {
-    return cJSON_GetObjectItemCaseSensitive(object, key);
-}
-static const char *text(const cJSON *object, const char *key) {
-    const char *value = cJSON_GetStringValue(item(object, key));
-    return value ? value : "";
-}
-
-static int read_sizes(const cJSON *list, const char *what, int64_t size[3]) {
-    int count = cJSON_GetArraySize(list);
-    for (int i = 0; i < 3; i++) {
-        const cJSON *entry = cJSON_GetArrayItem(list, i);
-        int value = 1;
-        if (i < count && !read_int(entry, &value)) count = 0;
-        size[i] = value;
-    }
-    return count >= 1 && count <= 3 ? 0 : bl_fail(BLANCH_EINPUT, "%s: the sizes are not one to three numbers", what);
-}
-
-/* "ID" or "ID:OUTPUT", of a node before the one at `end`. */
-static struct blanch_tensor *find_value(const struct described *d, const char *id, int end) {
-    const cJSON *node = d->nodes->child;
-    for (int i = 0; i < end; i++, node = node->next) {
-        const char *name = text(node, "id");
-        size_t length = strlen(name);
-        if (strncmp(name, id, length) || !d->value[i]) continue;
-        if (!id[length]) return d->value[i];
-        const struct bl_node *maker = bl_graph_producer(d->graph, d->value[i]);
-        int output = id[length] == ':' ? atoi(id + length + 1) : 0;
-        if (maker && output > 0 && output < maker->outputs) return maker->out[output];
-    }
-    return NULL;
-}
-
-static int find_inputs(const struct described *d, const cJSON *node, int at, struct blanch_tensor **in, int *count) {
-    const cJSON *inputs = item(node, "inputs"), *id;
-    *count = 0;
-    cJSON_ArrayForEach(id, inputs) {
-        if (*count == BL_MAX_INPUTS)
-            return bl_fail(BLANCH_EINPUT, "%s: more than %d inputs", text(node, "id"), BL_MAX_INPUTS);
-        if (!cJSON_IsString(id) || !(in[(*count)++] = find_value(d, id->valuestring, at)))
-            return bl_fail(BLANCH_EINPUT, "%s: no node before it is called '%s'", text(node, "id"),
-                           cJSON_IsString(id) ? id->valuestring : "");
-    }
-    return 0;
-}
-
-static int check_shape(const cJSON *node, const struct blanch_tensor *out) {
-    int64_t size[3];
-    int code = item(node, "out") ? read_sizes(item(node, "out"), text(node, "id"), size) : 0;
-    if (code || !item(node, "out") || (size[0] == out->c && size[1] == out->h && size[2] == out->w)) return code;
-    return bl_fail(BLANCH_EINPUT, "%s: its output is %lld x %lld x %lld, where the description says %lld x %lld x %lld",
-                   text(node, "id"), (long long)out->c, (long long)out->h, (long long)out->w, (long long)size[0],
-                   (long long)size[1], (long long)size[2]);
-}
-
-static int add_node(struct described *d, const cJSON *node, int at) {
-    const char *name = *text(node, "name") ? text(node, "name") : text(node, "id");
-    const struct bl_op *op = bl_op_find(text(node, "op"));
-    struct blanch_tensor *in[BL_MAX_INPUTS];
-    int count;
-    if (!*name || strlen(name) >= sizeof((struct bl_node *)0)->name)
-        return bl_fail(BLANCH_EINPUT, "node %d: its name is missing or too long", at);
-    if (!op) return bl_fail(BLANCH_EINPUT, "%s: unknown operation '%s'", name, text(node, "op"));
-    int code = find_inputs(d, node, at, in, &count);
-    void *attrs = code ? NULL : bl_calloc(1, op->attrs_size + 1);
-    if (!code && !attrs) code = BLANCH_ENOMEM;
-    if (!code && (code = bl_attrs_from_json(op, item(node, "attrs"), attrs))) bl_fail_in(code, "%s", name);
-    if (!code && !(d->value[at] = bl_graph_add(d->graph, op->name, name, attrs, in, count)))
-        code = bl_fail(d->graph->error, "%s", d->graph->message ? d->graph->message : "out of host memory");
-    free(attrs);
-    if (code) return code;
-    d->logits = d->value[at];
-    if (cJSON_IsTrue(item(node, "unused"))) bl_graph_idle(d->graph, d->value[at]);
-    return check_shape(node, d->value[at]);
-}
-
-static bool has_shape(const struct bl_param *param, const cJSON *shape) {
-    bool same = cJSON_GetArraySize(shape) == param->dims;
-    for (int i = 0; same && i < param->dims; i++)
-        same = cJSON_GetNumberValue(cJSON_GetArrayItem(shape, i)) == (double)param->shape[i];
-    return same;
-}
-
-/* The nodes' names in the order in which the list has their parameters; a node's own stand in the operation's order. */
-static int read_order(const struct described *d, const cJSON *list) {
-    const struct bl_node *last = NULL;
-    const cJSON *entry;
-    cJSON_ArrayForEach(entry, list) {
-        const char *name = cJSON_GetStringValue(cJSON_GetArrayItem(entry, 0));
-        const struct bl_param *param = name ? bl_graph_find_param(d->graph, name) : NULL;
-        if (!param || !has_shape(param, cJSON_GetArrayItem(entry, 1)))
-            return bl_fail(BLANCH_EINPUT, "%s: no node has a parameter of that name and shape",
-                           name ? name : "a parameter without a name");
-        if (param->node != last) bl_graph_order(d->graph, "", param->node->name);
-        last = param->node;
-    }
-    return 0;
-}
-
-int bl_graph_add_described(struct bl_graph *graph, const cJSON *json, struct blanch_tensor **logits) {
-    struct described d = {.graph = graph, .nodes = item(json, "graph")};
-    int64_t size[3];
-    int at = 0, code = read_sizes(item(json, "input"), "input", size);
-    if (!code && cJSON_GetArraySize(d.nodes) < 2) code = bl_fail(BLANCH_EINPUT, "the description has no graph");
-    if (code) return code;
-    if (!(d.value = bl_calloc((size_t)cJSON_GetArraySize(d.nodes), sizeof *d.value))) return BLANCH_ENOMEM;
-    const cJSON *node;
-    cJSON_ArrayForEach(node, d.nodes) {
-        if (at == 0)
-            d.value[at] = bl_graph_input(graph, size[0], size[1], size[2]);
-        else
-            code = add_node(&d, node, at);
-        if (code) break;
-        at++;
-    }
-    if (!code) code = read_order(&d, item(json, "parameters"));
-    if (!code) code = read_order(&d, item(json, "buffers"));
-    free(d.value);
-    *logits = d.logits;
-    return code;
 }

@@ -9,8 +9,11 @@
 void bl_graph_touch(struct bl_graph *graph) {
     graph->version++;
 }
-void bl_graph_set_step(struct bl_graph *graph, uint64_t step) {
-    graph->step = graph->updates = step;
+struct bl_counts bl_graph_counts(const struct bl_graph *graph) {
+    return (struct bl_counts){graph->step, graph->updates};
+}
+void bl_graph_set_counts(struct bl_graph *graph, struct bl_counts counts) {
+    graph->step = counts.steps, graph->updates = counts.updates;
 }
 void bl_graph_join(struct bl_graph *graph, const struct bl_collectives *all) {
     graph->all = all;

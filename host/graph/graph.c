@@ -144,11 +144,18 @@ static struct bl_node *node_new(struct bl_graph *graph, const struct bl_op *op, 
     return node;
 }
 
-static int check_inputs(const struct bl_op *op, const char *name, struct blanch_tensor *const *inputs, int count) {
+static bool is_own(const struct bl_graph *graph, const struct blanch_tensor *tensor) {
+    return tensor->id >= 0 && (size_t)tensor->id < graph->slot_count && graph->slots[tensor->id].tensor == tensor;
+}
+
+static int check_inputs(const struct bl_graph *graph, const char *name, struct blanch_tensor *const *inputs,
+                        int count) {
     if (count < 0 || count > BL_MAX_INPUTS)
         return bl_fail(BLANCH_EINPUT, "%s: %d inputs, where at most %d can be", name, count, BL_MAX_INPUTS);
     for (int i = 0; i < count; i++)
-        if (!inputs[i]) return bl_fail(BLANCH_EINPUT, "%s: input %d is missing", name, i);
+        if (!inputs || !inputs[i]) return bl_fail(BLANCH_EINPUT, "%s: input %d is missing", name, i);
+    for (int i = 0; i < count; i++)
+        if (!is_own(graph, inputs[i])) return bl_fail(BLANCH_EINPUT, "%s: input %d is of another network", name, i);
     return 0;
 }
 
@@ -161,7 +168,7 @@ static int check_type(const struct bl_node *node) {
 
 struct bl_node *bl_graph_add_node(struct bl_graph *graph, const struct bl_op *op, const char *name, const void *attrs,
                                   struct blanch_tensor *const *inputs, int count) {
-    if (graph->error || bl_graph_stick(graph, check_inputs(op, name ? name : op->name, inputs, count))) return NULL;
+    if (graph->error || bl_graph_stick(graph, check_inputs(graph, name ? name : op->name, inputs, count))) return NULL;
     struct bl_node *node = node_new(graph, op, name, attrs, inputs, count);
     if (!node) return bl_graph_stick(graph, BLANCH_ENOMEM), NULL;
     int code = check_type(node);
@@ -173,8 +180,9 @@ struct bl_node *bl_graph_add_node(struct bl_graph *graph, const struct bl_op *op
 
 struct blanch_tensor *bl_graph_add(struct bl_graph *graph, const char *op_name, const char *name, const void *attrs,
                                    struct blanch_tensor *const *inputs, int count) {
-    const struct bl_op *op = bl_op_find(op_name);
-    if (!op && !graph->error) bl_graph_stick(graph, bl_fail(BLANCH_EINPUT, "unknown operation '%s'", op_name));
+    const struct bl_op *op = op_name ? bl_op_find(op_name) : NULL;
+    if (!op && !graph->error)
+        bl_graph_stick(graph, bl_fail(BLANCH_EINPUT, "unknown operation '%s'", op_name ? op_name : ""));
     const struct bl_node *node = op ? bl_graph_add_node(graph, op, name, attrs, inputs, count) : NULL;
     return node ? node->out[0] : NULL;
 }

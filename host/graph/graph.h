@@ -23,6 +23,7 @@ void bl_graph_recompute(struct bl_graph *graph, int segments);
 
 /* Building. Tensors are named by pointers owned by the graph. A failed add records the error, returns NULL and makes
  * every later add return NULL, so that definitions need no checks: bl_graph_finish returns it. */
+int bl_graph_stick(struct bl_graph *graph, int code); // records it with the message that is set; returns code
 struct blanch_tensor *bl_graph_input(struct bl_graph *graph, int64_t c, int64_t h, int64_t w);
 struct blanch_tensor *bl_graph_input_labels(struct bl_graph *graph); // int32 (N)
 /* Of any type and shape: labels by pixel are int32 (N, 1, H, W). The first of int32 are the graph's labels. */
@@ -93,8 +94,13 @@ int bl_graph_update(struct bl_graph *graph, const struct blanch_update *update);
 /* After a forward pass with a loss node: per image, loss and the rank of the right class (0 is first), read back. */
 int bl_graph_metrics(struct bl_graph *graph, int n, struct blanch_metrics *metrics);
 void bl_graph_touch(struct bl_graph *graph); // parameters were changed from outside
-/* Training passes made so far; what dropout's randomness is counted by, so a resumed run sets it. */
-void bl_graph_set_step(struct bl_graph *graph, uint64_t step);
+/* Training passes made so far, what dropout's randomness is counted by, and updates made, which are fewer where a loss
+ * was not finite. A resumed run sets them. */
+struct bl_counts {
+    uint64_t steps, updates;
+};
+struct bl_counts bl_graph_counts(const struct bl_graph *graph);
+void bl_graph_set_counts(struct bl_graph *graph, struct bl_counts counts);
 /* The first thing, in the order parameters, outputs (run again on the batch that is there), gradients, that is not
  * finite: its name and what it is ("parameter", "buffer", "output", "gradient"); *node NULL: none. Slow: reads
  * everything. */

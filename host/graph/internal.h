@@ -74,7 +74,16 @@ struct bl_graph {
     float *metrics; // host copy of the loss's output
 };
 
-int bl_graph_stick(struct bl_graph *graph, int code); // remembers the first error and its message
+/* The builders whose layers the rule of network deconvolution turns, with all that they can be given (build.c). */
+struct blanch_tensor *bl_build_conv2d(struct blanch_builder *b, const char *name, struct blanch_tensor *x,
+                                      struct bl_conv_attrs conv, const struct bl_nd_rule *rule);
+struct blanch_tensor *bl_build_linear(struct blanch_builder *b, const char *name, struct blanch_tensor *x,
+                                      struct bl_linear_attrs linear, const struct bl_nd_rule *rule);
+struct blanch_tensor *bl_build_batchnorm2d(struct blanch_builder *b, const char *name, struct blanch_tensor *x,
+                                           struct bl_batchnorm_attrs attrs, bool keep);
+int bl_build_block(int wanted, int channels);
+struct blanch_tensor *bl_build_flatten(struct blanch_builder *b, const char *name, struct blanch_tensor *x);
+
 /* The product of sizes; 0: one is below 1, or it is beyond what can be, which is the graph's error. node: its index,
  * for the message; negative: the input. */
 int64_t bl_graph_count(struct bl_graph *graph, int node, int dims, const int64_t *sizes);

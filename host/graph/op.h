@@ -81,6 +81,14 @@ struct bl_param { // a parameter, or a buffer
     const struct bl_update_target *target;     // the one that runs; NULL: data and state hold what their names say
 };
 
+/* What a layer, or a batch norm, has of its own where the rule turns a network to network deconvolution (build.c). */
+struct bl_nd_rule {
+    bool keep;         // stays what it is
+    int block, n_iter; // 0: as all
+    bool freeze;
+    char name[128]; // by which it goes then; "": the same
+};
+
 struct bl_node {
     const struct bl_op *op;
     struct bl_graph *graph;
@@ -102,7 +110,9 @@ struct bl_node {
     struct bl_node *fused_node[BL_MAX_FUSED]; // the neighbours themselves
     struct blanch_tensor *addend;             // what a sum among them adds to this node's output; NULL: there is none
     struct bl_node *fused_into;               // the node that applies this one, which then never runs; else NULL
-    bool idle; // there for its parameters' names alone: never run, nothing uses its output
+    bool idle;              // there for its parameters' names alone: never run, nothing uses its output
+    struct bl_nd_rule rule; // of a network without deconvolution
+    int rank;               // in the order of the state dict, from 1; 0: by bl_graph_order
 };
 
 /* How a node is being run. */
@@ -123,15 +133,15 @@ struct bl_run {
 };
 
 /* One attribute of an operation, so that JSON can be read and printed without knowing the operation. */
-enum bl_field_kind { BL_FIELD_INT, BL_FIELD_INT2, BL_FIELD_FLOAT, BL_FIELD_BOOL, BL_FIELD_NOT };
+enum bl_field_kind { BL_FIELD_INT, BL_FIELD_INT2, BL_FIELD_FLOAT, BL_FIELD_BOOL };
 struct bl_field {
     const char *name;
     enum bl_field_kind kind;
     size_t offset;
     bool optional;
+    double otherwise; // what it is where it is left out
 };
-/* INT2 takes [a, b] or a single number; a null in an INT stays 0 (slice ends: INT with 0 = to the edge). NOT is a BOOL
- * that is kept negated, so that leaving it out means true. */
+/* INT2 takes [a, b] or a single number; a null in an INT stays 0 (slice ends: INT with 0 = to the edge). */
 
 /* What an operation is, for reports, rules and checks. */
 enum bl_role {
@@ -267,8 +277,8 @@ struct bl_layernorm_attrs {
 };
 struct bl_pool_attrs {
     int kernel[2], stride[2], padding[2];
-    int ceil_mode;   // a last window that overruns counts, if it starts within the image or the padding before it
-    int exclude_pad; // of avgpool2d: the mean is of the image's values alone
+    int ceil_mode;         // a last window that overruns counts, if it starts within the image or the padding before it
+    int count_include_pad; // of avgpool2d; 0: the mean is of the image's values alone
 };
 struct bl_adaptive_attrs {
     int out[2];

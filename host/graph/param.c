@@ -67,9 +67,12 @@ void bl_graph_order(struct bl_graph *graph, const char *prefix, const char *name
     if (!order->prefix || !order->names) bl_graph_stick(graph, BLANCH_ENOMEM);
 }
 
+enum { UNDECLARED = 1 << 30 };
+
 /* Where the node's name stands among the declared ones; those never declared come after all, in execution order. */
 static int64_t declared_rank(const struct bl_graph *graph, const struct bl_node *node) {
     int64_t rank = 0;
+    if (node->rank) return node->rank;
     for (size_t i = 0; i < graph->order_count; i++) {
         const struct order *order = &graph->orders[i];
         size_t skip = strlen(order->prefix);
@@ -81,7 +84,7 @@ static int64_t declared_rank(const struct bl_graph *graph, const struct bl_node 
             at += strspn(at, " ");
         }
     }
-    return rank + node->index;
+    return UNDECLARED + (int64_t)node->index;
 }
 
 struct key {

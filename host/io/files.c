@@ -115,10 +115,10 @@ static int line_of(const char *text, const char *at) {
     return line;
 }
 
-static int read_json(const char *path, bool piped, cJSON **json) {
+static int read_json(const char *path, bool piped, size_t most, cJSON **json) {
     char *text;
     size_t size;
-    int code = read_up_to(path, piped, most_json, &text, &size);
+    int code = read_up_to(path, piped, most, &text, &size);
     if (code) return code;
     const char *end = text;
     *json = bl_json_parse(text, size, &end);
@@ -129,11 +129,15 @@ static int read_json(const char *path, bool piped, cJSON **json) {
 }
 
 int bl_json_read(const char *path, cJSON **json) {
-    return read_json(path, false, json);
+    return read_json(path, false, most_json, json);
 }
 
 int bl_json_read_given(const char *path, cJSON **json) {
-    return read_json(path, true, json);
+    return read_json(path, true, most_json, json);
+}
+
+int bl_json_read_small(const char *path, size_t most, cJSON **json) {
+    return read_json(path, true, most, json);
 }
 
 int bl_json_write(const char *path, const cJSON *json) {

@@ -180,9 +180,9 @@ static int definition(struct bl_ref_layer *l, const struct bl_ref_tensor *x, int
 }
 
 static const struct bl_field fields[] = {
-    {"channels", BL_FIELD_INT, offsetof(struct bl_batchnorm_attrs, channels), false},
-    {"eps", BL_FIELD_FLOAT, offsetof(struct bl_batchnorm_attrs, eps), false},
-    {"momentum", BL_FIELD_FLOAT, offsetof(struct bl_batchnorm_attrs, momentum), false},
+    {"channels", BL_FIELD_INT, offsetof(struct bl_batchnorm_attrs, channels), true},
+    {"eps", BL_FIELD_FLOAT, offsetof(struct bl_batchnorm_attrs, eps), true, 1e-5},
+    {"momentum", BL_FIELD_FLOAT, offsetof(struct bl_batchnorm_attrs, momentum), true, 0.1},
     {NULL},
 };
 

@@ -19,14 +19,14 @@ static int definition(struct bl_ref_layer *l, const struct bl_ref_tensor *x, int
 }
 
 static const struct bl_field fields[] = {
-    {"in_channels", BL_FIELD_INT, offsetof(struct bl_conv_attrs, in_channels)},
+    {"in_channels", BL_FIELD_INT, offsetof(struct bl_conv_attrs, in_channels), true},
     {"out_channels", BL_FIELD_INT, offsetof(struct bl_conv_attrs, out_channels)},
     {"kernel", BL_FIELD_INT2, offsetof(struct bl_conv_attrs, kernel)},
-    {"stride", BL_FIELD_INT2, offsetof(struct bl_conv_attrs, stride)},
-    {"padding", BL_FIELD_INT2, offsetof(struct bl_conv_attrs, padding)},
-    {"dilation", BL_FIELD_INT2, offsetof(struct bl_conv_attrs, dilation)},
-    {"groups", BL_FIELD_INT, offsetof(struct bl_conv_attrs, groups)},
-    {"bias", BL_FIELD_BOOL, offsetof(struct bl_conv_attrs, bias)},
+    {"stride", BL_FIELD_INT2, offsetof(struct bl_conv_attrs, stride), true, 1},
+    {"padding", BL_FIELD_INT2, offsetof(struct bl_conv_attrs, padding), true},
+    {"dilation", BL_FIELD_INT2, offsetof(struct bl_conv_attrs, dilation), true, 1},
+    {"groups", BL_FIELD_INT, offsetof(struct bl_conv_attrs, groups), true, 1},
+    {"bias", BL_FIELD_BOOL, offsetof(struct bl_conv_attrs, bias), true, 1},
     {NULL},
 };
 

@@ -47,9 +47,9 @@ static int definition(struct bl_ref_layer *l, const struct bl_ref_tensor *x, int
 }
 
 static const struct bl_field fields[] = {
-    {"in_features", BL_FIELD_INT, offsetof(struct bl_linear_attrs, in_features)},
+    {"in_features", BL_FIELD_INT, offsetof(struct bl_linear_attrs, in_features), true},
     {"out_features", BL_FIELD_INT, offsetof(struct bl_linear_attrs, out_features)},
-    {"bias", BL_FIELD_BOOL, offsetof(struct bl_linear_attrs, bias)},
+    {"bias", BL_FIELD_BOOL, offsetof(struct bl_linear_attrs, bias), true, 1},
     {NULL},
 };
 

@@ -52,8 +52,8 @@ void bl_budget_free(struct bl_budget *budget) {
 
 /* --- deciding --------------------------------------------------------------------------------- */
 
-static double interval_of(const struct bl_budget *b, const struct bl_budget_layer *layer) {
-    return b->period * layer->every;
+double bl_budget_interval(const struct bl_budget *b, int layer) {
+    return b->period * b->layer[layer].every;
 }
 
 static double period_now(const struct bl_budget *b) {
@@ -309,7 +309,7 @@ void bl_budget_describe(const struct bl_budget *b, double base_ms, cJSON *line) 
     for (int i = 0; i < b->count; i++) {
         cJSON *layer = cJSON_CreateObject();
         cJSON_AddStringToObject(layer, "name", b->layer[i].name ? b->layer[i].name : "");
-        add(layer, "interval", interval_of(b, &b->layer[i]));
+        add(layer, "interval", bl_budget_interval(b, i));
         add(layer, "refresh_ms", b->layer[i].cost * base_ms);
         add(layer, "drift", b->layer[i].drift);
         cJSON_AddItemToArray(layers, layer);

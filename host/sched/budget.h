@@ -76,8 +76,9 @@ void bl_budget_measure(struct bl_budget *budget, double baseline, int steps);
  * or the first plan lacks a measurement. */
 bool bl_budget_plan(struct bl_budget *budget, bool anyway);
 
-double bl_budget_floor(const struct bl_budget *budget); // the least overhead over the baseline, a share
-double bl_budget_held(const struct bl_budget *budget);  // overhead so far by the measured costs, measuring included
+double bl_budget_interval(const struct bl_budget *budget, int layer); // planned: steps between two refreshes
+double bl_budget_floor(const struct bl_budget *budget);               // the least overhead over the baseline, a share
+double bl_budget_held(const struct bl_budget *budget); // overhead so far by the measured costs, measuring included
 /* The plan with the values behind it: "layers" and what a line of log.jsonl says besides. base_ms turns shares into ms.
  */
 void bl_budget_describe(const struct bl_budget *budget, double base_ms, cJSON *line);

@@ -155,6 +155,7 @@ static void keep(const struct bl_cache *cache, const char *name, const struct bl
     cJSON_AddItemToObject(json, "bytes_per_s", bl_json_number(limits->bytes, 5));
     bl_json_cache(cache, name, json);
     cJSON_Delete(json);
+    if (limits->operations > 0) bl_device_keep_rate(info, limits->operations);
 }
 
 int bl_limits_get(struct blanch_device *dev, bool again, struct bl_limits *limits) {

@@ -7,9 +7,11 @@
 
 /* --- what is known ---------------------------------------------------------------------------- */
 
+static const char by_rule[] = "rule"; // the choice where every candidate is wrong or cannot run
+
 static void know(struct bl_tune_item *item, const char *choice) {
     snprintf(item->choice, sizeof item->choice, "%s", choice);
-    item->state = BL_TUNE_KNOWN;
+    item->state = strcmp(choice, by_rule) ? BL_TUNE_KNOWN : BL_TUNE_UNDECIDED;
 }
 
 const char *bl_tune_replayed(const struct bl_tuner *t, const char *shape) {
@@ -26,6 +28,7 @@ const char *bl_tune_replayed(const struct bl_tuner *t, const char *shape) {
 
 static bool is_choice(const struct bl_tune_item *item, const char *choice) {
     const char *name;
+    if (!strcmp(choice, by_rule)) return true;
     for (int i = 0; item->is_conv && (name = bl_conv_engine_name(i)); i++)
         if (!strcmp(name, choice)) return true;
     for (int i = BL_GEMM_RULE + 1; !item->is_conv && i < BL_GEMM_ROUTES; i++)
@@ -148,8 +151,8 @@ static int create(struct bl_tuner **tuner, struct blanch_device *dev, const cJSO
     struct bl_tuner *t = bl_calloc(1, sizeof *t);
     if (!t) return BLANCH_ENOMEM;
     t->dev = dev;
-    t->conv_chooser = (struct bl_conv_chooser){choose_conv, t};
-    t->gemm_chooser = (struct bl_gemm_chooser){choose_gemm, t};
+    t->conv_chooser = (struct bl_conv_chooser){choose_conv, t, NULL};
+    t->gemm_chooser = (struct bl_gemm_chooser){choose_gemm, t, false};
     int code = bl_tune_cache_open(&t->cache, dev);
     if (!code && choices && !(t->replayed = cJSON_Duplicate(choices, true)))
         code = bl_fail(BLANCH_ENOMEM, "out of host memory");
@@ -216,9 +219,9 @@ bool bl_tuner_drop_engines(struct bl_tuner *t) {
 
 static cJSON *entry_of(const struct bl_tune_trials *trials) {
     cJSON *entry = cJSON_CreateObject(), *tried = cJSON_CreateArray();
-    const struct bl_tune_trial *best = &trials->trial[trials->best];
-    cJSON_AddStringToObject(entry, "choice", best->name);
-    cJSON_AddItemToObject(entry, "ms", bl_json_number(best->ms, 5));
+    const struct bl_tune_trial *best = trials->best < 0 ? NULL : &trials->trial[trials->best];
+    cJSON_AddStringToObject(entry, "choice", best ? best->name : by_rule);
+    cJSON_AddItemToObject(entry, "ms", bl_json_number(best ? best->ms : 0, 5));
     for (int i = 0; i < trials->count; i++) {
         cJSON *trial = cJSON_CreateObject();
         cJSON_AddStringToObject(trial, "name", trials->trial[i].name);
@@ -228,6 +231,14 @@ static cJSON *entry_of(const struct bl_tune_trials *trials) {
     }
     cJSON_AddItemToObject(entry, "tried", tried);
     return entry;
+}
+
+/* With other bounds a candidate that is slow may come to be timed. */
+static bool is_final(const struct bl_tune_trials *trials) {
+    bool bounded = !trials->count;
+    for (int i = 0; i < trials->count; i++)
+        bounded |= trials->trial[i].result == BL_TUNE_SLOW || trials->trial[i].result == BL_TUNE_SLOW_BUILD;
+    return trials->best >= 0 || !bounded;
 }
 
 static int measure_item(struct bl_tuner *t, struct bl_tune_item *item) {
@@ -242,12 +253,8 @@ static int measure_item(struct bl_tuner *t, struct bl_tune_item *item) {
     }
     t->report.measured++;
     item->counted = true;
-    if (trials.best < 0) {
-        item->state = BL_TUNE_UNDECIDED;
-        return 0;
-    }
-    know(item, trials.trial[trials.best].name);
-    bl_tune_cache_write(&t->cache, item->shape, entry_of(&trials));
+    know(item, trials.best < 0 ? by_rule : trials.trial[trials.best].name);
+    if (is_final(&trials)) bl_tune_cache_write(&t->cache, item->shape, entry_of(&trials));
     return 0;
 }
 

@@ -35,8 +35,9 @@ static int build(struct trial *t, struct blanch_device *dev, const struct bl_tun
     struct blanch_tensor *x = bl_graph_input(t->graph, s->attrs.in_channels, s->h, s->w);
     bl_graph_want_input_grads(t->graph);
     bl_graph_add(t->graph, "conv2d", "tuned", &s->attrs, &x, 1);
-    if ((code = bl_graph_finish(t->graph, 0))) return code;
-    t->node = bl_graph_node(t->graph, 0);
+    code = bl_graph_finish(t->graph, 0);
+    if (bl_graph_nodes(t->graph)) t->node = bl_graph_node(t->graph, 0); // names its engines, built or not
+    if (code) return code;
     t->conv = bl_conv_layer_conv(t->node);
     if (s->inference || (t->node->out[0]->grad && t->node->in[0]->grad)) return 0;
     return bl_fail(BLANCH_EDEVICE, "tuning: a convolution has no gradients");
@@ -174,9 +175,9 @@ static int judge(const struct trial *t, const struct bl_tune_item *item, struct 
 
 /* engine "": the one that the rule chooses. */
 static int build_with(struct bl_tuner *tuner, const char *engine, const struct bl_tune_item *item, struct trial *t) {
-    tuner->engine = engine, tuner->pass = item->pass;
+    tuner->engine = engine, tuner->pass = item->pass, tuner->conv_chooser.only = &tuner->pass;
     int code = build(t, tuner->dev, item);
-    tuner->engine = NULL;
+    tuner->engine = NULL, tuner->conv_chooser.only = NULL;
     return code;
 }
 
@@ -196,8 +197,8 @@ static int try_engine(struct bl_tuner *tuner, const char *engine, const struct b
     bool right = false;
     const double start = bl_now();
     int code = build_with(tuner, engine, item, &t);
-    const char *name = t.node ? t.node->engine[item->pass] : engine;
-    if (!code && *engine && strcmp(name, engine)) goto done;
+    const char *name = t.node && t.node->engine[item->pass] ? t.node->engine[item->pass] : engine;
+    if (*engine && strcmp(name, engine)) goto done;
     if (bl_tune_beyond(code)) goto done;
     if (code) t.conv = NULL;
     if (others) list_others(&t, name, others);

@@ -117,10 +117,10 @@ static int try_route(struct bl_tuner *tuner, enum bl_gemm_route route, const str
         .call = multiply, .context = d, .share = (double)small_part(d) / (double)d->product.k};
     struct bl_tune_timing timing = {BL_TUNE_RIGHT, INFINITY};
     bool right = false;
-    tuner->route = route;
+    tuner->route = route, tuner->gemm_chooser.exact = true;
     int code = bl_mem_fill(d->product.c, 0, sizeof(float) * d->c, NAN);
     if (!code) code = bl_tune_time(&candidate, &tuner->bounds, bl_tune_best(trials), &timing);
-    tuner->route = BL_GEMM_RULE;
+    tuner->route = BL_GEMM_RULE, tuner->gemm_chooser.exact = false;
     if (!code && timing.result == BL_TUNE_RIGHT) {
         code = judge(d, &right);
         if (!right) timing.result = BL_TUNE_WRONG;
@@ -132,11 +132,13 @@ static int try_route(struct bl_tuner *tuner, enum bl_gemm_route route, const str
     return 0;
 }
 
-/* On CPUs the own kernel is 3 to 10 times as fast as CLBlast, whose kernels take seconds to build. */
+/* On CPUs the own kernel is 3 to 10 times as fast as CLBlast, whose kernels take seconds to build; packing is for
+ * them alone. */
 static bool is_tried(const struct bl_tuner *tuner, const struct bl_tune_item *item, int route) {
+    const bool cpu = blanch_device_info(tuner->dev)->kind == BLANCH_CPU;
     if (tuner->clblast_alone) return route == BL_GEMM_CLBLAST;
-    if (route == BL_GEMM_PACKED) return !item->gemm.trans_a; // which packs always
-    return route != BL_GEMM_CLBLAST || blanch_device_info(tuner->dev)->kind != BLANCH_CPU;
+    if (route == BL_GEMM_PACKED) return cpu && !item->gemm.trans_a; // which packs always
+    return route != BL_GEMM_CLBLAST || !cpu;
 }
 
 int bl_tune_gemm(struct bl_tuner *tuner, const struct bl_tune_item *item, struct bl_tune_trials *trials) {

@@ -198,8 +198,9 @@ static int state_save(struct bl_graph *graph, const char *path, const struct bl_
     static const char *const keys[] = {"step",        "epoch",      "best_top1",  "train_loss",
                                        "train_count", "train_top1", "train_top5", "train_s"};
     struct items items;
-    char text[BL_COUNT(keys)][32];
-    const char *meta[2 * BL_COUNT(keys) + 3] = {NULL};
+    char text[BL_COUNT(keys)][32], skipped[32];
+    const char *meta[2 * BL_COUNT(keys) + 5] = {NULL};
+    int used = 2 * BL_COUNT(keys);
     snprintf(text[0], 32, "%" PRId64, position->step);
     snprintf(text[1], 32, "%" PRId64, position->epoch);
     snprintf(text[2], 32, "%.17g", position->best_top1);
@@ -209,7 +210,9 @@ static int state_save(struct bl_graph *graph, const char *path, const struct bl_
     snprintf(text[6], 32, "%d", position->train.top5);
     snprintf(text[7], 32, "%.17g", position->train_s);
     for (int i = 0; i < BL_COUNT(keys); i++) meta[2 * i] = keys[i], meta[2 * i + 1] = text[i];
-    if (position->budget) meta[2 * BL_COUNT(keys)] = "overhead_budget", meta[2 * BL_COUNT(keys) + 1] = position->budget;
+    snprintf(skipped, sizeof skipped, "%" PRId64, position->skipped);
+    if (position->skipped) meta[used++] = "skipped", meta[used++] = skipped;
+    if (position->budget) meta[used++] = "overhead_budget", meta[used++] = position->budget;
     int code = list_state(&items, graph, NULL);
     if (!code) code = write_items(&items, path, meta, true);
     free(items.item);
@@ -375,6 +378,34 @@ int bl_weights_load(struct bl_graph *graph, const char *path) {
     return code;
 }
 
+/* Leaves the items that the file has, in their shape. */
+static int keep_fitting(struct items *items, const struct bl_safetensors *file, const char *path) {
+    const int wanted = items->count;
+    items->count = 0;
+    for (int i = 0; i < wanted; i++) {
+        const struct bl_st_tensor *tensor = find_tensor(file, &items->item[i]);
+        if (tensor && same_shape(&items->item[i], tensor)) items->item[items->count++] = items->item[i];
+    }
+    if (items->count) return 0;
+    return bl_fail(BLANCH_EINPUT,
+                   "%s holds nothing that fits the network by name and shape; check the model and the norm", path);
+}
+
+int bl_weights_init(struct bl_graph *graph, const char *path, int *taken) {
+    struct bl_safetensors *file = NULL;
+    struct items items = {0};
+    int code = bl_st_open(&file, path);
+    if (!code) code = list_weights(&items, graph);
+    if (!code) code = keep_fitting(&items, file, path);
+    if (!code) code = check_types(&items, file, path);
+    if (!code) code = check_values(&items, file, path);
+    if (!code) code = take(graph, &items, file, path);
+    *taken = code ? 0 : items.count;
+    free(items.item);
+    bl_st_close(file);
+    return code;
+}
+
 /* --- the pair ------------------------------------------------------------------------------- */
 
 enum { WEIGHTS, STATE, WEIGHTS_NEW, STATE_NEW, FILES };
@@ -504,9 +535,11 @@ bool bl_checkpoint_exists(const char *dir) {
 
 static int read_position(const struct bl_safetensors *state, const char *path, struct bl_position *position) {
     int64_t epoch = meta_int(state, "epoch", (double)MOST_STEPS), count = meta_int(state, "train_count", INT_MAX),
-            top1 = meta_int(state, "train_top1", (double)count), top5 = meta_int(state, "train_top5", (double)count);
+            top1 = meta_int(state, "train_top1", (double)count), top5 = meta_int(state, "train_top5", (double)count),
+            skipped = meta_int(state, "skipped", (double)step_of(state));
     *position = (struct bl_position){
         .step = step_of(state),
+        .skipped = skipped,
         .epoch = epoch,
         .best_top1 = meta_double(state, "best_top1"),
         .train = {.loss = meta_double(state, "train_loss"), .count = (int)count, .top1 = (int)top1, .top5 = (int)top5},
@@ -516,14 +549,22 @@ static int read_position(const struct bl_safetensors *state, const char *path, s
                         : count < 0                     ? "train_count"
                         : top1 < 0                      ? "train_top1"
                         : top5 < 0                      ? "train_top5"
+                        : skipped < 0                   ? "skipped"
                         : !(position->best_top1 <= 100) ? "best_top1"
                         : isnan(position->train.loss)   ? "train_loss"
                         : !(position->train_s >= 0)     ? "train_s"
                                                         : NULL;
-    return wrong ? bl_fail(BLANCH_EINPUT, "%s: the metadata's \"%s\" is out of range", path, wrong) : 0;
+    if (wrong) return bl_fail(BLANCH_EINPUT, "%s: the metadata's \"%s\" is out of range", path, wrong);
+    const char *budget = bl_st_meta(state, "overhead_budget");
+    return budget && !(position->budget = bl_strdup(budget)) ? BLANCH_ENOMEM : 0;
 }
 
 int bl_checkpoint_load(struct bl_graph *graph, const char *dir, struct bl_position *position) {
+    return bl_checkpoint_load_if(graph, dir, position, NULL, NULL);
+}
+
+int bl_checkpoint_load_if(struct bl_graph *graph, const char *dir, struct bl_position *position,
+                          int (*accept)(void *context, const struct bl_position *position), void *context) {
     char *path[FILES];
     struct bl_safetensors *file[FILES] = {NULL};
     struct items values = {0}, states = {0};
@@ -531,17 +572,13 @@ int bl_checkpoint_load(struct bl_graph *graph, const char *dir, struct bl_positi
     if (code || (code = open_all(file, path)) || (code = choose_pair(file, dir, &weights, &state))) goto done;
     if ((code = list_weights(&values, graph)) || (code = list_state(&states, graph, file[state]))) goto done;
     if ((code = fits(&values, file[weights], path[weights])) || (code = fits(&states, file[state], path[state])) ||
-        (code = read_position(file[state], path[state], position)))
+        (code = read_position(file[state], path[state], position)) || (accept && (code = accept(context, position))))
         goto done;
     if ((code = take(graph, &values, file[weights], path[weights])) ||
         (code = take(graph, &states, file[state], path[state])))
         goto done;
-    const char *budget = bl_st_meta(file[state], "overhead_budget");
-    if (budget && !(position->budget = bl_strdup(budget))) {
-        code = BLANCH_ENOMEM;
-        goto done;
-    }
-    bl_graph_set_step(graph, (uint64_t)position->step);
+    bl_graph_set_counts(graph, (struct bl_counts){.steps = (uint64_t)position->step,
+                                                  .updates = (uint64_t)(position->step - position->skipped)});
     if (state == STATE_NEW && (code = replace(path[STATE_NEW], path[STATE]))) goto done;
     if (weights == WEIGHTS_NEW) code = replace(path[WEIGHTS_NEW], path[WEIGHTS]);
     if (!code) clear_new(path);

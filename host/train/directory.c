@@ -14,7 +14,7 @@ static int refuse_used(const char *dir) {
 
 /* What a run that was killed while it made its directory leaves. */
 static bool is_of_beginning(const char *name) {
-    return bl_is_left_over(name) || !strcmp(name, "log.jsonl");
+    return bl_is_left_over(name) || !strcmp(name, "log.jsonl") || !strcmp(name, "network.json");
 }
 
 static int holds(const char *dir, const char *name, bool *there) {
@@ -108,6 +108,13 @@ static int open_log(struct run *run) {
     return code;
 }
 
+static int write_network(const struct run *run) {
+    char *path = bl_format("%s/network.json", run->o.out);
+    int code = path ? bl_json_write(path, run->model->json) : BLANCH_ENOMEM;
+    free(path);
+    return code;
+}
+
 int bl_run_open_directory(struct run *run) {
     char *path = bl_format("%s/config.json", run->o.out);
     run->log_path = bl_format("%s/log.jsonl", run->o.out);
@@ -117,6 +124,7 @@ int bl_run_open_directory(struct run *run) {
     if (!code && !run->lock.taken) code = make(run);
     if (!code) bl_replace_clear_path(run->o.out);
     if (!code && !run->o.resume) bl_checkpoint_clear(run->o.out);
+    if (!code && run->model->json) code = write_network(run);
     if (!code) code = bl_json_write(path, json);
     if (!code) code = open_log(run);
     cJSON_Delete(json);
@@ -136,11 +144,13 @@ static bool is_unused(const struct run *run, int code) {
 void bl_run_leave_directory(struct run *run, int code) {
     const bool unused = is_unused(run, code);
     char *config = unused ? bl_format("%s/config.json", run->o.out) : NULL;
-    if (config) {
+    char *network = unused ? bl_format("%s/network.json", run->o.out) : NULL;
+    if (config && network) {
         remove(config);
+        remove(network);
         remove(run->log_path);
+        remove(run->o.out); // stays where it holds anything else
     }
-    if (config) remove(run->o.out); // stays where it holds anything else
     bl_lock_release(&run->lock);
-    free(config);
+    free(config), free(network);
 }

@@ -1,4 +1,5 @@
 /* The training run: setting up, steps, epochs, checkpoints, and how it ends. */
+#include "train/open.h"
 #include "train/run.h"
 #include "train/tune.h"
 #include "io/files.h"
@@ -39,19 +40,18 @@ static int open_device(struct run *run) {
 
 static int open_data(struct run *run) {
     struct bl_network_options *n = &run->o.network;
-    const struct blanch_model *model = bl_model_find(n->model);
-    if (!model) return bl_fail(BLANCH_EUSAGE, "unknown model '%s'; `blanch models` lists them", n->model);
-    int code = bl_run_data_open(&run->data, &run->config, run->o.data, n->seed);
+    int side, code = bl_model_side(run->model, &side);
+    if (!code) code = bl_run_data_open(&run->data, &run->config, run->o.data, n->seed);
     if (!code) code = bl_dataset_trainable(run->data);
     if (!code && run->config.json) code = bl_run_data_resume(&run->config, run->data, &run->data_changes);
     if (code || (code = bl_dataset_check(run->data))) return code;
     n->classes = bl_dataset_classes(run->data);
     n->channels = bl_dataset_channels(run->data);
-    n->height = n->width = model->size;
+    n->height = n->width = side;
     if (run->config.json)
         run->view = run->config.view;
     else
-        bl_view_default(&run->view, run->data, n->channels, model->size);
+        bl_view_default(&run->view, run->data, n->channels, side);
     if (!run->o.augment) run->o.augment = bl_augment_name(run->view.augment);
     return bl_augment_parse(run->o.augment, &run->view.augment);
 }
@@ -93,7 +93,7 @@ static int find_blocks(struct run *run) {
     struct blanch_nd_options *nd = &run->o.network.nd;
     int code = 0;
     run->exact = run->config.exact;
-    if (!nd->layers && run->o.init && run->o.network.norm == BLANCH_ND)
+    if (!nd->layers && run->o.init && bl_model_norm(run->model, run->o.network.norm) == BLANCH_ND)
         code = bl_blocks_of_weights(run->o.init, nd, &run->blocks.layer);
     if (!code && !nd->layers && measures_blocks(run)) code = choose_blocks(run);
     if (run->exact) run->budget = -1;
@@ -191,6 +191,7 @@ static int tear_down(struct run *run, int code) {
     blanch_device_close(run->dev);
     bl_run_release(&run->config);
     bl_run_release(&run->former);
+    bl_model_free(run->model);
     bl_blocks_free(&run->blocks);
     free(run->log_path);
     free(run->warned);
@@ -485,7 +486,7 @@ static int loop(struct run *run) {
     run->saved = bl_now();
     while (!code) {
         bool over = p->step >= run->steps;
-        if (bl_interrupted) return interrupted(run);
+        if (blanch_stop_requested()) return interrupted(run);
         if (p->train.count && (over || p->step >= (p->epoch + 1) * run->batches)) {
             code = end_epoch(run);
             if (code == BLANCH_EINTERRUPTED) return interrupted(run);
@@ -541,6 +542,17 @@ static int keep_steps(struct run *run, int code) {
     return code;
 }
 
+/* What the file's network is not as the file has it. */
+static void tell_model(const struct run *run) {
+    const struct bl_network_options *o = &run->net->options;
+    char changes[400];
+    bl_model_changes(run->model, o->channels, o->classes, changes, sizeof changes);
+    if (*changes) tell(run, BL_TRAIN_STARTED, "%s", changes);
+    if (run->model->value_count && !run->o.resume && !run->o.init)
+        tell(run, BL_TRAIN_STARTED, "%d of the network's %d parameters and buffers begin with the file's values",
+             run->net->taken, bl_graph_params(run->net->graph));
+}
+
 static void tell_start(const struct run *run) {
     const struct blanch_device_info *info = blanch_device_info(run->dev);
     const int last = (int)(bl_dataset_count(run->data, BL_TRAIN) % (uint32_t)run->o.network.batch);
@@ -551,6 +563,7 @@ static void tell_start(const struct run *run) {
     tell(run, *dropped && !run->o.drop_last ? BL_TRAIN_NOTICE : BL_TRAIN_STARTED,
          "%s (%s), %s-%s, batch %d, %" PRId64 " steps%s%s", info->name, info->platform_name, run->net->model->name,
          run->o.norm, run->o.network.batch, run->steps, run->position.step ? ", resumed" : "", dropped);
+    tell_model(run);
     if (run->aside)
         tell(run, BL_TRAIN_WARNING, "%s holds no checkpoint yet: the run begins anew; its former log is log.%d.jsonl",
              run->o.out, run->aside);

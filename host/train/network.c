@@ -1,7 +1,9 @@
-/* The public struct blanch_network: a model's graph on a device, fed from the host. */
+/* The body of the public struct blanch_network: a model's graph on a device, fed from the host. */
+#include "train/open.h"
 #include "train/session.h"
 #include "train/tune.h"
 #include "base/text.h"
+#include "io/safetensors.h"
 #include "optim/optim.h"
 #include <math.h>
 #include <stdio.h>
@@ -10,7 +12,8 @@
 
 enum { SLICE_BYTES = 24 << 20 }; // of activations that an inference on a CPU has at a time
 
-static const char *const norm_names[] = {[BLANCH_BN] = "bn", [BLANCH_ND] = "nd", [BLANCH_NONE] = "none"};
+static const char *const norm_names[] = {
+    [BLANCH_BN] = "bn", [BLANCH_ND] = "nd", [BLANCH_NONE] = "none", [BLANCH_OWN] = "own"};
 
 const char *bl_norm_name(enum blanch_norm norm) {
     return norm_names[norm];
@@ -22,7 +25,7 @@ int bl_norm_parse(const char *name, enum blanch_norm *norm) {
             *norm = (enum blanch_norm)i;
             return 0;
         }
-    return bl_fail(BLANCH_EUSAGE, "--norm takes bn, nd or none, not '%s'", name);
+    return bl_fail(BLANCH_EUSAGE, "--norm takes own, bn, nd or none, not '%s'", name);
 }
 
 static const char *const whiten_names[] = {[BLANCH_WHITEN_PATCHES] = "patches", [BLANCH_WHITEN_CHANNELS] = "channels"};
@@ -67,20 +70,6 @@ int bl_precision_parse(const char *name, enum blanch_precision *precision) {
     return bl_fail(BLANCH_EUSAGE, "--precision takes fp32, fp16 or bf16, not '%s'", name);
 }
 
-const char *const *blanch_models_list(void) {
-    enum { MOST = 255 };
-    static const char *names[MOST + 1]; // ends with NULL
-    for (int i = 0; i < MOST && bl_model_list[i]; i++) names[i] = bl_model_list[i]->name;
-    return names;
-}
-
-int blanch_update_defaults(const char *optimiser, struct blanch_update *update) {
-    const struct bl_optimiser *found;
-    int code = bl_optimiser_find(optimiser, &found);
-    if (!code) *update = found->defaults;
-    return code;
-}
-
 int bl_update_resolve(const char *optimiser, struct blanch_update *update) {
     const struct bl_optimiser *found;
     int code = bl_optimiser_find(optimiser, &found);
@@ -98,9 +87,7 @@ int bl_update_resolve(const char *optimiser, struct blanch_update *update) {
 /* --- creation ------------------------------------------------------------------------------- */
 
 static int resolve(struct blanch_network *net, const struct bl_network_options *options) {
-    if (!options->model) return bl_fail(BLANCH_EUSAGE, "no model is named; `blanch models` lists them");
-    net->model = bl_model_find(options->model);
-    if (!net->model) return bl_fail(BLANCH_EUSAGE, "unknown model '%s'; `blanch models` lists them", options->model);
+    net->model = bl_model_hold(options->definition);
     if (options->batch < 1) return bl_fail(BLANCH_EUSAGE, "a batch of %d images is not possible", options->batch);
     if ((unsigned)options->precision > BLANCH_BF16)
         return bl_fail(BLANCH_EUSAGE, "a precision of %d: there are BLANCH_FP32, BLANCH_FP16 and BLANCH_BF16",
@@ -108,6 +95,8 @@ static int resolve(struct blanch_network *net, const struct bl_network_options *
     struct bl_network_options *o = &net->options;
     *o = *options;
     o->model = net->model->name;
+    o->definition = net->model;
+    if (!net->model->json) o->norm = bl_model_norm(net->model, o->norm);
     if (!o->classes) o->classes = net->model->classes;
     if ((unsigned)o->nd.whiten > BLANCH_WHITEN_CHANNELS)
         return bl_fail(BLANCH_EUSAGE, "nd.whiten is %d: there are BLANCH_WHITEN_PATCHES and BLANCH_WHITEN_CHANNELS",
@@ -117,7 +106,7 @@ static int resolve(struct blanch_network *net, const struct bl_network_options *
     o->nd.layer = net->layers;
     if (!o->channels) o->channels = net->model->channels;
     if (!o->height) o->height = net->model->size;
-    if (!o->width) o->width = net->model->size;
+    if (!o->width) o->width = bl_model_width(net->model);
     return 0;
 }
 
@@ -128,8 +117,10 @@ static int resolve_budget(struct blanch_network *net) {
     if (budget == 0) return 0;
     if (!(budget > 0 && budget <= 10000))
         return bl_fail(BLANCH_EUSAGE, "an overhead budget is a percentage from 0 to 10000, not %g", budget);
-    if (net->options.norm != BLANCH_ND)
+    if (bl_model_norm(net->model, net->options.norm) != BLANCH_ND)
         return bl_fail(BLANCH_EUSAGE, "an overhead budget bounds network deconvolution: the norm is another");
+    int code = bl_model_check_budget(net->model);
+    if (code) return code;
     if (nd->refresh) return bl_fail(BLANCH_EUSAGE, "an overhead budget chooses when to refresh: leave nd.refresh 0");
     nd->refresh = BL_REFRESH_SCHEDULED;
     return 0;
@@ -186,10 +177,10 @@ static int refuse_batch(struct blanch_network *net) {
 }
 
 int bl_network_slice(const struct blanch_device *dev, const struct bl_network_options *o, int *slice) {
-    const struct blanch_model *model = bl_model_find(o->model);
+    const struct blanch_model *model = o->definition;
     struct bl_graph *graph = NULL;
     *slice = o->batch;
-    if (!o->inference || !model || blanch_device_info(dev)->kind != BLANCH_CPU) return 0;
+    if (!o->inference || blanch_device_info(dev)->kind != BLANCH_CPU) return 0;
     int code = bl_graph_create(&graph, NULL, o->batch, true);
     if (!code) code = bl_model_build(graph, model, o);
     if (!code) code = bl_graph_finish(graph, 0);
@@ -223,6 +214,36 @@ static int build(struct blanch_network *net) {
     return net->host ? 0 : BLANCH_ENOMEM;
 }
 
+static bool is_shaped(const struct bl_st_tensor *value, const struct bl_param *param) {
+    bool same = value->dims == param->dims;
+    for (int i = 0; same && i < param->dims; i++) same = value->shape[i] == param->shape[i];
+    return same;
+}
+
+static int take_value(const struct bl_st_tensor *value, struct bl_param *param) {
+    if (param->counter) return bl_st_int64s(value, &param->value, 1);
+    float *values = bl_calloc((size_t)param->data.count, sizeof *values);
+    int code = values ? bl_st_floats(value, values, param->data.count) : BLANCH_ENOMEM;
+    if (!code) code = bl_param_write(param, values);
+    free(values);
+    return code;
+}
+
+/* The model's initial values. What the network has otherwise, such as a classifier of other classes, begins at random.
+ */
+static int take_values(struct blanch_network *net) {
+    int code = 0;
+    for (int i = 0; i < net->model->value_count && !code; i++) {
+        const struct bl_st_tensor *value = &net->model->values[i];
+        struct bl_param *param = bl_graph_find_param(net->graph, value->name);
+        if (!param || !is_shaped(value, param)) continue;
+        code = take_value(value, param);
+        net->taken++;
+    }
+    bl_graph_touch(net->graph);
+    return code ? bl_fail_in(code, "%s", net->model->name) : 0;
+}
+
 static int open_session(struct blanch_network *net) {
     const double budget = (double)net->options.nd.overhead_budget;
     const struct bl_session_options options = {.budget = budget > 0 ? budget / 100 : -1};
@@ -236,9 +257,11 @@ static int create(struct blanch_network **network, struct blanch_device *device,
     *network = NULL;
     if (!net) return BLANCH_ENOMEM;
     net->dev = device;
+    bl_device_hold(device);
     int code = resolve(net, options);
     if (!code) code = resolve_budget(net);
     if (!code) code = build(net);
+    if (!code) code = take_values(net);
     if (!code && !net->options.inference) code = open_session(net);
     if (code)
         blanch_network_free(net);
@@ -249,8 +272,15 @@ static int create(struct blanch_network **network, struct blanch_device *device,
 
 int bl_network_create(struct blanch_network **network, struct blanch_device *device,
                       const struct bl_network_options *options) {
-    if (bl_tuner_of(device)) return bl_tune_create(create, network, device, options);
-    return create(network, device, options);
+    struct bl_network_options o = *options;
+    struct blanch_model *opened = NULL;
+    *network = NULL;
+    int code = o.definition ? 0 : bl_model_open(&opened, o.model);
+    if (code) return code;
+    if (opened) o.definition = opened;
+    code = bl_tuner_of(device) ? bl_tune_create(create, network, device, &o) : create(network, device, &o);
+    bl_model_free(opened);
+    return code;
 }
 
 static int copy_param(struct bl_param *from, struct bl_param *to) {
@@ -284,16 +314,11 @@ void blanch_network_free(struct blanch_network *network) {
     if (network->session) bl_session_close(network->session);
     free(network->session);
     bl_graph_free(network->graph);
+    bl_model_free(network->model);
     free(network->layers);
     free(network->host);
+    blanch_device_close(network->dev);
     free(network);
-}
-
-int blanch_network_load(struct blanch_network *network, const char *path) {
-    return bl_weights_load(network->graph, path);
-}
-int blanch_network_save(struct blanch_network *network, const char *path) {
-    return bl_weights_save(network->graph, path, -1);
 }
 
 /* --- running -------------------------------------------------------------------------------- */
@@ -366,6 +391,16 @@ int bl_network_infer(struct blanch_network *net, const float *images, int count,
     return code;
 }
 
+int bl_network_logits(struct blanch_network *net, const struct bl_batch *batch, float *logits) {
+    int code = check_batch(net, batch, false);
+    if (!code && net->options.inference) return bl_network_infer(net, batch->images, batch->count, logits);
+    if (code || (code = upload(net, batch))) return code;
+    struct blanch_tensor *labels = bl_graph_labels(net->graph); // the loss reads them: any class will do
+    if (labels && (code = bl_mem_fill(labels->mem, 0, (size_t)batch->count * sizeof(int32_t), 0))) return code;
+    if ((code = bl_graph_forward(net->graph, batch->count, false))) return code;
+    return bl_tensor_read(net->graph, bl_graph_out(net->graph), batch->count, logits);
+}
+
 /* A network made for inference has no loss: its logits are read. */
 static int eval_logits(struct blanch_network *net, const struct bl_batch *batch, struct blanch_metrics *metrics) {
     int classes = net->options.classes;
@@ -413,83 +448,4 @@ int bl_network_test(struct blanch_network *net, struct bl_dataset *data, enum bl
     bl_loader_close(loader);
     if (seconds) *seconds = bl_now() - start;
     return code;
-}
-
-/* --- the public calls: NCHW ----------------------------------------------------------------- */
-
-/* As much of an options struct as the program knows; the rest is zero. */
-static int take_options(void *to, size_t most, const void *from, const char *what) {
-    size_t size;
-    memcpy(&size, from, sizeof size);
-    if (size < sizeof size || size > most)
-        return bl_fail(BLANCH_EUSAGE, "struct %s has size %zu: set it to sizeof(struct %s)", what, size, what);
-    memset(to, 0, most);
-    memcpy(to, from, size);
-    return 0;
-}
-
-int blanch_network_create(struct blanch_network **network, struct blanch_device *device,
-                          const struct blanch_network_options *options) {
-    struct blanch_network_options o;
-    struct blanch_nd_options nd = {0};
-    *network = NULL;
-    int code = take_options(&o, sizeof o, options, "blanch_network_options");
-    if (!code && o.nd) code = take_options(&nd, sizeof nd, o.nd, "blanch_nd_options");
-    if (code) return code;
-    const struct bl_network_options own = {.model = o.model,
-                                           .norm = o.norm,
-                                           .nd = nd,
-                                           .classes = o.classes,
-                                           .channels = o.channels,
-                                           .height = o.height,
-                                           .width = o.width,
-                                           .batch = o.batch,
-                                           .inference = o.inference,
-                                           .seed = o.seed,
-                                           .recompute = o.recompute,
-                                           .precision = o.precision,
-                                           .optimiser = o.optimiser};
-    return bl_network_create(network, device, &own);
-}
-
-static const float *to_nhwc(struct blanch_network *net, const float *images, int count) {
-    int64_t channels = net->options.channels, pixels = (int64_t)net->options.height * net->options.width;
-    if (count > net->options.batch) return images; // refused by check_batch before it is read
-    float *out = net->host;
-    for (int64_t i = 0; i < count; i++)
-        for (int64_t p = 0; p < pixels; p++)
-            for (int64_t c = 0; c < channels; c++) *out++ = images[(i * channels + c) * pixels + p];
-    return net->host;
-}
-
-int blanch_network_step(struct blanch_network *network, const float *images, const int32_t *labels, int count,
-                        const struct blanch_update *update, struct blanch_metrics *metrics) {
-    const struct bl_batch batch = {.count = count, .images = to_nhwc(network, images, count), .labels = labels};
-    const struct bl_step wanted = {.batch = &batch, .update = update};
-    struct bl_stepped stepped;
-    if (!network->session) return bl_fail(BLANCH_EUSAGE, "a network made for inference cannot be trained");
-    int code = update ? bl_graph_optimiser(network->graph)->check(update) : 0;
-    if (code) return code;
-    code = bl_session_step(network->session, &wanted, &stepped);
-    if (!code) *metrics = stepped.metrics;
-    bl_stepped_release(&stepped);
-    return code;
-}
-
-void blanch_network_overhead(const struct blanch_network *network, double *held, double *least) {
-    const struct bl_session *session = network->session;
-    const struct bl_budget *b = session && session->overhead ? bl_overhead_budget(session->overhead) : NULL;
-    if (held) *held = b && b->planned ? 100 * bl_budget_held(b) : NAN;
-    if (least) *least = b && b->planned ? 100 * bl_budget_floor(b) : NAN;
-}
-
-int blanch_network_predict(struct blanch_network *network, const float *images, int count, float *logits) {
-    struct bl_batch batch = {.count = count, .images = to_nhwc(network, images, count)};
-    int code = check_batch(network, &batch, false);
-    if (!code && network->options.inference) return bl_network_infer(network, batch.images, count, logits);
-    if (code || (code = upload(network, &batch))) return code;
-    struct blanch_tensor *labels = bl_graph_labels(network->graph); // the loss reads them: any class will do
-    if (labels && (code = bl_mem_fill(labels->mem, 0, (size_t)count * sizeof(int32_t), 0))) return code;
-    if ((code = bl_graph_forward(network->graph, count, false))) return code;
-    return bl_tensor_read(network->graph, bl_graph_out(network->graph), count, logits);
 }

@@ -5,6 +5,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum {
     PAIRS = 3, // of a step of the baseline and one of the graph, in a row: a comparison
@@ -53,6 +54,23 @@ static int list_layers(struct bl_overhead *o, double share) {
     return code;
 }
 
+int bl_overhead_read(const struct bl_overhead *o, const char *state, struct bl_budget **budget) {
+    int code = bl_budget_create(budget, o->budget->share, o->budget->count);
+    for (int i = 0; i < o->budget->count && !code; i++) (*budget)->layer[i].name = o->node[i]->name;
+    if (!code && state) code = bl_budget_restore(*budget, state);
+    if (code) bl_budget_free(*budget), *budget = NULL;
+    return code;
+}
+
+void bl_overhead_resume(struct bl_overhead *o, struct bl_budget *budget) {
+    bl_budget_free(o->budget);
+    o->budget = budget;
+    o->pairs = o->whole = 0;
+    o->base_ms = 0;
+    o->recorded = budget->planned ? budget->step : 0;
+    memset(o->measured, 0, (size_t)budget->count * sizeof *o->measured);
+}
+
 int bl_overhead_open(struct bl_overhead **overhead, struct bl_graph *graph, double share,
                      const struct bl_baseline *baseline, const char *state) {
     struct bl_overhead *o = *overhead = bl_calloc(1, sizeof *o);
@@ -64,8 +82,8 @@ int bl_overhead_open(struct bl_overhead **overhead, struct bl_graph *graph, doub
     o->baseline = *baseline;
     int code = list_layers(o, share);
     if (!code) code = bl_ledger_create(&o->ledger, graph);
-    if (!code && state) code = bl_budget_restore(o->budget, state);
-    if (!code && o->budget->planned) o->recorded = o->budget->step;
+    struct bl_budget *budget;
+    if (!code && state && !(code = bl_overhead_read(o, state, &budget))) bl_overhead_resume(o, budget);
     return code;
 }
 

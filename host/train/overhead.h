@@ -35,6 +35,9 @@ int bl_overhead_open(struct bl_overhead **overhead, struct bl_graph *graph, doub
 void bl_overhead_close(struct bl_overhead *overhead); // NULL: nothing
 char *bl_overhead_save(const struct bl_overhead *overhead);
 const struct bl_budget *bl_overhead_budget(const struct bl_overhead *overhead);
+/* A budget for its layers with a checkpoint's state (NULL: of a new run); and going on with one, which is owned. */
+int bl_overhead_read(const struct bl_overhead *overhead, const char *state, struct bl_budget **budget);
+void bl_overhead_resume(struct bl_overhead *overhead, struct bl_budget *budget);
 /* Before a step asks for its batch: decides its refreshes. The ledger that should record the step, or NULL. */
 struct bl_ledger *bl_overhead_before(struct bl_overhead *overhead);
 /* Whether the step that was begun is measured beside a step of the baseline: nothing else should run then. */

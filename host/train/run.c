@@ -6,6 +6,7 @@
 #include "io/json.h"
 #include "optim/optim.h"
 #include "train/blocks.h"
+#include "train/open.h"
 #include <float.h>
 #include <math.h>
 #include <stdlib.h>
@@ -285,6 +286,22 @@ static int read_settings(struct bl_run_config *config, const char *path) {
     return code ? bl_fail_in(BLANCH_EINPUT, "%s", path) : 0;
 }
 
+/* A network that was read from a file stands in the directory too. */
+static int read_network(struct bl_run_config *config, const char *dir) {
+    char *path = bl_format("%s/network.json", dir);
+    struct bl_network_options *network = &config->options.network;
+    cJSON *json = NULL;
+    int code = path ? 0 : BLANCH_ENOMEM;
+    if (!code && bl_path_exists(path)) {
+        code = bl_json_read(path, &json);
+        if (!code) code = bl_model_from_document(&config->model, network->model, json);
+        if (code) bl_fail_in(code, "%s", path);
+    }
+    network->definition = config->model;
+    free(path);
+    return code;
+}
+
 int bl_run_read(struct bl_run_config *config, const char *dir) {
     *config = (struct bl_run_config){0};
     char *path = bl_format("%s/config.json", dir);
@@ -292,6 +309,7 @@ int bl_run_read(struct bl_run_config *config, const char *dir) {
     bl_folder_warn(dir);
     int code = bl_json_read(path, &config->json);
     if (!code) code = read_settings(config, path);
+    if (!code) code = read_network(config, dir);
     if (!code) code = read_view(config, path);
     if (!code) code = read_class_names(config, path);
     if (!code) code = read_blocks(config, path);
@@ -302,6 +320,7 @@ int bl_run_read(struct bl_run_config *config, const char *dir) {
 
 void bl_run_release(struct bl_run_config *config) {
     cJSON_Delete(config->json);
+    bl_model_free(config->model);
     free(config->layers);
     *config = (struct bl_run_config){0};
 }
@@ -328,6 +347,7 @@ static int resume_settings(struct run *run, const struct bl_train_options *given
                            given->out);
         }
     }
+    run->o.network.definition = run->config.model; // the file may be gone by now, or another
     run->o.network.nd.layer = run->config.layers;
     run->o.network.nd.layers = run->config.options.network.nd.layers;
     if (given->epochs && !given->steps) run->o.steps = 0; // by epochs from now on
@@ -343,6 +363,17 @@ static void set_defaults(struct bl_train_options *o) {
     if (!o->record_every) o->record_every = 20;
 }
 
+static int open_model(struct run *run) {
+    struct bl_network_options *network = &run->o.network;
+    int code = 0;
+    if (network->definition)
+        run->model = bl_model_hold(network->definition);
+    else
+        code = bl_model_open(&run->model, network->model);
+    network->definition = run->model;
+    return code;
+}
+
 static int resolve_budget(struct run *run) {
     run->budget = -1;
     int code = run->o.overhead_budget ? bl_budget_parse(run->o.overhead_budget, &run->budget) : 0;
@@ -350,8 +381,9 @@ static int resolve_budget(struct run *run) {
         code = bl_fail(BLANCH_EUSAGE, "--block auto chooses blocks that an overhead budget allows: give "
                                       "--overhead-budget P%% too");
     if (code || run->budget < 0) return code;
-    if (run->o.network.norm != BLANCH_ND)
+    if (bl_model_norm(run->model, run->o.network.norm) != BLANCH_ND)
         return bl_fail(BLANCH_EUSAGE, "--overhead-budget bounds network deconvolution: give --norm nd");
+    if ((code = bl_model_check_budget(run->model))) return code;
     if (run->o.network.nd.refresh)
         return bl_fail(BLANCH_EUSAGE, "--overhead-budget chooses when to refresh: leave --refresh out");
     return 0;
@@ -378,7 +410,7 @@ int bl_run_resolve(struct run *run, const struct bl_train_options *given) {
     run->schedule.lr = run->o.update.lr;
     run->schedule.warmup = run->o.warmup;
     if ((code = bl_schedule_parse(&run->schedule, run->o.schedule))) return code;
-    if ((code = bl_norm_parse(run->o.norm, &run->o.network.norm))) return code;
+    if ((code = bl_norm_parse(run->o.norm, &run->o.network.norm)) || (code = open_model(run))) return code;
     return resolve_budget(run);
 }
 
@@ -422,7 +454,7 @@ static cJSON *class_names(const struct run *run) {
 
 /* Not what the optimiser has no use for: 0 by its defaults, and still. */
 static bool is_used(const struct bl_train_options *o, const struct setting *s) {
-    struct bl_train_options defaults = {0};
+    struct bl_train_options defaults = {.update.size = sizeof defaults.update};
     bool of_update = s->offset >= AT(update) && s->offset < AT(update) + sizeof o->update;
     if (s->kind != FLOAT || !of_update || float_of(o, s) != 0) return true;
     return !blanch_update_defaults(o->network.optimiser, &defaults.update) && float_of(&defaults, s) != 0;

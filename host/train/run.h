@@ -17,6 +17,7 @@ struct run {
     enum bl_found found;         // in the directory
     int aside;                   // DIR/log.N.jsonl is the former log; 0: there was none
     struct bl_lock lock;         // of the directory
+    struct blanch_model *model;  // a reference
     struct blanch_device *dev;
     struct bl_dataset *data;
     char *data_changes; // of a resumed run: of validation and test images

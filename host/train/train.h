@@ -12,12 +12,14 @@
 /* The body of the public struct blanch_network. */
 struct blanch_network {
     struct blanch_device *dev;
-    const struct blanch_model *model;
+    struct blanch_model *model;        // a reference
     struct bl_network_options options; // resolved: nothing zero that has a default
     struct bl_graph *graph;
     struct blanch_nd_layer *layers; // options.nd.layer
     float *host;                    // batch, NHWC, for calls that give NCHW
+    int taken;                      // parameters and buffers that have the model's initial values
     struct bl_session *session;     // of blanch_network_step; NULL: made for inference
+    bool record;                    // its steps, in the session's ledger
 };
 const char *bl_norm_name(enum blanch_norm norm);             // "bn", "nd", "none"
 int bl_norm_parse(const char *name, enum blanch_norm *norm); // BLANCH_EUSAGE
@@ -43,6 +45,8 @@ int bl_network_slice(const struct blanch_device *dev, const struct bl_network_op
 int bl_network_inference_of(struct blanch_network **inference, struct blanch_network *net);
 /* Of a network made for inference: the logits (count, classes) of images (NHWC), slice by slice. */
 int bl_network_infer(struct blanch_network *net, const float *images, int count, float *logits);
+/* The same of any network, of at most its batch; labels are not looked at. */
+int bl_network_logits(struct blanch_network *net, const struct bl_batch *batch, float *logits);
 /* Refuses a labelled batch that does not fit the network. */
 int bl_network_check_batch(const struct blanch_network *net, const struct bl_batch *batch);
 /* Puts a labelled batch (NHWC, of a loader) on the device. A training step is made by bl_session_step. */
@@ -101,17 +105,23 @@ struct bl_position {
     double best_top1;            // per cent; negative: none yet
     struct blanch_metrics train; // of this epoch's steps so far
     double train_s;
-    char *budget; // the overhead budget's state (bl_budget_save), or NULL; malloc'd
+    int64_t skipped; // of the steps: their loss was not finite, and they updated nothing
+    char *budget;    // the overhead budget's state (bl_budget_save), or NULL; malloc'd
 };
 int bl_checkpoint_save(struct bl_graph *graph, const char *dir, const struct bl_position *position);
 /* The same where nothing has changed since the checkpoint of this step but the position. */
 int bl_checkpoint_save_position(struct bl_graph *graph, const char *dir, const struct bl_position *position);
 int bl_checkpoint_load(struct bl_graph *graph, const char *dir, struct bl_position *position);
+/* The same, where accept returns 0: it is asked when all else fits, before anything is changed. */
+int bl_checkpoint_load_if(struct bl_graph *graph, const char *dir, struct bl_position *position,
+                          int (*accept)(void *context, const struct bl_position *position), void *context);
 void bl_checkpoint_clear(const char *dir);  // of what a crash left of a first one
 bool bl_checkpoint_exists(const char *dir); // or what a user takes for one: a file of it
 int bl_weights_save(struct bl_graph *graph, const char *path, int64_t step);
 /* All or nothing; a file that does not fit is refused with the first few missing, unexpected and misshapen names. */
 int bl_weights_load(struct bl_graph *graph, const char *path);
+/* What fits by name and shape, and has finite values; the rest stays. BLANCH_EINPUT, and nothing changes: none does. */
+int bl_weights_init(struct bl_graph *graph, const char *path, int *taken);
 
 /* --- the run ---------------------------------------------------------------------------------- */
 
@@ -168,6 +178,7 @@ struct bl_run_config {
     cJSON *json;
     struct bl_train_options options;
     struct bl_view view;
+    struct blanch_model *model;     // of DIR/network.json, options.network.definition; NULL: there is none
     struct blanch_nd_layer *layers; // options.network.nd.layer
     bool exact;                     // those that were chosen let every step be, within the budget
     int class_names;

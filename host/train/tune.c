@@ -3,14 +3,12 @@
 
 /* The tuner notes the convolutions of a network that is about to be created. fits: with the engines known by now. */
 static int note_convolutions(struct blanch_device *dev, const struct bl_network_options *options, bool *fits) {
-    const struct blanch_model *model = options->model ? bl_model_find(options->model) : NULL;
     struct bl_graph *graph = NULL;
     *fits = false;
-    if (!model) return 0; // blanch_network_create says so
     int slice, code = bl_network_slice(dev, options, &slice);
     if (!code) code = bl_graph_create(&graph, dev, slice, options->inference);
     if (!code) bl_graph_recompute(graph, options->recompute);
-    if (!code) code = bl_model_build(graph, model, options);
+    if (!code) code = bl_model_build(graph, options->definition, options);
     if (!code) *fits = bl_graph_bytes_at(graph, slice) <= blanch_device_info(dev)->global_memory;
     bl_graph_free(graph);
     return code;
@@ -39,9 +37,14 @@ int bl_tune_create(bl_network_creator *create, struct blanch_network **net, stru
     return code;
 }
 
+static void say(void *context, const char *line) {
+    bl_warn("%s", line);
+}
+
 int blanch_device_tune(struct blanch_device *device, double seconds) {
     const struct bl_tune_bounds bounds = {
-        .seconds = seconds, .candidate = BL_FIRST_USE_CANDIDATE, .build = BL_FIRST_USE_BUILD};
+        .seconds = seconds, .candidate = BL_FIRST_USE_CANDIDATE, .build = BL_FIRST_USE_BUILD, .said = say};
+    if (!device) return bl_fail(BLANCH_EUSAGE, "blanch_device_tune: NULL is given");
     if (!(seconds >= 0)) return bl_fail(BLANCH_EUSAGE, "a device is tuned for 0 seconds or more, not %g", seconds);
     return bl_tuner_open(device, &bounds);
 }

@@ -2,8 +2,15 @@
  *
  * Conventions. A function that can fail returns 0 or a negative enum blanch_error; blanch_error_message() then holds
  * one line that names what failed (per thread, valid until the next failing call there). Objects are created through an
- * out parameter and released by the matching _close or _free, which accept NULL. Everything of one device belongs to
- * one thread at a time. Host tensors are float32, NCHW, weights OIHW, as in PyTorch. The library never prints or exits.
+ * out parameter, NULL after a failure, and released by the matching _close or _free, which accept NULL, in any order:
+ * what is still needed of a device, a model or data by something else lives as long as that. What a call is not to be
+ * given (NULL where nothing is said of it, a count below 1, a wrong size) is BLANCH_EUSAGE, and nothing is done.
+ * Everything of one device belongs to one thread at a time. Host tensors are float32, NCHW, weights OIHW, as in
+ * PyTorch. The library never prints or exits.
+ *
+ * Structs that begin with `size` grow at their end. The program sets it to sizeof of the struct as it knows it, in
+ * those that the library fills too: it reads and writes no more of them. Fields that an older program lacks count as
+ * zero; fields that an older library lacks have to be zero, else BLANCH_EUSAGE, and it fills them with zero.
  */
 #ifndef BLANCH_H
 #define BLANCH_H
@@ -15,12 +22,26 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
+#if defined __GNUC__
+#pragma GCC visibility push(default)
+#endif
 
 #if defined __GNUC__
 #define BLANCH_PRINTF(text, first) __attribute__((format(printf, text, first)))
 #else
 #define BLANCH_PRINTF(text, first)
 #endif
+
+/* --- version -------------------------------------------------------------------------------- */
+
+#define BLANCH_VERSION_MAJOR 0
+#define BLANCH_VERSION_MINOR 1
+#define BLANCH_VERSION_PATCH 0
+#define BLANCH_VERSION_TEXT(major, minor, patch) #major "." #minor "." #patch
+#define BLANCH_VERSION_OF(major, minor, patch) BLANCH_VERSION_TEXT(major, minor, patch)
+#define BLANCH_VERSION BLANCH_VERSION_OF(BLANCH_VERSION_MAJOR, BLANCH_VERSION_MINOR, BLANCH_VERSION_PATCH)
+
+const char *blanch_version(void); // of the library that runs: "0.1.0"; BLANCH_VERSION is that of this header
 
 /* --- errors --------------------------------------------------------------------------------- */
 
@@ -44,12 +65,25 @@ enum blanch_error {
 const char *blanch_error_text(int code); // the code's general text
 const char *blanch_error_message(void);  // this thread's last failure, one line; "" before any
 
+/* What the library has to say that makes no call fail, such as a cache that cannot be used: show gets each line once,
+ * in the thread that has it to say. NULL, as at first: nobody does. */
+void blanch_log_set(void (*show)(void *context, const char *line), void *context);
+
+/* Asks every call of the process that takes long to return BLANCH_EINTERRUPTED as soon as nothing is lost by it: a step
+ * that has begun is made, one that is asked for is not. It stays asked for until it is cleared. Both may be called in
+ * signal handlers and from any thread. */
+void blanch_stop_request(void);
+void blanch_stop_clear(void);
+bool blanch_stop_requested(void);
+
+void blanch_free(void *memory); // free(), for what is said to be malloc'd
+
 /* --- devices -------------------------------------------------------------------------------- */
 
 enum blanch_device_kind { BLANCH_CPU, BLANCH_GPU, BLANCH_ACCELERATOR };
 
-struct blanch_device_info {
-    int platform, device; // position, as in the spec P:D
+struct blanch_device_info { // filled by the library, read through pointers: it grows at its end
+    int platform, device;   // position, as in the spec P:D
     enum blanch_device_kind kind;
     char name[256], platform_name[128], vendor[128], version[128], driver[128], c_version[64];
     int compute_units;
@@ -61,17 +95,20 @@ struct blanch_device_info {
     uint32_t float_width; // native vector width for float, in elements
     bool local_is_real;   // dedicated local memory rather than plain RAM
     bool fp16, fp64, subgroups, out_of_order, partition;
-    bool is_default; // the choice when none is asked for
+    bool unified_memory; // the host's, as integrated GPUs have it
+    char pci[16];        // where it sits, "03:00.0"; "" where it does not tell
+    bool is_default;     // the choice when none is asked for
 };
 
-/* Lists every device of every platform. *infos is malloc'd, the caller frees it. BLANCH_EDEVICE: there is no platform
- * or no device (*infos is NULL), or one does not answer: the message names it, *infos holds the others. */
-int blanch_devices_list(struct blanch_device_info **infos, int *count);
+/* Lists every device of every platform. *infos, pointers to them in one block, is malloc'd. BLANCH_EDEVICE: there is no
+ * platform or no device (*infos is NULL), or one does not answer: the message names it, *infos holds the others. */
+int blanch_devices_list(struct blanch_device_info ***infos, int *count);
 
 struct blanch_device;
 
 /* Opens the device that spec names: "cpu", "gpu", "P:D", "P:D/CORES" (a sub-device), or part of a name (case is
- * ignored); NULL or "": BLANCH_DEVICE from the environment, else the fastest GPU, else the CPU. Never another device
+ * ignored); NULL or "": BLANCH_DEVICE from the environment, else the fastest GPU with memory of its own, else the
+ * fastest GPU, else the CPU. Never another device
  * than the one asked for. max_alloc, bytes, lowers the device's limits on one buffer and on all memory (0: as
  * reported). */
 int blanch_device_open(struct blanch_device **device, const char *spec, uint64_t max_alloc);
@@ -87,9 +124,51 @@ const struct blanch_device_info *blanch_device_info(const struct blanch_device *
  * error. */
 int blanch_device_tune(struct blanch_device *device, double seconds);
 
-/* --- networks ------------------------------------------------------------------------------- */
+/* --- models --------------------------------------------------------------------------------- */
 
-enum blanch_norm { BLANCH_BN, BLANCH_ND, BLANCH_NONE };
+/* BLANCH_OWN: a network of a file as it says; a built-in one, and a program's own, with batch norm. */
+enum blanch_norm { BLANCH_BN, BLANCH_ND, BLANCH_NONE, BLANCH_OWN };
+
+/* A network's definition, from which any number of networks are created, on any device and thread. */
+struct blanch_model;
+struct blanch_builder;
+struct blanch_tensor;
+
+const char *const *blanch_models_list(void); // names of the built-in ones, NULL-terminated, sorted as documented
+/* By name ("vgg16"), or of a file: "FILE.json", "FILE.onnx". BLANCH_EUSAGE: there is no such name; BLANCH_EINPUT: the
+ * file cannot be read, or describes no network. */
+int blanch_model_find(struct blanch_model **model, const char *name);
+/* Of a description (docs/network-format.md), size bytes of JSON. */
+int blanch_model_from_json(struct blanch_model **model, const char *text, size_t size);
+/* Of an ONNX file (docs/onnx.md), the values of its weights included: networks begin with them. */
+int blanch_model_from_onnx(struct blanch_model **model, const char *path);
+
+/* Of a function of the program, written with the builders at the end of this header. */
+struct blanch_definition {
+    size_t size;
+    const char *name;                     // what messages call it; copied
+    int classes, channels, height, width; // where a network's options do not say; of the images that come in
+    int block_fc; // features that network deconvolution whitens together in linear layers; 0: 512
+    /* Builds the network from its input x, and returns the logits, (N, classes, 1, 1); NULL fails the creation. It is
+     * called whenever a network is made of it, also by the library for itself (an overhead budget's network with batch
+     * norm beside the trained one), and each time builds the same for the same norm and shape. */
+    struct blanch_tensor *(*define)(struct blanch_builder *b, struct blanch_tensor *x, void *context);
+    void *context;
+    void (*release)(void *context); // called when nothing can call define any more; may be NULL
+};
+int blanch_model_define(struct blanch_model **model, const struct blanch_definition *definition);
+void blanch_model_free(struct blanch_model *model);
+
+struct blanch_model_info {
+    size_t size;
+    const char *name, *summary;           // live as long as the model; summary: one line, or NULL
+    int classes, channels, height, width; // of a network whose options do not say
+};
+int blanch_model_info(const struct blanch_model *model, struct blanch_model_info *info);
+/* Its description in JSON, as built with norm, malloc'd: docs/network-format.md. */
+int blanch_model_json(const struct blanch_model *model, enum blanch_norm norm, char **text);
+
+/* --- networks ------------------------------------------------------------------------------- */
 
 /* What a convolution whitens: patches of block * kh * kw features, as published (0 as well), or channels alone, block
  * features whatever the tap. */
@@ -104,7 +183,7 @@ struct blanch_nd_layer {
 
 /* Network deconvolution (Ye et al., ICLR 2020). Zero, or NAN for eps and momentum, keeps the network's own value. */
 struct blanch_nd_options {
-    size_t size;           // of this struct, as the program knows it
+    size_t size;
     int block;             // channels whitened together, 64
     int iterations;        // of the inverse square root, 5
     int sampling_stride;   // of the covariance's samples, 3
@@ -133,11 +212,9 @@ enum { BLANCH_RECOMPUTE_AUTO = -1 };
  * loses those under 6e-8, so it is for inference and for timing steps. */
 enum blanch_precision { BLANCH_FP32, BLANCH_FP16, BLANCH_BF16 };
 
-struct blanch_model; // a network's definition
-
 struct blanch_network_options {
-    size_t size;       // of this struct, as the program knows it
-    const char *model; // "vgg16"; blanch_models_list() has the names
+    size_t size;
+    const char *model; // as blanch_model_find takes it; NULL: `definition` is given
     enum blanch_norm norm;
     const struct blanch_nd_options *nd; // NULL: as published
     int classes;                        // 0: the network's own count
@@ -149,11 +226,11 @@ struct blanch_network_options {
                    // bits; 0: none; BLANCH_RECOMPUTE_AUTO: as few as fit the device
     enum blanch_precision precision; // network deconvolution has BLANCH_FP32 alone (BLANCH_EUSAGE names the layer)
     const char *optimiser;           // "sgd" (NULL) or "adamw": its state lies beside the parameters
+    const struct blanch_model *definition; // in place of `model`
 };
 
 struct blanch_network;
 
-const char *const *blanch_models_list(void); // NULL-terminated, sorted as documented
 /* BLANCH_EUSAGE: the options contradict each other or are out of range (an overhead budget with another norm than
  * BLANCH_ND, or beside refresh); BLANCH_ELIMIT: the device's memory does not hold it, the message names the largest
  * batch that it holds. */
@@ -161,45 +238,230 @@ int blanch_network_create(struct blanch_network **network, struct blanch_device 
                           const struct blanch_network_options *options);
 void blanch_network_free(struct blanch_network *network);
 
+/* What a network has become. Texts live as long as it does. */
+struct blanch_network_info {
+    size_t size;
+    const char *model, *optimiser;
+    enum blanch_norm norm;
+    enum blanch_precision precision;
+    int classes;                 // predict writes so many logits of an image
+    int channels, height, width; // of an image
+    int batch;                   // images of the largest step
+    int least_batch;             // of the smallest: 2 where a layer would else normalise one value
+    bool inference;
+    int parameters;        // parameters and buffers of the state dict
+    int layers;            // for blanch_network_layer; rows of the ledger
+    int64_t trainable;     // values
+    int64_t steps;         // training steps so far, those before a saved state included
+    double multiply_adds;  // of one image's forward pass
+    uint64_t device_bytes; // of the device's memory that it takes
+};
+int blanch_network_info(const struct blanch_network *network, struct blanch_network_info *info);
+
 /* Reads or writes the state dict as safetensors with PyTorch's names. A load changes nothing unless the whole file
  * fits. */
 int blanch_network_load(struct blanch_network *network, const char *path);
 int blanch_network_save(struct blanch_network *network, const char *path);
+/* Takes from a state dict what fits by name and shape; the rest keeps its values: to begin from another network's
+ * weights, with another classifier, say. taken, may be NULL: how many parameters and buffers were. BLANCH_EINPUT, and
+ * nothing is changed: none fits, or one that does holds what is not finite. */
+int blanch_network_init(struct blanch_network *network, const char *path, int *taken);
+
+/* Saves what training goes on from with the same bits, as if it had not been interrupted: parameters, buffers, the
+ * optimiser's state, counters, the position of randomness, the overhead budget's measurements. Two files in directory,
+ * which is made where it is missing, last.safetensors (the state dict) and last.state.safetensors, replaced together: a
+ * crash at any moment leaves a pair. BLANCH_EDIVERGED, and the former files stay: a value is not finite. */
+int blanch_network_save_state(struct blanch_network *network, const char *directory);
+/* Into a network created with the same options. A load changes nothing unless everything fits. */
+int blanch_network_load_state(struct blanch_network *network, const char *directory);
+
+/* --- parameters and buffers ------------------------------------------------------------------- */
+
+/* Of the state dict, in its order: parameters, then buffers. */
+struct blanch_parameter_info {
+    size_t size;
+    const char *name; // "layer1.0.conv1.weight", lives as long as the network
+    int dims;
+    int64_t shape[4]; // of which dims count
+    int64_t count;    // values: their product
+    bool trainable;   // false: a buffer, or one that the network never uses
+    bool counter;     // a whole number, num_batches_tracked, without dims
+};
+int blanch_parameter_find(const struct blanch_network *network, const char *name); // its index, or BLANCH_EUSAGE
+int blanch_parameter_info(const struct blanch_network *network, int index, struct blanch_parameter_info *info);
+/* count: as the info says. A value that is not finite is not written: BLANCH_EINPUT. Counters are read and written as a
+ * number, too. */
+int blanch_parameter_read(struct blanch_network *network, int index, float *values, int64_t count);
+int blanch_parameter_write(struct blanch_network *network, int index, const float *values, int64_t count);
+int blanch_counter_read(const struct blanch_network *network, int index, int64_t *value);
+int blanch_counter_write(struct blanch_network *network, int index, int64_t value);
+
+/* --- training --------------------------------------------------------------------------------- */
 
 /* What an update is told: the learning rate of its step, and the optimiser's settings (blanch_update_defaults). */
 struct blanch_update {
+    size_t size;
     float lr, momentum, weight_decay; // weight decay: of adamw decoupled (Loshchilov and Hutter, ICLR 2019)
     bool nesterov;                    // of sgd
     float beta1, beta2, eps;          // of adamw
 };
-/* The defaults of an optimiser ("sgd", "adamw"; NULL: "sgd"). BLANCH_EUSAGE: there is no such optimiser. */
+/* The defaults of an optimiser ("sgd", "adamw"; NULL: "sgd"); size stays. BLANCH_EUSAGE: there is no such optimiser. */
 int blanch_update_defaults(const char *optimiser, struct blanch_update *update);
+
+/* The learning rate of a step by a schedule, as `train --schedule` has it: "cosine", by step from lr to 0; "constant";
+ * "multistep[:EPOCH,EPOCH...[:GAMMA]]", times gamma (0.1) from each epoch on, by default at half and three quarters of
+ * the steps. The t-th step of a warm-up, from 0, has (t + 1) / warmup of that. */
+struct blanch_schedule {
+    size_t size;
+    const char *text;    // NULL: "cosine"
+    float lr;            // that it begins with
+    int64_t steps;       // of the whole training
+    int64_t epoch_steps; // of an epoch, for milestones alone
+    int64_t warmup;      // steps, 0: none
+};
+int blanch_schedule_lr(const struct blanch_schedule *schedule, int64_t step, float *lr); // step: from 0, below steps
+
 struct blanch_metrics {
-    double loss;
-    int count, top1, top5;
-}; // mean loss; images, and how many were right
+    size_t size;
+    double loss;           // mean
+    int count, top1, top5; // images, and how many were right
+};
 
 /* One training step: forward, backward, update as torch.optim.SGD or AdamW. images (count, C, H, W) normalised; labels
- * (count). A loss that is not finite updates nothing. BLANCH_EUSAGE, and nothing is done: too many images, or a setting
- * of the update that is out of range or of another optimiser than the network's. */
+ * (count), from 0. update NULL: the optimiser's defaults. metrics, of the batch before its update, may be NULL. A loss
+ * that is not finite updates nothing, and is told in metrics. BLANCH_EUSAGE, and nothing is done: more images than the
+ * network's batch, or a setting of the update that is out of range or of another optimiser than the network's;
+ * BLANCH_EINPUT: a label that is no class. */
 int blanch_network_step(struct blanch_network *network, const float *images, const int32_t *labels, int count,
                         const struct blanch_update *update, struct blanch_metrics *metrics);
-/* What a network with an overhead budget costs over batch norm since its first step, per cent, by its own measurements,
- * and the least that it could cost (with 1 per cent of a BN step for refreshes). NAN before the first decision and
- * without a budget. A network that is loaded from a file begins to measure anew. Either pointer may be NULL. */
-void blanch_network_overhead(const struct blanch_network *network, double *held, double *least);
-/* Evaluation mode: logits (count, classes) are written. */
+/* Evaluation mode, any number of images, a batch at a time: logits (count, classes) are written. */
 int blanch_network_predict(struct blanch_network *network, const float *images, int count, float *logits);
+/* The same with labels (count): their mean loss, and how many were right. */
+int blanch_network_evaluate(struct blanch_network *network, const float *images, const int32_t *labels, int count,
+                            struct blanch_metrics *metrics);
+
+/* --- where the time goes ---------------------------------------------------------------------- */
+
+/* A layer in the order of execution; its index is that of its row in the ledger. Texts live as long as the network. */
+struct blanch_layer {
+    size_t size;
+    const char *name, *op;       // "layer1.0.conv1", "conv2d"
+    const char *engine[3];       // of a convolution: forward, data gradient, weight gradient; else NULL
+    int channels, height, width; // of its output
+    double multiply_adds;        // of one image's forward pass
+};
+int blanch_network_layer(const struct blanch_network *network, int index, struct blanch_layer *layer);
+
+/* From now on every step's time is taken down, by layer and phase, until record is false. Such a step takes a little
+ * longer: one in twenty or so is enough. */
+int blanch_network_record(struct blanch_network *network, bool record);
+
+/* The phases that a step's time is told by: "forward", "backward_data", ...; NULL: index is none. */
+enum { BLANCH_PHASES = 32 }; // indices below it
+const char *blanch_phase_name(int index);
+
+/* Of all recorded steps. */
+struct blanch_ledger {
+    size_t size;
+    int steps;              // recorded
+    int rows;               // the network's layers, and one more of what belongs to none, "(step)"
+    double step_ms, min_ms; // wall time of a step: the median, the least
+    double covered;         // the share of it that the rows' phases add up to
+};
+int blanch_network_ledger(const struct blanch_network *network, struct blanch_ledger *ledger);
+struct blanch_ledger_row {
+    size_t size;
+    const char *name, *op;    // of "(step)", op is ""
+    double ms[BLANCH_PHASES]; // of a step, by phase
+    double total_ms;
+};
+int blanch_network_ledger_row(const struct blanch_network *network, int row, struct blanch_ledger_row *of);
+
+/* The overhead budget, per cent over the same network's steps with batch norm. Without a budget allowed is NAN; held
+ * and least are NAN until the first decision. */
+struct blanch_budget {
+    size_t size;
+    double allowed; // as asked for
+    double held;    // since the first step, by its own measurements
+    double least;   // that it could cost, with 1 per cent of a BN step for refreshes
+    int layers;     // that it decides about
+};
+int blanch_network_budget(const struct blanch_network *network, struct blanch_budget *budget);
+struct blanch_budget_layer {
+    size_t size;
+    const char *name;
+    double interval; // steps between two refreshes of its whitening; NAN until the first decision
+};
+int blanch_network_budget_layer(const struct blanch_network *network, int index, struct blanch_budget_layer *layer);
+
+/* --- data ------------------------------------------------------------------------------------- */
+
+/* Data as the command line names them: fashion-mnist[:DIR] mnist:DIR cifar10:DIR cifar100:DIR folder:DIR
+ * synthetic:CxHxW:CLASSES. They know nothing of devices; a loader of them is one thread's at a time. */
+struct blanch_data;
+enum blanch_split { BLANCH_TRAIN, BLANCH_VALIDATION, BLANCH_TEST };
+/* seed divides a folder without splits. BLANCH_EINPUT names the file that is wrong. */
+int blanch_data_open(struct blanch_data **data, const char *spec, uint64_t seed);
+void blanch_data_close(struct blanch_data *data);
+struct blanch_data_info {
+    size_t size;
+    const char *name; // "cifar10", lives as long as the data
+    int classes, channels;
+    int side;                // images are square, of so many pixels; 0: they vary
+    int64_t images[3];       // of each split; 0: there is none
+    enum blanch_split judge; // the split that tells which weights are best: validation, else test, else training
+};
+int blanch_data_info(const struct blanch_data *data, struct blanch_data_info *info);
+const char *blanch_data_class(const struct blanch_data *data, int label); // its name; NULL: there is no such class
+/* What there is to say of the data (damaged images that are left out, say), a line a call; NULL: nothing more. Valid
+ * until the data are closed. */
+const char *blanch_data_message(struct blanch_data *data);
+
+/* How images become a network's input. */
+struct blanch_view {
+    size_t size;
+    int channels, side;          // of the input, square
+    const char *augment;         // in training: "none", "cifar", "imagenet" (docs/options.md)
+    float mean[3], deviation[3]; // by channel, of values from 0 to 1
+};
+/* That which goes with the data and an input of this size, as `train` chooses it. */
+int blanch_data_view(const struct blanch_data *data, int channels, int side, struct blanch_view *view);
+/* One image of a file, as in evaluation: image (channels, side, side). */
+int blanch_image_read(const char *path, const struct blanch_view *view, float *image);
+
+struct blanch_loader_options {
+    size_t size;
+    enum blanch_split split;
+    const struct blanch_view *view; // NULL: blanch_data_view of the data's own channels and side
+    int batch;                      // images
+    bool training;                  // shuffled anew in every epoch and augmented; else in order, and as they are
+    int least;            // a last batch of fewer images is left out (the network's least_batch, or batch); 0: none
+    uint64_t seed;        // of order and augmentation
+    int64_t epoch, first; // where it begins: an epoch, and so many batches later
+    int epochs;           // how many; 0: without end
+};
+struct blanch_batch { // valid until the next call
+    size_t size;
+    const float *images;   // (count, channels, side, side)
+    const int32_t *labels; // (count)
+    int count;             // 0: the end
+    int64_t epoch;
+    bool last; // of its epoch
+};
+/* Batches are prepared ahead in threads; their contents do not depend on how many there are. */
+struct blanch_loader;
+int blanch_loader_open(struct blanch_loader **loader, struct blanch_data *data,
+                       const struct blanch_loader_options *options);
+void blanch_loader_close(struct blanch_loader *loader);
+int64_t blanch_loader_batches(const struct blanch_loader *loader); // of an epoch
+int blanch_loader_next(struct blanch_loader *loader, struct blanch_batch *batch);
 
 /* --- definitions of networks ------------------------------------------------------------------ */
 
-/* What the definitions in models/ are written with: each call adds an operation behind x and gives its output, NULL
- * after the first failure, so that a definition needs no checks: the network's creation returns it. Tensors and names
- * belong to the builder. Layers with parameters are named as in PyTorch's state dict ("layer1.0.conv1", less the
- * prefix of blanch_scope). Shapes are those of PyTorch: x is (N, C, H, W). */
-struct blanch_builder;
-struct blanch_tensor;
-
+/* What blanch_definition.define is written with, and the definitions in models/ are: each call adds an operation behind
+ * x and gives its output, NULL after the first failure, so that a definition needs no checks: the network's creation
+ * returns it. Tensors and names belong to the builder. Layers with parameters are named as in PyTorch's state dict
+ * ("layer1.0.conv1", less the prefix of blanch_scope). Shapes are those of PyTorch: x is (N, C, H, W). */
 int blanch_channels(const struct blanch_tensor *x); // C; 0 of NULL
 int blanch_height(const struct blanch_tensor *x);
 int blanch_width(const struct blanch_tensor *x);
@@ -215,6 +477,8 @@ struct blanch_conv_spec {
     int block;               // ND's, 0: the default (or --block)
     bool freeze;             // ND's
     bool plain;              // stays a plain convolution under ND too
+    const char *nd_name;     // under ND, where it differs
+    int reserved[8];         // zero
 };
 /* (N, C, H, W) to (N, out, H', W'); weights (out, C / groups, kernel, kernel_w). Under ND an ND convolution. */
 struct blanch_tensor *blanch_conv2d(struct blanch_builder *b, const char *name, struct blanch_tensor *x,
@@ -270,6 +534,9 @@ void blanch_order(struct blanch_builder *b, const char *names);
 const char *blanch_name(struct blanch_builder *b, const char *format, ...)
     BLANCH_PRINTF(2, 3); // kept until the next call
 
+#if defined __GNUC__
+#pragma GCC visibility pop
+#endif
 #ifdef __cplusplus
 }
 #endif

@@ -57,6 +57,18 @@ kernel void scale(global float *w, global const float *scalars, int count, int f
     }
 }
 
+/* C = alpha A + gamma I, which a single step is. */
+kernel void add_unit(global const float *a, float alpha, float gamma, int count, int features, int each,
+                     global float *c) {
+    ROWS(count);
+    for (int row = first; row < end; row++)
+        for (int j = get_global_id(0); j < features; j += get_global_size(0)) {
+            const size_t at = (size_t)row * features + j;
+            const float value = alpha * a[at];
+            c[at] = row % features == j ? value + gamma : value;
+        }
+}
+
 /* Of the form with six products (host/ops/nd/root_five.c): two sums of two matrices and I, one of four. */
 kernel void combine_first(global const float *w, global const float *x, float b_w, float b_x, float b_i, float c_w,
                           float c_x, float c_i, int count, int features, int each, global float *b, global float *c) {

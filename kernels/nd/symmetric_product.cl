@@ -144,17 +144,3 @@ kernel void symmetric_product(global const float *a, global const float *b, glob
         mirror(to, n, row0, row1, col0, col1);
     }
 }
-
-/* C = alpha A + beta B + gamma I; they may be the same. An item takes `each` rows of all matrices (dimension 1), and
- * columns in turn. */
-kernel void add(global const float *a, global const float *b, float alpha, float beta, float gamma, int count, int n,
-                int each, global float *c) {
-    const int first = get_global_id(1) * each, end = min(first + each, count);
-    for (int row = first; row < end; row++)
-        for (int j = get_global_id(0); j < n; j += get_global_size(0)) {
-            const size_t at = (size_t)row * n + j;
-            float value = alpha * a[at];
-            if (beta != 0.0f) value += beta * b[at];
-            c[at] = row % n == j ? value + gamma : value;
-        }
-}

@@ -37,7 +37,7 @@ static void check_budget(const char *text) {
 
 static int check_pair(struct bl_safetensors *file[FILES], char *path[FILES]) {
     struct items values = {0}, states = {0};
-    struct bl_position position;
+    struct bl_position position = {0};
     int weights = WEIGHTS, state = STATE, code = open_all(file, path);
     if (!code) code = choose_pair(file, IN_MEMORY, &weights, &state);
     if (!code) code = list_weights(&values, graph);
@@ -45,9 +45,8 @@ static int check_pair(struct bl_safetensors *file[FILES], char *path[FILES]) {
     if (!code) code = fits(&values, file[weights], path[weights]);
     if (!code) code = fits(&states, file[state], path[state]);
     if (!code) code = read_position(file[state], path[state], &position);
-    const char *budget = file[state] ? bl_st_meta(file[state], "overhead_budget") : NULL;
-    if (budget) check_budget(budget);
-    free(values.item), free(states.item);
+    if (position.budget) check_budget(position.budget);
+    free(values.item), free(states.item), free(position.budget);
     return code;
 }
 

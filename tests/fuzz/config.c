@@ -1,15 +1,14 @@
 /* A run's config.json: reading it, and what a resumed run makes of it before it opens a device; its data are a folder
  * of two images. */
 #include "fuzz.h"
+#include "train/open.h"
 #include "train/run.h"
 #include <stdlib.h>
 
 static void build_network(struct bl_network_options options) {
-    const struct blanch_model *model = bl_model_find(options.model);
     struct bl_graph *graph = NULL;
-    if (!model || options.batch < 1) return;
     int code = bl_graph_create(&graph, NULL, options.batch, false);
-    if (!code) code = bl_model_build(graph, model, &options);
+    if (!code) code = bl_model_build(graph, options.definition, &options);
     if (!code) code = bl_graph_finish(graph, options.seed);
     expect_read(code);
     bl_graph_free(graph);
@@ -46,6 +45,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         run.schedule.steps = run.schedule.epoch_steps = 10;
         for (int64_t step = 0; step < 10; step += 3) bl_schedule_lr(&run.schedule, step);
     }
+    bl_model_free(run.model);
     bl_run_release(&run.config);
     return 0;
 }

@@ -1,6 +1,8 @@
 /* A command line, a word a line: options of the network and the device, and what they mean together. */
 #include "fuzz.h"
 #include "cli/common.h"
+#include "train/open.h"
+#include "train/open.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -30,7 +32,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     expect(code);
     if (!code) {
         struct bl_network_options network = {0};
-        expect_read(bl_common_network(&common, &network));
+        struct blanch_model *model = NULL;
+        expect_read(bl_common_network(&common, &network, &model));
+        bl_model_free(model);
         cJSON_Delete(bl_options_json(table));
         if (operands >= count) abort();
     }

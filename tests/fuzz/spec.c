@@ -18,7 +18,7 @@ static void data_spec(const char *text) {
 }
 
 static void device_spec(const char *text) {
-    struct found list[] = {
+    struct bl_found list[] = {
         {.usable = true, .info = {.kind = BLANCH_CPU, .compute_units = 2, .is_default = true, .name = "cpu one"}},
         {.usable = true, .info = {.device = 1, .kind = BLANCH_GPU, .compute_units = 9, .name = "gpu"}},
         {.info = {.platform = 1, .kind = BLANCH_ACCELERATOR, .name = "gpu two"}},

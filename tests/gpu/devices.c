@@ -85,6 +85,8 @@ static const char *platform_text(cl_platform_id platform, cl_platform_info what)
     case CL_PLATFORM_VERSION:
         return recorder_text(platform->first, "version");
     case CL_PLATFORM_VENDOR:
+        if (*recorder_text(platform->first, "platform_vendor"))
+            return recorder_text(platform->first, "platform_vendor");
         return recorder_text(platform->first, "vendor");
     case CL_PLATFORM_PROFILE:
         return "FULL_PROFILE";
@@ -138,6 +140,9 @@ static const struct fact words[] = {
     {CL_DEVICE_MEM_BASE_ADDR_ALIGN, "align_bits"},
     {CL_DEVICE_COMPUTE_CAPABILITY_MAJOR_NV, "sm_major"},
     {CL_DEVICE_COMPUTE_CAPABILITY_MINOR_NV, "sm_minor"},
+    {CL_DEVICE_SIMD_PER_COMPUTE_UNIT_AMD, "unit_simds"},
+    {CL_DEVICE_SIMD_WIDTH_AMD, "simd_lanes"},
+    {CL_DEVICE_HOST_UNIFIED_MEMORY, "unified"},
     {CL_DEVICE_AVAILABLE, NULL, CL_TRUE},
     {CL_DEVICE_COMPILER_AVAILABLE, NULL, CL_TRUE},
     {CL_DEVICE_LINKER_AVAILABLE, NULL, CL_TRUE},
@@ -169,6 +174,12 @@ static cl_ulong value_of(cl_device_id d, const struct fact *fact) {
     return fact->name ? recorder_number(d, fact->name) : fact->value;
 }
 
+static cl_int answer_place(cl_device_id d, size_t size, void *value, size_t *size_ret) {
+    cl_uint place[4] = {0}; // domain, bus, device, function
+    if (sscanf(recorder_text(d, "pci"), "%x:%x.%x", &place[1], &place[2], &place[3]) != 3) return CL_INVALID_VALUE;
+    return recorder_answer(place, sizeof place, size, value, size_ret);
+}
+
 cl_int recorder_clGetDeviceInfo(cl_device_id d, cl_device_info what, size_t size, void *value, size_t *size_ret) {
     const size_t most = recorder_number(d, "work_group"), items[3] = {most, most, most < 64 ? most : 64};
     const struct fact *fact;
@@ -177,6 +188,8 @@ cl_int recorder_clGetDeviceInfo(cl_device_id d, cl_device_info what, size_t size
     if ((fact = FIND(words, what))) ANSWER(cl_uint, (cl_uint)value_of(d, fact));
     if ((fact = FIND(longs, what))) ANSWER(cl_ulong, value_of(d, fact));
     switch (what) {
+    case CL_DEVICE_PCI_BUS_INFO_KHR:
+        return answer_place(d, size, value, size_ret);
     case CL_DEVICE_TYPE:
         ANSWER(cl_device_type, is_cpu(d) ? CL_DEVICE_TYPE_CPU : CL_DEVICE_TYPE_GPU);
     case CL_DEVICE_OPENCL_C_VERSION:

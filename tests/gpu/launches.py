@@ -13,6 +13,7 @@ import tap
 from tap import check
 
 BLANCH, RECORDER = sys.argv[1:3]
+HERE = os.path.dirname(os.path.abspath(__file__))
 HOME = tempfile.TemporaryDirectory(prefix='blanch-gpu-')
 SIZE = ['--batch', '16', '--steps', '1', '--warmup', '1', '--json']
 NETWORKS = [('smallcnn', 'bn'), ('smallcnn', 'nd'), ('resnet18', 'nd'), ('mobilenetv2', 'nd')]
@@ -90,10 +91,87 @@ def test_programs_are_kept():
 
 
 def test_products_of_clblast_have_their_kernels():
-    _, _, commands = record.checked_step(bench(AMD, 'resnet18', 'nd')[0])
+    os.environ['BLANCH_GEMM'] = 'clblast'
+    try:
+        _, _, commands = record.checked_step(bench(AMD, 'resnet18', 'nd', '--seed', '1')[0])
+    finally:
+        del os.environ['BLANCH_GEMM']
     products = [command for command in commands if command.name == 'clblast_gemm']
     check(products and all(command.library and command.operations > 0 for command in products), 'operations')
     check(any(len(command.launches()) > 1 for command in products), 'one of several kernels')
+
+
+def test_products_are_one_launch_each():
+    """Two pairs and what is added to them, all matrices of a layer at once; no buffer is made, nothing copied."""
+    for device in NVIDIA, AMD:
+        _, lines, commands = record.checked_step(bench(device, 'resnet18', 'nd')[0])
+        check(not any(command.library for command in commands), 'CLBlast computes a product')
+        check(not any(line['op'] in ('buffer', 'copy') for line in lines), 'a buffer or a copy')
+        layers = {command.layer for command in commands if command.phase == 'inverse_sqrt'}
+        for phase, most in ('inverse_sqrt', 6), ('whiten_backward', 8):
+            for layer in layers:
+                count = sum(command.name == 'product' for command in commands if
+                            (command.layer, command.phase) == (layer, phase))
+                check(count <= most, '%s, %s: %d products' % (layer, phase, count))
+
+
+def test_where_clblast_refuses_the_own_kernel_computes():
+    folder = os.path.join(HOME.name, 'refuses')
+    done = record.run('wg64', folder, BLANCH, RECORDER, ['bench', '--gemm', '1024x1024x1024'], capture_output=True,
+                      text=True)
+    launched = [line['kernel'] for line in record.read_log(folder) if line['op'] == 'launch']
+    check('product' in launched and not any(kernel.startswith('Xgemm') for kernel in launched), str(launched[:9]))
+    check('CL_INVALID_WORK_GROUP_SIZE (-54)' in done.stderr, done.stderr)
+
+
+# Kernels that are written for CPUs: the heads of their files.
+FOR_CPUS = ['gemm', 'conv/grouped', 'conv/pointwise', 'conv/winograd', 'nd/gram', 'nd/packed_product',
+            'nd/symmetric_product']
+
+
+def head(text):
+    return text.lstrip().split('\n')[0]
+
+
+def test_nothing_of_a_cpu_is_built_on_a_gpu():
+    """By rule or to measure it. What is computed is zeros here, so no candidate is right, and all go by rule."""
+    kernels = os.path.join(os.path.dirname(os.path.dirname(HERE)), 'kernels')
+    heads = [head(open(os.path.join(kernels, name + '.cl')).read()) for name in FOR_CPUS]
+    for captured in bench(AMD, 'resnet18', 'nd'), blanch(AMD, 'tune', '--model', 'smallcnn', '--batch', '16',
+                                                         '--seconds', '60'):
+        sources = [open(os.path.join(captured[0], line['file'])).read() for line in record.read_log(captured[0])
+                   if line['op'] == 'program']
+        check(len(sources) > 10, '%d programs' % len(sources))
+        for source in sources:
+            check(head(source) not in heads, head(source))
+
+
+def test_a_refused_program_is_built_once():
+    """The next process does not measure again what has failed either."""
+    folder = os.path.join(HOME.name, 'refused')
+    for attempt in 'first', 'second':
+        done = record.run('amd-refuse', folder, BLANCH, RECORDER, ['tune', '--model', 'smallcnn', '--batch', '16',
+                                                                   '--seconds', '60'], capture_output=True, text=True)
+        check(done.returncode == 0, done.stderr)
+        log = record.read_log(folder)
+        refused = [line['options'] for line in log if line['op'] == 'refused']
+        check(len(refused) == len(set(refused)), '%d builds of %d programs' % (len(refused), len(set(refused))))
+        check(bool(refused) == (attempt == 'first'), '%s: %s' % (attempt, refused))
+        check(attempt == 'first' or '0 measured' in done.stdout, done.stdout)
+
+
+def test_a_refused_program_says_why():
+    device = os.path.join(HOME.name, 'weights.txt')
+    with open(record.device_file('amd-refuse')) as other, open(device, 'w') as file:
+        file.write(other.read().replace('-DCOLS=16', '-DWEIGHTS=1'))
+    done = record.run(device, os.path.join(HOME.name, 'why'), BLANCH, RECORDER,
+                      ['bench', '--model', 'smallcnn', '--norm', 'bn', *SIZE], capture_output=True, text=True)
+    lines = done.stderr.strip().split('\n')
+    check(done.returncode == 3 and len(lines) == 1, done.stderr)
+    for words in 'kernels/conv/direct.cl', '-DWEIGHTS=1', 'CL_BUILD_PROGRAM_FAILURE (-11)', 'error: the description':
+        check(words in lines[0], '%s: %s' % (words, lines[0]))
+    place = lines[0].rsplit('says: ', 1)[1].split(')')[0]
+    check('the description refuses' in open(place).read(), place)
 
 
 def test_a_launch_without_its_data_is_found():
@@ -133,12 +211,12 @@ def test_a_launch_outside_the_ledger_is_found():
 
 
 def test_small_devices_are_not_asked_too_much():
-    """In items of a group, local memory, bytes of a buffer: the recorder refuses what no such device takes. CLBlast's
-    products, which ND takes on GPUs, want groups of 128."""
+    """In items of a group, local memory, bytes of a buffer: the recorder refuses what no such device takes."""
     for device, most in ('wg1', 1), ('wg64', 64), ('kernel64', 64):
-        _, lines, _ = record.checked_step(bench(device, 'smallcnn', 'bn')[0])
-        largest = max(record.product(line['local']) for line in lines if line['op'] == 'launch')
-        check(largest <= most, '%s: groups of %d' % (device, largest))
+        for norm in 'bn', 'nd':
+            _, lines, _ = record.checked_step(bench(device, 'resnet18', norm)[0])
+            largest = max(record.product(line['local']) for line in lines if line['op'] == 'launch')
+            check(largest <= most, '%s: groups of %d' % (device, largest))
     for device in 'local8k', 'alloc128m', 'mali-g610', 'intel-irisxe':
         record.checked_step(bench(device, 'smallcnn', 'nd')[0])
 
@@ -149,6 +227,58 @@ def test_two_devices():
     check('H100' in listed and 'gfx1100' in listed, listed)
     log, lines, _ = record.checked_step(bench(both, 'smallcnn', 'nd', '--device', '1:0')[0])
     check({line['device'] for line in lines if 'device' in line} == {1}, 'the second device alone')
+
+
+def default_of(devices, *before):
+    """The default's name, of these descriptions."""
+    output = blanch(devices, 'devices', '--json', *before)[1]
+    return next(device['name'] for device in json.loads(output)['devices'] if device['default'])
+
+
+def test_the_default_has_its_own_memory():
+    """An integrated GPU of many units at a low clock is not taken before a card."""
+    for pair in ('intel-irisxe', 'nvidia-4060m'), ('intel-irisxe', AMD), ('mali-g610', 'intel-a770'):
+        for order in pair, reversed(pair):
+            order = list(order)
+            expected = record.described(pair[1])['name']
+            check(default_of(','.join(order)) == expected, '%s: not %s' % (order, expected))
+
+
+def test_the_default_has_the_most_lanes():
+    for pair in ('nvidia-4060m', AMD), ('intel-a770', NVIDIA):
+        check(default_of(','.join(pair)) == record.described(pair[1])['name'], '%s' % (pair,))
+
+
+def test_a_measured_rate_counts_more():
+    """As a `bench` on either leaves it in the cache."""
+    pair, folder = 'nvidia-4060m,' + AMD, os.path.join(HOME.name, 'rates')
+    for position in '0:0', '1:0':
+        done = record.run(pair, folder, BLANCH, RECORDER, ['bench', '--model', 'smallcnn', '--norm', 'bn', *SIZE,
+                                                           '--device', position], capture_output=True, text=True)
+        check(done.returncode == 0, done.stderr)
+    limits = os.path.join(folder, 'cache', 'blanch', 'limits')
+    rates = [os.path.join(limits, name) for name in os.listdir(limits) if name.endswith('.rate')]
+    check(len(rates) == 2, str(rates))
+    for winner in 'NVIDIA GeForce RTX 4060 Laptop GPU', 'gfx1100':
+        for path in rates:
+            with open(path) as file:
+                lines = file.read().split('\n')
+            lines[2] = '2e13' if lines[0] == winner else '1e13'
+            with open(path, 'w') as file:
+                file.write('\n'.join(lines))
+        done = record.run(pair, folder, BLANCH, RECORDER, ['devices', '--json'], capture_output=True, text=True)
+        found = [device['name'] for device in json.loads(done.stdout)['devices'] if device['default']]
+        check(found == [winner], '%s, not %s' % (found, winner))
+
+
+def test_a_card_under_two_platforms():
+    """Its maker's own is taken, which is said."""
+    for order in ('rusticl-7900xtx', AMD), (AMD, 'rusticl-7900xtx'):
+        devices = ','.join(order)
+        check(default_of(devices) == 'gfx1100', devices)
+        done = record.run(devices, os.path.join(HOME.name, 'twin'), BLANCH, RECORDER,
+                          ['bench', '--model', 'smallcnn', '--norm', 'bn', *SIZE], capture_output=True, text=True)
+        check('are one card' in done.stderr and 'AMD Accelerated Parallel Processing' in done.stderr, done.stderr)
 
 
 def test_the_same_step_every_time():

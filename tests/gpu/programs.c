@@ -196,7 +196,8 @@ cl_int recorder_clGetProgramInfo(cl_program program, cl_program_info what, size_
 cl_int recorder_clGetProgramBuildInfo(cl_program program, cl_device_id d, cl_program_build_info what, size_t size,
                                       void *value, size_t *size_ret) {
     if (what == CL_PROGRAM_BUILD_STATUS) ANSWER(cl_build_status, program->text ? CL_BUILD_SUCCESS : CL_BUILD_ERROR);
-    return recorder_answer_text("", size, value, size_ret);
+    const char *log = program->text ? "" : "1 warning\nprogram.cl:1:1: error: the description refuses this option\n";
+    return recorder_answer_text(log, size, value, size_ret);
 }
 
 /* --- kernels ------------------------------------------------------------------------------------- */

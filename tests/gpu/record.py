@@ -40,6 +40,12 @@ def device_file(name):
     return os.path.abspath(file)
 
 
+def described(name):
+    """What a description says: its lines `name = value`, the last of a name."""
+    with open(device_file(name)) as file:
+        return dict([part.strip() for part in line.split('=', 1)] for line in file if '=' in line)
+
+
 def environment(devices, folder, recorder):
     """Of a process that finds the recorder as its only OpenCL driver; DIR/drivers has the file that names it."""
     drivers, files = os.path.join(folder, 'drivers'), ','.join(device_file(name) for name in devices.split(','))
@@ -58,7 +64,7 @@ def run(devices, folder, blanch, recorder, arguments, **more):
     for old in os.listdir(folder):
         if old.endswith('.cl') or old in ('log.jsonl', 'trace.json'):
             os.remove(os.path.join(folder, old))
-    if arguments[:1] == ['bench']:
+    if arguments[:1] == ['bench'] and '--gemm' not in arguments:
         arguments = [*arguments, '--trace', trace]
     return subprocess.run([blanch, *arguments], env=environment(devices, folder, recorder), **more)
 

@@ -77,6 +77,7 @@ static int choose(struct bl_conv *conv) {
     const struct bl_conv_chooser *chooser = conv->node->dev ? bl_attached(conv->node->dev, &chooser_key) : NULL;
     for (int p = 0; p < (bl_node_training(conv->node) ? BL_CONV_PASSES : 1); p++) {
         const enum bl_conv_pass pass = (enum bl_conv_pass)p;
+        if (chooser && chooser->only && *chooser->only != pass) continue;
         const char *name = forced ? forced : chooser ? chooser->engine(chooser->context, &shape, pass) : NULL;
         const struct bl_conv_engine *engine = find(name);
         conv->engine[p] = suits(engine, conv, pass) ? engine : by_rule(conv, pass);
@@ -164,8 +165,8 @@ int bl_conv_setup(struct bl_node *node, const struct bl_conv_attrs *attrs, int i
     conv->node = node, conv->packed = packed;
     if ((code = describe(conv, attrs, interleave))) goto fail;
     if ((code = choose(conv))) goto fail;
-    for (int p = 0; p < BL_CONV_PASSES && conv->engine[p]; p++)
-        if ((code = conv->engine[p]->setup(conv, (enum bl_conv_pass)p))) goto fail;
+    for (int p = 0; p < BL_CONV_PASSES; p++)
+        if (conv->engine[p] && (code = conv->engine[p]->setup(conv, (enum bl_conv_pass)p))) goto fail;
     *out = conv;
     return 0;
 fail:
@@ -181,8 +182,8 @@ void bl_conv_free(struct bl_conv *conv) {
 
 int bl_conv_prepare(struct bl_conv *conv) {
     int code = 0;
-    for (int p = 0; p < BL_CONV_PASSES && conv->engine[p] && !code; p++)
-        code = conv->engine[p]->prepare(conv, (enum bl_conv_pass)p);
+    for (int p = 0; p < BL_CONV_PASSES && !code; p++)
+        if (conv->engine[p]) code = conv->engine[p]->prepare(conv, (enum bl_conv_pass)p);
     return code ? code : bl_conv_prepare_epilogue(conv);
 }
 

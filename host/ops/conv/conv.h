@@ -32,6 +32,7 @@ struct bl_conv_shape {
 struct bl_conv_chooser {
     const char *(*engine)(void *context, const struct bl_conv_shape *shape, enum bl_conv_pass pass);
     void *context;
+    const enum bl_conv_pass *only; // this pass alone is set up, as it is measured; NULL: all
 };
 /* The chooser, the caller's, must outlive the device or be replaced; NULL: the rule, which cannot fail. */
 int bl_conv_choose_by(struct blanch_device *dev, struct bl_conv_chooser *chooser);

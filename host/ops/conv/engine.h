@@ -15,7 +15,7 @@ struct bl_conv {
     int units;                                           // compute units of the device
     enum bl_type type;                                   // of activations and their gradients
     enum bl_life packed;                                 // of the forward pass's packed weights
-    const struct bl_conv_engine *engine[BL_CONV_PASSES]; // in an inference, of the forward pass alone
+    const struct bl_conv_engine *engine[BL_CONV_PASSES]; // NULL: not set up; in an inference the forward pass alone is
     void *state[BL_CONV_PASSES];                         // the engine's for that pass, one allocation
     const struct bl_node *norm;                          // that is folded into the weights; NULL: none
     struct blanch_tensor *scaled, *scaled_bias;          // by it: the weights, while they are packed; the bias

@@ -22,7 +22,8 @@ int bl_conv_fused(struct bl_conv *conv, int64_t weights) {
 }
 
 static bool is_left(const struct bl_conv *conv) {
-    return !conv->engine[BL_CONV_FORWARD]->applies && (conv->node->addend || bl_node_activation(conv->node));
+    const struct bl_conv_engine *engine = conv->engine[BL_CONV_FORWARD];
+    return engine && !engine->applies && (conv->node->addend || bl_node_activation(conv->node));
 }
 
 static int vec_of(const struct bl_conv *conv) {

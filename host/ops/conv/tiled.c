@@ -43,18 +43,54 @@ static bool suits(const struct bl_conv *conv, enum bl_conv_pass pass) {
     return conv->node->dev && fits(blanch_device_info(conv->node->dev), &tilings[BL_COUNT(tilings) - 1]);
 }
 
-/* For `lines` rows by `results` outputs in each of `products` products: tiles that are at least half full, and groups
- * enough to keep the device busy; else the smallest that is not the last, which is for devices that allow no other. */
-static void choose_tile(const struct bl_conv *conv, struct tiled *d, int64_t lines, int results, int64_t products) {
-    for (int i = 0; i < BL_COUNT(tilings); i++) {
+static int get(const struct bl_conv *conv, const struct tiling *t, const char *function, struct bl_kernel **kernel) {
+    const struct bl_define defines[] = {{"COLS", t->cols}, {"ROWS", t->rows}, {"TM", t->tile}, {"KC", t->chunk}};
+    return bl_kernel_get(conv->node->dev, "conv/tiled", function, defines, BL_COUNT(defines), kernel);
+}
+
+/* A kernel that needs many registers may take smaller groups than its device does. */
+static int get_fitting(const struct bl_conv *conv, const struct tiling *t, const char *function, bool *fits,
+                       struct bl_kernel **kernel) {
+    int code = get(conv, t, function, kernel);
+    const bool refused = code == BLANCH_EDEVICE && bl_device_refused();
+    *fits = !code && bl_kernel_items(*kernel) >= (size_t)(t->cols * t->rows);
+    return refused ? 0 : code;
+}
+
+static void take(struct tiled *d, const struct tiling *t, int results) {
+    d->t = *t;
+    d->blocks = (int)bl_conv_div_up(results, outs(d));
+}
+
+/* For `lines` rows by `results` outputs in each of `products` products: the first tile that is at least half full, with
+ * groups enough to keep the device busy; else the smallest that is not the last, which is for devices that allow no
+ * other. */
+static int by_rule(const struct bl_conv *conv, int64_t lines, int results, int64_t products) {
+    int best = -1;
+    for (int i = 0; i < BL_COUNT(tilings) && !(best >= 0 && i == BL_COUNT(tilings) - 1); i++) {
+        struct tiled d;
         if (!fits(blanch_device_info(conv->node->dev), &tilings[i])) continue;
-        if (d->blocks && i == BL_COUNT(tilings) - 1) break;
-        d->t = tilings[i];
-        d->blocks = (int)bl_conv_div_up(results, outs(d));
-        if (2 * lines > deep(d) && 2 * results > outs(d) &&
-            tiles_of(d, lines) * d->blocks * products >= GROUPS_PER_UNIT * conv->units)
+        take(&d, &tilings[i], results);
+        best = i;
+        if (2 * lines > deep(&d) && 2 * results > outs(&d) &&
+            tiles_of(&d, lines) * d.blocks * products >= GROUPS_PER_UNIT * conv->units)
             break;
     }
+    return best;
+}
+
+static int choose_tile(const struct bl_conv *conv, struct tiled *d, const char *function, int64_t lines, int results,
+                       int64_t products) {
+    const struct blanch_device_info *info = blanch_device_info(conv->node->dev);
+    for (int i = by_rule(conv, lines, results, products); i < BL_COUNT(tilings); i++) {
+        bool fitting = false;
+        if (!fits(info, &tilings[i])) continue;
+        take(d, &tilings[i], results);
+        int code = get_fitting(conv, &d->t, function, &fitting, &d->kernel);
+        if (code || fitting) return code;
+    }
+    return bl_fail(BLANCH_EDEVICE, "%s: the engine tiled does not run on %s: BLANCH_CONV=direct does", conv->node->name,
+                   info->name);
 }
 
 /* Terms of a sum over a class of taps, with the zeros at its end. */
@@ -99,7 +135,8 @@ static int64_t partial_count(const struct bl_conv *conv, const struct tiled *d) 
 static int setup_weights(struct bl_conv *conv, struct tiled *d) {
     const int64_t rows = conv->taps * conv->group_in, pixels = bl_node_batch(conv->node) * conv->out_h * conv->out_w;
     const int64_t most = bl_conv_clamp(bl_conv_div_up(pixels, SHORTEST_SHARE), 1, MOST_SPLITS);
-    choose_tile(conv, d, rows, conv->group_out, conv->attrs.groups * most);
+    int code = choose_tile(conv, d, "weights", rows, conv->group_out, conv->attrs.groups * most);
+    if (code) return code;
     const int64_t groups = tiles_of(d, rows) * d->blocks * conv->attrs.groups;
     const int64_t room = bl_conv_clamp(MOST_PARTIAL / (BL_FLOAT_BYTES * partial_count(conv, d)), 1, most);
     d->splits = (int)bl_conv_clamp(bl_conv_div_up(4 * GROUPS_PER_UNIT * conv->units, groups), 1, room);
@@ -115,21 +152,16 @@ static int setup(struct bl_conv *conv, enum bl_conv_pass pass) {
     const bool data = pass == BL_CONV_DATA;
     const int64_t h = data ? bl_conv_div_up(conv->h, a->stride[0]) : conv->out_h;
     const int64_t w = data ? bl_conv_div_up(conv->w, a->stride[1]) : conv->out_w;
-    choose_tile(conv, d, bl_node_batch(conv->node) * h * w, data ? conv->group_in : conv->group_out, a->groups);
+    int code = choose_tile(conv, d, "convolve", bl_node_batch(conv->node) * h * w,
+                           data ? conv->group_in : conv->group_out, a->groups);
+    if (code) return code;
     d->packed = bl_node_workspace(conv->node, bl_conv_packed(conv, pass), packed_count(conv, pass));
     return d->packed ? 0 : BLANCH_ENOMEM;
 }
 
 static int prepare(struct bl_conv *conv, enum bl_conv_pass pass) {
     struct tiled *d = conv->state[pass];
-    const struct tiling *t = &d->t;
-    const struct bl_define defines[] = {{"COLS", t->cols}, {"ROWS", t->rows}, {"TM", t->tile}, {"KC", t->chunk}};
-    const bool weights = pass == BL_CONV_WEIGHTS;
-    int code = bl_kernel_get(conv->node->dev, "conv/tiled", weights ? "weights" : "convolve", defines,
-                             BL_COUNT(defines), &d->kernel);
-    return code ? code
-                : bl_kernel_get(conv->node->dev, "conv/tiled", weights ? "reduce" : "pack", defines, BL_COUNT(defines),
-                                &d->other);
+    return get(conv, &d->t, pass == BL_CONV_WEIGHTS ? "reduce" : "pack", &d->other);
 }
 
 /* Groups of cols by rows items. */

@@ -53,6 +53,7 @@ int bl_inverse_root_prepare(struct bl_inverse_root *root) {
         {"back_finish", &root->back_finish},
         {"combine_first", &root->combine_first},
         {"combine_last", &root->combine_last},
+        {"add_unit", &root->add_unit},
     };
     const struct bl_define vec[] = {{"VEC", bl_vec(root->node->dev, root->features)}};
     int code = bl_symmetric_prepare(&root->product), iterates = iterates_of(root);

@@ -72,10 +72,41 @@ static int combine_last(const struct bl_inverse_root *root, struct bl_mem *const
                      BL_F32(k.r.x6), BL_F32(unit * k.r.i), SIZES(root), BL_MEM(r));
 }
 
+/* B and C of W and X1 = p + unit x1 I, which is left in x unless the product's launch makes both sums. */
+static int begin(const struct bl_inverse_root *root, struct bl_symmetric_product p, struct bl_mem *w, float unit,
+                 struct bl_mem *x, struct bl_mem *b, struct bl_mem *c) {
+    if (!bl_symmetric_has_also(&root->product)) {
+        p.alpha = 1, p.gamma = unit * k.x1, p.c = x;
+        int code = bl_root_multiply(root, p);
+        return code ? code : combine_first(root, w, x, unit, b, c);
+    }
+    p.d = w, p.alpha = k.b.x, p.beta = k.b.w, p.gamma = unit * (k.b.x * k.x1 + k.b.i), p.c = b;
+    p.also = (struct bl_symmetric_also){.to = c, .alpha = k.c.x, .beta = k.c.w, .gamma = unit * (k.c.x * k.x1 + k.c.i)};
+    return bl_root_multiply(root, p);
+}
+
+/* X6 = x6.square p + unit x6.i I, and R of W, B, X5 and X6 (in). */
+static int end(const struct bl_inverse_root *root, struct bl_symmetric_product p, struct bl_mem *const in[4],
+               float unit, struct bl_mem *r) {
+    p.alpha = k.x6.square, p.gamma = unit * k.x6.i, p.c = in[3];
+    if (!bl_symmetric_has_also(&root->product)) {
+        int code = bl_root_multiply(root, p);
+        return code ? code : combine_last(root, in, unit, r);
+    }
+    p.d = in[0], p.d2 = in[1];
+    p.also = (struct bl_symmetric_also){.to = r,
+                                        .d3 = in[2],
+                                        .alpha = k.r.x6 * k.x6.square,
+                                        .beta = k.r.w,
+                                        .beta2 = k.r.b,
+                                        .beta3 = k.r.x5,
+                                        .gamma = unit * (k.r.x6 * k.x6.i + k.r.i)};
+    return bl_root_multiply(root, p);
+}
+
 static int forward(const struct bl_inverse_root *root, struct bl_mem **z) {
     struct bl_mem *const *at = root->iterate, *w = at[W], *x1 = at[X6]; // X1 has been used by then
-    int code = bl_root_multiply(root, BL_ROOT_PRODUCT(.a = w, .b = w, .alpha = 1, .gamma = k.x1, .c = x1));
-    if (!code) code = combine_first(root, w, x1, 1, at[B], at[C]);
+    int code = begin(root, BL_ROOT_PRODUCT(.a = w, .b = w), w, 1, x1, at[B], at[C]);
     if (!code)
         code = bl_root_multiply(root, BL_ROOT_PRODUCT(.a = at[B], .b = at[C], .alpha = 1, .gamma = k.x3, .c = at[X3]));
     if (!code)
@@ -86,25 +117,22 @@ static int forward(const struct bl_inverse_root *root, struct bl_mem **z) {
         code = bl_root_multiply(
             root, BL_ROOT_PRODUCT(.a = at[X4], .b = at[X4], .alpha = k.x5.square, .gamma = k.x5.i, .c = at[X5]));
     if (!code)
-        code = bl_root_multiply(
-            root, BL_ROOT_PRODUCT(.a = at[X5], .b = at[X5], .alpha = k.x6.square, .gamma = k.x6.i, .c = at[X6]));
-    if (!code) code = combine_last(root, (struct bl_mem *[]){w, at[B], at[X5], at[X6]}, 1, at[R]);
+        code = end(root, BL_ROOT_PRODUCT(.a = at[X5], .b = at[X5]), (struct bl_mem *[]){w, at[B], at[X5], at[X6]}, 1,
+                   at[R]);
     *z = root->last->mem;
     if (code) return code;
     return bl_root_multiply(root, BL_ROOT_PRODUCT(.a = at[X6], .b = at[R], .alpha = 1, .beta = k.z.w, .d = w,
                                                   .beta2 = k.z.b, .d2 = at[B], .gamma = k.z.i, .c = *z));
 }
 
-/* .. X^2 + .. D + .. D2: its derivative. */
-static int square(const struct bl_inverse_root *root, float alpha, struct bl_mem *x, struct bl_mem *dx,
-                  struct bl_mem *out) {
-    return bl_root_multiply(root, BL_ROOT_PRODUCT(.a = x, .b = dx, .a2 = dx, .b2 = x, .alpha = alpha, .c = out));
+/* The derivative of alpha X^2. */
+static struct bl_symmetric_product square(float alpha, struct bl_mem *x, struct bl_mem *dx, struct bl_mem *out) {
+    return BL_ROOT_PRODUCT(.a = x, .b = dx, .a2 = dx, .b2 = x, .alpha = alpha, .c = out);
 }
 
 static int backward(const struct bl_inverse_root *root, struct bl_mem **dz) {
     struct bl_mem *const *at = root->iterate, *const *t = root->tangent, *w = t[0], *b = t[1];
-    int code = square(root, 1, at[W], w, t[2]);
-    if (!code) code = combine_first(root, w, t[2], 0, b, t[3]);
+    int code = begin(root, square(1, at[W], w, t[2]), w, 0, t[2], b, t[3]);
     if (!code)
         code =
             bl_root_multiply(root, BL_ROOT_PRODUCT(.a = b, .b = at[C], .a2 = at[B], .b2 = t[3], .alpha = 1, .c = t[2]));
@@ -112,9 +140,9 @@ static int backward(const struct bl_inverse_root *root, struct bl_mem **dz) {
         code = bl_root_multiply(root,
                                 BL_ROOT_PRODUCT(.a = at[X3], .b = t[2], .a2 = t[2], .b2 = at[X3], .alpha = k.x4.square,
                                                 .beta = k.x4.w, .d = w, .beta2 = k.x4.b, .d2 = b, .c = t[3]));
-    if (!code) code = square(root, k.x5.square, at[X4], t[3], t[2]);
-    if (!code) code = square(root, k.x6.square, at[X5], t[2], t[3]);
-    if (!code) code = combine_last(root, (struct bl_mem *[]){w, b, t[2], t[3]}, 0, t[4]);
+    if (!code) code = bl_root_multiply(root, square(k.x5.square, at[X4], t[3], t[2]));
+    if (!code)
+        code = end(root, square(k.x6.square, at[X5], t[2], t[3]), (struct bl_mem *[]){w, b, t[2], t[3]}, 0, t[4]);
     *dz = t[2];
     if (code) return code;
     return bl_root_multiply(root, BL_ROOT_PRODUCT(.a = t[3], .b = at[R], .a2 = at[X6], .b2 = t[4], .alpha = 1,

@@ -48,6 +48,14 @@ static int forward_pair(const struct bl_inverse_root *root, int pair, struct bl_
     return code ? code : bl_root_multiply(root, BL_ROOT_PRODUCT(.a = q, .b = before, .alpha = 1, .c = *z));
 }
 
+/* -A/2 + gamma I. */
+static int add_unit(const struct bl_inverse_root *root, struct bl_mem *a, float gamma, struct bl_mem *c) {
+    bl_work(root->node->dev, 0, sizeof(float) * (uint64_t)root->size * 2);
+    return bl_launch(root->add_unit, bl_over_rows(root->node, root->matrices, root->features, true), BL_MEM(a),
+                     BL_F32(-0.5f), BL_F32(gamma), BL_I32(root->matrices * root->features), BL_I32(root->features),
+                     BL_I32(bl_rows_each(root->node, root->features)), BL_MEM(c));
+}
+
 static int forward(const struct bl_inverse_root *root, struct bl_mem **result) {
     struct bl_mem *z = NULL;
     int code = 0, pairs = pairs_of(root);
@@ -57,8 +65,7 @@ static int forward(const struct bl_inverse_root *root, struct bl_mem **result) {
     struct bl_mem *w = root->iterate[at_w(pairs)], *last = *result = root->last->mem;
     if (z)
         return bl_root_multiply(root, BL_ROOT_PRODUCT(.a = w, .b = z, .alpha = -0.5f, .beta = 1.5f, .d = z, .c = last));
-    const struct bl_symmetric_sum sum = {.alpha = -0.5f, .a = w, .gamma = 1.5f, .c = last};
-    return bl_symmetric_add(&root->product, &sum);
+    return add_unit(root, w, 1.5f, last);
 }
 
 /* --- backward --------------------------------------------------------------------------------- */
@@ -97,8 +104,7 @@ static int backward_single(const struct bl_inverse_root *root, struct tangent *t
     int pairs = pairs_of(root);
     struct bl_mem *w = root->iterate[at_w(pairs)], *out = t->x, *dz = t->z;
     t->z = out;
-    const struct bl_symmetric_sum sum = {.alpha = -0.5f, .a = t->w, .c = out};
-    if (!pairs) return bl_symmetric_add(&root->product, &sum);
+    if (!pairs) return add_unit(root, t->w, 0, out);
     struct bl_mem *z = root->iterate[at_z(pairs - 1)];
     return bl_root_multiply(
         root, BL_ROOT_PRODUCT(.a = t->w, .b = z, .a2 = w, .b2 = dz, .alpha = -0.5f, .beta = 1.5f, .d = dz, .c = out));

@@ -51,22 +51,14 @@ int bl_symmetric_prepare(struct bl_symmetric *s) {
     const struct bl_define tile[] = {{"TM", bl_tile_rows(dev)}};
     const struct sharing share = share_out(s);
     const int32_t shape[] = {(int32_t)s->n, s->matrices, (int32_t)share.each, (int32_t)(16 * share.wide)};
+    if (!bl_on_cpu(dev)) return 0;
     int code = bl_kernel_get(dev, "nd/symmetric_product", "symmetric_product", tile, 1, &s->product);
-    if (!code) code = bl_kernel_get(dev, "nd/symmetric_product", "add", tile, 1, &s->add);
     return code ? code : bl_mem_write(s->shape->mem, 0, sizeof shape, shape);
 }
 
 /* For the ledger: the next command touches so many sets of matrices. */
 static void touch(const struct bl_symmetric *s, double operations, int sets) {
     bl_work(s->node->dev, operations, BL_FLOAT_BYTES * (uint64_t)(s->matrices * s->n * s->n) * (uint64_t)sets);
-}
-
-int bl_symmetric_add(const struct bl_symmetric *s, const struct bl_symmetric_sum *sum) {
-    touch(s, 0, 2 + (sum->beta != 0));
-    return bl_launch(s->add, bl_over_rows(s->node, s->matrices, s->n, true), BL_MEM(sum->a),
-                     BL_MEM(sum->beta != 0 ? sum->b : sum->a), BL_F32(sum->alpha), BL_F32(sum->beta),
-                     BL_F32(sum->gamma), BL_I32(s->matrices * s->n), BL_I32(s->n), BL_I32(bl_rows_each(s->node, s->n)),
-                     BL_MEM(sum->c));
 }
 
 static int multiply_half(const struct bl_symmetric *s, const struct bl_symmetric_product *p) {
@@ -82,38 +74,36 @@ static int multiply_half(const struct bl_symmetric *s, const struct bl_symmetric
                      BL_F32(p->alpha), BL_F32(p->beta), BL_F32(p->beta2), BL_F32(p->gamma));
 }
 
-static int multiply_whole(const struct bl_symmetric *s, const struct bl_symmetric_product *p) {
-    int64_t n = s->n;
-    struct bl_gemm g = {
-        .symmetric = !p->a2,
-        .m = n,
-        .n = n,
-        .k = n,
-        .alpha = p->alpha,
-        .beta = p->beta,
-        .lda = n,
-        .ldb = n,
-        .ldc = n,
-        .a = p->a,
-        .b = p->b,
-        .c = p->c,
-        .init = p->beta != 0 ? p->d : NULL,
-        .batch = s->matrices,
-        .stride_a = n * n,
-        .stride_b = n * n,
-        .stride_c = n * n,
+static int multiply_in_tiles(const struct bl_symmetric *s, const struct bl_symmetric_product *p) {
+    const int64_t n = s->n;
+    const struct bl_symmetric_also *e = &p->also;
+    const struct bl_product product = {
+        .pair = {.symmetric = true,
+                 .m = n,
+                 .n = n,
+                 .k = n,
+                 .a = p->a,
+                 .b = p->b,
+                 .lda = n,
+                 .ldb = n,
+                 .ldc = n,
+                 .batch = s->matrices,
+                 .stride_a = n * n,
+                 .stride_b = n * n,
+                 .stride_c = n * n},
+        .a2 = p->a2,
+        .b2 = p->b2,
+        .d = {p->d, p->d2, e->d3},
+        .result = {{p->c, p->alpha, {p->beta, p->beta2}, p->gamma},
+                   {e->to, e->alpha, {e->beta, e->beta2, e->beta3}, e->gamma}},
     };
-    int code = bl_gemm(s->node->dev, &g);
-    if (!code && p->a2) {
-        g.a = p->a2, g.b = p->b2;
-        g.beta = 1, g.init = NULL;
-        code = bl_gemm(s->node->dev, &g);
-    }
-    if (code || (p->gamma == 0 && p->beta2 == 0)) return code;
-    const struct bl_symmetric_sum rest = {1, p->beta2, p->gamma, p->c, p->d2, p->c};
-    return bl_symmetric_add(s, &rest);
+    return bl_product(s->node->dev, &product);
+}
+
+bool bl_symmetric_has_also(const struct bl_symmetric *s) {
+    return !bl_on_cpu(s->node->dev);
 }
 
 int bl_symmetric_multiply(const struct bl_symmetric *s, const struct bl_symmetric_product *p) {
-    return bl_on_cpu(s->node->dev) ? multiply_half(s, p) : multiply_whole(s, p);
+    return bl_on_cpu(s->node->dev) ? multiply_half(s, p) : multiply_in_tiles(s, p);
 }

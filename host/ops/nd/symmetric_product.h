@@ -1,6 +1,5 @@
 /* C = alpha (A B + A2 B2) + beta D + beta2 D2 + gamma I of sets of symmetric matrices whose result is known to be
- * symmetric: on CPUs half of it is computed (kernels/nd/symmetric_product.cl), elsewhere general products take its
- * place. */
+ * symmetric: half of it is computed, by kernels/nd/symmetric_product.cl on CPUs, by kernels/product.cl elsewhere. */
 #ifndef BL_ND_SYMMETRIC_PRODUCT_H
 #define BL_ND_SYMMETRIC_PRODUCT_H
 
@@ -17,22 +16,22 @@ struct bl_symmetric {
     int matrices;
     int64_t n;
     struct blanch_tensor *shape; // what the kernel knows of it
-    struct bl_kernel *product, *add;
+    struct bl_kernel *product;
 };
 struct bl_symmetric_product {
     struct bl_mem *a, *b, *a2, *b2; // a2 NULL: one pair alone
     float alpha, beta, beta2, gamma;
     struct bl_mem *d, *d2, *c; // c may be d, no other; read where their beta is not 0
+    /* With bl_symmetric_has_also(), a second sum of the same product; to NULL: none. It may be d, d2 or d3. */
+    struct bl_symmetric_also {
+        struct bl_mem *to, *d3;
+        float alpha, beta, beta2, beta3, gamma;
+    } also;
 };
 
 void bl_symmetric_setup(struct bl_symmetric *s, struct bl_node *node, int matrices, int64_t n); // in setup
 int bl_symmetric_prepare(struct bl_symmetric *s);
+bool bl_symmetric_has_also(const struct bl_symmetric *s);
 int bl_symmetric_multiply(const struct bl_symmetric *s, const struct bl_symmetric_product *p);
-/* C = alpha A + beta B + gamma I; c may be a or b, b is read where beta is not 0. */
-struct bl_symmetric_sum {
-    float alpha, beta, gamma;
-    struct bl_mem *a, *b, *c;
-};
-int bl_symmetric_add(const struct bl_symmetric *s, const struct bl_symmetric_sum *sum);
 
 #endif

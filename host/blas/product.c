@@ -1,0 +1,155 @@
+/* Products for devices with local memory (kernels/product.cl). */
+#include "blas/internal.h"
+#include <limits.h>
+
+/* COLS, ROWS, TM, KC of the kernel, the largest tile first: it uses what it loads most often. The last is for devices
+ * whose groups have one item. Of a symmetric product tiles are square. */
+struct tiling {
+    int cols, rows, tile, chunk;
+};
+static const struct tiling tilings[] = {
+    {16, 16, 8, 16}, {16, 16, 4, 16}, {8, 8, 4, 8}, {4, 4, 4, 8}, {1, 1, 4, 1},
+};
+enum { SINGLE = BL_COUNT(tilings) - 1, LOCAL_BYTES = 16 << 10, GROUPS_PER_UNIT = 2 };
+enum { FURTHEST = INT32_MAX / 128 }; // elements between rows: kernels count within a tile in 32 bits
+
+static int64_t div_up(int64_t a, int64_t b) {
+    return (a + b - 1) / b;
+}
+static int deep(const struct tiling *t) {
+    return t->tile * t->rows;
+}
+static int wide(const struct tiling *t) {
+    return 4 * t->cols;
+}
+
+/* --- tiles ------------------------------------------------------------------------------------ */
+
+static int64_t tiles_of(const struct bl_gemm *g, const struct tiling *t) {
+    const int64_t across = div_up(g->n, wide(t));
+    return g->symmetric ? across * (across + 1) / 2 : across * div_up(g->m, deep(t));
+}
+
+static bool is_allowed(const struct blanch_device_info *info, const struct bl_gemm *g, const struct tiling *t) {
+    return (size_t)(t->cols * t->rows) <= info->max_work_group && (size_t)t->cols <= info->max_work_item[0] &&
+           (size_t)t->rows <= info->max_work_item[1] && (t->cols == 1 || info->local_memory >= LOCAL_BYTES) &&
+           (!g->symmetric || deep(t) == wide(t));
+}
+
+/* Tiles that are at least half full, and groups enough to keep the device busy. */
+static bool is_full(const struct blanch_device_info *info, const struct bl_gemm *g, const struct tiling *t) {
+    const int64_t batch = g->batch > 0 ? g->batch : 1;
+    return 2 * g->m > deep(t) && 2 * g->n > wide(t) &&
+           tiles_of(g, t) * batch >= GROUPS_PER_UNIT * (int64_t)info->compute_units;
+}
+
+/* The first that is full; else the smallest with groups of 64 items or more, or for small matrices of any. */
+static int first_choice(const struct blanch_device_info *info, const struct bl_gemm *g) {
+    const bool small = g->m <= 16 && g->n <= 16;
+    int best = SINGLE;
+    for (int i = 0; i < SINGLE; i++) {
+        if (!is_allowed(info, g, &tilings[i])) continue;
+        if (is_full(info, g, &tilings[i])) return i;
+        if (best == SINGLE || small || tilings[i].cols * tilings[i].rows >= 64) best = i;
+    }
+    return best;
+}
+
+static int get_kernel(struct blanch_device *dev, const struct bl_product *p, const struct tiling *t,
+                      struct bl_kernel **kernel) {
+    const struct bl_define defines[] = {{"TRANS_A", p->pair.trans_a},
+                                        {"TRANS_B", p->pair.trans_b},
+                                        {"SYMMETRIC", p->pair.symmetric},
+                                        {"TWO", p->result[1].to != NULL},
+                                        {"COLS", t->cols},
+                                        {"ROWS", t->rows},
+                                        {"TM", t->tile},
+                                        {"KC", t->chunk}};
+    return bl_kernel_get(dev, "product", "product", defines, BL_COUNT(defines), kernel);
+}
+
+/* A kernel may take smaller groups than its device does, where it needs many registers: then the next tile. */
+static int choose(struct blanch_device *dev, const struct bl_product *p, const struct tiling **tiling,
+                  struct bl_kernel **kernel) {
+    const struct blanch_device_info *info = blanch_device_info(dev);
+    int code = 0;
+    for (int i = first_choice(info, &p->pair); i <= SINGLE; i++) {
+        *tiling = &tilings[i];
+        if (!is_allowed(info, &p->pair, *tiling)) continue;
+        code = get_kernel(dev, p, *tiling, kernel);
+        if (!code && bl_kernel_items(*kernel) >= (size_t)((*tiling)->cols * (*tiling)->rows)) return 0;
+        if (code && !(code == BLANCH_EDEVICE && bl_device_refused())) return code;
+    }
+    return code ? code : bl_fail(BLANCH_EDEVICE, "kernel product: %s allows it no group at all", info->name);
+}
+
+/* --- launching -------------------------------------------------------------------------------- */
+
+struct layout { // struct product of the kernel
+    int64_t lda, ldb, ldc, offset_a, offset_b, offset_d, offset_c, stride_a, stride_b, stride_c;
+    int32_t m, n, k, pairs, across, first, second, third;
+};
+
+static bool is_read(const struct bl_product *p, int addend) {
+    return p->d[addend] && (p->result[0].beta[addend] != 0 || p->result[1].beta[addend] != 0);
+}
+
+static struct layout layout_of(const struct bl_product *p, const struct tiling *t) {
+    const struct bl_gemm *g = &p->pair;
+    return (struct layout){.lda = g->lda,
+                           .ldb = g->ldb,
+                           .ldc = g->ldc,
+                           .offset_a = (int64_t)g->offset_a,
+                           .offset_b = (int64_t)g->offset_b,
+                           .offset_d = (int64_t)p->offset_d,
+                           .offset_c = (int64_t)g->offset_c,
+                           .stride_a = g->stride_a,
+                           .stride_b = g->stride_b,
+                           .stride_c = g->stride_c,
+                           .m = (int32_t)g->m,
+                           .n = (int32_t)g->n,
+                           .k = (int32_t)g->k,
+                           .pairs = p->a2 ? 2 : 1,
+                           .across = (int32_t)div_up(g->n, wide(t)),
+                           .first = is_read(p, 0),
+                           .second = is_read(p, 1),
+                           .third = is_read(p, 2)};
+}
+
+/* For the ledger. */
+static void count_work(struct blanch_device *dev, const struct bl_product *p) {
+    const struct bl_gemm *g = &p->pair;
+    const double batch = g->batch > 0 ? g->batch : 1, pairs = p->a2 ? 2 : 1;
+    const double results = (double)g->m * (double)(g->symmetric ? g->n + 1 : 2 * g->n);
+    const int touched = 1 + (p->result[1].to != NULL) + is_read(p, 0) + is_read(p, 1) + is_read(p, 2);
+    const int64_t read = g->k * (g->a == g->b && g->symmetric ? g->m : g->m + g->n);
+    bl_work(dev, batch * pairs * results * (double)g->k,
+            (uint64_t)(sizeof(float) * batch * (pairs * (double)read + touched * (double)(g->m * g->n))));
+}
+
+static int check(const struct bl_gemm *g) {
+    if (g->lda <= FURTHEST && g->ldb <= FURTHEST && g->ldc <= FURTHEST) return 0;
+    return bl_fail(BLANCH_ELIMIT, "a matrix product with more than %d elements between rows is out of range", FURTHEST);
+}
+
+int bl_product(struct blanch_device *dev, const struct bl_product *p) {
+    const struct bl_gemm *g = &p->pair;
+    const struct bl_product_result *r = p->result;
+    const struct tiling *t;
+    struct bl_kernel *kernel;
+    int code = check(g);
+    if (!code) code = choose(dev, p, &t, &kernel);
+    if (code) return code;
+    struct bl_mem *from[3];
+    for (int i = 0; i < 3; i++) from[i] = is_read(p, i) ? p->d[i] : g->a;
+    const struct layout layout = layout_of(p, t);
+    const struct bl_range range = {
+        .global = {(size_t)(tiles_of(g, t) * t->cols), (size_t)t->rows, g->batch > 0 ? (size_t)g->batch : 1},
+        .local = {(size_t)t->cols, (size_t)t->rows, 1}};
+    count_work(dev, p);
+    return bl_launch(kernel, range, BL_MEM(g->a), BL_MEM(g->b), BL_MEM(p->a2 ? p->a2 : g->a),
+                     BL_MEM(p->a2 ? p->b2 : g->b), BL_MEM(from[0]), BL_MEM(from[1]), BL_MEM(from[2]), BL_MEM(r[0].to),
+                     BL_MEM(r[1].to ? r[1].to : r[0].to), BL_STRUCT(layout), BL_F32(r[0].alpha), BL_F32(r[0].beta[0]),
+                     BL_F32(r[0].beta[1]), BL_F32(r[0].beta[2]), BL_F32(r[0].gamma), BL_F32(r[1].alpha),
+                     BL_F32(r[1].beta[0]), BL_F32(r[1].beta[1]), BL_F32(r[1].beta[2]), BL_F32(r[1].gamma));
+}

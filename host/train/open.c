@@ -1,0 +1,144 @@
+/* Models that are made at run time, counted by references. Those of models/ are constants: nothing is done to them. */
+#include "train/open.h"
+#include "base/text.h"
+#include "graph/describe.h"
+#include "io/files.h"
+#include "io/json.h"
+#include "io/safetensors.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* --- references ------------------------------------------------------------------------------- */
+
+struct blanch_model *bl_model_hold(const struct blanch_model *model) {
+    struct blanch_model *made = (struct blanch_model *)model;
+    if (made && made->references > 0) made->references++;
+    return made;
+}
+
+void bl_model_free(struct blanch_model *model) {
+    if (!model || model->references < 1 || --model->references > 0) return;
+    if (model->release) model->release(model);
+    for (int i = 0; i < model->value_count; i++) {
+        free((char *)model->values[i].name);
+        free((void *)model->values[i].data);
+    }
+    free(model->values);
+    cJSON_Delete((cJSON *)model->json);
+    free((char *)model->name);
+    free(model);
+}
+
+/* --- making ----------------------------------------------------------------------------------- */
+
+static void release_description(struct blanch_model *model) {
+    free((void *)model->variant);
+}
+
+int bl_model_from_document(struct blanch_model **model, const char *name, cJSON *json) {
+    struct bl_description *description = bl_calloc(1, sizeof *description);
+    struct blanch_model *made = bl_calloc(1, sizeof *made);
+    int code = description && made ? bl_description_read(description, json) : BLANCH_ENOMEM;
+    const char *summary = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(json, "summary"));
+    *model = NULL;
+    if (!code) {
+        *made = (struct blanch_model){.references = 1,
+                                      .name = bl_strdup(name),
+                                      .classes = description->classes,
+                                      .channels = description->channels,
+                                      .size = description->height,
+                                      .width = description->width,
+                                      .block_fc = description->block_fc,
+                                      .define = bl_description_build,
+                                      .variant = description,
+                                      .summary = summary ? summary : "read from a file",
+                                      .nd = description->nd,
+                                      .json = json,
+                                      .release = release_description};
+        description->name = made->name;
+        code = made->name ? 0 : BLANCH_ENOMEM;
+    }
+    if (!code) return *model = made, 0;
+    free(description), free(made);
+    cJSON_Delete(json);
+    return bl_fail_in(code, "%s", name);
+}
+
+int bl_model_from_json(struct blanch_model **model, const char *text, size_t size) {
+    cJSON *json = bl_json_parse(text, size, NULL);
+    *model = NULL;
+    if (!json) return bl_memory_lacked() ? BLANCH_ENOMEM : bl_fail(BLANCH_EINPUT, "the description is no JSON");
+    return bl_model_from_document(model, "description", json);
+}
+
+/* --- opening ---------------------------------------------------------------------------------- */
+
+static bool ends_with(const char *text, const char *end) {
+    const size_t length = strlen(text), tail = strlen(end);
+    return length > tail && !strcmp(text + length - tail, end);
+}
+
+bool bl_model_is_file(const char *text) {
+    return text && ends_with(text, ".json");
+}
+
+enum { MOST_BYTES = 16 << 20 }; // of a description; networks of a thousand layers have a twentieth
+
+static int open_json(struct blanch_model **model, const char *path) {
+    cJSON *json = NULL;
+    int code = bl_json_read_small(path, MOST_BYTES, &json);
+    return code ? code : bl_model_from_document(model, path, json);
+}
+
+static int unknown(const char *name) {
+    const char *near = bl_nearest(name, blanch_models_list());
+    return bl_fail(BLANCH_EUSAGE, "unknown model '%s'%s%s%s `blanch models` lists them", name,
+                   near ? ", did you mean '" : ";", near ? near : "", near ? "'?" : "");
+}
+
+int bl_model_open(struct blanch_model **model, const char *text) {
+    *model = NULL;
+    if (!text) return bl_fail(BLANCH_EUSAGE, "no model is named; `blanch models` lists them");
+    if (bl_model_is_file(text)) return open_json(model, text);
+    const struct blanch_model *found = bl_model_find(text);
+    if (!found) return unknown(text);
+    *model = bl_model_hold(found);
+    return 0;
+}
+
+/* --- looking ---------------------------------------------------------------------------------- */
+
+int bl_model_side(const struct blanch_model *model, int *side) {
+    *side = model->size;
+    if (bl_model_width(model) == model->size) return 0;
+    return bl_fail(BLANCH_EUSAGE, "%s: its input is %d x %d; images of data are square", model->name, model->size,
+                   bl_model_width(model));
+}
+
+int bl_model_check_budget(const struct blanch_model *model) {
+    if (!model->nd) return 0;
+    return bl_fail(BLANCH_EUSAGE,
+                   "%s: an overhead budget compares with the network with batch norm, and the file has layers of "
+                   "network deconvolution alone",
+                   model->name);
+}
+
+void bl_model_changes(const struct blanch_model *model, int channels, int classes, char *text, size_t size) {
+    *text = 0;
+    if (!model->json || (channels == model->channels && classes == model->classes)) return;
+    snprintf(text, size, "%s is made for %d channel%s and %d classes; here it has %d and %d", model->name,
+             model->channels, model->channels == 1 ? "" : "s", model->classes, channels, classes);
+}
+
+int bl_model_describe(const struct blanch_model *model, const struct bl_network_options *options, cJSON *json) {
+    struct bl_graph *graph = NULL;
+    int code = bl_graph_create(&graph, NULL, 1, true);
+    if (!code) code = bl_model_build(graph, model, options);
+    if (!code) code = bl_graph_finish(graph, 0);
+    if (!code && model->block_fc != BL_USUAL_BLOCK_FC)
+        cJSON_AddNumberToObject(cJSON_AddObjectToObject(json, "nd"), "block_fc", model->block_fc);
+    if (!code) bl_graph_describe(graph, json);
+    bl_graph_free(graph);
+    return code;
+}

@@ -1,0 +1,284 @@
+/* The public calls that make networks and run them. They take NCHW and keep what a program gives from doing harm. */
+#include "train/public.h"
+#include "train/session.h"
+#include "io/files.h"
+#include "optim/optim.h"
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* --- structs ---------------------------------------------------------------------------------- */
+
+enum { LARGEST = 4096 }; // bytes of a struct, whatever later versions add
+
+int bl_given(bool all, const char *call) {
+    return all ? 0 : bl_fail(BLANCH_EUSAGE, "%s: NULL is given where something has to be", call);
+}
+
+static int size_of(const void *of, const char *name, size_t *size) {
+    if (!of) return bl_fail(BLANCH_EUSAGE, "a struct %s is NULL", name);
+    memcpy(size, of, sizeof *size);
+    if (*size >= sizeof *size && *size <= LARGEST) return 0;
+    return bl_fail(BLANCH_EUSAGE, "struct %s has size %zu: set it to sizeof(struct %s)", name, *size, name);
+}
+
+int bl_sized(const void *of, const char *name) {
+    size_t size;
+    return size_of(of, name, &size);
+}
+
+int bl_take(void *to, size_t known, const void *from, const char *name) {
+    const char *bytes = from;
+    size_t size = 0;
+    int code = size_of(from, name, &size);
+    for (size_t i = known; !code && i < size; i++)
+        if (bytes[i])
+            code = bl_fail(BLANCH_EUSAGE, "struct %s has a field set that this library, %s, does not know", name,
+                           BLANCH_VERSION);
+    if (code) return code;
+    memset(to, 0, known);
+    memcpy(to, from, size < known ? size : known);
+    return 0;
+}
+
+int bl_give(void *to, const void *from, size_t known, const char *name) {
+    char *bytes = to;
+    size_t size = 0;
+    int code = size_of(to, name, &size);
+    if (code) return code;
+    memcpy(bytes + sizeof size, (const char *)from + sizeof size, (size < known ? size : known) - sizeof size);
+    if (size > known) memset(bytes + known, 0, size - known);
+    return 0;
+}
+
+/* --- creating ----------------------------------------------------------------------------------- */
+
+static int check_layers(const struct blanch_nd_options *nd) {
+    if (nd->layers < 0 || (nd->layers && !nd->layer))
+        return bl_fail(BLANCH_EUSAGE, "nd.layers is %d: the number of layers at nd.layer", nd->layers);
+    for (int i = 0; i < nd->layers; i++)
+        if (!memchr(nd->layer[i].name, 0, sizeof nd->layer[i].name))
+            return bl_fail(BLANCH_EUSAGE, "nd.layer[%d] has a name without an end", i);
+    return 0;
+}
+
+int blanch_network_create(struct blanch_network **network, struct blanch_device *device,
+                          const struct blanch_network_options *options) {
+    struct blanch_network_options o;
+    struct blanch_nd_options nd = {0};
+    int code = bl_given(network && device && options, __func__);
+    if (network) *network = NULL;
+    if (!code) code = bl_take(&o, sizeof o, options, "blanch_network_options");
+    if (!code && o.nd) code = bl_take(&nd, sizeof nd, o.nd, "blanch_nd_options");
+    if (!code) code = check_layers(&nd);
+    if (!code && o.model && o.definition)
+        code = bl_fail(BLANCH_EUSAGE, "a network is created of a model's name or of its definition, not of both");
+    if (!code && (unsigned)o.norm > BLANCH_OWN)
+        code = bl_fail(BLANCH_EUSAGE, "a norm of %d: there are BLANCH_BN, BLANCH_ND, BLANCH_NONE and BLANCH_OWN",
+                       (int)o.norm);
+    if (code) return code;
+    const struct bl_network_options own = {.model = o.model,
+                                           .definition = o.definition,
+                                           .norm = o.norm,
+                                           .nd = nd,
+                                           .classes = o.classes,
+                                           .channels = o.channels,
+                                           .height = o.height,
+                                           .width = o.width,
+                                           .batch = o.batch,
+                                           .inference = o.inference,
+                                           .seed = o.seed,
+                                           .recompute = o.recompute,
+                                           .precision = o.precision,
+                                           .optimiser = o.optimiser};
+    return bl_network_create(network, device, &own);
+}
+
+/* --- files -------------------------------------------------------------------------------------- */
+
+int blanch_network_load(struct blanch_network *network, const char *path) {
+    int code = bl_given(network && path, __func__);
+    return code ? code : bl_weights_load(network->graph, path);
+}
+
+int blanch_network_save(struct blanch_network *network, const char *path) {
+    int code = bl_given(network && path, __func__);
+    return code ? code : bl_weights_save(network->graph, path, -1);
+}
+
+int blanch_network_init(struct blanch_network *network, const char *path, int *taken) {
+    int count = 0, code = bl_given(network && path, __func__);
+    if (!code) code = bl_weights_init(network->graph, path, &count);
+    if (taken) *taken = count;
+    return code;
+}
+
+static int check_trains(const struct blanch_network *net) {
+    return net->session ? 0 : bl_fail(BLANCH_EUSAGE, "a network made for inference cannot be trained");
+}
+
+int blanch_network_save_state(struct blanch_network *network, const char *directory) {
+    int code = bl_given(network && directory, __func__);
+    if (code || (code = check_trains(network)) || (code = bl_make_dirs(directory))) return code;
+    const struct bl_overhead *overhead = network->session->overhead;
+    const struct bl_counts counts = bl_graph_counts(network->graph);
+    struct bl_position position = {
+        .step = (int64_t)counts.steps, .skipped = (int64_t)(counts.steps - counts.updates), .best_top1 = -1};
+    if (overhead && !(position.budget = bl_overhead_save(overhead))) return BLANCH_ENOMEM;
+    code = bl_checkpoint_save(network->graph, directory, &position);
+    free(position.budget);
+    return code;
+}
+
+struct resumed {
+    const struct bl_overhead *overhead; // NULL: no budget
+    struct bl_budget *budget;           // to go on with
+};
+
+static int accept_budget(void *context, const struct bl_position *position) {
+    struct resumed *resumed = context;
+    return resumed->overhead ? bl_overhead_read(resumed->overhead, position->budget, &resumed->budget) : 0;
+}
+
+int blanch_network_load_state(struct blanch_network *network, const char *directory) {
+    struct bl_position position = {0};
+    int code = bl_given(network && directory, __func__);
+    if (code || (code = check_trains(network))) return code;
+    struct resumed resumed = {.overhead = network->session->overhead};
+    code = bl_checkpoint_load_if(network->graph, directory, &position, accept_budget, &resumed);
+    if (!code && resumed.budget)
+        bl_overhead_resume(network->session->overhead, resumed.budget);
+    else
+        bl_budget_free(resumed.budget);
+    free(position.budget);
+    return code;
+}
+
+/* --- running ------------------------------------------------------------------------------------ */
+
+static size_t image_size(const struct blanch_network *net) {
+    return (size_t)net->options.channels * (size_t)net->options.height * (size_t)net->options.width;
+}
+
+/* Of at most the network's batch, in its own memory. */
+static const float *to_nhwc(struct blanch_network *net, const float *images, int count) {
+    const int64_t channels = net->options.channels, pixels = (int64_t)net->options.height * net->options.width;
+    float *out = net->host;
+    for (int64_t i = 0; i < count; i++)
+        for (int64_t p = 0; p < pixels; p++)
+            for (int64_t c = 0; c < channels; c++) *out++ = images[(i * channels + c) * pixels + p];
+    return net->host;
+}
+
+int blanch_update_defaults(const char *optimiser, struct blanch_update *update) {
+    const struct bl_optimiser *found;
+    int code = bl_optimiser_find(optimiser, &found);
+    return code ? code : bl_give(update, &found->defaults, sizeof *update, "blanch_update");
+}
+
+static int take_update(const struct blanch_network *net, const struct blanch_update *given, struct blanch_update *to) {
+    const struct bl_optimiser *optimiser = bl_graph_optimiser(net->graph);
+    *to = optimiser->defaults;
+    int code = given ? bl_take(to, sizeof *to, given, "blanch_update") : 0;
+    return code ? code : optimiser->check(to);
+}
+
+static int check_count(int count) {
+    return count > 0 ? 0 : bl_fail(BLANCH_EUSAGE, "%d images are given: there has to be one", count);
+}
+
+int blanch_network_step(struct blanch_network *network, const float *images, const int32_t *labels, int count,
+                        const struct blanch_update *update, struct blanch_metrics *metrics) {
+    struct blanch_update settings;
+    int code = bl_given(network && images && labels, __func__);
+    if (code || (code = check_trains(network)) || (code = take_update(network, update, &settings)) ||
+        (metrics && (code = bl_sized(metrics, "blanch_metrics"))))
+        return code;
+    struct bl_batch batch = {.count = count, .images = images, .labels = labels};
+    if ((code = bl_network_check_batch(network, &batch)) || (code = bl_check_interrupted())) return code;
+    batch.images = to_nhwc(network, images, count);
+    const struct bl_step wanted = {.batch = &batch, .update = &settings, .record = network->record};
+    struct bl_stepped stepped;
+    code = bl_session_step(network->session, &wanted, &stepped);
+    bl_stepped_release(&stepped);
+    return code || !metrics ? code : bl_give(metrics, &stepped.metrics, sizeof *metrics, "blanch_metrics");
+}
+
+/* All images, a batch at a time. */
+static int in_batches(struct blanch_network *net, const float *images, const int32_t *labels, int count,
+                      int (*each)(struct blanch_network *net, const struct bl_batch *batch, void *context),
+                      void *context) {
+    const int most = net->options.batch;
+    int code = 0;
+    for (int first = 0, here; first < count && !code; first += here) {
+        here = count - first < most ? count - first : most;
+        if ((code = bl_check_interrupted())) break;
+        const struct bl_batch batch = {.count = here,
+                                       .images = to_nhwc(net, images + (size_t)first * image_size(net), here),
+                                       .labels = labels ? labels + first : NULL};
+        code = each(net, &batch, context);
+        if (count - first <= most) break; // first + here may be beyond an int
+    }
+    return code;
+}
+
+static int predict_batch(struct blanch_network *net, const struct bl_batch *batch, void *context) {
+    float **logits = context;
+    int code = bl_network_logits(net, batch, *logits);
+    *logits += (size_t)batch->count * (size_t)net->options.classes;
+    return code;
+}
+
+int blanch_network_predict(struct blanch_network *network, const float *images, int count, float *logits) {
+    int code = bl_given(network && images && logits, __func__);
+    if (!code) code = check_count(count);
+    return code ? code : in_batches(network, images, NULL, count, predict_batch, &logits);
+}
+
+static int evaluate_batch(struct blanch_network *net, const struct bl_batch *batch, void *context) {
+    struct blanch_metrics part;
+    int code = bl_network_eval(net, batch, &part);
+    if (!code) bl_metrics_add(context, &part);
+    return code;
+}
+
+int blanch_network_evaluate(struct blanch_network *network, const float *images, const int32_t *labels, int count,
+                            struct blanch_metrics *metrics) {
+    struct blanch_metrics sum = {0};
+    int code = bl_given(network && images && labels, __func__);
+    if (!code) code = check_count(count);
+    if (!code) code = bl_sized(metrics, "blanch_metrics");
+    if (!code) code = in_batches(network, images, labels, count, evaluate_batch, &sum);
+    return code ? code : bl_give(metrics, &sum, sizeof *metrics, "blanch_metrics");
+}
+
+/* --- schedules ---------------------------------------------------------------------------------- */
+
+static const int64_t MOST_STEPS = 1000000000000;
+
+static int check_schedule(const struct blanch_schedule *s, int64_t step) {
+    const char *wrong = !(s->lr >= 0 && isfinite(s->lr))                    ? "lr"
+                        : s->steps < 1 || s->steps > MOST_STEPS             ? "steps"
+                        : s->epoch_steps < 0 || s->epoch_steps > MOST_STEPS ? "epoch_steps"
+                        : s->warmup < 0                                     ? "warmup"
+                                                                            : NULL;
+    if (wrong) return bl_fail(BLANCH_EUSAGE, "a schedule's %s is out of range", wrong);
+    if (step >= 0 && step < s->steps) return 0;
+    return bl_fail(BLANCH_EUSAGE, "step %lld is none of a schedule of %lld steps", (long long)step,
+                   (long long)s->steps);
+}
+
+int blanch_schedule_lr(const struct blanch_schedule *schedule, int64_t step, float *lr) {
+    struct blanch_schedule s;
+    int code = bl_given(lr, __func__);
+    if (!code) code = bl_take(&s, sizeof s, schedule, "blanch_schedule");
+    if (!code) code = check_schedule(&s, step);
+    if (code) return code;
+    struct bl_schedule own = {.lr = s.lr, .steps = s.steps, .epoch_steps = s.epoch_steps, .warmup = s.warmup};
+    if ((code = bl_schedule_parse(&own, s.text ? s.text : "cosine"))) return code;
+    if (own.milestones && !own.epoch_steps)
+        return bl_fail(BLANCH_EUSAGE, "the schedule '%s' counts epochs: set epoch_steps", s.text);
+    if ((code = bl_schedule_check(&own))) return code;
+    *lr = bl_schedule_lr(&own, step);
+    return 0;
+}

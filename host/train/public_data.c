@@ -1,0 +1,211 @@
+/* The public calls for data: datasets/ with images as NCHW. */
+#include "train/public.h"
+#include "dataset.h"
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+_Static_assert((int)BLANCH_TRAIN == (int)BL_TRAIN && (int)BLANCH_VALIDATION == (int)BL_VAL &&
+                   (int)BLANCH_TEST == (int)BL_TEST,
+               "splits are those of datasets/");
+
+/* Of whoever opened them, and of their loaders. */
+struct blanch_data {
+    struct bl_dataset *set;
+    int users;
+};
+
+struct blanch_loader {
+    struct blanch_data *data;
+    struct bl_loader *loader;
+    struct bl_view view;
+    float *images; // of a batch, NCHW
+};
+
+/* --- opening ------------------------------------------------------------------------------------ */
+
+int blanch_data_open(struct blanch_data **data, const char *spec, uint64_t seed) {
+    int code = bl_given(data && spec, __func__);
+    if (data) *data = NULL;
+    if (code || (code = bl_check_interrupted())) return code;
+    struct blanch_data *opened = bl_calloc(1, sizeof *opened);
+    if (!opened) return BLANCH_ENOMEM;
+    opened->users = 1;
+    if ((code = bl_dataset_open(&opened->set, spec, seed)))
+        blanch_data_close(opened);
+    else
+        *data = opened;
+    return code;
+}
+
+void blanch_data_close(struct blanch_data *data) {
+    if (!data || --data->users > 0) return;
+    bl_dataset_close(data->set);
+    free(data);
+}
+
+int blanch_data_info(const struct blanch_data *data, struct blanch_data_info *info) {
+    int code = bl_given(data, __func__);
+    if (code) return code;
+    struct blanch_data_info found = {.name = bl_dataset_name(data->set),
+                                     .classes = bl_dataset_classes(data->set),
+                                     .channels = bl_dataset_channels(data->set),
+                                     .side = bl_dataset_size(data->set),
+                                     .judge = (enum blanch_split)bl_dataset_judge(data->set)};
+    for (int i = 0; i < BL_SPLITS; i++) found.images[i] = bl_dataset_count(data->set, (enum bl_split)i);
+    return bl_give(info, &found, sizeof found, "blanch_data_info");
+}
+
+const char *blanch_data_class(const struct blanch_data *data, int label) {
+    const bool there = data && label >= 0 && label < bl_dataset_classes(data->set);
+    return there ? bl_dataset_class_name(data->set, label) : NULL;
+}
+
+const char *blanch_data_message(struct blanch_data *data) {
+    return data ? bl_dataset_message(data->set) : NULL;
+}
+
+/* --- views -------------------------------------------------------------------------------------- */
+
+static int take_view(struct bl_view *to, const struct blanch_view *from) {
+    struct blanch_view v;
+    struct bl_transform probe;
+    int code = bl_take(&v, sizeof v, from, "blanch_view");
+    if (code) return code;
+    *to = (struct bl_view){.channels = v.channels, .size = v.side};
+    memcpy(to->mean, v.mean, sizeof to->mean);
+    memcpy(to->deviation, v.deviation, sizeof to->deviation);
+    if (v.augment && (code = bl_augment_parse(v.augment, &to->augment))) return code;
+    return bl_transform_init(&probe, to, false, 0);
+}
+
+int blanch_data_view(const struct blanch_data *data, int channels, int side, struct blanch_view *view) {
+    struct bl_view own;
+    int code = bl_given(data, __func__);
+    if (code) return code;
+    if ((channels != 1 && channels != 3) || side < 1 || side > BL_LARGEST_INPUT)
+        return bl_fail(BLANCH_EUSAGE, "an input of %d channels and %d pixels a side: images have 1 or 3, and 1 to %d",
+                       channels, side, BL_LARGEST_INPUT);
+    bl_view_default(&own, data->set, channels, side);
+    struct blanch_view found = {.channels = channels, .side = side, .augment = bl_augment_name(own.augment)};
+    memcpy(found.mean, own.mean, sizeof found.mean);
+    memcpy(found.deviation, own.deviation, sizeof found.deviation);
+    return bl_give(view, &found, sizeof found, "blanch_view");
+}
+
+static void to_nchw(const struct bl_view *view, const float *nhwc, int count, float *nchw) {
+    const size_t channels = (size_t)view->channels, pixels = (size_t)view->size * (size_t)view->size;
+    for (int i = 0; i < count; i++, nhwc += channels * pixels)
+        for (size_t c = 0; c < channels; c++)
+            for (size_t p = 0; p < pixels; p++) *nchw++ = nhwc[p * channels + c];
+}
+
+int blanch_image_read(const char *path, const struct blanch_view *view, float *image) {
+    struct bl_view own;
+    int code = bl_given(path && image, __func__);
+    if (!code) code = take_view(&own, view);
+    if (code) return code;
+    float *nhwc = bl_calloc((size_t)own.channels * (size_t)own.size * (size_t)own.size, sizeof *nhwc);
+    if (!nhwc) return BLANCH_ENOMEM;
+    code = bl_image_file(path, &own, nhwc);
+    if (!code) to_nchw(&own, nhwc, 1, image);
+    free(nhwc);
+    return code;
+}
+
+/* --- loaders ------------------------------------------------------------------------------------ */
+
+static int view_of(const struct blanch_data *data, const struct blanch_view *given, struct bl_view *view) {
+    if (given) return take_view(view, given);
+    const int side = bl_dataset_size(data->set);
+    if (!side) return bl_fail(BLANCH_EUSAGE, "the data's images vary in size: a loader needs a view");
+    bl_view_default(view, data->set, bl_dataset_channels(data->set), side);
+    return 0;
+}
+
+static int check_loader(const struct blanch_data *data, const struct blanch_loader_options *o) {
+    const bool split = (unsigned)o->split < BL_SPLITS;
+    const char *wrong = !split                                ? "split"
+                        : o->batch < 1                        ? "batch"
+                        : o->least < 0 || o->least > o->batch ? "least"
+                        : o->epoch < 0                        ? "epoch"
+                        : o->first < 0                        ? "first"
+                        : o->epochs < 0                       ? "epochs"
+                                                              : NULL;
+    if (wrong) return bl_fail(BLANCH_EUSAGE, "a loader's %s is out of range", wrong);
+    const uint32_t images = bl_dataset_count(data->set, (enum bl_split)o->split);
+    if (!images)
+        return bl_fail(BLANCH_EUSAGE, "%s has no %s images", bl_dataset_name(data->set),
+                       bl_split_title((enum bl_split)o->split));
+    const uint32_t batches = bl_epoch_batches(images, o->batch, o->least);
+    if (!batches)
+        return bl_fail(BLANCH_EUSAGE, "%s has %u %s images, and a batch takes %d or more", bl_dataset_name(data->set),
+                       images, bl_split_title((enum bl_split)o->split), o->least);
+    if (o->first <= batches) return 0;
+    return bl_fail(BLANCH_EUSAGE, "a loader's first is %lld: an epoch has %u batches", (long long)o->first, batches);
+}
+
+static int open_loader(struct blanch_loader *l, const struct blanch_loader_options *o) {
+    const size_t image = (size_t)l->view.channels * (size_t)l->view.size * (size_t)l->view.size;
+    const struct bl_loader_options options = {.split = (enum bl_split)o->split,
+                                              .view = l->view,
+                                              .batch = o->batch,
+                                              .training = o->training,
+                                              .least = o->least,
+                                              .seed = o->seed,
+                                              .epoch = (uint64_t)o->epoch,
+                                              .first = (uint64_t)o->first,
+                                              .epochs = o->epochs};
+    if (!(l->images = bl_calloc((size_t)o->batch, image * sizeof *l->images))) return BLANCH_ENOMEM;
+    return bl_loader_open(&l->loader, l->data->set, &options);
+}
+
+int blanch_loader_open(struct blanch_loader **loader, struct blanch_data *data,
+                       const struct blanch_loader_options *options) {
+    struct blanch_loader_options o;
+    struct bl_view view;
+    int code = bl_given(loader && data, __func__);
+    if (loader) *loader = NULL;
+    if (!code) code = bl_take(&o, sizeof o, options, "blanch_loader_options");
+    if (!code) code = check_loader(data, &o);
+    if (!code) code = view_of(data, o.view, &view);
+    if (code) return code;
+    struct blanch_loader *opened = bl_calloc(1, sizeof *opened);
+    if (!opened) return BLANCH_ENOMEM;
+    *opened = (struct blanch_loader){.data = data, .view = view};
+    data->users++;
+    if ((code = open_loader(opened, &o)))
+        blanch_loader_close(opened);
+    else
+        *loader = opened;
+    return code;
+}
+
+void blanch_loader_close(struct blanch_loader *loader) {
+    if (!loader) return;
+    bl_loader_close(loader->loader);
+    blanch_data_close(loader->data);
+    free(loader->images);
+    free(loader);
+}
+
+int64_t blanch_loader_batches(const struct blanch_loader *loader) {
+    int code = bl_given(loader, __func__);
+    return code ? code : (int64_t)bl_loader_batches(loader->loader);
+}
+
+int blanch_loader_next(struct blanch_loader *loader, struct blanch_batch *batch) {
+    struct bl_batch next = {0};
+    int code = bl_given(loader, __func__);
+    if (!code) code = bl_sized(batch, "blanch_batch");
+    do { // a batch of damaged images alone is none
+        if (code || (code = bl_check_interrupted()) || (code = bl_loader_next(loader->loader, &next))) return code;
+    } while (next.whole && !next.count);
+    to_nchw(&loader->view, next.images, next.count, loader->images);
+    const struct blanch_batch found = {.images = next.count ? loader->images : NULL,
+                                       .labels = next.count ? next.labels : NULL,
+                                       .count = next.count,
+                                       .epoch = (int64_t)next.epoch,
+                                       .last = next.last};
+    return bl_give(batch, &found, sizeof found, "blanch_batch");
+}
