@@ -53,9 +53,6 @@ static bool read_field(enum bl_field_kind kind, const cJSON *item, void *value) 
     case BL_FIELD_BOOL:
         *(int *)value = cJSON_IsTrue(item) || (cJSON_IsNumber(item) && item->valuedouble != 0);
         return cJSON_IsBool(item) || cJSON_IsNumber(item);
-    case BL_FIELD_NOT:
-        *(int *)value = cJSON_IsFalse(item) || (cJSON_IsNumber(item) && item->valuedouble == 0);
-        return cJSON_IsBool(item) || cJSON_IsNumber(item);
     }
     return false;
 }
@@ -63,8 +60,7 @@ static bool read_field(enum bl_field_kind kind, const cJSON *item, void *value) 
 static const char *const kinds[] = {[BL_FIELD_INT] = "a whole number",
                                     [BL_FIELD_INT2] = "a whole number or two in a list",
                                     [BL_FIELD_FLOAT] = "a number",
-                                    [BL_FIELD_BOOL] = "true or false",
-                                    [BL_FIELD_NOT] = "true or false"};
+                                    [BL_FIELD_BOOL] = "true or false"};
 
 static void put_default(const struct bl_field *f, void *value) {
     if (f->kind == BL_FIELD_FLOAT)
@@ -120,8 +116,6 @@ static cJSON *field_json(const struct bl_field *f, const void *value) {
         return float_json(*(const float *)value);
     case BL_FIELD_BOOL:
         return f->optional && !f->otherwise && !*(const int *)value ? NULL : cJSON_CreateBool(*(const int *)value);
-    case BL_FIELD_NOT:
-        return f->optional && !*(const int *)value ? NULL : cJSON_CreateBool(!*(const int *)value);
     }
     return NULL;
 }

@@ -133,7 +133,7 @@ struct bl_run {
 };
 
 /* One attribute of an operation, so that JSON can be read and printed without knowing the operation. */
-enum bl_field_kind { BL_FIELD_INT, BL_FIELD_INT2, BL_FIELD_FLOAT, BL_FIELD_BOOL, BL_FIELD_NOT };
+enum bl_field_kind { BL_FIELD_INT, BL_FIELD_INT2, BL_FIELD_FLOAT, BL_FIELD_BOOL };
 struct bl_field {
     const char *name;
     enum bl_field_kind kind;
@@ -141,8 +141,7 @@ struct bl_field {
     bool optional;
     double otherwise; // what it is where it is left out
 };
-/* INT2 takes [a, b] or a single number; a null in an INT stays 0 (slice ends: INT with 0 = to the edge). NOT is a BOOL
- * that is kept negated, so that leaving it out means true. */
+/* INT2 takes [a, b] or a single number; a null in an INT stays 0 (slice ends: INT with 0 = to the edge). */
 
 /* What an operation is, for reports, rules and checks. */
 enum bl_role {
@@ -278,8 +277,8 @@ struct bl_layernorm_attrs {
 };
 struct bl_pool_attrs {
     int kernel[2], stride[2], padding[2];
-    int ceil_mode;   // a last window that overruns counts, if it starts within the image or the padding before it
-    int exclude_pad; // of avgpool2d: the mean is of the image's values alone
+    int ceil_mode;         // a last window that overruns counts, if it starts within the image or the padding before it
+    int count_include_pad; // of avgpool2d; 0: the mean is of the image's values alone
 };
 struct bl_adaptive_attrs {
     int out[2];

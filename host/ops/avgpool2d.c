@@ -36,7 +36,7 @@ static int definition(struct bl_ref_layer *l, const struct bl_ref_tensor *x, int
 
 static const struct bl_field fields[] = {
     BL_POOL_FIELDS,
-    {"count_include_pad", BL_FIELD_NOT, offsetof(struct bl_pool_attrs, exclude_pad), true},
+    {"count_include_pad", BL_FIELD_BOOL, offsetof(struct bl_pool_attrs, count_include_pad), true, 1},
     {NULL},
 };
 

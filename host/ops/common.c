@@ -209,7 +209,7 @@ int bl_pool_setup(struct bl_node *node, struct bl_pool_attrs *pool) {
 /* Which of a window's values count in avgpool2d.cl's mean: 0 all, 1 those in the padding too, 2 the image's. */
 static int divisor(const struct bl_pool_attrs *pool) {
     bool padded = pool->padding[0] || pool->padding[1];
-    return pool->exclude_pad && padded ? 2 : pool->ceil_mode;
+    return !pool->count_include_pad && padded ? 2 : pool->ceil_mode != 0;
 }
 
 int bl_pool_prepare(struct bl_node *node, const char *file, const struct bl_pool_attrs *pool, int index_bytes) {
@@ -242,7 +242,7 @@ static double pooled(const struct bl_pool_attrs *a, struct bl_ref_tensor x, int 
     for (int t = 0; t < a->kernel[0] * a->kernel[1]; t++) {
         int p = top + t / a->kernel[1], q = left + t % a->kernel[1];
         bool inside = p >= 0 && q >= 0 && p < x.h && q < x.w;
-        count += a->exclude_pad ? inside : p < x.h + a->padding[0] && q < x.w + a->padding[1];
+        count += a->count_include_pad ? p < x.h + a->padding[0] && q < x.w + a->padding[1] : inside;
         if (inside) largest = fmax(largest, x.v[p * x.w + q]), sum += x.v[p * x.w + q];
     }
     return max ? largest : sum / count;
