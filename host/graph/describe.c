@@ -167,13 +167,23 @@ static const struct bl_node *maker_of(const struct bl_node *user, const struct b
     return NULL;
 }
 
+/* Its name; of nodes without parameters several may have one, and the input is "x". */
+static void node_id(const struct bl_node *node, char id[160]) {
+    bool taken = !strcmp(node->name, "x");
+    for (int i = 0; i < node->index && !taken; i++) taken = !strcmp(bl_graph_node(node->graph, i)->name, node->name);
+    snprintf(id, 160, taken ? "%.90s#%d" : "%s", node->name, node->index);
+}
+
 /* Of an output other than the first: the node's id, a colon and its number. */
 static cJSON *input_id(const struct bl_node *user, const struct blanch_tensor *tensor) {
     const struct bl_node *maker = maker_of(user, tensor);
-    char id[160];
-    snprintf(id, sizeof id, "%s", maker ? maker->name : "x");
+    char id[160] = "x", of_output[180];
+    if (maker) node_id(maker, id);
     for (int k = 1; maker && k < maker->outputs; k++)
-        if (maker->out[k] == tensor) snprintf(id, sizeof id, "%s:%d", maker->name, k);
+        if (maker->out[k] == tensor) {
+            snprintf(of_output, sizeof of_output, "%s:%d", id, k);
+            return cJSON_CreateString(of_output);
+        }
     return cJSON_CreateString(id);
 }
 
@@ -189,7 +199,9 @@ static void add_rule(cJSON *json, const struct bl_nd_rule *rule) {
 
 static cJSON *node_json(const struct bl_node *node) {
     cJSON *json = cJSON_CreateObject(), *attrs = bl_attrs_to_json(node->op, node->attrs), *inputs;
-    cJSON_AddStringToObject(json, "id", node->name);
+    char id[160];
+    node_id(node, id);
+    cJSON_AddStringToObject(json, "id", id);
     cJSON_AddStringToObject(json, "op", node->op->name);
     inputs = cJSON_AddArrayToObject(json, "inputs");
     for (int i = 0; i < node->inputs; i++) cJSON_AddItemToArray(inputs, input_id(node, node->in[i]));
