@@ -77,10 +77,12 @@ static int prepare(struct bl_node *node) {
     };
     int count = bl_node_training(node) ? BL_COUNT(wanted) : 2, code = 0;
     for (int i = 0; i < count && !code; i++)
-        code = bl_kernel_get(
-            node->dev, "batchnorm2d", wanted[i].name,
-            (struct bl_define[]){{"VEC", state->vec}, {"ACTIVATION", bl_node_activation(node)}, BL_ACT(node)}, 3,
-            wanted[i].kernel);
+        code = bl_kernel_get(node->dev, "batchnorm2d", wanted[i].name,
+                             (struct bl_define[]){{"VEC", state->vec},
+                                                  {"ACTIVATION", bl_node_activation(node)},
+                                                  {"TREE", bl_tree(node->dev)},
+                                                  BL_ACT(node)},
+                             4, wanted[i].kernel);
     return code;
 }
 
@@ -89,6 +91,13 @@ static struct bl_range chunk_range(const struct bl_node *node, int64_t chunks) {
     const struct state *state = node->state;
     return bl_on_cpu(node->dev) ? BL_GROUPS1(1, (size_t)chunks)
                                 : BL_ITEMS((size_t)(node->out[0]->c / state->vec), (size_t)chunks);
+}
+
+/* What is made of `chunks` partial sums: on a CPU an item takes some vectors, elsewhere a group takes one. */
+static struct bl_range vector_range(const struct bl_node *node, int64_t vectors, int64_t chunks) {
+    const struct state *state = node->state;
+    return bl_on_cpu(node->dev) ? bl_share(node->dev, vectors, 2 * BL_FLOAT_BYTES * state->vec * chunks)
+                                : bl_tree_rows(node->dev, vectors);
 }
 
 static int measure(struct bl_node *node, const struct bl_run *run) {
@@ -106,8 +115,8 @@ static int measure(struct bl_node *node, const struct bl_run *run) {
     if (!code) code = bl_merge(run->all, node->dev, &moments);
     if (code) return code;
     node->buffer[2]->value++;
-    return bl_launch(state->summarise, bl_share(node->dev, vectors, 2 * BL_FLOAT_BYTES * state->vec * chunks),
-                     BL_MEM(state->partial->mem), BL_MEM(node->param[0]->data.mem), BL_MEM(node->param[1]->data.mem),
+    return bl_launch(state->summarise, vector_range(node, vectors, chunks), BL_MEM(state->partial->mem),
+                     BL_MEM(node->param[0]->data.mem), BL_MEM(node->param[1]->data.mem),
                      BL_MEM(node->buffer[0]->data.mem), BL_MEM(node->buffer[1]->data.mem), BL_MEM(state->saved->mem),
                      BL_I64(moments.rows), BL_I32(vectors), BL_I64(moments.chunk), BL_F32(attrs->eps),
                      BL_F32(attrs->momentum));
@@ -141,10 +150,10 @@ static int backward(struct bl_node *node, const struct bl_run *run) {
                          BL_MEM(state->saved->mem), BL_MEM(state->partial_back->mem), BL_I64(rows), BL_I32(vectors),
                          BL_I64(state->chunk), BL_I32(state->tile));
     if (code) return code;
-    code = bl_launch(state->finish, bl_share(node->dev, vectors, 2 * BL_FLOAT_BYTES * state->vec * chunks),
-                     BL_MEM(state->partial_back->mem), BL_MEM(state->saved->mem), BL_MEM(node->param[0]->grad.mem),
-                     BL_MEM(node->param[1]->grad.mem), BL_MEM(state->coefficients->mem), BL_I64(rows), BL_I32(vectors),
-                     BL_I64(state->chunk), BL_I64(run->whole * x->h * x->w), BL_I32(run->training));
+    code = bl_launch(state->finish, vector_range(node, vectors, chunks), BL_MEM(state->partial_back->mem),
+                     BL_MEM(state->saved->mem), BL_MEM(node->param[0]->grad.mem), BL_MEM(node->param[1]->grad.mem),
+                     BL_MEM(state->coefficients->mem), BL_I64(rows), BL_I32(vectors), BL_I64(state->chunk),
+                     BL_I64(run->whole * x->h * x->w), BL_I32(run->training));
     if (code || !x->grad) return code;
     if (run->training && (code = bl_sum(run->all, node->dev, state->coefficients->mem, 0, 2 * x->c))) return code;
     return bl_launch(state->input_gradient, bl_share_rows(node->dev, vectors, rows, bl_bytes_of(x, 3 * x->c)),

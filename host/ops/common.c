@@ -39,6 +39,21 @@ struct bl_range bl_share_grid(const struct blanch_device *dev, int64_t vectors, 
                           : BL_ITEMS((size_t)vectors, (size_t)columns, (size_t)units);
 }
 
+int bl_tree(const struct blanch_device *dev) {
+    enum { MOST = 64 };
+    if (bl_on_cpu(dev)) return 0;
+    const struct blanch_device_info *info = blanch_device_info(dev);
+    const size_t most = info->max_work_group < info->max_work_item[0] ? info->max_work_group : info->max_work_item[0];
+    int items = 1;
+    while (items * 2 <= MOST && (size_t)(items * 2) <= most) items *= 2;
+    return items;
+}
+
+struct bl_range bl_tree_rows(const struct blanch_device *dev, int64_t rows) {
+    const size_t items = (size_t)bl_tree(dev);
+    return (struct bl_range){.global = {items, (size_t)rows}, .local = {items, 1, 1}};
+}
+
 int64_t bl_features(const struct blanch_tensor *tensor) {
     return tensor->c * tensor->h * tensor->w;
 }

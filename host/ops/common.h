@@ -20,6 +20,11 @@ struct bl_range bl_share_rows(const struct blanch_device *dev, int64_t vectors, 
 struct bl_range bl_share_grid(const struct blanch_device *dev, int64_t vectors, int64_t columns, int64_t units,
                               int64_t bytes);
 
+/* Items of a group that sums as a tree (kernels/tree.h), for the define TREE; 0: on dev an item sums alone. A group for
+ * each of `rows` sums, in dimension 1. */
+int bl_tree(const struct blanch_device *dev);
+struct bl_range bl_tree_rows(const struct blanch_device *dev, int64_t rows);
+
 int64_t bl_features(const struct blanch_tensor *tensor);                          // c*h*w, the elements of an image
 bool bl_same_shape(const struct blanch_tensor *a, const struct blanch_tensor *b); // but for n
 /* BLANCH_EINPUT unless the node has between low and high inputs. */
