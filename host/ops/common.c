@@ -43,6 +43,21 @@ struct bl_range bl_share_grid(const struct blanch_device *dev, int64_t vectors, 
 
 /* --- sums over pixels ------------------------------------------------------------------------- */
 
+int bl_tree(const struct blanch_device *dev) {
+    enum { MOST = 64 };
+    if (bl_on_cpu(dev)) return 0;
+    const struct blanch_device_info *info = blanch_device_info(dev);
+    const size_t most = info->max_work_group < info->max_work_item[0] ? info->max_work_group : info->max_work_item[0];
+    int items = 1;
+    while (items * 2 <= MOST && (size_t)(items * 2) <= most) items *= 2;
+    return items;
+}
+
+struct bl_range bl_tree_rows(const struct blanch_device *dev, int64_t rows) {
+    const size_t items = (size_t)bl_tree(dev);
+    return (struct bl_range){.global = {items, (size_t)rows}, .local = {items, 1, 1}};
+}
+
 enum { CPU_CHUNK_BYTES = 128 * 1024, MIN_CHUNK = 32, GPU_ITEMS = 32768 };
 
 int64_t bl_chunk(const struct bl_node *node, int vec) {
@@ -56,12 +71,17 @@ struct bl_range bl_share_chunks(const struct blanch_device *dev, int64_t vectors
     return bl_on_cpu(dev) ? BL_GROUPS1(1, (size_t)chunks) : BL_ITEMS((size_t)vectors, (size_t)chunks);
 }
 
+struct bl_range bl_share_merge(const struct blanch_device *dev, int64_t vectors, int64_t bytes) {
+    return bl_on_cpu(dev) ? bl_share(dev, vectors, bytes) : bl_tree_rows(dev, vectors);
+}
+
 int bl_sum_chunks(const struct bl_node *node, struct bl_chunk_sums from, int64_t channels, struct bl_mem *to) {
     int vec = bl_vec(node->dev, channels);
     struct bl_kernel *kernel;
-    int code = bl_kernel_get(node->dev, "chunks", "sum_chunks", (struct bl_define[]){{"VEC", vec}}, 1, &kernel);
+    int code = bl_kernel_get(node->dev, "chunks", "sum_chunks",
+                             (struct bl_define[]){{"VEC", vec}, {"TREE", bl_tree(node->dev)}}, 2, &kernel);
     if (code) return code;
-    return bl_launch(kernel, bl_share(node->dev, channels / vec, BL_FLOAT_BYTES * vec * from.chunks),
+    return bl_launch(kernel, bl_share_merge(node->dev, channels / vec, BL_FLOAT_BYTES * vec * from.chunks),
                      BL_MEM(from.partial), BL_I64(from.chunks), BL_I64(from.stride), BL_I64(from.offset), BL_MEM(to),
                      BL_I32(channels / vec));
 }
