@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MOST_NODES = 1 << 16, MOST_LAYERS = 1 << 13, MOST_TOLD = 40 };
+enum { MOST_NODES = 1 << 16, MOST_LAYERS = 1 << 12, MOST_TOLD = 40 };
 
 void *bl_onnx_take(struct bl_onnx_reader *r, size_t count, size_t size) {
     struct bl_onnx_memory *memory = bl_calloc(1, sizeof *memory);
