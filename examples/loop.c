@@ -111,7 +111,7 @@ int main(int argc, char **argv) {
 
     /* Goes on where the checkpoint is, with the next batch of the same order. */
     struct blanch_network_info info = {.size = sizeof info};
-    if (blanch_network_load_state(loop.network, argv[1])) printf("begins anew: %s\n", blanch_error_message());
+    if (blanch_state_exists(argv[1])) check(blanch_network_load_state(loop.network, argv[1]));
     check(blanch_network_info(loop.network, &info));
     struct blanch_view view = {.size = sizeof view};
     check(blanch_data_view(data, info.channels, info.height, &view));

@@ -1,12 +1,9 @@
-/* y[n][oy][ox][c] = sum over the window of x[n][oy*SH - PH + ky][ox*SW - PW + kx][c] / (KH*KW); outside the image x
- * is zero.
- * backward gathers: dx[n][iy][ix][c] = sum of dy over the windows that cover the pixel / (KH*KW).
- * Layout NHWC. An item takes some vectors (dimension 0), columns (1) and rows n*height + y (2) of what it writes.
- * `add` other than 0 adds to what dx holds.
- *   VEC       channels in a vector, 1 to 16, dividing the channels; required
- *   KH, KW    the window; required
- *   SH, SW    its steps; required
- *   PH, PW    padding on every side; required */
+/* y[n][oy][ox][c] = sum over the window of x[n][oy*SH - PH + ky][ox*SW - PW + kx][c] / count; outside the image x is
+ * zero. backward gathers: dx[n][iy][ix][c] = sum of dy / count over the windows that cover the pixel. Layout NHWC. An
+ * item takes some vectors (dimension 0), columns (1) and rows n*height + y (2) of what it writes. `add` other than 0
+ * adds to what dx holds. VEC       channels in a vector, 1 to 16, dividing the channels; required KH, KW    the window;
+ * required SH, SW    its steps; required PH, PW    padding on every side; required DIVISOR   what of the window counts:
+ * 0 all, KH*KW; 1 what lies in the image and its padding; 2 in the image; required */
 #include "vec.h"
 #if !defined(KH) || !defined(KW) || !defined(SH) || !defined(SW) || !defined(PH) || !defined(PW)
 #error "KH, KW, SH, SW, PH and PW are all needed"
@@ -22,6 +19,19 @@
 #define FIRST(i, size, step, padding) ((i) + (padding) < (size) ? 0 : ((i) + (padding) - (size)) / (step) + 1)
 #define LAST(i, step, padding, windows) min(((i) + (padding)) / (step), (windows)-1)
 
+/* How many of window o's `size` positions along an axis of `length` count. */
+#if DIVISOR == 0
+#define COUNTED(o, length, size, step, padding) (size)
+#elif DIVISOR == 1
+#define COUNTED(o, length, size, step, padding) min(size, (length) + 2 * (padding) - (o) * (step))
+#else
+#define COUNTED(o, length, size, step, padding)                                                                        \
+    (min((o) * (step) - (padding) + (size), length) - max((o) * (step) - (padding), 0))
+#endif
+#define COUNT(oy, ox) (float)(COUNTED(oy, h, KH, SH, PH) * COUNTED(ox, w, KW, SW, PW))
+
+#define SHARE(dy, oy, ox) (DIVISOR ? (dy) / COUNT(oy, ox) : (dy))
+
 kernel void forward(global const ACT *restrict x, global ACT *restrict y, long rows, int vectors, int h, int w, int oh,
                     int ow) {
     const size_t end = END(2, rows), columns = END(1, ow), last = END(0, vectors), channels = (size_t)vectors * VEC;
@@ -35,7 +45,7 @@ kernel void forward(global const ACT *restrict x, global ACT *restrict y, long r
                 for (int ky = y0; ky < y1; ky++)
                     for (int kx = x0; kx < x1; kx++)
                         sum += LOAD_ACT(corner + ((long)ky * w + kx) * (long)channels + v * VEC);
-                STORE_ACT(sum / (float)(KH * KW), y + (r * ow + ox) * channels + v * VEC);
+                STORE_ACT(sum / COUNT((int)(r % oh), (int)ox), y + (r * ow + ox) * channels + v * VEC);
             }
         }
 }
@@ -53,8 +63,8 @@ kernel void backward(global const ACT *restrict dy, global ACT *restrict dx, lon
                 vec sum = (vec)(0.0f);
                 for (int oy = oy0; oy <= oy1; oy++)
                     for (int ox = ox0; ox <= ox1; ox++)
-                        sum += LOAD_ACT(dy + ((image + oy) * ow + ox) * channels + v * VEC);
-                sum /= (float)(KH * KW);
+                        sum += SHARE(LOAD_ACT(dy + ((image + oy) * ow + ox) * channels + v * VEC), oy, ox);
+                if (!DIVISOR) sum /= (float)(KH * KW);
                 if (add) sum += LOAD_ACT(to);
                 STORE_ACT(sum, to);
             }

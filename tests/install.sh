@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Installs into an empty folder; builds programs against the installed header and blanch.pc alone, and runs the first:
-# tests/install.sh BUILD_FOLDER PROGRAM.c...
+# Installs into an empty folder; builds programs against the installed header and blanch.pc alone, and runs those that
+# begin with api: tests/install.sh BUILD_FOLDER PROGRAM.c...
 set -euo pipefail
-build=$1 program=$2
+build=$1
 shift
 root=$(mktemp -d)
 trap 'rm -rf "$root"' EXIT
@@ -33,6 +33,14 @@ if command -v nm >/dev/null && [[ $library == *.so ]]; then
   sed 's,//.*,,' "$header" | grep -v '^ \*\|^/\*\|^#' | grep -o '\bblanch_[a-z0-9_]*(' | tr -d '(' | sort -u \
     >"$root/declared"
   diff "$root/declared" "$root/exported" || { echo "exported (>) and declared (<) symbols differ"; exit 1; }
+  # it has no means to print or exit
+  if nm -D --undefined-only "$library" | awk '{print $NF}' | sed 's/@.*//' |
+    grep -x '_\{0,2\}v\{0,1\}f\{0,1\}printf\(_chk\)\{0,1\}\|puts\|putchar\|perror\|stdout\|stderr\|_\{0,1\}exit'; then
+    echo "the library prints or exits"
+    exit 1
+  fi
 fi
 
-LD_LIBRARY_PATH=${library%/*} DYLD_LIBRARY_PATH=${library%/*} "$root/$(basename "$program" .c)" "$root/weights"
+for program in "$root"/api*; do
+  LD_LIBRARY_PATH=${library%/*} DYLD_LIBRARY_PATH=${library%/*} "$program" "$root/$(basename "$program").out"
+done

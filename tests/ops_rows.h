@@ -14,6 +14,7 @@ struct row {
         struct bl_batchnorm_attrs norm;
         struct bl_layernorm_attrs layernorm;
         struct bl_pool_attrs pool;
+        struct bl_adaptive_attrs adaptive;
         struct bl_slice_attrs slice;
         struct bl_shuffle_attrs shuffle;
         struct bl_dropout_attrs dropout;
@@ -74,6 +75,11 @@ static struct row rows[] = {
     {"linear over pixels, batch 1, no bias", "linear", {.linear = {16, 5, 0}}, {1, 16, 2, 3}},
     {"batch norm", "batchnorm2d", {.norm = {13, 1e-5f, 0.1f}}, {3, 13, 5, 7}, .tolerance = 3e-4},
     {"batch norm, batch 1", "batchnorm2d", {.norm = {16, 1e-5f, 0.1f}}, {1, 16, 3, 3}, .tolerance = 3e-4},
+    {"batch norm, its own eps and momentum",
+     "batchnorm2d",
+     {.norm = {5, 1e-2f, 0.3f}},
+     {4, 5, 3, 5},
+     .tolerance = 3e-4},
     {"batch norm in evaluation", "batchnorm2d", {.norm = {6, 1e-5f, 0.1f}}, {2, 6, 3, 5}, .eval = true},
     {"layer norm", "layernorm", {.layernorm = {13, 1e-5f}}, {3, 13, 5, 7}, .tolerance = 3e-4},
     {"layer norm of vectors", "layernorm", {.layernorm = {48, 1e-6f}}, {2, 48, 3, 3}, .tolerance = 3e-4},
@@ -93,8 +99,21 @@ static struct row rows[] = {
     {"elu", "elu", {.elu = {1.5f}}, {2, 9, 5, 5}},
     {"max pool 2x2", "maxpool2d", {.pool = {{2, 2}, {2, 2}, {0, 0}}}, {2, 5, 9, 8}},
     {"max pool 3x3 stride 2 padded", "maxpool2d", {.pool = {{3, 3}, {2, 2}, {1, 1}}}, {1, 16, 7, 6}},
-    {"average pool 2x2", "avgpool2d", {.pool = {{2, 2}, {2, 2}, {0, 0}}}, {2, 5, 7, 8}},
-    {"average pool 3x2 padded", "avgpool2d", {.pool = {{3, 2}, {2, 1}, {1, 1}}}, {2, 3, 7, 5}},
+    {"max pool rounded up", "maxpool2d", {.pool = {{3, 3}, {2, 2}, {0, 0}, 1}}, {2, 5, 8, 7}},
+    {"max pool rounded up, padded", "maxpool2d", {.pool = {{3, 3}, {3, 2}, {1, 1}, 1}}, {1, 3, 5, 6}},
+    {"max pool rounded up, larger than its input", "maxpool2d", {.pool = {{3, 3}, {2, 2}, {0, 0}, 1}}, {1, 4, 2, 5}},
+    {"average pool 2x2", "avgpool2d", {.pool = {{2, 2}, {2, 2}, {0, 0}, 0, 1}}, {2, 5, 7, 8}},
+    {"average pool 3x2 padded", "avgpool2d", {.pool = {{3, 2}, {2, 1}, {1, 1}, 0, 1}}, {2, 3, 7, 5}},
+    {"average pool rounded up", "avgpool2d", {.pool = {{3, 3}, {2, 2}, {1, 1}, 1, 1}}, {2, 5, 8, 6}},
+    {"average pool rounded up, unpadded, batch 1",
+     "avgpool2d",
+     {.pool = {{3, 2}, {3, 2}, {0, 0}, 1, 1}},
+     {1, 16, 5, 7}},
+    {"average pool less its padding", "avgpool2d", {.pool = {{3, 3}, {2, 1}, {1, 1}, 0, 0}}, {2, 3, 7, 5}},
+    {"average pool rounded up, less its padding", "avgpool2d", {.pool = {{3, 3}, {2, 2}, {1, 1}, 1, 0}}, {2, 6, 8, 6}},
+    {"adaptive average pool", "adaptive_avgpool2d", {.adaptive = {{3, 2}}}, {2, 5, 7, 9}},
+    {"adaptive average pool, even", "adaptive_avgpool2d", {.adaptive = {{2, 3}}}, {1, 16, 4, 9}},
+    {"adaptive average pool to more", "adaptive_avgpool2d", {.adaptive = {{5, 7}}}, {2, 3, 3, 7}},
     {"global average pool", "global_avgpool2d", {{0}}, {3, 17, 5, 7}},
     {"add", "add", {{0}}, {2, 9, 5, 7}, {2, 9, 5, 7}},
     {"mul", "mul", {{0}}, {2, 9, 5, 7}, {2, 9, 5, 7}},

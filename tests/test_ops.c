@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <cmocka.h>
+#include "graph/describe.h"
 #include "graph/graph.h"
 #include "graph/reference.h"
 #include "harness.h"
@@ -243,6 +244,22 @@ static void run_case(void **state) {
     release(&t);
 }
 
+/* Of every row: to JSON, back, and to JSON again. */
+static void test_attributes(void **state) {
+    for (int i = 0; i < BL_COUNT(rows); i++) {
+        const struct bl_op *op = bl_op_find(rows[i].op);
+        void *back = calloc(1, op->attrs_size + 1);
+        cJSON *json = bl_attrs_to_json(op, &rows[i].attrs), *again = NULL;
+        assert_true(back && json);
+        check(bl_attrs_from_json(op, json, back));
+        again = bl_attrs_to_json(op, back);
+        char *want = cJSON_Print(json), *got = cJSON_Print(again);
+        if (strcmp(want, got)) fail_msg("%s: %s became %s", rows[i].name, want, got);
+        cJSON_free(want), cJSON_free(got), free(back);
+        cJSON_Delete(json), cJSON_Delete(again);
+    }
+}
+
 /* Kernels are built for every type, which takes most of the time: the suite takes each operation's first row in 16
  * bits, a filter on the command line ('*') all of them. */
 static bool is_first(int row) {
@@ -254,7 +271,7 @@ static bool is_first(int row) {
 int main(int argc, char **argv) {
     int failed = open_test_device(&device);
     enum { MOST = BL_COUNT(rows) * BL_COUNT(rounding) };
-    struct CMUnitTest tests[MOST];
+    struct CMUnitTest tests[MOST + 1];
     static struct typed cases[MOST];
     size_t count = 0;
     for (int type = 0; type < BL_COUNT(rounding); type++)
@@ -266,6 +283,7 @@ int main(int argc, char **argv) {
             snprintf(c->name, sizeof c->name, type ? "%s, %s" : "%s", rows[i].name, bl_type_traits[type].name);
             tests[count++] = (struct CMUnitTest){c->name, run_case, NULL, NULL, c};
         }
+    tests[count++] = (struct CMUnitTest)cmocka_unit_test(test_attributes);
     if (argc > 1) cmocka_set_test_filter(argv[1]);
     failed += _cmocka_run_group_tests("operations", tests, count, NULL, NULL);
     return failed + close_test_device(device);

@@ -12,7 +12,7 @@ import sys
 import tap
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-FOLDERS = ('include', 'host', 'kernels', 'models', 'datasets', 'tests', 'docs', '.ci', 'examples')
+FOLDERS = ('include', 'host', 'kernels', 'models', 'datasets', 'tests', 'docs', '.ci', 'examples', 'python')
 OPENCL = ('CL/', 'OpenCL/', 'clblast', 'clFFT')
 WIDTH = 120
 
@@ -173,10 +173,18 @@ def test_links_of_documents():
 
 def test_files_that_documents_name():
     """Paths in backticks that begin with a folder of this tree and have an ending are there."""
-    named = re.compile(r'`((?:include|host|kernels|models|datasets|tests|docs)/[\w./-]+\.(?:c|h|cl|py|sh|md|csv))`')
+    named = re.compile(r'`((?:include|host|kernels|models|datasets|tests|docs|examples)/[\w./-]+'
+                       r'\.(?:c|h|cl|py|sh|md|csv))`')
     none(['%s names %s, which is not there' % (path, name) for path in files('.md')
           for name in named.findall(read(path))
           if 'NAME' not in name and not os.path.exists(os.path.join(ROOT, name))])
+
+
+def test_programs_in_documents_are_those_of_the_examples():
+    programs = [read(path) for path in files('.c') if path.startswith('examples/')]
+    none(['%s shows what no program in examples/ has:\n%s' % (path, block) for path in files('.md')
+          for block in re.findall(r'^```c\n(.*?)^```', read(path), re.M | re.S)
+          if not any(block in program for program in programs)])
 
 
 if __name__ == '__main__':

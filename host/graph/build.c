@@ -12,12 +12,24 @@
 void blanch_scope(struct blanch_builder *b, const char *format, ...) {
     va_list args;
     va_start(args, format);
-    vsnprintf(b->prefix, sizeof b->prefix, format, args);
+    const int length = vsnprintf(b->prefix, sizeof b->prefix, format, args);
     va_end(args);
+    if (length >= (int)sizeof b->prefix)
+        bl_graph_stick(b->graph, bl_fail(BLANCH_EUSAGE, "the prefix %s... is longer than %zu bytes", b->prefix,
+                                         sizeof b->prefix - 1));
 }
 
 void blanch_order(struct blanch_builder *b, const char *names) {
-    bl_graph_order(b->graph, b->prefix, names);
+    if (names) bl_graph_order(b->graph, b->prefix, names);
+}
+
+/* What has parameters is found by its name. */
+static bool is_named(struct blanch_builder *b, const char *op, const char *name) {
+    enum { MOST = sizeof((struct bl_node *)0)->name - 1 };
+    if (name && *name && strlen(b->prefix) + strlen(name) <= MOST) return true;
+    bl_graph_stick(b->graph, bl_fail(BLANCH_EUSAGE, "the name of a %s, '%s%s', has to have 1 to %d bytes", op,
+                                     b->prefix, name ? name : "", MOST));
+    return false;
 }
 
 const char *blanch_name(struct blanch_builder *b, const char *format, ...) {
@@ -126,7 +138,7 @@ static struct blanch_tensor *add_nd(struct blanch_builder *b, const char *op, co
 struct blanch_tensor *bl_build_conv2d(struct blanch_builder *b, const char *name, struct blanch_tensor *x,
                                       struct bl_conv_attrs conv, const struct bl_nd_rule *rule) {
     char full[256];
-    if (!x) return NULL;
+    if (!x || !is_named(b, "conv2d", name)) return NULL;
     if (b->norm == BLANCH_NONE) conv.bias = 1;
     if (rule->keep || b->norm != BLANCH_ND) return add_plain(b, "conv2d", name, &conv, x, rule);
     conv.bias = 1;
@@ -155,7 +167,7 @@ struct blanch_tensor *bl_build_batchnorm2d(struct blanch_builder *b, const char 
                                            struct bl_batchnorm_attrs attrs, bool keep) {
     const struct bl_nd_rule rule = {.keep = keep};
     if (!x || b->norm == BLANCH_NONE || (b->norm == BLANCH_ND && !keep)) return x;
-    return add_plain(b, "batchnorm2d", name, &attrs, x, &rule);
+    return !is_named(b, "batchnorm2d", name) ? NULL : add_plain(b, "batchnorm2d", name, &attrs, x, &rule);
 }
 
 static struct bl_batchnorm_attrs usual_batchnorm(const struct blanch_tensor *x) {
@@ -176,7 +188,7 @@ void blanch_batchnorm2d_unused(struct blanch_builder *b, const char *name, struc
 
 struct blanch_tensor *bl_build_linear(struct blanch_builder *b, const char *name, struct blanch_tensor *x,
                                       struct bl_linear_attrs linear, const struct bl_nd_rule *rule) {
-    if (!x) return NULL;
+    if (!x || !is_named(b, "linear", name)) return NULL;
     if (rule->keep || b->norm != BLANCH_ND) return add_plain(b, "linear", name, &linear, x, rule);
     linear.bias = 1;
     int block = bl_build_block(or_else(rule->block, or_else(b->nd.block_fc, b->block_fc)), linear.in_features);
@@ -194,7 +206,8 @@ static struct blanch_tensor *linear_of(struct blanch_builder *b, const char *nam
 }
 
 struct blanch_tensor *blanch_layernorm(struct blanch_builder *b, const char *name, struct blanch_tensor *x, float eps) {
-    return x ? add1(b, "layernorm", name, &(struct bl_layernorm_attrs){(int)x->c, eps}, x) : NULL;
+    if (!x || !is_named(b, "layernorm", name)) return NULL;
+    return add1(b, "layernorm", name, &(struct bl_layernorm_attrs){(int)x->c, number_or(eps, 1e-5f)}, x);
 }
 
 struct blanch_tensor *blanch_scale(struct blanch_builder *b, const char *name, struct blanch_tensor *x) {
@@ -232,10 +245,22 @@ struct blanch_tensor *blanch_maxpool2d(struct blanch_builder *b, struct blanch_t
     return add1(b, "maxpool2d", NULL, &attrs, x);
 }
 
+struct blanch_tensor *blanch_maxpool2d_ceil(struct blanch_builder *b, struct blanch_tensor *x, int kernel, int stride,
+                                            int padding) {
+    struct bl_pool_attrs attrs = {{kernel, kernel}, {stride, stride}, {padding, padding}, .ceil_mode = 1};
+    return add1(b, "maxpool2d", NULL, &attrs, x);
+}
+
 struct blanch_tensor *blanch_avgpool2d(struct blanch_builder *b, struct blanch_tensor *x, int kernel, int stride,
                                        int padding) {
-    struct bl_pool_attrs attrs = {{kernel, kernel}, {stride, stride}, {padding, padding}};
+    struct bl_pool_attrs attrs = {{kernel, kernel}, {stride, stride}, {padding, padding}, .count_include_pad = 1};
     return add1(b, "avgpool2d", NULL, &attrs, x);
+}
+
+struct blanch_tensor *blanch_adaptive_avgpool2d(struct blanch_builder *b, struct blanch_tensor *x, int height,
+                                                int width) {
+    struct bl_adaptive_attrs attrs = {{height, width}};
+    return add1(b, "adaptive_avgpool2d", NULL, &attrs, x);
 }
 
 struct blanch_tensor *blanch_global_avgpool2d(struct blanch_builder *b, struct blanch_tensor *x) {

@@ -277,6 +277,11 @@ struct bl_layernorm_attrs {
 };
 struct bl_pool_attrs {
     int kernel[2], stride[2], padding[2];
+    int ceil_mode;         // a last window that overruns counts, if it starts within the image or the padding before it
+    int count_include_pad; // of avgpool2d; 0: the mean is of the image's values alone
+};
+struct bl_adaptive_attrs {
+    int out[2];
 };
 struct bl_slice_attrs {
     int begin, end;

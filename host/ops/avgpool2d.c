@@ -1,4 +1,5 @@
-/* Mean over windows. Padding counts as zeros, in the divisor too; sizes are rounded down. */
+/* Mean over windows. Padding counts as zeros, in the divisor too unless count_include_pad is false; sizes are rounded
+ * down or, with ceil_mode, up: what a last window has beyond the padding does not count. */
 #include "ops/common.h"
 #include "graph/reference.h"
 
@@ -33,13 +34,19 @@ static int definition(struct bl_ref_layer *l, const struct bl_ref_tensor *x, int
     return bl_pool_definition(l->attrs, x, y, false);
 }
 
+static const struct bl_field fields[] = {
+    BL_POOL_FIELDS,
+    {"count_include_pad", BL_FIELD_BOOL, offsetof(struct bl_pool_attrs, count_include_pad), true, 1},
+    {NULL},
+};
+
 const struct bl_op bl_op_avgpool2d = {
     .name = "avgpool2d",
     .role = BL_ROLE_POOLING,
     .tolerance = 1e-3,
     .types = BL_ACTIVATION_TYPES,
     .attrs_size = sizeof(struct bl_pool_attrs),
-    .fields = bl_pool_fields,
+    .fields = fields,
     .phase_forward = BL_POOL,
     .phase_backward = BL_POOL,
     .setup = setup,

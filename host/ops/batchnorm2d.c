@@ -72,10 +72,12 @@ static int prepare(struct bl_node *node) {
     };
     int count = bl_node_training(node) ? BL_COUNT(wanted) : 2, code = 0;
     for (int i = 0; i < count && !code; i++)
-        code = bl_kernel_get(
-            node->dev, "batchnorm2d", wanted[i].name,
-            (struct bl_define[]){{"VEC", state->vec}, {"ACTIVATION", bl_node_activation(node)}, BL_ACT(node)}, 3,
-            wanted[i].kernel);
+        code = bl_kernel_get(node->dev, "batchnorm2d", wanted[i].name,
+                             (struct bl_define[]){{"VEC", state->vec},
+                                                  {"ACTIVATION", bl_node_activation(node)},
+                                                  {"TREE", bl_tree(node->dev)},
+                                                  BL_ACT(node)},
+                             4, wanted[i].kernel);
     return code;
 }
 
@@ -94,7 +96,7 @@ static int measure(struct bl_node *node, const struct bl_run *run) {
     if (!code) code = bl_merge(run->all, node->dev, &moments);
     if (code) return code;
     node->buffer[2]->value++;
-    return bl_launch(state->summarise, bl_share(node->dev, vectors, 2 * BL_FLOAT_BYTES * state->vec * chunks),
+    return bl_launch(state->summarise, bl_share_merge(node->dev, vectors, 2 * BL_FLOAT_BYTES * state->vec * chunks),
                      BL_MEM(state->partial->mem), BL_MEM(node->param[0]->data.mem), BL_MEM(node->param[1]->data.mem),
                      BL_MEM(node->buffer[0]->data.mem), BL_MEM(node->buffer[1]->data.mem), BL_MEM(state->saved->mem),
                      BL_I64(moments.rows), BL_I32(vectors), BL_I64(moments.chunk), BL_F32(attrs->eps),
@@ -129,7 +131,7 @@ static int backward(struct bl_node *node, const struct bl_run *run) {
                          BL_MEM(state->saved->mem), BL_MEM(state->partial_back->mem), BL_I64(rows), BL_I32(vectors),
                          BL_I64(state->chunk), BL_I32(state->tile));
     if (code) return code;
-    code = bl_launch(state->finish, bl_share(node->dev, vectors, 2 * BL_FLOAT_BYTES * state->vec * chunks),
+    code = bl_launch(state->finish, bl_share_merge(node->dev, vectors, 2 * BL_FLOAT_BYTES * state->vec * chunks),
                      BL_MEM(state->partial_back->mem), BL_MEM(state->saved->mem), BL_MEM(node->param[0]->grad.mem),
                      BL_MEM(node->param[1]->grad.mem), BL_MEM(state->coefficients->mem), BL_I64(rows), BL_I32(vectors),
                      BL_I64(state->chunk), BL_I64(run->whole * x->h * x->w), BL_I32(run->training));

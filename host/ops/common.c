@@ -43,6 +43,21 @@ struct bl_range bl_share_grid(const struct blanch_device *dev, int64_t vectors, 
 
 /* --- sums over pixels ------------------------------------------------------------------------- */
 
+int bl_tree(const struct blanch_device *dev) {
+    enum { MOST = 64 };
+    if (bl_on_cpu(dev)) return 0;
+    const struct blanch_device_info *info = blanch_device_info(dev);
+    const size_t most = info->max_work_group < info->max_work_item[0] ? info->max_work_group : info->max_work_item[0];
+    int items = 1;
+    while (items * 2 <= MOST && (size_t)(items * 2) <= most) items *= 2;
+    return items;
+}
+
+struct bl_range bl_tree_rows(const struct blanch_device *dev, int64_t rows) {
+    const size_t items = (size_t)bl_tree(dev);
+    return (struct bl_range){.global = {items, (size_t)rows}, .local = {items, 1, 1}};
+}
+
 enum { CPU_CHUNK_BYTES = 128 * 1024, MIN_CHUNK = 32, GPU_ITEMS = 32768 };
 
 int64_t bl_chunk(const struct bl_node *node, int vec) {
@@ -56,12 +71,17 @@ struct bl_range bl_share_chunks(const struct blanch_device *dev, int64_t vectors
     return bl_on_cpu(dev) ? BL_GROUPS1(1, (size_t)chunks) : BL_ITEMS((size_t)vectors, (size_t)chunks);
 }
 
+struct bl_range bl_share_merge(const struct blanch_device *dev, int64_t vectors, int64_t bytes) {
+    return bl_on_cpu(dev) ? bl_share(dev, vectors, bytes) : bl_tree_rows(dev, vectors);
+}
+
 int bl_sum_chunks(const struct bl_node *node, struct bl_chunk_sums from, int64_t channels, struct bl_mem *to) {
     int vec = bl_vec(node->dev, channels);
     struct bl_kernel *kernel;
-    int code = bl_kernel_get(node->dev, "chunks", "sum_chunks", (struct bl_define[]){{"VEC", vec}}, 1, &kernel);
+    int code = bl_kernel_get(node->dev, "chunks", "sum_chunks",
+                             (struct bl_define[]){{"VEC", vec}, {"TREE", bl_tree(node->dev)}}, 2, &kernel);
     if (code) return code;
-    return bl_launch(kernel, bl_share(node->dev, channels / vec, BL_FLOAT_BYTES * vec * from.chunks),
+    return bl_launch(kernel, bl_share_merge(node->dev, channels / vec, BL_FLOAT_BYTES * vec * from.chunks),
                      BL_MEM(from.partial), BL_I64(from.chunks), BL_I64(from.stride), BL_I64(from.offset), BL_MEM(to),
                      BL_I32(channels / vec));
 }
@@ -180,12 +200,13 @@ int bl_activation_backward(struct bl_node *node, const struct bl_run *run) {
 
 /* --- pooling ---------------------------------------------------------------------------------- */
 
-const struct bl_field bl_pool_fields[] = {
-    {"kernel", BL_FIELD_INT2, offsetof(struct bl_pool_attrs, kernel), false},
-    {"stride", BL_FIELD_INT2, offsetof(struct bl_pool_attrs, stride), true},
-    {"padding", BL_FIELD_INT2, offsetof(struct bl_pool_attrs, padding), true},
-    {NULL},
-};
+static int64_t windows(const struct bl_pool_attrs *pool, int axis, int64_t size) {
+    int64_t k = pool->kernel[axis], s = pool->stride[axis], p = pool->padding[axis],
+            span = size + 2 * p - k + (pool->ceil_mode ? s - 1 : 0);
+    if (span < 0) return 0;
+    int64_t count = span / s + 1;
+    return pool->ceil_mode && (count - 1) * s >= size + p ? count - 1 : count;
+}
 
 int bl_pool_setup(struct bl_node *node, struct bl_pool_attrs *pool) {
     int code = bl_check_inputs(node, 1, 1);
@@ -199,10 +220,16 @@ int bl_pool_setup(struct bl_node *node, struct bl_pool_attrs *pool) {
                            "%s: a window of %d at a step of %d with %d of padding: the window is 1 to 255, the "
                            "step at least 1, the padding at most half the window",
                            node->name, k, pool->stride[i], p);
-        out[i] = size[i] + 2 * p < k ? 0 : (size[i] + 2 * p - k) / pool->stride[i] + 1;
+        out[i] = windows(pool, i, size[i]);
     }
     bl_node_out(node, node->in[0]->c, out[0], out[1]);
     return 0;
+}
+
+/* Which of a window's values count in avgpool2d.cl's mean: 0 all, 1 those in the padding too, 2 the image's. */
+static int divisor(const struct bl_pool_attrs *pool) {
+    bool padded = pool->padding[0] || pool->padding[1];
+    return !pool->count_include_pad && padded ? 2 : pool->ceil_mode != 0;
 }
 
 int bl_pool_prepare(struct bl_node *node, const char *file, const struct bl_pool_attrs *pool, int index_bytes) {
@@ -210,11 +237,17 @@ int bl_pool_prepare(struct bl_node *node, const char *file, const struct bl_pool
     if (!state) return BLANCH_ENOMEM;
     state->vec = bl_vec(node->dev, node->out[0]->c);
     struct bl_define defines[] = {
-        {"VEC", state->vec},          BL_ACT(node),
-        {"KH", pool->kernel[0]},      {"KW", pool->kernel[1]},
-        {"SH", pool->stride[0]},      {"SW", pool->stride[1]},
-        {"PH", pool->padding[0]},     {"PW", pool->padding[1]},
-        {"INDEX_BYTES", index_bytes}, {"RELU", bl_node_activation(node) == bl_op_relu.activation},
+        {"VEC", state->vec},
+        BL_ACT(node),
+        {"KH", pool->kernel[0]},
+        {"KW", pool->kernel[1]},
+        {"SH", pool->stride[0]},
+        {"SW", pool->stride[1]},
+        {"PH", pool->padding[0]},
+        {"PW", pool->padding[1]},
+        {"DIVISOR", divisor(pool)},
+        {"INDEX_BYTES", index_bytes},
+        {"RELU", bl_node_activation(node) == bl_op_relu.activation},
     };
     int count = BL_COUNT(defines) - (index_bytes == 0 ? 2 : 0);
     int code = bl_kernel_get(node->dev, file, "forward", defines, count, &state->forward);
@@ -222,23 +255,30 @@ int bl_pool_prepare(struct bl_node *node, const char *file, const struct bl_pool
     return bl_kernel_get(node->dev, file, "backward", defines, count, &state->backward);
 }
 
-/* A window of a plane. */
+/* A window of a plane. Of the values outside it, those of the padding count in a mean unless they are excluded. */
 static double pooled(const struct bl_pool_attrs *a, struct bl_ref_tensor x, int i, int j, bool max) {
-    int top = i * a->stride[0] - a->padding[0], left = j * a->stride[1] - a->padding[1];
-    double value = max ? -INFINITY : 0;
+    int top = i * a->stride[0] - a->padding[0], left = j * a->stride[1] - a->padding[1], count = 0;
+    double largest = -INFINITY, sum = 0;
     for (int t = 0; t < a->kernel[0] * a->kernel[1]; t++) {
         int p = top + t / a->kernel[1], q = left + t % a->kernel[1];
-        if (p < 0 || q < 0 || p >= x.h || q >= x.w) continue;
-        double v = x.v[p * x.w + q];
-        value = max ? fmax(value, v) : value + v / (a->kernel[0] * a->kernel[1]);
+        bool inside = p >= 0 && q >= 0 && p < x.h && q < x.w;
+        count += a->count_include_pad ? p < x.h + a->padding[0] && q < x.w + a->padding[1] : inside;
+        if (inside) largest = fmax(largest, x.v[p * x.w + q]), sum += x.v[p * x.w + q];
     }
-    return value;
+    return max ? largest : sum / count;
+}
+
+/* The windows that lie within the padded axis; with ceil_mode also the next, if it starts before the padding behind. */
+static int windows_of(const struct bl_pool_attrs *a, int axis, int size) {
+    int step = a->stride[axis], before = a->padding[axis], count = 0;
+    while (count * step + a->kernel[axis] <= size + 2 * before) count++;
+    bool rest = (count - 1) * step + a->kernel[axis] < size + 2 * before;
+    return count + (a->ceil_mode && rest && count * step < size + before);
 }
 
 int bl_pool_definition(const struct bl_pool_attrs *a, const struct bl_ref_tensor *x, struct bl_ref_tensor *y,
                        bool max) {
-    int code = bl_ref_new(y, x->n, x->c, (x->h + 2 * a->padding[0] - a->kernel[0]) / a->stride[0] + 1,
-                          (x->w + 2 * a->padding[1] - a->kernel[1]) / a->stride[1] + 1);
+    int code = bl_ref_new(y, x->n, x->c, windows_of(a, 0, x->h), windows_of(a, 1, x->w));
     for (int n = 0; n < y->n && !code; n++)
         for (int c = 0; c < y->c; c++) {
             const struct bl_ref_tensor from = bl_ref_plane(x, n, c), to = bl_ref_plane(y, n, c);

@@ -23,7 +23,8 @@ static int definition(struct bl_ref_layer *l, const struct bl_ref_tensor *x, int
     return code;
 }
 
-static const struct bl_field fields[] = {{"alpha", BL_FIELD_FLOAT, offsetof(struct bl_elu_attrs, alpha)}, {NULL}};
+static const struct bl_field fields[] = {{"alpha", BL_FIELD_FLOAT, offsetof(struct bl_elu_attrs, alpha), true, 1},
+                                         {NULL}};
 
 const struct bl_op bl_op_elu = {
     .name = "elu",

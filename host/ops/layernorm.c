@@ -19,11 +19,10 @@ static int64_t rows_of(const struct bl_node *node, int64_t n) {
 }
 
 static int setup(struct bl_node *node) {
-    struct bl_layernorm_attrs *attrs = node->attrs;
+    const struct bl_layernorm_attrs *attrs = node->attrs;
     int code = bl_check_inputs(node, 1, 1);
     if (code) return code;
     const struct blanch_tensor *x = node->in[0];
-    if (attrs->eps == 0) attrs->eps = 1e-5f;
     if (attrs->channels != x->c)
         return bl_fail(BLANCH_EINPUT, "%s: made for %d channels, given %lld", node->name, attrs->channels,
                        (long long)x->c);
@@ -101,8 +100,8 @@ static int definition(struct bl_ref_layer *l, const struct bl_ref_tensor *x, int
 }
 
 static const struct bl_field fields[] = {
-    {"channels", BL_FIELD_INT, offsetof(struct bl_layernorm_attrs, channels)},
-    {"eps", BL_FIELD_FLOAT, offsetof(struct bl_layernorm_attrs, eps), true},
+    {"channels", BL_FIELD_INT, offsetof(struct bl_layernorm_attrs, channels), true},
+    {"eps", BL_FIELD_FLOAT, offsetof(struct bl_layernorm_attrs, eps), true, 1e-5},
     {NULL},
 };
 

@@ -23,8 +23,8 @@ static int definition(struct bl_ref_layer *l, const struct bl_ref_tensor *x, int
     return code;
 }
 
-static const struct bl_field fields[] = {{"slope", BL_FIELD_FLOAT, offsetof(struct bl_leaky_relu_attrs, slope)},
-                                         {NULL}};
+static const struct bl_field fields[] = {
+    {"slope", BL_FIELD_FLOAT, offsetof(struct bl_leaky_relu_attrs, slope), true, 0.01}, {NULL}};
 
 const struct bl_op bl_op_leaky_relu = {
     .name = "leaky_relu",

@@ -1,7 +1,7 @@
-/* Maximum over windows. Padding counts as minus infinity, sizes are rounded down, the first of equal values wins, a NaN
- * wins over all, as in PyTorch. The winner's place in its window is kept, in a byte (two for large windows): less than
- * keeping the input, and all that backward reads beside the output's gradient. A ReLU before it is applied to the
- * maximum: fewer values, and one that it cuts has no winner. */
+/* Maximum over windows. Padding counts as minus infinity, sizes are rounded down or, with ceil_mode, up, the first of
+ * equal values wins, a NaN wins over all, as in PyTorch. The winner's place in its window is kept, in a byte (two for
+ * large windows): less than keeping the input, and all that backward reads beside the output's gradient. A ReLU before
+ * it is applied to the maximum: fewer values, and one that it cuts has no winner. */
 #include "ops/common.h"
 #include "graph/reference.h"
 
@@ -48,6 +48,8 @@ static int definition(struct bl_ref_layer *l, const struct bl_ref_tensor *x, int
     return bl_pool_definition(l->attrs, x, y, true);
 }
 
+static const struct bl_field fields[] = {BL_POOL_FIELDS, {NULL}};
+
 static const struct bl_fusion fusions[] = {{.op = &bl_op_relu, .of_input = true}, {NULL}};
 
 const struct bl_op bl_op_maxpool2d = {
@@ -56,7 +58,7 @@ const struct bl_op bl_op_maxpool2d = {
     .tolerance = 1e-3,
     .types = BL_ACTIVATION_TYPES,
     .attrs_size = sizeof(struct bl_pool_attrs),
-    .fields = bl_pool_fields,
+    .fields = fields,
     .fusions = fusions,
     .phase_forward = BL_POOL,
     .phase_backward = BL_POOL,

@@ -1,5 +1,6 @@
 /* Every operation: a line here, host/ops/NAME.c and, where it has kernels of its own, kernels/NAME.cl, which Meson
  * finds by this list. Included with X defined. */
+X(adaptive_avgpool2d)
 X(add)
 X(avgpool2d)
 X(batchnorm2d)

@@ -53,12 +53,54 @@ int bl_give(void *to, const void *from, size_t known, const char *name) {
 
 /* --- creating ----------------------------------------------------------------------------------- */
 
+/* As the command line has them; 0 and NAN: the network's own. */
+static int check_nd(const struct blanch_nd_options *nd) {
+    const struct {
+        const char *name;
+        int value, least, most;
+    } rows[] = {{"block", nd->block, 0, 4096},
+                {"iterations", nd->iterations, 0, 64},
+                {"sampling_stride", nd->sampling_stride, 0, 64},
+                {"whiten", nd->whiten, 0, BLANCH_WHITEN_CHANNELS},
+                {"cov_samples", nd->cov_samples, -1000000, 1000000000},
+                {"block_fc", nd->block_fc, 0, 4096},
+                {"freeze", nd->freeze, -1, 1},
+                {"refresh", nd->refresh, 0, 1000000},
+                {"constant_gradient", nd->constant_gradient, 0, 1},
+                {"channel_deconv", nd->channel_deconv, 0, 4096}};
+    for (int i = 0; i < BL_COUNT(rows); i++)
+        if (rows[i].value < rows[i].least || rows[i].value > rows[i].most)
+            return bl_fail(BLANCH_EUSAGE, "nd.%s is %d: it is %d to %d", rows[i].name, rows[i].value, rows[i].least,
+                           rows[i].most);
+    if (nd->eps < 0 || nd->eps > 1000) return bl_fail(BLANCH_EUSAGE, "nd.eps is %g: it is 0 to 1000", (double)nd->eps);
+    if (nd->momentum < 0 || nd->momentum > 1)
+        return bl_fail(BLANCH_EUSAGE, "nd.momentum is %g: it is 0 to 1", (double)nd->momentum);
+    return 0;
+}
+
 static int check_layers(const struct blanch_nd_options *nd) {
     if (nd->layers < 0 || (nd->layers && !nd->layer))
         return bl_fail(BLANCH_EUSAGE, "nd.layers is %d: the number of layers at nd.layer", nd->layers);
     for (int i = 0; i < nd->layers; i++)
         if (!memchr(nd->layer[i].name, 0, sizeof nd->layer[i].name))
             return bl_fail(BLANCH_EUSAGE, "nd.layer[%d] has a name without an end", i);
+    for (int i = 0; i < nd->layers; i++) {
+        const struct blanch_nd_options own = {.block = nd->layer[i].block, .cov_samples = nd->layer[i].cov_samples};
+        int code = check_nd(&own);
+        if (code) return bl_fail_in(code, "%s", nd->layer[i].name);
+    }
+    return 0;
+}
+
+static int check_options(const struct blanch_network_options *o) {
+    if (o->model && o->definition)
+        return bl_fail(BLANCH_EUSAGE, "a network is created of a model's name or of its definition, not of both");
+    if ((unsigned)o->norm > BLANCH_OWN)
+        return bl_fail(BLANCH_EUSAGE, "a norm of %d: there are BLANCH_BN, BLANCH_ND, BLANCH_NONE and BLANCH_OWN",
+                       (int)o->norm);
+    if (o->recompute < BLANCH_RECOMPUTE_AUTO || o->recompute > BL_MAX_SEGMENTS)
+        return bl_fail(BLANCH_EUSAGE, "recompute is %d: it is 0 to %d, or BLANCH_RECOMPUTE_AUTO", o->recompute,
+                       BL_MAX_SEGMENTS);
     return 0;
 }
 
@@ -70,12 +112,9 @@ int blanch_network_create(struct blanch_network **network, struct blanch_device 
     if (network) *network = NULL;
     if (!code) code = bl_take(&o, sizeof o, options, "blanch_network_options");
     if (!code && o.nd) code = bl_take(&nd, sizeof nd, o.nd, "blanch_nd_options");
+    if (!code) code = check_nd(&nd);
     if (!code) code = check_layers(&nd);
-    if (!code && o.model && o.definition)
-        code = bl_fail(BLANCH_EUSAGE, "a network is created of a model's name or of its definition, not of both");
-    if (!code && (unsigned)o.norm > BLANCH_OWN)
-        code = bl_fail(BLANCH_EUSAGE, "a norm of %d: there are BLANCH_BN, BLANCH_ND, BLANCH_NONE and BLANCH_OWN",
-                       (int)o.norm);
+    if (!code) code = check_options(&o);
     if (code) return code;
     const struct bl_network_options own = {.model = o.model,
                                            .definition = o.definition,
@@ -128,6 +167,10 @@ int blanch_network_save_state(struct blanch_network *network, const char *direct
     code = bl_checkpoint_save(network->graph, directory, &position);
     free(position.budget);
     return code;
+}
+
+bool blanch_state_exists(const char *directory) {
+    return directory && bl_checkpoint_exists(directory);
 }
 
 struct resumed {

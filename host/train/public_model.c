@@ -49,10 +49,22 @@ static int check_logits(const struct blanch_builder *b, const struct blanch_tens
                    (long long)y->c, (long long)y->h, (long long)y->w, b->classes);
 }
 
+/* The state dict has each name once. */
+static int check_names(const struct bl_graph *graph, const char *name) {
+    for (int i = 0; i < bl_graph_params(graph); i++)
+        for (int k = 0; k < i; k++)
+            if (!strcmp(bl_graph_param(graph, i)->name, bl_graph_param(graph, k)->name))
+                return bl_fail(BLANCH_EUSAGE, "%s: two layers of its definition have the parameter '%s'", name,
+                               bl_graph_param(graph, i)->name);
+    return 0;
+}
+
 static struct blanch_tensor *call_define(struct blanch_builder *b, struct blanch_tensor *x, const void *variant) {
     const struct blanch_definition *definition = variant;
     struct blanch_tensor *y = x ? definition->define(b, x, definition->context) : NULL;
-    return bl_graph_stick(b->graph, check_logits(b, y, definition->name)) ? NULL : y;
+    int code = check_logits(b, y, definition->name);
+    if (!code) code = check_names(b->graph, definition->name);
+    return bl_graph_stick(b->graph, code) ? NULL : y;
 }
 
 static void release_definition(struct blanch_model *model) {

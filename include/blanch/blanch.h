@@ -250,7 +250,7 @@ struct blanch_network_info {
     int least_batch;             // of the smallest: 2 where a layer would else normalise one value
     bool inference;
     int parameters;        // parameters and buffers of the state dict
-    int layers;            // for blanch_network_layer; rows of the ledger
+    int layers;            // for blanch_network_layer
     int64_t trainable;     // values
     int64_t steps;         // training steps so far, those before a saved state included
     double multiply_adds;  // of one image's forward pass
@@ -274,6 +274,7 @@ int blanch_network_init(struct blanch_network *network, const char *path, int *t
 int blanch_network_save_state(struct blanch_network *network, const char *directory);
 /* Into a network created with the same options. A load changes nothing unless everything fits. */
 int blanch_network_load_state(struct blanch_network *network, const char *directory);
+bool blanch_state_exists(const char *directory); // there is one, or what a user takes for one: a file of it
 
 /* --- parameters and buffers ------------------------------------------------------------------- */
 
@@ -329,9 +330,9 @@ struct blanch_metrics {
 
 /* One training step: forward, backward, update as torch.optim.SGD or AdamW. images (count, C, H, W) normalised; labels
  * (count), from 0. update NULL: the optimiser's defaults. metrics, of the batch before its update, may be NULL. A loss
- * that is not finite updates nothing, and is told in metrics. BLANCH_EUSAGE, and nothing is done: more images than the
- * network's batch, or a setting of the update that is out of range or of another optimiser than the network's;
- * BLANCH_EINPUT: a label that is no class. */
+ * that is not finite updates no parameter, and is told in metrics; running statistics have seen the batch.
+ * BLANCH_EUSAGE, and nothing is done: more images than the network's batch, or a setting of the update that is out of
+ * range or of another optimiser than the network's; BLANCH_EINPUT: a label that is no class. */
 int blanch_network_step(struct blanch_network *network, const float *images, const int32_t *labels, int count,
                         const struct blanch_update *update, struct blanch_metrics *metrics);
 /* Evaluation mode, any number of images, a batch at a time: logits (count, classes) are written. */
@@ -505,8 +506,14 @@ struct blanch_tensor *blanch_leaky_relu(struct blanch_builder *b, struct blanch_
 struct blanch_tensor *blanch_elu(struct blanch_builder *b, struct blanch_tensor *x, float alpha);
 struct blanch_tensor *blanch_maxpool2d(struct blanch_builder *b, struct blanch_tensor *x, int kernel, int stride,
                                        int padding);
+/* Sizes rounded up: a last window that overruns counts, if it starts within the image or the padding before it. */
+struct blanch_tensor *blanch_maxpool2d_ceil(struct blanch_builder *b, struct blanch_tensor *x, int kernel, int stride,
+                                            int padding);
 struct blanch_tensor *blanch_avgpool2d(struct blanch_builder *b, struct blanch_tensor *x, int kernel, int stride,
                                        int padding);
+/* To (N, C, height, width), over windows that share the image out evenly. */
+struct blanch_tensor *blanch_adaptive_avgpool2d(struct blanch_builder *b, struct blanch_tensor *x, int height,
+                                                int width);
 struct blanch_tensor *blanch_global_avgpool2d(struct blanch_builder *b, struct blanch_tensor *x); // to (N, C, 1, 1)
 struct blanch_tensor *blanch_add(struct blanch_builder *b, struct blanch_tensor *x, struct blanch_tensor *y);
 /* y: of x's shape, or (N, C, 1, 1). */

@@ -15,6 +15,8 @@
  *  KERNEL_X    the kernel's width, where it is not dilated in that direction and the forward pass shall compute COLUMNS
  *              outputs side by side, each input read once for all; 0: one by one (0)
  *  COLUMNS     see there (4)
+ *  ONE_TAP     the weight gradient's items sum one tap each (dimension 2), the last the bias, as where all sums of an
+ *              item would not stay in registers; 0: all (0)
  *  ACTIVATION  what the forward pass applies to its results: 0 none (0), 1 relu, 2 relu6
  */
 #if !defined(VEC) || !defined(MULTIPLIER) || !defined(TAPS)
@@ -25,6 +27,9 @@
 #endif
 #ifndef COLUMNS
 #define COLUMNS 4
+#endif
+#ifndef ONE_TAP
+#define ONE_TAP 0
 #endif
 #ifndef STRIDE_Y
 #define STRIDE_Y 1
@@ -186,6 +191,24 @@ kernel void weights(global const ACT *restrict x, global const ACT *restrict dy,
     if (o >= s.out_c || split >= splits) return;
     const int share = (rows + splits - 1) / splits;
     const int begin = (int)min((long)split * share, (long)rows), end = (int)min((long)begin + share, (long)rows);
+#if ONE_TAP
+    const int tap = get_global_id(2), ky = tap / across.taps, kx = tap % across.taps;
+    vec sum = (vec)(0.0f);
+    for (int row = begin; row < end; row++) {
+        const int n = row / s.out_h, iy = (row - n * s.out_h) * STRIDE_Y + down.in_first + ky * down.tap_step;
+        global const ACT *from = dy + (size_t)row * s.out_w * s.out_c + o;
+        if (tap == TAPS)
+            for (int ox = 0; ox < s.out_w; ox++) sum += LOAD_ACT(from + (size_t)ox * s.out_c);
+        if (tap >= TAPS || iy < 0 || iy >= s.in_h) continue;
+        global const ACT *line = x + ((size_t)n * s.in_h + iy) * s.in_w * s.in_c;
+        for (int ox = 0; ox < s.out_w; ox++) {
+            const int ix = ox * STRIDE_X + across.in_first + kx * across.tap_step;
+            if (ix >= 0 && ix < s.in_w)
+                sum = FMA(load_input(line + (size_t)ix * s.in_c, o), LOAD_ACT(from + (size_t)ox * s.out_c), sum);
+        }
+    }
+    if (tap <= TAPS) STORE(sum, partial + ((size_t)split * (TAPS + 1) + tap) * s.out_c + o);
+#else
     vec sums[TAPS + 1];
     for (int tap = 0; tap <= TAPS; tap++) sums[tap] = (vec)(0.0f);
     for (int row = begin; row < end; row++) {
@@ -217,14 +240,16 @@ kernel void weights(global const ACT *restrict x, global const ACT *restrict dy,
         }
     }
     for (int tap = 0; tap <= TAPS; tap++) STORE(sums[tap], partial + ((size_t)split * (TAPS + 1) + tap) * s.out_c + o);
+#endif
 }
 
-/* Sums the splits in order and writes dweight[O][TAPS], and dbias where has_bias; an item takes a vector of outputs. */
+/* Sums the splits in order and writes dweight[O][TAPS], and dbias where has_bias; an item takes a vector of outputs,
+ * and taps in turn (dimension 1). */
 kernel void reduce(global const float *restrict partial, global float *restrict dweight, global float *restrict dbias,
                    int channels, int splits, int has_bias) {
     const int o = get_global_id(0) * VEC;
     if (o >= channels) return;
-    for (int tap = 0; tap < TAPS + has_bias; tap++) {
+    for (int tap = get_global_id(1); tap < TAPS + has_bias; tap += get_global_size(1)) {
         vec sum = LOAD(partial + (size_t)tap * channels + o);
         for (int s = 1; s < splits; s++) sum += LOAD(partial + ((size_t)s * (TAPS + 1) + tap) * channels + o);
         float part[VEC];

@@ -12,12 +12,15 @@
  * left out. On small maps that is much of the work: 5 of 9 taps of a 3x3 kernel on 2x2 pixels.
  *
  *  ACTIVATION  what the forward pass applies to its results: 0 none (0), 1 relu, 2 relu6
- *  WEIGHTS  1: the kernel of the weight gradient alone; 0: the others
+ *  WEIGHTS  the kernel of the weight gradient alone: 1 for CPUs, 2 for others; 0: the other kernels
  *  TM     pixels (channels in the weight gradient) of the register tile: 1 to 6, 8, 10, 12 (6 by TN 16 fill AVX2's
- * registers) TN     outputs of the register tile: 4, 8 or 16 (16) KB     pixels that the weight gradient takes at a
- * time (64) STRIP  channels that it packs at a time, a multiple of TM unless no more than TM are there (48) BUNCH  most
- * blocks of outputs that one of its items computes (4) PATCH  kh*kw*channels of a group where channels are few: patches
- * of that length are gathered first, and the sum runs over them as over the channels of a 1x1 kernel; 0: off (0)
+ *         registers)
+ *  TN     outputs of the register tile: 4, 8 or 16 (16)
+ *  KB     pixels that the weight gradient of a CPU takes at a time (64)
+ *  STRIP  channels that it packs at a time, a multiple of TM unless no more than TM are there (48)
+ *  BUNCH  most blocks of outputs that one of its items computes (4)
+ *  PATCH  kh*kw*channels of a group where channels are few: patches of that length are gathered first, and the sum runs
+ *         over them as over the channels of a 1x1 kernel; 0: off (0)
  */
 #if !defined(TM) || !defined(WEIGHTS)
 #error "conv/direct.cl needs TM and WEIGHTS"
@@ -248,6 +251,44 @@ vec load_some(global const ACT *from, int width) {
     return LOAD(part);
 }
 
+#if WEIGHTS == 2
+/* The sums over one share of the pixels: partial[group][block][split][rows + 1][TN], rows = taps*group_in in the order
+ * (tap, c); the last row is the bias's. Items of dimension 0 take a tap and TM channels, all taps of a tile of channels
+ * far apart, so that neighbours read neighbouring channels; those of 1 a split, those of 2 a block of a group. */
+kernel void weights(global const ACT *restrict x, global const ACT *restrict dy, global float *restrict partial,
+                    struct sizes s, struct axis down, struct axis across, int blocks, int splits) {
+    const int tiles = (s.group_in + TM - 1) / TM, tap = get_global_id(0) / tiles, c = get_global_id(0) % tiles * TM;
+    const int split = get_global_id(1), block = get_global_id(2) % blocks, group = get_global_id(2) / blocks;
+    const int taps = down.taps * across.taps, rows = taps * s.group_in, pixels = s.images * s.out_h * s.out_w;
+    if (tap >= taps || split >= splits || group * s.group_in >= s.in_c) return;
+    const int share = (pixels + splits - 1) / splits;
+    const int begin = (int)min((long)split * share, (long)pixels), end = begin + min(share, pixels - begin);
+    const int ty = down.in_first + tap / across.taps * down.tap_step;
+    const int tx = across.in_first + tap % across.taps * across.tap_step, width = min(TN, s.group_out - block * TN);
+    global const ACT *gradient = dy + (size_t)group * s.group_out + (size_t)block * TN;
+    x += (size_t)group * s.group_in;
+    EACH_ROW(CLEAR)
+    vec bias = (vec)(0.0f);
+#define CHANNEL(i) const int c##i = min(c + i, s.group_in - 1);
+    EACH_ROW(CHANNEL)
+    for (int p = begin; p < end; p++) {
+        const int row = p / s.out_w, n = row / s.out_h;
+        const int iy = (row - n * s.out_h) * down.in_step + ty, ix = (p - row * s.out_w) * across.in_step + tx;
+        const vec line = load_some(gradient + (size_t)p * s.out_c, width);
+        bias += line;
+        if ((uint)iy >= (uint)s.in_h || (uint)ix >= (uint)s.in_w) continue;
+        global const ACT *from = x + (((size_t)n * s.in_h + iy) * s.in_w + ix) * s.in_c;
+#define ADD_PIXEL(i) sum##i = FMA((vec)(LOAD_ACT1(from + c##i)), line, sum##i);
+        EACH_ROW(ADD_PIXEL)
+    }
+    global float *to = partial + (((size_t)group * blocks + block) * splits + split) * (rows + 1) * TN;
+#define KEEP(i)                                                                                                        \
+    if (c + i < s.group_in) STORE(sum##i, to + ((size_t)tap * s.group_in + c + i) * TN);
+    EACH_ROW(KEEP)
+    if (get_global_id(0) == 0) STORE(bias, to + (size_t)rows * TN);
+}
+
+#else
 /* to[block][c][TN] += sum over j < count of panel[j][c] gradient[block][at[j]]; `first`: overwrites. Beyond depth, the
  * rows of the panel have something up to a multiple of TM. */
 void add_products(const float *panel, int pitch, int depth, const vec *gradient, const short *at, int count,
@@ -376,4 +417,5 @@ kernel void weights(global const ACT *restrict x, global const ACT *restrict dy,
     if (range == 0)
         for (int b = 0; b < many; b++) STORE(bias[b], sums + b * block_step + (size_t)rows * TN);
 }
+#endif
 #endif

@@ -18,6 +18,8 @@
  *  TAPS_Y, TAPS_X  size of a patch
  *  STEP_Y, STEP_X  distance of patches (1 where FLAT is set)
  *  FLAT            0: patches; n: every n-th pixel of the batch is a sample, of one tap
+ *  KERNELS         0: sums, and rows there and back; 1: sums, and depthwise layers; 2: between refreshes
+ *  LANES           1: an item takes one vector of channels, so that nothing is kept for the next (0)
  *
  * Sums are of differences to the mean of a few patches, and the mean is taken out in two parts, rounded and what that
  * lacks: where samples lie close together far from 0, rows would else sum to the mean's rounding instead of to 0, and
@@ -27,13 +29,17 @@
  * (matrices, F) or (matrices, F, F) has the channels last here. Their two kernels take channels in dimension 0.
  */
 #if !defined(VEC) || !defined(VEC_SUM) || !defined(STRIDED) || !defined(NARROW) || !defined(TAPS_Y) ||                 \
-    !defined(TAPS_X) || !defined(STEP_Y) || !defined(STEP_X) || !defined(FLAT)
-#error "nd/statistics.cl needs VEC, VEC_SUM, STRIDED, NARROW, TAPS_Y, TAPS_X, STEP_Y, STEP_X and FLAT"
+    !defined(TAPS_X) || !defined(STEP_Y) || !defined(STEP_X) || !defined(FLAT) || !defined(KERNELS)
+#error "nd/statistics.cl needs VEC, VEC_SUM, STRIDED, NARROW, TAPS_Y, TAPS_X, STEP_Y, STEP_X, FLAT and KERNELS"
+#endif
+#ifndef LANES
+#define LANES 0
 #endif
 #define TAPS (TAPS_Y * TAPS_X)
 #define PILOTS 8
 
 #include "vec.h"
+#include "loop.h"
 #include "nd/geometry.h"
 
 #if VEC_SUM == 1
@@ -119,6 +125,18 @@ struct share share_of(const struct geometry g) {
     const int run = g.interleave > 1 ? place / g.interleave : place,                                                   \
               sample = g.interleave > 1 ? place % g.interleave : 0
 
+/* The pixels of a patch's taps. */
+#if LANES
+#define FIND_PIXELS(p)
+#define PIXEL(p, tap) find_pixel(g, p, tap)
+#else
+#define FIND_PIXELS(p)                                                                                                 \
+    long pixels[TAPS];                                                                                                 \
+    for (int i = 0; i < TAPS; i++) pixels[i] = find_pixel(g, p, i);
+#define PIXEL(p, tap) pixels[tap]
+#endif
+
+#if KERNELS < 2
 /* pilot = mean of what each tap meets in PILOTS patches, evenly spread: (TAPS, C). An item takes taps in turn
  * (dimension 1). */
 kernel void pilot_samples(global const float *x, global const struct geometry *layer, int patches,
@@ -145,6 +163,19 @@ kernel void sum_samples(global const float *x, global const struct geometry *lay
     const int from = get_global_id(1) * chunk, to = min(from + chunk, patches);
     if (from >= patches) return;
     partial += (size_t)get_global_id(1) * TAPS * g.channels;
+#if LANES
+    for (int tap = get_global_id(2); tap < TAPS; tap += get_global_size(2)) {
+        for (int c = lane; c < g.channels; c += lanes) {
+            const vec_sum left_out = LOAD_SUM(pilot + tap * g.channels + c);
+            vec_sum sum = (vec_sum)(0.0f);
+            for (int p = from; p < to; p++) {
+                const long pixel = find_pixel(g, p, tap);
+                sum += (pixel < 0 ? (vec_sum)(0.0f) : LOAD_SUM(x + pixel * g.channels + c)) - left_out;
+            }
+            STORE_SUM(sum, partial + tap * g.channels + c);
+        }
+    }
+#else
     for (int tap = 0; tap < TAPS; tap++)
         for (int c = lane; c < g.channels; c += lanes) STORE_SUM((vec_sum)(0.0f), partial + tap * g.channels + c);
     for (int p = from; p < to; p++) {
@@ -158,13 +189,25 @@ kernel void sum_samples(global const float *x, global const struct geometry *lay
             }
         }
     }
+#endif
 }
 
+#endif
+#if KERNELS == 0
 /* The rows of patch p: samples less the mean, whose parts are high and low; what lies in the padding is 0. */
 void gather_patch(const struct geometry g, global const float *x, int p, const struct share share,
                   global const float *high, global const float *low, global float *rows) {
     const int features = TAPS * g.block;
-#if NARROW
+#if NARROW && LANES
+    global float *out = rows + (size_t)p * g.matrices * features;
+    for (int tap = 0; tap < TAPS; tap++) {
+        const long pixel = find_pixel(g, p, tap);
+        for (int at = share.first * NARROW; at < share.end * NARROW; at++) {
+            const int to = (at / NARROW * TAPS + tap) * NARROW + at % NARROW;
+            out[to] = (pixel < 0 ? 0.0f : x[pixel * g.channels + at]) - high[to] - low[to];
+        }
+    }
+#elif NARROW
     global const float *in[TAPS];
     bool inside[TAPS];
     for (int tap = 0; tap < TAPS; tap++) {
@@ -266,6 +309,7 @@ kernel void scatter_samples(global const float *drows, global const float *dmean
     }
 }
 
+#elif KERNELS == 1
 /* partial[c] = sums of products of centred taps a <= b over patches c*chunk...: (chunks, TAPS*(TAPS+1)/2, C), a by a.
  */
 kernel void covariance_depthwise(global const float *x, global const struct geometry *layer, int patches, int chunk,
@@ -274,6 +318,24 @@ kernel void covariance_depthwise(global const float *x, global const struct geom
     const int from = get_global_id(1) * chunk, to = min(from + chunk, patches), pairs = TAPS * (TAPS + 1) / 2;
     if (from >= patches) return;
     partial += (size_t)get_global_id(1) * pairs * g.channels;
+#if LANES
+    const int c = get_global_id(0) * VEC_SUM;
+    vec_sum sums[TAPS * (TAPS + 1) / 2], tile[TAPS];
+    if (c >= g.channels) return;
+    UNROLL for (int pair = 0; pair < TAPS * (TAPS + 1) / 2; pair++) sums[pair] = (vec_sum)(0.0f);
+    for (int p = from; p < to; p++) {
+        UNROLL for (int tap = 0; tap < TAPS; tap++) {
+            const long pixel = find_pixel(g, p, tap);
+            tile[tap] = pixel < 0 ? (vec_sum)(0.0f) : LOAD_SUM(x + pixel * g.channels + c);
+            tile[tap] -= LOAD_SUM(high + tap * g.channels + c);
+            tile[tap] -= LOAD_SUM(low + tap * g.channels + c);
+        }
+        UNROLL for (int a = 0; a < TAPS; a++) UNROLL for (int b = 0; b < TAPS; b++) if (b >= a)
+            sums[a * TAPS - a * (a - 1) / 2 + b - a] += tile[a] * tile[b];
+    }
+    UNROLL for (int pair = 0; pair < TAPS * (TAPS + 1) / 2; pair++)
+        STORE_SUM(sums[pair], partial + pair * g.channels + c);
+#else
     for (int c = get_global_id(0) * VEC_SUM; c < g.channels; c += get_global_size(0) * VEC_SUM) {
         for (int pair = 0; pair < pairs; pair++) STORE_SUM((vec_sum)(0.0f), partial + pair * g.channels + c);
         for (int p = from; p < to; p += 4) {
@@ -299,6 +361,7 @@ kernel void covariance_depthwise(global const float *x, global const struct geom
             }
         }
     }
+#endif
 }
 
 /* dx += scale (Sbar of this tap's row) (centred samples of the patch) + dmean, for every patch that a pixel is in. */
@@ -316,13 +379,13 @@ kernel void scatter_depthwise(global const float *x, global const float *high, g
                 if (ty / STEP_Y >= g.down || tx / STEP_X >= g.across) continue;
                 const int p = find_patch(g, ((long)image * g.down + ty / STEP_Y) * g.across + tx / STEP_X);
                 if (p < 0) continue;
-                long pixels[TAPS];
-                for (int other = 0; other < TAPS; other++) pixels[other] = find_pixel(g, p, other);
+                FIND_PIXELS(p)
                 for (int c = get_global_id(0) * VEC_SUM; c < g.channels; c += get_global_size(0) * VEC_SUM) {
                     vec_sum sum = (vec_sum)(0.0f);
                     for (int other = 0; other < TAPS; other++) {
                         vec_sum value = (vec_sum)(0.0f);
-                        if (pixels[other] >= 0) value = LOAD_SUM(x + pixels[other] * g.channels + c);
+                        const long pixel = PIXEL(p, other);
+                        if (pixel >= 0) value = LOAD_SUM(x + pixel * g.channels + c);
                         value -= LOAD_SUM(high + other * g.channels + c);
                         value -= LOAD_SUM(low + other * g.channels + c);
                         sum += LOAD_SUM(sbar + (size_t)(tap * TAPS + other) * g.channels + c) * value;
@@ -335,6 +398,7 @@ kernel void scatter_depthwise(global const float *x, global const float *high, g
     }
 }
 
+#else
 /* Between refreshes (refresh.cl). partial[c] = sums of (x - mean)^2 over all taps and patches c*chunk...:
  * (chunks, C). mean: (TAPS, C), of what a tap sees of a channel. Channels in dimension 0. */
 kernel void square_samples(global const float *x, global const struct geometry *layer, int patches, int chunk,
@@ -346,13 +410,13 @@ kernel void square_samples(global const float *x, global const struct geometry *
     partial += (size_t)get_global_id(1) * g.channels;
     for (int c = lane; c < g.channels; c += lanes) STORE_SUM((vec_sum)(0.0f), partial + c);
     for (int p = from; p < to; p++) {
-        long pixels[TAPS];
-        for (int tap = 0; tap < TAPS; tap++) pixels[tap] = find_pixel(g, p, tap);
+        FIND_PIXELS(p)
         for (int c = lane; c < g.channels; c += lanes) {
             vec_sum sum = LOAD_SUM(partial + c);
             for (int tap = 0; tap < TAPS; tap++) {
                 vec_sum value = LOAD_SUM(mean + tap * g.channels + c);
-                if (pixels[tap] >= 0) value = LOAD_SUM(x + pixels[tap] * g.channels + c) - value;
+                const long pixel = PIXEL(p, tap);
+                if (pixel >= 0) value = LOAD_SUM(x + pixel * g.channels + c) - value;
                 sum += value * value;
             }
             STORE_SUM(sum, partial + c);
@@ -360,25 +424,16 @@ kernel void square_samples(global const float *x, global const struct geometry *
     }
 }
 
-/* The taps of patches that see a pixel, their number returned. */
-int find_taps(const struct geometry g, int line, int x, int *taps) {
+/* Whether the tap (ky, kx) of a patch that is taken sees a pixel. */
+bool sees(const struct geometry g, int line, int x, int ky, int kx) {
 #if FLAT
-    taps[0] = 0;
     return ((long)line * g.width + x) % ((long)FLAT * g.skip) == 0;
 #else
     const long image = line / g.height;
-    int count = 0;
-    for (int ky = 0; ky < TAPS_Y; ky++) {
-        const int ty = line % g.height + g.pad_y - ky * g.dilation_y;
-        if (ty < 0 || ty % STEP_Y != 0 || ty / STEP_Y >= g.down) continue;
-        for (int kx = 0; kx < TAPS_X; kx++) {
-            const int tx = x + g.pad_x - kx * g.dilation_x;
-            if (tx < 0 || tx % STEP_X != 0 || tx / STEP_X >= g.across) continue;
-            if (find_patch(g, (image * g.down + ty / STEP_Y) * g.across + tx / STEP_X) >= 0)
-                taps[count++] = ky * TAPS_X + kx;
-        }
-    }
-    return count;
+    const int ty = line % g.height + g.pad_y - ky * g.dilation_y, tx = x + g.pad_x - kx * g.dilation_x;
+    if (ty < 0 || ty % STEP_Y != 0 || ty / STEP_Y >= g.down || tx < 0 || tx % STEP_X != 0 || tx / STEP_X >= g.across)
+        return false;
+    return find_patch(g, (image * g.down + ty / STEP_Y) * g.across + tx / STEP_X) >= 0;
 #endif
 }
 
@@ -391,14 +446,28 @@ kernel void scatter_reused(global const float *x, global const float *slopes, gl
     const int from = get_global_id(1) * chunk, to = min(from + chunk, line_count);
     for (int line = from; line < to; line++)
         for (int column = 0; column < g.width; column++) {
-            int taps[TAPS];
-            const int count = find_taps(g, line, column, taps);
+#if LANES
+            const int most = TAPS;
+            int count = 0;
+            for (int tap = 0; tap < TAPS; tap++) count += sees(g, line, column, tap / TAPS_X, tap % TAPS_X);
+#define IS_TAP(i) sees(g, line, column, (i) / TAPS_X, (i) % TAPS_X)
+#define TAP(i) (i)
+#else
+            int taps[TAPS], count = 0;
+            for (int tap = 0; tap < TAPS; tap++)
+                if (sees(g, line, column, tap / TAPS_X, tap % TAPS_X)) taps[count++] = tap;
+            const int most = count;
+#define IS_TAP(i) true
+#define TAP(i) taps[i]
+#endif
             if (count == 0) continue;
             const size_t pixel = ((size_t)line * g.width + column) * g.channels;
             for (int c = lane; c < g.channels; c += lanes) {
                 vec_sum sum = (float)count * LOAD_SUM(slopes + TAPS * g.channels + c) * LOAD_SUM(x + pixel + c);
-                for (int i = 0; i < count; i++) sum += LOAD_SUM(slopes + taps[i] * g.channels + c);
+                for (int i = 0; i < most; i++)
+                    if (IS_TAP(i)) sum += LOAD_SUM(slopes + TAP(i) * g.channels + c);
                 STORE_SUM(LOAD_SUM(dx + pixel + c) + sum, dx + pixel + c);
             }
         }
 }
+#endif

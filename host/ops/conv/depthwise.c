@@ -2,8 +2,9 @@
 #include "ops/conv/axis.h"
 #include "ops/conv/engine.h"
 
-enum { WIDEST = 7 };      // kernel whose taps are unrolled
-enum { MOST_TAPS = 128 }; // the weight gradient keeps a sum per tap in private memory
+enum { WIDEST = 7 };        // kernel whose taps are unrolled
+enum { MOST_TAPS = 128 };   // a CPU's weight gradient keeps a sum per tap in private memory
+enum { MOST_SPLITS = 256 }; // but on CPUs
 
 struct depthwise {
     int vec;                          // channels at once
@@ -32,8 +33,10 @@ static int setup(struct bl_conv *conv, enum bl_conv_pass pass) {
         d->packed = bl_node_workspace(conv->node, bl_conv_packed(conv, pass), (int64_t)conv->taps * channels);
         return d->packed ? 0 : BLANCH_ENOMEM;
     }
-    int64_t items = conv->units * (conv->cpu ? 16 : 256), rows = bl_node_batch(conv->node) * conv->out_h;
-    d->splits = (int)bl_conv_clamp(bl_conv_div_up(items, channels / d->vec), 1, rows);
+    int64_t rows = bl_node_batch(conv->node) * conv->out_h;
+    int64_t items = conv->units * (conv->cpu ? 16 : 256), each = channels / d->vec * (conv->cpu ? 1 : conv->taps + 1);
+    int64_t most = conv->cpu || rows < MOST_SPLITS ? rows : MOST_SPLITS;
+    d->splits = (int)bl_conv_clamp(bl_conv_div_up(items, each), 1, most);
     d->partial = bl_node_workspace(conv->node, BL_LIFE_BACKWARD, (int64_t)d->splits * (conv->taps + 1) * channels);
     return d->partial ? 0 : BLANCH_ENOMEM;
 }
@@ -47,6 +50,7 @@ static int get(const struct bl_conv *conv, const char *function, int vec, struct
                                         {"STRIDE_Y", a->stride[0]},
                                         {"STRIDE_X", a->stride[1]},
                                         {"TAPS", conv->taps},
+                                        {"ONE_TAP", !conv->cpu},
                                         {"ACT_TYPE", conv->type},
                                         {"ACTIVATION", bl_node_activation(conv->node)}};
     return bl_kernel_get(conv->node->dev, "conv/depthwise", function, defines, BL_COUNT(defines), kernel);
@@ -105,11 +109,12 @@ static int backward_weights(struct bl_conv *conv, const struct bl_run *run, cons
     const struct bl_conv_sizes sizes = bl_conv_sizes(conv, run->n);
     const struct bl_conv_axes axes = bl_conv_forward_axes(&conv->attrs, conv->out_h, conv->out_w);
     int64_t vectors = sizes.out_c / d->vec;
-    int code = bl_launch(d->kernel, bl_conv_range(conv, vectors, d->splits, 1), BL_MEM(x->mem), BL_MEM(dy->mem),
+    const int64_t taps = conv->cpu ? 1 : conv->taps + 1;
+    int code = bl_launch(d->kernel, bl_conv_range(conv, vectors, d->splits, taps), BL_MEM(x->mem), BL_MEM(dy->mem),
                          BL_MEM(d->partial->mem), BL_STRUCT(sizes), BL_STRUCT(axes.down), BL_STRUCT(axes.across),
                          BL_I32(d->splits));
     if (code) return code;
-    return bl_launch(d->other, bl_conv_range(conv, vectors, 1, 1), BL_MEM(d->partial->mem), BL_MEM(dweight),
+    return bl_launch(d->other, bl_conv_range(conv, vectors, taps, 1), BL_MEM(d->partial->mem), BL_MEM(dweight),
                      BL_MEM(dbias ? dbias : dweight), BL_I32(sizes.out_c), BL_I32(d->splits), BL_I32(dbias != NULL));
 }
 

@@ -10,6 +10,7 @@ struct tiling {
 static const struct tiling for_cpu = {6, 16, 64, 48, 4}, for_gpu = {4, 4, 16, 4, 1};
 enum { WIDE_WEIGHTS = 8 }; // rows where registers hold 16 floats: channels are more often multiples of 8
 enum { CACHED = 256 << 10, MOST_PARTIAL = 12 << 20 };          // bytes
+enum { MOST_SPLITS = 256 };                                    // but on CPUs
 enum { FEW_TILES = 8, FEW_CHANNELS = 8, LONGEST_PATCH = 256 }; // where patches are gathered first
 
 struct direct {
@@ -25,6 +26,10 @@ struct direct {
 
 /* --- sizes ------------------------------------------------------------------------------------ */
 
+static int64_t partial_bytes(const struct bl_conv *conv, const struct direct *d) {
+    return BL_FLOAT_BYTES * conv->attrs.groups * d->blocks * ((int64_t)conv->taps * conv->group_in + 1) * d->t.width;
+}
+
 /* An item's sums should stay in its core's cache, and the items be enough to keep the device busy to the end. */
 static void share_weights(const struct bl_conv *conv, struct direct *d) {
     d->bunches = (int)bl_conv_div_up(d->blocks, d->t.bunch);
@@ -35,9 +40,22 @@ static void share_weights(const struct bl_conv *conv, struct direct *d) {
     d->ranges = (int)bl_conv_div_up(conv->group_in, span);
     d->span = (int)(bl_conv_div_up(bl_conv_div_up(conv->group_in, d->ranges), d->t.tile) * d->t.tile);
     int64_t pixels = bl_node_batch(conv->node) * conv->out_h * conv->out_w, groups = conv->attrs.groups;
-    int64_t items = conv->units * (conv->cpu ? 32 : 256), columns = (int64_t)d->bunches * d->ranges * groups;
-    int64_t bytes = BL_FLOAT_BYTES * groups * d->blocks * ((int64_t)conv->taps * conv->group_in + 1) * d->t.width;
-    int64_t most = bl_conv_clamp(MOST_PARTIAL / bytes, 1, 4096);
+    int64_t items = conv->units * 32, columns = (int64_t)d->bunches * d->ranges * groups;
+    int64_t most = bl_conv_clamp(MOST_PARTIAL / partial_bytes(conv, d), 1, 4096);
+    most = bl_conv_clamp(bl_conv_div_up(pixels, d->t.chunk), 1, most);
+    d->splits = (int)bl_conv_clamp(bl_conv_div_up(items, columns), 1, most);
+}
+
+/* An item takes a tap and a tile of channels by a block of outputs. */
+static int64_t rows_of(const struct bl_conv *conv, const struct direct *d) {
+    return conv->taps * bl_conv_div_up(conv->group_in, d->t.tile);
+}
+
+/* Where items are many. */
+static void share_pixels(const struct bl_conv *conv, struct direct *d) {
+    int64_t pixels = bl_node_batch(conv->node) * conv->out_h * conv->out_w;
+    int64_t columns = rows_of(conv, d) * d->blocks * conv->attrs.groups, items = conv->units * 256;
+    int64_t most = bl_conv_clamp(MOST_PARTIAL / partial_bytes(conv, d), 1, MOST_SPLITS);
     most = bl_conv_clamp(bl_conv_div_up(pixels, d->t.chunk), 1, most);
     d->splits = (int)bl_conv_clamp(bl_conv_div_up(items, columns), 1, most);
 }
@@ -60,7 +78,11 @@ static int setup(struct bl_conv *conv, enum bl_conv_pass pass) {
     if (conv->cpu && pass != BL_CONV_DATA && few) d->patch = features;
     d->blocks = (int)bl_conv_div_up(pass == BL_CONV_DATA ? conv->group_in : conv->group_out, d->t.width);
     if (pass == BL_CONV_WEIGHTS) {
-        share_weights(conv, d);
+        if (!conv->cpu) d->t.tile = (int)bl_conv_clamp(conv->group_in, 1, d->t.tile);
+        if (conv->cpu)
+            share_weights(conv, d);
+        else
+            share_pixels(conv, d);
         d->partial = bl_node_workspace(conv->node, BL_LIFE_BACKWARD, partial_count(conv, d));
         return d->partial ? 0 : BLANCH_ENOMEM;
     }
@@ -74,7 +96,9 @@ static int setup(struct bl_conv *conv, enum bl_conv_pass pass) {
 static int get(const struct bl_conv *conv, const struct direct *d, const char *function, int tile, int patch,
                struct bl_kernel **kernel) {
     const bool forward = !strcmp(function, "convolve") && d == conv->state[BL_CONV_FORWARD];
-    const struct bl_define defines[] = {{"WEIGHTS", !strcmp(function, "weights")},
+    const struct bl_define defines[] = {{"WEIGHTS", strcmp(function, "weights") ? 0
+                                                    : conv->cpu                 ? 1
+                                                                                : 2},
                                         {"ACTIVATION", forward ? bl_node_activation(conv->node) : 0},
                                         {"TM", tile},
                                         {"TN", d->t.width},
@@ -92,7 +116,7 @@ static int prepare(struct bl_conv *conv, enum bl_conv_pass pass) {
     if (pass == BL_CONV_WEIGHTS) {
         const int depth = d->patch ? d->patch : conv->group_in,
                   tile = depth < d->t.tile ? (int)bl_conv_clamp(depth, 1, 6) : d->t.tile;
-        code = get(conv, d, "weights", tile, d->patch, &d->kernel);
+        code = get(conv, d, "weights", conv->cpu ? tile : d->t.tile, d->patch, &d->kernel);
         return code ? code : bl_conv_get_reduce(conv, d->t.width, &d->other);
     }
     if ((code = bl_mem_fill(d->zeros->mem, 0, bl_tensor_bytes(d->zeros), 0.0f)) ||
@@ -218,20 +242,28 @@ static int backward_data(struct bl_conv *conv, const struct bl_run *run, const s
 
 /* --- weight gradient -------------------------------------------------------------------------- */
 
+static int sum_pixels(const struct bl_conv *conv, const struct direct *d, const struct bl_run *run,
+                      const struct blanch_tensor *x, const struct blanch_tensor *dy) {
+    const struct bl_conv_attrs *a = &conv->attrs;
+    const struct bl_conv_sizes sizes = bl_conv_sizes(conv, run->n);
+    const struct bl_conv_axes axes = bl_conv_forward_axes(a, conv->out_h, conv->out_w);
+    if (!conv->cpu)
+        return bl_launch(d->kernel, bl_conv_range(conv, rows_of(conv, d), d->splits, (int64_t)a->groups * d->blocks),
+                         BL_MEM(x->mem), BL_MEM(dy->mem), BL_MEM(d->partial->mem), BL_STRUCT(sizes),
+                         BL_STRUCT(axes.down), BL_STRUCT(axes.across), BL_I32(d->blocks), BL_I32(d->splits));
+    return bl_launch(d->kernel, bl_conv_range(conv, d->bunches, d->splits, (int64_t)a->groups * d->ranges),
+                     BL_MEM(x->mem), BL_MEM(dy->mem), BL_MEM(d->partial->mem), BL_STRUCT(sizes), BL_STRUCT(axes.down),
+                     BL_STRUCT(axes.across), BL_I32(images_together(conv, d, conv->out_h * conv->out_w)),
+                     BL_I32(d->blocks), BL_I32(d->bunch), BL_I32(d->splits), BL_I32(d->ranges), BL_I32(d->span));
+}
+
 static int backward_weights(struct bl_conv *conv, const struct bl_run *run, const struct blanch_tensor *x,
                             const struct blanch_tensor *dy, struct bl_mem *dweight, struct bl_mem *dbias) {
     const struct direct *d = conv->state[BL_CONV_WEIGHTS];
-    const struct bl_conv_attrs *a = &conv->attrs;
     const int span = conv->cpu ? (int)bl_conv_clamp(512 / conv->taps, 1, 512) : 1;
-    const struct bl_conv_sizes sizes = bl_conv_sizes(conv, run->n);
-    const struct bl_conv_axes axes = bl_conv_forward_axes(a, conv->out_h, conv->out_w);
-    int code =
-        bl_launch(d->kernel, bl_conv_range(conv, d->bunches, d->splits, (int64_t)a->groups * d->ranges), BL_MEM(x->mem),
-                  BL_MEM(dy->mem), BL_MEM(d->partial->mem), BL_STRUCT(sizes), BL_STRUCT(axes.down),
-                  BL_STRUCT(axes.across), BL_I32(images_together(conv, d, conv->out_h * conv->out_w)),
-                  BL_I32(d->blocks), BL_I32(d->bunch), BL_I32(d->splits), BL_I32(d->ranges), BL_I32(d->span));
+    int code = sum_pixels(conv, d, run, x, dy);
     if (code) return code;
-    return bl_launch(d->other, bl_conv_range(conv, bl_conv_div_up(conv->group_in, span), d->blocks, a->groups),
+    return bl_launch(d->other, bl_conv_range(conv, bl_conv_div_up(conv->group_in, span), d->blocks, conv->attrs.groups),
                      BL_MEM(d->partial->mem), BL_MEM(dweight), BL_MEM(dbias ? dbias : dweight), BL_I32(conv->group_in),
                      BL_I32(conv->group_out), BL_I32(conv->taps), BL_I32(conv->interleave), BL_I32(d->blocks),
                      BL_I32(d->splits), BL_I32(span), BL_I32(dbias != NULL));

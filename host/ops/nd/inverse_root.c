@@ -55,10 +55,12 @@ int bl_inverse_root_prepare(struct bl_inverse_root *root) {
         {"combine_last", &root->combine_last},
         {"add_unit", &root->add_unit},
     };
-    const struct bl_define vec[] = {{"VEC", bl_vec(root->node->dev, root->features)}};
+    const struct bl_define defines[] = {{"VEC", bl_vec(root->node->dev, root->features)},
+                                        {"TREE", bl_tree(root->node->dev)}};
     int code = bl_symmetric_prepare(&root->product), iterates = iterates_of(root);
     for (int i = 0; i < BL_COUNT(wanted) && !code; i++)
-        code = bl_kernel_get(root->node->dev, "nd/inverse_root", wanted[i].name, vec, 1, wanted[i].kernel);
+        code = bl_kernel_get(root->node->dev, "nd/inverse_root", wanted[i].name, defines, BL_COUNT(defines),
+                             wanted[i].kernel);
     root->iterate = bl_calloc((size_t)iterates, sizeof(struct bl_mem *));
     root->tangent = bl_calloc((size_t)root->form->work, sizeof(struct bl_mem *));
     if (!root->iterate || !root->tangent) return BLANCH_ENOMEM;
@@ -80,8 +82,20 @@ void bl_inverse_root_free(struct bl_inverse_root *root) {
     BL_I32((root)->matrices *(root)->features), BL_I32((root)->features),                                              \
         BL_I32(bl_rows_each((root)->node, (root)->features))
 
-static struct bl_range over_rows(const struct bl_inverse_root *root, bool lanes) {
-    return bl_over_rows(root->node, root->matrices, root->features, lanes);
+/* Over rows, elementwise; where an item, or elsewhere than on CPUs a group, sums each; the same over matrices. */
+static struct bl_range over_elements(const struct bl_inverse_root *root) {
+    return bl_over_rows(root->node, root->matrices, root->features, true);
+}
+static struct bl_range over_rows(const struct bl_inverse_root *root) {
+    return bl_on_cpu(root->node->dev) ? bl_over_rows(root->node, root->matrices, root->features, false)
+                                      : bl_tree_rows(root->node->dev, root->matrices * root->features);
+}
+static struct bl_range over_columns(const struct bl_inverse_root *root) {
+    return BL_ITEMS((size_t)root->features, (size_t)(root->matrices * root->features));
+}
+static struct bl_range over_matrices(const struct bl_inverse_root *root) {
+    return bl_on_cpu(root->node->dev) ? bl_over_matrices(root->node, root->matrices)
+                                      : bl_tree_rows(root->node->dev, root->matrices);
 }
 
 /* For the ledger: the next command touches so many sets of matrices. */
@@ -96,19 +110,18 @@ int bl_inverse_root_iterate_again(struct bl_inverse_root *root) {
 }
 
 int bl_inverse_root_iterate(struct bl_inverse_root *root, struct bl_mem *squares) {
-    int code =
-        bl_launch_light(root->node->dev, root->norm, bl_over_matrices(root->node, root->matrices), BL_MEM(squares),
-                        BL_I32(root->matrices), BL_I32(root->features), BL_MEM(root->scalars->mem));
+    int code = bl_launch_light(root->node->dev, root->norm, over_matrices(root), BL_MEM(squares),
+                               BL_I32(root->matrices), BL_I32(root->features), BL_MEM(root->scalars->mem));
     if (code) return code;
     touch(root, 1);
-    code = bl_launch(root->scale, over_rows(root, true), BL_MEM(root->s->mem), BL_MEM(root->scalars->mem), SIZES(root));
+    code = bl_launch(root->scale, over_elements(root), BL_MEM(root->s->mem), BL_MEM(root->scalars->mem), SIZES(root));
     return code ? code : bl_inverse_root_iterate_again(root);
 }
 
 int bl_inverse_root_finish(const struct bl_inverse_root *root, float momentum, struct bl_mem *deconv,
                            struct bl_mem *running) {
     touch(root, 3);
-    return bl_launch(root->finish, over_rows(root, true), BL_MEM(root->z), BL_MEM(root->scalars->mem), SIZES(root),
+    return bl_launch(root->finish, over_elements(root), BL_MEM(root->z), BL_MEM(root->scalars->mem), SIZES(root),
                      BL_F32(momentum), BL_MEM(deconv), BL_MEM(running));
 }
 
@@ -125,7 +138,7 @@ int bl_inverse_root_read(const struct bl_inverse_root *root, int matrix, float *
 
 int bl_inverse_root_backward(struct bl_inverse_root *root, struct bl_mem *ddeconv, struct bl_mem *deconv, int taps,
                              bool depthwise, struct bl_mem *sbar) {
-    struct bl_range rows = over_rows(root, false);
+    struct bl_range rows = over_rows(root);
     struct bl_mem *dz = NULL;
     touch(root, 3);
     int code = bl_launch(root->back_begin, rows, BL_MEM(ddeconv), BL_MEM(deconv), BL_MEM(root->scalars->mem),
@@ -135,12 +148,13 @@ int bl_inverse_root_backward(struct bl_inverse_root *root, struct bl_mem *ddecon
     touch(root, 2);
     code = bl_launch(root->back_dots, rows, BL_MEM(dz), BL_MEM(root->s->mem), SIZES(root), BL_MEM(root->dots_w->mem));
     if (!code)
-        code = bl_launch_light(root->node->dev, root->back_norm, bl_over_matrices(root->node, root->matrices),
-                               BL_MEM(root->dots_w->mem), BL_MEM(root->dots->mem), BL_I32(root->matrices),
-                               BL_I32(root->features), BL_MEM(root->scalars->mem));
+        code = bl_launch_light(root->node->dev, root->back_norm, over_matrices(root), BL_MEM(root->dots_w->mem),
+                               BL_MEM(root->dots->mem), BL_I32(root->matrices), BL_I32(root->features),
+                               BL_MEM(root->scalars->mem));
     if (code) return code;
     touch(root, 3);
-    return bl_launch(root->back_finish, rows, BL_MEM(dz), BL_MEM(root->s->mem), BL_MEM(root->scalars->mem),
-                     BL_I32(root->matrices), BL_I32(root->features / taps), BL_I32(taps), BL_I32(depthwise),
+    return bl_launch(root->back_finish, bl_on_cpu(root->node->dev) ? rows : over_columns(root), BL_MEM(dz),
+                     BL_MEM(root->s->mem), BL_MEM(root->scalars->mem), BL_I32(root->matrices),
+                     BL_I32(root->features / taps), BL_I32(taps), BL_I32(depthwise),
                      BL_I32(bl_rows_each(root->node, root->features)), BL_MEM(sbar));
 }

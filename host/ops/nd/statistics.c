@@ -6,7 +6,9 @@
 enum {
     SMALL = 160, // features up to which a covariance is summed in parts, so that every core has a few
     PARTS = 8,
+    MOST_PARTS = 64,
     MOST_TAPS = 16,     // of a depthwise layer whose covariances are summed without rows; 7x7 is faster with them
+    MOST_TAPS_GPU = 9,  // their 45 sums stay in registers
     GEOMETRY_INTS = 16, // struct geometry of the kernels
     MOST_SKIP = 1 << 24,
     PATCH_CHUNKS = 64, // sums of patches that make the mean
@@ -116,7 +118,7 @@ static void declare_workspaces(struct bl_statistics *s) {
 
 /* Parts of the patches whose sums are formed apart: with vectors of channels, a few for every core. */
 static int depthwise_parts(const struct bl_node *node) {
-    if (!bl_on_cpu(node->dev)) return PARTS;
+    if (!bl_on_cpu(node->dev)) return MOST_PARTS;
     int64_t vectors = node->in[0]->c / bl_vec(node->dev, node->in[0]->c);
     int64_t parts = node->dev ? 8 * (int64_t)blanch_device_info(node->dev)->compute_units / vectors : 1;
     return parts < 1 ? 1 : parts > PARTS ? PARTS : (int)parts;
@@ -134,7 +136,8 @@ int bl_statistics_setup(struct bl_statistics *s, struct bl_node *node, const str
         return bl_fail(BLANCH_EINPUT, "%s: the kernel is larger than its input", node->name);
     int code = check_rows(s);
     if (code) return code;
-    s->depthwise = alone && samples->matrices > 1 && samples->block == 1 && !samples->flat && s->taps <= MOST_TAPS;
+    s->depthwise = alone && samples->matrices > 1 && samples->block == 1 && !samples->flat &&
+                   s->taps <= (bl_on_cpu(node->dev) ? MOST_TAPS : MOST_TAPS_GPU);
     if (s->depthwise)
         s->splits = depthwise_parts(node);
     else if (bl_gram_serves(node, samples->matrices, s->features))
@@ -143,7 +146,7 @@ int bl_statistics_setup(struct bl_statistics *s, struct bl_node *node, const str
         s->splits = samples->matrices == 1 && s->features <= SMALL ? PARTS : 1;
     s->narrow = samples->matrices > 1 && samples->block < 16 ? samples->block : 0;
     s->vec_block = bl_vec(node->dev, samples->block);
-    s->vec_channels = bl_vec(node->dev, x->c);
+    s->vec_channels = s->depthwise && !bl_on_cpu(node->dev) ? 1 : bl_vec(node->dev, x->c); // sums of pairs in registers
     if (bl_node_training(node)) declare_workspaces(s);
     return 0;
 }
@@ -163,9 +166,16 @@ static int describe(struct bl_statistics *s, int images) {
     return bl_mem_write(s->geometry->mem, 0, sizeof geometry, geometry);
 }
 
-int bl_statistics_prepare(struct bl_statistics *s) {
+/* Of statistics.cl only what this layer launches is built; moments.cl is small. */
+static bool is_launched(const struct bl_statistics *s, int kernel, bool reuses) {
+    if (kernel == GATHER || kernel == SCATTER) return !s->depthwise;
+    if (kernel == COVARIANCE_DEPTHWISE || kernel == SCATTER_DEPTHWISE) return s->depthwise;
+    return reuses || (kernel != SQUARES && kernel != SCATTER_REUSED);
+}
+
+int bl_statistics_prepare(struct bl_statistics *s, bool reuses) {
     const struct bl_samples *a = &s->samples;
-    const struct bl_define defines[] = {
+    struct bl_define defines[] = {
         {"VEC", s->vec_block},
         {"VEC_SUM", s->vec_channels},
         {"STRIDED", bl_statistics_strided(s)},
@@ -175,11 +185,20 @@ int bl_statistics_prepare(struct bl_statistics *s) {
         {"STEP_Y", a->flat ? 1 : a->step[0]},
         {"STEP_X", a->flat ? 1 : a->step[1]},
         {"FLAT", a->flat},
+        {"LANES", !bl_on_cpu(s->node->dev)},
+        {"KERNELS", 0},
     };
+    const struct bl_define of_moments[] = {defines[0], {"TREE", bl_tree(s->node->dev)}};
+    enum { WHICH = BL_COUNT(defines) - 1 };
     int code = 0;
-    for (int i = 0; i < COUNT && !code; i++)
-        code = bl_kernel_get(s->node->dev, i < MEAN ? "nd/statistics" : "nd/moments", kernel_names[i], defines,
-                             i < MEAN ? BL_COUNT(defines) : 1, &s->kernel[i]);
+    for (int i = 0; i < COUNT && !code; i++) {
+        defines[WHICH].value = i == SQUARES || i == SCATTER_REUSED ? 2 : s->depthwise;
+        if (!is_launched(s, i, reuses)) continue;
+        code = i < MEAN ? bl_kernel_get(s->node->dev, "nd/statistics", kernel_names[i], defines, BL_COUNT(defines),
+                                        &s->kernel[i])
+                        : bl_kernel_get(s->node->dev, "nd/moments", kernel_names[i], of_moments, BL_COUNT(of_moments),
+                                        &s->kernel[i]);
+    }
     if (!code) code = describe(s, bl_node_batch(s->node));
     if (!code && s->gram.node) code = bl_gram_prepare(&s->gram);
     return code || !s->by_covariance.node ? code : bl_packed_product_prepare(&s->by_covariance);
@@ -207,6 +226,13 @@ static struct bl_range over_samples(const struct bl_statistics *s, int64_t items
 static struct bl_range over_channels(const struct bl_statistics *s, int64_t items) {
     return bl_on_cpu(s->node->dev) ? BL_GROUPS1(1, (size_t)items)
                                    : BL_ITEMS((size_t)(s->node->in[0]->c / s->vec_channels), (size_t)items);
+}
+
+/* The same, elsewhere than on a CPU a tap each. */
+static struct bl_range over_taps(const struct bl_statistics *s, int64_t items) {
+    struct bl_range range = over_channels(s, items);
+    if (!bl_on_cpu(s->node->dev)) range.global[2] = (size_t)s->taps;
+    return range;
 }
 
 /* How much one item takes of `total`, and how many items that makes. */
@@ -245,7 +271,7 @@ int bl_statistics_mean(struct bl_statistics *s, const struct bl_run *run, float 
     int code = describe(s, run->n);
     if (!code) code = take_pilot(s, run, patches);
     if (!code)
-        code = bl_launch_light(s->node->dev, s->kernel[SUM], over_channels(s, items), INPUT(s), GEOMETRY(s),
+        code = bl_launch_light(s->node->dev, s->kernel[SUM], over_taps(s, items), INPUT(s), GEOMETRY(s),
                                BL_I32(patches), BL_I32(chunk), BL_MEM(s->pilot->mem), BL_MEM(s->partial->mem));
     s->samples_of_all = (double)bl_statistics_count(s, run->n);
     if (!code) code = bl_sum_host(run->all, &s->samples_of_all, 1);
@@ -253,8 +279,8 @@ int bl_statistics_mean(struct bl_statistics *s, const struct bl_run *run, float 
     if (code) return code;
     int64_t count = s->samples.matrices * s->features;
     int each = bl_on_cpu(s->node->dev) ? 64 : 1;
-    struct bl_range range =
-        bl_on_cpu(s->node->dev) ? BL_GROUPS1(1, (size_t)((count + each - 1) / each)) : BL_ITEMS(1, (size_t)count);
+    struct bl_range range = bl_on_cpu(s->node->dev) ? BL_GROUPS1(1, (size_t)((count + each - 1) / each))
+                                                    : bl_tree_rows(s->node->dev, count);
     return bl_launch_light(s->node->dev, s->kernel[MEAN], range, BL_MEM(s->pilot->mem), BL_MEM(s->partial->mem),
                            BL_I32(items), GEOMETRY(s), BL_F32(1.0 / s->samples_of_all), BL_F32(momentum), BL_I32(each),
                            BL_MEM(s->row_high->mem), BL_MEM(s->row_low->mem), BL_MEM(s->mean->mem), BL_MEM(running));
@@ -336,7 +362,9 @@ int bl_statistics_covariance(struct bl_statistics *s, const struct bl_run *run, 
     if (!code) code = multiply_rows(s, run->n);
     if (!code) code = sum_chunks(s, run, s->parts->mem, s->size, &splits, splits);
     if (code) return code;
-    return bl_launch_light(s->node->dev, s->kernel[COVARIANCE], over_rows(s), BL_MEM(s->parts->mem), BL_I32(s->splits),
+    const struct bl_range rows =
+        bl_on_cpu(s->node->dev) ? over_rows(s) : bl_tree_rows(s->node->dev, s->samples.matrices * s->features);
+    return bl_launch_light(s->node->dev, s->kernel[COVARIANCE], rows, BL_MEM(s->parts->mem), BL_I32(s->splits),
                            GEOMETRY(s), BL_F32(eps), BL_I32(rows_each(s)), BL_MEM(covariance), BL_MEM(s->squares->mem));
 }
 

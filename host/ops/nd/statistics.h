@@ -44,7 +44,7 @@ struct bl_statistics {
 /* In setup. alone: layers that can do without rows may, as every step is exact. BLANCH_EINPUT: the kernel is larger
  * than the input. */
 int bl_statistics_setup(struct bl_statistics *s, struct bl_node *node, const struct bl_samples *samples, bool alone);
-int bl_statistics_prepare(struct bl_statistics *s);
+int bl_statistics_prepare(struct bl_statistics *s, bool reuses);        // also what steps between refreshes launch
 bool bl_statistics_strided(const struct bl_statistics *s);              // blocks interleave in the input's channels
 int64_t bl_statistics_count(const struct bl_statistics *s, int images); // samples of a matrix
 

@@ -67,7 +67,7 @@ int bl_whitening_setup(struct bl_node *node, const struct bl_nd_attrs *attrs, co
 
 int bl_whitening_prepare(struct bl_whitening *w) {
     if (!bl_node_training(w->node)) return 0;
-    int code = bl_statistics_prepare(&w->statistics);
+    int code = bl_statistics_prepare(&w->statistics, w->refresh.reuses);
     if (!code) code = bl_refresh_prepare(&w->refresh);
     return code ? code : bl_inverse_root_prepare(&w->root);
 }

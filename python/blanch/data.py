@@ -1,0 +1,188 @@
+"""Data as the command line names them, and batches of whatever a fit or an evaluation is given."""
+from __future__ import annotations
+
+import ctypes
+import logging
+from ctypes import byref
+from typing import Any, Iterable, Iterator, Optional, Union
+
+import numpy as np
+
+from . import structs
+from .arrays import array_of, copied, text, whole
+from .errors import UsageError
+from .library import Closing, Handle, Turn, call, lib
+
+LOG = logging.getLogger('blanch')
+
+
+class Data(Closing):
+    """Images with labels: 'fashion-mnist[:DIR]', 'mnist:DIR', 'cifar10:DIR', 'cifar100:DIR', 'folder:DIR',
+    'synthetic:CxHxW:CLASSES'. seed divides a folder without splits.
+
+    >>> import blanch
+    >>> data = blanch.Data('synthetic:3x32x32:10')
+    >>> data.classes, data.channels
+    (10, 3)
+    """
+
+    def __init__(self, spec: str, seed: int = 0) -> None:
+        self.spec = spec
+        self._handle = Handle('data', Turn(), 'data_close', 'data_open', text(spec, 'data'),
+                              whole(seed, 'seed', 0, 2**53))
+        info = structs.DataInfo()
+        self._call('data_info', byref(info))
+        self.name: str = info.name.decode()
+        self.classes: int = info.classes
+        self.channels: int = info.channels
+        self.images: dict[str, int] = dict(zip(structs.SPLITS, info.images))
+        self.judge: str = structs.SPLITS[info.judge]    # the images that tell which weights are best
+        names = [lib.blanch_data_class(self._handle.pointer, label) for label in range(self.classes)]
+        self.class_names: list[str] = [name.decode(errors='replace') for name in names]
+        self.tell()
+
+    def tell(self) -> None:
+        """What there is to say of the data goes to the log."""
+        while True:
+            line = lib.blanch_data_message(self._handle.pointer)
+            if not line:
+                return
+            LOG.warning('%s: %s', self.spec, line.decode(errors='replace'))
+
+    def _view(self, network: Any, augment: Optional[str] = None) -> structs.View:
+        channels, height, width = network.input
+        if height != width:
+            raise UsageError('%s: images become square, and the network takes %dx%d' % (self.spec, height, width))
+        view = structs.View()
+        self._call('data_view', channels, height, byref(view))
+        if augment is not None:
+            view.augment = text(augment, 'augment')
+        return view
+
+    def read(self, path: Any, network: Any) -> np.ndarray:
+        """One image of a file, (C, H, W) float32, as the network takes it in evaluation."""
+        image = np.empty(network.input, np.float32)
+        call(Turn(), 'image_read', text(path, 'path'), byref(self._view(network)), image.ctypes.data)
+        return image
+
+    def batches(self, network: Any, split: str = 'train', *, training: Optional[bool] = None, epoch: int = 0,
+                seed: int = 0, batch: Optional[int] = None, augment: Optional[str] = None) -> Loader:
+        """One epoch of (images, labels), arrays of their own, as the network takes them: (N, C, H, W) float32 and (N,)
+        int32. training (of split 'train', unless said otherwise): shuffled by seed and epoch, augmented ('none',
+        'cifar', 'imagenet'; None: what goes with the data), and a last batch that the network cannot take is left
+        out."""
+        if split not in structs.SPLITS:
+            raise UsageError('split takes %s, not %r' % (', '.join(structs.SPLITS), split))
+        training = split == 'train' if training is None else bool(training)
+        view = self._view(network, augment)
+        options = structs.LoaderOptions(split=structs.SPLITS.index(split), view=ctypes.pointer(view),
+                                        batch=whole(network.batch if batch is None else batch, 'batch', 1),
+                                        training=training, least=network.least_batch if training else 0,
+                                        seed=whole(seed, 'seed', 0, 2**53), epoch=whole(epoch, 'epoch'), epochs=1)
+        return Loader(self, options)
+
+    def __repr__(self) -> str:
+        return '<blanch.Data %s>' % self.spec
+
+
+class Loader(Closing):
+    """Batches of one epoch, prepared ahead in threads of the library."""
+
+    def __init__(self, data: Data, options: structs.LoaderOptions) -> None:
+        self.data = data
+        view = options.view.contents
+        self._shape = (view.channels, view.side, view.side)
+        self._handle = Handle('loader', data._handle.turn, 'loader_close', 'loader_open', data._handle.pointer,
+                              byref(options))
+        self._batches = self._call('loader_batches')
+
+    def __len__(self) -> int:
+        return self._batches
+
+    def __iter__(self) -> Loader:
+        return self
+
+    def __next__(self) -> tuple[np.ndarray, np.ndarray]:
+        batch = structs.Batch()
+        self._call('loader_next', byref(batch))
+        if not batch.count:
+            self.data.tell()
+            self.close()
+            raise StopIteration
+        return copied(batch.images, (batch.count, *self._shape)), copied(batch.labels, (batch.count,))
+
+
+# --- what a fit is given -----------------------------------------------------------------------------
+
+Batches = Iterable[tuple[Any, Any]]
+
+
+def is_pair(data: Any) -> bool:
+    return isinstance(data, (tuple, list)) and len(data) == 2 and all(
+        hasattr(part, '__array__') or hasattr(part, '__dlpack__') for part in data)
+
+
+def held_out(data: Any, network: Any, split: Optional[str] = None) -> Iterator[tuple[Any, Any]]:
+    """(images, labels) to evaluate on: a pair as it is, batches, or those of data."""
+    if isinstance(data, str):
+        data = Data(data)
+    if isinstance(data, Data):
+        known = split or ('test' if data.images['test'] else 'validation' if data.images['validation'] else 'train')
+        return data.batches(network, known, training=False)
+    return iter([data]) if is_pair(data) else _checked(data)
+
+
+def _checked(batches: Any) -> Iterator[tuple[Any, Any]]:
+    try:
+        each = iter(batches)
+    except TypeError:
+        raise UsageError('data are a pair (images, labels), batches of them, or a data spec, not %s'
+                         % type(batches).__name__) from None
+    for item in each:
+        if not isinstance(item, (tuple, list)) or len(item) != 2:
+            raise UsageError('a batch is a pair (images, labels), not %s' % type(item).__name__)
+        yield item[0], item[1]
+
+
+class Source:
+    """What a fit takes its batches from."""
+
+    def __init__(self, data: Any, network: Any, seed: int, batch: Optional[int], augment: Optional[str],
+                 shuffle: bool) -> None:
+        self.network, self.seed, self.shuffle, self.augment = network, whole(seed, 'seed', 0, 2**53), shuffle, augment
+        self.batch = whole(network.batch if batch is None else batch, 'batch', 1, network.batch)
+        self.data = Data(data, seed) if isinstance(data, str) else data
+        self.pair = None
+        if augment is not None and not isinstance(self.data, Data):
+            raise UsageError('augment goes with a data spec: augment these images before')
+        if isinstance(self.data, Data):
+            self.batches: Optional[int] = len(self._load(0))
+        elif is_pair(data):
+            self.pair = array_of(data[0], 'images'), array_of(data[1], 'labels')
+            self.batches = self._count(*self.pair)
+        else:
+            self.batches = len(data) if hasattr(data, '__len__') else None
+
+    def _count(self, images: np.ndarray, labels: np.ndarray) -> int:
+        if images.ndim != 4 or labels.shape != images.shape[:1]:
+            raise UsageError('images %s and labels %s: (N, C, H, W) and (N,) are needed'
+                             % (images.shape, labels.shape))
+        batches, rest = divmod(len(images), self.batch)
+        return batches + (rest >= self.network.least_batch)
+
+    def _load(self, epoch: int) -> Loader:
+        return self.data.batches(self.network, 'train', training=self.shuffle, epoch=epoch, seed=self.seed,
+                                 batch=self.batch, augment=self.augment)
+
+    def epoch(self, number: int) -> Iterator[tuple[Any, Any]]:
+        if isinstance(self.data, Data):
+            return self._load(number)
+        if self.pair is None:
+            return _checked(self.data)
+        return self._slices(*self.pair, number)
+
+    def _slices(self, images: np.ndarray, labels: np.ndarray, epoch: int) -> Iterator[tuple[Any, Any]]:
+        order = np.random.default_rng((self.seed, epoch)).permutation(len(images)) if self.shuffle else None
+        for first in range(0, len(images), self.batch):
+            part = slice(first, first + self.batch) if order is None else order[first:first + self.batch]
+            yield images[part], labels[part]

@@ -1,0 +1,181 @@
+"""A training loop, for those who need none of their own."""
+from __future__ import annotations
+
+import math
+import time
+from ctypes import byref, c_float
+from typing import Any, Callable, Iterable, Mapping, Optional, Union
+
+from . import structs
+from .arrays import images_of, number, text, whole
+from .data import Data, Source, held_out
+from .errors import DivergedError, UsageError
+from .library import plain
+from .network import NO_METRICS, Metrics, Network
+from .progress import Progress
+
+EVENTS = ('begin', 'step', 'epoch', 'end')
+Callbacks = Mapping[str, Union[Callable, Iterable[Callable]]]
+
+
+class History:
+    """What became of a fit, in the words of a run's log.jsonl. steps: a dict each, with step, epoch, loss, lr,
+    images_per_s. epochs: train_loss, train_top1, train_top5, the same of test_ or val_ where images are held out, and
+    train_s, test_s; accuracies in per cent."""
+
+    def __init__(self) -> None:
+        self.steps: list[dict] = []
+        self.epochs: list[dict] = []
+
+    def __repr__(self) -> str:
+        return '<blanch.History of %d steps, %d epochs>' % (len(self.steps), len(self.epochs))
+
+
+class Fit:
+    """A fit that is going on, as callbacks are given it: network, epoch and epochs, step and steps (None: not known),
+    lr, metrics (of the last step), history. stop = True ends it after this step, its epoch with it."""
+
+    def __init__(self, network: Network, epochs: int, steps: Optional[int]) -> None:
+        self.network, self.epochs, self.steps = network, epochs, steps
+        self.epoch = self.step = 0
+        self.lr = math.nan
+        self.metrics = NO_METRICS
+        self.history = History()
+        self.stop = False
+
+
+def fit(network: Network, data: Any, epochs: int = 1, *, lr: Optional[float] = None,
+        schedule: Union[str, Callable[[int], float]] = 'cosine', warmup: int = 0, validation: Any = None,
+        callbacks: Optional[Callbacks] = None, batch: Optional[int] = None, shuffle: bool = True, seed: int = 0,
+        augment: Optional[str] = None, begin: int = 0, quiet: bool = False) -> History:
+    """Trains for epochs.
+
+    data: a pair (images (N, C, H, W), labels (N,)); an iterable of such batches, gone through once an epoch (a torch
+    DataLoader, say); or a data spec of the command line ('folder:DIR'), with its augmentation.
+    lr, warmup, schedule: 'cosine', 'constant', 'multistep[:E1,E2[:GAMMA]]', or a function of the step, from 0.
+    validation: images that are held out, in any form that data has; None: those of a data spec; False: none.
+    callbacks: {'begin' | 'step' | 'epoch' | 'end': a function of a `Fit`, or several}.
+    batch, shuffle, seed, augment: of pairs and data specs. A batch that is too small for the network's batch norms is
+    left out.
+    begin: epochs that are made already, where a checkpoint is resumed.
+    Ctrl-C raises KeyboardInterrupt between two steps, and the network stays usable. DivergedError: a loss that is not
+    finite; that step updated no parameter.
+
+    >>> import blanch, numpy as np
+    >>> network = blanch.Network('smallcnn', batch=8)
+    >>> images = np.random.default_rng(0).normal(size=(16, *network.input)).astype(np.float32)
+    >>> history = network.fit((images, np.arange(16) % 10), epochs=2, lr=0.01, quiet=True)
+    >>> len(history.steps), len(history.epochs)
+    (4, 2)
+    """
+    source = Source(data, network, seed, batch, augment, shuffle)
+    epochs, begin = whole(epochs, 'epochs', 1), whole(begin, 'begin', 0, epochs)
+    going = Fit(network, epochs, None if source.batches is None else source.batches * epochs)
+    rate = _rate(network, going, schedule, lr, warmup, source.batches)
+    called = _called(callbacks)
+    if isinstance(validation, str):
+        validation = Data(validation, seed)
+    if validation is None and isinstance(source.data, Data) and source.data.judge != 'train':
+        validation = source.data
+    going.step = begin * (source.batches or 0)
+    progress = Progress(quiet)
+    called('begin', going)
+    for going.epoch in range(begin + 1, epochs + 1):
+        record = _train(going, source, rate, called, progress)
+        if validation is not None and validation is not False:
+            _validate(going, validation, record)
+        going.history.epochs.append(record)
+        progress.line(_told(record))
+        called('epoch', going)
+        if going.stop:
+            break
+    called('end', going)
+    return going.history
+
+
+def _called(callbacks: Optional[Callbacks]) -> Callable[[str, Fit], None]:
+    lists: dict[str, list[Callable]] = {event: [] for event in EVENTS}
+    for event, functions in (callbacks or {}).items():
+        if event not in lists:
+            raise UsageError('there is no event %r: there are %s' % (event, ', '.join(EVENTS)))
+        lists[event] = [functions] if callable(functions) else list(functions)
+
+    def called(event: str, going: Fit) -> None:
+        for function in lists[event]:
+            function(going)
+    return called
+
+
+def _rate(network: Network, going: Fit, schedule: Any, lr: Optional[float], warmup: int,
+          batches: Optional[int]) -> Callable[[int], float]:
+    """The learning rate of a step."""
+    if callable(schedule):
+        if lr is not None or warmup:
+            raise UsageError('a schedule that is a function says the rate: leave lr and warmup out')
+        return schedule
+    if batches is None and schedule != 'constant':
+        raise UsageError("how many batches an epoch has is not known: schedule='constant', or data with a len()")
+    native = structs.Schedule(text=text(schedule, 'schedule'), epoch_steps=batches or 0,
+                              lr=number(network.settings['lr'] if lr is None else lr, 'lr'),
+                              steps=going.steps or 10**12, warmup=whole(warmup, 'warmup', 0, 2**62))
+    found = c_float()
+
+    def rate(step: int) -> float:
+        plain('schedule_lr', byref(native), min(step, native.steps - 1), byref(found))
+        return found.value
+    rate(0)     # what is wrong with it is told before the first step
+    return rate
+
+
+def _train(going: Fit, source: Source, rate: Callable[[int], float], called: Callable, progress: Progress) -> dict:
+    """An epoch's steps; its record."""
+    network, history, sum_of, spent = going.network, going.history, NO_METRICS, 0.0
+    for images, labels in source.epoch(going.epoch - 1):
+        start = time.perf_counter()
+        images = images_of(images, network.input)
+        if len(images) < network.least_batch:
+            continue
+        going.lr = rate(going.step)
+        going.metrics = network.step(images, labels, lr=going.lr)
+        took = time.perf_counter() - start
+        going.step += 1
+        if not math.isfinite(going.metrics.loss):
+            raise DivergedError('the loss is not finite at step %d, which updated no parameter; try a smaller lr'
+                                % going.step)
+        spent += took
+        sum_of += going.metrics
+        history.steps.append({'step': going.step, 'epoch': going.epoch, 'loss': going.metrics.loss, 'lr': going.lr,
+                              'images_per_s': going.metrics.count / took})
+        progress.bar(going, sum_of, sum_of.count / spent)
+        called('step', going)
+        if going.stop:
+            break
+    if not sum_of.count:
+        raise UsageError('epoch %d had no batch: data that can be gone through once last for one epoch' % going.epoch)
+    return {'epoch': going.epoch, **_scores('train', sum_of), 'train_s': spent}
+
+
+def _validate(going: Fit, validation: Any, record: dict) -> None:
+    start = time.perf_counter()
+    split = validation.judge if isinstance(validation, Data) else 'validation'
+    batches = held_out(validation, going.network, split)
+    found = sum((going.network.evaluate(*batch) for batch in batches), NO_METRICS)
+    name = 'test' if split == 'test' else 'val'
+    record.update({**_scores(name, found), name + '_s': time.perf_counter() - start})
+
+
+def _scores(name: str, found: Metrics) -> dict:
+    share = 100 / found.count if found.count else math.nan
+    return {name + '_loss': found.loss, name + '_top1': share * found.top1, name + '_top5': share * found.top5}
+
+
+def _told(record: dict) -> str:
+    """As `blanch train` says it."""
+    line = 'epoch %d: train loss %.4f, top-1 %.2f %%' % (record['epoch'], record['train_loss'], record['train_top1'])
+    seconds = record['train_s']
+    for name, title in (('val', 'validation'), ('test', 'test')):
+        if name + '_loss' in record:
+            line += '; %s loss %.4f, top-1 %.2f %%, top-5 %.2f %%' % (
+                title, record[name + '_loss'], record[name + '_top1'], record[name + '_top5'])
+            seconds += record[name + '_s']
+    return '%s; %.1f s' % (line, seconds)

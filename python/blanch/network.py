@@ -1,0 +1,256 @@
+"""Networks on a device: steps, predictions, state dicts, and where the time goes."""
+from __future__ import annotations
+
+import ctypes
+import math
+import os
+from ctypes import byref
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Mapping, Optional, Sequence, Union
+
+import numpy as np
+
+from . import options, structs
+from .arrays import images_of, labels_of, pointer, text, values_of, whole
+from .device import Device, default_device
+from .errors import InputError, UsageError
+from .ledger import Ledger, read_ledger, read_layers, read_overhead
+from .library import Closing, Handle
+from .model import Model
+
+if TYPE_CHECKING:
+    from .fit import History
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """Of images with labels: the mean loss, how many there are, how many were right."""
+
+    loss: float
+    count: int
+    top1: int
+    top5: int
+
+    @property
+    def accuracy(self) -> float:
+        """Top-1, from 0 to 1."""
+        return self.top1 / self.count if self.count else math.nan
+
+    def __add__(self, other: Metrics) -> Metrics:
+        """Of both together."""
+        count = self.count + other.count
+        loss = (self.loss * self.count + other.loss * other.count) / count if count else 0.0
+        return Metrics(loss, count, self.top1 + other.top1, self.top5 + other.top5)
+
+
+NO_METRICS = Metrics(0.0, 0, 0, 0)
+
+
+class Network(Closing):
+    """A network on a device.
+
+    model: a name of `blanch.models()`, a path ('FILE.json', 'FILE.onnx'), a description (text or dict), a
+    `blanch.Model`, or a `blanch.nn` module with input=(C, H, W).
+    device: a `blanch.Device` or what it takes; None: the default device, shared.
+    norm: 'bn', 'nd', 'none', 'own' (None): a file's network as it says, a built-in one with batch norm.
+    batch: images of the largest step. classes, input: None: the model's own.
+    The other options have the names of the command line (`blanch train --help`, docs/options.md): optimiser, recompute,
+    precision, seed; block, nd_iter, nd_eps, nd_momentum, sampling_stride, block_fc, freeze, refresh, whiten,
+    cov_samples, overhead_budget, whiten_grad, channel_deconv, nd_preset; and, of every step that does not say
+    otherwise, lr, momentum, weight_decay, nesterov, beta1, beta2, eps.
+
+    >>> import blanch, numpy as np
+    >>> with blanch.Network('smallcnn', norm='nd', batch=4, nd_iter=4) as network:
+    ...     network.predict(np.zeros((2, *network.input), np.float32)).shape
+    (2, 10)
+    """
+
+    def __init__(self, model: Any, device: Union[Device, str, None] = None, *, norm: Optional[str] = None,
+                 batch: int = 128, classes: Optional[int] = None, input: Optional[Sequence[int]] = None,
+                 inference: bool = False, **more: Any) -> None:
+        update, made = options.split(more)
+        if not isinstance(model, Model):
+            model = Model(model, input) if hasattr(model, 'describe') else Model(model)
+        self.device = device if isinstance(device, Device) else Device(device) if device else default_device()
+        native = options.network(norm, made)
+        native.definition = model.pointer
+        native.batch, native.inference = whole(batch, 'batch', 1), bool(inference)
+        native.classes = whole(classes or 0, 'classes')
+        if input is not None:
+            native.channels, native.height, native.width = options.size_of(input)
+        self.model = model
+        self._handle = Handle('network', self.device.turn, 'network_free', 'network_create', self.device.pointer,
+                              byref(native))
+        info = self._info()
+        self.norm = structs.NORMS[info.norm]
+        self.optimiser: str = info.optimiser.decode()
+        self.classes: int = info.classes
+        self.input: tuple[int, int, int] = (info.channels, info.height, info.width)
+        self.batch: int = info.batch
+        self.least_batch: int = info.least_batch
+        self.trainable: int = info.trainable
+        self._update = options.update(self.optimiser, update)
+        self._parameters = [self._parameter(i) for i in range(info.parameters)]
+
+    # --- training --------------------------------------------------------------------------------
+
+    def step(self, images: Any, labels: Any, lr: Optional[float] = None, **settings: Any) -> Metrics:
+        """One training step: forward, backward, update.
+
+        images: (N, C, H, W) floats, normalised, N up to `batch`. labels: (N,) whole numbers from 0. Whatever has
+        __array__ or __dlpack__ and lies in host memory is taken. lr and settings (momentum, weight_decay, nesterov,
+        beta1, beta2, eps) are of this step; what is left out is the network's. The metrics are the batch's before its
+        update; a loss that is not finite updates no parameter, though running statistics have seen the batch.
+        """
+        update = self._update if lr is None and not settings else options.changed(
+            self._update, settings if lr is None else {**settings, 'lr': lr})
+        images = images_of(images, self.input)
+        labels = labels_of(labels, len(images))
+        found = structs.Metrics()
+        self._call('network_step', pointer(images), pointer(labels), len(images), byref(update), byref(found))
+        return Metrics(found.loss, found.count, found.top1, found.top5)
+
+    def fit(self, data: Any, epochs: int = 1, **more: Any) -> History:
+        """Trains for epochs on data; help(blanch.fit.fit) has its options."""
+        from .fit import fit
+        return fit(self, data, epochs, **more)
+
+    def predict(self, images: Any) -> np.ndarray:
+        """Logits (N, classes) float32 of images (N, C, H, W), any number of them, in evaluation mode."""
+        images = images_of(images, self.input)
+        logits = np.empty((len(images), self.classes), np.float32)
+        self._call('network_predict', pointer(images), len(images), pointer(logits))
+        return logits
+
+    def evaluate(self, data: Any, labels: Any = None) -> Metrics:
+        """Mean loss and how many are right, in evaluation mode, any number of images.
+
+        data: images (N, C, H, W), with labels (N,); or what `fit` takes: a pair, batches, or a data spec, whose test
+        images (else validation) are taken.
+        """
+        if labels is None:
+            from .data import held_out
+            return sum((self.evaluate(*batch) for batch in held_out(data, self)), NO_METRICS)
+        images = images_of(data, self.input)
+        labels = labels_of(labels, len(images))
+        found = structs.Metrics()
+        self._call('network_evaluate', pointer(images), pointer(labels), len(images), byref(found))
+        return Metrics(found.loss, found.count, found.top1, found.top5)
+
+    # --- state -----------------------------------------------------------------------------------
+
+    def _info(self) -> structs.NetworkInfo:
+        info = structs.NetworkInfo()
+        self._call('network_info', byref(info))
+        return info
+
+    def _parameter(self, index: int) -> tuple[str, tuple, bool]:
+        """Name, shape, whether it is a counter."""
+        info = structs.ParameterInfo()
+        self._call('parameter_info', index, byref(info))
+        return info.name.decode(), tuple(info.shape[:info.dims]), info.counter
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Of a step that does not say otherwise: lr, momentum, weight_decay, nesterov, beta1, beta2, eps."""
+        return {name: getattr(self._update, name) for name in options.UPDATE}
+
+    def set(self, **settings: Any) -> None:
+        """Changes what every step takes that does not say otherwise: set(lr=0.01)."""
+        self._update = options.changed(self._update, settings)
+
+    @property
+    def steps(self) -> int:
+        """Training steps so far, those before a checkpoint included."""
+        return self._info().steps
+
+    @property
+    def device_bytes(self) -> int:
+        """Of the device's memory that it takes."""
+        return self._info().device_bytes
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """Parameters and buffers under PyTorch's names: float32 in PyTorch's shapes, counters int64 without
+        dimensions. torch.from_numpy, or anything that reads DLPack, takes each."""
+        return {name: self._read(index, shape, counter)
+                for index, (name, shape, counter) in enumerate(self._parameters)}
+
+    def _read(self, index: int, shape: tuple, counter: bool) -> np.ndarray:
+        if counter:
+            value = ctypes.c_int64()
+            self._call('counter_read', index, byref(value))
+            return np.array(value.value, np.int64)
+        values = np.empty(shape, np.float32)
+        self._call('parameter_read', index, pointer(values), values.size)
+        return values
+
+    def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> tuple[list[str], list[str]]:
+        """Takes parameters and buffers, arrays or tensors in host memory; nothing is changed unless all fit.
+
+        strict: InputError where a name is missing or unknown. Returns the names that were missing, and those that
+        were not known.
+        """
+        if not isinstance(state, Mapping):
+            raise UsageError('a state dict maps names to arrays, and this is a %s' % type(state).__name__)
+        missing = [name for name, _, _ in self._parameters if name not in state]
+        unknown = [str(name) for name in state if name not in {known for known, _, _ in self._parameters}]
+        if strict and (missing or unknown):
+            raise InputError('the state dict lacks %d names (%s) and has %d others (%s)'
+                             % (len(missing), ', '.join(missing[:3]), len(unknown), ', '.join(unknown[:3])))
+        values = [(index, counter, values_of(state[name], name, shape, counter))
+                  for index, (name, shape, counter) in enumerate(self._parameters) if name in state]
+        for index, counter, value in values:
+            if counter:
+                self._call('counter_write', index, int(value))
+            else:
+                self._call('parameter_write', index, pointer(value), value.size)
+        return missing, unknown
+
+    def save(self, path: Union[str, os.PathLike]) -> None:
+        """Writes the state dict as safetensors, with PyTorch's names."""
+        self._call('network_save', text(path, 'path'))
+
+    def load(self, path: Union[str, os.PathLike]) -> None:
+        """Reads a state dict from safetensors; nothing is changed unless the whole file fits."""
+        self._call('network_load', text(path, 'path'))
+
+    def init(self, path: Union[str, os.PathLike]) -> int:
+        """Takes from a state dict what fits by name and shape, to begin from another network's weights; how many."""
+        taken = ctypes.c_int()
+        self._call('network_init', text(path, 'path'), byref(taken))
+        return taken.value
+
+    def checkpoint(self, directory: Union[str, os.PathLike]) -> None:
+        """Saves what training goes on from with the same bits, in two files that are replaced together."""
+        self._call('network_save_state', text(directory, 'directory'))
+
+    def resume(self, directory: Union[str, os.PathLike]) -> None:
+        """Goes on from a checkpoint of a network made with the same options."""
+        self._call('network_load_state', text(directory, 'directory'))
+
+    # --- where the time goes ---------------------------------------------------------------------
+
+    def record(self, on: bool = True) -> None:
+        """From now on every step's time is taken down, which takes a little itself; until record(False)."""
+        self._call('network_record', bool(on))
+
+    def ledger(self) -> Ledger:
+        """Milliseconds of a step, of all recorded steps, by layer and phase."""
+        return read_ledger(self._call)
+
+    def layers(self) -> list[dict]:
+        """Layers in the order of execution: name, op, output (C, H, W), multiply_adds of an image, engines."""
+        return read_layers(self._call, self._info().layers)
+
+    def engines(self) -> dict[str, dict[str, str]]:
+        """What computes each convolution: {layer: {'forward': ..., 'backward_data': ..., 'backward_weights': ...}}."""
+        return {layer['name']: layer['engines'] for layer in self.layers() if layer['engines']}
+
+    def overhead(self) -> dict:
+        """The overhead budget, per cent over the same network's steps with batch norm: allowed, held, least (None
+        where there is none yet), and layers, {name: steps between two refreshes}."""
+        return read_overhead(self._call)
+
+    def __repr__(self) -> str:
+        closed = '' if self._handle.close.alive else ', closed'
+        return '<blanch.Network %s, %s, batch %d%s>' % (self.model.name, self.norm, self.batch, closed)

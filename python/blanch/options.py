@@ -1,0 +1,113 @@
+"""Options by the names of the command line, made into the library's structs."""
+from __future__ import annotations
+
+import ctypes
+import math
+import re
+from typing import Any, Mapping, Optional, Sequence
+
+from . import structs
+from .arrays import number, text, whole
+from .errors import UsageError
+from .library import plain
+from .model import norm_number
+
+UPDATE = ('lr', 'momentum', 'weight_decay', 'nesterov', 'beta1', 'beta2', 'eps')
+# of network deconvolution: the field of struct blanch_nd_options
+COUNTS = {'block': 'block', 'nd_iter': 'iterations', 'sampling_stride': 'sampling_stride', 'block_fc': 'block_fc',
+          'refresh': 'refresh'}
+NUMBERS = {'nd_eps': 'eps', 'nd_momentum': 'momentum'}
+ND = (*COUNTS, *NUMBERS, 'freeze', 'whiten', 'cov_samples', 'overhead_budget', 'whiten_grad', 'nd_preset')
+OTHERS = ('seed', 'recompute', 'precision', 'optimiser', 'optimizer', 'channel_deconv')
+PRESETS: dict[str, dict[str, Any]] = {'study': {}, 'fast': {'block': 16}, 'channels': {'whiten': 'channels'}}
+
+
+def split(given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Settings of updates, and what a network is made with; None is as if it were not given."""
+    for name in given:
+        if name not in (*UPDATE, *ND, *OTHERS):
+            import difflib
+            near = difflib.get_close_matches(name, (*UPDATE, *ND, *OTHERS), 1)
+            raise UsageError('there is no option %s%s' % (name, ', did you mean %s?' % near[0] if near else ''))
+    said = {name: value for name, value in given.items() if value is not None}
+    return ({name: value for name, value in said.items() if name in UPDATE},
+            {name: value for name, value in said.items() if name not in UPDATE})
+
+
+def size_of(input: Sequence[int]) -> list[int]:
+    size = list(input) if isinstance(input, (tuple, list)) else []
+    if len(size) != 3:
+        raise UsageError('input is (C, H, W), not %r' % (input,))
+    return [whole(n, 'input', 1) for n in size]
+
+
+def _choice(name: str, value: Any, choices: Sequence[Any]) -> int:
+    if value not in choices:
+        raise UsageError('%s takes %s, not %r' % (name, ' or '.join(str(c) for c in choices), value))
+    return list(choices).index(value)
+
+
+def _cov_samples(value: Any) -> int:
+    """Of '4F': four times the features, -4."""
+    times = re.fullmatch(r'([0-9]{1,7})F', value) if isinstance(value, str) else None
+    return -whole(int(times[1]), 'cov_samples', 1, 10**6) if times else whole(value, 'cov_samples', 1, 10**9)
+
+
+def _per_cent(value: Any) -> float:
+    return number(value[:-1] if isinstance(value, str) and value.endswith('%') else value, 'overhead_budget')
+
+
+def _nd(given: dict[str, Any]) -> structs.NdOptions:
+    preset = PRESETS[list(PRESETS)[_choice('nd_preset', given.get('nd_preset', 'study'), list(PRESETS))]]
+    given = {**preset, **given}
+    nd = structs.NdOptions(eps=math.nan, momentum=math.nan)
+    for name, field in COUNTS.items():
+        if name in given:
+            setattr(nd, field, whole(given[name], name, 1, 10**6 if name == 'refresh' else 4096))
+    for name, field in NUMBERS.items():
+        if name in given:
+            setattr(nd, field, number(given[name], name))
+    if 'freeze' in given:
+        nd.freeze = 1 if given['freeze'] else -1
+    if 'whiten' in given:
+        nd.whiten = 1 + _choice('whiten', given['whiten'], ('patches', 'channels'))
+    if 'cov_samples' in given:
+        nd.cov_samples = _cov_samples(given['cov_samples'])
+    if 'overhead_budget' in given:
+        nd.overhead_budget = _per_cent(given['overhead_budget'])
+    if 'whiten_grad' in given:
+        nd.constant_gradient = _choice('whiten_grad', given['whiten_grad'], ('exact', 'constant'))
+    if 'channel_deconv' in given:
+        nd.channel_deconv = whole(given['channel_deconv'], 'channel_deconv', 1, 4096)
+    return nd
+
+
+def network(norm: Optional[str], given: dict[str, Any]) -> structs.NetworkOptions:
+    unused = [name for name in given if name in ND] if norm in ('bn', 'none') else []
+    if unused:
+        raise UsageError('a network without deconvolution has no use for %s' % ', '.join(unused))
+    native = structs.NetworkOptions(norm=norm_number(norm), nd=ctypes.pointer(_nd(given)))
+    native.seed = whole(given.get('seed', 0), 'seed', 0, 2**53)
+    native.precision = _choice('precision', given.get('precision', 'fp32'), structs.PRECISIONS)
+    recompute = given.get('recompute', 0)
+    native.recompute = -1 if recompute == 'auto' else whole(recompute, 'recompute')
+    optimiser = given.get('optimiser', given.get('optimizer'))
+    native.optimiser = text(optimiser, 'optimiser') if optimiser is not None else None
+    return native
+
+
+def update(optimiser: str, given: Mapping[str, Any]) -> structs.Update:
+    """The optimiser's defaults, less what is given."""
+    native = structs.Update()
+    plain('update_defaults', optimiser.encode(), ctypes.byref(native))
+    return changed(native, given)
+
+
+def changed(native: structs.Update, given: Mapping[str, Any]) -> structs.Update:
+    """A copy with other settings."""
+    native = structs.Update.from_buffer_copy(native)
+    for name, value in given.items():
+        if name not in UPDATE:
+            raise UsageError('an update has no setting %s: there are %s' % (name, ', '.join(UPDATE)))
+        setattr(native, name, bool(value) if name == 'nesterov' else number(value, name))
+    return native
