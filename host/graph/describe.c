@@ -155,9 +155,7 @@ static cJSON *params_json(const struct bl_graph *graph, bool trainable) {
     return list;
 }
 
-/* The node whose output `user` takes, as it was defined: one that is fused into its producer has the producer's tensor,
- * one that is fused into its only consumer has, for that consumer alone, its input's. NULL: the graph's input. */
-static const struct bl_node *maker_of(const struct bl_node *user, const struct blanch_tensor *tensor) {
+const struct bl_node *bl_graph_maker(const struct bl_node *user, const struct blanch_tensor *tensor) {
     for (int i = user->index; i-- > 0;) {
         const struct bl_node *node = bl_graph_node(user->graph, i), *into = node->fused_into;
         if (into && into->index > i && into != user) continue;
@@ -167,8 +165,7 @@ static const struct bl_node *maker_of(const struct bl_node *user, const struct b
     return NULL;
 }
 
-/* Its name; of nodes without parameters several may have one, and the input is "x". */
-static void node_id(const struct bl_node *node, char id[160]) {
+void bl_graph_id(const struct bl_node *node, char id[160]) {
     bool taken = !strcmp(node->name, "x");
     for (int i = 0; i < node->index && !taken; i++) taken = !strcmp(bl_graph_node(node->graph, i)->name, node->name);
     snprintf(id, 160, taken ? "%.90s#%d" : "%s", node->name, node->index);
@@ -176,9 +173,9 @@ static void node_id(const struct bl_node *node, char id[160]) {
 
 /* Of an output other than the first: the node's id, a colon and its number. */
 static cJSON *input_id(const struct bl_node *user, const struct blanch_tensor *tensor) {
-    const struct bl_node *maker = maker_of(user, tensor);
+    const struct bl_node *maker = bl_graph_maker(user, tensor);
     char id[160] = "x", of_output[180];
-    if (maker) node_id(maker, id);
+    if (maker) bl_graph_id(maker, id);
     for (int k = 1; maker && k < maker->outputs; k++)
         if (maker->out[k] == tensor) {
             snprintf(of_output, sizeof of_output, "%s:%d", id, k);
@@ -200,7 +197,7 @@ static void add_rule(cJSON *json, const struct bl_nd_rule *rule) {
 static cJSON *node_json(const struct bl_node *node) {
     cJSON *json = cJSON_CreateObject(), *attrs = bl_attrs_to_json(node->op, node->attrs), *inputs;
     char id[160];
-    node_id(node, id);
+    bl_graph_id(node, id);
     cJSON_AddStringToObject(json, "id", id);
     cJSON_AddStringToObject(json, "op", node->op->name);
     inputs = cJSON_AddArrayToObject(json, "inputs");

@@ -100,6 +100,12 @@ unsigned bl_graph_reads(const struct bl_node *node);  // what its backward pass 
 uint64_t bl_graph_aligned(const struct bl_graph *graph, uint64_t bytes);
 uint64_t bl_graph_largest_buffer(const struct bl_graph *graph);
 
+/* The node whose output `user` takes, as it was defined: one that is fused into its producer has the producer's tensor,
+ * one that is fused into its only consumer has, for that consumer alone, its input's. NULL: the graph's input. */
+const struct bl_node *bl_graph_maker(const struct bl_node *user, const struct blanch_tensor *tensor);
+/* The node's name; of nodes without parameters several may have one, and the input is "x". */
+void bl_graph_id(const struct bl_node *node, char id[160]);
+
 int bl_slot_first(const struct slot *slot);
 int bl_slot_last(const struct slot *slot);
 bool bl_slots_overlap(const struct slot *a, const struct slot *b);

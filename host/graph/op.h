@@ -26,6 +26,7 @@ struct bl_graph;
 struct bl_node;
 struct bl_ref_layer;
 struct bl_ref_tensor;
+struct bl_onnx_op;
 
 /* A tensor on the device. Activations: (n, c, h, w) with n the planned batch. Others: count alone. */
 struct blanch_tensor {
@@ -204,6 +205,7 @@ struct bl_op {
      * tests and `train --validate` compare with. See graph/reference.h. */
     int (*definition)(struct bl_ref_layer *layer, const struct bl_ref_tensor *x, int inputs, struct bl_ref_tensor *y);
     void (*release)(struct bl_node *node); // frees state; may be NULL
+    const struct bl_onnx_op *onnx;         // how ONNX has it (graph/onnx.h); NULL: it does not
 };
 
 /* Called by setup. Names are within the node ("weight"); NULL: the node's own is the parameter's. Errors stick and are

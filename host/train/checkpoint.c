@@ -378,6 +378,14 @@ int bl_weights_load(struct bl_graph *graph, const char *path) {
     return code;
 }
 
+int bl_weights_check(struct bl_graph *graph, const struct bl_safetensors *file, const char *path) {
+    struct items items = {0};
+    int code = list_weights(&items, graph);
+    if (!code) code = fits(&items, file, path);
+    free(items.item);
+    return code;
+}
+
 /* Leaves the items that the file has, in their shape. */
 static int keep_fitting(struct items *items, const struct bl_safetensors *file, const char *path) {
     const int wanted = items->count;

@@ -110,6 +110,19 @@ static int resolve(struct blanch_network *net, const struct bl_network_options *
     return 0;
 }
 
+/* An ONNX file whose batch norms were folded away is none to train with batch norm. */
+static int check_folded(const struct blanch_network *net) {
+    const enum blanch_norm norm = net->options.norm;
+    if (net->options.inference || (norm != BLANCH_BN && norm != BLANCH_OWN) ||
+        !cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(net->model->json, "folded")))
+        return 0;
+    return bl_fail(BLANCH_EUSAGE,
+                   "%s: its batch norms were folded into its convolutions; export it from train() by "
+                   "torch.onnx.export(..., dynamo=True, optimize=False), or dynamo=False, "
+                   "training=TrainingMode.TRAINING, do_constant_folding=False; or take --norm nd or none",
+                   net->model->name);
+}
+
 /* A budget decides when to refresh. */
 static int resolve_budget(struct blanch_network *net) {
     struct blanch_nd_options *nd = &net->options.nd;
@@ -259,6 +272,7 @@ static int create(struct blanch_network **network, struct blanch_device *device,
     net->dev = device;
     bl_device_hold(device);
     int code = resolve(net, options);
+    if (!code) code = check_folded(net);
     if (!code) code = resolve_budget(net);
     if (!code) code = build(net);
     if (!code) code = take_values(net);

@@ -120,6 +120,9 @@ bool bl_checkpoint_exists(const char *dir); // or what a user takes for one: a f
 int bl_weights_save(struct bl_graph *graph, const char *path, int64_t step);
 /* All or nothing; a file that does not fit is refused with the first few missing, unexpected and misshapen names. */
 int bl_weights_load(struct bl_graph *graph, const char *path);
+/* The same of an open file and a graph that may be without a device: nothing is read into it. */
+struct bl_safetensors;
+int bl_weights_check(struct bl_graph *graph, const struct bl_safetensors *file, const char *path);
 /* What fits by name and shape, and has finite values; the rest stays. BLANCH_EINPUT, and nothing changes: none does. */
 int bl_weights_init(struct bl_graph *graph, const char *path, int *taken);
 

@@ -8,6 +8,8 @@ import re
 import struct
 import sys
 
+import onnx_seeds
+
 NUMBERS = ('0', '-1', '0.5', '1e300', '-1e308', '1e-300', '1e999', '2147483647', '2147483648', '-2147483649',
            '4294967296', '9007199254740993', '9223372036854775808', '100000000000000016', 'null', 'true', '[]', '{}',
            '""', '[1,2,3,4]', '"x"', '"\\u0000"', 'nan', 'inf', '[[[[[[[[', '1e', '-')
@@ -251,6 +253,7 @@ SEEDS = {
     'directory': {'nd': directory(CONFIG), 'settings': directory(CONFIGS['settings'])},
     'log': {'whole': LOG, 'cut': LOG[:-20], 'test': '{"type":"test","step":2}\n'},
     'network': NETWORKS,
+    'onnx': onnx_seeds.SEEDS,
     'trace': {name: trace(name) for name in ('smallcnn-bn', 'smallcnn-nd', 'resnet18d-none')},
     'tuning': {'whole': ENTRY},
     'limits': {'whole': {'device': 'd', 'driver': 'v', 'operations_per_s': 1e10, 'bytes_per_s': 1e9},
@@ -267,7 +270,7 @@ SEEDS = {
                           for op in range(19)),
 }
 BINARY = ('\\xff\\xff\\xff\\xff', '\\x7f\\xff\\xff\\xff', '\\x80', '\\x1f\\x8b\\x08', '\\x08\\x03', '\\x08\\x01')
-BYTES = ('cifar', 'idx', 'image', 'operation', 'program')  # the others read texts
+BYTES = ('cifar', 'idx', 'image', 'onnx', 'operation', 'program')  # the others read texts
 
 
 def words(seeds):

@@ -4,6 +4,7 @@
 #include "ops/common.h"
 #include "ops/nd/definition.h"
 #include "ops/nd/layer.h"
+#include "ops/nd/onnx.h"
 #include "ops/nd/phase.h"
 
 struct state {
@@ -194,4 +195,5 @@ const struct bl_op bl_op_nd_linear = {
     .backward = backward,
     .definition = bl_nd_linear_definition,
     .release = bl_nd_layer_release,
+    .onnx = &bl_nd_linear_onnx,
 };
