@@ -20,6 +20,7 @@ struct bl_network_options {
     int recompute;
     enum blanch_precision precision;
     const char *optimiser;
+    struct bl_loss_attrs loss;
 };
 
 struct blanch_model {

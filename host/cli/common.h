@@ -7,7 +7,7 @@
 #include "sched/ledger.h"
 #include "model.h"
 
-enum { BL_MAX_OPTIONS = 64 };
+enum { BL_MAX_OPTIONS = 96 };
 enum {
     BL_COMMON_NETWORK = 1,
     BL_COMMON_BATCH = 2,

@@ -34,6 +34,8 @@ static int parse(int argc, char **argv, struct bl_common *common, struct bl_trai
         {"steps", BL_OPT_INT64, &o->steps, 1, 1e12, "N", "ends after so many steps instead"},
         {"init", BL_OPT_TEXT, &o->init, 0, 0, "FILE", "starts from these weights (safetensors)"},
         {"augment", BL_OPT_TEXT, &o->augment, 0, 0, "NAME", "cifar, imagenet, none (follows the input size)"},
+        {"label-smoothing", BL_OPT_FLOAT, &o->network.loss.smoothing, 0, 0.999999, "X",
+         "of the training labels: so much is shared by all classes (0)"},
         {"drop-last", BL_OPT_FLAG, &o->drop_last, 0, 0, NULL, "leaves every partial batch out"},
         {"validate", BL_OPT_INT64, &o->validate, 1, 1e12, "N", "recomputes every N-th step's layers in plain C (slow)"},
         {"diagnose", BL_OPT_FLAG, &o->diagnose, 0, 0, NULL,

@@ -299,6 +299,9 @@ struct bl_leaky_relu_attrs {
 struct bl_elu_attrs {
     float alpha;
 };
+struct bl_loss_attrs {
+    float smoothing; // of labels, from 0 to below 1; of training steps alone
+};
 struct bl_channel_deconv_attrs {
     int block, n_iter, cov_sampling_stride;
     float eps, momentum;

@@ -108,10 +108,12 @@ int blanch_network_create(struct blanch_network **network, struct blanch_device 
                           const struct blanch_network_options *options) {
     struct blanch_network_options o;
     struct blanch_nd_options nd = {0};
+    struct blanch_loss_options loss = {0};
     int code = bl_given(network && device && options, __func__);
     if (network) *network = NULL;
     if (!code) code = bl_take(&o, sizeof o, options, "blanch_network_options");
     if (!code && o.nd) code = bl_take(&nd, sizeof nd, o.nd, "blanch_nd_options");
+    if (!code && o.loss) code = bl_take(&loss, sizeof loss, o.loss, "blanch_loss_options");
     if (!code) code = check_nd(&nd);
     if (!code) code = check_layers(&nd);
     if (!code) code = check_options(&o);
@@ -129,7 +131,8 @@ int blanch_network_create(struct blanch_network **network, struct blanch_device 
                                            .seed = o.seed,
                                            .recompute = o.recompute,
                                            .precision = o.precision,
-                                           .optimiser = o.optimiser};
+                                           .optimiser = o.optimiser,
+                                           .loss = {.smoothing = loss.label_smoothing}};
     return bl_network_create(network, device, &own);
 }
 

@@ -14,7 +14,7 @@
 
 /* --- settings ------------------------------------------------------------------------------- */
 
-enum kind { TEXT, INT, INT64, UINT64, SEED, FLOAT, FLAG, WORD };
+enum kind { TEXT, INT, INT64, UINT64, SEED, FLOAT, AMOUNT, FLAG, WORD }; // of an AMOUNT, a float, 0 is not given
 struct word { // a number that users write as text; where it has a range, as a number too
     int (*parse)(const char *text, int *value);
     void (*print)(int value, char text[24]);
@@ -48,6 +48,7 @@ static const struct setting settings[] = {
     {"lr", FLOAT, false, AT(update.lr), 0, 1e6},
     {"schedule", TEXT, false, AT(schedule)},
     {"warmup", INT64, false, AT(warmup), 0, 1e12},
+    {"label_smoothing", AMOUNT, false, AT(network.loss.smoothing), 0, 1},
     {"momentum", FLOAT, false, AT(update.momentum), 0, 1},
     {"nesterov", FLAG, false, AT(update.nesterov)},
     {"weight_decay", FLOAT, false, AT(update.weight_decay), 0, 1e6},
@@ -101,6 +102,8 @@ static bool is_given(const struct bl_train_options *o, const struct setting *s) 
         return *(const uint64_t *)field_of(o, s) != BL_SEED_DEFAULT;
     case FLOAT:
         return !isnan(float_of(o, s));
+    case AMOUNT:
+        return float_of(o, s) != 0;
     case FLAG:
         return *(const bool *)field_of(o, s);
     default:
@@ -116,6 +119,7 @@ static bool is_equal(const struct bl_train_options *a, const struct bl_train_opt
     case WORD:
         return *(const int *)field_of(a, s) == *(const int *)field_of(b, s);
     case FLOAT:
+    case AMOUNT:
         return float_of(a, s) == float_of(b, s);
     case FLAG:
         return *(const bool *)field_of(a, s) == *(const bool *)field_of(b, s);
@@ -134,6 +138,7 @@ static void copy_setting(struct bl_train_options *to, const struct bl_train_opti
         *(int *)field(to, s) = *(const int *)field_of(from, s);
         break;
     case FLOAT:
+    case AMOUNT:
         *(float *)field(to, s) = float_of(from, s);
         break;
     case FLAG:
@@ -156,6 +161,7 @@ static cJSON *setting_json(const struct bl_train_options *o, const struct settin
     case INT:
         return cJSON_CreateNumber(*(const int *)field_of(o, s));
     case FLOAT:
+    case AMOUNT:
         return bl_json_float(float_of(o, s));
     case FLAG:
         return cJSON_CreateBool(*(const bool *)field_of(o, s));
@@ -165,14 +171,15 @@ static cJSON *setting_json(const struct bl_train_options *o, const struct settin
 }
 
 static int check_setting(const struct setting *s, const cJSON *item, const char *path) {
+    const bool fraction = s->kind == FLOAT || s->kind == AMOUNT;
     double value = cJSON_IsNumber(item) ? item->valuedouble : NAN;
     if (s->kind == TEXT || (s->kind == WORD && (!(s->most > 0) || cJSON_IsString(item))))
         return cJSON_IsString(item) ? 0 : bl_fail(BLANCH_EINPUT, "%s: \"%s\" is not a text", path, s->key);
     if (s->kind == FLAG)
         return cJSON_IsBool(item) ? 0 : bl_fail(BLANCH_EINPUT, "%s: \"%s\" is not true or false", path, s->key);
-    if (value >= s->least && value <= s->most && (s->kind == FLOAT || value == floor(value))) return 0;
+    if (value >= s->least && value <= s->most && (fraction || value == floor(value))) return 0;
     return bl_fail(BLANCH_EINPUT, "%s: \"%s\" is not a %snumber from %.0f to %.10g", path, s->key,
-                   s->kind == FLOAT ? "" : "whole ", s->least, s->most);
+                   fraction ? "" : "whole ", s->least, s->most);
 }
 
 static int read_setting(struct bl_train_options *o, const struct setting *s, const cJSON *item, const char *path) {
@@ -190,6 +197,7 @@ static int read_setting(struct bl_train_options *o, const struct setting *s, con
         *(int *)field(o, s) = (int)item->valuedouble;
         break;
     case FLOAT:
+    case AMOUNT:
         *(float *)field(o, s) = (float)item->valuedouble;
         break;
     case FLAG:

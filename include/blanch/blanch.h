@@ -212,6 +212,12 @@ enum { BLANCH_RECOMPUTE_AUTO = -1 };
  * loses those under 6e-8, so it is for inference and for timing steps. */
 enum blanch_precision { BLANCH_FP32, BLANCH_FP16, BLANCH_BF16 };
 
+/* Of training steps; evaluation has the plain cross-entropy. */
+struct blanch_loss_options {
+    size_t size;
+    float label_smoothing; // so much of a label is shared by all classes, as torch.nn.CrossEntropyLoss has it; 0: none
+};
+
 struct blanch_network_options {
     size_t size;
     const char *model; // as blanch_model_find takes it; NULL: `definition` is given
@@ -226,7 +232,8 @@ struct blanch_network_options {
                    // bits; 0: none; BLANCH_RECOMPUTE_AUTO: as few as fit the device
     enum blanch_precision precision; // network deconvolution has BLANCH_FP32 alone (BLANCH_EUSAGE names the layer)
     const char *optimiser;           // "sgd" (NULL) or "adamw": its state lies beside the parameters
-    const struct blanch_model *definition; // in place of `model`
+    const struct blanch_model *definition;  // in place of `model`
+    const struct blanch_loss_options *loss; // NULL: the mean cross-entropy
 };
 
 struct blanch_network;

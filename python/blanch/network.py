@@ -55,9 +55,9 @@ class Network(Closing):
     norm: 'bn', 'nd', 'none', 'own' (None): a file's network as it says, a built-in one with batch norm.
     batch: images of the largest step. classes, input: None: the model's own.
     The other options have the names of the command line (`blanch train --help`, docs/options.md): optimiser, recompute,
-    precision, seed; block, nd_iter, nd_eps, nd_momentum, sampling_stride, block_fc, freeze, refresh, whiten,
-    cov_samples, overhead_budget, whiten_grad, channel_deconv, nd_preset; and, of every step that does not say
-    otherwise, lr, momentum, weight_decay, nesterov, beta1, beta2, eps.
+    precision, seed; of the recipe label_smoothing; of network deconvolution block, nd_iter, nd_eps, nd_momentum,
+    sampling_stride, block_fc, freeze, refresh, whiten, cov_samples, overhead_budget, whiten_grad, channel_deconv,
+    nd_preset; and, of every step that does not say otherwise, lr, momentum, weight_decay, nesterov, beta1, beta2, eps.
 
     >>> import blanch, numpy as np
     >>> with blanch.Network('smallcnn', norm='nd', batch=4, nd_iter=4) as network:

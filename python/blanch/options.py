@@ -18,7 +18,7 @@ COUNTS = {'block': 'block', 'nd_iter': 'iterations', 'sampling_stride': 'samplin
           'refresh': 'refresh'}
 NUMBERS = {'nd_eps': 'eps', 'nd_momentum': 'momentum'}
 ND = (*COUNTS, *NUMBERS, 'freeze', 'whiten', 'cov_samples', 'overhead_budget', 'whiten_grad', 'nd_preset')
-OTHERS = ('seed', 'recompute', 'precision', 'optimiser', 'optimizer', 'channel_deconv')
+OTHERS = ('seed', 'recompute', 'precision', 'optimiser', 'optimizer', 'channel_deconv', 'label_smoothing')
 PRESETS: dict[str, dict[str, Any]] = {'study': {}, 'fast': {'block': 16}, 'channels': {'whiten': 'channels'}}
 
 
@@ -93,6 +93,8 @@ def network(norm: Optional[str], given: dict[str, Any]) -> structs.NetworkOption
     native.recompute = -1 if recompute == 'auto' else whole(recompute, 'recompute')
     optimiser = given.get('optimiser', given.get('optimizer'))
     native.optimiser = text(optimiser, 'optimiser') if optimiser is not None else None
+    native.loss = ctypes.pointer(structs.LossOptions(
+        label_smoothing=number(given.get('label_smoothing', 0), 'label_smoothing')))
     return native
 
 

@@ -43,11 +43,15 @@ class NdOptions(Sized):
                 ('eps', c_float), ('momentum', c_float), ('layers', c_int), ('layer', c_void_p)]
 
 
+class LossOptions(Sized):
+    _fields_ = [('size', c_size_t), ('label_smoothing', c_float)]
+
+
 class NetworkOptions(Sized):
     _fields_ = [('size', c_size_t), ('model', c_char_p), ('norm', c_int), ('nd', POINTER(NdOptions)),
                 ('classes', c_int), ('channels', c_int), ('height', c_int), ('width', c_int), ('batch', c_int),
                 ('inference', c_bool), ('seed', c_uint64), ('recompute', c_int), ('precision', c_int),
-                ('optimiser', c_char_p), ('definition', c_void_p)]
+                ('optimiser', c_char_p), ('definition', c_void_p), ('loss', POINTER(LossOptions))]
 
 
 class NetworkInfo(Sized):

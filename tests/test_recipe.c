@@ -1,0 +1,98 @@
+/* The parts of a training recipe against the values that PyTorch gives in double precision (reference/recipe.py). */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "harness.h"
+#include "graph/graph.h"
+#include "io/files.h"
+#include "train/train.h"
+#include <stdlib.h>
+#include <string.h>
+
+static struct blanch_device *device;
+static cJSON *reference;
+
+static double number(const cJSON *object, const char *key) {
+    return cJSON_GetObjectItem(object, key)->valuedouble;
+}
+
+/* Of an array, nested ones flattened; count values, which the caller frees. */
+static void collect(const cJSON *array, double *values, size_t *count) {
+    const cJSON *item;
+    cJSON_ArrayForEach(item, array) {
+        if (cJSON_IsArray(item))
+            collect(item, values, count);
+        else
+            values[(*count)++] = item->valuedouble;
+    }
+}
+static double *numbers(const cJSON *object, const char *key, size_t *count) {
+    enum { MOST = 1 << 16 };
+    double *values = calloc(MOST, sizeof *values);
+    assert_non_null(values);
+    *count = 0;
+    collect(cJSON_GetObjectItem(object, key), values, count);
+    assert_true(*count > 0 && *count < MOST);
+    return values;
+}
+
+static void compare(const char *what, const float *got, const double *want, size_t count, double tolerance) {
+    double largest = 1e-30;
+    for (size_t i = 0; i < count; i++) largest = fmax(largest, fabs(want[i]));
+    for (size_t i = 0; i < count; i++)
+        if (!(fabs((double)got[i] - want[i]) <= tolerance * largest))
+            fail_msg("%s[%zu] is %.9g, in PyTorch %.9g", what, i, (double)got[i], want[i]);
+}
+
+/* --- the loss ------------------------------------------------------------------------------------- */
+
+static void run_loss(const cJSON *one) {
+    size_t images, count;
+    double *labels = numbers(one, "labels", &images), *logits = numbers(one, "logits", &count), *grad;
+    const int classes = (int)(count / images), n = (int)images;
+    const struct bl_loss_attrs attrs = {.smoothing = (float)number(one, "smoothing")};
+    struct bl_graph *graph;
+    check(bl_graph_create(&graph, device, n, false));
+    bl_graph_want_input_grads(graph);
+    struct blanch_tensor *in[] = {bl_graph_input(graph, classes, 1, 1), bl_graph_input_labels(graph)};
+    bl_graph_add(graph, "softmax_cross_entropy", "loss", &attrs, in, 2);
+    check(bl_graph_finish(graph, 0));
+    int32_t label[16];
+    for (int i = 0; i < n; i++) label[i] = (int32_t)labels[i];
+    float *values = narrow(logits, count);
+    check(bl_mem_write(in[1]->mem, 0, sizeof *label * images, label));
+    check(bl_tensor_write(graph, in[0], n, values));
+    check(bl_graph_forward(graph, n, true));
+    check(bl_graph_backward(graph, n));
+    struct blanch_metrics metrics;
+    check(bl_graph_metrics(graph, n, &metrics));
+    assert_true(fabs(metrics.loss - number(one, "loss")) < 1e-6 * fmax(1, number(one, "loss")));
+    check(bl_tensor_read(graph, in[0]->grad, n, values));
+    grad = numbers(one, "grad", &count);
+    compare("the gradient", values, grad, count, 1e-5);
+    free(labels), free(logits), free(grad), free(values);
+    bl_graph_free(graph);
+}
+
+static void test_loss(void **state) {
+    if (!device) skip();
+    const cJSON *one;
+    cJSON_ArrayForEach(one, cJSON_GetObjectItem(reference, "loss")) run_loss(one);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_loss),
+    };
+    if (bl_json_read(REFERENCE_DIR "/recipe.json", &reference)) {
+        print_error("%s\n", blanch_error_message());
+        return 1;
+    }
+    int failed = open_test_device(&device);
+    failed += cmocka_run_group_tests(tests, NULL, NULL);
+    cJSON_Delete(reference);
+    return failed + close_test_device(device);
+}
