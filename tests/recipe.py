@@ -104,6 +104,41 @@ def test_label_smoothing():
     refuses(['--label-smoothing', 'differs'], 'train', '--resume', '--out', out, '--label-smoothing', 0.2)
 
 
+# --- which parameters ----------------------------------------------------------------------------
+
+def values(file):
+    """{name: bytes}"""
+    header, data = tensors(file)
+    return {name: data[slice(*entry['data_offsets'])] for name, entry in header.items()}
+
+
+def test_no_decay_and_frozen_layers():
+    out = resumed('selected', '--no-decay', 'norm-bias', '--freeze-layers', 'conv1,bn*.bias', '--weight-decay', 0.1)
+    check((config(out)['no_decay'], config(out)['freeze_layers']) == ('norm-bias', 'conv1,bn*.bias'), config(out))
+    first = values(os.path.join(train('first', '--schedule', 'constant', '--lr', 0, '--steps', 1), 'last.safetensors'))
+    last = values(os.path.join(out, 'last.safetensors'))
+    same = {name for name in first if first[name] == last[name]}
+    check({'conv1.weight', 'bn1.bias', 'bn2.bias'} <= same and not {'conv2.weight', 'bn1.weight'} & same, same)
+    resumed('selected-nd', '--no-decay', '*.bias', '--freeze-layers', 'conv1', norm='nd')
+    for option in ('--no-decay', '--freeze-layers'):
+        for value, words in (('layer9', ['layer9']), ('conv1,x', ['x']), ('', ['nothing']), (',', ['nothing'])):
+            refuses([option, *words], *TRAIN, '--data', data(), '--norm', 'bn', '--out', fresh('no'), option, value)
+    refuses(['nothing to train'], *TRAIN, '--data', data(), '--norm', 'bn', '--out', fresh('no'), '--freeze-layers',
+            '*')
+    refuses(['leave --freeze-layers out'], *TRAIN, '--data', data(), '--norm', 'nd', '--out', fresh('no'),
+            '--freeze-layers', 'conv1', '--overhead-budget', '20%')
+
+
+def test_clip_grad_norm():
+    out = resumed('clipped', '--clip-grad-norm', 0.01)
+    changes('clipped-whole')
+    check(config(out)['clip_grad_norm'] == 0.01, config(out))
+    resumed('clipped-nd', '--clip-grad-norm', 0.5, '--refresh', 8, norm='nd')
+    for value in (0, -1, 'much'):
+        refuses(['--clip-grad-norm'], *TRAIN, '--data', data(), '--norm', 'bn', '--out', fresh('no'),
+                '--clip-grad-norm', value)
+
+
 if __name__ == '__main__':
     tap.need_device(BLANCH)
     failed = tap.run(tap.functions(globals(), sys.argv[2:]))

@@ -83,9 +83,112 @@ static void test_loss(void **state) {
     cJSON_ArrayForEach(one, cJSON_GetObjectItem(reference, "loss")) run_loss(one);
 }
 
+/* --- training --------------------------------------------------------------------------------------- */
+
+enum { FEATURES = 6, HIDDEN = 8, CLASSES = 5, IMAGES = 6 };
+
+static struct blanch_tensor *define(struct blanch_builder *b, struct blanch_tensor *x, void *context) {
+    x = blanch_linear(b, "fc1", x, HIDDEN);
+    x = blanch_batchnorm2d(b, "bn1", blanch_unary(b, "tanh", x));
+    return blanch_linear(b, "fc2", x, CLASSES);
+}
+
+static float setting(const cJSON *settings, const char *key) {
+    const cJSON *item = cJSON_GetObjectItem(settings, key);
+    return item ? (float)item->valuedouble : 0;
+}
+
+static struct blanch_network *make_network(const cJSON *settings) {
+    const struct blanch_definition definition = {.size = sizeof definition,
+                                                 .name = "recipe",
+                                                 .classes = CLASSES,
+                                                 .channels = FEATURES,
+                                                 .height = 1,
+                                                 .width = 1,
+                                                 .define = define};
+    const struct blanch_loss_options loss = {.size = sizeof loss,
+                                             .label_smoothing = setting(settings, "label_smoothing")};
+    struct blanch_network_options options = {
+        .size = sizeof options,
+        .batch = IMAGES,
+        .loss = &loss,
+        .optimiser = cJSON_GetObjectItem(settings, "optimiser")->valuestring,
+        .no_decay = cJSON_GetStringValue(cJSON_GetObjectItem(settings, "no_decay")),
+        .freeze_layers = cJSON_GetStringValue(cJSON_GetObjectItem(settings, "freeze_layers")),
+    };
+    struct blanch_model *model;
+    struct blanch_network *network;
+    check(blanch_model_define(&model, &definition));
+    options.definition = model;
+    check(blanch_network_create(&network, device, &options));
+    blanch_model_free(model);
+    return network;
+}
+
+static struct blanch_update update_of(const cJSON *settings) {
+    struct blanch_update update = {.size = sizeof update};
+    check(blanch_update_defaults(cJSON_GetObjectItem(settings, "optimiser")->valuestring, &update));
+    update.lr = setting(settings, "lr");
+    if (cJSON_GetObjectItem(settings, "momentum")) update.momentum = setting(settings, "momentum");
+    update.weight_decay = setting(settings, "weight_decay");
+    update.clip_grad_norm = setting(settings, "clip_grad_norm");
+    return update;
+}
+
+/* What is frozen keeps its bits. */
+static void compare_values(struct blanch_network *network, const cJSON *before, const cJSON *after) {
+    const cJSON *item;
+    cJSON_ArrayForEach(item, after) {
+        size_t count, same = 0;
+        double *want = numbers(after, item->string, &count), *first = numbers(before, item->string, &count);
+        float *got = calloc(count, sizeof *got);
+        check(blanch_parameter_read(network, blanch_parameter_find(network, item->string), got, (int64_t)count));
+        for (size_t i = 0; i < count; i++) same += want[i] == first[i];
+        for (size_t i = 0; i < count && same == count; i++) assert_true((double)got[i] == want[i]);
+        compare(item->string, got, want, count, 3e-5);
+        free(want), free(first), free(got);
+    }
+}
+
+static void run_training(const cJSON *one) {
+    const cJSON *settings = cJSON_GetObjectItem(one, "settings"), *item, *before = cJSON_GetObjectItem(one, "before");
+    struct blanch_network *network = make_network(settings);
+    const struct blanch_update update = update_of(settings);
+    size_t count;
+    cJSON_ArrayForEach(item, before) {
+        double *values = numbers(before, item->string, &count);
+        float *first = narrow(values, count);
+        check(blanch_parameter_write(network, blanch_parameter_find(network, item->string), first, (int64_t)count));
+        free(values), free(first);
+    }
+    cJSON_ArrayForEach(item, cJSON_GetObjectItem(one, "steps")) {
+        double *labels = numbers(item, "labels", &count), *values = numbers(item, "images", &count);
+        float *images = narrow(values, count);
+        int32_t label[64];
+        const int n = (int)count / FEATURES;
+        for (int i = 0; i < n; i++) label[i] = (int32_t)labels[i];
+        check(blanch_network_step(network, images, label, n, &update, NULL));
+        free(labels), free(values), free(images);
+    }
+    compare_values(network, before, cJSON_GetObjectItem(one, "after"));
+    blanch_network_free(network);
+}
+
+static void test_training(void **state) {
+    if (!device) skip();
+    const cJSON *one;
+    cJSON_ArrayForEach(one, cJSON_GetObjectItem(reference, "training")) {
+        char *settings = cJSON_PrintUnformatted(cJSON_GetObjectItem(one, "settings"));
+        print_message("%s\n", settings);
+        cJSON_free(settings);
+        run_training(one);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_loss),
+        cmocka_unit_test(test_training),
     };
     if (bl_json_read(REFERENCE_DIR "/recipe.json", &reference)) {
         print_error("%s\n", blanch_error_message());

@@ -88,7 +88,7 @@ static int list_state(struct items *items, struct bl_graph *graph, const struct 
     for (int i = 0; i < bl_graph_params(graph) && !code; i++) {
         struct bl_param *param = bl_graph_param(graph, i);
         bool target = param->offered && (file ? has_target(file, param) : param->target != NULL);
-        if (param->trainable)
+        if (param->trainable && !param->frozen)
             add_trainable(items, param, target);
         else if (param->private_state)
             add_item(items, param, VALUE, 0, "");

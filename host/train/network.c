@@ -81,7 +81,7 @@ int bl_update_resolve(const char *optimiser, struct blanch_update *update) {
     if (isnan(update->beta1)) update->beta1 = defaults->beta1;
     if (isnan(update->beta2)) update->beta2 = defaults->beta2;
     if (isnan(update->eps)) update->eps = defaults->eps;
-    return found->check(update);
+    return bl_update_check_all(found, update);
 }
 
 /* --- creation ------------------------------------------------------------------------------- */
@@ -117,6 +117,8 @@ static int resolve_budget(struct blanch_network *net) {
     if (budget == 0) return 0;
     if (!(budget > 0 && budget <= 10000))
         return bl_fail(BLANCH_EUSAGE, "an overhead budget is a percentage from 0 to 10000, not %g", budget);
+    if (net->options.freeze_layers)
+        return bl_fail(BLANCH_EUSAGE, "an overhead budget compares steps of all layers: leave freeze_layers out");
     if (bl_model_norm(net->model, net->options.norm) != BLANCH_ND)
         return bl_fail(BLANCH_EUSAGE, "an overhead budget bounds network deconvolution: the norm is another");
     int code = bl_model_check_budget(net->model);
@@ -204,6 +206,7 @@ static int build(struct blanch_network *net) {
     if (code) return code;
     bl_graph_use(net->graph, optimiser);
     bl_graph_recompute(net->graph, o->recompute);
+    if (!o->inference && (code = bl_graph_select(net->graph, o->no_decay, o->freeze_layers))) return code;
     if ((code = bl_model_build(net->graph, net->model, o))) return code;
     code = bl_graph_finish(net->graph, o->seed);
     if (!code) code = check_variances(net);

@@ -132,6 +132,8 @@ int blanch_network_create(struct blanch_network **network, struct blanch_device 
                                            .recompute = o.recompute,
                                            .precision = o.precision,
                                            .optimiser = o.optimiser,
+                                           .no_decay = o.no_decay,
+                                           .freeze_layers = o.freeze_layers,
                                            .loss = {.smoothing = loss.label_smoothing}};
     return bl_network_create(network, device, &own);
 }
@@ -226,7 +228,7 @@ static int take_update(const struct blanch_network *net, const struct blanch_upd
     const struct bl_optimiser *optimiser = bl_graph_optimiser(net->graph);
     *to = optimiser->defaults;
     int code = given ? bl_take(to, sizeof *to, given, "blanch_update") : 0;
-    return code ? code : optimiser->check(to);
+    return code ? code : bl_update_check_all(optimiser, to);
 }
 
 static int check_count(int count) {

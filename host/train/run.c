@@ -48,6 +48,9 @@ static const struct setting settings[] = {
     {"lr", FLOAT, false, AT(update.lr), 0, 1e6},
     {"schedule", TEXT, false, AT(schedule)},
     {"warmup", INT64, false, AT(warmup), 0, 1e12},
+    {"no_decay", TEXT, false, AT(network.no_decay)},
+    {"freeze_layers", TEXT, false, AT(network.freeze_layers)},
+    {"clip_grad_norm", AMOUNT, false, AT(update.clip_grad_norm), 0, 1e30},
     {"label_smoothing", AMOUNT, false, AT(network.loss.smoothing), 0, 1},
     {"momentum", FLOAT, false, AT(update.momentum), 0, 1},
     {"nesterov", FLAG, false, AT(update.nesterov)},
@@ -392,6 +395,8 @@ static int resolve_budget(struct run *run) {
     if (bl_model_norm(run->model, run->o.network.norm) != BLANCH_ND)
         return bl_fail(BLANCH_EUSAGE, "--overhead-budget bounds network deconvolution: give --norm nd");
     if ((code = bl_model_check_budget(run->model))) return code;
+    if (run->o.network.freeze_layers)
+        return bl_fail(BLANCH_EUSAGE, "--overhead-budget compares steps of all layers: leave --freeze-layers out");
     if (run->o.network.nd.refresh)
         return bl_fail(BLANCH_EUSAGE, "--overhead-budget chooses when to refresh: leave --refresh out");
     return 0;

@@ -234,6 +234,10 @@ struct blanch_network_options {
     const char *optimiser;           // "sgd" (NULL) or "adamw": its state lies beside the parameters
     const struct blanch_model *definition;  // in place of `model`
     const struct blanch_loss_options *loss; // NULL: the mean cross-entropy
+    const char *no_decay;      // parameters that weight decay leaves out: shell patterns of names, or of what stands
+                               // before a dot in them, separated by commas; "norm-bias": biases and what
+                               // normalisations have; NULL: none. BLANCH_EUSAGE: a pattern names nothing
+    const char *freeze_layers; // likewise, parameters that no update changes
 };
 
 struct blanch_network;
@@ -312,6 +316,7 @@ struct blanch_update {
     float lr, momentum, weight_decay; // weight decay: of adamw decoupled (Loshchilov and Hutter, ICLR 2019)
     bool nesterov;                    // of sgd
     float beta1, beta2, eps;          // of adamw
+    float clip_grad_norm;             // gradients whose norm, of all together, is larger are scaled to it; 0: none are
 };
 /* The defaults of an optimiser ("sgd", "adamw"; NULL: "sgd"); size stays. BLANCH_EUSAGE: there is no such optimiser. */
 int blanch_update_defaults(const char *optimiser, struct blanch_update *update);

@@ -55,9 +55,10 @@ class Network(Closing):
     norm: 'bn', 'nd', 'none', 'own' (None): a file's network as it says, a built-in one with batch norm.
     batch: images of the largest step. classes, input: None: the model's own.
     The other options have the names of the command line (`blanch train --help`, docs/options.md): optimiser, recompute,
-    precision, seed; of the recipe label_smoothing; of network deconvolution block, nd_iter, nd_eps, nd_momentum,
-    sampling_stride, block_fc, freeze, refresh, whiten, cov_samples, overhead_budget, whiten_grad, channel_deconv,
-    nd_preset; and, of every step that does not say otherwise, lr, momentum, weight_decay, nesterov, beta1, beta2, eps.
+    precision, seed; of the recipe label_smoothing, no_decay, freeze_layers; of network deconvolution block, nd_iter,
+    nd_eps, nd_momentum, sampling_stride, block_fc, freeze, refresh, whiten, cov_samples, overhead_budget, whiten_grad,
+    channel_deconv, nd_preset; and those of an update, which every step has that does not say otherwise: lr, momentum,
+    weight_decay, nesterov, beta1, beta2, eps, clip_grad_norm.
 
     >>> import blanch, numpy as np
     >>> with blanch.Network('smallcnn', norm='nd', batch=4, nd_iter=4) as network:
@@ -98,9 +99,9 @@ class Network(Closing):
         """One training step: forward, backward, update.
 
         images: (N, C, H, W) floats, normalised, N up to `batch`. labels: (N,) whole numbers from 0. Whatever has
-        __array__ or __dlpack__ and lies in host memory is taken. lr and settings (momentum, weight_decay, nesterov,
-        beta1, beta2, eps) are of this step; what is left out is the network's. The metrics are the batch's before its
-        update; a loss that is not finite updates no parameter, though running statistics have seen the batch.
+        __array__ or __dlpack__ and lies in host memory is taken. lr and settings (those of an update) are of this step;
+        what is left out is the network's. The metrics are the batch's before its update; a loss that is not finite
+        updates no parameter, though running statistics have seen the batch.
         """
         update = self._update if lr is None and not settings else options.changed(
             self._update, settings if lr is None else {**settings, 'lr': lr})
@@ -152,7 +153,7 @@ class Network(Closing):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Of a step that does not say otherwise: lr, momentum, weight_decay, nesterov, beta1, beta2, eps."""
+        """Of a step that does not say otherwise: lr, momentum, weight_decay, ..."""
         return {name: getattr(self._update, name) for name in options.UPDATE}
 
     def set(self, **settings: Any) -> None:

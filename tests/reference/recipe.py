@@ -5,7 +5,10 @@
 
 Made with PyTorch 2.15. Inputs are float32 numbers.
   loss: logits (N, C), labels, smoothing; the mean loss and its gradient
+  training: a linear layer, tanh, batch norm, a linear layer; settings by their names on the command line, parameters
+      before and after the steps, by name, and of each step its images (N, FEATURES) and labels
 """
+import fnmatch
 import json
 
 import torch
@@ -28,8 +31,69 @@ def loss(images, classes, smoothing):
             'grad': logits.grad.tolist()}
 
 
+FEATURES, HIDDEN, CLASSES, IMAGES, STEPS = 6, 8, 5, 6, 4
+OPTIMISERS = {'sgd': (torch.optim.SGD, {'lr': 0.125, 'momentum': 0.875}), 'adamw': (torch.optim.AdamW, {'lr': 2**-6})}
+
+
+def selected(pattern, name):
+    """As --no-decay takes it."""
+    for part in pattern.split(',') if pattern else ():
+        before = [name[:i] for i, c in enumerate(name + '.') if c == '.']
+        if part == 'norm-bias' and ('bn' in name or name.endswith('bias')):
+            return True
+        if any(fnmatch.fnmatchcase(word, part) for word in before):
+            return True
+    return False
+
+
+def training(**settings):
+    module = torch.nn.Sequential()
+    module.add_module('fc1', torch.nn.Linear(FEATURES, HIDDEN))
+    module.add_module('tanh', torch.nn.Tanh())     # before the norm: the bias has a gradient
+    module.add_module('bn1', torch.nn.BatchNorm1d(HIDDEN))
+    module.add_module('fc2', torch.nn.Linear(HIDDEN, CLASSES))
+    module.double()
+    with torch.no_grad():
+        for value in module.parameters():
+            value.copy_(single(torch.randn(value.shape) * 0.5))
+    kind, more = OPTIMISERS[settings['optimiser']]
+    decay = settings.get('weight_decay', 0)
+    for name, value in module.named_parameters():
+        value.requires_grad_(not selected(settings.get('freeze_layers'), name))
+    optimiser = kind([{'params': [value], 'weight_decay': 0 if selected(settings.get('no_decay'), name) else decay}
+                      for name, value in module.named_parameters() if value.requires_grad], **more)
+    criterion = torch.nn.CrossEntropyLoss(label_smoothing=settings.get('label_smoothing', 0))
+    out = {'settings': {**more, **settings}, 'steps': [], 'before': values(module)}
+    for _ in range(STEPS):
+        images, labels = single(torch.randn(IMAGES, FEATURES)), torch.randint(CLASSES, (IMAGES,))
+        optimiser.zero_grad()
+        criterion(module(images), labels).backward()
+        if settings.get('clip_grad_norm'):
+            torch.nn.utils.clip_grad_norm_(module.parameters(), settings['clip_grad_norm'])
+        optimiser.step()
+        out['steps'].append({'images': images.tolist(), 'labels': labels.tolist()})
+    return {**out, 'after': values(module)}
+
+
+def values(module):
+    return {name: value.tolist() for name, value in module.state_dict().items() if 'num' not in name}
+
+
+TRAINING = [
+    dict(optimiser='sgd', weight_decay=0.125),
+    dict(optimiser='sgd', clip_grad_norm=0.25),
+    dict(optimiser='adamw', clip_grad_norm=8, label_smoothing=0.125),
+    dict(optimiser='sgd', weight_decay=0.25, no_decay='norm-bias'),
+    dict(optimiser='adamw', weight_decay=0.5, no_decay='fc1,*2.b*'),
+    dict(optimiser='sgd', weight_decay=0.25, freeze_layers='fc1,bn1', clip_grad_norm=0.5),
+    dict(optimiser='adamw', freeze_layers='fc2'),
+    dict(optimiser='sgd', freeze_layers='*.bias', weight_decay=0.125),
+]
+
+
 def main():
-    print(json.dumps({'loss': [loss(4, 10, 0.0), loss(4, 10, 0.1), loss(3, 7, 0.4), loss(1, 100, 0.2)]}))
+    print(json.dumps({'loss': [loss(4, 10, 0.0), loss(4, 10, 0.1), loss(3, 7, 0.4), loss(1, 100, 0.2)],
+                      'training': [training(**case) for case in TRAINING]}))
 
 
 main()
