@@ -104,6 +104,23 @@ def test_label_smoothing():
     refuses(['--label-smoothing', 'differs'], 'train', '--resume', '--out', out, '--label-smoothing', 0.2)
 
 
+# --- the rate ------------------------------------------------------------------------------------
+
+def test_schedules():
+    """An epoch has four steps."""
+    for text, rates in (('step:1:0.5', [0.25, 0.5, 0.5, 0.5, 0.25, 0.25, 0.25, 0.25]),
+                        ('polynomial', [0.25, 0.5, 0.5, 0.5 * 5 / 6, 0.5 * 4 / 6, 0.5 * 3 / 6, 0.5 * 2 / 6, 0.5 / 6])):
+        out = train('schedule', '--schedule', text, '--epochs', 2, '--warmup-epochs', 0.5, '--lr', 0.5)
+        found = [line['lr'] for line in log(out, 'step')]
+        check(all(abs(a - b) < 1e-6 for a, b in zip(found, rates)) and len(found) == 8, found)
+        check((config(out)['schedule'], config(out)['warmup_epochs']) == (text, 0.5), config(out))
+    for options in (['--warmup-epochs', 0.5, '--warmup', 1], ['--warmup-epochs', 2],
+                    ['--schedule', 'onecycle', '--warmup', 2]):
+        refuses(['--warmup'], *TRAIN, '--data', data(), '--norm', 'bn', '--out', fresh('no'), '--epochs', 2, *options)
+    refuses(['--schedule', "'step:'"], *TRAIN, '--data', data(), '--norm', 'bn', '--out', fresh('no'), '--schedule',
+            'step:')
+
+
 # --- which parameters ----------------------------------------------------------------------------
 
 def values(file):

@@ -83,6 +83,42 @@ static void test_loss(void **state) {
     cJSON_ArrayForEach(one, cJSON_GetObjectItem(reference, "loss")) run_loss(one);
 }
 
+/* --- schedules ------------------------------------------------------------------------------------ */
+
+static void test_schedules(void **state) {
+    const cJSON *one;
+    cJSON_ArrayForEach(one, cJSON_GetObjectItem(reference, "schedules")) {
+        size_t steps;
+        double *rates = numbers(one, "rates", &steps);
+        struct blanch_schedule schedule = {.size = sizeof schedule,
+                                           .text = cJSON_GetObjectItem(one, "text")->valuestring,
+                                           .lr = (float)number(one, "lr"),
+                                           .steps = (int64_t)steps,
+                                           .epoch_steps = (int64_t)number(one, "epoch_steps"),
+                                           .warmup = (int64_t)number(one, "warmup")};
+        for (int in_epochs = 0; in_epochs < 2; in_epochs++) {
+            for (size_t i = 0; i < steps; i++) {
+                float lr;
+                check(blanch_schedule_lr(&schedule, (int64_t)i, &lr));
+                if (fabs((double)lr - rates[i]) > 1e-6 * 0.5)
+                    fail_msg("%s: the rate of step %zu is %g, in PyTorch %g", schedule.text, i, (double)lr, rates[i]);
+            }
+            schedule.warmup_epochs = (float)schedule.warmup / (float)schedule.epoch_steps, schedule.warmup = 0;
+        }
+        free(rates);
+    }
+}
+
+static void test_refused_schedules(void **state) {
+    const char *const wrong[] = {"step:0",      "step:2:2",      "step:",    "step:2:",   "onecycle:1", "onecycle:0",
+                                 "polynomial:", "polynomial:-1", "cosine:2", "constant:", "one"};
+    struct bl_schedule s = {0}, own = {.kind = BL_ONECYCLE, .steps = 9, .warmup = 2},
+                       both = {.steps = 9, .epoch_steps = 3, .warmup = 2, .warmup_epochs = 1};
+    for (int i = 0; i < BL_COUNT(wrong); i++) assert_int_equal(bl_schedule_parse(&s, wrong[i]), BLANCH_EUSAGE);
+    assert_int_equal(bl_schedule_check(&own), BLANCH_EUSAGE);
+    assert_int_equal(bl_schedule_check(&both), BLANCH_EUSAGE);
+}
+
 /* --- training --------------------------------------------------------------------------------------- */
 
 enum { FEATURES = 6, HIDDEN = 8, CLASSES = 5, IMAGES = 6 };
@@ -188,6 +224,8 @@ static void test_training(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_loss),
+        cmocka_unit_test(test_schedules),
+        cmocka_unit_test(test_refused_schedules),
         cmocka_unit_test(test_training),
     };
     if (bl_json_read(REFERENCE_DIR "/recipe.json", &reference)) {

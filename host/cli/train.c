@@ -65,7 +65,7 @@ static int take_common(struct bl_train_options *o, const struct bl_common *commo
     o->network.seed = common->seed < 0 ? BL_SEED_DEFAULT : (uint64_t)common->seed;
     o->update = common->update;
     o->schedule = common->schedule;
-    o->warmup = common->warmup;
+    o->warmup = common->warmup, o->warmup_epochs = common->warmup_epochs;
     o->norm = common->norm;
     o->device = common->device;
     o->max_alloc = common->max_alloc;

@@ -305,11 +305,12 @@ int blanch_network_evaluate(struct blanch_network *network, const float *images,
 static const int64_t MOST_STEPS = 1000000000000;
 
 static int check_schedule(const struct blanch_schedule *s, int64_t step) {
-    const char *wrong = !(s->lr >= 0 && isfinite(s->lr))                    ? "lr"
-                        : s->steps < 1 || s->steps > MOST_STEPS             ? "steps"
-                        : s->epoch_steps < 0 || s->epoch_steps > MOST_STEPS ? "epoch_steps"
-                        : s->warmup < 0                                     ? "warmup"
-                                                                            : NULL;
+    const char *wrong = !(s->lr >= 0 && isfinite(s->lr))                       ? "lr"
+                        : s->steps < 1 || s->steps > MOST_STEPS                ? "steps"
+                        : s->epoch_steps < 0 || s->epoch_steps > MOST_STEPS    ? "epoch_steps"
+                        : s->warmup < 0                                        ? "warmup"
+                        : !(s->warmup_epochs >= 0 && s->warmup_epochs <= 1e6f) ? "warmup_epochs"
+                                                                               : NULL;
     if (wrong) return bl_fail(BLANCH_EUSAGE, "a schedule's %s is out of range", wrong);
     if (step >= 0 && step < s->steps) return 0;
     return bl_fail(BLANCH_EUSAGE, "step %lld is none of a schedule of %lld steps", (long long)step,
@@ -322,9 +323,13 @@ int blanch_schedule_lr(const struct blanch_schedule *schedule, int64_t step, flo
     if (!code) code = bl_take(&s, sizeof s, schedule, "blanch_schedule");
     if (!code) code = check_schedule(&s, step);
     if (code) return code;
-    struct bl_schedule own = {.lr = s.lr, .steps = s.steps, .epoch_steps = s.epoch_steps, .warmup = s.warmup};
+    struct bl_schedule own = {.lr = s.lr,
+                              .steps = s.steps,
+                              .epoch_steps = s.epoch_steps,
+                              .warmup = s.warmup,
+                              .warmup_epochs = s.warmup_epochs};
     if ((code = bl_schedule_parse(&own, s.text ? s.text : "cosine"))) return code;
-    if (own.milestones && !own.epoch_steps)
+    if ((own.milestones || own.warmup_epochs > 0) && !own.epoch_steps)
         return bl_fail(BLANCH_EUSAGE, "the schedule '%s' counts epochs: set epoch_steps", s.text);
     if ((code = bl_schedule_check(&own))) return code;
     *lr = bl_schedule_lr(&own, step);

@@ -48,6 +48,7 @@ static const struct setting settings[] = {
     {"lr", FLOAT, false, AT(update.lr), 0, 1e6},
     {"schedule", TEXT, false, AT(schedule)},
     {"warmup", INT64, false, AT(warmup), 0, 1e12},
+    {"warmup_epochs", AMOUNT, false, AT(warmup_epochs), 0, 1e6},
     {"no_decay", TEXT, false, AT(network.no_decay)},
     {"freeze_layers", TEXT, false, AT(network.freeze_layers)},
     {"clip_grad_norm", AMOUNT, false, AT(update.clip_grad_norm), 0, 1e30},
@@ -421,7 +422,7 @@ int bl_run_resolve(struct run *run, const struct bl_train_options *given) {
     if (run->o.network.seed > (1ull << 53)) return bl_fail(BLANCH_EUSAGE, "--seed goes up to 2^53");
     if ((code = bl_update_resolve(run->o.network.optimiser, &run->o.update))) return code;
     run->schedule.lr = run->o.update.lr;
-    run->schedule.warmup = run->o.warmup;
+    run->schedule.warmup = run->o.warmup, run->schedule.warmup_epochs = run->o.warmup_epochs;
     if ((code = bl_schedule_parse(&run->schedule, run->o.schedule))) return code;
     if ((code = bl_norm_parse(run->o.norm, &run->o.network.norm)) || (code = open_model(run))) return code;
     return resolve_budget(run);

@@ -75,20 +75,23 @@ void bl_metrics_add(struct blanch_metrics *sum, const struct blanch_metrics *par
 
 /* --- schedule --------------------------------------------------------------------------------- */
 
-enum bl_schedule_kind { BL_COSINE, BL_MULTISTEP, BL_CONSTANT };
+enum bl_schedule_kind { BL_COSINE, BL_MULTISTEP, BL_CONSTANT, BL_STEP, BL_ONECYCLE, BL_POLYNOMIAL };
 /* "cosine" (per step: lr/2 (1 + cos(pi t/T))), "multistep[:E1,E2,...[:GAMMA]]" (epochs; 0.1 at half and three quarters
- * by default), "constant". In a warm-up of W steps the t-th of them (from 0) has (t + 1)/W of that; the cosine's t and
- * T count from its end, milestones from the run's begin. */
+ * by default), "constant", "step[:EPOCHS[:GAMMA]]" (30, 0.1), "onecycle[:PART]" (of the steps, in which the rate rises:
+ * 0.3), "polynomial[:POWER]" (per step: lr (1 - t/T)^POWER; 1). In a warm-up of W steps the t-th of them (from 0) has
+ * (t + 1)/W of that; t and T count from its end, milestones from the run's begin. */
 struct bl_schedule {
     enum bl_schedule_kind kind;
     float lr;
     int64_t steps, epoch_steps, warmup;
+    float warmup_epochs; // in place of warmup, until bl_schedule_check
     int milestones;
-    int milestone[16];
-    float gamma;
+    int milestone[16]; // of step: every so many epochs
+    float gamma;       // also onecycle's part and polynomial's power
 };
 int bl_schedule_parse(struct bl_schedule *schedule, const char *text);
-int bl_schedule_check(const struct bl_schedule *schedule); // BLANCH_EUSAGE: the warm-up takes all steps
+/* When steps and epoch_steps are known. BLANCH_EUSAGE: the warm-up takes all steps. */
+int bl_schedule_check(struct bl_schedule *schedule);
 float bl_schedule_lr(const struct bl_schedule *schedule, int64_t step);
 
 /* --- checkpoints ------------------------------------------------------------------------------ */
@@ -154,7 +157,8 @@ struct bl_train_options {
     int64_t steps;               // steps 0: by epochs
     struct blanch_update update; // its lr that of the schedule's start
     const char *schedule;
-    int64_t warmup;
+    int64_t warmup;      // steps
+    float warmup_epochs; // or epochs
     const char *augment; // NULL: the default
     uint64_t max_alloc;
     bool drop_last;                    // every partial batch is left out

@@ -323,14 +323,17 @@ int blanch_update_defaults(const char *optimiser, struct blanch_update *update);
 
 /* The learning rate of a step by a schedule, as `train --schedule` has it: "cosine", by step from lr to 0; "constant";
  * "multistep[:EPOCH,EPOCH...[:GAMMA]]", times gamma (0.1) from each epoch on, by default at half and three quarters of
- * the steps. The t-th step of a warm-up, from 0, has (t + 1) / warmup of that. */
+ * the steps; "step[:EPOCHS[:GAMMA]]", times gamma (0.1) after every so many epochs (30); "onecycle[:PART]", up from
+ * lr / 25 over a part of the steps (0.3), then down to lr / 250000; "polynomial[:POWER]", by step from lr to 0,
+ * linearly where the power is 1, as without. The t-th step of a warm-up, from 0, has (t + 1) / warmup of that. */
 struct blanch_schedule {
     size_t size;
     const char *text;    // NULL: "cosine"
     float lr;            // that it begins with
     int64_t steps;       // of the whole training
-    int64_t epoch_steps; // of an epoch, for milestones alone
+    int64_t epoch_steps; // of an epoch, where epochs are counted
     int64_t warmup;      // steps, 0: none
+    float warmup_epochs; // in place of warmup
 };
 int blanch_schedule_lr(const struct blanch_schedule *schedule, int64_t step, float *lr); // step: from 0, below steps
 

@@ -76,7 +76,7 @@ class Update(Sized):
 
 class Schedule(Sized):
     _fields_ = [('size', c_size_t), ('text', c_char_p), ('lr', c_float), ('steps', c_int64), ('epoch_steps', c_int64),
-                ('warmup', c_int64)]
+                ('warmup', c_int64), ('warmup_epochs', c_float)]
 
 
 class Metrics(Sized):

@@ -5,6 +5,7 @@
 
 Made with PyTorch 2.15. Inputs are float32 numbers.
   loss: logits (N, C), labels, smoothing; the mean loss and its gradient
+  schedules: as --schedule has them, and the rate of each step
   training: a linear layer, tanh, batch norm, a linear layer; settings by their names on the command line, parameters
       before and after the steps, by name, and of each step its images (N, FEATURES) and labels
 """
@@ -29,6 +30,39 @@ def loss(images, classes, smoothing):
     value.backward()
     return {'logits': logits.tolist(), 'labels': labels.tolist(), 'smoothing': smoothing, 'loss': value.item(),
             'grad': logits.grad.tolist()}
+
+
+def schedule(text, make, warmup=0, epoch_steps=5, steps=40):
+    """The rate of each step; make: the scheduler of an optimiser for the steps after the warm-up."""
+    optimiser = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.5)
+    scheduler = make(optimiser)
+    if warmup:
+        linear = torch.optim.lr_scheduler.LinearLR(optimiser, 1 / warmup, total_iters=warmup - 1)
+        scheduler = torch.optim.lr_scheduler.SequentialLR(optimiser, [linear, scheduler], [warmup])
+    rates = []
+    for _ in range(steps):
+        rates.append(optimiser.param_groups[0]['lr'])
+        optimiser.step()
+        scheduler.step()
+    return {'text': text, 'lr': 0.5, 'steps': steps, 'epoch_steps': epoch_steps, 'warmup': warmup, 'rates': rates}
+
+
+def schedules():
+    kinds = torch.optim.lr_scheduler
+    return [
+        schedule('cosine', lambda o: kinds.CosineAnnealingLR(o, 40)),
+        schedule('cosine', lambda o: kinds.CosineAnnealingLR(o, 30), warmup=10),
+        schedule('constant', lambda o: kinds.ConstantLR(o, 1)),
+        schedule('multistep:2,5:0.5', lambda o: kinds.MultiStepLR(o, [10, 25], 0.5)),
+        schedule('step:2', lambda o: kinds.StepLR(o, 10)),
+        schedule('step:3:0.5', lambda o: kinds.StepLR(o, 15, 0.5)),
+        schedule('step', lambda o: kinds.StepLR(o, 30), epoch_steps=1),
+        schedule('onecycle', lambda o: kinds.OneCycleLR(o, 0.5, 40, cycle_momentum=False)),
+        schedule('onecycle:0.125', lambda o: kinds.OneCycleLR(o, 0.5, 40, pct_start=0.125, cycle_momentum=False)),
+        schedule('polynomial', lambda o: kinds.PolynomialLR(o, 40)),
+        schedule('polynomial:2', lambda o: kinds.PolynomialLR(o, 40, 2)),
+        schedule('polynomial:1.5', lambda o: kinds.PolynomialLR(o, 32, 1.5), warmup=8),
+    ]
 
 
 FEATURES, HIDDEN, CLASSES, IMAGES, STEPS = 6, 8, 5, 6, 4
@@ -93,6 +127,7 @@ TRAINING = [
 
 def main():
     print(json.dumps({'loss': [loss(4, 10, 0.0), loss(4, 10, 0.1), loss(3, 7, 0.4), loss(1, 100, 0.2)],
+                      'schedules': schedules(),
                       'training': [training(**case) for case in TRAINING]}))
 
 
