@@ -121,6 +121,30 @@ def test_schedules():
             'step:')
 
 
+# --- other weights to begin with -----------------------------------------------------------------
+
+def classes_of(count):
+    """Pictures of so many classes."""
+    return 'synthetic:1x28x28:%d' % count
+
+
+def test_new_head():
+    train('body', '--steps', 2)
+    body = path('body', 'last.safetensors')
+    for norm, count in (('bn', 7), ('bn', 10)):
+        out = fresh('headed')
+        succeeds(*TRAIN, '--data', classes_of(count), '--norm', norm, '--out', out, '--init', body, '--new-head',
+                 '--steps', 1, '--lr', 0)
+        found, first = values(os.path.join(out, 'last.safetensors')), values(body)
+        moved = {name for name in found if 'running' not in name and 'num_' not in name and found[name] != first[name]}
+        check(moved == {'fc.weight', 'fc.bias'}, moved)
+        check(config(out)['new_head'] is True and config(out)['init'] == body, config(out))
+    more = [*TRAIN, '--data', classes_of(7), '--out', fresh('no'), '--init', body]
+    refuses(['--new-head takes all but'], *more, '--norm', 'bn')
+    refuses(['missing', 'check the model and the norm'], *more, '--norm', 'nd', '--new-head')
+    refuses(['--new-head'], *TRAIN, '--data', classes_of(7), '--norm', 'bn', '--out', fresh('no'), '--new-head')
+
+
 # --- which parameters ----------------------------------------------------------------------------
 
 def values(file):

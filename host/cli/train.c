@@ -33,6 +33,7 @@ static int parse(int argc, char **argv, struct bl_common *common, struct bl_trai
         {"epochs", BL_OPT_INT, &o->epochs, 1, 1e6, "N", "passes over the training images (1)"},
         {"steps", BL_OPT_INT64, &o->steps, 1, 1e12, "N", "ends after so many steps instead"},
         {"init", BL_OPT_TEXT, &o->init, 0, 0, "FILE", "starts from these weights (safetensors)"},
+        {"new-head", BL_OPT_FLAG, &o->new_head, 0, 0, NULL, "of --init all is taken but the classifier"},
         {"augment", BL_OPT_TEXT, &o->augment, 0, 0, "NAME", "cifar, imagenet, none (follows the input size)"},
         {"no-decay", BL_OPT_TEXT, &o->network.no_decay, 0, 0, "PATTERN,...",
          "parameters without weight decay, by name; norm-bias: those of norms, and biases (none)"},

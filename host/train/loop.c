@@ -138,7 +138,7 @@ static int open_engines(struct run *run) {
 static int start_weights(struct run *run) {
     run->position.best_top1 = -1;
     run->saved_step = -1;
-    if (!run->o.resume) return run->o.init ? bl_weights_load(run->net->graph, run->o.init) : 0;
+    if (!run->o.resume) return run->o.init ? bl_weights_begin(run->net->graph, run->o.init, run->o.new_head) : 0;
     int code = bl_checkpoint_load(run->net->graph, run->o.out, &run->position);
     if (!code) run->saved_step = run->position.step;
     return code;

@@ -61,6 +61,7 @@ static const struct setting settings[] = {
     {"eps", FLOAT, false, AT(update.eps), 0, 1e6},
     {"seed", SEED, false, AT(network.seed), 0, 0x1p53},
     {"init", TEXT, false, AT(init)},
+    {"new_head", FLAG, false, AT(new_head)},
     {"augment", TEXT, false, AT(augment)},
     {"drop_last", FLAG, false, AT(drop_last)},
     {"tensorboard", TEXT, true, AT(tensorboard)},
@@ -418,6 +419,8 @@ int bl_run_resolve(struct run *run, const struct bl_train_options *given) {
     run->o.resume = run->found == BL_FOUND_CHECKPOINT;
     set_defaults(&run->o);
     if (!run->o.network.model) return bl_fail(BLANCH_EUSAGE, "--model is missing; `blanch models` lists the networks");
+    if (run->o.new_head && !run->o.init)
+        return bl_fail(BLANCH_EUSAGE, "--new-head takes the weights of --init FILE but the classifier's: give it too");
     if (!run->o.data) return bl_fail(BLANCH_EUSAGE, "--data is missing: fashion-mnist, cifar10:DIR, folder:DIR, ...");
     if (run->o.network.seed > (1ull << 53)) return bl_fail(BLANCH_EUSAGE, "--seed goes up to 2^53");
     if ((code = bl_update_resolve(run->o.network.optimiser, &run->o.update))) return code;

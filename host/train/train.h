@@ -123,6 +123,8 @@ bool bl_checkpoint_exists(const char *dir); // or what a user takes for one: a f
 int bl_weights_save(struct bl_graph *graph, const char *path, int64_t step);
 /* All or nothing; a file that does not fit is refused with the first few missing, unexpected and misshapen names. */
 int bl_weights_load(struct bl_graph *graph, const char *path);
+/* To begin with: all of them, or all but the classifier, which stays as it is. */
+int bl_weights_begin(struct bl_graph *graph, const char *path, bool new_head);
 /* What fits by name and shape, and has finite values; the rest stays. BLANCH_EINPUT, and nothing changes: none does. */
 int bl_weights_init(struct bl_graph *graph, const char *path, int *taken);
 
@@ -152,6 +154,7 @@ struct bl_train_options {
     struct bl_network_options network; // classes, channels and size come from the data and the model
     const char *norm;                  // "bn", "nd", "none"; NULL: network.norm (of a new run)
     const char *data, *out, *device, *init;
+    bool new_head; // of init all is taken but the classifier
     bool resume;
     int epochs;
     int64_t steps;               // steps 0: by epochs
