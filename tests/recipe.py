@@ -170,6 +170,26 @@ def test_no_decay_and_frozen_layers():
             '--freeze-layers', 'conv1', '--overhead-budget', '20%')
 
 
+# --- averages ------------------------------------------------------------------------------------
+
+def test_ema():
+    for norm in ('bn', 'nd'):
+        out = resumed('averaged-' + norm, '--ema', 0.75, norm=norm,
+                      files=('last.safetensors', 'last.state.safetensors', 'ema.safetensors'))
+        averages, last = values(os.path.join(out, 'ema.safetensors')), values(os.path.join(out, 'last.safetensors'))
+        check(averages.keys() == last.keys() and averages != last, 'the averages are the weights, or others')
+        plain = train('not-averaged', '--schedule', 'constant', '--steps', 8, norm=norm)
+        check(last == values(os.path.join(plain, 'last.safetensors')), 'averages change the run')
+        line = log(out, 'epoch')[-1]
+        check({'ema_test_loss', 'ema_test_top1', 'ema_test_top5'} <= set(line), line)
+        done = succeeds('eval', '--weights', os.path.join(out, 'ema.safetensors'), '--model', 'smallcnn', '--norm',
+                        norm, '--data', data(), '--json')
+        check(abs(json.loads(done.stdout)['loss'] - line['ema_test_loss']) < 1e-5, (done.stdout, line))
+    check(config(out)['ema'] == 0.75, config(out))
+    for value in (1, -0.5, 'half'):
+        refuses(['--ema'], *TRAIN, '--data', data(), '--norm', 'bn', '--out', fresh('no'), '--ema', value)
+
+
 def test_clip_grad_norm():
     out = resumed('clipped', '--clip-grad-norm', 0.01)
     changes('clipped-whole')

@@ -150,6 +150,7 @@ static struct blanch_network *make_network(const cJSON *settings) {
         .loss = &loss,
         .optimiser = cJSON_GetObjectItem(settings, "optimiser")->valuestring,
         .no_decay = cJSON_GetStringValue(cJSON_GetObjectItem(settings, "no_decay")),
+        .ema = setting(settings, "ema"),
         .freeze_layers = cJSON_GetStringValue(cJSON_GetObjectItem(settings, "freeze_layers")),
     };
     struct blanch_model *model;
@@ -207,6 +208,13 @@ static void run_training(const cJSON *one) {
         free(labels), free(values), free(images);
     }
     compare_values(network, before, cJSON_GetObjectItem(one, "after"));
+    struct blanch_network *ema;
+    if (cJSON_GetObjectItem(one, "ema")) {
+        check(blanch_network_ema(&ema, network));
+        compare_values(ema, before, cJSON_GetObjectItem(one, "ema"));
+        blanch_network_free(ema);
+    } else
+        assert_int_equal(blanch_network_ema(&ema, network), BLANCH_EUSAGE);
     blanch_network_free(network);
 }
 

@@ -24,6 +24,7 @@ void bl_graph_free(struct bl_graph *graph) {
     for (size_t i = 0; i < graph->param_count; i++) {
         bl_mem_free(graph->params[i]->data.mem);
         bl_mem_free(graph->params[i]->grad.mem);
+        bl_mem_free(graph->params[i]->average.mem);
         for (int k = 0; k < BL_MAX_STATES; k++) bl_mem_free(graph->params[i]->state[k].mem);
         free(graph->params[i]);
     }
@@ -35,10 +36,12 @@ void bl_graph_free(struct bl_graph *graph) {
     for (size_t i = 0; i < graph->group_count; i++) {
         bl_mem_free(graph->groups[i].data);
         bl_mem_free(graph->groups[i].grad);
+        bl_mem_free(graph->groups[i].average);
         for (int k = 0; k < BL_MAX_STATES; k++) bl_mem_free(graph->groups[i].state[k]);
     }
     for (size_t i = 0; i < graph->order_count; i++) free(graph->orders[i].prefix), free(graph->orders[i].names);
     bl_mem_free(graph->buffers);
+    bl_mem_free(graph->buffers_average);
     free(graph->nodes), free(graph->slots), free(graph->params), free(graph->orders), free(graph->actions),
         free(graph->when), free(graph->first_slot);
     free(graph->arenas), free(graph->groups), free(graph->message), free(graph->metrics);
@@ -240,7 +243,8 @@ enum bl_type bl_node_type(const struct bl_node *node) {
     return node->graph->type;
 }
 bool bl_node_updates_linearly(const struct bl_node *node) {
-    return node->graph->optimiser && node->graph->optimiser->decay && !node->graph->frozen.count;
+    const struct bl_graph *graph = node->graph;
+    return graph->optimiser && graph->optimiser->decay && !graph->frozen.count && !bl_graph_keeps_average(graph);
 }
 int bl_node_activation(const struct bl_node *node) {
     int code = 0;

@@ -59,16 +59,20 @@ static int allocate_group(struct bl_graph *graph, size_t first, struct member *m
         return BLANCH_ENOMEM;
     struct group *group = &graph->groups[graph->group_count++];
     *group = (struct group){.bytes = bytes, .first = graph->params[first]};
-    struct bl_mem **arena[2 + BL_MAX_STATES] = {&group->data, &group->grad};
-    for (int k = 0; k < BL_MAX_STATES; k++) arena[2 + k] = &group->state[k];
-    int parts = graph->inference ? 1 : 2 + states_of(graph, group->first);
+    struct bl_mem **arena[3 + BL_MAX_STATES] = {&group->data, &group->grad, &group->average};
+    for (int k = 0; k < BL_MAX_STATES; k++) arena[3 + k] = &group->state[k];
+    int parts = graph->inference ? 1 : 3 + states_of(graph, group->first);
     for (int k = 0; k < parts; k++) {
         int code;
+        if (k == 2 && !bl_graph_keeps_average(graph)) continue;
         if ((code = bl_mem_alloc(graph->dev, bytes, arena[k])) || (code = bl_mem_fill(*arena[k], 0, bytes, 0.0f)))
             return code;
         for (size_t i = 0; i < count; i++) {
             struct bl_param *param = members[i].param;
-            struct blanch_tensor *part = k > 1 ? &param->state[k - 2] : k ? &param->grad : &param->data;
+            struct blanch_tensor *part = k > 2    ? &param->state[k - 3]
+                                         : k == 2 ? &param->average
+                                         : k      ? &param->grad
+                                                  : &param->data;
             if ((code = bl_mem_part(*arena[k], members[i].offset, bl_tensor_bytes(&param->data), &part->mem)))
                 return code;
         }
@@ -85,20 +89,34 @@ static int allocate_groups(struct bl_graph *graph) {
     return code;
 }
 
-static int allocate_buffers(struct bl_graph *graph) {
-    uint64_t bytes = 0, offset = 0;
-    for (size_t i = 0; i < graph->param_count; i++)
-        if (!graph->params[i]->trainable && !graph->params[i]->counter)
-            bytes += bl_graph_aligned(graph, bl_tensor_bytes(&graph->params[i]->data));
-    if (!bytes) return 0;
-    int code = bl_mem_alloc(graph->dev, bytes, &graph->buffers);
+/* Each buffer's part of an arena. */
+static int place_buffers(struct bl_graph *graph, struct bl_mem *arena, bool averages) {
+    uint64_t offset = 0;
+    int code = 0;
     for (size_t i = 0; i < graph->param_count && !code; i++) {
         struct bl_param *param = graph->params[i];
         if (param->trainable || param->counter) continue;
-        code = bl_mem_part(graph->buffers, offset, bl_tensor_bytes(&param->data), &param->data.mem);
+        struct blanch_tensor *part = averages ? &param->average : &param->data;
+        code = bl_mem_part(arena, offset, bl_tensor_bytes(&param->data), &part->mem);
         offset += bl_graph_aligned(graph, bl_tensor_bytes(&param->data));
     }
     return code;
+}
+
+static int allocate_buffers(struct bl_graph *graph) {
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < graph->param_count; i++)
+        if (!graph->params[i]->trainable && !graph->params[i]->counter)
+            bytes += bl_graph_aligned(graph, bl_tensor_bytes(&graph->params[i]->data));
+    graph->buffer_bytes = bytes;
+    if (!bytes) return 0;
+    int code = bl_mem_alloc(graph->dev, bytes, &graph->buffers);
+    if (!code) code = bl_mem_fill(graph->buffers, 0, bytes, 0.0f);
+    if (!code) code = place_buffers(graph, graph->buffers, false);
+    if (code || !bl_graph_keeps_average(graph)) return code;
+    code = bl_mem_alloc(graph->dev, bytes, &graph->buffers_average);
+    if (!code) code = bl_mem_fill(graph->buffers_average, 0, bytes, 0.0f);
+    return code ? code : place_buffers(graph, graph->buffers_average, true);
 }
 
 int bl_graph_allocate(struct bl_graph *graph) {

@@ -79,6 +79,7 @@ struct bl_param { // a parameter, or a buffer
     int64_t value;
     struct blanch_tensor data, grad;           // device; grad of trainable ones alone
     struct blanch_tensor state[BL_MAX_STATES]; // of trainable ones: the optimiser's, as many as its table says
+    struct blanch_tensor average;              // its moving average, of a graph that keeps one; a counter has none
     const struct bl_update_target *offered;    // a target that may run; NULL: none
     const struct bl_update_target *target;     // the one that runs; NULL: data and state hold what their names say
 };

@@ -27,6 +27,7 @@ static struct bl_param *param_new(struct bl_node *node, const char *name, enum b
     param->node = node, param->init = init, param->dims = dims;
     if (dims) memcpy(param->shape, shape, (size_t)dims * sizeof *shape);
     param->data = (struct blanch_tensor){.n = 1, .c = count, .h = 1, .w = 1, .count = count, .id = -1};
+    param->average = param->data;
     graph->params[graph->param_count++] = param;
     return param;
 }

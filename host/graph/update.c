@@ -101,6 +101,7 @@ int bl_graph_update(struct bl_graph *graph, const struct blanch_update *update) 
         const struct blanch_update own = update_of(g->first, update);
         code = optimiser->update(&span, &own, (int64_t)graph->updates);
     }
+    if (!code) code = bl_graph_average_all(graph);
     bl_tag(graph->dev, -1, BL_OTHER);
     for (size_t i = 0; i < graph->param_count; i++) {
         const struct bl_update_target *target = graph->params[i]->target;

@@ -27,23 +27,30 @@ int bl_run_log_step(struct run *run, int64_t epoch, double loss, float lr, doubl
     return bl_json_line(run->log, line, run->log_path);
 }
 
-/* "test_loss" and its like. */
-static void add_metrics(cJSON *line, enum bl_split split, const struct blanch_metrics *m) {
-    const char *keys[BL_SPLITS][3] = {{"train_loss", "train_top1", "train_top5"},
-                                      {"val_loss", "val_top1", "val_top5"},
-                                      {"test_loss", "test_top1", "test_top5"}};
-    add(line, keys[split][0], m->loss, 9);
-    add(line, keys[split][1], bl_per_cent(m->top1, m->count), 6);
-    add(line, keys[split][2], bl_per_cent(m->top5, m->count), 6);
+/* "test_loss" and its like, or "ema_test_loss". */
+static void add_metrics(cJSON *line, const char *prefix, enum bl_split split, const struct blanch_metrics *m) {
+    const struct {
+        const char *name;
+        double value;
+        int digits;
+    } rows[] = {
+        {"loss", m->loss, 9}, {"top1", bl_per_cent(m->top1, m->count), 6}, {"top5", bl_per_cent(m->top5, m->count), 6}};
+    char key[40];
+    for (int i = 0; i < BL_COUNT(rows); i++) {
+        snprintf(key, sizeof key, "%s%s_%s", prefix, bl_split_name(split), rows[i].name);
+        add(line, key, rows[i].value, rows[i].digits);
+    }
 }
 
-int bl_run_log_epoch(struct run *run, const struct blanch_metrics *judged, double seconds) {
+int bl_run_log_epoch(struct run *run, const struct blanch_metrics *judged, const struct blanch_metrics *ema,
+                     double seconds) {
     const enum bl_split judge = bl_dataset_judge(run->data);
     const struct blanch_metrics *train = &run->position.train;
     cJSON *line = bl_run_log_line("epoch");
     cJSON_AddNumberToObject(line, "epoch", (double)(run->position.epoch + 1));
-    add_metrics(line, BL_TRAIN, train);
-    if (judged->count) add_metrics(line, judge, judged);
+    add_metrics(line, "", BL_TRAIN, train);
+    if (judged->count) add_metrics(line, "", judge, judged);
+    if (ema->count) add_metrics(line, "ema_", judge, ema);
     add(line, "train_s", run->position.train_s, 5);
     add(line, judge == BL_VAL ? "val_s" : "test_s", seconds, 5);
     return bl_json_line(run->log, line, run->log_path);
@@ -72,7 +79,7 @@ int bl_run_log_test(struct run *run, const char *weights, const struct blanch_me
     cJSON_AddNumberToObject(line, "step", (double)run->position.step);
     cJSON_AddNumberToObject(line, "epoch", (double)run->position.epoch);
     cJSON_AddStringToObject(line, "weights", weights);
-    add_metrics(line, BL_TEST, test);
+    add_metrics(line, "", BL_TEST, test);
     add(line, "test_s", test_s, 5);
     return bl_json_line(run->log, line, run->log_path);
 }

@@ -187,6 +187,7 @@ static int tear_down(struct run *run, int code) {
     if (!code) code = closed;
     bl_session_close(&run->session);
     blanch_network_free(run->net);
+    blanch_network_free(run->averaged);
     bl_dataset_close(run->data);
     blanch_device_close(run->dev);
     bl_run_release(&run->config);
@@ -363,24 +364,40 @@ static int keep_best(struct run *run, double judged) {
     return save_best(run);
 }
 
+/* Of the averages, which are saved too. */
+static int judge_averages(struct run *run, struct blanch_metrics *held, double *seconds) {
+    const enum bl_split judge = bl_dataset_judge(run->data);
+    char *path = bl_format("%s/ema.safetensors", run->o.out);
+    int code = !path           ? BLANCH_ENOMEM
+               : run->averaged ? bl_network_copy(run->averaged, run->net, true)
+                               : bl_network_inference_of(&run->averaged, run->net, true);
+    if (!code && judge != BL_TRAIN) code = bl_network_test(run->averaged, run->data, judge, &run->view, held, seconds);
+    if (!code) code = bl_weights_save(run->averaged->graph, path, run->position.step);
+    free(path);
+    return code;
+}
+
 /* At the end of an epoch, or of the run within one: then the epoch stays open, and a longer run continues it. Whoever
  * reads the epoch's line finds all files of it; the position, which says that it is done, comes last. */
 static int finish_epoch(struct run *run) {
     struct bl_position *p = &run->position;
     const enum bl_split judge = bl_dataset_judge(run->data);
-    struct blanch_metrics held = {0}; // of images that are not trained on
-    double seconds = 0;
+    struct blanch_metrics held = {0}, ema = {0}; // of images that are not trained on
+    double seconds = 0, more = 0;
     int code = 0;
     if (judge != BL_TRAIN) code = bl_network_test(run->net, run->data, judge, &run->view, &held, &seconds);
+    if (!code && run->o.network.ema > 0) code = judge_averages(run, &ema, &more);
     tell_messages(run);
     double train1 = bl_per_cent(p->train.top1, p->train.count), held1 = bl_per_cent(held.top1, held.count);
     if (code || (code = keep_best(run, held.count ? held1 : train1)) || (code = save_ledger(run)) ||
-        (code = bl_run_log_epoch(run, &held, seconds)) || (code = bl_run_tensorboard_epoch(run, &held, seconds)))
+        (code = bl_run_log_epoch(run, &held, &ema, seconds)) || (code = bl_run_tensorboard_epoch(run, &held, seconds)))
         return code;
+    char averages[60] = "";
+    if (ema.count) snprintf(averages, sizeof averages, "; ema top-1 %.2f %%", bl_per_cent(ema.top1, ema.count));
     tell(run, BL_TRAIN_EPOCH,
-         "epoch %" PRId64 ": train loss %.4f, top-1 %.2f %%; %s loss %.4f, top-1 %.2f %%, top-5 %.2f %%; %.1f s",
+         "epoch %" PRId64 ": train loss %.4f, top-1 %.2f %%; %s loss %.4f, top-1 %.2f %%, top-5 %.2f %%%s; %.1f s",
          p->epoch + 1, p->train.loss, train1, bl_split_name(judge == BL_VAL ? BL_VAL : BL_TEST), held.loss, held1,
-         bl_per_cent(held.top5, held.count), p->train_s + seconds);
+         bl_per_cent(held.top5, held.count), averages, p->train_s + seconds + more);
     if (p->step >= (p->epoch + 1) * run->batches) {
         p->epoch++;
         p->train = (struct blanch_metrics){0};

@@ -132,10 +132,20 @@ int blanch_network_create(struct blanch_network **network, struct blanch_device 
                                            .recompute = o.recompute,
                                            .precision = o.precision,
                                            .optimiser = o.optimiser,
+                                           .ema = o.ema,
                                            .no_decay = o.no_decay,
                                            .freeze_layers = o.freeze_layers,
                                            .loss = {.smoothing = loss.label_smoothing}};
     return bl_network_create(network, device, &own);
+}
+
+int blanch_network_ema(struct blanch_network **ema, struct blanch_network *network) {
+    int code = bl_given(ema && network, __func__);
+    if (ema) *ema = NULL;
+    if (code) return code;
+    if (!bl_graph_keeps_average(network->graph))
+        return bl_fail(BLANCH_EUSAGE, "the network keeps no averages: it is created with ema");
+    return bl_network_inference_of(ema, network, true);
 }
 
 /* --- files -------------------------------------------------------------------------------------- */

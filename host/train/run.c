@@ -49,6 +49,7 @@ static const struct setting settings[] = {
     {"schedule", TEXT, false, AT(schedule)},
     {"warmup", INT64, false, AT(warmup), 0, 1e12},
     {"warmup_epochs", AMOUNT, false, AT(warmup_epochs), 0, 1e6},
+    {"ema", AMOUNT, false, AT(network.ema), 0, 1},
     {"no_decay", TEXT, false, AT(network.no_decay)},
     {"freeze_layers", TEXT, false, AT(network.freeze_layers)},
     {"clip_grad_norm", AMOUNT, false, AT(update.clip_grad_norm), 0, 1e30},

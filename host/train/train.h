@@ -41,8 +41,10 @@ int bl_network_create(struct blanch_network **network, struct blanch_device *dev
 /* What a network made for inference has as its graph's batch: on a CPU as many images of options->batch as leave the
  * activations in its cache, else all. */
 int bl_network_slice(const struct blanch_device *dev, const struct bl_network_options *options, int *slice);
-/* A network made for inference with the parameters and buffers that net has now. */
-int bl_network_inference_of(struct blanch_network **inference, struct blanch_network *net);
+/* A network made for inference with the parameters and buffers that net has now, or their averages. */
+int bl_network_inference_of(struct blanch_network **inference, struct blanch_network *net, bool average);
+/* They are copied to another network of the same definition. */
+int bl_network_copy(struct blanch_network *to, struct blanch_network *net, bool average);
 /* Of a network made for inference: the logits (count, classes) of images (NHWC), slice by slice. */
 int bl_network_infer(struct blanch_network *net, const float *images, int count, float *logits);
 /* The same of any network, of at most its batch; labels are not looked at. */

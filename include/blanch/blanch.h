@@ -238,6 +238,7 @@ struct blanch_network_options {
                                // before a dot in them, separated by commas; "norm-bias": biases and what
                                // normalisations have; NULL: none. BLANCH_EUSAGE: a pattern names nothing
     const char *freeze_layers; // likewise, parameters that no update changes
+    float ema; // decay of moving averages of parameters and buffers, which every update takes in; 0: none are kept
 };
 
 struct blanch_network;
@@ -248,6 +249,10 @@ struct blanch_network;
 int blanch_network_create(struct blanch_network **network, struct blanch_device *device,
                           const struct blanch_network_options *options);
 void blanch_network_free(struct blanch_network *network);
+
+/* A network made for inference with the averages that `ema` keeps: to evaluate, predict with and save. They stay as
+ * they are now. BLANCH_EUSAGE: the network keeps none. */
+int blanch_network_ema(struct blanch_network **ema, struct blanch_network *network);
 
 /* What a network has become. Texts live as long as it does. */
 struct blanch_network_info {

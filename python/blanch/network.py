@@ -55,10 +55,10 @@ class Network(Closing):
     norm: 'bn', 'nd', 'none', 'own' (None): a file's network as it says, a built-in one with batch norm.
     batch: images of the largest step. classes, input: None: the model's own.
     The other options have the names of the command line (`blanch train --help`, docs/options.md): optimiser, recompute,
-    precision, seed; of the recipe label_smoothing, no_decay, freeze_layers; of network deconvolution block, nd_iter,
-    nd_eps, nd_momentum, sampling_stride, block_fc, freeze, refresh, whiten, cov_samples, overhead_budget, whiten_grad,
-    channel_deconv, nd_preset; and those of an update, which every step has that does not say otherwise: lr, momentum,
-    weight_decay, nesterov, beta1, beta2, eps, clip_grad_norm.
+    precision, seed; of the recipe label_smoothing, no_decay, freeze_layers, ema; of network deconvolution block,
+    nd_iter, nd_eps, nd_momentum, sampling_stride, block_fc, freeze, refresh, whiten, cov_samples, overhead_budget,
+    whiten_grad, channel_deconv, nd_preset; and those of an update, which every step has that does not say otherwise:
+    lr, momentum, weight_decay, nesterov, beta1, beta2, eps, clip_grad_norm.
 
     >>> import blanch, numpy as np
     >>> with blanch.Network('smallcnn', norm='nd', batch=4, nd_iter=4) as network:
@@ -79,9 +79,12 @@ class Network(Closing):
         native.classes = whole(classes or 0, 'classes')
         if input is not None:
             native.channels, native.height, native.width = options.size_of(input)
-        self.model = model
-        self._handle = Handle('network', self.device.turn, 'network_free', 'network_create', self.device.pointer,
-                              byref(native))
+        self._take(model, Handle('network', self.device.turn, 'network_free', 'network_create', self.device.pointer,
+                                 byref(native)))
+        self._update = options.update(self.optimiser, update)
+
+    def _take(self, model: Model, handle: Handle) -> None:
+        self.model, self._handle = model, handle
         info = self._info()
         self.norm = structs.NORMS[info.norm]
         self.optimiser: str = info.optimiser.decode()
@@ -90,8 +93,15 @@ class Network(Closing):
         self.batch: int = info.batch
         self.least_batch: int = info.least_batch
         self.trainable: int = info.trainable
-        self._update = options.update(self.optimiser, update)
         self._parameters = [self._parameter(i) for i in range(info.parameters)]
+
+    def ema(self) -> Network:
+        """A network made for inference with the averages that the option ema keeps, as they are now."""
+        averaged = Network.__new__(Network)
+        averaged.device, averaged._update = self.device, self._update
+        averaged._take(self.model, Handle('network', self.device.turn, 'network_free', 'network_ema',
+                                          self._handle.pointer))
+        return averaged
 
     # --- training --------------------------------------------------------------------------------
 

@@ -19,7 +19,7 @@ COUNTS = {'block': 'block', 'nd_iter': 'iterations', 'sampling_stride': 'samplin
 NUMBERS = {'nd_eps': 'eps', 'nd_momentum': 'momentum'}
 ND = (*COUNTS, *NUMBERS, 'freeze', 'whiten', 'cov_samples', 'overhead_budget', 'whiten_grad', 'nd_preset')
 PATTERNS = ('no_decay', 'freeze_layers')
-RECIPE = ('label_smoothing', *PATTERNS)
+RECIPE = ('label_smoothing', 'ema', *PATTERNS)
 OTHERS = ('seed', 'recompute', 'precision', 'optimiser', 'optimizer', 'channel_deconv', *RECIPE)
 PRESETS: dict[str, dict[str, Any]] = {'study': {}, 'fast': {'block': 16}, 'channels': {'whiten': 'channels'}}
 
@@ -95,6 +95,7 @@ def network(norm: Optional[str], given: dict[str, Any]) -> structs.NetworkOption
     native.recompute = -1 if recompute == 'auto' else whole(recompute, 'recompute')
     optimiser = given.get('optimiser', given.get('optimizer'))
     native.optimiser = text(optimiser, 'optimiser') if optimiser is not None else None
+    native.ema = number(given.get('ema', 0), 'ema')
     for name in PATTERNS:
         if name in given:
             setattr(native, name, text(given[name], name))

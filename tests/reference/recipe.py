@@ -98,6 +98,8 @@ def training(**settings):
                       for name, value in module.named_parameters() if value.requires_grad], **more)
     criterion = torch.nn.CrossEntropyLoss(label_smoothing=settings.get('label_smoothing', 0))
     out = {'settings': {**more, **settings}, 'steps': [], 'before': values(module)}
+    averaged = torch.optim.swa_utils.AveragedModel(
+        module, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(settings.get('ema', 0)), use_buffers=True)
     for _ in range(STEPS):
         images, labels = single(torch.randn(IMAGES, FEATURES)), torch.randint(CLASSES, (IMAGES,))
         optimiser.zero_grad()
@@ -105,7 +107,10 @@ def training(**settings):
         if settings.get('clip_grad_norm'):
             torch.nn.utils.clip_grad_norm_(module.parameters(), settings['clip_grad_norm'])
         optimiser.step()
+        averaged.update_parameters(module)
         out['steps'].append({'images': images.tolist(), 'labels': labels.tolist()})
+    if 'ema' in settings:
+        out['ema'] = values(averaged.module)
     return {**out, 'after': values(module)}
 
 
@@ -122,6 +127,7 @@ TRAINING = [
     dict(optimiser='sgd', weight_decay=0.25, freeze_layers='fc1,bn1', clip_grad_norm=0.5),
     dict(optimiser='adamw', freeze_layers='fc2'),
     dict(optimiser='sgd', freeze_layers='*.bias', weight_decay=0.125),
+    dict(optimiser='sgd', ema=0.75, freeze_layers='fc1.bias'),
 ]
 
 
