@@ -21,6 +21,7 @@ struct row {
         struct bl_channel_deconv_attrs channel_deconv;
         struct bl_leaky_relu_attrs leaky_relu;
         struct bl_elu_attrs elu;
+        struct bl_loss_attrs loss;
         struct {
             int tanh;
         } gelu;
@@ -133,6 +134,12 @@ static struct row rows[] = {
     {"stochastic depth, batch 1", "stochastic_depth", {.dropout = {0.05f}}, {1, 4, 2, 2}},
     {"stochastic depth in evaluation", "stochastic_depth", {.dropout = {0.5f}}, {3, 2, 4, 5}, .eval = true},
     {"softmax cross-entropy", "softmax_cross_entropy", {{0}}, {5, 11, 1, 1}},
+    {"softmax cross-entropy, smoothed labels", "softmax_cross_entropy", {.loss = {0.1f}}, {5, 11, 1, 1}},
+    {"softmax cross-entropy, smoothed labels in evaluation",
+     "softmax_cross_entropy",
+     {.loss = {0.3f}},
+     {3, 7, 1, 1},
+     .eval = true},
     {"softmax cross-entropy, batch 1", "softmax_cross_entropy", {{0}}, {1, 100, 1, 1}},
     {"nd conv one block",
      "nd_conv2d",

@@ -75,9 +75,12 @@ struct bl_param { // a parameter, or a buffer
     bool trainable;     // false: a buffer
     bool counter;       // an int64 scalar kept on the host, in `value`
     bool private_state; // not in PyTorch's state dict: kept in the second checkpoint file
+    bool no_decay;      // weight decay leaves it out
+    bool frozen;        // no update changes it
     int64_t value;
     struct blanch_tensor data, grad;           // device; grad of trainable ones alone
     struct blanch_tensor state[BL_MAX_STATES]; // of trainable ones: the optimiser's, as many as its table says
+    struct blanch_tensor average;              // its moving average, of a graph that keeps one; a counter has none
     const struct bl_update_target *offered;    // a target that may run; NULL: none
     const struct bl_update_target *target;     // the one that runs; NULL: data and state hold what their names say
 };
@@ -235,6 +238,8 @@ void bl_node_phase(struct bl_node *node, int phase);
 bool bl_node_training(const struct bl_node *node);
 int bl_node_batch(const struct bl_node *node);         // the planned batch
 enum bl_type bl_node_type(const struct bl_node *node); // in which activations and their gradients are stored
+/* Whether a parameter of its own is updated: else backward computes no gradients for them where that is work. */
+bool bl_node_trains(const struct bl_node *node);
 /* Whether the graph's optimiser is linear in gradients, value and state, so that a parameter may have an update target.
  */
 bool bl_node_updates_linearly(const struct bl_node *node);
@@ -299,6 +304,9 @@ struct bl_leaky_relu_attrs {
 };
 struct bl_elu_attrs {
     float alpha;
+};
+struct bl_loss_attrs {
+    float smoothing; // of labels, from 0 to below 1; of training steps alone
 };
 struct bl_channel_deconv_attrs {
     int block, n_iter, cov_sampling_stride;

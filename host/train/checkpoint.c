@@ -21,6 +21,7 @@ enum source {
     MEMORY,       // of a parameter whose update target runs: what lies where its value (0) or a state would
     FIRST,        // the same where the target began
     NUMBERS,      // of the target
+    AVERAGE,      // of values
     SOURCES
 };
 struct item { // a tensor of a file
@@ -34,7 +35,7 @@ struct items {
     struct item *item;
     int count;
 };
-enum { MOST_ITEMS = 1 + BL_MAX_STATES + 2 * (1 + BL_MAX_STATES) + 1 }; // of a parameter
+enum { MOST_ITEMS = 1 + BL_MAX_STATES + 2 * (1 + BL_MAX_STATES) + 2 }; // of a parameter
 
 static void add_item(struct items *items, struct bl_param *param, enum source source, int which, const char *suffix) {
     struct item *item = &items->item[items->count++];
@@ -88,10 +89,11 @@ static int list_state(struct items *items, struct bl_graph *graph, const struct 
     for (int i = 0; i < bl_graph_params(graph) && !code; i++) {
         struct bl_param *param = bl_graph_param(graph, i);
         bool target = param->offered && (file ? has_target(file, param) : param->target != NULL);
-        if (param->trainable)
+        if (param->trainable && !param->frozen)
             add_trainable(items, param, target);
         else if (param->private_state)
             add_item(items, param, VALUE, 0, "");
+        if (param->average.mem) add_item(items, param, AVERAGE, 0, "average");
     }
     return code;
 }
@@ -119,6 +121,7 @@ static int64_t count_of(const struct item *item) {
 }
 
 static const struct blanch_tensor *tensor_of(const struct item *item) {
+    if (item->source == AVERAGE) return &item->param->average;
     if (item->source == FIRST) return item->param->offered->first[item->which];
     return item->which ? &item->param->state[item->which - 1] : &item->param->data;
 }
