@@ -97,7 +97,7 @@ static int print_document(const struct bl_trained *t, const struct bl_common *co
 /* A positive result is the exit status where images were left out: the highest that one of them asks for. */
 static int classify(struct bl_trained *t, char **paths, int count, const struct bl_common *common) {
     int code = 0, status = 0;
-    float *image = bl_calloc((size_t)t->view.channels * (size_t)t->view.size * (size_t)t->view.size, sizeof *image);
+    float *image = bl_calloc((size_t)t->view.channels * (size_t)t->view.height * (size_t)t->view.width, sizeof *image);
     float *logits = bl_calloc((size_t)t->net->options.classes, sizeof *logits);
     cJSON *all = common->json ? cJSON_CreateArray() : NULL;
     if (!image || !logits || (common->json && !all)) code = BLANCH_ENOMEM;

@@ -30,6 +30,11 @@ static int from_run(struct bl_trained *t, const struct bl_weights_options *o, st
     else if ((code = bl_model_open(&t->model, network->model)))
         return bl_fail_in(code, "--run");
     network->definition = t->model;
+    if (o->common.size) {
+        if ((code = bl_model_size(t->model, o->common.size, &network->height, &network->width))) return code;
+        t->view.height = network->height;
+        t->view.width = network->width;
+    }
     t->weights = bl_format("%s/%s.safetensors", o->run, o->best ? "best" : "last");
     return t->weights ? 0 : BLANCH_ENOMEM;
 }
@@ -45,16 +50,17 @@ static int from_names(struct bl_trained *t, const struct bl_weights_options *o, 
 
 /* Without data or a run: the normalisation of CIFAR-10 or ImageNet, by the network's input size. It is a guess, so it
  * is said. */
-static void plain_view(struct bl_view *view, int channels, int size) {
-    bool large = size > 64;
+static void plain_view(struct bl_view *view, int channels, int height, int width) {
+    const bool large = height > 64 && width > 64;
     *view = (struct bl_view){channels,
-                             size,
+                             height,
+                             width,
                              large ? BL_AUGMENT_IMAGENET : BL_AUGMENT_NONE,
                              {0.4914f, 0.4822f, 0.4465f},
                              {0.2023f, 0.1994f, 0.2010f}};
     if (large)
-        *view =
-            (struct bl_view){channels, size, BL_AUGMENT_IMAGENET, {0.485f, 0.456f, 0.406f}, {0.229f, 0.224f, 0.225f}};
+        *view = (struct bl_view){
+            channels, height, width, BL_AUGMENT_IMAGENET, {0.485f, 0.456f, 0.406f}, {0.229f, 0.224f, 0.225f}};
     bl_progress_line(NULL,
                      "warning: the weights do not tell how their images were normalised; %s's mean and deviation "
                      "are used; --data SPEC or --run DIR gives others",
@@ -62,16 +68,15 @@ static void plain_view(struct bl_view *view, int channels, int size) {
 }
 
 static int shape_by_data(struct bl_trained *t, struct bl_network_options *network) {
-    const struct blanch_model *model = t->model;
-    int side, code = t->config.json ? 0 : bl_model_side(model, &side);
-    if (code || t->config.json) return code;
+    const int channels = t->data ? bl_dataset_channels(t->data) : t->model->channels;
+    if (t->config.json) return 0;
     if (!t->data) {
-        plain_view(&t->view, model->channels, side);
+        plain_view(&t->view, channels, network->height, network->width);
         return 0;
     }
     network->classes = bl_dataset_classes(t->data);
-    network->channels = bl_dataset_channels(t->data);
-    bl_view_default(&t->view, t->data, network->channels, side);
+    network->channels = channels;
+    bl_view_default(&t->view, t->data, channels, network->height, network->width);
     return 0;
 }
 

@@ -40,18 +40,17 @@ static int open_device(struct run *run) {
 
 static int open_data(struct run *run) {
     struct bl_network_options *n = &run->o.network;
-    int side, code = bl_model_side(run->model, &side);
+    int code = bl_model_size(run->model, run->o.size, &n->height, &n->width);
     if (!code) code = bl_run_data_open(&run->data, &run->config, run->o.data, n->seed);
     if (!code) code = bl_dataset_trainable(run->data);
     if (!code && run->config.json) code = bl_run_data_resume(&run->config, run->data, &run->data_changes);
     if (code || (code = bl_dataset_check(run->data))) return code;
     n->classes = bl_dataset_classes(run->data);
     n->channels = bl_dataset_channels(run->data);
-    n->height = n->width = side;
     if (run->config.json)
         run->view = run->config.view;
     else
-        bl_view_default(&run->view, run->data, n->channels, side);
+        bl_view_default(&run->view, run->data, n->channels, n->height, n->width);
     if (!run->o.augment) run->o.augment = bl_augment_name(run->view.augment);
     return bl_augment_parse(run->o.augment, &run->view.augment);
 }

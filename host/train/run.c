@@ -41,6 +41,7 @@ static const struct setting settings[] = {
     {"model", TEXT, false, AT(network.model)},
     {"norm", TEXT, false, AT(norm)},
     {"data", TEXT, false, AT(data)},
+    {"size", TEXT, false, AT(size)},
     {"batch", INT, false, AT(network.batch), 0, 1 << 20},
     {"epochs", INT, true, AT(epochs), 0, 1e6},
     {"steps", INT64, true, AT(steps), 0, 1e12},
@@ -217,32 +218,15 @@ static int read_whole(const cJSON *object, const char *key, int most, const char
     return 0;
 }
 
-/* One for every channel. */
-static int read_channels(const cJSON *view, const char *key, int channels, const char *path, float out[3]) {
-    const cJSON *array = cJSON_GetObjectItemCaseSensitive(view, key);
-    bool right = cJSON_IsArray(array) && cJSON_GetArraySize(array) == channels;
-    for (int i = 0; right && i < channels; i++) {
-        const cJSON *item = cJSON_GetArrayItem(array, i);
-        right = cJSON_IsNumber(item) && fabs(item->valuedouble) <= FLT_MAX;
-        out[i] = right ? (float)item->valuedouble : 0;
-    }
-    return right ? 0 : bl_fail(BLANCH_EINPUT, "%s: \"%s\" is not a number for every channel", path, key);
-}
-
 static int read_view(struct bl_run_config *config, const char *path) {
     const cJSON *json = cJSON_GetObjectItemCaseSensitive(config->json, "view");
-    struct bl_view *view = &config->view;
     struct bl_network_options *network = &config->options.network;
     int code = read_whole(config->json, "classes", MOST_CLASSES, path, &network->classes);
-    if (!code) code = read_whole(json, "channels", BL_COUNT(view->mean), path, &view->channels);
-    if (!code) code = read_whole(json, "size", BL_LARGEST_INPUT, path, &view->size);
-    if (!code) code = read_channels(json, "mean", view->channels, path, view->mean);
-    if (!code) code = read_channels(json, "deviation", view->channels, path, view->deviation);
-    if (code) return code;
-    network->channels = view->channels;
-    network->height = network->width = view->size;
-    code = bl_augment_parse(bl_json_text(json, "augment"), &view->augment);
-    return code ? bl_fail_in(BLANCH_EINPUT, "%s", path) : 0;
+    if (!code) code = bl_view_read(&config->view, json, path);
+    network->channels = config->view.channels;
+    network->height = config->view.height;
+    network->width = config->view.width;
+    return code;
 }
 
 /* What the layers of a run have of their own. */
@@ -416,20 +400,6 @@ int bl_run_resolve(struct run *run, const struct bl_train_options *given) {
 
 /* --- writing config.json -------------------------------------------------------------------- */
 
-static cJSON *view_json(const struct bl_view *view) {
-    cJSON *json = cJSON_CreateObject(), *mean = cJSON_CreateArray(), *deviation = cJSON_CreateArray();
-    cJSON_AddNumberToObject(json, "channels", view->channels);
-    cJSON_AddNumberToObject(json, "size", view->size);
-    cJSON_AddStringToObject(json, "augment", bl_augment_name(view->augment));
-    for (int c = 0; c < view->channels; c++) {
-        cJSON_AddItemToArray(mean, bl_json_float(view->mean[c]));
-        cJSON_AddItemToArray(deviation, bl_json_float(view->deviation[c]));
-    }
-    cJSON_AddItemToObject(json, "mean", mean);
-    cJSON_AddItemToObject(json, "deviation", deviation);
-    return json;
-}
-
 static cJSON *device_json(const struct blanch_device_info *info) {
     static const char *const kinds[] = {
         [BLANCH_CPU] = "cpu", [BLANCH_GPU] = "gpu", [BLANCH_ACCELERATOR] = "accelerator"};
@@ -495,7 +465,7 @@ cJSON *bl_run_config_json(const struct run *run) {
         if (!cJSON_GetObjectItem(json, item->string))
             cJSON_AddItemToObject(json, item->string, cJSON_Duplicate(item, true));
     cJSON_AddNumberToObject(json, "classes", run->net->options.classes);
-    cJSON_AddItemToObject(json, "view", view_json(&run->view));
+    cJSON_AddItemToObject(json, "view", bl_view_json(&run->view));
     cJSON_AddItemToObject(json, "device_info", device_json(blanch_device_info(run->dev)));
     cJSON_AddNumberToObject(json, "parameters", (double)bl_graph_trainable(run->net->graph));
     cJSON_AddNumberToObject(json, "steps_per_epoch", (double)run->batches);

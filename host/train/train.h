@@ -155,6 +155,7 @@ struct bl_train_options {
     struct blanch_update update; // its lr that of the schedule's start
     const char *schedule;
     int64_t warmup;
+    const char *size;    // of images, "96" or "96x128"; NULL: the network's own
     const char *augment; // NULL: the default
     uint64_t max_alloc;
     bool drop_last;                    // every partial batch is left out
@@ -186,6 +187,13 @@ struct bl_run_config {
 };
 int bl_run_read(struct bl_run_config *config, const char *dir);
 void bl_run_release(struct bl_run_config *config);
+
+/* --- views ------------------------------------------------------------------------------------ */
+
+/* Of a network's input: what text says, N or HxW; NULL: the network's own. BLANCH_EUSAGE. */
+int bl_model_size(const struct blanch_model *model, const char *text, int *height, int *width);
+cJSON *bl_view_json(const struct bl_view *view);
+int bl_view_read(struct bl_view *view, const cJSON *json, const char *path); // BLANCH_EINPUT names path
 
 /* --- the data of a run ------------------------------------------------------------------------ */
 
