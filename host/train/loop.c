@@ -1,4 +1,5 @@
 /* The training run: setting up, steps, epochs, checkpoints, and how it ends. */
+#include "train/about.h"
 #include "train/open.h"
 #include "train/run.h"
 #include "train/tune.h"
@@ -172,7 +173,8 @@ static int set_up(struct run *run, const struct bl_train_options *given) {
     if ((code = open_engines(run)) || (code = find_blocks(run))) return code;
     struct bl_network_options network = run->o.network;
     if (run->budget >= 0) network.nd.refresh = BL_REFRESH_SCHEDULED;
-    if ((code = bl_network_create(&run->net, run->dev, &network)) || (code = count_steps(run)) ||
+    if ((code = bl_network_create(&run->net, run->dev, &network)) ||
+        (code = bl_about_set(run->net, &run->view, run->data)) || (code = count_steps(run)) ||
         (code = start_weights(run)) || (code = open_session(run)) || (code = bl_run_open_directory(run)))
         return code;
     return run->o.tensorboard ? bl_tensorboard_open(&run->tensorboard, run->o.tensorboard) : 0;

@@ -202,9 +202,37 @@ static int read_setting(struct bl_train_options *o, const struct setting *s, con
     return 0;
 }
 
+/* --- of a network alone ----------------------------------------------------------------------- */
+
+/* Of how it computes; when to refresh is training's. */
+static bool is_of_network(const struct setting *s) {
+    return s->offset >= AT(network.nd) && s->offset < AT(network.nd) + sizeof(struct blanch_nd_options) &&
+           s->offset != AT(network.nd.refresh);
+}
+
+cJSON *bl_network_settings(const struct bl_network_options *network) {
+    struct bl_train_options o = {.network = *network};
+    if (o.network.nd.layers) o.network.nd.block = o.network.nd.cov_samples = 0; // the layers have their own
+    cJSON *json = cJSON_CreateObject();
+    for (int i = 0; i < BL_COUNT(settings); i++)
+        if (is_of_network(&settings[i]) && is_given(&o, &settings[i]))
+            cJSON_AddItemToObject(json, settings[i].key, setting_json(&o, &settings[i]));
+    return json;
+}
+
+int bl_network_settings_read(struct bl_network_options *network, const cJSON *json, const char *path) {
+    struct bl_train_options o = {.network = *network};
+    int code = 0;
+    for (int i = 0; i < BL_COUNT(settings) && !code; i++) {
+        const cJSON *item = cJSON_GetObjectItemCaseSensitive(json, settings[i].key);
+        if (item && is_of_network(&settings[i])) code = read_setting(&o, &settings[i], item, path);
+    }
+    *network = o.network;
+    return code;
+}
+
 /* --- reading config.json -------------------------------------------------------------------- */
 
-enum { MOST_CLASSES = 1 << 20 };
 static const struct bl_train_options nothing_given = {
     .network = {.nd = {.eps = NAN, .momentum = NAN}, .seed = BL_SEED_DEFAULT},
     .update = BL_UPDATE_DEFAULT,
@@ -221,7 +249,7 @@ static int read_whole(const cJSON *object, const char *key, int most, const char
 static int read_view(struct bl_run_config *config, const char *path) {
     const cJSON *json = cJSON_GetObjectItemCaseSensitive(config->json, "view");
     struct bl_network_options *network = &config->options.network;
-    int code = read_whole(config->json, "classes", MOST_CLASSES, path, &network->classes);
+    int code = read_whole(config->json, "classes", BL_MOST_CLASSES, path, &network->classes);
     if (!code) code = bl_view_read(&config->view, json, path);
     network->channels = config->view.channels;
     network->height = config->view.height;

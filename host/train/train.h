@@ -185,6 +185,10 @@ struct bl_run_config {
     int class_names;
     const cJSON *class_name; // an array
 };
+enum { BL_MOST_CLASSES = 1 << 20 };
+/* What was given of how a network computes (deconvolution's settings), under config.json's keys. */
+cJSON *bl_network_settings(const struct bl_network_options *network);
+int bl_network_settings_read(struct bl_network_options *network, const cJSON *json, const char *path); // BLANCH_EINPUT
 int bl_run_read(struct bl_run_config *config, const char *dir);
 void bl_run_release(struct bl_run_config *config);
 

@@ -258,8 +258,8 @@ struct blanch_network_info {
 };
 int blanch_network_info(const struct blanch_network *network, struct blanch_network_info *info);
 
-/* Reads or writes the state dict as safetensors with PyTorch's names. A load changes nothing unless the whole file
- * fits. */
+/* Reads or writes the state dict as safetensors with PyTorch's names; the file's metadata say which network it is of
+ * (docs/runs.md). A load changes nothing unless the whole file fits. */
 int blanch_network_load(struct blanch_network *network, const char *path);
 int blanch_network_save(struct blanch_network *network, const char *path);
 /* Takes from a state dict what fits by name and shape; the rest keeps its values: to begin from another network's
