@@ -5,8 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LARGE 96 // networks from this input size on are trained as on ImageNet
-#define PAD 4    // of cifar
+#define LARGE 96          // networks whose input has this size or more are trained as on ImageNet
+#define PAD 4             // of cifar
+#define LONGEST (1 << 28) // pixels of a scaled image's side
 
 static const char *const augment_names[] = {
     [BL_AUGMENT_NONE] = "none",
@@ -30,15 +31,17 @@ int bl_augment_parse(const char *name, enum bl_augment *augment) {
     return bl_fail(BLANCH_EUSAGE, "augmentation '%s' is unknown; known are cifar, imagenet and none", name);
 }
 
-void bl_view_default(struct bl_view *view, const struct bl_dataset *data, int channels, int size) {
+void bl_view_default(struct bl_view *view, const struct bl_dataset *data, int channels, int height, int width) {
     static const float imagenet_mean[3] = {0.485f, 0.456f, 0.406f}, imagenet_deviation[3] = {0.229f, 0.224f, 0.225f};
     static const float luma[3] = {0.299f, 0.587f, 0.114f};
     const struct bl_format *format = data->format;
-    bool photographs = format == &bl_format_folder && size >= LARGE;
-    *view = (struct bl_view){.channels = channels, .size = size, .augment = format->augment};
-    if (size >= LARGE && format->augment != BL_AUGMENT_NONE) view->augment = BL_AUGMENT_IMAGENET;
-    memcpy(view->mean, photographs ? imagenet_mean : format->mean, sizeof view->mean);
-    memcpy(view->deviation, photographs ? imagenet_deviation : format->deviation, sizeof view->deviation);
+    const bool large = height >= LARGE && width >= LARGE, photographs = large && format == &bl_format_folder;
+    *view = (struct bl_view){.channels = channels, .height = height, .width = width, .augment = format->augment};
+    if (large && format->augment != BL_AUGMENT_NONE) view->augment = BL_AUGMENT_IMAGENET;
+    for (int c = 0; c < BL_MOST_CHANNELS; c++) {
+        view->mean[c] = (photographs ? imagenet_mean : format->mean)[c < 3 ? c : 2];
+        view->deviation[c] = (photographs ? imagenet_deviation : format->deviation)[c < 3 ? c : 2];
+    }
     if (channels == 1 && data->channels == 3) {
         float mean = 0, deviation = 0;
         for (int c = 0; c < 3; c++) {
@@ -51,11 +54,12 @@ void bl_view_default(struct bl_view *view, const struct bl_dataset *data, int ch
 }
 
 static int check_view(const struct bl_view *view) {
-    if (view->channels != 1 && view->channels != 3)
-        return bl_fail(BLANCH_EUSAGE, "a network's input has %d channels; images have 1 or 3", view->channels);
-    if (view->size < 1 || view->size > BL_LARGEST_INPUT)
-        return bl_fail(BLANCH_EUSAGE, "a network's input of %d pixels a side is not in 1..%d", view->size,
-                       BL_LARGEST_INPUT);
+    if (view->channels < 1 || view->channels > BL_MOST_CHANNELS)
+        return bl_fail(BLANCH_EUSAGE, "a network's input has %d channels; images have 1 to %d", view->channels,
+                       BL_MOST_CHANNELS);
+    if (view->height < 1 || view->height > BL_LARGEST_INPUT || view->width < 1 || view->width > BL_LARGEST_INPUT)
+        return bl_fail(BLANCH_EUSAGE, "a network's input of %dx%d pixels is not in 1x1..%dx%d", view->height,
+                       view->width, BL_LARGEST_INPUT, BL_LARGEST_INPUT);
     for (int c = 0; c < view->channels; c++) {
         float mean = view->mean[c], deviation = view->deviation[c];
         if (!(deviation > 0) || !isfinite(mean / deviation) || !isfinite((1 - mean) / deviation))
@@ -94,6 +98,11 @@ static void write_pixels(const struct bl_transform *transform, const uint8_t *fr
         for (int i = 0; i < count; i++, out += step) *out = first[from[i]];
         return;
     }
+    if (transform->view.channels != 3) {
+        for (int i = 0; i < count; i++, from += from_channels, out += step)
+            for (int c = 0; c < from_channels; c++) out[c] = transform->value[c][from[c]];
+        return;
+    }
     int g = from_channels == 3, b = 2 * g;
     for (int i = 0; i < count; i++, from += from_channels, out += step) {
         out[0] = first[from[0]];
@@ -104,20 +113,20 @@ static void write_pixels(const struct bl_transform *transform, const uint8_t *fr
 
 static void write_image(const struct bl_pixels *image, struct placing at, const struct bl_transform *transform,
                         float *out) {
-    int size = transform->view.size, channels = transform->view.channels;
-    int begin = at.left < 0 ? -at.left : 0, end = image->width - at.left < size ? image->width - at.left : size;
-    int left = at.flip ? size - end : begin, right = at.flip ? begin : size - end;
-    for (int y = 0; y < size; y++, out += (size_t)size * channels) {
+    const int width = transform->view.width, channels = transform->view.channels;
+    int begin = at.left < 0 ? -at.left : 0, end = image->width - at.left < width ? image->width - at.left : width;
+    int left = at.flip ? width - end : begin, right = at.flip ? begin : width - end;
+    for (int y = 0; y < transform->view.height; y++, out += (size_t)width * channels) {
         int row = y + at.top;
         if (row < 0 || row >= image->height || begin >= end) {
-            write_zeros(transform, size, out);
+            write_zeros(transform, width, out);
             continue;
         }
         const uint8_t *from = image->data + ((size_t)row * image->width + (size_t)(begin + at.left)) * image->channels;
-        float *to = out + (ptrdiff_t)(at.flip ? size - 1 - begin : begin) * channels;
+        float *to = out + (ptrdiff_t)(at.flip ? width - 1 - begin : begin) * channels;
         write_zeros(transform, left, out);
         write_pixels(transform, from, image->channels, end - begin, at.flip ? -channels : channels, to);
-        write_zeros(transform, right, out + (ptrdiff_t)(size - right) * channels);
+        write_zeros(transform, right, out + (ptrdiff_t)(width - right) * channels);
     }
 }
 
@@ -139,21 +148,33 @@ static uint32_t draw(struct draws *draws) {
     return draws->words[draws->used++];
 }
 
-/* The shorter side to `shorter`, then the centre; sizes and rounding (to even) as torchvision's. */
-static int scale_and_centre(const struct bl_pixels *image, int shorter, int size, struct bl_pixels *scaled) {
-    int width = shorter, height = shorter;
-    if (image->width < image->height)
-        height = (int)((int64_t)shorter * image->height / image->width);
-    else
-        width = (int)((int64_t)shorter * image->width / image->height);
+void bl_view_scale(const struct bl_view *view, int *height, int *width) {
+    const bool larger = view->augment == BL_AUGMENT_IMAGENET;
+    *height = larger ? (int)((int64_t)view->height * 256 / 224) : view->height;
+    *width = larger ? (int)((int64_t)view->width * 256 / 224) : view->width;
+}
+
+/* To the least size that covers what the view scales to, then the centre; sizes and rounding (to even) as torchvision's
+ * of square inputs. */
+static int scale_and_centre(const struct bl_pixels *image, const struct bl_view *view, struct bl_pixels *scaled) {
+    int height, width;
+    bl_view_scale(view, &height, &width);
+    const int64_t across = (int64_t)image->width * height, down = (int64_t)image->height * width;
+    const int64_t longer = across < down ? down / image->width : across / image->height;
+    if (longer > LONGEST)
+        return bl_fail(BLANCH_EINPUT, "an image of %dx%d pixels is too narrow to be scaled to %dx%d", image->width,
+                       image->height, width, height);
+    *(across < down ? &height : &width) = (int)longer;
     struct bl_window all = {0, 0, image->width, image->height};
-    struct bl_window window = {(int)lrint((width - size) / 2.0), (int)lrint((height - size) / 2.0), size, size};
+    struct bl_window window = {(int)lrint((width - view->width) / 2.0), (int)lrint((height - view->height) / 2.0),
+                               view->width, view->height};
     return bl_resize(image, all, width, height, window, scaled);
 }
 
-/* torchvision's RandomResizedCrop.get_params */
-static struct bl_window random_region(const struct bl_pixels *image, struct draws *draws) {
-    double width = image->width, height = image->height, low = log(3.0 / 4), high = log(4.0 / 3);
+/* torchvision's RandomResizedCrop.get_params, whose aspects are multiplied by the input's. */
+static struct bl_window random_region(const struct bl_pixels *image, const struct bl_view *view, struct draws *draws) {
+    const double own = (double)view->width / view->height, least = own * (3.0 / 4), most = own * (4.0 / 3);
+    double width = image->width, height = image->height, low = log(least), high = log(most);
     for (int i = 0; i < 10; i++) {
         double area = width * height * (0.08 + 0.92 * (double)bl_uniform(draw(draws)));
         double aspect = exp(low + (high - low) * (double)bl_uniform(draw(draws)));
@@ -165,10 +186,10 @@ static struct bl_window random_region(const struct bl_pixels *image, struct draw
         }
     }
     int w = image->width, h = image->height;
-    if (width / height < 3.0 / 4)
-        h = (int)lrint(width / (3.0 / 4));
-    else if (width / height > 4.0 / 3)
-        w = (int)lrint(height * (4.0 / 3));
+    if (width / height < least)
+        h = (int)lrint(width / least);
+    else if (width / height > most)
+        w = (int)lrint(height * most);
     w = w < 1 ? 1 : w;
     h = h < 1 ? 1 : h;
     return (struct bl_window){(image->width - w) / 2, (image->height - h) / 2, w, h};
@@ -176,20 +197,20 @@ static struct bl_window random_region(const struct bl_pixels *image, struct draw
 
 static int imagenet(const struct bl_pixels *image, const struct bl_view *view, struct draws *draws,
                     struct bl_pixels *scaled, struct placing *at) {
-    if (!draws) return scale_and_centre(image, (int)((int64_t)view->size * 256 / 224), view->size, scaled);
-    struct bl_window region = random_region(image, draws), all = {0, 0, view->size, view->size};
+    if (!draws) return scale_and_centre(image, view, scaled);
+    struct bl_window region = random_region(image, view, draws), all = {0, 0, view->width, view->height};
     at->flip = bl_uniform(draw(draws)) < 0.5f;
-    return bl_resize(image, region, view->size, view->size, all, scaled);
+    return bl_resize(image, region, view->width, view->height, all, scaled);
 }
 
 static int plain(const struct bl_pixels *image, const struct bl_view *view, struct bl_pixels *scaled,
                  struct placing *at) {
-    if (image->width == view->size && image->height == view->size) return 0;
-    if (image->width == 28 && image->height == 28 && view->size == 32) {
+    if (image->width == view->width && image->height == view->height) return 0;
+    if (image->width == 28 && image->height == 28 && view->width == 32 && view->height == 32) {
         at->left = at->top = -2;
         return 0;
     }
-    return scale_and_centre(image, view->size, view->size, scaled);
+    return scale_and_centre(image, view, scaled);
 }
 
 static void shift_and_flip(struct draws *draws, struct placing *at) {
@@ -230,6 +251,13 @@ static int render(const struct bl_pixels *image, const struct bl_transform *tran
     return code;
 }
 
+/* Grey and RGB become each other; others have to have as many as the network takes. */
+static int check_channels(int images, int view, const char *name) {
+    const bool colours = (images == 1 || images == 3) && (view == 1 || view == 3);
+    if (images == view || colours) return 0;
+    return bl_fail(BLANCH_EUSAGE, "%s: images have %d channels, and the network takes %d", name, images, view);
+}
+
 /* --- images ----------------------------------------------------------------------------------- */
 
 int bl_dataset_image(const struct bl_dataset *data, enum bl_split split, uint32_t index,
@@ -238,9 +266,11 @@ int bl_dataset_image(const struct bl_dataset *data, enum bl_split split, uint32_
     if (index >= images->count)
         return bl_fail(BLANCH_EUSAGE, "%s: image %u does not exist; there are %u", bl_dataset_name(data), index,
                        images->count);
+    int fits = check_channels(data->channels, transform->view.channels, bl_dataset_name(data));
+    if (fits) return fits;
     struct draws draws = {.seed = transform->seed, .index = index, .epoch = epoch, .used = 4};
-    struct bl_pixels image = {NULL, data->size, data->size, data->channels, 0};
-    if (images->pixels) image.data = images->pixels + (size_t)data->size * data->size * data->channels * index;
+    struct bl_pixels image = {NULL, data->width, data->height, data->channels, 0};
+    if (images->pixels) image.data = images->pixels + bl_dataset_bytes(data) * index;
     int code = images->pixels ? 0 : data->read(data, split, index, &image);
     if (code) return code;
     code = render(&image, transform, transform->training ? &draws : NULL, out);
@@ -252,6 +282,7 @@ int bl_image_file(const char *path, const struct bl_view *view, float *out) {
     struct bl_transform transform;
     struct bl_pixels image;
     int code = bl_transform_init(&transform, view, false, 0);
+    if (!code) code = check_channels(3, view->channels, path);
     if (!code) code = bl_image_read(path, &image);
     if (code) return code;
     code = render(&image, &transform, NULL, out);

@@ -148,7 +148,7 @@ static int find_folder(struct bl_dataset *data, const struct kind *kind, const c
 static int open_kind(struct bl_dataset *data, const struct kind *kind, const char *folder) {
     data->classes = kind->classes;
     data->channels = 3;
-    data->size = SIZE;
+    data->height = data->width = SIZE;
     int code = find_folder(data, kind, folder);
     if (!code) code = read_names(data, kind);
     for (int i = 0; !code && i < BL_COUNT(kind->files) && kind->files[i]; i++) {

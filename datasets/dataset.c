@@ -109,8 +109,13 @@ int bl_dataset_channels(const struct bl_dataset *data) {
     return data->channels;
 }
 
-int bl_dataset_size(const struct bl_dataset *data) {
-    return data->size;
+void bl_dataset_size(const struct bl_dataset *data, int *height, int *width) {
+    *height = data->height;
+    *width = data->width;
+}
+
+size_t bl_dataset_bytes(const struct bl_dataset *data) {
+    return (size_t)data->height * (size_t)data->width * (size_t)data->channels;
 }
 
 /* --- for the formats -------------------------------------------------------------------------- */

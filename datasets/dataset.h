@@ -6,7 +6,7 @@
 #include "base/base.h"
 
 /* A dataset that was opened. Small images are held as bytes (NHWC): all of IDX and CIFAR files, and folders whose
- * images are all alike, square, at most 64x64 and 1 GiB in all (decoded on opening, in several threads). Larger images,
+ * images are all alike, at most 64x64 and 1 GiB in all (decoded on opening, in several threads). Larger images,
  * and folders of mixed sizes, are decoded on demand in the loader's threads.
  *
  * Damaged images. In IDX and CIFAR files anything wrong is an error. In a folder a damaged image (unreadable, not an
@@ -44,8 +44,9 @@ const char *bl_split_name(enum bl_split split);  // "train", "val", "test"
 const char *bl_split_title(enum bl_split split); // "training", "validation", "test": of its images, in messages
 const char *bl_dataset_class_name(const struct bl_dataset *data, int label);
 uint32_t bl_dataset_count(const struct bl_dataset *data, enum bl_split split);
-int bl_dataset_channels(const struct bl_dataset *data); // 1 or 3
-int bl_dataset_size(const struct bl_dataset *data);     // images are size x size; 0: they vary (folders)
+int bl_dataset_channels(const struct bl_dataset *data); // 1 to BL_MOST_CHANNELS
+/* Of every image; 0, 0: they vary (folders). */
+void bl_dataset_size(const struct bl_dataset *data, int *height, int *width);
 
 /* What was found on opening: images of a split, and *names, a hash of the sorted list of their names below the split's
  * folder, or of their labels where images have no names. */
@@ -70,36 +71,41 @@ int bl_dataset_check(struct bl_dataset *data);
 int bl_dataset_classes_as(struct bl_dataset *data, const char *const *names, int count, bool all);
 const char *bl_dataset_missing(const struct bl_dataset *data, int index); // such a class; NULL: no more
 
-enum { BL_LARGEST_INPUT = 16384 }; // of a network, pixels a side
+enum { BL_LARGEST_INPUT = 16384, BL_MOST_CHANNELS = 16 }; // of a network: pixels a side
 enum bl_augment { BL_AUGMENT_NONE, BL_AUGMENT_CIFAR, BL_AUGMENT_IMAGENET };
-/* How images become a network's input of size x size, as torchvision's transforms of these names do:
- * imagenet: RandomResizedCrop(size), flip in training; Resize(size*256/224), CenterCrop(size) in evaluation.
- * none: images of another size are resized (shorter side to size, centre cropped), but 28x28 is zero-padded to 32x32.
+/* How images become a network's input of height x width. To be scaled means: to the least size of the same shape that
+ * covers a wanted one, of which the centre is cropped; for a square input that is torchvision's Resize and CenterCrop.
+ * imagenet: in training a region of 8 to 100 per cent of the image, of the input's shape times 3/4 to 4/3, resized to
+ * the input (for a square one RandomResizedCrop), flipped with probability 1/2; in evaluation scaled to 256/224 of the
+ * input.
+ * none: images of another size are scaled to the input, but 28x28 is zero-padded to 32x32.
  * cifar: as none, then in training padded by 4 zeros, cropped at random, and flipped with probability 1/2.
  * Zeros are of the 0..255 scale, before normalisation; resizing is bilinear and antialiased, bit for bit as PIL's.
  * 1-channel images are repeated for a 3-channel network; RGB becomes grey for a 1-channel one by ITU-R 601 luma, as
  * PIL. */
 struct bl_view {
-    int channels, size;
+    int channels, height, width;
     enum bl_augment augment;
-    float mean[3], deviation[3]; // of values scaled to 0..1
+    float mean[BL_MOST_CHANNELS], deviation[BL_MOST_CHANNELS]; // of values scaled to 0..1
 };
 /* The augmentation and normalisation that go with this dataset and input size. */
-void bl_view_default(struct bl_view *view, const struct bl_dataset *data, int channels, int size);
+void bl_view_default(struct bl_view *view, const struct bl_dataset *data, int channels, int height, int width);
+/* What images are scaled to cover in evaluation. */
+void bl_view_scale(const struct bl_view *view, int *height, int *width);
 const char *bl_augment_name(enum bl_augment augment);
 int bl_augment_parse(const char *name, enum bl_augment *augment); // BLANCH_EUSAGE
 
 /* A view made ready for many images. */
 struct bl_transform {
     struct bl_view view;
-    float value[3][256]; // a byte of a channel, normalised
-    bool training;       // augmented, keyed by seed, epoch and image
+    float value[BL_MOST_CHANNELS][256]; // a byte of a channel, normalised
+    bool training;                      // augmented, keyed by seed, epoch and image
     uint64_t seed;
 };
 /* BLANCH_EUSAGE: a view that cannot be had. */
 int bl_transform_init(struct bl_transform *transform, const struct bl_view *view, bool training, uint64_t seed);
 
-/* One image: writes view.size^2 * channels floats, NHWC. */
+/* One image: writes view.height * width * channels floats, NHWC. */
 int bl_dataset_image(const struct bl_dataset *data, enum bl_split split, uint32_t index,
                      const struct bl_transform *transform, uint64_t epoch, float *out);
 int32_t bl_dataset_label(const struct bl_dataset *data, enum bl_split split, uint32_t index);
@@ -113,7 +119,7 @@ int bl_image_file(const char *path, const struct bl_view *view, float *out);
 struct bl_loader;
 struct bl_batch {
     int count;             // in evaluation it may be 0 within an epoch, where all images of a batch are damaged
-    const float *images;   // (count, size, size, channels)
+    const float *images;   // (count, height, width, channels)
     const int32_t *labels; // (count)
     bool last;             // of its epoch
     uint64_t epoch;

@@ -19,7 +19,7 @@
 struct decoding {
     struct bl_dataset *data;
     int (*one)(struct decoding *job, enum bl_split split, uint32_t index);
-    int size;
+    int height, width;
     bool brief;       // of checking: only begin and end
     int first;        // split
     atomic_uint next; // images of all splits are numbered through, from the first one on
@@ -63,8 +63,8 @@ static int decode_one(struct decoding *job, enum bl_split split, uint32_t index)
     int code = data->read(data, split, index, &pixels);
     if (code == BLANCH_EINPUT) return bl_dataset_damage(data, split, index);
     if (code) return code;
-    size_t bytes = (size_t)job->size * job->size * data->channels;
-    if (pixels.width == job->size && pixels.height == job->size && pixels.channels == data->channels)
+    size_t bytes = (size_t)job->height * job->width * data->channels;
+    if (pixels.width == job->width && pixels.height == job->height && pixels.channels == data->channels)
         memcpy(data->split[split].pixels + bytes * index, pixels.data, bytes);
     else
         job->mixed = job->stop = true;
@@ -130,9 +130,9 @@ static int run_job(struct decoding *job) {
     return code;
 }
 
-int bl_dataset_decode(struct bl_dataset *data, int size) {
-    struct decoding job = {.data = data, .one = decode_one, .size = size};
-    size_t bytes = (size_t)size * size * data->channels;
+int bl_dataset_decode(struct bl_dataset *data, int height, int width) {
+    struct decoding job = {.data = data, .one = decode_one, .height = height, .width = width};
+    size_t bytes = (size_t)height * width * data->channels;
     for (int s = 0; s < BL_SPLITS; s++) {
         if (!data->split[s].count) continue;
         data->split[s].pixels = bl_malloc(bytes * data->split[s].count);
@@ -147,7 +147,8 @@ int bl_dataset_decode(struct bl_dataset *data, int size) {
             drop_damaged(data, s, bytes);
         }
     }
-    if (!code) data->size = job.mixed ? 0 : size;
+    data->height = job.mixed ? 0 : height;
+    data->width = job.mixed ? 0 : width;
     return code;
 }
 
@@ -166,7 +167,7 @@ static int check_one(struct decoding *job, enum bl_split split, uint32_t index) 
 int bl_dataset_check(struct bl_dataset *data) {
     const uint32_t count = data->split[BL_VAL].count + data->split[BL_TEST].count;
     struct decoding job = {.data = data, .one = check_one, .first = BL_VAL, .brief = count > WHOLE_CHECK};
-    if (data->size || data->format != &bl_format_folder) return 0;
+    if (data->height || data->format != &bl_format_folder) return 0;
     int code = run_job(&job);
     for (int s = BL_VAL; s < BL_SPLITS && !code; s++) drop_damaged(data, s, 0);
     return code;

@@ -347,9 +347,9 @@ static int decode_small(struct bl_dataset *data) {
         code = bl_image_size(images->paths[i], &width, &height);
     uint64_t count = 0;
     for (int s = 0; s < BL_SPLITS; s++) count += data->split[s].count;
-    if (code || width != height || width > SMALL || count * (uint64_t)width * (uint64_t)height * 3 > MOST_BYTES)
+    if (code || height > SMALL || width > SMALL || count * (uint64_t)width * (uint64_t)height * 3 > MOST_BYTES)
         return 0;
-    return bl_dataset_decode(data, width);
+    return bl_dataset_decode(data, height, width);
 }
 
 static int open_folder(struct bl_dataset *data, const char *folder, uint64_t seed) {

@@ -112,13 +112,14 @@ static int take_images(struct bl_dataset *data, enum bl_split split, const struc
     struct bl_images *images = &data->split[split];
     const uint32_t count = file->dims[0], height = file->dims[1], width = file->dims[2];
     if (!count) return bl_fail(BLANCH_EINPUT, "%s: holds no images", file->path);
-    if (height != width || !width || width > MAX_SIZE)
-        return bl_fail(BLANCH_EINPUT, "%s: images are %u x %u; square ones up to %d are read", file->path, height,
-                       width, MAX_SIZE);
-    if (data->size && data->size != (int)width)
+    if (!height || height > MAX_SIZE || !width || width > MAX_SIZE)
+        return bl_fail(BLANCH_EINPUT, "%s: images are %u x %u; up to %d a side are read", file->path, height, width,
+                       MAX_SIZE);
+    if (data->height && (data->height != (int)height || data->width != (int)width))
         return bl_fail(BLANCH_EINPUT, "%s: images are %u x %u, the training images %d x %d", file->path, height, width,
-                       data->size, data->size);
-    data->size = (int)width;
+                       data->height, data->width);
+    data->height = (int)height;
+    data->width = (int)width;
     size_t bytes = (size_t)count * height * width;
     images->pixels = bl_malloc(bytes);
     if (!images->pixels) return bl_fail(BLANCH_ENOMEM, "%s: out of memory", file->path);

@@ -15,7 +15,7 @@ struct bl_pixels {
 struct bl_images { // a split
     uint32_t count;
     int32_t *labels;          // (count)
-    uint8_t *pixels;          // (count, size, size, channels); NULL: read one by one
+    uint8_t *pixels;          // (count, height, width, channels); NULL: read one by one
     char **paths;             // (count) of a folder, else NULL
     _Atomic uint8_t *damaged; // (count) where images are read one by one
     uint32_t damaged_count;
@@ -40,8 +40,8 @@ struct bl_format {
     bool optional;           // whether what follows the colon may be left out
     enum bl_augment augment; // in training, for small inputs
     float mean[3], deviation[3];
-    /* Fills classes, channels, size, class_names, split, and read where pixels stay NULL. argument: after the colon, or
-     * NULL. On failure bl_dataset_close releases what was filled. */
+    /* Fills classes, channels, height, width, class_names, split, and read where pixels stay NULL. argument: after the
+     * colon, or NULL. On failure bl_dataset_close releases what was filled. */
     int (*open)(struct bl_dataset *data, const char *argument, uint64_t seed);
 };
 extern const struct bl_format bl_format_fashion_mnist, bl_format_mnist, bl_format_cifar10, bl_format_cifar100,
@@ -50,7 +50,7 @@ extern const struct bl_format bl_format_fashion_mnist, bl_format_mnist, bl_forma
 struct bl_dataset {
     const struct bl_format *format;
     char *folder; // for messages
-    int classes, channels, size;
+    int classes, channels, height, width;
     char **class_names; // (classes)
     struct bl_images split[BL_SPLITS];
     /* One image, called from several threads. BLANCH_EINPUT: damaged. */
@@ -72,6 +72,7 @@ struct bl_dataset {
 
 /* --- dataset.c */
 int bl_dataset_names(struct bl_dataset *data, const char *const *names); // copies data->classes names
+size_t bl_dataset_bytes(const struct bl_dataset *data);                  // of an image, where all are of one size
 /* Whether something is there, without a message. */
 bool bl_data_exists(const char *path);
 /* malloc'd. BLANCH_EINPUT: the file's own fault; BLANCH_EIO: the system's (a disk, too many open files). */
@@ -100,8 +101,8 @@ int bl_layout_refuse_like(const char *folder, const char *name); // named as a s
 int bl_layout_check_class(const struct bl_dataset *data, const char *folder, const struct bl_names *folders);
 
 /* --- decode.c: reads every image into pixels, in several threads. Leaves the dataset as it is, to be read one by one,
- * where an image is of another size than size x size x channels. */
-int bl_dataset_decode(struct bl_dataset *data, int size);
+ * where an image is of another size. */
+int bl_dataset_decode(struct bl_dataset *data, int height, int width);
 int bl_cores(void); // that this process may use
 /* pthread_create with all signals blocked: they belong to the main thread. */
 int bl_thread_start(pthread_t *thread, void *(*run)(void *), void *argument);

@@ -12,7 +12,7 @@
 #define HELD_RUN 16               // images that a thread takes at a time, from memory; from files, 1
 
 struct slot {
-    float *images; // (batch, size, size, channels)
+    float *images; // (batch, height, width, channels)
     int32_t *labels;
     uint32_t *indices;       // of the images to read
     bool *left_out;          // of those read: damaged, in evaluation
@@ -229,7 +229,7 @@ static int set_up(struct bl_loader *loader) {
     loader->batches = bl_epoch_batches(loader->count, options->batch, options->least);
     if (!loader->batches)
         return bl_fail(BLANCH_EUSAGE, "%s: no batch is left of %u images", loader->data->folder, loader->count);
-    loader->image_floats = (size_t)options->view.size * options->view.size * options->view.channels;
+    loader->image_floats = (size_t)options->view.height * options->view.width * options->view.channels;
     uint64_t asked = (uint64_t)(options->epochs > 0 ? options->epochs : 0) * loader->batches;
     loader->total = options->epochs <= 0 ? UINT64_MAX : asked > options->first ? asked - options->first : 0;
     code = make_slots(loader);

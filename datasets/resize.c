@@ -62,7 +62,8 @@ static void filter_row(const struct filter *filter, const uint8_t *in, int chann
     for (int i = 0; i < filter->outputs; i++) {
         const uint8_t *from = in + (size_t)filter->first[i] * channels;
         const int32_t *weights = filter->weights + (size_t)i * filter->most;
-        int32_t sums[3] = {1 << (FRACTION_BITS - 1), 1 << (FRACTION_BITS - 1), 1 << (FRACTION_BITS - 1)};
+        int32_t sums[BL_MOST_CHANNELS];
+        for (int c = 0; c < channels; c++) sums[c] = 1 << (FRACTION_BITS - 1);
         if (channels == 3) {
             for (int k = 0; k < filter->count[i]; k++, from += 3) {
                 sums[0] += from[0] * weights[k];
@@ -70,7 +71,8 @@ static void filter_row(const struct filter *filter, const uint8_t *in, int chann
                 sums[2] += from[2] * weights[k];
             }
         } else {
-            for (int k = 0; k < filter->count[i]; k++) sums[0] += from[k] * weights[k];
+            for (int k = 0; k < filter->count[i]; k++, from += channels)
+                for (int c = 0; c < channels; c++) sums[c] += from[c] * weights[k];
         }
         for (int c = 0; c < channels; c++) *out++ = to_byte(sums[c]);
     }

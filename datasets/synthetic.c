@@ -17,38 +17,40 @@
 
 /* A wave is amplitude[c] * cos(fy*(y + shift_y) + fx*(x + shift_x) + phase). */
 struct wave {
-    float fy, fx, shift_y, shift_x, phase, amplitude[3];
+    float fy, fx, shift_y, shift_x, phase, amplitude[BL_MOST_CHANNELS];
 };
 
 static float between(uint32_t word, float low, float high) {
     return low + bl_uniform(word) * (high - low);
 }
 
-/* One to three periods over the image. */
+/* One to three periods over the image's shorter side. */
 static void make_wave(struct wave *wave, uint64_t position, uint64_t stream, int size, float amplitude) {
     uint32_t words[4], colours[4];
     bl_philox(DATA_SEED, BL_RANDOM_DATA, position, stream, words);
-    bl_philox(DATA_SEED, BL_RANDOM_DATA, position, stream + 1, colours);
     float periods = between(words[0], 1, 3), angle = between(words[1], 0, PI);
     wave->fy = 2 * PI * periods * sinf(angle) / (float)size;
     wave->fx = 2 * PI * periods * cosf(angle) / (float)size;
     wave->phase = between(words[2], 0, 2 * PI);
-    for (int c = 0; c < 3; c++) wave->amplitude[c] = amplitude * between(colours[c], -1, 1);
+    for (int c = 0; c < BL_MOST_CHANNELS; c++) { // three of a draw
+        if (c % 3 == 0) bl_philox(DATA_SEED, BL_RANDOM_DATA, position | (uint64_t)c << 48, stream + 1, colours);
+        wave->amplitude[c] = amplitude * between(colours[c % 3], -1, 1);
+    }
 }
 
-/* Adds the wave to sums (size, size, channels); cos(a + b) = cos a cos b - sin a sin b, so rows and columns suffice.
- * row: 2 * size floats of scratch. */
-static void add_wave(const struct wave *wave, int size, int channels, float *sums, float *row) {
-    for (int x = 0; x < size; x++) {
+/* Adds the wave to sums, of the images' shape; cos(a + b) = cos a cos b - sin a sin b, so rows and columns suffice.
+ * row: 2 * width floats of scratch. */
+static void add_wave(const struct wave *wave, const struct bl_dataset *data, float *sums, float *row) {
+    for (int x = 0; x < data->width; x++) {
         float angle = wave->fx * ((float)x + wave->shift_x) + wave->phase;
         row[2 * x] = cosf(angle);
         row[2 * x + 1] = sinf(angle);
     }
-    for (int y = 0; y < size; y++) {
+    for (int y = 0; y < data->height; y++) {
         float angle = wave->fy * ((float)y + wave->shift_y), cosine = cosf(angle), sine = sinf(angle);
-        for (int x = 0; x < size; x++) {
+        for (int x = 0; x < data->width; x++) {
             float value = cosine * row[2 * x] - sine * row[2 * x + 1];
-            for (int c = 0; c < channels; c++) *sums++ += wave->amplitude[c] * value;
+            for (int c = 0; c < data->channels; c++) *sums++ += wave->amplitude[c] * value;
         }
     }
 }
@@ -65,11 +67,11 @@ static void add_noise(const float *sums, size_t count, uint64_t image, uint8_t *
 }
 
 static int make_image(const struct bl_dataset *data, enum bl_split split, uint32_t index, struct bl_pixels *pixels) {
-    int size = data->size;
-    size_t count = (size_t)size * size * data->channels;
+    const int size = data->height < data->width ? data->height : data->width;
+    const size_t count = bl_dataset_bytes(data);
     uint64_t image = split == BL_TRAIN ? index : (uint64_t)TRAIN_COUNT + index;
-    float *sums = bl_calloc(count + 2 * (size_t)size, sizeof *sums);
-    *pixels = (struct bl_pixels){bl_malloc(count), size, size, data->channels};
+    float *sums = bl_calloc(count + 2 * (size_t)data->width, sizeof *sums);
+    *pixels = (struct bl_pixels){bl_malloc(count), data->width, data->height, data->channels};
     if (!sums || !pixels->data) {
         free(sums);
         free(pixels->data);
@@ -83,7 +85,7 @@ static int make_image(const struct bl_dataset *data, enum bl_split split, uint32
         bool own = k == WAVES - 1;
         make_wave(&wave, own ? image : (uint64_t)data->split[split].labels[index] * WAVES + (uint64_t)k, own ? 2 : 0,
                   size, own ? 40 : 50 * contrast);
-        add_wave(&wave, size, data->channels, sums, sums + count);
+        add_wave(&wave, data, sums, sums + count);
     }
     add_noise(sums, count, image, pixels->data);
     free(sums);
@@ -103,14 +105,15 @@ static int parse(struct bl_dataset *data, const char *text) {
                            "synthetic:%s: expected CHANNELSxHEIGHTxWIDTH:CLASSES, as in synthetic:3x32x32:10", text);
         at = end + 1;
     }
-    if (values[0] != 1 && values[0] != 3)
-        return bl_fail(BLANCH_EUSAGE, "synthetic:%s: images have 1 or 3 channels", text);
-    if (values[1] != values[2] || values[1] < 1 || values[1] > MAX_SIZE)
-        return bl_fail(BLANCH_EUSAGE, "synthetic:%s: images are square, of 1 to %d pixels a side", text, MAX_SIZE);
+    if (values[0] < 1 || values[0] > BL_MOST_CHANNELS)
+        return bl_fail(BLANCH_EUSAGE, "synthetic:%s: images have 1 to %d channels", text, BL_MOST_CHANNELS);
+    if (values[1] < 1 || values[1] > MAX_SIZE || values[2] < 1 || values[2] > MAX_SIZE)
+        return bl_fail(BLANCH_EUSAGE, "synthetic:%s: images have 1 to %d pixels a side", text, MAX_SIZE);
     if (values[3] < 1 || values[3] > MAX_CLASSES)
         return bl_fail(BLANCH_EUSAGE, "synthetic:%s: there are 1 to %d classes", text, MAX_CLASSES);
     data->channels = (int)values[0];
-    data->size = (int)values[1];
+    data->height = (int)values[1];
+    data->width = (int)values[2];
     data->classes = (int)values[3];
     return 0;
 }
@@ -134,7 +137,8 @@ static int open_synthetic(struct bl_dataset *data, const char *argument, uint64_
         images->count = count;
         for (uint32_t i = 0; i < count; i++) images->labels[i] = (int32_t)(i % (uint32_t)data->classes);
     }
-    return data->size <= HELD ? bl_dataset_decode(data, data->size) : 0;
+    const bool small = data->height <= HELD && data->width <= HELD;
+    return small ? bl_dataset_decode(data, data->height, data->width) : 0;
 }
 
 const struct bl_format bl_format_synthetic = {

@@ -114,7 +114,7 @@ int main(int argc, char **argv) {
     if (blanch_state_exists(argv[1])) check(blanch_network_load_state(loop.network, argv[1]));
     check(blanch_network_info(loop.network, &info));
     struct blanch_view view = {.size = sizeof view};
-    check(blanch_data_view(data, info.channels, info.height, &view));
+    check(blanch_data_view(data, info.channels, info.height, info.width, &view));
     const int64_t batches = (found.images[BLANCH_TRAIN] + BATCH - 1) / BATCH;
     const struct blanch_loader_options order = {.size = sizeof order,
                                                 .split = BLANCH_TRAIN,

@@ -35,8 +35,11 @@ int main(int argc, char **argv) {
     check(blanch_network_info(network, &info));
 
     /* Images are made what the network was trained with: here values from 0 to 2. */
-    const struct blanch_view view = {
-        .size = sizeof view, .channels = info.channels, .side = info.height, .deviation = {0.5f}};
+    const struct blanch_view view = {.size = sizeof view,
+                                     .channels = info.channels,
+                                     .height = info.height,
+                                     .width = info.width,
+                                     .deviation = {0.5f}};
     const size_t image = (size_t)info.channels * (size_t)info.height * (size_t)info.width;
     float *images = calloc((size_t)count * image, sizeof *images);
     float *logits = calloc((size_t)count * (size_t)info.classes, sizeof *logits);

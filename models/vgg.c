@@ -1,5 +1,5 @@
 /* VGG (Simonyan and Zisserman, ICLR 2015): 3x3 convolutions, pooling, linear layers. The CIFAR form has one linear
- * layer. */
+ * layer; the ImageNet form's take 7x7 places of any input, as torchvision's. */
 #include "model.h"
 #include <stdio.h>
 
@@ -28,6 +28,7 @@ static struct blanch_tensor *features(struct blanch_builder *b, struct blanch_te
         x = blanch_relu(b, x);
         place += 3, bare += 2;
     }
+    if (vgg->imagenet && (blanch_height(x) != 7 || blanch_width(x) != 7)) x = blanch_adaptive_avgpool2d(b, x, 7, 7);
     return blanch_flatten(b, x);
 }
 

@@ -281,13 +281,13 @@ static void test_data(void) {
     REFUSED(BLANCH_EINPUT, blanch_data_open(&data, "cifar10:/dev/null/none", 0));
     DONE(blanch_data_open(&data, "synthetic:3x16x16:5", 4));
     DONE(blanch_data_info(data, &info));
-    EXPECT(!strcmp(info.name, "synthetic") && info.classes == 5 && info.channels == 3 && info.side == 16);
+    EXPECT(!strcmp(info.name, "synthetic") && info.classes == 5 && info.channels == 3 && info.height == 16);
     EXPECT(info.images[BLANCH_TRAIN] > 0 && !info.images[BLANCH_VALIDATION] && info.judge == BLANCH_TEST);
     EXPECT(blanch_data_class(data, 4) && !blanch_data_class(data, 5) && !blanch_data_class(data, -1));
-    DONE(blanch_data_view(data, 1, 24, &view));
-    WRONG(blanch_data_view(data, 2, 24, &view));
-    WRONG(blanch_data_view(data, 3, 0, &view));
-    EXPECT(view.channels == 1 && view.side == 24 && view.augment && view.deviation[0] > 0);
+    DONE(blanch_data_view(data, 1, 24, 24, &view));
+    WRONG(blanch_data_view(data, 17, 24, 24, &view));
+    WRONG(blanch_data_view(data, 3, 24, 0, &view));
+    EXPECT(view.channels == 1 && view.height == 24 && view.width == 24 && view.augment && view.deviation[0] > 0);
 
     struct blanch_loader_options options = {
         .size = sizeof options, .split = BLANCH_TRAIN, .batch = 100, .training = true, .seed = 9, .view = &view};
@@ -328,7 +328,8 @@ static void test_data(void) {
 
 /* Grey 2 x 2, as the file has it: rows from the top. */
 static void test_image(void) {
-    const struct blanch_view view = {.size = sizeof view, .channels = 3, .side = 2, .deviation = {1, 1, 0.5f}};
+    const struct blanch_view view = {
+        .size = sizeof view, .channels = 3, .height = 2, .width = 2, .deviation = {1, 1, 0.5f}};
     float image[3 * 2 * 2];
     FILE *file = fopen(in_folder("four.pgm"), "w");
     if (!file) return;
@@ -394,7 +395,7 @@ static void test_null(struct blanch_device *device) {
     WRONG(blanch_network_budget_layer(network, 0, NULL)); // without a budget, too
     WRONG(blanch_data_open(NULL, "synthetic:1x8x8:4", 0));
     WRONG(blanch_data_info(NULL, NULL));
-    WRONG(blanch_data_view(NULL, 1, 8, NULL));
+    WRONG(blanch_data_view(NULL, 1, 8, 8, NULL));
     WRONG(blanch_loader_open(NULL, NULL, NULL));
     WRONG(blanch_loader_next(NULL, NULL));
     EXPECT(blanch_loader_batches(NULL) == BLANCH_EUSAGE && !blanch_data_message(NULL) && !blanch_data_class(NULL, 0));

@@ -165,6 +165,35 @@ def test_preset():
     succeeds('train', '--resume', '--out', run, '--nd-preset', 'channels', '--steps', 2)
 
 
+def test_size():
+    """Any size that the layers take, rectangles too: recorded, resumed, measured, classified."""
+    data, run = make_folder('sized'), fresh('size')
+    succeeds('train', '--model', 'smallcnn', '--norm', 'bn', '--data', data, '--batch', 8, '--steps', 1, '--size',
+             '20x36', '--out', run)
+    with open(os.path.join(run, 'config.json'), encoding='utf-8') as f:
+        config = json.load(f)
+    check(config['size'] == '20x36' and config['view']['size'] == [20, 36], str(config['view']))
+    check(config['view']['scaled_to_cover'] == [20, 36], str(config['view']))
+    succeeds('train', '--resume', '--out', run, '--steps', 2)
+    refuses(2, ['--size'], 'train', '--resume', '--out', run, '--steps', 3, '--size', '20x40')
+    check('images' in succeeds('eval', '--run', run).out, 'nothing measured')
+    check('images' in succeeds('eval', '--run', run, '--size', 40).out, 'nothing measured at another size')
+    picture = write('one.png', png(50, 1))
+    check('%' in succeeds('predict', picture, '--run', run).out, 'nothing classified')
+    weights = os.path.join(run, 'last.safetensors')
+    succeeds('eval', '--weights', weights, '--model', 'smallcnn', '--norm', 'bn', '--size', '20x36', '--data', data)
+    json.loads(succeeds('bench', '--model', 'smallcnn', '--norm', 'bn', '--size', '20x36', '--batch', 2, '--steps', 1,
+                        '--json').out)
+    succeeds('compare', '--model', 'smallcnn', '--data', data, '--size', '20x36', '--batch', 8, '--steps', 4, '--out',
+             fresh('sizes'))
+    check('3x64x96' in succeeds('models', 'vgg16', '--size', '64x96').out, 'models took no size')
+    for size in ('0', '9x', 'x9', '20x36x3', '-4', '99999', 'small'):
+        refuses(2, ['--size', "'%s'" % size], 'models', 'vgg16', '--size', size)
+    refuses(2, ['maxpool2d_43', 'too small'], 'train', '--model', 'vgg16', '--norm', 'bn', '--data', data, '--size', 16,
+            '--out', fresh('o'))
+    check(not os.path.exists(path('o')), 'a refused run left a folder')
+
+
 def test_unknown_device():
     refuses(2, ['nosuchdevice'], 'bench', '--model', 'smallcnn', '--norm', 'bn', '--device', 'nosuchdevice')
     refuses(2, ['7:0'], 'bench', '--model', 'smallcnn', '--norm', 'bn', '--device', '7:0')

@@ -77,8 +77,16 @@ static inline struct bl_dataset *opened(const char *format, const char *dir) {
 }
 
 static inline struct bl_view raw_view(int channels, int size, enum bl_augment augment) {
-    const float grey = 1 / 255.0f;
-    return (struct bl_view){channels, size, augment, {0}, {grey, grey, grey}};
+    struct bl_view view = {.channels = channels, .height = size, .width = size, .augment = augment};
+    for (int c = 0; c < channels; c++) view.deviation[c] = 1 / 255.0f;
+    return view;
+}
+
+static inline int side_of(const struct bl_dataset *data) {
+    int height, width;
+    bl_dataset_size(data, &height, &width);
+    assert_int_equal(height, width);
+    return height;
 }
 
 static inline struct bl_transform transform_of(struct bl_view view, bool training, uint64_t seed) {

@@ -197,8 +197,13 @@ def test_other_data():
     done = run('train', '--model', file, '--data', 'synthetic:3x32x32:7', '--steps', 1, '--batch', 2, '--no-tune',
                '--out', path('other'))
     check('is made for 1 channel and 10 classes; here it has 3 and 7' in done.stderr, done.stderr[-600:])
-    wide = write('wide.json', json.dumps({'input': [3, 8, 9], 'graph': [{'op': 'global_avgpool2d'}]}))
-    refused('train', '--model', wide, *DATA, '--out', path('none'), words=['wide.json', 'square'])
+    wide = write('wide.json', json.dumps({'input': [3, 8, 9], 'classes': 7, 'graph': [
+        {'op': 'global_avgpool2d'}, {'op': 'flatten'}, {'op': 'linear', 'name': 'fc',
+         'attrs': {'in_features': 3, 'out_features': 7, 'bias': True}}]}))
+    run('train', '--model', wide, '--data', 'synthetic:3x8x9:7', '--steps', 1, '--batch', 2, '--no-tune', '--out',
+        path('wide'))
+    with open(path('wide', 'config.json')) as f:
+        check(json.load(f)['view']['size'] == [8, 9], 'not of the size of the file')
 
 
 # --- what is refused -----------------------------------------------------------------------------

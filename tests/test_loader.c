@@ -98,7 +98,7 @@ static void test_loader_order(void **state) {
 
 static uint64_t hash_batches_waiting(struct bl_dataset *data, struct bl_loader_options options, int count, bool wait) {
     struct bl_loader *loader = loader_of(data, options);
-    size_t floats = (size_t)options.view.size * options.view.size * options.view.channels;
+    size_t floats = (size_t)options.view.height * options.view.width * options.view.channels;
     uint64_t hash = BL_HASH_START;
     struct bl_batch batch;
     for (int i = 0; i < count; i++) {

@@ -530,7 +530,8 @@ static void test_run_directory(void **state) {
     struct bl_run_config config;
     assert_int_equal(bl_run_read(&config, dir), 0);
     assert_string_equal(config.options.network.model, "smallcnn");
-    assert_true(config.options.network.classes == 10 && config.view.size == 28 && config.options.update.lr == 0.05f);
+    assert_true(config.options.network.classes == 10 && config.view.height == 28 && config.view.width == 28 &&
+                config.options.update.lr == 0.05f);
     assert_string_equal(config.options.network.optimiser, "sgd");
     bl_run_release(&config);
     assert_int_equal(bl_run_read(&config, in_folder("nowhere")), BLANCH_EINPUT);

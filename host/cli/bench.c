@@ -40,6 +40,7 @@ static int parse_input(struct bench *b) {
     struct bl_network_options *n = &b->network;
     char rest = 0;
     if (!b->input) return 0;
+    if (b->common.size) return bl_fail(BLANCH_EUSAGE, "--input has a size of its own: leave --size out");
     int count = sscanf(b->input, "%5dx%5dx%5d%c", &n->channels, &n->height, &n->width, &rest);
     if (count == 2 && !strchr(strchr(b->input, 'x') + 1, 'x'))
         n->width = n->height;
@@ -254,9 +255,10 @@ static int run(int argc, char **argv) {
                           BL_COMMON_JSON | BL_COMMON_TUNE | BL_COMMON_OPTIMISER | BL_COMMON_RECOMPUTE);
     int code = bl_options_parse(&bl_command_bench, options, argc, argv, NULL, &help);
     if (code || help) return code;
-    if (b.gemm && (b.common.model || b.common.norm || b.trace || b.input || b.inference))
-        return bl_fail(BLANCH_EUSAGE,
-                       "--gemm times a product alone: leave --model, --norm, --input, --inference and --trace out");
+    if (b.gemm && (b.common.model || b.common.norm || b.common.size || b.trace || b.input || b.inference))
+        return bl_fail(
+            BLANCH_EUSAGE,
+            "--gemm times a product alone: leave --model, --norm, --size, --input, --inference and --trace out");
     if (b.inference && (b.common.optimiser || b.common.recompute))
         return bl_fail(BLANCH_EUSAGE, "--inference trains nothing: leave --optimiser and --recompute out");
     bl_end_in_order();

@@ -76,6 +76,8 @@ void bl_common_options(struct bl_option *table, const struct bl_option *own, str
         {BL_COMMON_NETWORK,
          {"norm", BL_OPT_TEXT, &c->norm, 0, 0, "bn|nd|none|own",
           "batch norm, network deconvolution, neither; as FILE says (its default)"}},
+        {BL_COMMON_NETWORK | BL_COMMON_SIZE,
+         {"size", BL_OPT_TEXT, &c->size, 0, 0, "N|HxW", "of the images, height x width (the network's own)"}},
         {BL_COMMON_BATCH, {"batch", BL_OPT_INT, &c->batch, 1, 1 << 20, "N", "images in a step (128)"}},
         {BL_COMMON_DEVICE,
          {"device", BL_OPT_TEXT, &c->device, 0, 0, "SPEC", "cpu, gpu, P:D, P:D/CORES or part of a name"}},
@@ -217,7 +219,8 @@ int bl_common_network(const struct bl_common *common, struct bl_network_options 
         .seed = common->seed < 0 ? 0 : (uint64_t)common->seed,
         .optimiser = common->optimiser,
     };
-    code = bl_common_recompute(common, &network->recompute);
+    code = bl_model_size(*model, common->size, &network->height, &network->width);
+    if (!code) code = bl_common_recompute(common, &network->recompute);
     return code ? code : bl_common_nd(common, false, &network->nd);
 }
 

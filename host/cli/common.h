@@ -18,13 +18,14 @@ enum {
     BL_COMMON_TUNE = 64,
     BL_COMMON_OPTIMISER = 128, // which
     BL_COMMON_UPDATE = 256,    // its settings
-    BL_COMMON_RECOMPUTE = 512
+    BL_COMMON_RECOMPUTE = 512,
+    BL_COMMON_SIZE = 1024 // where the network's options are the command's own
 };
 
 struct bl_common {
-    const char *model, *norm, *device, *optimiser, *recompute;  // NULL: not given
-    const char *whiten, *cov_samples, *whiten_grad, *nd_preset; // likewise
-    int batch;                                                  // 0: not given
+    const char *model, *norm, *size, *device, *optimiser, *recompute; // NULL: not given
+    const char *whiten, *cov_samples, *whiten_grad, *nd_preset;       // likewise
+    int batch;                                                        // 0: not given
     uint64_t max_alloc;
     int64_t seed; // -1: not given
     struct blanch_nd_options nd;
@@ -52,7 +53,8 @@ int bl_common_recompute(const struct bl_common *common, int *segments);
 /* What --model names, opened, a reference, and --norm, or how a file's network is built where that is not given. Both
  * are required. */
 int bl_common_model(const struct bl_common *common, struct blanch_model **model, enum blanch_norm *norm);
-/* model, which is a reference in *model too; norm, nd, batch (128 where not given), seed (0), optimiser, recompute. */
+/* model, which is a reference in *model too; norm, size, nd, batch (128 where not given), seed (0), optimiser,
+ * recompute. */
 int bl_common_network(const struct bl_common *common, struct bl_network_options *network, struct blanch_model **model);
 
 /* SIGHUP (unless it is ignored, as nohup does), SIGINT and SIGTERM end the process at once, with status 130. */

@@ -59,8 +59,8 @@ static int open_run(struct bl_compare *c, int device, const struct bl_compare_se
         .batch = c->common.batch,
         .classes = bl_dataset_classes(c->data),
         .channels = c->view.channels,
-        .height = c->view.size,
-        .width = c->view.size,
+        .height = c->view.height,
+        .width = c->view.width,
         .seed = (uint64_t)c->common.seed,
         .optimiser = setting->optimiser,
         .recompute = c->recompute,
@@ -175,13 +175,13 @@ int bl_compare_open_runs(struct bl_compare *c) {
 }
 
 int bl_compare_open_data(struct bl_compare *c) {
-    int side, code = bl_model_open(&c->model, c->common.model);
-    if (!code) code = bl_model_side(c->model, &side);
+    int height, width, code = bl_model_open(&c->model, c->common.model);
+    if (!code) code = bl_model_size(c->model, c->common.size, &height, &width);
     if (!code) code = bl_dataset_open(&c->data, c->data_spec, (uint64_t)c->common.seed);
     if (!code) code = bl_dataset_trainable(c->data);
     if (!code) code = check_steps(c);
     if (!code && c->epochs) code = bl_dataset_check(c->data);
     if (code) return code;
-    bl_view_default(&c->view, c->data, bl_dataset_channels(c->data), side);
+    bl_view_default(&c->view, c->data, bl_dataset_channels(c->data), height, width);
     return c->augment_text ? bl_augment_parse(c->augment_text, &c->view.augment) : 0;
 }

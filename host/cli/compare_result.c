@@ -68,14 +68,8 @@ int bl_compare_asked(const struct bl_compare *c, struct bl_result *result) {
 }
 
 cJSON *bl_compare_config(const struct bl_compare *c, const struct bl_result *asked) {
-    cJSON *json = bl_result_config_json(asked), *view = cJSON_AddObjectToObject(json, "view");
-    cJSON_AddNumberToObject(view, "channels", c->view.channels);
-    cJSON_AddNumberToObject(view, "size", c->view.size);
-    cJSON *mean = cJSON_AddArrayToObject(view, "mean"), *deviation = cJSON_AddArrayToObject(view, "deviation");
-    for (int i = 0; i < c->view.channels && i < 3; i++) {
-        cJSON_AddItemToArray(mean, bl_json_number((double)c->view.mean[i], 7));
-        cJSON_AddItemToArray(deviation, bl_json_number((double)c->view.deviation[i], 7));
-    }
+    cJSON *json = bl_result_config_json(asked);
+    cJSON_AddItemToObject(json, "view", bl_view_json(&c->view));
     cJSON_AddItemToObject(json, "data_found", bl_run_data_json(c->data));
     return json;
 }

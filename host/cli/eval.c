@@ -114,7 +114,8 @@ static int run(int argc, char **argv) {
     const struct bl_option own[] = {
         {"run", BL_OPT_TEXT, &o.run, 0, 0, "DIR", "a run: its last weights, settings and data"},
         {"best", BL_OPT_FLAG, &o.best, 0, 0, NULL, "the run's best weights instead"},
-        {"weights", BL_OPT_TEXT, &o.weights, 0, 0, "FILE", "a state dict as safetensors, with --model and --norm"},
+        {"weights", BL_OPT_TEXT, &o.weights, 0, 0, "FILE",
+         "a state dict as safetensors; --model and --norm where it does not say"},
         {"data", BL_OPT_TEXT, &o.data, 0, 0, "SPEC", "the dataset (default: the run's)"},
         {"split", BL_OPT_TEXT, &split, 0, 0, "NAME",
          "train, val, test or all (default: test, or val where there are no test images)"},
@@ -140,7 +141,7 @@ const struct bl_command bl_command_eval = {
     .name = "eval",
     .summary = "measures a trained network on a dataset",
     .usage = "usage: blanch eval --run DIR [--best] [--data SPEC] [options]\n"
-             "       blanch eval --weights FILE --model NAME --norm bn|nd|none --data SPEC [options]\n"
+             "       blanch eval --weights FILE [--model NAME --norm bn|nd|none] --data SPEC [options]\n"
              "\n"
              "Prints the mean loss and the share of images whose class is the likeliest (top-1) or among the five\n"
              "likeliest (top-5).\n",

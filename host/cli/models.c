@@ -136,17 +136,19 @@ static int run(int argc, char **argv) {
         {0},
     };
     struct bl_option options[BL_MAX_OPTIONS];
-    bl_common_options(options, own, &common, BL_COMMON_ND | BL_COMMON_JSON);
+    bl_common_options(options, own, &common, BL_COMMON_ND | BL_COMMON_JSON | BL_COMMON_SIZE);
     code = bl_options_parse(&bl_command_models, options, argc, argv, &count, &help);
     if (code || help) return code;
     if ((code = common.norm ? bl_norm_parse(common.norm, &network.norm) : 0) ||
         (code = bl_common_nd(&common, false, &network.nd)))
         return code;
-    if (!count && (common.norm || network.classes || bl_common_gives_nd(&common)))
-        return bl_fail(BLANCH_EUSAGE, "--norm, --classes and options of ND go with a network: blanch models NAME");
+    if (!count && (common.norm || common.size || network.classes || bl_common_gives_nd(&common)))
+        return bl_fail(BLANCH_EUSAGE,
+                       "--norm, --size, --classes and options of ND go with a network: blanch models NAME");
     if (count > 1) return bl_fail(BLANCH_EUSAGE, "models takes one network, not also '%s'", argv[2]);
     if (count) {
         code = bl_model_open(&model, argv[1]);
+        if (!code) code = bl_model_size(model, common.size, &network.height, &network.width);
         if (!code) code = show(model, &network, &common);
         bl_model_free(model);
         return code;

@@ -97,7 +97,7 @@ static int print_document(const struct bl_trained *t, const struct bl_common *co
 /* A positive result is the exit status where images were left out: the highest that one of them asks for. */
 static int classify(struct bl_trained *t, char **paths, int count, const struct bl_common *common) {
     int code = 0, status = 0;
-    float *image = bl_calloc((size_t)t->view.channels * (size_t)t->view.size * (size_t)t->view.size, sizeof *image);
+    float *image = bl_calloc((size_t)t->view.channels * (size_t)t->view.height * (size_t)t->view.width, sizeof *image);
     float *logits = bl_calloc((size_t)t->net->options.classes, sizeof *logits);
     cJSON *all = common->json ? cJSON_CreateArray() : NULL;
     if (!image || !logits || (common->json && !all)) code = BLANCH_ENOMEM;
@@ -137,7 +137,8 @@ static int run(int argc, char **argv) {
     const struct bl_option own[] = {
         {"run", BL_OPT_TEXT, &o.run, 0, 0, "DIR", "a run: its last weights, settings and class names"},
         {"best", BL_OPT_FLAG, &o.best, 0, 0, NULL, "the run's best weights instead"},
-        {"weights", BL_OPT_TEXT, &o.weights, 0, 0, "FILE", "a state dict as safetensors, with --model and --norm"},
+        {"weights", BL_OPT_TEXT, &o.weights, 0, 0, "FILE",
+         "a state dict as safetensors; --model and --norm where it does not say"},
         {"data", BL_OPT_TEXT, &o.data, 0, 0, "SPEC",
          "the dataset that gives classes and normalisation (with --weights)"},
         {0},
@@ -153,7 +154,7 @@ const struct bl_command bl_command_predict = {
     .summary = "classifies images with a trained network",
     .usage =
         "usage: blanch predict IMAGE... --run DIR [--best] [options]\n"
-        "       blanch predict IMAGE... --weights FILE --model NAME --norm bn|nd|none [--data SPEC] [options]\n"
+        "       blanch predict IMAGE... --weights FILE [--model NAME --norm bn|nd|none] [--data SPEC] [options]\n"
         "\n"
         "Prints the five likeliest classes of each image, with their probabilities. An image that cannot be read is\n"
         "named, the others are classified, and the exit status is 2.\n",

@@ -63,6 +63,7 @@ static int parse(int argc, char **argv, struct bl_common *common, struct bl_trai
 static int take_common(struct bl_train_options *o, const struct bl_common *common) {
     if (o->steps && o->epochs) return bl_fail(BLANCH_EUSAGE, "give --steps or --epochs, not both");
     o->network.model = common->model;
+    o->size = common->size;
     o->network.batch = common->batch;
     o->network.optimiser = common->optimiser;
     o->network.seed = common->seed < 0 ? BL_SEED_DEFAULT : (uint64_t)common->seed;

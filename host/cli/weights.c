@@ -1,6 +1,7 @@
 /* A trained network for eval, predict and export. */
 #include "cli/weights.h"
 #include "io/safetensors.h"
+#include "train/about.h"
 #include "train/blocks.h"
 #include "train/open.h"
 #include <math.h>
@@ -20,6 +21,14 @@ static int check(const struct bl_weights_options *o) {
     return 0;
 }
 
+/* Another size than it was trained with. */
+static int take_size(struct bl_trained *t, const struct bl_weights_options *o, struct bl_network_options *network) {
+    int code = o->common.size ? bl_model_size(t->model, o->common.size, &network->height, &network->width) : 0;
+    t->view.height = network->height;
+    t->view.width = network->width;
+    return code;
+}
+
 static int from_run(struct bl_trained *t, const struct bl_weights_options *o, struct bl_network_options *network) {
     int code = bl_run_read(&t->config, o->run);
     if (code) return bl_fail_in(code, "--run");
@@ -32,6 +41,7 @@ static int from_run(struct bl_trained *t, const struct bl_weights_options *o, st
     else if ((code = bl_model_open(&t->model, network->model)))
         return bl_fail_in(code, "--run");
     network->definition = t->model;
+    if ((code = take_size(t, o, network))) return code;
     t->weights = bl_format("%s/%s.safetensors", o->run, o->best ? "best" : "last");
     return t->weights ? 0 : BLANCH_ENOMEM;
 }
@@ -48,18 +58,51 @@ static int from_names(struct bl_trained *t, const struct bl_weights_options *o, 
     return code ? code : t->weights ? 0 : BLANCH_ENOMEM;
 }
 
+/* What is asked for is what the file says of itself, or nothing is. */
+static bool is_meant(const struct bl_run_config *about, const struct bl_common *common) {
+    if (!about->json || bl_common_gives_nd(common)) return false;
+    if (common->model && strcmp(common->model, about->model->name) != 0) return false;
+    return !common->norm || !strcmp(common->norm, bl_norm_name(about->options.network.norm));
+}
+
+static int from_about(struct bl_trained *t, const struct bl_weights_options *o, struct bl_network_options *network) {
+    *network = t->config.options.network;
+    t->model = bl_model_hold(t->config.model);
+    t->view = t->config.view;
+    t->data_spec = o->data;
+    if (o->common.batch) network->batch = o->common.batch;
+    int code = take_size(t, o, network);
+    if (!code && bl_model_norm(t->model, network->norm) == BLANCH_ND)
+        code = bl_blocks_of_weights(o->weights, &network->nd, &t->config.layers);
+    t->weights = code ? NULL : bl_strdup(o->weights);
+    return code ? code : t->weights ? 0 : BLANCH_ENOMEM;
+}
+
+/* The file's own word, or the command line's. */
+static int from_file(struct bl_trained *t, const struct bl_weights_options *o, struct bl_network_options *network) {
+    int code = bl_about_read(&t->config, o->weights);
+    if (code) return code;
+    if (is_meant(&t->config, &o->common)) return from_about(t, o, network);
+    const bool says = t->config.json != NULL;
+    bl_run_release(&t->config);
+    if (!o->common.model && !says)
+        return bl_fail(BLANCH_EUSAGE, "%s does not say which network it is of: give --model and --norm", o->weights);
+    return from_names(t, o, network);
+}
+
 /* Without data or a run: the normalisation of CIFAR-10 or ImageNet, by the network's input size. It is a guess, so it
  * is said. */
-static void plain_view(struct bl_view *view, int channels, int size) {
-    bool large = size > 64;
+static void plain_view(struct bl_view *view, int channels, int height, int width) {
+    const bool large = height > 64 && width > 64;
     *view = (struct bl_view){channels,
-                             size,
+                             height,
+                             width,
                              large ? BL_AUGMENT_IMAGENET : BL_AUGMENT_NONE,
                              {0.4914f, 0.4822f, 0.4465f},
                              {0.2023f, 0.1994f, 0.2010f}};
     if (large)
-        *view =
-            (struct bl_view){channels, size, BL_AUGMENT_IMAGENET, {0.485f, 0.456f, 0.406f}, {0.229f, 0.224f, 0.225f}};
+        *view = (struct bl_view){
+            channels, height, width, BL_AUGMENT_IMAGENET, {0.485f, 0.456f, 0.406f}, {0.229f, 0.224f, 0.225f}};
     bl_progress_line(NULL,
                      "warning: the weights do not tell how their images were normalised; %s's mean and deviation "
                      "are used; --data SPEC or --run DIR gives others",
@@ -76,29 +119,31 @@ static bool read_numbers(const cJSON *list, int count, float *numbers) {
 }
 
 /* What a model's file says of its images and classes, as ONNX's metadata may: like a run's. */
-static void take_view(struct bl_trained *t, const struct blanch_model *model, int side) {
+static void take_view(struct bl_trained *t, int channels, const struct bl_network_options *network) {
+    const struct blanch_model *model = t->model;
     const cJSON *mean = cJSON_GetObjectItemCaseSensitive(model->json, "mean"),
                 *deviation = cJSON_GetObjectItemCaseSensitive(model->json, "deviation"),
                 *names = cJSON_GetObjectItemCaseSensitive(model->json, "class_names");
-    struct bl_view view = {model->channels, side, side > 64 ? BL_AUGMENT_IMAGENET : BL_AUGMENT_NONE};
-    bool good =
-        read_numbers(mean, model->channels, view.mean) && read_numbers(deviation, model->channels, view.deviation);
-    for (int i = 0; good && i < model->channels; i++) good = view.deviation[i] > 0;
+    const bool large = network->height > 64 && network->width > 64;
+    struct bl_view view = {channels, network->height, network->width, large ? BL_AUGMENT_IMAGENET : BL_AUGMENT_NONE};
+    bool good = read_numbers(mean, channels, view.mean) && read_numbers(deviation, channels, view.deviation);
+    for (int i = 0; good && i < channels; i++) good = view.deviation[i] > 0;
     if (good) t->view = view;
     if (cJSON_IsArray(names) && cJSON_GetArraySize(names) == model->classes) t->config.class_name = names;
 }
 
 static int shape_by_data(struct bl_trained *t, struct bl_network_options *network) {
-    const struct blanch_model *model = t->model;
-    int side, code = t->config.json ? 0 : bl_model_side(model, &side);
-    if (code || t->config.json) return code;
+    const int channels = t->config.json ? network->channels
+                         : t->data      ? bl_dataset_channels(t->data)
+                                        : t->model->channels;
+    if (t->config.json && t->view.channels) return 0;
     if (!t->data) {
-        take_view(t, model, side);
+        take_view(t, channels, network);
         return 0;
     }
-    network->classes = bl_dataset_classes(t->data);
-    network->channels = bl_dataset_channels(t->data);
-    bl_view_default(&t->view, t->data, network->channels, side);
+    if (!t->config.json) network->classes = bl_dataset_classes(t->data);
+    network->channels = channels;
+    bl_view_default(&t->view, t->data, channels, network->height, network->width);
     return 0;
 }
 
@@ -106,10 +151,10 @@ static int shape_by_data(struct bl_trained *t, struct bl_network_options *networ
 static int check_data(struct bl_trained *t, const struct bl_network_options *network) {
     if (!t->config.json || !t->data) return 0;
     if (bl_dataset_channels(t->data) != network->channels)
-        return bl_fail(BLANCH_EINPUT, "%s has images of %d channels, the run's network takes %d", t->data_spec,
+        return bl_fail(BLANCH_EINPUT, "%s has images of %d channels, the network takes %d", t->data_spec,
                        bl_dataset_channels(t->data), network->channels);
     int code = bl_run_data_classes(&t->config, t->data, t->data_spec, false);
-    if (code || strcmp(t->data_spec, t->config.options.data) != 0) return code;
+    if (code || !t->config.options.data || strcmp(t->data_spec, t->config.options.data) != 0) return code;
     t->changes = bl_run_data_changes(&t->config, t->data, ~0u);
     return t->changes ? 0 : BLANCH_ENOMEM;
 }
@@ -118,9 +163,11 @@ int bl_trained_find(struct bl_trained *t, const struct bl_weights_options *o, st
     *t = (struct bl_trained){0};
     *network = (struct bl_network_options){.nd = {.eps = NAN, .momentum = NAN}};
     int code = check(o);
-    if (!code) code = o->run ? from_run(t, o, network) : from_names(t, o, network);
+    if (!code)
+        code = o->run ? from_run(t, o, network) : o->weights ? from_file(t, o, network) : from_names(t, o, network);
     if (!code && t->data_spec && (o->needs_data || o->data))
-        code = bl_run_data_open(&t->data, &t->config, t->data_spec, network->seed);
+        code =
+            bl_run_data_open(&t->data, o->run ? &t->config : &(struct bl_run_config){0}, t->data_spec, network->seed);
     if (!code && !(code = shape_by_data(t, network))) code = check_data(t, network);
     network->inference = true;
     if (o->batch) network->batch = o->batch;
@@ -151,7 +198,7 @@ static int load(struct bl_trained *t) {
 int bl_trained_open(struct bl_trained *t, const struct bl_weights_options *o) {
     struct bl_network_options network;
     int code = bl_trained_find(t, o, &network);
-    if (!code && !t->view.channels) plain_view(&t->view, t->model->channels, t->model->size);
+    if (!code && !t->view.channels) plain_view(&t->view, t->model->channels, network.height, network.width);
     if (!code) code = blanch_device_open(&t->dev, o->common.device, o->common.max_alloc);
     if (!code) code = bl_network_create(&t->net, t->dev, &network);
     if (!code) code = load(t);

@@ -239,3 +239,14 @@ void bl_graph_describe(const struct bl_graph *graph, cJSON *json) {
     cJSON_AddItemToObject(json, "buffers", params_json(graph, false));
     cJSON_AddItemToObject(json, "graph", nodes);
 }
+
+/* --- for files of weights ----------------------------------------------------------------------- */
+
+void bl_graph_set_about(struct bl_graph *graph, cJSON *about) {
+    cJSON_Delete(graph->about);
+    graph->about = about;
+}
+
+const cJSON *bl_graph_about(const struct bl_graph *graph) {
+    return graph->about;
+}

@@ -9,6 +9,10 @@
  * without the loss. After bl_graph_finish, which orders the parameters. */
 void bl_graph_describe(const struct bl_graph *graph, cJSON *json);
 
+/* What files of the graph's parameters say of them: texts by key. The graph takes it over; NULL: nothing. */
+void bl_graph_set_about(struct bl_graph *graph, cJSON *about);
+const cJSON *bl_graph_about(const struct bl_graph *graph);
+
 enum { BL_USUAL_BLOCK_FC = 512 };
 
 /* A description of a network, and what it says of the whole. */

@@ -44,6 +44,7 @@ void bl_graph_free(struct bl_graph *graph) {
     bl_mem_free(graph->buffers_average);
     free(graph->nodes), free(graph->slots), free(graph->params), free(graph->orders), free(graph->actions),
         free(graph->when), free(graph->first_slot);
+    cJSON_Delete(graph->about);
     free(graph->arenas), free(graph->groups), free(graph->message), free(graph->metrics);
     free(graph->no_decay.all), free(graph->frozen.all);
     free(graph);

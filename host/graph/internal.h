@@ -3,6 +3,7 @@
 #define BL_GRAPH_INTERNAL_H
 
 #include "graph/graph.h"
+#include <cjson/cJSON.h>
 
 struct bl_action {        // of the step's list
     struct bl_node *node; // NULL: of the update
@@ -83,6 +84,7 @@ struct bl_graph {
     struct bl_plan plan;
     uint64_t version, seed, step, updates;
     float *metrics; // host copy of the loss's output
+    cJSON *about;   // see bl_graph_set_about
 };
 
 /* The builders whose layers the rule of network deconvolution turns, with all that they can be given (build.c). */

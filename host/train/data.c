@@ -74,7 +74,7 @@ int bl_run_data_classes(const struct bl_run_config *config, struct bl_dataset *d
     for (const cJSON *item = config->class_name ? config->class_name->child : NULL; item && !code; item = item->next)
         if (!(names[i++] = cJSON_GetStringValue(item)))
             code = bl_fail(BLANCH_EINPUT, "config.json: one of the \"class_names\" is no text");
-    if (!code && count && !same_format(data, config->options.data))
+    if (!code && count && !(config->options.data && same_format(data, config->options.data)))
         code = bl_dataset_classes_as(data, names, count, all);
     free(names);
     if (code || bl_dataset_classes(data) == config->options.network.classes) return code;

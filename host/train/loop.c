@@ -1,4 +1,5 @@
 /* The training run: setting up, steps, epochs, checkpoints, and how it ends. */
+#include "train/about.h"
 #include "train/open.h"
 #include "train/run.h"
 #include "train/tune.h"
@@ -40,18 +41,17 @@ static int open_device(struct run *run) {
 
 static int open_data(struct run *run) {
     struct bl_network_options *n = &run->o.network;
-    int side, code = bl_model_side(run->model, &side);
+    int code = bl_model_size(run->model, run->o.size, &n->height, &n->width);
     if (!code) code = bl_run_data_open(&run->data, &run->config, run->o.data, n->seed);
     if (!code) code = bl_dataset_trainable(run->data);
     if (!code && run->config.json) code = bl_run_data_resume(&run->config, run->data, &run->data_changes);
     if (code || (code = bl_dataset_check(run->data))) return code;
     n->classes = bl_dataset_classes(run->data);
     n->channels = bl_dataset_channels(run->data);
-    n->height = n->width = side;
     if (run->config.json)
         run->view = run->config.view;
     else
-        bl_view_default(&run->view, run->data, n->channels, side);
+        bl_view_default(&run->view, run->data, n->channels, n->height, n->width);
     if (!run->o.augment) run->o.augment = bl_augment_name(run->view.augment);
     return bl_augment_parse(run->o.augment, &run->view.augment);
 }
@@ -173,7 +173,8 @@ static int set_up(struct run *run, const struct bl_train_options *given) {
     if ((code = open_engines(run)) || (code = find_blocks(run))) return code;
     struct bl_network_options network = run->o.network;
     if (run->budget >= 0) network.nd.refresh = BL_REFRESH_SCHEDULED;
-    if ((code = bl_network_create(&run->net, run->dev, &network)) || (code = count_steps(run)) ||
+    if ((code = bl_network_create(&run->net, run->dev, &network)) ||
+        (code = bl_about_set(run->net, &run->view, run->data)) || (code = count_steps(run)) ||
         (code = start_weights(run)) || (code = open_session(run)) || (code = bl_run_open_directory(run)))
         return code;
     return run->o.tensorboard ? bl_tensorboard_open(&run->tensorboard, run->o.tensorboard) : 0;

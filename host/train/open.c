@@ -125,13 +125,6 @@ int bl_model_open(struct blanch_model **model, const char *text) {
 
 /* --- looking ---------------------------------------------------------------------------------- */
 
-int bl_model_side(const struct blanch_model *model, int *side) {
-    *side = model->size;
-    if (bl_model_width(model) == model->size) return 0;
-    return bl_fail(BLANCH_EUSAGE, "%s: its input is %d x %d; images of data are square", model->name, model->size,
-                   bl_model_width(model));
-}
-
 int bl_model_check_budget(const struct blanch_model *model) {
     if (!model->nd) return 0;
     return bl_fail(BLANCH_EUSAGE,

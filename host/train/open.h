@@ -13,8 +13,6 @@ int bl_model_from_json(struct blanch_model **model, const char *text, size_t siz
 int bl_model_from_onnx(struct blanch_model **model, const char *path); // and its values
 /* The same of a document that was parsed, and is taken over; name is what errors call it. */
 int bl_model_from_document(struct blanch_model **model, const char *name, cJSON *json);
-/* The side of its square images. BLANCH_EUSAGE: they are not square, and those of data are. */
-int bl_model_side(const struct blanch_model *model, int *side);
 /* BLANCH_EUSAGE: it has no form with batch norm that an overhead budget could compare with. */
 int bl_model_check_budget(const struct blanch_model *model);
 /* "NET.json is made for 3 channels and 1000 classes; here it has 1 and 10", "" where it has what it is made for. */

@@ -1,4 +1,5 @@
 /* The public calls that make networks and run them. They take NCHW and keep what a program gives from doing harm. */
+#include "train/about.h"
 #include "train/public.h"
 #include "train/session.h"
 #include "io/files.h"
@@ -157,6 +158,7 @@ int blanch_network_load(struct blanch_network *network, const char *path) {
 
 int blanch_network_save(struct blanch_network *network, const char *path) {
     int code = bl_given(network && path, __func__);
+    if (!code) code = bl_about_set(network, NULL, NULL);
     return code ? code : bl_weights_save(network->graph, path, -1);
 }
 
@@ -179,7 +181,8 @@ int blanch_network_save_state(struct blanch_network *network, const char *direct
     struct bl_position position = {
         .step = (int64_t)counts.steps, .skipped = (int64_t)(counts.steps - counts.updates), .best_top1 = -1};
     if (overhead && !(position.budget = bl_overhead_save(overhead))) return BLANCH_ENOMEM;
-    code = bl_checkpoint_save(network->graph, directory, &position);
+    code = bl_about_set(network, NULL, NULL);
+    if (!code) code = bl_checkpoint_save(network->graph, directory, &position);
     free(position.budget);
     return code;
 }

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+_Static_assert((int)BLANCH_CHANNELS == (int)BL_MOST_CHANNELS, "a view is that of datasets/");
 _Static_assert((int)BLANCH_TRAIN == (int)BL_TRAIN && (int)BLANCH_VALIDATION == (int)BL_VAL &&
                    (int)BLANCH_TEST == (int)BL_TEST,
                "splits are those of datasets/");
@@ -50,8 +51,8 @@ int blanch_data_info(const struct blanch_data *data, struct blanch_data_info *in
     struct blanch_data_info found = {.name = bl_dataset_name(data->set),
                                      .classes = bl_dataset_classes(data->set),
                                      .channels = bl_dataset_channels(data->set),
-                                     .side = bl_dataset_size(data->set),
                                      .judge = (enum blanch_split)bl_dataset_judge(data->set)};
+    bl_dataset_size(data->set, &found.height, &found.width);
     for (int i = 0; i < BL_SPLITS; i++) found.images[i] = bl_dataset_count(data->set, (enum bl_split)i);
     return bl_give(info, &found, sizeof found, "blanch_data_info");
 }
@@ -72,29 +73,31 @@ static int take_view(struct bl_view *to, const struct blanch_view *from) {
     struct bl_transform probe;
     int code = bl_take(&v, sizeof v, from, "blanch_view");
     if (code) return code;
-    *to = (struct bl_view){.channels = v.channels, .size = v.side};
+    *to = (struct bl_view){.channels = v.channels, .height = v.height, .width = v.width};
     memcpy(to->mean, v.mean, sizeof to->mean);
     memcpy(to->deviation, v.deviation, sizeof to->deviation);
     if (v.augment && (code = bl_augment_parse(v.augment, &to->augment))) return code;
     return bl_transform_init(&probe, to, false, 0);
 }
 
-int blanch_data_view(const struct blanch_data *data, int channels, int side, struct blanch_view *view) {
+int blanch_data_view(const struct blanch_data *data, int channels, int height, int width, struct blanch_view *view) {
     struct bl_view own;
     int code = bl_given(data, __func__);
     if (code) return code;
-    if ((channels != 1 && channels != 3) || side < 1 || side > BL_LARGEST_INPUT)
-        return bl_fail(BLANCH_EUSAGE, "an input of %d channels and %d pixels a side: images have 1 or 3, and 1 to %d",
-                       channels, side, BL_LARGEST_INPUT);
-    bl_view_default(&own, data->set, channels, side);
-    struct blanch_view found = {.channels = channels, .side = side, .augment = bl_augment_name(own.augment)};
+    if (channels < 1 || channels > BL_MOST_CHANNELS || height < 1 || height > BL_LARGEST_INPUT || width < 1 ||
+        width > BL_LARGEST_INPUT)
+        return bl_fail(BLANCH_EUSAGE, "an input of %d channels and %dx%d pixels: channels are 1 to %d, sides 1 to %d",
+                       channels, height, width, BL_MOST_CHANNELS, BL_LARGEST_INPUT);
+    bl_view_default(&own, data->set, channels, height, width);
+    struct blanch_view found = {
+        .channels = channels, .height = height, .width = width, .augment = bl_augment_name(own.augment)};
     memcpy(found.mean, own.mean, sizeof found.mean);
     memcpy(found.deviation, own.deviation, sizeof found.deviation);
     return bl_give(view, &found, sizeof found, "blanch_view");
 }
 
 static void to_nchw(const struct bl_view *view, const float *nhwc, int count, float *nchw) {
-    const size_t channels = (size_t)view->channels, pixels = (size_t)view->size * (size_t)view->size;
+    const size_t channels = (size_t)view->channels, pixels = (size_t)view->height * (size_t)view->width;
     for (int i = 0; i < count; i++, nhwc += channels * pixels)
         for (size_t c = 0; c < channels; c++)
             for (size_t p = 0; p < pixels; p++) *nchw++ = nhwc[p * channels + c];
@@ -105,7 +108,7 @@ int blanch_image_read(const char *path, const struct blanch_view *view, float *i
     int code = bl_given(path && image, __func__);
     if (!code) code = take_view(&own, view);
     if (code) return code;
-    float *nhwc = bl_calloc((size_t)own.channels * (size_t)own.size * (size_t)own.size, sizeof *nhwc);
+    float *nhwc = bl_calloc((size_t)own.channels * (size_t)own.height * (size_t)own.width, sizeof *nhwc);
     if (!nhwc) return BLANCH_ENOMEM;
     code = bl_image_file(path, &own, nhwc);
     if (!code) to_nchw(&own, nhwc, 1, image);
@@ -117,9 +120,10 @@ int blanch_image_read(const char *path, const struct blanch_view *view, float *i
 
 static int view_of(const struct blanch_data *data, const struct blanch_view *given, struct bl_view *view) {
     if (given) return take_view(view, given);
-    const int side = bl_dataset_size(data->set);
-    if (!side) return bl_fail(BLANCH_EUSAGE, "the data's images vary in size: a loader needs a view");
-    bl_view_default(view, data->set, bl_dataset_channels(data->set), side);
+    int height, width;
+    bl_dataset_size(data->set, &height, &width);
+    if (!height) return bl_fail(BLANCH_EUSAGE, "the data's images vary in size: a loader needs a view");
+    bl_view_default(view, data->set, bl_dataset_channels(data->set), height, width);
     return 0;
 }
 
@@ -146,7 +150,7 @@ static int check_loader(const struct blanch_data *data, const struct blanch_load
 }
 
 static int open_loader(struct blanch_loader *l, const struct blanch_loader_options *o) {
-    const size_t image = (size_t)l->view.channels * (size_t)l->view.size * (size_t)l->view.size;
+    const size_t image = (size_t)l->view.channels * (size_t)l->view.height * (size_t)l->view.width;
     const struct bl_loader_options options = {.split = (enum bl_split)o->split,
                                               .view = l->view,
                                               .batch = o->batch,

@@ -41,6 +41,7 @@ static const struct setting settings[] = {
     {"model", TEXT, false, AT(network.model)},
     {"norm", TEXT, false, AT(norm)},
     {"data", TEXT, false, AT(data)},
+    {"size", TEXT, false, AT(size)},
     {"batch", INT, false, AT(network.batch), 0, 1 << 20},
     {"epochs", INT, true, AT(epochs), 0, 1e6},
     {"steps", INT64, true, AT(steps), 0, 1e12},
@@ -215,9 +216,37 @@ static int read_setting(struct bl_train_options *o, const struct setting *s, con
     return 0;
 }
 
+/* --- of a network alone ----------------------------------------------------------------------- */
+
+/* Of how it computes; when to refresh is training's. */
+static bool is_of_network(const struct setting *s) {
+    return s->offset >= AT(network.nd) && s->offset < AT(network.nd) + sizeof(struct blanch_nd_options) &&
+           s->offset != AT(network.nd.refresh);
+}
+
+cJSON *bl_network_settings(const struct bl_network_options *network) {
+    struct bl_train_options o = {.network = *network};
+    if (o.network.nd.layers) o.network.nd.block = o.network.nd.cov_samples = 0; // the layers have their own
+    cJSON *json = cJSON_CreateObject();
+    for (int i = 0; i < BL_COUNT(settings); i++)
+        if (is_of_network(&settings[i]) && is_given(&o, &settings[i]))
+            cJSON_AddItemToObject(json, settings[i].key, setting_json(&o, &settings[i]));
+    return json;
+}
+
+int bl_network_settings_read(struct bl_network_options *network, const cJSON *json, const char *path) {
+    struct bl_train_options o = {.network = *network};
+    int code = 0;
+    for (int i = 0; i < BL_COUNT(settings) && !code; i++) {
+        const cJSON *item = cJSON_GetObjectItemCaseSensitive(json, settings[i].key);
+        if (item && is_of_network(&settings[i])) code = read_setting(&o, &settings[i], item, path);
+    }
+    *network = o.network;
+    return code;
+}
+
 /* --- reading config.json -------------------------------------------------------------------- */
 
-enum { MOST_CLASSES = 1 << 20 };
 static const struct bl_train_options nothing_given = {
     .network = {.nd = {.eps = NAN, .momentum = NAN}, .seed = BL_SEED_DEFAULT},
     .update = BL_UPDATE_DEFAULT,
@@ -231,32 +260,15 @@ static int read_whole(const cJSON *object, const char *key, int most, const char
     return 0;
 }
 
-/* One for every channel. */
-static int read_channels(const cJSON *view, const char *key, int channels, const char *path, float out[3]) {
-    const cJSON *array = cJSON_GetObjectItemCaseSensitive(view, key);
-    bool right = cJSON_IsArray(array) && cJSON_GetArraySize(array) == channels;
-    for (int i = 0; right && i < channels; i++) {
-        const cJSON *item = cJSON_GetArrayItem(array, i);
-        right = cJSON_IsNumber(item) && fabs(item->valuedouble) <= FLT_MAX;
-        out[i] = right ? (float)item->valuedouble : 0;
-    }
-    return right ? 0 : bl_fail(BLANCH_EINPUT, "%s: \"%s\" is not a number for every channel", path, key);
-}
-
 static int read_view(struct bl_run_config *config, const char *path) {
     const cJSON *json = cJSON_GetObjectItemCaseSensitive(config->json, "view");
-    struct bl_view *view = &config->view;
     struct bl_network_options *network = &config->options.network;
-    int code = read_whole(config->json, "classes", MOST_CLASSES, path, &network->classes);
-    if (!code) code = read_whole(json, "channels", BL_COUNT(view->mean), path, &view->channels);
-    if (!code) code = read_whole(json, "size", BL_LARGEST_INPUT, path, &view->size);
-    if (!code) code = read_channels(json, "mean", view->channels, path, view->mean);
-    if (!code) code = read_channels(json, "deviation", view->channels, path, view->deviation);
-    if (code) return code;
-    network->channels = view->channels;
-    network->height = network->width = view->size;
-    code = bl_augment_parse(bl_json_text(json, "augment"), &view->augment);
-    return code ? bl_fail_in(BLANCH_EINPUT, "%s", path) : 0;
+    int code = read_whole(config->json, "classes", BL_MOST_CLASSES, path, &network->classes);
+    if (!code) code = bl_view_read(&config->view, json, path);
+    network->channels = config->view.channels;
+    network->height = config->view.height;
+    network->width = config->view.width;
+    return code;
 }
 
 /* What the layers of a run have of their own. */
@@ -434,20 +446,6 @@ int bl_run_resolve(struct run *run, const struct bl_train_options *given) {
 
 /* --- writing config.json -------------------------------------------------------------------- */
 
-static cJSON *view_json(const struct bl_view *view) {
-    cJSON *json = cJSON_CreateObject(), *mean = cJSON_CreateArray(), *deviation = cJSON_CreateArray();
-    cJSON_AddNumberToObject(json, "channels", view->channels);
-    cJSON_AddNumberToObject(json, "size", view->size);
-    cJSON_AddStringToObject(json, "augment", bl_augment_name(view->augment));
-    for (int c = 0; c < view->channels; c++) {
-        cJSON_AddItemToArray(mean, bl_json_float(view->mean[c]));
-        cJSON_AddItemToArray(deviation, bl_json_float(view->deviation[c]));
-    }
-    cJSON_AddItemToObject(json, "mean", mean);
-    cJSON_AddItemToObject(json, "deviation", deviation);
-    return json;
-}
-
 static cJSON *device_json(const struct blanch_device_info *info) {
     static const char *const kinds[] = {
         [BLANCH_CPU] = "cpu", [BLANCH_GPU] = "gpu", [BLANCH_ACCELERATOR] = "accelerator"};
@@ -513,7 +511,7 @@ cJSON *bl_run_config_json(const struct run *run) {
         if (!cJSON_GetObjectItem(json, item->string))
             cJSON_AddItemToObject(json, item->string, cJSON_Duplicate(item, true));
     cJSON_AddNumberToObject(json, "classes", run->net->options.classes);
-    cJSON_AddItemToObject(json, "view", view_json(&run->view));
+    cJSON_AddItemToObject(json, "view", bl_view_json(&run->view));
     cJSON_AddItemToObject(json, "device_info", device_json(blanch_device_info(run->dev)));
     cJSON_AddNumberToObject(json, "parameters", (double)bl_graph_trainable(run->net->graph));
     cJSON_AddNumberToObject(json, "steps_per_epoch", (double)run->batches);

@@ -167,6 +167,7 @@ struct bl_train_options {
     const char *schedule;
     int64_t warmup;      // steps
     float warmup_epochs; // or epochs
+    const char *size;    // of images, "96" or "96x128"; NULL: the network's own
     const char *augment; // NULL: the default
     uint64_t max_alloc;
     bool drop_last;                    // every partial batch is left out
@@ -196,8 +197,19 @@ struct bl_run_config {
     int class_names;
     const cJSON *class_name; // an array
 };
+enum { BL_MOST_CLASSES = 1 << 20 };
+/* What was given of how a network computes (deconvolution's settings), under config.json's keys. */
+cJSON *bl_network_settings(const struct bl_network_options *network);
+int bl_network_settings_read(struct bl_network_options *network, const cJSON *json, const char *path); // BLANCH_EINPUT
 int bl_run_read(struct bl_run_config *config, const char *dir);
 void bl_run_release(struct bl_run_config *config);
+
+/* --- views ------------------------------------------------------------------------------------ */
+
+/* Of a network's input: what text says, N or HxW; NULL: the network's own. BLANCH_EUSAGE. */
+int bl_model_size(const struct blanch_model *model, const char *text, int *height, int *width);
+cJSON *bl_view_json(const struct bl_view *view);
+int bl_view_read(struct bl_view *view, const cJSON *json, const char *path); // BLANCH_EINPUT names path
 
 /* --- the data of a run ------------------------------------------------------------------------ */
 

@@ -274,8 +274,8 @@ struct blanch_network_info {
 };
 int blanch_network_info(const struct blanch_network *network, struct blanch_network_info *info);
 
-/* Reads or writes the state dict as safetensors with PyTorch's names. A load changes nothing unless the whole file
- * fits. */
+/* Reads or writes the state dict as safetensors with PyTorch's names; the file's metadata say which network it is of
+ * (docs/runs.md). A load changes nothing unless the whole file fits. */
 int blanch_network_load(struct blanch_network *network, const char *path);
 int blanch_network_save(struct blanch_network *network, const char *path);
 /* Takes from a state dict what fits by name and shape; the rest keeps its values: to begin from another network's
@@ -428,7 +428,7 @@ struct blanch_data_info {
     size_t size;
     const char *name; // "cifar10", lives as long as the data
     int classes, channels;
-    int side;                // images are square, of so many pixels; 0: they vary
+    int height, width;       // of every image; 0: they vary
     int64_t images[3];       // of each split; 0: there is none
     enum blanch_split judge; // the split that tells which weights are best: validation, else test, else training
 };
@@ -439,21 +439,22 @@ const char *blanch_data_class(const struct blanch_data *data, int label); // its
 const char *blanch_data_message(struct blanch_data *data);
 
 /* How images become a network's input. */
+enum { BLANCH_CHANNELS = 16 }; // most of data's images
 struct blanch_view {
     size_t size;
-    int channels, side;          // of the input, square
+    int channels, height, width; // of the input
     const char *augment;         // in training: "none", "cifar", "imagenet" (docs/options.md)
-    float mean[3], deviation[3]; // by channel, of values from 0 to 1
+    float mean[BLANCH_CHANNELS], deviation[BLANCH_CHANNELS]; // by channel, of values from 0 to 1
 };
 /* That which goes with the data and an input of this size, as `train` chooses it. */
-int blanch_data_view(const struct blanch_data *data, int channels, int side, struct blanch_view *view);
-/* One image of a file, as in evaluation: image (channels, side, side). */
+int blanch_data_view(const struct blanch_data *data, int channels, int height, int width, struct blanch_view *view);
+/* One image of a file, as in evaluation: image (channels, height, width). */
 int blanch_image_read(const char *path, const struct blanch_view *view, float *image);
 
 struct blanch_loader_options {
     size_t size;
     enum blanch_split split;
-    const struct blanch_view *view; // NULL: blanch_data_view of the data's own channels and side
+    const struct blanch_view *view; // NULL: blanch_data_view of the data's own channels and size
     int batch;                      // images
     bool training;                  // shuffled anew in every epoch and augmented; else in order, and as they are
     int least;            // a last batch of fewer images is left out (the network's least_batch, or batch); 0: none
@@ -463,7 +464,7 @@ struct blanch_loader_options {
 };
 struct blanch_batch { // valid until the next call
     size_t size;
-    const float *images;   // (count, channels, side, side)
+    const float *images;   // (count, channels, height, width)
     const int32_t *labels; // (count)
     int count;             // 0: the end
     int64_t epoch;

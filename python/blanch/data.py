@@ -51,10 +51,8 @@ class Data(Closing):
 
     def _view(self, network: Any, augment: Optional[str] = None) -> structs.View:
         channels, height, width = network.input
-        if height != width:
-            raise UsageError('%s: images become square, and the network takes %dx%d' % (self.spec, height, width))
         view = structs.View()
-        self._call('data_view', channels, height, byref(view))
+        self._call('data_view', channels, height, width, byref(view))
         if augment is not None:
             view.augment = text(augment, 'augment')
         return view
@@ -91,7 +89,7 @@ class Loader(Closing):
     def __init__(self, data: Data, options: structs.LoaderOptions) -> None:
         self.data = data
         view = options.view.contents
-        self._shape = (view.channels, view.side, view.side)
+        self._shape = (view.channels, view.height, view.width)
         self._handle = Handle('loader', data._handle.turn, 'loader_close', 'loader_open', data._handle.pointer,
                               byref(options))
         self._batches = self._call('loader_batches')

@@ -77,7 +77,7 @@ FUNCTIONS: dict[str, tuple[Any, list]] = {
     'data_info': (c_int, [c_void_p, POINTER(structs.DataInfo)]),
     'data_class': (c_char_p, [c_void_p, c_int]),
     'data_message': (c_char_p, [c_void_p]),
-    'data_view': (c_int, [c_void_p, c_int, c_int, POINTER(structs.View)]),
+    'data_view': (c_int, [c_void_p, c_int, c_int, c_int, POINTER(structs.View)]),
     'image_read': (c_int, [c_char_p, POINTER(structs.View), c_void_p]),
     'loader_open': (c_int, [OUT, c_void_p, POINTER(structs.LoaderOptions)]),
     'loader_close': (None, [c_void_p]),

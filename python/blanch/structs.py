@@ -6,6 +6,7 @@ from ctypes import POINTER, c_bool, c_char, c_char_p, c_double, c_float, c_int, 
     c_uint64, c_void_p
 
 PHASES = 32     # BLANCH_PHASES
+CHANNELS = 16   # BLANCH_CHANNELS
 CPU, GPU, ACCELERATOR = range(3)
 NORMS = ('bn', 'nd', 'none', 'own')
 PRECISIONS = ('fp32', 'fp16', 'bf16')
@@ -107,13 +108,13 @@ class BudgetLayer(Sized):
 
 
 class DataInfo(Sized):
-    _fields_ = [('size', c_size_t), ('name', c_char_p), ('classes', c_int), ('channels', c_int), ('side', c_int),
-                ('images', c_int64 * 3), ('judge', c_int)]
+    _fields_ = [('size', c_size_t), ('name', c_char_p), ('classes', c_int), ('channels', c_int), ('height', c_int),
+                ('width', c_int), ('images', c_int64 * 3), ('judge', c_int)]
 
 
 class View(Sized):
-    _fields_ = [('size', c_size_t), ('channels', c_int), ('side', c_int), ('augment', c_char_p), ('mean', c_float * 3),
-                ('deviation', c_float * 3)]
+    _fields_ = [('size', c_size_t), ('channels', c_int), ('height', c_int), ('width', c_int), ('augment', c_char_p),
+                ('mean', c_float * CHANNELS), ('deviation', c_float * CHANNELS)]
 
 
 class LoaderOptions(Sized):

@@ -36,14 +36,14 @@ static void check_budget(const char *text) {
 }
 
 static int check_pair(struct bl_safetensors *file[FILES], char *path[FILES]) {
-    struct items values = {0}, states = {0};
+    struct bl_items values = {0}, states = {0};
     struct bl_position position = {0};
     int weights = WEIGHTS, state = STATE, code = open_all(file, path);
     if (!code) code = choose_pair(file, IN_MEMORY, &weights, &state);
-    if (!code) code = list_weights(&values, graph);
-    if (!code) code = list_state(&states, graph, file[state]);
-    if (!code) code = fits(&values, file[weights], path[weights]);
-    if (!code) code = fits(&states, file[state], path[state]);
+    if (!code) code = bl_items_of_weights(&values, graph);
+    if (!code) code = bl_items_of_state(&states, graph, file[state]);
+    if (!code) code = bl_items_fit(&values, file[weights], path[weights]);
+    if (!code) code = bl_items_fit(&states, file[state], path[state]);
     if (!code) code = read_position(file[state], path[state], &position);
     if (position.budget) check_budget(position.budget);
     free(values.item), free(states.item), free(position.budget);

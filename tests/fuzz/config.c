@@ -38,7 +38,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (!code) {
         struct bl_network_options options = run.o.network;
         const struct bl_view *view = &run.config.view;
-        if (view->channels < 1 || view->size < 1 || options.batch < 1) abort();
+        if (view->channels < 1 || view->height < 1 || view->width < 1 || options.batch < 1) abort();
         for (int i = 0; i < run.config.class_names; i++) cJSON_GetArrayItem(run.config.class_name, i);
         build_network(options);
         open_data(&run.config);

@@ -8,7 +8,7 @@ static void check_split(struct bl_dataset *set, enum bl_split split) {
     struct bl_view view;
     struct bl_transform transform;
     float out[3 * 4 * 4];
-    bl_view_default(&view, set, 3, 4);
+    bl_view_default(&view, set, 3, 4, 4);
     expect(bl_transform_init(&transform, &view, split == BL_TRAIN, 1));
     for (uint32_t i = 0; i < bl_dataset_count(set, split); i++) {
         if (bl_dataset_label(set, split, i) >= bl_dataset_classes(set)) abort();

@@ -20,7 +20,7 @@ static void check_pixels(int width, int height) {
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-    static const struct bl_view view = {3, SIZE, BL_AUGMENT_NONE, {0.5f, 0.5f, 0.5f}, {0.25f, 0.25f, 0.25f}};
+    static const struct bl_view view = {3, SIZE, SIZE, BL_AUGMENT_NONE, {0.5f, 0.5f, 0.5f}, {0.25f, 0.25f, 0.25f}};
     float out[3 * SIZE * SIZE];
     int width = 0, height = 0;
     memory_file("x", data, size);

@@ -53,6 +53,19 @@ def checkpoint():
             for name, (s, w) in pair.items()}
 
 
+def abouts():
+    view = {'channels': 3, 'size': [16, 20], 'augment': 'cifar', 'mean': [0.5] * 3, 'deviation': [0.25] * 3}
+    said = {'model': 'smallcnn', 'norm': 'nd', 'classes': '["a","b"]', 'input': '[3,16,20]',
+            'options': json.dumps({'block': 16, 'nd_eps': 1e-4, 'whiten': 'channels', 'cov_samples': '4F'}),
+            'view': json.dumps(view)}
+    network = {'input': [3, 16, 20], 'classes': 2, 'graph': [
+        {'op': 'global_avgpool2d'}, {'op': 'flatten'},
+        {'op': 'linear', 'name': 'fc', 'attrs': {'in_features': 3, 'out_features': 2, 'bias': True}}]}
+    return {name: tensors([], about) for name, about in (
+        ('whole', said), ('number', {k: v for k, v in dict(said, classes='2').items() if k != 'view'}),
+        ('network', dict(said, model='x', norm='own', network=json.dumps(network))))}
+
+
 def case(op, attrs, shapes):
     entries = [(name, 'F32', shape, bytes(4 * product(shape))) for name, shape in shapes.items()]
     return tensors(entries, {'kind': 'layer', 'op': op, 'attrs': json.dumps(attrs), 'mode': 'train',
@@ -252,6 +265,7 @@ SEEDS = {
     'safetensors': SAFETENSORS,
     'cell': {'done': cell(json.dumps(CONFIG), LOG, '', 'cifar10-resnet18d-nd-20-a1'),
              'steps': cell('', LOG, '', 'd-m-n-bn-1-s500-a12'), 'diverged': cell('{}', LOG, '{"message": "m"}', 'x')},
+    'about': abouts(),
     'checkpoint': checkpoint(),
     'case': CASES,
     'config': CONFIGS,
