@@ -125,16 +125,14 @@ static int depthwise_parts(const struct bl_node *node) {
 }
 
 /* Of the samples, whose products are summed apart: as many as give every compute unit two tiles of the covariance's
- * upper half, a power of two that divides the samples of the whole batch, so that none is filled up with zeros. */
+ * upper half, a power of two, which mostly divides the samples. The same on all ranks, whatever their share of the
+ * batch. */
 static int parts_of_product(const struct bl_statistics *s) {
     enum { TILE = 64, MOST = 16 };
     if (bl_on_cpu(s->node->dev)) return 1;
     const int64_t across = (s->features + TILE - 1) / TILE, tiles = across * (across + 1) / 2;
-    const int64_t samples = bl_statistics_count(s, bl_node_batch(s->node));
     int parts = 1;
-    while (parts < MOST && parts * tiles < 2 * (int64_t)blanch_device_info(s->node->dev)->compute_units &&
-           samples % (2 * parts) == 0)
-        parts *= 2;
+    while (parts < MOST && parts * tiles < 2 * (int64_t)blanch_device_info(s->node->dev)->compute_units) parts *= 2;
     return parts;
 }
 
