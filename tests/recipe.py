@@ -170,6 +170,35 @@ def test_no_decay_and_frozen_layers():
             '--freeze-layers', 'conv1', '--overhead-budget', '20%')
 
 
+# --- epochs --------------------------------------------------------------------------------------
+
+def test_early_stop():
+    """With a rate of nothing the first epoch is the best."""
+    out = train('early', '--lr', 0, '--schedule', 'constant', '--epochs', 9, '--early-stop', 2)
+    check([line['epoch'] for line in log(out, 'epoch')] == [1, 2, 3], log(out, 'epoch'))
+    succeeds('train', '--resume', '--out', out, '--quiet')
+    check(len(log(out, 'epoch')) == 3, 'it goes on when it is resumed')
+    done = succeeds('train', '--resume', '--out', out, '--early-stop', 4)
+    check(len(log(out, 'epoch')) == 5 and 'stopped early' in done.stderr, log(out, 'epoch'))
+    parts = train('early-parts', '--lr', 0, '--schedule', 'constant', '--epochs', 2, '--early-stop', 2)
+    succeeds('train', '--resume', '--out', parts, '--epochs', 9, '--quiet')
+    check(len(log(parts, 'epoch')) == 3, log(parts, 'epoch'))
+
+
+def test_weights_of_epochs():
+    def kept(out):
+        return sorted(name for name in os.listdir(out) if name.startswith('epoch-'))
+    out = train('every', '--epochs', 5, '--save-every', 2)
+    check(kept(out) == ['epoch-0002.safetensors', 'epoch-0004.safetensors'], kept(out))
+    out = train('some', '--epochs', 5, '--save-every', 1, '--keep', 2)
+    check(kept(out) == ['epoch-0004.safetensors', 'epoch-0005.safetensors'], kept(out))
+    check(tensors(os.path.join(out, 'epoch-0005.safetensors')) == tensors(os.path.join(out, 'last.safetensors')),
+          'the last epoch has other weights')
+    refuses(['--save-every'], *TRAIN, '--data', data(), '--norm', 'bn', '--out', fresh('no'), '--keep', 2)
+    for option in ('--early-stop', '--save-every', '--keep'):
+        refuses([option], *TRAIN, '--data', data(), '--norm', 'bn', '--out', fresh('no'), option, 0)
+
+
 # --- averages ------------------------------------------------------------------------------------
 
 def test_ema():

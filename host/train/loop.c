@@ -358,8 +358,14 @@ static int one_step(struct run *run, int64_t made) {
 
 /* --- an epoch ------------------------------------------------------------------------------- */
 
-static int keep_best(struct run *run, double judged) {
-    if (judged <= run->position.best_top1) return 0;
+static bool is_over(const struct run *run) {
+    const struct bl_position *p = &run->position;
+    return p->step >= run->steps || (run->o.early_stop && p->stale >= run->o.early_stop);
+}
+
+static int keep_best(struct run *run, double judged, bool *better) {
+    *better = judged > run->position.best_top1;
+    if (!*better) return 0;
     run->position.best_top1 = judged;
     return save_best(run);
 }
@@ -384,12 +390,13 @@ static int finish_epoch(struct run *run) {
     const enum bl_split judge = bl_dataset_judge(run->data);
     struct blanch_metrics held = {0}, ema = {0}; // of images that are not trained on
     double seconds = 0, more = 0;
+    bool better = false;
     int code = 0;
     if (judge != BL_TRAIN) code = bl_network_test(run->net, run->data, judge, &run->view, &held, &seconds);
     if (!code && run->o.network.ema > 0) code = judge_averages(run, &ema, &more);
     tell_messages(run);
     double train1 = bl_per_cent(p->train.top1, p->train.count), held1 = bl_per_cent(held.top1, held.count);
-    if (code || (code = keep_best(run, held.count ? held1 : train1)) || (code = save_ledger(run)) ||
+    if (code || (code = keep_best(run, held.count ? held1 : train1, &better)) || (code = save_ledger(run)) ||
         (code = bl_run_log_epoch(run, &held, &ema, seconds)) || (code = bl_run_tensorboard_epoch(run, &held, seconds)))
         return code;
     char averages[60] = "";
@@ -402,8 +409,10 @@ static int finish_epoch(struct run *run) {
         p->epoch++;
         p->train = (struct blanch_metrics){0};
         p->train_s = 0;
+        p->stale = better ? 0 : p->stale + 1;
+        code = bl_run_keep_epoch(run, p->epoch);
     }
-    return save_checkpoint(run);
+    return code ? code : save_checkpoint(run);
 }
 
 static int interrupted(struct run *run) {
@@ -425,7 +434,7 @@ static int loop(struct run *run) {
     int code = 0;
     run->saved = bl_now();
     while (!code) {
-        bool over = p->step >= run->steps;
+        const bool over = is_over(run);
         if (blanch_stop_requested()) return interrupted(run);
         if (p->train.count && (over || p->step >= (p->epoch + 1) * run->batches)) {
             code = end_epoch(run);
@@ -532,7 +541,7 @@ int bl_train(const struct bl_train_options *options) {
     }
     if (!code) code = test_at_end(&run);
     if (!code)
-        tell(&run, BL_TRAIN_DONE, "done: %" PRId64 " steps, best top-1 %.2f %%", run.position.step,
-             run.position.best_top1);
+        tell(&run, BL_TRAIN_DONE, "done: %" PRId64 " steps%s, best top-1 %.2f %%", run.position.step,
+             run.position.step < run.steps ? ", stopped early" : "", run.position.best_top1);
     return tear_down(&run, code);
 }

@@ -44,6 +44,9 @@ static const struct setting settings[] = {
     {"batch", INT, false, AT(network.batch), 0, 1 << 20},
     {"epochs", INT, true, AT(epochs), 0, 1e6},
     {"steps", INT64, true, AT(steps), 0, 1e12},
+    {"early_stop", INT, true, AT(early_stop), 0, 1e6},
+    {"save_every", INT, true, AT(save_every), 0, 1e6},
+    {"keep", INT, true, AT(keep), 0, 1e6},
     {"optimiser", TEXT, false, AT(network.optimiser)},
     {"lr", FLOAT, false, AT(update.lr), 0, 1e6},
     {"schedule", TEXT, false, AT(schedule)},
@@ -420,6 +423,8 @@ int bl_run_resolve(struct run *run, const struct bl_train_options *given) {
     run->o.resume = run->found == BL_FOUND_CHECKPOINT;
     set_defaults(&run->o);
     if (!run->o.network.model) return bl_fail(BLANCH_EUSAGE, "--model is missing; `blanch models` lists the networks");
+    if (run->o.keep && !run->o.save_every)
+        return bl_fail(BLANCH_EUSAGE, "--keep is of what --save-every N saves: give it too");
     if (run->o.new_head && !run->o.init)
         return bl_fail(BLANCH_EUSAGE, "--new-head takes the weights of --init FILE but the classifier's: give it too");
     if (!run->o.data) return bl_fail(BLANCH_EUSAGE, "--data is missing: fashion-mnist, cifar10:DIR, folder:DIR, ...");

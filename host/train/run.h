@@ -68,6 +68,9 @@ int bl_run_log_epoch(struct run *run, const struct blanch_metrics *judged, const
 int bl_run_log_test(struct run *run, const char *weights, const struct blanch_metrics *test, double test_s);
 double bl_per_cent(int part, int count);
 
+/* After an epoch, from 1: its weights, where they are to be saved. */
+int bl_run_keep_epoch(const struct run *run, int64_t epoch);
+
 /* Event files for TensorBoard, where they are asked for. The step's metrics are those of its batch. */
 int bl_run_tensorboard_step(const struct run *run, const struct blanch_metrics *batch, float lr, double images_per_s);
 int bl_run_tensorboard_epoch(const struct run *run, const struct blanch_metrics *judged, double seconds);

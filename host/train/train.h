@@ -111,6 +111,7 @@ struct bl_position {
     struct blanch_metrics train; // of this epoch's steps so far
     double train_s;
     int64_t skipped; // of the steps: their loss was not finite, and they updated nothing
+    int64_t stale;   // epochs since the best one
     char *budget;    // the overhead budget's state (bl_budget_save), or NULL; malloc'd
 };
 int bl_checkpoint_save(struct bl_graph *graph, const char *dir, const struct bl_position *position);
@@ -159,7 +160,9 @@ struct bl_train_options {
     bool new_head; // of init all is taken but the classifier
     bool resume;
     int epochs;
-    int64_t steps;               // steps 0: by epochs
+    int64_t steps;        // steps 0: by epochs
+    int early_stop;       // ends after so many epochs without a better top-1; 0: it does not
+    int save_every, keep; // DIR/epoch-N.safetensors after so many epochs each (0: none); of the last so many (0: all)
     struct blanch_update update; // its lr that of the schedule's start
     const char *schedule;
     int64_t warmup;      // steps
