@@ -199,6 +199,35 @@ def test_weights_of_epochs():
         refuses([option], *TRAIN, '--data', data(), '--norm', 'bn', '--out', fresh('no'), option, 0)
 
 
+# --- a file of settings --------------------------------------------------------------------------
+
+def test_config():
+    def write(text):
+        with open(path('settings.json'), 'w') as f:
+            f.write(text if isinstance(text, str) else json.dumps(text))
+        return path('settings.json')
+    options = ['--schedule', 'constant', '--lr', 0.05, '--epochs', 2, '--label-smoothing', 0.1, '--ema', 0.5,
+               '--no-decay', 'norm-bias', '--seed', 3]
+    first = train('first', *options)
+    succeeds('train', '--config', os.path.join(first, 'config.json'), '--out', fresh('again'), '--quiet')
+    for file in ('last.safetensors', 'ema.safetensors'):
+        check(tensors(os.path.join(first, file)) == tensors(path('again', file)), '%s differs' % file)
+    check(config(first)['settings'] == config(path('again'))['settings'], config(path('again')))
+    own = dict(model='smallcnn', norm='nd', data=data(), batch=16, steps=3, lr=0.05, nd_iter=4, early_stop=2)
+    succeeds('train', '--config', write(own), '--out', fresh('own'), '--norm', 'bn', '--epochs', 1, '--lr', 0.01,
+             '--quiet')
+    found = {key: config(path('own')).get(key) for key in ('norm', 'epochs', 'steps', 'lr', 'batch', 'early_stop')}
+    check(found == dict(norm='bn', epochs=1, steps=None, lr=0.01, batch=16, early_stop=2), found)
+    for text, words in (({**own, 'label_smothing': 0.1}, ['label_smoothing']), ({**own, 'lr': 'x'}, ['"lr"']),
+                        ([1], ['settings']), ('{', ['settings.json']), ({**own, 'ema': 2}, ['"ema"']),
+                        ({'model': 'smallcnn', 'data': data()}, ['--norm']), ({'norm': 'bn'}, ['--model']),
+                        ({**own, 'settings': {'x': 1}}, ['"x"'])):
+        refuses(words, 'train', '--config', write(text), '--out', fresh('no'))
+        check(not os.path.exists(path('no')), 'a directory is left')
+    refuses(['nowhere'], 'train', '--config', path('nowhere.json'), '--out', fresh('no'))
+    refuses(['--config'], 'train', '--config', write(own), '--out', path('own'), '--resume')
+
+
 # --- averages ------------------------------------------------------------------------------------
 
 def test_ema():

@@ -29,6 +29,7 @@ static int parse(int argc, char **argv, struct bl_common *common, struct bl_trai
         {"data", BL_OPT_TEXT, &o->data, 0, 0, "SPEC",
          "fashion-mnist[:DIR], mnist|cifar10|cifar100|folder:DIR, synthetic:CxHxW:N"},
         {"out", BL_OPT_TEXT, &o->out, 0, 0, "DIR", "the run's directory, made by the run"},
+        {"config", BL_OPT_TEXT, &o->config, 0, 0, "FILE", "settings as config.json has them; options go before it"},
         {"resume", BL_OPT_FLAG, &o->resume, 0, 0, NULL, "continues the run in --out from its last checkpoint"},
         {"epochs", BL_OPT_INT, &o->epochs, 1, 1e6, "N", "passes over the training images (1)"},
         {"steps", BL_OPT_INT64, &o->steps, 1, 1e12, "N", "ends after so many steps instead"},
@@ -79,10 +80,10 @@ static int take_common(struct bl_train_options *o, const struct bl_common *commo
     return code ? code : bl_common_recompute(common, &o->network.recompute);
 }
 
-/* A run that is resumed knows its network. What has no effect is said. */
+/* A run that is resumed, or has a file of settings, finds its network itself. What has no effect is said. */
 static int open_model(struct bl_train_options *o, const struct bl_common *common, struct blanch_model **model) {
     enum blanch_norm norm;
-    if (o->resume) return 0;
+    if (o->resume || o->config) return 0;
     int code = bl_common_model(common, model, &norm);
     if (code) return code;
     const bool nd = bl_model_norm(*model, norm) == BLANCH_ND;

@@ -164,10 +164,13 @@ static void tell_data(const struct run *run) {
     tell_messages(run);
 }
 
-static int set_up(struct run *run, const struct bl_train_options *given) {
-    int code = bl_run_enter(run, given);
-    if (code || (code = bl_run_resolve(run, given)) || (code = run->o.tensorboard ? bl_tensorboard_check() : 0) ||
-        (code = open_data(run)) || (code = bl_run_check_former(run)) || (code = open_device(run)))
+static int set_up(struct run *run, const struct bl_train_options *options) {
+    struct bl_train_options own = *options;
+    const struct bl_train_options *given = &own;
+    int code = options->config ? bl_config_take(&own, &run->asked) : 0;
+    if (code || (code = bl_run_enter(run, given)) || (code = bl_run_resolve(run, given)) ||
+        (code = run->o.tensorboard ? bl_tensorboard_check() : 0) || (code = open_data(run)) ||
+        (code = bl_run_check_former(run)) || (code = open_device(run)))
         return code;
     if (speaks_early(run)) tell_data(run);
     if ((code = open_engines(run)) || (code = find_blocks(run))) return code;
@@ -191,6 +194,7 @@ static int tear_down(struct run *run, int code) {
     bl_dataset_close(run->data);
     blanch_device_close(run->dev);
     bl_run_release(&run->config);
+    cJSON_Delete(run->asked);
     bl_run_release(&run->former);
     bl_model_free(run->model);
     bl_blocks_free(&run->blocks);

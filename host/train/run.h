@@ -14,6 +14,7 @@ struct run {
     struct bl_train_options o;   // nothing left open
     struct bl_run_config config; // of the run that is resumed; owns texts of o
     struct bl_run_config former; // of a run without a checkpoint in whose directory this one begins anew
+    cJSON *asked;                // of --config; owns texts of o
     enum bl_found found;         // in the directory
     int aside;                   // DIR/log.N.jsonl is the former log; 0: there was none
     struct bl_lock lock;         // of the directory
@@ -43,6 +44,9 @@ struct run {
     bool within;        // the step after `position` was begun on the device, and has failed
 };
 
+/* What o leaves open is filled from o->config; its texts are those of *json, which the caller deletes, also where this
+ * fails. BLANCH_EINPUT names what is wrong with the file. */
+int bl_config_take(struct bl_train_options *o, cJSON **json);
 /* Looks at the directory, and locks it where it exists. One that is used is refused, unless the run is resumed, or the
  * directory is of a run that was stopped before its first checkpoint: that begins anew. Creates no directory. */
 int bl_run_enter(struct run *run, const struct bl_train_options *given);

@@ -157,7 +157,8 @@ struct bl_train_options {
     struct bl_network_options network; // classes, channels and size come from the data and the model
     const char *norm;                  // "bn", "nd", "none"; NULL: network.norm (of a new run)
     const char *data, *out, *device, *init;
-    bool new_head; // of init all is taken but the classifier
+    const char *config; // a file with settings, for what is not given; NULL: none
+    bool new_head;      // of init all is taken but the classifier
     bool resume;
     int epochs;
     int64_t steps;        // steps 0: by epochs
