@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """The options of a training recipe on the command line: what they make, what config.json says, runs that are resumed
 with them, values that are refused. tests/recipe.py BLANCH [TEST...]. Prints TAP; makes its own small data."""
+import gzip
 import json
 import os
 import shutil
@@ -102,6 +103,55 @@ def test_label_smoothing():
         refuses(['--label-smoothing'], *TRAIN, '--data', data(), '--norm', 'bn', '--out', fresh('no'),
                 '--label-smoothing', value)
     refuses(['--label-smoothing', 'differs'], 'train', '--resume', '--out', out, '--label-smoothing', 0.2)
+
+
+def test_class_weights():
+    def write(text):
+        with open(path('weights.json'), 'w') as f:
+            json.dump(text, f)
+        return path('weights.json')
+    out = resumed('balanced', '--class-weights', 'balanced')
+    changes('balanced-whole')
+    found = config(out)
+    check(found['class_weights'] == 'balanced' and len(found['class_weight']) == 10, found)
+    mean = sum(count * weight for count, weight in zip(labels(), found['class_weight'])) / 64
+    check(abs(mean - sum(map(bool, labels())) / 10) < 1e-6, mean)
+    names = {str(i): 1 + i for i in range(10)}
+    for text in (list(range(1, 11)), names):
+        out = train('weighed', '--class-weights', write(text), '--steps', 1)
+        check(config(out)['class_weight'] == list(range(1, 11)), config(out))
+    os.remove(path('weights.json'))
+    succeeds('train', '--resume', '--out', out, '--steps', 2, '--quiet')
+    for text, words in (([1] * 9, ['9 weights', '10 classes']), ([-1] * 10, ['class 0']), ([0] * 10, ['above 0']),
+                        ({**names, '3': 'x'}, ['class 3']), (7, ['array'])):
+        refuses(words, *TRAIN, '--data', data(), '--norm', 'bn', '--out', fresh('no'), '--class-weights', write(text))
+    refuses(['nowhere'], *TRAIN, '--data', data(), '--norm', 'bn', '--out', fresh('no'), '--class-weights',
+            path('nowhere'))
+
+
+def labels():
+    """How many training images each class has."""
+    with gzip.open(path('mnist', 'train-labels-idx1-ubyte.gz')) as f:
+        found = f.read()[8:]
+    return [found.count(bytes([c])) for c in range(10)]
+
+
+# --- steps of several batches --------------------------------------------------------------------
+
+def test_accumulate():
+    """But for rounding, as a step of the larger batch; dropout and the last, smaller step included."""
+    runs = []
+    for name, options in (('large', ['--batch', 24]), ('parts', ['--batch', 8, '--accumulate', 3])):
+        out = train(name, '--epochs', 2, '--lr', 0.05, *options, norm='none')
+        runs.append([(line['step'], line['loss'], line['lr']) for line in log(out, 'step')])
+        check(config(out)['steps_per_epoch'] == 3, config(out))
+    check(len(runs[0]) == 6 and all(a[0] == b[0] and a[2] == b[2] and abs(a[1] - b[1]) < 1e-4 * a[1]
+                                    for a, b in zip(*runs)), runs)
+    for norm in ('bn', 'nd'):
+        resumed('accumulated-' + norm, '--accumulate', 2, norm=norm)
+    refuses(['leave --accumulate out'], *TRAIN, '--data', data(), '--norm', 'nd', '--out', fresh('no'),
+            '--accumulate', 2, '--overhead-budget', '20%')
+    refuses(['--accumulate'], *TRAIN, '--data', data(), '--norm', 'bn', '--out', fresh('no'), '--accumulate', 0)
 
 
 # --- the rate ------------------------------------------------------------------------------------

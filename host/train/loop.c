@@ -52,6 +52,7 @@ static int open_data(struct run *run) {
         run->view = run->config.view;
     else
         bl_view_default(&run->view, run->data, n->channels, side);
+    if ((code = bl_run_weigh_classes(run))) return code;
     if (!run->o.augment) run->o.augment = bl_augment_name(run->view.augment);
     return bl_augment_parse(run->o.augment, &run->view.augment);
 }
@@ -60,7 +61,7 @@ static int open_loader(struct run *run, struct bl_loader **loader) {
     struct bl_loader_options options = {
         .split = BL_TRAIN,
         .view = run->view,
-        .batch = run->o.network.batch,
+        .batch = bl_network_largest_step(run->net),
         .training = true,
         .least = run->least,
         .seed = run->o.network.seed,
@@ -109,7 +110,7 @@ static int open_session(struct run *run) {
 /* What a layer cannot take is known from the network, before the first step. */
 static int count_steps(struct run *run) {
     const uint32_t images = bl_dataset_count(run->data, BL_TRAIN);
-    const int batch = run->o.network.batch;
+    const int batch = bl_network_largest_step(run->net);
     run->least = run->o.drop_last ? batch : bl_network_least_batch(run->net);
     run->batches = bl_epoch_batches(images, batch, run->least);
     if (!run->batches)
@@ -200,6 +201,7 @@ static int tear_down(struct run *run, int code) {
     bl_blocks_free(&run->blocks);
     free(run->log_path);
     free(run->warned);
+    free(run->class_weight);
     free(run->data_changes);
     free(run->position.budget);
     return code;
@@ -508,14 +510,15 @@ static void tell_model(const struct run *run) {
 
 static void tell_start(const struct run *run) {
     const struct blanch_device_info *info = blanch_device_info(run->dev);
-    const int last = (int)(bl_dataset_count(run->data, BL_TRAIN) % (uint32_t)run->o.network.batch);
-    char dropped[200] = "";
+    const int last = (int)(bl_dataset_count(run->data, BL_TRAIN) % (uint32_t)bl_network_largest_step(run->net));
+    char dropped[200] = "", times[40] = "";
+    if (run->o.network.accumulate > 1) snprintf(times, sizeof times, " times %d", run->o.network.accumulate);
     if (last && last < run->least)
         snprintf(dropped, sizeof dropped, "; the last batch of an epoch, of %d, is left out: %s", last,
                  run->o.drop_last ? "--drop-last" : "batch norm takes more than one value per channel");
     tell(run, *dropped && !run->o.drop_last ? BL_TRAIN_NOTICE : BL_TRAIN_STARTED,
-         "%s (%s), %s-%s, batch %d, %" PRId64 " steps%s%s", info->name, info->platform_name, run->net->model->name,
-         run->o.norm, run->o.network.batch, run->steps, run->position.step ? ", resumed" : "", dropped);
+         "%s (%s), %s-%s, batch %d%s, %" PRId64 " steps%s%s", info->name, info->platform_name, run->net->model->name,
+         run->o.norm, run->o.network.batch, times, run->steps, run->position.step ? ", resumed" : "", dropped);
     tell_model(run);
     if (run->aside)
         tell(run, BL_TRAIN_WARNING, "%s holds no checkpoint yet: the run begins anew; its former log is log.%d.jsonl",

@@ -196,6 +196,8 @@ static int resolve_budget(struct run *run) {
     if (bl_model_norm(run->model, run->o.network.norm) != BLANCH_ND)
         return bl_fail(BLANCH_EUSAGE, "--overhead-budget bounds network deconvolution: give --norm nd");
     if ((code = bl_model_check_budget(run->model))) return code;
+    if (run->o.network.accumulate > 1)
+        return bl_fail(BLANCH_EUSAGE, "--overhead-budget compares steps of one pass: leave --accumulate out");
     if (run->o.network.freeze_layers)
         return bl_fail(BLANCH_EUSAGE, "--overhead-budget compares steps of all layers: leave --freeze-layers out");
     if (run->o.network.nd.refresh)
@@ -261,6 +263,10 @@ static cJSON *device_json(const struct blanch_device_info *info) {
     return json;
 }
 
+static int classes_of(const struct run *run) {
+    return bl_dataset_classes(run->data);
+}
+
 static cJSON *class_names(const struct run *run) {
     cJSON *names = cJSON_CreateArray();
     for (int i = 0; i < bl_dataset_classes(run->data); i++) {
@@ -313,6 +319,8 @@ cJSON *bl_run_config_json(const struct run *run) {
     if (blocks) cJSON_AddItemToObject(json, "blocks", blocks);
     if (blocks) cJSON_AddBoolToObject(json, "exact", run->exact);
     if (engines) cJSON_AddItemToObject(json, "engines", engines);
+    if (run->class_weight)
+        cJSON_AddItemToObject(json, "class_weight", cJSON_CreateFloatArray(run->class_weight, classes_of(run)));
     cJSON_AddItemToObject(json, "class_names", class_names(run));
     cJSON_AddItemToObject(json, "data_found", bl_run_data_json(run->data));
     return json;

@@ -24,6 +24,7 @@ struct run {
     char *data_changes; // of a resumed run: of validation and test images
     struct bl_view view;
     struct blanch_network *net;
+    float *class_weight;     // of --class-weights; NULL: 1 each
     double budget;           // allowed overhead, 0.2 for 20 %; negative: none
     struct bl_blocks blocks; // chosen by this process, or of --init
     bool exact;              // every step may be, with the blocks of config.json, within the budget that chose them
@@ -54,6 +55,9 @@ int bl_run_enter(struct run *run, const struct bl_train_options *given);
 int bl_run_resolve(struct run *run, const struct bl_train_options *given);
 /* A run that begins anew in the directory of another must have that one's settings. After the data are open. */
 int bl_run_check_former(const struct run *run);
+/* What --class-weights says, or said when the run began: run->class_weight. When the data are open. BLANCH_EINPUT names
+ * the file that is wrong. */
+int bl_run_weigh_classes(struct run *run);
 /* Makes and locks the directory, writes config.json, opens the log: without the lines past position, or a new one. */
 int bl_run_open_directory(struct run *run);
 /* code: how the run ended. */

@@ -38,6 +38,8 @@ const struct bl_setting bl_settings[] = {
     {"schedule", TEXT, false, AT(schedule)},
     {"warmup", INT64, false, AT(warmup), 0, 1e12},
     {"warmup_epochs", AMOUNT, false, AT(warmup_epochs), 0, 1e6},
+    {"accumulate", INT, false, AT(network.accumulate), 0, 1 << 20},
+    {"class_weights", TEXT, false, AT(class_weights)},
     {"ema", AMOUNT, false, AT(network.ema), 0, 1},
     {"no_decay", TEXT, false, AT(network.no_decay)},
     {"freeze_layers", TEXT, false, AT(network.freeze_layers)},
