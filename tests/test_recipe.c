@@ -53,7 +53,14 @@ static void run_loss(const cJSON *one) {
     size_t images, count;
     double *labels = numbers(one, "labels", &images), *logits = numbers(one, "logits", &count), *grad;
     const int classes = (int)(count / images), n = (int)images;
-    const struct bl_loss_attrs attrs = {.smoothing = (float)number(one, "smoothing")};
+    struct bl_loss_attrs attrs = {.smoothing = (float)number(one, "smoothing")};
+    double total = 0, *weights = NULL;
+    float *weight = NULL;
+    if (cJSON_GetObjectItem(one, "weights")) {
+        size_t given;
+        weights = numbers(one, "weights", &given);
+        attrs.weight = weight = narrow(weights, given);
+    }
     struct bl_graph *graph;
     check(bl_graph_create(&graph, device, n, false));
     bl_graph_want_input_grads(graph);
@@ -62,6 +69,8 @@ static void run_loss(const cJSON *one) {
     check(bl_graph_finish(graph, 0));
     int32_t label[16];
     for (int i = 0; i < n; i++) label[i] = (int32_t)labels[i];
+    for (int i = 0; i < n; i++) total += weight ? weights[label[i]] : 1;
+    bl_graph_weigh_batch(graph, weight ? total : 0);
     float *values = narrow(logits, count);
     check(bl_mem_write(in[1]->mem, 0, sizeof *label * images, label));
     check(bl_tensor_write(graph, in[0], n, values));
@@ -69,11 +78,12 @@ static void run_loss(const cJSON *one) {
     check(bl_graph_backward(graph, n));
     struct blanch_metrics metrics;
     check(bl_graph_metrics(graph, n, &metrics));
+    metrics.loss *= n / total;
     assert_true(fabs(metrics.loss - number(one, "loss")) < 1e-6 * fmax(1, number(one, "loss")));
     check(bl_tensor_read(graph, in[0]->grad, n, values));
     grad = numbers(one, "grad", &count);
     compare("the gradient", values, grad, count, 1e-5);
-    free(labels), free(logits), free(grad), free(values);
+    free(labels), free(logits), free(grad), free(values), free(weights), free(weight);
     bl_graph_free(graph);
 }
 
@@ -121,7 +131,7 @@ static void test_refused_schedules(void **state) {
 
 /* --- training --------------------------------------------------------------------------------------- */
 
-enum { FEATURES = 6, HIDDEN = 8, CLASSES = 5, IMAGES = 6 };
+enum { FEATURES = 6, HIDDEN = 8, CLASSES = 5, IMAGES = 12 };
 
 static struct blanch_tensor *define(struct blanch_builder *b, struct blanch_tensor *x, void *context) {
     x = blanch_linear(b, "fc1", x, HIDDEN);
@@ -142,11 +152,11 @@ static struct blanch_network *make_network(const cJSON *settings) {
                                                  .height = 1,
                                                  .width = 1,
                                                  .define = define};
-    const struct blanch_loss_options loss = {.size = sizeof loss,
-                                             .label_smoothing = setting(settings, "label_smoothing")};
+    struct blanch_loss_options loss = {.size = sizeof loss, .label_smoothing = setting(settings, "label_smoothing")};
     struct blanch_network_options options = {
         .size = sizeof options,
-        .batch = IMAGES,
+        .batch = cJSON_GetObjectItem(settings, "batch") ? (int)number(settings, "batch") : IMAGES,
+        .accumulate = (int)setting(settings, "accumulate"),
         .loss = &loss,
         .optimiser = cJSON_GetObjectItem(settings, "optimiser")->valuestring,
         .no_decay = cJSON_GetStringValue(cJSON_GetObjectItem(settings, "no_decay")),
@@ -155,10 +165,18 @@ static struct blanch_network *make_network(const cJSON *settings) {
     };
     struct blanch_model *model;
     struct blanch_network *network;
+    float *weights = NULL;
+    size_t count;
+    if (cJSON_GetObjectItem(settings, "class_weights")) {
+        double *values = numbers(settings, "class_weights", &count);
+        loss.class_weights = weights = narrow(values, count), loss.weights = (int)count;
+        free(values);
+    }
     check(blanch_model_define(&model, &definition));
     options.definition = model;
     check(blanch_network_create(&network, device, &options));
     blanch_model_free(model);
+    free(weights);
     return network;
 }
 

@@ -29,12 +29,19 @@ static int parse(int argc, char **argv, struct bl_common *common, struct bl_trai
         {"data", BL_OPT_TEXT, &o->data, 0, 0, "SPEC",
          "fashion-mnist[:DIR], mnist|cifar10|cifar100|folder:DIR, synthetic:CxHxW:N"},
         {"out", BL_OPT_TEXT, &o->out, 0, 0, "DIR", "the run's directory, made by the run"},
+        {"config", BL_OPT_TEXT, &o->config, 0, 0, "FILE", "settings as config.json has them; options go before it"},
         {"resume", BL_OPT_FLAG, &o->resume, 0, 0, NULL, "continues the run in --out from its last checkpoint"},
         {"epochs", BL_OPT_INT, &o->epochs, 1, 1e6, "N", "passes over the training images (1)"},
         {"steps", BL_OPT_INT64, &o->steps, 1, 1e12, "N", "ends after so many steps instead"},
+        {"early-stop", BL_OPT_INT, &o->early_stop, 1, 1e6, "N", "ends after N epochs without a better top-1 (never)"},
+        {"save-every", BL_OPT_INT, &o->save_every, 1, 1e6, "N", "epoch-E.safetensors after every N-th epoch (none)"},
+        {"keep", BL_OPT_INT, &o->keep, 1, 1e6, "N", "the last N of them alone (all)"},
         {"init", BL_OPT_TEXT, &o->init, 0, 0, "FILE", "starts from these weights (safetensors)"},
         {"new-head", BL_OPT_FLAG, &o->new_head, 0, 0, NULL, "of --init all is taken but the classifier"},
         {"augment", BL_OPT_TEXT, &o->augment, 0, 0, "NAME", "cifar, imagenet, none (follows the input size)"},
+        {"accumulate", BL_OPT_INT, &o->network.accumulate, 1, 1 << 20, "K", "a step takes K batches, a pass each (1)"},
+        {"class-weights", BL_OPT_TEXT, &o->class_weights, 0, 0, "balanced|FILE",
+         "of the loss, by how rare a class is, or as JSON has them (1 each)"},
         {"ema", BL_OPT_FLOAT, &o->network.ema, 0, 0.9999999, "DECAY",
          "averages of the weights, evaluated too and kept in ema.safetensors (none)"},
         {"no-decay", BL_OPT_TEXT, &o->network.no_decay, 0, 0, "PATTERN,...",
@@ -77,10 +84,10 @@ static int take_common(struct bl_train_options *o, const struct bl_common *commo
     return code ? code : bl_common_recompute(common, &o->network.recompute);
 }
 
-/* A run that is resumed knows its network. What has no effect is said. */
+/* A run that is resumed, or has a file of settings, finds its network itself. What has no effect is said. */
 static int open_model(struct bl_train_options *o, const struct bl_common *common, struct blanch_model **model) {
     enum blanch_norm norm;
-    if (o->resume) return 0;
+    if (o->resume || o->config) return 0;
     int code = bl_common_model(common, model, &norm);
     if (code) return code;
     const bool nd = bl_model_norm(*model, norm) == BLANCH_ND;

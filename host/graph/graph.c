@@ -37,6 +37,7 @@ void bl_graph_free(struct bl_graph *graph) {
         bl_mem_free(graph->groups[i].data);
         bl_mem_free(graph->groups[i].grad);
         bl_mem_free(graph->groups[i].average);
+        bl_mem_free(graph->groups[i].sum);
         for (int k = 0; k < BL_MAX_STATES; k++) bl_mem_free(graph->groups[i].state[k]);
     }
     for (size_t i = 0; i < graph->order_count; i++) free(graph->orders[i].prefix), free(graph->orders[i].names);

@@ -89,6 +89,17 @@ const struct bl_collectives *bl_graph_collectives(const struct bl_graph *graph);
 /* The images given next are `first` and those after it of a batch of `whole` on all ranks. 0, 0: they are all. */
 void bl_graph_place_batch(struct bl_graph *graph, int64_t first, int64_t whole);
 
+/* The losses of what is given next are divided by this: the sum of the weights of the batch's labels on all ranks, or
+ * the images of all parts; 0: by the images of the batch. */
+void bl_graph_weigh_batch(struct bl_graph *graph, double total);
+/* A step in parts, each a forward and a backward pass over the images of a batch from `first` on, with the randomness
+ * that they have in it: begin before each part's forward pass, end after its backward pass. Gradients are those of the
+ * batch after the last one; statistics are each part's own. part 0, first 0: the next pass is a step of its own. The
+ * graph was told to accumulate before any node was added. */
+void bl_graph_accumulate(struct bl_graph *graph);
+void bl_graph_begin_part(struct bl_graph *graph, int part, int64_t first);
+int bl_graph_end_part(struct bl_graph *graph, int part, int parts);
+
 /* Dropout drops nothing from now on. */
 void bl_graph_no_dropout(struct bl_graph *graph);
 

@@ -60,6 +60,8 @@ struct bl_graph {
     size_t order_count, order_capacity;
     const struct bl_collectives *all; // NULL: one rank
     int64_t first_image, whole;       // of the batch that is given next
+    double loss_total;                // 0: whole
+    bool accumulates, continues;      // steps may have parts; the next pass is not the first of its step
     struct blanch_tensor *input, *labels, *logits;
     struct bl_action *actions;          // of a training step
     size_t action_count, forward_count; // the forward pass comes first
@@ -71,7 +73,7 @@ struct bl_graph {
     struct arena *arenas;
     size_t arena_count, arena_capacity;
     struct group {
-        struct bl_mem *data, *grad, *average, *state[BL_MAX_STATES];
+        struct bl_mem *data, *grad, *sum, *average, *state[BL_MAX_STATES];
         uint64_t bytes;
         const struct bl_param *first; // the others are treated as it is
     } * groups;                       // trainable parameters, contiguous

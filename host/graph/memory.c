@@ -61,6 +61,10 @@ static int allocate_group(struct bl_graph *graph, size_t first, struct member *m
     *group = (struct group){.bytes = bytes, .first = graph->params[first]};
     struct bl_mem **arena[3 + BL_MAX_STATES] = {&group->data, &group->grad, &group->average};
     for (int k = 0; k < BL_MAX_STATES; k++) arena[3 + k] = &group->state[k];
+    if (graph->accumulates && !graph->inference && !group->first->frozen) {
+        int code = bl_mem_alloc(graph->dev, bytes, &group->sum);
+        if (code) return code;
+    }
     int parts = graph->inference ? 1 : 3 + states_of(graph, group->first);
     for (int k = 0; k < parts; k++) {
         int code;

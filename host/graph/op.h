@@ -133,6 +133,7 @@ struct bl_run {
     /* Where several ranks share a batch: its images on all of them, and the place of this rank's first one. Gradients
      * of the loss are of the mean over all. */
     int64_t whole, first_image;
+    double loss_total; // by which the sum of the losses is divided: whole, or the sum of the labels' weights
     const struct bl_collectives *all; // NULL: this rank is alone
 };
 
@@ -306,7 +307,8 @@ struct bl_elu_attrs {
     float alpha;
 };
 struct bl_loss_attrs {
-    float smoothing; // of labels, from 0 to below 1; of training steps alone
+    float smoothing;     // of labels, from 0 to below 1; these two are of training steps alone
+    const float *weight; // by class, until the graph is finished; NULL: 1 each
 };
 struct bl_channel_deconv_attrs {
     int block, n_iter, cov_sampling_stride;

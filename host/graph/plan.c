@@ -115,7 +115,8 @@ static uint64_t parts_of(const struct bl_graph *graph, const struct bl_param *pa
     if (param->counter) return 0;
     if (graph->inference) return 1;
     const int states = graph->optimiser && !param->frozen ? graph->optimiser->states : 0;
-    return (uint64_t)(1 + bl_graph_keeps_average(graph) + (param->trainable ? 1 + states : 0));
+    const int sum = graph->accumulates && param->trainable && !param->frozen;
+    return (uint64_t)(1 + bl_graph_keeps_average(graph) + sum + (param->trainable ? 1 + states : 0));
 }
 
 static uint64_t count_parameters(const struct bl_graph *graph) {
@@ -219,6 +220,7 @@ uint64_t bl_graph_bytes_with(const struct bl_graph *graph, int batch, int recomp
     if (bl_graph_create(&other, graph->dev, batch, graph->inference)) goto done;
     other->want_input_grads = graph->want_input_grads, other->type = graph->type;
     other->optimiser = graph->optimiser, other->recompute = recompute, other->ema = graph->ema;
+    other->accumulates = graph->accumulates;
     other->no_decay = graph->no_decay, other->frozen = graph->frozen;
     other->no_decay.all = other->frozen.all = NULL; // the texts are the graph's
     struct blanch_tensor **map = bl_calloc(graph->slot_count, sizeof *map);

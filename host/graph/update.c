@@ -77,6 +77,40 @@ static int clip(const struct bl_graph *graph, double most) {
     return code;
 }
 
+/* --- steps in parts --------------------------------------------------------------------------------- */
+
+void bl_graph_accumulate(struct bl_graph *graph) {
+    graph->accumulates = true;
+}
+
+void bl_graph_begin_part(struct bl_graph *graph, int part, int64_t first) {
+    graph->first_image = first;
+    graph->continues = part > 0;
+}
+
+static int add(const struct bl_graph *graph, const struct group *group, struct bl_mem *from, struct bl_mem *to) {
+    const struct bl_define defines[] = {{"VEC", 1}};
+    struct bl_kernel *kernel;
+    int code = bl_kernel_get(graph->dev, "gradients", "add", defines, BL_COUNT(defines), &kernel);
+    return code ? code
+                : bl_launch(kernel, BL_ITEMS((size_t)chunks_of(group)), BL_MEM(from), BL_MEM(to),
+                            BL_I64(group->bytes / sizeof(float)), BL_I32(CHUNK));
+}
+
+int bl_graph_end_part(struct bl_graph *graph, int part, int parts) {
+    const bool last = part == parts - 1;
+    int code = 0;
+    bl_tag(graph->dev, -1, BL_UPDATE);
+    for (size_t i = 0; i < graph->group_count && !code; i++) {
+        const struct group *g = &graph->groups[i];
+        if (!is_updated(g)) continue;
+        code = part ? add(graph, g, last ? g->sum : g->grad, last ? g->grad : g->sum)
+                    : bl_mem_copy(g->grad, 0, g->sum, 0, g->bytes);
+    }
+    bl_tag(graph->dev, -1, BL_OTHER);
+    return code;
+}
+
 /* --- the update ------------------------------------------------------------------------------------- */
 
 static struct blanch_update update_of(const struct bl_param *param, const struct blanch_update *update) {

@@ -1,6 +1,7 @@
 /* The public calls that make networks and run them. They take NCHW and keep what a program gives from doing harm. */
 #include "train/about.h"
 #include "train/public.h"
+#include "train/open.h"
 #include "train/session.h"
 #include "io/files.h"
 #include "optim/optim.h"
@@ -105,6 +106,17 @@ static int check_options(const struct blanch_network_options *o) {
     return 0;
 }
 
+static int check_weights(const struct blanch_loss_options *loss, const struct blanch_network_options *o) {
+    int classes = o->classes;
+    struct blanch_model *model = NULL;
+    if (!loss->class_weights) return 0;
+    if (!classes && !o->definition && bl_model_open(&model, o->model)) return BLANCH_EUSAGE;
+    if (!classes) classes = (model ? model : o->definition)->classes;
+    bl_model_free(model);
+    if (loss->weights == classes) return 0;
+    return bl_fail(BLANCH_EUSAGE, "loss.weights is %d: a weight for each of %d classes", loss->weights, classes);
+}
+
 int blanch_network_create(struct blanch_network **network, struct blanch_device *device,
                           const struct blanch_network_options *options) {
     struct blanch_network_options o;
@@ -118,6 +130,7 @@ int blanch_network_create(struct blanch_network **network, struct blanch_device 
     if (!code) code = check_nd(&nd);
     if (!code) code = check_layers(&nd);
     if (!code) code = check_options(&o);
+    if (!code) code = check_weights(&loss, &o);
     if (code) return code;
     const struct bl_network_options own = {.model = o.model,
                                            .definition = o.definition,
@@ -136,7 +149,8 @@ int blanch_network_create(struct blanch_network **network, struct blanch_device 
                                            .ema = o.ema,
                                            .no_decay = o.no_decay,
                                            .freeze_layers = o.freeze_layers,
-                                           .loss = {.smoothing = loss.label_smoothing}};
+                                           .accumulate = o.accumulate,
+                                           .loss = {loss.label_smoothing, loss.class_weights}};
     return bl_network_create(network, device, &own);
 }
 

@@ -216,6 +216,9 @@ enum blanch_precision { BLANCH_FP32, BLANCH_FP16, BLANCH_BF16 };
 struct blanch_loss_options {
     size_t size;
     float label_smoothing; // so much of a label is shared by all classes, as torch.nn.CrossEntropyLoss has it; 0: none
+    int weights;           // how many of: the network's classes
+    const float
+        *class_weights; // by class, 0 or more, as CrossEntropyLoss has them: losses are a weighted mean; NULL: 1
 };
 
 struct blanch_network_options {
@@ -238,7 +241,10 @@ struct blanch_network_options {
                                // before a dot in them, separated by commas; "norm-bias": biases and what
                                // normalisations have; NULL: none. BLANCH_EUSAGE: a pattern names nothing
     const char *freeze_layers; // likewise, parameters that no update changes
-    float ema; // decay of moving averages of parameters and buffers, which every update takes in; 0: none are kept
+    int accumulate; // a step takes up to so many batches, a forward and a backward pass each, and sums their gradients:
+                    // as a step of all these images at once but for the statistics of a batch, which are of a pass; 0:
+                    // 1
+    float ema;      // decay of moving averages of parameters and buffers, which every update takes in; 0: none are kept
 };
 
 struct blanch_network;
@@ -262,7 +268,7 @@ struct blanch_network_info {
     enum blanch_precision precision;
     int classes;                 // predict writes so many logits of an image
     int channels, height, width; // of an image
-    int batch;                   // images of the largest step
+    int batch;                   // images of the largest step, of all passes
     int least_batch;             // of the smallest: 2 where a layer would else normalise one value
     bool inference;
     int parameters;        // parameters and buffers of the state dict

@@ -45,7 +45,7 @@ class NdOptions(Sized):
 
 
 class LossOptions(Sized):
-    _fields_ = [('size', c_size_t), ('label_smoothing', c_float)]
+    _fields_ = [('size', c_size_t), ('label_smoothing', c_float), ('weights', c_int), ('class_weights', c_void_p)]
 
 
 class NetworkOptions(Sized):
@@ -53,7 +53,7 @@ class NetworkOptions(Sized):
                 ('classes', c_int), ('channels', c_int), ('height', c_int), ('width', c_int), ('batch', c_int),
                 ('inference', c_bool), ('seed', c_uint64), ('recompute', c_int), ('precision', c_int),
                 ('optimiser', c_char_p), ('definition', c_void_p), ('loss', POINTER(LossOptions)),
-                ('no_decay', c_char_p), ('freeze_layers', c_char_p), ('ema', c_float)]
+                ('no_decay', c_char_p), ('freeze_layers', c_char_p), ('accumulate', c_int), ('ema', c_float)]
 
 
 class NetworkInfo(Sized):

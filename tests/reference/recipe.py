@@ -4,7 +4,7 @@
     recipe.py > recipe.json
 
 Made with PyTorch 2.15. Inputs are float32 numbers.
-  loss: logits (N, C), labels, smoothing; the mean loss and its gradient
+  loss: logits (N, C), labels, smoothing, weights of classes; the mean loss and its gradient
   schedules: as --schedule has them, and the rate of each step
   training: a linear layer, tanh, batch norm, a linear layer; settings by their names on the command line, parameters
       before and after the steps, by name, and of each step its images (N, FEATURES) and labels
@@ -22,14 +22,15 @@ def single(values):
     return torch.as_tensor(values).float().double()
 
 
-def loss(images, classes, smoothing):
+def loss(images, classes, smoothing, weighted=False):
     logits = single(torch.randn(images, classes) * 2).requires_grad_()
     labels = torch.randint(classes, (images,))
     smoothing = single(smoothing).item()
-    value = torch.nn.CrossEntropyLoss(label_smoothing=smoothing)(logits, labels)
+    weights = single(torch.rand(classes) * 3) if weighted else None
+    value = torch.nn.CrossEntropyLoss(weights, label_smoothing=smoothing)(logits, labels)
     value.backward()
     return {'logits': logits.tolist(), 'labels': labels.tolist(), 'smoothing': smoothing, 'loss': value.item(),
-            'grad': logits.grad.tolist()}
+            'grad': logits.grad.tolist(), **({'weights': weights.tolist()} if weighted else {})}
 
 
 def schedule(text, make, warmup=0, epoch_steps=5, steps=40):
@@ -65,7 +66,7 @@ def schedules():
     ]
 
 
-FEATURES, HIDDEN, CLASSES, IMAGES, STEPS = 6, 8, 5, 6, 4
+FEATURES, HIDDEN, CLASSES, IMAGES, STEPS = 6, 8, 5, 12, 4
 OPTIMISERS = {'sgd': (torch.optim.SGD, {'lr': 0.125, 'momentum': 0.875}), 'adamw': (torch.optim.AdamW, {'lr': 2**-6})}
 
 
@@ -96,14 +97,17 @@ def training(**settings):
         value.requires_grad_(not selected(settings.get('freeze_layers'), name))
     optimiser = kind([{'params': [value], 'weight_decay': 0 if selected(settings.get('no_decay'), name) else decay}
                       for name, value in module.named_parameters() if value.requires_grad], **more)
-    criterion = torch.nn.CrossEntropyLoss(label_smoothing=settings.get('label_smoothing', 0))
+    weights = torch.tensor(settings.get('class_weights', [1] * CLASSES)).double()
+    criterion = torch.nn.CrossEntropyLoss(weights, label_smoothing=settings.get('label_smoothing', 0))
     out = {'settings': {**more, **settings}, 'steps': [], 'before': values(module)}
     averaged = torch.optim.swa_utils.AveragedModel(
         module, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(settings.get('ema', 0)), use_buffers=True)
     for _ in range(STEPS):
         images, labels = single(torch.randn(IMAGES, FEATURES)), torch.randint(CLASSES, (IMAGES,))
         optimiser.zero_grad()
-        criterion(module(images), labels).backward()
+        for some, right in zip(images.chunk(settings.get('parts', 1)), labels.chunk(settings.get('parts', 1))):
+            share = weights[right].sum() / weights[labels].sum()    # of the mean over all
+            (share * criterion(module(some), right)).backward()
         if settings.get('clip_grad_norm'):
             torch.nn.utils.clip_grad_norm_(module.parameters(), settings['clip_grad_norm'])
         optimiser.step()
@@ -127,12 +131,17 @@ TRAINING = [
     dict(optimiser='sgd', weight_decay=0.25, freeze_layers='fc1,bn1', clip_grad_norm=0.5),
     dict(optimiser='adamw', freeze_layers='fc2'),
     dict(optimiser='sgd', freeze_layers='*.bias', weight_decay=0.125),
+    dict(optimiser='sgd', class_weights=[0.5, 2, 1, 0.25, 3], label_smoothing=0.125),
+    dict(optimiser='sgd', parts=3, batch=4, accumulate=3, weight_decay=0.125),
+    dict(optimiser='adamw', parts=2, batch=8, accumulate=2, class_weights=[1, 2, 3, 4, 5]),
+    dict(optimiser='sgd', parts=2, batch=6, accumulate=4, clip_grad_norm=0.25, freeze_layers='fc2'),
     dict(optimiser='sgd', ema=0.75, freeze_layers='fc1.bias'),
 ]
 
 
 def main():
-    print(json.dumps({'loss': [loss(4, 10, 0.0), loss(4, 10, 0.1), loss(3, 7, 0.4), loss(1, 100, 0.2)],
+    print(json.dumps({'loss': [loss(4, 10, 0.0), loss(4, 10, 0.1), loss(3, 7, 0.4), loss(1, 100, 0.2),
+                               loss(4, 7, 0.0, True), loss(5, 9, 0.25, True)],
                       'schedules': schedules(),
                       'training': [training(**case) for case in TRAINING]}))
 
