@@ -294,7 +294,8 @@ static int log_epoch(struct run *run, const struct blanch_metrics *judged, doubl
     if (judged->count) add_metrics(line, judge, judged);
     add(line, "train_s", run->position.train_s, 5);
     add(line, judge == BL_VAL ? "val_s" : "test_s", seconds, 5);
-    return bl_json_line(run->log, line, run->log_path);
+    int code = bl_run_results_add(run, line);
+    return code ? code : bl_json_line(run->log, line, run->log_path);
 }
 
 /* What was measured to choose blocks, once. */
