@@ -22,10 +22,15 @@
  *
  *  VEC         channels in a vector, 1 to 16, dividing the channels; required
  *  ACTIVATION  applied to y: 0 none (default), 1 relu, 2 relu6
+ *  TREE        items of a group that summarises or finishes one vector together (tree.h); 0: an item does some alone
  */
 #include "activation.h"
 
 #include "fma.h"
+#include "tree.h"
+#if TREE
+TREE_SUM(tree_sum, vec)
+#endif
 
 /* y before its activation: the same in every kernel, so that what is cut forwards is cut backwards. */
 #define AFFINE(x, scale, shift) FMA(x, scale, shift)
@@ -87,6 +92,24 @@ kernel void summarise(global const float *partial, global const float *weight, g
                       global float *running_mean, global float *running_var, global float *saved, long rows,
                       int vectors, long chunk, float eps, float momentum) {
     const size_t channels = (size_t)vectors * VEC, chunks = ((size_t)rows + chunk - 1) / chunk;
+#if TREE
+    local vec room[TREE];
+    const size_t at = get_group_id(1) * VEC, lane = get_local_id(0);
+    const vec origin = LOAD(partial + at);
+    vec shift = (vec)(0.0f), square = (vec)(0.0f);
+    for (size_t k = lane; k < chunks; k += TREE) {
+        const float share = (float)min((size_t)chunk, (size_t)rows - k * chunk) / (float)rows;
+        shift = FMA((vec)(share), LOAD(partial + k * 2 * channels + at) - origin, shift);
+    }
+    const vec mean = origin + tree_sum(shift, room);
+    for (size_t k = lane; k < chunks; k += TREE) {
+        const float n = (float)min((size_t)chunk, (size_t)rows - k * chunk);
+        const vec d = LOAD(partial + k * 2 * channels + at) - mean;
+        square += LOAD(partial + (k * 2 + 1) * channels + at) + n * d * d;
+    }
+    square = tree_sum(square, room);
+    if (lane == 0) {
+#else
     for (size_t v = BEGIN(0, vectors); v < END(0, vectors); v++) {
         const size_t at = v * VEC;
         const vec origin = LOAD(partial + at);
@@ -101,6 +124,7 @@ kernel void summarise(global const float *partial, global const float *weight, g
             const vec d = LOAD(partial + k * 2 * channels + at) - mean;
             square += LOAD(partial + (k * 2 + 1) * channels + at) + n * d * d;
         }
+#endif
         constants(saved, channels, at, mean, square / (float)rows, LOAD(weight + at), LOAD(bias + at), eps);
         const vec old_mean = LOAD(running_mean + at), old_var = LOAD(running_var + at);
         STORE(old_mean + momentum * (mean - old_mean), running_mean + at);
@@ -162,6 +186,19 @@ kernel void gradients(global const ACT *restrict x, global const ACT *restrict d
 kernel void finish(global const float *partial, global const float *saved, global float *dweight, global float *dbias,
                    global float *coefficients, long rows, int vectors, long chunk, long all, int training) {
     const size_t channels = (size_t)vectors * VEC, chunks = ((size_t)rows + chunk - 1) / chunk;
+#if TREE
+    local vec room[TREE];
+    const size_t at = get_group_id(1) * VEC, lane = get_local_id(0);
+    const vec inverse = LOAD(saved + channels + at), scale = LOAD(saved + 2 * channels + at);
+    vec sum = (vec)(0.0f), product = (vec)(0.0f);
+    for (size_t k = lane; k < chunks; k += TREE) {
+        sum += LOAD(partial + k * 2 * channels + at);
+        product += LOAD(partial + (k * 2 + 1) * channels + at);
+    }
+    sum = tree_sum(sum, room);
+    product = tree_sum(product, room);
+    if (lane == 0) {
+#else
     for (size_t v = BEGIN(0, vectors); v < END(0, vectors); v++) {
         const size_t at = v * VEC;
         const vec inverse = LOAD(saved + channels + at), scale = LOAD(saved + 2 * channels + at);
@@ -170,6 +207,7 @@ kernel void finish(global const float *partial, global const float *saved, globa
             sum += LOAD(partial + k * 2 * channels + at);
             product += LOAD(partial + (k * 2 + 1) * channels + at);
         }
+#endif
         product *= inverse;
         STORE(product, dweight + at);
         STORE(sum, dbias + at);

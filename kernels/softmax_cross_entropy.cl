@@ -1,8 +1,8 @@
 /* Per image: loss = L - z[label] with L = m + log(sum_j exp(z[j] - m)), m = max z; rank = how many classes lie before
  * the label's: those whose logit is larger, or equal with a lower index. logits (N, C), labels int (N),
  * out (N, 3): loss, rank, L. A label outside the classes, or a logit that is not finite, gives a NaN loss and an
- * infinite rank: such an image is never right.
- * backward: dz[j] = (exp(z[j] - L) - (j == label)) / whole, the images of the batch on all ranks.
+ * infinite rank: such an image is never right. With `smoothing` s the loss is L - (1 - s) z[label] - s mean(z).
+ * backward: dz[j] = (exp(z[j] - L) - (1 - s) (j == label) - s / classes) / whole, the images of the batch on all ranks.
  * forward: an item takes some images. backward: an item takes some classes (dimension 0) of some images (1).
  * `add` other than 0 adds to what dz holds.
  *   VEC   1; required, for vec.h */
@@ -12,39 +12,44 @@
 #define END(d, total)                                                                                                  \
     min(BEGIN(d, total) + ((size_t)(total) + get_global_size(d) - 1) / get_global_size(d), (size_t)(total))
 
-kernel void forward(global const ACT *logits, global const int *labels, global float *out, int images, int classes) {
+kernel void forward(global const ACT *logits, global const int *labels, global float *out, int images, int classes,
+                    float smoothing) {
     const size_t end = END(0, images);
     for (size_t n = BEGIN(0, images); n < end; n++) {
         global const ACT *z = logits + n * classes;
         const int label = labels[n];
         const bool known = label >= 0 && label < classes;
         const float right = known ? LOAD_ACT1(z + label) : NAN;
-        float largest = LOAD_ACT1(z), sum = 0.0f;
+        float largest = LOAD_ACT1(z), sum = 0.0f, below = 0.0f; // below: by how much logits are below the largest
         int rank = 0;
         bool finite = known;
         for (int j = 1; j < classes; j++) largest = fmax(largest, LOAD_ACT1(z + j));
         for (int j = 0; j < classes; j++) {
             const float logit = LOAD_ACT1(z + j);
             sum += exp(logit - largest);
+            below += largest - logit;
             finite &= isfinite(logit) != 0;
             rank += j != label && (!(logit <= right) || (logit == right && j < label));
         }
         const float total = log(sum);
-        out[n * 3] = finite ? (largest - right) + total : NAN;
+        const float short_of =
+            smoothing > 0.0f ? mix(largest - right, below / (float)classes, smoothing) : largest - right;
+        out[n * 3] = finite ? short_of + total : NAN;
         out[n * 3 + 1] = finite ? (float)rank : INFINITY;
         out[n * 3 + 2] = largest + total;
     }
 }
 
 kernel void backward(global const ACT *logits, global const int *labels, global const float *out, global ACT *dz,
-                     int images, int whole, int classes, int add) {
+                     int images, int whole, int classes, float smoothing, int add) {
     const size_t end = END(1, images), last = END(0, classes);
     for (size_t n = BEGIN(1, images); n < end; n++) {
         const float total = out[n * 3 + 2];
         const int label = labels[n];
+        const float other = smoothing / (float)classes, own = 1.0f - smoothing + other;
         for (size_t j = BEGIN(0, classes); j < last; j++) {
             const size_t at = n * classes + j;
-            const float g = (exp(LOAD_ACT1(logits + at) - total) - ((int)j == label ? 1.0f : 0.0f)) / (float)whole;
+            const float g = (exp(LOAD_ACT1(logits + at) - total) - ((int)j == label ? own : other)) / (float)whole;
             STORE_ACT1(add ? LOAD_ACT1(dz + at) + g : g, dz + at);
         }
     }

@@ -20,6 +20,9 @@ struct bl_network_options {
     int recompute;
     enum blanch_precision precision;
     const char *optimiser;
+    struct bl_loss_attrs loss;
+    float ema;                            // decay of the moving averages that are kept; 0: none are. Likewise
+    const char *no_decay, *freeze_layers; // as bl_graph_select; not of one made for inference
 };
 
 struct blanch_model {

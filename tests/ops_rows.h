@@ -21,6 +21,7 @@ struct row {
         struct bl_channel_deconv_attrs channel_deconv;
         struct bl_leaky_relu_attrs leaky_relu;
         struct bl_elu_attrs elu;
+        struct bl_loss_attrs loss;
         struct {
             int tanh;
         } gelu;
@@ -102,12 +103,15 @@ static struct row rows[] = {
     {"max pool rounded up", "maxpool2d", {.pool = {{3, 3}, {2, 2}, {0, 0}, 1}}, {2, 5, 8, 7}},
     {"max pool rounded up, padded", "maxpool2d", {.pool = {{3, 3}, {3, 2}, {1, 1}, 1}}, {1, 3, 5, 6}},
     {"max pool rounded up, larger than its input", "maxpool2d", {.pool = {{3, 3}, {2, 2}, {0, 0}, 1}}, {1, 4, 2, 5}},
-    {"average pool 2x2", "avgpool2d", {.pool = {{2, 2}, {2, 2}, {0, 0}}}, {2, 5, 7, 8}},
-    {"average pool 3x2 padded", "avgpool2d", {.pool = {{3, 2}, {2, 1}, {1, 1}}}, {2, 3, 7, 5}},
-    {"average pool rounded up", "avgpool2d", {.pool = {{3, 3}, {2, 2}, {1, 1}, 1}}, {2, 5, 8, 6}},
-    {"average pool rounded up, unpadded, batch 1", "avgpool2d", {.pool = {{3, 2}, {3, 2}, {0, 0}, 1}}, {1, 16, 5, 7}},
-    {"average pool less its padding", "avgpool2d", {.pool = {{3, 3}, {2, 1}, {1, 1}, 0, 1}}, {2, 3, 7, 5}},
-    {"average pool rounded up, less its padding", "avgpool2d", {.pool = {{3, 3}, {2, 2}, {1, 1}, 1, 1}}, {2, 6, 8, 6}},
+    {"average pool 2x2", "avgpool2d", {.pool = {{2, 2}, {2, 2}, {0, 0}, 0, 1}}, {2, 5, 7, 8}},
+    {"average pool 3x2 padded", "avgpool2d", {.pool = {{3, 2}, {2, 1}, {1, 1}, 0, 1}}, {2, 3, 7, 5}},
+    {"average pool rounded up", "avgpool2d", {.pool = {{3, 3}, {2, 2}, {1, 1}, 1, 1}}, {2, 5, 8, 6}},
+    {"average pool rounded up, unpadded, batch 1",
+     "avgpool2d",
+     {.pool = {{3, 2}, {3, 2}, {0, 0}, 1, 1}},
+     {1, 16, 5, 7}},
+    {"average pool less its padding", "avgpool2d", {.pool = {{3, 3}, {2, 1}, {1, 1}, 0, 0}}, {2, 3, 7, 5}},
+    {"average pool rounded up, less its padding", "avgpool2d", {.pool = {{3, 3}, {2, 2}, {1, 1}, 1, 0}}, {2, 6, 8, 6}},
     {"adaptive average pool", "adaptive_avgpool2d", {.adaptive = {{3, 2}}}, {2, 5, 7, 9}},
     {"adaptive average pool, even", "adaptive_avgpool2d", {.adaptive = {{2, 3}}}, {1, 16, 4, 9}},
     {"adaptive average pool to more", "adaptive_avgpool2d", {.adaptive = {{5, 7}}}, {2, 3, 3, 7}},
@@ -130,6 +134,12 @@ static struct row rows[] = {
     {"stochastic depth, batch 1", "stochastic_depth", {.dropout = {0.05f}}, {1, 4, 2, 2}},
     {"stochastic depth in evaluation", "stochastic_depth", {.dropout = {0.5f}}, {3, 2, 4, 5}, .eval = true},
     {"softmax cross-entropy", "softmax_cross_entropy", {{0}}, {5, 11, 1, 1}},
+    {"softmax cross-entropy, smoothed labels", "softmax_cross_entropy", {.loss = {0.1f}}, {5, 11, 1, 1}},
+    {"softmax cross-entropy, smoothed labels in evaluation",
+     "softmax_cross_entropy",
+     {.loss = {0.3f}},
+     {3, 7, 1, 1},
+     .eval = true},
     {"softmax cross-entropy, batch 1", "softmax_cross_entropy", {{0}}, {1, 100, 1, 1}},
     {"nd conv one block",
      "nd_conv2d",

@@ -71,7 +71,7 @@ static int learned_forward(struct bl_node *node, const struct bl_run *run) {
 
 static int learned_backward(struct bl_node *node, const struct bl_run *run) {
     struct bl_kernel *sum;
-    int code = bl_kernel_get(node->dev, "nd/linear", "sum_rows", NULL, 0, &sum);
+    int code = bl_kernel_get(node->dev, "nd/linear", "sum_rows", &(struct bl_define){"TREE", 0}, 1, &sum);
     if (code) return code;
     return bl_launch(sum, bl_share(node->dev, IMAGE, 4 * run->n), BL_MEM(node->out[0]->grad->mem), BL_I32(run->n),
                      BL_I32(IMAGE), BL_MEM(node->param[0]->grad.mem));

@@ -208,6 +208,20 @@ static void check_same(const char *name, enum blanch_norm norm, const struct bl_
     cJSON_Delete(json), cJSON_Delete(other);
 }
 
+/* A graph's description as text, and back. */
+static struct blanch_model *reread(const char *name, const struct bl_graph *graph) {
+    struct blanch_model *model;
+    cJSON *json;
+    char *text = described(graph, &json);
+    const int block_fc = bl_model_find(name)->block_fc;
+    cJSON_AddNumberToObject(cJSON_AddObjectToObject(json, "nd"), "block_fc", block_fc);
+    if (bl_model_from_document(&model, name, json)) fail_msg("%s", blanch_error_message());
+    assert_int_equal(model->classes, bl_model_find(name)->classes);
+    assert_int_equal(model->block_fc, block_fc);
+    cJSON_free(text);
+    return model;
+}
+
 /* --- tests ------------------------------------------------------------------------------------ */
 
 /* The table is a network that can be read, and the same as the definition. */
@@ -217,6 +231,8 @@ static void check_table(struct match *m, const char *name) {
     m->json = NULL; // the model's
     struct bl_graph *graph = build_model(model, BLANCH_OWN, true);
     check_same(name, model->nd ? BLANCH_ND : BLANCH_BN, m->graph, graph, false);
+    bl_model_free(model);
+    model = reread(name, graph); // of names that several nodes have, too
     bl_graph_free(graph);
     bl_model_free(model);
 }
@@ -255,20 +271,6 @@ static void test_none(void **state) {
         assert_non_null(bl_graph_labels(graph));
         bl_graph_free(graph);
     }
-}
-
-/* A graph's description as text, and back. */
-static struct blanch_model *reread(const char *name, const struct bl_graph *graph) {
-    struct blanch_model *model;
-    cJSON *json;
-    char *text = described(graph, &json);
-    const int block_fc = bl_model_find(name)->block_fc;
-    cJSON_AddNumberToObject(cJSON_AddObjectToObject(json, "nd"), "block_fc", block_fc);
-    if (bl_model_from_document(&model, name, json)) fail_msg("%s", blanch_error_message());
-    assert_int_equal(model->classes, bl_model_find(name)->classes);
-    assert_int_equal(model->block_fc, block_fc);
-    cJSON_free(text);
-    return model;
 }
 
 /* A description makes the same network again: the same description, and the same parameters in the same order. */

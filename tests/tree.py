@@ -75,7 +75,7 @@ def allowed():
     chain = [[name.strip() for name in group.split(',')] for group in line.group(1).split('→')]
     may = {name: {n for later in chain[i + 1:] for n in later} for i, group in enumerate(chain) for name in group}
     tap.check('base' in may and 'graph' in may and 'cli' in may, 'the line does not name base, graph and cli')
-    for name in ('sched', 'train', 'report', 'cli'):
+    for name in ('graph', 'sched', 'train', 'report', 'cli'):
         may[name].add('io')
     for name in ('train', 'cli'):
         may[name] |= {'models', 'datasets'}

@@ -43,14 +43,16 @@ static bool is_full(const struct blanch_device_info *info, const struct bl_gemm 
            tiles_of(g, t) * batch >= GROUPS_PER_UNIT * (int64_t)info->compute_units;
 }
 
-/* The first that is full; else the smallest with groups of 64 items or more, or for small matrices of any. */
+/* The first that is full, else the smallest; groups of fewer than 64 items are for small matrices, and for devices that
+ * take no larger ones. */
 static int first_choice(const struct blanch_device_info *info, const struct bl_gemm *g) {
     const bool small = g->m <= 16 && g->n <= 16;
     int best = SINGLE;
     for (int i = 0; i < SINGLE; i++) {
         if (!is_allowed(info, g, &tilings[i])) continue;
-        if (is_full(info, g, &tilings[i])) return i;
-        if (best == SINGLE || small || tilings[i].cols * tilings[i].rows >= 64) best = i;
+        if (best < SINGLE && !small && tilings[i].cols * tilings[i].rows < 64) break;
+        best = i;
+        if (is_full(info, g, &tilings[i])) break;
     }
     return best;
 }

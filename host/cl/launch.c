@@ -25,18 +25,23 @@ static cl_int set_arg(cl_kernel kernel, cl_uint index, const struct bl_arg *arg)
     }
 }
 
+enum { GROUP = 64 }; // items of a group that nobody chose
+
 /* Fills in what the caller left open: a power of two in the first dimension, within all limits, little wider than the
- * work. */
+ * work; where that is short, the largest in the second that divides it. */
 static void choose_sizes(const struct bl_kernel *k, struct bl_range *range) {
     const struct blanch_device_info *info = &k->dev->info;
     for (int i = 0; i < 3; i++)
         if (!range->global[i]) range->global[i] = 1;
     if (!range->local[0]) {
         size_t others = (range->local[1] ? range->local[1] : 1) * (range->local[2] ? range->local[2] : 1);
-        size_t limit = k->work_group / others < 64 ? k->work_group / others : 64, local = 1;
-        if (limit > info->max_work_item[0]) limit = info->max_work_item[0];
-        while (local * 2 <= limit && local < range->global[0]) local *= 2;
+        size_t limit = k->work_group / others < GROUP ? k->work_group / others : GROUP, local = 1, second = 1;
+        size_t most = limit < info->max_work_item[0] ? limit : info->max_work_item[0];
+        while (local * 2 <= most && local < range->global[0]) local *= 2;
+        most = limit / local < info->max_work_item[1] ? limit / local : info->max_work_item[1];
+        while (second * 2 <= most && range->global[1] % (second * 2) == 0) second *= 2;
         range->local[0] = local;
+        if (!range->local[1]) range->local[1] = second;
     }
     for (int i = 0; i < 3; i++) {
         if (!range->local[i]) range->local[i] = 1;

@@ -32,9 +32,12 @@ static int append_update(struct bl_option *table, int count, struct bl_common *c
         {"beta1", BL_OPT_FLOAT, &c->update.beta1, 0, 1, "X", "adamw: of the gradient's mean (0.9)"},
         {"beta2", BL_OPT_FLOAT, &c->update.beta2, 0, 1, "X", "adamw: of the gradient's square (0.999)"},
         {"eps", BL_OPT_FLOAT, &c->update.eps, 0, 1e6, "X", "adamw: added to the square's root (1e-8)"},
+        {"clip-grad-norm", BL_OPT_FLOAT, &c->update.clip_grad_norm, 1e-30, 1e30, "X",
+         "gradients of a larger norm, of all together, are scaled down to it (none)"},
         {"schedule", BL_OPT_TEXT, &c->schedule, 0, 0, "NAME",
-         "cosine (per step), constant, multistep[:E1,E2[:GAMMA]] (cosine)"},
+         "cosine, constant, multistep[:E1,E2[:G]], step[:E[:G]], onecycle[:PART], polynomial[:POWER] (cosine)"},
         {"warmup", BL_OPT_INT64, &c->warmup, 1, 1e12, "N", "steps in which the rate rises to --lr (none)"},
+        {"warmup-epochs", BL_OPT_FLOAT, &c->warmup_epochs, 1e-6, 1e6, "X", "the same in epochs (none)"},
         {0},
     };
     return append(table, count, options);

@@ -7,7 +7,7 @@
 #include "sched/ledger.h"
 #include "model.h"
 
-enum { BL_MAX_OPTIONS = 64 };
+enum { BL_MAX_OPTIONS = 96 };
 enum {
     BL_COMMON_NETWORK = 1,
     BL_COMMON_BATCH = 2,
@@ -32,6 +32,7 @@ struct bl_common {
     struct blanch_update update; // NAN: not given; bl_update_resolve
     const char *schedule;        // NULL: not given
     int64_t warmup;              // steps; 0: not given
+    float warmup_epochs;         // 0: not given
     bool freeze, no_freeze, json, no_tune;
     const struct bl_option *options; // the table that it is filled from
 };

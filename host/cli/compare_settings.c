@@ -37,7 +37,8 @@ static int resolve(const struct bl_common *common, const char *budget, struct bl
     if (!code) code = bl_update_resolve(common->optimiser, &setting->update);
     if (code) return code;
     setting->optimiser = optimiser->name;
-    setting->schedule = (struct bl_schedule){.lr = setting->update.lr, .warmup = common->warmup};
+    setting->schedule = (struct bl_schedule){
+        .lr = setting->update.lr, .warmup = common->warmup, .warmup_epochs = common->warmup_epochs};
     snprintf(setting->schedule_text, sizeof setting->schedule_text, "%s", schedule);
     code = bl_schedule_parse(&setting->schedule, schedule);
     if (!code && budget) code = bl_budget_parse(budget, &setting->budget);

@@ -201,7 +201,7 @@ int bl_compare_train(struct bl_compare *c) {
 static int open_inference(struct bl_compare_run *run, const struct bl_batch *batch) {
     struct blanch_metrics metrics;
     if (run->diverged) return 0;
-    int code = bl_network_inference_of(&run->infers, run->net);
+    int code = bl_network_inference_of(&run->infers, run->net, false);
     if (code == BLANCH_ELIMIT) return 0;
     for (int i = 0; i < 2 && !code; i++) code = bl_network_eval(run->infers, batch, &metrics); // weights are folded
     return code;

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FIRST_VALUE = 256, MAX_OPTIONS = 64 };
+enum { FIRST_VALUE = 256, MAX_OPTIONS = 96 };
 
 /* --- values --------------------------------------------------------------------------------- */
 

@@ -33,7 +33,16 @@ static int parse(int argc, char **argv, struct bl_common *common, struct bl_trai
         {"epochs", BL_OPT_INT, &o->epochs, 1, 1e6, "N", "passes over the training images (1)"},
         {"steps", BL_OPT_INT64, &o->steps, 1, 1e12, "N", "ends after so many steps instead"},
         {"init", BL_OPT_TEXT, &o->init, 0, 0, "FILE", "starts from these weights (safetensors)"},
+        {"new-head", BL_OPT_FLAG, &o->new_head, 0, 0, NULL, "of --init all is taken but the classifier"},
         {"augment", BL_OPT_TEXT, &o->augment, 0, 0, "NAME", "cifar, imagenet, none (follows the input size)"},
+        {"ema", BL_OPT_FLOAT, &o->network.ema, 0, 0.9999999, "DECAY",
+         "averages of the weights, evaluated too and kept in ema.safetensors (none)"},
+        {"no-decay", BL_OPT_TEXT, &o->network.no_decay, 0, 0, "PATTERN,...",
+         "parameters without weight decay, by name; norm-bias: those of norms, and biases (none)"},
+        {"freeze-layers", BL_OPT_TEXT, &o->network.freeze_layers, 0, 0, "PATTERN,...",
+         "parameters that stay as they are, by name: layer1, '*.bias' (none)"},
+        {"label-smoothing", BL_OPT_FLOAT, &o->network.loss.smoothing, 0, 0.999999, "X",
+         "of the training labels: so much is shared by all classes (0)"},
         {"drop-last", BL_OPT_FLAG, &o->drop_last, 0, 0, NULL, "leaves every partial batch out"},
         {"validate", BL_OPT_INT64, &o->validate, 1, 1e12, "N", "recomputes every N-th step's layers in plain C (slow)"},
         {"diagnose", BL_OPT_FLAG, &o->diagnose, 0, 0, NULL,
@@ -60,7 +69,7 @@ static int take_common(struct bl_train_options *o, const struct bl_common *commo
     o->network.seed = common->seed < 0 ? BL_SEED_DEFAULT : (uint64_t)common->seed;
     o->update = common->update;
     o->schedule = common->schedule;
-    o->warmup = common->warmup;
+    o->warmup = common->warmup, o->warmup_epochs = common->warmup_epochs;
     o->norm = common->norm;
     o->device = common->device;
     o->max_alloc = common->max_alloc;

@@ -1,5 +1,6 @@
-/* A trained network for eval and predict. */
+/* A trained network for eval, predict and export. */
 #include "cli/weights.h"
+#include "io/safetensors.h"
 #include "train/about.h"
 #include "train/blocks.h"
 #include "train/open.h"
@@ -9,13 +10,14 @@
 
 static int check(const struct bl_weights_options *o) {
     if (o->run && o->weights) return bl_fail(BLANCH_EUSAGE, "give --run or --weights, not both");
-    if (!o->run && !o->weights) return bl_fail(BLANCH_EUSAGE, "--run DIR or --weights FILE is missing");
+    if (!o->run && !o->weights && !o->common.model)
+        return bl_fail(BLANCH_EUSAGE, "--run DIR or --weights FILE is missing");
     if (o->run && (o->common.model || o->common.norm))
         return bl_fail(BLANCH_EUSAGE, "--model and --norm go with --weights: a run knows its own");
     if (o->run && bl_common_gives_nd(&o->common))
         return bl_fail(BLANCH_EUSAGE, "options of ND go with --weights: a run knows its own");
     if (o->best && !o->run) return bl_fail(BLANCH_EUSAGE, "--best goes with --run");
-    if (o->weights && o->needs_data && !o->data) return bl_fail(BLANCH_EUSAGE, "--data is missing");
+    if (!o->run && o->needs_data && !o->data) return bl_fail(BLANCH_EUSAGE, "--data is missing");
     return 0;
 }
 
@@ -47,9 +49,12 @@ static int from_run(struct bl_trained *t, const struct bl_weights_options *o, st
 static int from_names(struct bl_trained *t, const struct bl_weights_options *o, struct bl_network_options *network) {
     int code = bl_common_network(&o->common, network, &t->model);
     t->data_spec = o->data;
-    if (!code && bl_model_norm(t->model, network->norm) == BLANCH_ND)
+    t->own = !o->weights;
+    if (!code && t->own && !t->model->value_count)
+        return bl_fail(BLANCH_EUSAGE, "--run DIR or --weights FILE is missing: %s has no weights", o->common.model);
+    if (!code && !t->own && bl_model_norm(t->model, network->norm) == BLANCH_ND)
         code = bl_blocks_of_weights(o->weights, &network->nd, &t->config.layers);
-    t->weights = code ? NULL : bl_strdup(o->weights);
+    t->weights = code ? NULL : bl_strdup(t->own ? t->model->name : o->weights);
     return code ? code : t->weights ? 0 : BLANCH_ENOMEM;
 }
 
@@ -76,6 +81,7 @@ static int from_about(struct bl_trained *t, const struct bl_weights_options *o, 
 /* The file's own word, or the command line's. */
 static int from_file(struct bl_trained *t, const struct bl_weights_options *o, struct bl_network_options *network) {
     int code = bl_about_read(&t->config, o->weights);
+    if (code == BLANCH_EINPUT && o->common.model) code = 0; // what is wrong with the file shows when it is loaded
     if (code) return code;
     if (is_meant(&t->config, &o->common)) return from_about(t, o, network);
     const bool says = t->config.json != NULL;
@@ -104,13 +110,40 @@ static void plain_view(struct bl_view *view, int channels, int height, int width
                      large ? "ImageNet" : "CIFAR-10");
 }
 
+static bool read_numbers(const cJSON *list, int count, float *numbers) {
+    bool good = count <= BL_COUNT(((struct bl_view *)0)->mean) && cJSON_GetArraySize(list) == count;
+    for (int i = 0; good && i < count; i++) {
+        numbers[i] = (float)cJSON_GetNumberValue(cJSON_GetArrayItem(list, i));
+        good = isfinite(numbers[i]);
+    }
+    return good;
+}
+
+/* What a model's file says of its images and classes, as ONNX's metadata may: like a run's. */
+static void take_view(struct bl_trained *t, const struct bl_network_options *network) {
+    const struct blanch_model *model = t->model;
+    const cJSON *mean = cJSON_GetObjectItemCaseSensitive(model->json, "mean"),
+                *deviation = cJSON_GetObjectItemCaseSensitive(model->json, "deviation"),
+                *names = cJSON_GetObjectItemCaseSensitive(model->json, "class_names");
+    const bool large = network->height > 64 && network->width > 64;
+    struct bl_view view = {.channels = model->channels,
+                           .height = network->height,
+                           .width = network->width,
+                           .augment = large ? BL_AUGMENT_IMAGENET : BL_AUGMENT_NONE};
+    bool good =
+        read_numbers(mean, model->channels, view.mean) && read_numbers(deviation, model->channels, view.deviation);
+    for (int i = 0; good && i < model->channels; i++) good = view.deviation[i] > 0;
+    if (good) t->view = view;
+    if (cJSON_IsArray(names) && cJSON_GetArraySize(names) == model->classes) t->config.class_name = names;
+}
+
 static int shape_by_data(struct bl_trained *t, struct bl_network_options *network) {
     const int channels = t->config.json ? network->channels
                          : t->data      ? bl_dataset_channels(t->data)
                                         : t->model->channels;
     if (t->config.json && t->view.channels) return 0;
     if (!t->data) {
-        plain_view(&t->view, channels, network->height, network->width);
+        take_view(t, network);
         return 0;
     }
     if (!t->config.json) network->classes = bl_dataset_classes(t->data);
@@ -131,24 +164,50 @@ static int check_data(struct bl_trained *t, const struct bl_network_options *net
     return t->changes ? 0 : BLANCH_ENOMEM;
 }
 
+int bl_trained_find(struct bl_trained *t, const struct bl_weights_options *o, struct bl_network_options *network) {
+    *t = (struct bl_trained){0};
+    *network = (struct bl_network_options){.nd = {.eps = NAN, .momentum = NAN}};
+    int code = check(o);
+    if (!code)
+        code = o->run ? from_run(t, o, network) : o->weights ? from_file(t, o, network) : from_names(t, o, network);
+    if (!code && t->data_spec && (o->needs_data || o->data))
+        code =
+            bl_run_data_open(&t->data, o->run ? &t->config : &(struct bl_run_config){0}, t->data_spec, network->seed);
+    if (!code && !(code = shape_by_data(t, network))) code = check_data(t, network);
+    network->inference = true;
+    if (o->batch) network->batch = o->batch;
+    return code;
+}
+
+int bl_trained_check_own(const struct bl_trained *t, struct bl_graph *graph) {
+    for (int i = 0; i < bl_graph_params(graph); i++) {
+        const struct bl_param *param = bl_graph_param(graph, i);
+        bool there = param->counter || param->private_state;
+        for (int k = 0; k < t->model->value_count && !there; k++) {
+            const struct bl_st_tensor *value = &t->model->values[k];
+            there = !strcmp(value->name, param->name) && value->dims == param->dims &&
+                    !memcmp(value->shape, param->shape, sizeof *value->shape * (size_t)param->dims);
+        }
+        if (!there)
+            return bl_fail(BLANCH_EINPUT, "%s has no values for %s, as the network is to be here; give --weights FILE",
+                           t->model->name, param->name);
+    }
+    return 0;
+}
+
+static int load(struct bl_trained *t) {
+    return t->own ? bl_trained_check_own(t, t->net->graph) : bl_weights_load(t->net->graph, t->weights);
+}
+
 /* A run that was trained on another device is measured on the one asked for, else on the default. */
 int bl_trained_open(struct bl_trained *t, const struct bl_weights_options *o) {
-    struct bl_network_options network = {.nd = {.eps = NAN, .momentum = NAN}};
-    *t = (struct bl_trained){0};
-    int code = check(o);
-    if (!code) code = o->run ? from_run(t, o, &network) : from_file(t, o, &network);
-    if (!code && t->data_spec && (o->needs_data || o->data))
-        code = bl_run_data_open(&t->data, o->run ? &t->config : &(struct bl_run_config){0}, t->data_spec, network.seed);
-    if (!code && !(code = shape_by_data(t, &network))) code = check_data(t, &network);
-    if (code) goto fail;
-    network.inference = true;
-    if (o->batch) network.batch = o->batch;
-    if ((code = blanch_device_open(&t->dev, o->common.device, o->common.max_alloc))) goto fail;
-    if ((code = bl_network_create(&t->net, t->dev, &network))) goto fail;
-    if ((code = bl_weights_load(t->net->graph, t->weights))) goto fail;
-    return 0;
-fail:
-    bl_trained_close(t);
+    struct bl_network_options network;
+    int code = bl_trained_find(t, o, &network);
+    if (!code && !t->view.channels) plain_view(&t->view, network.channels, network.height, network.width);
+    if (!code) code = blanch_device_open(&t->dev, o->common.device, o->common.max_alloc);
+    if (!code) code = bl_network_create(&t->net, t->dev, &network);
+    if (!code) code = load(t);
+    if (code) bl_trained_close(t);
     return code;
 }
 

@@ -206,9 +206,8 @@ static struct blanch_tensor *linear_of(struct blanch_builder *b, const char *nam
 }
 
 struct blanch_tensor *blanch_layernorm(struct blanch_builder *b, const char *name, struct blanch_tensor *x, float eps) {
-    return x && is_named(b, "layernorm", name)
-               ? add1(b, "layernorm", name, &(struct bl_layernorm_attrs){(int)x->c, eps}, x)
-               : NULL;
+    if (!x || !is_named(b, "layernorm", name)) return NULL;
+    return add1(b, "layernorm", name, &(struct bl_layernorm_attrs){(int)x->c, number_or(eps, 1e-5f)}, x);
 }
 
 struct blanch_tensor *blanch_scale(struct blanch_builder *b, const char *name, struct blanch_tensor *x) {
@@ -254,7 +253,7 @@ struct blanch_tensor *blanch_maxpool2d_ceil(struct blanch_builder *b, struct bla
 
 struct blanch_tensor *blanch_avgpool2d(struct blanch_builder *b, struct blanch_tensor *x, int kernel, int stride,
                                        int padding) {
-    struct bl_pool_attrs attrs = {{kernel, kernel}, {stride, stride}, {padding, padding}};
+    struct bl_pool_attrs attrs = {{kernel, kernel}, {stride, stride}, {padding, padding}, .count_include_pad = 1};
     return add1(b, "avgpool2d", NULL, &attrs, x);
 }
 

@@ -53,9 +53,6 @@ static bool read_field(enum bl_field_kind kind, const cJSON *item, void *value) 
     case BL_FIELD_BOOL:
         *(int *)value = cJSON_IsTrue(item) || (cJSON_IsNumber(item) && item->valuedouble != 0);
         return cJSON_IsBool(item) || cJSON_IsNumber(item);
-    case BL_FIELD_NOT:
-        *(int *)value = cJSON_IsFalse(item) || (cJSON_IsNumber(item) && item->valuedouble == 0);
-        return cJSON_IsBool(item) || cJSON_IsNumber(item);
     }
     return false;
 }
@@ -63,8 +60,7 @@ static bool read_field(enum bl_field_kind kind, const cJSON *item, void *value) 
 static const char *const kinds[] = {[BL_FIELD_INT] = "a whole number",
                                     [BL_FIELD_INT2] = "a whole number or two in a list",
                                     [BL_FIELD_FLOAT] = "a number",
-                                    [BL_FIELD_BOOL] = "true or false",
-                                    [BL_FIELD_NOT] = "true or false"};
+                                    [BL_FIELD_BOOL] = "true or false"};
 
 static void put_default(const struct bl_field *f, void *value) {
     if (f->kind == BL_FIELD_FLOAT)
@@ -120,8 +116,6 @@ static cJSON *field_json(const struct bl_field *f, const void *value) {
         return float_json(*(const float *)value);
     case BL_FIELD_BOOL:
         return f->optional && !f->otherwise && !*(const int *)value ? NULL : cJSON_CreateBool(*(const int *)value);
-    case BL_FIELD_NOT:
-        return f->optional && !*(const int *)value ? NULL : cJSON_CreateBool(!*(const int *)value);
     }
     return NULL;
 }
@@ -161,9 +155,7 @@ static cJSON *params_json(const struct bl_graph *graph, bool trainable) {
     return list;
 }
 
-/* The node whose output `user` takes, as it was defined: one that is fused into its producer has the producer's tensor,
- * one that is fused into its only consumer has, for that consumer alone, its input's. NULL: the graph's input. */
-static const struct bl_node *maker_of(const struct bl_node *user, const struct blanch_tensor *tensor) {
+const struct bl_node *bl_graph_maker(const struct bl_node *user, const struct blanch_tensor *tensor) {
     for (int i = user->index; i-- > 0;) {
         const struct bl_node *node = bl_graph_node(user->graph, i), *into = node->fused_into;
         if (into && into->index > i && into != user) continue;
@@ -173,13 +165,22 @@ static const struct bl_node *maker_of(const struct bl_node *user, const struct b
     return NULL;
 }
 
+void bl_graph_id(const struct bl_node *node, char id[160]) {
+    bool taken = !strcmp(node->name, "x");
+    for (int i = 0; i < node->index && !taken; i++) taken = !strcmp(bl_graph_node(node->graph, i)->name, node->name);
+    snprintf(id, 160, taken ? "%.90s#%d" : "%s", node->name, node->index);
+}
+
 /* Of an output other than the first: the node's id, a colon and its number. */
 static cJSON *input_id(const struct bl_node *user, const struct blanch_tensor *tensor) {
-    const struct bl_node *maker = maker_of(user, tensor);
-    char id[160];
-    snprintf(id, sizeof id, "%s", maker ? maker->name : "x");
+    const struct bl_node *maker = bl_graph_maker(user, tensor);
+    char id[160] = "x", of_output[180];
+    if (maker) bl_graph_id(maker, id);
     for (int k = 1; maker && k < maker->outputs; k++)
-        if (maker->out[k] == tensor) snprintf(id, sizeof id, "%s:%d", maker->name, k);
+        if (maker->out[k] == tensor) {
+            snprintf(of_output, sizeof of_output, "%s:%d", id, k);
+            return cJSON_CreateString(of_output);
+        }
     return cJSON_CreateString(id);
 }
 
@@ -195,7 +196,9 @@ static void add_rule(cJSON *json, const struct bl_nd_rule *rule) {
 
 static cJSON *node_json(const struct bl_node *node) {
     cJSON *json = cJSON_CreateObject(), *attrs = bl_attrs_to_json(node->op, node->attrs), *inputs;
-    cJSON_AddStringToObject(json, "id", node->name);
+    char id[160];
+    bl_graph_id(node, id);
+    cJSON_AddStringToObject(json, "id", id);
     cJSON_AddStringToObject(json, "op", node->op->name);
     inputs = cJSON_AddArrayToObject(json, "inputs");
     for (int i = 0; i < node->inputs; i++) cJSON_AddItemToArray(inputs, input_id(node, node->in[i]));

@@ -40,6 +40,9 @@ static int check_classes(const struct described *d, const struct blanch_tensor *
     const int wanted = d->b->classes;
     if (!wanted || logits->c * logits->h * logits->w == wanted) return 0;
     const struct row *row = &d->row[d->head < 0 ? d->rows - 1 : d->head];
+    if (wanted == d->description->classes)
+        return bl_fail(BLANCH_EINPUT, "node '%s': the logits of images of this size are %lld x %lld x %lld, not %d",
+                       row->id, (long long)logits->c, (long long)logits->h, (long long)logits->w, wanted);
     return bl_fail(BLANCH_EINPUT,
                    "node '%s': %d classes cannot become %d: the logits do not come from a linear layer or a 1x1 "
                    "convolution, one each",

@@ -101,29 +101,6 @@ int bl_graph_backward(struct bl_graph *graph, int n) {
     return bl_graph_backward_from(graph, n, true);
 }
 
-int bl_graph_update(struct bl_graph *graph, const struct blanch_update *update) {
-    const struct bl_optimiser *optimiser = graph->optimiser;
-    if (!optimiser || graph->inference)
-        return bl_fail(BLANCH_EUSAGE, "a network made without an optimiser cannot be updated");
-    bl_tag(graph->dev, -1, BL_UPDATE);
-    int code = 0;
-    graph->updates++;
-    for (size_t i = 0; i < graph->group_count && !code; i++) {
-        const struct group *g = &graph->groups[i];
-        struct bl_update_span span = {graph->dev, g->data, g->grad, {0}, (int64_t)(g->bytes / sizeof(float))};
-        memcpy(span.state, g->state, sizeof span.state);
-        if (!g->idle) code = bl_sum(graph->all, graph->dev, g->grad, 0, span.count);
-        if (!g->idle && !code) code = optimiser->update(&span, update, (int64_t)graph->updates);
-    }
-    bl_tag(graph->dev, -1, BL_OTHER);
-    for (size_t i = 0; i < graph->param_count; i++) {
-        const struct bl_update_target *target = graph->params[i]->target;
-        if (target) target->updated(target->context, optimiser, update);
-    }
-    graph->version++;
-    return code;
-}
-
 int bl_graph_metrics(struct bl_graph *graph, int n, struct blanch_metrics *metrics) {
     if (!graph->loss) return bl_fail(BLANCH_EUSAGE, "the graph has no loss");
     if (!graph->metrics && !(graph->metrics = bl_calloc(3 * (size_t)graph->batch, sizeof(float)))) return BLANCH_ENOMEM;

@@ -24,6 +24,7 @@ void bl_graph_free(struct bl_graph *graph) {
     for (size_t i = 0; i < graph->param_count; i++) {
         bl_mem_free(graph->params[i]->data.mem);
         bl_mem_free(graph->params[i]->grad.mem);
+        bl_mem_free(graph->params[i]->average.mem);
         for (int k = 0; k < BL_MAX_STATES; k++) bl_mem_free(graph->params[i]->state[k].mem);
         free(graph->params[i]);
     }
@@ -35,14 +36,17 @@ void bl_graph_free(struct bl_graph *graph) {
     for (size_t i = 0; i < graph->group_count; i++) {
         bl_mem_free(graph->groups[i].data);
         bl_mem_free(graph->groups[i].grad);
+        bl_mem_free(graph->groups[i].average);
         for (int k = 0; k < BL_MAX_STATES; k++) bl_mem_free(graph->groups[i].state[k]);
     }
     for (size_t i = 0; i < graph->order_count; i++) free(graph->orders[i].prefix), free(graph->orders[i].names);
     bl_mem_free(graph->buffers);
+    bl_mem_free(graph->buffers_average);
     free(graph->nodes), free(graph->slots), free(graph->params), free(graph->orders), free(graph->actions),
         free(graph->when), free(graph->first_slot);
     cJSON_Delete(graph->about);
     free(graph->arenas), free(graph->groups), free(graph->message), free(graph->metrics);
+    free(graph->no_decay.all), free(graph->frozen.all);
     free(graph);
 }
 
@@ -240,7 +244,8 @@ enum bl_type bl_node_type(const struct bl_node *node) {
     return node->graph->type;
 }
 bool bl_node_updates_linearly(const struct bl_node *node) {
-    return node->graph->optimiser && node->graph->optimiser->decay;
+    const struct bl_graph *graph = node->graph;
+    return graph->optimiser && graph->optimiser->decay && !graph->frozen.count && !bl_graph_keeps_average(graph);
 }
 int bl_node_activation(const struct bl_node *node) {
     int code = 0;
@@ -301,7 +306,9 @@ int bl_graph_finish(struct bl_graph *graph, uint64_t seed) {
     struct bl_node *last = graph->nodes[graph->node_count - 1];
     graph->loss = graph->labels ? last : NULL;
     graph->logits = graph->loss ? last->in[0] : last->out[0];
-    if ((code = bl_graph_sort_params(graph)) || (code = bl_graph_make_plan(graph)) || !graph->dev) return code;
+    if ((code = bl_graph_check_selected(graph)) || (code = bl_graph_sort_params(graph)) ||
+        (code = bl_graph_make_plan(graph)) || !graph->dev)
+        return code;
     if ((code = bl_graph_allocate(graph)) || (code = bl_graph_initialise(graph, seed))) return code;
     for (size_t i = 0; i < graph->node_count; i++) {
         struct bl_node *node = graph->nodes[i];

@@ -11,6 +11,17 @@ void bl_graph_free(struct bl_graph *graph); // and everything beneath it
 /* Before any node is added: what updates parameters. Without one they have no optimiser state and cannot be updated. */
 void bl_graph_use(struct bl_graph *graph, const struct bl_optimiser *optimiser);
 const struct bl_optimiser *bl_graph_optimiser(const struct bl_graph *graph); // NULL: none
+/* Before any node is added: which parameters weight decay leaves out, and which no update changes. Shell patterns of
+ * names, or of what stands before one of their dots, separated by commas; "norm-bias": biases and what normalisations
+ * have; NULL: none. bl_graph_finish returns BLANCH_EUSAGE where a pattern names nothing, or nothing is left to train.
+ */
+int bl_graph_select(struct bl_graph *graph, const char *no_decay, const char *frozen);
+/* Before any node is added: after every update a moving average of every parameter and buffer takes in what it is then,
+ * average += (1 - decay) (value - average), as torch.optim.swa_utils.AveragedModel does by get_ema_multi_avg_fn, the
+ * buffers too: the first update begins them. 0: none. No parameter has an update target then. */
+void bl_graph_keep_average(struct bl_graph *graph, float decay);
+bool bl_graph_keeps_average(const struct bl_graph *graph);
+int bl_param_read_average(struct bl_param *param, float *values); // before the first update: the value
 /* Before anything is added: how activations and their gradients are stored, BL_F32, BL_F16 or BL_BF16. Without it
  * BL_F32. An operation that has no such type is refused (BLANCH_EUSAGE). */
 void bl_graph_store_as(struct bl_graph *graph, enum bl_type type);

@@ -35,6 +35,14 @@ struct arena {
     uint64_t bytes;
 };
 
+enum { BL_MAX_PATTERNS = 64 };
+struct bl_patterns { // of an option, which selects parameters
+    const char *option;
+    char *all, *text[BL_MAX_PATTERNS]; // the latter within the former
+    bool used[BL_MAX_PATTERNS];
+    int count;
+};
+
 struct bl_graph {
     struct blanch_device *dev;
     int batch;
@@ -63,12 +71,15 @@ struct bl_graph {
     struct arena *arenas;
     size_t arena_count, arena_capacity;
     struct group {
-        struct bl_mem *data, *grad, *state[BL_MAX_STATES];
+        struct bl_mem *data, *grad, *average, *state[BL_MAX_STATES];
         uint64_t bytes;
-        bool idle;
-    } * groups; // trainable parameters, contiguous
+        const struct bl_param *first; // the others are treated as it is
+    } * groups;                       // trainable parameters, contiguous
+    struct bl_patterns no_decay, frozen;
     size_t group_count, group_capacity;
-    struct bl_mem *buffers;               // all buffers
+    float ema;                                // the averages' decay; 0: none are kept
+    struct bl_mem *buffers, *buffers_average; // all buffers
+    uint64_t buffer_bytes;
     const struct bl_optimiser *optimiser; // NULL: none
     struct bl_plan plan;
     uint64_t version, seed, step, updates;
@@ -91,6 +102,9 @@ struct blanch_tensor *bl_build_flatten(struct blanch_builder *b, const char *nam
 int64_t bl_graph_count(struct bl_graph *graph, int node, int dims, const int64_t *sizes);
 /* Of the same shape and type as another; NULL: an error of the graph. */
 struct blanch_tensor *bl_graph_tensor(struct bl_graph *graph, int life, int node, const struct blanch_tensor *like);
+int bl_graph_average_all(struct bl_graph *graph); // after an update
+void bl_graph_select_param(struct bl_graph *graph, struct bl_param *param);
+int bl_graph_check_selected(const struct bl_graph *graph);
 int bl_graph_sort_params(struct bl_graph *graph);
 int bl_graph_fuse(struct bl_graph *graph); // neighbours into what makes their inputs, or uses what they make
 /* Makes the list, with recomputation in up to `segments` segments; 1: none. */
@@ -101,6 +115,12 @@ int bl_graph_make_plan(struct bl_graph *graph);       // gradients, list, lifeti
 unsigned bl_graph_reads(const struct bl_node *node);  // what its backward pass reads of the forward pass: BL_IN, BL_OUT
 uint64_t bl_graph_aligned(const struct bl_graph *graph, uint64_t bytes);
 uint64_t bl_graph_largest_buffer(const struct bl_graph *graph);
+
+/* The node whose output `user` takes, as it was defined: one that is fused into its producer has the producer's tensor,
+ * one that is fused into its only consumer has, for that consumer alone, its input's. NULL: the graph's input. */
+const struct bl_node *bl_graph_maker(const struct bl_node *user, const struct blanch_tensor *tensor);
+/* The node's name; of nodes without parameters several may have one, and the input is "x". */
+void bl_graph_id(const struct bl_node *node, char id[160]);
 
 int bl_slot_first(const struct slot *slot);
 int bl_slot_last(const struct slot *slot);

@@ -1,5 +1,6 @@
 /* The plan's memory: arenas, parameters with their gradients and optimiser state, buffers. */
 #include "graph/internal.h"
+#include <stdlib.h>
 
 static int allocate_slots(struct bl_graph *graph) {
     int code;
@@ -20,57 +21,102 @@ static int allocate_slots(struct bl_graph *graph) {
     return 0;
 }
 
-static bool idle(const struct bl_graph *graph, size_t param) {
-    return graph->params[param]->node->idle;
+/* One launch updates both. */
+static bool alike(const struct bl_param *a, const struct bl_param *b) {
+    return a->node->idle == b->node->idle && a->no_decay == b->no_decay && a->frozen == b->frozen;
 }
 
-/* Trainable parameters lie one after another, with the same offsets in the three arenas of a group, so that one launch
- * updates a group and a few all-reduces would serve. */
-static int allocate_group(struct bl_graph *graph, size_t *next) {
+static int states_of(const struct bl_graph *graph, const struct bl_param *param) {
+    return graph->optimiser && !param->frozen ? graph->optimiser->states : 0;
+}
+
+/* The parameters from the first that has no memory yet which are treated alike, as many as a buffer holds: next is in
+ * it and has what is `offset` bytes from its begin. */
+struct member {
+    struct bl_param *param;
+    uint64_t offset;
+};
+static uint64_t choose_members(const struct bl_graph *graph, size_t first, struct member *members, size_t *count) {
     uint64_t bytes = 0;
-    size_t first = *next, i;
-    for (i = first; i < graph->param_count && graph->params[i]->trainable; i++) {
-        uint64_t size = bl_graph_aligned(graph, bl_tensor_bytes(&graph->params[i]->data));
-        if (bytes && (bytes + size > bl_graph_largest_buffer(graph) || idle(graph, i) != idle(graph, first))) break;
+    *count = 0;
+    for (size_t i = first; i < graph->param_count && graph->params[i]->trainable; i++) {
+        struct bl_param *param = graph->params[i];
+        uint64_t size = bl_graph_aligned(graph, bl_tensor_bytes(&param->data));
+        if (param->data.mem || !alike(param, graph->params[first])) continue;
+        if (bytes && bytes + size > bl_graph_largest_buffer(graph)) break;
+        members[(*count)++] = (struct member){param, bytes};
         bytes += size;
     }
-    *next = i;
+    return bytes;
+}
+
+/* Trainable parameters lie one after another, with the same offsets in the arenas of a group, so that one launch
+ * updates a group and a few all-reduces would serve. */
+static int allocate_group(struct bl_graph *graph, size_t first, struct member *members) {
+    size_t count;
+    const uint64_t bytes = choose_members(graph, first, members, &count);
     if (bl_grow((void **)&graph->groups, &graph->group_capacity, graph->group_count + 1, sizeof *graph->groups))
         return BLANCH_ENOMEM;
     struct group *group = &graph->groups[graph->group_count++];
-    *group = (struct group){.bytes = bytes, .idle = idle(graph, first)};
-    struct bl_mem **arena[2 + BL_MAX_STATES] = {&group->data, &group->grad};
-    for (int k = 0; k < BL_MAX_STATES; k++) arena[2 + k] = &group->state[k];
-    int parts = graph->inference ? 1 : 2 + (graph->optimiser ? graph->optimiser->states : 0);
+    *group = (struct group){.bytes = bytes, .first = graph->params[first]};
+    struct bl_mem **arena[3 + BL_MAX_STATES] = {&group->data, &group->grad, &group->average};
+    for (int k = 0; k < BL_MAX_STATES; k++) arena[3 + k] = &group->state[k];
+    int parts = graph->inference ? 1 : 3 + states_of(graph, group->first);
     for (int k = 0; k < parts; k++) {
         int code;
+        if (k == 2 && !bl_graph_keeps_average(graph)) continue;
         if ((code = bl_mem_alloc(graph->dev, bytes, arena[k])) || (code = bl_mem_fill(*arena[k], 0, bytes, 0.0f)))
             return code;
-        uint64_t offset = 0;
-        for (size_t p = first; p < i; p++) {
-            struct bl_param *param = graph->params[p];
-            struct blanch_tensor *part = k > 1 ? &param->state[k - 2] : k ? &param->grad : &param->data;
-            if ((code = bl_mem_part(*arena[k], offset, bl_tensor_bytes(&param->data), &part->mem))) return code;
-            offset += bl_graph_aligned(graph, bl_tensor_bytes(&param->data));
+        for (size_t i = 0; i < count; i++) {
+            struct bl_param *param = members[i].param;
+            struct blanch_tensor *part = k > 2    ? &param->state[k - 3]
+                                         : k == 2 ? &param->average
+                                         : k      ? &param->grad
+                                                  : &param->data;
+            if ((code = bl_mem_part(*arena[k], members[i].offset, bl_tensor_bytes(&param->data), &part->mem)))
+                return code;
         }
     }
     return 0;
 }
 
-static int allocate_buffers(struct bl_graph *graph) {
-    uint64_t bytes = 0, offset = 0;
-    for (size_t i = 0; i < graph->param_count; i++)
-        if (!graph->params[i]->trainable && !graph->params[i]->counter)
-            bytes += bl_graph_aligned(graph, bl_tensor_bytes(&graph->params[i]->data));
-    if (!bytes) return 0;
-    int code = bl_mem_alloc(graph->dev, bytes, &graph->buffers);
+static int allocate_groups(struct bl_graph *graph) {
+    struct member *members = bl_calloc(graph->param_count + 1, sizeof *members);
+    int code = members ? 0 : BLANCH_ENOMEM;
+    for (size_t i = 0; i < graph->param_count && graph->params[i]->trainable && !code; i++)
+        if (!graph->params[i]->data.mem) code = allocate_group(graph, i, members);
+    free(members);
+    return code;
+}
+
+/* Each buffer's part of an arena. */
+static int place_buffers(struct bl_graph *graph, struct bl_mem *arena, bool averages) {
+    uint64_t offset = 0;
+    int code = 0;
     for (size_t i = 0; i < graph->param_count && !code; i++) {
         struct bl_param *param = graph->params[i];
         if (param->trainable || param->counter) continue;
-        code = bl_mem_part(graph->buffers, offset, bl_tensor_bytes(&param->data), &param->data.mem);
+        struct blanch_tensor *part = averages ? &param->average : &param->data;
+        code = bl_mem_part(arena, offset, bl_tensor_bytes(&param->data), &part->mem);
         offset += bl_graph_aligned(graph, bl_tensor_bytes(&param->data));
     }
     return code;
+}
+
+static int allocate_buffers(struct bl_graph *graph) {
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < graph->param_count; i++)
+        if (!graph->params[i]->trainable && !graph->params[i]->counter)
+            bytes += bl_graph_aligned(graph, bl_tensor_bytes(&graph->params[i]->data));
+    graph->buffer_bytes = bytes;
+    if (!bytes) return 0;
+    int code = bl_mem_alloc(graph->dev, bytes, &graph->buffers);
+    if (!code) code = bl_mem_fill(graph->buffers, 0, bytes, 0.0f);
+    if (!code) code = place_buffers(graph, graph->buffers, false);
+    if (code || !bl_graph_keeps_average(graph)) return code;
+    code = bl_mem_alloc(graph->dev, bytes, &graph->buffers_average);
+    if (!code) code = bl_mem_fill(graph->buffers_average, 0, bytes, 0.0f);
+    return code ? code : place_buffers(graph, graph->buffers_average, true);
 }
 
 int bl_graph_allocate(struct bl_graph *graph) {
@@ -85,7 +131,6 @@ int bl_graph_allocate(struct bl_graph *graph) {
                 graph->batch, graph->slots[i].node < 0 ? "the input" : graph->nodes[graph->slots[i].node]->name,
                 (double)graph->slots[i].bytes / 1048576, (double)info->max_alloc / 1048576);
     int code = allocate_slots(graph);
-    for (size_t next = 0; !code && next < graph->param_count && graph->params[next]->trainable;)
-        code = allocate_group(graph, &next);
+    if (!code) code = allocate_groups(graph);
     return code ? code : allocate_buffers(graph);
 }

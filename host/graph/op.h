@@ -26,6 +26,7 @@ struct bl_graph;
 struct bl_node;
 struct bl_ref_layer;
 struct bl_ref_tensor;
+struct bl_onnx_op;
 
 /* A tensor on the device. Activations: (n, c, h, w) with n the planned batch. Others: count alone. */
 struct blanch_tensor {
@@ -74,9 +75,12 @@ struct bl_param { // a parameter, or a buffer
     bool trainable;     // false: a buffer
     bool counter;       // an int64 scalar kept on the host, in `value`
     bool private_state; // not in PyTorch's state dict: kept in the second checkpoint file
+    bool no_decay;      // weight decay leaves it out
+    bool frozen;        // no update changes it
     int64_t value;
     struct blanch_tensor data, grad;           // device; grad of trainable ones alone
     struct blanch_tensor state[BL_MAX_STATES]; // of trainable ones: the optimiser's, as many as its table says
+    struct blanch_tensor average;              // its moving average, of a graph that keeps one; a counter has none
     const struct bl_update_target *offered;    // a target that may run; NULL: none
     const struct bl_update_target *target;     // the one that runs; NULL: data and state hold what their names say
 };
@@ -133,7 +137,7 @@ struct bl_run {
 };
 
 /* One attribute of an operation, so that JSON can be read and printed without knowing the operation. */
-enum bl_field_kind { BL_FIELD_INT, BL_FIELD_INT2, BL_FIELD_FLOAT, BL_FIELD_BOOL, BL_FIELD_NOT };
+enum bl_field_kind { BL_FIELD_INT, BL_FIELD_INT2, BL_FIELD_FLOAT, BL_FIELD_BOOL };
 struct bl_field {
     const char *name;
     enum bl_field_kind kind;
@@ -141,8 +145,7 @@ struct bl_field {
     bool optional;
     double otherwise; // what it is where it is left out
 };
-/* INT2 takes [a, b] or a single number; a null in an INT stays 0 (slice ends: INT with 0 = to the edge). NOT is a BOOL
- * that is kept negated, so that leaving it out means true. */
+/* INT2 takes [a, b] or a single number; a null in an INT stays 0 (slice ends: INT with 0 = to the edge). */
 
 /* What an operation is, for reports, rules and checks. */
 enum bl_role {
@@ -205,6 +208,7 @@ struct bl_op {
      * tests and `train --validate` compare with. See graph/reference.h. */
     int (*definition)(struct bl_ref_layer *layer, const struct bl_ref_tensor *x, int inputs, struct bl_ref_tensor *y);
     void (*release)(struct bl_node *node); // frees state; may be NULL
+    const struct bl_onnx_op *onnx;         // how ONNX has it (graph/onnx.h); NULL: it does not
 };
 
 /* Called by setup. Names are within the node ("weight"); NULL: the node's own is the parameter's. Errors stick and are
@@ -234,6 +238,8 @@ void bl_node_phase(struct bl_node *node, int phase);
 bool bl_node_training(const struct bl_node *node);
 int bl_node_batch(const struct bl_node *node);         // the planned batch
 enum bl_type bl_node_type(const struct bl_node *node); // in which activations and their gradients are stored
+/* Whether a parameter of its own is updated: else backward computes no gradients for them where that is work. */
+bool bl_node_trains(const struct bl_node *node);
 /* Whether the graph's optimiser is linear in gradients, value and state, so that a parameter may have an update target.
  */
 bool bl_node_updates_linearly(const struct bl_node *node);
@@ -278,8 +284,8 @@ struct bl_layernorm_attrs {
 };
 struct bl_pool_attrs {
     int kernel[2], stride[2], padding[2];
-    int ceil_mode;   // a last window that overruns counts, if it starts within the image or the padding before it
-    int exclude_pad; // of avgpool2d: the mean is of the image's values alone
+    int ceil_mode;         // a last window that overruns counts, if it starts within the image or the padding before it
+    int count_include_pad; // of avgpool2d; 0: the mean is of the image's values alone
 };
 struct bl_adaptive_attrs {
     int out[2];
@@ -298,6 +304,9 @@ struct bl_leaky_relu_attrs {
 };
 struct bl_elu_attrs {
     float alpha;
+};
+struct bl_loss_attrs {
+    float smoothing; // of labels, from 0 to below 1; of training steps alone
 };
 struct bl_channel_deconv_attrs {
     int block, n_iter, cov_sampling_stride;

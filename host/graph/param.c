@@ -27,6 +27,7 @@ static struct bl_param *param_new(struct bl_node *node, const char *name, enum b
     param->node = node, param->init = init, param->dims = dims;
     if (dims) memcpy(param->shape, shape, (size_t)dims * sizeof *shape);
     param->data = (struct blanch_tensor){.n = 1, .c = count, .h = 1, .w = 1, .count = count, .id = -1};
+    param->average = param->data;
     graph->params[graph->param_count++] = param;
     return param;
 }
@@ -40,6 +41,7 @@ struct bl_param *bl_node_param(struct bl_node *node, const char *name, enum bl_i
     struct bl_param *param = param_new(node, name, init, dims, shape);
     if (!param) return NULL;
     param->trainable = true;
+    bl_graph_select_param(node->graph, param);
     param->grad = param->data;
     for (int i = 0; i < states_of(node->graph); i++) param->state[i] = param->data;
     return node->param[node->params++] = param;
@@ -120,7 +122,7 @@ struct bl_param *bl_graph_find_param(const struct bl_graph *graph, const char *n
 int64_t bl_graph_trainable(const struct bl_graph *graph) {
     int64_t count = 0;
     for (size_t i = 0; i < graph->param_count; i++)
-        if (graph->params[i]->trainable) count += graph->params[i]->data.count;
+        if (graph->params[i]->trainable && !graph->params[i]->frozen) count += graph->params[i]->data.count;
     return count;
 }
 

@@ -36,7 +36,7 @@ static int add_gradients(struct bl_graph *graph) {
     }
     for (size_t i = 0; i < graph->node_count; i++) {
         struct bl_node *node = graph->nodes[i];
-        bool needed = node->params > 0;
+        bool needed = bl_node_trains(node);
         for (int k = 0; k < node->inputs; k++) needed |= wants_grad(graph, node->in[k]);
         if (!needed || !node->op->backward || node == graph->loss || !bl_graph_runs(node)) continue;
         for (int k = 0; k < node->outputs; k++)
@@ -110,13 +110,19 @@ static int place(struct bl_graph *graph, struct slot *slot, struct slot *const *
     }
 }
 
+/* How many tensors of its shape a parameter or buffer has. */
+static uint64_t parts_of(const struct bl_graph *graph, const struct bl_param *param) {
+    if (param->counter) return 0;
+    if (graph->inference) return 1;
+    const int states = graph->optimiser && !param->frozen ? graph->optimiser->states : 0;
+    return (uint64_t)(1 + bl_graph_keeps_average(graph) + (param->trainable ? 1 + states : 0));
+}
+
 static uint64_t count_parameters(const struct bl_graph *graph) {
     uint64_t bytes = 0;
     for (size_t i = 0; i < graph->param_count; i++) {
         const struct bl_param *p = graph->params[i];
-        if (!p->counter)
-            bytes += bl_graph_aligned(graph, bl_tensor_bytes(&p->data)) *
-                     (p->trainable && !graph->inference ? 2 + (graph->optimiser ? graph->optimiser->states : 0) : 1);
+        bytes += bl_graph_aligned(graph, bl_tensor_bytes(&p->data)) * parts_of(graph, p);
     }
     return bytes;
 }
@@ -212,7 +218,9 @@ uint64_t bl_graph_bytes_with(const struct bl_graph *graph, int batch, int recomp
     uint64_t bytes = UINT64_MAX;
     if (bl_graph_create(&other, graph->dev, batch, graph->inference)) goto done;
     other->want_input_grads = graph->want_input_grads, other->type = graph->type;
-    other->optimiser = graph->optimiser, other->recompute = recompute;
+    other->optimiser = graph->optimiser, other->recompute = recompute, other->ema = graph->ema;
+    other->no_decay = graph->no_decay, other->frozen = graph->frozen;
+    other->no_decay.all = other->frozen.all = NULL; // the texts are the graph's
     struct blanch_tensor **map = bl_calloc(graph->slot_count, sizeof *map);
     if (!map) goto done;
     for (size_t i = 0; i < graph->slot_count; i++) {

@@ -40,16 +40,20 @@ static int read_all(FILE *file, const char *path, size_t guess, size_t most, cha
     return 0;
 }
 
-/* A pipe is waited for where it may be one; what is opened otherwise cannot keep this process waiting. */
-static int open_to_read(const char *path, bool piped, FILE **file, struct stat *status) {
+enum way { PLAIN, PIPED, UNLINKED }; // a pipe is waited for where it may be one; a link is not followed
+
+/* What is not PIPED cannot keep this process waiting. */
+static int open_to_read(const char *path, enum way way, FILE **file, struct stat *status) {
     if (bl_is_planted(path))
         return bl_fail(BLANCH_EINPUT, "%s: another user put a link, pipe or device in its place: it is not read", path);
-    int code = 0, fd = open(path, O_RDONLY | O_CLOEXEC | (piped ? 0 : O_NONBLOCK));
+    int code = 0,
+        fd = open(path, O_RDONLY | O_CLOEXEC | (way == PIPED ? 0 : O_NONBLOCK) | (way == UNLINKED ? O_NOFOLLOW : 0));
     if (fd < 0 || fstat(fd, status))
-        code = bl_fail(BLANCH_EINPUT, "%s: %s", path, strerror(errno));
+        code = bl_fail(BLANCH_EINPUT, "%s: %s", path,
+                       way == UNLINKED && errno == ELOOP ? "it is a link" : strerror(errno));
     else if (S_ISCHR(status->st_mode) || S_ISBLK(status->st_mode))
         code = bl_fail(BLANCH_EINPUT, "%s: a device, not a file", path);
-    else if (!piped && !S_ISREG(status->st_mode) && !S_ISDIR(status->st_mode))
+    else if (way != PIPED && !S_ISREG(status->st_mode) && !S_ISDIR(status->st_mode))
         code = bl_fail(BLANCH_EINPUT, "%s: a pipe, not a file", path);
     else if (!(*file = fdopen(fd, "rb")))
         code = bl_fail(BLANCH_EINPUT, "%s: %s", path, strerror(errno));
@@ -57,10 +61,10 @@ static int open_to_read(const char *path, bool piped, FILE **file, struct stat *
     return code;
 }
 
-static int read_up_to(const char *path, bool piped, size_t most, char **data, size_t *size) {
+static int read_up_to(const char *path, enum way way, size_t most, char **data, size_t *size) {
     FILE *file;
     struct stat status;
-    int code = open_to_read(path, piped, &file, &status);
+    int code = open_to_read(path, way, &file, &status);
     if (code) return code;
     const bool regular = S_ISREG(status.st_mode);
     code = read_all(file, path, regular ? (size_t)status.st_size : 4096, most, data, size);
@@ -69,7 +73,17 @@ static int read_up_to(const char *path, bool piped, size_t most, char **data, si
 }
 
 int bl_file_read(const char *path, char **data, size_t *size) {
-    return read_up_to(path, false, SIZE_MAX / 4, data, size);
+    return read_up_to(path, PLAIN, SIZE_MAX / 4, data, size);
+}
+
+int bl_file_read_beside(const char *path, const char *name, char **data, size_t *size) {
+    const char *slash = strrchr(path, '/');
+    if (!*name || strchr(name, '/') || !strcmp(name, ".") || !strcmp(name, ".."))
+        return bl_fail(BLANCH_EINPUT, "%s: '%s' is not the name of a file beside it", path, name);
+    char *full = bl_format("%.*s%s", slash ? (int)(slash + 1 - path) : 0, path, name);
+    int code = full ? read_up_to(full, UNLINKED, SIZE_MAX / 4, data, size) : BLANCH_ENOMEM;
+    free(full);
+    return code;
 }
 
 bool bl_path_exists(const char *path) {
@@ -115,10 +129,10 @@ static int line_of(const char *text, const char *at) {
     return line;
 }
 
-static int read_json(const char *path, bool piped, size_t most, cJSON **json) {
+static int read_json(const char *path, enum way way, size_t most, cJSON **json) {
     char *text;
     size_t size;
-    int code = read_up_to(path, piped, most, &text, &size);
+    int code = read_up_to(path, way, most, &text, &size);
     if (code) return code;
     const char *end = text;
     *json = bl_json_parse(text, size, &end);
@@ -129,15 +143,15 @@ static int read_json(const char *path, bool piped, size_t most, cJSON **json) {
 }
 
 int bl_json_read(const char *path, cJSON **json) {
-    return read_json(path, false, most_json, json);
+    return read_json(path, PLAIN, most_json, json);
 }
 
 int bl_json_read_given(const char *path, cJSON **json) {
-    return read_json(path, true, most_json, json);
+    return read_json(path, PIPED, most_json, json);
 }
 
 int bl_json_read_small(const char *path, size_t most, cJSON **json) {
-    return read_json(path, true, most, json);
+    return read_json(path, PIPED, most, json);
 }
 
 int bl_json_write(const char *path, const cJSON *json) {

@@ -10,6 +10,8 @@
 /* malloc'd, a NUL after it. BLANCH_EINPUT: also of what is no regular file, without waiting for it, and of what another
  * user put in its place (bl_is_planted). */
 int bl_file_read(const char *path, char **data, size_t *size);
+/* The same of a file in path's folder, by its bare name; links are not followed. */
+int bl_file_read_beside(const char *path, const char *name, char **data, size_t *size);
 int bl_file_write(const char *path, const void *data, size_t size);  // atomically, as bl_replace; BLANCH_EIO
 bool bl_path_exists(const char *path);                               // or cannot be looked at, which opening it tells
 int bl_make_dirs(const char *path);                                  // like mkdir -p; BLANCH_EIO

@@ -1,6 +1,7 @@
 /* Mean over windows that share the image out evenly among the outputs, as PyTorch's do: they differ by one in size and
  * overlap where the sizes do not divide. */
 #include "ops/common.h"
+#include "graph/onnx.h"
 #include "graph/reference.h"
 #include <math.h>
 
@@ -71,6 +72,29 @@ static int definition(struct bl_ref_layer *l, const struct bl_ref_tensor *x, int
 
 static const struct bl_field fields[] = {{"out", BL_FIELD_INT2, offsetof(struct bl_adaptive_attrs, out)}, {NULL}};
 
+/* Windows lie on a grid, so that a mean over rows and one over columns make it: products with matrices of shares. */
+static const char *put_shares(struct bl_onnx_writer *w, const struct bl_node *node, const char *name, int64_t in,
+                              int64_t out, bool turned) {
+    struct bl_onnx_layer shares;
+    if (!bl_onnx_layer(w, &shares, out, in)) return "";
+    for (int64_t o = 0; o < out; o++) {
+        const int64_t begin = o * in / out, end = ((o + 1) * in + out - 1) / out;
+        for (int64_t i = begin; i < end; i++)
+            shares.weight[turned ? i * out + o : o * in + i] = 1.0 / (double)(end - begin);
+    }
+    return bl_onnx_put(w, node, name, shares.weight, 2, (const int64_t[]){turned ? in : out, turned ? out : in});
+}
+
+static void write(struct bl_onnx_writer *w, const struct bl_node *node) {
+    const struct blanch_tensor *x = node->in[0], *y = node->out[0];
+    const char *from = bl_onnx_in(w, node, 0, BL_ONNX_NCHW), *rows = bl_onnx_between(w, node, "rows");
+    bl_onnx_emit(w, "MatMul", (const char *[4]){put_shares(w, node, "rows", x->h, y->h, false), from}, rows, NULL);
+    bl_onnx_emit(w, "MatMul", (const char *[4]){rows, put_shares(w, node, "columns", x->w, y->w, true)},
+                 bl_onnx_out(w, node, BL_ONNX_NCHW), NULL);
+}
+
+static const struct bl_onnx_op onnx = {.write = write};
+
 const struct bl_op bl_op_adaptive_avgpool2d = {
     .name = "adaptive_avgpool2d",
     .role = BL_ROLE_POOLING,
@@ -86,4 +110,5 @@ const struct bl_op bl_op_adaptive_avgpool2d = {
     .backward = backward,
     .definition = definition,
     .release = bl_plain_release,
+    .onnx = &onnx,
 };

@@ -1,5 +1,6 @@
 /* y = a + b, of equal shapes, rectified where a ReLU follows. */
 #include "ops/common.h"
+#include "graph/onnx.h"
 #include "graph/reference.h"
 
 static int setup(struct bl_node *node) {
@@ -62,6 +63,19 @@ static int definition(struct bl_ref_layer *l, const struct bl_ref_tensor *x, int
 
 static const struct bl_fusion fusions[] = {{.op = &bl_op_relu, .reads = BL_OUT(0)}, {NULL}};
 
+static int read(struct bl_onnx_reader *r, const struct bl_onnx_node *n) {
+    return bl_onnx_add_binary(r, n);
+}
+
+static void write(struct bl_onnx_writer *w, const struct bl_node *node) {
+    const enum bl_onnx_view view = bl_onnx_written(w, node, 0);
+    bl_onnx_emit(w, "Add", (const char *[4]){bl_onnx_in(w, node, 0, view), bl_onnx_in(w, node, 1, view)},
+                 bl_onnx_out(w, node, view), NULL);
+}
+
+static const struct bl_onnx_form forms[] = {{"Add", read}, {NULL}};
+static const struct bl_onnx_op onnx = {.forms = forms, .write = write};
+
 const struct bl_op bl_op_add = {
     .name = "add",
     .role = BL_ROLE_ELEMENTWISE,
@@ -77,4 +91,5 @@ const struct bl_op bl_op_add = {
     .backward = backward,
     .definition = definition,
     .release = bl_plain_release,
+    .onnx = &onnx,
 };

@@ -1,6 +1,7 @@
 /* Mean over windows. Padding counts as zeros, in the divisor too unless count_include_pad is false; sizes are rounded
  * down or, with ceil_mode, up: what a last window has beyond the padding does not count. */
 #include "ops/common.h"
+#include "ops/onnx.h"
 #include "graph/reference.h"
 
 static int setup(struct bl_node *node) {
@@ -36,9 +37,24 @@ static int definition(struct bl_ref_layer *l, const struct bl_ref_tensor *x, int
 
 static const struct bl_field fields[] = {
     BL_POOL_FIELDS,
-    {"count_include_pad", BL_FIELD_NOT, offsetof(struct bl_pool_attrs, exclude_pad), true},
+    {"count_include_pad", BL_FIELD_BOOL, offsetof(struct bl_pool_attrs, count_include_pad), true, 1},
     {NULL},
 };
+
+static int read(struct bl_onnx_reader *r, const struct bl_onnx_node *n) {
+    struct blanch_tensor *x = bl_onnx_image(r, n, 0);
+    struct bl_pool_attrs attrs;
+    bl_pool_read(r, n, &attrs);
+    attrs.count_include_pad = (!attrs.padding[0] && !attrs.padding[1]) || bl_onnx_int(n, "count_include_pad", 0);
+    return bl_onnx_add(r, n, &attrs, &x, 1, NULL, BL_ONNX_NCHW);
+}
+
+static void write(struct bl_onnx_writer *w, const struct bl_node *node) {
+    bl_pool_write(w, node, "AveragePool");
+}
+
+static const struct bl_onnx_form forms[] = {{"AveragePool", read}, {NULL}};
+static const struct bl_onnx_op onnx = {.forms = forms, .write = write};
 
 const struct bl_op bl_op_avgpool2d = {
     .name = "avgpool2d",
@@ -55,4 +71,5 @@ const struct bl_op bl_op_avgpool2d = {
     .backward = backward,
     .definition = definition,
     .release = bl_plain_release,
+    .onnx = &onnx,
 };

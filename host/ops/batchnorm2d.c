@@ -2,6 +2,7 @@
  * running ones in evaluation (Ioffe and Szegedy, ICML 2015). The variance is of centred data in two passes over chunks
  * small enough for the cache, merged after Chan, Golub and LeVeque (1979): memory is read once for both. */
 #include "ops/common.h"
+#include "graph/onnx.h"
 #include "graph/reference.h"
 #include <stdlib.h>
 #include <math.h>
@@ -72,10 +73,12 @@ static int prepare(struct bl_node *node) {
     };
     int count = bl_node_training(node) ? BL_COUNT(wanted) : 2, code = 0;
     for (int i = 0; i < count && !code; i++)
-        code = bl_kernel_get(
-            node->dev, "batchnorm2d", wanted[i].name,
-            (struct bl_define[]){{"VEC", state->vec}, {"ACTIVATION", bl_node_activation(node)}, BL_ACT(node)}, 3,
-            wanted[i].kernel);
+        code = bl_kernel_get(node->dev, "batchnorm2d", wanted[i].name,
+                             (struct bl_define[]){{"VEC", state->vec},
+                                                  {"ACTIVATION", bl_node_activation(node)},
+                                                  {"TREE", bl_tree(node->dev)},
+                                                  BL_ACT(node)},
+                             4, wanted[i].kernel);
     return code;
 }
 
@@ -94,7 +97,7 @@ static int measure(struct bl_node *node, const struct bl_run *run) {
     if (!code) code = bl_merge(run->all, node->dev, &moments);
     if (code) return code;
     node->buffer[2]->value++;
-    return bl_launch(state->summarise, bl_share(node->dev, vectors, 2 * BL_FLOAT_BYTES * state->vec * chunks),
+    return bl_launch(state->summarise, bl_share_merge(node->dev, vectors, 2 * BL_FLOAT_BYTES * state->vec * chunks),
                      BL_MEM(state->partial->mem), BL_MEM(node->param[0]->data.mem), BL_MEM(node->param[1]->data.mem),
                      BL_MEM(node->buffer[0]->data.mem), BL_MEM(node->buffer[1]->data.mem), BL_MEM(state->saved->mem),
                      BL_I64(moments.rows), BL_I32(vectors), BL_I64(moments.chunk), BL_F32(attrs->eps),
@@ -129,7 +132,7 @@ static int backward(struct bl_node *node, const struct bl_run *run) {
                          BL_MEM(state->saved->mem), BL_MEM(state->partial_back->mem), BL_I64(rows), BL_I32(vectors),
                          BL_I64(state->chunk), BL_I32(state->tile));
     if (code) return code;
-    code = bl_launch(state->finish, bl_share(node->dev, vectors, 2 * BL_FLOAT_BYTES * state->vec * chunks),
+    code = bl_launch(state->finish, bl_share_merge(node->dev, vectors, 2 * BL_FLOAT_BYTES * state->vec * chunks),
                      BL_MEM(state->partial_back->mem), BL_MEM(state->saved->mem), BL_MEM(node->param[0]->grad.mem),
                      BL_MEM(node->param[1]->grad.mem), BL_MEM(state->coefficients->mem), BL_I64(rows), BL_I32(vectors),
                      BL_I64(state->chunk), BL_I64(run->whole * x->h * x->w), BL_I32(run->training));
@@ -188,6 +191,32 @@ static const struct bl_field fields[] = {
 
 static const struct bl_fusion fusions[] = {{&bl_op_relu}, {&bl_op_relu6}, {NULL}};
 
+/* The format's momentum is that of what is kept: 0.9 is 0.1. */
+static float momentum_of(const struct bl_onnx_node *n) {
+    return roundf((1 - bl_onnx_float(n, "momentum", 0.9f)) * 1e6f) / 1e6f;
+}
+
+static int read(struct bl_onnx_reader *r, const struct bl_onnx_node *n) {
+    struct blanch_tensor *x = bl_onnx_image(r, n, 0);
+    const struct bl_batchnorm_attrs attrs = {x ? (int)x->c : 0, bl_onnx_float(n, "epsilon", 1e-5f), momentum_of(n)};
+    const struct bl_onnx_param params[] = {
+        {"weight", n, 1}, {"bias", n, 2}, {"running_mean", n, 3}, {"running_var", n, 4}, {NULL}};
+    return bl_onnx_add(r, n, &attrs, &x, 1, params, bl_onnx_view(r, n, 0));
+}
+
+static void affine(struct bl_onnx_writer *w, const struct bl_node *node, double *scale, double *shift) {
+    const struct bl_batchnorm_attrs *a = node->attrs;
+    const float *weight = bl_onnx_values(w, node->param[0]), *bias = bl_onnx_values(w, node->param[1]),
+                *mean = bl_onnx_values(w, node->buffer[0]), *var = bl_onnx_values(w, node->buffer[1]);
+    for (int c = 0; weight && bias && mean && var && c < a->channels; c++) {
+        scale[c] = (double)weight[c] / sqrt((double)var[c] + (double)a->eps);
+        shift[c] = (double)bias[c] - (double)mean[c] * scale[c];
+    }
+}
+
+static const struct bl_onnx_form forms[] = {{"BatchNormalization", read}, {NULL}};
+static const struct bl_onnx_op onnx = {.forms = forms, .affine = affine};
+
 const struct bl_op bl_op_batchnorm2d = {
     .name = "batchnorm2d",
     .role = BL_ROLE_NORMALISATION,
@@ -207,4 +236,5 @@ const struct bl_op bl_op_batchnorm2d = {
     .backward = backward,
     .definition = definition,
     .release = release,
+    .onnx = &onnx,
 };

@@ -1,5 +1,6 @@
 /* Concatenation along channels. */
 #include "ops/common.h"
+#include "graph/onnx.h"
 #include "graph/reference.h"
 #include <string.h>
 
@@ -57,6 +58,30 @@ static int definition(struct bl_ref_layer *l, const struct bl_ref_tensor *x, int
     return code;
 }
 
+static int read(struct bl_onnx_reader *r, const struct bl_onnx_node *n) {
+    const int64_t axis = bl_onnx_int(n, "axis", 0);
+    const enum bl_onnx_view view = bl_onnx_view(r, n, 0);
+    const int channels = view == BL_ONNX_NHWC ? 3 : 1, dims = view == BL_ONNX_FLAT ? 2 : 4;
+    if (!bl_onnx_is_tensor(r, n, 0)) return bl_onnx_other(r);
+    for (int i = 0; i < n->inputs; i++) {
+        bl_onnx_tensor(r, n, i);
+        if (bl_onnx_view(r, n, i) != view) bl_onnx_refuse(r, "its inputs lie in different ways");
+    }
+    if (view > BL_ONNX_FLAT || (axis != channels && axis != channels - dims))
+        return bl_onnx_refuse(r, "it joins along axis %lld, which is not the channels'", (long long)axis);
+    return bl_onnx_add_joined(r, n);
+}
+
+static void write(struct bl_onnx_writer *w, const struct bl_node *node) {
+    const char *in[BL_MAX_INPUTS] = {NULL};
+    for (int i = 0; i < node->inputs; i++) in[i] = bl_onnx_in(w, node, i, BL_ONNX_NCHW);
+    bl_onnx_emit_many(w, "Concat", in, node->inputs, bl_onnx_out(w, node, BL_ONNX_NCHW),
+                      (const struct bl_onnx_attribute[]){{"axis", BL_ONNX_INT, .i = 1}, {NULL}});
+}
+
+static const struct bl_onnx_form forms[] = {{"Concat", read}, {NULL}};
+static const struct bl_onnx_op onnx = {.forms = forms, .write = write};
+
 const struct bl_op bl_op_cat = {
     .name = "cat",
     .role = BL_ROLE_SHAPE,
@@ -69,4 +94,5 @@ const struct bl_op bl_op_cat = {
     .forward = forward,
     .backward = backward,
     .definition = definition,
+    .onnx = &onnx,
 };

@@ -1,5 +1,6 @@
 /* The channels' groups are interleaved: (N, g, C/g, H, W) transposed to (N, C/g, g, H, W) (Zhang et al., 2018). */
 #include "ops/common.h"
+#include "graph/onnx.h"
 #include "graph/reference.h"
 
 static int setup(struct bl_node *node) {
@@ -61,6 +62,23 @@ static int definition(struct bl_ref_layer *l, const struct bl_ref_tensor *x, int
 
 static const struct bl_field fields[] = {{"groups", BL_FIELD_INT, offsetof(struct bl_shuffle_attrs, groups)}, {NULL}};
 
+static void write(struct bl_onnx_writer *w, const struct bl_node *node) {
+    const struct bl_shuffle_attrs *a = node->attrs;
+    const struct blanch_tensor *x = node->in[0];
+    const int64_t grouped[] = {0, a->groups, x->c / a->groups, x->h, x->w}, whole[] = {0, x->c, x->h, x->w},
+                  order[] = {0, 2, 1, 3, 4};
+    const char *from = bl_onnx_in(w, node, 0, BL_ONNX_NCHW), *groups = bl_onnx_between(w, node, "groups"),
+               *turned = bl_onnx_between(w, node, "turned");
+    bl_onnx_emit(w, "Reshape", (const char *[4]){from, bl_onnx_put_whole(w, node, "grouped", grouped, 5)}, groups,
+                 NULL);
+    bl_onnx_emit(w, "Transpose", (const char *[4]){groups}, turned,
+                 (const struct bl_onnx_attribute[]){{"perm", BL_ONNX_INTS, .count = 5, .ints = order}, {NULL}});
+    bl_onnx_emit(w, "Reshape", (const char *[4]){turned, bl_onnx_put_whole(w, node, "whole", whole, 4)},
+                 bl_onnx_out(w, node, BL_ONNX_NCHW), NULL);
+}
+
+static const struct bl_onnx_op onnx = {.write = write}; // read where a Reshape ends it (graph/onnx_view.c)
+
 const struct bl_op bl_op_channel_shuffle = {
     .name = "channel_shuffle",
     .role = BL_ROLE_SHAPE,
@@ -76,4 +94,5 @@ const struct bl_op bl_op_channel_shuffle = {
     .backward = backward,
     .definition = definition,
     .release = bl_plain_release,
+    .onnx = &onnx,
 };

@@ -43,6 +43,21 @@ struct bl_range bl_share_grid(const struct blanch_device *dev, int64_t vectors, 
 
 /* --- sums over pixels ------------------------------------------------------------------------- */
 
+int bl_tree(const struct blanch_device *dev) {
+    enum { MOST = 64 };
+    if (bl_on_cpu(dev)) return 0;
+    const struct blanch_device_info *info = blanch_device_info(dev);
+    const size_t most = info->max_work_group < info->max_work_item[0] ? info->max_work_group : info->max_work_item[0];
+    int items = 1;
+    while (items * 2 <= MOST && (size_t)(items * 2) <= most) items *= 2;
+    return items;
+}
+
+struct bl_range bl_tree_rows(const struct blanch_device *dev, int64_t rows) {
+    const size_t items = (size_t)bl_tree(dev);
+    return (struct bl_range){.global = {items, (size_t)rows}, .local = {items, 1, 1}};
+}
+
 enum { CPU_CHUNK_BYTES = 128 * 1024, MIN_CHUNK = 32, GPU_ITEMS = 32768 };
 
 int64_t bl_chunk(const struct bl_node *node, int vec) {
@@ -56,12 +71,17 @@ struct bl_range bl_share_chunks(const struct blanch_device *dev, int64_t vectors
     return bl_on_cpu(dev) ? BL_GROUPS1(1, (size_t)chunks) : BL_ITEMS((size_t)vectors, (size_t)chunks);
 }
 
+struct bl_range bl_share_merge(const struct blanch_device *dev, int64_t vectors, int64_t bytes) {
+    return bl_on_cpu(dev) ? bl_share(dev, vectors, bytes) : bl_tree_rows(dev, vectors);
+}
+
 int bl_sum_chunks(const struct bl_node *node, struct bl_chunk_sums from, int64_t channels, struct bl_mem *to) {
     int vec = bl_vec(node->dev, channels);
     struct bl_kernel *kernel;
-    int code = bl_kernel_get(node->dev, "chunks", "sum_chunks", (struct bl_define[]){{"VEC", vec}}, 1, &kernel);
+    int code = bl_kernel_get(node->dev, "chunks", "sum_chunks",
+                             (struct bl_define[]){{"VEC", vec}, {"TREE", bl_tree(node->dev)}}, 2, &kernel);
     if (code) return code;
-    return bl_launch(kernel, bl_share(node->dev, channels / vec, BL_FLOAT_BYTES * vec * from.chunks),
+    return bl_launch(kernel, bl_share_merge(node->dev, channels / vec, BL_FLOAT_BYTES * vec * from.chunks),
                      BL_MEM(from.partial), BL_I64(from.chunks), BL_I64(from.stride), BL_I64(from.offset), BL_MEM(to),
                      BL_I32(channels / vec));
 }
@@ -209,7 +229,7 @@ int bl_pool_setup(struct bl_node *node, struct bl_pool_attrs *pool) {
 /* Which of a window's values count in avgpool2d.cl's mean: 0 all, 1 those in the padding too, 2 the image's. */
 static int divisor(const struct bl_pool_attrs *pool) {
     bool padded = pool->padding[0] || pool->padding[1];
-    return pool->exclude_pad && padded ? 2 : pool->ceil_mode;
+    return !pool->count_include_pad && padded ? 2 : pool->ceil_mode != 0;
 }
 
 int bl_pool_prepare(struct bl_node *node, const char *file, const struct bl_pool_attrs *pool, int index_bytes) {
@@ -242,7 +262,7 @@ static double pooled(const struct bl_pool_attrs *a, struct bl_ref_tensor x, int 
     for (int t = 0; t < a->kernel[0] * a->kernel[1]; t++) {
         int p = top + t / a->kernel[1], q = left + t % a->kernel[1];
         bool inside = p >= 0 && q >= 0 && p < x.h && q < x.w;
-        count += a->exclude_pad ? inside : p < x.h + a->padding[0] && q < x.w + a->padding[1];
+        count += a->count_include_pad ? p < x.h + a->padding[0] && q < x.w + a->padding[1] : inside;
         if (inside) largest = fmax(largest, x.v[p * x.w + q]), sum += x.v[p * x.w + q];
     }
     return max ? largest : sum / count;

@@ -1,6 +1,7 @@
 /* Convolution: weight (O, I/groups, kh, kw), bias (O). The engines in ops/conv/ do the work. */
 #include "ops/common.h"
 #include "ops/conv/layer.h"
+#include "ops/onnx.h"
 #include "graph/reference.h"
 
 static int setup(struct bl_node *node) {
@@ -30,6 +31,21 @@ static const struct bl_field fields[] = {
     {NULL},
 };
 
+static int read(struct bl_onnx_reader *r, const struct bl_onnx_node *n) {
+    struct blanch_tensor *x = bl_onnx_image(r, n, 0);
+    struct bl_conv_attrs attrs;
+    bl_conv_read(r, n, x, &attrs);
+    const struct bl_onnx_param params[] = {{"weight", n, 1}, {attrs.bias ? "bias" : NULL, n, 2}, {NULL}};
+    return bl_onnx_add(r, n, &attrs, &x, 1, params, BL_ONNX_NCHW);
+}
+
+static void write(struct bl_onnx_writer *w, const struct bl_node *node, const struct bl_onnx_layer *layer) {
+    bl_conv_write(w, node, node->attrs, layer);
+}
+
+static const struct bl_onnx_form forms[] = {{"Conv", read}, {NULL}};
+static const struct bl_onnx_op onnx = {.forms = forms, .fold = bl_onnx_fold_plain, .write_layer = write};
+
 const struct bl_op bl_op_conv2d = {
     .name = "conv2d",
     .role = BL_ROLE_LAYER,
@@ -49,4 +65,5 @@ const struct bl_op bl_op_conv2d = {
     .backward = bl_conv_layer_backward,
     .definition = definition,
     .release = bl_conv_layer_release,
+    .onnx = &onnx,
 };

@@ -2,6 +2,7 @@
  * mask is Philox's, keyed by seed, step and node and counted by position, so that backward draws it again and none is
  * kept. */
 #include "ops/common.h"
+#include "graph/onnx.h"
 #include "graph/reference.h"
 #include <math.h>
 
@@ -59,6 +60,25 @@ static int definition(struct bl_ref_layer *l, const struct bl_ref_tensor *x, int
 
 const struct bl_field bl_dropout_fields[] = {{"p", BL_FIELD_FLOAT, offsetof(struct bl_dropout_attrs, p)}, {NULL}};
 
+static int read(struct bl_onnx_reader *r, const struct bl_onnx_node *n) {
+    double ratio = 0.5;
+    if (bl_onnx_has(n, 1) && !bl_onnx_number(r, n, 1, &ratio)) return bl_onnx_refuse(r, "its ratio is not known");
+    return bl_onnx_add_unary(r, n, 0, &(const struct bl_dropout_attrs){(float)ratio});
+}
+
+/* What PyTorch's bernoulli_ and division become. */
+static int read_mask(struct bl_onnx_reader *r, const struct bl_onnx_node *n) {
+    float keep;
+    bool by_image;
+    for (int i = 0; i < 2; i++)
+        if (bl_onnx_mask(r, n, i, &keep, &by_image) && !by_image)
+            return bl_onnx_add_unary(r, n, !i, &(const struct bl_dropout_attrs){1 - keep});
+    return bl_onnx_other(r);
+}
+
+static const struct bl_onnx_form forms[] = {{"Dropout", read}, {"Mul", read_mask}, {NULL}};
+static const struct bl_onnx_op onnx = {.forms = forms}; // in evaluation it is not there
+
 const struct bl_op bl_op_dropout = {
     .name = "dropout",
     .role = BL_ROLE_ELEMENTWISE,
@@ -75,4 +95,5 @@ const struct bl_op bl_op_dropout = {
     .backward = backward,
     .definition = definition,
     .release = bl_plain_release,
+    .onnx = &onnx,
 };

@@ -1,5 +1,6 @@
 /* y = x > 0 ? x : alpha (exp(x) - 1). As alpha is positive, the gradient needs the output alone. */
 #include "ops/common.h"
+#include "graph/onnx.h"
 #include "graph/reference.h"
 #include <math.h>
 
@@ -23,7 +24,22 @@ static int definition(struct bl_ref_layer *l, const struct bl_ref_tensor *x, int
     return code;
 }
 
-static const struct bl_field fields[] = {{"alpha", BL_FIELD_FLOAT, offsetof(struct bl_elu_attrs, alpha)}, {NULL}};
+static const struct bl_field fields[] = {{"alpha", BL_FIELD_FLOAT, offsetof(struct bl_elu_attrs, alpha), true, 1},
+                                         {NULL}};
+
+static int read(struct bl_onnx_reader *r, const struct bl_onnx_node *n) {
+    const struct bl_elu_attrs attrs = {bl_onnx_float(n, "alpha", 1)};
+    return bl_onnx_add_unary(r, n, 0, &attrs);
+}
+
+static void write(struct bl_onnx_writer *w, const struct bl_node *node) {
+    const struct bl_elu_attrs *a = node->attrs;
+    bl_onnx_write_unary(w, node, "Elu",
+                        (const struct bl_onnx_attribute[]){{"alpha", BL_ONNX_FLOAT, .f = a->alpha}, {NULL}});
+}
+
+static const struct bl_onnx_form forms[] = {{"Elu", read}, {NULL}};
+static const struct bl_onnx_op onnx = {.forms = forms, .write = write};
 
 const struct bl_op bl_op_elu = {
     .name = "elu",
@@ -42,4 +58,5 @@ const struct bl_op bl_op_elu = {
     .backward = bl_activation_backward,
     .definition = definition,
     .release = bl_plain_release,
+    .onnx = &onnx,
 };

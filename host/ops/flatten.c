@@ -1,5 +1,6 @@
 /* (C, H, W) becomes (C*H*W, 1, 1), numbered as PyTorch's flatten numbers it: (c*H + y)*W + x. */
 #include "ops/common.h"
+#include "graph/onnx.h"
 #include "graph/reference.h"
 #include <string.h>
 
@@ -43,6 +44,12 @@ static int definition(struct bl_ref_layer *l, const struct bl_ref_tensor *x, int
     return code;
 }
 
+static void write(struct bl_onnx_writer *w, const struct bl_node *node) {
+    bl_onnx_same(w, node, bl_onnx_in(w, node, 0, BL_ONNX_FLAT), BL_ONNX_FLAT);
+}
+
+static const struct bl_onnx_op onnx = {.write = write};
+
 const struct bl_op bl_op_flatten = {
     .name = "flatten",
     .role = BL_ROLE_SHAPE,
@@ -56,4 +63,5 @@ const struct bl_op bl_op_flatten = {
     .backward = backward,
     .definition = definition,
     .release = bl_plain_release,
+    .onnx = &onnx,
 };

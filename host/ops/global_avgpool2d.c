@@ -1,5 +1,6 @@
 /* Mean over all pixels of an image: (C, H, W) becomes (C, 1, 1). */
 #include "ops/common.h"
+#include "graph/onnx.h"
 #include "graph/reference.h"
 
 static int setup(struct bl_node *node) {
@@ -37,6 +38,38 @@ static int definition(struct bl_ref_layer *l, const struct bl_ref_tensor *x, int
     return code;
 }
 
+static int read(struct bl_onnx_reader *r, const struct bl_onnx_node *n) {
+    struct blanch_tensor *x = bl_onnx_image(r, n, 0);
+    return bl_onnx_add(r, n, NULL, &x, 1, NULL, BL_ONNX_NCHW);
+}
+
+/* The mean over height and width. */
+static int read_mean(struct bl_onnx_reader *r, const struct bl_onnx_node *n) {
+    struct blanch_tensor *x = bl_onnx_tensor(r, n, 0);
+    const bool last = bl_onnx_view(r, n, 0) == BL_ONNX_NHWC, keeps = bl_onnx_int(n, "keepdims", 1);
+    int64_t axes[BL_ONNX_WHOLE];
+    int count, found = 0, ints[2];
+    if (!bl_onnx_whole(r, n, 1, axes, &count)) {
+        bl_onnx_ints(r, n, "axes", 0, ints, 2);
+        count = 2, axes[0] = ints[0], axes[1] = ints[1];
+    }
+    if (!last) bl_onnx_image(r, n, 0);
+    for (int i = 0; i < count; i++) {
+        const int64_t axis = (axes[i] < 0 ? axes[i] + 4 : axes[i]) - (last ? 1 : 2);
+        if (axis == 0 || axis == 1) found |= 1 << axis;
+    }
+    if (count != 2 || found != 3) return bl_onnx_refuse(r, "it is no mean over height and width");
+    return bl_onnx_add(r, n, NULL, &x, 1, NULL, !keeps ? BL_ONNX_FLAT : last ? BL_ONNX_NHWC : BL_ONNX_NCHW);
+}
+
+static void write(struct bl_onnx_writer *w, const struct bl_node *node) {
+    bl_onnx_emit(w, "GlobalAveragePool", (const char *[4]){bl_onnx_in(w, node, 0, BL_ONNX_NCHW)},
+                 bl_onnx_out(w, node, BL_ONNX_NCHW), NULL);
+}
+
+static const struct bl_onnx_form forms[] = {{"GlobalAveragePool", read}, {"ReduceMean", read_mean}, {NULL}};
+static const struct bl_onnx_op onnx = {.forms = forms, .write = write};
+
 const struct bl_op bl_op_global_avgpool2d = {
     .name = "global_avgpool2d",
     .role = BL_ROLE_POOLING,
@@ -50,4 +83,5 @@ const struct bl_op bl_op_global_avgpool2d = {
     .backward = backward,
     .definition = definition,
     .release = bl_plain_release,
+    .onnx = &onnx,
 };

@@ -1,5 +1,6 @@
 /* y = x min(max(x + 3, 0), 6) / 6. It is not monotonic, so the gradient needs the input. */
 #include "ops/common.h"
+#include "graph/onnx.h"
 #include "graph/reference.h"
 #include <math.h>
 
@@ -12,6 +13,15 @@ static int definition(struct bl_ref_layer *l, const struct bl_ref_tensor *x, int
     for (size_t i = 0; i < bl_ref_count(x) && !code; i++) y->v[i] = x->v[i] * fmin(fmax(x->v[i] + 3, 0), 6) / 6;
     return code;
 }
+
+static int read(struct bl_onnx_reader *r, const struct bl_onnx_node *n) {
+    for (int i = 0; i < 2; i++)
+        if (bl_onnx_pending(r, n, i, "hardsigmoid")) return bl_onnx_add_unary(r, n, i, NULL);
+    return bl_onnx_other(r);
+}
+
+static const struct bl_onnx_form forms[] = {{"Mul", read}, {NULL}};
+static const struct bl_onnx_op onnx = {.type = "HardSwish", .forms = forms};
 
 const struct bl_op bl_op_hardswish = {
     .name = "hardswish",
@@ -28,4 +38,5 @@ const struct bl_op bl_op_hardswish = {
     .backward = bl_activation_backward,
     .definition = definition,
     .release = bl_plain_release,
+    .onnx = &onnx,
 };

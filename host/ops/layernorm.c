@@ -2,6 +2,7 @@
  * Hinton, 2016): PyTorch's LayerNorm(C) on channels last. Nothing of the batch enters it, so it is the same in
  * evaluation. */
 #include "ops/common.h"
+#include "graph/onnx.h"
 #include "graph/reference.h"
 #include <math.h>
 #include <stdlib.h>
@@ -19,11 +20,10 @@ static int64_t rows_of(const struct bl_node *node, int64_t n) {
 }
 
 static int setup(struct bl_node *node) {
-    struct bl_layernorm_attrs *attrs = node->attrs;
+    const struct bl_layernorm_attrs *attrs = node->attrs;
     int code = bl_check_inputs(node, 1, 1);
     if (code) return code;
     const struct blanch_tensor *x = node->in[0];
-    if (attrs->eps == 0) attrs->eps = 1e-5f;
     if (attrs->channels != x->c)
         return bl_fail(BLANCH_EINPUT, "%s: made for %d channels, given %lld", node->name, attrs->channels,
                        (long long)x->c);
@@ -101,10 +101,37 @@ static int definition(struct bl_ref_layer *l, const struct bl_ref_tensor *x, int
 }
 
 static const struct bl_field fields[] = {
-    {"channels", BL_FIELD_INT, offsetof(struct bl_layernorm_attrs, channels)},
-    {"eps", BL_FIELD_FLOAT, offsetof(struct bl_layernorm_attrs, eps), true},
+    {"channels", BL_FIELD_INT, offsetof(struct bl_layernorm_attrs, channels), true},
+    {"eps", BL_FIELD_FLOAT, offsetof(struct bl_layernorm_attrs, eps), true, 1e-5},
     {NULL},
 };
+
+static int read(struct bl_onnx_reader *r, const struct bl_onnx_node *n) {
+    struct blanch_tensor *x = bl_onnx_tensor(r, n, 0);
+    const enum bl_onnx_view view = bl_onnx_view(r, n, 0);
+    const int64_t axis = bl_onnx_int(n, "axis", -1), last = view == BL_ONNX_NHWC ? 3 : 1;
+    const struct bl_layernorm_attrs attrs = {x ? (int)x->c : 0, bl_onnx_float(n, "epsilon", 1e-5f)};
+    const struct bl_onnx_param params[] = {{"weight", n, 1}, {"bias", n, 2}, {NULL}};
+    if ((view != BL_ONNX_NHWC && view != BL_ONNX_FLAT) || (axis != -1 && axis != last))
+        return bl_onnx_refuse(r, "it normalises other axes than the channels alone");
+    return bl_onnx_add(r, n, &attrs, &x, 1, params, view);
+}
+
+static void write(struct bl_onnx_writer *w, const struct bl_node *node) {
+    const struct bl_layernorm_attrs *a = node->attrs;
+    const enum bl_onnx_view view = bl_onnx_written(w, node, 0) == BL_ONNX_FLAT ? BL_ONNX_FLAT : BL_ONNX_NHWC;
+    const int64_t channels = node->out[0]->c;
+    struct bl_onnx_layer room;
+    const struct bl_onnx_attribute attributes[] = {
+        {"axis", BL_ONNX_INT, .i = -1}, {"epsilon", BL_ONNX_FLOAT, .f = a->eps}, {NULL}};
+    bl_onnx_fold_plain(w, node, &room);
+    const char *in[4] = {bl_onnx_in(w, node, 0, view), bl_onnx_put(w, node, "weight", room.weight, 1, &channels),
+                         bl_onnx_put(w, node, "bias", room.bias, 1, &channels)};
+    bl_onnx_emit(w, "LayerNormalization", in, bl_onnx_out(w, node, view), attributes);
+}
+
+static const struct bl_onnx_form forms[] = {{"LayerNormalization", read}, {NULL}};
+static const struct bl_onnx_op onnx = {.forms = forms, .write = write};
 
 const struct bl_op bl_op_layernorm = {
     .name = "layernorm",
@@ -123,4 +150,5 @@ const struct bl_op bl_op_layernorm = {
     .backward = backward,
     .definition = definition,
     .release = release,
+    .onnx = &onnx,
 };

@@ -1,5 +1,6 @@
 /* y = x > 0 ? x : slope x. As the slope is positive, the gradient needs the output alone. */
 #include "ops/common.h"
+#include "graph/onnx.h"
 #include "graph/reference.h"
 #include <math.h>
 
@@ -23,8 +24,22 @@ static int definition(struct bl_ref_layer *l, const struct bl_ref_tensor *x, int
     return code;
 }
 
-static const struct bl_field fields[] = {{"slope", BL_FIELD_FLOAT, offsetof(struct bl_leaky_relu_attrs, slope)},
-                                         {NULL}};
+static const struct bl_field fields[] = {
+    {"slope", BL_FIELD_FLOAT, offsetof(struct bl_leaky_relu_attrs, slope), true, 0.01}, {NULL}};
+
+static int read(struct bl_onnx_reader *r, const struct bl_onnx_node *n) {
+    const struct bl_leaky_relu_attrs attrs = {bl_onnx_float(n, "alpha", 0.01f)};
+    return bl_onnx_add_unary(r, n, 0, &attrs);
+}
+
+static void write(struct bl_onnx_writer *w, const struct bl_node *node) {
+    const struct bl_leaky_relu_attrs *a = node->attrs;
+    bl_onnx_write_unary(w, node, "LeakyRelu",
+                        (const struct bl_onnx_attribute[]){{"alpha", BL_ONNX_FLOAT, .f = a->slope}, {NULL}});
+}
+
+static const struct bl_onnx_form forms[] = {{"LeakyRelu", read}, {NULL}};
+static const struct bl_onnx_op onnx = {.forms = forms, .write = write};
 
 const struct bl_op bl_op_leaky_relu = {
     .name = "leaky_relu",
@@ -43,4 +58,5 @@ const struct bl_op bl_op_leaky_relu = {
     .backward = bl_activation_backward,
     .definition = definition,
     .release = bl_plain_release,
+    .onnx = &onnx,
 };

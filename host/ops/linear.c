@@ -1,7 +1,10 @@
 /* Linear layer: weight (O, I), bias (O), on the channels of each pixel: a 1x1 convolution. */
 #include "ops/common.h"
 #include "ops/conv/layer.h"
+#include "ops/onnx.h"
 #include "graph/reference.h"
+#include <limits.h>
+#include <string.h>
 
 int bl_linear_check(const struct bl_node *node, int in_features) {
     const struct blanch_tensor *x = node->in[0];
@@ -53,6 +56,45 @@ static const struct bl_field fields[] = {
     {NULL},
 };
 
+/* `out` features of weights that lie transposed, or not; a node that adds the bias, or NULL. */
+static int add(struct bl_onnx_reader *r, const struct bl_onnx_node *n, bool transposed,
+               const struct bl_onnx_node *biased, int bias) {
+    struct blanch_tensor *x = bl_onnx_tensor(r, n, 0);
+    int64_t sizes[BL_ONNX_DIMS] = {0};
+    if (bl_onnx_sizes(r, n, 1, sizes) != 2) bl_onnx_refuse(r, "its weights are no matrix of the file");
+    const int64_t in = sizes[!transposed], out = sizes[transposed];
+    if (in > INT_MAX || out > INT_MAX) bl_onnx_refuse(r, "its weights are of too many features");
+    const struct bl_linear_attrs attrs = {(int)in, (int)out, biased != NULL};
+    const struct bl_onnx_param params[] = {
+        {"weight", n, 1, transposed}, {biased ? "bias" : NULL, biased, bias}, {NULL}};
+    return bl_onnx_add(r, n, &attrs, &x, 1, params, bl_onnx_view(r, n, 0));
+}
+
+static int read(struct bl_onnx_reader *r, const struct bl_onnx_node *n) {
+    const bool biased = bl_onnx_has(n, 2) && !bl_onnx_is_zero(r, n, 2);
+    if (bl_onnx_int(n, "transA", 0) || bl_onnx_float(n, "alpha", 1) != 1 || bl_onnx_float(n, "beta", 1) != 1)
+        return bl_onnx_refuse(r, "it is scaled, or its input transposed");
+    if (bl_onnx_view(r, n, 0) != BL_ONNX_FLAT) return bl_onnx_refuse(r, "its input is not (batch, features)");
+    return add(r, n, !bl_onnx_int(n, "transB", 0), biased ? n : NULL, 2);
+}
+
+/* The sum that may follow is its bias. */
+static int read_product(struct bl_onnx_reader *r, const struct bl_onnx_node *n) {
+    const struct bl_onnx_node *user = bl_onnx_user(r, n);
+    const enum bl_onnx_view view = bl_onnx_view(r, n, 0);
+    int64_t sizes[BL_ONNX_DIMS];
+    int bias = -1;
+    if (view != BL_ONNX_FLAT && view != BL_ONNX_NHWC)
+        return bl_onnx_refuse(r, "its input's last size is not the features");
+    for (int i = 0; user && !strcmp(user->type, "Add") && i < 2; i++)
+        if (bl_onnx_sizes(r, user, i, sizes) == 1) bias = i;
+    if (bias >= 0) bl_onnx_absorb(r, n, user);
+    return add(r, n, true, bias < 0 ? NULL : user, bias);
+}
+
+static const struct bl_onnx_form forms[] = {{"Gemm", read}, {"MatMul", read_product}, {NULL}};
+static const struct bl_onnx_op onnx = {.forms = forms, .fold = bl_onnx_fold_plain, .write_layer = bl_linear_write};
+
 const struct bl_op bl_op_linear = {
     .name = "linear",
     .role = BL_ROLE_LAYER,
@@ -72,4 +114,5 @@ const struct bl_op bl_op_linear = {
     .backward = bl_conv_layer_backward,
     .definition = definition,
     .release = bl_conv_layer_release,
+    .onnx = &onnx,
 };

@@ -3,6 +3,7 @@
  * large windows): less than keeping the input, and all that backward reads beside the output's gradient. A ReLU before
  * it is applied to the maximum: fewer values, and one that it cuts has no winner. */
 #include "ops/common.h"
+#include "ops/onnx.h"
 #include "graph/reference.h"
 
 static int index_bytes(const struct bl_pool_attrs *pool) {
@@ -52,6 +53,20 @@ static const struct bl_field fields[] = {BL_POOL_FIELDS, {NULL}};
 
 static const struct bl_fusion fusions[] = {{.op = &bl_op_relu, .of_input = true}, {NULL}};
 
+static int read(struct bl_onnx_reader *r, const struct bl_onnx_node *n) {
+    struct blanch_tensor *x = bl_onnx_image(r, n, 0);
+    struct bl_pool_attrs attrs;
+    bl_pool_read(r, n, &attrs);
+    return bl_onnx_add(r, n, &attrs, &x, 1, NULL, BL_ONNX_NCHW);
+}
+
+static void write(struct bl_onnx_writer *w, const struct bl_node *node) {
+    bl_pool_write(w, node, "MaxPool");
+}
+
+static const struct bl_onnx_form forms[] = {{"MaxPool", read}, {NULL}};
+static const struct bl_onnx_op onnx = {.forms = forms, .write = write};
+
 const struct bl_op bl_op_maxpool2d = {
     .name = "maxpool2d",
     .role = BL_ROLE_POOLING,
@@ -68,4 +83,5 @@ const struct bl_op bl_op_maxpool2d = {
     .backward = backward,
     .definition = definition,
     .release = bl_plain_release,
+    .onnx = &onnx,
 };

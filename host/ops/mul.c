@@ -1,5 +1,6 @@
 /* y = a b, of equal shapes, or with one operand (C, 1, 1) that scales whole channels of each image. */
 #include "ops/common.h"
+#include "graph/onnx.h"
 #include "graph/reference.h"
 
 /* Which input holds the scales; equal shapes count as images of one pixel each, so that either may. */
@@ -69,6 +70,19 @@ static int definition(struct bl_ref_layer *l, const struct bl_ref_tensor *x, int
     return code;
 }
 
+static int read(struct bl_onnx_reader *r, const struct bl_onnx_node *n) {
+    return bl_onnx_add_binary(r, n);
+}
+
+static void write(struct bl_onnx_writer *w, const struct bl_node *node) {
+    const enum bl_onnx_view view = bl_same_shape(node->in[0], node->in[1]) ? bl_onnx_written(w, node, 0) : BL_ONNX_NCHW;
+    bl_onnx_emit(w, "Mul", (const char *[4]){bl_onnx_in(w, node, 0, view), bl_onnx_in(w, node, 1, view)},
+                 bl_onnx_out(w, node, view), NULL);
+}
+
+static const struct bl_onnx_form forms[] = {{"Mul", read}, {NULL}};
+static const struct bl_onnx_op onnx = {.forms = forms, .write = write};
+
 const struct bl_op bl_op_mul = {
     .name = "mul",
     .role = BL_ROLE_ELEMENTWISE,
@@ -83,4 +97,5 @@ const struct bl_op bl_op_mul = {
     .backward = backward,
     .definition = definition,
     .release = bl_plain_release,
+    .onnx = &onnx,
 };

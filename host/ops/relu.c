@@ -1,5 +1,6 @@
 /* y = max(x, 0). The gradient needs the output alone. */
 #include "ops/common.h"
+#include "graph/onnx.h"
 #include "graph/reference.h"
 
 static int prepare(struct bl_node *node) {
@@ -12,6 +13,8 @@ static int definition(struct bl_ref_layer *l, const struct bl_ref_tensor *x, int
     for (size_t i = 0; i < bl_ref_count(x) && !code; i++) y->v[i] = x->v[i] > 0 ? x->v[i] : 0;
     return code;
 }
+
+static const struct bl_onnx_op onnx = {.type = "Relu"};
 
 const struct bl_op bl_op_relu = {
     .name = "relu",
@@ -29,4 +32,5 @@ const struct bl_op bl_op_relu = {
     .backward = bl_activation_backward,
     .definition = definition,
     .release = bl_plain_release,
+    .onnx = &onnx,
 };

@@ -1,5 +1,6 @@
 /* y = min(max(x, 0), 6), the clipped rectifier of mobile networks. The gradient needs the output alone. */
 #include "ops/common.h"
+#include "graph/onnx.h"
 #include "graph/reference.h"
 
 static int prepare(struct bl_node *node) {
@@ -12,6 +13,23 @@ static int definition(struct bl_ref_layer *l, const struct bl_ref_tensor *x, int
     for (size_t i = 0; i < bl_ref_count(x) && !code; i++) y->v[i] = x->v[i] < 0 ? 0 : x->v[i] > 6 ? 6 : x->v[i];
     return code;
 }
+
+static int read(struct bl_onnx_reader *r, const struct bl_onnx_node *n) {
+    double low, high;
+    if (!bl_onnx_number(r, n, 1, &low) || !bl_onnx_number(r, n, 2, &high) || low != 0 || high != 6)
+        return bl_onnx_refuse(r, "it clips otherwise than from 0 to 6");
+    return bl_onnx_add_unary(r, n, 0, NULL);
+}
+
+static void write(struct bl_onnx_writer *w, const struct bl_node *node) {
+    const enum bl_onnx_view view = bl_onnx_written(w, node, 0);
+    const char *in[4] = {bl_onnx_in(w, node, 0, view), bl_onnx_put(w, node, "low", (const double[]){0}, 0, NULL),
+                         bl_onnx_put(w, node, "high", (const double[]){6}, 0, NULL)};
+    bl_onnx_emit(w, "Clip", in, bl_onnx_out(w, node, view), NULL);
+}
+
+static const struct bl_onnx_form forms[] = {{"Clip", read}, {NULL}};
+static const struct bl_onnx_op onnx = {.forms = forms, .write = write};
 
 const struct bl_op bl_op_relu6 = {
     .name = "relu6",
@@ -29,4 +47,5 @@ const struct bl_op bl_op_relu6 = {
     .backward = bl_activation_backward,
     .definition = definition,
     .release = bl_plain_release,
+    .onnx = &onnx,
 };

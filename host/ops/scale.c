@@ -1,5 +1,6 @@
 /* y = x w, w (C, 1, 1) a parameter per channel, which bears the node's own name: what ConvNeXt calls layer scale. */
 #include "ops/common.h"
+#include "graph/onnx.h"
 #include "graph/reference.h"
 #include <stdlib.h>
 
@@ -74,6 +75,32 @@ static int definition(struct bl_ref_layer *l, const struct bl_ref_tensor *x, int
     return code;
 }
 
+/* A product with values of the file by channel. */
+static int read(struct bl_onnx_reader *r, const struct bl_onnx_node *n) {
+    for (int i = 0; i < 2; i++) {
+        int64_t sizes[BL_ONNX_DIMS];
+        const int dims = bl_onnx_sizes(r, n, i, sizes);
+        if (!dims || !bl_onnx_is_tensor(r, n, !i)) continue;
+        struct blanch_tensor *x = bl_onnx_tensor(r, n, !i);
+        const enum bl_onnx_view view = bl_onnx_view(r, n, !i);
+        const int last = view == BL_ONNX_NCHW ? 2 : 0, channels = dims - 1 - last;
+        const struct bl_onnx_param params[] = {{"", n, i}, {NULL}};
+        for (int d = 0; d < dims; d++)
+            if (sizes[d] != (d == channels ? x->c : 1) || view > BL_ONNX_FLAT)
+                return bl_onnx_refuse(r, "it multiplies by values of the file that are not one a channel");
+        return bl_onnx_add(r, n, NULL, &x, 1, params, view);
+    }
+    return bl_onnx_other(r);
+}
+
+static void affine(struct bl_onnx_writer *w, const struct bl_node *node, double *factor, double *shift) {
+    const float *values = bl_onnx_values(w, node->param[0]);
+    for (int64_t c = 0; values && c < node->out[0]->c; c++) factor[c] = (double)values[c], shift[c] = 0;
+}
+
+static const struct bl_onnx_form forms[] = {{"Mul", read}, {NULL}};
+static const struct bl_onnx_op onnx = {.forms = forms, .affine = affine};
+
 const struct bl_op bl_op_scale = {
     .name = "scale",
     .role = BL_ROLE_ELEMENTWISE,
@@ -89,4 +116,5 @@ const struct bl_op bl_op_scale = {
     .backward = backward,
     .definition = definition,
     .release = release,
+    .onnx = &onnx,
 };

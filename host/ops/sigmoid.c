@@ -1,5 +1,6 @@
 /* y = 1 / (1 + exp(-x)). The gradient needs the output alone. */
 #include "ops/common.h"
+#include "graph/onnx.h"
 #include "graph/reference.h"
 #include <math.h>
 
@@ -13,6 +14,19 @@ static int definition(struct bl_ref_layer *l, const struct bl_ref_tensor *x, int
     for (size_t i = 0; i < bl_ref_count(x) && !code; i++) y->v[i] = 1 / (1 + exp(-x->v[i]));
     return code;
 }
+
+/* x times it may be silu, which finds it pending. */
+static int read(struct bl_onnx_reader *r, const struct bl_onnx_node *n) {
+    if (bl_onnx_gates(r, n)) return bl_onnx_pend(r, n, 0, "sigmoid");
+    return bl_onnx_add_unary(r, n, 0, NULL);
+}
+
+static void write(struct bl_onnx_writer *w, const struct bl_node *node) {
+    bl_onnx_write_unary(w, node, "Sigmoid", NULL);
+}
+
+static const struct bl_onnx_form forms[] = {{"Sigmoid", read}, {NULL}};
+static const struct bl_onnx_op onnx = {.forms = forms, .write = write};
 
 const struct bl_op bl_op_sigmoid = {
     .name = "sigmoid",
@@ -29,4 +43,5 @@ const struct bl_op bl_op_sigmoid = {
     .backward = bl_activation_backward,
     .definition = definition,
     .release = bl_plain_release,
+    .onnx = &onnx,
 };

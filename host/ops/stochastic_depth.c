@@ -2,6 +2,7 @@
  * what skips a residual branch (Huang et al., 2016). Which are dropped is Philox's, as for dropout, counted by images.
  */
 #include "ops/common.h"
+#include "graph/onnx.h"
 #include "graph/reference.h"
 #include <math.h>
 
@@ -46,6 +47,18 @@ static int definition(struct bl_ref_layer *l, const struct bl_ref_tensor *x, int
     return code;
 }
 
+static int read(struct bl_onnx_reader *r, const struct bl_onnx_node *n) {
+    float keep;
+    bool by_image;
+    for (int i = 0; i < 2; i++)
+        if (bl_onnx_mask(r, n, i, &keep, &by_image) && by_image)
+            return bl_onnx_add_unary(r, n, !i, &(const struct bl_dropout_attrs){1 - keep});
+    return bl_onnx_other(r);
+}
+
+static const struct bl_onnx_form forms[] = {{"Mul", read}, {NULL}};
+static const struct bl_onnx_op onnx = {.forms = forms}; // in evaluation it is not there
+
 const struct bl_op bl_op_stochastic_depth = {
     .name = "stochastic_depth",
     .role = BL_ROLE_ELEMENTWISE,
@@ -62,4 +75,5 @@ const struct bl_op bl_op_stochastic_depth = {
     .backward = backward,
     .definition = definition,
     .release = bl_plain_release,
+    .onnx = &onnx,
 };

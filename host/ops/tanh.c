@@ -1,5 +1,6 @@
 /* y = tanh(x). The gradient needs the output alone. */
 #include "ops/common.h"
+#include "graph/onnx.h"
 #include "graph/reference.h"
 #include <math.h>
 
@@ -12,6 +13,8 @@ static int definition(struct bl_ref_layer *l, const struct bl_ref_tensor *x, int
     for (size_t i = 0; i < bl_ref_count(x) && !code; i++) y->v[i] = tanh(x->v[i]);
     return code;
 }
+
+static const struct bl_onnx_op onnx = {.type = "Tanh"};
 
 const struct bl_op bl_op_tanh = {
     .name = "tanh",
@@ -28,4 +31,5 @@ const struct bl_op bl_op_tanh = {
     .backward = bl_activation_backward,
     .definition = definition,
     .release = bl_plain_release,
+    .onnx = &onnx,
 };

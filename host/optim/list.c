@@ -20,6 +20,11 @@ int bl_optimiser_find(const char *name, const struct bl_optimiser **optimiser) {
     return bl_fail(BLANCH_EUSAGE, "unknown optimiser '%s'; known are %s", name, known);
 }
 
+int bl_update_check_all(const struct bl_optimiser *optimiser, const struct blanch_update *update) {
+    int code = bl_update_check("clip-grad-norm", update->clip_grad_norm, 0, 0);
+    return code ? code : optimiser->check(update);
+}
+
 struct bl_update_shape bl_update_shape(const struct bl_update_span *span) {
     bool cpu = blanch_device_info(span->dev)->kind == BLANCH_CPU;
     struct bl_update_shape shape = {.vec = cpu ? 16 : 1, .chunk = cpu ? 65536 : 1};

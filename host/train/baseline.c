@@ -35,6 +35,8 @@ int bl_baseline_open(struct bl_baseline *baseline, const struct blanch_network *
     struct own *own = bl_calloc(1, sizeof *own);
     if (!own) return BLANCH_ENOMEM;
     options.norm = BLANCH_BN;
+    options.ema = 0;
+    options.no_decay = NULL; // of the other's names
     options.nd = (struct blanch_nd_options){.eps = NAN, .momentum = NAN};
     int code = bl_network_create(&own->net, net->dev, &options);
     if (code) {

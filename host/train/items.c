@@ -61,10 +61,11 @@ int bl_items_of_state(struct bl_items *items, struct bl_graph *graph, const stru
     for (int i = 0; i < bl_graph_params(graph) && !code; i++) {
         struct bl_param *param = bl_graph_param(graph, i);
         bool target = param->offered && (file ? has_target(file, param) : param->target != NULL);
-        if (param->trainable)
+        if (param->trainable && !param->frozen)
             add_trainable(items, param, target);
         else if (param->private_state)
             add_item(items, param, BL_VALUE, 0, "");
+        if (param->average.mem) add_item(items, param, BL_AVERAGE, 0, "average");
     }
     return code;
 }
@@ -92,6 +93,7 @@ static int64_t count_of(const struct bl_item *item) {
 }
 
 static const struct blanch_tensor *tensor_of(const struct bl_item *item) {
+    if (item->source == BL_AVERAGE) return &item->param->average;
     if (item->source == BL_FIRST) return item->param->offered->first[item->which];
     return item->which ? &item->param->state[item->which - 1] : &item->param->data;
 }

@@ -11,6 +11,7 @@ enum bl_source {
     BL_MEMORY,       // of a parameter whose update target runs: what lies where its value (0) or a state would
     BL_FIRST,        // the same where the target began
     BL_NUMBERS,      // of the target
+    BL_AVERAGE,      // of values
     BL_SOURCES
 };
 struct bl_item { // a tensor of a file
@@ -24,7 +25,7 @@ struct bl_items {
     struct bl_item *item;
     int count;
 };
-enum { BL_MOST_ITEMS = 1 + BL_MAX_STATES + 2 * (1 + BL_MAX_STATES) + 1 }; // of a parameter
+enum { BL_MOST_ITEMS = 1 + BL_MAX_STATES + 2 * (1 + BL_MAX_STATES) + 2 }; // of a parameter
 
 static const int64_t BL_MOST_STEPS = INT64_C(1) << 53; // what JSON and its like carry exactly
 

@@ -138,7 +138,7 @@ static int open_engines(struct run *run) {
 static int start_weights(struct run *run) {
     run->position.best_top1 = -1;
     run->saved_step = -1;
-    if (!run->o.resume) return run->o.init ? bl_weights_load(run->net->graph, run->o.init) : 0;
+    if (!run->o.resume) return run->o.init ? bl_weights_begin(run->net->graph, run->o.init, run->o.new_head) : 0;
     int code = bl_checkpoint_load(run->net->graph, run->o.out, &run->position);
     if (!code) run->saved_step = run->position.step;
     return code;
@@ -188,6 +188,7 @@ static int tear_down(struct run *run, int code) {
     if (!code) code = closed;
     bl_session_close(&run->session);
     blanch_network_free(run->net);
+    blanch_network_free(run->averaged);
     bl_dataset_close(run->data);
     blanch_device_close(run->dev);
     bl_run_release(&run->config);
@@ -250,84 +251,6 @@ static int save_ledger(struct run *run) {
     return code;
 }
 
-static cJSON *log_line(const char *type) {
-    cJSON *line = cJSON_CreateObject();
-    cJSON_AddStringToObject(line, "type", type);
-    return line;
-}
-
-static void add(cJSON *line, const char *key, double value, int digits) {
-    cJSON_AddItemToObject(line, key, bl_json_number(value, digits));
-}
-
-static double per_cent(int part, int count) {
-    return count ? 100.0 * part / count : 0;
-}
-
-static int log_step(struct run *run, int64_t epoch, double loss, float lr, double images_per_s) {
-    cJSON *line = log_line("step");
-    cJSON_AddNumberToObject(line, "step", (double)run->position.step);
-    cJSON_AddNumberToObject(line, "epoch", (double)epoch);
-    cJSON_AddItemToObject(line, "loss", bl_json_float((float)loss));
-    cJSON_AddItemToObject(line, "lr", bl_json_float(lr));
-    add(line, "images_per_s", images_per_s, 5);
-    return bl_json_line(run->log, line, run->log_path);
-}
-
-/* "test_loss" and its like. */
-static void add_metrics(cJSON *line, enum bl_split split, const struct blanch_metrics *m) {
-    const char *keys[BL_SPLITS][3] = {{"train_loss", "train_top1", "train_top5"},
-                                      {"val_loss", "val_top1", "val_top5"},
-                                      {"test_loss", "test_top1", "test_top5"}};
-    add(line, keys[split][0], m->loss, 9);
-    add(line, keys[split][1], per_cent(m->top1, m->count), 6);
-    add(line, keys[split][2], per_cent(m->top5, m->count), 6);
-}
-
-/* judged: on the split that chooses the best weights; count 0: there is none but the training images. */
-static int log_epoch(struct run *run, const struct blanch_metrics *judged, double seconds) {
-    const enum bl_split judge = bl_dataset_judge(run->data);
-    const struct blanch_metrics *train = &run->position.train;
-    cJSON *line = log_line("epoch");
-    cJSON_AddNumberToObject(line, "epoch", (double)(run->position.epoch + 1));
-    add_metrics(line, BL_TRAIN, train);
-    if (judged->count) add_metrics(line, judge, judged);
-    add(line, "train_s", run->position.train_s, 5);
-    add(line, judge == BL_VAL ? "val_s" : "test_s", seconds, 5);
-    int code = bl_run_results_add(run, line);
-    return code ? code : bl_json_line(run->log, line, run->log_path);
-}
-
-/* What was measured to choose blocks, once. */
-static int log_blocks(struct run *run) {
-    if (!run->blocks.line) return 0;
-    cJSON *line = log_line("blocks");
-    cJSON_AddNumberToObject(line, "step", 0);
-    for (cJSON *item; (item = cJSON_DetachItemFromArray(run->blocks.line, 0));)
-        cJSON_AddItemToObject(line, item->string, item);
-    return bl_json_line(run->log, line, run->log_path);
-}
-
-/* The log's first line, and one where validation or test images changed since. */
-static int log_data(struct run *run) {
-    if (run->o.resume && !*run->data_changes) return 0;
-    cJSON *line = log_line("data"), *found = bl_run_data_json(run->data);
-    cJSON_AddNumberToObject(line, "step", (double)run->position.step);
-    for (cJSON *item; (item = cJSON_DetachItemFromArray(found, 0));) cJSON_AddItemToObject(line, item->string, item);
-    cJSON_Delete(found);
-    return bl_json_line(run->log, line, run->log_path);
-}
-
-static int log_test(struct run *run, const char *weights, const struct blanch_metrics *test, double test_s) {
-    cJSON *line = log_line("test");
-    cJSON_AddNumberToObject(line, "step", (double)run->position.step);
-    cJSON_AddNumberToObject(line, "epoch", (double)run->position.epoch);
-    cJSON_AddStringToObject(line, "weights", weights);
-    add_metrics(line, BL_TEST, test);
-    add(line, "test_s", test_s, 5);
-    return bl_json_line(run->log, line, run->log_path);
-}
-
 /* --- a step --------------------------------------------------------------------------------- */
 
 static int diverged(struct run *run, int count) {
@@ -376,7 +299,7 @@ static int log_diagnoses(struct run *run, const struct bl_diagnosis *d, int coun
     int code = 0;
     for (int i = 0; i < count && !code; i++) code = warn_of(run, &d[i]);
     if (code) return code;
-    cJSON *line = log_line("diagnose");
+    cJSON *line = bl_run_log_line("diagnose");
     cJSON_AddNumberToObject(line, "step", (double)(run->position.step + 1));
     cJSON_AddItemToObject(line, "layers", bl_diagnoses_json(d, count));
     code = bl_json_line(run->log, line, run->log_path);
@@ -385,7 +308,7 @@ static int log_diagnoses(struct run *run, const struct bl_diagnosis *d, int coun
 
 static int log_decision(struct run *run, struct bl_decision *decision) {
     if (!decision->line) return 0;
-    cJSON *whole = log_line("budget");
+    cJSON *whole = bl_run_log_line("budget");
     cJSON_AddNumberToObject(whole, "step", (double)run->position.step);
     for (cJSON *item; (item = cJSON_DetachItemFromArray(decision->line, 0));)
         cJSON_AddItemToObject(whole, item->string, item);
@@ -403,8 +326,8 @@ static int book_step(struct run *run, const struct bl_stepped *stepped, float lr
     double rate = stepped->images / took;
     run->rate = run->rate > 0 ? 0.9 * run->rate + 0.1 * rate : rate;
     tell(run, BL_TRAIN_STEP, "epoch %" PRId64 ": loss %.3f, top-1 %.1f %%, %.0f images/s", epoch, p->train.loss,
-         per_cent(p->train.top1, p->train.count), run->rate);
-    int code = log_step(run, epoch, stepped->metrics.loss, lr, rate);
+         bl_per_cent(p->train.top1, p->train.count), run->rate);
+    int code = bl_run_log_step(run, epoch, stepped->metrics.loss, lr, rate);
     return code ? code : bl_run_tensorboard_step(run, &stepped->metrics, lr, rate);
 }
 
@@ -442,24 +365,40 @@ static int keep_best(struct run *run, double judged) {
     return save_best(run);
 }
 
+/* Of the averages, which are saved too. */
+static int judge_averages(struct run *run, struct blanch_metrics *held, double *seconds) {
+    const enum bl_split judge = bl_dataset_judge(run->data);
+    char *path = bl_format("%s/ema.safetensors", run->o.out);
+    int code = !path           ? BLANCH_ENOMEM
+               : run->averaged ? bl_network_copy(run->averaged, run->net, true)
+                               : bl_network_inference_of(&run->averaged, run->net, true);
+    if (!code && judge != BL_TRAIN) code = bl_network_test(run->averaged, run->data, judge, &run->view, held, seconds);
+    if (!code) code = bl_weights_save(run->averaged->graph, path, run->position.step);
+    free(path);
+    return code;
+}
+
 /* At the end of an epoch, or of the run within one: then the epoch stays open, and a longer run continues it. Whoever
  * reads the epoch's line finds all files of it; the position, which says that it is done, comes last. */
 static int finish_epoch(struct run *run) {
     struct bl_position *p = &run->position;
     const enum bl_split judge = bl_dataset_judge(run->data);
-    struct blanch_metrics held = {0}; // of images that are not trained on
-    double seconds = 0;
+    struct blanch_metrics held = {0}, ema = {0}; // of images that are not trained on
+    double seconds = 0, more = 0;
     int code = 0;
     if (judge != BL_TRAIN) code = bl_network_test(run->net, run->data, judge, &run->view, &held, &seconds);
+    if (!code && run->o.network.ema > 0) code = judge_averages(run, &ema, &more);
     tell_messages(run);
-    double train1 = per_cent(p->train.top1, p->train.count), held1 = per_cent(held.top1, held.count);
+    double train1 = bl_per_cent(p->train.top1, p->train.count), held1 = bl_per_cent(held.top1, held.count);
     if (code || (code = keep_best(run, held.count ? held1 : train1)) || (code = save_ledger(run)) ||
-        (code = log_epoch(run, &held, seconds)) || (code = bl_run_tensorboard_epoch(run, &held, seconds)))
+        (code = bl_run_log_epoch(run, &held, &ema, seconds)) || (code = bl_run_tensorboard_epoch(run, &held, seconds)))
         return code;
+    char averages[60] = "";
+    if (ema.count) snprintf(averages, sizeof averages, "; ema top-1 %.2f %%", bl_per_cent(ema.top1, ema.count));
     tell(run, BL_TRAIN_EPOCH,
-         "epoch %" PRId64 ": train loss %.4f, top-1 %.2f %%; %s loss %.4f, top-1 %.2f %%, top-5 %.2f %%; %.1f s",
+         "epoch %" PRId64 ": train loss %.4f, top-1 %.2f %%; %s loss %.4f, top-1 %.2f %%, top-5 %.2f %%%s; %.1f s",
          p->epoch + 1, p->train.loss, train1, bl_split_name(judge == BL_VAL ? BL_VAL : BL_TEST), held.loss, held1,
-         per_cent(held.top5, held.count), p->train_s + seconds);
+         bl_per_cent(held.top5, held.count), averages, p->train_s + seconds + more);
     if (p->step >= (p->epoch + 1) * run->batches) {
         p->epoch++;
         p->train = (struct blanch_metrics){0};
@@ -519,12 +458,12 @@ static int test_at_end(struct run *run) {
     if (code == BLANCH_EINTERRUPTED)
         return bl_fail(code, "interrupted in the test at the end; `blanch train --resume --out %s` repeats it",
                        run->o.out);
-    if (!code) code = log_test(run, chosen ? "best" : "last", &test, seconds);
+    if (!code) code = bl_run_log_test(run, chosen ? "best" : "last", &test, seconds);
     if (!code) code = bl_run_tensorboard_test(run, &test);
     if (!code)
         tell(run, BL_TRAIN_EPOCH, "test, with the %s weights: loss %.4f, top-1 %.2f %%, top-5 %.2f %%; %.1f s",
-             chosen ? "best" : "last", test.loss, per_cent(test.top1, test.count), per_cent(test.top5, test.count),
-             seconds);
+             chosen ? "best" : "last", test.loss, bl_per_cent(test.top1, test.count),
+             bl_per_cent(test.top5, test.count), seconds);
     return code;
 }
 
@@ -582,8 +521,8 @@ static void tell_start(const struct run *run) {
 int bl_train(const struct bl_train_options *options) {
     struct run run = {.log = NULL};
     int code = set_up(&run, options);
-    if (!code) code = log_data(&run);
-    if (!code) code = log_blocks(&run);
+    if (!code) code = bl_run_log_data(&run);
+    if (!code) code = bl_run_log_blocks(&run);
     if (!code) {
         if (!speaks_early(&run)) tell_data(&run);
         if (*run.blocks.summary) tell(&run, BL_TRAIN_DATA, "%s", run.blocks.summary);

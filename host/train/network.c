@@ -82,7 +82,7 @@ int bl_update_resolve(const char *optimiser, struct blanch_update *update) {
     if (isnan(update->beta1)) update->beta1 = defaults->beta1;
     if (isnan(update->beta2)) update->beta2 = defaults->beta2;
     if (isnan(update->eps)) update->eps = defaults->eps;
-    return found->check(update);
+    return bl_update_check_all(found, update);
 }
 
 /* --- creation ------------------------------------------------------------------------------- */
@@ -90,6 +90,8 @@ int bl_update_resolve(const char *optimiser, struct blanch_update *update) {
 static int resolve(struct blanch_network *net, const struct bl_network_options *options) {
     net->model = bl_model_hold(options->definition);
     if (options->batch < 1) return bl_fail(BLANCH_EUSAGE, "a batch of %d images is not possible", options->batch);
+    if (!(options->ema >= 0 && options->ema < 1))
+        return bl_fail(BLANCH_EUSAGE, "--ema is %g: it is at least 0 and less than 1", (double)options->ema);
     if ((unsigned)options->precision > BLANCH_BF16)
         return bl_fail(BLANCH_EUSAGE, "a precision of %d: there are BLANCH_FP32, BLANCH_FP16 and BLANCH_BF16",
                        (int)options->precision);
@@ -111,6 +113,19 @@ static int resolve(struct blanch_network *net, const struct bl_network_options *
     return 0;
 }
 
+/* An ONNX file whose batch norms were folded away is none to train with batch norm. */
+static int check_folded(const struct blanch_network *net) {
+    const enum blanch_norm norm = net->options.norm;
+    if (net->options.inference || (norm != BLANCH_BN && norm != BLANCH_OWN) ||
+        !cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(net->model->json, "folded")))
+        return 0;
+    return bl_fail(BLANCH_EUSAGE,
+                   "%s: its batch norms were folded into its convolutions; export it from train() by "
+                   "torch.onnx.export(..., dynamo=True, optimize=False), or dynamo=False, "
+                   "training=TrainingMode.TRAINING, do_constant_folding=False; or take --norm nd or none",
+                   net->model->name);
+}
+
 /* A budget decides when to refresh. */
 static int resolve_budget(struct blanch_network *net) {
     struct blanch_nd_options *nd = &net->options.nd;
@@ -118,6 +133,8 @@ static int resolve_budget(struct blanch_network *net) {
     if (budget == 0) return 0;
     if (!(budget > 0 && budget <= 10000))
         return bl_fail(BLANCH_EUSAGE, "an overhead budget is a percentage from 0 to 10000, not %g", budget);
+    if (net->options.freeze_layers)
+        return bl_fail(BLANCH_EUSAGE, "an overhead budget compares steps of all layers: leave freeze_layers out");
     if (bl_model_norm(net->model, net->options.norm) != BLANCH_ND)
         return bl_fail(BLANCH_EUSAGE, "an overhead budget bounds network deconvolution: the norm is another");
     int code = bl_model_check_budget(net->model);
@@ -205,6 +222,8 @@ static int build(struct blanch_network *net) {
     if (code) return code;
     bl_graph_use(net->graph, optimiser);
     bl_graph_recompute(net->graph, o->recompute);
+    bl_graph_keep_average(net->graph, o->ema);
+    if (!o->inference && (code = bl_graph_select(net->graph, o->no_decay, o->freeze_layers))) return code;
     if ((code = bl_model_build(net->graph, net->model, o))) return code;
     code = bl_graph_finish(net->graph, o->seed);
     if (!code) code = check_variances(net);
@@ -260,6 +279,7 @@ static int create(struct blanch_network **network, struct blanch_device *device,
     net->dev = device;
     bl_device_hold(device);
     int code = resolve(net, options);
+    if (!code) code = check_folded(net);
     if (!code) code = resolve_budget(net);
     if (!code) code = build(net);
     if (!code) code = take_values(net);
@@ -284,28 +304,34 @@ int bl_network_create(struct blanch_network **network, struct blanch_device *dev
     return code;
 }
 
-static int copy_param(struct bl_param *from, struct bl_param *to) {
+static int copy_param(struct bl_param *from, struct bl_param *to, bool average) {
     to->value = from->value;
     if (from->counter) return 0;
     float *values = bl_calloc((size_t)from->data.count, sizeof *values);
-    int code = values ? bl_param_read(from, values) : BLANCH_ENOMEM;
+    int code = values ? 0 : BLANCH_ENOMEM;
+    if (!code) code = average ? bl_param_read_average(from, values) : bl_param_read(from, values);
     if (!code) code = bl_param_write(to, values);
     free(values);
     return code;
 }
 
-int bl_network_inference_of(struct blanch_network **inference, struct blanch_network *net) {
+int bl_network_copy(struct blanch_network *to, struct blanch_network *net, bool average) {
+    int code = 0;
+    for (int i = 0; i < bl_graph_params(to->graph) && !code; i++) {
+        struct bl_param *param = bl_graph_param(to->graph, i), *from = bl_graph_find_param(net->graph, param->name);
+        if (from) code = copy_param(from, param, average);
+    }
+    bl_graph_touch(to->graph);
+    return code;
+}
+
+int bl_network_inference_of(struct blanch_network **inference, struct blanch_network *net, bool average) {
     struct bl_network_options options = net->options;
     options.inference = true;
     options.nd.overhead_budget = 0, options.nd.refresh = 0; // of training alone
     int code = bl_network_create(inference, net->dev, &options);
     if (code) return code;
-    struct bl_graph *graph = (*inference)->graph;
-    for (int i = 0; i < bl_graph_params(graph) && !code; i++) {
-        struct bl_param *to = bl_graph_param(graph, i), *from = bl_graph_find_param(net->graph, to->name);
-        if (from) code = copy_param(from, to);
-    }
-    bl_graph_touch(graph);
+    code = bl_network_copy(*inference, net, average);
     if (code) blanch_network_free(*inference), *inference = NULL;
     return code;
 }

@@ -1,7 +1,7 @@
 /* Models that are made at run time, counted by references. Those of models/ are constants: nothing is done to them. */
 #include "train/open.h"
 #include "base/text.h"
-#include "graph/describe.h"
+#include "graph/onnx.h"
 #include "io/files.h"
 #include "io/json.h"
 #include "io/safetensors.h"
@@ -72,6 +72,21 @@ int bl_model_from_json(struct blanch_model **model, const char *text, size_t siz
     return bl_model_from_document(model, "description", json);
 }
 
+int bl_model_from_onnx(struct blanch_model **model, const char *path) {
+    struct bl_onnx_network network;
+    *model = NULL;
+    int code = bl_onnx_network_read(&network, path);
+    if (code) return code;
+    code = bl_model_from_document(model, path, network.json);
+    network.json = NULL; // taken over
+    if (!code) {
+        (*model)->values = network.values, (*model)->value_count = network.value_count;
+        network.values = NULL, network.value_count = 0;
+    }
+    bl_onnx_network_release(&network);
+    return code;
+}
+
 /* --- opening ---------------------------------------------------------------------------------- */
 
 static bool ends_with(const char *text, const char *end) {
@@ -80,7 +95,7 @@ static bool ends_with(const char *text, const char *end) {
 }
 
 bool bl_model_is_file(const char *text) {
-    return text && ends_with(text, ".json");
+    return text && (ends_with(text, ".json") || ends_with(text, ".onnx"));
 }
 
 enum { MOST_BYTES = 16 << 20 }; // of a description; networks of a thousand layers have a twentieth
@@ -100,6 +115,7 @@ static int unknown(const char *name) {
 int bl_model_open(struct blanch_model **model, const char *text) {
     *model = NULL;
     if (!text) return bl_fail(BLANCH_EUSAGE, "no model is named; `blanch models` lists them");
+    if (ends_with(text, ".onnx")) return bl_model_from_onnx(model, text);
     if (bl_model_is_file(text)) return open_json(model, text);
     const struct blanch_model *found = bl_model_find(text);
     if (!found) return unknown(text);

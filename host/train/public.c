@@ -109,10 +109,12 @@ int blanch_network_create(struct blanch_network **network, struct blanch_device 
                           const struct blanch_network_options *options) {
     struct blanch_network_options o;
     struct blanch_nd_options nd = {0};
+    struct blanch_loss_options loss = {0};
     int code = bl_given(network && device && options, __func__);
     if (network) *network = NULL;
     if (!code) code = bl_take(&o, sizeof o, options, "blanch_network_options");
     if (!code && o.nd) code = bl_take(&nd, sizeof nd, o.nd, "blanch_nd_options");
+    if (!code && o.loss) code = bl_take(&loss, sizeof loss, o.loss, "blanch_loss_options");
     if (!code) code = check_nd(&nd);
     if (!code) code = check_layers(&nd);
     if (!code) code = check_options(&o);
@@ -130,8 +132,21 @@ int blanch_network_create(struct blanch_network **network, struct blanch_device 
                                            .seed = o.seed,
                                            .recompute = o.recompute,
                                            .precision = o.precision,
-                                           .optimiser = o.optimiser};
+                                           .optimiser = o.optimiser,
+                                           .ema = o.ema,
+                                           .no_decay = o.no_decay,
+                                           .freeze_layers = o.freeze_layers,
+                                           .loss = {.smoothing = loss.label_smoothing}};
     return bl_network_create(network, device, &own);
+}
+
+int blanch_network_ema(struct blanch_network **ema, struct blanch_network *network) {
+    int code = bl_given(ema && network, __func__);
+    if (ema) *ema = NULL;
+    if (code) return code;
+    if (!bl_graph_keeps_average(network->graph))
+        return bl_fail(BLANCH_EUSAGE, "the network keeps no averages: it is created with ema");
+    return bl_network_inference_of(ema, network, true);
 }
 
 /* --- files -------------------------------------------------------------------------------------- */
@@ -226,7 +241,7 @@ static int take_update(const struct blanch_network *net, const struct blanch_upd
     const struct bl_optimiser *optimiser = bl_graph_optimiser(net->graph);
     *to = optimiser->defaults;
     int code = given ? bl_take(to, sizeof *to, given, "blanch_update") : 0;
-    return code ? code : optimiser->check(to);
+    return code ? code : bl_update_check_all(optimiser, to);
 }
 
 static int check_count(int count) {
@@ -303,11 +318,12 @@ int blanch_network_evaluate(struct blanch_network *network, const float *images,
 static const int64_t MOST_STEPS = 1000000000000;
 
 static int check_schedule(const struct blanch_schedule *s, int64_t step) {
-    const char *wrong = !(s->lr >= 0 && isfinite(s->lr))                    ? "lr"
-                        : s->steps < 1 || s->steps > MOST_STEPS             ? "steps"
-                        : s->epoch_steps < 0 || s->epoch_steps > MOST_STEPS ? "epoch_steps"
-                        : s->warmup < 0                                     ? "warmup"
-                                                                            : NULL;
+    const char *wrong = !(s->lr >= 0 && isfinite(s->lr))                       ? "lr"
+                        : s->steps < 1 || s->steps > MOST_STEPS                ? "steps"
+                        : s->epoch_steps < 0 || s->epoch_steps > MOST_STEPS    ? "epoch_steps"
+                        : s->warmup < 0                                        ? "warmup"
+                        : !(s->warmup_epochs >= 0 && s->warmup_epochs <= 1e6f) ? "warmup_epochs"
+                                                                               : NULL;
     if (wrong) return bl_fail(BLANCH_EUSAGE, "a schedule's %s is out of range", wrong);
     if (step >= 0 && step < s->steps) return 0;
     return bl_fail(BLANCH_EUSAGE, "step %lld is none of a schedule of %lld steps", (long long)step,
@@ -320,9 +336,13 @@ int blanch_schedule_lr(const struct blanch_schedule *schedule, int64_t step, flo
     if (!code) code = bl_take(&s, sizeof s, schedule, "blanch_schedule");
     if (!code) code = check_schedule(&s, step);
     if (code) return code;
-    struct bl_schedule own = {.lr = s.lr, .steps = s.steps, .epoch_steps = s.epoch_steps, .warmup = s.warmup};
+    struct bl_schedule own = {.lr = s.lr,
+                              .steps = s.steps,
+                              .epoch_steps = s.epoch_steps,
+                              .warmup = s.warmup,
+                              .warmup_epochs = s.warmup_epochs};
     if ((code = bl_schedule_parse(&own, s.text ? s.text : "cosine"))) return code;
-    if (own.milestones && !own.epoch_steps)
+    if ((own.milestones || own.warmup_epochs > 0) && !own.epoch_steps)
         return bl_fail(BLANCH_EUSAGE, "the schedule '%s' counts epochs: set epoch_steps", s.text);
     if ((code = bl_schedule_check(&own))) return code;
     *lr = bl_schedule_lr(&own, step);

@@ -103,7 +103,7 @@ int blanch_parameter_info(const struct blanch_network *network, int index, struc
     struct blanch_parameter_info found = {.name = param->name,
                                           .dims = param->counter ? 0 : param->dims,
                                           .count = param->counter ? 1 : param->data.count,
-                                          .trainable = param->trainable && !param->node->idle,
+                                          .trainable = param->trainable && !param->node->idle && !param->frozen,
                                           .counter = param->counter};
     for (int i = 0; i < found.dims; i++) found.shape[i] = param->shape[i];
     return bl_give(info, &found, sizeof found, "blanch_parameter_info");

@@ -29,7 +29,7 @@ int blanch_model_from_json(struct blanch_model **model, const char *text, size_t
 int blanch_model_from_onnx(struct blanch_model **model, const char *path) {
     int code = bl_given(model && path, __func__);
     if (model) *model = NULL;
-    return code ? code : bl_fail(BLANCH_EUSAGE, "%s: ONNX files are not read yet", path);
+    return code ? code : bl_model_from_onnx(model, path);
 }
 
 void blanch_model_free(struct blanch_model *model) {

@@ -14,7 +14,7 @@
 
 /* --- settings ------------------------------------------------------------------------------- */
 
-enum kind { TEXT, INT, INT64, UINT64, SEED, FLOAT, FLAG, WORD };
+enum kind { TEXT, INT, INT64, UINT64, SEED, FLOAT, AMOUNT, FLAG, WORD }; // of an AMOUNT, a float, 0 is not given
 struct word { // a number that users write as text; where it has a range, as a number too
     int (*parse)(const char *text, int *value);
     void (*print)(int value, char text[24]);
@@ -49,6 +49,12 @@ static const struct setting settings[] = {
     {"lr", FLOAT, false, AT(update.lr), 0, 1e6},
     {"schedule", TEXT, false, AT(schedule)},
     {"warmup", INT64, false, AT(warmup), 0, 1e12},
+    {"warmup_epochs", AMOUNT, false, AT(warmup_epochs), 0, 1e6},
+    {"ema", AMOUNT, false, AT(network.ema), 0, 1},
+    {"no_decay", TEXT, false, AT(network.no_decay)},
+    {"freeze_layers", TEXT, false, AT(network.freeze_layers)},
+    {"clip_grad_norm", AMOUNT, false, AT(update.clip_grad_norm), 0, 1e30},
+    {"label_smoothing", AMOUNT, false, AT(network.loss.smoothing), 0, 1},
     {"momentum", FLOAT, false, AT(update.momentum), 0, 1},
     {"nesterov", FLAG, false, AT(update.nesterov)},
     {"weight_decay", FLOAT, false, AT(update.weight_decay), 0, 1e6},
@@ -57,6 +63,7 @@ static const struct setting settings[] = {
     {"eps", FLOAT, false, AT(update.eps), 0, 1e6},
     {"seed", SEED, false, AT(network.seed), 0, 0x1p53},
     {"init", TEXT, false, AT(init)},
+    {"new_head", FLAG, false, AT(new_head)},
     {"augment", TEXT, false, AT(augment)},
     {"drop_last", FLAG, false, AT(drop_last)},
     {"tensorboard", TEXT, true, AT(tensorboard)},
@@ -102,6 +109,8 @@ static bool is_given(const struct bl_train_options *o, const struct setting *s) 
         return *(const uint64_t *)field_of(o, s) != BL_SEED_DEFAULT;
     case FLOAT:
         return !isnan(float_of(o, s));
+    case AMOUNT:
+        return float_of(o, s) != 0;
     case FLAG:
         return *(const bool *)field_of(o, s);
     default:
@@ -117,6 +126,7 @@ static bool is_equal(const struct bl_train_options *a, const struct bl_train_opt
     case WORD:
         return *(const int *)field_of(a, s) == *(const int *)field_of(b, s);
     case FLOAT:
+    case AMOUNT:
         return float_of(a, s) == float_of(b, s);
     case FLAG:
         return *(const bool *)field_of(a, s) == *(const bool *)field_of(b, s);
@@ -135,6 +145,7 @@ static void copy_setting(struct bl_train_options *to, const struct bl_train_opti
         *(int *)field(to, s) = *(const int *)field_of(from, s);
         break;
     case FLOAT:
+    case AMOUNT:
         *(float *)field(to, s) = float_of(from, s);
         break;
     case FLAG:
@@ -157,6 +168,7 @@ static cJSON *setting_json(const struct bl_train_options *o, const struct settin
     case INT:
         return cJSON_CreateNumber(*(const int *)field_of(o, s));
     case FLOAT:
+    case AMOUNT:
         return bl_json_float(float_of(o, s));
     case FLAG:
         return cJSON_CreateBool(*(const bool *)field_of(o, s));
@@ -166,14 +178,15 @@ static cJSON *setting_json(const struct bl_train_options *o, const struct settin
 }
 
 static int check_setting(const struct setting *s, const cJSON *item, const char *path) {
+    const bool fraction = s->kind == FLOAT || s->kind == AMOUNT;
     double value = cJSON_IsNumber(item) ? item->valuedouble : NAN;
     if (s->kind == TEXT || (s->kind == WORD && (!(s->most > 0) || cJSON_IsString(item))))
         return cJSON_IsString(item) ? 0 : bl_fail(BLANCH_EINPUT, "%s: \"%s\" is not a text", path, s->key);
     if (s->kind == FLAG)
         return cJSON_IsBool(item) ? 0 : bl_fail(BLANCH_EINPUT, "%s: \"%s\" is not true or false", path, s->key);
-    if (value >= s->least && value <= s->most && (s->kind == FLOAT || value == floor(value))) return 0;
+    if (value >= s->least && value <= s->most && (fraction || value == floor(value))) return 0;
     return bl_fail(BLANCH_EINPUT, "%s: \"%s\" is not a %snumber from %.0f to %.10g", path, s->key,
-                   s->kind == FLOAT ? "" : "whole ", s->least, s->most);
+                   fraction ? "" : "whole ", s->least, s->most);
 }
 
 static int read_setting(struct bl_train_options *o, const struct setting *s, const cJSON *item, const char *path) {
@@ -191,6 +204,7 @@ static int read_setting(struct bl_train_options *o, const struct setting *s, con
         *(int *)field(o, s) = (int)item->valuedouble;
         break;
     case FLOAT:
+    case AMOUNT:
         *(float *)field(o, s) = (float)item->valuedouble;
         break;
     case FLAG:
@@ -396,6 +410,8 @@ static int resolve_budget(struct run *run) {
     if (bl_model_norm(run->model, run->o.network.norm) != BLANCH_ND)
         return bl_fail(BLANCH_EUSAGE, "--overhead-budget bounds network deconvolution: give --norm nd");
     if ((code = bl_model_check_budget(run->model))) return code;
+    if (run->o.network.freeze_layers)
+        return bl_fail(BLANCH_EUSAGE, "--overhead-budget compares steps of all layers: leave --freeze-layers out");
     if (run->o.network.nd.refresh)
         return bl_fail(BLANCH_EUSAGE, "--overhead-budget chooses when to refresh: leave --refresh out");
     return 0;
@@ -416,11 +432,13 @@ int bl_run_resolve(struct run *run, const struct bl_train_options *given) {
     run->o.resume = run->found == BL_FOUND_CHECKPOINT;
     set_defaults(&run->o);
     if (!run->o.network.model) return bl_fail(BLANCH_EUSAGE, "--model is missing; `blanch models` lists the networks");
+    if (run->o.new_head && !run->o.init)
+        return bl_fail(BLANCH_EUSAGE, "--new-head takes the weights of --init FILE but the classifier's: give it too");
     if (!run->o.data) return bl_fail(BLANCH_EUSAGE, "--data is missing: fashion-mnist, cifar10:DIR, folder:DIR, ...");
     if (run->o.network.seed > (1ull << 53)) return bl_fail(BLANCH_EUSAGE, "--seed goes up to 2^53");
     if ((code = bl_update_resolve(run->o.network.optimiser, &run->o.update))) return code;
     run->schedule.lr = run->o.update.lr;
-    run->schedule.warmup = run->o.warmup;
+    run->schedule.warmup = run->o.warmup, run->schedule.warmup_epochs = run->o.warmup_epochs;
     if ((code = bl_schedule_parse(&run->schedule, run->o.schedule))) return code;
     if ((code = bl_norm_parse(run->o.norm, &run->o.network.norm)) || (code = open_model(run))) return code;
     return resolve_budget(run);

@@ -27,6 +27,7 @@ struct run {
     struct bl_blocks blocks; // chosen by this process, or of --init
     bool exact;              // every step may be, with the blocks of config.json, within the budget that chose them
     bool *warned;            // by node: --diagnose has spoken of it
+    struct blanch_network *averaged; // for --ema: has the averages when an epoch ends
     struct bl_session session;
     struct bl_schedule schedule;
     struct bl_position position;
@@ -59,6 +60,17 @@ int bl_run_results(const struct run *run);
 int bl_run_results_add(const struct run *run, cJSON *line);
 cJSON *bl_run_config_json(const struct run *run);
 cJSON *bl_run_settings(const struct run *run); // everything that config.json says was asked for
+
+/* Lines of log.jsonl. judged, and ema, with the averages: on the split that chooses the best weights; count 0: there is
+ * none but the training images, or no average. */
+cJSON *bl_run_log_line(const char *type); // what other lines begin with
+int bl_run_log_data(struct run *run);     // the first, and one where validation or test images changed since
+int bl_run_log_blocks(struct run *run);   // what was measured to choose blocks, once
+int bl_run_log_step(struct run *run, int64_t epoch, double loss, float lr, double images_per_s);
+int bl_run_log_epoch(struct run *run, const struct blanch_metrics *judged, const struct blanch_metrics *ema,
+                     double seconds);
+int bl_run_log_test(struct run *run, const char *weights, const struct blanch_metrics *test, double test_s);
+double bl_per_cent(int part, int count);
 
 /* Event files for TensorBoard, where they are asked for. The step's metrics are those of its batch. */
 int bl_run_tensorboard_step(const struct run *run, const struct blanch_metrics *batch, float lr, double images_per_s);

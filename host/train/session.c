@@ -73,8 +73,9 @@ static int check(struct bl_session *s, const struct bl_step *wanted, struct bl_s
 /* A loss that is not finite skips the update, so that the parameters stay what they were before it. */
 static int compute(struct bl_session *s, const struct blanch_update *update, struct bl_stepped *out) {
     struct bl_graph *graph = s->net->graph;
+    const bool straight = update && !(update->clip_grad_norm > 0); // else gradients are looked at on the way
     int count = out->batch.count, code = bl_network_load(s->net, &out->batch);
-    if (!code) code = update ? bl_graph_forward_to_update(graph, count) : bl_graph_forward(graph, count, true);
+    if (!code) code = straight ? bl_graph_forward_to_update(graph, count) : bl_graph_forward(graph, count, true);
     if (!code) code = bl_graph_backward(graph, count);
     if (!code) code = bl_network_metrics(s->net, count, &out->metrics);
     if (!code) code = judge_loss(graph, out);

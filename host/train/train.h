@@ -41,8 +41,10 @@ int bl_network_create(struct blanch_network **network, struct blanch_device *dev
 /* What a network made for inference has as its graph's batch: on a CPU as many images of options->batch as leave the
  * activations in its cache, else all. */
 int bl_network_slice(const struct blanch_device *dev, const struct bl_network_options *options, int *slice);
-/* A network made for inference with the parameters and buffers that net has now. */
-int bl_network_inference_of(struct blanch_network **inference, struct blanch_network *net);
+/* A network made for inference with the parameters and buffers that net has now, or their averages. */
+int bl_network_inference_of(struct blanch_network **inference, struct blanch_network *net, bool average);
+/* They are copied to another network of the same definition. */
+int bl_network_copy(struct blanch_network *to, struct blanch_network *net, bool average);
 /* Of a network made for inference: the logits (count, classes) of images (NHWC), slice by slice. */
 int bl_network_infer(struct blanch_network *net, const float *images, int count, float *logits);
 /* The same of any network, of at most its batch; labels are not looked at. */
@@ -75,20 +77,23 @@ void bl_metrics_add(struct blanch_metrics *sum, const struct blanch_metrics *par
 
 /* --- schedule --------------------------------------------------------------------------------- */
 
-enum bl_schedule_kind { BL_COSINE, BL_MULTISTEP, BL_CONSTANT };
+enum bl_schedule_kind { BL_COSINE, BL_MULTISTEP, BL_CONSTANT, BL_STEP, BL_ONECYCLE, BL_POLYNOMIAL };
 /* "cosine" (per step: lr/2 (1 + cos(pi t/T))), "multistep[:E1,E2,...[:GAMMA]]" (epochs; 0.1 at half and three quarters
- * by default), "constant". In a warm-up of W steps the t-th of them (from 0) has (t + 1)/W of that; the cosine's t and
- * T count from its end, milestones from the run's begin. */
+ * by default), "constant", "step[:EPOCHS[:GAMMA]]" (30, 0.1), "onecycle[:PART]" (of the steps, in which the rate rises:
+ * 0.3), "polynomial[:POWER]" (per step: lr (1 - t/T)^POWER; 1). In a warm-up of W steps the t-th of them (from 0) has
+ * (t + 1)/W of that; t and T count from its end, milestones from the run's begin. */
 struct bl_schedule {
     enum bl_schedule_kind kind;
     float lr;
     int64_t steps, epoch_steps, warmup;
+    float warmup_epochs; // in place of warmup, until bl_schedule_check
     int milestones;
-    int milestone[16];
-    float gamma;
+    int milestone[16]; // of step: every so many epochs
+    float gamma;       // also onecycle's part and polynomial's power
 };
 int bl_schedule_parse(struct bl_schedule *schedule, const char *text);
-int bl_schedule_check(const struct bl_schedule *schedule); // BLANCH_EUSAGE: the warm-up takes all steps
+/* When steps and epoch_steps are known. BLANCH_EUSAGE: the warm-up takes all steps. */
+int bl_schedule_check(struct bl_schedule *schedule);
 float bl_schedule_lr(const struct bl_schedule *schedule, int64_t step);
 
 /* --- checkpoints ------------------------------------------------------------------------------ */
@@ -120,6 +125,11 @@ bool bl_checkpoint_exists(const char *dir); // or what a user takes for one: a f
 int bl_weights_save(struct bl_graph *graph, const char *path, int64_t step);
 /* All or nothing; a file that does not fit is refused with the first few missing, unexpected and misshapen names. */
 int bl_weights_load(struct bl_graph *graph, const char *path);
+/* The same of an open file and a graph that may be without a device: nothing is read into it. */
+struct bl_safetensors;
+int bl_weights_check(struct bl_graph *graph, const struct bl_safetensors *file, const char *path);
+/* To begin with: all of them, or all but the classifier, which stays as it is. */
+int bl_weights_begin(struct bl_graph *graph, const char *path, bool new_head);
 /* What fits by name and shape, and has finite values; the rest stays. BLANCH_EINPUT, and nothing changes: none does. */
 int bl_weights_init(struct bl_graph *graph, const char *path, int *taken);
 
@@ -149,12 +159,14 @@ struct bl_train_options {
     struct bl_network_options network; // classes, channels and size come from the data and the model
     const char *norm;                  // "bn", "nd", "none"; NULL: network.norm (of a new run)
     const char *data, *out, *device, *init;
+    bool new_head; // of init all is taken but the classifier
     bool resume;
     int epochs;
     int64_t steps;               // steps 0: by epochs
     struct blanch_update update; // its lr that of the schedule's start
     const char *schedule;
-    int64_t warmup;
+    int64_t warmup;      // steps
+    float warmup_epochs; // or epochs
     const char *size;    // of images, "96" or "96x128"; NULL: the network's own
     const char *augment; // NULL: the default
     uint64_t max_alloc;

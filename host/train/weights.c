@@ -45,6 +45,14 @@ int bl_weights_load(struct bl_graph *graph, const char *path) {
     return code;
 }
 
+int bl_weights_check(struct bl_graph *graph, const struct bl_safetensors *file, const char *path) {
+    struct bl_items items = {0};
+    int code = bl_items_of_weights(&items, graph);
+    if (!code) code = bl_items_fit(&items, file, path);
+    free(items.item);
+    return code;
+}
+
 int bl_weights_init(struct bl_graph *graph, const char *path, int *taken) {
     struct bl_safetensors *file = NULL;
     struct bl_items items = {0};

@@ -212,6 +212,12 @@ enum { BLANCH_RECOMPUTE_AUTO = -1 };
  * loses those under 6e-8, so it is for inference and for timing steps. */
 enum blanch_precision { BLANCH_FP32, BLANCH_FP16, BLANCH_BF16 };
 
+/* Of training steps; evaluation has the plain cross-entropy. */
+struct blanch_loss_options {
+    size_t size;
+    float label_smoothing; // so much of a label is shared by all classes, as torch.nn.CrossEntropyLoss has it; 0: none
+};
+
 struct blanch_network_options {
     size_t size;
     const char *model; // as blanch_model_find takes it; NULL: `definition` is given
@@ -226,7 +232,13 @@ struct blanch_network_options {
                    // bits; 0: none; BLANCH_RECOMPUTE_AUTO: as few as fit the device
     enum blanch_precision precision; // network deconvolution has BLANCH_FP32 alone (BLANCH_EUSAGE names the layer)
     const char *optimiser;           // "sgd" (NULL) or "adamw": its state lies beside the parameters
-    const struct blanch_model *definition; // in place of `model`
+    const struct blanch_model *definition;  // in place of `model`
+    const struct blanch_loss_options *loss; // NULL: the mean cross-entropy
+    const char *no_decay;      // parameters that weight decay leaves out: shell patterns of names, or of what stands
+                               // before a dot in them, separated by commas; "norm-bias": biases and what
+                               // normalisations have; NULL: none. BLANCH_EUSAGE: a pattern names nothing
+    const char *freeze_layers; // likewise, parameters that no update changes
+    float ema; // decay of moving averages of parameters and buffers, which every update takes in; 0: none are kept
 };
 
 struct blanch_network;
@@ -237,6 +249,10 @@ struct blanch_network;
 int blanch_network_create(struct blanch_network **network, struct blanch_device *device,
                           const struct blanch_network_options *options);
 void blanch_network_free(struct blanch_network *network);
+
+/* A network made for inference with the averages that `ema` keeps: to evaluate, predict with and save. They stay as
+ * they are now. BLANCH_EUSAGE: the network keeps none. */
+int blanch_network_ema(struct blanch_network **ema, struct blanch_network *network);
 
 /* What a network has become. Texts live as long as it does. */
 struct blanch_network_info {
@@ -305,20 +321,24 @@ struct blanch_update {
     float lr, momentum, weight_decay; // weight decay: of adamw decoupled (Loshchilov and Hutter, ICLR 2019)
     bool nesterov;                    // of sgd
     float beta1, beta2, eps;          // of adamw
+    float clip_grad_norm;             // gradients whose norm, of all together, is larger are scaled to it; 0: none are
 };
 /* The defaults of an optimiser ("sgd", "adamw"; NULL: "sgd"); size stays. BLANCH_EUSAGE: there is no such optimiser. */
 int blanch_update_defaults(const char *optimiser, struct blanch_update *update);
 
 /* The learning rate of a step by a schedule, as `train --schedule` has it: "cosine", by step from lr to 0; "constant";
  * "multistep[:EPOCH,EPOCH...[:GAMMA]]", times gamma (0.1) from each epoch on, by default at half and three quarters of
- * the steps. The t-th step of a warm-up, from 0, has (t + 1) / warmup of that. */
+ * the steps; "step[:EPOCHS[:GAMMA]]", times gamma (0.1) after every so many epochs (30); "onecycle[:PART]", up from
+ * lr / 25 over a part of the steps (0.3), then down to lr / 250000; "polynomial[:POWER]", by step from lr to 0,
+ * linearly where the power is 1, as without. The t-th step of a warm-up, from 0, has (t + 1) / warmup of that. */
 struct blanch_schedule {
     size_t size;
     const char *text;    // NULL: "cosine"
     float lr;            // that it begins with
     int64_t steps;       // of the whole training
-    int64_t epoch_steps; // of an epoch, for milestones alone
+    int64_t epoch_steps; // of an epoch, where epochs are counted
     int64_t warmup;      // steps, 0: none
+    float warmup_epochs; // in place of warmup
 };
 int blanch_schedule_lr(const struct blanch_schedule *schedule, int64_t step, float *lr); // step: from 0, below steps
 

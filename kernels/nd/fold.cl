@@ -5,10 +5,12 @@
  * A work-item takes a share of the outputs or rows (dimension 1), and vectors of features in turn (dimension 0; one
  * item does a whole row where it is summed).
  *
- *  VEC  features at once: 1, 2, 4, 8, 16; divides F
+ *  VEC   features at once: 1, 2, 4, 8, 16; divides F
+ *  TREE  items of a group that sums an output's rows (tree.h); 0: an item sums some alone
  */
 #include "vec.h"
 #include "fma.h"
+#include "tree.h"
 
 float total(vec v) {
 #if VEC == 1
@@ -20,6 +22,24 @@ float total(vec v) {
     return sum;
 #endif
 }
+
+/* The outputs first..end whose rows are summed: by this item, or by this group, whose items take vectors in turn. */
+#if TREE
+TREE_SUM(tree_sum, float)
+#define OUTPUTS(count)                                                                                                 \
+    local float room[TREE];                                                                                            \
+    const int first = get_group_id(1), end = first + 1
+#define FROM (get_local_id(0) * VEC)
+#define STEP (TREE * VEC)
+#define SUM_UP(v) tree_sum(total(v), room)
+#define LEADS (get_local_id(0) == 0)
+#else
+#define OUTPUTS(count) SHARE(count)
+#define FROM 0
+#define STEP VEC
+#define SUM_UP(v) total(v)
+#define LEADS true
+#endif
 
 /* This item's share first..end of count. */
 #define SHARE(count)                                                                                                   \
@@ -52,15 +72,16 @@ kernel void from_rows(global const float *rows, int outputs, int interleave, int
 /* b' = b - sum_g W'_g m. */
 kernel void fold_bias(global const float *folded, global const float *mean, global const float *bias, int outputs,
                       int interleave, int features, int matrices, global float *out) {
-    SHARE(outputs);
+    OUTPUTS(outputs);
     for (int o = first; o < end; o++) {
         global const float *m = mean + (size_t)(o / (outputs / matrices)) * features;
         vec sum = (vec)(0.0f);
         for (int g = 0; g < interleave; g++) {
             global const float *row = folded + ((size_t)o * interleave + g) * features;
-            for (int f = 0; f < features; f += VEC) sum = FMA(LOAD(row + f), LOAD(m + f), sum);
+            for (int f = FROM; f < features; f += STEP) sum = FMA(LOAD(row + f), LOAD(m + f), sum);
         }
-        out[o] = bias[o] - total(sum);
+        const float by = SUM_UP(sum);
+        if (LEADS) out[o] = bias[o] - by;
     }
 }
 
@@ -68,7 +89,7 @@ kernel void fold_bias(global const float *folded, global const float *mean, glob
 kernel void fold_target(global float *folded, global const float *weight, global const float *velocity, float a,
                         float b, global const float *factors, global const float *mean, global const float *bias,
                         int outputs, int interleave, int features, int matrices, global float *out) {
-    SHARE(outputs);
+    OUTPUTS(outputs);
     for (int o = first; o < end; o++) {
         const int matrix = o / (outputs / matrices);
         global const float *m = mean + (size_t)matrix * features;
@@ -76,13 +97,14 @@ kernel void fold_target(global float *folded, global const float *weight, global
         vec sum = (vec)(0.0f);
         for (int g = 0; g < interleave; g++) {
             const size_t at = ((size_t)o * interleave + g) * features;
-            for (int f = 0; f < features; f += VEC) {
+            for (int f = FROM; f < features; f += STEP) {
                 const vec w = c * (LOAD(folded + at + f) + a * LOAD(weight + at + f) + b * LOAD(velocity + at + f));
                 STORE(w, folded + at + f);
                 sum = FMA(w, LOAD(m + f), sum);
             }
         }
-        out[o] = bias[o] - total(sum);
+        const float by = SUM_UP(sum);
+        if (LEADS) out[o] = bias[o] - by;
     }
 }
 

@@ -5,15 +5,27 @@
  *
  * Matrices: (matrices, F, F), features in the order of the weights: f = taps*i + r; back_finish() gives the order of
  * the sample rows (statistics.cl).
- * scalars: (matrices, 4): s, 1/s, 1/sqrt(s), the factor of W_0 in Sbar.
+ * scalars: (matrices, 4): s, 1/s, 1/sqrt(s), and on CPUs the factor of W_0 in Sbar.
  *
  * A work-item takes `each` rows of a matrix (dimension 1, counted over all matrices) and vectors of columns in turn
  * (dimension 0; one item does a whole row where it is summed).
  *
- *  VEC  columns at once: 1, 2, 4, 8, 16; divides F
+ *  VEC   columns at once: 1, 2, 4, 8, 16; divides F
+ *  TREE  items of a group that sums a row, or the rows' sums of a matrix (tree.h); 0: an item sums alone
  */
 #include "vec.h"
 #include "nd/total.h"
+#include "tree.h"
+#if TREE
+TREE_SUM(tree_sum, float)
+
+/* The sum of `count` values, in each item of the group. */
+float sum_all(global const float *values, int count, local float *room) {
+    float sum = 0.0f;
+    for (int i = get_local_id(0); i < count; i += TREE) sum += values[i];
+    return tree_sum(sum, room);
+}
+#endif
 #if VEC == 1
 #define DOWN(p, f) (*(p))
 #elif VEC == 2
@@ -32,16 +44,37 @@
 #define ROWS(count) const int first = get_global_id(1) * each, end = min(first + each, count)
 #define LANES const int lane = get_global_id(0) * VEC, lanes = get_global_size(0) * VEC
 
+/* Of the norm's square. A constant batch without eps stays finite. */
+float norm_of(float sum) {
+    return fmax(sqrt(sum), 1e-30f);
+}
+
+void keep_norm(float s, global float *scalars) {
+    scalars[0] = s;
+    scalars[1] = 1.0f / s;
+    scalars[2] = 1.0f / sqrt(s);
+}
+
+#if TREE
+/* W_0 = S/s in place, s = |S|. A group does a row, and finds s for itself; that of a matrix's first row keeps it. */
+kernel void scale(global float *w, global const float *squares, int features, global float *scalars) {
+    local float room[TREE];
+    const int row = get_group_id(1), matrix = row / features;
+    const float s = norm_of(sum_all(squares + (size_t)matrix * features, features, room)), scale = 1.0f / s;
+    for (int j = get_local_id(0) * VEC; j < features; j += TREE * VEC) {
+        const size_t at = (size_t)row * features + j;
+        STORE(scale * LOAD(w + at), w + at);
+    }
+    if (row % features == 0 && get_local_id(0) == 0) keep_norm(s, scalars + 4 * matrix);
+}
+#else
 /* s = |S|; an item does a matrix. */
 kernel void norm(global const float *squares, int matrices, int features, global float *scalars) {
     const int matrix = get_global_id(0);
     if (matrix >= matrices) return;
     float sum = 0.0f;
     for (int f = 0; f < features; f++) sum += squares[(size_t)matrix * features + f];
-    const float s = fmax(sqrt(sum), 1e-30f); // a constant batch without eps stays finite
-    scalars[4 * matrix] = s;
-    scalars[4 * matrix + 1] = 1.0f / s;
-    scalars[4 * matrix + 2] = 1.0f / sqrt(s);
+    keep_norm(norm_of(sum), scalars + 4 * matrix);
 }
 
 /* W_0 = S/s in place. */
@@ -56,6 +89,7 @@ kernel void scale(global float *w, global const float *scalars, int count, int f
         }
     }
 }
+#endif
 
 /* C = alpha A + gamma I, which a single step is. */
 kernel void add_unit(global const float *a, float alpha, float gamma, int count, int features, int each,
@@ -122,6 +156,21 @@ kernel void finish(global const float *z, global const float *scalars, int count
 /* G = sym(Dbar)/sqrt(s), and the rows of <Dbar, D>. */
 kernel void back_begin(global const float *ddeconv, global const float *d, global const float *scalars, int count,
                        int features, int each, global float *direction, global float *dots) {
+#if TREE
+    local float room[TREE];
+    const int row = get_group_id(1), f = row % features;
+    const size_t matrix = (size_t)(row - f) * features;
+    float sum = 0.0f;
+    for (int j = get_local_id(0) * VEC; j < features; j += TREE * VEC) {
+        const size_t at = (size_t)row * features + j;
+        const vec value = 0.5f * (LOAD(ddeconv + at) + DOWN(ddeconv + matrix + (size_t)j * features + f, features));
+        const vec product = value * LOAD(d + at);
+        STORE(value * scalars[4 * (row / features) + 2], direction + at);
+        sum += TOTAL(product);
+    }
+    sum = tree_sum(sum, room);
+    if (get_local_id(0) == 0) dots[row] = sum;
+#else
     ROWS(count);
     for (int row = first; row < end; row++) dots[row] = 0.0f;
     for (int j = 0; j < features; j += VEC) {
@@ -134,11 +183,21 @@ kernel void back_begin(global const float *ddeconv, global const float *d, globa
             dots[row] += TOTAL(product);
         }
     }
+#endif
 }
 
 /* The rows of the inner product of two matrices. */
 kernel void back_dots(global const float *a, global const float *b, int count, int features, int each,
                       global float *dots) {
+#if TREE
+    local float room[TREE];
+    const int row = get_group_id(1);
+    const size_t at = (size_t)row * features;
+    vec sum = (vec)(0.0f);
+    for (int j = get_local_id(0) * VEC; j < features; j += TREE * VEC) sum += LOAD(a + at + j) * LOAD(b + at + j);
+    const float total = tree_sum(TOTAL(sum), room);
+    if (get_local_id(0) == 0) dots[row] = total;
+#else
     ROWS(count);
     for (int row = first; row < end; row++) {
         const size_t at = (size_t)row * features;
@@ -146,8 +205,35 @@ kernel void back_dots(global const float *a, global const float *b, int count, i
         for (int j = 0; j < features; j += VEC) sum += LOAD(a + at + j) * LOAD(b + at + j);
         dots[row] = TOTAL(sum);
     }
+#endif
 }
 
+/* Sbar in the rows' order: what lies at tap r of channel i of a row. */
+void finish_one(const float value, int depthwise, int r, int i, int block, size_t lane, size_t step, global float *sbar,
+                global float *to) {
+    if (depthwise)
+        sbar[lane + r * step] = value;
+    else
+        to[r * block + i] = value;
+}
+
+#if TREE
+/* A group does a row, and finds the factor of W_0 for itself. dots_w, dots_d: of all rows. */
+kernel void back_finish(global const float *wbar, global const float *w, global const float *scalars,
+                        global const float *dots_w, global const float *dots_d, int matrices, int block, int taps,
+                        int depthwise, global float *sbar) {
+    local float room[TREE];
+    const int features = block * taps, row = get_group_id(1), f = row % features, matrix = row / features;
+    const float dot_w = sum_all(dots_w + (size_t)matrix * features, features, room);
+    const float dot_d = sum_all(dots_d + (size_t)matrix * features, features, room);
+    const float a = scalars[4 * matrix + 1], b = a * (dot_w + 0.5f * dot_d);
+    const size_t at = (size_t)row * features, lane = (size_t)f * features * matrices + matrix;
+    global float *to = sbar + ((size_t)(row - f) + f % taps * block + f / taps) * features;
+    for (int column = get_local_id(0); column < features; column += TREE)
+        finish_one(a * wbar[at + column] - b * w[at + column], depthwise, column % taps, column / taps, block, lane,
+                   matrices, sbar, to);
+}
+#else
 /* The factor of W_0; an item does a matrix. */
 kernel void back_norm(global const float *dots_w, global const float *dots_d, int matrices, int features,
                       global float *scalars) {
@@ -161,7 +247,6 @@ kernel void back_norm(global const float *dots_w, global const float *dots_d, in
     scalars[4 * matrix + 3] = scalars[4 * matrix + 1] * (w + 0.5f * d);
 }
 
-/* Sbar in the rows' order. */
 kernel void back_finish(global const float *wbar, global const float *w, global const float *scalars, int matrices,
                         int block, int taps, int depthwise, int each, global float *sbar) {
     const int features = block * taps, count = matrices * features;
@@ -169,16 +254,13 @@ kernel void back_finish(global const float *wbar, global const float *w, global 
     for (int row = first; row < end; row++) {
         const int f = row % features;
         const float a = scalars[4 * (row / features) + 1], b = scalars[4 * (row / features) + 3];
-        const size_t at = (size_t)row * features;
+        const size_t at = (size_t)row * features, lane = (size_t)f * features * matrices + row / features;
         global float *to = sbar + ((size_t)(row - f) + f % taps * block + f / taps) * features;
         for (int r = 0; r < taps; r++)
             for (int i = 0; i < block; i++) {
                 const size_t from = at + taps * i + r;
-                const float value = a * wbar[from] - b * w[from];
-                if (depthwise)
-                    sbar[((size_t)f * features + r) * matrices + row / features] = value;
-                else
-                    to[r * block + i] = value;
+                finish_one(a * wbar[from] - b * w[from], depthwise, r, i, block, lane, matrices, sbar, to);
             }
     }
 }
+#endif

@@ -1,9 +1,14 @@
 /* Mean and covariance of samples from the sums that statistics.cl and matrix products make, and the mean's gradient. Of
  * no layer's geometry, so that all layers share a program.
  *
- *  VEC  features at once in sums of squares: 1, 2, 4, 8, 16; divides F
+ *  VEC   features at once in sums of squares: 1, 2, 4, 8, 16; divides F
+ *  TREE  items of a group that makes a feature of the mean, or a row of S (tree.h); 0: an item makes some alone
  */
 #include "vec.h"
+#include "tree.h"
+#if TREE
+TREE_SUM(tree_sum, float)
+#endif
 #include "nd/geometry.h"
 #include "nd/total.h"
 
@@ -12,13 +17,18 @@
 
 /* The mean in two parts, high (rounded) and low (what it lacks), in the order of the rows, and their sum in that of the
  * weights; running += momentum (mean - running). pilot: (taps, C); partial: (chunks, taps, C), sums of what each tap
- * met less its pilot. An item takes `each` features. */
+ * met less its pilot. */
 kernel void mean(global const float *pilot, global const float *partial, int chunks,
                  global const struct geometry *layer, float scale, float momentum, int each, global float *row_high,
                  global float *row_low, global float *mean, global float *running) {
     const struct geometry g = *layer;
     const int taps = g.taps, features = g.block * taps, count = g.matrices * features;
+#if TREE
+    local float room[TREE];
+    const int lane = get_local_id(0), first = get_group_id(1), end = first + 1;
+#else
     ROWS(count);
+#endif
     for (int at = first; at < end; at++) {
         const int matrix = at / features, r = at % features / g.block, i = at % g.block;
         float high = 0.0f, low = 0.0f;
@@ -29,11 +39,21 @@ kernel void mean(global const float *pilot, global const float *partial, int chu
                 const int channel = g.strided ? segment + i * g.interleave : segment * g.block + i;
                 const size_t source = place % taps * g.channels + channel;
                 pilots += pilot[source] - high;
+#if TREE
+                for (int c = lane; c < chunks; c += TREE) sum += partial[(size_t)c * taps * g.channels + source];
+#else
                 for (int c = 0; c < chunks; c++) sum += partial[(size_t)c * taps * g.channels + source];
+#endif
             }
+#if TREE
+            sum = tree_sum(sum, room);
+#endif
             low = pilots / g.interleave + scale * sum;
             if (pass == 0) high = low;
         }
+#if TREE
+        if (lane > 0) return;
+#endif
         const int to = matrix * features + i * taps + r, row = g.depthwise ? r * g.matrices + matrix : at;
         row_high[row] = high;
         row_low[row] = low;
@@ -47,6 +67,23 @@ kernel void mean(global const float *pilot, global const float *partial, int chu
 kernel void covariance(global const float *parts, int splits, global const struct geometry *layer, float eps, int each,
                        global float *s, global float *squares) {
     const int block = layer->block, taps = layer->taps, features = block * taps, count = layer->matrices * features;
+#if TREE
+    local float room[TREE];
+    const int row = get_group_id(1), f = row % features;
+    global float *to = s + (size_t)row * features;
+    global const float *from = parts + ((size_t)(row - f) + f % taps * block + f / taps) * features;
+    float square = 0.0f;
+    for (int j = get_local_id(0); j < features; j += TREE) {
+        const int r = j / block, i = j % block;
+        float sum = from[j];
+        for (int c = 1; c < splits; c++) sum += from[(size_t)c * count * features + j];
+        if (taps * i + r == f) sum += eps;
+        to[taps * i + r] = sum;
+        square += sum * sum;
+    }
+    square = tree_sum(square, room);
+    if (get_local_id(0) == 0) squares[row] = square;
+#else
     ROWS(count);
     for (int row = first; row < end; row++) {
         const int f = row % features;
@@ -64,6 +101,7 @@ kernel void covariance(global const float *parts, int splits, global const struc
         for (int j = 0; j < features; j += VEC) square += LOAD(to + j) * LOAD(to + j);
         squares[row] = TOTAL(square);
     }
+#endif
 }
 
 /* The same from sums of products of taps a <= b: (splits, F*(F+1)/2, matrices), of channels whitened alone. */
@@ -71,8 +109,12 @@ kernel void covariance_lanes(global const float *parts, int splits, global const
                              float eps, int each, global float *s, global float *squares) {
     const int matrices = layer->matrices, taps = layer->taps, count = matrices * taps, pairs = taps * (taps + 1) / 2;
     ROWS(count);
-    for (int row = first; row < end; row++) {
-        const int f = row % taps, matrix = row / taps;
+    for (int at = first; at < end; at++) {
+#if TREE /* neighbours read neighbouring channels */
+        const int f = at / matrices, matrix = at % matrices, row = matrix * taps + f;
+#else
+        const int row = at, f = row % taps, matrix = row / taps;
+#endif
         float square = 0.0f;
         for (int j = 0; j < taps; j++) {
             const int a = min(f, j), pair = a * taps - a * (a - 1) / 2 + max(f, j) - a;

@@ -163,6 +163,19 @@ kernel void sum_samples(global const float *x, global const struct geometry *lay
     const int from = get_global_id(1) * chunk, to = min(from + chunk, patches);
     if (from >= patches) return;
     partial += (size_t)get_global_id(1) * TAPS * g.channels;
+#if LANES
+    for (int tap = get_global_id(2); tap < TAPS; tap += get_global_size(2)) {
+        for (int c = lane; c < g.channels; c += lanes) {
+            const vec_sum left_out = LOAD_SUM(pilot + tap * g.channels + c);
+            vec_sum sum = (vec_sum)(0.0f);
+            for (int p = from; p < to; p++) {
+                const long pixel = find_pixel(g, p, tap);
+                sum += (pixel < 0 ? (vec_sum)(0.0f) : LOAD_SUM(x + pixel * g.channels + c)) - left_out;
+            }
+            STORE_SUM(sum, partial + tap * g.channels + c);
+        }
+    }
+#else
     for (int tap = 0; tap < TAPS; tap++)
         for (int c = lane; c < g.channels; c += lanes) STORE_SUM((vec_sum)(0.0f), partial + tap * g.channels + c);
     for (int p = from; p < to; p++) {
@@ -176,6 +189,7 @@ kernel void sum_samples(global const float *x, global const struct geometry *lay
             }
         }
     }
+#endif
 }
 
 #endif

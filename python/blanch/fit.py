@@ -45,14 +45,15 @@ class Fit:
 
 
 def fit(network: Network, data: Any, epochs: int = 1, *, lr: Optional[float] = None,
-        schedule: Union[str, Callable[[int], float]] = 'cosine', warmup: int = 0, validation: Any = None,
+        schedule: Union[str, Callable[[int], float]] = 'cosine', warmup: int = 0, warmup_epochs: float = 0,
+        validation: Any = None,
         callbacks: Optional[Callbacks] = None, batch: Optional[int] = None, shuffle: bool = True, seed: int = 0,
         augment: Optional[str] = None, begin: int = 0, quiet: bool = False) -> History:
     """Trains for epochs.
 
     data: a pair (images (N, C, H, W), labels (N,)); an iterable of such batches, gone through once an epoch (a torch
     DataLoader, say); or a data spec of the command line ('folder:DIR'), with its augmentation.
-    lr, warmup, schedule: 'cosine', 'constant', 'multistep[:E1,E2[:GAMMA]]', or a function of the step, from 0.
+    lr, warmup (steps) or warmup_epochs, schedule: what --schedule takes, or a function of the step, from 0.
     validation: images that are held out, in any form that data has; None: those of a data spec; False: none.
     callbacks: {'begin' | 'step' | 'epoch' | 'end': a function of a `Fit`, or several}.
     batch, shuffle, seed, augment: of pairs and data specs. A batch that is too small for the network's batch norms is
@@ -71,7 +72,7 @@ def fit(network: Network, data: Any, epochs: int = 1, *, lr: Optional[float] = N
     source = Source(data, network, seed, batch, augment, shuffle)
     epochs, begin = whole(epochs, 'epochs', 1), whole(begin, 'begin', 0, epochs)
     going = Fit(network, epochs, None if source.batches is None else source.batches * epochs)
-    rate = _rate(network, going, schedule, lr, warmup, source.batches)
+    rate = _rate(network, going, schedule, lr, (warmup, warmup_epochs), source.batches)
     called = _called(callbacks)
     if isinstance(validation, str):
         validation = Data(validation, seed)
@@ -106,18 +107,19 @@ def _called(callbacks: Optional[Callbacks]) -> Callable[[str, Fit], None]:
     return called
 
 
-def _rate(network: Network, going: Fit, schedule: Any, lr: Optional[float], warmup: int,
+def _rate(network: Network, going: Fit, schedule: Any, lr: Optional[float], warmup: tuple[int, float],
           batches: Optional[int]) -> Callable[[int], float]:
     """The learning rate of a step."""
     if callable(schedule):
-        if lr is not None or warmup:
+        if lr is not None or any(warmup):
             raise UsageError('a schedule that is a function says the rate: leave lr and warmup out')
         return schedule
     if batches is None and schedule != 'constant':
         raise UsageError("how many batches an epoch has is not known: schedule='constant', or data with a len()")
     native = structs.Schedule(text=text(schedule, 'schedule'), epoch_steps=batches or 0,
                               lr=number(network.settings['lr'] if lr is None else lr, 'lr'),
-                              steps=going.steps or 10**12, warmup=whole(warmup, 'warmup', 0, 2**62))
+                              steps=going.steps or 10**12, warmup=whole(warmup[0], 'warmup', 0, 2**62),
+                              warmup_epochs=number(warmup[1], 'warmup_epochs'))
     found = c_float()
 
     def rate(step: int) -> float:

@@ -48,6 +48,7 @@ FUNCTIONS: dict[str, tuple[Any, list]] = {
     'model_json': (c_int, [c_void_p, c_int, POINTER(c_void_p)]),
     'network_create': (c_int, [OUT, c_void_p, POINTER(structs.NetworkOptions)]),
     'network_free': (None, [c_void_p]),
+    'network_ema': (c_int, [OUT, c_void_p]),
     'network_info': (c_int, [c_void_p, POINTER(structs.NetworkInfo)]),
     'network_load': (c_int, [c_void_p, c_char_p]),
     'network_save': (c_int, [c_void_p, c_char_p]),

@@ -55,9 +55,10 @@ class Network(Closing):
     norm: 'bn', 'nd', 'none', 'own' (None): a file's network as it says, a built-in one with batch norm.
     batch: images of the largest step. classes, input: None: the model's own.
     The other options have the names of the command line (`blanch train --help`, docs/options.md): optimiser, recompute,
-    precision, seed; block, nd_iter, nd_eps, nd_momentum, sampling_stride, block_fc, freeze, refresh, whiten,
-    cov_samples, overhead_budget, whiten_grad, channel_deconv, nd_preset; and, of every step that does not say
-    otherwise, lr, momentum, weight_decay, nesterov, beta1, beta2, eps.
+    precision, seed; of the recipe label_smoothing, no_decay, freeze_layers, ema; of network deconvolution block,
+    nd_iter, nd_eps, nd_momentum, sampling_stride, block_fc, freeze, refresh, whiten, cov_samples, overhead_budget,
+    whiten_grad, channel_deconv, nd_preset; and those of an update, which every step has that does not say otherwise:
+    lr, momentum, weight_decay, nesterov, beta1, beta2, eps, clip_grad_norm.
 
     >>> import blanch, numpy as np
     >>> with blanch.Network('smallcnn', norm='nd', batch=4, nd_iter=4) as network:
@@ -78,9 +79,12 @@ class Network(Closing):
         native.classes = whole(classes or 0, 'classes')
         if input is not None:
             native.channels, native.height, native.width = options.size_of(input)
-        self.model = model
-        self._handle = Handle('network', self.device.turn, 'network_free', 'network_create', self.device.pointer,
-                              byref(native))
+        self._take(model, Handle('network', self.device.turn, 'network_free', 'network_create', self.device.pointer,
+                                 byref(native)))
+        self._update = options.update(self.optimiser, update)
+
+    def _take(self, model: Model, handle: Handle) -> None:
+        self.model, self._handle = model, handle
         info = self._info()
         self.norm = structs.NORMS[info.norm]
         self.optimiser: str = info.optimiser.decode()
@@ -89,8 +93,15 @@ class Network(Closing):
         self.batch: int = info.batch
         self.least_batch: int = info.least_batch
         self.trainable: int = info.trainable
-        self._update = options.update(self.optimiser, update)
         self._parameters = [self._parameter(i) for i in range(info.parameters)]
+
+    def ema(self) -> Network:
+        """A network made for inference with the averages that the option ema keeps, as they are now."""
+        averaged = Network.__new__(Network)
+        averaged.device, averaged._update = self.device, self._update
+        averaged._take(self.model, Handle('network', self.device.turn, 'network_free', 'network_ema',
+                                          self._handle.pointer))
+        return averaged
 
     # --- training --------------------------------------------------------------------------------
 
@@ -98,9 +109,9 @@ class Network(Closing):
         """One training step: forward, backward, update.
 
         images: (N, C, H, W) floats, normalised, N up to `batch`. labels: (N,) whole numbers from 0. Whatever has
-        __array__ or __dlpack__ and lies in host memory is taken. lr and settings (momentum, weight_decay, nesterov,
-        beta1, beta2, eps) are of this step; what is left out is the network's. The metrics are the batch's before its
-        update; a loss that is not finite updates no parameter, though running statistics have seen the batch.
+        __array__ or __dlpack__ and lies in host memory is taken. lr and settings (those of an update) are of this step;
+        what is left out is the network's. The metrics are the batch's before its update; a loss that is not finite
+        updates no parameter, though running statistics have seen the batch.
         """
         update = self._update if lr is None and not settings else options.changed(
             self._update, settings if lr is None else {**settings, 'lr': lr})
@@ -152,7 +163,7 @@ class Network(Closing):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Of a step that does not say otherwise: lr, momentum, weight_decay, nesterov, beta1, beta2, eps."""
+        """Of a step that does not say otherwise: lr, momentum, weight_decay, ..."""
         return {name: getattr(self._update, name) for name in options.UPDATE}
 
     def set(self, **settings: Any) -> None:

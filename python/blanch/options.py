@@ -12,13 +12,15 @@ from .errors import UsageError
 from .library import plain
 from .model import norm_number
 
-UPDATE = ('lr', 'momentum', 'weight_decay', 'nesterov', 'beta1', 'beta2', 'eps')
+UPDATE = ('lr', 'momentum', 'weight_decay', 'nesterov', 'beta1', 'beta2', 'eps', 'clip_grad_norm')
 # of network deconvolution: the field of struct blanch_nd_options
 COUNTS = {'block': 'block', 'nd_iter': 'iterations', 'sampling_stride': 'sampling_stride', 'block_fc': 'block_fc',
           'refresh': 'refresh'}
 NUMBERS = {'nd_eps': 'eps', 'nd_momentum': 'momentum'}
 ND = (*COUNTS, *NUMBERS, 'freeze', 'whiten', 'cov_samples', 'overhead_budget', 'whiten_grad', 'nd_preset')
-OTHERS = ('seed', 'recompute', 'precision', 'optimiser', 'optimizer', 'channel_deconv')
+PATTERNS = ('no_decay', 'freeze_layers')
+RECIPE = ('label_smoothing', 'ema', *PATTERNS)
+OTHERS = ('seed', 'recompute', 'precision', 'optimiser', 'optimizer', 'channel_deconv', *RECIPE)
 PRESETS: dict[str, dict[str, Any]] = {'study': {}, 'fast': {'block': 16}, 'channels': {'whiten': 'channels'}}
 
 
@@ -93,6 +95,12 @@ def network(norm: Optional[str], given: dict[str, Any]) -> structs.NetworkOption
     native.recompute = -1 if recompute == 'auto' else whole(recompute, 'recompute')
     optimiser = given.get('optimiser', given.get('optimizer'))
     native.optimiser = text(optimiser, 'optimiser') if optimiser is not None else None
+    native.ema = number(given.get('ema', 0), 'ema')
+    for name in PATTERNS:
+        if name in given:
+            setattr(native, name, text(given[name], name))
+    native.loss = ctypes.pointer(structs.LossOptions(
+        label_smoothing=number(given.get('label_smoothing', 0), 'label_smoothing')))
     return native
 
 

@@ -44,11 +44,16 @@ class NdOptions(Sized):
                 ('eps', c_float), ('momentum', c_float), ('layers', c_int), ('layer', c_void_p)]
 
 
+class LossOptions(Sized):
+    _fields_ = [('size', c_size_t), ('label_smoothing', c_float)]
+
+
 class NetworkOptions(Sized):
     _fields_ = [('size', c_size_t), ('model', c_char_p), ('norm', c_int), ('nd', POINTER(NdOptions)),
                 ('classes', c_int), ('channels', c_int), ('height', c_int), ('width', c_int), ('batch', c_int),
                 ('inference', c_bool), ('seed', c_uint64), ('recompute', c_int), ('precision', c_int),
-                ('optimiser', c_char_p), ('definition', c_void_p)]
+                ('optimiser', c_char_p), ('definition', c_void_p), ('loss', POINTER(LossOptions)),
+                ('no_decay', c_char_p), ('freeze_layers', c_char_p), ('ema', c_float)]
 
 
 class NetworkInfo(Sized):
@@ -66,12 +71,13 @@ class ParameterInfo(Sized):
 
 class Update(Sized):
     _fields_ = [('size', c_size_t), ('lr', c_float), ('momentum', c_float), ('weight_decay', c_float),
-                ('nesterov', c_bool), ('beta1', c_float), ('beta2', c_float), ('eps', c_float)]
+                ('nesterov', c_bool), ('beta1', c_float), ('beta2', c_float), ('eps', c_float),
+                ('clip_grad_norm', c_float)]
 
 
 class Schedule(Sized):
     _fields_ = [('size', c_size_t), ('text', c_char_p), ('lr', c_float), ('steps', c_int64), ('epoch_steps', c_int64),
-                ('warmup', c_int64)]
+                ('warmup', c_int64), ('warmup_epochs', c_float)]
 
 
 class Metrics(Sized):

@@ -35,7 +35,7 @@ static cJSON *attributes(const struct bl_op *op, const int64_t dim[4]) {
     for (const struct bl_field *f = op->fields; f && f->name; f++) {
         int how = byte();
         if (how % 16 == 15 && f->optional) continue;
-        if (f->kind == BL_FIELD_BOOL || f->kind == BL_FIELD_NOT)
+        if (f->kind == BL_FIELD_BOOL)
             cJSON_AddBoolToObject(json, f->name, how & 1);
         else if (f->kind == BL_FIELD_INT2 && how & 1)
             cJSON_AddItemToObject(json, f->name, cJSON_CreateDoubleArray((double[]){value(), value()}, 2));

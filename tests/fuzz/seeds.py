@@ -8,6 +8,8 @@ import re
 import struct
 import sys
 
+import onnx_seeds
+
 NUMBERS = ('0', '-1', '0.5', '1e300', '-1e308', '1e-300', '1e999', '2147483647', '2147483648', '-2147483649',
            '4294967296', '9007199254740993', '9223372036854775808', '100000000000000016', 'null', 'true', '[]', '{}',
            '""', '[1,2,3,4]', '"x"', '"\\u0000"', 'nan', 'inf', '[[[[[[[[', '1e', '-')
@@ -107,7 +109,9 @@ DEVICE = {'platform': 'p', 'name': 'd', 'driver': 'v', 'version': '1.2', 'comput
 CONFIG = dict(HEADER, kind='train', model='smallcnn', norm='nd', data='mnist:d', batch=4, epochs=1, steps=2,
               optimiser='sgd', lr=0.1, schedule='multistep:1,2:0.5', momentum=0.9, nesterov=True, weight_decay=0.001,
               seed=0, augment='none', device=DEVICE, max_alloc=1e8, block=64, nd_iter=5, nd_eps=1e-5, nd_momentum=0.1,
-              whiten='channels', cov_samples='4F',
+              whiten='channels', cov_samples='4F', warmup_epochs=0.5,
+              label_smoothing=0.1, clip_grad_norm=1,
+              no_decay='norm-bias', freeze_layers='conv1',
               sampling_stride=3, block_fc=512, refresh=2, constant_gradient=0, channel_deconv=0, freeze=1, recompute=1,
               classes=2, class_names=['a', 'b'], engines={'x': 'direct'}, parameters=10, steps_per_epoch=2,
               data_found={'train': {'images': 8, 'names': '0' * 16}, 'test': {'images': 4, 'names': 'f' * 16},
@@ -117,9 +121,11 @@ CONFIG = dict(HEADER, kind='train', model='smallcnn', norm='nd', data='mnist:d',
 CONFIGS = {'nd': CONFIG,
            'adamw': {k: v for k, v in dict(CONFIG, norm='bn', optimiser='adamw', beta1=0.9, beta2=0.999, eps=1e-8,
                                            schedule='cosine').items() if k not in ('momentum', 'nesterov')},
-           'budget': {k: v for k, v in dict(CONFIG, overhead_budget='20%').items() if k != 'refresh'},
+           'budget': {k: v for k, v in dict(CONFIG, overhead_budget='20%').items()
+                      if k not in ('refresh', 'freeze_layers')},
            'auto': {k: v for k, v in dict(CONFIG, overhead_budget='20%', block='auto', exact=False, blocks={
-               'conv1': {'block': 3}, 'conv3': {'block': 16, 'cov_samples': '4F'}}).items() if k != 'refresh'},
+               'conv1': {'block': 3}, 'conv3': {'block': 16, 'cov_samples': '4F'}}).items()
+               if k not in ('refresh', 'freeze_layers')},
            'found': dict(CONFIG, data_found={'best_by': 'train', 'old_division': True}),
            'settings': dict(HEADER, kind='train', classes=2, view=CONFIG['view'], device=DEVICE, settings={
                k: v for k, v in dict(CONFIG, device='cpu').items() if k not in HEADER})}
@@ -239,7 +245,9 @@ LINES = ('--model smallcnn --norm nd --batch 8 --device 0:0 --seed 3 --block 32 
 SPECS = (('synthetic:3x4x4:10', 'folder:/nowhere', 'mnist:/x', 'cifar10:', 'fashion-mnist'),
          ('0:1/2', 'gpu', 'GPU two', 'cpu', '', '1:0'),
          ('--refresh 5; small: --block 32; --overhead-budget 20%', 'a: --nd-iter 3 --nd-eps 1e-3'),
-         ('multistep:30,60,80:0.2', 'cosine', 'constant', 'multistep:1,2'), ('512M', '4GiB', '-1e-3', '12', '0x1p3'),
+         ('multistep:30,60,80:0.2', 'cosine', 'constant', 'multistep:1,2', 'step:2:0.5', 'onecycle:0.25',
+          'polynomial:2'),
+         ('512M', '4GiB', '-1e-3', '12', '0x1p3'),
          ('20%', 'none', json.dumps([[1] * 13, [1] * 9, [1] * 9])), (SET,))
 
 
@@ -271,6 +279,7 @@ SEEDS = {
     'directory': {'nd': directory(CONFIG), 'settings': directory(CONFIGS['settings'])},
     'log': {'whole': LOG, 'cut': LOG[:-20], 'test': '{"type":"test","step":2}\n'},
     'network': NETWORKS,
+    'onnx': onnx_seeds.SEEDS,
     'trace': {name: trace(name) for name in ('smallcnn-bn', 'smallcnn-nd', 'resnet18d-none')},
     'tuning': {'whole': ENTRY},
     'limits': {'whole': {'device': 'd', 'driver': 'v', 'operations_per_s': 1e10, 'bytes_per_s': 1e9},
@@ -287,7 +296,7 @@ SEEDS = {
                           for op in range(19)),
 }
 BINARY = ('\\xff\\xff\\xff\\xff', '\\x7f\\xff\\xff\\xff', '\\x80', '\\x1f\\x8b\\x08', '\\x08\\x03', '\\x08\\x01')
-BYTES = ('cifar', 'idx', 'image', 'operation', 'program')  # the others read texts
+BYTES = ('cifar', 'idx', 'image', 'onnx', 'operation', 'program')  # the others read texts
 
 
 def words(seeds):

@@ -45,8 +45,10 @@ int bl_conv_layer_forward(struct bl_node *node, const struct bl_run *run) {
 
 int bl_conv_layer_backward(struct bl_node *node, const struct bl_run *run) {
     struct state *state = node->state;
+    int code = 0;
     bl_node_phase(node, BL_BACKWARD_WEIGHTS);
-    int code = bl_conv_backward_weights(state->conv, run, node->in[0], node->out[0]->grad, node->param[0]->grad.mem,
+    if (bl_node_trains(node))
+        code = bl_conv_backward_weights(state->conv, run, node->in[0], node->out[0]->grad, node->param[0]->grad.mem,
                                         node->params > 1 ? node->param[1]->grad.mem : NULL);
     if (code || !node->in[0]->grad) return code;
     bl_node_phase(node, BL_BACKWARD_DATA);

@@ -7,6 +7,7 @@
 #include "ops/common.h"
 #include "ops/nd/definition.h"
 #include "ops/nd/inverse_root.h"
+#include "ops/nd/onnx.h"
 #include "ops/nd/phase.h"
 #include <stdlib.h>
 
@@ -393,4 +394,5 @@ const struct bl_op bl_op_channel_deconv = {
     .backward = backward,
     .definition = bl_channel_deconv_definition,
     .release = release,
+    .onnx = &bl_channel_deconv_onnx,
 };

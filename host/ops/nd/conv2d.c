@@ -4,6 +4,7 @@
 #include "ops/common.h"
 #include "ops/nd/definition.h"
 #include "ops/nd/layer.h"
+#include "ops/nd/onnx.h"
 
 static int check(struct bl_node *node) {
     const struct bl_nd_conv_attrs *a = node->attrs;
@@ -123,4 +124,5 @@ const struct bl_op bl_op_nd_conv2d = {
     .backward = bl_nd_layer_backward,
     .definition = bl_nd_conv_definition,
     .release = bl_nd_layer_release,
+    .onnx = &bl_nd_conv_onnx,
 };

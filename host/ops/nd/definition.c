@@ -225,15 +225,7 @@ static double *samples(const struct bl_nd_conv_attrs *a, const struct sampling *
     return rows;
 }
 
-struct weights { // (out, blocks*f), (out)
-    const double *weight, *bias;
-    int out, f, blocks;
-    bool interleaved; // feature j of block g is j*blocks + g
-    double *folded, *folded_bias;
-};
-
-/* W' = W D in every block, b' = b - W' m. */
-static int fold(const struct weights *w, const double *m, const double *d) {
+int bl_nd_fold_definition(const struct bl_nd_folding *w, const double *m, const double *d) {
     const int f = w->f, blocks = w->blocks;
     double *row = bl_ref_doubles((size_t)f);
     if (!row) return BLANCH_ENOMEM;
@@ -282,17 +274,17 @@ int bl_nd_conv_definition(struct bl_ref_layer *l, const struct bl_ref_tensor *x,
     for (int g = 0; g < groups && !code; g++) {
         double *rows = samples(a, &s, x, g * channels, f, blocks);
         const struct sampled sampled = {rows, s.count * blocks, f, g};
-        const struct weights w = {.weight = l->param[0] + g * weights,
-                                  .bias = l->param[1] + (size_t)g * out,
-                                  .out = out,
-                                  .f = f,
-                                  .blocks = blocks * alike,
-                                  .interleaved = true,
-                                  .folded = weight + g * weights,
-                                  .folded_bias = bias + (size_t)g * out};
+        const struct bl_nd_folding w = {.weight = l->param[0] + g * weights,
+                                        .bias = l->param[1] + (size_t)g * out,
+                                        .out = out,
+                                        .f = f,
+                                        .blocks = blocks * alike,
+                                        .interleaved = true,
+                                        .folded = weight + g * weights,
+                                        .folded_bias = bias + (size_t)g * out};
         code = rows ? whiten(l, &a->nd, mode, &sampled, m, d) : BLANCH_ENOMEM;
         free(rows);
-        if (!code) code = fold(&w, m, d);
+        if (!code) code = bl_nd_fold_definition(&w, m, d);
     }
     struct bl_ref_tensor first = first_images(l, x);
     if (!code) code = bl_conv_definition(c, weight, bias, &first, y);
@@ -316,15 +308,15 @@ int bl_nd_linear_definition(struct bl_ref_layer *l, const struct bl_ref_tensor *
         for (int i = 0; i < in; i++)
             rows[r * in + i] = bl_ref_at(x, (int)(r * step / plane), i, 0, 0)[r * step % plane];
     const struct sampled sampled = {rows, count * blocks, f, 0};
-    const struct weights w = {.weight = l->param[0],
-                              .bias = l->param[1],
-                              .out = out,
-                              .f = f,
-                              .blocks = blocks,
-                              .folded = weight,
-                              .folded_bias = bias};
+    const struct bl_nd_folding w = {.weight = l->param[0],
+                                    .bias = l->param[1],
+                                    .out = out,
+                                    .f = f,
+                                    .blocks = blocks,
+                                    .folded = weight,
+                                    .folded_bias = bias};
     code = whiten(l, &a->nd, next_mode(l, &a->nd), &sampled, m, d);
-    if (!code) code = fold(&w, m, d);
+    if (!code) code = bl_nd_fold_definition(&w, m, d);
     if (!code) code = bl_linear_definition(weight, bias, in, out, &first, y);
 done:
     free(m), free(d), free(weight), free(bias), free(rows);

@@ -9,6 +9,7 @@
 
 enum {
     BYTES_PER_PART = 256 * 1024,
+    GPU_PART = 16 * 1024,
     MOST_PARTS = 64,
 };
 
@@ -21,7 +22,8 @@ static int64_t vectors_of(const struct bl_fold *fold) {
 }
 
 static int64_t parts_of(const struct bl_fold *fold) {
-    int64_t outputs = fold->outputs / fold->matrices, parts = 8 * weights_of(fold) / fold->matrices / BYTES_PER_PART;
+    int64_t outputs = fold->outputs / fold->matrices, each = bl_on_cpu(fold->node->dev) ? BYTES_PER_PART : GPU_PART;
+    int64_t parts = 8 * weights_of(fold) / fold->matrices / each;
     if (parts > MOST_PARTS) parts = MOST_PARTS;
     if (parts > outputs) parts = outputs;
     return parts < 1 ? 1 : parts;
@@ -79,11 +81,12 @@ int bl_fold_prepare(struct bl_fold *fold) {
         {"sum_parts", &fold->sum_parts}, {"fold_target", &fold->fold_target},
         {"resolve", &fold->resolve},
     };
-    const struct bl_define defines[] = {{"VEC", bl_vec(fold->node->dev, fold->features)}};
+    const struct bl_define defines[] = {{"VEC", bl_vec(fold->node->dev, fold->features)},
+                                        {"TREE", bl_tree(fold->node->dev)}};
     int code = 0;
     int count = fold->target.possible ? 7 : bl_node_training(fold->node) ? 5 : 2;
     for (int i = 0; i < count && !code; i++)
-        code = bl_kernel_get(fold->node->dev, "nd/fold", wanted[i].name, defines, 1, wanted[i].kernel);
+        code = bl_kernel_get(fold->node->dev, "nd/fold", wanted[i].name, defines, BL_COUNT(defines), wanted[i].kernel);
     if (!code && fold->gram.node) code = bl_gram_prepare(&fold->gram);
     return code || !is_own(fold) ? code : bl_packed_product_prepare(&fold->by_deconv);
 }
@@ -92,6 +95,11 @@ int bl_fold_prepare(struct bl_fold *fold) {
 static struct bl_range over_outputs(const struct bl_fold *fold, bool lanes) {
     return bl_share_rows(fold->node->dev, lanes ? vectors_of(fold) : 1, fold->outputs,
                          8 * fold->interleave * fold->features);
+}
+
+/* Where each is a sum, by an item or, elsewhere than on CPUs, by a group. */
+static struct bl_range over_sums(const struct bl_fold *fold) {
+    return bl_on_cpu(fold->node->dev) ? over_outputs(fold, false) : bl_tree_rows(fold->node->dev, fold->outputs);
 }
 
 #define SIZES(fold) BL_I32((fold)->outputs), BL_I32((fold)->interleave), BL_I32((fold)->features)
@@ -261,7 +269,7 @@ static int decide(struct bl_fold *fold, const struct bl_run *run) {
 /* --- forward ---------------------------------------------------------------------------------- */
 
 static int fold_bias(const struct bl_fold *fold) {
-    return bl_launch_light(fold->node->dev, fold->fold_bias, over_outputs(fold, false), BL_MEM(fold->folded->mem),
+    return bl_launch_light(fold->node->dev, fold->fold_bias, over_sums(fold), BL_MEM(fold->folded->mem),
                            BL_MEM(fold->step.mean), BL_MEM(fold->bias->data.mem), SIZES(fold), BL_I32(fold->matrices),
                            BL_MEM(fold->folded_bias->mem));
 }
@@ -271,7 +279,7 @@ static int fold_target(const struct bl_fold *fold) {
     int code = pack(fold, fold->target.square->mem);
     if (!code) code = times(fold, fold->weight->data.mem, fold->target.square->mem, fold->folded->mem);
     if (code) return code;
-    return bl_launch_light(fold->node->dev, fold->fold_target, over_outputs(fold, false), BL_MEM(fold->folded->mem),
+    return bl_launch_light(fold->node->dev, fold->fold_target, over_sums(fold), BL_MEM(fold->folded->mem),
                            BL_MEM(fold->target.folded[0]->mem), BL_MEM(fold->target.folded[1]->mem),
                            BL_F32(fold->target.decayed[0]), BL_F32(fold->target.decayed[1]), BL_MEM(fold->step.factors),
                            BL_MEM(fold->step.mean), BL_MEM(fold->bias->data.mem), SIZES(fold), BL_I32(fold->matrices),

@@ -44,21 +44,24 @@ int bl_inverse_root_prepare(struct bl_inverse_root *root) {
         const char *name;
         struct bl_kernel **kernel;
     } wanted[] = {
-        {"norm", &root->norm},
         {"scale", &root->scale},
         {"finish", &root->finish},
         {"back_begin", &root->back_begin},
         {"back_dots", &root->back_dots},
-        {"back_norm", &root->back_norm},
         {"back_finish", &root->back_finish},
         {"combine_first", &root->combine_first},
         {"combine_last", &root->combine_last},
         {"add_unit", &root->add_unit},
+        {"norm", &root->norm},
+        {"back_norm", &root->back_norm},
     };
-    const struct bl_define vec[] = {{"VEC", bl_vec(root->node->dev, root->features)}};
+    const int count = BL_COUNT(wanted) - (bl_on_cpu(root->node->dev) ? 0 : 2); // groups of rows find norms themselves
+    const struct bl_define defines[] = {{"VEC", bl_vec(root->node->dev, root->features)},
+                                        {"TREE", bl_tree(root->node->dev)}};
     int code = bl_symmetric_prepare(&root->product), iterates = iterates_of(root);
-    for (int i = 0; i < BL_COUNT(wanted) && !code; i++)
-        code = bl_kernel_get(root->node->dev, "nd/inverse_root", wanted[i].name, vec, 1, wanted[i].kernel);
+    for (int i = 0; i < count && !code; i++)
+        code = bl_kernel_get(root->node->dev, "nd/inverse_root", wanted[i].name, defines, BL_COUNT(defines),
+                             wanted[i].kernel);
     root->iterate = bl_calloc((size_t)iterates, sizeof(struct bl_mem *));
     root->tangent = bl_calloc((size_t)root->form->work, sizeof(struct bl_mem *));
     if (!root->iterate || !root->tangent) return BLANCH_ENOMEM;
@@ -80,8 +83,16 @@ void bl_inverse_root_free(struct bl_inverse_root *root) {
     BL_I32((root)->matrices *(root)->features), BL_I32((root)->features),                                              \
         BL_I32(bl_rows_each((root)->node, (root)->features))
 
-static struct bl_range over_rows(const struct bl_inverse_root *root, bool lanes) {
-    return bl_over_rows(root->node, root->matrices, root->features, lanes);
+static struct bl_range over_elements(const struct bl_inverse_root *root) {
+    return bl_over_rows(root->node, root->matrices, root->features, true);
+}
+/* Where an item, or elsewhere than on CPUs a group, sums each row. */
+static struct bl_range over_rows(const struct bl_inverse_root *root) {
+    return bl_on_cpu(root->node->dev) ? bl_over_rows(root->node, root->matrices, root->features, false)
+                                      : bl_tree_rows(root->node->dev, root->matrices * root->features);
+}
+static struct bl_range over_matrices(const struct bl_inverse_root *root) {
+    return bl_over_matrices(root->node, root->matrices);
 }
 
 /* For the ledger: the next command touches so many sets of matrices. */
@@ -95,20 +106,29 @@ int bl_inverse_root_iterate_again(struct bl_inverse_root *root) {
     return root->form->forward(root, &root->z);
 }
 
-int bl_inverse_root_iterate(struct bl_inverse_root *root, struct bl_mem *squares) {
-    int code =
-        bl_launch_light(root->node->dev, root->norm, bl_over_matrices(root->node, root->matrices), BL_MEM(squares),
-                        BL_I32(root->matrices), BL_I32(root->features), BL_MEM(root->scalars->mem));
+static int scale(const struct bl_inverse_root *root, struct bl_mem *squares) {
+    struct bl_mem *w = root->s->mem, *scalars = root->scalars->mem;
+    if (!bl_on_cpu(root->node->dev)) {
+        touch(root, 1);
+        return bl_launch(root->scale, over_rows(root), BL_MEM(w), BL_MEM(squares), BL_I32(root->features),
+                         BL_MEM(scalars));
+    }
+    int code = bl_launch_light(root->node->dev, root->norm, over_matrices(root), BL_MEM(squares),
+                               BL_I32(root->matrices), BL_I32(root->features), BL_MEM(scalars));
     if (code) return code;
     touch(root, 1);
-    code = bl_launch(root->scale, over_rows(root, true), BL_MEM(root->s->mem), BL_MEM(root->scalars->mem), SIZES(root));
+    return bl_launch(root->scale, over_elements(root), BL_MEM(w), BL_MEM(scalars), SIZES(root));
+}
+
+int bl_inverse_root_iterate(struct bl_inverse_root *root, struct bl_mem *squares) {
+    int code = scale(root, squares);
     return code ? code : bl_inverse_root_iterate_again(root);
 }
 
 int bl_inverse_root_finish(const struct bl_inverse_root *root, float momentum, struct bl_mem *deconv,
                            struct bl_mem *running) {
     touch(root, 3);
-    return bl_launch(root->finish, over_rows(root, true), BL_MEM(root->z), BL_MEM(root->scalars->mem), SIZES(root),
+    return bl_launch(root->finish, over_elements(root), BL_MEM(root->z), BL_MEM(root->scalars->mem), SIZES(root),
                      BL_F32(momentum), BL_MEM(deconv), BL_MEM(running));
 }
 
@@ -123,9 +143,29 @@ int bl_inverse_root_read(const struct bl_inverse_root *root, int matrix, float *
 
 /* --- backward --------------------------------------------------------------------------------- */
 
+static int finish_gradient(const struct bl_inverse_root *root, struct bl_mem *dz, int taps, bool depthwise,
+                           struct bl_mem *sbar) {
+    struct bl_mem *w = root->s->mem, *scalars = root->scalars->mem, *dots_w = root->dots_w->mem,
+                  *dots = root->dots->mem;
+    const int64_t block = root->features / taps;
+    if (!bl_on_cpu(root->node->dev)) {
+        touch(root, 3);
+        return bl_launch(root->back_finish, over_rows(root), BL_MEM(dz), BL_MEM(w), BL_MEM(scalars), BL_MEM(dots_w),
+                         BL_MEM(dots), BL_I32(root->matrices), BL_I32(block), BL_I32(taps), BL_I32(depthwise),
+                         BL_MEM(sbar));
+    }
+    int code = bl_launch_light(root->node->dev, root->back_norm, over_matrices(root), BL_MEM(dots_w), BL_MEM(dots),
+                               BL_I32(root->matrices), BL_I32(root->features), BL_MEM(scalars));
+    if (code) return code;
+    touch(root, 3);
+    return bl_launch(root->back_finish, over_rows(root), BL_MEM(dz), BL_MEM(w), BL_MEM(scalars), BL_I32(root->matrices),
+                     BL_I32(block), BL_I32(taps), BL_I32(depthwise), BL_I32(bl_rows_each(root->node, root->features)),
+                     BL_MEM(sbar));
+}
+
 int bl_inverse_root_backward(struct bl_inverse_root *root, struct bl_mem *ddeconv, struct bl_mem *deconv, int taps,
                              bool depthwise, struct bl_mem *sbar) {
-    struct bl_range rows = over_rows(root, false);
+    const struct bl_range rows = over_rows(root);
     struct bl_mem *dz = NULL;
     touch(root, 3);
     int code = bl_launch(root->back_begin, rows, BL_MEM(ddeconv), BL_MEM(deconv), BL_MEM(root->scalars->mem),
@@ -134,13 +174,5 @@ int bl_inverse_root_backward(struct bl_inverse_root *root, struct bl_mem *ddecon
     if (code) return code;
     touch(root, 2);
     code = bl_launch(root->back_dots, rows, BL_MEM(dz), BL_MEM(root->s->mem), SIZES(root), BL_MEM(root->dots_w->mem));
-    if (!code)
-        code = bl_launch_light(root->node->dev, root->back_norm, bl_over_matrices(root->node, root->matrices),
-                               BL_MEM(root->dots_w->mem), BL_MEM(root->dots->mem), BL_I32(root->matrices),
-                               BL_I32(root->features), BL_MEM(root->scalars->mem));
-    if (code) return code;
-    touch(root, 3);
-    return bl_launch(root->back_finish, rows, BL_MEM(dz), BL_MEM(root->s->mem), BL_MEM(root->scalars->mem),
-                     BL_I32(root->matrices), BL_I32(root->features / taps), BL_I32(taps), BL_I32(depthwise),
-                     BL_I32(bl_rows_each(root->node, root->features)), BL_MEM(sbar));
+    return code ? code : finish_gradient(root, dz, taps, depthwise, sbar);
 }

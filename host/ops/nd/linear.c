@@ -4,6 +4,7 @@
 #include "ops/common.h"
 #include "ops/nd/definition.h"
 #include "ops/nd/layer.h"
+#include "ops/nd/onnx.h"
 #include "ops/nd/phase.h"
 
 struct state {
@@ -75,10 +76,11 @@ static int setup(struct bl_node *node) {
 
 static int prepare(struct bl_node *node) {
     struct state *state = node->state;
+    const struct bl_define tree = {"TREE", bl_tree(node->dev)};
     int code = bl_nd_layer_prepare(node);
     if (code || state->layer.conv) return code;
-    code = bl_kernel_get(node->dev, "nd/linear", "broadcast_bias", NULL, 0, &state->broadcast_bias);
-    return code ? code : bl_kernel_get(node->dev, "nd/linear", "sum_rows", NULL, 0, &state->sum_rows);
+    code = bl_kernel_get(node->dev, "nd/linear", "broadcast_bias", &tree, 1, &state->broadcast_bias);
+    return code ? code : bl_kernel_get(node->dev, "nd/linear", "sum_rows", &tree, 1, &state->sum_rows);
 }
 
 static int forward(struct bl_node *node, const struct bl_run *run) {
@@ -125,8 +127,10 @@ static int weights_backward(const struct bl_node *node, int n) {
                               .ldc = in};
     int code = bl_gemm(node->dev, &weights);
     if (code) return code;
-    return bl_launch_light(node->dev, state->sum_rows, bl_share(node->dev, out, BL_FLOAT_BYTES * n), BL_MEM(dy),
-                           BL_I32(n), BL_I32(out), BL_MEM(state->layer.fold.bias->grad.mem));
+    const struct bl_range columns =
+        bl_on_cpu(node->dev) ? bl_share(node->dev, out, BL_FLOAT_BYTES * n) : bl_tree_rows(node->dev, out);
+    return bl_launch_light(node->dev, state->sum_rows, columns, BL_MEM(dy), BL_I32(n), BL_I32(out),
+                           BL_MEM(state->layer.fold.bias->grad.mem));
 }
 
 static int backward(struct bl_node *node, const struct bl_run *run) {
@@ -191,4 +195,5 @@ const struct bl_op bl_op_nd_linear = {
     .backward = backward,
     .definition = bl_nd_linear_definition,
     .release = bl_nd_layer_release,
+    .onnx = &bl_nd_linear_onnx,
 };

@@ -188,13 +188,16 @@ int bl_statistics_prepare(struct bl_statistics *s, bool reuses) {
         {"LANES", !bl_on_cpu(s->node->dev)},
         {"KERNELS", 0},
     };
+    const struct bl_define of_moments[] = {defines[0], {"TREE", bl_tree(s->node->dev)}};
     enum { WHICH = BL_COUNT(defines) - 1 };
     int code = 0;
     for (int i = 0; i < COUNT && !code; i++) {
         defines[WHICH].value = i == SQUARES || i == SCATTER_REUSED ? 2 : s->depthwise;
-        if (is_launched(s, i, reuses))
-            code = bl_kernel_get(s->node->dev, i < MEAN ? "nd/statistics" : "nd/moments", kernel_names[i], defines,
-                                 i < MEAN ? BL_COUNT(defines) : 1, &s->kernel[i]);
+        if (!is_launched(s, i, reuses)) continue;
+        code = i < MEAN ? bl_kernel_get(s->node->dev, "nd/statistics", kernel_names[i], defines, BL_COUNT(defines),
+                                        &s->kernel[i])
+                        : bl_kernel_get(s->node->dev, "nd/moments", kernel_names[i], of_moments, BL_COUNT(of_moments),
+                                        &s->kernel[i]);
     }
     if (!code) code = describe(s, bl_node_batch(s->node));
     if (!code && s->gram.node) code = bl_gram_prepare(&s->gram);
@@ -223,6 +226,13 @@ static struct bl_range over_samples(const struct bl_statistics *s, int64_t items
 static struct bl_range over_channels(const struct bl_statistics *s, int64_t items) {
     return bl_on_cpu(s->node->dev) ? BL_GROUPS1(1, (size_t)items)
                                    : BL_ITEMS((size_t)(s->node->in[0]->c / s->vec_channels), (size_t)items);
+}
+
+/* The same, elsewhere than on a CPU a tap each. */
+static struct bl_range over_taps(const struct bl_statistics *s, int64_t items) {
+    struct bl_range range = over_channels(s, items);
+    if (!bl_on_cpu(s->node->dev)) range.global[2] = (size_t)s->taps;
+    return range;
 }
 
 /* How much one item takes of `total`, and how many items that makes. */
@@ -261,7 +271,7 @@ int bl_statistics_mean(struct bl_statistics *s, const struct bl_run *run, float 
     int code = describe(s, run->n);
     if (!code) code = take_pilot(s, run, patches);
     if (!code)
-        code = bl_launch_light(s->node->dev, s->kernel[SUM], over_channels(s, items), INPUT(s), GEOMETRY(s),
+        code = bl_launch_light(s->node->dev, s->kernel[SUM], over_taps(s, items), INPUT(s), GEOMETRY(s),
                                BL_I32(patches), BL_I32(chunk), BL_MEM(s->pilot->mem), BL_MEM(s->partial->mem));
     s->samples_of_all = (double)bl_statistics_count(s, run->n);
     if (!code) code = bl_sum_host(run->all, &s->samples_of_all, 1);
@@ -269,8 +279,8 @@ int bl_statistics_mean(struct bl_statistics *s, const struct bl_run *run, float 
     if (code) return code;
     int64_t count = s->samples.matrices * s->features;
     int each = bl_on_cpu(s->node->dev) ? 64 : 1;
-    struct bl_range range =
-        bl_on_cpu(s->node->dev) ? BL_GROUPS1(1, (size_t)((count + each - 1) / each)) : BL_ITEMS(1, (size_t)count);
+    struct bl_range range = bl_on_cpu(s->node->dev) ? BL_GROUPS1(1, (size_t)((count + each - 1) / each))
+                                                    : bl_tree_rows(s->node->dev, count);
     return bl_launch_light(s->node->dev, s->kernel[MEAN], range, BL_MEM(s->pilot->mem), BL_MEM(s->partial->mem),
                            BL_I32(items), GEOMETRY(s), BL_F32(1.0 / s->samples_of_all), BL_F32(momentum), BL_I32(each),
                            BL_MEM(s->row_high->mem), BL_MEM(s->row_low->mem), BL_MEM(s->mean->mem), BL_MEM(running));
@@ -352,7 +362,9 @@ int bl_statistics_covariance(struct bl_statistics *s, const struct bl_run *run, 
     if (!code) code = multiply_rows(s, run->n);
     if (!code) code = sum_chunks(s, run, s->parts->mem, s->size, &splits, splits);
     if (code) return code;
-    return bl_launch_light(s->node->dev, s->kernel[COVARIANCE], over_rows(s), BL_MEM(s->parts->mem), BL_I32(s->splits),
+    const struct bl_range rows =
+        bl_on_cpu(s->node->dev) ? over_rows(s) : bl_tree_rows(s->node->dev, s->samples.matrices * s->features);
+    return bl_launch_light(s->node->dev, s->kernel[COVARIANCE], rows, BL_MEM(s->parts->mem), BL_I32(s->splits),
                            GEOMETRY(s), BL_F32(eps), BL_I32(rows_each(s)), BL_MEM(covariance), BL_MEM(s->squares->mem));
 }
 

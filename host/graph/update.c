@@ -1,0 +1,113 @@
+/* The update of a step: gradients summed over ranks and clipped, then the optimiser, group by group. */
+#include "graph/internal.h"
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static bool is_updated(const struct group *group) {
+    return !group->first->node->idle && !group->first->frozen;
+}
+
+/* Over all ranks. */
+static int sum_gradients(struct bl_graph *graph) {
+    int code = 0;
+    for (size_t i = 0; i < graph->group_count && !code; i++) {
+        const struct group *g = &graph->groups[i];
+        if (is_updated(g)) code = bl_sum(graph->all, graph->dev, g->grad, 0, (int64_t)(g->bytes / sizeof(float)));
+    }
+    return code;
+}
+
+/* --- the gradients' norm ---------------------------------------------------------------------------- */
+
+enum { CHUNK = 4096 }; // floats that an item sums
+
+static int64_t chunks_of(const struct group *group) {
+    return ((int64_t)(group->bytes / sizeof(float)) + CHUNK - 1) / CHUNK;
+}
+
+/* Of the group's gradients, which are 0 between two parameters. */
+static int sum_squares(const struct bl_graph *graph, const struct group *group, struct bl_mem *sums, float *host,
+                       double *sum) {
+    const struct bl_define defines[] = {{"VEC", 1}};
+    const int64_t chunks = chunks_of(group), count = (int64_t)(group->bytes / sizeof(float));
+    struct bl_kernel *kernel;
+    int code = bl_kernel_get(graph->dev, "gradients", "squares", defines, BL_COUNT(defines), &kernel);
+    if (!code)
+        code = bl_launch(kernel, BL_ITEMS((size_t)chunks), BL_MEM(group->grad), BL_MEM(sums), BL_I64(count),
+                         BL_I32(CHUNK));
+    if (!code) code = bl_mem_read(sums, 0, (size_t)chunks * sizeof *host, host);
+    for (int64_t i = 0; i < chunks && !code; i++) *sum += (double)host[i];
+    return code;
+}
+
+static int norm_of(const struct bl_graph *graph, double *norm) {
+    struct bl_mem *sums = NULL;
+    int64_t most = 1;
+    double sum = 0;
+    for (size_t i = 0; i < graph->group_count; i++)
+        if (chunks_of(&graph->groups[i]) > most) most = chunks_of(&graph->groups[i]);
+    float *host = bl_calloc((size_t)most, sizeof *host);
+    int code = host ? bl_mem_alloc(graph->dev, (uint64_t)most * sizeof *host, &sums) : BLANCH_ENOMEM;
+    for (size_t i = 0; i < graph->group_count && !code; i++)
+        if (is_updated(&graph->groups[i])) code = sum_squares(graph, &graph->groups[i], sums, host, &sum);
+    bl_mem_free(sums);
+    free(host);
+    *norm = sqrt(sum);
+    return code;
+}
+
+static int scale(const struct bl_graph *graph, const struct group *group, double by) {
+    const struct bl_define defines[] = {{"VEC", 1}};
+    const int64_t count = (int64_t)(group->bytes / sizeof(float));
+    struct bl_kernel *kernel;
+    int code = bl_kernel_get(graph->dev, "gradients", "scale", defines, BL_COUNT(defines), &kernel);
+    return code ? code
+                : bl_launch(kernel, BL_ITEMS((size_t)chunks_of(group)), BL_MEM(group->grad), BL_I64(count),
+                            BL_I32(CHUNK), BL_F32(by));
+}
+
+/* As torch.nn.utils.clip_grad_norm_. */
+static int clip(const struct bl_graph *graph, double most) {
+    double norm;
+    int code = norm_of(graph, &norm);
+    const double by = most / (norm + 1e-6);
+    for (size_t i = 0; i < graph->group_count && !code && by < 1; i++)
+        if (is_updated(&graph->groups[i])) code = scale(graph, &graph->groups[i], by);
+    return code;
+}
+
+/* --- the update ------------------------------------------------------------------------------------- */
+
+static struct blanch_update update_of(const struct bl_param *param, const struct blanch_update *update) {
+    struct blanch_update own = *update;
+    if (param->no_decay) own.weight_decay = 0;
+    return own;
+}
+
+int bl_graph_update(struct bl_graph *graph, const struct blanch_update *update) {
+    const struct bl_optimiser *optimiser = graph->optimiser;
+    if (!optimiser || graph->inference)
+        return bl_fail(BLANCH_EUSAGE, "a network made without an optimiser cannot be updated");
+    bl_tag(graph->dev, -1, BL_UPDATE);
+    int code = sum_gradients(graph);
+    if (!code && update->clip_grad_norm > 0) code = clip(graph, (double)update->clip_grad_norm);
+    graph->updates++;
+    for (size_t i = 0; i < graph->group_count && !code; i++) {
+        const struct group *g = &graph->groups[i];
+        struct bl_update_span span = {graph->dev, g->data, g->grad, {0}, (int64_t)(g->bytes / sizeof(float))};
+        memcpy(span.state, g->state, sizeof span.state);
+        if (!is_updated(g)) continue;
+        const struct blanch_update own = update_of(g->first, update);
+        code = optimiser->update(&span, &own, (int64_t)graph->updates);
+    }
+    if (!code) code = bl_graph_average_all(graph);
+    bl_tag(graph->dev, -1, BL_OTHER);
+    for (size_t i = 0; i < graph->param_count; i++) {
+        const struct bl_update_target *target = graph->params[i]->target;
+        const struct blanch_update own = update_of(graph->params[i], update);
+        if (target) target->updated(target->context, optimiser, &own);
+    }
+    graph->version++;
+    return code;
+}

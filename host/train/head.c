@@ -1,0 +1,72 @@
+/* Weights for a network with another classifier: everything else is taken. */
+#include "io/safetensors.h"
+#include "train/train.h"
+#include <stdlib.h>
+#include <string.h>
+
+/* The last layer with parameters before the logits. */
+static const struct bl_node *head_of(const struct bl_graph *graph) {
+    const struct bl_node *node = bl_graph_producer(graph, bl_graph_out(graph));
+    while (node && !node->params && node->inputs) node = bl_graph_producer(graph, node->in[0]);
+    return node;
+}
+
+static bool is_of_head(const struct bl_graph *graph, const struct bl_param *param) {
+    return param->node == head_of(graph) && param->trainable;
+}
+
+static bool is_shaped(const struct bl_st_tensor *tensor, const struct bl_param *param) {
+    bool same = param->counter || tensor->dims == param->dims;
+    for (int i = 0; same && i < param->dims; i++) same = tensor->shape[i] == param->shape[i];
+    return same;
+}
+
+/* BLANCH_EINPUT: something that is not the classifier's is missing or of another shape. */
+static int check_body(const struct bl_graph *graph, const char *path) {
+    struct bl_safetensors *file = NULL;
+    int code = bl_st_open(&file, path);
+    for (int i = 0; i < bl_graph_params(graph) && !code; i++) {
+        const struct bl_param *param = bl_graph_param(graph, i);
+        if (param->private_state || is_of_head(graph, param)) continue;
+        const struct bl_st_tensor *tensor = bl_st_find(file, param->name);
+        if (tensor ? !is_shaped(tensor, param) : !param->counter)
+            code = bl_fail(BLANCH_EINPUT, "%s: %s is %s, and is not the classifier's; check the model and the norm",
+                           path, param->name, tensor ? "of another shape" : "missing");
+    }
+    bl_st_close(file);
+    return code;
+}
+
+/* Of the classifier: reads its values, or writes them. */
+static int move_head(const struct bl_graph *graph, float *values[BL_MAX_PARAMS], bool back) {
+    const struct bl_node *head = head_of(graph);
+    int code = 0;
+    for (int i = 0; i < head->params && !code; i++) {
+        struct bl_param *param = head->param[i];
+        if (!back && !(values[i] = bl_calloc((size_t)param->data.count, sizeof *values[i]))) return BLANCH_ENOMEM;
+        code = back ? bl_param_write(param, values[i]) : bl_param_read(param, values[i]);
+    }
+    return code;
+}
+
+static int load_body(struct bl_graph *graph, const char *path) {
+    float *values[BL_MAX_PARAMS] = {NULL};
+    int taken, code = check_body(graph, path);
+    if (!code) code = move_head(graph, values, false);
+    if (!code) code = bl_weights_init(graph, path, &taken);
+    if (!code) code = move_head(graph, values, true);
+    for (int i = 0; i < BL_MAX_PARAMS; i++) free(values[i]);
+    bl_graph_touch(graph);
+    return code;
+}
+
+int bl_weights_begin(struct bl_graph *graph, const char *path, bool new_head) {
+    if (new_head) return load_body(graph, path);
+    int code = bl_weights_load(graph, path);
+    char *message = code == BLANCH_EINPUT ? bl_strdup(blanch_error_message()) : NULL;
+    if (!message) return code;
+    const bool body = !check_body(graph, path);
+    bl_fail(code, "%s%s", message, body ? "; --new-head takes all but the classifier" : "");
+    free(message);
+    return code;
+}

@@ -1,0 +1,425 @@
+#!/usr/bin/env python3
+"""ONNX: onnx_files.py BLANCH [--python PYTHON] [TEST...]. Files go out and come back with the same probabilities; what
+exporters write is read; what is malformed, or lies outside, is refused in one line. What needs PyTorch, onnx and ONNX
+Runtime runs in PYTHON, where that has them. Prints TAP."""
+import json
+import os
+import random
+import re
+import struct
+import subprocess
+import sys
+import tempfile
+
+import pictures
+import tap
+from onnx_messages import field, many, model, node, tensor, value
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(HERE)
+ARGUMENTS = sys.argv[1:]
+PYTHON = sys.executable
+if '--python' in ARGUMENTS:
+    at = ARGUMENTS.index('--python')
+    PYTHON = ARGUMENTS[at + 1]
+    del ARGUMENTS[at:at + 2]
+BLANCH = os.path.abspath(ARGUMENTS[0])
+WORK = tempfile.TemporaryDirectory()
+DATA = 'synthetic:3x32x32:10'
+
+
+def path(name):
+    return os.path.join(WORK.name, name)
+
+
+def put(name, data):
+    with open(path(name), 'wb') as f:
+        f.write(data)
+    return path(name)
+
+
+def run(*command):
+    return subprocess.run((BLANCH,) + command, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          universal_newlines=True)
+
+
+def blanch(*command):
+    done = run(*command)
+    tap.check(done.returncode == 0, '%s: %s' % (' '.join(command), done.stderr))
+    return done.stdout
+
+
+def refused(words, *command):
+    """Exit status 2 and one line that has these words."""
+    done = run(*command)
+    lines = [line for line in done.stderr.splitlines() if not line.startswith('warning:')]
+    tap.check(done.returncode == 2 and len(lines) == 1 and lines[0].startswith('blanch: '),
+              '%s: status %d: %s' % (' '.join(command), done.returncode, done.stderr))
+    for word in [words] if isinstance(words, str) else words:
+        tap.check(word in lines[0], '%r is not in %r' % (word, lines[0]))
+    return lines[0]
+
+
+def picture():
+    return put('picture.png', pictures.noise_png(32, random.Random(4)))
+
+
+def predicted(*options):
+    out = json.loads(blanch('predict', picture(), '--json', '--device', 'cpu', *options))
+    return {c['class']: c for c in out['images'][0]['classes']}
+
+
+def compare(one, other, most=2e-5):
+    """The probabilities of classes that both name."""
+    both = set(one) & set(other)
+    tap.check(len(both) >= 4, '%s %s' % (one, other))
+    off = max(abs(one[c]['probability'] - other[c]['probability']) for c in both)
+    tap.check(off <= most, 'probabilities are %g apart' % off)
+
+
+def trained(name, *options):
+    """The directory of a short run, made once."""
+    if os.path.exists(path(name)):
+        return path(name)
+    blanch('train', '--data', DATA, '--steps', '3', '--batch', '16', '--device', 'cpu', '--out', path(name), *options)
+    return path(name)
+
+
+# --- out and back --------------------------------------------------------------------------------
+
+def test_networks_come_back_with_the_same_probabilities():
+    for norm, more in (('bn', ()), ('nd', ('--block', '8')), ('nd', ('--whiten', 'channels', '--block', '8')),
+                       ('bn', ('--channel-deconv', '48'))):
+        name = 'back-%s-%d' % (norm, len(more))
+        run_ = trained(name, '--model', 'smallcnn', '--norm', norm, *more)
+        out = path(name + '.onnx')
+        blanch('export', '--run', run_, '--onnx', out)
+        compare(predicted('--run', run_), predicted('--model', out))
+
+
+def test_class_names_mean_and_deviation_go_with_it():
+    run_ = trained('back-bn-0', '--model', 'smallcnn', '--norm', 'bn')
+    blanch('export', '--run', run_, '--onnx', path('meta.onnx'))
+    one, other = predicted('--run', run_), predicted('--model', path('meta.onnx'))
+    tap.check({c: one[c]['name'] for c in one} == {c: other[c]['name'] for c in other}, '%s %s' % (one, other))
+    done = run('predict', picture(), '--model', path('meta.onnx'), '--device', 'cpu')
+    tap.check('normalised' not in done.stderr, done.stderr)
+
+
+def test_half_precision_is_near():
+    run_ = trained('back-bn-0', '--model', 'smallcnn', '--norm', 'bn')
+    blanch('export', '--run', run_, '--onnx', path('half.onnx'), '--precision', 'fp16')
+    blanch('export', '--run', run_, '--onnx', path('whole.onnx'))
+    tap.check(os.path.getsize(path('half.onnx')) < 0.6 * os.path.getsize(path('whole.onnx')))
+    refused('Cast', 'models', path('half.onnx'))        # it is for those who run it
+
+
+OPERATIONS = ['gelu', 'silu', 'hardswish', 'hardsigmoid', 'tanh', 'sigmoid', 'relu6', 'relu']
+
+
+def every_operation(written=False):
+    """written: also those whose form is written and not read."""
+    conv = {'in_channels': 3, 'out_channels': 8, 'kernel': 3, 'stride': 2, 'padding': 1, 'dilation': 1, 'groups': 1,
+            'bias': True}
+    wide = dict(conv, in_channels=8, stride=1, groups=4)
+    nodes = [('c', 'conv2d', ['x'], conv), ('b', 'batchnorm2d', ['c'], {'channels': 8, 'eps': 1e-3, 'momentum': 0.1})]
+    for op in OPERATIONS:
+        nodes.append((op, op, [nodes[-1][0]], {}))
+    nodes += [('leaky', 'leaky_relu', ['relu'], {'slope': 0.1}), ('elu', 'elu', ['leaky'], {'alpha': 0.5}),
+              ('shuffle', 'channel_shuffle', ['elu'], {'groups': 2}),
+              ('d', 'conv2d', ['shuffle'], wide), ('n', 'layernorm', ['d'], {'channels': 8, 'eps': 1e-6}),
+              ('p', 'linear', ['n'], {'in_features': 8, 'out_features': 16, 'bias': True}),
+              ('pg', 'gelu', ['p'], {}), ('q', 'linear', ['pg'], {'in_features': 16, 'out_features': 8, 'bias': True}),
+              ('s', 'scale', ['q'], {}), ('sd', 'stochastic_depth', ['s'], {'p': 0.2}), ('a', 'add', ['sd', 'c'], {}),
+              ('up', 'maxpool2d', ['a'], {'kernel': 3, 'stride': 2, 'ceil_mode': True}),
+              ('m', 'maxpool2d', ['up'], {'kernel': 3, 'stride': 1, 'padding': 1}),
+              ('w', 'avgpool2d', ['m'], {'kernel': 3, 'stride': 1, 'padding': 1, 'count_include_pad': False}),
+              ('v', 'avgpool2d', ['w'], {'kernel': 2, 'stride': 1, 'padding': 1}),
+              ('l', 'slice_channels', ['v'], {'begin': 0, 'end': 4}), ('h', 'slice_channels', ['v'], {'begin': 4}),
+              ('t', 'cat', ['h', 'l'], {}), ('sq', 'global_avgpool2d', ['t'], {}),
+              ('se', 'linear', ['sq'], {'in_features': 8, 'out_features': 8, 'bias': True}),
+              ('g', 'sigmoid', ['se'], {}), ('mul', 'mul', ['t', 'g'], {}),
+              ('alone', 'batchnorm2d', ['mul'], {'channels': 8, 'eps': 1e-5, 'momentum': 0.1}),
+              ('drop', 'dropout', ['alone'], {'p': 0.3}), ('f', 'flatten', ['drop'], {}),
+              ('fc', 'linear', ['f'], {'in_features': 648, 'out_features': 10, 'bias': True})]
+    if written:
+        nodes[-2:] = [('tanh2', 'gelu', ['drop'], {'tanh': True}),
+                      ('even', 'adaptive_avgpool2d', ['tanh2'], {'out': [4, 3]}),
+                      ('mean', 'avgpool2d', ['even'], {'kernel': 2, 'stride': 2, 'ceil_mode': True}),
+                      ('f', 'flatten', ['mean'], {}), ('fc', 'linear', ['f'], {'out_features': 10})]
+    graph = [{'id': 'x', 'op': 'input', 'inputs': [], 'out': [3, 32, 32]}]
+    graph += [{'id': i, 'op': op, 'inputs': inputs, 'attrs': attrs} for i, op, inputs, attrs in nodes]
+    return {'input': [3, 32, 32], 'graph': graph}
+
+
+def test_every_operation_comes_back():
+    put('every.json', json.dumps(every_operation()).encode())
+    run_ = trained('every', '--model', path('every.json'))
+    blanch('export', '--run', run_, '--onnx', path('every.onnx'))
+    compare(predicted('--run', run_), predicted('--model', path('every.onnx')))
+
+
+def test_an_export_needs_no_device_and_leaves_what_was_there():
+    run_ = trained('back-bn-0', '--model', 'smallcnn', '--norm', 'bn')
+    out = put('there.onnx', b'kept')
+    env = dict(os.environ, OCL_ICD_VENDORS=path('none'))
+    command = (BLANCH, 'export', '--run', run_, '--onnx', out)
+    tap.check(subprocess.run(command, env=env, stdout=subprocess.DEVNULL).returncode == 0)
+    put('there.onnx', b'kept')
+    refused('does not fit', 'export', '--weights', put('none.safetensors', struct.pack('<Q', 2) + b'{}'), '--model',
+            'smallcnn', '--norm', 'bn', '--onnx', out)
+    with open(out, 'rb') as f:
+        tap.check(f.read() == b'kept')
+
+
+# --- what exporters write ------------------------------------------------------------------------
+
+def zeros(count):
+    return [0.0] * count
+
+
+def weights(rng, count):
+    return [rng.uniform(-0.5, 0.5) for _ in range(count)]
+
+
+def like_pytorch(batch=2, side=8, extra=(), drop=(), **more):
+    """A convolution without a bias as torch.export has it (zeros that are spread), batch norm, ReLU, a mean, a
+    classifier; extra: nodes between; drop: names of initialisers to leave out."""
+    rng = random.Random(7)
+    sizes = {'features.0.weight': [8, 3, 3, 3], 'features.1.weight': [8], 'features.1.bias': [8],
+             'features.1.running_mean': [8], 'features.1.running_var': [8], 'head.weight': [10, 8], 'head.bias': [10]}
+    values = {}
+    for name, shape in sizes.items():
+        count = 1
+        for size in shape:
+            count *= size
+        values[name] = [1.0 + 0.1 * i for i in range(count)] if name.endswith('var') else weights(rng, count)
+    x = extra[-1][1] if extra else 'relu'
+    nodes = [node('Shape', ['features.0.weight'], ['s'], start=0, end=1),
+             node('Constant', [], ['zero'], value=tensor('', [], [0.0])),
+             node('CastLike', ['zero', 'x'], ['zero2']), node('Expand', ['zero2', 's'], ['zeros']),
+             node('Conv', ['x', 'features.0.weight', 'zeros'], ['c'], 'node_conv2d', pads=[1, 1, 1, 1],
+                  strides=[1, 1], kernel_shape=[3, 3]),
+             node('BatchNormalization', ['c', 'features.1.weight', 'features.1.bias', 'features.1.running_mean',
+                                         'features.1.running_var'], ['b'], 'bn', epsilon=1e-5, momentum=0.9),
+             node('Relu', ['b'], ['relu'], 'relu'), *[e[0] for e in extra],
+             node('Constant', [], ['axes'], value_ints=[-1, -2]),
+             node('ReduceMean', [x, 'axes'], ['mean'], 'mean', keepdims=1),
+             node('Constant', [], ['sizes'], value=tensor('', [2], [batch if batch != 'n' else -1, 8])),
+             node('Reshape', ['mean', 'sizes'], ['flat'], 'view', allowzero=1),
+             node('Gemm', ['flat', 'head.weight', 'head.bias'], ['logits'], 'head', transB=1)]
+    initialisers = [tensor(n, sizes[n], v) for n, v in values.items() if n not in drop]
+    made = model(nodes, initialisers, [value('x', [batch, 3, side, side])], [value('logits', [batch, 10])], **more)
+    return made, values
+
+
+def safetensors(file):
+    with open(file, 'rb') as f:
+        data = f.read()
+    size, = struct.unpack_from('<Q', data)
+    head = json.loads(data[8:8 + size])
+    head.pop('__metadata__', None)
+    out = {}
+    for name, entry in head.items():
+        begin, end = entry['data_offsets']
+        raw = data[8 + size + begin:8 + size + end]
+        out[name] = struct.unpack('<%d%s' % ((len(raw) // 4, 'f') if entry['dtype'] == 'F32' else
+                                             (len(raw) // 8, 'q')), raw)
+    return out
+
+
+def test_names_and_values_of_parameters_are_kept():
+    made, values = like_pytorch()
+    put('net.onnx', made)
+    trained('net', '--model', path('net.onnx'), '--lr', '0', '--momentum', '0', '--weight-decay', '0')
+    saved = safetensors(path('net/last.safetensors'))
+    tap.check(set(saved) == set(values) | {'features.1.num_batches_tracked'}, sorted(saved))
+    for name in values:
+        if 'running' not in name:
+            tap.check(all(abs(a - b) < 1e-6 for a, b in zip(saved[name], values[name])), name)
+    listed = json.loads(blanch('models', path('net.onnx'), '--json'))
+    tap.check([n['op'] for n in listed['graph']] == ['input', 'conv2d', 'batchnorm2d', 'relu', 'global_avgpool2d',
+                                                     'flatten', 'linear'])
+
+
+def test_a_run_of_an_onnx_file_needs_the_file_no_more():
+    put('gone.onnx', like_pytorch()[0])
+    run_ = trained('gone', '--model', path('gone.onnx'))
+    os.remove(path('gone.onnx'))
+    blanch('train', '--resume', '--out', run_, '--steps', '5')
+    blanch('eval', '--run', run_, '--device', 'cpu')
+
+
+def test_it_turns_to_deconvolution():
+    put('turn.onnx', like_pytorch()[0])
+    run_ = trained('turn', '--model', path('turn.onnx'), '--norm', 'nd')
+    tap.check('features.0.running_deconv' in safetensors(run_ + '/last.safetensors'))
+
+
+def test_the_batch_may_be_open():
+    put('open.onnx', like_pytorch('n')[0])
+    blanch('models', path('open.onnx'))
+
+
+def test_dropout_as_a_random_mask():
+    for sizes, op in ([[2, 1, 1, 1], 'stochastic_depth'], [[2, 8, 8, 8], 'dropout']):
+        extra = [(node('ConstantOfShape', ['sh'], ['e']), 'e'), (node('RandomUniformLike', ['e'], ['r']), 'r'),
+                 (node('Less', ['r', 'keep'], ['l']), 'l'), (node('Cast', ['l'], ['f'], to=1), 'f'),
+                 (node('Div', ['f', 'keep'], ['m']), 'm'), (node('Mul', ['relu', 'm'], ['masked']), 'masked')]
+        constants = [(node('Constant', [], ['sh'], value_ints=sizes), 'sh'),
+                     (node('Constant', [], ['keep'], value=tensor('', [], [0.75])), 'keep')]
+        put('mask.onnx', like_pytorch(extra=constants + extra)[0])
+        graph = json.loads(blanch('models', path('mask.onnx'), '--json'))['graph']
+        found = [n for n in graph if n['op'] == op]
+        tap.check(len(found) == 1 and found[0]['attrs']['p'] == 0.25, graph)
+
+
+def test_activations_in_parts():
+    erf = [(node('Constant', [], ['r2'], value=tensor('', [], [2 ** 0.5])), ''),
+           (node('Div', ['relu', 'r2'], ['d']), ''), (node('Erf', ['d'], ['e']), ''),
+           (node('Constant', [], ['one'], value=tensor('', [], [1.0])), ''), (node('Add', ['e', 'one'], ['a']), ''),
+           (node('Mul', ['relu', 'a'], ['p']), ''), (node('Constant', [], ['half'], value=tensor('', [], [0.5])), ''),
+           (node('Mul', ['p', 'half'], ['y']), 'y')]
+    silu = [(node('Sigmoid', ['relu'], ['g']), ''), (node('Mul', ['relu', 'g'], ['y']), 'y')]
+    swish = [(node('HardSigmoid', ['relu'], ['g'], alpha=1 / 6), ''), (node('Mul', ['g', 'relu'], ['y']), 'y')]
+    for extra, op in ((erf, 'gelu'), (silu, 'silu'), (swish, 'hardswish')):
+        put('parts.onnx', like_pytorch(extra=extra)[0])
+        ops = [n['op'] for n in json.loads(blanch('models', path('parts.onnx'), '--json'))['graph']]
+        tap.check(ops[3:5] == ['relu', op] and len(ops) == 8, ops)
+
+
+# --- what is refused -----------------------------------------------------------------------------
+
+def test_all_nodes_that_cannot_be_read_are_named():
+    extra = [(node('LSTM', ['relu'], ['u'], 'first'), ''), (node('Softmax', ['u'], ['v'], 'second'), ''),
+             (node('Gelu', ['v'], ['w'], 'third', 'com.microsoft'), ''), (node('Relu', ['w'], ['y'], 'fourth'), 'y')]
+    put('many.onnx', like_pytorch(extra=extra)[0])
+    line = refused(['LSTM (first)', 'Softmax (second)', 'com.microsoft.Gelu (third)'], 'models', path('many.onnx'))
+    tap.check('fourth' not in line, line)
+    extra = [(node('GlobalAveragePool', ['relu'], ['u']), ''), (node('Add', ['relu', 'u'], ['v'], 'wide'), ''),
+             (node('Relu', ['v'], ['w'], 'after'), ''), (node('Softmax', ['w'], ['y'], 'last'), 'y')]
+    line = refused(['Add (wide: ', 'cannot add', 'Softmax (last)'], 'models',
+                   put('wide.onnx', like_pytorch(extra=extra)[0]))
+    tap.check('after' not in line and 'view' not in line, line)
+
+
+def test_folded_batch_norms_are_refused_where_they_are_wanted():
+    run_ = trained('back-bn-0', '--model', 'smallcnn', '--norm', 'bn')
+    blanch('export', '--run', run_, '--onnx', path('folded.onnx'))
+    out = ('--data', DATA, '--steps', '1', '--batch', '4', '--device', 'cpu', '--out', path('folded2'))
+    for norm in ((), ('--norm', 'bn')):
+        refused(['folded', 'optimize=False', 'TrainingMode.TRAINING'], 'train', '--model', path('folded.onnx'), *norm,
+                *out)
+    blanch('train', '--model', path('folded.onnx'), '--norm', 'none', *out)
+
+
+def test_values_in_a_file_beside_it_alone():
+    name, sizes = 'head.bias', [10]
+    raw = struct.pack('<10f', *range(10))
+    good = {'location': 'beside.data', 'offset': '4', 'length': '40'}
+
+    def file(external):
+        return put('external.onnx', like_pytorch(drop=[name])[0] +
+                   field(7, field(5, tensor(name, sizes, [], external))))      # a further part of the graph
+
+    put('beside.data', b'\0\0\0\0' + raw)
+    run_ = trained('external', '--model', file(good), '--lr', '0', '--momentum', '0', '--weight-decay', '0')
+    tap.check(safetensors(run_ + '/last.safetensors')[name] == tuple(map(float, range(10))))
+    os.mkdir(path('folder'))
+    put('folder/beside.data', b'\0' * 44)
+    put('short.data', b'\0' * 43)
+    os.symlink(path('beside.data'), path('link.data'))
+    for change, words in (({'location': path('beside.data')}, 'not the name of a file beside it'),
+                          ({'location': 'folder/beside.data'}, 'not the name of a file beside it'),
+                          ({'location': '..'}, 'not the name of a file beside it'),
+                          ({'location': '../beside.data'}, 'not the name of a file beside it'),
+                          ({'location': ''}, 'not the name of a file beside it'), ({'location': 'link.data'}, 'a link'),
+                          ({'location': 'none.data'}, 'No such file'), ({'location': 'short.data'}, 'head.bias'),
+                          ({'location': 'folder'}, 'folder'), ({'offset': '8'}, 'head.bias'),
+                          ({'offset': '-4'}, 'head.bias'), ({'offset': '18446744073709551612'}, 'head.bias'),
+                          ({'length': '36'}, 'head.bias'), ({'length': 'x'}, 'head.bias')):
+        refused(words, 'models', file(dict(good, **change)))
+
+
+def test_malformed_files():
+    made, _ = like_pytorch()
+    deep = b''
+    for _ in range(4000):
+        deep = field(1, field(5, field(6, deep)))       # a graph within an attribute of a node
+    cases = {'empty': (b'', 'not an ONNX file'), 'text': (b'{"graph": []}', 'not an ONNX file'),
+             'cut': (made[:len(made) // 2], 'not an ONNX file'), 'deep': (made + field(7, deep), 'not an ONNX file'),
+             'old': (like_pytorch(opset=12)[0], 'opset 12'), 'new': (like_pytorch(opset=99)[0], 'opset 99'),
+             'fields': (made + field(7, b'\x0a\0' * (1 << 21)), 'fields'),
+             'twice': (like_pytorch(extra=[(node('Relu', ['b'], ['relu']), 'relu')])[0], 'given twice'),
+             'order': (like_pytorch(extra=[(node('Add', ['relu', 'late'], ['y'], 'early'), ''),
+                                           (node('Relu', ['relu'], ['late']), 'y')])[0], 'early'),
+             'nobody': (like_pytorch(extra=[(node('Add', ['relu', 'who'], ['y'], 'lost'), 'y')])[0], "'who'"),
+             'lacking': (like_pytorch(drop=['head.bias'])[0], "'head.bias'"),
+             'sizes': (like_pytorch(batch=2, side='s')[0], 'sizes of its images are open'),
+             'huge': (like_pytorch(side=1 << 40)[0], 'sizes'),
+             'outputs': (made + field(7, field(12, value('relu', [2, 8, 8, 8]))), '2 outputs'),
+             'inputs': (made + field(7, field(11, value('more', [2, 8]))), "'more'"),
+             'type': (made + field(7, field(5, field(2, 8) + field(8, 'odd'))), "'odd'"),
+             'negative': (made + field(7, field(5, field(1, -5) + field(2, 1) + field(8, 'odd'))), "'odd'"),
+             'product': (made + field(7, field(5, many(1, [1 << 40] * 3) + field(2, 1) + field(8, 'odd'))), "'odd'")}
+    for name, (data, words) in cases.items():
+        put(name + '.onnx', data)
+        refused([name + '.onnx', words], 'models', path(name + '.onnx'))
+    refused('No such file', 'models', path('absent.onnx'))
+    refused(['bad.onnx', 'view'], 'models', put('bad.onnx', like_pytorch()[0].replace(
+        struct.pack('<2q', 2, 8), struct.pack('<2q', 2, 9))))
+
+
+def test_export_says_what_it_needs():
+    refused('--onnx FILE or --safetensors FILE', 'export', '--run', path('x'))
+    refused('--weights FILE is missing', 'export', '--model', 'smallcnn', '--norm', 'bn', '--onnx', path('x.onnx'))
+    refused('fp32 or fp16', 'export', '--model', 'smallcnn', '--weights', path('x'), '--norm', 'bn', '--onnx',
+            path('x.onnx'), '--precision', 'bf16')
+    put('own.onnx', like_pytorch()[0])
+    refused('has no values for', 'export', '--model', path('own.onnx'), '--norm', 'nd', '--onnx', path('x.onnx'))
+
+
+# --- the document --------------------------------------------------------------------------------
+
+def source(pattern):
+    import glob
+    text = ''
+    for name in sorted(glob.glob(os.path.join(ROOT, 'host', pattern))):
+        with open(name, encoding='utf-8') as f:
+            text += f.read()
+    return text
+
+
+def test_the_document_lists_what_is_read_and_written():
+    forms = source('ops/*.c') + source('ops/nd/onnx.c') + source('graph/onnx_*.c')
+    both = set(re.findall(r'\.type = "(\w+)"', forms))
+    read = set(re.findall(r'\{"([A-Z][a-z]\w+)", [a-z_]+\}', forms)) | both
+    written = both | set(re.findall(r'\(w, (?:node, )?"([A-Z][a-z]\w+)"', forms))
+    with open(os.path.join(ROOT, 'docs', 'onnx.md'), encoding='utf-8') as f:
+        rows = re.findall(r'^\| `([A-Z]\w+)` \| (.*?) \| (.*?) \|$', f.read(), re.M)
+    told_read, told_written = {r[0] for r in rows if r[1] != '-'}, {r[0] for r in rows if r[2] != '-'}
+    tap.check(len(read) > 40 and len(written) > 20, '%s %s' % (read, written))
+    tap.check(told_read == read, 'read: %s' % sorted(told_read ^ read))
+    tap.check(told_written == written, 'written: %s' % sorted(told_written ^ written))
+
+
+# --- with PyTorch --------------------------------------------------------------------------------
+
+def test_with_pytorch_and_onnx_runtime():
+    need = 'import torch, onnx, onnxscript, onnxruntime, safetensors'
+    if subprocess.run([PYTHON, '-c', need], stderr=subprocess.DEVNULL).returncode:
+        raise tap.Skip('%s has not all of torch, onnx, onnxscript, onnxruntime, safetensors (--python)' % PYTHON)
+    put('written.json', json.dumps(every_operation(written=True)).encode())
+    done = subprocess.run([PYTHON, os.path.join(HERE, 'onnx_peers.py'), BLANCH, WORK.name, 'small',
+                           path('written.json')], stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, universal_newlines=True)
+    for line in done.stdout.splitlines():
+        tap.say('# ' + line)
+    tap.check(done.returncode == 0, done.stdout + done.stderr[-1500:])
+
+
+if __name__ == '__main__':
+    tap.need_device(BLANCH)
+    if 'protobuf-c' in run('export', '--run', 'x', '--onnx', 'x').stderr:
+        tap.skip_all('this build has no protobuf-c')
+    sys.exit(tap.run(tap.functions(globals(), ARGUMENTS[1:])))

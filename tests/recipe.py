@@ -1,0 +1,207 @@
+#!/usr/bin/env python3
+"""The options of a training recipe on the command line: what they make, what config.json says, runs that are resumed
+with them, values that are refused. tests/recipe.py BLANCH [TEST...]. Prints TAP; makes its own small data."""
+import json
+import os
+import shutil
+import struct
+import subprocess
+import sys
+import tempfile
+
+import caches
+import pictures
+import tap
+from tap import check
+
+BLANCH = os.path.abspath(sys.argv[1])
+HOME = tempfile.mkdtemp(prefix='blanch-recipe-')
+ENV = caches.environment(os.path.join(HOME, 'cache'))
+TRAIN = ('train', '--model', 'smallcnn', '--batch', 16, '--quiet')
+
+
+def path(*parts):
+    return os.path.join(HOME, *parts)
+
+
+def fresh(name):
+    shutil.rmtree(path(name), ignore_errors=True)
+    return path(name)
+
+
+def blanch(*args):
+    return subprocess.run([BLANCH, *map(str, args)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=ENV,
+                          universal_newlines=True, timeout=300)
+
+
+def succeeds(*args):
+    done = blanch(*args)
+    check(done.returncode == 0, '%s: exit status %d: %s' % (args, done.returncode, done.stderr[-300:]))
+    return done
+
+
+def refuses(words, *args, status=2):
+    """One line, which has the words."""
+    done = blanch(*args)
+    check(done.returncode == status, '%s: exit status %d: %s' % (args, done.returncode, done.stderr[-300:]))
+    check(done.stderr.count('\n') == 1, 'not one line: %s' % done.stderr[-300:])
+    for word in words:
+        check(word in done.stderr, "'%s' is not in: %s" % (word, done.stderr))
+
+
+def data():
+    return pictures.mnist(path('mnist'), 64, 32, 28)
+
+
+def train(out, *more, norm='bn'):
+    succeeds(*TRAIN, '--data', data(), '--norm', norm, '--out', fresh(out), *more)
+    return path(out)
+
+
+def tensors(file):
+    with open(file, 'rb') as f:
+        header = json.loads(f.read(struct.unpack('<Q', f.read(8))[0]))
+        header.pop('__metadata__', None)
+        return header, f.read()
+
+
+def config(out):
+    with open(os.path.join(out, 'config.json')) as f:
+        return json.load(f)
+
+
+def log(out, kind):
+    with open(os.path.join(out, 'log.jsonl')) as f:
+        return [line for line in map(json.loads, f) if line['type'] == kind]
+
+
+def resumed(name, *options, norm='bn', files=('last.safetensors', 'last.state.safetensors')):
+    """A run of 4 steps that goes on to 8 ends with the bits of one of 8; its directory."""
+    whole = train(name + '-whole', '--schedule', 'constant', '--steps', 8, *options, norm=norm)
+    parts = train(name + '-parts', '--schedule', 'constant', '--steps', 4, *options, norm=norm)
+    succeeds('train', '--resume', '--out', parts, '--steps', 8, '--quiet')
+    for file in files:
+        check(tensors(os.path.join(whole, file)) == tensors(os.path.join(parts, file)), '%s differs' % file)
+    return whole
+
+
+def changes(name, *options, norm='bn'):
+    """The option's weights are others than those without it."""
+    plain = train('plain-' + norm, '--schedule', 'constant', '--steps', 8, norm=norm)
+    check(tensors(path(name, 'last.safetensors')) != tensors(os.path.join(plain, 'last.safetensors')),
+          '%s changes nothing' % name)
+
+
+# --- the loss ------------------------------------------------------------------------------------
+
+def test_label_smoothing():
+    out = resumed('smoothed', '--label-smoothing', 0.1)
+    changes('smoothed-whole')
+    check(config(out)['label_smoothing'] == 0.1, config(out))
+    for value in (1, -0.1, 'x'):
+        refuses(['--label-smoothing'], *TRAIN, '--data', data(), '--norm', 'bn', '--out', fresh('no'),
+                '--label-smoothing', value)
+    refuses(['--label-smoothing', 'differs'], 'train', '--resume', '--out', out, '--label-smoothing', 0.2)
+
+
+# --- the rate ------------------------------------------------------------------------------------
+
+def test_schedules():
+    """An epoch has four steps."""
+    for text, rates in (('step:1:0.5', [0.25, 0.5, 0.5, 0.5, 0.25, 0.25, 0.25, 0.25]),
+                        ('polynomial', [0.25, 0.5, 0.5, 0.5 * 5 / 6, 0.5 * 4 / 6, 0.5 * 3 / 6, 0.5 * 2 / 6, 0.5 / 6])):
+        out = train('schedule', '--schedule', text, '--epochs', 2, '--warmup-epochs', 0.5, '--lr', 0.5)
+        found = [line['lr'] for line in log(out, 'step')]
+        check(all(abs(a - b) < 1e-6 for a, b in zip(found, rates)) and len(found) == 8, found)
+        check((config(out)['schedule'], config(out)['warmup_epochs']) == (text, 0.5), config(out))
+    for options in (['--warmup-epochs', 0.5, '--warmup', 1], ['--warmup-epochs', 2],
+                    ['--schedule', 'onecycle', '--warmup', 2]):
+        refuses(['--warmup'], *TRAIN, '--data', data(), '--norm', 'bn', '--out', fresh('no'), '--epochs', 2, *options)
+    refuses(['--schedule', "'step:'"], *TRAIN, '--data', data(), '--norm', 'bn', '--out', fresh('no'), '--schedule',
+            'step:')
+
+
+# --- other weights to begin with -----------------------------------------------------------------
+
+def classes_of(count):
+    """Pictures of so many classes."""
+    return 'synthetic:1x28x28:%d' % count
+
+
+def test_new_head():
+    train('body', '--steps', 2)
+    body = path('body', 'last.safetensors')
+    for norm, count in (('bn', 7), ('bn', 10)):
+        out = fresh('headed')
+        succeeds(*TRAIN, '--data', classes_of(count), '--norm', norm, '--out', out, '--init', body, '--new-head',
+                 '--steps', 1, '--lr', 0)
+        found, first = values(os.path.join(out, 'last.safetensors')), values(body)
+        moved = {name for name in found if 'running' not in name and 'num_' not in name and found[name] != first[name]}
+        check(moved == {'fc.weight', 'fc.bias'}, moved)
+        check(config(out)['new_head'] is True and config(out)['init'] == body, config(out))
+    more = [*TRAIN, '--data', classes_of(7), '--out', fresh('no'), '--init', body]
+    refuses(['--new-head takes all but'], *more, '--norm', 'bn')
+    refuses(['missing', 'check the model and the norm'], *more, '--norm', 'nd', '--new-head')
+    refuses(['--new-head'], *TRAIN, '--data', classes_of(7), '--norm', 'bn', '--out', fresh('no'), '--new-head')
+
+
+# --- which parameters ----------------------------------------------------------------------------
+
+def values(file):
+    """{name: bytes}"""
+    header, data = tensors(file)
+    return {name: data[slice(*entry['data_offsets'])] for name, entry in header.items()}
+
+
+def test_no_decay_and_frozen_layers():
+    out = resumed('selected', '--no-decay', 'norm-bias', '--freeze-layers', 'conv1,bn*.bias', '--weight-decay', 0.1)
+    check((config(out)['no_decay'], config(out)['freeze_layers']) == ('norm-bias', 'conv1,bn*.bias'), config(out))
+    first = values(os.path.join(train('first', '--schedule', 'constant', '--lr', 0, '--steps', 1), 'last.safetensors'))
+    last = values(os.path.join(out, 'last.safetensors'))
+    same = {name for name in first if first[name] == last[name]}
+    check({'conv1.weight', 'bn1.bias', 'bn2.bias'} <= same and not {'conv2.weight', 'bn1.weight'} & same, same)
+    resumed('selected-nd', '--no-decay', '*.bias', '--freeze-layers', 'conv1', norm='nd')
+    for option in ('--no-decay', '--freeze-layers'):
+        for value, words in (('layer9', ['layer9']), ('conv1,x', ['x']), ('', ['nothing']), (',', ['nothing'])):
+            refuses([option, *words], *TRAIN, '--data', data(), '--norm', 'bn', '--out', fresh('no'), option, value)
+    refuses(['nothing to train'], *TRAIN, '--data', data(), '--norm', 'bn', '--out', fresh('no'), '--freeze-layers',
+            '*')
+    refuses(['leave --freeze-layers out'], *TRAIN, '--data', data(), '--norm', 'nd', '--out', fresh('no'),
+            '--freeze-layers', 'conv1', '--overhead-budget', '20%')
+
+
+# --- averages ------------------------------------------------------------------------------------
+
+def test_ema():
+    for norm in ('bn', 'nd'):
+        out = resumed('averaged-' + norm, '--ema', 0.75, norm=norm,
+                      files=('last.safetensors', 'last.state.safetensors', 'ema.safetensors'))
+        averages, last = values(os.path.join(out, 'ema.safetensors')), values(os.path.join(out, 'last.safetensors'))
+        check(averages.keys() == last.keys() and averages != last, 'the averages are the weights, or others')
+        plain = train('not-averaged', '--schedule', 'constant', '--steps', 8, norm=norm)
+        check(last == values(os.path.join(plain, 'last.safetensors')), 'averages change the run')
+        line = log(out, 'epoch')[-1]
+        check({'ema_test_loss', 'ema_test_top1', 'ema_test_top5'} <= set(line), line)
+        done = succeeds('eval', '--weights', os.path.join(out, 'ema.safetensors'), '--model', 'smallcnn', '--norm',
+                        norm, '--data', data(), '--json')
+        check(abs(json.loads(done.stdout)['loss'] - line['ema_test_loss']) < 1e-5, (done.stdout, line))
+    check(config(out)['ema'] == 0.75, config(out))
+    for value in (1, -0.5, 'half'):
+        refuses(['--ema'], *TRAIN, '--data', data(), '--norm', 'bn', '--out', fresh('no'), '--ema', value)
+
+
+def test_clip_grad_norm():
+    out = resumed('clipped', '--clip-grad-norm', 0.01)
+    changes('clipped-whole')
+    check(config(out)['clip_grad_norm'] == 0.01, config(out))
+    resumed('clipped-nd', '--clip-grad-norm', 0.5, '--refresh', 8, norm='nd')
+    for value in (0, -1, 'much'):
+        refuses(['--clip-grad-norm'], *TRAIN, '--data', data(), '--norm', 'bn', '--out', fresh('no'),
+                '--clip-grad-norm', value)
+
+
+if __name__ == '__main__':
+    tap.need_device(BLANCH)
+    failed = tap.run(tap.functions(globals(), sys.argv[2:]))
+    shutil.rmtree(HOME, ignore_errors=True)
+    sys.exit(failed)
