@@ -5,6 +5,7 @@ import csv
 import json
 import os
 import random
+import re
 import shutil
 import struct
 import subprocess
@@ -151,6 +152,64 @@ def test_wrong_metadata():
                              ('options', '{"block": 0.5}', 'block')):
         file = with_metadata(weights, path('wrong.safetensors'), **{key: value})
         refused('predict', picture, '--weights', file, words=['wrong.safetensors', word])
+
+
+# --- torchvision's names ---------------------------------------------------------------------------
+
+def zeros(file, model, norm, classes=5, rename=lambda name: name):
+    """Weights of a network as torchvision names them."""
+    said = json.loads(run('models', model, '--norm', norm, '--classes', classes, '--json').stdout)
+    header, at = {}, 0
+    for name, shape in said['parameters'] + said['buffers']:
+        size = 8 if not shape else 4
+        for length in shape:
+            size *= length
+        header[rename(name)] = {'dtype': 'F32' if shape else 'I64', 'shape': shape, 'data_offsets': [at, at + size]}
+        at += size
+    text = json.dumps(header).encode()
+    with open(file, 'wb') as f:
+        f.write(struct.pack('<Q', len(text)) + text)
+        f.truncate(8 + len(text) + at)      # of zeros
+    return file
+
+
+def test_torchvision_names():
+    picture = os.path.join(pictures(), 'test', 'red', '00.png')
+    said = run('models', 'torchvision:vgg16_bn').stdout
+    check('vgg16-imagenet-bn' in said, said[:100])
+    check('vgg16-imagenet-none' in run('models', 'torchvision:vgg16').stdout, 'vgg16 has batch norm')
+    refused('models', 'torchvision:resnet81', words=["'torchvision:resnet18'"])
+    refused('models', 'torchvision:alexnet', words=['alexnet', 'densenet121'])
+    weights = zeros(path('tv.safetensors'), 'resnet18-imagenet', 'bn')
+    done = run('predict', picture, '--weights', weights, '--model', 'torchvision:resnet18', '--size', 32, '--json')
+    check(len(json.loads(done.stdout)['images'][0]['classes']) == 5 and not done.stderr, done.stderr)
+    for model, right in (('resnet18', 'resnet18'), ('vgg16', 'resnet18'), ('resnet50-imagenet', 'resnet18')):
+        refused('predict', picture, '--weights', weights, '--model', model, '--norm', 'bn', '--size', 32,
+                words=['torchvision:' + right])
+    data = 'folder:' + pictures()
+    for more in ((), ('--new-head',)):
+        refused('train', '--model', 'resnet18', '--norm', 'bn', '--data', data, '--init', weights, *more, '--out',
+                path('none'), words=['torchvision:resnet18'])
+    refused('train', '--model', 'torchvision:resnet18', '--data', data, '--size', 32, '--init', weights, '--out',
+            path('none'), words=['--new-head'])
+
+
+def test_old_densenet_names():
+    """norm.1 and conv.2 of torchvision's files, norm1 and conv2 of its networks."""
+    picture = os.path.join(pictures(), 'test', 'red', '00.png')
+    old = lambda name: re.sub(r'(denselayer\d+\.(?:norm|conv))([12])\.', r'\1.\2.', name)
+    weights = zeros(path('dense.safetensors'), 'densenet121-imagenet', 'bn', rename=old)
+    run('predict', picture, '--weights', weights, '--model', 'torchvision:densenet121', '--size', 32)
+    refused('predict', picture, '--weights', weights, '--model', 'densenet121', '--norm', 'bn',
+            words=['torchvision:densenet121'])
+
+
+def test_files_of_torch():
+    picture = os.path.join(pictures(), 'test', 'red', '00.png')
+    for start in (b'PK\3\4', b'\x80\2', b'\x80\5'):
+        with open(path('w.pth'), 'wb') as f:
+            f.write(start + bytes(100))
+        refused('predict', picture, '--weights', path('w.pth'), words=['python -m blanch.convert'])
 
 
 # --- measuring -----------------------------------------------------------------------------------

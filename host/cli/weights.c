@@ -4,6 +4,7 @@
 #include "train/about.h"
 #include "train/blocks.h"
 #include "train/open.h"
+#include "train/torchvision.h"
 #include <math.h>
 #include <string.h>
 #include <stdlib.h>
@@ -52,6 +53,7 @@ static int from_names(struct bl_trained *t, const struct bl_weights_options *o, 
     t->own = !o->weights;
     if (!code && t->own && !t->model->value_count)
         return bl_fail(BLANCH_EUSAGE, "--run DIR or --weights FILE is missing: %s has no weights", o->common.model);
+    if (!code && !t->own) code = bl_weights_classes(t->model, network, o->weights, &network->classes);
     if (!code && !t->own && bl_model_norm(t->model, network->norm) == BLANCH_ND)
         code = bl_blocks_of_weights(o->weights, &network->nd, &t->config.layers);
     t->weights = code ? NULL : bl_strdup(t->own ? t->model->name : o->weights);
@@ -61,7 +63,9 @@ static int from_names(struct bl_trained *t, const struct bl_weights_options *o, 
 /* What is asked for is what the file says of itself, or nothing is. */
 static bool is_meant(const struct bl_run_config *about, const struct bl_common *common) {
     if (!about->json || bl_common_gives_nd(common)) return false;
-    if (common->model && strcmp(common->model, about->model->name) != 0) return false;
+    const struct bl_torchvision *named = bl_torchvision_find(common->model);
+    const char *model = named ? named->own : common->model;
+    if (model && strcmp(model, about->model->name) != 0) return false;
     return !common->norm || !strcmp(common->norm, bl_norm_name(about->options.network.norm));
 }
 
@@ -92,9 +96,9 @@ static int from_file(struct bl_trained *t, const struct bl_weights_options *o, s
 }
 
 /* Without data or a run: the normalisation of CIFAR-10 or ImageNet, by the network's input size. It is a guess, so it
- * is said. */
-static void plain_view(struct bl_view *view, int channels, int height, int width) {
-    const bool large = height > 64 && width > 64;
+ * is said, but not of torchvision's networks. */
+static void plain_view(struct bl_view *view, int channels, int height, int width, bool imagenet) {
+    const bool large = imagenet || (height > 64 && width > 64);
     *view = (struct bl_view){channels,
                              height,
                              width,
@@ -104,6 +108,7 @@ static void plain_view(struct bl_view *view, int channels, int height, int width
     if (large)
         *view = (struct bl_view){
             channels, height, width, BL_AUGMENT_IMAGENET, {0.485f, 0.456f, 0.406f}, {0.229f, 0.224f, 0.225f}};
+    if (imagenet) return;
     bl_progress_line(NULL,
                      "warning: the weights do not tell how their images were normalised; %s's mean and deviation "
                      "are used; --data SPEC or --run DIR gives others",
@@ -142,12 +147,12 @@ static int shape_by_data(struct bl_trained *t, struct bl_network_options *networ
                          : t->data      ? bl_dataset_channels(t->data)
                                         : t->model->channels;
     if (t->config.json && t->view.channels) return 0;
+    network->channels = channels;
     if (!t->data) {
         take_view(t, network);
         return 0;
     }
     if (!t->config.json) network->classes = bl_dataset_classes(t->data);
-    network->channels = channels;
     bl_view_default(&t->view, t->data, channels, network->height, network->width);
     return 0;
 }
@@ -203,7 +208,8 @@ static int load(struct bl_trained *t) {
 int bl_trained_open(struct bl_trained *t, const struct bl_weights_options *o) {
     struct bl_network_options network;
     int code = bl_trained_find(t, o, &network);
-    if (!code && !t->view.channels) plain_view(&t->view, network.channels, network.height, network.width);
+    if (!code && !t->view.channels)
+        plain_view(&t->view, network.channels, network.height, network.width, bl_torchvision_named(o->common.model));
     if (!code) code = blanch_device_open(&t->dev, o->common.device, o->common.max_alloc);
     if (!code) code = bl_network_create(&t->net, t->dev, &network);
     if (!code) code = load(t);
