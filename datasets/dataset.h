@@ -109,6 +109,10 @@ int bl_transform_init(struct bl_transform *transform, const struct bl_view *view
 int bl_dataset_image(const struct bl_dataset *data, enum bl_split split, uint32_t index,
                      const struct bl_transform *transform, uint64_t epoch, float *out);
 int32_t bl_dataset_label(const struct bl_dataset *data, enum bl_split split, uint32_t index);
+/* The images below a folder, folders of folders too, by name; each and the list are malloc'd. *others: files that are
+ * none. BLANCH_EINPUT: it cannot be read, or holds none. */
+int bl_image_list(const char *folder, char ***paths, size_t *count, uint32_t *others);
+bool bl_is_folder(const char *path);
 /* A single file, for predict; as in evaluation. */
 int bl_image_file(const char *path, const struct bl_view *view, float *out);
 

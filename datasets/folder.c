@@ -69,6 +69,18 @@ static int visit(struct visited *visited, const char *folder) {
     return 0;
 }
 
+static uint32_t count_unread(const struct bl_dataset *data) {
+    uint32_t files = 0;
+    for (int t = 0; t < data->unread_types; t++) files += data->unread[t].count;
+    return files;
+}
+
+static int no_images(const char *path, const char *where, uint32_t others) {
+    char but[60] = "";
+    if (others) snprintf(but, sizeof but, ", but %u file%s of other types", others, others == 1 ? "" : "s");
+    return bl_fail(BLANCH_EINPUT, "%s: %s no images (%s)%s", path, where, bl_image_endings, but);
+}
+
 /* What is read of a class, and what shows whether it is one. */
 struct of_class {
     struct bl_dataset *data;
@@ -101,6 +113,49 @@ static int gather_class(struct of_class *class, const char *folder, bool top) {
     return code;
 }
 
+/* --- without classes -------------------------------------------------------------------------- */
+
+static int gather_below(struct bl_dataset *counts, struct visited *visited, struct gathered *all, const char *folder) {
+    struct bl_names folders = {0}, images = {0};
+    int code = visit(visited, folder);
+    if (code) return code > 0 ? 0 : code;
+    code = bl_list(counts, folder, &folders, &images);
+    for (size_t i = 0; !code && i < images.count; i++)
+        code = add_image(all, bl_format("%s/%s", folder, images.at[i]), 0);
+    for (size_t i = 0; !code && i < folders.count; i++) {
+        char *path = bl_format("%s/%s", folder, folders.at[i]);
+        code = path ? gather_below(counts, visited, all, path) : BLANCH_ENOMEM;
+        free(path);
+    }
+    bl_names_free(&folders);
+    bl_names_free(&images);
+    return code;
+}
+
+int bl_image_list(const char *folder, char ***paths, size_t *count, uint32_t *others) {
+    struct bl_dataset counts = {.folder = NULL};
+    struct visited visited = {.links = false};
+    struct gathered all = {0};
+    size_t length = strlen(folder);
+    while (length > 1 && folder[length - 1] == '/') length--;
+    char *root = bl_format("%.*s", (int)length, folder);
+    int code = root ? gather_below(&counts, &visited, &all, root) : BLANCH_ENOMEM;
+    *others = count_unread(&counts);
+    if (!code && !all.count) code = no_images(folder, "the folder holds", *others);
+    *paths = code ? NULL : all.paths;
+    *count = code ? 0 : all.count;
+    if (code)
+        free_gathered(&all);
+    else
+        free(all.labels);
+    free(visited.at);
+    free(counts.unread);
+    free(root);
+    return code;
+}
+
+/* --- classes ---------------------------------------------------------------------------------- */
+
 static int label_of(const struct bl_dataset *data, const char *name) {
     int low = 0, high = data->classes;
     while (low < high) {
@@ -112,18 +167,6 @@ static int label_of(const struct bl_dataset *data, const char *name) {
             low = middle + 1;
     }
     return -1;
-}
-
-static uint32_t count_unread(const struct bl_dataset *data) {
-    uint32_t files = 0;
-    for (int t = 0; t < data->unread_types; t++) files += data->unread[t].count;
-    return files;
-}
-
-static int no_images(const char *path, const char *where, uint32_t others) {
-    char but[60] = "";
-    if (others) snprintf(but, sizeof but, ", but %u file%s of other types", others, others == 1 ? "" : "s");
-    return bl_fail(BLANCH_EINPUT, "%s: %s no images (%s)%s", path, where, bl_image_endings, but);
 }
 
 /* DIR and the split's folder, which are one where there are no splits. */

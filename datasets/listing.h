@@ -17,7 +17,6 @@ int bl_list(struct bl_dataset *data, const char *folder, struct bl_names *folder
 int bl_list_loose(struct bl_dataset *data, const char *folder, struct bl_names *folders, struct bl_names *images);
 int bl_unread_add(struct bl_dataset *data, const char *type);
 
-bool bl_is_folder(const char *path);
 /* Whether an image lies somewhere in it; what cannot be read has none. */
 bool bl_holds_images(const char *folder);
 int bl_holds_folders(const char *folder); // 0, 1, or BLANCH_EINPUT: it cannot be read

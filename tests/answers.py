@@ -1,14 +1,17 @@
 #!/usr/bin/env python3
 """What a trained network answers, and what its weights say of themselves: tests/answers.py BLANCH [TEST...]. Prints
 TAP; makes its own small data."""
+import csv
 import json
 import os
 import random
+import re
 import shutil
 import struct
 import subprocess
 import sys
 import tempfile
+import xml.etree.ElementTree
 
 import caches
 import tap
@@ -149,6 +152,210 @@ def test_wrong_metadata():
                              ('options', '{"block": 0.5}', 'block')):
         file = with_metadata(weights, path('wrong.safetensors'), **{key: value})
         refused('predict', picture, '--weights', file, words=['wrong.safetensors', word])
+
+
+# --- torchvision's names ---------------------------------------------------------------------------
+
+def zeros(file, model, norm, classes=5, rename=lambda name: name):
+    """Weights of a network as torchvision names them."""
+    said = json.loads(run('models', model, '--norm', norm, '--classes', classes, '--json').stdout)
+    header, at = {}, 0
+    for name, shape in said['parameters'] + said['buffers']:
+        size = 8 if not shape else 4
+        for length in shape:
+            size *= length
+        header[rename(name)] = {'dtype': 'F32' if shape else 'I64', 'shape': shape, 'data_offsets': [at, at + size]}
+        at += size
+    text = json.dumps(header).encode()
+    with open(file, 'wb') as f:
+        f.write(struct.pack('<Q', len(text)) + text)
+        f.truncate(8 + len(text) + at)      # of zeros
+    return file
+
+
+def test_torchvision_names():
+    picture = os.path.join(pictures(), 'test', 'red', '00.png')
+    said = run('models', 'torchvision:vgg16_bn').stdout
+    check('vgg16-imagenet-bn' in said, said[:100])
+    check('vgg16-imagenet-none' in run('models', 'torchvision:vgg16').stdout, 'vgg16 has batch norm')
+    refused('models', 'torchvision:resnet81', words=["'torchvision:resnet18'"])
+    refused('models', 'torchvision:alexnet', words=['alexnet', 'densenet121'])
+    weights = zeros(path('tv.safetensors'), 'resnet18-imagenet', 'bn')
+    done = run('predict', picture, '--weights', weights, '--model', 'torchvision:resnet18', '--size', 32, '--json')
+    check(len(json.loads(done.stdout)['images'][0]['classes']) == 5 and not done.stderr, done.stderr)
+    for model, right in (('resnet18', 'resnet18'), ('vgg16', 'resnet18'), ('resnet50-imagenet', 'resnet18')):
+        refused('predict', picture, '--weights', weights, '--model', model, '--norm', 'bn', '--size', 32,
+                words=['torchvision:' + right])
+    data = 'folder:' + pictures()
+    for more in ((), ('--new-head',)):
+        refused('train', '--model', 'resnet18', '--norm', 'bn', '--data', data, '--init', weights, *more, '--out',
+                path('none'), words=['torchvision:resnet18'])
+    refused('train', '--model', 'torchvision:resnet18', '--data', data, '--size', 32, '--init', weights, '--out',
+            path('none'), words=['--new-head'])
+
+
+def test_old_densenet_names():
+    """norm.1 and conv.2 of torchvision's files, norm1 and conv2 of its networks."""
+    picture = os.path.join(pictures(), 'test', 'red', '00.png')
+    old = lambda name: re.sub(r'(denselayer\d+\.(?:norm|conv))([12])\.', r'\1.\2.', name)
+    weights = zeros(path('dense.safetensors'), 'densenet121-imagenet', 'bn', rename=old)
+    run('predict', picture, '--weights', weights, '--model', 'torchvision:densenet121', '--size', 32)
+    refused('predict', picture, '--weights', weights, '--model', 'densenet121', '--norm', 'bn',
+            words=['torchvision:densenet121'])
+
+
+def test_files_of_torch():
+    picture = os.path.join(pictures(), 'test', 'red', '00.png')
+    for start in (b'PK\3\4', b'\x80\2', b'\x80\5'):
+        with open(path('w.pth'), 'wb') as f:
+            f.write(start + bytes(100))
+        refused('predict', picture, '--weights', path('w.pth'), words=['python -m blanch.convert'])
+
+
+# --- measuring -----------------------------------------------------------------------------------
+
+def relabelled():
+    """The test images of the pictures, two of red among the green ones."""
+    root = path('relabelled')
+    if os.path.exists(root):
+        return root
+    shutil.copytree(pictures(), root)
+    for i in (0, 1):
+        os.rename(os.path.join(root, 'test', 'red', '%02d.png' % i), os.path.join(root, 'test', 'green', 'r%d.png' % i))
+    return root
+
+
+def test_classes():
+    """Counted by hand: a network that knows the colours is measured on images of which two are in the wrong folder."""
+    out, data = trained(), 'folder:' + relabelled()
+    answer = json.loads(run('eval', '--run', out, '--data', data, '--json').stdout)
+    check(answer['confusion'] == [[4, 0, 0], [0, 4, 2], [0, 0, 2]], str(answer['confusion']))
+    scores = [(c['name'], c['images'], c['answered'], c['right']) for c in answer['classes']]
+    check(scores == [('blue', 4, 4, 4), ('green', 6, 4, 4), ('red', 2, 4, 2)], str(scores))
+    green, red = answer['classes'][1:]
+    check(green['precision'] == 100 and abs(green['recall'] - 100 * 4 / 6) < 1e-3 and green['f1'] == 80, str(green))
+    check(red['precision'] == 50 and red['recall'] == 100 and abs(red['f1'] - 100 * 4 / 6) < 1e-3, str(red))
+    check(abs(answer['macro_recall'] - (200 + 100 * 4 / 6) / 3) < 1e-3, str(answer['macro_recall']))
+    check(abs(answer['top1'] - 100 * 10 / 12) < 1e-3, str(answer['top1']))
+    with open(os.path.join(out, 'eval.json'), encoding='utf-8') as f:
+        kept = json.load(f)
+    check(kept['confusion'] == answer['confusion'] and kept['data'] == data, 'eval.json is of something else')
+    text = run('eval', '--run', out, '--data', data).stdout
+    check('    1  green                                6    100.00     66.67     80.00' in text, text)
+    check('    1     0     4     2' in text, text)
+    summed = json.loads(run('eval', '--run', out, '--split', 'all', '--json').stdout)
+    check(sum(map(sum, summed['confusion'])) == summed['images'] == 48, str(summed['confusion']))
+
+
+def test_many_classes():
+    """Of more classes than a table shows: the worst, and what is taken for what."""
+    out = path('many')
+    run('train', '--model', 'smallcnn', '--norm', 'bn', '--data', 'synthetic:1x12x12:300', '--batch', 64, '--steps', 2,
+        '--out', out)
+    text = run('eval', '--run', out).stdout
+    check('of least recall' in text and 'most often taken for another' in text, text)
+    answer = json.loads(run('eval', '--run', out, '--json').stdout)
+    check(len(answer['classes']) == 300 and 'confusion' not in answer, 'a matrix of 300 x 300')
+
+
+def test_class_never_answered():
+    """Has no precision, and no images no recall."""
+    root = path('lacking')
+    shutil.copytree(pictures(), root)
+    shutil.rmtree(os.path.join(root, 'test', 'blue'))
+    answer = json.loads(run('eval', '--run', trained(), '--data', 'folder:' + root, '--json').stdout)
+    blue = answer['classes'][0]
+    check(blue['precision'] is None and blue['recall'] is None and blue['f1'] is None, str(blue))
+    check(answer['macro_recall'] == 100, str(answer['macro_recall']))
+
+
+def test_eval_of_a_run_that_is_read_alone():
+    out = path('read-only')
+    shutil.copytree(trained(), out)
+    if os.path.exists(os.path.join(out, 'eval.json')):
+        os.remove(os.path.join(out, 'eval.json'))
+    os.makedirs(os.path.join(out, 'eval.json', 'in-the-way'))    # root writes everywhere else
+    done = run('eval', '--run', out)
+    check('warning: ' in done.stderr and 'eval.json' in done.stderr and 'top-1' in done.stdout, done.stderr)
+
+
+def test_report_of_classes():
+    """eval.json becomes a picture and a table; one that is damaged is named."""
+    out, page = path('reported'), path('page.html')
+    shutil.copytree(trained(), out, ignore=shutil.ignore_patterns('eval.json'))
+    run('report', out, '--out', page)
+    with open(page, encoding='utf-8') as f:
+        check('Each class' not in f.read(), 'classes of a run that was not measured')
+    run('eval', '--run', out, '--data', 'folder:' + relabelled())
+    run('report', out, '--out', page)
+    with open(page, encoding='utf-8') as f:
+        text = f.read()
+    start = text.index('<svg viewBox="-6')
+    figure = xml.etree.ElementTree.fromstring(text[start:text.index('</svg>', start) + 6])
+    cells = [(cell.get('x'), cell.get('y'), cell[0].text) for cell in figure.iter('rect') if len(cell)]
+    check(cells == [('0', '0', 'blue: 4'), ('1', '1', 'green: 4'), ('2', '1', 'green taken for red: 2'),
+                    ('2', '2', 'red: 2')], str(cells))
+    check('>66.67</td>' in text, 'no recall of green')
+    check(json.loads(run('report', out, '--json').stdout)['documents'][0]['eval']['confusion'][1] == [0, 4, 2], 'JSON')
+    with open(os.path.join(out, 'eval.json'), encoding='utf-8') as f:
+        whole = json.load(f)
+    for change in ({'kind': 'bench'}, {'classes': []}, {'classes': 7}, {'confusion': [[1]]},
+                   {'confusion': [[1, 2, -3]] * 3}, {'confusion': [[1, 2, 'x']] * 3}):
+        with open(os.path.join(out, 'eval.json'), 'w', encoding='utf-8') as f:
+            json.dump({**whole, **change}, f)
+        refused('report', out, '--out', page, words=['eval.json'])
+
+
+# --- classifying ---------------------------------------------------------------------------------
+
+def table(file):
+    with open(file, newline='', encoding='utf-8') as f:
+        return list(csv.reader(f))
+
+
+def test_predict_folder():
+    """All images below it, by name, as a table; one that is damaged has a row without an answer."""
+    root, file = path('asked'), path('answers.csv')
+    shutil.copytree(os.path.join(pictures(), 'test'), root)
+    for name, data in (('notes.txt', b'no image'), ('blue/a, "b".png', b'no image')):
+        with open(os.path.join(root, name), 'wb') as f:
+            f.write(data)
+    os.symlink('..', os.path.join(root, 'red', 'up'))
+    done = blanch('predict', root + '/', '--run', trained(), '--csv', file, '--topk', 2)
+    check(done.returncode == 2 and done.stdout == file + '\n', '%d: %s' % (done.returncode, done.stdout))
+    check('1 file of types not read' in done.stderr and 'a, "b".png' in done.stderr, done.stderr)
+    head, *rows = table(file)
+    check(head == ['image', 'class_1', 'probability_1', 'class_2', 'probability_2'], str(head))
+    check([r[0] for r in rows] == sorted(r[0] for r in rows) and len(rows) == 13, str(rows))
+    for image, *answers in rows:
+        if 'a, "b"' in image:
+            check(answers == [''] * 4, str(answers))
+            continue
+        check(answers[0] == image.split('/')[-2], '%s: %s' % (image, answers))
+        check(float(answers[1]) >= float(answers[3]) >= 0, str(answers))
+    answer = json.loads(run('predict', os.path.join(root, 'red', '00.png'), '--run', trained(), '--topk', 1,
+                            '--json').stdout)
+    check(len(answer['images'][0]['classes']) == 1, str(answer))
+    refused('predict', root, '--run', trained(), '--topk', 0, words=['--topk'])
+    os.makedirs(path('empty'), exist_ok=True)
+    refused('predict', path('empty'), '--run', trained(), words=['empty', 'no images'])
+    refused('predict', os.path.join(root, 'green'), '--run', trained(), '--csv', path('none', 'x.csv'), words=['x.csv'])
+
+
+# --- epochs as a table ---------------------------------------------------------------------------
+
+def test_results():
+    """The log's epochs, with their keys; resumed, the table goes on."""
+    out = path('epochs')
+    start = ('train', '--model', 'smallcnn', '--norm', 'bn', '--data', 'folder:' + pictures(), '--batch', 12)
+    run(*start, '--epochs', 2, '--out', out)
+    run('train', '--resume', '--out', out, '--epochs', 3)
+    with open(os.path.join(out, 'log.jsonl'), encoding='utf-8') as f:
+        lines = [line for line in map(json.loads, f) if line['type'] == 'epoch']
+    head, *rows = table(os.path.join(out, 'results.csv'))
+    check(head == [key for key in lines[0] if key != 'type'] and len(rows) == 3, str(head))
+    for row, line in zip(rows, lines):
+        check([float(value) for value in row] == [line[key] for key in head], '%s: %s' % (row, line))
 
 
 if __name__ == '__main__':

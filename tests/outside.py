@@ -114,10 +114,12 @@ def test_predict_classifies_the_rest():
     good, bad = image(os.path.join(HOME, b'good.pgm'), 3), os.path.join(HOME, b'bad.png')
     with open(bad, 'wb') as f:
         f.write(b'no image')
-    paths = [good, bad, b'absent.pgm', HOME, good]
+    empty = os.path.join(HOME, b'none')
+    os.mkdir(empty)
+    paths = [good, bad, b'absent.pgm', empty, good]
     out, err = blanch('predict', *paths, '--run', run(), status=2)
     check(out.count('good.pgm') == 2 and out.count('%') == 2 * len(CLASSES), out)
-    named = [w for w, line in zip(('bad.png', 'absent.pgm', HOME.decode()), err) if w in line]
+    named = [w for w, line in zip(('bad.png', 'absent.pgm', empty.decode()), err) if w in line]
     check(len(err) == 3 and len(named) == 3, err)
     out, err = blanch('predict', *paths, '--json', '--run', run(), status=2)
     images = json.loads(out)['images']

@@ -3,6 +3,7 @@
 #include "base/text.h"
 #include "io/json.h"
 #include "train/open.h"
+#include "train/torchvision.h"
 #include "train/train.h"
 #include <math.h>
 #include <stdio.h>
@@ -201,9 +202,11 @@ int bl_common_model(const struct bl_common *common, struct blanch_model **model,
     *model = NULL;
     *norm = BLANCH_OWN;
     if (!common->model) return bl_fail(BLANCH_EUSAGE, "--model is missing; `blanch models` lists the networks");
-    if (!common->norm && !bl_model_is_file(common->model))
+    const struct bl_torchvision *named = bl_torchvision_find(common->model);
+    if (!common->norm && !bl_model_is_file(common->model) && !bl_torchvision_named(common->model))
         return bl_fail(BLANCH_EUSAGE, "--norm is missing: bn, nd or none");
     int code = common->norm ? bl_norm_parse(common->norm, norm) : 0;
+    if (named && *norm == BLANCH_OWN) *norm = named->norm;
     return code ? code : bl_model_open(model, common->model);
 }
 

@@ -2,15 +2,20 @@
 #include "cli/common.h"
 #include "cli/weights.h"
 #include "io/files.h"
+#include "train/answers.h"
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 struct measured {
     enum bl_split split;
     struct blanch_metrics metrics;
     double seconds;
+    struct bl_answers answers;
+    struct bl_scores scores;
 };
+enum { TABLE_CLASSES = 20, LISTED = 10 }; // of more classes, so many are shown
 
 static const char *title(const struct measured *m) {
     return m->split == BL_SPLITS ? "all" : bl_split_name(m->split);
@@ -24,6 +29,80 @@ static void print(const struct bl_trained *t, const struct measured *m) {
            bl_percent_of(sum->top5, sum->count), sum->count / m->seconds);
 }
 
+/* --- text ------------------------------------------------------------------------------------- */
+
+static void print_per_cent(double value) {
+    if (isnan(value))
+        printf(" %9s", "-");
+    else
+        printf(" %9.2f", value);
+}
+
+static void print_class(const struct bl_trained *t, const struct bl_scores *s, int c) {
+    printf("%5d  %-28.28s %9u", c, bl_shown(bl_trained_class(t, c)), s->class[c].images);
+    print_per_cent(s->class[c].precision);
+    print_per_cent(s->class[c].recall);
+    print_per_cent(s->class[c].f1);
+    putchar('\n');
+}
+
+/* The class of least recall that comes after `last` in that order; -1: there is none. */
+static int next_worst(const struct bl_scores *s, int last) {
+    int found = -1;
+    for (int c = 0; c < s->classes; c++) {
+        const double recall = s->class[c].recall;
+        if (isnan(recall)) continue;
+        const bool after = last < 0 || recall > s->class[last].recall || (recall == s->class[last].recall && c > last);
+        if (after && (found < 0 || recall < s->class[found].recall)) found = c;
+    }
+    return found;
+}
+
+static void print_classes(const struct bl_trained *t, const struct bl_scores *s) {
+    const bool all = s->classes <= TABLE_CLASSES;
+    printf("\n%5s  %-28s %9s %9s %9s %9s\n", "class", all ? "" : "of least recall", "images", "precision", "recall",
+           "F1");
+    for (int c = 0; all && c < s->classes; c++) print_class(t, s, c);
+    for (int c = next_worst(s, -1), i = 0; !all && c >= 0 && i < LISTED; c = next_worst(s, c), i++)
+        print_class(t, s, c);
+    printf("%5s  %-28s %9s", "", "mean of classes", "");
+    print_per_cent(s->precision);
+    print_per_cent(s->recall);
+    print_per_cent(s->f1);
+    putchar('\n');
+}
+
+static uint32_t times(const struct bl_scores *s, int label, int answer) {
+    if (label == answer) return s->class[label].right;
+    for (size_t i = 0; i < s->confusions; i++)
+        if (s->confused[i].label == label && s->confused[i].answer == answer) return s->confused[i].count;
+    return 0;
+}
+
+static void print_confusion(const struct bl_trained *t, const struct bl_scores *s) {
+    if (s->classes > TABLE_CLASSES) {
+        printf("\nmost often taken for another\n");
+        for (size_t i = 0; i < s->confusions && i < LISTED; i++) {
+            printf("%9u  %s", s->confused[i].count, bl_shown(bl_trained_class(t, s->confused[i].label)));
+            printf(" for %s\n", bl_shown(bl_trained_class(t, s->confused[i].answer)));
+        }
+        return;
+    }
+    printf("\nimages of a class (row), by what was answered (column)\n%5s", "");
+    for (int c = 0; c < s->classes; c++) printf(" %5d", c);
+    for (int label = 0; label < s->classes; label++) {
+        printf("\n%5d", label);
+        for (int answer = 0; answer < s->classes; answer++) printf(" %5u", times(s, label, answer));
+    }
+    putchar('\n');
+}
+
+/* --- JSON ------------------------------------------------------------------------------------- */
+
+static const char *class_name(const void *trained, int label) {
+    return bl_trained_class(trained, label);
+}
+
 static void add_json(cJSON *json, const struct measured *m) {
     cJSON_AddStringToObject(json, "split", title(m));
     cJSON_AddNumberToObject(json, "images", m->metrics.count);
@@ -34,7 +113,8 @@ static void add_json(cJSON *json, const struct measured *m) {
 }
 
 /* The last of several is their sum; "splits" has the others. */
-static int print_json(const struct bl_trained *t, const struct measured *m, int count, const struct bl_common *common) {
+static cJSON *document(const struct bl_trained *t, const struct measured *m, int count,
+                       const struct bl_common *common) {
     cJSON *json = bl_document("eval", 2, blanch_device_info(t->dev), bl_options_json(common->options));
     cJSON *splits = count > 1 ? cJSON_AddArrayToObject(json, "splits") : NULL;
     cJSON_AddStringToObject(json, "model", t->net->model->name);
@@ -50,8 +130,20 @@ static int print_json(const struct bl_trained *t, const struct measured *m, int 
         add_json(split, &m[i]);
         cJSON_AddItemToArray(splits, split);
     }
-    return bl_print_json(json);
+    bl_scores_json(&m[count - 1].scores, class_name, t, json);
+    return json;
 }
+
+/* For `report`. A run that may be read alone is measured all the same. */
+static int write_json(const char *run, const cJSON *json) {
+    char *path = bl_format("%s/eval.json", run);
+    int code = path ? bl_json_write(path, json) : BLANCH_ENOMEM;
+    free(path);
+    if (code == BLANCH_EIO) bl_progress_line(NULL, "warning: %s", blanch_error_message());
+    return code == BLANCH_EIO ? 0 : code;
+}
+
+/* --- measuring -------------------------------------------------------------------------------- */
 
 /* splits: the one that is asked for, or BL_SPLITS, all; count: how many were measured, their sum included. */
 static int measure(struct bl_trained *t, int wanted, struct measured m[BL_SPLITS + 1], int *count) {
@@ -61,24 +153,26 @@ static int measure(struct bl_trained *t, int wanted, struct measured m[BL_SPLITS
     if (code) return code;
     bl_say_data(t->data, t->data_spec);
     if (t->changes && *t->changes) bl_progress_line(NULL, "warning: %s has %s", t->data_spec, t->changes);
-    if (!t->config.json && bl_dataset_division(t->data).limit)
+    if (!t->config.options.data && bl_dataset_division(t->data).limit)
         bl_progress_line(NULL, "warning: %s has no splits, and which of its images %s was trained on is not known",
                          t->data_spec, t->weights);
     for (int s = 0; s < BL_SPLITS && !code; s++) {
         struct measured *one = &m[*count];
         if ((wanted != BL_SPLITS && wanted != s) || !bl_dataset_count(t->data, (enum bl_split)s)) continue;
         one->split = (enum bl_split)s;
-        code = bl_network_test(t->net, t->data, one->split, &t->view, &one->metrics, &one->seconds);
+        code = bl_network_answer(t->net, t->data, one->split, &t->view, &one->metrics, &one->seconds, &one->answers);
         for (const char *text; (text = bl_dataset_message(t->data));) bl_progress_line(NULL, "warning: %s", text);
         if (!code && !isfinite(one->metrics.loss))
             code = bl_fail(BLANCH_EDIVERGED, "%s: what the network computes on %s is not finite, so it has no accuracy",
                            t->weights, t->data_spec);
         bl_metrics_add(&sum.metrics, &one->metrics);
+        if (!code && wanted == BL_SPLITS) code = bl_answers_join(&sum.answers, &one->answers);
         sum.seconds += one->seconds;
         ++*count;
     }
-    if (!code && wanted == BL_SPLITS) m[(*count)++] = sum;
-    return code;
+    if (wanted == BL_SPLITS) m[(*count)++] = sum;
+    struct measured *last = &m[*count - 1];
+    return code ? code : bl_scores_make(&last->scores, &last->answers, t->net->options.classes);
 }
 
 /* Not given: the test images, or the validation images where there are no others. */
@@ -97,13 +191,24 @@ static int choose(const struct bl_trained *t, const char *text, bool train) {
     return split;
 }
 
-static int eval(struct bl_trained *t, const char *split, bool train, const struct bl_common *common) {
-    struct measured m[BL_SPLITS + 1];
-    int count, wanted = choose(t, split, train), code = wanted < 0 ? wanted : measure(t, wanted, m, &count);
+static int report(const struct bl_trained *t, const struct measured *m, int count, const struct bl_weights_options *o) {
+    cJSON *json = document(t, m, count, &o->common);
+    int code = o->run ? write_json(o->run, json) : 0;
+    if (!code && o->common.json) return bl_print_json(json);
+    cJSON_Delete(json);
     if (code) return code;
-    if (common->json) return print_json(t, m, count, common);
     for (int i = 0; i < count; i++) print(t, &m[i]);
+    print_classes(t, &m[count - 1].scores);
+    print_confusion(t, &m[count - 1].scores);
     return 0;
+}
+
+static int eval(struct bl_trained *t, const char *split, bool train, const struct bl_weights_options *o) {
+    struct measured m[BL_SPLITS + 1] = {{0}};
+    int count, wanted = choose(t, split, train), code = wanted < 0 ? wanted : measure(t, wanted, m, &count);
+    if (!code) code = report(t, m, count, o);
+    for (int i = 0; i < BL_COUNT(m); i++) bl_answers_free(&m[i].answers), bl_scores_free(&m[i].scores);
+    return code;
 }
 
 static int run(int argc, char **argv) {
@@ -131,7 +236,7 @@ static int run(int argc, char **argv) {
     struct bl_trained trained;
     bl_end_in_order();
     if (!(code = bl_trained_open(&trained, &o))) {
-        code = eval(&trained, split, train, &o.common);
+        code = eval(&trained, split, train, &o);
         bl_trained_close(&trained);
     }
     return code;
@@ -144,6 +249,8 @@ const struct bl_command bl_command_eval = {
              "       blanch eval --weights FILE [--model NAME --norm bn|nd|none] --data SPEC [options]\n"
              "\n"
              "Prints the mean loss and the share of images whose class is the likeliest (top-1) or among the five\n"
-             "likeliest (top-5).\n",
+             "likeliest (top-5); then each class's precision and recall, and which are taken for which. With --run, "
+             "eval.json\n"
+             "in DIR has all of it, and `blanch report DIR` shows it.\n",
     .run = run,
 };

@@ -2,6 +2,7 @@
 #include "cli/common.h"
 #include "model.h"
 #include "train/open.h"
+#include "train/torchvision.h"
 #include "train/train.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -54,7 +55,8 @@ static int list_text(void) {
         printf("%-22s %-11s %7d %12lld %12lld  %s\n", model->name, input, model->classes, (long long)bn, (long long)nd,
                model->summary);
     }
-    printf("\n`blanch models NAME` lists a network's layers.\n");
+    printf("\n`blanch models NAME` lists a network's layers. torchvision:resnet18, resnet50, vgg11, vgg16, vgg19, each "
+           "with\n_bn, densenet121 and mobilenet_v2 name those of -imagenet as torchvision does.\n");
     return 0;
 }
 
@@ -147,6 +149,8 @@ static int run(int argc, char **argv) {
                        "--norm, --size, --classes and options of ND go with a network: blanch models NAME");
     if (count > 1) return bl_fail(BLANCH_EUSAGE, "models takes one network, not also '%s'", argv[2]);
     if (count) {
+        const struct bl_torchvision *named = bl_torchvision_find(argv[1]);
+        if (named && network.norm == BLANCH_OWN) network.norm = named->norm;
         code = bl_model_open(&model, argv[1]);
         if (!code) code = bl_model_size(model, common.size, &network.height, &network.width);
         if (!code) code = show(model, &network, &common);

@@ -2,11 +2,27 @@
 #include "cli/common.h"
 #include "cli/weights.h"
 #include "io/files.h"
+#include "base/replace.h"
+#include "report/html.h"
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
-enum { BEST = 5 };
+enum { BEST = 5, MOST_BEST = 1000 };
+
+struct predict {
+    struct bl_weights_options o;
+    struct bl_trained t;
+    int best;        // classes of an image
+    const char *csv; // file; NULL: none
+    int status;      // the exit status that images which were left out ask for
+    float *image, *logits;
+    int *order;             // (best) of an image's classes
+    cJSON *json;            // NULL: not wanted
+    struct bl_replace file; // of csv, open from the beginning on
+    struct bl_html out;     // what is to be written to it
+};
 
 static int softmax(float *logits, int classes, const char *path) {
     double largest = -INFINITY, sum = 0;
@@ -20,58 +36,77 @@ static int softmax(float *logits, int classes, const char *path) {
 }
 
 /* The likeliest classes first; returns how many. */
-static int rank(const float *probability, int classes, int best[BEST]) {
+static int rank(const float *probability, int classes, int *best, int most) {
     int count = 0;
     for (int c = 0; c < classes; c++) {
-        int at = count < BEST ? count++ : BEST - 1;
-        if (at == BEST - 1 && count == BEST && c >= BEST && probability[c] <= probability[best[at]]) continue;
+        int at = count < most ? count++ : most - 1;
+        if (c >= most && probability[c] <= probability[best[at]]) continue;
         for (; at > 0 && probability[c] > probability[best[at - 1]]; at--) best[at] = best[at - 1];
         best[at] = c;
     }
     return count;
 }
 
-static void print_text(const struct bl_trained *t, const char *path, const float *probability, const int *best,
-                       int count) {
+/* --- what is written of an image ---------------------------------------------------------------- */
+
+static void put_text(const struct predict *p, const char *path, int count) {
     printf("%s\n", bl_shown(path));
     for (int i = 0; i < count; i++)
-        printf("  %6.2f %%  %4d  %s\n", 100.0 * (double)probability[best[i]], best[i],
-               bl_shown(bl_trained_class(t, best[i])));
+        printf("  %6.2f %%  %4d  %s\n", 100.0 * (double)p->logits[p->order[i]], p->order[i],
+               bl_shown(bl_trained_class(&p->t, p->order[i])));
 }
 
-static cJSON *image_json(const struct bl_trained *t, const char *path, const float *probability, const int *best,
-                         int count) {
+static void put_json(const struct predict *p, const char *path, int count) {
     cJSON *json = cJSON_CreateObject(), *classes = cJSON_CreateArray();
     cJSON_AddStringToObject(json, "image", path);
     cJSON_AddItemToObject(json, "classes", classes);
     for (int i = 0; i < count; i++) {
         cJSON *item = cJSON_CreateObject();
-        cJSON_AddNumberToObject(item, "class", best[i]);
-        cJSON_AddStringToObject(item, "name", bl_trained_class(t, best[i]));
-        cJSON_AddItemToObject(item, "probability", bl_json_number((double)probability[best[i]], 6));
+        cJSON_AddNumberToObject(item, "class", p->order[i]);
+        cJSON_AddStringToObject(item, "name", bl_trained_class(&p->t, p->order[i]));
+        cJSON_AddItemToObject(item, "probability", bl_json_number((double)p->logits[p->order[i]], 6));
         cJSON_AddItemToArray(classes, item);
     }
-    return json;
+    cJSON_AddItemToArray(p->json, json);
 }
 
-/* images: NHWC, as the loader's batches are. */
-static int logits_of(struct bl_trained *t, const float *image, float *logits) {
-    int code = bl_tensor_write_nhwc(bl_graph_in(t->net->graph), 1, image);
-    if (!code) code = bl_graph_forward(t->net->graph, 1, false);
-    return code ? code : bl_tensor_read(t->net->graph, bl_graph_out(t->net->graph), 1, logits);
+/* image, class_1, probability_1, ...: a class without a name is its number. count 0: the image was left out. */
+static void put_row(struct predict *p, const char *path, int count) {
+    bl_csv_text(&p->out, path);
+    for (int i = 0; i < p->best; i++) {
+        const char *name = i < count ? bl_trained_class(&p->t, p->order[i]) : "";
+        bl_html(&p->out, ",");
+        bl_csv_text(&p->out, name);
+        if (i < count && !*name) bl_html(&p->out, "%d", p->order[i]);
+        bl_html(&p->out, ",");
+        if (i < count) bl_html(&p->out, "%.6g", (double)p->logits[p->order[i]]);
+    }
+    bl_html(&p->out, "\n");
 }
 
-/* json NULL: lines of text. */
-static int classify_one(struct bl_trained *t, const char *path, float *image, float *logits, cJSON *json) {
-    int classes = t->net->options.classes, best[BEST];
-    int code = bl_image_file(path, &t->view, image);
-    if (code || (code = logits_of(t, image, logits)) || (code = softmax(logits, classes, path))) return code;
-    int ranked = rank(logits, classes, best);
-    if (json)
-        cJSON_AddItemToArray(json, image_json(t, path, logits, best, ranked));
-    else
-        print_text(t, path, logits, best, ranked);
-    return 0;
+static void put(struct predict *p, const char *path, int count) {
+    if (p->csv) put_row(p, path, count);
+    if (p->json) put_json(p, path, count);
+    if (!p->csv && !p->json) put_text(p, path, count);
+}
+
+/* --- classifying ------------------------------------------------------------------------------ */
+
+/* An image as the loader's batches are, NHWC. */
+static int logits_of(struct predict *p) {
+    struct bl_graph *graph = p->t.net->graph;
+    int code = bl_tensor_write_nhwc(bl_graph_in(graph), 1, p->image);
+    if (!code) code = bl_graph_forward(graph, 1, false);
+    return code ? code : bl_tensor_read(graph, bl_graph_out(graph), 1, p->logits);
+}
+
+static int classify_one(struct predict *p, const char *path) {
+    const int classes = p->t.net->options.classes;
+    int code = bl_image_file(path, &p->t.view, p->image);
+    if (!code) code = logits_of(p);
+    if (!code) code = softmax(p->logits, classes, path);
+    if (!code) put(p, path, rank(p->logits, classes, p->order, p->best));
+    return code ? code : p->out.error;
 }
 
 /* An image that cannot be classified is named, and the others are classified. */
@@ -79,84 +114,134 @@ static bool is_of_image(int code) {
     return code == BLANCH_EINPUT || code == BLANCH_EIO || code == BLANCH_ELIMIT || code == BLANCH_EDIVERGED;
 }
 
-static void leave_out(const char *path, int code, cJSON *json) {
+static void leave_out(struct predict *p, const char *path, int code) {
     bl_print_error(code);
-    if (!json) return;
+    if (p->csv) put_row(p, path, 0);
+    if (!p->json) return;
     cJSON *entry = cJSON_CreateObject();
     cJSON_AddStringToObject(entry, "image", path);
     cJSON_AddStringToObject(entry, "error", blanch_error_message());
-    cJSON_AddItemToArray(json, entry);
+    cJSON_AddItemToArray(p->json, entry);
 }
 
-static int print_document(const struct bl_trained *t, const struct bl_common *common, cJSON *images) {
-    cJSON *json = bl_document("predict", 2, blanch_device_info(t->dev), bl_options_json(common->options));
-    cJSON_AddItemToObject(json, "images", images);
+static int make_room(struct predict *p) {
+    const struct bl_view *view = &p->t.view;
+    const int classes = p->t.net->options.classes;
+    if (p->best > classes) p->best = classes;
+    p->image = bl_calloc((size_t)view->channels * (size_t)view->height * (size_t)view->width, sizeof *p->image);
+    p->logits = bl_calloc((size_t)classes, sizeof *p->logits);
+    p->order = bl_calloc((size_t)p->best, sizeof *p->order);
+    p->json = p->o.common.json ? cJSON_CreateArray() : NULL;
+    if (!p->image || !p->logits || !p->order || (p->o.common.json && !p->json)) return BLANCH_ENOMEM;
+    if (!p->csv) return 0;
+    bl_html(&p->out, "image");
+    for (int i = 1; i <= p->best; i++) bl_html(&p->out, ",class_%d,probability_%d", i, i);
+    bl_html(&p->out, "\n");
+    return p->out.error ? p->out.error : bl_replace_open(&p->file, p->csv);
+}
+
+static int finish(struct predict *p) {
+    if (p->csv && !p->json) printf("%s\n", bl_shown(p->csv));
+    if (!p->json) return 0;
+    cJSON *json = bl_document("predict", 2, blanch_device_info(p->t.dev), bl_options_json(p->o.common.options));
+    cJSON_AddItemToObject(json, "images", p->json);
+    p->json = NULL;
     return bl_print_json(json);
 }
 
-/* A positive result is the exit status where images were left out: the highest that one of them asks for. */
-static int classify(struct bl_trained *t, char **paths, int count, const struct bl_common *common) {
-    int code = 0, status = 0;
-    float *image = bl_calloc((size_t)t->view.channels * (size_t)t->view.height * (size_t)t->view.width, sizeof *image);
-    float *logits = bl_calloc((size_t)t->net->options.classes, sizeof *logits);
-    cJSON *all = common->json ? cJSON_CreateArray() : NULL;
-    if (!image || !logits || (common->json && !all)) code = BLANCH_ENOMEM;
-    for (int i = 0; i < count && !code; i++) {
-        code = classify_one(t, paths[i], image, logits, all);
-        if (!is_of_image(code)) continue;
-        leave_out(paths[i], code, all);
-        if (bl_exit_status(code) > status) status = bl_exit_status(code);
-        code = 0;
-    }
-    free(image);
-    free(logits);
-    if (common->json && !code)
-        code = print_document(t, common, all);
-    else
-        cJSON_Delete(all);
-    return code ? code : status;
-}
+/* --- images ------------------------------------------------------------------------------------- */
 
-static int predict(const struct bl_weights_options *o, char **paths, int count) {
-    struct bl_trained trained;
-    if (!count) return bl_fail(BLANCH_EUSAGE, "no image is named; usage: blanch predict IMAGE... --run DIR");
-    if (o->run && o->data)
-        return bl_fail(BLANCH_EUSAGE, "--data goes with --weights: a run knows its classes and its normalisation");
-    int code = bl_trained_open(&trained, o);
-    if (code) return code;
-    code = classify(&trained, paths, count, &o->common);
-    bl_trained_close(&trained);
+static int write_out(struct predict *p) {
+    int code = p->out.error;
+    if (!code && p->out.size) code = bl_replace_write(&p->file, p->out.data, p->out.size);
+    p->out.size = 0;
     return code;
 }
 
+/* code: how one image, or listing a folder, went. */
+static int go_on(struct predict *p, const char *path, int code) {
+    if (is_of_image(code)) {
+        leave_out(p, path, code);
+        if (bl_exit_status(code) > p->status) p->status = bl_exit_status(code);
+        code = 0;
+    }
+    if (!code && p->csv) code = write_out(p);
+    return code ? code : bl_check_interrupted();
+}
+
+static int classify_folder(struct predict *p, const char *folder) {
+    char **paths;
+    size_t count;
+    uint32_t others;
+    int code = bl_image_list(folder, &paths, &count, &others);
+    if (code) return go_on(p, folder, code);
+    if (others) bl_progress_line(NULL, "%s: %u file%s of types not read", folder, others, others == 1 ? "" : "s");
+    for (size_t i = 0; i < count; i++) {
+        if (!code) code = go_on(p, paths[i], classify_one(p, paths[i]));
+        free(paths[i]);
+    }
+    free(paths);
+    return code;
+}
+
+static int classify_all(struct predict *p, char **named, int count) {
+    int code = 0;
+    for (int i = 0; i < count && !code; i++)
+        code = bl_is_folder(named[i]) ? classify_folder(p, named[i]) : go_on(p, named[i], classify_one(p, named[i]));
+    if (p->csv) code = bl_replace_close(&p->file, code);
+    return code;
+}
+
+/* A positive result is the exit status where images were left out: the highest that one of them asks for. */
+static int predict(struct predict *p, char **named, int count) {
+    if (!count) return bl_fail(BLANCH_EUSAGE, "no image is named; usage: blanch predict IMAGE... --run DIR");
+    if (p->o.run && p->o.data)
+        return bl_fail(BLANCH_EUSAGE, "--data goes with --weights: a run knows its classes and its normalisation");
+    int code = bl_trained_open(&p->t, &p->o);
+    if (code) return code;
+    if (!(code = make_room(p)) && !(code = classify_all(p, named, count))) code = finish(p);
+    bl_trained_close(&p->t);
+    cJSON_Delete(p->json);
+    free(p->image), free(p->logits), free(p->order), free(p->out.data);
+    return code ? code : p->status;
+}
+
 static int run(int argc, char **argv) {
-    struct bl_weights_options o = {.batch = 1};
+    struct predict p = {.o = {.batch = 1}, .best = BEST};
+    struct bl_weights_options *o = &p.o;
     bool help;
     int count = 0;
-    bl_common_init(&o.common);
+    bl_common_init(&o->common);
     const struct bl_option own[] = {
-        {"run", BL_OPT_TEXT, &o.run, 0, 0, "DIR", "a run: its last weights, settings and class names"},
-        {"best", BL_OPT_FLAG, &o.best, 0, 0, NULL, "the run's best weights instead"},
-        {"weights", BL_OPT_TEXT, &o.weights, 0, 0, "FILE",
+        {"run", BL_OPT_TEXT, &o->run, 0, 0, "DIR", "a run: its last weights, settings and class names"},
+        {"best", BL_OPT_FLAG, &o->best, 0, 0, NULL, "the run's best weights instead"},
+        {"weights", BL_OPT_TEXT, &o->weights, 0, 0, "FILE",
          "a state dict as safetensors; --model and --norm where it does not say"},
-        {"data", BL_OPT_TEXT, &o.data, 0, 0, "SPEC",
+        {"data", BL_OPT_TEXT, &o->data, 0, 0, "SPEC",
          "the dataset that gives classes and normalisation (with --weights)"},
+        {"topk", BL_OPT_INT, &p.best, 1, MOST_BEST, "K", "classes of each image (5)"},
+        {"csv", BL_OPT_TEXT, &p.csv, 0, 0, "FILE", "a row of each image, as comma-separated values, instead"},
         {0},
     };
     struct bl_option options[BL_MAX_OPTIONS];
-    bl_common_options(options, own, &o.common, BL_COMMON_NETWORK | BL_COMMON_DEVICE | BL_COMMON_ND | BL_COMMON_JSON);
+    bl_common_options(options, own, &o->common, BL_COMMON_NETWORK | BL_COMMON_DEVICE | BL_COMMON_ND | BL_COMMON_JSON);
     int code = bl_options_parse(&bl_command_predict, options, argc, argv, &count, &help);
-    return code || help ? code : predict(&o, argv + 1, count);
+    if (code || help) return code;
+    bl_end_in_order();
+    return predict(&p, argv + 1, count);
 }
 
 const struct bl_command bl_command_predict = {
     .name = "predict",
     .summary = "classifies images with a trained network",
     .usage =
-        "usage: blanch predict IMAGE... --run DIR [--best] [options]\n"
-        "       blanch predict IMAGE... --weights FILE [--model NAME --norm bn|nd|none] [--data SPEC] [options]\n"
+        "usage: blanch predict IMAGE|FOLDER... --run DIR [--best] [options]\n"
+        "       blanch predict IMAGE|FOLDER... --weights FILE [--model NAME --norm bn|nd|none] [--data SPEC] "
+        "[options]\n"
         "\n"
-        "Prints the five likeliest classes of each image, with their probabilities. An image that cannot be read is\n"
-        "named, the others are classified, and the exit status is 2.\n",
+        "Prints the five likeliest classes of each image, with their probabilities; of a folder, of all images below\n"
+        "it. --csv writes them to a file: image, class_1, probability_1, ... An image that cannot be read is named, "
+        "the\n"
+        "others are classified, and the exit status is 2.\n",
     .run = run,
 };

@@ -4,6 +4,7 @@
 #include "train/about.h"
 #include "train/blocks.h"
 #include "train/open.h"
+#include "train/torchvision.h"
 #include <math.h>
 #include <string.h>
 #include <stdlib.h>
@@ -52,6 +53,7 @@ static int from_names(struct bl_trained *t, const struct bl_weights_options *o, 
     t->own = !o->weights;
     if (!code && t->own && !t->model->value_count)
         return bl_fail(BLANCH_EUSAGE, "--run DIR or --weights FILE is missing: %s has no weights", o->common.model);
+    if (!code && !t->own) code = bl_weights_classes(t->model, network, o->weights, &network->classes);
     if (!code && !t->own && bl_model_norm(t->model, network->norm) == BLANCH_ND)
         code = bl_blocks_of_weights(o->weights, &network->nd, &t->config.layers);
     t->weights = code ? NULL : bl_strdup(t->own ? t->model->name : o->weights);
@@ -61,7 +63,9 @@ static int from_names(struct bl_trained *t, const struct bl_weights_options *o, 
 /* What is asked for is what the file says of itself, or nothing is. */
 static bool is_meant(const struct bl_run_config *about, const struct bl_common *common) {
     if (!about->json || bl_common_gives_nd(common)) return false;
-    if (common->model && strcmp(common->model, about->model->name) != 0) return false;
+    const struct bl_torchvision *named = bl_torchvision_find(common->model);
+    const char *model = named ? named->own : common->model;
+    if (model && strcmp(model, about->model->name) != 0) return false;
     return !common->norm || !strcmp(common->norm, bl_norm_name(about->options.network.norm));
 }
 
@@ -81,6 +85,7 @@ static int from_about(struct bl_trained *t, const struct bl_weights_options *o, 
 /* The file's own word, or the command line's. */
 static int from_file(struct bl_trained *t, const struct bl_weights_options *o, struct bl_network_options *network) {
     int code = bl_about_read(&t->config, o->weights);
+    if (code == BLANCH_EINPUT && o->common.model) code = 0; // what is wrong with the file shows when it is loaded
     if (code) return code;
     if (is_meant(&t->config, &o->common)) return from_about(t, o, network);
     const bool says = t->config.json != NULL;
@@ -91,9 +96,9 @@ static int from_file(struct bl_trained *t, const struct bl_weights_options *o, s
 }
 
 /* Without data or a run: the normalisation of CIFAR-10 or ImageNet, by the network's input size. It is a guess, so it
- * is said. */
-static void plain_view(struct bl_view *view, int channels, int height, int width) {
-    const bool large = height > 64 && width > 64;
+ * is said, but not of torchvision's networks. */
+static void plain_view(struct bl_view *view, int channels, int height, int width, bool imagenet) {
+    const bool large = imagenet || (height > 64 && width > 64);
     *view = (struct bl_view){channels,
                              height,
                              width,
@@ -103,6 +108,7 @@ static void plain_view(struct bl_view *view, int channels, int height, int width
     if (large)
         *view = (struct bl_view){
             channels, height, width, BL_AUGMENT_IMAGENET, {0.485f, 0.456f, 0.406f}, {0.229f, 0.224f, 0.225f}};
+    if (imagenet) return;
     bl_progress_line(NULL,
                      "warning: the weights do not tell how their images were normalised; %s's mean and deviation "
                      "are used; --data SPEC or --run DIR gives others",
@@ -119,15 +125,19 @@ static bool read_numbers(const cJSON *list, int count, float *numbers) {
 }
 
 /* What a model's file says of its images and classes, as ONNX's metadata may: like a run's. */
-static void take_view(struct bl_trained *t, int channels, const struct bl_network_options *network) {
+static void take_view(struct bl_trained *t, const struct bl_network_options *network) {
     const struct blanch_model *model = t->model;
     const cJSON *mean = cJSON_GetObjectItemCaseSensitive(model->json, "mean"),
                 *deviation = cJSON_GetObjectItemCaseSensitive(model->json, "deviation"),
                 *names = cJSON_GetObjectItemCaseSensitive(model->json, "class_names");
     const bool large = network->height > 64 && network->width > 64;
-    struct bl_view view = {channels, network->height, network->width, large ? BL_AUGMENT_IMAGENET : BL_AUGMENT_NONE};
-    bool good = read_numbers(mean, channels, view.mean) && read_numbers(deviation, channels, view.deviation);
-    for (int i = 0; good && i < channels; i++) good = view.deviation[i] > 0;
+    struct bl_view view = {.channels = model->channels,
+                           .height = network->height,
+                           .width = network->width,
+                           .augment = large ? BL_AUGMENT_IMAGENET : BL_AUGMENT_NONE};
+    bool good =
+        read_numbers(mean, model->channels, view.mean) && read_numbers(deviation, model->channels, view.deviation);
+    for (int i = 0; good && i < model->channels; i++) good = view.deviation[i] > 0;
     if (good) t->view = view;
     if (cJSON_IsArray(names) && cJSON_GetArraySize(names) == model->classes) t->config.class_name = names;
 }
@@ -137,12 +147,12 @@ static int shape_by_data(struct bl_trained *t, struct bl_network_options *networ
                          : t->data      ? bl_dataset_channels(t->data)
                                         : t->model->channels;
     if (t->config.json && t->view.channels) return 0;
+    network->channels = channels;
     if (!t->data) {
-        take_view(t, channels, network);
+        take_view(t, network);
         return 0;
     }
     if (!t->config.json) network->classes = bl_dataset_classes(t->data);
-    network->channels = channels;
     bl_view_default(&t->view, t->data, channels, network->height, network->width);
     return 0;
 }
@@ -198,7 +208,8 @@ static int load(struct bl_trained *t) {
 int bl_trained_open(struct bl_trained *t, const struct bl_weights_options *o) {
     struct bl_network_options network;
     int code = bl_trained_find(t, o, &network);
-    if (!code && !t->view.channels) plain_view(&t->view, t->model->channels, network.height, network.width);
+    if (!code && !t->view.channels)
+        plain_view(&t->view, network.channels, network.height, network.width, bl_torchvision_named(o->common.model));
     if (!code) code = blanch_device_open(&t->dev, o->common.device, o->common.max_alloc);
     if (!code) code = bl_network_create(&t->net, t->dev, &network);
     if (!code) code = load(t);

@@ -176,11 +176,20 @@ static int parse(struct bl_safetensors *file, const char *path, size_t size) {
     return code ? code : read_tensors(file, file->bytes + 8 + length, size - 8 - (size_t)length);
 }
 
+/* A zip, or a pickle of protocol 2 to 5. */
+static bool is_pickled(const char *bytes, size_t size) {
+    if (size < 4) return false;
+    return !memcmp(bytes, "PK\3\4", 4) || (bytes[0] == '\x80' && bytes[1] >= 2 && bytes[1] <= 5);
+}
+
 int bl_st_take(struct bl_safetensors **file, const char *path, char *bytes, size_t size) {
     *file = bl_calloc(1, sizeof **file);
     if (!*file) return free(bytes), BLANCH_ENOMEM;
     (*file)->bytes = bytes;
     int code = parse(*file, path, size);
+    if (code == BLANCH_EINPUT && is_pickled(bytes, size))
+        code = bl_fail(code, "%s is of torch.save; `python -m blanch.convert %s OUT.safetensors` makes it readable",
+                       path, path);
     if (code) {
         bl_st_close(*file);
         *file = NULL;

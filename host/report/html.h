@@ -68,6 +68,7 @@ void bl_html_bar(struct bl_html *html, const char *who, const double *phases, do
 void bl_html_joint_curves(struct bl_html *html, const struct bl_result *results, int count);
 /* Every cell learns its column's head, which a narrow page shows beside it. */
 void bl_html_label_cells(struct bl_html *html);
+void bl_html_eval(struct bl_html *html, const struct bl_eval_result *eval); // NULL: nothing
 /* What a run's budget decided; nothing where it has none. */
 void bl_html_budget(struct bl_html *html, const struct bl_pair_result *pair, const struct bl_run_result *run);
 

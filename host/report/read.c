@@ -87,6 +87,18 @@ static int read_ledger(struct bl_run_result *run, const char *path, double batch
     return code;
 }
 
+/* What `blanch eval --run` left, if it did. */
+static int read_eval(const char *folder, struct bl_result *result) {
+    char *path = bl_format("%s/eval.json", folder);
+    cJSON *json = NULL;
+    int code = path ? 0 : BLANCH_ENOMEM;
+    if (!code && bl_path_exists(path)) code = read_json(path, false, &json);
+    if (json && (code = bl_eval_read(json, &result->eval))) bl_fail_in(code, "%s", path);
+    cJSON_Delete(json);
+    free(path);
+    return code;
+}
+
 static int from_run(const char *folder, struct bl_result *result) {
     char *config_path = bl_format("%s/config.json", folder), *log = bl_format("%s/log.jsonl", folder),
          *ledger = bl_format("%s/ledger.json", folder);
@@ -96,6 +108,7 @@ static int from_run(const char *folder, struct bl_result *result) {
         bl_fail(code, "%s names no model and norm: not the folder of a training run", config_path);
     if (!code) code = read_log(&result->run[0], log, result->batch);
     if (!code) code = read_ledger(&result->run[0], ledger, result->batch);
+    if (!code) code = read_eval(folder, result);
     cJSON_Delete(config);
     free(config_path);
     free(log);

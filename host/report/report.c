@@ -186,6 +186,7 @@ static void put_document(struct bl_html *html, const struct bl_result *result, b
     put_rates(html, result);
     for (int p = 0; p < result->pairs; p++) bl_html_pair(html, result, &result->pair[p], many);
     for (int d = 0; d < result->devices && !result->pairs; d++) bl_html_curves(html, result, d);
+    bl_html_eval(html, result->eval);
     for (int r = 0; r < result->runs && !result->pairs; r++) bl_html_run(html, &result->run[r], true);
     put_method(html, result);
 }

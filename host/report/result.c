@@ -150,6 +150,7 @@ void bl_result_free(struct bl_result *result) {
     for (int r = 0; r < result->runs; r++) bl_run_result_free(&result->run[r]);
     for (int p = 0; p < result->pairs; p++) free(result->pair[p].row);
     cJSON_Delete(result->settings);
+    bl_eval_free(result->eval);
     free(result->source), free(result->data);
     free(result->device), free(result->run), free(result->pair);
     *result = (struct bl_result){0};

@@ -83,6 +83,18 @@ struct bl_device_result {
     double clock_mhz, max_alloc_bytes;
 };
 
+struct bl_eval_class {
+    char *name;
+    double images, precision, recall, f1;
+};
+struct bl_eval_result { // what `blanch eval` found, in a run's directory
+    char *split, *data, *weights;
+    double images, loss, top1, top5;
+    int classes;
+    struct bl_eval_class *class;
+    double *confusion; // (classes, classes): of a class's images, by what was answered; NULL: too many classes
+};
+
 struct bl_result {
     struct bl_header header;
     char *source; // the path that it was read from; NULL: none
@@ -95,6 +107,7 @@ struct bl_result {
     struct bl_run_result *run;
     struct bl_pair_result *pair;
     int devices, runs, pairs;
+    struct bl_eval_result *eval; // NULL: none
 };
 
 /* --- making ----------------------------------------------------------------------------------- */
@@ -164,6 +177,9 @@ int bl_result_read(const cJSON *json, struct bl_result *result);
 int bl_result_read_config(const cJSON *json, struct bl_result *result);
 int bl_run_read_measured(const cJSON *json, struct bl_run_result *run); // of ledger.json too
 void bl_epoch_read(const cJSON *json, struct bl_epoch_result *epoch);   // a line of a log too
+int bl_eval_read(const cJSON *json, struct bl_eval_result **eval);      // BLANCH_EINPUT
+cJSON *bl_eval_json(const struct bl_eval_result *eval);
+void bl_eval_free(struct bl_eval_result *eval);
 int bl_decision_read(const cJSON *json, struct bl_decision_result *decision);
 
 #endif

@@ -165,6 +165,7 @@ cJSON *bl_result_json(const struct bl_result *result) {
     for (int r = 0; r < result->runs; r++) cJSON_AddItemToArray(runs, run_json(result, &result->run[r]));
     pairs = cJSON_AddArrayToObject(json, "pairs");
     for (int p = 0; p < result->pairs; p++) cJSON_AddItemToArray(pairs, pair_json(result, &result->pair[p]));
+    if (result->eval) cJSON_AddItemToObject(json, "eval", bl_eval_json(result->eval));
     return json;
 }
 

@@ -130,6 +130,7 @@ int bl_run_open_directory(struct run *run) {
     if (!code) code = write_network(run);
     if (!code) code = bl_json_write(path, json);
     if (!code) code = open_log(run);
+    if (!code) code = bl_run_results(run);
     cJSON_Delete(json);
     free(path);
     return code;

@@ -28,11 +28,12 @@ static int check_body(const struct bl_graph *graph, const char *path) {
     for (int i = 0; i < bl_graph_params(graph) && !code; i++) {
         const struct bl_param *param = bl_graph_param(graph, i);
         if (param->private_state || is_of_head(graph, param)) continue;
-        const struct bl_st_tensor *tensor = bl_st_find(file, param->name);
+        const struct bl_st_tensor *tensor = bl_st_find_param(file, param);
         if (tensor ? !is_shaped(tensor, param) : !param->counter)
             code = bl_fail(BLANCH_EINPUT, "%s: %s is %s, and is not the classifier's; check the model and the norm",
                            path, param->name, tensor ? "of another shape" : "missing");
     }
+    code = bl_weights_explain(code, graph, file);
     bl_st_close(file);
     return code;
 }
@@ -68,5 +69,23 @@ int bl_weights_begin(struct bl_graph *graph, const char *path, bool new_head) {
     const bool body = !check_body(graph, path);
     bl_fail(code, "%s%s", message, body ? "; --new-head takes all but the classifier" : "");
     free(message);
+    return code;
+}
+
+int bl_weights_classes(const struct blanch_model *model, const struct bl_network_options *options, const char *path,
+                       int *classes) {
+    struct bl_safetensors *file = NULL;
+    struct bl_graph *graph = NULL;
+    int code = bl_st_open(&file, path);
+    *classes = 0;
+    if (!code) code = bl_graph_create(&graph, NULL, 1, true);
+    if (!code) code = bl_model_build(graph, model, options);
+    if (!code) code = bl_graph_finish(graph, 0);
+    const struct bl_node *head = code ? NULL : head_of(graph);
+    const struct bl_st_tensor *weight = head && head->params ? bl_st_find(file, head->param[0]->name) : NULL;
+    if (weight && weight->dims == head->param[0]->dims && weight->shape[0] >= 1 && weight->shape[0] <= BL_MOST_CLASSES)
+        *classes = (int)weight->shape[0];
+    bl_graph_free(graph);
+    bl_st_close(file);
     return code;
 }

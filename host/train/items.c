@@ -14,6 +14,25 @@ static void add_item(struct bl_items *items, struct bl_param *param, enum bl_sou
     snprintf(item->name, sizeof item->name, "%s%s%s", param->name, *suffix ? "." : "", suffix);
 }
 
+/* torchvision's files of DenseNet have norm.1 and conv.2 in their layers, where its networks have norm1 and conv2. */
+static void old_name(const char *name, char former[192]) {
+    static const char layer[] = ".denselayer";
+    const char *at = strstr(name, layer);
+    *former = 0;
+    if (!at) return;
+    at += sizeof layer - 1;
+    at += strspn(at, "0123456789");
+    if ((strncmp(at, ".norm", 5) && strncmp(at, ".conv", 5)) || (at[5] != '1' && at[5] != '2') || at[6] != '.') return;
+    snprintf(former, 192, "%.*s.%s", (int)(at + 5 - name), name, at + 5);
+}
+
+const struct bl_st_tensor *bl_st_find_param(const struct bl_safetensors *file, const struct bl_param *param) {
+    char former[192];
+    const struct bl_st_tensor *tensor = bl_st_find(file, param->name);
+    old_name(param->name, former);
+    return tensor || !*former ? tensor : bl_st_find(file, former);
+}
+
 /* "NAME.momentum_buffer", and of a target "NAME.target.memory.momentum_buffer". */
 static void add_part(struct bl_items *items, struct bl_param *param, enum bl_source source, int which) {
     static const char *const kinds[BL_SOURCES] = {"", "", "target.memory.", "target.first."};
@@ -36,7 +55,7 @@ static void add_trainable(struct bl_items *items, struct bl_param *param, bool t
     for (int i = 1; i <= states; i++) {
         add_part(items, param, BL_OF_OPTIMISER, i);
         if (!strcmp(optimiser->state_name[i - 1], "momentum_buffer"))
-            items->item[items->count - 1].former = param->name;
+            snprintf(items->item[items->count - 1].former, sizeof items->item->former, "%s", param->name);
     }
     for (int i = 0; i <= states && target; i++)
         add_part(items, param, BL_MEMORY, i), add_part(items, param, BL_FIRST, i);
@@ -50,8 +69,12 @@ static int open_items(struct bl_items *items, const struct bl_graph *graph) {
 
 int bl_items_of_weights(struct bl_items *items, struct bl_graph *graph) {
     int code = open_items(items, graph);
-    for (int i = 0; i < bl_graph_params(graph) && !code; i++)
-        if (!bl_graph_param(graph, i)->private_state) add_item(items, bl_graph_param(graph, i), BL_VALUE, 0, "");
+    for (int i = 0; i < bl_graph_params(graph) && !code; i++) {
+        struct bl_param *param = bl_graph_param(graph, i);
+        if (param->private_state) continue;
+        add_item(items, param, BL_VALUE, 0, "");
+        old_name(param->name, items->item[items->count - 1].former);
+    }
     return code;
 }
 
@@ -151,7 +174,7 @@ int bl_items_write(const struct bl_items *items, const char *path, const char *c
 
 static const struct bl_st_tensor *find_tensor(const struct bl_safetensors *file, const struct bl_item *item) {
     const struct bl_st_tensor *tensor = bl_st_find(file, item->name);
-    return tensor || !item->former ? tensor : bl_st_find(file, item->former);
+    return tensor || !*item->former ? tensor : bl_st_find(file, item->former);
 }
 
 static bool same_shape(const struct bl_item *item, const struct bl_st_tensor *tensor) {
@@ -199,7 +222,7 @@ static int refuse(const char *path, const struct misfit *misfit, bool state) {
 static bool is_expected(const struct bl_items *items, const char *name) {
     for (int i = 0; i < items->count; i++) {
         const struct bl_item *item = &items->item[i];
-        if (!strcmp(item->name, name) || (item->former && !strcmp(item->former, name))) return true;
+        if (!strcmp(item->name, name) || !strcmp(item->former, name)) return true;
     }
     return false;
 }

@@ -19,7 +19,7 @@ struct bl_item { // a tensor of a file
     struct bl_param *param;
     enum bl_source source;
     int which;
-    const char *former; // its name in files of older versions; NULL: none
+    char former[192]; // its name in older files; "": none
 };
 struct bl_items {
     struct bl_item *item;
@@ -42,7 +42,6 @@ int bl_items_keep_fitting(struct bl_items *items, const struct bl_safetensors *f
 int bl_items_take(struct bl_graph *graph, const struct bl_items *items, const struct bl_safetensors *file,
                   const char *path);
 
-/* As bl_weights_save. */
 int bl_weights_write(struct bl_graph *graph, const char *path, int64_t step, bool checked);
 
 #endif

@@ -53,7 +53,8 @@ int bl_run_log_epoch(struct run *run, const struct blanch_metrics *judged, const
     if (ema->count) add_metrics(line, "ema_", judge, ema);
     add(line, "train_s", run->position.train_s, 5);
     add(line, judge == BL_VAL ? "val_s" : "test_s", seconds, 5);
-    return bl_json_line(run->log, line, run->log_path);
+    int code = bl_run_results_add(run, line);
+    return code ? code : bl_json_line(run->log, line, run->log_path);
 }
 
 int bl_run_log_blocks(struct run *run) {

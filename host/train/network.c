@@ -1,4 +1,5 @@
 /* The body of the public struct blanch_network: a model's graph on a device, fed from the host. */
+#include "train/answers.h"
 #include "train/open.h"
 #include "train/session.h"
 #include "train/tune.h"
@@ -457,8 +458,16 @@ int bl_network_logits(struct blanch_network *net, const struct bl_batch *batch, 
     return bl_tensor_read(net->graph, bl_graph_out(net->graph), batch->count, logits);
 }
 
-/* A network made for inference has no loss: its logits are read. */
-static int eval_logits(struct blanch_network *net, const struct bl_batch *batch, struct blanch_metrics *metrics) {
+static int32_t likeliest(const float *logits, int classes) {
+    int best = 0;
+    for (int c = 1; c < classes; c++)
+        if (logits[c] > logits[best]) best = c;
+    return best;
+}
+
+/* A network made for inference has no loss: its logits are read. answers may be NULL. */
+static int eval_logits(struct blanch_network *net, const struct bl_batch *batch, struct blanch_metrics *metrics,
+                       struct bl_answers *answers) {
     int classes = net->options.classes;
     float *logits = bl_calloc((size_t)batch->count * (size_t)classes, sizeof *logits);
     if (!logits) return BLANCH_ENOMEM;
@@ -466,6 +475,8 @@ static int eval_logits(struct blanch_network *net, const struct bl_batch *batch,
     *metrics = (struct blanch_metrics){.count = batch->count};
     for (int i = 0; i < batch->count && !code; i++)
         add_image(metrics, logits + (size_t)i * classes, classes, batch->labels[i]);
+    for (int i = 0; i < batch->count && !code && answers; i++)
+        code = bl_answers_add(answers, batch->labels[i], likeliest(logits + (size_t)i * classes, classes));
     metrics->loss /= batch->count;
     free(logits);
     return code;
@@ -473,7 +484,7 @@ static int eval_logits(struct blanch_network *net, const struct bl_batch *batch,
 
 int bl_network_eval(struct blanch_network *net, const struct bl_batch *batch, struct blanch_metrics *metrics) {
     int code = check_batch(net, batch, net->options.batch, true);
-    if (code || !bl_graph_labels(net->graph)) return code ? code : eval_logits(net, batch, metrics);
+    if (code || !bl_graph_labels(net->graph)) return code ? code : eval_logits(net, batch, metrics, NULL);
     if ((code = upload(net, batch)) || (code = bl_graph_forward(net->graph, batch->count, false))) return code;
     return bl_network_metrics(net, batch->count, metrics);
 }
@@ -486,8 +497,21 @@ void bl_metrics_add(struct blanch_metrics *sum, const struct blanch_metrics *par
     sum->top5 += part->top5;
 }
 
+static int eval_batch(struct blanch_network *net, const struct bl_batch *batch, struct blanch_metrics *metrics,
+                      struct bl_answers *answers) {
+    if (!answers) return bl_network_eval(net, batch, metrics);
+    int code = check_batch(net, batch, net->options.batch, true);
+    return code ? code : eval_logits(net, batch, metrics, answers);
+}
+
 int bl_network_test(struct blanch_network *net, struct bl_dataset *data, enum bl_split split,
                     const struct bl_view *view, struct blanch_metrics *metrics, double *seconds) {
+    return bl_network_answer(net, data, split, view, metrics, seconds, NULL);
+}
+
+int bl_network_answer(struct blanch_network *net, struct bl_dataset *data, enum bl_split split,
+                      const struct bl_view *view, struct blanch_metrics *metrics, double *seconds,
+                      struct bl_answers *answers) {
     struct bl_loader_options options = {.split = split, .view = *view, .batch = net->options.batch, .epochs = 1};
     struct bl_loader *loader = NULL;
     struct bl_batch batch;
@@ -497,7 +521,7 @@ int bl_network_test(struct blanch_network *net, struct bl_dataset *data, enum bl
     while (!code && !(code = bl_loader_next(loader, &batch)) && batch.whole) {
         struct blanch_metrics part;
         if (!batch.count) continue;
-        if ((code = bl_network_eval(net, &batch, &part))) break;
+        if ((code = eval_batch(net, &batch, &part, answers))) break;
         bl_metrics_add(metrics, &part);
         code = bl_check_interrupted();
     }

@@ -1,5 +1,6 @@
 /* Models that are made at run time, counted by references. Those of models/ are constants: nothing is done to them. */
 #include "train/open.h"
+#include "train/torchvision.h"
 #include "base/text.h"
 #include "graph/onnx.h"
 #include "io/files.h"
@@ -117,7 +118,9 @@ int bl_model_open(struct blanch_model **model, const char *text) {
     if (!text) return bl_fail(BLANCH_EUSAGE, "no model is named; `blanch models` lists them");
     if (ends_with(text, ".onnx")) return bl_model_from_onnx(model, text);
     if (bl_model_is_file(text)) return open_json(model, text);
-    const struct blanch_model *found = bl_model_find(text);
+    const struct bl_torchvision *named = bl_torchvision_find(text);
+    if (!named && bl_torchvision_named(text)) return bl_torchvision_unknown(text);
+    const struct blanch_model *found = bl_model_find(named ? named->own : text);
     if (!found) return unknown(text);
     *model = bl_model_hold(found);
     return 0;

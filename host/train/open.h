@@ -4,9 +4,10 @@
 
 #include "model.h"
 
-/* What --model says: the name of a built-in network, or FILE.json (docs/network-format.md), or FILE.onnx
- * (docs/onnx.md). BLANCH_EUSAGE: there is no such network; BLANCH_EINPUT: the file is wrong. Each of these is one
- * reference, given back by bl_model_free; so is what bl_model_hold returns, which is the model itself. */
+/* What --model says: the name of a built-in network, torchvision:NAME (torchvision.h), FILE.json
+ * (docs/network-format.md), or FILE.onnx (docs/onnx.md). BLANCH_EUSAGE: there is no such network; BLANCH_EINPUT: the
+ * file is wrong. Each of these is one reference, given back by bl_model_free; so is what bl_model_hold returns, which
+ * is the model itself. */
 int bl_model_open(struct blanch_model **model, const char *text);
 bool bl_model_is_file(const char *text); // such a FILE, by its end
 int bl_model_from_json(struct blanch_model **model, const char *text, size_t size);

@@ -62,6 +62,10 @@ int bl_run_weigh_classes(struct run *run);
 int bl_run_open_directory(struct run *run);
 /* code: how the run ended. */
 void bl_run_leave_directory(struct run *run, int code);
+/* results.csv: made from the log; an epoch's line added to it, which is deleted where that fails.
+ */
+int bl_run_results(const struct run *run);
+int bl_run_results_add(const struct run *run, cJSON *line);
 cJSON *bl_run_config_json(const struct run *run);
 cJSON *bl_run_settings(const struct run *run); // everything that config.json says was asked for
 

@@ -132,8 +132,16 @@ int bl_weights_load(struct bl_graph *graph, const char *path);
 /* The same of an open file and a graph that may be without a device: nothing is read into it. */
 struct bl_safetensors;
 int bl_weights_check(struct bl_graph *graph, const struct bl_safetensors *file, const char *path);
+/* code, of weights that do not fit: its message says whose they are, where they are torchvision's of another network.
+ */
+int bl_weights_explain(int code, const struct bl_graph *graph, const struct bl_safetensors *file);
+/* How many classes the classifier in a file of weights tells; 0: the file has none of its name. */
+int bl_weights_classes(const struct blanch_model *model, const struct bl_network_options *options, const char *path,
+                       int *classes);
 /* To begin with: all of them, or all but the classifier, which stays as it is. */
 int bl_weights_begin(struct bl_graph *graph, const char *path, bool new_head);
+/* Under its name, or that of torchvision's older files; NULL: the file has none. */
+const struct bl_st_tensor *bl_st_find_param(const struct bl_safetensors *file, const struct bl_param *param);
 /* What fits by name and shape, and has finite values; the rest stays. BLANCH_EINPUT, and nothing changes: none does. */
 int bl_weights_init(struct bl_graph *graph, const char *path, int *taken);
 

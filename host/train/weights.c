@@ -1,6 +1,7 @@
 /* Weights alone: the state dict, as PyTorch names it. */
 #include "train/blocks.h"
 #include "train/items.h"
+#include "train/torchvision.h"
 #include "graph/describe.h"
 #include "io/json.h"
 #include <inttypes.h>
@@ -33,12 +34,21 @@ int bl_weights_save(struct bl_graph *graph, const char *path, int64_t step) {
     return bl_weights_write(graph, path, step, false);
 }
 
+int bl_weights_explain(int code, const struct bl_graph *graph, const struct bl_safetensors *file) {
+    const char *name = code == BLANCH_EINPUT && file ? bl_torchvision_of(file, graph) : NULL;
+    char *message = name ? bl_strdup(blanch_error_message()) : NULL;
+    if (!message) return code;
+    bl_fail(code, "%s; its names are those of %s: give that as --model", message, name);
+    free(message);
+    return code;
+}
+
 int bl_weights_load(struct bl_graph *graph, const char *path) {
     struct bl_safetensors *file = NULL;
     struct bl_items items = {0};
     int code = bl_st_open(&file, path);
     if (!code) code = bl_items_of_weights(&items, graph);
-    if (!code) code = bl_items_fit(&items, file, path);
+    if (!code) code = bl_weights_explain(bl_items_fit(&items, file, path), graph, file);
     if (!code) code = bl_items_take(graph, &items, file, path);
     free(items.item);
     bl_st_close(file);
@@ -48,7 +58,7 @@ int bl_weights_load(struct bl_graph *graph, const char *path) {
 int bl_weights_check(struct bl_graph *graph, const struct bl_safetensors *file, const char *path) {
     struct bl_items items = {0};
     int code = bl_items_of_weights(&items, graph);
-    if (!code) code = bl_items_fit(&items, file, path);
+    if (!code) code = bl_weights_explain(bl_items_fit(&items, file, path), graph, file);
     free(items.item);
     return code;
 }
@@ -58,7 +68,7 @@ int bl_weights_init(struct bl_graph *graph, const char *path, int *taken) {
     struct bl_items items = {0};
     int code = bl_st_open(&file, path);
     if (!code) code = bl_items_of_weights(&items, graph);
-    if (!code) code = bl_items_keep_fitting(&items, file, path);
+    if (!code) code = bl_weights_explain(bl_items_keep_fitting(&items, file, path), graph, file);
     if (!code) code = bl_items_take(graph, &items, file, path);
     *taken = code ? 0 : items.count;
     free(items.item);

@@ -169,8 +169,14 @@ LEDGER = dict(HEADER, kind='ledger', **MEASURED)
 LOG = '\n'.join(map(json.dumps, STEPS + EPOCHS)) + '\n'
 
 
-def directory(config):
-    return b'\0'.join(text.encode() for text in (json.dumps(config), LOG, json.dumps(LEDGER)))
+EVAL = {'kind': 'eval', 'format': 2, 'split': 'test', 'data': 'folder:x', 'weights': 'w', 'images': 6, 'loss': 0.5,
+        'top1': 50, 'top5': 100, 'confusion': [[2, 1], [2, 1]],
+        'classes': [{'name': 'a', 'images': 3, 'precision': 50, 'recall': 66.7, 'f1': 57.1},
+                    {'name': 'b', 'images': 3, 'precision': None, 'recall': 33.3, 'f1': 40}]}
+
+
+def directory(config, evaluation=EVAL):
+    return b'\0'.join(text.encode() for text in (json.dumps(config), LOG, json.dumps(LEDGER), json.dumps(evaluation)))
 
 
 def cell(*parts):
