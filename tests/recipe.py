@@ -278,6 +278,26 @@ def test_config():
     refuses(['--config'], 'train', '--config', write(own), '--out', path('own'), '--resume')
 
 
+# --- muon ----------------------------------------------------------------------------------------
+
+def test_muon():
+    for norm in ('bn', 'nd'):
+        out = resumed('muon-' + norm, '--optimiser', 'muon', norm=norm)
+    header, _ = tensors(os.path.join(out, 'last.state.safetensors'))
+    kinds = {name: {key.rsplit('.', 1)[1] for key in header if key.startswith(name + '.')}
+             for name in ('conv1.weight', 'conv1.bias', 'fc.weight')}
+    check(kinds == {'conv1.weight': {'momentum_buffer'}, 'conv1.bias': {'exp_avg', 'exp_avg_sq'},
+                    'fc.weight': {'exp_avg', 'exp_avg_sq'}}, kinds)
+    found = {key: config(out).get(key) for key in ('optimiser', 'momentum', 'nesterov', 'lr', 'weight_decay', 'beta2')}
+    check(found == dict(optimiser='muon', momentum=0.95, nesterov=True, lr=1e-3, weight_decay=0.1, beta2=0.999), found)
+    done = json.loads(succeeds('bench', '--model', 'smallcnn', '--norm', 'bn', '--batch', 2, '--steps', 1,
+                               '--optimiser', 'muon', '--json').stdout)
+    work = done['work']['update']
+    check(work['operations'] > 1e6 and work['bytes'] > 1e5, work)
+    out = train('muon-learns', '--optimiser', 'muon', '--epochs', 6, '--lr', 0.01)
+    check(log(out, 'epoch')[-1]['train_top1'] > 60, log(out, 'epoch'))
+
+
 # --- averages ------------------------------------------------------------------------------------
 
 def test_ema():

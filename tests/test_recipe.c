@@ -131,11 +131,12 @@ static void test_refused_schedules(void **state) {
 
 /* --- training --------------------------------------------------------------------------------------- */
 
-enum { FEATURES = 6, HIDDEN = 8, CLASSES = 5, IMAGES = 12 };
+enum { FEATURES = 6, HIDDEN = 8, MIDDLE = 4, CLASSES = 5, IMAGES = 12 };
 
 static struct blanch_tensor *define(struct blanch_builder *b, struct blanch_tensor *x, void *context) {
     x = blanch_linear(b, "fc1", x, HIDDEN);
     x = blanch_batchnorm2d(b, "bn1", blanch_unary(b, "tanh", x));
+    x = blanch_unary(b, "tanh", blanch_linear(b, "middle", x, MIDDLE));
     return blanch_linear(b, "fc2", x, CLASSES);
 }
 

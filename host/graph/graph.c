@@ -41,6 +41,7 @@ void bl_graph_free(struct bl_graph *graph) {
         for (int k = 0; k < BL_MAX_STATES; k++) bl_mem_free(graph->groups[i].state[k]);
     }
     for (size_t i = 0; i < graph->order_count; i++) free(graph->orders[i].prefix), free(graph->orders[i].names);
+    bl_mem_free(graph->workspace);
     bl_mem_free(graph->buffers);
     bl_mem_free(graph->buffers_average);
     free(graph->nodes), free(graph->slots), free(graph->params), free(graph->orders), free(graph->actions),
@@ -288,6 +289,12 @@ struct blanch_device *bl_graph_device(const struct bl_graph *graph) {
 }
 const struct bl_plan *bl_graph_plan(const struct bl_graph *graph) {
     return &graph->plan;
+}
+
+const struct bl_node *bl_graph_head(const struct bl_graph *graph) {
+    const struct bl_node *node = bl_graph_producer(graph, graph->logits);
+    while (node && !node->params && node->inputs) node = bl_graph_producer(graph, node->in[0]);
+    return node;
 }
 
 struct bl_node *bl_graph_producer(const struct bl_graph *graph, const struct blanch_tensor *tensor) {

@@ -66,7 +66,8 @@ struct bl_param *bl_graph_find_param(const struct bl_graph *graph, const char *n
 int64_t bl_graph_trainable(const struct bl_graph *graph);
 struct blanch_tensor *bl_graph_in(const struct bl_graph *graph); // the first input
 struct blanch_tensor *bl_graph_labels(const struct bl_graph *graph);
-struct blanch_tensor *bl_graph_out(const struct bl_graph *graph); // the logits: last node's out, or the loss's input
+const struct bl_node *bl_graph_head(const struct bl_graph *graph); // the last layer with parameters before the logits
+struct blanch_tensor *bl_graph_out(const struct bl_graph *graph);  // the logits: last node's out, or the loss's input
 struct blanch_device *bl_graph_device(const struct bl_graph *graph);
 
 /* The memory plan: bytes of the arena, of parameters and optimiser state, and what one allocation per tensor would

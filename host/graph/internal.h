@@ -82,6 +82,7 @@ struct bl_graph {
     struct bl_mem *buffers, *buffers_average; // all buffers
     uint64_t buffer_bytes;
     const struct bl_optimiser *optimiser; // NULL: none
+    struct bl_mem *workspace;             // of an optimiser of matrices
     struct bl_plan plan;
     uint64_t version, seed, step, updates;
     float *metrics; // host copy of the loss's output
@@ -102,7 +103,9 @@ struct blanch_tensor *bl_build_flatten(struct blanch_builder *b, const char *nam
 int64_t bl_graph_count(struct bl_graph *graph, int node, int dims, const int64_t *sizes);
 /* Of the same shape and type as another; NULL: an error of the graph. */
 struct blanch_tensor *bl_graph_tensor(struct bl_graph *graph, int life, int node, const struct blanch_tensor *like);
-int bl_graph_average_all(struct bl_graph *graph); // after an update
+int64_t bl_param_rows(const struct bl_param *param);             // as a matrix
+int64_t bl_graph_update_workspace(const struct bl_graph *graph); // floats
+int bl_graph_average_all(struct bl_graph *graph);                // after an update
 void bl_graph_select_param(struct bl_graph *graph, struct bl_param *param);
 int bl_graph_check_selected(const struct bl_graph *graph);
 int bl_graph_sort_params(struct bl_graph *graph);

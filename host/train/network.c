@@ -76,6 +76,7 @@ int bl_update_resolve(const char *optimiser, struct blanch_update *update) {
     int code = bl_optimiser_find(optimiser, &found);
     if (code) return code;
     const struct blanch_update *defaults = &found->defaults;
+    update->nesterov |= defaults->nesterov;
     if (isnan(update->lr)) update->lr = defaults->lr;
     if (isnan(update->momentum)) update->momentum = defaults->momentum;
     if (isnan(update->weight_decay)) update->weight_decay = defaults->weight_decay;

@@ -234,7 +234,7 @@ struct blanch_network_options {
     int recompute; // segments in which activations are computed again in the backward pass: less memory, the same
                    // bits; 0: none; BLANCH_RECOMPUTE_AUTO: as few as fit the device
     enum blanch_precision precision; // network deconvolution has BLANCH_FP32 alone (BLANCH_EUSAGE names the layer)
-    const char *optimiser;           // "sgd" (NULL) or "adamw": its state lies beside the parameters
+    const char *optimiser;           // "sgd" (NULL), "adamw" or "muon": its state lies beside the parameters
     const struct blanch_model *definition;  // in place of `model`
     const struct blanch_loss_options *loss; // NULL: the mean cross-entropy
     const char *no_decay;      // parameters that weight decay leaves out: shell patterns of names, or of what stands
@@ -325,11 +325,12 @@ int blanch_counter_write(struct blanch_network *network, int index, int64_t valu
 struct blanch_update {
     size_t size;
     float lr, momentum, weight_decay; // weight decay: of adamw decoupled (Loshchilov and Hutter, ICLR 2019)
-    bool nesterov;                    // of sgd
-    float beta1, beta2, eps;          // of adamw
+    bool nesterov;                    // of sgd and muon
+    float beta1, beta2, eps;          // of adamw, and of what muon leaves to it
     float clip_grad_norm;             // gradients whose norm, of all together, is larger are scaled to it; 0: none are
 };
-/* The defaults of an optimiser ("sgd", "adamw"; NULL: "sgd"); size stays. BLANCH_EUSAGE: there is no such optimiser. */
+/* The defaults of an optimiser ("sgd", "adamw", "muon"; NULL: "sgd"); size stays. BLANCH_EUSAGE: there is no such
+ * optimiser. */
 int blanch_update_defaults(const char *optimiser, struct blanch_update *update);
 
 /* The learning rate of a step by a schedule, as `train --schedule` has it: "cosine", by step from lr to 0; "constant";

@@ -6,11 +6,13 @@
 Made with PyTorch 2.15. Inputs are float32 numbers.
   loss: logits (N, C), labels, smoothing, weights of classes; the mean loss and its gradient
   schedules: as --schedule has them, and the rate of each step
-  training: a linear layer, tanh, batch norm, a linear layer; settings by their names on the command line, parameters
-      before and after the steps, by name, and of each step its images (N, FEATURES) and labels
+  training: linear layers fc1, middle, fc2 with tanh between them, and batch norm behind the first; settings by their
+      names on the command line, parameters before and after the steps, by name, and of each step its
+      images (N, FEATURES) and labels
 """
 import fnmatch
 import json
+import unittest.mock
 
 import torch
 
@@ -66,8 +68,31 @@ def schedules():
     ]
 
 
-FEATURES, HIDDEN, CLASSES, IMAGES, STEPS = 6, 8, 5, 12, 4
-OPTIMISERS = {'sgd': (torch.optim.SGD, {'lr': 0.125, 'momentum': 0.875}), 'adamw': (torch.optim.AdamW, {'lr': 2**-6})}
+FEATURES, HIDDEN, MIDDLE, CLASSES, IMAGES, STEPS = 6, 8, 4, 5, 12, 4
+class Muon:
+    """torch.optim.Muon of matrices but the classifier, in double precision where it has bfloat16; AdamW of the rest."""
+
+    def __init__(self, groups, lr, momentum):
+        pairs = [(group['params'][0], group['weight_decay']) for group in groups]
+        last = [value for value, _ in pairs if value.dim() > 1][-1]
+        matrix = [value.dim() > 1 and value is not last for value, _ in pairs]
+        self.all = [torch.optim.Muon([value], lr, decay, momentum, adjust_lr_fn='match_rms_adamw') if is_matrix
+                    else torch.optim.AdamW([value], lr, weight_decay=decay)
+                    for (value, decay), is_matrix in zip(pairs, matrix)]
+
+    def zero_grad(self):
+        for one in self.all:
+            one.zero_grad()
+
+    def step(self):
+        with unittest.mock.patch.object(torch, 'bfloat16', torch.float64):
+            for one in self.all:
+                one.step()
+
+
+OPTIMISERS = {'muon': (Muon, {'lr': 2**-6, 'momentum': 0.875}),
+              'sgd': (torch.optim.SGD, {'lr': 0.125, 'momentum': 0.875}),
+              'adamw': (torch.optim.AdamW, {'lr': 2**-6})}
 
 
 def selected(pattern, name):
@@ -86,7 +111,9 @@ def training(**settings):
     module.add_module('fc1', torch.nn.Linear(FEATURES, HIDDEN))
     module.add_module('tanh', torch.nn.Tanh())     # before the norm: the bias has a gradient
     module.add_module('bn1', torch.nn.BatchNorm1d(HIDDEN))
-    module.add_module('fc2', torch.nn.Linear(HIDDEN, CLASSES))
+    module.add_module('middle', torch.nn.Linear(HIDDEN, MIDDLE))
+    module.add_module('tanh2', torch.nn.Tanh())
+    module.add_module('fc2', torch.nn.Linear(MIDDLE, CLASSES))
     module.double()
     with torch.no_grad():
         for value in module.parameters():
@@ -131,6 +158,8 @@ TRAINING = [
     dict(optimiser='sgd', weight_decay=0.25, freeze_layers='fc1,bn1', clip_grad_norm=0.5),
     dict(optimiser='adamw', freeze_layers='fc2'),
     dict(optimiser='sgd', freeze_layers='*.bias', weight_decay=0.125),
+    dict(optimiser='muon', weight_decay=0.25),
+    dict(optimiser='muon', weight_decay=0.5, no_decay='middle', clip_grad_norm=0.25, freeze_layers='*.bias'),
     dict(optimiser='sgd', class_weights=[0.5, 2, 1, 0.25, 3], label_smoothing=0.125),
     dict(optimiser='sgd', parts=3, batch=4, accumulate=3, weight_decay=0.125),
     dict(optimiser='adamw', parts=2, batch=8, accumulate=2, class_weights=[1, 2, 3, 4, 5]),
