@@ -328,6 +328,38 @@ def test_clip_grad_norm():
                 '--clip-grad-norm', value)
 
 
+# --- what a CI job asks --------------------------------------------------------------------------
+
+def test_expectations():
+    """A miss is status 1, one line, and leaves a whole run."""
+    more = [*TRAIN, '--data', data(), '--norm', 'bn', '--epochs', 6, '--lr', 0.05, '--out']
+    succeeds(*more, fresh('kept'), '--expect-top1', 5)
+    refuses(['--expect-top1'], *more, fresh('missed'), '--expect-top1', 100, status=1)
+    for file in ('last.safetensors', 'best.safetensors'):
+        check(tensors(path('kept', file)) == tensors(path('missed', file)), '%s differs' % file)
+    bench = ['bench', '--model', 'smallcnn', '--norm', 'bn', '-b', 2, '--steps', 2]
+    succeeds(*bench, '--expect-ms', 1e6)
+    done = blanch(*bench, '--expect-ms', 1e-3, '--tolerance', '50%', '--json')
+    check(done.returncode == 1 and json.loads(done.stdout)['step_ms'] > 0 and '50 %' in done.stderr, done.stderr)
+    for options in (['--tolerance', '5%'], ['--expect-ms', 1, '--tolerance', 'much'], ['--expect-ms', 1, '--tolerance',
+                    '-5%']):
+        refuses(['--tolerance'], *bench, *options)
+    refuses(['--expect-ms'], *bench, '--expect-ms', 0)
+    refuses(['--expect-top1'], *more, fresh('no'), '--expect-top1', 101)
+
+
+def test_habits():
+    """-b, --batch-size and -j are known, and what is near something is named."""
+    for options in (['-b', 8, '-j', 2], ['-b8', '--workers', 1], ['--batch-size', 8]):
+        out = fresh('habit')
+        succeeds('train', '--model', 'smallcnn', '--norm', 'bn', '--data', data(), '--out', out, '--steps', 1, *options)
+        check(config(out)['batch'] == 8, config(out))
+    refuses(['--batch needs a value'], *TRAIN, '-b')
+    refuses(["'-x'"], *TRAIN, '-x', 3)
+    refuses(['--label-smoothing'], *TRAIN, '--labl-smoothing', 0.1)
+    refuses(['--workers'], *TRAIN, '-j', 0)
+
+
 if __name__ == '__main__':
     tap.need_device(BLANCH)
     failed = tap.run(tap.functions(globals(), sys.argv[2:]))

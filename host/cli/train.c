@@ -57,6 +57,9 @@ static int parse(int argc, char **argv, struct bl_common *common, struct bl_trai
         {"overhead-budget", BL_OPT_TEXT, &o->overhead_budget, 0, 0, "P%",
          "ND: refreshes the whitening as often as this overhead over BN allows (none)"},
         {"tensorboard", BL_OPT_TEXT, &o->tensorboard, 0, 0, "DIR", "writes event files for TensorBoard there"},
+        {"workers", BL_OPT_INT, &o->workers, 1, 16, "N", "threads of the loader, also -j (cores - 1)", .letter = 'j'},
+        {"expect-top1", BL_OPT_FLOAT, &o->expect_top1, 1e-6, 100, "P",
+         "ends with status 1 where the best top-1 is less, per cent (none)"},
         {"quiet", BL_OPT_FLAG, quiet, 0, 0, NULL, "no progress; warnings, and what is left out, are still said"},
         {0},
     };

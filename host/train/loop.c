@@ -63,6 +63,7 @@ static int open_loader(struct run *run, struct bl_loader **loader) {
         .view = run->view,
         .batch = bl_network_largest_step(run->net),
         .training = true,
+        .threads = run->o.workers,
         .least = run->least,
         .seed = run->o.network.seed,
         .epoch = (uint64_t)(run->position.step / run->batches),
@@ -533,6 +534,12 @@ static void tell_start(const struct run *run) {
     if (run->o.validate) tell(run, BL_TRAIN_WARNING, "validation recomputes layers in plain C: slow");
 }
 
+static int check_expected(const struct run *run) {
+    const double best = run->position.best_top1, expected = (double)run->o.expect_top1;
+    if (!(best < expected)) return 0;
+    return bl_fail(BLANCH_EMISMATCH, "the best top-1 is %.2f %%, and --expect-top1 expects %.6g %%", best, expected);
+}
+
 int bl_train(const struct bl_train_options *options) {
     struct run run = {.log = NULL};
     int code = set_up(&run, options);
@@ -550,5 +557,6 @@ int bl_train(const struct bl_train_options *options) {
     if (!code)
         tell(&run, BL_TRAIN_DONE, "done: %" PRId64 " steps%s, best top-1 %.2f %%", run.position.step,
              run.position.step < run.steps ? ", stopped early" : "", run.position.best_top1);
+    if (!code) code = check_expected(&run);
     return tear_down(&run, code);
 }
