@@ -136,6 +136,26 @@ def labels():
     return [found.count(bytes([c])) for c in range(10)]
 
 
+# --- mixed images --------------------------------------------------------------------------------
+
+def test_mixed_images():
+    for name, options in (('mixup', ['--mixup', 0.2]), ('cutmix', ['--cutmix', 1]),
+                          ('either', ['--mixup', 0.2, '--cutmix', 1, '--accumulate', 2, '--class-weights',
+                                      'balanced'])):
+        out = resumed(name, *options)
+        changes(name + '-whole')
+    check((config(out)['mixup'], config(out)['cutmix']) == (0.2, 1), config(out))
+    one = train('one', '--steps', 4, '--mixup', 0.5, '-j', 1)
+    more = train('more', '--steps', 4, '--mixup', 0.5, '-j', 3)
+    check(tensors(os.path.join(one, 'last.safetensors')) == tensors(os.path.join(more, 'last.safetensors')),
+          'more threads mix otherwise')
+    succeeds(*TRAIN, '--data', data(), '--norm', 'bn', '--out', fresh('checked'), '--steps', 1, '--validate', 1,
+             '--mixup', 1, '--label-smoothing', 0.1)
+    for option in ('--mixup', '--cutmix'):
+        for value in (0, -1, 1000):
+            refuses([option], *TRAIN, '--data', data(), '--norm', 'bn', '--out', fresh('no'), option, value)
+
+
 # --- steps of several batches --------------------------------------------------------------------
 
 def test_accumulate():

@@ -7,7 +7,7 @@
 int bl_graph_create(struct bl_graph **out, struct blanch_device *dev, int batch, bool inference) {
     struct bl_graph *graph = bl_calloc(1, sizeof *graph);
     if (!graph) return BLANCH_ENOMEM;
-    *graph = (struct bl_graph){.dev = dev, .batch = batch, .inference = inference, .version = 1};
+    *graph = (struct bl_graph){.dev = dev, .batch = batch, .inference = inference, .version = 1, .share = 1};
     *out = graph;
     return batch >= 1 ? 0 : bl_fail(BLANCH_EUSAGE, "a batch of %d: it must be at least 1", batch);
 }
@@ -116,6 +116,7 @@ struct blanch_tensor *bl_graph_input_as(struct bl_graph *graph, enum bl_type typ
     struct blanch_tensor *tensor = bl_graph_tensor(graph, LIFE_INPUT, -1, &shape);
     if (!tensor) return NULL;
     struct blanch_tensor **first = type == BL_I32 ? &graph->labels : &graph->input;
+    if (type == BL_I32 && graph->labels && !graph->others) graph->others = tensor;
     if (!*first) *first = tensor;
     return tensor;
 }
@@ -280,6 +281,9 @@ struct blanch_tensor *bl_graph_in(const struct bl_graph *graph) {
 }
 struct blanch_tensor *bl_graph_labels(const struct bl_graph *graph) {
     return graph->labels;
+}
+struct blanch_tensor *bl_graph_others(const struct bl_graph *graph) {
+    return graph->others;
 }
 struct blanch_tensor *bl_graph_out(const struct bl_graph *graph) {
     return graph->logits;

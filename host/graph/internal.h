@@ -61,7 +61,8 @@ struct bl_graph {
     int64_t first_image, whole;       // of the batch that is given next
     double loss_total;                // 0: whole
     bool accumulates, continues;      // steps may have parts; the next pass is not the first of its step
-    struct blanch_tensor *input, *labels, *logits;
+    struct blanch_tensor *input, *labels, *others, *logits;
+    float share;                        // of the labels; the rest is of the others
     struct bl_action *actions;          // of a training step
     size_t action_count, forward_count; // the forward pass comes first
     int (*when)[BL_DO_UPDATE];          // by node and kind: where it is in the list; -1: nowhere

@@ -54,7 +54,10 @@ static int open_data(struct run *run) {
         bl_view_default(&run->view, run->data, n->channels, side);
     if ((code = bl_run_weigh_classes(run))) return code;
     if (!run->o.augment) run->o.augment = bl_augment_name(run->view.augment);
-    return bl_augment_parse(run->o.augment, &run->view.augment);
+    run->view.mixup = run->o.mixup, run->view.cutmix = run->o.cutmix;
+    n->loss.pairs = run->o.mixup > 0 || run->o.cutmix > 0;
+    code = bl_augment_parse(run->o.augment, &run->view.augment);
+    return code ? code : bl_view_check(&run->view);
 }
 
 static int open_loader(struct run *run, struct bl_loader **loader) {

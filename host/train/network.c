@@ -371,6 +371,10 @@ static int check_batch(const struct blanch_network *net, const struct bl_batch *
     if (batch->count < 1 || batch->count > most)
         return bl_fail(BLANCH_EUSAGE, "%d images are given to a network made for 1 to %d", batch->count, most);
     for (int i = 0; labelled && i < batch->count; i++)
+        if (batch->others && !(batch->others[i] >= 0 && batch->others[i] < net->options.classes))
+            return bl_fail(BLANCH_EINPUT, "image %d of a batch has the other label %d, the network has %d classes", i,
+                           (int)batch->others[i], net->options.classes);
+    for (int i = 0; labelled && i < batch->count; i++)
         if (batch->labels[i] < 0 || batch->labels[i] >= net->options.classes)
             return bl_fail(BLANCH_EINPUT, "image %d of a batch has label %d, the network has %d classes", i,
                            (int)batch->labels[i], net->options.classes);
@@ -383,6 +387,10 @@ static int upload(struct blanch_network *net, const struct bl_batch *batch) {
     int code = bl_tensor_write_nhwc(bl_graph_in(net->graph), batch->count, batch->images);
     if (!code && labels && batch->labels)
         code = bl_mem_write(labels->mem, 0, (size_t)batch->count * bl_type_bytes(labels->type), batch->labels);
+    const bool mixed = bl_graph_others(net->graph) && batch->others;
+    if (!code && mixed)
+        code = bl_mem_write(bl_graph_others(net->graph)->mem, 0, (size_t)batch->count * sizeof(int32_t), batch->others);
+    bl_graph_share_labels(net->graph, mixed ? batch->share : 1);
     return code;
 }
 

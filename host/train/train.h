@@ -175,6 +175,7 @@ struct bl_train_options {
     float warmup_epochs;       // or epochs
     const char *class_weights; // "balanced", or a file; NULL: 1 each
     const char *augment;       // NULL: the default
+    float mixup, cutmix;       // alpha; 0: none
     uint64_t max_alloc;
     bool drop_last;                    // every partial batch is left out
     int64_t validate;                  // the first step of this process and every so many are validated first; 0: none

@@ -4,7 +4,9 @@
     recipe.py > recipe.json
 
 Made with PyTorch 2.15. Inputs are float32 numbers.
-  loss: logits (N, C), labels, smoothing, weights of classes; the mean loss and its gradient
+  loss: logits (N, C), labels, smoothing, weights of classes, a share of the label and others; the mean loss and its
+      gradient
+  mixing: images (N, C, H, W), and what MixUp makes of them; boxes of CutMix by shares and centres, and the share left
   schedules: as --schedule has them, and the rate of each step
   training: linear layers fc1, middle, fc2 with tanh between them, and batch norm behind the first; settings by their
       names on the command line, parameters before and after the steps, by name, and of each step its
@@ -24,15 +26,43 @@ def single(values):
     return torch.as_tensor(values).float().double()
 
 
-def loss(images, classes, smoothing, weighted=False):
+def loss(images, classes, smoothing, weighted=False, share=1):
     logits = single(torch.randn(images, classes) * 2).requires_grad_()
     labels = torch.randint(classes, (images,))
     smoothing = single(smoothing).item()
     weights = single(torch.rand(classes) * 3) if weighted else None
-    value = torch.nn.CrossEntropyLoss(weights, label_smoothing=smoothing)(logits, labels)
+    others, target = torch.randint(classes, (images,)), labels
+    if share < 1:
+        target = share * torch.eye(classes).double()[labels] + (1 - share) * torch.eye(classes).double()[others]
+    value = torch.nn.CrossEntropyLoss(weights, label_smoothing=smoothing)(logits, target)
     value.backward()
     return {'logits': logits.tolist(), 'labels': labels.tolist(), 'smoothing': smoothing, 'loss': value.item(),
-            'grad': logits.grad.tolist(), **({'weights': weights.tolist()} if weighted else {})}
+            'grad': logits.grad.tolist(), **({'weights': weights.tolist()} if weighted else {}),
+            **({'others': others.tolist(), 'share': share} if share < 1 else {})}
+
+
+def mixing():
+    """What torchvision's MixUp and CutMix make of a batch (N, C, H, W) of 7 x 7, by given shares and boxes' centres."""
+    from torchvision.transforms import v2
+    images, labels = single(torch.randn(5, 3, 7, 7)), torch.tensor([3, 0, 1, 1, 2])
+    out = {'images': images.tolist(), 'mixed': [], 'cut': []}
+    for share in (0.25, 0.75, 0.9375):
+        mix = v2.MixUp(num_classes=4)
+        both = mix.transform({'labels': labels, 'batch_size': 5, 'lam': share}['labels'],
+                             {'labels': labels, 'batch_size': 5, 'lam': share})
+        made = share * images + (1 - share) * images.roll(1, 0)
+        assert torch.allclose(mix.transform(images, {'labels': labels, 'batch_size': 5, 'lam': share}), made)
+        target = share * torch.eye(4)[labels] + (1 - share) * torch.eye(4)[labels].roll(1, 0)
+        assert torch.allclose(both.double(), target.double())
+        out['mixed'].append({'share': share, 'images': made.tolist()})
+    cut = v2.CutMix(num_classes=4)
+    for share, x, y in ((0.25, 0, 0), (0.5, 3, 5), (0.875, 6, 2), (0.03125, 4, 4)):
+        with unittest.mock.patch.object(torch, 'randint', side_effect=[torch.tensor([x]), torch.tensor([y])]):
+            with unittest.mock.patch.object(cut, '_dist') as dist:
+                dist.sample.return_value = torch.tensor([share])
+                params = cut.make_params([images])
+        out['cut'].append({'share': share, 'x': x, 'y': y, 'box': list(params['box']), 'left': params['lam_adjusted']})
+    return out
 
 
 def schedule(text, make, warmup=0, epoch_steps=5, steps=40):
@@ -170,8 +200,9 @@ TRAINING = [
 
 def main():
     print(json.dumps({'loss': [loss(4, 10, 0.0), loss(4, 10, 0.1), loss(3, 7, 0.4), loss(1, 100, 0.2),
-                               loss(4, 7, 0.0, True), loss(5, 9, 0.25, True)],
-                      'schedules': schedules(),
+                               loss(4, 7, 0.0, True), loss(5, 9, 0.25, True),
+                               loss(5, 4, 0.0, share=0.75), loss(4, 11, 0.125, share=0.5)],
+                      'mixing': mixing(), 'schedules': schedules(),
                       'training': [training(**case) for case in TRAINING]}))
 
 
