@@ -236,6 +236,7 @@ static int build(struct blanch_network *net) {
     if (!code) code = bl_network_slice(net->dev, o, &slice);
     if (!code) code = bl_graph_create(&net->graph, net->dev, slice, o->inference);
     if (code) return code;
+    net->options.optimiser = optimiser->name; // what was given may be gone by the next network
     bl_graph_use(net->graph, optimiser);
     bl_graph_recompute(net->graph, o->recompute);
     bl_graph_keep_average(net->graph, o->ema);
