@@ -54,7 +54,10 @@ static int open_data(struct run *run) {
         bl_view_default(&run->view, run->data, n->channels, n->height, n->width);
     if ((code = bl_run_weigh_classes(run))) return code;
     if (!run->o.augment) run->o.augment = bl_augment_name(run->view.augment);
-    return bl_augment_parse(run->o.augment, &run->view.augment);
+    run->view.mixup = run->o.mixup, run->view.cutmix = run->o.cutmix;
+    n->loss.pairs = run->o.mixup > 0 || run->o.cutmix > 0;
+    code = bl_augment_parse(run->o.augment, &run->view.augment);
+    return code ? code : bl_view_check(&run->view);
 }
 
 static int open_loader(struct run *run, struct bl_loader **loader) {
@@ -63,6 +66,7 @@ static int open_loader(struct run *run, struct bl_loader **loader) {
         .view = run->view,
         .batch = bl_network_largest_step(run->net),
         .training = true,
+        .threads = run->o.workers,
         .least = run->least,
         .seed = run->o.network.seed,
         .epoch = (uint64_t)(run->position.step / run->batches),
@@ -534,6 +538,12 @@ static void tell_start(const struct run *run) {
     if (run->o.validate) tell(run, BL_TRAIN_WARNING, "validation recomputes layers in plain C: slow");
 }
 
+static int check_expected(const struct run *run) {
+    const double best = run->position.best_top1, expected = (double)run->o.expect_top1;
+    if (!(best < expected)) return 0;
+    return bl_fail(BLANCH_EMISMATCH, "the best top-1 is %.2f %%, and --expect-top1 expects %.6g %%", best, expected);
+}
+
 int bl_train(const struct bl_train_options *options) {
     struct run run = {.log = NULL};
     int code = set_up(&run, options);
@@ -551,5 +561,6 @@ int bl_train(const struct bl_train_options *options) {
     if (!code)
         tell(&run, BL_TRAIN_DONE, "done: %" PRId64 " steps%s, best top-1 %.2f %%", run.position.step,
              run.position.step < run.steps ? ", stopped early" : "", run.position.best_top1);
+    if (!code) code = check_expected(&run);
     return tear_down(&run, code);
 }

@@ -56,6 +56,8 @@ const struct bl_setting bl_settings[] = {
     {"init", TEXT, false, AT(init)},
     {"new_head", FLAG, false, AT(new_head)},
     {"augment", TEXT, false, AT(augment)},
+    {"mixup", AMOUNT, false, AT(mixup), 0, BL_MOST_ALPHA},
+    {"cutmix", AMOUNT, false, AT(cutmix), 0, BL_MOST_ALPHA},
     {"drop_last", FLAG, false, AT(drop_last)},
     {"tensorboard", TEXT, true, AT(tensorboard)},
     {"recompute", INT, true, AT(network.recompute), -1, BL_MAX_SEGMENTS},

@@ -177,6 +177,8 @@ struct bl_train_options {
     int epochs;
     int64_t steps;        // steps 0: by epochs
     int early_stop;       // ends after so many epochs without a better top-1; 0: it does not
+    float expect_top1;    // per cent: BLANCH_EMISMATCH where the best is less in the end; 0: nothing is expected
+    int workers;          // threads of the loader; 0: as many as suit
     int save_every, keep; // DIR/epoch-N.safetensors after so many epochs each (0: none); of the last so many (0: all)
     struct blanch_update update; // its lr that of the schedule's start
     const char *schedule;
@@ -185,6 +187,7 @@ struct bl_train_options {
     const char *class_weights; // "balanced", or a file; NULL: 1 each
     const char *size;          // of images, "96" or "96x128"; NULL: the network's own
     const char *augment;       // NULL: the default
+    float mixup, cutmix;       // alpha; 0: none
     uint64_t max_alloc;
     bool drop_last;                    // every partial batch is left out
     int64_t validate;                  // the first step of this process and every so many are validated first; 0: none
