@@ -88,8 +88,15 @@ struct bl_view {
     enum bl_augment augment;
     float mean[BL_MOST_CHANNELS], deviation[BL_MOST_CHANNELS]; // of values scaled to 0..1
 };
-/* The augmentation and normalisation that go with this dataset and input size. */
+/* The augmentation that goes with this dataset and input size; nothing is normalised. */
 void bl_view_default(struct bl_view *view, const struct bl_dataset *data, int channels, int height, int width);
+bool bl_view_large(int height, int width); // such inputs are trained as on ImageNet
+/* Mean and deviation by the name of a dataset, `imagenet`, `none`, or `measured`: of the training images' pixels, all
+ * of those that are held, else of up to 2,000 images evenly apart. data may be NULL but for that. BLANCH_EUSAGE: there
+ * is no such name, or it is of other channels. */
+int bl_view_normalise(struct bl_view *view, struct bl_dataset *data, const char *name);
+/* The name of what goes with the data: their own, where it is known; of folders imagenet, of small inputs measured. */
+const char *bl_normalise_default(const struct bl_dataset *data, int height, int width);
 /* What images are scaled to cover in evaluation. */
 void bl_view_scale(const struct bl_view *view, int *height, int *width);
 const char *bl_augment_name(enum bl_augment augment);

@@ -306,6 +306,28 @@ def test_report_of_classes():
         refused('report', out, '--out', page, words=['eval.json'])
 
 
+def test_normalise():
+    """Measured of a folder of small pictures, recorded, kept; or as it is asked for."""
+    with open(os.path.join(trained(), 'config.json'), encoding='utf-8') as f:
+        config = json.load(f)
+    values = [sum(rgb[c] for rgb in COLOURS.values()) / 3 / 255 for c in range(3)]
+    check(config['normalise'] == 'measured', str(config['normalise']))
+    check(all(abs(m - v) < 0.02 for m, v in zip(config['view']['mean'], values)), str(config['view']))
+    start = ('train', '--model', 'smallcnn', '--norm', 'bn', '--data', 'folder:' + pictures(), '--batch', 12, '--steps')
+    run(*start, 1, '--normalise', 'imagenet', '--out', path('normalised'))
+    with open(path('normalised', 'config.json'), encoding='utf-8') as f:
+        config = json.load(f)
+    check(config['view']['mean'] == [0.485, 0.456, 0.406], str(config['view']))
+    refused('train', '--resume', '--out', path('normalised'), '--steps', 2, '--normalise', 'none',
+            words=['--normalise'])
+    refused(*start, 1, '--normalise', 'cifar', '--out', path('none'), words=['cifar10'])
+    silent = with_metadata(os.path.join(trained(), 'last.safetensors'), path('silent2.safetensors'), model=None)
+    picture = os.path.join(pictures(), 'test', 'red', '00.png')
+    how = ('--weights', silent, '--model', 'smallcnn', '--norm', 'bn', '--size', '16x20')
+    done = run('predict', picture, *how, '--normalise', 'none')
+    check(not done.stderr and done.stdout != run('predict', picture, *how).stdout, done.stderr)
+
+
 # --- classifying ---------------------------------------------------------------------------------
 
 def table(file):

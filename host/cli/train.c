@@ -35,6 +35,8 @@ static int parse(int argc, char **argv, struct bl_common *common, struct bl_trai
         {"init", BL_OPT_TEXT, &o->init, 0, 0, "FILE", "starts from these weights (safetensors)"},
         {"new-head", BL_OPT_FLAG, &o->new_head, 0, 0, NULL, "of --init all is taken but the classifier"},
         {"augment", BL_OPT_TEXT, &o->augment, 0, 0, "NAME", "cifar, imagenet, none (follows the input size)"},
+        {"normalise", BL_OPT_TEXT, &o->normalise, 0, 0, "NAME",
+         "measured, none, imagenet, cifar10, ...: mean and deviation (by the data)"},
         {"ema", BL_OPT_FLOAT, &o->network.ema, 0, 0.9999999, "DECAY",
          "averages of the weights, evaluated too and kept in ema.safetensors (none)"},
         {"no-decay", BL_OPT_TEXT, &o->network.no_decay, 0, 0, "PATTERN,...",

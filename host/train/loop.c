@@ -50,8 +50,8 @@ static int open_data(struct run *run) {
     n->channels = bl_dataset_channels(run->data);
     if (run->config.json)
         run->view = run->config.view;
-    else
-        bl_view_default(&run->view, run->data, n->channels, n->height, n->width);
+    else if ((code = bl_view_choose(&run->view, run->data, n, run->o.augment, &run->o.normalise)))
+        return code;
     if (!run->o.augment) run->o.augment = bl_augment_name(run->view.augment);
     return bl_augment_parse(run->o.augment, &run->view.augment);
 }

@@ -65,6 +65,7 @@ static const struct setting settings[] = {
     {"init", TEXT, false, AT(init)},
     {"new_head", FLAG, false, AT(new_head)},
     {"augment", TEXT, false, AT(augment)},
+    {"normalise", TEXT, false, AT(normalise)},
     {"drop_last", FLAG, false, AT(drop_last)},
     {"tensorboard", TEXT, true, AT(tensorboard)},
     {"recompute", INT, true, AT(network.recompute), -1, BL_MAX_SEGMENTS},
