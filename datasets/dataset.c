@@ -43,6 +43,7 @@ int bl_dataset_open_divided(struct bl_dataset **data, const char *spec, const st
     opened->division = *division;
     pthread_mutex_init(&opened->lock, NULL);
     int code = format->open(opened, argument, division->seed);
+    if (!code) code = bl_dataset_split(opened);
     if (!code) code = bl_dataset_note(opened);
     if (code) {
         bl_dataset_close(opened);

@@ -35,7 +35,11 @@ int bl_dataset_open(struct bl_dataset **data, const char *spec, uint64_t seed);
 struct bl_division {
     uint64_t seed, limit;
     bool old;
+    double validation;  // a share of the training images that validates instead; 0: none
+    uint64_t val_limit; // the hash up to which they do; 0: that of the share
+    const char *file;   // says which image is of which split: lines of train, val or test and a name; NULL: none
 };
+int bl_val_split_parse(const char *text, double *share); // "10%"; BLANCH_EUSAGE
 int bl_dataset_open_divided(struct bl_dataset **data, const char *spec, const struct bl_division *division);
 void bl_dataset_close(struct bl_dataset *data);
 const char *bl_dataset_name(const struct bl_dataset *data); // "cifar10"

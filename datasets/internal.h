@@ -90,6 +90,9 @@ int bl_dataset_remark(struct bl_dataset *data, const char *format, ...) BL_PRINT
 /* --- found.c: notes what opening found, and remarks on classes that a split lacks. */
 int bl_dataset_note(struct bl_dataset *data);
 
+/* --- split.c: what the division says beside that of a folder without splits. */
+int bl_dataset_split(struct bl_dataset *data);
+
 /* --- layout.c */
 struct bl_layout {
     char *root[BL_SPLITS]; // the splits' folders; all NULL: the folder holds classes

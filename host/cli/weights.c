@@ -167,15 +167,21 @@ static int check_data(struct bl_trained *t, const struct bl_network_options *net
     return t->changes ? 0 : BLANCH_ENOMEM;
 }
 
+/* A run's own data are divided as they were for it. */
+static int open_data(struct bl_trained *t, const struct bl_weights_options *o, uint64_t seed) {
+    const struct bl_train_options *of = &t->config.options;
+    const bool own = o->run && !strcmp(t->data_spec, of->data);
+    const struct bl_run_division division = {seed, own ? of->val_split : NULL, own ? of->split_file : NULL};
+    return bl_run_data_open(&t->data, o->run ? &t->config : &(struct bl_run_config){0}, t->data_spec, &division);
+}
+
 int bl_trained_find(struct bl_trained *t, const struct bl_weights_options *o, struct bl_network_options *network) {
     *t = (struct bl_trained){0};
     *network = (struct bl_network_options){.nd = {.eps = NAN, .momentum = NAN}};
     int code = check(o);
     if (!code)
         code = o->run ? from_run(t, o, network) : o->weights ? from_file(t, o, network) : from_names(t, o, network);
-    if (!code && t->data_spec && (o->needs_data || o->data))
-        code =
-            bl_run_data_open(&t->data, o->run ? &t->config : &(struct bl_run_config){0}, t->data_spec, network->seed);
+    if (!code && t->data_spec && (o->needs_data || o->data)) code = open_data(t, o, network->seed);
     if (!code && !(code = shape_by_data(t, o, network))) code = check_data(t, network);
     network->inference = true;
     if (o->batch) network->batch = o->batch;

@@ -66,6 +66,8 @@ static const struct setting settings[] = {
     {"new_head", FLAG, false, AT(new_head)},
     {"augment", TEXT, false, AT(augment)},
     {"normalise", TEXT, false, AT(normalise)},
+    {"val_split", TEXT, false, AT(val_split)},
+    {"split_file", TEXT, false, AT(split_file)},
     {"drop_last", FLAG, false, AT(drop_last)},
     {"tensorboard", TEXT, true, AT(tensorboard)},
     {"recompute", INT, true, AT(network.recompute), -1, BL_MAX_SEGMENTS},

@@ -176,6 +176,7 @@ struct bl_train_options {
     float warmup_epochs;             // or epochs
     const char *size;                // of images, "96" or "96x128"; NULL: the network's own
     const char *augment, *normalise; // NULL: the default
+    const char *val_split, *split_file;
     uint64_t max_alloc;
     bool drop_last;                    // every partial batch is left out
     int64_t validate;                  // the first step of this process and every so many are validated first; 0: none
@@ -227,8 +228,13 @@ int bl_view_read(struct bl_view *view, const cJSON *json, const char *path); // 
 /* What was found, for config.json's "data_found": images of each split and a hash of their names, files not read, how a
  * folder without splits was divided. */
 cJSON *bl_run_data_json(const struct bl_dataset *data);
-/* Opens data, divided as those of the run; config->json NULL: of a new run, with this seed. */
-int bl_run_data_open(struct bl_dataset **data, const struct bl_run_config *config, const char *spec, uint64_t seed);
+/* Opens data, divided as those of the run; config->json NULL: of a new run. */
+struct bl_run_division {
+    uint64_t seed;
+    const char *val_split, *split_file; // as --val-split and --split-file take them; NULL: none
+};
+int bl_run_data_open(struct bl_dataset **data, const struct bl_run_config *config, const char *spec,
+                     const struct bl_run_division *asked);
 /* Numbers classes as the run does, by their names. BLANCH_EINPUT: one that it does not know, or, where all are wanted,
  * that the data lack. */
 int bl_run_data_classes(const struct bl_run_config *config, struct bl_dataset *data, const char *spec, bool all);
