@@ -11,8 +11,8 @@
 #include <unistd.h>
 
 static const struct bl_format *const formats[] = {
-    &bl_format_fashion_mnist, &bl_format_mnist,  &bl_format_cifar10,
-    &bl_format_cifar100,      &bl_format_folder, &bl_format_synthetic,
+    &bl_format_fashion_mnist, &bl_format_mnist, &bl_format_cifar10,   &bl_format_cifar100,
+    &bl_format_folder,        &bl_format_npz,   &bl_format_synthetic,
 };
 
 static int unknown_spec(const char *spec) {

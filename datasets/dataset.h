@@ -20,8 +20,9 @@ struct bl_dataset;
  * and the test images wait for the end; else the test images do both. */
 enum bl_split { BL_TRAIN, BL_VAL, BL_TEST, BL_SPLITS };
 
-/* SPEC: fashion-mnist[:DIR] mnist:DIR cifar10:DIR cifar100:DIR folder:DIR synthetic:CxHxW:CLASSES. seed divides a
- * folder without splits. Bad input: BLANCH_EINPUT naming the file; unknown spec: BLANCH_EUSAGE naming the known ones.
+/* SPEC: fashion-mnist[:DIR] mnist:DIR cifar10:DIR cifar100:DIR folder:DIR npz:FILE synthetic:CxHxW:CLASSES. seed
+ * divides a folder without splits. Bad input: BLANCH_EINPUT naming the file; unknown spec: BLANCH_EUSAGE naming the
+ * known ones.
  *
  * A folder is DIR/train/CLASS/... with DIR/val/CLASS/... or DIR/test/CLASS/... or both, or DIR/CLASS/... (also
  * DIR/train alone), of which a tenth is for testing: the images whose names' hashes are least. Splits' folders may be

@@ -45,7 +45,7 @@ struct bl_format {
     int (*open)(struct bl_dataset *data, const char *argument, uint64_t seed);
 };
 extern const struct bl_format bl_format_fashion_mnist, bl_format_mnist, bl_format_cifar10, bl_format_cifar100,
-    bl_format_folder, bl_format_synthetic;
+    bl_format_folder, bl_format_npz, bl_format_synthetic;
 
 struct bl_dataset {
     const struct bl_format *format;

@@ -90,23 +90,24 @@ static int by_value(const void *a, const void *b) {
 }
 
 /* A number of an image's own, by its name, or its place where images have no names. */
-static uint64_t number_of(const struct bl_dataset *data, uint32_t i) {
+static uint64_t number_of(const struct bl_dataset *data, uint32_t i, enum bl_split to) {
     const struct bl_images *images = &data->split[BL_TRAIN];
     const char *name = images->paths ? images->paths[i] + strlen(data->root[BL_TRAIN]) + 1 : NULL;
     uint32_t words[4];
-    bl_philox(data->division.seed, BL_RANDOM_SPLIT, name ? bl_hash(BL_HASH_START, name, strlen(name)) : i, 2, words);
+    bl_philox(data->division.seed, BL_RANDOM_SPLIT, name ? bl_hash(BL_HASH_START, name, strlen(name)) : i,
+              to == BL_VAL ? 2 : 1, words);
     return (uint64_t)words[0] << 32 | words[1];
 }
 
 /* A class keeps its image of the greatest number for training. */
-static int mark(struct bl_dataset *data, const uint64_t *number, struct all *all) {
+static int mark(struct bl_dataset *data, const uint64_t *number, uint64_t limit, enum bl_split to, struct all *all) {
     const struct bl_images *images = &data->split[BL_TRAIN];
     uint32_t *last = bl_calloc((size_t)data->classes, sizeof *last); // counted from 1
     if (!last) return BLANCH_ENOMEM;
     for (uint32_t i = 0; i < images->count; i++) {
         uint32_t *of_class = &last[images->labels[i]];
         if (!*of_class || number[i] > number[*of_class - 1]) *of_class = i + 1;
-        if (number[i] <= data->division.val_limit) all->split[i] = BL_VAL;
+        if (number[i] <= limit) all->split[i] = to;
     }
     for (int c = 0; c < data->classes; c++)
         if (last[c]) all->split[last[c] - 1] = BL_TRAIN;
@@ -115,21 +116,19 @@ static int mark(struct bl_dataset *data, const uint64_t *number, struct all *all
 }
 
 /* As a folder's test images are chosen: those up to a limit, which is kept. */
-static int take_share(struct bl_dataset *data, struct all *all) {
+static int take_share(struct bl_dataset *data, double share, uint64_t *limit, enum bl_split to, struct all *all) {
     const uint32_t count = data->split[BL_TRAIN].count;
-    const double wanted = data->division.validation * count;
-    if (data->split[BL_VAL].count)
-        return bl_fail(BLANCH_EUSAGE, "%s has validation images of its own: leave --val-split out", data->folder);
+    const double wanted = share * count;
     uint64_t *number = bl_calloc(2 * (size_t)count + 1, sizeof *number), *sorted = number ? number + count : NULL;
     if (!number) return BLANCH_ENOMEM;
-    for (uint32_t i = 0; i < count; i++) number[i] = sorted[i] = number_of(data, i);
-    if (!data->division.val_limit && count) {
+    for (uint32_t i = 0; i < count; i++) number[i] = sorted[i] = number_of(data, i, to);
+    if (!*limit && count) {
         qsort(sorted, count, sizeof *sorted, by_value);
-        data->division.val_limit = sorted[wanted < 1 ? 0 : (uint32_t)lrint(wanted) - 1];
+        *limit = sorted[wanted < 1 ? 0 : (uint32_t)lrint(wanted) - 1];
     }
-    int code = mark(data, number, all);
+    int code = mark(data, number, *limit, to, all);
     free(number);
-    if (!code && data->root[BL_TRAIN] && !(data->root[BL_VAL] = bl_strdup(data->root[BL_TRAIN]))) code = BLANCH_ENOMEM;
+    if (!code && data->root[BL_TRAIN] && !(data->root[to] = bl_strdup(data->root[BL_TRAIN]))) code = BLANCH_ENOMEM;
     return code;
 }
 
@@ -229,19 +228,43 @@ static int take_file(struct bl_dataset *data, const char *path, struct all *all)
 
 /* --- both ----------------------------------------------------------------------------------------- */
 
-int bl_dataset_split(struct bl_dataset *data) {
-    const char *file = data->division.file;
-    if (!(data->division.validation > 0) && !file) return 0;
-    if (data->division.validation > 0 && file)
-        return bl_fail(BLANCH_EUSAGE, "--split-file says which images validate: leave --val-split out");
+/* how: takes the images' splits, as they are, and changes them. */
+static int split_by(struct bl_dataset *data, int (*how)(struct bl_dataset *data, struct all *all)) {
     struct all all = {.count = count_all(data)};
     if (!(all.split = bl_calloc((size_t)all.count + 1, sizeof *all.split))) return BLANCH_ENOMEM;
     uint32_t at = 0;
     for (int s = 0; s < BL_SPLITS; s++)
         for (uint32_t i = 0; i < data->split[s].count; i++) all.split[at++] = (enum bl_split)s;
-    int code = file ? take_file(data, file, &all) : take_share(data, &all);
+    int code = how(data, &all);
     if (!code) code = move_all(data, &all);
-    data->division.file = NULL; // the caller's
     free(all.split);
     return code;
+}
+
+/* Of arrays without splits, as of folders. */
+static int for_testing(struct bl_dataset *data, struct all *all) {
+    data->divided = true;
+    return take_share(data, 0.1, &data->division.limit, BL_TEST, all);
+}
+
+static int for_validation(struct bl_dataset *data, struct all *all) {
+    if (!data->split[BL_VAL].count)
+        return take_share(data, data->division.validation, &data->division.val_limit, BL_VAL, all);
+    return bl_fail(BLANCH_EUSAGE, "%s has validation images of its own: leave --val-split out", data->folder);
+}
+
+static int by_file(struct bl_dataset *data, struct all *all) {
+    int code = take_file(data, data->division.file, all);
+    data->division.file = NULL; // the caller's
+    return code;
+}
+
+int bl_dataset_split(struct bl_dataset *data) {
+    const bool alone = data->format == &bl_format_npz && !data->split[BL_VAL].count && !data->split[BL_TEST].count;
+    const bool share = data->division.validation > 0;
+    if (share && data->division.file)
+        return bl_fail(BLANCH_EUSAGE, "--split-file says which images validate: leave --val-split out");
+    if (data->division.file) return split_by(data, by_file);
+    int code = alone ? split_by(data, for_testing) : 0;
+    return !code && share ? split_by(data, for_validation) : code;
 }

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import xml.etree.ElementTree
+import zipfile
 
 import caches
 import tap
@@ -434,6 +435,79 @@ def test_split_file():
                 words=['splits.txt', word])
     refused(*SMALL, 1, '--data', 'folder:' + root, '--split-file', path('absent'), '--out', path('none'),
             words=['absent'])
+
+
+# --- arrays --------------------------------------------------------------------------------------
+
+def npy(kind, shape, values, order=False):
+    head = repr({'descr': kind, 'fortran_order': order, 'shape': tuple(shape)}).encode()
+    head += b' ' * (-(len(head) + 11) % 64) + b'\n'
+    return b'\x93NUMPY\1\0' + struct.pack('<H', len(head)) + head + bytes(values)
+
+
+def npz(name, packed=False, **arrays):
+    with zipfile.ZipFile(path(name), 'w', zipfile.ZIP_DEFLATED if packed else zipfile.ZIP_STORED) as archive:
+        for key, array in arrays.items():
+            with archive.open(key + '.npy', 'w', force_zip64=True) as f:     # as NumPy does
+                f.write(array)
+    return 'npz:' + path(name)
+
+
+def test_npz():
+    """Five channels of 6x9 pixels, packed: a tenth is for testing, mean and deviation are measured."""
+    count, (h, w, c), rng, out = 40, (6, 9, 5), random.Random(4), path('arrays')
+    images = npy('|u1', (count, h, w, c), (rng.randrange(256) for _ in range(count * h * w * c)))
+    labels = npy('<i8', (count,), struct.pack('<40q', *(i % 4 for i in range(count))))
+    run('train', '--model', 'smallcnn', '--norm', 'bn', '--batch', 8, '--steps', 3, '--size', '6x9', '--data',
+        npz('arrays.npz', True, images=images, labels=labels), '--out', out)
+    check(found(out) == {'train': 36, 'val': 0, 'test': 4}, str(found(out)))
+    view = config_of(out)['view']
+    check(config_of(out)['normalise'] == 'measured' and view['channels'] == 5, str(view))
+    check(all(abs(m - 0.5) < 0.05 and abs(d - 12 ** -0.5) < 0.03 for m, d in zip(view['mean'], view['deviation'])),
+          str(view))
+    check(json.loads(run('eval', '--run', out, '--split', 'all', '--json').stdout)['images'] == 40, 'not all images')
+
+
+def test_npz_of_splits():
+    """As MedMNIST and Keras name them; planes where the last dimension is no number of channels."""
+    picture = lambda i, k: [(40 * i + 7 * p + 90 * k) % 256 for p in range(20 * 20)]
+    flat = [sum((list(x) for x in zip(picture(i, 0), picture(i, 1), picture(i, 2))), []) for i in range(12)]
+    planes = [sum((picture(i, k) for k in range(3)), []) for i in range(12)]
+    labels, losses = npy('|u1', (12, 1), [i % 3 for i in range(12)]), []
+    for keys, shape, images in ((('train_images', 'train_labels', 'test_images', 'test_labels'), (12, 20, 20, 3), flat),
+                                (('x_train', 'y_train', 'x_test', 'y_test'), (12, 3, 20, 20), planes)):
+        array = npy('|u1', shape, sum(images, []))
+        spec = npz(keys[0] + '.npz', **dict(zip(keys, (array, labels, array, labels))))
+        out = path('run-' + keys[0])
+        run(*SMALL, 2, '--data', spec, '--out', out)
+        check(found(out) == {'train': 12, 'val': 0, 'test': 12}, str(found(out)))
+        with open(os.path.join(out, 'log.jsonl'), encoding='utf-8') as f:
+            losses.append([line['loss'] for line in map(json.loads, f) if line['type'] == 'step'])
+    check(losses[0] == losses[1], str(losses))
+
+
+def test_wrong_npz():
+    good, labels = npy('|u1', (4, 2, 2), range(16)), npy('|u1', (4,), [0, 1, 0, 1])
+    arrays = (({}, 'images and labels'), ({'images': good}, 'no labels'),
+              ({'images': npy('<f4', (1, 2, 2), bytes(16)), 'labels': labels}, 'uint8'),
+              ({'images': npy('<i2', (4, 2, 2), bytes(32)), 'labels': labels}, 'uint8'),
+              ({'images': npy('|u1', (4, 4), range(16)), 'labels': labels}, 'shape'),
+              ({'images': npy('|u1', (4, 2, 3), range(16)), 'labels': labels}, 'announces 24'),
+              ({'images': npy('|u1', (4, 2, 2), range(16), True), 'labels': labels}, 'Fortran'),
+              ({'images': good, 'labels': npy('|u1', (3,), [0, 1, 0])}, 'label for each of 4'),
+              ({'images': good, 'labels': npy('|i1', (4,), [0, 1, 0, 255])}, 'label 3'),
+              ({'images': good, 'labels': labels[:-2]}, 'labels'),
+              ({'images': b'no array', 'labels': labels}, 'malformed'))
+    for made, word in arrays:
+        refused(*SMALL, 1, '--data', npz('wrong.npz', True, **made), '--out', path('none'), words=['wrong.npz', word])
+    spec = npz('cut.npz', True, images=good, labels=labels)
+    with open(path('cut.npz'), 'rb') as f:
+        whole = f.read()
+    for change in (whole[:-10], whole[:40], whole[40:], b'', b'PK\5\6' + bytes(18)):
+        with open(path('cut.npz'), 'wb') as f:
+            f.write(change)
+        refused(*SMALL, 1, '--data', spec, '--out', path('none'), words=['cut.npz'])
+    check(not os.path.exists(path('none')), 'a refused run left a folder')
 
 
 # --- epochs as a table ---------------------------------------------------------------------------

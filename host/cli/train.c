@@ -27,7 +27,7 @@ static void listen(void *context, enum bl_train_event event, int64_t step, int64
 static int parse(int argc, char **argv, struct bl_common *common, struct bl_train_options *o, bool *quiet, bool *help) {
     const struct bl_option own[] = {
         {"data", BL_OPT_TEXT, &o->data, 0, 0, "SPEC",
-         "fashion-mnist[:DIR], mnist|cifar10|cifar100|folder:DIR, synthetic:CxHxW:N"},
+         "fashion-mnist[:DIR], mnist|cifar10|cifar100|folder:DIR, npz:FILE, synthetic:CxHxW:N"},
         {"out", BL_OPT_TEXT, &o->out, 0, 0, "DIR", "the run's directory, made by the run"},
         {"resume", BL_OPT_FLAG, &o->resume, 0, 0, NULL, "continues the run in --out from its last checkpoint"},
         {"epochs", BL_OPT_INT, &o->epochs, 1, 1e6, "N", "passes over the training images (1)"},

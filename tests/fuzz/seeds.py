@@ -2,11 +2,13 @@
 """Seeds of the fuzz targets: seeds.py FOLDER writes FOLDER/TARGET/NAME, and FOLDER/TARGET.dict with the words and
 numbers that a fuzzer puts into texts."""
 import gzip
+import io
 import json
 import os
 import re
 import struct
 import sys
+import zipfile
 
 import onnx_seeds
 
@@ -267,6 +269,27 @@ def program(body, key=b'key'):
     return b'blanch2\0' + struct.pack('<QQ', len(rest), fnv(rest)) + rest
 
 
+def npy(kind, shape, values):
+    head = repr({'descr': kind, 'fortran_order': False, 'shape': tuple(shape)}).encode()
+    head += b' ' * (-(len(head) + 11) % 64) + b'\n'
+    return b'\x93NUMPY\1\0' + struct.pack('<H', len(head)) + head + bytes(values)
+
+
+def npz(packed, **arrays):
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, 'w', zipfile.ZIP_DEFLATED if packed else zipfile.ZIP_STORED) as archive:
+        for name, (kind, shape, values) in arrays.items():
+            archive.writestr(zipfile.ZipInfo(name + '.npy'), npy(kind, shape, values))
+    return file.getvalue()
+
+
+NPZ = {'one': npz(False, images=('|u1', (12, 2, 3), range(72)), labels=('<i2', (12,), [0, 0, 1, 0] * 6)),
+       'packed': npz(True, train_images=('|u1', (4, 2, 2, 3), range(48)), train_labels=('|u1', (4, 1), [0, 1, 2, 0]),
+                     test_images=('|u1', (1, 2, 2, 3), range(12)), test_labels=('|u1', (1, 1), [2])),
+       'planes': npz(False, x_train=('|u1', (2, 2, 20, 17), bytes(1360)),
+                     y_train=('<u4', (2,), [0] * 4 + [1, 0, 0, 0]))}
+
+
 SEEDS = {
     'safetensors': SAFETENSORS,
     'cell': {'done': cell(json.dumps(CONFIG), LOG, '', 'cifar10-resnet18d-nd-20-a1'),
@@ -279,6 +302,7 @@ SEEDS = {
     'directory': {'nd': directory(CONFIG), 'settings': directory(CONFIGS['settings'])},
     'log': {'whole': LOG, 'cut': LOG[:-20], 'test': '{"type":"test","step":2}\n'},
     'network': NETWORKS,
+    'npz': NPZ,
     'onnx': onnx_seeds.SEEDS,
     'trace': {name: trace(name) for name in ('smallcnn-bn', 'smallcnn-nd', 'resnet18d-none')},
     'tuning': {'whole': ENTRY},
@@ -296,7 +320,7 @@ SEEDS = {
                           for op in range(19)),
 }
 BINARY = ('\\xff\\xff\\xff\\xff', '\\x7f\\xff\\xff\\xff', '\\x80', '\\x1f\\x8b\\x08', '\\x08\\x03', '\\x08\\x01')
-BYTES = ('cifar', 'idx', 'image', 'onnx', 'operation', 'program')  # the others read texts
+BYTES = ('cifar', 'idx', 'image', 'npz', 'onnx', 'operation', 'program')  # the others read texts
 
 
 def words(seeds):
