@@ -510,6 +510,38 @@ def test_wrong_npz():
     check(not os.path.exists(path('none')), 'a refused run left a folder')
 
 
+# --- CIFAR for Python ----------------------------------------------------------------------------
+
+def test_cifar_for_python():
+    """The same images as the binary version: the same losses. What is no such batch is refused, and nothing runs."""
+    sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), 'fuzz'))
+    from seeds import pickled
+    rng, row, losses = random.Random(5), 3072, []
+    batches = [([rng.randrange(10) for _ in range(12)], bytes(rng.randrange(256) for _ in range(12 * row)))
+               for _ in range(6)]
+    names = ['data_batch_%d' % i for i in range(1, 6)] + ['test_batch']
+    for kind in ('bin', 'py'):
+        folder, out = path('cifar-' + kind, 'cifar-10-batches-' + kind), path('run-cifar-' + kind)
+        os.makedirs(folder)
+        for name, (labels, pixels) in zip(names, batches):
+            records = b''.join(bytes([label]) + pixels[i * row:(i + 1) * row] for i, label in enumerate(labels))
+            with open(os.path.join(folder, name + ('.bin' if kind == 'bin' else '')), 'wb') as f:
+                f.write(records if kind == 'bin' else pickled(labels, pixels, row))
+        run(*SMALL, 3, '--data', 'cifar10:' + path('cifar-' + kind), '--out', out)
+        with open(os.path.join(out, 'log.jsonl'), encoding='utf-8') as f:
+            losses.append([line['loss'] for line in map(json.loads, f) if line['type'] == 'step'])
+    check(losses[0] == losses[1] and len(losses[0]) == 3, str(losses))
+    whole = pickled(*batches[0], row)
+    for change in (whole[:-3], whole[:2000], whole.replace(b'numpy\nndarray', b'os\nsystem'), b'\x80\4' + whole[2:],
+                   whole.replace(b'U\6labels', b'U\6labelz'), pickled([3] * 11, batches[0][1], row), whole[2:]):
+        with open(path('cifar-py', 'cifar-10-batches-py', 'data_batch_1'), 'wb') as f:
+            f.write(change)
+        refused(*SMALL, 1, '--data', 'cifar10:' + path('cifar-py'), '--out', path('none'), words=['data_batch_1'])
+    with open(path('cifar-py', 'cifar-10-batches-py', 'data_batch_1'), 'wb') as f:
+        f.write(pickled([10] * 12, batches[0][1], row))
+    refused(*SMALL, 1, '--data', 'cifar10:' + path('cifar-py'), '--out', path('none'), words=['label 10'])
+
+
 # --- epochs as a table ---------------------------------------------------------------------------
 
 def test_results():

@@ -238,7 +238,7 @@ static void test_cifar_damage(void **state) {
     refused("cifar10", "cifar2", "data_batch_2.bin: No such file");
     unlink(in("cifar2", "data_batch_1.bin"));
     write_file(in("cifar2", "data_batch_1"), "x", 1);
-    refused("cifar10", "cifar2", "Python version");
+    refused("cifar10", "cifar2", "not one of CIFAR's batches for Python");
 }
 
 /* --- folders ---------------------------------------------------------------------------------- */
