@@ -31,26 +31,14 @@ int bl_augment_parse(const char *name, enum bl_augment *augment) {
     return bl_fail(BLANCH_EUSAGE, "augmentation '%s' is unknown; known are cifar, imagenet and none", name);
 }
 
+bool bl_view_large(int height, int width) {
+    return height >= LARGE && width >= LARGE;
+}
+
 void bl_view_default(struct bl_view *view, const struct bl_dataset *data, int channels, int height, int width) {
-    static const float imagenet_mean[3] = {0.485f, 0.456f, 0.406f}, imagenet_deviation[3] = {0.229f, 0.224f, 0.225f};
-    static const float luma[3] = {0.299f, 0.587f, 0.114f};
-    const struct bl_format *format = data->format;
-    const bool large = height >= LARGE && width >= LARGE, photographs = large && format == &bl_format_folder;
-    *view = (struct bl_view){.channels = channels, .height = height, .width = width, .augment = format->augment};
-    if (large && format->augment != BL_AUGMENT_NONE) view->augment = BL_AUGMENT_IMAGENET;
-    for (int c = 0; c < BL_MOST_CHANNELS; c++) {
-        view->mean[c] = (photographs ? imagenet_mean : format->mean)[c < 3 ? c : 2];
-        view->deviation[c] = (photographs ? imagenet_deviation : format->deviation)[c < 3 ? c : 2];
-    }
-    if (channels == 1 && data->channels == 3) {
-        float mean = 0, deviation = 0;
-        for (int c = 0; c < 3; c++) {
-            mean += luma[c] * view->mean[c];
-            deviation += luma[c] * view->deviation[c];
-        }
-        view->mean[0] = mean;
-        view->deviation[0] = deviation;
-    }
+    *view = (struct bl_view){.channels = channels, .height = height, .width = width, .augment = data->format->augment};
+    if (bl_view_large(height, width) && view->augment != BL_AUGMENT_NONE) view->augment = BL_AUGMENT_IMAGENET;
+    for (int c = 0; c < channels && c < BL_MOST_CHANNELS; c++) view->deviation[c] = 1;
 }
 
 int bl_view_check(const struct bl_view *view) {

@@ -45,7 +45,7 @@ struct bl_format {
     int (*open)(struct bl_dataset *data, const char *argument, uint64_t seed);
 };
 extern const struct bl_format bl_format_fashion_mnist, bl_format_mnist, bl_format_cifar10, bl_format_cifar100,
-    bl_format_folder, bl_format_synthetic;
+    bl_format_folder, bl_format_npz, bl_format_synthetic;
 
 struct bl_dataset {
     const struct bl_format *format;
@@ -109,6 +109,9 @@ int bl_dataset_remark(struct bl_dataset *data, const char *format, ...) BL_PRINT
 
 /* --- found.c: notes what opening found, and remarks on classes that a split lacks. */
 int bl_dataset_note(struct bl_dataset *data);
+
+/* --- split.c: what the division says beside that of a folder without splits. */
+int bl_dataset_split(struct bl_dataset *data);
 
 /* --- layout.c */
 struct bl_layout {

@@ -41,8 +41,9 @@ static int open_device(struct run *run) {
 
 static int open_data(struct run *run) {
     struct bl_network_options *n = &run->o.network;
+    const struct bl_run_division division = {n->seed, run->o.val_split, run->o.split_file};
     int code = bl_model_size(run->model, run->o.size, &n->height, &n->width);
-    if (!code) code = bl_run_data_open(&run->data, &run->config, run->o.data, n->seed);
+    if (!code) code = bl_run_data_open(&run->data, &run->config, run->o.data, &division);
     if (!code) code = bl_dataset_trainable(run->data);
     if (!code && run->config.json) code = bl_run_data_resume(&run->config, run->data, &run->data_changes);
     if (code || (code = bl_dataset_check(run->data))) return code;
@@ -50,8 +51,8 @@ static int open_data(struct run *run) {
     n->channels = bl_dataset_channels(run->data);
     if (run->config.json)
         run->view = run->config.view;
-    else
-        bl_view_default(&run->view, run->data, n->channels, n->height, n->width);
+    else if ((code = bl_view_choose(&run->view, run->data, n, run->o.augment, &run->o.normalise)))
+        return code;
     if ((code = bl_run_weigh_classes(run))) return code;
     if (!run->o.augment) run->o.augment = bl_augment_name(run->view.augment);
     run->view.mixup = run->o.mixup, run->view.cutmix = run->o.cutmix;

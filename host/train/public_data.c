@@ -1,6 +1,7 @@
 /* The public calls for data: datasets/ with images as NCHW. */
 #include "train/public.h"
 #include "dataset.h"
+#include "train/train.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -81,6 +82,12 @@ static int take_view(struct bl_view *to, const struct blanch_view *from) {
     return bl_transform_init(&probe, to, false, 0);
 }
 
+static int choose_view(const struct blanch_data *data, int channels, int height, int width, struct bl_view *view) {
+    const struct bl_network_options input = {.channels = channels, .height = height, .width = width};
+    const char *normalise = NULL;
+    return bl_view_choose(view, data->set, &input, NULL, &normalise);
+}
+
 int blanch_data_view(const struct blanch_data *data, int channels, int height, int width, struct blanch_view *view) {
     struct bl_view own;
     int code = bl_given(data, __func__);
@@ -89,7 +96,7 @@ int blanch_data_view(const struct blanch_data *data, int channels, int height, i
         width > BL_LARGEST_INPUT)
         return bl_fail(BLANCH_EUSAGE, "an input of %d channels and %dx%d pixels: channels are 1 to %d, sides 1 to %d",
                        channels, height, width, BL_MOST_CHANNELS, BL_LARGEST_INPUT);
-    bl_view_default(&own, data->set, channels, height, width);
+    if ((code = choose_view(data, channels, height, width, &own))) return code;
     struct blanch_view found = {
         .channels = channels, .height = height, .width = width, .augment = bl_augment_name(own.augment)};
     memcpy(found.mean, own.mean, sizeof found.mean);
@@ -124,8 +131,7 @@ static int view_of(const struct blanch_data *data, const struct blanch_view *giv
     int height, width;
     bl_dataset_size(data->set, &height, &width);
     if (!height) return bl_fail(BLANCH_EUSAGE, "the data's images vary in size: a loader needs a view");
-    bl_view_default(view, data->set, bl_dataset_channels(data->set), height, width);
-    return 0;
+    return choose_view(data, bl_dataset_channels(data->set), height, width, view);
 }
 
 static int check_loader(const struct blanch_data *data, const struct blanch_loader_options *o) {

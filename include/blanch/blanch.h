@@ -432,7 +432,7 @@ int blanch_network_budget_layer(const struct blanch_network *network, int index,
 /* --- data ------------------------------------------------------------------------------------- */
 
 /* Data as the command line names them: fashion-mnist[:DIR] mnist:DIR cifar10:DIR cifar100:DIR folder:DIR
- * synthetic:CxHxW:CLASSES. They know nothing of devices; a loader of them is one thread's at a time. */
+ * npz:FILE synthetic:CxHxW:CLASSES. They know nothing of devices; a loader of them is one thread's at a time. */
 struct blanch_data;
 enum blanch_split { BLANCH_TRAIN, BLANCH_VALIDATION, BLANCH_TEST };
 /* seed divides a folder without splits. BLANCH_EINPUT names the file that is wrong. */

@@ -115,7 +115,8 @@ class DataInfo(Sized):
 
 class View(Sized):
     _fields_ = [('size', c_size_t), ('channels', c_int), ('height', c_int), ('width', c_int), ('augment', c_char_p),
-                ('mean', c_float * CHANNELS), ('deviation', c_float * CHANNELS), ('mixup', c_float), ('cutmix', c_float)]
+                ('mean', c_float * CHANNELS), ('deviation', c_float * CHANNELS), ('mixup', c_float),
+                ('cutmix', c_float)]
 
 
 class LoaderOptions(Sized):
