@@ -29,8 +29,11 @@ static int read_text(const struct row *row, const char *key, const char **text) 
     const cJSON *value = bl_described_item(row->json, key);
     *text = value ? cJSON_GetStringValue(value) : "";
     if (!*text) return bl_fail(BLANCH_EINPUT, "node %s: \"%s\" is not a text", row->place, key);
-    if (strlen(*text) <= BL_LONGEST_NAME) return 0;
-    return bl_fail(BLANCH_EINPUT, "node %s: \"%s\" is longer than %d characters", row->place, key, BL_LONGEST_NAME);
+    if (strlen(*text) > BL_LONGEST_NAME)
+        return bl_fail(BLANCH_EINPUT, "node %s: \"%s\" is longer than %d characters", row->place, key, BL_LONGEST_NAME);
+    if (bl_text_show(NULL, 0, *text) == strlen(*text)) return 0; // it would act on whoever shows it
+    return bl_fail(BLANCH_EINPUT, "node %s: \"%s\", '%s', has characters that are not to be shown", row->place, key,
+                   *text);
 }
 
 static int unknown_operation(const struct row *row, const char *name) {
