@@ -7,4 +7,5 @@ net = nn.Sequential(
     nn.Flatten(), nn.Linear(64 * 7 * 7, 10))
 network = blanch.Network(net, input=(1, 28, 28), norm='nd', batch=128)
 network.fit('fashion-mnist', epochs=1, lr=0.05)
-network.save('weights.safetensors')     # PyTorch's names, PyTorch's shapes
+network.save('weights.safetensors')     # to go on from
+network.export('net.onnx')              # deconvolution folded in, for ONNX Runtime

@@ -372,6 +372,9 @@ static void test_null(struct blanch_device *device) {
     WRONG(blanch_network_info(network, NULL));
     WRONG(blanch_network_load(network, NULL));
     WRONG(blanch_network_save(NULL, "x"));
+    WRONG(blanch_network_export(NULL, "x.onnx"));
+    WRONG(blanch_network_export(network, NULL));
+    WRONG(blanch_network_export(network, "x.pt"));
     WRONG(blanch_network_init(network, NULL, NULL));
     WRONG(blanch_network_save_state(network, NULL));
     WRONG(blanch_network_load_state(NULL, "x"));

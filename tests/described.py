@@ -91,6 +91,11 @@ def part(document):
     return {key: document.get(key) for key in NETWORK}
 
 
+def test_what_is_no_file_is_not_waited_for():
+    os.mkfifo(path('pipe.json'))
+    refused('models', path('pipe.json'), words=['a pipe, not a file'])
+
+
 def test_what_models_writes_is_read():
     """As it is, of every network and norm; what is read is described alike."""
     for name in names():
@@ -220,6 +225,9 @@ def test_refused():
     refused('models', nd, '--block', 16, words=[nd, '--block'])
     refused('train', '--model', nd, *DATA, '--overhead-budget', '20%', '--out', path('none'), words=[nd, 'budget'])
     refused('train', '--model', 'smallcnn', *DATA, '--out', path('none'), words=['--norm is missing'])
+    for command in (('train', '--out', path('none')), ('bench',)):
+        refused(*command, '--model', 'resnet81', *(DATA if command[0] == 'train' else ()),
+                words=["did you mean 'resnet18'?"])
     wrong = write('wrong.json', '{"input": [3, 8, 8], "graph": [{"op": "relu", "id": "last"}]}')
     refused('train', '--model', wrong, *DATA, '--out', path('none'), words=['wrong.json', '3 x 8 x 8'])
     check(not os.path.exists(path('none')), 'a refused run has made its directory')

@@ -97,19 +97,22 @@ static int smallest(int a, int b, int c) {
     return least < c ? least : c;
 }
 
-/* Levenshtein's distance, of words up to BL_MAX_WORD. */
+/* Levenshtein's distance, of words up to BL_MAX_WORD, where two letters that have changed places count one. */
 static int distance(const char *a, const char *b) {
-    int n = (int)strlen(b), row[BL_MAX_WORD + 1];
+    int n = (int)strlen(b), row[BL_MAX_WORD + 1], former[BL_MAX_WORD + 1] = {0};
     if (n > BL_MAX_WORD || strlen(a) > BL_MAX_WORD) return INT_MAX;
     for (int j = 0; j <= n; j++) row[j] = j;
     for (int i = 1; a[i - 1]; i++) {
-        int diagonal = row[0];
+        int diagonal = row[0], before = 0; // before: of the row before the last, two to the left
         row[0] = i;
         for (int j = 1; j <= n; j++) {
             int above = row[j];
+            const bool swapped = i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1];
             row[j] = smallest(above + 1, row[j - 1] + 1, diagonal + (a[i - 1] != b[j - 1]));
-            diagonal = above;
+            if (swapped && before + 1 < row[j]) row[j] = before + 1;
+            before = former[j - 1], former[j - 1] = diagonal, diagonal = above;
         }
+        former[n] = diagonal;
     }
     return row[n];
 }

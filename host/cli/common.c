@@ -73,7 +73,8 @@ void bl_common_options(struct bl_option *table, const struct bl_option *own, str
         struct bl_option option;
     } shared[] = {
         {BL_COMMON_NETWORK,
-         {"model", BL_OPT_TEXT, &c->model, 0, 0, "NAME|FILE.json", "the network; `blanch models` lists them"}},
+         {"model", BL_OPT_TEXT, &c->model, 0, 0, "NAME|FILE.json|FILE.onnx",
+          "the network; `blanch models` lists them"}},
         {BL_COMMON_NETWORK,
          {"norm", BL_OPT_TEXT, &c->norm, 0, 0, "bn|nd|none|own",
           "batch norm, network deconvolution, neither; as FILE says (its default)"}},
@@ -206,7 +207,7 @@ int bl_common_model(const struct bl_common *common, struct blanch_model **model,
     if (!common->model) return bl_fail(BLANCH_EUSAGE, "--model is missing; `blanch models` lists the networks");
     const struct bl_torchvision *named = bl_torchvision_find(common->model);
     if (!common->norm && !bl_model_is_file(common->model) && !bl_torchvision_named(common->model))
-        return bl_fail(BLANCH_EUSAGE, "--norm is missing: bn, nd or none");
+        return bl_model_lacks_norm(common->model);
     int code = common->norm ? bl_norm_parse(common->norm, norm) : 0;
     if (named && *norm == BLANCH_OWN) *norm = named->norm;
     return code ? code : bl_model_open(model, common->model);

@@ -191,7 +191,8 @@ static int run_compare(int argc, char **argv) {
     struct bl_compare c = {.norm_list = "bn,nd"};
     bool help;
     const struct bl_option own[] = {
-        {"model", BL_OPT_TEXT, &c.common.model, 0, 0, "NAME|FILE.json", "the network; `blanch models` lists them"},
+        {"model", BL_OPT_TEXT, &c.common.model, 0, 0, "NAME|FILE.json|FILE.onnx",
+         "the network; `blanch models` lists them"},
         {"data", BL_OPT_TEXT, &c.data_spec, 0, 0, "SPEC",
          "fashion-mnist[:DIR], cifar10:DIR, folder:DIR, synthetic:3x32x32:10"},
         {"out", BL_OPT_TEXT, &c.out, 0, 0, "DIR", "a new folder for the results"},
@@ -226,7 +227,7 @@ static int run_compare(int argc, char **argv) {
 const struct bl_command bl_command_compare = {
     .name = "compare",
     .summary = "trains batch norm and network deconvolution side by side: what each layer costs",
-    .usage = "usage: blanch compare --model NAME|FILE.json --data SPEC --out DIR [options]\n\n"
+    .usage = "usage: blanch compare --model NAME|FILE.json|FILE.onnx --data SPEC --out DIR [options]\n\n"
              "Trains one network per device, norm and setting, in turn, step by step, on the same batches. Prints what "
              "each layer\n"
              "costs; DIR gets report.html, compare.json, config.json and log.jsonl.\n",

@@ -1,14 +1,9 @@
 /* blanch export: a trained network for inference, everything folded, as ONNX and as safetensors. */
 #include "cli/common.h"
 #include "cli/weights.h"
-#include "graph/onnx.h"
-#include "io/files.h"
-#include "io/json.h"
-#include "train/open.h"
-#include "train/train.h"
-#include <math.h>
+#include "io/safetensors.h"
+#include "train/export.h"
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 struct export {
@@ -16,62 +11,10 @@ struct export {
     const char *onnx, *safetensors, *precision;
 };
 
-enum { MOST_PAIRS = 8 };
-struct metadata {
-    struct bl_onnx_pair pair[MOST_PAIRS];
-    char *text[MOST_PAIRS]; // of their values
-    int count;
-};
-
-/* --- metadata --------------------------------------------------------------------------------- */
-
-/* value is deleted. */
-static int add_json(struct metadata *m, const char *key, cJSON *value) {
-    char *text = bl_json_print(value, false);
-    cJSON_Delete(value);
-    if (!text) return BLANCH_ENOMEM;
-    m->text[m->count] = text;
-    m->pair[m->count++] = (struct bl_onnx_pair){key, text};
-    return 0;
-}
-
-static void add_text(struct metadata *m, const char *key, const char *value) {
-    m->pair[m->count++] = (struct bl_onnx_pair){key, value};
-}
-
-static cJSON *numbers(const float *values, int count) {
-    cJSON *list = cJSON_CreateArray();
-    for (int i = 0; i < count; i++) cJSON_AddItemToArray(list, bl_json_float(values[i]));
-    return list;
-}
-
 static cJSON *names_of(const struct bl_trained *t, int classes) {
     cJSON *list = cJSON_CreateArray();
     for (int i = 0; i < classes; i++) cJSON_AddItemToArray(list, cJSON_CreateString(bl_trained_class(t, i)));
     return list;
-}
-
-/* Its norms, or its whitening, are in its weights now. */
-static bool is_folded(const struct bl_graph *graph) {
-    for (int i = 0; i < bl_graph_nodes(graph); i++) {
-        const struct bl_node *node = bl_graph_node(graph, i);
-        if (!node->idle && (node->op->normalises || bl_node_nd(node))) return true;
-    }
-    return false;
-}
-
-static int make_metadata(struct metadata *m, const struct bl_trained *t, const struct bl_network_options *network,
-                         const struct bl_graph *graph) {
-    const struct blanch_tensor *x = bl_graph_in(graph);
-    const int classes = (int)bl_graph_out(graph)->c;
-    add_text(m, "blanch.model", t->model->name);
-    add_text(m, "blanch.norm", bl_norm_name(network->norm));
-    if (is_folded(graph)) add_text(m, "blanch.folded", "true");
-    int code = add_json(m, "blanch.input", cJSON_CreateIntArray((const int[]){(int)x->c, (int)x->h, (int)x->w}, 3));
-    if (!code && (t->data || t->config.class_name)) code = add_json(m, "blanch.class_names", names_of(t, classes));
-    if (!code && t->view.channels) code = add_json(m, "blanch.mean", numbers(t->view.mean, t->view.channels));
-    if (!code && t->view.channels) code = add_json(m, "blanch.deviation", numbers(t->view.deviation, t->view.channels));
-    return code;
 }
 
 /* --- values ----------------------------------------------------------------------------------- */
@@ -100,31 +43,27 @@ static int open_source(struct source *source, const struct bl_trained *t, struct
 
 /* --- the network ------------------------------------------------------------------------------ */
 
-/* Without a device: nothing is computed but the folding. */
-static int build(struct bl_graph **graph, const struct bl_trained *t, struct bl_network_options *network) {
-    if (!t->model->json) network->norm = bl_model_norm(t->model, network->norm);
-    int code = bl_graph_create(graph, NULL, 1, true);
-    if (!code) code = bl_model_build(*graph, t->model, network);
-    return code ? code : bl_graph_finish(*graph, 0);
-}
-
 static int write(const struct export *e, enum blanch_precision precision, const struct bl_trained *t,
                  struct bl_network_options *network) {
     struct bl_graph *graph = NULL;
     struct source source = {0};
-    struct metadata m = {0};
-    int code = build(&graph, t, network);
+    int code = bl_export_graph(&graph, t->model, network);
     if (!code) code = open_source(&source, t, graph);
-    if (!code) code = make_metadata(&m, t, network, graph);
-    const struct bl_onnx_options options = {.path = e->onnx,
-                                            .weights = e->safetensors,
-                                            .type = precision == BLANCH_FP16 ? BL_F16 : BL_F32,
-                                            .pairs = m.pair,
-                                            .pair_count = m.count,
-                                            .values = read_values,
-                                            .context = &source};
-    if (!code) code = bl_onnx_network_write(graph, &options);
-    for (int i = 0; i < MOST_PAIRS; i++) free(m.text[i]);
+    if (!code) {
+        const bool named = t->data || t->config.class_name;
+        const struct bl_export out = {
+            .model = t->model,
+            .norm = network->norm,
+            .files = {.path = e->onnx,
+                      .weights = e->safetensors,
+                      .type = precision == BLANCH_FP16 ? BL_F16 : BL_F32,
+                      .values = read_values,
+                      .context = &source},
+            .class_names = named ? names_of(t, (int)bl_graph_out(graph)->c) : NULL,
+            .view = &t->view,
+        };
+        code = bl_export_write(graph, &out);
+    }
     bl_st_close(source.file);
     bl_graph_free(graph);
     return code;

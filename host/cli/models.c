@@ -88,8 +88,8 @@ static void print_node(const struct bl_node *node) {
 static int show_text(const struct blanch_model *model, const struct bl_network_options *options,
                      const struct bl_graph *graph) {
     const struct blanch_tensor *x = bl_graph_in(graph);
-    printf("%s-%s: %s; input %lldx%lldx%lld, %d classes\n\n", model->name, bl_norm_name(options->norm), model->summary,
-           (long long)x->c, (long long)x->h, (long long)x->w, (int)bl_graph_out(graph)->c);
+    printf("%s-%s: %s; input %lldx%lldx%lld, %d classes\n\n", bl_shown(model->name), bl_norm_name(options->norm),
+           bl_shown(model->summary), (long long)x->c, (long long)x->h, (long long)x->w, (int)bl_graph_out(graph)->c);
     printf("%-40s %-18s %-14s %12s %14s\n", "layer", "operation", "output", "parameters", "multiply-adds");
     for (int i = 0; i < bl_graph_nodes(graph); i++) print_node(bl_graph_node(graph, i));
     printf("%-40s %-18s %-14s %12lld %14.0f\n", "total", "", "", (long long)bl_graph_trainable(graph),
@@ -165,7 +165,7 @@ const struct bl_command bl_command_models = {
     .summary = "lists the networks, or one network's layers",
     .usage =
         "usage: blanch models [--json]\n"
-        "       blanch models NAME|FILE.json [--norm bn|nd|none|own] [options]\n"
+        "       blanch models NAME|FILE.json|FILE.onnx [--norm bn|nd|none|own] [options]\n"
         "\n"
         "Lists the networks; with a name, its layers with their output shapes, parameters, and the multiply-adds of\n"
         "one image's forward pass.\n",

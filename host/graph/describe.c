@@ -57,8 +57,8 @@ static bool read_field(enum bl_field_kind kind, const cJSON *item, void *value) 
     return false;
 }
 
-static const char *const kinds[] = {[BL_FIELD_INT] = "a whole number",
-                                    [BL_FIELD_INT2] = "a whole number or two in a list",
+static const char *const kinds[] = {[BL_FIELD_INT] = "a whole number below 2147483648",
+                                    [BL_FIELD_INT2] = "a whole number below 2147483648, or two in a list",
                                     [BL_FIELD_FLOAT] = "a number",
                                     [BL_FIELD_BOOL] = "true or false"};
 

@@ -1,5 +1,6 @@
 /* A network of a JSON description. Its nodes are read first, then built one by one; the layers and batch norms through
  * the builders that apply the rule of deconvolution. */
+#include "base/text.h"
 #include "graph/described_internal.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -101,6 +102,8 @@ static int read_rule(const struct row *row, struct bl_nd_rule *rule) {
         return bl_fail(BLANCH_EINPUT, "\"nd\": \"freeze\" is true or false, of a conv2d alone");
     if (!name || strlen(name) > BL_LONGEST_NAME)
         return bl_fail(BLANCH_EINPUT, "\"nd\": \"name\" is not a text of up to %d characters", BL_LONGEST_NAME);
+    if (bl_text_show(NULL, 0, name) != strlen(name))
+        return bl_fail(BLANCH_EINPUT, "\"nd\": \"name\", '%s', has characters that are not to be shown", name);
     snprintf(rule->name, sizeof rule->name, "%s", name);
     return 0;
 }

@@ -29,8 +29,11 @@ static int read_text(const struct row *row, const char *key, const char **text) 
     const cJSON *value = bl_described_item(row->json, key);
     *text = value ? cJSON_GetStringValue(value) : "";
     if (!*text) return bl_fail(BLANCH_EINPUT, "node %s: \"%s\" is not a text", row->place, key);
-    if (strlen(*text) <= BL_LONGEST_NAME) return 0;
-    return bl_fail(BLANCH_EINPUT, "node %s: \"%s\" is longer than %d characters", row->place, key, BL_LONGEST_NAME);
+    if (strlen(*text) > BL_LONGEST_NAME)
+        return bl_fail(BLANCH_EINPUT, "node %s: \"%s\" is longer than %d characters", row->place, key, BL_LONGEST_NAME);
+    if (bl_text_show(NULL, 0, *text) == strlen(*text)) return 0; // it would act on whoever shows it
+    return bl_fail(BLANCH_EINPUT, "node %s: \"%s\", '%s', has characters that are not to be shown", row->place, key,
+                   *text);
 }
 
 static int unknown_operation(const struct row *row, const char *name) {
@@ -48,6 +51,8 @@ static int read_operation(struct row *row, int at) {
     int code = read_text(row, "op", &name);
     if (code) return code;
     if (!*name) return bl_fail(BLANCH_EINPUT, "node '%s': \"op\", its operation, is missing", row->id);
+    if (!strcmp(name, "input") && at == 0 && row->unused)
+        return bl_fail(BLANCH_EINPUT, "node '%s': the image cannot be \"unused\"", row->id);
     if (!strcmp(name, "input") && at == 0) return 0;
     if (!strcmp(name, "input"))
         return bl_fail(BLANCH_EINPUT, "node '%s': an input can be the first node alone", row->id);
@@ -69,7 +74,9 @@ static int read_name(const struct described *d, struct row *row, int at) {
     if (!*row->name) row->name = row->id;
     bl_described_where(row, where);
     if ((code = bl_json_keys(row->json, keys, where, "key"))) return code;
-    row->unused = cJSON_IsTrue(bl_described_item(row->json, "unused"));
+    const cJSON *unused = bl_described_item(row->json, "unused");
+    if (unused && !cJSON_IsBool(unused)) return bl_fail(BLANCH_EINPUT, "%s: \"unused\" is not true or false", where);
+    row->unused = cJSON_IsTrue(unused);
     for (int i = 0; i < at; i++)
         if (!strcmp(d->row[i].id, row->id))
             return bl_fail(BLANCH_EINPUT, "node %s: its id, '%s', is that of %s", row->place, row->id,
@@ -89,6 +96,17 @@ static int find_row(const struct described *d, const char *id, int end, int *out
     for (int i = end; i-- > 0;)
         if (!strncmp(d->row[i].id, id, (size_t)(colon - id)) && !d->row[i].id[colon - id]) return i;
     return -1;
+}
+
+/* What is never run gives nothing, but to what is never run either. */
+static int check_used(const struct described *d, const struct row *row) {
+    for (int i = 0; i < row->inputs && !row->unused; i++) {
+        const struct row *from = &d->row[row->in[i].row];
+        if (from->unused)
+            return bl_fail(BLANCH_EINPUT, "node '%s': its input '%s' is \"unused\", which is never run", row->id,
+                           from->id);
+    }
+    return 0;
 }
 
 /* What is left out is the node before. */
@@ -116,7 +134,7 @@ static int read_inputs(const struct described *d, struct row *row, int at) {
             return bl_fail(BLANCH_EINPUT, "node '%s': no node before it is called '%s'", row->id,
                            cJSON_IsString(id) ? id->valuestring : "");
     }
-    return 0;
+    return check_used(d, row);
 }
 
 /* A list that does not begin with the input gets one, called "input". */
@@ -138,8 +156,10 @@ int bl_described_rows(struct described *d) {
         d->rows++;
         if (code) return code;
     }
-    if (d->row[d->rows - 1].unused || d->rows < 2)
-        return bl_fail(BLANCH_EINPUT, "node '%s': the last node gives the logits", d->row[d->rows - 1].id);
+    const struct row *last = &d->row[d->rows - 1];
+    if (last->unused || d->rows < 2)
+        return bl_fail(BLANCH_EINPUT, "node '%s': the last node gives the logits%s", last->id,
+                       last->unused ? ": it cannot be \"unused\"" : "");
     return 0;
 }
 

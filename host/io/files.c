@@ -151,7 +151,7 @@ int bl_json_read_given(const char *path, cJSON **json) {
 }
 
 int bl_json_read_small(const char *path, size_t most, cJSON **json) {
-    return read_json(path, PIPED, most, json);
+    return read_json(path, PLAIN, most, json);
 }
 
 int bl_json_write(const char *path, const cJSON *json) {

@@ -17,7 +17,7 @@ bool bl_path_exists(const char *path);                               // or canno
 int bl_make_dirs(const char *path);                                  // like mkdir -p; BLANCH_EIO
 int bl_json_read(const char *path, cJSON **json);                    // BLANCH_EINPUT, of more than 256 MiB too
 int bl_json_read_given(const char *path, cJSON **json);              // of a path of the command line: a pipe too
-int bl_json_read_small(const char *path, size_t most, cJSON **json); // the same, of at most so many bytes
+int bl_json_read_small(const char *path, size_t most, cJSON **json); // of at most so many bytes
 int bl_json_write(const char *path, const cJSON *json);
 /* A file of a cache, to be deleted; NULL: none that is JSON. */
 cJSON *bl_json_cached(const struct bl_cache *cache, const char *name);

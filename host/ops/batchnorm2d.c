@@ -31,6 +31,7 @@ static int cpu_tile(const struct blanch_tensor *x) {
 static int setup(struct bl_node *node) {
     const struct bl_batchnorm_attrs *attrs = node->attrs;
     int code = bl_check_inputs(node, 1, 1);
+    if (!code) code = bl_check_statistics(node, attrs->eps, attrs->momentum);
     if (code) return code;
     const struct blanch_tensor *x = node->in[0];
     if (attrs->channels != x->c)

@@ -102,6 +102,13 @@ int bl_check_inputs(const struct bl_node *node, int low, int high) {
                    low == high ? "exactly" : "at least", low, low == 1 ? "" : "s", node->inputs);
 }
 
+int bl_check_statistics(const struct bl_node *node, float eps, float momentum) {
+    if (!(eps >= 0 && isfinite(eps)))
+        return bl_fail(BLANCH_EINPUT, "%s: eps is %g, must be finite and not negative", node->name, (double)eps);
+    if (momentum >= 0 && momentum <= 1) return 0;
+    return bl_fail(BLANCH_EINPUT, "%s: momentum is %g, must be 0 to 1", node->name, (double)momentum);
+}
+
 /* --- plain state ------------------------------------------------------------------------------ */
 
 struct bl_plain_state *bl_plain_state(struct bl_node *node) {

@@ -45,6 +45,8 @@ int64_t bl_features(const struct blanch_tensor *tensor);                        
 bool bl_same_shape(const struct blanch_tensor *a, const struct blanch_tensor *b); // but for n
 /* BLANCH_EINPUT unless the node has between low and high inputs. */
 int bl_check_inputs(const struct bl_node *node, int low, int high);
+/* BLANCH_EINPUT unless eps is finite and not negative, and momentum, of running buffers, 0 to 1. */
+int bl_check_statistics(const struct bl_node *node, float eps, float momentum);
 
 /* The state of an operation that needs a kernel for each direction, and a saved workspace perhaps. bl_plain_state
  * returns the node's, made at the first call; NULL where there is no memory. */

@@ -27,7 +27,8 @@ static int setup(struct bl_node *node) {
     if (attrs->channels != x->c)
         return bl_fail(BLANCH_EINPUT, "%s: made for %d channels, given %lld", node->name, attrs->channels,
                        (long long)x->c);
-    if (!(attrs->eps > 0)) return bl_fail(BLANCH_EINPUT, "%s: eps = %g, not above 0", node->name, (double)attrs->eps);
+    if (!(attrs->eps > 0 && isfinite(attrs->eps)))
+        return bl_fail(BLANCH_EINPUT, "%s: eps = %g, not finite and above 0", node->name, (double)attrs->eps);
     bl_node_out(node, x->c, x->h, x->w);
     bl_node_param(node, "weight", BL_INIT_ONES, 1, &x->c);
     bl_node_param(node, "bias", BL_INIT_ZEROS, 1, &x->c);

@@ -55,7 +55,7 @@ static void give_way(struct bl_train_options *file, const struct bl_train_option
 
 static int check_norm(struct bl_train_options *o) {
     if (o->norm || !o->network.model) return 0;
-    if (!bl_model_is_file(o->network.model)) return bl_fail(BLANCH_EUSAGE, "--norm is missing: bn, nd or none");
+    if (!bl_model_is_file(o->network.model)) return bl_model_lacks_norm(o->network.model);
     o->norm = bl_norm_name(BLANCH_OWN);
     return 0;
 }

@@ -126,6 +126,13 @@ int bl_model_open(struct blanch_model **model, const char *text) {
     return 0;
 }
 
+int bl_model_lacks_norm(const char *name) {
+    struct blanch_model *model;
+    int code = bl_model_open(&model, name);
+    bl_model_free(model);
+    return code ? code : bl_fail(BLANCH_EUSAGE, "--norm is missing: bn, nd or none");
+}
+
 /* --- looking ---------------------------------------------------------------------------------- */
 
 int bl_model_check_budget(const struct blanch_model *model) {

@@ -9,7 +9,8 @@
  * file is wrong. Each of these is one reference, given back by bl_model_free; so is what bl_model_hold returns, which
  * is the model itself. */
 int bl_model_open(struct blanch_model **model, const char *text);
-bool bl_model_is_file(const char *text); // such a FILE, by its end
+bool bl_model_is_file(const char *text);   // such a FILE, by its end
+int bl_model_lacks_norm(const char *name); // BLANCH_EUSAGE: there is none of this name, or else, --norm is missing
 int bl_model_from_json(struct blanch_model **model, const char *text, size_t size);
 int bl_model_from_onnx(struct blanch_model **model, const char *path); // and its values
 /* The same of a document that was parsed, and is taken over; name is what errors call it. */

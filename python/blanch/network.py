@@ -230,6 +230,11 @@ class Network(Closing):
         """Writes the state dict as safetensors, with PyTorch's names."""
         self._call('network_save', text(path, 'path'))
 
+    def export(self, path: Union[str, os.PathLike]) -> None:
+        """Writes it for inference, batch norm and deconvolution folded into its weights: 'FILE.onnx', for ONNX Runtime
+        and the like, or 'FILE.safetensors', the folded weights and biases under PyTorch's names."""
+        self._call('network_export', text(path, 'path'))
+
     def load(self, path: Union[str, os.PathLike]) -> None:
         """Reads a state dict from safetensors; nothing is changed unless the whole file fits."""
         self._call('network_load', text(path, 'path'))

@@ -92,12 +92,12 @@ static void declare_workspaces(struct bl_node *node, int iterations) {
 static int setup(struct bl_node *node) {
     const struct bl_channel_deconv_attrs *a = node->attrs;
     int code = bl_check_inputs(node, 1, 1);
+    if (!code) code = bl_check_statistics(node, a->eps, a->momentum);
     if (code) return code;
     if (a->block < 1 || a->block > MOST_CHANNELS || a->n_iter < 1 || a->n_iter > BL_MOST_ITERATIONS ||
-        a->cov_sampling_stride < 1 || a->cov_sampling_stride > BL_MOST_SAMPLING || !(a->eps >= 0))
-        return bl_fail(BLANCH_EINPUT,
-                       "%s: block is 1 to %d, n_iter 1 to %d, cov_sampling_stride 1 to %d, eps not negative",
-                       node->name, MOST_CHANNELS, BL_MOST_ITERATIONS, BL_MOST_SAMPLING);
+        a->cov_sampling_stride < 1 || a->cov_sampling_stride > BL_MOST_SAMPLING)
+        return bl_fail(BLANCH_EINPUT, "%s: block is 1 to %d, n_iter 1 to %d, cov_sampling_stride 1 to %d", node->name,
+                       MOST_CHANNELS, BL_MOST_ITERATIONS, BL_MOST_SAMPLING);
     struct state *s = node->state = bl_calloc(1, sizeof *s);
     if (!s) return BLANCH_ENOMEM;
     const struct blanch_tensor *x = node->in[0];

@@ -23,11 +23,9 @@ struct bl_whitening {
 int bl_whitening_check(const struct bl_node *node, const struct bl_nd_attrs *a) {
     if (a->n_iter < 1 || a->n_iter > BL_MOST_ITERATIONS)
         return bl_fail(BLANCH_EINPUT, "%s: n_iter is %d, must be 1 to %d", node->name, a->n_iter, BL_MOST_ITERATIONS);
-    if (!(a->eps >= 0))
-        return bl_fail(BLANCH_EINPUT, "%s: eps is %g, must not be negative", node->name, (double)a->eps);
     if (a->freeze && a->freeze_iter < 1)
         return bl_fail(BLANCH_EINPUT, "%s: freeze_iter is %d, must be at least 1", node->name, a->freeze_iter);
-    return 0;
+    return bl_check_statistics(node, a->eps, a->momentum);
 }
 
 static void declare_buffers(struct bl_whitening *w) {
