@@ -159,6 +159,22 @@ def test_every_operation_comes_back():
     compare(predicted('--run', run_), predicted('--model', path('every.onnx')))
 
 
+def test_all_that_follows_a_layer_is_folded():
+    kinds = {'b': 'batchnorm2d', 's': 'scale', 'd': 'dropout'}
+    for after in ('bb', 'bs', 'sb', 'sbbs', 'bdb'):
+        graph = [{'op': 'conv2d', 'attrs': {'out_channels': 8, 'kernel': 3}}]
+        graph += [dict({'op': kinds[k]}, **({'attrs': {'p': 0.5}} if k == 'd' else {})) for k in after]
+        graph += [{'op': 'relu'}, {'op': 'global_avgpool2d'}, {'op': 'flatten'},
+                  {'op': 'linear', 'attrs': {'out_features': 10}}]
+        put(after + '.json', json.dumps({'input': [3, 32, 32], 'graph': graph}).encode())
+        run_ = trained('fold-' + after, '--model', path(after + '.json'), '--norm', 'bn')
+        out = path(after + '.onnx')
+        blanch('export', '--run', run_, '--onnx', out)
+        compare(predicted('--run', run_), predicted('--model', out))
+        ops = [n['op'] for n in json.loads(blanch('models', out, '--json'))['graph']]
+        tap.check(ops[1:3] == ['conv2d', 'batchnorm2d' if 'd' in after else 'relu'], '%s: %s' % (after, ops))
+
+
 def test_an_export_needs_no_device_and_leaves_what_was_there():
     run_ = trained('back-bn-0', '--model', 'smallcnn', '--norm', 'bn')
     out = put('there.onnx', b'kept')
@@ -182,9 +198,9 @@ def weights(rng, count):
     return [rng.uniform(-0.5, 0.5) for _ in range(count)]
 
 
-def like_pytorch(batch=2, side=8, extra=(), drop=(), **more):
+def like_pytorch(batch=2, side=8, extra=(), drop=(), conv=None, **more):
     """A convolution without a bias as torch.export has it (zeros that are spread), batch norm, ReLU, a mean, a
-    classifier; extra: nodes between; drop: names of initialisers to leave out."""
+    classifier; extra: nodes between; drop: names of initialisers to leave out; conv: attributes of the convolution."""
     rng = random.Random(7)
     sizes = {'features.0.weight': [8, 3, 3, 3], 'features.1.weight': [8], 'features.1.bias': [8],
              'features.1.running_mean': [8], 'features.1.running_var': [8], 'head.weight': [10, 8], 'head.bias': [10]}
@@ -198,8 +214,8 @@ def like_pytorch(batch=2, side=8, extra=(), drop=(), **more):
     nodes = [node('Shape', ['features.0.weight'], ['s'], start=0, end=1),
              node('Constant', [], ['zero'], value=tensor('', [], [0.0])),
              node('CastLike', ['zero', 'x'], ['zero2']), node('Expand', ['zero2', 's'], ['zeros']),
-             node('Conv', ['x', 'features.0.weight', 'zeros'], ['c'], 'node_conv2d', pads=[1, 1, 1, 1],
-                  strides=[1, 1], kernel_shape=[3, 3]),
+             node('Conv', ['x', 'features.0.weight', 'zeros'], ['c'], 'node_conv2d',
+                  **dict({'pads': [1, 1, 1, 1], 'strides': [1, 1], 'kernel_shape': [3, 3]}, **(conv or {}))),
              node('BatchNormalization', ['c', 'features.1.weight', 'features.1.bias', 'features.1.running_mean',
                                          'features.1.running_var'], ['b'], 'bn', epsilon=1e-5, momentum=0.9),
              node('Relu', ['b'], ['relu'], 'relu'), *[e[0] for e in extra],
@@ -368,6 +384,19 @@ def test_malformed_files():
     refused('No such file', 'models', path('absent.onnx'))
     refused(['bad.onnx', 'view'], 'models', put('bad.onnx', like_pytorch()[0].replace(
         struct.pack('<2q', 2, 8), struct.pack('<2q', 2, 9))))
+
+
+def test_values_and_attributes_agree():
+    weight = 'features.0.weight'
+    whole = like_pytorch(drop=[weight])[0] + field(7, field(5, tensor(weight, [8, 3, 3, 3], list(range(216)))))
+    cases = [(like_pytorch(conv={'group': groups})[0], ['node_conv2d', '%d groups' % groups])
+             for groups in (0, -1, 1 << 33, (1 << 63) - 1, -1 << 63)]
+    cases += [(like_pytorch(conv={'group': 2})[0], ['node_conv2d', 'in each of 2 groups']),
+              (like_pytorch(conv={'kernel_shape': [7, 3]})[0], ['node_conv2d', 'kernel_shape']),
+              (like_pytorch(conv={'kernel_shape': [3]})[0], ['node_conv2d', 'kernel_shape']),
+              (whole, ['node_conv2d', 'floating-point']), (like_pytorch(batch=0)[0], 'batches of 0')]
+    for data, words in cases:
+        refused(words, 'models', put('agree.onnx', data))
 
 
 def test_export_says_what_it_needs():

@@ -281,12 +281,18 @@ static int fill(struct bl_onnx_reader *r, const struct value *value, float *to, 
     return value->known == SPLAT ? 0 : (r->code = bl_st_floats(value->values, to, count));
 }
 
+static bool is_floating(const struct bl_st_tensor *tensor) {
+    return tensor->dtype == BL_F32 || tensor->dtype == BL_F64 || tensor->dtype == BL_F16 || tensor->dtype == BL_BF16;
+}
+
 static int keep_value(struct bl_onnx_reader *r, const struct bl_param *param, const struct bl_onnx_param *from) {
     const struct value *value = bl_onnx_input(r, from->node, from->input);
     struct bl_onnx_network *out = r->out;
     const bool spread = value->known == SPLAT && param->dims == 1 && param->data.count <= MOST_SPREAD;
     if ((value->known != VALUES && !spread) || !fits(param, value, from->transposed))
         return bl_onnx_refuse(r, "its %s is not among the file's values, or of other sizes", from->name);
+    if (value->known == VALUES && !is_floating(value->values))
+        return bl_onnx_refuse(r, "its %s is not of floating-point numbers", from->name);
     int code = bl_grow((void **)&out->values, &r->value_capacity, (size_t)out->value_count + 1, sizeof *out->values);
     if (code) return r->code = code;
     const size_t bytes = (size_t)param->data.count * sizeof(float);

@@ -115,7 +115,10 @@ static int read_input(struct bl_onnx_reader *r) {
                            m->path);
     if (images->type != BL_F32)
         return bl_fail(BLANCH_EINPUT, "%s: its images are not float32; export the network as float32", m->path);
-    r->batch = images->shape[0] > 0 ? images->shape[0] : FREE;
+    if (images->shape[0] < 1 && images->shape[0] != FREE)
+        return bl_fail(BLANCH_EINPUT, "%s: its images come in batches of %lld; export it with one or more", m->path,
+                       (long long)images->shape[0]);
+    r->batch = images->shape[0];
     struct value *value = bl_onnx_find(r, images->name);
     value->tensor = bl_graph_input(r->graph, images->shape[1], images->shape[2], images->shape[3]);
     value->known = TENSOR, value->dims = 4, value->view = BL_ONNX_NCHW;

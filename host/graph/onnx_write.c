@@ -242,6 +242,7 @@ static void fold_following(struct bl_onnx_writer *w, const struct bl_node *node,
             layer->bias[o] = layer->bias[o] * a.scale[o] + a.shift[o];
         }
         w->stands_for[node->index] = last = next;
+        w->written[next->index].name = ""; // it is, in what the layer gives
     }
 }
 

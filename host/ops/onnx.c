@@ -17,16 +17,27 @@ static void read_padding(struct bl_onnx_reader *r, const struct bl_onnx_node *n,
 void bl_conv_read(struct bl_onnx_reader *r, const struct bl_onnx_node *n, const struct blanch_tensor *x,
                   struct bl_conv_attrs *a) {
     int64_t sizes[BL_ONNX_DIMS] = {1, 1, 1, 1};
+    int kernel[2];
     *a = (struct bl_conv_attrs){.in_channels = x ? (int)x->c : 0,
                                 .bias = bl_onnx_has(n, 2) && !bl_onnx_is_zero(r, n, 2)};
-    if (bl_onnx_sizes(r, n, 1, sizes) != 4) bl_onnx_refuse(r, "its weights are no values of the file, of four sizes");
+    if (bl_onnx_sizes(r, n, 1, sizes) != 4) {
+        bl_onnx_refuse(r, "its weights are no values of the file, of four sizes");
+        return;
+    }
     const int64_t groups = bl_onnx_int(n, "group", 1);
     for (int i = 0; i < 4; i++)
         if (sizes[i] > INT_MAX) bl_onnx_refuse(r, "its weights are too large");
-    if (groups < 1 || groups > INT_MAX) bl_onnx_refuse(r, "it has %lld groups", (long long)groups);
+    if (groups < 1 || groups > INT_MAX) {
+        bl_onnx_refuse(r, "it has %lld groups", (long long)groups);
+        return;
+    }
+    for (int i = 0; i < 2; i++) {
+        bl_onnx_ints(r, n, "kernel_shape", (int)sizes[2 + i], kernel, 2);
+        if (kernel[i] != sizes[2 + i]) bl_onnx_refuse(r, "its kernel_shape is not that of its weights");
+    }
     if (x && (sizes[1] > INT_MAX / groups || sizes[1] * groups != x->c))
-        bl_onnx_refuse(r, "its weights are for %lld channels, its input has %lld", (long long)(sizes[1] * groups),
-                       (long long)x->c);
+        bl_onnx_refuse(r, "its weights are for %lld channels in each of %lld groups, its input has %lld",
+                       (long long)sizes[1], (long long)groups, (long long)x->c);
     a->out_channels = (int)sizes[0];
     a->groups = (int)groups;
     a->kernel[0] = (int)sizes[2], a->kernel[1] = (int)sizes[3];
