@@ -4,10 +4,26 @@
 #include <limits.h>
 #include <string.h>
 
+/* As much on both sides as leaves the size as it is. */
+static void read_same(struct bl_onnx_reader *r, const int kernel[2], const int stride[2], const int dilation[2],
+                      int padding[2]) {
+    for (int i = 0; i < 2; i++) {
+        const int64_t reach = (int64_t)dilation[i] * (kernel[i] - 1);
+        if (stride[i] != 1 || reach % 2 || reach < 0 || reach > INT_MAX)
+            bl_onnx_refuse(r, "its padding is what keeps the size, of a stride or an even kernel");
+        padding[i] = (int)(reach / 2);
+    }
+}
+
 /* Two sizes, of four that agree. */
-static void read_padding(struct bl_onnx_reader *r, const struct bl_onnx_node *n, int padding[2]) {
+static void read_padding(struct bl_onnx_reader *r, const struct bl_onnx_node *n, const int kernel[2],
+                         const int stride[2], const int dilation[2], int padding[2]) {
     const char *automatic = bl_onnx_text(n, "auto_pad", "NOTSET");
     int pads[4];
+    if (!strcmp(automatic, "SAME_UPPER") || !strcmp(automatic, "SAME_LOWER")) {
+        read_same(r, kernel, stride, dilation, padding);
+        return;
+    }
     bl_onnx_ints(r, n, "pads", 0, pads, 4);
     if (strcmp(automatic, "NOTSET") && strcmp(automatic, "VALID")) bl_onnx_refuse(r, "its padding is %s", automatic);
     if (pads[0] != pads[2] || pads[1] != pads[3]) bl_onnx_refuse(r, "its padding is not the same on both sides");
@@ -43,7 +59,7 @@ void bl_conv_read(struct bl_onnx_reader *r, const struct bl_onnx_node *n, const 
     a->kernel[0] = (int)sizes[2], a->kernel[1] = (int)sizes[3];
     bl_onnx_ints(r, n, "strides", 1, a->stride, 2);
     bl_onnx_ints(r, n, "dilations", 1, a->dilation, 2);
-    read_padding(r, n, a->padding);
+    read_padding(r, n, a->kernel, a->stride, a->dilation, a->padding);
 }
 
 void bl_conv_write(struct bl_onnx_writer *w, const struct bl_node *node, const struct bl_conv_attrs *a,
@@ -93,7 +109,7 @@ void bl_pool_read(struct bl_onnx_reader *r, const struct bl_onnx_node *n, struct
     bl_onnx_ints(r, n, "kernel_shape", 0, a->kernel, 2);
     bl_onnx_ints(r, n, "strides", 1, a->stride, 2);
     bl_onnx_ints(r, n, "dilations", 1, dilation, 2);
-    read_padding(r, n, a->padding);
+    read_padding(r, n, a->kernel, a->stride, dilation, a->padding);
     if (dilation[0] != 1 || dilation[1] != 1) bl_onnx_refuse(r, "its windows are dilated");
 }
 
