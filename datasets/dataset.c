@@ -64,6 +64,7 @@ void bl_dataset_close(struct bl_dataset *data) {
         free((void *)images->damaged);
         free(data->root[s]);
     }
+    bl_cache_close(&data->cache);
     free(data->unread);
     bl_names_free(&data->missing);
     for (int i = 0; data->class_names && i < data->classes; i++) free(data->class_names[i]);

@@ -68,6 +68,7 @@ static const struct setting settings[] = {
     {"normalise", TEXT, false, AT(normalise)},
     {"val_split", TEXT, false, AT(val_split)},
     {"split_file", TEXT, false, AT(split_file)},
+    {"cache", TEXT, true, AT(cache)},
     {"drop_last", FLAG, false, AT(drop_last)},
     {"tensorboard", TEXT, true, AT(tensorboard)},
     {"recompute", INT, true, AT(network.recompute), -1, BL_MAX_SEGMENTS},
