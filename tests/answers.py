@@ -433,6 +433,7 @@ def test_split_file():
         write(lines)
         refused(*SMALL, 1, '--data', 'folder:' + root, '--split-file', file, '--out', path('none'),
                 words=['splits.txt', word])
+    refused(*SMALL, 1, '--data', 'foldr:' + root, '--out', path('none'), words=['did you mean folder?'])
     refused(*SMALL, 1, '--data', 'folder:' + root, '--split-file', path('absent'), '--out', path('none'),
             words=['absent'])
 
