@@ -148,21 +148,37 @@ void bl_view_scale(const struct bl_view *view, int *height, int *width) {
     *width = larger ? (int)((int64_t)view->width * 256 / 224) : view->width;
 }
 
-/* To the least size that covers what the view scales to, then the centre; sizes and rounding (to even) as torchvision's
- * of square inputs. */
-static int scale_and_centre(const struct bl_pixels *image, const struct bl_view *view, struct bl_pixels *scaled) {
-    int height, width;
-    bl_view_scale(view, &height, &width);
-    const int64_t across = (int64_t)image->width * height, down = (int64_t)image->height * width;
+int bl_view_cover(const struct bl_view *view, const struct bl_pixels *image, int *height, int *width) {
+    bl_view_scale(view, height, width);
+    const int64_t across = (int64_t)image->width * *height, down = (int64_t)image->height * *width;
     const int64_t longer = across < down ? down / image->width : across / image->height;
     if (longer > LONGEST)
         return bl_fail(BLANCH_EINPUT, "an image of %dx%d pixels is too narrow to be scaled to %dx%d", image->width,
-                       image->height, width, height);
-    *(across < down ? &height : &width) = (int)longer;
+                       image->height, *width, *height);
+    *(across < down ? height : width) = (int)longer;
+    return 0;
+}
+
+static int crop(const struct bl_pixels *image, struct bl_window window, struct bl_pixels *cropped) {
+    const size_t row = (size_t)window.width * (size_t)image->channels;
+    *cropped = (struct bl_pixels){bl_malloc(row * (size_t)window.height), window.width, window.height, image->channels};
+    if (!cropped->data) return bl_fail(BLANCH_ENOMEM, "out of memory for an image");
+    for (int y = 0; y < window.height; y++)
+        memcpy(cropped->data + row * (size_t)y,
+               image->data + ((size_t)(window.y + y) * image->width + window.x) * image->channels, row);
+    return 0;
+}
+
+/* To the least size that covers what the view scales to, then the centre; sizes and rounding (to even) as torchvision's
+ * of square inputs. */
+static int scale_and_centre(const struct bl_pixels *image, const struct bl_view *view, struct bl_pixels *scaled) {
+    int height, width, code = bl_view_cover(view, image, &height, &width);
+    if (code) return code;
     struct bl_window all = {0, 0, image->width, image->height};
     struct bl_window window = {(int)lrint((width - view->width) / 2.0), (int)lrint((height - view->height) / 2.0),
                                view->width, view->height};
-    return bl_resize(image, all, width, height, window, scaled);
+    const bool there = width == image->width && height == image->height;
+    return there ? crop(image, window, scaled) : bl_resize(image, all, width, height, window, scaled);
 }
 
 /* torchvision's RandomResizedCrop.get_params, whose aspects are multiplied by the input's. */
@@ -265,7 +281,7 @@ int bl_dataset_image(const struct bl_dataset *data, enum bl_split split, uint32_
     struct draws draws = {.seed = transform->seed, .index = index, .epoch = epoch, .used = 4};
     struct bl_pixels image = {NULL, data->width, data->height, data->channels, 0};
     if (images->pixels) image.data = images->pixels + bl_dataset_bytes(data) * index;
-    int code = images->pixels ? 0 : data->read(data, split, index, &image);
+    int code = images->pixels ? 0 : bl_dataset_read(data, split, index, &transform->view, &image);
     if (code) return code;
     code = render(&image, transform, transform->training ? &draws : NULL, out);
     if (!images->pixels) bl_pixels_free(&image);

@@ -1,5 +1,6 @@
 /* Opening by spec, and what all formats share. */
 #include "listing.h"
+#include "base/text.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -16,10 +17,16 @@ static const struct bl_format *const formats[] = {
 };
 
 static int unknown_spec(const char *spec) {
-    char known[512] = "";
-    for (int i = 0; i < BL_COUNT(formats); i++)
+    char known[512] = "", word[BL_MAX_WORD + 1];
+    const char *names[BL_COUNT(formats) + 1] = {NULL};
+    for (int i = 0; i < BL_COUNT(formats); i++) {
+        names[i] = formats[i]->name;
         snprintf(known + strlen(known), sizeof known - strlen(known), "%s%s", i ? ", " : "", formats[i]->help);
-    return bl_fail(BLANCH_EUSAGE, "dataset '%s' is unknown; known are %s", spec, known);
+    }
+    snprintf(word, sizeof word, "%.*s", (int)strcspn(spec, ":"), spec);
+    const char *near = bl_nearest(word, names);
+    return bl_fail(BLANCH_EUSAGE, "dataset '%s' is unknown%s%s%s; known are %s", spec, near ? ", did you mean " : "",
+                   near ? near : "", near ? "?" : "", known);
 }
 
 int bl_dataset_open(struct bl_dataset **data, const char *spec, uint64_t seed) {
@@ -64,6 +71,7 @@ void bl_dataset_close(struct bl_dataset *data) {
         free((void *)images->damaged);
         free(data->root[s]);
     }
+    bl_cache_close(&data->cache);
     free(data->unread);
     bl_names_free(&data->missing);
     for (int i = 0; data->class_names && i < data->classes; i++) free(data->class_names[i]);

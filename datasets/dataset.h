@@ -66,6 +66,9 @@ const char *bl_dataset_message(struct bl_dataset *data);
 /* The split that chooses the best weights: BL_VAL, else BL_TEST, else BL_TRAIN. */
 enum bl_split bl_dataset_judge(const struct bl_dataset *data);
 
+/* From now on pictures of a folder that are read one by one are kept in this folder, decoded and scaled to what
+ * evaluation scales to. Evaluation sees the same; training crops from what is kept. BLANCH_EINPUT. */
+int bl_dataset_cache(struct bl_dataset *data, const char *folder);
 /* BLANCH_EINPUT, with what was expected: no training images, or one class alone. */
 int bl_dataset_trainable(const struct bl_dataset *data);
 /* Looks at validation and test images that are read one by one, before something relies on them: up to 2,000 are
@@ -173,6 +176,13 @@ int bl_loader_next(struct bl_loader *loader, struct bl_batch *batch);
  * that is measured. An error is left to that call. */
 void bl_loader_wait(struct bl_loader *loader);
 uint32_t bl_loader_batches(const struct bl_loader *loader); // of an epoch
+/* What its threads did: images, and the seconds that they took of one thread. */
+struct bl_loader_rate {
+    uint64_t images;
+    double seconds;
+    int threads;
+};
+struct bl_loader_rate bl_loader_rate(struct bl_loader *loader);
 /* A message not yet reported, or NULL; call until NULL. Valid until the dataset is closed. */
 const char *bl_loader_skipped(struct bl_loader *loader);
 void bl_loader_close(struct bl_loader *loader);

@@ -2,6 +2,7 @@
 #ifndef BL_DATASET_INTERNAL_H
 #define BL_DATASET_INTERNAL_H
 
+#include "base/cache.h"
 #include "dataset.h"
 #include <pthread.h>
 #include <stdio.h>
@@ -56,6 +57,7 @@ struct bl_dataset {
     /* One image, called from several threads. BLANCH_EINPUT: damaged. */
     int (*read)(const struct bl_dataset *data, enum bl_split split, uint32_t index, struct bl_pixels *pixels);
     struct bl_division division;
+    struct bl_cache cache; // path NULL: none
     bool divided;          // the test images were taken from the training images
     char *root[BL_SPLITS]; // of a folder: where the split's class folders lie
     uint64_t found_names[BL_SPLITS];
@@ -129,6 +131,13 @@ int bl_dataset_decode(struct bl_dataset *data, int height, int width);
 int bl_cores(void); // that this process may use
 /* pthread_create with all signals blocked: they belong to the main thread. */
 int bl_thread_start(pthread_t *thread, void *(*run)(void *), void *argument);
+
+/* --- augment.c: the least size of the image's shape that covers what the view scales to. */
+int bl_view_cover(const struct bl_view *view, const struct bl_pixels *image, int *height, int *width);
+
+/* --- cached.c: an image that is read one by one, kept or by data->read. */
+int bl_dataset_read(const struct bl_dataset *data, enum bl_split split, uint32_t index, const struct bl_view *view,
+                    struct bl_pixels *pixels);
 
 /* --- image.c: JPEG, PNG, GIF (its first image), BMP, PNM and TGA, told apart by their first bytes. */
 /* Decodes all of the file to RGB, alpha dropped, EXIF's orientation applied; what is damaged, cut off, of another kind

@@ -48,6 +48,7 @@ struct bl_loader {
     bool stop;
     int code;
     char *message;
+    struct bl_loader_rate rate;
 };
 
 /* --- filling ---------------------------------------------------------------------------------- */
@@ -166,8 +167,12 @@ static void *fill(void *argument) {
     pthread_mutex_lock(&loader->lock);
     while (take_run(loader, &slot, &begin, &end)) {
         pthread_mutex_unlock(&loader->lock);
+        const double start = bl_now();
         int code = fill_run(loader, slot, begin, end);
+        const double seconds = bl_now() - start;
         pthread_mutex_lock(&loader->lock);
+        loader->rate.images += end - begin;
+        loader->rate.seconds += seconds;
         slot->pending -= end - begin;
         if (!code && !slot->pending) {
             close_gaps(loader, slot);
@@ -354,6 +359,14 @@ void bl_loader_wait(struct bl_loader *loader) {
 
 uint32_t bl_loader_batches(const struct bl_loader *loader) {
     return loader->batches;
+}
+
+struct bl_loader_rate bl_loader_rate(struct bl_loader *loader) {
+    pthread_mutex_lock(&loader->lock);
+    struct bl_loader_rate rate = loader->rate;
+    pthread_mutex_unlock(&loader->lock);
+    rate.threads = loader->thread_count;
+    return rate;
 }
 
 const char *bl_loader_skipped(struct bl_loader *loader) {

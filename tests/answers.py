@@ -433,6 +433,7 @@ def test_split_file():
         write(lines)
         refused(*SMALL, 1, '--data', 'folder:' + root, '--split-file', file, '--out', path('none'),
                 words=['splits.txt', word])
+    refused(*SMALL, 1, '--data', 'foldr:' + root, '--out', path('none'), words=['did you mean folder?'])
     refused(*SMALL, 1, '--data', 'folder:' + root, '--split-file', path('absent'), '--out', path('none'),
             words=['absent'])
 
@@ -540,6 +541,29 @@ def test_cifar_for_python():
     with open(path('cifar-py', 'cifar-10-batches-py', 'data_batch_1'), 'wb') as f:
         f.write(pickled([10] * 12, batches[0][1], row))
     refused(*SMALL, 1, '--data', 'cifar10:' + path('cifar-py'), '--out', path('none'), words=['label 10'])
+
+
+# --- kept pictures -------------------------------------------------------------------------------
+
+def test_cache():
+    """The same losses without the folder, with it, and from it alone; the ledger tells the loader's rate."""
+    root, kept, losses = pictures(100, 80), path('kept'), []
+    for name, more in (('none', ()), ('first', ('--cache', kept)), ('second', ('--cache', kept))):
+        out = path('cached-' + name)
+        run(*SMALL, 3, '--data', 'folder:' + root, '--size', 32, *more, '--out', out)
+        with open(os.path.join(out, 'log.jsonl'), encoding='utf-8') as f:
+            losses.append([line['loss'] for line in map(json.loads, f) if line['type'] == 'step'])
+        with open(os.path.join(out, 'ledger.json'), encoding='utf-8') as f:
+            loader = json.load(f)['loader']
+        check(loader['images'] >= 36 and loader['threads'] >= 1 and loader['images_per_s'] > 0, str(loader))
+        if name == 'first':
+            files = {f: os.stat(os.path.join(kept, f)).st_mtime_ns for f in os.listdir(kept)}
+            check(len(files) == 48, '%d pictures are kept' % len(files))
+    check(losses[0] == losses[1] == losses[2], str(losses))
+    check(files == {f: os.stat(os.path.join(kept, f)).st_mtime_ns for f in os.listdir(kept)}, 'written again')
+    with open(path('a-file'), 'w', encoding='utf-8') as f:
+        f.write('x')
+    refused(*SMALL, 1, '--data', 'folder:' + root, '--cache', path('a-file'), '--out', path('none'), words=['a-file'])
 
 
 # --- epochs as a table ---------------------------------------------------------------------------

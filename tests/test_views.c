@@ -1,6 +1,8 @@
 /* From images to a network's input: other shapes than square, more channels than three. */
 #include "datasets.h"
 
+#include <dirent.h>
+
 enum { HEIGHT = 4, WIDTH = 8, VALUES = 3 * HEIGHT * WIDTH };
 
 /* The picture of 9x6 pixels as PIL's resize((8, 5), BILINEAR), rows 0 to 3, and resize((9, 6)), rows 1 to 4 of columns
@@ -15,6 +17,14 @@ static const uint8_t scaled[2][VALUES] = {
      170, 253, 94,  177, 4,   94,  177, 4,   70,  153, 236, 78,  161, 244, 86,  169, 252, 87,  170, 253,
      95,  178, 5,   96,  179, 6,   104, 187, 14,  105, 188, 15,  81,  164, 247, 90,  173, 0,   92,  175,
      2,   101, 184, 11,  103, 186, 13,  112, 195, 22,  114, 197, 24,  116, 199, 26}};
+
+static size_t read_file(const char *path, uint8_t *bytes, size_t most) {
+    FILE *file = fopen(path, "rb");
+    assert_non_null(file);
+    const size_t size = fread(bytes, 1, most, file);
+    fclose(file);
+    return size;
+}
 
 static void write_picture(const char *path, int height, int width) {
     uint8_t *pixels = malloc((size_t)height * (size_t)width * 3), *at = pixels;
@@ -149,10 +159,65 @@ static void test_normalise(void **state) {
     assert_int_equal(bl_view_normalise(&view, NULL, "cifar10"), BLANCH_EUSAGE);
 }
 
+/* The only file in a folder. */
+static const char *only_file(const char *folder) {
+    static char path[600];
+    DIR *opened = opendir(folder);
+    int count = 0;
+    for (struct dirent *entry; (entry = readdir(opened));)
+        if (entry->d_name[0] != '.') snprintf(path, sizeof path, "%s/%s", folder, entry->d_name), count++;
+    closedir(opened);
+    assert_int_equal(count, 1);
+    return path;
+}
+
+/* Evaluation sees the same bytes as without; training crops from what is kept; a damaged file is made anew, and one of
+ * another size or of a changed picture is another. */
+static void test_cache(void **state) {
+    enum { SIZE = 40, FLOATS = 3 * SIZE * SIZE };
+    static float plain[FLOATS], kept[FLOATS];
+    static const enum bl_augment augments[] = {BL_AUGMENT_IMAGENET, BL_AUGMENT_CIFAR, BL_AUGMENT_NONE};
+    make_folder(in("cached/train/a", ""));
+    make_folder(in("cached/train/b", ""));
+    make_folder(in("cached/test/a", ""));
+    write_picture(in("cached/train/a", "0.png"), 130, 171);
+    write_picture(in("cached/train/b", "0.png"), 171, 130);
+    write_picture(in("cached/test/a", "0.png"), 130, 171);
+    for (int k = 0; k < BL_COUNT(augments); k++) {
+        const char *folder = in("", "kept%d", k);
+        struct bl_dataset *data = opened("folder", "cached");
+        struct bl_transform evaluated = transform_of(raw_view(3, SIZE, augments[k]), false, 1);
+        struct bl_transform trained = transform_of(raw_view(3, SIZE, augments[k]), true, 1);
+        assert_int_equal(bl_dataset_image(data, BL_TRAIN, 0, &evaluated, 0, plain), 0);
+        assert_int_equal(bl_dataset_cache(data, folder), 0);
+        for (int again = 0; again < 3; again++) {
+            assert_int_equal(bl_dataset_image(data, BL_TRAIN, 0, &evaluated, 0, kept), 0);
+            assert_memory_equal(plain, kept, sizeof plain);
+            const char *file = only_file(folder);
+            if (again != 1) continue;
+            static uint8_t bytes[1 << 18];
+            const size_t size = read_file(file, bytes, sizeof bytes);
+            assert_true(size < 3 * 80 * 80 + 100);
+            bytes[size / 2] ^= 1;
+            write_file(file, bytes, size);
+        }
+        assert_int_equal(bl_dataset_image(data, BL_TRAIN, 0, &trained, 5, kept), 0);
+        only_file(folder);
+        bl_dataset_close(data);
+    }
+    struct bl_dataset *data = opened("folder", "cached");
+    write_file(in("", "no-folder"), "x", 1);
+    assert_int_equal(bl_dataset_cache(data, in("", "no-folder")), BLANCH_EINPUT);
+    make_folder(in("shared", ""));
+    assert_int_equal(chmod(in("shared", ""), 0777), 0);
+    assert_int_equal(bl_dataset_cache(data, in("shared", "")), BLANCH_EINPUT);
+    bl_dataset_close(data);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_rectangles), cmocka_unit_test(test_regions),   cmocka_unit_test(test_narrow),
-        cmocka_unit_test(test_channels),   cmocka_unit_test(test_normalise),
+        cmocka_unit_test(test_channels),   cmocka_unit_test(test_normalise), cmocka_unit_test(test_cache),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -108,6 +108,26 @@ void bl_cache_open(struct bl_cache *cache, const char *name) {
     free(base), free(root);
 }
 
+int bl_cache_open_at(struct bl_cache *cache, const char *path) {
+    struct stat status;
+    *cache = (struct bl_cache){.path = bl_strdup(path), .folder = -1};
+    if (!cache->path) return BLANCH_ENOMEM;
+    const int refused = make_path(cache->path);
+    cache->folder = open_folder(AT_FDCWD, path, refused, &status);
+    int code = cache->folder < 0 ? bl_fail(BLANCH_EINPUT, "%s: %s", path, strerror(errno)) : 0;
+    char *why = code ? NULL : bl_distrust(&status);
+    if (!code && !bl_is_private(&status))
+        code = bl_fail(BLANCH_EINPUT, "%s %s and is no folder to keep pictures in", path, why ? why : "is shared");
+    free(why);
+    if (!code)
+        bl_replace_clear(cache->folder, NULL);
+    else if (cache->folder >= 0)
+        bl_cache_close(cache);
+    else
+        free(cache->path), cache->path = NULL;
+    return code;
+}
+
 void bl_cache_close(struct bl_cache *cache) {
     if (cache->path) close(cache->folder);
     free(cache->path);

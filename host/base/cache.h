@@ -13,6 +13,8 @@ struct bl_cache {
 
 /* Opens .../blanch/NAME, makes it where it is missing, and clears away what crashes left. */
 void bl_cache_open(struct bl_cache *cache, const char *name);
+/* A folder that a user names, made where it is missing. BLANCH_EINPUT: it cannot be opened, or others can write it. */
+int bl_cache_open_at(struct bl_cache *cache, const char *path);
 void bl_cache_close(struct bl_cache *cache);
 /* A file whole, malloc'd, a zero byte after it. NULL: there is none, no cache, or what has its name is not a regular
  * file that this user alone can write, of at most 256 MiB. Never waits. */

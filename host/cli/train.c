@@ -60,6 +60,7 @@ static int parse(int argc, char **argv, struct bl_common *common, struct bl_trai
          "this share of the training images validates instead, by --seed"},
         {"split-file", BL_OPT_TEXT, &o->split_file, 0, 0, "FILE",
          "which image is of which split: lines of train, val or test and its name"},
+        {"cache", BL_OPT_TEXT, &o->cache, 0, 0, "DIR", "keeps decoded, resized pictures there"},
         {"drop-last", BL_OPT_FLAG, &o->drop_last, 0, 0, NULL, "leaves every partial batch out"},
         {"validate", BL_OPT_INT64, &o->validate, 1, 1e12, "N", "recomputes every N-th step's layers in plain C (slow)"},
         {"diagnose", BL_OPT_FLAG, &o->diagnose, 0, 0, NULL,

@@ -44,6 +44,7 @@ static int open_data(struct run *run) {
     const struct bl_run_division division = {n->seed, run->o.val_split, run->o.split_file};
     int code = bl_model_size(run->model, run->o.size, &n->height, &n->width);
     if (!code) code = bl_run_data_open(&run->data, &run->config, run->o.data, &division);
+    if (!code && run->o.cache) code = bl_dataset_cache(run->data, run->o.cache);
     if (!code) code = bl_dataset_trainable(run->data);
     if (!code && run->config.json) code = bl_run_data_resume(&run->config, run->data, &run->data_changes);
     if (code || (code = bl_dataset_check(run->data))) return code;
@@ -254,6 +255,7 @@ static int save_ledger(struct run *run) {
     cJSON *json = NULL;
     const bool last = run->position.step >= run->steps;
     int code = ledger && trace ? bl_ledger_json(run->session.ledger, last, bl_run_settings(run), &json) : BLANCH_ENOMEM;
+    if (!code) cJSON_AddItemToObject(json, "loader", bl_loader_json(run->session.loader));
     if (!code) code = bl_json_write(ledger, json);
     if (!code) code = bl_ledger_trace(run->session.ledger, trace, bl_run_settings(run));
     cJSON_Delete(json);

@@ -61,6 +61,7 @@ const struct bl_setting bl_settings[] = {
     {"split_file", TEXT, false, AT(split_file)},
     {"mixup", AMOUNT, false, AT(mixup), 0, BL_MOST_ALPHA},
     {"cutmix", AMOUNT, false, AT(cutmix), 0, BL_MOST_ALPHA},
+    {"cache", TEXT, true, AT(cache)},
     {"drop_last", FLAG, false, AT(drop_last)},
     {"tensorboard", TEXT, true, AT(tensorboard)},
     {"recompute", INT, true, AT(network.recompute), -1, BL_MAX_SEGMENTS},

@@ -188,6 +188,7 @@ struct bl_train_options {
     const char *augment, *normalise; // NULL: the default
     const char *val_split, *split_file;
     float mixup, cutmix; // alpha; 0: none
+    const char *cache;   // a folder for decoded pictures; NULL: none
     uint64_t max_alloc;
     bool drop_last;                    // every partial batch is left out
     int64_t validate;                  // the first step of this process and every so many are validated first; 0: none
@@ -233,6 +234,10 @@ int bl_view_choose(struct bl_view *view, struct bl_dataset *data, const struct b
                    const char *augment, const char **normalise);
 cJSON *bl_view_json(const struct bl_view *view);
 int bl_view_read(struct bl_view *view, const cJSON *json, const char *path); // BLANCH_EINPUT names path
+
+/* "images" that the loader's threads have prepared, "seconds" of one thread that they took, "threads", and
+ * "images_per_s", of a thread. */
+cJSON *bl_loader_json(struct bl_loader *loader);
 
 /* --- the data of a run ------------------------------------------------------------------------ */
 

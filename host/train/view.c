@@ -64,6 +64,16 @@ cJSON *bl_view_json(const struct bl_view *view) {
     return json;
 }
 
+cJSON *bl_loader_json(struct bl_loader *loader) {
+    const struct bl_loader_rate rate = bl_loader_rate(loader);
+    cJSON *json = cJSON_CreateObject();
+    cJSON_AddNumberToObject(json, "images", (double)rate.images);
+    cJSON_AddItemToObject(json, "seconds", bl_json_number(rate.seconds, 6));
+    cJSON_AddNumberToObject(json, "threads", rate.threads);
+    cJSON_AddItemToObject(json, "images_per_s", bl_json_number((double)rate.images / rate.seconds, 5));
+    return json;
+}
+
 /* --- reading ---------------------------------------------------------------------------------- */
 
 static bool is_whole(const cJSON *item, int most) {
