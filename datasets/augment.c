@@ -30,6 +30,20 @@ int bl_augment_parse(const char *name, enum bl_augment *augment) {
     return bl_fail(BLANCH_EUSAGE, "augmentation '%s' is unknown; known are cifar, imagenet and none", name);
 }
 
+static const char *const policy_names[] = {
+    [BL_POLICY_NONE] = "none", [BL_POLICY_RANDOM] = "ra", [BL_POLICY_TRIVIAL] = "ta"};
+
+const char *bl_policy_name(enum bl_policy policy) {
+    return policy_names[policy];
+}
+
+int bl_policy_parse(const char *name, enum bl_policy *policy) {
+    *policy = BL_POLICY_NONE;
+    for (int i = 0; name && i < BL_COUNT(policy_names); i++)
+        if (!strcmp(name, policy_names[i])) return *policy = (enum bl_policy)i, 0;
+    return name ? bl_fail(BLANCH_EUSAGE, "--auto-augment takes ra, ta or none, not '%s'", name) : 0;
+}
+
 void bl_view_default(struct bl_view *view, const struct bl_dataset *data, int channels, int size) {
     static const float imagenet_mean[3] = {0.485f, 0.456f, 0.406f}, imagenet_deviation[3] = {0.229f, 0.224f, 0.225f};
     static const float luma[3] = {0.299f, 0.587f, 0.114f};
@@ -56,6 +70,8 @@ int bl_view_check(const struct bl_view *view) {
     if (view->size < 1 || view->size > BL_LARGEST_INPUT)
         return bl_fail(BLANCH_EUSAGE, "a network's input of %d pixels a side is not in 1..%d", view->size,
                        BL_LARGEST_INPUT);
+    if (!(view->erase >= 0 && view->erase <= 1))
+        return bl_fail(BLANCH_EUSAGE, "--random-erase is %g: it is 0 to 1", (double)view->erase);
     for (int i = 0; i < 2; i++) {
         const double alpha = (double)(i ? view->cutmix : view->mixup);
         if (alpha != 0 && !(alpha >= BL_LEAST_ALPHA && alpha <= BL_MOST_ALPHA))
@@ -145,6 +161,10 @@ static uint32_t draw(struct draws *draws) {
     return draws->words[draws->used++];
 }
 
+static uint32_t draw_of(void *draws) {
+    return draw(draws);
+}
+
 /* The shorter side to `shorter`, then the centre; sizes and rounding (to even) as torchvision's. */
 static int scale_and_centre(const struct bl_pixels *image, int shorter, int size, struct bl_pixels *scaled) {
     int width = shorter, height = shorter;
@@ -204,6 +224,39 @@ static void shift_and_flip(struct draws *draws, struct placing *at) {
     at->flip = bl_uniform(draw(draws)) < 0.5f;
 }
 
+/* As write_image would show it, in bytes. */
+static int place(const struct bl_pixels *image, struct placing at, int size, struct bl_pixels *placed) {
+    const size_t channels = (size_t)image->channels;
+    *placed = (struct bl_pixels){bl_calloc((size_t)size * (size_t)size * channels, 1), size, size, image->channels, 0};
+    if (!placed->data) return bl_fail(BLANCH_ENOMEM, "out of memory for an image");
+    uint8_t *to = placed->data;
+    for (int y = 0; y < size; y++)
+        for (int x = 0; x < size; x++, to += channels) {
+            const int from_x = (at.flip ? size - 1 - x : x) + at.left, from_y = y + at.top;
+            if (from_x < 0 || from_x >= image->width || from_y < 0 || from_y >= image->height) continue;
+            memcpy(to, image->data + ((size_t)from_y * (size_t)image->width + (size_t)from_x) * channels, channels);
+        }
+    return 0;
+}
+
+/* torchvision's RandomErasing.get_params; what is erased is 0 after normalisation. */
+static void erase(const struct bl_view *view, struct draws *draws, float *out) {
+    const double size = view->size, low = log(0.3), high = log(3.3);
+    if (!(bl_uniform(draw(draws)) < view->erase)) return;
+    for (int i = 0; i < 10; i++) {
+        const double area = size * size * (0.02 + 0.31 * (double)bl_uniform(draw(draws)));
+        const double aspect = exp(low + (high - low) * (double)bl_uniform(draw(draws)));
+        const int h = (int)nearbyint(sqrt(area * aspect)), w = (int)nearbyint(sqrt(area / aspect));
+        if (h >= view->size || w >= view->size) continue;
+        const int y = (int)bl_below(draw(draws), (uint32_t)(view->size - h + 1));
+        const int x = (int)bl_below(draw(draws), (uint32_t)(view->size - w + 1));
+        for (int row = y; row < y + h; row++)
+            memset(out + ((size_t)row * (size_t)view->size + (size_t)x) * (size_t)view->channels, 0,
+                   (size_t)w * (size_t)view->channels * sizeof *out);
+        return;
+    }
+}
+
 /* PIL's convert('L') */
 static int to_grey(const struct bl_pixels *image, struct bl_pixels *grey) {
     size_t count = (size_t)image->width * image->height;
@@ -219,7 +272,7 @@ static int to_grey(const struct bl_pixels *image, struct bl_pixels *grey) {
 static int render(const struct bl_pixels *image, const struct bl_transform *transform, struct draws *draws,
                   float *out) {
     const struct bl_view *view = &transform->view;
-    struct bl_pixels grey = {0}, scaled = {0};
+    struct bl_pixels grey = {0}, scaled = {0}, placed = {0};
     struct placing at = {0};
     int code = 0;
     if (view->channels == 1 && image->channels == 3) {
@@ -230,7 +283,14 @@ static int render(const struct bl_pixels *image, const struct bl_transform *tran
         code = view->augment == BL_AUGMENT_IMAGENET ? imagenet(image, view, draws, &scaled, &at)
                                                     : plain(image, view, &scaled, &at);
     if (!code && view->augment == BL_AUGMENT_CIFAR && draws) shift_and_flip(draws, &at);
-    if (!code) write_image(scaled.data ? &scaled : image, at, transform, out);
+    if (!code && view->policy && draws) {
+        code = place(scaled.data ? &scaled : image, at, view->size, &placed);
+        if (!code) code = bl_picture_augment(&placed, view->policy, draw_of, draws);
+        at = (struct placing){0};
+    }
+    if (!code) write_image(placed.data ? &placed : scaled.data ? &scaled : image, at, transform, out);
+    if (!code && draws && view->erase > 0) erase(view, draws, out);
+    free(placed.data);
     free(scaled.data);
     free(grey.data);
     return code;

@@ -72,6 +72,7 @@ const char *bl_dataset_missing(const struct bl_dataset *data, int index); // suc
 
 enum { BL_LARGEST_INPUT = 16384 }; // of a network, pixels a side
 enum bl_augment { BL_AUGMENT_NONE, BL_AUGMENT_CIFAR, BL_AUGMENT_IMAGENET };
+enum bl_policy { BL_POLICY_NONE, BL_POLICY_RANDOM, BL_POLICY_TRIVIAL }; // RandAugment, TrivialAugment: "ra", "ta"
 /* How images become a network's input of size x size, as torchvision's transforms of these names do:
  * imagenet: RandomResizedCrop(size), flip in training; Resize(size*256/224), CenterCrop(size) in evaluation.
  * none: images of another size are resized (shorter side to size, centre cropped), but 28x28 is zero-padded to 32x32.
@@ -83,6 +84,8 @@ struct bl_view {
     int channels, size;
     enum bl_augment augment;
     float mean[3], deviation[3]; // of values scaled to 0..1
+    enum bl_policy policy;       // in training: of images cropped and flipped, before normalisation
+    float erase;         // likewise, after it: with this probability a box becomes 0, torchvision's RandomErasing
     float mixup, cutmix; // in training, of whole batches: alpha, BL_LEAST_ALPHA to BL_MOST_ALPHA; 0: none. Of both
                          // a batch has one
 };
@@ -90,7 +93,9 @@ struct bl_view {
 #define BL_MOST_ALPHA 100.0
 /* The augmentation and normalisation that go with this dataset and input size. */
 void bl_view_default(struct bl_view *view, const struct bl_dataset *data, int channels, int size);
-int bl_view_check(const struct bl_view *view); // BLANCH_EUSAGE: it cannot be had
+const char *bl_policy_name(enum bl_policy policy);
+int bl_policy_parse(const char *name, enum bl_policy *policy); // NULL: none. BLANCH_EUSAGE
+int bl_view_check(const struct bl_view *view);                 // BLANCH_EUSAGE: it cannot be had
 const char *bl_augment_name(enum bl_augment augment);
 int bl_augment_parse(const char *name, enum bl_augment *augment); // BLANCH_EUSAGE
 

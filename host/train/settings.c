@@ -55,6 +55,8 @@ const struct bl_setting bl_settings[] = {
     {"init", TEXT, false, AT(init)},
     {"new_head", FLAG, false, AT(new_head)},
     {"augment", TEXT, false, AT(augment)},
+    {"auto_augment", TEXT, false, AT(auto_augment)},
+    {"random_erase", AMOUNT, false, AT(random_erase), 0, 1},
     {"mixup", AMOUNT, false, AT(mixup), 0, BL_MOST_ALPHA},
     {"cutmix", AMOUNT, false, AT(cutmix), 0, BL_MOST_ALPHA},
     {"drop_last", FLAG, false, AT(drop_last)},

@@ -175,6 +175,8 @@ struct bl_train_options {
     float warmup_epochs;       // or epochs
     const char *class_weights; // "balanced", or a file; NULL: 1 each
     const char *augment;       // NULL: the default
+    const char *auto_augment;  // "ra", "ta"; NULL: none
+    float random_erase;        // probability
     float mixup, cutmix;       // alpha; 0: none
     uint64_t max_alloc;
     bool drop_last;                    // every partial batch is left out

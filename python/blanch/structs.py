@@ -114,7 +114,8 @@ class DataInfo(Sized):
 
 class View(Sized):
     _fields_ = [('size', c_size_t), ('channels', c_int), ('side', c_int), ('augment', c_char_p), ('mean', c_float * 3),
-                ('deviation', c_float * 3), ('mixup', c_float), ('cutmix', c_float)]
+                ('deviation', c_float * 3), ('mixup', c_float), ('cutmix', c_float),
+                ('auto_augment', c_char_p), ('random_erase', c_float)]
 
 
 class LoaderOptions(Sized):
