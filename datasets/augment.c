@@ -31,6 +31,20 @@ int bl_augment_parse(const char *name, enum bl_augment *augment) {
     return bl_fail(BLANCH_EUSAGE, "augmentation '%s' is unknown; known are cifar, imagenet and none", name);
 }
 
+static const char *const policy_names[] = {
+    [BL_POLICY_NONE] = "none", [BL_POLICY_RANDOM] = "ra", [BL_POLICY_TRIVIAL] = "ta"};
+
+const char *bl_policy_name(enum bl_policy policy) {
+    return policy_names[policy];
+}
+
+int bl_policy_parse(const char *name, enum bl_policy *policy) {
+    *policy = BL_POLICY_NONE;
+    for (int i = 0; name && i < BL_COUNT(policy_names); i++)
+        if (!strcmp(name, policy_names[i])) return *policy = (enum bl_policy)i, 0;
+    return name ? bl_fail(BLANCH_EUSAGE, "--auto-augment takes ra, ta or none, not '%s'", name) : 0;
+}
+
 bool bl_view_large(int height, int width) {
     return height >= LARGE && width >= LARGE;
 }
@@ -48,6 +62,11 @@ int bl_view_check(const struct bl_view *view) {
     if (view->height < 1 || view->height > BL_LARGEST_INPUT || view->width < 1 || view->width > BL_LARGEST_INPUT)
         return bl_fail(BLANCH_EUSAGE, "a network's input of %dx%d pixels is not in 1x1..%dx%d", view->height,
                        view->width, BL_LARGEST_INPUT, BL_LARGEST_INPUT);
+    if (view->policy && view->channels != 1 && view->channels != 3)
+        return bl_fail(BLANCH_EUSAGE, "--auto-augment is of images of 1 or 3 channels, and the network takes %d",
+                       view->channels);
+    if (!(view->erase >= 0 && view->erase <= 1))
+        return bl_fail(BLANCH_EUSAGE, "--random-erase is %g: it is 0 to 1", (double)view->erase);
     for (int i = 0; i < 2; i++) {
         const double alpha = (double)(i ? view->cutmix : view->mixup);
         if (alpha != 0 && !(alpha >= BL_LEAST_ALPHA && alpha <= BL_MOST_ALPHA))
@@ -142,6 +161,10 @@ static uint32_t draw(struct draws *draws) {
     return draws->words[draws->used++];
 }
 
+static uint32_t draw_of(void *draws) {
+    return draw(draws);
+}
+
 void bl_view_scale(const struct bl_view *view, int *height, int *width) {
     const bool larger = view->augment == BL_AUGMENT_IMAGENET;
     *height = larger ? (int)((int64_t)view->height * 256 / 224) : view->height;
@@ -229,6 +252,42 @@ static void shift_and_flip(struct draws *draws, struct placing *at) {
     at->flip = bl_uniform(draw(draws)) < 0.5f;
 }
 
+/* As write_image would show it, in bytes. */
+static int place(const struct bl_pixels *image, struct placing at, const struct bl_view *view,
+                 struct bl_pixels *placed) {
+    const int height = view->height, width = view->width;
+    const size_t channels = (size_t)image->channels;
+    *placed =
+        (struct bl_pixels){bl_calloc((size_t)height * (size_t)width * channels, 1), width, height, image->channels, 0};
+    if (!placed->data) return bl_fail(BLANCH_ENOMEM, "out of memory for an image");
+    uint8_t *to = placed->data;
+    for (int y = 0; y < height; y++)
+        for (int x = 0; x < width; x++, to += channels) {
+            const int from_x = (at.flip ? width - 1 - x : x) + at.left, from_y = y + at.top;
+            if (from_x < 0 || from_x >= image->width || from_y < 0 || from_y >= image->height) continue;
+            memcpy(to, image->data + ((size_t)from_y * (size_t)image->width + (size_t)from_x) * channels, channels);
+        }
+    return 0;
+}
+
+/* torchvision's RandomErasing.get_params; what is erased is 0 after normalisation. */
+static void erase(const struct bl_view *view, struct draws *draws, float *out) {
+    const double whole = (double)view->height * view->width, low = log(0.3), high = log(3.3);
+    if (!(bl_uniform(draw(draws)) < view->erase)) return;
+    for (int i = 0; i < 10; i++) {
+        const double area = whole * (0.02 + 0.31 * (double)bl_uniform(draw(draws)));
+        const double aspect = exp(low + (high - low) * (double)bl_uniform(draw(draws)));
+        const int h = (int)nearbyint(sqrt(area * aspect)), w = (int)nearbyint(sqrt(area / aspect));
+        if (h >= view->height || w >= view->width) continue;
+        const int y = (int)bl_below(draw(draws), (uint32_t)(view->height - h + 1));
+        const int x = (int)bl_below(draw(draws), (uint32_t)(view->width - w + 1));
+        for (int row = y; row < y + h; row++)
+            memset(out + ((size_t)row * (size_t)view->width + (size_t)x) * (size_t)view->channels, 0,
+                   (size_t)w * (size_t)view->channels * sizeof *out);
+        return;
+    }
+}
+
 /* PIL's convert('L') */
 static int to_grey(const struct bl_pixels *image, struct bl_pixels *grey) {
     size_t count = (size_t)image->width * image->height;
@@ -244,7 +303,7 @@ static int to_grey(const struct bl_pixels *image, struct bl_pixels *grey) {
 static int render(const struct bl_pixels *image, const struct bl_transform *transform, struct draws *draws,
                   float *out) {
     const struct bl_view *view = &transform->view;
-    struct bl_pixels grey = {0}, scaled = {0};
+    struct bl_pixels grey = {0}, scaled = {0}, placed = {0};
     struct placing at = {0};
     int code = 0;
     if (view->channels == 1 && image->channels == 3) {
@@ -255,7 +314,14 @@ static int render(const struct bl_pixels *image, const struct bl_transform *tran
         code = view->augment == BL_AUGMENT_IMAGENET ? imagenet(image, view, draws, &scaled, &at)
                                                     : plain(image, view, &scaled, &at);
     if (!code && view->augment == BL_AUGMENT_CIFAR && draws) shift_and_flip(draws, &at);
-    if (!code) write_image(scaled.data ? &scaled : image, at, transform, out);
+    if (!code && view->policy && draws) {
+        code = place(scaled.data ? &scaled : image, at, view, &placed);
+        if (!code) code = bl_picture_augment(&placed, view->policy, draw_of, draws);
+        at = (struct placing){0};
+    }
+    if (!code) write_image(placed.data ? &placed : scaled.data ? &scaled : image, at, transform, out);
+    if (!code && draws && view->erase > 0) erase(view, draws, out);
+    free(placed.data);
     free(scaled.data);
     free(grey.data);
     return code;

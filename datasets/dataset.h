@@ -81,6 +81,7 @@ const char *bl_dataset_missing(const struct bl_dataset *data, int index); // suc
 
 enum { BL_LARGEST_INPUT = 16384, BL_MOST_CHANNELS = 16 }; // of a network: pixels a side
 enum bl_augment { BL_AUGMENT_NONE, BL_AUGMENT_CIFAR, BL_AUGMENT_IMAGENET };
+enum bl_policy { BL_POLICY_NONE, BL_POLICY_RANDOM, BL_POLICY_TRIVIAL }; // RandAugment, TrivialAugment: "ra", "ta"
 /* How images become a network's input of height x width. To be scaled means: to the least size of the same shape that
  * covers a wanted one, of which the centre is cropped; for a square input that is torchvision's Resize and CenterCrop.
  * imagenet: in training a region of 8 to 100 per cent of the image, of the input's shape times 3/4 to 4/3, resized to
@@ -95,8 +96,10 @@ struct bl_view {
     int channels, height, width;
     enum bl_augment augment;
     float mean[BL_MOST_CHANNELS], deviation[BL_MOST_CHANNELS]; // of values scaled to 0..1
-    float mixup, cutmix; // in training, of whole batches: alpha, BL_LEAST_ALPHA to BL_MOST_ALPHA; 0: none. Of both
-                         // a batch has one
+    enum bl_policy policy; // in training: of images cropped and flipped, before normalisation
+    float erase;           // likewise, after it: with this probability a box becomes 0, torchvision's RandomErasing
+    float mixup, cutmix;   // in training, of whole batches: alpha, BL_LEAST_ALPHA to BL_MOST_ALPHA; 0: none. Of both
+                           // a batch has one
 };
 #define BL_LEAST_ALPHA 0.001
 #define BL_MOST_ALPHA 100.0
@@ -111,7 +114,9 @@ int bl_view_normalise(struct bl_view *view, struct bl_dataset *data, const char 
 const char *bl_normalise_default(const struct bl_dataset *data, int height, int width);
 /* What images are scaled to cover in evaluation. */
 void bl_view_scale(const struct bl_view *view, int *height, int *width);
-int bl_view_check(const struct bl_view *view); // BLANCH_EUSAGE: it cannot be had
+const char *bl_policy_name(enum bl_policy policy);
+int bl_policy_parse(const char *name, enum bl_policy *policy); // NULL: none. BLANCH_EUSAGE
+int bl_view_check(const struct bl_view *view);                 // BLANCH_EUSAGE: it cannot be had
 const char *bl_augment_name(enum bl_augment augment);
 int bl_augment_parse(const char *name, enum bl_augment *augment); // BLANCH_EUSAGE
 

@@ -72,6 +72,32 @@ struct bl_dataset {
     size_t message_count, message_capacity, reported;
 };
 
+/* --- policy.c */
+enum bl_picture_op { // torchvision's
+    BL_PICTURE_IDENTITY,
+    BL_PICTURE_SHEAR_X,
+    BL_PICTURE_SHEAR_Y,
+    BL_PICTURE_TRANSLATE_X,
+    BL_PICTURE_TRANSLATE_Y,
+    BL_PICTURE_ROTATE,
+    BL_PICTURE_BRIGHTNESS,
+    BL_PICTURE_COLOR,
+    BL_PICTURE_CONTRAST,
+    BL_PICTURE_SHARPNESS,
+    BL_PICTURE_POSTERIZE,
+    BL_PICTURE_SOLARIZE,
+    BL_PICTURE_AUTOCONTRAST,
+    BL_PICTURE_EQUALIZE,
+    BL_PICTURE_OPS
+};
+/* In place. */
+int bl_picture_apply(struct bl_pixels *image, enum bl_picture_op op, double magnitude);
+/* Of the bin, 0 to 30, for images of that size along the operation; whether half of them are negative. */
+double bl_picture_magnitude(enum bl_policy policy, enum bl_picture_op op, int bin, int size);
+bool bl_picture_signed(enum bl_picture_op op);
+/* What the policy draws: two operations of bin 9, or one of any. */
+int bl_picture_augment(struct bl_pixels *image, enum bl_policy policy, uint32_t (*draw)(void *from), void *from);
+
 /* --- mix.c */
 struct bl_mixed {
     float *images;            // (count, height, width, channels)

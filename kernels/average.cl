@@ -1,9 +1,10 @@
-/* average += part (value - average). Arrays of count floats; an item takes `chunk` of them.
+/* average += part (value - average). Arrays of count floats, shared among items as spread.h says.
  *   VEC   1; required, for vec.h */
+#include "spread.h"
 #include "vec.h"
 
-kernel void average(global float *restrict average, global const float *restrict value, long count, int chunk,
-                    float part) {
-    const size_t begin = get_global_id(0) * chunk, end = min(begin + chunk, (size_t)count);
-    for (size_t i = begin; i < end; i++) average[i] += part * (value[i] - average[i]);
+kernel void average(global float *restrict average, global const float *restrict value, long count, long chunk,
+                    long step, int items, float part) {
+    if (get_global_id(0) >= (size_t)items) return;
+    for (size_t i = SPREAD_BEGIN; i < SPREAD_END; i += step) average[i] += part * (value[i] - average[i]);
 }

@@ -1,29 +1,30 @@
-/* Of all gradients together, for clipping their norm, and for steps in parts. Arrays of count floats; an item takes
- * `chunk` of them. squares: sums[i] = the sum of the squares of chunk i. scale: grad *= by. add: to += from. VEC   1;
- * required, for vec.h */
+/* Of all gradients together, for clipping their norm, and for steps in parts. Arrays of count floats, shared among
+ * items as spread.h says; those before `items` take part. squares: sums[i] = the sum of the squares that item i has.
+ * scale: grad *= by. add: to += from. VEC   1; required, for vec.h */
+#include "spread.h"
 #include "vec.h"
 
-kernel void squares(global const float *restrict grad, global float *restrict sums, long count, int chunk) {
-    const size_t begin = get_global_id(0) * chunk;
-    if (begin >= (size_t)count) return;
-    const size_t end = min(begin + chunk, (size_t)count);
-    float part[16];
-    for (int k = 0; k < 16; k++) part[k] = 0.0f;
-    size_t i = begin;
-    for (; i + 16 <= end; i += 16)
-        for (int k = 0; k < 16; k++) part[k] += grad[i + k] * grad[i + k];
-    float sum = 0.0f;
-    for (; i < end; i++) sum += grad[i] * grad[i];
-    for (int k = 0; k < 16; k++) sum += part[k];
+kernel void squares(global const float *restrict grad, global float *restrict sums, long count, long chunk, long step,
+                    int items) {
+    float part[8], sum = 0.0f;
+    if (get_global_id(0) >= (size_t)items) return;
+    for (int k = 0; k < 8; k++) part[k] = 0.0f;
+    size_t i = SPREAD_BEGIN;
+    const size_t end = SPREAD_END;
+    for (; i + 7 * step < end; i += 8 * step)
+        for (int k = 0; k < 8; k++) part[k] += grad[i + k * step] * grad[i + k * step];
+    for (; i < end; i += step) sum += grad[i] * grad[i];
+    for (int k = 0; k < 8; k++) sum += part[k];
     sums[get_global_id(0)] = sum;
 }
 
-kernel void scale(global float *restrict grad, long count, int chunk, float by) {
-    const size_t begin = get_global_id(0) * chunk, end = min(begin + chunk, (size_t)count);
-    for (size_t i = begin; i < end; i++) grad[i] *= by;
+kernel void scale(global float *restrict grad, long count, long chunk, long step, int items, float by) {
+    if (get_global_id(0) >= (size_t)items) return;
+    for (size_t i = SPREAD_BEGIN; i < SPREAD_END; i += step) grad[i] *= by;
 }
 
-kernel void add(global const float *restrict from, global float *restrict to, long count, int chunk) {
-    const size_t begin = get_global_id(0) * chunk, end = min(begin + chunk, (size_t)count);
-    for (size_t i = begin; i < end; i++) to[i] += from[i];
+kernel void add(global const float *restrict from, global float *restrict to, long count, long chunk, long step,
+                int items) {
+    if (get_global_id(0) >= (size_t)items) return;
+    for (size_t i = SPREAD_BEGIN; i < SPREAD_END; i += step) to[i] += from[i];
 }

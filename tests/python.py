@@ -388,7 +388,8 @@ def test_recipe():
                     freeze_layers='conv1', clip_grad_norm=1, optimiser='muon', pairs=True)
     check(network.batch == 2 * small().batch and network.settings['clip_grad_norm'] == 1, network.settings)
     first = network.state_dict()
-    history = network.fit(data, epochs=1, lr=0.01, schedule='onecycle', mixup=0.2, cutmix=1, quiet=True)
+    history = network.fit(data, epochs=1, lr=0.01, schedule='onecycle', auto_augment='ta', random_erase=0.5, mixup=0.2,
+                          cutmix=1, quiet=True)
     last, averages = network.state_dict(), network.ema().state_dict()
     check(len(history.steps) > 2 and np.array_equal(first['conv1.weight'], last['conv1.weight']), history)
     check(not np.array_equal(last['fc.weight'], averages['fc.weight']), 'no averages')

@@ -136,6 +136,22 @@ def labels():
     return [found.count(bytes([c])) for c in range(10)]
 
 
+# --- images in bytes -----------------------------------------------------------------------------
+
+def test_augmented_images():
+    for name, options in (('ra', ['--auto-augment', 'ra']), ('ta', ['--auto-augment', 'ta', '--augment', 'cifar']),
+                          ('erased', ['--random-erase', 0.5])):
+        out = resumed(name, *options)
+        changes(name + '-whole')
+    check(config(out)['random_erase'] == 0.5, config(out))
+    one = train('one', '--steps', 4, '--auto-augment', 'ta', '--random-erase', 1, '-j', 1)
+    more = train('more', '--steps', 4, '--auto-augment', 'ta', '--random-erase', 1, '-j', 3)
+    check(tensors(os.path.join(one, 'last.safetensors')) == tensors(os.path.join(more, 'last.safetensors')),
+          'more threads augment otherwise')
+    for options in (['--auto-augment', 'aa'], ['--random-erase', 2], ['--random-erase', 'x']):
+        refuses([options[0]], *TRAIN, '--data', data(), '--norm', 'bn', '--out', fresh('no'), *options)
+
+
 # --- mixed images --------------------------------------------------------------------------------
 
 def test_mixed_images():

@@ -99,6 +99,63 @@ static void test_loss(void **state) {
     cJSON_ArrayForEach(one, cJSON_GetObjectItem(reference, "loss")) run_loss(one);
 }
 
+/* --- operations on pictures ----------------------------------------------------------------------- */
+
+static enum bl_picture_op op_named(const char *name) {
+    const cJSON *ops = cJSON_GetObjectItem(cJSON_GetObjectItem(reference, "pictures"), "ops");
+    assert_int_equal(cJSON_GetArraySize(ops), BL_PICTURE_OPS);
+    for (int i = 0; i < BL_PICTURE_OPS; i++)
+        if (!strcmp(cJSON_GetArrayItem(ops, i)->valuestring, name)) return (enum bl_picture_op)i;
+    fail_msg("no operation %s", name);
+    return BL_PICTURE_OPS;
+}
+
+static uint8_t byte_at(const char *hex, size_t index) {
+    const char digits[] = {hex[2 * index], hex[2 * index + 1], 0};
+    return (uint8_t)strtoul(digits, NULL, 16);
+}
+
+static void test_pictures(void **state) {
+    const cJSON *one, *made;
+    cJSON_ArrayForEach(one, cJSON_GetObjectItem(cJSON_GetObjectItem(reference, "pictures"), "images")) {
+        const cJSON *size = cJSON_GetObjectItem(one, "size");
+        const char *first = cJSON_GetObjectItem(one, "image")->valuestring;
+        const size_t count = strlen(first) / 2;
+        uint8_t *bytes = malloc(count);
+        struct bl_pixels image = {bytes, cJSON_GetArrayItem(size, 1)->valueint, cJSON_GetArrayItem(size, 0)->valueint,
+                                  cJSON_GetArrayItem(size, 2)->valueint, 0};
+        cJSON_ArrayForEach(made, cJSON_GetObjectItem(one, "made")) {
+            const char *op = cJSON_GetArrayItem(made, 0)->valuestring;
+            const double magnitude = cJSON_GetArrayItem(made, 1)->valuedouble;
+            const char *want = cJSON_GetArrayItem(made, 2)->valuestring;
+            assert_int_equal(strlen(want), 2 * count);
+            for (size_t i = 0; i < count; i++) bytes[i] = byte_at(first, i);
+            check(bl_picture_apply(&image, op_named(op), magnitude));
+            for (size_t i = 0; i < count; i++)
+                if (bytes[i] != byte_at(want, i))
+                    fail_msg("%s %g of %d channels: byte %zu is %d, of PIL %d", op, magnitude, image.channels, i,
+                             bytes[i], byte_at(want, i));
+        }
+        free(bytes);
+    }
+}
+
+static void test_magnitudes(void **state) {
+    const cJSON *policy, *op;
+    cJSON_ArrayForEach(policy, cJSON_GetObjectItem(cJSON_GetObjectItem(reference, "pictures"), "magnitudes")) {
+        enum bl_policy kind;
+        check(bl_policy_parse(policy->string, &kind));
+        cJSON_ArrayForEach(op, policy) {
+            const cJSON *values = cJSON_GetArrayItem(op, 0);
+            const enum bl_picture_op named = op_named(op->string);
+            assert_true(bl_picture_signed(named) == cJSON_IsTrue(cJSON_GetArrayItem(op, 1)));
+            for (int bin = 0; bin < cJSON_GetArraySize(values); bin++)
+                assert_true(fabs(bl_picture_magnitude(kind, named, bin, 40) -
+                                 cJSON_GetArrayItem(values, bin)->valuedouble) < 1e-4);
+        }
+    }
+}
+
 /* --- mixed batches -------------------------------------------------------------------------------- */
 
 enum { SIDE = 7, CHANNELS = 3, BATCH = 5, IMAGE = SIDE * SIDE * CHANNELS };
@@ -321,8 +378,10 @@ static void test_training(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_loss),     cmocka_unit_test(test_mixup),     cmocka_unit_test(test_cutmix),
-        cmocka_unit_test(test_beta),     cmocka_unit_test(test_schedules), cmocka_unit_test(test_refused_schedules),
+        cmocka_unit_test(test_loss),       cmocka_unit_test(test_pictures),
+        cmocka_unit_test(test_magnitudes), cmocka_unit_test(test_mixup),
+        cmocka_unit_test(test_cutmix),     cmocka_unit_test(test_beta),
+        cmocka_unit_test(test_schedules),  cmocka_unit_test(test_refused_schedules),
         cmocka_unit_test(test_training),
     };
     if (bl_json_read(REFERENCE_DIR "/recipe.json", &reference)) {

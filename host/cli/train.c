@@ -52,6 +52,8 @@ static int parse(int argc, char **argv, struct bl_common *common, struct bl_trai
          "parameters that stay as they are, by name: layer1, '*.bias' (none)"},
         {"label-smoothing", BL_OPT_FLOAT, &o->network.loss.smoothing, 0, 0.999999, "X",
          "of the training labels: so much is shared by all classes (0)"},
+        {"auto-augment", BL_OPT_TEXT, &o->auto_augment, 0, 0, "ra|ta", "RandAugment or TrivialAugment (none)"},
+        {"random-erase", BL_OPT_FLOAT, &o->random_erase, 0, 1, "P", "a box of an image becomes 0, of so many (0)"},
         {"mixup", BL_OPT_FLOAT, &o->mixup, BL_LEAST_ALPHA, BL_MOST_ALPHA, "A",
          "images of a batch mixed in pairs, their shares of Beta(A, A) (none)"},
         {"cutmix", BL_OPT_FLOAT, &o->cutmix, BL_LEAST_ALPHA, BL_MOST_ALPHA, "A",

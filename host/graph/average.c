@@ -9,17 +9,15 @@ bool bl_graph_keeps_average(const struct bl_graph *graph) {
     return graph->ema > 0 && !graph->inference;
 }
 
-enum { CHUNK = 4096 }; // floats of an item
-
 static int take_in(const struct bl_graph *graph, struct bl_mem *average, struct bl_mem *value, uint64_t bytes) {
     const struct bl_define defines[] = {{"VEC", 1}};
-    const int64_t count = (int64_t)(bytes / sizeof(float));
+    const struct bl_spread spread = bl_spread(graph->dev, (int64_t)(bytes / sizeof(float)));
     struct bl_kernel *kernel;
     if (graph->updates == 1) return bl_mem_copy(value, 0, average, 0, bytes);
     int code = bl_kernel_get(graph->dev, "average", "average", defines, BL_COUNT(defines), &kernel);
-    if (code) return code;
-    return bl_launch(kernel, BL_ITEMS((size_t)((count + CHUNK - 1) / CHUNK)), BL_MEM(average), BL_MEM(value),
-                     BL_I64(count), BL_I32(CHUNK), BL_F32(1 - (double)graph->ema));
+    return code ? code
+                : bl_launch(kernel, BL_ITEMS((size_t)spread.items), BL_MEM(average), BL_MEM(value), BL_SPREAD(spread),
+                            BL_F32(1 - (double)graph->ema));
 }
 
 int bl_graph_average_all(struct bl_graph *graph) {

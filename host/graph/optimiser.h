@@ -34,6 +34,16 @@ struct bl_optimiser {
     int64_t (*workspace)(int64_t rows, int64_t columns); // floats
 };
 
+/* An array of floats shared among items, as kernels/spread.h has it: at most BL_MOST_ITEMS of them on a GPU, which take
+ * every step-th; on a CPU as many as there are chunks. */
+enum { BL_MOST_ITEMS = 4096 };
+struct bl_spread {
+    int64_t count, chunk, step;
+    int items;
+};
+struct bl_spread bl_spread(const struct blanch_device *dev, int64_t count);
+#define BL_SPREAD(s) BL_I64((s).count), BL_I64((s).chunk), BL_I64((s).step), BL_I32((s).items)
+
 struct bl_param;
 /* What updates it, once the graph is finished; NULL: nothing does. */
 const struct bl_optimiser *bl_param_optimiser(const struct bl_param *param);

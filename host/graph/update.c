@@ -49,33 +49,44 @@ static int sum_gradients(struct bl_graph *graph) {
 
 /* --- the gradients' norm ---------------------------------------------------------------------------- */
 
-enum { CHUNK = 4096 }; // floats that an item sums
+struct bl_spread bl_spread(const struct blanch_device *dev, int64_t count) {
+    enum { CHUNK = 4096 };
+    const int64_t chunks = (count + CHUNK - 1) / CHUNK, most = count < BL_MOST_ITEMS ? count : BL_MOST_ITEMS;
+    if (blanch_device_info(dev)->kind == BLANCH_CPU && chunks < INT32_MAX)
+        return (struct bl_spread){count, CHUNK, 1, (int)chunks};
+    return (struct bl_spread){count, 1, most > 1 ? most : 2, (int)most};
+}
 
-static int64_t chunks_of(const struct group *group) {
-    return ((int64_t)(group->bytes / sizeof(float)) + CHUNK - 1) / CHUNK;
+static struct bl_spread spread_of(const struct bl_graph *graph, const struct group *group) {
+    return bl_spread(graph->dev, (int64_t)(group->bytes / sizeof(float)));
+}
+
+static int kernel_of(const struct bl_graph *graph, const char *name, struct bl_kernel **kernel) {
+    const struct bl_define defines[] = {{"VEC", 1}};
+    return bl_kernel_get(graph->dev, "gradients", name, defines, BL_COUNT(defines), kernel);
 }
 
 /* Of the group's gradients, which are 0 between two parameters. */
 static int sum_squares(const struct bl_graph *graph, const struct group *group, struct bl_mem *sums, float *host,
                        double *sum) {
-    const struct bl_define defines[] = {{"VEC", 1}};
-    const int64_t chunks = chunks_of(group), count = (int64_t)(group->bytes / sizeof(float));
+    const struct bl_spread spread = spread_of(graph, group);
     struct bl_kernel *kernel;
-    int code = bl_kernel_get(graph->dev, "gradients", "squares", defines, BL_COUNT(defines), &kernel);
+    int code = kernel_of(graph, "squares", &kernel);
     if (!code)
-        code = bl_launch(kernel, BL_ITEMS((size_t)chunks), BL_MEM(group->grad), BL_MEM(sums), BL_I64(count),
-                         BL_I32(CHUNK));
-    if (!code) code = bl_mem_read(sums, 0, (size_t)chunks * sizeof *host, host);
-    for (int64_t i = 0; i < chunks && !code; i++) *sum += (double)host[i];
+        code = bl_launch(kernel, BL_ITEMS((size_t)spread.items), BL_MEM(group->grad), BL_MEM(sums), BL_SPREAD(spread));
+    if (!code) code = bl_mem_read(sums, 0, (size_t)spread.items * sizeof *host, host);
+    for (int i = 0; i < spread.items && !code; i++) *sum += (double)host[i];
     return code;
 }
 
 static int norm_of(const struct bl_graph *graph, double *norm) {
     struct bl_mem *sums = NULL;
-    int64_t most = 1;
+    int most = 1;
     double sum = 0;
-    for (size_t i = 0; i < graph->group_count; i++)
-        if (chunks_of(&graph->groups[i]) > most) most = chunks_of(&graph->groups[i]);
+    for (size_t i = 0; i < graph->group_count; i++) {
+        const int items = spread_of(graph, &graph->groups[i]).items;
+        most = items > most ? items : most;
+    }
     float *host = bl_calloc((size_t)most, sizeof *host);
     int code = host ? bl_mem_alloc(graph->dev, (uint64_t)most * sizeof *host, &sums) : BLANCH_ENOMEM;
     for (size_t i = 0; i < graph->group_count && !code; i++)
@@ -87,13 +98,11 @@ static int norm_of(const struct bl_graph *graph, double *norm) {
 }
 
 static int scale(const struct bl_graph *graph, const struct group *group, double by) {
-    const struct bl_define defines[] = {{"VEC", 1}};
-    const int64_t count = (int64_t)(group->bytes / sizeof(float));
+    const struct bl_spread spread = spread_of(graph, group);
     struct bl_kernel *kernel;
-    int code = bl_kernel_get(graph->dev, "gradients", "scale", defines, BL_COUNT(defines), &kernel);
+    int code = kernel_of(graph, "scale", &kernel);
     return code ? code
-                : bl_launch(kernel, BL_ITEMS((size_t)chunks_of(group)), BL_MEM(group->grad), BL_I64(count),
-                            BL_I32(CHUNK), BL_F32(by));
+                : bl_launch(kernel, BL_ITEMS((size_t)spread.items), BL_MEM(group->grad), BL_SPREAD(spread), BL_F32(by));
 }
 
 /* As torch.nn.utils.clip_grad_norm_. */
@@ -118,12 +127,10 @@ void bl_graph_begin_part(struct bl_graph *graph, int part, int64_t first) {
 }
 
 static int add(const struct bl_graph *graph, const struct group *group, struct bl_mem *from, struct bl_mem *to) {
-    const struct bl_define defines[] = {{"VEC", 1}};
+    const struct bl_spread spread = spread_of(graph, group);
     struct bl_kernel *kernel;
-    int code = bl_kernel_get(graph->dev, "gradients", "add", defines, BL_COUNT(defines), &kernel);
-    return code ? code
-                : bl_launch(kernel, BL_ITEMS((size_t)chunks_of(group)), BL_MEM(from), BL_MEM(to),
-                            BL_I64(group->bytes / sizeof(float)), BL_I32(CHUNK));
+    int code = kernel_of(graph, "add", &kernel);
+    return code ? code : bl_launch(kernel, BL_ITEMS((size_t)spread.items), BL_MEM(from), BL_MEM(to), BL_SPREAD(spread));
 }
 
 int bl_graph_end_part(struct bl_graph *graph, int part, int parts) {

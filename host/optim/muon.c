@@ -7,7 +7,7 @@
 #include "optim/optim.h"
 #include <math.h>
 
-enum { ITERATIONS = 5, CHUNK = 4096 }; // floats that an item takes
+enum { ITERATIONS = 5 };
 
 static int check(const struct blanch_update *u) {
     int code = bl_update_check("lr", u->lr, 0, 0);
@@ -21,19 +21,18 @@ static int check(const struct blanch_update *u) {
 /* --- where things lie in the workspace: X, the next X, A, b A + c A A, sums of squares ------------------ */
 
 struct layout {
-    int64_t rows, columns, side, count, chunks; // side: the shorter one
-    int64_t x[2], gram, series, sums, floats;   // begins
+    int64_t rows, columns, side, count;       // side: the shorter one
+    int64_t x[2], gram, series, sums, floats; // begins
 };
 
 static struct layout lay_out(int64_t rows, int64_t columns) {
     struct layout l = {.rows = rows, .columns = columns, .side = rows < columns ? rows : columns};
     l.count = rows * columns;
-    l.chunks = (l.count + CHUNK - 1) / CHUNK;
     l.x[1] = l.count;
     l.gram = 2 * l.count;
     l.series = l.gram + l.side * l.side;
     l.sums = l.series + l.side * l.side;
-    l.floats = l.sums + l.chunks;
+    l.floats = l.sums + l.count / BL_MOST_ITEMS + BL_MOST_ITEMS; // items, on any device
     return l;
 }
 
@@ -49,16 +48,15 @@ static int kernel_of(const struct bl_update_span *span, const char *name, struct
 }
 
 static int take_gradient(const struct bl_update_span *span, const struct layout *l, const struct blanch_update *u) {
+    const struct bl_spread spread = bl_spread(span->dev, l->count);
+    const struct bl_range range = BL_ITEMS((size_t)spread.items);
     struct bl_kernel *gather, *normalise;
     int code = kernel_of(span, "gather", &gather);
     if (!code) code = kernel_of(span, "normalise", &normalise);
     if (!code)
-        code = bl_launch(gather, BL_ITEMS((size_t)l->chunks), BL_MEM(span->grad), BL_MEM(span->state[0]),
-                         BL_MEM(span->workspace), BL_I64(l->sums), BL_I64(l->count), BL_I32(CHUNK), BL_F32(u->momentum),
-                         BL_I32(u->nesterov));
-    if (!code)
-        code = bl_launch(normalise, BL_ITEMS((size_t)l->chunks), BL_MEM(span->workspace), BL_I64(l->sums),
-                         BL_I32(l->chunks), BL_I64(l->count), BL_I32(CHUNK));
+        code = bl_launch(gather, range, BL_MEM(span->grad), BL_MEM(span->state[0]), BL_MEM(span->workspace),
+                         BL_I64(l->sums), BL_SPREAD(spread), BL_F32(u->momentum), BL_I32(u->nesterov));
+    if (!code) code = bl_launch(normalise, range, BL_MEM(span->workspace), BL_I64(l->sums), BL_SPREAD(spread));
     return code;
 }
 
@@ -128,9 +126,10 @@ static int update(const struct bl_update_span *span, const struct blanch_update 
     for (int i = 0; i < ITERATIONS && !code; i++) code = iterate(span, &l, i % 2);
     if (!code) code = kernel_of(span, "apply", &apply);
     if (code) return code;
-    return bl_launch(apply, BL_ITEMS((size_t)l.chunks), BL_MEM(span->value), BL_MEM(span->workspace),
-                     BL_I64(l.x[ITERATIONS % 2]), BL_I64(l.count), BL_I32(CHUNK),
-                     BL_F32(1 - lr * (double)u->weight_decay), BL_F32(0.2 * lr * sqrt(longer)));
+    const struct bl_spread spread = bl_spread(span->dev, l.count);
+    return bl_launch(apply, BL_ITEMS((size_t)spread.items), BL_MEM(span->value), BL_MEM(span->workspace),
+                     BL_I64(l.x[ITERATIONS % 2]), BL_SPREAD(spread), BL_F32(1 - lr * (double)u->weight_decay),
+                     BL_F32(0.2 * lr * sqrt(longer)));
 }
 
 const struct bl_optimiser bl_optimiser_muon = {

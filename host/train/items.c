@@ -63,7 +63,8 @@ static void add_trainable(struct bl_items *items, struct bl_param *param, bool t
 }
 
 static int open_items(struct bl_items *items, const struct bl_graph *graph) {
-    *items = (struct bl_items){bl_calloc((size_t)bl_graph_params(graph) * BL_MOST_ITEMS + 1, sizeof *items->item), 0};
+    *items =
+        (struct bl_items){bl_calloc((size_t)bl_graph_params(graph) * BL_ITEMS_OF_PARAM + 1, sizeof *items->item), 0};
     return items->item ? 0 : BLANCH_ENOMEM;
 }
 

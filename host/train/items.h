@@ -25,7 +25,7 @@ struct bl_items {
     struct bl_item *item;
     int count;
 };
-enum { BL_MOST_ITEMS = 1 + BL_MAX_STATES + 2 * (1 + BL_MAX_STATES) + 2 }; // of a parameter
+enum { BL_ITEMS_OF_PARAM = 1 + BL_MAX_STATES + 2 * (1 + BL_MAX_STATES) + 2 }; // of a parameter
 
 static const int64_t BL_MOST_STEPS = INT64_C(1) << 53; // what JSON and its like carry exactly
 

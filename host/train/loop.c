@@ -57,8 +57,10 @@ static int open_data(struct run *run) {
     if ((code = bl_run_weigh_classes(run))) return code;
     if (!run->o.augment) run->o.augment = bl_augment_name(run->view.augment);
     run->view.mixup = run->o.mixup, run->view.cutmix = run->o.cutmix;
+    run->view.erase = run->o.random_erase;
     n->loss.pairs = run->o.mixup > 0 || run->o.cutmix > 0;
     code = bl_augment_parse(run->o.augment, &run->view.augment);
+    if (!code) code = bl_policy_parse(run->o.auto_augment, &run->view.policy);
     return code ? code : bl_view_check(&run->view);
 }
 

@@ -74,11 +74,16 @@ static int take_view(struct bl_view *to, const struct blanch_view *from) {
     struct bl_transform probe;
     int code = bl_take(&v, sizeof v, from, "blanch_view");
     if (code) return code;
-    *to = (struct bl_view){
-        .channels = v.channels, .height = v.height, .width = v.width, .mixup = v.mixup, .cutmix = v.cutmix};
+    *to = (struct bl_view){.channels = v.channels,
+                           .height = v.height,
+                           .width = v.width,
+                           .mixup = v.mixup,
+                           .cutmix = v.cutmix,
+                           .erase = v.random_erase};
     memcpy(to->mean, v.mean, sizeof to->mean);
     memcpy(to->deviation, v.deviation, sizeof to->deviation);
     if (v.augment && (code = bl_augment_parse(v.augment, &to->augment))) return code;
+    if ((code = bl_policy_parse(v.auto_augment, &to->policy))) return code;
     return bl_transform_init(&probe, to, false, 0);
 }
 

@@ -56,6 +56,8 @@ const struct bl_setting bl_settings[] = {
     {"init", TEXT, false, AT(init)},
     {"new_head", FLAG, false, AT(new_head)},
     {"augment", TEXT, false, AT(augment)},
+    {"auto_augment", TEXT, false, AT(auto_augment)},
+    {"random_erase", AMOUNT, false, AT(random_erase), 0, 1},
     {"normalise", TEXT, false, AT(normalise)},
     {"val_split", TEXT, false, AT(val_split)},
     {"split_file", TEXT, false, AT(split_file)},

@@ -162,7 +162,7 @@ typedef void bl_train_listener(void *context, enum bl_train_event event, int64_t
 /* NULL, 0, false, NAN, and BL_SEED_DEFAULT mean "not given": the defaults in a new run (the optimiser's own, those of
  * sgd being the study's: lr 0.1, momentum 0.9, weight decay 1e-3; by cosine, batch 128, one epoch, seed 0),
  * config.json's values in a resumed one. There, a value that is given and differs is refused, except epochs, steps,
- * recompute, device, max_alloc and tensorboard, which replace those of the run. */
+ * recompute, device, max_alloc, tensorboard, early_stop, save_every and keep, which replace those of the run. */
 #define BL_SEED_DEFAULT UINT64_MAX
 #define BL_UPDATE_DEFAULT                                                                                              \
     { .lr = NAN, .momentum = NAN, .weight_decay = NAN, .beta1 = NAN, .beta2 = NAN, .eps = NAN }
@@ -186,6 +186,8 @@ struct bl_train_options {
     const char *class_weights;       // "balanced", or a file; NULL: 1 each
     const char *size;                // of images, "96" or "96x128"; NULL: the network's own
     const char *augment, *normalise; // NULL: the default
+    const char *auto_augment;        // "ra", "ta"; NULL: none
+    float random_erase;              // probability
     const char *val_split, *split_file;
     float mixup, cutmix; // alpha; 0: none
     const char *cache;   // a folder for decoded pictures; NULL: none

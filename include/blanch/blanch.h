@@ -463,7 +463,9 @@ struct blanch_view {
     int channels, height, width; // of the input
     const char *augment;         // in training: "none", "cifar", "imagenet" (docs/options.md)
     float mean[BLANCH_CHANNELS], deviation[BLANCH_CHANNELS]; // by channel, of values from 0 to 1
-    float mixup, cutmix; // in training, of whole batches: alpha, 0.001 to 100; 0: none
+    float mixup, cutmix;      // in training, of whole batches: alpha, 0.001 to 100; 0: none
+    const char *auto_augment; // in training: "ra" (RandAugment), "ta" (TrivialAugment); NULL: none
+    float random_erase;       // in training: the probability that a box becomes 0
 };
 /* That which goes with the data and an input of this size, as `train` chooses it. */
 int blanch_data_view(const struct blanch_data *data, int channels, int height, int width, struct blanch_view *view);

@@ -13,7 +13,6 @@ from .arrays import array_of, copied, number, text, whole
 from .errors import UsageError
 from .library import Closing, Handle, Turn, call, lib
 
-AUGMENTATIONS = ('mixup', 'cutmix')
 LOG = logging.getLogger('blanch')
 
 
@@ -56,7 +55,9 @@ class Data(Closing):
         self._call('data_view', channels, height, width, byref(view))
         if augment is not None:
             view.augment = text(augment, 'augment')
-        for name in AUGMENTATIONS:
+        if more.get('auto_augment'):
+            view.auto_augment = text(more['auto_augment'], 'auto_augment')
+        for name in ('mixup', 'cutmix', 'random_erase'):
             if more.get(name):
                 setattr(view, name, number(more[name], name))
         return view
@@ -71,9 +72,9 @@ class Data(Closing):
                 seed: int = 0, batch: Optional[int] = None, augment: Optional[str] = None, **more: Any) -> Loader:
         """One epoch of (images, labels), arrays of their own, as the network takes them: (N, C, H, W) float32 and (N,)
         int32. training (of split 'train', unless said otherwise): shuffled by seed and epoch, augmented ('none',
-        'cifar', 'imagenet'; None: what goes with the data), and a last batch that the network cannot take is left
-        out. more: mixup, cutmix, as --mixup and --cutmix take them; then batches are (images, labels, others, share),
-        for `network.step(images, labels, others=others, share=share)`."""
+        'cifar', 'imagenet'; None: what goes with the data), and a last batch that the network cannot take is left out.
+        more: auto_augment, random_erase, mixup, cutmix, as the options take them; of the last two batches are (images,
+        labels, others, share), for `network.step(images, labels, others=others, share=share)`."""
         if split not in structs.SPLITS:
             raise UsageError('split takes %s, not %r' % (', '.join(structs.SPLITS), split))
         training = split == 'train' if training is None else bool(training)

@@ -48,7 +48,7 @@ def fit(network: Network, data: Any, epochs: int = 1, *, lr: Optional[float] = N
         schedule: Union[str, Callable[[int], float]] = 'cosine', warmup: int = 0, warmup_epochs: float = 0,
         validation: Any = None,
         callbacks: Optional[Callbacks] = None, batch: Optional[int] = None, shuffle: bool = True, seed: int = 0,
-        augment: Optional[str] = None, mixup: float = 0,
+        augment: Optional[str] = None, auto_augment: Optional[str] = None, random_erase: float = 0, mixup: float = 0,
         cutmix: float = 0, begin: int = 0, early_stop: int = 0, quiet: bool = False) -> History:
     """Trains for epochs.
 
@@ -59,7 +59,8 @@ def fit(network: Network, data: Any, epochs: int = 1, *, lr: Optional[float] = N
     callbacks: {'begin' | 'step' | 'epoch' | 'end': a function of a `Fit`, or several}.
     batch, shuffle, seed, augment: of pairs and data specs. A batch that is too small for the network's batch norms is
     left out.
-    mixup, cutmix: of data specs, for a network made with pairs=True, as --mixup and --cutmix take them.
+    auto_augment, random_erase, mixup, cutmix: of data specs, as the options of these names; the last two are for a
+    network made with pairs=True.
     early_stop: ends after so many epochs without a better top-1, of held out images where there are some; 0: never.
     begin: epochs that are made already, where a checkpoint is resumed.
     Ctrl-C raises KeyboardInterrupt between two steps, and the network stays usable. DivergedError: a loss that is not
@@ -72,7 +73,8 @@ def fit(network: Network, data: Any, epochs: int = 1, *, lr: Optional[float] = N
     >>> len(history.steps), len(history.epochs)
     (4, 2)
     """
-    source = Source(data, network, seed, batch, augment, shuffle, mixup=mixup, cutmix=cutmix)
+    source = Source(data, network, seed, batch, augment, shuffle, auto_augment=auto_augment,
+                    random_erase=random_erase, mixup=mixup, cutmix=cutmix)
     epochs, begin = whole(epochs, 'epochs', 1), whole(begin, 'begin', 0, epochs)
     going = Fit(network, epochs, None if source.batches is None else source.batches * epochs)
     rate = _rate(network, going, schedule, lr, (warmup, warmup_epochs), source.batches)

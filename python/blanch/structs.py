@@ -116,7 +116,7 @@ class DataInfo(Sized):
 class View(Sized):
     _fields_ = [('size', c_size_t), ('channels', c_int), ('height', c_int), ('width', c_int), ('augment', c_char_p),
                 ('mean', c_float * CHANNELS), ('deviation', c_float * CHANNELS), ('mixup', c_float),
-                ('cutmix', c_float)]
+                ('cutmix', c_float), ('auto_augment', c_char_p), ('random_erase', c_float)]
 
 
 class LoaderOptions(Sized):

@@ -114,6 +114,7 @@ CONFIG = dict(HEADER, kind='train', model='smallcnn', norm='nd', data='mnist:d',
               whiten='channels', cov_samples='4F', warmup_epochs=0.5,
               label_smoothing=0.1, clip_grad_norm=1,
               no_decay='norm-bias', freeze_layers='conv1',
+              mixup=0.2, cutmix=1, auto_augment='ta', random_erase=0.25, accumulate=2, class_weights='balanced',
               ema=0.5, early_stop=2, save_every=2, keep=3, init='i', new_head=True,
               sampling_stride=3, block_fc=512, refresh=2, constant_gradient=0, channel_deconv=0, freeze=1, recompute=1,
               classes=2, class_names=['a', 'b'], engines={'x': 'direct'}, parameters=10, steps_per_epoch=2,
@@ -125,10 +126,10 @@ CONFIGS = {'nd': CONFIG,
            'adamw': {k: v for k, v in dict(CONFIG, norm='bn', optimiser='adamw', beta1=0.9, beta2=0.999, eps=1e-8,
                                            schedule='cosine').items() if k not in ('momentum', 'nesterov')},
            'budget': {k: v for k, v in dict(CONFIG, overhead_budget='20%').items()
-                      if k not in ('refresh', 'freeze_layers')},
+                      if k not in ('refresh', 'freeze_layers', 'accumulate')},
            'auto': {k: v for k, v in dict(CONFIG, overhead_budget='20%', block='auto', exact=False, blocks={
                'conv1': {'block': 3}, 'conv3': {'block': 16, 'cov_samples': '4F'}}).items()
-               if k not in ('refresh', 'freeze_layers')},
+               if k not in ('refresh', 'freeze_layers', 'accumulate')},
            'found': dict(CONFIG, data_found={'best_by': 'train', 'old_division': True}),
            'settings': dict(HEADER, kind='train', classes=2, view=CONFIG['view'], device=DEVICE, settings={
                k: v for k, v in dict(CONFIG, device='cpu').items() if k not in HEADER})}

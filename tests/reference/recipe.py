@@ -6,6 +6,7 @@
 Made with PyTorch 2.15. Inputs are float32 numbers.
   loss: logits (N, C), labels, smoothing, weights of classes, a share of the label and others; the mean loss and its
       gradient
+  pictures: images, bytes in hexadecimal, and what operations make of them
   mixing: images (N, C, H, W), and what MixUp makes of them; boxes of CutMix by shares and centres, and the share left
   schedules: as --schedule has them, and the rate of each step
   training: linear layers fc1, middle, fc2 with tanh between them, and batch norm behind the first; settings by their
@@ -39,6 +40,36 @@ def loss(images, classes, smoothing, weighted=False, share=1):
     return {'logits': logits.tolist(), 'labels': labels.tolist(), 'smoothing': smoothing, 'loss': value.item(),
             'grad': logits.grad.tolist(), **({'weights': weights.tolist()} if weighted else {}),
             **({'others': others.tolist(), 'share': share} if share < 1 else {})}
+
+
+OPS = ('Identity', 'ShearX', 'ShearY', 'TranslateX', 'TranslateY', 'Rotate', 'Brightness', 'Color', 'Contrast',
+       'Sharpness', 'Posterize', 'Solarize', 'AutoContrast', 'Equalize')
+
+
+def pictures():
+    """Images (height, width, channels), what torchvision's operations make of their PIL images, and the magnitudes that
+    RandAugment and TrivialAugmentWide have for images of 40 x 40."""
+    import numpy
+    from PIL import Image
+    from torchvision.transforms import autoaugment, InterpolationMode
+    draw = numpy.random.default_rng(3)
+    out = {'ops': OPS, 'images': [], 'magnitudes': {}}
+    for channels in (3, 1):
+        steps = numpy.linspace(20, 190, 17)[None, :, None] + numpy.linspace(0, 30, 16)[:, None, None]
+        image = (steps + draw.integers(0, 36, (16, 17, channels))).astype(numpy.uint8)
+        picture = Image.fromarray(image if channels == 3 else image[:, :, 0])
+        made = []
+        for op in OPS:
+            for magnitude in {'Posterize': (4, 7, 8), 'Solarize': (0.0, 99.5, 255.0), 'Rotate': (0, 9, -30, 112.5),
+                              'TranslateX': (3.7, -2.2, 20), 'TranslateY': (1, -4.9), 'Identity': (0,),
+                              'AutoContrast': (0,), 'Equalize': (0,)}.get(op, (0.09, -0.3, 0.99)):
+                found = autoaugment._apply_op(picture, op, magnitude, InterpolationMode.NEAREST, None)
+                made.append([op, magnitude, numpy.asarray(found).tobytes().hex()])
+        out['images'].append({'size': [16, 17, channels], 'image': image.tobytes().hex(), 'made': made})
+    for name, kind in (('ra', autoaugment.RandAugment()), ('ta', autoaugment.TrivialAugmentWide())):
+        space = kind._augmentation_space(31, (40, 40)) if name == 'ra' else kind._augmentation_space(31)
+        out['magnitudes'][name] = {op: [value.double().tolist(), sign] for op, (value, sign) in space.items()}
+    return out
 
 
 def mixing():
@@ -202,7 +233,7 @@ def main():
     print(json.dumps({'loss': [loss(4, 10, 0.0), loss(4, 10, 0.1), loss(3, 7, 0.4), loss(1, 100, 0.2),
                                loss(4, 7, 0.0, True), loss(5, 9, 0.25, True),
                                loss(5, 4, 0.0, share=0.75), loss(4, 11, 0.125, share=0.5)],
-                      'mixing': mixing(), 'schedules': schedules(),
+                      'pictures': pictures(), 'mixing': mixing(), 'schedules': schedules(),
                       'training': [training(**case) for case in TRAINING]}))
 
 
