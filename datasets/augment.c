@@ -31,35 +31,29 @@ int bl_augment_parse(const char *name, enum bl_augment *augment) {
     return bl_fail(BLANCH_EUSAGE, "augmentation '%s' is unknown; known are cifar, imagenet and none", name);
 }
 
-void bl_view_default(struct bl_view *view, const struct bl_dataset *data, int channels, int height, int width) {
-    static const float imagenet_mean[3] = {0.485f, 0.456f, 0.406f}, imagenet_deviation[3] = {0.229f, 0.224f, 0.225f};
-    static const float luma[3] = {0.299f, 0.587f, 0.114f};
-    const struct bl_format *format = data->format;
-    const bool large = height >= LARGE && width >= LARGE, photographs = large && format == &bl_format_folder;
-    *view = (struct bl_view){.channels = channels, .height = height, .width = width, .augment = format->augment};
-    if (large && format->augment != BL_AUGMENT_NONE) view->augment = BL_AUGMENT_IMAGENET;
-    for (int c = 0; c < BL_MOST_CHANNELS; c++) {
-        view->mean[c] = (photographs ? imagenet_mean : format->mean)[c < 3 ? c : 2];
-        view->deviation[c] = (photographs ? imagenet_deviation : format->deviation)[c < 3 ? c : 2];
-    }
-    if (channels == 1 && data->channels == 3) {
-        float mean = 0, deviation = 0;
-        for (int c = 0; c < 3; c++) {
-            mean += luma[c] * view->mean[c];
-            deviation += luma[c] * view->deviation[c];
-        }
-        view->mean[0] = mean;
-        view->deviation[0] = deviation;
-    }
+bool bl_view_large(int height, int width) {
+    return height >= LARGE && width >= LARGE;
 }
 
-static int check_view(const struct bl_view *view) {
+void bl_view_default(struct bl_view *view, const struct bl_dataset *data, int channels, int height, int width) {
+    *view = (struct bl_view){.channels = channels, .height = height, .width = width, .augment = data->format->augment};
+    if (bl_view_large(height, width) && view->augment != BL_AUGMENT_NONE) view->augment = BL_AUGMENT_IMAGENET;
+    for (int c = 0; c < channels && c < BL_MOST_CHANNELS; c++) view->deviation[c] = 1;
+}
+
+int bl_view_check(const struct bl_view *view) {
     if (view->channels < 1 || view->channels > BL_MOST_CHANNELS)
         return bl_fail(BLANCH_EUSAGE, "a network's input has %d channels; images have 1 to %d", view->channels,
                        BL_MOST_CHANNELS);
     if (view->height < 1 || view->height > BL_LARGEST_INPUT || view->width < 1 || view->width > BL_LARGEST_INPUT)
         return bl_fail(BLANCH_EUSAGE, "a network's input of %dx%d pixels is not in 1x1..%dx%d", view->height,
                        view->width, BL_LARGEST_INPUT, BL_LARGEST_INPUT);
+    for (int i = 0; i < 2; i++) {
+        const double alpha = (double)(i ? view->cutmix : view->mixup);
+        if (alpha != 0 && !(alpha >= BL_LEAST_ALPHA && alpha <= BL_MOST_ALPHA))
+            return bl_fail(BLANCH_EUSAGE, "--%s is %g: its alpha is %g to %g, or 0", i ? "cutmix" : "mixup", alpha,
+                           BL_LEAST_ALPHA, BL_MOST_ALPHA);
+    }
     for (int c = 0; c < view->channels; c++) {
         float mean = view->mean[c], deviation = view->deviation[c];
         if (!(deviation > 0) || !isfinite(mean / deviation) || !isfinite((1 - mean) / deviation))
@@ -69,7 +63,7 @@ static int check_view(const struct bl_view *view) {
 }
 
 int bl_transform_init(struct bl_transform *transform, const struct bl_view *view, bool training, uint64_t seed) {
-    int code = check_view(view);
+    int code = bl_view_check(view);
     if (code) return code;
     *transform = (struct bl_transform){.view = *view, .training = training, .seed = seed};
     for (int c = 0; c < view->channels; c++)

@@ -1,6 +1,7 @@
-/* CIFAR-10 and CIFAR-100, the binary version: a record is one label byte (CIFAR-100: coarse, then fine), then 32x32
- * red, green and blue planes. The count of records is the file's size divided by a record's. */
-#include "internal.h"
+/* CIFAR-10 and CIFAR-100. The binary version: a record is one label byte (CIFAR-100: coarse, then fine), then 32x32
+ * red, green and blue planes; the count of records is the file's size divided by a record's. The version for Python
+ * (pickle.h) has the same planes. */
+#include "pickle.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -31,8 +32,9 @@ static const char *const names100[] = {
 struct kind {
     int classes, label_bytes;
     const char *const *names;
-    const char *names_file, *inner; // the folder in the published archive
-    const char *files[6];           // the test file last
+    const char *names_file, *inner;  // the folder in the published archive
+    const char *python, *python_key; // that of the version for Python; what its labels are called
+    const char *files[6];            // the test file last
 };
 static const struct kind cifar10 = {
     10,
@@ -40,11 +42,20 @@ static const struct kind cifar10 = {
     names10,
     "batches.meta.txt",
     "cifar-10-batches-bin",
+    "cifar-10-batches-py",
+    "labels",
     {"data_batch_1.bin", "data_batch_2.bin", "data_batch_3.bin", "data_batch_4.bin", "data_batch_5.bin",
      "test_batch.bin"},
 };
 static const struct kind cifar100 = {
-    100, 2, names100, "fine_label_names.txt", "cifar-100-binary", {"train.bin", "test.bin"},
+    100,
+    2,
+    names100,
+    "fine_label_names.txt",
+    "cifar-100-binary",
+    "cifar-100-python",
+    "fine_labels",
+    {"train.bin", "test.bin"},
 };
 
 static void interleave(const uint8_t *planes, uint8_t *out) {
@@ -66,6 +77,16 @@ static int check_labels(const struct kind *kind, const char *path, uint32_t inde
     return 0;
 }
 
+/* Room for so many more images. */
+static int make_room(struct bl_images *images, const char *path, uint32_t added) {
+    const size_t count = (size_t)images->count + added;
+    uint8_t *pixels = bl_realloc(images->pixels, count * 3 * PIXELS);
+    if (pixels) images->pixels = pixels;
+    int32_t *labels = pixels ? bl_realloc(images->labels, count * sizeof *labels) : NULL;
+    if (labels) images->labels = labels;
+    return labels ? 0 : bl_fail(BLANCH_ENOMEM, "%s: out of memory", path);
+}
+
 static int append(const struct kind *kind, struct bl_images *images, const char *path, const uint8_t *bytes,
                   size_t size) {
     size_t record = (size_t)kind->label_bytes + 3 * PIXELS;
@@ -74,29 +95,40 @@ static int append(const struct kind *kind, struct bl_images *images, const char 
                        "%s: %zu bytes are not a whole number of %zu-byte records: cut off, or another version", path,
                        size, record);
     uint32_t count = images->count, added = (uint32_t)(size / record);
-    uint8_t *pixels = bl_realloc(images->pixels, ((size_t)count + added) * 3 * PIXELS);
-    if (!pixels) return bl_fail(BLANCH_ENOMEM, "%s: out of memory", path);
-    images->pixels = pixels;
-    int32_t *labels = bl_realloc(images->labels, ((size_t)count + added) * sizeof *labels);
-    if (!labels) return bl_fail(BLANCH_ENOMEM, "%s: out of memory", path);
-    images->labels = labels;
+    int code = make_room(images, path, added);
+    if (code) return code;
     for (uint32_t i = 0; i < added; i++) {
         const uint8_t *from = bytes + record * i;
-        int code = check_labels(kind, path, i, from);
-        if (code) return code;
-        labels[count + i] = from[kind->label_bytes - 1];
-        interleave(from + kind->label_bytes, pixels + (size_t)(count + i) * 3 * PIXELS);
+        if ((code = check_labels(kind, path, i, from))) return code;
+        images->labels[count + i] = from[kind->label_bytes - 1];
+        interleave(from + kind->label_bytes, images->pixels + (size_t)(count + i) * 3 * PIXELS);
     }
     images->count += added;
     return 0;
 }
 
-static int load_file(struct bl_dataset *data, const struct kind *kind, enum bl_split split, const char *name) {
-    char *path = bl_format("%s/%s", data->folder, name);
+static int append_python(const struct kind *kind, struct bl_images *images, const char *path, const uint8_t *bytes,
+                         size_t size) {
+    struct bl_cifar_batch batch;
+    int code = bl_cifar_batch_read(&batch, path, bytes, size, kind->python_key, (size_t)3 * PIXELS);
+    if (!code) code = make_room(images, path, (uint32_t)batch.count);
+    for (size_t i = 0; i < batch.count && !code; i++) {
+        if (batch.labels[i] >= kind->classes)
+            return bl_fail(BLANCH_EINPUT, "%s: image %zu has label %d, which is not in 0..%d", path, i, batch.labels[i],
+                           kind->classes - 1);
+        images->labels[images->count] = batch.labels[i];
+        interleave(batch.data + i * 3 * PIXELS, images->pixels + (size_t)images->count++ * 3 * PIXELS);
+    }
+    return code;
+}
+
+static int load_file(struct bl_dataset *data, const struct kind *kind, enum bl_split split, const char *name,
+                     bool python) {
+    char *path = bl_format("%s/%.*s", data->folder, (int)(strlen(name) - (python ? 4 : 0)), name);
     uint8_t *bytes = NULL;
     size_t size;
     int code = path ? bl_data_read(path, &bytes, &size) : BLANCH_ENOMEM;
-    if (!code) code = append(kind, &data->split[split], path, bytes, size);
+    if (!code) code = (python ? append_python : append)(kind, &data->split[split], path, bytes, size);
     free(bytes);
     free(path);
     return code;
@@ -120,40 +152,42 @@ static int read_names(struct bl_dataset *data, const struct kind *kind) {
     return code;
 }
 
-/* The folder itself, or the archive's folder inside it. */
-static int find_folder(struct bl_dataset *data, const struct kind *kind, const char *folder) {
-    char *first = bl_format("%s/%s", folder, kind->files[0]), *inner = bl_format("%s/%s", folder, kind->inner);
-    char *inner_first = bl_format("%s/%s/%s", folder, kind->inner, kind->files[0]);
-    char *python = first ? bl_format("%.*s", (int)(strlen(first) - 4), first) : NULL;
-    int code = 0;
-    if (!first || !inner || !inner_first || !python)
-        code = BLANCH_ENOMEM;
-    else if (!bl_data_exists(folder))
-        code = bl_fail(BLANCH_EINPUT, "%s: there is no such folder", folder);
-    else if (bl_data_exists(first) || !bl_data_exists(inner_first))
-        data->folder = bl_strdup(folder);
-    else
-        data->folder = bl_strdup(inner);
-    if (!code && !data->folder) code = BLANCH_ENOMEM;
-    if (!code && !bl_data_exists(first) && bl_data_exists(python))
-        code =
-            bl_fail(BLANCH_EINPUT, "%s: this is the Python version; the binary version has %s", folder, kind->files[0]);
-    free(first);
-    free(inner);
-    free(inner_first);
-    free(python);
-    return code;
+/* Whether a folder holds the first file of a version; -1: no memory. */
+static int holds(const char *folder, const char *inner, const struct kind *kind, bool python) {
+    const char *file = kind->files[0];
+    char *path =
+        bl_format("%s%s%s/%.*s", folder, *inner ? "/" : "", inner, (int)(strlen(file) - (python ? 4 : 0)), file);
+    const int there = path ? bl_data_exists(path) : -1;
+    free(path);
+    return there;
+}
+
+/* The folder itself, or the archive's folder inside it; the binary version first. Without either the error names the
+ * binary version's file. */
+static int find_folder(struct bl_dataset *data, const struct kind *kind, const char *folder, bool *python) {
+    const struct {
+        const char *inner;
+        bool python;
+    } places[] = {{"", false}, {kind->inner, false}, {"", true}, {kind->python, true}, {"", false}};
+    int i = 0, there = 0;
+    if (!bl_data_exists(folder)) return bl_fail(BLANCH_EINPUT, "%s: there is no such folder", folder);
+    while (i < BL_COUNT(places) - 1 && !(there = holds(folder, places[i].inner, kind, places[i].python))) i++;
+    if (there < 0) return BLANCH_ENOMEM;
+    *python = places[i].python;
+    data->folder = bl_format("%s%s%s", folder, *places[i].inner ? "/" : "", places[i].inner);
+    return data->folder ? 0 : BLANCH_ENOMEM;
 }
 
 static int open_kind(struct bl_dataset *data, const struct kind *kind, const char *folder) {
+    bool python = false;
     data->classes = kind->classes;
     data->channels = 3;
     data->height = data->width = SIZE;
-    int code = find_folder(data, kind, folder);
+    int code = find_folder(data, kind, folder, &python);
     if (!code) code = read_names(data, kind);
     for (int i = 0; !code && i < BL_COUNT(kind->files) && kind->files[i]; i++) {
         bool test = i + 1 == BL_COUNT(kind->files) || !kind->files[i + 1];
-        code = load_file(data, kind, test ? BL_TEST : BL_TRAIN, kind->files[i]);
+        code = load_file(data, kind, test ? BL_TEST : BL_TRAIN, kind->files[i], python);
     }
     return code;
 }

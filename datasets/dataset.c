@@ -11,8 +11,8 @@
 #include <unistd.h>
 
 static const struct bl_format *const formats[] = {
-    &bl_format_fashion_mnist, &bl_format_mnist,  &bl_format_cifar10,
-    &bl_format_cifar100,      &bl_format_folder, &bl_format_synthetic,
+    &bl_format_fashion_mnist, &bl_format_mnist, &bl_format_cifar10,   &bl_format_cifar100,
+    &bl_format_folder,        &bl_format_npz,   &bl_format_synthetic,
 };
 
 static int unknown_spec(const char *spec) {
@@ -43,6 +43,7 @@ int bl_dataset_open_divided(struct bl_dataset **data, const char *spec, const st
     opened->division = *division;
     pthread_mutex_init(&opened->lock, NULL);
     int code = format->open(opened, argument, division->seed);
+    if (!code) code = bl_dataset_split(opened);
     if (!code) code = bl_dataset_note(opened);
     if (code) {
         bl_dataset_close(opened);

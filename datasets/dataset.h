@@ -20,8 +20,9 @@ struct bl_dataset;
  * and the test images wait for the end; else the test images do both. */
 enum bl_split { BL_TRAIN, BL_VAL, BL_TEST, BL_SPLITS };
 
-/* SPEC: fashion-mnist[:DIR] mnist:DIR cifar10:DIR cifar100:DIR folder:DIR synthetic:CxHxW:CLASSES. seed divides a
- * folder without splits. Bad input: BLANCH_EINPUT naming the file; unknown spec: BLANCH_EUSAGE naming the known ones.
+/* SPEC: fashion-mnist[:DIR] mnist:DIR cifar10:DIR cifar100:DIR folder:DIR npz:FILE synthetic:CxHxW:CLASSES. seed
+ * divides a folder without splits. Bad input: BLANCH_EINPUT naming the file; unknown spec: BLANCH_EUSAGE naming the
+ * known ones.
  *
  * A folder is DIR/train/CLASS/... with DIR/val/CLASS/... or DIR/test/CLASS/... or both, or DIR/CLASS/... (also
  * DIR/train alone), of which a tenth is for testing: the images whose names' hashes are least. Splits' folders may be
@@ -35,7 +36,11 @@ int bl_dataset_open(struct bl_dataset **data, const char *spec, uint64_t seed);
 struct bl_division {
     uint64_t seed, limit;
     bool old;
+    double validation;  // a share of the training images that validates instead; 0: none
+    uint64_t val_limit; // the hash up to which they do; 0: that of the share
+    const char *file;   // says which image is of which split: lines of train, val or test and a name; NULL: none
 };
+int bl_val_split_parse(const char *text, double *share); // "10%"; BLANCH_EUSAGE
 int bl_dataset_open_divided(struct bl_dataset **data, const char *spec, const struct bl_division *division);
 void bl_dataset_close(struct bl_dataset *data);
 const char *bl_dataset_name(const struct bl_dataset *data); // "cifar10"
@@ -87,11 +92,23 @@ struct bl_view {
     int channels, height, width;
     enum bl_augment augment;
     float mean[BL_MOST_CHANNELS], deviation[BL_MOST_CHANNELS]; // of values scaled to 0..1
+    float mixup, cutmix; // in training, of whole batches: alpha, BL_LEAST_ALPHA to BL_MOST_ALPHA; 0: none. Of both
+                         // a batch has one
 };
-/* The augmentation and normalisation that go with this dataset and input size. */
+#define BL_LEAST_ALPHA 0.001
+#define BL_MOST_ALPHA 100.0
+/* The augmentation that goes with this dataset and input size; nothing is normalised. */
 void bl_view_default(struct bl_view *view, const struct bl_dataset *data, int channels, int height, int width);
+bool bl_view_large(int height, int width); // such inputs are trained as on ImageNet
+/* Mean and deviation by the name of a dataset, `imagenet`, `none`, or `measured`: of the training images' pixels, all
+ * of those that are held, else of up to 2,000 images evenly apart. data may be NULL but for that. BLANCH_EUSAGE: there
+ * is no such name, or it is of other channels. */
+int bl_view_normalise(struct bl_view *view, struct bl_dataset *data, const char *name);
+/* The name of what goes with the data: their own, where it is known; of folders imagenet, of small inputs measured. */
+const char *bl_normalise_default(const struct bl_dataset *data, int height, int width);
 /* What images are scaled to cover in evaluation. */
 void bl_view_scale(const struct bl_view *view, int *height, int *width);
+int bl_view_check(const struct bl_view *view); // BLANCH_EUSAGE: it cannot be had
 const char *bl_augment_name(enum bl_augment augment);
 int bl_augment_parse(const char *name, enum bl_augment *augment); // BLANCH_EUSAGE
 
@@ -125,6 +142,8 @@ struct bl_batch {
     int count;             // in evaluation it may be 0 within an epoch, where all images of a batch are damaged
     const float *images;   // (count, height, width, channels)
     const int32_t *labels; // (count)
+    const int32_t *others; // (count) of mixed images: `share` is of the label's class, the rest of this one; else NULL
+    float share;           // from 0.5 to 1
     bool last;             // of its epoch
     uint64_t epoch;
     int offset, whole; // of a part: its place in the whole batch, and that batch's images, damaged ones included

@@ -417,7 +417,5 @@ const struct bl_format bl_format_folder = {
     .name = "folder",
     .help = "folder:DIR",
     .augment = BL_AUGMENT_CIFAR,
-    .mean = {0.4914f, 0.4822f, 0.4465f},
-    .deviation = {0.2023f, 0.1994f, 0.2010f},
     .open = open_folder,
 };

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import xml.etree.ElementTree
+import zipfile
 
 import caches
 import tap
@@ -306,6 +307,29 @@ def test_report_of_classes():
         refused('report', out, '--out', page, words=['eval.json'])
 
 
+def test_normalise():
+    """Measured of a folder of small pictures, recorded, kept; or as it is asked for."""
+    with open(os.path.join(trained(), 'config.json'), encoding='utf-8') as f:
+        config = json.load(f)
+    values = [sum(rgb[c] for rgb in COLOURS.values()) / 3 / 255 for c in range(3)]
+    check(config['normalise'] == 'measured', str(config['normalise']))
+    check(all(abs(m - v) < 0.02 for m, v in zip(config['view']['mean'], values)), str(config['view']))
+    start = ('train', '--model', 'smallcnn', '--norm', 'bn', '--data', 'folder:' + pictures(), '--batch', 12, '--steps')
+    run(*start, 1, '--normalise', 'imagenet', '--out', path('normalised'))
+    with open(path('normalised', 'config.json'), encoding='utf-8') as f:
+        config = json.load(f)
+    check(config['view']['mean'] == [0.485, 0.456, 0.406], str(config['view']))
+    refused('train', '--resume', '--out', path('normalised'), '--steps', 2, '--normalise', 'none',
+            words=['--normalise'])
+    refused(*start, 1, '--normalise', 'cifar', '--out', path('none'), words=['cifar10'])
+    silent = with_metadata(os.path.join(trained(), 'last.safetensors'), path('silent2.safetensors'), model=None)
+    picture = os.path.join(pictures(), 'test', 'red', '00.png')
+    how = ('--weights', silent, '--model', 'smallcnn', '--norm', 'bn', '--size', '16x20')
+    done = run('predict', picture, *how, '--normalise', 'none')
+    guessed = run('predict', picture, *how)
+    check(not done.stderr and done.stdout != guessed.stdout and 'CIFAR-10' in guessed.stderr, guessed.stderr)
+
+
 # --- classifying ---------------------------------------------------------------------------------
 
 def table(file):
@@ -340,6 +364,182 @@ def test_predict_folder():
     os.makedirs(path('empty'), exist_ok=True)
     refused('predict', path('empty'), '--run', trained(), words=['empty', 'no images'])
     refused('predict', os.path.join(root, 'green'), '--run', trained(), '--csv', path('none', 'x.csv'), words=['x.csv'])
+
+
+# --- which images validate ------------------------------------------------------------------------
+
+def config_of(out):
+    with open(os.path.join(out, 'config.json'), encoding='utf-8') as f:
+        return json.load(f)
+
+
+def found(out):
+    return {split: config_of(out)['data_found'][split]['images'] for split in ('train', 'val', 'test')}
+
+
+SMALL = ('train', '--model', 'smallcnn', '--norm', 'bn', '--batch', 12, '--steps')
+
+
+def test_val_split():
+    """A share by seed, of named images and of numbered ones; later images change no sides; a run keeps to it."""
+    root = path('growing')
+    shutil.copytree(pictures(), root)
+    data, out = 'folder:' + root, path('share')
+    done = run(*SMALL, 3, '--data', data, '--val-split', '25%', '--out', out)
+    check(found(out) == {'train': 27, 'val': 9, 'test': 12}, str(found(out)))
+    check('validation chooses best' in done.stderr, done.stderr)
+    check(config_of(out)['val_split'] == '25%', str(config_of(out)['val_split']))
+    run('train', '--resume', '--out', out, '--steps', 4)
+    answer = json.loads(run('eval', '--run', out, '--split', 'val', '--json').stdout)
+    check(answer['images'] == 9, str(answer['images']))
+    other = path('share-2')
+    run(*SMALL, 1, '--data', data, '--val-split', '25%', '--seed', 1, '--out', other)
+    names = [config_of(o)['data_found']['val']['names'] for o in (out, other)]
+    check(names[0] != names[1], 'two seeds chose the same images')
+    shutil.copy(os.path.join(root, 'train', 'red', '00.png'), os.path.join(root, 'train', 'red', 'more.png'))
+    refused('train', '--resume', '--out', out, '--steps', 5, words=['training images'])
+    run(*SMALL, 1, '--data', 'synthetic:3x16x16:4', '--val-split', '10%', '--out', path('share-3'))
+    check(found(path('share-3')) == {'train': 1843, 'val': 205, 'test': 512}, str(found(path('share-3'))))
+    for share in ('10', '0%', '95%', '%', 'x%', '-1%'):
+        refused(*SMALL, 1, '--data', data, '--val-split', share, '--out', path('none'), words=['--val-split'])
+    shutil.copytree(os.path.join(root, 'test'), os.path.join(root, 'val'))
+    refused(*SMALL, 1, '--data', data, '--val-split', '10%', '--out', path('none'), words=['of its own'])
+    check(not os.path.exists(path('none')), 'a refused run left a folder')
+
+
+def test_split_file():
+    root, file, out = pictures(), path('splits.txt'), path('by-file')
+    names = [os.path.join(split, name, '%02d.png' % i) for split, count in (('train', 12), ('test', 4))
+             for name in COLOURS for i in range(count)]
+    said = [('val' if i % 4 == 0 else 'test' if i % 4 == 1 else 'train', name) for i, name in enumerate(names)][:-2]
+
+    def write(lines):
+        with open(file, 'w', encoding='utf-8') as f:
+            f.write(''.join('%s %s\n' % line for line in lines))
+
+    write(said)
+    done = run(*SMALL, 1, '--data', 'folder:' + root, '--split-file', file, '--out', out)
+    counts = {split: sum(s == split for s, _ in said) for split in ('train', 'val', 'test')}
+    check(found(out) == counts, str(found(out)))
+    check('2 images that' in done.stderr, done.stderr)
+    run('train', '--resume', '--out', out, '--steps', 2)
+    write([('train' if split == 'val' else split, name) for split, name in said])
+    refused('train', '--resume', '--out', out, '--steps', 3, words=['training images'])
+    write([('train' if i % 2 else 'val', '%d' % i) for i in range(100)])
+    run(*SMALL, 1, '--data', 'synthetic:3x16x16:4', '--split-file', file, '--out', path('by-number'))
+    check(found(path('by-number')) == {'train': 50, 'val': 50, 'test': 0}, str(found(path('by-number'))))
+    for lines, word in (([('train', names[0]), ('test', names[0])], 'twice'), ([('train', 'no.png')], 'no.png'),
+                        ([('some', names[0])], 'line 1'), ([('train', '')], 'line 1')):
+        write(lines)
+        refused(*SMALL, 1, '--data', 'folder:' + root, '--split-file', file, '--out', path('none'),
+                words=['splits.txt', word])
+    refused(*SMALL, 1, '--data', 'folder:' + root, '--split-file', path('absent'), '--out', path('none'),
+            words=['absent'])
+
+
+# --- arrays --------------------------------------------------------------------------------------
+
+def npy(kind, shape, values, order=False):
+    head = repr({'descr': kind, 'fortran_order': order, 'shape': tuple(shape)}).encode()
+    head += b' ' * (-(len(head) + 11) % 64) + b'\n'
+    return b'\x93NUMPY\1\0' + struct.pack('<H', len(head)) + head + bytes(values)
+
+
+def npz(name, packed=False, **arrays):
+    with zipfile.ZipFile(path(name), 'w', zipfile.ZIP_DEFLATED if packed else zipfile.ZIP_STORED) as archive:
+        for key, array in arrays.items():
+            with archive.open(key + '.npy', 'w', force_zip64=True) as f:     # as NumPy does
+                f.write(array)
+    return 'npz:' + path(name)
+
+
+def test_npz():
+    """Five channels of 6x9 pixels, packed: a tenth is for testing, mean and deviation are measured."""
+    count, (h, w, c), rng, out = 40, (6, 9, 5), random.Random(4), path('arrays')
+    images = npy('|u1', (count, h, w, c), (rng.randrange(256) for _ in range(count * h * w * c)))
+    labels = npy('<i8', (count,), struct.pack('<40q', *(i % 4 for i in range(count))))
+    run('train', '--model', 'smallcnn', '--norm', 'bn', '--batch', 8, '--steps', 3, '--size', '6x9', '--data',
+        npz('arrays.npz', True, images=images, labels=labels), '--out', out)
+    check(found(out) == {'train': 36, 'val': 0, 'test': 4}, str(found(out)))
+    view = config_of(out)['view']
+    check(config_of(out)['normalise'] == 'measured' and view['channels'] == 5, str(view))
+    check(all(abs(m - 0.5) < 0.05 and abs(d - 12 ** -0.5) < 0.03 for m, d in zip(view['mean'], view['deviation'])),
+          str(view))
+    check(json.loads(run('eval', '--run', out, '--split', 'all', '--json').stdout)['images'] == 40, 'not all images')
+
+
+def test_npz_of_splits():
+    """As MedMNIST and Keras name them; planes where the last dimension is no number of channels."""
+    picture = lambda i, k: [(40 * i + 7 * p + 90 * k) % 256 for p in range(20 * 20)]
+    flat = [sum((list(x) for x in zip(picture(i, 0), picture(i, 1), picture(i, 2))), []) for i in range(12)]
+    planes = [sum((picture(i, k) for k in range(3)), []) for i in range(12)]
+    labels, losses = npy('|u1', (12, 1), [i % 3 for i in range(12)]), []
+    for keys, shape, images in ((('train_images', 'train_labels', 'test_images', 'test_labels'), (12, 20, 20, 3), flat),
+                                (('x_train', 'y_train', 'x_test', 'y_test'), (12, 3, 20, 20), planes)):
+        array = npy('|u1', shape, sum(images, []))
+        spec = npz(keys[0] + '.npz', **dict(zip(keys, (array, labels, array, labels))))
+        out = path('run-' + keys[0])
+        run(*SMALL, 2, '--data', spec, '--out', out)
+        check(found(out) == {'train': 12, 'val': 0, 'test': 12}, str(found(out)))
+        with open(os.path.join(out, 'log.jsonl'), encoding='utf-8') as f:
+            losses.append([line['loss'] for line in map(json.loads, f) if line['type'] == 'step'])
+    check(losses[0] == losses[1], str(losses))
+
+
+def test_wrong_npz():
+    good, labels = npy('|u1', (4, 2, 2), range(16)), npy('|u1', (4,), [0, 1, 0, 1])
+    arrays = (({}, 'images and labels'), ({'images': good}, 'no labels'),
+              ({'images': npy('<f4', (1, 2, 2), bytes(16)), 'labels': labels}, 'uint8'),
+              ({'images': npy('<i2', (4, 2, 2), bytes(32)), 'labels': labels}, 'uint8'),
+              ({'images': npy('|u1', (4, 4), range(16)), 'labels': labels}, 'shape'),
+              ({'images': npy('|u1', (4, 2, 3), range(16)), 'labels': labels}, 'announces 24'),
+              ({'images': npy('|u1', (4, 2, 2), range(16), True), 'labels': labels}, 'Fortran'),
+              ({'images': good, 'labels': npy('|u1', (3,), [0, 1, 0])}, 'label for each of 4'),
+              ({'images': good, 'labels': npy('|i1', (4,), [0, 1, 0, 255])}, 'label 3'),
+              ({'images': good, 'labels': labels[:-2]}, 'labels'),
+              ({'images': b'no array', 'labels': labels}, 'malformed'))
+    for made, word in arrays:
+        refused(*SMALL, 1, '--data', npz('wrong.npz', True, **made), '--out', path('none'), words=['wrong.npz', word])
+    spec = npz('cut.npz', True, images=good, labels=labels)
+    with open(path('cut.npz'), 'rb') as f:
+        whole = f.read()
+    for change in (whole[:-10], whole[:40], whole[40:], b'', b'PK\5\6' + bytes(18)):
+        with open(path('cut.npz'), 'wb') as f:
+            f.write(change)
+        refused(*SMALL, 1, '--data', spec, '--out', path('none'), words=['cut.npz'])
+    check(not os.path.exists(path('none')), 'a refused run left a folder')
+
+
+# --- CIFAR for Python ----------------------------------------------------------------------------
+
+def test_cifar_for_python():
+    """The same images as the binary version: the same losses. What is no such batch is refused, and nothing runs."""
+    sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), 'fuzz'))
+    from seeds import pickled
+    rng, row, losses = random.Random(5), 3072, []
+    batches = [([rng.randrange(10) for _ in range(12)], bytes(rng.randrange(256) for _ in range(12 * row)))
+               for _ in range(6)]
+    names = ['data_batch_%d' % i for i in range(1, 6)] + ['test_batch']
+    for kind in ('bin', 'py'):
+        folder, out = path('cifar-' + kind, 'cifar-10-batches-' + kind), path('run-cifar-' + kind)
+        os.makedirs(folder)
+        for name, (labels, pixels) in zip(names, batches):
+            records = b''.join(bytes([label]) + pixels[i * row:(i + 1) * row] for i, label in enumerate(labels))
+            with open(os.path.join(folder, name + ('.bin' if kind == 'bin' else '')), 'wb') as f:
+                f.write(records if kind == 'bin' else pickled(labels, pixels, row))
+        run(*SMALL, 3, '--data', 'cifar10:' + path('cifar-' + kind), '--out', out)
+        with open(os.path.join(out, 'log.jsonl'), encoding='utf-8') as f:
+            losses.append([line['loss'] for line in map(json.loads, f) if line['type'] == 'step'])
+    check(losses[0] == losses[1] and len(losses[0]) == 3, str(losses))
+    whole = pickled(*batches[0], row)
+    for change in (whole[:-3], whole[:2000], whole.replace(b'numpy\nndarray', b'os\nsystem'), b'\x80\4' + whole[2:],
+                   whole.replace(b'U\6labels', b'U\6labelz'), pickled([3] * 11, batches[0][1], row), whole[2:]):
+        with open(path('cifar-py', 'cifar-10-batches-py', 'data_batch_1'), 'wb') as f:
+            f.write(change)
+        refused(*SMALL, 1, '--data', 'cifar10:' + path('cifar-py'), '--out', path('none'), words=['data_batch_1'])
+    with open(path('cifar-py', 'cifar-10-batches-py', 'data_batch_1'), 'wb') as f:
+        f.write(pickled([10] * 12, batches[0][1], row))
+    refused(*SMALL, 1, '--data', 'cifar10:' + path('cifar-py'), '--out', path('none'), words=['label 10'])
 
 
 # --- epochs as a table ---------------------------------------------------------------------------

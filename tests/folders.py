@@ -587,9 +587,9 @@ def test_normalisation_is_said():
     weights = ('--weights', path('run/last.safetensors'), '--model', 'smallcnn', '--norm', 'bn')
     picture = path('d/cat/00.png')
     blanch(0, 'eval', *weights, '--data', 'folder:' + path('d')).says('was trained on is not known')
-    r = blanch(0, 'predict', picture, *weights, '--data', 'folder:' + path('d'))
-    check('normalised' not in r.err, r.err)
-    blanch(2, 'predict', picture, *weights).says('normalised', 'CIFAR-10')
+    for more in ((), ('--data', 'folder:' + path('d'))):    # a run's weights say it themselves
+        r = blanch(0, 'predict', picture, *weights, *more)
+        check('normalised' not in r.err, r.err)
 
 
 if __name__ == '__main__':

@@ -155,8 +155,28 @@ def every_operation(written=False):
 def test_every_operation_comes_back():
     put('every.json', json.dumps(every_operation()).encode())
     run_ = trained('every', '--model', path('every.json'))
-    blanch('export', '--run', run_, '--onnx', path('every.onnx'))
+    blanch('export', '--run', run_, '--onnx', path('every.onnx'), '--safetensors', path('every.safetensors'))
+    names = set(safetensors(path('every.safetensors')))
+    tap.check(names <= set(safetensors(run_ + '/last.safetensors')), names)     # no constants of operations
     compare(predicted('--run', run_), predicted('--model', path('every.onnx')))
+
+
+def test_all_that_follows_a_layer_is_folded():
+    kinds = {'b': 'batchnorm2d', 's': 'scale', 'd': 'dropout'}
+    for after in ('bb', 'bs', 'sb', 'sbbs', 'bdb'):
+        graph = [{'op': 'conv2d', 'attrs': {'out_channels': 8, 'kernel': 3}}]
+        graph += [dict({'op': kinds[k]}, **({'attrs': {'p': 0.5}} if k == 'd' else {})) for k in after]
+        graph += [{'op': 'relu'}, {'op': 'global_avgpool2d'}, {'op': 'flatten'},
+                  {'op': 'linear', 'attrs': {'out_features': 10}}]
+        put(after + '.json', json.dumps({'input': [3, 32, 32], 'graph': graph}).encode())
+        run_ = trained('fold-' + after, '--model', path(after + '.json'), '--norm', 'bn')
+        out = path(after + '.onnx')
+        blanch('export', '--run', run_, '--onnx', out)
+        compare(predicted('--run', run_), predicted('--model', out))
+        with open(out, 'rb') as f:
+            data = f.read()
+        apart = [kind for kind in ('BatchNormalization', 'Mul') if field(4, kind) in data]      # their op_type
+        tap.check(apart == (['BatchNormalization'] if 'd' in after else []), '%s: %s' % (after, apart))
 
 
 def test_an_export_needs_no_device_and_leaves_what_was_there():
@@ -182,9 +202,9 @@ def weights(rng, count):
     return [rng.uniform(-0.5, 0.5) for _ in range(count)]
 
 
-def like_pytorch(batch=2, side=8, extra=(), drop=(), **more):
+def like_pytorch(batch=2, side=8, extra=(), drop=(), conv=None, **more):
     """A convolution without a bias as torch.export has it (zeros that are spread), batch norm, ReLU, a mean, a
-    classifier; extra: nodes between; drop: names of initialisers to leave out."""
+    classifier; extra: nodes between; drop: names of initialisers to leave out; conv: attributes of the convolution."""
     rng = random.Random(7)
     sizes = {'features.0.weight': [8, 3, 3, 3], 'features.1.weight': [8], 'features.1.bias': [8],
              'features.1.running_mean': [8], 'features.1.running_var': [8], 'head.weight': [10, 8], 'head.bias': [10]}
@@ -198,8 +218,8 @@ def like_pytorch(batch=2, side=8, extra=(), drop=(), **more):
     nodes = [node('Shape', ['features.0.weight'], ['s'], start=0, end=1),
              node('Constant', [], ['zero'], value=tensor('', [], [0.0])),
              node('CastLike', ['zero', 'x'], ['zero2']), node('Expand', ['zero2', 's'], ['zeros']),
-             node('Conv', ['x', 'features.0.weight', 'zeros'], ['c'], 'node_conv2d', pads=[1, 1, 1, 1],
-                  strides=[1, 1], kernel_shape=[3, 3]),
+             node('Conv', ['x', 'features.0.weight', 'zeros'], ['c'], 'node_conv2d',
+                  **dict({'pads': [1, 1, 1, 1], 'strides': [1, 1], 'kernel_shape': [3, 3]}, **(conv or {}))),
              node('BatchNormalization', ['c', 'features.1.weight', 'features.1.bias', 'features.1.running_mean',
                                          'features.1.running_var'], ['b'], 'bn', epsilon=1e-5, momentum=0.9),
              node('Relu', ['b'], ['relu'], 'relu'), *[e[0] for e in extra],
@@ -261,17 +281,64 @@ def test_the_batch_may_be_open():
     blanch('models', path('open.onnx'))
 
 
+def masked(sizes):
+    """A product with a random mask of these sizes, kept with a probability of 0.75."""
+    return [(node('Constant', [], ['sh'], value_ints=sizes), ''),
+            (node('Constant', [], ['keep'], value=tensor('', [], [0.75])), ''),
+            (node('ConstantOfShape', ['sh'], ['e']), ''), (node('RandomUniformLike', ['e'], ['r']), ''),
+            (node('Less', ['r', 'keep'], ['l']), ''), (node('Cast', ['l'], ['f'], to=1), ''),
+            (node('Div', ['f', 'keep'], ['m']), ''), (node('Mul', ['relu', 'm'], ['masked'], 'mask'), 'masked')]
+
+
 def test_dropout_as_a_random_mask():
     for sizes, op in ([[2, 1, 1, 1], 'stochastic_depth'], [[2, 8, 8, 8], 'dropout']):
-        extra = [(node('ConstantOfShape', ['sh'], ['e']), 'e'), (node('RandomUniformLike', ['e'], ['r']), 'r'),
-                 (node('Less', ['r', 'keep'], ['l']), 'l'), (node('Cast', ['l'], ['f'], to=1), 'f'),
-                 (node('Div', ['f', 'keep'], ['m']), 'm'), (node('Mul', ['relu', 'm'], ['masked']), 'masked')]
-        constants = [(node('Constant', [], ['sh'], value_ints=sizes), 'sh'),
-                     (node('Constant', [], ['keep'], value=tensor('', [], [0.75])), 'keep')]
-        put('mask.onnx', like_pytorch(extra=constants + extra)[0])
+        put('mask.onnx', like_pytorch(extra=masked(sizes))[0])
         graph = json.loads(blanch('models', path('mask.onnx'), '--json'))['graph']
         found = [n for n in graph if n['op'] == op]
         tap.check(len(found) == 1 and found[0]['attrs']['p'] == 0.25, graph)
+    for sizes in ([2, 8, 1, 1], [1, 1, 1, 1], [1, 8, 8, 8], [2, 1, 8, 8], [8, 8, 8], [2]):  # of channels, of a batch
+        refused(['mask: its random mask'], 'models', put('mask.onnx', like_pytorch(extra=masked(sizes))[0]))
+
+
+def test_what_is_no_parameter_does_not_become_one():
+    constants = [(node('Constant', [], [n], value=tensor('', [8], [v] * 8)), '')
+                 for n, v in (('ones', 1.0), ('zeros2', 0.0))]
+    more = constants + [(node('BatchNormalization', ['relu', 'ones', 'zeros2', 'zeros2', 'ones'], ['y'], 'fixed'), 'y')]
+    refused('fixed: its weight is a constant', 'models', put('fixed.onnx', like_pytorch(extra=more)[0]))
+    more = constants + [(node('LayerNormalization', ['turned', 'ones', 'zeros2'], ['y'], 'fixed', axis=-1), ''),
+                        (node('Transpose', ['y'], ['z'], perm=[0, 3, 1, 2]), 'z')]
+    more.insert(0, (node('Transpose', ['relu'], ['turned'], perm=[0, 2, 3, 1]), ''))
+    refused('fixed: its weight is a constant', 'models', put('fixed.onnx', like_pytorch(extra=more)[0]))
+
+
+def test_frozen_batch_norms_are_named():
+    names = ['more.weight', 'more.bias', 'more.running_mean', 'more.running_var']
+    values = b''.join(field(7, field(5, tensor(n, [8], [1.0] * 8))) for n in names)
+    for mode in 0, 1:
+        extra = [(node('BatchNormalization', ['relu'] + names, ['y'], 'more', training_mode=mode), 'y')]
+        done = run('models', put('frozen.onnx', like_pytorch(extra=extra)[0] + values))
+        said = [line for line in done.stderr.splitlines() if 'evaluation mode' in line]
+        tap.check(done.returncode == 0 and len(said) == mode, done.stderr)
+        tap.check(not said or said[0].endswith(': bn'), said)
+
+
+def test_parts_of_channels_and_padding_that_keeps_the_size():
+    sizes = [(node('Constant', [], ['sizes2'], value_ints=[3, 5]), ''),
+             (node('SplitToSequence', ['relu', 'sizes2'], ['all'], 'split', axis=1, keepdims=1), ''),
+             (node('Constant', [], ['0'], value_int=0), ''), (node('Constant', [], ['1'], value_int=-1), ''),
+             (node('SequenceAt', ['all', '1'], ['b1']), ''), (node('SequenceAt', ['all', '0'], ['b0']), ''),
+             (node('Concat', ['b1', 'b0'], ['y'], axis=1), 'y')]
+    graph = json.loads(blanch('models', put('parts.onnx', like_pytorch(extra=sizes)[0]), '--json'))['graph']
+    parts = [(n['attrs'].get('begin', 0), n['attrs']['end']) for n in graph if n['op'] == 'slice_channels']
+    tap.check(parts == [(3, 8), (0, 3)], graph)
+    for wrong in ([3, 4], [3, 6], [-1, 9], [0, 8]):
+        sizes[0] = (node('Constant', [], ['sizes2'], value_ints=wrong), '')
+        refused('split: its parts are not all', 'models', put('parts.onnx', like_pytorch(extra=sizes)[0]))
+    for kind in 'SAME_UPPER', 'SAME_LOWER':
+        same = {'auto_pad': kind, 'pads': [0, 0, 0, 0]}
+        graph = json.loads(blanch('models', put('same.onnx', like_pytorch(conv=same)[0]), '--json'))['graph']
+        tap.check(graph[1]['attrs']['padding'] == [1, 1], graph[1])
+        refused('keeps the size', 'models', put('same.onnx', like_pytorch(conv=dict(same, strides=[2, 1]))[0]))
 
 
 def test_activations_in_parts():
@@ -282,7 +349,11 @@ def test_activations_in_parts():
            (node('Mul', ['p', 'half'], ['y']), 'y')]
     silu = [(node('Sigmoid', ['relu'], ['g']), ''), (node('Mul', ['relu', 'g'], ['y']), 'y')]
     swish = [(node('HardSigmoid', ['relu'], ['g'], alpha=1 / 6), ''), (node('Mul', ['g', 'relu'], ['y']), 'y')]
-    for extra, op in ((erf, 'gelu'), (silu, 'silu'), (swish, 'hardswish')):
+    ones = [(node('Constant', [], ['one'], value=tensor('', [], [1.0])), ''), (node('Mul', ['relu', 'one'], ['a']), ''),
+            (node('Elu', ['a'], ['e'], alpha=1.0), ''), (node('Mul', ['one', 'e'], ['y']), 'y')]
+    clamp = [(node('Constant', [], ['0'], value_float=0.0), ''), (node('Max', ['relu', '0'], ['a']), ''),
+             (node('Constant', [], ['6'], value_float=6.0), ''), (node('Min', ['a', '6'], ['y']), 'y')]
+    for extra, op in ((erf, 'gelu'), (silu, 'silu'), (swish, 'hardswish'), (ones, 'elu'), (clamp, 'relu6')):
         put('parts.onnx', like_pytorch(extra=extra)[0])
         ops = [n['op'] for n in json.loads(blanch('models', path('parts.onnx'), '--json'))['graph']]
         tap.check(ops[3:5] == ['relu', op] and len(ops) == 8, ops)
@@ -348,7 +419,7 @@ def test_malformed_files():
         deep = field(1, field(5, field(6, deep)))       # a graph within an attribute of a node
     cases = {'empty': (b'', 'not an ONNX file'), 'text': (b'{"graph": []}', 'not an ONNX file'),
              'cut': (made[:len(made) // 2], 'not an ONNX file'), 'deep': (made + field(7, deep), 'not an ONNX file'),
-             'old': (like_pytorch(opset=12)[0], 'opset 12'), 'new': (like_pytorch(opset=99)[0], 'opset 99'),
+             'old': (like_pytorch(opset=12)[0], 'opset_version=17'), 'new': (like_pytorch(opset=99)[0], 'opset 99'),
              'fields': (made + field(7, b'\x0a\0' * (1 << 21)), 'fields'),
              'twice': (like_pytorch(extra=[(node('Relu', ['b'], ['relu']), 'relu')])[0], 'given twice'),
              'order': (like_pytorch(extra=[(node('Add', ['relu', 'late'], ['y'], 'early'), ''),
@@ -368,6 +439,45 @@ def test_malformed_files():
     refused('No such file', 'models', path('absent.onnx'))
     refused(['bad.onnx', 'view'], 'models', put('bad.onnx', like_pytorch()[0].replace(
         struct.pack('<2q', 2, 8), struct.pack('<2q', 2, 9))))
+
+
+def test_values_and_attributes_agree():
+    weight = 'features.0.weight'
+    whole = like_pytorch(drop=[weight])[0] + field(7, field(5, tensor(weight, [8, 3, 3, 3], list(range(216)))))
+    cases = [(like_pytorch(conv={'group': groups})[0], ['node_conv2d', '%d groups' % groups])
+             for groups in (0, -1, 1 << 33, (1 << 63) - 1, -1 << 63)]
+    cases += [(like_pytorch(conv={'group': 2})[0], ['node_conv2d', 'in each of 2 groups']),
+              (like_pytorch(conv={'kernel_shape': [7, 3]})[0], ['node_conv2d', 'kernel_shape']),
+              (like_pytorch(conv={'kernel_shape': [3]})[0], ['node_conv2d', 'kernel_shape']),
+              (whole, ['node_conv2d', 'floating-point']), (like_pytorch(batch=0)[0], 'batches of 0')]
+    for data, words in cases:
+        refused(words, 'models', put('agree.onnx', data))
+
+
+def test_as_many_layers_as_a_description():
+    def chain(count):
+        names = ['relu'] + ['r%d' % i for i in range(count)]
+        return put('chain.onnx', like_pytorch(extra=[(node('Relu', [a], [b]), b) for a, b in zip(names, names[1:])])[0])
+
+    listed = json.loads(blanch('models', chain(4993), '--json'))
+    tap.check(len(listed['graph']) == 5000, len(listed['graph']))
+    put('chain.json', json.dumps(listed).encode())
+    blanch('models', path('chain.json'))
+    refused('5000', 'models', chain(4994))
+
+
+def test_what_is_exported_is_not_written_over():
+    data = like_pytorch()[0]
+    put('own.onnx', data)
+    os.symlink(path('own.onnx'), path('own-link.onnx'))
+    for to in ('own.onnx', 'own-link.onnx'):
+        refused('written over', 'export', '--model', path('own.onnx'), '--onnx', path(to))
+    blanch('export', '--model', path('own.onnx'), '--safetensors', path('own.safetensors'))
+    weights_ = ('--model', path('own.onnx'), '--weights', path('own.safetensors'), '--norm', 'none')
+    refused('written over', 'export', *weights_, '--safetensors', path('own.safetensors'))
+    refused('written over', 'export', *weights_, '--onnx', path('own.onnx'))
+    with open(path('own.onnx'), 'rb') as f:
+        tap.check(f.read() == data)
 
 
 def test_export_says_what_it_needs():

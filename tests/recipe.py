@@ -136,6 +136,26 @@ def labels():
     return [found.count(bytes([c])) for c in range(10)]
 
 
+# --- mixed images --------------------------------------------------------------------------------
+
+def test_mixed_images():
+    for name, options in (('mixup', ['--mixup', 0.2]), ('cutmix', ['--cutmix', 1]),
+                          ('either', ['--mixup', 0.2, '--cutmix', 1, '--accumulate', 2, '--class-weights',
+                                      'balanced'])):
+        out = resumed(name, *options)
+        changes(name + '-whole')
+    check((config(out)['mixup'], config(out)['cutmix']) == (0.2, 1), config(out))
+    one = train('one', '--steps', 4, '--mixup', 0.5, '-j', 1)
+    more = train('more', '--steps', 4, '--mixup', 0.5, '-j', 3)
+    check(tensors(os.path.join(one, 'last.safetensors')) == tensors(os.path.join(more, 'last.safetensors')),
+          'more threads mix otherwise')
+    succeeds(*TRAIN, '--data', data(), '--norm', 'bn', '--out', fresh('checked'), '--steps', 1, '--validate', 1,
+             '--mixup', 1, '--label-smoothing', 0.1)
+    for option in ('--mixup', '--cutmix'):
+        for value in (0, -1, 1000):
+            refuses([option], *TRAIN, '--data', data(), '--norm', 'bn', '--out', fresh('no'), option, value)
+
+
 # --- steps of several batches --------------------------------------------------------------------
 
 def test_accumulate():
@@ -278,6 +298,26 @@ def test_config():
     refuses(['--config'], 'train', '--config', write(own), '--out', path('own'), '--resume')
 
 
+# --- muon ----------------------------------------------------------------------------------------
+
+def test_muon():
+    for norm in ('bn', 'nd'):
+        out = resumed('muon-' + norm, '--optimiser', 'muon', norm=norm)
+    header, _ = tensors(os.path.join(out, 'last.state.safetensors'))
+    kinds = {name: {key.rsplit('.', 1)[1] for key in header if key.startswith(name + '.')}
+             for name in ('conv1.weight', 'conv1.bias', 'fc.weight')}
+    check(kinds == {'conv1.weight': {'momentum_buffer'}, 'conv1.bias': {'exp_avg', 'exp_avg_sq'},
+                    'fc.weight': {'exp_avg', 'exp_avg_sq'}}, kinds)
+    found = {key: config(out).get(key) for key in ('optimiser', 'momentum', 'nesterov', 'lr', 'weight_decay', 'beta2')}
+    check(found == dict(optimiser='muon', momentum=0.95, nesterov=True, lr=1e-3, weight_decay=0.1, beta2=0.999), found)
+    done = json.loads(succeeds('bench', '--model', 'smallcnn', '--norm', 'bn', '--batch', 2, '--steps', 1,
+                               '--optimiser', 'muon', '--json').stdout)
+    work = done['work']['update']
+    check(work['operations'] > 1e6 and work['bytes'] > 1e5, work)
+    out = train('muon-learns', '--optimiser', 'muon', '--epochs', 6, '--lr', 0.01)
+    check(log(out, 'epoch')[-1]['train_top1'] > 60, log(out, 'epoch'))
+
+
 # --- averages ------------------------------------------------------------------------------------
 
 def test_ema():
@@ -306,6 +346,38 @@ def test_clip_grad_norm():
     for value in (0, -1, 'much'):
         refuses(['--clip-grad-norm'], *TRAIN, '--data', data(), '--norm', 'bn', '--out', fresh('no'),
                 '--clip-grad-norm', value)
+
+
+# --- what a CI job asks --------------------------------------------------------------------------
+
+def test_expectations():
+    """A miss is status 1, one line, and leaves a whole run."""
+    more = [*TRAIN, '--data', data(), '--norm', 'bn', '--epochs', 6, '--lr', 0.05, '--out']
+    succeeds(*more, fresh('kept'), '--expect-top1', 5)
+    refuses(['--expect-top1'], *more, fresh('missed'), '--expect-top1', 100, status=1)
+    for file in ('last.safetensors', 'best.safetensors'):
+        check(tensors(path('kept', file)) == tensors(path('missed', file)), '%s differs' % file)
+    bench = ['bench', '--model', 'smallcnn', '--norm', 'bn', '-b', 2, '--steps', 2]
+    succeeds(*bench, '--expect-ms', 1e6)
+    done = blanch(*bench, '--expect-ms', 1e-3, '--tolerance', '50%', '--json')
+    check(done.returncode == 1 and json.loads(done.stdout)['step_ms'] > 0 and '50 %' in done.stderr, done.stderr)
+    for options in (['--tolerance', '5%'], ['--expect-ms', 1, '--tolerance', 'much'], ['--expect-ms', 1, '--tolerance',
+                    '-5%']):
+        refuses(['--tolerance'], *bench, *options)
+    refuses(['--expect-ms'], *bench, '--expect-ms', 0)
+    refuses(['--expect-top1'], *more, fresh('no'), '--expect-top1', 101)
+
+
+def test_habits():
+    """-b, --batch-size and -j are known, and what is near something is named."""
+    for options in (['-b', 8, '-j', 2], ['-b8', '--workers', 1], ['--batch-size', 8]):
+        out = fresh('habit')
+        succeeds('train', '--model', 'smallcnn', '--norm', 'bn', '--data', data(), '--out', out, '--steps', 1, *options)
+        check(config(out)['batch'] == 8, config(out))
+    refuses(['--batch needs a value'], *TRAIN, '-b')
+    refuses(["'-x'"], *TRAIN, '-x', 3)
+    refuses(['--label-smoothing'], *TRAIN, '--labl-smoothing', 0.1)
+    refuses(['--workers'], *TRAIN, '-j', 0)
 
 
 if __name__ == '__main__':

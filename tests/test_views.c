@@ -93,6 +93,7 @@ static void test_channels(void **state) {
     transform = transform_of(view, false, 0);
     assert_int_equal(bl_dataset_image(data, BL_TRAIN, 1, &transform, 0, out), 0);
     bl_view_default(&shown, data, 12, 5, 7);
+    assert_int_equal(bl_view_normalise(&shown, data, bl_normalise_default(data, 5, 7)), 0);
     assert_true(shown.mean[11] == 0.5f && shown.deviation[11] == 0.25f);
     transform = transform_of(raw_view(3, 5, BL_AUGMENT_NONE), false, 0);
     assert_int_equal(bl_dataset_image(data, BL_TRAIN, 1, &transform, 0, out), BLANCH_EUSAGE);
@@ -102,12 +103,56 @@ static void test_channels(void **state) {
     assert_int_equal(bl_transform_init(&transform, &shown, false, 0), BLANCH_EUSAGE);
 }
 
+/* Of the training images alone: two classes of one colour each, in three and in one channel. */
+static void test_normalise(void **state) {
+    static const uint8_t colours[2][3] = {{10, 20, 30}, {110, 20, 230}};
+    static uint8_t pixels[2][80 * 80 * 3];
+    struct bl_view view = raw_view(3, 8, BL_AUGMENT_NONE);
+    for (int c = 0; c < 2; c++) {
+        for (int i = 0; i < BL_COUNT(pixels[c]); i++) pixels[c][i] = colours[c][i % 3];
+        for (int held = 0; held < 2; held++) {
+            const int size = held ? 8 : 80;
+            for (int split = 0; split < 2; split++) {
+                char dir[64];
+                snprintf(dir, sizeof dir, "norm%d/%s/%c", size, split ? "test" : "train", 'a' + c);
+                make_folder(in(dir, ""));
+                assert_true(stbi_write_png(in(dir, "0.png"), size, size, 3, pixels[split ? 1 : c], 3 * size));
+            }
+        }
+    }
+    for (int size = 8; size <= 80; size += 72) {
+        char name[16];
+        snprintf(name, sizeof name, "norm%d", size);
+        struct bl_dataset *data = opened("folder", name);
+        assert_string_equal(bl_normalise_default(data, 8, 8), "measured");
+        assert_string_equal(bl_normalise_default(data, 96, 96), "imagenet");
+        assert_int_equal(bl_view_normalise(&view, data, "measured"), 0);
+        for (int c = 0; c < 3; c++) {
+            const float low = colours[0][c], high = colours[1][c];
+            assert_true(fabsf(view.mean[c] * 255 - (low + high) / 2) < 1e-3f);
+            assert_true(fabsf(view.deviation[c] * 255 - (high > low ? (high - low) / 2 : 255)) < 1e-3f);
+        }
+        view.channels = 1;
+        assert_int_equal(bl_view_normalise(&view, data, "measured"), 0);
+        assert_true(fabsf(view.mean[0] * 255 - (0.299f * 60 + 0.587f * 20 + 0.114f * 130)) < 1e-3f);
+        view.channels = 3;
+        bl_dataset_close(data);
+    }
+    assert_int_equal(bl_view_normalise(&view, NULL, "mnist"), 0);
+    assert_true(view.mean[2] == 0.1307f && view.deviation[2] == 0.3081f);
+    assert_int_equal(bl_view_normalise(&view, NULL, "none"), 0);
+    assert_true(view.mean[2] == 0 && view.deviation[2] == 1);
+    assert_int_equal(bl_view_normalise(&view, NULL, "measured"), BLANCH_EUSAGE);
+    assert_int_equal(bl_view_normalise(&view, NULL, "imagent"), BLANCH_EUSAGE);
+    assert_non_null(strstr(blanch_error_message(), "did you mean imagenet"));
+    view.channels = 4;
+    assert_int_equal(bl_view_normalise(&view, NULL, "cifar10"), BLANCH_EUSAGE);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_rectangles),
-        cmocka_unit_test(test_regions),
-        cmocka_unit_test(test_narrow),
-        cmocka_unit_test(test_channels),
+        cmocka_unit_test(test_rectangles), cmocka_unit_test(test_regions),   cmocka_unit_test(test_narrow),
+        cmocka_unit_test(test_channels),   cmocka_unit_test(test_normalise),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -121,7 +121,7 @@ for _name in NAMES:
 
 
 def test_convert():
-    """What trainers save around a state dict is taken off; anything but tensors is refused, and nothing of it run."""
+    """What trainers save around a state dict is taken off; all but tensors is refused, and nothing of it is run."""
     network = made('resnet18')
     state = network.state_dict()
     for wrapped in ({'model': state, 'epoch': 3}, {'state_dict': {'module.' + k: v for k, v in state.items()}}):

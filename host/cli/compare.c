@@ -209,6 +209,8 @@ static int run_compare(int argc, char **argv) {
         {"epochs", BL_OPT_INT, &c.epochs, 1, 100000, "N", "whole epochs instead, with test accuracy after each"},
         {"drop-last", BL_OPT_FLAG, &c.drop_last, 0, 0, NULL, "leaves every partial batch out"},
         {"augment", BL_OPT_TEXT, &c.augment_text, 0, 0, "NAME", "cifar, imagenet or none (by the data)"},
+        {"normalise", BL_OPT_TEXT, &c.normalise, 0, 0, "NAME",
+         "measured, none, imagenet, cifar10, ...: mean and deviation (by the data)"},
         {0}};
     struct bl_option table[BL_MAX_OPTIONS];
     bl_common_init(&c.common);

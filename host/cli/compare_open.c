@@ -175,13 +175,14 @@ int bl_compare_open_runs(struct bl_compare *c) {
 }
 
 int bl_compare_open_data(struct bl_compare *c) {
-    int height, width, code = bl_model_open(&c->model, c->common.model);
-    if (!code) code = bl_model_size(c->model, c->common.size, &height, &width);
+    struct bl_network_options input = {.model = c->common.model};
+    int code = bl_model_open(&c->model, c->common.model);
+    if (!code) code = bl_model_size(c->model, c->common.size, &input.height, &input.width);
     if (!code) code = bl_dataset_open(&c->data, c->data_spec, (uint64_t)c->common.seed);
     if (!code) code = bl_dataset_trainable(c->data);
     if (!code) code = check_steps(c);
     if (!code && c->epochs) code = bl_dataset_check(c->data);
     if (code) return code;
-    bl_view_default(&c->view, c->data, bl_dataset_channels(c->data), height, width);
-    return c->augment_text ? bl_augment_parse(c->augment_text, &c->view.augment) : 0;
+    input.channels = bl_dataset_channels(c->data);
+    return bl_view_choose(&c->view, c->data, &input, c->augment_text, &c->normalise);
 }

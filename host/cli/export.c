@@ -5,6 +5,7 @@
 #include "train/export.h"
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 struct export {
     struct bl_weights_options weights;
@@ -69,6 +70,21 @@ static int write(const struct export *e, enum blanch_precision precision, const 
     return code;
 }
 
+static bool is_same_file(const char *a, const char *b) {
+    struct stat one, other;
+    return a && b && !stat(a, &one) && !stat(b, &other) && one.st_dev == other.st_dev && one.st_ino == other.st_ino;
+}
+
+/* What is read is not written over: a folded network trains no more as it did. */
+static int check_files(const struct export *e, const struct bl_trained *t) {
+    const char *const from[] = {t->weights, e->weights.common.model}, *const to[] = {e->onnx, e->safetensors};
+    for (int i = 0; i < 4; i++)
+        if (is_same_file(from[i / 2], to[i % 2]))
+            return bl_fail(BLANCH_EUSAGE, "%s is what is exported, and would be written over; name another file",
+                           bl_shown(to[i % 2]));
+    return 0;
+}
+
 static int export(const struct export *e) {
     struct bl_trained trained;
     struct bl_network_options network;
@@ -79,6 +95,7 @@ static int export(const struct export *e) {
     if (!code && precision == BLANCH_BF16) code = bl_fail(BLANCH_EUSAGE, "--precision takes fp32 or fp16 here");
     if (code) return code;
     code = bl_trained_find(&trained, &e->weights, &network);
+    if (!code) code = check_files(e, &trained);
     if (!code) code = write(e, precision, &trained, &network);
     if (!code && e->onnx) printf("%s: ONNX, opset %d\n", bl_shown(e->onnx), BL_ONNX_WRITTEN);
     if (!code && e->safetensors) printf("%s: the folded weights\n", bl_shown(e->safetensors));

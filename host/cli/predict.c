@@ -217,6 +217,8 @@ static int run(int argc, char **argv) {
         {"best", BL_OPT_FLAG, &o->best, 0, 0, NULL, "the run's best weights instead"},
         {"weights", BL_OPT_TEXT, &o->weights, 0, 0, "FILE",
          "a state dict as safetensors; --model and --norm where it does not say"},
+        {"normalise", BL_OPT_TEXT, &o->normalise, 0, 0, "NAME",
+         "of weights that do not say: imagenet, cifar10, none, ..."},
         {"data", BL_OPT_TEXT, &o->data, 0, 0, "SPEC",
          "the dataset that gives classes and normalisation (with --weights)"},
         {"topk", BL_OPT_INT, &p.best, 1, MOST_BEST, "K", "classes of each image (5)"},

@@ -210,6 +210,7 @@ static void settings(const struct study *s, const struct bl_cell *cell, struct b
     o->network.batch = imagenet ? 256 : 128;
     o->norm = cell->norm;
     o->data = s->data;
+    o->normalise = cell->dataset;
     o->epochs = cell->epochs;
     o->steps = cell->steps;
     o->drop_last = s->drop_last;

@@ -27,7 +27,7 @@ static void listen(void *context, enum bl_train_event event, int64_t step, int64
 static int parse(int argc, char **argv, struct bl_common *common, struct bl_train_options *o, bool *quiet, bool *help) {
     const struct bl_option own[] = {
         {"data", BL_OPT_TEXT, &o->data, 0, 0, "SPEC",
-         "fashion-mnist[:DIR], mnist|cifar10|cifar100|folder:DIR, synthetic:CxHxW:N"},
+         "fashion-mnist[:DIR], mnist|cifar10|cifar100|folder:DIR, npz:FILE, synthetic:CxHxW:N"},
         {"out", BL_OPT_TEXT, &o->out, 0, 0, "DIR", "the run's directory, made by the run"},
         {"config", BL_OPT_TEXT, &o->config, 0, 0, "FILE", "settings as config.json has them; options go before it"},
         {"resume", BL_OPT_FLAG, &o->resume, 0, 0, NULL, "continues the run in --out from its last checkpoint"},
@@ -42,6 +42,8 @@ static int parse(int argc, char **argv, struct bl_common *common, struct bl_trai
         {"accumulate", BL_OPT_INT, &o->network.accumulate, 1, 1 << 20, "K", "a step takes K batches, a pass each (1)"},
         {"class-weights", BL_OPT_TEXT, &o->class_weights, 0, 0, "balanced|FILE",
          "of the loss, by how rare a class is, or as JSON has them (1 each)"},
+        {"normalise", BL_OPT_TEXT, &o->normalise, 0, 0, "NAME",
+         "measured, none, imagenet, cifar10, ...: mean and deviation (by the data)"},
         {"ema", BL_OPT_FLOAT, &o->network.ema, 0, 0.9999999, "DECAY",
          "averages of the weights, evaluated too and kept in ema.safetensors (none)"},
         {"no-decay", BL_OPT_TEXT, &o->network.no_decay, 0, 0, "PATTERN,...",
@@ -50,6 +52,14 @@ static int parse(int argc, char **argv, struct bl_common *common, struct bl_trai
          "parameters that stay as they are, by name: layer1, '*.bias' (none)"},
         {"label-smoothing", BL_OPT_FLOAT, &o->network.loss.smoothing, 0, 0.999999, "X",
          "of the training labels: so much is shared by all classes (0)"},
+        {"mixup", BL_OPT_FLOAT, &o->mixup, BL_LEAST_ALPHA, BL_MOST_ALPHA, "A",
+         "images of a batch mixed in pairs, their shares of Beta(A, A) (none)"},
+        {"cutmix", BL_OPT_FLOAT, &o->cutmix, BL_LEAST_ALPHA, BL_MOST_ALPHA, "A",
+         "a box of each image is of another; with --mixup either of them (none)"},
+        {"val-split", BL_OPT_TEXT, &o->val_split, 0, 0, "P%",
+         "this share of the training images validates instead, by --seed"},
+        {"split-file", BL_OPT_TEXT, &o->split_file, 0, 0, "FILE",
+         "which image is of which split: lines of train, val or test and its name"},
         {"drop-last", BL_OPT_FLAG, &o->drop_last, 0, 0, NULL, "leaves every partial batch out"},
         {"validate", BL_OPT_INT64, &o->validate, 1, 1e12, "N", "recomputes every N-th step's layers in plain C (slow)"},
         {"diagnose", BL_OPT_FLAG, &o->diagnose, 0, 0, NULL,
@@ -57,6 +67,9 @@ static int parse(int argc, char **argv, struct bl_common *common, struct bl_trai
         {"overhead-budget", BL_OPT_TEXT, &o->overhead_budget, 0, 0, "P%",
          "ND: refreshes the whitening as often as this overhead over BN allows (none)"},
         {"tensorboard", BL_OPT_TEXT, &o->tensorboard, 0, 0, "DIR", "writes event files for TensorBoard there"},
+        {"workers", BL_OPT_INT, &o->workers, 1, 16, "N", "threads of the loader, also -j (cores - 1)", .letter = 'j'},
+        {"expect-top1", BL_OPT_FLOAT, &o->expect_top1, 1e-6, 100, "P",
+         "ends with status 1 where the best top-1 is less, per cent (none)"},
         {"quiet", BL_OPT_FLAG, quiet, 0, 0, NULL, "no progress; warnings, and what is left out, are still said"},
         {0},
     };
@@ -128,7 +141,8 @@ const struct bl_command bl_command_train = {
         "usage: blanch train --model NAME|FILE.json|FILE.onnx --norm bn|nd|none|own --data SPEC --out DIR [options]\n"
         "       blanch train --resume --out DIR [--epochs N | --steps N]\n"
         "\n"
-        "Trains with SGD or AdamW. DIR receives config.json, log.jsonl, last.safetensors, best.safetensors (state "
+        "Trains with SGD, AdamW or Muon. DIR receives config.json, log.jsonl, last.safetensors, best.safetensors "
+        "(state "
         "dicts with\n"
         "PyTorch's names), last.state.safetensors, ledger.json (time by layer and phase) and trace.json. After an\n"
         "interruption (Ctrl-C, a signal, an error, a kill) --resume goes on with the settings of config.json, as if\n"

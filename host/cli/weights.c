@@ -17,6 +17,7 @@ static int check(const struct bl_weights_options *o) {
         return bl_fail(BLANCH_EUSAGE, "--model and --norm go with --weights: a run knows its own");
     if (o->run && bl_common_gives_nd(&o->common))
         return bl_fail(BLANCH_EUSAGE, "options of ND go with --weights: a run knows its own");
+    if (o->run && o->normalise) return bl_fail(BLANCH_EUSAGE, "--normalise goes with --weights: a run knows its own");
     if (o->best && !o->run) return bl_fail(BLANCH_EUSAGE, "--best goes with --run");
     if (!o->run && o->needs_data && !o->data) return bl_fail(BLANCH_EUSAGE, "--data is missing");
     return 0;
@@ -53,7 +54,7 @@ static int from_names(struct bl_trained *t, const struct bl_weights_options *o, 
     t->own = !o->weights;
     if (!code && t->own && !t->model->value_count)
         return bl_fail(BLANCH_EUSAGE, "--run DIR or --weights FILE is missing: %s has no weights", o->common.model);
-    if (!code && !t->own) code = bl_weights_classes(t->model, network, o->weights, &network->classes);
+    if (!code && !t->own) code = bl_weights_shape(t->model, network, o->weights);
     if (!code && !t->own && bl_model_norm(t->model, network->norm) == BLANCH_ND)
         code = bl_blocks_of_weights(o->weights, &network->nd, &t->config.layers);
     t->weights = code ? NULL : bl_strdup(t->own ? t->model->name : o->weights);
@@ -97,22 +98,20 @@ static int from_file(struct bl_trained *t, const struct bl_weights_options *o, s
 
 /* Without data or a run: the normalisation of CIFAR-10 or ImageNet, by the network's input size. It is a guess, so it
  * is said, but not of torchvision's networks. */
-static void plain_view(struct bl_view *view, int channels, int height, int width, bool imagenet) {
-    const bool large = imagenet || (height > 64 && width > 64);
-    *view = (struct bl_view){channels,
-                             height,
-                             width,
-                             large ? BL_AUGMENT_IMAGENET : BL_AUGMENT_NONE,
-                             {0.4914f, 0.4822f, 0.4465f},
-                             {0.2023f, 0.1994f, 0.2010f}};
-    if (large)
-        *view = (struct bl_view){
-            channels, height, width, BL_AUGMENT_IMAGENET, {0.485f, 0.456f, 0.406f}, {0.229f, 0.224f, 0.225f}};
-    if (imagenet) return;
-    bl_progress_line(NULL,
-                     "warning: the weights do not tell how their images were normalised; %s's mean and deviation "
-                     "are used; --data SPEC or --run DIR gives others",
-                     large ? "ImageNet" : "CIFAR-10");
+static int plain_view(struct bl_trained *t, const struct bl_weights_options *o,
+                      const struct bl_network_options *network) {
+    const bool torchvision = bl_torchvision_named(o->common.model);
+    const bool large = torchvision || (network->height > 64 && network->width > 64);
+    t->view = (struct bl_view){.channels = network->channels,
+                               .height = network->height,
+                               .width = network->width,
+                               .augment = large ? BL_AUGMENT_IMAGENET : BL_AUGMENT_NONE};
+    if (!o->normalise && !torchvision)
+        bl_progress_line(NULL,
+                         "warning: the weights do not tell how their images were normalised; %s's mean and deviation "
+                         "are used; --normalise NAME, --data SPEC or --run DIR gives others",
+                         large ? "ImageNet" : "CIFAR-10");
+    return bl_view_normalise(&t->view, t->data, o->normalise ? o->normalise : large ? "imagenet" : "cifar10");
 }
 
 static bool read_numbers(const cJSON *list, int count, float *numbers) {
@@ -142,19 +141,18 @@ static void take_view(struct bl_trained *t, const struct bl_network_options *net
     if (cJSON_IsArray(names) && cJSON_GetArraySize(names) == model->classes) t->config.class_name = names;
 }
 
-static int shape_by_data(struct bl_trained *t, struct bl_network_options *network) {
-    const int channels = t->config.json ? network->channels
-                         : t->data      ? bl_dataset_channels(t->data)
-                                        : t->model->channels;
-    if (t->config.json && t->view.channels) return 0;
-    network->channels = channels;
+static int shape_by_data(struct bl_trained *t, const struct bl_weights_options *o, struct bl_network_options *network) {
+    if (!t->config.json && t->data) network->channels = bl_dataset_channels(t->data);
+    if (!network->channels) network->channels = t->model->channels;
+    if (t->config.json && t->view.channels)
+        return o->normalise ? bl_view_normalise(&t->view, t->data, o->normalise) : 0;
     if (!t->data) {
         take_view(t, network);
         return 0;
     }
     if (!t->config.json) network->classes = bl_dataset_classes(t->data);
-    bl_view_default(&t->view, t->data, channels, network->height, network->width);
-    return 0;
+    const char *normalise = o->normalise;
+    return bl_view_choose(&t->view, t->data, network, NULL, &normalise);
 }
 
 /* A run's classes are matched by name; what is not as it was when the run began is noted. */
@@ -169,16 +167,22 @@ static int check_data(struct bl_trained *t, const struct bl_network_options *net
     return t->changes ? 0 : BLANCH_ENOMEM;
 }
 
+/* A run's own data are divided as they were for it. */
+static int open_data(struct bl_trained *t, const struct bl_weights_options *o, uint64_t seed) {
+    const struct bl_train_options *of = &t->config.options;
+    const bool own = o->run && !strcmp(t->data_spec, of->data);
+    const struct bl_run_division division = {seed, own ? of->val_split : NULL, own ? of->split_file : NULL};
+    return bl_run_data_open(&t->data, o->run ? &t->config : &(struct bl_run_config){0}, t->data_spec, &division);
+}
+
 int bl_trained_find(struct bl_trained *t, const struct bl_weights_options *o, struct bl_network_options *network) {
     *t = (struct bl_trained){0};
     *network = (struct bl_network_options){.nd = {.eps = NAN, .momentum = NAN}};
     int code = check(o);
     if (!code)
         code = o->run ? from_run(t, o, network) : o->weights ? from_file(t, o, network) : from_names(t, o, network);
-    if (!code && t->data_spec && (o->needs_data || o->data))
-        code =
-            bl_run_data_open(&t->data, o->run ? &t->config : &(struct bl_run_config){0}, t->data_spec, network->seed);
-    if (!code && !(code = shape_by_data(t, network))) code = check_data(t, network);
+    if (!code && t->data_spec && (o->needs_data || o->data)) code = open_data(t, o, network->seed);
+    if (!code && !(code = shape_by_data(t, o, network))) code = check_data(t, network);
     network->inference = true;
     if (o->batch) network->batch = o->batch;
     return code;
@@ -208,8 +212,7 @@ static int load(struct bl_trained *t) {
 int bl_trained_open(struct bl_trained *t, const struct bl_weights_options *o) {
     struct bl_network_options network;
     int code = bl_trained_find(t, o, &network);
-    if (!code && !t->view.channels)
-        plain_view(&t->view, network.channels, network.height, network.width, bl_torchvision_named(o->common.model));
+    if (!code && !t->view.channels) code = plain_view(t, o, &network);
     if (!code) code = blanch_device_open(&t->dev, o->common.device, o->common.max_alloc);
     if (!code) code = bl_network_create(&t->net, t->dev, &network);
     if (!code) code = load(t);

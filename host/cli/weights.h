@@ -8,7 +8,7 @@
 
 struct bl_weights_options {
     struct bl_common common;
-    const char *run, *weights, *data;
+    const char *run, *weights, *data, *normalise;
     bool best;
     bool needs_data; // false: only the class names and the normalisation are wanted of it
     int batch;       // 0: as given, else 128

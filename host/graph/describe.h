@@ -13,7 +13,7 @@ void bl_graph_describe(const struct bl_graph *graph, cJSON *json);
 void bl_graph_set_about(struct bl_graph *graph, cJSON *about);
 const cJSON *bl_graph_about(const struct bl_graph *graph);
 
-enum { BL_USUAL_BLOCK_FC = 512 };
+enum { BL_USUAL_BLOCK_FC = 512, BL_MOST_LAYERS = 5000 }; // nodes of a description, its input included
 
 /* A description of a network, and what it says of the whole. */
 struct bl_description {

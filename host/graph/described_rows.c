@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MOST_NODES = 5000, MOST_INPUTS = 128, MOST_SIZE = 1 << 20 };
+enum { MOST_INPUTS = 128, MOST_SIZE = 1 << 20 };
 
 const cJSON *bl_described_item(const cJSON *object, const char *key) {
     return cJSON_GetObjectItemCaseSensitive(object, key);
@@ -142,7 +142,8 @@ int bl_described_rows(struct described *d) {
     const cJSON *nodes = bl_described_item(d->description->json, "graph"), *node;
     const int count = cJSON_IsArray(nodes) ? cJSON_GetArraySize(nodes) : 0;
     if (count < 1) return bl_fail(BLANCH_EINPUT, "\"graph\", the list of nodes, is missing or empty");
-    if (count > MOST_NODES) return bl_fail(BLANCH_EINPUT, "\"graph\" has %d nodes, more than %d", count, MOST_NODES);
+    if (count > BL_MOST_LAYERS)
+        return bl_fail(BLANCH_EINPUT, "\"graph\" has %d nodes, more than %d", count, BL_MOST_LAYERS);
     if (!(d->row = bl_calloc((size_t)count + 1, sizeof *d->row))) return BLANCH_ENOMEM;
     const char *first = cJSON_GetStringValue(bl_described_item(nodes->child, "op"));
     int place = 0, code = 0;

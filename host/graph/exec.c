@@ -24,6 +24,9 @@ const struct bl_collectives *bl_graph_collectives(const struct bl_graph *graph) 
 void bl_graph_place_batch(struct bl_graph *graph, int64_t first, int64_t whole) {
     graph->first_image = first, graph->whole = whole;
 }
+void bl_graph_share_labels(struct bl_graph *graph, float share) {
+    graph->share = share;
+}
 void bl_graph_weigh_batch(struct bl_graph *graph, double total) {
     graph->loss_total = total;
 }
@@ -43,6 +46,7 @@ struct bl_run bl_graph_run(const struct bl_graph *graph, int n, bool training) {
                            .seed = graph->seed,
                            .step = graph->step,
                            .whole = whole,
+                           .share = graph->share,
                            .loss_total = graph->loss_total > 0 ? graph->loss_total : (double)whole,
                            .first_image = graph->first_image,
                            .all = graph->all};

@@ -111,7 +111,8 @@ struct blanch_tensor *bl_onnx_pending(struct bl_onnx_reader *r, const struct bl_
 bool bl_onnx_gates(struct bl_onnx_reader *r, const struct bl_onnx_node *n);
 /* A later node, whose work is done by the operation that was added for n. */
 void bl_onnx_absorb(struct bl_onnx_reader *r, const struct bl_onnx_node *n, const struct bl_onnx_node *later);
-/* An input is a random mask, 0 or 1 / keep; of each image alone, or of each value. */
+/* An input is a random mask, 0 or 1 / keep; of each image alone, or of each value. Refused: of channels, of the batch.
+ */
 bool bl_onnx_mask(struct bl_onnx_reader *r, const struct bl_onnx_node *n, int input, float *keep, bool *by_image);
 
 /* --- for operations: writing ------------------------------------------------------------------ */

@@ -30,7 +30,8 @@ struct value {
     const char *called; // VALUES: by what name
     bool transposed;    // VALUES: of two sizes, which `shape` has turned already
     int64_t whole[BL_ONNX_WHOLE];
-    int64_t part; // of SEQUENCE: channels
+    int64_t part; // of SEQUENCE: channels of each, or 0: `whole` has those of `parts`
+    int parts;
     double number;
     bool scaled;
     const char *stage;
@@ -76,6 +77,8 @@ int bl_onnx_give_tensor(struct bl_onnx_reader *r, const struct bl_onnx_node *n, 
                         struct blanch_tensor *tensor, enum bl_onnx_view view, int groups);
 bool bl_onnx_whole_of(const struct value *value, int64_t out[BL_ONNX_WHOLE], int *count);
 bool bl_onnx_number_of(const struct value *value, double *number);
+bool bl_onnx_is_parameter(const struct bl_onnx_reader *r,
+                          const struct value *value); // a tensor of the file, no constant
 int bl_onnx_index(const struct bl_onnx_reader *r, const struct bl_onnx_node *n);
 
 /* Forms that are no operation's: constants and what is computed of them, and how values lie. End with a NULL type. */

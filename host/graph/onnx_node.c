@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MOST_JOINED = 1 << 12, MOST_SPREAD = 1 << 20 }; // inputs of a Concat; equal values of a parameter
+enum { MOST_JOINED = 1 << 12 }; // inputs of a Concat
 
 /* --- saying no -------------------------------------------------------------------------------- */
 
@@ -102,8 +102,7 @@ struct blanch_tensor *bl_onnx_image(struct bl_onnx_reader *r, const struct bl_on
 
 /* Up to BL_ONNX_WHOLE of them, of any type of whole numbers. */
 bool bl_onnx_whole_of(const struct value *value, int64_t out[BL_ONNX_WHOLE], int *count) {
-    int64_t elements = 1;
-    for (int i = 0; i < value->dims; i++) elements *= value->shape[i];
+    const int64_t elements = value->dims ? value->shape[0] : 1;
     if (value->dims > 1 || elements < 0 || elements > BL_ONNX_WHOLE) return false;
     *count = (int)elements;
     if (value->known == VALUES) return !bl_st_int64s(value->values, out, elements);
@@ -114,8 +113,8 @@ bool bl_onnx_whole_of(const struct value *value, int64_t out[BL_ONNX_WHOLE], int
 bool bl_onnx_number_of(const struct value *value, double *number) {
     int64_t elements = 1;
     float one;
-    for (int i = 0; i < value->dims; i++) elements *= value->shape[i];
     if (value->known == SPLAT) return *number = value->number, true;
+    for (int i = 0; i < value->dims; i++) elements *= value->shape[i];
     if (elements != 1) return false;
     if (value->known == WHOLE) return *number = (double)value->whole[0], true;
     if (value->known != VALUES || bl_st_floats(value->values, &one, 1)) return false;
@@ -146,10 +145,21 @@ bool bl_onnx_is_zero(struct bl_onnx_reader *r, const struct bl_onnx_node *n, int
 bool bl_onnx_mask(struct bl_onnx_reader *r, const struct bl_onnx_node *n, int input, float *keep, bool *by_image) {
     const struct value *value = bl_onnx_input(r, n, input);
     if (value->known != MASK || !value->scaled) return false;
+    const struct value *x = bl_onnx_input(r, n, !input);
+    const size_t each = sizeof *x->shape * (size_t)(x->dims > 1 ? x->dims - 1 : 0);
     *keep = (float)value->number;
     *by_image = true;
     for (int i = 1; i < value->dims; i++) *by_image = *by_image && value->shape[i] == 1;
-    return true;
+    if (x->known == TENSOR && value->dims == x->dims && value->shape[0] == x->shape[0] &&
+        (*by_image || !memcmp(value->shape + 1, x->shape + 1, each)))
+        return true;
+    bl_onnx_refuse(r, "its random mask is one of channels or of the batch, not of values or of images");
+    return false;
+}
+
+bool bl_onnx_is_parameter(const struct bl_onnx_reader *r, const struct value *value) {
+    const uintptr_t at = (uintptr_t)value->values, first = (uintptr_t)r->model->initialiser;
+    return value->known == VALUES && at >= first && at < (uintptr_t)(r->model->initialiser + r->model->initialisers);
 }
 
 /* --- what comes after ------------------------------------------------------------------------- */
@@ -276,17 +286,18 @@ static int turn(struct bl_onnx_reader *r, float *values, int64_t rows, int64_t c
     return 0;
 }
 
-static int fill(struct bl_onnx_reader *r, const struct value *value, float *to, int64_t count) {
-    for (int64_t i = 0; value->known == SPLAT && i < count; i++) to[i] = (float)value->number;
-    return value->known == SPLAT ? 0 : (r->code = bl_st_floats(value->values, to, count));
+static bool is_floating(const struct bl_st_tensor *tensor) {
+    return tensor->dtype == BL_F32 || tensor->dtype == BL_F64 || tensor->dtype == BL_F16 || tensor->dtype == BL_BF16;
 }
 
 static int keep_value(struct bl_onnx_reader *r, const struct bl_param *param, const struct bl_onnx_param *from) {
     const struct value *value = bl_onnx_input(r, from->node, from->input);
     struct bl_onnx_network *out = r->out;
-    const bool spread = value->known == SPLAT && param->dims == 1 && param->data.count <= MOST_SPREAD;
-    if ((value->known != VALUES && !spread) || !fits(param, value, from->transposed))
+    if (value->known == SPLAT || (value->known == VALUES && !bl_onnx_is_parameter(r, value)))
+        return bl_onnx_refuse(r, "its %s is a constant, not a parameter", from->name);
+    if (value->known != VALUES || !fits(param, value, from->transposed))
         return bl_onnx_refuse(r, "its %s is not among the file's values, or of other sizes", from->name);
+    if (!is_floating(value->values)) return bl_onnx_refuse(r, "its %s is not of floating-point numbers", from->name);
     int code = bl_grow((void **)&out->values, &r->value_capacity, (size_t)out->value_count + 1, sizeof *out->values);
     if (code) return r->code = code;
     const size_t bytes = (size_t)param->data.count * sizeof(float);
@@ -295,9 +306,9 @@ static int keep_value(struct bl_onnx_reader *r, const struct bl_param *param, co
     *to = (struct bl_st_tensor){.name = bl_strdup(param->name), .dims = param->dims, .data = data, .bytes = bytes};
     memcpy(to->shape, param->shape, sizeof param->shape);
     if (!to->name || !data) return r->code = BLANCH_ENOMEM;
-    if (fill(r, value, data, param->data.count)) return r->code;
-    const bool turned = value->known == VALUES && from->transposed != value->transposed;
-    return turned && param->dims == 2 ? turn(r, data, param->shape[0], param->shape[1]) : 0;
+    if ((r->code = bl_st_floats(value->values, data, param->data.count))) return r->code;
+    return from->transposed != value->transposed && param->dims == 2 ? turn(r, data, param->shape[0], param->shape[1])
+                                                                     : 0;
 }
 
 int bl_onnx_add(struct bl_onnx_reader *r, const struct bl_onnx_node *n, const void *attrs,

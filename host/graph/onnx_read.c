@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MOST_NODES = 1 << 16, MOST_LAYERS = 1 << 12, MOST_TOLD = 40 };
+enum { MOST_NODES = 1 << 16, MOST_TOLD = 40 };
 
 void *bl_onnx_take(struct bl_onnx_reader *r, size_t count, size_t size) {
     struct bl_onnx_memory *memory = bl_calloc(1, sizeof *memory);
@@ -115,7 +115,10 @@ static int read_input(struct bl_onnx_reader *r) {
                            m->path);
     if (images->type != BL_F32)
         return bl_fail(BLANCH_EINPUT, "%s: its images are not float32; export the network as float32", m->path);
-    r->batch = images->shape[0] > 0 ? images->shape[0] : FREE;
+    if (images->shape[0] != FREE && (images->shape[0] < 1 || images->shape[0] > INT_MAX))
+        return bl_fail(BLANCH_EINPUT, "%s: its images come in batches of %lld; export it with a few", m->path,
+                       (long long)images->shape[0]);
+    r->batch = images->shape[0];
     struct value *value = bl_onnx_find(r, images->name);
     value->tensor = bl_graph_input(r->graph, images->shape[1], images->shape[2], images->shape[3]);
     value->known = TENSOR, value->dims = 4, value->view = BL_ONNX_NCHW;
@@ -213,13 +216,32 @@ static int read_node(struct bl_onnx_reader *r, const struct bl_onnx_node *n) {
         return 0;
     }
     int code = is_standard(n) ? dispatch(r, n, &known, &taken) : 0;
-    if (code == BLANCH_ENOMEM || bl_graph_nodes(r->graph) > MOST_LAYERS)
+    if (code == BLANCH_ENOMEM || bl_graph_nodes(r->graph) >= BL_MOST_LAYERS)
         return code ? code
-                    : bl_fail(BLANCH_EINPUT, "%s: more than %d layers; that is not read", r->model->path, MOST_LAYERS);
+                    : bl_fail(BLANCH_EINPUT, "%s: more than %d layers; that is not read", r->model->path,
+                              BL_MOST_LAYERS);
     if (!code && taken) return 0;
     char why[600] = "";
     if (code) snprintf(why, sizeof why, "%s", blanch_error_message());
     return note(r, n, code ? why : known ? "in this form it is not read" : NULL);
+}
+
+/* Where an exporter says which are in training mode, the rest is frozen in PyTorch, and is not here. */
+static void tell_frozen(const struct bl_onnx_reader *r) {
+    char names[1024] = "";
+    size_t used = 0;
+    bool others = false;
+    for (int i = 0; i < r->model->nodes; i++) {
+        const struct bl_onnx_node *n = &r->model->node[i];
+        if (!r->live[i] || strcmp(n->type, "BatchNormalization")) continue;
+        if (bl_onnx_int(n, "training_mode", 0))
+            others = true;
+        else if (used < sizeof names)
+            used += (size_t)snprintf(names + used, sizeof names - used, "%s%s", used ? ", " : "", shown_name(n));
+    }
+    if (used && others)
+        bl_warn("%s: these batch norms are in evaluation mode in the file; training trains them like the others: %s",
+                r->model->path, names);
 }
 
 static int tell_refused(const struct bl_onnx_reader *r) {
@@ -235,6 +257,7 @@ static int read_nodes(struct bl_onnx_reader *r) {
         if (r->live[i]) code = read_node(r, &r->model->node[i]);
     if (!code && r->refusals) code = tell_refused(r);
     if (code) return code;
+    tell_frozen(r);
     const struct value *out = bl_onnx_find(r, r->model->output[0].name);
     if (out->known != TENSOR || out->tensor->h * out->tensor->w != 1 || out->tensor == bl_graph_in(r->graph))
         return bl_fail(BLANCH_EINPUT, "%s: its output '%s' is not the logits of classes: (batch, classes)",

@@ -159,17 +159,35 @@ static int gather(struct bl_onnx_reader *r, const struct bl_onnx_node *n) {
     return reshape_to(r, n, &x, sizes + 1, at->dims - 1);
 }
 
-/* Into equal parts of the channels. */
+/* What exporters write beside an activation whose factors are one. */
+static int multiply_by_one(struct bl_onnx_reader *r, const struct bl_onnx_node *n) {
+    for (int i = 0; i < 2; i++) {
+        const struct value x = *bl_onnx_input(r, n, i), by = *bl_onnx_input(r, n, !i);
+        double factor;
+        if (x.known == TENSOR && by.dims <= x.dims && !bl_onnx_is_parameter(r, &by) &&
+            bl_onnx_number_of(&by, &factor) && factor == 1)
+            return bl_onnx_give(r, n, 0, &x);
+    }
+    return bl_onnx_other(r);
+}
+
+/* Into parts of the channels: equal ones but for the last, or of given sizes. */
 static int split_to_sequence(struct bl_onnx_reader *r, const struct bl_onnx_node *n) {
     struct value x = *bl_onnx_input(r, n, 0);
     double part = 1;
     if (x.known != TENSOR) return bl_onnx_other(r);
     const int64_t axis = bl_onnx_int(n, "axis", 0);
+    const bool equal = !bl_onnx_has(n, 1) || bl_onnx_number(r, n, 1, &part);
     if (!is_plain(&x) || (axis != 1 && axis != 1 - x.dims) || !bl_onnx_int(n, "keepdims", 1) ||
-        (bl_onnx_has(n, 1) && !bl_onnx_number(r, n, 1, &part)) || !(part >= 1 && part <= (double)x.tensor->c))
-        return bl_onnx_refuse(r, "it splits otherwise than the channels into equal parts");
+        !(part >= 1 && part <= (double)x.tensor->c) || (!equal && !bl_onnx_whole(r, n, 1, x.whole, &x.parts)))
+        return bl_onnx_refuse(r, "it splits otherwise than the channels, or into too many parts");
     x.known = SEQUENCE;
-    x.part = (int64_t)part;
+    x.part = equal ? (int64_t)part : 0;
+    if (equal) x.parts = (int)((x.tensor->c + x.part - 1) / x.part);
+    int64_t left = x.tensor->c;
+    for (int i = 0; i < x.parts && !equal; left -= x.whole[i++])
+        if (x.whole[i] < 1 || x.whole[i] > left) return bl_onnx_refuse(r, "its parts are not all of the channels");
+    if (!equal && left) return bl_onnx_refuse(r, "its parts are not all of the channels");
     return bl_onnx_give(r, n, 0, &x);
 }
 
@@ -178,22 +196,19 @@ static int sequence_at(struct bl_onnx_reader *r, const struct bl_onnx_node *n) {
     double at;
     if (x.known != SEQUENCE || !bl_onnx_number(r, n, 1, &at))
         return bl_onnx_refuse(r, "it is of no split, or of no known place in it");
-    const int64_t parts = (x.tensor->c + x.part - 1) / x.part;
-    if (at < 0) at += (double)parts;
-    if (!(at >= 0 && at < (double)parts)) return bl_onnx_refuse(r, "there is no such part");
-    const int64_t begin = (int64_t)at * x.part, end = begin + x.part < x.tensor->c ? begin + x.part : x.tensor->c;
+    if (at < 0) at += x.parts;
+    if (!(at >= 0 && at < x.parts)) return bl_onnx_refuse(r, "there is no such part");
+    int64_t begin = (int64_t)at * x.part, end = begin + (x.part ? x.part : x.whole[(int)at]);
+    for (int i = 0; i < (int)at && !x.part; i++) begin += x.whole[i], end += x.whole[i];
+    if (end > x.tensor->c) end = x.tensor->c;
     const struct bl_slice_attrs attrs = {(int)begin, (int)end};
     return add(r, n, &x, "slice_channels", &attrs, x.view);
 }
 
 const struct bl_onnx_form bl_onnx_view_forms[] = {
-    {"Flatten", flatten},
-    {"Gather", gather},
-    {"Reshape", reshape},
-    {"SequenceAt", sequence_at},
-    {"SplitToSequence", split_to_sequence},
-    {"Squeeze", squeeze},
-    {"Transpose", transpose},
-    {"Unsqueeze", unsqueeze},
-    {0},
+    {"Flatten", flatten},        {"Gather", gather},
+    {"Mul", multiply_by_one},    {"Reshape", reshape},
+    {"SequenceAt", sequence_at}, {"SplitToSequence", split_to_sequence},
+    {"Squeeze", squeeze},        {"Transpose", transpose},
+    {"Unsqueeze", unsqueeze},    {0},
 };

@@ -19,8 +19,8 @@ struct bl_onnx_writer {
     size_t memory_count, memory_capacity;
     struct bl_onnx_node *nodes;
     size_t node_count, node_capacity;
-    struct bl_st_tensor *tensors; // initialisers
-    size_t tensor_count, tensor_capacity;
+    struct bl_st_tensor *tensors, *weights; // initialisers; those that are no constants
+    size_t tensor_count, tensor_capacity, weight_count, weight_capacity;
     struct written *written;           // by node; the last: of the graph's input
     int *uses;                         // by node: how many inputs take what it gives,
     const struct bl_node **user;       // and the last node that does
@@ -158,10 +158,12 @@ static const char *put(struct bl_onnx_writer *w, const struct bl_node *node, con
     const char *full = keep(w, bl_format("%s.%s", node->params ? node->name : id, name));
     struct bl_st_tensor tensor = {
         .name = full, .dtype = type, .dims = dims, .data = data, .bytes = bl_type_bytes(type)};
+    if (!code) code = bl_grow((void **)&w->weights, &w->weight_capacity, w->weight_count + 1, sizeof *w->weights);
     if (code) bl_onnx_failed(w, code);
     if (w->code) return "";
     for (int i = 0; i < dims; i++) tensor.shape[i] = sizes[i], tensor.bytes *= (size_t)sizes[i];
     w->tensors[w->tensor_count++] = tensor;
+    if (node->params && type != BL_I64) w->weights[w->weight_count++] = tensor;
     return full;
 }
 
@@ -242,6 +244,7 @@ static void fold_following(struct bl_onnx_writer *w, const struct bl_node *node,
             layer->bias[o] = layer->bias[o] * a.scale[o] + a.shift[o];
         }
         w->stands_for[node->index] = last = next;
+        w->written[next->index].name = ""; // it is, in what the layer gives
     }
 }
 
@@ -347,7 +350,7 @@ static int write_files(struct bl_onnx_writer *w) {
                                         .pair = w->options->pairs};
     int code = w->options->path ? bl_onnx_write(w->options->path, &model) : 0;
     if (code || !w->options->weights) return code;
-    return bl_st_write(w->options->weights, w->tensors, (int)w->tensor_count,
+    return bl_st_write(w->options->weights, w->weights, (int)w->weight_count,
                        (const char *const[]){"format", "pt", "blanch.folded", "true", NULL});
 }
 
@@ -365,6 +368,6 @@ int bl_onnx_network_write(const struct bl_graph *graph, const struct bl_onnx_opt
     if (!w.code) end(&w);
     int code = w.code ? w.code : write_files(&w);
     for (size_t i = 0; i < w.memory_count; i++) free(w.memory[i]);
-    free(w.memory), free(w.nodes), free(w.tensors);
+    free(w.memory), free(w.nodes), free(w.tensors), free(w.weights);
     return code;
 }

@@ -133,6 +133,7 @@ struct bl_run {
     /* Where several ranks share a batch: its images on all of them, and the place of this rank's first one. Gradients
      * of the loss are of the mean over all. */
     int64_t whole, first_image;
+    float share;       // of the labels, in a training pass with pairs of them
     double loss_total; // by which the sum of the losses is divided: whole, or the sum of the labels' weights
     const struct bl_collectives *all; // NULL: this rank is alone
 };
@@ -308,6 +309,7 @@ struct bl_elu_attrs {
 };
 struct bl_loss_attrs {
     float smoothing;     // of labels, from 0 to below 1; these two are of training steps alone
+    int pairs;           // a third input has other labels, for the rest of the images' share (bl_run.share)
     const float *weight; // by class, until the graph is finished; NULL: 1 each
 };
 struct bl_channel_deconv_attrs {

@@ -357,7 +357,7 @@ static int read_opset(struct bl_onnx_file *file) {
     }
     if (file->model.opset >= BL_ONNX_OLDEST && file->model.opset <= BL_ONNX_NEWEST) return 0;
     return bl_fail(BLANCH_EINPUT, "%s: it is of opset %lld, read are %d to %d; export it with opset_version=%d",
-                   file->path, (long long)file->model.opset, BL_ONNX_OLDEST, BL_ONNX_NEWEST, 20);
+                   file->path, (long long)file->model.opset, BL_ONNX_OLDEST, BL_ONNX_NEWEST, BL_ONNX_OLDEST);
 }
 
 static int read_pairs(struct bl_onnx_file *file) {

@@ -4,10 +4,26 @@
 #include <limits.h>
 #include <string.h>
 
+/* As much on both sides as leaves the size as it is. */
+static void read_same(struct bl_onnx_reader *r, const int kernel[2], const int stride[2], const int dilation[2],
+                      int padding[2]) {
+    for (int i = 0; i < 2; i++) {
+        const int64_t reach = (int64_t)dilation[i] * (kernel[i] - 1);
+        if (stride[i] != 1 || reach % 2 || reach < 0 || reach > INT_MAX)
+            bl_onnx_refuse(r, "its padding is what keeps the size, of a stride or an even kernel");
+        padding[i] = (int)(reach / 2);
+    }
+}
+
 /* Two sizes, of four that agree. */
-static void read_padding(struct bl_onnx_reader *r, const struct bl_onnx_node *n, int padding[2]) {
+static void read_padding(struct bl_onnx_reader *r, const struct bl_onnx_node *n, const int kernel[2],
+                         const int stride[2], const int dilation[2], int padding[2]) {
     const char *automatic = bl_onnx_text(n, "auto_pad", "NOTSET");
     int pads[4];
+    if (!strcmp(automatic, "SAME_UPPER") || !strcmp(automatic, "SAME_LOWER")) {
+        read_same(r, kernel, stride, dilation, padding);
+        return;
+    }
     bl_onnx_ints(r, n, "pads", 0, pads, 4);
     if (strcmp(automatic, "NOTSET") && strcmp(automatic, "VALID")) bl_onnx_refuse(r, "its padding is %s", automatic);
     if (pads[0] != pads[2] || pads[1] != pads[3]) bl_onnx_refuse(r, "its padding is not the same on both sides");
@@ -17,22 +33,33 @@ static void read_padding(struct bl_onnx_reader *r, const struct bl_onnx_node *n,
 void bl_conv_read(struct bl_onnx_reader *r, const struct bl_onnx_node *n, const struct blanch_tensor *x,
                   struct bl_conv_attrs *a) {
     int64_t sizes[BL_ONNX_DIMS] = {1, 1, 1, 1};
+    int kernel[2];
     *a = (struct bl_conv_attrs){.in_channels = x ? (int)x->c : 0,
                                 .bias = bl_onnx_has(n, 2) && !bl_onnx_is_zero(r, n, 2)};
-    if (bl_onnx_sizes(r, n, 1, sizes) != 4) bl_onnx_refuse(r, "its weights are no values of the file, of four sizes");
+    if (bl_onnx_sizes(r, n, 1, sizes) != 4) {
+        bl_onnx_refuse(r, "its weights are no values of the file, of four sizes");
+        return;
+    }
     const int64_t groups = bl_onnx_int(n, "group", 1);
     for (int i = 0; i < 4; i++)
         if (sizes[i] > INT_MAX) bl_onnx_refuse(r, "its weights are too large");
-    if (groups < 1 || groups > INT_MAX) bl_onnx_refuse(r, "it has %lld groups", (long long)groups);
+    if (groups < 1 || groups > INT_MAX) {
+        bl_onnx_refuse(r, "it has %lld groups", (long long)groups);
+        return;
+    }
+    for (int i = 0; i < 2; i++) {
+        bl_onnx_ints(r, n, "kernel_shape", (int)sizes[2 + i], kernel, 2);
+        if (kernel[i] != sizes[2 + i]) bl_onnx_refuse(r, "its kernel_shape is not that of its weights");
+    }
     if (x && (sizes[1] > INT_MAX / groups || sizes[1] * groups != x->c))
-        bl_onnx_refuse(r, "its weights are for %lld channels, its input has %lld", (long long)(sizes[1] * groups),
-                       (long long)x->c);
+        bl_onnx_refuse(r, "its weights are for %lld channels in each of %lld groups, its input has %lld",
+                       (long long)sizes[1], (long long)groups, (long long)x->c);
     a->out_channels = (int)sizes[0];
     a->groups = (int)groups;
     a->kernel[0] = (int)sizes[2], a->kernel[1] = (int)sizes[3];
     bl_onnx_ints(r, n, "strides", 1, a->stride, 2);
     bl_onnx_ints(r, n, "dilations", 1, a->dilation, 2);
-    read_padding(r, n, a->padding);
+    read_padding(r, n, a->kernel, a->stride, a->dilation, a->padding);
 }
 
 void bl_conv_write(struct bl_onnx_writer *w, const struct bl_node *node, const struct bl_conv_attrs *a,
@@ -82,7 +109,7 @@ void bl_pool_read(struct bl_onnx_reader *r, const struct bl_onnx_node *n, struct
     bl_onnx_ints(r, n, "kernel_shape", 0, a->kernel, 2);
     bl_onnx_ints(r, n, "strides", 1, a->stride, 2);
     bl_onnx_ints(r, n, "dilations", 1, dilation, 2);
-    read_padding(r, n, a->padding);
+    read_padding(r, n, a->kernel, a->stride, dilation, a->padding);
     if (dilation[0] != 1 || dilation[1] != 1) bl_onnx_refuse(r, "its windows are dilated");
 }
 

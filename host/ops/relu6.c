@@ -21,6 +21,26 @@ static int read(struct bl_onnx_reader *r, const struct bl_onnx_node *n) {
     return bl_onnx_add_unary(r, n, 0, NULL);
 }
 
+/* The other input of one that is known; -1: it is not. */
+static int beside(struct bl_onnx_reader *r, const struct bl_onnx_node *n, double wanted) {
+    double number;
+    for (int i = 0; i < 2; i++)
+        if (bl_onnx_number(r, n, i, &number) && number == wanted) return !i;
+    return -1;
+}
+
+/* What PyTorch's clamp becomes: the larger of it and 0, the smaller of that and 6. */
+static int read_larger(struct bl_onnx_reader *r, const struct bl_onnx_node *n) {
+    const int i = beside(r, n, 0);
+    return i >= 0 && n->inputs == 2 && bl_onnx_is_tensor(r, n, i) ? bl_onnx_pend(r, n, i, "max(0)") : bl_onnx_other(r);
+}
+
+static int read_smaller(struct bl_onnx_reader *r, const struct bl_onnx_node *n) {
+    const int i = beside(r, n, 6);
+    return i >= 0 && n->inputs == 2 && bl_onnx_pending(r, n, i, "max(0)") ? bl_onnx_add_unary(r, n, i, NULL)
+                                                                          : bl_onnx_other(r);
+}
+
 static void write(struct bl_onnx_writer *w, const struct bl_node *node) {
     const enum bl_onnx_view view = bl_onnx_written(w, node, 0);
     const char *in[4] = {bl_onnx_in(w, node, 0, view), bl_onnx_put(w, node, "low", (const double[]){0}, 0, NULL),
@@ -28,7 +48,7 @@ static void write(struct bl_onnx_writer *w, const struct bl_node *node) {
     bl_onnx_emit(w, "Clip", in, bl_onnx_out(w, node, view), NULL);
 }
 
-static const struct bl_onnx_form forms[] = {{"Clip", read}, {NULL}};
+static const struct bl_onnx_form forms[] = {{"Clip", read}, {"Max", read_larger}, {"Min", read_smaller}, {NULL}};
 static const struct bl_onnx_op onnx = {.forms = forms, .write = write};
 
 const struct bl_op bl_op_relu6 = {

@@ -32,6 +32,8 @@ cJSON *bl_run_data_json(const struct bl_dataset *data) {
     cJSON_AddItemToObject(json, "unread", unread);
     hexadecimal(text, division.limit);
     if (division.limit) cJSON_AddStringToObject(json, "test_limit", text);
+    hexadecimal(text, division.val_limit);
+    if (division.val_limit) cJSON_AddStringToObject(json, "val_limit", text);
     if (division.old) cJSON_AddTrueToObject(json, "old_division");
     cJSON_AddStringToObject(json, "best_by", bl_split_name(bl_dataset_judge(data)));
     return json;
@@ -43,14 +45,19 @@ static bool read_limit(const cJSON *limit, uint64_t *value) {
     return !limit || (strlen(text) == 16 && strspn(text, "0123456789abcdef") == 16 && *value);
 }
 
-int bl_run_data_open(struct bl_dataset **data, const struct bl_run_config *config, const char *spec, uint64_t seed) {
-    struct bl_division division = {.seed = seed};
+int bl_run_data_open(struct bl_dataset **data, const struct bl_run_config *config, const char *spec,
+                     const struct bl_run_division *asked) {
+    struct bl_division division = {.seed = asked->seed, .file = asked->split_file};
     const cJSON *found = found_of(config);
     *data = NULL;
     if (!found && cJSON_GetObjectItemCaseSensitive(config->json, "data_found"))
         return bl_fail(BLANCH_EINPUT, "config.json: \"data_found\" is no object");
     if (!read_limit(cJSON_GetObjectItemCaseSensitive(found, "test_limit"), &division.limit))
         return bl_fail(BLANCH_EINPUT, "config.json: \"test_limit\" of \"data_found\" is not 16 hexadecimal digits");
+    if (!read_limit(cJSON_GetObjectItemCaseSensitive(found, "val_limit"), &division.val_limit))
+        return bl_fail(BLANCH_EINPUT, "config.json: \"val_limit\" of \"data_found\" is not 16 hexadecimal digits");
+    int code = asked->val_split ? bl_val_split_parse(asked->val_split, &division.validation) : 0;
+    if (code) return code;
     division.old = (config->json && !found) || cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(found, "old_division"));
     return bl_dataset_open_divided(data, spec, &division);
 }

@@ -4,15 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The last layer with parameters before the logits. */
-static const struct bl_node *head_of(const struct bl_graph *graph) {
-    const struct bl_node *node = bl_graph_producer(graph, bl_graph_out(graph));
-    while (node && !node->params && node->inputs) node = bl_graph_producer(graph, node->in[0]);
-    return node;
-}
-
 static bool is_of_head(const struct bl_graph *graph, const struct bl_param *param) {
-    return param->node == head_of(graph) && param->trainable;
+    return param->node == bl_graph_head(graph) && param->trainable;
 }
 
 static bool is_shaped(const struct bl_st_tensor *tensor, const struct bl_param *param) {
@@ -40,7 +33,7 @@ static int check_body(const struct bl_graph *graph, const char *path) {
 
 /* Of the classifier: reads its values, or writes them. */
 static int move_head(const struct bl_graph *graph, float *values[BL_MAX_PARAMS], bool back) {
-    const struct bl_node *head = head_of(graph);
+    const struct bl_node *head = bl_graph_head(graph);
     int code = 0;
     for (int i = 0; i < head->params && !code; i++) {
         struct bl_param *param = head->param[i];
@@ -72,19 +65,38 @@ int bl_weights_begin(struct bl_graph *graph, const char *path, bool new_head) {
     return code;
 }
 
-int bl_weights_classes(const struct blanch_model *model, const struct bl_network_options *options, const char *path,
-                       int *classes) {
+/* The first convolution of the images, where it takes all their channels. */
+static const struct bl_param *stem_of(const struct bl_graph *graph) {
+    for (int i = 0; i < bl_graph_nodes(graph); i++) {
+        const struct bl_node *node = bl_graph_node(graph, i);
+        if (node->in[0] != bl_graph_in(graph) || !node->params) continue;
+        const struct bl_param *param = node->param[0];
+        return param->dims == 4 && param->shape[1] == bl_graph_in(graph)->c ? param : NULL;
+    }
+    return NULL;
+}
+
+/* Of a parameter's tensor in the file; otherwise where it does not tell. */
+static int length_of(const struct bl_safetensors *file, const struct bl_param *param, int dimension, int most,
+                     int otherwise) {
+    const struct bl_st_tensor *tensor = param ? bl_st_find(file, param->name) : NULL;
+    const bool tells = tensor && tensor->dims == param->dims && tensor->shape[dimension] >= 1;
+    return tells && tensor->shape[dimension] <= most ? (int)tensor->shape[dimension] : otherwise;
+}
+
+int bl_weights_shape(const struct blanch_model *model, struct bl_network_options *options, const char *path) {
     struct bl_safetensors *file = NULL;
     struct bl_graph *graph = NULL;
     int code = bl_st_open(&file, path);
-    *classes = 0;
     if (!code) code = bl_graph_create(&graph, NULL, 1, true);
     if (!code) code = bl_model_build(graph, model, options);
     if (!code) code = bl_graph_finish(graph, 0);
-    const struct bl_node *head = code ? NULL : head_of(graph);
-    const struct bl_st_tensor *weight = head && head->params ? bl_st_find(file, head->param[0]->name) : NULL;
-    if (weight && weight->dims == head->param[0]->dims && weight->shape[0] >= 1 && weight->shape[0] <= BL_MOST_CLASSES)
-        *classes = (int)weight->shape[0];
+    if (!code) {
+        const struct bl_node *head = bl_graph_head(graph);
+        const struct bl_param *weight = head && head->params ? head->param[0] : NULL;
+        options->classes = length_of(file, weight, 0, BL_MOST_CLASSES, options->classes);
+        options->channels = length_of(file, stem_of(graph), 1, BL_MOST_CHANNELS, options->channels);
+    }
     bl_graph_free(graph);
     bl_st_close(file);
     return code;

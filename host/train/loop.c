@@ -41,8 +41,9 @@ static int open_device(struct run *run) {
 
 static int open_data(struct run *run) {
     struct bl_network_options *n = &run->o.network;
+    const struct bl_run_division division = {n->seed, run->o.val_split, run->o.split_file};
     int code = bl_model_size(run->model, run->o.size, &n->height, &n->width);
-    if (!code) code = bl_run_data_open(&run->data, &run->config, run->o.data, n->seed);
+    if (!code) code = bl_run_data_open(&run->data, &run->config, run->o.data, &division);
     if (!code) code = bl_dataset_trainable(run->data);
     if (!code && run->config.json) code = bl_run_data_resume(&run->config, run->data, &run->data_changes);
     if (code || (code = bl_dataset_check(run->data))) return code;
@@ -50,11 +51,14 @@ static int open_data(struct run *run) {
     n->channels = bl_dataset_channels(run->data);
     if (run->config.json)
         run->view = run->config.view;
-    else
-        bl_view_default(&run->view, run->data, n->channels, n->height, n->width);
+    else if ((code = bl_view_choose(&run->view, run->data, n, run->o.augment, &run->o.normalise)))
+        return code;
     if ((code = bl_run_weigh_classes(run))) return code;
     if (!run->o.augment) run->o.augment = bl_augment_name(run->view.augment);
-    return bl_augment_parse(run->o.augment, &run->view.augment);
+    run->view.mixup = run->o.mixup, run->view.cutmix = run->o.cutmix;
+    n->loss.pairs = run->o.mixup > 0 || run->o.cutmix > 0;
+    code = bl_augment_parse(run->o.augment, &run->view.augment);
+    return code ? code : bl_view_check(&run->view);
 }
 
 static int open_loader(struct run *run, struct bl_loader **loader) {
@@ -63,6 +67,7 @@ static int open_loader(struct run *run, struct bl_loader **loader) {
         .view = run->view,
         .batch = bl_network_largest_step(run->net),
         .training = true,
+        .threads = run->o.workers,
         .least = run->least,
         .seed = run->o.network.seed,
         .epoch = (uint64_t)(run->position.step / run->batches),
@@ -545,6 +550,12 @@ static void tell_start(const struct run *run) {
     if (run->o.validate) tell(run, BL_TRAIN_WARNING, "validation recomputes layers in plain C: slow");
 }
 
+static int check_expected(const struct run *run) {
+    const double best = run->position.best_top1, expected = (double)run->o.expect_top1;
+    if (!(best < expected)) return 0;
+    return bl_fail(BLANCH_EMISMATCH, "the best top-1 is %.2f %%, and --expect-top1 expects %.6g %%", best, expected);
+}
+
 int bl_train(const struct bl_train_options *options) {
     struct run run = {.log = NULL};
     int code = set_up(&run, options);
@@ -562,5 +573,6 @@ int bl_train(const struct bl_train_options *options) {
     if (!code)
         tell(&run, BL_TRAIN_DONE, "done: %" PRId64 " steps%s, best top-1 %.2f %%", run.position.step,
              run.position.step < run.steps ? ", stopped early" : "", run.position.best_top1);
+    if (!code) code = check_expected(&run);
     return tear_down(&run, code);
 }

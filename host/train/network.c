@@ -77,6 +77,7 @@ int bl_update_resolve(const char *optimiser, struct blanch_update *update) {
     int code = bl_optimiser_find(optimiser, &found);
     if (code) return code;
     const struct blanch_update *defaults = &found->defaults;
+    update->nesterov |= defaults->nesterov;
     if (isnan(update->lr)) update->lr = defaults->lr;
     if (isnan(update->momentum)) update->momentum = defaults->momentum;
     if (isnan(update->weight_decay)) update->weight_decay = defaults->weight_decay;
@@ -249,6 +250,7 @@ static int build(struct blanch_network *net) {
     if (!code) code = bl_network_slice(net->dev, o, &slice);
     if (!code) code = bl_graph_create(&net->graph, net->dev, slice, o->inference);
     if (code) return code;
+    net->options.optimiser = optimiser->name; // what was given may be gone by the next network
     bl_graph_use(net->graph, optimiser);
     bl_graph_recompute(net->graph, o->recompute);
     bl_graph_keep_average(net->graph, o->ema);
@@ -385,6 +387,10 @@ static int check_batch(const struct blanch_network *net, const struct bl_batch *
     if (batch->count < 1 || batch->count > most)
         return bl_fail(BLANCH_EUSAGE, "%d images are given to a network made for 1 to %d", batch->count, most);
     for (int i = 0; labelled && i < batch->count; i++)
+        if (batch->others && !(batch->others[i] >= 0 && batch->others[i] < net->options.classes))
+            return bl_fail(BLANCH_EINPUT, "image %d of a batch has the other label %d, the network has %d classes", i,
+                           (int)batch->others[i], net->options.classes);
+    for (int i = 0; labelled && i < batch->count; i++)
         if (batch->labels[i] < 0 || batch->labels[i] >= net->options.classes)
             return bl_fail(BLANCH_EINPUT, "image %d of a batch has label %d, the network has %d classes", i,
                            (int)batch->labels[i], net->options.classes);
@@ -397,6 +403,10 @@ static int upload(struct blanch_network *net, const struct bl_batch *batch) {
     int code = bl_tensor_write_nhwc(bl_graph_in(net->graph), batch->count, batch->images);
     if (!code && labels && batch->labels)
         code = bl_mem_write(labels->mem, 0, (size_t)batch->count * bl_type_bytes(labels->type), batch->labels);
+    const bool mixed = bl_graph_others(net->graph) && batch->others;
+    if (!code && mixed)
+        code = bl_mem_write(bl_graph_others(net->graph)->mem, 0, (size_t)batch->count * sizeof(int32_t), batch->others);
+    bl_graph_share_labels(net->graph, mixed ? batch->share : 1);
     return code;
 }
 

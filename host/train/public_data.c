@@ -1,6 +1,7 @@
 /* The public calls for data: datasets/ with images as NCHW. */
 #include "train/public.h"
 #include "dataset.h"
+#include "train/train.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -73,11 +74,18 @@ static int take_view(struct bl_view *to, const struct blanch_view *from) {
     struct bl_transform probe;
     int code = bl_take(&v, sizeof v, from, "blanch_view");
     if (code) return code;
-    *to = (struct bl_view){.channels = v.channels, .height = v.height, .width = v.width};
+    *to = (struct bl_view){
+        .channels = v.channels, .height = v.height, .width = v.width, .mixup = v.mixup, .cutmix = v.cutmix};
     memcpy(to->mean, v.mean, sizeof to->mean);
     memcpy(to->deviation, v.deviation, sizeof to->deviation);
     if (v.augment && (code = bl_augment_parse(v.augment, &to->augment))) return code;
     return bl_transform_init(&probe, to, false, 0);
+}
+
+static int choose_view(const struct blanch_data *data, int channels, int height, int width, struct bl_view *view) {
+    const struct bl_network_options input = {.channels = channels, .height = height, .width = width};
+    const char *normalise = NULL;
+    return bl_view_choose(view, data->set, &input, NULL, &normalise);
 }
 
 int blanch_data_view(const struct blanch_data *data, int channels, int height, int width, struct blanch_view *view) {
@@ -88,7 +96,7 @@ int blanch_data_view(const struct blanch_data *data, int channels, int height, i
         width > BL_LARGEST_INPUT)
         return bl_fail(BLANCH_EUSAGE, "an input of %d channels and %dx%d pixels: channels are 1 to %d, sides 1 to %d",
                        channels, height, width, BL_MOST_CHANNELS, BL_LARGEST_INPUT);
-    bl_view_default(&own, data->set, channels, height, width);
+    if ((code = choose_view(data, channels, height, width, &own))) return code;
     struct blanch_view found = {
         .channels = channels, .height = height, .width = width, .augment = bl_augment_name(own.augment)};
     memcpy(found.mean, own.mean, sizeof found.mean);
@@ -123,8 +131,7 @@ static int view_of(const struct blanch_data *data, const struct blanch_view *giv
     int height, width;
     bl_dataset_size(data->set, &height, &width);
     if (!height) return bl_fail(BLANCH_EUSAGE, "the data's images vary in size: a loader needs a view");
-    bl_view_default(view, data->set, bl_dataset_channels(data->set), height, width);
-    return 0;
+    return choose_view(data, bl_dataset_channels(data->set), height, width, view);
 }
 
 static int check_loader(const struct blanch_data *data, const struct blanch_loader_options *o) {
@@ -210,6 +217,8 @@ int blanch_loader_next(struct blanch_loader *loader, struct blanch_batch *batch)
                                        .labels = next.count ? next.labels : NULL,
                                        .count = next.count,
                                        .epoch = (int64_t)next.epoch,
-                                       .last = next.last};
+                                       .last = next.last,
+                                       .share = next.share,
+                                       .others = next.count ? next.others : NULL};
     return bl_give(batch, &found, sizeof found, "blanch_batch");
 }

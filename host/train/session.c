@@ -78,6 +78,7 @@ static struct bl_batch part_of(const struct blanch_network *net, const struct bl
     struct bl_batch part = *batch;
     part.images += (size_t)first * (size_t)o->channels * (size_t)o->height * (size_t)o->width;
     part.labels += first;
+    if (part.others) part.others += first;
     part.count = count;
     return part;
 }
@@ -91,7 +92,12 @@ static int weigh(struct bl_session *s, const struct bl_batch *batch, double *tot
     *total = parts_of(s, batch) > 1 ? batch->count : 0;
     if (!s->net->class_weight) return 0;
     *total = 0;
-    for (int i = 0; i < batch->count; i++) *total += (double)s->net->class_weight[batch->labels[i]];
+    const float *weight = s->net->class_weight;
+    const double share = batch->others ? (double)batch->share : 1;
+    for (int i = 0; i < batch->count; i++) {
+        *total += share * (double)weight[batch->labels[i]];
+        if (batch->others) *total += (1 - share) * (double)weight[batch->others[i]];
+    }
     int code = bl_sum_host(bl_graph_collectives(s->net->graph), total, 1);
     if (!code && !(*total > 0)) *total = 1e-30; // of no weight: no loss and no gradient
     return code;

@@ -135,9 +135,8 @@ int bl_weights_check(struct bl_graph *graph, const struct bl_safetensors *file, 
 /* code, of weights that do not fit: its message says whose they are, where they are torchvision's of another network.
  */
 int bl_weights_explain(int code, const struct bl_graph *graph, const struct bl_safetensors *file);
-/* How many classes the classifier in a file of weights tells; 0: the file has none of its name. */
-int bl_weights_classes(const struct blanch_model *model, const struct bl_network_options *options, const char *path,
-                       int *classes);
+/* Takes classes and channels from a file of weights, where its classifier and first convolution tell. */
+int bl_weights_shape(const struct blanch_model *model, struct bl_network_options *options, const char *path);
 /* To begin with: all of them, or all but the classifier, which stays as it is. */
 int bl_weights_begin(struct bl_graph *graph, const char *path, bool new_head);
 /* Under its name, or that of torchvision's older files; NULL: the file has none. */
@@ -177,14 +176,18 @@ struct bl_train_options {
     int epochs;
     int64_t steps;        // steps 0: by epochs
     int early_stop;       // ends after so many epochs without a better top-1; 0: it does not
+    float expect_top1;    // per cent: BLANCH_EMISMATCH where the best is less in the end; 0: nothing is expected
+    int workers;          // threads of the loader; 0: as many as suit
     int save_every, keep; // DIR/epoch-N.safetensors after so many epochs each (0: none); of the last so many (0: all)
     struct blanch_update update; // its lr that of the schedule's start
     const char *schedule;
-    int64_t warmup;            // steps
-    float warmup_epochs;       // or epochs
-    const char *class_weights; // "balanced", or a file; NULL: 1 each
-    const char *size;          // of images, "96" or "96x128"; NULL: the network's own
-    const char *augment;       // NULL: the default
+    int64_t warmup;                  // steps
+    float warmup_epochs;             // or epochs
+    const char *class_weights;       // "balanced", or a file; NULL: 1 each
+    const char *size;                // of images, "96" or "96x128"; NULL: the network's own
+    const char *augment, *normalise; // NULL: the default
+    const char *val_split, *split_file;
+    float mixup, cutmix; // alpha; 0: none
     uint64_t max_alloc;
     bool drop_last;                    // every partial batch is left out
     int64_t validate;                  // the first step of this process and every so many are validated first; 0: none
@@ -224,6 +227,10 @@ void bl_run_release(struct bl_run_config *config);
 
 /* Of a network's input: what text says, N or HxW; NULL: the network's own. BLANCH_EUSAGE. */
 int bl_model_size(const struct blanch_model *model, const char *text, int *height, int *width);
+/* How data become a network's input: by names as --augment and --normalise take them, *normalise set where it is NULL;
+ * NULL: what goes with the data. */
+int bl_view_choose(struct bl_view *view, struct bl_dataset *data, const struct bl_network_options *input,
+                   const char *augment, const char **normalise);
 cJSON *bl_view_json(const struct bl_view *view);
 int bl_view_read(struct bl_view *view, const cJSON *json, const char *path); // BLANCH_EINPUT names path
 
@@ -232,8 +239,13 @@ int bl_view_read(struct bl_view *view, const cJSON *json, const char *path); // 
 /* What was found, for config.json's "data_found": images of each split and a hash of their names, files not read, how a
  * folder without splits was divided. */
 cJSON *bl_run_data_json(const struct bl_dataset *data);
-/* Opens data, divided as those of the run; config->json NULL: of a new run, with this seed. */
-int bl_run_data_open(struct bl_dataset **data, const struct bl_run_config *config, const char *spec, uint64_t seed);
+/* Opens data, divided as those of the run; config->json NULL: of a new run. */
+struct bl_run_division {
+    uint64_t seed;
+    const char *val_split, *split_file; // as --val-split and --split-file take them; NULL: none
+};
+int bl_run_data_open(struct bl_dataset **data, const struct bl_run_config *config, const char *spec,
+                     const struct bl_run_division *asked);
 /* Numbers classes as the run does, by their names. BLANCH_EINPUT: one that it does not know, or, where all are wanted,
  * that the data lack. */
 int bl_run_data_classes(const struct bl_run_config *config, struct bl_dataset *data, const char *spec, bool all);

@@ -1,4 +1,5 @@
 /* How images become a network's input, as records have it: config.json, the metadata of weights. */
+#include "train/torchvision.h"
 #include "train/train.h"
 #include "base/text.h"
 #include "io/document.h"
@@ -28,6 +29,17 @@ int bl_model_size(const struct blanch_model *model, const char *text, int *heigh
     if (!text || parse_size(text, height, width)) return 0;
     return bl_fail(BLANCH_EUSAGE, "--size takes pixels from 1 to %d, as in 96 or 96x128 (height x width), not '%s'",
                    BL_LARGEST_INPUT, text);
+}
+
+/* --- choosing --------------------------------------------------------------------------------- */
+
+int bl_view_choose(struct bl_view *view, struct bl_dataset *data, const struct bl_network_options *input,
+                   const char *augment, const char **normalise) {
+    bl_view_default(view, data, input->channels, input->height, input->width);
+    int code = augment ? bl_augment_parse(augment, &view->augment) : 0;
+    if (!*normalise && bl_torchvision_named(input->model)) *normalise = "imagenet";
+    if (!*normalise) *normalise = bl_normalise_default(data, input->height, input->width);
+    return code ? code : bl_view_normalise(view, data, *normalise);
 }
 
 /* --- writing ---------------------------------------------------------------------------------- */

@@ -219,6 +219,7 @@ struct blanch_loss_options {
     int weights;           // how many of: the network's classes
     const float
         *class_weights; // by class, 0 or more, as CrossEntropyLoss has them: losses are a weighted mean; NULL: 1
+    bool pairs;         // blanch_network_step_pairs is called
 };
 
 struct blanch_network_options {
@@ -234,7 +235,7 @@ struct blanch_network_options {
     int recompute; // segments in which activations are computed again in the backward pass: less memory, the same
                    // bits; 0: none; BLANCH_RECOMPUTE_AUTO: as few as fit the device
     enum blanch_precision precision; // network deconvolution has BLANCH_FP32 alone (BLANCH_EUSAGE names the layer)
-    const char *optimiser;           // "sgd" (NULL) or "adamw": its state lies beside the parameters
+    const char *optimiser;           // "sgd" (NULL), "adamw" or "muon": its state lies beside the parameters
     const struct blanch_model *definition;  // in place of `model`
     const struct blanch_loss_options *loss; // NULL: the mean cross-entropy
     const char *no_decay;      // parameters that weight decay leaves out: shell patterns of names, or of what stands
@@ -329,11 +330,13 @@ int blanch_counter_write(struct blanch_network *network, int index, int64_t valu
 struct blanch_update {
     size_t size;
     float lr, momentum, weight_decay; // weight decay: of adamw decoupled (Loshchilov and Hutter, ICLR 2019)
-    bool nesterov;                    // of sgd
-    float beta1, beta2, eps;          // of adamw
+    bool nesterov;                    // of sgd and muon
+    float beta1, beta2, eps;          // of adamw, and of what muon leaves to it
+    float unused;                     // where programs of before had padding: not read
     float clip_grad_norm;             // gradients whose norm, of all together, is larger are scaled to it; 0: none are
 };
-/* The defaults of an optimiser ("sgd", "adamw"; NULL: "sgd"); size stays. BLANCH_EUSAGE: there is no such optimiser. */
+/* The defaults of an optimiser ("sgd", "adamw", "muon"; NULL: "sgd"); size stays. BLANCH_EUSAGE: there is no such
+ * optimiser. */
 int blanch_update_defaults(const char *optimiser, struct blanch_update *update);
 
 /* The learning rate of a step by a schedule, as `train --schedule` has it: "cosine", by step from lr to 0; "constant";
@@ -365,6 +368,11 @@ struct blanch_metrics {
  * range or of another optimiser than the network's; BLANCH_EINPUT: a label that is no class. */
 int blanch_network_step(struct blanch_network *network, const float *images, const int32_t *labels, int count,
                         const struct blanch_update *update, struct blanch_metrics *metrics);
+/* The same of mixed images: `share` of each is of its label, the rest of its class in others (count). Metrics count the
+ * former as right. */
+int blanch_network_step_pairs(struct blanch_network *network, const float *images, const int32_t *labels,
+                              const int32_t *others, float share, int count, const struct blanch_update *update,
+                              struct blanch_metrics *metrics);
 /* Evaluation mode, any number of images, a batch at a time: logits (count, classes) are written. */
 int blanch_network_predict(struct blanch_network *network, const float *images, int count, float *logits);
 /* The same with labels (count): their mean loss, and how many were right. */
@@ -428,7 +436,7 @@ int blanch_network_budget_layer(const struct blanch_network *network, int index,
 /* --- data ------------------------------------------------------------------------------------- */
 
 /* Data as the command line names them: fashion-mnist[:DIR] mnist:DIR cifar10:DIR cifar100:DIR folder:DIR
- * synthetic:CxHxW:CLASSES. They know nothing of devices; a loader of them is one thread's at a time. */
+ * npz:FILE synthetic:CxHxW:CLASSES. They know nothing of devices; a loader of them is one thread's at a time. */
 struct blanch_data;
 enum blanch_split { BLANCH_TRAIN, BLANCH_VALIDATION, BLANCH_TEST };
 /* seed divides a folder without splits. BLANCH_EINPUT names the file that is wrong. */
@@ -455,6 +463,7 @@ struct blanch_view {
     int channels, height, width; // of the input
     const char *augment;         // in training: "none", "cifar", "imagenet" (docs/options.md)
     float mean[BLANCH_CHANNELS], deviation[BLANCH_CHANNELS]; // by channel, of values from 0 to 1
+    float mixup, cutmix; // in training, of whole batches: alpha, 0.001 to 100; 0: none
 };
 /* That which goes with the data and an input of this size, as `train` chooses it. */
 int blanch_data_view(const struct blanch_data *data, int channels, int height, int width, struct blanch_view *view);
@@ -478,7 +487,9 @@ struct blanch_batch { // valid until the next call
     const int32_t *labels; // (count)
     int count;             // 0: the end
     int64_t epoch;
-    bool last; // of its epoch
+    bool last;             // of its epoch
+    const int32_t *others; // (count) what the rest is of; NULL: they are not mixed
+    float share;           // of mixed images: what of each is of its label, from 0.5 to 1
 };
 /* Batches are prepared ahead in threads; their contents do not depend on how many there are. */
 struct blanch_loader;

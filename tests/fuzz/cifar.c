@@ -12,6 +12,7 @@ static void check_images(struct bl_dataset *set) {
     struct bl_transform transform;
     static float out[PIXELS];
     bl_view_default(&view, set, 3, 32, 32);
+    expect(bl_view_normalise(&view, set, "measured"));
     expect(bl_transform_init(&transform, &view, true, 1));
     for (int c = 0; c < bl_dataset_classes(set); c++)
         if (!bl_dataset_class_name(set, c)) abort();

@@ -19,7 +19,7 @@ static void open_data(const struct bl_run_config *config) {
     struct bl_dataset *set = NULL;
     char *changes = NULL;
     memory_file("a/1.pgm", image, sizeof image - 1), memory_file("b/1.pgm", image, sizeof image - 1);
-    int code = bl_run_data_open(&set, config, "folder:" IN_MEMORY, 0);
+    int code = bl_run_data_open(&set, config, "folder:" IN_MEMORY, &(struct bl_run_division){.seed = 0});
     if (!code) code = bl_run_data_resume(config, set, &changes);
     expect(code);
     free(changes);

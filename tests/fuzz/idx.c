@@ -22,6 +22,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     expect(code);
     if (code) return 0;
     bl_view_default(&view, set, 1, SIZE, SIZE);
+    expect(bl_view_normalise(&view, set, "measured"));
     expect(bl_transform_init(&transform, &view, true, 1));
     for (uint32_t i = 0; i < bl_dataset_count(set, BL_TRAIN) && i < IMAGES; i++) {
         expect_read(bl_dataset_image(set, BL_TRAIN, i, &transform, 0, out));

@@ -2,11 +2,13 @@
 """Seeds of the fuzz targets: seeds.py FOLDER writes FOLDER/TARGET/NAME, and FOLDER/TARGET.dict with the words and
 numbers that a fuzzer puts into texts."""
 import gzip
+import io
 import json
 import os
 import re
 import struct
 import sys
+import zipfile
 
 import onnx_seeds
 
@@ -268,6 +270,44 @@ def program(body, key=b'key'):
     return b'blanch2\0' + struct.pack('<QQ', len(rest), fnv(rest)) + rest
 
 
+def npy(kind, shape, values):
+    head = repr({'descr': kind, 'fortran_order': False, 'shape': tuple(shape)}).encode()
+    head += b' ' * (-(len(head) + 11) % 64) + b'\n'
+    return b'\x93NUMPY\1\0' + struct.pack('<H', len(head)) + head + bytes(values)
+
+
+def npz(packed, **arrays):
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, 'w', zipfile.ZIP_DEFLATED if packed else zipfile.ZIP_STORED) as archive:
+        for name, (kind, shape, values) in arrays.items():
+            archive.writestr(zipfile.ZipInfo(name + '.npy'), npy(kind, shape, values))
+    return file.getvalue()
+
+
+NPZ = {'one': npz(False, images=('|u1', (12, 2, 3), range(72)), labels=('<i2', (12,), [0, 0, 1, 0] * 6)),
+       'packed': npz(True, train_images=('|u1', (4, 2, 2, 3), range(48)), train_labels=('|u1', (4, 1), [0, 1, 2, 0]),
+                     test_images=('|u1', (1, 2, 2, 3), range(12)), test_labels=('|u1', (1, 1), [2])),
+       'planes': npz(False, x_train=('|u1', (2, 2, 20, 17), bytes(1360)),
+                     y_train=('<u4', (2,), [0] * 4 + [1, 0, 0, 0]))}
+
+
+def old_text(data):
+    return (b'U' + bytes([len(data)]) if len(data) < 256 else b'T' + struct.pack('<I', len(data))) + data
+
+
+def pickled(labels, rows, row):
+    """A batch as Python 2 saved those of CIFAR, less memos that are not asked for."""
+    numbers = b''.join(b'K' + bytes([label]) for label in labels)
+    array = (b'cnumpy.core.multiarray\n_reconstruct\nq\x07cnumpy\nndarray\nq\x08K\0\x85q\t' + old_text(b'b') +
+             b'q\n\x87q\x0bRq\x0c(K\1M' + struct.pack('<H', len(labels)) + b'M' + struct.pack('<H', row) +
+             b'\x86q\rcnumpy\ndtype\nq\x0e' + old_text(b'u1') + b'q\x0fK\0K\1\x87q\x10Rq\x11(K\3' + old_text(b'|') +
+             b'q\x12NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\0tq\x13b\x89' + old_text(rows) + b'q\x14tq\x15b')
+    return (b'\x80\2}q\1(' + old_text(b'batch_label') + b'q\2' + old_text(b'training batch 1 of 5') + b'q\3' +
+            old_text(b'labels') + b'q\4]q\5(' + numbers + b'e' + old_text(b'data') + b'q\6' + array +
+            old_text(b'filenames') + b'q\x16]q\x17(' + b''.join(old_text(b'%d.png' % label) for label in labels) +
+            b'eu.')
+
+
 SEEDS = {
     'safetensors': SAFETENSORS,
     'cell': {'done': cell(json.dumps(CONFIG), LOG, '', 'cifar10-resnet18d-nd-20-a1'),
@@ -280,6 +320,8 @@ SEEDS = {
     'directory': {'nd': directory(CONFIG), 'settings': directory(CONFIGS['settings'])},
     'log': {'whole': LOG, 'cut': LOG[:-20], 'test': '{"type":"test","step":2}\n'},
     'network': NETWORKS,
+    'npz': NPZ,
+    'pickle': {'three': pickled([3, 1, 2], bytes(range(12)), 4), 'many': pickled([7] * 80, bytes(320), 4)},
     'onnx': onnx_seeds.SEEDS,
     'trace': {name: trace(name) for name in ('smallcnn-bn', 'smallcnn-nd', 'resnet18d-none')},
     'tuning': {'whole': ENTRY},
@@ -297,7 +339,7 @@ SEEDS = {
                           for op in range(19)),
 }
 BINARY = ('\\xff\\xff\\xff\\xff', '\\x7f\\xff\\xff\\xff', '\\x80', '\\x1f\\x8b\\x08', '\\x08\\x03', '\\x08\\x01')
-BYTES = ('cifar', 'idx', 'image', 'onnx', 'operation', 'program')  # the others read texts
+BYTES = ('cifar', 'idx', 'image', 'npz', 'onnx', 'operation', 'pickle', 'program')  # the others read texts
 
 
 def words(seeds):
