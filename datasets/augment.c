@@ -41,13 +41,19 @@ void bl_view_default(struct bl_view *view, const struct bl_dataset *data, int ch
     for (int c = 0; c < channels && c < BL_MOST_CHANNELS; c++) view->deviation[c] = 1;
 }
 
-static int check_view(const struct bl_view *view) {
+int bl_view_check(const struct bl_view *view) {
     if (view->channels < 1 || view->channels > BL_MOST_CHANNELS)
         return bl_fail(BLANCH_EUSAGE, "a network's input has %d channels; images have 1 to %d", view->channels,
                        BL_MOST_CHANNELS);
     if (view->height < 1 || view->height > BL_LARGEST_INPUT || view->width < 1 || view->width > BL_LARGEST_INPUT)
         return bl_fail(BLANCH_EUSAGE, "a network's input of %dx%d pixels is not in 1x1..%dx%d", view->height,
                        view->width, BL_LARGEST_INPUT, BL_LARGEST_INPUT);
+    for (int i = 0; i < 2; i++) {
+        const double alpha = (double)(i ? view->cutmix : view->mixup);
+        if (alpha != 0 && !(alpha >= BL_LEAST_ALPHA && alpha <= BL_MOST_ALPHA))
+            return bl_fail(BLANCH_EUSAGE, "--%s is %g: its alpha is %g to %g, or 0", i ? "cutmix" : "mixup", alpha,
+                           BL_LEAST_ALPHA, BL_MOST_ALPHA);
+    }
     for (int c = 0; c < view->channels; c++) {
         float mean = view->mean[c], deviation = view->deviation[c];
         if (!(deviation > 0) || !isfinite(mean / deviation) || !isfinite((1 - mean) / deviation))
@@ -57,7 +63,7 @@ static int check_view(const struct bl_view *view) {
 }
 
 int bl_transform_init(struct bl_transform *transform, const struct bl_view *view, bool training, uint64_t seed) {
-    int code = check_view(view);
+    int code = bl_view_check(view);
     if (code) return code;
     *transform = (struct bl_transform){.view = *view, .training = training, .seed = seed};
     for (int c = 0; c < view->channels; c++)

@@ -179,7 +179,7 @@ static int find_folder(struct bl_dataset *data, const struct kind *kind, const c
 }
 
 static int open_kind(struct bl_dataset *data, const struct kind *kind, const char *folder) {
-    bool python;
+    bool python = false;
     data->classes = kind->classes;
     data->channels = 3;
     data->height = data->width = SIZE;

@@ -95,7 +95,11 @@ struct bl_view {
     int channels, height, width;
     enum bl_augment augment;
     float mean[BL_MOST_CHANNELS], deviation[BL_MOST_CHANNELS]; // of values scaled to 0..1
+    float mixup, cutmix; // in training, of whole batches: alpha, BL_LEAST_ALPHA to BL_MOST_ALPHA; 0: none. Of both
+                         // a batch has one
 };
+#define BL_LEAST_ALPHA 0.001
+#define BL_MOST_ALPHA 100.0
 /* The augmentation that goes with this dataset and input size; nothing is normalised. */
 void bl_view_default(struct bl_view *view, const struct bl_dataset *data, int channels, int height, int width);
 bool bl_view_large(int height, int width); // such inputs are trained as on ImageNet
@@ -107,6 +111,7 @@ int bl_view_normalise(struct bl_view *view, struct bl_dataset *data, const char 
 const char *bl_normalise_default(const struct bl_dataset *data, int height, int width);
 /* What images are scaled to cover in evaluation. */
 void bl_view_scale(const struct bl_view *view, int *height, int *width);
+int bl_view_check(const struct bl_view *view); // BLANCH_EUSAGE: it cannot be had
 const char *bl_augment_name(enum bl_augment augment);
 int bl_augment_parse(const char *name, enum bl_augment *augment); // BLANCH_EUSAGE
 
@@ -140,6 +145,8 @@ struct bl_batch {
     int count;             // in evaluation it may be 0 within an epoch, where all images of a batch are damaged
     const float *images;   // (count, height, width, channels)
     const int32_t *labels; // (count)
+    const int32_t *others; // (count) of mixed images: `share` is of the label's class, the rest of this one; else NULL
+    float share;           // from 0.5 to 1
     bool last;             // of its epoch
     uint64_t epoch;
     int offset, whole; // of a part: its place in the whole batch, and that batch's images, damaged ones included

@@ -72,6 +72,26 @@ struct bl_dataset {
     size_t message_count, message_capacity, reported;
 };
 
+/* --- mix.c */
+struct bl_mixed {
+    float *images;            // (count, height, width, channels)
+    int32_t *labels, *others; // (count)
+    float *last;              // room for one image
+    int count;
+};
+/* Mixes a batch by the view's mixup or cutmix, writes others, and returns the share of the labels, which become those
+ * of the larger part. */
+float bl_mix_batch(const struct bl_view *view, uint64_t seed, uint64_t epoch, uint32_t batch, struct bl_mixed *mixed);
+/* Its parts. A number of Beta(a, a); image i = share of image i + the rest of image i - 1; the box of CutMix about a
+ * point, from 0 to 1; filled from image i - 1, the share that is left. */
+double bl_draw_beta(uint64_t seed, uint64_t epoch, uint32_t batch, double a);
+void bl_mix_images(float *images, int count, size_t floats, float *last, double share);
+struct bl_box {
+    int left, top, right, bottom; // right and bottom outside
+};
+struct bl_box bl_cut_box(int height, int width, double x, double y, double share);
+double bl_cut_images(float *images, int count, int height, int width, int channels, float *last, struct bl_box box);
+
 /* --- dataset.c */
 int bl_dataset_names(struct bl_dataset *data, const char *const *names); // copies data->classes names
 size_t bl_dataset_bytes(const struct bl_dataset *data);                  // of an image, where all are of one size

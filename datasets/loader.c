@@ -12,12 +12,14 @@
 #define HELD_RUN 16               // images that a thread takes at a time, from memory; from files, 1
 
 struct slot {
-    float *images; // (batch, height, width, channels)
-    int32_t *labels;
-    uint32_t *indices;       // of the images to read
-    bool *left_out;          // of those read: damaged, in evaluation
-    uint32_t count, pending; // images; those not finished
-    uint32_t offset, whole;  // see struct bl_batch
+    float *images;            // (batch, height, width, channels)
+    int32_t *labels, *others; // others: of mixed images
+    float *last;              // room for one image, to mix
+    float share;              // see struct bl_batch
+    uint32_t *indices;        // of the images to read
+    bool *left_out;           // of those read: damaged, in evaluation
+    uint32_t count, pending;  // images; those not finished
+    uint32_t offset, whole;   // see struct bl_batch
     uint64_t epoch;
     uint32_t number; // of the batch in its epoch
     bool ready;
@@ -76,6 +78,17 @@ static int fill_run(struct bl_loader *loader, struct slot *slot, uint32_t begin,
     int code = 0;
     for (uint32_t i = begin; !code && i < end; i++) code = fill_image(loader, slot, i);
     return code;
+}
+
+static bool mixes(const struct bl_loader *loader) {
+    const struct bl_view *view = &loader->options.view;
+    return loader->options.training && (view->mixup > 0 || view->cutmix > 0);
+}
+
+static void mix(const struct bl_loader *loader, struct slot *slot) {
+    struct bl_mixed mixed = {slot->images, slot->labels, slot->others, slot->last, (int)slot->count};
+    if (mixes(loader) && slot->count)
+        slot->share = bl_mix_batch(&loader->options.view, loader->options.seed, slot->epoch, slot->number, &mixed);
 }
 
 /* Once all images are there. */
@@ -161,13 +174,18 @@ static void *fill(void *argument) {
         loader->rate.images += end - begin;
         loader->rate.seconds += seconds;
         slot->pending -= end - begin;
-        slot->ready = !code && !slot->pending;
-        if (slot->ready) close_gaps(loader, slot);
+        if (!code && !slot->pending) {
+            close_gaps(loader, slot);
+            pthread_mutex_unlock(&loader->lock); // the slot is this thread's until it is ready
+            mix(loader, slot);
+            pthread_mutex_lock(&loader->lock);
+            slot->ready = true;
+        }
         if (code && !loader->code) {
             loader->code = code;
             loader->message = bl_strdup(blanch_error_message());
         }
-        if (slot->ready || code) pthread_cond_broadcast(&loader->filled);
+        if (code || !slot->pending) pthread_cond_broadcast(&loader->filled);
         if (code) pthread_cond_broadcast(&loader->freed);
     }
     pthread_mutex_unlock(&loader->lock);
@@ -190,6 +208,11 @@ static int make_slots(struct bl_loader *loader) {
         slot->labels = bl_calloc(loader->batch, sizeof *slot->labels);
         slot->indices = bl_calloc(loader->batch, sizeof *slot->indices);
         slot->left_out = bl_calloc(loader->batch, sizeof *slot->left_out);
+        if (mixes(loader)) {
+            slot->others = bl_calloc(loader->batch, sizeof *slot->others);
+            slot->last = bl_calloc(loader->image_floats, sizeof *slot->last);
+            if (!slot->others || !slot->last) return BLANCH_ENOMEM;
+        }
         if (!slot->images || !slot->labels || !slot->indices || !slot->left_out)
             return bl_fail(BLANCH_ENOMEM, "out of host memory for %d batches of %u images ahead; use a smaller batch",
                            ahead + 1, loader->batch);
@@ -268,6 +291,8 @@ void bl_loader_close(struct bl_loader *loader) {
     for (uint64_t i = 0; i < loader->slot_count; i++) {
         free(loader->slots[i].images);
         free(loader->slots[i].labels);
+        free(loader->slots[i].others);
+        free(loader->slots[i].last);
         free(loader->slots[i].indices);
         free(loader->slots[i].left_out);
     }
@@ -302,6 +327,8 @@ int bl_loader_next(struct bl_loader *loader, struct bl_batch *batch) {
             *batch = (struct bl_batch){.count = (int)slot->count,
                                        .images = slot->images,
                                        .labels = slot->labels,
+                                       .others = slot->others,
+                                       .share = slot->others ? slot->share : 1,
                                        .last = slot->number + 1 == loader->batches,
                                        .epoch = slot->epoch,
                                        .offset = (int)slot->offset,

@@ -48,7 +48,7 @@ static struct token text_of(struct reader *r, int length_bytes) {
 }
 
 static struct token number_of(struct reader *r, int bytes) {
-    uint64_t number;
+    uint64_t number = 0;
     const bool good = take(r, bytes, &number);
     return (struct token){.kind = good ? NUMBER : WRONG, .number = bytes == 4 ? (int32_t)number : (int64_t)number};
 }

@@ -1,6 +1,6 @@
-/* Of all gradients together, for clipping their norm. Arrays of count floats; an item takes `chunk` of them.
- * squares: sums[i] = the sum of the squares of chunk i. scale: grad *= by.
- *   VEC   1; required, for vec.h */
+/* Of all gradients together, for clipping their norm, and for steps in parts. Arrays of count floats; an item takes
+ * `chunk` of them. squares: sums[i] = the sum of the squares of chunk i. scale: grad *= by. add: to += from. VEC   1;
+ * required, for vec.h */
 #include "vec.h"
 
 kernel void squares(global const float *restrict grad, global float *restrict sums, long count, int chunk) {
@@ -21,4 +21,9 @@ kernel void squares(global const float *restrict grad, global float *restrict su
 kernel void scale(global float *restrict grad, long count, int chunk, float by) {
     const size_t begin = get_global_id(0) * chunk, end = min(begin + chunk, (size_t)count);
     for (size_t i = begin; i < end; i++) grad[i] *= by;
+}
+
+kernel void add(global const float *restrict from, global float *restrict to, long count, int chunk) {
+    const size_t begin = get_global_id(0) * chunk, end = min(begin + chunk, (size_t)count);
+    for (size_t i = begin; i < end; i++) to[i] += from[i];
 }

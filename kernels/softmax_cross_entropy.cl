@@ -1,8 +1,10 @@
 /* Per image: loss = L - z[label] with L = m + log(sum_j exp(z[j] - m)), m = max z; rank = how many classes lie before
  * the label's: those whose logit is larger, or equal with a lower index. logits (N, C), labels int (N),
  * out (N, 3): loss, rank, L. A label outside the classes, or a logit that is not finite, gives a NaN loss and an
- * infinite rank: such an image is never right. With `smoothing` s the loss is L - (1 - s) z[label] - s mean(z).
- * backward: dz[j] = (exp(z[j] - L) - (1 - s) (j == label) - s / classes) / whole, the images of the batch on all ranks.
+ * infinite rank: such an image is never right.
+ * With `smoothing` s and weights w of classes, which are 1 unless `weighted`, and whose mean is `mean`, the target of
+ * class j is t[j] = w[j] ((1 - s) (share (j == label) + (1 - share) (j == other)) + s / classes), and the loss the sum
+ * of t[j] (L - z[j]). Others are read where share is not 1. backward: dz[j] = (exp(z[j] - L) sum(t) - t[j]) / total.
  * forward: an item takes some images. backward: an item takes some classes (dimension 0) of some images (1).
  * `add` other than 0 adds to what dz holds.
  *   VEC   1; required, for vec.h */
@@ -13,7 +15,8 @@
     min(BEGIN(d, total) + ((size_t)(total) + get_global_size(d) - 1) / get_global_size(d), (size_t)(total))
 
 kernel void forward(global const ACT *logits, global const int *labels, global float *out, int images, int classes,
-                    float smoothing) {
+                    float smoothing, global const float *weights, int weighted, float mean, global const int *others,
+                    float share) {
     const size_t end = END(0, images);
     for (size_t n = BEGIN(0, images); n < end; n++) {
         global const ACT *z = logits + n * classes;
@@ -27,29 +30,42 @@ kernel void forward(global const ACT *logits, global const int *labels, global f
         for (int j = 0; j < classes; j++) {
             const float logit = LOAD_ACT1(z + j);
             sum += exp(logit - largest);
-            below += largest - logit;
+            below += (weighted ? weights[j] : 1.0f) * (largest - logit);
             finite &= isfinite(logit) != 0;
             rank += j != label && (!(logit <= right) || (logit == right && j < label));
         }
         const float total = log(sum);
-        const float short_of =
-            smoothing > 0.0f ? mix(largest - right, below / (float)classes, smoothing) : largest - right;
-        out[n * 3] = finite ? short_of + total : NAN;
+        const float own = (1.0f - smoothing) * (weighted && known ? weights[label] : 1.0f);
+        float loss = own * ((largest - right) + total);
+        if (share < 1.0f) {
+            const int other = clamp(others[n], 0, classes - 1);
+            const float part = (1.0f - smoothing) * (weighted ? weights[other] : 1.0f);
+            loss = share * loss + (1.0f - share) * part * ((largest - LOAD_ACT1(z + other)) + total);
+        }
+        if (smoothing > 0.0f) loss += smoothing * (below / (float)classes + mean * total);
+        out[n * 3] = finite ? loss : NAN;
         out[n * 3 + 1] = finite ? (float)rank : INFINITY;
         out[n * 3 + 2] = largest + total;
     }
 }
 
 kernel void backward(global const ACT *logits, global const int *labels, global const float *out, global ACT *dz,
-                     int images, int whole, int classes, float smoothing, int add) {
+                     int images, float total, int classes, float smoothing, global const float *weights, int weighted,
+                     float mean, global const int *others, float share, int add) {
     const size_t end = END(1, images), last = END(0, classes);
     for (size_t n = BEGIN(1, images); n < end; n++) {
-        const float total = out[n * 3 + 2];
+        const float largest = out[n * 3 + 2];
         const int label = labels[n];
-        const float other = smoothing / (float)classes, own = 1.0f - smoothing + other;
+        const bool known = label >= 0 && label < classes;
+        const int other = share < 1.0f ? clamp(others[n], 0, classes - 1) : -1;
+        const float hard = 1.0f - smoothing, own = hard * share, rest = hard - own, all = smoothing / (float)classes;
+        const float sum = own * (weighted && known ? weights[label] : 1.0f) +
+                          rest * (weighted && other >= 0 ? weights[other] : 1.0f) + smoothing * mean;
         for (size_t j = BEGIN(0, classes); j < last; j++) {
             const size_t at = n * classes + j;
-            const float g = (exp(LOAD_ACT1(logits + at) - total) - ((int)j == label ? own : other)) / (float)whole;
+            const float t = (weighted ? weights[j] : 1.0f) *
+                            (((int)j == label ? own : 0.0f) + ((int)j == other ? rest : 0.0f) + all);
+            const float g = (exp(LOAD_ACT1(logits + at) - largest) * sum - t) / total;
             STORE_ACT1(add ? LOAD_ACT1(dz + at) + g : g, dz + at);
         }
     }

@@ -70,7 +70,8 @@ int bl_model_build(struct bl_graph *graph, const struct blanch_model *model, con
                        or_else(options->width, bl_model_width(model)));
     struct blanch_tensor *logits = model->define(&b, x, model->variant);
     if (options->inference || !logits) return 0; // what failed is remembered: bl_graph_finish returns it
-    struct blanch_tensor *in[] = {logits, bl_graph_input_labels(graph)};
-    bl_graph_add(graph, "softmax_cross_entropy", "loss", &options->loss, in, 2);
+    struct blanch_tensor *in[3] = {logits, bl_graph_input_labels(graph)};
+    if (options->loss.pairs) in[2] = bl_graph_input_labels(graph);
+    bl_graph_add(graph, "softmax_cross_entropy", "loss", &options->loss, in, options->loss.pairs ? 3 : 2);
     return 0;
 }

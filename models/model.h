@@ -21,6 +21,7 @@ struct bl_network_options {
     enum blanch_precision precision;
     const char *optimiser;
     struct bl_loss_attrs loss;
+    int accumulate;                       // steps of up to so many batches; 0: of one
     float ema;                            // decay of the moving averages that are kept; 0: none are. Likewise
     const char *no_decay, *freeze_layers; // as bl_graph_select; not of one made for inference
 };

@@ -63,6 +63,8 @@ struct row {
         .eps = 1e-3f, .momentum = 0.1f                                                                                 \
     }
 
+static const float class_weights[] = {0.5f, 2, 1, 0, 3, 0.25f, 1.5f};
+
 static struct row rows[] = {
     // more shapes, for every engine: test_conv.c
     {"conv 3x3", "conv2d", {.conv = CONV(6, 7, 3, 3, 1, 1, 1, 1, 1)}, {2, 6, 9, 11}},
@@ -135,6 +137,14 @@ static struct row rows[] = {
     {"stochastic depth in evaluation", "stochastic_depth", {.dropout = {0.5f}}, {3, 2, 4, 5}, .eval = true},
     {"softmax cross-entropy", "softmax_cross_entropy", {{0}}, {5, 11, 1, 1}},
     {"softmax cross-entropy, smoothed labels", "softmax_cross_entropy", {.loss = {0.1f}}, {5, 11, 1, 1}},
+    {"softmax cross-entropy, weighted classes",
+     "softmax_cross_entropy",
+     {.loss = {.weight = class_weights}},
+     {5, 7, 1, 1}},
+    {"softmax cross-entropy, weighted classes, smoothed labels",
+     "softmax_cross_entropy",
+     {.loss = {.smoothing = 0.2f, .weight = class_weights}},
+     {3, 7, 1, 1}},
     {"softmax cross-entropy, smoothed labels in evaluation",
      "softmax_cross_entropy",
      {.loss = {0.3f}},

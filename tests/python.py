@@ -321,6 +321,34 @@ def test_options():
            batch=4096)
 
 
+def test_recipe():
+    """Names of the recipe reach the library; what they make is held against PyTorch in test_recipe.c."""
+    data = mnist(os.path.join(HOME, 'bars'), 128, 32)
+    network = small(label_smoothing=0.1, class_weights=[1] * 9 + [2], ema=0.5, no_decay='norm-bias', accumulate=2,
+                    freeze_layers='conv1', clip_grad_norm=1, optimiser='muon', pairs=True)
+    check(network.batch == 2 * small().batch and network.settings['clip_grad_norm'] == 1, network.settings)
+    first = network.state_dict()
+    history = network.fit(data, epochs=1, lr=0.01, schedule='onecycle', mixup=0.2, cutmix=1, quiet=True)
+    last, averages = network.state_dict(), network.ema().state_dict()
+    check(len(history.steps) > 2 and np.array_equal(first['conv1.weight'], last['conv1.weight']), history)
+    check(not np.array_equal(last['fc.weight'], averages['fc.weight']), 'no averages')
+    images, labels = bars(8)
+    one, two = small(pairs=True), small(pairs=True)
+    one.step(images, labels)
+    two.step(images, labels, others=labels[::-1].copy(), share=1)
+    check(same(one.state_dict(), two.state_dict()), 'a share of 1 is not all')
+    for words, options in (('label smoothing', {'label_smoothing': 1}), ('ema', {'ema': 1}),
+                           ("'nowhere'", {'no_decay': 'nowhere'}), ('10 classes', {'class_weights': [1, 2]}),
+                           ('nothing to train', {'freeze_layers': '*'}), ('accumulate', {'accumulate': 0}),
+                           ('class_weights', {'class_weights': 'balanced'})):
+        raises(blanch.UsageError, words, small, **options)
+    raises(blanch.UsageError, 'clip-grad-norm', small(clip_grad_norm=-1).step, images, labels)
+    raises(blanch.UsageError, 'pairs', small().step, images, labels, others=labels)
+    raises(blanch.UsageError, 'ema', small().ema)
+    stopped = small().fit((images, labels), epochs=9, lr=0, schedule='constant', early_stop=2, quiet=True)
+    check(len(stopped.epochs) == 3, stopped.epochs)
+
+
 def test_where_the_time_goes():
     with small(norm='nd') as network:
         network.record()

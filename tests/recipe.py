@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """The options of a training recipe on the command line: what they make, what config.json says, runs that are resumed
 with them, values that are refused. tests/recipe.py BLANCH [TEST...]. Prints TAP; makes its own small data."""
+import gzip
 import json
 import os
 import shutil
@@ -104,6 +105,75 @@ def test_label_smoothing():
     refuses(['--label-smoothing', 'differs'], 'train', '--resume', '--out', out, '--label-smoothing', 0.2)
 
 
+def test_class_weights():
+    def write(text):
+        with open(path('weights.json'), 'w') as f:
+            json.dump(text, f)
+        return path('weights.json')
+    out = resumed('balanced', '--class-weights', 'balanced')
+    changes('balanced-whole')
+    found = config(out)
+    check(found['class_weights'] == 'balanced' and len(found['class_weight']) == 10, found)
+    mean = sum(count * weight for count, weight in zip(labels(), found['class_weight'])) / 64
+    check(abs(mean - sum(map(bool, labels())) / 10) < 1e-6, mean)
+    names = {str(i): 1 + i for i in range(10)}
+    for text in (list(range(1, 11)), names):
+        out = train('weighed', '--class-weights', write(text), '--steps', 1)
+        check(config(out)['class_weight'] == list(range(1, 11)), config(out))
+    os.remove(path('weights.json'))
+    succeeds('train', '--resume', '--out', out, '--steps', 2, '--quiet')
+    for text, words in (([1] * 9, ['9 weights', '10 classes']), ([-1] * 10, ['class 0']), ([0] * 10, ['above 0']),
+                        ({**names, '3': 'x'}, ['class 3']), (7, ['array'])):
+        refuses(words, *TRAIN, '--data', data(), '--norm', 'bn', '--out', fresh('no'), '--class-weights', write(text))
+    refuses(['nowhere'], *TRAIN, '--data', data(), '--norm', 'bn', '--out', fresh('no'), '--class-weights',
+            path('nowhere'))
+
+
+def labels():
+    """How many training images each class has."""
+    with gzip.open(path('mnist', 'train-labels-idx1-ubyte.gz')) as f:
+        found = f.read()[8:]
+    return [found.count(bytes([c])) for c in range(10)]
+
+
+# --- mixed images --------------------------------------------------------------------------------
+
+def test_mixed_images():
+    for name, options in (('mixup', ['--mixup', 0.2]), ('cutmix', ['--cutmix', 1]),
+                          ('either', ['--mixup', 0.2, '--cutmix', 1, '--accumulate', 2, '--class-weights',
+                                      'balanced'])):
+        out = resumed(name, *options)
+        changes(name + '-whole')
+    check((config(out)['mixup'], config(out)['cutmix']) == (0.2, 1), config(out))
+    one = train('one', '--steps', 4, '--mixup', 0.5, '-j', 1)
+    more = train('more', '--steps', 4, '--mixup', 0.5, '-j', 3)
+    check(tensors(os.path.join(one, 'last.safetensors')) == tensors(os.path.join(more, 'last.safetensors')),
+          'more threads mix otherwise')
+    succeeds(*TRAIN, '--data', data(), '--norm', 'bn', '--out', fresh('checked'), '--steps', 1, '--validate', 1,
+             '--mixup', 1, '--label-smoothing', 0.1)
+    for option in ('--mixup', '--cutmix'):
+        for value in (0, -1, 1000):
+            refuses([option], *TRAIN, '--data', data(), '--norm', 'bn', '--out', fresh('no'), option, value)
+
+
+# --- steps of several batches --------------------------------------------------------------------
+
+def test_accumulate():
+    """But for rounding, as a step of the larger batch; dropout and the last, smaller step included."""
+    runs = []
+    for name, options in (('large', ['--batch', 24]), ('parts', ['--batch', 8, '--accumulate', 3])):
+        out = train(name, '--epochs', 2, '--lr', 0.05, *options, norm='none')
+        runs.append([(line['step'], line['loss'], line['lr']) for line in log(out, 'step')])
+        check(config(out)['steps_per_epoch'] == 3, config(out))
+    check(len(runs[0]) == 6 and all(a[0] == b[0] and a[2] == b[2] and abs(a[1] - b[1]) < 1e-4 * a[1]
+                                    for a, b in zip(*runs)), runs)
+    for norm in ('bn', 'nd'):
+        resumed('accumulated-' + norm, '--accumulate', 2, norm=norm)
+    refuses(['leave --accumulate out'], *TRAIN, '--data', data(), '--norm', 'nd', '--out', fresh('no'),
+            '--accumulate', 2, '--overhead-budget', '20%')
+    refuses(['--accumulate'], *TRAIN, '--data', data(), '--norm', 'bn', '--out', fresh('no'), '--accumulate', 0)
+
+
 # --- the rate ------------------------------------------------------------------------------------
 
 def test_schedules():
@@ -170,6 +240,84 @@ def test_no_decay_and_frozen_layers():
             '--freeze-layers', 'conv1', '--overhead-budget', '20%')
 
 
+# --- epochs --------------------------------------------------------------------------------------
+
+def test_early_stop():
+    """With a rate of nothing the first epoch is the best."""
+    out = train('early', '--lr', 0, '--schedule', 'constant', '--epochs', 9, '--early-stop', 2)
+    check([line['epoch'] for line in log(out, 'epoch')] == [1, 2, 3], log(out, 'epoch'))
+    succeeds('train', '--resume', '--out', out, '--quiet')
+    check(len(log(out, 'epoch')) == 3, 'it goes on when it is resumed')
+    done = succeeds('train', '--resume', '--out', out, '--early-stop', 4)
+    check(len(log(out, 'epoch')) == 5 and 'stopped early' in done.stderr, log(out, 'epoch'))
+    parts = train('early-parts', '--lr', 0, '--schedule', 'constant', '--epochs', 2, '--early-stop', 2)
+    succeeds('train', '--resume', '--out', parts, '--epochs', 9, '--quiet')
+    check(len(log(parts, 'epoch')) == 3, log(parts, 'epoch'))
+
+
+def test_weights_of_epochs():
+    def kept(out):
+        return sorted(name for name in os.listdir(out) if name.startswith('epoch-'))
+    out = train('every', '--epochs', 5, '--save-every', 2)
+    check(kept(out) == ['epoch-0002.safetensors', 'epoch-0004.safetensors'], kept(out))
+    out = train('some', '--epochs', 5, '--save-every', 1, '--keep', 2)
+    check(kept(out) == ['epoch-0004.safetensors', 'epoch-0005.safetensors'], kept(out))
+    check(tensors(os.path.join(out, 'epoch-0005.safetensors')) == tensors(os.path.join(out, 'last.safetensors')),
+          'the last epoch has other weights')
+    refuses(['--save-every'], *TRAIN, '--data', data(), '--norm', 'bn', '--out', fresh('no'), '--keep', 2)
+    for option in ('--early-stop', '--save-every', '--keep'):
+        refuses([option], *TRAIN, '--data', data(), '--norm', 'bn', '--out', fresh('no'), option, 0)
+
+
+# --- a file of settings --------------------------------------------------------------------------
+
+def test_config():
+    def write(text):
+        with open(path('settings.json'), 'w') as f:
+            f.write(text if isinstance(text, str) else json.dumps(text))
+        return path('settings.json')
+    options = ['--schedule', 'constant', '--lr', 0.05, '--epochs', 2, '--label-smoothing', 0.1, '--ema', 0.5,
+               '--no-decay', 'norm-bias', '--seed', 3]
+    first = train('first', *options)
+    succeeds('train', '--config', os.path.join(first, 'config.json'), '--out', fresh('again'), '--quiet')
+    for file in ('last.safetensors', 'ema.safetensors'):
+        check(tensors(os.path.join(first, file)) == tensors(path('again', file)), '%s differs' % file)
+    check(config(first)['settings'] == config(path('again'))['settings'], config(path('again')))
+    own = dict(model='smallcnn', norm='nd', data=data(), batch=16, steps=3, lr=0.05, nd_iter=4, early_stop=2)
+    succeeds('train', '--config', write(own), '--out', fresh('own'), '--norm', 'bn', '--epochs', 1, '--lr', 0.01,
+             '--quiet')
+    found = {key: config(path('own')).get(key) for key in ('norm', 'epochs', 'steps', 'lr', 'batch', 'early_stop')}
+    check(found == dict(norm='bn', epochs=1, steps=None, lr=0.01, batch=16, early_stop=2), found)
+    for text, words in (({**own, 'label_smothing': 0.1}, ['label_smoothing']), ({**own, 'lr': 'x'}, ['"lr"']),
+                        ([1], ['settings']), ('{', ['settings.json']), ({**own, 'ema': 2}, ['"ema"']),
+                        ({'model': 'smallcnn', 'data': data()}, ['--norm']), ({'norm': 'bn'}, ['--model']),
+                        ({**own, 'settings': {'x': 1}}, ['"x"'])):
+        refuses(words, 'train', '--config', write(text), '--out', fresh('no'))
+        check(not os.path.exists(path('no')), 'a directory is left')
+    refuses(['nowhere'], 'train', '--config', path('nowhere.json'), '--out', fresh('no'))
+    refuses(['--config'], 'train', '--config', write(own), '--out', path('own'), '--resume')
+
+
+# --- muon ----------------------------------------------------------------------------------------
+
+def test_muon():
+    for norm in ('bn', 'nd'):
+        out = resumed('muon-' + norm, '--optimiser', 'muon', norm=norm)
+    header, _ = tensors(os.path.join(out, 'last.state.safetensors'))
+    kinds = {name: {key.rsplit('.', 1)[1] for key in header if key.startswith(name + '.')}
+             for name in ('conv1.weight', 'conv1.bias', 'fc.weight')}
+    check(kinds == {'conv1.weight': {'momentum_buffer'}, 'conv1.bias': {'exp_avg', 'exp_avg_sq'},
+                    'fc.weight': {'exp_avg', 'exp_avg_sq'}}, kinds)
+    found = {key: config(out).get(key) for key in ('optimiser', 'momentum', 'nesterov', 'lr', 'weight_decay', 'beta2')}
+    check(found == dict(optimiser='muon', momentum=0.95, nesterov=True, lr=1e-3, weight_decay=0.1, beta2=0.999), found)
+    done = json.loads(succeeds('bench', '--model', 'smallcnn', '--norm', 'bn', '--batch', 2, '--steps', 1,
+                               '--optimiser', 'muon', '--json').stdout)
+    work = done['work']['update']
+    check(work['operations'] > 1e6 and work['bytes'] > 1e5, work)
+    out = train('muon-learns', '--optimiser', 'muon', '--epochs', 6, '--lr', 0.01)
+    check(log(out, 'epoch')[-1]['train_top1'] > 60, log(out, 'epoch'))
+
+
 # --- averages ------------------------------------------------------------------------------------
 
 def test_ema():
@@ -198,6 +346,38 @@ def test_clip_grad_norm():
     for value in (0, -1, 'much'):
         refuses(['--clip-grad-norm'], *TRAIN, '--data', data(), '--norm', 'bn', '--out', fresh('no'),
                 '--clip-grad-norm', value)
+
+
+# --- what a CI job asks --------------------------------------------------------------------------
+
+def test_expectations():
+    """A miss is status 1, one line, and leaves a whole run."""
+    more = [*TRAIN, '--data', data(), '--norm', 'bn', '--epochs', 6, '--lr', 0.05, '--out']
+    succeeds(*more, fresh('kept'), '--expect-top1', 5)
+    refuses(['--expect-top1'], *more, fresh('missed'), '--expect-top1', 100, status=1)
+    for file in ('last.safetensors', 'best.safetensors'):
+        check(tensors(path('kept', file)) == tensors(path('missed', file)), '%s differs' % file)
+    bench = ['bench', '--model', 'smallcnn', '--norm', 'bn', '-b', 2, '--steps', 2]
+    succeeds(*bench, '--expect-ms', 1e6)
+    done = blanch(*bench, '--expect-ms', 1e-3, '--tolerance', '50%', '--json')
+    check(done.returncode == 1 and json.loads(done.stdout)['step_ms'] > 0 and '50 %' in done.stderr, done.stderr)
+    for options in (['--tolerance', '5%'], ['--expect-ms', 1, '--tolerance', 'much'], ['--expect-ms', 1, '--tolerance',
+                    '-5%']):
+        refuses(['--tolerance'], *bench, *options)
+    refuses(['--expect-ms'], *bench, '--expect-ms', 0)
+    refuses(['--expect-top1'], *more, fresh('no'), '--expect-top1', 101)
+
+
+def test_habits():
+    """-b, --batch-size and -j are known, and what is near something is named."""
+    for options in (['-b', 8, '-j', 2], ['-b8', '--workers', 1], ['--batch-size', 8]):
+        out = fresh('habit')
+        succeeds('train', '--model', 'smallcnn', '--norm', 'bn', '--data', data(), '--out', out, '--steps', 1, *options)
+        check(config(out)['batch'] == 8, config(out))
+    refuses(['--batch needs a value'], *TRAIN, '-b')
+    refuses(["'-x'"], *TRAIN, '-x', 3)
+    refuses(['--label-smoothing'], *TRAIN, '--labl-smoothing', 0.1)
+    refuses(['--workers'], *TRAIN, '-j', 0)
 
 
 if __name__ == '__main__':

@@ -7,6 +7,7 @@
 
 #include "harness.h"
 #include "graph/graph.h"
+#include "internal.h"
 #include "io/files.h"
 #include "train/train.h"
 #include <stdlib.h>
@@ -53,27 +54,42 @@ static void run_loss(const cJSON *one) {
     size_t images, count;
     double *labels = numbers(one, "labels", &images), *logits = numbers(one, "logits", &count), *grad;
     const int classes = (int)(count / images), n = (int)images;
-    const struct bl_loss_attrs attrs = {.smoothing = (float)number(one, "smoothing")};
+    struct bl_loss_attrs attrs = {.smoothing = (float)number(one, "smoothing")};
+    double total = 0, *weights = NULL;
+    float *weight = NULL;
+    if (cJSON_GetObjectItem(one, "weights")) {
+        size_t given;
+        weights = numbers(one, "weights", &given);
+        attrs.weight = weight = narrow(weights, given);
+    }
+    const cJSON *others = cJSON_GetObjectItem(one, "others");
     struct bl_graph *graph;
     check(bl_graph_create(&graph, device, n, false));
     bl_graph_want_input_grads(graph);
-    struct blanch_tensor *in[] = {bl_graph_input(graph, classes, 1, 1), bl_graph_input_labels(graph)};
-    bl_graph_add(graph, "softmax_cross_entropy", "loss", &attrs, in, 2);
+    struct blanch_tensor *in[3] = {bl_graph_input(graph, classes, 1, 1), bl_graph_input_labels(graph)};
+    if (others) in[2] = bl_graph_input_labels(graph), attrs.pairs = 1;
+    bl_graph_add(graph, "softmax_cross_entropy", "loss", &attrs, in, others ? 3 : 2);
     check(bl_graph_finish(graph, 0));
     int32_t label[16];
     for (int i = 0; i < n; i++) label[i] = (int32_t)labels[i];
+    for (int i = 0; i < n; i++) total += weight ? weights[label[i]] : 1;
+    bl_graph_weigh_batch(graph, weight ? total : 0);
     float *values = narrow(logits, count);
     check(bl_mem_write(in[1]->mem, 0, sizeof *label * images, label));
+    for (int i = 0; others && i < n; i++) label[i] = cJSON_GetArrayItem(others, i)->valueint;
+    if (others) check(bl_mem_write(in[2]->mem, 0, sizeof *label * images, label));
+    if (others) bl_graph_share_labels(graph, (float)number(one, "share"));
     check(bl_tensor_write(graph, in[0], n, values));
     check(bl_graph_forward(graph, n, true));
     check(bl_graph_backward(graph, n));
     struct blanch_metrics metrics;
     check(bl_graph_metrics(graph, n, &metrics));
+    metrics.loss *= n / total;
     assert_true(fabs(metrics.loss - number(one, "loss")) < 1e-6 * fmax(1, number(one, "loss")));
     check(bl_tensor_read(graph, in[0]->grad, n, values));
     grad = numbers(one, "grad", &count);
     compare("the gradient", values, grad, count, 1e-5);
-    free(labels), free(logits), free(grad), free(values);
+    free(labels), free(logits), free(grad), free(values), free(weights), free(weight);
     bl_graph_free(graph);
 }
 
@@ -81,6 +97,71 @@ static void test_loss(void **state) {
     if (!device) skip();
     const cJSON *one;
     cJSON_ArrayForEach(one, cJSON_GetObjectItem(reference, "loss")) run_loss(one);
+}
+
+/* --- mixed batches -------------------------------------------------------------------------------- */
+
+enum { SIDE = 7, CHANNELS = 3, BATCH = 5, IMAGE = SIDE * SIDE * CHANNELS };
+
+/* From (N, C, H, W) to (N, H, W, C). */
+static float *read_images(const cJSON *object) {
+    size_t count;
+    double *values = numbers(object, "images", &count);
+    float *images = calloc(count, sizeof *images);
+    assert_true(count == BATCH * IMAGE);
+    for (int i = 0; i < (int)count; i++)
+        images[i / IMAGE * IMAGE + i % (SIDE * SIDE) * CHANNELS + i % IMAGE / (SIDE * SIDE)] = (float)values[i];
+    free(values);
+    return images;
+}
+
+static void test_mixup(void **state) {
+    const cJSON *mixing = cJSON_GetObjectItem(reference, "mixing"), *one;
+    cJSON_ArrayForEach(one, cJSON_GetObjectItem(mixing, "mixed")) {
+        float *images = read_images(mixing), *want = read_images(one), last[IMAGE];
+        bl_mix_images(images, BATCH, IMAGE, last, number(one, "share"));
+        for (int i = 0; i < BATCH * IMAGE; i++) assert_float_equal(images[i], want[i], 1e-6f);
+        free(images), free(want);
+    }
+}
+
+static void test_cutmix(void **state) {
+    const cJSON *mixing = cJSON_GetObjectItem(reference, "mixing"), *one;
+    cJSON_ArrayForEach(one, cJSON_GetObjectItem(mixing, "cut")) {
+        float *images = read_images(mixing), *first = read_images(mixing), last[IMAGE];
+        const cJSON *box = cJSON_GetObjectItem(one, "box");
+        const int b[] = {cJSON_GetArrayItem(box, 0)->valueint, cJSON_GetArrayItem(box, 1)->valueint,
+                         cJSON_GetArrayItem(box, 2)->valueint, cJSON_GetArrayItem(box, 3)->valueint};
+        const struct bl_box found = bl_cut_box(SIDE, SIDE, (number(one, "x") + 0.5) / SIDE,
+                                               (number(one, "y") + 0.5) / SIDE, number(one, "share"));
+        assert_true(found.left == b[0] && found.top == b[1] && found.right == b[2] && found.bottom == b[3]);
+        assert_true(fabs(bl_cut_images(images, BATCH, SIDE, SIDE, CHANNELS, last, found) - number(one, "left")) <
+                    1e-12);
+        for (int i = 0; i < BATCH * IMAGE; i++) {
+            const int x = i / CHANNELS % SIDE, y = i / CHANNELS / SIDE % SIDE, image = i / IMAGE;
+            const bool cut = x >= b[0] && x < b[2] && y >= b[1] && y < b[3];
+            assert_true(images[i] == first[cut ? i % IMAGE + (image + BATCH - 1) % BATCH * IMAGE : i]);
+        }
+        free(images), free(first);
+    }
+}
+
+/* Mean and variance of Beta(a, a): 1/2 and 1 / (4 (2 a + 1)). */
+static void test_beta(void **state) {
+    static const double alphas[] = {0.1, 0.2, 1, 4};
+    enum { DRAWS = 20000 };
+    for (int k = 0; k < BL_COUNT(alphas); k++) {
+        double sum = 0, squares = 0;
+        for (uint32_t i = 0; i < DRAWS; i++) {
+            const double x = bl_draw_beta(7, 3, i, alphas[k]);
+            assert_true(x >= 0 && x <= 1);
+            sum += x, squares += (x - 0.5) * (x - 0.5);
+        }
+        assert_true(fabs(sum / DRAWS - 0.5) < 0.015);
+        assert_true(fabs(squares / DRAWS * 4 * (2 * alphas[k] + 1) - 1) < 0.03);
+    }
+    assert_true(bl_draw_beta(7, 3, 1, 0.001) == bl_draw_beta(7, 3, 1, 0.001)); // far out, and repeated
+    assert_true(isfinite(bl_draw_beta(1, 1, 1, 0.001)) && isfinite(bl_draw_beta(1, 1, 1, 100)));
 }
 
 /* --- schedules ------------------------------------------------------------------------------------ */
@@ -121,11 +202,12 @@ static void test_refused_schedules(void **state) {
 
 /* --- training --------------------------------------------------------------------------------------- */
 
-enum { FEATURES = 6, HIDDEN = 8, CLASSES = 5, IMAGES = 6 };
+enum { FEATURES = 6, HIDDEN = 8, MIDDLE = 4, CLASSES = 5, IMAGES = 12 };
 
 static struct blanch_tensor *define(struct blanch_builder *b, struct blanch_tensor *x, void *context) {
     x = blanch_linear(b, "fc1", x, HIDDEN);
     x = blanch_batchnorm2d(b, "bn1", blanch_unary(b, "tanh", x));
+    x = blanch_unary(b, "tanh", blanch_linear(b, "middle", x, MIDDLE));
     return blanch_linear(b, "fc2", x, CLASSES);
 }
 
@@ -142,11 +224,11 @@ static struct blanch_network *make_network(const cJSON *settings) {
                                                  .height = 1,
                                                  .width = 1,
                                                  .define = define};
-    const struct blanch_loss_options loss = {.size = sizeof loss,
-                                             .label_smoothing = setting(settings, "label_smoothing")};
+    struct blanch_loss_options loss = {.size = sizeof loss, .label_smoothing = setting(settings, "label_smoothing")};
     struct blanch_network_options options = {
         .size = sizeof options,
-        .batch = IMAGES,
+        .batch = cJSON_GetObjectItem(settings, "batch") ? (int)number(settings, "batch") : IMAGES,
+        .accumulate = (int)setting(settings, "accumulate"),
         .loss = &loss,
         .optimiser = cJSON_GetObjectItem(settings, "optimiser")->valuestring,
         .no_decay = cJSON_GetStringValue(cJSON_GetObjectItem(settings, "no_decay")),
@@ -155,10 +237,18 @@ static struct blanch_network *make_network(const cJSON *settings) {
     };
     struct blanch_model *model;
     struct blanch_network *network;
+    float *weights = NULL;
+    size_t count;
+    if (cJSON_GetObjectItem(settings, "class_weights")) {
+        double *values = numbers(settings, "class_weights", &count);
+        loss.class_weights = weights = narrow(values, count), loss.weights = (int)count;
+        free(values);
+    }
     check(blanch_model_define(&model, &definition));
     options.definition = model;
     check(blanch_network_create(&network, device, &options));
     blanch_model_free(model);
+    free(weights);
     return network;
 }
 
@@ -231,9 +321,8 @@ static void test_training(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_loss),
-        cmocka_unit_test(test_schedules),
-        cmocka_unit_test(test_refused_schedules),
+        cmocka_unit_test(test_loss),     cmocka_unit_test(test_mixup),     cmocka_unit_test(test_cutmix),
+        cmocka_unit_test(test_beta),     cmocka_unit_test(test_schedules), cmocka_unit_test(test_refused_schedules),
         cmocka_unit_test(test_training),
     };
     if (bl_json_read(REFERENCE_DIR "/recipe.json", &reference)) {

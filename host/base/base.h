@@ -60,7 +60,8 @@ enum bl_purpose {
     BL_RANDOM_AUGMENT,
     BL_RANDOM_DROPOUT,
     BL_RANDOM_SPLIT,
-    BL_RANDOM_DATA
+    BL_RANDOM_DATA,
+    BL_RANDOM_MIX
 };
 void bl_philox_raw(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4]);
 void bl_philox(uint64_t seed, enum bl_purpose purpose, uint64_t position, uint64_t stream, uint32_t out[4]);

@@ -1,6 +1,7 @@
 /* blanch bench: the time of a training step, or of a forward pass in evaluation, on synthetic data. */
 #include "cli/bench.h"
 #include "cli/tune.h"
+#include "base/text.h"
 #include "report/result.h"
 #include "train/open.h"
 #include "train/session.h"
@@ -19,6 +20,8 @@ struct bench {
     const char *input;     // "3x32x32"; NULL: the model's own
     const char *gemm;      // "MxNxK": a product instead of a network
     const char *precision; // "fp16"; NULL: fp32
+    float expect_ms;       // of a step; 0: nothing is expected
+    const char *tolerance; // "10%": by how much it may be longer
     const char *trace;     // file for the last recorded step; NULL: none
     struct bl_network_options network;
     struct blanch_model *model; // a reference
@@ -235,6 +238,27 @@ static int report(struct bench *b) {
     return 0;
 }
 
+/* As a share. */
+static int read_tolerance(const struct bench *b, double *share) {
+    const char *text = b->tolerance ? b->tolerance : "10%";
+    const size_t length = bl_text_decimal(text, share);
+    *share /= 100;
+    if (!length || (text[length] && strcmp(text + length, "%")) || !(*share >= 0 && *share <= 1e3))
+        return bl_fail(BLANCH_EUSAGE, "--tolerance takes per cent from 0 on, as in 10%%, not '%s'", text);
+    if (b->tolerance && !(b->expect_ms > 0))
+        return bl_fail(BLANCH_EUSAGE, "--tolerance is of what --expect-ms X expects: give it too");
+    if (b->gemm && b->expect_ms > 0)
+        return bl_fail(BLANCH_EUSAGE, "--gemm times a product by several ways: leave --expect-ms out");
+    return 0;
+}
+
+static int check_expected(const struct bench *b, double tolerance) {
+    const double middle = median(b->times, b->steps), most = (double)b->expect_ms * (1 + tolerance);
+    if (!(b->expect_ms > 0) || middle <= most) return 0;
+    return bl_fail(BLANCH_EMISMATCH, "the median is %.3f ms, and --expect-ms expects %.6g ms and %.6g %% more at most",
+                   middle, (double)b->expect_ms, 100 * tolerance);
+}
+
 static int run(int argc, char **argv) {
     struct bench b = {.steps = 20, .warmup = 3};
     bool help;
@@ -246,6 +270,9 @@ static int run(int argc, char **argv) {
         {"inference", BL_OPT_FLAG, &b.inference, 0, 0, NULL, "times forward passes in evaluation instead"},
         {"precision", BL_OPT_TEXT, &b.precision, 0, 0, "fp32|fp16|bf16", "how activations are stored (fp32)"},
         {"trace", BL_OPT_TEXT, &b.trace, 0, 0, "FILE", "the last recorded step, command by command, for Perfetto"},
+        {"expect-ms", BL_OPT_FLOAT, &b.expect_ms, 1e-6, 1e9, "X",
+         "ends with status 1 where the median takes longer, in milliseconds (none)"},
+        {"tolerance", BL_OPT_TEXT, &b.tolerance, 0, 0, "P%", "by how much it may be longer (10%)"},
         {"gemm", BL_OPT_TEXT, &b.gemm, 0, 0, "MxNxK", "times a matrix product instead of a network"},
         {0},
     };
@@ -261,6 +288,8 @@ static int run(int argc, char **argv) {
             "--gemm times a product alone: leave --model, --norm, --size, --input, --inference and --trace out");
     if (b.inference && (b.common.optimiser || b.common.recompute))
         return bl_fail(BLANCH_EUSAGE, "--inference trains nothing: leave --optimiser and --recompute out");
+    double tolerance;
+    if ((code = read_tolerance(&b, &tolerance))) return code;
     bl_end_in_order();
     if (b.gemm) return bl_bench_product(&b.common, b.gemm, b.steps);
     if (!(code = set_up(&b))) {
@@ -270,6 +299,7 @@ static int run(int argc, char **argv) {
     }
     if (!code && b.trace) code = bl_ledger_trace(b.session.ledger, b.trace, bl_options_json(options));
     if (!code) code = report(&b);
+    if (!code) code = check_expected(&b, tolerance);
     tear_down(&b);
     return code;
 }

@@ -21,6 +21,7 @@ struct bl_option {
     void *value;                 // bool, int, int, int64_t, float, const char *, uint64_t
     double min, max;             // of numbers; both 0: any
     const char *argument, *help; // help NULL: hidden
+    char letter;                 // -b besides; 0: none
 };
 /* Parses; what is no option stands at argv[1] and after it in the end, *operands of them (NULL: none are taken). --help
  * prints usage and the options and sets *help. A wrong option or value: BLANCH_EUSAGE, the message naming the option

@@ -108,14 +108,12 @@ static int build(struct bl_graph **graph, const struct bl_trained *t, struct bl_
     return code ? code : bl_graph_finish(*graph, 0);
 }
 
-static int write(const struct export *e, const struct bl_trained *t, struct bl_network_options *network) {
+static int write(const struct export *e, enum blanch_precision precision, const struct bl_trained *t,
+                 struct bl_network_options *network) {
     struct bl_graph *graph = NULL;
     struct source source = {0};
     struct metadata m = {0};
-    enum blanch_precision precision;
-    int code = bl_precision_parse(e->precision, &precision);
-    if (!code && precision == BLANCH_BF16) code = bl_fail(BLANCH_EUSAGE, "--precision takes fp32 or fp16 here");
-    if (!code) code = build(&graph, t, network);
+    int code = build(&graph, t, network);
     if (!code) code = open_source(&source, t, graph);
     if (!code) code = make_metadata(&m, t, network, graph);
     const struct bl_onnx_options options = {.path = e->onnx,
@@ -136,10 +134,13 @@ static int export(const struct export *e) {
     struct bl_trained trained;
     struct bl_network_options network;
     if (!e->onnx && !e->safetensors) return bl_fail(BLANCH_EUSAGE, "--onnx FILE or --safetensors FILE is missing");
+    enum blanch_precision precision;
     int code = e->onnx ? bl_onnx_check() : 0;
+    if (!code) code = bl_precision_parse(e->precision, &precision);
+    if (!code && precision == BLANCH_BF16) code = bl_fail(BLANCH_EUSAGE, "--precision takes fp32 or fp16 here");
     if (code) return code;
     code = bl_trained_find(&trained, &e->weights, &network);
-    if (!code) code = write(e, &trained, &network);
+    if (!code) code = write(e, precision, &trained, &network);
     if (!code && e->onnx) printf("%s: ONNX, opset %d\n", bl_shown(e->onnx), BL_ONNX_WRITTEN);
     if (!code && e->safetensors) printf("%s: the folded weights\n", bl_shown(e->safetensors));
     bl_trained_close(&trained);

@@ -137,9 +137,17 @@ static int unknown_option(const struct bl_command *command, const struct bl_opti
                    command->name);
 }
 
+/* As getopt_long answers for the option of this letter; else the letter. */
+static int find_letter(const struct bl_option *options, int letter) {
+    for (int i = 0; options && options[i].name; i++)
+        if (letter && options[i].letter == letter) return FIRST_VALUE + i;
+    return letter;
+}
+
 /* optopt names the option whose value is missing (':') or superfluous ('?'); it is 0 for unknown and ambiguous ones. */
 static int wrong_option(const struct bl_command *command, const struct bl_option *options, int answer, char **argv) {
     const char *text = argv[optind - 1];
+    optopt = find_letter(options, optopt);
     if (optopt >= FIRST_VALUE) {
         const struct bl_option *option = &options[optopt - FIRST_VALUE];
         if (answer == ':')
@@ -163,6 +171,14 @@ static int fill_table(const struct bl_option *options, struct option *table) {
     return 0;
 }
 
+/* '+' stops at each operand, so that other libraries than glibc, which do not reorder, behave the same. */
+static void list_letters(const struct bl_option *options, char *letters) {
+    letters = stpcpy(letters, "+:h");
+    for (; options && options->name; options++)
+        if (options->letter) *letters++ = options->letter, *letters++ = ':';
+    *letters = 0;
+}
+
 static void restart_getopt(void) {
 #ifdef __GLIBC__
     optind = 0;
@@ -172,16 +188,18 @@ static void restart_getopt(void) {
     opterr = 0;
 }
 
-/* '+' stops at each operand, so that other libraries than glibc, which do not reorder, behave the same. */
 int bl_options_parse(const struct bl_command *command, const struct bl_option *options, int argc, char **argv,
                      int *operands, bool *help) {
     struct option table[MAX_OPTIONS + 2] = {0};
+    char letters[2 * MAX_OPTIONS + 4];
     int count = 0, error = fill_table(options, table);
     *help = false;
     if (error) return error;
+    list_letters(options, letters);
     restart_getopt();
     for (bool only_operands = false; !only_operands || optind < argc;) {
-        int answer = only_operands ? -1 : getopt_long(argc, argv, "+:h", table, NULL);
+        int answer = only_operands ? -1 : getopt_long(argc, argv, letters, table, NULL);
+        if (answer != 'h') answer = find_letter(options, answer);
         if (answer == 'h') {
             print_help(command, options);
             *help = true;

@@ -29,12 +29,19 @@ static int parse(int argc, char **argv, struct bl_common *common, struct bl_trai
         {"data", BL_OPT_TEXT, &o->data, 0, 0, "SPEC",
          "fashion-mnist[:DIR], mnist|cifar10|cifar100|folder:DIR, npz:FILE, synthetic:CxHxW:N"},
         {"out", BL_OPT_TEXT, &o->out, 0, 0, "DIR", "the run's directory, made by the run"},
+        {"config", BL_OPT_TEXT, &o->config, 0, 0, "FILE", "settings as config.json has them; options go before it"},
         {"resume", BL_OPT_FLAG, &o->resume, 0, 0, NULL, "continues the run in --out from its last checkpoint"},
         {"epochs", BL_OPT_INT, &o->epochs, 1, 1e6, "N", "passes over the training images (1)"},
         {"steps", BL_OPT_INT64, &o->steps, 1, 1e12, "N", "ends after so many steps instead"},
+        {"early-stop", BL_OPT_INT, &o->early_stop, 1, 1e6, "N", "ends after N epochs without a better top-1 (never)"},
+        {"save-every", BL_OPT_INT, &o->save_every, 1, 1e6, "N", "epoch-E.safetensors after every N-th epoch (none)"},
+        {"keep", BL_OPT_INT, &o->keep, 1, 1e6, "N", "the last N of them alone (all)"},
         {"init", BL_OPT_TEXT, &o->init, 0, 0, "FILE", "starts from these weights (safetensors)"},
         {"new-head", BL_OPT_FLAG, &o->new_head, 0, 0, NULL, "of --init all is taken but the classifier"},
         {"augment", BL_OPT_TEXT, &o->augment, 0, 0, "NAME", "cifar, imagenet, none (follows the input size)"},
+        {"accumulate", BL_OPT_INT, &o->network.accumulate, 1, 1 << 20, "K", "a step takes K batches, a pass each (1)"},
+        {"class-weights", BL_OPT_TEXT, &o->class_weights, 0, 0, "balanced|FILE",
+         "of the loss, by how rare a class is, or as JSON has them (1 each)"},
         {"normalise", BL_OPT_TEXT, &o->normalise, 0, 0, "NAME",
          "measured, none, imagenet, cifar10, ...: mean and deviation (by the data)"},
         {"ema", BL_OPT_FLOAT, &o->network.ema, 0, 0.9999999, "DECAY",
@@ -45,6 +52,10 @@ static int parse(int argc, char **argv, struct bl_common *common, struct bl_trai
          "parameters that stay as they are, by name: layer1, '*.bias' (none)"},
         {"label-smoothing", BL_OPT_FLOAT, &o->network.loss.smoothing, 0, 0.999999, "X",
          "of the training labels: so much is shared by all classes (0)"},
+        {"mixup", BL_OPT_FLOAT, &o->mixup, BL_LEAST_ALPHA, BL_MOST_ALPHA, "A",
+         "images of a batch mixed in pairs, their shares of Beta(A, A) (none)"},
+        {"cutmix", BL_OPT_FLOAT, &o->cutmix, BL_LEAST_ALPHA, BL_MOST_ALPHA, "A",
+         "a box of each image is of another; with --mixup either of them (none)"},
         {"val-split", BL_OPT_TEXT, &o->val_split, 0, 0, "P%",
          "this share of the training images validates instead, by --seed"},
         {"split-file", BL_OPT_TEXT, &o->split_file, 0, 0, "FILE",
@@ -57,6 +68,9 @@ static int parse(int argc, char **argv, struct bl_common *common, struct bl_trai
         {"overhead-budget", BL_OPT_TEXT, &o->overhead_budget, 0, 0, "P%",
          "ND: refreshes the whitening as often as this overhead over BN allows (none)"},
         {"tensorboard", BL_OPT_TEXT, &o->tensorboard, 0, 0, "DIR", "writes event files for TensorBoard there"},
+        {"workers", BL_OPT_INT, &o->workers, 1, 16, "N", "threads of the loader, also -j (cores - 1)", .letter = 'j'},
+        {"expect-top1", BL_OPT_FLOAT, &o->expect_top1, 1e-6, 100, "P",
+         "ends with status 1 where the best top-1 is less, per cent (none)"},
         {"quiet", BL_OPT_FLAG, quiet, 0, 0, NULL, "no progress; warnings, and what is left out, are still said"},
         {0},
     };
@@ -84,10 +98,10 @@ static int take_common(struct bl_train_options *o, const struct bl_common *commo
     return code ? code : bl_common_recompute(common, &o->network.recompute);
 }
 
-/* A run that is resumed knows its network. What has no effect is said. */
+/* A run that is resumed, or has a file of settings, finds its network itself. What has no effect is said. */
 static int open_model(struct bl_train_options *o, const struct bl_common *common, struct blanch_model **model) {
     enum blanch_norm norm;
-    if (o->resume) return 0;
+    if (o->resume || o->config) return 0;
     int code = bl_common_model(common, model, &norm);
     if (code) return code;
     const bool nd = bl_model_norm(*model, norm) == BLANCH_ND;
@@ -128,7 +142,8 @@ const struct bl_command bl_command_train = {
         "usage: blanch train --model NAME|FILE.json --norm bn|nd|none|own --data SPEC --out DIR [options]\n"
         "       blanch train --resume --out DIR [--epochs N | --steps N]\n"
         "\n"
-        "Trains with SGD or AdamW. DIR receives config.json, log.jsonl, last.safetensors, best.safetensors (state "
+        "Trains with SGD, AdamW or Muon. DIR receives config.json, log.jsonl, last.safetensors, best.safetensors "
+        "(state "
         "dicts with\n"
         "PyTorch's names), last.state.safetensors, ledger.json (time by layer and phase) and trace.json. After an\n"
         "interruption (Ctrl-C, a signal, an error, a kill) --resume goes on with the settings of config.json, as if\n"

@@ -24,6 +24,12 @@ const struct bl_collectives *bl_graph_collectives(const struct bl_graph *graph) 
 void bl_graph_place_batch(struct bl_graph *graph, int64_t first, int64_t whole) {
     graph->first_image = first, graph->whole = whole;
 }
+void bl_graph_share_labels(struct bl_graph *graph, float share) {
+    graph->share = share;
+}
+void bl_graph_weigh_batch(struct bl_graph *graph, double total) {
+    graph->loss_total = total;
+}
 void bl_graph_no_dropout(struct bl_graph *graph) {
     graph->no_dropout = true;
 }
@@ -32,13 +38,16 @@ void bl_graph_want_input_grads(struct bl_graph *graph) {
 }
 
 struct bl_run bl_graph_run(const struct bl_graph *graph, int n, bool training) {
+    const int64_t whole = graph->whole ? graph->whole : n;
     return (struct bl_run){.n = n,
                            .training = training,
                            .no_dropout = graph->no_dropout,
                            .weights_version = graph->version,
                            .seed = graph->seed,
                            .step = graph->step,
-                           .whole = graph->whole ? graph->whole : n,
+                           .whole = whole,
+                           .share = graph->share,
+                           .loss_total = graph->loss_total > 0 ? graph->loss_total : (double)whole,
                            .first_image = graph->first_image,
                            .all = graph->all};
 }
@@ -78,7 +87,7 @@ int bl_graph_check_batch(const struct bl_graph *graph, int n, bool training) {
 static int forward(struct bl_graph *graph, int n, bool training, bool update) {
     int code = bl_graph_check_batch(graph, n, training);
     if (code) return code;
-    if (training) graph->version++, graph->step++; // running buffers change
+    if (training) graph->version++, graph->step += !graph->continues; // running buffers change
     struct bl_run run = bl_graph_run(graph, n, training);
     run.update = update;
     return act(graph, 0, graph->forward_count, &run);

@@ -7,7 +7,7 @@
 int bl_graph_create(struct bl_graph **out, struct blanch_device *dev, int batch, bool inference) {
     struct bl_graph *graph = bl_calloc(1, sizeof *graph);
     if (!graph) return BLANCH_ENOMEM;
-    *graph = (struct bl_graph){.dev = dev, .batch = batch, .inference = inference, .version = 1};
+    *graph = (struct bl_graph){.dev = dev, .batch = batch, .inference = inference, .version = 1, .share = 1};
     *out = graph;
     return batch >= 1 ? 0 : bl_fail(BLANCH_EUSAGE, "a batch of %d: it must be at least 1", batch);
 }
@@ -37,9 +37,11 @@ void bl_graph_free(struct bl_graph *graph) {
         bl_mem_free(graph->groups[i].data);
         bl_mem_free(graph->groups[i].grad);
         bl_mem_free(graph->groups[i].average);
+        bl_mem_free(graph->groups[i].sum);
         for (int k = 0; k < BL_MAX_STATES; k++) bl_mem_free(graph->groups[i].state[k]);
     }
     for (size_t i = 0; i < graph->order_count; i++) free(graph->orders[i].prefix), free(graph->orders[i].names);
+    bl_mem_free(graph->workspace);
     bl_mem_free(graph->buffers);
     bl_mem_free(graph->buffers_average);
     free(graph->nodes), free(graph->slots), free(graph->params), free(graph->orders), free(graph->actions),
@@ -115,6 +117,7 @@ struct blanch_tensor *bl_graph_input_as(struct bl_graph *graph, enum bl_type typ
     struct blanch_tensor *tensor = bl_graph_tensor(graph, LIFE_INPUT, -1, &shape);
     if (!tensor) return NULL;
     struct blanch_tensor **first = type == BL_I32 ? &graph->labels : &graph->input;
+    if (type == BL_I32 && graph->labels && !graph->others) graph->others = tensor;
     if (!*first) *first = tensor;
     return tensor;
 }
@@ -280,6 +283,9 @@ struct blanch_tensor *bl_graph_in(const struct bl_graph *graph) {
 struct blanch_tensor *bl_graph_labels(const struct bl_graph *graph) {
     return graph->labels;
 }
+struct blanch_tensor *bl_graph_others(const struct bl_graph *graph) {
+    return graph->others;
+}
 struct blanch_tensor *bl_graph_out(const struct bl_graph *graph) {
     return graph->logits;
 }
@@ -288,6 +294,12 @@ struct blanch_device *bl_graph_device(const struct bl_graph *graph) {
 }
 const struct bl_plan *bl_graph_plan(const struct bl_graph *graph) {
     return &graph->plan;
+}
+
+const struct bl_node *bl_graph_head(const struct bl_graph *graph) {
+    const struct bl_node *node = bl_graph_producer(graph, graph->logits);
+    while (node && !node->params && node->inputs) node = bl_graph_producer(graph, node->in[0]);
+    return node;
 }
 
 struct bl_node *bl_graph_producer(const struct bl_graph *graph, const struct blanch_tensor *tensor) {

@@ -66,7 +66,9 @@ struct bl_param *bl_graph_find_param(const struct bl_graph *graph, const char *n
 int64_t bl_graph_trainable(const struct bl_graph *graph);
 struct blanch_tensor *bl_graph_in(const struct bl_graph *graph); // the first input
 struct blanch_tensor *bl_graph_labels(const struct bl_graph *graph);
-struct blanch_tensor *bl_graph_out(const struct bl_graph *graph); // the logits: last node's out, or the loss's input
+struct blanch_tensor *bl_graph_others(const struct bl_graph *graph); // the second of int32; NULL: there is none
+const struct bl_node *bl_graph_head(const struct bl_graph *graph);   // the last layer with parameters before the logits
+struct blanch_tensor *bl_graph_out(const struct bl_graph *graph);    // the logits: last node's out, or the loss's input
 struct blanch_device *bl_graph_device(const struct bl_graph *graph);
 
 /* The memory plan: bytes of the arena, of parameters and optimiser state, and what one allocation per tensor would
@@ -88,6 +90,19 @@ void bl_graph_join(struct bl_graph *graph, const struct bl_collectives *all);
 const struct bl_collectives *bl_graph_collectives(const struct bl_graph *graph); // NULL: one rank
 /* The images given next are `first` and those after it of a batch of `whole` on all ranks. 0, 0: they are all. */
 void bl_graph_place_batch(struct bl_graph *graph, int64_t first, int64_t whole);
+
+/* In training passes from now on `share` of every image is of its label, the rest of its other one. 1: at first. */
+void bl_graph_share_labels(struct bl_graph *graph, float share);
+/* The losses of what is given next are divided by this: the sum of the weights of the batch's labels on all ranks, or
+ * the images of all parts; 0: by the images of the batch. */
+void bl_graph_weigh_batch(struct bl_graph *graph, double total);
+/* A step in parts, each a forward and a backward pass over the images of a batch from `first` on, with the randomness
+ * that they have in it: begin before each part's forward pass, end after its backward pass. Gradients are those of the
+ * batch after the last one; statistics are each part's own. part 0, first 0: the next pass is a step of its own. The
+ * graph was told to accumulate before any node was added. */
+void bl_graph_accumulate(struct bl_graph *graph);
+void bl_graph_begin_part(struct bl_graph *graph, int part, int64_t first);
+int bl_graph_end_part(struct bl_graph *graph, int part, int parts);
 
 /* Dropout drops nothing from now on. */
 void bl_graph_no_dropout(struct bl_graph *graph);

@@ -60,7 +60,10 @@ struct bl_graph {
     size_t order_count, order_capacity;
     const struct bl_collectives *all; // NULL: one rank
     int64_t first_image, whole;       // of the batch that is given next
-    struct blanch_tensor *input, *labels, *logits;
+    double loss_total;                // 0: whole
+    bool accumulates, continues;      // steps may have parts; the next pass is not the first of its step
+    struct blanch_tensor *input, *labels, *others, *logits;
+    float share;                        // of the labels; the rest is of the others
     struct bl_action *actions;          // of a training step
     size_t action_count, forward_count; // the forward pass comes first
     int (*when)[BL_DO_UPDATE];          // by node and kind: where it is in the list; -1: nowhere
@@ -71,7 +74,7 @@ struct bl_graph {
     struct arena *arenas;
     size_t arena_count, arena_capacity;
     struct group {
-        struct bl_mem *data, *grad, *average, *state[BL_MAX_STATES];
+        struct bl_mem *data, *grad, *sum, *average, *state[BL_MAX_STATES];
         uint64_t bytes;
         const struct bl_param *first; // the others are treated as it is
     } * groups;                       // trainable parameters, contiguous
@@ -81,6 +84,7 @@ struct bl_graph {
     struct bl_mem *buffers, *buffers_average; // all buffers
     uint64_t buffer_bytes;
     const struct bl_optimiser *optimiser; // NULL: none
+    struct bl_mem *workspace;             // of an optimiser of matrices
     struct bl_plan plan;
     uint64_t version, seed, step, updates;
     float *metrics; // host copy of the loss's output
@@ -102,7 +106,9 @@ struct blanch_tensor *bl_build_flatten(struct blanch_builder *b, const char *nam
 int64_t bl_graph_count(struct bl_graph *graph, int node, int dims, const int64_t *sizes);
 /* Of the same shape and type as another; NULL: an error of the graph. */
 struct blanch_tensor *bl_graph_tensor(struct bl_graph *graph, int life, int node, const struct blanch_tensor *like);
-int bl_graph_average_all(struct bl_graph *graph); // after an update
+int64_t bl_param_rows(const struct bl_param *param);             // as a matrix
+int64_t bl_graph_update_workspace(const struct bl_graph *graph); // floats
+int bl_graph_average_all(struct bl_graph *graph);                // after an update
 void bl_graph_select_param(struct bl_graph *graph, struct bl_param *param);
 int bl_graph_check_selected(const struct bl_graph *graph);
 int bl_graph_sort_params(struct bl_graph *graph);

@@ -23,11 +23,18 @@ static int allocate_slots(struct bl_graph *graph) {
 
 /* One launch updates both. */
 static bool alike(const struct bl_param *a, const struct bl_param *b) {
-    return a->node->idle == b->node->idle && a->no_decay == b->no_decay && a->frozen == b->frozen;
+    return a->node->idle == b->node->idle && a->no_decay == b->no_decay && a->frozen == b->frozen &&
+           bl_param_optimiser(a) == bl_param_optimiser(b);
 }
 
-static int states_of(const struct bl_graph *graph, const struct bl_param *param) {
-    return graph->optimiser && !param->frozen ? graph->optimiser->states : 0;
+static int states_of(const struct bl_param *param) {
+    const struct bl_optimiser *optimiser = bl_param_optimiser(param);
+    return optimiser && !param->frozen ? optimiser->states : 0;
+}
+
+static int allocate_workspace(struct bl_graph *graph) {
+    const uint64_t bytes = (uint64_t)bl_graph_update_workspace(graph) * sizeof(float);
+    return bytes ? bl_mem_alloc(graph->dev, bytes, &graph->workspace) : 0;
 }
 
 /* The parameters from the first that has no memory yet which are treated alike, as many as a buffer holds: next is in
@@ -61,7 +68,11 @@ static int allocate_group(struct bl_graph *graph, size_t first, struct member *m
     *group = (struct group){.bytes = bytes, .first = graph->params[first]};
     struct bl_mem **arena[3 + BL_MAX_STATES] = {&group->data, &group->grad, &group->average};
     for (int k = 0; k < BL_MAX_STATES; k++) arena[3 + k] = &group->state[k];
-    int parts = graph->inference ? 1 : 3 + states_of(graph, group->first);
+    if (graph->accumulates && !graph->inference && !group->first->frozen) {
+        int code = bl_mem_alloc(graph->dev, bytes, &group->sum);
+        if (code) return code;
+    }
+    int parts = graph->inference ? 1 : 3 + states_of(group->first);
     for (int k = 0; k < parts; k++) {
         int code;
         if (k == 2 && !bl_graph_keeps_average(graph)) continue;
@@ -132,5 +143,6 @@ int bl_graph_allocate(struct bl_graph *graph) {
                 (double)graph->slots[i].bytes / 1048576, (double)info->max_alloc / 1048576);
     int code = allocate_slots(graph);
     if (!code) code = allocate_groups(graph);
+    if (!code) code = allocate_workspace(graph);
     return code ? code : allocate_buffers(graph);
 }

@@ -133,6 +133,8 @@ struct bl_run {
     /* Where several ranks share a batch: its images on all of them, and the place of this rank's first one. Gradients
      * of the loss are of the mean over all. */
     int64_t whole, first_image;
+    float share;       // of the labels, in a training pass with pairs of them
+    double loss_total; // by which the sum of the losses is divided: whole, or the sum of the labels' weights
     const struct bl_collectives *all; // NULL: this rank is alone
 };
 
@@ -306,7 +308,9 @@ struct bl_elu_attrs {
     float alpha;
 };
 struct bl_loss_attrs {
-    float smoothing; // of labels, from 0 to below 1; of training steps alone
+    float smoothing;     // of labels, from 0 to below 1; these two are of training steps alone
+    int pairs;           // a third input has other labels, for the rest of the images' share (bl_run.share)
+    const float *weight; // by class, until the graph is finished; NULL: 1 each
 };
 struct bl_channel_deconv_attrs {
     int block, n_iter, cov_sampling_stride;

@@ -6,11 +6,14 @@
 
 #include "graph/op.h"
 
-/* Parameters that lie one after another, with their gradients and states at the same places. */
+/* Parameters that lie one after another, with their gradients and states at the same places; or one that is updated as
+ * a matrix. */
 struct bl_update_span {
     struct blanch_device *dev;
     struct bl_mem *value, *grad, *state[BL_MAX_STATES];
-    int64_t count; // floats
+    int64_t count;            // floats
+    int64_t rows, columns;    // of a matrix, row by row; else 0
+    struct bl_mem *workspace; // of a matrix: as many floats as the table's workspace() says, or more
 };
 
 struct bl_optimiser {
@@ -24,6 +27,15 @@ struct bl_optimiser {
     /* Of an optimiser that is linear in gradient, value and its one state: what an update without a gradient makes of a
      * value and its state. NULL: it is not linear. */
     void (*decay)(const struct blanch_update *u, double *value, double *state);
+    /* Of an optimiser of matrices, each updated by itself: parameters whose first dimension (rows) and whose others
+     * together (columns) are 2 or more, but for the classifier. What is none is updated by `rest`, with its own states,
+     * from the same settings. */
+    const struct bl_optimiser *rest;                     // NULL: it updates all
+    int64_t (*workspace)(int64_t rows, int64_t columns); // floats
 };
+
+struct bl_param;
+/* What updates it, once the graph is finished; NULL: nothing does. */
+const struct bl_optimiser *bl_param_optimiser(const struct bl_param *param);
 
 #endif

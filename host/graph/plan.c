@@ -114,12 +114,14 @@ static int place(struct bl_graph *graph, struct slot *slot, struct slot *const *
 static uint64_t parts_of(const struct bl_graph *graph, const struct bl_param *param) {
     if (param->counter) return 0;
     if (graph->inference) return 1;
-    const int states = graph->optimiser && !param->frozen ? graph->optimiser->states : 0;
-    return (uint64_t)(1 + bl_graph_keeps_average(graph) + (param->trainable ? 1 + states : 0));
+    const struct bl_optimiser *optimiser = bl_param_optimiser(param);
+    const int states = optimiser && !param->frozen ? optimiser->states : 0;
+    const int sum = graph->accumulates && param->trainable && !param->frozen;
+    return (uint64_t)(1 + bl_graph_keeps_average(graph) + sum + (param->trainable ? 1 + states : 0));
 }
 
 static uint64_t count_parameters(const struct bl_graph *graph) {
-    uint64_t bytes = 0;
+    uint64_t bytes = (uint64_t)bl_graph_update_workspace(graph) * sizeof(float);
     for (size_t i = 0; i < graph->param_count; i++) {
         const struct bl_param *p = graph->params[i];
         bytes += bl_graph_aligned(graph, bl_tensor_bytes(&p->data)) * parts_of(graph, p);
@@ -219,6 +221,7 @@ uint64_t bl_graph_bytes_with(const struct bl_graph *graph, int batch, int recomp
     if (bl_graph_create(&other, graph->dev, batch, graph->inference)) goto done;
     other->want_input_grads = graph->want_input_grads, other->type = graph->type;
     other->optimiser = graph->optimiser, other->recompute = recompute, other->ema = graph->ema;
+    other->accumulates = graph->accumulates;
     other->no_decay = graph->no_decay, other->frozen = graph->frozen;
     other->no_decay.all = other->frozen.all = NULL; // the texts are the graph's
     struct blanch_tensor **map = bl_calloc(graph->slot_count, sizeof *map);

@@ -18,7 +18,8 @@ struct bl_ref_layer {
     double *param[BL_MAX_PARAMS];    // in the order in which the operation declares them
     double *buffer[BL_MAX_BUFFERS];  // updated by a training forward
     int64_t counter[BL_MAX_BUFFERS]; // values of the buffers that are counters, updated likewise
-    const int32_t *labels;           // of softmax_cross_entropy
+    const int32_t *labels, *others;  // of softmax_cross_entropy; others NULL: none
+    double share;                    // of the labels where there are others
     bool reuse;                      // of a layer whose refreshes are scheduled: it reuses the last D
     uint64_t seed, step;             // of dropout
     int index;                       // the node's, of dropout

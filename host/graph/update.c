@@ -4,6 +4,35 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* --- by which optimiser ------------------------------------------------------------------------------- */
+
+int64_t bl_param_rows(const struct bl_param *param) {
+    return param->dims ? param->shape[0] : 1;
+}
+
+static bool is_matrix(const struct bl_param *param) {
+    const int64_t rows = bl_param_rows(param);
+    return rows > 1 && param->data.count / rows > 1 && param->node != bl_graph_head(param->node->graph);
+}
+
+const struct bl_optimiser *bl_param_optimiser(const struct bl_param *param) {
+    const struct bl_optimiser *optimiser = param->node->graph->optimiser;
+    return optimiser && optimiser->rest && !is_matrix(param) ? optimiser->rest : optimiser;
+}
+
+int64_t bl_graph_update_workspace(const struct bl_graph *graph) {
+    int64_t most = 0;
+    if (!graph->optimiser || !graph->optimiser->workspace || graph->inference) return 0;
+    for (size_t i = 0; i < graph->param_count; i++) {
+        const struct bl_param *p = graph->params[i];
+        const int64_t rows = bl_param_rows(p);
+        if (!p->trainable || p->frozen || !is_matrix(p)) continue;
+        const int64_t floats = graph->optimiser->workspace(rows, p->data.count / rows);
+        most = floats > most ? floats : most;
+    }
+    return most;
+}
+
 static bool is_updated(const struct group *group) {
     return !group->first->node->idle && !group->first->frozen;
 }
@@ -77,12 +106,68 @@ static int clip(const struct bl_graph *graph, double most) {
     return code;
 }
 
+/* --- steps in parts --------------------------------------------------------------------------------- */
+
+void bl_graph_accumulate(struct bl_graph *graph) {
+    graph->accumulates = true;
+}
+
+void bl_graph_begin_part(struct bl_graph *graph, int part, int64_t first) {
+    graph->first_image = first;
+    graph->continues = part > 0;
+}
+
+static int add(const struct bl_graph *graph, const struct group *group, struct bl_mem *from, struct bl_mem *to) {
+    const struct bl_define defines[] = {{"VEC", 1}};
+    struct bl_kernel *kernel;
+    int code = bl_kernel_get(graph->dev, "gradients", "add", defines, BL_COUNT(defines), &kernel);
+    return code ? code
+                : bl_launch(kernel, BL_ITEMS((size_t)chunks_of(group)), BL_MEM(from), BL_MEM(to),
+                            BL_I64(group->bytes / sizeof(float)), BL_I32(CHUNK));
+}
+
+int bl_graph_end_part(struct bl_graph *graph, int part, int parts) {
+    const bool last = part == parts - 1;
+    int code = 0;
+    bl_tag(graph->dev, -1, BL_UPDATE);
+    for (size_t i = 0; i < graph->group_count && !code; i++) {
+        const struct group *g = &graph->groups[i];
+        if (!is_updated(g)) continue;
+        code = part ? add(graph, g, last ? g->sum : g->grad, last ? g->grad : g->sum)
+                    : bl_mem_copy(g->grad, 0, g->sum, 0, g->bytes);
+    }
+    bl_tag(graph->dev, -1, BL_OTHER);
+    return code;
+}
+
 /* --- the update ------------------------------------------------------------------------------------- */
 
 static struct blanch_update update_of(const struct bl_param *param, const struct blanch_update *update) {
     struct blanch_update own = *update;
     if (param->no_decay) own.weight_decay = 0;
     return own;
+}
+
+/* Each by itself. */
+static int update_matrices(const struct bl_graph *graph, const struct blanch_update *update) {
+    const struct bl_optimiser *optimiser = graph->optimiser;
+    int code = 0;
+    for (size_t i = 0; i < graph->param_count && !code; i++) {
+        const struct bl_param *p = graph->params[i];
+        if (!p->trainable || p->frozen || p->node->idle || bl_param_optimiser(p) != optimiser) continue;
+        struct bl_update_span span = {.dev = graph->dev,
+                                      .value = p->data.mem,
+                                      .grad = p->grad.mem,
+                                      .count = p->data.count,
+                                      .rows = bl_param_rows(p),
+                                      .columns = p->data.count / bl_param_rows(p),
+                                      .workspace = graph->workspace};
+        for (int s = 0; s < optimiser->states; s++) span.state[s] = p->state[s].mem;
+        const struct blanch_update own = update_of(p, update);
+        code = optimiser->update(&span, &own, (int64_t)graph->updates);
+        if (code) bl_fail_in(code, "%s", p->name);
+    }
+    return code;
 }
 
 int bl_graph_update(struct bl_graph *graph, const struct blanch_update *update) {
@@ -95,12 +180,15 @@ int bl_graph_update(struct bl_graph *graph, const struct blanch_update *update) 
     graph->updates++;
     for (size_t i = 0; i < graph->group_count && !code; i++) {
         const struct group *g = &graph->groups[i];
-        struct bl_update_span span = {graph->dev, g->data, g->grad, {0}, (int64_t)(g->bytes / sizeof(float))};
+        const struct bl_optimiser *by = bl_param_optimiser(g->first);
+        if (!is_updated(g) || by->rest) continue;
+        struct bl_update_span span = {
+            .dev = graph->dev, .value = g->data, .grad = g->grad, .count = (int64_t)(g->bytes / sizeof(float))};
         memcpy(span.state, g->state, sizeof span.state);
-        if (!is_updated(g)) continue;
         const struct blanch_update own = update_of(g->first, update);
-        code = optimiser->update(&span, &own, (int64_t)graph->updates);
+        code = by->update(&span, &own, (int64_t)graph->updates);
     }
+    if (!code && optimiser->rest) code = update_matrices(graph, update);
     if (!code) code = bl_graph_average_all(graph);
     bl_tag(graph->dev, -1, BL_OTHER);
     for (size_t i = 0; i < graph->param_count; i++) {

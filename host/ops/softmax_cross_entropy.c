@@ -1,13 +1,22 @@
 /* loss = log(sum_j exp(z_j)) - z_label per image; the network's loss is the mean over the batch's images. With label
- * smoothing s (Szegedy et al., CVPR 2016), while training, z_label is (1 - s) z_label + s mean(z). The output holds per
- * image the loss, the rank of the right class (how many logits lie before it, ties in order of class; infinite where a
- * logit is not finite) and log(sum exp), which backward reads. Nothing follows: no gradient comes in. */
+ * smoothing s (Szegedy et al., CVPR 2016), while training, z_label is (1 - s) z_label + s mean(z); with weights of
+ * classes every term z_j has its class's, and the mean is over weights. Of pairs of labels, a share of the image is of
+ * the label, the rest of the other one. The output holds per image the loss, the rank of the right class (how many
+ * logits lie before it, ties in order of class; infinite where a logit is not finite) and log(sum exp), which backward
+ * reads. Nothing follows: no gradient comes in. */
 #include "ops/common.h"
 #include "graph/reference.h"
 #include <math.h>
 
+struct state {
+    struct bl_plain_state plain;   // first: bl_plain_prepare fills it
+    struct blanch_tensor *weights; // (classes); NULL: 1 each
+    double mean_weight;
+};
+
 static int setup(struct bl_node *node) {
-    int code = bl_check_inputs(node, 2, 2);
+    const int inputs = ((const struct bl_loss_attrs *)node->attrs)->pairs ? 3 : 2;
+    int code = bl_check_inputs(node, inputs, inputs);
     if (code) return code;
     const struct blanch_tensor *x = node->in[0];
     if (x->h != 1 || x->w != 1)
@@ -17,48 +26,74 @@ static int setup(struct bl_node *node) {
     if (!(attrs->smoothing >= 0 && attrs->smoothing < 1))
         return bl_fail(BLANCH_EUSAGE, "%s: a label smoothing of %g: it is at least 0 and less than 1", node->name,
                        (double)attrs->smoothing);
+    struct state *state = node->state = bl_calloc(1, sizeof *state);
+    if (!state) return BLANCH_ENOMEM;
+    state->mean_weight = 1;
+    if (attrs->weight) state->weights = bl_node_workspace(node, BL_LIFE_KEPT, x->c);
     bl_node_out_as(node, BL_F32, 3, 1, 1);
     return 0;
 }
 
 static int prepare(struct bl_node *node) {
-    return bl_plain_prepare(node, 1, "softmax_cross_entropy", "forward", "backward");
+    const struct bl_loss_attrs *attrs = node->attrs;
+    struct state *state = node->state;
+    const int64_t classes = node->in[0]->c;
+    int code = bl_plain_prepare(node, 1, "softmax_cross_entropy", "forward", "backward");
+    if (code || !attrs->weight) return code;
+    state->mean_weight = 0;
+    for (int64_t i = 0; i < classes; i++) state->mean_weight += (double)attrs->weight[i] / (double)classes;
+    return bl_mem_write(state->weights->mem, 0, (size_t)classes * sizeof(float), attrs->weight);
 }
 
-static float smoothing(const struct bl_node *node, bool training) {
-    const struct bl_loss_attrs *attrs = node->attrs;
-    return training ? attrs->smoothing : 0;
+/* What both kernels are told of labels: smoothing, weights and their mean, other labels; plain in evaluation. */
+#define OF_LABELS(node, run)                                                                                           \
+    BL_F32((run)->training ? ((const struct bl_loss_attrs *)(node)->attrs)->smoothing : 0),                            \
+        BL_MEM(weights_of(node, run)), BL_I32(weights_of(node, run) != (node)->in[1]->mem),                            \
+        BL_F32((run)->training ? ((const struct state *)(node)->state)->mean_weight : 1),                              \
+        BL_MEM((node)->in[(node)->inputs - 1]->mem), BL_F32((run)->training && (node)->inputs > 2 ? (run)->share : 1)
+
+/* Without weights the labels stand there, which are not read as such. */
+static struct bl_mem *weights_of(const struct bl_node *node, const struct bl_run *run) {
+    const struct state *state = node->state;
+    return run->training && state->weights ? state->weights->mem : node->in[1]->mem;
 }
 
 static int forward(struct bl_node *node, const struct bl_run *run) {
-    const struct bl_plain_state *state = node->state;
+    const struct state *state = node->state;
     int64_t classes = node->in[0]->c;
-    return bl_launch(state->forward, bl_share(node->dev, run->n, 64 * classes), BL_MEM(node->in[0]->mem),
+    return bl_launch(state->plain.forward, bl_share(node->dev, run->n, 64 * classes), BL_MEM(node->in[0]->mem),
                      BL_MEM(node->in[1]->mem), BL_MEM(node->out[0]->mem), BL_I32(run->n), BL_I32(classes),
-                     BL_F32(smoothing(node, run->training)));
+                     OF_LABELS(node, run));
 }
 
 static int backward(struct bl_node *node, const struct bl_run *run) {
-    const struct bl_plain_state *state = node->state;
+    const struct state *state = node->state;
     int64_t classes = node->in[0]->c;
     if (!node->in[0]->grad) return 0;
-    return bl_launch(state->backward, bl_share_rows(node->dev, classes, run->n, 64 * classes), BL_MEM(node->in[0]->mem),
-                     BL_MEM(node->in[1]->mem), BL_MEM(node->out[0]->mem), BL_MEM(node->in[0]->grad->mem),
-                     BL_I32(run->n), BL_I32(run->whole), BL_I32(classes), BL_F32(smoothing(node, run->training)),
-                     BL_I32(node->accumulate[0]));
+    return bl_launch(state->plain.backward, bl_share_rows(node->dev, classes, run->n, 64 * classes),
+                     BL_MEM(node->in[0]->mem), BL_MEM(node->in[1]->mem), BL_MEM(node->out[0]->mem),
+                     BL_MEM(node->in[0]->grad->mem), BL_I32(run->n), BL_F32(run->loss_total), BL_I32(classes),
+                     OF_LABELS(node, run), BL_I32(node->accumulate[0]));
+}
+
+/* Of an image: the sum over classes of target times -log softmax. */
+static double image_loss(const double *z, int classes, const struct bl_ref_layer *l, int n) {
+    const struct bl_loss_attrs *a = l->attrs;
+    const double s = l->training ? (double)a->smoothing : 0, share = l->training && l->others ? l->share : 1;
+    double top = z[0], sum = 0, loss = 0;
+    for (int c = 0; c < classes; c++) top = fmax(top, z[c]);
+    for (int c = 0; c < classes; c++) sum += exp(z[c] - top);
+    for (int c = 0; c < classes; c++) {
+        const double weight = l->training && a->weight ? (double)a->weight[c] : 1;
+        const double own = (c == l->labels[n] ? share : 0) + (l->others && c == l->others[n] ? 1 - share : 0);
+        loss += weight * ((1 - s) * own + s / classes) * (top + log(sum) - z[c]);
+    }
+    return loss;
 }
 
 static int definition(struct bl_ref_layer *l, const struct bl_ref_tensor *x, int inputs, struct bl_ref_tensor *y) {
-    const struct bl_loss_attrs *a = l->attrs;
-    const double s = l->training ? (double)a->smoothing : 0;
     int code = bl_ref_new(y, x->n, 1, 1, 1);
-    for (int n = 0; n < x->n && !code; n++) {
-        const double *row = x->v + (size_t)n * x->c;
-        double top = row[0], sum = 0, mean = 0;
-        for (int c = 0; c < x->c; c++) top = fmax(top, row[c]);
-        for (int c = 0; c < x->c; c++) sum += exp(row[c] - top), mean += row[c] / x->c;
-        y->v[n] = top + log(sum) - (1 - s) * row[l->labels[n]] - s * mean;
-    }
+    for (int n = 0; n < x->n && !code; n++) y->v[n] = image_loss(x->v + (size_t)n * x->c, x->c, l, n);
     return code;
 }
 
@@ -68,7 +103,7 @@ const struct bl_op bl_op_softmax_cross_entropy = {
     .tolerance = 1e-3,
     .types = BL_ACTIVATION_TYPES,
     .attrs_size = sizeof(struct bl_loss_attrs),
-    .reads = BL_IN(0) | BL_IN(1) | BL_OUT(0),
+    .reads = BL_IN(0) | BL_IN(1) | BL_IN(2) | BL_OUT(0),
     .phase_forward = BL_LOSS,
     .phase_backward = BL_LOSS,
     .setup = setup,

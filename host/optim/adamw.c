@@ -10,7 +10,7 @@ static int check(const struct blanch_update *u) {
     if (!code) code = bl_update_check("eps", u->eps, 0, 0);
     if (!code) code = bl_update_check("weight-decay", u->weight_decay, 0, 0);
     if (!code && (u->nesterov || u->momentum != 0))
-        code = bl_fail(BLANCH_EUSAGE, "--momentum and --nesterov are of the optimiser sgd, not of adamw");
+        code = bl_fail(BLANCH_EUSAGE, "--momentum and --nesterov are of the optimisers sgd and muon, not of adamw");
     return code;
 }
 

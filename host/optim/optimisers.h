@@ -2,3 +2,4 @@
  * list. Included with X defined. */
 X(sgd)
 X(adamw)
+X(muon)

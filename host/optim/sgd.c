@@ -9,7 +9,7 @@ static int check(const struct blanch_update *u) {
     if (!code && u->nesterov && !(u->momentum > 0))
         code = bl_fail(BLANCH_EUSAGE, "--nesterov needs a --momentum above 0");
     if (!code && (u->beta1 != 0 || u->beta2 != 0 || u->eps != 0))
-        code = bl_fail(BLANCH_EUSAGE, "--beta1, --beta2 and --eps are of the optimiser adamw, not of sgd");
+        code = bl_fail(BLANCH_EUSAGE, "--beta1, --beta2 and --eps are of the optimisers adamw and muon, not of sgd");
     return code;
 }
 

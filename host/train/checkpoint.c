@@ -12,8 +12,8 @@
 #include <unistd.h>
 
 static int state_save(struct bl_graph *graph, const char *path, const struct bl_position *position) {
-    static const char *const keys[] = {"step",        "epoch",      "best_top1",  "train_loss",
-                                       "train_count", "train_top1", "train_top5", "train_s"};
+    static const char *const keys[] = {"step",       "epoch",      "best_top1", "train_loss", "train_count",
+                                       "train_top1", "train_top5", "train_s",   "stale"};
     struct bl_items items;
     char text[BL_COUNT(keys)][32], skipped[32];
     const char *meta[2 * BL_COUNT(keys) + 5] = {NULL};
@@ -26,6 +26,7 @@ static int state_save(struct bl_graph *graph, const char *path, const struct bl_
     snprintf(text[5], 32, "%d", position->train.top1);
     snprintf(text[6], 32, "%d", position->train.top5);
     snprintf(text[7], 32, "%.17g", position->train_s);
+    snprintf(text[8], 32, "%" PRId64, position->stale);
     for (int i = 0; i < BL_COUNT(keys); i++) meta[2 * i] = keys[i], meta[2 * i + 1] = text[i];
     snprintf(skipped, sizeof skipped, "%" PRId64, position->skipped);
     if (position->skipped) meta[used++] = "skipped", meta[used++] = skipped;
@@ -170,6 +171,7 @@ static int read_position(const struct bl_safetensors *state, const char *path, s
     *position = (struct bl_position){
         .step = step_of(state),
         .skipped = skipped,
+        .stale = meta_int(state, "stale", (double)BL_MOST_STEPS),
         .epoch = epoch,
         .best_top1 = meta_double(state, "best_top1"),
         .train = {.loss = meta_double(state, "train_loss"), .count = (int)count, .top1 = (int)top1, .top5 = (int)top5},
@@ -180,6 +182,7 @@ static int read_position(const struct bl_safetensors *state, const char *path, s
                         : top1 < 0                      ? "train_top1"
                         : top5 < 0                      ? "train_top5"
                         : skipped < 0                   ? "skipped"
+                        : position->stale < 0           ? "stale"
                         : !(position->best_top1 <= 100) ? "best_top1"
                         : isnan(position->train.loss)   ? "train_loss"
                         : !(position->train_s >= 0)     ? "train_s"

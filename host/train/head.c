@@ -4,15 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The last layer with parameters before the logits. */
-static const struct bl_node *head_of(const struct bl_graph *graph) {
-    const struct bl_node *node = bl_graph_producer(graph, bl_graph_out(graph));
-    while (node && !node->params && node->inputs) node = bl_graph_producer(graph, node->in[0]);
-    return node;
-}
-
 static bool is_of_head(const struct bl_graph *graph, const struct bl_param *param) {
-    return param->node == head_of(graph) && param->trainable;
+    return param->node == bl_graph_head(graph) && param->trainable;
 }
 
 static bool is_shaped(const struct bl_st_tensor *tensor, const struct bl_param *param) {
@@ -40,7 +33,7 @@ static int check_body(const struct bl_graph *graph, const char *path) {
 
 /* Of the classifier: reads its values, or writes them. */
 static int move_head(const struct bl_graph *graph, float *values[BL_MAX_PARAMS], bool back) {
-    const struct bl_node *head = head_of(graph);
+    const struct bl_node *head = bl_graph_head(graph);
     int code = 0;
     for (int i = 0; i < head->params && !code; i++) {
         struct bl_param *param = head->param[i];
@@ -99,7 +92,7 @@ int bl_weights_shape(const struct blanch_model *model, struct bl_network_options
     if (!code) code = bl_model_build(graph, model, options);
     if (!code) code = bl_graph_finish(graph, 0);
     if (!code) {
-        const struct bl_node *head = head_of(graph);
+        const struct bl_node *head = bl_graph_head(graph);
         const struct bl_param *weight = head && head->params ? head->param[0] : NULL;
         options->classes = length_of(file, weight, 0, BL_MOST_CLASSES, options->classes);
         options->channels = length_of(file, stem_of(graph), 1, BL_MOST_CHANNELS, options->channels);

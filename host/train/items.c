@@ -37,7 +37,7 @@ const struct bl_st_tensor *bl_st_find_param(const struct bl_safetensors *file, c
 static void add_part(struct bl_items *items, struct bl_param *param, enum bl_source source, int which) {
     static const char *const kinds[BL_SOURCES] = {"", "", "target.memory.", "target.first."};
     char suffix[64];
-    const struct bl_optimiser *optimiser = bl_graph_optimiser(param->node->graph);
+    const struct bl_optimiser *optimiser = bl_param_optimiser(param);
     snprintf(suffix, sizeof suffix, "%s%s", kinds[source], which ? optimiser->state_name[which - 1] : "value");
     add_item(items, param, source, which, suffix);
 }
@@ -50,7 +50,7 @@ static bool has_target(const struct bl_safetensors *file, const struct bl_param 
 
 /* Versions that knew SGD alone had its velocity under the parameter's own name. */
 static void add_trainable(struct bl_items *items, struct bl_param *param, bool target) {
-    const struct bl_optimiser *optimiser = bl_graph_optimiser(param->node->graph);
+    const struct bl_optimiser *optimiser = bl_param_optimiser(param);
     int states = optimiser ? optimiser->states : 0;
     for (int i = 1; i <= states; i++) {
         add_part(items, param, BL_OF_OPTIMISER, i);

@@ -54,16 +54,21 @@ static int open_data(struct run *run) {
         run->view = run->config.view;
     else if ((code = bl_view_choose(&run->view, run->data, n, run->o.augment, &run->o.normalise)))
         return code;
+    if ((code = bl_run_weigh_classes(run))) return code;
     if (!run->o.augment) run->o.augment = bl_augment_name(run->view.augment);
-    return bl_augment_parse(run->o.augment, &run->view.augment);
+    run->view.mixup = run->o.mixup, run->view.cutmix = run->o.cutmix;
+    n->loss.pairs = run->o.mixup > 0 || run->o.cutmix > 0;
+    code = bl_augment_parse(run->o.augment, &run->view.augment);
+    return code ? code : bl_view_check(&run->view);
 }
 
 static int open_loader(struct run *run, struct bl_loader **loader) {
     struct bl_loader_options options = {
         .split = BL_TRAIN,
         .view = run->view,
-        .batch = run->o.network.batch,
+        .batch = bl_network_largest_step(run->net),
         .training = true,
+        .threads = run->o.workers,
         .least = run->least,
         .seed = run->o.network.seed,
         .epoch = (uint64_t)(run->position.step / run->batches),
@@ -111,7 +116,7 @@ static int open_session(struct run *run) {
 /* What a layer cannot take is known from the network, before the first step. */
 static int count_steps(struct run *run) {
     const uint32_t images = bl_dataset_count(run->data, BL_TRAIN);
-    const int batch = run->o.network.batch;
+    const int batch = bl_network_largest_step(run->net);
     run->least = run->o.drop_last ? batch : bl_network_least_batch(run->net);
     run->batches = bl_epoch_batches(images, batch, run->least);
     if (!run->batches)
@@ -166,10 +171,13 @@ static void tell_data(const struct run *run) {
     tell_messages(run);
 }
 
-static int set_up(struct run *run, const struct bl_train_options *given) {
-    int code = bl_run_enter(run, given);
-    if (code || (code = bl_run_resolve(run, given)) || (code = run->o.tensorboard ? bl_tensorboard_check() : 0) ||
-        (code = open_data(run)) || (code = bl_run_check_former(run)) || (code = open_device(run)))
+static int set_up(struct run *run, const struct bl_train_options *options) {
+    struct bl_train_options own = *options;
+    const struct bl_train_options *given = &own;
+    int code = options->config ? bl_config_take(&own, &run->asked) : 0;
+    if (code || (code = bl_run_enter(run, given)) || (code = bl_run_resolve(run, given)) ||
+        (code = run->o.tensorboard ? bl_tensorboard_check() : 0) || (code = open_data(run)) ||
+        (code = bl_run_check_former(run)) || (code = open_device(run)))
         return code;
     if (speaks_early(run)) tell_data(run);
     if ((code = open_engines(run)) || (code = find_blocks(run))) return code;
@@ -194,11 +202,13 @@ static int tear_down(struct run *run, int code) {
     bl_dataset_close(run->data);
     blanch_device_close(run->dev);
     bl_run_release(&run->config);
+    cJSON_Delete(run->asked);
     bl_run_release(&run->former);
     bl_model_free(run->model);
     bl_blocks_free(&run->blocks);
     free(run->log_path);
     free(run->warned);
+    free(run->class_weight);
     free(run->data_changes);
     free(run->position.budget);
     return code;
@@ -362,8 +372,14 @@ static int one_step(struct run *run, int64_t made) {
 
 /* --- an epoch ------------------------------------------------------------------------------- */
 
-static int keep_best(struct run *run, double judged) {
-    if (judged <= run->position.best_top1) return 0;
+static bool is_over(const struct run *run) {
+    const struct bl_position *p = &run->position;
+    return p->step >= run->steps || (run->o.early_stop && p->stale >= run->o.early_stop);
+}
+
+static int keep_best(struct run *run, double judged, bool *better) {
+    *better = judged > run->position.best_top1;
+    if (!*better) return 0;
     run->position.best_top1 = judged;
     return save_best(run);
 }
@@ -388,12 +404,13 @@ static int finish_epoch(struct run *run) {
     const enum bl_split judge = bl_dataset_judge(run->data);
     struct blanch_metrics held = {0}, ema = {0}; // of images that are not trained on
     double seconds = 0, more = 0;
+    bool better = false;
     int code = 0;
     if (judge != BL_TRAIN) code = bl_network_test(run->net, run->data, judge, &run->view, &held, &seconds);
     if (!code && run->o.network.ema > 0) code = judge_averages(run, &ema, &more);
     tell_messages(run);
     double train1 = bl_per_cent(p->train.top1, p->train.count), held1 = bl_per_cent(held.top1, held.count);
-    if (code || (code = keep_best(run, held.count ? held1 : train1)) || (code = save_ledger(run)) ||
+    if (code || (code = keep_best(run, held.count ? held1 : train1, &better)) || (code = save_ledger(run)) ||
         (code = bl_run_log_epoch(run, &held, &ema, seconds)) || (code = bl_run_tensorboard_epoch(run, &held, seconds)))
         return code;
     char averages[60] = "";
@@ -406,8 +423,10 @@ static int finish_epoch(struct run *run) {
         p->epoch++;
         p->train = (struct blanch_metrics){0};
         p->train_s = 0;
+        p->stale = better ? 0 : p->stale + 1;
+        code = bl_run_keep_epoch(run, p->epoch);
     }
-    return save_checkpoint(run);
+    return code ? code : save_checkpoint(run);
 }
 
 static int interrupted(struct run *run) {
@@ -429,7 +448,7 @@ static int loop(struct run *run) {
     int code = 0;
     run->saved = bl_now();
     while (!code) {
-        bool over = p->step >= run->steps;
+        const bool over = is_over(run);
         if (blanch_stop_requested()) return interrupted(run);
         if (p->train.count && (over || p->step >= (p->epoch + 1) * run->batches)) {
             code = end_epoch(run);
@@ -499,14 +518,15 @@ static void tell_model(const struct run *run) {
 
 static void tell_start(const struct run *run) {
     const struct blanch_device_info *info = blanch_device_info(run->dev);
-    const int last = (int)(bl_dataset_count(run->data, BL_TRAIN) % (uint32_t)run->o.network.batch);
-    char dropped[200] = "";
+    const int last = (int)(bl_dataset_count(run->data, BL_TRAIN) % (uint32_t)bl_network_largest_step(run->net));
+    char dropped[200] = "", times[40] = "";
+    if (run->o.network.accumulate > 1) snprintf(times, sizeof times, " times %d", run->o.network.accumulate);
     if (last && last < run->least)
         snprintf(dropped, sizeof dropped, "; the last batch of an epoch, of %d, is left out: %s", last,
                  run->o.drop_last ? "--drop-last" : "batch norm takes more than one value per channel");
     tell(run, *dropped && !run->o.drop_last ? BL_TRAIN_NOTICE : BL_TRAIN_STARTED,
-         "%s (%s), %s-%s, batch %d, %" PRId64 " steps%s%s", info->name, info->platform_name, run->net->model->name,
-         run->o.norm, run->o.network.batch, run->steps, run->position.step ? ", resumed" : "", dropped);
+         "%s (%s), %s-%s, batch %d%s, %" PRId64 " steps%s%s", info->name, info->platform_name, run->net->model->name,
+         run->o.norm, run->o.network.batch, times, run->steps, run->position.step ? ", resumed" : "", dropped);
     tell_model(run);
     if (run->aside)
         tell(run, BL_TRAIN_WARNING, "%s holds no checkpoint yet: the run begins anew; its former log is log.%d.jsonl",
@@ -519,6 +539,12 @@ static void tell_start(const struct run *run) {
              "--overhead-budget saves nothing here: the first %d steps refresh every layer, and the next %d measure",
              BL_BUDGET_ALL, BL_BUDGET_WARMUP - BL_BUDGET_ALL);
     if (run->o.validate) tell(run, BL_TRAIN_WARNING, "validation recomputes layers in plain C: slow");
+}
+
+static int check_expected(const struct run *run) {
+    const double best = run->position.best_top1, expected = (double)run->o.expect_top1;
+    if (!(best < expected)) return 0;
+    return bl_fail(BLANCH_EMISMATCH, "the best top-1 is %.2f %%, and --expect-top1 expects %.6g %%", best, expected);
 }
 
 int bl_train(const struct bl_train_options *options) {
@@ -536,7 +562,8 @@ int bl_train(const struct bl_train_options *options) {
     }
     if (!code) code = test_at_end(&run);
     if (!code)
-        tell(&run, BL_TRAIN_DONE, "done: %" PRId64 " steps, best top-1 %.2f %%", run.position.step,
-             run.position.best_top1);
+        tell(&run, BL_TRAIN_DONE, "done: %" PRId64 " steps%s, best top-1 %.2f %%", run.position.step,
+             run.position.step < run.steps ? ", stopped early" : "", run.position.best_top1);
+    if (!code) code = check_expected(&run);
     return tear_down(&run, code);
 }

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { MOST_IMAGES = 1 << 24 };  // of a step
 enum { SLICE_BYTES = 24 << 20 }; // of activations that an inference on a CPU has at a time
 
 static const char *const norm_names[] = {
@@ -76,6 +77,7 @@ int bl_update_resolve(const char *optimiser, struct blanch_update *update) {
     int code = bl_optimiser_find(optimiser, &found);
     if (code) return code;
     const struct blanch_update *defaults = &found->defaults;
+    update->nesterov |= defaults->nesterov;
     if (isnan(update->lr)) update->lr = defaults->lr;
     if (isnan(update->momentum)) update->momentum = defaults->momentum;
     if (isnan(update->weight_decay)) update->weight_decay = defaults->weight_decay;
@@ -87,9 +89,28 @@ int bl_update_resolve(const char *optimiser, struct blanch_update *update) {
 
 /* --- creation ------------------------------------------------------------------------------- */
 
+static int take_class_weights(struct blanch_network *net) {
+    struct bl_loss_attrs *loss = &net->options.loss;
+    const size_t classes = (size_t)net->options.classes;
+    if (!loss->weight) return 0;
+    if (!(net->class_weight = bl_calloc(classes, sizeof *net->class_weight))) return BLANCH_ENOMEM;
+    memcpy(net->class_weight, loss->weight, classes * sizeof *net->class_weight);
+    loss->weight = net->class_weight;
+    double sum = 0;
+    for (size_t i = 0; i < classes; i++) {
+        const double weight = (double)net->class_weight[i];
+        if (!(weight >= 0 && weight <= 1e6))
+            return bl_fail(BLANCH_EUSAGE, "class %zu has the weight %g: it is 0 to 1e6", i, weight);
+        sum += weight;
+    }
+    return sum > 0 ? 0 : bl_fail(BLANCH_EUSAGE, "no class has a weight above 0");
+}
+
 static int resolve(struct blanch_network *net, const struct bl_network_options *options) {
     net->model = bl_model_hold(options->definition);
     if (options->batch < 1) return bl_fail(BLANCH_EUSAGE, "a batch of %d images is not possible", options->batch);
+    if (options->accumulate < 0 || options->accumulate > MOST_IMAGES / options->batch)
+        return bl_fail(BLANCH_EUSAGE, "--accumulate %d: a step has up to %d images", options->accumulate, MOST_IMAGES);
     if (!(options->ema >= 0 && options->ema < 1))
         return bl_fail(BLANCH_EUSAGE, "--ema is %g: it is at least 0 and less than 1", (double)options->ema);
     if ((unsigned)options->precision > BLANCH_BF16)
@@ -107,6 +128,8 @@ static int resolve(struct blanch_network *net, const struct bl_network_options *
     if (o->nd.layers && !(net->layers = bl_calloc((size_t)o->nd.layers, sizeof *net->layers))) return BLANCH_ENOMEM;
     if (o->nd.layers) memcpy(net->layers, o->nd.layer, (size_t)o->nd.layers * sizeof *net->layers);
     o->nd.layer = net->layers;
+    int code = take_class_weights(net);
+    if (code) return code;
     if (!o->channels) o->channels = net->model->channels;
     if (!o->height) o->height = net->model->size;
     if (!o->width) o->width = bl_model_width(net->model);
@@ -133,6 +156,8 @@ static int resolve_budget(struct blanch_network *net) {
     if (budget == 0) return 0;
     if (!(budget > 0 && budget <= 10000))
         return bl_fail(BLANCH_EUSAGE, "an overhead budget is a percentage from 0 to 10000, not %g", budget);
+    if (net->options.accumulate > 1)
+        return bl_fail(BLANCH_EUSAGE, "an overhead budget compares steps of one pass: leave accumulate out");
     if (net->options.freeze_layers)
         return bl_fail(BLANCH_EUSAGE, "an overhead budget compares steps of all layers: leave freeze_layers out");
     if (bl_model_norm(net->model, net->options.norm) != BLANCH_ND)
@@ -213,6 +238,11 @@ int bl_network_slice(const struct blanch_device *dev, const struct bl_network_op
     return code;
 }
 
+int bl_network_largest_step(const struct blanch_network *net) {
+    const struct bl_network_options *o = &net->options;
+    return o->accumulate > 1 && !o->inference ? o->batch * o->accumulate : o->batch;
+}
+
 static int build(struct blanch_network *net) {
     const struct bl_network_options *o = &net->options;
     const struct bl_optimiser *optimiser;
@@ -220,16 +250,18 @@ static int build(struct blanch_network *net) {
     if (!code) code = bl_network_slice(net->dev, o, &slice);
     if (!code) code = bl_graph_create(&net->graph, net->dev, slice, o->inference);
     if (code) return code;
+    net->options.optimiser = optimiser->name; // what was given may be gone by the next network
     bl_graph_use(net->graph, optimiser);
     bl_graph_recompute(net->graph, o->recompute);
     bl_graph_keep_average(net->graph, o->ema);
+    if (o->accumulate > 1) bl_graph_accumulate(net->graph);
     if (!o->inference && (code = bl_graph_select(net->graph, o->no_decay, o->freeze_layers))) return code;
     if ((code = bl_model_build(net->graph, net->model, o))) return code;
     code = bl_graph_finish(net->graph, o->seed);
     if (!code) code = check_variances(net);
     if (code == BLANCH_ELIMIT) code = refuse_batch(net);
     if (code) return code;
-    size_t values = (size_t)o->batch * (size_t)o->channels * (size_t)o->height * (size_t)o->width;
+    size_t values = (size_t)bl_network_largest_step(net) * (size_t)o->channels * (size_t)o->height * (size_t)o->width;
     net->host = bl_calloc(values, sizeof *net->host);
     return net->host ? 0 : BLANCH_ENOMEM;
 }
@@ -343,6 +375,7 @@ void blanch_network_free(struct blanch_network *network) {
     bl_graph_free(network->graph);
     bl_model_free(network->model);
     free(network->layers);
+    free(network->class_weight);
     free(network->host);
     blanch_device_close(network->dev);
     free(network);
@@ -350,10 +383,13 @@ void blanch_network_free(struct blanch_network *network) {
 
 /* --- running -------------------------------------------------------------------------------- */
 
-static int check_batch(const struct blanch_network *net, const struct bl_batch *batch, bool labelled) {
-    if (batch->count < 1 || batch->count > net->options.batch)
-        return bl_fail(BLANCH_EUSAGE, "%d images are given to a network made for 1 to %d", batch->count,
-                       net->options.batch);
+static int check_batch(const struct blanch_network *net, const struct bl_batch *batch, int most, bool labelled) {
+    if (batch->count < 1 || batch->count > most)
+        return bl_fail(BLANCH_EUSAGE, "%d images are given to a network made for 1 to %d", batch->count, most);
+    for (int i = 0; labelled && i < batch->count; i++)
+        if (batch->others && !(batch->others[i] >= 0 && batch->others[i] < net->options.classes))
+            return bl_fail(BLANCH_EINPUT, "image %d of a batch has the other label %d, the network has %d classes", i,
+                           (int)batch->others[i], net->options.classes);
     for (int i = 0; labelled && i < batch->count; i++)
         if (batch->labels[i] < 0 || batch->labels[i] >= net->options.classes)
             return bl_fail(BLANCH_EINPUT, "image %d of a batch has label %d, the network has %d classes", i,
@@ -367,15 +403,19 @@ static int upload(struct blanch_network *net, const struct bl_batch *batch) {
     int code = bl_tensor_write_nhwc(bl_graph_in(net->graph), batch->count, batch->images);
     if (!code && labels && batch->labels)
         code = bl_mem_write(labels->mem, 0, (size_t)batch->count * bl_type_bytes(labels->type), batch->labels);
+    const bool mixed = bl_graph_others(net->graph) && batch->others;
+    if (!code && mixed)
+        code = bl_mem_write(bl_graph_others(net->graph)->mem, 0, (size_t)batch->count * sizeof(int32_t), batch->others);
+    bl_graph_share_labels(net->graph, mixed ? batch->share : 1);
     return code;
 }
 
 int bl_network_check_batch(const struct blanch_network *net, const struct bl_batch *batch) {
-    return check_batch(net, batch, true);
+    return check_batch(net, batch, bl_network_largest_step(net), true);
 }
 
 int bl_network_load(struct blanch_network *net, const struct bl_batch *batch) {
-    int code = check_batch(net, batch, true);
+    int code = check_batch(net, batch, net->options.batch, true);
     return code ? code : upload(net, batch);
 }
 
@@ -419,7 +459,7 @@ int bl_network_infer(struct blanch_network *net, const float *images, int count,
 }
 
 int bl_network_logits(struct blanch_network *net, const struct bl_batch *batch, float *logits) {
-    int code = check_batch(net, batch, false);
+    int code = check_batch(net, batch, net->options.batch, false);
     if (!code && net->options.inference) return bl_network_infer(net, batch->images, batch->count, logits);
     if (code || (code = upload(net, batch))) return code;
     struct blanch_tensor *labels = bl_graph_labels(net->graph); // the loss reads them: any class will do
@@ -453,7 +493,7 @@ static int eval_logits(struct blanch_network *net, const struct bl_batch *batch,
 }
 
 int bl_network_eval(struct blanch_network *net, const struct bl_batch *batch, struct blanch_metrics *metrics) {
-    int code = check_batch(net, batch, true);
+    int code = check_batch(net, batch, net->options.batch, true);
     if (code || !bl_graph_labels(net->graph)) return code ? code : eval_logits(net, batch, metrics, NULL);
     if ((code = upload(net, batch)) || (code = bl_graph_forward(net->graph, batch->count, false))) return code;
     return bl_network_metrics(net, batch->count, metrics);
@@ -470,7 +510,7 @@ void bl_metrics_add(struct blanch_metrics *sum, const struct blanch_metrics *par
 static int eval_batch(struct blanch_network *net, const struct bl_batch *batch, struct blanch_metrics *metrics,
                       struct bl_answers *answers) {
     if (!answers) return bl_network_eval(net, batch, metrics);
-    int code = check_batch(net, batch, true);
+    int code = check_batch(net, batch, net->options.batch, true);
     return code ? code : eval_logits(net, batch, metrics, answers);
 }
 

@@ -1,6 +1,7 @@
 /* The public calls that make networks and run them. They take NCHW and keep what a program gives from doing harm. */
 #include "train/about.h"
 #include "train/public.h"
+#include "train/open.h"
 #include "train/session.h"
 #include "io/files.h"
 #include "optim/optim.h"
@@ -105,6 +106,17 @@ static int check_options(const struct blanch_network_options *o) {
     return 0;
 }
 
+static int check_weights(const struct blanch_loss_options *loss, const struct blanch_network_options *o) {
+    int classes = o->classes;
+    struct blanch_model *model = NULL;
+    if (!loss->class_weights) return 0;
+    if (!classes && !o->definition && bl_model_open(&model, o->model)) return BLANCH_EUSAGE;
+    if (!classes) classes = (model ? model : o->definition)->classes;
+    bl_model_free(model);
+    if (loss->weights == classes) return 0;
+    return bl_fail(BLANCH_EUSAGE, "loss.weights is %d: a weight for each of %d classes", loss->weights, classes);
+}
+
 int blanch_network_create(struct blanch_network **network, struct blanch_device *device,
                           const struct blanch_network_options *options) {
     struct blanch_network_options o;
@@ -118,6 +130,7 @@ int blanch_network_create(struct blanch_network **network, struct blanch_device 
     if (!code) code = check_nd(&nd);
     if (!code) code = check_layers(&nd);
     if (!code) code = check_options(&o);
+    if (!code) code = check_weights(&loss, &o);
     if (code) return code;
     const struct bl_network_options own = {.model = o.model,
                                            .definition = o.definition,
@@ -136,7 +149,8 @@ int blanch_network_create(struct blanch_network **network, struct blanch_device 
                                            .ema = o.ema,
                                            .no_decay = o.no_decay,
                                            .freeze_layers = o.freeze_layers,
-                                           .loss = {.smoothing = loss.label_smoothing}};
+                                           .accumulate = o.accumulate,
+                                           .loss = {loss.label_smoothing, loss.pairs, loss.class_weights}};
     return bl_network_create(network, device, &own);
 }
 
@@ -248,21 +262,39 @@ static int check_count(int count) {
     return count > 0 ? 0 : bl_fail(BLANCH_EUSAGE, "%d images are given: there has to be one", count);
 }
 
-int blanch_network_step(struct blanch_network *network, const float *images, const int32_t *labels, int count,
-                        const struct blanch_update *update, struct blanch_metrics *metrics) {
+static int step(struct blanch_network *network, struct bl_batch *batch, const struct blanch_update *update,
+                struct blanch_metrics *metrics) {
     struct blanch_update settings;
-    int code = bl_given(network && images && labels, __func__);
-    if (code || (code = check_trains(network)) || (code = take_update(network, update, &settings)) ||
-        (metrics && (code = bl_sized(metrics, "blanch_metrics"))))
-        return code;
-    struct bl_batch batch = {.count = count, .images = images, .labels = labels};
-    if ((code = bl_network_check_batch(network, &batch)) || (code = bl_check_interrupted())) return code;
-    batch.images = to_nhwc(network, images, count);
-    const struct bl_step wanted = {.batch = &batch, .update = &settings, .record = network->record};
     struct bl_stepped stepped;
+    int code = check_trains(network);
+    if (code || (code = take_update(network, update, &settings)) ||
+        (metrics && (code = bl_sized(metrics, "blanch_metrics"))) || (code = bl_network_check_batch(network, batch)) ||
+        (code = bl_check_interrupted()))
+        return code;
+    batch->images = to_nhwc(network, batch->images, batch->count);
+    const struct bl_step wanted = {.batch = batch, .update = &settings, .record = network->record};
     code = bl_session_step(network->session, &wanted, &stepped);
     bl_stepped_release(&stepped);
     return code || !metrics ? code : bl_give(metrics, &stepped.metrics, sizeof *metrics, "blanch_metrics");
+}
+
+int blanch_network_step(struct blanch_network *network, const float *images, const int32_t *labels, int count,
+                        const struct blanch_update *update, struct blanch_metrics *metrics) {
+    struct bl_batch batch = {.count = count, .images = images, .labels = labels};
+    int code = bl_given(network && images && labels, __func__);
+    return code ? code : step(network, &batch, update, metrics);
+}
+
+int blanch_network_step_pairs(struct blanch_network *network, const float *images, const int32_t *labels,
+                              const int32_t *others, float share, int count, const struct blanch_update *update,
+                              struct blanch_metrics *metrics) {
+    struct bl_batch batch = {.count = count, .images = images, .labels = labels, .others = others, .share = share};
+    int code = bl_given(network && images && labels && others, __func__);
+    if (code) return code;
+    if (!network->options.loss.pairs)
+        return bl_fail(BLANCH_EUSAGE, "the network takes no pairs of labels: it is created with loss.pairs");
+    if (!(share >= 0 && share <= 1)) return bl_fail(BLANCH_EUSAGE, "share is %g: it is 0 to 1", (double)share);
+    return step(network, &batch, update, metrics);
 }
 
 /* All images, a batch at a time. */

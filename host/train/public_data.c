@@ -74,7 +74,8 @@ static int take_view(struct bl_view *to, const struct blanch_view *from) {
     struct bl_transform probe;
     int code = bl_take(&v, sizeof v, from, "blanch_view");
     if (code) return code;
-    *to = (struct bl_view){.channels = v.channels, .height = v.height, .width = v.width};
+    *to = (struct bl_view){
+        .channels = v.channels, .height = v.height, .width = v.width, .mixup = v.mixup, .cutmix = v.cutmix};
     memcpy(to->mean, v.mean, sizeof to->mean);
     memcpy(to->deviation, v.deviation, sizeof to->deviation);
     if (v.augment && (code = bl_augment_parse(v.augment, &to->augment))) return code;
@@ -216,6 +217,8 @@ int blanch_loader_next(struct blanch_loader *loader, struct blanch_batch *batch)
                                        .labels = next.count ? next.labels : NULL,
                                        .count = next.count,
                                        .epoch = (int64_t)next.epoch,
-                                       .last = next.last};
+                                       .last = next.last,
+                                       .share = next.share,
+                                       .others = next.count ? next.others : NULL};
     return bl_give(batch, &found, sizeof found, "blanch_batch");
 }

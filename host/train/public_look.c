@@ -35,7 +35,7 @@ int blanch_network_info(const struct blanch_network *network, struct blanch_netw
                                               .channels = o->channels,
                                               .height = o->height,
                                               .width = o->width,
-                                              .batch = o->batch,
+                                              .batch = bl_network_largest_step(network),
                                               .least_batch = bl_network_least_batch(network),
                                               .inference = o->inference,
                                               .parameters = count_params(graph),

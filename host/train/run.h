@@ -14,6 +14,7 @@ struct run {
     struct bl_train_options o;   // nothing left open
     struct bl_run_config config; // of the run that is resumed; owns texts of o
     struct bl_run_config former; // of a run without a checkpoint in whose directory this one begins anew
+    cJSON *asked;                // of --config; owns texts of o
     enum bl_found found;         // in the directory
     int aside;                   // DIR/log.N.jsonl is the former log; 0: there was none
     struct bl_lock lock;         // of the directory
@@ -23,6 +24,7 @@ struct run {
     char *data_changes; // of a resumed run: of validation and test images
     struct bl_view view;
     struct blanch_network *net;
+    float *class_weight;     // of --class-weights; NULL: 1 each
     double budget;           // allowed overhead, 0.2 for 20 %; negative: none
     struct bl_blocks blocks; // chosen by this process, or of --init
     bool exact;              // every step may be, with the blocks of config.json, within the budget that chose them
@@ -43,6 +45,9 @@ struct run {
     bool within;        // the step after `position` was begun on the device, and has failed
 };
 
+/* What o leaves open is filled from o->config; its texts are those of *json, which the caller deletes, also where this
+ * fails. BLANCH_EINPUT names what is wrong with the file. */
+int bl_config_take(struct bl_train_options *o, cJSON **json);
 /* Looks at the directory, and locks it where it exists. One that is used is refused, unless the run is resumed, or the
  * directory is of a run that was stopped before its first checkpoint: that begins anew. Creates no directory. */
 int bl_run_enter(struct run *run, const struct bl_train_options *given);
@@ -50,6 +55,9 @@ int bl_run_enter(struct run *run, const struct bl_train_options *given);
 int bl_run_resolve(struct run *run, const struct bl_train_options *given);
 /* A run that begins anew in the directory of another must have that one's settings. After the data are open. */
 int bl_run_check_former(const struct run *run);
+/* What --class-weights says, or said when the run began: run->class_weight. When the data are open. BLANCH_EINPUT names
+ * the file that is wrong. */
+int bl_run_weigh_classes(struct run *run);
 /* Makes and locks the directory, writes config.json, opens the log: without the lines past position, or a new one. */
 int bl_run_open_directory(struct run *run);
 /* code: how the run ended. */
@@ -71,6 +79,9 @@ int bl_run_log_epoch(struct run *run, const struct blanch_metrics *judged, const
                      double seconds);
 int bl_run_log_test(struct run *run, const char *weights, const struct blanch_metrics *test, double test_s);
 double bl_per_cent(int part, int count);
+
+/* After an epoch, from 1: its weights, where they are to be saved. */
+int bl_run_keep_epoch(const struct run *run, int64_t epoch);
 
 /* Event files for TensorBoard, where they are asked for. The step's metrics are those of its batch. */
 int bl_run_tensorboard_step(const struct run *run, const struct blanch_metrics *batch, float lr, double images_per_s);

@@ -3,6 +3,7 @@
 #include "base/text.h"
 #include "io/safetensors.h"
 #include "train/open.h"
+#include "train/train.h"
 #include <stdio.h>
 #include <string.h>
 

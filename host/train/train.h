@@ -16,6 +16,7 @@ struct blanch_network {
     struct bl_network_options options; // resolved: nothing zero that has a default
     struct bl_graph *graph;
     struct blanch_nd_layer *layers; // options.nd.layer
+    float *class_weight;            // options.loss.weight
     float *host;                    // batch, NHWC, for calls that give NCHW
     int taken;                      // parameters and buffers that have the model's initial values
     struct bl_session *session;     // of blanch_network_step; NULL: made for inference
@@ -49,7 +50,9 @@ int bl_network_copy(struct blanch_network *to, struct blanch_network *net, bool 
 int bl_network_infer(struct blanch_network *net, const float *images, int count, float *logits);
 /* The same of any network, of at most its batch; labels are not looked at. */
 int bl_network_logits(struct blanch_network *net, const struct bl_batch *batch, float *logits);
-/* Refuses a labelled batch that does not fit the network. */
+/* Images of the largest step: with gradients that accumulate, of several batches. */
+int bl_network_largest_step(const struct blanch_network *net);
+/* Refuses a labelled batch that does not fit a step of the network. */
 int bl_network_check_batch(const struct blanch_network *net, const struct bl_batch *batch);
 /* Puts a labelled batch (NHWC, of a loader) on the device. A training step is made by bl_session_step. */
 int bl_network_load(struct blanch_network *net, const struct bl_batch *batch);
@@ -111,6 +114,7 @@ struct bl_position {
     struct blanch_metrics train; // of this epoch's steps so far
     double train_s;
     int64_t skipped; // of the steps: their loss was not finite, and they updated nothing
+    int64_t stale;   // epochs since the best one
     char *budget;    // the overhead budget's state (bl_budget_save), or NULL; malloc'd
 };
 int bl_checkpoint_save(struct bl_graph *graph, const char *dir, const struct bl_position *position);
@@ -166,18 +170,25 @@ struct bl_train_options {
     struct bl_network_options network; // classes, channels and size come from the data and the model
     const char *norm;                  // "bn", "nd", "none"; NULL: network.norm (of a new run)
     const char *data, *out, *device, *init;
-    bool new_head; // of init all is taken but the classifier
+    const char *config; // a file with settings, for what is not given; NULL: none
+    bool new_head;      // of init all is taken but the classifier
     bool resume;
     int epochs;
-    int64_t steps;               // steps 0: by epochs
+    int64_t steps;        // steps 0: by epochs
+    int early_stop;       // ends after so many epochs without a better top-1; 0: it does not
+    float expect_top1;    // per cent: BLANCH_EMISMATCH where the best is less in the end; 0: nothing is expected
+    int workers;          // threads of the loader; 0: as many as suit
+    int save_every, keep; // DIR/epoch-N.safetensors after so many epochs each (0: none); of the last so many (0: all)
     struct blanch_update update; // its lr that of the schedule's start
     const char *schedule;
     int64_t warmup;                  // steps
     float warmup_epochs;             // or epochs
+    const char *class_weights;       // "balanced", or a file; NULL: 1 each
     const char *size;                // of images, "96" or "96x128"; NULL: the network's own
     const char *augment, *normalise; // NULL: the default
     const char *val_split, *split_file;
-    const char *cache; // a folder for decoded pictures; NULL: none
+    const char *cache;   // a folder for decoded pictures; NULL: none
+    float mixup, cutmix; // alpha; 0: none
     uint64_t max_alloc;
     bool drop_last;                    // every partial batch is left out
     int64_t validate;                  // the first step of this process and every so many are validated first; 0: none

@@ -20,7 +20,7 @@ struct validator {
     struct bl_ref_layer layer;
     struct bl_ref_tensor x[BL_MAX_INPUTS];
     int inputs;
-    int32_t *labels;
+    int32_t *labels, *others;
 };
 
 static double *widen(const float *values, size_t count) {
@@ -33,10 +33,10 @@ static void forget(struct validator *v) {
     for (int i = 0; i < BL_MAX_INPUTS; i++) free(v->x[i].v);
     for (int i = 0; i < BL_MAX_PARAMS; i++) free(v->layer.param[i]);
     for (int i = 0; i < BL_MAX_BUFFERS; i++) free(v->layer.buffer[i]);
-    free(v->labels);
+    free(v->labels), free(v->others);
     memset(v->x, 0, sizeof v->x);
     v->layer = (struct bl_ref_layer){0};
-    v->labels = NULL;
+    v->labels = v->others = NULL;
     v->inputs = 0;
 }
 
@@ -59,10 +59,12 @@ static int read_input(struct validator *v, struct blanch_tensor *tensor, int n) 
     return code;
 }
 
+/* The loss's: labels, and others where images are mixed. */
 static int read_labels(struct validator *v, struct blanch_tensor *tensor, int n) {
-    v->labels = bl_calloc((size_t)n, sizeof *v->labels);
-    v->layer.labels = v->labels;
-    return v->labels ? bl_mem_read(tensor->mem, 0, sizeof *v->labels * (size_t)n, v->labels) : BLANCH_ENOMEM;
+    int32_t **to = tensor == bl_graph_labels(v->graph) ? &v->labels : &v->others;
+    *to = bl_calloc((size_t)n, sizeof **to);
+    v->layer.labels = v->labels, v->layer.others = v->others;
+    return *to ? bl_mem_read(tensor->mem, 0, sizeof **to * (size_t)n, *to) : BLANCH_ENOMEM;
 }
 
 static int read_param(struct bl_param *param, double **out) {
@@ -89,10 +91,10 @@ static int before(void *context, struct bl_node *node, const struct bl_run *run,
                                      .reuse = reuses(node),
                                      .seed = run->seed,
                                      .step = run->step,
+                                     .share = (double)run->share,
                                      .index = node->index};
     for (int i = 0; i < node->inputs && !code; i++)
-        code =
-            node->in[i] == bl_graph_labels(v->graph) ? read_labels(v, node->in[i], n) : read_input(v, node->in[i], n);
+        code = node->in[i]->type == BL_I32 ? read_labels(v, node->in[i], n) : read_input(v, node->in[i], n);
     for (int i = 0; i < node->params && !code; i++) code = read_param(node->param[i], &v->layer.param[i]);
     for (int i = 0; i < node->buffers && !code; i++)
         if (node->buffer[i]->counter)

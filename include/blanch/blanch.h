@@ -216,6 +216,10 @@ enum blanch_precision { BLANCH_FP32, BLANCH_FP16, BLANCH_BF16 };
 struct blanch_loss_options {
     size_t size;
     float label_smoothing; // so much of a label is shared by all classes, as torch.nn.CrossEntropyLoss has it; 0: none
+    int weights;           // how many of: the network's classes
+    const float
+        *class_weights; // by class, 0 or more, as CrossEntropyLoss has them: losses are a weighted mean; NULL: 1
+    bool pairs;         // blanch_network_step_pairs is called
 };
 
 struct blanch_network_options {
@@ -231,14 +235,17 @@ struct blanch_network_options {
     int recompute; // segments in which activations are computed again in the backward pass: less memory, the same
                    // bits; 0: none; BLANCH_RECOMPUTE_AUTO: as few as fit the device
     enum blanch_precision precision; // network deconvolution has BLANCH_FP32 alone (BLANCH_EUSAGE names the layer)
-    const char *optimiser;           // "sgd" (NULL) or "adamw": its state lies beside the parameters
+    const char *optimiser;           // "sgd" (NULL), "adamw" or "muon": its state lies beside the parameters
     const struct blanch_model *definition;  // in place of `model`
     const struct blanch_loss_options *loss; // NULL: the mean cross-entropy
     const char *no_decay;      // parameters that weight decay leaves out: shell patterns of names, or of what stands
                                // before a dot in them, separated by commas; "norm-bias": biases and what
                                // normalisations have; NULL: none. BLANCH_EUSAGE: a pattern names nothing
     const char *freeze_layers; // likewise, parameters that no update changes
-    float ema; // decay of moving averages of parameters and buffers, which every update takes in; 0: none are kept
+    int accumulate; // a step takes up to so many batches, a forward and a backward pass each, and sums their gradients:
+                    // as a step of all these images at once but for the statistics of a batch, which are of a pass; 0:
+                    // 1
+    float ema;      // decay of moving averages of parameters and buffers, which every update takes in; 0: none are kept
 };
 
 struct blanch_network;
@@ -262,7 +269,7 @@ struct blanch_network_info {
     enum blanch_precision precision;
     int classes;                 // predict writes so many logits of an image
     int channels, height, width; // of an image
-    int batch;                   // images of the largest step
+    int batch;                   // images of the largest step, of all passes
     int least_batch;             // of the smallest: 2 where a layer would else normalise one value
     bool inference;
     int parameters;        // parameters and buffers of the state dict
@@ -319,11 +326,13 @@ int blanch_counter_write(struct blanch_network *network, int index, int64_t valu
 struct blanch_update {
     size_t size;
     float lr, momentum, weight_decay; // weight decay: of adamw decoupled (Loshchilov and Hutter, ICLR 2019)
-    bool nesterov;                    // of sgd
-    float beta1, beta2, eps;          // of adamw
+    bool nesterov;                    // of sgd and muon
+    float beta1, beta2, eps;          // of adamw, and of what muon leaves to it
+    float unused;                     // where programs of before had padding: not read
     float clip_grad_norm;             // gradients whose norm, of all together, is larger are scaled to it; 0: none are
 };
-/* The defaults of an optimiser ("sgd", "adamw"; NULL: "sgd"); size stays. BLANCH_EUSAGE: there is no such optimiser. */
+/* The defaults of an optimiser ("sgd", "adamw", "muon"; NULL: "sgd"); size stays. BLANCH_EUSAGE: there is no such
+ * optimiser. */
 int blanch_update_defaults(const char *optimiser, struct blanch_update *update);
 
 /* The learning rate of a step by a schedule, as `train --schedule` has it: "cosine", by step from lr to 0; "constant";
@@ -355,6 +364,11 @@ struct blanch_metrics {
  * range or of another optimiser than the network's; BLANCH_EINPUT: a label that is no class. */
 int blanch_network_step(struct blanch_network *network, const float *images, const int32_t *labels, int count,
                         const struct blanch_update *update, struct blanch_metrics *metrics);
+/* The same of mixed images: `share` of each is of its label, the rest of its class in others (count). Metrics count the
+ * former as right. */
+int blanch_network_step_pairs(struct blanch_network *network, const float *images, const int32_t *labels,
+                              const int32_t *others, float share, int count, const struct blanch_update *update,
+                              struct blanch_metrics *metrics);
 /* Evaluation mode, any number of images, a batch at a time: logits (count, classes) are written. */
 int blanch_network_predict(struct blanch_network *network, const float *images, int count, float *logits);
 /* The same with labels (count): their mean loss, and how many were right. */
@@ -445,6 +459,7 @@ struct blanch_view {
     int channels, height, width; // of the input
     const char *augment;         // in training: "none", "cifar", "imagenet" (docs/options.md)
     float mean[BLANCH_CHANNELS], deviation[BLANCH_CHANNELS]; // by channel, of values from 0 to 1
+    float mixup, cutmix; // in training, of whole batches: alpha, 0.001 to 100; 0: none
 };
 /* That which goes with the data and an input of this size, as `train` chooses it. */
 int blanch_data_view(const struct blanch_data *data, int channels, int height, int width, struct blanch_view *view);
@@ -468,7 +483,9 @@ struct blanch_batch { // valid until the next call
     const int32_t *labels; // (count)
     int count;             // 0: the end
     int64_t epoch;
-    bool last; // of its epoch
+    bool last;             // of its epoch
+    const int32_t *others; // (count) what the rest is of; NULL: they are not mixed
+    float share;           // of mixed images: what of each is of its label, from 0.5 to 1
 };
 /* Batches are prepared ahead in threads; their contents do not depend on how many there are. */
 struct blanch_loader;

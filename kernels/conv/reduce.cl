@@ -9,6 +9,7 @@
 #endif
 #define VEC TN
 #include "vec.h"
+#include "loop.h"
 
 /* Sums the splits in order and writes [O][G][F], and dbias where has_bias. An item takes `span` channels of a block. */
 kernel void reduce(global const float *restrict partial, global float *restrict dweight, global float *restrict dbias,
@@ -30,7 +31,7 @@ kernel void reduce(global const float *restrict partial, global float *restrict 
             float part[TN];
             STORE(sum, part);
             global float *to = dweight + o * features + g * length + f;
-            for (int l = 0; l < width; l++) to[l * features] = part[l];
+            EACH_OF(l, TN, width) to[l * features] = part[l];
             if (++g == interleave) g = 0, f++;
         }
     }
@@ -39,5 +40,5 @@ kernel void reduce(global const float *restrict partial, global float *restrict 
     for (int s = 1; s < splits; s++) sum += LOAD(from + s * step + features * TN);
     float part[TN];
     STORE(sum, part);
-    for (int l = 0; l < width; l++) dbias[o + l] = part[l];
+    EACH_OF(l, TN, width) dbias[o + l] = part[l];
 }

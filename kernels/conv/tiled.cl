@@ -30,20 +30,16 @@
 
 #include "tile.h"
 
+#include "loop.h"
+
 #include "conv/sizes.h"
 
 #define ITEMS (COLS * ROWS)
 #define DEEP (TM * ROWS)          // rows of the tile
 #define OUTS (4 * COLS)           // outputs of the tile
-#define LOADS (KC * DEEP / ITEMS) // values of the left factor that an item brings to local memory at a time
+#define LOADS (KC * DEEP / ITEMS) // values of the left factor that an item brings to local memory at a time, of the
+#define RIGHT (KC * OUTS / ITEMS) // right one
 #define GROUP __attribute__((reqd_work_group_size(COLS, ROWS, 1)))
-
-/* A CPU's compiler would unroll and vectorize the loops over the items of a group for many seconds. */
-#if defined(__x86_64__) || defined(__i386__) || defined(__aarch64__)
-#define LOOP _Pragma("unroll 1")
-#else
-#define LOOP
-#endif
 
 #define CLEAR(i) float4 sum##i = (float4)(0.0f);
 #define MULTIPLY(i) sum##i = FMA((float4)(left[i]), line, sum##i);
@@ -99,7 +95,7 @@ void store_some(float4 value, global float *to, int width, int accumulate) {
     }
     float part[4];
     vstore4(value, 0, part);
-    for (int l = 0; l < width; l++) to[l] = accumulate ? to[l] + part[l] : part[l];
+    LOOP for (int l = 0; l < 3; l++) if (l < width) to[l] = accumulate ? to[l] + part[l] : part[l];
 }
 
 /* The groups of dimension 0 count the tiles of DEEP grid positions, and within one the blocks of outputs. */
@@ -136,9 +132,9 @@ kernel GROUP void convolve(global const float *restrict x, global const float *r
             const bool inside = valid && (uint)(y[r] + dy) < (uint)s.in_h && (uint)(x0[r] + dx) < (uint)s.in_w;
             a[k * (DEEP + 1) + line0 + r * (ITEMS / KC)] = inside ? x[start[r] + shift] : 0.0f;
         }
-        LOOP for (int i = id; i < KC * OUTS; i += ITEMS) b[i] = packed[i];
+        LOOP for (int r = 0; r < RIGHT; r++) b[id + r * ITEMS] = packed[id + r * ITEMS];
         barrier(CLK_LOCAL_MEM_FENCE);
-        LOOP for (int i = 0; i < KC; i++) {
+        LOOP4 for (int i = 0; i < KC; i++) {
             local const float *left = a + i * (DEEP + 1) + row * TM;
             const float4 line = vload4(col, b + i * OUTS);
             EACH_ROW(MULTIPLY)
@@ -149,7 +145,7 @@ kernel GROUP void convolve(global const float *restrict x, global const float *r
 
     const int o = block * OUTS + 4 * col, width = s.group_out - o;
     float more[4];
-    for (int l = 0; l < 4; l++) more[l] = has_bias && l < width ? bias[group * s.group_out + o + l] : 0.0f;
+    LOOP for (int l = 0; l < 4; l++) more[l] = has_bias && l < width ? bias[group * s.group_out + o + l] : 0.0f;
     const float4 sums[TM] = {EACH_ROW(LIST)};
     LOOP for (int i = 0; i < TM; i++) {
         const long p = (long)tile * DEEP + row * TM + i;
@@ -206,14 +202,15 @@ kernel GROUP void weights(global const float *restrict x, global const float *re
                     j < rows && (uint)(y[from] + ty) < (uint)s.in_h && (uint)(x0[from] + tx) < (uint)s.in_w;
                 a[i * DEEP + id % DEEP] = inside ? x[start[from] + shift] : 0.0f;
             }
-            LOOP for (int i = id; i < KC * OUTS; i += ITEMS) {
+            LOOP for (int r = 0; r < RIGHT; r++) {
+                const int i = id + r * ITEMS;
                 const bool inside = p + i / OUTS < end && block * OUTS + i % OUTS < s.group_out;
                 b[i] = inside ? dy[(size_t)(p + i / OUTS) * s.out_c + i % OUTS] : 0.0f;
             }
         }
         barrier(CLK_LOCAL_MEM_FENCE);
         if (p >= begin) {
-            LOOP for (int i = 0; i < KC; i++) {
+            LOOP4 for (int i = 0; i < KC; i++) {
                 local const float *left = a + i * DEEP + row * TM;
                 const float4 line = vload4(col, b + i * OUTS);
                 EACH_ROW(MULTIPLY)

@@ -9,10 +9,11 @@ from typing import Any, Iterable, Iterator, Optional, Union
 import numpy as np
 
 from . import structs
-from .arrays import array_of, copied, text, whole
+from .arrays import array_of, copied, number, text, whole
 from .errors import UsageError
 from .library import Closing, Handle, Turn, call, lib
 
+AUGMENTATIONS = ('mixup', 'cutmix')
 LOG = logging.getLogger('blanch')
 
 
@@ -49,12 +50,15 @@ class Data(Closing):
                 return
             LOG.warning('%s: %s', self.spec, line.decode(errors='replace'))
 
-    def _view(self, network: Any, augment: Optional[str] = None) -> structs.View:
+    def _view(self, network: Any, augment: Optional[str] = None, **more: Any) -> structs.View:
         channels, height, width = network.input
         view = structs.View()
         self._call('data_view', channels, height, width, byref(view))
         if augment is not None:
             view.augment = text(augment, 'augment')
+        for name in AUGMENTATIONS:
+            if more.get(name):
+                setattr(view, name, number(more[name], name))
         return view
 
     def read(self, path: Any, network: Any) -> np.ndarray:
@@ -64,15 +68,16 @@ class Data(Closing):
         return image
 
     def batches(self, network: Any, split: str = 'train', *, training: Optional[bool] = None, epoch: int = 0,
-                seed: int = 0, batch: Optional[int] = None, augment: Optional[str] = None) -> Loader:
+                seed: int = 0, batch: Optional[int] = None, augment: Optional[str] = None, **more: Any) -> Loader:
         """One epoch of (images, labels), arrays of their own, as the network takes them: (N, C, H, W) float32 and (N,)
         int32. training (of split 'train', unless said otherwise): shuffled by seed and epoch, augmented ('none',
         'cifar', 'imagenet'; None: what goes with the data), and a last batch that the network cannot take is left
-        out."""
+        out. more: mixup, cutmix, as --mixup and --cutmix take them; then batches are (images, labels, others, share),
+        for `network.step(images, labels, others=others, share=share)`."""
         if split not in structs.SPLITS:
             raise UsageError('split takes %s, not %r' % (', '.join(structs.SPLITS), split))
         training = split == 'train' if training is None else bool(training)
-        view = self._view(network, augment)
+        view = self._view(network, augment, **more)
         options = structs.LoaderOptions(split=structs.SPLITS.index(split), view=ctypes.pointer(view),
                                         batch=whole(network.batch if batch is None else batch, 'batch', 1),
                                         training=training, least=network.least_batch if training else 0,
@@ -100,14 +105,15 @@ class Loader(Closing):
     def __iter__(self) -> Loader:
         return self
 
-    def __next__(self) -> tuple[np.ndarray, np.ndarray]:
+    def __next__(self) -> tuple:
         batch = structs.Batch()
         self._call('loader_next', byref(batch))
         if not batch.count:
             self.data.tell()
             self.close()
             raise StopIteration
-        return copied(batch.images, (batch.count, *self._shape)), copied(batch.labels, (batch.count,))
+        pair = copied(batch.images, (batch.count, *self._shape)), copied(batch.labels, (batch.count,))
+        return (*pair, copied(batch.others, (batch.count,)), batch.share) if batch.others else pair
 
 
 # --- what a fit is given -----------------------------------------------------------------------------
@@ -146,12 +152,13 @@ class Source:
     """What a fit takes its batches from."""
 
     def __init__(self, data: Any, network: Any, seed: int, batch: Optional[int], augment: Optional[str],
-                 shuffle: bool) -> None:
+                 shuffle: bool, **more: Any) -> None:
+        self.more = {name: value for name, value in more.items() if value}
         self.network, self.seed, self.shuffle, self.augment = network, whole(seed, 'seed', 0, 2**53), shuffle, augment
         self.batch = whole(network.batch if batch is None else batch, 'batch', 1, network.batch)
         self.data = Data(data, seed) if isinstance(data, str) else data
         self.pair = None
-        if augment is not None and not isinstance(self.data, Data):
+        if (augment is not None or self.more) and not isinstance(self.data, Data):
             raise UsageError('augment goes with a data spec: augment these images before')
         if isinstance(self.data, Data):
             self.batches: Optional[int] = len(self._load(0))
@@ -170,7 +177,7 @@ class Source:
 
     def _load(self, epoch: int) -> Loader:
         return self.data.batches(self.network, 'train', training=self.shuffle, epoch=epoch, seed=self.seed,
-                                 batch=self.batch, augment=self.augment)
+                                 batch=self.batch, augment=self.augment, **self.more)
 
     def epoch(self, number: int) -> Iterator[tuple[Any, Any]]:
         if isinstance(self.data, Data):

@@ -48,7 +48,8 @@ def fit(network: Network, data: Any, epochs: int = 1, *, lr: Optional[float] = N
         schedule: Union[str, Callable[[int], float]] = 'cosine', warmup: int = 0, warmup_epochs: float = 0,
         validation: Any = None,
         callbacks: Optional[Callbacks] = None, batch: Optional[int] = None, shuffle: bool = True, seed: int = 0,
-        augment: Optional[str] = None, begin: int = 0, quiet: bool = False) -> History:
+        augment: Optional[str] = None, mixup: float = 0,
+        cutmix: float = 0, begin: int = 0, early_stop: int = 0, quiet: bool = False) -> History:
     """Trains for epochs.
 
     data: a pair (images (N, C, H, W), labels (N,)); an iterable of such batches, gone through once an epoch (a torch
@@ -58,6 +59,8 @@ def fit(network: Network, data: Any, epochs: int = 1, *, lr: Optional[float] = N
     callbacks: {'begin' | 'step' | 'epoch' | 'end': a function of a `Fit`, or several}.
     batch, shuffle, seed, augment: of pairs and data specs. A batch that is too small for the network's batch norms is
     left out.
+    mixup, cutmix: of data specs, for a network made with pairs=True, as --mixup and --cutmix take them.
+    early_stop: ends after so many epochs without a better top-1, of held out images where there are some; 0: never.
     begin: epochs that are made already, where a checkpoint is resumed.
     Ctrl-C raises KeyboardInterrupt between two steps, and the network stays usable. DivergedError: a loss that is not
     finite; that step updated no parameter.
@@ -69,7 +72,7 @@ def fit(network: Network, data: Any, epochs: int = 1, *, lr: Optional[float] = N
     >>> len(history.steps), len(history.epochs)
     (4, 2)
     """
-    source = Source(data, network, seed, batch, augment, shuffle)
+    source = Source(data, network, seed, batch, augment, shuffle, mixup=mixup, cutmix=cutmix)
     epochs, begin = whole(epochs, 'epochs', 1), whole(begin, 'begin', 0, epochs)
     going = Fit(network, epochs, None if source.batches is None else source.batches * epochs)
     rate = _rate(network, going, schedule, lr, (warmup, warmup_epochs), source.batches)
@@ -79,13 +82,17 @@ def fit(network: Network, data: Any, epochs: int = 1, *, lr: Optional[float] = N
     if validation is None and isinstance(source.data, Data) and source.data.judge != 'train':
         validation = source.data
     going.step = begin * (source.batches or 0)
-    progress = Progress(quiet)
+    progress, best, stale = Progress(quiet), -1.0, 0
+    early_stop = whole(early_stop, 'early_stop', 0)
     called('begin', going)
     for going.epoch in range(begin + 1, epochs + 1):
         record = _train(going, source, rate, called, progress)
         if validation is not None and validation is not False:
             _validate(going, validation, record)
         going.history.epochs.append(record)
+        judged = next(record[name] for name in ('val_top1', 'test_top1', 'train_top1') if name in record)
+        best, stale = (judged, 0) if judged > best else (best, stale + 1)
+        going.stop |= 0 < early_stop <= stale
         progress.line(_told(record))
         called('epoch', going)
         if going.stop:
@@ -132,13 +139,14 @@ def _rate(network: Network, going: Fit, schedule: Any, lr: Optional[float], warm
 def _train(going: Fit, source: Source, rate: Callable[[int], float], called: Callable, progress: Progress) -> dict:
     """An epoch's steps; its record."""
     network, history, sum_of, spent = going.network, going.history, NO_METRICS, 0.0
-    for images, labels in source.epoch(going.epoch - 1):
+    for images, labels, *mixed in source.epoch(going.epoch - 1):
         start = time.perf_counter()
         images = images_of(images, network.input)
         if len(images) < network.least_batch:
             continue
         going.lr = rate(going.step)
-        going.metrics = network.step(images, labels, lr=going.lr)
+        pairs = dict(zip(('others', 'share'), mixed))
+        going.metrics = network.step(images, labels, lr=going.lr, **pairs)
         took = time.perf_counter() - start
         going.step += 1
         if not math.isfinite(going.metrics.loss):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Mapping, Optional, Sequence, Union
 import numpy as np
 
 from . import options, structs
-from .arrays import images_of, labels_of, pointer, text, values_of, whole
+from .arrays import images_of, labels_of, number, pointer, text, values_of, whole
 from .device import Device, default_device
 from .errors import InputError, UsageError
 from .ledger import Ledger, read_ledger, read_layers, read_overhead
@@ -54,11 +54,12 @@ class Network(Closing):
     device: a `blanch.Device` or what it takes; None: the default device, shared.
     norm: 'bn', 'nd', 'none', 'own' (None): a file's network as it says, a built-in one with batch norm.
     batch: images of the largest step. classes, input: None: the model's own.
+    pairs: steps may be given mixed images, each with two labels.
     The other options have the names of the command line (`blanch train --help`, docs/options.md): optimiser, recompute,
-    precision, seed; of the recipe label_smoothing, no_decay, freeze_layers, ema; of network deconvolution block,
-    nd_iter, nd_eps, nd_momentum, sampling_stride, block_fc, freeze, refresh, whiten, cov_samples, overhead_budget,
-    whiten_grad, channel_deconv, nd_preset; and those of an update, which every step has that does not say otherwise:
-    lr, momentum, weight_decay, nesterov, beta1, beta2, eps, clip_grad_norm.
+    precision, seed; of the recipe label_smoothing, class_weights (a number for each class), no_decay, freeze_layers,
+    ema, accumulate; of network deconvolution block, nd_iter, nd_eps, nd_momentum, sampling_stride, block_fc, freeze,
+    refresh, whiten, cov_samples, overhead_budget, whiten_grad, channel_deconv, nd_preset; and those of an update, which
+    every step has that does not say otherwise: lr, momentum, weight_decay, nesterov, beta1, beta2, eps, clip_grad_norm.
 
     >>> import blanch, numpy as np
     >>> with blanch.Network('smallcnn', norm='nd', batch=4, nd_iter=4) as network:
@@ -68,13 +69,14 @@ class Network(Closing):
 
     def __init__(self, model: Any, device: Union[Device, str, None] = None, *, norm: Optional[str] = None,
                  batch: int = 128, classes: Optional[int] = None, input: Optional[Sequence[int]] = None,
-                 inference: bool = False, **more: Any) -> None:
+                 inference: bool = False, pairs: bool = False, **more: Any) -> None:
         update, made = options.split(more)
         if not isinstance(model, Model):
             model = Model(model, input) if hasattr(model, 'describe') else Model(model)
         self.device = device if isinstance(device, Device) else Device(device) if device else default_device()
         native = options.network(norm, made)
         native.definition = model.pointer
+        native.loss.contents.pairs = bool(pairs)
         native.batch, native.inference = whole(batch, 'batch', 1), bool(inference)
         native.classes = whole(classes or 0, 'classes')
         if input is not None:
@@ -105,20 +107,27 @@ class Network(Closing):
 
     # --- training --------------------------------------------------------------------------------
 
-    def step(self, images: Any, labels: Any, lr: Optional[float] = None, **settings: Any) -> Metrics:
+    def step(self, images: Any, labels: Any, lr: Optional[float] = None, *, others: Any = None, share: float = 1,
+             **settings: Any) -> Metrics:
         """One training step: forward, backward, update.
 
         images: (N, C, H, W) floats, normalised, N up to `batch`. labels: (N,) whole numbers from 0. Whatever has
-        __array__ or __dlpack__ and lies in host memory is taken. lr and settings (those of an update) are of this step;
-        what is left out is the network's. The metrics are the batch's before its update; a loss that is not finite
-        updates no parameter, though running statistics have seen the batch.
+        __array__ or __dlpack__ and lies in host memory is taken. Of mixed images, where the network was made with
+        pairs=True, `share` of each is of its label and the rest of its label in others (N,). lr and settings (those of
+        an update) are of this step; what is left out is the network's. The metrics are the batch's before its update; a
+        loss that is not finite updates no parameter, though running statistics have seen the batch.
         """
         update = self._update if lr is None and not settings else options.changed(
             self._update, settings if lr is None else {**settings, 'lr': lr})
         images = images_of(images, self.input)
         labels = labels_of(labels, len(images))
         found = structs.Metrics()
-        self._call('network_step', pointer(images), pointer(labels), len(images), byref(update), byref(found))
+        if others is None:
+            self._call('network_step', pointer(images), pointer(labels), len(images), byref(update), byref(found))
+        else:
+            others = labels_of(others, len(images))
+            self._call('network_step_pairs', pointer(images), pointer(labels), pointer(others), number(share, 'share'),
+                       len(images), byref(update), byref(found))
         return Metrics(found.loss, found.count, found.top1, found.top5)
 
     def fit(self, data: Any, epochs: int = 1, **more: Any) -> History:

@@ -19,7 +19,7 @@ COUNTS = {'block': 'block', 'nd_iter': 'iterations', 'sampling_stride': 'samplin
 NUMBERS = {'nd_eps': 'eps', 'nd_momentum': 'momentum'}
 ND = (*COUNTS, *NUMBERS, 'freeze', 'whiten', 'cov_samples', 'overhead_budget', 'whiten_grad', 'nd_preset')
 PATTERNS = ('no_decay', 'freeze_layers')
-RECIPE = ('label_smoothing', 'ema', *PATTERNS)
+RECIPE = ('label_smoothing', 'class_weights', 'accumulate', 'ema', *PATTERNS)
 OTHERS = ('seed', 'recompute', 'precision', 'optimiser', 'optimizer', 'channel_deconv', *RECIPE)
 PRESETS: dict[str, dict[str, Any]] = {'study': {}, 'fast': {'block': 16}, 'channels': {'whiten': 'channels'}}
 
@@ -84,6 +84,18 @@ def _nd(given: dict[str, Any]) -> structs.NdOptions:
     return nd
 
 
+def _loss(given: dict[str, Any]) -> structs.LossOptions:
+    native = structs.LossOptions(label_smoothing=number(given.get('label_smoothing', 0), 'label_smoothing'))
+    if 'class_weights' in given:
+        weights = given['class_weights']
+        if isinstance(weights, (str, bytes)):
+            raise UsageError('class_weights is a weight for each class, not %r' % (weights,))
+        values = (ctypes.c_float * len(weights))(*(number(w, 'class_weights') for w in weights))
+        native.weights, native.class_weights = len(values), ctypes.addressof(values)
+        native.values = values      # kept as long as the struct
+    return native
+
+
 def network(norm: Optional[str], given: dict[str, Any]) -> structs.NetworkOptions:
     unused = [name for name in given if name in ND] if norm in ('bn', 'none') else []
     if unused:
@@ -95,12 +107,12 @@ def network(norm: Optional[str], given: dict[str, Any]) -> structs.NetworkOption
     native.recompute = -1 if recompute == 'auto' else whole(recompute, 'recompute')
     optimiser = given.get('optimiser', given.get('optimizer'))
     native.optimiser = text(optimiser, 'optimiser') if optimiser is not None else None
+    native.accumulate = whole(given.get('accumulate', 1), 'accumulate', 1, 2**20)
     native.ema = number(given.get('ema', 0), 'ema')
     for name in PATTERNS:
         if name in given:
             setattr(native, name, text(given[name], name))
-    native.loss = ctypes.pointer(structs.LossOptions(
-        label_smoothing=number(given.get('label_smoothing', 0), 'label_smoothing')))
+    native.loss = ctypes.pointer(_loss(given))
     return native
 
 

@@ -45,7 +45,8 @@ class NdOptions(Sized):
 
 
 class LossOptions(Sized):
-    _fields_ = [('size', c_size_t), ('label_smoothing', c_float)]
+    _fields_ = [('size', c_size_t), ('label_smoothing', c_float), ('weights', c_int), ('class_weights', c_void_p),
+                ('pairs', c_bool)]
 
 
 class NetworkOptions(Sized):
@@ -53,7 +54,7 @@ class NetworkOptions(Sized):
                 ('classes', c_int), ('channels', c_int), ('height', c_int), ('width', c_int), ('batch', c_int),
                 ('inference', c_bool), ('seed', c_uint64), ('recompute', c_int), ('precision', c_int),
                 ('optimiser', c_char_p), ('definition', c_void_p), ('loss', POINTER(LossOptions)),
-                ('no_decay', c_char_p), ('freeze_layers', c_char_p), ('ema', c_float)]
+                ('no_decay', c_char_p), ('freeze_layers', c_char_p), ('accumulate', c_int), ('ema', c_float)]
 
 
 class NetworkInfo(Sized):
@@ -72,7 +73,7 @@ class ParameterInfo(Sized):
 class Update(Sized):
     _fields_ = [('size', c_size_t), ('lr', c_float), ('momentum', c_float), ('weight_decay', c_float),
                 ('nesterov', c_bool), ('beta1', c_float), ('beta2', c_float), ('eps', c_float),
-                ('clip_grad_norm', c_float)]
+                ('unused', c_float), ('clip_grad_norm', c_float)]
 
 
 class Schedule(Sized):
@@ -114,7 +115,8 @@ class DataInfo(Sized):
 
 class View(Sized):
     _fields_ = [('size', c_size_t), ('channels', c_int), ('height', c_int), ('width', c_int), ('augment', c_char_p),
-                ('mean', c_float * CHANNELS), ('deviation', c_float * CHANNELS)]
+                ('mean', c_float * CHANNELS), ('deviation', c_float * CHANNELS), ('mixup', c_float),
+                ('cutmix', c_float)]
 
 
 class LoaderOptions(Sized):
@@ -124,4 +126,4 @@ class LoaderOptions(Sized):
 
 class Batch(Sized):
     _fields_ = [('size', c_size_t), ('images', POINTER(c_float)), ('labels', POINTER(c_int32)), ('count', c_int),
-                ('epoch', c_int64), ('last', c_bool)]
+                ('epoch', c_int64), ('last', c_bool), ('others', POINTER(c_int32)), ('share', c_float)]

@@ -1,5 +1,5 @@
-/* A run's config.json: reading it, and what a resumed run makes of it before it opens a device; its data are a folder
- * of two images. */
+/* A run's config.json: reading it, as a file of settings too, and what a resumed run makes of it before it opens a
+ * device; its data are a folder of two images. */
 #include "fuzz.h"
 #include "train/open.h"
 #include "train/run.h"
@@ -26,6 +26,14 @@ static void open_data(const struct bl_run_config *config) {
     bl_dataset_close(set);
 }
 
+/* As --config takes it. */
+static void take_config(struct bl_train_options given) {
+    cJSON *json = NULL;
+    given.resume = false, given.config = IN_MEMORY "/config.json";
+    expect(bl_config_take(&given, &json));
+    cJSON_Delete(json);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     struct run run = {0};
     const struct bl_train_options given = {.update = BL_UPDATE_DEFAULT,
@@ -33,6 +41,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
                                            .out = IN_MEMORY,
                                            .resume = true};
     memory_file("config.json", data, size);
+    take_config(given);
     int code = bl_run_resolve(&run, &given);
     expect(code);
     if (!code) {

@@ -124,6 +124,18 @@ static int depthwise_parts(const struct bl_node *node) {
     return parts < 1 ? 1 : parts > PARTS ? PARTS : (int)parts;
 }
 
+/* Of the samples, whose products are summed apart: as many as give every compute unit two tiles of the covariance's
+ * upper half, a power of two, which mostly divides the samples. The same on all ranks, whatever their share of the
+ * batch. */
+static int parts_of_product(const struct bl_statistics *s) {
+    enum { TILE = 64, MOST = 16 };
+    if (bl_on_cpu(s->node->dev)) return 1;
+    const int64_t across = (s->features + TILE - 1) / TILE, tiles = across * (across + 1) / 2;
+    int parts = 1;
+    while (parts < MOST && parts * tiles < 2 * (int64_t)blanch_device_info(s->node->dev)->compute_units) parts *= 2;
+    return parts;
+}
+
 int bl_statistics_setup(struct bl_statistics *s, struct bl_node *node, const struct bl_samples *samples, bool alone) {
     const struct blanch_tensor *x = node->in[0];
     s->node = node, s->samples = *samples;
@@ -143,7 +155,7 @@ int bl_statistics_setup(struct bl_statistics *s, struct bl_node *node, const str
     else if (bl_gram_serves(node, samples->matrices, s->features))
         s->splits = bl_gram_setup(&s->gram, node, s->features);
     else
-        s->splits = samples->matrices == 1 && s->features <= SMALL ? PARTS : 1;
+        s->splits = samples->matrices > 1 ? 1 : s->features <= SMALL ? PARTS : parts_of_product(s);
     s->narrow = samples->matrices > 1 && samples->block < 16 ? samples->block : 0;
     s->vec_block = bl_vec(node->dev, samples->block);
     s->vec_channels = s->depthwise && !bl_on_cpu(node->dev) ? 1 : bl_vec(node->dev, x->c); // sums of pairs in registers
