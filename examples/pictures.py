@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Makes a folder of pictures to train on, ten classes of shapes in any colours, sizes and places:
 
-    pictures.py FOLDER [--others] [--size 96] [--train 40] [--test 10]
+    pictures.py FOLDER [--others] [--size 96] [--train 100] [--test 20]
 
 FOLDER/train/CLASS/*.png and FOLDER/test/CLASS/*.png. --others makes ten other classes, to train a network on before
 it is tuned to these. The same pictures every time; needs nothing but Python."""
@@ -71,8 +71,8 @@ def main():
     parser.add_argument('folder')
     parser.add_argument('--others', action='store_true', help='ten other classes')
     parser.add_argument('--size', type=int, default=96)
-    parser.add_argument('--train', type=int, default=40, help='pictures of each class')
-    parser.add_argument('--test', type=int, default=10)
+    parser.add_argument('--train', type=int, default=100, help='pictures of each class')
+    parser.add_argument('--test', type=int, default=20)
     options = parser.parse_args()
     for name, inside in (OTHERS if options.others else SHAPES).items():
         rng = random.Random(name)

@@ -566,6 +566,26 @@ def test_cache():
     refused(*SMALL, 1, '--data', 'folder:' + root, '--cache', path('a-file'), '--out', path('none'), words=['a-file'])
 
 
+# --- README's example ----------------------------------------------------------------------------
+
+def test_example():
+    """The lines of README, on a few small pictures, from weights of other pictures."""
+    here = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), 'examples', 'pictures.py')
+    for folder, more in (('drawn', ()), ('drawn-others', ('--others',))):
+        subprocess.run([sys.executable, here, path(folder), *more, '--size', '32', '--train', '3', '--test', '1'],
+                       check=True)
+    start = ('train', '--model', 'torchvision:resnet18', '--size', 32, '--batch', 10, '--augment', 'cifar',
+             '--optimiser', 'adamw', '--no-tune')
+    run(*start, '--data', 'folder:' + path('drawn-others'), '--steps', 1, '--out', path('drawn-pre'))
+    weights = path('drawn-pre', 'last.safetensors')
+    run(*start, '--data', 'folder:' + path('drawn'), '--init', weights, '--new-head', '--epochs', 1, '--out',
+        path('tuned'))
+    check('mean of classes' in run('eval', '--run', path('tuned')).stdout, 'no classes')
+    run('predict', path('drawn', 'test'), '--run', path('tuned'), '--csv', path('tuned.csv'))
+    rows = table(path('tuned.csv'))
+    check(len(rows) == 11 and {row[1] for row in rows[1:]} <= set(os.listdir(path('drawn', 'train'))), str(rows))
+
+
 # --- epochs as a table ---------------------------------------------------------------------------
 
 def test_results():

@@ -339,6 +339,14 @@ def test_diverged_later():
     check(all(abs(v) < 3.4e38 for v in values), 'the last good checkpoint is not finite')
 
 
+def test_diverged_in_the_last_update():
+    """Its loss was finite; the weights that it left are, and what they compute is not."""
+    out = fresh('run')
+    refuses(1, ['the test loss at the end is not finite', out + '/last.safetensors', 'step 1'], *TRAIN,
+            '--norm', 'none', '--data', make_mnist('m'), '--out', out, '--lr', '1e6', '--weight-decay', 1000,
+            '--steps', 1, started=True)
+
+
 def test_full_file_system():
     """A file system with room for one checkpoint and a half: the one that is there survives and loads."""
     data, out, disk = make_mnist('m'), fresh('run'), path('disk')

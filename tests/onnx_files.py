@@ -379,7 +379,7 @@ def test_folded_batch_norms_are_refused_where_they_are_wanted():
     blanch('export', '--run', run_, '--onnx', path('folded.onnx'))
     out = ('--data', DATA, '--steps', '1', '--batch', '4', '--device', 'cpu', '--out', path('folded2'))
     for norm in ((), ('--norm', 'bn')):
-        refused(['folded', 'optimize=False', 'TrainingMode.TRAINING'], 'train', '--model', path('folded.onnx'), *norm,
+        refused(['folded', 'optimize=False', 'TrainingMode.PRESERVE'], 'train', '--model', path('folded.onnx'), *norm,
                 *out)
     blanch('train', '--model', path('folded.onnx'), '--norm', 'none', *out)
 

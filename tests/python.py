@@ -334,6 +334,36 @@ def test_modules_are_those_of_pytorch():
         module.load_state_dict({name: torch.from_numpy(array) for name, array in network.state_dict().items()})
 
 
+def pools(nn, torch_like):
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.max = nn.MaxPool2d(3, 2, ceil_mode=True)
+            self.avg = nn.AvgPool2d(3, 1, 1, True, False)
+            self.ceil = nn.AvgPool2d(2, 2, ceil_mode=True)
+            self.even = nn.AdaptiveAvgPool2d((3, 2))
+            self.drop = nn.Dropout(0.0, inplace=True)
+            self.fc = nn.Linear(24, 5)
+
+        def forward(self, x):
+            x = self.drop(self.even(self.ceil(self.avg(self.max(x)))))
+            if not torch_like:
+                x = nn.StochasticDepth(0.0)(x)
+            return self.fc((torch if torch_like else nn).flatten(x, 1))
+    return Net()
+
+
+def test_pools_are_those_of_pytorch():
+    with blanch.Network(pools(nn, False), input=(4, 18, 13), batch=4) as network:
+        if not torch:
+            raise Skip('no PyTorch for ' + sys.executable)
+        module, images = pools(torch.nn, True).eval(), torch.randn(4, 4, 18, 13)
+        network.load_state_dict(module.state_dict())
+        with torch.no_grad():
+            logits = module(images).numpy()
+        check(np.abs(network.predict(images) - logits).max() < 1e-5 * np.abs(logits).max(), 'other logits')
+
+
 def test_models_of_every_kind():
     description = {'input': [1, 8, 8], 'graph': [{'op': 'flatten'}, {'op': 'linear', 'name': 'fc', 'attrs': {
         'in_features': 64, 'out_features': 3, 'bias': True}}]}
@@ -358,7 +388,7 @@ def test_models_of_every_kind():
     raises(blanch.InputError, 'takes 4 channels', blanch.Network, nn.Sequential(nn.Conv2d(4, 4, 3)), input=(3, 9, 9))
     twice = nn.Linear(4, 4)
     raises(blanch.UsageError, 'run twice', nn.Sequential(twice, twice).describe, (4, 1, 1))
-    raises(blanch.UsageError, 'goes to 1x1 alone', nn.AdaptiveAvgPool2d, 7)
+    raises(blanch.UsageError, "mode is 'row'", nn.StochasticDepth, 0.1, 'batch')
     raises(blanch.UsageError, 'kernel_size is a whole number', nn.Conv2d, 1, 1, 'same')
 
 

@@ -399,6 +399,15 @@ static int judge_averages(struct run *run, struct blanch_metrics *held, double *
     return code;
 }
 
+/* What ends a run is looked at; before, training may mend it. */
+static int check_evaluated(const struct run *run, const char *split, const struct blanch_metrics *of) {
+    char kept[300];
+    if (!is_over(run) || !of->count || isfinite(of->loss)) return 0;
+    say_kept(run, kept, sizeof kept);
+    return bl_fail(BLANCH_EDIVERGED,
+                   "the %s loss at the end is not finite, though training was; %s; try a smaller --lr", split, kept);
+}
+
 /* At the end of an epoch, or of the run within one: then the epoch stays open, and a longer run continues it. Whoever
  * reads the epoch's line finds all files of it; the position, which says that it is done, comes last. */
 static int finish_epoch(struct run *run) {
@@ -428,7 +437,9 @@ static int finish_epoch(struct run *run) {
         p->stale = better ? 0 : p->stale + 1;
         code = bl_run_keep_epoch(run, p->epoch);
     }
-    return code ? code : save_checkpoint(run);
+    if (!code) code = save_checkpoint(run);
+    if (!code) code = check_evaluated(run, bl_split_name(judge), &held);
+    return code ? code : check_evaluated(run, "averages'", &ema);
 }
 
 static int interrupted(struct run *run) {
@@ -488,7 +499,7 @@ static int test_at_end(struct run *run) {
         tell(run, BL_TRAIN_EPOCH, "test, with the %s weights: loss %.4f, top-1 %.2f %%, top-5 %.2f %%; %.1f s",
              chosen ? "best" : "last", test.loss, bl_per_cent(test.top1, test.count),
              bl_per_cent(test.top5, test.count), seconds);
-    return code;
+    return code ? code : check_evaluated(run, bl_split_name(BL_TEST), &test);
 }
 
 /* Whatever ends a run, the steps that it has made are kept, if the device still gives what it holds. The message stays

@@ -142,11 +142,12 @@ static int check_folded(const struct blanch_network *net) {
     if (net->options.inference || (norm != BLANCH_BN && norm != BLANCH_OWN) ||
         !cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(net->model->json, "folded")))
         return 0;
-    return bl_fail(BLANCH_EUSAGE,
-                   "%s: its batch norms were folded into its convolutions; export it from train() by "
-                   "torch.onnx.export(..., dynamo=True, optimize=False), or dynamo=False, "
-                   "training=TrainingMode.TRAINING, do_constant_folding=False; or take --norm nd or none",
-                   net->model->name);
+    return bl_fail(
+        BLANCH_EUSAGE,
+        "%s: its batch norms were folded into its convolutions; export it from train() by "
+        "torch.onnx.export(..., dynamo=True, optimize=False), or dynamo=False, "
+        "training=TrainingMode.PRESERVE, do_constant_folding=False (docs/onnx.md); or take --norm nd or none",
+        net->model->name);
 }
 
 /* A budget decides when to refresh. */

@@ -18,7 +18,7 @@ LOG = logging.getLogger('blanch')
 
 class Data(Closing):
     """Images with labels: 'fashion-mnist[:DIR]', 'mnist:DIR', 'cifar10:DIR', 'cifar100:DIR', 'folder:DIR',
-    'synthetic:CxHxW:CLASSES'. seed divides a folder without splits.
+    'npz:FILE', 'synthetic:CxHxW:CLASSES'. seed divides a folder without splits.
 
     >>> import blanch
     >>> data = blanch.Data('synthetic:3x32x32:10')

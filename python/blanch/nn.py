@@ -91,6 +91,13 @@ def relu(x: Tensor) -> Tensor:
     return x.graph.add('relu', [x])
 
 
+def flatten(x: Tensor, start_dim: int = 1) -> Tensor:
+    """To (N, C H W)."""
+    if start_dim != 1:
+        raise UsageError('flatten leaves the images apart: start_dim is 1, not %r' % (start_dim,))
+    return x.graph.add('flatten', [x])
+
+
 class Module:
     """The base of a network and of its parts. A subclass assigns its parts in __init__ and has a forward(x)."""
 
@@ -229,27 +236,34 @@ class Linear(_Layer):
         return [('weight', [outputs, self.attrs['in_features']])] + [('bias', [outputs])] * self.attrs['bias']
 
 
+def _windows(kernel_size: Pair, stride: Optional[Pair], padding: Pair, ceil_mode: bool) -> dict:
+    return {'kernel': _pair(kernel_size, 'kernel_size'),
+            'stride': _pair(kernel_size if stride is None else stride, 'stride'),
+            'padding': _pair(padding, 'padding'), 'ceil_mode': bool(ceil_mode)}
+
+
 class MaxPool2d(_Layer):
-    def __init__(self, kernel_size: Pair, stride: Optional[Pair] = None, padding: Pair = 0) -> None:
-        super().__init__('maxpool2d', kernel=_pair(kernel_size, 'kernel_size'),
-                         stride=_pair(kernel_size if stride is None else stride, 'stride'),
-                         padding=_pair(padding, 'padding'))
+    def __init__(self, kernel_size: Pair, stride: Optional[Pair] = None, padding: Pair = 0, *,
+                 ceil_mode: bool = False) -> None:
+        super().__init__('maxpool2d', **_windows(kernel_size, stride, padding, ceil_mode))
 
 
 class AvgPool2d(_Layer):
-    def __init__(self, kernel_size: Pair, stride: Optional[Pair] = None, padding: Pair = 0) -> None:
-        super().__init__('avgpool2d', kernel=_pair(kernel_size, 'kernel_size'),
-                         stride=_pair(kernel_size if stride is None else stride, 'stride'),
-                         padding=_pair(padding, 'padding'))
+    def __init__(self, kernel_size: Pair, stride: Optional[Pair] = None, padding: Pair = 0, ceil_mode: bool = False,
+                 count_include_pad: bool = True) -> None:
+        super().__init__('avgpool2d', **_windows(kernel_size, stride, padding, ceil_mode),
+                         count_include_pad=bool(count_include_pad))
 
 
 class AdaptiveAvgPool2d(_Layer):
-    """To 1x1."""
+    """To (N, C, *output_size)."""
 
     def __init__(self, output_size: Pair = 1) -> None:
-        if _pair(output_size, 'output_size') != [1, 1]:
-            raise UsageError('AdaptiveAvgPool2d goes to 1x1 alone, not %r' % (output_size,))
-        super().__init__('global_avgpool2d')
+        out = _pair(output_size, 'output_size')
+        if out == [1, 1]:
+            super().__init__('global_avgpool2d')
+        else:
+            super().__init__('adaptive_avgpool2d', out=out)
 
 
 class ChannelShuffle(_Layer):
@@ -258,17 +272,26 @@ class ChannelShuffle(_Layer):
 
 
 class Dropout(_Layer):
-    def __init__(self, p: float = 0.5) -> None:
+    def __init__(self, p: float = 0.5, inplace: bool = False) -> None:
         super().__init__('dropout', p=p)
 
 
+class StochasticDepth(_Layer):
+    """Of whole images, in a residual branch: torchvision's, by row."""
+
+    def __init__(self, p: float, mode: str = 'row') -> None:
+        if mode != 'row':
+            raise UsageError("StochasticDepth: mode is 'row', not %r" % (mode,))
+        super().__init__('stochastic_depth', p=p)
+
+
 class LeakyReLU(_Layer):
-    def __init__(self, negative_slope: float = 0.01) -> None:
+    def __init__(self, negative_slope: float = 0.01, inplace: bool = False) -> None:
         super().__init__('leaky_relu', slope=negative_slope)
 
 
 class ELU(_Layer):
-    def __init__(self, alpha: float = 1.0) -> None:
+    def __init__(self, alpha: float = 1.0, inplace: bool = False) -> None:
         super().__init__('elu', alpha=alpha)
 
 
