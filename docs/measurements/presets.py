@@ -81,6 +81,7 @@ def sweep(blanch, data, out, network):
             cell = os.path.join(out, '%s-bnsweep_%s_%s-0' % (network, rate, warmup))
             options = ['--lr', rate] + (['--warmup', warmup] if warmup != '0' else [])
             train(blanch, cell, '--model', network, '--norm', 'bn', '--data', data, '--steps', '130', '--seed', '0',
+                  '--normalise', 'cifar10',
                   *options)
             cells[cell] = options
     return cells[min(cells, key=last_loss)]
@@ -90,7 +91,7 @@ def run(blanch, data, out, networks):
     for network in networks:
         best = sweep(blanch, data, out, network)
         for seed in range(SEEDS[network]):
-            common = ['--model', network, '--data', data, '--seed', str(seed)]
+            common = ['--model', network, '--data', data, '--normalise', 'cifar10', '--seed', str(seed)]
             cell = os.path.join(out, network + '-%s-' + str(seed))
             train(blanch, cell % 'bn', *common, '--norm', 'bn', '--epochs', '1', *best)
             for name, options in SETTINGS.items():
