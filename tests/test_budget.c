@@ -226,9 +226,11 @@ static void test_unmeasured(void **state) {
 static void test_restores(void **state) {
     struct bl_budget *a = planned(0.2, 0.9), *b;
     for (int step = 0; step < 77; step++) bl_budget_next(a);
+    a->spent = a->layer[0].drift = 0.1 + 0.2; // 15 digits would be 0.3
     char *text = bl_budget_save(a);
     assert_int_equal(bl_budget_create(&b, 0.2, LAYERS), 0);
     assert_int_equal(bl_budget_restore(b, text), 0);
+    assert_true(b->spent == a->spent && b->layer[0].drift == a->layer[0].drift);
     for (int step = 0; step < 400; step++) {
         if (step % 50 == 0) assert_int_equal(bl_budget_plan(a, true), bl_budget_plan(b, true));
         bl_budget_next(a), bl_budget_next(b);

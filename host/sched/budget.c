@@ -348,15 +348,26 @@ void bl_budget_describe(const struct bl_budget *b, double base_ms, cJSON *line) 
     to->field = (type)*at++;
 enum { WHOLE_FIELDS = 0 WHOLE(COUNT), LAYER_FIELDS = 0 LAYER(COUNT) };
 
+/* cJSON writes 15 digits where that is nearly the same number: here it is to be the same. */
+static cJSON *exact_numbers(const double *numbers, int count) {
+    cJSON *array = cJSON_CreateArray();
+    for (int i = 0; i < count; i++) {
+        char text[32];
+        snprintf(text, sizeof text, "%.17g", numbers[i]);
+        cJSON_AddItemToArray(array, cJSON_CreateRaw(text));
+    }
+    return array;
+}
+
 char *bl_budget_save(const struct bl_budget *budget) {
     cJSON *json = cJSON_CreateArray();
     {
         const struct bl_budget *from = budget;
-        cJSON_AddItemToArray(json, cJSON_CreateDoubleArray((double[]){WHOLE(SAVE)}, WHOLE_FIELDS));
+        cJSON_AddItemToArray(json, exact_numbers((double[]){WHOLE(SAVE)}, WHOLE_FIELDS));
     }
     for (int i = 0; i < budget->count; i++) {
         const struct bl_budget_layer *from = &budget->layer[i];
-        cJSON_AddItemToArray(json, cJSON_CreateDoubleArray((double[]){LAYER(SAVE)}, LAYER_FIELDS));
+        cJSON_AddItemToArray(json, exact_numbers((double[]){LAYER(SAVE)}, LAYER_FIELDS));
     }
     char *text = bl_json_print(json, false);
     cJSON_Delete(json);

@@ -285,15 +285,19 @@ int blanch_network_step(struct blanch_network *network, const float *images, con
     return code ? code : step(network, &batch, update, metrics);
 }
 
-int blanch_network_step_pairs(struct blanch_network *network, const float *images, const int32_t *labels,
-                              const int32_t *others, float share, int count, const struct blanch_update *update,
+int blanch_network_step_pairs(struct blanch_network *network, const float *images,
+                              const struct blanch_label_pairs *pairs, int count, const struct blanch_update *update,
                               struct blanch_metrics *metrics) {
-    struct bl_batch batch = {.count = count, .images = images, .labels = labels, .others = others, .share = share};
-    int code = bl_given(network && images && labels && others, __func__);
+    struct blanch_label_pairs p;
+    int code = bl_given(network && images && pairs, __func__);
+    if (!code) code = bl_take(&p, sizeof p, pairs, "blanch_label_pairs");
+    if (!code) code = bl_given(p.labels && p.others, __func__);
     if (code) return code;
     if (!network->options.loss.pairs)
         return bl_fail(BLANCH_EUSAGE, "the network takes no pairs of labels: it is created with loss.pairs");
-    if (!(share >= 0 && share <= 1)) return bl_fail(BLANCH_EUSAGE, "share is %g: it is 0 to 1", (double)share);
+    if (!(p.share >= 0 && p.share <= 1)) return bl_fail(BLANCH_EUSAGE, "share is %g: it is 0 to 1", (double)p.share);
+    struct bl_batch batch = {
+        .count = count, .images = images, .labels = p.labels, .others = p.others, .share = p.share};
     return step(network, &batch, update, metrics);
 }
 

@@ -368,10 +368,14 @@ struct blanch_metrics {
  * range or of another optimiser than the network's; BLANCH_EINPUT: a label that is no class. */
 int blanch_network_step(struct blanch_network *network, const float *images, const int32_t *labels, int count,
                         const struct blanch_update *update, struct blanch_metrics *metrics);
-/* The same of mixed images: `share` of each is of its label, the rest of its class in others (count). Metrics count the
- * former as right. */
-int blanch_network_step_pairs(struct blanch_network *network, const float *images, const int32_t *labels,
-                              const int32_t *others, float share, int count, const struct blanch_update *update,
+/* The same of mixed images, which have two labels. Metrics count the first as right. */
+struct blanch_label_pairs {
+    size_t size;
+    const int32_t *labels, *others; // (count) each
+    float share;                    // of an image that is of its label, from 0 to 1; the rest is of the other
+};
+int blanch_network_step_pairs(struct blanch_network *network, const float *images,
+                              const struct blanch_label_pairs *pairs, int count, const struct blanch_update *update,
                               struct blanch_metrics *metrics);
 /* Evaluation mode, any number of images, a batch at a time: logits (count, classes) are written. */
 int blanch_network_predict(struct blanch_network *network, const float *images, int count, float *logits);

@@ -64,7 +64,7 @@ FUNCTIONS: dict[str, tuple[Any, list]] = {
     'update_defaults': (c_int, [c_char_p, POINTER(structs.Update)]),
     'schedule_lr': (c_int, [POINTER(structs.Schedule), c_int64, POINTER(c_float)]),
     'network_step': (c_int, [c_void_p, c_void_p, c_void_p, c_int, POINTER(structs.Update), POINTER(structs.Metrics)]),
-    'network_step_pairs': (c_int, [c_void_p, c_void_p, c_void_p, c_void_p, c_float, c_int, POINTER(structs.Update),
+    'network_step_pairs': (c_int, [c_void_p, c_void_p, POINTER(structs.LabelPairs), c_int, POINTER(structs.Update),
                                    POINTER(structs.Metrics)]),
     'network_predict': (c_int, [c_void_p, c_void_p, c_int, c_void_p]),
     'network_evaluate': (c_int, [c_void_p, c_void_p, c_void_p, c_int, POINTER(structs.Metrics)]),

@@ -126,8 +126,8 @@ class Network(Closing):
             self._call('network_step', pointer(images), pointer(labels), len(images), byref(update), byref(found))
         else:
             others = labels_of(others, len(images))
-            self._call('network_step_pairs', pointer(images), pointer(labels), pointer(others), number(share, 'share'),
-                       len(images), byref(update), byref(found))
+            pairs = structs.LabelPairs(labels=pointer(labels), others=pointer(others), share=number(share, 'share'))
+            self._call('network_step_pairs', pointer(images), byref(pairs), len(images), byref(update), byref(found))
         return Metrics(found.loss, found.count, found.top1, found.top5)
 
     def fit(self, data: Any, epochs: int = 1, **more: Any) -> History:

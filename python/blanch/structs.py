@@ -85,6 +85,10 @@ class Metrics(Sized):
     _fields_ = [('size', c_size_t), ('loss', c_double), ('count', c_int), ('top1', c_int), ('top5', c_int)]
 
 
+class LabelPairs(Sized):
+    _fields_ = [('size', c_size_t), ('labels', c_void_p), ('others', c_void_p), ('share', c_float)]
+
+
 class Layer(Sized):
     _fields_ = [('size', c_size_t), ('name', c_char_p), ('op', c_char_p), ('engine', c_char_p * 3),
                 ('channels', c_int), ('height', c_int), ('width', c_int), ('multiply_adds', c_double)]
