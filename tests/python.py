@@ -393,6 +393,10 @@ def test_models_of_every_kind():
 
 
 def test_options():
+    for preset, features in (('study', 9 * 32), ('fast', 9 * 16), ('channels', 32)):
+        with small(norm='nd', nd_preset=preset) as network:
+            check(network.state_dict()['conv3.running_deconv'].shape == (features, features), preset)
+    raises(blanch.UsageError, 'study, fast or channels', small, norm='nd', nd_preset='slow')
     with small(norm='nd', nd_preset='fast', whiten='channels', cov_samples='4F', freeze=False, overhead_budget='20%',
                optimiser='adamw', beta2=0.99, lr=None) as network:
         check(network.optimiser == 'adamw' and abs(network.settings['lr'] - 1e-3) < 1e-9, network.settings)
