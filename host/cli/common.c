@@ -107,21 +107,6 @@ void bl_common_options(struct bl_option *table, const struct bl_option *own, str
     c->options = table;
 }
 
-/* What a preset says and no option of its own. docs/measurements/presets.md has what each was seen to reach. */
-static int apply_preset(const char *name, struct blanch_nd_options *nd) {
-    static const struct {
-        const char *name;
-        int block, whiten;
-    } presets[] = {{"study"}, {"fast", 16}, {"channels", 0, BLANCH_WHITEN_CHANNELS}};
-    for (int i = 0; name && i < BL_COUNT(presets); i++) {
-        if (strcmp(name, presets[i].name)) continue;
-        if (!nd->block) nd->block = presets[i].block;
-        if (!nd->whiten) nd->whiten = presets[i].whiten;
-        return 0;
-    }
-    return name ? bl_fail(BLANCH_EUSAGE, "--nd-preset takes study, fast or channels, not '%s'", name) : 0;
-}
-
 int bl_common_nd(const struct bl_common *common, bool chooses, struct blanch_nd_options *nd) {
     if (common->freeze && common->no_freeze) return bl_fail(BLANCH_EUSAGE, "give --freeze or --no-freeze, not both");
     if (common->nd.block == BL_BLOCK_AUTO && !chooses)
@@ -132,7 +117,7 @@ int bl_common_nd(const struct bl_common *common, bool chooses, struct blanch_nd_
         return bl_fail(BLANCH_EUSAGE, "--whiten-grad takes exact or constant, not '%s'", common->whiten_grad);
     int code = common->whiten ? bl_whiten_parse(common->whiten, &nd->whiten) : 0;
     if (!code && common->cov_samples) code = bl_cov_samples_parse(common->cov_samples, &nd->cov_samples);
-    if (!code) code = apply_preset(common->nd_preset, nd);
+    if (!code && common->nd_preset) code = bl_nd_preset(common->nd_preset, nd);
     if (code) return code;
     nd->constant_gradient = common->whiten_grad && !strcmp(common->whiten_grad, "constant");
     nd->freeze = common->freeze ? 1 : common->no_freeze ? -1 : 0;

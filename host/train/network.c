@@ -60,6 +60,20 @@ int bl_cov_samples_parse(const char *text, int *samples) {
     return 0;
 }
 
+int bl_nd_preset(const char *name, struct blanch_nd_options *nd) {
+    static const struct {
+        const char *name;
+        int block, whiten;
+    } presets[] = {{"study"}, {"fast", 16}, {"channels", 0, BLANCH_WHITEN_CHANNELS}};
+    for (int i = 0; i < BL_COUNT(presets); i++) {
+        if (strcmp(name, presets[i].name)) continue;
+        if (!nd->block) nd->block = presets[i].block;
+        if (!nd->whiten) nd->whiten = presets[i].whiten;
+        return 0;
+    }
+    return bl_fail(BLANCH_EUSAGE, "--nd-preset takes study, fast or channels, not '%s'", name);
+}
+
 const char *bl_precision_name(enum blanch_precision precision) {
     return bl_type_traits[precision].name;
 }

@@ -117,6 +117,14 @@ static int check_weights(const struct blanch_loss_options *loss, const struct bl
     return bl_fail(BLANCH_EUSAGE, "loss.weights is %d: a weight for each of %d classes", loss->weights, classes);
 }
 
+int blanch_nd_preset(const char *name, struct blanch_nd_options *nd) {
+    struct blanch_nd_options known;
+    int code = bl_given(name && nd, __func__);
+    if (!code) code = bl_take(&known, sizeof known, nd, "blanch_nd_options");
+    if (!code) code = bl_nd_preset(name, &known);
+    return code ? code : bl_give(nd, &known, sizeof known, "blanch_nd_options");
+}
+
 int blanch_network_create(struct blanch_network **network, struct blanch_device *device,
                           const struct blanch_network_options *options) {
     struct blanch_network_options o;

@@ -30,6 +30,7 @@ enum { BL_BLOCK_AUTO = -1 }; // nd.block: every layer has its own in nd.layer, o
 void bl_whiten_text(int whiten, char text[24]);
 int bl_cov_samples_parse(const char *text, int *samples); // BLANCH_EUSAGE
 void bl_cov_samples_text(int samples, char text[24]);
+int bl_nd_preset(const char *name, struct blanch_nd_options *nd);           // as blanch_nd_preset
 const char *bl_precision_name(enum blanch_precision precision);             // "fp32", "fp16", "bf16"
 int bl_precision_parse(const char *name, enum blanch_precision *precision); // NULL: fp32. BLANCH_EUSAGE
 

@@ -204,6 +204,9 @@ struct blanch_nd_options {
     const struct blanch_nd_layer *layer; // convolutions that have their own; copied. Files of weights name them in
                                          // their metadata, "blocks"
 };
+/* Several of them in one word, where they are zero: "study", as published; "fast", blocks of 16; "channels", these
+ * alone are whitened (docs/options.md). BLANCH_EUSAGE: there is no such word. */
+int blanch_nd_preset(const char *name, struct blanch_nd_options *nd);
 
 enum { BLANCH_RECOMPUTE_AUTO = -1 };
 

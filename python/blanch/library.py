@@ -61,6 +61,7 @@ FUNCTIONS: dict[str, tuple[Any, list]] = {
     'parameter_write': (c_int, [c_void_p, c_int, c_void_p, c_int64]),
     'counter_read': (c_int, [c_void_p, c_int, POINTER(c_int64)]),
     'counter_write': (c_int, [c_void_p, c_int, c_int64]),
+    'nd_preset': (c_int, [c_char_p, POINTER(structs.NdOptions)]),
     'update_defaults': (c_int, [c_char_p, POINTER(structs.Update)]),
     'schedule_lr': (c_int, [POINTER(structs.Schedule), c_int64, POINTER(c_float)]),
     'network_step': (c_int, [c_void_p, c_void_p, c_void_p, c_int, POINTER(structs.Update), POINTER(structs.Metrics)]),

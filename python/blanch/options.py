@@ -21,7 +21,6 @@ ND = (*COUNTS, *NUMBERS, 'freeze', 'whiten', 'cov_samples', 'overhead_budget', '
 PATTERNS = ('no_decay', 'freeze_layers')
 RECIPE = ('label_smoothing', 'class_weights', 'accumulate', 'ema', *PATTERNS)
 OTHERS = ('seed', 'recompute', 'precision', 'optimiser', 'optimizer', 'channel_deconv', *RECIPE)
-PRESETS: dict[str, dict[str, Any]] = {'study': {}, 'fast': {'block': 16}, 'channels': {'whiten': 'channels'}}
 
 
 def split(given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -60,8 +59,6 @@ def _per_cent(value: Any) -> float:
 
 
 def _nd(given: dict[str, Any]) -> structs.NdOptions:
-    preset = PRESETS[list(PRESETS)[_choice('nd_preset', given.get('nd_preset', 'study'), list(PRESETS))]]
-    given = {**preset, **given}
     nd = structs.NdOptions(eps=math.nan, momentum=math.nan)
     for name, field in COUNTS.items():
         if name in given:
@@ -81,6 +78,8 @@ def _nd(given: dict[str, Any]) -> structs.NdOptions:
         nd.constant_gradient = _choice('whiten_grad', given['whiten_grad'], ('exact', 'constant'))
     if 'channel_deconv' in given:
         nd.channel_deconv = whole(given['channel_deconv'], 'channel_deconv', 1, 4096)
+    if 'nd_preset' in given:
+        plain('nd_preset', text(given['nd_preset'], 'nd_preset'), ctypes.byref(nd))
     return nd
 
 
