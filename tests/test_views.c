@@ -1,5 +1,6 @@
 /* From images to a network's input: other shapes than square, more channels than three. */
 #include "datasets.h"
+#include "internal.h"
 
 #include <dirent.h>
 
@@ -48,6 +49,52 @@ static void test_rectangles(void **state) {
         struct bl_view view = wide_view(k ? BL_AUGMENT_IMAGENET : BL_AUGMENT_CIFAR);
         assert_int_equal(bl_image_file(in("", "wide.png"), &view, out), 0);
         for (int i = 0; i < VALUES; i++) assert_int_equal(byte_of(out[i]), scaled[k][i]);
+    }
+}
+
+/* PIL's weight of input k for output i, of 22 bits. */
+static int32_t weight_of(int k, int i, int in, int out) {
+    const double scale = (double)in / out, width = scale < 1 ? 1 : scale, center = (i + 0.5) * scale;
+    const int first = (int)fmax(center - width + 0.5, 0), end = (int)fmin(center + width + 0.5, in);
+    double sum = 0;
+    for (int j = first; j < end; j++) sum += fmax(1 - fabs((j - center + 0.5) / width), 0);
+    if (k < first || k >= end) return 0;
+    return (int32_t)(0.5 + fmax(1 - fabs((k - center + 0.5) / width), 0) / sum * (1 << 22));
+}
+
+static uint8_t byte_at(const struct bl_pixels *image, struct bl_window region, int height, int width, int y, int x,
+                       int c) {
+    int64_t down = 1 << 21;
+    for (int j = 0; j < region.height; j++) {
+        const int32_t weight = weight_of(j, y, region.height, height);
+        int64_t across = 1 << 21;
+        for (int i = 0; weight && i < region.width; i++)
+            across += (int64_t)weight_of(i, x, region.width, width) *
+                      image->data[((region.y + j) * image->width + region.x + i) * image->channels + c];
+        down += weight * (across >> 22);
+    }
+    return (uint8_t)(down >> 22);
+}
+
+/* Larger and smaller, of parts and to parts, of any channels; nothing outside the image is read. */
+static void test_scaling(void **state) {
+    for (int trial = 0; trial < 60; trial++) {
+        const int channels = trial % 9 + 1, height = 3 + trial % 17, width = 2 + trial % 23;
+        const size_t count = (size_t)(height * width * channels);
+        struct bl_pixels image = {malloc(count), width, height, channels, 0}, out;
+        for (size_t i = 0; i < count; i++) image.data[i] = (uint8_t)(i * 197 + i * i * 31 + (size_t)trial);
+        const struct bl_window region = {trial % 2, trial % 3, width - trial % 2, height - trial % 3};
+        const int to_height = 1 + trial * 5 % 29, to_width = 1 + trial * 3 % 31;
+        const struct bl_window window = {to_width / 4, to_height / 3, to_width - to_width / 4,
+                                         to_height - to_height / 3};
+        assert_int_equal(bl_resize(&image, region, to_width, to_height, window, &out), 0);
+        for (int y = 0; y < window.height; y++)
+            for (int x = 0; x < window.width; x++)
+                for (int c = 0; c < channels; c++)
+                    assert_int_equal(out.data[(y * window.width + x) * channels + c],
+                                     byte_at(&image, region, to_height, to_width, window.y + y, window.x + x, c));
+        free(out.data);
+        free(image.data);
     }
 }
 
@@ -216,8 +263,9 @@ static void test_cache(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_rectangles), cmocka_unit_test(test_regions),   cmocka_unit_test(test_narrow),
-        cmocka_unit_test(test_channels),   cmocka_unit_test(test_normalise), cmocka_unit_test(test_cache),
+        cmocka_unit_test(test_rectangles), cmocka_unit_test(test_scaling),  cmocka_unit_test(test_regions),
+        cmocka_unit_test(test_narrow),     cmocka_unit_test(test_channels), cmocka_unit_test(test_normalise),
+        cmocka_unit_test(test_cache),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

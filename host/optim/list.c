@@ -33,6 +33,10 @@ struct bl_update_shape bl_update_shape(const struct bl_update_span *span) {
     return shape;
 }
 
+void bl_update_passes(const struct bl_update_span *span, int passes) {
+    bl_work(span->dev, 0, (uint64_t)passes * (uint64_t)span->count * sizeof(float));
+}
+
 int bl_update_check(const char *name, float value, double low, double high) {
     if ((double)value >= low && (high <= low || (double)value < high)) return 0;
     if (high > low)

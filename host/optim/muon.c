@@ -53,9 +53,11 @@ static int take_gradient(const struct bl_update_span *span, const struct layout 
     struct bl_kernel *gather, *normalise;
     int code = kernel_of(span, "gather", &gather);
     if (!code) code = kernel_of(span, "normalise", &normalise);
+    if (!code) bl_update_passes(span, 4);
     if (!code)
         code = bl_launch(gather, range, BL_MEM(span->grad), BL_MEM(span->state[0]), BL_MEM(span->workspace),
                          BL_I64(l->sums), BL_SPREAD(spread), BL_F32(u->momentum), BL_I32(u->nesterov));
+    if (!code) bl_update_passes(span, 2);
     if (!code) code = bl_launch(normalise, range, BL_MEM(span->workspace), BL_I64(l->sums), BL_SPREAD(spread));
     return code;
 }
@@ -127,6 +129,7 @@ static int update(const struct bl_update_span *span, const struct blanch_update 
     if (!code) code = kernel_of(span, "apply", &apply);
     if (code) return code;
     const struct bl_spread spread = bl_spread(span->dev, l.count);
+    bl_update_passes(span, 3);
     return bl_launch(apply, BL_ITEMS((size_t)spread.items), BL_MEM(span->value), BL_MEM(span->workspace),
                      BL_I64(l.x[ITERATIONS % 2]), BL_SPREAD(spread), BL_F32(1 - lr * (double)u->weight_decay),
                      BL_F32(0.2 * lr * sqrt(longer)));

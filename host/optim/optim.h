@@ -19,6 +19,8 @@ struct bl_update_shape {
     int64_t chunk;
 };
 struct bl_update_shape bl_update_shape(const struct bl_update_span *span);
+/* For the record: the next launch reads or writes the span's floats so many times, the arrays that it changes twice. */
+void bl_update_passes(const struct bl_update_span *span, int passes);
 /* BLANCH_EUSAGE: a setting of this optimiser, or one that all have, is out of range. */
 int bl_update_check_all(const struct bl_optimiser *optimiser, const struct blanch_update *update);
 /* BLANCH_EUSAGE unless low <= value (< high, where high is above low). */

@@ -19,6 +19,7 @@ static int update(const struct bl_update_span *span, const struct blanch_update 
     struct bl_kernel *kernel;
     int code = bl_kernel_get(span->dev, "sgd", "sgd", defines, BL_COUNT(defines), &kernel);
     if (code) return code;
+    bl_update_passes(span, 5);
     return bl_launch(kernel, shape.range, BL_MEM(span->value), BL_MEM(span->grad), BL_MEM(span->state[0]),
                      BL_I64(span->count), BL_I32(shape.chunk), BL_F32(u->lr), BL_F32(u->momentum),
                      BL_F32(u->weight_decay));
