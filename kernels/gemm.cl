@@ -44,21 +44,50 @@
 #define STRIP (KC + 1)
 #define PANEL (KC * TM + 16) // not a multiple of 4096 bytes, so that panels do not fall on the same cache lines
 
+#if TRANS_B
+/* 16 rows of 16 floats, ldb apart, become columns: pairs of rows exchange halves, then quarters, eighths, single ones.
+ * Named, since an array would leave the registers. */
+void transpose(global const float *b, long ldb, float16 *to) {
+#define EACH_PAIR(X)                                                                                                   \
+    X(8, 0, 8) X(8, 1, 9) X(8, 2, a) X(8, 3, b) X(8, 4, c) X(8, 5, d) X(8, 6, e) X(8, 7, f)                             \
+    X(4, 0, 4) X(4, 1, 5) X(4, 2, 6) X(4, 3, 7) X(4, 8, c) X(4, 9, d) X(4, a, e) X(4, b, f)                             \
+    X(2, 0, 2) X(2, 1, 3) X(2, 4, 6) X(2, 5, 7) X(2, 8, a) X(2, 9, b) X(2, c, e) X(2, d, f)                             \
+    X(1, 0, 1) X(1, 2, 3) X(1, 4, 5) X(1, 6, 7) X(1, 8, 9) X(1, a, b) X(1, c, d) X(1, e, f)
+#define LEFT8(p, q) (float16)(p.s01234567, q.s01234567)
+#define RIGHT8(p, q) (float16)(p.s89abcdef, q.s89abcdef)
+#define LEFT4(p, q) (float16)(p.s0123, q.s0123, p.s89ab, q.s89ab)
+#define RIGHT4(p, q) (float16)(p.s4567, q.s4567, p.scdef, q.scdef)
+#define LEFT2(p, q) (float16)(p.s01, q.s01, p.s45, q.s45, p.s89, q.s89, p.scd, q.scd)
+#define RIGHT2(p, q) (float16)(p.s23, q.s23, p.s67, q.s67, p.sab, q.sab, p.sef, q.sef)
+#define LEFT1(p, q)                                                                                                    \
+    (float16)(p.s0, q.s0, p.s2, q.s2, p.s4, q.s4, p.s6, q.s6, p.s8, q.s8, p.sa, q.sa, p.sc, q.sc, p.se, q.se)
+#define RIGHT1(p, q)                                                                                                   \
+    (float16)(p.s1, q.s1, p.s3, q.s3, p.s5, q.s5, p.s7, q.s7, p.s9, q.s9, p.sb, q.sb, p.sd, q.sd, p.sf, q.sf)
+#define EXCHANGE(size, i, j)                                                                                           \
+    {                                                                                                                  \
+        const float16 left = LEFT##size(r##i, r##j), right = RIGHT##size(r##i, r##j);                                  \
+        r##i = left, r##j = right;                                                                                     \
+    }
+#define EACH_HEX(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(a) X(b) X(c) X(d) X(e) X(f)
+#define TAKE(i) float16 r##i = vload16(0, b + (size_t)(0x##i) * ldb);
+#define GIVE(i) to[0x##i] = r##i;
+    EACH_HEX(TAKE)
+    EACH_PAIR(EXCHANGE)
+    EACH_HEX(GIVE)
+}
+#endif
+
 /* Rows k0..k0+kn of op(B), columns col..col+15 (zeros from n on), to packed[kn]. */
 void pack_strip(global const float *b, long ldb, int col, int n, int k0, int kn, float16 *packed) {
     const int width = min(16, n - col);
     float *to = (float *)packed;
 #if TRANS_B
     if (width == 16) {
+        b += (size_t)col * ldb + k0;
         int i = 0;
-        for (; i + 16 <= kn; i += 16) // a cache line of each row at a time: rows may lie a power of two apart
-            for (int j = 0; j < 16; j++) {
-                float line[16];
-                vstore16(vload16(0, b + (size_t)(col + j) * ldb + k0 + i), 0, line);
-                for (int l = 0; l < 16; l++) to[(i + l) * 16 + j] = line[l];
-            }
+        for (; i + 16 <= kn; i += 16) transpose(b + i, ldb, packed + i);
         for (; i < kn; i++)
-            for (int j = 0; j < 16; j++) to[i * 16 + j] = b[(size_t)(col + j) * ldb + k0 + i];
+            for (int j = 0; j < 16; j++) to[i * 16 + j] = b[(size_t)j * ldb + i];
         return;
     }
 #endif
