@@ -48,12 +48,10 @@
 /* 16 rows of 16 floats, ldb apart, become columns: pairs of rows exchange halves, then quarters, eighths, single ones.
  * Named, since an array would leave the registers. */
 void transpose(global const float *b, long ldb, float16 *to) {
-#define EACH_PAIR(X)                                                                                                   \
-    X(8, 0, 8)                                                                                                         \
-    X(8, 1, 9) X(8, 2, a) X(8, 3, b) X(8, 4, c) X(8, 5, d) X(8, 6, e) X(8, 7, f) X(4, 0, 4) X(4, 1, 5) X(4, 2, 6)      \
-        X(4, 3, 7) X(4, 8, c) X(4, 9, d) X(4, a, e) X(4, b, f) X(2, 0, 2) X(2, 1, 3) X(2, 4, 6) X(2, 5, 7) X(2, 8, a)  \
-            X(2, 9, b) X(2, c, e) X(2, d, f) X(1, 0, 1) X(1, 2, 3) X(1, 4, 5) X(1, 6, 7) X(1, 8, 9) X(1, a, b)         \
-                X(1, c, d) X(1, e, f)
+#define HALVES(X) X(8, 0, 8) X(8, 1, 9) X(8, 2, a) X(8, 3, b) X(8, 4, c) X(8, 5, d) X(8, 6, e) X(8, 7, f)
+#define QUARTERS(X) X(4, 0, 4) X(4, 1, 5) X(4, 2, 6) X(4, 3, 7) X(4, 8, c) X(4, 9, d) X(4, a, e) X(4, b, f)
+#define EIGHTHS(X) X(2, 0, 2) X(2, 1, 3) X(2, 4, 6) X(2, 5, 7) X(2, 8, a) X(2, 9, b) X(2, c, e) X(2, d, f)
+#define SINGLES(X) X(1, 0, 1) X(1, 2, 3) X(1, 4, 5) X(1, 6, 7) X(1, 8, 9) X(1, a, b) X(1, c, d) X(1, e, f)
 #define LEFT8(p, q) (float16)(p.s01234567, q.s01234567)
 #define RIGHT8(p, q) (float16)(p.s89abcdef, q.s89abcdef)
 #define LEFT4(p, q) (float16)(p.s0123, q.s0123, p.s89ab, q.s89ab)
@@ -73,7 +71,10 @@ void transpose(global const float *b, long ldb, float16 *to) {
 #define TAKE(i) float16 r##i = vload16(0, b + (size_t)(0x##i) * ldb);
 #define GIVE(i) to[0x##i] = r##i;
     EACH_HEX(TAKE)
-    EACH_PAIR(EXCHANGE)
+    HALVES(EXCHANGE)
+    QUARTERS(EXCHANGE)
+    EIGHTHS(EXCHANGE)
+    SINGLES(EXCHANGE)
     EACH_HEX(GIVE)
 }
 #endif
