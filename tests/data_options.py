@@ -139,6 +139,60 @@ def test_eval_divides_as_it_is_told():
         run('eval', '--run', path('divided-run'), *option, status=2, words=[option[0]])
 
 
+# --- weights to begin with ---------------------------------------------------------------------------
+
+def test_init_takes_the_normalisation():
+    """Of the weights, unless --normalise says otherwise; recorded, said, and repeated by --config."""
+    body, new = folder('body', 16, shades=(10, 60)), folder('new', 16, shades=(120, 200))
+    more = (*SMALL, '--norm', 'bn', '--steps', 2)
+    run('train', *more, '--data', body, '--ema', 0.9, '--quiet', '--out', path('body-run'))
+    view = lambda out: {key: config(out)['view'][key] for key in ('mean', 'deviation')}
+    for weights, out in (('last', 'tuned'), ('ema', 'tuned-of-ema')):
+        init = path('body-run', weights + '.safetensors')
+        run('train', *more, '--data', new, '--init', init, '--new-head', '--out', path(out),
+            words=['normalised as %s says' % init])
+        check(view(out) == view('body-run'), '%s, not %s' % (view(out), view('body-run')))
+        check(config(out)['normalise'] == 'weights', config(out)['normalise'])
+    run('train', '--resume', '--out', path('tuned'), '--steps', 3)
+    run('train', '--config', path('tuned', 'config.json'), '--out', path('again'), '--quiet')
+    check(view('again') == view('tuned') and config('again')['normalise'] == 'weights', str(view('again')))
+    done = run('train', *more, '--data', new, '--init', init, '--normalise', 'measured', '--out', path('measured'))
+    check('normalised as' not in done.stderr and config('measured')['normalise'] == 'measured', done.stderr)
+    check(view('measured')['mean'][0] > view('tuned')['mean'][0] + 0.2, str(view('measured')))
+    again = json.loads(run('eval', '--weights', path('tuned', 'last.safetensors'), '--data', new, '--json').stdout)
+    check(again['loss'] == json.loads(run('eval', '--run', path('tuned'), '--json').stdout)['loss'], str(again))
+
+
+def test_init_of_weights_that_do_not_say():
+    """As PyTorch saves them: what goes with the data."""
+    data = folder('plain-init', 16)
+    more = (*SMALL, '--norm', 'bn', '--steps', 1, '--data', data)
+    run('train', *more, '--quiet', '--out', path('said'))
+    with open(path('said', 'last.safetensors'), 'rb') as f:
+        size = int.from_bytes(f.read(8), 'little')
+        header, values = json.loads(f.read(size)), f.read()
+
+    def write(metadata):
+        text = json.dumps({**header, '__metadata__': metadata}).encode()
+        with open(path('other.safetensors'), 'wb') as f:
+            f.write(len(text).to_bytes(8, 'little') + text + values)
+        return path('other.safetensors')
+
+    for i, metadata in enumerate(({'format': 'pt'}, {'format': 'pt', 'view': 'of another program'})):
+        run('train', *more, '--init', write(metadata), '--out', path('silent-%d' % i))
+        check(config('silent-%d' % i)['normalise'] == 'measured', config('silent-%d' % i)['normalise'])
+        run('train', *more, '--init', write(metadata), '--normalise', 'weights', '--out', path('none'), status=2,
+            words=['other.safetensors does not say'])
+    run('train', *more, '--normalise', 'weights', '--out', path('none'), status=2, words=['--init'])
+    said = header['__metadata__']
+    for view, word in (('{', 'view'), ('{"channels": 3}', 'size')):
+        run('train', *more, '--init', write({**said, 'view': view}), '--out', path('none'), status=2,
+            words=['other.safetensors', word])
+        run('train', *more, '--init', write({**said, 'view': view}), '--normalise', 'none', '--out',
+            path('none-' + word))
+    check(not os.path.exists(path('none')), 'a refused run left a folder')
+
+
 if __name__ == '__main__':
     tap.need_device(BLANCH)
     failed = tap.run(tap.functions(globals(), sys.argv[2:]))

@@ -76,7 +76,7 @@ static int append_data(struct bl_option *table, int count, struct bl_common_data
          {"augment", BL_OPT_TEXT, &d->augment, 0, 0, "NAME", "cifar, imagenet, none (follows the input size)"}},
         {BL_COMMON_IMAGES,
          {"normalise", BL_OPT_TEXT, &d->normalise, 0, 0, "NAME",
-          "measured, none, imagenet, cifar10, ...: mean and deviation (by the data)"}},
+          "measured, none, imagenet, cifar10, ...: mean and deviation (of --init's weights, by the data)"}},
         {BL_COMMON_IMAGES,
          {"auto-augment", BL_OPT_TEXT, &d->auto_augment, 0, 0, "ra|ta", "RandAugment or TrivialAugment (none)"}},
         {BL_COMMON_IMAGES,
