@@ -543,7 +543,7 @@ static void tell_start(const struct run *run) {
          "%s (%s), %s-%s, batch %d%s, %" PRId64 " steps%s%s", info->name, info->platform_name, run->net->model->name,
          run->o.norm, run->o.network.batch, times, run->steps, run->position.step ? ", resumed" : "", dropped);
     tell_model(run);
-    if (!run->o.resume && !strcmp(run->o.normalise, "weights"))
+    if (!run->o.resume && run->o.normalise && !strcmp(run->o.normalise, "weights"))
         tell(run, BL_TRAIN_STARTED, "images are normalised as %s says; --normalise NAME takes others", run->o.init);
     if (run->aside)
         tell(run, BL_TRAIN_WARNING, "%s holds no checkpoint yet: the run begins anew; its former log is log.%d.jsonl",
