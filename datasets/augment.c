@@ -1,5 +1,6 @@
 /* From stored pixels to a network's input: size, augmentation, normalisation. */
 #include "internal.h"
+#include "base/text.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -28,7 +29,10 @@ int bl_augment_parse(const char *name, enum bl_augment *augment) {
             return 0;
         }
     }
-    return bl_fail(BLANCH_EUSAGE, "augmentation '%s' is unknown; known are cifar, imagenet and none", name);
+    static const char *const known[] = {"cifar", "imagenet", "none", NULL};
+    const char *near = bl_nearest(name, known);
+    return bl_fail(BLANCH_EUSAGE, "augmentation '%s' is unknown%s%s%s; known are cifar, imagenet and none", name,
+                   near ? ", did you mean '" : "", near ? near : "", near ? "'?" : "");
 }
 
 static const char *const policy_names[] = {

@@ -1,4 +1,5 @@
-/* npz:FILE, arrays of images and labels that NumPy saved: images and labels, or those of each split. */
+/* npz:FILE, arrays of images and labels that NumPy saved: images and labels, or those of each split, and the names of
+ * their classes. */
 #include "zip.h"
 
 #include <stdio.h>
@@ -7,7 +8,7 @@
 
 #define MOST_SIDE 4096
 #define MOST_LABELS 65536
-enum { MOST_DIMS = 4 };
+enum { MOST_DIMS = 4, MOST_NAME = 1000 }; // characters
 
 struct array {
     char name[32];
@@ -43,8 +44,18 @@ static bool read_shape(const char *at, struct array *array) {
     return *at == ')' && array->dims;
 }
 
+/* Of texts, "<U5" or "|S5": how many characters an item has; 0: they are none. */
+static size_t characters(const struct array *array) {
+    const char *type = array->type;
+    const bool text = (type[0] == '<' && type[1] == 'U') || (type[0] == '|' && type[1] == 'S');
+    const size_t digits = text ? strspn(type + 2, "0123456789") : 0;
+    const long count = digits && digits <= 4 && !type[2 + digits] ? strtol(type + 2, NULL, 10) : 0;
+    return count <= MOST_NAME ? (size_t)count : 0;
+}
+
 static size_t item_bytes(const struct array *array) {
     const char *type = array->type;
+    if (characters(array)) return characters(array) * (type[1] == 'U' ? 4 : 1);
     const bool whole = (type[1] == 'u' || type[1] == 'i') && type[2] && !type[3] && strchr("1248", type[2]);
     if (!whole || (type[2] != '1' && type[0] != '<')) return 0;
     return (size_t)(type[2] - '0');
@@ -59,8 +70,10 @@ static int read_header(const char *path, struct array *array, char *header) {
         return bl_fail(BLANCH_EINPUT, "%s: %s is in Fortran's order; save np.ascontiguousarray of it", path,
                        array->name);
     if (!item_bytes(array))
-        return bl_fail(BLANCH_EINPUT, "%s: %s is of type %s; images are read as uint8, labels as whole numbers", path,
-                       array->name, array->type);
+        return bl_fail(BLANCH_EINPUT,
+                       "%s: %s is of type %s; images are read as uint8, labels as whole numbers, names as texts of up "
+                       "to %d characters",
+                       path, array->name, array->type, MOST_NAME);
     return 0;
 }
 
@@ -151,7 +164,7 @@ static int32_t label_at(const struct array *a, size_t i) {
 
 static int take_labels(struct bl_dataset *data, const struct array *a, struct bl_images *images) {
     const bool column = a->dims == 2 && a->shape[1] == 1;
-    if ((a->dims != 1 && !column) || a->shape[0] != images->count)
+    if (characters(a) || (a->dims != 1 && !column) || a->shape[0] != images->count)
         return bl_fail(BLANCH_EINPUT, "%s: %s has to have a label for each of %u images, of shape (N,) or (N, 1)",
                        data->folder, a->name, images->count);
     if (!(images->labels = bl_calloc(images->count, sizeof *images->labels))) return BLANCH_ENOMEM;
@@ -163,6 +176,86 @@ static int take_labels(struct bl_dataset *data, const struct array *a, struct bl
         images->labels[i] = label;
         if (label >= data->classes) data->classes = label + 1;
     }
+    return 0;
+}
+
+/* --- names ------------------------------------------------------------------------------------ */
+
+/* UTF-8 of a code point; how many bytes. 0: it is none. */
+static size_t encode(uint32_t c, char out[4]) {
+    static const uint8_t lead[] = {0, 0, 0xc0, 0xe0, 0xf0};
+    if (c > 0x10ffff || (c >= 0xd800 && c < 0xe000)) return 0;
+    const size_t bytes = c < 0x80 ? 1 : c < 0x800 ? 2 : c < 0x10000 ? 3 : 4;
+    for (size_t i = bytes; i-- > 1; c >>= 6) out[i] = (char)(0x80 | (c & 0x3f));
+    out[0] = (char)(lead[bytes == 1 ? 0 : bytes] | c);
+    return bytes;
+}
+
+/* The i-th item, malloc'd: up to its first NUL, as NumPy fills the rest with them. */
+static int name_at(const struct bl_dataset *data, const struct array *a, size_t i, char **name) {
+    const size_t count = characters(a), each = a->type[1] == 'U' ? 4 : 1;
+    const uint8_t *at = a->values + item_bytes(a) * i;
+    char *text = *name = bl_calloc(4 * count + 1, 1);
+    if (!text) return BLANCH_ENOMEM;
+    for (size_t k = 0; k < count; k++, at += each) {
+        const uint32_t c =
+            each == 1 ? at[0] : at[0] | (uint32_t)at[1] << 8 | (uint32_t)at[2] << 16 | (uint32_t)at[3] << 24;
+        const size_t bytes = each == 1 && c >= 0x80 ? 0 : encode(c, text);
+        if (!c) break;
+        if (!bytes) return bl_fail(BLANCH_EINPUT, "%s: name %zu of %s is no text", data->folder, i, a->name);
+        text += bytes;
+    }
+    return **name ? 0 : bl_fail(BLANCH_EINPUT, "%s: name %zu of %s is empty", data->folder, i, a->name);
+}
+
+static int by_text(const void *a, const void *b) {
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* A run knows classes by their names. */
+static int check_names(const struct bl_dataset *data, const char *array) {
+    const size_t count = (size_t)data->classes;
+    char **sorted = bl_calloc(count, sizeof *sorted);
+    if (!sorted) return BLANCH_ENOMEM;
+    memcpy(sorted, data->class_names, count * sizeof *sorted);
+    qsort(sorted, count, sizeof *sorted, by_text);
+    int code = 0;
+    for (size_t c = 1; c < count && !code; c++)
+        if (!strcmp(sorted[c - 1], sorted[c]))
+            code = bl_fail(BLANCH_EINPUT, "%s: %s has %s twice", data->folder, array, sorted[c]);
+    free(sorted);
+    return code;
+}
+
+/* There may be names of classes that no image has. */
+static int take_names(struct bl_dataset *data, const struct array *a) {
+    if (!characters(a) || a->dims != 1)
+        return bl_fail(BLANCH_EINPUT, "%s: %s has to be an array of texts", data->folder, a->name);
+    if (a->shape[0] < (uint64_t)data->classes || a->shape[0] > MOST_LABELS)
+        return bl_fail(BLANCH_EINPUT, "%s: %s has %llu names, and labels go up to %d", data->folder, a->name,
+                       (unsigned long long)a->shape[0], data->classes - 1);
+    if (!(data->class_names = bl_calloc((size_t)a->shape[0], sizeof *data->class_names))) return BLANCH_ENOMEM;
+    data->classes = (int)a->shape[0];
+    int code = 0;
+    for (int c = 0; c < data->classes && !code; c++) code = name_at(data, a, (size_t)c, &data->class_names[c]);
+    if (!code) code = check_names(data, a->name);
+    return code;
+}
+
+/* Numbers, where the file has no names. */
+static int name_classes(struct bl_dataset *data, const struct bl_zip *zip) {
+    static const char *const names[] = {"classes", "class_names"};
+    int code = 0;
+    for (int i = 0; i < BL_COUNT(names) && !code && !data->class_names; i++) {
+        struct array array;
+        code = open_array(zip, names[i], &array);
+        if (!code && array.bytes) code = take_names(data, &array);
+        free(array.bytes);
+    }
+    if (code || data->class_names) return code;
+    if (!(data->class_names = bl_calloc((size_t)data->classes, sizeof *data->class_names))) return BLANCH_ENOMEM;
+    for (int c = 0; c < data->classes; c++)
+        if (!(data->class_names[c] = bl_format("%d", c))) return BLANCH_ENOMEM;
     return 0;
 }
 
@@ -203,17 +296,15 @@ static int open_npz(struct bl_dataset *data, const char *path, uint64_t seed) {
     int code = bl_data_read(path, &bytes, &size);
     if (!code) code = bl_zip_open(&zip, path, bytes, size);
     for (int i = 0; i < BL_COUNT(known) && !code; i++) code = take_pair(data, &zip, i);
-    free(bytes);
-    if (code) return code;
-    if (!data->split[BL_TRAIN].count && !data->split[BL_VAL].count && !data->split[BL_TEST].count)
-        return bl_fail(BLANCH_EINPUT,
+    const bool empty = !data->split[BL_TRAIN].count && !data->split[BL_VAL].count && !data->split[BL_TEST].count;
+    if (!code && empty)
+        code = bl_fail(BLANCH_EINPUT,
                        "%s: no arrays are called images and labels, train_images and train_labels, or x_train and "
                        "y_train",
                        path);
-    if (!(data->class_names = bl_calloc((size_t)data->classes, sizeof *data->class_names))) return BLANCH_ENOMEM;
-    for (int c = 0; c < data->classes; c++)
-        if (!(data->class_names[c] = bl_format("%d", c))) return BLANCH_ENOMEM;
-    return 0;
+    if (!code) code = name_classes(data, &zip);
+    free(bytes);
+    return code;
 }
 
 const struct bl_format bl_format_npz = {

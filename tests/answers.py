@@ -487,8 +487,21 @@ def test_npz_of_splits():
     check(losses[0] == losses[1], str(losses))
 
 
+def test_npz_with_names():
+    """Texts of either kind; a class may be without images."""
+    images, labels = npy('|u1', (40, 8, 8), bytes(2560)), npy('|u1', (40,), [i % 2 for i in range(40)])
+    kinds = (('classes', '<U4', 'cat\0kön\0dog\0'.encode('utf-32-le'), ['cat', 'kön', 'dog']),
+             ('class_names', '|S3', b'catd\0\0dog', ['cat', 'd', 'dog']))
+    for key, kind, values, names in kinds:
+        out = path('named-' + key)
+        spec = npz(key + '.npz', images=images, labels=labels, **{key: npy(kind, (3,), values)})
+        run(*SMALL, 1, '--data', spec, '--out', out)
+        check(config_of(out)['class_names'] == names, str(config_of(out)['class_names']))
+
+
 def test_wrong_npz():
     good, labels = npy('|u1', (4, 2, 2), range(16)), npy('|u1', (4,), [0, 1, 0, 1])
+    names = lambda kind, count, values: {'images': good, 'labels': labels, 'classes': npy(kind, (count,), values)}
     arrays = (({}, 'images and labels'), ({'images': good}, 'no labels'),
               ({'images': npy('<f4', (1, 2, 2), bytes(16)), 'labels': labels}, 'uint8'),
               ({'images': npy('<i2', (4, 2, 2), bytes(32)), 'labels': labels}, 'uint8'),
@@ -498,7 +511,10 @@ def test_wrong_npz():
               ({'images': good, 'labels': npy('|u1', (3,), [0, 1, 0])}, 'label for each of 4'),
               ({'images': good, 'labels': npy('|i1', (4,), [0, 1, 0, 255])}, 'label 3'),
               ({'images': good, 'labels': labels[:-2]}, 'labels'),
-              ({'images': b'no array', 'labels': labels}, 'malformed'))
+              ({'images': b'no array', 'labels': labels}, 'malformed'), (names('|S1', 1, b'a'), '1 names'),
+              (names('|S1', 2, b'aa'), 'a twice'), (names('|S1', 2, b'a\0'), 'name 1 of classes is empty'),
+              (names('<U1', 2, b'a\0\0\0\0\xd8\0\0'), 'no text'), (names('|u1', 2, b'ab'), 'array of texts'),
+              (names('|S2000', 1, b'a' * 2000), 'S2000'))
     for made, word in arrays:
         refused(*SMALL, 1, '--data', npz('wrong.npz', True, **made), '--out', path('none'), words=['wrong.npz', word])
     spec = npz('cut.npz', True, images=good, labels=labels)

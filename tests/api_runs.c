@@ -326,6 +326,75 @@ static void test_data(void) {
     blanch_data_close(data);
 }
 
+/* As --val-split, --split-file and --cache. */
+static void test_data_options(void) {
+    struct blanch_data *data = NULL;
+    struct blanch_data_info info = {.size = sizeof info};
+    struct blanch_data_options options = {.size = sizeof options, .seed = 4, .val_split = "25%"};
+    const char *const spec = "synthetic:3x16x16:5";
+    DONE(blanch_data_open_with(&data, spec, &options));
+    DONE(blanch_data_info(data, &info));
+    EXPECT(info.images[BLANCH_TRAIN] == 3 * info.images[BLANCH_VALIDATION] && info.judge == BLANCH_VALIDATION);
+    blanch_data_close(data);
+    FILE *file = fopen(in_folder("splits.txt"), "w");
+    if (!file) return;
+    fputs("train 0\ntrain 1\nval 7\n", file);
+    fclose(file);
+    options.split_file = path;
+    WRONG(blanch_data_open_with(&data, spec, &options)); // both say which validate
+    options.val_split = NULL;
+    DONE(blanch_data_open_with(&data, spec, &options));
+    DONE(blanch_data_info(data, &info));
+    EXPECT(info.images[BLANCH_TRAIN] == 2 && info.images[BLANCH_VALIDATION] == 1 && !info.images[BLANCH_TEST]);
+    blanch_data_close(data);
+    options.split_file = in_folder("none.txt");
+    REFUSED(BLANCH_EINPUT, blanch_data_open_with(&data, spec, &options));
+    options.split_file = NULL, options.val_split = "much";
+    WRONG(blanch_data_open_with(&data, spec, &options));
+    options.val_split = NULL, options.cache = "/dev/null/none";
+    REFUSED(BLANCH_EINPUT, blanch_data_open_with(&data, spec, &options));
+    EXPECT(!data);
+    WRONG(blanch_data_open_with(&data, spec, NULL));
+}
+
+/* Weights carry how their images were normalised, and the names of their classes. */
+static void test_view(struct blanch_device *device) {
+    struct blanch_network *first = create_small(device, BLANCH_BN, NULL),
+                          *second = create_small(device, BLANCH_BN, NULL);
+    struct blanch_view view = {.size = sizeof view}, found = {.size = sizeof found}, wrong;
+    struct blanch_data *data = NULL;
+    char spec[40];
+    int taken;
+    DONE(blanch_network_view(first, &found));
+    EXPECT(!found.channels);
+    snprintf(spec, sizeof spec, "synthetic:1x%dx%d:%d", SMALL, SMALL, SMALL_CLASSES);
+    DONE(blanch_data_open(&data, spec, 0));
+    DONE(blanch_data_view(data, 1, SMALL, SMALL, &view));
+    DONE(blanch_view_normalise(&view, NULL, "mnist"));
+    EXPECT(fabsf(view.mean[0] - 0.1307f) < 1e-4f);
+    DONE(blanch_view_normalise(&view, data, "measured"));
+    EXPECT(fabsf(view.mean[0] - 0.1307f) > 1e-2f);
+    WRONG(blanch_view_normalise(&view, NULL, "measured"));
+    WRONG(blanch_view_normalise(&view, data, "cifar"));
+    wrong = view, wrong.height = SMALL - 1;
+    WRONG(blanch_network_set_view(first, &wrong, data));
+    DONE(blanch_network_set_view(first, &view, data));
+    DONE(blanch_network_save(first, in_folder("viewed.safetensors")));
+    DONE(blanch_network_init(second, path, &taken));
+    DONE(blanch_network_view(second, &found));
+    EXPECT(found.channels == 1 && found.mean[0] == view.mean[0] && found.deviation[0] == view.deviation[0]);
+    EXPECT(!strcmp(found.augment, view.augment));
+    DONE(blanch_network_save(second, in_folder("again.safetensors"))); // and are handed on
+    FILE *file = fopen(path, "rb");
+    char text[4000] = "";
+    if (file) EXPECT(fread(text, 1, sizeof text - 1, file) > 8), fclose(file);
+    EXPECT(strstr(text + 8, "class 1") && strstr(text + 8, "deviation"));
+    WRONG(blanch_network_view(NULL, &found));
+    WRONG(blanch_network_set_view(first, NULL, NULL));
+    blanch_data_close(data);
+    blanch_network_free(first), blanch_network_free(second);
+}
+
 /* Grey 2 x 2, as the file has it: rows from the top. */
 static void test_image(void) {
     const struct blanch_view view = {
@@ -425,6 +494,7 @@ int main(int argc, char **argv) {
     for (int i = 0; i < SMALL; i++) small_labels[i] = i % SMALL_CLASSES;
     test_schedule();
     test_data();
+    test_data_options();
     test_image();
     if (blanch_device_open(&device, NULL, 0)) return skip();
     test_state(device, BLANCH_BN, NULL);
@@ -432,6 +502,7 @@ int main(int argc, char **argv) {
     test_state(device, BLANCH_ND, "adamw");
     test_state(device, BLANCH_NONE, "adamw");
     test_init(device);
+    test_view(device);
     test_ledger(device);
     test_budget(device);
     test_stop(device);

@@ -16,8 +16,9 @@ from blanch import library, options, structs
 
 
 def declared():
-    """{function of blanch.h: its parameters}"""
-    text = re.sub(r'/\*.*?\*/|//[^\n]*|^#.*?[^\\]$', '', read('include', 'blanch', 'blanch.h'), flags=re.S | re.M)
+    """{function of the public headers: its parameters}"""
+    both = read('include', 'blanch', 'blanch.h') + read('include', 'blanch', 'definition.h')
+    text = re.sub(r'/\*.*?\*/|//[^\n]*|^#.*?[^\\]$', '', both, flags=re.S | re.M)
     found = {}
     for match in re.finditer(r'\bblanch_(\w+)\(', text):
         depth, parameters, at = 1, [''], match.end()

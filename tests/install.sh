@@ -30,8 +30,8 @@ fi
 # what is exported is what the header declares
 if command -v nm >/dev/null && [[ $library == *.so ]]; then
   nm -D --defined-only "$library" | awk '{print $NF}' | sed 's/@.*//' | grep -vx '_init\|_fini' | sort >"$root/exported"
-  sed 's,//.*,,' "$header" | grep -v '^ \*\|^/\*\|^#' | grep -o '\bblanch_[a-z0-9_]*(' | tr -d '(' | sort -u \
-    >"$root/declared"
+  sed 's,//.*,,' "$header" "${header%/*}/definition.h" | grep -v '^ \*\|^/\*\|^#' | grep -o '\bblanch_[a-z0-9_]*(' |
+    tr -d '(' | sort -u >"$root/declared"
   diff "$root/declared" "$root/exported" || { echo "exported (>) and declared (<) symbols differ"; exit 1; }
   # it has no means to print or exit
   if nm -D --undefined-only "$library" | awk '{print $NF}' | sed 's/@.*//' |

@@ -248,7 +248,9 @@ def test_no_decay_and_frozen_layers():
     check({'conv1.weight', 'bn1.bias', 'bn2.bias'} <= same and not {'conv2.weight', 'bn1.weight'} & same, same)
     resumed('selected-nd', '--no-decay', '*.bias', '--freeze-layers', 'conv1', norm='nd')
     for option in ('--no-decay', '--freeze-layers'):
-        for value, words in (('layer9', ['layer9']), ('conv1,x', ['x']), ('', ['nothing']), (',', ['nothing'])):
+        for value, words in (('layer9', ['layer9']), ('conv9', ["did you mean 'conv1'?"]), ('conv1,x', ['x']),
+                             ('norm_bias', ["did you mean 'norm-bias'?"]), ('bn2.wieght', ["'bn2.weight'?"]),
+                             ('', ['nothing']), (',', ['nothing'])):
             refuses([option, *words], *TRAIN, '--data', data(), '--norm', 'bn', '--out', fresh('no'), option, value)
     refuses(['nothing to train'], *TRAIN, '--data', data(), '--norm', 'bn', '--out', fresh('no'), '--freeze-layers',
             '*')
@@ -394,6 +396,9 @@ def test_habits():
     refuses(["'-x'"], *TRAIN, '-x', 3)
     refuses(['--label-smoothing'], *TRAIN, '--labl-smoothing', 0.1)
     refuses(['--workers'], *TRAIN, '-j', 0)
+    for option, wrong, near in (('--optimiser', 'adam', 'adamw'), ('--augment', 'imgnet', 'imagenet')):
+        refuses(["did you mean '%s'?" % near], *TRAIN, '--data', data(), '--norm', 'bn', '--out', fresh('no'), option,
+                wrong)
 
 
 if __name__ == '__main__':

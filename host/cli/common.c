@@ -67,6 +67,41 @@ static int append_nd(struct bl_option *table, int count, struct bl_common *c) {
     return append(table, count, options);
 }
 
+static int append_data(struct bl_option *table, int count, struct bl_common_data *d, unsigned groups) {
+    const struct {
+        unsigned group;
+        struct bl_option option;
+    } options[] = {
+        {BL_COMMON_IMAGES,
+         {"augment", BL_OPT_TEXT, &d->augment, 0, 0, "NAME", "cifar, imagenet, none (follows the input size)"}},
+        {BL_COMMON_IMAGES,
+         {"normalise", BL_OPT_TEXT, &d->normalise, 0, 0, "NAME",
+          "measured, none, imagenet, cifar10, ...: mean and deviation (of --init's weights, by the data)"}},
+        {BL_COMMON_IMAGES,
+         {"auto-augment", BL_OPT_TEXT, &d->auto_augment, 0, 0, "ra|ta", "RandAugment or TrivialAugment (none)"}},
+        {BL_COMMON_IMAGES,
+         {"random-erase", BL_OPT_FLOAT, &d->random_erase, 0, 1, "P", "a box of an image becomes 0, of so many (0)"}},
+        {BL_COMMON_IMAGES,
+         {"mixup", BL_OPT_FLOAT, &d->mixup, BL_LEAST_ALPHA, BL_MOST_ALPHA, "A",
+          "images of a batch mixed in pairs, their shares of Beta(A, A) (none)"}},
+        {BL_COMMON_IMAGES,
+         {"cutmix", BL_OPT_FLOAT, &d->cutmix, BL_LEAST_ALPHA, BL_MOST_ALPHA, "A",
+          "a box of each image is of another; with --mixup either of them (none)"}},
+        {BL_COMMON_DIVISION,
+         {"val-split", BL_OPT_TEXT, &d->val_split, 0, 0, "P%",
+          "this share of the training images validates instead, by --seed"}},
+        {BL_COMMON_DIVISION,
+         {"split-file", BL_OPT_TEXT, &d->split_file, 0, 0, "FILE",
+          "which image is of which split: lines of train, val or test and its name"}},
+        {BL_COMMON_CACHE, {"cache", BL_OPT_TEXT, &d->cache, 0, 0, "DIR", "keeps decoded, resized pictures there"}},
+        {BL_COMMON_WORKERS,
+         {"workers", BL_OPT_INT, &d->workers, 1, 16, "N", "threads of the loader, also -j (cores - 1)", .letter = 'j'}},
+    };
+    for (int i = 0; i < BL_COUNT(options) && count < BL_MAX_OPTIONS - 1; i++)
+        if (options[i].group & groups) table[count++] = options[i].option;
+    return count;
+}
+
 void bl_common_options(struct bl_option *table, const struct bl_option *own, struct bl_common *c, unsigned groups) {
     const struct {
         unsigned group;
@@ -98,7 +133,7 @@ void bl_common_options(struct bl_option *table, const struct bl_option *own, str
           "less memory: activations again in the backward pass, in N segments"}},
         {BL_COMMON_OPTIMISER, {"optimizer", BL_OPT_TEXT, &c->optimiser, 0, 0, "NAME", NULL}},
     };
-    int count = append(table, 0, own);
+    int count = append_data(table, append(table, 0, own), &c->data, groups);
     for (int i = 0; i < BL_COUNT(shared) && count < BL_MAX_OPTIONS - 1; i++)
         if (shared[i].group & groups) table[count++] = shared[i].option;
     if (groups & BL_COMMON_UPDATE) count = append_update(table, count, c);

@@ -19,7 +19,19 @@ enum {
     BL_COMMON_OPTIMISER = 128, // which
     BL_COMMON_UPDATE = 256,    // its settings
     BL_COMMON_RECOMPUTE = 512,
-    BL_COMMON_SIZE = 1024 // where the network's options are the command's own
+    BL_COMMON_SIZE = 1024,     // where the network's options are the command's own
+    BL_COMMON_IMAGES = 2048,   // how images become the input
+    BL_COMMON_DIVISION = 4096, // which of them validate
+    BL_COMMON_CACHE = 8192,
+    BL_COMMON_WORKERS = 16384
+};
+
+struct bl_common_data { // NULL, 0: not given
+    const char *augment, *normalise, *auto_augment;
+    float random_erase, mixup, cutmix;
+    const char *val_split, *split_file;
+    const char *cache;
+    int workers;
 };
 
 struct bl_common {
@@ -33,6 +45,7 @@ struct bl_common {
     const char *schedule;        // NULL: not given
     int64_t warmup;              // steps; 0: not given
     float warmup_epochs;         // 0: not given
+    struct bl_common_data data;
     bool freeze, no_freeze, json, no_tune;
     const struct bl_option *options; // the table that it is filled from
 };

@@ -208,16 +208,13 @@ static int run_compare(int argc, char **argv) {
         {"steps", BL_OPT_INT64, &c.steps, 1, 1e12, "N", "steps of each network, at least 4 (50)"},
         {"epochs", BL_OPT_INT, &c.epochs, 1, 100000, "N", "whole epochs instead, with test accuracy after each"},
         {"drop-last", BL_OPT_FLAG, &c.drop_last, 0, 0, NULL, "leaves every partial batch out"},
-        {"augment", BL_OPT_TEXT, &c.augment_text, 0, 0, "NAME", "cifar, imagenet or none (by the data)"},
-        {"normalise", BL_OPT_TEXT, &c.normalise, 0, 0, "NAME",
-         "measured, none, imagenet, cifar10, ...: mean and deviation (by the data)"},
         {0}};
     struct bl_option table[BL_MAX_OPTIONS];
     bl_common_init(&c.common);
     bl_common_options(table, own, &c.common,
                       BL_COMMON_BATCH | BL_COMMON_DEVICE | BL_COMMON_SEED | BL_COMMON_ND | BL_COMMON_JSON |
                           BL_COMMON_TUNE | BL_COMMON_OPTIMISER | BL_COMMON_UPDATE | BL_COMMON_RECOMPUTE |
-                          BL_COMMON_SIZE);
+                          BL_COMMON_SIZE | BL_COMMON_IMAGES | BL_COMMON_DIVISION | BL_COMMON_CACHE | BL_COMMON_WORKERS);
     int code = bl_options_parse(&bl_command_compare, table, argc, argv, NULL, &help);
     if (!code && !help) code = compare(&c);
     close_compare(&c);

@@ -56,7 +56,7 @@ struct bl_compare_run {        // one network on one device
 struct bl_compare {
     struct bl_first_use use;
     struct bl_common common;
-    const char *norm_list, *device_list, *data_spec, *out, *augment_text, *normalise;
+    const char *norm_list, *device_list, *data_spec, *out;
     int64_t steps; // in all
     int whole;     // images of a whole batch: those of --batch, or all where there are fewer
     int epochs;    // 0: by steps

@@ -64,6 +64,7 @@ static int open_run(struct bl_compare *c, int device, const struct bl_compare_se
         .seed = (uint64_t)c->common.seed,
         .optimiser = setting->optimiser,
         .recompute = c->recompute,
+        .loss.pairs = c->view.mixup > 0 || c->view.cutmix > 0,
     };
     run->dev = c->device[device];
     run->device = c->label[device];
@@ -91,6 +92,7 @@ static int open_session(struct bl_compare *c, struct bl_compare_run *run) {
         .view = c->view,
         .batch = c->common.batch,
         .training = true,
+        .threads = c->common.data.workers,
         .least = c->least,
         .seed = (uint64_t)c->common.seed,
     };
@@ -174,15 +176,31 @@ int bl_compare_open_runs(struct bl_compare *c) {
     return code;
 }
 
+static int open_images(struct bl_compare *c) {
+    const struct bl_common_data *d = &c->common.data;
+    const struct bl_run_division division = {(uint64_t)c->common.seed, d->val_split, d->split_file};
+    int code = bl_run_data_open(&c->data, &(struct bl_run_config){0}, c->data_spec, &division);
+    return !code && d->cache ? bl_dataset_cache(c->data, d->cache) : code;
+}
+
+static int choose_view(struct bl_compare *c, const struct bl_network_options *input) {
+    struct bl_common_data *d = &c->common.data;
+    int code = bl_view_choose(&c->view, c->data, input, d->augment, &d->normalise);
+    if (!code) code = bl_policy_parse(d->auto_augment, &c->view.policy);
+    c->view.erase = d->random_erase;
+    c->view.mixup = d->mixup, c->view.cutmix = d->cutmix;
+    return code ? code : bl_view_check(&c->view);
+}
+
 int bl_compare_open_data(struct bl_compare *c) {
     struct bl_network_options input = {.model = c->common.model};
     int code = bl_model_open(&c->model, c->common.model);
     if (!code) code = bl_model_size(c->model, c->common.size, &input.height, &input.width);
-    if (!code) code = bl_dataset_open(&c->data, c->data_spec, (uint64_t)c->common.seed);
+    if (!code) code = open_images(c);
     if (!code) code = bl_dataset_trainable(c->data);
     if (!code) code = check_steps(c);
     if (!code && c->epochs) code = bl_dataset_check(c->data);
     if (code) return code;
     input.channels = bl_dataset_channels(c->data);
-    return bl_view_choose(&c->view, c->data, &input, c->augment_text, &c->normalise);
+    return choose_view(c, &input);
 }

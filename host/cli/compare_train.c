@@ -74,9 +74,11 @@ static int log_blocks(struct bl_compare *c) {
     return code;
 }
 
-/* On the test images, or on those for validation where there are no others. */
+/* On the test images, or on those for validation where there are no others, or where they were asked for: a rate of
+ * --sweep-lr is then not chosen by the test images. */
 static int end_epoch(struct bl_compare *c, struct bl_compare_run *run, uint64_t epoch) {
-    const bool tests = bl_dataset_count(c->data, BL_TEST), held = tests || bl_dataset_count(c->data, BL_VAL);
+    const bool val = bl_dataset_count(c->data, BL_VAL), asked = c->common.data.val_split || c->common.data.split_file;
+    const bool tests = bl_dataset_count(c->data, BL_TEST) && !(val && asked), held = tests || val;
     struct blanch_metrics m = {0}, train = run->epoch;
     double seconds = 0;
     int code = held ? bl_network_test(run->net, c->data, tests ? BL_TEST : BL_VAL, &c->view, &m, &seconds) : 0;
@@ -219,6 +221,7 @@ static int infer_once(struct bl_compare_run *run, const struct bl_batch *batch) 
 int bl_compare_time_inference(struct bl_compare *c) {
     struct bl_loader_options options = {
         .split = BL_TRAIN, .view = c->view, .batch = c->common.batch, .training = true, .epochs = 1};
+    options.view.mixup = options.view.cutmix = 0; // in evaluation an image has one label
     struct bl_loader *loader = NULL;
     struct bl_batch batch;
     int code = bl_loader_open(&loader, c->data, &options);

@@ -227,11 +227,14 @@ static int run(int argc, char **argv) {
         {"split", BL_OPT_TEXT, &split, 0, 0, "NAME",
          "train, val, test or all (default: test, or val where there are no test images)"},
         {"train", BL_OPT_FLAG, &train, 0, 0, NULL, "as --split train"},
+        {"seed", BL_OPT_INT64, &o.common.seed, 0, 9007199254740992.0, "N",
+         "divides data as that of training did: --val-split, folders without splits (the run's, 0)"},
         {0},
     };
     struct bl_option options[BL_MAX_OPTIONS];
     bl_common_options(options, own, &o.common,
-                      BL_COMMON_NETWORK | BL_COMMON_BATCH | BL_COMMON_DEVICE | BL_COMMON_ND | BL_COMMON_JSON);
+                      BL_COMMON_NETWORK | BL_COMMON_BATCH | BL_COMMON_DEVICE | BL_COMMON_ND | BL_COMMON_JSON |
+                          BL_COMMON_DIVISION | BL_COMMON_CACHE);
     int code = bl_options_parse(&bl_command_eval, options, argc, argv, NULL, &help);
     if (code || help) return code;
     if (train && split) return bl_fail(BLANCH_EUSAGE, "--train is --split train: give one of them");

@@ -202,6 +202,8 @@ static void settings(const struct study *s, const struct bl_cell *cell, struct b
         .update = BL_UPDATE_DEFAULT,
         .device = s->common.device,
         .max_alloc = s->common.max_alloc,
+        .cache = s->common.data.cache,
+        .workers = s->common.data.workers,
         .resume = cell->has_checkpoint,
     };
     if (o->resume) return;
@@ -335,7 +337,8 @@ static int run(int argc, char **argv) {
         {0},
     };
     struct bl_option options[BL_MAX_OPTIONS];
-    bl_common_options(options, own, &s.common, BL_COMMON_DEVICE | BL_COMMON_TUNE | BL_COMMON_JSON);
+    bl_common_options(options, own, &s.common,
+                      BL_COMMON_DEVICE | BL_COMMON_TUNE | BL_COMMON_JSON | BL_COMMON_CACHE | BL_COMMON_WORKERS);
     int code = bl_options_parse(&bl_command_study, options, argc, argv, NULL, &help);
     if (code || help) return code;
     if (!s.out) return bl_fail(BLANCH_EUSAGE, "--out is missing: the study's folder");

@@ -38,12 +38,9 @@ static int parse(int argc, char **argv, struct bl_common *common, struct bl_trai
         {"keep", BL_OPT_INT, &o->keep, 1, 1e6, "N", "the last N of them alone (all)"},
         {"init", BL_OPT_TEXT, &o->init, 0, 0, "FILE", "starts from these weights (safetensors)"},
         {"new-head", BL_OPT_FLAG, &o->new_head, 0, 0, NULL, "of --init all is taken but the classifier"},
-        {"augment", BL_OPT_TEXT, &o->augment, 0, 0, "NAME", "cifar, imagenet, none (follows the input size)"},
         {"accumulate", BL_OPT_INT, &o->network.accumulate, 1, 1 << 20, "K", "a step takes K batches, a pass each (1)"},
         {"class-weights", BL_OPT_TEXT, &o->class_weights, 0, 0, "balanced|FILE",
          "of the loss, by how rare a class is, or as JSON has them (1 each)"},
-        {"normalise", BL_OPT_TEXT, &o->normalise, 0, 0, "NAME",
-         "measured, none, imagenet, cifar10, ...: mean and deviation (by the data)"},
         {"ema", BL_OPT_FLOAT, &o->network.ema, 0, 0.9999999, "DECAY",
          "averages of the weights, evaluated too and kept in ema.safetensors (none)"},
         {"no-decay", BL_OPT_TEXT, &o->network.no_decay, 0, 0, "PATTERN,...",
@@ -52,17 +49,6 @@ static int parse(int argc, char **argv, struct bl_common *common, struct bl_trai
          "parameters that stay as they are, by name: layer1, '*.bias' (none)"},
         {"label-smoothing", BL_OPT_FLOAT, &o->network.loss.smoothing, 0, 0.999999, "X",
          "of the training labels: so much is shared by all classes (0)"},
-        {"auto-augment", BL_OPT_TEXT, &o->auto_augment, 0, 0, "ra|ta", "RandAugment or TrivialAugment (none)"},
-        {"random-erase", BL_OPT_FLOAT, &o->random_erase, 0, 1, "P", "a box of an image becomes 0, of so many (0)"},
-        {"mixup", BL_OPT_FLOAT, &o->mixup, BL_LEAST_ALPHA, BL_MOST_ALPHA, "A",
-         "images of a batch mixed in pairs, their shares of Beta(A, A) (none)"},
-        {"cutmix", BL_OPT_FLOAT, &o->cutmix, BL_LEAST_ALPHA, BL_MOST_ALPHA, "A",
-         "a box of each image is of another; with --mixup either of them (none)"},
-        {"val-split", BL_OPT_TEXT, &o->val_split, 0, 0, "P%",
-         "this share of the training images validates instead, by --seed"},
-        {"split-file", BL_OPT_TEXT, &o->split_file, 0, 0, "FILE",
-         "which image is of which split: lines of train, val or test and its name"},
-        {"cache", BL_OPT_TEXT, &o->cache, 0, 0, "DIR", "keeps decoded, resized pictures there"},
         {"drop-last", BL_OPT_FLAG, &o->drop_last, 0, 0, NULL, "leaves every partial batch out"},
         {"validate", BL_OPT_INT64, &o->validate, 1, 1e12, "N", "recomputes every N-th step's layers in plain C (slow)"},
         {"diagnose", BL_OPT_FLAG, &o->diagnose, 0, 0, NULL,
@@ -70,7 +56,6 @@ static int parse(int argc, char **argv, struct bl_common *common, struct bl_trai
         {"overhead-budget", BL_OPT_TEXT, &o->overhead_budget, 0, 0, "P%",
          "ND: refreshes the whitening as often as this overhead over BN allows (none)"},
         {"tensorboard", BL_OPT_TEXT, &o->tensorboard, 0, 0, "DIR", "writes event files for TensorBoard there"},
-        {"workers", BL_OPT_INT, &o->workers, 1, 16, "N", "threads of the loader, also -j (cores - 1)", .letter = 'j'},
         {"expect-top1", BL_OPT_FLOAT, &o->expect_top1, 1e-6, 100, "P",
          "ends with status 1 where the best top-1 is less, per cent (none)"},
         {"quiet", BL_OPT_FLAG, quiet, 0, 0, NULL, "no progress; warnings, and what is left out, are still said"},
@@ -79,8 +64,17 @@ static int parse(int argc, char **argv, struct bl_common *common, struct bl_trai
     struct bl_option options[BL_MAX_OPTIONS];
     bl_common_options(options, own, common,
                       BL_COMMON_NETWORK | BL_COMMON_BATCH | BL_COMMON_DEVICE | BL_COMMON_SEED | BL_COMMON_ND |
-                          BL_COMMON_TUNE | BL_COMMON_OPTIMISER | BL_COMMON_UPDATE | BL_COMMON_RECOMPUTE);
+                          BL_COMMON_TUNE | BL_COMMON_OPTIMISER | BL_COMMON_UPDATE | BL_COMMON_RECOMPUTE |
+                          BL_COMMON_IMAGES | BL_COMMON_DIVISION | BL_COMMON_CACHE | BL_COMMON_WORKERS);
     return bl_options_parse(&bl_command_train, options, argc, argv, NULL, help);
+}
+
+static void take_data(struct bl_train_options *o, const struct bl_common_data *data) {
+    o->augment = data->augment, o->normalise = data->normalise, o->auto_augment = data->auto_augment;
+    o->random_erase = data->random_erase;
+    o->mixup = data->mixup, o->cutmix = data->cutmix;
+    o->val_split = data->val_split, o->split_file = data->split_file;
+    o->cache = data->cache, o->workers = data->workers;
 }
 
 static int take_common(struct bl_train_options *o, const struct bl_common *common) {
@@ -94,6 +88,7 @@ static int take_common(struct bl_train_options *o, const struct bl_common *commo
     o->schedule = common->schedule;
     o->warmup = common->warmup, o->warmup_epochs = common->warmup_epochs;
     o->norm = common->norm;
+    take_data(o, &common->data);
     o->device = common->device;
     o->max_alloc = common->max_alloc;
     int code = bl_common_nd(common, true, &o->network.nd);

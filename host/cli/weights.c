@@ -170,9 +170,19 @@ static int check_data(struct bl_trained *t, const struct bl_network_options *net
 /* A run's own data are divided as they were for it. */
 static int open_data(struct bl_trained *t, const struct bl_weights_options *o, uint64_t seed) {
     const struct bl_train_options *of = &t->config.options;
-    const bool own = o->run && !strcmp(t->data_spec, of->data);
-    const struct bl_run_division division = {seed, own ? of->val_split : NULL, own ? of->split_file : NULL};
-    return bl_run_data_open(&t->data, o->run ? &t->config : &(struct bl_run_config){0}, t->data_spec, &division);
+    const struct bl_common_data *d = &o->common.data;
+    const struct bl_run_config none = {0};
+    const bool own = o->run && !strcmp(t->data_spec, of->data), asked = d->val_split || d->split_file;
+    const struct bl_run_division division = {o->common.seed < 0 ? seed : (uint64_t)o->common.seed,
+                                             own ? of->val_split : d->val_split, own ? of->split_file : d->split_file};
+    if (own && (asked || o->common.seed >= 0))
+        return bl_fail(BLANCH_EUSAGE, "a run's own data are divided as they were for it: leave --%s out",
+                       d->val_split    ? "val-split"
+                       : d->split_file ? "split-file"
+                                       : "seed");
+    int code = bl_run_data_open(&t->data, o->run && !asked && o->common.seed < 0 ? &t->config : &none, t->data_spec,
+                                &division);
+    return !code && d->cache ? bl_dataset_cache(t->data, d->cache) : code;
 }
 
 int bl_trained_find(struct bl_trained *t, const struct bl_weights_options *o, struct bl_network_options *network) {

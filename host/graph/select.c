@@ -1,5 +1,6 @@
 /* Parameters by their names: which weight decay leaves out, and which stay as they are. */
 #include "graph/internal.h"
+#include "base/text.h"
 #include <fnmatch.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -55,17 +56,45 @@ int bl_graph_select(struct bl_graph *graph, const char *no_decay, const char *fr
     return code ? code : split(&graph->frozen, "freeze-layers", frozen);
 }
 
-static int check_used(const struct bl_patterns *patterns) {
-    for (int i = 0; i < patterns->count; i++)
-        if (!patterns->used[i] && strcmp(patterns->text[i], "norm-bias"))
-            return bl_fail(BLANCH_EUSAGE, "--%s: no parameter is named '%s'; `blanch models NAME` lists the layers",
-                           patterns->option, patterns->text[i]);
+enum { NAME = sizeof((struct bl_param *)0)->name };
+
+static void take_nearer(const char *word, const char *name, char best[NAME]) {
+    char other[NAME];
+    snprintf(other, sizeof other, "%s", name);
+    const char *const names[] = {*best ? best : other, other, NULL};
+    const char *near = bl_nearest(word, names);
+    if (near == other) snprintf(best, NAME, "%s", other);
+}
+
+/* What a pattern may have meant: a parameter, what stands before one of its dots, or the word; "": nothing is near. */
+static void suggest(const struct bl_graph *graph, const char *word, char best[NAME]) {
+    *best = 0;
+    take_nearer(word, "norm-bias", best);
+    for (int i = 0; i < bl_graph_params(graph); i++) {
+        const char *name = bl_graph_param(graph, i)->name;
+        char part[NAME];
+        for (const char *dot = strchr(name, '.'); dot; dot = strchr(dot + 1, '.')) {
+            snprintf(part, sizeof part, "%.*s", (int)(dot - name), name);
+            take_nearer(word, part, best);
+        }
+        take_nearer(word, name, best);
+    }
+}
+
+static int check_used(const struct bl_graph *graph, const struct bl_patterns *patterns) {
+    char near[NAME];
+    for (int i = 0; i < patterns->count; i++) {
+        if (patterns->used[i] || !strcmp(patterns->text[i], "norm-bias")) continue;
+        suggest(graph, patterns->text[i], near);
+        return bl_fail(BLANCH_EUSAGE, "--%s: no parameter is named '%s'%s%s%s; `blanch models NAME` lists the layers",
+                       patterns->option, patterns->text[i], *near ? ", did you mean '" : "", near, *near ? "'?" : "");
+    }
     return 0;
 }
 
 int bl_graph_check_selected(const struct bl_graph *graph) {
-    int code = check_used(&graph->no_decay);
-    if (!code) code = check_used(&graph->frozen);
+    int code = check_used(graph, &graph->no_decay);
+    if (!code) code = check_used(graph, &graph->frozen);
     if (code || !graph->frozen.count) return code;
     return bl_graph_trainable(graph) ? 0 : bl_fail(BLANCH_EUSAGE, "--freeze-layers leaves nothing to train");
 }

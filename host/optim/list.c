@@ -1,5 +1,6 @@
 /* Optimisers by name, and what they share. */
 #include "optim/optim.h"
+#include "base/text.h"
 #include <stdio.h>
 #include <string.h>
 
@@ -10,14 +11,18 @@ const struct bl_optimiser *const bl_optimiser_list[] = {
     NULL};
 
 int bl_optimiser_find(const char *name, const struct bl_optimiser **optimiser) {
+    const char *names[BL_COUNT(bl_optimiser_list)] = {NULL};
     char known[128] = "";
     for (int i = 0; bl_optimiser_list[i]; i++) {
         size_t length = strlen(known);
         *optimiser = bl_optimiser_list[i];
         if (!name || !strcmp(name, (*optimiser)->name)) return 0;
+        names[i] = (*optimiser)->name;
         snprintf(known + length, sizeof known - length, "%s%s", i ? ", " : "", (*optimiser)->name);
     }
-    return bl_fail(BLANCH_EUSAGE, "unknown optimiser '%s'; known are %s", name, known);
+    const char *near = bl_nearest(name, names);
+    return bl_fail(BLANCH_EUSAGE, "unknown optimiser '%s'%s%s%s; known are %s", name, near ? ", did you mean '" : "",
+                   near ? near : "", near ? "'?" : "", known);
 }
 
 int bl_update_check_all(const struct bl_optimiser *optimiser, const struct blanch_update *update) {

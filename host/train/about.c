@@ -18,14 +18,6 @@ static void add(cJSON *about, const char *key, cJSON *json) {
     cJSON_Delete(json);
 }
 
-static cJSON *classes_json(const struct blanch_network *net, const struct bl_dataset *data) {
-    if (!data) return cJSON_CreateNumber(net->options.classes);
-    cJSON *names = cJSON_CreateArray();
-    for (int i = 0; i < net->options.classes; i++)
-        cJSON_AddItemToArray(names, cJSON_CreateString(bl_dataset_class_name(data, i)));
-    return names;
-}
-
 /* A network of a program's own function is described as it was built. */
 static int add_network(cJSON *about, const struct blanch_network *net) {
     const struct blanch_model *model = net->model;
@@ -38,19 +30,19 @@ static int add_network(cJSON *about, const struct blanch_network *net) {
     return code;
 }
 
-int bl_about_set(struct blanch_network *net, const struct bl_view *view, const struct bl_dataset *data) {
+int bl_about_set(struct blanch_network *net) {
     const struct bl_network_options *o = &net->options;
     cJSON *about = cJSON_CreateObject(), *options = bl_network_settings(o);
     const bool own = !net->model->json && bl_model_find(net->model->name) != net->model;
     cJSON_AddStringToObject(about, "model", net->model->name);
     cJSON_AddStringToObject(about, "norm", bl_norm_name(own ? BLANCH_OWN : o->norm));
-    add(about, "classes", classes_json(net, data));
+    add(about, "classes", net->class_names ? cJSON_Duplicate(net->class_names, true) : cJSON_CreateNumber(o->classes));
     add(about, "input", cJSON_CreateIntArray((int[]){o->channels, o->height, o->width}, 3));
     if (options && options->child && !own)
         add(about, "options", options);
     else
         cJSON_Delete(options);
-    if (view) add(about, "view", bl_view_json(view));
+    if (net->view.channels) add(about, "view", bl_view_json(&net->view));
     int code = add_network(about, net);
     if (!code && bl_memory_lacked()) code = BLANCH_ENOMEM;
     if (code)
@@ -58,6 +50,19 @@ int bl_about_set(struct blanch_network *net, const struct bl_view *view, const s
     else
         bl_graph_set_about(net->graph, about);
     return code;
+}
+
+int bl_about_images(struct blanch_network *net, const struct bl_view *view, const struct bl_dataset *data) {
+    cJSON *names = data ? cJSON_CreateArray() : NULL;
+    for (int i = 0; data && i < net->options.classes; i++)
+        cJSON_AddItemToArray(names, cJSON_CreateString(bl_dataset_class_name(data, i)));
+    if (bl_memory_lacked()) {
+        cJSON_Delete(names);
+        return BLANCH_ENOMEM;
+    }
+    net->view = *view;
+    if (data) cJSON_Delete(net->class_names), net->class_names = names;
+    return 0;
 }
 
 /* --- reading ---------------------------------------------------------------------------------- */
@@ -151,4 +156,39 @@ int bl_about_read(struct bl_run_config *config, const char *path) {
     bl_st_close(file);
     if (code) bl_run_release(config);
     return code;
+}
+
+/* Whose "view" and "classes" are texts of this program: a file that names its model. */
+int bl_about_said_read(struct bl_about_said *said, const char *path) {
+    struct bl_safetensors *file = NULL;
+    cJSON *view = NULL, *classes = NULL;
+    *said = (struct bl_about_said){.class_names = NULL};
+    int code = bl_st_open(&file, path);
+    if (!code && bl_st_meta(file, "model")) code = read_json(file, path, "view", &view);
+    if (!code && view && (code = bl_view_read(&said->view, view, path)))
+        code = bl_fail_in(BLANCH_EINPUT, "the metadata");
+    if (!code && view) code = read_json(file, path, "classes", &classes);
+    if (!code && cJSON_IsArray(classes))
+        said->class_names = classes;
+    else
+        cJSON_Delete(classes);
+    cJSON_Delete(view);
+    bl_st_close(file);
+    return code;
+}
+
+void bl_about_take(struct blanch_network *net, struct bl_about_said *said) {
+    const cJSON *name;
+    bool named = said->class_names && cJSON_GetArraySize(said->class_names) == net->options.classes;
+    cJSON_ArrayForEach(name, said->class_names) named = named && cJSON_IsString(name);
+    if (said->view.channels == net->options.channels) {
+        net->view = said->view;
+        net->view.height = net->options.height, net->view.width = net->options.width;
+    }
+    if (named) {
+        cJSON_Delete(net->class_names);
+        net->class_names = said->class_names;
+    } else
+        cJSON_Delete(said->class_names);
+    *said = (struct bl_about_said){.class_names = NULL};
 }

@@ -52,7 +52,7 @@ static int open_data(struct run *run) {
     n->channels = bl_dataset_channels(run->data);
     if (run->config.json)
         run->view = run->config.view;
-    else if ((code = bl_view_choose(&run->view, run->data, n, run->o.augment, &run->o.normalise)))
+    else if ((code = bl_run_choose_view(run)))
         return code;
     if ((code = bl_run_weigh_classes(run))) return code;
     if (!run->o.augment) run->o.augment = bl_augment_name(run->view.augment);
@@ -186,8 +186,9 @@ static int set_up(struct run *run, const struct bl_train_options *options) {
     struct bl_network_options network = run->o.network;
     if (run->budget >= 0) network.nd.refresh = BL_REFRESH_SCHEDULED;
     if ((code = bl_network_create(&run->net, run->dev, &network)) ||
-        (code = bl_about_set(run->net, &run->view, run->data)) || (code = count_steps(run)) ||
-        (code = start_weights(run)) || (code = open_session(run)) || (code = bl_run_open_directory(run)))
+        (code = bl_about_images(run->net, &run->view, run->data)) || (code = bl_about_set(run->net)) ||
+        (code = count_steps(run)) || (code = start_weights(run)) || (code = open_session(run)) ||
+        (code = bl_run_open_directory(run)))
         return code;
     return run->o.tensorboard ? bl_tensorboard_open(&run->tensorboard, run->o.tensorboard) : 0;
 }
@@ -394,6 +395,7 @@ static int judge_averages(struct run *run, struct blanch_metrics *held, double *
                : run->averaged ? bl_network_copy(run->averaged, run->net, true)
                                : bl_network_inference_of(&run->averaged, run->net, true);
     if (!code && judge != BL_TRAIN) code = bl_network_test(run->averaged, run->data, judge, &run->view, held, seconds);
+    if (!code) code = bl_about_set(run->averaged);
     if (!code) code = bl_weights_save(run->averaged->graph, path, run->position.step);
     free(path);
     return code;
@@ -541,6 +543,8 @@ static void tell_start(const struct run *run) {
          "%s (%s), %s-%s, batch %d%s, %" PRId64 " steps%s%s", info->name, info->platform_name, run->net->model->name,
          run->o.norm, run->o.network.batch, times, run->steps, run->position.step ? ", resumed" : "", dropped);
     tell_model(run);
+    if (!run->o.resume && run->o.normalise && !strcmp(run->o.normalise, "weights"))
+        tell(run, BL_TRAIN_STARTED, "images are normalised as %s says; --normalise NAME takes others", run->o.init);
     if (run->aside)
         tell(run, BL_TRAIN_WARNING, "%s holds no checkpoint yet: the run begins anew; its former log is log.%d.jsonl",
              run->o.out, run->aside);

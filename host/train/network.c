@@ -378,7 +378,10 @@ int bl_network_inference_of(struct blanch_network **inference, struct blanch_net
     options.nd.overhead_budget = 0, options.nd.refresh = 0; // of training alone
     int code = bl_network_create(inference, net->dev, &options);
     if (code) return code;
+    (*inference)->view = net->view;
     code = bl_network_copy(*inference, net, average);
+    if (!code && net->class_names && !((*inference)->class_names = cJSON_Duplicate(net->class_names, true)))
+        code = BLANCH_ENOMEM;
     if (code) blanch_network_free(*inference), *inference = NULL;
     return code;
 }
@@ -392,6 +395,7 @@ void blanch_network_free(struct blanch_network *network) {
     free(network->layers);
     free(network->class_weight);
     free(network->host);
+    cJSON_Delete(network->class_names);
     blanch_device_close(network->dev);
     free(network);
 }

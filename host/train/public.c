@@ -174,19 +174,26 @@ int blanch_network_ema(struct blanch_network **ema, struct blanch_network *netwo
 /* --- files -------------------------------------------------------------------------------------- */
 
 int blanch_network_load(struct blanch_network *network, const char *path) {
+    struct bl_about_said said = {0};
     int code = bl_given(network && path, __func__);
-    return code ? code : bl_weights_load(network->graph, path);
+    if (!code) code = bl_about_said_read(&said, path);
+    if (!code && !(code = bl_weights_load(network->graph, path))) bl_about_take(network, &said);
+    cJSON_Delete(said.class_names);
+    return code;
 }
 
 int blanch_network_save(struct blanch_network *network, const char *path) {
     int code = bl_given(network && path, __func__);
-    if (!code) code = bl_about_set(network, NULL, NULL);
+    if (!code) code = bl_about_set(network);
     return code ? code : bl_weights_save(network->graph, path, -1);
 }
 
 int blanch_network_init(struct blanch_network *network, const char *path, int *taken) {
+    struct bl_about_said said = {0};
     int count = 0, code = bl_given(network && path, __func__);
-    if (!code) code = bl_weights_init(network->graph, path, &count);
+    if (!code) code = bl_about_said_read(&said, path);
+    if (!code && !(code = bl_weights_init(network->graph, path, &count))) bl_about_take(network, &said);
+    cJSON_Delete(said.class_names);
     if (taken) *taken = count;
     return code;
 }
@@ -203,7 +210,7 @@ int blanch_network_save_state(struct blanch_network *network, const char *direct
     struct bl_position position = {
         .step = (int64_t)counts.steps, .skipped = (int64_t)(counts.steps - counts.updates), .best_top1 = -1};
     if (overhead && !(position.budget = bl_overhead_save(overhead))) return BLANCH_ENOMEM;
-    code = bl_about_set(network, NULL, NULL);
+    code = bl_about_set(network);
     if (!code) code = bl_checkpoint_save(network->graph, directory, &position);
     free(position.budget);
     return code;
@@ -225,10 +232,17 @@ static int accept_budget(void *context, const struct bl_position *position) {
 
 int blanch_network_load_state(struct blanch_network *network, const char *directory) {
     struct bl_position position = {0};
+    struct bl_about_said said = {0};
     int code = bl_given(network && directory, __func__);
     if (code || (code = check_trains(network))) return code;
     struct resumed resumed = {.overhead = network->session->overhead};
-    code = bl_checkpoint_load_if(network->graph, directory, &position, accept_budget, &resumed);
+    char *weights = bl_format("%s/last.safetensors", directory);
+    if (!weights) return BLANCH_ENOMEM;
+    if (bl_path_exists(weights)) code = bl_about_said_read(&said, weights);
+    if (!code) code = bl_checkpoint_load_if(network->graph, directory, &position, accept_budget, &resumed);
+    if (!code) bl_about_take(network, &said);
+    cJSON_Delete(said.class_names);
+    free(weights);
     if (!code && resumed.budget)
         bl_overhead_resume(network->session->overhead, resumed.budget);
     else

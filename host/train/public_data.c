@@ -1,5 +1,6 @@
 /* The public calls for data: datasets/ with images as NCHW. */
 #include "train/public.h"
+#include "train/about.h"
 #include "dataset.h"
 #include "train/train.h"
 #include <math.h>
@@ -27,13 +28,23 @@ struct blanch_loader {
 /* --- opening ------------------------------------------------------------------------------------ */
 
 int blanch_data_open(struct blanch_data **data, const char *spec, uint64_t seed) {
+    return blanch_data_open_with(
+        data, spec, &(struct blanch_data_options){.size = sizeof(struct blanch_data_options), .seed = seed});
+}
+
+int blanch_data_open_with(struct blanch_data **data, const char *spec, const struct blanch_data_options *options) {
+    struct blanch_data_options o;
     int code = bl_given(data && spec, __func__);
     if (data) *data = NULL;
+    if (!code) code = bl_take(&o, sizeof o, options, "blanch_data_options");
     if (code || (code = bl_check_interrupted())) return code;
     struct blanch_data *opened = bl_calloc(1, sizeof *opened);
     if (!opened) return BLANCH_ENOMEM;
     opened->users = 1;
-    if ((code = bl_dataset_open(&opened->set, spec, seed)))
+    const struct bl_run_division division = {o.seed, o.val_split, o.split_file};
+    code = bl_run_data_open(&opened->set, &(struct bl_run_config){0}, spec, &division);
+    if (!code && o.cache) code = bl_dataset_cache(opened->set, o.cache);
+    if (code)
         blanch_data_close(opened);
     else
         *data = opened;
@@ -93,6 +104,16 @@ static int choose_view(const struct blanch_data *data, int channels, int height,
     return bl_view_choose(view, data->set, &input, NULL, &normalise);
 }
 
+/* As the program has it. */
+static void give_view(struct blanch_view *to, const struct bl_view *view) {
+    *to = (struct blanch_view){.channels = view->channels,
+                               .height = view->height,
+                               .width = view->width,
+                               .augment = bl_augment_name(view->augment)};
+    memcpy(to->mean, view->mean, sizeof to->mean);
+    memcpy(to->deviation, view->deviation, sizeof to->deviation);
+}
+
 int blanch_data_view(const struct blanch_data *data, int channels, int height, int width, struct blanch_view *view) {
     struct bl_view own;
     int code = bl_given(data, __func__);
@@ -102,11 +123,47 @@ int blanch_data_view(const struct blanch_data *data, int channels, int height, i
         return bl_fail(BLANCH_EUSAGE, "an input of %d channels and %dx%d pixels: channels are 1 to %d, sides 1 to %d",
                        channels, height, width, BL_MOST_CHANNELS, BL_LARGEST_INPUT);
     if ((code = choose_view(data, channels, height, width, &own))) return code;
-    struct blanch_view found = {
-        .channels = channels, .height = height, .width = width, .augment = bl_augment_name(own.augment)};
-    memcpy(found.mean, own.mean, sizeof found.mean);
-    memcpy(found.deviation, own.deviation, sizeof found.deviation);
+    struct blanch_view found;
+    give_view(&found, &own);
     return bl_give(view, &found, sizeof found, "blanch_view");
+}
+
+int blanch_view_normalise(struct blanch_view *view, const struct blanch_data *data, const char *name) {
+    struct blanch_view given;
+    int code = bl_given(view && name, __func__);
+    if (!code) code = bl_take(&given, sizeof given, view, "blanch_view");
+    if (code) return code;
+    if (given.channels < 1 || given.channels > BL_MOST_CHANNELS)
+        return bl_fail(BLANCH_EUSAGE, "a view of %d channels: they are 1 to %d", given.channels, BL_MOST_CHANNELS);
+    struct bl_view own = {.channels = given.channels, .height = given.height, .width = given.width};
+    if ((code = bl_view_normalise(&own, data ? data->set : NULL, name))) return code;
+    memcpy(given.mean, own.mean, sizeof given.mean);
+    memcpy(given.deviation, own.deviation, sizeof given.deviation);
+    return bl_give(view, &given, sizeof given, "blanch_view");
+}
+
+int blanch_network_view(const struct blanch_network *network, struct blanch_view *view) {
+    struct blanch_view found = {0};
+    int code = bl_given(network, __func__);
+    if (code) return code;
+    if (network->view.channels) give_view(&found, &network->view);
+    return bl_give(view, &found, sizeof found, "blanch_view");
+}
+
+int blanch_network_set_view(struct blanch_network *network, const struct blanch_view *view,
+                            const struct blanch_data *data) {
+    struct bl_view own;
+    int code = bl_given(network, __func__);
+    if (!code) code = take_view(&own, view);
+    if (code) return code;
+    const struct bl_network_options *o = &network->options;
+    if (own.channels != o->channels || own.height != o->height || own.width != o->width)
+        return bl_fail(BLANCH_EUSAGE, "a view of %dx%dx%d for a network of %dx%dx%d", own.channels, own.height,
+                       own.width, o->channels, o->height, o->width);
+    if (data && bl_dataset_classes(data->set) != o->classes)
+        return bl_fail(BLANCH_EUSAGE, "%s has %d classes, the network %d", bl_dataset_name(data->set),
+                       bl_dataset_classes(data->set), o->classes);
+    return bl_about_images(network, &own, data ? data->set : NULL);
 }
 
 static void to_nchw(const struct bl_view *view, const float *nhwc, int count, float *nchw) {
@@ -147,6 +204,7 @@ static int check_loader(const struct blanch_data *data, const struct blanch_load
                         : o->epoch < 0                        ? "epoch"
                         : o->first < 0                        ? "first"
                         : o->epochs < 0                       ? "epochs"
+                        : o->workers < 0 || o->workers > 16   ? "workers"
                                                               : NULL;
     if (wrong) return bl_fail(BLANCH_EUSAGE, "a loader's %s is out of range", wrong);
     const uint32_t images = bl_dataset_count(data->set, (enum bl_split)o->split);
@@ -167,6 +225,7 @@ static int open_loader(struct blanch_loader *l, const struct blanch_loader_optio
                                               .view = l->view,
                                               .batch = o->batch,
                                               .training = o->training,
+                                              .threads = o->workers,
                                               .least = o->least,
                                               .seed = o->seed,
                                               .epoch = (uint64_t)o->epoch,

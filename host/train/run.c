@@ -1,6 +1,7 @@
 /* A run's settings: defaults, config.json, resuming. */
 #include "train/run.h"
 #include "train/settings.h"
+#include "train/about.h"
 #include "base/private.h"
 #include "io/document.h"
 #include "io/files.h"
@@ -214,6 +215,37 @@ int bl_run_resolve(struct run *run, const struct bl_train_options *given) {
     if ((code = bl_schedule_parse(&run->schedule, run->o.schedule))) return code;
     if ((code = bl_norm_parse(run->o.norm, &run->o.network.norm)) || (code = open_model(run))) return code;
     return resolve_budget(run);
+}
+
+/* --- the view -------------------------------------------------------------------------------- */
+
+static int check_said(const struct run *run, const struct bl_view *said) {
+    const int channels = run->o.network.channels;
+    if (!run->o.init) return bl_fail(BLANCH_EUSAGE, "--normalise weights is that of --init FILE: give it too");
+    if (!said->channels)
+        return bl_fail(BLANCH_EUSAGE, "--normalise weights: %s does not say how its images were normalised",
+                       run->o.init);
+    if (said->channels == channels) return 0;
+    return bl_fail(BLANCH_EUSAGE, "--normalise weights: %s is of images of %d channels, and the network takes %d",
+                   run->o.init, said->channels, channels);
+}
+
+int bl_run_choose_view(struct run *run) {
+    const char *name = run->o.normalise;
+    const bool asked = name && !strcmp(name, "weights");
+    struct bl_about_said said = {0};
+    int code = run->o.init && (!name || asked) ? bl_about_said_read(&said, run->o.init) : 0;
+    cJSON_Delete(said.class_names);
+    if (!code && asked) code = check_said(run, &said.view);
+    const bool taken = said.view.channels && said.view.channels == run->o.network.channels;
+    const char *chosen = taken ? "none" : name;
+    if (!code) code = bl_view_choose(&run->view, run->data, &run->o.network, run->o.augment, &chosen);
+    if (code) return code;
+    run->o.normalise = taken ? "weights" : chosen;
+    if (!taken) return 0;
+    memcpy(run->view.mean, said.view.mean, sizeof run->view.mean);
+    memcpy(run->view.deviation, said.view.deviation, sizeof run->view.deviation);
+    return 0;
 }
 
 /* --- writing config.json -------------------------------------------------------------------- */

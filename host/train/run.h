@@ -55,6 +55,9 @@ int bl_run_enter(struct run *run, const struct bl_train_options *given);
 int bl_run_resolve(struct run *run, const struct bl_train_options *given);
 /* A run that begins anew in the directory of another must have that one's settings. After the data are open. */
 int bl_run_check_former(const struct run *run);
+/* How images become the input of a new run; the mean and deviation of --init's weights, where they tell and --normalise
+ * is not given. When the data are open. */
+int bl_run_choose_view(struct run *run);
 /* What --class-weights says, or said when the run began: run->class_weight. When the data are open. BLANCH_EINPUT names
  * the file that is wrong. */
 int bl_run_weigh_classes(struct run *run);

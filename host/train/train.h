@@ -18,6 +18,8 @@ struct blanch_network {
     struct blanch_nd_layer *layers; // options.nd.layer
     float *class_weight;            // options.loss.weight
     float *host;                    // batch, NHWC, for calls that give NCHW
+    struct bl_view view;            // how images became its weights' input; channels 0: it is not known
+    cJSON *class_names;             // an array of texts; NULL: it is not known
     int taken;                      // parameters and buffers that have the model's initial values
     struct bl_session *session;     // of blanch_network_step; NULL: made for inference
     bool record;                    // its steps, in the session's ledger

@@ -143,7 +143,7 @@ int blanch_model_from_json(struct blanch_model **model, const char *text, size_t
 /* Of an ONNX file (docs/onnx.md), the values of its weights included: networks begin with them. */
 int blanch_model_from_onnx(struct blanch_model **model, const char *path);
 
-/* Of a function of the program, written with the builders at the end of this header. */
+/* Of a function of the program, written with the builders of definition.h. */
 struct blanch_definition {
     size_t size;
     const char *name;                     // what messages call it; copied
@@ -448,6 +448,17 @@ struct blanch_data;
 enum blanch_split { BLANCH_TRAIN, BLANCH_VALIDATION, BLANCH_TEST };
 /* seed divides a folder without splits. BLANCH_EINPUT names the file that is wrong. */
 int blanch_data_open(struct blanch_data **data, const char *spec, uint64_t seed);
+/* The same with more to say of them: docs/options.md, under these names. */
+struct blanch_data_options {
+    size_t size;
+    uint64_t seed;          // divides a folder without splits, and val_split
+    const char *val_split;  // "10%": this share of the training images validates instead; NULL: none
+    const char *split_file; // a file that says which image is of which split; NULL: the data say
+    const char *cache;      // a folder for decoded, resized pictures; NULL: none are kept
+};
+/* BLANCH_EUSAGE: there is no such share, or the data have validation images of their own; BLANCH_EINPUT names the file
+ * and the line, or a folder that can be no cache. */
+int blanch_data_open_with(struct blanch_data **data, const char *spec, const struct blanch_data_options *options);
 void blanch_data_close(struct blanch_data *data);
 struct blanch_data_info {
     size_t size;
@@ -476,6 +487,18 @@ struct blanch_view {
 };
 /* That which goes with the data and an input of this size, as `train` chooses it. */
 int blanch_data_view(const struct blanch_data *data, int channels, int height, int width, struct blanch_view *view);
+/* Mean and deviation by a name that --normalise takes: "imagenet", "cifar10", ..., "none", or "measured", of the
+ * training images, for which alone data may not be NULL. BLANCH_EUSAGE: there is no such name, or it is of other
+ * channels. */
+int blanch_view_normalise(struct blanch_view *view, const struct blanch_data *data, const char *name);
+/* How images became the input of the weights that the network has: as their file says (blanch_network_load, _init,
+ * _load_state), or as the program said last. Where neither did, channels are 0. Fine-tuning takes mean and deviation
+ * from here, and blanch_data_view where there are none. */
+int blanch_network_view(const struct blanch_network *network, struct blanch_view *view);
+/* Says so, for the files that it is saved to; data, which may be NULL, name its classes. BLANCH_EUSAGE: the view or the
+ * data are not of the network's shape. */
+int blanch_network_set_view(struct blanch_network *network, const struct blanch_view *view,
+                            const struct blanch_data *data);
 /* One image of a file, as in evaluation: image (channels, height, width). */
 int blanch_image_read(const char *path, const struct blanch_view *view, float *image);
 
@@ -489,6 +512,7 @@ struct blanch_loader_options {
     uint64_t seed;        // of order and augmentation
     int64_t epoch, first; // where it begins: an epoch, and so many batches later
     int epochs;           // how many; 0: without end
+    int workers;          // threads, 1 to 16; 0: as many as suit
 };
 struct blanch_batch { // valid until the next call
     size_t size;
@@ -508,88 +532,12 @@ void blanch_loader_close(struct blanch_loader *loader);
 int64_t blanch_loader_batches(const struct blanch_loader *loader); // of an epoch
 int blanch_loader_next(struct blanch_loader *loader, struct blanch_batch *batch);
 
-/* --- definitions of networks ------------------------------------------------------------------ */
-
-/* What blanch_definition.define is written with, and the definitions in models/ are: each call adds an operation behind
- * x and gives its output, NULL after the first failure, so that a definition needs no checks: the network's creation
- * returns it. Tensors and names belong to the builder. Layers with parameters are named as in PyTorch's state dict
- * ("layer1.0.conv1", less the prefix of blanch_scope). Shapes are those of PyTorch: x is (N, C, H, W). */
-int blanch_channels(const struct blanch_tensor *x); // C; 0 of NULL
-int blanch_height(const struct blanch_tensor *x);
-int blanch_width(const struct blanch_tensor *x);
-int blanch_classes(const struct blanch_builder *b);              // wanted of the classifier
-enum blanch_norm blanch_norm_of(const struct blanch_builder *b); // which normalisation the network is built with
-
-/* The fields left zero mean: stride 1, padding 0, dilation 1, groups 1. */
-struct blanch_conv_spec {
-    int out, kernel, stride, padding, dilation, groups;
-    int kernel_w, padding_w; // where they differ from the height's
-    bool no_bias;            // of the plain convolution; an ND convolution always has one
-    int n_iter;              // ND's, 0: 5
-    int block;               // ND's, 0: the default (or --block)
-    bool freeze;             // ND's
-    bool plain;              // stays a plain convolution under ND too
-    const char *nd_name;     // under ND, where it differs
-    int reserved[8];         // zero
-};
-/* (N, C, H, W) to (N, out, H', W'); weights (out, C / groups, kernel, kernel_w). Under ND an ND convolution. */
-struct blanch_tensor *blanch_conv2d(struct blanch_builder *b, const char *name, struct blanch_tensor *x,
-                                    struct blanch_conv_spec spec);
-/* eps 1e-5, momentum 0.1. Under ND and without normalisation it is left out: x is returned. */
-struct blanch_tensor *blanch_batchnorm2d(struct blanch_builder *b, const char *name, struct blanch_tensor *x);
-/* Stays under ND too. */
-struct blanch_tensor *blanch_batchnorm2d_always(struct blanch_builder *b, const char *name, struct blanch_tensor *x);
-/* Parameters of a state dict that the network never uses. */
-void blanch_batchnorm2d_unused(struct blanch_builder *b, const char *name, struct blanch_tensor *x);
-/* Over the channels of each pixel; eps 0: 1e-5. Whatever the normalisation, it stays. */
-struct blanch_tensor *blanch_layernorm(struct blanch_builder *b, const char *name, struct blanch_tensor *x, float eps);
-/* x times a parameter (C, 1, 1), in the state dict under `name` itself; it begins at 1. */
-struct blanch_tensor *blanch_scale(struct blanch_builder *b, const char *name, struct blanch_tensor *x);
-/* (N, C, H, W) to (N, out, H, W), of the channels of each pixel; weights (out, C) and a bias. Under ND an ND linear
- * layer, whose samples over more than one pixel are as far apart as those of a 1x1 convolution. */
-struct blanch_tensor *blanch_linear(struct blanch_builder *b, const char *name, struct blanch_tensor *x, int out);
-struct blanch_tensor *blanch_linear_plain(struct blanch_builder *b, const char *name, struct blanch_tensor *x,
-                                          int out); // under ND too
-struct blanch_tensor *blanch_relu(struct blanch_builder *b, struct blanch_tensor *x);
-/* By the operation's name: "relu6", "sigmoid", "tanh", "silu", "gelu", "hardsigmoid", "hardswish". */
-struct blanch_tensor *blanch_unary(struct blanch_builder *b, const char *op, struct blanch_tensor *x);
-struct blanch_tensor *blanch_leaky_relu(struct blanch_builder *b, struct blanch_tensor *x, float slope);
-struct blanch_tensor *blanch_elu(struct blanch_builder *b, struct blanch_tensor *x, float alpha);
-struct blanch_tensor *blanch_maxpool2d(struct blanch_builder *b, struct blanch_tensor *x, int kernel, int stride,
-                                       int padding);
-/* Sizes rounded up: a last window that overruns counts, if it starts within the image or the padding before it. */
-struct blanch_tensor *blanch_maxpool2d_ceil(struct blanch_builder *b, struct blanch_tensor *x, int kernel, int stride,
-                                            int padding);
-struct blanch_tensor *blanch_avgpool2d(struct blanch_builder *b, struct blanch_tensor *x, int kernel, int stride,
-                                       int padding);
-/* To (N, C, height, width), over windows that share the image out evenly. */
-struct blanch_tensor *blanch_adaptive_avgpool2d(struct blanch_builder *b, struct blanch_tensor *x, int height,
-                                                int width);
-struct blanch_tensor *blanch_global_avgpool2d(struct blanch_builder *b, struct blanch_tensor *x); // to (N, C, 1, 1)
-struct blanch_tensor *blanch_add(struct blanch_builder *b, struct blanch_tensor *x, struct blanch_tensor *y);
-/* y: of x's shape, or (N, C, 1, 1). */
-struct blanch_tensor *blanch_mul(struct blanch_builder *b, struct blanch_tensor *x, struct blanch_tensor *y);
-struct blanch_tensor *blanch_cat(struct blanch_builder *b, struct blanch_tensor *const *x, int count); // of channels
-struct blanch_tensor *blanch_slice(struct blanch_builder *b, struct blanch_tensor *x, int begin,
-                                   int end); // channels from begin to before end; 0: the last
-/* C channels in `groups` groups: channel i of group g becomes channel i groups + g. */
-struct blanch_tensor *blanch_channel_shuffle(struct blanch_builder *b, struct blanch_tensor *x, int groups);
-struct blanch_tensor *blanch_flatten(struct blanch_builder *b, struct blanch_tensor *x); // to (N, C H W, 1, 1)
-struct blanch_tensor *blanch_dropout(struct blanch_builder *b, struct blanch_tensor *x, float p);
-/* Whole images, of a residual branch. */
-struct blanch_tensor *blanch_stochastic_depth(struct blanch_builder *b, struct blanch_tensor *x, float p);
-/* Sets the prefix to the formatted text ("layer1.0."); "" for none. */
-void blanch_scope(struct blanch_builder *b, const char *format, ...) BLANCH_PRINTF(2, 3);
-/* Fixes the state dict's order: layers named PREFIX.NAME come in the order of these calls, names separated by blanks;
- * layers never declared follow in execution order. */
-void blanch_order(struct blanch_builder *b, const char *names);
-const char *blanch_name(struct blanch_builder *b, const char *format, ...)
-    BLANCH_PRINTF(2, 3); // kept until the next call
-
 #if defined __GNUC__
 #pragma GCC visibility pop
 #endif
 #ifdef __cplusplus
 }
 #endif
+
+#include "definition.h" // what definitions of networks are written with
 #endif

@@ -4,7 +4,7 @@ from __future__ import annotations
 import ctypes
 import logging
 from ctypes import byref
-from typing import Any, Iterable, Iterator, Optional, Union
+from typing import Any, Iterable, Iterator, Mapping, Optional, Union
 
 import numpy as np
 
@@ -18,7 +18,9 @@ LOG = logging.getLogger('blanch')
 
 class Data(Closing):
     """Images with labels: 'fashion-mnist[:DIR]', 'mnist:DIR', 'cifar10:DIR', 'cifar100:DIR', 'folder:DIR',
-    'npz:FILE', 'synthetic:CxHxW:CLASSES'. seed divides a folder without splits.
+    'npz:FILE', 'synthetic:CxHxW:CLASSES'. seed divides a folder without splits, and val_split ('10%'), the share of the
+    training images that validates instead; split_file says which image is of which split, cache is a folder that keeps
+    decoded pictures: the options of these names.
 
     >>> import blanch
     >>> data = blanch.Data('synthetic:3x32x32:10')
@@ -26,10 +28,14 @@ class Data(Closing):
     (10, 3)
     """
 
-    def __init__(self, spec: str, seed: int = 0) -> None:
+    def __init__(self, spec: str, seed: int = 0, *, val_split: Optional[str] = None, split_file: Any = None,
+                 cache: Any = None) -> None:
         self.spec = spec
-        self._handle = Handle('data', Turn(), 'data_close', 'data_open', text(spec, 'data'),
-                              whole(seed, 'seed', 0, 2**53))
+        options = structs.DataOptions(seed=whole(seed, 'seed', 0, 2**53))
+        for name, value in (('val_split', val_split), ('split_file', split_file), ('cache', cache)):
+            if value is not None:
+                setattr(options, name, text(value, name))
+        self._handle = Handle('data', Turn(), 'data_close', 'data_open_with', text(spec, 'data'), byref(options))
         info = structs.DataInfo()
         self._call('data_info', byref(info))
         self.name: str = info.name.decode()
@@ -49,10 +55,16 @@ class Data(Closing):
                 return
             LOG.warning('%s: %s', self.spec, line.decode(errors='replace'))
 
-    def _view(self, network: Any, augment: Optional[str] = None, **more: Any) -> structs.View:
+    def _view(self, network: Any, augment: Optional[str] = None, normalise: Optional[str] = None,
+              **more: Any) -> structs.View:
         channels, height, width = network.input
-        view = structs.View()
+        view, said = structs.View(), structs.View()
         self._call('data_view', channels, height, width, byref(view))
+        network._call('network_view', byref(said))
+        if normalise is not None:
+            call(self._handle.turn, 'view_normalise', byref(view), self._handle.pointer, text(normalise, 'normalise'))
+        elif said.channels:
+            view.mean, view.deviation = said.mean, said.deviation
         if augment is not None:
             view.augment = text(augment, 'augment')
         if more.get('auto_augment'):
@@ -62,6 +74,16 @@ class Data(Closing):
                 setattr(view, name, number(more[name], name))
         return view
 
+    def _adopt(self, network: Any, normalise: Optional[str]) -> bool:
+        """The network's weights are trained on these images from now on, which its files say. Whether these are
+        normalised as its weights said, otherwise than goes with the data."""
+        usual, view = structs.View(), self._view(network, normalise=normalise)
+        self._call('data_view', *network.input, byref(usual))
+        names = self._handle.pointer if self.classes == network.classes else None
+        network._call('network_set_view', byref(view), names)
+        return normalise is None and any(list(getattr(view, name)) != list(getattr(usual, name))
+                                         for name in ('mean', 'deviation'))
+
     def read(self, path: Any, network: Any) -> np.ndarray:
         """One image of a file, (C, H, W) float32, as the network takes it in evaluation."""
         image = np.empty(network.input, np.float32)
@@ -69,12 +91,14 @@ class Data(Closing):
         return image
 
     def batches(self, network: Any, split: str = 'train', *, training: Optional[bool] = None, epoch: int = 0,
-                seed: int = 0, batch: Optional[int] = None, augment: Optional[str] = None, **more: Any) -> Loader:
+                seed: int = 0, batch: Optional[int] = None, augment: Optional[str] = None, workers: int = 0,
+                **more: Any) -> Loader:
         """One epoch of (images, labels), arrays of their own, as the network takes them: (N, C, H, W) float32 and (N,)
         int32. training (of split 'train', unless said otherwise): shuffled by seed and epoch, augmented ('none',
         'cifar', 'imagenet'; None: what goes with the data), and a last batch that the network cannot take is left out.
-        more: auto_augment, random_erase, mixup, cutmix, as the options take them; of the last two batches are (images,
-        labels, others, share), for `network.step(images, labels, others=others, share=share)`."""
+        Without normalise, images are normalised as the network's weights say, or else as goes with the data.
+        more: normalise, auto_augment, random_erase, mixup, cutmix, as the options take them; of the last two batches
+        are (images, labels, others, share), for `network.step(images, labels, others=others, share=share)`."""
         if split not in structs.SPLITS:
             raise UsageError('split takes %s, not %r' % (', '.join(structs.SPLITS), split))
         training = split == 'train' if training is None else bool(training)
@@ -82,7 +106,8 @@ class Data(Closing):
         options = structs.LoaderOptions(split=structs.SPLITS.index(split), view=ctypes.pointer(view),
                                         batch=whole(network.batch if batch is None else batch, 'batch', 1),
                                         training=training, least=network.least_batch if training else 0,
-                                        seed=whole(seed, 'seed', 0, 2**53), epoch=whole(epoch, 'epoch'), epochs=1)
+                                        seed=whole(seed, 'seed', 0, 2**53), epoch=whole(epoch, 'epoch'), epochs=1,
+                                        workers=whole(workers, 'workers', 0, 16))
         return Loader(self, options)
 
     def __repr__(self) -> str:
@@ -153,16 +178,22 @@ class Source:
     """What a fit takes its batches from."""
 
     def __init__(self, data: Any, network: Any, seed: int, batch: Optional[int], augment: Optional[str],
-                 shuffle: bool, **more: Any) -> None:
+                 shuffle: bool, opened: Mapping[str, Any], **more: Any) -> None:
         self.more = {name: value for name, value in more.items() if value}
+        opened = {name: value for name, value in opened.items() if value is not None}
         self.network, self.seed, self.shuffle, self.augment = network, whole(seed, 'seed', 0, 2**53), shuffle, augment
         self.batch = whole(network.batch if batch is None else batch, 'batch', 1, network.batch)
-        self.data = Data(data, seed) if isinstance(data, str) else data
+        if opened and not isinstance(data, str):
+            raise UsageError('%s: of a data spec alone' % ', '.join(opened))
+        self.data = Data(data, seed, **opened) if isinstance(data, str) else data
         self.pair = None
+        self.as_weights_say = False
         if (augment is not None or self.more) and not isinstance(self.data, Data):
-            raise UsageError('augment goes with a data spec: augment these images before')
+            raise UsageError('%s: of a data spec alone; change these images before'
+                             % ', '.join(['augment'] * (augment is not None) + list(self.more)))
         if isinstance(self.data, Data):
             self.batches: Optional[int] = len(self._load(0))
+            self.as_weights_say = self.data._adopt(network, more.get('normalise'))
         elif is_pair(data):
             self.pair = array_of(data[0], 'images'), array_of(data[1], 'labels')
             self.batches = self._count(*self.pair)

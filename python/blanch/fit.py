@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import math
+import os
 import time
 from ctypes import byref, c_float
 from typing import Any, Callable, Iterable, Mapping, Optional, Union
@@ -46,10 +47,11 @@ class Fit:
 
 def fit(network: Network, data: Any, epochs: int = 1, *, lr: Optional[float] = None,
         schedule: Union[str, Callable[[int], float]] = 'cosine', warmup: int = 0, warmup_epochs: float = 0,
-        validation: Any = None,
-        callbacks: Optional[Callbacks] = None, batch: Optional[int] = None, shuffle: bool = True, seed: int = 0,
-        augment: Optional[str] = None, auto_augment: Optional[str] = None, random_erase: float = 0, mixup: float = 0,
-        cutmix: float = 0, begin: int = 0, early_stop: int = 0, quiet: bool = False) -> History:
+        validation: Any = None, callbacks: Optional[Callbacks] = None, batch: Optional[int] = None,
+        shuffle: bool = True, seed: int = 0, augment: Optional[str] = None, normalise: Optional[str] = None,
+        auto_augment: Optional[str] = None, random_erase: float = 0, mixup: float = 0, cutmix: float = 0,
+        val_split: Optional[str] = None, split_file: Any = None, cache: Any = None, workers: int = 0, begin: int = 0,
+        early_stop: int = 0, out: Any = None, save_every: int = 0, keep: int = 0, quiet: bool = False) -> History:
     """Trains for epochs.
 
     data: a pair (images (N, C, H, W), labels (N,)); an iterable of such batches, gone through once an epoch (a torch
@@ -59,10 +61,14 @@ def fit(network: Network, data: Any, epochs: int = 1, *, lr: Optional[float] = N
     callbacks: {'begin' | 'step' | 'epoch' | 'end': a function of a `Fit`, or several}.
     batch, shuffle, seed, augment: of pairs and data specs. A batch that is too small for the network's batch norms is
     left out.
-    auto_augment, random_erase, mixup, cutmix: of data specs, as the options of these names; the last two are for a
-    network made with pairs=True.
+    normalise, auto_augment, random_erase, mixup, cutmix, val_split, split_file, cache, workers: of data specs, as the
+    options of these names; mixup and cutmix are for a network made with pairs=True. Without normalise images are
+    normalised as the network's weights say, if they do (`Network.view`).
     early_stop: ends after so many epochs without a better top-1, of held out images where there are some; 0: never.
+    out, save_every, keep: out/epoch-0001.safetensors, the weights after every so many epochs; the last so many of these
+    alone (0: all).
     begin: epochs that are made already, where a checkpoint is resumed.
+    quiet: neither a bar nor lines.
     Ctrl-C raises KeyboardInterrupt between two steps, and the network stays usable. DivergedError: a loss that is not
     finite; that step updated no parameter.
 
@@ -73,8 +79,10 @@ def fit(network: Network, data: Any, epochs: int = 1, *, lr: Optional[float] = N
     >>> len(history.steps), len(history.epochs)
     (4, 2)
     """
-    source = Source(data, network, seed, batch, augment, shuffle, auto_augment=auto_augment,
-                    random_erase=random_erase, mixup=mixup, cutmix=cutmix)
+    saved = Saved(out, save_every, keep)
+    source = Source(data, network, seed, batch, augment, shuffle,
+                    {'val_split': val_split, 'split_file': split_file, 'cache': cache}, normalise=normalise,
+                    auto_augment=auto_augment, random_erase=random_erase, mixup=mixup, cutmix=cutmix, workers=workers)
     epochs, begin = whole(epochs, 'epochs', 1), whole(begin, 'begin', 0, epochs)
     going = Fit(network, epochs, None if source.batches is None else source.batches * epochs)
     rate = _rate(network, going, schedule, lr, (warmup, warmup_epochs), source.batches)
@@ -86,6 +94,8 @@ def fit(network: Network, data: Any, epochs: int = 1, *, lr: Optional[float] = N
     going.step = begin * (source.batches or 0)
     progress, best, stale = Progress(quiet), -1.0, 0
     early_stop = whole(early_stop, 'early_stop', 0)
+    if source.as_weights_say:
+        progress.line('images are normalised as the weights of the network say; normalise=NAME takes others')
     called('begin', going)
     for going.epoch in range(begin + 1, epochs + 1):
         record = _train(going, source, rate, called, progress)
@@ -95,12 +105,39 @@ def fit(network: Network, data: Any, epochs: int = 1, *, lr: Optional[float] = N
         judged = next(record[name] for name in ('val_top1', 'test_top1', 'train_top1') if name in record)
         best, stale = (judged, 0) if judged > best else (best, stale + 1)
         going.stop |= 0 < early_stop <= stale
+        saved.epoch(network, going.epoch)
         progress.line(_told(record))
         called('epoch', going)
         if going.stop:
             break
     called('end', going)
     return going.history
+
+
+class Saved:
+    """The weights of epochs, under the names that a run's directory has."""
+
+    def __init__(self, out: Any, save_every: int, keep: int) -> None:
+        self.every, self.keep = whole(save_every, 'save_every', 0), whole(keep, 'keep', 0)
+        self.out = '' if out is None else os.fspath(out)
+        if self.keep and not self.every:
+            raise UsageError('keep is of what save_every saves: give it too')
+        if bool(self.every) != bool(self.out):
+            raise UsageError('save_every says how often, and out in which folder: give both')
+        if self.out:
+            os.makedirs(self.out, exist_ok=True)
+
+    def _path(self, epoch: int) -> str:
+        return os.path.join(self.out, 'epoch-%04d.safetensors' % epoch)
+
+    def epoch(self, network: Network, number: int) -> None:
+        if not self.every or number % self.every:
+            return
+        network.save(self._path(number))
+        gone = number - self.keep * self.every
+        while self.keep and gone > 0 and os.path.exists(self._path(gone)):
+            os.remove(self._path(gone))
+            gone -= self.every
 
 
 def _called(callbacks: Optional[Callbacks]) -> Callable[[str, Fit], None]:

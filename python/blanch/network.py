@@ -12,6 +12,7 @@ import numpy as np
 
 from . import options, structs
 from .arrays import images_of, labels_of, number, pointer, text, values_of, whole
+from .config import of_fit, of_network, over_fit
 from .device import Device, default_device
 from .errors import InputError, UsageError
 from .ledger import Ledger, read_ledger, read_layers, read_overhead
@@ -55,6 +56,7 @@ class Network(Closing):
     norm: 'bn', 'nd', 'none', 'own' (None): a file's network as it says, a built-in one with batch norm.
     batch: images of the largest step. classes, input: None: the model's own.
     pairs: steps may be given mixed images, each with two labels.
+    config: a file with settings, a run's config.json say, for what is not given.
     The other options have the names of the command line (`blanch train --help`, docs/options.md): optimiser, recompute,
     precision, seed; of the recipe label_smoothing, class_weights (a number for each class), no_decay, freeze_layers,
     ema, accumulate; of network deconvolution block, nd_iter, nd_eps, nd_momentum, sampling_stride, block_fc, freeze,
@@ -67,17 +69,28 @@ class Network(Closing):
     (2, 10)
     """
 
-    def __init__(self, model: Any, device: Union[Device, str, None] = None, *, norm: Optional[str] = None,
-                 batch: int = 128, classes: Optional[int] = None, input: Optional[Sequence[int]] = None,
-                 inference: bool = False, pairs: bool = False, **more: Any) -> None:
+    def __init__(self, model: Any = None, device: Union[Device, str, None] = None, *, norm: Optional[str] = None,
+                 batch: Optional[int] = None, classes: Optional[int] = None, input: Optional[Sequence[int]] = None,
+                 inference: bool = False, pairs: Optional[bool] = None, config: Any = None, **more: Any) -> None:
+        if config is not None:
+            given = dict(model=model, device=device, norm=norm, batch=batch, classes=classes, input=input, pairs=pairs)
+            self._create(inference=inference, **options.over(of_network(config), {**given, **more}))
+        else:
+            self._create(model, device, norm, batch, classes, input, inference, pairs, **more)
+
+    def _create(self, model: Any = None, device: Union[Device, str, None] = None, norm: Optional[str] = None,
+                batch: Optional[int] = None, classes: Optional[int] = None, input: Optional[Sequence[int]] = None,
+                inference: bool = False, pairs: Optional[bool] = None, **more: Any) -> None:
         update, made = options.split(more)
+        if model is None:
+            raise UsageError('there is no model: a name, a file, or a module')
         if not isinstance(model, Model):
             model = Model(model, input) if hasattr(model, 'describe') else Model(model)
         self.device = device if isinstance(device, Device) else Device(device) if device else default_device()
         native = options.network(norm, made)
         native.definition = model.pointer
         native.loss.contents.pairs = bool(pairs)
-        native.batch, native.inference = whole(batch, 'batch', 1), bool(inference)
+        native.batch, native.inference = whole(128 if batch is None else batch, 'batch', 1), bool(inference)
         native.classes = whole(classes or 0, 'classes')
         if input is not None:
             native.channels, native.height, native.width = options.size_of(input)
@@ -130,10 +143,16 @@ class Network(Closing):
             self._call('network_step_pairs', pointer(images), byref(pairs), len(images), byref(update), byref(found))
         return Metrics(found.loss, found.count, found.top1, found.top5)
 
-    def fit(self, data: Any, epochs: int = 1, **more: Any) -> History:
-        """Trains for epochs on data; help(blanch.fit.fit) has its options."""
+    def fit(self, data: Any = None, epochs: Optional[int] = None, *, config: Any = None, **more: Any) -> History:
+        """Trains for epochs (1) on data; help(blanch.fit.fit) has its options. config: a file with settings, a run's
+        config.json say, for what is not given."""
         from .fit import fit
-        return fit(self, data, epochs, **more)
+        given = {name: value for name, value in {'data': data, 'epochs': epochs, **more}.items() if value is not None}
+        if config is not None:
+            given = over_fit(of_fit(config), given)
+        if 'data' not in given:
+            raise UsageError('there are no data: a pair (images, labels), batches of them, or a data spec')
+        return fit(self, **given)
 
     def predict(self, images: Any) -> np.ndarray:
         """Logits (N, classes) float32 of images (N, C, H, W), any number of them, in evaluation mode."""
@@ -226,8 +245,19 @@ class Network(Closing):
                 self._call('parameter_write', index, pointer(value), value.size)
         return missing, unknown
 
+    @property
+    def view(self) -> Optional[dict]:
+        """How images became the input of these weights: augment, and mean and deviation by channel, of values from 0 to
+        1. Of the data spec of the last fit, or as the file said that was loaded; None: it is not known."""
+        found = structs.View()
+        self._call('network_view', byref(found))
+        of = slice(found.channels)
+        return {'augment': found.augment.decode(), 'mean': list(found.mean[of]),
+                'deviation': list(found.deviation[of])} if found.channels else None
+
     def save(self, path: Union[str, os.PathLike]) -> None:
-        """Writes the state dict as safetensors, with PyTorch's names."""
+        """Writes the state dict as safetensors, with PyTorch's names; its metadata say what the network and its view
+        are."""
         self._call('network_save', text(path, 'path'))
 
     def export(self, path: Union[str, os.PathLike]) -> None:
@@ -240,7 +270,8 @@ class Network(Closing):
         self._call('network_load', text(path, 'path'))
 
     def init(self, path: Union[str, os.PathLike]) -> int:
-        """Takes from a state dict what fits by name and shape, to begin from another network's weights; how many."""
+        """Takes from a state dict what fits by name and shape, to begin from another network's weights; how many. With
+        them comes their view: fits on data specs normalise as the weights say, unless they are told otherwise."""
         taken = ctypes.c_int()
         self._call('network_init', text(path, 'path'), byref(taken))
         return taken.value

@@ -35,6 +35,15 @@ def split(given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
             {name: value for name, value in said.items() if name not in UPDATE})
 
 
+def over(file: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of a file, and what is given instead: another optimiser begins with its own defaults."""
+    said = {name: value for name, value in given.items() if value is not None}
+    other = said.get('optimiser', said.get('optimizer', file.get('optimiser')))
+    kept = {name: value for name, value in file.items()
+            if name not in UPDATE or other == file.get('optimiser') or name == 'clip_grad_norm'}
+    return {**kept, **said}
+
+
 def size_of(input: Sequence[int]) -> list[int]:
     size = list(input) if isinstance(input, (tuple, list)) else []
     if len(size) != 3:

@@ -112,6 +112,11 @@ class BudgetLayer(Sized):
     _fields_ = [('size', c_size_t), ('name', c_char_p), ('interval', c_double)]
 
 
+class DataOptions(Sized):
+    _fields_ = [('size', c_size_t), ('seed', c_uint64), ('val_split', c_char_p), ('split_file', c_char_p),
+                ('cache', c_char_p)]
+
+
 class DataInfo(Sized):
     _fields_ = [('size', c_size_t), ('name', c_char_p), ('classes', c_int), ('channels', c_int), ('height', c_int),
                 ('width', c_int), ('images', c_int64 * 3), ('judge', c_int)]
@@ -125,7 +130,8 @@ class View(Sized):
 
 class LoaderOptions(Sized):
     _fields_ = [('size', c_size_t), ('split', c_int), ('view', POINTER(View)), ('batch', c_int), ('training', c_bool),
-                ('least', c_int), ('seed', c_uint64), ('epoch', c_int64), ('first', c_int64), ('epochs', c_int)]
+                ('least', c_int), ('seed', c_uint64), ('epoch', c_int64), ('first', c_int64), ('epochs', c_int),
+                ('workers', c_int)]
 
 
 class Batch(Sized):

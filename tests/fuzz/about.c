@@ -4,11 +4,15 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     struct bl_run_config config;
+    struct bl_about_said said;
     size_t made;
     uint8_t *bytes = safetensors_bytes((struct part){data, size}, &made);
     memory_file("x", bytes, made);
     int code = bl_about_read(&config, IN_MEMORY "/x");
     expect(code);
+    expect(bl_about_said_read(&said, IN_MEMORY "/x"));
+    if (said.view.channels < 0 || said.view.channels > BL_MOST_CHANNELS) abort();
+    cJSON_Delete(said.class_names);
     if (!code && config.json) {
         expect_read(0);
         const struct bl_network_options *network = &config.options.network;

@@ -241,6 +241,8 @@ FOLDERS = (('a/1.png', 'a/2.PGM', 'b/3.jpg', 'b/deep/4.jpeg', 'b/x.tif', 'b/none
 with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'reference', 'images.json'),
           encoding='utf-8') as f:
     IMAGES_OF_KINDS = {case['name']: bytes.fromhex(case['file']) for case in json.load(f)}
+SPLITS = ('0train train/a/1.pgm\nval train/b/2.pgm\r\ntest\ttrain/b/deep/3 x.pgm\n\ntest test/a/1.pgm\n',
+          '1train 0\ntrain 1\nval 4\ntest 5\n', '0train test/a/1.pgm', '2train train/a/1.pgm\n', '0\n', '0train x\n')
 LINES = ('--model smallcnn --norm nd --batch 8 --device 0:0 --seed 3 --block 32 --nd-iter 5 --nd-eps 1e-3',
          '--model=vgg16 --norm=bn --max-alloc=512M --json --optimiser adamw --lr 1e-3 --beta1 0.9 --beta2 0.99',
          '--data x --steps 10 --model m --norm none --recompute auto --no-tune -- --operand',
@@ -289,7 +291,11 @@ NPZ = {'one': npz(False, images=('|u1', (12, 2, 3), range(72)), labels=('<i2', (
        'packed': npz(True, train_images=('|u1', (4, 2, 2, 3), range(48)), train_labels=('|u1', (4, 1), [0, 1, 2, 0]),
                      test_images=('|u1', (1, 2, 2, 3), range(12)), test_labels=('|u1', (1, 1), [2])),
        'planes': npz(False, x_train=('|u1', (2, 2, 20, 17), bytes(1360)),
-                     y_train=('<u4', (2,), [0] * 4 + [1, 0, 0, 0]))}
+                     y_train=('<u4', (2,), [0] * 4 + [1, 0, 0, 0])),
+       'named': npz(True, images=('|u1', (2, 2, 2), range(8)), labels=('|u1', (2,), [0, 1]),
+                    classes=('<U3', (3,), 'cat\0\0\0d\u00f6g'.encode('utf-32-le'))),
+       'bytes': npz(False, images=('|u1', (2, 2, 2), range(8)), labels=('|u1', (2,), [0, 1]),
+                    class_names=('|S4', (2,), b'cat\0dogs'))}
 
 
 def old_text(data):
@@ -331,6 +337,7 @@ SEEDS = {
     'program': {'whole': program(b'hello'), 'empty': program(b'')},
     'image': {name: data for name, data in IMAGES_OF_KINDS.items() if len(data) < 2000},
     'folder': numbered('\n'.join(names) for names in FOLDERS),
+    'split': numbered(SPLITS),
     'idx': IDX,
     'cifar': CIFAR,
     'options': numbered(line.replace(' ', '\n') for line in LINES),
