@@ -182,7 +182,7 @@ int bl_data_take(const char *path, FILE *file, size_t size, uint8_t **bytes) {
 }
 
 int bl_data_read(const char *path, uint8_t **bytes, size_t *size) {
-    FILE *file;
+    FILE *file = NULL;
     *bytes = NULL;
     int code = bl_data_open(path, &file, size);
     return code ? code : bl_data_take(path, file, *size, bytes);
