@@ -333,6 +333,22 @@ def test_one_device_twice():
     check(measured()['date'] not in ranks('once.html')[0][2], 'of one there is nothing to tell')
 
 
+def test_names_from_outside():
+    """A file may hold any text: none of it becomes a part of the page, of a line or of a formula."""
+    document = load('first.json') if os.path.exists(path('first.json')) else measured()
+    harm = '</td><script>x</script>\x1b[2J'
+    for key in ('name', 'model', 'norm', 'setting', 'status', 'reason'):
+        document['rows'][1][key] = harm + key
+    document['device']['name'] = document['suite']['set'] = document['suite']['note'] = '=1+1' + harm
+    document['suite']['checks'][0].update(name=harm, passed=False)
+    blanch('report', save('harm.json', document), '--out', 'harm.html', '--csv', 'harm.csv')
+    shown = blanch('suite', '--show', '--out', 'harm.json').stdout
+    with open(path('harm.html')) as f, open(path('harm.csv')) as g:
+        page, table = f.read(), g.read()
+    check(page.count('<script>') == 1 and '\x1b' not in page + table + shown, 'it stands there as it is')
+    check(all(row['device'].startswith("'=1+1") for row in csv.DictReader(table.splitlines())), table)
+
+
 def test_report_refuses_suites():
     first = device('first.json', 1)
     old = save('old.json', dict(load('first.json'), suite=dict(load('first.json')['suite'], version=7)))

@@ -62,7 +62,8 @@ static int choose_rows(struct suite *s) {
 
 /* What takes another course than on a user's device; what a part of the file did stays. */
 static void say_incomparable(struct suite *s, struct bl_suite_result *suite) {
-    static const char *const variables[] = {"BLANCH_CONV", "BLANCH_GEMM", "BLANCH_KIND", "BLANCH_KERNELS"};
+    static const char *const variables[] = {"BLANCH_CONV", "BLANCH_GEMM", "BLANCH_KIND", "BLANCH_KERNELS",
+                                            "BLANCH_FUSE"};
     char *text = suite->incomparable;
     const size_t size = sizeof suite->incomparable;
     if (*text) return;
