@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """What the source tree promises of itself: tests/tree.py [TEST...]. Include arrows as docs/overview.md states them,
-OpenCL headers in their two folders alone, format, width of lines, links of documents. Prints TAP; needs no build and no
-device."""
+OpenCL headers in their two folders alone, format, width of lines, links of documents, results of devices. Prints TAP;
+needs no build and no device."""
 import glob
+import json
 import os
 import re
 import shutil
@@ -185,6 +186,24 @@ def test_programs_in_documents_are_those_of_the_examples():
     none(['%s shows what no program in examples/ has:\n%s' % (path, block) for path in files('.md')
           for block in re.findall(r'^```c\n(.*?)^```', read(path), re.M | re.S)
           if not any(block in program for program in programs)])
+
+
+def test_results_of_devices():
+    """Each file of docs/results is what docs/results/schema.json says, comparable, and named in the README there."""
+    try:
+        import jsonschema
+    except ImportError:
+        raise tap.Skip('jsonschema is not installed')
+    validator = jsonschema.Draft202012Validator(json.loads(read('docs/results/schema.json')))
+    wrong, table = [], read('docs/results/README.md')
+    for path in files('.json'):
+        if not path.startswith('docs/results/') or path.endswith('/schema.json'):
+            continue
+        document = json.loads(read(path))
+        wrong += ['%s: %s' % (path, error.message[:200]) for error in validator.iter_errors(document)]
+        wrong += [] if document.get('suite', {}).get('comparable') else ['%s is not comparable' % path]
+        wrong += [] if os.path.basename(path) in table else ['%s is not in the README beside it' % path]
+    none(wrong)
 
 
 if __name__ == '__main__':

@@ -1,12 +1,11 @@
 /* blanch bench: the time of a training step, or of a forward pass in evaluation, on synthetic data. */
 #include "cli/bench.h"
+#include "cli/timed.h"
 #include "cli/tune.h"
 #include "base/text.h"
 #include "report/result.h"
 #include "train/open.h"
-#include "train/session.h"
 #include <inttypes.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,12 +25,8 @@ struct bench {
     struct bl_network_options network;
     struct blanch_model *model; // a reference
     struct blanch_device *dev;
-    struct blanch_network *net;
     struct bl_first_use use;
-    struct bl_session session;
-    float *images; // (batch, H, W, C)
-    float *logits; // (batch, classes)
-    int32_t *labels;
+    struct bl_timed timed;
     double *times;            // (steps) milliseconds
     double startup, recorded; // seconds; a recorded step's time over a plain one's
     struct bl_progress *progress;
@@ -55,37 +50,6 @@ static int parse_input(struct bench *b) {
     return right ? 0 : bl_fail(BLANCH_EUSAGE, "--input takes CHANNELSxSIZE, as in 3x32, not '%s'", b->input);
 }
 
-/* Uniform, with mean 0 and deviation 1. */
-static int make_data(struct bench *b) {
-    const struct bl_network_options *n = &b->net->options;
-    size_t count = (size_t)n->batch * (size_t)n->channels * (size_t)n->height * (size_t)n->width;
-    uint32_t word[4];
-    b->images = bl_calloc(count, sizeof *b->images);
-    b->logits = bl_calloc((size_t)n->batch * (size_t)n->classes, sizeof *b->logits);
-    b->labels = bl_calloc((size_t)n->batch, sizeof *b->labels);
-    b->times = bl_calloc((size_t)b->steps, sizeof *b->times);
-    if (!b->images || !b->logits || !b->labels || !b->times) return BLANCH_ENOMEM;
-    for (size_t i = 0; i < count; i++) {
-        if (i % 4 == 0) bl_philox(n->seed, BL_RANDOM_DATA, i / 4, 0, word);
-        b->images[i] = (bl_uniform(word[i % 4]) - 0.5f) * 3.4641016f;
-    }
-    for (int i = 0; i < n->batch; i++) {
-        bl_philox(n->seed, BL_RANDOM_DATA, (uint64_t)i, 1, word);
-        b->labels[i] = (int32_t)bl_below(word[0], (uint32_t)n->classes);
-    }
-    return 0;
-}
-
-/* What is derived from the weights is there from now on. */
-static int evaluate_once(struct bench *b) {
-    const struct bl_batch batch = {.count = b->net->options.batch, .images = b->images, .labels = b->labels};
-    struct blanch_metrics metrics;
-    int code = bl_network_eval(b->net, &batch, &metrics);
-    if (code || isfinite(metrics.loss)) return code;
-    return bl_fail(BLANCH_EDIVERGED, "%s with %s, %s: what it computes is not finite", b->net->model->name,
-                   bl_norm_name(b->network.norm), bl_precision_name(b->network.precision));
-}
-
 static int set_up(struct bench *b) {
     int code = bl_common_network(&b->common, &b->network, &b->model);
     b->common.batch = b->network.batch, b->common.seed = (int64_t)b->network.seed; // as settings say
@@ -95,53 +59,16 @@ static int set_up(struct bench *b) {
     bl_common_say_unused(&b->common, bl_model_norm(b->model, b->network.norm) == BLANCH_ND);
     if ((code = blanch_device_open(&b->dev, b->common.device, b->common.max_alloc))) return code;
     bl_first_use_init(&b->use, b->common.no_tune);
-    if ((code = bl_first_use_open(&b->use, b->dev)) || (code = bl_network_create(&b->net, b->dev, &b->network)))
-        return code;
-    const struct bl_session_options session = {.ledger = true, .budget = -1};
-    if ((code = bl_session_open(&b->session, b->net, &session)) || (code = make_data(b))) return code;
-    return b->inference ? evaluate_once(b) : 0;
+    if ((code = bl_first_use_open(&b->use, b->dev))) return code;
+    if (!(b->times = bl_calloc((size_t)b->steps, sizeof *b->times))) return BLANCH_ENOMEM;
+    return bl_timed_open(&b->timed, b->dev, &b->network, -1);
 }
 
 static void tear_down(struct bench *b) {
-    bl_session_close(&b->session);
-    blanch_network_free(b->net);
+    bl_timed_close(&b->timed);
     bl_model_free(b->model);
     blanch_device_close(b->dev);
-    free(b->images);
-    free(b->logits);
-    free(b->labels);
     free(b->times);
-}
-
-static int one_pass(struct bench *b, bool record, double *ms) {
-    struct bl_ledger *ledger = record ? b->session.ledger : NULL;
-    int code = bl_check_interrupted();
-    if (code) return code;
-    double start = bl_now();
-    if (ledger) bl_ledger_begin(ledger), bl_ledger_loaded(ledger);
-    code = bl_network_infer(b->net, b->images, b->net->options.batch, b->logits);
-    *ms = 1e3 * (bl_now() - start);
-    int ended = ledger ? bl_ledger_end(ledger, ms) : 0;
-    return code ? code : ended;
-}
-
-/* The learning rate is tiny: the arithmetic of an update without its consequences. */
-static int one_step(struct bench *b, bool record, double *ms) {
-    const struct bl_batch batch = {.count = b->net->options.batch, .images = b->images, .labels = b->labels};
-    struct blanch_update update = {.size = sizeof update};
-    struct bl_stepped stepped;
-    if (b->inference) return one_pass(b, record, ms);
-    int code = bl_check_interrupted();
-    if (code || (code = blanch_update_defaults(b->network.optimiser, &update))) return code;
-    update.lr = 1e-6f;
-    const struct bl_step wanted = {.batch = &batch, .update = &update, .record = record, .finish = true};
-    code = bl_session_step(&b->session, &wanted, &stepped);
-    if (!code && !stepped.finite)
-        code =
-            bl_fail(BLANCH_EDIVERGED, "%s with %s, %s: the loss is not finite, and such a step has no update to time",
-                    b->net->model->name, bl_norm_name(b->network.norm), bl_precision_name(b->network.precision));
-    if (!code) *ms = stepped.wall_ms;
-    return code;
 }
 
 static double median(double *values, int count) {
@@ -157,26 +84,26 @@ static int measure(struct bench *b) {
     b->startup = bl_process_age();
     for (int i = 0; i < b->warmup && !code; i++) {
         double ms;
-        code = one_step(b, false, &ms);
+        code = bl_timed_step(&b->timed, false, &ms);
         bl_progress_step(b->progress, ++done, "warm-up");
     }
     for (int i = 0; i < b->steps && !code; i++) {
-        code = one_step(b, false, &b->times[i]);
+        code = bl_timed_step(&b->timed, false, &b->times[i]);
         if (!code) bl_progress_step(b->progress, ++done, "%.2f ms", b->times[i]);
         if (code || count >= MAX_RECORDED) continue;
-        code = one_step(b, true, &recorded[count++]);
+        code = bl_timed_step(&b->timed, true, &recorded[count++]);
         bl_progress_step(b->progress, ++done, "recorded");
     }
     b->device_peak = bl_mem_peak(b->dev), b->host_peak = bl_process_peak_bytes(); // of steps, not of what follows
     struct bl_limits limits;
     if (code || (code = bl_limits_get(b->dev, true, &limits))) return code;
-    bl_ledger_limits(b->session.ledger, &limits);
+    bl_ledger_limits(b->timed.session.ledger, &limits);
     b->recorded = median(recorded, count) / median(b->times, b->steps);
     return 0;
 }
 
 static int fill_result(const struct bench *b, double step, double least, struct bl_result *result) {
-    const struct bl_network_options *n = &b->net->options;
+    const struct bl_network_options *n = &b->timed.net->options;
     result->header = bl_header_now("bench", 2, blanch_device_info(b->dev));
     result->settings = bl_options_json(b->common.options);
     snprintf(result->model, sizeof result->model, "%s", n->model);
@@ -193,12 +120,12 @@ static int fill_result(const struct bench *b, double step, double least, struct 
     run->step_ms_quartile1 = bl_quantile(b->times, b->steps, 0.25);
     run->step_ms_quartile3 = bl_quantile(b->times, b->steps, 0.75);
     run->recording_cost = b->recorded;
-    run->coverage = bl_ledger_covered(b->session.ledger);
+    run->coverage = bl_ledger_covered(b->timed.session.ledger);
     run->startup_ms = 1e3 * b->startup;
-    run->planned_bytes = (double)bl_graph_plan(b->net->graph)->total;
+    run->planned_bytes = (double)bl_graph_plan(b->timed.net->graph)->total;
     run->device_bytes = (double)b->device_peak;
     run->host_bytes = (double)b->host_peak;
-    return bl_ledger_measured(b->session.ledger, &run->step);
+    return bl_ledger_measured(b->timed.session.ledger, &run->step);
 }
 
 static int report_json(const struct bench *b, double step, double least) {
@@ -220,7 +147,7 @@ static void print_plan(const struct bl_plan *plan) {
 }
 
 static int report(struct bench *b) {
-    const struct bl_network_options *n = &b->net->options;
+    const struct bl_network_options *n = &b->timed.net->options;
     double step = median(b->times, b->steps), least = b->times[0]; // sorted by the median
     if (b->common.json) return report_json(b, step, least);
     printf("%s-%s, batch %d of %dx%dx%d, %s, %s\n", n->model, bl_norm_name(n->norm), n->batch, n->channels, n->height,
@@ -229,12 +156,12 @@ static int report(struct bench *b) {
            b->steps, least, 1e3 * n->batch / step);
     printf("first step %.0f ms after the start; device memory %.1f MiB, host memory %.1f MiB\n", 1e3 * b->startup,
            (double)b->device_peak / 1048576, (double)b->host_peak / 1048576);
-    print_plan(bl_graph_plan(b->net->graph));
+    print_plan(bl_graph_plan(b->timed.net->graph));
     printf("recorded steps: %d, %+.1f %% against timed ones; phases account for %.1f %% of their wall time\n\n",
-           bl_ledger_steps(b->session.ledger), bl_percent_more(b->recorded, 1),
-           100 * bl_ledger_covered(b->session.ledger));
-    bl_print_layers(b->session.ledger, b->net->graph);
-    bl_print_work(b->session.ledger);
+           bl_ledger_steps(b->timed.session.ledger), bl_percent_more(b->recorded, 1),
+           100 * bl_ledger_covered(b->timed.session.ledger));
+    bl_print_layers(b->timed.session.ledger, b->timed.net->graph);
+    bl_print_work(b->timed.session.ledger);
     return 0;
 }
 
@@ -297,7 +224,7 @@ static int run(int argc, char **argv) {
         code = measure(&b);
         bl_progress_end(b.progress);
     }
-    if (!code && b.trace) code = bl_ledger_trace(b.session.ledger, b.trace, bl_options_json(options));
+    if (!code && b.trace) code = bl_ledger_trace(b.timed.session.ledger, b.trace, bl_options_json(options));
     if (!code) code = report(&b);
     if (!code) code = check_expected(&b, tolerance);
     tear_down(&b);

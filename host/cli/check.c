@@ -292,6 +292,20 @@ static int check_all(struct settings *s, char **paths, int count) {
     return code;
 }
 
+int bl_check_path(struct blanch_device *dev, const char *path, int *passed, int *failed) {
+    struct settings s = {.cases = cJSON_CreateArray()};
+    struct files files = {0};
+    int code = s.cases ? collect_one(&files, path) : BLANCH_ENOMEM;
+    for (size_t i = 0; i < files.count && !code; i++) {
+        code = bl_check_interrupted();
+        if (!code) code = check_file(&s, dev, &files.entries[i]);
+    }
+    *passed = s.passed, *failed = s.failed;
+    free_files(&files);
+    cJSON_Delete(s.cases);
+    return code;
+}
+
 static int run(int argc, char **argv) {
     struct settings s = {0};
     bool help;

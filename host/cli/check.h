@@ -38,6 +38,9 @@ struct bl_tolerance {
 int bl_check_compare(struct bl_check *check, const char *prefix, const char *name, float *got, int64_t count,
                      struct bl_tolerance tolerance);
 
+/* All cases of a file or folder, nothing is printed. BLANCH_EINPUT: it cannot be read, or holds none. */
+int bl_check_path(struct blanch_device *dev, const char *path, int *passed, int *failed);
+
 int bl_check_layer(struct bl_check *check); // one operation, forward and backward
 int bl_check_trace(struct bl_check *check); // a few training steps of a network
 

@@ -1,16 +1,69 @@
-/* blanch report: one page from what several runs, benches and comparisons have written. */
+/* blanch report: one page from what several runs, benches, comparisons and suites have written. */
+#include "base/text.h"
 #include "common.h"
 #include "report/report.h"
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 struct report {
-    const char *out, *csv;
+    const char *out, *csv, *price, *watts;
     bool json;
     const struct bl_option *options;
     struct bl_result *result;
     int count;
 };
+
+/* --- what the user says of devices ------------------------------------------------------------ */
+
+/* value, of all suites whose device or file has name in its name. */
+static int set_value(struct report *r, const char *option, const char *name, double value, size_t offset) {
+    int found = 0;
+    for (int i = 0; i < r->count; i++) {
+        const struct bl_result *result = &r->result[i];
+        if (!result->suite || (!strstr(result->device[0].label, name) && !strstr(result->source, name))) continue;
+        memcpy((char *)result->suite + offset, &value, sizeof value);
+        found++;
+    }
+    return found ? 0 : bl_fail(BLANCH_EUSAGE, "--%s: no suite's device or file has '%s' in its name", option, name);
+}
+
+/* "NAME=NUMBER; NAME=NUMBER"; NULL: nothing. */
+static int set_values(struct report *r, const char *option, const char *text, size_t offset) {
+    char *list = bl_strdup(text ? text : ""), *rest = NULL;
+    int code = list ? 0 : BLANCH_ENOMEM;
+    for (char *part = list ? strtok_r(list, ";", &rest) : NULL; part && !code; part = strtok_r(NULL, ";", &rest)) {
+        part += strspn(part, " ");
+        char *equals = strrchr(part, '=');
+        double value = 0;
+        size_t length = equals ? bl_text_decimal(equals + 1, &value) : 0;
+        if (!length || equals == part || equals[1 + length + strspn(equals + 1 + length, " ")] || !(value > 0))
+            code = bl_fail(BLANCH_EUSAGE,
+                           "--%s takes NAME=NUMBER; ..., NAME a part of a device's or a file's name, not '%s'", option,
+                           part);
+        else {
+            *equals = 0;
+            code = set_value(r, option, part, value, offset);
+        }
+    }
+    free(list);
+    return code;
+}
+
+/* --- reading and writing ---------------------------------------------------------------------- */
+
+/* The rows of two versions are not the same. */
+static int check_version(const struct report *r, const struct bl_result *result) {
+    for (int i = 0; i < r->count && result->suite; i++) {
+        const struct bl_suite_result *first = r->result[i].suite;
+        if (first && first->version != result->suite->version)
+            return bl_fail(BLANCH_EINPUT,
+                           "%s is of suite %g and %s of suite %g: only files of one version are compared",
+                           result->source, result->suite->version, r->result[i].source, first->version);
+    }
+    return 0;
+}
 
 static int print_json(const struct report *r) {
     cJSON *json = bl_document("report", 2, NULL, bl_options_json(r->options));
@@ -19,8 +72,10 @@ static int print_json(const struct report *r) {
     return bl_print_json(json);
 }
 
-static int write_all(const struct report *r) {
-    int code = r->out ? bl_report_write(r->out, r->result, r->count) : 0;
+static int write_all(struct report *r) {
+    int code = set_values(r, "price", r->price, offsetof(struct bl_suite_result, price));
+    if (!code) code = set_values(r, "watts", r->watts, offsetof(struct bl_suite_result, power));
+    if (!code) code = r->out ? bl_report_write(r->out, r->result, r->count) : 0;
     if (!code && r->csv) code = bl_report_csv(r->csv, r->result, r->count);
     if (code || r->json) return code ? code : print_json(r);
     if (r->out) printf("%s\n", bl_shown(r->out));
@@ -35,6 +90,7 @@ static int read_all(struct report *r, char **paths, int count) {
     for (int i = 0; i < count; i++) {
         struct bl_result *result = &r->result[r->count];
         int code = bl_report_read(paths[i], result);
+        if (!code) code = check_version(r, result);
         if (!code) r->count++;
         if (!code) continue;
         bl_result_free(result);
@@ -54,6 +110,10 @@ static int run(int argc, char **argv) {
     const struct bl_option options[] = {
         {"out", BL_OPT_TEXT, &r.out, 0, 0, "FILE", "the page (report.html)"},
         {"csv", BL_OPT_TEXT, &r.csv, 0, 0, "FILE", "step times, and layers by phase, as comma-separated values"},
+        {"price", BL_OPT_TEXT, &r.price, 0, 0, "NAME=X; ...",
+         "of suites' devices, in any currency: NAME is a part of "
+         "a device's or a file's name"},
+        {"watts", BL_OPT_TEXT, &r.watts, 0, 0, "NAME=X; ...", "that they take, where that was not measured"},
         {"json", BL_OPT_FLAG, &r.json, 0, 0, NULL, "prints what was read as one JSON document"},
         {0}};
     int paths = 0;
@@ -63,7 +123,7 @@ static int run(int argc, char **argv) {
     if (!(r.result = bl_calloc((size_t)paths + 1, sizeof *r.result))) return BLANCH_ENOMEM;
     if (!paths)
         code = bl_fail(BLANCH_EUSAGE,
-                       "report takes run directories, folders of comparisons, or JSON of bench and compare");
+                       "report takes run directories, folders of comparisons, or JSON of bench, compare and suite");
     if (!r.out && !r.csv && !r.json) r.out = "report.html";
     if (!code) code = read_all(&r, argv + 1, paths);
     for (int i = 0; i < r.count; i++) bl_result_free(&r.result[i]);
@@ -73,11 +133,12 @@ static int run(int argc, char **argv) {
 
 const struct bl_command bl_command_report = {
     .name = "report",
-    .summary = "one page from runs, benches and comparisons, of several machines too",
+    .summary = "one page from runs, benches, comparisons and suites, of several machines too",
     .usage =
         "usage: blanch report PATH... [--out FILE] [--csv FILE]\n\n"
-        "PATH is a run directory of `train`, a folder or compare.json of `compare`, or the output of `bench "
-        "--json`. Writes\n"
+        "PATH is a run directory of `train`, a folder or compare.json of `compare`, the output of `bench --json`, or "
+        "the\n"
+        "FILE of `suite`, of which the devices are ranked, one version of the suite at a time. Writes\n"
         "report.html, one file that needs nothing else, unless --csv alone is given. A PATH that cannot be read is "
         "named,\n"
         "the others make the page, and the exit status is 2.\n",

@@ -93,10 +93,17 @@ static void put_run(struct bl_html *out, const struct bl_result *result, const s
 
 int bl_report_csv(const char *path, const struct bl_result *results, int count) {
     struct bl_html out = {0};
-    bl_html(&out, "batch,source,model,device,norm,setting,layer,op,phase,ms,device_ms,host_ms,launches,bytes,"
-                  "operations,arithmetic,"
-                  "bandwidth\n");
-    for (int i = 0; i < count; i++)
+    int suites = 0;
+    for (int i = 0; i < count; i++) suites += results[i].suite != NULL;
+    if (suites && suites < count)
+        return bl_fail(BLANCH_EUSAGE, "--csv: suites and other documents have other columns; give them apart");
+    if (suites)
+        bl_suite_csv(&out, results, count);
+    else
+        bl_html(&out, "batch,source,model,device,norm,setting,layer,op,phase,ms,device_ms,host_ms,launches,bytes,"
+                      "operations,arithmetic,"
+                      "bandwidth\n");
+    for (int i = 0; i < count && !suites; i++)
         for (int r = 0; r < results[i].runs; r++) put_run(&out, &results[i], &results[i].run[r]);
     int code = out.error ? out.error : bl_file_write(path, out.data, out.size);
     free(out.data);

@@ -1,4 +1,5 @@
-/* Results from what stands on the disk: a comparison's folder or compare.json, a run directory, the JSON of a bench. */
+/* Results from what stands on the disk: a comparison's folder or compare.json, a run directory, the JSON of a bench or
+ * a suite. */
 #include "base/private.h"
 #include "io/files.h"
 #include "io/json.h"
@@ -121,8 +122,8 @@ static int from_run(const char *folder, struct bl_result *result) {
 static int from_file(const char *path, bool given, struct bl_result *result) {
     cJSON *json = NULL;
     int code = read_json(path, given, &json);
-    if (!code && (code = bl_result_read(json, result)) == BLANCH_EINPUT)
-        bl_fail(code, "%s is neither what `blanch compare` nor what `blanch bench --json` writes", path);
+    if (!code && (code = bl_result_read(json, result)) == BLANCH_EINPUT && !result->suite)
+        bl_fail(code, "%s is neither what `blanch compare` or `suite` nor what `blanch bench --json` writes", path);
     else if (json && code)
         bl_fail_in(code, "%s", path);
     cJSON_Delete(json);

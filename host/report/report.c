@@ -215,6 +215,27 @@ static void put_together(struct bl_html *html, const struct bl_result *results, 
     bl_html_joint_curves(html, results, count);
 }
 
+/* What is not of a suite. */
+static void put_runs(struct bl_html *html, const struct bl_result *results, int count) {
+    if (count > 1) put_together(html, results, count);
+    for (int i = 0; i < count; i++) put_document(html, &results[i], count == 1);
+}
+
+/* Suites come first, in their own order. The copies own nothing. */
+static int put_all(struct bl_html *html, const struct bl_result *results, int count) {
+    struct bl_result *sorted = bl_calloc((size_t)count, sizeof *sorted);
+    int suites = 0, others = 0;
+    if (!sorted) return BLANCH_ENOMEM;
+    for (int i = 0; i < count; i++)
+        if (results[i].suite) sorted[suites++] = results[i];
+    for (int i = 0; i < count; i++)
+        if (!results[i].suite) sorted[suites + others++] = results[i];
+    if (suites) bl_html_suites(html, sorted, suites);
+    if (others) put_runs(html, sorted + suites, others);
+    free(sorted);
+    return 0;
+}
+
 int bl_report_write(const char *path, const struct bl_result *results, int count) {
     struct bl_html html = {0};
     bl_html(&html, "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">"
@@ -222,11 +243,10 @@ int bl_report_write(const char *path, const struct bl_result *results, int count
                    "<link rel=\"icon\" href=\"data:,\"><title>Blanch: ");
     bl_html_text(&html, results[0].model);
     bl_html(&html, "</title>\n<style>%s</style></head>\n<body><main>\n", bl_report_style);
-    if (count > 1) put_together(&html, results, count);
-    for (int i = 0; i < count; i++) put_document(&html, &results[i], count == 1);
+    int code = put_all(&html, results, count);
     bl_html(&html, "</main>\n<script>%s</script></body></html>\n", bl_report_script);
     bl_html_label_cells(&html);
-    int error = html.error ? html.error : bl_file_write(path, html.data, html.size);
+    if (!code) code = html.error ? html.error : bl_file_write(path, html.data, html.size);
     free(html.data);
-    return error;
+    return code;
 }

@@ -151,6 +151,7 @@ void bl_result_free(struct bl_result *result) {
     for (int p = 0; p < result->pairs; p++) free(result->pair[p].row);
     cJSON_Delete(result->settings);
     bl_eval_free(result->eval);
+    bl_suite_free(result->suite);
     free(result->source), free(result->data);
     free(result->device), free(result->run), free(result->pair);
     *result = (struct bl_result){0};

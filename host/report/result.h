@@ -5,7 +5,7 @@
 #define BL_RESULT_H
 
 #include "io/document.h"
-#include "sched/ledger.h"
+#include "report/suite.h"
 
 struct bl_nd_result { // a network's deconvolution: of its convolution with the largest block, and of its linear layer
     double block, iterations, eps, momentum, sampling_stride, freeze, refresh, block_fc, overhead_budget_pct;
@@ -107,7 +107,8 @@ struct bl_result {
     struct bl_run_result *run;
     struct bl_pair_result *pair;
     int devices, runs, pairs;
-    struct bl_eval_result *eval; // NULL: none
+    struct bl_eval_result *eval;   // NULL: none
+    struct bl_suite_result *suite; // NULL: it is no suite's; else the one device has neither runs nor pairs
 };
 
 /* --- making ----------------------------------------------------------------------------------- */
@@ -171,7 +172,7 @@ cJSON *bl_result_bench_json(const struct bl_result *result);  // its one run at 
 cJSON *bl_result_config_json(const struct bl_result *result); // what was asked for alone
 cJSON *bl_epoch_json(const struct bl_epoch_result *epoch);
 
-/* A document of a comparison or of a bench. BLANCH_EINPUT without a message where it is neither. */
+/* A document of a comparison, a bench or a suite. BLANCH_EINPUT without a message where it is neither. */
 int bl_result_read(const cJSON *json, struct bl_result *result);
 /* What a run directory's config.json says. */
 int bl_result_read_config(const cJSON *json, struct bl_result *result);

@@ -21,6 +21,9 @@ static inline double *bl_field_of(const struct bl_result_field *field, void *of)
 static inline double bl_field_value(const struct bl_result_field *field, const void *of) {
     return *(const double *)((const char *)of + field->offset);
 }
-void bl_fields_clear(const struct bl_result_field *fields, void *of); // all NAN
+void bl_fields_clear(const struct bl_result_field *fields, void *of);                   // all NAN
+void bl_fields_add(cJSON *json, const struct bl_result_field *fields, const void *of);  // those that are finite
+void bl_fields_read(const cJSON *json, const struct bl_result_field *fields, void *of); // those that are there
+void bl_text_read(const cJSON *json, const char *key, char *text, size_t size);         // "": it is not there
 
 #endif

@@ -10,7 +10,7 @@ static const cJSON *item(const cJSON *object, const char *key) {
     return cJSON_GetObjectItemCaseSensitive(object, key);
 }
 
-static void read_fields(const cJSON *json, const struct bl_result_field *fields, void *of) {
+void bl_fields_read(const cJSON *json, const struct bl_result_field *fields, void *of) {
     for (; fields->key; fields++) {
         const cJSON *value = item(json, fields->key);
         if (!value && fields->short_key) value = item(json, fields->short_key);
@@ -21,7 +21,7 @@ static void read_fields(const cJSON *json, const struct bl_result_field *fields,
     }
 }
 
-static void read_text(const cJSON *json, const char *key, char *text, size_t size) {
+void bl_text_read(const cJSON *json, const char *key, char *text, size_t size) {
     const char *found = bl_json_text(json, key);
     snprintf(text, size, "%.*s", (int)bl_text_fit(found, size), found);
 }
@@ -47,7 +47,7 @@ static int make_list(const cJSON *list, const char *what, int most, size_t size,
 }
 
 void bl_epoch_read(const cJSON *json, struct bl_epoch_result *epoch) {
-    read_fields(json, bl_epoch_fields, epoch);
+    bl_fields_read(json, bl_epoch_fields, epoch);
 }
 
 /* --- a measured step -------------------------------------------------------------------------- */
@@ -87,16 +87,16 @@ static int read_role(const cJSON *json) {
 }
 
 static void read_row(const cJSON *json, const cJSON *engines, struct bl_ledger_row *row) {
-    read_text(json, "name", row->name, sizeof row->name);
-    read_text(json, "op", row->op, sizeof row->op);
+    bl_text_read(json, "name", row->name, sizeof row->name);
+    bl_text_read(json, "op", row->op, sizeof row->op);
     row->role = read_role(json);
     read_phases(item(json, "phases"), row->ms);
     row->quartile1_ms = bl_json_get(json, "quartile1_ms");
     row->quartile3_ms = bl_json_get(json, "quartile3_ms");
     read_works(json, row->work, &row->all);
     for (int pass = 0; pass < BL_COUNT(row->engine); pass++)
-        read_text(item(engines, row->name), bl_phase_names[BL_FORWARD + pass], row->engine[pass],
-                  sizeof row->engine[pass]);
+        bl_text_read(item(engines, row->name), bl_phase_names[BL_FORWARD + pass], row->engine[pass],
+                     sizeof row->engine[pass]);
 }
 
 static int read_measured(const cJSON *json, struct bl_measured *step) {
@@ -114,7 +114,7 @@ static int read_measured(const cJSON *json, struct bl_measured *step) {
 }
 
 int bl_run_read_measured(const cJSON *json, struct bl_run_result *run) {
-    read_fields(json, bl_run_fields, run);
+    bl_fields_read(json, bl_run_fields, run);
     if (isnan(run->coverage)) run->coverage = bl_json_get(json, "covered"); // of a ledger
     return read_measured(json, &run->step);
 }
@@ -127,13 +127,13 @@ int bl_decision_read(const cJSON *json, struct bl_decision_result *decision) {
     int at = 0, code = make_list(layers, "layers", MOST_LAYERS, sizeof *decision->layer, &list, &decision->layers);
     if (code) return code;
     decision->layer = list;
-    read_text(json, "reason", decision->reason, sizeof decision->reason);
-    read_fields(json, bl_decision_fields, decision);
+    bl_text_read(json, "reason", decision->reason, sizeof decision->reason);
+    bl_fields_read(json, bl_decision_fields, decision);
     if (decision->layers) cJSON_ArrayForEach(layer, layers) {
             struct bl_decision_layer_result *to = &decision->layer[at++];
             bl_fields_clear(bl_decision_layer_fields, to);
-            read_text(layer, "name", to->name, sizeof to->name);
-            read_fields(layer, bl_decision_layer_fields, to);
+            bl_text_read(layer, "name", to->name, sizeof to->name);
+            bl_fields_read(layer, bl_decision_layer_fields, to);
         }
     return 0;
 }
@@ -141,8 +141,8 @@ int bl_decision_read(const cJSON *json, struct bl_decision_result *decision) {
 static int read_budget(const cJSON *json, struct bl_budget_result *budget) {
     const cJSON *decision;
     int code = check_size(item(json, "decisions"), "decisions", MOST_LAYERS);
-    read_fields(json, bl_budget_fields, budget);
-    read_text(json, item(json, "yardstick") ? "yardstick" : "baseline", budget->baseline, sizeof budget->baseline);
+    bl_fields_read(json, bl_budget_fields, budget);
+    bl_text_read(json, item(json, "yardstick") ? "yardstick" : "baseline", budget->baseline, sizeof budget->baseline);
     cJSON_ArrayForEach(decision, item(json, "decisions")) {
         struct bl_decision_result *to = code ? NULL : bl_result_add_decision(budget);
         if (!to) return code ? code : BLANCH_ENOMEM;
@@ -161,22 +161,22 @@ static int read_curve(const cJSON *json, struct bl_run_result *run) {
     if (code || !run->points) return code;
     cJSON_ArrayForEach(point, json) {
         bl_fields_clear(bl_point_fields, &run->curve[at]);
-        read_fields(point, bl_point_fields, &run->curve[at++]);
+        bl_fields_read(point, bl_point_fields, &run->curve[at++]);
     }
     return 0;
 }
 
 static void read_update(const cJSON *json, struct bl_update_result *update) {
-    if (item(json, "optimiser")) read_text(json, "optimiser", update->optimiser, sizeof update->optimiser);
-    if (item(json, "schedule")) read_text(json, "schedule", update->schedule, sizeof update->schedule);
-    read_fields(json, bl_update_fields, update);
+    if (item(json, "optimiser")) bl_text_read(json, "optimiser", update->optimiser, sizeof update->optimiser);
+    if (item(json, "schedule")) bl_text_read(json, "schedule", update->schedule, sizeof update->schedule);
+    bl_fields_read(json, bl_update_fields, update);
 }
 
 static int read_run(const cJSON *json, struct bl_run_result *run) {
     const cJSON *epoch;
-    read_text(json, "norm", run->norm, sizeof run->norm);
-    read_text(json, "setting", run->setting, sizeof run->setting);
-    read_fields(item(json, "settings"), bl_nd_fields, &run->nd);
+    bl_text_read(json, "norm", run->norm, sizeof run->norm);
+    bl_text_read(json, "setting", run->setting, sizeof run->setting);
+    bl_fields_read(item(json, "settings"), bl_nd_fields, &run->nd);
     read_update(json, &run->update);
     int code = bl_run_read_measured(json, run);
     if (!code) code = read_budget(item(json, "budget"), &run->budget);
@@ -191,9 +191,9 @@ static int read_run(const cJSON *json, struct bl_run_result *run) {
 
 static void read_pair_row(const cJSON *json, struct bl_pair_row *row) {
     double bn = bl_json_get(json, "bn_ms"), nd = bl_json_get(json, "nd_ms");
-    read_text(json, "name", row->name, sizeof row->name);
-    read_text(json, "bn_name", row->bn_name, sizeof row->bn_name);
-    read_text(json, "op", row->op, sizeof row->op);
+    bl_text_read(json, "name", row->name, sizeof row->name);
+    bl_text_read(json, "bn_name", row->bn_name, sizeof row->bn_name);
+    bl_text_read(json, "op", row->op, sizeof row->op);
     row->role = read_role(json);
     row->bn_ms = bn > 0 ? bn : 0;
     row->nd_ms = nd > 0 ? nd : 0;
@@ -206,9 +206,9 @@ static int read_pair(const cJSON *json, struct bl_pair_result *pair) {
     void *list = NULL;
     int at = 0, code = make_list(layers, "layers", MOST_LAYERS, sizeof *pair->row, &list, &pair->rows);
     pair->row = list;
-    read_text(json, "setting", pair->setting, sizeof pair->setting);
-    read_fields(item(json, "settings"), bl_nd_fields, &pair->nd);
-    read_fields(json, bl_pair_fields, pair);
+    bl_text_read(json, "setting", pair->setting, sizeof pair->setting);
+    bl_fields_read(item(json, "settings"), bl_nd_fields, &pair->nd);
+    bl_fields_read(json, bl_pair_fields, pair);
     if (pair->rows) cJSON_ArrayForEach(layer, layers) read_pair_row(layer, &pair->row[at++]);
     return code;
 }
@@ -220,12 +220,12 @@ static int read_device(const cJSON *json, struct bl_result *result) {
     double units = bl_json_get(json, "compute_units"), memory = bl_json_get(json, "memory_bytes");
     if (!device) return BLANCH_ENOMEM;
     if (*bl_json_text(json, "device_name"))
-        read_text(json, "device_name", device->facts.name, sizeof device->facts.name);
-    read_text(json, "kind", device->facts.kind, sizeof device->facts.kind);
-    read_text(json, "vendor", device->vendor, sizeof device->vendor);
-    read_text(json, "platform", device->facts.platform, sizeof device->facts.platform);
-    read_text(json, "version", device->facts.version, sizeof device->facts.version);
-    read_text(json, "driver", device->facts.driver, sizeof device->facts.driver);
+        bl_text_read(json, "device_name", device->facts.name, sizeof device->facts.name);
+    bl_text_read(json, "kind", device->facts.kind, sizeof device->facts.kind);
+    bl_text_read(json, "vendor", device->vendor, sizeof device->vendor);
+    bl_text_read(json, "platform", device->facts.platform, sizeof device->facts.platform);
+    bl_text_read(json, "version", device->facts.version, sizeof device->facts.version);
+    bl_text_read(json, "driver", device->facts.driver, sizeof device->facts.driver);
     device->facts.compute_units = isfinite(units) ? units : 0;
     device->facts.memory = isfinite(memory) ? memory : 0;
     device->clock_mhz = bl_json_get(json, "clock_mhz");
@@ -243,11 +243,11 @@ static int find_device(struct bl_result *result, const char *label) {
 static int read_start(const cJSON *json, struct bl_result *result) {
     const cJSON *settings = item(json, "settings");
     bl_header_read(json, &result->header);
-    read_text(json, "model", result->model, sizeof result->model);
-    read_text(json, "precision", result->precision, sizeof result->precision);
-    read_text(json, "augment", result->augment, sizeof result->augment);
+    bl_text_read(json, "model", result->model, sizeof result->model);
+    bl_text_read(json, "precision", result->precision, sizeof result->precision);
+    bl_text_read(json, "augment", result->augment, sizeof result->augment);
     read_update(json, &result->update);
-    read_fields(json, bl_document_fields, result);
+    bl_fields_read(json, bl_document_fields, result);
     if (cJSON_IsObject(settings) && !(result->settings = cJSON_Duplicate(settings, true))) return BLANCH_ENOMEM;
     return (result->data = bl_strdup(bl_json_text(json, "data"))) ? 0 : BLANCH_ENOMEM;
 }
@@ -304,7 +304,7 @@ static int add_only_run(const cJSON *json, struct bl_result *result) {
     struct bl_run_result *run = device ? bl_result_add_run(result, 0) : NULL;
     if (!run) return BLANCH_ENOMEM;
     device->facts = result->header.device;
-    read_text(json, "norm", run->norm, sizeof run->norm);
+    bl_text_read(json, "norm", run->norm, sizeof run->norm);
     return 0;
 }
 
@@ -328,6 +328,7 @@ int bl_result_read(const cJSON *json, struct bl_result *result) {
     struct bl_header header;
     bl_result_init(result);
     bl_header_read(json, &header);
+    if (!strcmp(header.kind, "suite")) return bl_suite_read(json, result);
     if (runs_are_whole(json)) return read_comparison(json, result);
     return is_bench(json, &header) ? read_bench(json, result) : BLANCH_EINPUT;
 }

@@ -12,13 +12,13 @@ static void add_field(cJSON *json, const char *key, const struct bl_result_field
                                                       : bl_json_number(value, field->digits));
 }
 
-static void add_fields(cJSON *json, const struct bl_result_field *fields, const void *of) {
+void bl_fields_add(cJSON *json, const struct bl_result_field *fields, const void *of) {
     for (; fields->key; fields++) add_field(json, fields->key, fields, bl_field_value(fields, of));
 }
 
 static cJSON *fields_json(const struct bl_result_field *fields, const void *of) {
     cJSON *json = cJSON_CreateObject();
-    add_fields(json, fields, of);
+    bl_fields_add(json, fields, of);
     return json;
 }
 
@@ -43,12 +43,12 @@ cJSON *bl_epoch_json(const struct bl_epoch_result *epoch) {
 static cJSON *decision_json(const struct bl_decision_result *decision) {
     cJSON *json = cJSON_CreateObject(), *layers;
     cJSON_AddStringToObject(json, "reason", decision->reason);
-    add_fields(json, bl_decision_fields, decision);
+    bl_fields_add(json, bl_decision_fields, decision);
     layers = cJSON_AddArrayToObject(json, "layers");
     for (int i = 0; i < decision->layers; i++) {
         cJSON *layer = cJSON_CreateObject();
         cJSON_AddStringToObject(layer, "name", decision->layer[i].name);
-        add_fields(layer, bl_decision_layer_fields, &decision->layer[i]);
+        bl_fields_add(layer, bl_decision_layer_fields, &decision->layer[i]);
         cJSON_AddItemToArray(layers, layer);
     }
     return json;
@@ -68,7 +68,7 @@ static void add_budget(cJSON *json, const struct bl_budget_result *budget) {
 static void add_update(cJSON *json, const struct bl_update_result *update) {
     add_text(json, "optimiser", update->optimiser);
     add_text(json, "schedule", update->schedule);
-    add_fields(json, bl_update_fields, update);
+    bl_fields_add(json, bl_update_fields, update);
 }
 
 static cJSON *run_start(const struct bl_result *result, const struct bl_run_result *run) {
@@ -83,7 +83,7 @@ static cJSON *run_start(const struct bl_result *result, const struct bl_run_resu
 
 static cJSON *run_json(const struct bl_result *result, const struct bl_run_result *run) {
     cJSON *json = run_start(result, run), *epochs, *curve;
-    add_fields(json, bl_run_fields, run);
+    bl_fields_add(json, bl_run_fields, run);
     add_budget(json, &run->budget);
     bl_measured_json(&run->step, json);
     epochs = cJSON_AddArrayToObject(json, "epochs");
@@ -114,7 +114,7 @@ static cJSON *pair_json(const struct bl_result *result, const struct bl_pair_res
     cJSON_AddStringToObject(json, "device", result->device[pair->device].label);
     cJSON_AddStringToObject(json, "setting", pair->setting);
     cJSON_AddItemToObject(json, "settings", fields_json(bl_nd_fields, &pair->nd));
-    add_fields(json, bl_pair_fields, pair);
+    bl_fields_add(json, bl_pair_fields, pair);
     layers = cJSON_AddArrayToObject(json, "layers");
     for (int r = 0; r < pair->rows; r++) cJSON_AddItemToArray(layers, row_json(&pair->row[r]));
     return json;
@@ -148,7 +148,7 @@ static cJSON *start(const struct bl_result *result) {
     add_text(json, "data", result->data);
     add_text(json, "augment", result->augment);
     add_update(json, &result->update);
-    add_fields(json, bl_document_fields, result);
+    bl_fields_add(json, bl_document_fields, result);
     cJSON *devices = cJSON_AddArrayToObject(json, "devices");
     for (int d = 0; d < result->devices; d++) cJSON_AddItemToArray(devices, device_json(&result->device[d]));
     return json;
@@ -161,6 +161,7 @@ cJSON *bl_result_config_json(const struct bl_result *result) {
 }
 
 cJSON *bl_result_json(const struct bl_result *result) {
+    if (result->suite) return bl_suite_json(result);
     cJSON *json = start(result), *runs = cJSON_AddArrayToObject(json, "runs"), *pairs;
     for (int r = 0; r < result->runs; r++) cJSON_AddItemToArray(runs, run_json(result, &result->run[r]));
     pairs = cJSON_AddArrayToObject(json, "pairs");

@@ -158,26 +158,39 @@ static void keep(const struct bl_cache *cache, const char *name, const struct bl
     if (limits->operations > 0) bl_device_keep_rate(info, limits->operations);
 }
 
-int bl_limits_get(struct blanch_device *dev, bool again, struct bl_limits *limits) {
+/* now NULL: only where nothing is known. */
+static int look_up(struct blanch_device *dev, struct bl_limits *best, struct bl_limits *now) {
     const struct blanch_device_info *info = blanch_device_info(dev);
-    struct bl_limits now = {0};
+    struct bl_limits found = {0};
     struct bl_cache cache;
     char name[NAME];
     int code = 0;
     name_of(info, name);
     bl_cache_open(&cache, "limits");
-    read_kept(&cache, name, info, limits);
-    bool known = limits->operations > 0 && limits->bytes > 0;
-    if (known && !again) goto done;
-    code = measure(dev, &now);
+    read_kept(&cache, name, info, best);
+    bool known = best->operations > 0 && best->bytes > 0;
+    if (known && !now) goto done;
+    code = measure(dev, &found);
     if (code == BLANCH_ELIMIT) code = 0; // no memory is left for it
     if (code) goto done;
-    if (now.operations > limits->operations) limits->operations = now.operations;
-    if (now.bytes > limits->bytes) limits->bytes = now.bytes;
-    keep(&cache, name, info, limits);
+    if (found.operations > best->operations) best->operations = found.operations;
+    if (found.bytes > best->bytes) best->bytes = found.bytes;
+    if (now) *now = found;
+    keep(&cache, name, info, best);
 done:
     bl_cache_close(&cache);
     return code;
+}
+
+int bl_limits_get(struct blanch_device *dev, bool again, struct bl_limits *limits) {
+    struct bl_limits now;
+    return look_up(dev, limits, again ? &now : NULL);
+}
+
+int bl_limits_now(struct blanch_device *dev, struct bl_limits *now) {
+    struct bl_limits best;
+    *now = (struct bl_limits){0};
+    return look_up(dev, &best, now);
 }
 
 const char *bl_limit_beyond(enum bl_limit limit, double share) {

@@ -1,4 +1,5 @@
-/* What `report` reads: the JSON of a comparison or a bench, and of it the page and the table, of one and of two. */
+/* What `report` reads: the JSON of a comparison, a bench or a suite, and of it the page and the table, of one and of
+ * two. */
 #include "fuzz.h"
 #include "report/report.h"
 

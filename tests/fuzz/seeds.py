@@ -167,7 +167,22 @@ COMPARE = dict(HEADER, kind='compare', model='m', data='d', augment='none', batc
                runs=[run('bn', ''), run('nd', ''), run('nd', 'x')], pairs=[pair(''), pair('x')])
 BENCH = dict(HEADER, kind='bench', model='m', norm='nd', batch=8, device='d', steps=3, min_ms=1, images_per_s=5e3,
              startup_ms=30, device_bytes=1e6, host_bytes=1e6, **MEASURED)
-REPORTS = {'compare': COMPARE, 'bench': BENCH, 'one': dict(COMPARE, runs=[run('bn', '')], pairs=[])}
+SUITE_ROW = {'name': 'm-nd-8', 'model': 'm', 'norm': 'nd', 'setting': '--block 16', 'precision': 'fp32',
+             'mode': 'train', 'status': 'measured', 'ended': 'spread', 'batch': 8, 'steps': 20,
+             'seconds': 3, 'ms': 4, 'quartile1_ms': 3,
+             'quartile3_ms': 4.1, 'min_ms': 3, 'mean_ms': 4, 'images_per_s': 2000, 'joules_per_image': 0.1, 'watts': 9,
+             'clock_mhz': 2000, 'planned_bytes': 1e6, 'shapes_left': 1, 'sustained_ms': 5,
+             'sustained_images_per_s': 1600, 'phases': {'forward': 1}}
+REACHED = dict(SUITE_ROW, name='m-to-85', mode='accuracy', target_top1=85, target_s=3, target_s_least=2,
+               target_s_most=4, target_steps=50, runs=3, reached=3, best_top1=86)
+LIMITS = {'operations_per_s': 1e10, 'bytes_per_s': 1e9}
+SUITE = dict(HEADER, kind='suite', device=DEVICE, settings={'quick': True}, suite={
+    'set': 'quick', 'version': 1, 'rows_of_set': 12, 'seconds': 60, 'sustain_seconds': 300, 'comparable': True,
+    'complete': False, 'incomparable': 'x', 'note': 'n', 'energy': 'e', 'clock': 'c', 'load_start': 1, 'load_end': 2,
+    'limits': {'start': LIMITS, 'end': LIMITS, 'kept': LIMITS}, 'cases': {'passed': 3, 'failed': 0},
+    'checks': [{'name': 'm-bn', 'passed': True, 'largest_error': 1e-6, 'message': 'x'}]}, rows=[
+        SUITE_ROW, REACHED, {'name': 'f', 'model': 'm', 'status': 'failed', 'reason': 'r', 'mode': 'inference'}])
+REPORTS = {'suite': SUITE, 'compare': COMPARE, 'bench': BENCH, 'one': dict(COMPARE, runs=[run('bn', '')], pairs=[])}
 LEDGER = dict(HEADER, kind='ledger', **MEASURED)
 LOG = '\n'.join(map(json.dumps, STEPS + EPOCHS)) + '\n'
 
