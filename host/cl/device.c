@@ -1,5 +1,6 @@
 /* Devices: listing, choosing, opening. */
 #include "cl/found.h"
+#include "cl/hint.h"
 #include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,6 +15,7 @@
 /* --- listing ---------------------------------------------------------------------------------- */
 
 #define INSTALL "install the driver of your GPU, or PoCL for the CPU (Debian and Ubuntu: apt install pocl-opencl-icd)"
+#define POCL "Portable Computing Language" // how PoCL calls its platform
 
 static bool answered(struct bl_found *f, cl_int error) {
     if (error && !f->error) f->error = error;
@@ -162,19 +164,35 @@ static int fail_silent(const struct bl_found *list, int count) {
     return error ? bl_cl_fail(error, "no answer from %s", names) : 0;
 }
 
+/* Drivers that are installed and silent say more than that one could be installed. */
+static int fail_without_devices(const char *what) {
+    char *hints = bl_hints(), *text = hints ? bl_format("%s", what) : NULL;
+    const char *between = ": ";
+    for (char *end, *line = hints; text && (end = strchr(line, '\n')); line = end + 1, between = "; ") {
+        char *longer = bl_format("%s%s%.*s", text, between, (int)(end - line), line);
+        free(text), text = longer;
+    }
+    int code = !text ? BLANCH_ENOMEM : bl_fail(BLANCH_EDEVICE, "%s%s", text, *hints ? "" : ": " INSTALL);
+    free(hints), free(text);
+    return code;
+}
+
 /* A platform whose driver cannot start says no more than "not found". */
 static int no_devices(const cl_platform_id *platforms, cl_uint count) {
-    char names[512] = "";
+    char names[512] = "", what[768];
+    bool pocl = false;
     for (cl_uint i = 0; i < count; i++) {
         char name[128] = "";
         size_t used = strlen(names);
         if (clGetPlatformInfo(platforms[i], CL_PLATFORM_NAME, sizeof name - 1, name, NULL)) name[0] = 0;
         snprintf(names + used, sizeof names - used, "%s%s", used ? ", " : "", *name ? name : "unnamed");
+        pocl |= !strcmp(name, POCL);
     }
-    return bl_fail(BLANCH_EDEVICE,
-                   "the OpenCL platforms installed (%s) offer no device (%s): " INSTALL
-                   "; PoCL offers none where its cache folder, $POCL_CACHE_DIR or $XDG_CACHE_HOME, is not writable",
-                   names, bl_cl_error_name(CL_DEVICE_NOT_FOUND));
+    snprintf(what, sizeof what, "the OpenCL platforms installed (%s) offer no device (%s)%s", names,
+             bl_cl_error_name(CL_DEVICE_NOT_FOUND),
+             pocl ? "; PoCL offers none where its cache folder, $POCL_CACHE_DIR or $XDG_CACHE_HOME, is not writable"
+                  : "");
+    return fail_without_devices(what);
 }
 
 struct found_list {
@@ -214,7 +232,7 @@ static int find_devices(struct bl_found **out, int *count) {
     cl_uint platform_count = 0;
     cl_int error = clGetPlatformIDs(BL_COUNT(platforms), platforms, &platform_count);
     if (error == CL_PLATFORM_NOT_FOUND_KHR || (!error && !platform_count))
-        return bl_fail(BLANCH_EDEVICE, "no OpenCL platform is installed: " INSTALL);
+        return fail_without_devices("no OpenCL platform is installed");
     if (error) return bl_cl_fail(error, "listing the OpenCL platforms");
     struct found_list list = {0};
     int code = 0, answering = 0;

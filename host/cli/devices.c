@@ -1,5 +1,6 @@
 /* blanch devices: what OpenCL offers here; with --check, whether it does what Blanch relies on. */
 #include "blas/blas.h"
+#include "cl/hint.h"
 #include "common.h"
 #include <math.h>
 #include <stdarg.h>
@@ -429,6 +430,17 @@ static int show_all(bool check, cJSON *json) {
     return result ? bl_fail(result, "%s", message) : 0;
 }
 
+/* Each line of hints: printed, or into an array. */
+static void show_hints(char *hints, cJSON *array) {
+    for (char *end, *line = hints; (end = strchr(line, '\n')); line = end + 1) {
+        *end = 0;
+        if (array)
+            cJSON_AddItemToArray(array, cJSON_CreateString(line));
+        else
+            printf("hint: %s\n", bl_shown(line));
+    }
+}
+
 static int run(int argc, char **argv) {
     bool help, json_wanted = false, check = false;
     const char *device = NULL;
@@ -443,12 +455,20 @@ static int run(int argc, char **argv) {
     cJSON *json = json_wanted ? cJSON_CreateArray() : NULL;
     if (json_wanted && !json) return bl_fail(BLANCH_ENOMEM, "out of host memory");
     code = device ? show_one(device, check, json) : show_all(check, json);
-    if (code == BLANCH_EUSAGE || !json) {
+    if (code == BLANCH_EUSAGE || (code && !json)) {
         cJSON_Delete(json);
         return code;
     }
-    cJSON *document = bl_document("devices", 2, NULL, bl_options_json(options));
-    cJSON_AddItemToObject(document, "devices", json);
+    char *hints = device ? bl_format("%s", "") : bl_hints();
+    if (!hints) {
+        cJSON_Delete(json);
+        return BLANCH_ENOMEM;
+    }
+    cJSON *document = json ? bl_document("devices", 2, NULL, bl_options_json(options)) : NULL;
+    if (json) cJSON_AddItemToObject(document, "devices", json);
+    show_hints(hints, json ? cJSON_AddArrayToObject(document, "hints") : NULL);
+    free(hints);
+    if (!json) return 0;
     int printed = bl_print_json(document);
     return code ? code : printed;
 }
