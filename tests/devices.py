@@ -163,6 +163,21 @@ def test_gpu_that_may_not_be_opened():
     check('/dev/dri/renderD128, a GPU, may not be opened by this user: join the group' in err, err)
 
 
+def test_loops_that_end_early():
+    """As Mesa's llvmpipe 22.3 runs them: 65,535 turns, then on."""
+    kernels = os.path.join(HOME, 'kernels')
+    shutil.copytree(os.path.join(os.path.dirname(os.path.abspath(__file__)), '../kernels'), kernels)
+    with open(kernels + '/probe.cl') as f:
+        text = f.read()
+    short = text.replace('k < turns', 'k < min(turns, 65535)')
+    check(short != text, 'probe_loop is another')
+    with open(kernels + '/probe.cl', 'w') as f:
+        f.write(short)
+    check('loops: available' in blanch('devices', '--check')[1], 'they do not end early here')
+    status, out, err = blanch('devices', '--check', env={'BLANCH_KERNELS': kernels})
+    check(status == 3 and 'loops: failed' in out and 'fails in what Blanch relies on: loops' in err, out + err)
+
+
 def main():
     if blanch('devices')[0]:
         tap.need_device(BLANCH)

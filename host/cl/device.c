@@ -441,6 +441,7 @@ int blanch_device_open(struct blanch_device **device, const char *spec, uint64_t
     if (cores && (code = make_sub_device(dev, cores))) goto done;
     if ((code = open_queue(dev))) goto done;
     bl_cache_open(&dev->cache, "programs");
+    code = bl_check_known(dev);
 done:
     free(list);
     if (code)

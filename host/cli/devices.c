@@ -304,6 +304,11 @@ static enum verdict probe_finite(struct doctor *d) {
     return code ? refused(d, code, FAILED) : say(d, AVAILABLE, "infinities and NaN are told from numbers");
 }
 
+static enum verdict probe_loops(struct doctor *d) {
+    int code = bl_check_loops(d->dev);
+    return code ? refused(d, code, FAILED) : say(d, AVAILABLE, "a long one takes all its turns");
+}
+
 static int try_local(struct doctor *d, size_t bytes, int *items) {
     enum { N = 1024 };
     float y[N + 1];
@@ -351,6 +356,7 @@ static const struct {
     {"memory", probe_memory},
     {"matrix products", probe_gemm},
     {"non-finite values", probe_finite},
+    {"loops", probe_loops},
     {"local memory", probe_local},
     {"event times", probe_events},
     {"cache of programs", probe_cache},
