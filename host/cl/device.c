@@ -289,8 +289,8 @@ static int no_such_device(const struct bl_found *list, int count, const bool *ma
         size_t used = strlen(names);
         const struct blanch_device_info *info = &list[i].info;
         if (list[i].error || (marked && !marked[i])) continue;
-        snprintf(names + used, sizeof names - used, "%s%d:%d %s", used ? ", " : "", info->platform, info->device,
-                 info->name);
+        snprintf(names + used, sizeof names - used, "%s%d:%d %s (%s)", used ? ", " : "", info->platform, info->device,
+                 info->name, info->platform_name);
     }
     return bl_fail(BLANCH_EUSAGE, "device '%s': %s: %s", spec, why, names);
 }
@@ -342,21 +342,31 @@ static void warn_of_twin(const struct bl_found *list, int count, const struct bl
                     chosen->info.device, chosen->info.platform_name);
 }
 
+/* By a part of its name, or where no device's has it, of its platform's name or version, in which PoCL calls itself so.
+ */
+static bool is_called(const struct bl_found *f, const char *spec, bool by_platform) {
+    if (f->error) return false;
+    return by_platform ? contains(f->info.platform_name, spec) || contains(f->platform_version, spec)
+                       : contains(f->info.name, spec);
+}
+
 /* cores: 0 without /CORES. */
 static int choose(const struct bl_found *list, int count, const char *spec, int *chosen, int *cores) {
     bool cpu = !strcasecmp(spec, "cpu"), gpu = !strcasecmp(spec, "gpu"), taken;
+    bool by_platform = true;
     int matches = 0, whole = 0;
     *cores = 0, *chosen = -1;
     int code = choose_position(list, count, spec, chosen, cores, &taken);
     if (code || taken) return code;
     bool *marked = bl_calloc((size_t)count, sizeof *marked);
     if (!marked) return BLANCH_ENOMEM;
+    for (int i = 0; i < count; i++) by_platform &= !is_called(&list[i], spec, false);
     for (int i = 0; i < count; i++) {
         const struct blanch_device_info *info = &list[i].info;
         if (list[i].error) continue;
         marked[i] = cpu     ? info->kind == BLANCH_CPU
                     : gpu   ? info->kind == BLANCH_GPU
-                    : *spec ? contains(info->name, spec)
+                    : *spec ? is_called(&list[i], spec, by_platform)
                             : info->is_default;
         if (marked[i] && (!matches++ || bl_found_better(&list[i], &list[*chosen]))) *chosen = i;
     }
@@ -367,7 +377,7 @@ static int choose(const struct bl_found *list, int count, const char *spec, int 
         code = no_such_device(list, count, NULL, spec,
                               cpu   ? "there is no CPU device; there are"
                               : gpu ? "there is no GPU; there are"
-                                    : "no device's name contains this; there are");
+                                    : "no device's or platform's name contains this; there are");
     else if (matches > 1 && !cpu && !gpu)
         code = no_such_device(list, count, marked, spec, "several devices match, say which by its position");
     if (!code) warn_of_silent(list, count, &list[*chosen]);

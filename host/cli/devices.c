@@ -18,7 +18,8 @@ static double mib(uint64_t bytes) {
 
 static void print_device(const struct blanch_device_info *d) {
     printf("%d:%d  %s%s\n", d->platform, d->device, bl_shown(d->name), d->is_default ? "  (the default)" : "");
-    printf("     %s, %s; %s; driver %s\n", kinds[d->kind], bl_shown(d->platform_name), bl_shown(d->version),
+    const char *pocl = strstr(d->version, "PoCL") ? "PoCL, " : ""; // as its users call it
+    printf("     %s, %s%s; %s; driver %s\n", kinds[d->kind], pocl, bl_shown(d->platform_name), bl_shown(d->version),
            bl_shown(d->driver));
     printf("     %d compute units at %d MHz; float vectors of %u; work-groups of up to %zu\n", d->compute_units,
            d->clock_mhz, d->float_width, d->max_work_group);
