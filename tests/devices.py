@@ -71,6 +71,16 @@ def test_device_spec():
         refuses(2, "device '", 'devices', '--device', spec)
 
 
+def test_device_by_its_platform():
+    """The same processor under two platforms: who has the one takes it by the implementation's name."""
+    if not any('PoCL' in d['version'] for d in listed({})):
+        raise Skip('PoCL is not there')
+    status, out, err = blanch('devices', '--device', 'pocl')
+    check(status == 0 and 'CPU, PoCL, Portable Computing Language; ' in out, out + err)
+    check(blanch('devices', '--device', 'portable computing')[0] == 0, 'by the platform\'s name')
+    refuses(2, '(Portable Computing Language)', 'devices', '--device', 'rusticl')
+
+
 def test_what_a_check_cannot_read():
     """A malformed case is a difference; one that cannot be read says nothing of the device."""
     data = open(CASE, 'rb').read()
@@ -104,6 +114,77 @@ def test_numbers():
             refuses(2, option + ' takes', *words, option, value, *more)
     refuses(2, '--epochs takes', 'study', '--data', 'mnist:nowhere', '--dataset', 'cifar10',
             '--out', HOME + '/study', '--epochs', '1, 20')
+
+
+def vendors(**files):
+    """A folder of .icd files, each with a line, as the loader is told to look in."""
+    folder = tempfile.mkdtemp(dir=HOME)
+    for name, line in files.items():
+        with open('%s/%s.icd' % (folder, name), 'w') as f:
+            f.write(line)
+    return folder
+
+
+def test_hints():
+    """A driver that is installed and silent is named, with what to do."""
+    # Called as Mesa's library is, and loads as that does.
+    rusticl = os.path.join(HOME, 'libRusticlOpenCL.so.1')
+    shutil.copyfile(os.path.join(os.path.dirname(BLANCH), 'tests', 'faults', 'shim.so'), rusticl)
+    cases = (('lost', '/nowhere/libdriver.so\n', 'lost.icd: its library does not load (/nowhere/libdriver.so'),
+             ('empty', '', 'empty.icd names no library'),
+             ('mesa', rusticl, 'mesa.icd: rusticl shows no device until RUSTICL_ENABLE names a driver'))
+    for name, line, text in cases:
+        for variable in 'OCL_ICD_VENDORS', 'OPENCL_VENDOR_PATH':
+            refuses(3, 'no OpenCL platform is installed: ', 'devices',
+                    env={variable: vendors(**{name: line}), 'RUSTICL_ENABLE': ''})
+            refuses(3, text, 'check', CASE, env={variable: vendors(**{name: line}), 'RUSTICL_ENABLE': ''})
+    refuses(3, 'RUSTICL_ENABLE=nonesuch gives no device', 'devices',
+            env={'OCL_ICD_VENDORS': vendors(mesa=rusticl), 'RUSTICL_ENABLE': 'nonesuch'})
+    refuses(3, 'install the driver of your GPU', 'devices', env={'OCL_ICD_VENDORS': vendors()})
+    refuses(3, 'lost.icd: its library', 'devices',
+            env={'OCL_ICD_VENDORS': vendors(lost='/nowhere/libdriver.so') + '/lost.icd'})
+
+
+def test_hints_beside_devices():
+    try:
+        real = open('/etc/OpenCL/vendors/pocl.icd').read()
+    except OSError:
+        raise Skip('PoCL is not there')
+    env = {'OCL_ICD_VENDORS': vendors(pocl=real, lost='/nowhere/libdriver.so')}
+    status, out, err = blanch('devices', env=env)
+    check(status == 0 and not err, err)
+    check(out.count('\nhint: ') == 1 and 'lost.icd: its library does not load' in out.splitlines()[-1], out)
+    hints = json.loads(blanch('devices', '--json', env=env)[1])['hints']
+    check(len(hints) == 1 and 'lost.icd' in hints[0], hints)
+    check('hint: ' not in blanch('devices', env={'OCL_ICD_VENDORS': vendors(pocl=real)})[1], 'nothing is silent')
+    check(not blanch('check', CASE, env=env)[2], 'who does not ask for devices is not told')
+
+
+def test_gpu_that_may_not_be_opened():
+    """As another user sees it: in a namespace with a /dev of its own, without the right to pass over permissions."""
+    mount = 'mount -t tmpfs none /dev && mkdir /dev/dri && : > /dev/dri/renderD128 && chmod 0 /dev/dri/renderD128 && ' \
+            'exec setpriv --bounding-set=-dac_override,-dac_read_search "$0" "$@"'
+    within = ['unshare', '--user', '--map-root-user', '--mount', 'sh', '-c', mount]
+    env = dict(ENV, OCL_ICD_VENDORS=vendors())
+    if not shutil.which('unshare') or subprocess.run(within + ['true'], stderr=subprocess.DEVNULL).returncode:
+        raise Skip('no namespace can be made here')
+    err = subprocess.run(within + [BLANCH, 'devices'], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env,
+                         universal_newlines=True).stderr
+    check('/dev/dri/renderD128, a GPU, may not be opened by this user: join the group' in err, err)
+
+
+def test_loops_that_end_early():
+    """As Mesa's llvmpipe 22.3 runs them: 65,535 turns, then on."""
+    kernels = os.path.join(HOME, 'kernels')
+    shutil.copytree(os.path.join(os.path.dirname(os.path.abspath(__file__)), '../kernels'), kernels)
+    with open(kernels + '/probe.cl') as f:
+        text = f.read()
+    short = text.replace('k < turns', 'k < min(turns, 65535)')
+    check(short != text, 'probe_loop is another')
+    with open(kernels + '/probe.cl', 'w') as f:
+        f.write(short)
+    status, out, err = blanch('devices', '--check', env={'BLANCH_KERNELS': kernels})
+    check(status == 3 and 'loops: failed' in out and 'fails in what Blanch relies on: loops' in err, out + err)
 
 
 def main():

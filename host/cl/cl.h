@@ -127,6 +127,9 @@ bool bl_is_dry(const struct blanch_device *dev);
  * (16, in pairs). dev may be NULL. */
 int bl_tile_rows(const struct blanch_device *dev);
 
+/* 0, or BLANCH_EDEVICE where a long loop does not take all its turns. Compiles and runs a kernel. */
+int bl_check_loops(struct blanch_device *dev);
+
 /* --- failing -------------------------------------------------------------------------------- */
 
 /* Whether the last call to OpenCL that failed in this thread tells of what was asked (a kernel that does not build, a

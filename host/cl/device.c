@@ -1,5 +1,6 @@
 /* Devices: listing, choosing, opening. */
 #include "cl/found.h"
+#include "cl/hint.h"
 #include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,6 +15,7 @@
 /* --- listing ---------------------------------------------------------------------------------- */
 
 #define INSTALL "install the driver of your GPU, or PoCL for the CPU (Debian and Ubuntu: apt install pocl-opencl-icd)"
+#define POCL "Portable Computing Language" // how PoCL calls its platform
 
 static bool answered(struct bl_found *f, cl_int error) {
     if (error && !f->error) f->error = error;
@@ -162,19 +164,35 @@ static int fail_silent(const struct bl_found *list, int count) {
     return error ? bl_cl_fail(error, "no answer from %s", names) : 0;
 }
 
+/* Drivers that are installed and silent say more than that one could be installed. */
+static int fail_without_devices(const char *what) {
+    char *hints = bl_hints(), *text = hints ? bl_format("%s", what) : NULL;
+    const char *between = ": ";
+    for (char *end, *line = hints; text && (end = strchr(line, '\n')); line = end + 1, between = "; ") {
+        char *longer = bl_format("%s%s%.*s", text, between, (int)(end - line), line);
+        free(text), text = longer;
+    }
+    int code = !text ? BLANCH_ENOMEM : bl_fail(BLANCH_EDEVICE, "%s%s", text, *hints ? "" : ": " INSTALL);
+    free(hints), free(text);
+    return code;
+}
+
 /* A platform whose driver cannot start says no more than "not found". */
 static int no_devices(const cl_platform_id *platforms, cl_uint count) {
-    char names[512] = "";
+    char names[512] = "", what[768];
+    bool pocl = false;
     for (cl_uint i = 0; i < count; i++) {
         char name[128] = "";
         size_t used = strlen(names);
         if (clGetPlatformInfo(platforms[i], CL_PLATFORM_NAME, sizeof name - 1, name, NULL)) name[0] = 0;
         snprintf(names + used, sizeof names - used, "%s%s", used ? ", " : "", *name ? name : "unnamed");
+        pocl |= !strcmp(name, POCL);
     }
-    return bl_fail(BLANCH_EDEVICE,
-                   "the OpenCL platforms installed (%s) offer no device (%s): " INSTALL
-                   "; PoCL offers none where its cache folder, $POCL_CACHE_DIR or $XDG_CACHE_HOME, is not writable",
-                   names, bl_cl_error_name(CL_DEVICE_NOT_FOUND));
+    snprintf(what, sizeof what, "the OpenCL platforms installed (%s) offer no device (%s)%s", names,
+             bl_cl_error_name(CL_DEVICE_NOT_FOUND),
+             pocl ? "; PoCL offers none where its cache folder, $POCL_CACHE_DIR or $XDG_CACHE_HOME, is not writable"
+                  : "");
+    return fail_without_devices(what);
 }
 
 struct found_list {
@@ -214,7 +232,7 @@ static int find_devices(struct bl_found **out, int *count) {
     cl_uint platform_count = 0;
     cl_int error = clGetPlatformIDs(BL_COUNT(platforms), platforms, &platform_count);
     if (error == CL_PLATFORM_NOT_FOUND_KHR || (!error && !platform_count))
-        return bl_fail(BLANCH_EDEVICE, "no OpenCL platform is installed: " INSTALL);
+        return fail_without_devices("no OpenCL platform is installed");
     if (error) return bl_cl_fail(error, "listing the OpenCL platforms");
     struct found_list list = {0};
     int code = 0, answering = 0;
@@ -271,8 +289,8 @@ static int no_such_device(const struct bl_found *list, int count, const bool *ma
         size_t used = strlen(names);
         const struct blanch_device_info *info = &list[i].info;
         if (list[i].error || (marked && !marked[i])) continue;
-        snprintf(names + used, sizeof names - used, "%s%d:%d %s", used ? ", " : "", info->platform, info->device,
-                 info->name);
+        snprintf(names + used, sizeof names - used, "%s%d:%d %s (%s)", used ? ", " : "", info->platform, info->device,
+                 info->name, info->platform_name);
     }
     return bl_fail(BLANCH_EUSAGE, "device '%s': %s: %s", spec, why, names);
 }
@@ -324,21 +342,31 @@ static void warn_of_twin(const struct bl_found *list, int count, const struct bl
                     chosen->info.device, chosen->info.platform_name);
 }
 
+/* By a part of its name, or where no device's has it, of its platform's name or version, in which PoCL calls itself so.
+ */
+static bool is_called(const struct bl_found *f, const char *spec, bool by_platform) {
+    if (f->error) return false;
+    return by_platform ? contains(f->info.platform_name, spec) || contains(f->platform_version, spec)
+                       : contains(f->info.name, spec);
+}
+
 /* cores: 0 without /CORES. */
 static int choose(const struct bl_found *list, int count, const char *spec, int *chosen, int *cores) {
     bool cpu = !strcasecmp(spec, "cpu"), gpu = !strcasecmp(spec, "gpu"), taken;
+    bool by_platform = true;
     int matches = 0, whole = 0;
     *cores = 0, *chosen = -1;
     int code = choose_position(list, count, spec, chosen, cores, &taken);
     if (code || taken) return code;
     bool *marked = bl_calloc((size_t)count, sizeof *marked);
     if (!marked) return BLANCH_ENOMEM;
+    for (int i = 0; i < count; i++) by_platform &= !is_called(&list[i], spec, false);
     for (int i = 0; i < count; i++) {
         const struct blanch_device_info *info = &list[i].info;
         if (list[i].error) continue;
         marked[i] = cpu     ? info->kind == BLANCH_CPU
                     : gpu   ? info->kind == BLANCH_GPU
-                    : *spec ? contains(info->name, spec)
+                    : *spec ? is_called(&list[i], spec, by_platform)
                             : info->is_default;
         if (marked[i] && (!matches++ || bl_found_better(&list[i], &list[*chosen]))) *chosen = i;
     }
@@ -349,7 +377,7 @@ static int choose(const struct bl_found *list, int count, const char *spec, int 
         code = no_such_device(list, count, NULL, spec,
                               cpu   ? "there is no CPU device; there are"
                               : gpu ? "there is no GPU; there are"
-                                    : "no device's name contains this; there are");
+                                    : "no device's or platform's name contains this; there are");
     else if (matches > 1 && !cpu && !gpu)
         code = no_such_device(list, count, marked, spec, "several devices match, say which by its position");
     if (!code) warn_of_silent(list, count, &list[*chosen]);
@@ -423,6 +451,7 @@ int blanch_device_open(struct blanch_device **device, const char *spec, uint64_t
     if (cores && (code = make_sub_device(dev, cores))) goto done;
     if ((code = open_queue(dev))) goto done;
     bl_cache_open(&dev->cache, "programs");
+    code = bl_check_known(dev);
 done:
     free(list);
     if (code)

@@ -57,6 +57,8 @@ struct blanch_device {
 
 int bl_record_command(struct blanch_device *dev, const char *name, cl_event event, uint64_t bytes, bool library);
 void bl_record_free(struct record *record);
+/* Of devices some versions of which compute wrongly, checked as they are opened: 0, or BLANCH_EDEVICE. */
+int bl_check_known(struct blanch_device *dev);
 void bl_programs_free(struct blanch_device *dev);
 
 #endif

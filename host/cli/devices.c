@@ -1,5 +1,6 @@
 /* blanch devices: what OpenCL offers here; with --check, whether it does what Blanch relies on. */
 #include "blas/blas.h"
+#include "cl/hint.h"
 #include "common.h"
 #include <math.h>
 #include <stdarg.h>
@@ -17,7 +18,8 @@ static double mib(uint64_t bytes) {
 
 static void print_device(const struct blanch_device_info *d) {
     printf("%d:%d  %s%s\n", d->platform, d->device, bl_shown(d->name), d->is_default ? "  (the default)" : "");
-    printf("     %s, %s; %s; driver %s\n", kinds[d->kind], bl_shown(d->platform_name), bl_shown(d->version),
+    const char *pocl = strstr(d->version, "PoCL") ? "PoCL, " : ""; // as its users call it
+    printf("     %s, %s%s; %s; driver %s\n", kinds[d->kind], pocl, bl_shown(d->platform_name), bl_shown(d->version),
            bl_shown(d->driver));
     printf("     %d compute units at %d MHz; float vectors of %u; work-groups of up to %zu\n", d->compute_units,
            d->clock_mhz, d->float_width, d->max_work_group);
@@ -303,6 +305,11 @@ static enum verdict probe_finite(struct doctor *d) {
     return code ? refused(d, code, FAILED) : say(d, AVAILABLE, "infinities and NaN are told from numbers");
 }
 
+static enum verdict probe_loops(struct doctor *d) {
+    int code = bl_check_loops(d->dev);
+    return code ? refused(d, code, FAILED) : say(d, AVAILABLE, "a long one takes all its turns");
+}
+
 static int try_local(struct doctor *d, size_t bytes, int *items) {
     enum { N = 1024 };
     float y[N + 1];
@@ -350,6 +357,7 @@ static const struct {
     {"memory", probe_memory},
     {"matrix products", probe_gemm},
     {"non-finite values", probe_finite},
+    {"loops", probe_loops},
     {"local memory", probe_local},
     {"event times", probe_events},
     {"cache of programs", probe_cache},
@@ -429,6 +437,17 @@ static int show_all(bool check, cJSON *json) {
     return result ? bl_fail(result, "%s", message) : 0;
 }
 
+/* Each line of hints: printed, or into an array. */
+static void show_hints(char *hints, cJSON *array) {
+    for (char *end, *line = hints; (end = strchr(line, '\n')); line = end + 1) {
+        *end = 0;
+        if (array)
+            cJSON_AddItemToArray(array, cJSON_CreateString(line));
+        else
+            printf("hint: %s\n", bl_shown(line));
+    }
+}
+
 static int run(int argc, char **argv) {
     bool help, json_wanted = false, check = false;
     const char *device = NULL;
@@ -443,12 +462,20 @@ static int run(int argc, char **argv) {
     cJSON *json = json_wanted ? cJSON_CreateArray() : NULL;
     if (json_wanted && !json) return bl_fail(BLANCH_ENOMEM, "out of host memory");
     code = device ? show_one(device, check, json) : show_all(check, json);
-    if (code == BLANCH_EUSAGE || !json) {
+    if (code == BLANCH_EUSAGE || (code && !json)) {
         cJSON_Delete(json);
         return code;
     }
-    cJSON *document = bl_document("devices", 2, NULL, bl_options_json(options));
-    cJSON_AddItemToObject(document, "devices", json);
+    char *hints = device ? bl_format("%s", "") : bl_hints();
+    if (!hints) {
+        cJSON_Delete(json);
+        return BLANCH_ENOMEM;
+    }
+    cJSON *document = json ? bl_document("devices", 2, NULL, bl_options_json(options)) : NULL;
+    if (json) cJSON_AddItemToObject(document, "devices", json);
+    show_hints(hints, json ? cJSON_AddArrayToObject(document, "hints") : NULL);
+    free(hints);
+    if (!json) return 0;
     int printed = bl_print_json(document);
     return code ? code : printed;
 }

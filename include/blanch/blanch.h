@@ -106,11 +106,10 @@ int blanch_devices_list(struct blanch_device_info ***infos, int *count);
 
 struct blanch_device;
 
-/* Opens the device that spec names: "cpu", "gpu", "P:D", "P:D/CORES" (a sub-device), or part of a name (case is
- * ignored); NULL or "": BLANCH_DEVICE from the environment, else the fastest GPU with memory of its own, else the
- * fastest GPU, else the CPU. Never another device
- * than the one asked for. max_alloc, bytes, lowers the device's limits on one buffer and on all memory (0: as
- * reported). */
+/* Opens the device that spec names: "cpu", "gpu", "P:D", "P:D/CORES" (a sub-device), or part of a name, the device's,
+ * else its platform's (case is ignored); NULL or "": BLANCH_DEVICE from the environment, else the fastest GPU with
+ * memory of its own, else the fastest GPU, else the CPU. Never another device than the one asked for. max_alloc, bytes,
+ * lowers the device's limits on one buffer and on all memory (0: as reported). */
 int blanch_device_open(struct blanch_device **device, const char *spec, uint64_t max_alloc);
 void blanch_device_close(struct blanch_device *device);
 const struct blanch_device_info *blanch_device_info(const struct blanch_device *device);
