@@ -135,7 +135,7 @@ static int enqueue_passes(struct bl_session *s, struct bl_flight *f, bool straig
         int first, count;
         part_bounds(f, p, parts, &first, &count);
         const struct bl_batch part = part_of(s->net, &f->out.batch, first, count);
-        bl_graph_begin_part(graph, p, first);
+        if (parts > 1) bl_graph_begin_part(graph, p, first);
         code = bl_network_upload(s->net, &part, s->stage, &f->uploaded);
         if (!code)
             code = straight && parts == 1 ? bl_graph_forward_to_update(graph, count)
@@ -145,7 +145,7 @@ static int enqueue_passes(struct bl_session *s, struct bl_flight *f, bool straig
         if (!code) code = bl_graph_read_losses(graph, count, f->losses + 3 * (size_t)first, &f->read);
         if (!code && parts > 1) code = bl_graph_end_part(graph, p, parts);
     }
-    bl_graph_begin_part(graph, 0, 0);
+    if (parts > 1) bl_graph_begin_part(graph, 0, 0);
     return code;
 }
 
@@ -270,11 +270,11 @@ int bl_session_find_nonfinite(struct bl_session *s, const struct bl_batch *batch
         int first, count;
         part_bounds(&whole, p, parts, &first, &count);
         const struct bl_batch part = part_of(s->net, batch, first, count);
-        bl_graph_begin_part(graph, p, first);
+        if (parts > 1) bl_graph_begin_part(graph, p, first);
         code = bl_network_load(s->net, &part);
         if (!code) code = bl_graph_find_nonfinite(graph, count, node, what);
     }
-    bl_graph_begin_part(graph, 0, 0);
+    if (parts > 1) bl_graph_begin_part(graph, 0, 0);
     return code;
 }
 
