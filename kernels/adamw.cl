@@ -1,11 +1,12 @@
 /* AdamW as torch.optim.AdamW: w *= keep; m = b1 m + (1 - b1) g; v = b2 v + (1 - b2) g^2; w -= rate m / (sqrt(v) root +
- * eps), with keep = 1 - lr weight_decay, rate = lr / (1 - b1^t), root = 1 / sqrt(1 - b2^t). Arrays of count floats; an
- * item takes `chunk` of them. VEC   floats in a vector, 1 to 16; required */
+ * eps), with keep = 1 - lr weight_decay, rate = lr / (1 - b1^t), root = 1 / sqrt(1 - b2^t). Unless *skip. Arrays of
+ * count floats; an item takes `chunk` of them. VEC   floats in a vector, 1 to 16; required */
 #include "vec.h"
 
 kernel void adamw(global float *restrict w, global const float *restrict grad, global float *restrict mean,
                   global float *restrict square, long count, int chunk, float keep, float b1, float b2, float rate,
-                  float root, float eps) {
+                  float root, float eps, global const int *skip) {
+    if (*skip) return;
     size_t i = get_global_id(0) * chunk;
     const size_t end = min(i + chunk, (size_t)count);
     for (; i + VEC <= end; i += VEC) {

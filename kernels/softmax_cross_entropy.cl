@@ -5,8 +5,8 @@
  * With `smoothing` s and weights w of classes, which are 1 unless `weighted`, and whose mean is `mean`, the target of
  * class j is t[j] = w[j] ((1 - s) (share (j == label) + (1 - share) (j == other)) + s / classes), and the loss the sum
  * of t[j] (L - z[j]). Others are read where share is not 1. backward: dz[j] = (exp(z[j] - L) sum(t) - t[j]) / total.
- * forward: an item takes some images. backward: an item takes some classes (dimension 0) of some images (1).
- * `add` other than 0 adds to what dz holds.
+ * forward: an item takes some images; where the loss is `judged`, one that is not finite sets *skip. backward: an item
+ * takes some classes (dimension 0) of some images (1). `add` other than 0 adds to what dz holds.
  *   VEC   1; required, for vec.h */
 #include "vec.h"
 
@@ -16,7 +16,7 @@
 
 kernel void forward(global const ACT *logits, global const int *labels, global float *out, int images, int classes,
                     float smoothing, global const float *weights, int weighted, float mean, global const int *others,
-                    float share) {
+                    float share, volatile global int *skip, int judged) {
     const size_t end = END(0, images);
     for (size_t n = BEGIN(0, images); n < end; n++) {
         global const ACT *z = logits + n * classes;
@@ -44,6 +44,7 @@ kernel void forward(global const ACT *logits, global const int *labels, global f
         }
         if (smoothing > 0.0f) loss += smoothing * (below / (float)classes + mean * total);
         out[n * 3] = finite ? loss : NAN;
+        if (judged && !(finite && isfinite(loss))) atomic_xchg(skip, 1);
         out[n * 3 + 1] = finite ? (float)rank : INFINITY;
         out[n * 3 + 2] = largest + total;
     }

@@ -62,12 +62,15 @@ static struct bl_update_span make_span(const struct bl_optimiser *optimiser, int
         assert_int_equal(bl_mem_alloc(device, bytes, &span.state[i]), 0);
         fill(span.state[i], count, NULL);
     }
+    assert_int_equal(bl_mem_alloc(device, sizeof(int32_t), &span.skip), 0);
+    assert_int_equal(bl_mem_write(span.skip, 0, sizeof(int32_t), &(int32_t){0}), 0);
     return span;
 }
 
 static void free_span(struct bl_update_span *span) {
     bl_mem_free(span->value);
     bl_mem_free(span->grad);
+    bl_mem_free(span->skip);
     for (int i = 0; i < BL_MAX_STATES; i++) bl_mem_free(span->state[i]);
 }
 
@@ -134,6 +137,45 @@ static void test_against_torch(void **state) {
     for (int i = 0; bl_optimiser_list[i]; i++)
         if (!seen[i] && !bl_optimiser_list[i]->rest)
             fail_msg("%s is compared with nothing", bl_optimiser_list[i]->name);
+}
+
+/* --- what an update that is skipped does ------------------------------------------------------------- */
+
+/* Whether value and states are those of before an update. */
+static bool stays(const struct bl_optimiser *optimiser, const struct bl_update_span *span,
+                  const struct blanch_update *update) {
+    enum { MOST = 64 };
+    float before[MOST], after[MOST];
+    const size_t bytes = (size_t)span->count * sizeof(float);
+    bool same = true;
+    for (int i = 0; i <= optimiser->states; i++) {
+        struct bl_mem *mem = i ? span->state[i - 1] : span->value;
+        assert_int_equal(bl_mem_read(mem, 0, bytes, before), 0);
+        assert_int_equal(optimiser->update(span, update, 2), 0);
+        assert_int_equal(bl_mem_read(mem, 0, bytes, after), 0);
+        same &= !memcmp(before, after, bytes);
+    }
+    return same;
+}
+
+static void test_skipped(void **state) {
+    if (!device) skip();
+    const cJSON *rows = cJSON_GetArrayItem(cJSON_GetObjectItem(reference, "grads"), 1);
+    for (int i = 0; bl_optimiser_list[i]; i++) {
+        const struct bl_optimiser *optimiser = bl_optimiser_list[i];
+        struct bl_update_span span = make_span(optimiser, 48);
+        const struct blanch_update update = optimiser->defaults;
+        fill(span.value, span.count, rows), fill(span.grad, span.count, rows);
+        span.rows = 6, span.columns = 8;
+        const int64_t floats = optimiser->workspace ? optimiser->workspace(span.rows, span.columns) : 1;
+        assert_int_equal(bl_mem_alloc(device, (size_t)floats * sizeof(float), &span.workspace), 0);
+        assert_int_equal(bl_mem_write(span.skip, 0, sizeof(int32_t), &(int32_t){1}), 0);
+        assert_true(stays(optimiser, &span, &update));
+        assert_int_equal(bl_mem_write(span.skip, 0, sizeof(int32_t), &(int32_t){0}), 0);
+        assert_false(stays(optimiser, &span, &update));
+        bl_mem_free(span.workspace);
+        free_span(&span);
+    }
 }
 
 /* --- what an optimiser does without a gradient ------------------------------------------------------ */
@@ -211,6 +253,7 @@ static void test_settings(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_against_torch),
+        cmocka_unit_test(test_skipped),
         cmocka_unit_test(test_decay),
         cmocka_unit_test(test_settings),
     };

@@ -1,5 +1,6 @@
 /* The only door to OpenCL: devices, programs and their cache, memory, launches, time. Nothing outside host/cl and
- * host/blas includes an OpenCL header. One in-order queue per device, one thread at a time. */
+ * host/blas includes an OpenCL header. One in-order queue per device takes commands, one thread at a time; another one,
+ * whose commands OpenCL times, takes its place while they are recorded, a third has uploads beside it. */
 #ifndef BL_CL_H
 #define BL_CL_H
 
@@ -26,6 +27,30 @@ uint64_t bl_mem_peak(const struct blanch_device *dev);
 /* Blocking transfers of bytes at a byte offset. Here and below, BLANCH_ELIMIT for what reaches beyond the end. */
 int bl_mem_write(struct bl_mem *mem, size_t offset, size_t bytes, const void *host);
 int bl_mem_read(struct bl_mem *mem, size_t offset, size_t bytes, void *host);
+/* The same, not waited for: the host's memory is the device's until the event, of which *event is NULL or an older one
+ * of the same queue, which is dropped. */
+struct bl_event;
+int bl_mem_write_later(struct bl_mem *mem, size_t offset, size_t bytes, const void *host, struct bl_event **event);
+int bl_mem_read_later(struct bl_mem *mem, size_t offset, size_t bytes, void *host, struct bl_event **event);
+/* One wait for those of up to BL_MOST_AWAITED events that are not NULL; they are dropped, and become NULL. */
+enum { BL_MOST_AWAITED = 8 };
+int bl_await(struct blanch_device *dev, struct bl_event **const events[], int count);
+void bl_event_drop(struct bl_event **event); // without waiting; NULL is fine
+/* Uploads beside what the queue computes: through memory of the stage, on a queue of their own. NULL: there is none,
+ * and they are writes in queue order, as suits a device that shares the host's memory. */
+struct bl_stage;
+struct bl_upload {
+    struct bl_mem *to;
+    const void *from;
+    size_t bytes;
+};
+/* For so many bytes at once. *stage NULL: the device shares the host's memory, or has no room. */
+int bl_stage_create(struct blanch_device *dev, size_t bytes, struct bl_stage **stage);
+void bl_stage_free(struct bl_stage *stage);
+/* What is enqueued from now on finds the bytes there. The host's memory is read until the event, as above. While
+ * commands are recorded they are writes in queue order. */
+int bl_stage_upload(struct bl_stage *stage, struct blanch_device *dev, const struct bl_upload *uploads, int count,
+                    struct bl_event **event);
 /* In queue order, not waited for. */
 int bl_mem_fill(struct bl_mem *mem, size_t offset, size_t bytes, float value);
 int bl_mem_copy(struct bl_mem *from, size_t from_offset, struct bl_mem *to, size_t to_offset, size_t bytes);
@@ -86,6 +111,7 @@ struct bl_range {
     bl_launch_args((kernel), (range), (const struct bl_arg[]){__VA_ARGS__},                                            \
                    (int)(sizeof((struct bl_arg[]){__VA_ARGS__}) / sizeof(struct bl_arg)))
 int bl_launch_args(struct bl_kernel *kernel, struct bl_range range, const struct bl_arg *args, int count);
+int bl_flush(struct blanch_device *dev); // what was enqueued starts; the launcher does it now and then
 int bl_finish(struct blanch_device *dev);
 
 /* --- time ----------------------------------------------------------------------------------- */
@@ -112,9 +138,10 @@ void bl_work(struct blanch_device *dev, double operations, uint64_t bytes);
 /* The commands in between make up one method of so many operations: those that they state themselves do not count. */
 void bl_work_begin(struct blanch_device *dev, double operations);
 void bl_work_end(struct blanch_device *dev);
-/* While on, every command keeps an event, and OpenCL must tell its times. bl_record_take finishes the queue, hands over
- * the spans in order (valid until the next take) and starts anew. Off at first. */
-void bl_record(struct blanch_device *dev, bool on);
+/* While on, every command keeps an event, and OpenCL must tell its times: on a queue of its own, for some drivers slow
+ * down where they keep times. Each change finishes the queue. bl_record_take finishes the queue, hands over the spans
+ * in order (valid until the next take) and starts anew. Off at first. */
+int bl_record(struct blanch_device *dev, bool on);
 int bl_record_take(struct blanch_device *dev, const struct bl_span **spans, int *count);
 int64_t bl_launch_count(const struct blanch_device *dev); // kernels run since the device was opened
 

@@ -403,23 +403,32 @@ static int make_sub_device(struct blanch_device *dev, int cores) {
     return 0;
 }
 
+int bl_queue_open(struct blanch_device *dev, cl_command_queue_properties properties, cl_command_queue *queue) {
+    cl_int error;
+    *queue = clCreateCommandQueue(dev->context, dev->id, properties, &error);
+    return error ? bl_cl_fail(error, "a command queue on %s", dev->info.name) : 0;
+}
+
 static int open_queue(struct blanch_device *dev) {
     cl_int error;
     const cl_context_properties properties[] = {CL_CONTEXT_PLATFORM, (cl_context_properties)dev->platform, 0};
     dev->context = clCreateContext(properties, 1, &dev->id, NULL, NULL, &error);
     if (error) return bl_cl_fail(error, "a context on %s", dev->info.name);
-    dev->queue = clCreateCommandQueue(dev->context, dev->id, CL_QUEUE_PROFILING_ENABLE, &error);
-    return error ? bl_cl_fail(error, "a command queue on %s", dev->info.name) : 0;
+    int code = bl_queue_open(dev, 0, &dev->plain);
+    dev->queue = dev->plain;
+    return code;
 }
 
-/* BLANCH_KIND=cpu or gpu: kernels in that style whatever the device calls itself, for a device that calls itself
- * wrongly and to try on one device what runs on another. The choice of a device is not touched. */
+/* BLANCH_KIND=cpu or gpu: kernels and uploads in that style whatever the device calls itself, for a device that
+ * calls itself wrongly and to try on one device what runs on another. The choice of a device is not touched. */
 static int decide_kind(struct blanch_device_info *info) {
     const char *kind = getenv("BLANCH_KIND");
     if (!kind || !*kind) return 0;
     if (strcasecmp(kind, "cpu") && strcasecmp(kind, "gpu"))
         return bl_fail(BLANCH_EUSAGE, "BLANCH_KIND=%s: it is cpu or gpu", kind);
+    const enum blanch_device_kind own = info->kind;
     info->kind = strcasecmp(kind, "cpu") ? BLANCH_GPU : BLANCH_CPU;
+    if (own == BLANCH_CPU && info->kind == BLANCH_GPU) info->unified_memory = false; // as most that it is tried for
     return 0;
 }
 
@@ -464,10 +473,10 @@ done:
 /* PoCL's threads let go of a command's event, and look at its queue's device then, after clFinish has returned (seen
  * with 3.1, on a busy machine): a sub-device freed by then ends the process. Events hold their queue; a second is
  * waited at most, also for a queue that does not answer. */
-static void await_events(const struct blanch_device *dev) {
+static void await_events(cl_command_queue queue) {
     for (int i = 0; i < 1000; i++) {
         cl_uint holders = 1;
-        cl_int error = clGetCommandQueueInfo(dev->queue, CL_QUEUE_REFERENCE_COUNT, sizeof holders, &holders, NULL);
+        cl_int error = clGetCommandQueueInfo(queue, CL_QUEUE_REFERENCE_COUNT, sizeof holders, &holders, NULL);
         if (!error && holders <= 1) break;
         nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
     }
@@ -479,7 +488,9 @@ void bl_device_hold(struct blanch_device *dev) {
 
 void blanch_device_close(struct blanch_device *dev) {
     if (!dev || --dev->users > 0) return;
-    if (dev->queue) bl_cl_released(clFinish(dev->queue), "a command queue");
+    const cl_command_queue queues[] = {dev->plain, dev->timed, dev->uploads};
+    for (int i = 0; i < BL_COUNT(queues); i++)
+        if (queues[i]) bl_cl_released(clFinish(queues[i]), "a command queue");
     while (dev->attachment_count) { // a release may detach others
         const struct attachment last = dev->attachments[--dev->attachment_count];
         if (last.release) last.release(last.what);
@@ -487,8 +498,10 @@ void blanch_device_close(struct blanch_device *dev) {
     for (size_t i = 0; i < dev->record_count; i++) bl_record_free(&dev->records[i]);
     if (dev->since) bl_cl_release(clReleaseEvent, dev->since, "an event");
     bl_programs_free(dev);
-    if (dev->queue && dev->sub_device) await_events(dev);
-    if (dev->queue) bl_cl_release(clReleaseCommandQueue, dev->queue, "a command queue");
+    for (int i = 0; i < BL_COUNT(queues); i++) {
+        if (queues[i] && dev->sub_device) await_events(queues[i]);
+        if (queues[i]) bl_cl_release(clReleaseCommandQueue, queues[i], "a command queue");
+    }
     if (dev->context) bl_cl_release(clReleaseContext, dev->context, "a context");
     if (dev->sub_device) bl_cl_release(clReleaseDevice, dev->id, "a sub-device");
     free(dev->records), free(dev->spans), free(dev->attachments);

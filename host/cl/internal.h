@@ -30,7 +30,8 @@ struct blanch_device {
     cl_device_id id;
     bool sub_device; // to be released
     cl_context context;
-    cl_command_queue queue;
+    cl_command_queue queue;                 // the one of the two that follow that takes commands now
+    cl_command_queue plain, timed, uploads; // timed: of recorded commands; uploads: of a stage; made when needed
     struct program *programs;
     struct bl_cache cache; // of compiled programs
     uint64_t used, peak;   // bytes
@@ -60,5 +61,10 @@ void bl_record_free(struct record *record);
 /* Of devices some versions of which compute wrongly, checked as they are opened: 0, or BLANCH_EDEVICE. */
 int bl_check_known(struct blanch_device *dev);
 void bl_programs_free(struct blanch_device *dev);
+int bl_queue_open(struct blanch_device *dev, cl_command_queue_properties properties, cl_command_queue *queue);
+/* With the event of one of its commands, or NULL: what is said and recorded of a transfer; the event becomes the
+ * caller's where he wants it. */
+int bl_transferred(struct blanch_device *dev, cl_int error, cl_event event, const char *what, size_t bytes,
+                   struct bl_event **wanted);
 
 #endif

@@ -120,14 +120,17 @@ bool bl_is_dry(const struct blanch_device *dev) {
 /* A driver that starts work only when told to would idle, one that collects without bound could be reset. */
 int bl_count_launch(struct blanch_device *dev) {
     dev->launches++;
-    if (++dev->unflushed < 32) return 0;
-    dev->unflushed = 0;
-    cl_int error = clFlush(dev->queue);
-    return error ? bl_cl_fail(error, "flushing the queue of %s", dev->info.name) : 0;
+    return ++dev->unflushed < 32 ? 0 : bl_flush(dev);
 }
 
 int64_t bl_launch_count(const struct blanch_device *dev) {
     return dev->launches;
+}
+
+int bl_flush(struct blanch_device *dev) {
+    dev->unflushed = 0;
+    cl_int error = clFlush(dev->queue);
+    return error ? bl_cl_fail(error, "flushing the queue of %s", dev->info.name) : 0;
 }
 
 int bl_finish(struct blanch_device *dev) {
@@ -144,8 +147,12 @@ void bl_tag_as(struct blanch_device *dev, int layer, int phase, bool light) {
 bool bl_recording(const struct blanch_device *dev) {
     return dev->recording;
 }
-void bl_record(struct blanch_device *dev, bool on) {
-    dev->recording = on;
+int bl_record(struct blanch_device *dev, bool on) {
+    int code = bl_finish(dev);
+    if (on && !code && !dev->timed) code = bl_queue_open(dev, CL_QUEUE_PROFILING_ENABLE, &dev->timed);
+    dev->recording = on && !code;
+    dev->queue = dev->recording ? dev->timed : dev->plain;
+    return code;
 }
 
 void bl_work(struct blanch_device *dev, double operations, uint64_t bytes) {

@@ -16,6 +16,17 @@ static int pass(struct blanch_device *dev, cl_int error, cl_event event, const c
     return event ? bl_record_command(dev, what, event, bytes, false) : 0;
 }
 
+/* The event is its caller's, who releases it by bl_await; the record has a reference of its own. */
+int bl_transferred(struct blanch_device *dev, cl_int error, cl_event event, const char *what, size_t bytes,
+                   struct bl_event **wanted) {
+    if (error) return pass(dev, error, NULL, what, bytes);
+    bl_event_drop(wanted);
+    *wanted = (struct bl_event *)event;
+    if (!dev->recording) return 0;
+    error = clRetainEvent(event);
+    return pass(dev, error, error ? NULL : event, what, bytes);
+}
+
 /* Some drivers accept what they cannot give, so the limits are checked here. */
 static int within_limits(const struct blanch_device *dev, size_t bytes) {
     const struct blanch_device_info *info = &dev->info;
@@ -128,6 +139,37 @@ int bl_mem_read(struct bl_mem *mem, size_t offset, size_t bytes, void *host) {
     cl_event event, *want = event_of(mem->dev, &event);
     cl_int error = clEnqueueReadBuffer(mem->dev->queue, mem->raw, CL_TRUE, offset, bytes, host, 0, NULL, want);
     return pass(mem->dev, error, event, "read", bytes);
+}
+
+int bl_mem_write_later(struct bl_mem *mem, size_t offset, size_t bytes, const void *host, struct bl_event **event) {
+    cl_event raw = NULL;
+    int code = within(mem, offset, bytes, "a write");
+    if (code || mem->dev->dry) return code;
+    cl_int error = clEnqueueWriteBuffer(mem->dev->queue, mem->raw, CL_FALSE, offset, bytes, host, 0, NULL, &raw);
+    return bl_transferred(mem->dev, error, raw, "write", bytes, event);
+}
+
+int bl_mem_read_later(struct bl_mem *mem, size_t offset, size_t bytes, void *host, struct bl_event **event) {
+    cl_event raw = NULL;
+    int code = within(mem, offset, bytes, "a read");
+    if (code) return code;
+    cl_int error = clEnqueueReadBuffer(mem->dev->queue, mem->raw, CL_FALSE, offset, bytes, host, 0, NULL, &raw);
+    return bl_transferred(mem->dev, error, raw, "read", bytes, event);
+}
+
+void bl_event_drop(struct bl_event **event) {
+    if (*event) bl_cl_release(clReleaseEvent, (cl_event)*event, "an event");
+    *event = NULL;
+}
+
+int bl_await(struct blanch_device *dev, struct bl_event **const events[], int count) {
+    cl_event list[BL_MOST_AWAITED];
+    cl_uint there = 0;
+    for (int i = 0; i < count; i++)
+        if (*events[i]) list[there++] = (cl_event)*events[i];
+    cl_int error = there ? clWaitForEvents(there, list) : CL_SUCCESS;
+    for (int i = 0; i < count; i++) bl_event_drop(events[i]);
+    return error ? bl_cl_fail(error, "waiting for %s", dev->info.name) : 0;
 }
 
 int bl_mem_fill(struct bl_mem *mem, size_t offset, size_t bytes, float value) {

@@ -186,10 +186,11 @@ static int measure_events(struct doctor *d, struct bl_mem *y, double *wall, doub
     if (!code) code = launch_timed(d, kernel, y, steps, wall); // the first compiles
     for (*wall = 0; !code && *wall < 0.1 && steps < 1 << 24; steps *= 2) code = launch_timed(d, kernel, y, steps, wall);
     if (code) return code;
-    bl_record(d->dev, true);
-    code = launch_timed(d, kernel, y, steps, wall);
+    code = bl_record(d->dev, true);
+    if (!code) code = launch_timed(d, kernel, y, steps, wall);
     if (!code) code = bl_record_take(d->dev, &spans, &count);
-    bl_record(d->dev, false);
+    const int ended = bl_record(d->dev, false);
+    if (!code) code = ended;
     *busy = 0;
     for (int i = 0; i < count; i++) *busy += 1e-9 * (double)(spans[i].end - spans[i].start);
     return code;

@@ -59,8 +59,9 @@ static int one_pass(struct bl_timed *t, bool record, double *ms) {
     struct bl_ledger *ledger = record ? t->session.ledger : NULL;
     int code = bl_check_interrupted();
     if (code) return code;
+    if (ledger && (code = bl_ledger_begin(ledger))) return code;
     double start = bl_now();
-    if (ledger) bl_ledger_begin(ledger), bl_ledger_loaded(ledger);
+    if (ledger) bl_ledger_loaded(ledger);
     code = bl_network_infer(t->net, t->images, t->net->options.batch, t->logits);
     *ms = 1e3 * (bl_now() - start);
     int ended = ledger ? bl_ledger_end(ledger, ms) : 0;

@@ -17,7 +17,7 @@ static int take_in(const struct bl_graph *graph, struct bl_mem *average, struct 
     int code = bl_kernel_get(graph->dev, "average", "average", defines, BL_COUNT(defines), &kernel);
     return code ? code
                 : bl_launch(kernel, BL_ITEMS((size_t)spread.items), BL_MEM(average), BL_MEM(value), BL_SPREAD(spread),
-                            BL_F32(1 - (double)graph->ema));
+                            BL_F32(1 - (double)graph->ema), BL_MEM(graph->skip));
 }
 
 int bl_graph_average_all(struct bl_graph *graph) {

@@ -30,6 +30,12 @@ void bl_graph_share_labels(struct bl_graph *graph, float share) {
 void bl_graph_weigh_batch(struct bl_graph *graph, double total) {
     graph->loss_total = total;
 }
+int bl_graph_judge(struct bl_graph *graph, bool on) {
+    if (!graph->skip) return bl_fail(BLANCH_EUSAGE, "a network made without an optimiser has no updates to skip");
+    if (graph->judges == on) return 0;
+    graph->judges = on;
+    return on ? 0 : bl_mem_fill(graph->skip, 0, sizeof(int32_t), 0);
+}
 void bl_graph_no_dropout(struct bl_graph *graph) {
     graph->no_dropout = true;
 }
@@ -49,6 +55,7 @@ struct bl_run bl_graph_run(const struct bl_graph *graph, int n, bool training) {
                            .share = graph->share,
                            .loss_total = graph->loss_total > 0 ? graph->loss_total : (double)whole,
                            .first_image = graph->first_image,
+                           .skip = training && graph->judges ? graph->skip : NULL,
                            .all = graph->all};
 }
 
@@ -110,18 +117,27 @@ int bl_graph_backward(struct bl_graph *graph, int n) {
     return bl_graph_backward_from(graph, n, true);
 }
 
+int bl_graph_read_losses(struct bl_graph *graph, int n, float *losses, struct bl_event **event) {
+    if (!graph->loss) return bl_fail(BLANCH_EUSAGE, "the graph has no loss");
+    return bl_mem_read_later(graph->loss->out[0]->mem, 0, 3 * (size_t)n * sizeof *losses, losses, event);
+}
+
+struct blanch_metrics bl_metrics_of(const float *losses, int n) {
+    struct blanch_metrics metrics = {.count = n};
+    for (int i = 0; i < n; i++) {
+        metrics.loss += losses[3 * i] / (double)n;
+        metrics.top1 += losses[3 * i + 1] < 1;
+        metrics.top5 += losses[3 * i + 1] < 5;
+    }
+    return metrics;
+}
+
 int bl_graph_metrics(struct bl_graph *graph, int n, struct blanch_metrics *metrics) {
     if (!graph->loss) return bl_fail(BLANCH_EUSAGE, "the graph has no loss");
     if (!graph->metrics && !(graph->metrics = bl_calloc(3 * (size_t)graph->batch, sizeof(float)))) return BLANCH_ENOMEM;
     int code = bl_mem_read(graph->loss->out[0]->mem, 0, 3 * (size_t)n * sizeof(float), graph->metrics);
-    if (code) return code;
-    *metrics = (struct blanch_metrics){.count = n};
-    for (int i = 0; i < n; i++) {
-        metrics->loss += graph->metrics[3 * i] / (double)n;
-        metrics->top1 += graph->metrics[3 * i + 1] < 1;
-        metrics->top5 += graph->metrics[3 * i + 1] < 5;
-    }
-    return 0;
+    if (!code) *metrics = bl_metrics_of(graph->metrics, n);
+    return code;
 }
 
 /* --- transfers -------------------------------------------------------------------------------- */

@@ -119,6 +119,12 @@ int bl_graph_backward_from(struct bl_graph *graph, int n, bool training);
 int bl_graph_update(struct bl_graph *graph, const struct blanch_update *update);
 /* After a forward pass with a loss node: per image, loss and the rank of the right class (0 is first), read back. */
 int bl_graph_metrics(struct bl_graph *graph, int n, struct blanch_metrics *metrics);
+/* The same in two parts: (n, 3) floats come when the device has computed them, see bl_mem_read_later. */
+int bl_graph_read_losses(struct bl_graph *graph, int n, float *losses, struct bl_event **event);
+struct blanch_metrics bl_metrics_of(const float *losses, int n);
+/* While on, the device judges the loss of training passes: where one is not finite, the updates enqueued behind it
+ * change no parameter, no state and no average, until it is turned off. Off at first: who updates has looked before. */
+int bl_graph_judge(struct bl_graph *graph, bool on);
 void bl_graph_touch(struct bl_graph *graph); // parameters were changed from outside
 /* Training passes made so far, what dropout's randomness is counted by, and updates made, which are fewer where a loss
  * was not finite. A resumed run sets them. */

@@ -85,6 +85,8 @@ struct bl_graph {
     uint64_t buffer_bytes;
     const struct bl_optimiser *optimiser; // NULL: none
     struct bl_mem *workspace;             // of an optimiser of matrices
+    struct bl_mem *skip;                  // an int: other than 0, updates change nothing; of a graph that has them
+    bool judges;                          // the loss sets it
     struct bl_plan plan;
     uint64_t version, seed, step, updates;
     float *metrics; // host copy of the loss's output

@@ -14,6 +14,7 @@ struct bl_update_span {
     int64_t count;            // floats
     int64_t rows, columns;    // of a matrix, row by row; else 0
     struct bl_mem *workspace; // of a matrix: as many floats as the table's workspace() says, or more
+    struct bl_mem *skip;      // an int: where it is not 0 when the device comes to it, value and states stay
 };
 
 struct bl_optimiser {

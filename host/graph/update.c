@@ -168,7 +168,8 @@ static int update_matrices(const struct bl_graph *graph, const struct blanch_upd
                                       .count = p->data.count,
                                       .rows = bl_param_rows(p),
                                       .columns = p->data.count / bl_param_rows(p),
-                                      .workspace = graph->workspace};
+                                      .workspace = graph->workspace,
+                                      .skip = graph->skip};
         for (int s = 0; s < optimiser->states; s++) span.state[s] = p->state[s].mem;
         const struct blanch_update own = update_of(p, update);
         code = optimiser->update(&span, &own, (int64_t)graph->updates);
@@ -189,8 +190,11 @@ int bl_graph_update(struct bl_graph *graph, const struct blanch_update *update) 
         const struct group *g = &graph->groups[i];
         const struct bl_optimiser *by = bl_param_optimiser(g->first);
         if (!is_updated(g) || by->rest) continue;
-        struct bl_update_span span = {
-            .dev = graph->dev, .value = g->data, .grad = g->grad, .count = (int64_t)(g->bytes / sizeof(float))};
+        struct bl_update_span span = {.dev = graph->dev,
+                                      .value = g->data,
+                                      .grad = g->grad,
+                                      .count = (int64_t)(g->bytes / sizeof(float)),
+                                      .skip = graph->skip};
         memcpy(span.state, g->state, sizeof span.state);
         const struct blanch_update own = update_of(g->first, update);
         code = by->update(&span, &own, (int64_t)graph->updates);

@@ -63,7 +63,8 @@ static int forward(struct bl_node *node, const struct bl_run *run) {
     int64_t classes = node->in[0]->c;
     return bl_launch(state->plain.forward, bl_share(node->dev, run->n, 64 * classes), BL_MEM(node->in[0]->mem),
                      BL_MEM(node->in[1]->mem), BL_MEM(node->out[0]->mem), BL_I32(run->n), BL_I32(classes),
-                     OF_LABELS(node, run));
+                     OF_LABELS(node, run), BL_MEM(run->skip ? run->skip : node->out[0]->mem),
+                     BL_I32(run->skip != NULL));
 }
 
 static int backward(struct bl_node *node, const struct bl_run *run) {

@@ -22,10 +22,11 @@ static int update(const struct bl_update_span *span, const struct blanch_update 
     int code = bl_kernel_get(span->dev, "adamw", "adamw", defines, BL_COUNT(defines), &kernel);
     if (code) return code;
     bl_update_passes(span, 7);
-    return bl_launch(
-        kernel, shape.range, BL_MEM(span->value), BL_MEM(span->grad), BL_MEM(span->state[0]), BL_MEM(span->state[1]),
-        BL_I64(span->count), BL_I32(shape.chunk), BL_F32(1 - lr * (double)u->weight_decay), BL_F32(b1), BL_F32(b2),
-        BL_F32(lr / (1 - pow(b1, (double)step))), BL_F32(1 / sqrt(1 - pow(b2, (double)step))), BL_F32(u->eps));
+    return bl_launch(kernel, shape.range, BL_MEM(span->value), BL_MEM(span->grad), BL_MEM(span->state[0]),
+                     BL_MEM(span->state[1]), BL_I64(span->count), BL_I32(shape.chunk),
+                     BL_F32(1 - lr * (double)u->weight_decay), BL_F32(b1), BL_F32(b2),
+                     BL_F32(lr / (1 - pow(b1, (double)step))), BL_F32(1 / sqrt(1 - pow(b2, (double)step))),
+                     BL_F32(u->eps), BL_MEM(span->skip));
 }
 
 const struct bl_optimiser bl_optimiser_adamw = {

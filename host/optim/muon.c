@@ -55,8 +55,9 @@ static int take_gradient(const struct bl_update_span *span, const struct layout 
     if (!code) code = kernel_of(span, "normalise", &normalise);
     if (!code) bl_update_passes(span, 4);
     if (!code)
-        code = bl_launch(gather, range, BL_MEM(span->grad), BL_MEM(span->state[0]), BL_MEM(span->workspace),
-                         BL_I64(l->sums), BL_SPREAD(spread), BL_F32(u->momentum), BL_I32(u->nesterov));
+        code =
+            bl_launch(gather, range, BL_MEM(span->grad), BL_MEM(span->state[0]), BL_MEM(span->workspace),
+                      BL_I64(l->sums), BL_SPREAD(spread), BL_F32(u->momentum), BL_I32(u->nesterov), BL_MEM(span->skip));
     if (!code) bl_update_passes(span, 2);
     if (!code) code = bl_launch(normalise, range, BL_MEM(span->workspace), BL_I64(l->sums), BL_SPREAD(spread));
     return code;
@@ -132,7 +133,7 @@ static int update(const struct bl_update_span *span, const struct blanch_update 
     bl_update_passes(span, 3);
     return bl_launch(apply, BL_ITEMS((size_t)spread.items), BL_MEM(span->value), BL_MEM(span->workspace),
                      BL_I64(l.x[ITERATIONS % 2]), BL_SPREAD(spread), BL_F32(1 - lr * (double)u->weight_decay),
-                     BL_F32(0.2 * lr * sqrt(longer)));
+                     BL_F32(0.2 * lr * sqrt(longer)), BL_MEM(span->skip));
 }
 
 const struct bl_optimiser bl_optimiser_muon = {

@@ -22,7 +22,7 @@ static int update(const struct bl_update_span *span, const struct blanch_update 
     bl_update_passes(span, 5);
     return bl_launch(kernel, shape.range, BL_MEM(span->value), BL_MEM(span->grad), BL_MEM(span->state[0]),
                      BL_I64(span->count), BL_I32(shape.chunk), BL_F32(u->lr), BL_F32(u->momentum),
-                     BL_F32(u->weight_decay));
+                     BL_F32(u->weight_decay), BL_MEM(span->skip));
 }
 
 static void decay(const struct blanch_update *u, double *value, double *state) {

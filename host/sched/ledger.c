@@ -32,10 +32,11 @@ void bl_ledger_free(struct bl_ledger *ledger) {
 
 /* --- recording ------------------------------------------------------------------------------ */
 
-void bl_ledger_begin(struct bl_ledger *ledger) {
+int bl_ledger_begin(struct bl_ledger *ledger) {
     bl_tag(ledger->dev, -1, BL_OTHER);
-    bl_record(ledger->dev, true);
+    int code = bl_record(ledger->dev, true);
     ledger->begin = ledger->loaded = bl_now();
+    return code;
 }
 
 void bl_ledger_loaded(struct bl_ledger *ledger) {
@@ -149,9 +150,9 @@ int bl_ledger_end(struct bl_ledger *ledger, double *wall_ms) {
     step->wall = last->end;
     book_spans(ledger, step);
     ledger->count++;
-done:
-    bl_record(ledger->dev, false);
-    return code;
+done:;
+    int ended = bl_record(ledger->dev, false);
+    return code ? code : ended;
 }
 
 /* --- looking -------------------------------------------------------------------------------- */

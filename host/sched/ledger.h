@@ -16,7 +16,7 @@ void bl_ledger_free(struct bl_ledger *ledger);
  * queue, takes the spans, books them. A command's time runs from the later of the previous command's end and its own
  * queueing to its end; where the device sat idle because the host was late, the gap is `wait` of the layer that was
  * late. The host's own time before the first command and after the last is `other`. wall_ms may be NULL. */
-void bl_ledger_begin(struct bl_ledger *ledger);
+int bl_ledger_begin(struct bl_ledger *ledger);
 void bl_ledger_loaded(struct bl_ledger *ledger);
 int bl_ledger_end(struct bl_ledger *ledger, double *wall_ms);
 

@@ -6,22 +6,10 @@
 #include "io/files.h"
 #include <inttypes.h>
 #include <math.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
 static const double checkpoint_seconds = 600; // at least this often, however long an epoch is
-
-static void tell(const struct run *run, enum bl_train_event event, const char *format, ...) BL_PRINTF(3, 4);
-static void tell(const struct run *run, enum bl_train_event event, const char *format, ...) {
-    char text[2400];
-    va_list arguments;
-    if (!run->o.listener) return;
-    va_start(arguments, format);
-    vsnprintf(text, sizeof text, format, arguments);
-    va_end(arguments);
-    run->o.listener(run->o.context, event, run->position.step, run->steps, text);
-}
 
 /* --- setting up ----------------------------------------------------------------------------- */
 
@@ -64,21 +52,6 @@ static int open_data(struct run *run) {
     return code ? code : bl_view_check(&run->view);
 }
 
-static int open_loader(struct run *run, struct bl_loader **loader) {
-    struct bl_loader_options options = {
-        .split = BL_TRAIN,
-        .view = run->view,
-        .batch = bl_network_largest_step(run->net),
-        .training = true,
-        .threads = run->o.workers,
-        .least = run->least,
-        .seed = run->o.network.seed,
-        .epoch = (uint64_t)(run->position.step / run->batches),
-        .first = (uint64_t)(run->position.step % run->batches),
-    };
-    return bl_loader_open(loader, run->data, &options);
-}
-
 static bool measures_engines(const struct run *run) {
     return run->o.tune && !run->o.resume;
 }
@@ -88,7 +61,7 @@ static bool measures_blocks(const struct run *run) {
 
 static int choose_blocks(struct run *run) {
     const struct bl_blocks_options options = {run->dev, run->data, &run->view, &run->o.network, run->budget};
-    tell(run, BL_TRAIN_DATA, "--block auto: steps with one block for all layers are measured");
+    bl_run_tell(run, BL_TRAIN_DATA, "--block auto: steps with one block for all layers are measured");
     int code = bl_blocks_choose(&run->blocks, &options);
     if (code) return code;
     bl_blocks_apply(&run->blocks, &run->o.network.nd);
@@ -110,8 +83,9 @@ static int find_blocks(struct run *run) {
 }
 
 static int open_session(struct run *run) {
-    struct bl_session_options options = {.ledger = true, .budget = run->budget, .budget_state = run->position.budget};
-    int code = open_loader(run, &options.loader);
+    struct bl_session_options options = {
+        .ledger = true, .ahead = true, .budget = run->budget, .budget_state = run->position.budget};
+    int code = bl_run_open_loader(run, &options.loader);
     return code ? code : bl_session_open(&run->session, run->net, &options);
 }
 
@@ -153,11 +127,6 @@ static int start_weights(struct run *run) {
     return code;
 }
 
-/* Of damaged images, and of what opening the data found. */
-static void tell_messages(const struct run *run) {
-    for (const char *message; (message = bl_dataset_message(run->data));) tell(run, BL_TRAIN_WARNING, "%s", message);
-}
-
 static void tell_data(const struct run *run) {
     static const char *const judges[] = {"the training images choose best.safetensors, as there are no others",
                                          "validation chooses best.safetensors",
@@ -165,12 +134,13 @@ static void tell_data(const struct run *run) {
     const enum bl_split judge = bl_dataset_judge(run->data);
     const bool unread = bl_dataset_unread(run->data, 0, &(uint32_t){0});
     char *found = bl_dataset_describe(run->data);
-    tell(run, unread ? BL_TRAIN_NOTICE : BL_TRAIN_DATA, "%s: %s; %s%s", run->o.data, found ? found : "", judges[judge],
-         judge == BL_VAL && bl_dataset_count(run->data, BL_TEST) ? ", test waits for the end" : "");
+    bl_run_tell(run, unread ? BL_TRAIN_NOTICE : BL_TRAIN_DATA, "%s: %s; %s%s", run->o.data, found ? found : "",
+                judges[judge],
+                judge == BL_VAL && bl_dataset_count(run->data, BL_TEST) ? ", test waits for the end" : "");
     free(found);
     if (run->data_changes && *run->data_changes)
-        tell(run, BL_TRAIN_WARNING, "%s has %s", run->o.data, run->data_changes);
-    tell_messages(run);
+        bl_run_tell(run, BL_TRAIN_WARNING, "%s has %s", run->o.data, run->data_changes);
+    bl_run_tell_messages(run);
 }
 
 static int set_up(struct run *run, const struct bl_train_options *options) {
@@ -219,15 +189,6 @@ static int tear_down(struct run *run, int code) {
 
 /* --- files ---------------------------------------------------------------------------------- */
 
-/* What there is to go on from. */
-static void say_kept(const struct run *run, char *text, size_t size) {
-    if (run->saved_step < 0)
-        snprintf(text, size, "no checkpoint was written yet");
-    else
-        snprintf(text, size, "the last checkpoint, %s/last.safetensors, is of step %" PRId64, run->o.out,
-                 run->saved_step);
-}
-
 static int save_checkpoint(struct run *run) {
     char kept[300];
     free(run->position.budget);
@@ -240,7 +201,7 @@ static int save_checkpoint(struct run *run) {
     run->saved = bl_now();
     if (!code) run->saved_step = run->position.step;
     if (code != BLANCH_EDIVERGED) return code;
-    say_kept(run, kept, sizeof kept);
+    bl_run_say_kept(run, kept, sizeof kept);
     return bl_fail(code, "after step %" PRId64 ", %s; %s; try a smaller --lr", run->position.step,
                    blanch_error_message(), kept);
 }
@@ -265,112 +226,6 @@ static int save_ledger(struct run *run) {
     free(ledger);
     free(trace);
     return code;
-}
-
-/* --- a step --------------------------------------------------------------------------------- */
-
-static int diverged(struct run *run, int count) {
-    const char *node = NULL, *what = NULL;
-    char where[200] = "", kept[300];
-    int code = bl_graph_find_nonfinite(run->net->graph, count, &node, &what);
-    if (code) return code;
-    if (node) snprintf(where, sizeof where, ", first seen in %s (%s)", node, what);
-    say_kept(run, kept, sizeof kept);
-    return bl_fail(BLANCH_EDIVERGED, "the loss is not finite at step %" PRId64 "%s; %s; try a smaller --lr",
-                   run->position.step + 1, where, kept);
-}
-
-/* Every record_every-th step of this process, and the last one of a shorter run. */
-static bool is_recorded(const struct run *run, int64_t made) {
-    int64_t last = run->position.step - made + 3 > run->steps ? run->steps - (run->position.step - made) - 1 : 2;
-    return made % run->o.record_every == last % run->o.record_every;
-}
-
-static void tell_checks(const struct run *run, const struct bl_stepped *stepped) {
-    const struct bl_validation *v = &stepped->validation;
-    tell_messages(run);
-    if (stepped->validated)
-        tell(run, BL_TRAIN_VALIDATED,
-             "step %" PRId64 ": %d layers agree with plain C, largest error %.1e in %s; %.1f s", run->position.step + 1,
-             v->layers, v->largest_error, v->largest_in, v->seconds);
-}
-
-/* A layer is warned of once. */
-static int warn_of(struct run *run, const struct bl_diagnosis *d) {
-    const size_t nodes = (size_t)bl_graph_nodes(run->net->graph);
-    if (!run->warned && !(run->warned = bl_calloc(nodes + 1, sizeof *run->warned))) return BLANCH_ENOMEM;
-    bool *warned = &run->warned[d->node->index];
-    if (d->trouble && !*warned)
-        tell(run, BL_TRAIN_WARNING,
-             "step %" PRId64 ", %s: %s (%" PRId64 " features, %" PRId64 " samples, condition %.1e, eps %.1e "
-             "of the variance); try %s",
-             run->position.step + 1, d->node->name, d->trouble, d->features, d->samples, d->condition, d->eps_share,
-             d->remedy);
-    *warned |= d->trouble != NULL;
-    return 0;
-}
-
-/* Every layer's whitening on this batch, before the step on it. */
-static int log_diagnoses(struct run *run, const struct bl_diagnosis *d, int count) {
-    int code = 0;
-    for (int i = 0; i < count && !code; i++) code = warn_of(run, &d[i]);
-    if (code) return code;
-    cJSON *line = bl_run_log_line("diagnose");
-    cJSON_AddNumberToObject(line, "step", (double)(run->position.step + 1));
-    cJSON_AddItemToObject(line, "layers", bl_diagnoses_json(d, count));
-    code = bl_json_line(run->log, line, run->log_path);
-    return code ? code : bl_run_tensorboard_diagnoses(run, d, count);
-}
-
-static int log_decision(struct run *run, struct bl_decision *decision) {
-    if (!decision->line) return 0;
-    cJSON *whole = bl_run_log_line("budget");
-    cJSON_AddNumberToObject(whole, "step", (double)run->position.step);
-    for (cJSON *item; (item = cJSON_DetachItemFromArray(decision->line, 0));)
-        cJSON_AddItemToObject(whole, item->string, item);
-    if (*decision->warning) tell(run, BL_TRAIN_WARNING, "%s", decision->warning);
-    int shown = bl_run_tensorboard_budget(run, whole), logged = bl_json_line(run->log, whole, run->log_path);
-    return logged ? logged : shown;
-}
-
-/* took: seconds, without checks and what is done for a budget. */
-static int book_step(struct run *run, const struct bl_stepped *stepped, float lr, double took) {
-    struct bl_position *p = &run->position;
-    int64_t epoch = p->step++ / run->batches + 1;
-    bl_metrics_add(&p->train, &stepped->metrics);
-    p->train_s += took + 1e-3 * stepped->budget_ms;
-    double rate = stepped->images / took;
-    run->rate = run->rate > 0 ? 0.9 * run->rate + 0.1 * rate : rate;
-    tell(run, BL_TRAIN_STEP, "epoch %" PRId64 ": loss %.3f, top-1 %.1f %%, %.0f images/s", epoch, p->train.loss,
-         bl_per_cent(p->train.top1, p->train.count), run->rate);
-    int code = bl_run_log_step(run, epoch, stepped->metrics.loss, lr, rate);
-    return code ? code : bl_run_tensorboard_step(run, &stepped->metrics, lr, rate);
-}
-
-/* made: steps that this process has done before. */
-static int one_step(struct run *run, int64_t made) {
-    struct blanch_update update = run->o.update;
-    update.lr = bl_schedule_lr(&run->schedule, run->position.step);
-    const struct bl_step wanted = {
-        .number = run->position.step + 1,
-        .update = &update,
-        .record = is_recorded(run, made),
-        .validate = run->o.validate && made % run->o.validate == 0,
-        .diagnose = run->o.diagnose && made % run->o.record_every == 0,
-    };
-    struct bl_stepped stepped;
-    double start = bl_now();
-    int code = bl_session_step(&run->session, &wanted, &stepped);
-    double took = bl_now() - start - 1e-3 * (stepped.checks_ms + stepped.budget_ms);
-    tell_checks(run, &stepped);
-    run->within = code && stepped.begun;
-    const bool stopped = code == BLANCH_EINTERRUPTED; // within a validation: the loop ends in its own way
-    if (!code && wanted.diagnose) code = log_diagnoses(run, stepped.diagnoses, stepped.diagnosed);
-    if (!code && !stepped.finite) code = diverged(run, stepped.batch.count);
-    if (!code) code = book_step(run, &stepped, update.lr, took);
-    if (!code) code = log_decision(run, &stepped.decision);
-    bl_stepped_release(&stepped);
-    return stopped ? 0 : code;
 }
 
 /* --- an epoch ------------------------------------------------------------------------------- */
@@ -405,7 +260,7 @@ static int judge_averages(struct run *run, struct blanch_metrics *held, double *
 static int check_evaluated(const struct run *run, const char *split, const struct blanch_metrics *of) {
     char kept[300];
     if (!is_over(run) || !of->count || isfinite(of->loss)) return 0;
-    say_kept(run, kept, sizeof kept);
+    bl_run_say_kept(run, kept, sizeof kept);
     return bl_fail(BLANCH_EDIVERGED,
                    "the %s loss at the end is not finite, though training was; %s; try a smaller --lr", split, kept);
 }
@@ -421,17 +276,18 @@ static int finish_epoch(struct run *run) {
     int code = 0;
     if (judge != BL_TRAIN) code = bl_network_test(run->net, run->data, judge, &run->view, &held, &seconds);
     if (!code && run->o.network.ema > 0) code = judge_averages(run, &ema, &more);
-    tell_messages(run);
+    bl_run_tell_messages(run);
     double train1 = bl_per_cent(p->train.top1, p->train.count), held1 = bl_per_cent(held.top1, held.count);
     if (code || (code = keep_best(run, held.count ? held1 : train1, &better)) || (code = save_ledger(run)) ||
         (code = bl_run_log_epoch(run, &held, &ema, seconds)) || (code = bl_run_tensorboard_epoch(run, &held, seconds)))
         return code;
     char averages[60] = "";
     if (ema.count) snprintf(averages, sizeof averages, "; ema top-1 %.2f %%", bl_per_cent(ema.top1, ema.count));
-    tell(run, BL_TRAIN_EPOCH,
-         "epoch %" PRId64 ": train loss %.4f, top-1 %.2f %%; %s loss %.4f, top-1 %.2f %%, top-5 %.2f %%%s; %.1f s",
-         p->epoch + 1, p->train.loss, train1, bl_split_name(judge == BL_VAL ? BL_VAL : BL_TEST), held.loss, held1,
-         bl_per_cent(held.top5, held.count), averages, p->train_s + seconds + more);
+    bl_run_tell(run, BL_TRAIN_EPOCH,
+                "epoch %" PRId64
+                ": train loss %.4f, top-1 %.2f %%; %s loss %.4f, top-1 %.2f %%, top-5 %.2f %%%s; %.1f s",
+                p->epoch + 1, p->train.loss, train1, bl_split_name(judge == BL_VAL ? BL_VAL : BL_TEST), held.loss,
+                held1, bl_per_cent(held.top5, held.count), averages, p->train_s + seconds + more);
     if (p->step >= (p->epoch + 1) * run->batches) {
         p->epoch++;
         p->train = (struct blanch_metrics){0};
@@ -463,14 +319,17 @@ static int loop(struct run *run) {
     int code = 0;
     run->saved = bl_now();
     while (!code) {
+        const bool stops = blanch_stop_requested();
+        if ((stops || bl_run_ends_epoch(run, bl_run_begun(run))) && (code = bl_run_settle(run, 0))) break;
         const bool over = is_over(run);
-        if (blanch_stop_requested()) return interrupted(run);
-        if (p->train.count && (over || p->step >= (p->epoch + 1) * run->batches)) {
+        if (stops) return interrupted(run);
+        if (p->train.count && (over || bl_run_ends_epoch(run, p->step))) {
             code = end_epoch(run);
             if (code == BLANCH_EINTERRUPTED) return interrupted(run);
         } else if (!over) {
-            code = one_step(run, made++);
-            if (!code && bl_now() - run->saved > checkpoint_seconds) code = save_checkpoint(run);
+            code = bl_run_step(run, made++);
+            if (!code && bl_now() - run->saved > checkpoint_seconds && !(code = bl_run_settle(run, 0)))
+                code = save_checkpoint(run);
         }
         if (over) break;
     }
@@ -491,16 +350,16 @@ static int test_at_end(struct run *run) {
     int code = !best ? BLANCH_ENOMEM : chosen ? bl_weights_load(run->net->graph, best) : 0;
     free(best);
     if (!code) code = bl_network_test(run->net, run->data, BL_TEST, &run->view, &test, &seconds);
-    tell_messages(run);
+    bl_run_tell_messages(run);
     if (code == BLANCH_EINTERRUPTED)
         return bl_fail(code, "interrupted in the test at the end; `blanch train --resume --out %s` repeats it",
                        run->o.out);
     if (!code) code = bl_run_log_test(run, chosen ? "best" : "last", &test, seconds);
     if (!code) code = bl_run_tensorboard_test(run, &test);
     if (!code)
-        tell(run, BL_TRAIN_EPOCH, "test, with the %s weights: loss %.4f, top-1 %.2f %%, top-5 %.2f %%; %.1f s",
-             chosen ? "best" : "last", test.loss, bl_per_cent(test.top1, test.count),
-             bl_per_cent(test.top5, test.count), seconds);
+        bl_run_tell(run, BL_TRAIN_EPOCH, "test, with the %s weights: loss %.4f, top-1 %.2f %%, top-5 %.2f %%; %.1f s",
+                    chosen ? "best" : "last", test.loss, bl_per_cent(test.top1, test.count),
+                    bl_per_cent(test.top5, test.count), seconds);
     return code ? code : check_evaluated(run, bl_split_name(BL_TEST), &test);
 }
 
@@ -509,8 +368,9 @@ static int test_at_end(struct run *run) {
 static int keep_steps(struct run *run, int code) {
     char kept[300] = "", *message = bl_strdup(blanch_error_message());
     if (!message) return code;
+    while (run->session.ahead) bl_run_settle(run, 0); // steps that the weights have in them are counted
     if (run->saved_step != run->position.step && save_checkpoint(run))
-        say_kept(run, kept, sizeof kept);
+        bl_run_say_kept(run, kept, sizeof kept);
     else
         snprintf(kept, sizeof kept, "the checkpoint is of step %" PRId64 "%s", run->position.step,
                  run->within ? ", with a part of the step that failed" : "");
@@ -525,10 +385,10 @@ static void tell_model(const struct run *run) {
     const struct bl_network_options *o = &run->net->options;
     char changes[400];
     bl_model_changes(run->model, o->channels, o->classes, changes, sizeof changes);
-    if (*changes) tell(run, BL_TRAIN_STARTED, "%s", changes);
+    if (*changes) bl_run_tell(run, BL_TRAIN_STARTED, "%s", changes);
     if (run->model->value_count && !run->o.resume && !run->o.init)
-        tell(run, BL_TRAIN_STARTED, "%d of the network's %d parameters and buffers begin with the file's values",
-             run->net->taken, bl_graph_params(run->net->graph));
+        bl_run_tell(run, BL_TRAIN_STARTED, "%d of the network's %d parameters and buffers begin with the file's values",
+                    run->net->taken, bl_graph_params(run->net->graph));
 }
 
 static void tell_start(const struct run *run) {
@@ -539,23 +399,27 @@ static void tell_start(const struct run *run) {
     if (last && last < run->least)
         snprintf(dropped, sizeof dropped, "; the last batch of an epoch, of %d, is left out: %s", last,
                  run->o.drop_last ? "--drop-last" : "batch norm takes more than one value per channel");
-    tell(run, *dropped && !run->o.drop_last ? BL_TRAIN_NOTICE : BL_TRAIN_STARTED,
-         "%s (%s), %s-%s, batch %d%s, %" PRId64 " steps%s%s", info->name, info->platform_name, run->net->model->name,
-         run->o.norm, run->o.network.batch, times, run->steps, run->position.step ? ", resumed" : "", dropped);
+    bl_run_tell(run, *dropped && !run->o.drop_last ? BL_TRAIN_NOTICE : BL_TRAIN_STARTED,
+                "%s (%s), %s-%s, batch %d%s, %" PRId64 " steps%s%s", info->name, info->platform_name,
+                run->net->model->name, run->o.norm, run->o.network.batch, times, run->steps,
+                run->position.step ? ", resumed" : "", dropped);
     tell_model(run);
     if (!run->o.resume && run->o.normalise && !strcmp(run->o.normalise, "weights"))
-        tell(run, BL_TRAIN_STARTED, "images are normalised as %s says; --normalise NAME takes others", run->o.init);
+        bl_run_tell(run, BL_TRAIN_STARTED, "images are normalised as %s says; --normalise NAME takes others",
+                    run->o.init);
     if (run->aside)
-        tell(run, BL_TRAIN_WARNING, "%s holds no checkpoint yet: the run begins anew; its former log is log.%d.jsonl",
-             run->o.out, run->aside);
+        bl_run_tell(run, BL_TRAIN_WARNING,
+                    "%s holds no checkpoint yet: the run begins anew; its former log is log.%d.jsonl", run->o.out,
+                    run->aside);
     if (run->lock.unsupported)
-        tell(run, BL_TRAIN_WARNING, "%s is on a file system without locks: no other process may use it meanwhile",
-             run->o.out);
+        bl_run_tell(run, BL_TRAIN_WARNING,
+                    "%s is on a file system without locks: no other process may use it meanwhile", run->o.out);
     if (run->session.overhead && run->steps <= BL_BUDGET_WARMUP)
-        tell(run, BL_TRAIN_WARNING,
-             "--overhead-budget saves nothing here: the first %d steps refresh every layer, and the next %d measure",
-             BL_BUDGET_ALL, BL_BUDGET_WARMUP - BL_BUDGET_ALL);
-    if (run->o.validate) tell(run, BL_TRAIN_WARNING, "validation recomputes layers in plain C: slow");
+        bl_run_tell(
+            run, BL_TRAIN_WARNING,
+            "--overhead-budget saves nothing here: the first %d steps refresh every layer, and the next %d measure",
+            BL_BUDGET_ALL, BL_BUDGET_WARMUP - BL_BUDGET_ALL);
+    if (run->o.validate) bl_run_tell(run, BL_TRAIN_WARNING, "validation recomputes layers in plain C: slow");
 }
 
 static int check_expected(const struct run *run) {
@@ -571,7 +435,7 @@ int bl_train(const struct bl_train_options *options) {
     if (!code) code = bl_run_log_blocks(&run);
     if (!code) {
         if (!speaks_early(&run)) tell_data(&run);
-        if (*run.blocks.summary) tell(&run, BL_TRAIN_DATA, "%s", run.blocks.summary);
+        if (*run.blocks.summary) bl_run_tell(&run, BL_TRAIN_DATA, "%s", run.blocks.summary);
         tell_start(&run);
         code = loop(&run);
         if (code && code != BLANCH_EINTERRUPTED && code != BLANCH_EDIVERGED && run.position.step)
@@ -579,8 +443,8 @@ int bl_train(const struct bl_train_options *options) {
     }
     if (!code) code = test_at_end(&run);
     if (!code)
-        tell(&run, BL_TRAIN_DONE, "done: %" PRId64 " steps%s, best top-1 %.2f %%", run.position.step,
-             run.position.step < run.steps ? ", stopped early" : "", run.position.best_top1);
+        bl_run_tell(&run, BL_TRAIN_DONE, "done: %" PRId64 " steps%s, best top-1 %.2f %%", run.position.step,
+                    run.position.step < run.steps ? ", stopped early" : "", run.position.best_top1);
     if (!code) code = check_expected(&run);
     return tear_down(&run, code);
 }

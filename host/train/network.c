@@ -416,17 +416,40 @@ static int check_batch(const struct blanch_network *net, const struct bl_batch *
     return 0;
 }
 
-static int upload(struct blanch_network *net, const struct bl_batch *batch) {
-    struct blanch_tensor *labels = bl_graph_labels(net->graph);
+int bl_network_stage(struct blanch_network *net, struct bl_stage **stage) {
+    const struct blanch_tensor *inputs[] = {bl_graph_in(net->graph), bl_graph_labels(net->graph),
+                                            bl_graph_others(net->graph)};
+    size_t bytes = 0;
+    for (int i = 0; i < BL_COUNT(inputs); i++)
+        if (inputs[i]) bytes += bl_tensor_bytes(inputs[i]) + bl_mem_align(net->dev);
+    return bl_stage_create(net->dev, bytes, stage);
+}
+
+int bl_network_upload(struct blanch_network *net, const struct bl_batch *batch, struct bl_stage *stage,
+                      struct bl_event **event) {
+    const struct blanch_tensor *labels = bl_graph_labels(net->graph), *others = bl_graph_others(net->graph);
+    struct blanch_tensor *images = bl_graph_in(net->graph);
+    const bool mixed = others && batch->others;
+    const size_t count = (size_t)batch->count;
+    struct bl_upload uploads[3];
+    int parts = 0, code = 0;
     bl_tag(net->dev, -1, BL_LOAD);
-    int code = bl_tensor_write_nhwc(bl_graph_in(net->graph), batch->count, batch->images);
-    if (!code && labels && batch->labels)
-        code = bl_mem_write(labels->mem, 0, (size_t)batch->count * bl_type_bytes(labels->type), batch->labels);
-    const bool mixed = bl_graph_others(net->graph) && batch->others;
-    if (!code && mixed)
-        code = bl_mem_write(bl_graph_others(net->graph)->mem, 0, (size_t)batch->count * sizeof(int32_t), batch->others);
     bl_graph_share_labels(net->graph, mixed ? batch->share : 1);
-    return code;
+    if (images->type == BL_F32)
+        uploads[parts++] =
+            (struct bl_upload){images->mem, batch->images, bl_tensor_bytes(images) / (size_t)images->n * count};
+    else
+        code = bl_tensor_write_nhwc(images, batch->count, batch->images); // narrowed, and waited for
+    if (labels && batch->labels)
+        uploads[parts++] = (struct bl_upload){labels->mem, batch->labels, count * bl_type_bytes(labels->type)};
+    if (mixed) uploads[parts++] = (struct bl_upload){others->mem, batch->others, count * sizeof(int32_t)};
+    return code ? code : bl_stage_upload(stage, net->dev, uploads, parts, event);
+}
+
+static int upload(struct blanch_network *net, const struct bl_batch *batch) {
+    struct bl_event *event = NULL, **const events[] = {&event};
+    int code = bl_network_upload(net, batch, NULL, &event), ended = bl_await(net->dev, events, 1);
+    return code ? code : ended;
 }
 
 int bl_network_check_batch(const struct blanch_network *net, const struct bl_batch *batch) {

@@ -40,6 +40,7 @@ struct run {
     char *log_path;
     char spec[256];     // of the device, where none was given
     double rate;        // images a second, smoothed
+    double took;        // the last step, seconds
     double saved;       // bl_now() of the last checkpoint
     int64_t saved_step; // of which the last checkpoint is; -1: there is none
     bool within;        // the step after `position` was begun on the device, and has failed
@@ -83,6 +84,18 @@ int bl_run_log_epoch(struct run *run, const struct blanch_metrics *judged, const
 int bl_run_log_test(struct run *run, const char *weights, const struct blanch_metrics *test, double test_s);
 double bl_per_cent(int part, int count);
 
+/* To the run's listener. */
+void bl_run_tell(const struct run *run, enum bl_train_event event, const char *format, ...) BL_PRINTF(3, 4);
+void bl_run_tell_messages(const struct run *run); // of damaged images, and of what opening the data found
+void bl_run_say_kept(const struct run *run, char *text, size_t size); // what there is to go on from
+
+int bl_run_open_loader(const struct run *run, struct bl_loader **loader); // its first batch: of the step that follows
+/* A step, begun at least; made: steps that this process has begun before. Up to two are on the device and not told of:
+ * position is behind them. */
+int bl_run_step(struct run *run, int64_t made);
+int bl_run_settle(struct run *run, int most);                // waits until there are no more of them
+int64_t bl_run_begun(const struct run *run);                 // steps, those included
+bool bl_run_ends_epoch(const struct run *run, int64_t step); // that step, or the run
 /* After an epoch, from 1: its weights, where they are to be saved. */
 int bl_run_keep_epoch(const struct run *run, int64_t epoch);
 

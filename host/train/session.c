@@ -4,23 +4,6 @@
 #include <math.h>
 #include <stdlib.h>
 
-int bl_session_open(struct bl_session *s, struct blanch_network *net, const struct bl_session_options *options) {
-    *s = (struct bl_session){.net = net, .loader = options->loader};
-    struct bl_baseline own = {0};
-    int code = options->ledger ? bl_ledger_create(&s->ledger, net->graph) : 0;
-    if (code || options->budget < 0) return code;
-    if (!options->baseline && (code = bl_baseline_open(&own, net))) return code;
-    const struct bl_baseline *baseline = options->baseline ? options->baseline : &own;
-    return bl_overhead_open(&s->overhead, net->graph, options->budget, baseline, options->budget_state);
-}
-
-void bl_session_close(struct bl_session *s) {
-    bl_loader_close(s->loader);
-    bl_overhead_close(s->overhead);
-    bl_ledger_free(s->ledger);
-    *s = (struct bl_session){0};
-}
-
 void bl_stepped_release(struct bl_stepped *stepped) {
     free(stepped->diagnoses);
     cJSON_Delete(stepped->decision.line);
@@ -103,52 +86,100 @@ static int weigh(struct bl_session *s, const struct bl_batch *batch, double *tot
     return code;
 }
 
-/* A forward and a backward pass; the loss is what its images have in that of the step. */
-static int pass(struct bl_session *s, const struct bl_batch *part, bool straight, double total,
-                struct blanch_metrics *metrics) {
-    struct bl_graph *graph = s->net->graph;
-    int code = bl_network_load(s->net, part);
-    if (!code)
-        code = straight ? bl_graph_forward_to_update(graph, part->count) : bl_graph_forward(graph, part->count, true);
-    if (!code) code = bl_graph_backward(graph, part->count);
-    if (!code) code = bl_network_metrics(s->net, part->count, metrics);
-    if (total > 0) metrics->loss *= part->count / total;
-    return code;
+/* --- flights -------------------------------------------------------------------------------------- */
+
+/* One wait for all batches that the device still reads, and for a step's losses. */
+static int wait_for(struct bl_session *s, struct bl_flight *flight) {
+    struct bl_event **events[BL_MOST_AHEAD + 1];
+    int count = 0;
+    if (flight) events[count++] = &flight->read;
+    for (int i = 0; i < BL_MOST_AHEAD; i++) events[count++] = &s->flight[i].uploaded;
+    return bl_await(s->net->dev, events, count);
 }
 
-/* In parts that the network takes, of about the same size. */
-static int pass_parts(struct bl_session *s, int parts, double total, struct bl_stepped *out) {
+/* Whatever comes of it: the message stays that of an error before. */
+static void wait_out(struct bl_session *s, struct bl_flight *flight) {
+    char *message = bl_strdup(blanch_error_message());
+    if (wait_for(s, flight) && message) bl_fail(BLANCH_EDEVICE, "%s", message);
+    free(message);
+}
+
+static void give_up(struct bl_session *s) {
+    for (int i = 0; i < BL_MOST_AHEAD; i++) wait_out(s, &s->flight[i]);
+    s->ahead = 0;
+}
+
+/* With room for a step's losses. */
+static int next_flight(struct bl_session *s, struct bl_flight **flight) {
+    struct bl_flight *f = *flight = &s->flight[(s->first + s->ahead) % BL_MOST_AHEAD];
+    float *losses = f->losses;
+    if (!losses) losses = bl_calloc(3 * (size_t)bl_network_largest_step(s->net), sizeof *losses);
+    *f = (struct bl_flight){.losses = losses};
+    return losses ? 0 : BLANCH_ENOMEM;
+}
+
+/* --- forward, backward, update -------------------------------------------------------------------- */
+
+static void part_bounds(const struct bl_flight *f, int p, int parts, int *first, int *count) {
+    const int64_t images = f->out.batch.count;
+    *first = (int)(images * p / parts);
+    *count = (int)(images * (p + 1) / parts) - *first;
+}
+
+/* A forward and a backward pass, in parts that the network takes, of about the same size. */
+static int enqueue_passes(struct bl_session *s, struct bl_flight *f, bool straight) {
     struct bl_graph *graph = s->net->graph;
-    const int count = out->batch.count;
+    const int parts = parts_of(s, &f->out.batch);
     int code = 0;
     for (int p = 0; p < parts && !code; p++) {
-        const int first = (int)((int64_t)count * p / parts), end = (int)((int64_t)count * (p + 1) / parts);
-        const struct bl_batch part = part_of(s->net, &out->batch, first, end - first);
-        struct blanch_metrics metrics = {0};
-        bl_graph_begin_part(graph, p, first);
-        code = pass(s, &part, false, total, &metrics);
-        if (!code) code = bl_graph_end_part(graph, p, parts);
-        out->metrics.loss += metrics.loss, out->metrics.count += metrics.count;
-        out->metrics.top1 += metrics.top1, out->metrics.top5 += metrics.top5;
+        int first, count;
+        part_bounds(f, p, parts, &first, &count);
+        const struct bl_batch part = part_of(s->net, &f->out.batch, first, count);
+        if (parts > 1) bl_graph_begin_part(graph, p, first);
+        code = bl_network_upload(s->net, &part, s->stage, &f->uploaded);
+        if (!code)
+            code = straight && parts == 1 ? bl_graph_forward_to_update(graph, count)
+                                          : bl_graph_forward(graph, count, true);
+        if (!code) code = bl_graph_backward(graph, count);
+        bl_tag(s->net->dev, -1, BL_LOSS);
+        if (!code) code = bl_graph_read_losses(graph, count, f->losses + 3 * (size_t)first, &f->read);
+        if (!code && parts > 1) code = bl_graph_end_part(graph, p, parts);
     }
-    bl_graph_begin_part(graph, 0, 0);
+    if (parts > 1) bl_graph_begin_part(graph, 0, 0);
     return code;
 }
 
-/* A loss that is not finite skips the update, so that the parameters stay what they were before it. */
-static int compute(struct bl_session *s, const struct blanch_update *update, struct bl_stepped *out) {
+/* The losses are there. Each part's is what its images have in that of the step. */
+static int judge(struct bl_session *s, struct bl_flight *f) {
+    const int parts = parts_of(s, &f->out.batch);
+    struct blanch_metrics *sum = &f->out.metrics;
+    for (int p = 0; p < parts; p++) {
+        int first, count;
+        part_bounds(f, p, parts, &first, &count);
+        struct blanch_metrics metrics = bl_metrics_of(f->losses + 3 * (size_t)first, count);
+        if (f->total > 0) metrics.loss *= count / f->total;
+        sum->loss += metrics.loss, sum->count += metrics.count;
+        sum->top1 += metrics.top1, sum->top5 += metrics.top5;
+    }
+    return judge_loss(s->net->graph, &f->out);
+}
+
+/* A loss that is not finite skips the update, so that the parameters stay what they were before it: here, or, of a step
+ * that runs ahead, on the device. */
+static int compute(struct bl_session *s, const struct bl_step *wanted, struct bl_flight *f) {
     struct bl_graph *graph = s->net->graph;
+    const struct blanch_update *update = wanted->update;
     const bool straight = update && !(update->clip_grad_norm > 0); // else gradients are looked at on the way
-    const int parts = parts_of(s, &out->batch);
-    double total;
-    int code = weigh(s, &out->batch, &total);
-    bl_graph_weigh_batch(graph, total);
-    if (!code)
-        code = parts > 1 ? pass_parts(s, parts, total, out) : pass(s, &out->batch, straight, total, &out->metrics);
+    int code = weigh(s, &f->out.batch, &f->total);
+    bl_graph_weigh_batch(graph, f->total);
+    if (!code) code = bl_graph_judge(graph, wanted->ahead);
+    if (!code) code = enqueue_passes(s, f, straight);
     bl_graph_weigh_batch(graph, 0);
-    if (!code) code = judge_loss(graph, out);
-    if (code) return code;
-    return out->finite && update ? bl_graph_update(graph, update) : 0;
+    f->counts = bl_graph_counts(graph);
+    if (!code && !wanted->ahead && !(code = wait_for(s, f))) code = judge(s, f);
+    if (code || !update || !(wanted->ahead || f->out.finite)) return code;
+    code = bl_graph_update(graph, update);
+    return code || !wanted->ahead ? code : bl_flush(s->net->dev);
 }
 
 static int account(struct bl_session *s, const struct bl_ledger *ledger, struct bl_stepped *out) {
@@ -158,27 +189,114 @@ static int account(struct bl_session *s, const struct bl_ledger *ledger, struct 
     return code;
 }
 
-int bl_session_step(struct bl_session *s, const struct bl_step *wanted, struct bl_stepped *out) {
-    *out = (struct bl_stepped){0};
-    int code = wanted->batch ? bl_network_check_batch(s->net, wanted->batch) : 0;
-    if (code) return code;
-    struct bl_ledger *ledger = begin(s, wanted);
-    double start = bl_now();
-    if (ledger) bl_ledger_begin(ledger);
+/* All that the host does; where it fails nothing of the step is under way any more. */
+static int make_step(struct bl_session *s, const struct bl_step *wanted, struct bl_ledger *ledger,
+                     struct bl_flight *f) {
+    struct bl_stepped *out = &f->out;
+    int code = 0;
     if (wanted->batch)
         out->batch = *wanted->batch;
-    else
+    else if (!(code = wait_for(s, NULL))) // whose memory the next batch takes
         code = next_batch(s, &out->batch);
     if (ledger) bl_ledger_loaded(ledger);
-    out->load_ms = 1e3 * (bl_now() - start);
+    out->load_ms = 1e3 * (bl_now() - f->start);
     if (!code) code = count_images(s->net->graph, out);
     if (!code) code = check(s, wanted, out);
-    out->checks_ms = 1e3 * (bl_now() - start) - out->load_ms;
+    out->checks_ms = 1e3 * (bl_now() - f->start) - out->load_ms;
     out->begun = !code;
-    if (!code) code = compute(s, wanted->update, out);
+    if (!code) code = compute(s, wanted, f);
+    if (code) wait_out(s, f);
+    return code;
+}
+
+bool bl_session_may_run_ahead(const struct bl_session *s, const struct bl_step *wanted) {
+    return wanted->update && !wanted->validate && !wanted->diagnose && !wanted->record && !s->overhead &&
+           !bl_graph_collectives(s->net->graph);
+}
+
+static int step_at_once(struct bl_session *s, const struct bl_step *wanted, struct bl_flight *f) {
+    struct bl_stepped *out = &f->out;
+    struct bl_ledger *ledger = begin(s, wanted);
+    int code = ledger ? bl_ledger_begin(ledger) : 0;
+    if (code) return code;
+    f->start = bl_now();
+    code = make_step(s, wanted, ledger, f);
     if (!code && !ledger && wanted->finish) code = bl_finish(s->net->dev);
-    out->wall_ms = 1e3 * (bl_now() - start) - out->checks_ms;
-    int ended = ledger ? bl_ledger_end(ledger, &out->wall_ms) : 0;
+    out->wall_ms = 1e3 * (bl_now() - f->start) - out->checks_ms;
+    const int ended = ledger ? bl_ledger_end(ledger, &out->wall_ms) : 0;
+    s->settled = bl_now();
     if (code || ended) return code ? code : ended;
     return s->overhead && out->finite ? account(s, ledger, out) : 0;
+}
+
+int bl_session_step(struct bl_session *s, const struct bl_step *wanted, struct bl_stepped *out) {
+    struct bl_flight *f;
+    *out = (struct bl_stepped){0};
+    int code = wanted->batch ? bl_network_check_batch(s->net, wanted->batch) : 0;
+    if (code || (code = next_flight(s, &f))) return code;
+    f->start = bl_now();
+    code = wanted->ahead ? make_step(s, wanted, NULL, f) : step_at_once(s, wanted, f);
+    *out = f->out;
+    s->ahead += wanted->ahead && !code;
+    return code;
+}
+
+/* What failed, or was not finite, ends those behind it; what they have counted on the host is undone. */
+int bl_session_settle(struct bl_session *s, struct bl_stepped *out) {
+    struct bl_flight *f = &s->flight[s->first];
+    int code = wait_for(s, f);
+    if (!code) code = judge(s, f);
+    const double now = bl_now();
+    f->out.wall_ms = 1e3 * (now - (f->start > s->settled ? f->start : s->settled));
+    s->settled = now;
+    *out = f->out;
+    s->first = (s->first + 1) % BL_MOST_AHEAD;
+    s->ahead--;
+    if (!code && out->finite) return 0;
+    give_up(s);
+    bl_graph_set_counts(s->net->graph, f->counts);
+    const int ended = bl_graph_judge(s->net->graph, false);
+    return code ? code : ended;
+}
+
+int bl_session_find_nonfinite(struct bl_session *s, const struct bl_batch *batch, const char **node,
+                              const char **what) {
+    struct bl_graph *graph = s->net->graph;
+    const int parts = parts_of(s, batch);
+    int code = 0;
+    *node = NULL;
+    for (int p = 0; p < parts && !*node && !code; p++) {
+        const struct bl_flight whole = {.out.batch = *batch};
+        int first, count;
+        part_bounds(&whole, p, parts, &first, &count);
+        const struct bl_batch part = part_of(s->net, batch, first, count);
+        if (parts > 1) bl_graph_begin_part(graph, p, first);
+        code = bl_network_load(s->net, &part);
+        if (!code) code = bl_graph_find_nonfinite(graph, count, node, what);
+    }
+    if (parts > 1) bl_graph_begin_part(graph, 0, 0);
+    return code;
+}
+
+/* --- the session ---------------------------------------------------------------------------------- */
+
+int bl_session_open(struct bl_session *s, struct blanch_network *net, const struct bl_session_options *options) {
+    *s = (struct bl_session){.net = net, .loader = options->loader};
+    struct bl_baseline own = {0};
+    int code = options->ledger ? bl_ledger_create(&s->ledger, net->graph) : 0;
+    if (!code && options->ahead) code = bl_network_stage(net, &s->stage);
+    if (code || options->budget < 0) return code;
+    if (!options->baseline && (code = bl_baseline_open(&own, net))) return code;
+    const struct bl_baseline *baseline = options->baseline ? options->baseline : &own;
+    return bl_overhead_open(&s->overhead, net->graph, options->budget, baseline, options->budget_state);
+}
+
+void bl_session_close(struct bl_session *s) {
+    if (s->net) give_up(s);
+    for (int i = 0; i < BL_MOST_AHEAD; i++) free(s->flight[i].losses);
+    bl_stage_free(s->stage);
+    bl_loader_close(s->loader);
+    bl_overhead_close(s->overhead);
+    bl_ledger_free(s->ledger);
+    *s = (struct bl_session){0};
 }

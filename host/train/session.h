@@ -11,15 +11,46 @@
 struct bl_session_options {
     struct bl_loader *loader; // owned from now on, also where opening fails; NULL: every step is given a batch
     bool ledger;              // steps can be recorded
+    bool ahead;               // steps may run ahead
     double budget;            // of ND over batch norm: 0.2 for 20 %; negative: none
     const struct bl_baseline *baseline; // of the budget; NULL: a network of its own
     const char *budget_state;           // of a checkpoint (bl_overhead_save), or NULL
+};
+/* What came out of a step. */
+struct bl_stepped {
+    struct bl_batch batch; // valid until the next step
+    int images;            // of the whole batch, on all ranks
+    struct blanch_metrics metrics;
+    bool begun;                // on the device: what fails from now on may have changed running buffers and parameters
+    bool finite;               // the loss; where it is not, nothing was updated
+    double load_ms, checks_ms; // until the batch was there; of validation and diagnosis
+    double wall_ms;            // loading included, checks left out; of a recorded step, as its ledger measured it; of
+                               // one that ran ahead, since the step before it was settled
+    double budget_ms;          // of measuring and deciding for the budget, after that
+    bool validated;
+    struct bl_validation validation;
+    struct bl_diagnosis *diagnoses; // by layer
+    int diagnosed;
+    struct bl_decision decision; // the budget's, where it made one
+};
+enum { BL_MOST_AHEAD = 2 }; // steps that a device is given at once
+/* A step that was begun, until its losses are there. */
+struct bl_flight {
+    struct bl_stepped out;
+    float *losses; // (images, 3), of the device's memory
+    struct bl_event *uploaded, *read;
+    double start, total;     // bl_now(); what the losses are divided by, or 0
+    struct bl_counts counts; // before its update
 };
 struct bl_session {
     struct blanch_network *net; // the caller's
     struct bl_loader *loader;
     struct bl_ledger *ledger;     // of the steps that were asked to be recorded; NULL: none are
     struct bl_overhead *overhead; // NULL: no budget
+    struct bl_stage *stage;       // of uploads; NULL: none
+    struct bl_flight flight[BL_MOST_AHEAD];
+    int first, ahead; // of the flights: the oldest, and how many there are
+    double settled;   // when the last step ended, bl_now()
 };
 /* With a budget, net was built with nd.refresh = BL_REFRESH_SCHEDULED. What fails is left to bl_session_close. */
 int bl_session_open(struct bl_session *session, struct blanch_network *net, const struct bl_session_options *options);
@@ -34,26 +65,22 @@ struct bl_step {
     bool validate;                      // bl_network_validate before it
     bool diagnose;                      // bl_diagnose before it
     bool finish;                        // ends when the device has: wall_ms is of the whole step
-};
-/* What came out of it. */
-struct bl_stepped {
-    struct bl_batch batch; // valid until the next step
-    int images;            // of the whole batch, on all ranks
-    struct blanch_metrics metrics;
-    bool begun;                // on the device: what fails from now on may have changed running buffers and parameters
-    bool finite;               // the loss; where it is not, nothing was updated
-    double load_ms, checks_ms; // until the batch was there; of validation and diagnosis
-    double wall_ms;            // loading included, checks left out; of a recorded step, as its ledger measured it
-    double budget_ms;          // of measuring and deciding for the budget, after that
-    bool validated;
-    struct bl_validation validation;
-    struct bl_diagnosis *diagnoses; // by layer
-    int diagnosed;
-    struct bl_decision decision; // the budget's, where it made one
+    bool ahead;                         // see below; of a session whose steps may, with an update
 };
 /* The batch, checks, forward, backward, update, and the budget's account. A batch that is refused is no step. What came
- * out is there up to the failure, and is released by bl_stepped_release. */
+ * out is there up to the failure, and is released by bl_stepped_release.
+ * A step that runs ahead, on the loader's next batch, is enqueued, update included, and not waited for: the device
+ * skips the update where the loss is not finite, and bl_session_settle tells what came out. Up to BL_MOST_AHEAD are not
+ * settled, others begin when all are. Neither validated, diagnosed nor recorded, without budget or other ranks. */
 int bl_session_step(struct bl_session *session, const struct bl_step *wanted, struct bl_stepped *stepped);
+/* Waits for the oldest of them, once, and for the uploads of all. Where its loss was not finite, or something failed,
+ * the later ones are given up: parameters are those before it, running statistics have seen what came after it too. */
+int bl_session_settle(struct bl_session *session, struct bl_stepped *stepped);
+/* Whether a step of these wishes may run ahead. */
+bool bl_session_may_run_ahead(const struct bl_session *session, const struct bl_step *wanted);
 void bl_stepped_release(struct bl_stepped *stepped);
+/* Of a step on this batch whose loss was not finite: what was so first, as bl_graph_find_nonfinite. */
+int bl_session_find_nonfinite(struct bl_session *session, const struct bl_batch *batch, const char **node,
+                              const char **what);
 
 #endif

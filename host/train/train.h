@@ -59,6 +59,11 @@ int bl_network_largest_step(const struct blanch_network *net);
 int bl_network_check_batch(const struct blanch_network *net, const struct bl_batch *batch);
 /* Puts a labelled batch (NHWC, of a loader) on the device. A training step is made by bl_session_step. */
 int bl_network_load(struct blanch_network *net, const struct bl_batch *batch);
+/* The same, not waited for: the batch is read until the event (bl_stage_upload). Its labels were checked. */
+int bl_network_upload(struct blanch_network *net, const struct bl_batch *batch, struct bl_stage *stage,
+                      struct bl_event **event);
+/* A stage for that; *stage NULL where writes in queue order are as good. */
+int bl_network_stage(struct blanch_network *net, struct bl_stage **stage);
 /* Reads back what the loss says of the count images that went forward. */
 int bl_network_metrics(struct blanch_network *net, int count, struct blanch_metrics *metrics);
 /* Recomputes the layers of the step that would follow (named `step` in errors) in plain C and compares: outputs and

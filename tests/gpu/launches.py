@@ -125,6 +125,85 @@ def test_launches_of_a_step():
             check(min(sizes) > 1, '%s on %s: %d groups of one item' % (norm, device, sizes.count(1)))
 
 
+def train(device, *more):
+    """The log of a run of 12 steps of 16 images, and what it says of each launch's queue: whether times are kept."""
+    out = os.path.join(HOME.name, 'run-%d' % len(made))
+    folder, _ = blanch(device, 'train', '--model', 'smallcnn', '--norm', 'bn', '--data', 'synthetic:3x32x32:10',
+                       '--out', out, '--batch', '16', '--steps', '12', '--no-tune', *more)
+    log = record.read_log(folder)
+    check(not any(line['op'] == 'error' for line in log), 'OpenCL refuses a call')
+    return log, {line['queue'] for line in log if line['op'] == 'queue' and line['times']}
+
+
+def losses(log, images=16):
+    """Where the losses of steps are read."""
+    return [place for place, line in enumerate(log) if line['op'] == 'read' and line['bytes'] == 12 * images]
+
+
+def test_a_step_waits_once():
+    """For its losses, and with them for what it has read of the host's memory."""
+    for device in NVIDIA, AMD:
+        for norm in 'bn', 'nd':
+            _, lines, _ = record.checked_step(bench(device, 'resnet18', norm)[0])
+            check(record.waits(lines) == 1, '%d waits' % record.waits(lines))
+
+
+def test_a_step_is_begun_before_the_one_before_it_has_ended():
+    """Between two reads of losses there is one wait, for the earlier ones. Behind the third step, which is recorded."""
+    for device in NVIDIA, 'intel-irisxe':
+        log, _ = train(device)
+        places = losses(log)[3:12]
+        check(len(places) == 9, '%d steps' % len(places))
+        for before, place in zip(places, places[1:]):
+            between = log[before + 1:place]
+            launched = sum(line['op'] == 'launch' for line in between)
+            check(launched > 30 and record.waits(between) <= 1, '%d waits' % record.waits(between))
+        for number, place in enumerate(places[1:-1], 1):
+            wait = next(line for line in log[place:] if line['op'] == 'wait')
+            check(wait['first'] == log[places[number - 1]]['command'], 'a step is waited for at once')
+
+
+def test_uploads_go_beside_a_step():
+    """On a queue of their own, once the copy of those before has ended; the step begins with a copy that waits for
+    them. Where the device shares the host's memory, nothing is copied."""
+    log, _ = train(NVIDIA)
+    places = losses(log)
+    for before, place in zip(places[4:], places[5:11]):
+        step = log[before:place]
+        writes, copies = ([line for line in step if line['op'] == op] for op in ('write', 'copy'))
+        queue = next(line['queue'] for line in step if line['op'] == 'launch')
+        check(len(writes) == len(copies) == 2, '%d writes, %d copies' % (len(writes), len(copies)))
+        check(all(line['queue'] != queue and not line['blocking'] for line in writes), 'writes')
+        check(all(line['queue'] == queue for line in copies), 'copies')
+        check(copies[0]['waits'] == writes[-1]['command'], 'a copy that waits for no write')
+        former = [line['command'] for line in log[:before] if line['op'] == 'copy']
+        check(all(line['waits'] == former[-1] for line in writes), 'a write that waits for no copy')
+    log, _ = train('intel-irisxe')
+    check(not any(line['op'] == 'copy' for line in log), 'a copy')
+    check(len({line['queue'] for line in log if line['op'] == 'write'}) == 2, 'of recorded steps, and of others')
+
+
+def test_times_are_kept_of_recorded_steps_alone():
+    log, timing = train(NVIDIA)
+    asked = {line['command'] for line in log if line['op'] == 'timed'}
+    launches = [line for line in log if line['op'] == 'launch']
+    timed = [line for line in launches if line['queue'] in timing]
+    check(0 < len(timed) < len(launches) / 2, '%d of %d launches' % (len(timed), len(launches)))
+    check({line['command'] for line in timed} == asked & {line['command'] for line in launches}, 'others')
+
+
+def test_no_more_than_two_steps_are_enqueued():
+    """With gradients of several batches, a step's are read one after another, and waited for together."""
+    log, _ = train(NVIDIA, '--accumulate', '3')
+    places, under_way = set(losses(log)), 0
+    for place, line in enumerate(log):
+        if place in places:
+            under_way += 1
+        elif line['op'] in ('wait', 'finish'):
+            under_way = min(under_way, 3)
+        check(under_way <= 6, '%d batches' % under_way)
+
+
 def test_sums_have_many_groups():
     """One for each vector of channels, row or feature that is summed; each is a tree over its items."""
     for norm, kernels in ('bn', ['summarise', 'finish']), ('nd', ['mean', 'covariance', 'scale', 'fold_bias',

@@ -46,8 +46,11 @@ cl_command_queue recorder_clCreateCommandQueue(cl_context context, cl_device_id 
         return NULL;
     }
     cl_command_queue queue = recorder_new(sizeof *queue);
-    queue->references = 1, queue->context = context, queue->properties = properties;
+    static int count;
+    queue->references = 1, queue->id = count++, queue->context = context, queue->properties = properties;
     context->references++;
+    recorder_note("{\"op\": \"queue\", \"device\": %d, \"queue\": %d, \"times\": %d}", device->index, queue->id,
+                  properties & CL_QUEUE_PROFILING_ENABLE ? 1 : 0);
     give(error, CL_SUCCESS);
     return queue;
 }
@@ -147,9 +150,13 @@ static cl_int check(cl_mem mem, size_t offset, size_t size, const char *what) {
                            mem->size);
 }
 
-static void note_bytes(cl_command_queue queue, const char *what, size_t size, cl_bool blocking, cl_event *event) {
-    recorder_note("{\"op\": %q, \"command\": %lld, \"device\": %d, \"bytes\": %zu, \"blocking\": %d}", what,
-                  recorder_command(queue, event), queue->context->device->index, size, (int)blocking);
+/* waits: the command of the first event that it waits for; -1: it waits for none. */
+static void note_bytes(cl_command_queue queue, const char *what, size_t size, cl_bool blocking, const cl_event *list,
+                       cl_event *event) {
+    recorder_note("{\"op\": %q, \"command\": %lld, \"device\": %d, \"queue\": %d, \"bytes\": %zu, "
+                  "\"blocking\": %d, \"waits\": %lld}",
+                  what, recorder_command(queue, event), queue->context->device->index, queue->id, size, (int)blocking,
+                  list ? (*list)->command : -1LL);
 }
 
 cl_int recorder_clEnqueueReadBuffer(cl_command_queue queue, cl_mem mem, cl_bool blocking, size_t offset, size_t size,
@@ -157,14 +164,14 @@ cl_int recorder_clEnqueueReadBuffer(cl_command_queue queue, cl_mem mem, cl_bool 
     cl_int code = check(mem, offset, size, "a read");
     if (code) return code;
     memset(to, 0, size);
-    note_bytes(queue, "read", size, blocking, event);
+    note_bytes(queue, "read", size, blocking, list, event);
     return CL_SUCCESS;
 }
 
 cl_int recorder_clEnqueueWriteBuffer(cl_command_queue queue, cl_mem mem, cl_bool blocking, size_t offset, size_t size,
                                      const void *from, cl_uint count, const cl_event *list, cl_event *event) {
     cl_int code = check(mem, offset, size, "a write");
-    if (!code) note_bytes(queue, "write", size, blocking, event);
+    if (!code) note_bytes(queue, "write", size, blocking, list, event);
     return code;
 }
 
@@ -174,7 +181,7 @@ cl_int recorder_clEnqueueFillBuffer(cl_command_queue queue, cl_mem mem, const vo
     if (!code && (!pattern_size || offset % pattern_size || size % pattern_size))
         code = recorder_refuse(CL_INVALID_VALUE, "a fill of %zu bytes at %zu by a pattern of %zu", size, offset,
                                pattern_size);
-    if (!code) note_bytes(queue, "fill", size, CL_FALSE, event);
+    if (!code) note_bytes(queue, "fill", size, CL_FALSE, list, event);
     return code;
 }
 
@@ -183,7 +190,7 @@ cl_int recorder_clEnqueueCopyBuffer(cl_command_queue queue, cl_mem from, cl_mem 
                                     cl_event *event) {
     cl_int code = check(from, from_offset, size, "a copy");
     if (!code) code = check(to, to_offset, size, "a copy");
-    if (!code) note_bytes(queue, "copy", size, CL_FALSE, event);
+    if (!code) note_bytes(queue, "copy", size, CL_FALSE, list, event);
     return code;
 }
 

@@ -385,9 +385,10 @@ cl_int recorder_clEnqueueNDRangeKernel(cl_command_queue queue, cl_kernel kernel,
     cl_int code = check_launch(kernel, g, l);
     if (code) return code;
     describe_args(kernel, args, sizeof args);
-    recorder_note("{\"op\": \"launch\", \"command\": %lld, \"device\": %d, \"kernel\": %q, \"program\": %d, "
-                  "\"global\": [%zu, %zu, %zu], \"local\": [%zu, %zu, %zu], \"args\": %q}",
-                  recorder_command(queue, event), queue->context->device->index, kernel->name, kernel->program->id,
-                  g[0], g[1], g[2], l[0], l[1], l[2], args);
+    recorder_note(
+        "{\"op\": \"launch\", \"command\": %lld, \"device\": %d, \"queue\": %d, \"kernel\": %q, \"program\": %d, "
+        "\"global\": [%zu, %zu, %zu], \"local\": [%zu, %zu, %zu], \"args\": %q}",
+        recorder_command(queue, event), queue->context->device->index, queue->id, kernel->name, kernel->program->id,
+        g[0], g[1], g[2], l[0], l[1], l[2], args);
     return CL_SUCCESS;
 }

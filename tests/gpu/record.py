@@ -194,17 +194,20 @@ def table(head, rows):
                         for i, (cell, width) in enumerate(zip(row, widths))).rstrip())
 
 
+def waits(lines):
+    """The host's: for the queue, for events, for a transfer."""
+    return sum(line['op'] in ('finish', 'wait') or bool(line.get('blocking')) for line in lines)
+
+
 def steps(folders):
-    """Waits are the host's: for the queue, an event or a transfer."""
     rows = []
     for folder in folders:
         _, lines, _ = checked_step(folder)
         count = collections.Counter(line['op'] for line in lines)
         alone = sum(line['op'] == 'launch' and product(line['local']) == 1 for line in lines)
         made = sum(line['bytes'] for line in lines if line['op'] == 'buffer')
-        waits = count['finish'] + count['wait'] + sum(line.get('blocking', 0) for line in lines)
         rows.append([os.path.basename(os.path.normpath(folder)), count['launch'], alone, count['copy'], count['fill'],
-                     count['buffer'], Fixed(made / 1e6), count['write'], count['read'], waits, count['flush']])
+                     count['buffer'], Fixed(made / 1e6), count['write'], count['read'], waits(lines), count['flush']])
     table(['capture', 'launches', 'of 1 item', 'copies', 'fills', 'buffers', 'MB', 'writes', 'reads', 'waits',
            'flushes'], rows)
 

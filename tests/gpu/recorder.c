@@ -124,7 +124,10 @@ long long recorder_command(cl_command_queue queue, cl_event *event) {
 }
 
 cl_int recorder_clWaitForEvents(cl_uint count, const cl_event *events) {
-    recorder_note("{\"op\": \"wait\", \"events\": %d}", (int)count);
+    long long last = -1;
+    for (cl_uint i = 0; events && i < count; i++) last = events[i]->command > last ? events[i]->command : last;
+    recorder_note("{\"op\": \"wait\", \"events\": %d, \"first\": %lld, \"last\": %lld}", (int)count,
+                  count && events ? events[0]->command : -1LL, last);
     return count && events ? CL_SUCCESS : CL_INVALID_VALUE;
 }
 

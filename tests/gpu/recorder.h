@@ -40,7 +40,7 @@ struct _cl_context {
 };
 struct _cl_command_queue {
     DISPATCH;
-    int references;
+    int references, id;
     cl_context context;
     cl_command_queue_properties properties;
 };
