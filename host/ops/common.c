@@ -43,17 +43,35 @@ struct bl_range bl_share_grid(const struct blanch_device *dev, int64_t vectors, 
 
 /* --- sums over pixels ------------------------------------------------------------------------- */
 
-int bl_tree(const struct blanch_device *dev) {
-    enum { MOST = 64 };
-    if (bl_on_cpu(dev)) return 0;
+enum { MOST_TREE = 64 };
+
+/* The largest that the device says and a kernel with such a sum gives: some drivers (rusticl's llvmpipe) let a kernel's
+ * group have fewer items than the device's. */
+static int find_tree(struct blanch_device *dev) {
     const struct blanch_device_info *info = blanch_device_info(dev);
     const size_t most = info->max_work_group < info->max_work_item[0] ? info->max_work_group : info->max_work_item[0];
-    int items = 1;
-    while (items * 2 <= MOST && (size_t)(items * 2) <= most) items *= 2;
+    int items = MOST_TREE;
+    for (; items > 1; items /= 2) {
+        const struct bl_define defines[] = {{"VEC", 1}, {"TREE", items}};
+        struct bl_kernel *kernel;
+        if ((size_t)items > most) continue;
+        if (bl_kernel_get(dev, "chunks", "sum_chunks", defines, BL_COUNT(defines), &kernel)) break; // says so later
+        if (bl_kernel_items(kernel) >= (size_t)items) break;
+    }
     return items;
 }
 
-struct bl_range bl_tree_rows(const struct blanch_device *dev, int64_t rows) {
+int bl_tree(struct blanch_device *dev) {
+    static char key;
+    if (bl_on_cpu(dev)) return 0;
+    int *known = bl_attached(dev, &key), items = known ? *known : find_tree(dev);
+    if (known || !(known = bl_malloc(sizeof *known))) return items;
+    *known = items;
+    if (bl_attach(dev, &key, known, free)) free(known);
+    return items;
+}
+
+struct bl_range bl_tree_rows(struct blanch_device *dev, int64_t rows) {
     const size_t items = (size_t)bl_tree(dev);
     return (struct bl_range){.global = {items, (size_t)rows}, .local = {items, 1, 1}};
 }
@@ -71,7 +89,7 @@ struct bl_range bl_share_chunks(const struct blanch_device *dev, int64_t vectors
     return bl_on_cpu(dev) ? BL_GROUPS1(1, (size_t)chunks) : BL_ITEMS((size_t)vectors, (size_t)chunks);
 }
 
-struct bl_range bl_share_merge(const struct blanch_device *dev, int64_t vectors, int64_t bytes) {
+struct bl_range bl_share_merge(struct blanch_device *dev, int64_t vectors, int64_t bytes) {
     return bl_on_cpu(dev) ? bl_share(dev, vectors, bytes) : bl_tree_rows(dev, vectors);
 }
 

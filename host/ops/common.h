@@ -22,8 +22,8 @@ struct bl_range bl_share_grid(const struct blanch_device *dev, int64_t vectors, 
 
 /* Items of a group that sums as a tree (kernels/tree.h), for the define TREE; 0: on dev an item sums alone. A group for
  * each of `rows` sums, in dimension 1. */
-int bl_tree(const struct blanch_device *dev);
-struct bl_range bl_tree_rows(const struct blanch_device *dev, int64_t rows);
+int bl_tree(struct blanch_device *dev);
+struct bl_range bl_tree_rows(struct blanch_device *dev, int64_t rows);
 /* Sums over all pixels of a batch, by channel, are formed of chunks of so many pixels, which are added in order
  * afterwards: as many of them as the CPU's cache holds, or as keep a GPU busy. bl_share_chunks: an item for each vector
  * of channels and chunk; on a CPU one takes all channels of its chunk. */
@@ -33,7 +33,7 @@ static inline int64_t bl_chunks(int64_t rows, int64_t chunk) {
 }
 struct bl_range bl_share_chunks(const struct blanch_device *dev, int64_t vectors, int64_t chunks);
 /* What is made of the chunks: on a CPU an item takes some vectors, of so many bytes each, elsewhere a group one. */
-struct bl_range bl_share_merge(const struct blanch_device *dev, int64_t vectors, int64_t bytes);
+struct bl_range bl_share_merge(struct blanch_device *dev, int64_t vectors, int64_t bytes);
 /* to = the sums of `channels` floats over chunks that lie `stride` floats apart, from `offset` on. */
 struct bl_chunk_sums {
     struct bl_mem *partial;

@@ -326,7 +326,7 @@ def test_a_launch_outside_the_ledger_is_found():
 
 def test_small_devices_are_not_asked_too_much():
     """In items of a group, local memory, bytes of a buffer: the recorder refuses what no such device takes."""
-    for device, most in ('wg1', 1), ('wg64', 64), ('kernel64', 64):
+    for device, most in ('wg1', 1), ('wg64', 64), ('kernel32', 32):
         for norm in 'bn', 'nd':
             _, lines, _ = record.checked_step(bench(device, 'resnet18', norm)[0])
             largest = max(record.product(line['local']) for line in lines if line['op'] == 'launch')
