@@ -3,6 +3,10 @@
  *   P = op(A) op(B), or op(A) op(B) + op(A2) op(B2)
  *   C = alpha P + beta0 D0 + beta1 D1 + beta2 D2 + gamma I
  *   E the same with factors of its own, where TWO
+ *   where SCALED, all but beta2 D2 times the third of the four `scales` of the matrix
+ *   where DOTS, <C, W>: a share for each group, (batch, groups)
+ *   where NORMED, for A = B = D0 = S, of all of which S/s is read, s = |S| by the sums of squares of its rows: W = S/s,
+ *   and of each matrix s, 1/s, 1/sqrt(s) to `scales` (batch, 4)
  *
  * Row-major, float32; a batch in dimension 2, all laid out with the same strides. A2 and B2 are laid out as A and B;
  * D1, D2 and E as C; D0 too, but for where it begins. C and E may be one of the D, no operand of a product.
@@ -15,6 +19,7 @@
  *  SYMMETRIC  1: the result is known to be symmetric: tiles on and above the diagonal are computed, and mirrored;
  *             TM*ROWS is 4*COLS then; required
  *  TWO   whether E is written; required
+ *  SCALED, DOTS, NORMED  as above (0); the last two with SYMMETRIC alone, and one of them
  *  COLS  items of a group along the columns; required
  *  ROWS  items along the rows; required
  *  TM    rows of an item: 4 or 8; required
@@ -23,6 +28,16 @@
 #if !defined(TRANS_A) || !defined(TRANS_B) || !defined(SYMMETRIC) || !defined(TWO) || !defined(COLS) ||                \
     !defined(ROWS) || !defined(TM) || !defined(KC)
 #error "product.cl needs TRANS_A, TRANS_B, SYMMETRIC, TWO, COLS, ROWS, TM and KC"
+#endif
+
+#ifndef SCALED
+#define SCALED 0
+#endif
+#ifndef DOTS
+#define DOTS 0
+#endif
+#ifndef NORMED
+#define NORMED 0
 #endif
 
 #include "tile.h"
@@ -44,6 +59,7 @@ typedef float4 rows;
 
 struct product {
     long lda, ldb, ldc, offset_a, offset_b, offset_d, offset_c, stride_a, stride_b, stride_c;
+    long step;                         // from column to column of C and E; where it is not 1, nothing is added
     int m, n, k, pairs, across, first; // tiles across the result; whether D0 is read
     int second, third;                 // D1, D2
 };
@@ -67,7 +83,7 @@ float4 addend(global const float *d, int width) {
 
 /* A row of an item, and where SYMMETRIC its mirror image, from `mirror` on: of the tile on the diagonal (`i`, `j`: row
  * and first column in it; else i is below 0) what lies on and above it. */
-void put(float4 value, int i, int j, int width, int ldc, global float *to, global float *mirror) {
+void put(float4 value, int i, int j, int width, int ldc, int step, global float *to, global float *mirror) {
 #if SYMMETRIC
     const float part[4] = {value.s0, value.s1, value.s2, value.s3};
     LOOP for (int l = 0; l < 4; l++) {
@@ -76,21 +92,41 @@ void put(float4 value, int i, int j, int width, int ldc, global float *to, globa
         mirror[l * ldc] = part[l];
     }
 #else
-    if (width >= 4) {
+    if (width >= 4 && step == 1) {
         vstore4(value, 0, to);
         return;
     }
     to[0] = value.s0;
-    if (width > 1) to[1] = value.s1;
-    if (width > 2) to[2] = value.s2;
+    if (width > 1) to[step] = value.s1;
+    if (width > 2) to[2 * step] = value.s2;
+    if (width > 3) to[3 * step] = value.s3;
 #endif
 }
+
+#if DOTS || NORMED
+/* The sum over the group of each item's value in `values`. */
+float sum_group(local float *values, int id) {
+    for (int half_way = ITEMS / 2; half_way > 0; half_way /= 2) {
+        barrier(CLK_LOCAL_MEM_FENCE);
+        if (id < half_way) values[id] += values[id + half_way];
+    }
+    barrier(CLK_LOCAL_MEM_FENCE);
+    return values[0];
+}
+#endif
+
+#if DOTS
+/* How often four columns count, of which the first is `before` behind the row: those above the diagonal twice. */
+float4 above(int before) {
+    return clamp(convert_float4((int4)(1, 2, 3, 4) - before), 0.0f, 2.0f);
+}
+#endif
 
 kernel __attribute__((reqd_work_group_size(COLS, ROWS, 1))) void
 product(global const float *a, global const float *b, global const float *a2, global const float *b2,
         global const float *d0, global const float *d1, global const float *d2, global float *c, global float *e,
         struct product p, float alpha, float beta0, float beta1, float beta2, float gamma, float e_alpha, float e_beta0,
-        float e_beta1, float e_beta2, float e_gamma) {
+        float e_beta1, float e_beta2, float e_gamma, global float *scales, global float *w, global float *dots) {
     local rows a_piece[KC * (ROWS + 1)];
     local float4 b_piece[KC * (COLS + 1)];
     local float *a_values = (local float *)a_piece, *b_values = (local float *)b_piece;
@@ -103,21 +139,38 @@ product(global const float *a, global const float *b, global const float *a2, gl
     const int across = get_group_id(0) % p.across, down = get_group_id(0) / p.across;
 #endif
     const int top = down * DEEP, start = across * OUTS, chunks = (p.k + KC - 1) / KC, steps = chunks * p.pairs;
-    const int lda = p.lda, ldb = p.ldb, ldc = p.ldc;
+    const int lda = p.lda, ldb = p.ldb, ldc = p.ldc, step = p.step;
     const size_t at_a = p.offset_a + get_group_id(2) * p.stride_a + (TRANS_A ? top : top * p.lda);
     const size_t at_b = p.offset_b + get_group_id(2) * p.stride_b + (TRANS_B ? start * p.ldb : start);
     a += at_a, a2 += at_a, b += at_b, b2 += at_b;
 
+#if NORMED
+    float squares = 0.0f;
+    for (int i = id; i < p.n; i += ITEMS) squares += dots[get_group_id(2) * p.n + i];
+    a_values[id] = squares;
+    const float s = fmax(sqrt(sum_group(a_values, id)), 1e-30f), by = 1.0f / s; // finite for a constant batch
+    if (id == 0 && get_group_id(0) == 0) {
+        global float *to = scales + 4 * get_group_id(2);
+        to[0] = s;
+        to[1] = by;
+        to[2] = 1.0f / sqrt(s);
+    }
+    barrier(CLK_LOCAL_MEM_FENCE);
+#define OPERAND(value) (by * (value))
+#else
+#define OPERAND(value) (value)
+#endif
+
     EACH_ROW(CLEAR)
     float next_a[LEFT], next_b[RIGHT];
     int rest = p.k; // terms that are not read yet
-    for (int step = 0; step <= steps; step++) {
-        if (step > 0) { // what the round before has read
-            LOOP for (int i = 0; i < LEFT; i++) a_values[TERM_A(i) * PITCH_A + LINE_A(i)] = next_a[i];
-            LOOP for (int i = 0; i < RIGHT; i++) b_values[TERM_B(i) * PITCH_B + LINE_B(i)] = next_b[i];
+    for (int done = 0; done <= steps; done++) {
+        if (done > 0) { // what the round before has read
+            LOOP for (int i = 0; i < LEFT; i++) a_values[TERM_A(i) * PITCH_A + LINE_A(i)] = OPERAND(next_a[i]);
+            LOOP for (int i = 0; i < RIGHT; i++) b_values[TERM_B(i) * PITCH_B + LINE_B(i)] = OPERAND(next_b[i]);
         }
         barrier(CLK_LOCAL_MEM_FENCE);
-        if (step < steps) {
+        if (done < steps) {
             if (rest <= 0) a = a2, b = b2, rest = p.k;
             LOOP for (int i = 0; i < LEFT; i++) {
                 const int line = LINE_A(i), k = TERM_A(i);
@@ -129,7 +182,7 @@ product(global const float *a, global const float *b, global const float *a2, gl
             }
             a += TRANS_A ? KC * p.lda : KC, b += TRANS_B ? KC : KC * p.ldb, rest -= KC;
         }
-        if (step > 0) {
+        if (done > 0) {
             LOOP for (int i = 0; i < KC; i++) {
                 const rows left = a_piece[i * (ROWS + 1) + row];
                 const float4 line = b_piece[i * (COLS + 1) + col];
@@ -140,27 +193,49 @@ product(global const float *a, global const float *b, global const float *a2, gl
     }
 
     const size_t matrix = p.offset_c + get_group_id(2) * p.stride_c;
-    const size_t tile = top * p.ldc + start, mirror = start * p.ldc + top;
+    const size_t tile = top * p.ldc + start * step, mirror = start * p.ldc + top;
     const int j = 4 * col, width = p.n - start - j, diagonal = SYMMETRIC && top == start;
-    if (width <= 0) return;
     d0 += p.offset_d + get_group_id(2) * p.stride_c + tile, d1 += matrix + tile, d2 += matrix + tile;
     c += matrix, e += matrix;
+#if SCALED
+    const float scale = scales[4 * get_group_id(2) + 2];
+#define SUM(sum, alpha, beta0, beta1, beta2, gamma)                                                                    \
+    FMA((float4)(scale), FMA((float4)(alpha), sum, beta0 *t0) + (beta1 * t1 - gamma * unit), beta2 * t2)
+#else
+#define SUM(sum, alpha, beta0, beta1, beta2, gamma)                                                                    \
+    FMA((float4)(alpha), sum, beta0 *t0) + FMA((float4)(beta1), t1, beta2 *t2) - gamma *unit
+#endif
+#if DOTS
+    w += matrix + tile;
+    float4 share = (float4)(0.0f);
+#define DOT share = FMA(value * addend(w + at, width), diagonal ? above(i - j) : (float4)(2.0f), share);
+#elif NORMED
+    w += matrix;
+#define DOT PUT(t0, w)
+#else
+#define DOT
+#endif
 #define FINISH(r)                                                                                                      \
-    if (row * TM + r < p.m - top && (!diagonal || row * TM + r <= j + 3)) {                                            \
-        const int i = row * TM + r, at = i * ldc + j;                                                                  \
-        const float4 none = (float4)(0.0f), t0 = p.first ? addend(d0 + at, width) : none,                              \
+    if (width > 0 && row * TM + r < p.m - top && (!diagonal || row * TM + r <= j + 3)) {                               \
+        const int i = row * TM + r, at = i * ldc + j * step;                                                           \
+        const float4 none = (float4)(0.0f), t0 = p.first ? OPERAND(addend(d0 + at, width)) : none,                     \
                      t1 = p.second ? addend(d1 + at, width) : none, t2 = p.third ? addend(d2 + at, width) : none;      \
         const float4 unit = convert_float4((int4)(top + i - start - j) == (int4)(0, 1, 2, 3));                         \
-        PUT(sum##r, alpha, beta0, beta1, beta2, gamma, c)                                                              \
+        const float4 value = SUM(sum##r, alpha, beta0, beta1, beta2, gamma);                                           \
+        PUT(value, c)                                                                                                  \
         SECOND(sum##r)                                                                                                 \
+        DOT                                                                                                            \
     }
-#define PUT(sum, alpha, beta0, beta1, beta2, gamma, to)                                                                \
-    put(FMA((float4)(alpha), sum, beta0 *t0) + FMA((float4)(beta1), t1, beta2 * t2) - gamma * unit, diagonal ? i : -1, \
-        j, width, ldc, to + tile + at, to + mirror + j * ldc + i);
+#define PUT(value, to) put(value, diagonal ? i : -1, j, width, ldc, step, to + tile + at, to + mirror + j * ldc + i);
 #if TWO
-#define SECOND(sum) PUT(sum, e_alpha, e_beta0, e_beta1, e_beta2, e_gamma, e)
+#define SECOND(sum) PUT((SUM(sum, e_alpha, e_beta0, e_beta1, e_beta2, e_gamma)), e)
 #else
 #define SECOND(sum)
 #endif
     EACH_ROW(FINISH)
+#if DOTS
+    a_values[id] = share.s0 + share.s1 + share.s2 + share.s3; // the pieces were read
+    const float all = sum_group(a_values, id);
+    if (id == 0) dots[get_group_id(2) * get_num_groups(0) + get_group_id(0)] = all;
+#endif
 }

@@ -208,6 +208,141 @@ static void run_row(void **state) {
     }
 }
 
+/* Uploads sums of squares of the rows of a batch of S in v, and takes S/|S| for it; |S| of each to `norms`. */
+static struct bl_mem *norm(double *v, int64_t batch, int64_t n, double *norms) {
+    float *squares = calloc((size_t)(batch * n), sizeof *squares);
+    for (int64_t z = 0; z < batch; z++) {
+        double all = 0;
+        for (int64_t i = 0; i < n; i++) {
+            double sum = 0;
+            for (int64_t j = 0; j < n; j++) sum += v[(z * n + i) * n + j] * v[(z * n + i) * n + j];
+            squares[z * n + i] = (float)sum, all += sum;
+        }
+        norms[z] = sqrt(all);
+        for (int64_t i = 0; i < n * n; i++) v[z * n * n + i] /= norms[z];
+    }
+    struct bl_mem *mem = uploaded(squares, (size_t)(batch * n));
+    free(squares);
+    return mem;
+}
+
+/* size: of what is summed, beside which rounding counts. */
+static void compare_all(struct bl_mem *mem, const double *expected, int64_t count, double size, const char *what) {
+    float *got = calloc((size_t)count, sizeof *got);
+    check(bl_mem_read(mem, 0, sizeof *got * (size_t)count, got));
+    for (int64_t i = 0; i < count; i++)
+        if (!(fabs(expected[i] - (double)got[i]) <= 1e-5 * (size + fabs(expected[i]))))
+            fail_msg("%s: value %lld is %.9g, not %.9g", what, (long long)i, (double)got[i], expected[i]);
+    free(got);
+}
+
+/* C = f (A B - A/2 + I) + 3 D2, f of the matrix, with <C, W>; then W = S/|S|, C = W W + 2 W + I, E = W W / 2. */
+static void run_scaled(int64_t n) {
+    enum { BATCH = 3 };
+    const int64_t size = n * n, all = BATCH * size;
+    const struct layout square = {0, (size_t)all, n, n, n, size};
+    float *const s = fill_random(&square, 60, true), *const d = fill_random(&square, 61, true), scales[4 * BATCH] = {0};
+    double *v = calloc((size_t)all, sizeof *v), *c = calloc((size_t)all, sizeof *c),
+           *e = calloc((size_t)all, sizeof *e);
+    double norms[BATCH], three[4 * BATCH], dots[BATCH] = {0};
+    for (int64_t i = 0; i < all; i++) v[i] = (double)s[i];
+    for (int z = 0; z < BATCH; z++) scales[4 * z + 2] = 0.5f + (float)z;
+    struct bl_mem *a = uploaded(s, (size_t)all), *with = uploaded(d, (size_t)all), *to = uploaded(d, (size_t)all),
+                  *also = uploaded(d, (size_t)all), *factors = uploaded(scales, 4 * BATCH), *shares = NULL;
+    const int64_t most = bl_product_most_shares(n);
+    int count = 0;
+    check(bl_mem_alloc(device, sizeof(float) * (size_t)(BATCH * most), &shares));
+    struct bl_product p = {.pair = {.symmetric = true,
+                                    .m = n,
+                                    .n = n,
+                                    .k = n,
+                                    .lda = n,
+                                    .ldb = n,
+                                    .ldc = n,
+                                    .a = a,
+                                    .b = a,
+                                    .batch = BATCH,
+                                    .stride_a = size,
+                                    .stride_b = size,
+                                    .stride_c = size},
+                           .d = {a, NULL, with},
+                           .result = {{to, 1, {-0.5f, 0, 3}, 1}},
+                           .scales = factors,
+                           .with = with,
+                           .dots = shares,
+                           .shares = &count};
+    check(bl_product(device, &p));
+    assert_in_range(count, 1, most);
+    for (int64_t at = 0; at < all; at++) {
+        const int64_t z = at / size, i = at % size / n, j = at % n;
+        double sum = 0;
+        for (int64_t q = 0; q < n; q++) sum += v[z * size + i * n + q] * v[z * size + q * n + j];
+        c[at] = (double)scales[4 * z + 2] * (sum - v[at] / 2 + (i == j)) + 3 * (double)d[at];
+        dots[z] += c[at] * (double)d[at];
+    }
+    compare_all(to, c, all, 10, "scaled");
+    float *got = calloc((size_t)(BATCH * count), sizeof *got);
+    check(bl_mem_read(shares, 0, sizeof *got * (size_t)(BATCH * count), got));
+    for (int z = 0; z < BATCH; z++) {
+        double sum = 0;
+        for (int i = 0; i < count; i++) sum += (double)got[z * count + i];
+        if (!(fabs(sum - dots[z]) <= 1e-5 * (double)size)) fail_msg("a product is %.9g, not %.9g", sum, dots[z]);
+    }
+    p.squares = norm(v, BATCH, n, norms), p.normed = with, p.with = NULL, p.d[2] = NULL;
+    p.result[0] = (struct bl_product_result){to, 1, {2, 0, 0}, 1};
+    p.result[1] = (struct bl_product_result){also, 0.5f, {0}, 0};
+    check(bl_product(device, &p));
+    for (int64_t at = 0; at < all; at++) {
+        const int64_t z = at / size, i = at % size / n, j = at % n;
+        double sum = 0;
+        for (int64_t q = 0; q < n; q++) sum += v[z * size + i * n + q] * v[z * size + q * n + j];
+        c[at] = sum + 2 * v[at] + (i == j), e[at] = sum / 2;
+    }
+    for (int z = 0; z < BATCH; z++)
+        three[4 * z] = norms[z], three[4 * z + 1] = 1 / norms[z], three[4 * z + 2] = 1 / sqrt(norms[z]),
+                  three[4 * z + 3] = 0;
+    compare_all(with, v, all, 0.1, "normed"), compare_all(to, c, all, 0.1, "first"),
+        compare_all(also, e, all, 0.1, "second");
+    compare_all(factors, three, 4 * BATCH, 0.1, "scales");
+    struct bl_mem *const mem[] = {a, with, to, also, factors, shares, p.squares};
+    for (int i = 0; i < BL_COUNT(mem); i++) bl_mem_free(mem[i]);
+    void *const host[] = {s, d, v, c, e, got};
+    for (int i = 0; i < BL_COUNT(host); i++) free(host[i]);
+}
+
+/* Columns apart, a batch between them. */
+static void run_columns(int64_t m, int64_t n, int64_t k, int64_t step) {
+    double *a = random_values((size_t)(step * m * k), 70, 1, 0.1), *b = random_values((size_t)(k * n), 71, 1, 0.1);
+    double *c = calloc((size_t)(step * m * n), sizeof *c);
+    float *const fa = narrow(a, (size_t)(step * m * k)), *const fb = narrow(b, (size_t)(k * n));
+    float *const fc = calloc((size_t)(step * m * n), sizeof *fc);
+    const struct bl_product p = {.pair = {.m = m,
+                                          .n = n,
+                                          .k = k,
+                                          .lda = k,
+                                          .ldb = n,
+                                          .ldc = n * step,
+                                          .a = uploaded(fa, (size_t)(step * m * k)),
+                                          .b = uploaded(fb, (size_t)(k * n)),
+                                          .batch = (int)step,
+                                          .stride_a = m * k,
+                                          .stride_c = 1},
+                                 .result = {{uploaded(fc, (size_t)(step * m * n)), 1}},
+                                 .step_c = step};
+    check(bl_product(device, &p));
+    for (int64_t at = 0; at < step * m * n; at++)
+        for (int64_t q = 0; q < k; q++) c[at] += a[(at % step * m + at / step / n) * k + q] * b[q * n + at / step % n];
+    compare_all(p.result[0].to, c, step * m * n, 10, "columns");
+    bl_mem_free(p.pair.a), bl_mem_free(p.pair.b), bl_mem_free(p.result[0].to);
+    free(a), free(b), free(c), free(fa), free(fb), free(fc);
+}
+
+static void test_scaled(void **state) {
+    if (!device || blanch_device_info(device)->kind == BLANCH_CPU) skip();
+    run_scaled(40);
+    run_columns(40, 42, 9, 3);
+}
+
 /* Both results of two pairs, symmetric or not, with all that is added, for a batch. The first result overwrites D0. */
 static void run_sums(bool symmetric, int64_t n, int64_t k) {
     const int64_t batch = 2, m = symmetric ? n : n + 5, size = m * n, step = symmetric ? n * n : m * k;
@@ -299,11 +434,12 @@ static void test_refusals(void **state) {
 
 int main(int argc, char **argv) {
     int failed = open_test_device(&device);
-    struct CMUnitTest tests[BL_COUNT(rows) + 2];
+    struct CMUnitTest tests[BL_COUNT(rows) + 3];
     for (int i = 0; i < BL_COUNT(rows); i++)
         tests[i] = (struct CMUnitTest){rows[i].name, run_row, NULL, NULL, &rows[i]};
     tests[BL_COUNT(rows)] = (struct CMUnitTest)cmocka_unit_test(test_refusals);
     tests[BL_COUNT(rows) + 1] = (struct CMUnitTest)cmocka_unit_test(test_sums);
+    tests[BL_COUNT(rows) + 2] = (struct CMUnitTest)cmocka_unit_test(test_scaled);
     if (argc > 1) cmocka_set_test_filter(argv[1]);
     failed += _cmocka_run_group_tests("matrix products", tests, BL_COUNT(tests), NULL, NULL);
     return failed + close_test_device(device);

@@ -24,6 +24,8 @@ int bl_gemm(struct blanch_device *dev, const struct bl_gemm *gemm);
  *
  *   P = op(A) op(B) + op(A2) op(B2)       result[r] = alpha P + sum of beta[i] D[i] + gamma I
  *
+ * where there are scales, but no squares, all but beta[2] D[2] times the matrix's third one.
+ *
  * Not for CPUs, which only imitate local memory. */
 struct bl_product {
     struct bl_gemm pair;    // sizes and layout; A, B, without alpha, beta, C and init
@@ -34,7 +36,17 @@ struct bl_product {
         struct bl_mem *to; // laid out as C; NULL, of the second: there is one. May be one of D, but no operand
         float alpha, beta[3], gamma;
     } result[2];
+    struct bl_mem *scales; // (batch, 4); NULL: none
+    /* Of a symmetric product, one of both: */
+    struct bl_mem *with; // W, laid out as C; NULL: none
+    struct bl_mem *dots; // <result[0], W>, in so many shares of each matrix: (batch, *shares)
+    int *shares;
+    /* A, B and D[0] are S, in place of which S/s is taken: s = |S|, by the sums of squares of its rows (batch, n);
+     * NULL: they are not. S/s goes to `normed`, s, 1/s and 1/sqrt(s) to `scales`. */
+    struct bl_mem *squares, *normed;
+    int64_t step_c; // elements between columns of the results, to which nothing is added then; 0 counts as 1
 };
+int64_t bl_product_most_shares(int64_t n); // of matrices of n rows, at most
 int bl_product(struct blanch_device *dev, const struct bl_product *product);
 
 /* How a product is computed: by rule of thumb, by the device's own kernel (on CPUs also with A packed), by CLBlast. */

@@ -63,6 +63,9 @@ static int get_kernel(struct blanch_device *dev, const struct bl_product *p, con
                                         {"TRANS_B", p->pair.trans_b},
                                         {"SYMMETRIC", p->pair.symmetric},
                                         {"TWO", p->result[1].to != NULL},
+                                        {"SCALED", p->scales && !p->squares},
+                                        {"DOTS", p->with != NULL},
+                                        {"NORMED", p->squares != NULL},
                                         {"COLS", t->cols},
                                         {"ROWS", t->rows},
                                         {"TM", t->tile},
@@ -88,7 +91,7 @@ static int choose(struct blanch_device *dev, const struct bl_product *p, const s
 /* --- launching -------------------------------------------------------------------------------- */
 
 struct layout { // struct product of the kernel
-    int64_t lda, ldb, ldc, offset_a, offset_b, offset_d, offset_c, stride_a, stride_b, stride_c;
+    int64_t lda, ldb, ldc, offset_a, offset_b, offset_d, offset_c, stride_a, stride_b, stride_c, step;
     int32_t m, n, k, pairs, across, first, second, third;
 };
 
@@ -108,6 +111,7 @@ static struct layout layout_of(const struct bl_product *p, const struct tiling *
                            .stride_a = g->stride_a,
                            .stride_b = g->stride_b,
                            .stride_c = g->stride_c,
+                           .step = p->step_c ? p->step_c : 1,
                            .m = (int32_t)g->m,
                            .n = (int32_t)g->n,
                            .k = (int32_t)g->k,
@@ -123,7 +127,8 @@ static void count_work(struct blanch_device *dev, const struct bl_product *p) {
     const struct bl_gemm *g = &p->pair;
     const double batch = g->batch > 0 ? g->batch : 1, pairs = p->a2 ? 2 : 1;
     const double results = (double)g->m * (double)(g->symmetric ? g->n + 1 : 2 * g->n);
-    const int touched = 1 + (p->result[1].to != NULL) + is_read(p, 0) + is_read(p, 1) + is_read(p, 2);
+    const int touched =
+        1 + (p->result[1].to != NULL) + (p->with || p->normed) + is_read(p, 0) + is_read(p, 1) + is_read(p, 2);
     const int64_t read = g->k * (g->a == g->b && g->symmetric ? g->m : g->m + g->n);
     bl_work(dev, batch * pairs * results * (double)g->k,
             (uint64_t)(sizeof(float) * batch * (pairs * (double)read + touched * (double)(g->m * g->n))));
@@ -132,6 +137,11 @@ static void count_work(struct blanch_device *dev, const struct bl_product *p) {
 static int check(const struct bl_gemm *g) {
     if (g->lda <= FURTHEST && g->ldb <= FURTHEST && g->ldc <= FURTHEST) return 0;
     return bl_fail(BLANCH_ELIMIT, "a matrix product with more than %d elements between rows is out of range", FURTHEST);
+}
+
+int64_t bl_product_most_shares(int64_t n) {
+    const struct bl_gemm smallest = {.symmetric = true, .m = n, .n = n};
+    return tiles_of(&smallest, &tilings[SINGLE]);
 }
 
 int bl_product(struct blanch_device *dev, const struct bl_product *p) {
@@ -149,9 +159,17 @@ int bl_product(struct blanch_device *dev, const struct bl_product *p) {
         .global = {(size_t)(tiles_of(g, t) * t->cols), (size_t)t->rows, g->batch > 0 ? (size_t)g->batch : 1},
         .local = {(size_t)t->cols, (size_t)t->rows, 1}};
     count_work(dev, p);
+    if (p->with) *p->shares = (int)tiles_of(g, t);
     return bl_launch(kernel, range, BL_MEM(g->a), BL_MEM(g->b), BL_MEM(p->a2 ? p->a2 : g->a),
                      BL_MEM(p->a2 ? p->b2 : g->b), BL_MEM(from[0]), BL_MEM(from[1]), BL_MEM(from[2]), BL_MEM(r[0].to),
                      BL_MEM(r[1].to ? r[1].to : r[0].to), BL_STRUCT(layout), BL_F32(r[0].alpha), BL_F32(r[0].beta[0]),
                      BL_F32(r[0].beta[1]), BL_F32(r[0].beta[2]), BL_F32(r[0].gamma), BL_F32(r[1].alpha),
-                     BL_F32(r[1].beta[0]), BL_F32(r[1].beta[1]), BL_F32(r[1].beta[2]), BL_F32(r[1].gamma));
+                     BL_F32(r[1].beta[0]), BL_F32(r[1].beta[1]), BL_F32(r[1].beta[2]), BL_F32(r[1].gamma),
+                     BL_MEM(p->scales ? p->scales : r[0].to),
+                     BL_MEM(p->with     ? p->with
+                            : p->normed ? p->normed
+                                        : r[0].to),
+                     BL_MEM(p->with      ? p->dots
+                            : p->squares ? p->squares
+                                         : r[0].to));
 }

@@ -45,30 +45,48 @@
 #define MULTIPLY(i) sum##i = FMA((float4)(left[i]), line, sum##i);
 #define LIST(i) sum##i,
 
+/* --- classes of taps -------------------------------------------------------------------------- */
+
+/* A part of a pass whose results are sums over the same taps: tap (jy, jx) of both axes is the kernel's tap
+ * weight_first + j*weight_step of both. The forward pass is one, the data gradient one for each residue of the stride.
+ * first: where its weights start in packed, as [group][block of `outs` results][k][outs]. transposed: the sum runs over
+ * the outputs and the inputs come out, as in the data gradient. As struct tap_class of host/ops/conv/tiled.c. */
+struct tap_class {
+    long first;
+    struct axis down, across;
+    int depth, blocks, outs, transposed;
+};
+
 /* --- packing ---------------------------------------------------------------------------------- */
 
-/* One class of taps: tap (jy, jx) of both axes is the kernel's tap weight_first + j*weight_step of both. transposed:
- * the sum runs over the outputs and the inputs come out, as in the data gradient. `first`: where the class starts in
- * packed. An item packs one value. */
-kernel void pack(global const float *restrict weight, global float *restrict packed, long first, int group_in,
-                 int group_out, int taps, int interleave, struct axis down, struct axis across, int depth, int blocks,
-                 int transposed) {
-    const size_t at = get_global_id(0), matrix = (size_t)depth * blocks * OUTS;
+/* The weights of `count` classes from `first` on, to a memory for each of both passes. An item packs one value. */
+kernel void pack(global const float *restrict weight, global float *restrict packed, global float *restrict transposed,
+                 global const struct tap_class *restrict classes, int first, int count, int group_in, int group_out,
+                 int taps, int interleave) {
+    size_t at = get_global_id(0), matrix = 0;
     const int group = get_global_id(1);
-    if (at >= matrix) return;
-    const int channels = transposed ? group_out : group_in, results = transposed ? group_in : group_out;
-    const int l = at % OUTS, k = at / OUTS % depth, result = (int)(at / OUTS / depth) * OUTS + l;
-    const int tap = k / channels, c = k - tap * channels;
+    int i = first;
+    for (; i < first + count; i++, at -= matrix) {
+        matrix = (size_t)classes[i].depth * classes[i].blocks * classes[i].outs;
+        if (at < matrix) break;
+    }
+    if (i == first + count) return;
+    const struct tap_class c = classes[i];
+    const int channels = c.transposed ? group_out : group_in, results = c.transposed ? group_in : group_out;
+    const int l = at % c.outs, k = at / c.outs % c.depth, result = (int)(at / c.outs / c.depth) * c.outs + l;
+    const int tap = k / channels, channel = k - tap * channels;
     float value = 0.0f;
-    if (tap < down.taps * across.taps && result < results) {
-        const int jy = tap / across.taps, jx = tap - jy * across.taps;
-        const int from = down.weight_first + across.weight_first + jy * down.weight_step + jx * across.weight_step;
-        const size_t o = transposed ? c : result, in = transposed ? result : c;
+    if (tap < c.down.taps * c.across.taps && result < results) {
+        const int jy = tap / c.across.taps, jx = tap - jy * c.across.taps;
+        const int from =
+            c.down.weight_first + c.across.weight_first + jy * c.down.weight_step + jx * c.across.weight_step;
+        const size_t o = c.transposed ? channel : result, in = c.transposed ? result : channel;
         const size_t features = (size_t)group_in * taps, j = in * taps + from;
         const size_t feature = j % interleave * (features / interleave) + j / interleave;
         value = weight[((size_t)group * group_out + o) * features + feature];
     }
-    packed[first + group * matrix + at] = value;
+    global float *to = c.transposed ? transposed : packed;
+    to[c.first + group * matrix + at] = value;
 }
 
 /* --- forward, data gradient ------------------------------------------------------------------- */
@@ -98,16 +116,26 @@ void store_some(float4 value, global float *to, int width, int accumulate) {
     LOOP for (int l = 0; l < 3; l++) if (l < width) to[l] = accumulate ? to[l] + part[l] : part[l];
 }
 
-/* The groups of dimension 0 count the tiles of DEEP grid positions, and within one the blocks of outputs. */
-kernel GROUP void convolve(global const float *restrict x, global const float *restrict packed, long first,
-                           global const float *restrict bias, global float *restrict out, struct sizes s,
-                           struct axis down, struct axis across, int depth, int blocks, int has_bias, int accumulate) {
+/* The groups of dimension 0 count the tiles of DEEP grid positions, class by class, and within one the blocks of
+ * outputs. */
+kernel GROUP void convolve(global const float *restrict x, global const float *restrict packed,
+                           global const struct tap_class *restrict classes, global const float *restrict bias,
+                           global float *restrict out, struct sizes s, int first_class, int blocks, int has_bias,
+                           int accumulate) {
     local float a[KC * (DEEP + 1)], b[KC * OUTS]; // one more than DEEP: writers along k then use different banks
     const int col = get_local_id(0), row = get_local_id(1), id = row * COLS + col;
-    const int block = get_group_id(0) % blocks, tile = get_group_id(0) / blocks, group = get_group_id(2);
-    const int pixels = s.images * down.grid * across.grid, group_in = s.group_in;
+    const int block = get_group_id(0) % blocks, group = get_group_id(2), group_in = s.group_in;
+    classes += first_class;
+    int tile = get_group_id(0) / blocks, pixels = s.images * classes->down.grid * classes->across.grid;
+    for (int left = (pixels + DEEP - 1) / DEEP; tile >= left; left = (pixels + DEEP - 1) / DEEP) {
+        tile -= left;
+        classes++;
+        pixels = s.images * classes->down.grid * classes->across.grid;
+    }
+    const struct axis down = classes->down, across = classes->across;
+    const int depth = classes->depth;
     x += (size_t)group * group_in;
-    packed += first + ((size_t)group * blocks + block) * depth * OUTS;
+    packed += classes->first + ((size_t)group * blocks + block) * depth * OUTS;
 
     /* The item brings term k of every chunk, for LOADS pixels. Beyond the last pixel it is that one again. */
     const int k = id % KC, line0 = id / KC;

@@ -218,20 +218,29 @@ void finish_one(const float value, int depthwise, int r, int i, int block, size_
 }
 
 #if TREE
-/* A group does a row, and finds the factor of W_0 for itself. dots_w, dots_d: of all rows. */
+/* A group does a row, and finds the factor of W_0 for itself. dots_w, dots_d: shares of the inner products of each
+ * matrix. scaled: the direction has been divided by sqrt(s), else its derivative is here. Brings the mean's gradient,
+ * in parts (parts, matrices, F), to the rows' order too, times mean_scale; parts 0: there is none. */
 kernel void back_finish(global const float *wbar, global const float *w, global const float *scalars,
-                        global const float *dots_w, global const float *dots_d, int matrices, int block, int taps,
-                        int depthwise, global float *sbar) {
+                        global const float *dots_w, int shares_w, global const float *dots_d, int shares_d, int scaled,
+                        int matrices, int block, int taps, int depthwise, global float *sbar, global const float *dmean,
+                        int parts, float mean_scale, global float *row_mean) {
     local float room[TREE];
     const int features = block * taps, row = get_group_id(1), f = row % features, matrix = row / features;
-    const float dot_w = sum_all(dots_w + (size_t)matrix * features, features, room);
-    const float dot_d = sum_all(dots_d + (size_t)matrix * features, features, room);
-    const float a = scalars[4 * matrix + 1], b = a * (dot_w + 0.5f * dot_d);
+    const float dot_w = sum_all(dots_w + (size_t)matrix * shares_w, shares_w, room);
+    const float dot_d = sum_all(dots_d + (size_t)matrix * shares_d, shares_d, room);
+    const float z = scaled ? 1.0f : scalars[4 * matrix + 2], s = scalars[4 * matrix + 1];
+    const float a = s * z, b = s * (z * dot_w + 0.5f * dot_d);
     const size_t at = (size_t)row * features, lane = (size_t)f * features * matrices + matrix;
     global float *to = sbar + ((size_t)(row - f) + f % taps * block + f / taps) * features;
     for (int column = get_local_id(0); column < features; column += TREE)
         finish_one(a * wbar[at + column] - b * w[at + column], depthwise, column % taps, column / taps, block, lane,
                    matrices, sbar, to);
+    float mean = 0.0f;
+    for (int p = get_local_id(0); p < parts; p += TREE) mean += dmean[(size_t)p * matrices * features + row];
+    mean = mean_scale * tree_sum(mean, room);
+    const int place = f % taps * block + f / taps;
+    if (parts && get_local_id(0) == 0) row_mean[depthwise ? place * matrices + matrix : row - f + place] = mean;
 }
 #else
 /* The factor of W_0; an item does a matrix. */

@@ -137,27 +137,33 @@ struct share share_of(const struct geometry g) {
 #endif
 
 #if KERNELS < 2
-/* pilot = mean of what each tap meets in PILOTS patches, evenly spread: (TAPS, C). An item takes taps in turn
- * (dimension 1). */
+/* The mean of what a tap meets in PILOTS patches, evenly spread. */
+vec_sum pilot_of(const struct geometry g, global const float *x, int patches, int tap, int c) {
+    const int count = min(PILOTS, patches);
+    vec_sum sum = (vec_sum)(0.0f);
+    for (int i = 0; i < count; i++) {
+        const long pixel = find_pixel(g, (long)i * patches / count, tap);
+        if (pixel >= 0) sum += LOAD_SUM(x + pixel * g.channels + c);
+    }
+    return sum * (1.0f / count);
+}
+
+#if !LANES
+/* pilot: (TAPS, C). An item takes taps in turn (dimension 1). */
 kernel void pilot_samples(global const float *x, global const struct geometry *layer, int patches,
                           global float *pilot) {
     const struct geometry g = *layer;
-    const int lane = get_global_id(0) * VEC_SUM, lanes = get_global_size(0) * VEC_SUM, count = min(PILOTS, patches);
-    for (int tap = get_global_id(1); tap < TAPS; tap += get_global_size(1)) {
-        for (int c = lane; c < g.channels; c += lanes) {
-            vec_sum sum = (vec_sum)(0.0f);
-            for (int i = 0; i < count; i++) {
-                const long pixel = find_pixel(g, (long)i * patches / count, tap);
-                if (pixel >= 0) sum += LOAD_SUM(x + pixel * g.channels + c);
-            }
-            STORE_SUM(sum * (1.0f / count), pilot + tap * g.channels + c);
-        }
-    }
+    const int lane = get_global_id(0) * VEC_SUM, lanes = get_global_size(0) * VEC_SUM;
+    for (int tap = get_global_id(1); tap < TAPS; tap += get_global_size(1))
+        for (int c = lane; c < g.channels; c += lanes)
+            STORE_SUM(pilot_of(g, x, patches, tap, c), pilot + tap * g.channels + c);
 }
+#endif
 
-/* partial[c] = sums of what each tap meets less its pilot, over patches c*chunk...: (chunks, TAPS, C). */
-kernel void sum_samples(global const float *x, global const struct geometry *layer, int patches, int chunk,
-                        global const float *pilot, global float *partial) {
+/* partial[c] = sums of what each tap meets less its pilot, over patches c*chunk...: (chunks, TAPS, C). With LANES the
+ * items of a tap and vector find its pilot themselves, and the first keeps it; it is 0 unless `alone`. */
+kernel void sum_samples(global const float *x, global const struct geometry *layer, int patches, int chunk, int alone,
+                        global float *pilot, global float *partial) {
     const struct geometry g = *layer;
     const int lane = get_global_id(0) * VEC_SUM, lanes = get_global_size(0) * VEC_SUM;
     const int from = get_global_id(1) * chunk, to = min(from + chunk, patches);
@@ -166,13 +172,14 @@ kernel void sum_samples(global const float *x, global const struct geometry *lay
 #if LANES
     for (int tap = get_global_id(2); tap < TAPS; tap += get_global_size(2)) {
         for (int c = lane; c < g.channels; c += lanes) {
-            const vec_sum left_out = LOAD_SUM(pilot + tap * g.channels + c);
+            const vec_sum left_out = alone ? pilot_of(g, x, patches, tap, c) : (vec_sum)(0.0f);
             vec_sum sum = (vec_sum)(0.0f);
             for (int p = from; p < to; p++) {
                 const long pixel = find_pixel(g, p, tap);
                 sum += (pixel < 0 ? (vec_sum)(0.0f) : LOAD_SUM(x + pixel * g.channels + c)) - left_out;
             }
             STORE_SUM(sum, partial + tap * g.channels + c);
+            if (from == 0) STORE_SUM(left_out, pilot + tap * g.channels + c);
         }
     }
 #else

@@ -118,7 +118,7 @@ def test_products_are_one_launch_each():
 def test_launches_of_a_step():
     """Of resnet18, 20 convolutions with their norms: no more than these, and no group of one item."""
     for device in NVIDIA, AMD:
-        for norm, most in ('bn', 294), ('nd', 875):
+        for norm, most in ('bn', 248), ('nd', 673):
             _, lines, commands = record.checked_step(bench(device, 'resnet18', norm)[0])
             sizes = [record.product(line['local']) for line in lines if line['op'] == 'launch']
             check(len(sizes) <= most, '%s on %s: %d launches' % (norm, device, len(sizes)))
@@ -206,8 +206,7 @@ def test_no_more_than_two_steps_are_enqueued():
 
 def test_sums_have_many_groups():
     """One for each vector of channels, row or feature that is summed; each is a tree over its items."""
-    for norm, kernels in ('bn', ['summarise', 'finish']), ('nd', ['mean', 'covariance', 'scale', 'fold_bias',
-                                                                  'back_begin', 'back_dots', 'back_finish']):
+    for norm, kernels in ('bn', ['summarise', 'finish']), ('nd', ['mean', 'covariance', 'fold_bias', 'back_finish']):
         _, _, commands = record.checked_step(bench(NVIDIA, 'resnet18', norm)[0])
         for kernel in kernels:
             launches = [launch for command in commands if command.name == kernel for launch in command.launches()

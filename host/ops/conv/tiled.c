@@ -1,6 +1,7 @@
 /* The tiled engine (kernels/conv/tiled.cl): for devices with local memory, which CPUs only imitate. */
 #include "ops/conv/axis.h"
 #include "ops/conv/engine.h"
+#include <stdlib.h>
 
 enum { OUTPUTS = 4 }; // of an item
 /* COLS, ROWS, TM, KC of the kernels: the first that is full is taken. Wide tiles use what they load more often. */
@@ -17,6 +18,9 @@ struct tiled {
     int blocks;                       // of OUTPUTS*cols results in a group
     int splits;                       // of the weight gradient's pixels
     struct blanch_tensor *packed;     // [class of taps][group][block][k][OUTPUTS*cols]
+    struct blanch_tensor *classes;    // of the kernels; the forward pass's and behind it, where it packs both, the
+    int first_class;                  // data gradient's
+    bool is_packed;                   // the data gradient's weights, by the forward pass
     struct blanch_tensor *partial;    // [group][split][taps*group_in + 1][blocks*OUTPUTS*cols]
     struct bl_kernel *kernel, *other; // of the pass; pack or reduce
 };
@@ -93,38 +97,44 @@ static int choose_tile(const struct bl_conv *conv, struct tiled *d, const char *
                    info->name);
 }
 
-/* Terms of a sum over a class of taps, with the zeros at its end. */
-static int depth_of(const struct bl_conv *conv, enum bl_conv_pass pass, const struct bl_conv_axis *y,
-                    const struct bl_conv_axis *x) {
-    const struct tiled *d = conv->state[pass];
-    const int channels = pass == BL_CONV_DATA ? conv->group_out : conv->group_in;
-    return (int)bl_conv_div_up((int64_t)y->taps * x->taps * channels, d->t.chunk) * d->t.chunk;
+/* As struct tap_class of the kernels: results that are sums over the same taps. */
+struct tap_class {
+    int64_t first;
+    struct bl_conv_axis down, across;
+    int32_t depth, blocks, outs, transposed;
+};
+enum { CLASS_FLOATS = sizeof(struct tap_class) / sizeof(float) };
+
+static int classes_of(const struct bl_conv *conv, enum bl_conv_pass pass) {
+    return pass == BL_CONV_FORWARD ? 1 : conv->attrs.stride[0] * conv->attrs.stride[1];
 }
 
-/* A class of taps: all of them in the forward pass, those of a residue in the data gradient. Returns false beyond the
- * last. */
-static bool class_of(const struct bl_conv *conv, enum bl_conv_pass pass, int index, struct bl_conv_axis *y,
-                     struct bl_conv_axis *x) {
+/* Of all taps in the forward pass, of those of a residue in the data gradient; `first` is left out. */
+static struct tap_class class_of(const struct bl_conv *conv, enum bl_conv_pass pass, int index) {
     const struct bl_conv_attrs *a = &conv->attrs;
-    if (pass == BL_CONV_FORWARD) {
-        *y = bl_conv_forward_axis(a, 0, conv->out_h, a->kernel[1]);
-        *x = bl_conv_forward_axis(a, 1, conv->out_w, 1);
-        return index == 0;
-    }
-    *y = bl_conv_residue_axis(a, 0, conv->h, index / a->stride[1], a->kernel[1]);
-    *x = bl_conv_residue_axis(a, 1, conv->w, index % a->stride[1], 1);
-    return index < a->stride[0] * a->stride[1];
+    const struct tiled *d = conv->state[pass];
+    const bool data = pass == BL_CONV_DATA;
+    const int channels = data ? conv->group_out : conv->group_in;
+    struct tap_class c = {.blocks = d->blocks, .outs = outs(d), .transposed = data};
+    c.down = data ? bl_conv_residue_axis(a, 0, conv->h, index / a->stride[1], a->kernel[1])
+                  : bl_conv_forward_axis(a, 0, conv->out_h, a->kernel[1]);
+    c.across = data ? bl_conv_residue_axis(a, 1, conv->w, index % a->stride[1], 1)
+                    : bl_conv_forward_axis(a, 1, conv->out_w, 1);
+    c.depth = (int)bl_conv_div_up((int64_t)c.down.taps * c.across.taps * channels, d->t.chunk) * d->t.chunk;
+    return c;
 }
 
-static int64_t class_size(const struct bl_conv *conv, enum bl_conv_pass pass, int depth) {
-    const struct tiled *d = conv->state[pass];
-    return (int64_t)conv->attrs.groups * d->blocks * depth * outs(d);
+/* Floats of its packed weights. */
+static int64_t class_size(const struct bl_conv *conv, const struct tap_class *c) {
+    return (int64_t)conv->attrs.groups * c->blocks * c->depth * c->outs;
 }
 
 static int64_t packed_count(const struct bl_conv *conv, enum bl_conv_pass pass) {
-    struct bl_conv_axis y, x;
     int64_t count = 0;
-    for (int i = 0; class_of(conv, pass, i, &y, &x); i++) count += class_size(conv, pass, depth_of(conv, pass, &y, &x));
+    for (int i = 0; i < classes_of(conv, pass); i++) {
+        const struct tap_class c = class_of(conv, pass, i);
+        count += class_size(conv, &c);
+    }
     return count;
 }
 
@@ -144,6 +154,23 @@ static int setup_weights(struct bl_conv *conv, struct tiled *d) {
     return d->partial ? 0 : BLANCH_ENOMEM;
 }
 
+/* One launch packs the weights for both passes. */
+static bool is_joint(const struct bl_conv *conv) {
+    return conv->engine[BL_CONV_FORWARD] == &bl_conv_tiled && conv->engine[BL_CONV_DATA] == &bl_conv_tiled;
+}
+
+static int declare_packed(struct bl_conv *conv, enum bl_conv_pass pass, struct tiled *d) {
+    struct bl_node *node = conv->node;
+    const struct tiled *forward = conv->state[BL_CONV_FORWARD];
+    const bool data = pass == BL_CONV_DATA, joint = is_joint(conv);
+    const int count = classes_of(conv, pass) + (joint ? classes_of(conv, BL_CONV_DATA) : 0);
+    d->first_class = data && joint;
+    d->classes = d->first_class ? forward->classes : bl_node_workspace(node, BL_LIFE_KEPT, count * CLASS_FLOATS);
+    d->packed =
+        bl_node_workspace(node, data && joint ? BL_LIFE_SAVED : bl_conv_packed(conv, pass), packed_count(conv, pass));
+    return d->packed && d->classes ? 0 : BLANCH_ENOMEM;
+}
+
 static int setup(struct bl_conv *conv, enum bl_conv_pass pass) {
     struct tiled *d = conv->state[pass] = bl_calloc(1, sizeof *d);
     if (!d) return BLANCH_ENOMEM;
@@ -153,15 +180,34 @@ static int setup(struct bl_conv *conv, enum bl_conv_pass pass) {
     const int64_t h = data ? bl_conv_div_up(conv->h, a->stride[0]) : conv->out_h;
     const int64_t w = data ? bl_conv_div_up(conv->w, a->stride[1]) : conv->out_w;
     int code = choose_tile(conv, d, "convolve", bl_node_batch(conv->node) * h * w,
-                           data ? conv->group_in : conv->group_out, a->groups);
-    if (code) return code;
-    d->packed = bl_node_workspace(conv->node, bl_conv_packed(conv, pass), packed_count(conv, pass));
-    return d->packed ? 0 : BLANCH_ENOMEM;
+                           data ? conv->group_in : conv->group_out, (int64_t)a->groups * classes_of(conv, pass));
+    return code ? code : declare_packed(conv, pass, d);
+}
+
+/* The table that the kernels read. Classes without taps, whose results are zeros, come last. */
+static int write_classes(const struct bl_conv *conv, enum bl_conv_pass pass) {
+    const struct tiled *d = conv->state[pass];
+    const int count = classes_of(conv, pass);
+    struct tap_class *classes = bl_calloc((size_t)count, sizeof *classes);
+    if (!classes) return BLANCH_ENOMEM;
+    int64_t first = 0;
+    int at = 0, end = count;
+    for (int i = 0; i < count; i++) {
+        struct tap_class c = class_of(conv, pass, i);
+        c.first = first;
+        first += class_size(conv, &c);
+        classes[c.depth ? at++ : --end] = c;
+    }
+    int code = bl_mem_write(d->classes->mem, (size_t)d->first_class * sizeof *classes, (size_t)count * sizeof *classes,
+                            classes);
+    free(classes);
+    return code;
 }
 
 static int prepare(struct bl_conv *conv, enum bl_conv_pass pass) {
     struct tiled *d = conv->state[pass];
-    return get(conv, &d->t, pass == BL_CONV_WEIGHTS ? "reduce" : "pack", &d->other);
+    int code = get(conv, &d->t, pass == BL_CONV_WEIGHTS ? "reduce" : "pack", &d->other);
+    return code || pass == BL_CONV_WEIGHTS ? code : write_classes(conv, pass);
 }
 
 /* Groups of cols by rows items. */
@@ -174,22 +220,17 @@ static struct bl_range tiles_range(const struct bl_conv *conv, const struct tile
 /* --- forward, data gradient ------------------------------------------------------------------- */
 
 static int pack(struct bl_conv *conv, enum bl_conv_pass pass, const struct bl_run *run, struct bl_mem *weight) {
-    (void)run;
     const struct tiled *d = conv->state[pass];
-    struct bl_conv_axis y, x;
-    int64_t first = 0;
-    int code = 0;
-    for (int i = 0; !code && class_of(conv, pass, i, &y, &x); i++) {
-        const int depth = depth_of(conv, pass, &y, &x);
-        if (!depth) continue;
-        const struct bl_range items =
-            BL_ITEMS((size_t)(class_size(conv, pass, depth) / conv->attrs.groups), (size_t)conv->attrs.groups);
-        code = bl_launch(d->other, items, BL_MEM(weight), BL_MEM(d->packed->mem), BL_I64(first), BL_I32(conv->group_in),
-                         BL_I32(conv->group_out), BL_I32(conv->taps), BL_I32(conv->interleave), BL_STRUCT(y),
-                         BL_STRUCT(x), BL_I32(depth), BL_I32(d->blocks), BL_I32(pass == BL_CONV_DATA));
-        first += class_size(conv, pass, depth);
-    }
-    return code;
+    struct tiled *data = conv->state[BL_CONV_DATA];
+    if (pass == BL_CONV_DATA && data->is_packed && run->training) return 0;
+    const bool both = pass == BL_CONV_FORWARD && is_joint(conv) && run->training && conv->node->in[0]->grad;
+    int64_t values = packed_count(conv, pass) + (both ? packed_count(conv, BL_CONV_DATA) : 0);
+    if (is_joint(conv)) data->is_packed = both;
+    const struct bl_range items = BL_ITEMS((size_t)(values / conv->attrs.groups), (size_t)conv->attrs.groups);
+    return bl_launch(d->other, items, BL_MEM(weight), BL_MEM(d->packed->mem),
+                     BL_MEM(both ? data->packed->mem : d->packed->mem), BL_MEM(d->classes->mem), BL_I32(d->first_class),
+                     BL_I32(classes_of(conv, pass) + (both ? classes_of(conv, BL_CONV_DATA) : 0)),
+                     BL_I32(conv->group_in), BL_I32(conv->group_out), BL_I32(conv->taps), BL_I32(conv->interleave));
 }
 
 struct pass {
@@ -200,27 +241,19 @@ struct pass {
     bool accumulate;
 };
 
-static int convolve_class(const struct bl_conv *conv, const struct pass *p, int64_t first, const struct bl_conv_axis *y,
-                          const struct bl_conv_axis *x) {
-    const struct tiled *d = conv->state[p->pass];
-    const int64_t pixels = (int64_t)p->sizes.images * y->grid * x->grid;
-    return bl_launch(d->kernel, tiles_range(conv, d, tiles_of(d, pixels), 1), BL_MEM(p->x->mem), BL_MEM(d->packed->mem),
-                     BL_I64(first), BL_MEM(p->bias ? p->bias : d->packed->mem), BL_MEM(p->out->mem),
-                     BL_STRUCT(p->sizes), BL_STRUCT(*y), BL_STRUCT(*x), BL_I32(depth_of(conv, p->pass, y, x)),
-                     BL_I32(d->blocks), BL_I32(p->bias != NULL), BL_I32(p->accumulate));
-}
-
-/* Without taps a class of the data gradient is zeros. */
+/* Classes without taps are zeros: written, but not added. */
 static int convolve(const struct bl_conv *conv, const struct pass *p) {
-    struct bl_conv_axis y, x;
-    int64_t first = 0;
-    int code = 0;
-    for (int i = 0; !code && class_of(conv, p->pass, i, &y, &x); i++) {
-        const int depth = depth_of(conv, p->pass, &y, &x);
-        if (y.grid && x.grid && (depth || !p->accumulate)) code = convolve_class(conv, p, first, &y, &x);
-        first += class_size(conv, p->pass, depth);
+    const struct tiled *d = conv->state[p->pass];
+    int64_t tiles = 0;
+    for (int i = 0; i < classes_of(conv, p->pass); i++) {
+        const struct tap_class c = class_of(conv, p->pass, i);
+        if (c.depth || !p->accumulate) tiles += tiles_of(d, (int64_t)p->sizes.images * c.down.grid * c.across.grid);
     }
-    return code;
+    if (!tiles) return 0;
+    return bl_launch(d->kernel, tiles_range(conv, d, tiles, 1), BL_MEM(p->x->mem), BL_MEM(d->packed->mem),
+                     BL_MEM(d->classes->mem), BL_MEM(p->bias ? p->bias : d->packed->mem), BL_MEM(p->out->mem),
+                     BL_STRUCT(p->sizes), BL_I32(d->first_class), BL_I32(d->blocks), BL_I32(p->bias != NULL),
+                     BL_I32(p->accumulate));
 }
 
 static int forward(struct bl_conv *conv, const struct bl_run *run, const struct blanch_tensor *x, struct bl_mem *bias,

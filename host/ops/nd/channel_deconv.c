@@ -218,10 +218,10 @@ static int measure(struct bl_node *node, int n, bool again) {
         code = bl_launch_light(node->dev, s->kernel[SQUARES], over_rows(node), BL_MEM(moment), BL_MEM(s->squares->mem),
                                BL_I32(s->block), BL_F32(a->eps));
     bl_node_phase(node, BL_INVERSE_SQRT);
-    if (!code) code = bl_inverse_root_iterate(&s->root, s->squares->mem);
-    if (!code)
-        code = bl_inverse_root_finish(&s->root, node->buffer[BATCHES]->value ? a->momentum : 1, s->deconv->mem,
-                                      node->buffer[RUNNING_DECONV]->data.mem);
+    const struct bl_root_result to = {node->buffer[BATCHES]->value ? a->momentum : 1, s->deconv->mem,
+                                      node->buffer[RUNNING_DECONV]->data.mem};
+    if (!code) code = bl_inverse_root_iterate(&s->root, s->squares->mem, &to);
+    if (!code) code = bl_inverse_root_finish(&s->root, &to);
     if (!code) code = track(node, s->mean, RUNNING_MEAN1);
     bl_node_phase(node, BL_NORM);
     return code;
@@ -304,7 +304,9 @@ static int through_statistics(struct bl_node *node, int n) {
     int code =
         sum_rows(node, s->dcolumns->mem, rows, (float)(-1.0 / (double)count), s->back_partial->mem, s->dmean->mem);
     if (!code) code = outer(node, s->dy->mem, s->back_columns->mem, rows, 1, s->ddeconv->mem);
-    if (!code) code = bl_inverse_root_backward(&s->root, s->ddeconv->mem, s->deconv->mem, 1, false, s->sbar->mem);
+    const struct bl_root_gradient gradient = {
+        .ddeconv = s->ddeconv->mem, .deconv = s->deconv->mem, .sbar = s->sbar->mem, .taps = 1};
+    if (!code) code = bl_inverse_root_backward(&s->root, &gradient);
     if (!code) code = sample(node, n, s->back_samples->mem);
     if (code) return code;
     return apply_matrix(node, (struct bl_gemm){.m = count,

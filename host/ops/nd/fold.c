@@ -44,6 +44,11 @@ static bool is_few(const struct bl_fold *fold) {
     return bl_gram_serves(fold->node, fold->matrices, fold->features);
 }
 
+/* Whether the product dW' D is written in the parameter's order. */
+static bool orders_gradient(const struct bl_fold *fold) {
+    return fold->permuted && fold->matrices == 1 && !bl_on_cpu(fold->node->dev);
+}
+
 static void setup_target(struct bl_fold *fold, const struct bl_param *reused);
 
 void bl_fold_setup(struct bl_fold *fold, enum bl_life life) {
@@ -57,7 +62,8 @@ void bl_fold_setup(struct bl_fold *fold, enum bl_life life) {
         fold->rows = bl_node_workspace(node, own ? BL_LIFE_BACKWARD : BL_LIFE_SAVED, weights_of(fold));
     if (!training) return;
     fold->gradient = bl_node_workspace(node, BL_LIFE_BACKWARD, weights_of(fold));
-    if (fold->permuted) fold->drows = bl_node_workspace(node, BL_LIFE_BACKWARD, weights_of(fold));
+    if (fold->permuted && !orders_gradient(fold))
+        fold->drows = bl_node_workspace(node, BL_LIFE_BACKWARD, weights_of(fold));
     fold->parts = parts_of(fold);
     fold->partial = bl_node_workspace(node, BL_LIFE_BACKWARD, fold->parts * fold->matrices * fold->features);
     fold->dmean = bl_node_workspace(node, BL_LIFE_BACKWARD, fold->matrices * fold->features);
@@ -67,6 +73,9 @@ void bl_fold_setup(struct bl_fold *fold, enum bl_life life) {
         fold->gram_sums = bl_node_workspace(node, BL_LIFE_BACKWARD, parts * fold->features * fold->features);
     }
     fold->ddeconv = bl_node_workspace(node, BL_LIFE_BACKWARD, fold->matrices * fold->features * fold->features);
+    if (!bl_on_cpu(node->dev))
+        fold->products =
+            bl_node_workspace(node, BL_LIFE_BACKWARD, fold->matrices * bl_product_most_shares(fold->features));
     const struct bl_param *reused = bl_whitening_long_reused(fold->whitening);
     if (reused && bl_node_updates_linearly(node)) setup_target(fold, reused);
 }
@@ -358,15 +367,16 @@ static int few_gradient(const struct bl_fold *fold) {
                            BL_MEM(fold->gram_sums->mem), BL_I32(parts), BL_I32(count), BL_MEM(fold->ddeconv->mem));
 }
 
-/* dD = sum over rows of W^T dW'. */
+/* dD = sum over rows of W^T dW', elsewhere than on CPUs of (W^T dW' + dW'^T W)/2. */
 static int matrix_gradient(struct bl_fold *fold) {
     if (fold->gram.node) return few_gradient(fold);
     struct bl_mem *weight;
     int code = weight_rows(fold, &weight);
     if (code) return code;
     int64_t f = fold->features, rows = fold->outputs / fold->matrices * fold->interleave;
-    struct bl_gemm product = {
+    const struct bl_gemm product = {
         .trans_a = true,
+        .symmetric = !bl_on_cpu(fold->node->dev),
         .m = f,
         .n = f,
         .k = rows,
@@ -382,7 +392,20 @@ static int matrix_gradient(struct bl_fold *fold) {
         .stride_b = rows * f,
         .stride_c = f * f,
     };
-    return bl_gemm(fold->node->dev, &product);
+    if (bl_on_cpu(fold->node->dev)) return bl_gemm(fold->node->dev, &product);
+    const struct bl_product symmetric = {.pair = product,
+                                         .a2 = product.b,
+                                         .b2 = product.a,
+                                         .result = {{.to = product.c, .alpha = 0.5f}},
+                                         .with = fold->step.deconv,
+                                         .dots = fold->products->mem,
+                                         .shares = &fold->shares};
+    return bl_product(fold->node->dev, &symmetric);
+}
+
+/* Whether the mean's gradient is handed on in parts: the gradient of S sums them elsewhere than on CPUs. */
+static bool leaves_parts(const struct bl_fold *fold) {
+    return fold->step.action == BL_ND_EXACT && !bl_on_cpu(fold->node->dev);
 }
 
 /* dW' without the mean's part (times c for a target), the mean's gradient, and <dD, D>. */
@@ -397,10 +420,29 @@ static int weight_gradient(struct bl_fold *fold) {
         BL_I32(fold->matrices), BL_I32(fold->parts), BL_I32(dots_of(fold) / fold->parts), BL_MEM(fold->gradient->mem),
         BL_I32(is_of_target(fold)), BL_MEM(is_of_target(fold) ? step->factors : step->mean), BL_MEM(gradient_of(fold)),
         BL_MEM(fold->partial->mem), BL_MEM(fold->dots->mem));
-    if (code || !step->backward) return code;
+    if (code || !step->backward || leaves_parts(fold)) return code;
     return bl_launch_light(fold->node->dev, fold->sum_parts,
                            bl_share_rows(dev, 1, count, BL_FLOAT_BYTES * (fold->parts + 1)), BL_MEM(fold->partial->mem),
                            BL_I32(fold->parts), BL_I32(count), BL_MEM(fold->dmean->mem));
+}
+
+/* dW' D in the parameter's order, a product for each g. */
+static int permuted_gradient(const struct bl_fold *fold) {
+    const int64_t f = fold->features, g = fold->interleave;
+    const struct bl_product product = {.pair = {.m = fold->outputs,
+                                                .n = f,
+                                                .k = f,
+                                                .a = fold->gradient->mem,
+                                                .b = fold->step.deconv,
+                                                .lda = g * f,
+                                                .ldb = f,
+                                                .ldc = g * f,
+                                                .batch = (int)g,
+                                                .stride_a = f,
+                                                .stride_c = 1},
+                                       .result = {{.to = fold->weight->grad.mem, .alpha = 1}},
+                                       .step_c = g};
+    return bl_product(fold->node->dev, &product);
 }
 
 int bl_fold_backward(struct bl_fold *fold) {
@@ -408,6 +450,7 @@ int bl_fold_backward(struct bl_fold *fold) {
     int code = weight_gradient(fold);
     if (!code && step->backward && step->action == BL_ND_EXACT) code = matrix_gradient(fold);
     if (code || is_of_target(fold)) return code;
+    if (orders_gradient(fold)) return permuted_gradient(fold);
     code = times(fold, fold->gradient->mem, step->deconv, fold->permuted ? fold->drows->mem : fold->weight->grad.mem);
     if (code || !fold->permuted) return code;
     return bl_launch_light(fold->node->dev, fold->from_rows, over_outputs(fold, true), BL_MEM(fold->drows->mem),
@@ -418,15 +461,21 @@ int bl_fold_backward(struct bl_fold *fold) {
 static int sum_gradient(const struct bl_fold *fold, const struct bl_run *run, const struct bl_deconv_gradient *g) {
     struct blanch_device *dev = fold->node->dev;
     int64_t vector = fold->matrices * fold->features;
-    int code = bl_sum(run->all, dev, g->mean, 0, vector);
+    int code = bl_sum(run->all, dev, g->mean, 0, g->parts * vector);
     if (code) return code;
-    return fold->step.action == BL_ND_EXACT ? bl_sum(run->all, dev, g->deconv, 0, vector * fold->features)
-                                            : bl_sum(run->all, dev, g->scale, 0, fold->matrices * g->dots);
+    if (fold->step.action != BL_ND_EXACT) return bl_sum(run->all, dev, g->scale, 0, fold->matrices * g->dots);
+    code = bl_sum(run->all, dev, g->deconv, 0, vector * fold->features);
+    return code || !g->shares ? code : bl_sum(run->all, dev, g->products, 0, fold->matrices * g->shares);
 }
 
 int bl_fold_backward_input(struct bl_fold *fold, const struct bl_run *run) {
-    const struct bl_deconv_gradient gradient = {
-        .mean = fold->dmean->mem, .deconv = fold->ddeconv->mem, .scale = fold->dots->mem, .dots = dots_of(fold)};
+    const struct bl_deconv_gradient gradient = {.mean = (leaves_parts(fold) ? fold->partial : fold->dmean)->mem,
+                                                .parts = leaves_parts(fold) ? (int)fold->parts : 1,
+                                                .deconv = fold->ddeconv->mem,
+                                                .shares = fold->shares,
+                                                .products = fold->shares ? fold->products->mem : NULL,
+                                                .scale = fold->dots->mem,
+                                                .dots = dots_of(fold)};
     if (!fold->step.backward) return 0;
     int code = sum_gradient(fold, run, &gradient);
     return code ? code : bl_whitening_backward(fold->whitening, run, &fold->step, &gradient);

@@ -31,7 +31,9 @@ struct bl_fold {
     struct bl_gram gram;                // likewise, of dD
     struct blanch_tensor *gram_sums;
     struct blanch_tensor *partial, *dmean, *dots;
-    int64_t parts; // shares of a matrix's outputs that are summed apart
+    struct blanch_tensor *products; // <dD, D> of each matrix, in `shares`
+    int shares;                     // 0: that is left to whom dD is for
+    int64_t parts;                  // shares of a matrix's outputs that are summed apart
     struct bl_kernel *to_rows, *from_rows, *fold_bias, *fold_target, *resolve, *weight_gradient, *sum_parts;
     uint64_t version; // of the weights that an evaluation has folded and that are still there; 0: none
     struct {

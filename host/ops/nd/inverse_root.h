@@ -12,7 +12,8 @@ struct bl_inverse_root {
     int matrices, n_iter;
     int64_t features, size; // F, matrices*F*F
     struct bl_symmetric product;
-    struct blanch_tensor *s;             // S is put there; the iteration makes it W_0 = S/|S|
+    struct blanch_tensor *s;             // S is put there
+    struct blanch_tensor *w;             // W_0 = S/|S|; may be s
     struct blanch_tensor *scalars;       // (matrices, 4)
     struct blanch_tensor *saved, *work;  // iterates that the gradient reads again; of the gradient
     struct blanch_tensor *last;          // Z, where no gradient reads it
@@ -29,16 +30,35 @@ void bl_inverse_root_setup(struct bl_inverse_root *root, struct bl_node *node, i
                            int n_iter, struct blanch_tensor *last);
 int bl_inverse_root_prepare(struct bl_inverse_root *root);
 void bl_inverse_root_free(struct bl_inverse_root *root);
-/* From S in `s` and the sums of squares of its rows; leaves Z_K = D/scalars[2] in z. */
-int bl_inverse_root_iterate(struct bl_inverse_root *root, struct bl_mem *squares);
+/* D, and running += momentum (D - running). */
+struct bl_root_result {
+    float momentum;
+    struct bl_mem *deconv, *running;
+};
+/* From S in `s` and the sums of squares of its rows; leaves Z_K = D/scalars[2] in z. Where `to` is not NULL, the last
+ * product may make that of it at once: then z is NULL. */
+int bl_inverse_root_iterate(struct bl_inverse_root *root, struct bl_mem *squares, const struct bl_root_result *to);
 /* The same from the W_0 that an earlier call has left in `s`. */
 int bl_inverse_root_iterate_again(struct bl_inverse_root *root);
-/* D from Z_K, and running += momentum (D - running). */
-int bl_inverse_root_finish(const struct bl_inverse_root *root, float momentum, struct bl_mem *deconv,
-                           struct bl_mem *running);
+/* From Z_K, if it is there. */
+int bl_inverse_root_finish(const struct bl_inverse_root *root, const struct bl_root_result *to);
+
 /* From the gradient of D, and D: that of S in the order of the sample rows (depthwise: channels last). */
-int bl_inverse_root_backward(struct bl_inverse_root *root, struct bl_mem *ddeconv, struct bl_mem *deconv, int taps,
-                             bool depthwise, struct bl_mem *sbar);
+struct bl_root_gradient {
+    struct bl_mem *ddeconv, *deconv, *sbar;
+    int taps;
+    bool depthwise;
+    /* Elsewhere than on CPUs: where it is not 0, ddeconv is symmetric, and <ddeconv, deconv> comes in so many shares
+     * of each matrix. The gradient may be overwritten. */
+    int shares;
+    struct bl_mem *dots;
+    /* Likewise: where it is not 0, dmean, the mean's gradient in so many parts (parts, matrices, F), is brought to the
+     * same order, times mean_scale: row_mean. */
+    int parts;
+    float mean_scale;
+    struct bl_mem *dmean, *row_mean;
+};
+int bl_inverse_root_backward(struct bl_inverse_root *root, const struct bl_root_gradient *gradient);
 /* S of one matrix (F, F), as it was before the iteration. Waits for the device. */
 int bl_inverse_root_read(const struct bl_inverse_root *root, int matrix, float *s);
 

@@ -22,7 +22,10 @@ struct bl_refresh {
 /* The gradients that a layer's weights have of mean and D. Where that of D passes through its scale alone, <dD, D>
  * stands for dD: `dots` values for every matrix, to be summed. */
 struct bl_deconv_gradient {
-    struct bl_mem *mean, *deconv; // (matrices, F), (matrices, F, F)
+    struct bl_mem *mean, *deconv; // (parts, matrices, F), parts to be summed; (matrices, F, F)
+    int parts;                    // 1, but where D is exact elsewhere than on CPUs
+    int shares;                   // there deconv is symmetric, and
+    struct bl_mem *products;      // <dD, D> in so many shares: (matrices, shares)
     struct bl_mem *scale;         // (matrices, dots)
     int64_t dots;
 };

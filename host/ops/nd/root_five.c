@@ -104,9 +104,31 @@ static int end(const struct bl_inverse_root *root, struct bl_symmetric_product p
     return bl_root_multiply(root, p);
 }
 
-static int forward(const struct bl_inverse_root *root, struct bl_mem **z) {
+/* Z = p + .., or, where the product's launch can, D and the running buffer. */
+static int finish(const struct bl_inverse_root *root, struct bl_symmetric_product p, const struct bl_root_result *to,
+                  struct bl_mem **z) {
+    *z = p.c = root->last->mem;
+    if (to && bl_symmetric_has_also(&root->product)) {
+        const float momentum = to->momentum;
+        *z = NULL, p.c = to->deconv, p.scales = root->scalars->mem;
+        p.also = (struct bl_symmetric_also){.to = to->running,
+                                            .d3 = to->running,
+                                            .alpha = momentum * p.alpha,
+                                            .beta = momentum * p.beta,
+                                            .beta2 = momentum * p.beta2,
+                                            .beta3 = 1 - momentum,
+                                            .gamma = momentum * p.gamma};
+    }
+    return bl_root_multiply(root, p);
+}
+
+static int forward(const struct bl_inverse_root *root, struct bl_mem *squares, const struct bl_root_result *to,
+                   struct bl_mem **z) {
     struct bl_mem *const *at = root->iterate, *w = at[W], *x1 = at[X6]; // X1 has been used by then
-    int code = begin(root, BL_ROOT_PRODUCT(.a = w, .b = w), w, 1, x1, at[B], at[C]);
+    struct bl_mem *from = squares ? root->s->mem : w;
+    struct bl_symmetric_product first = {.a = from, .b = from, .squares = squares, .normed = w};
+    if (squares) first.scales = root->scalars->mem;
+    int code = begin(root, first, from, 1, x1, at[B], at[C]);
     if (!code)
         code = bl_root_multiply(root, BL_ROOT_PRODUCT(.a = at[B], .b = at[C], .alpha = 1, .gamma = k.x3, .c = at[X3]));
     if (!code)
@@ -119,10 +141,11 @@ static int forward(const struct bl_inverse_root *root, struct bl_mem **z) {
     if (!code)
         code = end(root, BL_ROOT_PRODUCT(.a = at[X5], .b = at[X5]), (struct bl_mem *[]){w, at[B], at[X5], at[X6]}, 1,
                    at[R]);
-    *z = root->last->mem;
-    if (code) return code;
-    return bl_root_multiply(root, BL_ROOT_PRODUCT(.a = at[X6], .b = at[R], .alpha = 1, .beta = k.z.w, .d = w,
-                                                  .beta2 = k.z.b, .d2 = at[B], .gamma = k.z.i, .c = *z));
+    return code ? code
+                : finish(root,
+                         BL_ROOT_PRODUCT(.a = at[X6], .b = at[R], .alpha = 1, .beta = k.z.w, .d = w, .beta2 = k.z.b,
+                                         .d2 = at[B], .gamma = k.z.i),
+                         to, z);
 }
 
 /* The derivative of alpha X^2. */
@@ -130,8 +153,8 @@ static struct bl_symmetric_product square(float alpha, struct bl_mem *x, struct 
     return BL_ROOT_PRODUCT(.a = x, .b = dx, .a2 = dx, .b2 = x, .alpha = alpha, .c = out);
 }
 
-static int backward(const struct bl_inverse_root *root, struct bl_mem **dz) {
-    struct bl_mem *const *at = root->iterate, *const *t = root->tangent, *w = t[0], *b = t[1];
+static int backward(const struct bl_inverse_root *root, struct bl_mem *w, struct bl_mem **dz, int *shares) {
+    struct bl_mem *const *at = root->iterate, *const *t = root->tangent, *b = t[1];
     int code = begin(root, square(1, at[W], w, t[2]), w, 0, t[2], b, t[3]);
     if (!code)
         code =
@@ -143,10 +166,12 @@ static int backward(const struct bl_inverse_root *root, struct bl_mem **dz) {
     if (!code) code = bl_root_multiply(root, square(k.x5.square, at[X4], t[3], t[2]));
     if (!code)
         code = end(root, square(k.x6.square, at[X5], t[2], t[3]), (struct bl_mem *[]){w, b, t[2], t[3]}, 0, t[4]);
-    *dz = t[2];
+    *dz = t[2], *shares = 0;
     if (code) return code;
-    return bl_root_multiply(root, BL_ROOT_PRODUCT(.a = t[3], .b = at[R], .a2 = at[X6], .b2 = t[4], .alpha = 1,
-                                                  .beta = k.z.w, .d = w, .beta2 = k.z.b, .d2 = b, .c = *dz));
+    struct bl_symmetric_product last = {.a = t[3], .b = at[R], .a2 = at[X6], .b2 = t[4], .alpha = 1, .c = *dz};
+    last.beta = k.z.w, last.d = w, last.beta2 = k.z.b, last.d2 = b;
+    if (bl_symmetric_has_also(&root->product)) last.with = at[W], last.dots = root->dots_w->mem, last.shares = shares;
+    return bl_root_multiply(root, last);
 }
 
-const struct bl_root_form bl_root_five = {iterates_of, WORK, forward, backward};
+const struct bl_root_form bl_root_five = {iterates_of, WORK, true, forward, backward};

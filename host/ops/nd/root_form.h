@@ -8,10 +8,14 @@
 struct bl_root_form {
     int (*iterates)(int n_iter); // matrices of the forward pass that the gradient reads, W_0 among them
     int work;                    // matrices of the gradient
-    /* From iterate[0]: Z_K, to `last`, or to the iterate that *z names. */
-    int (*forward)(const struct bl_inverse_root *root, struct bl_mem **z);
-    /* The derivative of Z_K in the direction of tangent[0]; *dz is one of tangent. */
-    int (*backward)(const struct bl_inverse_root *root, struct bl_mem **dz);
+    bool normalises; // where products can: forward, given the sums of squares of S's rows, finds iterate[0] of S itself
+    /* From iterate[0]: Z_K, to `last`, or to the iterate that *z names. Where `to` is not NULL, it may leave D and the
+     * running buffer instead: then *z is NULL. */
+    int (*forward)(const struct bl_inverse_root *root, struct bl_mem *squares, const struct bl_root_result *to,
+                   struct bl_mem **z);
+    /* The derivative of Z_K in a direction, which may be overwritten; *dz is that or one of tangent. *shares of <dZ_K,
+     * W_0> are in dots_w; 0: none. */
+    int (*backward)(const struct bl_inverse_root *root, struct bl_mem *direction, struct bl_mem **dz, int *shares);
 };
 extern const struct bl_root_form bl_root_pairs; // any number of steps, two at a time
 extern const struct bl_root_form bl_root_five;  // five steps as a polynomial with six products

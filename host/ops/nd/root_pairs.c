@@ -56,7 +56,8 @@ static int add_unit(const struct bl_inverse_root *root, struct bl_mem *a, float 
                      BL_I32(bl_rows_each(root->node, root->features)), BL_MEM(c));
 }
 
-static int forward(const struct bl_inverse_root *root, struct bl_mem **result) {
+static int forward(const struct bl_inverse_root *root, struct bl_mem *squares, const struct bl_root_result *to,
+                   struct bl_mem **result) {
     struct bl_mem *z = NULL;
     int code = 0, pairs = pairs_of(root);
     for (int pair = 0; pair < pairs && !code; pair++) code = forward_pair(root, pair, &z);
@@ -110,13 +111,14 @@ static int backward_single(const struct bl_inverse_root *root, struct tangent *t
         root, BL_ROOT_PRODUCT(.a = t->w, .b = z, .a2 = w, .b2 = dz, .alpha = -0.5f, .beta = 1.5f, .d = dz, .c = out));
 }
 
-static int backward(const struct bl_inverse_root *root, struct bl_mem **dz) {
-    struct tangent t = {root->tangent[0], root->tangent[1], root->tangent[2], root->tangent[3]};
+static int backward(const struct bl_inverse_root *root, struct bl_mem *direction, struct bl_mem **dz, int *shares) {
+    struct tangent t = {direction, root->tangent[1], root->tangent[2], root->tangent[3]};
     int code = 0;
     for (int pair = 0; pair < pairs_of(root) && !code; pair++) code = backward_pair(root, pair, &t);
     if (!code && root->n_iter % 2) code = backward_single(root, &t);
     *dz = t.z;
+    *shares = 0;
     return code;
 }
 
-const struct bl_root_form bl_root_pairs = {iterates_of, WORK, forward, backward};
+const struct bl_root_form bl_root_pairs = {iterates_of, WORK, false, forward, backward};

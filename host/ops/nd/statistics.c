@@ -180,6 +180,7 @@ static int describe(struct bl_statistics *s, int images) {
 
 /* Of statistics.cl only what this layer launches is built; moments.cl is small. */
 static bool is_launched(const struct bl_statistics *s, int kernel, bool reuses) {
+    if (kernel == PILOT || kernel == BACK_MEAN) return bl_on_cpu(s->node->dev); // elsewhere others do it by the way
     if (kernel == GATHER || kernel == SCATTER) return !s->depthwise;
     if (kernel == COVARIANCE_DEPTHWISE || kernel == SCATTER_DEPTHWISE) return s->depthwise;
     return reuses || (kernel != SQUARES && kernel != SCATTER_REUSED);
@@ -271,8 +272,10 @@ static int sum_chunks(const struct bl_statistics *s, const struct bl_run *run, s
     return code ? code : bl_sum(run->all, s->node->dev, sums, 0, most * size);
 }
 
-/* 0 where several ranks share the sums, as they have no patch in common. */
+/* 0 where several ranks share the sums, as they have no patch in common. Elsewhere than on a CPU the sums' launch finds
+ * it. */
 static int take_pilot(const struct bl_statistics *s, const struct bl_run *run, int64_t patches) {
+    if (!bl_on_cpu(s->node->dev)) return 0;
     if (run->all) return bl_mem_fill(s->pilot->mem, 0, bl_tensor_bytes(s->pilot), 0);
     return bl_launch_light(s->node->dev, s->kernel[PILOT], over_channels(s, s->taps), INPUT(s), GEOMETRY(s),
                            BL_I32(patches), BL_MEM(s->pilot->mem));
@@ -283,8 +286,9 @@ int bl_statistics_mean(struct bl_statistics *s, const struct bl_run *run, float 
     int code = describe(s, run->n);
     if (!code) code = take_pilot(s, run, patches);
     if (!code)
-        code = bl_launch_light(s->node->dev, s->kernel[SUM], over_taps(s, items), INPUT(s), GEOMETRY(s),
-                               BL_I32(patches), BL_I32(chunk), BL_MEM(s->pilot->mem), BL_MEM(s->partial->mem));
+        code =
+            bl_launch_light(s->node->dev, s->kernel[SUM], over_taps(s, items), INPUT(s), GEOMETRY(s), BL_I32(patches),
+                            BL_I32(chunk), BL_I32(!run->all), BL_MEM(s->pilot->mem), BL_MEM(s->partial->mem));
     s->samples_of_all = (double)bl_statistics_count(s, run->n);
     if (!code) code = bl_sum_host(run->all, &s->samples_of_all, 1);
     if (!code) code = sum_chunks(s, run, s->partial->mem, s->taps * s->node->in[0]->c, &items, PATCH_CHUNKS);
@@ -416,14 +420,16 @@ static int rows_backward(struct bl_statistics *s, int64_t samples) {
     return s->depthwise ? 0 : bl_gemm(s->node->dev, &product);
 }
 
-int bl_statistics_backward(struct bl_statistics *s, int images, struct bl_mem *dmean) {
+int bl_statistics_back_mean(const struct bl_statistics *s, struct bl_mem *gradient) {
+    return bl_launch_light(s->node->dev, s->kernel[BACK_MEAN], over_rows(s), BL_MEM(gradient), GEOMETRY(s),
+                           BL_F32(1.0 / s->samples_of_all), BL_I32(rows_each(s)), BL_MEM(s->dmean->mem));
+}
+
+int bl_statistics_backward(struct bl_statistics *s, int images) {
     const struct blanch_tensor *x = s->node->in[0];
     int64_t samples = bl_statistics_count(s, images), lines = (int64_t)images * x->h, items,
             chunk = chunk_of(s, lines, INT32_MAX, &items);
     int code = rows_backward(s, samples);
-    if (!code)
-        code = bl_launch_light(s->node->dev, s->kernel[BACK_MEAN], over_rows(s), BL_MEM(dmean), GEOMETRY(s),
-                               BL_F32(1.0 / s->samples_of_all), BL_I32(rows_each(s)), BL_MEM(s->dmean->mem));
     if (code) return code;
     if (!s->depthwise)
         return bl_launch_light(s->node->dev, s->kernel[SCATTER], over_samples(s, items), BL_MEM(s->drows->mem),

@@ -53,8 +53,11 @@ int bl_statistics_mean(struct bl_statistics *s, const struct bl_run *run, float 
 /* After the mean: S = covariance + eps I. gather: the rows alone, as the gradient reads them. */
 int bl_statistics_covariance(struct bl_statistics *s, const struct bl_run *run, float eps, struct bl_mem *covariance);
 int bl_statistics_gather(struct bl_statistics *s, int images);
-/* Adds to the input's gradient what comes through the mean and, with the gradient of S in `sbar`, through S. */
-int bl_statistics_backward(struct bl_statistics *s, int images, struct bl_mem *dmean);
+/* On CPUs: the mean's gradient in the rows' order, shared by the samples, to `dmean`. */
+int bl_statistics_back_mean(const struct bl_statistics *s, struct bl_mem *gradient);
+/* Adds to the input's gradient what comes through the mean, with its gradient in `dmean` as above, and through S, with
+ * that of S in `sbar`. */
+int bl_statistics_backward(struct bl_statistics *s, int images);
 
 /* Sums of squares of (x - mean) over samples, by channel: (*chunks of at most BL_SQUARE_CHUNKS, C). mean: (taps, C). */
 int bl_statistics_squares(struct bl_statistics *s, const struct bl_run *run, struct bl_mem *mean, struct bl_mem *sums,

@@ -96,6 +96,12 @@ static int multiply_in_tiles(const struct bl_symmetric *s, const struct bl_symme
         .d = {p->d, p->d2, e->d3},
         .result = {{p->c, p->alpha, {p->beta, p->beta2}, p->gamma},
                    {e->to, e->alpha, {e->beta, e->beta2, e->beta3}, e->gamma}},
+        .scales = p->scales,
+        .with = p->with,
+        .dots = p->dots,
+        .shares = p->shares,
+        .squares = p->squares,
+        .normed = p->normed,
     };
     return bl_product(s->node->dev, &product);
 }

@@ -27,6 +27,10 @@ struct bl_symmetric_product {
         struct bl_mem *to, *d3;
         float alpha, beta, beta2, beta3, gamma;
     } also;
+    struct bl_mem *scales;      // likewise; as those of bl_product, whose third sum is also.d3
+    struct bl_mem *with, *dots; // likewise; <c, with> in *shares shares
+    int *shares;
+    struct bl_mem *squares, *normed; // likewise; a, b and d are S, in place of which S/|S| is taken
 };
 
 void bl_symmetric_setup(struct bl_symmetric *s, struct bl_node *node, int matrices, int64_t n); // in setup

@@ -118,9 +118,10 @@ static int compute(struct bl_whitening *w, const struct bl_run *run, const struc
     if (!code && w->refresh.reuses) code = bl_refresh_begin(&w->refresh, step->action, covariance);
     if (code) return code;
     bl_node_phase(w->node, BL_INVERSE_SQRT);
-    code = bl_inverse_root_iterate(&w->root, w->statistics.squares->mem);
+    const struct bl_root_result to = {w->attrs.momentum, step->deconv, w->running_deconv->data.mem};
+    code = bl_inverse_root_iterate(&w->root, w->statistics.squares->mem, w->refresh.reuses ? NULL : &to);
     if (!code && w->refresh.reuses) code = bl_refresh_compare(&w->refresh, w->root.z, w->root.scalars->mem);
-    return code ? code : bl_inverse_root_finish(&w->root, w->attrs.momentum, step->deconv, w->running_deconv->data.mem);
+    return code ? code : bl_inverse_root_finish(&w->root, &to);
 }
 
 /* What the gradient reads and recomputation has not kept: the rows and the iterates. */
@@ -150,9 +151,21 @@ int bl_whitening_backward(struct bl_whitening *w, const struct bl_run *run, cons
                           const struct bl_deconv_gradient *g) {
     bl_node_phase(w->node, BL_WHITEN_BACKWARD);
     if (step->action != BL_ND_EXACT) return bl_refresh_backward(&w->refresh, run->n, g);
-    int code = bl_inverse_root_backward(&w->root, g->deconv, step->deconv, w->statistics.taps, w->statistics.depthwise,
-                                        w->statistics.sbar->mem);
-    return code ? code : bl_statistics_backward(&w->statistics, run->n, g->mean);
+    struct bl_statistics *s = &w->statistics;
+    const struct bl_root_gradient gradient = {.ddeconv = g->deconv,
+                                              .deconv = step->deconv,
+                                              .sbar = s->sbar->mem,
+                                              .taps = s->taps,
+                                              .depthwise = s->depthwise,
+                                              .shares = g->shares,
+                                              .dots = g->products,
+                                              .parts = bl_on_cpu(w->node->dev) ? 0 : g->parts,
+                                              .mean_scale = (float)(1.0 / s->samples_of_all),
+                                              .dmean = g->mean,
+                                              .row_mean = s->dmean->mem};
+    int code = bl_inverse_root_backward(&w->root, &gradient);
+    if (!code && !gradient.parts) code = bl_statistics_back_mean(s, g->mean);
+    return code ? code : bl_statistics_backward(s, run->n);
 }
 
 /* --- for a scheduler -------------------------------------------------------------------------- */
