@@ -316,6 +316,19 @@ def test_config():
     refuses(['--config'], 'train', '--config', write(own), '--out', path('own'), '--resume')
 
 
+# --- epochs as a table ----------------------------------------------------------------------------
+
+def test_results():
+    """A run that was stopped within its first epoch begins the table again."""
+    out = train('table', '--steps', 3, '--ema', 0.9, '--label-smoothing', 0.1, '--random-erase', 0.5,
+                '--clip-grad-norm', 1, '--mixup', 0.2)
+    succeeds('train', '--resume', '--out', out, '--steps', 5, '--quiet')
+    with open(os.path.join(out, 'results.csv')) as f:
+        rows = [line.rstrip('\n').split(',') for line in f]
+    lines = log(out, 'epoch')
+    check(len(lines) == 2 and rows[1:] == [['%.9g' % line[key] for key in rows[0]] for line in lines], rows)
+
+
 # --- muon ----------------------------------------------------------------------------------------
 
 def test_muon():
