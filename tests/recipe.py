@@ -102,7 +102,8 @@ def test_label_smoothing():
     for value in (1, -0.1, 'x'):
         refuses(['--label-smoothing'], *TRAIN, '--data', data(), '--norm', 'bn', '--out', fresh('no'),
                 '--label-smoothing', value)
-    refuses(['--label-smoothing', 'differs'], 'train', '--resume', '--out', out, '--label-smoothing', 0.2)
+    for value in (0.2, 0):
+        refuses(['--label-smoothing', 'differs'], 'train', '--resume', '--out', out, '--label-smoothing', value)
 
 
 def test_class_weights():
@@ -168,7 +169,7 @@ def test_mixed_images():
     succeeds(*TRAIN, '--data', data(), '--norm', 'bn', '--out', fresh('checked'), '--steps', 1, '--validate', 1,
              '--mixup', 1, '--label-smoothing', 0.1)
     for option in ('--mixup', '--cutmix'):
-        for value in (0, -1, 1000):
+        for value in (0.0001, -1, 1000):
             refuses([option], *TRAIN, '--data', data(), '--norm', 'bn', '--out', fresh('no'), option, value)
 
 
@@ -306,7 +307,15 @@ def test_config():
              '--quiet')
     found = {key: config(path('own')).get(key) for key in ('norm', 'epochs', 'steps', 'lr', 'batch', 'early_stop')}
     check(found == dict(norm='bn', epochs=1, steps=None, lr=0.01, batch=16, early_stop=2), found)
-    for text, words in (({**own, 'label_smothing': 0.1}, ['label_smoothing']), ({**own, 'lr': 'x'}, ['"lr"']),
+    amounts = dict(label_smoothing=0.1, ema=0.5, random_erase=0.5, mixup=0.2, cutmix=0.3, val_split='10%')
+    with open(path('split.txt'), 'w') as f:
+        f.write('val 0\r\n' + ''.join('train %d\r\n' % i for i in range(1, 64)))
+    none = [word for name in amounts if name != 'val_split' for word in ('--' + name.replace('_', '-'), 0)]
+    succeeds('train', '--config', write({**own, **amounts}), '--out', fresh('none'), '--quiet', *none, '--split-file',
+             path('split.txt'))
+    check(not set(amounts) & set(config(path('none'))), config(path('none')))
+    for text, words in (({**own, 'optimiser': {}}, ['"optimiser"']), ({**own, 'settings': [1]}, ['"settings"']),
+                        ({**own, 'label_smothing': 0.1}, ['label_smoothing']), ({**own, 'lr': 'x'}, ['"lr"']),
                         ([1], ['settings']), ('{', ['settings.json']), ({**own, 'ema': 2}, ['"ema"']),
                         ({'model': 'smallcnn', 'data': data()}, ['--norm']), ({'norm': 'bn'}, ['--model']),
                         ({**own, 'settings': {'x': 1}}, ['"x"'])):
