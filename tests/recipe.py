@@ -123,8 +123,8 @@ def test_class_weights():
         check(config(out)['class_weight'] == list(range(1, 11)), config(out))
     os.remove(path('weights.json'))
     succeeds('train', '--resume', '--out', out, '--steps', 2, '--quiet')
-    for text, words in (([1] * 9, ['9 weights', '10 classes']), ([-1] * 10, ['class 0']), ([0] * 10, ['above 0']),
-                        ({**names, '3': 'x'}, ['class 3']), (7, ['array'])):
+    for text, words in (([1] * 9, ['9 weights', '10 classes']), ([-1] * 10, ['class 0']),
+                        ([0] * 10, ['weights.json', 'above 0']), ({**names, '3': 'x'}, ['class 3']), (7, ['array'])):
         refuses(words, *TRAIN, '--data', data(), '--norm', 'bn', '--out', fresh('no'), '--class-weights', write(text))
     refuses(['nowhere'], *TRAIN, '--data', data(), '--norm', 'bn', '--out', fresh('no'), '--class-weights',
             path('nowhere'))
@@ -201,9 +201,11 @@ def test_schedules():
         found = [line['lr'] for line in log(out, 'step')]
         check(all(abs(a - b) < 1e-6 for a, b in zip(found, rates)) and len(found) == 8, found)
         check((config(out)['schedule'], config(out)['warmup_epochs']) == (text, 0.5), config(out))
-    for options in (['--warmup-epochs', 0.5, '--warmup', 1], ['--warmup-epochs', 2],
-                    ['--schedule', 'onecycle', '--warmup', 2]):
-        refuses(['--warmup'], *TRAIN, '--data', data(), '--norm', 'bn', '--out', fresh('no'), '--epochs', 2, *options)
+    for words, options in ((['--warmup'], ['--warmup-epochs', 0.5, '--warmup', 1]),
+                           (['--warmup-epochs:'], ['--warmup-epochs', 2]),
+                           (['leave --warmup out'], ['--schedule', 'onecycle', '--warmup', 2]),
+                           (['leave --warmup-epochs out'], ['--schedule', 'onecycle', '--warmup-epochs', 1])):
+        refuses(words, *TRAIN, '--data', data(), '--norm', 'bn', '--out', fresh('no'), '--epochs', 2, *options)
     refuses(['--schedule', "'step:'"], *TRAIN, '--data', data(), '--norm', 'bn', '--out', fresh('no'), '--schedule',
             'step:')
 
