@@ -161,12 +161,15 @@ static int one_class(const struct bl_dataset *data, const char *folder) {
     const char *name = data->class_names[0];
     char *path = folder ? bl_format("%s/%s", folder, name) : NULL, *inner = NULL;
     if (path && !bl_list(NULL, path, &folders, NULL) && folders.count) inner = bl_names_join(&folders);
-    int code = inner ? bl_fail(BLANCH_EINPUT,
-                               "%s holds one class alone, '%s', and there is nothing to tell apart: give folder:%s if "
-                               "%s are the classes; %s",
-                               folder, name, path, inner, expected)
-                     : bl_fail(BLANCH_EINPUT, "%s holds one class alone, '%s', and there is nothing to tell apart; %s",
-                               folder ? folder : data->format->name, name, expected);
+    int code = !folder ? bl_fail(BLANCH_EINPUT, "%s holds one class alone, '%s', and there is nothing to tell apart",
+                                 data->folder, name)
+               : inner
+                   ? bl_fail(BLANCH_EINPUT,
+                             "%s holds one class alone, '%s', and there is nothing to tell apart: give folder:%s if "
+                             "%s are the classes; %s",
+                             folder, name, path, inner, expected)
+                   : bl_fail(BLANCH_EINPUT, "%s holds one class alone, '%s', and there is nothing to tell apart; %s",
+                             folder, name, expected);
     bl_names_free(&folders);
     free(inner);
     free(path);
@@ -174,7 +177,9 @@ static int one_class(const struct bl_dataset *data, const char *folder) {
 }
 
 int bl_dataset_trainable(const struct bl_dataset *data) {
+    const bool laid_out = data->format == &bl_format_folder;
     if (!data->split[BL_TRAIN].count)
-        return bl_fail(BLANCH_EINPUT, "%s holds no training images; %s", data->folder, expected);
+        return bl_fail(BLANCH_EINPUT, "%s holds no training images%s%s", data->folder, laid_out ? "; " : "",
+                       laid_out ? expected : "");
     return data->classes < 2 ? one_class(data, data->root[BL_TRAIN]) : 0;
 }

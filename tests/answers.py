@@ -193,6 +193,8 @@ def test_torchvision_names():
                 path('none'), words=['torchvision:resnet18'])
     refused('train', '--model', 'torchvision:resnet18', '--data', data, '--size', 32, '--init', weights, '--out',
             path('none'), words=['--new-head'])
+    refused('train', '--model', 'torchvision:resnet18', '--norm', 'nd', '--data', data, '--size', 32, '--init', weights,
+            '--new-head', '--out', path('none'), words=['without --norm'])
 
 
 def test_old_densenet_names():

@@ -75,6 +75,17 @@ def compare_as_train(name, data, *options):
     return config(name)
 
 
+def test_nothing_to_train_on():
+    """Data that are no folder are told from one."""
+    with open(path('none.txt'), 'w') as f:
+        f.write('val 1\n')
+    idx = pictures.mnist(path('idx'), 20, 10)
+    for data, more, words in (('synthetic:3x16x16:1', (), 'one class alone'),
+                              (idx, ('--split-file', path('none.txt')), 'no training images')):
+        done = run('train', *SMALL, '--norm', 'bn', '--data', data, '--out', path('no'), *more, status=2, words=[words])
+        check('CLASS' not in done.stderr, done.stderr)
+
+
 def test_compare_takes_what_train_does():
     data = folder('plain', 16)
     whole = compare_as_train('whole', data)

@@ -102,7 +102,8 @@ def test_label_smoothing():
     for value in (1, -0.1, 'x'):
         refuses(['--label-smoothing'], *TRAIN, '--data', data(), '--norm', 'bn', '--out', fresh('no'),
                 '--label-smoothing', value)
-    refuses(['--label-smoothing', 'differs'], 'train', '--resume', '--out', out, '--label-smoothing', 0.2)
+    for value in (0.2, 0):
+        refuses(['--label-smoothing', 'differs'], 'train', '--resume', '--out', out, '--label-smoothing', value)
 
 
 def test_class_weights():
@@ -122,8 +123,8 @@ def test_class_weights():
         check(config(out)['class_weight'] == list(range(1, 11)), config(out))
     os.remove(path('weights.json'))
     succeeds('train', '--resume', '--out', out, '--steps', 2, '--quiet')
-    for text, words in (([1] * 9, ['9 weights', '10 classes']), ([-1] * 10, ['class 0']), ([0] * 10, ['above 0']),
-                        ({**names, '3': 'x'}, ['class 3']), (7, ['array'])):
+    for text, words in (([1] * 9, ['9 weights', '10 classes']), ([-1] * 10, ['class 0']),
+                        ([0] * 10, ['weights.json', 'above 0']), ({**names, '3': 'x'}, ['class 3']), (7, ['array'])):
         refuses(words, *TRAIN, '--data', data(), '--norm', 'bn', '--out', fresh('no'), '--class-weights', write(text))
     refuses(['nowhere'], *TRAIN, '--data', data(), '--norm', 'bn', '--out', fresh('no'), '--class-weights',
             path('nowhere'))
@@ -168,7 +169,7 @@ def test_mixed_images():
     succeeds(*TRAIN, '--data', data(), '--norm', 'bn', '--out', fresh('checked'), '--steps', 1, '--validate', 1,
              '--mixup', 1, '--label-smoothing', 0.1)
     for option in ('--mixup', '--cutmix'):
-        for value in (0, -1, 1000):
+        for value in (0.0001, -1, 1000):
             refuses([option], *TRAIN, '--data', data(), '--norm', 'bn', '--out', fresh('no'), option, value)
 
 
@@ -200,9 +201,11 @@ def test_schedules():
         found = [line['lr'] for line in log(out, 'step')]
         check(all(abs(a - b) < 1e-6 for a, b in zip(found, rates)) and len(found) == 8, found)
         check((config(out)['schedule'], config(out)['warmup_epochs']) == (text, 0.5), config(out))
-    for options in (['--warmup-epochs', 0.5, '--warmup', 1], ['--warmup-epochs', 2],
-                    ['--schedule', 'onecycle', '--warmup', 2]):
-        refuses(['--warmup'], *TRAIN, '--data', data(), '--norm', 'bn', '--out', fresh('no'), '--epochs', 2, *options)
+    for words, options in ((['--warmup'], ['--warmup-epochs', 0.5, '--warmup', 1]),
+                           (['--warmup-epochs:'], ['--warmup-epochs', 2]),
+                           (['leave --warmup out'], ['--schedule', 'onecycle', '--warmup', 2]),
+                           (['leave --warmup-epochs out'], ['--schedule', 'onecycle', '--warmup-epochs', 1])):
+        refuses(words, *TRAIN, '--data', data(), '--norm', 'bn', '--out', fresh('no'), '--epochs', 2, *options)
     refuses(['--schedule', "'step:'"], *TRAIN, '--data', data(), '--norm', 'bn', '--out', fresh('no'), '--schedule',
             'step:')
 
@@ -306,7 +309,15 @@ def test_config():
              '--quiet')
     found = {key: config(path('own')).get(key) for key in ('norm', 'epochs', 'steps', 'lr', 'batch', 'early_stop')}
     check(found == dict(norm='bn', epochs=1, steps=None, lr=0.01, batch=16, early_stop=2), found)
-    for text, words in (({**own, 'label_smothing': 0.1}, ['label_smoothing']), ({**own, 'lr': 'x'}, ['"lr"']),
+    amounts = dict(label_smoothing=0.1, ema=0.5, random_erase=0.5, mixup=0.2, cutmix=0.3, val_split='10%')
+    with open(path('split.txt'), 'w') as f:
+        f.write('val 0\r\n' + ''.join('train %d\r\n' % i for i in range(1, 64)))
+    none = [word for name in amounts if name != 'val_split' for word in ('--' + name.replace('_', '-'), 0)]
+    succeeds('train', '--config', write({**own, **amounts}), '--out', fresh('none'), '--quiet', *none, '--split-file',
+             path('split.txt'))
+    check(not set(amounts) & set(config(path('none'))), config(path('none')))
+    for text, words in (({**own, 'optimiser': {}}, ['"optimiser"']), ({**own, 'settings': [1]}, ['"settings"']),
+                        ({**own, 'label_smothing': 0.1}, ['label_smoothing']), ({**own, 'lr': 'x'}, ['"lr"']),
                         ([1], ['settings']), ('{', ['settings.json']), ({**own, 'ema': 2}, ['"ema"']),
                         ({'model': 'smallcnn', 'data': data()}, ['--norm']), ({'norm': 'bn'}, ['--model']),
                         ({**own, 'settings': {'x': 1}}, ['"x"'])):
@@ -314,6 +325,19 @@ def test_config():
         check(not os.path.exists(path('no')), 'a directory is left')
     refuses(['nowhere'], 'train', '--config', path('nowhere.json'), '--out', fresh('no'))
     refuses(['--config'], 'train', '--config', write(own), '--out', path('own'), '--resume')
+
+
+# --- epochs as a table ----------------------------------------------------------------------------
+
+def test_results():
+    """A run that was stopped within its first epoch begins the table again."""
+    out = train('table', '--steps', 3, '--ema', 0.9, '--label-smoothing', 0.1, '--random-erase', 0.5,
+                '--clip-grad-norm', 1, '--mixup', 0.2)
+    succeeds('train', '--resume', '--out', out, '--steps', 5, '--quiet')
+    with open(os.path.join(out, 'results.csv')) as f:
+        rows = [line.rstrip('\n').split(',') for line in f]
+    lines = log(out, 'epoch')
+    check(len(lines) == 2 and rows[1:] == [['%.9g' % line[key] for key in rows[0]] for line in lines], rows)
 
 
 # --- muon ----------------------------------------------------------------------------------------

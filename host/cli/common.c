@@ -14,7 +14,10 @@
 #include <unistd.h>
 
 void bl_common_init(struct bl_common *common) {
-    *common = (struct bl_common){.seed = -1, .nd = {.eps = NAN, .momentum = NAN}, .update = BL_UPDATE_DEFAULT};
+    *common = (struct bl_common){.seed = -1,
+                                 .nd = {.eps = NAN, .momentum = NAN},
+                                 .update = BL_UPDATE_DEFAULT,
+                                 .data = {.random_erase = NAN, .mixup = NAN, .cutmix = NAN}};
 }
 
 /* Up to the NULL name; returns how many the table has then. */
@@ -82,10 +85,10 @@ static int append_data(struct bl_option *table, int count, struct bl_common_data
         {BL_COMMON_IMAGES,
          {"random-erase", BL_OPT_FLOAT, &d->random_erase, 0, 1, "P", "a box of an image becomes 0, of so many (0)"}},
         {BL_COMMON_IMAGES,
-         {"mixup", BL_OPT_FLOAT, &d->mixup, BL_LEAST_ALPHA, BL_MOST_ALPHA, "A",
+         {"mixup", BL_OPT_FLOAT, &d->mixup, 0, BL_MOST_ALPHA, "A",
           "images of a batch mixed in pairs, their shares of Beta(A, A) (none)"}},
         {BL_COMMON_IMAGES,
-         {"cutmix", BL_OPT_FLOAT, &d->cutmix, BL_LEAST_ALPHA, BL_MOST_ALPHA, "A",
+         {"cutmix", BL_OPT_FLOAT, &d->cutmix, 0, BL_MOST_ALPHA, "A",
           "a box of each image is of another; with --mixup either of them (none)"}},
         {BL_COMMON_DIVISION,
          {"val-split", BL_OPT_TEXT, &d->val_split, 0, 0, "P%",

@@ -26,7 +26,7 @@ enum {
     BL_COMMON_WORKERS = 16384
 };
 
-struct bl_common_data { // NULL, 0: not given
+struct bl_common_data { // NULL, 0, NAN: not given
     const char *augment, *normalise, *auto_augment;
     float random_erase, mixup, cutmix;
     const char *val_split, *split_file;

@@ -3,6 +3,7 @@
 #include "train/open.h"
 #include <stdio.h>
 #include <stdlib.h>
+#include <math.h>
 #include <string.h>
 
 static int open_device(struct bl_compare *c, const char *spec) {
@@ -187,8 +188,8 @@ static int choose_view(struct bl_compare *c, const struct bl_network_options *in
     struct bl_common_data *d = &c->common.data;
     int code = bl_view_choose(&c->view, c->data, input, d->augment, &d->normalise);
     if (!code) code = bl_policy_parse(d->auto_augment, &c->view.policy);
-    c->view.erase = d->random_erase;
-    c->view.mixup = d->mixup, c->view.cutmix = d->cutmix;
+    c->view.erase = isnan(d->random_erase) ? 0 : d->random_erase;
+    c->view.mixup = isnan(d->mixup) ? 0 : d->mixup, c->view.cutmix = isnan(d->cutmix) ? 0 : d->cutmix;
     return code ? code : bl_view_check(&c->view);
 }
 

@@ -197,15 +197,12 @@ static void listen(void *context, enum bl_train_event event, int64_t step, int64
 /* Table 1 takes train's defaults; Table 2 has its own. A started cell goes on by its config.json. */
 static void settings(const struct study *s, const struct bl_cell *cell, struct bl_train_options *o) {
     bool imagenet = !strcmp(cell->dataset, "imagenet");
-    *o = (struct bl_train_options){
-        .network = {.nd = {.eps = NAN, .momentum = NAN}, .seed = BL_SEED_DEFAULT},
-        .update = BL_UPDATE_DEFAULT,
-        .device = s->common.device,
-        .max_alloc = s->common.max_alloc,
-        .cache = s->common.data.cache,
-        .workers = s->common.data.workers,
-        .resume = cell->has_checkpoint,
-    };
+    *o = (struct bl_train_options)BL_TRAIN_DEFAULT;
+    o->device = s->common.device;
+    o->max_alloc = s->common.max_alloc;
+    o->cache = s->common.data.cache;
+    o->workers = s->common.data.workers;
+    o->resume = cell->has_checkpoint;
     if (o->resume) return;
     o->network.model = cell->network;
     o->network.seed = (uint64_t)cell->attempt - 1;

@@ -113,7 +113,7 @@ static int open_model(struct bl_train_options *o, const struct bl_common *common
 static int run(int argc, char **argv) {
     struct blanch_model *model = NULL;
     struct bl_common common;
-    struct bl_train_options o = {0};
+    struct bl_train_options o = BL_TRAIN_DEFAULT;
     struct screen screen = {0};
     bool help;
     bl_common_init(&common);

@@ -24,6 +24,7 @@ static int take(struct run *run, const cJSON *json, int classes, const char *pat
     if (cJSON_GetArraySize(json) != classes)
         return bl_fail(BLANCH_EINPUT, "%s: has %d weights, and there are %d classes", path, cJSON_GetArraySize(json),
                        classes);
+    bool any = false;
     for (int c = 0; c < classes; c++) {
         const char *name = bl_dataset_class_name(run->data, c);
         const cJSON *item =
@@ -32,8 +33,9 @@ static int take(struct run *run, const cJSON *json, int classes, const char *pat
             return bl_fail(BLANCH_EINPUT, "%s: has no weight from 0 to 1e6 for class %d, '%s'", path, c,
                            name ? name : "");
         run->class_weight[c] = (float)item->valuedouble;
+        any |= run->class_weight[c] > 0;
     }
-    return 0;
+    return any ? 0 : bl_fail(BLANCH_EINPUT, "%s: no class has a weight above 0", path);
 }
 
 static int read_file(struct run *run, int classes) {

@@ -33,10 +33,11 @@ static int check_key(const char *key, const char *path) {
 
 static int check_keys(const cJSON *json, const char *path) {
     const cJSON *item, *asked = cJSON_GetObjectItemCaseSensitive(json, "settings");
-    int code = cJSON_IsObject(json) ? 0 : bl_fail(BLANCH_EINPUT, "%s: holds no settings by their names", path);
-    if (code) return code;
+    if (!cJSON_IsObject(json) || (asked && !cJSON_IsObject(asked)))
+        return bl_fail(BLANCH_EINPUT, "%s: %sholds no settings by their names", path, asked ? "\"settings\" " : "");
+    int code = 0;
     cJSON_ArrayForEach(item, json) if (!code && !is_record(item->string)) code = check_key(item->string, path);
-    if (cJSON_IsObject(asked)) cJSON_ArrayForEach(item, asked) if (!code) code = check_key(item->string, path);
+    if (asked) cJSON_ArrayForEach(item, asked) if (!code) code = check_key(item->string, path);
     return code;
 }
 
@@ -45,6 +46,8 @@ static void give_way(struct bl_train_options *file, const struct bl_train_option
     if (given->epochs && !given->steps) file->steps = 0;
     if (given->steps) file->epochs = 0;
     if (given->warmup || given->warmup_epochs > 0) file->warmup = 0, file->warmup_epochs = 0;
+    if (given->split_file) file->val_split = NULL;
+    if (given->val_split) file->split_file = NULL;
     if (given->overhead_budget) file->network.nd.refresh = 0;
     if (given->network.nd.refresh) file->overhead_budget = NULL;
     if (!given->network.optimiser || !file->network.optimiser ||
@@ -62,16 +65,12 @@ static int check_norm(struct bl_train_options *o) {
 
 int bl_config_take(struct bl_train_options *o, cJSON **json) {
     const char *path = o->config;
-    struct bl_train_options file = {.network = {.nd = {.eps = NAN, .momentum = NAN}, .seed = BL_SEED_DEFAULT},
-                                    .update = BL_UPDATE_DEFAULT};
+    struct bl_train_options file = BL_TRAIN_DEFAULT;
     if (o->resume) return bl_fail(BLANCH_EUSAGE, "--resume goes on with the settings of the run: leave --config out");
     int code = bl_json_read(path, json);
     if (!code) code = check_keys(*json, path);
     for (int i = 0; bl_settings[i].key && !code; i++) {
-        const cJSON *item = cJSON_GetObjectItemCaseSensitive(*json, bl_settings[i].key);
-        if (!item || cJSON_IsObject(item)) // of a run, "device" is the device itself at the top
-            item = cJSON_GetObjectItemCaseSensitive(cJSON_GetObjectItemCaseSensitive(*json, "settings"),
-                                                    bl_settings[i].key);
+        const cJSON *item = bl_setting_find(*json, &bl_settings[i]);
         if (item) code = bl_setting_read(&file, &bl_settings[i], item, path);
     }
     if (code) return code;

@@ -90,8 +90,9 @@ int bl_run_results_add(const struct run *run, cJSON *line) {
     size_t size;
     int code = path ? 0 : BLANCH_ENOMEM;
     if (!code && bl_path_exists(path)) code = bl_file_read(path, &header, &size);
-    if (!code && !header) code = append_header(&text, line);
-    if (!code) code = append_row(&text, header ? header : text.data, line);
+    if (!code && !header && !(code = append_header(&text, line)))
+        code = (header = bl_strdup(text.data)) ? 0 : BLANCH_ENOMEM;
+    if (!code) code = append_row(&text, header, line);
     FILE *file = code ? NULL : bl_log_open(path);
     if (!code && !file) code = BLANCH_EIO;
     if (file && (fwrite(text.data, 1, text.length, file) != text.length) | (fclose(file) != 0))

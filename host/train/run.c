@@ -16,10 +16,14 @@
 
 /* --- reading config.json -------------------------------------------------------------------- */
 
-static const struct bl_train_options nothing_given = {
-    .network = {.nd = {.eps = NAN, .momentum = NAN}, .seed = BL_SEED_DEFAULT},
-    .update = BL_UPDATE_DEFAULT,
-};
+static const struct bl_train_options nothing_given = BL_TRAIN_DEFAULT;
+
+/* Where 0 says the same as leaving it out. */
+static void fill_amounts(struct bl_train_options *o) {
+    float *const amounts[] = {&o->network.ema, &o->network.loss.smoothing, &o->random_erase, &o->mixup, &o->cutmix};
+    for (int i = 0; i < BL_COUNT(amounts); i++)
+        if (isnan(*amounts[i])) *amounts[i] = 0;
+}
 
 static int read_whole(const cJSON *object, const char *key, int most, const char *path, int *value) {
     double number = bl_json_get(object, key);
@@ -64,16 +68,14 @@ static int read_class_names(struct bl_run_config *config, const char *path) {
 }
 
 static int read_settings(struct bl_run_config *config, const char *path) {
-    const cJSON *asked = cJSON_GetObjectItemCaseSensitive(config->json, "settings");
     config->options = nothing_given;
     for (int i = 0; bl_settings[i].key; i++) {
-        const cJSON *item = cJSON_GetObjectItemCaseSensitive(config->json, bl_settings[i].key);
-        if (!item || cJSON_IsObject(item)) // "device" is the device itself at the top
-            item = cJSON_GetObjectItemCaseSensitive(asked, bl_settings[i].key);
+        const cJSON *item = bl_setting_find(config->json, &bl_settings[i]);
         int code = item ? bl_setting_read(&config->options, &bl_settings[i], item, path) : 0;
         if (code) return code;
     }
     struct bl_train_options *o = &config->options;
+    fill_amounts(o);
     if (!o->network.optimiser) o->network.optimiser = bl_optimiser_list[0]->name; // of a run before there was a choice
     if (!o->network.model || !o->norm || !o->data || o->network.batch < 1)
         return bl_fail(BLANCH_EINPUT, "%s lacks \"model\", \"norm\", \"data\" or \"batch\"", path);
@@ -156,6 +158,7 @@ static void set_defaults(struct bl_train_options *o) {
     if (!o->schedule) o->schedule = "cosine";
     if (o->network.seed == BL_SEED_DEFAULT) o->network.seed = 0;
     if (!o->record_every) o->record_every = 20;
+    fill_amounts(o);
 }
 
 static int open_model(struct run *run) {

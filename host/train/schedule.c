@@ -91,13 +91,14 @@ int bl_schedule_parse(struct bl_schedule *schedule, const char *text) {
 int bl_schedule_check(struct bl_schedule *s) {
     const bool both = s->warmup && s->warmup_epochs > 0;
     if (both) return bl_fail(BLANCH_EUSAGE, "give --warmup, in steps, or --warmup-epochs, not both");
+    const char *by = s->warmup_epochs > 0 ? "--warmup-epochs" : "--warmup";
     if (s->warmup_epochs > 0) s->warmup = llrint((double)s->warmup_epochs * (double)s->epoch_steps);
     s->warmup_epochs = 0;
     if (s->warmup && s->kind == BL_ONECYCLE)
-        return bl_fail(BLANCH_EUSAGE, "--schedule onecycle begins with a warm-up of its own: leave --warmup out");
+        return bl_fail(BLANCH_EUSAGE, "--schedule onecycle begins with a warm-up of its own: leave %s out", by);
     if (!s->warmup || s->warmup < s->steps) return 0;
-    return bl_fail(BLANCH_EUSAGE, "--warmup %lld is no part of the run's %lld steps; give fewer", (long long)s->warmup,
-                   (long long)s->steps);
+    return bl_fail(BLANCH_EUSAGE, "%s: a warm-up of %lld steps is no part of the run's %lld; give fewer", by,
+                   (long long)s->warmup, (long long)s->steps);
 }
 
 /* --- rates -------------------------------------------------------------------------------------- */

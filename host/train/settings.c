@@ -41,11 +41,11 @@ const struct bl_setting bl_settings[] = {
     {"warmup_epochs", AMOUNT, false, AT(warmup_epochs), 0, 1e6},
     {"accumulate", INT, false, AT(network.accumulate), 0, 1 << 20},
     {"class_weights", TEXT, false, AT(class_weights)},
-    {"ema", AMOUNT, false, AT(network.ema), 0, 1},
+    {"ema", FLOAT, false, AT(network.ema), 0, 1},
     {"no_decay", TEXT, false, AT(network.no_decay)},
     {"freeze_layers", TEXT, false, AT(network.freeze_layers)},
     {"clip_grad_norm", AMOUNT, false, AT(update.clip_grad_norm), 0, 1e30},
-    {"label_smoothing", AMOUNT, false, AT(network.loss.smoothing), 0, 1},
+    {"label_smoothing", FLOAT, false, AT(network.loss.smoothing), 0, 1},
     {"momentum", FLOAT, false, AT(update.momentum), 0, 1},
     {"nesterov", FLAG, false, AT(update.nesterov)},
     {"weight_decay", FLOAT, false, AT(update.weight_decay), 0, 1e6},
@@ -57,12 +57,12 @@ const struct bl_setting bl_settings[] = {
     {"new_head", FLAG, false, AT(new_head)},
     {"augment", TEXT, false, AT(augment)},
     {"auto_augment", TEXT, false, AT(auto_augment)},
-    {"random_erase", AMOUNT, false, AT(random_erase), 0, 1},
+    {"random_erase", FLOAT, false, AT(random_erase), 0, 1},
     {"normalise", TEXT, false, AT(normalise)},
     {"val_split", TEXT, false, AT(val_split)},
     {"split_file", TEXT, false, AT(split_file)},
-    {"mixup", AMOUNT, false, AT(mixup), 0, BL_MOST_ALPHA},
-    {"cutmix", AMOUNT, false, AT(cutmix), 0, BL_MOST_ALPHA},
+    {"mixup", FLOAT, false, AT(mixup), 0, BL_MOST_ALPHA},
+    {"cutmix", FLOAT, false, AT(cutmix), 0, BL_MOST_ALPHA},
     {"cache", TEXT, true, AT(cache)},
     {"drop_last", FLAG, false, AT(drop_last)},
     {"tensorboard", TEXT, true, AT(tensorboard)},
@@ -156,6 +156,13 @@ void bl_setting_copy(struct bl_train_options *to, const struct bl_train_options 
     }
 }
 
+const cJSON *bl_setting_find(const cJSON *document, const struct bl_setting *s) {
+    const cJSON *item = cJSON_GetObjectItemCaseSensitive(document, s->key);
+    const bool device = cJSON_IsObject(item) && !strcmp(s->key, "device");
+    if (item && !device) return item;
+    return cJSON_GetObjectItemCaseSensitive(cJSON_GetObjectItemCaseSensitive(document, "settings"), s->key);
+}
+
 cJSON *bl_setting_json(const struct bl_train_options *o, const struct bl_setting *s) {
     char text[24];
     switch (s->kind) {
@@ -219,7 +226,8 @@ int bl_setting_read(struct bl_train_options *o, const struct bl_setting *s, cons
 bool bl_setting_used(const struct bl_train_options *o, const struct bl_setting *s) {
     struct bl_train_options defaults = {.update.size = sizeof defaults.update};
     bool of_update = s->offset >= AT(update) && s->offset < AT(update) + sizeof o->update;
-    if (s->kind != FLOAT || !of_update || float_of(o, s) != 0) return true;
+    if (s->kind != FLOAT || float_of(o, s) != 0) return true;
+    if (!of_update) return false;
     return !blanch_update_defaults(o->network.optimiser, &defaults.update) && float_of(&defaults, s) != 0;
 }
 

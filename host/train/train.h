@@ -167,13 +167,19 @@ enum bl_train_event {
 };
 typedef void bl_train_listener(void *context, enum bl_train_event event, int64_t step, int64_t steps, const char *text);
 
-/* NULL, 0, false, NAN, and BL_SEED_DEFAULT mean "not given": the defaults in a new run (the optimiser's own, those of
- * sgd being the study's: lr 0.1, momentum 0.9, weight decay 1e-3; by cosine, batch 128, one epoch, seed 0),
- * config.json's values in a resumed one. There, a value that is given and differs is refused, except epochs, steps,
- * recompute, device, max_alloc, tensorboard, early_stop, save_every and keep, which replace those of the run. */
+/* What BL_TRAIN_DEFAULT has (NULL, 0, false, NAN, BL_SEED_DEFAULT) means "not given": the defaults in a new run (the
+ * optimiser's own, those of sgd being the study's: lr 0.1, momentum 0.9, weight decay 1e-3; by cosine, batch 128, one
+ * epoch, seed 0), config.json's values in a resumed one. There, a value that is given and differs is refused, except
+ * epochs, steps, recompute, device, max_alloc, tensorboard, early_stop, save_every and keep, which replace those of the
+ * run. */
 #define BL_SEED_DEFAULT UINT64_MAX
 #define BL_UPDATE_DEFAULT                                                                                              \
     { .lr = NAN, .momentum = NAN, .weight_decay = NAN, .beta1 = NAN, .beta2 = NAN, .eps = NAN }
+#define BL_TRAIN_DEFAULT                                                                                               \
+    {                                                                                                                  \
+        .network = {.nd = {.eps = NAN, .momentum = NAN}, .seed = BL_SEED_DEFAULT, .ema = NAN, .loss.smoothing = NAN},  \
+        .update = BL_UPDATE_DEFAULT, .random_erase = NAN, .mixup = NAN, .cutmix = NAN                                  \
+    }
 struct bl_train_options {
     struct bl_network_options network; // classes, channels and size come from the data and the model
     const char *norm;                  // "bn", "nd", "none"; NULL: network.norm (of a new run)

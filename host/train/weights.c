@@ -38,7 +38,7 @@ int bl_weights_explain(int code, const struct bl_graph *graph, const struct bl_s
     const char *name = code == BLANCH_EINPUT && file ? bl_torchvision_of(file, graph) : NULL;
     char *message = name ? bl_strdup(blanch_error_message()) : NULL;
     if (!message) return code;
-    bl_fail(code, "%s; its names are those of %s: give that as --model", message, name);
+    bl_fail(code, "%s; its names are those of %s: give that as --model, without --norm", message, name);
     free(message);
     return code;
 }

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import struct
 import sys
 from typing import Any, Mapping
@@ -58,8 +59,10 @@ def convert(source: str, to: str) -> int:
     import torch
     try:
         loaded = torch.load(source, map_location='cpu', weights_only=True)
-    except Exception as error:      # of pickle, zip and torch alike
-        lines = str(error).strip().splitlines()
+    except OSError as error:
+        raise Wrong(error.strerror or str(error))
+    except Exception as error:      # of pickle, zip and torch alike, with colours
+        lines = re.sub('\x1b\\[[0-9;]*m', '', str(error)).strip().splitlines()
         raise Wrong('torch.load(weights_only=True) refuses it: %s' % (lines[0] if lines else type(error).__name__))
     tensors = state_dict(loaded)
     header, data = encoded(tensors)
@@ -86,7 +89,7 @@ def main(arguments: list[str]) -> int:
         print('blanch.convert: PyTorch is not installed: pip install torch', file=sys.stderr)
         return 2
     except OSError as error:
-        print('blanch.convert: %s: %s' % (error.filename or to, error.strerror), file=sys.stderr)
+        print('blanch.convert: %s: %s' % (to, error.strerror), file=sys.stderr)
         return 2
     except Wrong as wrong:
         print('blanch.convert: %s: %s' % (source, wrong), file=sys.stderr)

@@ -36,10 +36,8 @@ static void take_config(struct bl_train_options given) {
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     struct run run = {0};
-    const struct bl_train_options given = {.update = BL_UPDATE_DEFAULT,
-                                           .network = {.nd = {.eps = NAN, .momentum = NAN}, .seed = BL_SEED_DEFAULT},
-                                           .out = IN_MEMORY,
-                                           .resume = true};
+    struct bl_train_options given = BL_TRAIN_DEFAULT;
+    given.out = IN_MEMORY, given.resume = true;
     memory_file("config.json", data, size);
     take_config(given);
     int code = bl_run_resolve(&run, &given);
