@@ -384,7 +384,7 @@ def test_models_of_every_kind():
     raises(blanch.InputError, 'no JSON', blanch.Network, '{')
     raises(blanch.InputError, "did you mean 'relu'", blanch.Network, {'input': [3], 'graph': [{'op': 'rellu'}]})
     raises(blanch.UsageError, 'input=(C, H, W)', blanch.Network, kept)
-    raises(blanch.UsageError, 'not NoneType', blanch.Network, None)
+    raises(blanch.UsageError, 'there is no model', blanch.Network, None)
     raises(blanch.InputError, 'takes 4 channels', blanch.Network, nn.Sequential(nn.Conv2d(4, 4, 3)), input=(3, 9, 9))
     twice = nn.Linear(4, 4)
     raises(blanch.UsageError, 'run twice', nn.Sequential(twice, twice).describe, (4, 1, 1))

@@ -188,7 +188,9 @@ def test_accumulate():
         resumed('accumulated-' + norm, '--accumulate', 2, norm=norm)
     refuses(['leave --accumulate out'], *TRAIN, '--data', data(), '--norm', 'nd', '--out', fresh('no'),
             '--accumulate', 2, '--overhead-budget', '20%')
-    refuses(['--accumulate'], *TRAIN, '--data', data(), '--norm', 'bn', '--out', fresh('no'), '--accumulate', 0)
+    for most in 0, 100000000:
+        refuses(['--accumulate'], *TRAIN, '--data', data(), '--norm', 'bn', '--out', fresh('no'), '--accumulate', most)
+    refuses(['--cache', 'empty'], *TRAIN, '--data', data(), '--norm', 'bn', '--out', fresh('no'), '--cache', '')
 
 
 # --- the rate ------------------------------------------------------------------------------------
@@ -316,6 +318,9 @@ def test_config():
     succeeds('train', '--config', write({**own, **amounts}), '--out', fresh('none'), '--quiet', *none, '--split-file',
              path('split.txt'))
     check(not set(amounts) & set(config(path('none'))), config(path('none')))
+    succeeds('train', '--config', write({**own, 'steps': 1, 'constant_gradient': 1}), '--out', fresh('exact'),
+             '--quiet', '--whiten-grad', 'exact')
+    check(config(path('exact'))['constant_gradient'] == -1, config(path('exact')))
     for text, words in (({**own, 'optimiser': {}}, ['"optimiser"']), ({**own, 'settings': [1]}, ['"settings"']),
                         ({**own, 'label_smothing': 0.1}, ['label_smoothing']), ({**own, 'lr': 'x'}, ['"lr"']),
                         ([1], ['settings']), ('{', ['settings.json']), ({**own, 'ema': 2}, ['"ema"']),

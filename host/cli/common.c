@@ -157,7 +157,7 @@ int bl_common_nd(const struct bl_common *common, bool chooses, struct blanch_nd_
     if (!code && common->cov_samples) code = bl_cov_samples_parse(common->cov_samples, &nd->cov_samples);
     if (!code && common->nd_preset) code = bl_nd_preset(common->nd_preset, nd);
     if (code) return code;
-    nd->constant_gradient = common->whiten_grad && !strcmp(common->whiten_grad, "constant");
+    if (common->whiten_grad) nd->constant_gradient = strcmp(common->whiten_grad, "constant") ? -1 : 1;
     nd->freeze = common->freeze ? 1 : common->no_freeze ? -1 : 0;
     return 0;
 }

@@ -83,6 +83,10 @@ static int read_bytes(const struct bl_option *option, const char *text) {
     return 0;
 }
 
+static bool is_place(const struct bl_option *option) {
+    return option->argument && (!strcmp(option->argument, "FILE") || !strcmp(option->argument, "DIR"));
+}
+
 static int read_value(const struct bl_option *option, const char *text) {
     switch (option->kind) {
     case BL_OPT_FLAG:
@@ -99,6 +103,7 @@ static int read_value(const struct bl_option *option, const char *text) {
     case BL_OPT_BYTES:
         return read_bytes(option, text);
     default:
+        if (!*text && is_place(option)) return bl_fail(BLANCH_EUSAGE, "--%s: an empty name", option->name);
         *(const char **)option->value = text;
         return 0;
     }

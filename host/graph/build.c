@@ -98,7 +98,7 @@ static struct bl_nd_attrs nd_attrs(const struct blanch_builder *b, int block, in
                                 .eps = number_or(b->nd.eps, 1e-5f),
                                 .momentum = number_or(b->nd.momentum, 0.1f),
                                 .refresh = b->nd.refresh,
-                                .constant_grad = b->nd.constant_gradient};
+                                .constant_grad = b->nd.constant_gradient > 0};
 }
 
 static struct bl_conv_attrs conv_attrs(const struct blanch_tensor *x, const struct blanch_conv_spec *s) {

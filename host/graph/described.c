@@ -154,7 +154,7 @@ static void take_settings(const struct blanch_nd_options *o, const struct bl_op 
     struct bl_nd_attrs *nd = (void *)((char *)attrs + op->nd_offset);
     if (!op->nd_offset) return;
     if (o->refresh) nd->refresh = o->refresh;
-    if (o->constant_gradient) nd->constant_grad = 1;
+    if (o->constant_gradient) nd->constant_grad = o->constant_gradient > 0;
     if (o->freeze && nd->freeze_iter) nd->freeze = o->freeze > 0;
 }
 

@@ -278,7 +278,9 @@ static int build(struct blanch_network *net) {
     if (code) return code;
     size_t values = (size_t)bl_network_largest_step(net) * (size_t)o->channels * (size_t)o->height * (size_t)o->width;
     net->host = bl_calloc(values, sizeof *net->host);
-    return net->host ? 0 : BLANCH_ENOMEM;
+    if (net->host) return 0;
+    return bl_fail(BLANCH_ENOMEM, "out of host memory for the images of a step: a batch of %d, --accumulate %d",
+                   o->batch, o->accumulate > 1 ? o->accumulate : 1);
 }
 
 static bool is_shaped(const struct bl_st_tensor *value, const struct bl_param *param) {

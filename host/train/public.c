@@ -68,7 +68,7 @@ static int check_nd(const struct blanch_nd_options *nd) {
                 {"block_fc", nd->block_fc, 0, 4096},
                 {"freeze", nd->freeze, -1, 1},
                 {"refresh", nd->refresh, 0, 1000000},
-                {"constant_gradient", nd->constant_gradient, 0, 1},
+                {"constant_gradient", nd->constant_gradient, -1, 1},
                 {"channel_deconv", nd->channel_deconv, 0, 4096}};
     for (int i = 0; i < BL_COUNT(rows); i++)
         if (rows[i].value < rows[i].least || rows[i].value > rows[i].most)

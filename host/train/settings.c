@@ -79,7 +79,7 @@ const struct bl_setting bl_settings[] = {
     {"block_fc", INT, false, AT(network.nd.block_fc), 0, 4096},
     {"refresh", INT, false, AT(network.nd.refresh), 0, 1e6},
     {"overhead_budget", TEXT, false, AT(overhead_budget)},
-    {"constant_gradient", INT, false, AT(network.nd.constant_gradient), 0, 1},
+    {"constant_gradient", INT, false, AT(network.nd.constant_gradient), -1, 1},
     {"channel_deconv", INT, false, AT(network.nd.channel_deconv), 0, 4096},
     {"freeze", INT, false, AT(network.nd.freeze), -1, 1},
     {NULL},

@@ -195,7 +195,7 @@ struct blanch_nd_options {
     float overhead_budget; // per cent, up to 10000: what a step may cost more than the same network's with BN, on
                            // average; 0: no bound. After 15 steps it decides how often each layer refreshes. A BN
                            // network beside this one, which takes its memory, is stepped now and then to compare
-    int constant_gradient; // 1: the gradient stops at the whitening (for ablation; learns worse)
+    int constant_gradient; // 1: the gradient stops at the whitening (for ablation; learns worse); -1: nowhere
     int channel_deconv;    // of a BN network: block of a ChannelDeconv layer before the classifier; 0: none
     float eps;             // added to the covariance's diagonal, 1e-5
     float momentum;        // of the running buffers, 0.1

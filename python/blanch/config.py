@@ -77,7 +77,7 @@ def of_network(path: Any) -> dict[str, Any]:
     if 'freeze' in made:
         made['freeze'] = made['freeze'] == 1
     if asked.get('constant_gradient'):
-        made['whiten_grad'] = 'constant'
+        made['whiten_grad'] = 'constant' if asked['constant_gradient'] == 1 else 'exact'
     if 'class_weight' in asked:
         made['class_weights'] = asked['class_weight']
     if 'classes' in asked:

@@ -84,7 +84,7 @@ def _nd(given: dict[str, Any]) -> structs.NdOptions:
     if 'overhead_budget' in given:
         nd.overhead_budget = _per_cent(given['overhead_budget'])
     if 'whiten_grad' in given:
-        nd.constant_gradient = _choice('whiten_grad', given['whiten_grad'], ('exact', 'constant'))
+        nd.constant_gradient = 2 * _choice('whiten_grad', given['whiten_grad'], ('exact', 'constant')) - 1
     if 'channel_deconv' in given:
         nd.channel_deconv = whole(given['channel_deconv'], 'channel_deconv', 1, 4096)
     if 'nd_preset' in given:
