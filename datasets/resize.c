@@ -7,13 +7,10 @@
 #include <string.h>
 
 /* Also compiled for newer processors, chosen among when the program is loaded. Sanitizers are not up at that time. */
-#if defined __x86_64__ && defined __GLIBC__ && defined __has_attribute && !defined __SANITIZE_ADDRESS__ &&             \
-    !defined __SANITIZE_THREAD__
-#if __has_attribute(target_clones)
-#define VECTORS __attribute__((target_clones("default", "avx2")))
-#endif
-#endif
-#ifndef VECTORS
+#if defined __x86_64__ && defined __GLIBC__ && __GNUC__ >= 12 && !defined __clang__ &&                                 \
+    !defined __SANITIZE_ADDRESS__ && !defined __SANITIZE_THREAD__
+#define VECTORS __attribute__((target_clones("default", "avx2", "arch=x86-64-v4")))
+#else
 #define VECTORS
 #endif
 
