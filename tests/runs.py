@@ -281,7 +281,7 @@ def test_other_settings_are_refused():
 def test_a_warm_up_goes_on():
     out = fresh('warm')
     run(0, [], *training(), '--schedule', 'constant', '--lr', 0.1, '--warmup', 5, '--steps', 6, '--out', out)
-    run(2, ['--warmup 5', '5 steps'], 'train', '--resume', '--steps', 5, '--out', out)
+    run(2, ['--warmup: ', 'of 5 steps'], 'train', '--resume', '--steps', 5, '--out', out)
     run(2, ['--warmup'], 'train', '--resume', '--steps', 7, '--warmup', 6, '--out', out)
     run(0, [], 'train', '--resume', '--steps', 7, '--out', out)
     with open(out + '/log.jsonl') as f:
