@@ -69,7 +69,7 @@ void bl_fold_setup(struct bl_fold *fold, enum bl_life life) {
     fold->dmean = bl_node_workspace(node, BL_LIFE_BACKWARD, fold->matrices * fold->features);
     fold->dots = bl_node_workspace(node, BL_LIFE_BACKWARD, fold->matrices * dots_of(fold));
     if (is_few(fold)) {
-        int parts = bl_gram_setup(&fold->gram, node, fold->features);
+        int parts = bl_gram_setup(&fold->gram, node, fold->features, 2, BL_LIFE_BACKWARD);
         fold->gram_sums = bl_node_workspace(node, BL_LIFE_BACKWARD, parts * fold->features * fold->features);
     }
     fold->ddeconv = bl_node_workspace(node, BL_LIFE_BACKWARD, fold->matrices * fold->features * fold->features);

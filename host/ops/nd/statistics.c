@@ -153,7 +153,7 @@ int bl_statistics_setup(struct bl_statistics *s, struct bl_node *node, const str
     if (s->depthwise)
         s->splits = depthwise_parts(node);
     else if (bl_gram_serves(node, samples->matrices, s->features))
-        s->splits = bl_gram_setup(&s->gram, node, s->features);
+        s->splits = bl_gram_setup(&s->gram, node, s->features, 1, BL_LIFE_FORWARD);
     else
         s->splits = samples->matrices > 1 ? 1 : s->features <= SMALL ? PARTS : parts_of_product(s);
     s->narrow = samples->matrices > 1 && samples->block < 16 ? samples->block : 0;
@@ -347,7 +347,6 @@ static int multiply_rows(const struct bl_statistics *s, int images) {
                                             .sums = s->parts->mem,
                                             .rows = bl_statistics_count(s, images),
                                             .interleave = 1,
-                                            .symmetric = true,
                                             .alpha = 1.0 / s->samples_of_all};
         return bl_gram_multiply(&s->gram, &own);
     }
