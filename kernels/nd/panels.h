@@ -85,3 +85,52 @@ void mirror_sums(int n, global float *sums) {
     for (int row = 1; row < n; row++)
         for (int col = 0; col < row; col++) sums[row * n + col] = sums[col * n + row];
 }
+
+/* c = a B for `count` rows in panels; B: strips of 16 columns, one below another (strips, n, 16). */
+#define MULTIPLY_BY(r) sum##r = FMA((float16)(left[16 * (r) + j]), line, sum##r);
+#define MULTIPLY_BY_NEXT(r) next##r = FMA((float16)(left[16 * (r) + j]), after, next##r);
+#define PUT(r) vstore16(sum##r, r, to);
+#define PUT_NEXT(r) vstore16(next##r, r, to + PANEL_STRIP);
+
+void multiply_tile(global const float *a, global const float *b, int n, int row, int col, global float *c) {
+    global const float *left = a + 16 * row, *right = b + col * n;
+    global float *to = c + col / 16 * PANEL_STRIP + 16 * row;
+    EACH_ROW(CLEAR)
+    for (int k = 0; k < n; k += 16, left += PANEL_STRIP, right += 256)
+        for (int j = 0; j < min(16, n - k); j++) {
+            const float16 line = vload16(j, right);
+            EACH_ROW(MULTIPLY_BY)
+        }
+    EACH_ROW(PUT)
+}
+
+#if STRIPS == 2
+void multiply_wide_tile(global const float *a, global const float *b, int n, int row, int col, global float *c) {
+    global const float *left = a + 16 * row, *right = b + col * n;
+    global float *to = c + col / 16 * PANEL_STRIP + 16 * row;
+    EACH_ROW(CLEAR)
+    EACH_ROW(CLEAR_NEXT)
+    for (int k = 0; k < n; k += 16, left += PANEL_STRIP, right += 256)
+        for (int j = 0; j < min(16, n - k); j++) {
+            const float16 line = vload16(j, right), after = vload16(n + j, right);
+            EACH_ROW(MULTIPLY_BY)
+            EACH_ROW(MULTIPLY_BY_NEXT)
+        }
+    EACH_ROW(PUT)
+    EACH_ROW(PUT_NEXT)
+}
+#endif
+
+void multiply_panels(global const float *a, global const float *b, int n, int count, global float *c) {
+    for (int col = 0; col < n;) {
+#if STRIPS == 2
+        if (n - col > 16) {
+            for (int row = 0; row < count; row += TM) multiply_wide_tile(a, b, n, row, col, c);
+            col += 32;
+            continue;
+        }
+#endif
+        for (int row = 0; row < count; row += TM) multiply_tile(a, b, n, row, col, c);
+        col += 16;
+    }
+}

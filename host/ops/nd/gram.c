@@ -4,25 +4,38 @@
 enum {
     MOST_FEATURES = 160, // beyond, a packed product is faster
     MOST_PARTS = 64,
-    PANEL_ROWS = 128, // as in kernels/nd/panels.h
 };
 
 bool bl_gram_serves(const struct bl_node *node, int64_t matrices, int64_t n) {
     return bl_on_cpu(node->dev) && matrices == 1 && n <= MOST_FEATURES;
 }
 
-int bl_gram_setup(struct bl_gram *gram, struct bl_node *node, int64_t n, int operands, enum bl_life life) {
+int bl_panel_parts(const struct bl_node *node) {
     int64_t parts = node->dev ? 4 * (int64_t)blanch_device_info(node->dev)->compute_units : 1;
+    return parts < MOST_PARTS ? (int)parts : MOST_PARTS;
+}
+
+int64_t bl_panel_size(int64_t n) {
+    return BL_PANEL_ROWS * ((n + 15) / 16 * 16);
+}
+
+void bl_panel_defines(const struct bl_node *node, struct bl_define defines[2]) {
+    const bool wide = bl_tile_rows(node->dev) > 6;
+    defines[0] = (struct bl_define){"TM", wide ? 8 : 4};
+    defines[1] = (struct bl_define){"STRIPS", wide ? 2 : 1};
+}
+
+int bl_gram_setup(struct bl_gram *gram, struct bl_node *node, int64_t n, int operands, enum bl_life life) {
     gram->node = node, gram->n = n;
-    gram->parts = parts < MOST_PARTS ? (int)parts : MOST_PARTS;
+    gram->parts = bl_panel_parts(node);
     if (bl_node_training(node))
-        gram->scratch = bl_node_workspace(node, life, gram->parts * operands * PANEL_ROWS * ((n + 15) / 16 * 16));
+        gram->scratch = bl_node_workspace(node, life, gram->parts * operands * bl_panel_size(n));
     return gram->parts;
 }
 
 int bl_gram_prepare(struct bl_gram *gram) {
-    const bool wide = bl_tile_rows(gram->node->dev) > 6;
-    const struct bl_define tile[] = {{"TM", wide ? 8 : 4}, {"STRIPS", wide ? 2 : 1}};
+    struct bl_define tile[2];
+    bl_panel_defines(gram->node, tile);
     return bl_kernel_get(gram->node->dev, "nd/gram", "gram", tile, BL_COUNT(tile), &gram->kernel);
 }
 

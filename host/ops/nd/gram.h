@@ -21,6 +21,12 @@ struct bl_gram_product {
 
 /* Whether products of n features are computed here. */
 bool bl_gram_serves(const struct bl_node *node, int64_t matrices, int64_t n);
+enum { BL_PANEL_ROWS = 128 };                   // as in kernels/nd/panels.h
+int bl_panel_parts(const struct bl_node *node); // shares of work that have panels of their own
+int64_t bl_panel_size(int64_t n);               // floats of one
+/* The defines TM and STRIPS of panels.h. */
+void bl_panel_defines(const struct bl_node *node, struct bl_define defines[2]);
+
 /* In setup; says how many parts the sums have. operands: 1 where A is always B, else 2. */
 int bl_gram_setup(struct bl_gram *gram, struct bl_node *node, int64_t n, int operands, enum bl_life life);
 int bl_gram_prepare(struct bl_gram *gram);
