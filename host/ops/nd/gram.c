@@ -33,10 +33,14 @@ int bl_gram_setup(struct bl_gram *gram, struct bl_node *node, int64_t n, int ope
     return gram->parts;
 }
 
-int bl_gram_prepare(struct bl_gram *gram) {
+int bl_gram_kernel(const struct bl_node *node, const char *name, struct bl_kernel **kernel) {
     struct bl_define tile[2];
-    bl_panel_defines(gram->node, tile);
-    return bl_kernel_get(gram->node->dev, "nd/gram", "gram", tile, BL_COUNT(tile), &gram->kernel);
+    bl_panel_defines(node, tile);
+    return bl_kernel_get(node->dev, "nd/gram", name, tile, BL_COUNT(tile), kernel);
+}
+
+int bl_gram_prepare(struct bl_gram *gram) {
+    return bl_gram_kernel(gram->node, "gram", &gram->kernel);
 }
 
 int bl_gram_multiply(const struct bl_gram *gram, const struct bl_gram_product *p) {

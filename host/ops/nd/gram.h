@@ -30,6 +30,7 @@ void bl_panel_defines(const struct bl_node *node, struct bl_define defines[2]);
 /* In setup; says how many parts the sums have. operands: 1 where A is always B, else 2. */
 int bl_gram_setup(struct bl_gram *gram, struct bl_node *node, int64_t n, int operands, enum bl_life life);
 int bl_gram_prepare(struct bl_gram *gram);
+int bl_gram_kernel(const struct bl_node *node, const char *name, struct bl_kernel **kernel); // of gram.cl
 int bl_gram_multiply(const struct bl_gram *gram, const struct bl_gram_product *product);
 
 #endif
