@@ -41,8 +41,8 @@ static void print_overview(const struct bl_command *const *commands) {
           "  blanch compare --model smallcnn --data fashion-mnist --out runs/first\n"
           "A classifier of your own pictures (DIR/train/CLASS/*, DIR/test/CLASS/*):\n"
           "  blanch train --model resnet18 --norm bn --data folder:DIR --out runs/mine\n"
-          "Which devices there are, and whether they do what they should:\n"
-          "  blanch devices --check\n\n"
+          "Which devices there are, whether they do what they should, and what is wrong:\n"
+          "  blanch doctor\n\n"
           "subcommands:\n",
           stdout);
     for (int i = 0; commands[i]; i++) printf("  %-9s %s\n", commands[i]->name, commands[i]->summary);
@@ -183,7 +183,7 @@ static void print_program_page(const struct bl_command *const *commands) {
     puts(".SH EXAMPLES\n.nf");
     put_line("blanch compare --model smallcnn --data fashion-mnist --out runs/first\n"
              "blanch train --model resnet18 --norm bn --data folder:DIR --out runs/mine\n"
-             "blanch devices --check");
+             "blanch doctor");
     puts(".fi");
 }
 
