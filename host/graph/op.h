@@ -114,6 +114,9 @@ struct bl_node {
     struct bl_node *fused_node[BL_MAX_FUSED]; // the neighbours themselves
     struct blanch_tensor *addend;             // what a sum among them adds to this node's output; NULL: there is none
     struct bl_node *fused_into;               // the node that applies this one, which then never runs; else NULL
+    bool cuts;   // in[0] is rectified by who makes it, and backward, the last to write in[0]->grad, leaves 0 in it
+                 // where in[0] is not above 0
+    bool is_cut; // what uses the output, which this node rectifies, does so: out[0]->grad is as before the ReLU
     bool idle;              // there for its parameters' names alone: never run, nothing uses its output
     struct bl_nd_rule rule; // of a network without deconvolution
     int rank;               // in the order of the state dict, from 1; 0: by bl_graph_order
@@ -179,6 +182,8 @@ struct bl_fusion {
     bool inference;         // in a network made for inference alone
     int rank;               // such are applied by ascending rank, at most one of each; 0: in any order
     unsigned reads;         // what backward reads besides, where it does
+    /* Not NULL: in training alone, where this is so of the node and what uses its output cuts the gradient. */
+    bool (*cut)(const struct bl_node *node);
 };
 
 struct bl_op {
@@ -194,6 +199,8 @@ struct bl_op {
     const struct bl_fusion *fusions;   // ends with a NULL op; NULL: none
     int chain;                         // how many of them at once; 0: one
     bool normalises;                   // by statistics of the batch, so that one value per channel has none
+    bool takes_cut;                    // a ReLU is applied so that backward heeds node->is_cut
+    bool (*may_cut)(const struct bl_node *node); // whether backward heeds node->cuts; NULL: it does not
     size_t nd_offset;                  // of a struct bl_nd_attrs in attrs; 0: it does not whiten its input
     int phase_forward, phase_backward; // the tag set before each call; bl_node_phase() changes it within
     /* Checks inputs and attributes (BLANCH_EINPUT, with the layer's name), sets outputs' shapes with bl_node_out,

@@ -28,6 +28,8 @@
 #define KC 8
 #endif
 
+#define VEC 4
+#include "activation.h"
 #include "tile.h"
 
 #include "loop.h"
@@ -105,23 +107,46 @@ struct place place_of(int p, int h, int w) {
     return at;
 }
 
-void store_some(float4 value, global float *to, int width, int accumulate) {
+float4 load_some(global const float *from, int width) {
+    if (width >= 4) return vload4(0, from);
+    return (float4)(width > 0 ? from[0] : 0.0f, width > 1 ? from[1] : 0.0f, width > 2 ? from[2] : 0.0f, 0.0f);
+}
+
+void store_some(float4 value, global float *to, int width) {
     if (width >= 4) {
-        if (accumulate) value += vload4(0, to);
         vstore4(value, 0, to);
         return;
     }
-    float part[4];
-    vstore4(value, 0, part);
-    LOOP for (int l = 0; l < 3; l++) if (l < width) to[l] = accumulate ? to[l] + part[l] : part[l];
+    if (width > 0) to[0] = value.s0;
+    if (width > 1) to[1] = value.s1;
+    if (width > 2) to[2] = value.s2;
+}
+
+/* What becomes of a result before it is written: it is added to what `out` holds, and to a sum's other half; a
+ * convolution's is activated (1 relu, 2 relu6), a gradient is cut where a ReLU cut. Both are `beside`, laid out as out.
+ */
+struct finish {
+    int has_bias, accumulate, has_addend, activation, cut;
+};
+float4 finish_some(float4 value, global const float *out, global const float *beside, int width,
+                   const struct finish f) {
+    if (f.accumulate) value += load_some(out, width);
+    if (f.has_addend) value += load_some(beside, width);
+    if (f.activation == 1) value = RELU(value);
+    if (f.activation == 2) value = RELU6(value);
+    if (f.cut) {
+        const float4 y = load_some(beside, width);
+        value = RELU_GRADIENT(y, value);
+    }
+    return value;
 }
 
 /* The groups of dimension 0 count the tiles of DEEP grid positions, class by class, and within one the blocks of
  * outputs. */
 kernel GROUP void convolve(global const float *restrict x, global const float *restrict packed,
                            global const struct tap_class *restrict classes, global const float *restrict bias,
-                           global float *restrict out, struct sizes s, int first_class, int blocks, int has_bias,
-                           int accumulate) {
+                           global float *out, global const float *beside, struct sizes s, int first_class, int blocks,
+                           struct finish f) {
     local float a[KC * (DEEP + 1)], b[KC * OUTS]; // one more than DEEP: writers along k then use different banks
     const int col = get_local_id(0), row = get_local_id(1), id = row * COLS + col;
     const int block = get_group_id(0) % blocks, group = get_group_id(2), group_in = s.group_in;
@@ -173,7 +198,7 @@ kernel GROUP void convolve(global const float *restrict x, global const float *r
 
     const int o = block * OUTS + 4 * col, width = s.group_out - o;
     float more[4];
-    LOOP for (int l = 0; l < 4; l++) more[l] = has_bias && l < width ? bias[group * s.group_out + o + l] : 0.0f;
+    LOOP for (int l = 0; l < 4; l++) more[l] = f.has_bias && l < width ? bias[group * s.group_out + o + l] : 0.0f;
     const float4 sums[TM] = {EACH_ROW(LIST)};
     LOOP for (int i = 0; i < TM; i++) {
         const long p = (long)tile * DEEP + row * TM + i;
@@ -181,8 +206,8 @@ kernel GROUP void convolve(global const float *restrict x, global const float *r
         const struct place at = place_of((int)p, down.grid, across.grid);
         const size_t line = (size_t)at.n * s.out_h + at.y * down.out_step + down.out_first;
         const size_t pixel = line * s.out_w + at.x * across.out_step + across.out_first;
-        store_some(sums[i] + vload4(0, more), out + pixel * s.out_c + (size_t)group * s.group_out + o, width,
-                   accumulate);
+        const size_t to = pixel * s.out_c + (size_t)group * s.group_out + o;
+        store_some(finish_some(sums[i] + vload4(0, more), out + to, beside + to, width, f), out + to, width);
     }
 }
 

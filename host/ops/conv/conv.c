@@ -42,6 +42,20 @@ bool bl_conv_worth_measuring(const struct bl_conv *conv, const char *name, enum 
     return suits(engine, conv, pass) && engine->preference(conv, pass) >= 0;
 }
 
+static const struct bl_conv_engine *engine_of(const struct bl_node *node, enum bl_conv_pass pass) {
+    return node->dev && blanch_device_info(node->dev)->kind != BLANCH_CPU ? find(node->engine[pass]) : NULL;
+}
+
+bool bl_conv_applies(const struct bl_node *node) {
+    const struct bl_conv_engine *engine = engine_of(node, BL_CONV_FORWARD);
+    return engine && engine->applies;
+}
+
+bool bl_conv_cuts(const struct bl_node *node) {
+    const struct bl_conv_engine *engine = engine_of(node, BL_CONV_DATA);
+    return engine && engine->cuts;
+}
+
 /* The engine direct suits everything, of every type. */
 static const struct bl_conv_engine *by_rule(const struct bl_conv *conv, enum bl_conv_pass pass) {
     const struct bl_conv_engine *best = &bl_conv_direct;

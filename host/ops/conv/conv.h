@@ -61,6 +61,10 @@ int bl_conv_prepare(struct bl_conv *conv); // in the operation's prepare
 extern const struct bl_fusion bl_conv_fusions[];
 enum { BL_CONV_CHAIN = 3 };
 int bl_conv_fused(struct bl_conv *conv, int64_t weights);
+/* Elsewhere than on CPUs, by the engines that are named in the node: whether the forward pass applies a ReLU, and
+ * whether the data gradient heeds node->cuts. */
+bool bl_conv_applies(const struct bl_node *node);
+bool bl_conv_cuts(const struct bl_node *node);
 
 /* Brings weights into the form that the forward pass reads, a batch norm that follows folded in; bias (O), or NULL, as
  * the forward pass will have it. */

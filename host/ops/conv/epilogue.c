@@ -9,6 +9,7 @@ const struct bl_fusion bl_conv_fusions[] = {
     {.op = &bl_op_add, .inference = true, .rank = 2},
     {.op = &bl_op_relu, .inference = true, .rank = 3},
     {.op = &bl_op_relu6, .inference = true, .rank = 3},
+    {.op = &bl_op_relu, .rank = 3, .cut = bl_conv_applies},
     {NULL},
 };
 

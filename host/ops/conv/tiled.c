@@ -233,40 +233,56 @@ static int pack(struct bl_conv *conv, enum bl_conv_pass pass, const struct bl_ru
                      BL_I32(conv->group_in), BL_I32(conv->group_out), BL_I32(conv->taps), BL_I32(conv->interleave));
 }
 
+struct finish { // of the kernel
+    int32_t has_bias, accumulate, has_addend, activation, cut;
+};
 struct pass {
     enum bl_conv_pass pass;
-    const struct blanch_tensor *x, *out;
+    const struct blanch_tensor *x, *out, *beside; // the last NULL: none
     struct bl_mem *bias;
     struct bl_conv_sizes sizes;
-    bool accumulate;
+    struct finish finish;
 };
 
-/* Classes without taps are zeros: written, but not added. */
+/* Classes without taps are zeros: written, but not added, unless what is there is cut. */
 static int convolve(const struct bl_conv *conv, const struct pass *p) {
     const struct tiled *d = conv->state[p->pass];
     int64_t tiles = 0;
     for (int i = 0; i < classes_of(conv, p->pass); i++) {
         const struct tap_class c = class_of(conv, p->pass, i);
-        if (c.depth || !p->accumulate) tiles += tiles_of(d, (int64_t)p->sizes.images * c.down.grid * c.across.grid);
+        if (c.depth || !p->finish.accumulate || p->finish.cut) tiles += tiles_of(d, (int64_t)p->sizes.images * c.down.grid * c.across.grid);
     }
     if (!tiles) return 0;
     return bl_launch(d->kernel, tiles_range(conv, d, tiles, 1), BL_MEM(p->x->mem), BL_MEM(d->packed->mem),
                      BL_MEM(d->classes->mem), BL_MEM(p->bias ? p->bias : d->packed->mem), BL_MEM(p->out->mem),
-                     BL_STRUCT(p->sizes), BL_I32(d->first_class), BL_I32(d->blocks), BL_I32(p->bias != NULL),
-                     BL_I32(p->accumulate));
+                     BL_MEM((p->beside ? p->beside : p->out)->mem), BL_STRUCT(p->sizes), BL_I32(d->first_class),
+                     BL_I32(d->blocks), BL_STRUCT(p->finish));
 }
 
 static int forward(struct bl_conv *conv, const struct bl_run *run, const struct blanch_tensor *x, struct bl_mem *bias,
                    const struct blanch_tensor *y) {
-    const struct pass pass = {
-        .pass = BL_CONV_FORWARD, .x = x, .out = y, .bias = bias, .sizes = bl_conv_sizes(conv, run->n)};
+    const struct bl_node *node = conv->node;
+    const struct pass pass = {.pass = BL_CONV_FORWARD,
+                              .x = x,
+                              .out = y,
+                              .beside = node->addend,
+                              .bias = bias,
+                              .sizes = bl_conv_sizes(conv, run->n),
+                              .finish = {.has_bias = bias != NULL,
+                                         .has_addend = node->addend != NULL,
+                                         .activation = bl_node_activation(node)}};
     return convolve(conv, &pass);
 }
 
 static int backward_data(struct bl_conv *conv, const struct bl_run *run, const struct blanch_tensor *dy,
                          const struct blanch_tensor *dx, bool accumulate) {
-    const struct pass pass = {
-        .pass = BL_CONV_DATA, .x = dy, .out = dx, .sizes = bl_conv_data_sizes(conv, run->n), .accumulate = accumulate};
+    const bool cut = conv->node->cuts;
+    const struct pass pass = {.pass = BL_CONV_DATA,
+                              .x = dy,
+                              .out = dx,
+                              .beside = cut ? conv->node->in[0] : NULL,
+                              .sizes = bl_conv_data_sizes(conv, run->n),
+                              .finish = {.accumulate = accumulate, .cut = cut}};
     return convolve(conv, &pass);
 }
 
@@ -301,6 +317,8 @@ static int preference(const struct bl_conv *conv, enum bl_conv_pass pass) {
 const struct bl_conv_engine bl_conv_tiled = {
     .name = "tiled",
     .types = BL_TYPE_BIT(BL_F32),
+    .applies = true,
+    .cuts = true,
     .suits = suits,
     .preference = preference,
     .setup = setup,
