@@ -164,16 +164,20 @@ static void share_gradients(struct bl_graph *graph, const struct bl_node *node) 
     out->live[out->intervals - 1].last = longest;
 }
 
+static unsigned in_place(const struct bl_node *node) {
+    const struct bl_op *op = node->op;
+    return op->keeps && op->keeps(node) ? BL_IN_PLACE_OUT | BL_IN_PLACE_GRAD : op->in_place;
+}
+
 void bl_graph_share(struct bl_graph *graph) {
     for (size_t i = 0; i < graph->node_count && wanted(); i++) {
         const struct bl_node *node = graph->nodes[i];
-        if (bl_graph_runs(node) && node->outputs == 1 && node->op->in_place & BL_IN_PLACE_OUT)
-            share_output(graph, node);
+        if (bl_graph_runs(node) && node->outputs == 1 && in_place(node) & BL_IN_PLACE_OUT) share_output(graph, node);
     }
     for (size_t i = graph->node_count; i-- > 0 && wanted() && !graph->inference;) {
         const struct bl_node *node = graph->nodes[i];
         if (bl_graph_has_backward(graph, node) && node->outputs == 1 && node->out[0]->grad &&
-            node->op->in_place & BL_IN_PLACE_GRAD)
+            in_place(node) & BL_IN_PLACE_GRAD)
             share_gradients(graph, node);
     }
 }

@@ -117,7 +117,7 @@ struct bl_node {
     bool cuts;   // in[0] is rectified by who makes it, and backward, the last to write in[0]->grad, leaves 0 in it
                  // where in[0] is not above 0
     bool is_cut; // what uses the output, which this node rectifies, does so: out[0]->grad is as before the ReLU
-    bool idle;              // there for its parameters' names alone: never run, nothing uses its output
+    bool idle;   // there for its parameters' names alone: never run, nothing uses its output
     struct bl_nd_rule rule; // of a network without deconvolution
     int rank;               // in the order of the state dict, from 1; 0: by bl_graph_order
 };
@@ -192,17 +192,18 @@ struct bl_op {
     double tolerance; // of its checks in float32, as a share of the largest expected value
     unsigned types;   // in which it takes and gives activations, a BL_TYPE_BIT each; 0: float32 alone
     size_t attrs_size;
-    const struct bl_field *fields;     // ends with a NULL name; NULL: no attributes
-    unsigned reads;                    // by backward, of the forward pass: BL_IN and BL_OUT
-    unsigned in_place;                 // BL_IN_PLACE_*
-    int activation;                    // as kernels know it (ACTIVATION in activation.h); 0: none
-    const struct bl_fusion *fusions;   // ends with a NULL op; NULL: none
-    int chain;                         // how many of them at once; 0: one
-    bool normalises;                   // by statistics of the batch, so that one value per channel has none
-    bool takes_cut;                    // a ReLU is applied so that backward heeds node->is_cut
+    const struct bl_field *fields;               // ends with a NULL name; NULL: no attributes
+    unsigned reads;                              // by backward, of the forward pass: BL_IN and BL_OUT
+    unsigned in_place;                           // BL_IN_PLACE_*
+    bool (*keeps)(const struct bl_node *node);   // whether out is in[0] as it lies: both of them then. May be NULL
+    int activation;                              // as kernels know it (ACTIVATION in activation.h); 0: none
+    const struct bl_fusion *fusions;             // ends with a NULL op; NULL: none
+    int chain;                                   // how many of them at once; 0: one
+    bool normalises;                             // by statistics of the batch, so that one value per channel has none
+    bool takes_cut;                              // a ReLU is applied so that backward heeds node->is_cut
     bool (*may_cut)(const struct bl_node *node); // whether backward heeds node->cuts; NULL: it does not
-    size_t nd_offset;                  // of a struct bl_nd_attrs in attrs; 0: it does not whiten its input
-    int phase_forward, phase_backward; // the tag set before each call; bl_node_phase() changes it within
+    size_t nd_offset;                            // of a struct bl_nd_attrs in attrs; 0: it does not whiten its input
+    int phase_forward, phase_backward;           // the tag set before each call; bl_node_phase() changes it within
     /* Checks inputs and attributes (BLANCH_EINPUT, with the layer's name), sets outputs' shapes with bl_node_out,
      * declares parameters, buffers and workspaces. */
     int (*setup)(struct bl_node *node);

@@ -53,9 +53,9 @@ static int backward(struct bl_node *node, const struct bl_run *run) {
         if (dx == dy && (in_place || !cuts_own(node))) continue;
         in_place |= dx == dy;
         code = cuts_own(node) ? bl_launch(state->backward, range, BL_MEM(node->out[0]->mem), BL_MEM(dy), BL_MEM(dx),
-                                       BL_I64(vectors), BL_I32(node->accumulate[i]))
-                           : bl_launch(state->backward, range, BL_MEM(dy), BL_MEM(dx), BL_I64(vectors),
-                                       BL_I32(node->accumulate[i]));
+                                          BL_I64(vectors), BL_I32(node->accumulate[i]))
+                              : bl_launch(state->backward, range, BL_MEM(dy), BL_MEM(dx), BL_I64(vectors),
+                                          BL_I32(node->accumulate[i]));
     }
     return code;
 }

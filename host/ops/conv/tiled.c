@@ -250,7 +250,8 @@ static int convolve(const struct bl_conv *conv, const struct pass *p) {
     int64_t tiles = 0;
     for (int i = 0; i < classes_of(conv, p->pass); i++) {
         const struct tap_class c = class_of(conv, p->pass, i);
-        if (c.depth || !p->finish.accumulate || p->finish.cut) tiles += tiles_of(d, (int64_t)p->sizes.images * c.down.grid * c.across.grid);
+        if (c.depth || !p->finish.accumulate || p->finish.cut)
+            tiles += tiles_of(d, (int64_t)p->sizes.images * c.down.grid * c.across.grid);
     }
     if (!tiles) return 0;
     return bl_launch(d->kernel, tiles_range(conv, d, tiles, 1), BL_MEM(p->x->mem), BL_MEM(d->packed->mem),
