@@ -97,7 +97,8 @@ int bl_fold_prepare(struct bl_fold *fold) {
     for (int i = 0; i < count && !code; i++)
         code = bl_kernel_get(fold->node->dev, "nd/fold", wanted[i].name, defines, BL_COUNT(defines), wanted[i].kernel);
     if (!code && fold->gram.node) code = bl_gram_prepare(&fold->gram);
-    return code || !is_own(fold) ? code : bl_packed_product_prepare(&fold->by_deconv);
+    if (!code && is_own(fold)) code = bl_packed_product_prepare(&fold->by_deconv);
+    return code || !bl_node_training(fold->node) ? code : bl_fold_gradients_prepare(fold);
 }
 
 /* Items over outputs; lanes: also over features, where an item does not need its whole row. */
@@ -447,6 +448,7 @@ static int permuted_gradient(const struct bl_fold *fold) {
 
 int bl_fold_backward(struct bl_fold *fold) {
     const struct bl_nd_step *step = &fold->step;
+    if (bl_fold_gradients_serve(fold)) return bl_fold_gradients(fold);
     int code = weight_gradient(fold);
     if (!code && step->backward && step->action == BL_ND_EXACT) code = matrix_gradient(fold);
     if (code || is_of_target(fold)) return code;
