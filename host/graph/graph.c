@@ -43,6 +43,7 @@ void bl_graph_free(struct bl_graph *graph) {
     for (size_t i = 0; i < graph->order_count; i++) free(graph->orders[i].prefix), free(graph->orders[i].names);
     bl_mem_free(graph->workspace);
     bl_mem_free(graph->skip);
+    bl_mem_free(graph->norm);
     bl_mem_free(graph->buffers);
     bl_mem_free(graph->buffers_average);
     free(graph->nodes), free(graph->slots), free(graph->params), free(graph->orders), free(graph->actions),

@@ -163,6 +163,18 @@ def test_a_step_is_begun_before_the_one_before_it_has_ended():
             check(wait['first'] == log[places[number - 1]]['command'], 'a step is waited for at once')
 
 
+def test_clipping_waits_for_nothing():
+    """Beyond the wait for earlier losses; nor does it make a buffer in a step, or read one."""
+    log, _ = train(NVIDIA, '--clip-grad-norm', '1')
+    places = losses(log)[4:12]
+    for before, place in zip(places, places[1:]):
+        between = log[before + 1:place]
+        names = [line['kernel'] for line in between if line['op'] == 'launch']
+        check(names.count('clip_factor') == 1 and 'squares' in names and 'scale' in names, 'clipping: %s' % names)
+        check(record.waits(between) <= 1, '%d waits' % record.waits(between))
+        check(not any(line['op'] in ('buffer', 'read') for line in between), 'a buffer or a read')
+
+
 def test_uploads_go_beside_a_step():
     """On a queue of their own, once the copy of those before has ended; the step begins with a copy that waits for
     them. Where the device shares the host's memory, nothing is copied."""
