@@ -254,6 +254,10 @@ bool bl_node_trains(const struct bl_node *node);
 /* Whether the graph's optimiser is linear in gradients, value and state, so that a parameter may have an update target.
  */
 bool bl_node_updates_linearly(const struct bl_node *node);
+/* What nodes of a graph share under a key of their own, the address of something static; NULL: nothing. It is released
+ * with the graph, after the nodes. */
+void *bl_node_shared(const struct bl_node *node, const void *key);
+int bl_node_share(struct bl_node *node, const void *key, void *what, void (*release)(void *what));
 /* A layer's whitening attributes; NULL: it does not whiten. */
 const struct bl_nd_attrs *bl_node_nd(const struct bl_node *node);
 

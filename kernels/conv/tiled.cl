@@ -34,7 +34,7 @@
 
 #include "loop.h"
 
-#include "conv/sizes.h"
+#include "conv/packing.h"
 
 #define ITEMS (COLS * ROWS)
 #define DEEP (TM * ROWS)          // rows of the tile
@@ -46,18 +46,6 @@
 #define CLEAR(i) float4 sum##i = (float4)(0.0f);
 #define MULTIPLY(i) sum##i = FMA((float4)(left[i]), line, sum##i);
 #define LIST(i) sum##i,
-
-/* --- classes of taps -------------------------------------------------------------------------- */
-
-/* A part of a pass whose results are sums over the same taps: tap (jy, jx) of both axes is the kernel's tap
- * weight_first + j*weight_step of both. The forward pass is one, the data gradient one for each residue of the stride.
- * first: where its weights start in packed, as [group][block of `outs` results][k][outs]. transposed: the sum runs over
- * the outputs and the inputs come out, as in the data gradient. As struct tap_class of host/ops/conv/tiled.c. */
-struct tap_class {
-    long first;
-    struct axis down, across;
-    int depth, blocks, outs, transposed;
-};
 
 /* --- packing ---------------------------------------------------------------------------------- */
 
@@ -74,21 +62,8 @@ kernel void pack(global const float *restrict weight, global float *restrict pac
     }
     if (i == first + count) return;
     const struct tap_class c = classes[i];
-    const int channels = c.transposed ? group_out : group_in, results = c.transposed ? group_in : group_out;
-    const int l = at % c.outs, k = at / c.outs % c.depth, result = (int)(at / c.outs / c.depth) * c.outs + l;
-    const int tap = k / channels, channel = k - tap * channels;
-    float value = 0.0f;
-    if (tap < c.down.taps * c.across.taps && result < results) {
-        const int jy = tap / c.across.taps, jx = tap - jy * c.across.taps;
-        const int from =
-            c.down.weight_first + c.across.weight_first + jy * c.down.weight_step + jx * c.across.weight_step;
-        const size_t o = c.transposed ? channel : result, in = c.transposed ? result : channel;
-        const size_t features = (size_t)group_in * taps, j = in * taps + from;
-        const size_t feature = j % interleave * (features / interleave) + j / interleave;
-        value = weight[((size_t)group * group_out + o) * features + feature];
-    }
     global float *to = c.transposed ? transposed : packed;
-    to[c.first + group * matrix + at] = value;
+    to[c.first + group * matrix + at] = packed_value(weight, c, at, group, group_in, group_out, taps, interleave);
 }
 
 /* --- forward, data gradient ------------------------------------------------------------------- */

@@ -1,4 +1,5 @@
 /* The tiled engine (kernels/conv/tiled.cl): for devices with local memory, which CPUs only imitate. */
+#include "ops/ahead.h"
 #include "ops/conv/axis.h"
 #include "ops/conv/engine.h"
 #include <stdlib.h>
@@ -154,6 +155,12 @@ static int setup_weights(struct bl_conv *conv, struct tiled *d) {
     return d->partial ? 0 : BLANCH_ENOMEM;
 }
 
+/* Whether the weights are a parameter, which training passes find as it was when they began: then one launch packs
+ * those of all such layers, for both passes. */
+static bool is_ahead(const struct bl_conv *conv) {
+    return !conv->cpu && bl_node_training(conv->node) && conv->packed == BL_LIFE_FORWARD;
+}
+
 /* One launch packs the weights for both passes. */
 static bool is_joint(const struct bl_conv *conv) {
     return conv->engine[BL_CONV_FORWARD] == &bl_conv_tiled && conv->engine[BL_CONV_DATA] == &bl_conv_tiled;
@@ -166,8 +173,10 @@ static int declare_packed(struct bl_conv *conv, enum bl_conv_pass pass, struct t
     const int count = classes_of(conv, pass) + (joint ? classes_of(conv, BL_CONV_DATA) : 0);
     d->first_class = data && joint;
     d->classes = d->first_class ? forward->classes : bl_node_workspace(node, BL_LIFE_KEPT, count * CLASS_FLOATS);
-    d->packed =
-        bl_node_workspace(node, data && joint ? BL_LIFE_SAVED : bl_conv_packed(conv, pass), packed_count(conv, pass));
+    const enum bl_life life = is_ahead(conv)  ? BL_LIFE_KEPT
+                              : data && joint ? BL_LIFE_SAVED
+                                              : bl_conv_packed(conv, pass);
+    d->packed = bl_node_workspace(node, life, packed_count(conv, pass));
     return d->packed && d->classes ? 0 : BLANCH_ENOMEM;
 }
 
@@ -184,6 +193,24 @@ static int setup(struct bl_conv *conv, enum bl_conv_pass pass) {
     return code ? code : declare_packed(conv, pass, d);
 }
 
+struct packing { // as of kernels/conv/packing.cl
+    struct bl_ahead head;
+    struct tap_class c;
+    int32_t group_in, group_out, taps, groups;
+};
+static const struct bl_ahead_kind packing = {"conv/packing", "pack_ahead", NULL, 0, sizeof(struct packing)};
+
+static int pack_ahead(const struct bl_conv *conv, const struct tiled *d, const struct tap_class *c) {
+    const struct packing job = {.head = {.to = c->first},
+                                .c = *c,
+                                .group_in = conv->group_in,
+                                .group_out = conv->group_out,
+                                .taps = conv->taps,
+                                .groups = conv->attrs.groups};
+    return bl_ahead_add(conv->node, &packing, conv->node->param[0]->data.mem, d->packed->mem, &job,
+                        class_size(conv, c));
+}
+
 /* The table that the kernels read. Classes without taps, whose results are zeros, come last. */
 static int write_classes(const struct bl_conv *conv, enum bl_conv_pass pass) {
     const struct tiled *d = conv->state[pass];
@@ -191,14 +218,17 @@ static int write_classes(const struct bl_conv *conv, enum bl_conv_pass pass) {
     struct tap_class *classes = bl_calloc((size_t)count, sizeof *classes);
     if (!classes) return BLANCH_ENOMEM;
     int64_t first = 0;
-    int at = 0, end = count;
-    for (int i = 0; i < count; i++) {
+    int at = 0, end = count, code = 0;
+    for (int i = 0; i < count && !code; i++) {
         struct tap_class c = class_of(conv, pass, i);
         c.first = first;
         first += class_size(conv, &c);
         classes[c.depth ? at++ : --end] = c;
+        if (is_ahead(conv) && c.depth && (pass == BL_CONV_FORWARD || conv->node->in[0]->grad))
+            code = pack_ahead(conv, d, &c);
     }
-    int code = bl_mem_write(d->classes->mem, (size_t)d->first_class * sizeof *classes, (size_t)count * sizeof *classes,
+    if (!code)
+        code = bl_mem_write(d->classes->mem, (size_t)d->first_class * sizeof *classes, (size_t)count * sizeof *classes,
                             classes);
     free(classes);
     return code;
@@ -222,8 +252,11 @@ static struct bl_range tiles_range(const struct bl_conv *conv, const struct tile
 static int pack(struct bl_conv *conv, enum bl_conv_pass pass, const struct bl_run *run, struct bl_mem *weight) {
     const struct tiled *d = conv->state[pass];
     struct tiled *data = conv->state[BL_CONV_DATA];
+    if (is_ahead(conv) && run->training)
+        return bl_ahead_make(conv->node, &packing, run, pass == BL_CONV_DATA ? BL_BACKWARD_DATA : BL_FORWARD);
     if (pass == BL_CONV_DATA && data->is_packed && run->training) return 0;
-    const bool both = pass == BL_CONV_FORWARD && is_joint(conv) && run->training && conv->node->in[0]->grad;
+    const bool both =
+        pass == BL_CONV_FORWARD && !is_ahead(conv) && is_joint(conv) && run->training && conv->node->in[0]->grad;
     int64_t values = packed_count(conv, pass) + (both ? packed_count(conv, BL_CONV_DATA) : 0);
     if (is_joint(conv)) data->is_packed = both;
     const struct bl_range items = BL_ITEMS((size_t)(values / conv->attrs.groups), (size_t)conv->attrs.groups);
