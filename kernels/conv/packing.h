@@ -25,3 +25,19 @@ float packed_value(global const float *weight, const struct tap_class c, size_t 
     const size_t feature = j % interleave * (features / interleave) + j / interleave;
     return weight[((size_t)group * group_out + o) * features + feature];
 }
+
+/* Value `at` of a group's weights of `count` classes from `first` on, in the memory of its pass. */
+void pack_value(global const float *restrict weight, global float *restrict packed, global float *restrict transposed,
+                global const struct tap_class *restrict classes, int first, int count, size_t at, int group,
+                int group_in, int group_out, int taps, int interleave) {
+    size_t matrix = 0;
+    int i = first;
+    for (; i < first + count; i++, at -= matrix) {
+        matrix = (size_t)classes[i].depth * classes[i].blocks * classes[i].outs;
+        if (at < matrix) break;
+    }
+    if (i == first + count) return;
+    const struct tap_class c = classes[i];
+    global float *to = c.transposed ? transposed : packed;
+    to[c.first + group * matrix + at] = packed_value(weight, c, at, group, group_in, group_out, taps, interleave);
+}

@@ -53,17 +53,8 @@
 kernel void pack(global const float *restrict weight, global float *restrict packed, global float *restrict transposed,
                  global const struct tap_class *restrict classes, int first, int count, int group_in, int group_out,
                  int taps, int interleave) {
-    size_t at = get_global_id(0), matrix = 0;
-    const int group = get_global_id(1);
-    int i = first;
-    for (; i < first + count; i++, at -= matrix) {
-        matrix = (size_t)classes[i].depth * classes[i].blocks * classes[i].outs;
-        if (at < matrix) break;
-    }
-    if (i == first + count) return;
-    const struct tap_class c = classes[i];
-    global float *to = c.transposed ? transposed : packed;
-    to[c.first + group * matrix + at] = packed_value(weight, c, at, group, group_in, group_out, taps, interleave);
+    pack_value(weight, packed, transposed, classes, first, count, get_global_id(0), get_global_id(1), group_in,
+               group_out, taps, interleave);
 }
 
 /* --- forward, data gradient ------------------------------------------------------------------- */

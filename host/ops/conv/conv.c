@@ -226,6 +226,16 @@ int bl_conv_pack(struct bl_conv *conv, const struct bl_run *run, struct bl_mem *
     return code ? code : pack(conv, BL_CONV_FORWARD, run, weight);
 }
 
+bool bl_conv_packs_bias(const struct bl_conv *conv) {
+    return !conv->cpu && !conv->norm && conv->engine[BL_CONV_FORWARD]->pack_with_bias;
+}
+
+int bl_conv_pack_with_bias(struct bl_conv *conv, const struct bl_run *run, struct bl_mem *weight,
+                           const struct bl_conv_bias *bias) {
+    bl_work_begin(conv->node->dev, 0);
+    return work_counted(conv, conv->engine[BL_CONV_FORWARD]->pack_with_bias(conv, run, weight, bias));
+}
+
 int bl_conv_forward(struct bl_conv *conv, const struct bl_run *run, const struct blanch_tensor *x, struct bl_mem *bias,
                     const struct blanch_tensor *y) {
     if (conv->norm) bias = conv->scaled_bias->mem;

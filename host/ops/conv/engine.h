@@ -37,6 +37,9 @@ struct bl_conv_engine {
     int (*setup)(struct bl_conv *conv, enum bl_conv_pass pass);
     int (*prepare)(struct bl_conv *conv, enum bl_conv_pass pass);
     int (*pack)(struct bl_conv *conv, enum bl_conv_pass pass, const struct bl_run *run, struct bl_mem *weight);
+    /* Of the forward pass, and with it conv->bias; NULL: it makes no bias. */
+    int (*pack_with_bias)(struct bl_conv *conv, const struct bl_run *run, struct bl_mem *weight,
+                          const struct bl_conv_bias *bias);
     int (*forward)(struct bl_conv *conv, const struct bl_run *run, const struct blanch_tensor *x, struct bl_mem *bias,
                    const struct blanch_tensor *y);
     int (*backward_data)(struct bl_conv *conv, const struct bl_run *run, const struct blanch_tensor *dy,

@@ -1,5 +1,6 @@
 /* The tiled engine (kernels/conv/tiled.cl): for devices with local memory, which CPUs only imitate. */
 #include "ops/ahead.h"
+#include "ops/common.h"
 #include "ops/conv/axis.h"
 #include "ops/conv/engine.h"
 #include <stdlib.h>
@@ -198,7 +199,8 @@ struct packing { // as of kernels/conv/packing.cl
     struct tap_class c;
     int32_t group_in, group_out, taps, groups;
 };
-static const struct bl_ahead_kind packing = {"conv/packing", "pack_ahead", NULL, 0, sizeof(struct packing)};
+static const struct bl_define no_tree = {"TREE", 0};
+static const struct bl_ahead_kind packing = {"conv/packing", "pack_ahead", &no_tree, 1, sizeof(struct packing)};
 
 static int pack_ahead(const struct bl_conv *conv, const struct tiled *d, const struct tap_class *c) {
     const struct packing job = {.head = {.to = c->first},
@@ -249,21 +251,53 @@ static struct bl_range tiles_range(const struct bl_conv *conv, const struct tile
 
 /* --- forward, data gradient ------------------------------------------------------------------- */
 
-static int pack(struct bl_conv *conv, enum bl_conv_pass pass, const struct bl_run *run, struct bl_mem *weight) {
+/* What a launch packs for the pass, and in a training pass the forward pass for both. */
+struct packed {
+    struct bl_mem *to, *transposed;
+    int64_t values; // of a group of channels
+    int first, count;
+};
+static struct packed packed_of(const struct bl_conv *conv, enum bl_conv_pass pass, const struct bl_run *run) {
     const struct tiled *d = conv->state[pass];
     struct tiled *data = conv->state[BL_CONV_DATA];
+    const bool both =
+        pass == BL_CONV_FORWARD && !is_ahead(conv) && is_joint(conv) && run->training && conv->node->in[0]->grad;
+    if (is_joint(conv)) data->is_packed = both;
+    const int64_t values = packed_count(conv, pass) + (both ? packed_count(conv, BL_CONV_DATA) : 0);
+    return (struct packed){.to = d->packed->mem,
+                           .transposed = both ? data->packed->mem : d->packed->mem,
+                           .values = values / conv->attrs.groups,
+                           .first = d->first_class,
+                           .count = classes_of(conv, pass) + (both ? classes_of(conv, BL_CONV_DATA) : 0)};
+}
+
+#define PACKED(conv, d, p)                                                                                             \
+    BL_MEM((p).to), BL_MEM((p).transposed), BL_MEM((d)->classes->mem), BL_I32((p).first), BL_I32((p).count),           \
+        BL_I32((conv)->group_in), BL_I32((conv)->group_out), BL_I32((conv)->taps), BL_I32((conv)->interleave)
+
+static int pack(struct bl_conv *conv, enum bl_conv_pass pass, const struct bl_run *run, struct bl_mem *weight) {
+    const struct tiled *d = conv->state[pass], *data = conv->state[BL_CONV_DATA];
     if (is_ahead(conv) && run->training)
         return bl_ahead_make(conv->node, &packing, run, pass == BL_CONV_DATA ? BL_BACKWARD_DATA : BL_FORWARD);
     if (pass == BL_CONV_DATA && data->is_packed && run->training) return 0;
-    const bool both =
-        pass == BL_CONV_FORWARD && !is_ahead(conv) && is_joint(conv) && run->training && conv->node->in[0]->grad;
-    int64_t values = packed_count(conv, pass) + (both ? packed_count(conv, BL_CONV_DATA) : 0);
-    if (is_joint(conv)) data->is_packed = both;
-    const struct bl_range items = BL_ITEMS((size_t)(values / conv->attrs.groups), (size_t)conv->attrs.groups);
-    return bl_launch(d->other, items, BL_MEM(weight), BL_MEM(d->packed->mem),
-                     BL_MEM(both ? data->packed->mem : d->packed->mem), BL_MEM(d->classes->mem), BL_I32(d->first_class),
-                     BL_I32(classes_of(conv, pass) + (both ? classes_of(conv, BL_CONV_DATA) : 0)),
-                     BL_I32(conv->group_in), BL_I32(conv->group_out), BL_I32(conv->taps), BL_I32(conv->interleave));
+    const struct packed p = packed_of(conv, pass, run);
+    return bl_launch(d->other, BL_ITEMS((size_t)p.values, (size_t)conv->attrs.groups), BL_MEM(weight),
+                     PACKED(conv, d, p));
+}
+
+static int pack_with_bias(struct bl_conv *conv, const struct bl_run *run, struct bl_mem *weight,
+                          const struct bl_conv_bias *b) {
+    struct blanch_device *dev = conv->node->dev;
+    const struct tiled *d = conv->state[BL_CONV_FORWARD];
+    const struct packed p = packed_of(conv, BL_CONV_FORWARD, run);
+    const struct bl_define tree = {"TREE", bl_tree(dev)};
+    struct bl_kernel *kernel;
+    int code = bl_kernel_get(dev, "conv/packing", "pack_with_bias", &tree, 1, &kernel);
+    if (code) return code;
+    const int64_t groups = conv->attrs.out_channels + bl_conv_div_up(p.values * conv->attrs.groups, tree.value);
+    return bl_launch(kernel, bl_tree_rows(dev, groups), BL_MEM(weight), PACKED(conv, d, p), BL_I64(p.values),
+                     BL_I32(conv->attrs.groups), BL_MEM(b->mean), BL_MEM(b->bias), BL_MEM(b->to),
+                     BL_I32(conv->attrs.out_channels), BL_I32(b->interleave), BL_I32(b->features), BL_I32(b->matrices));
 }
 
 struct finish { // of the kernel
@@ -358,6 +392,7 @@ const struct bl_conv_engine bl_conv_tiled = {
     .setup = setup,
     .prepare = prepare,
     .pack = pack,
+    .pack_with_bias = pack_with_bias,
     .forward = forward,
     .backward_data = backward_data,
     .backward_weights = backward_weights,

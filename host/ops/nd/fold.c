@@ -308,7 +308,9 @@ static int decide(struct bl_fold *fold, const struct bl_run *run) {
 
 /* --- forward ---------------------------------------------------------------------------------- */
 
-static int fold_bias(const struct bl_fold *fold) {
+static int fold_bias(struct bl_fold *fold, const struct bl_run *run) {
+    fold->bias_is_left = run->training && fold->packer && bl_conv_packs_bias(fold->packer);
+    if (fold->bias_is_left) return 0;
     return bl_launch_light(fold->node->dev, fold->fold_bias, over_sums(fold), BL_MEM(fold->folded->mem),
                            BL_MEM(fold->step.mean), BL_MEM(fold->bias->data.mem), SIZES(fold), BL_I32(fold->matrices),
                            BL_MEM(fold->folded_bias->mem));
@@ -327,13 +329,13 @@ static int fold_target(const struct bl_fold *fold) {
 }
 
 /* W' of a target that starts from a D of its own batch is U_0. */
-static int fold_start(const struct bl_fold *fold) {
+static int fold_start(struct bl_fold *fold, const struct bl_run *run) {
     int code =
         bl_mem_copy(fold->target.folded[0]->mem, 0, fold->folded->mem, 0, sizeof(float) * (size_t)weights_of(fold));
-    return code ? code : fold_bias(fold);
+    return code ? code : fold_bias(fold, run);
 }
 
-static int fold_parameter(const struct bl_fold *fold, const struct bl_run *run) {
+static int fold_parameter(struct bl_fold *fold, const struct bl_run *run) {
     struct bl_mem *weight = fold->weight->data.mem, *deconv = fold->step.deconv;
     int code = 0;
     if (fold->step.weights == BL_ND_RESOLVED) {
@@ -342,7 +344,7 @@ static int fold_parameter(const struct bl_fold *fold, const struct bl_run *run) 
     }
     if (!code) code = pack(fold, deconv);
     if (!code) code = fold_weight(fold, run, weight, deconv, fold->folded->mem);
-    return code ? code : fold_bias(fold);
+    return code ? code : fold_bias(fold, run);
 }
 
 static int fold_step(struct bl_fold *fold, const struct bl_run *run) {
@@ -351,12 +353,13 @@ static int fold_step(struct bl_fold *fold, const struct bl_run *run) {
     bl_node_phase(fold->node, BL_FOLD);
     if (!code && step->starts && !run->again) code = start(fold);
     if (code || step->weights != BL_ND_OF_TARGET) return code ? code : fold_parameter(fold, run);
-    return step->action == BL_ND_REUSE ? fold_target(fold) : fold_start(fold);
+    return step->action == BL_ND_REUSE ? fold_target(fold) : fold_start(fold, run);
 }
 
 int bl_fold_forward(struct bl_fold *fold, const struct bl_run *run, bool *changed) {
     *changed = run->training || fold->version != run->weights_version;
     if (!*changed) return 0;
+    fold->bias_is_left = false;
     int code = run->again ? 0 : decide(fold, run);
     if (!code) code = fold_step(fold, run);
     fold->version = code || run->training ? 0 : run->weights_version;

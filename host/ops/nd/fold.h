@@ -11,6 +11,7 @@
 #ifndef BL_ND_FOLD_H
 #define BL_ND_FOLD_H
 
+#include "ops/conv/conv.h"
 #include "ops/nd/gram.h"
 #include "ops/nd/packed_product.h"
 #include "ops/nd/whitening.h"
@@ -38,9 +39,12 @@ struct bl_fold {
     struct {
         struct bl_kernel *kernel;
         const struct bl_product_tile *tile;
-        bool weight;  // whether the weight's gradient is computed in the same launch
-    } gradients;      // of fold_gradients.c
-    uint64_t version; // of the weights that an evaluation has folded and that are still there; 0: none
+        bool weight; // whether the weight's gradient is computed in the same launch
+    } gradients;     // of fold_gradients.c
+    const struct bl_conv
+        *packer;       // packs folded weights, and where it can makes the bias in a training pass; may be NULL
+    bool bias_is_left; // to it, in this pass
+    uint64_t version;  // of the weights that an evaluation has folded and that are still there; 0: none
     struct {
         bool possible; // many steps reuse D, and the optimiser is linear
         struct bl_update_target target;

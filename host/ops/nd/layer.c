@@ -32,9 +32,22 @@ static int cut(const struct bl_nd_layer *layer, int images) {
 int bl_nd_layer_prepare(struct bl_node *node) {
     struct bl_nd_layer *layer = node->state;
     int code = layer->conv ? bl_conv_prepare(layer->conv) : 0;
+    layer->fold.packer = layer->conv;
     if (!code) code = bl_whitening_prepare(layer->whitening);
     if (!code) code = bl_fold_prepare(&layer->fold);
     return code ? code : prepare_cut(layer);
+}
+
+static int pack(const struct bl_nd_layer *layer, const struct bl_run *run) {
+    const struct bl_fold *fold = &layer->fold;
+    const struct bl_conv_bias bias = {.mean = fold->step.mean,
+                                      .bias = fold->bias->data.mem,
+                                      .to = fold->folded_bias->mem,
+                                      .interleave = fold->interleave,
+                                      .features = fold->features,
+                                      .matrices = fold->matrices};
+    return fold->bias_is_left ? bl_conv_pack_with_bias(layer->conv, run, fold->folded->mem, &bias)
+                              : bl_conv_pack(layer->conv, run, fold->folded->mem, fold->folded_bias->mem);
 }
 
 int bl_nd_layer_forward(struct bl_node *node, const struct bl_run *run) {
@@ -43,7 +56,7 @@ int bl_nd_layer_forward(struct bl_node *node, const struct bl_run *run) {
     bool changed;
     int code = bl_fold_forward(fold, run, &changed);
     bl_node_phase(node, BL_FORWARD);
-    if (!code && changed) code = bl_conv_pack(layer->conv, run, fold->folded->mem, fold->folded_bias->mem);
+    if (!code && changed) code = pack(layer, run);
     return code ? code : bl_conv_forward(layer->conv, run, node->in[0], fold->folded_bias->mem, node->out[0]);
 }
 
