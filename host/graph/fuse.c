@@ -46,6 +46,20 @@ static void share_cuts(const struct bl_graph *graph) {
     }
 }
 
+/* From who can tell them of what it writes, as nothing changes it then. */
+static int give_moments(const struct bl_graph *graph) {
+    int code = 0;
+    for (size_t i = 0; i < graph->node_count && !graph->inference && !code; i++) {
+        struct bl_node *node = graph->nodes[i];
+        if (!node->op->takes_moments || node->idle || node->fused_into) continue;
+        struct bl_node *producer = bl_graph_producer(graph, node->in[0]);
+        if (!producer || !producer->op->make_moments || producer->fused) continue;
+        if (!producer->makes.of_chunks) code = producer->op->make_moments(producer);
+        node->given = producer->makes;
+    }
+    return code;
+}
+
 /* How a node can apply a neighbour itself; NULL: it cannot, or applies as many as it can. */
 static const struct bl_fusion *fusion_of(const struct bl_node *node, const struct bl_op *neighbour, bool of_input) {
     int most = node->op->chain ? node->op->chain : 1;
@@ -114,7 +128,7 @@ int bl_graph_fuse(struct bl_graph *graph) {
         fuse_input(graph, node);
     }
     share_cuts(graph);
-    int code = 0;
+    int code = wanted() ? give_moments(graph) : 0;
     for (size_t i = 0; i < graph->node_count && !code; i++) {
         struct bl_node *node = graph->nodes[i];
         if (node->fused && node->op->fused) code = node->op->fused(node);

@@ -114,10 +114,14 @@ struct bl_node {
     struct bl_node *fused_node[BL_MAX_FUSED]; // the neighbours themselves
     struct blanch_tensor *addend;             // what a sum among them adds to this node's output; NULL: there is none
     struct bl_node *fused_into;               // the node that applies this one, which then never runs; else NULL
-    bool cuts;   // in[0] is rectified by who makes it, and backward, the last to write in[0]->grad, leaves 0 in it
-                 // where in[0] is not above 0
-    bool is_cut; // what uses the output, which this node rectifies, does so: out[0]->grad is as before the ReLU
-    bool idle;   // there for its parameters' names alone: never run, nothing uses its output
+    struct bl_node_moments {
+        struct blanch_tensor *of_chunks; // (chunks, 2, C): mean and sum of squares of differences from it; NULL: none
+        int64_t chunk;                   // rows (pixels) of out[0], in order
+    } makes, given; // with its output, in a training pass that is none again; of in[0], by who makes that
+    bool cuts;      // in[0] is rectified by who makes it, and backward, the last to write in[0]->grad, leaves 0 in it
+                    // where in[0] is not above 0
+    bool is_cut;    // what uses the output, which this node rectifies, does so: out[0]->grad is as before the ReLU
+    bool idle;      // there for its parameters' names alone: never run, nothing uses its output
     struct bl_nd_rule rule; // of a network without deconvolution
     int rank;               // in the order of the state dict, from 1; 0: by bl_graph_order
 };
@@ -200,6 +204,7 @@ struct bl_op {
     const struct bl_fusion *fusions;             // ends with a NULL op; NULL: none
     int chain;                                   // how many of them at once; 0: one
     bool normalises;                             // by statistics of the batch, so that one value per channel has none
+    bool takes_moments;                          // node->given, of in[0]
     bool takes_cut;                              // a ReLU is applied so that backward heeds node->is_cut
     bool (*may_cut)(const struct bl_node *node); // whether backward heeds node->cuts; NULL: it does not
     size_t nd_offset;                            // of a struct bl_nd_attrs in attrs; 0: it does not whiten its input
@@ -209,6 +214,8 @@ struct bl_op {
     int (*setup)(struct bl_node *node);
     /* Of a node that applies neighbours: declares workspaces for that. May be NULL. */
     int (*fused)(struct bl_node *node);
+    /* A normalisation by the batch's statistics uses the output: may declare node->makes. May be NULL. */
+    int (*make_moments)(struct bl_node *node);
     /* Memory is there: get kernels, fill constants. May be NULL. */
     int (*prepare)(struct bl_node *node);
     int (*forward)(struct bl_node *node, const struct bl_run *run);

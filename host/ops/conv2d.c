@@ -62,6 +62,7 @@ const struct bl_op bl_op_conv2d = {
     .phase_backward = BL_BACKWARD_WEIGHTS,
     .setup = setup,
     .fused = bl_conv_layer_fused,
+    .make_moments = bl_conv_layer_make_moments,
     .prepare = bl_conv_layer_prepare,
     .forward = bl_conv_layer_forward,
     .backward = bl_conv_layer_backward,

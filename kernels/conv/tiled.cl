@@ -92,7 +92,7 @@ void store_some(float4 value, global float *to, int width) {
  * convolution's is activated (1 relu, 2 relu6), a gradient is cut where a ReLU cut. Both are `beside`, laid out as out.
  */
 struct finish {
-    int has_bias, accumulate, has_addend, activation, cut;
+    int has_bias, accumulate, has_addend, activation, cut, moments;
 };
 float4 finish_some(float4 value, global const float *out, global const float *beside, int width,
                    const struct finish f) {
@@ -107,12 +107,48 @@ float4 finish_some(float4 value, global const float *out, global const float *be
     return value;
 }
 
+/* The sum of the items' values that have the same column; `room` holds a value of each item. */
+float4 sum_rows(float4 value, local float *room, int col, int row) {
+    barrier(CLK_LOCAL_MEM_FENCE);
+    vstore4(value, row * COLS + col, room);
+    for (int half_way = ROWS / 2; half_way > 0; half_way /= 2) {
+        barrier(CLK_LOCAL_MEM_FENCE);
+        if (row < half_way)
+            vstore4(vload4(row * COLS + col, room) + vload4((row + half_way) * COLS + col, room), row * COLS + col,
+                    room);
+    }
+    barrier(CLK_LOCAL_MEM_FENCE);
+    return vload4(col, room);
+}
+
+/* Of a convolution's results: of each tile's pixels, a chunk, mean and sum of squares of differences from it, by
+ * channel: (tiles, 2, C). The mean is summed from the tile's first pixel. `line`: this item's first pixel of `count`.
+ */
+void tell_moments(const float4 *results, int line, int count, local float *room, int col, int row, int width,
+                  global float *mean, global float *squares) {
+    barrier(CLK_LOCAL_MEM_FENCE);
+    if (row == 0) vstore4(results[0], col, room);
+    barrier(CLK_LOCAL_MEM_FENCE);
+    const float4 origin = vload4(col, room);
+    float4 sum = (float4)(0.0f), square = (float4)(0.0f);
+    LOOP for (int i = 0; i < TM; i++) if (line + i < count) sum += results[i] - origin;
+    const float4 centre = origin + sum_rows(sum, room, col, row) / (float)count;
+    LOOP for (int i = 0; i < TM; i++) {
+        const float4 d = results[i] - centre;
+        if (line + i < count) square = FMA(d, d, square);
+    }
+    square = sum_rows(square, room, col, row);
+    if (row > 0) return;
+    store_some(centre, mean, width);
+    store_some(square, squares, width);
+}
+
 /* The groups of dimension 0 count the tiles of DEEP grid positions, class by class, and within one the blocks of
  * outputs. */
 kernel GROUP void convolve(global const float *restrict x, global const float *restrict packed,
                            global const struct tap_class *restrict classes, global const float *restrict bias,
-                           global float *out, global const float *beside, struct sizes s, int first_class, int blocks,
-                           struct finish f) {
+                           global float *out, global const float *beside, global float *moments, struct sizes s,
+                           int first_class, int blocks, struct finish f) {
     local float a[KC * (DEEP + 1)], b[KC * OUTS]; // one more than DEEP: writers along k then use different banks
     const int col = get_local_id(0), row = get_local_id(1), id = row * COLS + col;
     const int block = get_group_id(0) % blocks, group = get_group_id(2), group_in = s.group_in;
@@ -165,7 +201,13 @@ kernel GROUP void convolve(global const float *restrict x, global const float *r
     const int o = block * OUTS + 4 * col, width = s.group_out - o;
     float more[4];
     LOOP for (int l = 0; l < 4; l++) more[l] = f.has_bias && l < width ? bias[group * s.group_out + o + l] : 0.0f;
-    const float4 sums[TM] = {EACH_ROW(LIST)};
+    float4 sums[TM] = {EACH_ROW(LIST)};
+    LOOP for (int i = 0; i < TM; i++) sums[i] += vload4(0, more);
+    if (f.moments) {
+        global float *to = moments + (size_t)tile * 2 * s.out_c + group * s.group_out + o;
+        tell_moments(sums, row * TM, (int)min((long)DEEP, pixels - (long)tile * DEEP), a, col, row, width, to,
+                     to + s.out_c);
+    }
     LOOP for (int i = 0; i < TM; i++) {
         const long p = (long)tile * DEEP + row * TM + i;
         if (p >= pixels) break;
@@ -173,7 +215,7 @@ kernel GROUP void convolve(global const float *restrict x, global const float *r
         const size_t line = (size_t)at.n * s.out_h + at.y * down.out_step + down.out_first;
         const size_t pixel = line * s.out_w + at.x * across.out_step + across.out_first;
         const size_t to = pixel * s.out_c + (size_t)group * s.group_out + o;
-        store_some(finish_some(sums[i] + vload4(0, more), out + to, beside + to, width, f), out + to, width);
+        store_some(finish_some(sums[i], out + to, beside + to, width, f), out + to, width);
     }
 }
 

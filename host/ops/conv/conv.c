@@ -226,6 +226,17 @@ int bl_conv_pack(struct bl_conv *conv, const struct bl_run *run, struct bl_mem *
     return code ? code : pack(conv, BL_CONV_FORWARD, run, weight);
 }
 
+int bl_conv_make_moments(struct bl_conv *conv) {
+    struct bl_node *node = conv->node;
+    const struct bl_conv_engine *engine = conv->engine[BL_CONV_FORWARD];
+    if (conv->cpu || !engine || !engine->rows_of_moments) return 0;
+    const int64_t rows = bl_node_batch(node) * conv->out_h * conv->out_w, chunk = engine->rows_of_moments(conv);
+    node->makes.of_chunks =
+        bl_node_workspace(node, BL_LIFE_PINNED, 2 * conv->attrs.out_channels * bl_conv_div_up(rows, chunk));
+    node->makes.chunk = chunk;
+    return node->makes.of_chunks ? 0 : BLANCH_ENOMEM;
+}
+
 bool bl_conv_packs_bias(const struct bl_conv *conv) {
     return !conv->cpu && !conv->norm && conv->engine[BL_CONV_FORWARD]->pack_with_bias;
 }

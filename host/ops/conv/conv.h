@@ -66,6 +66,9 @@ int bl_conv_fused(struct bl_conv *conv, int64_t weights);
 bool bl_conv_applies(const struct bl_node *node);
 bool bl_conv_cuts(const struct bl_node *node);
 
+/* For a layer's make_moments. */
+int bl_conv_make_moments(struct bl_conv *conv);
+
 /* Brings weights into the form that the forward pass reads, a batch norm that follows folded in; bias (O), or NULL, as
  * the forward pass will have it. */
 int bl_conv_pack(struct bl_conv *conv, const struct bl_run *run, struct bl_mem *weight, struct bl_mem *bias);

@@ -30,6 +30,8 @@ struct bl_conv_engine {
     unsigned types; // of activations that it takes, a BL_TYPE_BIT each
     bool applies;   // forward adds node->addend and applies bl_node_activation(node) itself
     bool cuts;      // backward_data heeds node->cuts
+    int (*rows_of_moments)(
+        const struct bl_conv *conv); // forward makes node->makes, in chunks of so many; NULL: it does not
     bool (*suits)(const struct bl_conv *conv, enum bl_conv_pass pass); // can compute it, of its types
     /* By rule of thumb, where it suits: the largest one is chosen, the first of the table among equals.
      * Negative: neither chosen nor measured, only had by name. */

@@ -13,7 +13,7 @@ struct tiling {
 static const struct tiling tilings[] = {{16, 16, 8, 16}, {8, 8, 4, 8}, {4, 4, 4, 8}};
 enum { LOCAL_MEMORY = 16 << 10, MOST_PARTIAL = 12 << 20, GROUPS_PER_UNIT = 2 };
 enum { SHORTEST_SHARE = 256, MOST_SPLITS = 1024 };
-enum { WORTH_TILING = 16 }; // channels of a group, in and out
+enum { WORTH_TILING = 16 }; // outputs of a group, features
 
 struct tiled {
     struct tiling t;
@@ -301,12 +301,12 @@ static int pack_with_bias(struct bl_conv *conv, const struct bl_run *run, struct
 }
 
 struct finish { // of the kernel
-    int32_t has_bias, accumulate, has_addend, activation, cut;
+    int32_t has_bias, accumulate, has_addend, activation, cut, moments;
 };
 struct pass {
     enum bl_conv_pass pass;
     const struct blanch_tensor *x, *out, *beside; // the last NULL: none
-    struct bl_mem *bias;
+    struct bl_mem *bias, *moments;                // NULL: none
     struct bl_conv_sizes sizes;
     struct finish finish;
 };
@@ -323,22 +323,25 @@ static int convolve(const struct bl_conv *conv, const struct pass *p) {
     if (!tiles) return 0;
     return bl_launch(d->kernel, tiles_range(conv, d, tiles, 1), BL_MEM(p->x->mem), BL_MEM(d->packed->mem),
                      BL_MEM(d->classes->mem), BL_MEM(p->bias ? p->bias : d->packed->mem), BL_MEM(p->out->mem),
-                     BL_MEM((p->beside ? p->beside : p->out)->mem), BL_STRUCT(p->sizes), BL_I32(d->first_class),
-                     BL_I32(d->blocks), BL_STRUCT(p->finish));
+                     BL_MEM((p->beside ? p->beside : p->out)->mem), BL_MEM(p->moments ? p->moments : p->out->mem),
+                     BL_STRUCT(p->sizes), BL_I32(d->first_class), BL_I32(d->blocks), BL_STRUCT(p->finish));
 }
 
 static int forward(struct bl_conv *conv, const struct bl_run *run, const struct blanch_tensor *x, struct bl_mem *bias,
                    const struct blanch_tensor *y) {
     const struct bl_node *node = conv->node;
+    const bool moments = node->makes.of_chunks && run->training && !run->again;
     const struct pass pass = {.pass = BL_CONV_FORWARD,
                               .x = x,
                               .out = y,
                               .beside = node->addend,
                               .bias = bias,
+                              .moments = moments ? node->makes.of_chunks->mem : NULL,
                               .sizes = bl_conv_sizes(conv, run->n),
                               .finish = {.has_bias = bias != NULL,
                                          .has_addend = node->addend != NULL,
-                                         .activation = bl_node_activation(node)}};
+                                         .activation = bl_node_activation(node),
+                                         .moments = moments}};
     return convolve(conv, &pass);
 }
 
@@ -374,12 +377,17 @@ static int backward_weights(struct bl_conv *conv, const struct bl_run *run, cons
                      BL_I32(d->splits), BL_I32(dbias != NULL));
 }
 
-/* Above the direct engine's on what is not a CPU, where tiles are full. On CPUs it has been slower than every other
- * one, and its kernels take seconds to build. */
+static int rows_of_moments(const struct bl_conv *conv) {
+    return deep(conv->state[BL_CONV_FORWARD]);
+}
+
+/* Above the direct engine's on what is not a CPU, where tiles are full: of outputs, and of terms of a sum or rows of
+ * the weights' gradient, which a few channels have too. On CPUs it has been slower than every other one, and its
+ * kernels take seconds to build. */
 static int preference(const struct bl_conv *conv, enum bl_conv_pass pass) {
-    (void)pass;
     if (conv->cpu) return -1;
-    return conv->group_in >= WORTH_TILING && conv->group_out >= WORTH_TILING ? 20 : 0;
+    const int features = pass == BL_CONV_DATA ? conv->group_in : conv->group_in * conv->taps;
+    return features >= WORTH_TILING && conv->group_out >= WORTH_TILING ? 20 : 0;
 }
 
 const struct bl_conv_engine bl_conv_tiled = {
@@ -387,6 +395,7 @@ const struct bl_conv_engine bl_conv_tiled = {
     .types = BL_TYPE_BIT(BL_F32),
     .applies = true,
     .cuts = true,
+    .rows_of_moments = rows_of_moments,
     .suits = suits,
     .preference = preference,
     .setup = setup,
