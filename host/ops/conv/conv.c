@@ -232,7 +232,7 @@ int bl_conv_make_moments(struct bl_conv *conv) {
     if (conv->cpu || !engine || !engine->rows_of_moments) return 0;
     const int64_t rows = bl_node_batch(node) * conv->out_h * conv->out_w, chunk = engine->rows_of_moments(conv);
     node->makes.of_chunks =
-        bl_node_workspace(node, BL_LIFE_PINNED, 2 * conv->attrs.out_channels * bl_conv_div_up(rows, chunk));
+        bl_node_workspace(node, BL_LIFE_FORWARD, 2 * conv->attrs.out_channels * bl_conv_div_up(rows, chunk));
     node->makes.chunk = chunk;
     return node->makes.of_chunks ? 0 : BLANCH_ENOMEM;
 }
