@@ -17,6 +17,7 @@
  *  ROWS  items of a group along the rows of the tile: 4 to 64, a power of two; required
  *  TM    rows of an item's tile: 4 or 8, no more than COLS (4)
  *  KC    terms of a sum that are in local memory at a time: 8 or 16, divides COLS*ROWS (8)
+ *  MOMENTS  1: a convolution may tell the moments of what it writes (0)
  */
 #if !defined(COLS) || !defined(ROWS)
 #error "conv/tiled.cl needs COLS and ROWS"
@@ -26,6 +27,9 @@
 #endif
 #ifndef KC
 #define KC 8
+#endif
+#ifndef MOMENTS
+#define MOMENTS 0
 #endif
 
 #define VEC 4
@@ -111,36 +115,10 @@ float4 finish_some(float4 value, global const float *out, global const float *be
 float4 sum_rows(float4 value, local float *room, int col, int row) {
     barrier(CLK_LOCAL_MEM_FENCE);
     vstore4(value, row * COLS + col, room);
-    for (int half_way = ROWS / 2; half_way > 0; half_way /= 2) {
-        barrier(CLK_LOCAL_MEM_FENCE);
-        if (row < half_way)
-            vstore4(vload4(row * COLS + col, room) + vload4((row + half_way) * COLS + col, room), row * COLS + col,
-                    room);
-    }
     barrier(CLK_LOCAL_MEM_FENCE);
-    return vload4(col, room);
-}
-
-/* Of a convolution's results: of each tile's pixels, a chunk, mean and sum of squares of differences from it, by
- * channel: (tiles, 2, C). The mean is summed from the tile's first pixel. `line`: this item's first pixel of `count`.
- */
-void tell_moments(const float4 *results, int line, int count, local float *room, int col, int row, int width,
-                  global float *mean, global float *squares) {
-    barrier(CLK_LOCAL_MEM_FENCE);
-    if (row == 0) vstore4(results[0], col, room);
-    barrier(CLK_LOCAL_MEM_FENCE);
-    const float4 origin = vload4(col, room);
-    float4 sum = (float4)(0.0f), square = (float4)(0.0f);
-    LOOP for (int i = 0; i < TM; i++) if (line + i < count) sum += results[i] - origin;
-    const float4 centre = origin + sum_rows(sum, room, col, row) / (float)count;
-    LOOP for (int i = 0; i < TM; i++) {
-        const float4 d = results[i] - centre;
-        if (line + i < count) square = FMA(d, d, square);
-    }
-    square = sum_rows(square, room, col, row);
-    if (row > 0) return;
-    store_some(centre, mean, width);
-    store_some(square, squares, width);
+    float4 sum = (float4)(0.0f);
+    LOOP for (int r = 0; r < ROWS; r++) sum += vload4(r * COLS + col, room);
+    return sum;
 }
 
 /* The groups of dimension 0 count the tiles of DEEP grid positions, class by class, and within one the blocks of
@@ -203,11 +181,27 @@ kernel GROUP void convolve(global const float *restrict x, global const float *r
     LOOP for (int l = 0; l < 4; l++) more[l] = f.has_bias && l < width ? bias[group * s.group_out + o + l] : 0.0f;
     float4 sums[TM] = {EACH_ROW(LIST)};
     LOOP for (int i = 0; i < TM; i++) sums[i] += vload4(0, more);
-    if (f.moments) {
-        global float *to = moments + (size_t)tile * 2 * s.out_c + group * s.group_out + o;
-        tell_moments(sums, row * TM, (int)min((long)DEEP, pixels - (long)tile * DEEP), a, col, row, width, to,
-                     to + s.out_c);
+#if MOMENTS
+    /* Of the tile's pixels, a chunk, mean and sum of squares of differences from it, by channel: (tiles, 2, C). The
+     * mean is summed from the tile's first pixel. */
+    const int line = row * TM, count = (int)min((long)DEEP, pixels - (long)tile * DEEP);
+    vstore4(sums[0], row * COLS + col, a); // the pieces were read
+    barrier(CLK_LOCAL_MEM_FENCE);
+    const float4 origin = vload4(col, a);
+    float4 sum = (float4)(0.0f), square = (float4)(0.0f);
+    LOOP for (int i = 0; i < TM; i++) sum += line + i < count ? sums[i] - origin : (float4)(0.0f);
+    const float4 centre = origin + sum_rows(sum, a, col, row) / (float)count;
+    LOOP for (int i = 0; i < TM; i++) {
+        const float4 d = line + i < count ? sums[i] - centre : (float4)(0.0f);
+        square = FMA(d, d, square);
     }
+    square = sum_rows(square, a, col, row);
+    if (f.moments && row == 0) {
+        global float *to = moments + (size_t)tile * 2 * s.out_c + group * s.group_out + o;
+        store_some(centre, to, width);
+        store_some(square, to + s.out_c, width);
+    }
+#endif
     LOOP for (int i = 0; i < TM; i++) {
         const long p = (long)tile * DEEP + row * TM + i;
         if (p >= pixels) break;

@@ -4,6 +4,7 @@
 #include "ops/conv/axis.h"
 #include "ops/conv/engine.h"
 #include <stdlib.h>
+#include <string.h>
 
 enum { OUTPUTS = 4 }; // of an item
 /* COLS, ROWS, TM, KC of the kernels: the first that is full is taken. Wide tiles use what they load more often. */
@@ -50,8 +51,10 @@ static bool suits(const struct bl_conv *conv, enum bl_conv_pass pass) {
 }
 
 static int get(const struct bl_conv *conv, const struct tiling *t, const char *function, struct bl_kernel **kernel) {
-    const struct bl_define defines[] = {{"COLS", t->cols}, {"ROWS", t->rows}, {"TM", t->tile}, {"KC", t->chunk}};
-    return bl_kernel_get(conv->node->dev, "conv/tiled", function, defines, BL_COUNT(defines), kernel);
+    const struct bl_define defines[] = {
+        {"COLS", t->cols}, {"ROWS", t->rows}, {"TM", t->tile}, {"KC", t->chunk}, {"MOMENTS", 1}};
+    const bool moments = !strcmp(function, "convolve") && conv->node->makes.of_chunks;
+    return bl_kernel_get(conv->node->dev, "conv/tiled", function, defines, BL_COUNT(defines) - !moments, kernel);
 }
 
 /* A kernel that needs many registers may take smaller groups than its device does. */
@@ -239,6 +242,8 @@ static int write_classes(const struct bl_conv *conv, enum bl_conv_pass pass) {
 static int prepare(struct bl_conv *conv, enum bl_conv_pass pass) {
     struct tiled *d = conv->state[pass];
     int code = get(conv, &d->t, pass == BL_CONV_WEIGHTS ? "reduce" : "pack", &d->other);
+    if (!code && pass == BL_CONV_FORWARD && conv->node->makes.of_chunks)
+        code = get(conv, &d->t, "convolve", &d->kernel);
     return code || pass == BL_CONV_WEIGHTS ? code : write_classes(conv, pass);
 }
 
