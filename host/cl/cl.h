@@ -20,8 +20,9 @@ int bl_mem_alloc(struct blanch_device *dev, size_t bytes, struct bl_mem **mem);
 int bl_mem_part(struct bl_mem *parent, size_t offset, size_t bytes, struct bl_mem **mem);
 void bl_mem_free(struct bl_mem *mem); // NULL is fine
 size_t bl_mem_size(const struct bl_mem *mem);
-size_t bl_mem_align(const struct blanch_device *dev);  // bytes, at least 64
-uint64_t bl_mem_used(const struct blanch_device *dev); // bytes allocated now
+struct bl_mem *bl_mem_whole(struct bl_mem *mem, size_t *origin); // the buffer that it is a part of, or itself
+size_t bl_mem_align(const struct blanch_device *dev);            // bytes, at least 64
+uint64_t bl_mem_used(const struct blanch_device *dev);           // bytes allocated now
 uint64_t bl_mem_peak(const struct blanch_device *dev);
 
 /* Blocking transfers of bytes at a byte offset. Here and below, BLANCH_ELIMIT for what reaches beyond the end. */

@@ -87,8 +87,15 @@ struct bl_graph {
     struct bl_mem *workspace;             // of an optimiser of matrices
     struct bl_mem *skip;                  // an int: other than 0, updates change nothing; of a graph that has them
     bool judges;                          // the loss sets it
+    struct bl_mem *norm;                  // of clipping: sums of squares, and the factor behind them; NULL: not yet
     struct bl_plan plan;
     uint64_t version, seed, step, updates;
+    struct shared { // by nodes
+        const void *key;
+        void *what;
+        void (*release)(void *what);
+    } * shared;
+    size_t shared_count, shared_capacity;
     float *metrics; // host copy of the loss's output
     cJSON *about;   // see bl_graph_set_about
 };

@@ -1,6 +1,5 @@
 /* The update of a step: gradients summed over ranks and clipped, then the optimiser, group by group. */
 #include "graph/internal.h"
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -62,56 +61,67 @@ static struct bl_spread spread_of(const struct bl_graph *graph, const struct gro
 }
 
 static int kernel_of(const struct bl_graph *graph, const char *name, struct bl_kernel **kernel) {
-    const struct bl_define defines[] = {{"VEC", 1}};
+    const struct bl_define defines[] = {{"VEC", 1}, {"ITEMS", 1}};
     return bl_kernel_get(graph->dev, "gradients", name, defines, BL_COUNT(defines), kernel);
 }
 
-/* Of the group's gradients, which are 0 between two parameters. */
-static int sum_squares(const struct bl_graph *graph, const struct group *group, struct bl_mem *sums, float *host,
-                       double *sum) {
+/* Sums of squares of all groups, and behind them the factor; made once. */
+static int prepare_norm(struct bl_graph *graph, int *sums) {
+    *sums = 0;
+    for (size_t i = 0; i < graph->group_count; i++)
+        if (is_updated(&graph->groups[i])) *sums += spread_of(graph, &graph->groups[i]).items;
+    return graph->norm ? 0 : bl_mem_alloc(graph->dev, ((uint64_t)*sums + 1) * sizeof(float), &graph->norm);
+}
+
+/* Of a group's gradients, which are 0 between two parameters, to the sums from `first` on. */
+static int sum_squares(const struct bl_graph *graph, const struct group *group, int first) {
     const struct bl_spread spread = spread_of(graph, group);
     struct bl_kernel *kernel;
     int code = kernel_of(graph, "squares", &kernel);
-    if (!code)
-        code = bl_launch(kernel, BL_ITEMS((size_t)spread.items), BL_MEM(group->grad), BL_MEM(sums), BL_SPREAD(spread));
-    if (!code) code = bl_mem_read(sums, 0, (size_t)spread.items * sizeof *host, host);
-    for (int i = 0; i < spread.items && !code; i++) *sum += (double)host[i];
-    return code;
+    return code ? code
+                : bl_launch(kernel, BL_ITEMS((size_t)spread.items), BL_MEM(group->grad), BL_MEM(graph->norm),
+                            BL_SPREAD(spread), BL_I32(first));
 }
 
-static int norm_of(const struct bl_graph *graph, double *norm) {
-    struct bl_mem *sums = NULL;
-    int most = 1;
-    double sum = 0;
-    for (size_t i = 0; i < graph->group_count; i++) {
-        const int items = spread_of(graph, &graph->groups[i]).items;
-        most = items > most ? items : most;
+/* By as many items as a group of the device has, up to MOST; on a CPU by one. */
+static int find_factor(const struct bl_graph *graph, int sums, float most) {
+    enum { MOST = 64 };
+    const struct blanch_device_info *info = blanch_device_info(graph->dev);
+    const size_t largest =
+        info->max_work_group < info->max_work_item[0] ? info->max_work_group : info->max_work_item[0];
+    struct bl_kernel *kernel = NULL;
+    int items = info->kind == BLANCH_CPU ? 1 : MOST;
+    for (; items >= 1; items /= 2) {
+        const struct bl_define defines[] = {{"VEC", 1}, {"ITEMS", items}};
+        if ((size_t)items > largest) continue;
+        int code = bl_kernel_get(graph->dev, "gradients", "clip_factor", defines, BL_COUNT(defines), &kernel);
+        if (code) return code;
+        if (bl_kernel_items(kernel) >= (size_t)items) break;
     }
-    float *host = bl_calloc((size_t)most, sizeof *host);
-    int code = host ? bl_mem_alloc(graph->dev, (uint64_t)most * sizeof *host, &sums) : BLANCH_ENOMEM;
-    for (size_t i = 0; i < graph->group_count && !code; i++)
-        if (is_updated(&graph->groups[i])) code = sum_squares(graph, &graph->groups[i], sums, host, &sum);
-    bl_mem_free(sums);
-    free(host);
-    *norm = sqrt(sum);
-    return code;
+    const struct bl_range range = {.global = {(size_t)items, 1, 1}, .local = {(size_t)items, 1, 1}};
+    return bl_launch(kernel, range, BL_MEM(graph->norm), BL_I32(sums), BL_F32(most));
 }
 
-static int scale(const struct bl_graph *graph, const struct group *group, double by) {
+static int scale(const struct bl_graph *graph, const struct group *group, int sums) {
     const struct bl_spread spread = spread_of(graph, group);
     struct bl_kernel *kernel;
     int code = kernel_of(graph, "scale", &kernel);
     return code ? code
-                : bl_launch(kernel, BL_ITEMS((size_t)spread.items), BL_MEM(group->grad), BL_SPREAD(spread), BL_F32(by));
+                : bl_launch(kernel, BL_ITEMS((size_t)spread.items), BL_MEM(group->grad), BL_SPREAD(spread),
+                            BL_MEM(graph->norm), BL_I32(sums));
 }
 
-/* As torch.nn.utils.clip_grad_norm_. */
-static int clip(const struct bl_graph *graph, double most) {
-    double norm;
-    int code = norm_of(graph, &norm);
-    const double by = most / (norm + 1e-6);
-    for (size_t i = 0; i < graph->group_count && !code && by < 1; i++)
-        if (is_updated(&graph->groups[i])) code = scale(graph, &graph->groups[i], by);
+/* As torch.nn.utils.clip_grad_norm_, on the device: the host waits for nothing. */
+static int clip(struct bl_graph *graph, float most) {
+    int sums, first = 0, code = prepare_norm(graph, &sums);
+    for (size_t i = 0; i < graph->group_count && !code; i++) {
+        if (!is_updated(&graph->groups[i])) continue;
+        code = sum_squares(graph, &graph->groups[i], first);
+        first += spread_of(graph, &graph->groups[i]).items;
+    }
+    if (!code && sums) code = find_factor(graph, sums, most);
+    for (size_t i = 0; i < graph->group_count && !code; i++)
+        if (is_updated(&graph->groups[i])) code = scale(graph, &graph->groups[i], sums);
     return code;
 }
 
@@ -184,7 +194,7 @@ int bl_graph_update(struct bl_graph *graph, const struct blanch_update *update) 
         return bl_fail(BLANCH_EUSAGE, "a network made without an optimiser cannot be updated");
     bl_tag(graph->dev, -1, BL_UPDATE);
     int code = sum_gradients(graph);
-    if (!code && update->clip_grad_norm > 0) code = clip(graph, (double)update->clip_grad_norm);
+    if (!code && update->clip_grad_norm > 0) code = clip(graph, update->clip_grad_norm);
     graph->updates++;
     for (size_t i = 0; i < graph->group_count && !code; i++) {
         const struct group *g = &graph->groups[i];

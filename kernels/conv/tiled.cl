@@ -17,6 +17,7 @@
  *  ROWS  items of a group along the rows of the tile: 4 to 64, a power of two; required
  *  TM    rows of an item's tile: 4 or 8, no more than COLS (4)
  *  KC    terms of a sum that are in local memory at a time: 8 or 16, divides COLS*ROWS (8)
+ *  MOMENTS  1: a convolution may tell the moments of what it writes (0)
  */
 #if !defined(COLS) || !defined(ROWS)
 #error "conv/tiled.cl needs COLS and ROWS"
@@ -27,12 +28,17 @@
 #ifndef KC
 #define KC 8
 #endif
+#ifndef MOMENTS
+#define MOMENTS 0
+#endif
 
+#define VEC 4
+#include "activation.h"
 #include "tile.h"
 
 #include "loop.h"
 
-#include "conv/sizes.h"
+#include "conv/packing.h"
 
 #define ITEMS (COLS * ROWS)
 #define DEEP (TM * ROWS)          // rows of the tile
@@ -45,48 +51,14 @@
 #define MULTIPLY(i) sum##i = FMA((float4)(left[i]), line, sum##i);
 #define LIST(i) sum##i,
 
-/* --- classes of taps -------------------------------------------------------------------------- */
-
-/* A part of a pass whose results are sums over the same taps: tap (jy, jx) of both axes is the kernel's tap
- * weight_first + j*weight_step of both. The forward pass is one, the data gradient one for each residue of the stride.
- * first: where its weights start in packed, as [group][block of `outs` results][k][outs]. transposed: the sum runs over
- * the outputs and the inputs come out, as in the data gradient. As struct tap_class of host/ops/conv/tiled.c. */
-struct tap_class {
-    long first;
-    struct axis down, across;
-    int depth, blocks, outs, transposed;
-};
-
 /* --- packing ---------------------------------------------------------------------------------- */
 
 /* The weights of `count` classes from `first` on, to a memory for each of both passes. An item packs one value. */
 kernel void pack(global const float *restrict weight, global float *restrict packed, global float *restrict transposed,
                  global const struct tap_class *restrict classes, int first, int count, int group_in, int group_out,
                  int taps, int interleave) {
-    size_t at = get_global_id(0), matrix = 0;
-    const int group = get_global_id(1);
-    int i = first;
-    for (; i < first + count; i++, at -= matrix) {
-        matrix = (size_t)classes[i].depth * classes[i].blocks * classes[i].outs;
-        if (at < matrix) break;
-    }
-    if (i == first + count) return;
-    const struct tap_class c = classes[i];
-    const int channels = c.transposed ? group_out : group_in, results = c.transposed ? group_in : group_out;
-    const int l = at % c.outs, k = at / c.outs % c.depth, result = (int)(at / c.outs / c.depth) * c.outs + l;
-    const int tap = k / channels, channel = k - tap * channels;
-    float value = 0.0f;
-    if (tap < c.down.taps * c.across.taps && result < results) {
-        const int jy = tap / c.across.taps, jx = tap - jy * c.across.taps;
-        const int from =
-            c.down.weight_first + c.across.weight_first + jy * c.down.weight_step + jx * c.across.weight_step;
-        const size_t o = c.transposed ? channel : result, in = c.transposed ? result : channel;
-        const size_t features = (size_t)group_in * taps, j = in * taps + from;
-        const size_t feature = j % interleave * (features / interleave) + j / interleave;
-        value = weight[((size_t)group * group_out + o) * features + feature];
-    }
-    global float *to = c.transposed ? transposed : packed;
-    to[c.first + group * matrix + at] = value;
+    pack_value(weight, packed, transposed, classes, first, count, get_global_id(0), get_global_id(1), group_in,
+               group_out, taps, interleave);
 }
 
 /* --- forward, data gradient ------------------------------------------------------------------- */
@@ -105,23 +77,56 @@ struct place place_of(int p, int h, int w) {
     return at;
 }
 
-void store_some(float4 value, global float *to, int width, int accumulate) {
+float4 load_some(global const float *from, int width) {
+    if (width >= 4) return vload4(0, from);
+    return (float4)(width > 0 ? from[0] : 0.0f, width > 1 ? from[1] : 0.0f, width > 2 ? from[2] : 0.0f, 0.0f);
+}
+
+void store_some(float4 value, global float *to, int width) {
     if (width >= 4) {
-        if (accumulate) value += vload4(0, to);
         vstore4(value, 0, to);
         return;
     }
-    float part[4];
-    vstore4(value, 0, part);
-    LOOP for (int l = 0; l < 3; l++) if (l < width) to[l] = accumulate ? to[l] + part[l] : part[l];
+    if (width > 0) to[0] = value.s0;
+    if (width > 1) to[1] = value.s1;
+    if (width > 2) to[2] = value.s2;
+}
+
+/* What becomes of a result before it is written: it is added to what `out` holds, and to a sum's other half; a
+ * convolution's is activated (1 relu, 2 relu6), a gradient is cut where a ReLU cut. Both are `beside`, laid out as out.
+ */
+struct finish {
+    int has_bias, accumulate, has_addend, activation, cut, moments;
+};
+float4 finish_some(float4 value, global const float *out, global const float *beside, int width,
+                   const struct finish f) {
+    if (f.accumulate) value += load_some(out, width);
+    if (f.has_addend) value += load_some(beside, width);
+    if (f.activation == 1) value = RELU(value);
+    if (f.activation == 2) value = RELU6(value);
+    if (f.cut) {
+        const float4 y = load_some(beside, width);
+        value = RELU_GRADIENT(y, value);
+    }
+    return value;
+}
+
+/* The sum of the items' values that have the same column; `room` holds a value of each item. */
+float4 sum_rows(float4 value, local float *room, int col, int row) {
+    barrier(CLK_LOCAL_MEM_FENCE);
+    vstore4(value, row * COLS + col, room);
+    barrier(CLK_LOCAL_MEM_FENCE);
+    float4 sum = (float4)(0.0f);
+    LOOP for (int r = 0; r < ROWS; r++) sum += vload4(r * COLS + col, room);
+    return sum;
 }
 
 /* The groups of dimension 0 count the tiles of DEEP grid positions, class by class, and within one the blocks of
  * outputs. */
 kernel GROUP void convolve(global const float *restrict x, global const float *restrict packed,
                            global const struct tap_class *restrict classes, global const float *restrict bias,
-                           global float *restrict out, struct sizes s, int first_class, int blocks, int has_bias,
-                           int accumulate) {
+                           global float *out, global const float *beside, global float *moments, struct sizes s,
+                           int first_class, int blocks, struct finish f) {
     local float a[KC * (DEEP + 1)], b[KC * OUTS]; // one more than DEEP: writers along k then use different banks
     const int col = get_local_id(0), row = get_local_id(1), id = row * COLS + col;
     const int block = get_group_id(0) % blocks, group = get_group_id(2), group_in = s.group_in;
@@ -173,16 +178,38 @@ kernel GROUP void convolve(global const float *restrict x, global const float *r
 
     const int o = block * OUTS + 4 * col, width = s.group_out - o;
     float more[4];
-    LOOP for (int l = 0; l < 4; l++) more[l] = has_bias && l < width ? bias[group * s.group_out + o + l] : 0.0f;
-    const float4 sums[TM] = {EACH_ROW(LIST)};
+    LOOP for (int l = 0; l < 4; l++) more[l] = f.has_bias && l < width ? bias[group * s.group_out + o + l] : 0.0f;
+    float4 sums[TM] = {EACH_ROW(LIST)};
+    LOOP for (int i = 0; i < TM; i++) sums[i] += vload4(0, more);
+#if MOMENTS
+    /* Of the tile's pixels, a chunk, mean and sum of squares of differences from it, by channel: (tiles, 2, C). The
+     * mean is summed from the tile's first pixel. */
+    const int line = row * TM, count = (int)min((long)DEEP, pixels - (long)tile * DEEP);
+    vstore4(sums[0], row * COLS + col, a); // the pieces were read
+    barrier(CLK_LOCAL_MEM_FENCE);
+    const float4 origin = vload4(col, a);
+    float4 sum = (float4)(0.0f), square = (float4)(0.0f);
+    LOOP for (int i = 0; i < TM; i++) sum += line + i < count ? sums[i] - origin : (float4)(0.0f);
+    const float4 centre = origin + sum_rows(sum, a, col, row) / (float)count;
+    LOOP for (int i = 0; i < TM; i++) {
+        const float4 d = line + i < count ? sums[i] - centre : (float4)(0.0f);
+        square = FMA(d, d, square);
+    }
+    square = sum_rows(square, a, col, row);
+    if (f.moments && row == 0) {
+        global float *to = moments + (size_t)tile * 2 * s.out_c + group * s.group_out + o;
+        store_some(centre, to, width);
+        store_some(square, to + s.out_c, width);
+    }
+#endif
     LOOP for (int i = 0; i < TM; i++) {
         const long p = (long)tile * DEEP + row * TM + i;
         if (p >= pixels) break;
         const struct place at = place_of((int)p, down.grid, across.grid);
         const size_t line = (size_t)at.n * s.out_h + at.y * down.out_step + down.out_first;
         const size_t pixel = line * s.out_w + at.x * across.out_step + across.out_first;
-        store_some(sums[i] + vload4(0, more), out + pixel * s.out_c + (size_t)group * s.group_out + o, width,
-                   accumulate);
+        const size_t to = pixel * s.out_c + (size_t)group * s.group_out + o;
+        store_some(finish_some(sums[i], out + to, beside + to, width, f), out + to, width);
     }
 }
 

@@ -21,6 +21,7 @@
  *  KERNELS         0: sums, and rows there and back; 1: sums, and depthwise layers; 2: between refreshes;
  *                  3: rows there and back by panels (sample_panels.h)
  *  LANES           1: an item takes one vector of channels, so that nothing is kept for the next (0)
+ *  CUT             1: x is rectified, and where it is not above 0 nothing is added to its gradient (0)
  *
  * Sums are of differences to the mean of a few patches, and the mean is taken out in two parts, rounded and what that
  * lacks: where samples lie close together far from 0, rows would else sum to the mean's rounding instead of to 0, and
@@ -35,6 +36,9 @@
 #endif
 #ifndef LANES
 #define LANES 0
+#endif
+#ifndef CUT
+#define CUT 0
 #endif
 #define TAPS (TAPS_Y * TAPS_X)
 #define PILOTS 8
@@ -260,16 +264,22 @@ kernel void gather_samples(global const float *x, global const struct geometry *
     for (int p = from; p < to; p++) gather_patch(g, x, p, share, high, low, rows);
 }
 
+#if CUT
+#define KEPT(x, value) ((x) <= (vec)(0.0f) ? (vec)(0.0f) : (value))
+#else
+#define KEPT(x, value) (value)
+#endif
+
 /* dx += the gradients of the samples that a pixel is in, taps in order; dmean is added to every sample. */
-void add_patch(const struct geometry g, global const float *drows, global const float *dmean, int p, int tap,
-               const struct share share, global float *dx) {
+void add_patch(const struct geometry g, global const float *drows, global const float *dmean, global const float *x,
+               int p, int tap, const struct share share, global float *dx) {
     const int features = TAPS * g.block;
 #if NARROW
     global const float *in = drows + (size_t)p * g.matrices * features;
     for (int e = share.first; e < share.end; e++) {
         for (int i = 0; i < NARROW; i++) {
             const int at = (e * TAPS + tap) * NARROW + i;
-            dx[e * NARROW + i] += in[at] + dmean[at];
+            if (!CUT || x[e * NARROW + i] > 0.0f) dx[e * NARROW + i] += in[at] + dmean[at];
         }
     }
 #else
@@ -279,37 +289,42 @@ void add_patch(const struct geometry g, global const float *drows, global const 
         global const float *in =
             drows + (((size_t)p * g.interleave + sample) * g.matrices + matrix) * features + run * g.block;
         global const float *all = dmean + (size_t)matrix * features + run * g.block;
+        global const float *cut_by = x + e * START;
         global float *out = dx + e * START;
         for (int i = share.lane; i < g.block; i += share.lanes)
-            add(LOAD(in + i) + LOAD(all + i), out + i * CHANNEL_STEP, g.interleave);
+            add(KEPT(take(cut_by + i * CHANNEL_STEP, g.interleave), LOAD(in + i) + LOAD(all + i)),
+                out + i * CHANNEL_STEP, g.interleave);
     }
 #endif
 }
 
 /* line_count image rows (N*H); `chunk` of them an item. */
-kernel void scatter_samples(global const float *drows, global const float *dmean, global const struct geometry *layer,
-                            int line_count, int chunk, global float *dx) {
+kernel void scatter_samples(global const float *drows, global const float *dmean, global const float *x,
+                            global const struct geometry *layer, int line_count, int chunk, global float *dx) {
     const struct geometry g = *layer;
     const struct share share = share_of(g);
     const int from = get_global_id(1) * chunk, to = min(from + chunk, line_count);
     for (int line = from; line < to; line++) {
-        global float *out = dx + (long)line * g.width * g.channels;
+        const long at = (long)line * g.width * g.channels;
+        global const float *in = x + at;
+        global float *out = dx + at;
 #if FLAT
         const long pixel = (long)line * g.width, step = (long)FLAT * g.skip, begin = (step - pixel % step) % step;
-        for (long x = begin; x < g.width; x += step)
-            add_patch(g, drows, dmean, (pixel + x) / step, 0, share, out + x * g.channels);
+        for (long i = begin; i < g.width; i += step)
+            add_patch(g, drows, dmean, in + i * g.channels, (pixel + i) / step, 0, share, out + i * g.channels);
 #else
         const int image = line / g.height, y = line % g.height + g.pad_y;
         for (int ky = 0; ky < TAPS_Y; ky++) {
             const int ty = y - ky * g.dilation_y;
             if (ty < 0 || ty % STEP_Y != 0 || ty / STEP_Y >= g.down) continue;
             const long row = ((long)image * g.down + ty / STEP_Y) * g.across;
-            for (int x = 0; x < g.width; x++) {
+            for (int i = 0; i < g.width; i++) {
                 for (int kx = 0; kx < TAPS_X; kx++) {
-                    const int tx = x + g.pad_x - kx * g.dilation_x;
+                    const int tx = i + g.pad_x - kx * g.dilation_x;
                     if (tx < 0 || tx % STEP_X != 0 || tx / STEP_X >= g.across) continue;
                     const int p = find_patch(g, row + tx / STEP_X);
-                    if (p >= 0) add_patch(g, drows, dmean, p, ky * TAPS_X + kx, share, out + (long)x * g.channels);
+                    const long pixel = (long)i * g.channels;
+                    if (p >= 0) add_patch(g, drows, dmean, in + pixel, p, ky * TAPS_X + kx, share, out + pixel);
                 }
             }
         }

@@ -29,6 +29,9 @@ struct bl_conv_engine {
     int variant;    // engines of the same functions tell themselves apart by it
     unsigned types; // of activations that it takes, a BL_TYPE_BIT each
     bool applies;   // forward adds node->addend and applies bl_node_activation(node) itself
+    bool cuts;      // backward_data heeds node->cuts
+    int (*rows_of_moments)(
+        const struct bl_conv *conv); // forward makes node->makes, in chunks of so many; NULL: it does not
     bool (*suits)(const struct bl_conv *conv, enum bl_conv_pass pass); // can compute it, of its types
     /* By rule of thumb, where it suits: the largest one is chosen, the first of the table among equals.
      * Negative: neither chosen nor measured, only had by name. */
@@ -36,6 +39,9 @@ struct bl_conv_engine {
     int (*setup)(struct bl_conv *conv, enum bl_conv_pass pass);
     int (*prepare)(struct bl_conv *conv, enum bl_conv_pass pass);
     int (*pack)(struct bl_conv *conv, enum bl_conv_pass pass, const struct bl_run *run, struct bl_mem *weight);
+    /* Of the forward pass, and with it conv->bias; NULL: it makes no bias. */
+    int (*pack_with_bias)(struct bl_conv *conv, const struct bl_run *run, struct bl_mem *weight,
+                          const struct bl_conv_bias *bias);
     int (*forward)(struct bl_conv *conv, const struct bl_run *run, const struct blanch_tensor *x, struct bl_mem *bias,
                    const struct blanch_tensor *y);
     int (*backward_data)(struct bl_conv *conv, const struct bl_run *run, const struct blanch_tensor *dy,

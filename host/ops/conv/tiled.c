@@ -1,7 +1,10 @@
 /* The tiled engine (kernels/conv/tiled.cl): for devices with local memory, which CPUs only imitate. */
+#include "ops/ahead.h"
+#include "ops/common.h"
 #include "ops/conv/axis.h"
 #include "ops/conv/engine.h"
 #include <stdlib.h>
+#include <string.h>
 
 enum { OUTPUTS = 4 }; // of an item
 /* COLS, ROWS, TM, KC of the kernels: the first that is full is taken. Wide tiles use what they load more often. */
@@ -11,7 +14,7 @@ struct tiling {
 static const struct tiling tilings[] = {{16, 16, 8, 16}, {8, 8, 4, 8}, {4, 4, 4, 8}};
 enum { LOCAL_MEMORY = 16 << 10, MOST_PARTIAL = 12 << 20, GROUPS_PER_UNIT = 2 };
 enum { SHORTEST_SHARE = 256, MOST_SPLITS = 1024 };
-enum { WORTH_TILING = 16 }; // channels of a group, in and out
+enum { WORTH_TILING = 16 }; // outputs of a group, features
 
 struct tiled {
     struct tiling t;
@@ -48,8 +51,10 @@ static bool suits(const struct bl_conv *conv, enum bl_conv_pass pass) {
 }
 
 static int get(const struct bl_conv *conv, const struct tiling *t, const char *function, struct bl_kernel **kernel) {
-    const struct bl_define defines[] = {{"COLS", t->cols}, {"ROWS", t->rows}, {"TM", t->tile}, {"KC", t->chunk}};
-    return bl_kernel_get(conv->node->dev, "conv/tiled", function, defines, BL_COUNT(defines), kernel);
+    const struct bl_define defines[] = {
+        {"COLS", t->cols}, {"ROWS", t->rows}, {"TM", t->tile}, {"KC", t->chunk}, {"MOMENTS", 1}};
+    const bool moments = !strcmp(function, "convolve") && conv->node->makes.of_chunks;
+    return bl_kernel_get(conv->node->dev, "conv/tiled", function, defines, BL_COUNT(defines) - !moments, kernel);
 }
 
 /* A kernel that needs many registers may take smaller groups than its device does. */
@@ -154,6 +159,12 @@ static int setup_weights(struct bl_conv *conv, struct tiled *d) {
     return d->partial ? 0 : BLANCH_ENOMEM;
 }
 
+/* Whether the weights are a parameter, which training passes find as it was when they began: then one launch packs
+ * those of all such layers, for both passes. */
+static bool is_ahead(const struct bl_conv *conv) {
+    return !conv->cpu && bl_node_training(conv->node) && conv->packed == BL_LIFE_FORWARD;
+}
+
 /* One launch packs the weights for both passes. */
 static bool is_joint(const struct bl_conv *conv) {
     return conv->engine[BL_CONV_FORWARD] == &bl_conv_tiled && conv->engine[BL_CONV_DATA] == &bl_conv_tiled;
@@ -166,8 +177,10 @@ static int declare_packed(struct bl_conv *conv, enum bl_conv_pass pass, struct t
     const int count = classes_of(conv, pass) + (joint ? classes_of(conv, BL_CONV_DATA) : 0);
     d->first_class = data && joint;
     d->classes = d->first_class ? forward->classes : bl_node_workspace(node, BL_LIFE_KEPT, count * CLASS_FLOATS);
-    d->packed =
-        bl_node_workspace(node, data && joint ? BL_LIFE_SAVED : bl_conv_packed(conv, pass), packed_count(conv, pass));
+    const enum bl_life life = is_ahead(conv)  ? BL_LIFE_KEPT
+                              : data && joint ? BL_LIFE_SAVED
+                                              : bl_conv_packed(conv, pass);
+    d->packed = bl_node_workspace(node, life, packed_count(conv, pass));
     return d->packed && d->classes ? 0 : BLANCH_ENOMEM;
 }
 
@@ -184,6 +197,25 @@ static int setup(struct bl_conv *conv, enum bl_conv_pass pass) {
     return code ? code : declare_packed(conv, pass, d);
 }
 
+struct packing { // as of kernels/conv/packing.cl
+    struct bl_ahead head;
+    struct tap_class c;
+    int32_t group_in, group_out, taps, groups;
+};
+static const struct bl_define no_tree = {"TREE", 0};
+static const struct bl_ahead_kind packing = {"conv/packing", "pack_ahead", &no_tree, 1, sizeof(struct packing)};
+
+static int pack_ahead(const struct bl_conv *conv, const struct tiled *d, const struct tap_class *c) {
+    const struct packing job = {.head = {.to = c->first},
+                                .c = *c,
+                                .group_in = conv->group_in,
+                                .group_out = conv->group_out,
+                                .taps = conv->taps,
+                                .groups = conv->attrs.groups};
+    return bl_ahead_add(conv->node, &packing, conv->node->param[0]->data.mem, d->packed->mem, &job,
+                        class_size(conv, c));
+}
+
 /* The table that the kernels read. Classes without taps, whose results are zeros, come last. */
 static int write_classes(const struct bl_conv *conv, enum bl_conv_pass pass) {
     const struct tiled *d = conv->state[pass];
@@ -191,14 +223,17 @@ static int write_classes(const struct bl_conv *conv, enum bl_conv_pass pass) {
     struct tap_class *classes = bl_calloc((size_t)count, sizeof *classes);
     if (!classes) return BLANCH_ENOMEM;
     int64_t first = 0;
-    int at = 0, end = count;
-    for (int i = 0; i < count; i++) {
+    int at = 0, end = count, code = 0;
+    for (int i = 0; i < count && !code; i++) {
         struct tap_class c = class_of(conv, pass, i);
         c.first = first;
         first += class_size(conv, &c);
         classes[c.depth ? at++ : --end] = c;
+        if (is_ahead(conv) && c.depth && (pass == BL_CONV_FORWARD || conv->node->in[0]->grad))
+            code = pack_ahead(conv, d, &c);
     }
-    int code = bl_mem_write(d->classes->mem, (size_t)d->first_class * sizeof *classes, (size_t)count * sizeof *classes,
+    if (!code)
+        code = bl_mem_write(d->classes->mem, (size_t)d->first_class * sizeof *classes, (size_t)count * sizeof *classes,
                             classes);
     free(classes);
     return code;
@@ -207,6 +242,8 @@ static int write_classes(const struct bl_conv *conv, enum bl_conv_pass pass) {
 static int prepare(struct bl_conv *conv, enum bl_conv_pass pass) {
     struct tiled *d = conv->state[pass];
     int code = get(conv, &d->t, pass == BL_CONV_WEIGHTS ? "reduce" : "pack", &d->other);
+    if (!code && pass == BL_CONV_FORWARD && conv->node->makes.of_chunks)
+        code = get(conv, &d->t, "convolve", &d->kernel);
     return code || pass == BL_CONV_WEIGHTS ? code : write_classes(conv, pass);
 }
 
@@ -219,54 +256,109 @@ static struct bl_range tiles_range(const struct bl_conv *conv, const struct tile
 
 /* --- forward, data gradient ------------------------------------------------------------------- */
 
-static int pack(struct bl_conv *conv, enum bl_conv_pass pass, const struct bl_run *run, struct bl_mem *weight) {
+/* What a launch packs for the pass, and in a training pass the forward pass for both. */
+struct packed {
+    struct bl_mem *to, *transposed;
+    int64_t values; // of a group of channels
+    int first, count;
+};
+static struct packed packed_of(const struct bl_conv *conv, enum bl_conv_pass pass, const struct bl_run *run) {
     const struct tiled *d = conv->state[pass];
     struct tiled *data = conv->state[BL_CONV_DATA];
-    if (pass == BL_CONV_DATA && data->is_packed && run->training) return 0;
-    const bool both = pass == BL_CONV_FORWARD && is_joint(conv) && run->training && conv->node->in[0]->grad;
-    int64_t values = packed_count(conv, pass) + (both ? packed_count(conv, BL_CONV_DATA) : 0);
+    const bool both =
+        pass == BL_CONV_FORWARD && !is_ahead(conv) && is_joint(conv) && run->training && conv->node->in[0]->grad;
     if (is_joint(conv)) data->is_packed = both;
-    const struct bl_range items = BL_ITEMS((size_t)(values / conv->attrs.groups), (size_t)conv->attrs.groups);
-    return bl_launch(d->other, items, BL_MEM(weight), BL_MEM(d->packed->mem),
-                     BL_MEM(both ? data->packed->mem : d->packed->mem), BL_MEM(d->classes->mem), BL_I32(d->first_class),
-                     BL_I32(classes_of(conv, pass) + (both ? classes_of(conv, BL_CONV_DATA) : 0)),
-                     BL_I32(conv->group_in), BL_I32(conv->group_out), BL_I32(conv->taps), BL_I32(conv->interleave));
+    const int64_t values = packed_count(conv, pass) + (both ? packed_count(conv, BL_CONV_DATA) : 0);
+    return (struct packed){.to = d->packed->mem,
+                           .transposed = both ? data->packed->mem : d->packed->mem,
+                           .values = values / conv->attrs.groups,
+                           .first = d->first_class,
+                           .count = classes_of(conv, pass) + (both ? classes_of(conv, BL_CONV_DATA) : 0)};
 }
 
+#define PACKED(conv, d, p)                                                                                             \
+    BL_MEM((p).to), BL_MEM((p).transposed), BL_MEM((d)->classes->mem), BL_I32((p).first), BL_I32((p).count),           \
+        BL_I32((conv)->group_in), BL_I32((conv)->group_out), BL_I32((conv)->taps), BL_I32((conv)->interleave)
+
+static int pack(struct bl_conv *conv, enum bl_conv_pass pass, const struct bl_run *run, struct bl_mem *weight) {
+    const struct tiled *d = conv->state[pass], *data = conv->state[BL_CONV_DATA];
+    if (is_ahead(conv) && run->training)
+        return bl_ahead_make(conv->node, &packing, run, pass == BL_CONV_DATA ? BL_BACKWARD_DATA : BL_FORWARD);
+    if (pass == BL_CONV_DATA && data->is_packed && run->training) return 0;
+    const struct packed p = packed_of(conv, pass, run);
+    return bl_launch(d->other, BL_ITEMS((size_t)p.values, (size_t)conv->attrs.groups), BL_MEM(weight),
+                     PACKED(conv, d, p));
+}
+
+static int pack_with_bias(struct bl_conv *conv, const struct bl_run *run, struct bl_mem *weight,
+                          const struct bl_conv_bias *b) {
+    struct blanch_device *dev = conv->node->dev;
+    const struct tiled *d = conv->state[BL_CONV_FORWARD];
+    const struct packed p = packed_of(conv, BL_CONV_FORWARD, run);
+    const struct bl_define tree = {"TREE", bl_tree(dev)};
+    struct bl_kernel *kernel;
+    int code = bl_kernel_get(dev, "conv/packing", "pack_with_bias", &tree, 1, &kernel);
+    if (code) return code;
+    const int64_t groups = conv->attrs.out_channels + bl_conv_div_up(p.values * conv->attrs.groups, tree.value);
+    return bl_launch(kernel, bl_tree_rows(dev, groups), BL_MEM(weight), PACKED(conv, d, p), BL_I64(p.values),
+                     BL_I32(conv->attrs.groups), BL_MEM(b->mean), BL_MEM(b->bias), BL_MEM(b->to),
+                     BL_I32(conv->attrs.out_channels), BL_I32(b->interleave), BL_I32(b->features), BL_I32(b->matrices));
+}
+
+struct finish { // of the kernel
+    int32_t has_bias, accumulate, has_addend, activation, cut, moments;
+};
 struct pass {
     enum bl_conv_pass pass;
-    const struct blanch_tensor *x, *out;
-    struct bl_mem *bias;
+    const struct blanch_tensor *x, *out, *beside; // the last NULL: none
+    struct bl_mem *bias, *moments;                // NULL: none
     struct bl_conv_sizes sizes;
-    bool accumulate;
+    struct finish finish;
 };
 
-/* Classes without taps are zeros: written, but not added. */
+/* Classes without taps are zeros: written, but not added, unless what is there is cut. */
 static int convolve(const struct bl_conv *conv, const struct pass *p) {
     const struct tiled *d = conv->state[p->pass];
     int64_t tiles = 0;
     for (int i = 0; i < classes_of(conv, p->pass); i++) {
         const struct tap_class c = class_of(conv, p->pass, i);
-        if (c.depth || !p->accumulate) tiles += tiles_of(d, (int64_t)p->sizes.images * c.down.grid * c.across.grid);
+        if (c.depth || !p->finish.accumulate || p->finish.cut)
+            tiles += tiles_of(d, (int64_t)p->sizes.images * c.down.grid * c.across.grid);
     }
     if (!tiles) return 0;
     return bl_launch(d->kernel, tiles_range(conv, d, tiles, 1), BL_MEM(p->x->mem), BL_MEM(d->packed->mem),
                      BL_MEM(d->classes->mem), BL_MEM(p->bias ? p->bias : d->packed->mem), BL_MEM(p->out->mem),
-                     BL_STRUCT(p->sizes), BL_I32(d->first_class), BL_I32(d->blocks), BL_I32(p->bias != NULL),
-                     BL_I32(p->accumulate));
+                     BL_MEM((p->beside ? p->beside : p->out)->mem), BL_MEM(p->moments ? p->moments : p->out->mem),
+                     BL_STRUCT(p->sizes), BL_I32(d->first_class), BL_I32(d->blocks), BL_STRUCT(p->finish));
 }
 
 static int forward(struct bl_conv *conv, const struct bl_run *run, const struct blanch_tensor *x, struct bl_mem *bias,
                    const struct blanch_tensor *y) {
-    const struct pass pass = {
-        .pass = BL_CONV_FORWARD, .x = x, .out = y, .bias = bias, .sizes = bl_conv_sizes(conv, run->n)};
+    const struct bl_node *node = conv->node;
+    const bool moments = node->makes.of_chunks && run->training && !run->again;
+    const struct pass pass = {.pass = BL_CONV_FORWARD,
+                              .x = x,
+                              .out = y,
+                              .beside = node->addend,
+                              .bias = bias,
+                              .moments = moments ? node->makes.of_chunks->mem : NULL,
+                              .sizes = bl_conv_sizes(conv, run->n),
+                              .finish = {.has_bias = bias != NULL,
+                                         .has_addend = node->addend != NULL,
+                                         .activation = bl_node_activation(node),
+                                         .moments = moments}};
     return convolve(conv, &pass);
 }
 
 static int backward_data(struct bl_conv *conv, const struct bl_run *run, const struct blanch_tensor *dy,
                          const struct blanch_tensor *dx, bool accumulate) {
-    const struct pass pass = {
-        .pass = BL_CONV_DATA, .x = dy, .out = dx, .sizes = bl_conv_data_sizes(conv, run->n), .accumulate = accumulate};
+    const bool cut = conv->node->cuts;
+    const struct pass pass = {.pass = BL_CONV_DATA,
+                              .x = dy,
+                              .out = dx,
+                              .beside = cut ? conv->node->in[0] : NULL,
+                              .sizes = bl_conv_data_sizes(conv, run->n),
+                              .finish = {.accumulate = accumulate, .cut = cut}};
     return convolve(conv, &pass);
 }
 
@@ -290,22 +382,31 @@ static int backward_weights(struct bl_conv *conv, const struct bl_run *run, cons
                      BL_I32(d->splits), BL_I32(dbias != NULL));
 }
 
-/* Above the direct engine's on what is not a CPU, where tiles are full. On CPUs it has been slower than every other
- * one, and its kernels take seconds to build. */
+static int rows_of_moments(const struct bl_conv *conv) {
+    return deep(conv->state[BL_CONV_FORWARD]);
+}
+
+/* Above the direct engine's on what is not a CPU, where tiles are full: of outputs, and of terms of a sum or rows of
+ * the weights' gradient, which a few channels have too. On CPUs it has been slower than every other one, and its
+ * kernels take seconds to build. */
 static int preference(const struct bl_conv *conv, enum bl_conv_pass pass) {
-    (void)pass;
     if (conv->cpu) return -1;
-    return conv->group_in >= WORTH_TILING && conv->group_out >= WORTH_TILING ? 20 : 0;
+    const int features = pass == BL_CONV_DATA ? conv->group_in : conv->group_in * conv->taps;
+    return features >= WORTH_TILING && conv->group_out >= WORTH_TILING ? 20 : 0;
 }
 
 const struct bl_conv_engine bl_conv_tiled = {
     .name = "tiled",
     .types = BL_TYPE_BIT(BL_F32),
+    .applies = true,
+    .cuts = true,
+    .rows_of_moments = rows_of_moments,
     .suits = suits,
     .preference = preference,
     .setup = setup,
     .prepare = prepare,
     .pack = pack,
+    .pack_with_bias = pack_with_bias,
     .forward = forward,
     .backward_data = backward_data,
     .backward_weights = backward_weights,

@@ -219,6 +219,7 @@ int bl_statistics_prepare(struct bl_statistics *s, bool reuses) {
         {"STEP_X", a->flat ? 1 : a->step[1]},
         {"FLAT", a->flat},
         {"LANES", !bl_on_cpu(s->node->dev)},
+        {"CUT", 0},
         {"KERNELS", 0},
         {"TM", 0},
         {"STRIPS", 0},
@@ -231,6 +232,7 @@ int bl_statistics_prepare(struct bl_statistics *s, bool reuses) {
         defines[WHICH].value = i == COVARIANCE_PANELS || i == SCATTER_PANELS ? 3
                                : i == SQUARES || i == SCATTER_REUSED         ? 2
                                                                              : s->depthwise;
+        defines[WHICH - 1].value = i == SCATTER && s->node->cuts;
         if (!is_launched(s, i, reuses)) continue;
         code = i < MEAN ? bl_kernel_get(s->node->dev, "nd/statistics", kernel_names[i], defines,
                                         BL_COUNT(defines) - (defines[WHICH].value == 3 ? 0 : 2), &s->kernel[i])
@@ -480,7 +482,8 @@ int bl_statistics_backward(struct bl_statistics *s, int images) {
     if (code) return code;
     if (!s->depthwise)
         return bl_launch_light(s->node->dev, s->kernel[SCATTER], over_samples(s, items), BL_MEM(s->drows->mem),
-                               BL_MEM(s->dmean->mem), GEOMETRY(s), BL_I32(lines), BL_I32(chunk), BL_MEM(x->grad->mem));
+                               BL_MEM(s->dmean->mem), INPUT(s), GEOMETRY(s), BL_I32(lines), BL_I32(chunk),
+                               BL_MEM(x->grad->mem));
     bl_work(s->node->dev, 2 * (double)samples * s->samples.matrices * (double)s->features * (double)s->features, 0);
     return bl_launch(s->kernel[SCATTER_DEPTHWISE], over_channels(s, items), INPUT(s), BL_MEM(s->row_high->mem),
                      BL_MEM(s->row_low->mem), BL_MEM(s->sbar->mem), BL_MEM(s->dmean->mem), GEOMETRY(s),
