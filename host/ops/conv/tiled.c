@@ -1,35 +1,43 @@
 /* The tiled engine (kernels/conv/tiled.cl): for devices with local memory, which CPUs only imitate. */
+#include "ops/common.h"
 #include "ops/conv/axis.h"
 #include "ops/conv/engine.h"
 #include <stdlib.h>
 
-enum { OUTPUTS = 4 }; // of an item
-/* COLS, ROWS, TM, KC of the kernels: the first that is full is taken. Wide tiles use what they load more often. */
+/* COLS, ROWS, TM, TN, KC of the kernels. Wide tiles use what they load more often. By rule the first that is full is
+ * taken; an item of the widest holds more sums than registers of some devices: it is taken by measurement alone. */
 struct tiling {
-    int cols, rows, tile, chunk;
+    int cols, rows, down, across, chunk;
 };
-static const struct tiling tilings[] = {{16, 16, 8, 16}, {8, 8, 4, 8}, {4, 4, 4, 8}};
-enum { LOCAL_MEMORY = 16 << 10, MOST_PARTIAL = 12 << 20, GROUPS_PER_UNIT = 2 };
+static const struct tiling tilings[] = {
+    {16, 16, 8, 8, 8},  // 128 by 128
+    {16, 16, 8, 4, 16}, // 128 by 64
+    {16, 16, 4, 4, 16}, // 64 by 64
+    {8, 8, 4, 4, 8},    // 32 by 32
+    {4, 4, 4, 4, 8},    // 16 by 16: for devices that allow no other
+};
+enum { WIDEST, LAST = BL_COUNT(tilings) - 1, BY_RULE = BL_COUNT(tilings) }; // variants of the engine
+enum { MOST_PARTIAL = 12 << 20, GROUPS_PER_UNIT = 2 };
 enum { SHORTEST_SHARE = 256, MOST_SPLITS = 1024 };
 enum { WORTH_TILING = 16 }; // channels of a group, in and out
 
 struct tiled {
     struct tiling t;
-    int blocks;                       // of OUTPUTS*cols results in a group
+    int blocks;                       // of outs() results in a group
     int splits;                       // of the weight gradient's pixels
-    struct blanch_tensor *packed;     // [class of taps][group][block][k][OUTPUTS*cols]
+    struct blanch_tensor *packed;     // [class of taps][group][block][k][outs()]
     struct blanch_tensor *classes;    // of the kernels; the forward pass's and behind it, where it packs both, the
     int first_class;                  // data gradient's
     bool is_packed;                   // the data gradient's weights, by the forward pass
-    struct blanch_tensor *partial;    // [group][split][taps*group_in + 1][blocks*OUTPUTS*cols]
+    struct blanch_tensor *partial;    // [group][split][taps*group_in + 1][blocks*outs()]
     struct bl_kernel *kernel, *other; // of the pass; pack or reduce
 };
 
 static int outs(const struct tiled *d) {
-    return OUTPUTS * d->t.cols;
+    return d->t.across * d->t.cols;
 }
 static int deep(const struct tiled *d) {
-    return d->t.tile * d->t.rows;
+    return d->t.down * d->t.rows;
 }
 static int64_t tiles_of(const struct tiled *d, int64_t lines) {
     return bl_conv_div_up(lines, deep(d));
@@ -37,25 +45,51 @@ static int64_t tiles_of(const struct tiled *d, int64_t lines) {
 
 /* --- sizes ------------------------------------------------------------------------------------ */
 
+/* Two pieces of both factors, as the kernels pad them. */
+static size_t local_bytes(const struct tiling *t) {
+    return BL_FLOAT_BYTES * 2 * (size_t)(t->chunk * (t->down * t->rows + 4 + t->across * t->cols));
+}
+
 static bool fits(const struct blanch_device_info *info, const struct tiling *t) {
     return (size_t)(t->cols * t->rows) <= info->max_work_group && (size_t)t->cols <= info->max_work_item[0] &&
-           (size_t)t->rows <= info->max_work_item[1] && info->local_memory >= LOCAL_MEMORY;
+           (size_t)t->rows <= info->max_work_item[1] && info->local_memory >= local_bytes(t);
 }
 
-static bool suits(const struct bl_conv *conv, enum bl_conv_pass pass) {
-    (void)pass;
-    return conv->node->dev && fits(blanch_device_info(conv->node->dev), &tilings[BL_COUNT(tilings) - 1]);
+static int variant_of(const struct bl_conv *conv, enum bl_conv_pass pass) {
+    return conv->engine[pass]->variant;
 }
 
-static int get(const struct bl_conv *conv, const struct tiling *t, const char *function, struct bl_kernel **kernel) {
-    const struct bl_define defines[] = {{"COLS", t->cols}, {"ROWS", t->rows}, {"TM", t->tile}, {"KC", t->chunk}};
+static bool suits(const struct bl_conv *conv, int variant) {
+    return conv->node->dev && fits(blanch_device_info(conv->node->dev), &tilings[variant == BY_RULE ? LAST : variant]);
+}
+
+static int get(const struct bl_conv *conv, enum bl_conv_pass pass, const struct tiling *t, const char *function,
+               struct bl_kernel **kernel) {
+    const bool data = pass == BL_CONV_DATA;
+    const int in = conv->group_in, out = conv->group_out;
+    const struct bl_define defines[] = {{"COLS", t->cols},
+                                        {"ROWS", t->rows},
+                                        {"TM", t->down},
+                                        {"TN", t->across},
+                                        {"KC", t->chunk},
+                                        {"IN4", (data ? out : in) % 4 == 0},
+                                        {"OUT4", (data ? in : out) % 4 == 0},
+                                        BL_ACT(conv->node)};
+    return bl_kernel_get(conv->node->dev, "conv/tiled", function, defines, BL_COUNT(defines), kernel);
+}
+
+/* Of a kernel that depends on no tile: one program serves all. */
+static int get_common(const struct bl_conv *conv, const char *function, struct bl_kernel **kernel) {
+    const struct tiling *t = &tilings[LAST];
+    const struct bl_define defines[] = {
+        {"COLS", t->cols}, {"ROWS", t->rows}, {"TM", t->down}, {"TN", t->across}, {"KC", t->chunk}};
     return bl_kernel_get(conv->node->dev, "conv/tiled", function, defines, BL_COUNT(defines), kernel);
 }
 
 /* A kernel that needs many registers may take smaller groups than its device does. */
-static int get_fitting(const struct bl_conv *conv, const struct tiling *t, const char *function, bool *fits,
-                       struct bl_kernel **kernel) {
-    int code = get(conv, t, function, kernel);
+static int get_fitting(const struct bl_conv *conv, enum bl_conv_pass pass, const struct tiling *t, const char *function,
+                       bool *fits, struct bl_kernel **kernel) {
+    int code = get(conv, pass, t, function, kernel);
     const bool refused = code == BLANCH_EDEVICE && bl_device_refused();
     *fits = !code && bl_kernel_items(*kernel) >= (size_t)(t->cols * t->rows);
     return refused ? 0 : code;
@@ -66,35 +100,59 @@ static void take(struct tiled *d, const struct tiling *t, int results) {
     d->blocks = (int)bl_conv_div_up(results, outs(d));
 }
 
-/* For `lines` rows by `results` outputs in each of `products` products: the first tile that is at least half full, with
- * groups enough to keep the device busy; else the smallest that is not the last, which is for devices that allow no
- * other. */
-static int by_rule(const struct bl_conv *conv, int64_t lines, int results, int64_t products) {
+static int classes_of(const struct bl_conv *conv, enum bl_conv_pass pass) {
+    return pass == BL_CONV_FORWARD ? 1 : conv->attrs.stride[0] * conv->attrs.stride[1];
+}
+
+/* What a pass computes: `lines` rows by `results` outputs in each of `products` products. */
+struct extent {
+    int64_t lines, products;
+    int results;
+};
+
+static struct extent extent_of(const struct bl_conv *conv, enum bl_conv_pass pass) {
+    const struct bl_conv_attrs *a = &conv->attrs;
+    const int64_t n = bl_node_batch(conv->node), groups = a->groups;
+    if (pass == BL_CONV_FORWARD) return (struct extent){n * conv->out_h * conv->out_w, groups, conv->group_out};
+    if (pass == BL_CONV_WEIGHTS) {
+        const int64_t most = bl_conv_div_up(n * conv->out_h * conv->out_w, SHORTEST_SHARE);
+        return (struct extent){conv->taps * conv->group_in, groups * bl_conv_clamp(most, 1, MOST_SPLITS),
+                               conv->group_out};
+    }
+    return (struct extent){n * bl_conv_div_up(conv->h, a->stride[0]) * bl_conv_div_up(conv->w, a->stride[1]),
+                           groups * classes_of(conv, pass), conv->group_in};
+}
+
+/* The first tile that is at least half full, with groups enough to keep the device busy; else the smallest that is not
+ * the last. */
+static int by_rule(const struct bl_conv *conv, enum bl_conv_pass pass) {
+    const struct extent e = extent_of(conv, pass);
     int best = -1;
-    for (int i = 0; i < BL_COUNT(tilings) && !(best >= 0 && i == BL_COUNT(tilings) - 1); i++) {
+    for (int i = WIDEST + 1; i <= LAST && !(best >= 0 && i == LAST); i++) {
         struct tiled d;
         if (!fits(blanch_device_info(conv->node->dev), &tilings[i])) continue;
-        take(&d, &tilings[i], results);
+        take(&d, &tilings[i], e.results);
         best = i;
-        if (2 * lines > deep(&d) && 2 * results > outs(&d) &&
-            tiles_of(&d, lines) * d.blocks * products >= GROUPS_PER_UNIT * conv->units)
+        if (2 * e.lines > deep(&d) && 2 * e.results > outs(&d) &&
+            tiles_of(&d, e.lines) * d.blocks * e.products >= GROUPS_PER_UNIT * conv->units)
             break;
     }
     return best;
 }
 
-static int choose_tile(const struct bl_conv *conv, struct tiled *d, const char *function, int64_t lines, int results,
-                       int64_t products) {
+static int choose_tile(const struct bl_conv *conv, enum bl_conv_pass pass, struct tiled *d) {
     const struct blanch_device_info *info = blanch_device_info(conv->node->dev);
-    for (int i = by_rule(conv, lines, results, products); i < BL_COUNT(tilings); i++) {
+    const char *function = pass == BL_CONV_WEIGHTS ? "weights" : "convolve";
+    const int variant = variant_of(conv, pass);
+    for (int i = variant == BY_RULE ? by_rule(conv, pass) : variant; i <= LAST; i++) {
         bool fitting = false;
         if (!fits(info, &tilings[i])) continue;
-        take(d, &tilings[i], results);
-        int code = get_fitting(conv, &d->t, function, &fitting, &d->kernel);
+        take(d, &tilings[i], extent_of(conv, pass).results);
+        int code = get_fitting(conv, pass, &d->t, function, &fitting, &d->kernel);
         if (code || fitting) return code;
     }
-    return bl_fail(BLANCH_EDEVICE, "%s: the engine tiled does not run on %s: BLANCH_CONV=direct does", conv->node->name,
-                   info->name);
+    return bl_fail(BLANCH_EDEVICE, "%s: the engine %s does not run on %s: BLANCH_CONV=direct does", conv->node->name,
+                   conv->engine[pass]->name, info->name);
 }
 
 /* As struct tap_class of the kernels: results that are sums over the same taps. */
@@ -104,10 +162,6 @@ struct tap_class {
     int32_t depth, blocks, outs, transposed;
 };
 enum { CLASS_FLOATS = sizeof(struct tap_class) / sizeof(float) };
-
-static int classes_of(const struct bl_conv *conv, enum bl_conv_pass pass) {
-    return pass == BL_CONV_FORWARD ? 1 : conv->attrs.stride[0] * conv->attrs.stride[1];
-}
 
 /* Of all taps in the forward pass, of those of a residue in the data gradient; `first` is left out. */
 static struct tap_class class_of(const struct bl_conv *conv, enum bl_conv_pass pass, int index) {
@@ -143,20 +197,23 @@ static int64_t partial_count(const struct bl_conv *conv, const struct tiled *d) 
 }
 
 static int setup_weights(struct bl_conv *conv, struct tiled *d) {
-    const int64_t rows = conv->taps * conv->group_in, pixels = bl_node_batch(conv->node) * conv->out_h * conv->out_w;
-    const int64_t most = bl_conv_clamp(bl_conv_div_up(pixels, SHORTEST_SHARE), 1, MOST_SPLITS);
-    int code = choose_tile(conv, d, "weights", rows, conv->group_out, conv->attrs.groups * most);
+    const struct extent e = extent_of(conv, BL_CONV_WEIGHTS);
+    int code = choose_tile(conv, BL_CONV_WEIGHTS, d);
     if (code) return code;
-    const int64_t groups = tiles_of(d, rows) * d->blocks * conv->attrs.groups;
-    const int64_t room = bl_conv_clamp(MOST_PARTIAL / (BL_FLOAT_BYTES * partial_count(conv, d)), 1, most);
+    const int64_t groups = tiles_of(d, e.lines) * d->blocks * conv->attrs.groups;
+    const int64_t room =
+        bl_conv_clamp(MOST_PARTIAL / (BL_FLOAT_BYTES * partial_count(conv, d)), 1, e.products / conv->attrs.groups);
     d->splits = (int)bl_conv_clamp(bl_conv_div_up(4 * GROUPS_PER_UNIT * conv->units, groups), 1, room);
     d->partial = bl_node_workspace(conv->node, BL_LIFE_BACKWARD, partial_count(conv, d) * d->splits);
     return d->partial ? 0 : BLANCH_ENOMEM;
 }
 
+static int pack(struct bl_conv *conv, enum bl_conv_pass pass, const struct bl_run *run, struct bl_mem *weight);
+
 /* One launch packs the weights for both passes. */
 static bool is_joint(const struct bl_conv *conv) {
-    return conv->engine[BL_CONV_FORWARD] == &bl_conv_tiled && conv->engine[BL_CONV_DATA] == &bl_conv_tiled;
+    const struct bl_conv_engine *forward = conv->engine[BL_CONV_FORWARD], *data = conv->engine[BL_CONV_DATA];
+    return forward && data && forward->pack == pack && data->pack == pack;
 }
 
 static int declare_packed(struct bl_conv *conv, enum bl_conv_pass pass, struct tiled *d) {
@@ -175,12 +232,7 @@ static int setup(struct bl_conv *conv, enum bl_conv_pass pass) {
     struct tiled *d = conv->state[pass] = bl_calloc(1, sizeof *d);
     if (!d) return BLANCH_ENOMEM;
     if (pass == BL_CONV_WEIGHTS) return setup_weights(conv, d);
-    const struct bl_conv_attrs *a = &conv->attrs;
-    const bool data = pass == BL_CONV_DATA;
-    const int64_t h = data ? bl_conv_div_up(conv->h, a->stride[0]) : conv->out_h;
-    const int64_t w = data ? bl_conv_div_up(conv->w, a->stride[1]) : conv->out_w;
-    int code = choose_tile(conv, d, "convolve", bl_node_batch(conv->node) * h * w,
-                           data ? conv->group_in : conv->group_out, (int64_t)a->groups * classes_of(conv, pass));
+    int code = choose_tile(conv, pass, d);
     return code ? code : declare_packed(conv, pass, d);
 }
 
@@ -206,7 +258,7 @@ static int write_classes(const struct bl_conv *conv, enum bl_conv_pass pass) {
 
 static int prepare(struct bl_conv *conv, enum bl_conv_pass pass) {
     struct tiled *d = conv->state[pass];
-    int code = get(conv, &d->t, pass == BL_CONV_WEIGHTS ? "reduce" : "pack", &d->other);
+    int code = get_common(conv, pass == BL_CONV_WEIGHTS ? "reduce" : "pack", &d->other);
     return code || pass == BL_CONV_WEIGHTS ? code : write_classes(conv, pass);
 }
 
@@ -286,7 +338,7 @@ static int backward_weights(struct bl_conv *conv, const struct bl_run *run, cons
     if (code) return code;
     return bl_launch(d->other, BL_ITEMS((size_t)((rows + 1) * d->blocks * outs(d)), (size_t)a->groups),
                      BL_MEM(d->partial->mem), BL_MEM(dweight), BL_MEM(dbias ? dbias : dweight), BL_I32(conv->group_in),
-                     BL_I32(conv->group_out), BL_I32(conv->taps), BL_I32(conv->interleave), BL_I32(d->blocks),
+                     BL_I32(conv->group_out), BL_I32(conv->taps), BL_I32(conv->interleave), BL_I32(d->blocks * outs(d)),
                      BL_I32(d->splits), BL_I32(dbias != NULL));
 }
 
@@ -298,15 +350,36 @@ static int preference(const struct bl_conv *conv, enum bl_conv_pass pass) {
     return conv->group_in >= WORTH_TILING && conv->group_out >= WORTH_TILING ? 20 : 0;
 }
 
-const struct bl_conv_engine bl_conv_tiled = {
-    .name = "tiled",
-    .types = BL_TYPE_BIT(BL_F32),
-    .suits = suits,
-    .preference = preference,
-    .setup = setup,
-    .prepare = prepare,
-    .pack = pack,
-    .forward = forward,
-    .backward_data = backward_data,
-    .backward_weights = backward_weights,
-};
+/* Of one tile, which is measured where the rule chooses another one, and where half of it would be full. */
+static int preference_of(const struct bl_conv *conv, enum bl_conv_pass pass, int tile) {
+    struct tiled d;
+    const struct extent e = extent_of(conv, pass);
+    if (conv->cpu || by_rule(conv, pass) == tile) return -1;
+    take(&d, &tilings[tile], e.results);
+    return 2 * e.lines > deep(&d) && 2 * e.results > outs(&d) ? 0 : -1;
+}
+
+static bool suits_by_rule(const struct bl_conv *conv, enum bl_conv_pass pass) {
+    (void)pass;
+    return suits(conv, BY_RULE);
+}
+#define ENGINE(engine, is_variant, suits_it, is_preferred)                                                             \
+    {                                                                                                                  \
+        .name = engine, .variant = is_variant, .types = BL_ACTIVATION_TYPES, .suits = suits_it,                        \
+        .preference = is_preferred, .setup = setup, .prepare = prepare, .pack = pack, .forward = forward,              \
+        .backward_data = backward_data, .backward_weights = backward_weights,                                          \
+    }
+#define TILE(index, width)                                                                                             \
+    static bool suits_##width(const struct bl_conv *conv, enum bl_conv_pass pass) {                                    \
+        (void)pass;                                                                                                    \
+        return suits(conv, index);                                                                                     \
+    }                                                                                                                  \
+    static int preference_##width(const struct bl_conv *conv, enum bl_conv_pass pass) {                                \
+        return preference_of(conv, pass, index);                                                                       \
+    }                                                                                                                  \
+    const struct bl_conv_engine bl_conv_tiled##width = ENGINE("tiled" #width, index, suits_##width, preference_##width);
+const struct bl_conv_engine bl_conv_tiled = ENGINE("tiled", BY_RULE, suits_by_rule, preference);
+TILE(0, 128x128)
+TILE(1, 128x64)
+TILE(2, 64x64)
+TILE(3, 32x32)
