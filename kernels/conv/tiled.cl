@@ -1,6 +1,6 @@
 /* Convolution as a product of matrices that are never written out, for devices with local memory: a work-group
  * computes a tile of pixels by output channels and keeps a piece of each factor in local memory. Forward, data
- * gradient, weight gradient, and the packing of weights.
+ * gradient, weight gradient; conv/tiles.cl packs the weights and ends the weight gradient.
  *
  *   y[n, y, x, o]  = bias[o] + sum over k of x[n, y*stride - padding + ky*dilation, ..., c] w[o, c, tap], k = (tap, c)
  *   dx[n, y, x, c] = sum over taps, o of dy[...] w[o, c, tap]: the same sum over other positions and packed weights
@@ -41,6 +41,8 @@
 #include "loop.h"
 
 #include "conv/sizes.h"
+
+#include "conv/classes.h"
 
 #define ITEMS (COLS * ROWS)
 #define DEEP (TM * ROWS) // rows of the tile
@@ -86,65 +88,7 @@ typedef float4 line_vec;
         EACH_ROW(MULTIPLY)                                                                                             \
     }
 
-/* --- classes of taps -------------------------------------------------------------------------- */
-
-/* A part of a pass whose results are sums over the same taps: tap (jy, jx) of both axes is the kernel's tap
- * weight_first + j*weight_step of both. The forward pass is one, the data gradient one for each residue of the stride.
- * first: where its weights start in packed, as [group][block of `outs` results][k][outs]. transposed: the sum runs over
- * the outputs and the inputs come out, as in the data gradient. As struct tap_class of host/ops/conv/tiled.c. */
-struct tap_class {
-    long first;
-    struct axis down, across;
-    int depth, blocks, outs, transposed;
-};
-
-/* --- packing ---------------------------------------------------------------------------------- */
-
-/* The weights of `count` classes from `first` on, to a memory for each of both passes. An item packs one value. */
-kernel void pack(global const float *restrict weight, global float *restrict packed, global float *restrict transposed,
-                 global const struct tap_class *restrict classes, int first, int count, int group_in, int group_out,
-                 int taps, int interleave) {
-    size_t at = get_global_id(0), matrix = 0;
-    const int group = get_global_id(1);
-    int i = first;
-    for (; i < first + count; i++, at -= matrix) {
-        matrix = (size_t)classes[i].depth * classes[i].blocks * classes[i].outs;
-        if (at < matrix) break;
-    }
-    if (i == first + count) return;
-    const struct tap_class c = classes[i];
-    const int channels = c.transposed ? group_out : group_in, results = c.transposed ? group_in : group_out;
-    const int l = at % c.outs, k = at / c.outs % c.depth, result = (int)(at / c.outs / c.depth) * c.outs + l;
-    const int tap = k / channels, channel = k - tap * channels;
-    float value = 0.0f;
-    if (tap < c.down.taps * c.across.taps && result < results) {
-        const int jy = tap / c.across.taps, jx = tap - jy * c.across.taps;
-        const int from =
-            c.down.weight_first + c.across.weight_first + jy * c.down.weight_step + jx * c.across.weight_step;
-        const size_t o = c.transposed ? channel : result, in = c.transposed ? result : channel;
-        const size_t features = (size_t)group_in * taps, j = in * taps + from;
-        const size_t feature = j % interleave * (features / interleave) + j / interleave;
-        value = weight[((size_t)group * group_out + o) * features + feature];
-    }
-    global float *to = c.transposed ? transposed : packed;
-    to[c.first + group * matrix + at] = value;
-}
-
 /* --- forward, data gradient ------------------------------------------------------------------- */
-
-/* Pixel p of a grid of images. */
-struct place {
-    int n, y, x;
-};
-
-struct place place_of(int p, int h, int w) {
-    struct place at;
-    const int row = p / w;
-    at.x = p - row * w;
-    at.n = row / h;
-    at.y = row - at.n * h;
-    return at;
-}
 
 /* `width` results, four at most. */
 void store_some(float4 value, global ACT *to, int width, int accumulate) {
@@ -364,22 +308,4 @@ kernel GROUP void weights(global const ACT *restrict x, global const ACT *restri
     if (tile > 0 || id >= OUTS / OUT_AT_ONCE) return;
     LOOP for (int i = 1; i < ITEMS * OUT_AT_ONCE / OUTS; i++) bias += b_some[id + i * (OUTS / OUT_AT_ONCE)];
     ((global some_out *)(to - 4 * col + rows * width))[id] = bias;
-}
-
-/* Sums the splits in order and writes [O][G][F], and dbias where has_bias. An item takes one output of one row of
- * `width`. */
-kernel void reduce(global const float *restrict partial, global float *restrict dweight, global float *restrict dbias,
-                   int group_in, int group_out, int taps, int interleave, int width, int splits, int has_bias) {
-    const size_t features = (size_t)group_in * taps, at = get_global_id(0);
-    const size_t group = get_global_id(1), row = at / width, l = at % width, o = group * group_out + l;
-    if (row > features || l >= group_out || (row == features && !has_bias)) return;
-    global const float *from = partial + group * splits * (features + 1) * width + at;
-    float sum = 0.0f;
-    for (int s = 0; s < splits; s++) sum += from[s * (features + 1) * width];
-    if (row == features) {
-        dbias[o] = sum;
-        return;
-    }
-    const size_t j = row % group_in * taps + row / group_in;
-    dweight[o * features + j % interleave * (features / interleave) + j / interleave] = sum;
 }

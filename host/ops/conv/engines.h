@@ -1,5 +1,6 @@
 /* Every engine of the convolution: a line here, host/ops/conv/NAME.c and kernels/conv/NAME.cl, which Meson finds by
- * this list (winograd4 is a variant in winograd.c, tiled128x128 to tiled32x32 are in tiled.c). Among equals of a rule
+ * this list (winograd4 is a variant in winograd.c, tiled128x128 to tiled32x32, and matrix, are in
+ * tiled.c). Among equals of a rule
  * the first is chosen. Included with X defined. */
 X(depthwise)
 X(direct)
@@ -10,6 +11,7 @@ X(tiled128x128)
 X(tiled128x64)
 X(tiled64x64)
 X(tiled32x32)
+X(matrix)
 X(winograd)
 X(winograd4)
 X(patches)

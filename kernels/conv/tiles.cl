@@ -1,0 +1,66 @@
+/* What the engines tiled and matrix share beside their products: the packing of weights, the end of the weight
+ * gradient. Weights come as [O][G][F] (see host/ops/conv/conv.h) and are packed by classes of taps (conv/classes.h),
+ * with k = tap*channels + c, zeros beyond the last k and result.
+ *
+ *  ACT_TYPE  what packed weights are stored as, as in vec.h (0)
+ */
+#define VEC 4
+#include "vec.h"
+
+#include "conv/sizes.h"
+
+#include "conv/classes.h"
+
+/* --- packing ---------------------------------------------------------------------------------- */
+
+/* The weights of `count` classes from `first` on, to a memory for each of both passes. An item packs one value. */
+kernel void pack(global const float *restrict weight, global ACT *restrict packed, global ACT *restrict transposed,
+                 global const struct tap_class *restrict classes, int first, int count, int group_in, int group_out,
+                 int taps, int interleave) {
+    size_t at = get_global_id(0), matrix = 0;
+    const int group = get_global_id(1);
+    int i = first;
+    for (; i < first + count; i++, at -= matrix) {
+        matrix = (size_t)classes[i].depth * classes[i].blocks * classes[i].outs;
+        if (at < matrix) break;
+    }
+    if (i == first + count) return;
+    const struct tap_class c = classes[i];
+    const int channels = c.transposed ? group_out : group_in, results = c.transposed ? group_in : group_out;
+    const size_t line = at / c.chunk, chunks = c.depth / c.chunk;
+    const int k = (int)(line / c.outs % chunks) * c.chunk + (int)(at % c.chunk);
+    const int result = (int)(line / c.outs / chunks) * c.outs + (int)(line % c.outs);
+    const int tap = k / channels, channel = k - tap * channels;
+    float value = 0.0f;
+    if (tap < c.down.taps * c.across.taps && result < results) {
+        const int jy = tap / c.across.taps, jx = tap - jy * c.across.taps;
+        const int from =
+            c.down.weight_first + c.across.weight_first + jy * c.down.weight_step + jx * c.across.weight_step;
+        const size_t o = c.transposed ? channel : result, in = c.transposed ? result : channel;
+        const size_t features = (size_t)group_in * taps, j = in * taps + from;
+        const size_t feature = j % interleave * (features / interleave) + j / interleave;
+        value = weight[((size_t)group * group_out + o) * features + feature];
+    }
+    global ACT *to = (c.transposed ? transposed : packed) + c.first + group * matrix + at;
+    STORE_ACT1(value, to);
+}
+
+/* --- weight gradient -------------------------------------------------------------------------- */
+
+/* partial[group][split][taps*group_in + 1][width], rows in the order (tap, c), the last one the bias's:
+ * sums the splits in order and writes [O][G][F], and dbias where has_bias. An item takes one output of one row. */
+kernel void reduce(global const float *restrict partial, global float *restrict dweight, global float *restrict dbias,
+                   int group_in, int group_out, int taps, int interleave, int width, int splits, int has_bias) {
+    const size_t features = (size_t)group_in * taps, at = get_global_id(0);
+    const size_t group = get_global_id(1), row = at / width, l = at % width, o = group * group_out + l;
+    if (row > features || l >= group_out || (row == features && !has_bias)) return;
+    global const float *from = partial + group * splits * (features + 1) * width + at;
+    float sum = 0.0f;
+    for (int s = 0; s < splits; s++) sum += from[s * (features + 1) * width];
+    if (row == features) {
+        dbias[o] = sum;
+        return;
+    }
+    const size_t j = row % group_in * taps + row / group_in;
+    dweight[o * features + j % interleave * (features / interleave) + j / interleave] = sum;
+}
