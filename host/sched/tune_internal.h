@@ -20,7 +20,7 @@ struct bl_tune_item {
     char choice[32];
 };
 
-enum { BL_TUNE_TRIALS = 16 };
+enum { BL_TUNE_TRIALS = 24 };
 enum bl_tune_result { BL_TUNE_RIGHT, BL_TUNE_WRONG, BL_TUNE_FAILED, BL_TUNE_SLOW, BL_TUNE_SLOW_BUILD };
 extern const char *const bl_tune_result_names[]; // "right", "wrong", "failed", "slow", "slow to build"
 struct bl_tune_trial {
