@@ -27,9 +27,9 @@ kernel void forward(global const ACT *restrict x, global ACT *restrict y, int im
             for (size_t v = BEGIN(0, vectors); v < last; v++) {
                 global ACT *to = y + n * channels + v * VEC;
                 vec sum = (vec)(0.0f);
-                for (size_t q = p; q < stop; q++) sum += LOAD_ACT(x + (n * pixels + q) * channels + v * VEC);
-                if (p) sum += LOAD_ACT(to);
-                STORE_ACT(stop == (size_t)pixels ? sum / (float)pixels : sum, to);
+                for (size_t q = p; q < stop; q++) sum += LOAD_ALIGNED(x + (n * pixels + q) * channels + v * VEC);
+                if (p) sum += LOAD_ALIGNED(to);
+                STORE_ALIGNED(stop == (size_t)pixels ? sum / (float)pixels : sum, to);
             }
         }
 }
@@ -40,8 +40,8 @@ kernel void backward(global const ACT *restrict dy, global ACT *restrict dx, lon
     for (size_t r = BEGIN(1, rows); r < end; r++)
         for (size_t v = BEGIN(0, vectors); v < last; v++) {
             global ACT *to = dx + r * channels + v * VEC;
-            vec value = LOAD_ACT(dy + r / pixels * channels + v * VEC) / (float)pixels;
-            if (add) value += LOAD_ACT(to);
-            STORE_ACT(value, to);
+            vec value = LOAD_ALIGNED(dy + r / pixels * channels + v * VEC) / (float)pixels;
+            if (add) value += LOAD_ALIGNED(to);
+            STORE_ALIGNED(value, to);
         }
 }

@@ -98,6 +98,7 @@ left_part load_left(local const uint *p, int step, int lane) {
 }
 #define load_right load_left
 #if ACT_TYPE == 1
+#pragma OPENCL EXTENSION cl_khr_fp16 : enable
 typedef half sixteen __attribute__((ext_vector_type(16)));
 #define WMMA __builtin_amdgcn_wmma_f32_16x16x16_f16_w32
 #else
@@ -125,6 +126,7 @@ left_part load_left(local const uint *p, int step, int lane) {
 }
 #define load_right load_left
 #if ACT_TYPE == 1
+#pragma OPENCL EXTENSION cl_khr_fp16 : enable
 typedef half four __attribute__((ext_vector_type(4)));
 #define MFMA __builtin_amdgcn_mfma_f32_16x16x16f16
 #else
