@@ -292,7 +292,7 @@ def test_matrix_units_by_what_a_device_says():
     half = ['bench', '--model', 'smallcnn', '--norm', 'bn', '--precision', 'fp16', *SIZE]
     os.environ['BLANCH_CONV'] = 'matrix'
     try:
-        for device, unit in (NVIDIA, 1), (AMD, 2), ('intel-a770', 4), ('rusticl-7900xtx', 0):
+        for device, unit in (NVIDIA, 1), (AMD, 2), ('amd-mi210', 3), ('intel-a770', 4), ('rusticl-7900xtx', 0):
             log = record.read_log(blanch(device, *half)[0])
             units = {word for line in log if line['op'] == 'program' for word in line['options'].split()
                      if word.startswith('-DUNIT=')}
