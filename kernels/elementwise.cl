@@ -20,14 +20,14 @@ PAIR(sigmoid, SIGMOID, SIGMOID_GRADIENT)
 kernel void add(global const ACT *a, global const ACT *b, global ACT *y, long total) {
     const size_t end = END(total);
     for (size_t i = BEGIN(total); i < end; i++)
-        STORE_ACT(ACTIVATE(LOAD_ACT(a + i * VEC) + LOAD_ACT(b + i * VEC)), y + i * VEC);
+        STORE_ALIGNED(ACTIVATE(LOAD_ALIGNED(a + i * VEC) + LOAD_ALIGNED(b + i * VEC)), y + i * VEC);
 }
 
 kernel void copy(global const ACT *restrict x, global ACT *restrict y, long total, int add) {
     const size_t end = END(total);
     for (size_t i = BEGIN(total); i < end; i++) {
-        vec v = LOAD_ACT(x + i * VEC);
-        if (add) v += LOAD_ACT(y + i * VEC);
-        STORE_ACT(v, y + i * VEC);
+        vec v = LOAD_ALIGNED(x + i * VEC);
+        if (add) v += LOAD_ALIGNED(y + i * VEC);
+        STORE_ALIGNED(v, y + i * VEC);
     }
 }

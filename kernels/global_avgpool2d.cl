@@ -31,9 +31,9 @@ kernel void forward(global const ACT *restrict x, global ACT *restrict y, int im
             for (size_t v = BEGIN(0, vectors); v < last; v++) {
                 global ACT *to = y + n * channels + v * VEC;
                 vec sum = (vec)(0.0f);
-                for (size_t q = p; q < stop; q++) sum += LOAD_ACT(x + (n * pixels + q) * channels + v * VEC);
-                if (p) sum += LOAD_ACT(to);
-                STORE_ACT(stop == (size_t)pixels ? sum / (float)pixels : sum, to);
+                for (size_t q = p; q < stop; q++) sum += LOAD_ALIGNED(x + (n * pixels + q) * channels + v * VEC);
+                if (p) sum += LOAD_ALIGNED(to);
+                STORE_ALIGNED(stop == (size_t)pixels ? sum / (float)pixels : sum, to);
             }
         }
 }
@@ -44,11 +44,11 @@ kernel void backward(global const ACT *restrict dy, global const ACT *restrict x
     for (size_t r = BEGIN(1, rows); r < end; r++)
         for (size_t v = BEGIN(0, vectors); v < last; v++) {
             global ACT *to = dx + r * channels + v * VEC;
-            vec value = LOAD_ACT(dy + r / pixels * channels + v * VEC) / (float)pixels;
-            if (add) value += LOAD_ACT(to);
+            vec value = LOAD_ALIGNED(dy + r / pixels * channels + v * VEC) / (float)pixels;
+            if (add) value += LOAD_ALIGNED(to);
 #if CUT
-            value = RELU_GRADIENT(LOAD_ACT(x + r * channels + v * VEC), value);
+            value = RELU_GRADIENT(LOAD_ALIGNED(x + r * channels + v * VEC), value);
 #endif
-            STORE_ACT(value, to);
+            STORE_ALIGNED(value, to);
         }
 }

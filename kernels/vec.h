@@ -1,6 +1,8 @@
 /* A vector of VEC floats and how it is read and written; for kernels that include it. LOAD and STORE are of floats:
  * parameters, statistics, sums. Activations and their gradients are stored as ACT, which LOAD_ACT and STORE_ACT convert
  * from and to floats, rounding to the nearest, to even between two; LOAD_ACT1 and STORE_ACT1 take one element.
+ * LOAD_ALIGNED and STORE_ALIGNED are LOAD_ACT and STORE_ACT of global memory at a multiple of the vector's size, which
+ * a compiler does not know of pointers to single elements: NVIDIA's then makes one access of each element.
  *
  *  VEC       floats at once: 1, 2, 4, 8 or 16; required
  *  ACT_TYPE  how activations are stored: 0 float (default), 1 half, 2 bfloat16 (the upper half of a float)
@@ -27,6 +29,8 @@ typedef JOIN(float, VEC) vec;
 #define STORE_ACT(v, p) STORE(v, p)
 #define LOAD_ACT1(p) (*(p))
 #define STORE_ACT1(v, p) (*(p) = (v))
+#define LOAD_ALIGNED(p) (*(global const vec *)(p))
+#define STORE_ALIGNED(v, p) (*(global vec *)(p) = (v))
 
 #elif ACT_TYPE == 1
 #define ACT half
@@ -35,11 +39,15 @@ typedef JOIN(float, VEC) vec;
 #if VEC == 1
 #define LOAD_ACT(p) LOAD_ACT1(p)
 #define STORE_ACT(v, p) STORE_ACT1(v, p)
+#define LOAD_ALIGNED(p) LOAD_ACT1(p)
+#define STORE_ALIGNED(v, p) STORE_ACT1(v, p)
 #else
 #define LOAD_ACT(p) JOIN(vload_half, VEC)(0, p)
-#define STORE_HALF_(n) vstore_half##n##_rte
-#define STORE_HALF(n) STORE_HALF_(n)
-#define STORE_ACT(v, p) STORE_HALF(VEC)(v, 0, p)
+#define STORE_HALF_(name, n) name##n##_rte
+#define STORE_HALF(name, n) STORE_HALF_(name, n)
+#define STORE_ACT(v, p) STORE_HALF(vstore_half, VEC)(v, 0, p)
+#define LOAD_ALIGNED(p) JOIN(vloada_half, VEC)(0, p)
+#define STORE_ALIGNED(v, p) STORE_HALF(vstorea_half, VEC)(v, 0, p)
 #endif
 
 #elif ACT_TYPE == 2
@@ -56,13 +64,18 @@ ushort bf16_of(float v) {
 #if VEC == 1
 #define LOAD_ACT(p) LOAD_ACT1(p)
 #define STORE_ACT(v, p) STORE_ACT1(v, p)
+#define LOAD_ALIGNED(p) LOAD_ACT1(p)
+#define STORE_ALIGNED(v, p) STORE_ACT1(v, p)
 #else
 JOIN(ushort, VEC) bf16s_of(vec v) {
     const JOIN(uint, VEC) u = JOIN(as_uint, VEC)(v);
     return JOIN(convert_ushort, VEC)(BF16_BITS(u));
 }
-#define LOAD_ACT(p) JOIN(as_float, VEC)(JOIN(convert_uint, VEC)(JOIN(vload, VEC)(0, p)) << 16)
+#define FLOATS_OF(v) JOIN(as_float, VEC)(JOIN(convert_uint, VEC)(v) << 16)
+#define LOAD_ACT(p) FLOATS_OF(JOIN(vload, VEC)(0, p))
 #define STORE_ACT(v, p) JOIN(vstore, VEC)(bf16s_of(v), 0, p)
+#define LOAD_ALIGNED(p) FLOATS_OF(*(global const JOIN(ushort, VEC) *)(p))
+#define STORE_ALIGNED(v, p) (*(global JOIN(ushort, VEC) *)(p) = bf16s_of(v))
 #endif
 
 #else

@@ -155,6 +155,15 @@ bool bl_is_dry(const struct blanch_device *dev);
  * (16, in pairs). dev may be NULL. */
 int bl_tile_rows(const struct blanch_device *dev);
 
+/* The matrix units that the device's compiler offers in OpenCL C, by what the device says of itself, and the items that
+ * use one together; kernels/matrix.h has the same numbers. NONE, 1: it says nothing of any. */
+enum bl_matrix_kind { BL_MATRIX_NONE, BL_MATRIX_MMA, BL_MATRIX_WMMA, BL_MATRIX_MFMA, BL_MATRIX_DPAS };
+struct bl_matrix {
+    enum bl_matrix_kind kind;
+    int wave;
+};
+struct bl_matrix bl_matrix_of(const struct blanch_device *dev);
+
 /* 0, or BLANCH_EDEVICE where a long loop does not take all its turns. Compiles and runs a kernel. */
 int bl_check_loops(struct blanch_device *dev);
 

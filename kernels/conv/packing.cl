@@ -2,6 +2,9 @@
  *
  *  TREE  items of a group that sums together (tree.h); 0: there is no such kernel; required
  */
+#define VEC 1
+#include "vec.h"
+
 #include "conv/packing.h"
 #include "fma.h"
 #include "tree.h"

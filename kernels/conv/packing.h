@@ -1,21 +1,16 @@
-/* How the tiled engine packs weights (conv/tiled.cl). */
+/* How the engines tiled and matrix pack weights; for kernels that include vec.h before it, whose ACT packed weights are
+ * stored as. */
 #include "conv/sizes.h"
 
-/* A part of a pass whose results are sums over the same taps: tap (jy, jx) of both axes is the kernel's tap
- * weight_first + j*weight_step of both. The forward pass is one, the data gradient one for each residue of the stride.
- * first: where its weights start in packed, as [group][block of `outs` results][k][outs]. transposed: the sum runs over
- * the outputs and the inputs come out, as in the data gradient. As struct tap_class of host/ops/conv/tiled.c. */
-struct tap_class {
-    long first;
-    struct axis down, across;
-    int depth, blocks, outs, transposed;
-};
+#include "conv/classes.h"
 
 /* Value `at` of a group's packed weights of class c. */
 float packed_value(global const float *weight, const struct tap_class c, size_t at, int group, int group_in,
                    int group_out, int taps, int interleave) {
     const int channels = c.transposed ? group_out : group_in, results = c.transposed ? group_in : group_out;
-    const int l = at % c.outs, k = at / c.outs % c.depth, result = (int)(at / c.outs / c.depth) * c.outs + l;
+    const size_t line = at / c.chunk, chunks = c.depth / c.chunk;
+    const int k = (int)(line / c.outs % chunks) * c.chunk + (int)(at % c.chunk);
+    const int result = (int)(line / c.outs / chunks) * c.outs + (int)(line % c.outs);
     const int tap = k / channels, channel = k - tap * channels;
     if (tap >= c.down.taps * c.across.taps || result >= results) return 0.0f;
     const int jy = tap / c.across.taps, jx = tap - jy * c.across.taps;
@@ -27,7 +22,7 @@ float packed_value(global const float *weight, const struct tap_class c, size_t 
 }
 
 /* Value `at` of a group's weights of `count` classes from `first` on, in the memory of its pass. */
-void pack_value(global const float *restrict weight, global float *restrict packed, global float *restrict transposed,
+void pack_value(global const float *restrict weight, global ACT *restrict packed, global ACT *restrict transposed,
                 global const struct tap_class *restrict classes, int first, int count, size_t at, int group,
                 int group_in, int group_out, int taps, int interleave) {
     size_t matrix = 0;
@@ -38,6 +33,6 @@ void pack_value(global const float *restrict weight, global float *restrict pack
     }
     if (i == first + count) return;
     const struct tap_class c = classes[i];
-    global float *to = c.transposed ? transposed : packed;
-    to[c.first + group * matrix + at] = packed_value(weight, c, at, group, group_in, group_out, taps, interleave);
+    global ACT *to = (c.transposed ? transposed : packed) + c.first + group * matrix + at;
+    STORE_ACT1(packed_value(weight, c, at, group, group_in, group_out, taps, interleave), to);
 }

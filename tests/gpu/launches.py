@@ -299,6 +299,26 @@ def test_a_refused_program_says_why():
     check('the description refuses' in open(place).read(), place)
 
 
+def test_matrix_units_by_what_a_device_says():
+    """And where its compiler refuses them after all, the engine is named that runs."""
+    half = ['bench', '--model', 'smallcnn', '--norm', 'bn', '--precision', 'fp16', *SIZE]
+    os.environ['BLANCH_CONV'] = 'matrix'
+    try:
+        for device, unit in (NVIDIA, 1), (AMD, 2), ('amd-mi210', 3), ('intel-a770', 4), ('rusticl-7900xtx', 0):
+            log = record.read_log(blanch(device, *half)[0])
+            units = {word for line in log if line['op'] == 'program' for word in line['options'].split()
+                     if word.startswith('-DUNIT=')}
+            check(units == {'-DUNIT=%d' % unit}, '%s: %s' % (device, units))
+        device = os.path.join(HOME.name, 'units.txt')
+        with open(record.device_file(NVIDIA)) as other, open(device, 'w') as file:
+            file.write(other.read() + 'refuse = -DUNIT=1\n')
+        done = record.run(device, os.path.join(HOME.name, 'units'), BLANCH, RECORDER, half, capture_output=True,
+                          text=True)
+        check(done.returncode == 3 and 'the engine matrix does not run on' in done.stderr, done.stderr)
+    finally:
+        del os.environ['BLANCH_CONV']
+
+
 def test_a_launch_without_its_data_is_found():
     log, events = smallcnn()
     for what in 'layer', 'phase', 'operations', 'bytes':

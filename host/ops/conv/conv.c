@@ -69,7 +69,7 @@ static const struct bl_conv_engine *by_rule(const struct bl_conv *conv, enum bl_
 }
 
 static int unknown_engine(const char *name) {
-    char known[128] = "";
+    char known[256] = "";
     for (int i = 0; i < BL_COUNT(engines); i++) {
         size_t length = strlen(known);
         snprintf(known + length, sizeof known - length, "%s%s", i ? ", " : "", engines[i]->name);
