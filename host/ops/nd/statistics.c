@@ -199,6 +199,7 @@ int bl_statistics_prepare(struct bl_statistics *s, bool reuses) {
         {"STEP_X", a->flat ? 1 : a->step[1]},
         {"FLAT", a->flat},
         {"LANES", !bl_on_cpu(s->node->dev)},
+        BL_ACT(s->node),
         {"KERNELS", 0},
     };
     const struct bl_define of_moments[] = {defines[0], {"TREE", bl_tree(s->node->dev)}};
