@@ -33,16 +33,17 @@ int64_t bl_graph_update_workspace(const struct bl_graph *graph) {
     return most;
 }
 
-static bool is_updated(const struct group *group) {
+bool bl_group_is_updated(const struct group *group) {
     return !group->first->node->idle && !group->first->frozen;
 }
 
 /* Over all ranks. */
-static int sum_gradients(struct bl_graph *graph) {
+int bl_graph_sum_gradients(struct bl_graph *graph) {
     int code = 0;
     for (size_t i = 0; i < graph->group_count && !code; i++) {
         const struct group *g = &graph->groups[i];
-        if (is_updated(g)) code = bl_sum(graph->all, graph->dev, g->grad, 0, (int64_t)(g->bytes / sizeof(float)));
+        if (bl_group_is_updated(g))
+            code = bl_sum(graph->all, graph->dev, g->grad, 0, (int64_t)(g->bytes / sizeof(float)));
     }
     return code;
 }
@@ -57,11 +58,11 @@ struct bl_spread bl_spread(const struct blanch_device *dev, int64_t count) {
     return (struct bl_spread){count, 1, most > 1 ? most : 2, (int)most};
 }
 
-static struct bl_spread spread_of(const struct bl_graph *graph, const struct group *group) {
+struct bl_spread bl_spread_of(const struct bl_graph *graph, const struct group *group) {
     return bl_spread(graph->dev, (int64_t)(group->bytes / sizeof(float)));
 }
 
-static int kernel_of(const struct bl_graph *graph, const char *name, struct bl_kernel **kernel) {
+int bl_gradients_kernel(const struct bl_graph *graph, const char *name, struct bl_kernel **kernel) {
     const struct bl_define defines[] = {{"VEC", 1}};
     return bl_kernel_get(graph->dev, "gradients", name, defines, BL_COUNT(defines), kernel);
 }
@@ -69,9 +70,9 @@ static int kernel_of(const struct bl_graph *graph, const char *name, struct bl_k
 /* Of the group's gradients, which are 0 between two parameters. */
 static int sum_squares(const struct bl_graph *graph, const struct group *group, struct bl_mem *sums, float *host,
                        double *sum) {
-    const struct bl_spread spread = spread_of(graph, group);
+    const struct bl_spread spread = bl_spread_of(graph, group);
     struct bl_kernel *kernel;
-    int code = kernel_of(graph, "squares", &kernel);
+    int code = bl_gradients_kernel(graph, "squares", &kernel);
     if (!code)
         code = bl_launch(kernel, BL_ITEMS((size_t)spread.items), BL_MEM(group->grad), BL_MEM(sums), BL_SPREAD(spread));
     if (!code) code = bl_mem_read(sums, 0, (size_t)spread.items * sizeof *host, host);
@@ -84,13 +85,13 @@ static int norm_of(const struct bl_graph *graph, double *norm) {
     int most = 1;
     double sum = 0;
     for (size_t i = 0; i < graph->group_count; i++) {
-        const int items = spread_of(graph, &graph->groups[i]).items;
+        const int items = bl_spread_of(graph, &graph->groups[i]).items;
         most = items > most ? items : most;
     }
     float *host = bl_calloc((size_t)most, sizeof *host);
     int code = host ? bl_mem_alloc(graph->dev, (uint64_t)most * sizeof *host, &sums) : BLANCH_ENOMEM;
     for (size_t i = 0; i < graph->group_count && !code; i++)
-        if (is_updated(&graph->groups[i])) code = sum_squares(graph, &graph->groups[i], sums, host, &sum);
+        if (bl_group_is_updated(&graph->groups[i])) code = sum_squares(graph, &graph->groups[i], sums, host, &sum);
     bl_mem_free(sums);
     free(host);
     *norm = sqrt(sum);
@@ -98,9 +99,9 @@ static int norm_of(const struct bl_graph *graph, double *norm) {
 }
 
 static int scale(const struct bl_graph *graph, const struct group *group, double by) {
-    const struct bl_spread spread = spread_of(graph, group);
+    const struct bl_spread spread = bl_spread_of(graph, group);
     struct bl_kernel *kernel;
-    int code = kernel_of(graph, "scale", &kernel);
+    int code = bl_gradients_kernel(graph, "scale", &kernel);
     return code ? code
                 : bl_launch(kernel, BL_ITEMS((size_t)spread.items), BL_MEM(group->grad), BL_SPREAD(spread), BL_F32(by));
 }
@@ -111,7 +112,7 @@ static int clip(const struct bl_graph *graph, double most) {
     int code = norm_of(graph, &norm);
     const double by = most / (norm + 1e-6);
     for (size_t i = 0; i < graph->group_count && !code && by < 1; i++)
-        if (is_updated(&graph->groups[i])) code = scale(graph, &graph->groups[i], by);
+        if (bl_group_is_updated(&graph->groups[i])) code = scale(graph, &graph->groups[i], by);
     return code;
 }
 
@@ -127,9 +128,9 @@ void bl_graph_begin_part(struct bl_graph *graph, int part, int64_t first) {
 }
 
 static int add(const struct bl_graph *graph, const struct group *group, struct bl_mem *from, struct bl_mem *to) {
-    const struct bl_spread spread = spread_of(graph, group);
+    const struct bl_spread spread = bl_spread_of(graph, group);
     struct bl_kernel *kernel;
-    int code = kernel_of(graph, "add", &kernel);
+    int code = bl_gradients_kernel(graph, "add", &kernel);
     return code ? code : bl_launch(kernel, BL_ITEMS((size_t)spread.items), BL_MEM(from), BL_MEM(to), BL_SPREAD(spread));
 }
 
@@ -139,7 +140,7 @@ int bl_graph_end_part(struct bl_graph *graph, int part, int parts) {
     bl_tag(graph->dev, -1, BL_UPDATE);
     for (size_t i = 0; i < graph->group_count && !code; i++) {
         const struct group *g = &graph->groups[i];
-        if (!is_updated(g)) continue;
+        if (!bl_group_is_updated(g)) continue;
         code = part ? add(graph, g, last ? g->sum : g->grad, last ? g->grad : g->sum)
                     : bl_mem_copy(g->grad, 0, g->sum, 0, g->bytes);
     }
@@ -183,13 +184,16 @@ int bl_graph_update(struct bl_graph *graph, const struct blanch_update *update) 
     if (!optimiser || graph->inference)
         return bl_fail(BLANCH_EUSAGE, "a network made without an optimiser cannot be updated");
     bl_tag(graph->dev, -1, BL_UPDATE);
-    int code = sum_gradients(graph);
+    int code = !bl_graph_scales_loss(graph) ? bl_graph_sum_gradients(graph)
+               : graph->unscaled            ? 0
+                                            : bl_graph_unscale(graph);
+    graph->unscaled = false;
     if (!code && update->clip_grad_norm > 0) code = clip(graph, (double)update->clip_grad_norm);
     graph->updates++;
     for (size_t i = 0; i < graph->group_count && !code; i++) {
         const struct group *g = &graph->groups[i];
         const struct bl_optimiser *by = bl_param_optimiser(g->first);
-        if (!is_updated(g) || by->rest) continue;
+        if (!bl_group_is_updated(g) || by->rest) continue;
         struct bl_update_span span = {.dev = graph->dev,
                                       .value = g->data,
                                       .grad = g->grad,
