@@ -1,6 +1,6 @@
 /* The loss's scale: gradients in half precision are computed of the loss times a power of two, which adapts as that of
- * torch.cuda.amp.GradScaler does. It lies on the device and is decided there (kernels/gradients.cl), so that a step need
- * not wait for the one before it. */
+ * torch.cuda.amp.GradScaler does. It lies on the device and is decided there (kernels/gradients.cl), so that a step
+ * need not wait for the one before it. */
 #include "graph/internal.h"
 #include <math.h>
 #include <string.h>

@@ -21,13 +21,15 @@ kernel void gather(global const ACT *x, global const float *mean, global float *
     for (size_t p = BEGIN(0, pixels); p < END(0, pixels); p++)
         for (int j = 0; j < groups; j++)
             for (int i = 0; i < block; i++)
-                rows[(p * groups + j) * block + i] = LOAD_ACT1(x + (p * channels + i * groups + j)) - (centred ? mean[i] : 0.0f);
+                rows[(p * groups + j) * block + i] =
+                    LOAD_ACT1(x + (p * channels + i * groups + j)) - (centred ? mean[i] : 0.0f);
 }
 
 kernel void scatter(global const float *rows, global ACT *y, long pixels, int channels, int groups, int block) {
     for (size_t p = BEGIN(0, pixels); p < END(0, pixels); p++)
         for (int i = 0; i < block; i++)
-            for (int j = 0; j < groups; j++) STORE_ACT1(rows[(p * groups + j) * block + i], y + (p * channels + i * groups + j));
+            for (int j = 0; j < groups; j++)
+                STORE_ACT1(rows[(p * groups + j) * block + i], y + (p * channels + i * groups + j));
 }
 
 kernel void sample(global const ACT *x, global float *samples, long count, int step, long pixels, int channels,
@@ -181,8 +183,8 @@ kernel void tail_back_merge(global const float *partial, global const float *con
 
 /* step 0: nothing comes through mean and variance. */
 kernel void tail_back(global const ACT *x, global const ACT *dy, global const float *constants,
-                      global const float *coefficients, global ACT *dx, int images, int pixels, int channels,
-                      int head, int step, int add) {
+                      global const float *coefficients, global ACT *dx, int images, int pixels, int channels, int head,
+                      int step, int add) {
     const size_t all = (size_t)(channels - head) * pixels;
     for (size_t n = BEGIN(0, images); n < END(0, images); n++)
         for (size_t q = 0; q < all; q++) {

@@ -201,8 +201,7 @@ vec_sum pilot_of(const struct geometry g, global const ACT *x, int patches, int 
 
 #if !LANES
 /* pilot: (TAPS, C). An item takes taps in turn (dimension 1). */
-kernel void pilot_samples(global const ACT *x, global const struct geometry *layer, int patches,
-                          global float *pilot) {
+kernel void pilot_samples(global const ACT *x, global const struct geometry *layer, int patches, global float *pilot) {
     const struct geometry g = *layer;
     const int lane = get_global_id(0) * VEC_SUM, lanes = get_global_size(0) * VEC_SUM;
     for (int tap = get_global_id(1); tap < TAPS; tap += get_global_size(1))

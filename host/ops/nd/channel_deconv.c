@@ -120,7 +120,8 @@ static int prepare(struct bl_node *node) {
     struct state *s = node->state;
     int code = 0;
     for (int i = 0; i < KERNELS && !code; i++)
-        code = bl_kernel_get(node->dev, "nd/channel_deconv", kernel_names[i], defines, BL_COUNT(defines), &s->kernel[i]);
+        code =
+            bl_kernel_get(node->dev, "nd/channel_deconv", kernel_names[i], defines, BL_COUNT(defines), &s->kernel[i]);
     return code || !bl_node_training(node) ? code : bl_inverse_root_prepare(&s->root);
 }
 
