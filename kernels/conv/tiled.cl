@@ -17,6 +17,7 @@
  *  ROWS  items of a group along the rows of the tile: 4 to 64, a power of two; required
  *  TM    rows of an item's tile: 4 or 8, no more than COLS (4)
  *  KC    terms of a sum that are in local memory at a time: 8 or 16, divides COLS*ROWS (8)
+ *  ACT_TYPE  of activations (vec.h)
  */
 #if !defined(COLS) || !defined(ROWS)
 #error "conv/tiled.cl needs COLS and ROWS"
@@ -27,6 +28,9 @@
 #ifndef KC
 #define KC 8
 #endif
+
+#define VEC 4
+#include "vec.h"
 
 #include "tile.h"
 
@@ -105,22 +109,23 @@ struct place place_of(int p, int h, int w) {
     return at;
 }
 
-void store_some(float4 value, global float *to, int width, int accumulate) {
+void store_some(float4 value, global ACT *to, int width, int accumulate) {
     if (width >= 4) {
-        if (accumulate) value += vload4(0, to);
-        vstore4(value, 0, to);
+        if (accumulate) value += LOAD_ACT(to);
+        STORE_ACT(value, to);
         return;
     }
     float part[4];
     vstore4(value, 0, part);
-    LOOP for (int l = 0; l < 3; l++) if (l < width) to[l] = accumulate ? to[l] + part[l] : part[l];
+    LOOP for (int l = 0; l < 3; l++) if (l < width)
+        STORE_ACT1(accumulate ? LOAD_ACT1(to + l) + part[l] : part[l], to + l);
 }
 
 /* The groups of dimension 0 count the tiles of DEEP grid positions, class by class, and within one the blocks of
  * outputs. */
-kernel GROUP void convolve(global const float *restrict x, global const float *restrict packed,
+kernel GROUP void convolve(global const ACT *restrict x, global const float *restrict packed,
                            global const struct tap_class *restrict classes, global const float *restrict bias,
-                           global float *restrict out, struct sizes s, int first_class, int blocks, int has_bias,
+                           global ACT *restrict out, struct sizes s, int first_class, int blocks, int has_bias,
                            int accumulate) {
     local float a[KC * (DEEP + 1)], b[KC * OUTS]; // one more than DEEP: writers along k then use different banks
     const int col = get_local_id(0), row = get_local_id(1), id = row * COLS + col;
@@ -158,7 +163,7 @@ kernel GROUP void convolve(global const float *restrict x, global const float *r
         const long shift = ((long)dy * s.in_w + dx) * s.in_c + c;
         LOOP for (int r = 0; r < LOADS; r++) {
             const bool inside = valid && (uint)(y[r] + dy) < (uint)s.in_h && (uint)(x0[r] + dx) < (uint)s.in_w;
-            a[k * (DEEP + 1) + line0 + r * (ITEMS / KC)] = inside ? x[start[r] + shift] : 0.0f;
+            a[k * (DEEP + 1) + line0 + r * (ITEMS / KC)] = inside ? LOAD_ACT1(x + (start[r] + shift)) : 0.0f;
         }
         LOOP for (int r = 0; r < RIGHT; r++) b[id + r * ITEMS] = packed[id + r * ITEMS];
         barrier(CLK_LOCAL_MEM_FENCE);
@@ -191,9 +196,8 @@ kernel GROUP void convolve(global const float *restrict x, global const float *r
 /* The sums over one share of the pixels: partial[group][split][rows + 1][blocks*OUTS], rows = taps*group_in in the
  * order (tap, c); the last row is the bias's. The groups of dimension 0 count the tiles of DEEP rows, and within one
  * the blocks of outputs; those of dimension 1 the splits, of `share` pixels each, a multiple of KC. */
-kernel GROUP void weights(global const float *restrict x, global const float *restrict dy,
-                          global float *restrict partial, struct sizes s, struct axis down, struct axis across,
-                          int blocks, int splits, int share) {
+kernel GROUP void weights(global const ACT *restrict x, global const ACT *restrict dy, global float *restrict partial,
+                          struct sizes s, struct axis down, struct axis across, int blocks, int splits, int share) {
     local float a[KC * DEEP], b[KC * OUTS];
     local int y[2 * KC], x0[2 * KC]; // of the chunk being read, and of the next: the input position of
     local long start[2 * KC];        // each pixel's first tap, and its element of x
@@ -228,12 +232,12 @@ kernel GROUP void weights(global const float *restrict x, global const float *re
                 const int i = id / DEEP + r * (ITEMS / DEEP), from = now * KC + i;
                 const bool inside =
                     j < rows && (uint)(y[from] + ty) < (uint)s.in_h && (uint)(x0[from] + tx) < (uint)s.in_w;
-                a[i * DEEP + id % DEEP] = inside ? x[start[from] + shift] : 0.0f;
+                a[i * DEEP + id % DEEP] = inside ? LOAD_ACT1(x + (start[from] + shift)) : 0.0f;
             }
             LOOP for (int r = 0; r < RIGHT; r++) {
                 const int i = id + r * ITEMS;
                 const bool inside = p + i / OUTS < end && block * OUTS + i % OUTS < s.group_out;
-                b[i] = inside ? dy[(size_t)(p + i / OUTS) * s.out_c + i % OUTS] : 0.0f;
+                b[i] = inside ? LOAD_ACT1(dy + ((size_t)(p + i / OUTS) * s.out_c + i % OUTS)) : 0.0f;
             }
         }
         barrier(CLK_LOCAL_MEM_FENCE);

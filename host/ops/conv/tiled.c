@@ -48,7 +48,8 @@ static bool suits(const struct bl_conv *conv, enum bl_conv_pass pass) {
 }
 
 static int get(const struct bl_conv *conv, const struct tiling *t, const char *function, struct bl_kernel **kernel) {
-    const struct bl_define defines[] = {{"COLS", t->cols}, {"ROWS", t->rows}, {"TM", t->tile}, {"KC", t->chunk}};
+    const struct bl_define defines[] = {
+        {"COLS", t->cols}, {"ROWS", t->rows}, {"TM", t->tile}, {"KC", t->chunk}, {"ACT_TYPE", conv->type}};
     return bl_kernel_get(conv->node->dev, "conv/tiled", function, defines, BL_COUNT(defines), kernel);
 }
 
@@ -300,7 +301,7 @@ static int preference(const struct bl_conv *conv, enum bl_conv_pass pass) {
 
 const struct bl_conv_engine bl_conv_tiled = {
     .name = "tiled",
-    .types = BL_TYPE_BIT(BL_F32),
+    .types = BL_ACTIVATION_TYPES,
     .suits = suits,
     .preference = preference,
     .setup = setup,

@@ -1,5 +1,5 @@
-/* Inputs in 16 bits as floats, some images at a time, for engines of CPUs that read each value many times: to convert it
- * each time would take longer than to multiply by it. A slice stays in the cores' caches. */
+/* Inputs in 16 bits as floats, some images at a time, for engines of CPUs that read each value many times: to convert
+ * it each time would take longer than to multiply by it. A slice stays in the cores' caches. */
 #include "ops/common.h"
 #include "ops/conv/engine.h"
 
@@ -15,8 +15,7 @@ int bl_conv_widen_setup(struct bl_conv *conv, enum bl_conv_pass pass, struct bl_
     *wide = (struct bl_conv_wide){.images = batch};
     if (!conv->cpu || conv->type == BL_F32) return 0;
     wide->values = values_of(conv, pass);
-    wide->images =
-        (int)bl_conv_clamp(SLICE_BYTES * (int64_t)conv->units / (BL_FLOAT_BYTES * wide->values), 1, batch);
+    wide->images = (int)bl_conv_clamp(SLICE_BYTES * (int64_t)conv->units / (BL_FLOAT_BYTES * wide->values), 1, batch);
     wide->to = bl_node_workspace(conv->node, pass == BL_CONV_DATA ? BL_LIFE_BACKWARD : BL_LIFE_FORWARD,
                                  wide->images * wide->values);
     return wide->to ? 0 : BLANCH_ENOMEM;

@@ -114,7 +114,7 @@ static int setup(struct bl_conv *conv, enum bl_conv_pass pass) {
 
 #define DEFINES(conv, pass, rows)                                                                                      \
     {                                                                                                                  \
-        {"M", tile_of(conv, pass)}, {"TM", rows}, {"VEC", vec_of(conv, pass)}, {                                       \
+        {"M", tile_of(conv, pass)}, {"TM", rows}, {"VEC", vec_of(conv, pass)}, {"ACT_TYPE", conv->type}, {             \
             "ACTIVATION", pass == BL_CONV_FORWARD ? bl_node_activation(conv->node) : 0                                 \
         }                                                                                                              \
     }
@@ -198,7 +198,7 @@ static int no_preference(const struct bl_conv *conv, enum bl_conv_pass pass) {
 
 #define ENGINE(title, m, rule)                                                                                         \
     {                                                                                                                  \
-        .name = title, .variant = m, .types = BL_TYPE_BIT(BL_F32), .applies = true, .suits = suits,                    \
+        .name = title, .variant = m, .types = BL_ACTIVATION_TYPES, .applies = true, .suits = suits,                    \
         .preference = rule, .setup = setup, .prepare = prepare, .pack = pack, .forward = forward,                      \
         .backward_data = backward_data, .backward_weights = backward_weights,                                          \
     }
