@@ -584,10 +584,10 @@ def test_cache():
     refused(*SMALL, 1, '--data', 'folder:' + root, '--cache', path('a-file'), '--out', path('none'), words=['a-file'])
 
 
-# --- README's example ----------------------------------------------------------------------------
+# --- an example ---------------------------------------------------------------------------------
 
 def test_example():
-    """The lines of README, on a few small pictures, from weights of other pictures."""
+    """The lines of docs/tutorial.md, on a few small pictures, from weights of other pictures."""
     here = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), 'examples', 'pictures.py')
     for folder, more in (('drawn', ()), ('drawn-others', ('--others',))):
         subprocess.run([sys.executable, here, path(folder), *more, '--size', '32', '--train', '3', '--test', '1'],

@@ -125,6 +125,15 @@ def vendors(**files):
     return folder
 
 
+def pocl():
+    """What the loader is told of PoCL."""
+    try:
+        with open('/etc/OpenCL/vendors/pocl.icd') as f:
+            return f.read()
+    except OSError:
+        raise Skip('PoCL is not there')
+
+
 def test_hints():
     """A driver that is installed and silent is named, with what to do."""
     # Called as Mesa's library is, and loads as that does.
@@ -146,10 +155,7 @@ def test_hints():
 
 
 def test_hints_beside_devices():
-    try:
-        real = open('/etc/OpenCL/vendors/pocl.icd').read()
-    except OSError:
-        raise Skip('PoCL is not there')
+    real = pocl()
     env = {'OCL_ICD_VENDORS': vendors(pocl=real, lost='/nowhere/libdriver.so')}
     status, out, err = blanch('devices', env=env)
     check(status == 0 and not err, err)
@@ -175,16 +181,41 @@ def test_gpu_that_may_not_be_opened():
 
 def test_loops_that_end_early():
     """As Mesa's llvmpipe 22.3 runs them: 65,535 turns, then on."""
-    kernels = os.path.join(HOME, 'kernels')
-    shutil.copytree(os.path.join(os.path.dirname(os.path.abspath(__file__)), '../kernels'), kernels)
-    with open(kernels + '/probe.cl') as f:
-        text = f.read()
-    short = text.replace('k < turns', 'k < min(turns, 65535)')
-    check(short != text, 'probe_loop is another')
-    with open(kernels + '/probe.cl', 'w') as f:
-        f.write(short)
-    status, out, err = blanch('devices', '--check', env={'BLANCH_KERNELS': kernels})
+    kernels = changed_kernels('probe.cl', 'k < turns', 'k < min(turns, 65535)')
+    status, out, err = blanch('doctor', '--quick', env={'BLANCH_KERNELS': kernels})
     check(status == 3 and 'loops: failed' in out and 'fails in what Blanch relies on: loops' in err, out + err)
+
+
+def changed_kernels(file, old, new):
+    """A folder of kernels, one of which is another."""
+    kernels = os.path.join(tempfile.mkdtemp(dir=HOME), 'kernels')
+    shutil.copytree(os.path.join(os.path.dirname(os.path.abspath(__file__)), '../kernels'), kernels)
+    with open(os.path.join(kernels, file)) as f:
+        text = f.read()
+    check(old in text, '%s has no %s' % (file, old))
+    with open(os.path.join(kernels, file), 'w') as f:
+        f.write(text.replace(old, new))
+    return kernels
+
+
+def test_doctor_finds():
+    broken = os.path.join(HOME, 'no-folder')
+    with open(broken, 'w'):
+        pass
+    env = {'BLANCH_CONV': 'direct', 'XDG_CACHE_HOME': broken,
+           'OCL_ICD_VENDORS': vendors(pocl=pocl(), lost='/nowhere/libdriver.so')}
+    status, out, err = blanch('doctor', '--quick', '--json', env=env)
+    found = json.loads(out)['findings']
+    for word in ('BLANCH_CONV=direct changes', 'there is no cache', 'lost.icd'):
+        check(sum(word in line for line in found) == 1, '%s: %s' % (word, found))
+    check(status == 1, '%d: %s' % (status, err))
+
+
+def test_doctor_of_a_wrong_network():
+    kernels = changed_kernels('softmax_cross_entropy.cl', 'exp(', '1.01f * exp(')
+    status, out, err = blanch('doctor', env={'BLANCH_KERNELS': kernels})
+    check(status == 3 and 'computes wrong results' in err, '%d %s' % (status, err))
+    check('network smallcnn-bn: failed' in out and 'BLANCH_KERNELS=' in out.split('found:')[1], out)
 
 
 def main():

@@ -63,9 +63,11 @@ int bl_gemm_choose_by(struct blanch_device *dev, struct bl_gemm_chooser *chooser
 
 /* CLBlast's parameters of its kernel Xgemm: GEMMK KREG KWG KWI MDIMA MDIMC MWG NDIMB NDIMC NWG SA SB STRM STRN VWM VWN.
  */
+enum { BL_CLBLAST_PARAMETERS = 16 };
 struct bl_clblast_set {
-    int value[16];
+    int value[BL_CLBLAST_PARAMETERS];
 };
+bool bl_clblast_available(void); // whether this build has it; without, what needs it is refused
 const struct bl_clblast_set *
 bl_clblast_seed(const struct blanch_device *dev); // to start from; NULL: what CLBlast ships
 void bl_clblast_ship(struct blanch_device *dev);  // the shipped set, if nothing was set or computed before

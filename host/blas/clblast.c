@@ -114,6 +114,10 @@ static int grow(struct blanch_device *dev, struct scratch *scratch, size_t bytes
     return bl_mem_alloc(dev, bytes, &scratch->mem);
 }
 
+bool bl_clblast_available(void) {
+    return true;
+}
+
 bool bl_clblast_refused(const struct blanch_device *dev) {
     const struct scratch *scratch = bl_attached(dev, &users);
     return scratch && scratch->refused;

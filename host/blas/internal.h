@@ -7,7 +7,8 @@
 /* For the ledger: a command that takes k of the products' depth, without what lies between the matrices' rows. */
 void bl_gemm_work(struct blanch_device *dev, const struct bl_gemm *gemm, int64_t k);
 int bl_clblast_gemm(struct blanch_device *dev, const struct bl_gemm *gemm);
-/* Whether CLBlast has refused a product on this device. */
+extern const char *const bl_clblast_names[BL_CLBLAST_PARAMETERS];
+/* Whether CLBlast has refused a product on this device, or is not there. */
 bool bl_clblast_refused(const struct blanch_device *dev);
 /* Gives CLBlast this device's parameters, once. */
 int bl_clblast_tune(struct blanch_device *dev);

@@ -140,6 +140,7 @@ static int report(const struct product *p, const struct way *ways, int count) {
 
 /* CLBlast's shipped parameters come first, because they cannot be had back. */
 static int time_all(struct product *p, struct way *ways, int count) {
+    if (!bl_clblast_available()) return time_ways(p, ways, count);
     bl_clblast_ship(p->dev);
     int code = time_ways(p, ways, 1);
     if (!code) code = set_parameters(p->dev);
@@ -153,9 +154,10 @@ int bl_bench_product(const struct bl_common *common, const char *shape, int roun
                          {.name = "own, packed", .route = BL_GEMM_PACKED},
                          {.name = "CLBlast, tuned", .route = BL_GEMM_CLBLAST},
                          {.name = "by rule", .route = BL_GEMM_RULE}};
-    const int count = BL_COUNT(ways);
-    int code = parse(&p.gemm, shape);
+    int count = 0, code = parse(&p.gemm, shape);
     struct bl_gemm *g = &p.gemm;
+    for (int w = 0; w < BL_COUNT(ways); w++)
+        if (ways[w].route != BL_GEMM_CLBLAST || bl_clblast_available()) ways[count++] = ways[w];
     for (int w = 0; w < count && !code; w++)
         if (!(ways[w].ms = bl_calloc((size_t)rounds, sizeof(double)))) code = BLANCH_ENOMEM;
     if (!code) code = blanch_device_open(&p.dev, common->device, common->max_alloc);

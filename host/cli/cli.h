@@ -24,8 +24,8 @@ struct bl_option {
     char letter;                 // -b besides; 0: none
 };
 /* Parses; what is no option stands at argv[1] and after it in the end, *operands of them (NULL: none are taken). --help
- * prints usage and the options and sets *help. A wrong option or value: BLANCH_EUSAGE, the message naming the option
- * and what it takes. */
+ * prints usage and the options (--help=man: as help.h has it) and sets *help. A wrong option or value: BLANCH_EUSAGE,
+ * the message naming the option and what it takes. */
 int bl_options_parse(const struct bl_command *command, const struct bl_option *options, int argc, char **argv,
                      int *operands, bool *help);
 /* Every option that has a value, given or a default, by its name with _ for -: what a document says was asked for.
@@ -54,6 +54,6 @@ void bl_say_data(struct bl_dataset *data, const char *spec);
 
 extern const struct bl_command bl_command_devices, bl_command_models, bl_command_train, bl_command_eval,
     bl_command_predict, bl_command_compare, bl_command_tune, bl_command_bench, bl_command_study, bl_command_check,
-    bl_command_report, bl_command_export, bl_command_suite;
+    bl_command_report, bl_command_export, bl_command_suite, bl_command_doctor;
 
 #endif

@@ -1,6 +1,7 @@
 /* blanch SUBCOMMAND [options]: finds the subcommand, runs it, turns its result into a message and an exit status. */
 #include "base/text.h"
 #include "common.h"
+#include "help.h"
 #include "cl/cl.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -12,13 +13,9 @@
 #include <unistd.h>
 
 static const struct bl_command *const commands[] = {
-    &bl_command_devices, &bl_command_models,
-    &bl_command_train,   &bl_command_eval,
-    &bl_command_predict, &bl_command_compare,
-    &bl_command_bench,   &bl_command_tune,
-    &bl_command_study,   &bl_command_suite,
-    &bl_command_check,   &bl_command_report,
-    &bl_command_export,  NULL,
+    &bl_command_devices, &bl_command_models, &bl_command_train,  &bl_command_eval,   &bl_command_predict,
+    &bl_command_compare, &bl_command_bench,  &bl_command_tune,   &bl_command_study,  &bl_command_suite,
+    &bl_command_check,   &bl_command_report, &bl_command_export, &bl_command_doctor, NULL,
 };
 
 int bl_exit_status(int code) {
@@ -65,17 +62,6 @@ static int close_output(int status, bool told) {
     return status ? status : 2;
 }
 
-static void print_help(FILE *out) {
-    fputs("Blanch trains convolutional networks on any OpenCL device and shows what every layer costs.\n\n"
-          "usage: blanch SUBCOMMAND [options]\n\n",
-          out);
-    for (int i = 0; commands[i]; i++) fprintf(out, "  %-9s %s\n", commands[i]->name, commands[i]->summary);
-    fputs("\n`blanch SUBCOMMAND --help` lists a subcommand's options. The device is chosen by --device or "
-          "BLANCH_DEVICE:\n"
-          "cpu, gpu, PLATFORM:DEVICE, PLATFORM:DEVICE/CORES, or part of a name; `blanch devices` lists them.\n",
-          out);
-}
-
 static const struct bl_command *find_command(const char *name) {
     for (int i = 0; commands[i]; i++)
         if (!strcmp(commands[i]->name, name)) return commands[i];
@@ -96,15 +82,12 @@ static int unknown_command(const char *name) {
 }
 
 static int run(int argc, char **argv) {
-    if (argc < 2) {
-        print_help(stderr);
-        return 2;
-    }
-    const char *name = argv[1];
-    if (!strcmp(name, "--help") || !strcmp(name, "-h") || (!strcmp(name, "help") && argc < 3)) {
-        print_help(stdout);
-        return 0;
-    }
+    const char *name = argc < 2 ? "--help" : argv[1];
+    enum bl_help form = BL_HELP_TEXT;
+    int code = !strncmp(name, "--help=", 7) ? bl_help_parse(name + 7, &form) : 0;
+    if (code) return code;
+    if (form || !strcmp(name, "--help") || !strcmp(name, "-h") || (!strcmp(name, "help") && argc < 3))
+        return bl_help_all(commands, form);
     if (!strcmp(name, "--version")) {
         printf("blanch %s\n", BLANCH_VERSION);
         return 0;

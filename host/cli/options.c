@@ -1,5 +1,6 @@
 /* Options from a table, on getopt_long: conversions, ranges, suggestions, --help. */
 #include "cli.h"
+#include "help.h"
 #include "base/text.h"
 #include "io/files.h"
 #include <ctype.h>
@@ -109,26 +110,6 @@ static int read_value(const struct bl_option *option, const char *text) {
     }
 }
 
-/* --- help ----------------------------------------------------------------------------------- */
-
-static void print_option(const struct bl_option *option) {
-    char left[64];
-    if (option->kind == BL_OPT_FLAG)
-        snprintf(left, sizeof left, "--%s", option->name);
-    else
-        snprintf(left, sizeof left, "--%s %s", option->name, option->argument ? option->argument : "VALUE");
-    printf("  %-24s %s\n", left, option->help);
-}
-
-static void print_help(const struct bl_command *command, const struct bl_option *options) {
-    size_t length = strlen(command->usage);
-    printf("%s%s", command->usage, length && command->usage[length - 1] == '\n' ? "" : "\n");
-    printf("\noptions:\n");
-    for (const struct bl_option *option = options; option && option->name; option++)
-        if (option->help) print_option(option);
-    printf("  %-24s %s\n", "--help", "prints this");
-}
-
 /* --- parsing -------------------------------------------------------------------------------- */
 
 static int unknown_option(const struct bl_command *command, const struct bl_option *options, const char *text) {
@@ -172,7 +153,7 @@ static int fill_table(const struct bl_option *options, struct option *table) {
             (struct option){options[count].name, options[count].kind == BL_OPT_FLAG ? no_argument : required_argument,
                             NULL, FIRST_VALUE + count};
     }
-    table[count] = (struct option){"help", no_argument, NULL, 'h'};
+    table[count] = (struct option){"help", optional_argument, NULL, 'h'};
     return 0;
 }
 
@@ -206,8 +187,10 @@ int bl_options_parse(const struct bl_command *command, const struct bl_option *o
         int answer = only_operands ? -1 : getopt_long(argc, argv, letters, table, NULL);
         if (answer != 'h') answer = find_letter(options, answer);
         if (answer == 'h') {
-            print_help(command, options);
+            enum bl_help form;
             *help = true;
+            if ((error = bl_help_parse(optarg, &form))) return error;
+            bl_help_print(command, options, form);
             return 0;
         }
         if (answer == -1) {

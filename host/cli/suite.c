@@ -161,7 +161,7 @@ static int check_former(const struct suite *s, const struct blanch_device_info *
 /* Limits, and before the first row whether it computes rightly. */
 static int look(struct suite *s, bool first) {
     struct blanch_device *dev = NULL;
-    struct bl_meter meter;
+    struct bl_meter meter = {0};
     int code = blanch_device_open(&dev, s->common.device, s->common.max_alloc), passed, failed;
     const struct blanch_device_info *info = code ? NULL : blanch_device_info(dev);
     if (!code && first && s->result.suite) code = check_former(s, info);
@@ -178,6 +178,7 @@ static int look(struct suite *s, bool first) {
     if (!code && (!first || !(suite->start.operations > 0)))
         code = bl_limits_now(dev, first ? &suite->start : &suite->end);
     if (!code) code = bl_limits_get(dev, false, &suite->kept);
+    bl_meter_close(&meter);
     blanch_device_close(dev);
     return code;
 }

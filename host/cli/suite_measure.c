@@ -206,6 +206,7 @@ int bl_suite_measure(const struct bl_suite_means *means, const struct bl_suite_e
     else
         snprintf(row->status, sizeof row->status, "measured");
     bl_timed_close(&f.timed);
+    bl_meter_close(&f.meter);
     blanch_device_close(f.dev);
     free(f.times);
     free(f.sorted);

@@ -1,5 +1,6 @@
 /* blanch tune: measures engines, products and CLBlast's parameters, and keeps the best. */
 #include "cli/tune.h"
+#include "blas/blas.h"
 #include "cli/common.h"
 #include "io/files.h"
 #include "sched/tune_cache.h"
@@ -168,6 +169,7 @@ static int run(int argc, char **argv) {
     if (t.show && (t.clblast || t.common.model))
         return bl_fail(BLANCH_EUSAGE,
                        "--show prints what is known and measures nothing: leave --model and --clblast out");
+    if (t.clblast && !bl_clblast_available()) return bl_fail(BLANCH_EUSAGE, "--clblast: this build lacks CLBlast");
     if (!t.show && !t.clblast && !t.common.model)
         return bl_fail(BLANCH_EUSAGE, "nothing to do: give --model NAME, --clblast or --show");
     bl_end_in_order();

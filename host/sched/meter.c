@@ -1,5 +1,6 @@
 /* Reading energy and clocks. */
 #include "sched/meter.h"
+#include "sched/nvml.h"
 #include <glob.h>
 #include <math.h>
 #include <stdio.h>
@@ -7,6 +8,7 @@
 #include <string.h>
 
 static const double least_s = 0.1; // between samples
+static const char nvml_name[] = "NVML";
 
 /* The number that a file begins with; NAN. */
 static double read_number(const char *path) {
@@ -79,6 +81,19 @@ static void look_on_bus(struct bl_meter *m, const char *pci) {
     }
 }
 
+/* What the user names stays; energy and clock are the library's otherwise. */
+static void look_in_nvml(struct bl_meter *m, const char *pci) {
+    bool power;
+    if (m->files && *m->clock) return;
+    m->nvml = bl_nvml_open(pci, &power);
+    if (!m->nvml) return;
+    if (!m->files) {
+        strcpy(m->energy[m->files++], nvml_name);
+        m->power = power;
+    }
+    if (!*m->clock && !isnan(bl_nvml_clock_mhz(m->nvml))) strcpy(m->clock, nvml_name), m->clock_scale = 1;
+}
+
 int bl_meter_open(struct bl_meter *m, const struct blanch_device_info *device, const char *energy) {
     *m = (struct bl_meter){.clock_scale = 1};
     if (energy) {
@@ -89,17 +104,33 @@ int bl_meter_open(struct bl_meter *m, const struct blanch_device_info *device, c
     if (device->kind == BLANCH_CPU) {
         find_energy(m, "/sys/class/powercap/intel-rapl:[0-9]/energy_uj", BL_METER_FILES);
         find_clock(m, "/sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq", 1e-3);
-    } else if (*device->pci)
+    } else if (*device->pci) {
         look_on_bus(m, device->pci);
+        look_in_nvml(m, device->pci);
+    }
     return 0;
+}
+
+void bl_meter_close(struct bl_meter *m) {
+    bl_nvml_close(m->nvml);
+    m->nvml = NULL;
 }
 
 /* --- measuring -------------------------------------------------------------------------------- */
 
+static double energy_now(const struct bl_meter *m, int i) {
+    return strcmp(m->energy[i], nvml_name) ? read_number(m->energy[i]) : bl_nvml_energy(m->nvml);
+}
+
+static double clock_now(const struct bl_meter *m) {
+    if (!*m->clock) return NAN;
+    return strcmp(m->clock, nvml_name) ? read_number(m->clock) : bl_nvml_clock_mhz(m->nvml);
+}
+
 /* A counter that has begun anew is taken to have done so once. */
 static void take_energy(struct bl_meter *m, double seconds) {
     for (int i = 0; i < m->files; i++) {
-        double value = read_number(m->energy[i]), more = value - m->last[i];
+        double value = energy_now(m, i), more = value - m->last[i];
         if (isnan(value) || (!m->power && more < 0 && !(m->range[i] > 0))) m->broken = true;
         if (m->power)
             m->joules += 1e-6 * 0.5 * (value + m->last[i]) * seconds;
@@ -110,7 +141,7 @@ static void take_energy(struct bl_meter *m, double seconds) {
 }
 
 static void take_clock(struct bl_meter *m) {
-    double value = *m->clock ? read_number(m->clock) : NAN;
+    double value = clock_now(m);
     if (isnan(value)) return;
     m->clock_sum += m->clock_scale * value;
     m->clock_count++;
@@ -119,7 +150,7 @@ static void take_clock(struct bl_meter *m) {
 void bl_meter_start(struct bl_meter *m) {
     m->joules = m->clock_sum = m->clock_count = 0;
     m->broken = false;
-    for (int i = 0; i < m->files; i++) m->last[i] = read_number(m->energy[i]);
+    for (int i = 0; i < m->files; i++) m->last[i] = energy_now(m, i);
     m->started = m->sampled = bl_now();
 }
 

@@ -138,7 +138,7 @@ static bool is_tried(const struct bl_tuner *tuner, const struct bl_tune_item *it
     const bool cpu = blanch_device_info(tuner->dev)->kind == BLANCH_CPU;
     if (tuner->clblast_alone) return route == BL_GEMM_CLBLAST;
     if (route == BL_GEMM_PACKED) return cpu && !item->gemm.trans_a; // which packs always
-    return route != BL_GEMM_CLBLAST || !cpu;
+    return route != BL_GEMM_CLBLAST || (!cpu && bl_clblast_available());
 }
 
 int bl_tune_gemm(struct bl_tuner *tuner, const struct bl_tune_item *item, struct bl_tune_trials *trials) {
