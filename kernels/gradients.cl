@@ -46,13 +46,14 @@ kernel void unscale(global float *restrict grad, long count, long chunk, long st
 
 /* One item. After `interval` good updates the scale is doubled. */
 kernel void adapt(global int *state, int interval) {
-    if (get_global_id(0) || state[SKIP] & LOSS) return;
+    if (get_global_id(0)) return;
     const bool wrong = state[WRONG] != 0;
+    state[WRONG] = 0;
+    if (state[SKIP] & LOSS) return;
     const float scale = as_float(state[SCALE]);
     const int good = wrong ? 0 : state[GOOD] + 1;
     const bool grows = good == interval && isfinite(2.0f * scale);
     state[SKIP] = wrong ? OVERFLOW : 0;
-    state[WRONG] = 0;
     state[SCALE] = as_int(wrong ? 0.5f * scale : grows ? 2.0f * scale : scale);
     state[GOOD] = good == interval ? 0 : good;
     state[SKIPPED] += wrong;

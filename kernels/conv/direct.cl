@@ -344,14 +344,11 @@ int list_inside(global const ACT *x, const long *start, const int *py, const int
 
 /* Channels c..c+depth of the listed rows, side by side, then zeros up to a multiple of TM. */
 void pack_panel(global const ACT *const *row, int count, int c, int depth, float *panel) {
-    if (depth == STRIP) {
-        for (int j = 0; j < count; j++)
-            for (int i = 0; i < STRIP; i += TN) STORE(LOAD_ACT(row[j] + (c + i)), panel + j * STRIP + i);
-        return;
+    const int padded = (depth + TM - 1) / TM * TM, whole = depth / TN * TN;
+    for (int j = 0; j < count; j++) {
+        for (int i = 0; i < whole; i += TN) STORE(LOAD_ACT(row[j] + (c + i)), panel + j * STRIP + i);
+        for (int i = whole; i < padded; i++) panel[j * STRIP + i] = i < depth ? LOAD_ACT1(row[j] + (c + i)) : 0.0f;
     }
-    const int padded = (depth + TM - 1) / TM * TM;
-    for (int j = 0; j < count; j++)
-        for (int i = 0; i < padded; i++) panel[j * STRIP + i] = i < depth ? LOAD_ACT1(row[j] + (c + i)) : 0.0f;
 }
 #endif
 
