@@ -1,6 +1,7 @@
 /* The set of `blanch suite`, version 1. Whatever changes a row here is a new BL_SUITE_VERSION. docs/suite.md states it.
  */
 #include "cli/suite.h"
+#include "train/train.h"
 #include <stdio.h>
 #include <string.h>
 
