@@ -5,8 +5,11 @@
  *                compute it in double precision; one group does it
  *   scale        grad *= sums[at], where that is below 1
  *   add          to += from
+ *   unscale      grad /= the loss's scale; one that is not finite is WRONG
+ *   adapt        what that makes of the scale and of the update; one item
  *  VEC    1; required, for vec.h
  *  ITEMS  of the group that finds the factor, a power of two; required */
+#include "loss_scale.h"
 #include "spread.h"
 #include "vec.h"
 #ifndef ITEMS
@@ -63,4 +66,32 @@ kernel void add(global const float *restrict from, global float *restrict to, lo
                 int items) {
     if (get_global_id(0) >= (size_t)items) return;
     for (size_t i = SPREAD_BEGIN; i < SPREAD_END; i += step) to[i] += from[i];
+}
+
+kernel void unscale(global float *restrict grad, long count, long chunk, long step, int items,
+                    volatile global int *state) {
+    const float by = 1.0f / as_float(state[SCALE]);
+    bool finite = true;
+    if (get_global_id(0) >= (size_t)items) return;
+    for (size_t i = SPREAD_BEGIN; i < SPREAD_END; i += step) {
+        const float g = grad[i];
+        finite &= isfinite(g) != 0;
+        grad[i] = g * by;
+    }
+    if (!finite) atomic_xchg(state + WRONG, 1);
+}
+
+/* One item. After `interval` good updates the scale is doubled. */
+kernel void adapt(global int *state, int interval) {
+    if (get_global_id(0)) return;
+    const bool wrong = state[WRONG] != 0;
+    state[WRONG] = 0;
+    if (state[SKIP] & LOSS) return;
+    const float scale = as_float(state[SCALE]);
+    const int good = wrong ? 0 : state[GOOD] + 1;
+    const bool grows = good == interval && isfinite(2.0f * scale);
+    state[SKIP] = wrong ? OVERFLOW : 0;
+    state[SCALE] = as_int(wrong ? 0.5f * scale : grows ? 2.0f * scale : scale);
+    state[GOOD] = good == interval ? 0 : good;
+    state[SKIPPED] += wrong;
 }

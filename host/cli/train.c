@@ -65,7 +65,8 @@ static int parse(int argc, char **argv, struct bl_common *common, struct bl_trai
     bl_common_options(options, own, common,
                       BL_COMMON_NETWORK | BL_COMMON_BATCH | BL_COMMON_DEVICE | BL_COMMON_SEED | BL_COMMON_ND |
                           BL_COMMON_TUNE | BL_COMMON_OPTIMISER | BL_COMMON_UPDATE | BL_COMMON_RECOMPUTE |
-                          BL_COMMON_IMAGES | BL_COMMON_DIVISION | BL_COMMON_CACHE | BL_COMMON_WORKERS);
+                          BL_COMMON_IMAGES | BL_COMMON_DIVISION | BL_COMMON_CACHE | BL_COMMON_WORKERS |
+                          BL_COMMON_PRECISION);
     return bl_options_parse(&bl_command_train, options, argc, argv, NULL, help);
 }
 
@@ -88,6 +89,7 @@ static int take_common(struct bl_train_options *o, const struct bl_common *commo
     o->schedule = common->schedule;
     o->warmup = common->warmup, o->warmup_epochs = common->warmup_epochs;
     o->norm = common->norm;
+    o->precision = common->precision;
     take_data(o, &common->data);
     o->device = common->device;
     o->max_alloc = common->max_alloc;

@@ -110,6 +110,8 @@ int bl_graph_forward_to_update(struct bl_graph *graph, int n) {
 int bl_graph_backward_from(struct bl_graph *graph, int n, bool training) {
     if (graph->inference) return bl_fail(BLANCH_EUSAGE, "a network made for inference has no backward pass");
     struct bl_run run = bl_graph_run(graph, n, training);
+    if (training && bl_graph_scales_loss(graph)) run.scale = graph->skip;
+    graph->unscaled = false;
     return act(graph, graph->forward_count, graph->action_count, &run);
 }
 

@@ -252,7 +252,8 @@ enum bl_type bl_node_type(const struct bl_node *node) {
 }
 bool bl_node_updates_linearly(const struct bl_node *node) {
     const struct bl_graph *graph = node->graph;
-    return graph->optimiser && graph->optimiser->decay && !graph->frozen.count && !bl_graph_keeps_average(graph);
+    return graph->optimiser && graph->optimiser->decay && !graph->frozen.count && !bl_graph_keeps_average(graph) &&
+           !bl_graph_scales_loss(graph);
 }
 void *bl_node_shared(const struct bl_node *node, const void *key) {
     const struct bl_graph *graph = node->graph;

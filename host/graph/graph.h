@@ -125,6 +125,26 @@ struct blanch_metrics bl_metrics_of(const float *losses, int n);
 /* While on, the device judges the loss of training passes: where one is not finite, the updates enqueued behind it
  * change no parameter, no state and no average, until it is turned off. Off at first: who updates has looked before. */
 int bl_graph_judge(struct bl_graph *graph, bool on);
+/* Of a graph in BL_F16 that is updated: a training pass's gradients are of the loss times the scale. Where a
+ * parameter's is not finite, the update is skipped and the scale halved; after BL_GROWTH_INTERVAL updates it is
+ * doubled. Such a graph's parameters have no update targets. */
+enum { BL_GROWTH_INTERVAL = 2000, BL_SKIP_WORDS = 5 };
+static const float BL_FIRST_LOSS_SCALE = 65536;
+struct bl_loss_scale {
+    float scale;   // of the next step
+    int good;      // updates since it was changed
+    int skipped;   // updates in all
+    bool overflow; // in the last step: it was skipped
+};
+bool bl_graph_scales_loss(const struct bl_graph *graph);
+/* Enqueued when the step's gradients are there, which are the loss's own from then on: decides. bl_graph_update does it
+ * where it was not done. */
+int bl_graph_unscale(struct bl_graph *graph);
+int bl_graph_loss_scale(struct bl_graph *graph, struct bl_loss_scale *scale);
+int bl_graph_set_loss_scale(struct bl_graph *graph, const struct bl_loss_scale *scale);
+/* In two parts: the words come when the device has computed them, see bl_mem_read_later. */
+int bl_graph_read_loss_scale(struct bl_graph *graph, int32_t words[BL_SKIP_WORDS], struct bl_event **event);
+struct bl_loss_scale bl_loss_scale_of(const int32_t words[BL_SKIP_WORDS]);
 void bl_graph_touch(struct bl_graph *graph); // parameters were changed from outside
 /* Training passes made so far, what dropout's randomness is counted by, and updates made, which are fewer where a loss
  * was not finite. A resumed run sets them. */

@@ -85,9 +85,11 @@ struct bl_graph {
     uint64_t buffer_bytes;
     const struct bl_optimiser *optimiser; // NULL: none
     struct bl_mem *workspace;             // of an optimiser of matrices
-    struct bl_mem *skip;                  // an int: other than 0, updates change nothing; of a graph that has them
+    struct bl_mem *skip;                  // an int: other than 0, updates change nothing; of a graph that has them;
+                                          // beside it the loss's scale (loss_scale.c)
     bool judges;                          // the loss sets it
     struct bl_mem *norm;                  // of clipping: sums of squares, and the factor behind them; NULL: not yet
+    bool unscaled;                        // the gradients of the step
     struct bl_plan plan;
     uint64_t version, seed, step, updates;
     struct shared { // by nodes
@@ -118,6 +120,11 @@ struct blanch_tensor *bl_graph_tensor(struct bl_graph *graph, int life, int node
 int64_t bl_param_rows(const struct bl_param *param);             // as a matrix
 int64_t bl_graph_update_workspace(const struct bl_graph *graph); // floats
 int bl_graph_average_all(struct bl_graph *graph);                // after an update
+int bl_graph_allocate_skip(struct bl_graph *graph);
+int bl_graph_sum_gradients(struct bl_graph *graph); // over all ranks
+bool bl_group_is_updated(const struct group *group);
+struct bl_spread bl_spread_of(const struct bl_graph *graph, const struct group *group);
+int bl_gradients_kernel(const struct bl_graph *graph, const char *name, struct bl_kernel **kernel);
 void bl_graph_select_param(struct bl_graph *graph, struct bl_param *param);
 int bl_graph_check_selected(const struct bl_graph *graph);
 int bl_graph_sort_params(struct bl_graph *graph);

@@ -130,12 +130,6 @@ static int allocate_buffers(struct bl_graph *graph) {
     return code ? code : place_buffers(graph, graph->buffers_average, true);
 }
 
-static int allocate_skip(struct bl_graph *graph) {
-    if (!graph->optimiser || graph->inference) return 0;
-    int code = bl_mem_alloc(graph->dev, sizeof(int32_t), &graph->skip);
-    return code ? code : bl_mem_fill(graph->skip, 0, sizeof(int32_t), 0);
-}
-
 int bl_graph_allocate(struct bl_graph *graph) {
     const struct blanch_device_info *info = blanch_device_info(graph->dev);
     if (graph->plan.total > info->global_memory)
@@ -150,6 +144,6 @@ int bl_graph_allocate(struct bl_graph *graph) {
     int code = allocate_slots(graph);
     if (!code) code = allocate_groups(graph);
     if (!code) code = allocate_workspace(graph);
-    if (!code) code = allocate_skip(graph);
+    if (!code) code = bl_graph_allocate_skip(graph);
     return code ? code : allocate_buffers(graph);
 }

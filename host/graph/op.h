@@ -144,7 +144,8 @@ struct bl_run {
     float share;       // of the labels, in a training pass with pairs of them
     double loss_total; // by which the sum of the losses is divided: whole, or the sum of the labels' weights
     const struct bl_collectives *all; // NULL: this rank is alone
-    struct bl_mem *skip; // an int that the loss sets where it is not finite, see bl_graph_judge; NULL: the host judges
+    struct bl_mem *skip;  // an int that the loss sets where it is not finite, see bl_graph_judge; NULL: the host judges
+    struct bl_mem *scale; // by which the loss multiplies its gradients, as kernels/loss_scale.h has it; NULL: 1
 };
 
 /* One attribute of an operation, so that JSON can be read and printed without knowing the operation. */

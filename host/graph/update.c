@@ -32,16 +32,17 @@ int64_t bl_graph_update_workspace(const struct bl_graph *graph) {
     return most;
 }
 
-static bool is_updated(const struct group *group) {
+bool bl_group_is_updated(const struct group *group) {
     return !group->first->node->idle && !group->first->frozen;
 }
 
 /* Over all ranks. */
-static int sum_gradients(struct bl_graph *graph) {
+int bl_graph_sum_gradients(struct bl_graph *graph) {
     int code = 0;
     for (size_t i = 0; i < graph->group_count && !code; i++) {
         const struct group *g = &graph->groups[i];
-        if (is_updated(g)) code = bl_sum(graph->all, graph->dev, g->grad, 0, (int64_t)(g->bytes / sizeof(float)));
+        if (bl_group_is_updated(g))
+            code = bl_sum(graph->all, graph->dev, g->grad, 0, (int64_t)(g->bytes / sizeof(float)));
     }
     return code;
 }
@@ -56,11 +57,11 @@ struct bl_spread bl_spread(const struct blanch_device *dev, int64_t count) {
     return (struct bl_spread){count, 1, most > 1 ? most : 2, (int)most};
 }
 
-static struct bl_spread spread_of(const struct bl_graph *graph, const struct group *group) {
+struct bl_spread bl_spread_of(const struct bl_graph *graph, const struct group *group) {
     return bl_spread(graph->dev, (int64_t)(group->bytes / sizeof(float)));
 }
 
-static int kernel_of(const struct bl_graph *graph, const char *name, struct bl_kernel **kernel) {
+int bl_gradients_kernel(const struct bl_graph *graph, const char *name, struct bl_kernel **kernel) {
     const struct bl_define defines[] = {{"VEC", 1}, {"ITEMS", 1}};
     return bl_kernel_get(graph->dev, "gradients", name, defines, BL_COUNT(defines), kernel);
 }
@@ -69,15 +70,15 @@ static int kernel_of(const struct bl_graph *graph, const char *name, struct bl_k
 static int prepare_norm(struct bl_graph *graph, int *sums) {
     *sums = 0;
     for (size_t i = 0; i < graph->group_count; i++)
-        if (is_updated(&graph->groups[i])) *sums += spread_of(graph, &graph->groups[i]).items;
+        if (bl_group_is_updated(&graph->groups[i])) *sums += bl_spread_of(graph, &graph->groups[i]).items;
     return graph->norm ? 0 : bl_mem_alloc(graph->dev, ((uint64_t)*sums + 1) * sizeof(float), &graph->norm);
 }
 
 /* Of a group's gradients, which are 0 between two parameters, to the sums from `first` on. */
 static int sum_squares(const struct bl_graph *graph, const struct group *group, int first) {
-    const struct bl_spread spread = spread_of(graph, group);
+    const struct bl_spread spread = bl_spread_of(graph, group);
     struct bl_kernel *kernel;
-    int code = kernel_of(graph, "squares", &kernel);
+    int code = bl_gradients_kernel(graph, "squares", &kernel);
     return code ? code
                 : bl_launch(kernel, BL_ITEMS((size_t)spread.items), BL_MEM(group->grad), BL_MEM(graph->norm),
                             BL_SPREAD(spread), BL_I32(first));
@@ -103,9 +104,9 @@ static int find_factor(const struct bl_graph *graph, int sums, float most) {
 }
 
 static int scale(const struct bl_graph *graph, const struct group *group, int sums) {
-    const struct bl_spread spread = spread_of(graph, group);
+    const struct bl_spread spread = bl_spread_of(graph, group);
     struct bl_kernel *kernel;
-    int code = kernel_of(graph, "scale", &kernel);
+    int code = bl_gradients_kernel(graph, "scale", &kernel);
     return code ? code
                 : bl_launch(kernel, BL_ITEMS((size_t)spread.items), BL_MEM(group->grad), BL_SPREAD(spread),
                             BL_MEM(graph->norm), BL_I32(sums));
@@ -115,13 +116,13 @@ static int scale(const struct bl_graph *graph, const struct group *group, int su
 static int clip(struct bl_graph *graph, float most) {
     int sums, first = 0, code = prepare_norm(graph, &sums);
     for (size_t i = 0; i < graph->group_count && !code; i++) {
-        if (!is_updated(&graph->groups[i])) continue;
+        if (!bl_group_is_updated(&graph->groups[i])) continue;
         code = sum_squares(graph, &graph->groups[i], first);
-        first += spread_of(graph, &graph->groups[i]).items;
+        first += bl_spread_of(graph, &graph->groups[i]).items;
     }
     if (!code && sums) code = find_factor(graph, sums, most);
     for (size_t i = 0; i < graph->group_count && !code; i++)
-        if (is_updated(&graph->groups[i])) code = scale(graph, &graph->groups[i], sums);
+        if (bl_group_is_updated(&graph->groups[i])) code = scale(graph, &graph->groups[i], sums);
     return code;
 }
 
@@ -137,9 +138,9 @@ void bl_graph_begin_part(struct bl_graph *graph, int part, int64_t first) {
 }
 
 static int add(const struct bl_graph *graph, const struct group *group, struct bl_mem *from, struct bl_mem *to) {
-    const struct bl_spread spread = spread_of(graph, group);
+    const struct bl_spread spread = bl_spread_of(graph, group);
     struct bl_kernel *kernel;
-    int code = kernel_of(graph, "add", &kernel);
+    int code = bl_gradients_kernel(graph, "add", &kernel);
     return code ? code : bl_launch(kernel, BL_ITEMS((size_t)spread.items), BL_MEM(from), BL_MEM(to), BL_SPREAD(spread));
 }
 
@@ -149,7 +150,7 @@ int bl_graph_end_part(struct bl_graph *graph, int part, int parts) {
     bl_tag(graph->dev, -1, BL_UPDATE);
     for (size_t i = 0; i < graph->group_count && !code; i++) {
         const struct group *g = &graph->groups[i];
-        if (!is_updated(g)) continue;
+        if (!bl_group_is_updated(g)) continue;
         code = part ? add(graph, g, last ? g->sum : g->grad, last ? g->grad : g->sum)
                     : bl_mem_copy(g->grad, 0, g->sum, 0, g->bytes);
     }
@@ -193,13 +194,16 @@ int bl_graph_update(struct bl_graph *graph, const struct blanch_update *update) 
     if (!optimiser || graph->inference)
         return bl_fail(BLANCH_EUSAGE, "a network made without an optimiser cannot be updated");
     bl_tag(graph->dev, -1, BL_UPDATE);
-    int code = sum_gradients(graph);
+    int code = !bl_graph_scales_loss(graph) ? bl_graph_sum_gradients(graph)
+               : graph->unscaled            ? 0
+                                            : bl_graph_unscale(graph);
+    graph->unscaled = false;
     if (!code && update->clip_grad_norm > 0) code = clip(graph, update->clip_grad_norm);
     graph->updates++;
     for (size_t i = 0; i < graph->group_count && !code; i++) {
         const struct group *g = &graph->groups[i];
         const struct bl_optimiser *by = bl_param_optimiser(g->first);
-        if (!is_updated(g) || by->rest) continue;
+        if (!bl_group_is_updated(g) || by->rest) continue;
         struct bl_update_span span = {.dev = graph->dev,
                                       .value = g->data,
                                       .grad = g->grad,

@@ -400,8 +400,9 @@ static void tell_start(const struct run *run) {
         snprintf(dropped, sizeof dropped, "; the last batch of an epoch, of %d, is left out: %s", last,
                  run->o.drop_last ? "--drop-last" : "batch norm takes more than one value per channel");
     bl_run_tell(run, *dropped && !run->o.drop_last ? BL_TRAIN_NOTICE : BL_TRAIN_STARTED,
-                "%s (%s), %s-%s, batch %d%s, %" PRId64 " steps%s%s", info->name, info->platform_name,
-                run->net->model->name, run->o.norm, run->o.network.batch, times, run->steps,
+                "%s (%s), %s-%s%s%s, batch %d%s, %" PRId64 " steps%s%s", info->name, info->platform_name,
+                run->net->model->name, run->o.norm, run->o.network.precision ? "-" : "",
+                run->o.network.precision ? run->o.precision : "", run->o.network.batch, times, run->steps,
                 run->position.step ? ", resumed" : "", dropped);
     tell_model(run);
     if (!run->o.resume && run->o.normalise && !strcmp(run->o.normalise, "weights"))

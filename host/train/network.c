@@ -376,8 +376,8 @@ int bl_network_copy(struct blanch_network *to, struct blanch_network *net, bool 
 
 int bl_network_inference_of(struct blanch_network **inference, struct blanch_network *net, bool average) {
     struct bl_network_options options = net->options;
-    options.inference = true;
-    options.nd.overhead_budget = 0, options.nd.refresh = 0; // of training alone
+    options.inference = true, options.precision = BLANCH_FP32; // as `eval` has the weights
+    options.nd.overhead_budget = 0, options.nd.refresh = 0;    // of training alone
     int code = bl_network_create(inference, net->dev, &options);
     if (code) return code;
     (*inference)->view = net->view;

@@ -77,6 +77,7 @@ static int read_settings(struct bl_run_config *config, const char *path) {
     struct bl_train_options *o = &config->options;
     fill_amounts(o);
     if (!o->network.optimiser) o->network.optimiser = bl_optimiser_list[0]->name; // of a run before there was a choice
+    if (!o->precision) o->precision = bl_precision_name(BLANCH_FP32);             // likewise
     if (!o->network.model || !o->norm || !o->data || o->network.batch < 1)
         return bl_fail(BLANCH_EINPUT, "%s lacks \"model\", \"norm\", \"data\" or \"batch\"", path);
     int code = bl_norm_parse(o->norm, &o->network.norm);
@@ -156,6 +157,7 @@ static void set_defaults(struct bl_train_options *o) {
     if (!o->epochs) o->epochs = 1;
     if (!o->network.optimiser) o->network.optimiser = bl_optimiser_list[0]->name;
     if (!o->schedule) o->schedule = "cosine";
+    if (!o->precision) o->precision = bl_precision_name(BLANCH_FP32);
     if (o->network.seed == BL_SEED_DEFAULT) o->network.seed = 0;
     if (!o->record_every) o->record_every = 20;
     fill_amounts(o);
@@ -216,7 +218,9 @@ int bl_run_resolve(struct run *run, const struct bl_train_options *given) {
     run->schedule.lr = run->o.update.lr;
     run->schedule.warmup = run->o.warmup, run->schedule.warmup_epochs = run->o.warmup_epochs;
     if ((code = bl_schedule_parse(&run->schedule, run->o.schedule))) return code;
-    if ((code = bl_norm_parse(run->o.norm, &run->o.network.norm)) || (code = open_model(run))) return code;
+    if ((code = bl_precision_parse(run->o.precision, &run->o.network.precision)) ||
+        (code = bl_norm_parse(run->o.norm, &run->o.network.norm)) || (code = open_model(run)))
+        return code;
     return resolve_budget(run);
 }
 

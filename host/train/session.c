@@ -90,9 +90,9 @@ static int weigh(struct bl_session *s, const struct bl_batch *batch, double *tot
 
 /* One wait for all batches that the device still reads, and for a step's losses. */
 static int wait_for(struct bl_session *s, struct bl_flight *flight) {
-    struct bl_event **events[BL_MOST_AHEAD + 1];
+    struct bl_event **events[BL_MOST_AHEAD + 2];
     int count = 0;
-    if (flight) events[count++] = &flight->read;
+    if (flight) events[count++] = &flight->read, events[count++] = &flight->scaled;
     for (int i = 0; i < BL_MOST_AHEAD; i++) events[count++] = &s->flight[i].uploaded;
     return bl_await(s->net->dev, events, count);
 }
@@ -146,7 +146,9 @@ static int enqueue_passes(struct bl_session *s, struct bl_flight *f, bool straig
         if (!code && parts > 1) code = bl_graph_end_part(graph, p, parts);
     }
     if (parts > 1) bl_graph_begin_part(graph, 0, 0);
-    return code;
+    if (code || !bl_graph_scales_loss(graph)) return code;
+    code = bl_graph_unscale(graph);
+    return code ? code : bl_graph_read_loss_scale(graph, f->scale, &f->scaled);
 }
 
 /* The losses are there. Each part's is what its images have in that of the step. */
@@ -161,6 +163,7 @@ static int judge(struct bl_session *s, struct bl_flight *f) {
         sum->loss += metrics.loss, sum->count += metrics.count;
         sum->top1 += metrics.top1, sum->top5 += metrics.top5;
     }
+    f->out.loss_scale = bl_loss_scale_of(f->scale);
     return judge_loss(s->net->graph, &f->out);
 }
 
@@ -169,7 +172,9 @@ static int judge(struct bl_session *s, struct bl_flight *f) {
 static int compute(struct bl_session *s, const struct bl_step *wanted, struct bl_flight *f) {
     struct bl_graph *graph = s->net->graph;
     const struct blanch_update *update = wanted->update;
-    const bool straight = update && !(update->clip_grad_norm > 0); // else gradients are looked at on the way
+    const bool straight =
+        update && !(update->clip_grad_norm > 0) && !bl_graph_scales_loss(graph); // else gradients are
+                                                                                 // looked at on the way
     int code = weigh(s, &f->out.batch, &f->total);
     bl_graph_weigh_batch(graph, f->total);
     if (!code) code = bl_graph_judge(graph, wanted->ahead);

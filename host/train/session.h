@@ -21,12 +21,13 @@ struct bl_stepped {
     struct bl_batch batch; // valid until the next step
     int images;            // of the whole batch, on all ranks
     struct blanch_metrics metrics;
-    bool begun;                // on the device: what fails from now on may have changed running buffers and parameters
-    bool finite;               // the loss; where it is not, nothing was updated
-    double load_ms, checks_ms; // until the batch was there; of validation and diagnosis
-    double wall_ms;            // loading included, checks left out; of a recorded step, as its ledger measured it; of
-                               // one that ran ahead, since the step before it was settled
-    double budget_ms;          // of measuring and deciding for the budget, after that
+    bool begun;  // on the device: what fails from now on may have changed running buffers and parameters
+    bool finite; // the loss; where it is not, nothing was updated
+    struct bl_loss_scale loss_scale; // of a network that scales its loss; where overflow is set, nothing was updated
+    double load_ms, checks_ms;       // until the batch was there; of validation and diagnosis
+    double wall_ms;   // loading included, checks left out; of a recorded step, as its ledger measured it; of
+                      // one that ran ahead, since the step before it was settled
+    double budget_ms; // of measuring and deciding for the budget, after that
     bool validated;
     struct bl_validation validation;
     struct bl_diagnosis *diagnoses; // by layer
@@ -38,9 +39,10 @@ enum { BL_MOST_AHEAD = 2 }; // steps that a device is given at once
 struct bl_flight {
     struct bl_stepped out;
     float *losses; // (images, 3), of the device's memory
-    struct bl_event *uploaded, *read;
-    double start, total;     // bl_now(); what the losses are divided by, or 0
-    struct bl_counts counts; // before its update
+    struct bl_event *uploaded, *read, *scaled;
+    int32_t scale[BL_SKIP_WORDS]; // of the loss
+    double start, total;          // bl_now(); what the losses are divided by, or 0
+    struct bl_counts counts;      // before its update
 };
 struct bl_session {
     struct blanch_network *net; // the caller's

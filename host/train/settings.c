@@ -66,6 +66,7 @@ const struct bl_setting bl_settings[] = {
     {"cache", TEXT, true, AT(cache)},
     {"drop_last", FLAG, false, AT(drop_last)},
     {"tensorboard", TEXT, true, AT(tensorboard)},
+    {"precision", TEXT, false, AT(precision)},
     {"recompute", INT, true, AT(network.recompute), -1, BL_MAX_SEGMENTS},
     {"device", TEXT, true, AT(device)},
     {"max_alloc", UINT64, true, AT(max_alloc), 0, 9e18},

@@ -6,7 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const double longest_ahead = 1; // seconds of a step beyond which none is begun before it has ended
+static const double least_loss_scale = 0x1p-24; // of a run whose gradients can be finite at all
+static const double longest_ahead = 1;          // seconds of a step beyond which none is begun before it has ended
 
 void bl_run_tell(const struct run *run, enum bl_train_event event, const char *format, ...) {
     char text[2400];
@@ -139,9 +140,30 @@ static int book_step(struct run *run, const struct bl_stepped *stepped, double t
     return code ? code : bl_run_tensorboard_step(run, &stepped->metrics, lr, rate);
 }
 
+/* A step whose gradients were too large for half precision, and has updated nothing. */
+static int log_overflow(struct run *run, const struct bl_loss_scale *scale) {
+    if (!((double)scale->scale >= least_loss_scale)) {
+        char kept[300];
+        bl_run_say_kept(run, kept, sizeof kept);
+        return bl_fail(BLANCH_EDIVERGED,
+                       "the gradients are not finite at step %" PRId64 ", with a loss scale of %g too; %s; try a "
+                       "smaller --lr, or --precision bf16",
+                       run->position.step, (double)scale->scale, kept);
+    }
+    bl_run_tell(run, BL_TRAIN_STARTED,
+                "step %" PRId64 ": gradients beyond fp16, its update is skipped; the loss scale is %g from now on",
+                run->position.step, (double)scale->scale);
+    cJSON *line = bl_run_log_line("overflow");
+    cJSON_AddNumberToObject(line, "step", (double)run->position.step);
+    cJSON_AddItemToObject(line, "loss_scale", bl_json_float(scale->scale));
+    return bl_json_line(run->log, line, run->log_path);
+}
+
 /* Of the step after the last one that was told of. */
 static int take_step(struct run *run, const struct bl_stepped *stepped, double took) {
-    return stepped->finite ? book_step(run, stepped, took) : diverged(run);
+    if (!stepped->finite) return diverged(run);
+    int code = book_step(run, stepped, took);
+    return code || !stepped->loss_scale.overflow ? code : log_overflow(run, &stepped->loss_scale);
 }
 
 int64_t bl_run_begun(const struct run *run) {

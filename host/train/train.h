@@ -183,6 +183,7 @@ typedef void bl_train_listener(void *context, enum bl_train_event event, int64_t
 struct bl_train_options {
     struct bl_network_options network; // classes, channels and size come from the data and the model
     const char *norm;                  // "bn", "nd", "none"; NULL: network.norm (of a new run)
+    const char *precision;             // "fp32" (NULL), "fp16", "bf16"; network.precision is made of it
     const char *data, *out, *device, *init;
     const char *config; // a file with settings, for what is not given; NULL: none
     bool new_head;      // of init all is taken but the classifier

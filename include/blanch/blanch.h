@@ -210,8 +210,9 @@ int blanch_nd_preset(const char *name, struct blanch_nd_options *nd);
 enum { BLANCH_RECOMPUTE_AUTO = -1 };
 
 /* How activations and their gradients are stored on the device. Parameters, statistics, sums, logits that are handed
- * out and the loss are float32 always, and so is the arithmetic. The gradients of 16 bits are not scaled: BLANCH_FP16
- * loses those under 6e-8, so it is for inference and for timing steps. */
+ * out and the loss are float32 always, and so is the arithmetic. The loss of a network in BLANCH_FP16 is scaled while
+ * it trains, as torch.cuda.amp.GradScaler does it: a step whose gradients are not finite updates nothing and halves the
+ * scale; after 2000 others it is doubled. The state that is saved has the scale. */
 enum blanch_precision { BLANCH_FP32, BLANCH_FP16, BLANCH_BF16 };
 
 /* Of training steps; evaluation has the plain cross-entropy. */
@@ -236,8 +237,8 @@ struct blanch_network_options {
     uint64_t seed;                      // of the initial weights and of dropout
     int recompute; // segments in which activations are computed again in the backward pass: less memory, the same
                    // bits; 0: none; BLANCH_RECOMPUTE_AUTO: as few as fit the device
-    enum blanch_precision precision; // network deconvolution has BLANCH_FP32 alone (BLANCH_EUSAGE names the layer)
-    const char *optimiser;           // "sgd" (NULL), "adamw" or "muon": its state lies beside the parameters
+    enum blanch_precision precision;
+    const char *optimiser;                  // "sgd" (NULL), "adamw" or "muon": its state lies beside the parameters
     const struct blanch_model *definition;  // in place of `model`
     const struct blanch_loss_options *loss; // NULL: the mean cross-entropy
     const char *no_decay;      // parameters that weight decay leaves out: shell patterns of names, or of what stands

@@ -59,6 +59,20 @@ int bl_conv_prepare_epilogue(struct bl_conv *conv);
 int bl_conv_fold(const struct bl_conv *conv, struct bl_mem *weight, struct bl_mem *bias);
 int bl_conv_finish(const struct bl_conv *conv, int images, const struct blanch_tensor *y);
 
+/* What widen.c makes of a pass's input: floats of `images` images at a time; of all, the input itself, where `to` is
+ * NULL. */
+struct bl_conv_wide {
+    int images;
+    int64_t values; // of an image
+    struct blanch_tensor *to;
+    struct bl_kernel *kernel;
+};
+int bl_conv_widen_setup(struct bl_conv *conv, enum bl_conv_pass pass, struct bl_conv_wide *wide);
+int bl_conv_widen_prepare(const struct bl_conv *conv, struct bl_conv_wide *wide);
+/* values: those of `count` images of x from `first` on. */
+int bl_conv_widen(const struct bl_conv *conv, struct bl_conv_wide *wide, const struct blanch_tensor *x, int first,
+                  int count, struct bl_mem **values);
+
 /* As struct sizes of kernels/conv/sizes.h. */
 struct bl_conv_sizes {
     int32_t images, in_h, in_w, in_c, group_in, out_h, out_w, out_c, group_out;

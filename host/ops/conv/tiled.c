@@ -60,12 +60,12 @@ static int get(const struct bl_conv *conv, enum bl_conv_pass pass, const struct 
                                       {"KC", t->chunk},
                                       {"IN4", (data ? out : in) % 4 == 0},
                                       {"OUT4", (data ? in : out) % 4 == 0},
-                                      BL_ACT(conv->node),
+                                      {"ACT_TYPE", (long)conv->type},
                                       {"MOMENTS", 1}};
     const int count = BL_COUNT(tiled) - !(pass == BL_CONV_FORWARD && conv->node->makes.of_chunks);
-    const struct bl_define matrix[] = {{"UNIT", d->unit},         {"WAVE", t->wave}, {"WAVES_DOWN", t->rows},
-                                       {"WAVES_ACROSS", t->cols}, {"DOWN", t->down}, {"ACROSS", t->across},
-                                       {"KC", t->chunk},          BL_ACT(conv->node)};
+    const struct bl_define matrix[] = {
+        {"UNIT", d->unit}, {"WAVE", t->wave},     {"WAVES_DOWN", t->rows}, {"WAVES_ACROSS", t->cols},
+        {"DOWN", t->down}, {"ACROSS", t->across}, {"KC", t->chunk},        {"ACT_TYPE", (long)conv->type}};
     if (d->unit < 0) return bl_kernel_get(conv->node->dev, "conv/tiled", function, tiled, count, kernel);
     return bl_kernel_get(conv->node->dev, "conv/matrix", function, matrix, BL_COUNT(matrix), kernel);
 }

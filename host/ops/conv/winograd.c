@@ -116,7 +116,7 @@ static int setup(struct bl_conv *conv, enum bl_conv_pass pass) {
 
 #define DEFINES(conv, pass, rows)                                                                                      \
     {                                                                                                                  \
-        {"M", tile_of(conv, pass)}, {"TM", rows}, {"VEC", vec_of(conv, pass)}, {                                       \
+        {"M", tile_of(conv, pass)}, {"TM", rows}, {"VEC", vec_of(conv, pass)}, {"ACT_TYPE", conv->type}, {             \
             "ACTIVATION", pass == BL_CONV_FORWARD ? bl_node_activation(conv->node) : 0                                 \
         }                                                                                                              \
     }

@@ -109,6 +109,7 @@ const struct bl_op bl_op_nd_conv2d = {
     .name = "nd_conv2d",
     .role = BL_ROLE_LAYER,
     .tolerance = 1e-2,
+    .types = BL_ACTIVATION_TYPES,
     .attrs_size = sizeof(struct bl_nd_conv_attrs),
     .fields = fields,
     .reads = BL_IN(0),

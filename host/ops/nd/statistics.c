@@ -219,6 +219,7 @@ int bl_statistics_prepare(struct bl_statistics *s, bool reuses) {
         {"STEP_X", a->flat ? 1 : a->step[1]},
         {"FLAT", a->flat},
         {"LANES", !bl_on_cpu(s->node->dev)},
+        BL_ACT(s->node),
         {"CUT", 0},
         {"KERNELS", 0},
         {"TM", 0},
