@@ -1,6 +1,7 @@
 /* blanch train: trains a network on a dataset into a run directory. */
 #include "cli/common.h"
 #include "cli/tune.h"
+#include "dist/mpi.h"
 #include "train/open.h"
 #include "train/train.h"
 #include <math.h>
@@ -58,6 +59,9 @@ static int parse(int argc, char **argv, struct bl_common *common, struct bl_trai
         {"tensorboard", BL_OPT_TEXT, &o->tensorboard, 0, 0, "DIR", "writes event files for TensorBoard there"},
         {"expect-top1", BL_OPT_FLOAT, &o->expect_top1, 1e-6, 100, "P",
          "ends with status 1 where the best top-1 is less, per cent (none)"},
+        {"device-per-rank", BL_OPT_TEXT, &o->device_per_rank, 0, 0, "auto|LIST",
+         "of ranks that mpirun starts: devices, one for each rank of a host (auto)"},
+        {"sync-stats", BL_OPT_FLAG, &o->sync_stats, 0, 0, NULL, "statistics of a batch are those of all ranks"},
         {"quiet", BL_OPT_FLAG, quiet, 0, 0, NULL, "no progress; warnings, and what is left out, are still said"},
         {0},
     };
@@ -110,26 +114,45 @@ static int open_model(struct bl_train_options *o, const struct bl_common *common
     return 0;
 }
 
+/* As one rank or as one of several. What the cache knows of engines is taken; ranks that measure at once disturb each
+ * other. */
+static int train(struct bl_train_options *o, struct bl_first_use *use, int ranks) {
+    int code = ranks > 1 ? bl_ranks_open(&o->ranks, 0) : 0;
+    if (o->ranks) use->bounds.seconds = 0;
+    return code ? code : bl_train(o);
+}
+
+/* One line tells what has failed, whichever rank it was. */
+static int end_ranks(struct bl_ranks *ranks, int code) {
+    if (bl_ranks_agree(ranks, &code)) bl_print_error(code);
+    bl_ranks_close(ranks);
+    return bl_exit_status(code);
+}
+
 static int run(int argc, char **argv) {
     struct blanch_model *model = NULL;
     struct bl_common common;
     struct bl_train_options o = BL_TRAIN_DEFAULT;
     struct screen screen = {0};
     bool help;
+    int rank, ranks;
+    bl_ranks_look(&rank, &ranks);
     bl_common_init(&common);
     int code = parse(argc, argv, &common, &o, &screen.quiet, &help);
-    if (code || help || (code = take_common(&o, &common))) return code;
-    bl_end_in_order();
-    struct bl_first_use use = {.quiet = screen.quiet};
-    bl_first_use_init(&use, common.no_tune);
-    if (use.wanted) o.tune = &use.bounds;
-    o.listener = listen;
-    o.context = &screen;
-    code = open_model(&o, &common, &model);
-    if (!code) code = bl_train(&o);
-    bl_progress_end(screen.progress);
-    bl_model_free(model);
-    return code;
+    if (!code && !help && !(code = take_common(&o, &common))) {
+        bl_end_in_order();
+        struct bl_first_use use = {.quiet = screen.quiet || rank};
+        bl_first_use_init(&use, common.no_tune);
+        if (use.wanted) o.tune = &use.bounds;
+        o.listener = listen;
+        o.context = &screen;
+        code = open_model(&o, &common, &model);
+        if (!code) code = train(&o, &use, ranks);
+        bl_progress_end(screen.progress);
+        bl_model_free(model);
+    }
+    if (o.ranks) return end_ranks(o.ranks, code);
+    return code && rank ? bl_exit_status(code) : code; // what all ranks see alike, the first one tells
 }
 
 const struct bl_command bl_command_train = {

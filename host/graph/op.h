@@ -77,6 +77,7 @@ struct bl_param { // a parameter, or a buffer
     bool private_state; // not in PyTorch's state dict: kept in the second checkpoint file
     bool no_decay;      // weight decay leaves it out
     bool frozen;        // no update changes it
+    int group;          // of trainable ones: whose memory it lies in
     int64_t value;
     struct blanch_tensor data, grad;           // device; grad of trainable ones alone
     struct blanch_tensor state[BL_MAX_STATES]; // of trainable ones: the optimiser's, as many as its table says
@@ -130,12 +131,12 @@ struct bl_run {
                               // from them (packed or folded weights) may be kept while it stays the same
     bool no_dropout;
     uint64_t seed, step; // of dropout
-    /* Where several ranks share a batch: its images on all of them, and the place of this rank's first one. Gradients
-     * of the loss are of the mean over all. */
-    int64_t whole, first_image;
-    float share;       // of the labels, in a training pass with pairs of them
-    double loss_total; // by which the sum of the losses is divided: whole, or the sum of the labels' weights
-    const struct bl_collectives *all; // NULL: this rank is alone
+    int64_t whole;       // images whose statistics are shared: of all ranks where `all` is given
+    int64_t first_image; // the place of the first one in the batch of all ranks
+    float share;         // of the labels, in a training pass with pairs of them
+    double loss_total;   // by which the sum of the losses is divided: the images of all ranks, or the sum of the
+                         // labels' weights
+    const struct bl_collectives *all; // of the ranks that share statistics; NULL: this one is alone with its own
     struct bl_mem *skip; // an int that the loss sets where it is not finite, see bl_graph_judge; NULL: the host judges
 };
 
@@ -193,6 +194,7 @@ struct bl_op {
     int activation;                    // as kernels know it (ACTIVATION in activation.h); 0: none
     const struct bl_fusion *fusions;   // ends with a NULL op; NULL: none
     int chain;                         // how many of them at once; 0: one
+    bool alone;                        // its statistics are of the images of one rank, see graph/collectives.h
     bool normalises;                   // by statistics of the batch, so that one value per channel has none
     size_t nd_offset;                  // of a struct bl_nd_attrs in attrs; 0: it does not whiten its input
     int phase_forward, phase_backward; // the tag set before each call; bl_node_phase() changes it within

@@ -33,18 +33,8 @@ int64_t bl_graph_update_workspace(const struct bl_graph *graph) {
     return most;
 }
 
-static bool is_updated(const struct group *group) {
+bool bl_group_updated(const struct group *group) {
     return !group->first->node->idle && !group->first->frozen;
-}
-
-/* Over all ranks. */
-static int sum_gradients(struct bl_graph *graph) {
-    int code = 0;
-    for (size_t i = 0; i < graph->group_count && !code; i++) {
-        const struct group *g = &graph->groups[i];
-        if (is_updated(g)) code = bl_sum(graph->all, graph->dev, g->grad, 0, (int64_t)(g->bytes / sizeof(float)));
-    }
-    return code;
 }
 
 /* --- the gradients' norm ---------------------------------------------------------------------------- */
@@ -90,7 +80,7 @@ static int norm_of(const struct bl_graph *graph, double *norm) {
     float *host = bl_calloc((size_t)most, sizeof *host);
     int code = host ? bl_mem_alloc(graph->dev, (uint64_t)most * sizeof *host, &sums) : BLANCH_ENOMEM;
     for (size_t i = 0; i < graph->group_count && !code; i++)
-        if (is_updated(&graph->groups[i])) code = sum_squares(graph, &graph->groups[i], sums, host, &sum);
+        if (bl_group_updated(&graph->groups[i])) code = sum_squares(graph, &graph->groups[i], sums, host, &sum);
     bl_mem_free(sums);
     free(host);
     *norm = sqrt(sum);
@@ -111,7 +101,7 @@ static int clip(const struct bl_graph *graph, double most) {
     int code = norm_of(graph, &norm);
     const double by = most / (norm + 1e-6);
     for (size_t i = 0; i < graph->group_count && !code && by < 1; i++)
-        if (is_updated(&graph->groups[i])) code = scale(graph, &graph->groups[i], by);
+        if (bl_group_updated(&graph->groups[i])) code = scale(graph, &graph->groups[i], by);
     return code;
 }
 
@@ -139,7 +129,7 @@ int bl_graph_end_part(struct bl_graph *graph, int part, int parts) {
     bl_tag(graph->dev, -1, BL_UPDATE);
     for (size_t i = 0; i < graph->group_count && !code; i++) {
         const struct group *g = &graph->groups[i];
-        if (!is_updated(g)) continue;
+        if (!bl_group_updated(g)) continue;
         code = part ? add(graph, g, last ? g->sum : g->grad, last ? g->grad : g->sum)
                     : bl_mem_copy(g->grad, 0, g->sum, 0, g->bytes);
     }
@@ -182,14 +172,14 @@ int bl_graph_update(struct bl_graph *graph, const struct blanch_update *update) 
     const struct bl_optimiser *optimiser = graph->optimiser;
     if (!optimiser || graph->inference)
         return bl_fail(BLANCH_EUSAGE, "a network made without an optimiser cannot be updated");
+    int code = bl_graph_sum_gradients(graph);
     bl_tag(graph->dev, -1, BL_UPDATE);
-    int code = sum_gradients(graph);
     if (!code && update->clip_grad_norm > 0) code = clip(graph, (double)update->clip_grad_norm);
     graph->updates++;
     for (size_t i = 0; i < graph->group_count && !code; i++) {
         const struct group *g = &graph->groups[i];
         const struct bl_optimiser *by = bl_param_optimiser(g->first);
-        if (!is_updated(g) || by->rest) continue;
+        if (!bl_group_updated(g) || by->rest) continue;
         struct bl_update_span span = {.dev = graph->dev,
                                       .value = g->data,
                                       .grad = g->grad,

@@ -110,7 +110,7 @@ static void book_spans(const struct bl_ledger *ledger, struct ledger_step *step)
         double from = queued > ready ? queued : ready;
         int row = row_of(ledger, span->layer);
         if (i)
-            book(ledger, step, row, BL_WAIT, queued - ready);
+            book(ledger, step, row, span->phase == BL_COMMUNICATE ? BL_COMMUNICATE : BL_WAIT, queued - ready);
         else
             book(ledger, step, ledger->rows - 1, BL_OTHER, queued - ready);
         book(ledger, step, row, span->phase, end - from);

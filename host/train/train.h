@@ -184,8 +184,12 @@ struct bl_train_options {
     struct bl_network_options network; // classes, channels and size come from the data and the model
     const char *norm;                  // "bn", "nd", "none"; NULL: network.norm (of a new run)
     const char *data, *out, *device, *init;
-    const char *config; // a file with settings, for what is not given; NULL: none
-    bool new_head;      // of init all is taken but the classifier
+    const char *device_per_rank; // of several ranks: "auto", or devices, one for each rank of a host; NULL: the device,
+                                 // or else auto
+    bool sync_stats;             // statistics of a batch are those of all ranks
+    struct bl_ranks *ranks;      // NULL: this process is alone
+    const char *config;          // a file with settings, for what is not given; NULL: none
+    bool new_head;               // of init all is taken but the classifier
     bool resume;
     int epochs;
     int64_t steps;        // steps 0: by epochs

@@ -1,0 +1,36 @@
+/* The ranks that mpirun or srun has started this process among. */
+#ifndef BL_MPI_H
+#define BL_MPI_H
+
+#include "base/base.h"
+
+struct bl_rank { // as all ranks know it
+    char host[64], device[160];
+    int local, pid; // among the ranks of its host; of its process
+};
+struct bl_ranks {
+    int rank, ranks, locals; // locals: on this host
+    struct bl_rank *table;   // (ranks)
+    struct blanch_collectives all;
+    char library[96]; // of MPI: "Open MPI 4.1.4"
+};
+
+/* What the environment says of this process: mpirun, mpiexec or srun sets it. 1 rank where it says nothing. */
+void bl_ranks_look(int *rank, int *ranks);
+/* Whether this build has MPI. */
+bool bl_ranks_known(void);
+/* Begins MPI. A rank that keeps the others waiting for `timeout` seconds counts as hung. BLANCH_EUSAGE: this build has
+ * no MPI. */
+int bl_ranks_open(struct bl_ranks **ranks, double timeout);
+/* Says which device this rank has: afterwards the table is complete, everywhere. */
+int bl_ranks_describe(struct bl_ranks *ranks, const char *device);
+/* From now on calls of the collectives fail in this process, also one that is under way: it ends by an error. */
+void bl_ranks_give_up(struct bl_ranks *ranks);
+/* The end, when nothing else uses the ranks: *code, of this rank, becomes the cause's of all of them, 0 where all ended
+ * well. Whether this rank is the one to tell its message; one that has none tells nothing. All come to the end
+ * together, as far as they live, rank 0 the last: what it had to write is written. */
+bool bl_ranks_agree(struct bl_ranks *ranks, int *code);
+/* After the message was told. Ends MPI, but where something failed within it: the process ends without, then. */
+void bl_ranks_close(struct bl_ranks *ranks); // NULL: nothing
+
+#endif

@@ -1,0 +1,28 @@
+/* A build without MPI has one rank. */
+#include "dist/mpi.h"
+
+static const char no_mpi[] = "this blanch was built without MPI: install Open MPI or MPICH and build it again "
+                             "(docs/scaling.md)";
+
+bool bl_ranks_known(void) {
+    return false;
+}
+
+int bl_ranks_open(struct bl_ranks **ranks, double timeout) {
+    *ranks = NULL;
+    return bl_fail(BLANCH_EUSAGE, "%s", no_mpi);
+}
+
+int bl_ranks_describe(struct bl_ranks *ranks, const char *device) {
+    return 0;
+}
+void bl_ranks_give_up(struct bl_ranks *ranks) {}
+bool bl_ranks_agree(struct bl_ranks *ranks, int *code) {
+    return true;
+}
+void bl_ranks_close(struct bl_ranks *ranks) {}
+
+int blanch_collectives_mpi(struct blanch_collectives *all, const void *communicator, double timeout) {
+    return bl_fail(BLANCH_EUSAGE, "%s", no_mpi);
+}
+void blanch_collectives_mpi_free(struct blanch_collectives *all) {}
