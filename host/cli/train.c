@@ -1,5 +1,6 @@
 /* blanch train: trains a network on a dataset into a run directory. */
 #include "cli/common.h"
+#include "cli/launch.h"
 #include "cli/tune.h"
 #include "dist/mpi.h"
 #include "train/open.h"
@@ -10,6 +11,7 @@
 
 struct screen {
     bool quiet;
+    const char *devices; // NULL: not several that this process is to start
     struct bl_progress *progress;
 };
 
@@ -25,7 +27,8 @@ static void listen(void *context, enum bl_train_event event, int64_t step, int64
     bl_progress_line(screen->progress, "%s%s", event == BL_TRAIN_WARNING ? "warning: " : "", text);
 }
 
-static int parse(int argc, char **argv, struct bl_common *common, struct bl_train_options *o, bool *quiet, bool *help) {
+static int parse(int argc, char **argv, struct bl_common *common, struct bl_train_options *o, struct screen *screen,
+                 bool *help) {
     const struct bl_option own[] = {
         {"data", BL_OPT_TEXT, &o->data, 0, 0, "SPEC",
          "fashion-mnist[:DIR], mnist|cifar10|cifar100|folder:DIR, npz:FILE, synthetic:CxHxW:N"},
@@ -59,10 +62,13 @@ static int parse(int argc, char **argv, struct bl_common *common, struct bl_trai
         {"tensorboard", BL_OPT_TEXT, &o->tensorboard, 0, 0, "DIR", "writes event files for TensorBoard there"},
         {"expect-top1", BL_OPT_FLOAT, &o->expect_top1, 1e-6, 100, "P",
          "ends with status 1 where the best top-1 is less, per cent (none)"},
+        {"devices", BL_OPT_TEXT, &screen->devices, 0, 0, "A,B,...",
+         "several devices of this machine train together, a rank each"},
         {"device-per-rank", BL_OPT_TEXT, &o->device_per_rank, 0, 0, "auto|LIST",
          "of ranks that mpirun starts: devices, one for each rank of a host (auto)"},
         {"sync-stats", BL_OPT_FLAG, &o->sync_stats, 0, 0, NULL, "statistics of a batch are those of all ranks"},
-        {"quiet", BL_OPT_FLAG, quiet, 0, 0, NULL, "no progress; warnings, and what is left out, are still said"},
+        {"quiet", BL_OPT_FLAG, &screen->quiet, 0, 0, NULL,
+         "no progress; warnings, and what is left out, are still said"},
         {0},
     };
     struct bl_option options[BL_MAX_OPTIONS];
@@ -118,6 +124,7 @@ static int open_model(struct bl_train_options *o, const struct bl_common *common
  * other. */
 static int train(struct bl_train_options *o, struct bl_first_use *use, int ranks) {
     int code = ranks > 1 ? bl_ranks_open(&o->ranks, 0) : 0;
+    if (!code && o->ranks && !o->ranks->rank) code = bl_launched_watch();
     if (o->ranks) use->bounds.seconds = 0;
     return code ? code : bl_train(o);
 }
@@ -129,6 +136,13 @@ static int end_ranks(struct bl_ranks *ranks, int code) {
     return bl_exit_status(code);
 }
 
+static int start(const struct screen *screen, const struct bl_common *common, int ranks, int argc, char **argv) {
+    if (ranks > 1)
+        return bl_fail(BLANCH_EUSAGE, "--devices starts ranks, and mpirun has: give --device-per-rank instead");
+    if (common->device) return bl_fail(BLANCH_EUSAGE, "give --devices or --device, not both");
+    return bl_launch_ranks(screen->devices, argc, argv);
+}
+
 static int run(int argc, char **argv) {
     struct blanch_model *model = NULL;
     struct bl_common common;
@@ -138,9 +152,10 @@ static int run(int argc, char **argv) {
     int rank, ranks;
     bl_ranks_look(&rank, &ranks);
     bl_common_init(&common);
-    int code = parse(argc, argv, &common, &o, &screen.quiet, &help);
+    int code = parse(argc, argv, &common, &o, &screen, &help);
     if (!code && !help && !(code = take_common(&o, &common))) {
         bl_end_in_order();
+        if (screen.devices) return start(&screen, &common, ranks, argc, argv);
         struct bl_first_use use = {.quiet = screen.quiet || rank};
         bl_first_use_init(&use, common.no_tune);
         if (use.wanted) o.tune = &use.bounds;

@@ -217,6 +217,21 @@ bool bl_ranks_known(void) {
     return true;
 }
 
+#ifdef OPEN_MPI
+static const char *const starter_options[] = {"--oversubscribe", "--bind-to", "none", NULL};
+#elif defined MPICH_VERSION
+static const char *const starter_options[] = {"-disable-auto-cleanup", NULL};
+#else
+static const char *const starter_options[] = {NULL};
+#endif
+
+const char *bl_ranks_starter(void) {
+    return BL_MPIEXEC;
+}
+const char *const *bl_ranks_starter_options(void) {
+    return starter_options;
+}
+
 static struct mpi *of(const struct bl_ranks *ranks) {
     return ranks->all.context;
 }
@@ -363,6 +378,7 @@ static bool is_clean(struct mpi *m) {
         if (!done && first_gone(m) >= 0) return false;
         if (!done) rest(shortest_rest);
     }
+    while (hear(m)) continue; // messages that nobody needed
     return done && !any;
 }
 

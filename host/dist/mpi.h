@@ -19,6 +19,10 @@ struct bl_ranks {
 void bl_ranks_look(int *rank, int *ranks);
 /* Whether this build has MPI. */
 bool bl_ranks_known(void);
+/* The program that starts ranks of this build's MPI, and what it is to be told: several ranks may share cores, none is
+ * bound to one, and where one is lost the others end by themselves. The list ends with NULL. */
+const char *bl_ranks_starter(void);
+const char *const *bl_ranks_starter_options(void);
 /* Begins MPI. A rank that keeps the others waiting for `timeout` seconds counts as hung. BLANCH_EUSAGE: this build has
  * no MPI. */
 int bl_ranks_open(struct bl_ranks **ranks, double timeout);

@@ -8,6 +8,14 @@ bool bl_ranks_known(void) {
     return false;
 }
 
+const char *bl_ranks_starter(void) {
+    return "mpiexec";
+}
+const char *const *bl_ranks_starter_options(void) {
+    static const char *const none[] = {NULL};
+    return none;
+}
+
 int bl_ranks_open(struct bl_ranks **ranks, double timeout) {
     *ranks = NULL;
     return bl_fail(BLANCH_EUSAGE, "%s", no_mpi);

@@ -105,7 +105,7 @@ static int choose_by_itself(struct run *run, struct blanch_device_info *const *i
     return 0;
 }
 
-/* What is asked for; without that, by itself. A list of a run that is resumed on other ranks says nothing. */
+/* What is asked for; without that, by itself. */
 int bl_run_choose_device(struct run *run) {
     const char *list = run->o.device_per_rank, *chosen = getenv("BLANCH_DEVICE");
     struct blanch_device_info **infos = NULL;
@@ -125,6 +125,7 @@ int bl_run_introduce(struct run *run) {
     char device[200];
     if (!run->ranks) return 0;
     snprintf(device, sizeof device, "%.150s (%s)", info->name, run->o.device);
+    if (run->o.device == run->spec) run->o.device = NULL; // of this rank, not of the run
     return bl_ranks_describe(run->ranks, device);
 }
 

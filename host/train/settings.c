@@ -68,7 +68,6 @@ const struct bl_setting bl_settings[] = {
     {"tensorboard", TEXT, true, AT(tensorboard)},
     {"recompute", INT, true, AT(network.recompute), -1, BL_MAX_SEGMENTS},
     {"device", TEXT, true, AT(device)},
-    {"device_per_rank", TEXT, true, AT(device_per_rank)},
     {"sync_stats", FLAG, false, AT(sync_stats)},
     {"max_alloc", UINT64, true, AT(max_alloc), 0, 9e18},
     {"block", WORD, false, AT(network.nd.block), 0, 4096, &block},
