@@ -23,8 +23,8 @@ struct mpi {
     double timeout;
     atomic_bool given_up;
     bool abandoned, timed_out;
-    const struct bl_rank *table; // NULL: nobody is known
-    bool watches;                // processes of this host by their number
+    struct bl_rank *table; // (ranks)
+    bool watches;          // processes of this host by their number
 };
 
 static int mpi_fail(int error, const char *what) {
@@ -35,9 +35,8 @@ static int mpi_fail(int error, const char *what) {
 }
 
 static const char *name_of(const struct mpi *m, int rank, char name[300]) {
-    const struct bl_rank *r = m->table ? &m->table[rank] : NULL;
-    snprintf(name, 300, r ? "rank %d (%s%s%s)" : "rank %d", rank, r ? r->host : "", r && *r->device ? ", " : "",
-             r ? r->device : "");
+    const struct bl_rank *r = &m->table[rank];
+    snprintf(name, 300, "rank %d (%s%s%s)", rank, r->host, *r->device ? ", " : "", r->device);
     return name;
 }
 
@@ -163,6 +162,20 @@ static int duplicate(MPI_Comm from, MPI_Comm *to) {
     return error ? mpi_fail(error, "duplicating a communicator") : 0;
 }
 
+/* Everybody learns where the others are. */
+static int meet(struct mpi *m) {
+    struct bl_rank own = {.pid = (int)getpid()};
+    if (gethostname(own.host, sizeof own.host - 1)) snprintf(own.host, sizeof own.host, "rank%d", m->rank);
+    m->table = bl_calloc((size_t)m->ranks, sizeof *m->table);
+    int code = m->table ? gather(m, &own, sizeof own, m->table) : BLANCH_ENOMEM;
+    for (int k = 0; k < m->ranks && !code; k++)
+        for (int j = 0; j < k; j++) m->table[k].local += !strcmp(m->table[j].host, m->table[k].host);
+    if (code) return code;
+    m->watches = true;
+    m->watches = first_gone(m) < 0; // processes of other containers cannot be seen
+    return 0;
+}
+
 static int open_on(struct mpi **made, MPI_Comm comm, double timeout) {
     int code = check_threads();
     struct mpi *m = *made = code ? NULL : bl_calloc(1, sizeof *m);
@@ -174,7 +187,8 @@ static int open_on(struct mpi **made, MPI_Comm comm, double timeout) {
     if (!code) code = duplicate(comm, &m->apart);
     int error = code ? 0 : MPI_Comm_rank(m->comm, &m->rank);
     if (!code && !error) error = MPI_Comm_size(m->comm, &m->ranks);
-    return error ? mpi_fail(error, "counting the ranks") : code;
+    if (error) return mpi_fail(error, "counting the ranks");
+    return code ? code : meet(m);
 }
 
 static void close_on(struct mpi *m) {
@@ -183,6 +197,7 @@ static void close_on(struct mpi *m) {
     MPI_Finalized(&ended);
     if (!ended && !m->abandoned && m->apart != MPI_COMM_NULL) MPI_Comm_free(&m->apart);
     if (!ended && !m->abandoned && m->comm != MPI_COMM_NULL) MPI_Comm_free(&m->comm);
+    free(m->table);
     free(m);
 }
 
@@ -252,21 +267,6 @@ static void name_library(struct bl_ranks *ranks) {
         if (*c == '\t') *c = ' ';
 }
 
-static int meet(struct bl_ranks *r) {
-    struct bl_rank own = {.pid = (int)getpid()};
-    if (gethostname(own.host, sizeof own.host - 1)) snprintf(own.host, sizeof own.host, "rank%d", r->rank);
-    int code = gather(of(r), &own, sizeof own, r->table);
-    for (int k = 0; k < r->ranks && !code; k++) {
-        struct bl_rank *other = &r->table[k];
-        for (int j = 0; j < k; j++) other->local += !strcmp(r->table[j].host, other->host);
-        r->locals += !strcmp(other->host, r->table[r->rank].host);
-    }
-    if (code) return code;
-    of(r)->table = r->table, of(r)->watches = true;
-    of(r)->watches = first_gone(of(r)) < 0; // processes of other containers cannot be seen
-    return 0;
-}
-
 int bl_ranks_open(struct bl_ranks **ranks, double timeout) {
     struct bl_ranks *r = *ranks = bl_calloc(1, sizeof *r);
     struct mpi *m = NULL;
@@ -275,18 +275,18 @@ int bl_ranks_open(struct bl_ranks **ranks, double timeout) {
     if (!code) {
         r->all = table_of(m);
         r->rank = m->rank, r->ranks = m->ranks;
-        r->table = bl_calloc((size_t)m->ranks, sizeof *r->table);
+        r->table = m->table;
+        for (int k = 0; k < r->ranks; k++) r->locals += !strcmp(r->table[k].host, r->table[r->rank].host);
         name_library(r);
-        code = r->table ? meet(r) : BLANCH_ENOMEM;
     }
-    if (code && r) close_on(m), free(r->table), free(r), *ranks = NULL;
+    if (code && r) close_on(m), free(r), *ranks = NULL;
     return code;
 }
 
 int bl_ranks_describe(struct bl_ranks *r, const char *device) {
     struct bl_rank own = r->table[r->rank];
     snprintf(own.device, sizeof own.device, "%s", device);
-    return gather(of(r), &own, sizeof own, r->table);
+    return gather(of(r), &own, sizeof own, of(r)->table);
 }
 
 void bl_ranks_give_up(struct bl_ranks *ranks) {
@@ -387,9 +387,7 @@ void bl_ranks_close(struct bl_ranks *ranks) {
     struct mpi *m = of(ranks);
     const bool clean = is_clean(m);
     m->abandoned |= !clean;
-    m->table = NULL;
     close_on(m);
     if (clean) MPI_Finalize();
-    free(ranks->table);
     free(ranks);
 }

@@ -9,8 +9,8 @@ struct bl_rank { // as all ranks know it
     int local, pid; // among the ranks of its host; of its process
 };
 struct bl_ranks {
-    int rank, ranks, locals; // locals: on this host
-    struct bl_rank *table;   // (ranks)
+    int rank, ranks, locals;     // locals: on this host
+    const struct bl_rank *table; // (ranks)
     struct blanch_collectives all;
     char library[96]; // of MPI: "Open MPI 4.1.4"
 };

@@ -22,6 +22,7 @@ struct blanch_network {
     cJSON *class_names;             // an array of texts; NULL: it is not known
     int taken;                      // parameters and buffers that have the model's initial values
     struct bl_session *session;     // of blanch_network_step; NULL: made for inference
+    struct bl_staged *staged;       // what blanch_network_join gave; NULL: one rank, or a run's
     bool record;                    // its steps, in the session's ledger
 };
 const char *bl_norm_name(enum blanch_norm norm);             // "bn", "nd", "none"
