@@ -66,6 +66,8 @@ static int parse(int argc, char **argv, struct bl_common *common, struct bl_trai
          "several devices of this machine train together, a rank each"},
         {"device-per-rank", BL_OPT_TEXT, &o->device_per_rank, 0, 0, "auto|LIST",
          "of ranks that mpirun starts: devices, one for each rank of a host (auto)"},
+        {"shares", BL_OPT_TEXT, &o->shares, 0, 0, "auto|equal|N,N,...",
+         "of the batch, a number for each rank; auto: by measured speed where devices are unlike (auto)"},
         {"sync-stats", BL_OPT_FLAG, &o->sync_stats, 0, 0, NULL, "statistics of a batch are those of all ranks"},
         {"quiet", BL_OPT_FLAG, &screen->quiet, 0, 0, NULL,
          "no progress; warnings, and what is left out, are still said"},

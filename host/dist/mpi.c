@@ -24,7 +24,9 @@ struct mpi {
     atomic_bool given_up;
     bool abandoned, timed_out;
     struct bl_rank *table; // (ranks)
-    bool watches;          // processes of this host by their number
+    int *member;           // (members) ranks that take part; NULL: all
+    int members;
+    bool watches, left; // processes of this host, by their number; this rank takes no part
 };
 
 static int mpi_fail(int error, const char *what) {
@@ -197,7 +199,7 @@ static void close_on(struct mpi *m) {
     MPI_Finalized(&ended);
     if (!ended && !m->abandoned && m->apart != MPI_COMM_NULL) MPI_Comm_free(&m->apart);
     if (!ended && !m->abandoned && m->comm != MPI_COMM_NULL) MPI_Comm_free(&m->comm);
-    free(m->table);
+    free(m->table), free(m->member);
     free(m);
 }
 
@@ -275,8 +277,8 @@ int bl_ranks_open(struct bl_ranks **ranks, double timeout) {
     if (!code) {
         r->all = table_of(m);
         r->rank = m->rank, r->ranks = m->ranks;
-        r->table = m->table;
-        for (int k = 0; k < r->ranks; k++) r->locals += !strcmp(r->table[k].host, r->table[r->rank].host);
+        r->own = &m->table[m->rank];
+        for (int k = 0; k < r->ranks; k++) r->locals += !strcmp(m->table[k].host, r->own->host);
         name_library(r);
     }
     if (code && r) close_on(m), free(r), *ranks = NULL;
@@ -284,9 +286,33 @@ int bl_ranks_open(struct bl_ranks **ranks, double timeout) {
 }
 
 int bl_ranks_describe(struct bl_ranks *r, const char *device) {
-    struct bl_rank own = r->table[r->rank];
+    struct bl_rank own = *r->own;
     snprintf(own.device, sizeof own.device, "%s", device);
     return gather(of(r), &own, sizeof own, of(r)->table);
+}
+
+const struct bl_rank *bl_ranks_at(const struct bl_ranks *ranks, int rank) {
+    const struct mpi *m = of(ranks);
+    return &m->table[m->member ? m->member[rank] : rank];
+}
+
+int bl_ranks_keep(struct bl_ranks *ranks, const bool *keep, bool *left) {
+    struct mpi *m = of(ranks);
+    MPI_Comm kept = MPI_COMM_NULL;
+    *left = !keep[m->rank];
+    if (!(m->member = bl_calloc((size_t)m->ranks, sizeof *m->member))) return BLANCH_ENOMEM;
+    int error = MPI_Comm_split(m->comm, *left ? MPI_UNDEFINED : 0, m->rank, &kept);
+    if (!error) error = MPI_Comm_free(&m->comm);
+    if (!error && !*left) error = MPI_Comm_set_errhandler(kept, MPI_ERRORS_RETURN);
+    if (error) return mpi_fail(error, "leaving ranks out");
+    m->comm = kept, m->left = *left;
+    for (int k = 0; k < m->ranks; k++) {
+        if (k == m->rank && keep[k]) ranks->rank = m->members;
+        if (keep[k]) m->member[m->members++] = k;
+    }
+    ranks->ranks = m->members;
+    ranks->all.rank = ranks->rank, ranks->all.ranks = ranks->ranks;
+    return 0;
 }
 
 void bl_ranks_give_up(struct bl_ranks *ranks) {
@@ -310,7 +336,7 @@ static void tell(struct mpi *m, int tag, int value) {
 static bool hear_done(struct mpi *m, int *teller) {
     const double start = bl_now();
     int there = 0;
-    while (bl_now() - start < farewell) {
+    while (m->left || bl_now() - start < farewell) {
         if (MPI_Iprobe(0, TAG_DONE, m->apart, &there, MPI_STATUS_IGNORE)) return false;
         if (there) return !MPI_Recv(teller, 1, MPI_INT, 0, TAG_DONE, m->apart, MPI_STATUS_IGNORE);
         hear(m);
@@ -349,6 +375,8 @@ static int first_alive(const struct mpi *m) {
 
 bool bl_ranks_agree(struct bl_ranks *ranks, int *code) {
     struct mpi *m = of(ranks);
+    if (m->left && !*code) hear_done(m, &(int){0});
+    if (m->left && !*code) return *code = m->failed_code, false;
     const bool own = *code && !m->failed_code; // not by what another rank has told
     char name[300];
     int teller = m->rank;

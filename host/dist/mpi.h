@@ -9,8 +9,8 @@ struct bl_rank { // as all ranks know it
     int local, pid; // among the ranks of its host; of its process
 };
 struct bl_ranks {
-    int rank, ranks, locals;     // locals: on this host
-    const struct bl_rank *table; // (ranks)
+    int rank, ranks, locals;   // of those that take part; of all on this host
+    const struct bl_rank *own; // this one
     struct blanch_collectives all;
     char library[96]; // of MPI: "Open MPI 4.1.4"
 };
@@ -28,6 +28,11 @@ const char *const *bl_ranks_starter_options(void);
 int bl_ranks_open(struct bl_ranks **ranks, double timeout);
 /* Says which device this rank has: afterwards the table is complete, everywhere. */
 int bl_ranks_describe(struct bl_ranks *ranks, const char *device);
+/* The rank-th of those that take part. */
+const struct bl_rank *bl_ranks_at(const struct bl_ranks *ranks, int rank);
+/* From now on the others are left out, *left this one: its collectives are gone, and it goes to the end. All ranks call
+ * it alike; keep (ranks), rank 0's true. */
+int bl_ranks_keep(struct bl_ranks *ranks, const bool *keep, bool *left);
 /* From now on calls of the collectives fail in this process, also one that is under way: it ends by an error. */
 void bl_ranks_give_up(struct bl_ranks *ranks);
 /* The end, when nothing else uses the ranks: *code, of this rank, becomes the cause's of all of them, 0 where all ended

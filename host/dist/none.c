@@ -24,6 +24,12 @@ int bl_ranks_open(struct bl_ranks **ranks, double timeout) {
 int bl_ranks_describe(struct bl_ranks *ranks, const char *device) {
     return 0;
 }
+const struct bl_rank *bl_ranks_at(const struct bl_ranks *ranks, int rank) {
+    return NULL;
+}
+int bl_ranks_keep(struct bl_ranks *ranks, const bool *keep, bool *left) {
+    return 0;
+}
 void bl_ranks_give_up(struct bl_ranks *ranks) {}
 bool bl_ranks_agree(struct bl_ranks *ranks, int *code) {
     return true;

@@ -162,6 +162,7 @@ static int set_up(struct run *run, const struct bl_train_options *options) {
     if (speaks_early(run)) tell_data(run);
     if ((code = open_engines(run)) || (code = find_blocks(run))) return code;
     struct bl_network_options network = run->o.network;
+    if ((code = bl_run_share(run)) || run->left_out) return code;
     if ((code = bl_run_divide(run, &network.batch))) return code;
     if (run->budget >= 0) network.nd.refresh = BL_REFRESH_SCHEDULED;
     if ((code = bl_network_create(&run->net, run->dev, &network)) || (code = bl_run_join(run)) ||
@@ -449,6 +450,7 @@ static int check_expected(const struct run *run) {
 int bl_train(const struct bl_train_options *options) {
     struct run run = {.log = NULL};
     int code = set_up(&run, options);
+    if (run.left_out) return tear_down(&run, code);
     if (!code) code = bl_run_log_data(&run);
     if (!code) code = bl_run_log_blocks(&run);
     if (!code) {

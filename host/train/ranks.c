@@ -47,12 +47,12 @@ static int take_spec(struct run *run, const char *text, size_t length, int part)
  */
 static int choose_of_list(struct run *run, const char *list) {
     const struct bl_ranks *r = run->ranks;
-    const int own = r->table[r->rank].local;
+    const int own = r->own->local;
     int count = 1, part = 0;
     for (const char *c = list; *c; c++) count += *c == ',';
     if (count > 1 && count != r->locals)
-        return bl_fail(BLANCH_EUSAGE, "--device-per-rank names %d devices, and %s has %d ranks", count,
-                       r->table[r->rank].host, r->locals);
+        return bl_fail(BLANCH_EUSAGE, "--device-per-rank names %d devices, and %s has %d ranks", count, r->own->host,
+                       r->locals);
     const char *at = list, *mine = list;
     for (int k = 0; k < own && count > 1; k++) mine = strchr(mine, ',') + 1;
     const size_t length = strcspn(mine, ",");
@@ -74,7 +74,7 @@ static bool is_twin(struct blanch_device_info *const *infos, int i) {
  */
 static int choose_by_itself(struct run *run, struct blanch_device_info *const *infos, int count) {
     const struct bl_ranks *r = run->ranks;
-    const int own = r->table[r->rank].local;
+    const int own = r->own->local;
     const struct blanch_device_info *chosen = NULL, *shared = NULL;
     int devices = 0, before = 0;
     for (int cpus = 0; cpus < 2; cpus++)
@@ -98,7 +98,7 @@ static int choose_by_itself(struct run *run, struct blanch_device_info *const *i
         return bl_fail(BLANCH_EUSAGE,
                        "%s has %d ranks, and %d devices%s: start fewer, or give --device-per-rank a list, which may "
                        "name a device more than once",
-                       r->table[r->rank].host, r->locals, devices + (shared != NULL),
+                       r->own->host, r->locals, devices + (shared != NULL),
                        shared ? ", one of which has fewer cores than are needed" : "");
     }
     run->o.device = run->spec;
@@ -133,16 +133,14 @@ enum { MOST_LEAST = 2 }; // of bl_network_least_batch
 
 /* --- the batch ---------------------------------------------------------------------------------- */
 
+/* Unlike devices may change their parts later: a quarter more has room. */
 int bl_run_divide(struct run *run, int *batch) {
-    const struct bl_train_options *o = &run->o;
-    const int ranks = run->ranks ? run->ranks->ranks : 1;
-    *batch = o->network.batch;
+    *batch = run->o.network.batch;
     if (!run->ranks) return 0;
-    if (!run->share && !(run->share = bl_calloc((size_t)ranks, sizeof *run->share))) return BLANCH_ENOMEM;
-    for (int k = 0; k < ranks; k++)
-        if (!run->share[k]) run->share[k] = 1;
-    run->part = (struct bl_division_of){run->ranks->rank, ranks, MOST_LEAST, run->share};
-    *batch = bl_divide_most(&run->part, o->network.batch);
+    run->part = (struct bl_division_of){run->ranks->rank, run->ranks->ranks, MOST_LEAST, run->share};
+    const int whole = *batch, most = bl_divide_most(&run->part, whole),
+              room = run->alike || run->shares_fixed ? 0 : most / 4;
+    *batch = most + room < whole ? most + room : whole;
     return 0;
 }
 
@@ -208,7 +206,7 @@ int bl_run_test(const struct run *run, struct blanch_network *net, enum bl_split
 cJSON *bl_run_ranks_json(const struct run *run) {
     cJSON *array = run->ranks ? cJSON_CreateArray() : NULL;
     for (int k = 0; run->ranks && k < run->ranks->ranks; k++) {
-        const struct bl_rank *r = &run->ranks->table[k];
+        const struct bl_rank *r = bl_ranks_at(run->ranks, k);
         cJSON *row = cJSON_CreateObject();
         cJSON_AddNumberToObject(row, "rank", k);
         cJSON_AddStringToObject(row, "host", r->host);
@@ -221,7 +219,8 @@ cJSON *bl_run_ranks_json(const struct run *run) {
 
 void bl_run_tell_ranks(const struct run *run) {
     for (int k = 0; run->ranks && k < run->ranks->ranks; k++) {
-        const struct bl_rank *r = &run->ranks->table[k];
-        bl_run_tell(run, BL_TRAIN_STARTED, "rank %d: %s, %s", k, r->host, r->device);
+        const struct bl_rank *r = bl_ranks_at(run->ranks, k);
+        bl_run_tell(run, BL_TRAIN_STARTED, "rank %d: %s, %s, %d parts of the batch", k, r->host, r->device,
+                    run->share[k]);
     }
 }

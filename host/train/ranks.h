@@ -13,6 +13,11 @@ int bl_run_choose_device(struct run *run);
 int bl_run_introduce(struct run *run);
 /* How the batch is divided: run->part, and the images of it that this rank's network is made for. */
 int bl_run_divide(struct run *run, int *batch);
+/* Which part of a batch each rank has: run->share, by what is asked for, recorded or measured. A rank that does not
+ * help is left out: run->left_out, and its process waits for the others' end. */
+int bl_run_share(struct run *run);
+/* After a step: shares follow speeds that have changed. */
+int bl_run_review_shares(struct run *run, const struct bl_stepped *stepped);
 /* The network is made: it becomes that of a rank. */
 int bl_run_join(struct run *run);
 /* Everybody is here. */

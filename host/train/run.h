@@ -24,6 +24,10 @@ struct run {
     struct bl_ranks *ranks;      // the caller's; NULL: there is one
     struct bl_staged *staged;    // what they ask of each other
     int *share;                  // (ranks) of a batch, in proportion
+    bool alike, shares_fixed;    // devices; shares were given
+    bool left_out;               // of the ranks: this one has nothing to do
+    double busy_ms;              // of this rank, since its share was looked at, and
+    int64_t busy_images;         // for so many images
     struct bl_division_of part;  // of every batch; ranks 0: all of it
     struct blanch_model *model;  // a reference
     struct blanch_device *dev;

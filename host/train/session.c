@@ -235,6 +235,11 @@ static int judge(struct bl_session *s, struct bl_flight *f) {
 
 /* A loss that is not finite skips the update, so that the parameters stay what they were before it: here, or, of a step
  * that runs ahead, on the device. */
+static double waited_for_others(const struct bl_graph *graph) {
+    const struct bl_collectives *all = bl_graph_collectives(graph);
+    return all ? all->traffic(all->context).waited : 0;
+}
+
 static int compute(struct bl_session *s, const struct bl_step *wanted, struct bl_flight *f) {
     struct bl_graph *graph = s->net->graph;
     const struct blanch_update *update = wanted->update;
@@ -243,10 +248,14 @@ static int compute(struct bl_session *s, const struct bl_step *wanted, struct bl
     bl_graph_weigh_batch(graph, f->total);
     if (!code) code = bl_graph_judge(graph, wanted->ahead);
     bl_graph_overlap(graph, update && parts_of(s, &f->out.batch) == 1);
+    const double start = bl_now() - waited_for_others(graph);
     if (!code) code = enqueue_passes(s, f, straight);
     bl_graph_weigh_batch(graph, 0);
     f->counts = bl_graph_counts(graph);
-    if (!code && !wanted->ahead && !(code = wait_for(s, f))) code = judge(s, f);
+    if (!code && !wanted->ahead && !(code = wait_for(s, f))) {
+        f->out.busy_ms = 1e3 * (bl_now() - waited_for_others(graph) - start);
+        code = judge(s, f);
+    }
     if (!code && !wanted->ahead && !f->out.finite) code = bl_graph_drop_sums(graph);
     if (code || !update || !(wanted->ahead || f->out.finite)) return code;
     code = bl_graph_update(graph, update);

@@ -27,6 +27,7 @@ struct bl_stepped {
     bool begun;                // on the device: what fails from now on may have changed running buffers and parameters
     bool finite;               // the loss; where it is not, nothing was updated
     double load_ms, checks_ms; // until the batch was there; of validation and diagnosis
+    double busy_ms;            // of several ranks: this one's passes, without what it waited for the others
     double wall_ms;            // loading included, checks left out; of a recorded step, as its ledger measured it; of
                                // one that ran ahead, since the step before it was settled
     double budget_ms;          // of measuring and deciding for the budget, after that

@@ -1,5 +1,5 @@
 /* The steps of a run: what each is to do, and what is made of what came out of it. */
-#include "train/run.h"
+#include "train/ranks.h"
 #include "io/files.h"
 #include <inttypes.h>
 #include <stdarg.h>
@@ -198,6 +198,7 @@ int bl_run_step(struct run *run, int64_t made) {
     const bool stopped = code == BLANCH_EINTERRUPTED; // within a validation: the loop ends in its own way
     if (!code && wanted.diagnose) code = log_diagnoses(run, stepped.diagnoses, stepped.diagnosed);
     if (!code && !wanted.ahead) code = take_step(run, &stepped, took);
+    if (!code) code = bl_run_review_shares(run, &stepped);
     if (!code) code = log_decision(run, &stepped.decision);
     bl_stepped_release(&stepped);
     return stopped ? 0 : code;

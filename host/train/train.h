@@ -187,6 +187,7 @@ struct bl_train_options {
     const char *data, *out, *device, *init;
     const char *device_per_rank; // of several ranks: "auto", or devices, one for each rank of a host; NULL: the device,
                                  // or else auto
+    const char *shares;          // of the batch: "auto" (NULL), "equal", or a number for each rank
     bool sync_stats;             // statistics of a batch are those of all ranks
     struct bl_ranks *ranks;      // NULL: this process is alone
     const char *config;          // a file with settings, for what is not given; NULL: none
