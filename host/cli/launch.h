@@ -9,4 +9,8 @@ int bl_launch_ranks(const char *devices, int argc, char **argv);
 /* In rank 0 of ranks that were started so: a stop asked of the starter is this process's. */
 int bl_launched_watch(void);
 
+/* As bl_end_in_order, of a rank: mpirun sends some signals in a row before it kills, so that nothing is said, and no
+ * second one ends the process at once. */
+void bl_end_patiently(void);
+
 #endif

@@ -157,6 +157,13 @@ done:;
 
 /* --- looking -------------------------------------------------------------------------------- */
 
+void bl_ledger_hide(struct bl_ledger *ledger, double ms) {
+    ledger->hidden += ms;
+}
+double bl_ledger_hidden_ms(const struct bl_ledger *ledger) {
+    return ledger->count ? ledger->hidden / (double)ledger->count : 0;
+}
+
 int bl_ledger_steps(const struct bl_ledger *ledger) {
     return ledger->count < MAX_STEPS ? (int)ledger->count : MAX_STEPS;
 }

@@ -229,15 +229,20 @@ static int save_best(struct run *run) {
 }
 
 static int save_ledger(struct run *run) {
-    if (!bl_run_writes(run) || !bl_ledger_steps(run->session.ledger)) return 0;
+    cJSON *ranks = NULL;
+    if (!bl_ledger_steps(run->session.ledger)) return 0;
+    int code = bl_run_rank_times(run, &ranks);
+    if (code || !bl_run_writes(run)) return cJSON_Delete(ranks), code;
     char *ledger = bl_format("%s/ledger.json", run->o.out), *trace = bl_format("%s/trace.json", run->o.out);
     cJSON *json = NULL;
     const bool last = run->position.step >= run->steps;
-    int code = ledger && trace ? bl_ledger_json(run->session.ledger, last, bl_run_settings(run), &json) : BLANCH_ENOMEM;
+    code = ledger && trace ? bl_ledger_json(run->session.ledger, last, bl_run_settings(run), &json) : BLANCH_ENOMEM;
     if (!code) cJSON_AddItemToObject(json, "loader", bl_loader_json(run->session.loader));
+    if (!code && ranks) cJSON_AddItemToObject(json, "ranks", ranks), ranks = NULL;
     if (!code) code = bl_json_write(ledger, json);
     if (!code) code = bl_ledger_trace(run->session.ledger, trace, bl_run_settings(run));
     cJSON_Delete(json);
+    cJSON_Delete(ranks);
     free(ledger);
     free(trace);
     return code;

@@ -1,5 +1,6 @@
 #include "train/ranks.h"
-#include "train/answers.h"
+#include "graph/phase.h"
+#include "io/files.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -215,6 +216,24 @@ cJSON *bl_run_ranks_json(const struct run *run) {
         cJSON_AddItemToArray(array, row);
     }
     return array;
+}
+
+int bl_run_rank_times(const struct run *run, cJSON **json) {
+    static const char *const names[] = {"step_ms", "communicate_ms", "communicate_hidden_ms", "load_ms", "wait_ms"};
+    enum { TIMES = BL_COUNT(names) };
+    const struct bl_ledger *ledger = run->session.ledger;
+    if (!run->ranks) return 0;
+    const double own[TIMES] = {bl_ledger_step_ms(ledger), bl_ledger_work(ledger, -1, BL_COMMUNICATE).ms,
+                               bl_ledger_hidden_ms(ledger), bl_ledger_work(ledger, -1, BL_LOAD).ms,
+                               bl_ledger_work(ledger, -1, BL_WAIT).ms};
+    double *times = bl_calloc((size_t)run->ranks->ranks, sizeof own);
+    int code = times ? all_of(run)->gather_host(all_of(run)->context, own, TIMES, times) : BLANCH_ENOMEM;
+    *json = code ? NULL : bl_run_ranks_json(run);
+    for (int k = 0; k < run->ranks->ranks && *json; k++)
+        for (int i = 0; i < TIMES; i++)
+            cJSON_AddItemToObject(cJSON_GetArrayItem(*json, k), names[i], bl_json_number(times[k * TIMES + i], 5));
+    free(times);
+    return code;
 }
 
 void bl_run_tell_ranks(const struct run *run) {

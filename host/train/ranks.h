@@ -28,6 +28,8 @@ int bl_run_agree_to_stop(const struct run *run, bool *stops);
 int bl_run_test(const struct run *run, struct blanch_network *net, enum bl_split split, struct blanch_metrics *metrics,
                 double *seconds);
 cJSON *bl_run_ranks_json(const struct run *run); // NULL: there is one
+/* The same with what each rank's recorded steps took, by all ranks; rank 0 has it. NULL: there is one. */
+int bl_run_rank_times(const struct run *run, cJSON **json);
 void bl_run_tell_ranks(const struct run *run);
 
 #endif

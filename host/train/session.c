@@ -235,9 +235,9 @@ static int judge(struct bl_session *s, struct bl_flight *f) {
 
 /* A loss that is not finite skips the update, so that the parameters stay what they were before it: here, or, of a step
  * that runs ahead, on the device. */
-static double waited_for_others(const struct bl_graph *graph) {
+static struct bl_traffic traffic_of(const struct bl_graph *graph) {
     const struct bl_collectives *all = bl_graph_collectives(graph);
-    return all ? all->traffic(all->context).waited : 0;
+    return all ? all->traffic(all->context) : (struct bl_traffic){0};
 }
 
 static int compute(struct bl_session *s, const struct bl_step *wanted, struct bl_flight *f) {
@@ -248,12 +248,12 @@ static int compute(struct bl_session *s, const struct bl_step *wanted, struct bl
     bl_graph_weigh_batch(graph, f->total);
     if (!code) code = bl_graph_judge(graph, wanted->ahead);
     bl_graph_overlap(graph, update && parts_of(s, &f->out.batch) == 1);
-    const double start = bl_now() - waited_for_others(graph);
+    const double start = bl_now() - traffic_of(graph).waited;
     if (!code) code = enqueue_passes(s, f, straight);
     bl_graph_weigh_batch(graph, 0);
     f->counts = bl_graph_counts(graph);
     if (!code && !wanted->ahead && !(code = wait_for(s, f))) {
-        f->out.busy_ms = 1e3 * (bl_now() - waited_for_others(graph) - start);
+        f->out.busy_ms = 1e3 * (bl_now() - traffic_of(graph).waited - start);
         code = judge(s, f);
     }
     if (!code && !wanted->ahead && !f->out.finite) code = bl_graph_drop_sums(graph);
@@ -300,7 +300,11 @@ static int step_at_once(struct bl_session *s, const struct bl_step *wanted, stru
     int code = ledger ? bl_ledger_begin(ledger) : 0;
     if (code) return code;
     f->start = bl_now();
+    const struct bl_traffic before = traffic_of(s->net->graph);
     code = make_step(s, wanted, ledger, f);
+    const struct bl_traffic after = traffic_of(s->net->graph);
+    const double hidden = after.seconds - before.seconds - (after.waited - before.waited);
+    if (ledger && hidden > 0) bl_ledger_hide(ledger, 1e3 * hidden);
     if (!code && !ledger && wanted->finish) code = bl_finish(s->net->dev);
     out->wall_ms = 1e3 * (bl_now() - f->start) - out->checks_ms;
     const int ended = ledger ? bl_ledger_end(ledger, &out->wall_ms) : 0;
