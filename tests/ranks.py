@@ -256,6 +256,20 @@ def test_a_rank_that_fails():
         check(not os.path.exists(path('bad')), 'a folder is left')
 
 
+def test_a_rank_that_hangs():
+    if not os.path.exists('/proc/self/environ'):
+        raise tap.Skip('processes are found by /proc')
+    process = start(command(2, *SMALL, '--norm', 'bn', '--data', data(), '--batch', 32, '--epochs', 100000,
+                            '--rank-timeout', 3, '--out', fresh('hung')))
+    wait_for_steps(process, 'hung', 3)
+    os.kill(process_of(1, path('hung')), signal.SIGSTOP)
+    done = end(process)
+    said = own_lines(done.stderr)
+    check(done.returncode in (3, 137), 'exit status %d: %s' % (done.returncode, done.stderr))
+    check(len(said) == 1 and 'rank 1 (' in said[0] and 'it hangs' in said[0], done.stderr)
+    check(os.path.exists(path('hung', 'last.safetensors')), 'no checkpoint')
+
+
 def test_diverged():
     done = end(start(command(2, *SMALL, '--norm', 'none', '--data', data(), '--batch', 32, '--epochs', 20, '--lr', 1e5,
                              '--out', fresh('diverged'))))

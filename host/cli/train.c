@@ -11,6 +11,7 @@
 
 struct screen {
     bool quiet;
+    int timeout;         // seconds until a rank counts as hung; 0: 600
     const char *devices; // NULL: not several that this process is to start
     struct bl_progress *progress;
 };
@@ -68,6 +69,8 @@ static int parse(int argc, char **argv, struct bl_common *common, struct bl_trai
          "of ranks that mpirun starts: devices, one for each rank of a host (auto)"},
         {"shares", BL_OPT_TEXT, &o->shares, 0, 0, "auto|equal|N,N,...",
          "of the batch, a number for each rank; auto: by measured speed where devices are unlike (auto)"},
+        {"rank-timeout", BL_OPT_INT, &screen->timeout, 1, 86400, "SECONDS",
+         "a rank that keeps the others waiting so long counts as hung (600)"},
         {"sync-stats", BL_OPT_FLAG, &o->sync_stats, 0, 0, NULL, "statistics of a batch are those of all ranks"},
         {"quiet", BL_OPT_FLAG, &screen->quiet, 0, 0, NULL,
          "no progress; warnings, and what is left out, are still said"},
@@ -124,8 +127,8 @@ static int open_model(struct bl_train_options *o, const struct bl_common *common
 
 /* As one rank or as one of several. What the cache knows of engines is taken; ranks that measure at once disturb each
  * other. */
-static int train(struct bl_train_options *o, struct bl_first_use *use, int ranks) {
-    int code = ranks > 1 ? bl_ranks_open(&o->ranks, 0) : 0;
+static int train(struct bl_train_options *o, struct bl_first_use *use, int ranks, int timeout) {
+    int code = ranks > 1 ? bl_ranks_open(&o->ranks, timeout) : 0;
     if (!code && o->ranks && !o->ranks->rank) code = bl_launched_watch();
     if (o->ranks) use->bounds.seconds = 0, bl_end_patiently();
     return code ? code : bl_train(o);
@@ -164,7 +167,7 @@ static int run(int argc, char **argv) {
         o.listener = listen;
         o.context = &screen;
         code = open_model(&o, &common, &model);
-        if (!code) code = train(&o, &use, ranks);
+        if (!code) code = train(&o, &use, ranks, screen.timeout);
         bl_progress_end(screen.progress);
         bl_model_free(model);
     }
