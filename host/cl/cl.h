@@ -131,6 +131,8 @@ struct bl_span { // one command on the device's timeline
 /* The tag that following commands carry; what phases are is the caller's (graph/phase.h). light: commands compute
  * little for what they move, and count 0 operations unless they state others. Cheap. */
 void bl_tag_as(struct blanch_device *dev, int layer, int phase, bool light);
+/* Changes the phase alone; returns the one before. */
+int bl_tag_phase(struct blanch_device *dev, int phase);
 /* For the record: what the next command computes by the definition of its method (2 operations a multiply-add),
  * whatever tricks it computes it with, and the bytes it must move. bytes 0: each buffer that it is given counts once,
  * whole, which is right where an argument is one tensor. In the phases norm, activation, pool, loss, update and load

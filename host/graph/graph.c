@@ -48,6 +48,7 @@ void bl_graph_free(struct bl_graph *graph) {
     bl_mem_free(graph->norm);
     bl_mem_free(graph->buffers);
     bl_mem_free(graph->buffers_average);
+    bl_graph_leave(graph);
     free(graph->nodes), free(graph->slots), free(graph->params), free(graph->orders), free(graph->actions),
         free(graph->when), free(graph->first_slot);
     cJSON_Delete(graph->about);
@@ -231,7 +232,7 @@ struct blanch_tensor *bl_node_workspace(struct bl_node *node, enum bl_life life,
 
 static bool is_light(int phase) {
     return phase == BL_NORM || phase == BL_ACTIVATION || phase == BL_POOL || phase == BL_LOSS || phase == BL_UPDATE ||
-           phase == BL_LOAD;
+           phase == BL_COMMUNICATE || phase == BL_LOAD;
 }
 
 void bl_tag(struct blanch_device *dev, int layer, int phase) {

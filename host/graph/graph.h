@@ -85,11 +85,22 @@ const struct bl_plan *bl_graph_plan(const struct bl_graph *graph);
 uint64_t bl_graph_bytes_at(const struct bl_graph *graph, int batch);
 uint64_t bl_graph_bytes_with(const struct bl_graph *graph, int batch, int recompute, int *segments);
 
-/* The graph is that of one rank of several; `all` outlives it. */
-void bl_graph_join(struct bl_graph *graph, const struct bl_collectives *all);
+/* The graph, which was finished, is that of one rank of several; `all` outlives it. sync: statistics of a batch are
+ * those of all ranks. BLANCH_EUSAGE: it was joined before, or has a layer whose statistics are of one rank. */
+int bl_graph_join(struct bl_graph *graph, const struct bl_collectives *all, bool sync);
 const struct bl_collectives *bl_graph_collectives(const struct bl_graph *graph); // NULL: one rank
+bool bl_graph_shares_statistics(const struct bl_graph *graph);
 /* The images given next are `first` and those after it of a batch of `whole` on all ranks. 0, 0: they are all. */
 void bl_graph_place_batch(struct bl_graph *graph, int64_t first, int64_t whole);
+/* While on, all ranks are given the same images, too few to share: gradients are those of rank 0. */
+void bl_graph_repeat_batch(struct bl_graph *graph, bool repeats);
+/* While on, an update follows each backward pass, or bl_graph_drop_sums: gradients are summed as they are ready. */
+void bl_graph_overlap(struct bl_graph *graph, bool overlaps);
+int bl_graph_drop_sums(struct bl_graph *graph); // of a step whose update is left out
+/* Parameters, the optimiser's state, buffers, averages and counts become those of rank 0; or buffers and their averages
+ * alone. */
+int bl_graph_spread(struct bl_graph *graph);
+int bl_graph_spread_buffers(struct bl_graph *graph);
 
 /* In training passes from now on `share` of every image is of its label, the rest of its other one. 1: at first. */
 void bl_graph_share_labels(struct bl_graph *graph, float share);

@@ -36,17 +36,6 @@ bool bl_group_is_updated(const struct group *group) {
     return !group->first->node->idle && !group->first->frozen;
 }
 
-/* Over all ranks. */
-int bl_graph_sum_gradients(struct bl_graph *graph) {
-    int code = 0;
-    for (size_t i = 0; i < graph->group_count && !code; i++) {
-        const struct group *g = &graph->groups[i];
-        if (bl_group_is_updated(g))
-            code = bl_sum(graph->all, graph->dev, g->grad, 0, (int64_t)(g->bytes / sizeof(float)));
-    }
-    return code;
-}
-
 /* --- the gradients' norm ---------------------------------------------------------------------------- */
 
 struct bl_spread bl_spread(const struct blanch_device *dev, int64_t count) {
@@ -193,11 +182,11 @@ int bl_graph_update(struct bl_graph *graph, const struct blanch_update *update) 
     const struct bl_optimiser *optimiser = graph->optimiser;
     if (!optimiser || graph->inference)
         return bl_fail(BLANCH_EUSAGE, "a network made without an optimiser cannot be updated");
-    bl_tag(graph->dev, -1, BL_UPDATE);
     int code = !bl_graph_scales_loss(graph) ? bl_graph_sum_gradients(graph)
                : graph->unscaled            ? 0
                                             : bl_graph_unscale(graph);
     graph->unscaled = false;
+    bl_tag(graph->dev, -1, BL_UPDATE);
     if (!code && update->clip_grad_norm > 0) code = clip(graph, update->clip_grad_norm);
     graph->updates++;
     for (size_t i = 0; i < graph->group_count && !code; i++) {

@@ -5,6 +5,7 @@
 #include "train/tune.h"
 #include "base/text.h"
 #include "io/safetensors.h"
+#include "dist/staged.h"
 #include "optim/optim.h"
 #include <math.h>
 #include <stdio.h>
@@ -392,6 +393,7 @@ void blanch_network_free(struct blanch_network *network) {
     if (!network) return;
     if (network->session) bl_session_close(network->session);
     free(network->session);
+    bl_staged_close(network->staged);
     bl_graph_free(network->graph);
     bl_model_free(network->model);
     free(network->layers);

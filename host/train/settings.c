@@ -69,6 +69,7 @@ const struct bl_setting bl_settings[] = {
     {"precision", TEXT, false, AT(precision)},
     {"recompute", INT, true, AT(network.recompute), -1, BL_MAX_SEGMENTS},
     {"device", TEXT, true, AT(device)},
+    {"sync_stats", FLAG, false, AT(sync_stats)},
     {"max_alloc", UINT64, true, AT(max_alloc), 0, 9e18},
     {"block", WORD, false, AT(network.nd.block), 0, 4096, &block},
     {"nd_iter", INT, false, AT(network.nd.iterations), 0, 64},

@@ -1,5 +1,5 @@
 /* The steps of a run: what each is to do, and what is made of what came out of it. */
-#include "train/run.h"
+#include "train/ranks.h"
 #include "io/files.h"
 #include <inttypes.h>
 #include <stdarg.h>
@@ -12,7 +12,7 @@ static const double longest_ahead = 1;          // seconds of a step beyond whic
 void bl_run_tell(const struct run *run, enum bl_train_event event, const char *format, ...) {
     char text[2400];
     va_list arguments;
-    if (!run->o.listener) return;
+    if (!run->o.listener || (!bl_run_writes(run) && event != BL_TRAIN_WARNING)) return;
     va_start(arguments, format);
     vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
@@ -32,11 +32,17 @@ void bl_run_tell_messages(const struct run *run) {
         bl_run_tell(run, BL_TRAIN_WARNING, "%s", message);
 }
 
+int bl_run_images(const struct run *run) {
+    return run->o.network.batch * (run->o.network.accumulate > 1 ? run->o.network.accumulate : 1);
+}
+
 int bl_run_open_loader(const struct run *run, struct bl_loader **loader) {
     struct bl_loader_options options = {
         .split = BL_TRAIN,
         .view = run->view,
-        .batch = bl_network_largest_step(run->net),
+        .batch = bl_run_images(run),
+        .part = run->part,
+        .pass = run->o.network.batch,
         .training = true,
         .threads = run->o.workers,
         .least = run->least,
@@ -109,7 +115,7 @@ static int log_diagnoses(struct run *run, const struct bl_diagnosis *d, int coun
     cJSON *line = bl_run_log_line("diagnose");
     cJSON_AddNumberToObject(line, "step", (double)(run->position.step + 1));
     cJSON_AddItemToObject(line, "layers", bl_diagnoses_json(d, count));
-    code = bl_json_line(run->log, line, run->log_path);
+    code = bl_run_log(run, line);
     return code ? code : bl_run_tensorboard_diagnoses(run, d, count);
 }
 
@@ -120,7 +126,7 @@ static int log_decision(struct run *run, struct bl_decision *decision) {
     for (cJSON *item; (item = cJSON_DetachItemFromArray(decision->line, 0));)
         cJSON_AddItemToObject(whole, item->string, item);
     if (*decision->warning) bl_run_tell(run, BL_TRAIN_WARNING, "%s", decision->warning);
-    int shown = bl_run_tensorboard_budget(run, whole), logged = bl_json_line(run->log, whole, run->log_path);
+    int shown = bl_run_tensorboard_budget(run, whole), logged = bl_run_log(run, whole);
     return logged ? logged : shown;
 }
 
@@ -214,6 +220,7 @@ int bl_run_step(struct run *run, int64_t made) {
     const bool stopped = code == BLANCH_EINTERRUPTED; // within a validation: the loop ends in its own way
     if (!code && wanted.diagnose) code = log_diagnoses(run, stepped.diagnoses, stepped.diagnosed);
     if (!code && !wanted.ahead) code = take_step(run, &stepped, took);
+    if (!code) code = bl_run_review_shares(run, &stepped);
     if (!code) code = log_decision(run, &stepped.decision);
     bl_stepped_release(&stepped);
     return stopped ? 0 : code;

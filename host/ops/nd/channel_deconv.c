@@ -289,7 +289,6 @@ static int scale_rest(struct bl_node *node, const struct bl_run *run) {
 
 static int forward(struct bl_node *node, const struct bl_run *run) {
     const struct state *s = node->state;
-    if (run->all && run->training) return bl_fail(BLANCH_EUSAGE, "channel_deconv has no statistics of several ranks");
     int code = s->head ? whiten(node, run) : 0;
     if (!code && s->head < node->out[0]->c) code = scale_rest(node, run);
     if (!code && run->training && !run->again) node->buffer[BATCHES]->value++;
@@ -385,6 +384,7 @@ static const struct bl_field fields[] = {
 
 const struct bl_op bl_op_channel_deconv = {
     .name = "channel_deconv",
+    .alone = true,
     .role = BL_ROLE_NORMALISATION,
     .tolerance = 1e-2,
     .types = BL_ACTIVATION_TYPES,
