@@ -119,10 +119,10 @@ struct bl_node {
         int64_t chunk;                   // rows (pixels) of out[0], in order
     } makes, given; // by this node with its output, in a training pass that is none again: a workspace FORWARD that
                     // lasts until its reader has run; of in[0], by who makes that
-    bool cuts;   // in[0] is rectified by who makes it, and backward, the last to write in[0]->grad, leaves 0 in it
-                 // where in[0] is not above 0
-    bool is_cut; // what uses the output, which this node rectifies, does so: out[0]->grad is as before the ReLU
-    bool idle;   // there for its parameters' names alone: never run, nothing uses its output
+    bool cuts;      // in[0] is rectified by who makes it, and backward, the last to write in[0]->grad, leaves 0 in it
+                    // where in[0] is not above 0
+    bool is_cut;    // what uses the output, which this node rectifies, does so: out[0]->grad is as before the ReLU
+    bool idle;      // there for its parameters' names alone: never run, nothing uses its output
     struct bl_nd_rule rule; // of a network without deconvolution
     int rank;               // in the order of the state dict, from 1; 0: by bl_graph_order
 };
