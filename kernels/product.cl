@@ -24,7 +24,7 @@
  *  COLS  items of a group along the columns; required
  *  ROWS  items along the rows; required
  *  TM    rows of an item: 4 or 8; required
- *  KC    terms of a sum that are in local memory at a time; divides by COLS and ROWS; required
+ *  KC, SPLIT  as in product.h; required
  */
 #if !defined(TRANS_A) || !defined(TRANS_B) || !defined(SYMMETRIC) || !defined(TWO)
 #error "product.cl needs TRANS_A, TRANS_B, SYMMETRIC and TWO"
@@ -47,7 +47,7 @@
 #define TILE_OF compute_tile
 #include "product_tile.h"
 
-kernel __attribute__((reqd_work_group_size(COLS, ROWS, 1))) void
+kernel __attribute__((reqd_work_group_size(COLS, ROWS, SPLIT))) void
 product(global const float *a, global const float *b, global const float *a2, global const float *b2,
         global const float *d0, global const float *d1, global const float *d2, global float *c, global float *e,
         struct product p, float alpha, float beta0, float beta1, float beta2, float gamma, float e_alpha, float e_beta0,

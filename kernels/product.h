@@ -5,9 +5,11 @@
  *  ROWS  items along the rows; required
  *  TM    rows of an item: 4 or 8; required
  *  KC    terms of a sum that are in local memory at a time; divides by COLS and ROWS; required
+ *  SPLIT  parts of a group, of COLS by ROWS items each, that share a tile's terms and add up in the end: 1, 2 or 4;
+ *         more than 1 with TM 4 alone; required
  */
-#if !defined(COLS) || !defined(ROWS) || !defined(TM) || !defined(KC)
-#error "products need COLS, ROWS, TM and KC"
+#if !defined(COLS) || !defined(ROWS) || !defined(TM) || !defined(KC) || !defined(SPLIT)
+#error "products need COLS, ROWS, TM, KC and SPLIT"
 #endif
 
 #include "tile.h"
@@ -27,8 +29,8 @@ typedef float4 rows;
 #define PITCH_A (TM * (ROWS + 1))
 #define PITCH_B (4 * (COLS + 1))
 #define PIECES                                                                                                         \
-    local rows a_piece[KC * (ROWS + 1)];                                                                               \
-    local float4 b_piece[KC * (COLS + 1)]
+    local rows a_piece[SPLIT * KC * (ROWS + 1)];                                                                       \
+    local float4 b_piece[SPLIT * KC * (COLS + 1)]
 
 struct product {
     long lda, ldb, ldc, offset_a, offset_b, offset_d, offset_c, stride_a, stride_b, stride_c;
@@ -75,7 +77,7 @@ void put_both(float4 value, int i, int j, int width, int ldc, global float *to, 
     }
 }
 
-/* The sum over the group of each item's value in `values`. */
+/* The sum over a part of the group of each item's value in `values`, the part's own. */
 float sum_group(local float *values, int id) {
     for (int half_way = ITEMS / 2; half_way > 0; half_way /= 2) {
         barrier(CLK_LOCAL_MEM_FENCE);
@@ -89,3 +91,30 @@ float sum_group(local float *values, int id) {
 float4 above(int before) {
     return clamp(convert_float4((int4)(1, 2, 3, 4) - before), 0.0f, 2.0f);
 }
+
+#if SPLIT > 1
+/* Two of an item's sums each to the first part that adds the item's own, from a part that lies `half_way` behind. */
+#define LEND(first, second, piece)                                                                                     \
+    piece[2 * at] = sum##first;                                                                                        \
+    piece[2 * at + 1] = sum##second;
+#define TAKE(first, second, piece)                                                                                     \
+    sum##first += piece[2 * at];                                                                                       \
+    sum##second += piece[2 * at + 1];
+#define ADD_PARTS                                                                                                      \
+    for (int half_way = SPLIT / 2; half_way > 0; half_way /= 2) {                                                      \
+        const int at = (part % half_way) * ITEMS + id;                                                                 \
+        barrier(CLK_LOCAL_MEM_FENCE);                                                                                  \
+        if (part >= half_way && part < 2 * half_way) {                                                                 \
+            LEND(0, 1, a_room)                                                                                         \
+            LEND(2, 3, b_room)                                                                                         \
+        }                                                                                                              \
+        barrier(CLK_LOCAL_MEM_FENCE);                                                                                  \
+        if (part < half_way) {                                                                                         \
+            TAKE(0, 1, a_room)                                                                                         \
+            TAKE(2, 3, b_room)                                                                                         \
+        }                                                                                                              \
+    }                                                                                                                  \
+    barrier(CLK_LOCAL_MEM_FENCE);
+#else
+#define ADD_PARTS
+#endif

@@ -15,8 +15,8 @@
 #define LESS_A -u[top + line] * v[at_k + k]
 #define LESS_B
 #elif CENTRED == 2
-#define LESS_A -(pair ? u[at_k + k] * v[top + line] : 0.0f)
-#define LESS_B -(pair ? 0.0f : u[at_k + k] * v[start + line])
+#define LESS_A -(second ? u[at_k + k] * v[top + line] : 0.0f)
+#define LESS_B -(second ? 0.0f : u[at_k + k] * v[start + line])
 #else
 #define LESS_A
 #define LESS_B
@@ -28,8 +28,14 @@ void TILE_OF(int tile, int matrix, local rows *a_piece, local float4 *b_piece, g
              float alpha, float beta0, float beta1, float beta2, float gamma, float e_alpha, float e_beta0,
              float e_beta1, float e_beta2, float e_gamma, global float *scales, global float *w, global float *dots,
              global const float *u, global const float *v) {
+    const int col = get_local_id(0), row = get_local_id(1), id = row * COLS + col,
+              part = SPLIT > 1 ? get_local_id(2) : 0;
+#if SPLIT > 1
+    local rows *a_room = a_piece;
+    local float4 *b_room = b_piece;
+    a_piece += part * KC * (ROWS + 1), b_piece += part * KC * (COLS + 1);
+#endif
     local float *a_values = (local float *)a_piece, *b_values = (local float *)b_piece;
-    const int col = get_local_id(0), row = get_local_id(1), id = row * COLS + col;
 #if SYMMETRIC
     int across = tile, down = 0;
     for (int left = p.across; across >= left; left--) across -= left, down++;
@@ -41,15 +47,14 @@ void TILE_OF(int tile, int matrix, local rows *a_piece, local float4 *b_piece, g
     const int lda = p.lda, ldb = p.ldb, ldc = p.ldc, step = p.step;
     const size_t at_a = p.offset_a + matrix * p.stride_a + (TRANS_A ? top : top * p.lda);
     const size_t at_b = p.offset_b + matrix * p.stride_b + (TRANS_B ? start * p.ldb : start);
-    global const float *run_a = a += at_a, *run_b = b += at_b;
-    a2 += at_a, b2 += at_b;
+    const long step_a = TRANS_A ? KC * p.lda : KC, step_b = TRANS_B ? KC : KC * p.ldb;
 
 #if NORMED
     float squares = 0.0f;
     for (int i = id; i < p.n; i += ITEMS) squares += dots[matrix * p.n + i];
     a_values[id] = squares;
     const float s = fmax(sqrt(sum_group(a_values, id)), 1e-30f), by = 1.0f / s; // finite for a constant batch
-    if (id == 0 && tile == 0) {
+    if (id == 0 && part == 0 && tile == 0) {
         global float *to = scales + 4 * matrix;
         to[0] = s;
         to[1] = by;
@@ -63,38 +68,34 @@ void TILE_OF(int tile, int matrix, local rows *a_piece, local float4 *b_piece, g
 
     EACH_ROW(CLEAR)
     float next_a[LEFT], next_b[RIGHT];
-    int rest = p.k, run = 0; // terms of a run that are not read yet
+    int chunk = part, run = 0; // of this part's round; runs of the second pair follow those of the first
 #if CENTRED
     u += matrix * p.stride_u, v += matrix * p.stride_v;
-    int at_k = 0, pair = 0;
 #endif
-    for (int done = 0; done <= steps; done++) {
+    const int rounds = (steps + SPLIT - 1) / SPLIT;
+    for (int done = 0; done <= rounds; done++) {
         if (done > 0) { // what the round before has read
             LOOP for (int i = 0; i < LEFT; i++) a_values[TERM_A(i) * PITCH_A + LINE_A(i)] = OPERAND(next_a[i]);
             LOOP for (int i = 0; i < RIGHT; i++) b_values[TERM_B(i) * PITCH_B + LINE_B(i)] = OPERAND(next_b[i]);
         }
         barrier(CLK_LOCAL_MEM_FENCE);
-        if (done < steps) {
-            if (rest <= 0) { // the next run, or the first of the other pair
-                const bool over = ++run == p.runs;
-                run_a = over ? a2 : run_a + p.run_stride, run_b = over ? b2 : run_b + p.run_stride;
-                a = run_a, b = run_b, rest = p.k;
-#if CENTRED
-                at_k = 0, pair += over;
-#endif
-            }
+        if (done < rounds) {
+            for (; chunk >= chunks; chunk -= chunks) run++;
+            const int second = run >= p.runs, at_k = chunk * KC, rest = run < p.runs * p.pairs ? p.k - at_k : 0;
+            const long at_run = (run - second * p.runs) * p.run_stride;
+            global const float *from_a = (second ? a2 : a) + at_a + at_run + chunk * step_a;
+            global const float *from_b = (second ? b2 : b) + at_b + at_run + chunk * step_b;
             LOOP for (int i = 0; i < LEFT; i++) {
                 const int line = LINE_A(i), k = TERM_A(i);
-                next_a[i] = line < p.m - top && k < rest ? a[TRANS_A ? k * lda + line : line * lda + k] LESS_A : 0.0f;
+                next_a[i] =
+                    line < p.m - top && k < rest ? from_a[TRANS_A ? k * lda + line : line * lda + k] LESS_A : 0.0f;
             }
             LOOP for (int i = 0; i < RIGHT; i++) {
                 const int line = LINE_B(i), k = TERM_B(i);
-                next_b[i] = line < p.n - start && k < rest ? b[TRANS_B ? line * ldb + k : k * ldb + line] LESS_B : 0.0f;
+                next_b[i] =
+                    line < p.n - start && k < rest ? from_b[TRANS_B ? line * ldb + k : k * ldb + line] LESS_B : 0.0f;
             }
-            a += TRANS_A ? KC * p.lda : KC, b += TRANS_B ? KC : KC * p.ldb, rest -= KC;
-#if CENTRED
-            at_k += KC;
-#endif
+            chunk += SPLIT;
         }
         if (done > 0) {
             LOOP for (int i = 0; i < KC; i++) {
@@ -106,6 +107,7 @@ void TILE_OF(int tile, int matrix, local rows *a_piece, local float4 *b_piece, g
         barrier(CLK_LOCAL_MEM_FENCE);
     }
 
+    ADD_PARTS
     const size_t place = p.offset_c + matrix * p.stride_c;
     const size_t corner = top * p.ldc + start * step, mirror = start * p.ldc + top;
     const int j = 4 * col, width = p.n - start - j, diagonal = SYMMETRIC && top == start;
@@ -130,7 +132,7 @@ void TILE_OF(int tile, int matrix, local rows *a_piece, local float4 *b_piece, g
 #define DOT
 #endif
 #define FINISH(r)                                                                                                      \
-    if (width > 0 && row * TM + r < p.m - top && (!diagonal || row * TM + r <= j + 3)) {                               \
+    if (part == 0 && width > 0 && row * TM + r < p.m - top && (!diagonal || row * TM + r <= j + 3)) {                  \
         const int i = row * TM + r, at = i * ldc + j * step;                                                           \
         const float4 none = (float4)(0.0f), t0 = p.first ? OPERAND(addend(d0 + at, width)) : none,                     \
                      t1 = p.second ? addend(d1 + at, width) : none, t2 = p.third ? addend(d2 + at, width) : none;      \
@@ -154,7 +156,7 @@ void TILE_OF(int tile, int matrix, local rows *a_piece, local float4 *b_piece, g
 #if DOTS
     a_values[id] = share.s0 + share.s1 + share.s2 + share.s3; // the pieces were read
     const float all = sum_group(a_values, id);
-    if (id == 0) dots[(size_t)matrix * p.tiles + tile] = all;
+    if (id == 0 && part == 0) dots[(size_t)matrix * p.tiles + tile] = all;
 #endif
 }
 

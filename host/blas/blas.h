@@ -54,10 +54,13 @@ int64_t bl_product_most_shares(int64_t n); // of matrices of n rows, at most
 int bl_product(struct blanch_device *dev, const struct bl_product *product);
 
 /* For kernels that compute tiles of products by kernels/product_tile.h: a tile's size, items and terms as the kernel's
- * COLS, ROWS, TM and KC; struct product of kernels/product.h. */
+ * COLS, ROWS, TM, KC and SPLIT; struct product of kernels/product.h. */
 struct bl_product_tile {
-    int cols, rows, tile, chunk;
+    int cols, rows, tile, chunk, split;
 };
+static inline size_t bl_product_items(const struct bl_product_tile *t) { // of a group
+    return (size_t)(t->cols * t->rows * t->split);
+}
 struct bl_product_layout {
     int64_t lda, ldb, ldc, offset_a, offset_b, offset_d, offset_c, stride_a, stride_b, stride_c, step;
     int64_t run_stride, stride_u, stride_v;

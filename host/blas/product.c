@@ -2,13 +2,14 @@
 #include "blas/internal.h"
 #include <limits.h>
 
-/* COLS, ROWS, TM, KC of the kernel, the largest tile first: it uses what it loads most often. The last is for devices
- * whose groups have one item. Of a symmetric product tiles are square. */
+/* COLS, ROWS, TM, KC, SPLIT of the kernel, the largest tile first: it uses what it loads most often. The last is for
+ * devices whose groups have one item. Of a symmetric product tiles are square. */
 static const struct bl_product_tile tilings[] = {
-    {16, 16, 8, 16}, {16, 16, 4, 16}, {8, 8, 4, 8}, {4, 4, 4, 8}, {1, 1, 4, 1},
+    {16, 16, 8, 16, 1}, {16, 16, 4, 16, 1}, {8, 8, 4, 8, 4}, {8, 8, 4, 8, 1}, {4, 4, 4, 8, 1}, {1, 1, 4, 1, 1},
 };
 enum { SINGLE = BL_COUNT(tilings) - 1, LOCAL_BYTES = 16 << 10, GROUPS_PER_UNIT = 2 };
-enum { FURTHEST = INT32_MAX / 128 }; // elements between rows: kernels count within a tile in 32 bits
+enum { WAVES_PER_UNIT = 8, SHORTEST_PART = 32 }; // groups of a split's parts alone that are enough; terms
+enum { FURTHEST = INT32_MAX / 128 };             // elements between rows: kernels count within a tile in 32 bits
 
 static int64_t div_up(int64_t a, int64_t b) {
     return (a + b - 1) / b;
@@ -29,8 +30,9 @@ static int64_t tiles_of(const struct bl_gemm *g, const struct bl_product_tile *t
 
 static bool is_allowed(const struct blanch_device_info *info, const struct bl_gemm *g,
                        const struct bl_product_tile *t) {
-    return (size_t)(t->cols * t->rows) <= info->max_work_group && (size_t)t->cols <= info->max_work_item[0] &&
-           (size_t)t->rows <= info->max_work_item[1] && (t->cols == 1 || info->local_memory >= LOCAL_BYTES) &&
+    return (size_t)(t->cols * t->rows * t->split) <= info->max_work_group &&
+           (size_t)t->cols <= info->max_work_item[0] && (size_t)t->rows <= info->max_work_item[1] &&
+           (size_t)t->split <= info->max_work_item[2] && (t->cols == 1 || info->local_memory >= LOCAL_BYTES) &&
            (!g->symmetric || deep(t) == wide(t));
 }
 
@@ -41,6 +43,13 @@ static bool is_full(const struct blanch_device_info *info, const struct bl_gemm 
            tiles_of(g, t) * batch >= GROUPS_PER_UNIT * (int64_t)info->compute_units;
 }
 
+/* Whether a tile is to be shared: where there are few, of long sums. */
+static bool is_split(const struct blanch_device_info *info, const struct bl_gemm *g, const struct bl_product_tile *t) {
+    const int64_t batch = g->batch > 0 ? g->batch : 1;
+    return 2 * g->m > deep(t) && 2 * g->n > wide(t) && g->k >= t->split * SHORTEST_PART &&
+           tiles_of(g, t) * batch < WAVES_PER_UNIT * (int64_t)info->compute_units;
+}
+
 /* The first that is full, else the smallest; groups of fewer than 64 items are for small matrices, and for devices that
  * take no larger ones. */
 static int first_choice(const struct blanch_device_info *info, const struct bl_gemm *g) {
@@ -49,8 +58,9 @@ static int first_choice(const struct blanch_device_info *info, const struct bl_g
     for (int i = 0; i < SINGLE; i++) {
         if (!is_allowed(info, g, &tilings[i])) continue;
         if (best < SINGLE && !small && tilings[i].cols * tilings[i].rows < 64) break;
+        if (tilings[i].split > 1 && !is_split(info, g, &tilings[i])) continue;
         best = i;
-        if (is_full(info, g, &tilings[i])) break;
+        if (tilings[i].split > 1 || is_full(info, g, &tilings[i])) break;
     }
     return best;
 }
@@ -76,7 +86,8 @@ static int get_kernel(struct blanch_device *dev, const struct bl_product *p, con
                                         {"COLS", t->cols},
                                         {"ROWS", t->rows},
                                         {"TM", t->tile},
-                                        {"KC", t->chunk}};
+                                        {"KC", t->chunk},
+                                        {"SPLIT", t->split}};
     return bl_kernel_get(dev, "product", "product", defines, BL_COUNT(defines), kernel);
 }
 
@@ -87,7 +98,7 @@ static int choose(struct blanch_device *dev, const struct bl_product *p, const s
     int code = 0;
     for (*tiling = bl_product_tile(dev, &p->pair, NULL); *tiling; *tiling = bl_product_tile(dev, &p->pair, *tiling)) {
         code = get_kernel(dev, p, *tiling, kernel);
-        if (!code && bl_kernel_items(*kernel) >= (size_t)((*tiling)->cols * (*tiling)->rows)) return 0;
+        if (!code && bl_kernel_items(*kernel) >= bl_product_items(*tiling)) return 0;
         if (code && !(code == BLANCH_EDEVICE && bl_device_refused())) return code;
     }
     return code ? code : bl_fail(BLANCH_EDEVICE, "kernel product: %s allows it no group at all", info->name);
@@ -160,9 +171,9 @@ int bl_product(struct blanch_device *dev, const struct bl_product *p) {
     struct bl_mem *from[3];
     for (int i = 0; i < 3; i++) from[i] = is_read(p, i) ? p->d[i] : g->a;
     const struct bl_product_layout layout = bl_product_layout(p, t);
-    const struct bl_range range = {
-        .global = {(size_t)(tiles_of(g, t) * t->cols), (size_t)t->rows, g->batch > 0 ? (size_t)g->batch : 1},
-        .local = {(size_t)t->cols, (size_t)t->rows, 1}};
+    const struct bl_range range = {.global = {(size_t)(tiles_of(g, t) * t->cols), (size_t)t->rows,
+                                              (g->batch > 0 ? (size_t)g->batch : 1) * (size_t)t->split},
+                                   .local = {(size_t)t->cols, (size_t)t->rows, (size_t)t->split}};
     count_work(dev, p);
     if (p->with) *p->shares = (int)tiles_of(g, t);
     return bl_launch(kernel, range, BL_MEM(g->a), BL_MEM(g->b), BL_MEM(p->a2 ? p->a2 : g->a),

@@ -6,10 +6,10 @@
  * and <dD, D>, a share for each tile (product.cl). Weights are rows (O, G, F); dW goes where its layout says; dm is
  * left in `parts` parts: (parts, matrices, F).
  *
- * The groups, of COLS by ROWS items, are first those of the tiles of dW, then of dD, then of dm, an item a feature of a
- * part. All items of a group do the same.
+ * The groups, of COLS by ROWS by SPLIT items, are first those of the tiles of dW, then of dD, then of dm, an item a
+ * feature of a part. All items of a group do the same.
  *
- *  COLS, ROWS, TM, KC  as in product.h; required
+ *  COLS, ROWS, TM, KC, SPLIT  as in product.h; required
  *  DW  whether dW is computed here; required
  */
 #ifndef DW
@@ -54,7 +54,7 @@ void mean_part(int part, int parts, int matrix, int matrices, int f, int outputs
     partial[((size_t)part * matrices + matrix) * features + f] = sum;
 }
 
-kernel __attribute__((reqd_work_group_size(COLS, ROWS, 1))) void
+kernel __attribute__((reqd_work_group_size(COLS, ROWS, SPLIT))) void
 fold_gradients(global const float *gradient, global const float *dbias, global const float *mean,
                global const float *deconv, global const float *weight, global const float *folded,
                global float *dweight, global float *ddeconv, global float *dots, global float *partial,
@@ -78,9 +78,8 @@ fold_gradients(global const float *gradient, global const float *dbias, global c
         return;
     }
     group -= of_deconv;
-    const int across = (features + ITEMS - 1) / ITEMS,
-              f = group % across * ITEMS + get_local_id(1) * COLS + get_local_id(0);
-    const int unit = group / across;
+    const int items = ITEMS * SPLIT, across = (features + items - 1) / items, unit = group / across;
+    const int id = (get_local_id(2) * ROWS + get_local_id(1)) * COLS + get_local_id(0), f = group % across * items + id;
     if (f < features)
         mean_part(unit % parts, parts, unit / parts, matrices, f, outputs, interleave, features, folded, dbias,
                   partial);

@@ -70,6 +70,10 @@ bool bl_fold_gradients_serve(const struct bl_fold *fold) {
            (!step->backward || step->action == BL_ND_EXACT);
 }
 
+static bool is_alike(const struct bl_product_tile *a, const struct bl_product_tile *b) {
+    return a && a->cols == b->cols && a->rows == b->rows && a->tile == b->tile;
+}
+
 /* The first that the kernel takes of those that dD may have. Where dW takes the same by rule, it is computed in the
  * same launch; large ones have larger tiles. */
 int bl_fold_gradients_prepare(struct bl_fold *fold) {
@@ -79,12 +83,16 @@ int bl_fold_gradients_prepare(struct bl_fold *fold) {
     const struct bl_product_tile *t = bl_product_tile(dev, &deconv, NULL);
     for (; t; t = bl_product_tile(dev, &deconv, t)) {
         fold->gradients.tile = t;
-        fold->gradients.weight = bl_product_tile(dev, &weight, NULL) == t;
-        const struct bl_define defines[] = {
-            {"DW", fold->gradients.weight}, {"COLS", t->cols}, {"ROWS", t->rows}, {"TM", t->tile}, {"KC", t->chunk}};
+        fold->gradients.weight = is_alike(bl_product_tile(dev, &weight, NULL), t);
+        const struct bl_define defines[] = {{"DW", fold->gradients.weight},
+                                            {"COLS", t->cols},
+                                            {"ROWS", t->rows},
+                                            {"TM", t->tile},
+                                            {"KC", t->chunk},
+                                            {"SPLIT", t->split}};
         int code = bl_kernel_get(dev, "nd/fold_gradients", "fold_gradients", defines, BL_COUNT(defines),
                                  &fold->gradients.kernel);
-        if (!code && bl_kernel_items(fold->gradients.kernel) >= (size_t)(t->cols * t->rows)) return 0;
+        if (!code && bl_kernel_items(fold->gradients.kernel) >= bl_product_items(t)) return 0;
         if (code && !(code == BLANCH_EDEVICE && bl_device_refused())) return code;
     }
     return bl_fail(BLANCH_EDEVICE, "kernel fold_gradients: %s allows it no group at all",
@@ -116,11 +124,11 @@ int bl_fold_gradients(struct bl_fold *fold) {
     }
     const struct bl_product_layout by_weight = bl_product_layout(&weight, t), by_deconv = bl_product_layout(&deconv, t);
     const int64_t of_weight = joint ? by_weight.tiles * batch_of(&weight) : 0,
-                  of_deconv = by_deconv.tiles * batch_of(&deconv), items = t->cols * t->rows,
+                  of_deconv = by_deconv.tiles * batch_of(&deconv), items = (int64_t)bl_product_items(t),
                   of_mean = (fold->features + items - 1) / items * fold->parts * fold->matrices;
     const struct bl_range range = {
-        .global = {(size_t)((of_weight + of_deconv + of_mean) * t->cols), (size_t)t->rows, 1},
-        .local = {(size_t)t->cols, (size_t)t->rows, 1}};
+        .global = {(size_t)((of_weight + of_deconv + of_mean) * t->cols), (size_t)t->rows, (size_t)t->split},
+        .local = {(size_t)t->cols, (size_t)t->rows, (size_t)t->split}};
     fold->shares = by_deconv.tiles;
     count_work(fold, joint ? &weight : NULL);
     return bl_launch(fold->gradients.kernel, range, BL_MEM(fold->gradient->mem), BL_MEM(fold->bias->grad.mem),
