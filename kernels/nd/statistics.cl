@@ -18,7 +18,8 @@
  *  TAPS_Y, TAPS_X  size of a patch
  *  STEP_Y, STEP_X  distance of patches (1 where FLAT is set)
  *  FLAT            0: patches; n: every n-th pixel of the batch is a sample, of one tap
- *  KERNELS         0: sums, and rows there and back; 1: sums, and depthwise layers; 2: between refreshes
+ *  KERNELS         0: sums, and rows there and back; 1: sums, and depthwise layers; 2: between refreshes;
+ *                  3: rows there and back by panels (sample_panels.h)
  *  LANES           1: an item takes one vector of channels, so that nothing is kept for the next (0)
  *  ACT_TYPE        of x and dx (vec.h)
  *
@@ -459,6 +460,9 @@ kernel void scatter_depthwise(global const ACT *x, global const float *high, glo
         }
     }
 }
+
+#elif KERNELS == 3
+#include "nd/sample_panels.h"
 
 #else
 /* Between refreshes (refresh.cl). partial[c] = sums of (x - mean)^2 over all taps and patches c*chunk...:

@@ -58,20 +58,22 @@ void bl_fold_setup(struct bl_fold *fold, enum bl_life life) {
     fold->folded_bias = bl_node_workspace(node, BL_LIFE_KEPT, fold->outputs);
     bool own = is_own(fold), training = bl_node_training(node);
     if (own) bl_packed_product_setup(&fold->by_deconv, node, fold->features, training ? BL_LIFE_SAVED : life);
-    if (fold->permuted && (training || !own))
+    if (fold->permuted && ((training && !is_few(fold)) || !own))
         fold->rows = bl_node_workspace(node, own ? BL_LIFE_BACKWARD : BL_LIFE_SAVED, weights_of(fold));
     if (!training) return;
     fold->gradient = bl_node_workspace(node, BL_LIFE_BACKWARD, weights_of(fold));
     if (fold->permuted && !orders_gradient(fold))
         fold->drows = bl_node_workspace(node, BL_LIFE_BACKWARD, weights_of(fold));
     fold->parts = parts_of(fold);
-    fold->partial = bl_node_workspace(node, BL_LIFE_BACKWARD, fold->parts * fold->matrices * fold->features);
+    int64_t parts = fold->parts;
+    if (is_few(fold)) {
+        const int sums = bl_gram_setup(&fold->gram, node, fold->features, 2, BL_LIFE_BACKWARD);
+        fold->gram_sums = bl_node_workspace(node, BL_LIFE_BACKWARD, sums * fold->features * fold->features);
+        if (sums > parts) parts = sums;
+    }
+    fold->partial = bl_node_workspace(node, BL_LIFE_BACKWARD, parts * fold->matrices * fold->features);
     fold->dmean = bl_node_workspace(node, BL_LIFE_BACKWARD, fold->matrices * fold->features);
     fold->dots = bl_node_workspace(node, BL_LIFE_BACKWARD, fold->matrices * dots_of(fold));
-    if (is_few(fold)) {
-        int parts = bl_gram_setup(&fold->gram, node, fold->features);
-        fold->gram_sums = bl_node_workspace(node, BL_LIFE_BACKWARD, parts * fold->features * fold->features);
-    }
     fold->ddeconv = bl_node_workspace(node, BL_LIFE_BACKWARD, fold->matrices * fold->features * fold->features);
     if (!bl_on_cpu(node->dev))
         fold->products =
@@ -97,6 +99,7 @@ int bl_fold_prepare(struct bl_fold *fold) {
     for (int i = 0; i < count && !code; i++)
         code = bl_kernel_get(fold->node->dev, "nd/fold", wanted[i].name, defines, BL_COUNT(defines), wanted[i].kernel);
     if (!code && fold->gram.node) code = bl_gram_prepare(&fold->gram);
+    if (!code && fold->gram.node) code = bl_gram_kernel(fold->node, "weights_backward", &fold->weights_backward);
     return code || !is_own(fold) ? code : bl_packed_product_prepare(&fold->by_deconv);
 }
 
@@ -350,6 +353,13 @@ static int weight_rows(const struct bl_fold *fold, struct bl_mem **rows) {
     return is_own(fold) || is_of_target(fold) ? to_rows(fold, weight) : 0; // else the forward pass has left them
 }
 
+static int sum_gram(const struct bl_fold *fold) {
+    int64_t count = fold->features * fold->features, parts = fold->gram.parts;
+    return bl_launch_light(fold->node->dev, fold->sum_parts,
+                           bl_share_rows(fold->node->dev, 1, count, BL_FLOAT_BYTES * (parts + 1)),
+                           BL_MEM(fold->gram_sums->mem), BL_I32(parts), BL_I32(count), BL_MEM(fold->ddeconv->mem));
+}
+
 static int few_gradient(const struct bl_fold *fold) {
     const struct bl_gram_product product = {
         .a = is_of_target(fold) ? fold->target.first[0]->mem : fold->weight->data.mem,
@@ -359,12 +369,8 @@ static int few_gradient(const struct bl_fold *fold) {
         .interleave = fold->permuted ? fold->interleave : 1,
         .alpha = 1,
     };
-    int64_t count = fold->features * fold->features, parts = fold->gram.parts;
     int code = bl_gram_multiply(&fold->gram, &product);
-    if (code) return code;
-    return bl_launch_light(fold->node->dev, fold->sum_parts,
-                           bl_share_rows(fold->node->dev, 1, count, BL_FLOAT_BYTES * (parts + 1)),
-                           BL_MEM(fold->gram_sums->mem), BL_I32(parts), BL_I32(count), BL_MEM(fold->ddeconv->mem));
+    return code ? code : sum_gram(fold);
 }
 
 /* dD = sum over rows of W^T dW', elsewhere than on CPUs of (W^T dW' + dW'^T W)/2. */
@@ -408,11 +414,18 @@ static bool leaves_parts(const struct bl_fold *fold) {
     return fold->step.action == BL_ND_EXACT && !bl_on_cpu(fold->node->dev);
 }
 
+static int sum_mean(const struct bl_fold *fold, int64_t parts) {
+    int64_t count = fold->matrices * fold->features;
+    return bl_launch_light(fold->node->dev, fold->sum_parts,
+                           bl_share_rows(fold->node->dev, 1, count, BL_FLOAT_BYTES * (parts + 1)),
+                           BL_MEM(fold->partial->mem), BL_I32(parts), BL_I32(count), BL_MEM(fold->dmean->mem));
+}
+
 /* dW' without the mean's part (times c for a target), the mean's gradient, and <dD, D>. */
 static int weight_gradient(struct bl_fold *fold) {
     struct blanch_device *dev = fold->node->dev;
     const struct bl_nd_step *step = &fold->step;
-    int64_t units = fold->matrices * fold->parts, count = fold->matrices * fold->features;
+    int64_t units = fold->matrices * fold->parts;
     int code = bl_launch_light(
         fold->node->dev, fold->weight_gradient,
         bl_share_rows(dev, vectors_of(fold), units, 3 * BL_FLOAT_BYTES * weights_of(fold) / units),
@@ -421,9 +434,7 @@ static int weight_gradient(struct bl_fold *fold) {
         BL_I32(is_of_target(fold)), BL_MEM(is_of_target(fold) ? step->factors : step->mean), BL_MEM(gradient_of(fold)),
         BL_MEM(fold->partial->mem), BL_MEM(fold->dots->mem));
     if (code || !step->backward || leaves_parts(fold)) return code;
-    return bl_launch_light(fold->node->dev, fold->sum_parts,
-                           bl_share_rows(dev, 1, count, BL_FLOAT_BYTES * (fold->parts + 1)), BL_MEM(fold->partial->mem),
-                           BL_I32(fold->parts), BL_I32(count), BL_MEM(fold->dmean->mem));
+    return sum_mean(fold, fold->parts);
 }
 
 /* dW' D in the parameter's order, a product for each g. */
@@ -445,8 +456,28 @@ static int permuted_gradient(const struct bl_fold *fold) {
     return bl_product(fold->node->dev, &product);
 }
 
+/* Where features are few: dW, dD and the mean's gradient in one pass over the weights. */
+static bool passes_once(const struct bl_fold *fold) {
+    return fold->gram.node && is_own(fold) && fold->step.action == BL_ND_EXACT && fold->step.backward &&
+           !is_of_target(fold);
+}
+
+static int few_backward(const struct bl_fold *fold) {
+    const int64_t f = fold->features, parts = fold->gram.parts, weights = weights_of(fold);
+    bl_work(fold->node->dev, 4 * (double)weights * (double)f,
+            BL_FLOAT_BYTES * (uint64_t)(4 * weights + f * f * (1 + parts)));
+    int code = bl_launch(fold->weights_backward, BL_GROUPS1((size_t)parts), BL_MEM(fold->weight->data.mem),
+                         BL_MEM(fold->folded->mem), BL_MEM(fold->gradient->mem), BL_MEM(fold->bias->grad.mem),
+                         BL_MEM(fold->step.mean), BL_MEM(fold->by_deconv.packed->mem), BL_I32(f), BL_I32(fold->outputs),
+                         BL_I32(fold->interleave), BL_I32(fold->permuted), BL_MEM(fold->gram.scratch->mem),
+                         BL_MEM(fold->gram_sums->mem), BL_MEM(fold->partial->mem), BL_MEM(fold->weight->grad.mem));
+    if (!code) code = sum_gram(fold);
+    return code ? code : sum_mean(fold, parts);
+}
+
 int bl_fold_backward(struct bl_fold *fold) {
     const struct bl_nd_step *step = &fold->step;
+    if (passes_once(fold)) return few_backward(fold);
     int code = weight_gradient(fold);
     if (!code && step->backward && step->action == BL_ND_EXACT) code = matrix_gradient(fold);
     if (code || is_of_target(fold)) return code;

@@ -29,6 +29,7 @@ struct bl_fold {
     struct blanch_tensor *rows, *drows, *ddeconv;
     struct bl_packed_product by_deconv; // where it serves
     struct bl_gram gram;                // likewise, of dD
+    struct bl_kernel *weights_backward; // likewise
     struct blanch_tensor *gram_sums;
     struct blanch_tensor *partial, *dmean, *dots;
     struct blanch_tensor *products; // <dD, D> of each matrix, in `shares`
