@@ -19,6 +19,7 @@ static const double farewell = 60, last_words = 5; // seconds that others are wa
 
 struct mpi {
     MPI_Comm comm, apart;                      // of the collectives; of failures
+    int lowest;                                // rank that has told of a failure
     int rank, ranks, failed_rank, failed_code; // the first failure that was told of; 0: none
     double timeout;
     atomic_bool given_up;
@@ -58,7 +59,8 @@ static int hear(struct mpi *m) {
     if (!there) return 0;
     error = MPI_Recv(&code, 1, MPI_INT, status.MPI_SOURCE, TAG_FAILED, m->apart, MPI_STATUS_IGNORE);
     if (error) return mpi_fail(error, "receiving a message");
-    if (!m->failed_code) m->failed_code = code, m->failed_rank = status.MPI_SOURCE;
+    if (!m->failed_code) m->failed_code = code, m->failed_rank = m->lowest = status.MPI_SOURCE;
+    if (status.MPI_SOURCE < m->lowest) m->lowest = status.MPI_SOURCE;
     return bl_fail(code, "%s failed", name_of(m, status.MPI_SOURCE, name));
 }
 
@@ -367,10 +369,14 @@ static void name_hanging(struct mpi *m) {
     free(heard);
 }
 
-static int first_alive(const struct mpi *m) {
-    for (int k = 0; k < m->ranks && m->watches; k++)
-        if (!is_gone(m, k)) return k;
-    return m->rank;
+/* Without rank 0 the lowest of those that have something to tell does. */
+static bool is_told(struct mpi *m) {
+    const double start = bl_now();
+    while (bl_now() - start < 0.3) {
+        hear(m);
+        rest(longest_rest);
+    }
+    return m->failed_code && m->lowest < m->rank;
 }
 
 bool bl_ranks_agree(struct bl_ranks *ranks, int *code) {
@@ -378,18 +384,20 @@ bool bl_ranks_agree(struct bl_ranks *ranks, int *code) {
     if (m->left && !*code) hear_done(m, &(int){0});
     if (m->left && !*code) return *code = m->failed_code, false;
     const bool own = *code && !m->failed_code; // not by what another rank has told
-    char name[300];
+    char name[300], *message = own ? bl_strdup(blanch_error_message()) : NULL;
     int teller = m->rank;
     hear(m);
     if (own) tell(m, TAG_FAILED, *code);
     if (own && m->timed_out && !m->rank) name_hanging(m);
     if (m->rank) {
-        if (!hear_done(m, &teller)) teller = m->rank == first_alive(m) || own ? m->rank : -1;
+        if (!hear_done(m, &teller)) teller = own && !is_told(m) ? m->rank : -1;
     } else {
         teller = own || !m->failed_code ? 0 : m->failed_rank;
         tell(m, TAG_DONE, teller);
     }
     if (!*code && m->failed_code) *code = m->failed_code;
+    if (own && !m->timed_out) bl_fail(*code, "%s", message ? message : blanch_error_text(*code)); // others' came since
+    free(message);
     if (teller == m->rank && own && strncmp(blanch_error_message(), "rank ", 5))
         bl_fail_in(*code, "%s", name_of(m, m->rank, name));
     return teller == m->rank && *code;

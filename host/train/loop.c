@@ -390,7 +390,7 @@ static int test_at_end(struct run *run) {
  * that of the error, and says what is kept. */
 static int keep_steps(struct run *run, int code) {
     char kept[300] = "", *message = bl_strdup(blanch_error_message());
-    if (!message) return code;
+    if (!message || !bl_run_writes(run)) return free(message), code;
     while (run->session.ahead) bl_run_settle(run, 0); // steps that the weights have in them are counted
     if (run->saved_step != run->position.step && save_checkpoint(run))
         bl_run_say_kept(run, kept, sizeof kept);
