@@ -83,7 +83,8 @@ static bool is_noise(struct lines *l) {
     if (rule) l->boxed = !l->boxed;
     bool noise = within;
     for (int i = 0; i < BL_COUNT(begins); i++) noise |= !strncmp(l->text, begins[i], strlen(begins[i]));
-    if (noise && !*l->noise && strpbrk(l->text, "abcdefghijklmnopqrstuvwxyz"))
+    const bool names = strstr(l->text, "process rank") != NULL; // says more than the others
+    if (noise && (!*l->noise || names) && strpbrk(l->text, "abcdefghijklmnopqrstuvwxyz"))
         snprintf(l->noise, sizeof l->noise, "%.290s", l->text);
     return noise;
 }

@@ -237,7 +237,8 @@ bool bl_ranks_known(void) {
 }
 
 #ifdef OPEN_MPI
-static const char *const starter_options[] = {"--oversubscribe", "--bind-to", "none", NULL};
+static const char *const starter_options[] = {"--oversubscribe",           "--bind-to", "none", "--mca",
+                                              "odls_base_sigkill_timeout", "2",         NULL};
 #elif defined MPICH_VERSION
 static const char *const starter_options[] = {"-disable-auto-cleanup", NULL};
 #else
