@@ -134,9 +134,9 @@ def test_no_tune():
 def kernels_with(name, old, new):
     folder = os.path.join(HOME, name)
     shutil.copytree(KERNELS, folder)
-    path = os.path.join(folder, 'conv', 'winograd.cl')
+    path = os.path.join(folder, 'conv', 'winograd.h')
     text = open(path).read()
-    assert text.count(old) == 1, '%r stands %d times in winograd.cl' % (old, text.count(old))
+    assert text.count(old) == 1, '%r stands %d times in winograd.h' % (old, text.count(old))
     open(path, 'w').write(text.replace(old, new))
     return folder
 
