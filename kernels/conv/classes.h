@@ -25,3 +25,10 @@ struct place place_of(int p, int h, int w) {
     at.y = row - at.n * h;
     return at;
 }
+
+/* What becomes of a result before it is written: it is added to what `out` holds, and to a sum's other half; a
+ * convolution's is activated (1 relu, 2 relu6), a gradient is cut where a ReLU cut. Both are `beside`, laid out as out.
+ */
+struct finish {
+    int has_bias, accumulate, has_addend, activation, cut, moments;
+};

@@ -80,8 +80,8 @@
 
 kernel GROUP void convolve(global const ACT *restrict x, global const ACT *restrict packed,
                            global const struct tap_class *restrict classes, global const float *restrict bias,
-                           global ACT *restrict out, struct sizes s, int first_class, int blocks, int has_bias,
-                           int accumulate) {
+                           global ACT *restrict out, global const ACT *beside, global float *moments, struct sizes s,
+                           int first_class, int blocks, struct finish f) {
     local uint4 a[2 * DEEP * PITCH / 4], b[2 * OUTS * PITCH / 4];
     WHERE
     const int block = get_group_id(0) % blocks, group = get_group_id(2), group_in = s.group_in;
@@ -155,7 +155,7 @@ kernel GROUP void convolve(global const ACT *restrict x, global const ACT *restr
     }
     barrier(CLK_LOCAL_MEM_FENCE);
     out += (size_t)group * s.group_out;
-    if (has_bias) bias += group * s.group_out;
+    if (f.has_bias) bias += group * s.group_out;
     LOOP for (int i = 0; i < PARTS_DOWN; i++) {
         LOOP for (int j = 0; j < PARTS_ACROSS; j++) {
 #define WRITE(l, member)                                                                                               \
@@ -164,8 +164,8 @@ kernel GROUP void convolve(global const ACT *restrict x, global const ACT *restr
         const int o = block * OUTS + FIRST_COLUMN(j) + SUM_COLUMN(l) * STEP_ACROSS;                                    \
         if (at >= 0 && o < s.group_out) {                                                                              \
             float value = sums[i * PARTS_ACROSS + j].member;                                                           \
-            if (has_bias) value += bias[o];                                                                            \
-            if (accumulate) value += LOAD_ACT1(out + at + o);                                                          \
+            if (f.has_bias) value += bias[o];                                                                          \
+            if (f.accumulate) value += LOAD_ACT1(out + at + o);                                                        \
             STORE_ACT1(value, out + at + o);                                                                           \
         }                                                                                                              \
     }

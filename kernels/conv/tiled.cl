@@ -113,12 +113,6 @@ void store_some(float4 value, global ACT *to, int width) {
 #endif
 }
 
-/* What becomes of a result before it is written: it is added to what `out` holds, and to a sum's other half; a
- * convolution's is activated (1 relu, 2 relu6), a gradient is cut where a ReLU cut. Both are `beside`, laid out as out.
- */
-struct finish {
-    int has_bias, accumulate, has_addend, activation, cut, moments;
-};
 float4 finish_some(float4 value, global const ACT *out, global const ACT *beside, int width, const struct finish f) {
     if (f.accumulate) value += load_some(out, width);
     if (f.has_addend) value += load_some(beside, width);
