@@ -2,6 +2,7 @@
  * finds by this list. Included with X defined. */
 X(adaptive_avgpool2d)
 X(add)
+X(attention)
 X(avgpool2d)
 X(batchnorm2d)
 X(cat)
