@@ -8,10 +8,6 @@
 
 enum { MOST_HEAD = 256, TILE = 4, MOST_ITEMS = 64 };
 
-struct attrs {
-    int heads, causal;
-};
-
 struct group { // of items, elsewhere than on CPUs
     int cols, rows;
 };
@@ -45,7 +41,7 @@ static struct group group_of(const struct blanch_device *dev, int head) {
 
 static void declare_workspaces(struct bl_node *node) {
     struct state *s = node->state;
-    const struct attrs *a = node->attrs;
+    const struct bl_attention_attrs *a = node->attrs;
     const int64_t n = node->in[0]->n, turned = n * a->heads * s->head * s->lines;
     const int64_t scratch = (int64_t)s->items * 2 * TILE * (s->lines + s->head);
     const bool cpu = bl_on_cpu(node->dev);
@@ -59,7 +55,7 @@ static void declare_workspaces(struct bl_node *node) {
 }
 
 static int setup(struct bl_node *node) {
-    const struct attrs *a = node->attrs;
+    const struct bl_attention_attrs *a = node->attrs;
     int code = bl_check_inputs(node, 1, 1);
     if (code) return code;
     const struct blanch_tensor *x = node->in[0];
@@ -85,7 +81,7 @@ static int setup(struct bl_node *node) {
 
 static int prepare(struct bl_node *node) {
     struct state *s = node->state;
-    const struct attrs *a = node->attrs;
+    const struct bl_attention_attrs *a = node->attrs;
     const bool cpu = bl_on_cpu(node->dev);
     const struct bl_define lines[] = {
         {"HEAD", s->head}, {"CAUSAL", a->causal}, {"VEC", bl_vec(node->dev, s->head)}, {"TM", TILE}, BL_ACT(node)};
@@ -114,7 +110,7 @@ static int prepare(struct bl_node *node) {
 /* Of `products` products of all tokens with all. */
 static void say_work(const struct bl_node *node, int n, int products) {
     const struct state *s = node->state;
-    const struct attrs *a = node->attrs;
+    const struct bl_attention_attrs *a = node->attrs;
     const double pairs = a->causal ? 0.5 * s->tokens * (s->tokens + 1.0) : (double)s->tokens * s->tokens;
     bl_work(node->dev, 2.0 * products * n * pairs * a->heads * s->head,
             (uint64_t)bl_bytes_of(node->in[0], n * s->tokens * node->in[0]->c * 4 / 3));
@@ -122,7 +118,7 @@ static void say_work(const struct bl_node *node, int n, int products) {
 
 static struct bl_range blocks_of(const struct bl_node *node, int n) {
     const struct state *s = node->state;
-    const struct attrs *a = node->attrs;
+    const struct bl_attention_attrs *a = node->attrs;
     const size_t rows = (size_t)s->group.rows, cols = (size_t)s->group.cols;
     if (bl_on_cpu(node->dev)) return BL_GROUPS1((size_t)s->items);
     const size_t down = ((size_t)s->tokens + rows - 1) / rows;
@@ -132,7 +128,7 @@ static struct bl_range blocks_of(const struct bl_node *node, int n) {
 /* Channels `offset` on of tokens that are `step` channels. */
 static int turn(struct bl_node *node, int n, struct bl_mem *from, int64_t offset, int64_t step, struct bl_mem *to) {
     const struct state *s = node->state;
-    const struct attrs *a = node->attrs;
+    const struct bl_attention_attrs *a = node->attrs;
     const int64_t values = (int64_t)n * a->heads * s->head * s->lines;
     bl_work(node->dev, 0, (uint64_t)(bl_bytes_of(node->in[0], values) + BL_FLOAT_BYTES * values));
     return bl_launch(s->turn, BL_GROUPS1((size_t)a->heads, (size_t)n), BL_MEM(from), BL_I32(offset), BL_I32(step),
@@ -145,7 +141,7 @@ static double scale_of(const struct state *s) {
 
 static int forward(struct bl_node *node, const struct bl_run *run) {
     const struct state *s = node->state;
-    const struct attrs *a = node->attrs;
+    const struct bl_attention_attrs *a = node->attrs;
     struct bl_mem *x = node->in[0]->mem, *y = node->out[0]->mem;
     const int64_t width = node->out[0]->c;
     if (!bl_on_cpu(node->dev)) {
@@ -163,7 +159,7 @@ static int forward(struct bl_node *node, const struct bl_run *run) {
 
 static int multiply(struct bl_node *node, int n) {
     const struct state *s = node->state;
-    const struct attrs *a = node->attrs;
+    const struct bl_attention_attrs *a = node->attrs;
     const int64_t pairs = (int64_t)n * s->tokens * a->heads;
     bl_work(node->dev, 2.0 * (double)pairs * s->head,
             (uint64_t)(bl_bytes_of(node->in[0], 2 * pairs * s->head) + BL_FLOAT_BYTES * pairs));
@@ -174,7 +170,7 @@ static int multiply(struct bl_node *node, int n) {
 
 static int backward_groups(struct bl_node *node, const struct bl_run *run) {
     const struct state *s = node->state;
-    const struct attrs *a = node->attrs;
+    const struct bl_attention_attrs *a = node->attrs;
     struct bl_kernel *const kernels[] = {s->queries, s->others};
     int code = 0;
     for (int i = 0; i < 2 && !code; i++) {
@@ -188,7 +184,7 @@ static int backward_groups(struct bl_node *node, const struct bl_run *run) {
 
 static int backward_lines(struct bl_node *node, const struct bl_run *run) {
     const struct state *s = node->state;
-    const struct attrs *a = node->attrs;
+    const struct bl_attention_attrs *a = node->attrs;
     struct bl_mem *x = node->in[0]->mem, *dy = node->out[0]->grad->mem, *dx = node->in[0]->grad->mem;
     const int64_t width = node->out[0]->c;
     struct bl_kernel *const kernels[] = {s->queries, s->others};
@@ -219,8 +215,8 @@ static void release(struct bl_node *node) {
 }
 
 /* A head of an image: channel d of token t of x is x[(d * tokens + t)], in NCHW. */
-static void define_head(const struct attrs *a, const double *q, const double *k, const double *v, int head, int tokens,
-                        double *weights, double *y) {
+static void define_head(const struct bl_attention_attrs *a, const double *q, const double *k, const double *v, int head,
+                        int tokens, double *weights, double *y) {
     for (int t = 0; t < tokens; t++) {
         const int seen = a->causal ? t + 1 : tokens;
         double most = -INFINITY, sum = 0;
@@ -240,7 +236,7 @@ static void define_head(const struct attrs *a, const double *q, const double *k,
 }
 
 static int definition(struct bl_ref_layer *l, const struct bl_ref_tensor *x, int inputs, struct bl_ref_tensor *y) {
-    const struct attrs *a = l->attrs;
+    const struct bl_attention_attrs *a = l->attrs;
     const int tokens = x->h * x->w, head = x->c / 3 / a->heads;
     const size_t of_head = (size_t)head * (size_t)tokens, of_all = of_head * (size_t)a->heads;
     double *weights = bl_calloc((size_t)tokens, sizeof *weights);
@@ -255,8 +251,8 @@ static int definition(struct bl_ref_layer *l, const struct bl_ref_tensor *x, int
 }
 
 static const struct bl_field fields[] = {
-    {"heads", BL_FIELD_INT, offsetof(struct attrs, heads), false},
-    {"causal", BL_FIELD_BOOL, offsetof(struct attrs, causal), true},
+    {"heads", BL_FIELD_INT, offsetof(struct bl_attention_attrs, heads), false},
+    {"causal", BL_FIELD_BOOL, offsetof(struct bl_attention_attrs, causal), true},
     {NULL},
 };
 
@@ -265,7 +261,7 @@ const struct bl_op bl_op_attention = {
     .role = BL_ROLE_ELEMENTWISE,
     .tolerance = 1e-3,
     .types = BL_ACTIVATION_TYPES,
-    .attrs_size = sizeof(struct attrs),
+    .attrs_size = sizeof(struct bl_attention_attrs),
     .fields = fields,
     .reads = BL_IN(0) | BL_OUT(0),
     .phase_forward = BL_FORWARD,
