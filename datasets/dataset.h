@@ -4,6 +4,7 @@
 #define BL_DATASET_H
 
 #include "base/base.h"
+#include "base/divide.h"
 
 /* A dataset that was opened. Small images are held as bytes (NHWC): all of IDX and CIFAR files, and folders whose
  * images are all alike, at most 64x64 and 1 GiB in all (decoded on opening, in several threads). Larger images,
@@ -154,8 +155,8 @@ struct bl_batch {
     float share;           // from 0.5 to 1
     bool last;             // of its epoch
     uint64_t epoch;
-    int offset, whole; // of a part: its place in the whole batch, and that batch's images, damaged ones included
-    uint32_t first;    // number of the batch in its epoch: options.first = first + 1 goes on after it
+    int whole;      // of a part: the whole batch's images, damaged ones included
+    uint32_t first; // number of the batch in its epoch: options.first = first + 1 goes on after it
 };
 struct bl_loader_options {
     enum bl_split split;
@@ -164,11 +165,10 @@ struct bl_loader_options {
     bool training;             // shuffled and augmented, damaged images replaced; false: they are left out
     int least;                 // a last batch of fewer images is left out; 0: none is
     uint64_t seed;
-    uint64_t epoch, first; // where to begin: epoch and the number of batches of it to skip
-    struct {
-        int first, count;
-    } part; // of every batch, for one rank of several: these images alone; a batch too short for them gives fewer, or
-            // none. count 0: all
+    uint64_t epoch, first;      // where to begin: epoch and the number of batches of it to skip
+    struct bl_division_of part; // of every batch, for one rank of several: its part alone; ranks 0: all. share is the
+                                // caller's, as long as the loader is open
+    int pass;   // a batch is divided in passes of so many images, about, each among the ranks; 0: in one
     int epochs; // the end is before epoch + epochs; 0: without end
 };
 /* How many batches an epoch has; the last one may be of fewer images, but not of fewer than `least`. */

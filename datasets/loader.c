@@ -19,7 +19,7 @@ struct slot {
     uint32_t *indices;        // of the images to read
     bool *left_out;           // of those read: damaged, in evaluation
     uint32_t count, pending;  // images; those not finished
-    uint32_t offset, whole;   // see struct bl_batch
+    uint32_t whole;           // see struct bl_batch
     uint64_t epoch;
     uint32_t number; // of the batch in its epoch
     bool ready;
@@ -29,8 +29,7 @@ struct bl_loader {
     struct bl_dataset *data;
     struct bl_loader_options options;
     struct bl_transform transform;
-    uint32_t count, batch, batches;  // images and batches of an epoch
-    uint32_t part_first, part_count; // of a batch
+    uint32_t count, batch, batches; // images and batches of an epoch
     size_t image_floats;
     struct slot *slots;
     uint64_t slot_count;
@@ -85,10 +84,74 @@ static bool mixes(const struct bl_loader *loader) {
     return loader->options.training && (view->mixup > 0 || view->cutmix > 0);
 }
 
+/* --- parts of a batch ------------------------------------------------------------------------- */
+
+static uint32_t passes_of(const struct bl_loader *loader, const struct slot *slot) {
+    const uint32_t pass = (uint32_t)loader->options.pass;
+    return pass ? (slot->whole + pass - 1) / pass : 1;
+}
+
+/* This rank's images of a pass: the number of the first one in the batch, and how many. */
+static struct bl_own_part part_of(const struct bl_loader *loader, const struct slot *slot, uint32_t pass) {
+    const uint64_t passes = passes_of(loader, slot);
+    const int begin = (int)(slot->whole * pass / passes), end = (int)((uint64_t)slot->whole * (pass + 1) / passes);
+    struct bl_own_part part = bl_divide(&loader->options.part, end - begin);
+    part.first += begin;
+    return part;
+}
+
+static bool divides(const struct bl_loader *loader) {
+    return loader->options.part.ranks > 1;
+}
+
+/* Where images are mixed, the one before the first comes along: before the first of the batch, the last. */
+static void choose_images(struct bl_loader *loader, struct slot *slot) {
+    const uint32_t *order = loader->order + (size_t)slot->number * loader->batch;
+    slot->count = 0;
+    for (uint32_t pass = 0; pass < passes_of(loader, slot); pass++) {
+        const struct bl_own_part part = part_of(loader, slot, pass);
+        if (divides(loader) && mixes(loader))
+            slot->indices[slot->count++] = order[part.first ? (uint32_t)part.first - 1 : slot->whole - 1];
+        for (int i = 0; i < part.count; i++) slot->indices[slot->count++] = order[part.first + i];
+    }
+}
+
+/* --- mixing ----------------------------------------------------------------------------------- */
+
+static struct bl_mixed from(const struct bl_loader *loader, struct slot *slot, size_t first, size_t count) {
+    return (struct bl_mixed){slot->images + loader->image_floats * first, slot->labels + first, slot->others + first,
+                             slot->last, (int)count};
+}
+
+static void move(const struct bl_loader *loader, struct slot *slot, size_t first, size_t count, size_t to) {
+    memmove(slot->images + loader->image_floats * to, slot->images + loader->image_floats * first,
+            count * loader->image_floats * sizeof *slot->images);
+    memmove(slot->labels + to, slot->labels + first, count * sizeof *slot->labels);
+    memmove(slot->others + to, slot->others + first, count * sizeof *slot->others);
+}
+
+static float mix_images(const struct bl_loader *loader, const struct slot *slot, struct bl_mixed mixed) {
+    return bl_mix_batch(&loader->options.view, loader->options.seed, slot->epoch, slot->number, &mixed);
+}
+
+/* Each pass's images with the one before them, which then goes. */
+static void mix_parts(const struct bl_loader *loader, struct slot *slot) {
+    size_t at = 0, kept = 0;
+    for (uint32_t pass = 0; pass < passes_of(loader, slot); pass++) {
+        const size_t count = (size_t)part_of(loader, slot, pass).count;
+        slot->share = mix_images(loader, slot, from(loader, slot, at, count + 1));
+        move(loader, slot, at + 1, count, kept);
+        at += count + 1, kept += count;
+    }
+    slot->count = (uint32_t)kept;
+}
+
 static void mix(const struct bl_loader *loader, struct slot *slot) {
-    struct bl_mixed mixed = {slot->images, slot->labels, slot->others, slot->last, (int)slot->count};
-    if (mixes(loader) && slot->count)
-        slot->share = bl_mix_batch(&loader->options.view, loader->options.seed, slot->epoch, slot->number, &mixed);
+    if (!mixes(loader) || !slot->count) return;
+    if (divides(loader))
+        mix_parts(loader, slot);
+    else
+        slot->share = mix_images(loader, slot, from(loader, slot, 0, slot->count));
 }
 
 /* Once all images are there. */
@@ -122,15 +185,13 @@ static void begin_batch(struct bl_loader *loader) {
     uint64_t position = loader->options.first + loader->begun;
     slot->epoch = loader->options.epoch + position / loader->batches;
     slot->number = (uint32_t)(position % loader->batches);
-    uint32_t begin = slot->number * loader->batch, left = loader->count - begin;
+    uint32_t left = loader->count - slot->number * loader->batch;
     slot->whole = left < loader->batch ? left : loader->batch;
-    slot->offset = slot->whole < loader->part_first ? slot->whole : loader->part_first;
-    left = slot->whole - slot->offset;
-    slot->count = slot->pending = left < loader->part_count ? left : loader->part_count;
+    set_order(loader, slot->epoch);
+    choose_images(loader, slot);
+    slot->pending = slot->count;
     slot->ready = !slot->count;
     if (slot->ready) pthread_cond_broadcast(&loader->filled);
-    set_order(loader, slot->epoch);
-    memcpy(slot->indices, loader->order + begin + slot->offset, slot->count * sizeof *slot->indices);
     loader->begun++;
     loader->next_image = 0;
 }
@@ -194,9 +255,19 @@ static void *fill(void *argument) {
 
 /* --- opening and closing ---------------------------------------------------------------------- */
 
+/* Images that a slot holds at most. */
+static size_t room_of(const struct bl_loader *loader) {
+    const int pass =
+        loader->options.pass && loader->options.pass < (int)loader->batch ? loader->options.pass : (int)loader->batch;
+    const size_t passes = (loader->batch + (size_t)pass - 1) / (size_t)pass;
+    if (!divides(loader)) return loader->batch;
+    return passes * ((size_t)bl_divide_most(&loader->options.part, pass) + 1);
+}
+
 static int make_slots(struct bl_loader *loader) {
     const struct bl_loader_options *options = &loader->options;
-    uint64_t bytes = (uint64_t)loader->batch * loader->image_floats * sizeof(float);
+    const size_t room = room_of(loader);
+    uint64_t bytes = room * loader->image_floats * sizeof(float);
     int ahead = options->ahead > 0 ? options->ahead : bytes > LARGE_BATCH ? AHEAD - 1 : AHEAD;
     loader->slots = bl_calloc((size_t)ahead + 1, sizeof *loader->slots);
     loader->order = bl_calloc(loader->count, sizeof *loader->order);
@@ -204,12 +275,12 @@ static int make_slots(struct bl_loader *loader) {
     loader->slot_count = (uint64_t)ahead + 1;
     for (uint64_t i = 0; i < loader->slot_count; i++) {
         struct slot *slot = &loader->slots[i];
-        slot->images = bl_calloc(loader->batch, loader->image_floats * sizeof(float));
-        slot->labels = bl_calloc(loader->batch, sizeof *slot->labels);
-        slot->indices = bl_calloc(loader->batch, sizeof *slot->indices);
-        slot->left_out = bl_calloc(loader->batch, sizeof *slot->left_out);
+        slot->images = bl_calloc(room, loader->image_floats * sizeof(float));
+        slot->labels = bl_calloc(room, sizeof *slot->labels);
+        slot->indices = bl_calloc(room, sizeof *slot->indices);
+        slot->left_out = bl_calloc(room, sizeof *slot->left_out);
         if (mixes(loader)) {
-            slot->others = bl_calloc(loader->batch, sizeof *slot->others);
+            slot->others = bl_calloc(room, sizeof *slot->others);
             slot->last = bl_calloc(loader->image_floats, sizeof *slot->last);
             if (!slot->others || !slot->last) return BLANCH_ENOMEM;
         }
@@ -242,18 +313,12 @@ static int set_up(struct bl_loader *loader) {
     struct bl_loader_options *options = &loader->options;
     int code = bl_transform_init(&loader->transform, &options->view, options->training, options->seed);
     if (code) return code;
-    if (options->part.first < 0 || options->part.count < 0 ||
-        options->part.first > options->batch - options->part.count)
-        return bl_fail(BLANCH_EUSAGE, "%d images from the %dth are no part of a batch of %d", options->part.count,
-                       options->part.first, options->batch);
     if (options->batch < 1) return bl_fail(BLANCH_EUSAGE, "a batch of %d images is not above zero", options->batch);
     loader->count = loader->data->split[options->split].count;
     if (!loader->count)
         return bl_fail(BLANCH_EINPUT, "%s: there are no %s images", loader->data->folder,
                        bl_split_title(options->split));
     loader->batch = (uint32_t)options->batch < loader->count ? (uint32_t)options->batch : loader->count;
-    loader->part_first = options->part.count ? (uint32_t)options->part.first : 0;
-    loader->part_count = options->part.count ? (uint32_t)options->part.count : loader->batch;
     loader->batches = bl_epoch_batches(loader->count, options->batch, options->least);
     if (!loader->batches)
         return bl_fail(BLANCH_EUSAGE, "%s: no batch is left of %u images", loader->data->folder, loader->count);
@@ -331,7 +396,6 @@ int bl_loader_next(struct bl_loader *loader, struct bl_batch *batch) {
                                        .share = slot->others ? slot->share : 1,
                                        .last = slot->number + 1 == loader->batches,
                                        .epoch = slot->epoch,
-                                       .offset = (int)slot->offset,
                                        .whole = (int)slot->whole,
                                        .first = slot->number};
             loader->taken++;

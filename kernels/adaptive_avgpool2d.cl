@@ -31,8 +31,8 @@ kernel void forward(global const ACT *restrict x, global ACT *restrict y, long r
                 vec sum = (vec)(0.0f);
                 for (int iy = y0; iy < y1; iy++)
                     for (int ix = x0; ix < x1; ix++)
-                        sum += LOAD_ACT(image + ((size_t)iy * w + ix) * channels + v * VEC);
-                STORE_ACT(sum / (float)((y1 - y0) * (x1 - x0)), y + (r * ow + ox) * channels + v * VEC);
+                        sum += LOAD_ALIGNED(image + ((size_t)iy * w + ix) * channels + v * VEC);
+                STORE_ALIGNED(sum / (float)((y1 - y0) * (x1 - x0)), y + (r * ow + ox) * channels + v * VEC);
             }
         }
 }
@@ -50,10 +50,10 @@ kernel void backward(global const ACT *restrict dy, global ACT *restrict dx, lon
                 vec sum = (vec)(0.0f);
                 for (int oy = oy0; oy < oy1; oy++)
                     for (int ox = ox0; ox < ox1; ox++)
-                        sum += LOAD_ACT(image + ((size_t)oy * ow + ox) * channels + v * VEC) /
+                        sum += LOAD_ALIGNED(image + ((size_t)oy * ow + ox) * channels + v * VEC) /
                                (float)(EXTENT(oy, h, oh) * EXTENT(ox, w, ow));
-                if (add) sum += LOAD_ACT(to);
-                STORE_ACT(sum, to);
+                if (add) sum += LOAD_ALIGNED(to);
+                STORE_ALIGNED(sum, to);
             }
         }
 }

@@ -44,8 +44,8 @@ kernel void forward(global const ACT *restrict x, global ACT *restrict y, long r
                 vec sum = (vec)(0.0f);
                 for (int ky = y0; ky < y1; ky++)
                     for (int kx = x0; kx < x1; kx++)
-                        sum += LOAD_ACT(corner + ((long)ky * w + kx) * (long)channels + v * VEC);
-                STORE_ACT(sum / COUNT((int)(r % oh), (int)ox), y + (r * ow + ox) * channels + v * VEC);
+                        sum += LOAD_ALIGNED(corner + ((long)ky * w + kx) * (long)channels + v * VEC);
+                STORE_ALIGNED(sum / COUNT((int)(r % oh), (int)ox), y + (r * ow + ox) * channels + v * VEC);
             }
         }
 }
@@ -63,10 +63,10 @@ kernel void backward(global const ACT *restrict dy, global ACT *restrict dx, lon
                 vec sum = (vec)(0.0f);
                 for (int oy = oy0; oy <= oy1; oy++)
                     for (int ox = ox0; ox <= ox1; ox++)
-                        sum += SHARE(LOAD_ACT(dy + ((image + oy) * ow + ox) * channels + v * VEC), oy, ox);
+                        sum += SHARE(LOAD_ALIGNED(dy + ((image + oy) * ow + ox) * channels + v * VEC), oy, ox);
                 if (!DIVISOR) sum /= (float)(KH * KW);
-                if (add) sum += LOAD_ACT(to);
-                STORE_ACT(sum, to);
+                if (add) sum += LOAD_ALIGNED(to);
+                STORE_ALIGNED(sum, to);
             }
         }
     }

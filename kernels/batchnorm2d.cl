@@ -57,9 +57,9 @@ kernel void statistics(global const ACT *restrict x, global float *restrict part
     for (size_t r = first; r < last; r += tile) {
         const size_t end = min(r + tile, last);
         for (size_t v = v0; v < v1; v++) {
-            const vec origin = LOAD_ACT(x + first * channels + v * VEC);
+            const vec origin = LOAD_ALIGNED(x + first * channels + v * VEC);
             vec sum = (vec)(0.0f);
-            for (size_t q = r; q < end; q++) sum += LOAD_ACT(x + q * channels + v * VEC) - origin;
+            for (size_t q = r; q < end; q++) sum += LOAD_ALIGNED(x + q * channels + v * VEC) - origin;
             if (r != first) sum += LOAD(mean + v * VEC);
             STORE(end == last ? origin + sum / (float)(last - first) : sum, mean + v * VEC);
         }
@@ -70,7 +70,7 @@ kernel void statistics(global const ACT *restrict x, global float *restrict part
             const vec centre = LOAD(mean + v * VEC);
             vec sum = (vec)(0.0f);
             for (size_t q = r; q < end; q++) {
-                const vec d = LOAD_ACT(x + q * channels + v * VEC) - centre;
+                const vec d = LOAD_ALIGNED(x + q * channels + v * VEC) - centre;
                 sum = FMA(d, d, sum);
             }
             if (r != first) sum += LOAD(square + v * VEC);
@@ -151,7 +151,7 @@ kernel void apply(global const ACT *restrict x, global const float *restrict sav
             const vec scale = LOAD(saved + 2 * channels + v * VEC), shift = LOAD(saved + 3 * channels + v * VEC);
             for (size_t q = r; q < end; q++) {
                 const size_t at = q * channels + v * VEC;
-                STORE_ACT(ACTIVATE(AFFINE(LOAD_ACT(x + at), scale, shift)), y + at);
+                STORE_ALIGNED(ACTIVATE(AFFINE(LOAD_ALIGNED(x + at), scale, shift)), y + at);
             }
         }
     }
@@ -171,8 +171,8 @@ kernel void gradients(global const ACT *restrict x, global const ACT *restrict d
                       shift = LOAD(saved + 3 * channels + v * VEC);
             vec sum = (vec)(0.0f), product = (vec)(0.0f);
             for (size_t q = r; q < end; q++) {
-                const vec value = LOAD_ACT(x + q * channels + v * VEC);
-                const vec g = CUT(value, LOAD_ACT(dy + q * channels + v * VEC), scale, shift);
+                const vec value = LOAD_ALIGNED(x + q * channels + v * VEC);
+                const vec g = CUT(value, LOAD_ALIGNED(dy + q * channels + v * VEC), scale, shift);
                 sum += g;
                 product = FMA(g, value - mean, product);
             }
@@ -229,11 +229,11 @@ kernel void input_gradient(global const ACT *restrict x, global const ACT *dy, g
             const vec b = LOAD(coefficients + v * VEC), c = LOAD(coefficients + channels + v * VEC);
             for (size_t q = r; q < end; q++) {
                 const size_t at = q * channels + v * VEC;
-                const vec value = LOAD_ACT(x + at);
-                vec g = CUT(value, LOAD_ACT(dy + at), scale, shift);
+                const vec value = LOAD_ALIGNED(x + at);
+                vec g = CUT(value, LOAD_ALIGNED(dy + at), scale, shift);
                 g = FMA(b, value - mean, FMA(scale, g, c));
-                if (add) g += LOAD_ACT(dx + at);
-                STORE_ACT(g, dx + at);
+                if (add) g += LOAD_ALIGNED(dx + at);
+                STORE_ALIGNED(g, dx + at);
             }
         }
     }

@@ -11,18 +11,18 @@
     kernel void name##_forward(global const ACT *x, global ACT *y, long total) {                                       \
         const size_t end = END(total);                                                                                 \
         for (size_t i = BEGIN(total); i < end; i++) {                                                                  \
-            const vec v = LOAD_ACT(x + i * VEC);                                                                       \
-            STORE_ACT(F(v), y + i * VEC);                                                                              \
+            const vec v = LOAD_ALIGNED(x + i * VEC);                                                                   \
+            STORE_ALIGNED(F(v), y + i * VEC);                                                                          \
         }                                                                                                              \
     }                                                                                                                  \
     kernel void name##_backward(global const ACT *restrict kept, global const ACT *dy, global ACT *dx, long total,     \
                                 int add) {                                                                             \
         const size_t end = END(total);                                                                                 \
         for (size_t i = BEGIN(total); i < end; i++) {                                                                  \
-            const vec v = LOAD_ACT(kept + i * VEC), d = LOAD_ACT(dy + i * VEC);                                        \
+            const vec v = LOAD_ALIGNED(kept + i * VEC), d = LOAD_ALIGNED(dy + i * VEC);                                \
             vec g = G(v, d);                                                                                           \
-            if (add) g += LOAD_ACT(dx + i * VEC);                                                                      \
-            STORE_ACT(g, dx + i * VEC);                                                                                \
+            if (add) g += LOAD_ALIGNED(dx + i * VEC);                                                                  \
+            STORE_ALIGNED(g, dx + i * VEC);                                                                            \
         }                                                                                                              \
     }
 

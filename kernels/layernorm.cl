@@ -22,18 +22,18 @@ kernel void forward(global const ACT *x, global const float *restrict weight, gl
         global const ACT *from = x + r * channels;
         global ACT *to = y + r * channels;
         vec sum = (vec)(0.0f), square = (vec)(0.0f);
-        for (int v = 0; v < vectors; v++) sum += LOAD_ACT(from + v * VEC);
+        for (int v = 0; v < vectors; v++) sum += LOAD_ALIGNED(from + v * VEC);
         const float mean = TOTAL(sum) / (float)channels;
         for (int v = 0; v < vectors; v++) {
-            const vec d = LOAD_ACT(from + v * VEC) - mean;
+            const vec d = LOAD_ALIGNED(from + v * VEC) - mean;
             square = FMA(d, d, square);
         }
         const float inverse = 1.0f / sqrt(TOTAL(square) / (float)channels + eps);
         saved[r] = mean;
         saved[rows + r] = inverse;
         for (int v = 0; v < vectors; v++) {
-            const vec h = (LOAD_ACT(from + v * VEC) - mean) * inverse;
-            STORE_ACT(FMA(h, LOAD(weight + v * VEC), LOAD(bias + v * VEC)), to + v * VEC);
+            const vec h = (LOAD_ALIGNED(from + v * VEC) - mean) * inverse;
+            STORE_ALIGNED(FMA(h, LOAD(weight + v * VEC), LOAD(bias + v * VEC)), to + v * VEC);
         }
     }
 }
@@ -47,17 +47,17 @@ kernel void input_gradient(global const ACT *restrict x, global const ACT *dy, g
         const float mean = saved[r], inverse = saved[rows + r];
         vec sum = (vec)(0.0f), product = (vec)(0.0f);
         for (int v = 0; v < vectors; v++) {
-            const vec g = LOAD_ACT(gradient + v * VEC) * LOAD(weight + v * VEC);
+            const vec g = LOAD_ALIGNED(gradient + v * VEC) * LOAD(weight + v * VEC);
             sum += g;
-            product = FMA(g, (LOAD_ACT(from + v * VEC) - mean) * inverse, product);
+            product = FMA(g, (LOAD_ALIGNED(from + v * VEC) - mean) * inverse, product);
         }
         const float all = TOTAL(sum) / (float)channels, along = TOTAL(product) / (float)channels;
         for (int v = 0; v < vectors; v++) {
-            const vec h = (LOAD_ACT(from + v * VEC) - mean) * inverse;
-            const vec g = LOAD_ACT(gradient + v * VEC) * LOAD(weight + v * VEC);
+            const vec h = (LOAD_ALIGNED(from + v * VEC) - mean) * inverse;
+            const vec g = LOAD_ALIGNED(gradient + v * VEC) * LOAD(weight + v * VEC);
             vec d = inverse * (g - all - h * along);
-            if (add) d += LOAD_ACT(to + v * VEC);
-            STORE_ACT(d, to + v * VEC);
+            if (add) d += LOAD_ALIGNED(to + v * VEC);
+            STORE_ALIGNED(d, to + v * VEC);
         }
     }
 }
@@ -71,8 +71,8 @@ kernel void gradients(global const ACT *restrict x, global const ACT *restrict d
     global float *products = partial + get_global_id(1) * 2 * channels, *sums = products + channels;
     for (size_t r = first; r < last; r++)
         for (size_t v = v0; v < v1; v++) {
-            const vec g = LOAD_ACT(dy + r * channels + v * VEC);
-            const vec h = (LOAD_ACT(x + r * channels + v * VEC) - saved[r]) * saved[rows + r];
+            const vec g = LOAD_ALIGNED(dy + r * channels + v * VEC);
+            const vec h = (LOAD_ALIGNED(x + r * channels + v * VEC) - saved[r]) * saved[rows + r];
             const bool begun = r != first;
             STORE(FMA(g, h, begun ? LOAD(products + v * VEC) : (vec)(0.0f)), products + v * VEC);
             STORE(begun ? g + LOAD(sums + v * VEC) : g, sums + v * VEC);

@@ -56,8 +56,8 @@ kernel void pad_channels(global const ACT *restrict from, global ACT *restrict t
         global ACT *target = to + p * all * VEC;
         for (size_t v = BEGIN(0, all); v < last; v++) {
             vec value = (vec)(0.0f);
-            if (v >= (size_t)before && v < (size_t)before + vectors) value = LOAD_ACT(source + v * VEC);
-            STORE_ACT(value, target + v * VEC);
+            if (v >= (size_t)before && v < (size_t)before + vectors) value = LOAD_ALIGNED(source + v * VEC);
+            STORE_ALIGNED(value, target + v * VEC);
         }
     }
 }

@@ -44,7 +44,7 @@ typedef JOIN(int, VEC) ivec;
 #define SEARCH(y0, y1, x0, x1)                                                                                         \
     for (int ky = y0; ky < y1; ky++)                                                                                   \
         for (int kx = x0; kx < x1; kx++) {                                                                             \
-            const vec value = LOAD_ACT(corner + ((long)ky * w + kx) * (long)channels + v * VEC);                       \
+            const vec value = LOAD_ALIGNED(corner + ((long)ky * w + kx) * (long)channels + v * VEC);                   \
             const ivec better = (value > best) | (value != value);                                                     \
             best = better ? value : best;                                                                              \
             winner = better ? (ivec)(ky * KW + kx) : winner;                                                           \
@@ -77,7 +77,7 @@ kernel void forward(global const ACT *restrict x, global ACT *restrict y, global
                 winner = on ? winner : (ivec)(KH * KW);
 #endif
                 const size_t at = (r * ow + ox) * channels + v * VEC;
-                STORE_ACT(best, y + at);
+                STORE_ALIGNED(best, y + at);
                 STORE_INDEX(winner, index + at);
             }
         }
@@ -89,7 +89,7 @@ kernel void forward(global const ACT *restrict x, global ACT *restrict y, global
     {                                                                                                                  \
         const size_t at = ((image + oy) * ow + ox) * channels + v * VEC;                                               \
         const int place = (iy + PH - oy * SH) * KW + (int)ix + PW - ox * SW;                                           \
-        const vec value = LOAD_ACT(dy + at);                                                                           \
+        const vec value = LOAD_ALIGNED(dy + at);                                                                       \
         sum += LOAD_INDEX(index + at) == (ivec)(place) ? value : (vec)(0.0f);                                          \
     }
 
@@ -104,13 +104,13 @@ kernel void backward(global const ACT *restrict dy, global const index_t *restri
             for (size_t v = BEGIN(0, vectors); v < last; v++) {
                 global ACT *to = dx + (r * w + ix) * channels + v * VEC;
                 vec sum = (vec)(0.0f);
-                if (add) sum = LOAD_ACT(to);
+                if (add) sum = LOAD_ALIGNED(to);
                 if (APART && oy0 <= oy1 && ox0 <= ox1)
                     TAKE(oy0, ox0)
                 else
                     for (int oy = oy0; oy <= oy1; oy++)
                         for (int ox = ox0; ox <= ox1; ox++) TAKE(oy, ox)
-                STORE_ACT(sum, to);
+                STORE_ALIGNED(sum, to);
             }
         }
     }

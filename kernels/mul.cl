@@ -26,9 +26,9 @@ kernel void scale(global const ACT *x, global const ACT *s, global ACT *y, long 
         global const ACT *scales = s + r / repeat * channels;
         for (size_t v = BEGIN(0, vectors); v < last; v++) {
             const size_t at = r * channels + v * VEC;
-            vec value = LOAD_ACT(x + at) * LOAD_ACT(scales + v * VEC);
-            if (add) value += LOAD_ACT(y + at);
-            STORE_ACT(value, y + at);
+            vec value = LOAD_ALIGNED(x + at) * LOAD_ALIGNED(scales + v * VEC);
+            if (add) value += LOAD_ALIGNED(y + at);
+            STORE_ALIGNED(value, y + at);
         }
     }
 }
@@ -44,10 +44,10 @@ kernel void reduce(global const ACT *restrict x, global const ACT *restrict dy, 
                 vec sum = (vec)(0.0f);
                 for (size_t q = p; q < stop; q++) {
                     const size_t at = (n * pixels + q) * channels + v * VEC;
-                    sum += LOAD_ACT(x + at) * LOAD_ACT(dy + at);
+                    sum += LOAD_ALIGNED(x + at) * LOAD_ALIGNED(dy + at);
                 }
-                if (p || add) sum += LOAD_ACT(to);
-                STORE_ACT(sum, to);
+                if (p || add) sum += LOAD_ALIGNED(to);
+                STORE_ALIGNED(sum, to);
             }
         }
 }

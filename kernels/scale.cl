@@ -17,9 +17,9 @@ kernel void scale(global const ACT *x, global const float *restrict w, global AC
     for (size_t r = BEGIN(1, rows); r < end; r++)
         for (size_t v = BEGIN(0, vectors); v < last; v++) {
             const size_t at = r * channels + v * VEC;
-            vec value = LOAD_ACT(x + at) * LOAD(w + v * VEC);
-            if (add) value += LOAD_ACT(y + at);
-            STORE_ACT(value, y + at);
+            vec value = LOAD_ALIGNED(x + at) * LOAD(w + v * VEC);
+            if (add) value += LOAD_ALIGNED(y + at);
+            STORE_ALIGNED(value, y + at);
         }
 }
 
@@ -34,6 +34,6 @@ kernel void gradients(global const ACT *restrict x, global const ACT *restrict d
         for (size_t v = v0; v < v1; v++) {
             const size_t at = r * channels + v * VEC;
             const vec sum = r == first ? (vec)(0.0f) : LOAD(sums + v * VEC);
-            STORE(FMA(LOAD_ACT(x + at), LOAD_ACT(dy + at), sum), sums + v * VEC);
+            STORE(FMA(LOAD_ALIGNED(x + at), LOAD_ALIGNED(dy + at), sum), sums + v * VEC);
         }
 }

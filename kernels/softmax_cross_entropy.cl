@@ -4,10 +4,12 @@
  * infinite rank: such an image is never right.
  * With `smoothing` s and weights w of classes, which are 1 unless `weighted`, and whose mean is `mean`, the target of
  * class j is t[j] = w[j] ((1 - s) (share (j == label) + (1 - share) (j == other)) + s / classes), and the loss the sum
- * of t[j] (L - z[j]). Others are read where share is not 1. backward: dz[j] = (exp(z[j] - L) sum(t) - t[j]) / total.
+ * of t[j] (L - z[j]). Others are read where share is not 1. backward: dz[j] = (exp(z[j] - L) sum(t) - t[j]) / total,
+ * times the loss's scale where it is `scaled`.
  * forward: an item takes some images; where the loss is `judged`, one that is not finite sets *skip. backward: an item
  * takes some classes (dimension 0) of some images (1). `add` other than 0 adds to what dz holds.
  *   VEC   1; required, for vec.h */
+#include "loss_scale.h"
 #include "vec.h"
 
 #define BEGIN(d, total) (get_global_id(d) * (((size_t)(total) + get_global_size(d) - 1) / get_global_size(d)))
@@ -52,8 +54,9 @@ kernel void forward(global const ACT *logits, global const int *labels, global f
 
 kernel void backward(global const ACT *logits, global const int *labels, global const float *out, global ACT *dz,
                      int images, float total, int classes, float smoothing, global const float *weights, int weighted,
-                     float mean, global const int *others, float share, int add) {
+                     float mean, global const int *others, float share, global const int *state, int scaled, int add) {
     const size_t end = END(1, images), last = END(0, classes);
+    const float by = scaled ? as_float(state[SCALE]) : 1.0f;
     for (size_t n = BEGIN(1, images); n < end; n++) {
         const float largest = out[n * 3 + 2];
         const int label = labels[n];
@@ -66,7 +69,7 @@ kernel void backward(global const ACT *logits, global const int *labels, global 
             const size_t at = n * classes + j;
             const float t = (weighted ? weights[j] : 1.0f) *
                             (((int)j == label ? own : 0.0f) + ((int)j == other ? rest : 0.0f) + all);
-            const float g = (exp(LOAD_ACT1(logits + at) - largest) * sum - t) / total;
+            const float g = (exp(LOAD_ACT1(logits + at) - largest) * sum - t) / total * by;
             STORE_ACT1(add ? LOAD_ACT1(dz + at) + g : g, dz + at);
         }
     }

@@ -24,9 +24,9 @@ kernel void stochastic_depth(global const ACT *x, global ACT *y, int images, lon
         for (size_t v = BEGIN(0, vectors); v < last; v++) {
             const size_t at = (n * vectors + v) * VEC;
             vec value = (vec)(0.0f);
-            if (kept) value = LOAD_ACT(x + at) * scale;
-            if (add) value += LOAD_ACT(y + at);
-            STORE_ACT(value, y + at);
+            if (kept) value = LOAD_ALIGNED(x + at) * scale;
+            if (add) value += LOAD_ALIGNED(y + at);
+            STORE_ALIGNED(value, y + at);
         }
     }
 }

@@ -525,10 +525,13 @@ def test_bench_precision():
         check(finite(r), 'not every number is finite')
         bytes[precision] = r['planned_bytes']
     check(bytes['fp16'] < bytes['fp32'], 'planned bytes: %s' % bytes)
-    refuses(2, ['conv1 (nd_conv2d)', 'fp16'], *command, '--norm', 'nd', '--precision', 'fp16')
     refuses(2, ['--precision', 'bf16'], *command, '--norm', 'bn', '--precision', 'half')
-    refuses(2, ['--precision'], *TRAIN, '--norm', 'bn', '--data', 'synthetic:1x28x28:10', '--out', fresh('o'),
-            '--precision', 'fp16')
+    out = fresh('o')
+    succeeds(*TRAIN, '--norm', 'nd', '--data', 'synthetic:1x28x28:10', '--out', out, '--precision', 'bf16', '--steps',
+             '2')
+    check(json.load(open(os.path.join(out, 'config.json')))['precision'] == 'bf16', 'config.json lacks the precision')
+    refuses(2, ['--precision', 'half'], *TRAIN, '--norm', 'bn', '--data', 'synthetic:1x28x28:10', '--out', fresh('o'),
+            '--precision', 'half')
 
 
 def test_bench_phases():

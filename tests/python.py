@@ -559,6 +559,56 @@ def test_two_threads_take_turns():
         check(not failures and network.steps == 16, failures)
 
 
+class Rank:
+    """One of two threads that exchange through memory."""
+
+    def __init__(self, given, barrier, rank):
+        self.given, self.barrier, self.rank, self.ranks = given, barrier, rank, 2
+
+    def gather(self, own):
+        self.given[self.rank] = own
+        self.barrier.wait(60)
+        every = list(self.given)
+        self.barrier.wait(60)
+        return every
+
+    def exchange(self, blocks):
+        return [of[self.rank] for of in self.gather(blocks)]
+
+    def spread(self, values, root):
+        return self.gather(values)[root]
+
+
+def test_two_ranks_make_one_step():
+    images, labels = bars(8)
+    one, given, barrier, ranks = small(norm='nd', batch=8), [None] * 2, threading.Barrier(2), [None] * 2
+    whole = [one.step(images, labels) for _ in range(2)]
+
+    def train(rank):
+        own = slice(0, 3) if rank == 0 else slice(3, 8)
+        with blanch.Network('smallcnn', blanch.Device('0:0'), norm='nd', batch=5, lr=0.05, seed=rank) as network:
+            network.join(Rank(given, barrier, rank), sync_stats=True)
+            metrics = [network.step(images[own], labels[own]) for _ in range(2)]
+            ranks[rank] = metrics, network.state_dict()
+
+    threads = [threading.Thread(target=train, args=(rank,)) for rank in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    check(all(ranks), 'a rank failed')
+    for metrics, state in ranks:
+        check(all(m.count == 8 and m.top1 == w.top1 and abs(m.loss - w.loss) < 1e-4 for m, w in zip(metrics, whole)),
+              '%s and %s' % (metrics, whole))
+        for name, value in one.state_dict().items():
+            check(np.allclose(value, state[name], rtol=1e-3, atol=1e-3), name)
+    raises(blanch.UsageError, 'mpi4py', one.join, 5)
+    table = Rank(given, barrier, 0)
+    table.ranks = 1         # alone: nothing is asked
+    one.join(table)
+    check(one.step(images, labels).count == 8, 'a step alone')
+
+
 def test_objects_close_in_any_order():
     images, labels = bars(16)
     device = blanch.Device('cpu')

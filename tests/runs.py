@@ -216,6 +216,34 @@ def test_damaged_test_images():
         same(path('undamaged'), path('damaged'))
 
 
+def test_precision():
+    """Activations in half precision: the same bits again, and over an interruption, the loss's scale included; a scale
+    that is too large skips updates, which the log says. Another precision is refused."""
+    args = [*training(8), '--precision', 'fp16', '--schedule', 'constant', '--steps']
+    for name, count in (('half', 8), ('half-again', 8), ('half-resumed', 3)):
+        run(0, [], *args, count, '--out', fresh(name))
+    out = path('half-resumed')
+    run(2, ['--precision'], 'train', '--resume', '--out', out, '--precision', 'bf16')
+    run(0, [], 'train', '--resume', '--out', out, '--steps', 8, '--precision', 'fp16')
+    for name in ('last.safetensors', 'last.state.safetensors'):
+        first, *others = [content(os.path.join(path(run), name)) for run in ('half', 'half-again', 'half-resumed')]
+        check(all(other == first for other in others), name + ' differs')
+    file = os.path.join(out, 'last.state.safetensors')
+    head, tensors = content(file)
+    check(head['__metadata__']['loss_scale_good'] == '8', head['__metadata__'])
+    head['__metadata__'].update(loss_scale=repr(2.0 ** 100), train_s='1')
+    text = json.dumps(head).encode()
+    text += b' ' * (-len(text) % 8)
+    with open(file, 'wb') as f:
+        f.write(struct.pack('<Q', len(text)) + text + tensors)
+    run(0, ['the loss scale is'], 'train', '--resume', '--out', out, '--steps', 10)
+    skipped = [line for line in log(out) if line['type'] == 'overflow']
+    check([line['step'] for line in skipped] == [9, 10] and abs(skipped[1]['loss_scale'] / 2.0 ** 98 - 1) < 1e-6,
+          skipped)
+    after = content(file)[0]['__metadata__']
+    check((after['loss_scale_skipped'], after['loss_scale_good']) == ('2', '0'), after)
+
+
 def test_error_after_a_step():
     """A full disk in the log: one line, which says of which step the last checkpoint is, and that one is whole."""
     out = fresh('full')

@@ -155,12 +155,13 @@ def test_tables():
 
 def test_the_set():
     full, quick = (blanch('suite', '--list', *more).stdout.split() for more in ([], ['--quick']))
-    check(len(full) == len(set(full)) == 65 and len(quick) == 12 and set(quick) < set(full), (full, quick))
+    check(len(full) == len(set(full)) == 77 and len(quick) == 12 and set(quick) < set(full), (full, quick))
     with open(os.path.join(ROOT, 'docs', 'suite.md')) as f:
         named = re.findall(r'`((?:resnet18|vgg16|smallcnn)-[a-z0-9-]+)`', f.read())
     check(named and set(named) <= set(full), named)
     check(blanch('suite', '--list', '--rows', 'vgg16-bn-*').stdout.split() ==
-          ['vgg16-bn-128', 'vgg16-bn-32', 'vgg16-bn-128-inference', 'vgg16-bn-1-inference'], 'patterns')
+          ['vgg16-bn-128', 'vgg16-bn-32', 'vgg16-bn-128-fp16', 'vgg16-bn-128-inference', 'vgg16-bn-1-inference'],
+          'patterns')
 
 
 def test_resume():

@@ -144,37 +144,62 @@ static void test_loader_threads(void **state) {
     }
 }
 
-/* Two ranks' parts of every batch make the whole one, the short last batch included, of which the second has nothing.
- */
-static void test_loader_parts(void **state) {
-    struct bl_dataset *data;
-    assert_int_equal(bl_dataset_open(&data, "synthetic:1x8x8:208", 0), 0);
-    struct bl_loader_options options = {
-        .view = raw_view(1, 8, BL_AUGMENT_NONE), .batch = 100, .training = true, .seed = 3, .epochs = 2};
-    struct bl_loader *whole = loader_of(data, options), *part[2];
-    options.part.count = 60;
-    part[0] = loader_of(data, options);
-    options.part.first = 60, options.part.count = 40;
-    part[1] = loader_of(data, options);
-    struct bl_batch all, some;
-    for (int k = 0; !bl_loader_next(whole, &all) && all.whole; k++)
-        for (int r = 0, at = 0; r < 2; r++) {
-            assert_int_equal(bl_loader_next(part[r], &some), 0);
-            assert_int_equal(some.whole, all.count);
-            assert_int_equal(some.offset, at);
-            assert_int_equal(some.count, all.count < 100 ? (r ? 0 : all.count) : r ? 40 : 60);
-            assert_memory_equal(some.labels, all.labels + at, sizeof *some.labels * (size_t)some.count);
-            assert_memory_equal(some.images, all.images + 64 * at, 64 * sizeof *some.images * (size_t)some.count);
-            at += some.count;
-        }
-    for (int r = 0; r < 2; r++) {
-        assert_int_equal(bl_loader_next(part[r], &some), 0);
-        assert_int_equal(some.whole, 0);
+/* The parts of three unlike ranks, pass by pass, make every batch, the short last one included. */
+static void check_parts(struct bl_dataset *data, struct bl_loader_options options, int passes) {
+    enum { RANKS = 3 };
+    static const int share[RANKS] = {50, 30, 20};
+    struct bl_loader *whole = loader_of(data, options), *part[RANKS];
+    options.pass = options.batch / passes;
+    for (int r = 0; r < RANKS; r++) {
+        options.part = (struct bl_division_of){r, RANKS, 2, share};
+        part[r] = loader_of(data, options);
+    }
+    struct bl_batch all, some[RANKS];
+    while (!bl_loader_next(whole, &all) && all.whole) {
+        const int each = (all.whole + options.pass - 1) / options.pass;
+        int at[RANKS] = {0};
+        for (int r = 0; r < RANKS; r++) assert_int_equal(bl_loader_next(part[r], &some[r]), 0);
+        for (int p = 0, image = 0; p < each; p++)
+            for (int r = 0; r < RANKS; r++) {
+                const struct bl_division_of division = {r, RANKS, 2, share};
+                const int images = all.whole * (p + 1) / each - all.whole * p / each;
+                const struct bl_own_part own = bl_divide(&division, images);
+                assert_int_equal(own.whole, images < 6);
+                assert_true(own.count <= bl_divide_most(&division, options.pass));
+                if (images == 100) assert_int_equal(own.count, share[r]);
+                if (own.whole) image = 0;
+                assert_true(some[r].whole == all.whole && own.first + all.whole * p / each == image);
+                const size_t count = (size_t)own.count;
+                assert_memory_equal(some[r].labels + at[r], all.labels + image, sizeof *all.labels * count);
+                assert_memory_equal(some[r].images + 64 * at[r], all.images + 64 * image,
+                                    64 * sizeof *all.images * count);
+                if (all.others)
+                    assert_memory_equal(some[r].others + at[r], all.others + image, sizeof *all.others * count);
+                assert_true(some[r].share == all.share);
+                at[r] += own.count, image += own.count;
+            }
+        for (int r = 0; r < RANKS; r++) assert_int_equal(some[r].count, at[r]);
+    }
+    for (int r = 0; r < RANKS; r++) {
+        assert_int_equal(bl_loader_next(part[r], &some[r]), 0);
+        assert_int_equal(some[r].whole, 0);
         bl_loader_close(part[r]);
     }
     bl_loader_close(whole);
-    options.part.first = 61;
-    assert_int_equal(bl_loader_open(&whole, data, &options), BLANCH_EUSAGE);
+}
+
+static void test_loader_parts(void **state) {
+    struct bl_dataset *data;
+    assert_int_equal(bl_dataset_open(&data, "synthetic:1x8x8:203", 0), 0);
+    struct bl_loader_options options = {
+        .view = raw_view(1, 8, BL_AUGMENT_NONE), .batch = 100, .training = true, .seed = 3, .epochs = 2};
+    check_parts(data, options, 1);
+    check_parts(data, options, 3);
+    options.view.mixup = 0.5f;
+    check_parts(data, options, 1);
+    check_parts(data, options, 2);
+    options.view.mixup = 0, options.view.cutmix = 1;
+    check_parts(data, options, 1);
     bl_dataset_close(data);
 }
 

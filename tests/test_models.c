@@ -371,7 +371,9 @@ static const char *const networks[] = {"vgg11",
                                        "resnet18-imagenet",
                                        "resnet50-imagenet",
                                        "densenet121-imagenet",
-                                       "mobilenetv2-imagenet"};
+                                       "mobilenetv2-imagenet",
+                                       "cct-2",
+                                       "vit-tiny"};
 
 int main(void) {
     static struct CMUnitTest tests[2 * BL_COUNT(networks) + 5];

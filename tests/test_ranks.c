@@ -1,6 +1,5 @@
 /* The seam for several devices: two ranks, threads with a device of their own, train on parts of a batch, unequal ones,
- * and come to what one rank with the whole batch comes to. Sums and moments pass through the table of
- * graph/collectives.h. */
+ * and come to what one rank with the whole batch comes to. What they ask of each other passes through memory. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -10,78 +9,54 @@
 #include <pthread.h>
 #include <string.h>
 #include "harness.h"
+#include "dist/staged.h"
 #include "graph/graph.h"
 #include "optim/optim.h"
 
-enum { BATCH = 7, FIRST = 3, CHANNELS = 3, SIDE = 7, CLASSES = 5, STEPS = 3, RANKS = 2, MOST = 1 << 16 };
+enum { BATCH = 7, FIRST = 3, CHANNELS = 3, SIDE = 7, CLASSES = 5, STEPS = 3, RANKS = 2 };
 static struct blanch_device *device;
 
 /* --- ranks that are threads --------------------------------------------------------------------- */
 
 struct room { // where the ranks meet
     pthread_barrier_t barrier;
-    double value[RANKS][MOST];
-    int64_t count[RANKS];
-    int sums, merges, decisions;
+    const void *given[RANKS];
+    int gathers, exchanges;
 };
 struct rank {
     struct room *room;
     int rank;
 };
 
-/* values become the sums over the ranks. */
-static void add_up(const struct rank *r, double *values, int64_t count) {
-    memcpy(r->room->value[r->rank], values, (size_t)count * sizeof *values);
-    pthread_barrier_wait(&r->room->barrier);
-    for (int64_t i = 0; i < count; i++)
-        for (int k = values[i] = 0; k < RANKS; k++) values[i] += r->room->value[k][i];
+static void give(struct rank *r, const void *own) {
+    r->room->given[r->rank] = own;
     pthread_barrier_wait(&r->room->barrier);
 }
 
-static int sum(void *context, struct blanch_device *dev, struct bl_mem *mem, int64_t offset, int64_t count) {
-    const struct rank *r = context;
-    static _Thread_local float values[MOST];
-    static _Thread_local double wide[MOST];
-    size_t at = sizeof *values * (size_t)offset, bytes = sizeof *values * (size_t)count;
-    if (count > MOST) return bl_fail(BLANCH_ELIMIT, "more than the test can take");
-    if (!r->rank) r->room->sums++;
-    int code = bl_mem_read(mem, at, bytes, values);
-    for (int64_t i = 0; i < count; i++) wide[i] = (double)values[i];
-    add_up(r, wide, count);
-    for (int64_t i = 0; i < count; i++) values[i] = (float)wide[i];
-    return code ? code : bl_mem_write(mem, at, bytes, values);
+static int gather(void *context, const void *own, size_t bytes, void *all) {
+    struct rank *r = context;
+    give(r, own);
+    for (int k = 0; k < RANKS; k++) memcpy((char *)all + (size_t)k * bytes, r->room->given[k], bytes);
+    r->room->gathers += !r->rank;
+    pthread_barrier_wait(&r->room->barrier);
+    return 0;
 }
 
-/* Chan, Golub and LeVeque (1979), in double precision, into one chunk. */
-static int merge(void *context, struct blanch_device *dev, struct bl_moments *m) {
-    const struct rank *r = context;
-    static _Thread_local float values[MOST];
-    static _Thread_local double sums[MOST], squares[MOST];
-    int64_t chunks = (m->rows + m->chunk - 1) / m->chunk, c = m->channels;
-    int code = bl_mem_read(m->partial, 0, sizeof *values * (size_t)(2 * c * chunks), values);
-    if (!r->rank) r->room->merges++;
-    for (int64_t i = 0; i <= c; i++) sums[i] = i < c ? 0 : (double)m->rows;
-    for (int64_t k = 0; k < chunks; k++)
-        for (int64_t i = 0; i < c; i++)
-            sums[i] += (double)values[2 * k * c + i] * (double)(k + 1 < chunks ? m->chunk : m->rows - k * m->chunk);
-    add_up(r, sums, c + 1);
-    for (int64_t i = 0; i < c; i++) squares[i] = 0;
-    for (int64_t k = 0; k < chunks; k++)
-        for (int64_t i = 0; i < c; i++) {
-            double n = (double)(k + 1 < chunks ? m->chunk : m->rows - k * m->chunk);
-            double d = (double)values[2 * k * c + i] - sums[i] / sums[c];
-            squares[i] += (double)values[(2 * k + 1) * c + i] + n * d * d;
-        }
-    add_up(r, squares, c);
-    for (int64_t i = 0; i < c; i++) values[i] = (float)(sums[i] / sums[c]), values[c + i] = (float)squares[i];
-    m->rows = m->chunk = (int64_t)sums[c];
-    return code ? code : bl_mem_write(m->partial, 0, sizeof *values * (size_t)(2 * c), values);
+static int exchange(void *context, const void *from, size_t bytes, void *to) {
+    struct rank *r = context;
+    give(r, from);
+    for (int k = 0; k < RANKS; k++)
+        memcpy((char *)to + (size_t)k * bytes, (const char *)r->room->given[k] + (size_t)r->rank * bytes, bytes);
+    r->room->exchanges += !r->rank;
+    pthread_barrier_wait(&r->room->barrier);
+    return 0;
 }
 
-static int sum_host(void *context, double *values, int count) {
-    const struct rank *r = context;
-    if (!r->rank) r->room->decisions++;
-    add_up(r, values, count);
+static int spread(void *context, void *values, size_t bytes, int root) {
+    struct rank *r = context;
+    give(r, values);
+    if (r->rank != root) memcpy(values, r->room->given[root], bytes);
+    pthread_barrier_wait(&r->room->barrier);
     return 0;
 }
 
@@ -140,7 +115,7 @@ static void train(struct bl_graph *graph, int first, int count, int steps) {
 
 struct part {
     struct rank rank;
-    struct bl_collectives all;
+    struct bl_staged *staged;
     struct blanch_device *dev;
     struct bl_graph *graph;
     int steps;
@@ -173,20 +148,22 @@ static void compare_ranks(enum blanch_norm norm, int refresh, double tolerance) 
     pthread_t thread[RANKS];
     const int steps = refresh ? 23 : STEPS;
     struct bl_graph *whole = make(device, BATCH, norm, refresh);
-    room = (struct room){.sums = 0};
+    memset(&room, 0, sizeof room);
     pthread_barrier_init(&room.barrier, NULL, RANKS);
     for (int k = 0; k < RANKS; k++) {
-        part[k] = (struct part){.rank = {&room, k}, .all = {k, RANKS, &part[k].rank, sum, merge, sum_host}};
+        part[k] = (struct part){.rank = {&room, k}};
+        const struct blanch_collectives host = {sizeof host, k, RANKS, &part[k].rank, gather, exchange, spread};
+        check(bl_staged_open(&part[k].staged, &host));
         check(blanch_device_open(&part[k].dev, NULL, 0));
         part[k].graph = make(part[k].dev, k ? BATCH - FIRST : FIRST, norm, refresh);
         part[k].steps = steps;
-        bl_graph_join(part[k].graph, &part[k].all);
+        check(bl_graph_join(part[k].graph, bl_staged_table(part[k].staged), true));
+        bl_graph_overlap(part[k].graph, true);
     }
     train(whole, 0, BATCH, steps);
     for (int k = 0; k < RANKS; k++) pthread_create(&thread[k], NULL, run_part, &part[k]);
     for (int k = 0; k < RANKS; k++) pthread_join(thread[k], NULL);
-    assert_true(room.sums >= steps); // a group of gradients at least
-    assert_int_equal(room.merges, norm == BLANCH_BN ? 2 * STEPS : 0);
+    assert_true(room.gathers >= steps); // a group of gradients at least
     for (int i = 0; i < bl_graph_params(whole); i++) {
         struct bl_param *p = bl_graph_param(whole, i);
         for (int k = 0; k < RANKS && !p->counter; k++) {
@@ -195,7 +172,8 @@ static void compare_ranks(enum blanch_norm norm, int refresh, double tolerance) 
         }
     }
     bl_graph_free(whole);
-    for (int k = 0; k < RANKS; k++) bl_graph_free(part[k].graph), blanch_device_close(part[k].dev);
+    for (int k = 0; k < RANKS; k++)
+        bl_graph_free(part[k].graph), bl_staged_close(part[k].staged), blanch_device_close(part[k].dev);
     pthread_barrier_destroy(&room.barrier);
 }
 

@@ -45,9 +45,32 @@ struct bl_product {
      * NULL: they are not. S/s goes to `normed`, s, 1/s and 1/sqrt(s) to `scales`. */
     struct bl_mem *squares, *normed;
     int64_t step_c; // elements between columns of the results, to which nothing is added then; 0 counts as 1
+    /* A - u v^T is A, u by its rows, v by its columns, from matrix to matrix so far apart. NULL: it is not. */
+    struct bl_mem *u, *v;
+    int64_t stride_u, stride_v;
+    int64_t runs, run_stride; // the sum runs over k so often, A and B this far apart from run to run; 0 counts as 1
 };
 int64_t bl_product_most_shares(int64_t n); // of matrices of n rows, at most
 int bl_product(struct blanch_device *dev, const struct bl_product *product);
+
+/* For kernels that compute tiles of products by kernels/product_tile.h: a tile's size, items and terms as the kernel's
+ * COLS, ROWS, TM, KC and SPLIT; struct product of kernels/product.h. */
+struct bl_product_tile {
+    int cols, rows, tile, chunk, split;
+};
+static inline size_t bl_product_items(const struct bl_product_tile *t) { // of a group
+    return (size_t)(t->cols * t->rows * t->split);
+}
+struct bl_product_layout {
+    int64_t lda, ldb, ldc, offset_a, offset_b, offset_d, offset_c, stride_a, stride_b, stride_c, step;
+    int64_t run_stride, stride_u, stride_v;
+    int32_t m, n, k, pairs, across, first, second, third, runs, tiles;
+};
+/* The tile that a product gets (`after` NULL), or the next smaller one, where a kernel takes no groups of that. NULL:
+ * there is none. */
+const struct bl_product_tile *bl_product_tile(const struct blanch_device *dev, const struct bl_gemm *gemm,
+                                              const struct bl_product_tile *after);
+struct bl_product_layout bl_product_layout(const struct bl_product *product, const struct bl_product_tile *tile);
 
 /* How a product is computed: by rule of thumb, by the device's own kernel (on CPUs also with A packed), by CLBlast. */
 enum bl_gemm_route { BL_GEMM_RULE, BL_GEMM_OWN, BL_GEMM_PACKED, BL_GEMM_CLBLAST, BL_GEMM_ROUTES };

@@ -20,8 +20,9 @@ int bl_mem_alloc(struct blanch_device *dev, size_t bytes, struct bl_mem **mem);
 int bl_mem_part(struct bl_mem *parent, size_t offset, size_t bytes, struct bl_mem **mem);
 void bl_mem_free(struct bl_mem *mem); // NULL is fine
 size_t bl_mem_size(const struct bl_mem *mem);
-size_t bl_mem_align(const struct blanch_device *dev);  // bytes, at least 64
-uint64_t bl_mem_used(const struct blanch_device *dev); // bytes allocated now
+struct bl_mem *bl_mem_whole(struct bl_mem *mem, size_t *origin); // the buffer that it is a part of, or itself
+size_t bl_mem_align(const struct blanch_device *dev);            // bytes, at least 64
+uint64_t bl_mem_used(const struct blanch_device *dev);           // bytes allocated now
 uint64_t bl_mem_peak(const struct blanch_device *dev);
 
 /* Blocking transfers of bytes at a byte offset. Here and below, BLANCH_ELIMIT for what reaches beyond the end. */
@@ -130,6 +131,8 @@ struct bl_span { // one command on the device's timeline
 /* The tag that following commands carry; what phases are is the caller's (graph/phase.h). light: commands compute
  * little for what they move, and count 0 operations unless they state others. Cheap. */
 void bl_tag_as(struct blanch_device *dev, int layer, int phase, bool light);
+/* Changes the phase alone; returns the one before. */
+int bl_tag_phase(struct blanch_device *dev, int phase);
 /* For the record: what the next command computes by the definition of its method (2 operations a multiply-add),
  * whatever tricks it computes it with, and the bytes it must move. bytes 0: each buffer that it is given counts once,
  * whole, which is right where an argument is one tensor. In the phases norm, activation, pool, loss, update and load
@@ -153,6 +156,15 @@ bool bl_is_dry(const struct blanch_device *dev);
 /* Rows of a register tile of 16 columns that fills a CPU's registers: 12 where they hold 16 floats (32 of them), else 6
  * (16, in pairs). dev may be NULL. */
 int bl_tile_rows(const struct blanch_device *dev);
+
+/* The matrix units that the device's compiler offers in OpenCL C, by what the device says of itself, and the items that
+ * use one together; kernels/matrix.h has the same numbers. NONE, 1: it says nothing of any. */
+enum bl_matrix_kind { BL_MATRIX_NONE, BL_MATRIX_MMA, BL_MATRIX_WMMA, BL_MATRIX_MFMA, BL_MATRIX_DPAS };
+struct bl_matrix {
+    enum bl_matrix_kind kind;
+    int wave;
+};
+struct bl_matrix bl_matrix_of(const struct blanch_device *dev);
 
 /* 0, or BLANCH_EDEVICE where a long loop does not take all its turns. Compiles and runs a kernel. */
 int bl_check_loops(struct blanch_device *dev);

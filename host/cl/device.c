@@ -305,16 +305,26 @@ static const char *read_count(const char *text, int *value) {
     return digits ? text + digits : NULL;
 }
 
-/* P:D or P:D/CORES; *taken tells whether the spec has this form. */
-static int choose_position(const struct bl_found *list, int count, const char *spec, int *chosen, int *cores,
+/* A part of a device: the part-th of so many cores each, from 0. cores 0: the whole. */
+struct share {
+    int cores, part;
+};
+
+/* P:D, P:D/CORES or P:D/CORES:PART; *taken tells whether the spec has this form. */
+static int choose_position(const struct bl_found *list, int count, const char *spec, int *chosen, struct share *share,
                            bool *taken) {
     int platform, device = 0;
     const char *rest = read_count(spec, &platform);
     rest = rest && *rest == ':' ? read_count(rest + 1, &device) : NULL;
     *taken = rest && (!*rest || *rest == '/');
     if (!*taken) return 0;
-    if (*rest && (!(rest = read_count(rest + 1, cores)) || *rest || *cores < 1))
-        return bl_fail(BLANCH_EUSAGE, "device '%s': after the slash comes a number of cores, as in 0:0/1", spec);
+    if (*rest) rest = read_count(rest + 1, &share->cores);
+    if (rest && *rest == ':') rest = read_count(rest + 1, &share->part);
+    if (!rest || *rest || (strchr(spec, '/') && share->cores < 1))
+        return bl_fail(BLANCH_EUSAGE,
+                       "device '%s': after the slash comes a number of cores, as in 0:0/1, and which of "
+                       "the parts of so many, from 0, as in 0:0/1:0",
+                       spec);
     for (int i = 0; i < count; i++) {
         const struct blanch_device_info *info = &list[i].info;
         if (info->platform != platform || (info->device != device && info->device >= 0)) continue;
@@ -350,13 +360,12 @@ static bool is_called(const struct bl_found *f, const char *spec, bool by_platfo
                        : contains(f->info.name, spec);
 }
 
-/* cores: 0 without /CORES. */
-static int choose(const struct bl_found *list, int count, const char *spec, int *chosen, int *cores) {
+static int choose(const struct bl_found *list, int count, const char *spec, int *chosen, struct share *share) {
     bool cpu = !strcasecmp(spec, "cpu"), gpu = !strcasecmp(spec, "gpu"), taken;
     bool by_platform = true;
     int matches = 0, whole = 0;
-    *cores = 0, *chosen = -1;
-    int code = choose_position(list, count, spec, chosen, cores, &taken);
+    *share = (struct share){0}, *chosen = -1;
+    int code = choose_position(list, count, spec, chosen, share, &taken);
     if (code || taken) return code;
     bool *marked = bl_calloc((size_t)count, sizeof *marked);
     if (!marked) return BLANCH_ENOMEM;
@@ -388,18 +397,26 @@ static int choose(const struct bl_found *list, int count, const char *spec, int 
 
 /* --- opening ---------------------------------------------------------------------------------- */
 
-static int make_sub_device(struct blanch_device *dev, int cores) {
-    if (cores > dev->info.compute_units)
-        return bl_fail(BLANCH_EUSAGE, "device %s has %d compute units, not %d", dev->info.name, dev->info.compute_units,
-                       cores);
-    const cl_device_partition_property how[] = {CL_DEVICE_PARTITION_BY_COUNTS, cores,
-                                                CL_DEVICE_PARTITION_BY_COUNTS_LIST_END, 0};
+/* Parts lie one behind the other; those before the wanted one are let go again. */
+static int make_sub_device(struct blanch_device *dev, struct share share) {
+    enum { MOST = 256 };
+    cl_device_partition_property how[MOST + 3] = {CL_DEVICE_PARTITION_BY_COUNTS};
+    cl_device_id parts[MOST] = {NULL};
+    const int units = dev->info.compute_units, made = share.part + 1;
+    if (share.cores > units)
+        return bl_fail(BLANCH_EUSAGE, "device %s has %d compute units, not %d", dev->info.name, units, share.cores);
+    if (made > MOST || made > units / share.cores)
+        return bl_fail(BLANCH_EUSAGE, "device %s has %d compute units: %d of them %d times, the last of them number %d",
+                       dev->info.name, units, share.cores, units / share.cores, units / share.cores - 1);
+    for (int i = 0; i < made; i++) how[1 + i] = share.cores;
+    how[made + 1] = CL_DEVICE_PARTITION_BY_COUNTS_LIST_END;
     cl_uint count = 0;
-    cl_device_id part = NULL;
-    cl_int error = clCreateSubDevices(dev->id, how, 1, &part, &count);
-    if (error) return bl_cl_fail(error, "device %s cannot be divided into %d compute units", dev->info.name, cores);
-    dev->id = part, dev->sub_device = true;
-    dev->info.compute_units = cores;
+    cl_int error = clCreateSubDevices(dev->id, how, (cl_uint)made, parts, &count);
+    if (error)
+        return bl_cl_fail(error, "device %s cannot be divided into %d compute units", dev->info.name, share.cores);
+    for (int i = 0; i < share.part; i++) bl_cl_release(clReleaseDevice, parts[i], "a sub-device");
+    dev->id = parts[share.part], dev->sub_device = true;
+    dev->info.compute_units = share.cores;
     return 0;
 }
 
@@ -438,7 +455,8 @@ int bl_tile_rows(const struct blanch_device *dev) {
 
 int blanch_device_open(struct blanch_device **device, const char *spec, uint64_t max_alloc) {
     struct bl_found *list = NULL;
-    int count = 0, chosen, cores;
+    int count = 0, chosen;
+    struct share share;
     if (!device) return bl_fail(BLANCH_EUSAGE, "blanch_device_open: NULL is given");
     *device = NULL;
     if (!spec || !*spec) spec = getenv("BLANCH_DEVICE");
@@ -448,7 +466,7 @@ int blanch_device_open(struct blanch_device **device, const char *spec, uint64_t
     struct blanch_device *dev = bl_calloc(1, sizeof *dev);
     if (!dev) code = BLANCH_ENOMEM;
     if (!code) dev->users = 1;
-    if (code || (code = choose(list, count, spec, &chosen, &cores))) goto done;
+    if (code || (code = choose(list, count, spec, &chosen, &share))) goto done;
     dev->info = list[chosen].info, dev->platform = list[chosen].platform, dev->id = list[chosen].id;
     memcpy(dev->platform_version, list[chosen].platform_version, sizeof dev->platform_version);
     dev->layer = -1, dev->memory_limit = max_alloc;
@@ -457,7 +475,7 @@ int blanch_device_open(struct blanch_device **device, const char *spec, uint64_t
     if ((code = decide_kind(&dev->info))) goto done;
     const char *poison = getenv("BLANCH_POISON");
     dev->poison = poison && *poison && *poison != '0';
-    if (cores && (code = make_sub_device(dev, cores))) goto done;
+    if (share.cores && (code = make_sub_device(dev, share))) goto done;
     if ((code = open_queue(dev))) goto done;
     bl_cache_open(&dev->cache, "programs");
     code = bl_check_known(dev);

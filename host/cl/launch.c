@@ -144,6 +144,12 @@ void bl_tag_as(struct blanch_device *dev, int layer, int phase, bool light) {
     dev->layer = layer, dev->phase = phase, dev->light = light;
 }
 
+int bl_tag_phase(struct blanch_device *dev, int phase) {
+    const int before = dev->phase;
+    dev->phase = phase;
+    return before;
+}
+
 bool bl_recording(const struct blanch_device *dev) {
     return dev->recording;
 }

@@ -6,8 +6,9 @@ struct bl_mem {
     struct blanch_device *dev;
     cl_mem raw;
     size_t size;
-    cl_mem root;   // of a part: the buffer that it lies in, for OpenCL knows no part of a part
-    size_t origin; // bytes from the root's start
+    cl_mem root;          // of a part: the buffer that it lies in, for OpenCL knows no part of a part
+    size_t origin;        // bytes from the root's start
+    struct bl_mem *whole; // the root's; NULL: itself
 };
 
 static int pass(struct blanch_device *dev, cl_int error, cl_event event, const char *what, size_t bytes) {
@@ -80,7 +81,8 @@ int bl_mem_part(struct bl_mem *parent, size_t offset, size_t bytes, struct bl_me
     *mem = (struct bl_mem){.dev = parent->dev,
                            .size = bytes,
                            .root = parent->root ? parent->root : parent->raw,
-                           .origin = parent->origin + offset};
+                           .origin = parent->origin + offset,
+                           .whole = parent->whole ? parent->whole : parent};
     cl_buffer_region region = {mem->origin, bytes};
     mem->raw = clCreateSubBuffer(mem->root, CL_MEM_READ_WRITE, CL_BUFFER_CREATE_TYPE_REGION, &region, &error);
     if (error) {
@@ -100,6 +102,10 @@ void bl_mem_free(struct bl_mem *mem) {
 
 size_t bl_mem_size(const struct bl_mem *mem) {
     return mem->size;
+}
+struct bl_mem *bl_mem_whole(struct bl_mem *mem, size_t *origin) {
+    *origin = mem->origin;
+    return mem->whole ? mem->whole : mem;
 }
 size_t bl_mem_align(const struct blanch_device *dev) {
     return dev->info.base_align > 64 ? dev->info.base_align : 64;

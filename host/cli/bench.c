@@ -18,7 +18,6 @@ struct bench {
     bool inference;        // forward passes of a network made for them
     const char *input;     // "3x32x32"; NULL: the model's own
     const char *gemm;      // "MxNxK": a product instead of a network
-    const char *precision; // "fp16"; NULL: fp32
     float expect_ms;       // of a step; 0: nothing is expected
     const char *tolerance; // "10%": by how much it may be longer
     const char *trace;     // file for the last recorded step; NULL: none
@@ -54,8 +53,7 @@ static int set_up(struct bench *b) {
     int code = bl_common_network(&b->common, &b->network, &b->model);
     b->common.batch = b->network.batch, b->common.seed = (int64_t)b->network.seed; // as settings say
     b->network.inference = b->inference;
-    if (code || (code = parse_input(b)) || (code = bl_precision_parse(b->precision, &b->network.precision)))
-        return code;
+    if (code || (code = parse_input(b))) return code;
     bl_common_say_unused(&b->common, bl_model_norm(b->model, b->network.norm) == BLANCH_ND);
     if ((code = blanch_device_open(&b->dev, b->common.device, b->common.max_alloc))) return code;
     bl_first_use_init(&b->use, b->common.no_tune);
@@ -195,7 +193,6 @@ static int run(int argc, char **argv) {
         {"warmup", BL_OPT_INT, &b.warmup, 0, 1e6, "W", "steps before them (3)"},
         {"input", BL_OPT_TEXT, &b.input, 0, 0, "CxS", "channels and size of the images (the network's own)"},
         {"inference", BL_OPT_FLAG, &b.inference, 0, 0, NULL, "times forward passes in evaluation instead"},
-        {"precision", BL_OPT_TEXT, &b.precision, 0, 0, "fp32|fp16|bf16", "how activations are stored (fp32)"},
         {"trace", BL_OPT_TEXT, &b.trace, 0, 0, "FILE", "the last recorded step, command by command, for Perfetto"},
         {"expect-ms", BL_OPT_FLOAT, &b.expect_ms, 1e-6, 1e9, "X",
          "ends with status 1 where the median takes longer, in milliseconds (none)"},
@@ -206,7 +203,8 @@ static int run(int argc, char **argv) {
     struct bl_option options[BL_MAX_OPTIONS];
     bl_common_options(options, own, &b.common,
                       BL_COMMON_NETWORK | BL_COMMON_BATCH | BL_COMMON_DEVICE | BL_COMMON_SEED | BL_COMMON_ND |
-                          BL_COMMON_JSON | BL_COMMON_TUNE | BL_COMMON_OPTIMISER | BL_COMMON_RECOMPUTE);
+                          BL_COMMON_JSON | BL_COMMON_TUNE | BL_COMMON_OPTIMISER | BL_COMMON_RECOMPUTE |
+                          BL_COMMON_PRECISION);
     int code = bl_options_parse(&bl_command_bench, options, argc, argv, NULL, &help);
     if (code || help) return code;
     if (b.gemm && (b.common.model || b.common.norm || b.common.size || b.trace || b.input || b.inference))

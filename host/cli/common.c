@@ -134,6 +134,9 @@ void bl_common_options(struct bl_option *table, const struct bl_option *own, str
         {BL_COMMON_RECOMPUTE,
          {"recompute", BL_OPT_TEXT, &c->recompute, 0, 0, "N|auto",
           "less memory: activations again in the backward pass, in N segments"}},
+        {BL_COMMON_PRECISION,
+         {"precision", BL_OPT_TEXT, &c->precision, 0, 0, "fp32|fp16|bf16",
+          "how activations and their gradients are stored (fp32)"}},
         {BL_COMMON_OPTIMISER, {"optimizer", BL_OPT_TEXT, &c->optimiser, 0, 0, "NAME", NULL}},
     };
     int count = append_data(table, append(table, 0, own), &c->data, groups);
@@ -250,6 +253,7 @@ int bl_common_network(const struct bl_common *common, struct bl_network_options 
     };
     code = bl_model_size(*model, common->size, &network->height, &network->width);
     if (!code) code = bl_common_recompute(common, &network->recompute);
+    if (!code) code = bl_precision_parse(common->precision, &network->precision);
     return code ? code : bl_common_nd(common, false, &network->nd);
 }
 

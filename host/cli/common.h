@@ -23,7 +23,8 @@ enum {
     BL_COMMON_IMAGES = 2048,   // how images become the input
     BL_COMMON_DIVISION = 4096, // which of them validate
     BL_COMMON_CACHE = 8192,
-    BL_COMMON_WORKERS = 16384
+    BL_COMMON_WORKERS = 16384,
+    BL_COMMON_PRECISION = 32768
 };
 
 struct bl_common_data { // NULL, 0, NAN: not given
@@ -36,6 +37,7 @@ struct bl_common_data { // NULL, 0, NAN: not given
 
 struct bl_common {
     const char *model, *norm, *size, *device, *optimiser, *recompute; // NULL: not given
+    const char *precision;                                            // likewise
     const char *whiten, *cov_samples, *whiten_grad, *nd_preset;       // likewise
     int batch;                                                        // 0: not given
     uint64_t max_alloc;
@@ -67,7 +69,7 @@ int bl_common_recompute(const struct bl_common *common, int *segments);
  * are required. */
 int bl_common_model(const struct bl_common *common, struct blanch_model **model, enum blanch_norm *norm);
 /* model, which is a reference in *model too; norm, size, nd, batch (128 where not given), seed (0), optimiser,
- * recompute. */
+ * recompute, precision. */
 int bl_common_network(const struct bl_common *common, struct bl_network_options *network, struct blanch_model **model);
 
 /* SIGHUP (unless it is ignored, as nohup does), SIGINT and SIGTERM end the process at once, with status 130. */

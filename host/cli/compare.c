@@ -214,7 +214,8 @@ static int run_compare(int argc, char **argv) {
     bl_common_options(table, own, &c.common,
                       BL_COMMON_BATCH | BL_COMMON_DEVICE | BL_COMMON_SEED | BL_COMMON_ND | BL_COMMON_JSON |
                           BL_COMMON_TUNE | BL_COMMON_OPTIMISER | BL_COMMON_UPDATE | BL_COMMON_RECOMPUTE |
-                          BL_COMMON_SIZE | BL_COMMON_IMAGES | BL_COMMON_DIVISION | BL_COMMON_CACHE | BL_COMMON_WORKERS);
+                          BL_COMMON_SIZE | BL_COMMON_IMAGES | BL_COMMON_DIVISION | BL_COMMON_CACHE | BL_COMMON_WORKERS |
+                          BL_COMMON_PRECISION);
     int code = bl_options_parse(&bl_command_compare, table, argc, argv, NULL, &help);
     if (!code && !help) code = compare(&c);
     close_compare(&c);

@@ -22,6 +22,7 @@ double bl_samples_quantile(const struct bl_samples *samples, double part); // NA
 struct bl_compare_setting { // a network that every device gets
     char label[80];         // "": what the command line itself gives
     enum blanch_norm norm;
+    enum blanch_precision precision;
     struct blanch_nd_options nd;
     double budget; // allowed overhead, 0.2 for 20 %; negative: none
     const char *optimiser;

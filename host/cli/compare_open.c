@@ -65,6 +65,7 @@ static int open_run(struct bl_compare *c, int device, const struct bl_compare_se
         .seed = (uint64_t)c->common.seed,
         .optimiser = setting->optimiser,
         .recompute = c->recompute,
+        .precision = setting->precision,
         .loss.pairs = c->view.mixup > 0 || c->view.cutmix > 0,
     };
     run->dev = c->device[device];

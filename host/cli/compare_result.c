@@ -54,6 +54,8 @@ int bl_compare_asked(const struct bl_compare *c, struct bl_result *result) {
     result->steps = (double)c->steps;
     if (c->epochs) result->epochs = c->epochs;
     if (c->recompute) result->recompute = c->recompute;
+    if (c->own.precision)
+        snprintf(result->precision, sizeof result->precision, "%s", bl_precision_name(c->own.precision));
     result->seed = (double)c->common.seed;
     result->settings = bl_options_json(c->common.options);
     if (!result->settings || !(result->data = bl_strdup(c->data_spec))) return BLANCH_ENOMEM;

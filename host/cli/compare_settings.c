@@ -31,6 +31,7 @@ static int resolve(const struct bl_common *common, const char *budget, struct bl
     const char *schedule = common->schedule ? common->schedule : "cosine";
     const struct bl_optimiser *optimiser;
     int code = bl_common_nd(common, true, &setting->nd);
+    if (!code) code = bl_precision_parse(common->precision, &setting->precision);
     setting->budget = -1;
     setting->update = common->update;
     if (!code) code = bl_optimiser_find(common->optimiser, &optimiser);
@@ -133,7 +134,8 @@ static int parse_words(struct words *words) {
         {0},
     };
     bool help = false;
-    bl_common_options(table, own, &words->common, BL_COMMON_ND | BL_COMMON_OPTIMISER | BL_COMMON_UPDATE);
+    bl_common_options(table, own, &words->common,
+                      BL_COMMON_ND | BL_COMMON_OPTIMISER | BL_COMMON_UPDATE | BL_COMMON_PRECISION);
     int code = bl_options_parse(&command, table, words->count, words->word, NULL, &help);
     if (!code && help) code = bl_fail(BLANCH_EUSAGE, "it takes options of training and of deconvolution, not --help");
     return code;

@@ -1,11 +1,12 @@
 /* The signals that end a command: SIGHUP, SIGINT (Ctrl-C), SIGTERM. */
 #include "common.h"
+#include "launch.h"
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
 #include <unistd.h>
 
-static volatile sig_atomic_t in_order;
+static volatile sig_atomic_t in_order, patient;
 
 /* A terminal has the progress on the line where the cursor is, and ^C behind it. */
 static void say(const char *text) {
@@ -16,6 +17,11 @@ static void say(const char *text) {
 static void stop(int number) {
     const int former = errno;
     (void)number;
+    if (patient) {
+        blanch_stop_request();
+        errno = former;
+        return;
+    }
     if (!in_order || blanch_stop_requested()) {
         say("blanch: interrupted\n");
         _exit(130);
@@ -40,4 +46,8 @@ int bl_catch_signals(void) {
 
 void bl_end_in_order(void) {
     in_order = 1;
+}
+
+void bl_end_patiently(void) {
+    patient = 1;
 }

@@ -202,6 +202,7 @@ static void settings(const struct study *s, const struct bl_cell *cell, struct b
     o->max_alloc = s->common.max_alloc;
     o->cache = s->common.data.cache;
     o->workers = s->common.data.workers;
+    o->precision = s->common.precision;
     o->resume = cell->has_checkpoint;
     if (o->resume) return;
     o->network.model = cell->network;
@@ -335,7 +336,8 @@ static int run(int argc, char **argv) {
     };
     struct bl_option options[BL_MAX_OPTIONS];
     bl_common_options(options, own, &s.common,
-                      BL_COMMON_DEVICE | BL_COMMON_TUNE | BL_COMMON_JSON | BL_COMMON_CACHE | BL_COMMON_WORKERS);
+                      BL_COMMON_DEVICE | BL_COMMON_TUNE | BL_COMMON_JSON | BL_COMMON_CACHE | BL_COMMON_WORKERS |
+                          BL_COMMON_PRECISION);
     int code = bl_options_parse(&bl_command_study, options, argc, argv, NULL, &help);
     if (code || help) return code;
     if (!s.out) return bl_fail(BLANCH_EUSAGE, "--out is missing: the study's folder");

@@ -7,7 +7,7 @@
 #include "sched/meter.h"
 
 enum bl_suite_mode { BL_SUITE_TRAIN, BL_SUITE_INFERENCE, BL_SUITE_ACCURACY };
-/* A row to measure. Another precision is one more loop in bl_suite_plan. */
+/* A row to measure. */
 struct bl_suite_entry {
     char name[96];
     const char *model, *setting; // setting: "--block 16", ""

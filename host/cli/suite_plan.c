@@ -1,10 +1,12 @@
 /* The set of `blanch suite`, version 1. Whatever changes a row here is a new BL_SUITE_VERSION. docs/suite.md states it.
  */
 #include "cli/suite.h"
+#include "train/train.h"
 #include <stdio.h>
 #include <string.h>
 
 enum { BATCH = 128, SMALL_BATCH = 32 };
+enum { HALF = 2 }; // settings that are measured with activations in half precision too
 
 static const struct {
     const char *model;
@@ -33,20 +35,26 @@ struct plan {
     bool quick;
 };
 
-static void add(struct plan *plan, int network, int setting, enum bl_suite_mode mode, int batch) {
+static void add_as(struct plan *plan, int network, int setting, enum bl_suite_mode mode, int batch,
+                   enum blanch_precision precision) {
     static const char *const endings[] = {"", "-inference", "-to-85"};
     struct bl_suite_entry *e = &plan->entries[plan->count++];
     *e = (struct bl_suite_entry){.model = networks[network].model,
                                  .setting = settings[setting].setting,
                                  .norm = settings[setting].norm,
-                                 .precision = BLANCH_FP32,
+                                 .precision = precision,
                                  .mode = mode,
                                  .block = settings[setting].block,
                                  .budget = settings[setting].budget,
                                  .batch = batch};
-    e->sustained =
-        !plan->quick && networks[network].sustained && mode == BL_SUITE_TRAIN && batch == BATCH && !*e->setting;
-    snprintf(e->name, sizeof e->name, "%s-%s-%d%s", e->model, settings[setting].name, batch, endings[mode]);
+    e->sustained = !plan->quick && networks[network].sustained && mode == BL_SUITE_TRAIN && batch == BATCH &&
+                   !*e->setting && precision == BLANCH_FP32;
+    snprintf(e->name, sizeof e->name, "%s-%s-%d%s%s%s", e->model, settings[setting].name, batch, endings[mode],
+             precision ? "-" : "", precision ? bl_precision_name(precision) : "");
+}
+
+static void add(struct plan *plan, int network, int setting, enum bl_suite_mode mode, int batch) {
+    add_as(plan, network, setting, mode, batch, BLANCH_FP32);
 }
 
 static void add_training(struct plan *plan, int network, int batch) {
@@ -72,6 +80,7 @@ int bl_suite_plan(struct bl_suite_entry entries[BL_SUITE_MOST], bool quick) {
         if (quick && !networks[n].quick) continue;
         add_training(&plan, n, BATCH);
         if (!quick) add_training(&plan, n, SMALL_BATCH);
+        for (int s = 0; s < HALF && !quick; s++) add_as(&plan, n, s, BL_SUITE_TRAIN, BATCH, BLANCH_FP16);
         add_inference(&plan, n);
     }
     for (int s = 0; s < 2 && !quick; s++) add(&plan, 0, s, BL_SUITE_ACCURACY, BATCH);

@@ -1,6 +1,8 @@
 /* blanch train: trains a network on a dataset into a run directory. */
 #include "cli/common.h"
+#include "cli/launch.h"
 #include "cli/tune.h"
+#include "dist/mpi.h"
 #include "train/open.h"
 #include "train/train.h"
 #include <math.h>
@@ -9,6 +11,8 @@
 
 struct screen {
     bool quiet;
+    int timeout;         // seconds until a rank counts as hung; 0: 600
+    const char *devices; // NULL: not several that this process is to start
     struct bl_progress *progress;
 };
 
@@ -24,7 +28,8 @@ static void listen(void *context, enum bl_train_event event, int64_t step, int64
     bl_progress_line(screen->progress, "%s%s", event == BL_TRAIN_WARNING ? "warning: " : "", text);
 }
 
-static int parse(int argc, char **argv, struct bl_common *common, struct bl_train_options *o, bool *quiet, bool *help) {
+static int parse(int argc, char **argv, struct bl_common *common, struct bl_train_options *o, struct screen *screen,
+                 bool *help) {
     const struct bl_option own[] = {
         {"data", BL_OPT_TEXT, &o->data, 0, 0, "SPEC",
          "fashion-mnist[:DIR], mnist|cifar10|cifar100|folder:DIR, npz:FILE, synthetic:CxHxW:N"},
@@ -58,14 +63,25 @@ static int parse(int argc, char **argv, struct bl_common *common, struct bl_trai
         {"tensorboard", BL_OPT_TEXT, &o->tensorboard, 0, 0, "DIR", "writes event files for TensorBoard there"},
         {"expect-top1", BL_OPT_FLOAT, &o->expect_top1, 1e-6, 100, "P",
          "ends with status 1 where the best top-1 is less, per cent (none)"},
-        {"quiet", BL_OPT_FLAG, quiet, 0, 0, NULL, "no progress; warnings, and what is left out, are still said"},
+        {"devices", BL_OPT_TEXT, &screen->devices, 0, 0, "A,B,...",
+         "several devices of this machine train together, a rank each"},
+        {"device-per-rank", BL_OPT_TEXT, &o->device_per_rank, 0, 0, "auto|LIST",
+         "of ranks that mpirun starts: devices, one for each rank of a host (auto)"},
+        {"shares", BL_OPT_TEXT, &o->shares, 0, 0, "auto|equal|N,N,...",
+         "of the batch, a number for each rank; auto: by measured speed where devices are unlike (auto)"},
+        {"rank-timeout", BL_OPT_INT, &screen->timeout, 1, 86400, "SECONDS",
+         "a rank that keeps the others waiting so long counts as hung (600)"},
+        {"sync-stats", BL_OPT_FLAG, &o->sync_stats, 0, 0, NULL, "statistics of a batch are those of all ranks"},
+        {"quiet", BL_OPT_FLAG, &screen->quiet, 0, 0, NULL,
+         "no progress; warnings, and what is left out, are still said"},
         {0},
     };
     struct bl_option options[BL_MAX_OPTIONS];
     bl_common_options(options, own, common,
                       BL_COMMON_NETWORK | BL_COMMON_BATCH | BL_COMMON_DEVICE | BL_COMMON_SEED | BL_COMMON_ND |
                           BL_COMMON_TUNE | BL_COMMON_OPTIMISER | BL_COMMON_UPDATE | BL_COMMON_RECOMPUTE |
-                          BL_COMMON_IMAGES | BL_COMMON_DIVISION | BL_COMMON_CACHE | BL_COMMON_WORKERS);
+                          BL_COMMON_IMAGES | BL_COMMON_DIVISION | BL_COMMON_CACHE | BL_COMMON_WORKERS |
+                          BL_COMMON_PRECISION);
     return bl_options_parse(&bl_command_train, options, argc, argv, NULL, help);
 }
 
@@ -88,6 +104,7 @@ static int take_common(struct bl_train_options *o, const struct bl_common *commo
     o->schedule = common->schedule;
     o->warmup = common->warmup, o->warmup_epochs = common->warmup_epochs;
     o->norm = common->norm;
+    o->precision = common->precision;
     take_data(o, &common->data);
     o->device = common->device;
     o->max_alloc = common->max_alloc;
@@ -110,26 +127,54 @@ static int open_model(struct bl_train_options *o, const struct bl_common *common
     return 0;
 }
 
+/* As one rank or as one of several. What the cache knows of engines is taken; ranks that measure at once disturb each
+ * other. */
+static int train(struct bl_train_options *o, struct bl_first_use *use, int ranks, int timeout) {
+    int code = ranks > 1 ? bl_ranks_open(&o->ranks, timeout) : 0;
+    if (!code && o->ranks && !o->ranks->rank) code = bl_launched_watch();
+    if (o->ranks) use->bounds.seconds = 0, bl_end_patiently();
+    return code ? code : bl_train(o);
+}
+
+/* One line tells what has failed, whichever rank it was. */
+static int end_ranks(struct bl_ranks *ranks, int code) {
+    if (bl_ranks_agree(ranks, &code)) bl_print_error(code);
+    bl_ranks_close(ranks);
+    return bl_exit_status(code);
+}
+
+static int start(const struct screen *screen, const struct bl_common *common, int ranks, int argc, char **argv) {
+    if (ranks > 1)
+        return bl_fail(BLANCH_EUSAGE, "--devices starts ranks, and mpirun has: give --device-per-rank instead");
+    if (common->device) return bl_fail(BLANCH_EUSAGE, "give --devices or --device, not both");
+    return bl_launch_ranks(screen->devices, argc, argv);
+}
+
 static int run(int argc, char **argv) {
     struct blanch_model *model = NULL;
     struct bl_common common;
     struct bl_train_options o = BL_TRAIN_DEFAULT;
     struct screen screen = {0};
     bool help;
+    int rank, ranks;
+    bl_ranks_look(&rank, &ranks);
     bl_common_init(&common);
-    int code = parse(argc, argv, &common, &o, &screen.quiet, &help);
-    if (code || help || (code = take_common(&o, &common))) return code;
-    bl_end_in_order();
-    struct bl_first_use use = {.quiet = screen.quiet};
-    bl_first_use_init(&use, common.no_tune);
-    if (use.wanted) o.tune = &use.bounds;
-    o.listener = listen;
-    o.context = &screen;
-    code = open_model(&o, &common, &model);
-    if (!code) code = bl_train(&o);
-    bl_progress_end(screen.progress);
-    bl_model_free(model);
-    return code;
+    int code = parse(argc, argv, &common, &o, &screen, &help);
+    if (!code && !help && !(code = take_common(&o, &common))) {
+        bl_end_in_order();
+        if (screen.devices) return start(&screen, &common, ranks, argc, argv);
+        struct bl_first_use use = {.quiet = screen.quiet || rank};
+        bl_first_use_init(&use, common.no_tune);
+        if (use.wanted) o.tune = &use.bounds;
+        o.listener = listen;
+        o.context = &screen;
+        code = open_model(&o, &common, &model);
+        if (!code) code = train(&o, &use, ranks, screen.timeout);
+        bl_progress_end(screen.progress);
+        bl_model_free(model);
+    }
+    if (o.ranks) return end_ranks(o.ranks, code);
+    return code && rank ? bl_exit_status(code) : code; // what all ranks see alike, the first one tells
 }
 
 const struct bl_command bl_command_train = {

@@ -13,28 +13,52 @@ struct bl_moments {
     int64_t rows, chunk, channels;
 };
 
+/* `count` floats on the device from the `offset`th on. */
+struct bl_floats {
+    struct bl_mem *mem;
+    int64_t offset, count;
+};
+
+/* Seconds since the table was made: under way among the ranks, and of those the ones that somebody waited. Bytes that
+ * this rank has sent. */
+struct bl_traffic {
+    double seconds, waited;
+    uint64_t bytes;
+};
+
 struct bl_collectives {
     int rank, ranks;
     void *context;
-    /* `count` floats on the device from the `offset`th on become their sums over all ranks, added in the ranks' order.
-     */
-    int (*sum)(void *context, struct blanch_device *dev, struct bl_mem *mem, int64_t offset, int64_t count);
+    /* They become their sums over all ranks, added in the ranks' order. */
+    int (*sum)(void *context, struct blanch_device *dev, const struct bl_floats *floats);
+    /* The same, begun: what the queue holds by now makes them, and nothing touches them before `finish`, which gives
+     * all that were begun their sums, in queue order. drop: they stay what they are. */
+    int (*begin)(void *context, struct blanch_device *dev, const struct bl_floats *floats);
+    int (*finish)(void *context, bool drop);
+    /* They become those of rank `root`. */
+    int (*spread)(void *context, struct blanch_device *dev, const struct bl_floats *floats, int root);
     /* Moments become those of all ranks' rows: in one chunk, or in as many as fit where they were. */
     int (*merge)(void *context, struct blanch_device *dev, struct bl_moments *moments);
     /* Numbers on the host become their sums: counts of images, losses, and decisions that all must take alike. */
     int (*sum_host)(void *context, double *values, int count);
+    int (*gather_host)(void *context, const double *own, int count, double *all); // all: (ranks, count)
+    struct bl_traffic (*traffic)(void *context);
 };
 
 /* The same without a table: nothing to do. */
 static inline int bl_sum(const struct bl_collectives *all, struct blanch_device *dev, struct bl_mem *mem,
                          int64_t offset, int64_t count) {
-    return all ? all->sum(all->context, dev, mem, offset, count) : 0;
+    return all ? all->sum(all->context, dev, &(struct bl_floats){mem, offset, count}) : 0;
 }
 static inline int bl_merge(const struct bl_collectives *all, struct blanch_device *dev, struct bl_moments *moments) {
     return all ? all->merge(all->context, dev, moments) : 0;
 }
 static inline int bl_sum_host(const struct bl_collectives *all, double *values, int count) {
     return all ? all->sum_host(all->context, values, count) : 0;
+}
+static inline int bl_spread_from(const struct bl_collectives *all, struct blanch_device *dev, struct bl_mem *mem,
+                                 int64_t count, int root) {
+    return all ? all->spread(all->context, dev, &(struct bl_floats){mem, 0, count}, root) : 0;
 }
 
 #endif

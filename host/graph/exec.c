@@ -15,15 +15,6 @@ struct bl_counts bl_graph_counts(const struct bl_graph *graph) {
 void bl_graph_set_counts(struct bl_graph *graph, struct bl_counts counts) {
     graph->step = counts.steps, graph->updates = counts.updates;
 }
-void bl_graph_join(struct bl_graph *graph, const struct bl_collectives *all) {
-    graph->all = all;
-}
-const struct bl_collectives *bl_graph_collectives(const struct bl_graph *graph) {
-    return graph->all;
-}
-void bl_graph_place_batch(struct bl_graph *graph, int64_t first, int64_t whole) {
-    graph->first_image = first, graph->whole = whole;
-}
 void bl_graph_share_labels(struct bl_graph *graph, float share) {
     graph->share = share;
 }
@@ -44,19 +35,20 @@ void bl_graph_want_input_grads(struct bl_graph *graph) {
 }
 
 struct bl_run bl_graph_run(const struct bl_graph *graph, int n, bool training) {
-    const int64_t whole = graph->whole ? graph->whole : n;
+    const int64_t all = graph->whole ? graph->whole : n;
+    const bool shared = graph->all && graph->sync && !graph->repeats;
     return (struct bl_run){.n = n,
                            .training = training,
                            .no_dropout = graph->no_dropout,
                            .weights_version = graph->version,
                            .seed = graph->seed,
                            .step = graph->step,
-                           .whole = whole,
+                           .whole = shared ? all : n,
                            .share = graph->share,
-                           .loss_total = graph->loss_total > 0 ? graph->loss_total : (double)whole,
+                           .loss_total = graph->loss_total > 0 ? graph->loss_total : (double)all,
                            .first_image = graph->first_image,
                            .skip = training && graph->judges ? graph->skip : NULL,
-                           .all = graph->all};
+                           .all = shared ? graph->all : NULL};
 }
 
 int bl_graph_act(struct bl_graph *graph, const struct bl_action *action, const struct bl_run *run) {
@@ -79,7 +71,10 @@ int bl_graph_act(struct bl_graph *graph, const struct bl_action *action, const s
 /* Actions from `begin` to `end` of the list. */
 static int act(struct bl_graph *graph, size_t begin, size_t end, const struct bl_run *run) {
     int code = 0;
-    for (size_t i = begin; i < end && !code; i++) code = bl_graph_act(graph, &graph->actions[i], run);
+    for (size_t i = begin; i < end && !code; i++) {
+        code = bl_graph_act(graph, &graph->actions[i], run);
+        if (!code && i >= graph->forward_count) code = bl_graph_begin_sums(graph, i);
+    }
     bl_tag(graph->dev, -1, BL_OTHER);
     return code;
 }
@@ -96,7 +91,7 @@ static int forward(struct bl_graph *graph, int n, bool training, bool update) {
     if (code) return code;
     if (training) graph->version++, graph->step += !graph->continues; // running buffers change
     struct bl_run run = bl_graph_run(graph, n, training);
-    run.update = update;
+    run.update = update && (!graph->all || graph->sync); // a target is in coordinates that all ranks have
     return act(graph, 0, graph->forward_count, &run);
 }
 
@@ -110,6 +105,8 @@ int bl_graph_forward_to_update(struct bl_graph *graph, int n) {
 int bl_graph_backward_from(struct bl_graph *graph, int n, bool training) {
     if (graph->inference) return bl_fail(BLANCH_EUSAGE, "a network made for inference has no backward pass");
     struct bl_run run = bl_graph_run(graph, n, training);
+    if (training && bl_graph_scales_loss(graph)) run.scale = graph->skip;
+    graph->unscaled = false;
     return act(graph, graph->forward_count, graph->action_count, &run);
 }
 

@@ -23,6 +23,43 @@ static int consumers(const struct bl_graph *graph, const struct blanch_tensor *t
     return count;
 }
 
+/* The node whose backward pass is the last to write the tensor's gradient, where it can leave 0 in what a ReLU cut;
+ * else NULL. */
+static struct bl_node *cutter(const struct bl_graph *graph, const struct blanch_tensor *tensor) {
+    for (size_t i = 0; i < graph->node_count; i++) {
+        struct bl_node *node = graph->nodes[i];
+        int uses = 0;
+        for (int k = 0; k < node->inputs && !node->idle && node->out[0] != tensor; k++) uses += node->in[k] == tensor;
+        if (!uses) continue;
+        return uses == 1 && node->in[0] == tensor && node->op->may_cut && node->op->may_cut(node) ? node : NULL;
+    }
+    return NULL;
+}
+
+/* Of sums and layers that rectify what they write. */
+static void share_cuts(const struct bl_graph *graph) {
+    for (size_t i = 0; i < graph->node_count && !graph->inference; i++) {
+        struct bl_node *node = graph->nodes[i];
+        if (!node->op->takes_cut || node->idle || node->fused_into || !bl_node_activation(node)) continue;
+        struct bl_node *last = cutter(graph, node->out[0]);
+        if (last) last->cuts = node->is_cut = true;
+    }
+}
+
+/* From who can tell them of what it writes, as nothing changes it then. */
+static int give_moments(const struct bl_graph *graph) {
+    int code = 0;
+    for (size_t i = 0; i < graph->node_count && !graph->inference && !code; i++) {
+        struct bl_node *node = graph->nodes[i];
+        if (!node->op->takes_moments || node->idle || node->fused_into) continue;
+        struct bl_node *producer = bl_graph_producer(graph, node->in[0]);
+        if (!producer || !producer->op->make_moments || producer->fused) continue;
+        if (!producer->makes.of_chunks) code = producer->op->make_moments(producer);
+        node->given = producer->makes;
+    }
+    return code;
+}
+
 /* How a node can apply a neighbour itself; NULL: it cannot, or applies as many as it can. */
 static const struct bl_fusion *fusion_of(const struct bl_node *node, const struct bl_op *neighbour, bool of_input) {
     int most = node->op->chain ? node->op->chain : 1;
@@ -30,7 +67,7 @@ static const struct bl_fusion *fusion_of(const struct bl_node *node, const struc
     int rank = node->fused ? node->fusion[node->fused - 1]->rank : 0;
     for (const struct bl_fusion *f = node->op->fusions; f && f->op; f++)
         if (f->op == neighbour && f->of_input == of_input && (!f->rank || f->rank > rank) &&
-            (!f->inference || node->graph->inference))
+            (!f->inference || node->graph->inference) && (!f->cut || (!node->graph->inference && f->cut(node))))
             return f;
     return NULL;
 }
@@ -63,6 +100,7 @@ static bool fuse_into_producer(struct bl_graph *graph, struct bl_node *node) {
     struct bl_node *producer = bl_graph_producer(graph, former);
     const struct bl_fusion *fusion = producer ? fusion_of(producer, node->op, false) : NULL;
     if (!fusion || producer->outputs > 1 || consumers(graph, former) != 1) return false;
+    if (fusion->cut && !cutter(graph, node->out[0])) return false;
     graph->slots[former->id].life = LIFE_NONE;
     graph->slots[node->out[0]->id].node = producer->index;
     if (node->inputs == 2) producer->addend = node->in[1 - last];
@@ -89,7 +127,8 @@ int bl_graph_fuse(struct bl_graph *graph) {
         if (node->idle || node->inputs < 1 || fuse_into_producer(graph, node)) continue;
         fuse_input(graph, node);
     }
-    int code = 0;
+    share_cuts(graph);
+    int code = wanted() ? give_moments(graph) : 0;
     for (size_t i = 0; i < graph->node_count && !code; i++) {
         struct bl_node *node = graph->nodes[i];
         if (node->fused && node->op->fused) code = node->op->fused(node);
@@ -139,16 +178,20 @@ static void share_gradients(struct bl_graph *graph, const struct bl_node *node) 
     out->live[out->intervals - 1].last = longest;
 }
 
+static unsigned in_place(const struct bl_node *node) {
+    const struct bl_op *op = node->op;
+    return op->keeps && op->keeps(node) ? BL_IN_PLACE_OUT | BL_IN_PLACE_GRAD : op->in_place;
+}
+
 void bl_graph_share(struct bl_graph *graph) {
     for (size_t i = 0; i < graph->node_count && wanted(); i++) {
         const struct bl_node *node = graph->nodes[i];
-        if (bl_graph_runs(node) && node->outputs == 1 && node->op->in_place & BL_IN_PLACE_OUT)
-            share_output(graph, node);
+        if (bl_graph_runs(node) && node->outputs == 1 && in_place(node) & BL_IN_PLACE_OUT) share_output(graph, node);
     }
     for (size_t i = graph->node_count; i-- > 0 && wanted() && !graph->inference;) {
         const struct bl_node *node = graph->nodes[i];
         if (bl_graph_has_backward(graph, node) && node->outputs == 1 && node->out[0]->grad &&
-            node->op->in_place & BL_IN_PLACE_GRAD)
+            in_place(node) & BL_IN_PLACE_GRAD)
             share_gradients(graph, node);
     }
 }

@@ -21,6 +21,8 @@ static void node_free(struct bl_node *node) {
 void bl_graph_free(struct bl_graph *graph) {
     if (!graph) return;
     for (size_t i = 0; i < graph->node_count; i++) node_free(graph->nodes[i]);
+    for (size_t i = 0; i < graph->shared_count; i++) graph->shared[i].release(graph->shared[i].what);
+    free(graph->shared);
     for (size_t i = 0; i < graph->param_count; i++) {
         bl_mem_free(graph->params[i]->data.mem);
         bl_mem_free(graph->params[i]->grad.mem);
@@ -43,8 +45,10 @@ void bl_graph_free(struct bl_graph *graph) {
     for (size_t i = 0; i < graph->order_count; i++) free(graph->orders[i].prefix), free(graph->orders[i].names);
     bl_mem_free(graph->workspace);
     bl_mem_free(graph->skip);
+    bl_mem_free(graph->norm);
     bl_mem_free(graph->buffers);
     bl_mem_free(graph->buffers_average);
+    bl_graph_leave(graph);
     free(graph->nodes), free(graph->slots), free(graph->params), free(graph->orders), free(graph->actions),
         free(graph->when), free(graph->first_slot);
     cJSON_Delete(graph->about);
@@ -228,7 +232,7 @@ struct blanch_tensor *bl_node_workspace(struct bl_node *node, enum bl_life life,
 
 static bool is_light(int phase) {
     return phase == BL_NORM || phase == BL_ACTIVATION || phase == BL_POOL || phase == BL_LOSS || phase == BL_UPDATE ||
-           phase == BL_LOAD;
+           phase == BL_COMMUNICATE || phase == BL_LOAD;
 }
 
 void bl_tag(struct blanch_device *dev, int layer, int phase) {
@@ -249,7 +253,21 @@ enum bl_type bl_node_type(const struct bl_node *node) {
 }
 bool bl_node_updates_linearly(const struct bl_node *node) {
     const struct bl_graph *graph = node->graph;
-    return graph->optimiser && graph->optimiser->decay && !graph->frozen.count && !bl_graph_keeps_average(graph);
+    return graph->optimiser && graph->optimiser->decay && !graph->frozen.count && !bl_graph_keeps_average(graph) &&
+           !bl_graph_scales_loss(graph);
+}
+void *bl_node_shared(const struct bl_node *node, const void *key) {
+    const struct bl_graph *graph = node->graph;
+    for (size_t i = 0; i < graph->shared_count; i++)
+        if (graph->shared[i].key == key) return graph->shared[i].what;
+    return NULL;
+}
+int bl_node_share(struct bl_node *node, const void *key, void *what, void (*release)(void *what)) {
+    struct bl_graph *graph = node->graph;
+    if (bl_grow((void **)&graph->shared, &graph->shared_capacity, graph->shared_count + 1, sizeof *graph->shared))
+        return BLANCH_ENOMEM;
+    graph->shared[graph->shared_count++] = (struct shared){key, what, release};
+    return 0;
 }
 int bl_node_activation(const struct bl_node *node) {
     int code = 0;

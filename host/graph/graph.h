@@ -85,11 +85,22 @@ const struct bl_plan *bl_graph_plan(const struct bl_graph *graph);
 uint64_t bl_graph_bytes_at(const struct bl_graph *graph, int batch);
 uint64_t bl_graph_bytes_with(const struct bl_graph *graph, int batch, int recompute, int *segments);
 
-/* The graph is that of one rank of several; `all` outlives it. */
-void bl_graph_join(struct bl_graph *graph, const struct bl_collectives *all);
+/* The graph, which was finished, is that of one rank of several; `all` outlives it. sync: statistics of a batch are
+ * those of all ranks. BLANCH_EUSAGE: it was joined before, or has a layer whose statistics are of one rank. */
+int bl_graph_join(struct bl_graph *graph, const struct bl_collectives *all, bool sync);
 const struct bl_collectives *bl_graph_collectives(const struct bl_graph *graph); // NULL: one rank
+bool bl_graph_shares_statistics(const struct bl_graph *graph);
 /* The images given next are `first` and those after it of a batch of `whole` on all ranks. 0, 0: they are all. */
 void bl_graph_place_batch(struct bl_graph *graph, int64_t first, int64_t whole);
+/* While on, all ranks are given the same images, too few to share: gradients are those of rank 0. */
+void bl_graph_repeat_batch(struct bl_graph *graph, bool repeats);
+/* While on, an update follows each backward pass, or bl_graph_drop_sums: gradients are summed as they are ready. */
+void bl_graph_overlap(struct bl_graph *graph, bool overlaps);
+int bl_graph_drop_sums(struct bl_graph *graph); // of a step whose update is left out
+/* Parameters, the optimiser's state, buffers, averages and counts become those of rank 0; or buffers and their averages
+ * alone. */
+int bl_graph_spread(struct bl_graph *graph);
+int bl_graph_spread_buffers(struct bl_graph *graph);
 
 /* In training passes from now on `share` of every image is of its label, the rest of its other one. 1: at first. */
 void bl_graph_share_labels(struct bl_graph *graph, float share);
@@ -125,6 +136,26 @@ struct blanch_metrics bl_metrics_of(const float *losses, int n);
 /* While on, the device judges the loss of training passes: where one is not finite, the updates enqueued behind it
  * change no parameter, no state and no average, until it is turned off. Off at first: who updates has looked before. */
 int bl_graph_judge(struct bl_graph *graph, bool on);
+/* Of a graph in BL_F16 that is updated: a training pass's gradients are of the loss times the scale. Where a
+ * parameter's is not finite, the update is skipped and the scale halved; after BL_GROWTH_INTERVAL updates it is
+ * doubled. Such a graph's parameters have no update targets. */
+enum { BL_GROWTH_INTERVAL = 2000, BL_SKIP_WORDS = 5 };
+static const float BL_FIRST_LOSS_SCALE = 65536;
+struct bl_loss_scale {
+    float scale;   // of the next step
+    int good;      // updates since it was changed
+    int skipped;   // updates in all
+    bool overflow; // in the last step: it was skipped
+};
+bool bl_graph_scales_loss(const struct bl_graph *graph);
+/* Enqueued when the step's gradients are there, which are the loss's own from then on: decides. bl_graph_update does it
+ * where it was not done. */
+int bl_graph_unscale(struct bl_graph *graph);
+int bl_graph_loss_scale(struct bl_graph *graph, struct bl_loss_scale *scale);
+int bl_graph_set_loss_scale(struct bl_graph *graph, const struct bl_loss_scale *scale);
+/* In two parts: the words come when the device has computed them, see bl_mem_read_later. */
+int bl_graph_read_loss_scale(struct bl_graph *graph, int32_t words[BL_SKIP_WORDS], struct bl_event **event);
+struct bl_loss_scale bl_loss_scale_of(const int32_t words[BL_SKIP_WORDS]);
 void bl_graph_touch(struct bl_graph *graph); // parameters were changed from outside
 /* Training passes made so far, what dropout's randomness is counted by, and updates made, which are fewer where a loss
  * was not finite. A resumed run sets them. */

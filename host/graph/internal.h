@@ -59,9 +59,13 @@ struct bl_graph {
     struct order *orders;
     size_t order_count, order_capacity;
     const struct bl_collectives *all; // NULL: one rank
-    int64_t first_image, whole;       // of the batch that is given next
-    double loss_total;                // 0: whole
-    bool accumulates, continues;      // steps may have parts; the next pass is not the first of its step
+    bool sync;                        // statistics of a batch are those of all ranks
+    bool overlaps, repeats;           // see bl_graph_overlap, bl_graph_repeat_batch
+    struct bl_bucket *buckets;        // of gradients, as they become ready
+    size_t bucket_count, next_bucket;
+    int64_t first_image, whole;  // of the batch that is given next
+    double loss_total;           // 0: whole
+    bool accumulates, continues; // steps may have parts; the next pass is not the first of its step
     struct blanch_tensor *input, *labels, *others, *logits;
     float share;                        // of the labels; the rest is of the others
     struct bl_action *actions;          // of a training step
@@ -76,6 +80,7 @@ struct bl_graph {
     struct group {
         struct bl_mem *data, *grad, *sum, *average, *state[BL_MAX_STATES];
         uint64_t bytes;
+        int number;                   // among the groups
         const struct bl_param *first; // the others are treated as it is
     } * groups;                       // trainable parameters, contiguous
     struct bl_patterns no_decay, frozen;
@@ -85,10 +90,19 @@ struct bl_graph {
     uint64_t buffer_bytes;
     const struct bl_optimiser *optimiser; // NULL: none
     struct bl_mem *workspace;             // of an optimiser of matrices
-    struct bl_mem *skip;                  // an int: other than 0, updates change nothing; of a graph that has them
+    struct bl_mem *skip;                  // an int: other than 0, updates change nothing; of a graph that has them;
+                                          // beside it the loss's scale (loss_scale.c)
     bool judges;                          // the loss sets it
+    struct bl_mem *norm;                  // of clipping: sums of squares, and the factor behind them; NULL: not yet
+    bool unscaled;                        // the gradients of the step
     struct bl_plan plan;
     uint64_t version, seed, step, updates;
+    struct shared { // by nodes
+        const void *key;
+        void *what;
+        void (*release)(void *what);
+    } * shared;
+    size_t shared_count, shared_capacity;
     float *metrics; // host copy of the loss's output
     cJSON *about;   // see bl_graph_set_about
 };
@@ -111,6 +125,13 @@ struct blanch_tensor *bl_graph_tensor(struct bl_graph *graph, int life, int node
 int64_t bl_param_rows(const struct bl_param *param);             // as a matrix
 int64_t bl_graph_update_workspace(const struct bl_graph *graph); // floats
 int bl_graph_average_all(struct bl_graph *graph);                // after an update
+int bl_graph_allocate_skip(struct bl_graph *graph);
+int bl_graph_begin_sums(struct bl_graph *graph, size_t action); // of gradients that are there behind it
+int bl_graph_sum_gradients(struct bl_graph *graph);             // over all ranks: those not begun too
+void bl_graph_leave(struct bl_graph *graph);                    // ends what bl_graph_join began
+bool bl_group_is_updated(const struct group *group);
+struct bl_spread bl_spread_of(const struct bl_graph *graph, const struct group *group);
+int bl_gradients_kernel(const struct bl_graph *graph, const char *name, struct bl_kernel **kernel);
 void bl_graph_select_param(struct bl_graph *graph, struct bl_param *param);
 int bl_graph_check_selected(const struct bl_graph *graph);
 int bl_graph_sort_params(struct bl_graph *graph);

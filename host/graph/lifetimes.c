@@ -83,6 +83,8 @@ void bl_graph_find_lifetimes(struct bl_graph *graph) {
         int *when = graph->when[action->node->index];
         when[action->kind] = i;
         use_workspaces(graph, action->node, action->kind, i);
+        const struct blanch_tensor *moments = action->node->given.of_chunks;
+        if (moments && action->kind == BL_DO_FORWARD) extend(slot_of(graph, moments), i);
         action->kind == BL_DO_BACKWARD ? go_backward(graph, action->node, i) : go_forward(graph, action->node, i);
     }
     extend(slot_of(graph, graph->logits), end);

@@ -65,7 +65,7 @@ static int allocate_group(struct bl_graph *graph, size_t first, struct member *m
     if (bl_grow((void **)&graph->groups, &graph->group_capacity, graph->group_count + 1, sizeof *graph->groups))
         return BLANCH_ENOMEM;
     struct group *group = &graph->groups[graph->group_count++];
-    *group = (struct group){.bytes = bytes, .first = graph->params[first]};
+    *group = (struct group){.number = (int)graph->group_count - 1, .bytes = bytes, .first = graph->params[first]};
     struct bl_mem **arena[3 + BL_MAX_STATES] = {&group->data, &group->grad, &group->average};
     for (int k = 0; k < BL_MAX_STATES; k++) arena[3 + k] = &group->state[k];
     if (graph->accumulates && !graph->inference && !group->first->frozen) {
@@ -80,6 +80,7 @@ static int allocate_group(struct bl_graph *graph, size_t first, struct member *m
             return code;
         for (size_t i = 0; i < count; i++) {
             struct bl_param *param = members[i].param;
+            param->group = group->number;
             struct blanch_tensor *part = k > 2    ? &param->state[k - 3]
                                          : k == 2 ? &param->average
                                          : k      ? &param->grad
@@ -130,12 +131,6 @@ static int allocate_buffers(struct bl_graph *graph) {
     return code ? code : place_buffers(graph, graph->buffers_average, true);
 }
 
-static int allocate_skip(struct bl_graph *graph) {
-    if (!graph->optimiser || graph->inference) return 0;
-    int code = bl_mem_alloc(graph->dev, sizeof(int32_t), &graph->skip);
-    return code ? code : bl_mem_fill(graph->skip, 0, sizeof(int32_t), 0);
-}
-
 int bl_graph_allocate(struct bl_graph *graph) {
     const struct blanch_device_info *info = blanch_device_info(graph->dev);
     if (graph->plan.total > info->global_memory)
@@ -150,6 +145,6 @@ int bl_graph_allocate(struct bl_graph *graph) {
     int code = allocate_slots(graph);
     if (!code) code = allocate_groups(graph);
     if (!code) code = allocate_workspace(graph);
-    if (!code) code = allocate_skip(graph);
+    if (!code) code = bl_graph_allocate_skip(graph);
     return code ? code : allocate_buffers(graph);
 }

@@ -78,6 +78,7 @@ struct bl_param { // a parameter, or a buffer
     bool private_state; // not in PyTorch's state dict: kept in the second checkpoint file
     bool no_decay;      // weight decay leaves it out
     bool frozen;        // no update changes it
+    int group;          // of trainable ones: whose memory it lies in
     int64_t value;
     struct blanch_tensor data, grad;           // device; grad of trainable ones alone
     struct blanch_tensor state[BL_MAX_STATES]; // of trainable ones: the optimiser's, as many as its table says
@@ -115,7 +116,15 @@ struct bl_node {
     struct bl_node *fused_node[BL_MAX_FUSED]; // the neighbours themselves
     struct blanch_tensor *addend;             // what a sum among them adds to this node's output; NULL: there is none
     struct bl_node *fused_into;               // the node that applies this one, which then never runs; else NULL
-    bool idle;              // there for its parameters' names alone: never run, nothing uses its output
+    struct bl_node_moments {
+        struct blanch_tensor *of_chunks; // (chunks, 2, C): mean and sum of squares of differences from it; NULL: none
+        int64_t chunk;                   // rows (pixels) of out[0], in order
+    } makes, given; // by this node with its output, in a training pass that is none again: a workspace FORWARD that
+                    // lasts until its reader has run; of in[0], by who makes that
+    bool cuts;      // in[0] is rectified by who makes it, and backward, the last to write in[0]->grad, leaves 0 in it
+                    // where in[0] is not above 0
+    bool is_cut;    // what uses the output, which this node rectifies, does so: out[0]->grad is as before the ReLU
+    bool idle;      // there for its parameters' names alone: never run, nothing uses its output
     struct bl_nd_rule rule; // of a network without deconvolution
     int rank;               // in the order of the state dict, from 1; 0: by bl_graph_order
 };
@@ -131,13 +140,14 @@ struct bl_run {
                               // from them (packed or folded weights) may be kept while it stays the same
     bool no_dropout;
     uint64_t seed, step; // of dropout
-    /* Where several ranks share a batch: its images on all of them, and the place of this rank's first one. Gradients
-     * of the loss are of the mean over all. */
-    int64_t whole, first_image;
-    float share;       // of the labels, in a training pass with pairs of them
-    double loss_total; // by which the sum of the losses is divided: whole, or the sum of the labels' weights
-    const struct bl_collectives *all; // NULL: this rank is alone
-    struct bl_mem *skip; // an int that the loss sets where it is not finite, see bl_graph_judge; NULL: the host judges
+    int64_t whole;       // images whose statistics are shared: of all ranks where `all` is given
+    int64_t first_image; // the place of the first one in the batch of all ranks
+    float share;         // of the labels, in a training pass with pairs of them
+    double loss_total;   // by which the sum of the losses is divided: the images of all ranks, or the sum of the
+                         // labels' weights
+    const struct bl_collectives *all; // of the ranks that share statistics; NULL: this one is alone with its own
+    struct bl_mem *skip;  // an int that the loss sets where it is not finite, see bl_graph_judge; NULL: the host judges
+    struct bl_mem *scale; // by which the loss multiplies its gradients, as kernels/loss_scale.h has it; NULL: 1
 };
 
 /* One attribute of an operation, so that JSON can be read and printed without knowing the operation. */
@@ -180,6 +190,8 @@ struct bl_fusion {
     bool inference;         // in a network made for inference alone
     int rank;               // such are applied by ascending rank, at most one of each; 0: in any order
     unsigned reads;         // what backward reads besides, where it does
+    /* Not NULL: in training alone, where this is so of the node and what uses its output cuts the gradient. */
+    bool (*cut)(const struct bl_node *node);
 };
 
 struct bl_op {
@@ -188,20 +200,27 @@ struct bl_op {
     double tolerance; // of its checks in float32, as a share of the largest expected value
     unsigned types;   // in which it takes and gives activations, a BL_TYPE_BIT each; 0: float32 alone
     size_t attrs_size;
-    const struct bl_field *fields;     // ends with a NULL name; NULL: no attributes
-    unsigned reads;                    // by backward, of the forward pass: BL_IN and BL_OUT
-    unsigned in_place;                 // BL_IN_PLACE_*
-    int activation;                    // as kernels know it (ACTIVATION in activation.h); 0: none
-    const struct bl_fusion *fusions;   // ends with a NULL op; NULL: none
-    int chain;                         // how many of them at once; 0: one
-    bool normalises;                   // by statistics of the batch, so that one value per channel has none
-    size_t nd_offset;                  // of a struct bl_nd_attrs in attrs; 0: it does not whiten its input
-    int phase_forward, phase_backward; // the tag set before each call; bl_node_phase() changes it within
+    const struct bl_field *fields;             // ends with a NULL name; NULL: no attributes
+    unsigned reads;                            // by backward, of the forward pass: BL_IN and BL_OUT
+    unsigned in_place;                         // BL_IN_PLACE_*
+    bool (*keeps)(const struct bl_node *node); // whether out is in[0] as it lies: both of them then. May be NULL
+    int activation;                            // as kernels know it (ACTIVATION in activation.h); 0: none
+    const struct bl_fusion *fusions;           // ends with a NULL op; NULL: none
+    int chain;                                 // how many of them at once; 0: one
+    bool alone;                                // its statistics are of the images of one rank, see graph/collectives.h
+    bool normalises;                           // by statistics of the batch, so that one value per channel has none
+    bool takes_moments;                        // node->given, of in[0]
+    bool takes_cut;                            // a ReLU is applied so that backward heeds node->is_cut
+    bool (*may_cut)(const struct bl_node *node); // whether backward heeds node->cuts; NULL: it does not
+    size_t nd_offset;                            // of a struct bl_nd_attrs in attrs; 0: it does not whiten its input
+    int phase_forward, phase_backward;           // the tag set before each call; bl_node_phase() changes it within
     /* Checks inputs and attributes (BLANCH_EINPUT, with the layer's name), sets outputs' shapes with bl_node_out,
      * declares parameters, buffers and workspaces. */
     int (*setup)(struct bl_node *node);
     /* Of a node that applies neighbours: declares workspaces for that. May be NULL. */
     int (*fused)(struct bl_node *node);
+    /* A normalisation by the batch's statistics uses the output: may declare node->makes. May be NULL. */
+    int (*make_moments)(struct bl_node *node);
     /* Memory is there: get kernels, fill constants. May be NULL. */
     int (*prepare)(struct bl_node *node);
     int (*forward)(struct bl_node *node, const struct bl_run *run);
@@ -247,6 +266,10 @@ bool bl_node_trains(const struct bl_node *node);
 /* Whether the graph's optimiser is linear in gradients, value and state, so that a parameter may have an update target.
  */
 bool bl_node_updates_linearly(const struct bl_node *node);
+/* What nodes of a graph share under a key of their own, the address of something static; NULL: nothing. It is released
+ * with the graph, after the nodes. */
+void *bl_node_shared(const struct bl_node *node, const void *key);
+int bl_node_share(struct bl_node *node, const void *key, void *what, void (*release)(void *what));
 /* A layer's whitening attributes; NULL: it does not whiten. */
 const struct bl_nd_attrs *bl_node_nd(const struct bl_node *node);
 

@@ -16,6 +16,7 @@ enum {
     BL_POOL,
     BL_LOSS,
     BL_UPDATE,
+    BL_COMMUNICATE, // among ranks: what the device waits for it, and what is staged
     BL_RECOMPUTE,
     BL_LOAD,
     BL_WAIT,

@@ -19,8 +19,8 @@ bool bl_graph_has_backward(const struct bl_graph *graph, const struct bl_node *n
 }
 
 unsigned bl_graph_reads(const struct bl_node *node) {
-    unsigned reads = node->op->reads;
-    for (int i = 0; i < node->fused; i++) reads |= node->fusion[i]->reads;
+    unsigned reads = node->op->reads | (node->cuts ? BL_IN(0) : 0);
+    for (int i = 0; i < node->fused && !node->is_cut; i++) reads |= node->fusion[i]->reads;
     return reads;
 }
 

@@ -1,6 +1,5 @@
 /* The update of a step: gradients summed over ranks and clipped, then the optimiser, group by group. */
 #include "graph/internal.h"
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -33,18 +32,8 @@ int64_t bl_graph_update_workspace(const struct bl_graph *graph) {
     return most;
 }
 
-static bool is_updated(const struct group *group) {
+bool bl_group_is_updated(const struct group *group) {
     return !group->first->node->idle && !group->first->frozen;
-}
-
-/* Over all ranks. */
-static int sum_gradients(struct bl_graph *graph) {
-    int code = 0;
-    for (size_t i = 0; i < graph->group_count && !code; i++) {
-        const struct group *g = &graph->groups[i];
-        if (is_updated(g)) code = bl_sum(graph->all, graph->dev, g->grad, 0, (int64_t)(g->bytes / sizeof(float)));
-    }
-    return code;
 }
 
 /* --- the gradients' norm ---------------------------------------------------------------------------- */
@@ -57,61 +46,72 @@ struct bl_spread bl_spread(const struct blanch_device *dev, int64_t count) {
     return (struct bl_spread){count, 1, most > 1 ? most : 2, (int)most};
 }
 
-static struct bl_spread spread_of(const struct bl_graph *graph, const struct group *group) {
+struct bl_spread bl_spread_of(const struct bl_graph *graph, const struct group *group) {
     return bl_spread(graph->dev, (int64_t)(group->bytes / sizeof(float)));
 }
 
-static int kernel_of(const struct bl_graph *graph, const char *name, struct bl_kernel **kernel) {
-    const struct bl_define defines[] = {{"VEC", 1}};
+int bl_gradients_kernel(const struct bl_graph *graph, const char *name, struct bl_kernel **kernel) {
+    const struct bl_define defines[] = {{"VEC", 1}, {"ITEMS", 1}};
     return bl_kernel_get(graph->dev, "gradients", name, defines, BL_COUNT(defines), kernel);
 }
 
-/* Of the group's gradients, which are 0 between two parameters. */
-static int sum_squares(const struct bl_graph *graph, const struct group *group, struct bl_mem *sums, float *host,
-                       double *sum) {
-    const struct bl_spread spread = spread_of(graph, group);
-    struct bl_kernel *kernel;
-    int code = kernel_of(graph, "squares", &kernel);
-    if (!code)
-        code = bl_launch(kernel, BL_ITEMS((size_t)spread.items), BL_MEM(group->grad), BL_MEM(sums), BL_SPREAD(spread));
-    if (!code) code = bl_mem_read(sums, 0, (size_t)spread.items * sizeof *host, host);
-    for (int i = 0; i < spread.items && !code; i++) *sum += (double)host[i];
-    return code;
+/* Sums of squares of all groups, and behind them the factor; made once. */
+static int prepare_norm(struct bl_graph *graph, int *sums) {
+    *sums = 0;
+    for (size_t i = 0; i < graph->group_count; i++)
+        if (bl_group_is_updated(&graph->groups[i])) *sums += bl_spread_of(graph, &graph->groups[i]).items;
+    return graph->norm ? 0 : bl_mem_alloc(graph->dev, ((uint64_t)*sums + 1) * sizeof(float), &graph->norm);
 }
 
-static int norm_of(const struct bl_graph *graph, double *norm) {
-    struct bl_mem *sums = NULL;
-    int most = 1;
-    double sum = 0;
-    for (size_t i = 0; i < graph->group_count; i++) {
-        const int items = spread_of(graph, &graph->groups[i]).items;
-        most = items > most ? items : most;
-    }
-    float *host = bl_calloc((size_t)most, sizeof *host);
-    int code = host ? bl_mem_alloc(graph->dev, (uint64_t)most * sizeof *host, &sums) : BLANCH_ENOMEM;
-    for (size_t i = 0; i < graph->group_count && !code; i++)
-        if (is_updated(&graph->groups[i])) code = sum_squares(graph, &graph->groups[i], sums, host, &sum);
-    bl_mem_free(sums);
-    free(host);
-    *norm = sqrt(sum);
-    return code;
-}
-
-static int scale(const struct bl_graph *graph, const struct group *group, double by) {
-    const struct bl_spread spread = spread_of(graph, group);
+/* Of a group's gradients, which are 0 between two parameters, to the sums from `first` on. */
+static int sum_squares(const struct bl_graph *graph, const struct group *group, int first) {
+    const struct bl_spread spread = bl_spread_of(graph, group);
     struct bl_kernel *kernel;
-    int code = kernel_of(graph, "scale", &kernel);
+    int code = bl_gradients_kernel(graph, "squares", &kernel);
     return code ? code
-                : bl_launch(kernel, BL_ITEMS((size_t)spread.items), BL_MEM(group->grad), BL_SPREAD(spread), BL_F32(by));
+                : bl_launch(kernel, BL_ITEMS((size_t)spread.items), BL_MEM(group->grad), BL_MEM(graph->norm),
+                            BL_SPREAD(spread), BL_I32(first));
 }
 
-/* As torch.nn.utils.clip_grad_norm_. */
-static int clip(const struct bl_graph *graph, double most) {
-    double norm;
-    int code = norm_of(graph, &norm);
-    const double by = most / (norm + 1e-6);
-    for (size_t i = 0; i < graph->group_count && !code && by < 1; i++)
-        if (is_updated(&graph->groups[i])) code = scale(graph, &graph->groups[i], by);
+/* By as many items as a group of the device has, up to MOST; on a CPU by one. */
+static int find_factor(const struct bl_graph *graph, int sums, float most) {
+    enum { MOST = 64 };
+    const struct blanch_device_info *info = blanch_device_info(graph->dev);
+    const size_t largest =
+        info->max_work_group < info->max_work_item[0] ? info->max_work_group : info->max_work_item[0];
+    struct bl_kernel *kernel = NULL;
+    int items = info->kind == BLANCH_CPU ? 1 : MOST;
+    for (; items >= 1; items /= 2) {
+        const struct bl_define defines[] = {{"VEC", 1}, {"ITEMS", items}};
+        if ((size_t)items > largest) continue;
+        int code = bl_kernel_get(graph->dev, "gradients", "clip_factor", defines, BL_COUNT(defines), &kernel);
+        if (code) return code;
+        if (bl_kernel_items(kernel) >= (size_t)items) break;
+    }
+    const struct bl_range range = {.global = {(size_t)items, 1, 1}, .local = {(size_t)items, 1, 1}};
+    return bl_launch(kernel, range, BL_MEM(graph->norm), BL_I32(sums), BL_F32(most));
+}
+
+static int scale(const struct bl_graph *graph, const struct group *group, int sums) {
+    const struct bl_spread spread = bl_spread_of(graph, group);
+    struct bl_kernel *kernel;
+    int code = bl_gradients_kernel(graph, "scale", &kernel);
+    return code ? code
+                : bl_launch(kernel, BL_ITEMS((size_t)spread.items), BL_MEM(group->grad), BL_SPREAD(spread),
+                            BL_MEM(graph->norm), BL_I32(sums));
+}
+
+/* As torch.nn.utils.clip_grad_norm_, on the device: the host waits for nothing. */
+static int clip(struct bl_graph *graph, float most) {
+    int sums, first = 0, code = prepare_norm(graph, &sums);
+    for (size_t i = 0; i < graph->group_count && !code; i++) {
+        if (!bl_group_is_updated(&graph->groups[i])) continue;
+        code = sum_squares(graph, &graph->groups[i], first);
+        first += bl_spread_of(graph, &graph->groups[i]).items;
+    }
+    if (!code && sums) code = find_factor(graph, sums, most);
+    for (size_t i = 0; i < graph->group_count && !code; i++)
+        if (bl_group_is_updated(&graph->groups[i])) code = scale(graph, &graph->groups[i], sums);
     return code;
 }
 
@@ -127,9 +127,9 @@ void bl_graph_begin_part(struct bl_graph *graph, int part, int64_t first) {
 }
 
 static int add(const struct bl_graph *graph, const struct group *group, struct bl_mem *from, struct bl_mem *to) {
-    const struct bl_spread spread = spread_of(graph, group);
+    const struct bl_spread spread = bl_spread_of(graph, group);
     struct bl_kernel *kernel;
-    int code = kernel_of(graph, "add", &kernel);
+    int code = bl_gradients_kernel(graph, "add", &kernel);
     return code ? code : bl_launch(kernel, BL_ITEMS((size_t)spread.items), BL_MEM(from), BL_MEM(to), BL_SPREAD(spread));
 }
 
@@ -139,7 +139,7 @@ int bl_graph_end_part(struct bl_graph *graph, int part, int parts) {
     bl_tag(graph->dev, -1, BL_UPDATE);
     for (size_t i = 0; i < graph->group_count && !code; i++) {
         const struct group *g = &graph->groups[i];
-        if (!is_updated(g)) continue;
+        if (!bl_group_is_updated(g)) continue;
         code = part ? add(graph, g, last ? g->sum : g->grad, last ? g->grad : g->sum)
                     : bl_mem_copy(g->grad, 0, g->sum, 0, g->bytes);
     }
@@ -182,14 +182,17 @@ int bl_graph_update(struct bl_graph *graph, const struct blanch_update *update) 
     const struct bl_optimiser *optimiser = graph->optimiser;
     if (!optimiser || graph->inference)
         return bl_fail(BLANCH_EUSAGE, "a network made without an optimiser cannot be updated");
+    int code = !bl_graph_scales_loss(graph) ? bl_graph_sum_gradients(graph)
+               : graph->unscaled            ? 0
+                                            : bl_graph_unscale(graph);
+    graph->unscaled = false;
     bl_tag(graph->dev, -1, BL_UPDATE);
-    int code = sum_gradients(graph);
-    if (!code && update->clip_grad_norm > 0) code = clip(graph, (double)update->clip_grad_norm);
+    if (!code && update->clip_grad_norm > 0) code = clip(graph, update->clip_grad_norm);
     graph->updates++;
     for (size_t i = 0; i < graph->group_count && !code; i++) {
         const struct group *g = &graph->groups[i];
         const struct bl_optimiser *by = bl_param_optimiser(g->first);
-        if (!is_updated(g) || by->rest) continue;
+        if (!bl_group_is_updated(g) || by->rest) continue;
         struct bl_update_span span = {.dev = graph->dev,
                                       .value = g->data,
                                       .grad = g->grad,

@@ -15,6 +15,11 @@ static int setup(struct bl_node *node) {
     return 0;
 }
 
+/* Whether the gradient is still to be cut where the sum was. */
+static bool cuts_own(const struct bl_node *node) {
+    return node->fused && !node->is_cut;
+}
+
 static int prepare(struct bl_node *node) {
     struct bl_plain_state *state = bl_plain_state(node);
     if (!state) return BLANCH_ENOMEM;
@@ -22,7 +27,7 @@ static int prepare(struct bl_node *node) {
     struct bl_define defines[] = {{"VEC", state->vec}, {"ACTIVATION", bl_node_activation(node)}, BL_ACT(node)};
     int code = bl_kernel_get(node->dev, "elementwise", "add", defines, 3, &state->forward);
     if (code || !bl_node_training(node)) return code;
-    return bl_kernel_get(node->dev, "elementwise", node->fused ? "relu_backward" : "copy", defines, 3,
+    return bl_kernel_get(node->dev, "elementwise", cuts_own(node) ? "relu_backward" : "copy", defines, 3,
                          &state->backward);
 }
 
@@ -45,12 +50,12 @@ static int backward(struct bl_node *node, const struct bl_run *run) {
     for (int i = 0; i < 2 && !code; i++) {
         if (!node->in[i]->grad) continue;
         struct bl_mem *dx = node->in[i]->grad->mem;
-        if (dx == dy && (in_place || !node->fused)) continue;
+        if (dx == dy && (in_place || !cuts_own(node))) continue;
         in_place |= dx == dy;
-        code = node->fused ? bl_launch(state->backward, range, BL_MEM(node->out[0]->mem), BL_MEM(dy), BL_MEM(dx),
-                                       BL_I64(vectors), BL_I32(node->accumulate[i]))
-                           : bl_launch(state->backward, range, BL_MEM(dy), BL_MEM(dx), BL_I64(vectors),
-                                       BL_I32(node->accumulate[i]));
+        code = cuts_own(node) ? bl_launch(state->backward, range, BL_MEM(node->out[0]->mem), BL_MEM(dy), BL_MEM(dx),
+                                          BL_I64(vectors), BL_I32(node->accumulate[i]))
+                              : bl_launch(state->backward, range, BL_MEM(dy), BL_MEM(dx), BL_I64(vectors),
+                                          BL_I32(node->accumulate[i]));
     }
     return code;
 }
@@ -83,6 +88,7 @@ const struct bl_op bl_op_add = {
     .types = BL_ACTIVATION_TYPES,
     .in_place = BL_IN_PLACE_OUT | BL_IN_PLACE_GRAD,
     .fusions = fusions,
+    .takes_cut = true,
     .phase_forward = BL_ACTIVATION,
     .phase_backward = BL_ACTIVATION,
     .setup = setup,

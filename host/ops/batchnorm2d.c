@@ -91,15 +91,20 @@ static int measure(struct bl_node *node, const struct bl_run *run) {
     if (rows == 1 && !run->all)
         return bl_fail(BLANCH_EINPUT,
                        "expected more than 1 value per channel when training; give a larger batch or larger images");
-    int code = bl_launch(state->statistics, bl_share_chunks(node->dev, vectors, chunks), BL_MEM(node->in[0]->mem),
+    struct bl_moments moments = {state->partial->mem, rows, state->chunk, node->out[0]->c};
+    int code = 0;
+    if (node->given.of_chunks) {
+        moments.partial = node->given.of_chunks->mem, moments.chunk = node->given.chunk;
+        chunks = bl_chunks(rows, moments.chunk);
+    } else
+        code = bl_launch(state->statistics, bl_share_chunks(node->dev, vectors, chunks), BL_MEM(node->in[0]->mem),
                          BL_MEM(state->partial->mem), BL_I64(rows), BL_I32(vectors), BL_I64(state->chunk),
                          BL_I32(state->tile));
-    struct bl_moments moments = {state->partial->mem, rows, state->chunk, node->out[0]->c};
     if (!code) code = bl_merge(run->all, node->dev, &moments);
     if (code) return code;
     node->buffer[2]->value++;
     return bl_launch(state->summarise, bl_share_merge(node->dev, vectors, 2 * BL_FLOAT_BYTES * state->vec * chunks),
-                     BL_MEM(state->partial->mem), BL_MEM(node->param[0]->data.mem), BL_MEM(node->param[1]->data.mem),
+                     BL_MEM(moments.partial), BL_MEM(node->param[0]->data.mem), BL_MEM(node->param[1]->data.mem),
                      BL_MEM(node->buffer[0]->data.mem), BL_MEM(node->buffer[1]->data.mem), BL_MEM(state->saved->mem),
                      BL_I64(moments.rows), BL_I32(vectors), BL_I64(moments.chunk), BL_F32(attrs->eps),
                      BL_F32(attrs->momentum));
@@ -229,6 +234,7 @@ const struct bl_op bl_op_batchnorm2d = {
     .in_place = BL_IN_PLACE_GRAD,
     .fusions = fusions,
     .normalises = true,
+    .takes_moments = true,
     .phase_forward = BL_NORM,
     .phase_backward = BL_NORM,
     .setup = setup,

@@ -21,6 +21,7 @@ static int prepare(struct bl_node *node) {
 static int reorder(struct bl_node *node, int n, struct bl_kernel *kernel, struct bl_mem *from, struct bl_mem *to,
                    bool add) {
     const struct blanch_tensor *x = node->in[0];
+    if (from == to) return 0;
     bl_work(node->dev, 0, 0);
     if (is_copy(node)) return bl_copy(node, from, to, n * bl_features(x), bl_vec(node->dev, bl_features(x)), add);
     return bl_launch(kernel, bl_share_grid(node->dev, x->c, x->h * x->w, n, bl_bytes_of(x, 2 * bl_features(x))),
@@ -55,6 +56,7 @@ const struct bl_op bl_op_flatten = {
     .role = BL_ROLE_SHAPE,
     .tolerance = 1e-3,
     .types = BL_ACTIVATION_TYPES,
+    .keeps = is_copy,
     .phase_forward = BL_OTHER,
     .phase_backward = BL_OTHER,
     .setup = setup,

@@ -9,8 +9,18 @@ static int setup(struct bl_node *node) {
     return code;
 }
 
+static bool may_cut(const struct bl_node *node) {
+    return !bl_on_cpu(node->dev);
+}
+
 static int prepare(struct bl_node *node) {
-    return bl_plain_prepare(node, bl_vec(node->dev, node->out[0]->c), "global_avgpool2d", "forward", "backward");
+    struct bl_plain_state *state = bl_plain_state(node);
+    if (!state) return BLANCH_ENOMEM;
+    state->vec = bl_vec(node->dev, node->out[0]->c);
+    const struct bl_define defines[] = {{"VEC", state->vec}, BL_ACT(node), {"CUT", node->cuts}};
+    int code = bl_kernel_get(node->dev, "global_avgpool2d", "forward", defines, BL_COUNT(defines), &state->forward);
+    if (code || !bl_node_training(node)) return code;
+    return bl_kernel_get(node->dev, "global_avgpool2d", "backward", defines, BL_COUNT(defines), &state->backward);
 }
 
 static int forward(struct bl_node *node, const struct bl_run *run) {
@@ -27,8 +37,8 @@ static int backward(struct bl_node *node, const struct bl_run *run) {
     if (!x->grad) return 0;
     int64_t vectors = x->c / state->vec, rows = run->n * x->h * x->w;
     return bl_launch(state->backward, bl_share_rows(node->dev, vectors, rows, bl_bytes_of(x, x->c)),
-                     BL_MEM(node->out[0]->grad->mem), BL_MEM(x->grad->mem), BL_I64(rows), BL_I32(x->h * x->w),
-                     BL_I32(vectors), BL_I32(node->accumulate[0]));
+                     BL_MEM(node->out[0]->grad->mem), BL_MEM(x->mem), BL_MEM(x->grad->mem), BL_I64(rows),
+                     BL_I32(x->h * x->w), BL_I32(vectors), BL_I32(node->accumulate[0]));
 }
 
 static int definition(struct bl_ref_layer *l, const struct bl_ref_tensor *x, int inputs, struct bl_ref_tensor *y) {
@@ -75,6 +85,7 @@ const struct bl_op bl_op_global_avgpool2d = {
     .role = BL_ROLE_POOLING,
     .tolerance = 1e-3,
     .types = BL_ACTIVATION_TYPES,
+    .may_cut = may_cut,
     .phase_forward = BL_POOL,
     .phase_backward = BL_POOL,
     .setup = setup,

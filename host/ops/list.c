@@ -32,6 +32,7 @@ const char *const bl_phase_names[BL_PHASES] = {
     [BL_POOL] = "pool",
     [BL_LOSS] = "loss",
     [BL_UPDATE] = "update",
+    [BL_COMMUNICATE] = "communicate",
     [BL_RECOMPUTE] = "recompute",
     [BL_LOAD] = "load",
     [BL_WAIT] = "wait",

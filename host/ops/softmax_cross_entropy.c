@@ -74,7 +74,8 @@ static int backward(struct bl_node *node, const struct bl_run *run) {
     return bl_launch(state->plain.backward, bl_share_rows(node->dev, classes, run->n, 64 * classes),
                      BL_MEM(node->in[0]->mem), BL_MEM(node->in[1]->mem), BL_MEM(node->out[0]->mem),
                      BL_MEM(node->in[0]->grad->mem), BL_I32(run->n), BL_F32(run->loss_total), BL_I32(classes),
-                     OF_LABELS(node, run), BL_I32(node->accumulate[0]));
+                     OF_LABELS(node, run), BL_MEM(run->scale ? run->scale : node->out[0]->mem),
+                     BL_I32(run->scale != NULL), BL_I32(node->accumulate[0]));
 }
 
 /* Of an image: the sum over classes of target times -log softmax. */

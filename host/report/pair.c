@@ -21,6 +21,7 @@ static const struct {
     [BL_POOL] = {"pooling", "p"},
     [BL_LOSS] = {"loss", "g1"},
     [BL_UPDATE] = {"update", "g2"},
+    [BL_COMMUNICATE] = {"among ranks", "g6"},
     [BL_RECOMPUTE] = {"computed again", "r"},
     [BL_LOAD] = {"waiting for data", "g3"},
     [BL_WAIT] = {"device waits for host", "g4"},

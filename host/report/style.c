@@ -4,7 +4,8 @@
 const char bl_report_style[] =
     ":root{color-scheme:light dark;--bg:#fff;--fg:#1b1f24;--soft:#586069;--line:#d9dee4;--card:#f5f7f9;--bn:#1f6fb5;"
     "--nd:#c2500a;--c1:#8fc1ea;--c2:#4b94d1;--c3:#1f5f9c;--w1:#f7c873;--w2:#ee9434;--w3:#b0480c;--w4:#d9688a;"
-    "--n:#2a9d8f;--a:#8fbf5a;--p:#c9d36a;--g1:#8b949e;--g2:#b8bfc7;--g3:#d5dae0;--g4:#6b7480;--g5:#a5a0b8;--r:#7d5ba6}"
+    "--n:#2a9d8f;--a:#8fbf5a;--p:#c9d36a;--g1:#8b949e;--g2:#b8bfc7;--g3:#d5dae0;--g4:#6b7480;--g5:#a5a0b8;--g6:#d9a441;"
+    "--r:#7d5ba6}"
     "@media(prefers-color-scheme:dark){:root{--bg:#14171b;--fg:#e4e8ec;--soft:#9aa4af;--line:#343b43;--card:#1d2228;"
     "--bn:#64b0f2;--nd:#ff9152;--c1:#a9d4f7;--c2:#5ba3de;--c3:#2f75b5;--w3:#c95f22;--g3:#4b535c;--g2:#7b848e;--g4:#"
     "9aa3ad}}"
@@ -59,7 +60,7 @@ const char bl_report_style[] =
     ".3rem}td.wide{white-space:normal;text-align:left;min-width:9rem;overflow-wrap:anywhere}"
     ".c1{fill:var(--c1)}.c2{fill:var(--c2)}.c3{fill:var(--c3)}.w1{fill:var(--w1)}.w2{fill:var(--w2)}.w3{fill:var(--w3)}"
     ".w4{fill:var(--w4)}.n{fill:var(--n)}.a{fill:var(--a)}.p{fill:var(--p)}.g1{fill:var(--g1)}.g2{fill:var(--g2)}"
-    ".g3{fill:var(--g3)}.g4{fill:var(--g4)}.g5{fill:var(--g5)}.r{fill:var(--r)}"
+    ".g3{fill:var(--g3)}.g4{fill:var(--g4)}.g5{fill:var(--g5)}.g6{fill:var(--g6)}.r{fill:var(--r)}"
     ".scroll{overflow-x:auto;margin:.5rem 0}table{border-collapse:collapse;font-size:.88rem;width:100%;"
     "font-variant-numeric:tabular-nums}"
     "th,td{padding:.28rem .6rem;text-align:right;white-space:nowrap;border-bottom:1px solid var(--line)}"

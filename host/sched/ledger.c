@@ -110,7 +110,7 @@ static void book_spans(const struct bl_ledger *ledger, struct ledger_step *step)
         double from = queued > ready ? queued : ready;
         int row = row_of(ledger, span->layer);
         if (i)
-            book(ledger, step, row, BL_WAIT, queued - ready);
+            book(ledger, step, row, span->phase == BL_COMMUNICATE ? BL_COMMUNICATE : BL_WAIT, queued - ready);
         else
             book(ledger, step, ledger->rows - 1, BL_OTHER, queued - ready);
         book(ledger, step, row, span->phase, end - from);
@@ -156,6 +156,13 @@ done:;
 }
 
 /* --- looking -------------------------------------------------------------------------------- */
+
+void bl_ledger_hide(struct bl_ledger *ledger, double ms) {
+    ledger->hidden += ms;
+}
+double bl_ledger_hidden_ms(const struct bl_ledger *ledger) {
+    return ledger->count ? ledger->hidden / (double)ledger->count : 0;
+}
 
 int bl_ledger_steps(const struct bl_ledger *ledger) {
     return ledger->count < MAX_STEPS ? (int)ledger->count : MAX_STEPS;

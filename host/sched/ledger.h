@@ -20,6 +20,10 @@ int bl_ledger_begin(struct bl_ledger *ledger);
 void bl_ledger_loaded(struct bl_ledger *ledger);
 int bl_ledger_end(struct bl_ledger *ledger, double *wall_ms);
 
+/* Of the step that was recorded last, and of steps on average: what ranks exchanged while the device computed, ms. It
+ * is no part of the step's time. */
+void bl_ledger_hide(struct bl_ledger *ledger, double ms);
+double bl_ledger_hidden_ms(const struct bl_ledger *ledger);
 int bl_ledger_steps(const struct bl_ledger *ledger);
 double bl_ledger_step_ms(const struct bl_ledger *ledger); // median wall time of the recorded steps
 double bl_ledger_min_ms(const struct bl_ledger *ledger);

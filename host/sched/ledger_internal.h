@@ -29,6 +29,7 @@ struct bl_ledger {
     double begin, loaded;
     struct ledger_step steps[MAX_STEPS];
     int64_t count;           // recorded so far
+    double hidden;           // ms, of all of them
     struct work_sum *work;   // (rows, BL_PHASES) over all of them
     struct bl_limits limits; // zero: not asked for yet
     struct last_step last;

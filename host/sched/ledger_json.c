@@ -131,6 +131,8 @@ int bl_ledger_json(struct bl_ledger *ledger, bool last, cJSON *settings, cJSON *
     cJSON_AddItemToObject(json, "quartile1_ms", bl_json_number(bl_ledger_wall_quantile(ledger, 0.25), 6));
     cJSON_AddItemToObject(json, "quartile3_ms", bl_json_number(bl_ledger_wall_quantile(ledger, 0.75), 6));
     cJSON_AddItemToObject(json, "covered", bl_json_number(bl_ledger_covered(ledger), 4));
+    if (bl_graph_collectives(ledger->graph))
+        cJSON_AddItemToObject(json, "communicate_hidden_ms", bl_json_number(bl_ledger_hidden_ms(ledger), 5));
     struct bl_measured measured;
     if (!(code = bl_ledger_measured(ledger, &measured))) bl_measured_json(&measured, json);
     bl_measured_free(&measured);

@@ -112,7 +112,6 @@ static struct bl_tune_item gemm_item(const struct bl_gemm *g) {
 static const char *choose_conv(void *context, const struct bl_conv_shape *shape, enum bl_conv_pass pass) {
     struct bl_tuner *t = context;
     if (t->engine) return pass == t->pass ? t->engine : NULL;
-    if (shape->type != BL_F32) return NULL; // what is stored in 16 bits has one engine for each shape
     const struct bl_tune_item like = conv_item(shape, pass);
     struct bl_tune_item *item = find(t, like.key);
     if (!item && !(item = note(t, &like))) t->code = BLANCH_ENOMEM;

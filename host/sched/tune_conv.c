@@ -13,6 +13,7 @@ enum { SAMPLES = 48 };
 struct data {
     size_t x, w, y, out; // elements; out: of the pass's result
     float *images, *weights, *gradient, *result, *reference;
+    void *stored; // of the largest of these
     bool have_reference;
 };
 
@@ -32,6 +33,7 @@ static int build(struct trial *t, struct blanch_device *dev, const struct bl_tun
     t->pass = item->pass, t->n = (int)s->n, t->keeps = s->inference;
     int code = bl_graph_create(&t->graph, dev, t->n, s->inference);
     if (code) return code;
+    bl_graph_store_as(t->graph, s->type);
     struct blanch_tensor *x = bl_graph_input(t->graph, s->attrs.in_channels, s->h, s->w);
     bl_graph_want_input_grads(t->graph);
     bl_graph_add(t->graph, "conv2d", "tuned", &s->attrs, &x, 1);
@@ -71,6 +73,10 @@ static int run_pass(void *context, bool small) {
 static struct bl_mem *result_of(const struct trial *t) {
     if (t->pass == BL_CONV_FORWARD) return t->node->out[0]->mem;
     return t->pass == BL_CONV_DATA ? t->node->in[0]->grad->mem : t->node->param[0]->grad.mem;
+}
+
+static enum bl_type result_type(const struct trial *t) {
+    return t->pass == BL_CONV_WEIGHTS ? BL_F32 : t->node->in[0]->type;
 }
 
 /* --- plain sums ------------------------------------------------------------------------------- */
@@ -148,24 +154,32 @@ static bool samples_right(const struct bl_tune_item *item, const struct data *d)
                            : item->pass == BL_CONV_DATA  ? data_at(s, &z, d, at)
                                                          : weights_at(s, &z, d, at));
     }
-    return bl_tune_close(found, plain, SAMPLES);
+    return bl_tune_close(s->type, found, plain, SAMPLES);
 }
 
 /* --- a candidate ------------------------------------------------------------------------------ */
 
+/* Activations are stored as the network does; d->stored has room for them. What is compared is what was stored. */
+static int write_activations(const struct blanch_tensor *to, const struct data *d, const float *from, size_t count) {
+    bl_type_narrow(to->type, from, d->stored, count);
+    return bl_mem_write(to->mem, 0, bl_type_bytes(to->type) * count, d->stored);
+}
+
 static int write_data(const struct trial *t, const struct data *d) {
     struct bl_node *node = t->node;
-    int code = bl_mem_write(node->in[0]->mem, 0, sizeof(float) * d->x, d->images);
+    int code = write_activations(node->in[0], d, d->images, d->x);
     if (!code) code = bl_mem_write(node->param[0]->data.mem, 0, sizeof(float) * d->w, d->weights);
-    if (!code && t->pass != BL_CONV_FORWARD)
-        code = bl_mem_write(node->out[0]->grad->mem, 0, sizeof(float) * d->y, d->gradient);
-    return code ? code : bl_mem_fill(result_of(t), 0, sizeof(float) * d->out, NAN);
+    if (!code && t->pass != BL_CONV_FORWARD) code = write_activations(node->out[0]->grad, d, d->gradient, d->y);
+    return code ? code : bl_mem_fill(result_of(t), 0, bl_type_bytes(result_type(t)) * d->out / 4 * 4, NAN);
 }
 
 static int judge(const struct trial *t, const struct bl_tune_item *item, struct data *d, bool *right) {
-    int code = bl_mem_read(result_of(t), 0, sizeof(float) * d->out, d->result);
+    const enum bl_type type = result_type(t);
+    int code = bl_mem_read(result_of(t), 0, bl_type_bytes(type) * d->out, d->stored);
     if (code) return code;
-    *right = samples_right(item, d) && (!d->have_reference || bl_tune_close(d->result, d->reference, d->out));
+    bl_type_widen(type, d->stored, d->result, d->out);
+    *right = samples_right(item, d) &&
+             (!d->have_reference || bl_tune_close(item->conv.type, d->result, d->reference, d->out));
     if (*right && !d->have_reference) {
         memcpy(d->reference, d->result, sizeof(float) * d->out);
         d->have_reference = true;
@@ -219,6 +233,11 @@ done:
     return bl_tune_beyond(code);
 }
 
+static void round_to(enum bl_type type, const struct data *d, float *values, size_t count) {
+    bl_type_narrow(type, values, d->stored, count);
+    bl_type_widen(type, d->stored, values, count);
+}
+
 static int make_data(struct data *d, const struct bl_tune_item *item) {
     const struct bl_conv_shape *s = &item->conv;
     int64_t oh, ow;
@@ -230,8 +249,10 @@ static int make_data(struct data *d, const struct bl_tune_item *item) {
     d->out = item->pass == BL_CONV_FORWARD ? d->y : item->pass == BL_CONV_DATA ? d->x : d->w;
     d->images = bl_calloc(d->x, 4), d->weights = bl_calloc(d->w, 4), d->gradient = bl_calloc(d->y, 4);
     d->result = bl_calloc(d->out, 4), d->reference = bl_calloc(d->out, 4);
-    if (!d->images || !d->weights || !d->gradient || !d->result || !d->reference) return BLANCH_ENOMEM;
+    d->stored = bl_calloc(d->x > d->y ? d->x > d->out ? d->x : d->out : d->y > d->out ? d->y : d->out, 4);
+    if (!d->stored || !d->images || !d->weights || !d->gradient || !d->result || !d->reference) return BLANCH_ENOMEM;
     bl_tune_fill(d->images, d->x, 1), bl_tune_fill(d->weights, d->w, 2), bl_tune_fill(d->gradient, d->y, 3);
+    round_to(s->type, d, d->images, d->x), round_to(s->type, d, d->gradient, d->y);
     return 0;
 }
 
@@ -244,6 +265,6 @@ int bl_tune_conv(struct bl_tuner *tuner, const struct bl_tune_item *item, struct
     for (int i = 0; !code && i < BL_TUNE_TRIALS && bl_conv_engine_name(i); i++)
         if (others[i] && !(code = bl_check_interrupted()))
             code = try_engine(tuner, bl_conv_engine_name(i), item, &d, trials, NULL);
-    free(d.images), free(d.weights), free(d.gradient), free(d.result), free(d.reference);
+    free(d.images), free(d.weights), free(d.gradient), free(d.result), free(d.reference), free(d.stored);
     return code;
 }

@@ -89,8 +89,8 @@ static int judge(struct data *d, bool *right) {
         int64_t at = (int64_t)((double)(d->c - 1) * i / (SAMPLES - 1));
         found[i] = d->result[at], sums[i] = (float)plain(d, at);
     }
-    *right =
-        bl_tune_close(found, sums, SAMPLES) && (!d->have_reference || bl_tune_close(d->result, d->reference, d->c));
+    *right = bl_tune_close(BL_F32, found, sums, SAMPLES) &&
+             (!d->have_reference || bl_tune_close(BL_F32, d->result, d->reference, d->c));
     if (*right && !d->have_reference) {
         memcpy(d->reference, d->result, sizeof(float) * d->c);
         d->have_reference = true;

@@ -20,7 +20,7 @@ struct bl_tune_item {
     char choice[32];
 };
 
-enum { BL_TUNE_TRIALS = 16 };
+enum { BL_TUNE_TRIALS = 24 };
 enum bl_tune_result { BL_TUNE_RIGHT, BL_TUNE_WRONG, BL_TUNE_FAILED, BL_TUNE_SLOW, BL_TUNE_SLOW_BUILD };
 extern const char *const bl_tune_result_names[]; // "right", "wrong", "failed", "slow", "slow to build"
 struct bl_tune_trial {
@@ -96,8 +96,8 @@ void bl_tune_refuse(struct bl_tuner *tuner, const struct bl_tune_item *item, con
 int bl_tune_beyond(int code);
 /* Numbers in -1..1 by position. */
 void bl_tune_fill(float *values, size_t count, uint64_t stream);
-/* The largest difference is at most 1e-3 of the largest value: far above rounding, far below an error of computation.
- */
-bool bl_tune_close(const float *values, const float *reference, size_t count);
+/* The largest difference is at most 1e-3 of the largest value, 2e-3 and 16e-3 of what is stored as half and bfloat16:
+ * far above rounding, far below an error of computation. */
+bool bl_tune_close(enum bl_type type, const float *values, const float *reference, size_t count);
 
 #endif

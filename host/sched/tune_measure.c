@@ -94,7 +94,8 @@ void bl_tune_fill(float *values, size_t count, uint64_t stream) {
     }
 }
 
-bool bl_tune_close(const float *values, const float *reference, size_t count) {
+bool bl_tune_close(enum bl_type type, const float *values, const float *reference, size_t count) {
+    const double bound = type == BL_F32 ? 1e-3 : type == BL_F16 ? 2e-3 : 16e-3;
     double scale = 0, worst = 0;
     for (size_t i = 0; i < count; i++) {
         double size = fabs((double)reference[i]), difference = fabs((double)values[i] - (double)reference[i]);
@@ -102,5 +103,5 @@ bool bl_tune_close(const float *values, const float *reference, size_t count) {
         if (!(difference <= worst)) worst = difference;
         if (!isfinite(difference)) return false;
     }
-    return worst <= 1e-3 * scale;
+    return worst <= bound * scale;
 }

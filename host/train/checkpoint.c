@@ -3,6 +3,7 @@
 #include "io/files.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <float.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <math.h>
@@ -11,12 +12,16 @@
 #include <string.h>
 #include <unistd.h>
 
+/* Of a network that scales its loss. */
+static const char *const scale_keys[] = {"loss_scale", "loss_scale_good", "loss_scale_skipped"};
+
 static int state_save(struct bl_graph *graph, const char *path, const struct bl_position *position) {
     static const char *const keys[] = {"step",       "epoch",      "best_top1", "train_loss", "train_count",
                                        "train_top1", "train_top5", "train_s",   "stale"};
     struct bl_items items;
-    char text[BL_COUNT(keys)][32], skipped[32];
-    const char *meta[2 * BL_COUNT(keys) + 5] = {NULL};
+    struct bl_loss_scale scale;
+    char text[BL_COUNT(keys)][32], skipped[32], scaled[3][32];
+    const char *meta[2 * BL_COUNT(keys) + 11] = {NULL};
     int used = 2 * BL_COUNT(keys);
     snprintf(text[0], 32, "%" PRId64, position->step);
     snprintf(text[1], 32, "%" PRId64, position->epoch);
@@ -31,7 +36,15 @@ static int state_save(struct bl_graph *graph, const char *path, const struct bl_
     snprintf(skipped, sizeof skipped, "%" PRId64, position->skipped);
     if (position->skipped) meta[used++] = "skipped", meta[used++] = skipped;
     if (position->budget) meta[used++] = "overhead_budget", meta[used++] = position->budget;
-    int code = bl_items_of_state(&items, graph, NULL);
+    int code = bl_graph_scales_loss(graph) ? bl_graph_loss_scale(graph, &scale) : 0;
+    if (code) return code;
+    if (bl_graph_scales_loss(graph)) {
+        snprintf(scaled[0], 32, "%.9g", (double)scale.scale);
+        snprintf(scaled[1], 32, "%d", scale.good);
+        snprintf(scaled[2], 32, "%d", scale.skipped);
+        for (int i = 0; i < BL_COUNT(scale_keys); i++) meta[used++] = scale_keys[i], meta[used++] = scaled[i];
+    }
+    code = bl_items_of_state(&items, graph, NULL);
     if (!code) code = bl_items_write(&items, path, meta, true);
     free(items.item);
     return code;
@@ -192,6 +205,22 @@ static int read_position(const struct bl_safetensors *state, const char *path, s
     return budget && !(position->budget = bl_strdup(budget)) ? BLANCH_ENOMEM : 0;
 }
 
+/* That of a network that had none begins. */
+static int read_loss_scale(const struct bl_safetensors *state, const char *path, struct bl_loss_scale *scale) {
+    *scale = (struct bl_loss_scale){.scale = BL_FIRST_LOSS_SCALE};
+    if (!bl_st_meta(state, scale_keys[0])) return 0;
+    const double value = meta_double(state, scale_keys[0]);
+    const int64_t good = meta_int(state, scale_keys[1], BL_GROWTH_INTERVAL - 1),
+                  skipped = meta_int(state, scale_keys[2], INT_MAX);
+    const char *wrong = !(value >= FLT_MIN && value <= FLT_MAX) ? scale_keys[0]
+                        : good < 0                              ? scale_keys[1]
+                        : skipped < 0                           ? scale_keys[2]
+                                                                : NULL;
+    if (wrong) return bl_fail(BLANCH_EINPUT, "%s: the metadata's \"%s\" is out of range", path, wrong);
+    *scale = (struct bl_loss_scale){.scale = (float)value, .good = (int)good, .skipped = (int)skipped};
+    return 0;
+}
+
 int bl_checkpoint_load(struct bl_graph *graph, const char *dir, struct bl_position *position) {
     return bl_checkpoint_load_if(graph, dir, position, NULL, NULL);
 }
@@ -201,17 +230,20 @@ int bl_checkpoint_load_if(struct bl_graph *graph, const char *dir, struct bl_pos
     char *path[FILES];
     struct bl_safetensors *file[FILES] = {NULL};
     struct bl_items values = {0}, states = {0};
+    struct bl_loss_scale scale;
     int weights = WEIGHTS, state = STATE, code = make_paths(path, dir);
     if (code || (code = open_all(file, path)) || (code = choose_pair(file, dir, &weights, &state))) goto done;
     if ((code = bl_items_of_weights(&values, graph)) || (code = bl_items_of_state(&states, graph, file[state])))
         goto done;
     if ((code = bl_items_fit(&values, file[weights], path[weights])) ||
         (code = bl_items_fit(&states, file[state], path[state])) ||
-        (code = read_position(file[state], path[state], position)) || (accept && (code = accept(context, position))))
+        (code = read_position(file[state], path[state], position)) ||
+        (code = read_loss_scale(file[state], path[state], &scale)) || (accept && (code = accept(context, position))))
         goto done;
     if ((code = bl_items_take(graph, &values, file[weights], path[weights])) ||
         (code = bl_items_take(graph, &states, file[state], path[state])))
         goto done;
+    if (bl_graph_scales_loss(graph) && (code = bl_graph_set_loss_scale(graph, &scale))) goto done;
     bl_graph_set_counts(graph, (struct bl_counts){.steps = (uint64_t)position->step,
                                                   .updates = (uint64_t)(position->step - position->skipped)});
     if (state == STATE_NEW && (code = replace(path[STATE_NEW], path[STATE]))) goto done;

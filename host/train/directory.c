@@ -52,6 +52,7 @@ static int enter(struct run *run, const struct bl_train_options *given) {
 
 int bl_run_enter(struct run *run, const struct bl_train_options *given) {
     if (!given->out) return bl_fail(BLANCH_EUSAGE, "--out is missing: the run's directory");
+    if (!bl_run_writes(run)) return 0;
     return bl_path_exists(given->out) ? enter(run, given) : 0;
 }
 
@@ -119,6 +120,7 @@ static int write_network(const struct run *run) {
 }
 
 int bl_run_open_directory(struct run *run) {
+    if (!bl_run_writes(run)) return 0;
     char *path = bl_format("%s/config.json", run->o.out);
     run->log_path = bl_format("%s/log.jsonl", run->o.out);
     cJSON *json = bl_run_config_json(run);
@@ -146,6 +148,7 @@ static bool is_unused(const struct run *run, int code) {
 }
 
 void bl_run_leave_directory(struct run *run, int code) {
+    if (!bl_run_writes(run)) return;
     const bool unused = is_unused(run, code);
     char *config = unused ? bl_format("%s/config.json", run->o.out) : NULL;
     char *network = unused ? bl_format("%s/network.json", run->o.out) : NULL;

@@ -24,7 +24,7 @@ static int drop(const struct run *run, int64_t epoch) {
 }
 
 int bl_run_keep_epoch(const struct run *run, int64_t epoch) {
-    if (!run->o.save_every || epoch % run->o.save_every) return 0;
+    if (!bl_run_writes(run) || !run->o.save_every || epoch % run->o.save_every) return 0;
     char *path = path_of(run, epoch);
     int code = path ? bl_weights_save(run->net->graph, path, run->position.step) : BLANCH_ENOMEM;
     free(path);

@@ -9,6 +9,12 @@ cJSON *bl_run_log_line(const char *type) {
     return line;
 }
 
+int bl_run_log(const struct run *run, cJSON *line) {
+    if (bl_run_writes(run)) return bl_json_line(run->log, line, run->log_path);
+    cJSON_Delete(line);
+    return 0;
+}
+
 static void add(cJSON *line, const char *key, double value, int digits) {
     cJSON_AddItemToObject(line, key, bl_json_number(value, digits));
 }
@@ -24,7 +30,7 @@ int bl_run_log_step(struct run *run, int64_t epoch, double loss, float lr, doubl
     cJSON_AddItemToObject(line, "loss", bl_json_float((float)loss));
     cJSON_AddItemToObject(line, "lr", bl_json_float(lr));
     add(line, "images_per_s", images_per_s, 5);
-    return bl_json_line(run->log, line, run->log_path);
+    return bl_run_log(run, line);
 }
 
 /* "test_loss" and its like, or "ema_test_loss". */
@@ -54,7 +60,7 @@ int bl_run_log_epoch(struct run *run, const struct blanch_metrics *judged, const
     add(line, "train_s", run->position.train_s, 5);
     add(line, judge == BL_VAL ? "val_s" : "test_s", seconds, 5);
     int code = bl_run_results_add(run, line);
-    return code ? code : bl_json_line(run->log, line, run->log_path);
+    return code ? code : bl_run_log(run, line);
 }
 
 int bl_run_log_blocks(struct run *run) {
@@ -63,7 +69,7 @@ int bl_run_log_blocks(struct run *run) {
     cJSON_AddNumberToObject(line, "step", 0);
     for (cJSON *item; (item = cJSON_DetachItemFromArray(run->blocks.line, 0));)
         cJSON_AddItemToObject(line, item->string, item);
-    return bl_json_line(run->log, line, run->log_path);
+    return bl_run_log(run, line);
 }
 
 int bl_run_log_data(struct run *run) {
@@ -72,7 +78,7 @@ int bl_run_log_data(struct run *run) {
     cJSON_AddNumberToObject(line, "step", (double)run->position.step);
     for (cJSON *item; (item = cJSON_DetachItemFromArray(found, 0));) cJSON_AddItemToObject(line, item->string, item);
     cJSON_Delete(found);
-    return bl_json_line(run->log, line, run->log_path);
+    return bl_run_log(run, line);
 }
 
 int bl_run_log_test(struct run *run, const char *weights, const struct blanch_metrics *test, double test_s) {
@@ -82,5 +88,5 @@ int bl_run_log_test(struct run *run, const char *weights, const struct blanch_me
     cJSON_AddStringToObject(line, "weights", weights);
     add_metrics(line, "", BL_TEST, test);
     add(line, "test_s", test_s, 5);
-    return bl_json_line(run->log, line, run->log_path);
+    return bl_run_log(run, line);
 }

@@ -1,6 +1,7 @@
 /* The training run: setting up, steps, epochs, checkpoints, and how it ends. */
 #include "train/about.h"
 #include "train/open.h"
+#include "train/ranks.h"
 #include "train/run.h"
 #include "train/tune.h"
 #include "io/files.h"
@@ -16,7 +17,9 @@ static const double checkpoint_seconds = 600; // at least this often, however lo
 /* What config.json records must open this device again, also where the environment chose it. */
 static int open_device(struct run *run) {
     const char *chosen = getenv("BLANCH_DEVICE");
-    int code = blanch_device_open(&run->dev, run->o.device, run->o.max_alloc);
+    int code = bl_run_choose_device(run);
+    if (!code) code = blanch_device_open(&run->dev, run->o.device, run->o.max_alloc);
+    if (!code) code = bl_run_introduce(run);
     if (code || run->o.device) return code;
     const struct blanch_device_info *info = blanch_device_info(run->dev);
     if (chosen && *chosen)
@@ -83,8 +86,12 @@ static int find_blocks(struct run *run) {
 }
 
 static int open_session(struct run *run) {
-    struct bl_session_options options = {
-        .ledger = true, .ahead = true, .budget = run->budget, .budget_state = run->position.budget};
+    struct bl_session_options options = {.division = run->part,
+                                         .pass = run->o.network.batch,
+                                         .ledger = true,
+                                         .ahead = true,
+                                         .budget = run->budget,
+                                         .budget_state = run->position.budget};
     int code = bl_run_open_loader(run, &options.loader);
     return code ? code : bl_session_open(&run->session, run->net, &options);
 }
@@ -92,7 +99,7 @@ static int open_session(struct run *run) {
 /* What a layer cannot take is known from the network, before the first step. */
 static int count_steps(struct run *run) {
     const uint32_t images = bl_dataset_count(run->data, BL_TRAIN);
-    const int batch = bl_network_largest_step(run->net);
+    const int batch = bl_run_images(run);
     run->least = run->o.drop_last ? batch : bl_network_least_batch(run->net);
     run->batches = bl_epoch_batches(images, batch, run->least);
     if (!run->batches)
@@ -146,24 +153,29 @@ static void tell_data(const struct run *run) {
 static int set_up(struct run *run, const struct bl_train_options *options) {
     struct bl_train_options own = *options;
     const struct bl_train_options *given = &own;
+    run->ranks = options->ranks;
     int code = options->config ? bl_config_take(&own, &run->asked) : 0;
-    if (code || (code = bl_run_enter(run, given)) || (code = bl_run_resolve(run, given)) ||
+    if (code || (code = bl_run_meet(run, bl_run_enter(run, given))) || (code = bl_run_resolve(run, given)) ||
         (code = run->o.tensorboard ? bl_tensorboard_check() : 0) || (code = open_data(run)) ||
         (code = bl_run_check_former(run)) || (code = open_device(run)))
         return code;
     if (speaks_early(run)) tell_data(run);
     if ((code = open_engines(run)) || (code = find_blocks(run))) return code;
     struct bl_network_options network = run->o.network;
+    if ((code = bl_run_share(run)) || run->left_out) return code;
+    if ((code = bl_run_divide(run, &network.batch))) return code;
     if (run->budget >= 0) network.nd.refresh = BL_REFRESH_SCHEDULED;
-    if ((code = bl_network_create(&run->net, run->dev, &network)) ||
+    if ((code = bl_network_create(&run->net, run->dev, &network)) || (code = bl_run_join(run)) ||
         (code = bl_about_images(run->net, &run->view, run->data)) || (code = bl_about_set(run->net)) ||
         (code = count_steps(run)) || (code = start_weights(run)) || (code = open_session(run)) ||
-        (code = bl_run_open_directory(run)))
+        (code = bl_run_wait_for_all(run)) || (code = bl_run_open_directory(run)))
         return code;
-    return run->o.tensorboard ? bl_tensorboard_open(&run->tensorboard, run->o.tensorboard) : 0;
+    return run->o.tensorboard && bl_run_writes(run) ? bl_tensorboard_open(&run->tensorboard, run->o.tensorboard) : 0;
 }
 
 static int tear_down(struct run *run, int code) {
+    if (code && run->ranks) bl_ranks_give_up(run->ranks); // else others would be waited for
+    bl_staged_close(run->staged);
     if (run->log && fclose(run->log) != 0 && !code)
         code = bl_fail(BLANCH_EIO, "%s could not be written", run->log_path);
     bl_run_leave_directory(run, code);
@@ -182,6 +194,7 @@ static int tear_down(struct run *run, int code) {
     free(run->log_path);
     free(run->warned);
     free(run->class_weight);
+    free(run->share);
     free(run->data_changes);
     free(run->position.budget);
     return code;
@@ -195,7 +208,8 @@ static int save_checkpoint(struct run *run) {
     const struct bl_overhead *overhead = run->session.overhead;
     run->position.budget = overhead ? bl_overhead_save(overhead) : NULL;
     if (overhead && !run->position.budget) return BLANCH_ENOMEM;
-    int code = run->saved_step == run->position.step
+    int code = !bl_run_writes(run) ? 0
+               : run->saved_step == run->position.step
                    ? bl_checkpoint_save_position(run->net->graph, run->o.out, &run->position)
                    : bl_checkpoint_save(run->net->graph, run->o.out, &run->position);
     run->saved = bl_now();
@@ -207,6 +221,7 @@ static int save_checkpoint(struct run *run) {
 }
 
 static int save_best(struct run *run) {
+    if (!bl_run_writes(run)) return 0;
     char *path = bl_format("%s/best.safetensors", run->o.out);
     int code = path ? bl_weights_save(run->net->graph, path, run->position.step) : BLANCH_ENOMEM;
     free(path);
@@ -214,15 +229,20 @@ static int save_best(struct run *run) {
 }
 
 static int save_ledger(struct run *run) {
+    cJSON *ranks = NULL;
     if (!bl_ledger_steps(run->session.ledger)) return 0;
+    int code = bl_run_rank_times(run, &ranks);
+    if (code || !bl_run_writes(run)) return cJSON_Delete(ranks), code;
     char *ledger = bl_format("%s/ledger.json", run->o.out), *trace = bl_format("%s/trace.json", run->o.out);
     cJSON *json = NULL;
     const bool last = run->position.step >= run->steps;
-    int code = ledger && trace ? bl_ledger_json(run->session.ledger, last, bl_run_settings(run), &json) : BLANCH_ENOMEM;
+    code = ledger && trace ? bl_ledger_json(run->session.ledger, last, bl_run_settings(run), &json) : BLANCH_ENOMEM;
     if (!code) cJSON_AddItemToObject(json, "loader", bl_loader_json(run->session.loader));
+    if (!code && ranks) cJSON_AddItemToObject(json, "ranks", ranks), ranks = NULL;
     if (!code) code = bl_json_write(ledger, json);
     if (!code) code = bl_ledger_trace(run->session.ledger, trace, bl_run_settings(run));
     cJSON_Delete(json);
+    cJSON_Delete(ranks);
     free(ledger);
     free(trace);
     return code;
@@ -249,9 +269,9 @@ static int judge_averages(struct run *run, struct blanch_metrics *held, double *
     int code = !path           ? BLANCH_ENOMEM
                : run->averaged ? bl_network_copy(run->averaged, run->net, true)
                                : bl_network_inference_of(&run->averaged, run->net, true);
-    if (!code && judge != BL_TRAIN) code = bl_network_test(run->averaged, run->data, judge, &run->view, held, seconds);
+    if (!code && judge != BL_TRAIN) code = bl_run_test(run, run->averaged, judge, held, seconds);
     if (!code) code = bl_about_set(run->averaged);
-    if (!code) code = bl_weights_save(run->averaged->graph, path, run->position.step);
+    if (!code && bl_run_writes(run)) code = bl_weights_save(run->averaged->graph, path, run->position.step);
     free(path);
     return code;
 }
@@ -273,8 +293,8 @@ static int finish_epoch(struct run *run) {
     struct blanch_metrics held = {0}, ema = {0}; // of images that are not trained on
     double seconds = 0, more = 0;
     bool better = false;
-    int code = 0;
-    if (judge != BL_TRAIN) code = bl_network_test(run->net, run->data, judge, &run->view, &held, &seconds);
+    int code = run->ranks ? bl_graph_spread_buffers(run->net->graph) : 0;
+    if (!code && judge != BL_TRAIN) code = bl_run_test(run, run->net, judge, &held, &seconds);
     if (!code && run->o.network.ema > 0) code = judge_averages(run, &ema, &more);
     bl_run_tell_messages(run);
     double train1 = bl_per_cent(p->train.top1, p->train.count), held1 = bl_per_cent(held.top1, held.count);
@@ -319,7 +339,8 @@ static int loop(struct run *run) {
     int code = 0;
     run->saved = bl_now();
     while (!code) {
-        const bool stops = blanch_stop_requested();
+        bool stops = blanch_stop_requested();
+        if ((code = bl_run_agree_to_stop(run, &stops))) break;
         if ((stops || bl_run_ends_epoch(run, bl_run_begun(run))) && (code = bl_run_settle(run, 0))) break;
         const bool over = is_over(run);
         if (stops) return interrupted(run);
@@ -343,13 +364,15 @@ static int loop(struct run *run) {
 static int test_at_end(struct run *run) {
     const enum bl_split judge = bl_dataset_judge(run->data);
     struct blanch_metrics test;
-    double seconds;
+    double seconds = 0;
     if (judge != BL_VAL || !bl_dataset_count(run->data, BL_TEST)) return 0;
+    int code = bl_run_wait_for_all(run); // the best are written
+    if (code) return code;
     char *best = bl_format("%s/best.safetensors", run->o.out);
     const bool chosen = best && bl_path_exists(best);
-    int code = !best ? BLANCH_ENOMEM : chosen ? bl_weights_load(run->net->graph, best) : 0;
+    code = !best ? BLANCH_ENOMEM : chosen ? bl_weights_load(run->net->graph, best) : 0;
     free(best);
-    if (!code) code = bl_network_test(run->net, run->data, BL_TEST, &run->view, &test, &seconds);
+    if (!code) code = bl_run_test(run, run->net, BL_TEST, &test, &seconds);
     bl_run_tell_messages(run);
     if (code == BLANCH_EINTERRUPTED)
         return bl_fail(code, "interrupted in the test at the end; `blanch train --resume --out %s` repeats it",
@@ -367,7 +390,7 @@ static int test_at_end(struct run *run) {
  * that of the error, and says what is kept. */
 static int keep_steps(struct run *run, int code) {
     char kept[300] = "", *message = bl_strdup(blanch_error_message());
-    if (!message) return code;
+    if (!message || !bl_run_writes(run)) return free(message), code;
     while (run->session.ahead) bl_run_settle(run, 0); // steps that the weights have in them are counted
     if (run->saved_step != run->position.step && save_checkpoint(run))
         bl_run_say_kept(run, kept, sizeof kept);
@@ -393,16 +416,18 @@ static void tell_model(const struct run *run) {
 
 static void tell_start(const struct run *run) {
     const struct blanch_device_info *info = blanch_device_info(run->dev);
-    const int last = (int)(bl_dataset_count(run->data, BL_TRAIN) % (uint32_t)bl_network_largest_step(run->net));
+    const int last = (int)(bl_dataset_count(run->data, BL_TRAIN) % (uint32_t)bl_run_images(run));
     char dropped[200] = "", times[40] = "";
     if (run->o.network.accumulate > 1) snprintf(times, sizeof times, " times %d", run->o.network.accumulate);
     if (last && last < run->least)
         snprintf(dropped, sizeof dropped, "; the last batch of an epoch, of %d, is left out: %s", last,
                  run->o.drop_last ? "--drop-last" : "batch norm takes more than one value per channel");
     bl_run_tell(run, *dropped && !run->o.drop_last ? BL_TRAIN_NOTICE : BL_TRAIN_STARTED,
-                "%s (%s), %s-%s, batch %d%s, %" PRId64 " steps%s%s", info->name, info->platform_name,
-                run->net->model->name, run->o.norm, run->o.network.batch, times, run->steps,
+                "%s (%s), %s-%s%s%s, batch %d%s, %" PRId64 " steps%s%s", info->name, info->platform_name,
+                run->net->model->name, run->o.norm, run->o.network.precision ? "-" : "",
+                run->o.network.precision ? run->o.precision : "", run->o.network.batch, times, run->steps,
                 run->position.step ? ", resumed" : "", dropped);
+    bl_run_tell_ranks(run);
     tell_model(run);
     if (!run->o.resume && run->o.normalise && !strcmp(run->o.normalise, "weights"))
         bl_run_tell(run, BL_TRAIN_STARTED, "images are normalised as %s says; --normalise NAME takes others",
@@ -431,6 +456,7 @@ static int check_expected(const struct run *run) {
 int bl_train(const struct bl_train_options *options) {
     struct run run = {.log = NULL};
     int code = set_up(&run, options);
+    if (run.left_out) return tear_down(&run, code);
     if (!code) code = bl_run_log_data(&run);
     if (!code) code = bl_run_log_blocks(&run);
     if (!code) {

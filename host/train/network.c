@@ -5,6 +5,7 @@
 #include "train/tune.h"
 #include "base/text.h"
 #include "io/safetensors.h"
+#include "dist/staged.h"
 #include "optim/optim.h"
 #include <math.h>
 #include <stdio.h>
@@ -376,8 +377,8 @@ int bl_network_copy(struct blanch_network *to, struct blanch_network *net, bool 
 
 int bl_network_inference_of(struct blanch_network **inference, struct blanch_network *net, bool average) {
     struct bl_network_options options = net->options;
-    options.inference = true;
-    options.nd.overhead_budget = 0, options.nd.refresh = 0; // of training alone
+    options.inference = true, options.precision = BLANCH_FP32; // as `eval` has the weights
+    options.nd.overhead_budget = 0, options.nd.refresh = 0;    // of training alone
     int code = bl_network_create(inference, net->dev, &options);
     if (code) return code;
     (*inference)->view = net->view;
@@ -392,6 +393,7 @@ void blanch_network_free(struct blanch_network *network) {
     if (!network) return;
     if (network->session) bl_session_close(network->session);
     free(network->session);
+    bl_staged_close(network->staged);
     bl_graph_free(network->graph);
     bl_model_free(network->model);
     free(network->layers);

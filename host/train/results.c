@@ -85,6 +85,7 @@ int bl_run_results(const struct run *run) {
 }
 
 int bl_run_results_add(const struct run *run, cJSON *line) {
+    if (!bl_run_writes(run)) return 0;
     char *path = bl_format("%s/results.csv", run->o.out), *header = NULL;
     struct text text = {0};
     size_t size;

@@ -1,4 +1,5 @@
 /* A run's settings: defaults, config.json, resuming. */
+#include "train/ranks.h"
 #include "train/run.h"
 #include "train/settings.h"
 #include "train/about.h"
@@ -77,6 +78,7 @@ static int read_settings(struct bl_run_config *config, const char *path) {
     struct bl_train_options *o = &config->options;
     fill_amounts(o);
     if (!o->network.optimiser) o->network.optimiser = bl_optimiser_list[0]->name; // of a run before there was a choice
+    if (!o->precision) o->precision = bl_precision_name(BLANCH_FP32);             // likewise
     if (!o->network.model || !o->norm || !o->data || o->network.batch < 1)
         return bl_fail(BLANCH_EINPUT, "%s lacks \"model\", \"norm\", \"data\" or \"batch\"", path);
     int code = bl_norm_parse(o->norm, &o->network.norm);
@@ -156,6 +158,7 @@ static void set_defaults(struct bl_train_options *o) {
     if (!o->epochs) o->epochs = 1;
     if (!o->network.optimiser) o->network.optimiser = bl_optimiser_list[0]->name;
     if (!o->schedule) o->schedule = "cosine";
+    if (!o->precision) o->precision = bl_precision_name(BLANCH_FP32);
     if (o->network.seed == BL_SEED_DEFAULT) o->network.seed = 0;
     if (!o->record_every) o->record_every = 20;
     fill_amounts(o);
@@ -193,7 +196,8 @@ static int resolve_budget(struct run *run) {
 
 /* A run that was killed while it made its directory has no settings but those given. */
 static bool is_recorded(const struct run *run, const struct bl_train_options *given) {
-    bool all = run->lock.taken && run->found == BL_FOUND_NOTHING && given->network.model && given->data && given->norm;
+    bool all = (run->entered || run->lock.taken) && run->found == BL_FOUND_NOTHING && given->network.model &&
+               given->data && given->norm;
     return given->resume && !all;
 }
 
@@ -210,13 +214,19 @@ int bl_run_resolve(struct run *run, const struct bl_train_options *given) {
         return bl_fail(BLANCH_EUSAGE, "--keep is of what --save-every N saves: give it too");
     if (run->o.new_head && !run->o.init)
         return bl_fail(BLANCH_EUSAGE, "--new-head takes the weights of --init FILE but the classifier's: give it too");
+    if (run->ranks && run->o.network.nd.block == BL_BLOCK_AUTO && !run->config.layers)
+        return bl_fail(BLANCH_EUSAGE, "--block auto measures on one rank: give a block, or begin the run on one");
+    if (run->o.sync_stats && run->o.validate && run->ranks)
+        return bl_fail(BLANCH_EUSAGE, "--validate recomputes what one rank has: leave --sync-stats out");
     if (!run->o.data) return bl_fail(BLANCH_EUSAGE, "--data is missing: fashion-mnist, cifar10:DIR, folder:DIR, ...");
     if (run->o.network.seed > (1ull << 53)) return bl_fail(BLANCH_EUSAGE, "--seed goes up to 2^53");
     if ((code = bl_update_resolve(run->o.network.optimiser, &run->o.update))) return code;
     run->schedule.lr = run->o.update.lr;
     run->schedule.warmup = run->o.warmup, run->schedule.warmup_epochs = run->o.warmup_epochs;
     if ((code = bl_schedule_parse(&run->schedule, run->o.schedule))) return code;
-    if ((code = bl_norm_parse(run->o.norm, &run->o.network.norm)) || (code = open_model(run))) return code;
+    if ((code = bl_precision_parse(run->o.precision, &run->o.network.precision)) ||
+        (code = bl_norm_parse(run->o.norm, &run->o.network.norm)) || (code = open_model(run)))
+        return code;
     return resolve_budget(run);
 }
 
@@ -318,6 +328,9 @@ cJSON *bl_run_config_json(const struct run *run) {
     cJSON_AddItemToObject(json, "device_info", device_json(blanch_device_info(run->dev)));
     cJSON_AddNumberToObject(json, "parameters", (double)bl_graph_trainable(run->net->graph));
     cJSON_AddNumberToObject(json, "steps_per_epoch", (double)run->batches);
+    cJSON *ranks = bl_run_ranks_json(run);
+    if (ranks) cJSON_AddItemToObject(json, "ranks", ranks);
+    if (ranks) cJSON_AddStringToObject(json, "mpi", run->ranks->library);
     cJSON *engines = bl_tuner_choices(run->dev), *blocks = bl_blocks_json(run->net->graph);
     if (blocks) cJSON_AddItemToObject(json, "blocks", blocks);
     if (blocks) cJSON_AddBoolToObject(json, "exact", run->exact);

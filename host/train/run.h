@@ -4,6 +4,8 @@
 
 #include "train/blocks.h"
 #include "train/session.h"
+#include "dist/mpi.h"
+#include "dist/staged.h"
 #include "io/directory.h"
 #include "io/tensorboard.h"
 #include <stdio.h>
@@ -18,6 +20,15 @@ struct run {
     enum bl_found found;         // in the directory
     int aside;                   // DIR/log.N.jsonl is the former log; 0: there was none
     struct bl_lock lock;         // of the directory
+    bool entered;                // whoever writes has the lock
+    struct bl_ranks *ranks;      // the caller's; NULL: there is one
+    struct bl_staged *staged;    // what they ask of each other
+    int *share;                  // (ranks) of a batch, in proportion
+    bool alike, shares_fixed;    // devices; shares were given
+    bool left_out;               // of the ranks: this one has nothing to do
+    double busy_ms;              // of this rank, since its share was looked at, and
+    int64_t busy_images;         // for so many images
+    struct bl_division_of part;  // of every batch; ranks 0: all of it
     struct blanch_model *model;  // a reference
     struct blanch_device *dev;
     struct bl_dataset *data;
@@ -45,6 +56,12 @@ struct run {
     int64_t saved_step; // of which the last checkpoint is; -1: there is none
     bool within;        // the step after `position` was begun on the device, and has failed
 };
+
+/* Whether this rank writes the run's files, and speaks: rank 0 alone. */
+static inline bool bl_run_writes(const struct run *run) {
+    return !run->ranks || !run->ranks->rank;
+}
+int bl_run_images(const struct run *run); // of a step, on all ranks
 
 /* What o leaves open is filled from o->config; its texts are those of *json, which the caller deletes, also where this
  * fails. BLANCH_EINPUT names what is wrong with the file. */
@@ -75,9 +92,10 @@ cJSON *bl_run_settings(const struct run *run); // everything that config.json sa
 
 /* Lines of log.jsonl. judged, and ema, with the averages: on the split that chooses the best weights; count 0: there is
  * none but the training images, or no average. */
-cJSON *bl_run_log_line(const char *type); // what other lines begin with
-int bl_run_log_data(struct run *run);     // the first, and one where validation or test images changed since
-int bl_run_log_blocks(struct run *run);   // what was measured to choose blocks, once
+cJSON *bl_run_log_line(const char *type);           // what other lines begin with
+int bl_run_log(const struct run *run, cJSON *line); // owns line
+int bl_run_log_data(struct run *run);               // the first, and one where validation or test images changed since
+int bl_run_log_blocks(struct run *run);             // what was measured to choose blocks, once
 int bl_run_log_step(struct run *run, int64_t epoch, double loss, float lr, double images_per_s);
 int bl_run_log_epoch(struct run *run, const struct blanch_metrics *judged, const struct blanch_metrics *ema,
                      double seconds);

@@ -12,19 +12,16 @@ void bl_stepped_release(struct bl_stepped *stepped) {
 
 /* --- what all ranks say alike --------------------------------------------------------------------- */
 
-/* The loss of one rank that is not finite is everybody's. */
+/* The metrics become those of all ranks, and the loss of one that is not finite is everybody's. */
 static int judge_loss(const struct bl_graph *graph, struct bl_stepped *out) {
-    double wrong = !isfinite(out->metrics.loss);
-    int code = bl_sum_host(bl_graph_collectives(graph), &wrong, 1);
-    out->finite = !code && wrong == 0;
-    return code;
-}
-
-static int count_images(const struct bl_graph *graph, struct bl_stepped *out) {
-    double images = out->batch.count;
-    int code = bl_sum_host(bl_graph_collectives(graph), &images, 1);
-    out->images = (int)images;
-    return code;
+    struct blanch_metrics *m = &out->metrics;
+    double sums[] = {!isfinite(m->loss), isfinite(m->loss) ? m->loss : 0, m->count, m->top1, m->top5};
+    int code = bl_sum_host(bl_graph_collectives(graph), sums, BL_COUNT(sums));
+    out->finite = !code && sums[0] == 0;
+    if (code || !bl_graph_collectives(graph)) return code;
+    m->loss = out->finite ? sums[1] : NAN;
+    m->count = (int)sums[2], m->top1 = (int)sums[3], m->top5 = (int)sums[4];
+    return 0;
 }
 
 /* --- the parts of a step ------------------------------------------------------------------------ */
@@ -38,7 +35,7 @@ static struct bl_ledger *begin(struct bl_session *s, const struct bl_step *wante
 
 static int next_batch(struct bl_session *s, struct bl_batch *batch) {
     int code = bl_loader_next(s->loader, batch);
-    if (!code && !batch->count) code = bl_fail(BLANCH_EINPUT, "--data: the training images ended early");
+    if (!code && !batch->whole) code = bl_fail(BLANCH_EINPUT, "--data: the training images ended early");
     if (!code && s->overhead && bl_overhead_compares(s->overhead)) bl_loader_wait(s->loader);
     return code;
 }
@@ -66,13 +63,87 @@ static struct bl_batch part_of(const struct blanch_network *net, const struct bl
     return part;
 }
 
+/* Of a step's passes over about as many images each. */
+struct pass {
+    int first, count;     // this rank's images, in its batch
+    int64_t place, whole; // in the batch of all ranks; the pass's images on all of them
+    bool repeats;         // every rank has the same
+};
+
+static int passes_in(int images, int most) {
+    return (images + most - 1) / most;
+}
+
+/* As it is divided by what the session knows of the others. */
+static struct pass divided_pass(const struct bl_session *s, const struct bl_batch *batch, int p) {
+    struct pass pass = {0};
+    const int passes = passes_in(batch->whole, s->pass);
+    for (int k = 0; k <= p; k++) {
+        const int64_t begin = (int64_t)batch->whole * k / passes, end = (int64_t)batch->whole * (k + 1) / passes;
+        const struct bl_own_part part = bl_divide(&s->division, (int)(end - begin));
+        pass = (struct pass){pass.first + pass.count, part.count, begin + part.first, end - begin, part.whole};
+    }
+    return pass;
+}
+
+/* As the ranks' counts say. */
+static struct pass given_pass(const struct bl_session *s, int p) {
+    const struct bl_collectives *all = bl_graph_collectives(s->net->graph);
+    struct pass pass = {0};
+    for (int q = 0; q <= p; q++) {
+        pass.place += q ? pass.whole : 0, pass.whole = 0;
+        int64_t before = 0;
+        for (int k = 0; k < all->ranks; k++) {
+            const int64_t images = (int64_t)s->counts[k], begin = images * q / s->passes,
+                          here = images * (q + 1) / s->passes - begin;
+            if (k == all->rank) pass.first = (int)begin, pass.count = (int)here, before = pass.whole;
+            pass.whole += here;
+        }
+        if (q == p) pass.place += before;
+    }
+    return pass;
+}
+
+static struct pass pass_of(const struct bl_session *s, const struct bl_batch *batch, int p, int passes) {
+    if (s->division.ranks > 1) return divided_pass(s, batch, p);
+    if (s->counts) return given_pass(s, p);
+    const int64_t images = batch->count, first = images * p / passes, end = images * (p + 1) / passes;
+    return (struct pass){(int)first, (int)(end - first), first, batch->count, false};
+}
+
 static int parts_of(const struct bl_session *s, const struct bl_batch *batch) {
-    return (batch->count + s->net->options.batch - 1) / s->net->options.batch;
+    if (s->division.ranks > 1) return passes_in(batch->whole, s->pass);
+    return s->counts ? s->passes : passes_in(batch->count, s->net->options.batch);
+}
+
+/* Of the whole batch; what each rank has of it, where only they know. */
+static int count_images(struct bl_session *s, struct bl_stepped *out) {
+    const struct bl_collectives *all = bl_graph_collectives(s->net->graph);
+    out->images = s->division.ranks > 1 ? out->batch.whole : out->batch.count;
+    if (!all || s->division.ranks > 1) return 0;
+    const int ranks = all->ranks;
+    if (!s->counts && !(s->counts = bl_calloc((size_t)ranks * 2, sizeof *s->counts))) return BLANCH_ENOMEM;
+    double own[] = {out->batch.count, passes_in(out->batch.count, s->net->options.batch)}, *pairs = NULL;
+    pairs = bl_calloc((size_t)ranks, sizeof own);
+    int code = pairs ? all->gather_host(all->context, own, 2, pairs) : BLANCH_ENOMEM;
+    out->images = s->passes = 0;
+    for (int k = 0; k < ranks && !code; k++) {
+        s->counts[k] = pairs[2 * k], out->images += (int)pairs[2 * k];
+        if (pairs[2 * k + 1] > s->passes) s->passes = (int)pairs[2 * k + 1];
+    }
+    for (int k = 0; k < ranks && !code; k++)
+        if (s->counts[k] < s->passes)
+            code = bl_fail(BLANCH_EUSAGE, "rank %d gives %.0f images to a step that another makes in %d passes", k,
+                           s->counts[k], s->passes);
+    free(pairs);
+    return code;
 }
 
 /* What losses are divided by, where it is not the images of the one pass; else 0. */
-static int weigh(struct bl_session *s, const struct bl_batch *batch, double *total) {
-    *total = parts_of(s, batch) > 1 ? batch->count : 0;
+static int weigh(struct bl_session *s, const struct bl_stepped *out, double *total) {
+    const struct bl_batch *batch = &out->batch;
+    const struct bl_collectives *all = bl_graph_collectives(s->net->graph);
+    *total = all || parts_of(s, batch) > 1 ? out->images : 0;
     if (!s->net->class_weight) return 0;
     *total = 0;
     const float *weight = s->net->class_weight;
@@ -81,7 +152,8 @@ static int weigh(struct bl_session *s, const struct bl_batch *batch, double *tot
         *total += share * (double)weight[batch->labels[i]];
         if (batch->others) *total += (1 - share) * (double)weight[batch->others[i]];
     }
-    int code = bl_sum_host(bl_graph_collectives(s->net->graph), total, 1);
+    const bool repeats = pass_of(s, batch, 0, parts_of(s, batch)).repeats;
+    int code = repeats ? 0 : bl_sum_host(all, total, 1);
     if (!code && !(*total > 0)) *total = 1e-30; // of no weight: no loss and no gradient
     return code;
 }
@@ -90,9 +162,9 @@ static int weigh(struct bl_session *s, const struct bl_batch *batch, double *tot
 
 /* One wait for all batches that the device still reads, and for a step's losses. */
 static int wait_for(struct bl_session *s, struct bl_flight *flight) {
-    struct bl_event **events[BL_MOST_AHEAD + 1];
+    struct bl_event **events[BL_MOST_AHEAD + 2];
     int count = 0;
-    if (flight) events[count++] = &flight->read;
+    if (flight) events[count++] = &flight->read, events[count++] = &flight->scaled;
     for (int i = 0; i < BL_MOST_AHEAD; i++) events[count++] = &s->flight[i].uploaded;
     return bl_await(s->net->dev, events, count);
 }
@@ -120,22 +192,18 @@ static int next_flight(struct bl_session *s, struct bl_flight **flight) {
 
 /* --- forward, backward, update -------------------------------------------------------------------- */
 
-static void part_bounds(const struct bl_flight *f, int p, int parts, int *first, int *count) {
-    const int64_t images = f->out.batch.count;
-    *first = (int)(images * p / parts);
-    *count = (int)(images * (p + 1) / parts) - *first;
-}
-
 /* A forward and a backward pass, in parts that the network takes, of about the same size. */
 static int enqueue_passes(struct bl_session *s, struct bl_flight *f, bool straight) {
     struct bl_graph *graph = s->net->graph;
     const int parts = parts_of(s, &f->out.batch);
     int code = 0;
     for (int p = 0; p < parts && !code; p++) {
-        int first, count;
-        part_bounds(f, p, parts, &first, &count);
+        const struct pass pass = pass_of(s, &f->out.batch, p, parts);
+        const int first = pass.first, count = pass.count;
         const struct bl_batch part = part_of(s->net, &f->out.batch, first, count);
-        if (parts > 1) bl_graph_begin_part(graph, p, first);
+        if (parts > 1) bl_graph_begin_part(graph, p, pass.place);
+        if (bl_graph_collectives(graph)) bl_graph_place_batch(graph, pass.place, pass.whole);
+        bl_graph_repeat_batch(graph, pass.repeats);
         code = bl_network_upload(s->net, &part, s->stage, &f->uploaded);
         if (!code)
             code = straight && parts == 1 ? bl_graph_forward_to_update(graph, count)
@@ -146,7 +214,9 @@ static int enqueue_passes(struct bl_session *s, struct bl_flight *f, bool straig
         if (!code && parts > 1) code = bl_graph_end_part(graph, p, parts);
     }
     if (parts > 1) bl_graph_begin_part(graph, 0, 0);
-    return code;
+    if (code || !bl_graph_scales_loss(graph)) return code;
+    code = bl_graph_unscale(graph);
+    return code ? code : bl_graph_read_loss_scale(graph, f->scale, &f->scaled);
 }
 
 /* The losses are there. Each part's is what its images have in that of the step. */
@@ -154,29 +224,44 @@ static int judge(struct bl_session *s, struct bl_flight *f) {
     const int parts = parts_of(s, &f->out.batch);
     struct blanch_metrics *sum = &f->out.metrics;
     for (int p = 0; p < parts; p++) {
-        int first, count;
-        part_bounds(f, p, parts, &first, &count);
-        struct blanch_metrics metrics = bl_metrics_of(f->losses + 3 * (size_t)first, count);
+        const struct pass pass = pass_of(s, &f->out.batch, p, parts);
+        const int count = pass.count;
+        if (pass.repeats && s->division.rank) continue;
+        struct blanch_metrics metrics = bl_metrics_of(f->losses + 3 * (size_t)pass.first, count);
         if (f->total > 0) metrics.loss *= count / f->total;
         sum->loss += metrics.loss, sum->count += metrics.count;
         sum->top1 += metrics.top1, sum->top5 += metrics.top5;
     }
+    f->out.loss_scale = bl_loss_scale_of(f->scale);
     return judge_loss(s->net->graph, &f->out);
 }
 
 /* A loss that is not finite skips the update, so that the parameters stay what they were before it: here, or, of a step
  * that runs ahead, on the device. */
+static struct bl_traffic traffic_of(const struct bl_graph *graph) {
+    const struct bl_collectives *all = bl_graph_collectives(graph);
+    return all ? all->traffic(all->context) : (struct bl_traffic){0};
+}
+
 static int compute(struct bl_session *s, const struct bl_step *wanted, struct bl_flight *f) {
     struct bl_graph *graph = s->net->graph;
     const struct blanch_update *update = wanted->update;
-    const bool straight = update && !(update->clip_grad_norm > 0); // else gradients are looked at on the way
-    int code = weigh(s, &f->out.batch, &f->total);
+    const bool straight =
+        update && !(update->clip_grad_norm > 0) && !bl_graph_scales_loss(graph); // else gradients are
+                                                                                 // looked at on the way
+    int code = weigh(s, &f->out, &f->total);
     bl_graph_weigh_batch(graph, f->total);
     if (!code) code = bl_graph_judge(graph, wanted->ahead);
+    bl_graph_overlap(graph, update && parts_of(s, &f->out.batch) == 1);
+    const double start = bl_now() - traffic_of(graph).waited;
     if (!code) code = enqueue_passes(s, f, straight);
     bl_graph_weigh_batch(graph, 0);
     f->counts = bl_graph_counts(graph);
-    if (!code && !wanted->ahead && !(code = wait_for(s, f))) code = judge(s, f);
+    if (!code && !wanted->ahead && !(code = wait_for(s, f))) {
+        f->out.busy_ms = 1e3 * (bl_now() - traffic_of(graph).waited - start);
+        code = judge(s, f);
+    }
+    if (!code && !wanted->ahead && !f->out.finite) code = bl_graph_drop_sums(graph);
     if (code || !update || !(wanted->ahead || f->out.finite)) return code;
     code = bl_graph_update(graph, update);
     return code || !wanted->ahead ? code : bl_flush(s->net->dev);
@@ -200,7 +285,7 @@ static int make_step(struct bl_session *s, const struct bl_step *wanted, struct 
         code = next_batch(s, &out->batch);
     if (ledger) bl_ledger_loaded(ledger);
     out->load_ms = 1e3 * (bl_now() - f->start);
-    if (!code) code = count_images(s->net->graph, out);
+    if (!code) code = count_images(s, out);
     if (!code) code = check(s, wanted, out);
     out->checks_ms = 1e3 * (bl_now() - f->start) - out->load_ms;
     out->begun = !code;
@@ -220,7 +305,11 @@ static int step_at_once(struct bl_session *s, const struct bl_step *wanted, stru
     int code = ledger ? bl_ledger_begin(ledger) : 0;
     if (code) return code;
     f->start = bl_now();
+    const struct bl_traffic before = traffic_of(s->net->graph);
     code = make_step(s, wanted, ledger, f);
+    const struct bl_traffic after = traffic_of(s->net->graph);
+    const double hidden = after.seconds - before.seconds - (after.waited - before.waited);
+    if (ledger && hidden > 0) bl_ledger_hide(ledger, 1e3 * hidden);
     if (!code && !ledger && wanted->finish) code = bl_finish(s->net->dev);
     out->wall_ms = 1e3 * (bl_now() - f->start) - out->checks_ms;
     const int ended = ledger ? bl_ledger_end(ledger, &out->wall_ms) : 0;
@@ -266,11 +355,11 @@ int bl_session_find_nonfinite(struct bl_session *s, const struct bl_batch *batch
     int code = 0;
     *node = NULL;
     for (int p = 0; p < parts && !*node && !code; p++) {
-        const struct bl_flight whole = {.out.batch = *batch};
-        int first, count;
-        part_bounds(&whole, p, parts, &first, &count);
-        const struct bl_batch part = part_of(s->net, batch, first, count);
-        if (parts > 1) bl_graph_begin_part(graph, p, first);
+        const struct pass pass = pass_of(s, batch, p, parts);
+        const int count = pass.count;
+        const struct bl_batch part = part_of(s->net, batch, pass.first, count);
+        if (parts > 1) bl_graph_begin_part(graph, p, pass.place);
+        bl_graph_repeat_batch(graph, true); // each rank looks for itself
         code = bl_network_load(s->net, &part);
         if (!code) code = bl_graph_find_nonfinite(graph, count, node, what);
     }
@@ -281,7 +370,8 @@ int bl_session_find_nonfinite(struct bl_session *s, const struct bl_batch *batch
 /* --- the session ---------------------------------------------------------------------------------- */
 
 int bl_session_open(struct bl_session *s, struct blanch_network *net, const struct bl_session_options *options) {
-    *s = (struct bl_session){.net = net, .loader = options->loader};
+    *s = (struct bl_session){
+        .net = net, .loader = options->loader, .division = options->division, .pass = options->pass};
     struct bl_baseline own = {0};
     int code = options->ledger ? bl_ledger_create(&s->ledger, net->graph) : 0;
     if (!code && options->ahead) code = bl_network_stage(net, &s->stage);
@@ -295,6 +385,7 @@ void bl_session_close(struct bl_session *s) {
     if (s->net) give_up(s);
     for (int i = 0; i < BL_MOST_AHEAD; i++) free(s->flight[i].losses);
     bl_stage_free(s->stage);
+    free(s->counts);
     bl_loader_close(s->loader);
     bl_overhead_close(s->overhead);
     bl_ledger_free(s->ledger);

@@ -10,9 +10,12 @@
 
 struct bl_session_options {
     struct bl_loader *loader; // owned from now on, also where opening fails; NULL: every step is given a batch
-    bool ledger;              // steps can be recorded
-    bool ahead;               // steps may run ahead
-    double budget;            // of ND over batch norm: 0.2 for 20 %; negative: none
+    struct bl_division_of
+        division;  // of the loader's batches among ranks, as the loader has it; ranks 0: they are whole,
+    int pass;      // or divided by whoever gives them. Images of a pass on all ranks
+    bool ledger;   // steps can be recorded
+    bool ahead;    // steps may run ahead
+    double budget; // of ND over batch norm: 0.2 for 20 %; negative: none
     const struct bl_baseline *baseline; // of the budget; NULL: a network of its own
     const char *budget_state;           // of a checkpoint (bl_overhead_save), or NULL
 };
@@ -21,12 +24,14 @@ struct bl_stepped {
     struct bl_batch batch; // valid until the next step
     int images;            // of the whole batch, on all ranks
     struct blanch_metrics metrics;
-    bool begun;                // on the device: what fails from now on may have changed running buffers and parameters
-    bool finite;               // the loss; where it is not, nothing was updated
-    double load_ms, checks_ms; // until the batch was there; of validation and diagnosis
-    double wall_ms;            // loading included, checks left out; of a recorded step, as its ledger measured it; of
-                               // one that ran ahead, since the step before it was settled
-    double budget_ms;          // of measuring and deciding for the budget, after that
+    bool begun;  // on the device: what fails from now on may have changed running buffers and parameters
+    bool finite; // the loss; where it is not, nothing was updated
+    struct bl_loss_scale loss_scale; // of a network that scales its loss; where overflow is set, nothing was updated
+    double load_ms, checks_ms;       // until the batch was there; of validation and diagnosis
+    double busy_ms;                  // of several ranks: this one's passes, without what it waited for the others
+    double wall_ms;   // loading included, checks left out; of a recorded step, as its ledger measured it; of
+                      // one that ran ahead, since the step before it was settled
+    double budget_ms; // of measuring and deciding for the budget, after that
     bool validated;
     struct bl_validation validation;
     struct bl_diagnosis *diagnoses; // by layer
@@ -38,9 +43,10 @@ enum { BL_MOST_AHEAD = 2 }; // steps that a device is given at once
 struct bl_flight {
     struct bl_stepped out;
     float *losses; // (images, 3), of the device's memory
-    struct bl_event *uploaded, *read;
-    double start, total;     // bl_now(); what the losses are divided by, or 0
-    struct bl_counts counts; // before its update
+    struct bl_event *uploaded, *read, *scaled;
+    int32_t scale[BL_SKIP_WORDS]; // of the loss
+    double start, total;          // bl_now(); what the losses are divided by, or 0
+    struct bl_counts counts;      // before its update
 };
 struct bl_session {
     struct blanch_network *net; // the caller's
@@ -48,6 +54,9 @@ struct bl_session {
     struct bl_ledger *ledger;     // of the steps that were asked to be recorded; NULL: none are
     struct bl_overhead *overhead; // NULL: no budget
     struct bl_stage *stage;       // of uploads; NULL: none
+    struct bl_division_of division;
+    int pass, passes; // see the options; of a step whose ranks' counts are:
+    double *counts;   // (ranks); NULL: there is one, or a division
     struct bl_flight flight[BL_MOST_AHEAD];
     int first, ahead; // of the flights: the oldest, and how many there are
     double settled;   // when the last step ended, bl_now()

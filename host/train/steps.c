@@ -1,17 +1,18 @@
 /* The steps of a run: what each is to do, and what is made of what came out of it. */
-#include "train/run.h"
+#include "train/ranks.h"
 #include "io/files.h"
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
-static const double longest_ahead = 1; // seconds of a step beyond which none is begun before it has ended
+static const double least_loss_scale = 0x1p-24; // of a run whose gradients can be finite at all
+static const double longest_ahead = 1;          // seconds of a step beyond which none is begun before it has ended
 
 void bl_run_tell(const struct run *run, enum bl_train_event event, const char *format, ...) {
     char text[2400];
     va_list arguments;
-    if (!run->o.listener) return;
+    if (!run->o.listener || (!bl_run_writes(run) && event != BL_TRAIN_WARNING)) return;
     va_start(arguments, format);
     vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
@@ -31,11 +32,17 @@ void bl_run_tell_messages(const struct run *run) {
         bl_run_tell(run, BL_TRAIN_WARNING, "%s", message);
 }
 
+int bl_run_images(const struct run *run) {
+    return run->o.network.batch * (run->o.network.accumulate > 1 ? run->o.network.accumulate : 1);
+}
+
 int bl_run_open_loader(const struct run *run, struct bl_loader **loader) {
     struct bl_loader_options options = {
         .split = BL_TRAIN,
         .view = run->view,
-        .batch = bl_network_largest_step(run->net),
+        .batch = bl_run_images(run),
+        .part = run->part,
+        .pass = run->o.network.batch,
         .training = true,
         .threads = run->o.workers,
         .least = run->least,
@@ -108,7 +115,7 @@ static int log_diagnoses(struct run *run, const struct bl_diagnosis *d, int coun
     cJSON *line = bl_run_log_line("diagnose");
     cJSON_AddNumberToObject(line, "step", (double)(run->position.step + 1));
     cJSON_AddItemToObject(line, "layers", bl_diagnoses_json(d, count));
-    code = bl_json_line(run->log, line, run->log_path);
+    code = bl_run_log(run, line);
     return code ? code : bl_run_tensorboard_diagnoses(run, d, count);
 }
 
@@ -119,7 +126,7 @@ static int log_decision(struct run *run, struct bl_decision *decision) {
     for (cJSON *item; (item = cJSON_DetachItemFromArray(decision->line, 0));)
         cJSON_AddItemToObject(whole, item->string, item);
     if (*decision->warning) bl_run_tell(run, BL_TRAIN_WARNING, "%s", decision->warning);
-    int shown = bl_run_tensorboard_budget(run, whole), logged = bl_json_line(run->log, whole, run->log_path);
+    int shown = bl_run_tensorboard_budget(run, whole), logged = bl_run_log(run, whole);
     return logged ? logged : shown;
 }
 
@@ -139,9 +146,30 @@ static int book_step(struct run *run, const struct bl_stepped *stepped, double t
     return code ? code : bl_run_tensorboard_step(run, &stepped->metrics, lr, rate);
 }
 
+/* A step whose gradients were too large for half precision, and has updated nothing. */
+static int log_overflow(struct run *run, const struct bl_loss_scale *scale) {
+    if (!((double)scale->scale >= least_loss_scale)) {
+        char kept[300];
+        bl_run_say_kept(run, kept, sizeof kept);
+        return bl_fail(BLANCH_EDIVERGED,
+                       "the gradients are not finite at step %" PRId64 ", with a loss scale of %g too; %s; try a "
+                       "smaller --lr, or --precision bf16",
+                       run->position.step, (double)scale->scale, kept);
+    }
+    bl_run_tell(run, BL_TRAIN_STARTED,
+                "step %" PRId64 ": gradients beyond fp16, its update is skipped; the loss scale is %g from now on",
+                run->position.step, (double)scale->scale);
+    cJSON *line = bl_run_log_line("overflow");
+    cJSON_AddNumberToObject(line, "step", (double)run->position.step);
+    cJSON_AddItemToObject(line, "loss_scale", bl_json_float(scale->scale));
+    return bl_json_line(run->log, line, run->log_path);
+}
+
 /* Of the step after the last one that was told of. */
 static int take_step(struct run *run, const struct bl_stepped *stepped, double took) {
-    return stepped->finite ? book_step(run, stepped, took) : diverged(run);
+    if (!stepped->finite) return diverged(run);
+    int code = book_step(run, stepped, took);
+    return code || !stepped->loss_scale.overflow ? code : log_overflow(run, &stepped->loss_scale);
 }
 
 int64_t bl_run_begun(const struct run *run) {
@@ -192,6 +220,7 @@ int bl_run_step(struct run *run, int64_t made) {
     const bool stopped = code == BLANCH_EINTERRUPTED; // within a validation: the loop ends in its own way
     if (!code && wanted.diagnose) code = log_diagnoses(run, stepped.diagnoses, stepped.diagnosed);
     if (!code && !wanted.ahead) code = take_step(run, &stepped, took);
+    if (!code) code = bl_run_review_shares(run, &stepped);
     if (!code) code = log_decision(run, &stepped.decision);
     bl_stepped_release(&stepped);
     return stopped ? 0 : code;

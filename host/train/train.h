@@ -22,6 +22,7 @@ struct blanch_network {
     cJSON *class_names;             // an array of texts; NULL: it is not known
     int taken;                      // parameters and buffers that have the model's initial values
     struct bl_session *session;     // of blanch_network_step; NULL: made for inference
+    struct bl_staged *staged;       // what blanch_network_join gave; NULL: one rank, or a run's
     bool record;                    // its steps, in the session's ledger
 };
 const char *bl_norm_name(enum blanch_norm norm);             // "bn", "nd", "none"
@@ -183,9 +184,15 @@ typedef void bl_train_listener(void *context, enum bl_train_event event, int64_t
 struct bl_train_options {
     struct bl_network_options network; // classes, channels and size come from the data and the model
     const char *norm;                  // "bn", "nd", "none"; NULL: network.norm (of a new run)
+    const char *precision;             // "fp32" (NULL), "fp16", "bf16"; network.precision is made of it
     const char *data, *out, *device, *init;
-    const char *config; // a file with settings, for what is not given; NULL: none
-    bool new_head;      // of init all is taken but the classifier
+    const char *device_per_rank; // of several ranks: "auto", or devices, one for each rank of a host; NULL: the device,
+                                 // or else auto
+    const char *shares;          // of the batch: "auto" (NULL), "equal", or a number for each rank
+    bool sync_stats;             // statistics of a batch are those of all ranks
+    struct bl_ranks *ranks;      // NULL: this process is alone
+    const char *config;          // a file with settings, for what is not given; NULL: none
+    bool new_head;               // of init all is taken but the classifier
     bool resume;
     int epochs;
     int64_t steps;        // steps 0: by epochs

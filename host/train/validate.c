@@ -116,11 +116,16 @@ static int differs(const struct validator *v, const struct bl_node *node, const 
                    node->name, node->op->name, where, got, expected);
 }
 
+/* By how much a value is off for being stored so, of itself. */
+static double rounding_of(enum bl_type type) {
+    return type == BL_F16 ? 0x1p-11 : type == BL_BF16 ? 0x1p-8 : 0;
+}
+
 /* The first value that is off by more than the tolerance, or count; the largest error goes to the result. Values of the
  * device lie `stride` apart. */
-static size_t first_difference(struct validator *v, const struct bl_node *node, const float *got,
+static size_t first_difference(struct validator *v, const struct bl_node *node, enum bl_type type, const float *got,
                                const double *expected, size_t count, size_t stride) {
-    double bound = node->op->tolerance, largest = 1e-6;
+    double bound = node->op->tolerance + rounding_of(type), largest = 1e-6;
     for (size_t i = 0; i < count; i++) largest = fmax(largest, fabs(expected[i]));
     for (size_t i = 0; i < count; i++) {
         double error = fabs((double)got[i * stride] - expected[i]) / largest;
@@ -138,7 +143,8 @@ static int compare_output(struct validator *v, struct bl_node *node, const struc
     size_t count = bl_ref_count(y), stride = (size_t)(node->out[0]->count / node->out[0]->n * y->n) / count;
     int code = read_tensor(v->graph, node->out[0], y->n, &got);
     if (!code) {
-        size_t at = first_difference(v, node, got, y->v, count, stride), plane = (size_t)y->h * y->w;
+        size_t at = first_difference(v, node, node->out[0]->type, got, y->v, count, stride),
+               plane = (size_t)y->h * y->w;
         if (at < count) {
             snprintf(where, sizeof where, "output[%zu, %zu, %zu, %zu]", at / (plane * y->c), at / plane % y->c,
                      at % plane / y->w, at % y->w);
@@ -159,7 +165,7 @@ static int compare_buffer(struct validator *v, struct bl_node *node, int index) 
     }
     float *got = bl_calloc(count, sizeof *got);
     int code = got ? bl_param_read(p, got) : BLANCH_ENOMEM;
-    size_t at = code ? count : first_difference(v, node, got, v->layer.buffer[index], count, 1);
+    size_t at = code ? count : first_difference(v, node, BL_F32, got, v->layer.buffer[index], count, 1);
     if (at < count) {
         snprintf(where, sizeof where, "%s[%zu]", p->name, at);
         code = differs(v, node, where, (double)got[at], v->layer.buffer[index][at]);
@@ -169,9 +175,10 @@ static int compare_buffer(struct validator *v, struct bl_node *node, int index) 
 }
 
 static int check_finite(const struct validator *v, const struct bl_node *node, const char *what,
-                        struct blanch_tensor *tensor, int64_t count) {
-    float *values = bl_calloc((size_t)count, sizeof *values);
-    int code = values ? bl_mem_read(tensor->mem, 0, sizeof *values * (size_t)count, values) : BLANCH_ENOMEM;
+                        struct blanch_tensor *tensor, int n) {
+    const int64_t count = tensor->count / tensor->n * n;
+    float *values = NULL;
+    int code = read_tensor(v->graph, tensor, n, &values);
     for (int64_t i = 0; i < count && !code; i++)
         if (!isfinite(values[i]))
             code = bl_fail(BLANCH_EMISMATCH,
@@ -184,10 +191,9 @@ static int check_finite(const struct validator *v, const struct bl_node *node, c
 static int check_gradients(const struct validator *v, struct bl_node *node, int n) {
     int code = 0;
     for (int i = 0; i < node->inputs && !code; i++)
-        if (node->in[i]->grad)
-            code = check_finite(v, node, "its input", node->in[i]->grad, node->in[i]->count / node->in[i]->n * n);
+        if (node->in[i]->grad) code = check_finite(v, node, "its input", node->in[i]->grad, n);
     for (int i = 0; i < node->params && !code; i++)
-        code = check_finite(v, node, node->param[i]->name, &node->param[i]->grad, node->param[i]->data.count);
+        code = check_finite(v, node, node->param[i]->name, &node->param[i]->grad, (int)node->param[i]->grad.n);
     return code;
 }
 

@@ -210,8 +210,9 @@ int blanch_nd_preset(const char *name, struct blanch_nd_options *nd);
 enum { BLANCH_RECOMPUTE_AUTO = -1 };
 
 /* How activations and their gradients are stored on the device. Parameters, statistics, sums, logits that are handed
- * out and the loss are float32 always, and so is the arithmetic. The gradients of 16 bits are not scaled: BLANCH_FP16
- * loses those under 6e-8, so it is for inference and for timing steps. */
+ * out and the loss are float32 always, and so is the arithmetic. The loss of a network in BLANCH_FP16 is scaled while
+ * it trains, as torch.cuda.amp.GradScaler does it: a step whose gradients are not finite updates nothing and halves the
+ * scale; after 2000 others it is doubled. The state that is saved has the scale. */
 enum blanch_precision { BLANCH_FP32, BLANCH_FP16, BLANCH_BF16 };
 
 /* Of training steps; evaluation has the plain cross-entropy. */
@@ -236,8 +237,8 @@ struct blanch_network_options {
     uint64_t seed;                      // of the initial weights and of dropout
     int recompute; // segments in which activations are computed again in the backward pass: less memory, the same
                    // bits; 0: none; BLANCH_RECOMPUTE_AUTO: as few as fit the device
-    enum blanch_precision precision; // network deconvolution has BLANCH_FP32 alone (BLANCH_EUSAGE names the layer)
-    const char *optimiser;           // "sgd" (NULL), "adamw" or "muon": its state lies beside the parameters
+    enum blanch_precision precision;
+    const char *optimiser;                  // "sgd" (NULL), "adamw" or "muon": its state lies beside the parameters
     const struct blanch_model *definition;  // in place of `model`
     const struct blanch_loss_options *loss; // NULL: the mean cross-entropy
     const char *no_decay;      // parameters that weight decay leaves out: shell patterns of names, or of what stands
@@ -384,6 +385,36 @@ int blanch_network_predict(struct blanch_network *network, const float *images, 
 /* The same with labels (count): their mean loss, and how many were right. */
 int blanch_network_evaluate(struct blanch_network *network, const float *images, const int32_t *labels, int count,
                             struct blanch_metrics *metrics);
+
+/* --- several ranks ---------------------------------------------------------------------------- */
+
+/* What the ranks of a data-parallel training ask of each other. Each is a process, or a thread, with a device and a
+ * network of its own, and has some images of every batch. All ranks make the same calls in the same order, one at a
+ * time; in a step they may come from a thread of the library. Memory is the host's. A call returns 0 when what it
+ * gives is there, else a negative enum blanch_error. */
+struct blanch_collectives {
+    size_t size;
+    int rank, ranks; // from 0; how many
+    void *context;
+    /* Every rank gives `bytes` bytes; all: (ranks, bytes), in the ranks' order. */
+    int (*gather)(void *context, const void *own, size_t bytes, void *all);
+    /* from and to: (ranks, bytes). Block k of `from` becomes block `rank` of the `to` of rank k. */
+    int (*exchange)(void *context, const void *from, size_t bytes, void *to);
+    /* `bytes` bytes become those of rank `root`. */
+    int (*spread)(void *context, void *values, size_t bytes, int root);
+};
+/* The network is that of one rank: its parameters, buffers and optimiser's state become those of rank 0, and from now
+ * on a step is of the images that all ranks give. Its gradients are summed over them, each image with the same weight,
+ * and its metrics are of all of them. sync_stats: so are statistics of the batch; else they are each rank's own, and
+ * running statistics too. `all` is copied; what its context is outlives the network. BLANCH_EUSAGE: made for inference,
+ * joined before, or with sync_stats a layer that has no statistics of several ranks. */
+int blanch_network_join(struct blanch_network *network, const struct blanch_collectives *all, bool sync_stats);
+/* Over MPI. communicator: the address of an MPI_Comm, of which a duplicate is made, by all of its ranks;
+ * MPI_Init_thread was called with MPI_THREAD_SERIALIZED or more. BLANCH_EUSAGE: it was not, or this library was built
+ * without MPI. A failed rank, or one that keeps the others waiting for `timeout` seconds (0: 600), makes calls fail
+ * with BLANCH_EDEVICE. */
+int blanch_collectives_mpi(struct blanch_collectives *all, const void *communicator, double timeout);
+void blanch_collectives_mpi_free(struct blanch_collectives *all); // by all ranks; the networks are gone
 
 /* --- where the time goes ---------------------------------------------------------------------- */
 

@@ -21,6 +21,7 @@
  *  BUNCH  most blocks of outputs that one of its items computes (4)
  *  PATCH  kh*kw*channels of a group where channels are few: patches of that length are gathered first, and the sum runs
  *         over them as over the channels of a 1x1 kernel; 0: off (0)
+ *  WIDE   1: convolve reads floats, whatever ACT_TYPE (0)
  */
 #if !defined(TM) || !defined(WEIGHTS)
 #error "conv/direct.cl needs TM and WEIGHTS"
@@ -41,8 +42,20 @@
 #define PATCH 0
 #endif
 
+#ifndef WIDE
+#define WIDE 0
+#endif
+
 #define VEC TN
 #include "activation.h"
+
+#if WIDE
+#define IN float
+#define LOAD_IN1(p) (*(p))
+#else
+#define IN ACT
+#define LOAD_IN1(p) LOAD_ACT1(p)
+#endif
 
 #include "tile.h"
 
@@ -160,15 +173,16 @@ kernel void pack_data(global const float *restrict weight, global float *restric
  * An item computes `strip` tiles of TM pixels by TN outputs. blocks_first: dimension 0 counts the blocks of outputs and
  * dimension 1 the strips; else the other way round. zeros: at least group_c zeros.
  * adds other than 0: `added`, of the output's shape and perhaps the output itself, is added before the activation.
+ * x has `images` images; out and added have them from image `begin` on.
  * Its sizes are arguments of their own: as structs by value they cost 1x1 layers of few channels 8 per cent (PoCL). */
-kernel void convolve(global const ACT *restrict x, global const float *restrict packed,
+kernel void convolve(global const IN *restrict x, global const float *restrict packed,
                      global const float *restrict bias, global ACT *out, global const ACT *added,
-                     global const ACT *restrict zeros, int images, int together, int grid_h, int grid_w, int in_h,
-                     int in_w, int in_c, int group_c, int out_h, int out_w, int out_c, int group_o, int in_step_y,
-                     int in_step_x, int in_first_y, int in_first_x, int tap_step_y, int tap_step_x, int taps_y,
-                     int taps_x, int weight_first, int weight_step_y, int weight_step_x, int taps, int out_step_y,
-                     int out_step_x, int out_first_y, int out_first_x, int blocks, int strip, int blocks_first,
-                     int adds) {
+                     global const IN *restrict zeros, int images, int begin, int together, int grid_h, int grid_w,
+                     int in_h, int in_w, int in_c, int group_c, int out_h, int out_w, int out_c, int group_o,
+                     int in_step_y, int in_step_x, int in_first_y, int in_first_x, int tap_step_y, int tap_step_x,
+                     int taps_y, int taps_x, int weight_first, int weight_step_y, int weight_step_x, int taps,
+                     int out_step_y, int out_step_x, int out_first_y, int out_first_x, int blocks, int strip,
+                     int blocks_first, int adds) {
     const int group = get_global_id(2);
     const int block0 = blocks_first ? get_global_id(0) : get_global_id(1);
     const long first = (long)(blocks_first ? get_global_id(1) : get_global_id(0)) * strip * TM;
@@ -178,8 +192,8 @@ kernel void convolve(global const ACT *restrict x, global const float *restrict 
 
     x += (size_t)group * group_c;
     bias += (size_t)group * group_o;
-    out += (size_t)group * group_o;
-    added += (size_t)group * group_o;
+    out += (size_t)begin * out_h * out_w * out_c + (size_t)group * group_o;
+    added += (size_t)begin * out_h * out_w * out_c + (size_t)group * group_o;
     for (int p = (int)first; p < end; p += TM) {
 #define PLACE(i)                                                                                                       \
     const struct place g##i = place_of(min(p + i, pixels - 1), images, together, grid_h, grid_w);                      \
@@ -222,11 +236,11 @@ kernel void convolve(global const ACT *restrict x, global const float *restrict 
                 EACH_ROW(INSIDE)
 #define OR(i) || in##i
                 if (!(false EACH_ROW(OR))) continue;
-#define POINT(i) global const ACT *a##i = in##i ? x + (at##i + shift) : zeros;
+#define POINT(i) global const IN *a##i = in##i ? x + (at##i + shift) : zeros;
                 EACH_ROW(POINT)
                 const int tap = weight_first + jy * weight_step_y + jx * weight_step_x;
                 global const float *w = weights + (size_t)tap * group_c * TN;
-#define MULTIPLY(i) sum##i = FMA((vec)(LOAD_ACT1(a##i + k)), line, sum##i);
+#define MULTIPLY(i) sum##i = FMA((vec)(LOAD_IN1(a##i + k)), line, sum##i);
                 for (int k = 0; k < group_c; k++, w += TN) {
                     const vec line = LOAD(w);
                     EACH_ROW(MULTIPLY)
@@ -330,14 +344,11 @@ int list_inside(global const ACT *x, const long *start, const int *py, const int
 
 /* Channels c..c+depth of the listed rows, side by side, then zeros up to a multiple of TM. */
 void pack_panel(global const ACT *const *row, int count, int c, int depth, float *panel) {
-    if (depth == STRIP) {
-        for (int j = 0; j < count; j++)
-            for (int i = 0; i < STRIP; i++) panel[j * STRIP + i] = LOAD_ACT1(row[j] + (c + i));
-        return;
+    const int padded = (depth + TM - 1) / TM * TM, whole = depth / TN * TN;
+    for (int j = 0; j < count; j++) {
+        for (int i = 0; i < whole; i += TN) STORE(LOAD_ACT(row[j] + (c + i)), panel + j * STRIP + i);
+        for (int i = whole; i < padded; i++) panel[j * STRIP + i] = i < depth ? LOAD_ACT1(row[j] + (c + i)) : 0.0f;
     }
-    const int padded = (depth + TM - 1) / TM * TM;
-    for (int j = 0; j < count; j++)
-        for (int i = 0; i < padded; i++) panel[j * STRIP + i] = i < depth ? LOAD_ACT1(row[j] + (c + i)) : 0.0f;
 }
 #endif
 

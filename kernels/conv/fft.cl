@@ -14,6 +14,7 @@
  *
  *  VEC  complex values that an item multiplies at once: 1 or 8 (1)
  *  TM   rows of its register tile, 1 to 4; it has two columns (2)
+ *  ACT_TYPE  of activations (vec.h)
  */
 #ifndef VEC
 #define VEC 1
@@ -41,27 +42,27 @@ struct copy { // of the host's too (host/ops/conv/fft.c)
 
 /* to[plane][y][x] = image[plane / channels, y, x, plane % channels], zero from image `end` on; rows and columns are
  * those of the planes. */
-kernel void load(global const float *restrict image, global float *restrict to, struct copy s, int image_h, int image_w,
+kernel void load(global const ACT *restrict image, global float *restrict to, struct copy s, int image_h, int image_w,
                  int channels, int first_image, int end) {
     EACH_PLACE {
         const size_t n = first_image + p / channels, c = p % channels;
         const bool there = n < end && y < image_h && x < image_w;
         to[((size_t)p * rows + y) * columns + x] =
-            there ? image[((n * image_h + y) * image_w + x) * channels + c] : 0.0f;
+            there ? LOAD_ACT1(image + (((n * image_h + y) * image_w + x) * channels + c)) : 0.0f;
     }
 }
 
 /* image[n, y, x, c] = bias[c] + from[plane][(y + shift_y) mod h][(x + shift_x) mod w]; rows and columns are the
  * image's. */
-kernel void store(global const float *restrict from, global const float *restrict bias, global float *restrict image,
+kernel void store(global const float *restrict from, global const float *restrict bias, global ACT *restrict image,
                   struct copy s, int h, int w, int channels, int shift_y, int shift_x, int first_image, int has_bias,
                   int accumulate) {
     const int pitch = w / 2 * 2 + 2;
     EACH_PLACE {
         const int c = p % channels, fy = (y + shift_y) % h, fx = (x + shift_x) % w;
-        global float *to = image + (((size_t)(first_image + p / channels) * rows + y) * columns + x) * channels + c;
+        global ACT *to = image + (((size_t)(first_image + p / channels) * rows + y) * columns + x) * channels + c;
         const float value = from[((size_t)p * h + fy) * pitch + fx] + (has_bias ? bias[c] : 0.0f);
-        *to = accumulate ? *to + value : value;
+        STORE_ACT1(accumulate ? LOAD_ACT1(to) + value : value, to);
     }
 }
 

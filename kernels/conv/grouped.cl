@@ -15,6 +15,7 @@
  *  STRIDE_X columns between results in the copied rows (1)
  *  BUFFER   floats of copied rows
  *  TAPS     kh*kw
+ *  ACT_TYPE of activations (vec.h)
  *  TM       results side by side in the register tile; in the weight gradient, taps and channels
  */
 #if !defined(IN) || !defined(OUT) || !defined(BUFFER) || !defined(TAPS)
@@ -23,6 +24,9 @@
 #ifndef STRIDE_X
 #define STRIDE_X 1
 #endif
+
+#define VEC 16
+#include "vec.h"
 
 #include "tile.h"
 
@@ -48,48 +52,55 @@ float16 load_some(global const float *from, int width) {
     return vload16(0, part);
 }
 
+float16 load_acts(global const ACT *from, int width) {
+    if (width >= 16) return LOAD_ACT(from);
+    float part[16];
+    for (int l = 0; l < 16; l++) part[l] = l < width ? LOAD_ACT1(from + l) : 0.0f;
+    return vload16(0, part);
+}
+
 /* The first `lanes` of LANES values. */
-void store_lanes(float16 value, global float *to, int lanes, int accumulate) {
+void store_lanes(float16 value, global ACT *to, int lanes, int accumulate) {
     if (lanes < LANES) {
         float part[16];
         vstore16(value, 0, part);
-        for (int l = 0; l < lanes; l++) to[l] = accumulate ? to[l] + part[l] : part[l];
+        for (int l = 0; l < lanes; l++) STORE_ACT1(accumulate ? LOAD_ACT1(to + l) + part[l] : part[l], to + l);
         return;
     }
 #if LANES == 16
-    vstore16(accumulate ? value + vload16(0, to) : value, 0, to);
+    STORE_ACT16(accumulate ? value + LOAD_ACT16(to) : value, to);
 #else
     float8 rest = value.lo;
 #if LANES & 8
-    vstore8(accumulate ? rest + vload8(0, to) : rest, 0, to);
+    STORE_ACT8(accumulate ? rest + LOAD_ACT8(to) : rest, to);
     rest = value.hi;
     to += 8;
 #endif
     float4 last = rest.lo;
 #if LANES & 4
-    vstore4(accumulate ? last + vload4(0, to) : last, 0, to);
+    STORE_ACT4(accumulate ? last + LOAD_ACT4(to) : last, to);
     last = rest.hi;
     to += 4;
 #endif
 #if LANES & 2
-    vstore2(accumulate ? last.lo + vload2(0, to) : last.lo, 0, to);
+    STORE_ACT2(accumulate ? last.lo + LOAD_ACT2(to) : last.lo, to);
     last.lo = last.hi;
     to += 2;
 #endif
 #if LANES & 1
-    *to = accumulate ? last.x + *to : last.x;
+    STORE_ACT1(accumulate ? last.x + LOAD_ACT1(to) : last.x, to);
 #endif
 #endif
 }
 
 /* Columns `first` to first + columns of an input row with up - 1 zeros between its pixels, for one vector. row: the
  * vector's first channel of pixel 0, `width` channels before the pixel's end. */
-void copy_row(global const float *restrict row, float *restrict to, int first, int columns, int in_w, int in_c, int up,
+void copy_row(global const ACT *restrict row, float *restrict to, int first, int columns, int in_w, int in_c, int up,
               int width) {
     for (int i = 0; i < columns; i++, to += PIXEL) {
         const int column = first + i, x = up == 1 ? column : column / up;
         const bool valid = column >= 0 && x < in_w && x * up == column;
-        const float16 value = valid ? load_some(row + (size_t)x * in_c, width) : (float16)(0.0f);
+        const float16 value = valid ? load_acts(row + (size_t)x * in_c, width) : (float16)(0.0f);
 #if SPREAD
         float in[16];
         vstore16(value, 0, in);
@@ -112,7 +123,7 @@ bool is_row(int y, int in_h, int up) {
 
 /* Copies the rows from `next` to the last that a result needs whose first tap is in row `top`, each to its place among
  * `rows`. Returns the row after them. */
-int copy_rows(global const float *restrict x, float *restrict buffer, int next, int top, int first_y, int rows,
+int copy_rows(global const ACT *restrict x, float *restrict buffer, int next, int top, int first_y, int rows,
               struct sizes s, int up_y, int up_x, int first_x, int columns, int width) {
     for (next = max(next, top); next < top + rows; next++)
         if (is_row(next, s.in_h, up_y))
@@ -145,8 +156,8 @@ struct strips { // of the host's too (host/ops/conv/grouped.c)
 
 /* An item computes `share` rows of results of one vector, by strips of `strip` columns, for which `columns` columns of
  * the input are needed. in_first: where the first tap of result (0, 0) is. */
-kernel void convolve(global const float *restrict x, global const float *restrict packed,
-                     global const float *restrict bias, global float *restrict out, struct sizes s, struct axis down,
+kernel void convolve(global const ACT *restrict x, global const float *restrict packed,
+                     global const float *restrict bias, global ACT *restrict out, struct sizes s, struct axis down,
                      struct axis across, struct strips r, int has_bias, int accumulate) {
     const int vector = get_global_id(0), begin = get_global_id(1) * r.share;
     const int end = min(begin + r.share, s.images * s.out_h), strip = r.strip, columns = r.columns;
@@ -181,7 +192,7 @@ kernel void convolve(global const float *restrict x, global const float *restric
                         }
                     }
                 }
-                global float *to = out + ((size_t)row * s.out_w + ox) * s.out_c + o0;
+                global ACT *to = out + ((size_t)row * s.out_w + ox) * s.out_c + o0;
 #define FINISH(i)                                                                                                      \
     if (ox + i < right) store_lanes(sum##i, to + (size_t)i * s.out_c, lanes, accumulate);
                 EACH_ROW(FINISH)
@@ -192,7 +203,7 @@ kernel void convolve(global const float *restrict x, global const float *restric
 
 /* The sums over one share of the rows: partial[vector][split][TAPS*IN + 1][16], in the order (tap, k), the last one the
  * bias's. */
-kernel void weights(global const float *restrict x, global const float *restrict dy, global float *restrict partial,
+kernel void weights(global const ACT *restrict x, global const ACT *restrict dy, global float *restrict partial,
                     struct sizes s, struct axis down, struct axis across, int vectors, int splits, int strip,
                     int columns) {
     const int vector = get_global_id(0), split = get_global_id(1), all = s.images * s.out_h;
@@ -211,9 +222,9 @@ kernel void weights(global const float *restrict x, global const float *restrict
             if (n != image) image = n, next = top;
             next = copy_rows(x + (size_t)n * s.in_h * s.in_w * s.in_c + c0, buffer, next, top, first_y, rows, s, 1, 1,
                              left * STRIDE_X + across.in_first, columns, s.in_c - c0);
-            global const float *from = dy + ((size_t)row * s.out_w + left) * s.out_c + o0;
+            global const ACT *from = dy + ((size_t)row * s.out_w + left) * s.out_c + o0;
             for (int p = 0; p < count; p++) {
-                const float16 value = load_some(from + (size_t)p * s.out_c, s.out_c - o0);
+                const float16 value = load_acts(from + (size_t)p * s.out_c, s.out_c - o0);
                 vstore16(value, p, gradient);
                 sums[TAPS * IN] += value;
             }

@@ -12,6 +12,7 @@
  *  VEC       channels at once: 1, 2, 4, 8 or 16; divides the channels of a group (in sums: all outputs); required
  *  STRIDE_Y  rows between outputs (1)
  *  STRIDE_X  columns between outputs (1)
+ *  ACT_TYPE  of activations (vec.h); bias and packed weights are floats, what is multiplied too
  */
 #ifndef STRIDE_Y
 #define STRIDE_Y 1
@@ -51,7 +52,7 @@ kernel void pack(global float *restrict weight, global float *restrict packed, i
 
 /* The patches of `count` output pixels from `first` on. An item writes `span` vectors of a group, counted through
  * [pixel][tap][vector of channels]. */
-kernel void gather(global const float *restrict x, global float *restrict patches, int first, int count, struct sizes s,
+kernel void gather(global const ACT *restrict x, global float *restrict patches, int first, int count, struct sizes s,
                    struct axis down, struct axis across, int span) {
     const int group = get_global_id(1), group_in = s.group_in, vectors = group_in / VEC;
     const int kernel_h = down.taps, kernel_w = across.taps, taps = kernel_h * kernel_w;
@@ -68,9 +69,9 @@ kernel void gather(global const float *restrict x, global float *restrict patche
                   ix = ox * STRIDE_X + across.in_first + kx * across.tap_step;
         const bool inside = (uint)iy < (uint)s.in_h && (uint)ix < (uint)s.in_w;
         const int run = (int)min((long)(vectors - v), left);
-        global const float *from =
+        global const ACT *from =
             x + (((size_t)n * s.in_h + (inside ? iy : 0)) * s.in_w + (inside ? ix : 0)) * s.in_c + v * VEC;
-        for (int i = 0; i < run; i++) STORE(inside ? LOAD(from + i * VEC) : (vec)(0.0f), to + i * VEC);
+        for (int i = 0; i < run; i++) STORE(inside ? LOAD_ACT(from + i * VEC) : (vec)(0.0f), to + i * VEC);
         to += (size_t)run * VEC, left -= run, v = 0;
         if (++kx < kernel_w) continue;
         kx = 0;
@@ -84,7 +85,7 @@ kernel void gather(global const float *restrict x, global float *restrict patche
 
 /* dx of `pixels` input pixels, from pixel `origin` of the batch on, as far as the slice's patches contribute, in the
  * order of the taps. An item computes `span` vectors of a group, counted through [pixel][vector of channels]. */
-kernel void gather_back(global const float *restrict patches, global float *restrict dx, int origin, int pixels,
+kernel void gather_back(global const float *restrict patches, global ACT *restrict dx, int origin, int pixels,
                         int first, int count, struct sizes s, struct axis down, struct axis across, int span,
                         int accumulate) {
     const int group = get_global_id(1), group_in = s.group_in, vectors = group_in / VEC;
@@ -94,8 +95,8 @@ kernel void gather_back(global const float *restrict patches, global float *rest
     for (long at = start; at < end; at++) {
         const int pixel = (int)(at / vectors) + origin, v = (int)(at % vectors);
         const int ix = pixel % s.in_w, iy = pixel / s.in_w % s.in_h, n = pixel / s.in_w / s.in_h;
-        global float *to = dx + (size_t)pixel * s.in_c + group * group_in + v * VEC;
-        vec sum = accumulate ? LOAD(to) : (vec)(0.0f);
+        global ACT *to = dx + (size_t)pixel * s.in_c + group * group_in + v * VEC;
+        vec sum = accumulate ? LOAD_ACT(to) : (vec)(0.0f);
         for (int ky = 0; ky < kernel_h; ky++) {
             const int y = iy - down.in_first - ky * down.tap_step, oy = y / STRIDE_Y;
             if (y < 0 || y % STRIDE_Y || oy >= s.out_h) continue;
@@ -107,7 +108,7 @@ kernel void gather_back(global const float *restrict patches, global float *rest
                 sum += LOAD(patches + ((size_t)p * taps + ky * kernel_w + kx) * group_in + v * VEC);
             }
         }
-        STORE(sum, to);
+        STORE_ACT(sum, to);
     }
 }
 
@@ -121,11 +122,11 @@ kernel void spread(global const float *restrict bias, global float *restrict to,
 }
 
 /* to[split][channel] = the sum of from[row][channel] over `span` rows, in order. An item sums a vector of channels. */
-kernel void sums(global const float *restrict from, global float *restrict to, int rows, int channels, int span) {
+kernel void sums(global const ACT *restrict from, global float *restrict to, int rows, int channels, int span) {
     const int c = get_global_id(0) * VEC, split = get_global_id(1);
     const long r0 = (long)split * span, r1 = min(r0 + span, (long)rows);
     if (c >= channels || r0 >= rows) return;
     vec sum = (vec)(0.0f);
-    for (long r = r0; r < r1; r++) sum += LOAD(from + r * channels + c);
+    for (long r = r0; r < r1; r++) sum += LOAD_ACT(from + r * channels + c);
     STORE(sum, to + (size_t)split * channels + c);
 }

@@ -13,6 +13,7 @@
  *  CHUNK       channels
  *  ACTIVATION  what the forward pass applies to its results: 0 none (0), 1 relu, 2 relu6
  *  STRIDED     1: the pixels of x are apart; 0: those of the result (0)
+ *  WIDE        1: x is of floats, whatever ACT_TYPE (0)
  */
 #if !defined(TM) || !defined(TN)
 #error "conv/pointwise.cl needs TM and TN"
@@ -24,8 +25,20 @@
 #define STRIDED 0
 #endif
 
+#ifndef WIDE
+#define WIDE 0
+#endif
+
 #define VEC TN
 #include "activation.h"
+
+#if WIDE
+#define IN float
+#define LOAD_IN1(p) (*(p))
+#else
+#define IN ACT
+#define LOAD_IN1(p) LOAD_ACT1(p)
+#endif
 
 #include "tile.h"
 #include "conv/edge.h"
@@ -33,6 +46,7 @@
 struct product { // of the host's too (host/ops/conv/pointwise.c)
     int pixels, depth, outputs, blocks, bunch, strip, blocks_first;
     int out_h, out_w, in_h, in_w, step_y, step_x; // STRIDED
+    int begin;                                    // out and added have the pixels from this one on
 };
 
 /* Where x has the pixel p of the result. */
@@ -48,7 +62,7 @@ size_t pixel_of(int p, struct product s) {
 /* An item computes `strip` tiles of pixels by `bunch` blocks of outputs. blocks_first: dimension 0 counts the bunches
  * and dimension 1 the strips; else the other way round. adds other than 0: `added`, of the result's shape and perhaps
  * the result itself, is added before the activation. */
-kernel void multiply(global const ACT *restrict x, global const float *restrict packed,
+kernel void multiply(global const IN *restrict x, global const float *restrict packed,
                      global const float *restrict bias, global ACT *out, global const ACT *added, struct product s,
                      int has_bias, int adds) {
     const int pixels = s.pixels, depth = s.depth, outputs = s.outputs;
@@ -56,9 +70,11 @@ kernel void multiply(global const ACT *restrict x, global const float *restrict 
     const int block0 = (s.blocks_first ? inner : outer) * s.bunch, block1 = min(block0 + s.bunch, s.blocks);
     const long first = (long)(s.blocks_first ? outer : inner) * s.strip * TM;
     const int end = (int)min(first + (long)s.strip * TM, (long)pixels);
-#define PLACE(i) global const ACT *a##i = x + pixel_of(min(p + i, pixels - 1), s) * depth;
+    out += (size_t)s.begin * outputs;
+    added += (size_t)s.begin * outputs;
+#define PLACE(i) global const IN *a##i = x + pixel_of(min(p + i, pixels - 1), s) * depth;
 #define CLEAR(i) vec sum##i = (vec)(0.0f);
-#define MULTIPLY(i) sum##i = FMA((vec)(LOAD_ACT1(a##i + k)), line, sum##i);
+#define MULTIPLY(i) sum##i = FMA((vec)(LOAD_IN1(a##i + k)), line, sum##i);
 #define FINISH(i)                                                                                                      \
     if (p + i < end) {                                                                                                 \
         const size_t at = (size_t)(p + i) * outputs + block * TN;                                                      \

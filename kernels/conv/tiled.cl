@@ -1,6 +1,6 @@
 /* Convolution as a product of matrices that are never written out, for devices with local memory: a work-group
  * computes a tile of pixels by output channels and keeps a piece of each factor in local memory. Forward, data
- * gradient, weight gradient, and the packing of weights.
+ * gradient, weight gradient; conv/tiles.cl packs the weights and ends the weight gradient.
  *
  *   y[n, y, x, o]  = bias[o] + sum over k of x[n, y*stride - padding + ky*dilation, ..., c] w[o, c, tap], k = (tap, c)
  *   dx[n, y, x, c] = sum over taps, o of dy[...] w[o, c, tap]: the same sum over other positions and packed weights
@@ -10,119 +10,161 @@
  * [group][block of OUTS outputs][k][OUTS], k = tap*channels + c up to a multiple of KC, zeros beyond the last k and
  * output.
  *
- * A work-group has COLS by ROWS items; item (col, row) sums TM rows of the tile by 4 outputs. All items of a group go
- * through all its barriers: the loops around them depend on the arguments alone.
+ * A work-group has COLS by ROWS items; item (col, row) sums TM rows of the tile by TN outputs, in fours that lie 4*COLS
+ * apart. It reads what comes next into registers while it multiplies, and of both pieces there are two in local memory:
+ * one is read while the other is written. All items of a group go through all its barriers: the loops around them
+ * depend on the arguments alone.
  *
- *  COLS  items of a group along the outputs: 4, 8 or 16; required
- *  ROWS  items of a group along the rows of the tile: 4 to 64, a power of two; required
- *  TM    rows of an item's tile: 4 or 8, no more than COLS (4)
- *  KC    terms of a sum that are in local memory at a time: 8 or 16, divides COLS*ROWS (8)
+ *  COLS  items of a group along the outputs; required
+ *  ROWS  items of a group along the rows of the tile; required
+ *  TM    rows of an item's tile: 4 or 8; required
+ *  TN    outputs of an item's tile: 4 or 8; required
+ *  KC    terms of a sum that are in local memory at a time: 8 or 16, with at least four values of each factor an item;
+ *        required
+ *  IN4, OUT4  whether channels of what is read, of what is written, are multiples of four, of a group too (0)
+ *  ACT_TYPE   as in vec.h
+ *  MOMENTS    1: a convolution tells the moments of what it writes (0)
  */
-#if !defined(COLS) || !defined(ROWS)
-#error "conv/tiled.cl needs COLS and ROWS"
+#if !defined(COLS) || !defined(ROWS) || !defined(TM) || !defined(TN) || !defined(KC)
+#error "conv/tiled.cl needs COLS, ROWS, TM, TN and KC"
 #endif
-#ifndef TM
-#define TM 4
+#ifndef IN4
+#define IN4 0
 #endif
-#ifndef KC
-#define KC 8
+#ifndef OUT4
+#define OUT4 0
 #endif
-
+#ifndef MOMENTS
+#define MOMENTS 0
+#endif
+#define VEC 4
+#include "activation.h"
 #include "tile.h"
 
 #include "loop.h"
 
 #include "conv/sizes.h"
 
+#include "conv/classes.h"
+
 #define ITEMS (COLS * ROWS)
-#define DEEP (TM * ROWS)          // rows of the tile
-#define OUTS (4 * COLS)           // outputs of the tile
-#define LOADS (KC * DEEP / ITEMS) // values of the left factor that an item brings to local memory at a time, of the
-#define RIGHT (KC * OUTS / ITEMS) // right one
+#define DEEP (TM * ROWS) // rows of the tile
+#define OUTS (TN * COLS) // outputs of the tile
 #define GROUP __attribute__((reqd_work_group_size(COLS, ROWS, 1)))
 
-#define CLEAR(i) float4 sum##i = (float4)(0.0f);
-#define MULTIPLY(i) sum##i = FMA((float4)(left[i]), line, sum##i);
+/* Of the left factor an item reads LEFT times four values side by side, or one. */
+#if IN4
+#define AT_ONCE 4
+typedef float4 some;
+#define LOAD_SOME(p) LOAD_ALIGNED(p)
+#else
+#define AT_ONCE 1
+typedef float some;
+#define LOAD_SOME(p) LOAD_ACT1(p)
+#endif
+#define LEFT (KC * DEEP / (ITEMS * AT_ONCE))
+#define RIGHT (KC * OUTS / (ITEMS * 4)) // fours of the right factor
+
+/* Item's rows and outputs of one term. */
+#if TM == 8
+typedef float8 rows_vec;
+#define ROWS_AT(p) (rows_vec)((p)[0], (p)[1])
+#else
+typedef float4 rows_vec;
+#define ROWS_AT(p) (p)[0]
+#endif
+#if TN == 8
+typedef float8 line_vec;
+#define LINE_AT(p) (line_vec)((p)[0], (p)[COLS])
+#else
+typedef float4 line_vec;
+#define LINE_AT(p) (p)[0]
+#endif
+#define CLEAR(i) line_vec sum##i = (line_vec)(0.0f);
+#define MULTIPLY(i) sum##i = FMA((line_vec)(left.s##i), right, sum##i);
 #define LIST(i) sum##i,
-
-/* --- classes of taps -------------------------------------------------------------------------- */
-
-/* A part of a pass whose results are sums over the same taps: tap (jy, jx) of both axes is the kernel's tap
- * weight_first + j*weight_step of both. The forward pass is one, the data gradient one for each residue of the stride.
- * first: where its weights start in packed, as [group][block of `outs` results][k][outs]. transposed: the sum runs over
- * the outputs and the inputs come out, as in the data gradient. As struct tap_class of host/ops/conv/tiled.c. */
-struct tap_class {
-    long first;
-    struct axis down, across;
-    int depth, blocks, outs, transposed;
-};
-
-/* --- packing ---------------------------------------------------------------------------------- */
-
-/* The weights of `count` classes from `first` on, to a memory for each of both passes. An item packs one value. */
-kernel void pack(global const float *restrict weight, global float *restrict packed, global float *restrict transposed,
-                 global const struct tap_class *restrict classes, int first, int count, int group_in, int group_out,
-                 int taps, int interleave) {
-    size_t at = get_global_id(0), matrix = 0;
-    const int group = get_global_id(1);
-    int i = first;
-    for (; i < first + count; i++, at -= matrix) {
-        matrix = (size_t)classes[i].depth * classes[i].blocks * classes[i].outs;
-        if (at < matrix) break;
+/* The terms of a piece; pitch: fours from term to term of the left factor. */
+#define MULTIPLY_PIECE(a, pitch, b)                                                                                    \
+    LOOP for (int i = 0; i < KC; i++) {                                                                                \
+        const rows_vec left = ROWS_AT((a) + i * (pitch) + row * (TM / 4));                                             \
+        const line_vec right = LINE_AT((b) + i * (OUTS / 4) + col);                                                    \
+        EACH_ROW(MULTIPLY)                                                                                             \
     }
-    if (i == first + count) return;
-    const struct tap_class c = classes[i];
-    const int channels = c.transposed ? group_out : group_in, results = c.transposed ? group_in : group_out;
-    const int l = at % c.outs, k = at / c.outs % c.depth, result = (int)(at / c.outs / c.depth) * c.outs + l;
-    const int tap = k / channels, channel = k - tap * channels;
-    float value = 0.0f;
-    if (tap < c.down.taps * c.across.taps && result < results) {
-        const int jy = tap / c.across.taps, jx = tap - jy * c.across.taps;
-        const int from =
-            c.down.weight_first + c.across.weight_first + jy * c.down.weight_step + jx * c.across.weight_step;
-        const size_t o = c.transposed ? channel : result, in = c.transposed ? result : channel;
-        const size_t features = (size_t)group_in * taps, j = in * taps + from;
-        const size_t feature = j % interleave * (features / interleave) + j / interleave;
-        value = weight[((size_t)group * group_out + o) * features + feature];
-    }
-    global float *to = c.transposed ? transposed : packed;
-    to[c.first + group * matrix + at] = value;
-}
 
 /* --- forward, data gradient ------------------------------------------------------------------- */
 
-/* Pixel p of a grid of images. */
-struct place {
-    int n, y, x;
-};
-
-struct place place_of(int p, int h, int w) {
-    struct place at;
-    const int row = p / w;
-    at.x = p - row * w;
-    at.n = row / h;
-    at.y = row - at.n * h;
-    return at;
+/* `width` results, four at most; elsewhere 0. */
+float4 load_some(global const ACT *from, int width) {
+#if OUT4
+    return width > 0 ? LOAD_ALIGNED(from) : (float4)(0.0f);
+#else
+    float part[4];
+    LOOP for (int l = 0; l < 4; l++) part[l] = l < width ? LOAD_ACT1(from + l) : 0.0f;
+    return (float4)(part[0], part[1], part[2], part[3]);
+#endif
 }
 
-void store_some(float4 value, global float *to, int width, int accumulate) {
-    if (width >= 4) {
-        if (accumulate) value += vload4(0, to);
-        vstore4(value, 0, to);
-        return;
+void store_some(float4 value, global ACT *to, int width) {
+#if OUT4
+    if (width > 0) STORE_ALIGNED(value, to);
+#else
+    const float part[4] = {value.s0, value.s1, value.s2, value.s3};
+    LOOP for (int l = 0; l < 4; l++) if (l < width) STORE_ACT1(part[l], to + l);
+#endif
+}
+
+/* What becomes of a result before it is written: it is added to what `out` holds, and to a sum's other half; a
+ * convolution's is activated (1 relu, 2 relu6), a gradient is cut where a ReLU cut. Both are `beside`, laid out as out.
+ */
+struct finish {
+    int has_bias, accumulate, has_addend, activation, cut, moments;
+};
+float4 finish_some(float4 value, global const ACT *out, global const ACT *beside, int width, const struct finish f) {
+    if (f.accumulate) value += load_some(out, width);
+    if (f.has_addend) value += load_some(beside, width);
+    if (f.activation == 1) value = RELU(value);
+    if (f.activation == 2) value = RELU6(value);
+    if (f.cut) {
+        const float4 y = load_some(beside, width);
+        value = RELU_GRADIENT(y, value);
     }
+    return value;
+}
+
+/* The sum of the items' values that have the same column; `room` holds a value of each item. */
+float4 sum_rows(float4 value, local float4 *room, int col, int row) {
+    barrier(CLK_LOCAL_MEM_FENCE);
+    room[row * COLS + col] = value;
+    barrier(CLK_LOCAL_MEM_FENCE);
+    float4 sum = (float4)(0.0f);
+    LOOP for (int r = 0; r < ROWS; r++) sum += room[r * COLS + col];
+    return sum;
+}
+
+void put_moments(float4 value, global float *to, int width) {
+    const float part[4] = {value.s0, value.s1, value.s2, value.s3};
+    LOOP for (int l = 0; l < 4; l++) if (l < width) to[l] = part[l];
+}
+
+float4 load_bias(global const float *bias, int width) {
+#if OUT4
+    return width > 0 ? *(global const float4 *)bias : (float4)(0.0f);
+#else
     float part[4];
-    vstore4(value, 0, part);
-    LOOP for (int l = 0; l < 3; l++) if (l < width) to[l] = accumulate ? to[l] + part[l] : part[l];
+    LOOP for (int l = 0; l < 4; l++) part[l] = l < width ? bias[l] : 0.0f;
+    return (float4)(part[0], part[1], part[2], part[3]);
+#endif
 }
 
 /* The groups of dimension 0 count the tiles of DEEP grid positions, class by class, and within one the blocks of
  * outputs. */
-kernel GROUP void convolve(global const float *restrict x, global const float *restrict packed,
+kernel GROUP void convolve(global const ACT *restrict x, global const float *restrict packed,
                            global const struct tap_class *restrict classes, global const float *restrict bias,
-                           global float *restrict out, struct sizes s, int first_class, int blocks, int has_bias,
-                           int accumulate) {
-    local float a[KC * (DEEP + 1)], b[KC * OUTS]; // one more than DEEP: writers along k then use different banks
+                           global ACT *out, global const ACT *beside, global float *moments, struct sizes s,
+                           int first_class, int blocks, struct finish f) {
+    enum { PITCH = DEEP / 4 + 1 }; // one more: writers along the terms then use different banks
+    local float4 a[2 * KC * PITCH], b[2 * KC * OUTS / 4];
+    local float *a_values = (local float *)a;
     const int col = get_local_id(0), row = get_local_id(1), id = row * COLS + col;
     const int block = get_group_id(0) % blocks, group = get_group_id(2), group_in = s.group_in;
     classes += first_class;
@@ -136,14 +178,16 @@ kernel GROUP void convolve(global const float *restrict x, global const float *r
     const int depth = classes->depth;
     x += (size_t)group * group_in;
     packed += classes->first + ((size_t)group * blocks + block) * depth * OUTS;
+    global const float4 *weights = (global const float4 *)packed + id;
 
-    /* The item brings term k of every chunk, for LOADS pixels. Beyond the last pixel it is that one again. */
-    const int k = id % KC, line0 = id / KC;
+    /* The item brings the terms from k on of every chunk, for LEFT pixels. Beyond the last pixel it is that one again.
+     */
+    const int k = id % (KC / AT_ONCE) * AT_ONCE, line0 = id / (KC / AT_ONCE);
     int c = k % group_in, jx = k / group_in, jy = 0;
-    int y[LOADS], x0[LOADS];
-    long start[LOADS];
-    LOOP for (int r = 0; r < LOADS; r++) {
-        const int p = (int)min((long)tile * DEEP + line0 + r * (ITEMS / KC), (long)pixels - 1);
+    int y[LEFT], x0[LEFT];
+    long start[LEFT];
+    LOOP for (int r = 0; r < LEFT; r++) {
+        const int p = (int)min((long)tile * DEEP + line0 + r * (ITEMS * AT_ONCE / KC), (long)pixels - 1);
         const struct place at = place_of(p, down.grid, across.grid);
         y[r] = at.y * down.in_step + down.in_first;
         x0[r] = at.x * across.in_step + across.in_first;
@@ -151,52 +195,110 @@ kernel GROUP void convolve(global const float *restrict x, global const float *r
     }
 
     EACH_ROW(CLEAR)
-    for (int done = 0; done < depth; done += KC, packed += KC * OUTS) {
-        for (; jx >= across.taps && jy < down.taps; jx -= across.taps) jy++;
-        const bool valid = jy < down.taps;
-        const int dy = valid ? jy * down.tap_step : 0, dx = valid ? jx * across.tap_step : 0;
-        const long shift = ((long)dy * s.in_w + dx) * s.in_c + c;
-        LOOP for (int r = 0; r < LOADS; r++) {
-            const bool inside = valid && (uint)(y[r] + dy) < (uint)s.in_h && (uint)(x0[r] + dx) < (uint)s.in_w;
-            a[k * (DEEP + 1) + line0 + r * (ITEMS / KC)] = inside ? x[start[r] + shift] : 0.0f;
+    some next_a[LEFT];
+    float4 next_b[RIGHT];
+    for (int done = 0, now = 0; done <= depth; done += KC, now ^= 1) {
+        if (done < depth) {
+            for (; jx >= across.taps && jy < down.taps; jx -= across.taps) jy++;
+            const bool valid = jy < down.taps;
+            const int dy = valid ? jy * down.tap_step : 0, dx = valid ? jx * across.tap_step : 0;
+            const long shift = ((long)dy * s.in_w + dx) * s.in_c + c;
+            LOOP for (int r = 0; r < LEFT; r++) {
+                const bool inside = valid && (uint)(y[r] + dy) < (uint)s.in_h && (uint)(x0[r] + dx) < (uint)s.in_w;
+                next_a[r] = inside ? LOAD_SOME(x + start[r] + shift) : (some)(0.0f);
+            }
+            LOOP for (int r = 0; r < RIGHT; r++) next_b[r] = weights[r * ITEMS];
+            weights += KC * OUTS / 4;
+            for (c += KC; c >= group_in; c -= group_in) jx++;
         }
-        LOOP for (int r = 0; r < RIGHT; r++) b[id + r * ITEMS] = packed[id + r * ITEMS];
-        barrier(CLK_LOCAL_MEM_FENCE);
-        LOOP4 for (int i = 0; i < KC; i++) {
-            local const float *left = a + i * (DEEP + 1) + row * TM;
-            const float4 line = vload4(col, b + i * OUTS);
-            EACH_ROW(MULTIPLY)
+        if (done > 0) {
+            local const float4 *from = a + (now ^ 1) * KC * PITCH, *with = b + (now ^ 1) * (KC * OUTS / 4);
+            MULTIPLY_PIECE(from, PITCH, with)
+        }
+        if (done < depth) {
+            LOOP for (int r = 0; r < LEFT; r++) {
+                local float *to = a_values + (now * KC + k) * 4 * PITCH + line0 + r * (ITEMS * AT_ONCE / KC);
+#if IN4
+                to[0] = next_a[r].s0;
+                to[4 * PITCH] = next_a[r].s1;
+                to[8 * PITCH] = next_a[r].s2;
+                to[12 * PITCH] = next_a[r].s3;
+#else
+                to[0] = next_a[r];
+#endif
+            }
+            LOOP for (int r = 0; r < RIGHT; r++) b[now * (KC * OUTS / 4) + id + r * ITEMS] = next_b[r];
         }
         barrier(CLK_LOCAL_MEM_FENCE);
-        for (c += KC; c >= group_in; c -= group_in) jx++;
     }
 
-    const int o = block * OUTS + 4 * col, width = s.group_out - o;
-    float more[4];
-    LOOP for (int l = 0; l < 4; l++) more[l] = has_bias && l < width ? bias[group * s.group_out + o + l] : 0.0f;
-    const float4 sums[TM] = {EACH_ROW(LIST)};
-    LOOP for (int i = 0; i < TM; i++) {
-        const long p = (long)tile * DEEP + row * TM + i;
-        if (p >= pixels) break;
-        const struct place at = place_of((int)p, down.grid, across.grid);
-        const size_t line = (size_t)at.n * s.out_h + at.y * down.out_step + down.out_first;
-        const size_t pixel = line * s.out_w + at.x * across.out_step + across.out_first;
-        store_some(sums[i] + vload4(0, more), out + pixel * s.out_c + (size_t)group * s.group_out + o, width,
-                   accumulate);
+    const line_vec sums[TM] = {EACH_ROW(LIST)};
+    const int first = block * OUTS + 4 * col;
+    if (f.has_bias) bias += group * s.group_out;
+    LOOP for (int h = 0; h < TN / 4; h++) {
+        const int o = first + h * 4 * COLS, width = s.group_out - o;
+        const float4 more = f.has_bias ? load_bias(bias + o, width) : (float4)(0.0f);
+        float4 results[TM];
+#if TN == 8
+        LOOP for (int i = 0; i < TM; i++) results[i] = (h ? sums[i].hi : sums[i].lo) + more;
+#else
+        LOOP for (int i = 0; i < TM; i++) results[i] = sums[i] + more;
+#endif
+#if MOMENTS
+        /* Of the tile's pixels, a chunk, mean and sum of squares of differences from it, by channel: (tiles, 2, C). The
+         * mean is summed from the tile's first pixel. */
+        const int line = row * TM, count = (int)min((long)DEEP, pixels - (long)tile * DEEP);
+        barrier(CLK_LOCAL_MEM_FENCE); // what was in `a` was read
+        a[row * COLS + col] = results[0];
+        barrier(CLK_LOCAL_MEM_FENCE);
+        const float4 origin = a[col];
+        float4 sum = (float4)(0.0f), square = (float4)(0.0f);
+        LOOP for (int i = 0; i < TM; i++) sum += line + i < count ? results[i] - origin : (float4)(0.0f);
+        const float4 centre = origin + sum_rows(sum, a, col, row) / (float)count;
+        LOOP for (int i = 0; i < TM; i++) {
+            const float4 d = line + i < count ? results[i] - centre : (float4)(0.0f);
+            square = FMA(d, d, square);
+        }
+        square = sum_rows(square, a, col, row);
+        if (f.moments && row == 0) {
+            global float *to = moments + (size_t)tile * 2 * s.out_c + group * s.group_out + o;
+            put_moments(centre, to, width);
+            put_moments(square, to + s.out_c, width);
+        }
+#endif
+        LOOP for (int i = 0; i < TM; i++) {
+            const long p = (long)tile * DEEP + row * TM + i;
+            if (p >= pixels) continue;
+            const struct place at = place_of((int)p, down.grid, across.grid);
+            const size_t above = (size_t)at.n * s.out_h + at.y * down.out_step + down.out_first;
+            const size_t pixel = above * s.out_w + at.x * across.out_step + across.out_first;
+            const size_t to = pixel * s.out_c + (size_t)group * s.group_out + o;
+            store_some(finish_some(results[i], out + to, beside + to, width, f), out + to, width);
+        }
     }
 }
 
 /* --- weight gradient -------------------------------------------------------------------------- */
 
+#if OUT4
+#define OUT_AT_ONCE 4
+typedef float4 some_out;
+#define LOAD_OUT(p) LOAD_ALIGNED(p)
+#else
+#define OUT_AT_ONCE 1
+typedef float some_out;
+#define LOAD_OUT(p) LOAD_ACT1(p)
+#endif
+#define GRADIENTS (KC * OUTS / (ITEMS * OUT_AT_ONCE))
+
 /* The sums over one share of the pixels: partial[group][split][rows + 1][blocks*OUTS], rows = taps*group_in in the
  * order (tap, c); the last row is the bias's. The groups of dimension 0 count the tiles of DEEP rows, and within one
- * the blocks of outputs; those of dimension 1 the splits, of `share` pixels each, a multiple of KC. */
-kernel GROUP void weights(global const float *restrict x, global const float *restrict dy,
-                          global float *restrict partial, struct sizes s, struct axis down, struct axis across,
-                          int blocks, int splits, int share) {
-    local float a[KC * DEEP], b[KC * OUTS];
-    local int y[2 * KC], x0[2 * KC]; // of the chunk being read, and of the next: the input position of
-    local long start[2 * KC];        // each pixel's first tap, and its element of x
+ * the blocks of outputs; those of dimension 1 the splits, of `share` pixels each. */
+kernel GROUP void weights(global const ACT *restrict x, global const ACT *restrict dy, global float *restrict partial,
+                          struct sizes s, struct axis down, struct axis across, int blocks, int splits, int share) {
+    local float4 a[2 * KC * DEEP / 4], b[2 * KC * OUTS / 4];
+    local some *a_some = (local some *)a;
+    local some_out *b_some = (local some_out *)b;
     const int col = get_local_id(0), row = get_local_id(1), id = row * COLS + col;
     const int block = get_group_id(0) % blocks, tile = get_group_id(0) / blocks;
     const int split = get_group_id(1), group = get_group_id(2);
@@ -204,45 +306,50 @@ kernel GROUP void weights(global const float *restrict x, global const float *re
     const int pixels = s.images * s.out_h * s.out_w;
     const int begin = (int)min((long)split * share, (long)pixels), end = begin + min(share, pixels - begin);
     x += (size_t)group * group_in;
-    dy += (size_t)group * s.group_out + (size_t)block * OUTS;
+    dy += (size_t)group * s.group_out;
 
-    /* The item brings one row of the tile, for LOADS pixels of every chunk. */
-    const int j = tile * DEEP + id % DEEP, tap = j / group_in;
+    /* The item brings the rows from j on of the tile, for LEFT pixels of every chunk, and the outputs from o on. */
+    const int lane = id % (DEEP / AT_ONCE), below = id / (DEEP / AT_ONCE), step = ITEMS * AT_ONCE / DEEP;
+    const int j = tile * DEEP + lane * AT_ONCE, tap = j / group_in;
     const int ty = j < rows ? tap / kernel_w * down.tap_step : 0, tx = j < rows ? tap % kernel_w * across.tap_step : 0;
     const long shift = ((long)ty * s.in_w + tx) * s.in_c + (j - tap * group_in);
+    struct place at[LEFT];
+    LOOP for (int r = 0; r < LEFT; r++) at[r] = place_of(begin + below + r * step, s.out_h, s.out_w);
+    const int out_lane = id % (OUTS / OUT_AT_ONCE), out_below = id / (OUTS / OUT_AT_ONCE);
+    const int out_step = ITEMS * OUT_AT_ONCE / OUTS, o = block * OUTS + out_lane * OUT_AT_ONCE;
 
     EACH_ROW(CLEAR)
-    float4 bias = (float4)(0.0f);
-    /* The round before the first only finds the positions. */
-    for (int p = begin - KC, now = 1; p < end; p += KC, now ^= 1) {
-        if (id < KC) {
-            const int next = p + KC + id, to = (now ^ 1) * KC + id;
-            const struct place at = place_of(min(next, pixels - 1), s.out_h, s.out_w);
-            const int top = at.y * down.in_step + down.in_first, left = at.x * across.in_step + across.in_first;
-            y[to] = next < end ? top : s.in_h; // every tap is then outside
-            x0[to] = left;
-            start[to] = (((long)at.n * s.in_h + top) * s.in_w + left) * s.in_c;
-        }
-        if (p >= begin) {
-            LOOP for (int r = 0; r < LOADS; r++) {
-                const int i = id / DEEP + r * (ITEMS / DEEP), from = now * KC + i;
-                const bool inside =
-                    j < rows && (uint)(y[from] + ty) < (uint)s.in_h && (uint)(x0[from] + tx) < (uint)s.in_w;
-                a[i * DEEP + id % DEEP] = inside ? x[start[from] + shift] : 0.0f;
+    some_out bias = (some_out)(0.0f); // of the outputs that the item brings
+    some next_a[LEFT];
+    some_out next_b[GRADIENTS];
+    const int chunks = (end - begin + KC - 1) / KC;
+    for (int done = 0, p = begin, now = 0; done <= chunks; done++, p += KC, now ^= 1) {
+        if (done < chunks) {
+            LOOP for (int r = 0; r < LEFT; r++) {
+                const int top = at[r].y * down.in_step + down.in_first;
+                const int left = at[r].x * across.in_step + across.in_first;
+                const bool inside = j < rows && p + below + r * step < end && (uint)(top + ty) < (uint)s.in_h &&
+                                    (uint)(left + tx) < (uint)s.in_w;
+                const long pixel = ((long)at[r].n * s.in_h + top) * s.in_w + left;
+                next_a[r] = inside ? LOAD_SOME(x + pixel * s.in_c + shift) : (some)(0.0f);
+                for (at[r].x += KC; at[r].x >= s.out_w; at[r].x -= s.out_w)
+                    if (++at[r].y == s.out_h) at[r].y = 0, at[r].n++;
             }
-            LOOP for (int r = 0; r < RIGHT; r++) {
-                const int i = id + r * ITEMS;
-                const bool inside = p + i / OUTS < end && block * OUTS + i % OUTS < s.group_out;
-                b[i] = inside ? dy[(size_t)(p + i / OUTS) * s.out_c + i % OUTS] : 0.0f;
+            LOOP for (int r = 0; r < GRADIENTS; r++) {
+                const int pixel = p + out_below + r * out_step;
+                const bool inside = pixel < end && o < s.group_out;
+                next_b[r] = inside ? LOAD_OUT(dy + (size_t)pixel * s.out_c + o) : (some_out)(0.0f);
             }
         }
-        barrier(CLK_LOCAL_MEM_FENCE);
-        if (p >= begin) {
-            LOOP4 for (int i = 0; i < KC; i++) {
-                local const float *left = a + i * DEEP + row * TM;
-                const float4 line = vload4(col, b + i * OUTS);
-                EACH_ROW(MULTIPLY)
-                bias += line;
+        if (done > 0) {
+            local const float4 *from = a + (now ^ 1) * (KC * DEEP / 4), *with = b + (now ^ 1) * (KC * OUTS / 4);
+            MULTIPLY_PIECE(from, DEEP / 4, with)
+        }
+        if (done < chunks) {
+            LOOP for (int r = 0; r < LEFT; r++) a_some[now * (KC * DEEP / AT_ONCE) + id + r * ITEMS] = next_a[r];
+            LOOP for (int r = 0; r < GRADIENTS; r++) {
+                b_some[now * (KC * OUTS / OUT_AT_ONCE) + id + r * ITEMS] = next_b[r];
+                bias += next_b[r];
             }
         }
         barrier(CLK_LOCAL_MEM_FENCE);
@@ -251,24 +358,21 @@ kernel GROUP void weights(global const float *restrict x, global const float *re
     const size_t width = (size_t)blocks * OUTS;
     global float *to = partial + ((size_t)group * splits + split) * (rows + 1) * width + block * OUTS + 4 * col;
     const int first = tile * DEEP + row * TM;
-    const float4 sums[TM] = {EACH_ROW(LIST)};
-    LOOP for (int i = 0; i < TM && first + i < rows; i++) vstore4(sums[i], 0, to + (first + i) * width);
-    if (first == 0) vstore4(bias, 0, to + rows * width);
-}
-
-/* Sums the splits in order and writes [O][G][F], and dbias where has_bias. An item takes one output of one row. */
-kernel void reduce(global const float *restrict partial, global float *restrict dweight, global float *restrict dbias,
-                   int group_in, int group_out, int taps, int interleave, int blocks, int splits, int has_bias) {
-    const size_t width = (size_t)blocks * OUTS, features = (size_t)group_in * taps, at = get_global_id(0);
-    const size_t group = get_global_id(1), row = at / width, l = at % width, o = group * group_out + l;
-    if (row > features || l >= group_out || (row == features && !has_bias)) return;
-    global const float *from = partial + group * splits * (features + 1) * width + at;
-    float sum = 0.0f;
-    for (int s = 0; s < splits; s++) sum += from[s * (features + 1) * width];
-    if (row == features) {
-        dbias[o] = sum;
-        return;
+#if TN == 8
+#define PUT(value, at)                                                                                                 \
+    {                                                                                                                  \
+        *(global float4 *)(at) = value.lo;                                                                             \
+        *(global float4 *)((at) + 4 * COLS) = value.hi;                                                                \
     }
-    const size_t j = row % group_in * taps + row / group_in;
-    dweight[o * features + j % interleave * (features / interleave) + j / interleave] = sum;
+#else
+#define PUT(value, at) *(global float4 *)(at) = value;
+#endif
+#define PUT_ROW(i)                                                                                                     \
+    if (first + i < rows) PUT(sum##i, to + (first + i) * width)
+    EACH_ROW(PUT_ROW)
+    b_some[id] = bias;
+    barrier(CLK_LOCAL_MEM_FENCE);
+    if (tile > 0 || id >= OUTS / OUT_AT_ONCE) return;
+    LOOP for (int i = 1; i < ITEMS * OUT_AT_ONCE / OUTS; i++) bias += b_some[id + i * (OUTS / OUT_AT_ONCE)];
+    ((global some_out *)(to - 4 * col + rows * width))[id] = bias;
 }

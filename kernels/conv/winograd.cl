@@ -15,107 +15,18 @@
  *  M    outputs of a tile along each axis: 2 or 4
  *  TM   rows of a register tile, as tile.h has them
  *  VEC  values that the transforms take at a time: 8 or 16
+ *  ACT_TYPE    of activations (vec.h)
  *  ACTIVATION  what the forward pass applies to its results: 0 none (0), 1 relu, 2 relu6
  */
 #ifndef M
 #error "conv/winograd.cl needs M"
 #endif
-#define E (M + 2)
 #include "activation.h"
 #include "tile.h"
 
 #include "conv/sizes.h"
 
-/* --- the transforms of one line --------------------------------------------------------------- */
-
-#if M == 2
-#define INPUT_LINE(d, s, t)                                                                                            \
-    t[0] = d[0] - d[2 * s];                                                                                            \
-    t[1] = d[s] + d[2 * s];                                                                                            \
-    t[2] = d[2 * s] - d[s];                                                                                            \
-    t[3] = d[s] - d[3 * s];
-#define OUTPUT_LINE(m, s, y)                                                                                           \
-    y[0] = m[0] + m[s] + m[2 * s];                                                                                     \
-    y[1] = m[s] - m[2 * s] - m[3 * s];
-#define WEIGHT_LINE(g, s, u, type)                                                                                     \
-    {                                                                                                                  \
-        const type even = 0.5f * (g[0] + g[2 * s]), odd = 0.5f * g[s];                                                 \
-        u[0] = g[0];                                                                                                   \
-        u[1] = even + odd;                                                                                             \
-        u[2] = even - odd;                                                                                             \
-        u[3] = g[2 * s];                                                                                               \
-    }
-/* Transposed: gradients of outputs to elements, elements to gradients of weights. */
-#define GRADIENT_LINE(y, s, t)                                                                                         \
-    t[0] = y[0];                                                                                                       \
-    t[1] = y[0] + y[s];                                                                                                \
-    t[2] = y[0] - y[s];                                                                                                \
-    t[3] = -y[s];
-#define FINAL_LINE(u, s, g)                                                                                            \
-    {                                                                                                                  \
-        const float16 even = 0.5f * (u[s] + u[2 * s]), odd = 0.5f * (u[s] - u[2 * s]);                                 \
-        g[0] = u[0] + even;                                                                                            \
-        g[1] = odd;                                                                                                    \
-        g[2] = u[3 * s] + even;                                                                                        \
-    }
-#else
-#define P 1.0f
-#define Q 2.0f
-#define PP (P * P)
-#define QQ (Q * Q)
-#define INPUT_LINE(d, s, t)                                                                                            \
-    {                                                                                                                  \
-        const vec even_p = d[4 * s] - QQ * d[2 * s], odd_p = P * (d[3 * s] - QQ * d[s]);                               \
-        const vec even_q = d[4 * s] - PP * d[2 * s], odd_q = Q * (d[3 * s] - PP * d[s]);                               \
-        t[0] = d[4 * s] + (PP * QQ) * d[0] - (PP + QQ) * d[2 * s];                                                     \
-        t[1] = even_p + odd_p;                                                                                         \
-        t[2] = even_p - odd_p;                                                                                         \
-        t[3] = even_q + odd_q;                                                                                         \
-        t[4] = even_q - odd_q;                                                                                         \
-        t[5] = d[5 * s] + (PP * QQ) * d[s] - (PP + QQ) * d[3 * s];                                                     \
-    }
-#define OUTPUT_LINE(m, s, y)                                                                                           \
-    {                                                                                                                  \
-        const vec even_p = m[s] + m[2 * s], odd_p = m[s] - m[2 * s];                                                   \
-        const vec even_q = m[3 * s] + m[4 * s], odd_q = m[3 * s] - m[4 * s];                                           \
-        y[0] = m[0] + even_p + even_q;                                                                                 \
-        y[1] = P * odd_p + Q * odd_q;                                                                                  \
-        y[2] = PP * even_p + QQ * even_q;                                                                              \
-        y[3] = (P * PP) * odd_p + (Q * QQ) * odd_q + m[5 * s];                                                         \
-    }
-#define WEIGHT_LINE(g, s, u, type)                                                                                     \
-    {                                                                                                                  \
-        const float over_p = 1.0f / (2.0f * PP * (PP - QQ)), over_q = 1.0f / (2.0f * QQ * (QQ - PP));                  \
-        const type even_p = (g[0] + PP * g[2 * s]) * over_p, odd_p = g[s] * (P * over_p);                              \
-        const type even_q = (g[0] + QQ * g[2 * s]) * over_q, odd_q = g[s] * (Q * over_q);                              \
-        u[0] = g[0] * (1.0f / (PP * QQ));                                                                              \
-        u[1] = even_p + odd_p;                                                                                         \
-        u[2] = even_p - odd_p;                                                                                         \
-        u[3] = even_q + odd_q;                                                                                         \
-        u[4] = even_q - odd_q;                                                                                         \
-        u[5] = g[2 * s];                                                                                               \
-    }
-#define GRADIENT_LINE(y, s, t)                                                                                         \
-    {                                                                                                                  \
-        const vec even_p = y[0] + PP * y[2 * s], odd_p = P * (y[s] + PP * y[3 * s]);                                   \
-        const vec even_q = y[0] + QQ * y[2 * s], odd_q = Q * (y[s] + QQ * y[3 * s]);                                   \
-        t[0] = y[0];                                                                                                   \
-        t[1] = even_p + odd_p;                                                                                         \
-        t[2] = even_p - odd_p;                                                                                         \
-        t[3] = even_q + odd_q;                                                                                         \
-        t[4] = even_q - odd_q;                                                                                         \
-        t[5] = y[3 * s];                                                                                               \
-    }
-#define FINAL_LINE(u, s, g)                                                                                            \
-    {                                                                                                                  \
-        const float over_p = 1.0f / (2.0f * PP * (PP - QQ)), over_q = 1.0f / (2.0f * QQ * (QQ - PP));                  \
-        const float16 even_p = over_p * (u[s] + u[2 * s]), odd_p = over_p * (u[s] - u[2 * s]);                         \
-        const float16 even_q = over_q * (u[3 * s] + u[4 * s]), odd_q = over_q * (u[3 * s] - u[4 * s]);                 \
-        g[0] = u[0] * (1.0f / (PP * QQ)) + even_p + even_q;                                                            \
-        g[1] = P * odd_p + Q * odd_q;                                                                                  \
-        g[2] = PP * even_p + QQ * even_q + u[5 * s];                                                                   \
-    }
-#endif
+#include "conv/winograd.h"
 
 vec load_some(global const float *from, int width) {
     if (width >= VEC) return LOAD(from);
@@ -124,16 +35,23 @@ vec load_some(global const float *from, int width) {
     return LOAD(part);
 }
 
-void store_some(vec value, global float *to, global const float *added, int width, int adds) {
+vec load_acts(global const ACT *from, int width) {
+    if (width >= VEC) return LOAD_ACT(from);
+    float part[VEC];
+    for (int l = 0; l < VEC; l++) part[l] = l < width ? LOAD_ACT1(from + l) : 0.0f;
+    return LOAD(part);
+}
+
+void store_some(vec value, global ACT *to, global const ACT *added, int width, int adds) {
     if (width >= VEC) {
-        if (adds) value += LOAD(added);
-        STORE(ACTIVATE(value), to);
+        if (adds) value += LOAD_ACT(added);
+        STORE_ACT(ACTIVATE(value), to);
         return;
     }
     float part[VEC];
-    if (adds) value += load_some(added, width);
+    if (adds) value += load_acts(added, width);
     STORE(ACTIVATE(value), part);
-    for (int l = 0; l < width; l++) to[l] = part[l];
+    for (int l = 0; l < width; l++) STORE_ACT1(part[l], to + l);
 }
 
 /* --- weights ---------------------------------------------------------------------------------- */
@@ -176,10 +94,10 @@ kernel void pack(global const float *restrict weight, global float *restrict pac
 
 /* The patch whose first pixel is (y0, x0) of image n, `depth` of in_c channels: to[element of the patch * pitch +
  * channel]. */
-void transform_input(global const float *restrict x, global float *restrict to, int n, int y0, int x0, struct sizes s,
+void transform_input(global const ACT *restrict x, global float *restrict to, int n, int y0, int x0, struct sizes s,
                      int depth, size_t pitch) {
     const int in_h = s.in_h, in_w = s.in_w, in_c = s.in_c;
-    global const float *from = x + (((long)n * in_h + y0) * in_w + x0) * in_c;
+    global const ACT *from = x + (((long)n * in_h + y0) * in_w + x0) * in_c;
     const bool inside = y0 >= 0 && y0 + E <= in_h && x0 >= 0 && x0 + E <= in_w;
     for (int c = 0; c < depth; c += VEC) {
         const int width = depth - c;
@@ -188,14 +106,14 @@ void transform_input(global const float *restrict x, global float *restrict to, 
 #pragma unroll
             for (int i = 0; i < E; i++)
 #pragma unroll
-                for (int j = 0; j < E; j++) d[i * E + j] = LOAD(from + ((size_t)i * in_w + j) * in_c + c);
+                for (int j = 0; j < E; j++) d[i * E + j] = LOAD_ACT(from + ((size_t)i * in_w + j) * in_c + c);
         } else {
 #pragma unroll
             for (int i = 0; i < E; i++)
 #pragma unroll
                 for (int j = 0; j < E; j++) {
                     const bool valid = (uint)(y0 + i) < (uint)in_h && (uint)(x0 + j) < (uint)in_w;
-                    d[i * E + j] = valid ? load_some(from + ((long)i * in_w + j) * in_c + c, width) : (vec)(0.0f);
+                    d[i * E + j] = valid ? load_acts(from + ((long)i * in_w + j) * in_c + c, width) : (vec)(0.0f);
                 }
         }
 #pragma unroll
@@ -216,9 +134,9 @@ void transform_input(global const float *restrict x, global float *restrict to, 
 }
 
 /* 16 * many results of a tile, from from[element * pitch + result], to the outputs from (y0, x0) on. */
-void transform_output(global const float *restrict from, global const float *restrict bias, global float *out,
-                      global const float *added, int n, int y0, int x0, struct sizes s, int first, int many,
-                      size_t pitch, int has_bias, int adds) {
+void transform_output(global const float *restrict from, global const float *restrict bias, global ACT *out,
+                      global const ACT *added, int n, int y0, int x0, struct sizes s, int first, int many, size_t pitch,
+                      int has_bias, int adds) {
     const int out_h = s.out_h, out_w = s.out_w, out_c = s.out_c;
     for (int o = first; o < min(first + 16 * many, out_c); o += VEC) {
         const int width = out_c - o;
@@ -269,8 +187,8 @@ struct chunks { // of the host's too (host/ops/conv/winograd.c)
  * perhaps the output itself, is added before the activation. `items` items have these. first_y, first_x: the input
  * position of the patch of output (0, 0). padded: in_c rounded up to a multiple of VEC. scratch: of every item,
  * (E*E*(chunk*(padded + 16*bunch) + 32)) floats. */
-kernel void convolve(global const float *restrict x, global const float *restrict packed,
-                     global const float *restrict bias, global float *out, global const float *added,
+kernel void convolve(global const ACT *restrict x, global const float *restrict packed,
+                     global const float *restrict bias, global ACT *out, global const ACT *added,
                      global float *restrict scratch, struct sizes s, int first_y, int first_x, struct chunks c,
                      int has_bias, int adds) {
     const int tiles_y = (s.out_h + M - 1) / M, tiles_x = (s.out_w + M - 1) / M, tiles = s.images * tiles_y * tiles_x;
@@ -315,10 +233,10 @@ kernel void convolve(global const float *restrict x, global const float *restric
 
 /* The gradient of the tile whose first output is (y0, x0) of image n, 16 * blocks channels of which `depth` are there:
  * to[element * pitch + block * step + channel in the block]. Adds the tile's sum to `bias`. */
-void transform_gradient(global const float *restrict dy, global float *restrict to, global float *restrict bias, int n,
+void transform_gradient(global const ACT *restrict dy, global float *restrict to, global float *restrict bias, int n,
                         int y0, int x0, struct sizes s, int depth, int blocks, size_t pitch, size_t step) {
     const int out_h = s.out_h, out_w = s.out_w, out_c = s.out_c;
-    global const float *from = dy + (((size_t)n * out_h + y0) * out_w + x0) * out_c;
+    global const ACT *from = dy + (((size_t)n * out_h + y0) * out_w + x0) * out_c;
     const bool inside = y0 + M <= out_h && x0 + M <= out_w;
     for (int o = 0; o < 16 * blocks; o += VEC) {
         const int width = depth - o;
@@ -328,7 +246,7 @@ void transform_gradient(global const float *restrict dy, global float *restrict 
 #pragma unroll
             for (int j = 0; j < M; j++) {
                 const bool valid = inside || (y0 + i < out_h && x0 + j < out_w);
-                y[i * M + j] = valid ? load_some(from + ((size_t)i * out_w + j) * out_c + o, width) : (vec)(0.0f);
+                y[i * M + j] = valid ? load_acts(from + ((size_t)i * out_w + j) * out_c + o, width) : (vec)(0.0f);
                 sum += y[i * M + j];
             }
         STORE(sum, bias + o);
@@ -376,14 +294,14 @@ void finish_weights(global const float *restrict sums, global float *restrict to
 #pragma unroll
         for (int j = 0; j < E; j++) {
             const float16 *line = u + j;
-            FINAL_LINE(line, E, g)
+            FINAL_LINE(line, E, g, float16)
 #pragma unroll
             for (int i = 0; i < 3; i++) half_way[i * E + j] = g[i];
         }
 #pragma unroll
         for (int i = 0; i < 3; i++) {
             const float16 *line = half_way + i * E;
-            FINAL_LINE(line, 1, g)
+            FINAL_LINE(line, 1, g, float16)
 #pragma unroll
             for (int j = 0; j < 3; j++) vstore16(g[j], (size_t)(i * 3 + j) * in_c + c, to);
         }
@@ -400,7 +318,7 @@ struct jobs { // of the host's too
  * its slice of `scratch` and adds the products to the sums there. The slice: inputs[element][tile][pitch],
  * gradients[element][block][tile][16], sums[element][block][pitch][16], each with 16 floats after an element, and the
  * bias's sums; pitch: at least span rounded up to a multiple of TM. */
-kernel void weights(global const float *restrict x, global const float *restrict dy, global float *restrict partial,
+kernel void weights(global const ACT *restrict x, global const ACT *restrict dy, global float *restrict partial,
                     global float *restrict scratch, struct sizes s, int first_y, int first_x, struct jobs j) {
     const int tiles_y = (s.out_h + M - 1) / M, tiles_x = (s.out_w + M - 1) / M, tiles = s.images * tiles_y * tiles_x;
     const int blocks = j.blocks, bunch = j.bunch, ranges = j.ranges, splits = j.splits, chunk = j.chunk;

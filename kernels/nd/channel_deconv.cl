@@ -4,7 +4,10 @@
  *   over all their samples.
  * x, y: NHWC. Rows: (pixels*G, b), row p*G + j. Column j*pixels + p is a sample where `step` divides it.
  * A work-item takes a run of pixels, samples, images or matrix rows; those that sum a whole matrix or batch are one
- * item. `add` other than 0 adds to what dx holds. No -D parameters. */
+ * item. `add` other than 0 adds to what dx holds. x, y and their gradients are ACT, all else
+ * floats.
+ *   VEC   1; required, for vec.h */
+#include "vec.h"
 
 /* This item's share [BEGIN, END) of total units in dimension d. */
 #define SHARE_OF(d, total) (((size_t)(total) + get_global_size(d) - 1) / get_global_size(d))
@@ -13,25 +16,27 @@
 
 /* --- rows --------------------------------------------------------------------------------------- */
 
-kernel void gather(global const float *x, global const float *mean, global float *rows, long pixels, int channels,
+kernel void gather(global const ACT *x, global const float *mean, global float *rows, long pixels, int channels,
                    int groups, int block, int centred) {
     for (size_t p = BEGIN(0, pixels); p < END(0, pixels); p++)
         for (int j = 0; j < groups; j++)
             for (int i = 0; i < block; i++)
-                rows[(p * groups + j) * block + i] = x[p * channels + i * groups + j] - (centred ? mean[i] : 0.0f);
+                rows[(p * groups + j) * block + i] =
+                    LOAD_ACT1(x + (p * channels + i * groups + j)) - (centred ? mean[i] : 0.0f);
 }
 
-kernel void scatter(global const float *rows, global float *y, long pixels, int channels, int groups, int block) {
+kernel void scatter(global const float *rows, global ACT *y, long pixels, int channels, int groups, int block) {
     for (size_t p = BEGIN(0, pixels); p < END(0, pixels); p++)
         for (int i = 0; i < block; i++)
-            for (int j = 0; j < groups; j++) y[p * channels + i * groups + j] = rows[(p * groups + j) * block + i];
+            for (int j = 0; j < groups; j++)
+                STORE_ACT1(rows[(p * groups + j) * block + i], y + (p * channels + i * groups + j));
 }
 
-kernel void sample(global const float *x, global float *samples, long count, int step, long pixels, int channels,
+kernel void sample(global const ACT *x, global float *samples, long count, int step, long pixels, int channels,
                    int groups, int block) {
     for (size_t k = BEGIN(0, count); k < END(0, count); k++) {
         const size_t column = k * step, j = column / pixels, p = column % pixels;
-        for (int i = 0; i < block; i++) samples[k * block + i] = x[p * channels + i * groups + j];
+        for (int i = 0; i < block; i++) samples[k * block + i] = LOAD_ACT1(x + (p * channels + i * groups + j));
     }
 }
 
@@ -74,7 +79,7 @@ kernel void track(global const float *value, global float *running, long count, 
 
 /* dx = rows, and where the column is a sample also what comes through S and the mean. step 0: nothing comes through. */
 kernel void back_scatter(global const float *rows, global const float *samples, global const float *dmean,
-                         global float *dx, long pixels, int channels, int groups, int block, int step, int add) {
+                         global ACT *dx, long pixels, int channels, int groups, int block, int step, int add) {
     for (size_t p = BEGIN(0, pixels); p < END(0, pixels); p++)
         for (int j = 0; j < groups; j++) {
             const size_t column = j * (size_t)pixels + p;
@@ -83,7 +88,7 @@ kernel void back_scatter(global const float *rows, global const float *samples, 
                 const size_t to = p * channels + i * groups + j;
                 float value = rows[(p * groups + j) * block + i];
                 if (sampled) value += samples[column / step * block + i] + dmean[i];
-                dx[to] = add ? dx[to] + value : value;
+                STORE_ACT1(add ? LOAD_ACT1(dx + to) + value : value, dx + to);
             }
         }
 }
@@ -94,14 +99,17 @@ kernel void back_scatter(global const float *rows, global const float *samples, 
 #define REST(q) ((n * pixels + (q) % pixels) * (size_t)channels + head + (q) / pixels)
 
 /* partial[n] = mean and sum of squared distances from it of the image's samples. */
-kernel void tail_sums(global const float *x, global float *partial, int images, int pixels, int channels, int head,
+kernel void tail_sums(global const ACT *x, global float *partial, int images, int pixels, int channels, int head,
                       int step) {
     const size_t all = (size_t)(channels - head) * pixels, count = (all + step - 1) / step;
     for (size_t n = BEGIN(0, images); n < END(0, images); n++) {
         float sum = 0.0f, square = 0.0f;
-        for (size_t q = 0; q < all; q += step) sum += x[REST(q)];
+        for (size_t q = 0; q < all; q += step) sum += LOAD_ACT1(x + REST(q));
         const float mean = sum / (float)count;
-        for (size_t q = 0; q < all; q += step) square += (x[REST(q)] - mean) * (x[REST(q)] - mean);
+        for (size_t q = 0; q < all; q += step) {
+            const float d = LOAD_ACT1(x + REST(q)) - mean;
+            square += d * d;
+        }
         partial[n * 2] = mean;
         partial[n * 2 + 1] = square;
     }
@@ -132,23 +140,24 @@ kernel void tail_recall(global const float *running_mean, global const float *ru
     constants[1] = 1.0f / sqrt(running_var[0] + eps);
 }
 
-kernel void tail_apply(global const float *x, global const float *constants, global float *y, long pixels, int channels,
+kernel void tail_apply(global const ACT *x, global const float *constants, global ACT *y, long pixels, int channels,
                        int head) {
     for (size_t p = BEGIN(0, pixels); p < END(0, pixels); p++)
         for (size_t c = head; c < (size_t)channels; c++)
-            y[p * channels + c] = (x[p * channels + c] - constants[0]) * constants[1];
+            STORE_ACT1((LOAD_ACT1(x + (p * channels + c)) - constants[0]) * constants[1], y + (p * channels + c));
 }
 
 /* partial[n] = sums of dy and of dy (x - mean) over the image. */
-kernel void tail_back_sums(global const float *x, global const float *dy, global const float *constants,
+kernel void tail_back_sums(global const ACT *x, global const ACT *dy, global const float *constants,
                            global float *partial, int images, int pixels, int channels, int head) {
     for (size_t n = BEGIN(0, images); n < END(0, images); n++) {
         float sum = 0.0f, product = 0.0f;
         for (size_t p = n * pixels; p < (n + 1) * pixels; p++) {
             float pixel_sum = 0.0f, pixel_product = 0.0f;
             for (size_t c = head; c < (size_t)channels; c++) {
-                pixel_sum += dy[p * channels + c];
-                pixel_product += dy[p * channels + c] * (x[p * channels + c] - constants[0]);
+                const float d = LOAD_ACT1(dy + (p * channels + c));
+                pixel_sum += d;
+                pixel_product += d * (LOAD_ACT1(x + (p * channels + c)) - constants[0]);
             }
             sum += pixel_sum;
             product += pixel_product;
@@ -173,15 +182,15 @@ kernel void tail_back_merge(global const float *partial, global const float *con
 }
 
 /* step 0: nothing comes through mean and variance. */
-kernel void tail_back(global const float *x, global const float *dy, global const float *constants,
-                      global const float *coefficients, global float *dx, int images, int pixels, int channels,
-                      int head, int step, int add) {
+kernel void tail_back(global const ACT *x, global const ACT *dy, global const float *constants,
+                      global const float *coefficients, global ACT *dx, int images, int pixels, int channels, int head,
+                      int step, int add) {
     const size_t all = (size_t)(channels - head) * pixels;
     for (size_t n = BEGIN(0, images); n < END(0, images); n++)
         for (size_t q = 0; q < all; q++) {
             const size_t at = REST(q);
-            float value = dy[at] * constants[1];
-            if (step && q % step == 0) value += coefficients[0] + coefficients[1] * (x[at] - constants[0]);
-            dx[at] = add ? dx[at] + value : value;
+            float value = LOAD_ACT1(dy + at) * constants[1];
+            if (step && q % step == 0) value += coefficients[0] + coefficients[1] * (LOAD_ACT1(x + at) - constants[0]);
+            STORE_ACT1(add ? LOAD_ACT1(dx + at) + value : value, dx + at);
         }
 }

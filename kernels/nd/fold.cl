@@ -58,6 +58,24 @@ kernel void to_rows(global const float *weight, int outputs, int interleave, int
     }
 }
 
+/* The same of the weights of many layers (ahead.h), which have `values` each. */
+struct rows_job {
+    long block, from, to, values;
+    int interleave, features;
+};
+#define TABLED rows_job
+#include "ahead.h"
+
+kernel void to_rows_ahead(global const float *weights, global float *rows, global const struct rows_job *table,
+                          int first, int count) {
+    const struct rows_job job = table[find_entry(table, first, count, THIS_BLOCK)];
+    const long each = (long)job.interleave * job.features, end = min(AHEAD_END(job), job.values);
+    for (long i = AHEAD_BEGIN(job); i < end; i += 64) {
+        const int in = (int)(i % each), g = in / job.features, f = in - g * job.features;
+        rows[job.to + i] = weights[job.from + i - in + (long)f * job.interleave + g];
+    }
+}
+
 /* Rows to parameter order. */
 kernel void from_rows(global const float *rows, int outputs, int interleave, int features, global float *weight) {
     SHARE(outputs);

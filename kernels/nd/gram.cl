@@ -1,82 +1,115 @@
-/* sums = alpha A^T B, over parts of the rows: A, B (rows, n), sums (parts, n, n). Rows come in groups; where A is in
+/* Sums of products of rows of few features (gram), and with them all that a layer's weights need of the gradient of
+ * their folded form (weights_backward).
+ *
+ * sums = alpha A^T B, over parts of the rows: A, B (rows, n), sums (parts, n, n). Rows come in groups; where A is in
  * parameter order (`strided`), element f of row g of a group lies at f*group + g of the group, else at g*n + f.
  *
- * A work-item sums a part: by chunks of `chunk` groups, which stay cached, register tiles of TM features of A by 16 of
- * B are summed along the chunk's rows and added to its sums. The accumulators are named variables: as an array they
- * would leave the registers. Where the result is symmetric, tiles below the diagonal are mirrored. Written for
- * work-groups of one item.
- *
- *  TM  rows of the register tile: 6 or 12 (6)
+ * A work-item sums a part: up to PANEL_ROWS rows at a time are packed into panels (panels.h), of its share of the
+ * scratch, and their products added to its sums. Where the result is symmetric, A is B, and tiles below the diagonal
+ * are mirrored. Written for work-groups of one item.
  */
-#ifndef TM
-#define TM 6
-#endif
+#include "nd/panels.h"
 
-#include "tile.h"
-
-struct groups {
-    int n, rows, group, strided;
-};
-
-float16 load_some(global const float *from, int width) {
-    if (width >= 16) return vload16(0, from);
-    float part[16];
-    for (int j = 0; j < 16; j++) part[j] = j < width ? from[j] : 0.0f;
-    return vload16(0, part);
-}
-
-void add_some(float16 value, int width, global float *to) {
-    if (width >= 16) {
-        vstore16(vload16(0, to) + value, 0, to);
-        return;
+/* Rows first..first+count in order. */
+void pack_rows(global const float *from, int n, int first, int count, global float *panels) {
+    from += (size_t)first * n;
+    for (int i = 0; i < count; i++, from += n) {
+        global float *to = panels + 16 * i;
+        int col = 0;
+        for (; col + 16 <= n; col += 16, to += PANEL_STRIP) vstore16(vload16(0, from + col), 0, to);
+        for (int j = 0; col < n && j < 16; j++) to[j] = j < n - col ? from[col + j] : 0.0f;
     }
-    float part[16];
-    vstore16(value, 0, part);
-    for (int j = 0; j < width; j++) to[j] += part[j];
 }
 
-/* Adds groups first..end to the tile at (row, col). */
-void add_tile(global const float *a, global const float *b, const struct groups s, int first, int end, int row, int col,
-              float alpha, global float *sums) {
-    const int n = s.n, width = n - col, across = s.strided ? s.group : 1, down = s.strided ? 1 : n;
-#define CLEAR(r) float16 sum##r = (float16)(0.0f);
-    EACH_ROW(CLEAR)
-    for (int group = first; group < end; group++) {
-        const int from = group * s.group, count = min(s.group, s.rows - from);
-        global const float *left = a + (size_t)from * n;
-        global const float *line = b + (size_t)from * n + col;
-#define POINT(r) global const float *a##r = left + (size_t)min(row + r, n - 1) * across;
-        EACH_ROW(POINT)
-#define MULTIPLY(r) sum##r = FMA((float16)(a##r[at]), value, sum##r);
-        if (width >= 16) {
-            for (int i = 0, at = 0; i < count; i++, at += down, line += n) {
-                const float16 value = vload16(0, line);
-                EACH_ROW(MULTIPLY)
-            }
-        } else {
-            for (int i = 0, at = 0; i < count; i++, at += down, line += n) {
-                const float16 value = load_some(line, width);
-                EACH_ROW(MULTIPLY)
-            }
+/* The same of groups in parameter order: rows of one group that follow each other lie side by side. */
+void pack_strided(global const float *from, int n, int group, int first, int count, global float *panels) {
+    for (int i = 0; i < count;) {
+        const int g = (first + i) % group, together = min(group - g, count - i);
+        global const float *in = from + (size_t)(first + i - g) * n + g;
+        for (int f = 0; f < (n + 15) / 16 * 16; f++, in += group) {
+            global float *to = panels + f / 16 * PANEL_STRIP + 16 * i + f % 16;
+            for (int k = 0; k < together; k++) to[16 * k] = f < n ? in[k] : 0.0f;
         }
+        i += together;
     }
-#define ADD(r)                                                                                                         \
-    if (row + r < n) add_some(alpha *sum##r, width, sums + (size_t)(row + r) * n + col);
-    EACH_ROW(ADD)
 }
 
-kernel void gram(global const float *a, global const float *b, int n, int rows, int groups, int group, int strided,
-                 int chunk, int symmetric, float alpha, global float *sums) {
-    const struct groups s = {n, rows, group, strided};
-    const int parts = get_num_groups(0), part = get_group_id(0), each = (groups + parts - 1) / parts;
-    const int first = min(part * each, groups), end = min(first + each, groups);
+kernel void gram(global const float *a, global const float *b, int n, int rows, int group, int strided, int symmetric,
+                 float alpha, global float *scratch, global float *sums) {
+    const int parts = get_num_groups(0), part = get_group_id(0), each = (rows + parts - 1) / parts;
+    const int first = min(part * each, rows), end = min(first + each, rows), strips = (n + 15) / 16;
+    global float *right = scratch + (size_t)part * strips * PANEL_STRIP * (symmetric ? 1 : 2);
+    global float *left = symmetric ? right : right + strips * PANEL_STRIP;
     sums += (size_t)part * n * n;
     for (int i = 0; i < n * n; i++) sums[i] = 0.0f;
-    for (int from = first; from < end; from += chunk)
-        for (int col = 0; col < n; col += 16)
-            for (int row = 0; row < (symmetric ? min(col + 16, n) : n); row += TM)
-                add_tile(a, b, s, from, min(from + chunk, end), row, col, alpha, sums);
-    if (!symmetric) return;
-    for (int row = 1; row < n; row++)
-        for (int col = 0; col < row; col++) sums[row * n + col] = sums[col * n + row];
+    for (int from = first; from < end; from += PANEL_ROWS) {
+        const int count = min(PANEL_ROWS, end - from);
+        pack_rows(b, n, from, count, right);
+        if (!symmetric && strided) pack_strided(a, n, group, from, count, left);
+        if (!symmetric && !strided) pack_rows(a, n, from, count, left);
+        add_panels(left, right, n, count, symmetric, alpha, sums);
+    }
+    if (symmetric) mirror_sums(n, sums);
+}
+
+/* dW' = gradient less the mean's part, of rows first .. first + count, to a panel; and what they add to the mean's
+ * gradient. */
+void pack_gradient(global const float *gradient, global const float *folded, global const float *dbias,
+                   global const float *mean, int n, int group, int first, int count, global float *panel,
+                   global float *dmean) {
+    for (int i = 0; i < count; i++) {
+        const float by = -dbias[(first + i) / group];
+        global const float *from = gradient + (size_t)(first + i) * n, *w = folded + (size_t)(first + i) * n;
+        global float *to = panel + 16 * i;
+        int col = 0;
+        for (; col + 16 <= n; col += 16, to += PANEL_STRIP) {
+            vstore16(FMA((float16)(by), vload16(0, mean + col), vload16(0, from + col)), 0, to);
+            vstore16(FMA((float16)(by), vload16(0, w + col), vload16(0, dmean + col)), 0, dmean + col);
+        }
+        for (int j = 0; col < n && j < 16; j++) {
+            to[j] = j < n - col ? FMA(by, mean[col + j], from[col + j]) : 0.0f;
+            if (j < n - col) dmean[col + j] = FMA(by, w[col + j], dmean[col + j]);
+        }
+    }
+}
+
+/* Rows first .. first + count of a panel to where pack_strided() takes them from, or to rows. */
+void unpack(global const float *panel, int n, int group, int strided, int first, int count, global float *to) {
+    for (int i = 0; i < count;) {
+        const int g = strided ? (first + i) % group : 0, together = strided ? min(group - g, count - i) : 1;
+        global float *out = to + (size_t)(first + i - g) * n + g;
+        for (int f = 0; f < n; f++, out += strided ? group : 1) {
+            global const float *from = panel + f / 16 * PANEL_STRIP + 16 * i + f % 16;
+            for (int k = 0; k < together; k++) out[k] = from[16 * k];
+        }
+        i += together;
+    }
+}
+
+/* From W, dweight as A above, in groups of an output, W' = folded, its gradient and the bias's (fold.h): dW = dW' D,
+ * packed D as multiply_panels() has it; in parts sums of W^T dW' (parts, n, n), and of the mean's gradient,
+ * dmean (parts, n). A work-item takes a share of the outputs, and two panels of the scratch. */
+kernel void weights_backward(global const float *weight, global const float *folded, global const float *gradient,
+                             global const float *dbias, global const float *mean, global const float *packed, int n,
+                             int outputs, int group, int strided, global float *scratch, global float *sums,
+                             global float *dmean, global float *dweight) {
+    const int parts = get_num_groups(0), part = get_group_id(0), each = (outputs + parts - 1) / parts;
+    const int first = min(part * each, outputs) * group, end = min((part + 1) * each, outputs) * group;
+    const int size = (n + 15) / 16 * PANEL_STRIP;
+    global float *left = scratch + (size_t)part * 2 * size, *right = left + size;
+    sums += (size_t)part * n * n;
+    dmean += (size_t)part * n;
+    for (int i = 0; i < n * n; i++) sums[i] = 0.0f;
+    for (int i = 0; i < n; i++) dmean[i] = 0.0f;
+    for (int from = first; from < end; from += PANEL_ROWS) {
+        const int count = min(PANEL_ROWS, end - from);
+        pack_gradient(gradient, folded, dbias, mean, n, group, from, count, right, dmean);
+        if (strided)
+            pack_strided(weight, n, group, from, count, left);
+        else
+            pack_rows(weight, n, from, count, left);
+        add_panels(left, right, n, count, 0, 1.0f, sums);
+        multiply_panels(right, packed, n, count, left);
+        unpack(left, n, group, strided, from, count, dweight);
+    }
 }

@@ -18,8 +18,11 @@
  *  TAPS_Y, TAPS_X  size of a patch
  *  STEP_Y, STEP_X  distance of patches (1 where FLAT is set)
  *  FLAT            0: patches; n: every n-th pixel of the batch is a sample, of one tap
- *  KERNELS         0: sums, and rows there and back; 1: sums, and depthwise layers; 2: between refreshes
+ *  KERNELS         0: sums, and rows there and back; 1: sums, and depthwise layers; 2: between refreshes;
+ *                  3: rows there and back by panels (sample_panels.h)
  *  LANES           1: an item takes one vector of channels, so that nothing is kept for the next (0)
+ *  CUT             1: x is rectified, and where it is not above 0 nothing is added to its gradient (0)
+ *  ACT_TYPE        of x and dx (vec.h)
  *
  * Sums are of differences to the mean of a few patches, and the mean is taken out in two parts, rounded and what that
  * lacks: where samples lie close together far from 0, rows would else sum to the mean's rounding instead of to 0, and
@@ -34,6 +37,9 @@
 #endif
 #ifndef LANES
 #define LANES 0
+#endif
+#ifndef CUT
+#define CUT 0
 #endif
 #define TAPS (TAPS_Y * TAPS_X)
 #define PILOTS 8
@@ -51,11 +57,17 @@ typedef JOIN(float, VEC_SUM) vec_sum;
 #define LOAD_SUM(p) JOIN(vload, VEC_SUM)(0, p)
 #define STORE_SUM(v, p) JOIN(vstore, VEC_SUM)(v, 0, p)
 #endif
+#define LOAD_ACT_SUM(p) JOIN(LOAD_ACT, VEC_SUM)(p)
+#define STORE_ACT_SUM(v, p) JOIN(STORE_ACT, VEC_SUM)(v, p)
 
 #if STRIDED
 #define CHANNEL_STEP g.interleave
-vec take(global const float *p, int step) {
-#if VEC == 16
+vec take(global const ACT *p, int step) {
+#if ACT_TYPE && VEC > 1
+    ushort part[VEC]; // converted at once
+    for (int i = 0; i < VEC; i++) part[i] = ((global const ushort *)p)[i * step];
+    return LOAD_ACT((const ACT *)part);
+#elif VEC == 16
     return (vec)(p[0], p[step], p[2 * step], p[3 * step], p[4 * step], p[5 * step], p[6 * step], p[7 * step],
                  p[8 * step], p[9 * step], p[10 * step], p[11 * step], p[12 * step], p[13 * step], p[14 * step],
                  p[15 * step]);
@@ -66,24 +78,28 @@ vec take(global const float *p, int step) {
 #elif VEC == 2
     return (vec)(p[0], p[step]);
 #else
-    return *p;
+    return LOAD_ACT1(p);
 #endif
 }
-void add(vec v, global float *p, int step) {
+void put(vec v, global ACT *p, int step) {
 #if VEC == 1
-    *p += v;
+    STORE_ACT1(v, p);
+#elif ACT_TYPE
+    ushort part[VEC];
+    STORE_ACT(v, (ACT *)part);
+    for (int i = 0; i < VEC; i++) ((global ushort *)p)[i * step] = part[i];
 #else
     float part[VEC];
     STORE(v, part);
-    for (int i = 0; i < VEC; i++) p[i * step] += part[i];
+    for (int i = 0; i < VEC; i++) p[i * step] = part[i];
 #endif
 }
 #define START 1
 #else
 #define CHANNEL_STEP 1
 #define START g.block
-#define take(p, step) LOAD(p)
-#define add(v, p, step) STORE(LOAD(p) + (v), p)
+#define take(p, step) LOAD_ACT(p)
+#define put(v, p, step) STORE_ACT(v, p)
 #endif
 
 /* The pixel of a tap of patch p, or -1 in the padding. */
@@ -136,22 +152,61 @@ struct share share_of(const struct geometry g) {
 #define PIXEL(p, tap) pixels[tap]
 #endif
 
+/* The patch whose tap sees column x of an image row (of N*H), or -1. */
+int patch_of(const struct geometry g, int line, int x, int tap) {
+#if FLAT
+    const long pixel = (long)line * g.width + x, step = (long)FLAT * g.skip;
+    return pixel % step ? -1 : (int)(pixel / step);
+#else
+    const long image = line / g.height;
+    const int ty = line % g.height + g.pad_y - tap / TAPS_X * g.dilation_y;
+    const int tx = x + g.pad_x - tap % TAPS_X * g.dilation_x;
+    if (ty < 0 || ty % STEP_Y != 0 || ty / STEP_Y >= g.down || tx < 0 || tx % STEP_X != 0 || tx / STEP_X >= g.across)
+        return -1;
+    return find_patch(g, (image * g.down + ty / STEP_Y) * g.across + tx / STEP_X);
+#endif
+}
+/* The columns of a row that any tap may see: from FIRST_SEEN on in steps of SEEN_STEP. */
+#if FLAT
+#define SEEN_STEP(g) (FLAT * g.skip)
+int first_seen(const struct geometry g, int line) {
+    const long step = (long)SEEN_STEP(g);
+    return (int)((step - (long)line * g.width % step) % step);
+}
+#define FIRST_SEEN(g, line) first_seen(g, line)
+#else
+#define SEEN_STEP(g) 1
+#define FIRST_SEEN(g, line) 0
+#endif
+/* The taps that see a pixel and their patches, count of them; with LANES all taps, of which patch_of tells. */
+#if LANES
+#define FIND_TAPS(g, line, x) const int count = TAPS;
+#else
+#define FIND_TAPS(g, line, x)                                                                                          \
+    int taps[TAPS], patches[TAPS], count = 0;                                                                          \
+    for (int tap = 0; tap < TAPS; tap++) {                                                                             \
+        taps[count] = tap;                                                                                             \
+        patches[count] = patch_of(g, line, x, tap);                                                                    \
+        count += patches[count] >= 0;                                                                                  \
+    }                                                                                                                  \
+    if (count == 0) continue;
+#endif
+
 #if KERNELS < 2
 /* The mean of what a tap meets in PILOTS patches, evenly spread. */
-vec_sum pilot_of(const struct geometry g, global const float *x, int patches, int tap, int c) {
+vec_sum pilot_of(const struct geometry g, global const ACT *x, int patches, int tap, int c) {
     const int count = min(PILOTS, patches);
     vec_sum sum = (vec_sum)(0.0f);
     for (int i = 0; i < count; i++) {
         const long pixel = find_pixel(g, (long)i * patches / count, tap);
-        if (pixel >= 0) sum += LOAD_SUM(x + pixel * g.channels + c);
+        if (pixel >= 0) sum += LOAD_ACT_SUM(x + pixel * g.channels + c);
     }
     return sum * (1.0f / count);
 }
 
 #if !LANES
 /* pilot: (TAPS, C). An item takes taps in turn (dimension 1). */
-kernel void pilot_samples(global const float *x, global const struct geometry *layer, int patches,
-                          global float *pilot) {
+kernel void pilot_samples(global const ACT *x, global const struct geometry *layer, int patches, global float *pilot) {
     const struct geometry g = *layer;
     const int lane = get_global_id(0) * VEC_SUM, lanes = get_global_size(0) * VEC_SUM;
     for (int tap = get_global_id(1); tap < TAPS; tap += get_global_size(1))
@@ -162,7 +217,7 @@ kernel void pilot_samples(global const float *x, global const struct geometry *l
 
 /* partial[c] = sums of what each tap meets less its pilot, over patches c*chunk...: (chunks, TAPS, C). With LANES the
  * items of a tap and vector find its pilot themselves, and the first keeps it; it is 0 unless `alone`. */
-kernel void sum_samples(global const float *x, global const struct geometry *layer, int patches, int chunk, int alone,
+kernel void sum_samples(global const ACT *x, global const struct geometry *layer, int patches, int chunk, int alone,
                         global float *pilot, global float *partial) {
     const struct geometry g = *layer;
     const int lane = get_global_id(0) * VEC_SUM, lanes = get_global_size(0) * VEC_SUM;
@@ -176,7 +231,7 @@ kernel void sum_samples(global const float *x, global const struct geometry *lay
             vec_sum sum = (vec_sum)(0.0f);
             for (int p = from; p < to; p++) {
                 const long pixel = find_pixel(g, p, tap);
-                sum += (pixel < 0 ? (vec_sum)(0.0f) : LOAD_SUM(x + pixel * g.channels + c)) - left_out;
+                sum += (pixel < 0 ? (vec_sum)(0.0f) : LOAD_ACT_SUM(x + pixel * g.channels + c)) - left_out;
             }
             STORE_SUM(sum, partial + tap * g.channels + c);
             if (from == 0) STORE_SUM(left_out, pilot + tap * g.channels + c);
@@ -188,10 +243,11 @@ kernel void sum_samples(global const float *x, global const struct geometry *lay
     for (int p = from; p < to; p++) {
         for (int tap = 0; tap < TAPS; tap++) {
             const long pixel = find_pixel(g, p, tap);
-            global const float *in = x + (pixel < 0 ? 0 : pixel) * g.channels, *left_out = pilot + tap * g.channels;
+            global const ACT *in = x + (pixel < 0 ? 0 : pixel) * g.channels;
+            global const float *left_out = pilot + tap * g.channels;
             global float *out = partial + tap * g.channels;
             for (int c = lane; c < g.channels; c += lanes) {
-                const vec_sum value = pixel < 0 ? (vec_sum)(0.0f) : LOAD_SUM(in + c);
+                const vec_sum value = pixel < 0 ? (vec_sum)(0.0f) : LOAD_ACT_SUM(in + c);
                 STORE_SUM(LOAD_SUM(out + c) + (value - LOAD_SUM(left_out + c)), out + c);
             }
         }
@@ -202,7 +258,7 @@ kernel void sum_samples(global const float *x, global const struct geometry *lay
 #endif
 #if KERNELS == 0
 /* The rows of patch p: samples less the mean, whose parts are high and low; what lies in the padding is 0. */
-void gather_patch(const struct geometry g, global const float *x, int p, const struct share share,
+void gather_patch(const struct geometry g, global const ACT *x, int p, const struct share share,
                   global const float *high, global const float *low, global float *rows) {
     const int features = TAPS * g.block;
 #if NARROW && LANES
@@ -211,11 +267,11 @@ void gather_patch(const struct geometry g, global const float *x, int p, const s
         const long pixel = find_pixel(g, p, tap);
         for (int at = share.first * NARROW; at < share.end * NARROW; at++) {
             const int to = (at / NARROW * TAPS + tap) * NARROW + at % NARROW;
-            out[to] = (pixel < 0 ? 0.0f : x[pixel * g.channels + at]) - high[to] - low[to];
+            out[to] = (pixel < 0 ? 0.0f : LOAD_ACT1(x + (pixel * g.channels + at))) - high[to] - low[to];
         }
     }
 #elif NARROW
-    global const float *in[TAPS];
+    global const ACT *in[TAPS];
     bool inside[TAPS];
     for (int tap = 0; tap < TAPS; tap++) {
         const long pixel = find_pixel(g, p, tap);
@@ -226,7 +282,7 @@ void gather_patch(const struct geometry g, global const float *x, int p, const s
     for (int e = share.first; e < share.end; e++) {
         for (int i = 0; i < NARROW; i++) {
             for (int tap = 0; tap < TAPS; tap++) {
-                const float value = in[tap][e * NARROW + i];
+                const float value = LOAD_ACT1(in[tap] + (e * NARROW + i));
                 const int at = (e * TAPS + tap) * NARROW + i;
                 out[at] = (inside[tap] ? value : 0.0f) - high[at] - low[at];
             }
@@ -238,7 +294,7 @@ void gather_patch(const struct geometry g, global const float *x, int p, const s
         for (int e = share.first; e < share.end; e++) {
             PLACE(e, tap);
             const int matrix = g.matrices > 1 ? e : 0;
-            global const float *in = x + pixel * g.channels + e * START;
+            global const ACT *in = x + pixel * g.channels + e * START;
             const size_t begin = (size_t)matrix * features + run * g.block;
             global float *out =
                 rows + (((size_t)p * g.interleave + sample) * g.matrices + matrix) * features + run * g.block;
@@ -251,7 +307,7 @@ void gather_patch(const struct geometry g, global const float *x, int p, const s
 #endif
 }
 
-kernel void gather_samples(global const float *x, global const struct geometry *layer, int patches, int chunk,
+kernel void gather_samples(global const ACT *x, global const struct geometry *layer, int patches, int chunk,
                            global const float *high, global const float *low, global float *rows) {
     const struct geometry g = *layer;
     const struct share share = share_of(g);
@@ -259,67 +315,67 @@ kernel void gather_samples(global const float *x, global const struct geometry *
     for (int p = from; p < to; p++) gather_patch(g, x, p, share, high, low, rows);
 }
 
-/* dx += the gradients of the samples that a pixel is in, taps in order; dmean is added to every sample. */
-void add_patch(const struct geometry g, global const float *drows, global const float *dmean, int p, int tap,
-               const struct share share, global float *dx) {
-    const int features = TAPS * g.block;
-#if NARROW
-    global const float *in = drows + (size_t)p * g.matrices * features;
-    for (int e = share.first; e < share.end; e++) {
-        for (int i = 0; i < NARROW; i++) {
-            const int at = (e * TAPS + tap) * NARROW + i;
-            dx[e * NARROW + i] += in[at] + dmean[at];
-        }
-    }
+#if CUT
+#define KEPT(x, value) ((x) <= (vec)(0.0f) ? (vec)(0.0f) : (value))
 #else
-    for (int e = share.first; e < share.end; e++) {
-        PLACE(e, tap);
-        const int matrix = g.matrices > 1 ? e : 0;
-        global const float *in =
-            drows + (((size_t)p * g.interleave + sample) * g.matrices + matrix) * features + run * g.block;
-        global const float *all = dmean + (size_t)matrix * features + run * g.block;
-        global float *out = dx + e * START;
-        for (int i = share.lane; i < g.block; i += share.lanes)
-            add(LOAD(in + i) + LOAD(all + i), out + i * CHANNEL_STEP, g.interleave);
-    }
+#define KEPT(x, value) (value)
 #endif
+
+/* Where segment e of a tap lies in a patch's rows and in the mean. */
+struct spot {
+    size_t row;
+    int mean;
+};
+struct spot spot_of(const struct geometry g, int p, int e, int tap) {
+    PLACE(e, tap);
+    const int features = TAPS * g.block, matrix = g.matrices > 1 ? e : 0;
+    struct spot spot;
+    spot.mean = matrix * features + run * g.block;
+    spot.row = ((size_t)p * g.interleave + sample) * g.matrices * features + spot.mean;
+    return spot;
 }
 
-/* line_count image rows (N*H); `chunk` of them an item. */
-kernel void scatter_samples(global const float *drows, global const float *dmean, global const struct geometry *layer,
-                            int line_count, int chunk, global float *dx) {
+/* dx += the gradients of the samples that a pixel is in, taps in order, rounded once; dmean is added to every sample.
+ * line_count image rows (N*H); `chunk` of them an item. */
+kernel void scatter_samples(global const float *drows, global const float *dmean, global const ACT *input,
+                            global const struct geometry *layer, int line_count, int chunk, global ACT *dx) {
     const struct geometry g = *layer;
     const struct share share = share_of(g);
     const int from = get_global_id(1) * chunk, to = min(from + chunk, line_count);
     for (int line = from; line < to; line++) {
-        global float *out = dx + (long)line * g.width * g.channels;
-#if FLAT
-        const long pixel = (long)line * g.width, step = (long)FLAT * g.skip, begin = (step - pixel % step) % step;
-        for (long x = begin; x < g.width; x += step)
-            add_patch(g, drows, dmean, (pixel + x) / step, 0, share, out + x * g.channels);
+        for (int x = FIRST_SEEN(g, line); x < g.width; x += SEEN_STEP(g)) {
+            const long at = ((long)line * g.width + x) * g.channels;
+            global ACT *pixel = dx + at;
+            FIND_TAPS(g, line, x)
+            for (int e = share.first; e < share.end; e++) {
+#if !LANES
+                struct spot spots[TAPS];
+                for (int k = 0; k < count; k++) spots[k] = spot_of(g, patches[k], e, taps[k]);
+#endif
+                for (int i = share.lane; i < g.block; i += share.lanes) {
+                    global ACT *out = pixel + e * START + i * CHANNEL_STEP;
+                    vec sum = take(out, g.interleave);
+                    for (int k = 0; k < count; k++) {
+#if LANES
+                        const int p = patch_of(g, line, x, k);
+                        if (p < 0) continue;
+                        const struct spot spot = spot_of(g, p, e, k);
 #else
-        const int image = line / g.height, y = line % g.height + g.pad_y;
-        for (int ky = 0; ky < TAPS_Y; ky++) {
-            const int ty = y - ky * g.dilation_y;
-            if (ty < 0 || ty % STEP_Y != 0 || ty / STEP_Y >= g.down) continue;
-            const long row = ((long)image * g.down + ty / STEP_Y) * g.across;
-            for (int x = 0; x < g.width; x++) {
-                for (int kx = 0; kx < TAPS_X; kx++) {
-                    const int tx = x + g.pad_x - kx * g.dilation_x;
-                    if (tx < 0 || tx % STEP_X != 0 || tx / STEP_X >= g.across) continue;
-                    const int p = find_patch(g, row + tx / STEP_X);
-                    if (p >= 0) add_patch(g, drows, dmean, p, ky * TAPS_X + kx, share, out + (long)x * g.channels);
+                        const struct spot spot = spots[k];
+#endif
+                        sum += LOAD(drows + spot.row + i) + LOAD(dmean + spot.mean + i);
+                    }
+                    put(KEPT(take(input + at + e * START + i * CHANNEL_STEP, g.interleave), sum), out, g.interleave);
                 }
             }
         }
-#endif
     }
 }
 
 #elif KERNELS == 1
 /* partial[c] = sums of products of centred taps a <= b over patches c*chunk...: (chunks, TAPS*(TAPS+1)/2, C), a by a.
  */
-kernel void covariance_depthwise(global const float *x, global const struct geometry *layer, int patches, int chunk,
+kernel void covariance_depthwise(global const ACT *x, global const struct geometry *layer, int patches, int chunk,
                                  global const float *high, global const float *low, global float *partial) {
     const struct geometry g = *layer;
     const int from = get_global_id(1) * chunk, to = min(from + chunk, patches), pairs = TAPS * (TAPS + 1) / 2;
@@ -333,7 +389,7 @@ kernel void covariance_depthwise(global const float *x, global const struct geom
     for (int p = from; p < to; p++) {
         UNROLL for (int tap = 0; tap < TAPS; tap++) {
             const long pixel = find_pixel(g, p, tap);
-            tile[tap] = pixel < 0 ? (vec_sum)(0.0f) : LOAD_SUM(x + pixel * g.channels + c);
+            tile[tap] = pixel < 0 ? (vec_sum)(0.0f) : LOAD_ACT_SUM(x + pixel * g.channels + c);
             tile[tap] -= LOAD_SUM(high + tap * g.channels + c);
             tile[tap] -= LOAD_SUM(low + tap * g.channels + c);
         }
@@ -351,7 +407,7 @@ kernel void covariance_depthwise(global const float *x, global const struct geom
                 for (int tap = 0; tap < TAPS; tap++) {
                     const long pixel = p + i < to ? find_pixel(g, p + i, tap) : -2;
                     vec_sum value = (vec_sum)(0.0f);
-                    if (pixel >= 0) value = LOAD_SUM(x + pixel * g.channels + c);
+                    if (pixel >= 0) value = LOAD_ACT_SUM(x + pixel * g.channels + c);
                     if (pixel >= -1) {
                         value -= LOAD_SUM(high + tap * g.channels + c);
                         value -= LOAD_SUM(low + tap * g.channels + c);
@@ -372,43 +428,57 @@ kernel void covariance_depthwise(global const float *x, global const struct geom
 }
 
 /* dx += scale (Sbar of this tap's row) (centred samples of the patch) + dmean, for every patch that a pixel is in. */
-kernel void scatter_depthwise(global const float *x, global const float *high, global const float *low,
+kernel void scatter_depthwise(global const ACT *x, global const float *high, global const float *low,
                               global const float *sbar, global const float *dmean, global const struct geometry *layer,
-                              float scale, int line_count, int chunk, global float *dx) {
+                              float scale, int line_count, int chunk, global ACT *dx) {
     const struct geometry g = *layer;
     const int from = get_global_id(1) * chunk, to = min(from + chunk, line_count);
     for (int line = from; line < to; line++) {
-        const int image = line / g.height, y = line % g.height + g.pad_y;
         for (int column = 0; column < g.width; column++) {
-            for (int tap = 0; tap < TAPS; tap++) {
-                const int ty = y - tap / TAPS_X * g.dilation_y, tx = column + g.pad_x - tap % TAPS_X * g.dilation_x;
-                if (ty < 0 || tx < 0 || ty % STEP_Y != 0 || tx % STEP_X != 0) continue;
-                if (ty / STEP_Y >= g.down || tx / STEP_X >= g.across) continue;
-                const int p = find_patch(g, ((long)image * g.down + ty / STEP_Y) * g.across + tx / STEP_X);
-                if (p < 0) continue;
-                FIND_PIXELS(p)
-                for (int c = get_global_id(0) * VEC_SUM; c < g.channels; c += get_global_size(0) * VEC_SUM) {
+            FIND_TAPS(g, line, column)
+#if !LANES
+            long pixels[TAPS][TAPS];
+            for (int k = 0; k < count; k++)
+                for (int other = 0; other < TAPS; other++) pixels[k][other] = find_pixel(g, patches[k], other);
+#endif
+            for (int c = get_global_id(0) * VEC_SUM; c < g.channels; c += get_global_size(0) * VEC_SUM) {
+                global ACT *out = dx + ((long)line * g.width + column) * g.channels + c;
+                vec_sum all = LOAD_ACT_SUM(out);
+                for (int k = 0; k < count; k++) {
+#if LANES
+                    const int tap = k, p = patch_of(g, line, column, tap);
+                    if (p < 0) continue;
+#else
+                    const int tap = taps[k];
+#endif
                     vec_sum sum = (vec_sum)(0.0f);
                     for (int other = 0; other < TAPS; other++) {
                         vec_sum value = (vec_sum)(0.0f);
-                        const long pixel = PIXEL(p, other);
-                        if (pixel >= 0) value = LOAD_SUM(x + pixel * g.channels + c);
+#if LANES
+                        const long pixel = find_pixel(g, p, other);
+#else
+                        const long pixel = pixels[k][other];
+#endif
+                        if (pixel >= 0) value = LOAD_ACT_SUM(x + pixel * g.channels + c);
                         value -= LOAD_SUM(high + other * g.channels + c);
                         value -= LOAD_SUM(low + other * g.channels + c);
                         sum += LOAD_SUM(sbar + (size_t)(tap * TAPS + other) * g.channels + c) * value;
                     }
-                    global float *out = dx + ((long)line * g.width + column) * g.channels + c;
-                    STORE_SUM(LOAD_SUM(out) + (scale * sum + LOAD_SUM(dmean + tap * g.channels + c)), out);
+                    all += scale * sum + LOAD_SUM(dmean + tap * g.channels + c);
                 }
+                STORE_ACT_SUM(all, out);
             }
         }
     }
 }
 
+#elif KERNELS == 3
+#include "nd/sample_panels.h"
+
 #else
 /* Between refreshes (refresh.cl). partial[c] = sums of (x - mean)^2 over all taps and patches c*chunk...:
  * (chunks, C). mean: (TAPS, C), of what a tap sees of a channel. Channels in dimension 0. */
-kernel void square_samples(global const float *x, global const struct geometry *layer, int patches, int chunk,
+kernel void square_samples(global const ACT *x, global const struct geometry *layer, int patches, int chunk,
                            global const float *mean, global float *partial) {
     const struct geometry g = *layer;
     const int lane = get_global_id(0) * VEC_SUM, lanes = get_global_size(0) * VEC_SUM;
@@ -423,7 +493,7 @@ kernel void square_samples(global const float *x, global const struct geometry *
             for (int tap = 0; tap < TAPS; tap++) {
                 vec_sum value = LOAD_SUM(mean + tap * g.channels + c);
                 const long pixel = PIXEL(p, tap);
-                if (pixel >= 0) value = LOAD_SUM(x + pixel * g.channels + c) - value;
+                if (pixel >= 0) value = LOAD_ACT_SUM(x + pixel * g.channels + c) - value;
                 sum += value * value;
             }
             STORE_SUM(sum, partial + c);
@@ -431,50 +501,35 @@ kernel void square_samples(global const float *x, global const struct geometry *
     }
 }
 
-/* Whether the tap (ky, kx) of a patch that is taken sees a pixel. */
-bool sees(const struct geometry g, int line, int x, int ky, int kx) {
-#if FLAT
-    return ((long)line * g.width + x) % ((long)FLAT * g.skip) == 0;
-#else
-    const long image = line / g.height;
-    const int ty = line % g.height + g.pad_y - ky * g.dilation_y, tx = x + g.pad_x - kx * g.dilation_x;
-    if (ty < 0 || ty % STEP_Y != 0 || ty / STEP_Y >= g.down || tx < 0 || tx % STEP_X != 0 || tx / STEP_X >= g.across)
-        return false;
-    return find_patch(g, (image * g.down + ty / STEP_Y) * g.across + tx / STEP_X) >= 0;
-#endif
-}
-
 /* dx += slope + factor x for every tap that sees a pixel. slopes: (TAPS + 1, C), the factors last. Channels in
  * dimension 0. */
-kernel void scatter_reused(global const float *x, global const float *slopes, global const struct geometry *layer,
-                           int line_count, int chunk, global float *dx) {
+kernel void scatter_reused(global const ACT *x, global const float *slopes, global const struct geometry *layer,
+                           int line_count, int chunk, global ACT *dx) {
     const struct geometry g = *layer;
     const int lane = get_global_id(0) * VEC_SUM, lanes = get_global_size(0) * VEC_SUM;
     const int from = get_global_id(1) * chunk, to = min(from + chunk, line_count);
-    for (int line = from; line < to; line++)
-        for (int column = 0; column < g.width; column++) {
+    for (int line = from; line < to; line++) {
+        for (int column = FIRST_SEEN(g, line); column < g.width; column += SEEN_STEP(g)) {
+            FIND_TAPS(g, line, column)
 #if LANES
-            const int most = TAPS;
-            int count = 0;
-            for (int tap = 0; tap < TAPS; tap++) count += sees(g, line, column, tap / TAPS_X, tap % TAPS_X);
-#define IS_TAP(i) sees(g, line, column, (i) / TAPS_X, (i) % TAPS_X)
+            int seen = 0;
+            for (int tap = 0; tap < TAPS; tap++) seen += patch_of(g, line, column, tap) >= 0;
+            if (seen == 0) continue;
+#define IS_TAP(i) (patch_of(g, line, column, i) >= 0)
 #define TAP(i) (i)
 #else
-            int taps[TAPS], count = 0;
-            for (int tap = 0; tap < TAPS; tap++)
-                if (sees(g, line, column, tap / TAPS_X, tap % TAPS_X)) taps[count++] = tap;
-            const int most = count;
+            const int seen = count;
 #define IS_TAP(i) true
 #define TAP(i) taps[i]
 #endif
-            if (count == 0) continue;
             const size_t pixel = ((size_t)line * g.width + column) * g.channels;
             for (int c = lane; c < g.channels; c += lanes) {
-                vec_sum sum = (float)count * LOAD_SUM(slopes + TAPS * g.channels + c) * LOAD_SUM(x + pixel + c);
-                for (int i = 0; i < most; i++)
+                vec_sum sum = (float)seen * LOAD_SUM(slopes + TAPS * g.channels + c) * LOAD_ACT_SUM(x + pixel + c);
+                for (int i = 0; i < count; i++)
                     if (IS_TAP(i)) sum += LOAD_SUM(slopes + TAP(i) * g.channels + c);
-                STORE_SUM(LOAD_SUM(dx + pixel + c) + sum, dx + pixel + c);
+                STORE_ACT_SUM(LOAD_ACT_SUM(dx + pixel + c) + sum, dx + pixel + c);
             }
         }
+    }
 }
 #endif

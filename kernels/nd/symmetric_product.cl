@@ -4,20 +4,22 @@
  * D.
  *
  * A work-item computes a square block on or above the diagonal (dimension 0, row by row) of `each` matrices in turn
- * (dimension 1), by even chunks of at most KC along k: 16 columns of B are packed into a strip; then register tiles of
- * TM rows by 16 columns are summed along the chunk and added to C. The accumulators are named variables: as an array
- * they would leave the registers. While tiles are summed, the lines that the next strip is packed from are fetched, a
- * few for every tile: they lie a row apart, which no hardware foresees. Written for work-groups of one item.
+ * (dimension 1), by even chunks of at most KC along k: columns of B are packed into strips of 16, STRIPS of them at a
+ * time; then register tiles of TM rows by as many columns are summed along the chunk and added to C. The accumulators
+ * are named variables: as an array they would leave the registers. While tiles are summed, the lines that the next
+ * strip is packed from are fetched, a few for every tile: they lie a row apart, which no hardware foresees. Written for
+ * work-groups of one item.
  *
- *  TM  rows of the register tile: 6 or 12 (6)
- *  KC  longest chunk of k, which a strip of B is packed for (384)
+ *  TM      rows of the register tile: 6 or 8 (6)
+ *  STRIPS  its columns, in strips: 1 or 2 (1)
  */
 #ifndef TM
 #define TM 6
 #endif
-#ifndef KC
-#define KC 384
+#ifndef STRIPS
+#define STRIPS 1
 #endif
+#define KC (384 / STRIPS) /* longest chunk of k that strips of B are packed for */
 
 #include "tile.h"
 
@@ -64,25 +66,40 @@ void put(float16 sum, const struct addends add, size_t at, int width, global flo
     }
 }
 
-/* What rows k0..k0+kn of one pair add to the tiles of columns col..col+15: C = alpha sum + beta D. next: what will be
- * packed after this strip, as many rows or fewer. */
-void add_strip(global const float *left, int k0, const float16 *strip, int kn, int n, int row0, int row1, int col,
-               const struct addends add, global float *c, global const float *next) {
-    const int end = min(row1, col + 16); // tiles wholly below the diagonal are left out
+/* What rows k0..k0+kn of one pair add to the tiles of columns col..col+width: C = alpha sum + beta D. next: what will
+ * be packed after these strips, as many rows or fewer. */
+void add_strips(global const float *left, int k0, const float16 *strips, int kn, int n, int row0, int row1, int col,
+                int width, const struct addends add, global float *c, global const float *next) {
+    const int end = min(row1, col + width); // tiles wholly below the diagonal are left out
     const int share = (kn * TM + end - row0 - 1) / (end - row0);
     for (int row = row0; row < end; row += TM) {
         for (int i = 0; i < share; i++) FETCH(next + (size_t)i * n);
         next += (size_t)share * n;
-#define CLEAR(r) float16 sum##r = (float16)(0.0f);
-        EACH_ROW(CLEAR)
+        const size_t at = (size_t)row * n + col;
 #define POINT(r) global const float *a##r = left + (size_t)min(row + r, row1 - 1) * n + k0;
         EACH_ROW(POINT)
+#define CLEAR(r) float16 sum##r = (float16)(0.0f);
+        EACH_ROW(CLEAR)
 #define MULTIPLY(r) sum##r = FMA((float16)(a##r[i]), line, sum##r);
-        for (int i = 0; i < kn; i++) {
-            const float16 line = strip[i];
-            EACH_ROW(MULTIPLY)
-        }
-        const size_t at = (size_t)row * n + col;
+#if STRIPS == 2
+        if (width > 16) {
+#define CLEAR_NEXT(r) float16 next##r = (float16)(0.0f);
+            EACH_ROW(CLEAR_NEXT)
+#define MULTIPLY_NEXT(r) next##r = FMA((float16)(a##r[i]), after, next##r);
+            for (int i = 0; i < kn; i++) {
+                const float16 line = strips[i], after = strips[KC + i];
+                EACH_ROW(MULTIPLY)
+                EACH_ROW(MULTIPLY_NEXT)
+            }
+#define PUT_NEXT(r)                                                                                                    \
+    if (row + r < row1) put(next##r, add, at + (size_t)r * n + 16, n - col - 16, c);
+            EACH_ROW(PUT_NEXT)
+        } else
+#endif
+            for (int i = 0; i < kn; i++) {
+                const float16 line = strips[i];
+                EACH_ROW(MULTIPLY)
+            }
 #define PUT(r)                                                                                                         \
     if (row + r < row1) put(sum##r, add, at + (size_t)r * n, n - col, c);
         EACH_ROW(PUT)
@@ -118,7 +135,7 @@ kernel void symmetric_product(global const float *a, global const float *b, glob
     const int col0 = block_col * rows, col1 = min(col0 + rows, n);
     if (row0 >= n || col0 >= n) return;
 
-    float16 strip[KC];
+    float16 strips[STRIPS * KC];
     const int chunks = (n + KC - 1) / KC, chunk = (n + chunks - 1) / chunks;
     const int first = get_global_id(1) * each, last = min(first + each, matrices);
     for (int matrix = first; matrix < last; matrix++) {
@@ -130,12 +147,14 @@ kernel void symmetric_product(global const float *a, global const float *b, glob
             for (int k0 = 0; k0 < n; k0 += chunk) {
                 struct addends add = {alpha, beta, beta2, d + at, d2 + at};
                 if (pair > 0 || k0 > 0) add.beta = 1.0f, add.beta2 = 0.0f, add.d = to; // to what the first has stored
-                for (int col = col0; col < col1; col += 16) {
-                    global const float *next = col + 16 < col1  ? right + (size_t)k0 * n + col + 16
-                                               : k0 + chunk < n ? right + (size_t)(k0 + chunk) * n + col0
-                                                                : b2 + at + col0;
-                    pack_strip(right, n, col, k0, min(chunk, n - k0), strip);
-                    add_strip(left, k0, strip, min(chunk, n - k0), n, row0, row1, col, add, to, next);
+                for (int col = col0; col < col1; col += 16 * STRIPS) {
+                    const int width = min(16 * STRIPS, col1 - col);
+                    global const float *next = col + width < col1 ? right + (size_t)k0 * n + col + width
+                                               : k0 + chunk < n   ? right + (size_t)(k0 + chunk) * n + col0
+                                                                  : b2 + at + col0;
+                    for (int i = 0; 16 * i < width; i++)
+                        pack_strip(right, n, col + 16 * i, k0, min(chunk, n - k0), strips + i * KC);
+                    add_strips(left, k0, strips, min(chunk, n - k0), n, row0, row1, col, width, add, to, next);
                 }
             }
         }

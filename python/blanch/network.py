@@ -118,6 +118,22 @@ class Network(Closing):
                                           self._handle.pointer))
         return averaged
 
+    # --- several ranks ---------------------------------------------------------------------------
+
+    def join(self, comm: Any, sync_stats: bool = False, timeout: float = 0) -> None:
+        """From now on the network is that of one rank of several: a step is of the images that all ranks give.
+
+        comm: a communicator of mpi4py, or an object with rank and ranks (numbers), gather(bytes) -> a list of the bytes
+        of each rank, exchange(list of bytes) -> what each rank has for this one, spread(bytes, root) -> root's bytes;
+        it may be called from another thread. Parameters and the rest of the state become rank 0's. Gradients are summed
+        over all images, metrics are of all of them. sync_stats: so are statistics of the batch. timeout: seconds after
+        which a rank that keeps the others waiting counts as hung (600).
+        """
+        from .ranks import collectives
+        table = collectives(comm, timeout)
+        self._call('network_join', byref(table), bool(sync_stats))
+        self._ranks = (comm, table)     # as long as the network
+
     # --- training --------------------------------------------------------------------------------
 
     def step(self, images: Any, labels: Any, lr: Optional[float] = None, *, others: Any = None, share: float = 1,

@@ -89,6 +89,15 @@ class LabelPairs(Sized):
     _fields_ = [('size', c_size_t), ('labels', c_void_p), ('others', c_void_p), ('share', c_float)]
 
 
+COLLECTIVE = ctypes.CFUNCTYPE(c_int, c_void_p, c_void_p, c_size_t, c_void_p)
+SPREAD = ctypes.CFUNCTYPE(c_int, c_void_p, c_void_p, c_size_t, c_int)
+
+
+class Collectives(Sized):
+    _fields_ = [('size', c_size_t), ('rank', c_int), ('ranks', c_int), ('context', c_void_p), ('gather', COLLECTIVE),
+                ('exchange', COLLECTIVE), ('spread', SPREAD)]
+
+
 class Layer(Sized):
     _fields_ = [('size', c_size_t), ('name', c_char_p), ('op', c_char_p), ('engine', c_char_p * 3),
                 ('channels', c_int), ('height', c_int), ('width', c_int), ('multiply_adds', c_double)]

@@ -117,6 +117,7 @@ CONFIG = dict(HEADER, kind='train', model='smallcnn', norm='nd', data='mnist:d',
               mixup=0.2, cutmix=1, auto_augment='ta', random_erase=0.25, accumulate=2, class_weights='balanced',
               ema=0.5, early_stop=2, save_every=2, keep=3, init='i', new_head=True,
               sampling_stride=3, block_fc=512, refresh=2, constant_gradient=0, channel_deconv=0, freeze=1, recompute=1,
+              precision='fp16',
               classes=2, class_names=['a', 'b'], engines={'x': 'direct'}, parameters=10, steps_per_epoch=2,
               data_found={'train': {'images': 8, 'names': '0' * 16}, 'test': {'images': 4, 'names': 'f' * 16},
                           'unread': {'.tif': 2}, 'test_limit': '1' * 16, 'old_division': True, 'best_by': 'test'},
@@ -260,7 +261,7 @@ SPLITS = ('0train train/a/1.pgm\nval train/b/2.pgm\r\ntest\ttrain/b/deep/3 x.pgm
           '1train 0\ntrain 1\nval 4\ntest 5\n', '0train test/a/1.pgm', '2train train/a/1.pgm\n', '0\n', '0train x\n')
 LINES = ('--model smallcnn --norm nd --batch 8 --device 0:0 --seed 3 --block 32 --nd-iter 5 --nd-eps 1e-3',
          '--model=vgg16 --norm=bn --max-alloc=512M --json --optimiser adamw --lr 1e-3 --beta1 0.9 --beta2 0.99',
-         '--data x --steps 10 --model m --norm none --recompute auto --no-tune -- --operand',
+         '--data x --steps 10 --model m --norm none --recompute auto --precision bf16 --no-tune -- --operand',
          'operand --whiten-grad constant --channel-deconv 8 --freeze --refresh 4 --sampling-stride 3 --block-fc 512',
          '--modle x', '--norm bn --model m --nd-momentum 0.1 --momentum 0.9 --nesterov --weight-decay 1e-3 --eps 1e-8')
 SPECS = (('synthetic:3x4x4:10', 'folder:/nowhere', 'mnist:/x', 'cifar10:', 'fashion-mnist'),

@@ -23,9 +23,10 @@ static void device_spec(const char *text) {
         {.usable = true, .info = {.device = 1, .kind = BLANCH_GPU, .compute_units = 9, .name = "gpu"}},
         {.info = {.platform = 1, .kind = BLANCH_ACCELERATOR, .name = "gpu two"}},
     };
-    int chosen, cores, code = choose(list, BL_COUNT(list), text, &chosen, &cores);
+    struct share share;
+    int chosen, code = choose(list, BL_COUNT(list), text, &chosen, &share);
     expect_read(code);
-    if (!code && (chosen < 0 || chosen >= BL_COUNT(list) || cores < 0)) abort();
+    if (!code && (chosen < 0 || chosen >= BL_COUNT(list) || share.cores < 0 || share.part < 0)) abort();
 }
 
 static void settings(const char *text) {

@@ -180,6 +180,14 @@ static cl_int answer_place(cl_device_id d, size_t size, void *value, size_t *siz
     return recorder_answer(place, sizeof place, size, value, size_ret);
 }
 
+/* As cl_intel_required_subgroup_size tells them. */
+static cl_int answer_sub_groups(cl_device_id d, size_t size, void *value, size_t *size_ret) {
+    size_t sizes[8], count = 0;
+    const char *from = recorder_text(d, "sub_groups");
+    for (char *end; count < 8 && (sizes[count] = strtoul(from, &end, 10)) && end != from; from = end) count++;
+    return count ? recorder_answer(sizes, count * sizeof *sizes, size, value, size_ret) : CL_INVALID_VALUE;
+}
+
 cl_int recorder_clGetDeviceInfo(cl_device_id d, cl_device_info what, size_t size, void *value, size_t *size_ret) {
     const size_t most = recorder_number(d, "work_group"), items[3] = {most, most, most < 64 ? most : 64};
     const struct fact *fact;
@@ -190,6 +198,8 @@ cl_int recorder_clGetDeviceInfo(cl_device_id d, cl_device_info what, size_t size
     switch (what) {
     case CL_DEVICE_PCI_BUS_INFO_KHR:
         return answer_place(d, size, value, size_ret);
+    case CL_DEVICE_SUB_GROUP_SIZES_INTEL:
+        return answer_sub_groups(d, size, value, size_ret);
     case CL_DEVICE_TYPE:
         ANSWER(cl_device_type, is_cpu(d) ? CL_DEVICE_TYPE_CPU : CL_DEVICE_TYPE_GPU);
     case CL_DEVICE_OPENCL_C_VERSION:

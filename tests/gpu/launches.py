@@ -118,7 +118,7 @@ def test_products_are_one_launch_each():
 def test_launches_of_a_step():
     """Of resnet18, 20 convolutions with their norms: no more than these, and no group of one item."""
     for device in NVIDIA, AMD:
-        for norm, most in ('bn', 248), ('nd', 673):
+        for norm, most in ('bn', 200), ('nd', 545):
             _, lines, commands = record.checked_step(bench(device, 'resnet18', norm)[0])
             sizes = [record.product(line['local']) for line in lines if line['op'] == 'launch']
             check(len(sizes) <= most, '%s on %s: %d launches' % (norm, device, len(sizes)))
@@ -161,6 +161,18 @@ def test_a_step_is_begun_before_the_one_before_it_has_ended():
         for number, place in enumerate(places[1:-1], 1):
             wait = next(line for line in log[place:] if line['op'] == 'wait')
             check(wait['first'] == log[places[number - 1]]['command'], 'a step is waited for at once')
+
+
+def test_clipping_waits_for_nothing():
+    """Beyond the wait for earlier losses; nor does it make a buffer in a step, or read one."""
+    log, _ = train(NVIDIA, '--clip-grad-norm', '1')
+    places = losses(log)[4:12]
+    for before, place in zip(places, places[1:]):
+        between = log[before + 1:place]
+        names = [line['kernel'] for line in between if line['op'] == 'launch']
+        check(names.count('clip_factor') == 1 and 'squares' in names and 'scale' in names, 'clipping: %s' % names)
+        check(record.waits(between) <= 1, '%d waits' % record.waits(between))
+        check(not any(line['op'] in ('buffer', 'read') for line in between), 'a buffer or a read')
 
 
 def test_uploads_go_beside_a_step():
@@ -285,6 +297,26 @@ def test_a_refused_program_says_why():
         check(words in lines[0], '%s: %s' % (words, lines[0]))
     place = lines[0].rsplit('says: ', 1)[1].split(')')[0]
     check('the description refuses' in open(place).read(), place)
+
+
+def test_matrix_units_by_what_a_device_says():
+    """And where its compiler refuses them after all, the engine is named that runs."""
+    half = ['bench', '--model', 'smallcnn', '--norm', 'bn', '--precision', 'fp16', *SIZE]
+    os.environ['BLANCH_CONV'] = 'matrix'
+    try:
+        for device, unit in (NVIDIA, 1), (AMD, 2), ('amd-mi210', 3), ('intel-a770', 4), ('rusticl-7900xtx', 0):
+            log = record.read_log(blanch(device, *half)[0])
+            units = {word for line in log if line['op'] == 'program' for word in line['options'].split()
+                     if word.startswith('-DUNIT=')}
+            check(units == {'-DUNIT=%d' % unit}, '%s: %s' % (device, units))
+        device = os.path.join(HOME.name, 'units.txt')
+        with open(record.device_file(NVIDIA)) as other, open(device, 'w') as file:
+            file.write(other.read() + 'refuse = -DUNIT=1\n')
+        done = record.run(device, os.path.join(HOME.name, 'units'), BLANCH, RECORDER, half, capture_output=True,
+                          text=True)
+        check(done.returncode == 3 and 'the engine matrix does not run on' in done.stderr, done.stderr)
+    finally:
+        del os.environ['BLANCH_CONV']
 
 
 def test_a_launch_without_its_data_is_found():

@@ -42,6 +42,20 @@ bool bl_conv_worth_measuring(const struct bl_conv *conv, const char *name, enum 
     return suits(engine, conv, pass) && engine->preference(conv, pass) >= 0;
 }
 
+static const struct bl_conv_engine *engine_of(const struct bl_node *node, enum bl_conv_pass pass) {
+    return node->dev && blanch_device_info(node->dev)->kind != BLANCH_CPU ? find(node->engine[pass]) : NULL;
+}
+
+bool bl_conv_applies(const struct bl_node *node) {
+    const struct bl_conv_engine *engine = engine_of(node, BL_CONV_FORWARD);
+    return engine && engine->applies;
+}
+
+bool bl_conv_cuts(const struct bl_node *node) {
+    const struct bl_conv_engine *engine = engine_of(node, BL_CONV_DATA);
+    return engine && engine->cuts;
+}
+
 /* The engine direct suits everything, of every type. */
 static const struct bl_conv_engine *by_rule(const struct bl_conv *conv, enum bl_conv_pass pass) {
     const struct bl_conv_engine *best = &bl_conv_direct;
@@ -55,7 +69,7 @@ static const struct bl_conv_engine *by_rule(const struct bl_conv *conv, enum bl_
 }
 
 static int unknown_engine(const char *name) {
-    char known[128] = "";
+    char known[256] = "";
     for (int i = 0; i < BL_COUNT(engines); i++) {
         size_t length = strlen(known);
         snprintf(known + length, sizeof known - length, "%s%s", i ? ", " : "", engines[i]->name);
@@ -210,6 +224,27 @@ int bl_conv_pack(struct bl_conv *conv, const struct bl_run *run, struct bl_mem *
         weight = conv->scaled->mem;
     }
     return code ? code : pack(conv, BL_CONV_FORWARD, run, weight);
+}
+
+int bl_conv_make_moments(struct bl_conv *conv) {
+    struct bl_node *node = conv->node;
+    const struct bl_conv_engine *engine = conv->engine[BL_CONV_FORWARD];
+    if (conv->cpu || !engine || !engine->rows_of_moments) return 0;
+    const int64_t rows = bl_node_batch(node) * conv->out_h * conv->out_w, chunk = engine->rows_of_moments(conv);
+    node->makes.of_chunks =
+        bl_node_workspace(node, BL_LIFE_FORWARD, 2 * conv->attrs.out_channels * bl_conv_div_up(rows, chunk));
+    node->makes.chunk = chunk;
+    return node->makes.of_chunks ? 0 : BLANCH_ENOMEM;
+}
+
+bool bl_conv_packs_bias(const struct bl_conv *conv) {
+    return !conv->cpu && !conv->norm && conv->engine[BL_CONV_FORWARD]->pack_with_bias;
+}
+
+int bl_conv_pack_with_bias(struct bl_conv *conv, const struct bl_run *run, struct bl_mem *weight,
+                           const struct bl_conv_bias *bias) {
+    bl_work_begin(conv->node->dev, 0);
+    return work_counted(conv, conv->engine[BL_CONV_FORWARD]->pack_with_bias(conv, run, weight, bias));
 }
 
 int bl_conv_forward(struct bl_conv *conv, const struct bl_run *run, const struct blanch_tensor *x, struct bl_mem *bias,

@@ -61,10 +61,26 @@ int bl_conv_prepare(struct bl_conv *conv); // in the operation's prepare
 extern const struct bl_fusion bl_conv_fusions[];
 enum { BL_CONV_CHAIN = 3 };
 int bl_conv_fused(struct bl_conv *conv, int64_t weights);
+/* Elsewhere than on CPUs, by the engines that are named in the node: whether the forward pass applies a ReLU, and
+ * whether the data gradient heeds node->cuts. */
+bool bl_conv_applies(const struct bl_node *node);
+bool bl_conv_cuts(const struct bl_node *node);
+
+/* For a layer's make_moments. */
+int bl_conv_make_moments(struct bl_conv *conv);
 
 /* Brings weights into the form that the forward pass reads, a batch norm that follows folded in; bias (O), or NULL, as
  * the forward pass will have it. */
 int bl_conv_pack(struct bl_conv *conv, const struct bl_run *run, struct bl_mem *weight, struct bl_mem *bias);
+/* The same of folded weights in a training pass, by engines that do so, elsewhere than on CPUs: in the same launch
+ * b' = b - sum over g of W'_g m (nd/fold.h). */
+struct bl_conv_bias {
+    struct bl_mem *mean, *bias, *to;        // (matrices, F), (O), (O)
+    int64_t interleave, features, matrices; // W' (O, interleave, F)
+};
+bool bl_conv_packs_bias(const struct bl_conv *conv);
+int bl_conv_pack_with_bias(struct bl_conv *conv, const struct bl_run *run, struct bl_mem *weight,
+                           const struct bl_conv_bias *bias);
 int bl_conv_forward(struct bl_conv *conv, const struct bl_run *run, const struct blanch_tensor *x, struct bl_mem *bias,
                     const struct blanch_tensor *y);
 /* weight: as the forward pass had it. accumulate: adds to dx instead of overwriting it. */

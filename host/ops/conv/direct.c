@@ -22,6 +22,7 @@ struct direct {
     struct blanch_tensor *zeros;              // as many as the larger side has channels, in every type
     struct blanch_tensor *partial;            // [group][block][split][taps*group_in + 1][width]
     struct bl_kernel *kernel, *other;         // of the pass; pack or reduce
+    struct bl_conv_wide wide;                 // what the pass reads; of patches the input itself
 };
 
 /* --- sizes ------------------------------------------------------------------------------------ */
@@ -89,6 +90,8 @@ static int setup(struct bl_conv *conv, enum bl_conv_pass pass) {
     const int depth = pass == BL_CONV_DATA ? conv->group_out : conv->group_in;
     int64_t packed = (int64_t)conv->attrs.groups * d->blocks * conv->taps * depth * d->t.width;
     const int in = conv->attrs.in_channels, out = conv->attrs.out_channels, zeros = in > out ? in : out;
+    d->wide.images = bl_node_batch(conv->node);
+    if (!d->patch && bl_conv_widen_setup(conv, pass, &d->wide)) return BLANCH_ENOMEM;
     if (!(d->packed = bl_node_workspace(conv->node, bl_conv_packed(conv, pass), packed))) return BLANCH_ENOMEM;
     return (d->zeros = bl_node_workspace(conv->node, BL_LIFE_KEPT, zeros)) ? 0 : BLANCH_ENOMEM;
 }
@@ -106,6 +109,7 @@ static int get(const struct bl_conv *conv, const struct direct *d, const char *f
                                         {"STRIP", d->t.strip},
                                         {"BUNCH", d->t.bunch},
                                         {"PATCH", patch},
+                                        {"WIDE", d->wide.to != NULL},
                                         {"ACT_TYPE", conv->type}};
     return bl_kernel_get(conv->node->dev, "conv/direct", function, defines, BL_COUNT(defines), kernel);
 }
@@ -120,7 +124,8 @@ static int prepare(struct bl_conv *conv, enum bl_conv_pass pass) {
         return code ? code : bl_conv_get_reduce(conv, d->t.width, &d->other);
     }
     if ((code = bl_mem_fill(d->zeros->mem, 0, bl_tensor_bytes(d->zeros), 0.0f)) ||
-        (code = get(conv, d, "convolve", d->t.tile, d->patch, &d->kernel)))
+        (code = get(conv, d, "convolve", d->t.tile, d->patch, &d->kernel)) ||
+        (code = bl_conv_widen_prepare(conv, &d->wide)))
         return code;
     return get(conv, d, pass == BL_CONV_DATA ? "pack_data" : "pack_forward", d->t.tile, 0, &d->other);
 }
@@ -142,9 +147,10 @@ static int pack(struct bl_conv *conv, enum bl_conv_pass pass, const struct bl_ru
 /* --- forward, data gradient ------------------------------------------------------------------- */
 
 struct pass {
-    const struct direct *d;
+    struct direct *d;
     const struct blanch_tensor *x, *out;
-    struct bl_mem *bias;
+    struct bl_mem *bias, *values; // of x, `sizes.images` images from `begin` on
+    int begin;
     struct bl_conv_sizes sizes;
     struct bl_conv_axes axes;
     bool patches;
@@ -176,12 +182,13 @@ static int64_t strip_of(const struct bl_conv *conv, const struct pass *p, int64_
                       (p->patches ? d->blocks : 1) +
                   1000;
     int64_t strip = (int64_t)(4e6 / work),
-            room = CACHED / 2 / ((int64_t)bl_type_bytes(conv->type) * d->t.tile * p->sizes.group_in);
+            room =
+                CACHED / 2 / ((int64_t)bl_type_bytes(d->wide.to ? BL_F32 : conv->type) * d->t.tile * p->sizes.group_in);
     if (conv->taps == 1 && strip > room) strip = room;
     return bl_conv_clamp(tiles * columns / (12 * conv->units), 1, bl_conv_clamp(strip, 1, 1024));
 }
 
-static int convolve(const struct bl_conv *conv, const struct pass *p) {
+static int convolve(const struct bl_conv *conv, struct pass *p) {
     const struct direct *d = p->d;
     const struct bl_conv_axis *y = &p->axes.down, *x = &p->axes.across;
     const struct bl_conv_sizes *s = &p->sizes;
@@ -191,11 +198,11 @@ static int convolve(const struct bl_conv *conv, const struct pass *p) {
             strips = bl_conv_div_up(tiles, strip);
     bool blocks_first = blocks_vary_first(conv, p);
     struct bl_range items = bl_conv_range(conv, blocks_first ? blocks : strips, blocks_first ? strips : blocks, groups);
-    return bl_launch(d->kernel, items, BL_MEM(p->x->mem), BL_MEM(d->packed->mem), BL_MEM(p->bias), BL_MEM(p->out->mem),
+    return bl_launch(d->kernel, items, BL_MEM(p->values), BL_MEM(d->packed->mem), BL_MEM(p->bias), BL_MEM(p->out->mem),
                      BL_MEM(p->added ? p->added->mem : p->out->mem), BL_MEM(d->zeros->mem), BL_I32(s->images),
-                     BL_I32(images_together(conv, d, grid)), BL_I32(y->grid), BL_I32(x->grid), BL_I32(s->in_h),
-                     BL_I32(s->in_w), BL_I32(s->in_c), BL_I32(s->group_in), BL_I32(s->out_h), BL_I32(s->out_w),
-                     BL_I32(s->out_c), BL_I32(s->group_out), BL_I32(y->in_step), BL_I32(x->in_step),
+                     BL_I32(p->begin), BL_I32(images_together(conv, d, grid)), BL_I32(y->grid), BL_I32(x->grid),
+                     BL_I32(s->in_h), BL_I32(s->in_w), BL_I32(s->in_c), BL_I32(s->group_in), BL_I32(s->out_h),
+                     BL_I32(s->out_w), BL_I32(s->out_c), BL_I32(s->group_out), BL_I32(y->in_step), BL_I32(x->in_step),
                      BL_I32(y->in_first), BL_I32(x->in_first), BL_I32(y->tap_step), BL_I32(x->tap_step),
                      BL_I32(y->taps), BL_I32(x->taps), BL_I32(y->weight_first + x->weight_first),
                      BL_I32(y->weight_step), BL_I32(x->weight_step), BL_I32(conv->taps), BL_I32(y->out_step),
@@ -203,41 +210,58 @@ static int convolve(const struct bl_conv *conv, const struct pass *p) {
                      BL_I32(blocks_first), BL_I32(p->added != NULL));
 }
 
+/* Slice by slice, as the input is widened. */
+static int in_slices(const struct bl_conv *conv, struct pass *p, int images,
+                     int (*compute)(const struct bl_conv *conv, struct pass *p)) {
+    struct bl_conv_wide *wide = &p->d->wide;
+    int code = 0;
+    for (p->begin = 0; p->begin < images && !code; p->begin += wide->images) {
+        p->sizes.images = images - p->begin < wide->images ? images - p->begin : wide->images;
+        code = bl_conv_widen(conv, wide, p->x, p->begin, p->sizes.images, &p->values);
+        if (!code) code = compute(conv, p);
+    }
+    return code;
+}
+
 static int forward(struct bl_conv *conv, const struct bl_run *run, const struct blanch_tensor *x, struct bl_mem *bias,
                    const struct blanch_tensor *y) {
-    const struct direct *d = conv->state[BL_CONV_FORWARD];
-    const struct pass pass = {.d = d,
-                              .x = x,
-                              .out = y,
-                              .bias = bias ? bias : d->zeros->mem,
-                              .sizes = bl_conv_sizes(conv, run->n),
-                              .axes = bl_conv_forward_axes(&conv->attrs, conv->out_h, conv->out_w),
-                              .patches = d->patch > 0,
-                              .added = conv->node->addend};
-    return convolve(conv, &pass);
+    struct direct *d = conv->state[BL_CONV_FORWARD];
+    struct pass pass = {.d = d,
+                        .x = x,
+                        .out = y,
+                        .bias = bias ? bias : d->zeros->mem,
+                        .sizes = bl_conv_sizes(conv, run->n),
+                        .axes = bl_conv_forward_axes(&conv->attrs, conv->out_h, conv->out_w),
+                        .patches = d->patch > 0,
+                        .added = conv->node->addend};
+    return in_slices(conv, &pass, run->n, convolve);
+}
+
+static int convolve_residues(const struct bl_conv *conv, struct pass *pass) {
+    const struct bl_conv_attrs *a = &conv->attrs;
+    for (int ry = 0; ry < a->stride[0]; ry++) {
+        for (int rx = 0; rx < a->stride[1]; rx++) {
+            const struct bl_conv_axis down = bl_conv_residue_axis(a, 0, conv->h, ry, a->kernel[1]);
+            const struct bl_conv_axis across = bl_conv_residue_axis(a, 1, conv->w, rx, 1);
+            if (!down.grid || !across.grid || (pass->added && (!down.taps || !across.taps))) continue;
+            pass->axes = (struct bl_conv_axes){down, across};
+            int code = convolve(conv, pass);
+            if (code) return code;
+        }
+    }
+    return 0;
 }
 
 static int backward_data(struct bl_conv *conv, const struct bl_run *run, const struct blanch_tensor *dy,
                          const struct blanch_tensor *dx, bool accumulate) {
-    const struct direct *d = conv->state[BL_CONV_DATA];
-    const struct bl_conv_attrs *a = &conv->attrs;
+    struct direct *d = conv->state[BL_CONV_DATA];
     struct pass pass = {.d = d,
                         .x = dy,
                         .out = dx,
                         .bias = d->zeros->mem,
                         .sizes = bl_conv_data_sizes(conv, run->n),
                         .added = accumulate ? dx : NULL};
-    for (int ry = 0; ry < a->stride[0]; ry++) {
-        for (int rx = 0; rx < a->stride[1]; rx++) {
-            const struct bl_conv_axis down = bl_conv_residue_axis(a, 0, conv->h, ry, a->kernel[1]);
-            const struct bl_conv_axis across = bl_conv_residue_axis(a, 1, conv->w, rx, 1);
-            if (!down.grid || !across.grid || (accumulate && (!down.taps || !across.taps))) continue;
-            pass.axes = (struct bl_conv_axes){down, across};
-            int code = convolve(conv, &pass);
-            if (code) return code;
-        }
-    }
-    return 0;
+    return in_slices(conv, &pass, run->n, convolve_residues);
 }
 
 /* --- weight gradient -------------------------------------------------------------------------- */

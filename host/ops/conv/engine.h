@@ -29,6 +29,9 @@ struct bl_conv_engine {
     int variant;    // engines of the same functions tell themselves apart by it
     unsigned types; // of activations that it takes, a BL_TYPE_BIT each
     bool applies;   // forward adds node->addend and applies bl_node_activation(node) itself
+    bool cuts;      // backward_data heeds node->cuts
+    int (*rows_of_moments)(
+        const struct bl_conv *conv); // forward makes node->makes, in chunks of so many; NULL: it does not
     bool (*suits)(const struct bl_conv *conv, enum bl_conv_pass pass); // can compute it, of its types
     /* By rule of thumb, where it suits: the largest one is chosen, the first of the table among equals.
      * Negative: neither chosen nor measured, only had by name. */
@@ -36,6 +39,9 @@ struct bl_conv_engine {
     int (*setup)(struct bl_conv *conv, enum bl_conv_pass pass);
     int (*prepare)(struct bl_conv *conv, enum bl_conv_pass pass);
     int (*pack)(struct bl_conv *conv, enum bl_conv_pass pass, const struct bl_run *run, struct bl_mem *weight);
+    /* Of the forward pass, and with it conv->bias; NULL: it makes no bias. */
+    int (*pack_with_bias)(struct bl_conv *conv, const struct bl_run *run, struct bl_mem *weight,
+                          const struct bl_conv_bias *bias);
     int (*forward)(struct bl_conv *conv, const struct bl_run *run, const struct blanch_tensor *x, struct bl_mem *bias,
                    const struct blanch_tensor *y);
     int (*backward_data)(struct bl_conv *conv, const struct bl_run *run, const struct blanch_tensor *dy,
@@ -52,6 +58,20 @@ struct bl_conv_engine {
 int bl_conv_prepare_epilogue(struct bl_conv *conv);
 int bl_conv_fold(const struct bl_conv *conv, struct bl_mem *weight, struct bl_mem *bias);
 int bl_conv_finish(const struct bl_conv *conv, int images, const struct blanch_tensor *y);
+
+/* What widen.c makes of a pass's input: floats of `images` images at a time; of all, the input itself, where `to` is
+ * NULL. */
+struct bl_conv_wide {
+    int images;
+    int64_t values; // of an image
+    struct blanch_tensor *to;
+    struct bl_kernel *kernel;
+};
+int bl_conv_widen_setup(struct bl_conv *conv, enum bl_conv_pass pass, struct bl_conv_wide *wide);
+int bl_conv_widen_prepare(const struct bl_conv *conv, struct bl_conv_wide *wide);
+/* values: those of `count` images of x from `first` on. */
+int bl_conv_widen(const struct bl_conv *conv, struct bl_conv_wide *wide, const struct blanch_tensor *x, int first,
+                  int count, struct bl_mem **values);
 
 /* As struct sizes of kernels/conv/sizes.h. */
 struct bl_conv_sizes {

@@ -5,11 +5,9 @@
 
 /* In this order, any of them. */
 const struct bl_fusion bl_conv_fusions[] = {
-    {.op = &bl_op_batchnorm2d, .inference = true, .rank = 1},
-    {.op = &bl_op_add, .inference = true, .rank = 2},
-    {.op = &bl_op_relu, .inference = true, .rank = 3},
-    {.op = &bl_op_relu6, .inference = true, .rank = 3},
-    {NULL},
+    {.op = &bl_op_batchnorm2d, .inference = true, .rank = 1}, {.op = &bl_op_add, .inference = true, .rank = 2},
+    {.op = &bl_op_relu, .inference = true, .rank = 3},        {.op = &bl_op_relu6, .inference = true, .rank = 3},
+    {.op = &bl_op_relu, .rank = 3, .cut = bl_conv_applies},   {NULL},
 };
 
 int bl_conv_fused(struct bl_conv *conv, int64_t weights) {

@@ -82,7 +82,8 @@ static int prepare(struct bl_conv *conv, enum bl_conv_pass pass) {
     const int in = conv->attrs.in_channels, out = conv->attrs.out_channels;
     const struct bl_fft used[] = {fft_of(d, d->images * in), fft_of(d, d->images * out), fft_of(d, in * out)};
     static const int result_of[BL_CONV_PASSES] = {1, 0, 2}; // which of them is transformed back
-    const struct bl_define defines[] = {{"VEC", conv->cpu ? 8 : 1}, {"TM", conv->cpu ? 2 : 4}};
+    const struct bl_define defines[] = {
+        {"VEC", conv->cpu ? 8 : 1}, {"TM", conv->cpu ? 2 : 4}, {"ACT_TYPE", conv->type}};
     const struct {
         const char *name;
         struct bl_kernel **kernel;
@@ -294,7 +295,7 @@ static int backward_weights(struct bl_conv *conv, const struct bl_run *run, cons
 
 const struct bl_conv_engine bl_conv_fft = {
     .name = "fft",
-    .types = BL_TYPE_BIT(BL_F32),
+    .types = BL_ACTIVATION_TYPES,
     .suits = suits,
     .preference = preference,
     .setup = setup,

@@ -84,8 +84,9 @@ static int prepare(struct bl_conv *conv, enum bl_conv_pass pass) {
     struct grouped *d = conv->state[pass];
     const struct walk *w = &d->walk;
     const bool weights = pass == BL_CONV_WEIGHTS;
-    const struct bl_define defines[] = {{"IN", w->in},      {"OUT", w->out},      {"STRIDE_X", w->stride[1]},
-                                        {"BUFFER", BUFFER}, {"TAPS", conv->taps}, {"TM", w->tile}};
+    const struct bl_define defines[] = {{"IN", w->in},           {"OUT", w->out},      {"STRIDE_X", w->stride[1]},
+                                        {"BUFFER", BUFFER},      {"TAPS", conv->taps}, {"TM", w->tile},
+                                        {"ACT_TYPE", conv->type}};
     int code = bl_kernel_get(conv->node->dev, "conv/grouped", weights ? "weights" : "convolve", defines,
                              BL_COUNT(defines), &d->kernel);
     return code ? code
@@ -164,7 +165,7 @@ static int backward_weights(struct bl_conv *conv, const struct bl_run *run, cons
 
 const struct bl_conv_engine bl_conv_grouped = {
     .name = "grouped",
-    .types = BL_TYPE_BIT(BL_F32),
+    .types = BL_ACTIVATION_TYPES,
     .suits = suits,
     .preference = preference,
     .setup = setup,

@@ -27,6 +27,11 @@ int bl_conv_layer_fused(struct bl_node *node) {
     return bl_conv_fused(state->conv, node->param[0]->data.count);
 }
 
+int bl_conv_layer_make_moments(struct bl_node *node) {
+    struct state *state = node->state;
+    return bl_conv_make_moments(state->conv);
+}
+
 int bl_conv_layer_prepare(struct bl_node *node) {
     struct state *state = node->state;
     return bl_conv_prepare(state->conv);

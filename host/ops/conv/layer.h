@@ -7,6 +7,7 @@
 /* Sets up the engine, the output, multiply_adds, and the parameters; the weight has `dims` dimensions of `shape`. */
 int bl_conv_layer_setup(struct bl_node *node, const struct bl_conv_attrs *attrs, int dims, const int64_t *shape);
 int bl_conv_layer_fused(struct bl_node *node);
+int bl_conv_layer_make_moments(struct bl_node *node);
 int bl_conv_layer_prepare(struct bl_node *node);
 int bl_conv_layer_forward(struct bl_node *node, const struct bl_run *run);
 int bl_conv_layer_backward(struct bl_node *node, const struct bl_run *run);

@@ -2,6 +2,7 @@
 #include "ops/conv/axis.h"
 #include "ops/conv/engine.h"
 #include "blas/blas.h"
+#include "ops/common.h"
 
 /* Patches in memory at a time: large enough for products of thousands of rows, small beside the activations. */
 enum { PATCH_BYTES = 32 << 20, ITEM_FLOATS = 65536 };
@@ -15,6 +16,8 @@ struct patches {
     struct blanch_tensor *patches;                   // [group][pixel][tap][channel]
     struct blanch_tensor *partial;                   // (splits, out_channels)
     struct bl_kernel *pack, *gather, *spread, *sums; // gather: gather_back in the data gradient
+    struct blanch_tensor *wide;                      // of 16 bits: a slice's outputs as floats; else NULL
+    struct bl_kernel *convert, *merge;               // to or from those; sums of floats
 };
 
 /* CLBlast counts elements in 32 bits. */
@@ -50,12 +53,15 @@ static int setup(struct bl_conv *conv, enum bl_conv_pass pass) {
     const struct bl_conv_attrs *a = &conv->attrs;
     const enum bl_life life = pass == BL_CONV_FORWARD ? BL_LIFE_FORWARD : BL_LIFE_BACKWARD;
     d->length = conv->taps * conv->group_in;
-    d->direct = conv->taps == 1 && a->stride[0] == 1 && a->stride[1] == 1 && !a->padding[0] && !a->padding[1];
+    d->direct = conv->type == BL_F32 && conv->taps == 1 && a->stride[0] == 1 && a->stride[1] == 1 && !a->padding[0] &&
+                !a->padding[1];
     d->pixels = slice_of(conv, pass);
     d->vec = bl_conv_vec(conv, conv->group_in);
     d->packed = bl_node_workspace(conv->node, bl_conv_packed(conv, pass), (int64_t)d->length * a->out_channels);
     if (!d->packed) return BLANCH_ENOMEM;
     if (!d->direct && !(d->patches = bl_node_workspace(conv->node, life, (int64_t)d->pixels * a->groups * d->length)))
+        return BLANCH_ENOMEM;
+    if (conv->type != BL_F32 && !(d->wide = bl_node_workspace(conv->node, life, (int64_t)d->pixels * a->out_channels)))
         return BLANCH_ENOMEM;
     if (pass != BL_CONV_WEIGHTS) return 0;
     int64_t rows = bl_node_batch(conv->node) * conv->out_h * conv->out_w;
@@ -65,10 +71,21 @@ static int setup(struct bl_conv *conv, enum bl_conv_pass pass) {
     return d->partial ? 0 : BLANCH_ENOMEM;
 }
 
-static int get(const struct bl_conv *conv, const char *function, int vec, struct bl_kernel **kernel) {
+static int get_as(const struct bl_conv *conv, enum bl_type type, const char *function, int vec,
+                  struct bl_kernel **kernel) {
     const struct bl_define defines[] = {
-        {"VEC", vec}, {"STRIDE_Y", conv->attrs.stride[0]}, {"STRIDE_X", conv->attrs.stride[1]}};
+        {"VEC", vec}, {"STRIDE_Y", conv->attrs.stride[0]}, {"STRIDE_X", conv->attrs.stride[1]}, {"ACT_TYPE", type}};
     return bl_kernel_get(conv->node->dev, "conv/patches", function, defines, BL_COUNT(defines), kernel);
+}
+
+static int get(const struct bl_conv *conv, const char *function, int vec, struct bl_kernel **kernel) {
+    return get_as(conv, conv->type, function, vec, kernel);
+}
+
+static int prepare_wide(const struct bl_conv *conv, enum bl_conv_pass pass, struct bl_kernel **kernel) {
+    const struct bl_define defines[] = {{"VEC", bl_conv_vec(conv, conv->attrs.out_channels)}, {"ACT_TYPE", conv->type}};
+    return bl_kernel_get(conv->node->dev, "elementwise", pass == BL_CONV_FORWARD ? "narrow" : "widen", defines,
+                         BL_COUNT(defines), kernel);
 }
 
 static int prepare(struct bl_conv *conv, enum bl_conv_pass pass) {
@@ -78,6 +95,9 @@ static int prepare(struct bl_conv *conv, enum bl_conv_pass pass) {
     if (!code && pass == BL_CONV_FORWARD) code = get(conv, "spread", d->vec, &d->spread);
     if (!code && pass == BL_CONV_WEIGHTS)
         code = get(conv, "sums", bl_conv_vec(conv, conv->attrs.out_channels), &d->sums);
+    if (!code && pass == BL_CONV_WEIGHTS)
+        code = get_as(conv, BL_F32, "sums", bl_conv_vec(conv, conv->attrs.out_channels), &d->merge);
+    if (!code && d->wide) code = prepare_wide(conv, pass, &d->convert);
     return code;
 }
 
@@ -161,9 +181,21 @@ static struct matrix weights_of(const struct bl_conv *conv, const struct patches
     return (struct matrix){d->packed->mem, 0, d->length, out, out, d->length * out};
 }
 
-static struct matrix outputs_of(const struct bl_conv *conv, const struct blanch_tensor *y, int first, int count) {
+static struct matrix outputs_of(const struct bl_conv *conv, const struct patches *d, const struct blanch_tensor *y,
+                                int first, int count) {
     const int64_t out = conv->attrs.out_channels;
+    if (d->wide) return (struct matrix){d->wide->mem, 0, count, conv->group_out, out, conv->group_out};
     return (struct matrix){y->mem, (size_t)(first * out), count, conv->group_out, out, conv->group_out};
+}
+
+/* A slice's outputs in 16 bits become floats, or in the forward pass floats become these. */
+static int convert(const struct bl_conv *conv, const struct patches *d, const struct blanch_tensor *y, int first,
+                   int count) {
+    const int out = conv->attrs.out_channels, vec = bl_conv_vec(conv, out);
+    const int64_t total = (int64_t)count * out / vec;
+    if (!d->wide) return 0;
+    return bl_launch(d->convert, bl_share(conv->node->dev, total, 6 * vec), BL_MEM(y->mem), BL_MEM(d->wide->mem),
+                     BL_I64((int64_t)first * out / vec), BL_I64(total));
 }
 
 /* c = a b, a batch of one product a group; beta 1 adds to c. */
@@ -197,23 +229,27 @@ static int pixels_of(const struct bl_conv *conv, const struct bl_run *run) {
     return (int)(run->n * conv->out_h * conv->out_w);
 }
 
+static int spread(const struct bl_conv *conv, const struct patches *d, struct bl_mem *bias, struct bl_mem *to,
+                  int pixels) {
+    const int out = conv->attrs.out_channels, wide = conv->cpu ? out : 1,
+              span = conv->cpu ? (int)bl_conv_clamp(ITEM_FLOATS / out, 1, ITEM_FLOATS) : 1;
+    return bl_launch(d->spread, bl_conv_range(conv, bl_conv_div_up(out, wide), bl_conv_div_up(pixels, span), 1),
+                     BL_MEM(bias), BL_MEM(to), BL_I32(pixels), BL_I32(out), BL_I32(wide), BL_I32(span));
+}
+
 static int forward(struct bl_conv *conv, const struct bl_run *run, const struct blanch_tensor *x, struct bl_mem *bias,
                    const struct blanch_tensor *y) {
     const struct patches *d = conv->state[BL_CONV_FORWARD];
-    const int pixels = pixels_of(conv, run), out = conv->attrs.out_channels;
-    int code = 0;
-    if (bias) {
-        const int wide = conv->cpu ? out : 1,
-                  span = conv->cpu ? (int)bl_conv_clamp(ITEM_FLOATS / out, 1, ITEM_FLOATS) : 1;
-        code = bl_launch(d->spread, bl_conv_range(conv, bl_conv_div_up(out, wide), bl_conv_div_up(pixels, span), 1),
-                         BL_MEM(bias), BL_MEM(y->mem), BL_I32(pixels), BL_I32(out), BL_I32(wide), BL_I32(span));
-    }
+    const int pixels = pixels_of(conv, run);
+    int code = bias && !d->wide ? spread(conv, d, bias, y->mem, pixels) : 0;
     for (int first = 0, count; first < pixels && !code; first += count) {
         count = count_of(conv, d, first, pixels);
         code = gather(conv, d, x, first, count);
+        if (!code && bias && d->wide) code = spread(conv, d, bias, d->wide->mem, count);
         if (!code)
             code = multiply(conv, patches_of(conv, d, x, first, count), weights_of(conv, d),
-                            outputs_of(conv, y, first, count), bias ? 1 : 0);
+                            outputs_of(conv, d, y, first, count), bias ? 1 : 0);
+        if (!code) code = convert(conv, d, y, first, count);
     }
     return code;
 }
@@ -225,8 +261,10 @@ static int backward_data(struct bl_conv *conv, const struct bl_run *run, const s
     int code = 0;
     for (int first = 0, count; first < pixels && !code; first += count) {
         count = count_of(conv, d, first, pixels);
-        code = multiply(conv, outputs_of(conv, dy, first, count), transposed(weights_of(conv, d)),
-                        patches_of(conv, d, dx, first, count), d->direct && accumulate ? 1 : 0);
+        code = convert(conv, d, dy, first, count);
+        if (!code)
+            code = multiply(conv, outputs_of(conv, d, dy, first, count), transposed(weights_of(conv, d)),
+                            patches_of(conv, d, dx, first, count), d->direct && accumulate ? 1 : 0);
         if (!code && !d->direct) code = gather_back(conv, d, dx, first, count, accumulate);
     }
     return code;
@@ -241,7 +279,7 @@ static int sum_bias(const struct bl_conv *conv, const struct patches *d, const s
     int code = bl_launch(d->sums, bl_conv_range(conv, vectors, splits, 1), BL_MEM(dy->mem), BL_MEM(d->partial->mem),
                          BL_I32(rows), BL_I32(out), BL_I32(span));
     return code ? code
-                : bl_launch(d->sums, bl_conv_range(conv, vectors, 1, 1), BL_MEM(d->partial->mem), BL_MEM(dbias),
+                : bl_launch(d->merge, bl_conv_range(conv, vectors, 1, 1), BL_MEM(d->partial->mem), BL_MEM(dbias),
                             BL_I32(splits), BL_I32(out), BL_I32(splits));
 }
 
@@ -253,16 +291,17 @@ static int backward_weights(struct bl_conv *conv, const struct bl_run *run, cons
     for (int first = 0, count; first < pixels && !code; first += count) {
         count = count_of(conv, d, first, pixels);
         code = gather(conv, d, x, first, count);
+        if (!code) code = convert(conv, d, dy, first, count);
         if (!code)
-            code = multiply(conv, transposed(patches_of(conv, d, x, first, count)), outputs_of(conv, dy, first, count),
-                            weights_of(conv, d), first ? 1 : 0);
+            code = multiply(conv, transposed(patches_of(conv, d, x, first, count)),
+                            outputs_of(conv, d, dy, first, count), weights_of(conv, d), first ? 1 : 0);
     }
     return code ? code : exchange(conv, d, dweight, true);
 }
 
 const struct bl_conv_engine bl_conv_patches = {
     .name = "patches",
-    .types = BL_TYPE_BIT(BL_F32),
+    .types = BL_ACTIVATION_TYPES,
     .suits = suits,
     .preference = preference,
     .setup = setup,

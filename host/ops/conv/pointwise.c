@@ -8,11 +8,12 @@ struct pointwise {
     int depth, outputs, blocks, tile;
     struct blanch_tensor *packed; // [block][depth][TN]
     struct bl_kernel *pack, *multiply;
+    struct bl_conv_wide wide; // what the pass reads
 };
 
 struct product { // as the kernel's
     int32_t pixels, depth, outputs, blocks, bunch, strip, blocks_first;
-    int32_t out_h, out_w, in_h, in_w, step_y, step_x;
+    int32_t out_h, out_w, in_h, in_w, step_y, step_x, begin;
 };
 
 static bool is_strided(const struct bl_conv *conv) {
@@ -37,6 +38,7 @@ static int setup(struct bl_conv *conv, enum bl_conv_pass pass) {
     d->outputs = pass == BL_CONV_DATA ? conv->group_in : conv->group_out;
     d->blocks = (int)bl_conv_div_up(d->outputs, TN);
     d->tile = bl_conv_tile_rows(conv, bl_node_batch(conv->node) * conv->out_h * conv->out_w);
+    if (bl_conv_widen_setup(conv, pass, &d->wide)) return BLANCH_ENOMEM;
     d->packed = bl_node_workspace(conv->node, bl_conv_packed(conv, pass), (int64_t)d->blocks * d->depth * TN);
     return d->packed ? 0 : BLANCH_ENOMEM;
 }
@@ -51,9 +53,12 @@ static int prepare(struct bl_conv *conv, enum bl_conv_pass pass) {
                                         {"DEEP", d->depth > CHUNK ? DEEP : 0},
                                         {"ACTIVATION", data ? 0 : bl_node_activation(conv->node)},
                                         {"STRIDED", is_strided(conv)},
+                                        {"WIDE", d->wide.to != NULL},
                                         {"ACT_TYPE", conv->type}};
-    int code = bl_kernel_get(conv->node->dev, "conv/direct", data ? "pack_data" : "pack_forward", of_pack,
-                             BL_COUNT(of_pack), &d->pack);
+    int code = bl_conv_widen_prepare(conv, &d->wide);
+    if (code) return code;
+    code = bl_kernel_get(conv->node->dev, "conv/direct", data ? "pack_data" : "pack_forward", of_pack,
+                         BL_COUNT(of_pack), &d->pack);
     return code
                ? code
                : bl_kernel_get(conv->node->dev, "conv/pointwise", "multiply", defines, BL_COUNT(defines), &d->multiply);
@@ -88,11 +93,13 @@ static void share(const struct bl_conv *conv, const struct pointwise *d, struct 
 
 struct operands {
     const struct blanch_tensor *x, *out, *added;
-    struct bl_mem *bias;
+    struct bl_mem *bias, *values; // of x, from image `first` on
+    int first;
 };
 
 static int multiply(const struct bl_conv *conv, const struct pointwise *d, int images, struct operands o) {
-    struct product s = {.pixels = (int32_t)(images * conv->out_h * conv->out_w),
+    struct product s = {.begin = (int32_t)(o.first * conv->out_h * conv->out_w),
+                        .pixels = (int32_t)(images * conv->out_h * conv->out_w),
                         .depth = d->depth,
                         .outputs = d->outputs,
                         .blocks = d->blocks,
@@ -107,20 +114,31 @@ static int multiply(const struct bl_conv *conv, const struct pointwise *d, int i
                   strips = bl_conv_div_up(s.pixels, (int64_t)s.strip * d->tile);
     return bl_launch(
         d->multiply, bl_conv_range(conv, s.blocks_first ? bunches : strips, s.blocks_first ? strips : bunches, 1),
-        BL_MEM(o.x->mem), BL_MEM(d->packed->mem), BL_MEM(o.bias ? o.bias : d->packed->mem), BL_MEM(o.out->mem),
+        BL_MEM(o.values), BL_MEM(d->packed->mem), BL_MEM(o.bias ? o.bias : d->packed->mem), BL_MEM(o.out->mem),
         BL_MEM(o.added ? o.added->mem : o.out->mem), BL_STRUCT(s), BL_I32(o.bias != NULL), BL_I32(o.added != NULL));
+}
+
+/* Slice by slice, as the input is widened. */
+static int in_slices(const struct bl_conv *conv, struct pointwise *d, int images, struct operands o) {
+    int code = 0;
+    for (o.first = 0; o.first < images && !code; o.first += d->wide.images) {
+        const int count = images - o.first < d->wide.images ? images - o.first : d->wide.images;
+        code = bl_conv_widen(conv, &d->wide, o.x, o.first, count, &o.values);
+        if (!code) code = multiply(conv, d, count, o);
+    }
+    return code;
 }
 
 static int forward(struct bl_conv *conv, const struct bl_run *run, const struct blanch_tensor *x, struct bl_mem *bias,
                    const struct blanch_tensor *y) {
     const struct operands operands = {.x = x, .out = y, .added = conv->node->addend, .bias = bias};
-    return multiply(conv, conv->state[BL_CONV_FORWARD], run->n, operands);
+    return in_slices(conv, conv->state[BL_CONV_FORWARD], run->n, operands);
 }
 
 static int backward_data(struct bl_conv *conv, const struct bl_run *run, const struct blanch_tensor *dy,
                          const struct blanch_tensor *dx, bool accumulate) {
     const struct operands operands = {.x = dy, .out = dx, .added = accumulate ? dx : NULL};
-    return multiply(conv, conv->state[BL_CONV_DATA], run->n, operands);
+    return in_slices(conv, conv->state[BL_CONV_DATA], run->n, operands);
 }
 
 const struct bl_conv_engine bl_conv_pointwise = {

@@ -1,113 +1,124 @@
-/* The tiled engine (kernels/conv/tiled.cl): for devices with local memory, which CPUs only imitate. */
+/* The engines tiled (kernels/conv/tiled.cl) and matrix (kernels/conv/matrix.cl): for devices with local memory, which
+ * CPUs only imitate. */
+#include "ops/ahead.h"
+#include "ops/common.h"
 #include "ops/conv/axis.h"
-#include "ops/conv/engine.h"
+#include "ops/conv/tiling.h"
 #include <stdlib.h>
 
-enum { OUTPUTS = 4 }; // of an item
-/* COLS, ROWS, TM, KC of the kernels: the first that is full is taken. Wide tiles use what they load more often. */
-struct tiling {
-    int cols, rows, tile, chunk;
-};
-static const struct tiling tilings[] = {{16, 16, 8, 16}, {8, 8, 4, 8}, {4, 4, 4, 8}};
-enum { LOCAL_MEMORY = 16 << 10, MOST_PARTIAL = 12 << 20, GROUPS_PER_UNIT = 2 };
+enum { MOST_PARTIAL = 12 << 20, GROUPS_PER_UNIT = 8 };
 enum { SHORTEST_SHARE = 256, MOST_SPLITS = 1024 };
-enum { WORTH_TILING = 16 }; // channels of a group, in and out
+enum { WORTH_TILING = 16, EIGHTS = 8 }; // outputs of a group, features: by rule; channels of `matrix`: a multiple of
 
 struct tiled {
-    struct tiling t;
-    int blocks;                       // of OUTPUTS*cols results in a group
+    struct bl_conv_tiling t;
+    int unit;                         // as struct bl_conv_tilings has it
+    int blocks;                       // of outs() results in a group
     int splits;                       // of the weight gradient's pixels
-    struct blanch_tensor *packed;     // [class of taps][group][block][k][OUTPUTS*cols]
+    struct blanch_tensor *packed;     // [class of taps][group][block][k/chunk][outs()][chunk], chunk 1 but for `matrix`
     struct blanch_tensor *classes;    // of the kernels; the forward pass's and behind it, where it packs both, the
     int first_class;                  // data gradient's
     bool is_packed;                   // the data gradient's weights, by the forward pass
-    struct blanch_tensor *partial;    // [group][split][taps*group_in + 1][blocks*OUTPUTS*cols]
+    struct blanch_tensor *partial;    // [group][split][taps*group_in + 1][blocks*outs()]
     struct bl_kernel *kernel, *other; // of the pass; pack or reduce
 };
 
 static int outs(const struct tiled *d) {
-    return OUTPUTS * d->t.cols;
-}
-static int deep(const struct tiled *d) {
-    return d->t.tile * d->t.rows;
+    return bl_conv_tile_outs(&d->t);
 }
 static int64_t tiles_of(const struct tiled *d, int64_t lines) {
-    return bl_conv_div_up(lines, deep(d));
+    return bl_conv_div_up(lines, bl_conv_tile_deep(&d->t));
 }
 
 /* --- sizes ------------------------------------------------------------------------------------ */
 
-static bool fits(const struct blanch_device_info *info, const struct tiling *t) {
-    return (size_t)(t->cols * t->rows) <= info->max_work_group && (size_t)t->cols <= info->max_work_item[0] &&
-           (size_t)t->rows <= info->max_work_item[1] && info->local_memory >= LOCAL_MEMORY;
+static int variant_of(const struct bl_conv *conv, enum bl_conv_pass pass) {
+    return conv->engine[pass]->variant;
 }
 
-static bool suits(const struct bl_conv *conv, enum bl_conv_pass pass) {
-    (void)pass;
-    return conv->node->dev && fits(blanch_device_info(conv->node->dev), &tilings[BL_COUNT(tilings) - 1]);
+/* What `matrix` packs is half as large, and laid out otherwise. */
+static bool is_matrix(const struct bl_conv *conv, enum bl_conv_pass pass) {
+    return variant_of(conv, pass) == BL_CONV_MATRIX;
 }
 
-static int get(const struct bl_conv *conv, const struct tiling *t, const char *function, struct bl_kernel **kernel) {
-    const struct bl_define defines[] = {{"COLS", t->cols}, {"ROWS", t->rows}, {"TM", t->tile}, {"KC", t->chunk}};
-    return bl_kernel_get(conv->node->dev, "conv/tiled", function, defines, BL_COUNT(defines), kernel);
+static bool suits(const struct bl_conv *conv, int variant) {
+    if (!conv->node->dev) return false;
+    if (variant == BL_CONV_MATRIX && (conv->group_in % EIGHTS || conv->group_out % EIGHTS)) return false;
+    const struct bl_conv_tilings of = bl_conv_tilings_of(conv->node->dev, variant);
+    return bl_conv_tile_fits(conv->node->dev, &of, variant < 0 ? of.count - 1 : variant);
+}
+
+static int get(const struct bl_conv *conv, enum bl_conv_pass pass, const struct tiled *d, struct bl_kernel **kernel) {
+    const bool data = pass == BL_CONV_DATA;
+    const int in = conv->group_in, out = conv->group_out;
+    const struct bl_conv_tiling *t = &d->t;
+    const char *function = pass == BL_CONV_WEIGHTS ? "weights" : "convolve";
+    const struct bl_define tiled[] = {{"COLS", t->cols},
+                                      {"ROWS", t->rows},
+                                      {"TM", t->down},
+                                      {"TN", t->across},
+                                      {"KC", t->chunk},
+                                      {"IN4", (data ? out : in) % 4 == 0},
+                                      {"OUT4", (data ? in : out) % 4 == 0},
+                                      {"ACT_TYPE", (long)conv->type},
+                                      {"MOMENTS", 1}};
+    const int count = BL_COUNT(tiled) - !(pass == BL_CONV_FORWARD && conv->node->makes.of_chunks);
+    const struct bl_define matrix[] = {
+        {"UNIT", d->unit}, {"WAVE", t->wave},     {"WAVES_DOWN", t->rows}, {"WAVES_ACROSS", t->cols},
+        {"DOWN", t->down}, {"ACROSS", t->across}, {"KC", t->chunk},        {"ACT_TYPE", (long)conv->type}};
+    if (d->unit < 0) return bl_kernel_get(conv->node->dev, "conv/tiled", function, tiled, count, kernel);
+    return bl_kernel_get(conv->node->dev, "conv/matrix", function, matrix, BL_COUNT(matrix), kernel);
 }
 
 /* A kernel that needs many registers may take smaller groups than its device does. */
-static int get_fitting(const struct bl_conv *conv, const struct tiling *t, const char *function, bool *fits,
-                       struct bl_kernel **kernel) {
-    int code = get(conv, t, function, kernel);
+static int get_fitting(const struct bl_conv *conv, enum bl_conv_pass pass, struct tiled *d, bool *fits) {
+    int code = get(conv, pass, d, &d->kernel);
     const bool refused = code == BLANCH_EDEVICE && bl_device_refused();
-    *fits = !code && bl_kernel_items(*kernel) >= (size_t)(t->cols * t->rows);
+    *fits = !code && bl_kernel_items(d->kernel) >= (size_t)bl_conv_tile_items(&d->t);
     return refused ? 0 : code;
 }
 
-static void take(struct tiled *d, const struct tiling *t, int results) {
-    d->t = *t;
-    d->blocks = (int)bl_conv_div_up(results, outs(d));
+static int classes_of(const struct bl_conv *conv, enum bl_conv_pass pass) {
+    return pass == BL_CONV_FORWARD ? 1 : conv->attrs.stride[0] * conv->attrs.stride[1];
 }
 
-/* For `lines` rows by `results` outputs in each of `products` products: the first tile that is at least half full, with
- * groups enough to keep the device busy; else the smallest that is not the last, which is for devices that allow no
- * other. */
-static int by_rule(const struct bl_conv *conv, int64_t lines, int results, int64_t products) {
-    int best = -1;
-    for (int i = 0; i < BL_COUNT(tilings) && !(best >= 0 && i == BL_COUNT(tilings) - 1); i++) {
-        struct tiled d;
-        if (!fits(blanch_device_info(conv->node->dev), &tilings[i])) continue;
-        take(&d, &tilings[i], results);
-        best = i;
-        if (2 * lines > deep(&d) && 2 * results > outs(&d) &&
-            tiles_of(&d, lines) * d.blocks * products >= GROUPS_PER_UNIT * conv->units)
-            break;
+static struct bl_conv_extent extent_of(const struct bl_conv *conv, enum bl_conv_pass pass) {
+    const struct bl_conv_attrs *a = &conv->attrs;
+    const int64_t n = bl_node_batch(conv->node), groups = a->groups;
+    if (pass == BL_CONV_FORWARD) return (struct bl_conv_extent){n * conv->out_h * conv->out_w, groups, conv->group_out};
+    if (pass == BL_CONV_WEIGHTS) {
+        const int64_t most = bl_conv_div_up(n * conv->out_h * conv->out_w, SHORTEST_SHARE);
+        return (struct bl_conv_extent){conv->taps * conv->group_in, groups * bl_conv_clamp(most, 1, MOST_SPLITS),
+                                       conv->group_out};
     }
-    return best;
+    return (struct bl_conv_extent){n * bl_conv_div_up(conv->h, a->stride[0]) * bl_conv_div_up(conv->w, a->stride[1]),
+                                   groups * classes_of(conv, pass), conv->group_in};
 }
 
-static int choose_tile(const struct bl_conv *conv, struct tiled *d, const char *function, int64_t lines, int results,
-                       int64_t products) {
-    const struct blanch_device_info *info = blanch_device_info(conv->node->dev);
-    for (int i = by_rule(conv, lines, results, products); i < BL_COUNT(tilings); i++) {
+static int choose_tile(const struct bl_conv *conv, enum bl_conv_pass pass, struct tiled *d) {
+    struct blanch_device *dev = conv->node->dev;
+    const int variant = variant_of(conv, pass);
+    const struct bl_conv_tilings of = bl_conv_tilings_of(dev, variant);
+    const struct bl_conv_extent e = extent_of(conv, pass);
+    for (int i = variant < 0 ? bl_conv_tile_by_rule(dev, &of, &e, conv->units) : variant; i < of.count; i++) {
         bool fitting = false;
-        if (!fits(info, &tilings[i])) continue;
-        take(d, &tilings[i], results);
-        int code = get_fitting(conv, &d->t, function, &fitting, &d->kernel);
+        if (!bl_conv_tile_fits(dev, &of, i)) continue;
+        d->t = of.tile[i], d->unit = of.unit;
+        d->blocks = (int)bl_conv_div_up(e.results, outs(d));
+        int code = get_fitting(conv, pass, d, &fitting);
         if (code || fitting) return code;
     }
-    return bl_fail(BLANCH_EDEVICE, "%s: the engine tiled does not run on %s: BLANCH_CONV=direct does", conv->node->name,
-                   info->name);
+    return bl_fail(BLANCH_EDEVICE, "%s: the engine %s does not run on %s: BLANCH_CONV=direct does", conv->node->name,
+                   conv->engine[pass]->name, blanch_device_info(dev)->name);
 }
 
 /* As struct tap_class of the kernels: results that are sums over the same taps. */
 struct tap_class {
     int64_t first;
     struct bl_conv_axis down, across;
-    int32_t depth, blocks, outs, transposed;
+    int32_t depth, blocks, outs, transposed, chunk, unused;
 };
 enum { CLASS_FLOATS = sizeof(struct tap_class) / sizeof(float) };
-
-static int classes_of(const struct bl_conv *conv, enum bl_conv_pass pass) {
-    return pass == BL_CONV_FORWARD ? 1 : conv->attrs.stride[0] * conv->attrs.stride[1];
-}
 
 /* Of all taps in the forward pass, of those of a residue in the data gradient; `first` is left out. */
 static struct tap_class class_of(const struct bl_conv *conv, enum bl_conv_pass pass, int index) {
@@ -115,7 +126,8 @@ static struct tap_class class_of(const struct bl_conv *conv, enum bl_conv_pass p
     const struct tiled *d = conv->state[pass];
     const bool data = pass == BL_CONV_DATA;
     const int channels = data ? conv->group_out : conv->group_in;
-    struct tap_class c = {.blocks = d->blocks, .outs = outs(d), .transposed = data};
+    struct tap_class c = {.blocks = d->blocks, .outs = outs(d), .transposed = data, .chunk = 1};
+    if (is_matrix(conv, pass)) c.chunk = d->t.chunk;
     c.down = data ? bl_conv_residue_axis(a, 0, conv->h, index / a->stride[1], a->kernel[1])
                   : bl_conv_forward_axis(a, 0, conv->out_h, a->kernel[1]);
     c.across = data ? bl_conv_residue_axis(a, 1, conv->w, index % a->stride[1], 1)
@@ -124,7 +136,7 @@ static struct tap_class class_of(const struct bl_conv *conv, enum bl_conv_pass p
     return c;
 }
 
-/* Floats of its packed weights. */
+/* Of its packed weights. */
 static int64_t class_size(const struct bl_conv *conv, const struct tap_class *c) {
     return (int64_t)conv->attrs.groups * c->blocks * c->depth * c->outs;
 }
@@ -143,20 +155,30 @@ static int64_t partial_count(const struct bl_conv *conv, const struct tiled *d) 
 }
 
 static int setup_weights(struct bl_conv *conv, struct tiled *d) {
-    const int64_t rows = conv->taps * conv->group_in, pixels = bl_node_batch(conv->node) * conv->out_h * conv->out_w;
-    const int64_t most = bl_conv_clamp(bl_conv_div_up(pixels, SHORTEST_SHARE), 1, MOST_SPLITS);
-    int code = choose_tile(conv, d, "weights", rows, conv->group_out, conv->attrs.groups * most);
+    const struct bl_conv_extent e = extent_of(conv, BL_CONV_WEIGHTS);
+    int code = choose_tile(conv, BL_CONV_WEIGHTS, d);
     if (code) return code;
-    const int64_t groups = tiles_of(d, rows) * d->blocks * conv->attrs.groups;
-    const int64_t room = bl_conv_clamp(MOST_PARTIAL / (BL_FLOAT_BYTES * partial_count(conv, d)), 1, most);
-    d->splits = (int)bl_conv_clamp(bl_conv_div_up(4 * GROUPS_PER_UNIT * conv->units, groups), 1, room);
+    const int64_t groups = tiles_of(d, e.lines) * d->blocks * conv->attrs.groups;
+    const int64_t room =
+        bl_conv_clamp(MOST_PARTIAL / (BL_FLOAT_BYTES * partial_count(conv, d)), 1, e.products / conv->attrs.groups);
+    d->splits = (int)bl_conv_clamp(bl_conv_div_up(GROUPS_PER_UNIT * conv->units, groups), 1, room);
     d->partial = bl_node_workspace(conv->node, BL_LIFE_BACKWARD, partial_count(conv, d) * d->splits);
     return d->partial ? 0 : BLANCH_ENOMEM;
 }
 
+static int pack(struct bl_conv *conv, enum bl_conv_pass pass, const struct bl_run *run, struct bl_mem *weight);
+
+/* Whether the weights are a parameter, which training passes find as it was when they began: then one launch packs
+ * those of all such layers, for both passes. */
+static bool is_ahead(const struct bl_conv *conv, enum bl_conv_pass pass) {
+    return !conv->cpu && bl_node_training(conv->node) && conv->packed == BL_LIFE_FORWARD && !is_matrix(conv, pass);
+}
+
 /* One launch packs the weights for both passes. */
 static bool is_joint(const struct bl_conv *conv) {
-    return conv->engine[BL_CONV_FORWARD] == &bl_conv_tiled && conv->engine[BL_CONV_DATA] == &bl_conv_tiled;
+    const struct bl_conv_engine *forward = conv->engine[BL_CONV_FORWARD], *data = conv->engine[BL_CONV_DATA];
+    return forward && data && forward->pack == pack && data->pack == pack &&
+           is_matrix(conv, BL_CONV_FORWARD) == is_matrix(conv, BL_CONV_DATA);
 }
 
 static int declare_packed(struct bl_conv *conv, enum bl_conv_pass pass, struct tiled *d) {
@@ -166,8 +188,11 @@ static int declare_packed(struct bl_conv *conv, enum bl_conv_pass pass, struct t
     const int count = classes_of(conv, pass) + (joint ? classes_of(conv, BL_CONV_DATA) : 0);
     d->first_class = data && joint;
     d->classes = d->first_class ? forward->classes : bl_node_workspace(node, BL_LIFE_KEPT, count * CLASS_FLOATS);
-    d->packed =
-        bl_node_workspace(node, data && joint ? BL_LIFE_SAVED : bl_conv_packed(conv, pass), packed_count(conv, pass));
+    const int64_t packed = bl_conv_div_up(packed_count(conv, pass), is_matrix(conv, pass) ? 2 : 1);
+    const enum bl_life life = is_ahead(conv, pass) ? BL_LIFE_KEPT
+                              : data && joint      ? BL_LIFE_SAVED
+                                                   : bl_conv_packed(conv, pass);
+    d->packed = bl_node_workspace(node, life, packed);
     return d->packed && d->classes ? 0 : BLANCH_ENOMEM;
 }
 
@@ -175,13 +200,27 @@ static int setup(struct bl_conv *conv, enum bl_conv_pass pass) {
     struct tiled *d = conv->state[pass] = bl_calloc(1, sizeof *d);
     if (!d) return BLANCH_ENOMEM;
     if (pass == BL_CONV_WEIGHTS) return setup_weights(conv, d);
-    const struct bl_conv_attrs *a = &conv->attrs;
-    const bool data = pass == BL_CONV_DATA;
-    const int64_t h = data ? bl_conv_div_up(conv->h, a->stride[0]) : conv->out_h;
-    const int64_t w = data ? bl_conv_div_up(conv->w, a->stride[1]) : conv->out_w;
-    int code = choose_tile(conv, d, "convolve", bl_node_batch(conv->node) * h * w,
-                           data ? conv->group_in : conv->group_out, (int64_t)a->groups * classes_of(conv, pass));
+    int code = choose_tile(conv, pass, d);
     return code ? code : declare_packed(conv, pass, d);
+}
+
+struct packing { // as of kernels/conv/packing.cl
+    struct bl_ahead head;
+    struct tap_class c;
+    int32_t group_in, group_out, taps, groups;
+};
+static const struct bl_define no_tree = {"TREE", 0};
+static const struct bl_ahead_kind packing = {"conv/packing", "pack_ahead", &no_tree, 1, sizeof(struct packing)};
+
+static int pack_ahead(const struct bl_conv *conv, const struct tiled *d, const struct tap_class *c) {
+    const struct packing job = {.head = {.to = c->first},
+                                .c = *c,
+                                .group_in = conv->group_in,
+                                .group_out = conv->group_out,
+                                .taps = conv->taps,
+                                .groups = conv->attrs.groups};
+    return bl_ahead_add(conv->node, &packing, conv->node->param[0]->data.mem, d->packed->mem, &job,
+                        class_size(conv, c));
 }
 
 /* The table that the kernels read. Classes without taps, whose results are zeros, come last. */
@@ -191,14 +230,17 @@ static int write_classes(const struct bl_conv *conv, enum bl_conv_pass pass) {
     struct tap_class *classes = bl_calloc((size_t)count, sizeof *classes);
     if (!classes) return BLANCH_ENOMEM;
     int64_t first = 0;
-    int at = 0, end = count;
-    for (int i = 0; i < count; i++) {
+    int at = 0, end = count, code = 0;
+    for (int i = 0; i < count && !code; i++) {
         struct tap_class c = class_of(conv, pass, i);
         c.first = first;
         first += class_size(conv, &c);
         classes[c.depth ? at++ : --end] = c;
+        if (is_ahead(conv, pass) && c.depth && (pass == BL_CONV_FORWARD || conv->node->in[0]->grad))
+            code = pack_ahead(conv, d, &c);
     }
-    int code = bl_mem_write(d->classes->mem, (size_t)d->first_class * sizeof *classes, (size_t)count * sizeof *classes,
+    if (!code)
+        code = bl_mem_write(d->classes->mem, (size_t)d->first_class * sizeof *classes, (size_t)count * sizeof *classes,
                             classes);
     free(classes);
     return code;
@@ -206,67 +248,126 @@ static int write_classes(const struct bl_conv *conv, enum bl_conv_pass pass) {
 
 static int prepare(struct bl_conv *conv, enum bl_conv_pass pass) {
     struct tiled *d = conv->state[pass];
-    int code = get(conv, &d->t, pass == BL_CONV_WEIGHTS ? "reduce" : "pack", &d->other);
+    const struct bl_define type = {"ACT_TYPE", is_matrix(conv, pass) ? (long)bl_node_type(conv->node) : 0};
+    int code =
+        bl_kernel_get(conv->node->dev, "conv/tiles", pass == BL_CONV_WEIGHTS ? "reduce" : "pack", &type, 1, &d->other);
+    if (!code && pass == BL_CONV_FORWARD && conv->node->makes.of_chunks) code = get(conv, pass, d, &d->kernel);
     return code || pass == BL_CONV_WEIGHTS ? code : write_classes(conv, pass);
 }
 
-/* Groups of cols by rows items. */
+/* A group for each tile. */
 static struct bl_range tiles_range(const struct bl_conv *conv, const struct tiled *d, int64_t tiles, int splits) {
-    return (struct bl_range){.global = {(size_t)(tiles * d->blocks * d->t.cols), (size_t)splits * (size_t)d->t.rows,
-                                        (size_t)conv->attrs.groups},
-                             .local = {(size_t)d->t.cols, (size_t)d->t.rows, 1}};
+    const size_t cols = (size_t)(d->t.cols * d->t.wave), rows = (size_t)d->t.rows;
+    return (struct bl_range){
+        .global = {(size_t)(tiles * d->blocks) * cols, (size_t)splits * rows, (size_t)conv->attrs.groups},
+        .local = {cols, rows, 1}};
 }
 
 /* --- forward, data gradient ------------------------------------------------------------------- */
 
-static int pack(struct bl_conv *conv, enum bl_conv_pass pass, const struct bl_run *run, struct bl_mem *weight) {
+/* What a launch packs for the pass, and in a training pass the forward pass for both. */
+struct packed {
+    struct bl_mem *to, *transposed;
+    int64_t values; // of a group of channels
+    int first, count;
+};
+static struct packed packed_of(const struct bl_conv *conv, enum bl_conv_pass pass, const struct bl_run *run) {
     const struct tiled *d = conv->state[pass];
     struct tiled *data = conv->state[BL_CONV_DATA];
-    if (pass == BL_CONV_DATA && data->is_packed && run->training) return 0;
-    const bool both = pass == BL_CONV_FORWARD && is_joint(conv) && run->training && conv->node->in[0]->grad;
-    int64_t values = packed_count(conv, pass) + (both ? packed_count(conv, BL_CONV_DATA) : 0);
+    const bool both =
+        pass == BL_CONV_FORWARD && !is_ahead(conv, pass) && is_joint(conv) && run->training && conv->node->in[0]->grad;
     if (is_joint(conv)) data->is_packed = both;
-    const struct bl_range items = BL_ITEMS((size_t)(values / conv->attrs.groups), (size_t)conv->attrs.groups);
-    return bl_launch(d->other, items, BL_MEM(weight), BL_MEM(d->packed->mem),
-                     BL_MEM(both ? data->packed->mem : d->packed->mem), BL_MEM(d->classes->mem), BL_I32(d->first_class),
-                     BL_I32(classes_of(conv, pass) + (both ? classes_of(conv, BL_CONV_DATA) : 0)),
-                     BL_I32(conv->group_in), BL_I32(conv->group_out), BL_I32(conv->taps), BL_I32(conv->interleave));
+    const int64_t values = packed_count(conv, pass) + (both ? packed_count(conv, BL_CONV_DATA) : 0);
+    return (struct packed){.to = d->packed->mem,
+                           .transposed = both ? data->packed->mem : d->packed->mem,
+                           .values = values / conv->attrs.groups,
+                           .first = d->first_class,
+                           .count = classes_of(conv, pass) + (both ? classes_of(conv, BL_CONV_DATA) : 0)};
 }
 
+#define PACKED(conv, d, p)                                                                                             \
+    BL_MEM((p).to), BL_MEM((p).transposed), BL_MEM((d)->classes->mem), BL_I32((p).first), BL_I32((p).count),           \
+        BL_I32((conv)->group_in), BL_I32((conv)->group_out), BL_I32((conv)->taps), BL_I32((conv)->interleave)
+
+static int pack(struct bl_conv *conv, enum bl_conv_pass pass, const struct bl_run *run, struct bl_mem *weight) {
+    const struct tiled *d = conv->state[pass], *data = conv->state[BL_CONV_DATA];
+    if (is_ahead(conv, pass) && run->training)
+        return bl_ahead_make(conv->node, &packing, run, pass == BL_CONV_DATA ? BL_BACKWARD_DATA : BL_FORWARD);
+    if (pass == BL_CONV_DATA && data->is_packed && run->training) return 0;
+    const struct packed p = packed_of(conv, pass, run);
+    return bl_launch(d->other, BL_ITEMS((size_t)p.values, (size_t)conv->attrs.groups), BL_MEM(weight),
+                     PACKED(conv, d, p));
+}
+
+static int pack_with_bias(struct bl_conv *conv, const struct bl_run *run, struct bl_mem *weight,
+                          const struct bl_conv_bias *b) {
+    struct blanch_device *dev = conv->node->dev;
+    const struct tiled *d = conv->state[BL_CONV_FORWARD];
+    const struct packed p = packed_of(conv, BL_CONV_FORWARD, run);
+    const struct bl_define tree = {"TREE", bl_tree(dev)};
+    struct bl_kernel *kernel;
+    int code = bl_kernel_get(dev, "conv/packing", "pack_with_bias", &tree, 1, &kernel);
+    if (code) return code;
+    const int64_t groups = conv->attrs.out_channels + bl_conv_div_up(p.values * conv->attrs.groups, tree.value);
+    return bl_launch(kernel, bl_tree_rows(dev, groups), BL_MEM(weight), PACKED(conv, d, p), BL_I64(p.values),
+                     BL_I32(conv->attrs.groups), BL_MEM(b->mean), BL_MEM(b->bias), BL_MEM(b->to),
+                     BL_I32(conv->attrs.out_channels), BL_I32(b->interleave), BL_I32(b->features), BL_I32(b->matrices));
+}
+
+struct finish { // of the kernel
+    int32_t has_bias, accumulate, has_addend, activation, cut, moments;
+};
 struct pass {
     enum bl_conv_pass pass;
-    const struct blanch_tensor *x, *out;
-    struct bl_mem *bias;
+    const struct blanch_tensor *x, *out, *beside; // the last NULL: none
+    struct bl_mem *bias, *moments;                // NULL: none
     struct bl_conv_sizes sizes;
-    bool accumulate;
+    struct finish finish;
 };
 
-/* Classes without taps are zeros: written, but not added. */
+/* Classes without taps are zeros: written, but not added, unless what is there is cut. */
 static int convolve(const struct bl_conv *conv, const struct pass *p) {
     const struct tiled *d = conv->state[p->pass];
     int64_t tiles = 0;
     for (int i = 0; i < classes_of(conv, p->pass); i++) {
         const struct tap_class c = class_of(conv, p->pass, i);
-        if (c.depth || !p->accumulate) tiles += tiles_of(d, (int64_t)p->sizes.images * c.down.grid * c.across.grid);
+        if (c.depth || !p->finish.accumulate || p->finish.cut)
+            tiles += tiles_of(d, (int64_t)p->sizes.images * c.down.grid * c.across.grid);
     }
     if (!tiles) return 0;
     return bl_launch(d->kernel, tiles_range(conv, d, tiles, 1), BL_MEM(p->x->mem), BL_MEM(d->packed->mem),
                      BL_MEM(d->classes->mem), BL_MEM(p->bias ? p->bias : d->packed->mem), BL_MEM(p->out->mem),
-                     BL_STRUCT(p->sizes), BL_I32(d->first_class), BL_I32(d->blocks), BL_I32(p->bias != NULL),
-                     BL_I32(p->accumulate));
+                     BL_MEM((p->beside ? p->beside : p->out)->mem), BL_MEM(p->moments ? p->moments : p->out->mem),
+                     BL_STRUCT(p->sizes), BL_I32(d->first_class), BL_I32(d->blocks), BL_STRUCT(p->finish));
 }
 
 static int forward(struct bl_conv *conv, const struct bl_run *run, const struct blanch_tensor *x, struct bl_mem *bias,
                    const struct blanch_tensor *y) {
-    const struct pass pass = {
-        .pass = BL_CONV_FORWARD, .x = x, .out = y, .bias = bias, .sizes = bl_conv_sizes(conv, run->n)};
+    const struct bl_node *node = conv->node;
+    const bool moments = node->makes.of_chunks && run->training && !run->again;
+    const struct pass pass = {.pass = BL_CONV_FORWARD,
+                              .x = x,
+                              .out = y,
+                              .beside = node->addend,
+                              .bias = bias,
+                              .moments = moments ? node->makes.of_chunks->mem : NULL,
+                              .sizes = bl_conv_sizes(conv, run->n),
+                              .finish = {.has_bias = bias != NULL,
+                                         .has_addend = node->addend != NULL,
+                                         .activation = bl_node_activation(node),
+                                         .moments = moments}};
     return convolve(conv, &pass);
 }
 
 static int backward_data(struct bl_conv *conv, const struct bl_run *run, const struct blanch_tensor *dy,
                          const struct blanch_tensor *dx, bool accumulate) {
-    const struct pass pass = {
-        .pass = BL_CONV_DATA, .x = dy, .out = dx, .sizes = bl_conv_data_sizes(conv, run->n), .accumulate = accumulate};
+    const bool cut = conv->node->cuts;
+    const struct pass pass = {.pass = BL_CONV_DATA,
+                              .x = dy,
+                              .out = dx,
+                              .beside = cut ? conv->node->in[0] : NULL,
+                              .sizes = bl_conv_data_sizes(conv, run->n),
+                              .finish = {.accumulate = accumulate, .cut = cut}};
     return convolve(conv, &pass);
 }
 
@@ -278,35 +379,79 @@ static int backward_weights(struct bl_conv *conv, const struct bl_run *run, cons
     const struct bl_conv_attrs *a = &conv->attrs;
     const int64_t pixels = run->n * conv->out_h * conv->out_w, rows = conv->taps * conv->group_in;
     const int64_t share = bl_conv_div_up(bl_conv_div_up(pixels, d->splits), d->t.chunk) * d->t.chunk;
+    const int ones = is_matrix(conv, BL_CONV_WEIGHTS) && dbias; // the bias is a row of the product
     const struct bl_conv_sizes sizes = bl_conv_sizes(conv, run->n);
     const struct bl_conv_axes axes = bl_conv_forward_axes(a, conv->out_h, conv->out_w);
-    int code = bl_launch(d->kernel, tiles_range(conv, d, tiles_of(d, rows), d->splits), BL_MEM(x->mem), BL_MEM(dy->mem),
-                         BL_MEM(d->partial->mem), BL_STRUCT(sizes), BL_STRUCT(axes.down), BL_STRUCT(axes.across),
-                         BL_I32(d->blocks), BL_I32(d->splits), BL_I32(share));
+    int code = bl_launch(d->kernel, tiles_range(conv, d, tiles_of(d, rows + ones), d->splits), BL_MEM(x->mem),
+                         BL_MEM(dy->mem), BL_MEM(d->partial->mem), BL_STRUCT(sizes), BL_STRUCT(axes.down),
+                         BL_STRUCT(axes.across), BL_I32(d->blocks), BL_I32(d->splits), BL_I32(share));
     if (code) return code;
     return bl_launch(d->other, BL_ITEMS((size_t)((rows + 1) * d->blocks * outs(d)), (size_t)a->groups),
                      BL_MEM(d->partial->mem), BL_MEM(dweight), BL_MEM(dbias ? dbias : dweight), BL_I32(conv->group_in),
-                     BL_I32(conv->group_out), BL_I32(conv->taps), BL_I32(conv->interleave), BL_I32(d->blocks),
+                     BL_I32(conv->group_out), BL_I32(conv->taps), BL_I32(conv->interleave), BL_I32(d->blocks * outs(d)),
                      BL_I32(d->splits), BL_I32(dbias != NULL));
 }
 
-/* Above the direct engine's on what is not a CPU, where tiles are full. On CPUs it has been slower than every other
- * one, and its kernels take seconds to build. */
-static int preference(const struct bl_conv *conv, enum bl_conv_pass pass) {
-    (void)pass;
-    if (conv->cpu) return -1;
-    return conv->group_in >= WORTH_TILING && conv->group_out >= WORTH_TILING ? 20 : 0;
+static int rows_of_moments(const struct bl_conv *conv) {
+    const struct tiled *d = conv->state[BL_CONV_FORWARD];
+    return bl_conv_tile_deep(&d->t);
 }
 
-const struct bl_conv_engine bl_conv_tiled = {
-    .name = "tiled",
-    .types = BL_TYPE_BIT(BL_F32),
-    .suits = suits,
-    .preference = preference,
-    .setup = setup,
-    .prepare = prepare,
-    .pack = pack,
-    .forward = forward,
-    .backward_data = backward_data,
-    .backward_weights = backward_weights,
-};
+/* Above the direct engine's on what is not a CPU, where tiles are full: of outputs, and of terms of a sum or rows of
+ * the weights' gradient, which a few channels have too. On CPUs it has been slower than every other one, and its
+ * kernels take seconds to build. */
+static int preference(const struct bl_conv *conv, enum bl_conv_pass pass) {
+    if (conv->cpu) return -1;
+    const int features = pass == BL_CONV_DATA ? conv->group_in : conv->group_in * conv->taps;
+    return features >= WORTH_TILING && conv->group_out >= WORTH_TILING ? 20 : 0;
+}
+
+/* Of one tile, which is measured where the rule chooses another one, and where half of it would be used. */
+static int preference_of(const struct bl_conv *conv, enum bl_conv_pass pass, int tile) {
+    const struct bl_conv_tilings of = bl_conv_tilings_of(conv->node->dev, tile);
+    const struct bl_conv_extent e = extent_of(conv, pass);
+    if (conv->cpu || bl_conv_tile_by_rule(conv->node->dev, &of, &e, conv->units) == tile) return -1;
+    return bl_conv_tile_filled(&of.tile[tile], &e) ? 0 : -1;
+}
+
+/* Never by rule: that a unit multiplies right on a device the tuner sees. */
+static int preference_matrix(const struct bl_conv *conv, enum bl_conv_pass pass) {
+    (void)pass;
+    return conv->cpu ? -1 : 0;
+}
+
+static bool suits_by_rule(const struct bl_conv *conv, enum bl_conv_pass pass) {
+    (void)pass;
+    return suits(conv, BL_CONV_BY_RULE);
+}
+static bool suits_matrix(const struct bl_conv *conv, enum bl_conv_pass pass) {
+    (void)pass;
+    return suits(conv, BL_CONV_MATRIX);
+}
+
+#define ENGINE(engine, is_variant, is_types, suits_it, is_preferred, ...)                                              \
+    {                                                                                                                  \
+        .name = engine, .variant = is_variant, .types = is_types, .suits = suits_it, .preference = is_preferred,       \
+        .setup = setup, .prepare = prepare, .pack = pack, .forward = forward, .backward_data = backward_data,          \
+        .backward_weights = backward_weights, __VA_ARGS__                                                              \
+    }
+#define FINISHES .applies = true, .cuts = true, .rows_of_moments = rows_of_moments, .pack_with_bias = pack_with_bias
+#define TILE(index, size)                                                                                              \
+    static bool suits_##size(const struct bl_conv *conv, enum bl_conv_pass pass) {                                     \
+        (void)pass;                                                                                                    \
+        return suits(conv, index);                                                                                     \
+    }                                                                                                                  \
+    static int preference_##size(const struct bl_conv *conv, enum bl_conv_pass pass) {                                 \
+        return preference_of(conv, pass, index);                                                                       \
+    }                                                                                                                  \
+    const struct bl_conv_engine bl_conv_tiled##size =                                                                  \
+        ENGINE("tiled" #size, index, BL_ACTIVATION_TYPES, suits_##size, preference_##size, FINISHES);
+TILE(0, 128x128)
+TILE(1, 128x64)
+TILE(2, 64x64)
+TILE(3, 32x32)
+const struct bl_conv_engine bl_conv_tiled = ENGINE("tiled", BL_CONV_BY_RULE, BL_ACTIVATION_TYPES, suits_by_rule,
+                                                   preference, FINISHES),
+                            bl_conv_matrix =
+                                ENGINE("matrix", BL_CONV_MATRIX, BL_TYPE_BIT(BL_F16) | BL_TYPE_BIT(BL_BF16),
+                                       suits_matrix, preference_matrix, .applies = false);

@@ -1,5 +1,6 @@
-/* The Winograd engines (kernels/conv/winograd.cl): 3x3 kernels of stride 1 on CPUs, with fewer multiplications. */
-#include "ops/conv/engine.h"
+/* The Winograd engines: 3x3 kernels of stride 1 with fewer multiplications. On CPUs each core takes tile after tile
+ * through all steps (kernels/conv/winograd.cl), elsewhere a step is one launch (winograd_batch.c). */
+#include "ops/conv/winograd_batch.h"
 
 enum { CHUNK_BYTES = 320 << 10, MOST_TILES = 96, BUNCH = 2, ITEMS_PER_UNIT = 12 };
 enum { FEW_TILES = 64, FEW_CHUNKS = 8, SHARES = 2 }; // the last two of a compute unit
@@ -35,8 +36,8 @@ struct gradient {  // of the weights
 static bool suits(const struct bl_conv *conv, enum bl_conv_pass pass) {
     (void)pass;
     const struct bl_conv_attrs *a = &conv->attrs;
-    return conv->cpu && a->kernel[0] == 3 && a->kernel[1] == 3 && a->stride[0] == 1 && a->stride[1] == 1 &&
-           a->dilation[0] == 1 && a->dilation[1] == 1 && a->groups == 1;
+    return conv->node->dev && (!conv->cpu || conv->type == BL_F32) && a->kernel[0] == 3 && a->kernel[1] == 3 &&
+           a->stride[0] == 1 && a->stride[1] == 1 && a->dilation[0] == 1 && a->dilation[1] == 1 && a->groups == 1;
 }
 
 static int tile_of(const struct bl_conv *conv, enum bl_conv_pass pass) {
@@ -92,6 +93,7 @@ static int setup_weights(struct bl_conv *conv) {
 }
 
 static int setup(struct bl_conv *conv, enum bl_conv_pass pass) {
+    if (!conv->cpu) return bl_conv_winograd_batch.setup(conv, pass);
     if (pass == BL_CONV_WEIGHTS) return setup_weights(conv);
     struct winograd *d = conv->state[pass] = bl_calloc(1, sizeof *d);
     if (!d) return BLANCH_ENOMEM;
@@ -114,7 +116,7 @@ static int setup(struct bl_conv *conv, enum bl_conv_pass pass) {
 
 #define DEFINES(conv, pass, rows)                                                                                      \
     {                                                                                                                  \
-        {"M", tile_of(conv, pass)}, {"TM", rows}, {"VEC", vec_of(conv, pass)}, {                                       \
+        {"M", tile_of(conv, pass)}, {"TM", rows}, {"VEC", vec_of(conv, pass)}, {"ACT_TYPE", conv->type}, {             \
             "ACTIVATION", pass == BL_CONV_FORWARD ? bl_node_activation(conv->node) : 0                                 \
         }                                                                                                              \
     }
@@ -127,6 +129,7 @@ static int prepare_weights(const struct bl_conv *conv) {
 }
 
 static int prepare(struct bl_conv *conv, enum bl_conv_pass pass) {
+    if (!conv->cpu) return bl_conv_winograd_batch.prepare(conv, pass);
     if (pass == BL_CONV_WEIGHTS) return prepare_weights(conv);
     struct winograd *d = conv->state[pass];
     const struct bl_define defines[] = DEFINES(conv, pass, d->rows);
@@ -136,7 +139,7 @@ static int prepare(struct bl_conv *conv, enum bl_conv_pass pass) {
 }
 
 static int pack(struct bl_conv *conv, enum bl_conv_pass pass, const struct bl_run *run, struct bl_mem *weight) {
-    (void)run;
+    if (!conv->cpu) return bl_conv_winograd_batch.pack(conv, pass, run, weight);
     const struct winograd *d = conv->state[pass];
     const int span = 64;
     return bl_launch(d->pack, bl_conv_range(conv, bl_conv_div_up(d->depth, span), d->c.blocks, 1), BL_MEM(weight),
@@ -146,6 +149,7 @@ static int pack(struct bl_conv *conv, enum bl_conv_pass pass, const struct bl_ru
 
 static int forward(struct bl_conv *conv, const struct bl_run *run, const struct blanch_tensor *x, struct bl_mem *bias,
                    const struct blanch_tensor *y) {
+    if (!conv->cpu) return bl_conv_winograd_batch.forward(conv, run, x, bias, y);
     const struct winograd *d = conv->state[BL_CONV_FORWARD];
     const struct bl_conv_sizes sizes = bl_conv_sizes(conv, run->n);
     const struct blanch_tensor *added = conv->node->addend;
@@ -158,6 +162,7 @@ static int forward(struct bl_conv *conv, const struct bl_run *run, const struct 
 
 static int backward_data(struct bl_conv *conv, const struct bl_run *run, const struct blanch_tensor *dy,
                          const struct blanch_tensor *dx, bool accumulate) {
+    if (!conv->cpu) return bl_conv_winograd_batch.backward_data(conv, run, dy, dx, accumulate);
     const struct winograd *d = conv->state[BL_CONV_DATA];
     const struct bl_conv_sizes sizes = bl_conv_data_sizes(conv, run->n);
     const int *padding = conv->attrs.padding;
@@ -169,6 +174,7 @@ static int backward_data(struct bl_conv *conv, const struct bl_run *run, const s
 
 static int backward_weights(struct bl_conv *conv, const struct bl_run *run, const struct blanch_tensor *x,
                             const struct blanch_tensor *dy, struct bl_mem *dweight, struct bl_mem *dbias) {
+    if (!conv->cpu) return bl_conv_winograd_batch.backward_weights(conv, run, x, dy, dweight, dbias);
     const struct gradient *d = conv->state[BL_CONV_WEIGHTS];
     const struct bl_conv_sizes sizes = bl_conv_sizes(conv, run->n);
     const int *padding = conv->attrs.padding, channels = 56; // that an item of the reduction takes
@@ -187,6 +193,7 @@ static int backward_weights(struct bl_conv *conv, const struct bl_run *run, cons
  * alone, and the larger tile's error is ten times as large. */
 static int preference(const struct bl_conv *conv, enum bl_conv_pass pass) {
     (void)pass;
+    if (!conv->cpu) return 0;
     const bool large =
         conv->out_h >= LARGE && conv->out_w >= LARGE && conv->group_in >= MANY && conv->group_out >= MANY;
     return large && !bl_node_training(conv->node) ? 15 : 0;
@@ -198,7 +205,7 @@ static int no_preference(const struct bl_conv *conv, enum bl_conv_pass pass) {
 
 #define ENGINE(title, m, rule)                                                                                         \
     {                                                                                                                  \
-        .name = title, .variant = m, .types = BL_TYPE_BIT(BL_F32), .applies = true, .suits = suits,                    \
+        .name = title, .variant = m, .types = BL_ACTIVATION_TYPES, .applies = true, .suits = suits,                    \
         .preference = rule, .setup = setup, .prepare = prepare, .pack = pack, .forward = forward,                      \
         .backward_data = backward_data, .backward_weights = backward_weights,                                          \
     }

@@ -116,10 +116,12 @@ static int setup(struct bl_node *node) {
 }
 
 static int prepare(struct bl_node *node) {
+    const struct bl_define defines[] = {{"VEC", 1}, BL_ACT(node)};
     struct state *s = node->state;
     int code = 0;
     for (int i = 0; i < KERNELS && !code; i++)
-        code = bl_kernel_get(node->dev, "nd/channel_deconv", kernel_names[i], NULL, 0, &s->kernel[i]);
+        code =
+            bl_kernel_get(node->dev, "nd/channel_deconv", kernel_names[i], defines, BL_COUNT(defines), &s->kernel[i]);
     return code || !bl_node_training(node) ? code : bl_inverse_root_prepare(&s->root);
 }
 
@@ -287,7 +289,6 @@ static int scale_rest(struct bl_node *node, const struct bl_run *run) {
 
 static int forward(struct bl_node *node, const struct bl_run *run) {
     const struct state *s = node->state;
-    if (run->all && run->training) return bl_fail(BLANCH_EUSAGE, "channel_deconv has no statistics of several ranks");
     int code = s->head ? whiten(node, run) : 0;
     if (!code && s->head < node->out[0]->c) code = scale_rest(node, run);
     if (!code && run->training && !run->again) node->buffer[BATCHES]->value++;
@@ -383,8 +384,10 @@ static const struct bl_field fields[] = {
 
 const struct bl_op bl_op_channel_deconv = {
     .name = "channel_deconv",
+    .alone = true,
     .role = BL_ROLE_NORMALISATION,
     .tolerance = 1e-2,
+    .types = BL_ACTIVATION_TYPES,
     .attrs_size = sizeof(struct bl_channel_deconv_attrs),
     .fields = fields,
     .reads = BL_IN(0),

@@ -3,6 +3,7 @@
 #include "ops/nd/fold.h"
 #include "blas/blas.h"
 #include "graph/optimiser.h"
+#include "ops/ahead.h"
 #include "ops/common.h"
 #include "ops/nd/phase.h"
 #include <string.h>
@@ -49,6 +50,13 @@ static bool orders_gradient(const struct bl_fold *fold) {
     return fold->permuted && fold->matrices == 1 && !bl_on_cpu(fold->node->dev);
 }
 
+/* Whether the parameter's rows are made with those of other layers: they last for a training pass, unless those of
+ * something else take their place. */
+static bool is_ahead(const struct bl_fold *fold) {
+    return fold->permuted && !bl_on_cpu(fold->node->dev) && bl_node_training(fold->node) &&
+           !bl_whitening_long_reused(fold->whitening);
+}
+
 static void setup_target(struct bl_fold *fold, const struct bl_param *reused);
 
 void bl_fold_setup(struct bl_fold *fold, enum bl_life life) {
@@ -58,26 +66,47 @@ void bl_fold_setup(struct bl_fold *fold, enum bl_life life) {
     fold->folded_bias = bl_node_workspace(node, BL_LIFE_KEPT, fold->outputs);
     bool own = is_own(fold), training = bl_node_training(node);
     if (own) bl_packed_product_setup(&fold->by_deconv, node, fold->features, training ? BL_LIFE_SAVED : life);
-    if (fold->permuted && (training || !own))
-        fold->rows = bl_node_workspace(node, own ? BL_LIFE_BACKWARD : BL_LIFE_SAVED, weights_of(fold));
+    if (fold->permuted && ((training && !is_few(fold)) || !own))
+        fold->rows = bl_node_workspace(node,
+                                       is_ahead(fold) ? BL_LIFE_KEPT
+                                       : own          ? BL_LIFE_BACKWARD
+                                                      : BL_LIFE_SAVED,
+                                       weights_of(fold));
     if (!training) return;
     fold->gradient = bl_node_workspace(node, BL_LIFE_BACKWARD, weights_of(fold));
     if (fold->permuted && !orders_gradient(fold))
         fold->drows = bl_node_workspace(node, BL_LIFE_BACKWARD, weights_of(fold));
     fold->parts = parts_of(fold);
-    fold->partial = bl_node_workspace(node, BL_LIFE_BACKWARD, fold->parts * fold->matrices * fold->features);
+    int64_t parts = fold->parts;
+    if (is_few(fold)) {
+        const int sums = bl_gram_setup(&fold->gram, node, fold->features, 2, BL_LIFE_BACKWARD);
+        fold->gram_sums = bl_node_workspace(node, BL_LIFE_BACKWARD, sums * fold->features * fold->features);
+        if (sums > parts) parts = sums;
+    }
+    fold->partial = bl_node_workspace(node, BL_LIFE_BACKWARD, parts * fold->matrices * fold->features);
     fold->dmean = bl_node_workspace(node, BL_LIFE_BACKWARD, fold->matrices * fold->features);
     fold->dots = bl_node_workspace(node, BL_LIFE_BACKWARD, fold->matrices * dots_of(fold));
-    if (is_few(fold)) {
-        int parts = bl_gram_setup(&fold->gram, node, fold->features);
-        fold->gram_sums = bl_node_workspace(node, BL_LIFE_BACKWARD, parts * fold->features * fold->features);
-    }
     fold->ddeconv = bl_node_workspace(node, BL_LIFE_BACKWARD, fold->matrices * fold->features * fold->features);
     if (!bl_on_cpu(node->dev))
         fold->products =
             bl_node_workspace(node, BL_LIFE_BACKWARD, fold->matrices * bl_product_most_shares(fold->features));
     const struct bl_param *reused = bl_whitening_long_reused(fold->whitening);
     if (reused && bl_node_updates_linearly(node)) setup_target(fold, reused);
+}
+
+struct rows_job { // as of the kernels
+    struct bl_ahead head;
+    int64_t values;
+    int32_t interleave, features;
+};
+static const struct bl_define any_width[] = {{"VEC", 1}, {"TREE", 0}};
+static const struct bl_ahead_kind rows_ahead = {"nd/fold", "to_rows_ahead", any_width, BL_COUNT(any_width),
+                                                sizeof(struct rows_job)};
+
+static int add_ahead(const struct bl_fold *fold) {
+    const struct rows_job job = {
+        .values = weights_of(fold), .interleave = (int32_t)fold->interleave, .features = (int32_t)fold->features};
+    return bl_ahead_add(fold->node, &rows_ahead, fold->weight->data.mem, fold->rows->mem, &job, job.values);
 }
 
 int bl_fold_prepare(struct bl_fold *fold) {
@@ -97,7 +126,10 @@ int bl_fold_prepare(struct bl_fold *fold) {
     for (int i = 0; i < count && !code; i++)
         code = bl_kernel_get(fold->node->dev, "nd/fold", wanted[i].name, defines, BL_COUNT(defines), wanted[i].kernel);
     if (!code && fold->gram.node) code = bl_gram_prepare(&fold->gram);
-    return code || !is_own(fold) ? code : bl_packed_product_prepare(&fold->by_deconv);
+    if (!code && fold->gram.node) code = bl_gram_kernel(fold->node, "weights_backward", &fold->weights_backward);
+    if (!code && is_own(fold)) code = bl_packed_product_prepare(&fold->by_deconv);
+    if (!code && is_ahead(fold)) code = add_ahead(fold);
+    return code || !bl_node_training(fold->node) ? code : bl_fold_gradients_prepare(fold);
 }
 
 /* Items over outputs; lanes: also over features, where an item does not need its whole row. */
@@ -157,11 +189,13 @@ static int to_rows(const struct bl_fold *fold, struct bl_mem *weight) {
 }
 
 /* The same for A in the parameter's order; leaves its rows in `rows` where D is not packed. */
-static int fold_weight(const struct bl_fold *fold, struct bl_mem *weight, struct bl_mem *b, struct bl_mem *c) {
+static int fold_weight(const struct bl_fold *fold, const struct bl_run *run, struct bl_mem *weight, struct bl_mem *b,
+                       struct bl_mem *c) {
     if (is_own(fold))
         return bl_packed_product_multiply(&fold->by_deconv, weight, fold->outputs * fold->interleave,
                                           fold->permuted ? fold->interleave : 1, c);
-    int code = to_rows(fold, weight);
+    int code =
+        is_ahead(fold) && run->training ? bl_ahead_make(fold->node, &rows_ahead, run, BL_FOLD) : to_rows(fold, weight);
     return code ? code : times(fold, fold->permuted ? fold->rows->mem : weight, b, c);
 }
 
@@ -182,7 +216,7 @@ static int derive(struct bl_fold *fold) {
     int code = bl_gemm(fold->node->dev, &square);
     if (!code) code = pack(fold, deconv);
     for (int i = 0; i < 2 && !code; i++)
-        code = fold_weight(fold, fold->target.first[i]->mem, deconv, fold->target.folded[i]->mem);
+        code = fold_weight(fold, NULL, fold->target.first[i]->mem, deconv, fold->target.folded[i]->mem);
     return code;
 }
 
@@ -277,7 +311,9 @@ static int decide(struct bl_fold *fold, const struct bl_run *run) {
 
 /* --- forward ---------------------------------------------------------------------------------- */
 
-static int fold_bias(const struct bl_fold *fold) {
+static int fold_bias(struct bl_fold *fold, const struct bl_run *run) {
+    fold->bias_is_left = run->training && fold->packer && bl_conv_packs_bias(fold->packer);
+    if (fold->bias_is_left) return 0;
     return bl_launch_light(fold->node->dev, fold->fold_bias, over_sums(fold), BL_MEM(fold->folded->mem),
                            BL_MEM(fold->step.mean), BL_MEM(fold->bias->data.mem), SIZES(fold), BL_I32(fold->matrices),
                            BL_MEM(fold->folded_bias->mem));
@@ -296,13 +332,13 @@ static int fold_target(const struct bl_fold *fold) {
 }
 
 /* W' of a target that starts from a D of its own batch is U_0. */
-static int fold_start(const struct bl_fold *fold) {
+static int fold_start(struct bl_fold *fold, const struct bl_run *run) {
     int code =
         bl_mem_copy(fold->target.folded[0]->mem, 0, fold->folded->mem, 0, sizeof(float) * (size_t)weights_of(fold));
-    return code ? code : fold_bias(fold);
+    return code ? code : fold_bias(fold, run);
 }
 
-static int fold_parameter(const struct bl_fold *fold) {
+static int fold_parameter(struct bl_fold *fold, const struct bl_run *run) {
     struct bl_mem *weight = fold->weight->data.mem, *deconv = fold->step.deconv;
     int code = 0;
     if (fold->step.weights == BL_ND_RESOLVED) {
@@ -310,8 +346,8 @@ static int fold_parameter(const struct bl_fold *fold) {
         code = fold->target.target.resolve(fold->target.target.context, 0, weight);
     }
     if (!code) code = pack(fold, deconv);
-    if (!code) code = fold_weight(fold, weight, deconv, fold->folded->mem);
-    return code ? code : fold_bias(fold);
+    if (!code) code = fold_weight(fold, run, weight, deconv, fold->folded->mem);
+    return code ? code : fold_bias(fold, run);
 }
 
 static int fold_step(struct bl_fold *fold, const struct bl_run *run) {
@@ -319,13 +355,14 @@ static int fold_step(struct bl_fold *fold, const struct bl_run *run) {
     int code = bl_whitening_forward(fold->whitening, run, step);
     bl_node_phase(fold->node, BL_FOLD);
     if (!code && step->starts && !run->again) code = start(fold);
-    if (code || step->weights != BL_ND_OF_TARGET) return code ? code : fold_parameter(fold);
-    return step->action == BL_ND_REUSE ? fold_target(fold) : fold_start(fold);
+    if (code || step->weights != BL_ND_OF_TARGET) return code ? code : fold_parameter(fold, run);
+    return step->action == BL_ND_REUSE ? fold_target(fold) : fold_start(fold, run);
 }
 
 int bl_fold_forward(struct bl_fold *fold, const struct bl_run *run, bool *changed) {
     *changed = run->training || fold->version != run->weights_version;
     if (!*changed) return 0;
+    fold->bias_is_left = false;
     int code = run->again ? 0 : decide(fold, run);
     if (!code) code = fold_step(fold, run);
     fold->version = code || run->training ? 0 : run->weights_version;
@@ -350,6 +387,13 @@ static int weight_rows(const struct bl_fold *fold, struct bl_mem **rows) {
     return is_own(fold) || is_of_target(fold) ? to_rows(fold, weight) : 0; // else the forward pass has left them
 }
 
+static int sum_gram(const struct bl_fold *fold) {
+    int64_t count = fold->features * fold->features, parts = fold->gram.parts;
+    return bl_launch_light(fold->node->dev, fold->sum_parts,
+                           bl_share_rows(fold->node->dev, 1, count, BL_FLOAT_BYTES * (parts + 1)),
+                           BL_MEM(fold->gram_sums->mem), BL_I32(parts), BL_I32(count), BL_MEM(fold->ddeconv->mem));
+}
+
 static int few_gradient(const struct bl_fold *fold) {
     const struct bl_gram_product product = {
         .a = is_of_target(fold) ? fold->target.first[0]->mem : fold->weight->data.mem,
@@ -359,12 +403,8 @@ static int few_gradient(const struct bl_fold *fold) {
         .interleave = fold->permuted ? fold->interleave : 1,
         .alpha = 1,
     };
-    int64_t count = fold->features * fold->features, parts = fold->gram.parts;
     int code = bl_gram_multiply(&fold->gram, &product);
-    if (code) return code;
-    return bl_launch_light(fold->node->dev, fold->sum_parts,
-                           bl_share_rows(fold->node->dev, 1, count, BL_FLOAT_BYTES * (parts + 1)),
-                           BL_MEM(fold->gram_sums->mem), BL_I32(parts), BL_I32(count), BL_MEM(fold->ddeconv->mem));
+    return code ? code : sum_gram(fold);
 }
 
 /* dD = sum over rows of W^T dW', elsewhere than on CPUs of (W^T dW' + dW'^T W)/2. */
@@ -408,11 +448,18 @@ static bool leaves_parts(const struct bl_fold *fold) {
     return fold->step.action == BL_ND_EXACT && !bl_on_cpu(fold->node->dev);
 }
 
+static int sum_mean(const struct bl_fold *fold, int64_t parts) {
+    int64_t count = fold->matrices * fold->features;
+    return bl_launch_light(fold->node->dev, fold->sum_parts,
+                           bl_share_rows(fold->node->dev, 1, count, BL_FLOAT_BYTES * (parts + 1)),
+                           BL_MEM(fold->partial->mem), BL_I32(parts), BL_I32(count), BL_MEM(fold->dmean->mem));
+}
+
 /* dW' without the mean's part (times c for a target), the mean's gradient, and <dD, D>. */
 static int weight_gradient(struct bl_fold *fold) {
     struct blanch_device *dev = fold->node->dev;
     const struct bl_nd_step *step = &fold->step;
-    int64_t units = fold->matrices * fold->parts, count = fold->matrices * fold->features;
+    int64_t units = fold->matrices * fold->parts;
     int code = bl_launch_light(
         fold->node->dev, fold->weight_gradient,
         bl_share_rows(dev, vectors_of(fold), units, 3 * BL_FLOAT_BYTES * weights_of(fold) / units),
@@ -421,9 +468,7 @@ static int weight_gradient(struct bl_fold *fold) {
         BL_I32(is_of_target(fold)), BL_MEM(is_of_target(fold) ? step->factors : step->mean), BL_MEM(gradient_of(fold)),
         BL_MEM(fold->partial->mem), BL_MEM(fold->dots->mem));
     if (code || !step->backward || leaves_parts(fold)) return code;
-    return bl_launch_light(fold->node->dev, fold->sum_parts,
-                           bl_share_rows(dev, 1, count, BL_FLOAT_BYTES * (fold->parts + 1)), BL_MEM(fold->partial->mem),
-                           BL_I32(fold->parts), BL_I32(count), BL_MEM(fold->dmean->mem));
+    return sum_mean(fold, fold->parts);
 }
 
 /* dW' D in the parameter's order, a product for each g. */
@@ -445,8 +490,29 @@ static int permuted_gradient(const struct bl_fold *fold) {
     return bl_product(fold->node->dev, &product);
 }
 
+/* Where features are few: dW, dD and the mean's gradient in one pass over the weights. */
+static bool passes_once(const struct bl_fold *fold) {
+    return fold->gram.node && is_own(fold) && fold->step.action == BL_ND_EXACT && fold->step.backward &&
+           !is_of_target(fold);
+}
+
+static int few_backward(const struct bl_fold *fold) {
+    const int64_t f = fold->features, parts = fold->gram.parts, weights = weights_of(fold);
+    bl_work(fold->node->dev, 4 * (double)weights * (double)f,
+            BL_FLOAT_BYTES * (uint64_t)(4 * weights + f * f * (1 + parts)));
+    int code = bl_launch(fold->weights_backward, BL_GROUPS1((size_t)parts), BL_MEM(fold->weight->data.mem),
+                         BL_MEM(fold->folded->mem), BL_MEM(fold->gradient->mem), BL_MEM(fold->bias->grad.mem),
+                         BL_MEM(fold->step.mean), BL_MEM(fold->by_deconv.packed->mem), BL_I32(f), BL_I32(fold->outputs),
+                         BL_I32(fold->interleave), BL_I32(fold->permuted), BL_MEM(fold->gram.scratch->mem),
+                         BL_MEM(fold->gram_sums->mem), BL_MEM(fold->partial->mem), BL_MEM(fold->weight->grad.mem));
+    if (!code) code = sum_gram(fold);
+    return code ? code : sum_mean(fold, parts);
+}
+
 int bl_fold_backward(struct bl_fold *fold) {
     const struct bl_nd_step *step = &fold->step;
+    if (passes_once(fold)) return few_backward(fold);
+    if (bl_fold_gradients_serve(fold)) return bl_fold_gradients(fold);
     int code = weight_gradient(fold);
     if (!code && step->backward && step->action == BL_ND_EXACT) code = matrix_gradient(fold);
     if (code || is_of_target(fold)) return code;

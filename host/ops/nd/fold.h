@@ -11,6 +11,7 @@
 #ifndef BL_ND_FOLD_H
 #define BL_ND_FOLD_H
 
+#include "ops/conv/conv.h"
 #include "ops/nd/gram.h"
 #include "ops/nd/packed_product.h"
 #include "ops/nd/whitening.h"
@@ -29,13 +30,22 @@ struct bl_fold {
     struct blanch_tensor *rows, *drows, *ddeconv;
     struct bl_packed_product by_deconv; // where it serves
     struct bl_gram gram;                // likewise, of dD
+    struct bl_kernel *weights_backward; // likewise
     struct blanch_tensor *gram_sums;
     struct blanch_tensor *partial, *dmean, *dots;
     struct blanch_tensor *products; // <dD, D> of each matrix, in `shares`
     int shares;                     // 0: that is left to whom dD is for
     int64_t parts;                  // shares of a matrix's outputs that are summed apart
     struct bl_kernel *to_rows, *from_rows, *fold_bias, *fold_target, *resolve, *weight_gradient, *sum_parts;
-    uint64_t version; // of the weights that an evaluation has folded and that are still there; 0: none
+    struct {
+        struct bl_kernel *kernel;
+        const struct bl_product_tile *tile;
+        bool weight; // whether the weight's gradient is computed in the same launch
+    } gradients;     // of fold_gradients.c
+    const struct bl_conv
+        *packer;       // packs folded weights, and where it can makes the bias in a training pass; may be NULL
+    bool bias_is_left; // to it, in this pass
+    uint64_t version;  // of the weights that an evaluation has folded and that are still there; 0: none
     struct {
         bool possible; // many steps reuse D, and the optimiser is linear
         struct bl_update_target target;
@@ -55,6 +65,10 @@ int bl_fold_prepare(struct bl_fold *fold);
 int bl_fold_forward(struct bl_fold *fold, const struct bl_run *run, bool *changed);
 /* From `gradient` and the bias's gradient: the weight's gradient, and what whitening wants. */
 int bl_fold_backward(struct bl_fold *fold);
+/* fold_gradients.c: kernels; whether the step's gradients are computed there, but on CPUs; and computing them. */
+int bl_fold_gradients_prepare(struct bl_fold *fold);
+bool bl_fold_gradients_serve(const struct bl_fold *fold);
+int bl_fold_gradients(struct bl_fold *fold);
 /* After it and the gradient of the layer's own input: adds to the latter what comes through the whitening. */
 int bl_fold_backward_input(struct bl_fold *fold, const struct bl_run *run);
 

@@ -19,7 +19,7 @@ static int iterates_of(const struct bl_inverse_root *root) {
 }
 
 /* Floats from one set of matrices to the next, so that each can be a part of memory. */
-static int64_t step_of(const struct bl_inverse_root *root) {
+int64_t bl_inverse_root_step(const struct bl_inverse_root *root) {
     int64_t align = root->node->dev ? (int64_t)(bl_mem_align(root->node->dev) / sizeof(float)) : 16;
     return (root->size + align - 1) / align * align;
 }
@@ -33,15 +33,15 @@ void bl_inverse_root_setup(struct bl_inverse_root *root, struct bl_node *node, i
     root->s = bl_node_workspace(node, normalises(root) ? BL_LIFE_FORWARD : BL_LIFE_PINNED, root->size);
     root->w = normalises(root) ? bl_node_workspace(node, BL_LIFE_PINNED, root->size) : root->s;
     root->scalars = bl_node_workspace(node, BL_LIFE_PINNED, 4 * (int64_t)matrices);
-    root->saved = bl_node_workspace(node, BL_LIFE_SAVED, (iterates_of(root) - 1) * step_of(root));
-    root->work = bl_node_workspace(node, BL_LIFE_BACKWARD, root->form->work * step_of(root));
+    root->saved = bl_node_workspace(node, BL_LIFE_SAVED, (iterates_of(root) - 1) * bl_inverse_root_step(root));
+    root->work = bl_node_workspace(node, BL_LIFE_BACKWARD, root->form->work * bl_inverse_root_step(root));
     const int64_t shares = bl_on_cpu(node->dev) ? 0 : bl_product_most_shares(features);
     root->dots = bl_node_workspace(node, BL_LIFE_BACKWARD, matrices * features);
     root->dots_w = bl_node_workspace(node, BL_LIFE_BACKWARD, matrices * (shares > features ? shares : features));
 }
 
 static int divide(const struct bl_inverse_root *root, struct bl_mem *mem, int count, struct bl_mem **parts) {
-    size_t step = sizeof(float) * (size_t)step_of(root), bytes = sizeof(float) * (size_t)root->size;
+    size_t step = sizeof(float) * (size_t)bl_inverse_root_step(root), bytes = sizeof(float) * (size_t)root->size;
     int code = 0;
     for (int i = 0; i < count && !code; i++) code = bl_mem_part(mem, (size_t)i * step, bytes, &parts[i]);
     return code;
@@ -70,6 +70,7 @@ int bl_inverse_root_prepare(struct bl_inverse_root *root) {
     for (int i = 0; i < count && !code; i++)
         code = bl_kernel_get(root->node->dev, "nd/inverse_root", wanted[i].name, defines, BL_COUNT(defines),
                              wanted[i].kernel);
+    if (!code && root->form->prepare) code = root->form->prepare(root);
     root->iterate = bl_calloc((size_t)iterates, sizeof(struct bl_mem *));
     root->tangent = bl_calloc((size_t)root->form->work, sizeof(struct bl_mem *));
     if (!root->iterate || !root->tangent) return BLANCH_ENOMEM;

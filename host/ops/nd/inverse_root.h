@@ -23,6 +23,10 @@ struct bl_inverse_root {
     struct bl_kernel *norm, *scale, *finish, *back_begin, *back_dots, *back_norm, *back_finish;
     struct bl_kernel *combine_first, *combine_last; // of root_five.c
     struct bl_kernel *add_unit;                     // of root_pairs.c
+    struct {
+        struct bl_kernel *iterate, *differentiate;
+        int items; // of a group; 0: matrices are not small
+    } small;       // of root_small.c
 };
 
 /* In setup. last: a workspace of the forward pass of at least matrices*F*F that is free when the iteration begins. */

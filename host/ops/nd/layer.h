@@ -9,6 +9,7 @@ struct bl_nd_layer {
     struct bl_conv *conv; // NULL: the operation multiplies by itself
     struct bl_whitening *whitening;
     struct bl_fold fold;
+    struct bl_kernel *cut; // where the node cuts its input's gradient
 };
 
 int bl_nd_layer_fused(struct bl_node *node);

@@ -8,8 +8,8 @@
 #include "ops/nd/phase.h"
 
 struct state {
-    struct bl_nd_layer layer; // has a convolution over pixels, and in an inference, which packs the folded weights
-                              // once; in training they change every step
+    struct bl_nd_layer layer; // has a convolution over pixels and in 16 bits, which products do not read, and in an
+                              // inference, which packs the folded weights once; in training they change every step
     struct bl_kernel *broadcast_bias, *sum_rows;
 };
 
@@ -68,7 +68,8 @@ static int setup(struct bl_node *node) {
     };
     if ((code = bl_whitening_setup(node, &a->nd, &samples, &layer->whitening))) return code;
     layer->fold.whitening = layer->whitening;
-    if ((!training || x->h * x->w > 1) && (code = setup_conv(node, &layer->conv))) return code;
+    const bool by_conv = !training || x->h * x->w > 1 || bl_node_type(node) != BL_F32;
+    if (by_conv && (code = setup_conv(node, &layer->conv))) return code;
     bl_fold_setup(&layer->fold, layer->conv ? BL_LIFE_SAVED : BL_LIFE_KEPT);
     node->multiply_adds = (double)a->linear.in_features * a->linear.out_features * (double)(x->h * x->w);
     return 0;
@@ -180,6 +181,7 @@ const struct bl_op bl_op_nd_linear = {
     .name = "nd_linear",
     .role = BL_ROLE_LAYER,
     .tolerance = 1e-2,
+    .types = BL_ACTIVATION_TYPES,
     .attrs_size = sizeof(struct bl_nd_linear_attrs),
     .fields = fields,
     .reads = BL_IN(0),

@@ -13,25 +13,7 @@
 enum { W, B, C, X3, X4, X5, X6, R, ITERATES };
 enum { WORK = 5 };
 
-struct line { // of W, X1 and I
-    float w, x, i;
-};
-static const struct {
-    float x1, x3;
-    struct line b, c;
-    struct {
-        float square, w, b, i;
-    } x4;
-    struct {
-        float square, i;
-    } x5, x6;
-    struct {
-        float w, b, x5, x6, i;
-    } r;
-    struct {
-        float w, b, i;
-    } z;
-} k = {
+static const struct bl_root_polynomial k = {
     .x1 = -0.112446278f,
     .x3 = 0.866096739f,
     .b = {0.428816061f, -0.280880762f, -0.344077609f},
@@ -124,6 +106,7 @@ static int finish(const struct bl_inverse_root *root, struct bl_symmetric_produc
 
 static int forward(const struct bl_inverse_root *root, struct bl_mem *squares, const struct bl_root_result *to,
                    struct bl_mem **z) {
+    if (root->small.items) return bl_root_small_iterate(root, &k, squares, to, z);
     struct bl_mem *const *at = root->iterate, *w = at[W], *x1 = at[X6]; // X1 has been used by then
     struct bl_mem *from = squares ? root->s->mem : w;
     struct bl_symmetric_product first = {.a = from, .b = from, .squares = squares, .normed = w};
@@ -154,6 +137,7 @@ static struct bl_symmetric_product square(float alpha, struct bl_mem *x, struct 
 }
 
 static int backward(const struct bl_inverse_root *root, struct bl_mem *w, struct bl_mem **dz, int *shares) {
+    if (root->small.items) return bl_root_small_differentiate(root, &k, w, dz, shares);
     struct bl_mem *const *at = root->iterate, *const *t = root->tangent, *b = t[1];
     int code = begin(root, square(1, at[W], w, t[2]), w, 0, t[2], b, t[3]);
     if (!code)
@@ -174,4 +158,4 @@ static int backward(const struct bl_inverse_root *root, struct bl_mem *w, struct
     return bl_root_multiply(root, last);
 }
 
-const struct bl_root_form bl_root_five = {iterates_of, WORK, true, forward, backward};
+const struct bl_root_form bl_root_five = {iterates_of, WORK, true, bl_root_small_prepare, forward, backward};

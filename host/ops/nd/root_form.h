@@ -5,10 +5,32 @@
 
 #include "ops/nd/inverse_root.h"
 
+struct bl_root_line { // of W, X1 and I
+    float w, x, i;
+};
+/* The coefficients of root_five.c. */
+struct bl_root_polynomial {
+    float x1, x3;
+    struct bl_root_line b, c;
+    struct {
+        float square, w, b, i;
+    } x4;
+    struct {
+        float square, i;
+    } x5, x6;
+    struct {
+        float w, b, x5, x6, i;
+    } r;
+    struct {
+        float w, b, i;
+    } z;
+};
+
 struct bl_root_form {
     int (*iterates)(int n_iter); // matrices of the forward pass that the gradient reads, W_0 among them
     int work;                    // matrices of the gradient
     bool normalises; // where products can: forward, given the sums of squares of S's rows, finds iterate[0] of S itself
+    int (*prepare)(struct bl_inverse_root *root); // NULL: nothing
     /* From iterate[0]: Z_K, to `last`, or to the iterate that *z names. Where `to` is not NULL, it may leave D and the
      * running buffer instead: then *z is NULL. */
     int (*forward)(const struct bl_inverse_root *root, struct bl_mem *squares, const struct bl_root_result *to,
@@ -17,6 +39,14 @@ struct bl_root_form {
      * W_0> are in dots_w; 0: none. */
     int (*backward)(const struct bl_inverse_root *root, struct bl_mem *direction, struct bl_mem **dz, int *shares);
 };
+/* root_small.c: root->small.items is 0 where matrices are not small; else what iterates and differentiates them. */
+int bl_root_small_prepare(struct bl_inverse_root *root);
+int bl_root_small_iterate(const struct bl_inverse_root *root, const struct bl_root_polynomial *k,
+                          struct bl_mem *squares, const struct bl_root_result *to, struct bl_mem **z);
+int bl_root_small_differentiate(const struct bl_inverse_root *root, const struct bl_root_polynomial *k,
+                                struct bl_mem *direction, struct bl_mem **dz, int *shares);
+int64_t bl_inverse_root_step(const struct bl_inverse_root *root); // floats from one set of matrices to the next
+
 extern const struct bl_root_form bl_root_pairs; // any number of steps, two at a time
 extern const struct bl_root_form bl_root_five;  // five steps as a polynomial with six products
 

@@ -121,4 +121,4 @@ static int backward(const struct bl_inverse_root *root, struct bl_mem *direction
     return code;
 }
 
-const struct bl_root_form bl_root_pairs = {iterates_of, WORK, false, forward, backward};
+const struct bl_root_form bl_root_pairs = {iterates_of, WORK, false, NULL, forward, backward};

@@ -14,7 +14,7 @@ enum {
     PATCH_CHUNKS = 64, // sums of patches that make the mean
 };
 
-/* statistics.cl up to SCATTER_REUSED, then moments.cl. */
+/* statistics.cl up to SCATTER_PANELS, then moments.cl. */
 #define KERNELS(X)                                                                                                     \
     X(PILOT, pilot_samples)                                                                                            \
     X(SUM, sum_samples)                                                                                                \
@@ -24,6 +24,8 @@ enum {
     X(SCATTER_DEPTHWISE, scatter_depthwise)                                                                            \
     X(SQUARES, square_samples)                                                                                         \
     X(SCATTER_REUSED, scatter_reused)                                                                                  \
+    X(COVARIANCE_PANELS, covariance_panels)                                                                            \
+    X(SCATTER_PANELS, scatter_panels)                                                                                  \
     X(MEAN, mean)                                                                                                      \
     X(COVARIANCE, covariance)                                                                                          \
     X(COVARIANCE_LANES, covariance_lanes)                                                                              \
@@ -86,12 +88,17 @@ static int check_rows(const struct bl_statistics *s) {
                    s->node->name, patches * a->interleave, (long long)s->features);
 }
 
+static bool keeps_no_rows(const struct bl_statistics *s) {
+    return s->depthwise || s->panels;
+}
+
 static void declare_workspaces(struct bl_statistics *s) {
     struct bl_node *node = s->node;
     int64_t vector = s->samples.matrices * s->features,
             samples = room_for(s, bl_node_batch(node)) * s->samples.interleave,
             rows = (samples * s->samples.matrices + s->splits) * s->features;
-    if (s->depthwise) rows = 1;
+    if (keeps_no_rows(s)) rows = 1;
+    const int64_t panels = s->panels ? s->splits * bl_panel_size(s->features) : 1;
     struct {
         struct blanch_tensor **tensor;
         enum bl_life life;
@@ -109,6 +116,8 @@ static void declare_workspaces(struct bl_statistics *s) {
         {&s->sbar, BL_LIFE_BACKWARD, s->size},
         {&s->drows, BL_LIFE_BACKWARD, rows},
         {&s->dmean, BL_LIFE_BACKWARD, vector},
+        {&s->panel, BL_LIFE_FORWARD, panels},
+        {&s->back_panels, BL_LIFE_BACKWARD, 2 * panels},
     };
     for (int i = 0; i < BL_COUNT(wanted); i++)
         *wanted[i].tensor = bl_node_workspace(node, wanted[i].life, wanted[i].count);
@@ -136,6 +145,12 @@ static int parts_of_product(const struct bl_statistics *s) {
     return parts;
 }
 
+/* Whether patches have no pixel in common along an axis. */
+static bool are_apart(const struct bl_statistics *s, int axis) {
+    const struct bl_samples *a = &s->samples;
+    return a->flat || (axis ? s->across : s->down) == 1 || a->step[axis] > a->dilation[axis] * (a->kernel[axis] - 1);
+}
+
 int bl_statistics_setup(struct bl_statistics *s, struct bl_node *node, const struct bl_samples *samples, bool alone) {
     const struct blanch_tensor *x = node->in[0];
     s->node = node, s->samples = *samples;
@@ -150,10 +165,14 @@ int bl_statistics_setup(struct bl_statistics *s, struct bl_node *node, const str
     if (code) return code;
     s->depthwise = alone && samples->matrices > 1 && samples->block == 1 && !samples->flat &&
                    s->taps <= (bl_on_cpu(node->dev) ? MOST_TAPS : MOST_TAPS_GPU);
+    s->panels = bl_gram_serves(node, samples->matrices, s->features) && samples->interleave <= BL_PANEL_ROWS &&
+                are_apart(s, 0) && are_apart(s, 1);
     if (s->depthwise)
         s->splits = depthwise_parts(node);
+    else if (s->panels)
+        s->splits = bl_panel_parts(node);
     else if (bl_gram_serves(node, samples->matrices, s->features))
-        s->splits = bl_gram_setup(&s->gram, node, s->features);
+        s->splits = bl_gram_setup(&s->gram, node, s->features, 1, BL_LIFE_FORWARD);
     else
         s->splits = samples->matrices > 1 ? 1 : s->features <= SMALL ? PARTS : parts_of_product(s);
     s->narrow = samples->matrices > 1 && samples->block < 16 ? samples->block : 0;
@@ -181,7 +200,8 @@ static int describe(struct bl_statistics *s, int images) {
 /* Of statistics.cl only what this layer launches is built; moments.cl is small. */
 static bool is_launched(const struct bl_statistics *s, int kernel, bool reuses) {
     if (kernel == PILOT || kernel == BACK_MEAN) return bl_on_cpu(s->node->dev); // elsewhere others do it by the way
-    if (kernel == GATHER || kernel == SCATTER) return !s->depthwise;
+    if (kernel == GATHER || kernel == SCATTER) return !keeps_no_rows(s);
+    if (kernel == COVARIANCE_PANELS || kernel == SCATTER_PANELS) return s->panels;
     if (kernel == COVARIANCE_DEPTHWISE || kernel == SCATTER_DEPTHWISE) return s->depthwise;
     return reuses || (kernel != SQUARES && kernel != SCATTER_REUSED);
 }
@@ -199,16 +219,24 @@ int bl_statistics_prepare(struct bl_statistics *s, bool reuses) {
         {"STEP_X", a->flat ? 1 : a->step[1]},
         {"FLAT", a->flat},
         {"LANES", !bl_on_cpu(s->node->dev)},
+        BL_ACT(s->node),
+        {"CUT", 0},
         {"KERNELS", 0},
+        {"TM", 0},
+        {"STRIPS", 0},
     };
+    bl_panel_defines(s->node, &defines[BL_COUNT(defines) - 2]);
     const struct bl_define of_moments[] = {defines[0], {"TREE", bl_tree(s->node->dev)}};
-    enum { WHICH = BL_COUNT(defines) - 1 };
+    enum { WHICH = BL_COUNT(defines) - 3 };
     int code = 0;
     for (int i = 0; i < COUNT && !code; i++) {
-        defines[WHICH].value = i == SQUARES || i == SCATTER_REUSED ? 2 : s->depthwise;
+        defines[WHICH].value = i == COVARIANCE_PANELS || i == SCATTER_PANELS ? 3
+                               : i == SQUARES || i == SCATTER_REUSED         ? 2
+                                                                             : s->depthwise;
+        defines[WHICH - 1].value = i == SCATTER && s->node->cuts;
         if (!is_launched(s, i, reuses)) continue;
-        code = i < MEAN ? bl_kernel_get(s->node->dev, "nd/statistics", kernel_names[i], defines, BL_COUNT(defines),
-                                        &s->kernel[i])
+        code = i < MEAN ? bl_kernel_get(s->node->dev, "nd/statistics", kernel_names[i], defines,
+                                        BL_COUNT(defines) - (defines[WHICH].value == 3 ? 0 : 2), &s->kernel[i])
                         : bl_kernel_get(s->node->dev, "nd/moments", kernel_names[i], of_moments, BL_COUNT(of_moments),
                                         &s->kernel[i]);
     }
@@ -310,7 +338,7 @@ static int64_t part_of(const struct bl_statistics *s, int images) {
 int bl_statistics_gather(struct bl_statistics *s, int images) {
     int64_t patches = patches_of(s, images), items, chunk = chunk_of(s, patches, INT32_MAX, &items),
             samples = bl_statistics_count(s, images), fill = part_of(s, images) * s->splits - samples;
-    if (s->depthwise) return 0;
+    if (keeps_no_rows(s)) return 0;
     if (s->gram.node) fill = 0;
     int code = fill ? bl_mem_fill(s->rows->mem, sizeof(float) * (size_t)(samples * s->features),
                                   sizeof(float) * (size_t)(fill * s->features), 0)
@@ -338,8 +366,18 @@ static int covariance_depthwise(struct bl_statistics *s, const struct bl_run *ru
                            BL_I32(rows_each(s)), BL_MEM(covariance), BL_MEM(s->squares->mem));
 }
 
+static int covariance_panels(const struct bl_statistics *s, int images) {
+    const int64_t f = s->features, samples = bl_statistics_count(s, images);
+    bl_work(s->node->dev, (double)samples * (double)f * (double)(f + 1),
+            BL_FLOAT_BYTES * (uint64_t)(samples * f + s->splits * f * f));
+    return bl_launch(s->kernel[COVARIANCE_PANELS], BL_GROUPS1((size_t)s->splits), INPUT(s), GEOMETRY(s),
+                     BL_I32(patches_of(s, images)), BL_MEM(s->row_high->mem), BL_MEM(s->row_low->mem),
+                     BL_F32(1.0 / s->samples_of_all), BL_MEM(s->panel->mem), BL_MEM(s->parts->mem));
+}
+
 /* Sums of products of the rows, in parts. */
 static int multiply_rows(const struct bl_statistics *s, int images) {
+    if (s->panels) return covariance_panels(s, images);
     int64_t part = part_of(s, images), f = s->features;
     if (s->gram.node) {
         const struct bl_gram_product own = {.a = s->rows->mem,
@@ -347,7 +385,6 @@ static int multiply_rows(const struct bl_statistics *s, int images) {
                                             .sums = s->parts->mem,
                                             .rows = bl_statistics_count(s, images),
                                             .interleave = 1,
-                                            .symmetric = true,
                                             .alpha = 1.0 / s->samples_of_all};
         return bl_gram_multiply(&s->gram, &own);
     }
@@ -425,7 +462,20 @@ int bl_statistics_back_mean(const struct bl_statistics *s, struct bl_mem *gradie
                            BL_F32(1.0 / s->samples_of_all), BL_I32(rows_each(s)), BL_MEM(s->dmean->mem));
 }
 
+static int scatter_panels(struct bl_statistics *s, int images) {
+    const int64_t f = s->features, samples = bl_statistics_count(s, images);
+    int code = bl_packed_product_pack(&s->by_covariance, s->sbar->mem, 2.0 / s->samples_of_all);
+    if (code) return code;
+    bl_work(s->node->dev, 2 * (double)samples * (double)f * (double)f,
+            BL_FLOAT_BYTES * (uint64_t)(3 * samples * f + f * f));
+    return bl_launch(s->kernel[SCATTER_PANELS], BL_GROUPS1((size_t)s->splits), INPUT(s), GEOMETRY(s),
+                     BL_I32(patches_of(s, images)), BL_MEM(s->row_high->mem), BL_MEM(s->row_low->mem),
+                     BL_MEM(s->by_covariance.packed->mem), BL_MEM(s->dmean->mem), BL_MEM(s->back_panels->mem),
+                     BL_MEM(s->node->in[0]->grad->mem));
+}
+
 int bl_statistics_backward(struct bl_statistics *s, int images) {
+    if (s->panels) return scatter_panels(s, images);
     const struct blanch_tensor *x = s->node->in[0];
     int64_t samples = bl_statistics_count(s, images), lines = (int64_t)images * x->h, items,
             chunk = chunk_of(s, lines, INT32_MAX, &items);
@@ -433,7 +483,8 @@ int bl_statistics_backward(struct bl_statistics *s, int images) {
     if (code) return code;
     if (!s->depthwise)
         return bl_launch_light(s->node->dev, s->kernel[SCATTER], over_samples(s, items), BL_MEM(s->drows->mem),
-                               BL_MEM(s->dmean->mem), GEOMETRY(s), BL_I32(lines), BL_I32(chunk), BL_MEM(x->grad->mem));
+                               BL_MEM(s->dmean->mem), INPUT(s), GEOMETRY(s), BL_I32(lines), BL_I32(chunk),
+                               BL_MEM(x->grad->mem));
     bl_work(s->node->dev, 2 * (double)samples * s->samples.matrices * (double)s->features * (double)s->features, 0);
     return bl_launch(s->kernel[SCATTER_DEPTHWISE], over_channels(s, items), INPUT(s), BL_MEM(s->row_high->mem),
                      BL_MEM(s->row_low->mem), BL_MEM(s->sbar->mem), BL_MEM(s->dmean->mem), GEOMETRY(s),

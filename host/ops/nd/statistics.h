@@ -16,7 +16,7 @@ struct bl_samples {
     int matrices;    // groups of channels whitened apart, then interleave is 1
 };
 
-enum { BL_STATISTICS_KERNELS = 12, BL_SQUARE_CHUNKS = 16 };
+enum { BL_STATISTICS_KERNELS = 14, BL_SQUARE_CHUNKS = 16 };
 struct bl_statistics {
     struct bl_node *node;
     struct bl_samples samples;
@@ -25,6 +25,7 @@ struct bl_statistics {
     int taps, splits;
     int64_t features, size; // F, matrices*F*F
     bool depthwise;         // every channel is whitened alone, at every step: no rows are kept
+    bool panels;            // few features of patches that have no pixel in common, on CPUs: no rows are kept either
     int narrow;             // 0, or the block where it is too small for vectors
     int vec_block, vec_channels;
     struct bl_kernel *kernel[BL_STATISTICS_KERNELS];
@@ -39,6 +40,7 @@ struct bl_statistics {
     struct blanch_tensor *sbar, *drows, *dmean; // gradients of S, of the rows, of the mean in the rows' order
     struct bl_packed_product by_covariance;     // rows by sbar, where it serves
     struct bl_gram gram;                        // of the rows, where it serves
+    struct blanch_tensor *panel, *back_panels;  // where there are panels
 };
 
 /* In setup. alone: layers that can do without rows may, as every step is exact. BLANCH_EINPUT: the kernel is larger

@@ -48,11 +48,12 @@ static struct sharing share_out(const struct bl_symmetric *s) {
 
 int bl_symmetric_prepare(struct bl_symmetric *s) {
     struct blanch_device *dev = s->node->dev;
-    const struct bl_define tile[] = {{"TM", bl_tile_rows(dev)}};
+    const bool two = bl_tile_rows(dev) > 6;
+    const struct bl_define tile[] = {{"TM", two ? 8 : 6}, {"STRIPS", two ? 2 : 1}};
     const struct sharing share = share_out(s);
     const int32_t shape[] = {(int32_t)s->n, s->matrices, (int32_t)share.each, (int32_t)(16 * share.wide)};
     if (!bl_on_cpu(dev)) return 0;
-    int code = bl_kernel_get(dev, "nd/symmetric_product", "symmetric_product", tile, 1, &s->product);
+    int code = bl_kernel_get(dev, "nd/symmetric_product", "symmetric_product", tile, BL_COUNT(tile), &s->product);
     return code ? code : bl_mem_write(s->shape->mem, 0, sizeof shape, shape);
 }
 

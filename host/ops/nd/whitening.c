@@ -168,6 +168,10 @@ int bl_whitening_backward(struct bl_whitening *w, const struct bl_run *run, cons
     return code ? code : bl_statistics_backward(s, run->n);
 }
 
+bool bl_whitening_cuts(const struct bl_whitening *w, const struct bl_nd_step *step) {
+    return step->action == BL_ND_EXACT && !w->statistics.depthwise;
+}
+
 /* --- for a scheduler -------------------------------------------------------------------------- */
 
 enum bl_nd_action bl_whitening_order(struct bl_whitening *w, enum bl_nd_action action) {

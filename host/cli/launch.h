@@ -1,0 +1,16 @@
+/* Several devices of one machine, without an mpirun line: `train --devices A,B` starts MPI's ranks itself. */
+#ifndef BL_CLI_LAUNCH_H
+#define BL_CLI_LAUNCH_H
+
+/* Runs this program again, a rank for each device of the list, with the arguments but for --devices, and waits. Their
+ * lines pass through. Returns the exit status of what ended them, 3 for a lost rank or a failure of MPI; negative: they
+ * were not started. */
+int bl_launch_ranks(const char *devices, int argc, char **argv);
+/* In rank 0 of ranks that were started so: a stop asked of the starter is this process's. */
+int bl_launched_watch(void);
+
+/* As bl_end_in_order, of a rank: mpirun sends some signals in a row before it kills, so that nothing is said, and no
+ * second one ends the process at once. */
+void bl_end_patiently(void);
+
+#endif

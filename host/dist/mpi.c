@@ -1,0 +1,430 @@
+/* The collectives over MPI. Every call is begun and then looked at until it is done, with rests in between: the cores
+ * belong to the devices, and a rank that fails, is gone or hangs is noticed. */
+#include "dist/mpi.h"
+#include <errno.h>
+#include <limits.h>
+#include <mpi.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { TAG_FAILED = 1, TAG_DONE };
+enum { LOOKS = 200 }; // before the first rest
+static const double shortest_rest = 20e-6, longest_rest = 500e-6, look_around = 0.02, patience = 600;
+static const double farewell = 60, last_words = 5; // seconds that others are waited for at the end
+
+struct mpi {
+    MPI_Comm comm, apart;                      // of the collectives; of failures
+    int lowest;                                // rank that has told of a failure
+    int rank, ranks, failed_rank, failed_code; // the first failure that was told of; 0: none
+    double timeout;
+    atomic_bool given_up;
+    bool abandoned, timed_out;
+    struct bl_rank *table; // (ranks)
+    int *member;           // (members) ranks that take part; NULL: all
+    int members;
+    bool watches, left; // processes of this host, by their number; this rank takes no part
+};
+
+static int mpi_fail(int error, const char *what) {
+    char text[MPI_MAX_ERROR_STRING] = "";
+    int length;
+    if (MPI_Error_string(error, text, &length)) snprintf(text, sizeof text, "error %d", error);
+    return bl_fail(BLANCH_EDEVICE, "MPI: %s: %s", what, text);
+}
+
+static const char *name_of(const struct mpi *m, int rank, char name[300]) {
+    const struct bl_rank *r = &m->table[rank];
+    snprintf(name, 300, "rank %d (%s%s%s)", rank, r->host, *r->device ? ", " : "", r->device);
+    return name;
+}
+
+/* --- waiting ------------------------------------------------------------------------------------ */
+
+static void rest(double seconds) {
+    nanosleep(&(struct timespec){.tv_nsec = (long)(1e9 * seconds)}, NULL);
+}
+
+/* A rank has told of its failure. */
+static int hear(struct mpi *m) {
+    char name[300];
+    int there = 0, code;
+    MPI_Status status;
+    int error = MPI_Iprobe(MPI_ANY_SOURCE, TAG_FAILED, m->apart, &there, &status);
+    if (error) return mpi_fail(error, "looking for messages");
+    if (!there) return 0;
+    error = MPI_Recv(&code, 1, MPI_INT, status.MPI_SOURCE, TAG_FAILED, m->apart, MPI_STATUS_IGNORE);
+    if (error) return mpi_fail(error, "receiving a message");
+    if (!m->failed_code) m->failed_code = code, m->failed_rank = m->lowest = status.MPI_SOURCE;
+    if (status.MPI_SOURCE < m->lowest) m->lowest = status.MPI_SOURCE;
+    return bl_fail(code, "%s failed", name_of(m, status.MPI_SOURCE, name));
+}
+
+static bool is_gone(const struct mpi *m, int rank) {
+    const struct bl_rank *r = &m->table[rank];
+    return rank != m->rank && !strcmp(r->host, m->table[m->rank].host) && kill(r->pid, 0) && errno == ESRCH;
+}
+
+static int first_gone(const struct mpi *m) {
+    for (int k = 0; k < m->ranks && m->watches; k++)
+        if (is_gone(m, k)) return k;
+    return -1;
+}
+
+/* Of a wait that has taken so many seconds. */
+static int check(struct mpi *m, double waited) {
+    char name[300];
+    int code = hear(m);
+    if (code) return code;
+    const int gone = first_gone(m);
+    if (gone >= 0) {
+        rest(look_around); // it may have told why
+        if ((code = hear(m))) return code;
+        return bl_fail(BLANCH_EDEVICE, "%s is gone: killed, or out of memory", name_of(m, gone, name));
+    }
+    if (waited < m->timeout) return 0;
+    m->timed_out = true;
+    return bl_fail(BLANCH_EDEVICE, "the other ranks were waited for %.0f s: one of them hangs", m->timeout);
+}
+
+static int wait_for(struct mpi *m, MPI_Request *request, const char *what) {
+    const double start = bl_now();
+    double looked = start, now, pause = shortest_rest;
+    int code = 0, done = 0;
+    for (int looks = 0; !code; looks++) {
+        const int error = MPI_Test(request, &done, MPI_STATUS_IGNORE);
+        if (error) code = mpi_fail(error, what);
+        if (error || done) break;
+        if (atomic_load(&m->given_up)) code = bl_fail(BLANCH_EDEVICE, "this rank has given up");
+        if (looks < LOOKS) continue;
+        rest(pause);
+        now = bl_now();
+        if (now - start > 0.05 && pause < longest_rest) pause *= 2;
+        if (now - looked < look_around) continue;
+        looked = now;
+        if (!code) code = check(m, now - start);
+    }
+    m->abandoned |= !done;
+    return code;
+}
+
+/* --- the collectives ---------------------------------------------------------------------------- */
+
+static int may_begin(const struct mpi *m, size_t bytes) {
+    if (atomic_load(&m->given_up) || m->failed_code) return bl_fail(BLANCH_EDEVICE, "a rank has failed");
+    if (bytes <= INT_MAX) return 0;
+    return bl_fail(BLANCH_ELIMIT, "%zu bytes between two ranks are more than MPI takes at once", bytes);
+}
+
+static int gather(void *context, const void *own, size_t bytes, void *all) {
+    struct mpi *m = context;
+    MPI_Request request;
+    int code = may_begin(m, bytes);
+    if (code) return code;
+    const int error = MPI_Iallgather(own, (int)bytes, MPI_BYTE, all, (int)bytes, MPI_BYTE, m->comm, &request);
+    return error ? mpi_fail(error, "gathering") : wait_for(m, &request, "gathering");
+}
+
+static int exchange(void *context, const void *from, size_t bytes, void *to) {
+    struct mpi *m = context;
+    MPI_Request request;
+    int code = may_begin(m, bytes);
+    if (code) return code;
+    const int error = MPI_Ialltoall(from, (int)bytes, MPI_BYTE, to, (int)bytes, MPI_BYTE, m->comm, &request);
+    return error ? mpi_fail(error, "exchanging") : wait_for(m, &request, "exchanging");
+}
+
+static int spread(void *context, void *values, size_t bytes, int root) {
+    struct mpi *m = context;
+    MPI_Request request;
+    int code = 0;
+    for (size_t at = 0; at < bytes && !code; at += INT_MAX / 2) {
+        const size_t here = bytes - at < INT_MAX / 2 ? bytes - at : INT_MAX / 2;
+        if ((code = may_begin(m, here))) break;
+        const int error = MPI_Ibcast((char *)values + at, (int)here, MPI_BYTE, root, m->comm, &request);
+        code = error ? mpi_fail(error, "spreading") : wait_for(m, &request, "spreading");
+    }
+    return code;
+}
+
+static int check_threads(void) {
+    int begun = 0, level = MPI_THREAD_SINGLE, ended = 0;
+    if (MPI_Initialized(&begun) || !begun || MPI_Finalized(&ended) || ended || MPI_Query_thread(&level))
+        return bl_fail(BLANCH_EUSAGE, "MPI is not under way: call MPI_Init_thread before");
+    if (level >= MPI_THREAD_SERIALIZED) return 0;
+    return bl_fail(BLANCH_EUSAGE, "MPI was begun for one thread alone: give MPI_Init_thread MPI_THREAD_SERIALIZED, or "
+                                  "take an MPI library that has it");
+}
+
+static int duplicate(MPI_Comm from, MPI_Comm *to) {
+    int error = MPI_Comm_dup(from, to);
+    if (!error) error = MPI_Comm_set_errhandler(*to, MPI_ERRORS_RETURN);
+    return error ? mpi_fail(error, "duplicating a communicator") : 0;
+}
+
+/* Everybody learns where the others are. */
+static int meet(struct mpi *m) {
+    struct bl_rank own = {.pid = (int)getpid()};
+    if (gethostname(own.host, sizeof own.host - 1)) snprintf(own.host, sizeof own.host, "rank%d", m->rank);
+    m->table = bl_calloc((size_t)m->ranks, sizeof *m->table);
+    int code = m->table ? gather(m, &own, sizeof own, m->table) : BLANCH_ENOMEM;
+    for (int k = 0; k < m->ranks && !code; k++)
+        for (int j = 0; j < k; j++) m->table[k].local += !strcmp(m->table[j].host, m->table[k].host);
+    if (code) return code;
+    m->watches = true;
+    m->watches = first_gone(m) < 0; // processes of other containers cannot be seen
+    return 0;
+}
+
+static int open_on(struct mpi **made, MPI_Comm comm, double timeout) {
+    int code = check_threads();
+    struct mpi *m = *made = code ? NULL : bl_calloc(1, sizeof *m);
+    if (!m) return code ? code : BLANCH_ENOMEM;
+    m->comm = m->apart = MPI_COMM_NULL;
+    m->timeout = timeout > 0 ? timeout : patience;
+    atomic_init(&m->given_up, false);
+    code = duplicate(comm, &m->comm);
+    if (!code) code = duplicate(comm, &m->apart);
+    int error = code ? 0 : MPI_Comm_rank(m->comm, &m->rank);
+    if (!code && !error) error = MPI_Comm_size(m->comm, &m->ranks);
+    if (error) return mpi_fail(error, "counting the ranks");
+    return code ? code : meet(m);
+}
+
+static void close_on(struct mpi *m) {
+    int ended = 0;
+    if (!m) return;
+    MPI_Finalized(&ended);
+    if (!ended && !m->abandoned && m->apart != MPI_COMM_NULL) MPI_Comm_free(&m->apart);
+    if (!ended && !m->abandoned && m->comm != MPI_COMM_NULL) MPI_Comm_free(&m->comm);
+    free(m->table), free(m->member);
+    free(m);
+}
+
+static struct blanch_collectives table_of(struct mpi *m) {
+    return (struct blanch_collectives){
+        sizeof(struct blanch_collectives), m->rank, m->ranks, m, gather, exchange, spread};
+}
+
+/* --- for programs that have MPI ----------------------------------------------------------------- */
+
+int blanch_collectives_mpi(struct blanch_collectives *all, const void *communicator, double timeout) {
+    struct mpi *m = NULL;
+    if (!all || !communicator) return bl_fail(BLANCH_EUSAGE, "blanch_collectives_mpi: NULL is given");
+    const size_t size = all->size;
+    if (size < sizeof *all) return bl_fail(BLANCH_EUSAGE, "struct blanch_collectives has size %zu", size);
+    int code = open_on(&m, *(const MPI_Comm *)communicator, timeout);
+    if (code) return close_on(m), code;
+    *all = table_of(m);
+    all->size = size;
+    return 0;
+}
+
+void blanch_collectives_mpi_free(struct blanch_collectives *all) {
+    if (!all || !all->context) return;
+    close_on(all->context);
+    all->context = NULL;
+}
+
+/* --- for the command line ----------------------------------------------------------------------- */
+
+bool bl_ranks_known(void) {
+    return true;
+}
+
+#ifdef OPEN_MPI
+static const char *const starter_options[] = {"--oversubscribe",           "--bind-to", "none", "--mca",
+                                              "odls_base_sigkill_timeout", "2",         NULL};
+#elif defined MPICH_VERSION
+static const char *const starter_options[] = {"-disable-auto-cleanup", NULL};
+#else
+static const char *const starter_options[] = {NULL};
+#endif
+
+const char *bl_ranks_starter(void) {
+    return BL_MPIEXEC;
+}
+const char *const *bl_ranks_starter_options(void) {
+    return starter_options;
+}
+
+static struct mpi *of(const struct bl_ranks *ranks) {
+    return ranks->all.context;
+}
+
+static int begin_mpi(void) {
+    int level, begun = 0;
+    int error = MPI_Initialized(&begun);
+    if (!error && !begun) error = MPI_Init_thread(NULL, NULL, MPI_THREAD_SERIALIZED, &level);
+    return error ? bl_fail(BLANCH_EDEVICE, "MPI does not begin: error %d", error) : 0;
+}
+
+static void name_library(struct bl_ranks *ranks) {
+    char text[MPI_MAX_LIBRARY_VERSION_STRING] = "";
+    int length;
+    if (MPI_Get_library_version(text, &length)) return;
+    snprintf(ranks->library, sizeof ranks->library, "%.*s", (int)strcspn(text, ",\n"), text);
+    for (char *c = ranks->library; *c; c++)
+        if (*c == '\t') *c = ' ';
+}
+
+int bl_ranks_open(struct bl_ranks **ranks, double timeout) {
+    struct bl_ranks *r = *ranks = bl_calloc(1, sizeof *r);
+    struct mpi *m = NULL;
+    int code = r ? begin_mpi() : BLANCH_ENOMEM;
+    if (!code) code = open_on(&m, MPI_COMM_WORLD, timeout);
+    if (!code) {
+        r->all = table_of(m);
+        r->rank = m->rank, r->ranks = m->ranks;
+        r->own = &m->table[m->rank];
+        for (int k = 0; k < r->ranks; k++) r->locals += !strcmp(m->table[k].host, r->own->host);
+        name_library(r);
+    }
+    if (code && r) close_on(m), free(r), *ranks = NULL;
+    return code;
+}
+
+int bl_ranks_describe(struct bl_ranks *r, const char *device) {
+    struct bl_rank own = *r->own;
+    snprintf(own.device, sizeof own.device, "%s", device);
+    return gather(of(r), &own, sizeof own, of(r)->table);
+}
+
+const struct bl_rank *bl_ranks_at(const struct bl_ranks *ranks, int rank) {
+    const struct mpi *m = of(ranks);
+    return &m->table[m->member ? m->member[rank] : rank];
+}
+
+int bl_ranks_keep(struct bl_ranks *ranks, const bool *keep, bool *left) {
+    struct mpi *m = of(ranks);
+    MPI_Comm kept = MPI_COMM_NULL;
+    *left = !keep[m->rank];
+    if (!(m->member = bl_calloc((size_t)m->ranks, sizeof *m->member))) return BLANCH_ENOMEM;
+    int error = MPI_Comm_split(m->comm, *left ? MPI_UNDEFINED : 0, m->rank, &kept);
+    if (!error) error = MPI_Comm_free(&m->comm);
+    if (!error && !*left) error = MPI_Comm_set_errhandler(kept, MPI_ERRORS_RETURN);
+    if (error) return mpi_fail(error, "leaving ranks out");
+    m->comm = kept, m->left = *left;
+    for (int k = 0; k < m->ranks; k++) {
+        if (k == m->rank && keep[k]) ranks->rank = m->members;
+        if (keep[k]) m->member[m->members++] = k;
+    }
+    ranks->ranks = m->members;
+    ranks->all.rank = ranks->rank, ranks->all.ranks = ranks->ranks;
+    return 0;
+}
+
+void bl_ranks_give_up(struct bl_ranks *ranks) {
+    atomic_store(&of(ranks)->given_up, true);
+}
+
+/* --- the end ------------------------------------------------------------------------------------ */
+
+/* Messages of a number are small enough to leave at once. */
+static void tell(struct mpi *m, int tag, int value) {
+    MPI_Request request;
+    for (int k = 0; k < m->ranks; k++)
+        if (k != m->rank && !MPI_Isend(&value, 1, MPI_INT, k, tag, m->apart, &request)) {
+            int done = 0;
+            MPI_Test(&request, &done, MPI_STATUS_IGNORE);
+            if (!done) MPI_Request_free(&request);
+        }
+}
+
+/* From rank 0, when it has written what it had to: who tells the message. False: it did not come. */
+static bool hear_done(struct mpi *m, int *teller) {
+    const double start = bl_now();
+    int there = 0;
+    while (m->left || bl_now() - start < farewell) {
+        if (MPI_Iprobe(0, TAG_DONE, m->apart, &there, MPI_STATUS_IGNORE)) return false;
+        if (there) return !MPI_Recv(teller, 1, MPI_INT, 0, TAG_DONE, m->apart, MPI_STATUS_IGNORE);
+        hear(m);
+        if (m->watches && is_gone(m, 0)) return false;
+        rest(longest_rest);
+    }
+    return false;
+}
+
+/* Ranks that wait have said so; the others hang. */
+static void name_hanging(struct mpi *m) {
+    char names[900] = "", name[300];
+    bool *heard = bl_calloc((size_t)m->ranks, sizeof *heard);
+    MPI_Status status;
+    const double start = bl_now();
+    for (int there = 0, code; heard && bl_now() - start < last_words; there = 0) {
+        if (MPI_Iprobe(MPI_ANY_SOURCE, TAG_FAILED, m->apart, &there, &status)) break;
+        if (!there) rest(longest_rest);
+        if (there) MPI_Recv(&code, 1, MPI_INT, status.MPI_SOURCE, TAG_FAILED, m->apart, MPI_STATUS_IGNORE);
+        if (there) heard[status.MPI_SOURCE] = true;
+    }
+    for (int k = 0; heard && k < m->ranks; k++) {
+        const size_t used = strlen(names);
+        if (k == m->rank || heard[k] || used > sizeof names - 300) continue;
+        snprintf(names + used, sizeof names - used, "%s%s", used ? ", " : "", name_of(m, k, name));
+    }
+    if (*names) bl_fail(BLANCH_EDEVICE, "%s: no answer for %.0f s: it hangs", names, m->timeout);
+    free(heard);
+}
+
+/* Without rank 0 the lowest of those that have something to tell does. */
+static bool is_told(struct mpi *m) {
+    const double start = bl_now();
+    while (bl_now() - start < 0.3) {
+        hear(m);
+        rest(longest_rest);
+    }
+    return m->failed_code && m->lowest < m->rank;
+}
+
+bool bl_ranks_agree(struct bl_ranks *ranks, int *code) {
+    struct mpi *m = of(ranks);
+    if (m->left && !*code) hear_done(m, &(int){0});
+    if (m->left && !*code) return *code = m->failed_code, false;
+    const bool own = *code && !m->failed_code; // not by what another rank has told
+    char name[300], *message = own ? bl_strdup(blanch_error_message()) : NULL;
+    int teller = m->rank;
+    hear(m);
+    if (own) tell(m, TAG_FAILED, *code);
+    if (own && m->timed_out && !m->rank) name_hanging(m);
+    if (m->rank) {
+        if (!hear_done(m, &teller)) teller = own && !is_told(m) ? m->rank : -1;
+    } else {
+        teller = own || !m->failed_code ? 0 : m->failed_rank;
+        tell(m, TAG_DONE, teller);
+    }
+    if (!*code && m->failed_code) *code = m->failed_code;
+    if (own && !m->timed_out) bl_fail(*code, "%s", message ? message : blanch_error_text(*code)); // others' came since
+    free(message);
+    if (teller == m->rank && own && strncmp(blanch_error_message(), "rank ", 5))
+        bl_fail_in(*code, "%s", name_of(m, m->rank, name));
+    return teller == m->rank && *code;
+}
+
+/* Whether nobody has left a collective within it. */
+static bool is_clean(struct mpi *m) {
+    MPI_Request request;
+    const double start = bl_now();
+    int own = m->abandoned, any = 1, done = 0;
+    if (MPI_Iallreduce(&own, &any, 1, MPI_INT, MPI_MAX, m->apart, &request)) return false;
+    while (!done && bl_now() - start < last_words) {
+        if (MPI_Test(&request, &done, MPI_STATUS_IGNORE)) return false;
+        if (!done && first_gone(m) >= 0) return false;
+        if (!done) rest(shortest_rest);
+    }
+    while (hear(m)) continue; // messages that nobody needed
+    return done && !any;
+}
+
+void bl_ranks_close(struct bl_ranks *ranks) {
+    if (!ranks) return;
+    struct mpi *m = of(ranks);
+    const bool clean = is_clean(m);
+    m->abandoned |= !clean;
+    close_on(m);
+    if (clean) MPI_Finalize();
+    free(ranks);
+}

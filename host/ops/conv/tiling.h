@@ -1,0 +1,48 @@
+/* The tiles of the engines tiled and matrix, and which of them a pass takes. */
+#ifndef BL_CONV_TILING_H
+#define BL_CONV_TILING_H
+
+#include "ops/conv/engine.h"
+
+/* A group of cols by rows items, of cols by rows waves of `wave` items where matrix units multiply. Each sums `down`
+ * rows of the tile by `across` outputs; `chunk` terms of a sum are in local memory at a time. */
+struct bl_conv_tiling {
+    int cols, rows, wave, down, across, chunk;
+};
+static inline int bl_conv_tile_deep(const struct bl_conv_tiling *t) {
+    return t->rows * t->down;
+}
+static inline int bl_conv_tile_outs(const struct bl_conv_tiling *t) {
+    return t->cols * t->across;
+}
+static inline int bl_conv_tile_items(const struct bl_conv_tiling *t) {
+    return t->cols * t->rows * t->wave;
+}
+
+/* Of an engine on a device: its tiles, the largest first. */
+struct bl_conv_tilings {
+    const struct bl_conv_tiling *tile;
+    int count;
+    int first;  // from which on the rule chooses
+    bool spare; // the last is for devices that allow no other
+    int unit;   // of matrix.h, what multiplies; -1: the engine tiled
+};
+enum { BL_CONV_BY_RULE = -1, BL_CONV_MATRIX = -2 }; // variants of an engine; else the tile of that number
+struct bl_conv_tilings bl_conv_tilings_of(const struct blanch_device *dev, int variant);
+
+/* Whether dev allows such groups and has the local memory for two pieces of both factors. */
+bool bl_conv_tile_fits(const struct blanch_device *dev, const struct bl_conv_tilings *of, int index);
+
+/* What a pass computes: `lines` rows by `results` outputs in each of `products` products. */
+struct bl_conv_extent {
+    int64_t lines, products;
+    int results;
+};
+/* At least half of the tile is used. */
+bool bl_conv_tile_filled(const struct bl_conv_tiling *t, const struct bl_conv_extent *e);
+/* The first tile that is at least half full, with groups enough to keep `units` compute units busy; else the smallest
+ * that is no spare one; -1: none fits. */
+int bl_conv_tile_by_rule(const struct blanch_device *dev, const struct bl_conv_tilings *of,
+                         const struct bl_conv_extent *e, int units);
+
+#endif

@@ -1,0 +1,31 @@
+/* The public call that makes a network that of one rank of several. */
+#include "train/public.h"
+#include "train/session.h"
+#include "dist/staged.h"
+
+static int check_table(const struct blanch_collectives *all) {
+    if (!all->gather || !all->exchange || !all->spread)
+        return bl_fail(BLANCH_EUSAGE, "collectives lack gather, exchange or spread");
+    if (all->ranks >= 1 && all->ranks <= BL_MOST_RANKS && all->rank >= 0 && all->rank < all->ranks) return 0;
+    return bl_fail(BLANCH_EUSAGE, "collectives are of rank %d of %d: there are 1 to %d, from 0", all->rank, all->ranks,
+                   BL_MOST_RANKS);
+}
+
+int blanch_network_join(struct blanch_network *network, const struct blanch_collectives *all, bool sync_stats) {
+    struct blanch_collectives own;
+    int code = bl_given(network && all, __func__);
+    if (!code) code = bl_take(&own, sizeof own, all, "blanch_collectives");
+    if (!code) code = check_table(&own);
+    if (!code && network->options.inference)
+        code = bl_fail(BLANCH_EUSAGE, "a network made for inference has no steps that ranks could share");
+    if (!code && network->staged) code = bl_fail(BLANCH_EUSAGE, "the network is of several ranks already");
+    if (code || own.ranks == 1) return code;
+    if ((code = bl_staged_open(&network->staged, &own))) return code;
+    code = bl_graph_join(network->graph, bl_staged_table(network->staged), sync_stats);
+    if (code) {
+        bl_staged_close(network->staged);
+        network->staged = NULL;
+        return code;
+    }
+    return bl_graph_spread(network->graph);
+}

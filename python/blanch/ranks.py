@@ -1,0 +1,68 @@
+"""What the ranks of a data-parallel training ask of each other: over an MPI communicator, or by an object's methods."""
+from __future__ import annotations
+
+import ctypes
+import logging
+from typing import Any, Callable
+
+from . import structs
+from .arrays import number, whole
+from .errors import UsageError
+from .library import Turn, call
+
+
+def _guarded(method: Callable[..., None]) -> Callable[..., int]:
+    """As the library calls it: an exception ends at the border, as an error of the device."""
+    def made(context: Any, *arguments: Any) -> int:
+        try:
+            method(*arguments)
+        except Exception:
+            logging.getLogger('blanch').exception('the ranks do not answer')
+            return -5
+        return 0
+    return made
+
+
+def _blocks(at: int, count: int, size: int) -> list:
+    return [ctypes.string_at(at + k * size, size) for k in range(count)]
+
+
+def _of_object(comm: Any) -> structs.Collectives:
+    rank, ranks = whole(comm.rank, 'rank'), whole(comm.ranks, 'ranks', 1)
+
+    def put(blocks: Any, size: int, at: int) -> None:
+        blocks = list(blocks)
+        if len(blocks) != ranks or any(len(block) != size for block in blocks):
+            raise UsageError('collectives give a block of %d bytes for each of %d ranks' % (size, ranks))
+        for k, block in enumerate(blocks):
+            ctypes.memmove(at + k * size, bytes(block), size)
+
+    def gather(own: int, size: int, to: int) -> None:
+        put(comm.gather(ctypes.string_at(own, size)), size, to)
+
+    def exchange(blocks: int, size: int, to: int) -> None:
+        put(comm.exchange(_blocks(blocks, ranks, size)), size, to)
+
+    def spread(values: int, size: int, root: int) -> None:
+        ctypes.memmove(values, bytes(comm.spread(ctypes.string_at(values, size), root)), size)
+
+    return structs.Collectives(rank=rank, ranks=ranks, gather=structs.COLLECTIVE(_guarded(gather)),
+                               exchange=structs.COLLECTIVE(_guarded(exchange)),
+                               spread=structs.SPREAD(_guarded(spread)))
+
+
+def _of_mpi(comm: Any, timeout: float) -> structs.Collectives:
+    from mpi4py import MPI
+    table = structs.Collectives()
+    call(Turn(), 'collectives_mpi', ctypes.byref(table), MPI._addressof(comm), number(timeout, 'timeout'))
+    return table
+
+
+def collectives(comm: Any, timeout: float) -> structs.Collectives:
+    """Of an mpi4py communicator, or of an object with rank, ranks, gather, exchange and spread (Network.join)."""
+    if all(hasattr(comm, name) for name in ('rank', 'ranks', 'gather', 'exchange', 'spread')):
+        return _of_object(comm)
+    if not hasattr(comm, 'Get_rank'):
+        raise UsageError('ranks talk over a communicator of mpi4py, or an object with rank, ranks, gather, exchange '
+                         'and spread, and this is a %s' % type(comm).__name__)
+    return _of_mpi(comm, timeout)

@@ -1,0 +1,347 @@
+#!/usr/bin/env python3
+"""Training on several ranks: tests/ranks.py BLANCH MPIEXEC [TEST...]. Against one rank, failures, what is refused. The
+ranks share the processor's cores: two, three and four run anywhere, as root too. Prints TAP; makes its own small data.
+
+    tests/ranks.py BLANCH MPIEXEC --matrix     every network and norm of docs/scaling.md against one rank (long)
+    tests/ranks.py BLANCH MPIEXEC --kills N    a rank killed at a random step N times, and resumed (long)
+"""
+import glob
+import json
+import os
+import random
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+
+import caches
+import pictures
+import tap
+from tap import check
+
+BLANCH, MPIEXEC = os.path.abspath(sys.argv[1]), sys.argv[2]
+HOME = tempfile.mkdtemp(prefix='blanch-ranks-')
+ENV = caches.environment(os.path.join(HOME, 'cache'))
+ENV.update(OMPI_ALLOW_RUN_AS_ROOT='1', OMPI_ALLOW_RUN_AS_ROOT_CONFIRM='1', BLANCH_TUNE='0', TMPDIR='/tmp')
+SMALL = ('--model', 'smallcnn', '--quiet')
+
+
+def path(*parts):
+    return os.path.join(HOME, *parts)
+
+
+def fresh(name):
+    shutil.rmtree(path(name), ignore_errors=True)
+    return path(name)
+
+
+def data():
+    return pictures.mnist(path('mnist'), 70, 30, 28)
+
+
+def is_open_mpi():
+    said = subprocess.run([MPIEXEC, '--version'], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                          universal_newlines=True).stdout
+    return 'Open MPI' in said or 'OpenRTE' in said
+
+
+def command(ranks, *args):
+    """One rank is a plain run. Several share the first device, unless args say otherwise."""
+    words = [BLANCH, 'train', *map(str, args)]
+    if ranks == 1:
+        return words
+    if '--device-per-rank' not in args:
+        words += ['--device-per-rank', '0:0']
+    more = ['--oversubscribe', '--bind-to', 'none'] if is_open_mpi() else ['-disable-auto-cleanup']
+    return [MPIEXEC, *more, '-n', str(ranks), *words]
+
+
+def start(words):
+    return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, env=ENV,
+                            universal_newlines=True)
+
+
+def end(process):
+    try:
+        out, err = process.communicate(timeout=300)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        raise AssertionError('the ranks hang')
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
+def train(ranks, *args, status=0):
+    done = end(start(command(ranks, *args)))
+    check(done.returncode == status, '%s: exit status %d: %s' % (args, done.returncode, done.stderr[-600:]))
+    return done
+
+
+def own_lines(text):
+    return [line for line in text.splitlines() if line.startswith('blanch: ')]
+
+
+# --- what came out -----------------------------------------------------------------------------------
+
+def weights(run, name='last.safetensors'):
+    with open(path(run, name), 'rb') as f:
+        size = struct.unpack('<Q', f.read(8))[0]
+        head, body = json.loads(f.read(size)), f.read()
+    found = {}
+    for key, of in head.items():
+        if key != '__metadata__' and of['dtype'] == 'F32':
+            begin, stop = of['data_offsets']
+            found[key] = struct.unpack('<%df' % ((stop - begin) // 4), body[begin:stop])
+    return found
+
+
+def lines(run, kind='step'):
+    with open(path(run, 'log.jsonl')) as f:
+        return [line for line in map(json.loads, f) if line['type'] == kind]
+
+
+def differences(one, other):
+    """The largest difference of a parameter, of its largest value, and of a step's loss."""
+    a, b = weights(one), weights(other)
+    check(a.keys() == b.keys(), 'other parameters')
+    worst = max(max(abs(x - y) for x, y in zip(a[k], b[k])) / max(1e-3, max(map(abs, a[k]))) for k in a)
+    losses = [[line['loss'] for line in lines(run)] for run in (one, other)]
+    check(len(losses[0]) == len(losses[1]), 'other steps: %d and %d' % (len(losses[0]), len(losses[1])))
+    return worst, max(abs(x - y) for x, y in zip(*losses))
+
+
+def compare(ranks, *args, most=1e-3):
+    train(1, *args, '--out', fresh('one'))
+    train(ranks, *args, '--sync-stats', '--out', fresh('many'))
+    worst, loss = differences('one', 'many')
+    check(worst <= most and loss <= most, '%d ranks, %s: weights differ by %.1e, losses by %.1e'
+          % (ranks, args, worst, loss))
+    held = [[line['test_loss'] for line in lines(run, 'epoch')] for run in ('one', 'many')]
+    check(all(abs(x - y) <= 10 * most for x, y in zip(*held)), 'evaluations: %s' % held)
+    return worst
+
+
+# --- the same training -------------------------------------------------------------------------------
+
+def test_ranks_equal_one():
+    """Odd batches, a last one of 4 images, which three ranks still share."""
+    compare(2, *SMALL, '--norm', 'bn', '--data', data(), '--batch', 33, '--epochs', 2)
+    compare(3, *SMALL, '--norm', 'nd', '--data', data(), '--batch', 22, '--epochs', 1)
+
+
+def test_a_batch_too_small_to_share():
+    """The last batch, of 2 images, is every rank's."""
+    compare(4, *SMALL, '--norm', 'bn', '--data', data(), '--batch', 34, '--epochs', 1)
+
+
+def test_with_accumulation_and_a_recipe():
+    compare(2, *SMALL, '--norm', 'bn', '--data', data(), '--batch', 17, '--epochs', 2, '--accumulate', 2, '--recompute',
+            2, '--mixup', 0.4, '--cutmix', 1, '--clip-grad-norm', 0.5, '--ema', 0.9, '--optimiser', 'adamw',
+            '--class-weights', 'balanced', '--label-smoothing', 0.1, most=5e-3)
+
+
+def test_same_ranks_same_bits():
+    for out in 'a', 'b':
+        train(3, *SMALL, '--norm', 'nd', '--data', data(), '--batch', 24, '--steps', 3, '--out', fresh(out), '--shares',
+              '5,2,1')
+    check(weights('a') == weights('b'), 'other bits')
+    config = json.load(open(path('a', 'config.json')))
+    check([row['share'] for row in config['ranks']] == [5, 2, 1], config['ranks'])
+    check(all(row['host'] and '0:0' in row['device'] for row in config['ranks']) and config['mpi'], config['ranks'])
+    ledger = json.load(open(path('a', 'ledger.json')))
+    check(any('communicate' in layer['phases'] for layer in ledger['layers']), 'no phase communicate')
+    check(ledger['communicate_hidden_ms'] >= 0 and len(ledger['ranks']) == 3, 'ranks are not in ledger.json')
+    check(ledger['covered'] > 0.9, 'phases cover %g' % ledger['covered'])
+
+
+def test_local_statistics():
+    """Without --sync-stats the first step's loss is no other, but for rounding, where there is no batch norm."""
+    for ranks in 1, 2:
+        train(ranks, *SMALL, '--norm', 'none', '--data', data(), '--batch', 32, '--steps', 3, '--out',
+              fresh('local%d' % ranks))
+    worst, loss = differences('local1', 'local2')
+    check(worst < 1e-5 and loss < 1e-5, 'differ by %g, %g' % (worst, loss))
+    train(2, *SMALL, '--norm', 'bn', '--data', data(), '--batch', 32, '--steps', 2, '--out', fresh('local'))
+
+
+# --- several devices of one machine ----------------------------------------------------------------------
+
+def test_devices_without_mpirun():
+    done = train(1, '--model', 'smallcnn', '--norm', 'bn', '--data', data(), '--batch', 32, '--steps', 3, '--devices',
+                 '0:0,0:0', '--sync-stats', '--out', fresh('box'))
+    check('rank 1: ' in done.stderr and 'done: 3 steps' in done.stderr, done.stderr)
+    train(1, *SMALL, '--norm', 'bn', '--data', data(), '--batch', 32, '--steps', 3, '--out', fresh('alone'))
+    worst, loss = differences('alone', 'box')
+    check(worst < 1e-3 and loss < 1e-3, 'differ by %g, %g' % (worst, loss))
+
+
+def test_interrupted():
+    """Ctrl-C reaches the starter; the ranks end in order."""
+    process = start(command(1, *SMALL, '--norm', 'bn', '--data', data(), '--batch', 32, '--epochs', 100000, '--devices',
+                            '0:0,0:0', '--out', fresh('long')))
+    wait_for_steps(process, 'long', 5)
+    process.send_signal(signal.SIGINT)
+    done = end(process)
+    check(done.returncode == 130, 'exit status %d: %s' % (done.returncode, done.stderr))
+    check(len(own_lines(done.stderr)) == 1 and 'interrupted at step' in done.stderr, done.stderr)
+    check(os.path.exists(path('long', 'last.safetensors')), 'no checkpoint')
+
+
+# --- failures ----------------------------------------------------------------------------------------
+
+def wait_for_steps(process, run, count):
+    for _ in range(3000):
+        check(process.poll() is None, 'ended early')
+        if os.path.exists(path(run, 'log.jsonl')) and len(lines_so_far(run)) >= count:
+            return
+        time.sleep(0.05)
+    raise AssertionError('%s makes no steps' % run)
+
+
+def lines_so_far(run):
+    with open(path(run, 'log.jsonl')) as f:
+        return [line for line in f if '"step",' in line]
+
+
+def process_of(rank, out):
+    """The process of a rank that writes to out, by what its environment says."""
+    for folder in glob.glob('/proc/[0-9]*'):
+        try:
+            words = open(folder + '/cmdline', 'rb').read().split(b'\0')
+            around = open(folder + '/environ', 'rb').read().split(b'\0')
+        except OSError:
+            continue
+        names = (b'OMPI_COMM_WORLD_RANK=%d' % rank, b'PMI_RANK=%d' % rank)
+        if words[0].endswith(b'blanch') and out.encode() in words and any(name in around for name in names):
+            return int(os.path.basename(folder))
+    raise AssertionError('rank %d is not there' % rank)
+
+
+def killed(run, rank, steps, *args, devices=False):
+    """Of a run whose rank was killed after so many steps: what is said, and the status."""
+    if devices:
+        process = start(command(1, *args, '--devices', '0:0,0:0,0:0', '--out', fresh(run)))
+    else:
+        process = start(command(3, *args, '--out', fresh(run)))
+    wait_for_steps(process, run, steps)
+    os.kill(process_of(rank, path(run)), signal.SIGKILL)
+    return end(process)
+
+
+def test_a_killed_rank():
+    """One line; then a resumed run, of other ranks, ends as one that nothing happened to."""
+    if not os.path.exists('/proc/self/environ'):
+        raise tap.Skip('processes are found by /proc')
+    args = (*SMALL, '--norm', 'bn', '--data', data(), '--batch', 32, '--epochs', 8, '--lr', 0.01, '--sync-stats')
+    done = killed('killed', 1, 6, *args, devices=True)
+    check(done.returncode == 3, 'exit status %d: %s' % (done.returncode, done.stderr))
+    said = own_lines(done.stderr)
+    check(len(said) == 1 and 'rank 1 ' in said[0] and ('is gone' in said[0] or 'signal 9' in said[0]), done.stderr)
+    check(len(done.stderr.splitlines()) == 1, done.stderr)
+    train(2, '--resume', '--quiet', '--out', path('killed'))
+    train(1, *args, '--out', fresh('whole'))
+    worst, loss = differences('whole', 'killed')
+    check(worst < 1e-2 and loss < 1e-2, 'differ by %g, %g' % (worst, loss))
+
+
+def test_a_rank_that_fails():
+    for way in (('--devices', '0:0,0:99'), ('--device-per-rank', '0:0,0:99')):
+        done = end(start(command(1 if way[0] == '--devices' else 2, *SMALL, '--norm', 'bn', '--data', data(), '--steps',
+                                 2, *way, '--out', fresh('bad'))))
+        said = own_lines(done.stderr)
+        check(done.returncode == 2, 'exit status %d: %s' % (done.returncode, done.stderr))
+        check(len(said) == 1 and 'rank 1 (' in said[0] and "'0:99'" in said[0], done.stderr)
+        check(not os.path.exists(path('bad')), 'a folder is left')
+
+
+def test_a_rank_that_hangs():
+    if not os.path.exists('/proc/self/environ'):
+        raise tap.Skip('processes are found by /proc')
+    process = start(command(2, *SMALL, '--norm', 'bn', '--data', data(), '--batch', 32, '--epochs', 100000,
+                            '--rank-timeout', 3, '--out', fresh('hung')))
+    wait_for_steps(process, 'hung', 3)
+    os.kill(process_of(1, path('hung')), signal.SIGSTOP)
+    done = end(process)
+    said = own_lines(done.stderr)
+    check(done.returncode in (3, 137), 'exit status %d: %s' % (done.returncode, done.stderr))
+    check(len(said) == 1 and 'rank 1 (' in said[0] and 'it hangs' in said[0], done.stderr)
+    check(os.path.exists(path('hung', 'last.safetensors')), 'no checkpoint')
+
+
+def test_diverged():
+    done = end(start(command(2, *SMALL, '--norm', 'none', '--data', data(), '--batch', 32, '--epochs', 20, '--lr', 1e5,
+                             '--out', fresh('diverged'))))
+    said = own_lines(done.stderr)
+    check(done.returncode == 1 and len(said) == 1 and 'not finite at step' in said[0], done.stderr)
+
+
+def test_refused():
+    few = (*SMALL, '--norm', 'bn', '--data', data(), '--out', path('never'))
+    for words, args in (('--batch 2', ('--batch', 2)),
+                        ("--shares takes", ('--shares', '1,2')),
+                        ('names 2 devices', ('--device-per-rank', '0:0,0:0')),
+                        ('--block auto', ('--block', 'auto', '--overhead-budget', '20%')),
+                        ('has no statistics of several ranks', ('--channel-deconv', 8, '--sync-stats'))):
+        done = end(start(command(3, *few, *args)))
+        said = own_lines(done.stderr)
+        check(done.returncode == 2 and len(said) == 1 and words in said[0], '%s: %s' % (args, done.stderr))
+    check(not os.path.exists(path('never')), 'a folder is left')
+
+
+# --- long ones ---------------------------------------------------------------------------------------
+
+def matrix():
+    """Networks of docs/scaling.md: parameters after two steps, of 2, 3 and 4 ranks, against one."""
+    report = tap.Report()
+    for model, size in (('vgg11', '3x32x32'), ('resnet18', '3x64x64'), ('mobilenetv2', '3x64x64')):
+        for norm in 'bn', 'nd':
+            for ranks in 2, 3, 4:
+                args = ('--model', model, '--norm', norm, '--data', 'synthetic:%s:10' % size, '--size',
+                        size.split('x')[1], '--batch', 24, '--steps', 2, '--lr', 0.001, '--quiet')
+                name = '%s-%s, %d ranks' % (model, norm, ranks)
+                try:
+                    report.case('%s: differs by %.1e' % (name, compare(ranks, *args, most=2e-3)), True)
+                except AssertionError as error:
+                    report.case(name, False, str(error))
+    return report.end()
+
+
+def kills(count):
+    report, chance = tap.Report(count), random.Random(0)
+    args = (*SMALL, '--norm', 'bn', '--data', data(), '--batch', 32, '--epochs', 12, '--lr', 0.01, '--sync-stats')
+    train(1, *args, '--out', fresh('whole'))
+    for k in range(count):
+        rank, steps, ranks = chance.randrange(3), chance.randrange(1, 30), chance.choice((1, 2, 4))
+        name = 'rank %d killed after step %d, resumed by %d' % (rank, steps, ranks)
+        try:
+            done = killed('killed', rank, steps, *args, devices=True)
+            check(done.returncode == 3, 'exit status %d: %s' % (done.returncode, done.stderr))
+            check(len(own_lines(done.stderr)) == 1, done.stderr)
+            train(ranks, '--resume', '--quiet', '--out', path('killed'))
+            worst, loss = differences('whole', 'killed')
+            check(worst < 1e-2 and loss < 1e-2, 'differ by %g, %g' % (worst, loss))
+            report.case('%s: differs by %.1e' % (name, worst), True)
+        except AssertionError as error:
+            report.case(name, False, str(error))
+    return report.end()
+
+
+def main():
+    if not MPIEXEC:
+        tap.skip_all('built without MPI')
+    if subprocess.run([MPIEXEC, '--version'], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode:
+        tap.skip_all('%s does not run' % MPIEXEC)
+    try:
+        if sys.argv[3:] == ['--matrix']:
+            return matrix()
+        if sys.argv[3:4] == ['--kills']:
+            return kills(int(sys.argv[4]))
+        return tap.run(tap.functions(globals(), sys.argv[3:]))
+    finally:
+        shutil.rmtree(HOME, ignore_errors=True)
+
+
+if __name__ == '__main__':
+    sys.exit(main())
