@@ -50,7 +50,7 @@ kernel void take(global const ACT *restrict x, global ACT *restrict y, long imag
                  int vectors) {
     EACH(1, n, images)
     EACH(0, v, vectors)
-        STORE_ACT(LOAD_ACT(x + ((n * tokens + index) * vectors + v) * VEC), y + (n * vectors + v) * VEC);
+    STORE_ACT(LOAD_ACT(x + ((n * tokens + index) * vectors + v) * VEC), y + (n * vectors + v) * VEC);
 }
 
 kernel void place(global const ACT *restrict dy, global ACT *restrict dx, long images, int tokens, int index,
@@ -94,7 +94,7 @@ kernel void pool_inputs(global const ACT *restrict dy, global const float *restr
                         long images, int tokens, int vectors, int add) {
     EACH(1, r, images * tokens)
     EACH(0, v, vectors)
-        put(weights[r] * LOAD_ACT(dy + (r / tokens * vectors + v) * VEC), add, dx + (r * vectors + v) * VEC);
+    put(weights[r] * LOAD_ACT(dy + (r / tokens * vectors + v) * VEC), add, dx + (r * vectors + v) * VEC);
 }
 
 kernel void pool_scores(global const ACT *restrict x, global const ACT *restrict y, global const ACT *restrict dy,
