@@ -258,7 +258,7 @@ static void test_network(void **state) {
     free(m);
 }
 
-/* Without normalisation: no batch norm, no whitening, a bias in every convolution; and the loss is there for training. */
+/* Without normalisation: no batch norm, no whitening, a bias in every convolution; the loss is there for training. */
 static void test_none(void **state) {
     for (int i = 0; bl_model_list[i]; i++) {
         struct bl_graph *graph = build(bl_model_list[i]->name, BLANCH_NONE, false);
