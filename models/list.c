@@ -27,7 +27,9 @@
     X(resnet18_imagenet)      \
     X(resnet50_imagenet)      \
     X(densenet121_imagenet)   \
-    X(mobilenetv2_imagenet)
+    X(mobilenetv2_imagenet)   \
+    X(cct_2)                  \
+    X(vit_tiny)
 /* clang-format on */
 
 #define DECLARE(name) extern const struct blanch_model bl_model_##name;

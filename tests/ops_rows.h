@@ -25,6 +25,8 @@ struct row {
         struct {
             int tanh;
         } gelu;
+        struct bl_attention_attrs attention;
+        struct bl_token_attrs token;
     } attrs;
     int shape[4], shape2[4];
     bool eval;
@@ -121,6 +123,20 @@ static struct row rows[] = {
     {"add", "add", {{0}}, {2, 9, 5, 7}, {2, 9, 5, 7}},
     {"mul", "mul", {{0}}, {2, 9, 5, 7}, {2, 9, 5, 7}},
     {"mul broadcast", "mul", {{0}}, {2, 9, 5, 7}, {2, 9, 1, 1}},
+    {"attention", "attention", {.attention = {2}}, {2, 42, 5, 7}},
+    {"attention, one token, batch 1", "attention", {.attention = {3}}, {1, 9, 1, 1}},
+    {"attention of vectors", "attention", {.attention = {2}}, {2, 96, 6, 6}},
+    {"attention, causal", "attention", {.attention = {2, 1}}, {2, 48, 37, 1}},
+    {"attention with large scores", "attention", {.attention = {1}}, {1, 48, 4, 4}, .spread = 20, .tolerance = 1e-3},
+    {"position", "position", {{0}}, {3, 10, 5, 3}},
+    {"position, batch 1", "position", {{0}}, {1, 16, 1, 1}},
+    {"class token", "class_token", {{0}}, {3, 10, 5, 3}},
+    {"class token, batch 1", "class_token", {{0}}, {1, 7, 1, 1}},
+    {"token", "token", {{0}}, {3, 12, 7, 1}},
+    {"token amid others, batch 1", "token", {.token = {4}}, {1, 5, 3, 3}},
+    {"sequence pool", "sequence_pool", {{0}}, {3, 10, 5, 3}, {3, 1, 5, 3}},
+    {"sequence pool, batch 1", "sequence_pool", {{0}}, {1, 16, 1, 1}, {1, 1, 1, 1}},
+    {"sequence pool of large scores", "sequence_pool", {{0}}, {2, 16, 9, 1}, {2, 1, 9, 1}, .spread = 4},
     {"scale", "scale", {{0}}, {2, 9, 5, 7}},
     {"scale of one pixel, batch 1", "scale", {{0}}, {1, 16, 1, 1}},
     {"cat", "cat", {{0}}, {2, 9, 5, 3}, {2, 4, 5, 3}},

@@ -205,6 +205,19 @@ static struct blanch_tensor *linear_of(struct blanch_builder *b, const char *nam
     return bl_build_linear(b, name, x, attrs, &(struct bl_nd_rule){.keep = keep});
 }
 
+struct blanch_tensor *blanch_linear_unbiased(struct blanch_builder *b, const char *name, struct blanch_tensor *x,
+                                             int out) {
+    return bl_build_linear(b, name, x, (struct bl_linear_attrs){blanch_channels(x), out, 0}, &(struct bl_nd_rule){0});
+}
+
+struct blanch_tensor *blanch_position(struct blanch_builder *b, const char *name, struct blanch_tensor *x) {
+    return add1(b, "position", name, NULL, x);
+}
+
+struct blanch_tensor *blanch_class_token(struct blanch_builder *b, const char *name, struct blanch_tensor *x) {
+    return add1(b, "class_token", name, NULL, x);
+}
+
 struct blanch_tensor *blanch_layernorm(struct blanch_builder *b, const char *name, struct blanch_tensor *x, float eps) {
     if (!x || !is_named(b, "layernorm", name)) return NULL;
     return add1(b, "layernorm", name, &(struct bl_layernorm_attrs){(int)x->c, number_or(eps, 1e-5f)}, x);
@@ -305,6 +318,19 @@ struct blanch_tensor *blanch_slice(struct blanch_builder *b, struct blanch_tenso
 struct blanch_tensor *blanch_channel_shuffle(struct blanch_builder *b, struct blanch_tensor *x, int groups) {
     struct bl_shuffle_attrs attrs = {groups};
     return add1(b, "channel_shuffle", NULL, &attrs, x);
+}
+
+struct blanch_tensor *blanch_attention(struct blanch_builder *b, struct blanch_tensor *x, int heads, bool causal) {
+    return add1(b, "attention", NULL, &(struct bl_attention_attrs){heads, causal}, x);
+}
+
+struct blanch_tensor *blanch_token(struct blanch_builder *b, struct blanch_tensor *x, int index) {
+    return add1(b, "token", NULL, &(struct bl_token_attrs){index}, x);
+}
+
+struct blanch_tensor *blanch_sequence_pool(struct blanch_builder *b, struct blanch_tensor *x,
+                                           struct blanch_tensor *scores) {
+    return add(b, "sequence_pool", NULL, NULL, (struct blanch_tensor *[]){x, scores}, 2);
 }
 
 struct blanch_tensor *blanch_dropout(struct blanch_builder *b, struct blanch_tensor *x, float p) {

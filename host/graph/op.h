@@ -42,9 +42,10 @@ size_t bl_tensor_bytes(const struct blanch_tensor *tensor); // of all its elemen
 enum bl_init {
     BL_INIT_ZEROS,
     BL_INIT_ONES,
-    BL_INIT_EYE,
-    BL_INIT_FAN_IN
-}; // EYE: identities over the last two dimensions
+    BL_INIT_EYE,    // identities over the last two dimensions
+    BL_INIT_FAN_IN, // uniform, +- 1 / sqrt(fan in)
+    BL_INIT_NORMAL  // of deviation 0.02
+};
 
 /* Coordinates of its own in which a layer lets a linear optimiser update one of its parameters, so that the layer need
  * not transform every gradient. While a parameter has one, the memory of its value, gradient and optimiser state is the
@@ -273,6 +274,12 @@ int bl_node_share(struct bl_node *node, const void *key, void *what, void (*rele
 const struct bl_nd_attrs *bl_node_nd(const struct bl_node *node);
 
 /* The attributes of the operations that builders use. */
+struct bl_attention_attrs {
+    int heads, causal;
+};
+struct bl_token_attrs {
+    int index;
+};
 struct bl_conv_attrs {
     int in_channels, out_channels, kernel[2], stride[2], padding[2], dilation[2], groups;
     int bias;

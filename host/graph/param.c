@@ -218,12 +218,25 @@ static void fill_uniform(float *values, int64_t count, double bound, uint64_t se
     }
 }
 
+/* By Box and Muller's transform. */
+static void fill_normal(float *values, int64_t count, double deviation, uint64_t seed, uint64_t stream) {
+    for (int64_t i = 0; i < count; i++) {
+        uint32_t w[4];
+        bl_philox(seed, BL_RANDOM_WEIGHTS, (uint64_t)i, stream, w);
+        values[i] = (float)(deviation * sqrt(-2 * log(1 - (double)bl_uniform(w[0]))) *
+                            cos(2 * M_PI * (double)bl_uniform(w[1])));
+    }
+}
+
 static void fill_param(float *values, const struct bl_param *p, const struct bl_node *node, uint64_t seed,
                        uint64_t stream) {
     int64_t count = p->data.count;
     switch (p->init) {
     case BL_INIT_FAN_IN:
         fill_uniform(values, count, 1 / sqrt(fan_in(node)), seed, stream);
+        break;
+    case BL_INIT_NORMAL:
+        fill_normal(values, count, 0.02, seed, stream);
         break;
     case BL_INIT_EYE: {
         int64_t n = p->shape[p->dims - 1];
@@ -242,7 +255,7 @@ static int initialise_node(struct bl_node *node, uint64_t seed, uint64_t *layer)
         if (p->counter) continue;
         float *values = bl_calloc((size_t)p->data.count, sizeof *values);
         if (!values) return BLANCH_ENOMEM;
-        drawn |= p->init == BL_INIT_FAN_IN;
+        drawn |= p->init == BL_INIT_FAN_IN || p->init == BL_INIT_NORMAL;
         fill_param(values, p, node, seed, 2 * *layer + (uint64_t)(i > 0));
         int code = bl_param_write(p, values);
         free(values);

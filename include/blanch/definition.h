@@ -51,6 +51,21 @@ struct blanch_tensor *blanch_scale(struct blanch_builder *b, const char *name, s
 struct blanch_tensor *blanch_linear(struct blanch_builder *b, const char *name, struct blanch_tensor *x, int out);
 struct blanch_tensor *blanch_linear_plain(struct blanch_builder *b, const char *name, struct blanch_tensor *x,
                                           int out); // under ND too
+/* Without a bias; an ND linear layer always has one. */
+struct blanch_tensor *blanch_linear_unbiased(struct blanch_builder *b, const char *name, struct blanch_tensor *x,
+                                             int out);
+/* (N, 3 C, H, W), queries, keys and values of `heads` heads after one another, to (N, C, H, W): each pixel is a token,
+ * softmax(q k^T / sqrt(C / heads)) v in each head. causal: a pixel sees itself and those before it. */
+struct blanch_tensor *blanch_attention(struct blanch_builder *b, struct blanch_tensor *x, int heads, bool causal);
+/* x plus a parameter (1, H W, C), in the state dict under `name` itself: learned positions. */
+struct blanch_tensor *blanch_position(struct blanch_builder *b, const char *name, struct blanch_tensor *x);
+/* (N, C, H, W) to (N, C, H W + 1, 1): a parameter (1, 1, C), in the state dict under `name` itself, then the pixels. */
+struct blanch_tensor *blanch_class_token(struct blanch_builder *b, const char *name, struct blanch_tensor *x);
+/* One pixel, in order of rows: (N, C, H, W) to (N, C, 1, 1). */
+struct blanch_tensor *blanch_token(struct blanch_builder *b, struct blanch_tensor *x, int index);
+/* The mean of pixels weighted by the softmax of their scores (N, 1, H, W): to (N, C, 1, 1). */
+struct blanch_tensor *blanch_sequence_pool(struct blanch_builder *b, struct blanch_tensor *x,
+                                           struct blanch_tensor *scores);
 struct blanch_tensor *blanch_relu(struct blanch_builder *b, struct blanch_tensor *x);
 /* By the operation's name: "relu6", "sigmoid", "tanh", "silu", "gelu", "hardsigmoid", "hardswish". */
 struct blanch_tensor *blanch_unary(struct blanch_builder *b, const char *op, struct blanch_tensor *x);
