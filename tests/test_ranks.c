@@ -77,6 +77,9 @@ static struct bl_graph *make(struct blanch_device *dev, int batch, enum blanch_n
     struct blanch_conv_spec spec = {.out = 8, .kernel = 3, .padding = 1};
     x = activation(&b, blanch_batchnorm2d(&b, "norm1", blanch_conv2d(&b, "conv1", x, spec)), refresh);
     x = activation(&b, blanch_batchnorm2d(&b, "norm2", blanch_conv2d(&b, "conv2", x, spec)), refresh);
+    /* Of one tap: every 9th pixel of the batch is a sample, wherever a rank's images begin. */
+    struct blanch_conv_spec point = {.out = 8, .kernel = 1};
+    x = activation(&b, blanch_batchnorm2d(&b, "norm3", blanch_conv2d(&b, "conv3", x, point)), refresh);
     x = blanch_stochastic_depth(&b, blanch_dropout(&b, x, 0.3f), 0.3f);
     x = blanch_linear(&b, "classifier", blanch_flatten(&b, x), CLASSES);
     bl_graph_add(graph, "softmax_cross_entropy", NULL, NULL,

@@ -8,5 +8,6 @@ struct geometry {
     int depthwise; // channels are whitened alone, and lie last: statistics.cl
     int taps;
     int strided; // blocks interleave in the input's channels
-    int skip;    // every skip-th patch, or FLAT-th pixel, is taken
+    int skip;    // every skip-th patch, or FLAT-th pixel, is taken,
+    int first;   // from this one on: of several ranks the batch of all is counted
 };

@@ -105,9 +105,9 @@ void put(vec v, global ACT *p, int step) {
 /* The pixel of a tap of patch p, or -1 in the padding. */
 long find_pixel(const struct geometry g, int p, int tap) {
 #if FLAT
-    return (long)p * FLAT * g.skip;
+    return g.first + (long)p * FLAT * g.skip;
 #else
-    const long place = (long)p * g.skip;
+    const long place = g.first + (long)p * g.skip;
     const int image = place / (g.down * g.across), at = place % (g.down * g.across);
     const int y = at / g.across * STEP_Y - g.pad_y + tap / TAPS_X * g.dilation_y;
     const int x = at % g.across * STEP_X - g.pad_x + tap % TAPS_X * g.dilation_x;
@@ -118,7 +118,8 @@ long find_pixel(const struct geometry g, int p, int tap) {
 /* The number of a patch among those that are taken, or -1; `place` counts all. */
 int find_patch(const struct geometry g, long place) {
     if (g.skip == 1) return (int)place;
-    return place % g.skip ? -1 : (int)(place / g.skip);
+    place -= g.first;
+    return place < 0 || place % g.skip ? -1 : (int)(place / g.skip);
 }
 
 /* What this item does: segments first..end, and channels lane, lane + lanes, ... of each. */
@@ -155,8 +156,8 @@ struct share share_of(const struct geometry g) {
 /* The patch whose tap sees column x of an image row (of N*H), or -1. */
 int patch_of(const struct geometry g, int line, int x, int tap) {
 #if FLAT
-    const long pixel = (long)line * g.width + x, step = (long)FLAT * g.skip;
-    return pixel % step ? -1 : (int)(pixel / step);
+    const long pixel = (long)line * g.width + x - g.first, step = (long)FLAT * g.skip;
+    return pixel < 0 || pixel % step ? -1 : (int)(pixel / step);
 #else
     const long image = line / g.height;
     const int ty = line % g.height + g.pad_y - tap / TAPS_X * g.dilation_y;
@@ -170,8 +171,8 @@ int patch_of(const struct geometry g, int line, int x, int tap) {
 #if FLAT
 #define SEEN_STEP(g) (FLAT * g.skip)
 int first_seen(const struct geometry g, int line) {
-    const long step = (long)SEEN_STEP(g);
-    return (int)((step - (long)line * g.width % step) % step);
+    const long step = (long)SEEN_STEP(g), at = (long)line * g.width - g.first;
+    return (int)(at < 0 ? -at : (step - at % step) % step);
 }
 #define FIRST_SEEN(g, line) first_seen(g, line)
 #else

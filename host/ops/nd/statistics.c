@@ -9,7 +9,7 @@ enum {
     MOST_PARTS = 64,
     MOST_TAPS = 16,     // of a depthwise layer whose covariances are summed without rows; 7x7 is faster with them
     MOST_TAPS_GPU = 9,  // their 45 sums stay in registers
-    GEOMETRY_INTS = 16, // struct geometry of the kernels
+    GEOMETRY_INTS = 17, // struct geometry of the kernels
     MOST_SKIP = 1 << 24,
     PATCH_CHUNKS = 64, // sums of patches that make the mean
 };
@@ -38,10 +38,15 @@ _Static_assert((int)COUNT == (int)BL_STATISTICS_KERNELS, "statistics.h counts th
 
 /* --- setup ------------------------------------------------------------------------------------ */
 
-static int64_t all_patches(const struct bl_statistics *s, int images) {
+/* Of an image, before some are left out: patches, or pixels of which every flat-th is one. */
+static int64_t places_of(const struct bl_statistics *s) {
     const struct blanch_tensor *x = s->node->in[0];
-    return s->samples.flat ? (images * x->h * x->w + s->samples.flat - 1) / s->samples.flat
-                           : (int64_t)images * s->down * s->across;
+    return s->samples.flat ? x->h * x->w : (int64_t)s->down * s->across;
+}
+
+static int64_t all_patches(const struct bl_statistics *s, int64_t images) {
+    const int64_t flat = s->samples.flat ? s->samples.flat : 1;
+    return (images * places_of(s) + flat - 1) / flat;
 }
 
 static int64_t most_patches(const struct bl_statistics *s) {
@@ -50,15 +55,27 @@ static int64_t most_patches(const struct bl_statistics *s) {
     return most > s->samples.interleave ? most / s->samples.interleave : 1;
 }
 
-/* The smallest step from one patch to the next that leaves no more. */
+/* The smallest step from one patch to the next that leaves no more of the whole batch, of all ranks. */
 static int skip_of(const struct bl_statistics *s, int images) {
-    int64_t all = all_patches(s, images), most = most_patches(s), skip = all <= most ? 1 : (all + most - 1) / most;
+    int64_t all = all_patches(s, s->whole ? s->whole : images), most = most_patches(s),
+            skip = all <= most ? 1 : (all + most - 1) / most;
     return skip < MOST_SKIP ? (int)skip : MOST_SKIP;
 }
 
+/* The places of this rank's images that are taken: from *first on, *step apart. Where there would be none the first one
+ * is, as kernels want one. */
+static int64_t patches_from(const struct bl_statistics *s, int images, int64_t *first) {
+    const int64_t step = (s->samples.flat ? s->samples.flat : 1) * (int64_t)skip_of(s, images);
+    const int64_t places = images * places_of(s), before = s->before * places_of(s) % step;
+    *first = before ? step - before : 0;
+    if (*first < places) return (places - *first + step - 1) / step;
+    *first = 0;
+    return 1;
+}
+
 static int64_t patches_of(const struct bl_statistics *s, int images) {
-    int64_t skip = skip_of(s, images);
-    return (all_patches(s, images) + skip - 1) / skip;
+    int64_t first;
+    return patches_from(s, images, &first);
 }
 
 /* Of a batch of so many images or fewer: a smaller one may have more, with a smaller step. */
@@ -186,14 +203,16 @@ int bl_statistics_setup(struct bl_statistics *s, struct bl_node *node, const str
 static int describe(struct bl_statistics *s, int images) {
     const struct bl_samples *a = &s->samples;
     const struct blanch_tensor *x = s->node->in[0];
+    int64_t first;
     int skip = skip_of(s, images);
+    patches_from(s, images, &first);
     const int32_t geometry[GEOMETRY_INTS] = {
         (int32_t)x->c, (int32_t)x->h, (int32_t)x->w,  s->down,        s->across,
         a->padding[0], a->padding[1], a->dilation[0], a->dilation[1], a->block,
         a->interleave, a->matrices,   s->depthwise,   s->taps,        bl_statistics_strided(s),
-        skip};
-    if (s->skip == skip) return 0;
-    s->skip = skip;
+        skip,          (int32_t)first};
+    if (s->skip == skip && s->first == first) return 0;
+    s->skip = skip, s->first = (int)first;
     return bl_mem_write(s->geometry->mem, 0, sizeof geometry, geometry);
 }
 
@@ -310,6 +329,7 @@ static int take_pilot(const struct bl_statistics *s, const struct bl_run *run, i
 }
 
 int bl_statistics_mean(struct bl_statistics *s, const struct bl_run *run, float momentum, struct bl_mem *running) {
+    s->before = run->all ? run->first_image : 0, s->whole = run->all ? run->whole : 0;
     int64_t patches = patches_of(s, run->n), items, chunk = chunk_of(s, patches, PATCH_CHUNKS, &items);
     int code = describe(s, run->n);
     if (!code) code = take_pilot(s, run, patches);

@@ -22,6 +22,9 @@ struct bl_statistics {
     struct bl_samples samples;
     int down, across; // patches of an image, unless flat
     int skip;         // every skip-th patch is taken, in their order; of the last batch
+    int first;        // from this one on; likewise
+    int64_t before,
+        whole; // images of other ranks before this one's first, and of all; likewise, 0: there are no others
     int taps, splits;
     int64_t features, size; // F, matrices*F*F
     bool depthwise;         // every channel is whitened alone, at every step: no rows are kept
