@@ -209,6 +209,8 @@ def test_doctor_finds():
     for word in ('BLANCH_CONV=direct changes', 'there is no cache', 'lost.icd'):
         check(sum(word in line for line in found) == 1, '%s: %s' % (word, found))
     check(status == 1, '%d: %s' % (status, err))
+    status, out, err = blanch('doctor', '--quick', env={'BLANCH_CONV': 'direct'})
+    check(status == 0 and 'BLANCH_CONV=direct changes' in out, '%d: %s' % (status, out + err))
 
 
 def test_doctor_of_a_wrong_network():

@@ -27,8 +27,9 @@ struct doctor {
     bool quick;
     cJSON *json; // NULL: text
     char *finding[MAX_FINDINGS];
-    int findings, devices, gpus, code; // code: of the first device that fails
-    char message[512];                 // of it
+    int findings, notes;     // notes: findings with which nothing is wrong
+    int devices, gpus, code; // code: of the first device that fails
+    char message[512];       // of it
 };
 
 /* "What is wrong: what to do". */
@@ -37,6 +38,13 @@ static void find(struct doctor *d, char *text) {
         d->finding[d->findings++] = text;
     else
         free(text);
+}
+
+/* What a user should know, though nothing is wrong. */
+static void note(struct doctor *d, char *text) {
+    int before = d->findings;
+    find(d, text);
+    d->notes += d->findings - before;
 }
 
 /* A line of the report, which it frees; in JSON a key. "": nothing of the kind. */
@@ -70,7 +78,7 @@ static void look_at_machine(struct doctor *d) {
                    host->kernel, *host->cpu ? host->cpu : "a processor of unknown name", host->cores,
                    host->memory / mib / 1024, load));
     if (load > host->cores)
-        find(d, bl_format("the machine is busy (%.1f processes for %.0f cores): times that are measured now say "
+        note(d, bl_format("the machine is busy (%.1f processes for %.0f cores): times that are measured now say "
                           "nothing; wait, or end what runs",
                           load, host->cores));
     if (host->memory > 0 && host->memory < least_memory)
@@ -93,7 +101,7 @@ static void look_at_environment(struct doctor *d) {
         set = append(set, " ", word ? word : name);
         free(word);
         if (i >= BL_COUNT(told))
-            find(d, bl_format("%s=%s changes which kernels run: unset it unless that is meant", name, value));
+            note(d, bl_format("%s=%s changes which kernels run: unset it unless that is meant", name, value));
     }
     tell(d, "environment", set);
 }
@@ -336,7 +344,7 @@ static int run(int argc, char **argv) {
     if (code) return cJSON_Delete(d.json), code;
     code = json ? bl_print_json(d.json) : 0;
     if (d.code) return bl_fail(d.code, "%s", d.message);
-    return code ? code : d.findings > 0;
+    return code ? code : d.findings > d.notes;
 }
 
 const struct bl_command bl_command_doctor = {
@@ -349,6 +357,6 @@ const struct bl_command bl_command_doctor = {
         "of\n"
         "small networks against plain C, and ends with what is wrong, each with what to do: drivers that show no\n"
         "device, missing permissions, wrong results, variables that were left set, full disks. A report of a fault\n"
-        "should have its output. Exit status 1 where something was found, 3 where a device fails.\n",
+        "should have its output. Exit status 1 where something is wrong, 3 where a device fails.\n",
     .run = run,
 };

@@ -50,7 +50,7 @@ SCENARIOS = {
     'study': (['study', '--data', 'folder:DATA/pictures', '--networks', 'vgg16', '--norms', 'bn', '--steps', '1',
                '--json', '--out', 'OUT'], {}),
     # A sub-device that is released while PoCL's thread lets go of its last command's event must still be there.
-    'doctor': (['doctor', '--quick', '--json'], {'FAULT_LATE': '1000', 'MALLOC_PERTURB_': '95'}),
+    'devices': (['devices', '--json'], {'FAULT_LATE': '1000', 'MALLOC_PERTURB_': '95'}),
     'models': (['models', '--json'], {}),
     'check': (['check', ROOT + '/tests/reference/conformance/linear.safetensors', '--json'], {}),
     'show': (['tune', '--show', '--json'], {}),
