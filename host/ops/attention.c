@@ -214,9 +214,11 @@ static void release(struct bl_node *node) {
     node->state = NULL;
 }
 
-/* A head of an image: channel d of token t of x is x[(d * tokens + t)], in NCHW. */
-static void define_head(const struct bl_attention_attrs *a, const double *q, const double *k, const double *v, int head,
-                        int tokens, double *weights, double *y) {
+/* A head of an image, in NCHW: channel d of token t of q is q[d * tokens + t]; keys and values lie behind all heads'.
+ */
+static void define_head(const struct bl_attention_attrs *a, const double *q, int head, int tokens, double *weights,
+                        double *y) {
+    const double *k = q + (size_t)a->heads * (size_t)head * (size_t)tokens, *v = k + (k - q);
     for (int t = 0; t < tokens; t++) {
         const int seen = a->causal ? t + 1 : tokens;
         double most = -INFINITY, sum = 0;
@@ -243,8 +245,7 @@ static int definition(struct bl_ref_layer *l, const struct bl_ref_tensor *x, int
     int code = weights ? bl_ref_new(y, x->n, x->c / 3, x->h, x->w) : BLANCH_ENOMEM;
     for (int i = 0; i < x->n * a->heads && !code; i++) {
         const size_t image = (size_t)(i / a->heads), of = (size_t)(i % a->heads) * of_head;
-        const double *q = x->v + image * 3 * of_all + of;
-        define_head(a, q, q + of_all, q + 2 * of_all, head, tokens, weights, y->v + image * of_all + of);
+        define_head(a, x->v + image * 3 * of_all + of, head, tokens, weights, y->v + image * of_all + of);
     }
     free(weights);
     return code;

@@ -78,6 +78,8 @@
 
 /* --- forward, data gradient ------------------------------------------------------------------- */
 
+/* The arguments are those of conv/tiled.cl; of what finishes a result, bias and accumulation alone are asked of this
+ * engine. */
 kernel GROUP void convolve(global const ACT *restrict x, global const ACT *restrict packed,
                            global const struct tap_class *restrict classes, global const float *restrict bias,
                            global ACT *restrict out, global const ACT *beside, global float *moments, struct sizes s,
