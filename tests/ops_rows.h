@@ -345,6 +345,13 @@ static struct row rows[] = {
      {3, 5, 6, 5},
      .tolerance = 1e-3,
      .counter = 99},
+    {"nd conv variances",
+     "nd_conv2d",
+     {.nd_conv =
+          {CONV(6, 5, 3, 3, 1, 1, 1, 1, 1),
+           {.variances = 1, .block = 3, .n_iter = 5, .cov_sampling_stride = {1, 2}, .eps = 1e-3f, .momentum = 0.1f}}},
+     {1, 6, 7, 5},
+     .tolerance = 1e-3},
     {"nd conv channels between refreshes",
      "nd_conv2d",
      {.nd_conv = {CONV(6, 5, 3, 3, 1, 1, 1, 1, 1),

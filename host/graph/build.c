@@ -98,6 +98,7 @@ static struct bl_nd_attrs nd_attrs(const struct blanch_builder *b, int block, in
                                 .eps = number_or(b->nd.eps, 1e-5f),
                                 .momentum = number_or(b->nd.momentum, 0.1f),
                                 .refresh = b->nd.refresh,
+                                .variances = b->nd.whiten == BLANCH_WHITEN_VARIANCES,
                                 .constant_grad = b->nd.constant_gradient > 0};
 }
 
@@ -163,10 +164,15 @@ struct blanch_tensor *blanch_conv2d(struct blanch_builder *b, const char *name, 
     return x ? bl_build_conv2d(b, name, x, conv_attrs(x, &spec), &rule) : NULL;
 }
 
+/* Under deconvolution batch norms go unless they are to be kept, layer norms stay. */
+static bool keeps_norms(const struct blanch_builder *b, bool usual) {
+    return b->nd.keep_norm ? b->nd.keep_norm > 0 : usual;
+}
+
 struct blanch_tensor *bl_build_batchnorm2d(struct blanch_builder *b, const char *name, struct blanch_tensor *x,
                                            struct bl_batchnorm_attrs attrs, bool keep) {
     const struct bl_nd_rule rule = {.keep = keep};
-    if (!x || b->norm == BLANCH_NONE || (b->norm == BLANCH_ND && !keep)) return x;
+    if (!x || b->norm == BLANCH_NONE || (b->norm == BLANCH_ND && !keeps_norms(b, keep))) return x;
     return !is_named(b, "batchnorm2d", name) ? NULL : add_plain(b, "batchnorm2d", name, &attrs, x, &rule);
 }
 
@@ -218,9 +224,15 @@ struct blanch_tensor *blanch_class_token(struct blanch_builder *b, const char *n
     return add1(b, "class_token", name, NULL, x);
 }
 
+struct blanch_tensor *bl_build_layernorm(struct blanch_builder *b, const char *name, struct blanch_tensor *x,
+                                         struct bl_layernorm_attrs attrs) {
+    if (!x || b->norm == BLANCH_NONE || (b->norm == BLANCH_ND && !keeps_norms(b, true))) return x;
+    return !is_named(b, "layernorm", name) ? NULL : add1(b, "layernorm", name, &attrs, x);
+}
+
 struct blanch_tensor *blanch_layernorm(struct blanch_builder *b, const char *name, struct blanch_tensor *x, float eps) {
-    if (!x || !is_named(b, "layernorm", name)) return NULL;
-    return add1(b, "layernorm", name, &(struct bl_layernorm_attrs){(int)x->c, number_or(eps, 1e-5f)}, x);
+    if (!x) return NULL;
+    return bl_build_layernorm(b, name, x, (struct bl_layernorm_attrs){(int)x->c, number_or(eps, 1e-5f)});
 }
 
 struct blanch_tensor *blanch_scale(struct blanch_builder *b, const char *name, struct blanch_tensor *x) {

@@ -181,6 +181,8 @@ struct bl_visitor {
     int (*after)(void *context, struct bl_node *node, const struct bl_run *run, enum bl_action_kind kind);
 };
 int bl_graph_walk(struct bl_graph *graph, int n, const struct bl_visitor *visitor);
+/* A forward pass in evaluation of a graph made for inference, watched likewise. */
+int bl_graph_watch(struct bl_graph *graph, int n, const struct bl_visitor *visitor);
 
 /* Host transfers, converted from and to the tensor's type; n images, in NCHW or as they lie on the device. */
 int bl_tensor_write_nhwc(struct blanch_tensor *tensor, int n, const float *nhwc);

@@ -121,10 +121,10 @@ static int slice(struct bl_onnx_reader *r, const struct bl_onnx_node *n) {
     return give_whole(r, n, from + start, end > start ? (int)(end - start) : 0, 1);
 }
 
-/* To another type; of a mask, too. */
+/* To another type; of a mask, too. What is computed from the images is float32 here whatever a file stores. */
 static int cast(struct bl_onnx_reader *r, const struct bl_onnx_node *n) {
     const struct value *x = bl_onnx_input(r, n, 0);
-    if (!is_known(x) && x->known != MASK) return bl_onnx_other(r);
+    if (!is_known(x) && x->known != MASK && x->known != TENSOR) return bl_onnx_other(r);
     return bl_onnx_give(r, n, 0, x);
 }
 
@@ -256,6 +256,56 @@ static int divide(struct bl_onnx_reader *r, const struct bl_onnx_node *n) {
     return bl_onnx_give(r, n, 0, &value);
 }
 
+/* What one of the scales, or of the zero points, is of each element: they are one, or lie along an axis. */
+struct spread {
+    int64_t count, inner; // of them; elements of the sizes behind the axis
+};
+
+static bool spread_of(const struct value *x, const struct value *scale, int64_t axis, struct spread *spread) {
+    *spread = (struct spread){1, 1};
+    for (int i = 0; i < scale->dims; i++) spread->count *= scale->shape[i];
+    if (axis < 0) axis += x->dims;
+    if (spread->count == 1) return true;
+    for (int i = (int)axis + 1; i < x->dims; i++) spread->inner *= x->shape[i];
+    return axis >= 0 && axis < x->dims && spread->count == x->shape[axis];
+}
+
+static float *dequantized(struct bl_onnx_reader *r, const struct value *x, const struct value *scale,
+                          const struct value *zero, const struct spread *spread) {
+    const int64_t count = (int64_t)(x->values->bytes / bl_type_bytes(x->values->dtype));
+    int64_t *whole = bl_onnx_take(r, (size_t)count, sizeof *whole),
+            *zeros = bl_onnx_take(r, (size_t)spread->count, sizeof *zeros);
+    float *floats = bl_onnx_take(r, (size_t)count, sizeof *floats),
+          *scales = bl_onnx_take(r, (size_t)spread->count, sizeof *scales);
+    if (!whole || !zeros || !floats || !scales) return r->code = BLANCH_ENOMEM, NULL;
+    if (bl_st_int64s(x->values, whole, count) || bl_st_floats(scale->values, scales, spread->count)) return NULL;
+    if (zero->known == VALUES && bl_st_int64s(zero->values, zeros, spread->count)) return NULL;
+    for (int64_t i = 0; i < count; i++) {
+        const int64_t k = i / spread->inner % spread->count;
+        floats[i] = (float)(whole[i] - zeros[k]) * scales[k];
+    }
+    return floats;
+}
+
+/* Weights of 8 bits and biases of 32 are those of the file, as floats. */
+static int dequantize(struct bl_onnx_reader *r, const struct bl_onnx_node *n) {
+    const struct value *x = bl_onnx_input(r, n, 0), *scale = bl_onnx_input(r, n, 1), *zero = bl_onnx_input(r, n, 2);
+    struct spread spread;
+    if (x->known != VALUES) return bl_onnx_other(r);
+    if (scale->known != VALUES || !spread_of(x, scale, bl_onnx_int(n, "axis", 1), &spread))
+        return bl_onnx_refuse(r, "its scales are not one, or one for each size of its axis");
+    float *floats = dequantized(r, x, scale, zero, &spread);
+    struct bl_st_tensor *tensor = bl_onnx_take(r, 1, sizeof *tensor);
+    if (r->code || !tensor) return r->code = BLANCH_ENOMEM;
+    if (!floats) return bl_onnx_refuse(r, "its values are no whole numbers, or its scales no floats");
+    *tensor = *x->values;
+    tensor->dtype = BL_F32, tensor->data = floats;
+    tensor->bytes = x->values->bytes / bl_type_bytes(x->values->dtype) * sizeof(float);
+    struct value value = *x;
+    value.values = tensor, value.parameter = bl_onnx_is_parameter(r, x);
+    return bl_onnx_give(r, n, 0, &value);
+}
+
 const struct bl_onnx_form bl_onnx_fold_forms[] = {
     {"Add", add},
     {"Cast", cast},
@@ -263,6 +313,7 @@ const struct bl_onnx_form bl_onnx_fold_forms[] = {
     {"Concat", concat},
     {"Constant", constant},
     {"ConstantOfShape", constant_of_shape},
+    {"DequantizeLinear", dequantize},
     {"Div", divide},
     {"Expand", expand},
     {"Gather", gather},

@@ -28,6 +28,7 @@ struct value {
     int groups; // of GROUPED and SHUFFLED
     const struct bl_st_tensor *values;
     const char *called; // VALUES: by what name
+    bool parameter;     // VALUES: computed of a parameter, which they stand for
     bool transposed;    // VALUES: of two sizes, which `shape` has turned already
     int64_t whole[BL_ONNX_WHOLE];
     int64_t part; // of SEQUENCE: channels of each, or 0: `whole` has those of `parts`

@@ -159,6 +159,7 @@ bool bl_onnx_mask(struct bl_onnx_reader *r, const struct bl_onnx_node *n, int in
 
 bool bl_onnx_is_parameter(const struct bl_onnx_reader *r, const struct value *value) {
     const uintptr_t at = (uintptr_t)value->values, first = (uintptr_t)r->model->initialiser;
+    if (value->known == VALUES && value->parameter) return true;
     return value->known == VALUES && at >= first && at < (uintptr_t)(r->model->initialiser + r->model->initialisers);
 }
 
@@ -166,6 +167,18 @@ bool bl_onnx_is_parameter(const struct bl_onnx_reader *r, const struct value *va
 
 int bl_onnx_index(const struct bl_onnx_reader *r, const struct bl_onnx_node *n) {
     return (int)(n - r->model->node);
+}
+
+bool bl_onnx_is_signed(struct bl_onnx_reader *r, const struct bl_onnx_node *n, int input) {
+    const struct value *value = bl_onnx_input(r, n, input);
+    return value->known == VALUES && value->values->dtype != BL_U8 && value->values->dtype != BL_U16;
+}
+
+const struct bl_onnx_node *bl_onnx_maker(struct bl_onnx_reader *r, const struct bl_onnx_node *n, int input) {
+    for (int i = bl_onnx_index(r, n) - 1; i >= 0; i--)
+        for (int k = 0; k < r->model->node[i].outputs; k++)
+            if (!strcmp(r->model->node[i].output[k], n->input[input])) return &r->model->node[i];
+    return NULL;
 }
 
 const struct bl_onnx_node *bl_onnx_user(struct bl_onnx_reader *r, const struct bl_onnx_node *n) {

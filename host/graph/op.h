@@ -280,6 +280,10 @@ struct bl_attention_attrs {
 struct bl_token_attrs {
     int index;
 };
+struct bl_fake_quantize_attrs { // y = (clamp(rint(x / scale) + zero_point, quant_min, quant_max) - zero_point) scale
+    float scale;
+    int zero_point, quant_min, quant_max;
+};
 struct bl_conv_attrs {
     int in_channels, out_channels, kernel[2], stride[2], padding[2], dilation[2], groups;
     int bias;
@@ -291,6 +295,7 @@ struct bl_nd_attrs {                                         // common to nd_con
     int constant_grad; // the gradient stops at mean and D
     int block, n_iter, freeze, freeze_iter, cov_sampling_stride[2];
     int whiten_channels; // a convolution's samples are pixels, and D multiplies every tap of a block of channels
+    int variances;       // D is that of S's diagonal: features are scaled and not whitened
     int cov_samples;     // most samples of a covariance of a convolution; -k: k times its features; 0: all
     int chosen;          // block and cov_samples are this layer's alone, and stand beside its weights in their file
     float eps, momentum;

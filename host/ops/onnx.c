@@ -74,8 +74,8 @@ void bl_conv_write(struct bl_onnx_writer *w, const struct bl_node *node, const s
                                                    {"dilations", BL_ONNX_INTS, .count = 2, .ints = dilations},
                                                    {"group", BL_ONNX_INT, .i = a->groups},
                                                    {NULL}};
-    const char *in[4] = {bl_onnx_in(w, node, 0, BL_ONNX_NCHW), bl_onnx_put(w, node, "weight", layer->weight, 4, sizes),
-                         bl_onnx_put(w, node, "bias", layer->bias, 1, &layer->out)};
+    const char *in[4] = {NULL};
+    bl_onnx_operands(w, node, bl_onnx_in(w, node, 0, BL_ONNX_NCHW), layer, 4, sizes, in);
     bl_onnx_emit(w, "Conv", in, bl_onnx_out(w, node, BL_ONNX_NCHW), attributes);
 }
 
@@ -97,8 +97,8 @@ void bl_linear_write(struct bl_onnx_writer *w, const struct bl_node *node, const
         write_pixels(w, node, layer);
         return;
     }
-    const char *in[4] = {bl_onnx_in(w, node, 0, BL_ONNX_FLAT), bl_onnx_put(w, node, "weight", layer->weight, 2, sizes),
-                         bl_onnx_put(w, node, "bias", layer->bias, 1, &layer->out)};
+    const char *in[4] = {NULL};
+    bl_onnx_operands(w, node, bl_onnx_in(w, node, 0, BL_ONNX_FLAT), layer, 2, sizes, in);
     bl_onnx_emit(w, "Gemm", in, bl_onnx_out(w, node, BL_ONNX_FLAT),
                  (const struct bl_onnx_attribute[]){{"transB", BL_ONNX_INT, .i = 1}, {NULL}});
 }

@@ -10,6 +10,10 @@ struct bl_html { // start from zero; free data
     int error; // sticks: later calls do nothing
 };
 void bl_html(struct bl_html *html, const char *format, ...) BL_PRINTF(2, 3); // as it stands
+/* A page until its content, which has no title yet, and from there: it is written unless code is an error, which is
+ * returned; html is freed. BLANCH_EIO, BLANCH_ENOMEM. */
+void bl_html_begin(struct bl_html *html, const char *title);
+int bl_html_end(struct bl_html *html, const char *path, int code);
 /* Text from outside, for elements and attributes in quotes: escaped, and what is hidden or no UTF-8 as bl_text_show
  * shows it. NULL is empty. */
 void bl_html_text(struct bl_html *html, const char *text);

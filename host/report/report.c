@@ -238,15 +238,7 @@ static int put_all(struct bl_html *html, const struct bl_result *results, int co
 
 int bl_report_write(const char *path, const struct bl_result *results, int count) {
     struct bl_html html = {0};
-    bl_html(&html, "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">"
-                   "<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">"
-                   "<link rel=\"icon\" href=\"data:,\"><title>Blanch: ");
-    bl_html_text(&html, results[0].model);
-    bl_html(&html, "</title>\n<style>%s</style></head>\n<body><main>\n", bl_report_style);
+    bl_html_begin(&html, results[0].model);
     int code = put_all(&html, results, count);
-    bl_html(&html, "</main>\n<script>%s</script></body></html>\n", bl_report_script);
-    bl_html_label_cells(&html);
-    if (!code) code = html.error ? html.error : bl_file_write(path, html.data, html.size);
-    free(html.data);
-    return code;
+    return bl_html_end(&html, path, code);
 }

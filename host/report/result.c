@@ -23,6 +23,7 @@ const struct bl_result_field bl_nd_fields[] = {
     FIELD(bl_nd_result, block_fc, BL_EXACT),
     FIELD(bl_nd_result, overhead_budget_pct, 5),
     FIELD(bl_nd_result, whiten_channels, BL_FLAG),
+    FIELD(bl_nd_result, variances, BL_FLAG),
     FIELD(bl_nd_result, cov_samples, BL_EXACT),
     {NULL},
 };
@@ -240,6 +241,7 @@ void bl_nd_result_fill(struct bl_nd_result *result, const struct bl_graph *graph
     result->freeze = nd->freeze != 0;
     if (nd->refresh > 1) result->refresh = nd->refresh;
     if (nd->whiten_channels) result->whiten_channels = 1;
+    if (nd->variances) result->variances = 1;
     if (nd->cov_samples) result->cov_samples = nd->cov_samples;
 }
 

@@ -9,7 +9,7 @@
 
 struct bl_nd_result { // a network's deconvolution: of its convolution with the largest block, and of its linear layer
     double block, iterations, eps, momentum, sampling_stride, freeze, refresh, block_fc, overhead_budget_pct;
-    double whiten_channels, cov_samples; // cov_samples as struct bl_nd_attrs has it
+    double whiten_channels, variances, cov_samples; // cov_samples as struct bl_nd_attrs has it
 };
 
 struct bl_update_result { // how the weights were updated

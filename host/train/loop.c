@@ -160,7 +160,7 @@ static int set_up(struct run *run, const struct bl_train_options *options) {
         (code = bl_run_check_former(run)) || (code = open_device(run)))
         return code;
     if (speaks_early(run)) tell_data(run);
-    if ((code = open_engines(run)) || (code = find_blocks(run))) return code;
+    if ((code = bl_run_choose_passes(run)) || (code = open_engines(run)) || (code = find_blocks(run))) return code;
     struct bl_network_options network = run->o.network;
     if ((code = bl_run_share(run)) || run->left_out) return code;
     if ((code = bl_run_divide(run, &network.batch))) return code;

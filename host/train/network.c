@@ -31,7 +31,9 @@ int bl_norm_parse(const char *name, enum blanch_norm *norm) {
     return bl_fail(BLANCH_EUSAGE, "--norm takes bn, nd, none or own, not '%s'", name);
 }
 
-static const char *const whiten_names[] = {[BLANCH_WHITEN_PATCHES] = "patches", [BLANCH_WHITEN_CHANNELS] = "channels"};
+static const char *const whiten_names[] = {[BLANCH_WHITEN_PATCHES] = "patches",
+                                           [BLANCH_WHITEN_CHANNELS] = "channels",
+                                           [BLANCH_WHITEN_VARIANCES] = "variances"};
 
 void bl_whiten_text(int whiten, char text[24]) {
     snprintf(text, 24, "%s", whiten_names[whiten ? whiten : BLANCH_WHITEN_PATCHES]);
@@ -40,7 +42,7 @@ void bl_whiten_text(int whiten, char text[24]) {
 int bl_whiten_parse(const char *text, int *whiten) {
     for (int i = BLANCH_WHITEN_PATCHES; i < BL_COUNT(whiten_names); i++)
         if (!strcmp(text, whiten_names[i])) return *whiten = i, 0;
-    return bl_fail(BLANCH_EUSAGE, "--whiten takes patches or channels, not '%s'", text);
+    return bl_fail(BLANCH_EUSAGE, "--whiten takes patches, channels or variances, not '%s'", text);
 }
 
 void bl_cov_samples_text(int samples, char text[24]) {
@@ -137,8 +139,8 @@ static int resolve(struct blanch_network *net, const struct bl_network_options *
     o->definition = net->model;
     if (!net->model->json) o->norm = bl_model_norm(net->model, o->norm);
     if (!o->classes) o->classes = net->model->classes;
-    if ((unsigned)o->nd.whiten > BLANCH_WHITEN_CHANNELS)
-        return bl_fail(BLANCH_EUSAGE, "nd.whiten is %d: there are BLANCH_WHITEN_PATCHES and BLANCH_WHITEN_CHANNELS",
+    if ((unsigned)o->nd.whiten > BLANCH_WHITEN_VARIANCES)
+        return bl_fail(BLANCH_EUSAGE, "nd.whiten is %d: there are BLANCH_WHITEN_PATCHES, _CHANNELS and _VARIANCES",
                        o->nd.whiten);
     if (o->nd.layers && !(net->layers = bl_calloc((size_t)o->nd.layers, sizeof *net->layers))) return BLANCH_ENOMEM;
     if (o->nd.layers) memcpy(net->layers, o->nd.layer, (size_t)o->nd.layers * sizeof *net->layers);

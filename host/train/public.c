@@ -63,13 +63,14 @@ static int check_nd(const struct blanch_nd_options *nd) {
     } rows[] = {{"block", nd->block, 0, 4096},
                 {"iterations", nd->iterations, 0, 64},
                 {"sampling_stride", nd->sampling_stride, 0, 64},
-                {"whiten", nd->whiten, 0, BLANCH_WHITEN_CHANNELS},
+                {"whiten", nd->whiten, 0, BLANCH_WHITEN_VARIANCES},
                 {"cov_samples", nd->cov_samples, -1000000, 1000000000},
                 {"block_fc", nd->block_fc, 0, 4096},
                 {"freeze", nd->freeze, -1, 1},
                 {"refresh", nd->refresh, 0, 1000000},
                 {"constant_gradient", nd->constant_gradient, -1, 1},
-                {"channel_deconv", nd->channel_deconv, 0, 4096}};
+                {"channel_deconv", nd->channel_deconv, 0, 4096},
+                {"keep_norm", nd->keep_norm, -1, 1}};
     for (int i = 0; i < BL_COUNT(rows); i++)
         if (rows[i].value < rows[i].least || rows[i].value > rows[i].most)
             return bl_fail(BLANCH_EUSAGE, "nd.%s is %d: it is %d to %d", rows[i].name, rows[i].value, rows[i].least,

@@ -71,6 +71,7 @@ int bl_config_take(struct bl_train_options *o, cJSON **json);
 int bl_run_enter(struct run *run, const struct bl_train_options *given);
 /* Fills run->o from what was given, config.json of the run that is resumed, and the defaults. */
 int bl_run_resolve(struct run *run, const struct bl_train_options *given);
+int bl_run_choose_passes(struct run *run); // passes.c: of --accumulate auto; before the network is made
 /* A run that begins anew in the directory of another must have that one's settings. After the data are open. */
 int bl_run_check_former(const struct run *run);
 /* How images become the input of a new run; the mean and deviation of --init's weights, where they tell and --normalise

@@ -84,6 +84,7 @@ const struct bl_setting bl_settings[] = {
     {"constant_gradient", INT, false, AT(network.nd.constant_gradient), -1, 1},
     {"channel_deconv", INT, false, AT(network.nd.channel_deconv), 0, 4096},
     {"freeze", INT, false, AT(network.nd.freeze), -1, 1},
+    {"nd_keep_norm", INT, false, AT(network.nd.keep_norm), -1, 1},
     {NULL},
 };
 

@@ -29,6 +29,7 @@ const char *bl_norm_name(enum blanch_norm norm);             // "bn", "nd", "non
 int bl_norm_parse(const char *name, enum blanch_norm *norm); // BLANCH_EUSAGE
 /* Of struct blanch_nd_options: patches or channels; N, or 4F as -4. What is written is at most 23 characters. */
 int bl_whiten_parse(const char *text, int *whiten); // BLANCH_EUSAGE
+enum { BL_ACCUMULATE_AUTO = -1 };                   // network.accumulate: as few passes of a batch as fit the device
 enum { BL_BLOCK_AUTO = -1 }; // nd.block: every layer has its own in nd.layer, or is to get one (train/blocks.h)
 void bl_whiten_text(int whiten, char text[24]);
 int bl_cov_samples_parse(const char *text, int *samples); // BLANCH_EUSAGE

@@ -170,8 +170,9 @@ int blanch_model_json(const struct blanch_model *model, enum blanch_norm norm, c
 /* --- networks ------------------------------------------------------------------------------- */
 
 /* What a convolution whitens: patches of block * kh * kw features, as published (0 as well), or channels alone, block
- * features whatever the tap. */
-enum blanch_whiten { BLANCH_WHITEN_PATCHES = 1, BLANCH_WHITEN_CHANNELS };
+ * features whatever the tap. BLANCH_WHITEN_VARIANCES, for ablation, whitens nothing: every feature of the patches, or
+ * of a linear layer, is normalised by its own mean and variance. */
+enum blanch_whiten { BLANCH_WHITEN_PATCHES = 1, BLANCH_WHITEN_CHANNELS, BLANCH_WHITEN_VARIANCES };
 
 /* What a convolution has of its own, by its name in the state dict ("layer1.0.conv1"). A network's own exceptions keep
  * their block. */
@@ -197,9 +198,10 @@ struct blanch_nd_options {
                            // network beside this one, which takes its memory, is stepped now and then to compare
     int constant_gradient; // 1: the gradient stops at the whitening (for ablation; learns worse); -1: nowhere
     int channel_deconv;    // of a BN network: block of a ChannelDeconv layer before the classifier; 0: none
-    float eps;             // added to the covariance's diagonal, 1e-5
-    float momentum;        // of the running buffers, 0.1
-    int layers;            // how many of
+    int keep_norm;  // of the network's own norms: 1: all stay; -1: none does; 0: layer norms stay, batch norms go
+    float eps;      // added to the covariance's diagonal, 1e-5
+    float momentum; // of the running buffers, 0.1
+    int layers;     // how many of
     const struct blanch_nd_layer *layer; // convolutions that have their own; copied. Files of weights name them in
                                          // their metadata, "blocks"
 };

@@ -41,7 +41,7 @@ class NdOptions(Sized):
     _fields_ = [('size', c_size_t), ('block', c_int), ('iterations', c_int), ('sampling_stride', c_int),
                 ('whiten', c_int), ('cov_samples', c_int), ('block_fc', c_int), ('freeze', c_int), ('refresh', c_int),
                 ('overhead_budget', c_float), ('constant_gradient', c_int), ('channel_deconv', c_int),
-                ('eps', c_float), ('momentum', c_float), ('layers', c_int), ('layer', c_void_p)]
+                ('keep_norm', c_int), ('eps', c_float), ('momentum', c_float), ('layers', c_int), ('layer', c_void_p)]
 
 
 class LossOptions(Sized):

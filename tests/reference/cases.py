@@ -103,3 +103,6 @@ def layer_cases():
     yield 'class-token', 'class_token', {}, (3, 12, 5, 3)
     yield 'token', 'token', dict(index=4), (3, 12, 5, 3)
     yield 'sequence-pool', 'sequence_pool', {}, (3, 12, 5, 3), (3, 1, 5, 3)
+    yield 'nd-conv-variances', 'nd_conv2d', nd(conv(24, 10, 3), block=8, variances=True), (4, 24, 12, 12)
+    yield 'nd-linear-variances', 'nd_linear', dict(in_features=48, out_features=10, bias=True, block=16, n_iter=5,
+                                                   eps=1e-5, momentum=0.1, variances=True), (12, 48)

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 static const struct bl_root_form *form_of(int n_iter) {
+    if (n_iter == BL_ROOT_VARIANCES) return &bl_root_variances;
     return n_iter == 5 ? &bl_root_five : &bl_root_pairs;
 }
 

@@ -23,12 +23,14 @@ struct bl_inverse_root {
     struct bl_kernel *norm, *scale, *finish, *back_begin, *back_dots, *back_norm, *back_finish;
     struct bl_kernel *combine_first, *combine_last; // of root_five.c
     struct bl_kernel *add_unit;                     // of root_pairs.c
+    struct bl_kernel *variances, *back_variances;   // of root_variances.c
     struct {
         struct bl_kernel *iterate, *differentiate;
         int items; // of a group; 0: matrices are not small
     } small;       // of root_small.c
 };
 
+enum { BL_ROOT_VARIANCES = 0 }; // as n_iter: D = diag(S)^(-1/2), without an iteration
 /* In setup. last: a workspace of the forward pass of at least matrices*F*F that is free when the iteration begins. */
 void bl_inverse_root_setup(struct bl_inverse_root *root, struct bl_node *node, int matrices, int64_t features,
                            int n_iter, struct blanch_tensor *last);

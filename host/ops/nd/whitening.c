@@ -58,8 +58,8 @@ int bl_whitening_setup(struct bl_node *node, const struct bl_nd_attrs *attrs, co
     bl_refresh_setup(&w->refresh, node, &w->attrs, &w->statistics);
     if (!bl_node_training(node)) return 0;
     w->deconv = bl_node_workspace(node, BL_LIFE_PINNED, w->statistics.size);
-    bl_inverse_root_setup(&w->root, node, samples->matrices, w->statistics.features, attrs->n_iter,
-                          w->statistics.parts);
+    bl_inverse_root_setup(&w->root, node, samples->matrices, w->statistics.features,
+                          attrs->variances ? BL_ROOT_VARIANCES : attrs->n_iter, w->statistics.parts);
     return 0;
 }
 
