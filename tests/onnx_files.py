@@ -111,7 +111,26 @@ def test_half_precision_is_near():
     blanch('export', '--run', run_, '--onnx', path('half.onnx'), '--precision', 'fp16')
     blanch('export', '--run', run_, '--onnx', path('whole.onnx'))
     tap.check(os.path.getsize(path('half.onnx')) < 0.6 * os.path.getsize(path('whole.onnx')))
-    refused('Cast', 'models', path('half.onnx'))        # it is for those who run it
+    compare(predicted('--run', run_), predicted('--model', path('half.onnx')), most=1e-3)
+
+
+def test_eight_bits():
+    """The file is read back with the values that 8 bits keep, and what it costs is printed as it is."""
+    run_, out = trained('back-nd-2', '--model', 'smallcnn', '--norm', 'nd', '--block', '8'), path('eight.onnx')
+    said = blanch('export', '--run', run_, '--onnx', out, '--precision', 'int8', '--calibrate', '100')
+    found = re.search(r'test images: top-1 ([0-9.]+) % before, ([0-9.]+) % with 8 bits \(ranges of 100 train', said)
+    blanch('export', '--run', run_, '--onnx', path('float.onnx'))
+    tap.check(os.path.getsize(out) < 0.45 * os.path.getsize(path('float.onnx')), os.path.getsize(out))
+    one, other = predicted('--run', run_), predicted('--model', out)
+    compare(one, other, most=0.1)
+    tap.check(any(one[c]['probability'] != other[c]['probability'] for c in set(one) & set(other)), 'nothing is lost')
+    measured = json.loads(blanch('eval', '--model', out, '--data', DATA, '--device', 'cpu', '--json'))
+    tap.check(found and '%.2f' % measured['top1'] == found[2], '%s %s' % (said, measured['top1']))
+    refused('does not train', 'train', '--model', out, '--norm', 'none', '--data', DATA, '--steps', '1', '--out',
+            path('eight'))
+    refused('give --onnx', 'export', '--run', run_, '--safetensors', path('x.safetensors'), '--precision', 'int8')
+    refused('--data is missing', 'export', '--weights', run_ + '/last.safetensors', '--model', 'smallcnn', '--norm',
+            'nd', '--block', '8', '--onnx', path('x.onnx'), '--precision', 'int8')
 
 
 OPERATIONS = ['gelu', 'silu', 'hardswish', 'hardsigmoid', 'tanh', 'sigmoid', 'relu6', 'relu']
@@ -483,7 +502,7 @@ def test_what_is_exported_is_not_written_over():
 def test_export_says_what_it_needs():
     refused('--onnx FILE or --safetensors FILE', 'export', '--run', path('x'))
     refused('--weights FILE is missing', 'export', '--model', 'smallcnn', '--norm', 'bn', '--onnx', path('x.onnx'))
-    refused('fp32 or fp16', 'export', '--model', 'smallcnn', '--weights', path('x'), '--norm', 'bn', '--onnx',
+    refused('fp32, fp16 or int8', 'export', '--model', 'smallcnn', '--weights', path('x'), '--norm', 'bn', '--onnx',
             path('x.onnx'), '--precision', 'bf16')
     put('own.onnx', like_pytorch()[0])
     refused('has no values for', 'export', '--model', path('own.onnx'), '--norm', 'nd', '--onnx', path('x.onnx'))

@@ -8,8 +8,6 @@
 
 static int setup(struct bl_node *node) {
     const struct bl_fake_quantize_attrs *a = node->attrs;
-    if (bl_node_training(node))
-        return bl_fail(BLANCH_EUSAGE, "%s: a network of 8 bits is for inference: it does not train", node->name);
     if (!(a->scale > 0 && isfinite(a->scale)))
         return bl_fail(BLANCH_EINPUT, "%s: scale = %g, not above 0", node->name, (double)a->scale);
     if (a->quant_min >= a->quant_max || a->zero_point < a->quant_min || a->zero_point > a->quant_max)
@@ -20,6 +18,8 @@ static int setup(struct bl_node *node) {
 
 static int prepare(struct bl_node *node) {
     struct bl_plain_state *state = bl_plain_state(node);
+    if (bl_node_training(node))
+        return bl_fail(BLANCH_EUSAGE, "%s: a network of 8 bits is for inference: it does not train", node->name);
     if (!state) return BLANCH_ENOMEM;
     state->vec = bl_vec(node->dev, bl_features(node->out[0]));
     const struct bl_define defines[] = {{"VEC", state->vec}, BL_ACT(node)};
