@@ -50,7 +50,8 @@ struct test_case {
     struct bl_ref_tensor x[2];
     int inputs, n;
     double *grad_y;
-    int32_t *labels;
+    int32_t *labels; // of images, or of pixels
+    int labelled;    // those that are not ignored
     size_t outputs;
 };
 
@@ -63,7 +64,7 @@ static void build(struct test_case *t) {
     struct blanch_tensor *in[2] = {t->in[0], NULL};
     if (t->inputs > 1) in[1] = t->in[1] = bl_graph_input(t->graph, s2[1], s2[2], s2[3]);
     bool loss = !strcmp(t->row->op, "softmax_cross_entropy");
-    if (loss) in[1] = bl_graph_input_labels(t->graph);
+    if (loss) in[1] = bl_graph_input_as(t->graph, BL_I32, 1, s[2], s[3]);
     bl_graph_add(t->graph, t->row->op, "layer", &t->row->attrs, in, t->inputs + loss);
     check(bl_graph_finish(t->graph, 1));
     t->node = bl_graph_node(t->graph, 0);
@@ -168,10 +169,33 @@ static void check_backward(struct test_case *t) {
     }
 }
 
+/* How many pixels of an image are right, and how many have a label; and what the largest logit's class is. */
+static void check_counts(struct test_case *t, const float *got) {
+    const size_t classes = (size_t)t->x[0].c, plane = (size_t)(t->x[0].h * t->x[0].w);
+    int32_t *first = calloc((size_t)t->n * plane, sizeof *first);
+    if (t->node->outputs > 1) check(bl_mem_read(t->node->out[1]->mem, 0, sizeof *first * (size_t)t->n * plane, first));
+    for (size_t n = 0; n < (size_t)t->n && t->node->outputs > 1; n++) {
+        int right = 0, labelled = 0;
+        for (size_t p = 0; p < plane; p++) {
+            const double *z = t->x[0].v + n * classes * plane + p;
+            const int32_t label = t->labels[n * plane + p];
+            int32_t best = 0;
+            for (size_t c = 1; c < classes; c++)
+                if (z[c * plane] > z[(size_t)best * plane]) best = (int32_t)c;
+            assert_int_equal(first[n * plane + p], best);
+            right += best == label, labelled += label != BL_IGNORED_LABEL;
+        }
+        assert_int_equal((int)got[3 * n + 1], right);
+        assert_int_equal((int)got[3 * n + 2], labelled);
+    }
+    free(first);
+}
+
 static void check_forward(struct test_case *t, const struct bl_ref_tensor *y, double tolerance) {
     float *got = calloc(3 * bl_ref_count(y), sizeof *got);
     assert_non_null(got);
     check(bl_tensor_read(t->graph, t->node->out[0], t->n, got));
+    if (t->labels) check_counts(t, got);
     if (t->labels)
         for (int i = 0; i < t->n; i++) got[i] = got[3 * i];
     compare("y", got, y->v, bl_ref_count(y), 1, tolerance);
@@ -193,8 +217,9 @@ static void check_buffers(struct test_case *t, double tolerance) {
 
 static void set_grad_y(struct test_case *t, const struct bl_ref_tensor *y) {
     t->grad_y = random_values(bl_ref_count(y), 30, 1, 0);
-    if (t->labels) { // the mean over the images; no gradient comes in
-        for (int i = 0; i < t->n; i++) t->grad_y[i] = 1.0 / t->n;
+    if (t->labels) { // the mean over the rows that have one; no gradient comes in
+        for (int i = 0; i < t->n; i++) t->grad_y[i] = 1.0 / t->labelled;
+        bl_graph_weigh_batch(t->graph, t->labelled);
         return;
     }
     put(t, t->node->out[0]->grad, t->grad_y, bl_ref_count(y));
@@ -226,9 +251,13 @@ static void run_case(void **state) {
     t.n = t.row->shape[0], t.inputs = t.row->shape2[0] ? 2 : 1;
     build(&t);
     if (!strcmp(t.row->op, "softmax_cross_entropy")) {
-        t.labels = calloc((size_t)t.n, sizeof *t.labels);
-        for (int i = 0; i < t.n; i++) t.labels[i] = (i * 7 + 2) % t.row->shape[1];
-        check(bl_mem_write(bl_graph_labels(t.graph)->mem, 0, 4 * (size_t)t.n, t.labels));
+        const int plane = t.row->shape[2] * t.row->shape[3], count = t.n * plane;
+        t.labels = calloc((size_t)count, sizeof *t.labels);
+        for (int i = 0; i < count; i++) {
+            const bool ignored = plane > 1 && i % 5 == 3;
+            t.labels[i] = ignored ? BL_IGNORED_LABEL : (i * 7 + 2) % t.row->shape[1], t.labelled += !ignored;
+        }
+        check(bl_mem_write(bl_graph_labels(t.graph)->mem, 0, 4 * (size_t)count, t.labels));
     }
     fill(&t);
     struct bl_ref_tensor y;
