@@ -99,7 +99,7 @@ def test_what_is_no_file_is_not_waited_for():
 def test_what_models_writes_is_read():
     """As it is, of every network and norm; what is read is described alike."""
     for name in names():
-        for norm in ('bn', 'nd', 'none'):
+        for norm in ('bn', 'nd', 'none', 'gn', 'ln'):
             text = described(name, '--norm', norm)
             again = json.loads(described(write('again.json', text)))
             check(part(json.loads(text)) == part(again), '%s-%s is another network, read again' % (name, norm))
@@ -193,7 +193,7 @@ def test_comparison():
         result = json.load(f)
     check(result['model'] == file, result['model'])
     refused('compare', '--model', network('smallcnn', 'nd'), *DATA, '--out', path('none'), words=['--norm nd or own'])
-    refused('compare', '--model', file, '--norms', 'own', *DATA, '--out', path('none'), words=['bn, nd and none'])
+    refused('compare', '--model', file, '--norms', 'own', *DATA, '--out', path('none'), words=['bn, gn, ln, nd and none'])
     check(not os.path.exists(path('none')), 'a refused comparison has made its folder')
 
 

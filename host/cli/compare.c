@@ -196,7 +196,7 @@ static int run_compare(int argc, char **argv) {
         {"data", BL_OPT_TEXT, &c.data_spec, 0, 0, "SPEC",
          "fashion-mnist[:DIR], cifar10:DIR, folder:DIR, synthetic:3x32x32:10"},
         {"out", BL_OPT_TEXT, &c.out, 0, 0, "DIR", "a new folder for the results"},
-        {"norms", BL_OPT_TEXT, &c.norm_list, 0, 0, "A,B", "of bn, nd, none (bn,nd)"},
+        {"norms", BL_OPT_TEXT, &c.norm_list, 0, 0, "A,B", "of bn, gn, ln, nd, none (bn,nd)"},
         {"settings", BL_OPT_TEXT, &c.settings_text, 0, 0, "'A; B'",
          "further networks: '--refresh 5; small: --block 32; bn01: --norm bn --lr 0.01'"},
         {"sweep-lr", BL_OPT_TEXT, &c.sweep_text, 0, 0, "A,B",

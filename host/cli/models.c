@@ -131,8 +131,8 @@ static int run(int argc, char **argv) {
     int count = 0, code;
     bl_common_init(&common);
     const struct bl_option own[] = {
-        {"norm", BL_OPT_TEXT, &common.norm, 0, 0, "bn|nd|none|own",
-         "batch norm, network deconvolution, neither; as FILE says, else bn (the default)"},
+        {"norm", BL_OPT_TEXT, &common.norm, 0, 0, "bn|gn|ln|nd|none|own",
+         "batch, group or layer norm, network deconvolution, no norm; as FILE says, else bn (the default)"},
         {"classes", BL_OPT_INT, &network.classes, 1, 1 << 20, "N",
          "the number of classes (default: the network's own)"},
         {0},
@@ -165,7 +165,7 @@ const struct bl_command bl_command_models = {
     .summary = "lists the networks, or one network's layers",
     .usage =
         "usage: blanch models [--json]\n"
-        "       blanch models NAME|FILE.json|FILE.onnx [--norm bn|nd|none|own] [options]\n"
+        "       blanch models NAME|FILE.json|FILE.onnx [--norm bn|gn|ln|nd|none|own] [options]\n"
         "\n"
         "Lists the networks; with a name, its layers with their output shapes, parameters, and the multiply-adds of\n"
         "one image's forward pass.\n",

@@ -186,7 +186,8 @@ const struct bl_command bl_command_train = {
     .name = "train",
     .summary = "trains a network on a dataset",
     .usage =
-        "usage: blanch train --model NAME|FILE.json|FILE.onnx --norm bn|nd|none|own --data SPEC --out DIR [options]\n"
+        "usage: blanch train --model NAME|FILE.json|FILE.onnx --norm bn|gn|ln|nd|none|own --data SPEC --out DIR "
+        "[options]\n"
         "       blanch train --resume --out DIR [--epochs N | --steps N]\n"
         "\n"
         "Trains with SGD, AdamW or Muon. DIR receives config.json, log.jsonl, last.safetensors, best.safetensors "

@@ -169,9 +169,17 @@ static bool keeps_norms(const struct blanch_builder *b, bool usual) {
     return b->nd.keep_norm ? b->nd.keep_norm > 0 : usual;
 }
 
+/* Groups of 16 channels, as Wu and He (2018) have them, or of as many as divide both; of all channels. */
+static struct blanch_tensor *instead_of_batchnorm(struct blanch_builder *b, const char *name, struct blanch_tensor *x,
+                                                  float eps) {
+    const int channels = (int)x->c, groups = b->norm == BLANCH_LN ? 1 : channels / bl_build_block(16, channels);
+    return blanch_group_norm(b, name, x, groups, eps);
+}
+
 struct blanch_tensor *bl_build_batchnorm2d(struct blanch_builder *b, const char *name, struct blanch_tensor *x,
                                            struct bl_batchnorm_attrs attrs, bool keep) {
     const struct bl_nd_rule rule = {.keep = keep};
+    if (x && (b->norm == BLANCH_GN || b->norm == BLANCH_LN)) return instead_of_batchnorm(b, name, x, attrs.eps);
     if (!x || b->norm == BLANCH_NONE || (b->norm == BLANCH_ND && !keeps_norms(b, keep))) return x;
     return !is_named(b, "batchnorm2d", name) ? NULL : add_plain(b, "batchnorm2d", name, &attrs, x, &rule);
 }
@@ -235,10 +243,16 @@ struct blanch_tensor *blanch_layernorm(struct blanch_builder *b, const char *nam
     return bl_build_layernorm(b, name, x, (struct bl_layernorm_attrs){(int)x->c, number_or(eps, 1e-5f)});
 }
 
+struct blanch_tensor *bl_build_group_norm(struct blanch_builder *b, const char *name, struct blanch_tensor *x,
+                                          struct bl_group_norm_attrs attrs) {
+    if (!x || b->norm == BLANCH_NONE || (b->norm == BLANCH_ND && !keeps_norms(b, true))) return x;
+    return !is_named(b, "group_norm", name) ? NULL : add1(b, "group_norm", name, &attrs, x);
+}
+
 struct blanch_tensor *blanch_group_norm(struct blanch_builder *b, const char *name, struct blanch_tensor *x, int groups,
                                         float eps) {
-    if (!x || !is_named(b, "group_norm", name)) return NULL;
-    return add1(b, "group_norm", name, &(struct bl_group_norm_attrs){groups, (int)x->c, number_or(eps, 1e-5f)}, x);
+    if (!x) return NULL;
+    return bl_build_group_norm(b, name, x, (struct bl_group_norm_attrs){groups, (int)x->c, number_or(eps, 1e-5f)});
 }
 
 struct blanch_tensor *blanch_conv_transpose2d(struct blanch_builder *b, const char *name, struct blanch_tensor *x,

@@ -171,6 +171,8 @@ static struct blanch_tensor *build(const struct described *d, const struct row *
         return bl_build_batchnorm2d(d->b, row->name, *in, *(struct bl_batchnorm_attrs *)attrs, rule->keep);
     if (layer && !strcmp(op, "layernorm"))
         return bl_build_layernorm(d->b, row->name, *in, *(struct bl_layernorm_attrs *)attrs);
+    if (layer && !strcmp(op, "group_norm"))
+        return bl_build_group_norm(d->b, row->name, *in, *(struct bl_group_norm_attrs *)attrs);
     if (layer && !strcmp(op, "flatten")) return bl_build_flatten(d->b, row->name, *in);
     take_settings(&d->b->nd, row->op, attrs);
     return bl_graph_add(d->b->graph, op, row->name, attrs, in, row->inputs);

@@ -112,6 +112,8 @@ struct blanch_tensor *bl_build_conv2d(struct blanch_builder *b, const char *name
                                       struct bl_conv_attrs conv, const struct bl_nd_rule *rule);
 struct blanch_tensor *bl_build_linear(struct blanch_builder *b, const char *name, struct blanch_tensor *x,
                                       struct bl_linear_attrs linear, const struct bl_nd_rule *rule);
+struct blanch_tensor *bl_build_group_norm(struct blanch_builder *b, const char *name, struct blanch_tensor *x,
+                                          struct bl_group_norm_attrs attrs);
 struct blanch_tensor *bl_build_layernorm(struct blanch_builder *b, const char *name, struct blanch_tensor *x,
                                          struct bl_layernorm_attrs attrs);
 struct blanch_tensor *bl_build_batchnorm2d(struct blanch_builder *b, const char *name, struct blanch_tensor *x,

@@ -9,6 +9,8 @@ static const char *norm_label(const struct bl_run_result *run) {
     return !strcmp(run->norm, "bn")     ? "BN"
            : !strcmp(run->norm, "nd")   ? "ND"
            : !strcmp(run->norm, "none") ? "no norm"
+           : !strcmp(run->norm, "gn")   ? "group norm"
+           : !strcmp(run->norm, "ln")   ? "layer norm"
                                         : run->norm;
 }
 

@@ -15,8 +15,8 @@
 enum { MOST_IMAGES = 1 << 24 };  // of a step
 enum { SLICE_BYTES = 24 << 20 }; // of activations that an inference on a CPU has at a time
 
-static const char *const norm_names[] = {
-    [BLANCH_BN] = "bn", [BLANCH_ND] = "nd", [BLANCH_NONE] = "none", [BLANCH_OWN] = "own"};
+static const char *const norm_names[] = {[BLANCH_BN] = "bn",   [BLANCH_ND] = "nd", [BLANCH_NONE] = "none",
+                                         [BLANCH_OWN] = "own", [BLANCH_GN] = "gn", [BLANCH_LN] = "ln"};
 
 const char *bl_norm_name(enum blanch_norm norm) {
     return norm_names[norm];
@@ -28,7 +28,7 @@ int bl_norm_parse(const char *name, enum blanch_norm *norm) {
             *norm = (enum blanch_norm)i;
             return 0;
         }
-    return bl_fail(BLANCH_EUSAGE, "--norm takes bn, nd, none or own, not '%s'", name);
+    return bl_fail(BLANCH_EUSAGE, "--norm takes bn, gn, ln, nd, none or own, not '%s'", name);
 }
 
 static const char *const whiten_names[] = {[BLANCH_WHITEN_PATCHES] = "patches",

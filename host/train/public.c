@@ -98,9 +98,8 @@ static int check_layers(const struct blanch_nd_options *nd) {
 static int check_options(const struct blanch_network_options *o) {
     if (o->model && o->definition)
         return bl_fail(BLANCH_EUSAGE, "a network is created of a model's name or of its definition, not of both");
-    if ((unsigned)o->norm > BLANCH_OWN)
-        return bl_fail(BLANCH_EUSAGE, "a norm of %d: there are BLANCH_BN, BLANCH_ND, BLANCH_NONE and BLANCH_OWN",
-                       (int)o->norm);
+    if ((unsigned)o->norm > BLANCH_LN)
+        return bl_fail(BLANCH_EUSAGE, "a norm of %d: there are BLANCH_BN, _ND, _NONE, _OWN, _GN and _LN", (int)o->norm);
     if (o->recompute < BLANCH_RECOMPUTE_AUTO || o->recompute > BL_MAX_SEGMENTS)
         return bl_fail(BLANCH_EUSAGE, "recompute is %d: it is 0 to %d, or BLANCH_RECOMPUTE_AUTO", o->recompute,
                        BL_MAX_SEGMENTS);

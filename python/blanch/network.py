@@ -53,7 +53,7 @@ class Network(Closing):
     model: a name of `blanch.models()`, a path ('FILE.json', 'FILE.onnx'), a description (text or dict), a
     `blanch.Model`, or a `blanch.nn` module with input=(C, H, W).
     device: a `blanch.Device` or what it takes; None: the default device, shared.
-    norm: 'bn', 'nd', 'none', 'own' (None): a file's network as it says, a built-in one with batch norm.
+    norm: 'bn', 'gn', 'ln', 'nd', 'none', 'own' (None): a file's network as it says, a built-in one with batch norm.
     batch: images of the largest step. classes, input: None: the model's own.
     pairs: steps may be given mixed images, each with two labels.
     config: a file with settings, a run's config.json say, for what is not given.

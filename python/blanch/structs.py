@@ -8,7 +8,7 @@ from ctypes import POINTER, c_bool, c_char, c_char_p, c_double, c_float, c_int, 
 PHASES = 32     # BLANCH_PHASES
 CHANNELS = 16   # BLANCH_CHANNELS
 CPU, GPU, ACCELERATOR = range(3)
-NORMS = ('bn', 'nd', 'none', 'own')
+NORMS = ('bn', 'nd', 'none', 'own', 'gn', 'ln')
 PRECISIONS = ('fp32', 'fp16', 'bf16')
 WHITEN = {None: 0, 'patches': 1, 'channels': 2}
 SPLITS = ('train', 'validation', 'test')
