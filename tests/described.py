@@ -193,7 +193,8 @@ def test_comparison():
         result = json.load(f)
     check(result['model'] == file, result['model'])
     refused('compare', '--model', network('smallcnn', 'nd'), *DATA, '--out', path('none'), words=['--norm nd or own'])
-    refused('compare', '--model', file, '--norms', 'own', *DATA, '--out', path('none'), words=['bn, gn, ln, nd and none'])
+    refused('compare', '--model', file, '--norms', 'own', *DATA, '--out', path('none'),
+            words=['bn, gn, ln, nd and none'])
     check(not os.path.exists(path('none')), 'a refused comparison has made its folder')
 
 

@@ -125,8 +125,8 @@ int blanch_device_tune(struct blanch_device *device, double seconds);
 
 /* --- models --------------------------------------------------------------------------------- */
 
-/* BLANCH_OWN: a network of a file as it says; a built-in one, and a program's own, with batch norm. */
-/* BLANCH_GN and BLANCH_LN have a group norm in the place of each batch norm: of groups of 16 channels (Wu and He,
+/* BLANCH_OWN: a network of a file as it says; a built-in one, and a program's own, with batch norm.
+ * BLANCH_GN and BLANCH_LN have a group norm in the place of each batch norm: of groups of 16 channels (Wu and He,
  * 2018), or of all channels of an image. */
 enum blanch_norm { BLANCH_BN, BLANCH_ND, BLANCH_NONE, BLANCH_OWN, BLANCH_GN, BLANCH_LN };
 
