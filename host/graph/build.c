@@ -223,8 +223,13 @@ struct blanch_tensor *blanch_layernorm(struct blanch_builder *b, const char *nam
     return add1(b, "layernorm", name, &(struct bl_layernorm_attrs){(int)x->c, number_or(eps, 1e-5f)}, x);
 }
 
+struct blanch_tensor *blanch_scale_from(struct blanch_builder *b, const char *name, struct blanch_tensor *x,
+                                        float begin) {
+    return add1(b, "scale", name, &(struct bl_scale_attrs){begin}, x);
+}
+
 struct blanch_tensor *blanch_scale(struct blanch_builder *b, const char *name, struct blanch_tensor *x) {
-    return add1(b, "scale", name, NULL, x);
+    return blanch_scale_from(b, name, x, 1);
 }
 
 struct blanch_tensor *blanch_linear_plain(struct blanch_builder *b, const char *name, struct blanch_tensor *x,

@@ -44,7 +44,9 @@ enum bl_onnx_view {
     BL_ONNX_FLAT,     // (N, C), of a tensor of one pixel
     BL_ONNX_GROUPED,  // (N, g, C/g, H, W)
     BL_ONNX_SHUFFLED, // (N, C/g, g, H, W)
-    BL_ONNX_ALL       // (N C H W), in the order of NCHW
+    BL_ONNX_ALL,      // (N C H W), in the order of NCHW
+    BL_ONNX_TOKENS,   // (N, H W, C)
+    BL_ONNX_COLUMNS   // (N, C, H W)
 };
 
 struct bl_onnx_reader;
@@ -134,7 +136,7 @@ const char *bl_onnx_between(struct bl_onnx_writer *w, const struct bl_node *node
 const char *bl_onnx_put(struct bl_onnx_writer *w, const struct bl_node *node, const char *name, const double *values,
                         int dims, const int64_t *sizes);
 const char *bl_onnx_put_whole(struct bl_onnx_writer *w, const struct bl_node *node, const char *name,
-                              const int64_t *values, int count);
+                              const int64_t *values, int count); // count 0: one value, no list
 /* A node of up to 4 inputs, those that are NULL left out at the end, and attributes that end with a NULL name. */
 void bl_onnx_emit(struct bl_onnx_writer *w, const char *type, const char *const in[4], const char *out,
                   const struct bl_onnx_attribute *attributes);
