@@ -30,7 +30,9 @@
     X(mobilenetv2_imagenet)   \
     X(cct_2)                  \
     X(vit_tiny)               \
-    X(convnext_tiny)
+    X(convnext_tiny)          \
+    X(vae)                    \
+    X(ddpm_unet)
 /* clang-format on */
 
 #define DECLARE(name) extern const struct blanch_model bl_model_##name;

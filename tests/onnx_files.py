@@ -122,6 +122,8 @@ def every_operation(written=False):
     conv = {'in_channels': 3, 'out_channels': 8, 'kernel': 3, 'stride': 2, 'padding': 1, 'dilation': 1, 'groups': 1,
             'bias': True}
     wide = dict(conv, in_channels=8, stride=1, groups=4)
+    turned = {'in_channels': 8, 'out_channels': 8, 'kernel': [2, 3], 'stride': 2, 'padding': [0, 1],
+              'output_padding': [0, 1], 'groups': 2}
     nodes = [('c', 'conv2d', ['x'], conv), ('b', 'batchnorm2d', ['c'], {'channels': 8, 'eps': 1e-3, 'momentum': 0.1})]
     for op in OPERATIONS:
         nodes.append((op, op, [nodes[-1][0]], {}))
@@ -140,10 +142,15 @@ def every_operation(written=False):
               ('se', 'linear', ['sq'], {'in_features': 8, 'out_features': 8, 'bias': True}),
               ('g', 'sigmoid', ['se'], {}), ('mul', 'mul', ['t', 'g'], {}),
               ('alone', 'batchnorm2d', ['mul'], {'channels': 8, 'eps': 1e-5, 'momentum': 0.1}),
-              ('drop', 'dropout', ['alone'], {'p': 0.3}), ('f', 'flatten', ['drop'], {}),
+              ('turned', 'conv_transpose2d', ['alone'], turned),
+              ('folded', 'batchnorm2d', ['turned'], {'channels': 8, 'eps': 1e-5, 'momentum': 0.1}),
+              ('near', 'upsample', ['folded'], {'scale': [1, 2]}),
+              ('between', 'upsample', ['near'], {'out': [9, 9], 'bilinear': True}),
+              ('ps', 'pixel_shuffle', ['between'], {'factor': 2}),
+              ('drop', 'dropout', ['ps'], {'p': 0.3}), ('f', 'flatten', ['drop'], {}),
               ('fc', 'linear', ['f'], {'in_features': 648, 'out_features': 10, 'bias': True})]
     if written:
-        nodes[-2:] = [('tanh2', 'gelu', ['drop'], {'tanh': True}),
+        nodes[-2:] = [('gn', 'group_norm', ['drop'], {'groups': 2}), ('tanh2', 'gelu', ['gn'], {'tanh': True}),
                       ('even', 'adaptive_avgpool2d', ['tanh2'], {'out': [4, 3]}),
                       ('mean', 'avgpool2d', ['even'], {'kernel': 2, 'stride': 2, 'ceil_mode': True}),
                       ('f', 'flatten', ['mean'], {}), ('fc', 'linear', ['f'], {'out_features': 10})]

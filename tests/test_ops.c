@@ -50,7 +50,8 @@ struct test_case {
     struct bl_ref_tensor x[2];
     int inputs, n;
     double *grad_y;
-    int32_t *labels;
+    int32_t *labels;           // of images, or of pixels
+    int label_count, labelled; // of labels; those that are not ignored
     size_t outputs;
 };
 
@@ -71,7 +72,8 @@ static void build(struct test_case *t) {
     int inputs = 0;
     if (!is_of_labels(t)) in[inputs++] = t->in[0] = bl_graph_input(t->graph, s[1], s[2], s[3]);
     if (t->inputs > 1) in[inputs++] = t->in[1] = bl_graph_input(t->graph, s2[1], s2[2], s2[3]);
-    if (t->labels) in[inputs++] = bl_graph_input_labels(t->graph);
+    if (t->labels)
+        in[inputs++] = bl_graph_input_as(t->graph, BL_I32, 1, is_of_labels(t) ? 1 : s[2], is_of_labels(t) ? 1 : s[3]);
     bl_graph_add(t->graph, t->row->op, "layer", &t->row->attrs, in, inputs);
     check(bl_graph_finish(t->graph, 1));
     t->node = bl_graph_node(t->graph, 0);
@@ -176,10 +178,33 @@ static void check_backward(struct test_case *t) {
     }
 }
 
+/* How many pixels of an image are right, and how many have a label; and what the largest logit's class is. */
+static void check_counts(struct test_case *t, const float *got) {
+    const size_t classes = (size_t)t->x[0].c, plane = (size_t)(t->x[0].h * t->x[0].w);
+    int32_t *first = calloc((size_t)t->n * plane, sizeof *first);
+    if (t->node->outputs > 1) check(bl_mem_read(t->node->out[1]->mem, 0, sizeof *first * (size_t)t->n * plane, first));
+    for (size_t n = 0; n < (size_t)t->n && t->node->outputs > 1; n++) {
+        int right = 0, labelled = 0;
+        for (size_t p = 0; p < plane; p++) {
+            const double *z = t->x[0].v + n * classes * plane + p;
+            const int32_t label = t->labels[n * plane + p];
+            int32_t best = 0;
+            for (size_t c = 1; c < classes; c++)
+                if (z[c * plane] > z[(size_t)best * plane]) best = (int32_t)c;
+            assert_int_equal(first[n * plane + p], best);
+            right += best == label, labelled += label != BL_IGNORED_LABEL;
+        }
+        assert_int_equal((int)got[3 * n + 1], right);
+        assert_int_equal((int)got[3 * n + 2], labelled);
+    }
+    free(first);
+}
+
 static void check_forward(struct test_case *t, const struct bl_ref_tensor *y, double tolerance) {
     float *got = calloc(3 * bl_ref_count(y), sizeof *got);
     assert_non_null(got);
     check(bl_tensor_read(t->graph, t->node->out[0], t->n, got));
+    if (is_loss(t) && t->labels) check_counts(t, got);
     if (is_loss(t))
         for (int i = 0; i < t->n; i++) got[i] = got[3 * i];
     compare("y", got, y->v, bl_ref_count(y), 1, tolerance);
@@ -201,8 +226,10 @@ static void check_buffers(struct test_case *t, double tolerance) {
 
 static void set_grad_y(struct test_case *t, const struct bl_ref_tensor *y) {
     t->grad_y = random_values(bl_ref_count(y), 30, 1, 0);
-    if (is_loss(t)) { // the mean over the images; no gradient comes in
-        for (int i = 0; i < t->n; i++) t->grad_y[i] = 1.0 / t->n;
+    if (is_loss(t)) { // the mean over the rows that have one, or the images; no gradient comes in
+        const int64_t total = t->labels ? t->labelled : t->n;
+        for (int i = 0; i < t->n; i++) t->grad_y[i] = 1.0 / (double)total;
+        bl_graph_weigh_batch(t->graph, (double)total);
         return;
     }
     put(t, t->node->out[0]->grad, t->grad_y, bl_ref_count(y));
@@ -234,12 +261,17 @@ static void run_case(void **state) {
     t.tolerance = (t.row->tolerance > 0 ? t.row->tolerance : 1e-4) + rounding[t.type];
     t.n = t.row->shape[0], t.inputs = t.row->shape2[0] ? 2 : 1;
     if (!strcmp(t.row->op, "softmax_cross_entropy") || is_of_labels(&t)) {
-        const int classes = is_of_labels(&t) ? t.row->attrs.embedding.count : t.row->shape[1];
-        t.labels = calloc((size_t)t.n, sizeof *t.labels);
-        for (int i = 0; i < t.n; i++) t.labels[i] = (i * 7 + 2) % classes;
+        const int classes = is_of_labels(&t) ? t.row->attrs.embedding.count : t.row->shape[1],
+                  plane = is_of_labels(&t) ? 1 : t.row->shape[2] * t.row->shape[3];
+        t.label_count = t.n * plane;
+        t.labels = calloc((size_t)t.label_count, sizeof *t.labels);
+        for (int i = 0; i < t.label_count; i++) {
+            const bool ignored = plane > 1 && i % 5 == 3;
+            t.labels[i] = ignored ? BL_IGNORED_LABEL : (i * 7 + 2) % classes, t.labelled += !ignored;
+        }
     }
     build(&t);
-    if (t.labels) check(bl_mem_write(bl_graph_labels(t.graph)->mem, 0, 4 * (size_t)t.n, t.labels));
+    if (t.labels) check(bl_mem_write(bl_graph_labels(t.graph)->mem, 0, 4 * (size_t)t.label_count, t.labels));
     fill(&t);
     struct bl_ref_tensor y;
     check(bl_graph_forward(t.graph, t.n, !t.row->eval));

@@ -223,6 +223,28 @@ struct blanch_tensor *blanch_layernorm(struct blanch_builder *b, const char *nam
     return add1(b, "layernorm", name, &(struct bl_layernorm_attrs){(int)x->c, number_or(eps, 1e-5f)}, x);
 }
 
+struct blanch_tensor *blanch_group_norm(struct blanch_builder *b, const char *name, struct blanch_tensor *x, int groups,
+                                        float eps) {
+    if (!x || !is_named(b, "group_norm", name)) return NULL;
+    return add1(b, "group_norm", name, &(struct bl_group_norm_attrs){groups, (int)x->c, number_or(eps, 1e-5f)}, x);
+}
+
+struct blanch_tensor *blanch_conv_transpose2d(struct blanch_builder *b, const char *name, struct blanch_tensor *x,
+                                              struct blanch_conv_transpose_spec s) {
+    if (!x || !is_named(b, "conv_transpose2d", name)) return NULL;
+    const int stride = or_else(s.stride, 1), dilation = or_else(s.dilation, 1);
+    const struct bl_conv_transpose_attrs attrs = {.in_channels = (int)x->c,
+                                                  .out_channels = s.out,
+                                                  .kernel = {s.kernel, s.kernel},
+                                                  .stride = {stride, stride},
+                                                  .padding = {s.padding, s.padding},
+                                                  .output_padding = {s.output_padding, s.output_padding},
+                                                  .dilation = {dilation, dilation},
+                                                  .groups = or_else(s.groups, 1),
+                                                  .bias = !s.no_bias};
+    return add1(b, "conv_transpose2d", name, &attrs, x);
+}
+
 struct blanch_tensor *blanch_scale_from(struct blanch_builder *b, const char *name, struct blanch_tensor *x,
                                         float begin) {
     return add1(b, "scale", name, &(struct bl_scale_attrs){begin}, x);
@@ -283,6 +305,15 @@ struct blanch_tensor *blanch_adaptive_avgpool2d(struct blanch_builder *b, struct
 
 struct blanch_tensor *blanch_global_avgpool2d(struct blanch_builder *b, struct blanch_tensor *x) {
     return blanch_unary(b, "global_avgpool2d", x);
+}
+
+struct blanch_tensor *blanch_upsample(struct blanch_builder *b, struct blanch_tensor *x, int height, int width,
+                                      bool bilinear) {
+    return add1(b, "upsample", NULL, &(struct bl_upsample_attrs){.out = {height, width}, .bilinear = bilinear}, x);
+}
+
+struct blanch_tensor *blanch_pixel_shuffle(struct blanch_builder *b, struct blanch_tensor *x, int factor) {
+    return add1(b, "pixel_shuffle", NULL, &(struct bl_pixel_shuffle_attrs){factor}, x);
 }
 
 /* What is flattened enters the classifier: here a BN network's features are whitened where --channel-deconv asks for

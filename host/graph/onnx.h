@@ -77,6 +77,9 @@ bool bl_onnx_number(struct bl_onnx_reader *r, const struct bl_onnx_node *n, int 
 enum { BL_ONNX_WHOLE = 16 };
 bool bl_onnx_whole(struct bl_onnx_reader *r, const struct bl_onnx_node *n, int input, int64_t out[BL_ONNX_WHOLE],
                    int *count);
+/* The same of any numbers. */
+bool bl_onnx_numbers(struct bl_onnx_reader *r, const struct bl_onnx_node *n, int input, float out[BL_ONNX_WHOLE],
+                     int *count);
 /* The sizes of an input that is a tensor of values; their count, or 0: it is none. */
 int bl_onnx_sizes(struct bl_onnx_reader *r, const struct bl_onnx_node *n, int input, int64_t sizes[BL_ONNX_DIMS]);
 /* An input is zeros, as exporters make a bias where there is none. */

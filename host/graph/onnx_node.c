@@ -130,6 +130,19 @@ bool bl_onnx_whole(struct bl_onnx_reader *r, const struct bl_onnx_node *n, int i
     return bl_onnx_whole_of(bl_onnx_input(r, n, input), out, count);
 }
 
+bool bl_onnx_numbers(struct bl_onnx_reader *r, const struct bl_onnx_node *n, int input, float out[BL_ONNX_WHOLE],
+                     int *count) {
+    const struct value *value = bl_onnx_input(r, n, input);
+    int64_t whole[BL_ONNX_WHOLE];
+    if (bl_onnx_whole_of(value, whole, count)) {
+        for (int i = 0; i < *count; i++) out[i] = (float)whole[i];
+        return true;
+    }
+    if (value->known != VALUES || value->dims != 1 || value->shape[0] > BL_ONNX_WHOLE) return false;
+    *count = (int)value->shape[0];
+    return !bl_st_floats(value->values, out, value->shape[0]);
+}
+
 int bl_onnx_sizes(struct bl_onnx_reader *r, const struct bl_onnx_node *n, int input, int64_t sizes[BL_ONNX_DIMS]) {
     const struct value *value = bl_onnx_input(r, n, input);
     if (value->known != VALUES && value->known != SPLAT) return 0;

@@ -286,6 +286,10 @@ struct bl_conv_attrs {
     int in_channels, out_channels, kernel[2], stride[2], padding[2], dilation[2], groups;
     int bias;
 };
+struct bl_conv_transpose_attrs {
+    int in_channels, out_channels, kernel[2], stride[2], padding[2], output_padding[2], dilation[2], groups;
+    int bias;
+};
 enum { BL_REFRESH_SCHEDULED = -1 };                          // as bl_whitening_order says
 enum { BL_MOST_ITERATIONS = 1000, BL_MOST_SAMPLING = 4096 }; // n_iter; cov_sampling_stride
 struct bl_nd_attrs {                                         // common to nd_conv2d and nd_linear
@@ -317,6 +321,10 @@ struct bl_layernorm_attrs {
     int channels;
     float eps;
 };
+struct bl_group_norm_attrs {
+    int groups, channels;
+    float eps;
+};
 struct bl_pool_attrs {
     int kernel[2], stride[2], padding[2];
     int ceil_mode;         // a last window that overruns counts, if it starts within the image or the padding before it
@@ -324,6 +332,13 @@ struct bl_pool_attrs {
 };
 struct bl_adaptive_attrs {
     int out[2];
+};
+struct bl_upsample_attrs {
+    int scale[2], out[2]; // one of them is 0
+    int bilinear;         // 0: the nearest pixel
+};
+struct bl_pixel_shuffle_attrs {
+    int factor;
 };
 struct bl_slice_attrs {
     int begin, end;
@@ -340,6 +355,7 @@ struct bl_leaky_relu_attrs {
 struct bl_elu_attrs {
     float alpha;
 };
+enum { BL_IGNORED_LABEL = 255 }; // of a pixel: it has no part in the loss
 struct bl_loss_attrs {
     float smoothing;     // of labels, from 0 to below 1; these two are of training steps alone
     int pairs;           // a third input has other labels, for the rest of the images' share (bl_run.share)

@@ -468,7 +468,7 @@ static void tell_start(const struct run *run) {
 
 static int check_expected(const struct run *run) {
     const double best = run->position.best_top1, expected = (double)run->o.expect_top1;
-    if (!(best < expected)) return 0;
+    if (expected == 0 || !(best < expected)) return 0;
     return bl_fail(BLANCH_EMISMATCH, "the best top-1 is %.2f %%, and --expect-top1 expects %.6g %%", best, expected);
 }
 

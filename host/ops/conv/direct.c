@@ -258,7 +258,7 @@ static int backward_data(struct bl_conv *conv, const struct bl_run *run, const s
     struct pass pass = {.d = d,
                         .x = dy,
                         .out = dx,
-                        .bias = d->zeros->mem,
+                        .bias = conv->bias ? conv->bias : d->zeros->mem,
                         .sizes = bl_conv_data_sizes(conv, run->n),
                         .added = accumulate ? dx : NULL};
     return in_slices(conv, &pass, run->n, convolve_residues);
@@ -307,6 +307,7 @@ const struct bl_conv_engine bl_conv_direct = {
     .name = "direct",
     .types = BL_ACTIVATION_TYPES,
     .applies = true,
+    .biases = true,
     .suits = suits,
     .preference = preference,
     .setup = setup,

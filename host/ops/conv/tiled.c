@@ -177,7 +177,7 @@ static bool is_ahead(const struct bl_conv *conv, enum bl_conv_pass pass) {
 /* One launch packs the weights for both passes. */
 static bool is_joint(const struct bl_conv *conv) {
     const struct bl_conv_engine *forward = conv->engine[BL_CONV_FORWARD], *data = conv->engine[BL_CONV_DATA];
-    return forward && data && forward->pack == pack && data->pack == pack &&
+    return !conv->adjoint && forward && data && forward->pack == pack && data->pack == pack &&
            is_matrix(conv, BL_CONV_FORWARD) == is_matrix(conv, BL_CONV_DATA);
 }
 
@@ -366,8 +366,9 @@ static int backward_data(struct bl_conv *conv, const struct bl_run *run, const s
                               .x = dy,
                               .out = dx,
                               .beside = cut ? conv->node->in[0] : NULL,
+                              .bias = conv->bias,
                               .sizes = bl_conv_data_sizes(conv, run->n),
-                              .finish = {.accumulate = accumulate, .cut = cut}};
+                              .finish = {.has_bias = conv->bias != NULL, .accumulate = accumulate, .cut = cut}};
     return convolve(conv, &pass);
 }
 
@@ -435,7 +436,8 @@ static bool suits_matrix(const struct bl_conv *conv, enum bl_conv_pass pass) {
         .setup = setup, .prepare = prepare, .pack = pack, .forward = forward, .backward_data = backward_data,          \
         .backward_weights = backward_weights, __VA_ARGS__                                                              \
     }
-#define FINISHES .applies = true, .cuts = true, .rows_of_moments = rows_of_moments, .pack_with_bias = pack_with_bias
+#define FINISHES                                                                                                       \
+    .applies = true, .cuts = true, .biases = true, .rows_of_moments = rows_of_moments, .pack_with_bias = pack_with_bias
 #define TILE(index, size)                                                                                              \
     static bool suits_##size(const struct bl_conv *conv, enum bl_conv_pass pass) {                                     \
         (void)pass;                                                                                                    \
