@@ -29,7 +29,10 @@
     X(densenet121_imagenet)   \
     X(mobilenetv2_imagenet)   \
     X(cct_2)                  \
-    X(vit_tiny)
+    X(vit_tiny)               \
+    X(convnext_tiny)          \
+    X(vae)                    \
+    X(ddpm_unet)
 /* clang-format on */
 
 #define DECLARE(name) extern const struct blanch_model bl_model_##name;
@@ -42,6 +45,8 @@ const struct blanch_model *bl_model_find(const char *name) {
         if (!strcmp(bl_model_list[i]->name, name)) return bl_model_list[i];
     return NULL;
 }
+
+const char *const bl_task_names[BL_TASKS] = {"classify", "generate"};
 
 static int or_else(int value, int otherwise) {
     return value ? value : otherwise;
@@ -64,14 +69,17 @@ int bl_model_build(struct bl_graph *graph, const struct blanch_model *model, con
                                .nd = options->nd,
                                .block = 64,
                                .block_fc = model->block_fc,
-                               .classes = or_else(options->classes, model->classes)};
+                               .classes = or_else(options->classes, model->classes),
+                               .samples = options->inference};
     if (b.nd.block < 0) b.nd.block = 0; // nd.layer has what was chosen
     bl_graph_store_as(graph, (enum bl_type)options->precision);
-    struct blanch_tensor *x =
-        bl_graph_input(graph, or_else(options->channels, model->channels), or_else(options->height, model->size),
-                       or_else(options->width, bl_model_width(model)));
+    b.image[0] = or_else(options->channels, model->channels);
+    b.image[1] = or_else(options->height, model->size), b.image[2] = or_else(options->width, bl_model_width(model));
+    struct blanch_tensor *x = b.samples && model->latent ? bl_graph_input(graph, model->latent, 1, 1)
+                                                         : bl_graph_input(graph, b.image[0], b.image[1], b.image[2]);
     struct blanch_tensor *logits = model->define(&b, x, model->variant);
-    if (options->inference || !logits) return 0; // what failed is remembered: bl_graph_finish returns it
+    if (options->inference || !logits || model->task == BL_GENERATE)
+        return 0; // what failed is remembered: bl_graph_finish returns it
     struct blanch_tensor *in[3] = {logits, bl_graph_input_labels(graph)};
     if (options->loss.pairs) in[2] = bl_graph_input_labels(graph);
     bl_graph_add(graph, "softmax_cross_entropy", "loss", &options->loss, in, options->loss.pairs ? 3 : 2);

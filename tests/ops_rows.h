@@ -31,6 +31,10 @@ struct row {
         } gelu;
         struct bl_attention_attrs attention;
         struct bl_token_attrs token;
+        struct bl_image_loss_attrs image_loss;
+        struct bl_embedding_attrs embedding;
+        struct bl_number_embedding_attrs number_embedding;
+        struct bl_diffuse_attrs diffuse;
     } attrs;
     int shape[4], shape2[4];
     bool eval;
@@ -182,6 +186,36 @@ static struct row rows[] = {
     {"sequence pool", "sequence_pool", {{0}}, {3, 10, 5, 3}, {3, 1, 5, 3}},
     {"sequence pool, batch 1", "sequence_pool", {{0}}, {1, 16, 1, 1}, {1, 1, 1, 1}},
     {"sequence pool of large scores", "sequence_pool", {{0}}, {2, 16, 9, 1}, {2, 1, 9, 1}, .spread = 4},
+    {"softmax", "softmax", {{0}}, {3, 10, 5, 3}},
+    {"softmax of vectors, batch 1", "softmax", {{0}}, {1, 48, 3, 3}, .spread = 4, .tolerance = 3e-4},
+    {"softmax of one pixel", "softmax", {{0}}, {2, 7, 1, 1}},
+    {"shift", "shift", {{0}}, {3, 10, 5, 7}, {3, 10, 1, 1}},
+    {"shift of vectors of one pixel, batch 1", "shift", {{0}}, {1, 16, 1, 1}, {1, 16, 1, 1}},
+    {"embedding", "embedding", {.embedding = {7, 5}}, {5, 1, 1, 1}},
+    {"embedding, batch 1", "embedding", {.embedding = {3, 16}}, {1, 1, 1, 1}},
+    {"number embedding", "number_embedding", {.number_embedding = {10}}, {5, 1, 1, 1}, .mean = 20},
+    {"number embedding of another period, batch 1", "number_embedding", {.number_embedding = {4, 50}}, {1, 1, 1, 1}},
+    {"sinusoidal position", "sinusoidal_position", {{0}}, {3, 10, 5, 3}},
+    {"sinusoidal position of odd channels, batch 1", "sinusoidal_position", {{0}}, {1, 7, 4, 1}},
+    {"diffuse", "diffuse", {.diffuse = {100, 1e-3f, 0.2f}}, {5, 3, 5, 7}},
+    {"diffuse in evaluation", "diffuse", {.diffuse = {1000, 1e-4f, 0.02f}}, {3, 4, 2, 2}, .eval = true},
+    {"diffuse of one step, batch 1", "diffuse", {.diffuse = {1, 0.1f, 0.1f}}, {1, 1, 3, 1}},
+    {"gaussian sample", "gaussian_sample", {{0}}, {5, 6, 3, 5}},
+    {"gaussian sample of vectors, batch 1", "gaussian_sample", {{0}}, {1, 40, 1, 1}},
+    {"gaussian sample in evaluation", "gaussian_sample", {{0}}, {3, 2, 1, 2}, .eval = true},
+    {"gaussian divergence", "gaussian_divergence", {{0}}, {5, 6, 3, 5}},
+    {"gaussian divergence, batch 1", "gaussian_divergence", {{0}}, {1, 40, 1, 1}, .spread = 3},
+    {"mean squared error", "mean_squared_error", {{0}}, {5, 3, 5, 7}, {5, 3, 5, 7}},
+    {"mean squared error, sum, batch 1", "mean_squared_error", {.image_loss = {1}}, {1, 4, 3, 4}, {1, 4, 3, 4}},
+    {"l1 loss", "l1_loss", {{0}}, {5, 3, 5, 7}, {5, 3, 5, 7}},
+    {"l1 loss, sum, batch 1", "l1_loss", {.image_loss = {1}}, {1, 16, 1, 1}, {1, 16, 1, 1}},
+    {"binary cross-entropy", "binary_cross_entropy", {{0}}, {5, 3, 5, 7}, {5, 3, 5, 7}},
+    {"binary cross-entropy, sum, batch 1",
+     "binary_cross_entropy",
+     {.image_loss = {1}},
+     {1, 4, 3, 4},
+     {1, 4, 3, 4},
+     .spread = 8},
     {"scale", "scale", {{0}}, {2, 9, 5, 7}},
     {"scale of one pixel, batch 1", "scale", {{0}}, {1, 16, 1, 1}},
     {"cat", "cat", {{0}}, {2, 9, 5, 3}, {2, 4, 5, 3}},

@@ -373,7 +373,8 @@ static const char *const networks[] = {"vgg11",
                                        "densenet121-imagenet",
                                        "mobilenetv2-imagenet",
                                        "cct-2",
-                                       "vit-tiny"};
+                                       "vit-tiny",
+                                       "convnext-tiny"};
 
 int main(void) {
     static struct CMUnitTest tests[2 * BL_COUNT(networks) + 5];

@@ -271,8 +271,13 @@ struct blanch_tensor *blanch_conv_transpose2d(struct blanch_builder *b, const ch
     return add1(b, "conv_transpose2d", name, &attrs, x);
 }
 
+struct blanch_tensor *blanch_scale_from(struct blanch_builder *b, const char *name, struct blanch_tensor *x,
+                                        float begin) {
+    return add1(b, "scale", name, &(struct bl_scale_attrs){begin}, x);
+}
+
 struct blanch_tensor *blanch_scale(struct blanch_builder *b, const char *name, struct blanch_tensor *x) {
-    return add1(b, "scale", name, NULL, x);
+    return blanch_scale_from(b, name, x, 1);
 }
 
 struct blanch_tensor *blanch_linear_plain(struct blanch_builder *b, const char *name, struct blanch_tensor *x,

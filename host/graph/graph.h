@@ -67,8 +67,10 @@ int64_t bl_graph_trainable(const struct bl_graph *graph);
 struct blanch_tensor *bl_graph_in(const struct bl_graph *graph); // the first input
 struct blanch_tensor *bl_graph_labels(const struct bl_graph *graph);
 struct blanch_tensor *bl_graph_others(const struct bl_graph *graph); // the second of int32; NULL: there is none
-const struct bl_node *bl_graph_head(const struct bl_graph *graph);   // the last layer with parameters before the logits
-struct blanch_tensor *bl_graph_out(const struct bl_graph *graph);    // the logits: last node's out, or the loss's input
+struct blanch_tensor *bl_graph_number(const struct bl_graph *graph); // of further inputs, the first of one value
+bool bl_graph_has_loss(const struct bl_graph *graph);
+const struct bl_node *bl_graph_head(const struct bl_graph *graph); // the last layer with parameters before the logits
+struct blanch_tensor *bl_graph_out(const struct bl_graph *graph);  // the logits: last node's out, or the loss's input
 struct blanch_device *bl_graph_device(const struct bl_graph *graph);
 
 /* The memory plan: bytes of the arena, of parameters and optimiser state, and what one allocation per tensor would
@@ -206,6 +208,23 @@ struct blanch_builder {
     int block, block_fc; // the definition's defaults, 64 and 512
     char prefix[128];    // put before every name: "layer1.0."
     char name[128];      // of blanch_name
+    bool samples;        // a network that generates is to make images, not to learn it
+    int image[3];        // channels, height and width of an image, where the input is none
 };
+
+/* Of networks that generate. A sample of the Gaussian whose means are the first half of x's channels, and the
+ * logarithms of its variances the others; how far that Gaussian is from the standard one, a value of each image. */
+struct blanch_tensor *blanch_gaussian_sample(struct blanch_builder *b, struct blanch_tensor *x);
+struct blanch_tensor *blanch_gaussian_divergence(struct blanch_builder *b, struct blanch_tensor *x);
+/* x with noise of a random time, the noise, and the time, (N, 1, 1, 1). */
+struct blanch_tensor *blanch_diffuse(struct blanch_builder *b, struct blanch_tensor *x,
+                                     const struct bl_diffuse_attrs *attrs, struct blanch_tensor **noise,
+                                     struct blanch_tensor **time);
+/* Losses, which definitions end in: of an image the sum over its values or their mean, and `more`, a value of each,
+ * where that is not NULL. The first is of logits x and probabilities t. */
+struct blanch_tensor *blanch_binary_cross_entropy(struct blanch_builder *b, struct blanch_tensor *x,
+                                                  struct blanch_tensor *t, bool sum, struct blanch_tensor *more);
+struct blanch_tensor *blanch_mean_squared_error(struct blanch_builder *b, struct blanch_tensor *x,
+                                                struct blanch_tensor *t, bool sum, struct blanch_tensor *more);
 
 #endif

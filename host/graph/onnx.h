@@ -47,7 +47,9 @@ enum bl_onnx_view {
     BL_ONNX_FLAT,     // (N, C), of a tensor of one pixel
     BL_ONNX_GROUPED,  // (N, g, C/g, H, W)
     BL_ONNX_SHUFFLED, // (N, C/g, g, H, W)
-    BL_ONNX_ALL       // (N C H W), in the order of NCHW
+    BL_ONNX_ALL,      // (N C H W), in the order of NCHW
+    BL_ONNX_TOKENS,   // (N, H W, C)
+    BL_ONNX_COLUMNS   // (N, C, H W)
 };
 
 struct bl_onnx_reader;
@@ -144,7 +146,7 @@ const char *bl_onnx_between(struct bl_onnx_writer *w, const struct bl_node *node
 const char *bl_onnx_put(struct bl_onnx_writer *w, const struct bl_node *node, const char *name, const double *values,
                         int dims, const int64_t *sizes);
 const char *bl_onnx_put_whole(struct bl_onnx_writer *w, const struct bl_node *node, const char *name,
-                              const int64_t *values, int count);
+                              const int64_t *values, int count); // count 0: one value, no list
 /* The input x of a layer, its weights and its bias into in[0] to in[2]: as they are, or in 8 bits, each between a
  * QuantizeLinear or values of 8 bits (the bias: of 32) and a DequantizeLinear; each output has its own scale. */
 void bl_onnx_operands(struct bl_onnx_writer *w, const struct bl_node *node, const char *x,

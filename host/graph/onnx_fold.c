@@ -2,6 +2,7 @@
  * or called otherwise, and the random masks of dropout. */
 #include "graph/onnx_internal.h"
 #include <limits.h>
+#include <math.h>
 #include <string.h>
 
 static bool is_known(const struct value *value) {
@@ -94,10 +95,11 @@ static int squeeze(struct bl_onnx_reader *r, const struct bl_onnx_node *n) {
 static int concat(struct bl_onnx_reader *r, const struct bl_onnx_node *n) {
     int64_t all[BL_ONNX_WHOLE];
     int used = 0;
+    for (int i = 0; i < n->inputs; i++)
+        if (!is_known(bl_onnx_input(r, n, i))) return bl_onnx_other(r);
     for (int i = 0; i < n->inputs; i++) {
         int64_t part[BL_ONNX_WHOLE];
         int count;
-        if (!is_known(bl_onnx_input(r, n, i))) return bl_onnx_other(r);
         if (!bl_onnx_whole(r, n, i, part, &count) || used + count > BL_ONNX_WHOLE)
             return bl_onnx_refuse(r, "it is of more values than are computed here");
         memcpy(all + used, part, sizeof *part * (size_t)count);
@@ -139,6 +141,19 @@ static int splat(struct bl_onnx_reader *r, const struct bl_onnx_node *n, double 
     return bl_onnx_give(r, n, 0, &value);
 }
 
+/* Values of one image, for each of a batch: they stay what they are. */
+static bool spreads_over_batch(struct bl_onnx_reader *r, const struct bl_onnx_node *n) {
+    const struct value *x = bl_onnx_input(r, n, 0);
+    int64_t sizes[BL_ONNX_WHOLE];
+    int count;
+    if (x->known != VALUES || x->dims < 2 || x->shape[0] != 1 || !bl_onnx_whole(r, n, 1, sizes, &count) ||
+        count != x->dims || (sizes[0] != r->batch && sizes[0] != 1))
+        return false;
+    for (int i = 1; i < count; i++)
+        if (sizes[i] != x->shape[i] && sizes[i] != 1) return false;
+    return true;
+}
+
 static int expand(struct bl_onnx_reader *r, const struct bl_onnx_node *n) {
     int64_t sizes[BL_ONNX_WHOLE], ones[BL_ONNX_WHOLE];
     int count, known;
@@ -147,6 +162,7 @@ static int expand(struct bl_onnx_reader *r, const struct bl_onnx_node *n) {
     if (bl_onnx_whole(r, n, 0, sizes, &known) && bl_onnx_input(r, n, 0)->known != SPLAT && known > 1 &&
         bl_onnx_whole(r, n, 1, ones, &count) && count == 1 && ones[0] == 1)
         return give_whole(r, n, sizes, known, 1);
+    if (spreads_over_batch(r, n)) return bl_onnx_give(r, n, 0, bl_onnx_input(r, n, 0));
     if (!bl_onnx_number(r, n, 0, &number)) return bl_onnx_refuse(r, "it spreads several values");
     if (bl_onnx_input(r, n, 0)->known == WHOLE && bl_onnx_whole(r, n, 1, ones, &count) && count == 1 && ones[0] == 1)
         return give_whole(r, n, bl_onnx_input(r, n, 0)->whole, 1, 1);
@@ -186,13 +202,16 @@ static int transpose(struct bl_onnx_reader *r, const struct bl_onnx_node *n) {
 
 /* --- arithmetic on shapes --------------------------------------------------------------------- */
 
-static bool compute(char operator, int64_t a, int64_t b, int64_t *result) {
-    if (a == FREE || b == FREE) return false; // an open batch is passed on, not computed with
+/* free: the batch is open, and passed on as it is, not computed with. */
+static bool compute(char operator, bool free, int64_t a, int64_t b, int64_t *result) {
+    if (free && (a == FREE || b == FREE)) return false;
     switch (operator) {
     case '+':
         return !__builtin_add_overflow(a, b, result);
     case '-':
         return !__builtin_sub_overflow(a, b, result);
+    case '=':
+        return *result = a == b, true;
     case '*':
         return !__builtin_mul_overflow(a, b, result);
     default:
@@ -202,17 +221,43 @@ static bool compute(char operator, int64_t a, int64_t b, int64_t *result) {
     }
 }
 
+/* One number that is not of a size: a fraction, or what came of one (`scaled`). */
+static bool is_real(const struct value *x) {
+    if (x->known == SPLAT) return x->scaled || x->number != floor(x->number);
+    return x->known == VALUES && (x->values->dtype == BL_F32 || x->values->dtype == BL_F64);
+}
+
+static int give_real(struct bl_onnx_reader *r, const struct bl_onnx_node *n, double number) {
+    if (!isfinite(number)) return bl_onnx_refuse(r, "a constant is not finite");
+    return bl_onnx_give(r, n, 0, &(struct value){.known = SPLAT, .number = number, .scaled = true});
+}
+
+static int square_root(struct bl_onnx_reader *r, const struct bl_onnx_node *n) {
+    double number;
+    if (!is_known(bl_onnx_input(r, n, 0))) return bl_onnx_other(r);
+    if (!bl_onnx_number(r, n, 0, &number)) return bl_onnx_refuse(r, "it is of more values than are computed here");
+    return give_real(r, n, sqrt(number));
+}
+
 static int arithmetic(struct bl_onnx_reader *r, const struct bl_onnx_node *n, char operator) {
+    double one, other;
     int64_t a[BL_ONNX_WHOLE], b[BL_ONNX_WHOLE], result[BL_ONNX_WHOLE];
     const struct value *x = bl_onnx_input(r, n, 0), *y = bl_onnx_input(r, n, 1);
     int counts[2];
     if (!is_known(x) || !is_known(y)) return bl_onnx_other(r);
+    if ((is_real(x) || is_real(y)) && bl_onnx_number_of(x, &one) && bl_onnx_number_of(y, &other))
+        return give_real(r, n,
+                            operator== '+' ? one + other :
+                            operator== '-' ? one - other
+                            :
+                            operator== '*' ? one * other
+                                           : one / other);
     if (!bl_onnx_whole_of(x, a, &counts[0]) || !bl_onnx_whole_of(y, b, &counts[1]))
         return bl_onnx_refuse(r, "it computes with more values than are computed here");
     const int count = counts[0] == 1 ? counts[1] : counts[0];
     if (counts[1] != count && counts[1] != 1) return bl_onnx_refuse(r, "its inputs are of different sizes");
     for (int i = 0; i < count; i++)
-        if (!compute(operator, a[counts[0] == 1 ? 0 : i], b[counts[1] == 1 ? 0 : i], &result[i]))
+        if (!compute(operator, r->batch == FREE, a[counts[0] == 1 ? 0 : i], b[counts[1] == 1 ? 0 : i], &result[i]))
             return bl_onnx_refuse(r, "it computes with a size that the file leaves open, or beyond what can be");
     return give_whole(r, n, result, count, x->dims || y->dims);
 }
@@ -223,8 +268,25 @@ static int add(struct bl_onnx_reader *r, const struct bl_onnx_node *n) {
 static int subtract(struct bl_onnx_reader *r, const struct bl_onnx_node *n) {
     return arithmetic(r, n, '-');
 }
+static int equal(struct bl_onnx_reader *r, const struct bl_onnx_node *n) {
+    return arithmetic(r, n, '=');
+}
 static int multiply(struct bl_onnx_reader *r, const struct bl_onnx_node *n) {
     return arithmetic(r, n, '*');
+}
+
+/* Of two lists, by a third. */
+static int where(struct bl_onnx_reader *r, const struct bl_onnx_node *n) {
+    int64_t lists[3][BL_ONNX_WHOLE];
+    int count[3];
+    for (int i = 0; i < 3; i++) {
+        if (!is_known(bl_onnx_input(r, n, i))) return bl_onnx_other(r);
+        if (!bl_onnx_whole(r, n, i, lists[i], &count[i]) || count[i] != count[0])
+            return bl_onnx_refuse(r, "it chooses among more values than are computed here");
+    }
+    for (int i = 0; i < count[0]; i++)
+        if (lists[0][i]) lists[2][i] = lists[1][i];
+    return give_whole(r, n, lists[2], count[0], 1);
 }
 
 /* --- masks ------------------------------------------------------------------------------------ */
@@ -315,6 +377,7 @@ const struct bl_onnx_form bl_onnx_fold_forms[] = {
     {"ConstantOfShape", constant_of_shape},
     {"DequantizeLinear", dequantize},
     {"Div", divide},
+    {"Equal", equal},
     {"Expand", expand},
     {"Gather", gather},
     {"Identity", identity},
@@ -324,9 +387,11 @@ const struct bl_onnx_form bl_onnx_fold_forms[] = {
     {"Reshape", reshape},
     {"Shape", shape},
     {"Slice", slice},
+    {"Sqrt", square_root},
     {"Squeeze", squeeze},
     {"Sub", subtract},
     {"Transpose", transpose},
     {"Unsqueeze", unsqueeze},
+    {"Where", where},
     {0},
 };

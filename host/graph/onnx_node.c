@@ -235,7 +235,9 @@ int bl_onnx_give_tensor(struct bl_onnx_reader *r, const struct bl_onnx_node *n, 
                  [BL_ONNX_FLAT] = {2, {b, c}},
                  [BL_ONNX_GROUPED] = {5, {b, g, g ? c / g : 0, h, w}},
                  [BL_ONNX_SHUFFLED] = {5, {b, g ? c / g : 0, g, h, w}},
-                 [BL_ONNX_ALL] = {1, {all}}};
+                 [BL_ONNX_ALL] = {1, {all}},
+                 [BL_ONNX_TOKENS] = {3, {b, h * w, c}},
+                 [BL_ONNX_COLUMNS] = {3, {b, c, h * w}}};
     value.dims = views[view].dims;
     memcpy(value.shape, views[view].shape, sizeof views[view].shape);
     return bl_onnx_give(r, n, output, &value);

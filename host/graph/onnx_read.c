@@ -176,6 +176,7 @@ static int try_op(struct bl_onnx_reader *r, const struct bl_onnx_node *n, const 
 static int dispatch(struct bl_onnx_reader *r, const struct bl_onnx_node *n, bool *known, bool *taken) {
     int code = try_forms(r, n, bl_onnx_fold_forms, known, taken);
     if (!code && !*taken) code = try_forms(r, n, bl_onnx_view_forms, known, taken);
+    if (!code && !*taken) code = try_forms(r, n, bl_onnx_attention_forms, known, taken);
     for (int i = 0; bl_op_list[i] && !code && !*taken; i++) code = try_op(r, n, bl_op_list[i], known, taken);
     return code;
 }
@@ -186,7 +187,8 @@ static bool lists_form(const struct bl_onnx_form *forms, const char *type) {
 }
 
 static bool has_form(const struct bl_onnx_node *n) {
-    bool found = lists_form(bl_onnx_fold_forms, n->type) || lists_form(bl_onnx_view_forms, n->type);
+    bool found = lists_form(bl_onnx_fold_forms, n->type) || lists_form(bl_onnx_view_forms, n->type) ||
+                 lists_form(bl_onnx_attention_forms, n->type);
     for (int i = 0; bl_op_list[i] && !found; i++) {
         const struct bl_onnx_op *onnx = bl_op_list[i]->onnx;
         found = onnx && ((onnx->type && !strcmp(onnx->type, n->type)) || lists_form(onnx->forms, n->type));

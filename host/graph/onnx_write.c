@@ -63,10 +63,41 @@ static const char *unflattened(struct bl_onnx_writer *w, const struct bl_node *n
     return to;
 }
 
+static const char *reshaped(struct bl_onnx_writer *w, const struct bl_node *node, int input, const char *from,
+                            const int64_t *sizes, int count) {
+    char what[32];
+    snprintf(what, sizeof what, "sizes%d.%d", input, count);
+    const char *shape = bl_onnx_put_whole(w, node, what, sizes, count);
+    snprintf(what, sizeof what, "as%d.%d", input, count);
+    const char *to = bl_onnx_between(w, node, what);
+    bl_onnx_emit(w, "Reshape", (const char *[4]){from, shape}, to, NULL);
+    return to;
+}
+
+/* To or from (N, pixels, C). */
+static const char *in_tokens(struct bl_onnx_writer *w, const struct bl_node *node, int input, enum bl_onnx_view view) {
+    const struct written *from = written_of(w, node, input);
+    const struct blanch_tensor *x = node->in[input];
+    if (view == BL_ONNX_TOKENS && from->view == BL_ONNX_FLAT)
+        return reshaped(w, node, input, from->name, (const int64_t[]){0, 1, -1}, 3);
+    if (view == BL_ONNX_TOKENS)
+        return reshaped(w, node, input, bl_onnx_in(w, node, input, BL_ONNX_NHWC), (const int64_t[]){0, -1, x->c}, 3);
+    if (view == BL_ONNX_FLAT && x->h * x->w == 1)
+        return reshaped(w, node, input, from->name, (const int64_t[]){0, -1}, 2);
+    const char *last = reshaped(w, node, input, from->name, (const int64_t[]){0, x->h, x->w, x->c}, 4), *flat;
+    if (view == BL_ONNX_NHWC) return last;
+    last = turned(w, last, bl_onnx_between(w, node, input ? "nchw1" : "nchw0"), false);
+    if (view == BL_ONNX_NCHW) return last;
+    bl_onnx_emit(w, "Flatten", (const char *[4]){last}, flat = bl_onnx_between(w, node, input ? "flat1" : "flat0"),
+                 NULL);
+    return flat;
+}
+
 /* An input is made of another view beside the node that wants it so. */
 const char *bl_onnx_in(struct bl_onnx_writer *w, const struct bl_node *node, int input, enum bl_onnx_view view) {
     const struct written *from = written_of(w, node, input);
     if (w->code || from->view == view) return from->name ? from->name : "";
+    if (view == BL_ONNX_TOKENS || from->view == BL_ONNX_TOKENS) return in_tokens(w, node, input, view);
     char what[16];
     snprintf(what, sizeof what, "in%d", input);
     const char *name = bl_onnx_between(w, node, what), *middle = from->name;
@@ -134,7 +165,7 @@ const char *bl_onnx_put_raw(struct bl_onnx_writer *w, const struct bl_node *node
     int code = bl_grow((void **)&w->tensors, &w->tensor_capacity, w->tensor_count + 1, sizeof *w->tensors);
     char id[160];
     bl_graph_id(node, id);
-    const char *full = keep(w, bl_format("%s.%s", node->params ? node->name : id, name));
+    const char *full = keep(w, bl_format("%s%s%s", node->params ? node->name : id, *name ? "." : "", name));
     struct bl_st_tensor tensor = {
         .name = full, .dtype = type, .dims = dims, .data = data, .bytes = bl_type_bytes(type)};
     if (!code) code = bl_grow((void **)&w->weights, &w->weight_capacity, w->weight_count + 1, sizeof *w->weights);
@@ -161,8 +192,8 @@ const char *bl_onnx_put(struct bl_onnx_writer *w, const struct bl_node *node, co
 
 const char *bl_onnx_put_whole(struct bl_onnx_writer *w, const struct bl_node *node, const char *name,
                               const int64_t *values, int count) {
-    const int64_t *kept = copy(w, values, (size_t)count, sizeof *values);
-    return bl_onnx_put_raw(w, node, name, BL_I64, kept, 1, (const int64_t[]){count});
+    const int64_t *kept = copy(w, values, (size_t)(count ? count : 1), sizeof *values);
+    return bl_onnx_put_raw(w, node, name, BL_I64, kept, count > 0, (const int64_t[]){count});
 }
 
 /* --- layers ----------------------------------------------------------------------------------- */

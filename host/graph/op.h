@@ -44,7 +44,8 @@ enum bl_init {
     BL_INIT_ONES,
     BL_INIT_EYE,    // identities over the last two dimensions
     BL_INIT_FAN_IN, // uniform, +- 1 / sqrt(fan in)
-    BL_INIT_NORMAL  // of deviation 0.02
+    BL_INIT_NORMAL, // of deviation 0.02
+    BL_INIT_VALUE   // the parameter's own
 };
 
 /* Coordinates of its own in which a layer lets a linear optimiser update one of its parameters, so that the layer need
@@ -73,6 +74,7 @@ struct bl_param { // a parameter, or a buffer
     int dims;
     int64_t shape[4];
     enum bl_init init;
+    float begin;        // where init is BL_INIT_VALUE
     bool trainable;     // false: a buffer
     bool counter;       // an int64 scalar kept on the host, in `value`
     bool private_state; // not in PyTorch's state dict: kept in the second checkpoint file
@@ -363,6 +365,23 @@ struct bl_loss_attrs {
     float smoothing;     // of labels, from 0 to below 1; these two are of training steps alone
     int pairs;           // a third input has other labels, for the rest of the images' share (bl_run.share)
     const float *weight; // by class, until the graph is finished; NULL: 1 each
+};
+struct bl_scale_attrs {
+    float begin; // its values then; 0: 1
+};
+struct bl_image_loss_attrs {
+    int sum; // over the values of an image; 0: their mean
+};
+struct bl_embedding_attrs {
+    int count, channels;
+};
+struct bl_number_embedding_attrs {
+    int channels;
+    float period; // the longest, by 2 pi
+};
+struct bl_diffuse_attrs {
+    int steps;
+    float first, last; // variance of the noise that the steps add, linear in between
 };
 struct bl_channel_deconv_attrs {
     int block, n_iter, cov_sampling_stride;

@@ -34,7 +34,8 @@ int bl_run_log_step(struct run *run, int64_t epoch, double loss, float lr, doubl
 }
 
 /* "test_loss" and its like, or "ema_test_loss". */
-static void add_metrics(cJSON *line, const char *prefix, enum bl_split split, const struct blanch_metrics *m) {
+static void add_metrics(cJSON *line, const char *prefix, enum bl_split split, const struct blanch_metrics *m,
+                        bool classifies) {
     const struct {
         const char *name;
         double value;
@@ -42,7 +43,7 @@ static void add_metrics(cJSON *line, const char *prefix, enum bl_split split, co
     } rows[] = {
         {"loss", m->loss, 9}, {"top1", bl_per_cent(m->top1, m->count), 6}, {"top5", bl_per_cent(m->top5, m->count), 6}};
     char key[40];
-    for (int i = 0; i < BL_COUNT(rows); i++) {
+    for (int i = 0; i < (classifies ? BL_COUNT(rows) : 1); i++) {
         snprintf(key, sizeof key, "%s%s_%s", prefix, bl_split_name(split), rows[i].name);
         add(line, key, rows[i].value, rows[i].digits);
     }
@@ -54,9 +55,10 @@ int bl_run_log_epoch(struct run *run, const struct blanch_metrics *judged, const
     const struct blanch_metrics *train = &run->position.train;
     cJSON *line = bl_run_log_line("epoch");
     cJSON_AddNumberToObject(line, "epoch", (double)(run->position.epoch + 1));
-    add_metrics(line, "", BL_TRAIN, train);
-    if (judged->count) add_metrics(line, "", judge, judged);
-    if (ema->count) add_metrics(line, "ema_", judge, ema);
+    const bool classifies = bl_run_classifies(run);
+    add_metrics(line, "", BL_TRAIN, train, classifies);
+    if (judged->count) add_metrics(line, "", judge, judged, classifies);
+    if (ema->count) add_metrics(line, "ema_", judge, ema, classifies);
     add(line, "train_s", run->position.train_s, 5);
     add(line, judge == BL_VAL ? "val_s" : "test_s", seconds, 5);
     int code = bl_run_results_add(run, line);
@@ -86,7 +88,7 @@ int bl_run_log_test(struct run *run, const char *weights, const struct blanch_me
     cJSON_AddNumberToObject(line, "step", (double)run->position.step);
     cJSON_AddNumberToObject(line, "epoch", (double)run->position.epoch);
     cJSON_AddStringToObject(line, "weights", weights);
-    add_metrics(line, "", BL_TEST, test);
+    add_metrics(line, "", BL_TEST, test, bl_run_classifies(run));
     add(line, "test_s", test_s, 5);
     return bl_run_log(run, line);
 }

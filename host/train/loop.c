@@ -5,6 +5,7 @@
 #include "train/run.h"
 #include "train/tune.h"
 #include "io/files.h"
+#include <float.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
@@ -126,7 +127,7 @@ static int open_engines(struct run *run) {
 
 /* From the checkpoint, from other weights, or as the seed makes them. */
 static int start_weights(struct run *run) {
-    run->position.best_top1 = -1;
+    run->position.best_top1 = bl_run_classifies(run) ? -1 : -DBL_MAX;
     run->saved_step = -1;
     if (!run->o.resume) return run->o.init ? bl_weights_begin(run->net->graph, run->o.init, run->o.new_head) : 0;
     int code = bl_checkpoint_load(run->net->graph, run->o.out, &run->position);
@@ -269,7 +270,8 @@ static int judge_averages(struct run *run, struct blanch_metrics *held, double *
     int code = !path           ? BLANCH_ENOMEM
                : run->averaged ? bl_network_copy(run->averaged, run->net, true)
                                : bl_network_inference_of(&run->averaged, run->net, true);
-    if (!code && judge != BL_TRAIN) code = bl_run_test(run, run->averaged, judge, held, seconds);
+    if (!code && judge != BL_TRAIN && bl_run_classifies(run))
+        code = bl_run_test(run, run->averaged, judge, held, seconds);
     if (!code) code = bl_about_set(run->averaged);
     if (!code && bl_run_writes(run)) code = bl_weights_save(run->averaged->graph, path, run->position.step);
     free(path);
@@ -285,6 +287,26 @@ static int check_evaluated(const struct run *run, const char *split, const struc
                    "the %s loss at the end is not finite, though training was; %s; try a smaller --lr", split, kept);
 }
 
+/* By which weights are better: top-1, per cent, or less the loss. */
+static double score_of(const struct run *run, const struct blanch_metrics *of) {
+    return bl_run_classifies(run) ? bl_per_cent(of->top1, of->count) : -of->loss;
+}
+
+static void tell_epoch(const struct run *run, const struct blanch_metrics *held, const struct blanch_metrics *ema,
+                       double seconds) {
+    const struct blanch_metrics *train = &run->position.train;
+    const char *split = bl_split_name(bl_dataset_judge(run->data) == BL_VAL ? BL_VAL : BL_TEST);
+    char averages[60] = "", accuracy[2][60] = {"", ""};
+    if (ema->count) snprintf(averages, sizeof averages, "; ema top-1 %.2f %%", bl_per_cent(ema->top1, ema->count));
+    if (bl_run_classifies(run)) {
+        snprintf(accuracy[0], sizeof accuracy[0], ", top-1 %.2f %%", bl_per_cent(train->top1, train->count));
+        snprintf(accuracy[1], sizeof accuracy[1], ", top-1 %.2f %%, top-5 %.2f %%",
+                 bl_per_cent(held->top1, held->count), bl_per_cent(held->top5, held->count));
+    }
+    bl_run_tell(run, BL_TRAIN_EPOCH, "epoch %" PRId64 ": train loss %.4f%s; %s loss %.4f%s%s; %.1f s",
+                run->position.epoch + 1, train->loss, accuracy[0], split, held->loss, accuracy[1], averages, seconds);
+}
+
 /* At the end of an epoch, or of the run within one: then the epoch stays open, and a longer run continues it. Whoever
  * reads the epoch's line finds all files of it; the position, which says that it is done, comes last. */
 static int finish_epoch(struct run *run) {
@@ -297,17 +319,11 @@ static int finish_epoch(struct run *run) {
     if (!code && judge != BL_TRAIN) code = bl_run_test(run, run->net, judge, &held, &seconds);
     if (!code && run->o.network.ema > 0) code = judge_averages(run, &ema, &more);
     bl_run_tell_messages(run);
-    double train1 = bl_per_cent(p->train.top1, p->train.count), held1 = bl_per_cent(held.top1, held.count);
-    if (code || (code = keep_best(run, held.count ? held1 : train1, &better)) || (code = save_ledger(run)) ||
-        (code = bl_run_log_epoch(run, &held, &ema, seconds)) || (code = bl_run_tensorboard_epoch(run, &held, seconds)))
+    if (code || (code = keep_best(run, score_of(run, held.count ? &held : &p->train), &better)) ||
+        (code = save_ledger(run)) || (code = bl_run_log_epoch(run, &held, &ema, seconds)) ||
+        (code = bl_run_tensorboard_epoch(run, &held, seconds)))
         return code;
-    char averages[60] = "";
-    if (ema.count) snprintf(averages, sizeof averages, "; ema top-1 %.2f %%", bl_per_cent(ema.top1, ema.count));
-    bl_run_tell(run, BL_TRAIN_EPOCH,
-                "epoch %" PRId64
-                ": train loss %.4f, top-1 %.2f %%; %s loss %.4f, top-1 %.2f %%, top-5 %.2f %%%s; %.1f s",
-                p->epoch + 1, p->train.loss, train1, bl_split_name(judge == BL_VAL ? BL_VAL : BL_TEST), held.loss,
-                held1, bl_per_cent(held.top5, held.count), averages, p->train_s + seconds + more);
+    tell_epoch(run, &held, &ema, p->train_s + seconds + more);
     if (p->step >= (p->epoch + 1) * run->batches) {
         p->epoch++;
         p->train = (struct blanch_metrics){0};
@@ -379,10 +395,13 @@ static int test_at_end(struct run *run) {
                        run->o.out);
     if (!code) code = bl_run_log_test(run, chosen ? "best" : "last", &test, seconds);
     if (!code) code = bl_run_tensorboard_test(run, &test);
+    char accuracy[60] = "";
+    if (bl_run_classifies(run))
+        snprintf(accuracy, sizeof accuracy, ", top-1 %.2f %%, top-5 %.2f %%", bl_per_cent(test.top1, test.count),
+                 bl_per_cent(test.top5, test.count));
     if (!code)
-        bl_run_tell(run, BL_TRAIN_EPOCH, "test, with the %s weights: loss %.4f, top-1 %.2f %%, top-5 %.2f %%; %.1f s",
-                    chosen ? "best" : "last", test.loss, bl_per_cent(test.top1, test.count),
-                    bl_per_cent(test.top5, test.count), seconds);
+        bl_run_tell(run, BL_TRAIN_EPOCH, "test, with the %s weights: loss %.4f%s; %.1f s", chosen ? "best" : "last",
+                    test.loss, accuracy, seconds);
     return code ? code : check_evaluated(run, bl_split_name(BL_TEST), &test);
 }
 
@@ -449,7 +468,7 @@ static void tell_start(const struct run *run) {
 
 static int check_expected(const struct run *run) {
     const double best = run->position.best_top1, expected = (double)run->o.expect_top1;
-    if (!(best < expected)) return 0;
+    if (expected == 0 || !(best < expected)) return 0;
     return bl_fail(BLANCH_EMISMATCH, "the best top-1 is %.2f %%, and --expect-top1 expects %.6g %%", best, expected);
 }
 
@@ -469,8 +488,11 @@ int bl_train(const struct bl_train_options *options) {
     }
     if (!code) code = test_at_end(&run);
     if (!code)
-        bl_run_tell(&run, BL_TRAIN_DONE, "done: %" PRId64 " steps%s, best top-1 %.2f %%", run.position.step,
-                    run.position.step < run.steps ? ", stopped early" : "", run.position.best_top1);
+        bl_run_tell(&run, BL_TRAIN_DONE,
+                    bl_run_classifies(&run) ? "done: %" PRId64 " steps%s, best top-1 %.2f %%"
+                                            : "done: %" PRId64 " steps%s, least loss %.4f",
+                    run.position.step, run.position.step < run.steps ? ", stopped early" : "",
+                    fabs(run.position.best_top1));
     if (!code) code = check_expected(&run);
     return tear_down(&run, code);
 }

@@ -492,10 +492,18 @@ static void add_image(struct blanch_metrics *metrics, const float *logits, int c
     metrics->top5 += before < 5;
 }
 
+int bl_network_check_task(const struct blanch_network *net, enum bl_task task) {
+    if (net->model->task == task) return 0;
+    return bl_fail(BLANCH_EUSAGE,
+                   task == BL_CLASSIFY ? "%s generates images: `blanch sample` makes some"
+                                       : "%s classifies images, and makes none",
+                   net->model->name);
+}
+
 int bl_network_infer(struct blanch_network *net, const float *images, int count, float *logits) {
     const struct bl_network_options *o = &net->options;
     const size_t image = (size_t)o->channels * (size_t)o->height * (size_t)o->width, classes = (size_t)o->classes;
-    int code = 0, slice = (int)bl_graph_in(net->graph)->n;
+    int code = bl_network_check_task(net, BL_CLASSIFY), slice = (int)bl_graph_in(net->graph)->n;
     for (int first = 0; first < count && !code; first += slice) {
         const int here = count - first < slice ? count - first : slice;
         bl_tag(net->dev, -1, BL_LOAD);
@@ -507,7 +515,8 @@ int bl_network_infer(struct blanch_network *net, const float *images, int count,
 }
 
 int bl_network_logits(struct blanch_network *net, const struct bl_batch *batch, float *logits) {
-    int code = check_batch(net, batch, net->options.batch, false);
+    int code = bl_network_check_task(net, BL_CLASSIFY);
+    if (!code) code = check_batch(net, batch, net->options.batch, false);
     if (!code && net->options.inference) return bl_network_infer(net, batch->images, batch->count, logits);
     if (code || (code = upload(net, batch))) return code;
     struct blanch_tensor *labels = bl_graph_labels(net->graph); // the loss reads them: any class will do
@@ -542,7 +551,7 @@ static int eval_logits(struct blanch_network *net, const struct bl_batch *batch,
 
 int bl_network_eval(struct blanch_network *net, const struct bl_batch *batch, struct blanch_metrics *metrics) {
     int code = check_batch(net, batch, net->options.batch, true);
-    if (code || !bl_graph_labels(net->graph)) return code ? code : eval_logits(net, batch, metrics, NULL);
+    if (code || !bl_graph_has_loss(net->graph)) return code ? code : eval_logits(net, batch, metrics, NULL);
     if ((code = upload(net, batch)) || (code = bl_graph_forward(net->graph, batch->count, false))) return code;
     return bl_network_metrics(net, batch->count, metrics);
 }

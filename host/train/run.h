@@ -61,6 +61,9 @@ struct run {
 static inline bool bl_run_writes(const struct run *run) {
     return !run->ranks || !run->ranks->rank;
 }
+static inline bool bl_run_classifies(const struct run *run) {
+    return run->model->task == BL_CLASSIFY;
+}
 int bl_run_images(const struct run *run); // of a step, on all ranks
 
 /* What o leaves open is filled from o->config; its texts are those of *json, which the caller deletes, also where this

@@ -26,6 +26,7 @@ static const struct bl_setting_word whiten = {bl_whiten_parse, bl_whiten_text},
 const struct bl_setting bl_settings[] = {
     {"model", TEXT, false, AT(network.model)},
     {"norm", TEXT, false, AT(norm)},
+    {"task", TEXT, false, AT(task)},
     {"data", TEXT, false, AT(data)},
     {"size", TEXT, false, AT(size)},
     {"batch", INT, false, AT(network.batch), 0, 1 << 20},

@@ -1,6 +1,7 @@
 /* What a run writes for TensorBoard. Steps are the horizontal axis of every tag. */
 #include "train/run.h"
 #include <stdlib.h>
+#include <string.h>
 
 static double per_cent(int part, int count) {
     return count ? 100.0 * part / count : 0;
@@ -13,8 +14,10 @@ struct point {
 
 static int write(const struct run *run, const struct point *points, int count) {
     int code = 0;
-    for (int i = 0; !code && i < count; i++)
+    for (int i = 0; !code && i < count; i++) {
+        if (!bl_run_classifies(run) && strstr(points[i].tag, "top")) continue; // there are none
         code = bl_tensorboard_scalar(run->tensorboard, points[i].tag, run->position.step, points[i].value);
+    }
     return code;
 }
 

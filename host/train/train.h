@@ -44,6 +44,8 @@ int bl_update_resolve(const char *optimiser, struct blanch_update *update);
 
 int bl_network_create(struct blanch_network **network, struct blanch_device *device,
                       const struct bl_network_options *options); // as blanch_network_create
+/* BLANCH_EUSAGE: the network is for another task. */
+int bl_network_check_task(const struct blanch_network *net, enum bl_task task);
 /* What a network made for inference has as its graph's batch: on a CPU as many images of options->batch as leave the
  * activations in its cache, else all. */
 int bl_network_slice(const struct blanch_device *dev, const struct bl_network_options *options, int *slice);
@@ -120,7 +122,7 @@ float bl_schedule_lr(const struct bl_schedule *schedule, int64_t step);
 struct bl_position {
     int64_t step, epoch;         // steps done; the epoch whose line is not yet in the log: all its steps done, its
                                  // evaluation is still due
-    double best_top1;            // per cent; negative: none yet
+    double best_top1;            // per cent; negative: none yet. Of a network that generates, less its least loss
     struct blanch_metrics train; // of this epoch's steps so far
     double train_s;
     int64_t skipped; // of the steps: their loss was not finite, and they updated nothing
@@ -184,6 +186,7 @@ typedef void bl_train_listener(void *context, enum bl_train_event event, int64_t
     }
 struct bl_train_options {
     struct bl_network_options network; // classes, channels and size come from the data and the model
+    const char *task;                  // "classify", "generate"; NULL: the network's
     const char *norm;                  // "bn", "nd", "none"; NULL: network.norm (of a new run)
     const char *precision;             // "fp32" (NULL), "fp16", "bf16"; network.precision is made of it
     const char *data, *out, *device, *init;

@@ -60,6 +60,8 @@ struct blanch_tensor *blanch_group_norm(struct blanch_builder *b, const char *na
                                         float eps);
 /* x times a parameter (C, 1, 1), in the state dict under `name` itself; it begins at 1. */
 struct blanch_tensor *blanch_scale(struct blanch_builder *b, const char *name, struct blanch_tensor *x);
+struct blanch_tensor *blanch_scale_from(struct blanch_builder *b, const char *name, struct blanch_tensor *x,
+                                        float begin); // it begins there
 /* (N, C, H, W) to (N, out, H, W), of the channels of each pixel; weights (out, C) and a bias. Under ND an ND linear
  * layer, whose samples over more than one pixel are as far apart as those of a 1x1 convolution. */
 struct blanch_tensor *blanch_linear(struct blanch_builder *b, const char *name, struct blanch_tensor *x, int out);
@@ -80,8 +82,16 @@ struct blanch_tensor *blanch_token(struct blanch_builder *b, struct blanch_tenso
 /* The mean of pixels weighted by the softmax of their scores (N, 1, H, W): to (N, C, 1, 1). */
 struct blanch_tensor *blanch_sequence_pool(struct blanch_builder *b, struct blanch_tensor *x,
                                            struct blanch_tensor *scores);
+/* x plus s (N, C, 1, 1), the same at every pixel. */
+struct blanch_tensor *blanch_shift(struct blanch_builder *b, struct blanch_tensor *x, struct blanch_tensor *s);
+/* Of x (N, 1, 1, 1), a number of each image such as a time, to (N, channels, 1, 1): its sines, then its cosines, at
+ * channels / 2 frequencies from 1 to 1 / 10000. */
+struct blanch_tensor *blanch_number_embedding(struct blanch_builder *b, struct blanch_tensor *x, int channels);
+/* Of the image's label, as a row of a table: (N, channels, 1, 1); weights (classes, channels). */
+struct blanch_tensor *blanch_embedding(struct blanch_builder *b, const char *name, int channels);
 struct blanch_tensor *blanch_relu(struct blanch_builder *b, struct blanch_tensor *x);
-/* By the operation's name: "relu6", "sigmoid", "tanh", "silu", "gelu", "hardsigmoid", "hardswish". */
+/* By the operation's name: "relu6", "sigmoid", "tanh", "silu", "gelu", "hardsigmoid", "hardswish"; "softmax", over the
+ * channels of each pixel; "sinusoidal_position", which adds fixed positions. */
 struct blanch_tensor *blanch_unary(struct blanch_builder *b, const char *op, struct blanch_tensor *x);
 struct blanch_tensor *blanch_leaky_relu(struct blanch_builder *b, struct blanch_tensor *x, float slope);
 struct blanch_tensor *blanch_elu(struct blanch_builder *b, struct blanch_tensor *x, float alpha);
