@@ -216,8 +216,11 @@ static int run_compare(int argc, char **argv) {
                           BL_COMMON_TUNE | BL_COMMON_OPTIMISER | BL_COMMON_UPDATE | BL_COMMON_RECOMPUTE |
                           BL_COMMON_SIZE | BL_COMMON_IMAGES | BL_COMMON_DIVISION | BL_COMMON_CACHE | BL_COMMON_WORKERS |
                           BL_COMMON_PRECISION);
-    int code = bl_options_parse(&bl_command_compare, table, argc, argv, NULL, &help);
-    if (!code && !help) code = compare(&c);
+    int operands = 0, code = bl_options_parse(&bl_command_compare, table, argc, argv, &operands, &help);
+    if (!code && !help && operands && argc > operands + 1)
+        code = bl_fail(BLANCH_EUSAGE, "compare takes options, to train, or folders of runs that are there, not both");
+    else if (!code && !help)
+        code = operands ? bl_compare_runs(argv + 1, operands) : compare(&c);
     close_compare(&c);
     return code;
 }
@@ -228,6 +231,9 @@ const struct bl_command bl_command_compare = {
     .usage = "usage: blanch compare --model NAME|FILE.json|FILE.onnx --data SPEC --out DIR [options]\n\n"
              "Trains one network per device, norm and setting, in turn, step by step, on the same batches. Prints what "
              "each layer\n"
-             "costs; DIR gets report.html, compare.json, config.json and log.jsonl.\n",
+             "costs; DIR gets report.html, compare.json, config.json and log.jsonl.\n\n"
+             "       blanch compare RUN RUN...\n\n"
+             "Trains nothing: says how runs of `train` on different numbers of ranks scale, and where their steps "
+             "go.\n",
     .run = run_compare,
 };

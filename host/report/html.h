@@ -61,6 +61,9 @@ void bl_html_curves(struct bl_html *html, const struct bl_result *result, int de
 void bl_run_label(const struct bl_run_result *run, char *label, size_t size); // "ND, --refresh 5"
 /* A cell with a run's learning rate, and whether it is the best or where it diverged. */
 void bl_html_rate(struct bl_html *html, const struct bl_run_result *run);
+/* Runs on different numbers of ranks; nothing where there are none. BLANCH_ENOMEM. */
+int bl_html_scaling(struct bl_html *html, const struct bl_result *results, int count);
+void bl_html_ranks(struct bl_html *html, const struct bl_run_result *run); // nothing where it has no others
 /* A row of every run, and which device is fastest. */
 void bl_html_overview(struct bl_html *html, const struct bl_result *results, int count);
 /* What a step consists of: phases and layers, their work, fractions of the limits; bars where wanted. */

@@ -78,6 +78,15 @@ const struct bl_result_field bl_budget_fields[] = {
     FIELD(bl_budget_result, least_pct, 5),
     {NULL},
 };
+const struct bl_result_field bl_rank_fields[] = {
+    FIELD(bl_rank_result, share, BL_EXACT),
+    FIELD(bl_rank_result, step_ms, 5),
+    FIELD(bl_rank_result, communicate_ms, 5),
+    FIELD(bl_rank_result, communicate_hidden_ms, 5),
+    FIELD(bl_rank_result, load_ms, 5),
+    FIELD(bl_rank_result, wait_ms, 5),
+    {NULL},
+};
 const struct bl_result_field bl_run_fields[] = {
     FIELD(bl_run_result, best, BL_FLAG),
     FIELD(bl_run_result, diverged_after, BL_EXACT),
@@ -145,6 +154,7 @@ void bl_run_result_free(struct bl_run_result *run) {
     bl_measured_free(&run->step);
     free(run->epoch);
     free(run->curve);
+    free(run->rank);
 }
 
 void bl_result_free(struct bl_result *result) {
@@ -292,6 +302,11 @@ double bl_test_top1(const struct bl_run_result *run) {
 bool bl_same_place(const struct bl_result *a, int device, const struct bl_result *b, int other) {
     if (a == b) return device == other;
     return bl_same_device(&a->device[device].facts, &a->header.host, &b->device[other].facts, &b->header.host);
+}
+
+bool bl_same_task(const struct bl_result *a, const struct bl_result *b) {
+    const char *one = *a->precision ? a->precision : "fp32", *other = *b->precision ? b->precision : "fp32";
+    return !strcmp(a->model, b->model) && a->batch == b->batch && !strcmp(one, other);
 }
 
 bool bl_pair_varies(const struct bl_pair_result *pair) {

@@ -42,6 +42,11 @@ struct bl_budget_result {
     int decisions;
 };
 
+struct bl_rank_result { // of a training run on several, in its recorded steps
+    char host[64], device[200];
+    double share, step_ms, communicate_ms, communicate_hidden_ms, load_ms, wait_ms;
+};
+
 struct bl_run_result { // one network on one device
     int device;        // of the document's
     char norm[16], setting[80];
@@ -59,6 +64,8 @@ struct bl_run_result { // one network on one device
     int epochs;
     struct bl_curve_point *curve;
     int points;
+    struct bl_rank_result *rank;
+    int ranks; // 0: there is one
 };
 
 struct bl_pair_row { // a layer of one network beside that of the other
@@ -147,6 +154,7 @@ double bl_held_top1(const struct bl_epoch_result *epoch);                     //
 double bl_test_top1(const struct bl_run_result *run);                         // after the last epoch; NAN
 /* Of one document by label, of two by everything that is known of device and machine. */
 bool bl_same_place(const struct bl_result *a, int device, const struct bl_result *b, int other);
+bool bl_same_task(const struct bl_result *a, const struct bl_result *b); // network, batch, precision
 /* Its steps differ, some refresh the whitening and some do not: means speak for it, not medians. */
 bool bl_pair_varies(const struct bl_pair_result *pair);
 double bl_pair_overhead(const struct bl_pair_result *pair);              // per cent over BN

@@ -64,11 +64,6 @@ void bl_html_device(struct bl_html *html, const struct bl_result *results, int c
     }
 }
 
-static bool same_task(const struct bl_result *a, const struct bl_result *b) {
-    const char *one = *a->precision ? a->precision : "fp32", *other = *b->precision ? b->precision : "fp32";
-    return !strcmp(a->model, b->model) && a->batch == b->batch && !strcmp(one, other);
-}
-
 /* The BN run that a run is held against: same network, batch, precision and device, of its own document if that has
  * one. */
 static const struct bl_run_result *bn_beside(const struct bl_result *results, int count, const struct bl_result *result,
@@ -76,7 +71,7 @@ static const struct bl_run_result *bn_beside(const struct bl_result *results, in
     const struct bl_run_result *found = bl_result_run(result, run->device, "bn", NULL);
     for (int d = 0; d < count && !found; d++) {
         const struct bl_result *other = &results[d];
-        if (!same_task(other, result)) continue;
+        if (!bl_same_task(other, result)) continue;
         for (int r = 0; r < other->runs && !found; r++)
             if (!strcmp(other->run[r].norm, "bn") && bl_same_place(other, other->run[r].device, result, run->device))
                 found = &other->run[r];
