@@ -71,6 +71,8 @@ void bl_html_run(struct bl_html *html, const struct bl_run_result *run, bool bar
 void bl_html_legend(struct bl_html *html, const double *ms); // (BL_PHASES) of those that took any
 /* A bar of a layer's phases, whose full width is `scale` ms. */
 void bl_html_bar(struct bl_html *html, const char *who, const double *phases, double scale);
+/* Where a step's time goes, with both norms: phases, and the layers of each. */
+void bl_html_flame(struct bl_html *html, const struct bl_pair_result *pair);
 /* All curves of several results in one picture. */
 void bl_html_joint_curves(struct bl_html *html, const struct bl_result *results, int count);
 /* Every cell learns its column's head, which a narrow page shows beside it. */
