@@ -465,7 +465,8 @@ def test_the_first_sentence_adds_up():
     for (total, parts), row in zip(said, sums):
         values = [number(part.split()[-1]) for part in parts.replace('\xa0', ' ').split(', ')]
         check(abs(sum(values) - number(total)) < 1e-6, '%s is not %s' % (parts, total))
-        check(abs(number(total) - number(row)) <= 0.006 * abs(number(total)) + 0.03, '%s, and the table %s' % (total, row))
+        near = 0.006 * abs(number(total)) + 0.03
+        check(abs(number(total) - number(row)) <= near, '%s, and the table %s' % (total, row))
 
 
 def test_the_flame_opens_without_a_script():
