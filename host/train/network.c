@@ -490,7 +490,7 @@ static void add_image(struct blanch_metrics *metrics, const float *logits, int c
     metrics->top5 += before < 5;
 }
 
-int bl_network_check_task(const struct blanch_network *net, enum bl_task task) {
+int bl_network_check_kind(const struct blanch_network *net, enum bl_task task) {
     if (net->model->task == task) return 0;
     return bl_fail(BLANCH_EUSAGE,
                    task == BL_CLASSIFY ? "%s generates images: `blanch sample` makes some"
@@ -501,7 +501,7 @@ int bl_network_check_task(const struct blanch_network *net, enum bl_task task) {
 int bl_network_infer(struct blanch_network *net, const float *images, int count, float *logits) {
     const struct bl_network_options *o = &net->options;
     const size_t image = (size_t)o->channels * (size_t)o->height * (size_t)o->width, classes = (size_t)o->classes;
-    int code = bl_network_check_task(net, BL_CLASSIFY), slice = (int)bl_graph_in(net->graph)->n;
+    int code = bl_network_check_kind(net, BL_CLASSIFY), slice = (int)bl_graph_in(net->graph)->n;
     for (int first = 0; first < count && !code; first += slice) {
         const int here = count - first < slice ? count - first : slice;
         bl_tag(net->dev, -1, BL_LOAD);
@@ -513,7 +513,7 @@ int bl_network_infer(struct blanch_network *net, const float *images, int count,
 }
 
 int bl_network_logits(struct blanch_network *net, const struct bl_batch *batch, float *logits) {
-    int code = bl_network_check_task(net, BL_CLASSIFY);
+    int code = bl_network_check_kind(net, BL_CLASSIFY);
     if (!code) code = check_batch(net, batch, net->options.batch, false);
     if (!code && net->options.inference) return bl_network_infer(net, batch->images, batch->count, logits);
     if (code || (code = upload(net, batch))) return code;

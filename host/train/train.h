@@ -44,7 +44,7 @@ int bl_update_resolve(const char *optimiser, struct blanch_update *update);
 int bl_network_create(struct blanch_network **network, struct blanch_device *device,
                       const struct bl_network_options *options); // as blanch_network_create
 /* BLANCH_EUSAGE: the network is for another task. */
-int bl_network_check_task(const struct blanch_network *net, enum bl_task task);
+int bl_network_check_kind(const struct blanch_network *net, enum bl_task task);
 /* What a network made for inference has as its graph's batch: on a CPU as many images of options->batch as leave the
  * activations in its cache, else all. */
 int bl_network_slice(const struct blanch_device *dev, const struct bl_network_options *options, int *slice);
