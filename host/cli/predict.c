@@ -199,7 +199,9 @@ static int predict(struct predict *p, char **named, int count) {
         return bl_fail(BLANCH_EUSAGE, "--data goes with --weights: a run knows its classes and its normalisation");
     int code = bl_trained_open(&p->t, &p->o);
     if (code) return code;
-    if (!(code = make_room(p)) && !(code = classify_all(p, named, count))) code = finish(p);
+    if (!(code = bl_network_check_kind(p->t.net, BL_CLASSIFY)) && !(code = make_room(p)) &&
+        !(code = classify_all(p, named, count)))
+        code = finish(p);
     bl_trained_close(&p->t);
     cJSON_Delete(p->json);
     free(p->image), free(p->logits), free(p->order), free(p->out.data);
