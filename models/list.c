@@ -29,7 +29,9 @@
     X(densenet121_imagenet)   \
     X(mobilenetv2_imagenet)   \
     X(cct_2)                  \
-    X(vit_tiny)
+    X(vit_tiny)               \
+    X(unet)                   \
+    X(deeplabv3_resnet50)
 /* clang-format on */
 
 #define DECLARE(name) extern const struct blanch_model bl_model_##name;
@@ -72,7 +74,14 @@ int bl_model_build(struct bl_graph *graph, const struct blanch_model *model, con
                        or_else(options->width, bl_model_width(model)));
     struct blanch_tensor *logits = model->define(&b, x, model->variant);
     if (options->inference || !logits) return 0; // what failed is remembered: bl_graph_finish returns it
-    struct blanch_tensor *in[3] = {logits, bl_graph_input_labels(graph)};
+    const bool whole = logits->h == 1 && logits->w == 1, pixels = logits->h == x->h && logits->w == x->w;
+    if (!whole && !pixels)
+        return bl_graph_stick(
+            graph, bl_fail(BLANCH_EINPUT,
+                           "%s: its logits are of %lld x %lld pixels, neither of an image nor of each "
+                           "of its %lld x %lld pixels",
+                           model->name, (long long)logits->h, (long long)logits->w, (long long)x->h, (long long)x->w));
+    struct blanch_tensor *in[3] = {logits, bl_graph_input_as(graph, BL_I32, 1, logits->h, logits->w)};
     if (options->loss.pairs) in[2] = bl_graph_input_labels(graph);
     bl_graph_add(graph, "softmax_cross_entropy", "loss", &options->loss, in, options->loss.pairs ? 3 : 2);
     return 0;

@@ -308,6 +308,9 @@ struct blanch_tensor *bl_graph_others(const struct bl_graph *graph) {
 struct blanch_tensor *bl_graph_out(const struct bl_graph *graph) {
     return graph->logits;
 }
+int64_t bl_graph_pixels(const struct bl_graph *graph) {
+    return graph->logits->h * graph->logits->w;
+}
 struct blanch_device *bl_graph_device(const struct bl_graph *graph) {
     return graph->dev;
 }

@@ -52,7 +52,8 @@ static int open_data(struct run *run) {
     n->loss.pairs = run->o.mixup > 0 || run->o.cutmix > 0;
     code = bl_augment_parse(run->o.augment, &run->view.augment);
     if (!code) code = bl_policy_parse(run->o.auto_augment, &run->view.policy);
-    return code ? code : bl_view_check(&run->view);
+    if (!code) code = bl_view_check(&run->view);
+    return code ? code : bl_dataset_check_view(run->data, &run->view);
 }
 
 static bool measures_engines(const struct run *run) {
@@ -150,6 +151,16 @@ static void tell_data(const struct run *run) {
     bl_run_tell_messages(run);
 }
 
+/* What the network labels; of pixels, IoU is kept by class. */
+static int take_task(struct run *run) {
+    const bool pixels = bl_graph_pixels(run->net->graph) > 1;
+    const char *own = pixels ? "segment" : "classify";
+    if (run->o.task && strcmp(run->o.task, own) != 0)
+        return bl_fail(BLANCH_EUSAGE, "--task %s: %s is there to %s", run->o.task, run->net->model->name, own);
+    if (pixels && !(run->iou = bl_calloc((size_t)run->net->options.classes, sizeof *run->iou))) return BLANCH_ENOMEM;
+    return 0;
+}
+
 static int set_up(struct run *run, const struct bl_train_options *options) {
     struct bl_train_options own = *options;
     const struct bl_train_options *given = &own;
@@ -167,8 +178,9 @@ static int set_up(struct run *run, const struct bl_train_options *options) {
     if (run->budget >= 0) network.nd.refresh = BL_REFRESH_SCHEDULED;
     if ((code = bl_network_create(&run->net, run->dev, &network)) || (code = bl_run_join(run)) ||
         (code = bl_about_images(run->net, &run->view, run->data)) || (code = bl_about_set(run->net)) ||
-        (code = count_steps(run)) || (code = start_weights(run)) || (code = open_session(run)) ||
-        (code = bl_run_wait_for_all(run)) || (code = bl_run_open_directory(run)))
+        (code = bl_network_check_task(run->net, run->data)) || (code = take_task(run)) || (code = count_steps(run)) ||
+        (code = start_weights(run)) || (code = open_session(run)) || (code = bl_run_wait_for_all(run)) ||
+        (code = bl_run_open_directory(run)))
         return code;
     return run->o.tensorboard && bl_run_writes(run) ? bl_tensorboard_open(&run->tensorboard, run->o.tensorboard) : 0;
 }
@@ -194,6 +206,7 @@ static int tear_down(struct run *run, int code) {
     free(run->log_path);
     free(run->warned);
     free(run->class_weight);
+    free(run->iou);
     free(run->share);
     free(run->data_changes);
     free(run->position.budget);
@@ -285,6 +298,20 @@ static int check_evaluated(const struct run *run, const char *split, const struc
                    "the %s loss at the end is not finite, though training was; %s; try a smaller --lr", split, kept);
 }
 
+/* What chooses the best weights. */
+static const char *measure_of(const struct run *run) {
+    return run->iou ? "mean IoU" : "top-1";
+}
+
+static const char *say(const struct run *run, const struct blanch_metrics *m, char text[120]) {
+    if (run->iou)
+        snprintf(text, 120, "loss %.4f, mean IoU %.2f %%, pixels %.2f %%", m->loss, m->mean_iou, bl_accuracy(m));
+    else
+        snprintf(text, 120, "loss %.4f, top-1 %.2f %%, top-5 %.2f %%", m->loss, bl_accuracy(m),
+                 bl_per_cent(m->top5, m->count));
+    return text;
+}
+
 /* At the end of an epoch, or of the run within one: then the epoch stays open, and a longer run continues it. Whoever
  * reads the epoch's line finds all files of it; the position, which says that it is done, comes last. */
 static int finish_epoch(struct run *run) {
@@ -297,17 +324,15 @@ static int finish_epoch(struct run *run) {
     if (!code && judge != BL_TRAIN) code = bl_run_test(run, run->net, judge, &held, &seconds);
     if (!code && run->o.network.ema > 0) code = judge_averages(run, &ema, &more);
     bl_run_tell_messages(run);
-    double train1 = bl_per_cent(p->train.top1, p->train.count), held1 = bl_per_cent(held.top1, held.count);
-    if (code || (code = keep_best(run, held.count ? held1 : train1, &better)) || (code = save_ledger(run)) ||
+    const double train1 = bl_accuracy(&p->train);
+    if (code || (code = keep_best(run, held.count ? bl_judged(&held) : train1, &better)) || (code = save_ledger(run)) ||
         (code = bl_run_log_epoch(run, &held, &ema, seconds)) || (code = bl_run_tensorboard_epoch(run, &held, seconds)))
         return code;
-    char averages[60] = "";
-    if (ema.count) snprintf(averages, sizeof averages, "; ema top-1 %.2f %%", bl_per_cent(ema.top1, ema.count));
-    bl_run_tell(run, BL_TRAIN_EPOCH,
-                "epoch %" PRId64
-                ": train loss %.4f, top-1 %.2f %%; %s loss %.4f, top-1 %.2f %%, top-5 %.2f %%%s; %.1f s",
-                p->epoch + 1, p->train.loss, train1, bl_split_name(judge == BL_VAL ? BL_VAL : BL_TEST), held.loss,
-                held1, bl_per_cent(held.top5, held.count), averages, p->train_s + seconds + more);
+    char averages[60] = "", judged[120];
+    if (ema.count) snprintf(averages, sizeof averages, "; ema %s %.2f %%", measure_of(run), bl_judged(&ema));
+    bl_run_tell(run, BL_TRAIN_EPOCH, "epoch %" PRId64 ": train loss %.4f, %s %.2f %%; %s %s%s; %.1f s", p->epoch + 1,
+                p->train.loss, run->iou ? "pixels" : "top-1", train1, bl_split_name(judge == BL_VAL ? BL_VAL : BL_TEST),
+                say(run, &held, judged), averages, p->train_s + seconds + more);
     if (p->step >= (p->epoch + 1) * run->batches) {
         p->epoch++;
         p->train = (struct blanch_metrics){0};
@@ -379,10 +404,10 @@ static int test_at_end(struct run *run) {
                        run->o.out);
     if (!code) code = bl_run_log_test(run, chosen ? "best" : "last", &test, seconds);
     if (!code) code = bl_run_tensorboard_test(run, &test);
+    char told[120];
     if (!code)
-        bl_run_tell(run, BL_TRAIN_EPOCH, "test, with the %s weights: loss %.4f, top-1 %.2f %%, top-5 %.2f %%; %.1f s",
-                    chosen ? "best" : "last", test.loss, bl_per_cent(test.top1, test.count),
-                    bl_per_cent(test.top5, test.count), seconds);
+        bl_run_tell(run, BL_TRAIN_EPOCH, "test, with the %s weights: %s; %.1f s", chosen ? "best" : "last",
+                    say(run, &test, told), seconds);
     return code ? code : check_evaluated(run, bl_split_name(BL_TEST), &test);
 }
 
@@ -450,7 +475,8 @@ static void tell_start(const struct run *run) {
 static int check_expected(const struct run *run) {
     const double best = run->position.best_top1, expected = (double)run->o.expect_top1;
     if (!(best < expected)) return 0;
-    return bl_fail(BLANCH_EMISMATCH, "the best top-1 is %.2f %%, and --expect-top1 expects %.6g %%", best, expected);
+    return bl_fail(BLANCH_EMISMATCH, "the best %s is %.2f %%, and --expect-top1 expects %.6g %%", measure_of(run), best,
+                   expected);
 }
 
 int bl_train(const struct bl_train_options *options) {
@@ -469,8 +495,8 @@ int bl_train(const struct bl_train_options *options) {
     }
     if (!code) code = test_at_end(&run);
     if (!code)
-        bl_run_tell(&run, BL_TRAIN_DONE, "done: %" PRId64 " steps%s, best top-1 %.2f %%", run.position.step,
-                    run.position.step < run.steps ? ", stopped early" : "", run.position.best_top1);
+        bl_run_tell(&run, BL_TRAIN_DONE, "done: %" PRId64 " steps%s, best %s %.2f %%", run.position.step,
+                    run.position.step < run.steps ? ", stopped early" : "", measure_of(&run), run.position.best_top1);
     if (!code) code = check_expected(&run);
     return tear_down(&run, code);
 }

@@ -56,6 +56,7 @@ const struct bl_setting bl_settings[] = {
     {"init", TEXT, false, AT(init)},
     {"new_head", FLAG, false, AT(new_head)},
     {"augment", TEXT, false, AT(augment)},
+    {"task", TEXT, false, AT(task)},
     {"auto_augment", TEXT, false, AT(auto_augment)},
     {"random_erase", FLOAT, false, AT(random_erase), 0, 1},
     {"normalise", TEXT, false, AT(normalise)},
