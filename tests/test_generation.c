@@ -127,14 +127,14 @@ static struct blanch_network *generator(struct blanch_device *dev, const char *n
                                                .channels = 1,
                                                .height = 28,
                                                .width = 28,
-                                               .batch = 4,
+                                               .batch = 2,
                                                .inference = true,
                                                .seed = 5};
     check(bl_network_create(&net, dev, &options));
     return net;
 }
 
-enum { MADE = 5, PICTURE = 28 * 28 };
+enum { MADE = 3, PICTURE = 28 * 28 };
 
 static void make(struct blanch_device *dev, const char *name, enum blanch_norm norm, int stop, float *images) {
     struct blanch_network *net = generator(dev, name, norm);
@@ -190,19 +190,19 @@ static void test_images_by_number(void **state) {
     struct blanch_network *net = generator(device, "ddpm-unet", BLANCH_BN);
     struct bl_sample_options o = {.seed = 1, .count = MADE, .label = -1, .stop = 2};
     check(bl_sample(net, &o, all));
-    o.count = 1, o.first = 3;
+    o.count = 1, o.first = 2;
     check(bl_sample(net, &o, one));
-    for (int i = 0; i < PICTURE; i++) assert_true(fabsf(one[i] - all[3 * PICTURE + i]) < 1e-4f);
-    o.label = 3; // whose turn it was
+    for (int i = 0; i < PICTURE; i++) assert_true(fabsf(one[i] - all[2 * PICTURE + i]) < 1e-4f);
+    o.label = 2; // whose turn it was
     check(bl_sample(net, &o, one));
-    for (int i = 0; i < PICTURE; i++) assert_true(fabsf(one[i] - all[3 * PICTURE + i]) < 1e-4f);
+    for (int i = 0; i < PICTURE; i++) assert_true(fabsf(one[i] - all[2 * PICTURE + i]) < 1e-4f);
     o.label = 4;
     check(bl_sample(net, &o, one));
     double classes = 0, seeds = 0;
-    for (int i = 0; i < PICTURE; i++) classes += fabs((double)(one[i] - all[3 * PICTURE + i]));
-    o.label = 3, o.seed = 2;
+    for (int i = 0; i < PICTURE; i++) classes += fabs((double)(one[i] - all[2 * PICTURE + i]));
+    o.label = 2, o.seed = 2;
     check(bl_sample(net, &o, one));
-    for (int i = 0; i < PICTURE; i++) seeds += fabs((double)(one[i] - all[3 * PICTURE + i])) / PICTURE;
+    for (int i = 0; i < PICTURE; i++) seeds += fabs((double)(one[i] - all[2 * PICTURE + i])) / PICTURE;
     assert_true(classes > 0 && seeds > 0.5);
     o.label = 10;
     assert_int_equal(bl_sample(net, &o, one), BLANCH_EUSAGE);
