@@ -5,8 +5,8 @@
 #include <stdio.h>
 
 static const struct bl_diffuse_attrs published = {1000, 1e-4f, 0.02f};
-enum { WIDTH = 32, LEVELS = 3, TIME = 4 * WIDTH, GROUPS = 8 };
-static const int widths[LEVELS] = {WIDTH, 2 * WIDTH, 2 * WIDTH};
+enum { WIDTH = 16, LEVELS = 3, TIME = 4 * WIDTH, GROUPS = 8 };
+static const int widths[LEVELS] = {WIDTH, 2 * WIDTH, 4 * WIDTH};
 static const float eps = 1e-5f;
 
 static struct blanch_tensor *conv(struct blanch_builder *b, const char *name, struct blanch_tensor *x, int out,

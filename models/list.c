@@ -32,7 +32,9 @@
     X(vit_tiny)               \
     X(convnext_tiny)          \
     X(vae)                    \
-    X(ddpm_unet)
+    X(ddpm_unet)              \
+    X(unet)                   \
+    X(deeplabv3_resnet50)
 /* clang-format on */
 
 #define DECLARE(name) extern const struct blanch_model bl_model_##name;
@@ -45,8 +47,6 @@ const struct blanch_model *bl_model_find(const char *name) {
         if (!strcmp(bl_model_list[i]->name, name)) return bl_model_list[i];
     return NULL;
 }
-
-const char *const bl_task_names[BL_TASKS] = {"classify", "generate"};
 
 static int or_else(int value, int otherwise) {
     return value ? value : otherwise;
@@ -80,7 +80,14 @@ int bl_model_build(struct bl_graph *graph, const struct blanch_model *model, con
     struct blanch_tensor *logits = model->define(&b, x, model->variant);
     if (options->inference || !logits || model->task == BL_GENERATE)
         return 0; // what failed is remembered: bl_graph_finish returns it
-    struct blanch_tensor *in[3] = {logits, bl_graph_input_labels(graph)};
+    const bool whole = logits->h == 1 && logits->w == 1, pixels = logits->h == x->h && logits->w == x->w;
+    if (!whole && !pixels)
+        return bl_graph_stick(
+            graph, bl_fail(BLANCH_EINPUT,
+                           "%s: its logits are of %lld x %lld pixels, neither of an image nor of each "
+                           "of its %lld x %lld pixels",
+                           model->name, (long long)logits->h, (long long)logits->w, (long long)x->h, (long long)x->w));
+    struct blanch_tensor *in[3] = {logits, bl_graph_input_as(graph, BL_I32, 1, logits->h, logits->w)};
     if (options->loss.pairs) in[2] = bl_graph_input_labels(graph);
     bl_graph_add(graph, "softmax_cross_entropy", "loss", &options->loss, in, options->loss.pairs ? 3 : 2);
     return 0;

@@ -27,8 +27,7 @@ struct bl_network_options {
 };
 
 /* What a network is trained for. */
-enum bl_task { BL_CLASSIFY, BL_GENERATE, BL_TASKS };
-extern const char *const bl_task_names[BL_TASKS]; // "classify", "generate"
+enum bl_task { BL_CLASSIFY, BL_GENERATE }; // whole images or pixels, by its logits; images
 
 struct blanch_model {
     const char *name;

@@ -17,12 +17,13 @@ static struct blanch_tensor *encode(struct blanch_builder *b, struct blanch_tens
 }
 
 static struct blanch_tensor *decode(struct blanch_builder *b, struct blanch_tensor *z) {
-    const struct blanch_conv_transpose_spec first = {.out = 64, .kernel = b->image[1] / 4, .no_bias = true},
+    const bool normalised = blanch_norm_of(b) == BLANCH_BN; // else nothing that follows has a bias
+    const struct blanch_conv_transpose_spec first = {.out = 64, .kernel = b->image[1] / 4, .no_bias = normalised},
                                             second = {.out = 32,
                                                       .kernel = 4,
                                                       .stride = 2,
                                                       .padding = 1,
-                                                      .no_bias = true},
+                                                      .no_bias = normalised},
                                             last = {.out = b->image[0], .kernel = 4, .stride = 2, .padding = 1};
     z = blanch_relu(b, blanch_batchnorm2d(b, "decoder.1", blanch_conv_transpose2d(b, "decoder.0", z, first)));
     z = blanch_relu(b, blanch_batchnorm2d(b, "decoder.4", blanch_conv_transpose2d(b, "decoder.3", z, second)));

@@ -88,8 +88,13 @@ static void print_node(const struct bl_node *node) {
 static int show_text(const struct blanch_model *model, const struct bl_network_options *options,
                      const struct bl_graph *graph) {
     const struct blanch_tensor *x = bl_graph_in(graph);
-    printf("%s-%s: %s; input %lldx%lldx%lld, %d classes\n\n", bl_shown(model->name), bl_norm_name(options->norm),
-           bl_shown(model->summary), (long long)x->c, (long long)x->h, (long long)x->w, (int)bl_graph_out(graph)->c);
+    const struct blanch_tensor *y = bl_graph_out(graph);
+    printf("%s-%s: %s; input %lldx%lldx%lld, ", bl_shown(model->name), bl_norm_name(options->norm),
+           bl_shown(model->summary), (long long)x->c, (long long)x->h, (long long)x->w);
+    if (model->task == BL_GENERATE)
+        printf("makes %lldx%lldx%lld\n\n", (long long)y->c, (long long)y->h, (long long)y->w);
+    else
+        printf("%d classes\n\n", (int)y->c);
     printf("%-40s %-18s %-14s %12s %14s\n", "layer", "operation", "output", "parameters", "multiply-adds");
     for (int i = 0; i < bl_graph_nodes(graph); i++) print_node(bl_graph_node(graph, i));
     printf("%-40s %-18s %-14s %12lld %14.0f\n", "total", "", "", (long long)bl_graph_trainable(graph),

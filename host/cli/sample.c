@@ -43,7 +43,8 @@ static int write_grid(const struct sample *s) {
             const float *from = s->images + ((size_t)n * (size_t)o->height + (size_t)y) * line;
             for (size_t i = 0; i < line; i++) pixels[(row * (size_t)width + column) * channels + i] = grey_of(from[i]);
         }
-    int code = bl_png_write(s->out, width, height, o->channels, pixels);
+    const struct bl_png_image image = {pixels, width, height, o->channels, NULL, 0};
+    int code = bl_png_write(s->out, &image);
     free(pixels);
     return code;
 }

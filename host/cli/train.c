@@ -30,9 +30,11 @@ static int parse(int argc, char **argv, struct bl_train_call *call, bool *help) 
     struct bl_train_options *o = &call->options;
     const struct bl_option own[] = {
         {"data", BL_OPT_TEXT, &o->data, 0, 0, "SPEC",
-         "fashion-mnist[:DIR], mnist|cifar10|cifar100|folder:DIR, npz:FILE, synthetic:CxHxW:N"},
+         "fashion-mnist[:DIR], mnist|cifar10|cifar100|folder:DIR, npz:FILE, synthetic:CxHxW:N; with masks pairs:DIR, "
+         "voc:DIR, synthetic-seg:CxHxW:N"},
+        {"task", BL_OPT_TEXT, &o->task, 0, 0, "NAME",
+         "classify, segment or generate: refuses a network that does another"},
         {"out", BL_OPT_TEXT, &o->out, 0, 0, "DIR", "the run's directory, made by the run"},
-        {"task", BL_OPT_TEXT, &o->task, 0, 0, "classify|generate", "refuses a network for another (the network's)"},
         {"config", BL_OPT_TEXT, &o->config, 0, 0, "FILE", "settings as config.json has them; options go before it"},
         {"resume", BL_OPT_FLAG, &o->resume, 0, 0, NULL, "continues the run in --out from its last checkpoint"},
         {"epochs", BL_OPT_INT, &o->epochs, 1, 1e6, "N", "passes over the training images (1)"},

@@ -39,7 +39,9 @@ static int find_head(const struct described *d) {
 
 static int check_classes(const struct described *d, const struct blanch_tensor *logits) {
     const int wanted = d->b->classes;
-    if (!wanted || logits->c * logits->h * logits->w == wanted) return 0;
+    const struct blanch_tensor *x = d->row[0].value;
+    const bool pixels = logits->h == x->h && logits->w == x->w; // have logits each
+    if (!wanted || (pixels ? logits->c : logits->c * logits->h * logits->w) == wanted) return 0;
     const struct row *row = &d->row[d->head < 0 ? d->rows - 1 : d->head];
     if (wanted == d->description->classes)
         return bl_fail(BLANCH_EINPUT, "node '%s': the logits of images of this size are %lld x %lld x %lld, not %d",
@@ -375,9 +377,9 @@ static int try(struct bl_description *d) {
     struct blanch_tensor *x = code ? NULL : bl_graph_input(graph, d->channels, d->height, d->width);
     const struct blanch_tensor *logits = bl_description_build(&b, x, d);
     if (!code) code = bl_graph_finish(graph, 0);
-    if (!code && logits->h * logits->w != 1)
-        code = bl_fail(BLANCH_EINPUT, "the logits are %lld x %lld x %lld; they must be N x 1 x 1", (long long)logits->c,
-                       (long long)logits->h, (long long)logits->w);
+    if (!code && logits->h * logits->w != 1 && (logits->h != d->height || logits->w != d->width))
+        code = bl_fail(BLANCH_EINPUT, "the logits are %lld x %lld x %lld; they must be N x 1 x 1, or N x %d x %d",
+                       (long long)logits->c, (long long)logits->h, (long long)logits->w, d->height, d->width);
     if (!code) code = check_number(d->json, "num_classes", d->classes = (int)logits->c);
     if (!code) code = check_number(d->json, "trainable", bl_graph_trainable(graph));
     bl_graph_free(graph);

@@ -315,6 +315,11 @@ struct blanch_tensor *bl_graph_number(const struct bl_graph *graph) {
 bool bl_graph_has_loss(const struct bl_graph *graph) {
     return graph->loss != NULL;
 }
+/* As the labels have it where there are some. */
+int64_t bl_graph_pixels(const struct bl_graph *graph) {
+    const struct blanch_tensor *of = graph->labels ? graph->labels : graph->logits;
+    return graph->loss && !graph->labels ? 1 : of->h * of->w;
+}
 struct blanch_device *bl_graph_device(const struct bl_graph *graph) {
     return graph->dev;
 }

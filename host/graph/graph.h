@@ -71,6 +71,8 @@ struct blanch_tensor *bl_graph_number(const struct bl_graph *graph); // of furth
 bool bl_graph_has_loss(const struct bl_graph *graph);
 const struct bl_node *bl_graph_head(const struct bl_graph *graph); // the last layer with parameters before the logits
 struct blanch_tensor *bl_graph_out(const struct bl_graph *graph);  // the logits: last node's out, or the loss's input
+/* How many logits of a class an image has: 1, or as many as it has pixels, where those are labelled. */
+int64_t bl_graph_pixels(const struct bl_graph *graph);
 struct blanch_device *bl_graph_device(const struct bl_graph *graph);
 
 /* The memory plan: bytes of the arena, of parameters and optimiser state, and what one allocation per tensor would
@@ -134,7 +136,10 @@ int bl_graph_update(struct bl_graph *graph, const struct blanch_update *update);
 int bl_graph_metrics(struct bl_graph *graph, int n, struct blanch_metrics *metrics);
 /* The same in two parts: (n, 3) floats come when the device has computed them, see bl_mem_read_later. */
 int bl_graph_read_losses(struct bl_graph *graph, int n, float *losses, struct bl_event **event);
-struct blanch_metrics bl_metrics_of(const float *losses, int n);
+/* pixels: what is there is of labelled pixels, see bl_graph_pixels. */
+struct blanch_metrics bl_metrics_of(const float *losses, int n, bool pixels);
+/* The classes of the likeliest logits of the pixels of n images that went forward to a loss, into (n, pixels). */
+int bl_graph_answers(struct bl_graph *graph, int n, int32_t *answers);
 /* While on, the device judges the loss of training passes: where one is not finite, the updates enqueued behind it
  * change no parameter, no state and no average, until it is turned off. Off at first: who updates has looked before. */
 int bl_graph_judge(struct bl_graph *graph, bool on);

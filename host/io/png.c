@@ -1,57 +1,84 @@
-/* PNG (ISO/IEC 15948), as much of it as writing takes: one IDAT chunk, lines unfiltered. */
+/* Writing PNG: eight bits, no filter, one block of data. */
 #include "io/png.h"
-#include "base/base.h"
-#include "io/files.h"
+#include "base/replace.h"
 #include <stdlib.h>
 #include <string.h>
 #include <zlib.h>
 
 struct out {
-    uint8_t *data;
+    uint8_t *bytes;
     size_t size;
 };
 
-static void put32(struct out *out, uint32_t value) {
-    for (int shift = 24; shift >= 0; shift -= 8) out->data[out->size++] = (uint8_t)(value >> shift);
+static void put32(uint8_t *to, uint32_t value) {
+    for (int i = 0; i < 4; i++) to[i] = (uint8_t)(value >> (24 - 8 * i));
 }
 
-static void put_chunk(struct out *out, const char *type, const uint8_t *data, size_t size) {
-    put32(out, (uint32_t)size);
-    const size_t begin = out->size;
-    memcpy(out->data + out->size, type, 4);
-    if (size) memcpy(out->data + out->size + 4, data, size);
-    out->size += 4 + size;
-    put32(out, (uint32_t)crc32(0, out->data + begin, (uInt)(out->size - begin)));
+/* There is room for it. */
+static void put_chunk(struct out *out, const char *type, const void *data, size_t length) {
+    uint8_t *at = out->bytes + out->size;
+    put32(at, (uint32_t)length);
+    memcpy(at + 4, type, 4);
+    if (length) memcpy(at + 8, data, length);
+    put32(at + 8 + length, (uint32_t)crc32(0, at + 4, (uInt)length + 4));
+    out->size += 12 + length;
 }
 
-static int write_file(const char *path, int width, int height, int channels, const uint8_t *packed, size_t size) {
-    static const uint8_t signature[] = {137, 'P', 'N', 'G', '\r', '\n', 26, '\n'};
-    uint8_t head[13] = {0};
-    struct out ends = {.data = head}, out = {.data = bl_malloc(size + 100)};
-    if (!out.data) return BLANCH_ENOMEM;
-    put32(&ends, (uint32_t)width), put32(&ends, (uint32_t)height);
-    head[8] = 8, head[9] = channels == 3 ? 2 : 0;
-    memcpy(out.data, signature, sizeof signature);
-    out.size = sizeof signature;
-    put_chunk(&out, "IHDR", head, sizeof head);
-    put_chunk(&out, "IDAT", packed, size);
-    put_chunk(&out, "IEND", NULL, 0);
-    int code = bl_file_write(path, out.data, out.size);
-    free(out.data);
-    return code;
-}
-
-int bl_png_write(const char *path, int width, int height, int channels, const uint8_t *pixels) {
-    const size_t line = (size_t)width * (size_t)channels, size = (line + 1) * (size_t)height;
-    uLongf packed_size = compressBound((uLong)size);
-    uint8_t *lines = bl_malloc(size), *packed = bl_malloc(packed_size);
-    int code = lines && packed ? 0 : BLANCH_ENOMEM;
-    for (size_t y = 0; y < (size_t)height && !code; y++) {
-        lines[y * (line + 1)] = 0; // no filter
-        memcpy(lines + y * (line + 1) + 1, pixels + y * line, line);
+/* Rows with their filter, 0, before each. */
+static int pack(const struct bl_png_image *image, uint8_t **packed, size_t *size) {
+    const size_t row = (size_t)image->width * (size_t)image->channels, length = (row + 1) * (size_t)image->height;
+    uint8_t *rows = bl_malloc(length);
+    uLongf room = compressBound((uLong)length);
+    *packed = bl_malloc(room);
+    int code = rows && *packed ? 0 : BLANCH_ENOMEM;
+    for (size_t y = 0; y < (size_t)image->height && !code; y++) {
+        rows[y * (row + 1)] = 0;
+        memcpy(rows + y * (row + 1) + 1, image->pixels + y * row, row);
     }
-    if (!code && compress2(packed, &packed_size, lines, (uLong)size, Z_BEST_COMPRESSION) != Z_OK) code = BLANCH_ENOMEM;
-    if (!code) code = write_file(path, width, height, channels, packed, packed_size);
-    free(lines), free(packed);
+    if (!code && compress2(*packed, &room, rows, (uLong)length, Z_BEST_COMPRESSION) != Z_OK) code = BLANCH_ENOMEM;
+    *size = room;
+    free(rows);
     return code;
+}
+
+int bl_png_encode(const struct bl_png_image *image, uint8_t **bytes, size_t *size) {
+    static const uint8_t signature[8] = {0x89, 'P', 'N', 'G', '\r', '\n', 0x1a, '\n'};
+    enum { GREY = 0, RGB = 2, PALETTE = 3, BESIDE = 200 + 3 * 256 };
+    uint8_t *packed = NULL, header[13] = {0};
+    size_t length = 0;
+    struct out out = {0};
+    *bytes = NULL;
+    int code = pack(image, &packed, &length);
+    if (!code && !(out.bytes = bl_malloc(length + BESIDE))) code = BLANCH_ENOMEM;
+    if (!code) {
+        put32(header, (uint32_t)image->width);
+        put32(header + 4, (uint32_t)image->height);
+        header[8] = 8, header[9] = image->palette ? PALETTE : image->channels == 3 ? RGB : GREY;
+        memcpy(out.bytes, signature, out.size = sizeof signature);
+        put_chunk(&out, "IHDR", header, sizeof header);
+        if (image->palette) put_chunk(&out, "PLTE", image->palette, 3 * (size_t)image->colours);
+        put_chunk(&out, "IDAT", packed, length);
+        put_chunk(&out, "IEND", NULL, 0);
+        *bytes = out.bytes, *size = out.size;
+    }
+    free(packed);
+    return code;
+}
+
+int bl_png_write(const char *path, const struct bl_png_image *image) {
+    struct bl_replace file;
+    uint8_t *bytes;
+    size_t size;
+    int code = bl_png_encode(image, &bytes, &size);
+    if (code) return code;
+    code = bl_replace_open(&file, path);
+    if (!code) code = bl_replace_close(&file, bl_replace_write(&file, bytes, size));
+    free(bytes);
+    return code;
+}
+
+void bl_png_class_colour(int class, uint8_t colour[3]) {
+    memset(colour, 0, 3);
+    for (int bit = 7; bit >= 0 && class; bit--, class >>= 3)
+        for (int c = 0; c < 3; c++) colour[c] |= (uint8_t)((class >> c & 1) << bit);
 }

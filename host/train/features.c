@@ -13,7 +13,7 @@ static const struct blanch_tensor *features_of(const struct blanch_network *net)
 
 int bl_features_open(struct bl_features *f, struct blanch_network *net) {
     *f = (struct bl_features){0};
-    int code = bl_network_check_task(net, BL_CLASSIFY);
+    int code = bl_network_check_kind(net, BL_CLASSIFY);
     if (code) return code;
     const struct blanch_tensor *x = features_of(net);
     if (!x || x->h * x->w != 1 ||

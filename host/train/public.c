@@ -1,4 +1,5 @@
 /* The public calls that make networks and run them. They take NCHW and keep what a program gives from doing harm. */
+#include "train/answers.h"
 #include "train/about.h"
 #include "train/public.h"
 #include "train/open.h"
@@ -334,7 +335,7 @@ static int in_batches(struct blanch_network *net, const float *images, const int
         if ((code = bl_check_interrupted())) break;
         const struct bl_batch batch = {.count = here,
                                        .images = to_nhwc(net, images + (size_t)first * image_size(net), here),
-                                       .labels = labels ? labels + first : NULL};
+                                       .labels = labels ? labels + first * bl_graph_pixels(net->graph) : NULL};
         code = each(net, &batch, context);
         if (count - first <= most) break; // first + here may be beyond an int
     }
@@ -344,7 +345,7 @@ static int in_batches(struct blanch_network *net, const float *images, const int
 static int predict_batch(struct blanch_network *net, const struct bl_batch *batch, void *context) {
     float **logits = context;
     int code = bl_network_logits(net, batch, *logits);
-    *logits += (size_t)batch->count * (size_t)net->options.classes;
+    *logits += (size_t)batch->count * bl_network_logit_count(net);
     return code;
 }
 
@@ -354,21 +355,34 @@ int blanch_network_predict(struct blanch_network *network, const float *images, 
     return code ? code : in_batches(network, images, NULL, count, predict_batch, &logits);
 }
 
+struct evaluated {
+    struct blanch_metrics sum;
+    struct bl_answers answers; // of a network that labels pixels
+};
+
 static int evaluate_batch(struct blanch_network *net, const struct bl_batch *batch, void *context) {
+    struct evaluated *e = context;
     struct blanch_metrics part;
-    int code = bl_network_eval(net, batch, &part);
-    if (!code) bl_metrics_add(context, &part);
+    const bool pixels = bl_graph_pixels(net->graph) > 1;
+    int code = bl_network_eval_answers(net, batch, &part, pixels ? &e->answers : NULL);
+    if (!code) bl_metrics_add(&e->sum, &part);
     return code;
+}
+
+bool blanch_network_labels_pixels(const struct blanch_network *network) {
+    return network && bl_graph_pixels(network->graph) > 1;
 }
 
 int blanch_network_evaluate(struct blanch_network *network, const float *images, const int32_t *labels, int count,
                             struct blanch_metrics *metrics) {
-    struct blanch_metrics sum = {0};
+    struct evaluated e = {.sum = {0}};
     int code = bl_given(network && images && labels, __func__);
     if (!code) code = check_count(count);
     if (!code) code = bl_sized(metrics, "blanch_metrics");
-    if (!code) code = in_batches(network, images, labels, count, evaluate_batch, &sum);
-    return code ? code : bl_give(metrics, &sum, sizeof *metrics, "blanch_metrics");
+    if (!code) code = in_batches(network, images, labels, count, evaluate_batch, &e);
+    if (!code && e.answers.pixels) e.sum.mean_iou = bl_answers_mean_iou(&e.answers);
+    bl_answers_free(&e.answers);
+    return code ? code : bl_give(metrics, &e.sum, sizeof *metrics, "blanch_metrics");
 }
 
 /* --- schedules ---------------------------------------------------------------------------------- */

@@ -178,10 +178,11 @@ static int open_model(struct run *run) {
 /* What is of labels is no setting of a network that generates. */
 static int check_task(const struct run *run) {
     const struct bl_train_options *o = &run->o;
-    const char *name = bl_task_names[run->model->task];
-    if (o->task && strcmp(o->task, name) != 0)
-        return bl_fail(BLANCH_EUSAGE, "--task %s: %s is a network to %s", o->task, run->model->name, name);
-    if (run->model->task == BL_CLASSIFY) return 0;
+    const bool generates = run->model->task == BL_GENERATE;
+    if (o->task && generates != !strcmp(o->task, "generate"))
+        return bl_fail(BLANCH_EUSAGE, "--task %s: %s is there to %s", o->task, run->model->name,
+                       generates ? "generate" : "tell classes");
+    if (!generates) return 0;
     const struct {
         const char *option;
         bool given;

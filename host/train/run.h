@@ -35,6 +35,7 @@ struct run {
     char *data_changes; // of a resumed run: of validation and test images
     struct bl_view view;
     struct blanch_network *net;
+    double *iou;             // of a network that labels pixels: by class, of the last evaluation, per cent; else NULL
     float *class_weight;     // of --class-weights; NULL: 1 each
     double budget;           // allowed overhead, 0.2 for 20 %; negative: none
     struct bl_blocks blocks; // chosen by this process, or of --init

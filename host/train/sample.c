@@ -119,7 +119,7 @@ static int diffuse_back(struct sampler *s, int64_t first, int count, float *imag
 static int open_sampler(struct sampler *s) {
     const struct bl_network_options *o = &s->net->options;
     const struct blanch_model *model = s->net->model;
-    int code = bl_network_check_task(s->net, BL_GENERATE);
+    int code = bl_network_check_kind(s->net, BL_GENERATE);
     if (!code && (s->o->label < -1 || s->o->label >= o->classes))
         code = bl_fail(BLANCH_EUSAGE, "there is no class %d: %s has %d", s->o->label, model->name, o->classes);
     if (!code && s->o->label >= 0 && !bl_graph_labels(s->net->graph))

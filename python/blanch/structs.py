@@ -82,7 +82,8 @@ class Schedule(Sized):
 
 
 class Metrics(Sized):
-    _fields_ = [('size', c_size_t), ('loss', c_double), ('count', c_int), ('top1', c_int), ('top5', c_int)]
+    _fields_ = [('size', c_size_t), ('loss', c_double), ('count', c_int), ('top1', c_int), ('top5', c_int),
+                ('pixels', c_int64), ('right', c_int64), ('mean_iou', c_double)]
 
 
 class LabelPairs(Sized):
@@ -128,7 +129,7 @@ class DataOptions(Sized):
 
 class DataInfo(Sized):
     _fields_ = [('size', c_size_t), ('name', c_char_p), ('classes', c_int), ('channels', c_int), ('height', c_int),
-                ('width', c_int), ('images', c_int64 * 3), ('judge', c_int)]
+                ('width', c_int), ('images', c_int64 * 3), ('judge', c_int), ('masks', c_bool)]
 
 
 class View(Sized):

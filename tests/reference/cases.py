@@ -118,6 +118,13 @@ def layer_cases():
     yield 'upsample-bilinear', 'upsample', dict(scale=[2, 2], bilinear=True), (2, 5, 4, 7)
     yield 'upsample-bilinear-size', 'upsample', dict(out=[11, 5], bilinear=True), (2, 5, 4, 7)
     yield 'pixel-shuffle', 'pixel_shuffle', dict(factor=3), (2, 18, 3, 5)
+    yield 'softmax', 'softmax', {}, (3, 13, 5, 7)
+    yield 'softmax-one-pixel', 'softmax', {}, (5, 64, 1, 1)
+    yield 'shift', 'shift', {}, (3, 12, 5, 7), (3, 12, 1, 1)
+    yield 'sinusoidal-position', 'sinusoidal_position', {}, (2, 12, 5, 3)
+    yield 'number-embedding', 'number_embedding', dict(channels=12), (5, 1, 1, 1)
+    yield 'gaussian-divergence', 'gaussian_divergence', {}, (3, 12, 5, 3)
+    yield 'gaussian-sample', 'gaussian_sample', {}, (3, 12, 5, 3)
     yield 'nd-conv-variances', 'nd_conv2d', nd(conv(24, 10, 3), block=8, variances=True), (4, 24, 12, 12)
     yield 'nd-linear-variances', 'nd_linear', dict(in_features=48, out_features=10, bias=True, block=16, n_iter=5,
                                                    eps=1e-5, momentum=0.1, variances=True), (12, 48)
