@@ -190,6 +190,7 @@ def test_masks_of_any_depth():
 
 
 def test_voc_is_read_where_its_lists_say():
+    pairs()
     for i in range(3):
         picture, mask = scene(i)
         put('voc/JPEGImages/2007_%d.jpg' % i, png(SIDE, SIDE, picture.tobytes()))  # known by its first bytes
@@ -199,7 +200,7 @@ def test_voc_is_read_where_its_lists_say():
     data = blanch.Data('voc:' + path('voc'))
     check(data.classes == 21 and data.masks, data.classes)
     with blanch.Network(path('net.json'), norm='bn', batch=1, classes=21) as network:
-        (_, labels), = data.batches(network, 'val', training=False)
+        (_, labels), = data.batches(network, 'validation', training=False)
     check((labels[0] == scene(1)[1]).all(), 'another mask')
 
 
