@@ -127,7 +127,7 @@ def main():
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     drop_hosts()
-    stop = threading.Event()
+    stop, thread = threading.Event(), None
     with tempfile.TemporaryDirectory(prefix='blanch-link-') as folder:
         try:
             a, b = make_hosts()
@@ -139,6 +139,8 @@ def main():
             return subprocess.run(command(options.program, folder), env=environment).returncode
         finally:
             stop.set()
+            if thread:
+                thread.join()
             drop_hosts()
 
 

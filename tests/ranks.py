@@ -288,7 +288,7 @@ def test_a_rank_that_hangs():
     os.kill(process_of(1, path('hung')), signal.SIGSTOP)
     done = end(process)
     said = own_lines(done.stderr)
-    check(done.returncode in (3, 137), 'exit status %d: %s' % (done.returncode, done.stderr))
+    check(done.returncode in (3, 9, 137), 'exit status %d: %s' % (done.returncode, done.stderr))
     check(len(said) == 1 and 'rank 1 (' in said[0] and 'it hangs' in said[0], done.stderr)
     check(os.path.exists(path('hung', 'last.safetensors')), 'no checkpoint')
 
