@@ -25,7 +25,7 @@ import time
 HOSTS = ('link-a', 'link-b')
 ADDRESSES = ('10.213.77.1', '10.213.77.2')
 MTU = 60000  # few packets, as they pass through Python
-BACKLOG = 0.02  # seconds of packets that wait for the link; then their sender does
+BACKLOG = 0.002  # seconds of packets that wait for the link; then their sender does
 
 
 def call(*words):
