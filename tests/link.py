@@ -25,7 +25,7 @@ import time
 HOSTS = ('link-a', 'link-b')
 ADDRESSES = ('10.213.77.1', '10.213.77.2')
 MTU = 60000  # few packets, as they pass through Python
-BACKLOG = 0.02  # seconds of packets that wait for the link; then their sender does
+BACKLOG = 0.002  # seconds of packets that wait for the link; then their sender does
 
 
 def call(*words):
@@ -127,7 +127,7 @@ def main():
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     drop_hosts()
-    stop = threading.Event()
+    stop, thread = threading.Event(), None
     with tempfile.TemporaryDirectory(prefix='blanch-link-') as folder:
         try:
             a, b = make_hosts()
@@ -139,6 +139,8 @@ def main():
             return subprocess.run(command(options.program, folder), env=environment).returncode
         finally:
             stop.set()
+            if thread:
+                thread.join()
             drop_hosts()
 
 

@@ -139,7 +139,7 @@ static int open_model(struct bl_train_options *o, const struct bl_common *common
  * other. */
 static int train(struct bl_train_options *o, struct bl_first_use *use, int ranks, int timeout) {
     int code = ranks > 1 ? bl_ranks_open(&o->ranks, timeout) : 0;
-    if (!code && o->ranks && !o->ranks->rank) code = bl_launched_watch();
+    if (!code && o->ranks) code = bl_launched_begin(o->ranks);
     if (o->ranks) use->bounds.seconds = 0, bl_end_patiently();
     return code ? code : bl_train(o);
 }

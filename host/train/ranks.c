@@ -36,7 +36,8 @@ int bl_run_meet(struct run *run, int code) {
 
 /* A device of a list, in memory of the run's. */
 static int take_spec(struct run *run, const char *text, size_t length, int part) {
-    const bool divided = memchr(text, '/', length) != NULL;
+    const char *slash = memchr(text, '/', length);
+    const bool divided = slash && !memchr(slash, ':', length - (size_t)(slash - text)); // without saying which part
     int written = divided ? snprintf(run->spec, sizeof run->spec, "%.*s:%d", (int)length, text, part)
                           : snprintf(run->spec, sizeof run->spec, "%.*s", (int)length, text);
     if (written < 0 || (size_t)written >= sizeof run->spec)
