@@ -76,6 +76,11 @@ int bl_conv_widen_prepare(const struct bl_conv *conv, struct bl_conv_wide *wide)
 int bl_conv_widen(const struct bl_conv *conv, struct bl_conv_wide *wide, const struct blanch_tensor *x, int first,
                   int count, struct bl_mem **values);
 
+/* As struct finish of kernels/conv/classes.h. */
+struct bl_conv_finish {
+    int32_t has_bias, accumulate, has_addend, activation, cut, moments;
+};
+
 /* As struct sizes of kernels/conv/sizes.h. */
 struct bl_conv_sizes {
     int32_t images, in_h, in_w, in_c, group_in, out_h, out_w, out_c, group_out;
