@@ -89,7 +89,7 @@ def trained(name, *options):
 
 def test_networks_come_back_with_the_same_probabilities():
     for norm, more in (('bn', ()), ('nd', ('--block', '8')), ('nd', ('--whiten', 'channels', '--block', '8')),
-                       ('bn', ('--channel-deconv', '48')),
+                       ('bn', ('--channel-deconv', '48')), ('gn', ()),
                        ('nd', ('--nd-keep-norm', '--block', '4'))):
         name = 'back-%s-%d' % (norm, len(more)) + ''.join(more[:1] if len(more) == 3 else ())
         run_ = trained(name, '--model', 'smallcnn', '--norm', norm, *more)
@@ -389,13 +389,13 @@ def test_activations_in_parts():
 # --- what is refused -----------------------------------------------------------------------------
 
 def test_all_nodes_that_cannot_be_read_are_named():
-    extra = [(node('LSTM', ['relu'], ['u'], 'first'), ''), (node('Softmax', ['u'], ['v'], 'second'), ''),
+    extra = [(node('LSTM', ['relu'], ['u'], 'first'), ''), (node('Hardmax', ['u'], ['v'], 'second'), ''),
              (node('Gelu', ['v'], ['w'], 'third', 'com.microsoft'), ''), (node('Relu', ['w'], ['y'], 'fourth'), 'y')]
     put('many.onnx', like_pytorch(extra=extra)[0])
-    line = refused(['LSTM (first)', 'Softmax (second)', 'com.microsoft.Gelu (third)'], 'models', path('many.onnx'))
+    line = refused(['LSTM (first)', 'Hardmax (second)', 'com.microsoft.Gelu (third)'], 'models', path('many.onnx'))
     tap.check('fourth' not in line, line)
     extra = [(node('GlobalAveragePool', ['relu'], ['u']), ''), (node('Add', ['relu', 'u'], ['v'], 'wide'), ''),
-             (node('Relu', ['v'], ['w'], 'after'), ''), (node('Softmax', ['w'], ['y'], 'last'), 'y')]
+             (node('Relu', ['v'], ['w'], 'after'), ''), (node('Hardmax', ['w'], ['y'], 'last'), 'y')]
     line = refused(['Add (wide: ', 'cannot add', 'Softmax (last)'], 'models',
                    put('wide.onnx', like_pytorch(extra=extra)[0]))
     tap.check('after' not in line and 'view' not in line, line)

@@ -85,6 +85,8 @@ bool bl_onnx_numbers(struct bl_onnx_reader *r, const struct bl_onnx_node *n, int
                      int *count);
 /* The sizes of an input that is a tensor of values; their count, or 0: it is none. */
 int bl_onnx_sizes(struct bl_onnx_reader *r, const struct bl_onnx_node *n, int input, int64_t sizes[BL_ONNX_DIMS]);
+/* An input is known, and all of it is that number. */
+bool bl_onnx_all(struct bl_onnx_reader *r, const struct bl_onnx_node *n, int input, float number);
 /* An input is zeros, as exporters make a bias where there is none. */
 bool bl_onnx_is_zero(struct bl_onnx_reader *r, const struct bl_onnx_node *n, int input);
 /* An input that is given is of whole numbers with a sign. */

@@ -150,6 +150,18 @@ int bl_onnx_sizes(struct bl_onnx_reader *r, const struct bl_onnx_node *n, int in
     return value->dims;
 }
 
+bool bl_onnx_all(struct bl_onnx_reader *r, const struct bl_onnx_node *n, int input, float number) {
+    const struct value *value = bl_onnx_input(r, n, input);
+    if (value->known == SPLAT) return (float)value->number == number;
+    if (value->known != VALUES) return false;
+    const int64_t count = (int64_t)(value->values->bytes / bl_type_bytes(value->values->dtype));
+    float *floats = bl_onnx_take(r, (size_t)count, sizeof *floats);
+    if (!floats || bl_st_floats(value->values, floats, count)) return false;
+    for (int64_t i = 0; i < count; i++)
+        if (floats[i] != number) return false;
+    return true;
+}
+
 bool bl_onnx_is_zero(struct bl_onnx_reader *r, const struct bl_onnx_node *n, int input) {
     const struct value *value = bl_onnx_input(r, n, input);
     return value->known == SPLAT && value->number == 0;

@@ -51,6 +51,7 @@ static int reshape_to(struct bl_onnx_reader *r, const struct bl_onnx_node *n, co
     if (x->view == BL_ONNX_TOKENS && pixels(t) == 1 && same(sizes, count, 1, c, 0, 0, 0))
         return give(r, n, x, BL_ONNX_FLAT, 0);
     if ((x->view == BL_ONNX_TOKENS || x->view == BL_ONNX_NHWC) && count == 4) return bl_onnx_other(r); // attention's
+    if (is_plain(x) && count == 2 && g > 0 && c % g == 0) return bl_onnx_other(r);                     // group norm's
     return bl_onnx_refuse(r, "it lays (%lld, %lld, %lld) of an image out in a way that is not read", (long long)c,
                           (long long)h, (long long)w);
 }

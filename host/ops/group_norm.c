@@ -5,6 +5,7 @@
 #include "graph/reference.h"
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 struct state {
     int vec;
@@ -162,6 +163,40 @@ static int read(struct bl_onnx_reader *r, const struct bl_onnx_node *n) {
     return bl_onnx_add(r, n, &attrs, &x, 1, params, BL_ONNX_NCHW);
 }
 
+/* The next node, which nothing else uses what n gives, where it is of that type; NULL: it is not. */
+static const struct bl_onnx_node *next(struct bl_onnx_reader *r, const struct bl_onnx_node *n, const char *type) {
+    const struct bl_onnx_node *user = n ? bl_onnx_user(r, n) : NULL;
+    return user && !strcmp(user->type, type) ? user : NULL;
+}
+
+/* Which input of a sum or product is of a value for each of so many channels; -1: none. */
+static int values_of(struct bl_onnx_reader *r, const struct bl_onnx_node *n, int64_t channels) {
+    int64_t sizes[BL_ONNX_DIMS];
+    for (int i = 0; n && i < 2; i++)
+        if (bl_onnx_sizes(r, n, i, sizes) == 3 && sizes[0] == channels && sizes[1] == 1 && sizes[2] == 1) return i;
+    return -1;
+}
+
+/* As it is written below, and by PyTorch for opsets before 21. */
+static int read_groups(struct bl_onnx_reader *r, const struct bl_onnx_node *n) {
+    int64_t shape[BL_ONNX_WHOLE], sizes[BL_ONNX_DIMS];
+    int count;
+    const struct bl_onnx_node *normal = next(r, n, "InstanceNormalization"), *back = next(r, normal, "Reshape"),
+                              *product = next(r, back, "Mul"), *sum = next(r, product, "Add");
+    if (!sum || !bl_onnx_is_tensor(r, n, 0) || bl_onnx_view(r, n, 0) != BL_ONNX_NCHW) return bl_onnx_other(r);
+    struct blanch_tensor *x = bl_onnx_image(r, n, 0);
+    const int weight = values_of(r, product, x->c), bias = values_of(r, sum, x->c);
+    if (weight < 0 || bias < 0 || !bl_onnx_whole(r, n, 1, shape, &count) || count != 3) return bl_onnx_other(r);
+    if (bl_onnx_sizes(r, normal, 1, sizes) != 1 || sizes[0] != shape[1] || shape[1] < 1 || shape[1] > x->c)
+        return bl_onnx_other(r);
+    if (!bl_onnx_all(r, normal, 1, 1) || !bl_onnx_all(r, normal, 2, 0)) return bl_onnx_other(r);
+    const struct bl_group_norm_attrs attrs = {(int)shape[1], (int)x->c, bl_onnx_float(normal, "epsilon", 1e-5f)};
+    const struct bl_onnx_param params[] = {{"weight", product, weight}, {"bias", sum, bias}, {NULL}};
+    const struct bl_onnx_node *const parts[] = {normal, back, product, sum};
+    for (int i = 0; i < BL_COUNT(parts); i++) bl_onnx_absorb(r, n, parts[i]);
+    return bl_onnx_add(r, n, &attrs, &x, 1, params, BL_ONNX_NCHW);
+}
+
 /* Each group as a channel of one InstanceNormalization; weight and bias behind it. */
 static void write(struct bl_onnx_writer *w, const struct bl_node *node) {
     const struct bl_group_norm_attrs *a = node->attrs;
@@ -187,7 +222,7 @@ static void write(struct bl_onnx_writer *w, const struct bl_node *node) {
                  bl_onnx_out(w, node, BL_ONNX_NCHW), NULL);
 }
 
-static const struct bl_onnx_form forms[] = {{"GroupNormalization", read}, {NULL}};
+static const struct bl_onnx_form forms[] = {{"GroupNormalization", read}, {"Reshape", read_groups}, {NULL}};
 static const struct bl_onnx_op onnx = {.forms = forms, .write = write};
 
 const struct bl_op bl_op_group_norm = {
