@@ -6,7 +6,8 @@
 #include <string.h>
 #include <zlib.h>
 
-enum { MOST_PIXELS = 1 << 28, GREY = 0, PALETTE = 3, AROUND = 12 }; // AROUND: bytes of a chunk beside its data
+enum { MOST_PIXELS = 1 << 28, GREY = 0, PALETTE = 3 };
+enum { AROUND = 12, MOST_PACKED = 1100 }; // bytes of a chunk beside its data; that deflate makes one of, or a few more
 
 struct png {
     const uint8_t *bytes;
@@ -89,6 +90,7 @@ static int unfilter(uint8_t *row, const uint8_t *before, size_t bytes) {
 
 static int decode(struct png *png, struct bl_pixels *mask) {
     const size_t bytes = ((size_t)png->width * (size_t)png->depth + 7) / 8, row = bytes + 1;
+    if (row * (size_t)png->height / MOST_PACKED > png->size) return bl_fail(BLANCH_EINPUT, "the PNG is cut off");
     uint8_t *rows = bl_malloc(row * (size_t)png->height);
     *mask = (struct bl_pixels){bl_malloc((size_t)png->width * (size_t)png->height), png->width, png->height, 1, 0};
     int code = rows && mask->data ? inflate_all(png, rows, row * (size_t)png->height) : BLANCH_ENOMEM;

@@ -189,6 +189,53 @@ def test_masks_of_any_depth():
         check(labels.shape == (1, 6, 8) and set(labels.flatten()) == {0, 1, 2, 3}, labels)
 
 
+def test_voc_is_read_where_its_lists_say():
+    pairs()
+    for i in range(3):
+        picture, mask = scene(i)
+        put('voc/JPEGImages/2007_%d.jpg' % i, png(SIDE, SIDE, picture.tobytes()))  # known by its first bytes
+        put('voc/SegmentationClass/2007_%d.png' % i, mask_png(mask, palette=True))
+    put('voc/ImageSets/Segmentation/train.txt', b'2007_0\n2007_2\n')
+    put('voc/ImageSets/Segmentation/val.txt', b'2007_1\n')
+    data = blanch.Data('voc:' + path('voc'))
+    check(data.classes == 21 and data.masks, data.classes)
+    with blanch.Network(path('net.json'), norm='bn', batch=1, classes=21) as network:
+        (_, labels), = data.batches(network, 'validation', training=False)
+    check((labels[0] == scene(1)[1]).all(), 'another mask')
+
+
+def test_transposed_convolutions_are_those_of_network_deconvolution():
+    """In evaluation, with the buffers that it starts with, it is the plain one, each tap with the channel's bias."""
+    pixels = {'input': [4, 6, 10], 'graph': [
+        {'op': 'avgpool2d', 'attrs': {'kernel': 2, 'stride': 2}},
+        {'op': 'conv_transpose2d', 'name': 'up', 'attrs': {'out_channels': CLASSES, 'kernel': 2, 'stride': 2}}]}
+    images = np.random.default_rng(0).normal(size=(2, 4, 6, 10)).astype(np.float32)
+    with blanch.Network(pixels, norm='bn', batch=2) as plain, blanch.Network(pixels, norm='nd', batch=2) as network:
+        values, turned = plain.state_dict(), network.state_dict()
+        turned['up.weight'] = values['up.weight'].reshape(4, -1).T
+        turned['up.bias'] = values['up.bias'].repeat(4)
+        network.load_state_dict(turned)
+        check(np.abs(network.predict(images) - plain.predict(images)).max() < 1e-5)
+        labels = np.random.default_rng(1).integers(0, CLASSES, (2, 6, 10))
+        before = network.step(images, labels, lr=0.1).loss
+        check(network.step(images, labels, lr=0.1).loss < before, 'it does not learn')
+        check((network.state_dict()['up.running_mean'] != 0).all(), 'what it whitens is not measured')
+
+
+def test_an_exported_network_answers_as_its_run():
+    trained()
+    images = [path('pairs/val/images/%02d.png' % i) for i in (12, 13)]
+    done = subprocess.run([BLANCH, 'export', '--run', path('whole'), '--onnx', path('net.onnx')],
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True)
+    if done.returncode and 'protobuf-c' in done.stderr:
+        return
+    check(not done.returncode, done.stderr)
+    run('predict', *images, '--run', path('whole'), '--masks', path('own'))
+    run('predict', *images, '--model', path('net.onnx'), '--masks', path('read'))
+    for name in sorted(os.listdir(path('own'))):
+        check(read('own/' + name) == read('read/' + name), 'another ' + name)
+
+
 def test_python_measures_as_the_program():
     trained()
     with blanch.Network(path('net.json'), norm='bn', batch=4) as network:

@@ -112,6 +112,8 @@ struct blanch_tensor *bl_build_conv2d(struct blanch_builder *b, const char *name
                                       struct bl_conv_attrs conv, const struct bl_nd_rule *rule);
 struct blanch_tensor *bl_build_linear(struct blanch_builder *b, const char *name, struct blanch_tensor *x,
                                       struct bl_linear_attrs linear, const struct bl_nd_rule *rule);
+struct blanch_tensor *bl_build_conv_transpose2d(struct blanch_builder *b, const char *name, struct blanch_tensor *x,
+                                                struct bl_conv_transpose_attrs attrs, const struct bl_nd_rule *rule);
 struct blanch_tensor *bl_build_batchnorm2d(struct blanch_builder *b, const char *name, struct blanch_tensor *x,
                                            struct bl_batchnorm_attrs attrs, bool keep);
 int bl_build_block(int wanted, int channels);

@@ -261,8 +261,13 @@ static int read_nodes(struct bl_onnx_reader *r) {
     if (code) return code;
     tell_frozen(r);
     const struct value *out = bl_onnx_find(r, r->model->output[0].name);
-    if (out->known != TENSOR || out->tensor->h * out->tensor->w != 1 || out->tensor == bl_graph_in(r->graph))
-        return bl_fail(BLANCH_EINPUT, "%s: its output '%s' is not the logits of classes: (batch, classes)",
+    const struct blanch_tensor *x = bl_graph_in(r->graph), *y = out->tensor;
+    const bool logits = out->known == TENSOR && y != x &&
+                        (y->h * y->w == 1 || (y->h == x->h && y->w == x->w && out->view == BL_ONNX_NCHW));
+    if (!logits)
+        return bl_fail(BLANCH_EINPUT,
+                       "%s: its output '%s' is not the logits of classes: (batch, classes), or those of every pixel, "
+                       "(batch, classes, height, width)",
                        r->model->path, r->model->output[0].name);
     return 0;
 }

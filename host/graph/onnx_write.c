@@ -338,7 +338,7 @@ static void begin(struct bl_onnx_writer *w) {
                  (const struct bl_onnx_attribute[]){{"to", BL_ONNX_INT, .i = BL_ONNX_TYPE_F16}, {NULL}});
 }
 
-/* The logits under their name, (batch, classes), float32. */
+/* The logits under their name, (batch, classes), or (batch, classes, height, width) of pixels, float32. */
 static void end(struct bl_onnx_writer *w) {
     const struct blanch_tensor *logits = bl_graph_out(w->graph);
     const struct written *last = NULL;
@@ -349,10 +349,14 @@ static void end(struct bl_onnx_writer *w) {
     if (w->code || !last || !last->name) return;
     const bool narrow = w->options->type != BL_F32;
     const char *flat = last->name, *to = narrow ? "logits/fp16" : out_name;
-    if (logits->h * logits->w != 1)
+    const struct blanch_tensor *x = bl_graph_in(w->graph);
+    const bool whole = logits->h * logits->w == 1;
+    if (!whole && (logits->h != x->h || logits->w != x->w))
         bl_onnx_failed(w, bl_fail(BLANCH_EUSAGE, "its output is not the logits of classes"));
     struct bl_onnx_node *maker = w->node_count ? &w->nodes[w->node_count - 1] : NULL;
-    if (last->view != BL_ONNX_FLAT)
+    if (!whole && last->view == BL_ONNX_NHWC)
+        turned(w, flat, to, false);
+    else if (whole && last->view != BL_ONNX_FLAT)
         bl_onnx_emit(w, "Flatten", (const char *[4]){flat}, to, NULL);
     else if (maker && maker->output[0] == flat)
         maker->name = ((const char **)maker->output)[0] = to;
@@ -366,7 +370,7 @@ static void end(struct bl_onnx_writer *w) {
 static int write_files(struct bl_onnx_writer *w) {
     const struct blanch_tensor *x = bl_graph_in(w->graph), *y = bl_graph_out(w->graph);
     const struct bl_onnx_value in = {in_name, BL_F32, 4, {-1, x->c, x->h, x->w}},
-                               out = {out_name, BL_F32, 2, {-1, y->c}};
+                               out = {out_name, BL_F32, y->h * y->w == 1 ? 2 : 4, {-1, y->c, y->h, y->w}};
     const struct bl_onnx_model model = {.producer = "blanch",
                                         .opset = BL_ONNX_WRITTEN,
                                         .nodes = (int)w->node_count,

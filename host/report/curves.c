@@ -80,7 +80,7 @@ static int read_accuracy(struct bl_series *series, const struct bl_run_result *r
         const struct bl_epoch_result *epoch = &run->epoch[e];
         seconds += epoch->train_s;
         series->x[e] = over_time ? seconds : epoch->epoch;
-        series->y[e] = test ? bl_held_top1(epoch) : epoch->train_top1;
+        series->y[e] = test ? bl_held_top1(epoch) : bl_train_top1(epoch);
     }
     return code;
 }
@@ -88,18 +88,21 @@ static int read_accuracy(struct bl_series *series, const struct bl_run_result *r
 static void put_accuracy(struct bl_html *html, const struct named *runs, int count, bool over_time) {
     struct bl_series series[2 * MAX_RUNS] = {0};
     char labels[2 * MAX_RUNS][MAX_LABEL + 16], css[2 * MAX_RUNS][40];
+    bool pixels = false;
     for (int i = 0; i < 2 * count && !html->error; i++) {
         bool test = i < count;
         const struct named *named = &runs[i % count];
         html->error = read_accuracy(&series[i], named->run, test, over_time);
         const struct bl_epoch_result *last = bl_last_epoch(named->run);
-        const char *held = last && isnan(last->test_top1) ? "validation" : "test";
+        const char *held = last && isnan(last->test_loss) ? "validation" : "test";
+        pixels = pixels || (last && !isnan(last->train_pixel_accuracy));
         snprintf(labels[i], sizeof labels[i], "%s %s", named->label, test ? held : "training");
         snprintf(css[i], sizeof css[i], "%s%s", named->css, test ? "" : " dash");
         series[i].label = labels[i];
         series[i].css = css[i];
     }
-    struct bl_chart chart = {.title = over_time ? "Accuracy over time, per cent" : "Accuracy, per cent",
+    const char *title = pixels ? "Mean IoU, and training pixels that are right, per cent" : "Accuracy, per cent";
+    struct bl_chart chart = {.title = over_time && !pixels ? "Accuracy over time, per cent" : title,
                              .x_label = over_time ? "seconds of its own training" : "epoch",
                              .series = series,
                              .count = 2 * count,
@@ -117,7 +120,7 @@ static void put_epoch_cells(struct bl_html *html, const struct named *runs, int 
     for (int k = 0; k < 3; k++)
         for (int i = 0; i < count; i++) {
             const struct bl_epoch_result *epoch = index < runs[i].run->epochs ? &runs[i].run->epoch[index] : NULL;
-            double value = !epoch ? NAN : k == 0 ? epoch->train_top1 : k == 1 ? bl_held_top1(epoch) : epoch->train_s;
+            double value = !epoch ? NAN : k == 0 ? bl_train_top1(epoch) : k == 1 ? bl_held_top1(epoch) : epoch->train_s;
             bl_html(html, "<td>%s</td>", bl_fixed(value, k < 2 ? 2 : 1));
         }
 }

@@ -38,13 +38,25 @@ const struct bl_result_field bl_update_fields[] = {
     {NULL},
 };
 const struct bl_result_field bl_epoch_fields[] = {
-    FIELD(bl_epoch_result, epoch, BL_EXACT), FIELD(bl_epoch_result, train_loss, 6),
-    FIELD(bl_epoch_result, train_top1, 6),   FIELD(bl_epoch_result, train_top5, 6),
-    FIELD(bl_epoch_result, test_loss, 6),    FIELD(bl_epoch_result, test_top1, 6),
-    FIELD(bl_epoch_result, test_top5, 6),    FIELD(bl_epoch_result, train_s, 6),
-    FIELD(bl_epoch_result, test_s, 6),       FIELD(bl_epoch_result, val_loss, 6),
-    FIELD(bl_epoch_result, val_top1, 6),     FIELD(bl_epoch_result, val_top5, 6),
-    FIELD(bl_epoch_result, val_s, 6),        {NULL},
+    FIELD(bl_epoch_result, epoch, BL_EXACT),
+    FIELD(bl_epoch_result, train_loss, 6),
+    FIELD(bl_epoch_result, train_top1, 6),
+    FIELD(bl_epoch_result, train_top5, 6),
+    FIELD(bl_epoch_result, test_loss, 6),
+    FIELD(bl_epoch_result, test_top1, 6),
+    FIELD(bl_epoch_result, test_top5, 6),
+    FIELD(bl_epoch_result, train_s, 6),
+    FIELD(bl_epoch_result, test_s, 6),
+    FIELD(bl_epoch_result, val_loss, 6),
+    FIELD(bl_epoch_result, val_top1, 6),
+    FIELD(bl_epoch_result, val_top5, 6),
+    FIELD(bl_epoch_result, val_s, 6),
+    FIELD(bl_epoch_result, train_pixel_accuracy, 6),
+    FIELD(bl_epoch_result, test_pixel_accuracy, 6),
+    FIELD(bl_epoch_result, test_mean_iou, 6),
+    FIELD(bl_epoch_result, val_pixel_accuracy, 6),
+    FIELD(bl_epoch_result, val_mean_iou, 6),
+    {NULL},
 };
 const struct bl_result_field bl_point_fields[] = {
     FIELD(bl_curve_point, step, 8),
@@ -278,8 +290,15 @@ const struct bl_epoch_result *bl_last_epoch(const struct bl_run_result *run) {
     return run && run->epochs ? &run->epoch[run->epochs - 1] : NULL;
 }
 
+double bl_train_top1(const struct bl_epoch_result *epoch) {
+    return isnan(epoch->train_top1) ? epoch->train_pixel_accuracy : epoch->train_top1;
+}
+
 double bl_held_top1(const struct bl_epoch_result *epoch) {
-    return isnan(epoch->test_top1) ? epoch->val_top1 : epoch->test_top1;
+    const double held[] = {epoch->test_top1, epoch->val_top1, epoch->test_mean_iou, epoch->val_mean_iou};
+    int i = 0;
+    while (i < BL_COUNT(held) - 1 && isnan(held[i])) i++;
+    return held[i];
 }
 
 double bl_test_top1(const struct bl_run_result *run) {
