@@ -204,6 +204,24 @@ def test_voc_is_read_where_its_lists_say():
     check((labels[0] == scene(1)[1]).all(), 'another mask')
 
 
+def test_transposed_convolutions_are_those_of_network_deconvolution():
+    """In evaluation, with the buffers that it starts with, it is the plain one, each tap with the channel's bias."""
+    pixels = {'input': [4, 6, 10], 'graph': [
+        {'op': 'avgpool2d', 'attrs': {'kernel': 2, 'stride': 2}},
+        {'op': 'conv_transpose2d', 'name': 'up', 'attrs': {'out_channels': CLASSES, 'kernel': 2, 'stride': 2}}]}
+    images = np.random.default_rng(0).normal(size=(2, 4, 6, 10)).astype(np.float32)
+    with blanch.Network(pixels, norm='bn', batch=2) as plain, blanch.Network(pixels, norm='nd', batch=2) as network:
+        values, turned = plain.state_dict(), network.state_dict()
+        turned['up.weight'] = values['up.weight'].reshape(4, -1).T
+        turned['up.bias'] = values['up.bias'].repeat(4)
+        network.load_state_dict(turned)
+        check(np.abs(network.predict(images) - plain.predict(images)).max() < 1e-5)
+        labels = np.random.default_rng(1).integers(0, CLASSES, (2, 6, 10))
+        before = network.step(images, labels, lr=0.1).loss
+        check(network.step(images, labels, lr=0.1).loss < before, 'it does not learn')
+        check((network.state_dict()['up.running_mean'] != 0).all(), 'what it whitens is not measured')
+
+
 def test_an_exported_network_answers_as_its_run():
     trained()
     images = [path('pairs/val/images/%02d.png' % i) for i in (12, 13)]

@@ -89,6 +89,7 @@ static int compare(struct sample *s, struct bl_trained *judge, struct bl_feature
         return bl_fail(BLANCH_EUSAGE, "--features %s: its data have no test images", s->features);
     int code = 0;
     for (int i = 0; i < 3 && !code; i++) code = bl_features_open(&f[i], judge->net);
+    if (code) return bl_fail_in(code, "--features %s", s->features);
     if (!code) code = add_made(s, judge, &f[0]);
     if (!code) code = add_real(judge, BL_TEST, &f[1]);
     if (!code) code = add_real(judge, BL_TRAIN, &f[2]);

@@ -2,6 +2,7 @@
  * here: every convolution becomes an ND convolution with a bias, every linear layer an ND linear layer, every batch
  * norm goes (Ye et al., ICLR 2020). */
 #include "graph/internal.h"
+#include <limits.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -255,9 +256,32 @@ struct blanch_tensor *blanch_group_norm(struct blanch_builder *b, const char *na
     return bl_build_group_norm(b, name, x, (struct bl_group_norm_attrs){groups, (int)x->c, number_or(eps, 1e-5f)});
 }
 
+/* No two pixels of the input meet in one of the output: a linear layer of each, whose outputs lie side by side. */
+static bool is_of_pixels(const struct bl_conv_transpose_attrs *a) {
+    bool is = a->groups == 1 && a->kernel[0] == a->kernel[1];
+    for (int i = 0; i < 2; i++)
+        is = is && a->kernel[i] == a->stride[i] && !a->padding[i] && !a->output_padding[i] && a->dilation[i] == 1;
+    return is;
+}
+
+struct blanch_tensor *bl_build_conv_transpose2d(struct blanch_builder *b, const char *name, struct blanch_tensor *x,
+                                                struct bl_conv_transpose_attrs attrs, const struct bl_nd_rule *rule) {
+    if (!x || !is_named(b, "conv_transpose2d", name)) return NULL;
+    if (b->norm == BLANCH_NONE) attrs.bias = 1;
+    if (rule->keep || b->norm != BLANCH_ND || !is_of_pixels(&attrs))
+        return add_plain(b, "conv_transpose2d", name, &attrs, x, rule);
+    struct bl_nd_rule own = *rule;
+    own.block = or_else(own.block, or_else(b->nd.block, b->block)); // a convolution's, not a classifier's
+    const int outs = attrs.out_channels, square = attrs.kernel[0] * attrs.kernel[1];
+    if (outs > INT_MAX / square) // which no device holds
+        return bl_graph_stick(b->graph, bl_fail(BLANCH_EINPUT, "%s: %d channels of %d taps", name, outs, square)), NULL;
+    const struct bl_linear_attrs linear = {attrs.in_channels, outs * square, 1};
+    return blanch_pixel_shuffle(b, bl_build_linear(b, name, x, linear, &own), attrs.kernel[0]);
+}
+
 struct blanch_tensor *blanch_conv_transpose2d(struct blanch_builder *b, const char *name, struct blanch_tensor *x,
                                               struct blanch_conv_transpose_spec s) {
-    if (!x || !is_named(b, "conv_transpose2d", name)) return NULL;
+    if (!x) return NULL;
     const int stride = or_else(s.stride, 1), dilation = or_else(s.dilation, 1);
     const struct bl_conv_transpose_attrs attrs = {.in_channels = (int)x->c,
                                                   .out_channels = s.out,
@@ -268,7 +292,7 @@ struct blanch_tensor *blanch_conv_transpose2d(struct blanch_builder *b, const ch
                                                   .dilation = {dilation, dilation},
                                                   .groups = or_else(s.groups, 1),
                                                   .bias = !s.no_bias};
-    return add1(b, "conv_transpose2d", name, &attrs, x);
+    return bl_build_conv_transpose2d(b, name, x, attrs, &(struct bl_nd_rule){.keep = s.plain});
 }
 
 struct blanch_tensor *blanch_scale_from(struct blanch_builder *b, const char *name, struct blanch_tensor *x,

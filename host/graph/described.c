@@ -89,13 +89,15 @@ static int read_rule(const struct row *row, struct bl_nd_rule *rule) {
     static const char *const keys[] = {"name", "block", "n_iter", "freeze", NULL};
     const cJSON *nd = item(row->json, "nd"), *keep = item(row->json, "keep");
     const char *name = item(nd, "name") ? cJSON_GetStringValue(item(nd, "name")) : "";
-    const bool layer = !strcmp(row->op->name, "conv2d") || !strcmp(row->op->name, "linear");
+    const bool layer = row->op->role == BL_ROLE_LAYER && !row->op->nd_offset;
     *rule = (struct bl_nd_rule){.keep = cJSON_IsTrue(keep), .freeze = cJSON_IsTrue(item(nd, "freeze"))};
     if (keep && !cJSON_IsBool(keep)) return bl_fail(BLANCH_EINPUT, "\"keep\" is not true or false");
     if (keep && !layer && strcmp(row->op->name, "batchnorm2d"))
-        return bl_fail(BLANCH_EINPUT, "\"keep\" is for conv2d, linear and batchnorm2d: the others stay what they are");
+        return bl_fail(BLANCH_EINPUT,
+                       "\"keep\" is for conv2d, conv_transpose2d, linear and batchnorm2d: the others stay as "
+                       "they are");
     if (nd && (!cJSON_IsObject(nd) || !layer))
-        return bl_fail(BLANCH_EINPUT, "\"nd\" is an object with settings of a conv2d or linear");
+        return bl_fail(BLANCH_EINPUT, "\"nd\" is an object with settings of a conv2d, conv_transpose2d or linear");
     int code = nd ? bl_json_keys(nd, keys, "\"nd\"", "setting") : 0;
     if (!code) code = read_count(nd, "block", 4096, &rule->block);
     if (!code) code = read_count(nd, "n_iter", BL_MOST_ITERATIONS, &rule->n_iter);
@@ -169,6 +171,8 @@ static struct blanch_tensor *build(const struct described *d, const struct row *
         return bl_build_conv2d(d->b, row->name, *in, *(struct bl_conv_attrs *)attrs, rule);
     if (layer && !strcmp(op, "linear"))
         return bl_build_linear(d->b, row->name, *in, *(struct bl_linear_attrs *)attrs, rule);
+    if (layer && !strcmp(op, "conv_transpose2d"))
+        return bl_build_conv_transpose2d(d->b, row->name, *in, *(struct bl_conv_transpose_attrs *)attrs, rule);
     if (layer && !strcmp(op, "batchnorm2d"))
         return bl_build_batchnorm2d(d->b, row->name, *in, *(struct bl_batchnorm_attrs *)attrs, rule->keep);
     if (layer && !strcmp(op, "layernorm"))
@@ -219,7 +223,10 @@ static int add_row(struct described *d, int at) {
     free(attrs), free(in);
     if (code) return code;
     if (graph->node_count > before) row->node = graph->nodes[graph->node_count - 1];
-    if (row->node && row->unused) row->node->idle = true;
+    for (size_t i = before; i < graph->node_count; i++) { // a layer may be more than one
+        if (graph->nodes[i]->params) row->node = graph->nodes[i];
+        graph->nodes[i]->idle |= row->unused;
+    }
     code = check_name(d, row);
     return code ? code : check_out(d, row);
 }

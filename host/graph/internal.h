@@ -116,6 +116,8 @@ struct blanch_tensor *bl_build_group_norm(struct blanch_builder *b, const char *
                                           struct bl_group_norm_attrs attrs);
 struct blanch_tensor *bl_build_layernorm(struct blanch_builder *b, const char *name, struct blanch_tensor *x,
                                          struct bl_layernorm_attrs attrs);
+struct blanch_tensor *bl_build_conv_transpose2d(struct blanch_builder *b, const char *name, struct blanch_tensor *x,
+                                                struct bl_conv_transpose_attrs attrs, const struct bl_nd_rule *rule);
 struct blanch_tensor *bl_build_batchnorm2d(struct blanch_builder *b, const char *name, struct blanch_tensor *x,
                                            struct bl_batchnorm_attrs attrs, bool keep);
 int bl_build_block(int wanted, int channels);
