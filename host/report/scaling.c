@@ -116,15 +116,16 @@ int bl_html_scaling(struct bl_html *html, const struct bl_result *results, int c
 
 void bl_html_ranks(struct bl_html *html, const struct bl_run_result *run) {
     if (!run->ranks) return;
-    bl_html(html, "<h3>What each rank does in a step</h3>\n<div class=\"scroll\" tabindex=\"0\"><table class=\"sort\">"
-                  "<thead><tr><th>rank</th><th>host</th><th>device</th><th>share</th><th>step ms</th>"
-                  "<th>computes ms</th><th>waits for others ms</th><th>hidden ms</th><th>loads ms</th>"
-                  "<th>waits for the device ms</th></tr></thead>\n<tbody>\n");
+    bl_html(html,
+            "<h3>What each rank does in a step</h3>\n<div class=\"scroll\" tabindex=\"0\"><table class=\"sort each\">"
+            "<thead><tr><th>rank</th><th>host</th><th>device</th><th>share</th><th>step ms</th>"
+            "<th>computes ms</th><th>waits for others ms</th><th>hidden ms</th><th>loads ms</th>"
+            "<th>waits for the device ms</th></tr></thead>\n<tbody>\n");
     for (int k = 0; k < run->ranks; k++) {
         const struct bl_rank_result *r = &run->rank[k];
         const double ms[] = {r->step_ms, bl_rank_compute_ms(r), r->communicate_ms, r->communicate_hidden_ms, r->load_ms,
                              r->wait_ms};
-        bl_html(html, "<tr><td data-v=\"%d\">%d</td><td>", k, k);
+        bl_html(html, "<tr><td data-v=\"%d\">%d</td><td class=\"wide\">", k, k);
         bl_html_text(html, r->host);
         bl_html(html, "</td><td class=\"wide\">");
         bl_html_text(html, r->device);

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LEAST_FEATURES = 64, TIMED = 3 };
+enum { LEAST_FEATURES = 64, TIMED = 5 };
 static const double worth = 0.9; // of the time, at most
 
 enum choice { MEASURED, WHOLE, DIVIDED };
@@ -38,31 +38,28 @@ static int choose(const struct bl_inverse_root *root, const struct bl_collective
     return code;
 }
 
-/* The best of a few, which all ranks begin together: seconds. */
+/* Which all ranks begin together. *seconds becomes the best so far. */
 static int time_product(struct bl_inverse_root *root, const struct bl_collectives *all, bool divided, double *seconds) {
     const struct bl_symmetric_product square = {.a = root->s->mem, .b = root->s->mem, .alpha = 1, .c = root->last->mem};
-    int code = 0;
-    *seconds = INFINITY;
     root->product.all = divided ? all : NULL;
-    for (int i = 0; i < TIMED && !code; i++) {
-        code = bl_finish(root->node->dev);
-        if (!code) code = bl_sum_host(all, &(double){0}, 1);
-        const double start = bl_now();
-        if (!code) code = bl_symmetric_multiply(&root->product, &square);
-        if (!code) code = bl_finish(root->node->dev);
-        *seconds = fmin(*seconds, bl_now() - start);
-    }
+    int code = bl_finish(root->node->dev);
+    if (!code) code = bl_sum_host(all, &(double){0}, 1);
+    const double start = bl_now();
+    if (!code) code = bl_symmetric_multiply(&root->product, &square);
+    if (!code) code = bl_finish(root->node->dev);
+    *seconds = fmin(*seconds, bl_now() - start);
     return code;
 }
 
-/* A product of the gradient has two pairs of factors, and as much to exchange. */
+/* In turns. A product of the gradient has two pairs of factors, and as much to exchange. */
 static int measure(struct bl_inverse_root *root, const struct bl_collectives *all) {
-    double own[2], *times = bl_calloc(2 * (size_t)all->ranks, sizeof *times), whole = 0, divided = 0;
-    int code = times ? time_product(root, all, false, &own[0]) : BLANCH_ENOMEM;
-    if (!code) code = time_product(root, all, true, &own[1]);
-    if (!code) code = all->gather_host(all->context, own, 2, times);
+    enum { WAYS = 2 };
+    double own[WAYS] = {INFINITY, INFINITY}, whole = 0, divided = 0, *times = bl_calloc((size_t)all->ranks, sizeof own);
+    int code = times ? 0 : BLANCH_ENOMEM;
+    for (int i = 0; i < WAYS * TIMED && !code; i++) code = time_product(root, all, i % WAYS, &own[i % WAYS]);
+    if (!code) code = all->gather_host(all->context, own, WAYS, times);
     for (int k = 0; k < all->ranks && !code; k++)
-        whole = fmax(whole, times[2 * k]), divided = fmax(divided, times[2 * k + 1]);
+        whole = fmax(whole, times[WAYS * k]), divided = fmax(divided, times[WAYS * k + 1]);
     free(times);
     root->division.forward = divided < worth * whole;
     root->division.backward = divided + whole / all->ranks < worth * 2 * whole;
