@@ -34,12 +34,12 @@ static size_t local_bytes(const struct bl_product_tile *t) {
     return BL_FLOAT_BYTES * (size_t)(t->split * t->chunk * (t->tile * (t->rows + 1) + 4 * (t->cols + 1)));
 }
 
-static bool is_allowed(const struct blanch_device_info *info, const struct bl_gemm *g,
-                       const struct bl_product_tile *t) {
+static bool is_allowed(const struct blanch_device *dev, const struct bl_gemm *g, const struct bl_product_tile *t) {
+    const struct blanch_device_info *info = blanch_device_info(dev);
     return (size_t)(t->cols * t->rows * t->split) <= info->max_work_group &&
            (size_t)t->cols <= info->max_work_item[0] && (size_t)t->rows <= info->max_work_item[1] &&
            (size_t)t->split <= info->max_work_item[2] && local_bytes(t) <= info->local_memory &&
-           (!g->symmetric || deep(t) == wide(t));
+           4 * t->tile <= bl_device_sums(dev) && (!g->symmetric || deep(t) == wide(t));
 }
 
 /* Tiles that are at least half full, and groups enough to keep the device busy. */
@@ -64,7 +64,7 @@ static int first_choice(const struct blanch_device *dev, const struct bl_gemm *g
     const bool small = g->m <= 16 && g->n <= 16;
     int best = SINGLE;
     for (int i = 0; i < SINGLE; i++) {
-        if (!is_allowed(info, g, &tilings[i])) continue;
+        if (!is_allowed(dev, g, &tilings[i])) continue;
         if (best < SINGLE && !small && tilings[i].cols * tilings[i].rows < 64) break;
         if (tilings[i].split > 1 && !is_split(dev, g, &tilings[i])) continue;
         best = i;
@@ -75,9 +75,8 @@ static int first_choice(const struct blanch_device *dev, const struct bl_gemm *g
 
 const struct bl_product_tile *bl_product_tile(const struct blanch_device *dev, const struct bl_gemm *g,
                                               const struct bl_product_tile *after) {
-    const struct blanch_device_info *info = blanch_device_info(dev);
     for (int i = after ? (int)(after - tilings) + 1 : first_choice(dev, g); i <= SINGLE; i++)
-        if (is_allowed(info, g, &tilings[i])) return &tilings[i];
+        if (is_allowed(dev, g, &tilings[i])) return &tilings[i];
     return NULL;
 }
 

@@ -453,6 +453,11 @@ int64_t bl_device_items(const struct blanch_device *dev) {
     return 4 * (int64_t)dev->info.compute_units * dev->lanes;
 }
 
+int bl_device_sums(const struct blanch_device *dev) {
+    enum { INTEL = 8 }; // lanes of a unit
+    return dev->info.kind == BLANCH_GPU && dev->lanes == INTEL ? 16 : 64;
+}
+
 int bl_tile_rows(const struct blanch_device *dev) {
     return dev && dev->info.float_width >= 16 ? 12 : 6;
 }

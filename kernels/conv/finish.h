@@ -46,7 +46,7 @@ float4 sum_rows(float4 value, local float4 *room, int col, int row) {
     room[row * COLS + col] = value;
     barrier(CLK_LOCAL_MEM_FENCE);
     float4 sum = (float4)(0.0f);
-    LOOP for (int r = 0; r < ROWS; r++) sum += room[r * COLS + col];
+    LOOP4 for (int r = 0; r < ROWS; r++) sum += room[r * COLS + col];
     return sum;
 }
 

@@ -5,16 +5,21 @@
  *   dw[o, k, tap]  = sum over n, y, x of x[shifted by the tap, group(o)*IN + k] dy[n, y, x, o]
  *
  * Activations are NHWC, weights [O][G][F] (see host/ops/conv/conv.h), packed as [tap][k][result]. An item computes four
- * results of a group for four pixels; items side by side take fours side by side, of whatever group, so that they read
+ * results of a group for TM pixels; items side by side take fours side by side, of whatever group, so that they read
  * and write whole lines of memory. A group of COLS by ROWS items has the results of 4*COLS channels and a chunk of
- * 4*ROWS pixels.
+ * TM*ROWS pixels.
  *
- *  IN, OUT     channels of a group that are summed over, that come out: 4, 8, 12 or 16; in the data gradient outputs
- * and inputs; required COLS, ROWS  items of a group; required UP_Y, UP_X  see above (1) ACT_TYPE    as in vec.h MOMENTS
- * 1: a convolution tells the moments of what it writes (0)
+ *  IN    channels of a group that are summed over: 4, 8, 12 or 16; in the data gradient, outputs; required
+ *  OUT   results of a group, the same; required
+ *  COLS  items of a group along the results; required
+ *  ROWS  items along the pixels; required
+ *  TM    pixels of an item: 2 or 4; required
+ *  UP_Y, UP_X  see above (1)
+ *  ACT_TYPE    as in vec.h
+ *  MOMENTS     1: a convolution tells the moments of what it writes (0)
  */
-#if !defined(IN) || !defined(OUT) || !defined(COLS) || !defined(ROWS)
-#error "conv/grouped4.cl needs IN, OUT, COLS and ROWS"
+#if !defined(IN) || !defined(OUT) || !defined(COLS) || !defined(ROWS) || !defined(TM)
+#error "conv/grouped4.cl needs IN, OUT, COLS, ROWS and TM"
 #endif
 #ifndef UP_Y
 #define UP_Y 1
@@ -26,7 +31,6 @@
 #define MOMENTS 0
 #endif
 #define VEC 4
-#define TM 4
 #define OUT4 1
 #include "activation.h"
 #include "loop.h"
@@ -38,7 +42,7 @@
 
 #include "conv/finish.h"
 
-#define GROUP __attribute__((reqd_work_group_size(COLS, ROWS, 1)))
+#define GROUP LANES16 __attribute__((reqd_work_group_size(COLS, ROWS, 1)))
 
 /* An item packs one value. transposed: the sum runs over the outputs and the inputs come out, the kernel turned around.
  */
@@ -73,6 +77,7 @@ kernel void pack(global const float *restrict weight, global float *restrict pac
         sum##i = FMA((float4)(v.s3), w3, sum##i);                                                                      \
     }
 #define TELL(i) sum##i += first + i < end ? result##i - origin : (float4)(0.0f);
+#define PLUS(i) +sum##i
 #define SQUARE(i)                                                                                                      \
     {                                                                                                                  \
         const float4 d = first + i < end ? result##i - centre : (float4)(0.0f);                                        \
@@ -98,7 +103,7 @@ kernel GROUP void convolve(global const ACT *restrict x, global const float *res
     for (int jy = 0, dy = 0; jy < down.taps; jy++, dy += down.tap_step) {
         for (int jx = 0, dx = 0; jx < across.taps; jx++, dx += across.tap_step) {
             EACH_ROW(START)
-            for (int k = 0; k < IN; k += 4, w += 4 * vectors) {
+            _Pragma("unroll 1") for (int k = 0; k < IN; k += 4, w += 4 * vectors) {
                 const float4 w0 = w[0], w1 = w[vectors], w2 = w[2 * vectors], w3 = w[3 * vectors];
                 EACH_ROW(MULTIPLY)
             }
@@ -118,7 +123,7 @@ kernel GROUP void convolve(global const ACT *restrict x, global const float *res
     EACH_ROW(AGAIN)
     EACH_ROW(TELL)
     const float4 centre =
-        origin + sum_rows(sum0 + sum1 + sum2 + sum3, room, col, row) / (float)(end - chunk * TM * ROWS);
+        origin + sum_rows((float4)(0.0f)EACH_ROW(PLUS), room, col, row) / (float)(end - chunk * TM * ROWS);
     float4 square = (float4)(0.0f);
     EACH_ROW(SQUARE)
     square = sum_rows(square, room, col, row);

@@ -55,7 +55,7 @@
 #define ITEMS (COLS * ROWS)
 #define DEEP (TM * ROWS) // rows of the tile
 #define OUTS (TN * COLS) // outputs of the tile
-#define GROUP(parts) __attribute__((reqd_work_group_size(COLS, ROWS, parts)))
+#define GROUP(parts) LANES16 __attribute__((reqd_work_group_size(COLS, ROWS, parts)))
 
 /* Of the left factor an item reads LEFT times four values side by side, or one. */
 #if IN4
@@ -90,7 +90,7 @@ typedef float4 line_vec;
 #define LIST(i) sum##i,
 /* The terms of a piece; pitch: fours from term to term of the left factor. */
 #define MULTIPLY_PIECE(a, pitch, b)                                                                                    \
-    LOOP for (int i = 0; i < KC; i++) {                                                                                \
+    LOOP_TERMS for (int i = 0; i < KC; i++) {                                                                          \
         const rows_vec left = ROWS_AT((a) + i * (pitch) + row * (TM / 4));                                             \
         const line_vec right = LINE_AT((b) + i * (OUTS / 4) + col);                                                    \
         EACH_ROW(MULTIPLY)                                                                                             \
@@ -276,8 +276,7 @@ kernel GROUP(1) void weights(global const ACT *restrict x, global const ACT *res
     const int j = tile * DEEP + lane * AT_ONCE, tap = j / group_in;
     const int ty = j < rows ? tap / kernel_w * down.tap_step : 0, tx = j < rows ? tap % kernel_w * across.tap_step : 0;
     const long shift = ((long)ty * s.in_w + tx) * s.in_c + (j - tap * group_in);
-    struct place at[LEFT];
-    LOOP for (int r = 0; r < LEFT; r++) at[r] = place_of(begin + below + r * step, s.out_h, s.out_w);
+    struct place at = place_of(begin + below, s.out_h, s.out_w); // of the next of its pixels, `step` apart
     const int out_lane = id % (OUTS / OUT_AT_ONCE), out_below = id / (OUTS / OUT_AT_ONCE);
     const int out_step = ITEMS * OUT_AT_ONCE / OUTS, o = block * OUTS + out_lane * OUT_AT_ONCE;
 
@@ -289,14 +288,13 @@ kernel GROUP(1) void weights(global const ACT *restrict x, global const ACT *res
     for (int done = 0, p = begin, now = 0; done <= chunks; done++, p += KC, now ^= 1) {
         if (done < chunks) {
             LOOP for (int r = 0; r < LEFT; r++) {
-                const int top = at[r].y * down.in_step + down.in_first;
-                const int left = at[r].x * across.in_step + across.in_first;
+                const int top = at.y * down.in_step + down.in_first, left = at.x * across.in_step + across.in_first;
                 const bool inside = j < rows && p + below + r * step < end && (uint)(top + ty) < (uint)s.in_h &&
                                     (uint)(left + tx) < (uint)s.in_w;
-                const long pixel = ((long)at[r].n * s.in_h + top) * s.in_w + left;
+                const long pixel = ((long)at.n * s.in_h + top) * s.in_w + left;
                 next_a[r] = inside ? LOAD_SOME(x + pixel * s.in_c + shift) : (some)(0.0f);
-                for (at[r].x += KC; at[r].x >= s.out_w; at[r].x -= s.out_w)
-                    if (++at[r].y == s.out_h) at[r].y = 0, at[r].n++;
+                for (at.x += step; at.x >= s.out_w; at.x -= s.out_w)
+                    if (++at.y == s.out_h) at.y = 0, at.n++;
             }
             LOOP for (int r = 0; r < GRADIENTS; r++) {
                 const int pixel = p + out_below + r * out_step;

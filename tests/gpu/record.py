@@ -307,7 +307,8 @@ class Modelled:
                 Fixed(1e3 * self.by_operations, 3)]
 
 
-def model(folder, by):
+def modelled(folder, by=('phase',)):
+    """Rows of launches that are alike in these, and of all."""
     log, _, commands = checked_step(folder)
     devices, rows, total = {line['device']: line for line in log if line['op'] == 'device'}, {}, Modelled()
     options = {line['id']: line['options'] for line in log if line['op'] == 'program'}
@@ -319,6 +320,11 @@ def model(folder, by):
             key = tuple({'layer': command.layer, 'phase': command.phase, 'kernel': launch['kernel']}[p] for p in by)
             for row in rows.setdefault(key, Modelled()), total:
                 row.add(command, launch, device, options[launch['program']])
+    return rows, total
+
+
+def model(folder, by):
+    rows, total = modelled(folder, by)
     table([*by, 'launches', 'ms', 'not full', 'by operations'],
           [[*key, *row.cells()] for key, row in sorted(rows.items(), key=lambda item: -item[1].seconds)])
     print('%s: %.1f ms, %.0f %% of it in launches that do not fill the device' % (

@@ -1,5 +1,5 @@
 /* The engine for groups of few channels elsewhere than on CPUs (kernels/conv/grouped4.cl): fours of a group's channels,
- * fours of pixels. */
+ * by four pixels, or two. */
 #include "ops/conv/axis.h"
 #include "ops/conv/engine.h"
 
@@ -10,6 +10,7 @@ static const struct shape { int cols, rows; } shapes[] = {{8, 16}, {8, 8}, {4, 4
 
 struct grouped4 {
     struct shape shape;
+    int pixels;                       // of an item
     int splits;                       // of the rows, in the weight gradient
     struct blanch_tensor *packed;     // [tap][in][results]
     struct blanch_tensor *partial;    // [four of outputs][split][taps*group_in + 1][4]
@@ -35,10 +36,12 @@ static int get(const struct bl_conv *conv, enum bl_conv_pass pass, const struct 
                struct bl_kernel **kernel) {
     const bool data = pass == BL_CONV_DATA;
     const struct bl_conv_attrs *a = &conv->attrs;
+    const struct grouped4 *d = conv->state[pass];
     const struct bl_define defines[] = {{"IN", data ? conv->group_out : conv->group_in},
                                         {"OUT", data ? conv->group_in : conv->group_out},
                                         {"COLS", shape->cols},
                                         {"ROWS", shape->rows},
+                                        {"TM", d->pixels},
                                         {"UP_Y", data ? a->stride[0] : 1},
                                         {"UP_X", data ? a->stride[1] : 1},
                                         {"ACT_TYPE", conv->type},
@@ -67,6 +70,7 @@ static int choose_shape(struct bl_conv *conv, enum bl_conv_pass pass) {
 static int setup(struct bl_conv *conv, enum bl_conv_pass pass) {
     struct grouped4 *d = conv->state[pass] = bl_calloc(1, sizeof *d);
     if (!d) return BLANCH_ENOMEM;
+    d->pixels = bl_device_sums(conv->node->dev) > FOUR * FOUR ? 4 : 2;
     const bool data = pass == BL_CONV_DATA;
     const int64_t results = data ? conv->attrs.in_channels : conv->attrs.out_channels;
     const int64_t sums = (int64_t)conv->taps * (data ? conv->group_out : conv->group_in);
@@ -118,7 +122,7 @@ struct pass {
 };
 
 static int64_t pixels_of(const struct grouped4 *d) { // of a group of items
-    return (int64_t)FOUR * d->shape.rows;
+    return (int64_t)d->pixels * d->shape.rows;
 }
 
 static int convolve(const struct pass *p) {

@@ -30,7 +30,8 @@ static size_t local_bytes(const struct bl_conv_tilings *of, const struct bl_tile
 static bool fits(const struct blanch_device *dev, const struct bl_conv_tilings *of, int index, int split) {
     const struct blanch_device_info *info = blanch_device_info(dev);
     const struct bl_tile *t = &of->tile[index];
-    return (size_t)(split * bl_tile_items(t)) <= info->max_work_group &&
+    return (of->unit >= 0 || t->down * t->across <= bl_device_sums(dev)) &&
+           (size_t)(split * bl_tile_items(t)) <= info->max_work_group &&
            (size_t)(t->cols * t->wave) <= info->max_work_item[0] && (size_t)t->rows <= info->max_work_item[1] &&
            (size_t)split <= info->max_work_item[2] && (size_t)split * local_bytes(of, t) <= info->local_memory;
 }
