@@ -227,8 +227,9 @@ def test_refused():
     for command in (('train', '--out', path('none')), ('bench',)):
         refused(*command, '--model', 'resnet81', *(DATA if command[0] == 'train' else ()),
                 words=["did you mean 'resnet18'?"])
-    wrong = write('wrong.json', '{"input": [3, 8, 8], "graph": [{"op": "relu", "id": "last"}]}')
-    refused('train', '--model', wrong, *DATA, '--out', path('none'), words=['wrong.json', '3 x 8 x 8'])
+    wrong = write('wrong.json', '{"input": [3, 8, 8], "graph": [{"op": "global_avgpool2d"}, {"op": "upsample", '
+                                '"attrs": {"scale": 2}}]}')
+    refused('train', '--model', wrong, *DATA, '--out', path('none'), words=['wrong.json', '3 x 2 x 2'])
     check(not os.path.exists(path('none')), 'a refused run has made its directory')
 
 
