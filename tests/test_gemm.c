@@ -200,6 +200,7 @@ static void run_row(void **state) {
     const bool clblast = by_clblast && large_groups && bl_clblast_available();
     for (int i = 0; i < BL_COUNT(routes) - !clblast; i++) {
         struct product p;
+        if (rounds[i] == BL_BF16 && (r - rows) % 5) continue; // PoCL compiles each
         setenv("BLANCH_GEMM", routes[i], 1);
         make(&p, r);
         p.gemm.rounds = rounds[i];
