@@ -75,8 +75,14 @@ static int choose(struct blanch_device *dev, const struct bl_gemm *g, struct bl_
 }
 
 bool bl_matrix_product_serves(const struct blanch_device *dev, const struct bl_gemm *g) {
+    const struct blanch_device_info *info = blanch_device_info(dev);
     const bool rounds = g->rounds == BL_F16 || g->rounds == BL_BF16;
-    return rounds && !g->symmetric && blanch_device_info(dev)->kind != BLANCH_CPU;
+    int count;
+    const struct bl_tile *tiles = bl_matrix_tiles(bl_matrix_of(dev), &count);
+    if (!rounds || g->symmetric || info->kind == BLANCH_CPU) return false;
+    for (int i = 0; i < count; i++)
+        if (is_allowed(info, &tiles[i])) return true;
+    return false;
 }
 
 struct product { // as the kernel's

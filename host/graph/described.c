@@ -398,7 +398,10 @@ int bl_description_read(struct bl_description *d, const cJSON *json) {
     const cJSON *nd = item(json, "nd");
     int size[3];
     *d = (struct bl_description){.json = json, .block_fc = BL_USUAL_BLOCK_FC, .nd = has_nd(json)};
+    const char *task = item(json, "task") ? cJSON_GetStringValue(item(json, "task")) : NULL;
     int code = bl_described_sizes(item(json, "input"), "the description", "input", size);
+    if (!code && task && !strcmp(task, "generate"))
+        code = bl_fail(BLANCH_EINPUT, "it is of a network that generates, which is taken by its name alone");
     if (!code && nd && !cJSON_IsObject(nd)) code = bl_fail(BLANCH_EINPUT, "\"nd\" is not an object");
     if (!code && nd) code = bl_json_keys(nd, keys, "\"nd\"", "setting");
     if (!code) code = read_count(nd, "block_fc", 4096, &d->block_fc);
